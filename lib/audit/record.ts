@@ -1,0 +1,98 @@
+/**
+ * The evidence records and their one canonical shape: one `decided` (or `refused`, when the request could not be parsed) and one `ended`
+ * per exchange, `redecided` when a change of policy or identity touched it, and `lifecycle` for what happens to the sidecar itself.
+ * Redaction is by construction: a record has no field that could hold a header value, a query, a body or a key. Text that came from
+ * outside is cut to a stated length before it gets here.
+ */
+
+interface Common {
+  /** RFC 3339 UTC with milliseconds. */
+  readonly time: string;
+}
+
+interface OfExchange extends Common {
+  /** Identifies the exchange in all its records and in the answer's `chaperone-decision` field: UUID-shaped, unique. */
+  readonly exchange: string;
+}
+
+export interface DecidedRecord extends OfExchange {
+  readonly kind: 'decided';
+  readonly entry: string;
+  readonly effect: 'allow' | 'deny';
+  readonly code: string;
+  readonly reason: string;
+  readonly rule?: string;
+  readonly action?: string;
+  readonly destination?: string;
+  readonly dataClass?: string;
+  readonly host: string;
+  readonly port: number;
+  readonly method?: string;
+  /** Canonical path without the query, at most 512 characters. */
+  readonly path?: string;
+  readonly policy: number;
+  readonly policyDigest: string;
+  /** Identity generation; 0 when there is none. */
+  readonly identity: number;
+  /** Our own SPIFFE ID at that generation. */
+  readonly spiffeId?: string;
+}
+
+/** A request that could not be parsed far enough to be decided. */
+export interface RefusedRecord extends OfExchange {
+  readonly kind: 'refused';
+  readonly entry: string;
+  readonly code: string;
+  readonly reason: string;
+}
+
+export interface RedecidedRecord extends OfExchange {
+  readonly kind: 'redecided';
+  readonly effect: 'allow' | 'deny';
+  readonly code: string;
+  readonly reason: string;
+  readonly policy: number;
+  readonly identity: number;
+}
+
+export interface EndedRecord extends OfExchange {
+  readonly kind: 'ended';
+  /** `completed`, or the code of the Fault that ended it. */
+  readonly outcome: string;
+  readonly reason?: string;
+  /** Status sent to the agent, when one was. */
+  readonly status?: number;
+  /** Verified SPIFFE ID of the peer; `unverified` for passthrough and plaintext. */
+  readonly peer?: string;
+  /** Serial of the SVID the upstream saw. */
+  readonly serial?: string;
+  /** Judged and dialled address. */
+  readonly address?: string;
+  /** Bytes from the agent and to the agent. */
+  readonly sent: number;
+  readonly received: number;
+  readonly durationMs: number;
+}
+
+export interface LifecycleRecord extends Common {
+  readonly kind: 'lifecycle';
+  readonly event:
+    | 'started'
+    | 'ready'
+    | 'identity-updated'
+    | 'identity-withdrawn'
+    | 'identity-expired'
+    | 'policy-loaded'
+    | 'policy-rejected'
+    | 'draining'
+    | 'stopped';
+  readonly detail: Readonly<Record<string, string | number>>;
+}
+
+export type AuditRecord = DecidedRecord | RefusedRecord | RedecidedRecord | EndedRecord | LifecycleRecord;
+
+/** Where evidence goes. */
+export interface AuditLog {
+  /** Settles when the record is with the operating system on every sink; rejects with an `audit-unavailable` Fault otherwise. */
+  write(record: AuditRecord): Promise<void>;
+}

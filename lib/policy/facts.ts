@@ -1,0 +1,50 @@
+/** What is known about one exchange before it is decided: canonical values only, parsed once. `decide()` sees this and nothing else. */
+
+/** How the agent came in; the rows of the access matrix (lib/policy/matrix.ts). */
+export type EntryPoint = 'forward' | 'connect' | 'listener';
+
+export interface HttpFacts {
+  /** As sent; methods are case-sensitive (RFC 9110 section 9.1). */
+  readonly method: string;
+  /** Canonical path (lib/policy/path.ts): the very text that is sent. */
+  readonly path: string;
+  /** Query with its leading `?`, or ''. Sent as judged. */
+  readonly query: string;
+  readonly websocket: boolean;
+}
+
+export interface Facts {
+  readonly entry: EntryPoint;
+  /** Canonical host: lower-case A-labels without a trailing dot, dotted quad, or IPv6 in RFC 5952 form without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** The destination a local listener belongs to; undefined on the forward proxy. */
+  readonly listener: string | undefined;
+  /** undefined for a tunnel or a raw TCP connection. */
+  readonly http: HttpFacts | undefined;
+  /** Wall clock, milliseconds since the epoch. */
+  readonly time: number;
+}
+
+/** Why, for machines. Stable names. */
+export type DecisionCode =
+  | 'allowed'
+  | 'reported' // mode: report let through what enforce would deny
+  | 'unlisted' // no destination has this host and port
+  | 'denied-by-rule'
+  | 'no-rule-matched'
+  | 'wrong-entry' // the access matrix does not serve this destination here
+  | 'misdirected'; // a local listener was asked for another host
+
+export interface Decision {
+  readonly effect: 'allow' | 'deny';
+  readonly code: DecisionCode;
+  /** One sentence for people: the same words in the 403 body, in the record and in `explain`. */
+  readonly reason: string;
+  readonly hint: string | undefined;
+  readonly destination: import('./model.ts').Destination | undefined;
+  /** Name of the rule that decided. */
+  readonly rule: string | undefined;
+  readonly action: string | undefined;
+  readonly policyGeneration: number;
+}

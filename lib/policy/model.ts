@@ -1,0 +1,102 @@
+/**
+ * Policy as frozen values, compiled once per load. Nothing here does I/O; lib/config builds these values from documents and
+ * lib/policy/decide.ts reads them.
+ */
+import type { PeerPattern } from '../spiffe/pattern.ts';
+import type { HostPattern } from './host.ts';
+import type { PathPattern } from './path.ts';
+
+/** How the upstream leg is protected: each is spelled out in the document, none is silent. */
+export type TlsMode = 'mtls' | 'web-mtls' | 'web' | 'passthrough' | 'plaintext';
+export type Protocol = 'http' | 'tcp';
+export type Effect = 'allow' | 'deny';
+
+export interface HttpMatch {
+  /** Upper-case methods; undefined: any method. */
+  readonly methods: ReadonlySet<string> | undefined;
+  /** undefined: any path. */
+  readonly paths: readonly PathPattern[] | undefined;
+  /** Whether an upgrade to WebSocket is allowed by this rule (RFC 6455). Requests without an upgrade match either way. */
+  readonly websocket: boolean;
+}
+
+export interface Rule {
+  readonly name: string;
+  readonly effect: Effect;
+  /** `read`, `write`, `admin`, `execute` or the user's own; undefined on deny rules. */
+  readonly action: string | undefined;
+  readonly http: HttpMatch | undefined;
+}
+
+export interface TlsPolicy {
+  readonly mode: TlsMode;
+  /** Who the peer may be; never empty for mtls. */
+  readonly peers: readonly PeerPattern[];
+  /** Name verified in web modes and sent as SNI; undefined: the matched host. */
+  readonly serverName: string | undefined;
+  /** PEM roots that replace the system's in web modes. */
+  readonly roots: readonly string[] | undefined;
+  /** plaintext to an address that is not loopback was spelled out. */
+  readonly insecure: boolean;
+}
+
+/** Where the upstream really is, as the operator wrote it. */
+export interface UpstreamAddress {
+  /** A name (resolved with the search list) or an IP literal. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Milliseconds. */
+export interface Timeouts {
+  readonly connect: number;
+  readonly headers: number;
+  readonly idle: number;
+  readonly total: number;
+}
+
+export interface Limits {
+  /** Exchanges at one time. */
+  readonly concurrent: number;
+  /** Bytes of a request body; undefined: no limit. */
+  readonly body: number | undefined;
+}
+
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface Destination {
+  readonly name: string;
+  readonly hosts: readonly HostPattern[];
+  readonly ports: readonly number[];
+  readonly protocol: Protocol;
+  /** Local listener for this destination alone. */
+  readonly listen: ListenAddress | undefined;
+  /** undefined: the matched host and port. */
+  readonly upstream: UpstreamAddress | undefined;
+  /** Ranges (CIDR text, canonical) in which the upstream's addresses may lie besides public ones. */
+  readonly cidrs: readonly string[];
+  readonly tls: TlsPolicy;
+  readonly dataClass: string;
+  readonly rules: readonly Rule[];
+  readonly timeouts: Timeouts;
+  readonly limits: Limits;
+  readonly mode: 'enforce' | 'report';
+  /** `file:line:column` of the document, for explain and messages. */
+  readonly at: string;
+}
+
+export interface Policy {
+  /** 1, 2, 3 … in this process; a record names it. */
+  readonly generation: number;
+  /** Hex SHA-256 over the canonical documents: equal documents, equal digest. */
+  readonly digest: string;
+  readonly destinations: readonly Destination[];
+  /** Host (and port) to destination; built by lib/policy/lookup.ts: cost does not grow with the number of destinations. */
+  readonly find: (host: string, port: number) => Destination | undefined;
+  readonly byName: ReadonlyMap<string, Destination>;
+  /** `deny`, or `report`: records what was refused, still refuses. */
+  readonly unlisted: 'deny' | 'report';
+}
