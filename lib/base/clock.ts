@@ -1,5 +1,5 @@
 /**
- * Time is handed in, so that tests control it. Timers live in this file alone: they are unref'd, and a delay past what the engine's
+ * Time is handed in, so that tests control it. Timers live in this file alone: they do not keep the process alive unless asked to, and a delay past what the engine's
  * timers hold (2^31-1 ms, beyond which they fire at once) is waited for in turns.
  */
 import { reasonOf } from './signal.ts';
@@ -9,18 +9,18 @@ export interface Clock {
   now(): number;
   /** Monotonic milliseconds: durations and deadlines. */
   monotonic(): number;
-  /** Calls `act` after `ms`; the returned function cancels. */
-  after(ms: number, act: () => void): () => void;
+  /** Calls `act` after `ms`; the returned function cancels. `hold` keeps the process alive until then. */
+  after(ms: number, act: () => void, hold?: boolean): () => void;
 }
 
 const LONGEST = 0x7fffffff;
 
-function after(ms: number, act: () => void): () => void {
+function after(ms: number, act: () => void, hold = false): () => void {
   let timer: NodeJS.Timeout;
   const arm = (left: number): void => {
     const turn = Math.min(Math.max(left, 0), LONGEST);
     timer = setTimeout(() => (left > turn ? arm(left - turn) : act()), turn);
-    timer.unref();
+    if (!hold) timer.unref();
   };
   arm(ms);
   return () => clearTimeout(timer);
@@ -43,10 +43,11 @@ export function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<vo
       cancel();
       reject(reasonOf(signal));
     };
-    const cancel = clock.after(ms, () => {
+    const done = (): void => {
       signal.removeEventListener('abort', stop);
       resolve();
-    });
+    };
+    const cancel = clock.after(ms, done, true);
     signal.addEventListener('abort', stop, { once: true });
   });
 }

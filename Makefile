@@ -1,0 +1,45 @@
+# Every target does its own set-up from a fresh clone; the Node that runs everything is the pinned one of node_modules.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+SETUP := node_modules/.ready
+TAP := tap --reporter=terse --output-file
+
+.PHONY: help demo run test test-interop test-spire check proto docs clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+$(SETUP): package.json package-lock.json
+	npm ci
+	tap build
+	@touch $@
+
+demo: $(SETUP) ## Tell the whole story in one minute and end by itself; the exit status says whether every claim held
+	node cmd/chaperone.ts demo
+
+run: $(SETUP) ## The demo's set-up, left running: embedded identity, two upstreams and the sidecar
+	node cmd/chaperone.ts demo --keep
+
+test: $(SETUP) ## All tests that need npm alone
+	@mkdir -p .cache
+	$(TAP)=.cache/test.tap
+
+test-interop: $(SETUP) ## curl, Python requests and a Go program through the proxy (needs curl, python3, go)
+	@mkdir -p .cache
+	$(TAP)=.cache/interop.tap --timeout=600 test/interop
+
+test-spire: $(SETUP) ## The identity scenarios against a real SPIRE server and agent (needs Go; the first build takes minutes)
+	@mkdir -p .cache
+	deploy/spire-dev/build
+	$(TAP)=.cache/spire.tap --jobs=1 --timeout=600 test/spire
+
+check: $(SETUP) ## Format, lint, types, import order
+	npm run check
+
+proto: $(SETUP) ## Regenerate lib/identity/gen from proto/ (needs protoc)
+	protoc --plugin=node_modules/.bin/protoc-gen-es --es_out=lib/identity/gen --es_opt=target=ts,import_extension=ts,erasable_syntax=true -I proto proto/workload.proto
+
+docs: $(SETUP) ## Regenerate docs/reference from the schema
+	node lib/config/reference.ts
+
+clean: ## Remove what the targets made
+	rm -rf node_modules .cache .tap .spire-dev

@@ -1,0 +1,122 @@
+/**
+ * The shape of the tree, as programs: folders import only to their left, who may import what from outside, no forbidden form anywhere.
+ */
+import { readFileSync, readdirSync } from 'node:fs';
+import { dirname, join, relative, resolve, sep } from 'node:path';
+import t from 'tap';
+
+const ROOT = resolve(import.meta.dirname, '..');
+
+/** Left may not import right. */
+const ORDER = 'base spiffe policy audit config tasks identity tls http1 credentials proxy admin dev cmd'.split(' ');
+
+/** Packages and built-in modules that only some folders may import. */
+const OUTSIDE: readonly { readonly module: RegExp; readonly folders: readonly string[] }[] = [
+  { module: /^@grpc\//, folders: ['identity', 'dev'] },
+  { module: /^@bufbuild\//, folders: ['identity', 'dev'] },
+  { module: /^@peculiar\/x509$/, folders: ['spiffe', 'dev'] },
+  { module: /^yaml$/, folders: ['config'] },
+  { module: /^jose$/, folders: ['spiffe', 'identity', 'dev'] },
+  { module: /^pino$/, folders: ['admin'] },
+  { module: /^prom-client$/, folders: ['admin'] },
+  { module: /^commander$/, folders: ['cmd'] },
+  { module: /^node:(http|http2|https)$/, folders: ['admin', 'dev', 'cmd'] },
+  { module: /^node:tls$/, folders: ['identity', 'tls', 'dev'] },
+  { module: /^node:dns/, folders: ['proxy'] },
+  { module: /^node:child_process$/, folders: ['cmd'] },
+];
+
+/** These compute and never do I/O; node:crypto only reads certificates and hashes for them. */
+const PURE = ['spiffe', 'policy'];
+const PURE_MAY = /^(node:crypto|node:net|node:buffer|\.|@peculiar\/x509|reflect-metadata|jose|ipaddr\.js)/;
+
+interface Source {
+  readonly file: string;
+  readonly folder: string;
+  readonly text: string;
+  readonly imports: readonly string[];
+}
+
+function sources(): readonly Source[] {
+  const list: Source[] = [];
+  for (const top of ['lib', 'cmd']) {
+    for (const entry of readdirSync(join(ROOT, top), { recursive: true, withFileTypes: true })) {
+      if (!entry.isFile() || !entry.name.endsWith('.ts')) continue;
+      const path = join(entry.parentPath, entry.name);
+      const file = relative(ROOT, path);
+      const parts = file.split(sep);
+      if (parts.includes('gen')) continue;
+      const text = readFileSync(path, 'utf8');
+      const imports = [...text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map((found) => found[1] ?? '');
+      list.push({ file, folder: top === 'cmd' ? 'cmd' : (parts[1] ?? ''), text, imports });
+    }
+  }
+  return list;
+}
+
+const ALL = sources();
+
+t.test('every folder of lib has a place in the import order', async (t) => {
+  t.ok(ALL.length > 50, 'the tree is read');
+  for (const folder of readdirSync(join(ROOT, 'lib'))) t.ok(ORDER.includes(folder), folder);
+});
+
+t.test('a folder imports only from itself and from folders to its left', async (t) => {
+  for (const source of ALL) {
+    for (const wanted of source.imports.filter((name) => name.startsWith('.'))) {
+      const target = relative(ROOT, resolve(ROOT, dirname(source.file), wanted)).split(sep);
+      const folder = target[0] === 'cmd' ? 'cmd' : (target[1] ?? '');
+      t.ok(ORDER.indexOf(folder) <= ORDER.indexOf(source.folder), `${source.file} imports ${wanted}`);
+    }
+  }
+});
+
+t.test('only the folder that owns a format or a kind of I/O imports its module', async (t) => {
+  for (const source of ALL) {
+    for (const name of source.imports.filter((wanted) => !wanted.startsWith('.'))) {
+      for (const { module, folders } of OUTSIDE) {
+        if (module.test(name)) t.ok(folders.includes(source.folder), `${source.file} imports ${name}`);
+      }
+    }
+  }
+});
+
+t.test('policy and spiffe do no I/O', async (t) => {
+  for (const source of ALL.filter(({ folder }) => PURE.includes(folder))) {
+    for (const name of source.imports) t.match(name, PURE_MAY, `${source.file} imports ${name}`);
+    t.notMatch(source.text, /Date\.now|setTimeout|setInterval|performance\./, `${source.file} has no clock of its own`);
+  }
+});
+
+t.test('decisions are made in one place and asked for by the proxy and by explain alone', async (t) => {
+  const callers = ALL.filter(({ text }) => /\bdecide\(/.test(text)).map(({ file }) => file);
+  for (const file of callers) t.match(file, /^(lib\/policy\/decide|lib\/proxy\/|cmd\/commands\/explain)/, file);
+});
+
+t.test('nothing uses a forbidden form', async (t) => {
+  const forbidden: readonly (readonly [RegExp, string])[] = [
+    [/\.pipe\(/, 'stream.pipe loses errors'],
+    [/\.emit\(/, 'we do not emit'],
+    [/extends EventEmitter/, 'we do not emit'],
+    [/export default/, 'names are exported'],
+    [/export \* from/, 'no barrels'],
+    [/@ts-(ignore|expect-error|nocheck)/, 'types are not silenced'],
+    [/AbortSignal\.any\(/, 'it keeps memory over long-lived signals; see lib/base/signal.ts'],
+    [/rejectUnauthorized: false(?![\s\S]{0,400}verif)/, 'a certificate that nobody verifies'],
+  ];
+  for (const { file, text } of ALL) {
+    for (const [form, why] of forbidden) t.notMatch(text, form, `${file}: ${why}`);
+  }
+});
+
+t.test('timers are made in lib/base/clock.ts alone', async (t) => {
+  for (const { file, text } of ALL.filter((source) => source.file !== join('lib', 'base', 'clock.ts'))) {
+    t.notMatch(text, /\bset(Timeout|Interval)\((?!0|\w+\.)/, file);
+  }
+});
+
+t.test('only cmd prints, and only cmd reads the command line or exits', async (t) => {
+  for (const { file, text } of ALL.filter(({ folder }) => folder !== 'cmd')) {
+    t.notMatch(text, /console\.|process\.exit|process\.argv/, file);
+  }
+});
