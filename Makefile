@@ -25,12 +25,12 @@ test: $(SETUP) ## All tests that need npm alone
 
 test-interop: $(SETUP) ## curl, Python requests and a Go program through the proxy (needs curl, python3, go)
 	@mkdir -p .cache
-	$(TAP)=.cache/interop.tap --timeout=600 test/interop
+	$(TAP)=.cache/interop.tap --timeout=600 test/interop/*.test.ts
 
 test-spire: $(SETUP) ## The identity scenarios against a real SPIRE server and agent (needs Go; the first build takes minutes)
 	@mkdir -p .cache
 	deploy/spire-dev/build
-	$(TAP)=.cache/spire.tap --jobs=1 --timeout=600 test/spire
+	$(TAP)=.cache/spire.tap --jobs=1 --timeout=600 test/spire/*.test.ts
 
 check: $(SETUP) ## Format, lint, types, import order
 	npm run check

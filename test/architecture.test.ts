@@ -37,6 +37,10 @@ interface Source {
   readonly imports: readonly string[];
 }
 
+function withoutComments(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/.*$/gm, '');
+}
+
 function sources(): readonly Source[] {
   const list: Source[] = [];
   for (const top of ['lib', 'cmd']) {
@@ -46,7 +50,7 @@ function sources(): readonly Source[] {
       const file = relative(ROOT, path);
       const parts = file.split(sep);
       if (parts.includes('gen')) continue;
-      const text = readFileSync(path, 'utf8');
+      const text = withoutComments(readFileSync(path, 'utf8'));
       const imports = [...text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map((found) => found[1] ?? '');
       list.push({ file, folder: top === 'cmd' ? 'cmd' : (parts[1] ?? ''), text, imports });
     }
