@@ -1,11 +1,18 @@
 // Builds the SPIRE server and agent that the tests in this folder run for real.
 module chaperone.test/spire
 
-go 1.26
+go 1.24.6
 
 tool (
 	github.com/spiffe/spire/cmd/spire-agent
 	github.com/spiffe/spire/cmd/spire-server
+)
+
+// What is pinned by hand. The two aws modules replace versions that SPIRE names and the checksum database does not have.
+require (
+	github.com/aws/aws-sdk-go-v2/service/acmpca v1.56.11 // indirect
+	github.com/aws/aws-sdk-go-v2/service/rolesanywhere v1.33.2 // indirect
+	github.com/spiffe/spire v1.13.0 // indirect
 )
 
 require (
@@ -59,8 +66,6 @@ require (
 	github.com/aws/aws-sdk-go-v2/internal/endpoints/v2 v2.8.11 // indirect
 	github.com/aws/aws-sdk-go-v2/internal/ini v1.8.3 // indirect
 	github.com/aws/aws-sdk-go-v2/internal/v4a v1.4.0 // indirect
-	// Versions that SPIRE itself names are not in the checksum database.
-	github.com/aws/aws-sdk-go-v2/service/acmpca v1.56.11 // indirect
 	github.com/aws/aws-sdk-go-v2/service/ec2 v1.239.0 // indirect
 	github.com/aws/aws-sdk-go-v2/service/iam v1.44.0 // indirect
 	github.com/aws/aws-sdk-go-v2/service/internal/accept-encoding v1.13.0 // indirect
@@ -69,7 +74,6 @@ require (
 	github.com/aws/aws-sdk-go-v2/service/internal/s3shared v1.19.0 // indirect
 	github.com/aws/aws-sdk-go-v2/service/kms v1.42.0 // indirect
 	github.com/aws/aws-sdk-go-v2/service/organizations v1.40.0 // indirect
-	github.com/aws/aws-sdk-go-v2/service/rolesanywhere v1.33.2 // indirect
 	github.com/aws/aws-sdk-go-v2/service/s3 v1.85.0 // indirect
 	github.com/aws/aws-sdk-go-v2/service/secretsmanager v1.36.0 // indirect
 	github.com/aws/aws-sdk-go-v2/service/sso v1.26.0 // indirect
@@ -247,7 +251,6 @@ require (
 	github.com/spf13/pflag v1.0.7 // indirect
 	github.com/spf13/viper v1.20.1 // indirect
 	github.com/spiffe/go-spiffe/v2 v2.5.0 // indirect
-	github.com/spiffe/spire v1.13.0 // indirect
 	github.com/spiffe/spire-api-sdk v1.2.5-0.20250109200630-101d5e7de758 // indirect
 	github.com/spiffe/spire-plugin-sdk v1.4.4-0.20250606112051-68609d83ce7c // indirect
 	github.com/stretchr/testify v1.10.0 // indirect
