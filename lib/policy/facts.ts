@@ -1,4 +1,5 @@
 /** What is known about one exchange before it is decided: canonical values only, parsed once. `decide()` sees this and nothing else. */
+import type { Destination } from './model.ts';
 
 /** How the agent came in; the rows of the access matrix (lib/policy/matrix.ts). */
 export type EntryPoint = 'forward' | 'connect' | 'listener';
@@ -15,7 +16,10 @@ export interface HttpFacts {
 
 export interface Facts {
   readonly entry: EntryPoint;
-  /** Canonical host: lower-case A-labels without a trailing dot, dotted quad, or IPv6 in RFC 5952 form without brackets. */
+  /**
+   * Canonical host that is asked for: lower-case A-labels without a trailing dot, dotted quad, or IPv6 in RFC 5952 form without
+   * brackets. On a local listener that is asked for by its own address, and for raw TCP, the first of the destination's hosts that is no wildcard.
+   */
   readonly host: string;
   readonly port: number;
   /** The destination a local listener belongs to; undefined on the forward proxy. */
@@ -42,7 +46,7 @@ export interface Decision {
   /** One sentence for people: the same words in the 403 body, in the record and in `explain`. */
   readonly reason: string;
   readonly hint: string | undefined;
-  readonly destination: import('./model.ts').Destination | undefined;
+  readonly destination: Destination | undefined;
   /** Name of the rule that decided. */
   readonly rule: string | undefined;
   readonly action: string | undefined;

@@ -83,13 +83,16 @@ function malformed(text: string, problem: string): Fault {
 /** Text from outside, safe to show on one line: escaped and cut. */
 export function quote(text: string, longest = 80): string {
   const cut = text.length > longest ? `${text.slice(0, longest)}…` : text;
-  return JSON.stringify(cut).replace(/[\x7f-\u{10ffff}]/gu, (c) => (c === '…' ? c : `\\u{${c.codePointAt(0)?.toString(16)}}`));
+  return JSON.stringify(cut).replace(/[\x7f-\u{10ffff}]/gu, (c) =>
+    c === '…' ? c : `\\u{${c.codePointAt(0)?.toString(16)}}`,
+  );
 }
 
 /** A pattern of a document, or a `bad-pattern` Fault. */
 export function parseHostPattern(text: string): HostPattern {
   if (text.startsWith('*')) return parseWildcard(text);
-  if (text.includes('*')) throw badPattern(text, 'has `*` elsewhere than as its whole left-most label', 'write *.example.com');
+  if (text.includes('*'))
+    throw badPattern(text, 'has `*` elsewhere than as its whole left-most label', 'write *.example.com');
   const host = canonicalOf(text, text);
   const address = parseIp(host) !== undefined;
   return Object.freeze({ text, kind: address ? 'address' : 'exact', host });

@@ -12,11 +12,14 @@ export type Protocol = 'http' | 'tcp';
 export type Effect = 'allow' | 'deny';
 
 export interface HttpMatch {
-  /** Upper-case methods; undefined: any method. */
+  /**
+   * Case-sensitive methods (RFC 9110 section 9.1). undefined: on a deny rule any method; on an allow rule the methods of RFC 9110 and 5789 but
+   * CONNECT and TRACE, so that a method nobody thought of is allowed only by name.
+   */
   readonly methods: ReadonlySet<string> | undefined;
   /** undefined: any path. */
   readonly paths: readonly PathPattern[] | undefined;
-  /** Whether an upgrade to WebSocket is allowed by this rule (RFC 6455). Requests without an upgrade match either way. */
+  /** Whether an allow rule allows an upgrade to WebSocket (RFC 6455). Requests without one match either way; deny rules match both. */
   readonly websocket: boolean;
 }
 
@@ -96,6 +99,8 @@ export interface Policy {
   readonly destinations: readonly Destination[];
   /** Host (and port) to destination; built by lib/policy/lookup.ts: cost does not grow with the number of destinations. */
   readonly find: (host: string, port: number) => Destination | undefined;
+  /** Ports for which some destination has the host, ascending: for hints. */
+  readonly portsOf: (host: string) => readonly number[];
   readonly byName: ReadonlyMap<string, Destination>;
   /** `deny`, or `report`: records what was refused, still refuses. */
   readonly unlisted: 'deny' | 'report';

@@ -37,7 +37,10 @@ export function canonicalTarget(originForm: string): Target {
   if (rawPath.length > LONGEST_PATH) throw tooLong('path', LONGEST_PATH);
   if (query.length > LONGEST_QUERY) throw tooLong('query', LONGEST_QUERY);
   if (query !== '' && !queryAllowed(query)) {
-    throw malformed('the query has characters that a query cannot have', 'percent-encode spaces, `#`, `%` and everything beyond ASCII');
+    throw malformed(
+      'the query has characters that a query cannot have',
+      'percent-encode spaces, `#`, `%` and everything beyond ASCII',
+    );
   }
   if (rawPath !== '' && PLAIN.test(rawPath)) return { path: rawPath, query };
   return { path: canonicalPath(rawPath), query };
@@ -48,12 +51,19 @@ function queryAllowed(query: string): boolean {
 }
 
 function canonicalPath(raw: string): string {
-  if (!raw.startsWith('/')) throw malformed(`the target ${quote(raw)} does not begin with a slash`, 'send an absolute path');
+  if (!raw.startsWith('/'))
+    throw malformed(`the target ${quote(raw)} does not begin with a slash`, 'send an absolute path');
   if (!PATH_ALLOWED.test(raw)) {
-    throw malformed(`the path ${quote(raw)} has characters that a path cannot have`, 'percent-encode them (`;` as %3B)');
+    throw malformed(
+      `the path ${quote(raw)} has characters that a path cannot have`,
+      'percent-encode them (`;` as %3B)',
+    );
   }
   const decoded = raw.includes('%') ? undoEscapes(raw) : raw;
-  const segments = decoded.replace(/\/{2,}/g, '/').split('/').slice(1);
+  const segments = decoded
+    .replace(/\/{2,}/g, '/')
+    .split('/')
+    .slice(1);
   const kept: string[] = [];
   for (const [i, segment] of segments.entries()) {
     const last = i === segments.length - 1;
@@ -70,20 +80,29 @@ function undoEscapes(raw: string): string {
   const text = raw.replace(/%[0-9A-Fa-f]{2}/g, (escape) => {
     const code = Number.parseInt(escape.slice(1), 16);
     if (code === 0x2f || code === 0x5c || code < 0x20 || code === 0x7f) {
-      throw malformed(`the path ${quote(raw)} has the escape ${escape}`, 'escaped slashes, backslashes and control characters are refused');
+      throw malformed(
+        `the path ${quote(raw)} has the escape ${escape}`,
+        'escaped slashes, backslashes and control characters are refused',
+      );
     }
     const char = String.fromCharCode(code);
     return UNRESERVED.test(char) ? char : escape.toUpperCase();
   });
   if (!isUtf8(octets(text))) {
-    throw malformed(`the path ${quote(raw)} has escapes that are not UTF-8`, 'percent-encode the UTF-8 octets of the name');
+    throw malformed(
+      `the path ${quote(raw)} has escapes that are not UTF-8`,
+      'percent-encode the UTF-8 octets of the name',
+    );
   }
   return text;
 }
 
 /** What the escapes stand for; the text is ASCII. */
 function octets(text: string): Buffer {
-  return Buffer.from(text.replace(/%([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))), 'latin1');
+  return Buffer.from(
+    text.replace(/%([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+    'latin1',
+  );
 }
 
 function malformed(message: string, hint: string): Fault {
@@ -91,7 +110,9 @@ function malformed(message: string, hint: string): Fault {
 }
 
 function tooLong(part: string, longest: number): Fault {
-  return new Fault('target-too-long', `the ${part} is longer than ${longest} characters`, { hint: 'send a shorter target' });
+  return new Fault('target-too-long', `the ${part} is longer than ${longest} characters`, {
+    hint: 'send a shorter target',
+  });
 }
 
 /**
@@ -106,11 +127,13 @@ export interface PathPattern {
 
 /** A pattern of a document, or a `bad-pattern` Fault. */
 export function parsePathPattern(text: string): PathPattern {
-  const bad = (problem: string, hint: string): Fault => new Fault('bad-pattern', `path pattern ${quote(text)} ${problem}`, { hint });
+  const bad = (problem: string, hint: string): Fault =>
+    new Fault('bad-pattern', `path pattern ${quote(text)} ${problem}`, { hint });
   if (!text.startsWith('/')) throw bad('does not begin with a slash', `write ${quote(`/${text}`)}`);
   if (/[?#]/.test(text)) throw bad('has a query or fragment', 'patterns match the path alone');
   const canonical = canonicalOfPattern(text);
-  if (canonical !== text) throw bad('is not in canonical form', `requests are judged as ${quote(canonical)}: write that`);
+  if (canonical !== text)
+    throw bad('is not in canonical form', `requests are judged as ${quote(canonical)}: write that`);
   const segments = text.split('/').slice(1);
   const open = segments.at(-1) === '**';
   const fixed = open ? segments.slice(0, -1) : segments;

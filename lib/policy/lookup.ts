@@ -1,0 +1,90 @@
+/**
+ * From host and port to destination. The unit is a pair of host pattern and port: the most specific pattern that has the port wins (exact over
+ * wildcard, longer over shorter), so an exact host listed for port 80 leaves its port 443 to a wildcard. Two destinations with the same pair
+ * tie, and a set that ties is refused. Cost: one map look-up for the host and one for each of its labels, however many destinations there are.
+ */
+import type { Destination, Policy } from './model.ts';
+
+/** Two destinations that claim the same pattern and port. */
+export interface Tie {
+  readonly pattern: string;
+  readonly port: number;
+  readonly first: Destination;
+  readonly second: Destination;
+}
+
+interface Index {
+  readonly exact: Map<string, Map<number, Destination>>;
+  /** By the name behind `*.`. */
+  readonly wild: Map<string, Map<number, Destination>>;
+}
+
+export type PolicyParts = Pick<Policy, 'generation' | 'digest' | 'destinations' | 'unlisted'>;
+
+/** A frozen policy; a set with ties, or with two destinations of one name, is misuse (lib/config reports it first). */
+export function buildPolicy({ generation, digest, destinations, unlisted }: PolicyParts): Policy {
+  const { index, ties } = indexOf(destinations);
+  const tie = ties[0];
+  if (tie !== undefined)
+    throw new TypeError(`${tie.first.name} and ${tie.second.name} both have ${tie.pattern}:${tie.port}`);
+  const byName = new Map(destinations.map((destination) => [destination.name, destination]));
+  if (byName.size !== destinations.length) throw new TypeError('two destinations have one name');
+  return Object.freeze({
+    generation,
+    digest,
+    destinations: Object.freeze([...destinations]),
+    unlisted,
+    byName,
+    find: (host: string, port: number) => first(candidates(index, host), port),
+    portsOf: (host: string) => portsOf(index, host),
+  });
+}
+
+/** All ties of a set, in the order of the documents. */
+export function tiesOf(destinations: readonly Destination[]): readonly Tie[] {
+  return indexOf(destinations).ties;
+}
+
+function indexOf(destinations: readonly Destination[]): { index: Index; ties: readonly Tie[] } {
+  const index: Index = { exact: new Map(), wild: new Map() };
+  const ties: Tie[] = [];
+  for (const destination of destinations) {
+    for (const { kind, host, text } of destination.hosts) {
+      const map = kind === 'wildcard' ? index.wild : index.exact;
+      let ports = map.get(host);
+      if (ports === undefined) map.set(host, (ports = new Map()));
+      for (const port of destination.ports) {
+        const other = ports.get(port);
+        if (other !== undefined) ties.push({ pattern: text, port, first: other, second: destination });
+        else ports.set(port, destination);
+      }
+    }
+  }
+  return { index, ties };
+}
+
+/** The ports of each pattern that has the host, most specific pattern first. */
+function* candidates(index: Index, host: string): Generator<Map<number, Destination>, undefined> {
+  const exact = index.exact.get(host);
+  if (exact !== undefined) yield exact;
+  // An IPv6 address has no dots and a dotted quad is never below a wildcard: patterns over addresses do not parse.
+  for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1)) {
+    const ports = index.wild.get(host.slice(dot + 1));
+    if (ports !== undefined) yield ports;
+  }
+  return undefined;
+}
+
+function first(all: Iterable<Map<number, Destination>>, port: number): Destination | undefined {
+  for (const ports of all) {
+    const found = ports.get(port);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function portsOf(index: Index, host: string): readonly number[] {
+  const ports = new Set<number>();
+  for (const map of candidates(index, host)) for (const port of map.keys()) ports.add(port);
+  return [...ports].sort((a, b) => a - b);
+}

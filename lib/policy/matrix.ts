@@ -1,0 +1,115 @@
+/**
+ * The access matrix as data: what each way in does with each kind of destination. Refusals when loading, decisions and the reference page are all
+ * read from here. Every combination of entry, protocol and mode is in exactly one row.
+ */
+import type { EntryPoint } from './facts.ts';
+import type { Destination, Protocol, TlsMode } from './model.ts';
+
+/**
+ * request   judged per request by the rules; TLS is ours
+ * wrapped   judged per connection; the bytes are wrapped in the mode's TLS by us
+ * tunnel    judged per connection; the agent's own TLS, of which we read the ClientHello
+ * refused   not served here
+ */
+export type Outcome = 'request' | 'wrapped' | 'tunnel' | 'refused';
+
+export interface MatrixRow {
+  readonly entry: EntryPoint;
+  readonly protocols: readonly Protocol[];
+  readonly modes: readonly TlsMode[];
+  readonly outcome: Outcome;
+  /** For people: what happens, or why not. */
+  readonly why: string;
+  /** For a refusal: what to do. */
+  readonly hint: string | undefined;
+}
+
+const OURS: readonly TlsMode[] = Object.freeze(['mtls', 'web-mtls', 'web', 'plaintext']);
+const PASSTHROUGH: readonly TlsMode[] = Object.freeze(['passthrough']);
+const BOTH: readonly Protocol[] = Object.freeze(['http', 'tcp']);
+
+const rows: readonly MatrixRow[] = [
+  {
+    entry: 'forward',
+    protocols: ['http'],
+    modes: OURS,
+    outcome: 'request',
+    why: 'each request is judged by the rules and sent over TLS that starts here',
+    hint: undefined,
+  },
+  {
+    entry: 'forward',
+    protocols: ['tcp'],
+    modes: OURS,
+    outcome: 'refused',
+    why: 'it is not an HTTP destination (protocol tcp)',
+    hint: 'use CONNECT, or the local listener of the destination',
+  },
+  {
+    entry: 'forward',
+    protocols: BOTH,
+    modes: PASSTHROUGH,
+    outcome: 'refused',
+    why: 'it is a passthrough destination, in which the agent speaks TLS itself',
+    hint: 'use an https:// URL, which makes the client send CONNECT',
+  },
+  {
+    entry: 'connect',
+    protocols: BOTH,
+    modes: PASSTHROUGH,
+    outcome: 'tunnel',
+    why: "the agent's own TLS passes through, once its ClientHello names the host of the CONNECT request",
+    hint: undefined,
+  },
+  {
+    entry: 'connect',
+    protocols: ['tcp'],
+    modes: OURS,
+    outcome: 'wrapped',
+    why: 'the bytes of the tunnel are wrapped in TLS that starts here',
+    hint: undefined,
+  },
+  {
+    entry: 'connect',
+    protocols: ['http'],
+    modes: OURS,
+    outcome: 'refused',
+    why: 'its requests are judged one by one, which a tunnel would hide',
+    hint: 'use an http:// URL (TLS starts at the sidecar), or the local listener of the destination',
+  },
+  {
+    entry: 'listener',
+    protocols: ['http'],
+    modes: OURS,
+    outcome: 'request',
+    why: 'each request is judged by the rules and sent over TLS that starts here',
+    hint: undefined,
+  },
+  {
+    entry: 'listener',
+    protocols: ['tcp'],
+    modes: OURS,
+    outcome: 'wrapped',
+    why: 'the bytes of the connection are wrapped in TLS that starts here',
+    hint: undefined,
+  },
+  {
+    entry: 'listener',
+    protocols: BOTH,
+    modes: PASSTHROUGH,
+    outcome: 'refused',
+    why: 'a passthrough destination is reached by CONNECT, whose host the ClientHello is held against',
+    hint: 'use an https:// URL through the forward proxy',
+  },
+];
+
+export const MATRIX: readonly MatrixRow[] = Object.freeze(rows.map((row) => Object.freeze(row)));
+
+/** The row for one way in and one destination. */
+export function matrixRow(entry: EntryPoint, { protocol, tls }: Pick<Destination, 'protocol' | 'tls'>): MatrixRow {
+  const row = MATRIX.find(
+    (one) => one.entry === entry && one.protocols.includes(protocol) && one.modes.includes(tls.mode),
+  );
+  if (row === undefined) throw new TypeError(`the access matrix has no row for ${entry}, ${protocol}, ${tls.mode}`);
+  return row;
+}
