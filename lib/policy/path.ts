@@ -24,7 +24,7 @@ export interface Target {
 }
 
 const PATH_ALLOWED = /^(?:[A-Za-z0-9\-._~!$&'()*+,=:@/]|%[0-9A-Fa-f]{2})*$/;
-const QUERY_ALLOWED = /^(?:[!$-~"]|%[0-9A-Fa-f]{2})*$/;
+const QUERY_ALLOWED = /^[!"$-~]*$/;
 const UNRESERVED = /[A-Za-z0-9\-._~]/;
 /** A path made of these alone, without `//` and without a segment that begins with a dot, is canonical already. */
 const PLAIN = /^(?:\/[A-Za-z0-9\-_~!$&'()*+,=:@][A-Za-z0-9\-._~!$&'()*+,=:@]*)*\/?$/;
@@ -47,7 +47,7 @@ export function canonicalTarget(originForm: string): Target {
 }
 
 function queryAllowed(query: string): boolean {
-  return !query.includes('#') && QUERY_ALLOWED.test(query) && !/%(?![0-9A-Fa-f]{2})/.test(query);
+  return QUERY_ALLOWED.test(query) && !/%(?![0-9A-Fa-f]{2})/.test(query);
 }
 
 function canonicalPath(raw: string): string {
