@@ -1,0 +1,120 @@
+/**
+ * The evidence log: group commit over one or more sinks. Rules:
+ * - records are written in the order of `write`, those of one turn of the event loop (and those that came while a write was under way) with one write;
+ * - at most one write is under way per sink; a record is settled when every sink has it, and fails when one could not take it;
+ * - a failure concerns the records of its batch alone: the next batch tries again, so the log recovers by itself.
+ * Whether a failure refuses the request is decided by who writes (`onFailure`).
+ */
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import { ignore } from '../base/signal.ts';
+import { encodeRecord } from './encode.ts';
+import type { AuditLog } from './record.ts';
+import { fileSink, stdoutSink, type Sink } from './sink.ts';
+
+export type SinkSpec = { readonly file: string } | { readonly stdout: true };
+
+export interface AuditOptions {
+  /** At least one; each must take every record. */
+  readonly sinks: readonly SinkSpec[];
+  readonly clock: Clock;
+}
+
+export interface Audit extends AuditLog, AsyncDisposable {
+  /** Opens the files anew, after what was written before (SIGHUP). */
+  reopen(): Promise<void>;
+  /** Records that could not be written since the start. */
+  failures(): number;
+  /** Records written since the start. */
+  written(): number;
+}
+
+interface Batch {
+  lines: string;
+  records: number;
+  readonly done: PromiseWithResolvers<void>;
+}
+
+/** Throws a Fault `audit-unavailable` when a sink cannot be opened. */
+export async function openAudit({ sinks: specs, clock }: AuditOptions): Promise<Audit> {
+  if (specs.length === 0) throw new TypeError('an audit log needs a sink');
+  const sinks: Sink[] = [];
+  try {
+    for (const spec of specs) sinks.push('file' in spec ? await fileSink(spec.file, clock) : stdoutSink(clock));
+  } catch (error) {
+    await Promise.all(sinks.map((sink) => sink[Symbol.asyncDispose]()));
+    throw error;
+  }
+  return auditLog(sinks);
+}
+
+/** A log over sinks that are open, which it owns from here. */
+export function auditLog(sinks: readonly Sink[]): Audit {
+  let waiting: Batch | undefined;
+  /** What is under way; each link begins when the one before it is settled, and never rejects. */
+  let chain: Promise<void> = Promise.resolve();
+  let failures = 0;
+  let written = 0;
+  let closing: Promise<void> | undefined;
+
+  const then = <T>(act: () => Promise<T>): Promise<T> => {
+    const result = chain.then(act);
+    chain = result.then(
+      () => {},
+      () => {},
+    );
+    return result;
+  };
+  const commit = async (): Promise<void> => {
+    const batch = waiting;
+    waiting = undefined;
+    if (batch === undefined) return;
+    const failure = await appendAll(sinks, Buffer.from(batch.lines));
+    if (failure === undefined) {
+      written += batch.records;
+      batch.done.resolve();
+    } else {
+      failures += batch.records;
+      batch.done.reject(failure);
+    }
+  };
+  return {
+    write(record) {
+      if (closing !== undefined) return Promise.reject(new Fault('audit-unavailable', 'the evidence log is closed'));
+      if (waiting === undefined) {
+        waiting = { lines: '', records: 0, done: Promise.withResolvers<void>() };
+        setImmediate(() => ignore(then(commit), 'commit settles its records itself'));
+      }
+      waiting.lines += encodeRecord(record);
+      waiting.records += 1;
+      return waiting.done.promise;
+    },
+    reopen: () => then(async () => throwFirst(await settleAll(sinks, (sink) => sink.reopen()))),
+    failures: () => failures,
+    written: () => written,
+    [Symbol.asyncDispose]() {
+      closing ??= then(commit).then(async () =>
+        throwFirst(await settleAll(sinks, (sink) => sink[Symbol.asyncDispose]())),
+      );
+      return closing;
+    },
+  };
+}
+
+/** The first failure of a sink, after all of them settled. */
+async function appendAll(sinks: readonly Sink[], lines: Buffer): Promise<Fault | undefined> {
+  const [failure] = await settleAll(sinks, (sink) => sink.append(lines));
+  return failure === undefined ? undefined : Fault.from(failure, 'audit-unavailable');
+}
+
+async function settleAll(
+  sinks: readonly Sink[],
+  act: (sink: Sink) => Promise<void> | PromiseLike<void>,
+): Promise<unknown[]> {
+  const results = await Promise.allSettled(sinks.map(act));
+  return results.filter((result) => result.status === 'rejected').map(({ reason }) => reason);
+}
+
+function throwFirst([failure]: readonly unknown[]): void {
+  if (failure !== undefined) throw Fault.from(failure, 'audit-unavailable');
+}

@@ -1,0 +1,168 @@
+/**
+ * Where lines of evidence go. A sink takes one batch at a time and settles when the operating system has all of it; a batch that it could take
+ * only in part is taken back, so that a half line is never joined by the next. Files are opened for appending with mode 0600 and followed through
+ * rotation: a path that was renamed or removed is opened anew within a second, or at once by `reopen`.
+ */
+import type { FileHandle } from 'node:fs/promises';
+import { constants, open, stat } from 'node:fs/promises';
+import { write } from 'node:fs';
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+
+export interface Sink extends AsyncDisposable {
+  /** Appends whole lines. Throws a Fault `audit-unavailable`. Never called again before it settled. */
+  append(lines: Buffer): Promise<void>;
+  /** Opens the path anew, where there is one. */
+  reopen(): Promise<void>;
+}
+
+/** How often a path is compared with the file that is open. */
+const CHECK_EVERY_MS = 1000;
+const LINE_END = 0x0a;
+
+function unavailable(name: string, error: unknown): Fault {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  const hint =
+    code === 'ENOSPC' || code === 'EDQUOT'
+      ? 'make room: requests are allowed again as soon as records can be written'
+      : 'check the path, its folder and who may write there';
+  const reason = error instanceof Error ? error.message : String(error);
+  return new Fault('audit-unavailable', `cannot write evidence to ${name}: ${reason}`, { hint, cause: error });
+}
+
+interface OpenFile {
+  readonly handle: FileHandle;
+  readonly device: number;
+  readonly inode: number;
+  /** The file does not end with a line end: somebody was stopped in the middle of a line. */
+  torn: boolean;
+}
+
+/** Opens the file at once, so that a path that cannot be written is found at start. Throws a Fault `audit-unavailable`. */
+export async function fileSink(path: string, clock: Clock): Promise<Sink> {
+  let file: OpenFile | undefined = await openFile(path).catch((error: unknown) => {
+    throw unavailable(path, error);
+  });
+  let checked = clock.monotonic();
+  const close = async (): Promise<void> => {
+    const old = file;
+    file = undefined;
+    await old?.handle.close();
+  };
+  const current = async (): Promise<OpenFile> => {
+    const now = clock.monotonic();
+    if (file !== undefined && now - checked >= CHECK_EVERY_MS) {
+      checked = now;
+      if (!(await stillAt(path, file))) await close();
+    }
+    return (file ??= await openFile(path));
+  };
+  return {
+    async append(lines) {
+      try {
+        await appendWhole(await current(), lines);
+      } catch (error) {
+        throw unavailable(path, error);
+      }
+    },
+    async reopen() {
+      try {
+        await close();
+        file = await openFile(path);
+      } catch (error) {
+        throw unavailable(path, error);
+      }
+    },
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+async function openFile(path: string): Promise<OpenFile> {
+  const handle = await open(path, constants.O_RDWR | constants.O_APPEND | constants.O_CREAT, 0o600);
+  try {
+    const { dev: device, ino: inode, size } = await handle.stat();
+    return { handle, device, inode, torn: size > 0 && (await lastByte(handle, size)) !== LINE_END };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+async function lastByte(handle: FileHandle, size: number): Promise<number | undefined> {
+  const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, size - 1);
+  return buffer[0];
+}
+
+async function stillAt(path: string, { device, inode }: OpenFile): Promise<boolean> {
+  try {
+    const found = await stat(path);
+    return found.dev === device && found.ino === inode;
+  } catch {
+    return false;
+  }
+}
+
+/** Writes all of it or takes back what was written. */
+async function appendWhole(file: OpenFile, lines: Buffer): Promise<void> {
+  const bytes = file.torn ? Buffer.concat([Buffer.from([LINE_END]), lines]) : lines;
+  let written = 0;
+  try {
+    while (written < bytes.length) written += await writeSome(file.handle.fd, bytes, written);
+    file.torn = false;
+  } catch (error) {
+    if (written > 0) await takeBack(file, bytes.subarray(0, written));
+    throw error;
+  }
+}
+
+/** The end of the file, when it is what we wrote, is cut off again; where that is not allowed or not possible, the next batch begins a new line. */
+async function takeBack(file: OpenFile, written: Buffer): Promise<void> {
+  file.torn = true;
+  try {
+    const { size } = await file.handle.stat();
+    const end = Buffer.alloc(written.length);
+    const { bytesRead } = await file.handle.read(end, 0, end.length, size - end.length);
+    if (bytesRead !== end.length || !end.equals(written)) return;
+    await file.handle.truncate(size - written.length);
+    file.torn = size > written.length && (await lastByte(file.handle, size - written.length)) !== LINE_END;
+  } catch {
+    // An append-only file cannot be cut; `torn` says what is to be done about it.
+  }
+}
+
+function writeSome(descriptor: number, bytes: Buffer, from: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    write(descriptor, bytes, from, bytes.length - from, null, (error, count) => {
+      if (error !== null) reject(error);
+      else resolve(count);
+    });
+  });
+}
+
+const STDOUT = 1;
+const RETRY_MS = 5;
+
+/** Standard output, written by the thread pool so that a reader who is slow does not stop the event loop. */
+export function stdoutSink(clock: Clock): Sink {
+  let torn = false;
+  return {
+    async append(lines) {
+      const bytes = torn ? Buffer.concat([Buffer.from([LINE_END]), lines]) : lines;
+      for (let written = 0; written < bytes.length;) {
+        try {
+          written += await writeSome(STDOUT, bytes, written);
+        } catch (error) {
+          // Another process may have made the shared pipe non-blocking.
+          if (!(error instanceof Error && 'code' in error && error.code === 'EAGAIN')) {
+            torn ||= written > 0;
+            throw unavailable('standard output', error);
+          }
+          await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve, true));
+        }
+      }
+      torn = false;
+    },
+    reopen: () => Promise.resolve(),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
