@@ -1,0 +1,71 @@
+/**
+ * Trust bundles (SPIFFE_Trust_Domain_and_Bundle.md). A bundle belongs to one trust domain and is never merged with another; X.509 authorities and
+ * JWT authorities are different values so that neither can verify the other's SVIDs. An empty bundle is legal and means that nothing of that domain is trusted.
+ */
+import type { JSONWebKeySet } from 'jose';
+import { Fault } from '../base/fault.ts';
+import { splitCertificates } from './certificate.ts';
+import type { JwtBundle, X509Bundle } from './identity.ts';
+import { decodeJwks, publicKey } from './jwks.ts';
+import type { Jwk } from './jwks.ts';
+import { LIMITS } from './limits.ts';
+import type { TrustDomain } from './trust-domain.ts';
+
+/** Throws a Fault `bad-bundle` unless the bundle of `trustDomain` is of a size that we take. */
+function checkSize(trustDomain: TrustDomain, bytes: Uint8Array): void {
+  if (bytes.length <= LIMITS.bundleBytes) return;
+  throw new Fault('bad-bundle', `the bundle of ${trustDomain} is longer than ${LIMITS.bundleBytes} bytes`);
+}
+
+/**
+ * The authorities of a trust domain from concatenated DER, as the Workload API carries them (section 5.2). Duplicates are dropped. An authority that is
+ * no CA certificate would itself be accepted as a peer's, so it is refused (X509-SVID section 3.2).
+ * @throws Fault `bad-bundle`
+ */
+export function parseX509Bundle(trustDomain: TrustDomain, der: Uint8Array): X509Bundle {
+  checkSize(trustDomain, der);
+  const anchors = splitCertificates(der, `the bundle of ${trustDomain}`, 'bad-bundle');
+  return x509Bundle(trustDomain, anchors);
+}
+
+/** @throws Fault `bad-bundle` */
+export function x509Bundle(trustDomain: TrustDomain, certificates: X509Bundle['anchors']): X509Bundle {
+  if (certificates.length > LIMITS.anchors) {
+    throw new Fault('bad-bundle', `the bundle of ${trustDomain} has more than ${LIMITS.anchors} certificates`);
+  }
+  for (const { ca, serialNumber } of certificates) {
+    if (ca) continue;
+    throw new Fault('bad-bundle', `the bundle of ${trustDomain} holds a certificate that is no CA's`, {
+      hint: `its serial number is ${serialNumber}; bundles hold only signing certificates`,
+    });
+  }
+  const anchors = [...new Map(certificates.map((one) => [one.fingerprint256, one])).values()];
+  return Object.freeze({ trustDomain, anchors: Object.freeze(anchors) });
+}
+
+export interface JwtBundleOptions {
+  /**
+   * Whether a key without `use` is ignored, as the standard has it for bundle documents (section 4.2.2). Not so for the Workload API: SPIRE sends a
+   * plain JWK Set there, whose keys have none.
+   */
+  readonly requireUse: boolean;
+}
+
+/** The keys of a JWK Set that may verify JWT-SVIDs; those of another use, of unknown type or without a key ID are ignored one by one. */
+export function jwtKeys(keys: readonly Jwk[], { requireUse }: JwtBundleOptions): JSONWebKeySet {
+  const usable = keys
+    .filter(({ use }) => use === 'jwt-svid' || (use === undefined && !requireUse))
+    .map(publicKey)
+    .filter((key) => key !== undefined);
+  return { keys: usable };
+}
+
+/**
+ * The JWT authorities of a trust domain from a JWK Set (JWT-SVID section 6). Only public members are kept.
+ * @throws Fault `bad-bundle`
+ */
+export function parseJwtBundle(trustDomain: TrustDomain, jwks: Uint8Array, options: JwtBundleOptions): JwtBundle {
+  checkSize(trustDomain, jwks);
+  const { keys } = decodeJwks(jwks, `the JWT bundle of ${trustDomain}`);
+  return Object.freeze({ trustDomain, keys: Object.freeze(jwtKeys(keys, options)) });
+}
