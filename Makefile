@@ -1,7 +1,7 @@
 # Every target does its own set-up from a fresh clone; the Node that runs everything is the pinned one of node_modules.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SETUP := node_modules/.ready
-TAP := tap --reporter=terse --output-file
+TAP := tap --reporter=min --output-file
 
 .PHONY: help demo run test test-interop test-spire check proto docs clean
 
@@ -29,7 +29,7 @@ test-interop: $(SETUP) ## curl, Python requests and a Go program through the pro
 
 test-spire: $(SETUP) ## The identity scenarios against a real SPIRE server and agent (needs Go; the first build takes minutes)
 	@mkdir -p .cache
-	deploy/spire-dev/build
+	deploy/spire-dev/build --pinned
 	$(TAP)=.cache/spire.tap --jobs=1 --timeout=600 test/spire/*.test.ts
 
 check: $(SETUP) ## Format, lint, types, import order
