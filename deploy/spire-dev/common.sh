@@ -15,11 +15,15 @@ die() {
   exit 1
 }
 
-# Makes the folder and reads its settings; exports what server.conf and agent.conf name.
+# Makes the folder.
 open_folder() {
   dir=${SPIRE_DEV_DIR:-./.spire-dev}
   mkdir -p -- "$dir" || die "cannot make the folder $dir (SPIRE_DEV_DIR)"
   dir=$(CDPATH='' cd -- "$dir" && pwd -P)
+}
+
+# Reads the settings; exports what server.conf and agent.conf name.
+read_settings() {
   # The kernel's limit for a Unix socket's path is 108 bytes on Linux, 104 on macOS, with the closing zero.
   [ "${#dir}" -le 87 ] || die "$dir is too long for the path of a Unix socket: set SPIRE_DEV_DIR to a folder of at most 87 bytes"
   saved_trust_domain='' saved_port='' saved_bundle_port=''
