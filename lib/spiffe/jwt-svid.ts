@@ -13,12 +13,16 @@ import { LIMITS } from './limits.ts';
 import { quoted } from './trust-domain.ts';
 import type { TrustDomain } from './trust-domain.ts';
 
-export interface JwtSvidOptions {
-  /** Who we are to the token's issuer; must be among its audiences. */
+interface ReadOptions {
+  /** Must be among the token's audiences. */
   readonly audience: string;
-  readonly bundles: ReadonlyMap<TrustDomain, JwtBundle>;
   /** Milliseconds since the epoch. */
   readonly now: number;
+}
+
+/** `audience` is who we are to the token's issuer. */
+export interface JwtSvidOptions extends ReadOptions {
+  readonly bundles: ReadonlyMap<TrustDomain, JwtBundle>;
 }
 
 export interface JwtSvid {
@@ -74,7 +78,7 @@ function checkHeader({ alg, kid, typ, crit }: ProtectedHeaderParameters): Header
 }
 
 /** Section 3. */
-function checkClaims(claims: JWTPayload, { audience, now }: JwtSvidOptions): JwtSvid {
+function checkClaims(claims: JWTPayload, { audience, now }: ReadOptions): JwtSvid {
   const { sub, aud, exp, nbf } = claims;
   if (typeof sub !== 'string') refuse('has no subject');
   const listed: readonly unknown[] = Array.isArray(aud) ? aud : [aud];
@@ -118,18 +122,38 @@ async function verifies(token: string, key: JWK, alg: string): Promise<boolean> 
   }
 }
 
+interface Read {
+  readonly header: Header;
+  readonly svid: JwtSvid;
+}
+
+function read(token: string, options: ReadOptions): Read {
+  if (token.length > LIMITS.token) refuse(`is longer than ${LIMITS.token} characters`);
+  if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) refuse('is not a signed JWT in compact form');
+  const header = checkHeader(decoded(() => decodeProtectedHeader(token)));
+  return {
+    header,
+    svid: checkClaims(
+      decoded(() => decodeJwt(token)),
+      options,
+    ),
+  };
+}
+
+/**
+ * What a JWT-SVID says, everything checked but its signature: for tokens that the Workload API has just issued to us, never for those of others.
+ * @throws Fault `bad-jwt-svid`
+ */
+export function readIssuedJwtSvid(token: string, options: ReadOptions): JwtSvid {
+  return read(token, options).svid;
+}
+
 /**
  * Validates a JWT-SVID (JWT-SVID section 4). A token without `kid` is tried with up to eight keys that fit its algorithm.
  * @throws Fault `bad-jwt-svid`
  */
 export async function validateJwtSvid(token: string, options: JwtSvidOptions): Promise<JwtSvid> {
-  if (token.length > LIMITS.token) refuse(`is longer than ${LIMITS.token} characters`);
-  if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) refuse('is not a signed JWT in compact form');
-  const header = checkHeader(decoded(() => decodeProtectedHeader(token)));
-  const svid = checkClaims(
-    decoded(() => decodeJwt(token)),
-    options,
-  );
+  const { header, svid } = read(token, options);
   const trustDomain = trustDomainOf(svid.id);
   const bundle = options.bundles.get(trustDomain);
   if (bundle === undefined)

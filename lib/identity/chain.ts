@@ -1,0 +1,67 @@
+/**
+ * Whether an X.509-SVID of ours leads to its trust domain's anchors (RFC 5280 section 6), asked of OpenSSL and never computed here. The engine's validator has one
+ * door, a handshake, so two ends in memory make a real one: one shows the chain and proves the key, the other trusts those anchors and nothing else.
+ */
+import { duplexPair } from 'node:stream';
+import { connect, createSecureContext, TLSSocket } from 'node:tls';
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import type { X509Bundle, X509Svid } from '../spiffe/identity.ts';
+import { LIMITS } from './limits.ts';
+
+function server(transport: ReturnType<typeof duplexPair>[number], { chain, privateKey }: X509Svid): TLSSocket {
+  const secureContext = createSecureContext({
+    cert: chain.map((one) => one.toString()).join(''),
+    key: privateKey.export({ type: 'pkcs8', format: 'pem' }),
+  });
+  return new TLSSocket(transport, { isServer: true, secureContext });
+}
+
+function client(transport: ReturnType<typeof duplexPair>[number], { anchors }: X509Bundle): TLSSocket {
+  const secureContext = createSecureContext({
+    // Always an array: an empty string would mean the system's roots.
+    ca: anchors.map((one) => one.toString()),
+    allowPartialTrustChain: true,
+  });
+  // The name is the SPIFFE ID, which was checked already; a DNS name is not asked for.
+  return connect({ socket: transport, secureContext, checkServerIdentity: () => undefined });
+}
+
+function handshake(svid: X509Svid, bundle: X509Bundle, clock: Clock): Promise<void> {
+  const [near, far] = duplexPair();
+  return new Promise<void>((resolve, reject) => {
+    const ends = [server(far, svid), client(near, bundle)] as const;
+    const settle = (failure?: Error): void => {
+      cancel();
+      if (failure === undefined) resolve();
+      else reject(failure);
+      for (const end of ends) end.destroy();
+    };
+    const cancel = clock.after(LIMITS.chainMs, () => settle(new Error('the handshake in memory did not end')));
+    const [shown, trusting] = ends;
+    trusting.on('error', settle).on('close', () => settle(new Error('closed')));
+    // The other end learns of a refusal as an alert; the reason is the trusting end's.
+    shown.on('error', () => undefined);
+    trusting.once('secureConnect', () => settle());
+  }).finally(() => {
+    near.destroy();
+    far.destroy();
+  });
+}
+
+/**
+ * Resolves when OpenSSL finds a valid path from the SVID's chain to an anchor of `bundle`, valid by the system's clock.
+ * @throws Fault `bad-svid` with OpenSSL's reason
+ */
+export async function verifyIssuedChain(svid: X509Svid, bundle: X509Bundle, clock: Clock): Promise<void> {
+  try {
+    await handshake(svid, bundle, clock);
+  } catch (failure) {
+    const reason = failure instanceof Error ? ('code' in failure ? String(failure.code) : failure.message) : '';
+    throw new Fault(
+      'bad-svid',
+      `the X.509-SVID of ${svid.id} does not lead to the bundle of ${bundle.trustDomain}: ${reason}`,
+      { cause: failure },
+    );
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * What the Workload API's statuses mean to a client (Workload Endpoint section 6 and appendix A), in one table. CANCELLED is here because a server that
+ * is forced to stop sends it: only our own signal says that a call was cancelled by us.
+ */
+import { status } from '@grpc/grpc-js';
+import { Fault } from '../base/fault.ts';
+import type { Code } from '../base/fault.ts';
+import { quoted } from '../spiffe/trust-domain.ts';
+
+interface StatusRow {
+  readonly code: Code;
+  /** Asking again with the same request cannot help. */
+  readonly final: boolean;
+  /** What was supplied by the stream may no longer be used. */
+  readonly withdraws: boolean;
+  readonly hint: string;
+}
+
+const UNAVAILABLE: StatusRow = {
+  code: 'workload-api-unavailable',
+  final: false,
+  withdraws: false,
+  hint: 'is the SPIRE agent running, and is this its socket?',
+};
+
+const ROWS: ReadonlyMap<number, StatusRow> = new Map([
+  [
+    status.PERMISSION_DENIED,
+    {
+      code: 'workload-api-denied',
+      final: false,
+      withdraws: true,
+      hint: 'no registration entry matches this process; compare its selectors with those of the entry',
+    },
+  ],
+  [
+    status.INVALID_ARGUMENT,
+    { code: 'workload-api-refused', final: true, withdraws: false, hint: 'it does not take what we ask as we ask it' },
+  ],
+  [
+    status.UNIMPLEMENTED,
+    {
+      code: 'workload-api-refused',
+      final: true,
+      withdraws: false,
+      hint: 'what listens there does not offer this; is it a Workload API at all?',
+    },
+  ],
+]);
+
+function codeOf(cause: unknown): number | undefined {
+  if (typeof cause !== 'object' || cause === null || !('code' in cause)) return undefined;
+  return typeof cause.code === 'number' ? cause.code : undefined;
+}
+
+function rowOf(fault: Fault): StatusRow {
+  return ROWS.get(codeOf(fault.cause) ?? status.UNKNOWN) ?? UNAVAILABLE;
+}
+
+/** A failed call as a Fault that keeps the status; `what` is the method's name. */
+export function callFault(failure: unknown, what: string): Fault {
+  if (failure instanceof Fault) return failure;
+  const number = codeOf(failure) ?? status.UNKNOWN;
+  const { code, hint } = ROWS.get(number) ?? UNAVAILABLE;
+  const details = failure instanceof Error ? ('details' in failure ? String(failure.details) : failure.message) : '';
+  return new Fault(code, `the Workload API answered ${what} with ${statusName(number)}: ${quoted(details)}`, {
+    hint,
+    cause: failure,
+  });
+}
+
+/** The end of a stream that should have stayed open. */
+export function endFault(what: string): Fault {
+  return new Fault('workload-api-unavailable', `the Workload API closed the stream of ${what}`, {
+    hint: UNAVAILABLE.hint,
+    cause: { code: status.OK },
+  });
+}
+
+function statusName(number: number): string {
+  return status[number] ?? `status ${number}`;
+}
+
+/** The gRPC status that a Fault of a call came from, such as `UNAVAILABLE`; `OK` for a stream that ended; for metrics. */
+export function statusOf(fault: Fault): string {
+  return statusName(codeOf(fault.cause) ?? status.UNKNOWN);
+}
+
+/** Whether to stop asking (InvalidArgument, Unimplemented). */
+export function isFinal(fault: Fault): boolean {
+  return rowOf(fault).final;
+}
+
+/** Whether what the stream supplied may no longer be used (PermissionDenied). */
+export function withdraws(fault: Fault): boolean {
+  return rowOf(fault).withdraws;
+}
