@@ -1,0 +1,196 @@
+import { createHash } from 'node:crypto';
+import { exportJWK, generateKeyPair } from 'jose';
+import fc from 'fast-check';
+import t from 'tap';
+import { Fault } from '../../lib/base/fault.ts';
+import { parseBundleDocument, parseBundleMap } from '../../lib/spiffe/bundle-document.ts';
+import { parseJwtBundle, parseX509Bundle } from '../../lib/spiffe/bundle.ts';
+import { duplicateMember } from '../../lib/spiffe/jwks.ts';
+import { parseTrustDomain } from '../../lib/spiffe/trust-domain.ts';
+import { testAuthority } from '../fakes/authority.ts';
+
+const ca = await testAuthority();
+const second = await testAuthority();
+const TD = parseTrustDomain('example.org');
+const BAD = { name: 'Fault', code: 'bad-bundle' };
+const json = (value: unknown): Uint8Array => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value));
+const ec = await exportJWK((await generateKeyPair('ES256', { extractable: true })).publicKey);
+const rsa = await exportJWK((await generateKeyPair('RS256', { extractable: true })).publicKey);
+const secret = await exportJWK((await generateKeyPair('ES256', { extractable: true })).privateKey);
+const root = (der: Uint8Array): Record<string, unknown> => ({
+  ...ec,
+  use: 'x509-svid',
+  x5c: [Buffer.from(der).toString('base64')],
+});
+
+t.test('an X.509 bundle is every authority once, of one trust domain (C-50, B-07)', async (t) => {
+  const bytes = Buffer.concat([ca.certificate, second.certificate, ca.certificate]);
+  const bundle = parseX509Bundle(TD, bytes);
+  t.equal(bundle.trustDomain, 'example.org');
+  t.equal(bundle.anchors.length, 2);
+  t.ok(Object.isFrozen(bundle) && Object.isFrozen(bundle.anchors));
+});
+
+t.test('an empty X.509 bundle is legal and trusts nothing (C-24, B-05)', async (t) => {
+  t.same(parseX509Bundle(TD, new Uint8Array()).anchors, []);
+});
+
+t.test('refuses a bundle with a leaf, junk, or too much in it (X-20, C-50, C-56)', async (t) => {
+  const leaf = await ca.svid('/agent');
+  const rows: readonly (readonly [string, Uint8Array])[] = [
+    ['a leaf', Buffer.concat([ca.certificate, leaf.concatenated])],
+    ['junk after it', Buffer.concat([ca.certificate, Buffer.from('junk')])],
+    ['PEM', Buffer.from(ca.pem)],
+    ['a cut certificate', ca.certificate.subarray(0, -3)],
+    ['too many', Buffer.concat(Array(257).fill(ca.certificate))],
+    ['too many bytes', new Uint8Array((1 << 20) + 1)],
+  ];
+  for (const [title, bytes] of rows) t.throws(() => parseX509Bundle(TD, bytes), BAD, title);
+});
+
+t.test('an intermediate is a legal authority (X-30)', async (t) => {
+  t.equal(parseX509Bundle(TD, (await ca.intermediate()).certificate).anchors.length, 1);
+});
+
+t.test(
+  'keeps JWT keys of the right use and of known types, and only their public part (B-04, J-10, C-30)',
+  async (t) => {
+    const keys = [
+      { ...ec, kid: 'a', use: 'jwt-svid' },
+      { ...rsa, kid: 'b', use: 'jwt-svid', alg: 'PS256' },
+      { ...secret, kid: 'c', use: 'jwt-svid' },
+      { ...ec, kid: 'none' },
+      { ...ec, kid: 'wit', use: 'wit-svid' },
+      { ...ec, kid: 'case', use: 'JWT-SVID' },
+      { ...ec, kid: 'sig', use: 'sig' },
+      { ...ec, use: 'jwt-svid' },
+      { kty: 'oct', k: 'c2VjcmV0', kid: 'oct', use: 'jwt-svid' },
+      { kty: 'OKP', crv: 'Ed25519', x: ec.x, kid: 'ed', use: 'jwt-svid' },
+      { kty: 'EC', crv: 'P-256', kid: 'incomplete', use: 'jwt-svid' },
+      { kty: 'new', kid: 'new', use: 'jwt-svid' },
+      root(ca.certificate),
+      'not an object',
+    ];
+    const kids = (requireUse: boolean): unknown[] =>
+      parseJwtBundle(TD, json({ keys, other: 1 }), { requireUse }).keys.keys.map(({ kid }) => kid);
+    t.same(kids(true), ['a', 'b', 'c'], 'a bundle document: no use, no key');
+    t.same(kids(false), ['a', 'b', 'c', 'none'], 'the Workload API: SPIRE sends no use (C-53a)');
+    const kept = parseJwtBundle(TD, json({ keys }), { requireUse: true }).keys.keys;
+    t.same(Object.keys(kept[2] ?? {}).toSorted(), ['crv', 'kid', 'kty', 'x', 'y'], 'no private member');
+  },
+);
+
+t.test('no keys are legal and no "keys" are not (B-01, B-05)', async (t) => {
+  t.same(parseJwtBundle(TD, json({ keys: [] }), { requireUse: false }).keys.keys, []);
+  const rows = [
+    '',
+    '{',
+    '[]',
+    'null',
+    '{}',
+    '{"keys":{}}',
+    '{"keys":[],"keys":[]}',
+    '"x"',
+    '{"keys":[{"kid":1,"kid":2}]}',
+  ];
+  for (const text of rows) t.throws(() => parseJwtBundle(TD, json(text), { requireUse: false }), BAD, text);
+  t.throws(() => parseJwtBundle(TD, Buffer.from([0x7b, 0xff, 0x7d]), { requireUse: false }), BAD, 'not UTF-8');
+  const many = { keys: Array(257).fill({ ...ec, kid: 'a' }) };
+  t.throws(() => parseJwtBundle(TD, json(many), { requireUse: false }), BAD, 'C-56');
+});
+
+t.test('a bundle document carries both kinds, with its sequence exactly (B-01, B-02, B-03)', async (t) => {
+  const keys = [root(ca.certificate), root(second.certificate), { ...ec, kid: 'a', use: 'jwt-svid' }];
+  const members = '"spiffe_sequence":18446744073709551617,"spiffe_refresh_hint":120,"extra":{"a":1.5}';
+  const document = parseBundleDocument(TD, json(`{"keys":${JSON.stringify(keys)},${members}}`));
+  t.equal(document.sequence, 18446744073709551617n);
+  t.equal(document.refreshMs, 120_000);
+  t.same(
+    document.x509.anchors.map(digest),
+    [ca.certificate, second.certificate].map((raw) => digest({ raw })),
+  );
+  t.same(
+    document.jwt.keys.keys.map(({ kid }) => kid),
+    ['a'],
+  );
+});
+
+function digest({ raw }: { readonly raw: Uint8Array }): string {
+  return createHash('sha256').update(raw).digest('hex');
+}
+
+t.test('the refresh hint has a default and is kept within bounds (B-03)', async (t) => {
+  const hint = (text: string): number => parseBundleDocument(TD, json(`{"keys":[]${text}}`)).refreshMs;
+  t.equal(hint(''), 300_000);
+  t.equal(hint(',"spiffe_refresh_hint":0'), 60_000);
+  t.equal(hint(',"spiffe_refresh_hint":99999999999999999999'), 86_400_000);
+  for (const bad of ['"1"', '1.5', '-1', 'null']) {
+    t.throws(() => hint(`,"spiffe_refresh_hint":${bad}`), BAD, bad);
+    t.throws(() => hint(`,"spiffe_sequence":${bad}`), BAD, bad);
+  }
+});
+
+t.test('an entry without a certificate is ignored, of several the first is used (X-31)', async (t) => {
+  const both = { ...root(ca.certificate), x5c: [ca.certificate, second.certificate].map(base64) };
+  const keys = [{ ...ec, use: 'x509-svid' }, { ...ec, use: 'x509-svid', x5c: [] }, both];
+  const { x509 } = parseBundleDocument(TD, json({ keys }));
+  t.same(x509.anchors.map(digest), [digest({ raw: ca.certificate })]);
+  for (const x5c of [['junk'], [base64(Buffer.concat([ca.certificate, Buffer.from('x')]))], ['']]) {
+    t.throws(() => parseBundleDocument(TD, json({ keys: [{ ...both, x5c }] })), BAD);
+  }
+});
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64');
+}
+
+t.test('a bundle map is taken whole or not at all (B-06)', async (t) => {
+  const one = { keys: [root(ca.certificate)] };
+  const map = parseBundleMap(json({ trust_domains: { 'a.test': one, 'b.test': { keys: [] } } }));
+  t.same([...map.keys()], ['a.test', 'b.test']);
+  t.equal(map.get(parseTrustDomain('a.test'))?.x509.anchors.length, 1);
+  t.equal(parseBundleMap(json({ trust_domains: {} })).size, 0);
+  const bad = [
+    '{}',
+    '{"trust_domains":[]}',
+    '{"trust_domains":{"a.test":{"keys":[]},"a.test":{"keys":[]}}}',
+    '{"trust_domains":{"a.test":{"keys":[]},"\\u0061.test":{"keys":[]}}}',
+    '{"trust_domains":{"a.test":{"keys":[]},"b.test":{}}}',
+    '{"trust_domains":{"a.test":null}}',
+  ];
+  for (const text of bad) t.throws(() => parseBundleMap(json(text)), BAD, text);
+  t.throws(() => parseBundleMap(json('{"trust_domains":{"A.test":{"keys":[]}}}')), { code: 'bad-spiffe-id' });
+});
+
+t.test('finds a member that stands twice, and nothing in JSON without one', async (t) => {
+  t.equal(duplicateMember('{"a":{"b":1,"c":{"b":2}},"d":["a",{"a":"x\\"a\\":"}]}'), undefined);
+  t.equal(duplicateMember('[{"a":1},{"a":[{"k":1,"k":2}]}]'), 'k');
+  t.equal(duplicateMember('{"a\\n":1,"b":2,"a\\u000a":3}'), 'a\n');
+  fc.assert(fc.property(fc.json(), (text) => duplicateMember(JSON.stringify(JSON.parse(text))) === undefined));
+});
+
+t.test('any bytes give a bundle or a Fault', async () => {
+  const near = fc.oneof(
+    fc.json(),
+    fc.string({ unit: 'binary' }),
+    fc.jsonValue().map((keys) => JSON.stringify({ keys: [keys] })),
+  );
+  fc.assert(
+    fc.property(near, (text) => {
+      for (const parse of [
+        () => parseJwtBundle(TD, json(text), { requireUse: false }),
+        () => parseBundleDocument(TD, json(text)),
+        () => parseBundleMap(json(text)),
+        () => parseX509Bundle(TD, json(text)),
+      ]) {
+        try {
+          parse();
+        } catch (failure) {
+          if (!(failure instanceof Fault)) return false;
+        }
+      }
+      return true;
+    }),
+    { numRuns: 1000 },
+  );
+});
