@@ -9,8 +9,8 @@
  * its own, and what is spawned from there has that path. The test process itself has the path `process.execPath`. A symbolic link or
  * a `#!` line does not help: the kernel has the interpreter's path. `unix:sha256` is off. Or use two of these: two trust domains.
  *
- * Timing: an X509-SVID is renewed at half of its TTL (give or take a tenth) and is valid from ten seconds before it was made; a new or
- * deleted entry reaches the agent in about a second.
+ * Timing: an X509-SVID is valid from ten seconds before it was made and renewed at half of that whole span (a tenth more or less): a
+ * TTL of 60 s renews about every 24 s, of 20 s about every 5 s. A new or deleted entry reaches the agent in about a second.
  */
 import { copyFile, link, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
