@@ -57,10 +57,11 @@ export async function verifyIssuedChain(svid: X509Svid, bundle: X509Bundle, cloc
   try {
     await handshake(svid, bundle, clock);
   } catch (failure) {
-    const reason = failure instanceof Error ? ('code' in failure ? String(failure.code) : failure.message) : '';
+    const { message, cause } = Fault.from(failure, 'bad-svid');
+    const code = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : '';
     throw new Fault(
       'bad-svid',
-      `the X.509-SVID of ${svid.id} does not lead to the bundle of ${bundle.trustDomain}: ${reason}`,
+      `the X.509-SVID of ${svid.id} does not lead to the bundle of ${bundle.trustDomain}: ${message}${code}`,
       { cause: failure },
     );
   }
