@@ -62,8 +62,14 @@ t.test('being denied stops the use of the SVID at once, and it is asked for agai
   await api.setIdentities([]);
   await source.reaches('withdrawn', (state) => state.kind === 'withdrawn');
   t.ok(performance.now() - started < 5000);
-  t.match(thrown(() => source.current()), { code: 'no-identity', message: /withdrawn.*no identity issued/ });
-  t.match(thrown(() => source.current()), { hint: /\w/ });
+  t.match(
+    thrown(() => source.current()),
+    { code: 'no-identity', message: /withdrawn.*no identity issued/ },
+  );
+  t.match(
+    thrown(() => source.current()),
+    { hint: /\w/ },
+  );
   await t.rejects(source.fetchJwtSvid('crm', AbortSignal.timeout(5000)), { code: 'no-identity' });
   await api.setIdentities([{ id: '/agent' }]);
   const again = await source.reaches('current again', (state) => state.kind === 'current');
@@ -78,7 +84,10 @@ t.test('before the first SVID, being denied and being away are waited out (C-41,
     'told why',
     (state) => state.kind === 'waiting' && /no identity issued/.test(state.problem ?? ''),
   );
-  t.match(thrown(() => source.current()), { code: 'no-identity', message: /no X\.509-SVID yet/ });
+  t.match(
+    thrown(() => source.current()),
+    { code: 'no-identity', message: /no X\.509-SVID yet/ },
+  );
   await api.setIdentities([{ id: '/late' }]);
   t.equal((await source.ready()).svid.id, 'spiffe://example.org/late');
 });
@@ -156,7 +165,10 @@ t.test('an expired SVID is refused by the wall clock at the moment of use (C-26,
   clock.shift(identity.svid.notAfter - clock.now() - 1000);
   t.equal(source.current(), identity, 'until the last second');
   clock.shift(1000);
-  t.match(thrown(() => source.current()), { code: 'identity-expired', message: /expired at .*Z/, hint: /\w/ });
+  t.match(
+    thrown(() => source.current()),
+    { code: 'identity-expired', message: /expired at .*Z/, hint: /\w/ },
+  );
   await t.rejects(source.firstUpdate(AbortSignal.timeout(50)), { name: 'Fault' });
 });
 
@@ -247,7 +259,10 @@ t.test('a selected SVID that is not issued is never replaced by another (C-29)',
   await api.setIdentities([{ id: '/a', hint: 'x' }]);
   const state = await source.reaches('withdrawn', ({ kind }) => kind === 'withdrawn');
   t.match(state.problem, /hint "y".*spiffe:\/\/example\.org\/a \(hint "x"\)/);
-  t.match(thrown(() => source.current()), { code: 'no-identity' });
+  t.match(
+    thrown(() => source.current()),
+    { code: 'no-identity' },
+  );
   await api.setIdentities([{ id: '/a', hint: 'y' }]);
   await source.reaches('chosen by hint again', ({ kind }) => kind === 'current');
   t.equal(source.current().svid.id, 'spiffe://example.org/a');
