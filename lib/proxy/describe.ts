@@ -1,0 +1,186 @@
+/**
+ * From a request head to what is judged, and from what is judged to what is sent: the same values, read once and strictly. Ambiguous means refused.
+ * - The forward port takes absolute-form `http://` and CONNECT with authority-form (RFC 9112 section 3.2), a local listener takes origin-form, or absolute-form
+ *   that names its own destination.
+ * - The target's authority and Host must be equal; the Host that is sent is written anew from the decided one (RFC 9112 section 3.2.2).
+ * - A task reference (Proxy-Authorization) that is present must be a live task, and there are none yet.
+ */
+import { Fault } from '../base/fault.ts';
+import { fieldOf, type Fields, type RequestHead } from '../http1/message.ts';
+import { formatAuthority, parseAuthority, type Authority } from '../policy/authority.ts';
+import type { EntryPoint, Facts, HttpFacts } from '../policy/facts.ts';
+import type { Destination } from '../policy/model.ts';
+import { canonicalTarget } from '../policy/path.ts';
+import { webSocketOffer, type WebSocketOffer } from './websocket.ts';
+
+/** A request over HTTP, read strictly. */
+export interface Described {
+  readonly facts: Facts;
+  readonly method: string;
+  /** Path and query in origin-form, as judged. */
+  readonly target: string;
+  /** The Host to send. */
+  readonly authority: string;
+  /** The agent waits for a 100 before it sends its body (RFC 9110 section 10.1.1). */
+  readonly continues: boolean;
+  readonly webSocket: WebSocketOffer | undefined;
+}
+
+/** A local listener as a request sees it. */
+export interface ListenerView {
+  readonly destination: Destination;
+  /** Address and port the agent connected to. */
+  readonly local: Authority;
+}
+
+const HTTP_PORT = 80;
+/** No port can be 0: it stands for one that was not written. */
+const UNSAID = 0;
+const NEVER: ReadonlySet<string> = new Set(['TRACE', 'TRACK', 'CONNECT']);
+const WRITE_HTTP = 'say http://host/path to the proxy: it speaks TLS to the upstream by itself';
+
+/** A request with an absolute-form target to the forward port. */
+export function describeForward(head: RequestHead, time: number): Described {
+  refuseTask(head.fields);
+  const { authority, rest } = absoluteForm(head.target);
+  const named = parseAuthority(authority, HTTP_PORT);
+  const host = fieldOf(head.fields, 'host');
+  if (host !== undefined) requireSame(named, host, authority);
+  return describe(head, rest, { entry: 'forward', authority: named, listener: undefined, time });
+}
+
+/** A request to a destination's own listener. */
+export function describeListener(head: RequestHead, view: ListenerView, time: number): Described {
+  refuseTask(head.fields);
+  const { destination, local } = view;
+  const host = fieldOf(head.fields, 'host');
+  if (host === undefined) throw new Fault('malformed', 'there is no Host', { at: 'host' });
+  refuseForeignOrigin(head.fields, host);
+  if (head.target.startsWith('/')) {
+    const authority = namedAt(view, parseAuthority(host, UNSAID));
+    return describe(head, head.target, { entry: 'listener', authority, listener: destination.name, time });
+  }
+  const { authority, rest } = absoluteForm(head.target);
+  const named = parseAuthority(authority, HTTP_PORT);
+  requireSame(named, host, authority);
+  if (isLocal(named, local)) throw misdirected(`absolute-form names ${authority}, the listener itself`);
+  return describe(head, rest, { entry: 'listener', authority: named, listener: destination.name, time });
+}
+
+/** CONNECT: a tunnel to an authority and nothing else (RFC 9110 section 9.3.6). */
+export function describeConnect(head: RequestHead, time: number): Facts {
+  refuseTask(head.fields);
+  const named = parseAuthority(head.target, undefined);
+  const host = fieldOf(head.fields, 'host');
+  if (host !== undefined) {
+    // Clients write Host with and without the port of the tunnel.
+    const { host: name, port } = parseAuthority(host, named.port);
+    if (name !== named.host || port !== named.port) throw unequal(head.target, host);
+  }
+  if (fieldOf(head.fields, 'upgrade') !== undefined) throw new Fault('upgrade-not-supported', 'CONNECT cannot be upgraded');
+  return { entry: 'connect', host: named.host, port: named.port, listener: undefined, http: undefined, time };
+}
+
+/** A connection to the listener of a tcp destination. */
+export function describeRaw(destination: Destination, time: number): Facts {
+  const { host, port } = ownAuthority(destination);
+  return { entry: 'listener', host, port, listener: destination.name, http: undefined, time };
+}
+
+interface Judged {
+  readonly entry: EntryPoint;
+  readonly authority: Authority;
+  readonly listener: string | undefined;
+  readonly time: number;
+}
+
+function describe(head: RequestHead, rest: string, { entry, authority, listener, time }: Judged): Described {
+  const { method, fields } = head;
+  if (NEVER.has(method)) throw new Fault('method-not-supported', `${method} is not served here`);
+  if (method === 'OPTIONS') refuseLastHop(fields);
+  const { path, query } = canonicalTarget(rest);
+  const webSocket = webSocketOffer(head);
+  const http: HttpFacts = { method, path, query, websocket: webSocket !== undefined };
+  return {
+    facts: { entry, host: authority.host, port: authority.port, listener, http, time },
+    method,
+    target: path + query,
+    authority: formatAuthority(authority.host, authority.port, HTTP_PORT),
+    continues: head.expectContinue,
+    webSocket,
+  };
+}
+
+function absoluteForm(target: string): { readonly authority: string; readonly rest: string } {
+  const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(target);
+  if (scheme === null) {
+    if (target.startsWith('/') || target === '*') {
+      throw new Fault('malformed', 'the forward port takes absolute-form targets alone', { hint: WRITE_HTTP, at: 'target' });
+    }
+    throw new Fault('malformed', 'the target is no absolute-form http:// URL', { hint: WRITE_HTTP, at: 'target' });
+  }
+  const name = scheme[1]?.toLowerCase();
+  if (name === 'https') throw new Fault('malformed', 'https:// in absolute-form is not served', { hint: `use CONNECT, or ${WRITE_HTTP}`, at: 'target' });
+  if (name !== 'http') throw new Fault('malformed', 'only http:// targets are served', { hint: WRITE_HTTP, at: 'target' });
+  const start = scheme[0].length;
+  const end = target.slice(start).search(/[/?#]/);
+  if (end === -1) return { authority: target.slice(start), rest: '/' };
+  const rest = target.slice(start + end);
+  return { authority: target.slice(start, start + end), rest: rest.startsWith('/') ? rest : `/${rest}` };
+}
+
+function requireSame(named: Authority, host: string, text: string): void {
+  if (host === text) return;
+  const { host: name, port } = parseAuthority(host, HTTP_PORT);
+  if (name !== named.host || port !== named.port) throw unequal(text, host);
+}
+
+function unequal(target: string, host: string): Fault {
+  const hint = 'send the Host of the target, or none of your own';
+  return new Fault('ambiguous', `the target names ${target} and Host names ${host}`, { hint, at: 'host' });
+}
+
+/** What origin-form at a listener means: its address stands for the destination, a name for itself. */
+function namedAt({ destination, local }: ListenerView, { host, port }: Authority): Authority {
+  if (isLocal({ host, port: port === UNSAID ? HTTP_PORT : port }, local)) return ownAuthority(destination);
+  // Clients put the port they connected to behind the name they were given.
+  if (port === UNSAID || port === local.port) return { host, port: destination.ports[0] ?? HTTP_PORT };
+  return { host, port };
+}
+
+function isLocal({ host, port }: Authority, local: Authority): boolean {
+  if (port !== local.port) return false;
+  return host === local.host || (host === 'localhost' && (local.host === '::1' || local.host.startsWith('127.')));
+}
+
+/** The host that a destination's listener stands for. */
+function ownAuthority({ name, hosts, ports }: Destination): Authority {
+  const host = hosts.find(({ kind }) => kind !== 'wildcard')?.host;
+  if (host === undefined) throw misdirected(`destination ${name} has wildcard hosts only`);
+  return { host, port: ports[0] ?? HTTP_PORT };
+}
+
+function misdirected(why: string): Fault {
+  return new Fault('misdirected', `${why}: it does not say which host is meant`, { hint: 'send the Host of the upstream' });
+}
+
+/** A page of another origin that found this port through a browser (DNS rebinding, cross-site requests) is turned away (M14). */
+function refuseForeignOrigin(fields: Fields, host: string): void {
+  const origin = fieldOf(fields, 'origin');
+  if (origin === undefined || origin === `http://${host}`) return;
+  throw new Fault('denied', 'a browser sent this from another origin', { hint: 'local listeners serve programs: send no Origin', at: 'origin' });
+}
+
+function refuseTask(fields: Fields): void {
+  if (fieldOf(fields, 'proxy-authorization') === undefined) return;
+  const hint = 'no task is open: take the user and password out of the proxy URL';
+  throw new Fault('task-unknown', 'Proxy-Authorization names no live task', { hint, at: 'proxy-authorization' });
+}
+
+/** RFC 9110 section 7.6.2: at zero the request goes no further. */
+function refuseLastHop(fields: Fields): void {
+  const left = fieldOf(fields, 'max-forwards');
+  if (left === undefined) return;
+  if (!/^\d{1,9}$/.test(left)) throw new Fault('malformed', 'Max-Forwards is no number', { at: 'max-forwards' });
+  if (Number(left) === 0) throw new Fault('loop', 'Max-Forwards ran out at this proxy', { at: 'max-forwards' });
+}

@@ -1,0 +1,182 @@
+/**
+ * From an allowed route to a connection: resolve once, judge every address of the answer, dial what was judged, make sure that this is what answered,
+ * and let lib/tls prove the peer. Rules:
+ * - one refused address refuses the name (S7), and nothing is dialled;
+ * - nothing is resolved twice: the next address is tried only out of the same judged answer (S6);
+ * - our own listeners are never dialled (S11).
+ */
+import { connect, isIPv6, type Socket } from 'node:net';
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import { onAbort } from '../base/signal.ts';
+import { formatAuthority } from '../policy/authority.ts';
+import { judgeAddress } from '../policy/addresses.ts';
+import type { Identity } from '../spiffe/identity.ts';
+import { connectTls } from '../tls/connect.ts';
+import type { TlsContexts } from '../tls/context.ts';
+import type { Peer } from '../tls/peer.ts';
+import type { TLSSocket } from 'node:tls';
+import type { Resolver } from './resolver.ts';
+import { needsIdentity, type Route } from './route.ts';
+
+/** A connection to an upstream, its peer proved as far as the mode proves it. */
+export interface Reached {
+  readonly socket: Socket;
+  /** The judged and dialled address with its port. */
+  readonly address: string;
+  /** Undefined in modes in which we speak no TLS. */
+  readonly peer: Peer | undefined;
+  /** Present when `peer` is: what the peer presented can be judged again later. */
+  readonly tls: TLSSocket | undefined;
+  /** Our identity as the upstream saw it. */
+  readonly identity: Identity | undefined;
+  /** Serial number of the SVID that the upstream saw. */
+  readonly serial: string | undefined;
+}
+
+export interface Dialler {
+  /** The judged addresses of the route; nothing has been dialled yet. */
+  resolve(route: Route, signal: AbortSignal): Promise<readonly string[]>;
+  /** Connects to one of the judged addresses and secures the connection in the destination's mode. */
+  connect(route: Route, addresses: readonly string[], by: DialOptions): Promise<Reached>;
+  /** The Fault for an address that this route may not use. */
+  judge(route: Route, address: string): Fault | undefined;
+}
+
+export interface DialOptions {
+  readonly identity: Identity | undefined;
+  readonly signal: AbortSignal;
+}
+
+export interface DiallerOptions {
+  readonly resolver: Resolver;
+  readonly contexts: TlsContexts;
+  readonly clock: Clock;
+  /** Whether one of our own listeners has this address and port. */
+  readonly own: (address: string, port: number) => boolean;
+}
+
+const NO_ADDRESSES: ReadonlySet<string> = new Set();
+
+export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dialler {
+  const judge = (route: Route, address: string): Fault | undefined => {
+    if (own(address, route.port)) {
+      const hint = 'the destination leads back to a listener of this sidecar';
+      return new Fault('loop', `${route.host} is ${formatAuthority(address, route.port, undefined)}, which is our own listener`, { hint });
+    }
+    const why = judgeAddress(address, { ...route.addresses, own: NO_ADDRESSES }) ?? judgePlaintext(route, address);
+    if (why === undefined) return undefined;
+    const hint = 'public addresses are allowed; others need upstream.address with mode mtls, or upstream.cidrs, in the destination';
+    const subject = route.literal ? address : `${route.host} resolves to ${address}, which`;
+    return new Fault('address-refused', `${subject} may not be dialled: ${why}`, { hint });
+  };
+  return {
+    judge,
+    async resolve(route, signal) {
+      const addresses = route.literal ? [route.host] : await resolver.resolve(route.host, { absolute: !route.written, signal });
+      for (const address of addresses) {
+        const fault = judge(route, address);
+        if (fault !== undefined) throw fault;
+      }
+      if (addresses.length > 0) return addresses;
+      throw new Fault('upstream-unresolved', `${route.host} has no address`, { hint: 'look at DNS' });
+    },
+    async connect(route, addresses, { identity, signal }) {
+      const raw = await connectAny({ addresses, port: route.port, patience: route.destination.timeouts.connect, clock, signal });
+      const address = formatAuthority(addressOf(raw), route.port, undefined);
+      const { tls } = route.destination;
+      if (tls.mode === 'plaintext' || tls.mode === 'passthrough') {
+        return { socket: raw, address, peer: undefined, tls: undefined, identity: undefined, serial: undefined };
+      }
+      const { socket, peer } = await connectTls(raw, { tls, host: route.matched, identity, contexts, signal, now: clock.now });
+      const shown = needsIdentity(route.destination) ? identity : undefined;
+      return { socket, address, peer, tls: socket, identity: shown, serial: shown?.svid.serial };
+    },
+  };
+}
+
+function judgePlaintext({ destination }: Route, address: string): string | undefined {
+  const { mode, insecure } = destination.tls;
+  if (mode !== 'plaintext' || insecure || address === '::1' || address.startsWith('127.')) return undefined;
+  return 'tls.mode plaintext reaches loopback addresses alone unless insecure: true is written';
+}
+
+interface Attempt {
+  readonly addresses: readonly string[];
+  readonly port: number;
+  /** Milliseconds for all of them together. */
+  readonly patience: number;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** Tries the judged addresses in turn; all but the last share the time, so that one silent address does not use it up. */
+async function connectAny({ addresses, port, patience, clock, signal }: Attempt): Promise<Socket> {
+  let last = new Fault('upstream-refused', 'there is no address to dial');
+  for (const [index, address] of addresses.entries()) {
+    const limit = index === addresses.length - 1 ? undefined : patience / addresses.length;
+    try {
+      return await connectOne(address, port, { clock, signal, limit });
+    } catch (failure) {
+      last = Fault.from(failure, 'upstream-refused');
+      if (signal.aborted) throw last;
+    }
+  }
+  throw last;
+}
+
+interface Patience {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly limit: number | undefined;
+}
+
+function connectOne(address: string, port: number, { clock, signal, limit }: Patience): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const where = formatAuthority(address, port, undefined);
+    // The address is a literal: nothing is resolved here. Half-open, because one direction of a tunnel may end before the other.
+    const socket = connect({ host: address, port, family: isIPv6(address) ? 6 : 4, noDelay: true, keepAlive: true, allowHalfOpen: true });
+    const finish = (fault: Fault | undefined): void => {
+      off();
+      cancel?.();
+      socket.off('connect', connected);
+      socket.off('error', failed);
+      if (fault === undefined) return resolve(socket);
+      // Errors that come after the verdict have nobody to tell.
+      socket.on('error', () => {});
+      socket.destroy();
+      reject(fault);
+    };
+    const connected = (): void => finish(addressOf(socket) === address || sameAddress(socket, address) ? undefined : elsewhere(socket, where));
+    const failed = (error: Error): void => finish(refused(error, where));
+    const off = onAbort(signal, finish);
+    const cancel = limit === undefined ? undefined : clock.after(limit, () => finish(silent(where, limit)));
+    socket.once('connect', connected);
+    socket.once('error', failed);
+  });
+}
+
+/** The remote address; IPv4 in IPv6 form is the same place (a dual-stack socket). */
+function addressOf(socket: Socket): string {
+  return (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '');
+}
+
+/** IPv6 has several spellings of one address; the engine's own check compares the bytes. */
+function sameAddress(socket: Socket, address: string): boolean {
+  return isIPv6(address) && URL.parse(`http://[${addressOf(socket)}]`)?.host === URL.parse(`http://[${address}]`)?.host;
+}
+
+function elsewhere(socket: Socket, where: string): Fault {
+  return new Fault('address-refused', `dialled ${where} but reached ${addressOf(socket)}`);
+}
+
+function silent(where: string, limit: number): Fault {
+  return new Fault('upstream-timeout', `${where} did not answer within ${Math.round(limit)} ms`);
+}
+
+function refused(error: Error, where: string): Fault {
+  const code = 'code' in error ? String(error.code) : error.message;
+  if (code === 'ETIMEDOUT') return new Fault('upstream-timeout', `${where} did not answer`, { cause: error });
+  const hint = 'look whether the upstream runs, and at upstream.address of the destination';
+  return new Fault('upstream-refused', `${where} cannot be reached (${code})`, { hint, cause: error });
+}

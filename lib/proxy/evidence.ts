@@ -1,0 +1,149 @@
+/**
+ * From an exchange to its records: exactly one `decided` (or `refused`) and one `ended`, and `redecided` when a change touched it.
+ * Text that came from outside is cut and freed of control characters here; no header value, query or body ever enters a record.
+ */
+import type { AuditLog, AuditRecord } from '../audit/record.ts';
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import type { Exchange, Judgement } from './exchange.ts';
+
+export interface Evidence {
+  /** Settles when the decision may be acted upon; rejects with `audit-unavailable` when it must not be. */
+  decided(exchange: Exchange, judgement: Judgement): Promise<void>;
+  refused(exchange: Exchange, fault: Fault): void;
+  redecided(exchange: Exchange, change: Redecision): void;
+  ended(exchange: Exchange, fault: Fault | undefined): void;
+  /** Settles when all records written so far have been, or have failed to be. */
+  settled(): Promise<void>;
+}
+
+export interface Redecision {
+  readonly effect: 'allow' | 'deny';
+  readonly code: string;
+  readonly reason: string;
+  readonly policy: number;
+  readonly identity: number;
+}
+
+export interface EvidenceOptions {
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  /** What a decision that cannot be recorded means: nothing leaves, or it goes on without evidence. */
+  readonly onFailure: 'deny' | 'continue';
+}
+
+const LONGEST_TEXT = 300;
+const LONGEST_PATH = 512;
+// eslint-disable-next-line no-control-regex
+const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
+
+/** At most 300 characters, none of them able to break a line or to steer a terminal. */
+export function plain(text: string): string {
+  return (text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT - 1)}…` : text).replace(UNSAFE, '?');
+}
+
+export function evidence({ audit, clock, onFailure }: EvidenceOptions): Evidence {
+  const pending = new Set<Promise<void>>();
+  const timestamp = timestamps(clock);
+
+  const write = (record: AuditRecord): Promise<void> => {
+    const done = audit.write(record);
+    const watched = done.then(
+      () => void pending.delete(watched),
+      // Counted by the log itself; what must not go on without it waits for `done`.
+      () => void pending.delete(watched),
+    );
+    pending.add(watched);
+    return done;
+  };
+
+  return {
+    async decided(exchange, judgement) {
+      try {
+        await write(decidedRecord(timestamp(), exchange, judgement));
+      } catch (failure) {
+        if (onFailure === 'deny') throw unrecorded(failure);
+      }
+    },
+    refused(exchange, fault) {
+      const { id, entry } = exchange;
+      void write({ kind: 'refused', time: timestamp(), exchange: id, entry, code: fault.code, reason: plain(fault.message) }).catch(noted);
+    },
+    redecided(exchange, change) {
+      void write({ kind: 'redecided', time: timestamp(), exchange: exchange.id, ...change, reason: plain(change.reason) }).catch(noted);
+    },
+    ended(exchange, fault) {
+      void write(endedRecord(timestamp(), exchange, { fault, now: clock.monotonic() })).catch(noted);
+    },
+    async settled() {
+      await Promise.all(pending);
+    },
+  };
+}
+
+/** These records tell what has happened already: the log counts the failure, and the next decision meets it. */
+function noted(): void {}
+
+function unrecorded(failure: unknown): Fault {
+  const cause = failure instanceof Error ? failure.message : String(failure);
+  const hint = 'nothing was sent; free the disk or repair the sink, or set audit.onFailure to continue';
+  if (failure instanceof Fault) return new Fault('audit-unavailable', failure.message, { hint: failure.hint ?? hint, cause: failure });
+  return new Fault('audit-unavailable', `the decision could not be recorded: ${cause}`, { hint, cause: failure });
+}
+
+function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): AuditRecord {
+  const { decision, facts, policy, identity } = judgement;
+  const { destination, rule, action } = decision;
+  const { http } = facts;
+  return {
+    kind: 'decided',
+    time,
+    exchange: exchange.id,
+    entry: exchange.entry,
+    effect: decision.effect,
+    code: decision.code,
+    reason: plain(decision.reason),
+    ...(rule === undefined ? undefined : { rule }),
+    ...(action === undefined ? undefined : { action }),
+    ...(destination === undefined ? undefined : { destination: destination.name, dataClass: destination.dataClass }),
+    host: facts.host,
+    port: facts.port,
+    ...(http === undefined ? undefined : { method: plain(http.method), path: http.path.slice(0, LONGEST_PATH) }),
+    policy: policy.generation,
+    policyDigest: policy.digest,
+    identity: identity?.generation ?? 0,
+    ...(identity === undefined ? undefined : { spiffeId: identity.svid.id }),
+  };
+}
+
+function endedRecord(time: string, exchange: Exchange, end: { readonly fault: Fault | undefined; readonly now: number }): AuditRecord {
+  const { fault, now } = end;
+  const { upstream, status } = exchange;
+  return {
+    kind: 'ended',
+    time,
+    exchange: exchange.id,
+    outcome: fault?.code ?? 'completed',
+    ...(fault === undefined ? undefined : { reason: plain(fault.message) }),
+    ...(status === undefined ? undefined : { status }),
+    ...(upstream === undefined ? undefined : { address: upstream.address, peer: upstream.peer?.spiffeId ?? 'unverified' }),
+    ...(upstream?.serial === undefined ? undefined : { serial: upstream.serial }),
+    sent: exchange.sent,
+    received: exchange.received,
+    durationMs: Math.round((now - exchange.started) * 1000) / 1000,
+  };
+}
+
+/** RFC 3339 in UTC; the text is made once a millisecond, not once a record. */
+function timestamps(clock: Clock): () => string {
+  let at = NaN;
+  let text = '';
+  return () => {
+    const now = clock.now();
+    if (now !== at) {
+      at = now;
+      text = new Date(now).toISOString();
+    }
+    return text;
+  };
+}

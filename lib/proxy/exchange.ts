@@ -1,0 +1,127 @@
+/**
+ * The ledger of one exchange, from the moment it is accepted until its `ended` record is written. Rules:
+ * - it is in the live set (live.ts) for its whole life, from before it is decided;
+ * - it is aborted with a Fault, once; the first reason stands and is what the `ended` record says;
+ * - deadlines are fields that the live set's one coarse timer looks at: no exchange has a timer of its own.
+ */
+import { randomUUID } from 'node:crypto';
+import { Fault } from '../base/fault.ts';
+import type { Decision, EntryPoint, Facts } from '../policy/facts.ts';
+import type { Policy, Timeouts } from '../policy/model.ts';
+import type { Identity } from '../spiffe/identity.ts';
+import type { Reached } from './dial.ts';
+
+/** Byte counters of the agent's connection; what moves them is progress. */
+export interface Transport {
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+}
+
+/** What is being waited for, with the name of the limit that ends it. */
+export type Phase = 'deciding' | 'hello' | 'connect' | 'headers' | 'idle';
+
+/** What was judged, together, at one moment. */
+export interface Judgement {
+  readonly policy: Policy;
+  readonly facts: Facts;
+  readonly decision: Decision;
+  /** Undefined when there was none at that moment. */
+  readonly identity: Identity | undefined;
+}
+
+export class Exchange {
+  readonly id: string = randomUUID();
+  readonly entry: EntryPoint;
+  /** Monotonic milliseconds. */
+  readonly started: number;
+  judgement: Judgement | undefined;
+  upstream: Reached | undefined;
+  /** Status sent to the agent. */
+  status: number | undefined;
+  /** Bytes of content (a tunnel's bytes) from the agent, and to it. */
+  sent = 0;
+  received = 0;
+  readonly #transport: Transport;
+  #controller: AbortController | undefined;
+  #reason: Fault | undefined;
+  #phase: Phase = 'deciding';
+  #limit = Infinity;
+  #since: number;
+  #mark = 0;
+  #lasts = Infinity;
+
+  constructor(entry: EntryPoint, transport: Transport, started: number) {
+    this.entry = entry;
+    this.#transport = transport;
+    this.started = started;
+    this.#since = started;
+  }
+
+  /** Aborts with the reason this exchange was aborted for. Made on first use: what is refused never needs one. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  get reason(): Fault | undefined {
+    return this.#reason;
+  }
+
+  abort(reason: Fault): void {
+    if (this.#reason !== undefined) return;
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+  }
+
+  throwIfAborted(): void {
+    if (this.#reason !== undefined) throw this.#reason;
+  }
+
+  /** Starts the clock of the whole exchange (`total`). */
+  lasts(total: number): void {
+    this.#lasts = total;
+  }
+
+  /** From `now` on, `phase` may take `limit` milliseconds: `connect` in all, the others without progress. */
+  enter(phase: Phase, limit: number, now: number): void {
+    this.#phase = phase;
+    this.#limit = limit;
+    this.#since = now;
+    this.#mark = this.#moved();
+  }
+
+  /** The Fault of the first limit that is exceeded at `now`. */
+  overdue(now: number): Fault | undefined {
+    if (now - this.started >= this.#lasts) return tooLong('total', this.#lasts);
+    if (this.#limit === Infinity) return undefined;
+    const moved = this.#moved();
+    if (moved !== this.#mark && this.#phase !== 'connect') {
+      this.#mark = moved;
+      this.#since = now;
+    }
+    return now - this.#since >= this.#limit ? tooLong(this.#phase, this.#limit) : undefined;
+  }
+
+  #moved(): number {
+    // A tunnel's bytes are counted here and not by the connection that handed its socket over.
+    return this.#transport.bytesRead + this.#transport.bytesWritten + this.sent + this.received;
+  }
+}
+
+const WAITS: Readonly<Record<Phase | 'total', readonly ['upstream-timeout' | 'timeout' | 'request-timeout', string, keyof Timeouts | undefined]>> = {
+  deciding: ['timeout', 'the exchange was not decided', undefined],
+  hello: ['request-timeout', 'no complete TLS ClientHello came through the tunnel', undefined],
+  connect: ['upstream-timeout', 'the upstream was not reached', 'connect'],
+  headers: ['upstream-timeout', 'the upstream did not answer', 'headers'],
+  idle: ['timeout', 'nothing moved in either direction', 'idle'],
+  total: ['timeout', 'the exchange did not end', 'total'],
+};
+
+function tooLong(phase: Phase | 'total', limit: number): Fault {
+  const [code, what, setting] = WAITS[phase];
+  const options = setting === undefined ? {} : { hint: `the limit is timeouts.${setting} of the destination` };
+  return new Fault(code, `${what} within ${limit} ms`, options);
+}

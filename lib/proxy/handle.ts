@@ -1,0 +1,94 @@
+/**
+ * The story of every exchange, whichever way it came in: a request, a CONNECT, a raw connection. In this order, and nowhere else:
+ *   it is live before it is decided; it is described, judged and recorded before a byte leaves; then it is carried; whatever goes wrong becomes one
+ *   Fault that the agent is told or sees as a cut; and it ends with exactly one `ended` record.
+ */
+import type { Clock } from '../base/clock.ts';
+import type { Cell } from '../base/cell.ts';
+import { Fault } from '../base/fault.ts';
+import { decide } from '../policy/decide.ts';
+import type { EntryPoint, Facts } from '../policy/facts.ts';
+import type { Destination, Policy } from '../policy/model.ts';
+import type { Identity, IdentityState } from '../spiffe/identity.ts';
+import type { Evidence } from './evidence.ts';
+import { Exchange, type Judgement, type Transport } from './exchange.ts';
+import type { Live } from './live.ts';
+import { denial } from './respond.ts';
+import { needsIdentity } from './route.ts';
+
+/** One way in: how it is read, carried and answered. */
+export interface Arrival {
+  readonly entry: EntryPoint;
+  readonly transport: Transport;
+  /** From here on the exchange is aborted when the agent goes away. */
+  begun(exchange: Exchange): void;
+  /** Reads what came, strictly; throws a Fault for what is malformed or ambiguous. */
+  describe(time: number): Facts;
+  /** Everything after the permission: reaches the upstream and relays, until both are done. */
+  carry(exchange: Exchange, passage: Passage): Promise<void>;
+  /** Tells the agent, or cuts it off where it was told something else already. Never throws. */
+  fail(exchange: Exchange, fault: Fault): Promise<void>;
+}
+
+/** What a permission comes to. */
+export interface Passage {
+  readonly destination: Destination;
+  readonly facts: Facts;
+  /** The identity to use; undefined where the destination's mode needs none. */
+  readonly identity: Identity | undefined;
+}
+
+/** Where we stand: the sources an exchange reads once. */
+export interface Standing {
+  readonly policy: Cell<Policy>;
+  readonly identity: { readonly states: Cell<IdentityState>; current(): Identity };
+  readonly clock: Clock;
+  readonly live: Live;
+  readonly evidence: Evidence;
+}
+
+export async function handle(arrival: Arrival, standing: Standing): Promise<void> {
+  const { live, evidence, clock } = standing;
+  const exchange = new Exchange(arrival.entry, arrival.transport, clock.monotonic());
+  let fault: Fault | undefined;
+  // Before anything is read from policy or identity, so that a change after this line finds the exchange.
+  live.enter(exchange);
+  arrival.begun(exchange);
+  try {
+    const judgement = judge(arrival.describe(clock.now()), standing);
+    exchange.judgement = judgement;
+    await evidence.decided(exchange, judgement);
+    exchange.throwIfAborted();
+    await arrival.carry(exchange, admit(exchange, judgement, standing));
+  } catch (failure) {
+    // Whoever aborted it knows why; what that broke on the way does not.
+    fault = exchange.reason ?? Fault.from(failure, 'internal');
+    if (exchange.judgement === undefined) evidence.refused(exchange, fault);
+    await arrival.fail(exchange, fault);
+  } finally {
+    live.leave(exchange);
+    evidence.ended(exchange, fault);
+  }
+}
+
+/** One policy and one identity, each read once. */
+function judge(facts: Facts, { policy: policies, identity }: Standing): Judgement {
+  const policy = policies.get();
+  if (policy === undefined) throw new Fault('shutting-down', 'no policy is loaded yet', { hint: 'see /readyz for what is awaited' });
+  return { policy, facts, decision: decide(policy, facts), identity: identityNow(identity.states.get()) };
+}
+
+export function identityNow(state: IdentityState | undefined): Identity | undefined {
+  return state?.kind === 'current' ? state.identity : undefined;
+}
+
+function admit(exchange: Exchange, { decision, facts, identity }: Judgement, { identity: source, live, clock }: Standing): Passage {
+  const { destination } = decision;
+  if (decision.effect === 'deny' || destination === undefined) throw denial(decision);
+  live.occupy(exchange, destination);
+  exchange.lasts(destination.timeouts.total);
+  if (!needsIdentity(destination)) return { destination, facts, identity: undefined };
+  // The source has the words for why there is none, or none that is still valid.
+  const usable = identity !== undefined && clock.now() < identity.svid.notAfter ? identity : source.current();
+  return { destination, facts, identity: usable };
+}

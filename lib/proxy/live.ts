@@ -1,0 +1,80 @@
+/**
+ * The live set: every exchange, tunnel and raw connection from before it is decided until it has ended. Whoever takes away what an
+ * exchange lives on (policy, identity, shutdown, time) finds it here, so that no revocation can fall between a decision and its use.
+ */
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import type { Destination } from '../policy/model.ts';
+import type { Exchange } from './exchange.ts';
+
+/** How often deadlines are looked at, in milliseconds: how late a timeout may be noticed. */
+export const TICK = 100;
+
+export interface Live {
+  readonly size: number;
+  enter(exchange: Exchange): void;
+  leave(exchange: Exchange): void;
+  /** Takes one of the destination's `limits.concurrent` places until the exchange leaves; Fault `too-many` when there is none. */
+  occupy(exchange: Exchange, destination: Destination): void;
+  all(): Iterable<Exchange>;
+  /** Settles when the set is empty. */
+  empty(): Promise<void>;
+}
+
+export function liveSet(clock: Clock): Live {
+  const members = new Set<Exchange>();
+  const places = new Map<string, number>();
+  const placeOf = new Map<Exchange, string>();
+  let waiting: (() => void)[] = [];
+  let ticking = false;
+
+  const tick = (): void => {
+    const now = clock.monotonic();
+    for (const exchange of members) {
+      const fault = exchange.overdue(now);
+      if (fault !== undefined) exchange.abort(fault);
+    }
+    ticking = members.size > 0;
+    if (ticking) clock.after(TICK, tick);
+  };
+
+  const vacate = (exchange: Exchange): void => {
+    const name = placeOf.get(exchange);
+    if (name === undefined) return;
+    placeOf.delete(exchange);
+    const left = (places.get(name) ?? 1) - 1;
+    if (left > 0) places.set(name, left);
+    else places.delete(name);
+  };
+
+  return {
+    get size() {
+      return members.size;
+    },
+    enter(exchange) {
+      members.add(exchange);
+      if (ticking) return;
+      ticking = true;
+      clock.after(TICK, tick);
+    },
+    leave(exchange) {
+      members.delete(exchange);
+      vacate(exchange);
+      if (members.size > 0 || waiting.length === 0) return;
+      const told = waiting;
+      waiting = [];
+      for (const tell of told) tell();
+    },
+    occupy(exchange, { name, limits }) {
+      const taken = places.get(name) ?? 0;
+      if (taken >= limits.concurrent) {
+        const hint = 'try again shortly, or raise limits.concurrent of the destination';
+        throw new Fault('too-many', `destination ${name} already has ${taken} exchanges at one time`, { hint });
+      }
+      places.set(name, taken + 1);
+      placeOf.set(exchange, name);
+    },
+    all: () => members,
+    empty: () => (members.size === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
+  };
+}

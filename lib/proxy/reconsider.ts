@@ -1,0 +1,140 @@
+/**
+ * Decides again what is live, when policy or identity has changed: what would no longer be allowed is aborted, with a `redecided` record, within the same turn
+ * (one certificate chain's validation later where only the anchors of the peer's trust domain changed). An exchange that is allowed as before is left alone.
+ */
+import { Fault } from '../base/fault.ts';
+import { ignore } from '../base/signal.ts';
+import { decide } from '../policy/decide.ts';
+import type { Decision } from '../policy/facts.ts';
+import type { Policy } from '../policy/model.ts';
+import type { Identity, IdentityState } from '../spiffe/identity.ts';
+import { trustDomainOf } from '../spiffe/id.ts';
+import type { TlsContexts } from '../tls/context.ts';
+import { pathProblem } from '../tls/path.ts';
+import { sentChain } from '../tls/peer.ts';
+import type { Exchange, Judgement } from './exchange.ts';
+import { identityNow, type Standing } from './handle.ts';
+import { needsIdentity } from './route.ts';
+import type { Upstreams } from './upstreams.ts';
+
+export interface Reconsider {
+  /** Every live exchange, against what is current now. */
+  all(): void;
+  /** One exchange that has just been connected: throws a Fault when what changed since it was judged forbids it. */
+  one(exchange: Exchange): void;
+}
+
+export interface ReconsiderOptions {
+  readonly standing: Standing;
+  readonly upstreams: Upstreams;
+  readonly contexts: TlsContexts;
+}
+
+interface Now {
+  readonly policy: Policy;
+  readonly state: IdentityState | undefined;
+  readonly identity: Identity | undefined;
+}
+
+export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions): Reconsider {
+  const { live, evidence } = standing;
+  const now = (): Now | undefined => {
+    const policy = standing.policy.get();
+    const state = standing.identity.states.get();
+    return policy === undefined ? undefined : { policy, state, identity: identityNow(state) };
+  };
+
+  const refuse = (exchange: Exchange, at: Now, fault: Fault): void => {
+    if (exchange.reason !== undefined) return;
+    evidence.redecided(exchange, { effect: 'deny', code: fault.code, reason: fault.message, ...generations(at) });
+    exchange.abort(fault);
+  };
+
+  const review = (exchange: Exchange, judgement: Judgement, at: Now): void => {
+    const decision = decide(at.policy, judgement.facts);
+    const fault = objection(exchange, decision, at, upstreams);
+    if (fault !== undefined) {
+      refuse(exchange, at, fault);
+      return;
+    }
+    if (decision.rule !== judgement.decision.rule || decision.code !== judgement.decision.code) {
+      evidence.redecided(exchange, { effect: 'allow', code: decision.code, reason: decision.reason, ...generations(at) });
+    }
+    exchange.judgement = { policy: at.policy, facts: judgement.facts, decision, identity: judgement.identity };
+    ignore(
+      verifyAgain(exchange, at, contexts).then((found) => found !== undefined && refuse(exchange, at, found)),
+      'a chain that cannot be read is a Fault that verifyAgain returns',
+    );
+  };
+
+  return {
+    all() {
+      const at = now();
+      if (at === undefined) return;
+      for (const exchange of live.all()) {
+        // What is not judged yet will be judged by what is current now; what was denied is over.
+        if (exchange.judgement?.decision.effect === 'allow') review(exchange, exchange.judgement, at);
+      }
+    },
+    one(exchange) {
+      const at = now();
+      const { judgement, reason } = exchange;
+      if (reason !== undefined) throw reason;
+      if (judgement === undefined || at === undefined) return;
+      if (judgement.policy === at.policy && judgement.identity === at.identity) return;
+      review(exchange, judgement, at);
+      exchange.throwIfAborted();
+    },
+  };
+}
+
+function generations({ policy, identity }: Now): { readonly policy: number; readonly identity: number } {
+  return { policy: policy.generation, identity: identity?.generation ?? 0 };
+}
+
+/** Why the exchange may not go on, in the order in which it was allowed: policy, address, identity, peer. */
+function objection(exchange: Exchange, decision: Decision, { state, identity }: Now, upstreams: Upstreams): Fault | undefined {
+  const { judgement, upstream } = exchange;
+  const { destination } = decision;
+  if (decision.effect === 'deny' || destination === undefined || judgement === undefined) {
+    return new Fault('no-longer-allowed', decision.reason, { hint: 'the policy changed while this was under way' });
+  }
+  if (needsIdentity(destination) && state?.kind === 'withdrawn') {
+    return new Fault('no-identity', `our identity was withdrawn: ${state.problem}`, { hint: 'see /readyz for what is awaited' });
+  }
+  if (upstream === undefined) return undefined;
+  const before = judgement.decision.destination?.tls.mode;
+  if (destination.tls.mode !== before) {
+    return new Fault('no-longer-allowed', `destination ${destination.name} now has tls.mode ${destination.tls.mode}`);
+  }
+  const route = upstreams.route(destination, judgement.facts);
+  const address = upstream.address.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
+  const refused = upstreams.judge(route, address);
+  if (refused !== undefined) return new Fault('no-longer-allowed', refused.message);
+  const peer = upstream.peer?.spiffeId;
+  if (destination.tls.mode !== 'mtls' || peer === undefined) return undefined;
+  if (!destination.tls.peers.some((pattern) => pattern.matches(peer))) {
+    return new Fault('no-longer-allowed', `${peer} is no longer a peer of destination ${destination.name}`);
+  }
+  const anchors = identity?.bundles.get(trustDomainOf(peer))?.anchors ?? [];
+  if (identity === undefined || anchors.length > 0) return undefined;
+  return new Fault('no-trust-bundle', `the trust bundle of ${trustDomainOf(peer)} is gone`);
+}
+
+/** Validates what the peer presented against the anchors of its trust domain as they are now, where one that it may lead to is gone. */
+async function verifyAgain(exchange: Exchange, { identity }: Now, contexts: TlsContexts): Promise<Fault | undefined> {
+  const { upstream } = exchange;
+  const peer = upstream?.peer?.spiffeId;
+  if (upstream?.tls === undefined || upstream.identity === undefined || peer === undefined || identity === undefined) return undefined;
+  const domain = trustDomainOf(peer);
+  const left = new Set(identity.bundles.get(domain)?.anchors.map(({ fingerprint256 }) => fingerprint256));
+  const before = upstream.identity.bundles.get(domain)?.anchors ?? [];
+  if (before.every(({ fingerprint256 }) => left.has(fingerprint256))) return undefined;
+  try {
+    const problem = await pathProblem(sentChain(upstream.tls), contexts.anchors(identity, domain));
+    if (problem === undefined) return undefined;
+    return new Fault('no-trust-bundle', `the anchor that vouched for ${peer} is no longer in the bundle of ${domain} (${problem})`);
+  } catch (failure) {
+    return Fault.from(failure, 'no-trust-bundle', `${peer} cannot be verified again`);
+  }
+}

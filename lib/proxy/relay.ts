@@ -1,0 +1,212 @@
+/**
+ * One request to an HTTP destination and its answer. What goes out is written anew from what was judged; the answer comes first and the upload runs beside it,
+ * so that an early refusal reaches the agent. Both bodies pass as they come, with back-pressure, and nothing is held to fill a buffer.
+ */
+import { Fault } from '../base/fault.ts';
+import type { ClientResponse } from '../http1/client.ts';
+import { isUntouched } from '../http1/client.ts';
+import type { Connection, ServerExchange } from '../http1/exchange.ts';
+import { fieldOf, type Body, type Framing, type OutgoingRequest, type RequestHead, type ResponseHead } from '../http1/message.ts';
+import type { EntryPoint, Facts } from '../policy/facts.ts';
+import { copyBothWays, cut } from './copy.ts';
+import { CountedBody, bodyTooLarge } from './counted.ts';
+import { describeForward, describeListener, type Described, type ListenerView } from './describe.ts';
+import type { Exchange } from './exchange.ts';
+import type { Arrival, Passage } from './handle.ts';
+import type { FieldRules } from './headers.ts';
+import { DECISION_FIELD, faultAnswer } from './respond.ts';
+import type { Loan, Upstreams } from './upstreams.ts';
+import { checkSwitch, webSocketKey } from './websocket.ts';
+
+/** What all requests share. */
+export interface RelayParts {
+  readonly upstreams: Upstreams;
+  readonly fields: FieldRules;
+  readonly now: () => number;
+  /** Throws the Fault for an exchange that what changed since it was judged forbids. */
+  readonly recheck: (exchange: Exchange) => void;
+}
+
+/** The agent's connection: at most one exchange is under way on it. */
+export interface AgentConnection {
+  exchange: Exchange | undefined;
+  /** Undefined on the forward port. */
+  readonly listener: () => ListenerView | undefined;
+}
+
+const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
+const NONE: Framing = Object.freeze({ kind: 'none' });
+
+export class RequestArrival implements Arrival {
+  readonly entry: EntryPoint;
+  readonly transport: Connection;
+  readonly #x: ServerExchange;
+  readonly #from: AgentConnection;
+  readonly #parts: RelayParts;
+  #described: Described | undefined;
+  #fields: string[] = [];
+
+  constructor(x: ServerExchange, from: AgentConnection, entry: EntryPoint, parts: RelayParts) {
+    this.entry = entry;
+    this.transport = x.connection;
+    this.#x = x;
+    this.#from = from;
+    this.#parts = parts;
+  }
+
+  begun(exchange: Exchange): void {
+    this.#from.exchange = exchange;
+  }
+
+  describe(time: number): Facts {
+    const { head } = this.#x;
+    const listener = this.#from.listener();
+    const described = listener === undefined ? describeForward(head, time) : describeListener(head, listener, time);
+    this.#fields = this.#parts.fields.request(head.fields);
+    this.#described = described;
+    return described.facts;
+  }
+
+  async carry(exchange: Exchange, passage: Passage): Promise<void> {
+    const described = this.#described;
+    if (described === undefined) throw new TypeError('carried before it was described');
+    const body = this.#bodyFor(exchange, passage);
+    const { loan, response, accept } = await this.#ask(exchange, passage, { described, body });
+    try {
+      if (response.upgraded !== undefined) await this.#switch(exchange, response, { described, accept });
+      else await this.#answer(exchange, response, passage.destination.timeouts.idle);
+    } finally {
+      loan.giveBack();
+    }
+  }
+
+  async fail(exchange: Exchange, fault: Fault): Promise<void> {
+    const x = this.#x;
+    if (x.answered || fault.code === 'client-gone') {
+      x.cut(fault);
+      return;
+    }
+    const { head, body } = faultAnswer(fault, exchange.id, exchange.judgement?.decision.rule);
+    exchange.status = head.status;
+    try {
+      await x.respond(head, body);
+    } catch {
+      // The agent is gone: there is nobody to tell, and the record is written anyway.
+    }
+  }
+
+  /** The request's body, bounded; undefined when there is none. */
+  #bodyFor(exchange: Exchange, { destination }: Passage): CountedBody | undefined {
+    const { framing } = this.#x.head;
+    const most = destination.limits.body ?? Infinity;
+    if (framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0)) return undefined;
+    if (framing.kind === 'length' && framing.length > most) throw bodyTooLarge(most);
+    return new CountedBody(this.#x.body, (bytes) => (exchange.sent += bytes), most);
+  }
+
+  /** Sends the request on a verified connection; again on another one where one kept open turned out to be dead before it was used. */
+  async #ask(exchange: Exchange, passage: Passage, asked: Asked): Promise<Asking> {
+    const { upstreams, now, recheck } = this.#parts;
+    const { destination, facts, identity } = passage;
+    const route = upstreams.route(destination, facts);
+    const { described, body } = asked;
+    const key = described.webSocket === undefined ? undefined : webSocketKey();
+    const head = this.#headFor(described, body, key?.key);
+    for (;;) {
+      exchange.enter('connect', destination.timeouts.connect, now());
+      const loan = await upstreams.borrow(route, identity, exchange.signal);
+      exchange.upstream = loan.lease.info;
+      try {
+        recheck(exchange);
+        if (described.continues && !this.#x.answered) this.#x.inform(100, []);
+        exchange.enter('headers', destination.timeouts.headers, now());
+        const response = await loan.lease.connection.request(head, body, { signal: exchange.signal, onInform: this.#inform });
+        return { loan, response, accept: key?.accept ?? '' };
+      } catch (failure) {
+        loan.lease.discard(Fault.from(failure, 'internal'));
+        const again = isUntouched(failure) && body === undefined && IDEMPOTENT.has(described.method) && exchange.reason === undefined;
+        if (!again || loan.lease.fresh) throw failure;
+      }
+    }
+  }
+
+  #headFor({ method, target, authority, webSocket }: Described, body: Body | undefined, key: string | undefined): OutgoingRequest {
+    const fields = ['host', authority, ...this.#fields];
+    if (key !== undefined) fields.push('sec-websocket-key', key);
+    const framing = body === undefined ? emptyFraming(this.#x.head) : this.#x.head.framing;
+    return webSocket === undefined ? { method, target, fields, framing } : { method, target, fields, framing, upgrade: 'websocket' };
+  }
+
+  readonly #inform = (status: number, fields: readonly string[]): void => {
+    // 100 is answered here (RFC 9110 section 10.1.1); the others are for the agent.
+    if (status !== 100 && !this.#x.answered) this.#x.inform(status, this.#parts.fields.response(fields));
+  };
+
+  async #answer(exchange: Exchange, { head, body }: ClientResponse, idle: number): Promise<void> {
+    exchange.status = head.status;
+    exchange.enter('idle', idle, this.#parts.now());
+    const fields = this.#parts.fields.response(head.fields);
+    fields.push(DECISION_FIELD, exchange.id);
+    const counted = new CountedBody(body, (bytes) => (exchange.received += bytes));
+    await this.#x.respond({ status: head.status, fields, length: lengthFor(this.#x.head.method, head) }, counted);
+  }
+
+  async #switch(exchange: Exchange, { head, upgraded }: ClientResponse, { described, accept }: Switch): Promise<void> {
+    const { webSocket } = described;
+    const idle = exchange.judgement?.decision.destination?.timeouts.idle ?? Infinity;
+    if (upgraded === undefined || webSocket === undefined) throw new Fault('upstream-malformed', 'the upstream switched protocols unasked');
+    try {
+      checkSwitch(head, accept, webSocket);
+    } catch (failure) {
+      cut(upgraded.socket);
+      throw failure;
+    }
+    exchange.status = 101;
+    const fields = this.#parts.fields.response(head.fields);
+    fields.push('sec-websocket-accept', webSocket.accept, DECISION_FIELD, exchange.id);
+    const agent = this.#x.upgrade({ status: 101, fields, length: undefined, upgrade: 'websocket' });
+    exchange.enter('idle', idle, this.#parts.now());
+    await copyBothWays(
+      { ...agent, count: (bytes) => (exchange.sent += bytes), cut: agentCut },
+      { ...upgraded, count: (bytes) => (exchange.received += bytes), cut: upstreamCut },
+      exchange.signal,
+    );
+  }
+}
+
+interface Asked {
+  readonly described: Described;
+  readonly body: CountedBody | undefined;
+}
+
+interface Asking {
+  readonly loan: Loan;
+  readonly response: ClientResponse;
+  readonly accept: string;
+}
+
+interface Switch {
+  readonly described: Described;
+  readonly accept: string;
+}
+
+export function agentCut(cause: unknown): Fault {
+  return new Fault('client-gone', 'the agent cut the connection', { cause });
+}
+
+export function upstreamCut(cause: unknown): Fault {
+  return new Fault('upstream-cut', 'the upstream cut the connection', { cause });
+}
+
+/** A POST without content says so (RFC 9110 section 8.6). */
+function emptyFraming({ framing }: RequestHead): Framing {
+  return framing.kind === 'length' ? framing : NONE;
+}
+
+/** What is known of the answer's length; for HEAD what the upstream says it would be. */
+function lengthFor(method: string, { framing, fields }: ResponseHead): number | undefined {
+  if (framing.kind === 'length') return framing.length;
+  if (method !== 'HEAD') return framing.kind === 'none' ? 0 : undefined;
+  const said = fieldOf(fields, 'content-length');
+  return said === undefined ? undefined : Number(said);
+}

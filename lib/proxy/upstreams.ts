@@ -1,0 +1,84 @@
+/**
+ * The way to the upstreams: routes, dialling and the pools together. A connection is taken from the pool of its route's key and goes back to it only if that
+ * key is still of use: what a change of policy or identity retired is never used again.
+ */
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import { http1Limits, type Http1Limits } from '../http1/limits.ts';
+import { pool, type Lease, type PoolCounts } from '../http1/pool.ts';
+import type { Facts } from '../policy/facts.ts';
+import type { Destination, Policy } from '../policy/model.ts';
+import type { Identity } from '../spiffe/identity.ts';
+import { dialler, type DiallerOptions, type Reached } from './dial.ts';
+import { routes, type Route } from './route.ts';
+
+/** The right to use one pooled connection for one request. */
+export interface Loan {
+  readonly lease: Lease<Reached>;
+  /** Keeps the connection if it may serve another request. */
+  giveBack(): void;
+}
+
+export interface Upstreams extends AsyncDisposable {
+  route(destination: Destination, facts: Facts): Route;
+  /** A connection for one request, verified; pooled by everything it depends on. */
+  borrow(route: Route, identity: Identity | undefined, signal: AbortSignal): Promise<Loan>;
+  /** The judged addresses of a tunnel's upstream; dials nothing. */
+  resolve(route: Route, signal: AbortSignal): Promise<readonly string[]>;
+  /** A connection for one tunnel. */
+  connect: ReturnType<typeof dialler>['connect'];
+  judge: ReturnType<typeof dialler>['judge'];
+  /** Lets go of what this policy and identity no longer call for. */
+  retire(policy: Policy, identity: Identity | undefined): void;
+  counts(): PoolCounts;
+}
+
+/** A destination's `limits.concurrent` bounds its connections; the pool's own bound stands above it. */
+const POOL_CONNECTIONS = 4096;
+
+export function upstreams(options: DiallerOptions & { readonly clock: Clock; readonly limits?: Http1Limits }): Upstreams {
+  const { clock } = options;
+  const dial = dialler(options);
+  const table = routes();
+  const limits = http1Limits({ ...options.limits, poolConnections: POOL_CONNECTIONS });
+  const connections = pool<Reached>({ limits, clock });
+  let epoch = 0;
+  let keep: (key: string) => boolean = () => true;
+
+  const borrow = async (route: Route, identity: Identity | undefined, signal: AbortSignal): Promise<Loan> => {
+    const key = route.key(identity);
+    const reach = async (until: AbortSignal): Promise<{ socket: Reached['socket']; info: Reached }> => {
+      const addresses = await dial.resolve(route, until);
+      const reached = await dial.connect(route, addresses, { identity, signal: until });
+      return { socket: reached.socket, info: reached };
+    };
+    const begun = epoch;
+    for (;;) {
+      const lease = await connections.acquire(key, reach, signal);
+      const { peer } = lease.info;
+      if (peer !== undefined && peer.notAfter <= clock.now() && !lease.fresh) {
+        lease.discard(new Fault('aborted', "the peer's certificate has expired since it was verified"));
+        continue;
+      }
+      return {
+        lease,
+        giveBack: () => (begun === epoch || keep(key) ? lease.release() : lease.discard(new Fault('aborted', 'the connection is retired'))),
+      };
+    }
+  };
+
+  return {
+    route: table.to,
+    borrow,
+    resolve: dial.resolve,
+    connect: dial.connect,
+    judge: dial.judge,
+    retire(policy, identity) {
+      epoch += 1;
+      keep = table.keep(policy, identity);
+      connections.retire(keep);
+    },
+    counts: () => connections.counts(),
+    [Symbol.asyncDispose]: () => connections[Symbol.asyncDispose](),
+  };
+}
