@@ -5,108 +5,119 @@
  * - text is cut to `LONGEST_TEXT` characters and escaped beyond what JSON asks for, so that no text from outside can end a line, colour a
  *   terminal or turn its direction: C0, DEL and C1 controls, line and paragraph separators, bidirectional and invisible marks, lone surrogates.
  */
-import type { AuditRecord, DecidedRecord, EndedRecord, LifecycleRecord, RedecidedRecord } from './record.ts';
+import type {
+  AuditRecord,
+  DecidedRecord,
+  EndedRecord,
+  LifecycleRecord,
+  RedecidedRecord,
+  RefusedRecord,
+} from './record.ts';
 
 export const LONGEST_TEXT = 1024;
 
 /** The record with its line end. */
 export function encodeRecord(record: AuditRecord): string {
-  return `{"time":${quote(record.time)},"kind":"${record.kind}"${membersOf(record)}}\n`;
+  const line = JSON.stringify(ordered(record));
+  return `${isPlain(line) ? line : line.replace(HARMFUL, escaped)}\n`;
 }
 
-function membersOf(record: AuditRecord): string {
+/** ASCII without DEL; JSON has escaped the other controls already. Much cheaper than to search for every mark in every line. */
+function isPlain(line: string): boolean {
+  return Buffer.byteLength(line) === line.length && !line.includes('\u007f');
+}
+
+const HARMFUL = /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+
+/** What JSON itself lets through; outside of texts none of these marks occurs. */
+function escaped(mark: string): string {
+  return `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}
+
+/** A new object with the members of its kind in order; those that are undefined are left out by JSON. */
+function ordered(record: AuditRecord): object {
   switch (record.kind) {
     case 'decided':
       return decided(record);
     case 'refused':
-      return `${text('exchange', record.exchange)}${text('entry', record.entry)}${verdict(record)}`;
+      return refused(record);
     case 'redecided':
       return redecided(record);
     case 'ended':
       return ended(record);
     case 'lifecycle':
-      return `${text('event', record.event)}${details(record)}`;
+      return lifecycle(record);
   }
 }
 
-function decided(record: DecidedRecord): string {
-  return (
-    text('exchange', record.exchange) +
-    text('entry', record.entry) +
-    text('effect', record.effect) +
-    verdict(record) +
-    text('rule', record.rule) +
-    text('action', record.action) +
-    text('destination', record.destination) +
-    text('dataClass', record.dataClass) +
-    text('host', record.host) +
-    number('port', record.port) +
-    text('method', record.method) +
-    text('path', record.path) +
-    number('policy', record.policy) +
-    text('policyDigest', record.policyDigest) +
-    number('identity', record.identity) +
-    text('spiffeId', record.spiffeId)
-  );
+function cut<T extends string | undefined>(text: T): T | string {
+  return text !== undefined && text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
 }
 
-function redecided(record: RedecidedRecord): string {
-  return (
-    text('exchange', record.exchange) +
-    text('effect', record.effect) +
-    verdict(record) +
-    number('policy', record.policy) +
-    number('identity', record.identity)
-  );
-}
+const decided = (record: DecidedRecord): object => ({
+  time: record.time,
+  kind: record.kind,
+  exchange: record.exchange,
+  entry: record.entry,
+  effect: record.effect,
+  code: record.code,
+  reason: cut(record.reason),
+  rule: cut(record.rule),
+  action: cut(record.action),
+  destination: cut(record.destination),
+  dataClass: cut(record.dataClass),
+  host: cut(record.host),
+  port: record.port,
+  method: cut(record.method),
+  path: cut(record.path),
+  policy: record.policy,
+  policyDigest: record.policyDigest,
+  identity: record.identity,
+  spiffeId: cut(record.spiffeId),
+});
 
-function ended(record: EndedRecord): string {
-  return (
-    text('exchange', record.exchange) +
-    text('outcome', record.outcome) +
-    text('reason', record.reason) +
-    number('status', record.status) +
-    text('peer', record.peer) +
-    text('serial', record.serial) +
-    text('address', record.address) +
-    number('sent', record.sent) +
-    number('received', record.received) +
-    number('durationMs', record.durationMs)
-  );
-}
+const refused = (record: RefusedRecord): object => ({
+  time: record.time,
+  kind: record.kind,
+  exchange: record.exchange,
+  entry: record.entry,
+  code: record.code,
+  reason: cut(record.reason),
+});
 
-function verdict({ code, reason }: { readonly code: string; readonly reason: string }): string {
-  return text('code', code) + text('reason', reason);
-}
+const redecided = (record: RedecidedRecord): object => ({
+  time: record.time,
+  kind: record.kind,
+  exchange: record.exchange,
+  effect: record.effect,
+  code: record.code,
+  reason: cut(record.reason),
+  policy: record.policy,
+  identity: record.identity,
+});
 
-function details({ detail }: LifecycleRecord): string {
-  const members = Object.keys(detail)
-    .sort()
-    .map((name) => {
-      const value = detail[name];
-      return `${quote(name)}:${typeof value === 'number' ? numeral(value) : quote(value ?? '')}`;
-    });
-  return `,"detail":{${members.join(',')}}`;
-}
+const ended = (record: EndedRecord): object => ({
+  time: record.time,
+  kind: record.kind,
+  exchange: record.exchange,
+  outcome: record.outcome,
+  reason: cut(record.reason),
+  status: record.status,
+  peer: cut(record.peer),
+  serial: record.serial,
+  address: record.address,
+  sent: record.sent,
+  received: record.received,
+  durationMs: record.durationMs,
+});
 
-function text(name: string, value: string | undefined): string {
-  return value === undefined ? '' : `,"${name}":${quote(value)}`;
-}
-
-function number(name: string, value: number | undefined): string {
-  return value === undefined ? '' : `,"${name}":${numeral(value)}`;
-}
-
-/** JSON has no NaN and no infinities. */
-function numeral(value: number): string {
-  return Number.isFinite(value) ? String(value) : 'null';
-}
-
-const PLAIN = /^[ !#-[\]-~]*$/;
-const HARMFUL = /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
-
-function quote(value: string): string {
-  const short = value.length > LONGEST_TEXT ? `${value.slice(0, LONGEST_TEXT)}…` : value;
-  if (PLAIN.test(short)) return `"${short}"`;
-  return JSON.stringify(short).replace(HARMFUL, (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`);
-}
+const lifecycle = ({ time, kind, event, detail }: LifecycleRecord): object => ({
+  time,
+  kind,
+  event,
+  detail: Object.fromEntries(
+    Object.keys(detail)
+      .sort()
+      .map((name) => [name, typeof detail[name] === 'string' ? cut(detail[name]) : detail[name]]),
+  ),
+});
