@@ -5,7 +5,7 @@
  * - everything else that ends a side, and an abort, cuts both by a reset, so that a cut never looks like an end.
  */
 import type { Duplex } from 'node:stream';
-import { Fault } from '../base/fault.ts';
+import type { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
 
 export interface Side {

@@ -77,7 +77,8 @@ export function describeConnect(head: RequestHead, time: number): Facts {
     const { host: name, port } = parseAuthority(host, named.port);
     if (name !== named.host || port !== named.port) throw unequal(head.target, host);
   }
-  if (fieldOf(head.fields, 'upgrade') !== undefined) throw new Fault('upgrade-not-supported', 'CONNECT cannot be upgraded');
+  if (fieldOf(head.fields, 'upgrade') !== undefined)
+    throw new Fault('upgrade-not-supported', 'CONNECT cannot be upgraded');
   return { entry: 'connect', host: named.host, port: named.port, listener: undefined, http: undefined, time };
 }
 
@@ -115,13 +116,21 @@ function absoluteForm(target: string): { readonly authority: string; readonly re
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(target);
   if (scheme === null) {
     if (target.startsWith('/') || target === '*') {
-      throw new Fault('malformed', 'the forward port takes absolute-form targets alone', { hint: WRITE_HTTP, at: 'target' });
+      throw new Fault('malformed', 'the forward port takes absolute-form targets alone', {
+        hint: WRITE_HTTP,
+        at: 'target',
+      });
     }
     throw new Fault('malformed', 'the target is no absolute-form http:// URL', { hint: WRITE_HTTP, at: 'target' });
   }
   const name = scheme[1]?.toLowerCase();
-  if (name === 'https') throw new Fault('malformed', 'https:// in absolute-form is not served', { hint: `use CONNECT, or ${WRITE_HTTP}`, at: 'target' });
-  if (name !== 'http') throw new Fault('malformed', 'only http:// targets are served', { hint: WRITE_HTTP, at: 'target' });
+  if (name === 'https')
+    throw new Fault('malformed', 'https:// in absolute-form is not served', {
+      hint: `use CONNECT, or ${WRITE_HTTP}`,
+      at: 'target',
+    });
+  if (name !== 'http')
+    throw new Fault('malformed', 'only http:// targets are served', { hint: WRITE_HTTP, at: 'target' });
   const start = scheme[0].length;
   const end = target.slice(start).search(/[/?#]/);
   if (end === -1) return { authority: target.slice(start), rest: '/' };
@@ -161,14 +170,19 @@ function ownAuthority({ name, hosts, ports }: Destination): Authority {
 }
 
 function misdirected(why: string): Fault {
-  return new Fault('misdirected', `${why}: it does not say which host is meant`, { hint: 'send the Host of the upstream' });
+  return new Fault('misdirected', `${why}: it does not say which host is meant`, {
+    hint: 'send the Host of the upstream',
+  });
 }
 
 /** A page of another origin that found this port through a browser (DNS rebinding, cross-site requests) is turned away (M14). */
 function refuseForeignOrigin(fields: Fields, host: string): void {
   const origin = fieldOf(fields, 'origin');
   if (origin === undefined || origin === `http://${host}`) return;
-  throw new Fault('denied', 'a browser sent this from another origin', { hint: 'local listeners serve programs: send no Origin', at: 'origin' });
+  throw new Fault('denied', 'a browser sent this from another origin', {
+    hint: 'local listeners serve programs: send no Origin',
+    at: 'origin',
+  });
 }
 
 function refuseTask(fields: Fields): void {

@@ -36,11 +36,11 @@ export interface Reached {
 
 export interface Dialler {
   /** The judged addresses of the route; nothing has been dialled yet. */
-  resolve(route: Route, signal: AbortSignal): Promise<readonly string[]>;
+  readonly resolve: (route: Route, signal: AbortSignal) => Promise<readonly string[]>;
   /** Connects to one of the judged addresses and secures the connection in the destination's mode. */
-  connect(route: Route, addresses: readonly string[], by: DialOptions): Promise<Reached>;
+  readonly connect: (route: Route, addresses: readonly string[], by: DialOptions) => Promise<Reached>;
   /** The Fault for an address that this route may not use. */
-  judge(route: Route, address: string): Fault | undefined;
+  readonly judge: (route: Route, address: string) => Fault | undefined;
 }
 
 export interface DialOptions {
@@ -62,18 +62,25 @@ export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dia
   const judge = (route: Route, address: string): Fault | undefined => {
     if (own(address, route.port)) {
       const hint = 'the destination leads back to a listener of this sidecar';
-      return new Fault('loop', `${route.host} is ${formatAuthority(address, route.port, undefined)}, which is our own listener`, { hint });
+      return new Fault(
+        'loop',
+        `${route.host} is ${formatAuthority(address, route.port, undefined)}, which is our own listener`,
+        { hint },
+      );
     }
     const why = judgeAddress(address, { ...route.addresses, own: NO_ADDRESSES }) ?? judgePlaintext(route, address);
     if (why === undefined) return undefined;
-    const hint = 'public addresses are allowed; others need upstream.address with mode mtls, or upstream.cidrs, in the destination';
+    const hint =
+      'public addresses are allowed; others need upstream.address with mode mtls, or upstream.cidrs, in the destination';
     const subject = route.literal ? address : `${route.host} resolves to ${address}, which`;
     return new Fault('address-refused', `${subject} may not be dialled: ${why}`, { hint });
   };
   return {
     judge,
     async resolve(route, signal) {
-      const addresses = route.literal ? [route.host] : await resolver.resolve(route.host, { absolute: !route.written, signal });
+      const addresses = route.literal
+        ? [route.host]
+        : await resolver.resolve(route.host, { absolute: !route.written, signal });
       for (const address of addresses) {
         const fault = judge(route, address);
         if (fault !== undefined) throw fault;
@@ -82,13 +89,26 @@ export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dia
       throw new Fault('upstream-unresolved', `${route.host} has no address`, { hint: 'look at DNS' });
     },
     async connect(route, addresses, { identity, signal }) {
-      const raw = await connectAny({ addresses, port: route.port, patience: route.destination.timeouts.connect, clock, signal });
+      const raw = await connectAny({
+        addresses,
+        port: route.port,
+        patience: route.destination.timeouts.connect,
+        clock,
+        signal,
+      });
       const address = formatAuthority(addressOf(raw), route.port, undefined);
       const { tls } = route.destination;
       if (tls.mode === 'plaintext' || tls.mode === 'passthrough') {
         return { socket: raw, address, peer: undefined, tls: undefined, identity: undefined, serial: undefined };
       }
-      const { socket, peer } = await connectTls(raw, { tls, host: route.matched, identity, contexts, signal, now: clock.now });
+      const { socket, peer } = await connectTls(raw, {
+        tls,
+        host: route.matched,
+        identity,
+        contexts,
+        signal,
+        now: () => clock.now(),
+      });
       const shown = needsIdentity(route.destination) ? identity : undefined;
       return { socket, address, peer, tls: socket, identity: shown, serial: shown?.svid.serial };
     },
@@ -135,7 +155,14 @@ function connectOne(address: string, port: number, { clock, signal, limit }: Pat
   return new Promise((resolve, reject) => {
     const where = formatAuthority(address, port, undefined);
     // The address is a literal: nothing is resolved here. Half-open, because one direction of a tunnel may end before the other.
-    const socket = connect({ host: address, port, family: isIPv6(address) ? 6 : 4, noDelay: true, keepAlive: true, allowHalfOpen: true });
+    const socket = connect({
+      host: address,
+      port,
+      family: isIPv6(address) ? 6 : 4,
+      noDelay: true,
+      keepAlive: true,
+      allowHalfOpen: true,
+    });
     const finish = (fault: Fault | undefined): void => {
       off();
       cancel?.();
@@ -147,7 +174,8 @@ function connectOne(address: string, port: number, { clock, signal, limit }: Pat
       socket.destroy();
       reject(fault);
     };
-    const connected = (): void => finish(addressOf(socket) === address || sameAddress(socket, address) ? undefined : elsewhere(socket, where));
+    const connected = (): void =>
+      finish(addressOf(socket) === address || sameAddress(socket, address) ? undefined : elsewhere(socket, where));
     const failed = (error: Error): void => finish(refused(error, where));
     const off = onAbort(signal, finish);
     const cancel = limit === undefined ? undefined : clock.after(limit, () => finish(silent(where, limit)));

@@ -67,10 +67,23 @@ export function evidence({ audit, clock, onFailure }: EvidenceOptions): Evidence
     },
     refused(exchange, fault) {
       const { id, entry } = exchange;
-      void write({ kind: 'refused', time: timestamp(), exchange: id, entry, code: fault.code, reason: plain(fault.message) }).catch(noted);
+      void write({
+        kind: 'refused',
+        time: timestamp(),
+        exchange: id,
+        entry,
+        code: fault.code,
+        reason: plain(fault.message),
+      }).catch(noted);
     },
     redecided(exchange, change) {
-      void write({ kind: 'redecided', time: timestamp(), exchange: exchange.id, ...change, reason: plain(change.reason) }).catch(noted);
+      void write({
+        kind: 'redecided',
+        time: timestamp(),
+        exchange: exchange.id,
+        ...change,
+        reason: plain(change.reason),
+      }).catch(noted);
     },
     ended(exchange, fault) {
       void write(endedRecord(timestamp(), exchange, { fault, now: clock.monotonic() })).catch(noted);
@@ -87,7 +100,8 @@ function noted(): void {}
 function unrecorded(failure: unknown): Fault {
   const cause = failure instanceof Error ? failure.message : String(failure);
   const hint = 'nothing was sent; free the disk or repair the sink, or set audit.onFailure to continue';
-  if (failure instanceof Fault) return new Fault('audit-unavailable', failure.message, { hint: failure.hint ?? hint, cause: failure });
+  if (failure instanceof Fault)
+    return new Fault('audit-unavailable', failure.message, { hint: failure.hint ?? hint, cause: failure });
   return new Fault('audit-unavailable', `the decision could not be recorded: ${cause}`, { hint, cause: failure });
 }
 
@@ -116,7 +130,11 @@ function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): 
   };
 }
 
-function endedRecord(time: string, exchange: Exchange, end: { readonly fault: Fault | undefined; readonly now: number }): AuditRecord {
+function endedRecord(
+  time: string,
+  exchange: Exchange,
+  end: { readonly fault: Fault | undefined; readonly now: number },
+): AuditRecord {
   const { fault, now } = end;
   const { upstream, status } = exchange;
   return {
@@ -126,7 +144,9 @@ function endedRecord(time: string, exchange: Exchange, end: { readonly fault: Fa
     outcome: fault?.code ?? 'completed',
     ...(fault === undefined ? undefined : { reason: plain(fault.message) }),
     ...(status === undefined ? undefined : { status }),
-    ...(upstream === undefined ? undefined : { address: upstream.address, peer: upstream.peer?.spiffeId ?? 'unverified' }),
+    ...(upstream === undefined
+      ? undefined
+      : { address: upstream.address, peer: upstream.peer?.spiffeId ?? 'unverified' }),
     ...(upstream?.serial === undefined ? undefined : { serial: upstream.serial }),
     sent: exchange.sent,
     received: exchange.received,

@@ -111,7 +111,12 @@ export class Exchange {
   }
 }
 
-const WAITS: Readonly<Record<Phase | 'total', readonly ['upstream-timeout' | 'timeout' | 'request-timeout', string, keyof Timeouts | undefined]>> = {
+const WAITS: Readonly<
+  Record<
+    Phase | 'total',
+    readonly ['upstream-timeout' | 'timeout' | 'request-timeout', string, keyof Timeouts | undefined]
+  >
+> = {
   deciding: ['timeout', 'the exchange was not decided', undefined],
   hello: ['request-timeout', 'no complete TLS ClientHello came through the tunnel', undefined],
   connect: ['upstream-timeout', 'the upstream was not reached', 'connect'],

@@ -74,7 +74,8 @@ export async function handle(arrival: Arrival, standing: Standing): Promise<void
 /** One policy and one identity, each read once. */
 function judge(facts: Facts, { policy: policies, identity }: Standing): Judgement {
   const policy = policies.get();
-  if (policy === undefined) throw new Fault('shutting-down', 'no policy is loaded yet', { hint: 'see /readyz for what is awaited' });
+  if (policy === undefined)
+    throw new Fault('shutting-down', 'no policy is loaded yet', { hint: 'see /readyz for what is awaited' });
   return { policy, facts, decision: decide(policy, facts), identity: identityNow(identity.states.get()) };
 }
 
@@ -82,7 +83,11 @@ export function identityNow(state: IdentityState | undefined): Identity | undefi
   return state?.kind === 'current' ? state.identity : undefined;
 }
 
-function admit(exchange: Exchange, { decision, facts, identity }: Judgement, { identity: source, live, clock }: Standing): Passage {
+function admit(
+  exchange: Exchange,
+  { decision, facts, identity }: Judgement,
+  { identity: source, live, clock }: Standing,
+): Passage {
   const { destination } = decision;
   if (decision.effect === 'deny' || destination === undefined) throw denial(decision);
   live.occupy(exchange, destination);

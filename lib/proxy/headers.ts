@@ -18,11 +18,17 @@ const HOP_BY_HOP = words(
 );
 /** Regenerated from what was judged, or answered by us. */
 const REWRITTEN = words('host content-length expect max-forwards');
-const CLAIMS = words(`forwarded x-real-ip x-client-ip x-cluster-client-ip true-client-ip client-cert client-cert-chain x-forwarded proxy
+const CLAIMS =
+  words(`forwarded x-real-ip x-client-ip x-cluster-client-ip true-client-ip client-cert client-cert-chain x-forwarded proxy
   sec-websocket-key sec-websocket-extensions sec-websocket-accept`);
-const CLAIM_PREFIXES = words('x-forwarded- x-spiffe- x-task- x-client-cert- x-ssl- ssl-client- chaperone- x-chaperone-');
-const OVERRIDES = words('x-http-method x-http-method-override x-method-override x-original-method x-original-url x-original-uri x-rewrite-url');
-const SINGLE = words(`authorization content-type content-location content-range content-disposition date etag expires from if-modified-since
+const CLAIM_PREFIXES = words(
+  'x-forwarded- x-spiffe- x-task- x-client-cert- x-ssl- ssl-client- chaperone- x-chaperone-',
+);
+const OVERRIDES = words(
+  'x-http-method x-http-method-override x-method-override x-original-method x-original-url x-original-uri x-rewrite-url',
+);
+const SINGLE =
+  words(`authorization content-type content-location content-range content-disposition date etag expires from if-modified-since
   if-unmodified-since if-range last-modified location max-forwards origin range referer user-agent sec-websocket-version idempotency-key x-api-key`);
 
 const TABLE: ReadonlyMap<string, Verdict> = new Map<string, Verdict>([
@@ -32,7 +38,8 @@ const TABLE: ReadonlyMap<string, Verdict> = new Map<string, Verdict>([
 ]);
 
 /** Names a Connection field may not take away: they carry who asks, what for, or what we add (H2). */
-const KEPT = /^(host|authorization|cookie|via|origin|content-.*|chaperone-.*|x-spiffe-.*|x-task-.*|transfer-encoding|expect)$/;
+const KEPT =
+  /^(host|authorization|cookie|via|origin|content-.*|chaperone-.*|x-spiffe-.*|x-task-.*|transfer-encoding|expect)$/;
 
 /** Verdicts already given; names repeat. Bounded, because names are the agent's. */
 const MOST_NAMES = 1024;
@@ -95,7 +102,13 @@ export function fieldRules({ pseudonym }: FieldRulesOptions): FieldRules {
   };
 }
 
-const RESPONSE_STRIP: ReadonlySet<string> = new Set([...HOP_BY_HOP, 'content-length', 'sec-websocket-accept', 'sec-websocket-extensions', 'alt-svc']);
+const RESPONSE_STRIP: ReadonlySet<string> = new Set([
+  ...HOP_BY_HOP,
+  'content-length',
+  'sec-websocket-accept',
+  'sec-websocket-extensions',
+  'alt-svc',
+]);
 
 function judgeName(name: string): Verdict {
   const dashed = name.replaceAll('_', '-');
@@ -134,6 +147,7 @@ function repeated(name: string): Fault {
 }
 
 function looped(): Fault {
-  const hint = 'an upstream sends requests back to this proxy: look at the upstream address and at proxy settings of the upstream';
+  const hint =
+    'an upstream sends requests back to this proxy: look at the upstream address and at proxy settings of the upstream';
   return new Fault('loop', 'this request has been through this proxy before', { hint, at: 'via' });
 }

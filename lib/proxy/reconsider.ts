@@ -11,7 +11,7 @@ import type { Identity, IdentityState } from '../spiffe/identity.ts';
 import { trustDomainOf } from '../spiffe/id.ts';
 import type { TlsContexts } from '../tls/context.ts';
 import { pathProblem } from '../tls/path.ts';
-import { sentChain } from '../tls/peer.ts';
+import { sentChain, upstream as sideOf } from '../tls/peer.ts';
 import type { Exchange, Judgement } from './exchange.ts';
 import { identityNow, type Standing } from './handle.ts';
 import { needsIdentity } from './route.ts';
@@ -19,9 +19,9 @@ import type { Upstreams } from './upstreams.ts';
 
 export interface Reconsider {
   /** Every live exchange, against what is current now. */
-  all(): void;
+  readonly all: () => void;
   /** One exchange that has just been connected: throws a Fault when what changed since it was judged forbids it. */
-  one(exchange: Exchange): void;
+  readonly one: (exchange: Exchange) => void;
 }
 
 export interface ReconsiderOptions {
@@ -58,7 +58,12 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
       return;
     }
     if (decision.rule !== judgement.decision.rule || decision.code !== judgement.decision.code) {
-      evidence.redecided(exchange, { effect: 'allow', code: decision.code, reason: decision.reason, ...generations(at) });
+      evidence.redecided(exchange, {
+        effect: 'allow',
+        code: decision.code,
+        reason: decision.reason,
+        ...generations(at),
+      });
     }
     exchange.judgement = { policy: at.policy, facts: judgement.facts, decision, identity: judgement.identity };
     ignore(
@@ -93,14 +98,21 @@ function generations({ policy, identity }: Now): { readonly policy: number; read
 }
 
 /** Why the exchange may not go on, in the order in which it was allowed: policy, address, identity, peer. */
-function objection(exchange: Exchange, decision: Decision, { state, identity }: Now, upstreams: Upstreams): Fault | undefined {
+function objection(
+  exchange: Exchange,
+  decision: Decision,
+  { state, identity }: Now,
+  upstreams: Upstreams,
+): Fault | undefined {
   const { judgement, upstream } = exchange;
   const { destination } = decision;
   if (decision.effect === 'deny' || destination === undefined || judgement === undefined) {
     return new Fault('no-longer-allowed', decision.reason, { hint: 'the policy changed while this was under way' });
   }
   if (needsIdentity(destination) && state?.kind === 'withdrawn') {
-    return new Fault('no-identity', `our identity was withdrawn: ${state.problem}`, { hint: 'see /readyz for what is awaited' });
+    return new Fault('no-identity', `our identity was withdrawn: ${state.problem}`, {
+      hint: 'see /readyz for what is awaited',
+    });
   }
   if (upstream === undefined) return undefined;
   const before = judgement.decision.destination?.tls.mode;
@@ -125,15 +137,19 @@ function objection(exchange: Exchange, decision: Decision, { state, identity }: 
 async function verifyAgain(exchange: Exchange, { identity }: Now, contexts: TlsContexts): Promise<Fault | undefined> {
   const { upstream } = exchange;
   const peer = upstream?.peer?.spiffeId;
-  if (upstream?.tls === undefined || upstream.identity === undefined || peer === undefined || identity === undefined) return undefined;
+  if (upstream?.tls === undefined || upstream.identity === undefined || peer === undefined || identity === undefined)
+    return undefined;
   const domain = trustDomainOf(peer);
   const left = new Set(identity.bundles.get(domain)?.anchors.map(({ fingerprint256 }) => fingerprint256));
   const before = upstream.identity.bundles.get(domain)?.anchors ?? [];
   if (before.every(({ fingerprint256 }) => left.has(fingerprint256))) return undefined;
   try {
-    const problem = await pathProblem(sentChain(upstream.tls), contexts.anchors(identity, domain));
+    const problem = await pathProblem(sentChain(upstream.tls, sideOf(domain)), contexts.anchors(identity, domain));
     if (problem === undefined) return undefined;
-    return new Fault('no-trust-bundle', `the anchor that vouched for ${peer} is no longer in the bundle of ${domain} (${problem})`);
+    return new Fault(
+      'no-trust-bundle',
+      `the anchor that vouched for ${peer} is no longer in the bundle of ${domain} (${problem})`,
+    );
   } catch (failure) {
     return Fault.from(failure, 'no-trust-bundle', `${peer} cannot be verified again`);
   }

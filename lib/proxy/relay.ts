@@ -6,7 +6,14 @@ import { Fault } from '../base/fault.ts';
 import type { ClientResponse } from '../http1/client.ts';
 import { isUntouched } from '../http1/client.ts';
 import type { Connection, ServerExchange } from '../http1/exchange.ts';
-import { fieldOf, type Body, type Framing, type OutgoingRequest, type RequestHead, type ResponseHead } from '../http1/message.ts';
+import {
+  fieldOf,
+  type Body,
+  type Framing,
+  type OutgoingRequest,
+  type RequestHead,
+  type ResponseHead,
+} from '../http1/message.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
 import { copyBothWays, cut } from './copy.ts';
 import { CountedBody, bodyTooLarge } from './counted.ts';
@@ -120,21 +127,34 @@ export class RequestArrival implements Arrival {
         recheck(exchange);
         if (described.continues && !this.#x.answered) this.#x.inform(100, []);
         exchange.enter('headers', destination.timeouts.headers, now());
-        const response = await loan.lease.connection.request(head, body, { signal: exchange.signal, onInform: this.#inform });
+        const response = await loan.lease.connection.request(head, body, {
+          signal: exchange.signal,
+          onInform: this.#inform,
+        });
         return { loan, response, accept: key?.accept ?? '' };
       } catch (failure) {
         loan.lease.discard(Fault.from(failure, 'internal'));
-        const again = isUntouched(failure) && body === undefined && IDEMPOTENT.has(described.method) && exchange.reason === undefined;
+        const again =
+          isUntouched(failure) &&
+          body === undefined &&
+          IDEMPOTENT.has(described.method) &&
+          exchange.reason === undefined;
         if (!again || loan.lease.fresh) throw failure;
       }
     }
   }
 
-  #headFor({ method, target, authority, webSocket }: Described, body: Body | undefined, key: string | undefined): OutgoingRequest {
+  #headFor(
+    { method, target, authority, webSocket }: Described,
+    body: Body | undefined,
+    key: string | undefined,
+  ): OutgoingRequest {
     const fields = ['host', authority, ...this.#fields];
     if (key !== undefined) fields.push('sec-websocket-key', key);
     const framing = body === undefined ? emptyFraming(this.#x.head) : this.#x.head.framing;
-    return webSocket === undefined ? { method, target, fields, framing } : { method, target, fields, framing, upgrade: 'websocket' };
+    return webSocket === undefined
+      ? { method, target, fields, framing }
+      : { method, target, fields, framing, upgrade: 'websocket' };
   }
 
   readonly #inform = (status: number, fields: readonly string[]): void => {
@@ -154,7 +174,8 @@ export class RequestArrival implements Arrival {
   async #switch(exchange: Exchange, { head, upgraded }: ClientResponse, { described, accept }: Switch): Promise<void> {
     const { webSocket } = described;
     const idle = exchange.judgement?.decision.destination?.timeouts.idle ?? Infinity;
-    if (upgraded === undefined || webSocket === undefined) throw new Fault('upstream-malformed', 'the upstream switched protocols unasked');
+    if (upgraded === undefined || webSocket === undefined)
+      throw new Fault('upstream-malformed', 'the upstream switched protocols unasked');
     try {
       checkSwitch(head, accept, webSocket);
     } catch (failure) {

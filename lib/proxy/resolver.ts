@@ -20,7 +20,10 @@ export interface ResolveOptions {
 export const systemResolver: Resolver = Object.freeze({
   async resolve(name: string, { absolute, signal }: ResolveOptions): Promise<readonly string[]> {
     try {
-      const answer = await unlessAborted(lookup(absolute ? `${name}.` : name, { all: true, order: 'verbatim' }), signal);
+      const answer = await unlessAborted(
+        lookup(absolute ? `${name}.` : name, { all: true, order: 'verbatim' }),
+        signal,
+      );
       return answer.map(({ address }) => address);
     } catch (failure) {
       if (failure instanceof Fault) throw failure;

@@ -23,7 +23,7 @@ export interface Route {
   /** Hex digest of the settings the connection depends on; equal settings, equal digest, whatever the policy generation. */
   readonly settings: string;
   /** The key of the pool whose connections may carry this: `settings|identity generation or -|name|host:port`. */
-  key(identity: Identity | undefined): string;
+  readonly key: (identity: Identity | undefined) => string;
 }
 
 /** What `judgeAddress` needs to know. */
@@ -34,9 +34,9 @@ export interface AddressRule {
 }
 
 export interface Routes {
-  to(destination: Destination, facts: Facts): Route;
+  readonly to: (destination: Destination, facts: Facts) => Route;
   /** Whether a pool's key is still of use under this policy and identity. */
-  keep(policy: Policy, identity: Identity | undefined): (key: string) => boolean;
+  readonly keep: (policy: Policy, identity: Identity | undefined) => (key: string) => boolean;
 }
 
 /** Names under one wildcard are the agent's to choose: so many are remembered. */
@@ -66,7 +66,9 @@ export function routes(): Routes {
       return route;
     },
     keep(policy, identity) {
-      const current = new Set(policy.destinations.map((destination) => `${settingsOf(destination)}|${generationOf(destination, identity)}`));
+      const current = new Set(
+        policy.destinations.map((destination) => `${settingsOf(destination)}|${generationOf(destination, identity)}`),
+      );
       return (key) => current.has(key.split('|', 2).join('|'));
     },
   };
@@ -76,7 +78,8 @@ function compile(destination: Destination, matched: string, port: number): Route
   const { upstream, tls, cidrs, hosts } = destination;
   const host = upstream?.host ?? matched;
   const literal = isIP(host) !== 0;
-  const written = upstream !== undefined || hosts.some((pattern) => pattern.kind !== 'wildcard' && pattern.host === matched);
+  const written =
+    upstream !== undefined || hosts.some((pattern) => pattern.kind !== 'wildcard' && pattern.host === matched);
   const addresses = {
     loopback: literal && written,
     // A private address is as good as the proof of who answers there.
@@ -96,7 +99,17 @@ function compile(destination: Destination, matched: string, port: number): Route
     }
     return last;
   };
-  return Object.freeze({ destination, matched, host, port: reached, written: upstream !== undefined, literal, addresses, settings, key });
+  return Object.freeze({
+    destination,
+    matched,
+    host,
+    port: reached,
+    written: upstream !== undefined,
+    literal,
+    addresses,
+    settings,
+    key,
+  });
 }
 
 function settingsOf(destination: Destination): string {

@@ -188,10 +188,15 @@ async function clientHello({ socket, early }: HandedOver, route: Route, exchange
   }
   const objection = objectTo(hello, route.matched);
   if (objection === undefined) return bytes;
-  throw new Fault('denied', `the TLS inside the tunnel to ${route.matched} ${objection.problem}`, { hint: objection.hint });
+  throw new Fault('denied', `the TLS inside the tunnel to ${route.matched} ${objection.problem}`, {
+    hint: objection.hint,
+  });
 }
 
-function objectTo({ serverName, ech }: ClientHello, host: string): { readonly problem: string; readonly hint: string } | undefined {
+function objectTo(
+  { serverName, ech }: ClientHello,
+  host: string,
+): { readonly problem: string; readonly hint: string } | undefined {
   if (ech) return { problem: 'hides the name it asks for (encrypted ClientHello)', hint: 'turn ECH off in the client' };
   if (serverName === undefined) return { problem: 'names no server (SNI)', hint: 'use a client that sends SNI' };
   if (serverName === host) return undefined;
@@ -207,7 +212,10 @@ function nextBytes(socket: Duplex, signal: AbortSignal): Promise<Buffer> {
       off();
     };
     const onData = (chunk: Buffer): void => (done(), resolve(chunk));
-    const onEnd = (): void => (done(), reject(new Fault('malformed', 'the tunnel ended before a ClientHello was complete')));
+    const onEnd = (): void => (
+      done(),
+      reject(new Fault('malformed', 'the tunnel ended before a ClientHello was complete'))
+    );
     const off = onAbort(signal, (reason) => {
       socket.off('data', onData).off('end', onEnd);
       reject(reason);

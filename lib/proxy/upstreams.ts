@@ -9,7 +9,7 @@ import { pool, type Lease, type PoolCounts } from '../http1/pool.ts';
 import type { Facts } from '../policy/facts.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import type { Identity } from '../spiffe/identity.ts';
-import { dialler, type DiallerOptions, type Reached } from './dial.ts';
+import { dialler, type Dialler, type DiallerOptions, type Reached } from './dial.ts';
 import { routes, type Route } from './route.ts';
 
 /** The right to use one pooled connection for one request. */
@@ -19,24 +19,21 @@ export interface Loan {
   giveBack(): void;
 }
 
-export interface Upstreams extends AsyncDisposable {
-  route(destination: Destination, facts: Facts): Route;
+export interface Upstreams extends AsyncDisposable, Dialler {
+  readonly route: (destination: Destination, facts: Facts) => Route;
   /** A connection for one request, verified; pooled by everything it depends on. */
-  borrow(route: Route, identity: Identity | undefined, signal: AbortSignal): Promise<Loan>;
-  /** The judged addresses of a tunnel's upstream; dials nothing. */
-  resolve(route: Route, signal: AbortSignal): Promise<readonly string[]>;
-  /** A connection for one tunnel. */
-  connect: ReturnType<typeof dialler>['connect'];
-  judge: ReturnType<typeof dialler>['judge'];
+  readonly borrow: (route: Route, identity: Identity | undefined, signal: AbortSignal) => Promise<Loan>;
   /** Lets go of what this policy and identity no longer call for. */
-  retire(policy: Policy, identity: Identity | undefined): void;
-  counts(): PoolCounts;
+  readonly retire: (policy: Policy, identity: Identity | undefined) => void;
+  readonly counts: () => PoolCounts;
 }
 
 /** A destination's `limits.concurrent` bounds its connections; the pool's own bound stands above it. */
 const POOL_CONNECTIONS = 4096;
 
-export function upstreams(options: DiallerOptions & { readonly clock: Clock; readonly limits?: Http1Limits }): Upstreams {
+export function upstreams(
+  options: DiallerOptions & { readonly clock: Clock; readonly limits?: Http1Limits },
+): Upstreams {
   const { clock } = options;
   const dial = dialler(options);
   const table = routes();
@@ -62,7 +59,10 @@ export function upstreams(options: DiallerOptions & { readonly clock: Clock; rea
       }
       return {
         lease,
-        giveBack: () => (begun === epoch || keep(key) ? lease.release() : lease.discard(new Fault('aborted', 'the connection is retired'))),
+        giveBack: () =>
+          begun === epoch || keep(key)
+            ? lease.release()
+            : lease.discard(new Fault('aborted', 'the connection is retired')),
       };
     }
   };
@@ -70,9 +70,7 @@ export function upstreams(options: DiallerOptions & { readonly clock: Clock; rea
   return {
     route: table.to,
     borrow,
-    resolve: dial.resolve,
-    connect: dial.connect,
-    judge: dial.judge,
+    ...dial,
     retire(policy, identity) {
       epoch += 1;
       keep = table.keep(policy, identity);

@@ -25,7 +25,10 @@ export function webSocketOffer({ method, minor, fields, framing }: RequestHead):
   // Not for this hop (RFC 9110 section 7.8): it goes no further, and the request is an ordinary one.
   if (!nominated || minor === 0) return undefined;
   if (tokens.length !== 1 || tokens[0]?.toLowerCase() !== 'websocket') {
-    throw new Fault('upgrade-not-supported', 'only an upgrade to websocket is served', { hint: 'send the request without Upgrade', at: 'upgrade' });
+    throw new Fault('upgrade-not-supported', 'only an upgrade to websocket is served', {
+      hint: 'send the request without Upgrade',
+      at: 'upgrade',
+    });
   }
   if (method !== 'GET') throw malformed('its method is not GET');
   if (framing.kind === 'chunked' || (framing.kind === 'length' && framing.length > 0)) throw malformed('it has a body');
@@ -47,13 +50,17 @@ export function checkSwitch(head: ResponseHead, accept: string, offer: WebSocket
   const { fields } = head;
   if (fieldOf(fields, 'upgrade')?.toLowerCase() !== 'websocket') throw wrongSwitch('it does not switch to websocket');
   if (fieldOf(fields, 'sec-websocket-accept') !== accept) throw wrongSwitch('its accept value does not fit the key');
-  if (fieldOf(fields, 'sec-websocket-extensions') !== undefined) throw wrongSwitch('it uses an extension that was not offered');
+  if (fieldOf(fields, 'sec-websocket-extensions') !== undefined)
+    throw wrongSwitch('it uses an extension that was not offered');
   const chosen = fieldsOf(fields, 'sec-websocket-protocol');
-  if (chosen.length > 1 || chosen.some((name) => !offer.protocols.includes(name))) throw wrongSwitch('it chose a subprotocol that was not offered');
+  if (chosen.length > 1 || chosen.some((name) => !offer.protocols.includes(name)))
+    throw wrongSwitch('it chose a subprotocol that was not offered');
 }
 
 function acceptOf(key: string): string {
-  return createHash('sha1').update(key + GUID).digest('base64');
+  return createHash('sha1')
+    .update(key + GUID)
+    .digest('base64');
 }
 
 function list(value: Fields[number]): readonly string[] {
@@ -61,7 +68,10 @@ function list(value: Fields[number]): readonly string[] {
 }
 
 function malformed(problem: string): Fault {
-  return new Fault('malformed', `the WebSocket handshake is malformed: ${problem}`, { hint: 'see RFC 6455 section 4.1', at: 'upgrade' });
+  return new Fault('malformed', `the WebSocket handshake is malformed: ${problem}`, {
+    hint: 'see RFC 6455 section 4.1',
+    at: 'upgrade',
+  });
 }
 
 function wrongSwitch(problem: string): Fault {

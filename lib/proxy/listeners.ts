@@ -1,0 +1,215 @@
+/**
+ * Sockets that are listened on: the forward port, and one for each destination with `listen`. Only accepting happens here. Rules:
+ * - a listener that cannot be bound is a Fault that names address and destination; nothing else is touched by it;
+ * - what a new policy needs can be bound before the policy is current, and what it no longer needs is closed once it is: connections that have something under
+ *   way finish it, idle ones end;
+ * - our own addresses are known, so that nobody is sent back to us.
+ */
+import { createServer, isIP, type AddressInfo, type Server, type Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { Fault } from '../base/fault.ts';
+import { formatAuthority } from '../policy/authority.ts';
+import type { ListenAddress, Policy } from '../policy/model.ts';
+import { cut } from './copy.ts';
+
+/** Open connections of one listener; more are closed at once. */
+export const MOST_CONNECTIONS = 8192;
+
+export const FORWARD = 'forward';
+
+/** A bound listener, as what it accepts sees it. */
+export interface Bound {
+  /** `forward`, or the name of the destination it belongs to; a reload may give an address to another destination. */
+  readonly name: string;
+  readonly forward: boolean;
+  /** Aborts when it accepts no longer and idle connections should end. */
+  readonly closing: AbortSignal;
+}
+
+export interface Listeners extends AsyncDisposable {
+  /** Binds what the policy needs and is not bound yet: all of it or, with a Fault `listen`, nothing. */
+  prepare(policy: Policy): Promise<void>;
+  /** Closes what the policy does not need. */
+  settle(policy: Policy): void;
+  readonly addresses: ReadonlyMap<string, AddressInfo>;
+  /** Whether a listener of ours has this address and port. */
+  has(address: string, port: number): boolean;
+  /** Stops accepting everywhere; idle connections end. */
+  close(): void;
+  /** Settles when no connection is left. */
+  empty(): Promise<void>;
+  /** Cuts the connections that are left. */
+  cutAll(): void;
+}
+
+export interface ListenersOptions {
+  readonly forward: ListenAddress | undefined;
+  /** Listeners of ours outside this folder. */
+  readonly others: readonly ListenAddress[];
+  readonly accept: (socket: Socket, bound: Bound) => void;
+}
+
+interface Door extends Bound {
+  name: string;
+  readonly key: string;
+  readonly server: Server;
+  readonly stop: AbortController;
+}
+
+interface Wanted extends ListenAddress {
+  readonly name: string;
+  readonly forward: boolean;
+}
+
+export function listeners(options: ListenersOptions): Listeners {
+  return new Doors(options);
+}
+
+class Doors implements Listeners {
+  readonly #options: ListenersOptions;
+  readonly #doors = new Map<string, Door>();
+  readonly #sockets = new Set<Socket>();
+  #waiting: (() => void)[] = [];
+  #closed = false;
+
+  constructor(options: ListenersOptions) {
+    this.#options = options;
+  }
+
+  async prepare(policy: Policy): Promise<void> {
+    const fresh = [...this.#wantedBy(policy)].filter(([key]) => !this.#doors.has(key));
+    const opened = await Promise.allSettled(fresh.map(([key, wanted]) => open(key, wanted, this.#track)));
+    const bound = opened.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    const failed = opened.find((one) => one.status === 'rejected');
+    if (failed === undefined && !this.#closed) {
+      for (const door of bound) this.#doors.set(door.key, door);
+      return;
+    }
+    for (const door of bound) this.#shut(door);
+    throw failed === undefined
+      ? new Fault('shutting-down', 'the proxy is closing')
+      : Fault.from(failed.reason, 'listen');
+  }
+
+  settle(policy: Policy): void {
+    const wanted = this.#wantedBy(policy);
+    for (const door of this.#doors.values()) {
+      const use = wanted.get(door.key);
+      if (use === undefined) this.#shut(door);
+      else door.name = use.name;
+    }
+  }
+
+  get addresses(): ReadonlyMap<string, AddressInfo> {
+    const found = new Map<string, AddressInfo>();
+    for (const door of this.#doors.values()) {
+      const info = addressOf(door);
+      if (info !== undefined) found.set(door.name, info);
+    }
+    return found;
+  }
+
+  has(address: string, port: number): boolean {
+    const ours = [...this.#doors.values()].flatMap((door) => addressOf(door) ?? []);
+    if (ours.some((one) => one.port === port && covers(one.address, address))) return true;
+    return this.#options.others.some((one) => one.port === port && covers(one.host, address));
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const door of this.#doors.values()) this.#shut(door);
+  }
+
+  empty(): Promise<void> {
+    return this.#sockets.size === 0 ? Promise.resolve() : new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  cutAll(): void {
+    for (const socket of this.#sockets) cut(socket);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+    this.cutAll();
+    await this.empty();
+  }
+
+  readonly #track = (socket: Socket, door: Door): void => {
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#forget(socket));
+    // Whoever serves the socket listens too; before that, an error has nobody to tell.
+    socket.on('error', () => {});
+    this.#options.accept(socket, door);
+  };
+
+  #forget(socket: Socket): void {
+    this.#sockets.delete(socket);
+    if (this.#sockets.size > 0) return;
+    const told = this.#waiting;
+    this.#waiting = [];
+    for (const tell of told) tell();
+  }
+
+  #wantedBy(policy: Policy): Map<string, Wanted> {
+    const { forward } = this.#options;
+    const wanted: Wanted[] = policy.destinations.flatMap(({ name, listen }) =>
+      listen === undefined ? [] : [{ name, forward: false, ...listen }],
+    );
+    if (forward !== undefined) wanted.push({ name: FORWARD, forward: true, ...forward });
+    return new Map(wanted.map((one) => [keyOf(one), one]));
+  }
+
+  #shut(door: Door): void {
+    this.#doors.delete(door.key);
+    door.server.close();
+    door.stop.abort(new Fault('shutting-down', 'this listener is closing'));
+  }
+}
+
+/** Port 0 is another port each time. */
+function keyOf({ name, host, port, forward }: Wanted): string {
+  return port === 0 || forward ? `${forward ? '' : name}@${host}:${port}` : `${host}:${port}`;
+}
+
+function open(
+  key: string,
+  { name, host, port, forward }: Wanted,
+  track: (socket: Socket, door: Door) => void,
+): Promise<Door> {
+  const stop = new AbortController();
+  const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true });
+  const door: Door = { key, name, forward, closing: stop.signal, server, stop };
+  server.maxConnections = MOST_CONNECTIONS;
+  server.on('connection', (socket) => track(socket, door));
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) => {
+      const code = 'code' in error ? String(error.code) : error.message;
+      const whose = forward ? 'the forward proxy' : `destination ${name}`;
+      const hint =
+        code === 'EADDRINUSE'
+          ? 'another program has that port: choose another'
+          : 'look at the address and at permissions';
+      reject(
+        new Fault('listen', `${whose} cannot listen on ${formatAuthority(host, port)} (${code})`, {
+          hint,
+          cause: error,
+        }),
+      );
+    });
+    server.listen({ host, port, backlog: 1024 }, () => resolve(door));
+  });
+}
+
+function addressOf({ server }: Door): AddressInfo | undefined {
+  const info = server.address();
+  return typeof info === 'object' && info !== null ? info : undefined;
+}
+
+/** Whether a listener on `host` answers at `address`: the same address, or any of this machine's. */
+function covers(host: string, address: string): boolean {
+  if (host === address) return true;
+  const loopback = address === '::1' || address.startsWith('127.');
+  if (host === 'localhost') return loopback;
+  if (isIP(host) === 0 || (host !== '0.0.0.0' && host !== '::')) return false;
+  return loopback || Object.values(networkInterfaces()).some((all) => all?.some((one) => one.address === address));
+}

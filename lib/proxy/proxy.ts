@@ -1,0 +1,183 @@
+/**
+ * The proxy put together: listeners hand connections to exchanges, and whatever takes away what an exchange lives on (a new policy, a new identity, shutdown)
+ * goes through the live set. A policy that needs other listeners is best announced by `prepare` before it is set, so that an address that cannot be bound refuses
+ * the reload; otherwise they are bound when it is set, and a failure is told to `onFault`.
+ */
+import { randomBytes } from 'node:crypto';
+import type { AddressInfo } from 'node:net';
+import type { AuditLog } from '../audit/record.ts';
+import type { Cell } from '../base/cell.ts';
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import { link, onAbort, type Linked } from '../base/signal.ts';
+import { http1Limits, type Http1Limits } from '../http1/limits.ts';
+import type { PoolCounts } from '../http1/pool.ts';
+import type { ListenAddress, Policy } from '../policy/model.ts';
+import type { Identity, IdentityState } from '../spiffe/identity.ts';
+import type { TlsContexts } from '../tls/context.ts';
+import { acceptor } from './accept.ts';
+import { evidence } from './evidence.ts';
+import { identityNow, type Standing } from './handle.ts';
+import { fieldRules } from './headers.ts';
+import { listeners, type Listeners } from './listeners.ts';
+import { liveSet } from './live.ts';
+import { reconsider, type Reconsider } from './reconsider.ts';
+import { systemResolver, type Resolver } from './resolver.ts';
+import { upstreams, type Upstreams } from './upstreams.ts';
+
+/** What the proxy needs to know of the Sidecar document. */
+export interface ProxySettings {
+  readonly forward?: ListenAddress | undefined;
+  /** Never dialled, like our own listeners. */
+  readonly health?: ListenAddress | undefined;
+  readonly audit: { readonly onFailure: 'deny' | 'continue' };
+}
+
+/** What the proxy needs of the identity source. */
+export interface IdentityView {
+  readonly states: Cell<IdentityState>;
+  /** The identity that may be used now; throws a Fault `no-identity` or `identity-expired`. */
+  current(): Identity;
+}
+
+export interface ProxyOptions {
+  readonly sidecar: ProxySettings;
+  readonly policy: Cell<Policy>;
+  readonly identity: IdentityView;
+  readonly audit: AuditLog;
+  readonly contexts: TlsContexts;
+  readonly clock: Clock;
+  /** Aborting it cuts everything at once. */
+  readonly shutdown: AbortSignal;
+  readonly resolver?: Resolver;
+  readonly limits?: Http1Limits;
+  /** Told of a listener that could not be bound after a reload. */
+  readonly onFault?: (fault: Fault) => void;
+}
+
+export interface Proxy extends AsyncDisposable {
+  /** `forward` and the names of destinations with `listen`. */
+  readonly addresses: ReadonlyMap<string, AddressInfo>;
+  /** Binds what a policy needs, before it is set; Fault `listen`, and then nothing has changed. */
+  prepare(policy: Policy): Promise<void>;
+  /** Decides again all that is live and lets go of connections that nothing calls for any more. Follows policy and identity by itself. */
+  redecide(): void;
+  /** Accepts nothing more, finishes what is under way, and cuts what is left when the signal aborts. Settles when nothing is left. */
+  drain(signal: AbortSignal): Promise<void>;
+  /** Exchanges, tunnels and raw connections under way. */
+  live(): number;
+  /** Connections to upstreams. */
+  pools(): PoolCounts;
+}
+
+/** Binds the listeners of the current policy and serves. Throws a Fault `listen`. */
+export async function startProxy(options: ProxyOptions): Promise<Proxy> {
+  const running = new Running(options);
+  await running.start();
+  return running;
+}
+
+class Running implements Proxy {
+  readonly #options: ProxyOptions;
+  readonly #standing: Standing;
+  readonly #upstreams: Upstreams;
+  readonly #listeners: Listeners;
+  readonly #reconsider: Reconsider;
+  readonly #following: Linked;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: ProxyOptions) {
+    const {
+      sidecar,
+      policy,
+      identity,
+      audit,
+      contexts,
+      clock,
+      limits = http1Limits(),
+      resolver = systemResolver,
+    } = options;
+    this.#options = options;
+    const records = evidence({ audit, clock, onFailure: sidecar.audit.onFailure });
+    const standing = { policy, identity, clock, live: liveSet(clock), evidence: records };
+    const own = (address: string, port: number): boolean => this.#listeners.has(address, port);
+    const ways = upstreams({ resolver, contexts, clock, own, limits });
+    this.#reconsider = reconsider({ standing, upstreams: ways, contexts });
+    const fields = fieldRules({ pseudonym: `chaperone-${randomBytes(6).toString('hex')}` });
+    const relay = { upstreams: ways, fields, now: () => clock.monotonic(), recheck: this.#reconsider.one };
+    const others = sidecar.health === undefined ? [] : [sidecar.health];
+    this.#listeners = listeners({ forward: sidecar.forward, others, accept: acceptor({ standing, relay, limits }) });
+    this.#standing = standing;
+    this.#upstreams = ways;
+    this.#following = link(options.shutdown);
+  }
+
+  async start(): Promise<void> {
+    const { policy, identity } = this.#options;
+    const { signal } = this.#following;
+    const first = policy.get();
+    if (first !== undefined) await this.#listeners.prepare(first);
+    policy.follow((next) => {
+      this.redecide();
+      this.#listeners.prepare(next).catch((failure: unknown) => this.#options.onFault?.(Fault.from(failure, 'listen')));
+    }, signal);
+    identity.states.follow(() => this.redecide(), signal);
+    onAbort(signal, (reason) => {
+      this.#listeners.close();
+      this.#cutAll(reason);
+    });
+  }
+
+  get addresses(): ReadonlyMap<string, AddressInfo> {
+    return this.#listeners.addresses;
+  }
+
+  prepare(policy: Policy): Promise<void> {
+    return this.#listeners.prepare(policy);
+  }
+
+  redecide(): void {
+    const { policy, identity } = this.#options;
+    const now = policy.get();
+    if (now === undefined) return;
+    this.#listeners.settle(now);
+    this.#upstreams.retire(now, identityNow(identity.states.get()));
+    this.#reconsider.all();
+  }
+
+  async drain(signal: AbortSignal): Promise<void> {
+    this.#listeners.close();
+    const off = onAbort(signal, (reason) => this.#cutAll(reason));
+    await this.#standing.live.empty();
+    await this.#listeners.empty();
+    off();
+    await this.#standing.evidence.settled();
+  }
+
+  live(): number {
+    return this.#standing.live.size;
+  }
+
+  pools(): PoolCounts {
+    return this.#upstreams.counts();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  #cutAll(cause: Fault): void {
+    const reason = new Fault('shutting-down', 'the sidecar is shutting down', { cause });
+    for (const exchange of this.#standing.live.all()) exchange.abort(reason);
+    this.#listeners.cutAll();
+  }
+
+  async #close(): Promise<void> {
+    this.#following.abort(new Fault('shutting-down', 'the proxy is closed'));
+    this.#following[Symbol.dispose]();
+    await this.#listeners[Symbol.asyncDispose]();
+    await this.#standing.live.empty();
+    await this.#upstreams[Symbol.asyncDispose]();
+    await this.#standing.evidence.settled();
+  }
+}

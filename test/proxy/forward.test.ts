@@ -1,0 +1,65 @@
+import t from 'tap';
+import { mtlsUpstream } from '../fakes/upstream.ts';
+import { testAuthority } from '../fakes/authority.ts';
+import { bench, refusal, rule, site, statusOf, unpaired } from './harness.ts';
+
+t.test('absolute-form to an mTLS upstream: the peer is verified, the SVID shown, both records written', async (t) => {
+  const authority = await testAuthority();
+  await using upstream = await mtlsUpstream({ authority });
+  await using b = await bench({
+    authority,
+    destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })],
+  });
+  const answer = await b.get('http://crm.internal/v1/customers?q=1');
+  t.equal(statusOf(answer), 200, answer);
+  t.match(answer, /chaperone-decision: [0-9a-f-]{36}/);
+  const seen = upstream.connections[0];
+  t.equal(seen?.spiffeId, 'spiffe://example.org/agent');
+  t.match(seen?.plain.text, /^GET \/v1\/customers\?q=1 HTTP\/1\.1\r\nhost: crm\.internal\r\n/);
+  await b.quiet();
+  const [decided] = b.audit.of('decided');
+  const [ended] = b.audit.of('ended');
+  t.match(decided, {
+    entry: 'forward',
+    effect: 'allow',
+    rule: 'all',
+    path: '/v1/customers',
+    host: 'crm.internal',
+    identity: 1,
+  });
+  t.match(ended, {
+    outcome: 'completed',
+    status: 200,
+    peer: 'spiffe://example.org/upstream',
+    address: `127.0.0.1:${upstream.port}`,
+  });
+  t.notMatch(JSON.stringify(b.audit.records), 'q=1', 'no query in a record');
+  t.same(unpaired(b.audit.records), []);
+});
+
+t.test('a denial has the words of the decision, resolves nothing and opens no connection (S10)', async (t) => {
+  const authority = await testAuthority();
+  await using upstream = await mtlsUpstream({ authority });
+  const rules = [rule('no-admin', 'deny', { paths: ['/admin/**'] }), rule('read', 'allow', { methods: ['GET'] })];
+  await using b = await bench({
+    authority,
+    destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port }, rules })],
+  });
+  const answer = await b.get('http://crm.internal/x/..//admin/users');
+  t.equal(statusOf(answer), 403);
+  t.match(refusal(answer), {
+    code: 'denied',
+    rule: 'no-admin',
+    message: 'rule no-admin of destination crm denies GET /admin/users',
+  });
+  const unlisted = await b.get('http://secret.evil.com/');
+  t.match(refusal(unlisted), { code: 'denied', message: 'no destination has secret.evil.com:80' });
+  await b.quiet();
+  t.match(
+    b.audit.of('decided').map((one) => ('reason' in one ? one.reason : '')),
+    [refusal(answer).message, refusal(unlisted).message],
+  );
+  t.same(upstream.connections, []);
+  t.same(b.asked, []);
+  t.same(unpaired(b.audit.records), []);
+});

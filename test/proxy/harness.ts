@@ -1,0 +1,283 @@
+/** A whole proxy in this process over real sockets, with an audit log in memory and policies written as values; and a client that speaks raw bytes. */
+import { connect, type Socket } from 'node:net';
+import { cell, type Cell } from '../../lib/base/cell.ts';
+import { systemClock } from '../../lib/base/clock.ts';
+import { Fault } from '../../lib/base/fault.ts';
+import type { AuditLog, AuditRecord } from '../../lib/audit/record.ts';
+import { parseHostPattern } from '../../lib/policy/host.ts';
+import { buildPolicy } from '../../lib/policy/lookup.ts';
+import { parsePathPattern } from '../../lib/policy/path.ts';
+import type { Destination, Policy, Rule } from '../../lib/policy/model.ts';
+import { startProxy, type Proxy, type ProxyOptions } from '../../lib/proxy/proxy.ts';
+import type { Resolver } from '../../lib/proxy/resolver.ts';
+import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';
+import { parsePeerPattern } from '../../lib/spiffe/pattern.ts';
+import { tlsContexts } from '../../lib/tls/context.ts';
+import { testAuthority, type TestAuthority } from '../fakes/authority.ts';
+import { until } from '../fakes/until.ts';
+
+export interface Site {
+  readonly name?: string;
+  readonly hosts?: readonly string[];
+  readonly ports?: readonly number[];
+  readonly mode?: Destination['tls']['mode'];
+  readonly peers?: readonly string[];
+  readonly serverName?: string;
+  readonly roots?: readonly string[];
+  readonly insecure?: boolean;
+  readonly protocol?: Destination['protocol'];
+  readonly upstream?: { readonly host: string; readonly port: number };
+  readonly cidrs?: readonly string[];
+  readonly listen?: boolean | number;
+  readonly rules?: readonly Rule[];
+  readonly timeouts?: Partial<Destination['timeouts']>;
+  readonly limits?: Partial<Destination['limits']>;
+  readonly report?: boolean;
+}
+
+export function rule(
+  name: string,
+  effect: Rule['effect'],
+  http: { methods?: string[]; paths?: string[]; websocket?: boolean } = {},
+): Rule {
+  const { methods, paths, websocket = false } = http;
+  return {
+    name,
+    effect,
+    action: effect === 'allow' ? 'read' : undefined,
+    http: { methods: methods && new Set(methods), paths: paths?.map(parsePathPattern), websocket },
+  };
+}
+
+/** A destination `crm` for http://crm.internal/ over mTLS, everything allowed, unless said otherwise. */
+export function site(given: Site = {}): Destination {
+  const { mode = 'mtls', listen, upstream } = given;
+  return Object.freeze({
+    name: given.name ?? 'crm',
+    hosts: (given.hosts ?? ['crm.internal']).map(parseHostPattern),
+    ports: given.ports ?? [80],
+    protocol: given.protocol ?? 'http',
+    listen:
+      listen === undefined || listen === false ? undefined : { host: '127.0.0.1', port: listen === true ? 0 : listen },
+    upstream,
+    cidrs: given.cidrs ?? [],
+    tls: {
+      mode,
+      peers: mode === 'mtls' ? (given.peers ?? ['spiffe://example.org/upstream']).map(parsePeerPattern) : [],
+      serverName: given.serverName,
+      roots: given.roots,
+      insecure: given.insecure ?? false,
+    },
+    dataClass: 'internal',
+    rules: given.rules ?? (given.protocol === 'tcp' || mode === 'passthrough' ? [] : [rule('all', 'allow')]),
+    timeouts: { connect: 5000, headers: 10_000, idle: 10_000, total: 60_000, ...given.timeouts },
+    limits: { concurrent: 64, body: undefined, ...given.limits },
+    mode: given.report === true ? 'report' : 'enforce',
+    at: 'test.yaml:1:1',
+  });
+}
+
+let generations = 0;
+
+export function policyOf(...destinations: readonly Destination[]): Policy {
+  generations += 1;
+  return buildPolicy({
+    generation: generations,
+    digest: String(generations).padStart(64, '0'),
+    destinations,
+    unlisted: 'deny',
+  });
+}
+
+/** Keeps records; `fail` makes writing fail as a full disk does. */
+export interface MemoryAudit extends AuditLog {
+  readonly records: readonly AuditRecord[];
+  fail: Fault | undefined;
+  /** Resolves before each write when set. */
+  before: Promise<void> | undefined;
+  of(kind: AuditRecord['kind']): readonly AuditRecord[];
+}
+
+export function memoryAudit(): MemoryAudit {
+  const records: AuditRecord[] = [];
+  return {
+    records,
+    fail: undefined,
+    before: undefined,
+    of: (kind) => records.filter((record) => record.kind === kind),
+    async write(record) {
+      if (this.fail !== undefined) throw this.fail;
+      records.push(record);
+      await this.before;
+    },
+  };
+}
+
+export interface Bench extends AsyncDisposable {
+  readonly proxy: Proxy;
+  readonly authority: TestAuthority;
+  readonly policy: Cell<Policy>;
+  readonly identity: Cell<IdentityState>;
+  readonly audit: MemoryAudit;
+  readonly shutdown: AbortController;
+  readonly asked: readonly string[];
+  /** `port` of the forward proxy or of a destination's listener. */
+  port(name?: string): number;
+  open(name?: string): Promise<Wire>;
+  /** One exchange on a connection of its own. */
+  ask(request: string, name?: string): Promise<string>;
+  /** GET through the forward port. */
+  get(url: string): Promise<string>;
+  /** Settles when every exchange that began has ended. */
+  quiet(): Promise<void>;
+}
+
+export interface BenchOptions {
+  readonly authority?: TestAuthority;
+  readonly destinations: readonly Destination[];
+  readonly identity?: Identity | 'none';
+  /** Answers of the resolver; names that are not there do not resolve. */
+  readonly names?: Readonly<Record<string, readonly string[]>>;
+  readonly onFailure?: 'deny' | 'continue';
+  readonly options?: Partial<ProxyOptions>;
+  readonly audit?: AuditLog;
+}
+
+export async function bench(given: BenchOptions): Promise<Bench> {
+  const authority = given.authority ?? (await testAuthority());
+  const identity = given.identity ?? authority.identity(await authority.svid('/agent'));
+  const states = cell<IdentityState>(
+    identity === 'none'
+      ? { kind: 'waiting', since: 0, problem: 'no socket' }
+      : { kind: 'current', identity, problem: undefined },
+  );
+  const policy = cell<Policy>(policyOf(...given.destinations));
+  const audit = memoryAudit();
+  const shutdown = new AbortController();
+  const asked: string[] = [];
+  const resolver: Resolver = {
+    resolve: async (name, { absolute }) => {
+      asked.push(absolute ? `${name}.` : name);
+      const answer = given.names?.[name];
+      if (answer === undefined) throw new Fault('upstream-unresolved', `${name} cannot be resolved (ENOTFOUND)`);
+      return answer;
+    },
+  };
+  const proxy = await startProxy({
+    sidecar: { forward: { host: '127.0.0.1', port: 0 }, audit: { onFailure: given.onFailure ?? 'deny' } },
+    policy,
+    identity: { states, current: () => currentOf(states) },
+    audit: given.audit ?? audit,
+    contexts: tlsContexts(),
+    clock: systemClock,
+    shutdown: shutdown.signal,
+    resolver,
+    ...given.options,
+  });
+  const port = (name = 'forward'): number => proxy.addresses.get(name)?.port ?? 0;
+  const open = (name?: string): Promise<Wire> => wire(port(name));
+  const ask = async (request: string, name?: string): Promise<string> => {
+    const line = await open(name);
+    line.write(request);
+    return line.ended();
+  };
+  return {
+    proxy,
+    authority,
+    policy,
+    identity: states,
+    audit,
+    shutdown,
+    asked,
+    port,
+    open,
+    ask,
+    get: (url) => ask(`GET ${url} HTTP/1.1\r\nHost: ${url.split('/')[2]}\r\nConnection: close\r\n\r\n`),
+    quiet: () => until('no exchange is live', () => proxy.live() === 0 || undefined).then(() => {}),
+    [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose](),
+  };
+}
+
+function currentOf(states: Cell<IdentityState>): Identity {
+  const state = states.get();
+  if (state?.kind !== 'current') throw new Fault('no-identity', 'no SVID yet', { hint: 'see /readyz' });
+  if (state.identity.svid.notAfter <= Date.now())
+    throw new Fault('identity-expired', 'our SVID expired', { hint: 'see /readyz' });
+  return state.identity;
+}
+
+/** A raw connection. */
+export interface Wire {
+  readonly socket: Socket;
+  /** What was received so far, as latin1. */
+  readonly text: string;
+  /** Whether it ended by a reset instead of an end. */
+  readonly reset: boolean;
+  write(data: string | Buffer): void;
+  /** Waits for what was received to satisfy. */
+  sees(what: string | RegExp, within?: number): Promise<string>;
+  /** All that was received, once the other side has ended or cut the connection. */
+  ended(): Promise<string>;
+}
+
+export async function wire(port: number): Promise<Wire> {
+  const socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true, noDelay: true });
+  const chunks: Buffer[] = [];
+  let reset = false;
+  let over = false;
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+  socket.on('error', () => (reset = true));
+  socket.on('end', () => ((over = true), socket.end()));
+  socket.on('close', () => (over = true));
+  await new Promise((resolve) => socket.once('connect', resolve));
+  const text = (): string => Buffer.concat(chunks).toString('latin1');
+  return {
+    socket,
+    get text() {
+      return text();
+    },
+    get reset() {
+      return reset;
+    },
+    write: (data) => void socket.write(data),
+    sees: (what, within) =>
+      until(
+        `${String(what)} in ${JSON.stringify(text())}`,
+        () =>
+          (typeof what === 'string' ? text().includes(what) : what.test(text()))
+            ? text()
+            : over
+              ? Promise.reject(new Error(`ended: ${text()}`))
+              : undefined,
+        within,
+      ),
+    ended: () =>
+      until('the connection is over', () => (over ? text() || ' ' : undefined), 10_000).then((all) => all.trim()),
+  };
+}
+
+/** The JSON of a refusal. */
+export function refusal(answer: string): {
+  code: string;
+  message: string;
+  hint?: string;
+  rule?: string;
+  decision: string;
+} {
+  const body: unknown = JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4));
+  return (body as { error: { code: string; message: string; decision: string } }).error;
+}
+
+export function statusOf(answer: string): number {
+  return Number(/^HTTP\/1\.1 (\d+)/.exec(answer)?.[1] ?? 0);
+}
+
+/** Whether each exchange has one opening and one closing record. */
+export function unpaired(records: readonly AuditRecord[]): readonly string[] {
+  const counts = new Map<string, string>();
+  for (const record of records) {
+    if (record.kind === 'lifecycle' || record.kind === 'redecided') continue;
+    counts.set(record.exchange, (counts.get(record.exchange) ?? '') + (record.kind === 'ended' ? 'E' : 'D'));
+  }
+  return [...counts].filter(([, kinds]) => kinds !== 'DE').map(([id, kinds]) => `${id} ${kinds}`);
+}
