@@ -8,7 +8,7 @@ import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { cell, type Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
-import { type SpiffeId, trustDomainOf } from '../spiffe/id.ts';
+import { pathOf, type SpiffeId, trustDomainOf } from '../spiffe/id.ts';
 import { parseTrustDomain, type TrustDomain } from '../spiffe/trust-domain.ts';
 import { type Authority, createAuthority, type IssuedSvid, issueX509Svid } from './ca.ts';
 
@@ -122,9 +122,10 @@ function signJwtSvid({ keyId, privateKey }: JwtAuthority, { id, audience, now, t
     .sign(privateKey);
 }
 
-function requireMember(name: TrustDomain, id: SpiffeId): void {
-  if (trustDomainOf(id) === name) return;
-  throw new Fault('bad-spiffe-id', `cannot issue ${id}: this authority is of the trust domain ${name}`, {
+/** Throws a Fault 'bad-spiffe-id' for an ID of another trust domain, or of the domain itself. */
+export function requireMember(name: TrustDomain, id: SpiffeId): void {
+  if (trustDomainOf(id) === name && pathOf(id) !== '') return;
+  throw new Fault('bad-spiffe-id', `cannot issue ${id}: this authority issues to workloads of ${name} alone`, {
     hint: `name an identity under spiffe://${name}/`,
   });
 }

@@ -76,15 +76,25 @@ function stream({ gate, state }: HandlerParts, method: StreamMethod) {
 
 function unary<Request>(answer: (request: Request) => Promise<Bytes>) {
   return (call: ServerUnaryCall<Request, Bytes>, done: sendUnaryData<Bytes>): void => {
-    answer(call.request).then(
-      (bytes) => done(null, bytes),
-      (failure: unknown) => {
-        const { code, details } =
-          failure instanceof Refusal ? failure.status : { code: 'INTERNAL' as const, details: String(failure) };
-        done({ code: status[code], details });
-      },
-    );
+    const failed = (failure: unknown): void => {
+      const { code, details } =
+        failure instanceof Refusal ? failure.status : { code: 'INTERNAL' as const, details: messageOf(failure) };
+      done({ code: status[code], details });
+    };
+    void settle(answer(call.request), (bytes) => done(null, bytes), failed);
   };
+}
+
+async function settle<T>(
+  promise: Promise<T>,
+  good: (value: T) => void,
+  bad: (failure: unknown) => void,
+): Promise<void> {
+  try {
+    good(await promise);
+  } catch (failure) {
+    bad(failure);
+  }
 }
 
 async function fetchJwtSvid({ audience, spiffeId }: JWTSVIDRequest, parts: HandlerParts): Promise<Bytes> {
@@ -95,7 +105,11 @@ async function fetchJwtSvid({ audience, spiffeId }: JWTSVIDRequest, parts: Handl
   if (matching.length === 0) throw new Refusal(NO_IDENTITY);
   const ttl = parts.jwtTtl();
   const svids = await Promise.all(
-    matching.map(async ({ id, hint }) => ({ spiffeId: id, hint, svid: await parts.domain.issueJwt(id, { audience, ttl }) })),
+    matching.map(async ({ id, hint }) => ({
+      spiffeId: id,
+      hint,
+      svid: await parts.domain.issueJwt(id, { audience, ttl }),
+    })),
   );
   return toBinary(JWTSVIDResponseSchema, create(JWTSVIDResponseSchema, { svids }));
 }
@@ -133,7 +147,9 @@ async function validate({ audience, svid }: ValidateJWTSVIDRequest, parts: Handl
 const FOREIGN_CLAIMS: ReadonlySet<string> = new Set(['sub', 'aud', 'exp']);
 
 function federatedAuthorities({ federated }: DevState) {
-  return [...federated].filter(([, { form }]) => form === 'right').map(([name, one]) => [name, one.authorities] as const);
+  return [...federated]
+    .filter(([, { form }]) => form === 'right')
+    .map(([name, one]) => [name, one.authorities] as const);
 }
 
 function stateOf(state: Cell<DevState>): DevState {

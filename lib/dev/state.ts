@@ -88,12 +88,18 @@ const COMPOSERS: Readonly<Record<StreamMethod, (state: DevState) => Uint8Array>>
   },
   FetchX509Bundles: (state) => {
     const own = x509BundleBytes(state.authorities);
-    const bundles = { [idOfTrustDomain(state.trustDomain)]: own, ...federatedEntries(state, x509BundleBytes, MALFORMED_DER) };
+    const bundles = {
+      [idOfTrustDomain(state.trustDomain)]: own,
+      ...federatedEntries(state, x509BundleBytes, MALFORMED_DER),
+    };
     return toBinary(X509BundlesResponseSchema, create(X509BundlesResponseSchema, { bundles }));
   },
   FetchJWTBundles: (state) => {
     const own = jwtBundleBytes(state.authorities);
-    const bundles = { [idOfTrustDomain(state.trustDomain)]: own, ...federatedEntries(state, jwtBundleBytes, MALFORMED_JWKS) };
+    const bundles = {
+      [idOfTrustDomain(state.trustDomain)]: own,
+      ...federatedEntries(state, jwtBundleBytes, MALFORMED_JWKS),
+    };
     return toBinary(JWTBundlesResponseSchema, create(JWTBundlesResponseSchema, { bundles }));
   },
 };
