@@ -18,6 +18,10 @@ export interface RequestHead {
   readonly minor: 0 | 1;
   readonly fields: Fields;
   readonly framing: Framing;
+  /** Whether the client can take another answer on this connection (RFC 9112 section 9.3). */
+  readonly keepAlive: boolean;
+  /** Whether the client waits for `100` before it sends the body (RFC 9110 section 10.1.1); false where there is no body. */
+  readonly expectContinue: boolean;
 }
 
 export interface ResponseHead {
@@ -26,6 +30,8 @@ export interface ResponseHead {
   readonly minor: 0 | 1;
   readonly fields: Fields;
   readonly framing: Framing;
+  /** Whether the server can take another request on this connection (RFC 9112 section 9.3). */
+  readonly keepAlive: boolean;
 }
 
 /**
@@ -39,6 +45,8 @@ export interface OutgoingRequest {
   readonly framing: Framing;
   /** `connection: upgrade` and `upgrade: <token>` are written when set. */
   readonly upgrade?: string;
+  /** Send the body's trailer fields on, where the body is chunked; otherwise they are dropped (RFC 9110 section 6.5.1). */
+  readonly trailers?: boolean;
 }
 
 export interface OutgoingResponse {
@@ -49,6 +57,8 @@ export interface OutgoingResponse {
   /** Close the connection after this answer. */
   readonly close?: boolean;
   readonly upgrade?: string;
+  /** Send the body's trailer fields on, where the body is chunked; otherwise they are dropped (RFC 9110 section 6.5.1). */
+  readonly trailers?: boolean;
 }
 
 /**

@@ -1,0 +1,236 @@
+/**
+ * The body of a received message, decoded as it is pulled (RFC 9112 sections 6 and 7). Chunked is strict: 1*HEXDIG CRLF, no extensions, data, CRLF; trailers are
+ * bounded and may not name what frames, routes or authenticates. Data is handed on in the buffers it was read in.
+ */
+import type { Code } from '../base/fault.ts';
+import { Fault } from '../base/fault.ts';
+import { REQUEST, RESPONSE, malformed, parseTrailers, tooLarge } from './fields.ts';
+import { CR, LF } from './grammar.ts';
+import type { Inlet } from './inlet.ts';
+import type { Http1Limits } from './limits.ts';
+import type { Body, Fields, Framing } from './message.ts';
+
+const NO_FIELDS: Fields = Object.freeze([]);
+const SETTLED = Promise.resolve();
+
+/** The body of a message that has none. */
+export const NO_BODY: Body = Object.freeze({
+  length: 0,
+  poll: () => 'end',
+  ready: () => SETTLED,
+  trailers: () => NO_FIELDS,
+  cancel: () => {},
+});
+
+/** Who reads the body: told when it is complete, and when it is given up. */
+export interface BodyOwner {
+  readonly side: 'request' | 'response';
+  /** The last byte was taken. */
+  bodyEnded(): void;
+  /** Nobody wants the rest. */
+  bodyRefused(reason: Fault): void;
+  /** Somebody began to wait for bytes, or stopped. */
+  bodyWaiting(waiting: boolean): void;
+}
+
+type Step = 'data' | 'data-cr' | 'data-lf' | 'size' | 'size-lf' | 'trailers' | 'end';
+
+/** Whether any byte of a body is to come. */
+export function hasBody(framing: Framing): boolean {
+  return framing.kind === 'length' ? framing.length > 0 : framing.kind !== 'none';
+}
+
+export class IncomingBody implements Body {
+  readonly length: number | undefined;
+  /** Whether anyone has asked for it. */
+  started = false;
+  readonly #inlet: Inlet;
+  readonly #owner: BodyOwner;
+  readonly #limits: Http1Limits;
+  readonly #chunked: boolean;
+  #step: Step;
+  /** Bytes left of the body, or of the chunk. */
+  #left: number;
+  #digits = 0;
+  #trailers = NO_FIELDS;
+  #fault: Fault | undefined;
+  /** The last poll found nothing, and nothing has come since. */
+  #dry = false;
+  #waiter: { resolve(): void; reject(reason: Fault): void } | undefined;
+
+  constructor(framing: Framing, inlet: Inlet, owner: BodyOwner, limits: Http1Limits) {
+    this.length = framing.kind === 'length' ? framing.length : undefined;
+    this.#chunked = framing.kind === 'chunked';
+    this.#step = this.#chunked ? 'size' : 'data';
+    this.#left = this.#chunked ? 0 : (this.length ?? Infinity);
+    this.#inlet = inlet;
+    this.#owner = owner;
+    this.#limits = limits;
+  }
+
+  get complete(): boolean {
+    return this.#step === 'end';
+  }
+
+  /** Whether all the rest has been received, though it was not taken. */
+  get atHand(): boolean {
+    return this.complete || (!this.#chunked && this.#inlet.unread >= this.#left);
+  }
+
+  poll(): Buffer | 'end' | 'later' {
+    this.started = true;
+    if (this.#fault !== undefined) throw this.#fault;
+    if (this.#step === 'end') return 'end';
+    const piece = this.#chunked ? this.#nextOfChunks() : this.#next();
+    if (piece !== 'later') return piece;
+    if (this.#inlet.ended) {
+      if (this.#left === Infinity) return this.#end();
+      throw this.fail(this.#cut());
+    }
+    this.#dry = true;
+    return 'later';
+  }
+
+  ready(): Promise<void> {
+    if (this.#fault !== undefined) return Promise.reject(this.#fault);
+    if (!this.#dry) return SETTLED;
+    if (this.#waiter !== undefined) throw new TypeError('somebody waits for this body already');
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiter = { resolve, reject };
+    this.#owner.bodyWaiting(true);
+    this.#inlet.resume();
+    return promise;
+  }
+
+  trailers(): Fields {
+    return this.#trailers;
+  }
+
+  cancel(reason: Error): void {
+    if (this.#fault !== undefined || this.complete) return;
+    this.#owner.bodyRefused(this.fail(Fault.from(reason, 'aborted')));
+  }
+
+  /** Takes and drops what is at hand. */
+  skip(): void {
+    this.#left -= this.#inlet.take(this.#left).length;
+    if (this.#left === 0) this.#end();
+  }
+
+  /** Bytes or the end have arrived. False where nobody waits for them. */
+  wake(): boolean {
+    this.#dry = false;
+    const waiter = this.#waiter;
+    if (waiter === undefined) return false;
+    this.#waiter = undefined;
+    this.#owner.bodyWaiting(false);
+    waiter.resolve();
+    return true;
+  }
+
+  /** Nothing more will come; does nothing to a complete body. The first reason stays; returns it. */
+  fail(reason: Fault): Fault {
+    if (this.complete) return reason;
+    this.#fault ??= reason;
+    const waiter = this.#waiter;
+    if (waiter !== undefined) {
+      this.#waiter = undefined;
+      this.#owner.bodyWaiting(false);
+      waiter.reject(this.#fault);
+    }
+    return this.#fault;
+  }
+
+  #cut(): Fault {
+    const code: Code = this.#owner.side === 'request' ? 'client-gone' : 'upstream-cut';
+    return new Fault(code, `the connection was closed before the ${this.#owner.side} body was complete`);
+  }
+
+  #end(): 'end' {
+    this.#step = 'end';
+    this.#owner.bodyEnded();
+    return 'end';
+  }
+
+  #next(): Buffer | 'end' | 'later' {
+    if (this.#left === 0) return this.#end();
+    if (this.#inlet.unread === 0) return 'later';
+    const piece = this.#inlet.take(this.#left);
+    this.#left -= piece.length;
+    // At once, not at the next poll: whoever has the last byte may let the connection be used again.
+    if (this.#left === 0) this.#end();
+    return piece;
+  }
+
+  #nextOfChunks(): Buffer | 'end' | 'later' {
+    const inlet = this.#inlet;
+    while (inlet.unread > 0) {
+      if (this.#step === 'data') {
+        const piece = inlet.take(this.#left);
+        this.#left -= piece.length;
+        if (this.#left === 0) this.#step = 'data-cr';
+        return piece;
+      }
+      if (this.#step === 'trailers') return this.#takeTrailers();
+      this.#framingByte(inlet.bytes[inlet.at++] as number);
+    }
+    return 'later';
+  }
+
+  #framingByte(byte: number): void {
+    if (this.#step === 'size') {
+      if (byte === CR && this.#digits > 0) this.#step = 'size-lf';
+      else this.#digit(byte);
+    } else if (this.#step === 'size-lf') {
+      if (byte !== LF) throw this.#malformed('a chunk size without LF');
+      this.#step = this.#left === 0 ? 'trailers' : 'data';
+    } else if (this.#step === 'data-cr') {
+      if (byte !== CR) throw this.#malformed('a chunk longer than its size');
+      this.#step = 'data-lf';
+    } else {
+      if (byte !== LF) throw this.#malformed('a chunk without LF at its end');
+      this.#step = 'size';
+      this.#digits = 0;
+    }
+  }
+
+  #digit(byte: number): void {
+    const value =
+      byte >= 48 && byte <= 57 ? byte - 48 : (byte | 32) >= 97 && (byte | 32) <= 102 ? (byte | 32) - 87 : -1;
+    if (value < 0)
+      throw this.#malformed('a chunk size with something other than hexadecimal digits; extensions are not supported');
+    this.#digits++;
+    // Thirteen digits hold 2^52 - 1.
+    if (this.#digits > 13) throw this.#malformed('a chunk size of more than 13 digits');
+    this.#left = this.#left * 16 + value;
+  }
+
+  #takeTrailers(): 'end' | 'later' {
+    const inlet = this.#inlet;
+    const { side } = this.#owner;
+    try {
+      if (inlet.bytes[inlet.at] === CR) {
+        if (inlet.unread === 1) return 'later';
+        if (inlet.bytes[inlet.at + 1] !== LF) throw this.#malformed('a CR without LF after the last chunk');
+        inlet.at += 2;
+        return this.#end();
+      }
+      const rules = side === 'request' ? REQUEST : RESPONSE;
+      const trailers = inlet.takeBlock(
+        (text) => parseTrailers(text, side, this.#limits),
+        this.#limits.trailerBytes,
+        (most) => tooLarge(rules, `a trailer section of more than ${most} bytes`),
+      );
+      if (trailers === undefined) return 'later';
+      this.#trailers = trailers;
+      return this.#end();
+    } catch (failure) {
+      throw this.fail(Fault.from(failure, 'internal'));
+    }
+  }
+
+  #malformed(problem: string): Fault {
+    const fault = malformed(this.#owner.side === 'request' ? REQUEST : RESPONSE, problem);
+    return this.fail(new Fault(fault.code, `the ${this.#owner.side} body is malformed: ${problem}`));
+  }
+}

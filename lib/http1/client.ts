@@ -1,0 +1,371 @@
+/**
+ * The client's side of a connection: one request at a time. States:
+ *
+ *   idle ──request──► waiting ──head──► receiving ──end of body──► idle       waiting ──101, 2xx to CONNECT──► handed-over
+ *   any ──error, cut, bytes nobody asked for──► closed
+ *
+ * The answer may come before the request is sent; then the rest of the request is not sent and the connection is not used again. A connection that says
+ * anything while idle, or more than one answer, is destroyed (RFC 9112 section 9.2).
+ */
+import type { Duplex } from 'node:stream';
+
+import type { Clock } from '../base/clock.ts';
+import { systemClock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import { ignore, reasonOf } from '../base/signal.ts';
+import type { BodyOwner } from './body.ts';
+import { IncomingBody, NO_BODY, hasBody } from './body.ts';
+import type { HandedOver } from './exchange.ts';
+import { RESPONSE, malformed, tooLarge } from './fields.ts';
+import { parseResponseHead } from './head.ts';
+import { Inlet } from './inlet.ts';
+import type { Http1Limits } from './limits.ts';
+import type { Body, Fields, OutgoingRequest, ResponseHead } from './message.ts';
+import { fieldOf } from './message.ts';
+import { Outlet } from './outlet.ts';
+import { requestText } from './serialise.ts';
+import { resetSocket } from './sockets.ts';
+import { Watchdog } from './watchdog.ts';
+
+export interface ClientResponse {
+  readonly head: ResponseHead;
+  readonly body: Body;
+  /** Settles when the request is sent, or when its rest is not wanted; rejects with the Fault that cut it. Its rejection needs no handler. */
+  readonly sent: Promise<void>;
+  /** After a 101 that was asked for, or 2xx to CONNECT. */
+  readonly upgraded: HandedOver | undefined;
+}
+
+export interface RequestOptions {
+  /** Aborting destroys the connection, until the answer's body is complete. */
+  readonly signal: AbortSignal;
+  /** Told each interim answer. */
+  onInform(status: number, fields: Fields): void;
+  /** The final head must come this long after the call; otherwise Fault 'upstream-timeout'. No limit by default. */
+  readonly headMs?: number;
+  /** Something of the answer's body must come each time this long after it was waited for; otherwise Fault 'upstream-timeout'. No limit by default. */
+  readonly bodyIdleMs?: number;
+}
+
+export interface ClientConnection {
+  readonly socket: Duplex;
+  /** Whether another request can be sent on it now. */
+  readonly reusable: boolean;
+  /** Monotonic time of the end of the last exchange. */
+  readonly idleSince: number;
+  /**
+   * Sends a request and settles with the final answer's head. Rejects with a Fault: upstream-cut, upstream-malformed, upstream-timeout, or the reason of the signal
+   * or of the request's body. See `isUntouched` for when to try again.
+   */
+  request(head: OutgoingRequest, body: Buffer | Body | undefined, options: RequestOptions): Promise<ClientResponse>;
+  destroy(reason: Error): void;
+}
+
+/** A connection that was used before ended without a byte of answer: the server had most likely closed it while idle (RFC 9112 section 9.3.1). */
+class Untouched extends Fault {
+  readonly untouched = true;
+}
+
+/** Whether a request failed on a connection used before without a byte of answer, so that it may be tried once on a fresh one if its body is still whole. */
+export function isUntouched(failure: unknown): boolean {
+  return failure instanceof Untouched;
+}
+
+/** Takes charge of a connected socket nobody has read from. */
+export function clientConnection(socket: Duplex, limits: Http1Limits, clock: Clock = systemClock): ClientConnection {
+  return new Client(socket, limits, clock);
+}
+
+type State = 'idle' | 'waiting' | 'receiving' | 'handed-over' | 'closed';
+
+interface Asked {
+  readonly head: OutgoingRequest;
+  readonly options: RequestOptions;
+  readonly sent: Promise<void>;
+  readonly resolve: (response: ClientResponse) => void;
+  readonly reject: (reason: Fault) => void;
+}
+
+class Client implements ClientConnection, BodyOwner {
+  readonly socket: Duplex;
+  readonly side = 'response';
+  idleSince: number;
+  readonly #limits: Http1Limits;
+  readonly #clock: Clock;
+  readonly #inlet: Inlet;
+  readonly #outlet: Outlet;
+  readonly #reading: Watchdog;
+  readonly #writing: Watchdog;
+  #state: State = 'idle';
+  #asked: Asked | undefined;
+  #body: IncomingBody | undefined;
+  #upload: Body | undefined;
+  #served = 0;
+  #informs = 0;
+  /** Received before this request was sent. */
+  #before = 0;
+  #keepAlive = true;
+  #reason: Fault | undefined;
+
+  constructor(socket: Duplex, limits: Http1Limits, clock: Clock) {
+    this.socket = socket;
+    this.#limits = limits;
+    this.#clock = clock;
+    this.idleSince = clock.monotonic();
+    this.#inlet = new Inlet(socket);
+    this.#reading = new Watchdog(clock, () => this.#fail(timeout('the upstream did not answer in time')));
+    this.#writing = new Watchdog(clock, () => this.#fail(timeout('the upstream does not read the request')));
+    this.#outlet = new Outlet(socket, (full) => (full ? this.#writing.set(limits.writeIdleMs) : this.#writing.clear()));
+    socket.allowHalfOpen = true;
+    socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain);
+    socket.on('error', this.#onError).on('close', this.#onClose);
+  }
+
+  get reusable(): boolean {
+    return this.#state === 'idle' && this.#keepAlive && !this.#inlet.ended && !this.socket.destroyed;
+  }
+
+  request(head: OutgoingRequest, body: Buffer | Body | undefined, options: RequestOptions): Promise<ClientResponse> {
+    if (this.#state !== 'idle' && this.#state !== 'closed')
+      throw new TypeError('this connection is at another request');
+    const text = requestText(head);
+    checkBody(head, body);
+    if (options.signal.aborted) return Promise.reject(reasonOf(options.signal));
+    if (!this.reusable)
+      return Promise.reject(untouched(this.#reason ?? cut('the connection to the upstream is closed')));
+    this.#state = 'waiting';
+    this.#informs = 0;
+    this.#before = this.#inlet.received;
+    return new Promise((resolve, reject) => {
+      options.signal.addEventListener('abort', this.#onAbort);
+      if (options.headMs !== undefined) this.#reading.set(options.headMs);
+      const sent = this.#send(text, head, body);
+      this.#asked = { head, options, sent, resolve, reject };
+    });
+  }
+
+  destroy(reason: Error): void {
+    this.#fail(Fault.from(reason, 'aborted'));
+  }
+
+  bodyEnded(): void {
+    this.#body = undefined;
+    this.#ended();
+  }
+
+  bodyRefused(reason: Fault): void {
+    this.#fail(reason);
+  }
+
+  bodyWaiting(waiting: boolean): void {
+    const idle = this.#asked?.options.bodyIdleMs;
+    if (waiting && idle !== undefined) this.#reading.set(idle);
+    else this.#reading.clear();
+  }
+
+  #send(text: string, head: OutgoingRequest, body: Buffer | Body | undefined): Promise<void> {
+    const { framing } = head;
+    if (body === undefined || framing.kind === 'none') this.#outlet.text(text);
+    else if (body instanceof Buffer) this.#outlet.joined(text, body);
+    else return this.#stream(text, body, head);
+    return SENT;
+  }
+
+  #stream(text: string, body: Body, head: OutgoingRequest): Promise<void> {
+    const { framing } = head;
+    this.#upload = body;
+    const send = framing.kind === 'length' ? framing.length : framing.kind;
+    const sent = this.#outlet.send(text, body, { framing: send, trailers: head.trailers === true }).then(
+      () => this.#uploaded(),
+      (failure) => this.#uploadFailed(body, failure),
+    );
+    ignore(sent, 'whoever asked may be content with the answer');
+    return sent;
+  }
+
+  #uploaded(): void {
+    this.#upload = undefined;
+  }
+
+  #uploadFailed(body: Body, failure: unknown): void {
+    const fault = Fault.from(failure, 'upstream-cut');
+    const wanted = this.#upload === body;
+    this.#upload = undefined;
+    // The answer is complete: the rest of the request is not wanted, which is no failure.
+    if (!wanted) return;
+    body.cancel(fault);
+    this.#fail(fault);
+    throw fault;
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#inlet.give(chunk);
+    if (this.#state === 'waiting') this.#read();
+    else if (this.#state === 'receiving') {
+      if (this.#body?.wake() !== true) this.#inlet.pause();
+    } else if (this.#state === 'idle') this.#fail(malformed(RESPONSE, 'bytes that no request asked for'));
+  };
+
+  readonly #onEnd = (): void => {
+    this.#inlet.ended = true;
+    if (this.#state === 'receiving') this.#body?.wake();
+    else this.#fail(this.#lost(cut('the upstream closed the connection before it answered')));
+  };
+
+  readonly #onDrain = (): void => this.#outlet.wake();
+
+  readonly #onError = (cause: Error): void => {
+    this.#fail(this.#lost(new Fault('upstream-cut', 'the connection to the upstream failed', { cause })));
+  };
+
+  readonly #onClose = (): void => {
+    this.#fail(this.#lost(cut('the connection to the upstream was closed')));
+  };
+
+  readonly #onAbort = (): void => {
+    const signal = this.#asked?.options.signal;
+    if (signal !== undefined) this.#fail(reasonOf(signal));
+  };
+
+  /** The same Fault, or one that says that the request may be tried again. */
+  #lost(fault: Fault): Fault {
+    return this.#state === 'waiting' && this.#served > 0 && this.#inlet.received === this.#before
+      ? untouched(fault)
+      : fault;
+  }
+
+  #fail(reason: Fault): void {
+    if (this.#state === 'closed' || this.#state === 'handed-over') return;
+    const asked = this.#asked;
+    const idle = this.#state === 'idle';
+    this.#state = 'closed';
+    this.#reason = reason;
+    this.#release();
+    this.#body?.fail(reason);
+    this.#outlet.fail(reason);
+    if (idle) this.socket.destroy();
+    else resetSocket(this.socket);
+    asked?.reject(reason);
+  }
+
+  /** Ends what belongs to the exchange under way. */
+  #release(): void {
+    this.#asked?.options.signal.removeEventListener('abort', this.#onAbort);
+    this.#asked = undefined;
+    if (this.#state === 'idle') return;
+    this.#reading.stop();
+    this.#writing.stop();
+  }
+
+  #read(): void {
+    const asked = this.#asked;
+    if (asked === undefined) return;
+    try {
+      for (let head = this.#takeHead(); head !== undefined; head = this.#takeHead()) {
+        if (head.status >= 200 || head.status === 101) {
+          this.#answered(asked, head);
+          return;
+        }
+        this.#informs++;
+        if (this.#informs > this.#limits.informs)
+          throw malformed(RESPONSE, `more than ${this.#limits.informs} interim answers`);
+        asked.options.onInform(head.status, head.fields);
+      }
+    } catch (failure) {
+      this.#fail(Fault.from(failure, 'internal'));
+    }
+  }
+
+  #takeHead(): ResponseHead | undefined {
+    return this.#inlet.takeBlock(this.#parse, this.#limits.headBytes, overHead);
+  }
+
+  readonly #parse = (text: string): ResponseHead | undefined =>
+    parseResponseHead(text, this.#asked?.head.method ?? '', this.#limits);
+
+  #answered(asked: Asked, head: ResponseHead): void {
+    const tunnel = asked.head.method === 'CONNECT' && head.status >= 200 && head.status < 300;
+    if (head.status === 101) checkSwitch(asked.head.upgrade, head.fields);
+    this.#reading.clear();
+    const { resolve, sent } = asked;
+    if (tunnel || head.status === 101) {
+      resolve({ head, body: NO_BODY, sent, upgraded: this.#handOver() });
+      return;
+    }
+    this.#keepAlive &&= head.keepAlive;
+    if (!hasBody(head.framing)) {
+      this.#ended();
+      resolve({ head, body: NO_BODY, sent, upgraded: undefined });
+      return;
+    }
+    this.#state = 'receiving';
+    this.#body = new IncomingBody(head.framing, this.#inlet, this, this.#limits);
+    resolve({ head, body: this.#body, sent, upgraded: undefined });
+  }
+
+  #handOver(): HandedOver {
+    this.#state = 'handed-over';
+    this.socket.pause();
+    this.socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain);
+    this.socket.off('error', this.#onError).off('close', this.#onClose);
+    this.#release();
+    return { socket: this.socket, early: this.#inlet.takeAll() };
+  }
+
+  /** The answer is complete. */
+  #ended(): void {
+    const upload = this.#upload;
+    this.#upload = undefined;
+    this.#served++;
+    this.#state = 'idle';
+    this.#release();
+    this.#reading.clear();
+    this.idleSince = this.#clock.monotonic();
+    if (upload !== undefined) {
+      const early = new Fault('aborted', 'the upstream answered before the request was sent');
+      upload.cancel(early);
+      this.#fail(early);
+    } else if (this.#inlet.unread > 0) this.#fail(malformed(RESPONSE, 'bytes after the end of the answer'));
+    else if (!this.#keepAlive || this.#inlet.ended)
+      this.#fail(cut('the upstream ended the connection after its answer'));
+    else this.#inlet.resume();
+  }
+}
+
+const SENT = Promise.resolve();
+
+function checkBody({ framing }: OutgoingRequest, body: Buffer | Body | undefined): void {
+  const said = framing.kind === 'length' ? framing.length : 0;
+  if (
+    body === undefined
+      ? hasBody(framing)
+      : body instanceof Buffer && (framing.kind === 'chunked' || said !== body.length)
+  ) {
+    throw new TypeError('the body given and the framing said do not fit');
+  }
+}
+
+/** RFC 9110 section 7.8: only the protocol that was asked for. */
+function checkSwitch(asked: string | undefined, fields: Fields): void {
+  if (asked === undefined || fieldOf(fields, 'upgrade')?.toLowerCase() !== asked.toLowerCase()) {
+    throw malformed(RESPONSE, 'it switches to a protocol that was not asked for');
+  }
+}
+
+function untouched(fault: Fault): Fault {
+  return new Untouched(fault.code, fault.message, { cause: fault });
+}
+
+function cut(message: string): Fault {
+  return new Fault('upstream-cut', message);
+}
+
+function timeout(message: string): Fault {
+  return new Fault('upstream-timeout', message, {
+    hint: 'raise the timeout of the destination, or look at the upstream',
+  });
+}
+
+function overHead(most: number): Fault {
+  return tooLarge(RESPONSE, `more than ${most} bytes`);
+}

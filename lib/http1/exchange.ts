@@ -1,0 +1,162 @@
+/**
+ * One request and its answer on a server connection. Whether the connection can be used again is said in the answer's head, from what is known then: a body that
+ * nobody has begun to read and that is not at hand will not be waited for.
+ */
+import type { Duplex } from 'node:stream';
+
+import { Fault } from '../base/fault.ts';
+import type { IncomingBody } from './body.ts';
+import { NO_BODY } from './body.ts';
+import type { Body, Fields, OutgoingResponse, RequestHead } from './message.ts';
+import type { Outlet } from './outlet.ts';
+import type { SendFraming } from './serialise.ts';
+import { informText, responseText } from './serialise.ts';
+
+/** A transport connection from a client. */
+export interface Connection {
+  /** Unique in the process. */
+  readonly id: number;
+  /** `address:port` of the client; empty where the transport has none. */
+  readonly remote: string;
+  readonly local: string;
+  /** Aborts with a Fault (client-gone, request-timeout) when the transport has ended, or the client has ended its side and owes part of a request. */
+  readonly signal: AbortSignal;
+  /** Bytes of HTTP, after TLS. */
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+}
+
+/** From here on raw bytes: all listeners of ours are off, the socket is paused, `early` was received already. Listen for 'error' in the same turn, then resume. */
+export interface HandedOver {
+  readonly socket: Duplex;
+  readonly early: Buffer;
+}
+
+/** A request that waits for its answer. Misuse (two answers, 1xx after the answer, a length that is not so) is a TypeError. */
+export interface ServerExchange {
+  readonly head: RequestHead;
+  readonly body: Body;
+  readonly connection: Connection;
+  /** Whether the head of the answer was sent. */
+  readonly answered: boolean;
+  /** An interim answer, 100 included; HTTP/1.0 clients get none (RFC 9110 section 15.2). */
+  inform(status: number, fields: Fields): void;
+  /**
+   * Settles when the last byte was handed to the socket and the socket is not full. A body that is cut cuts the connection, so that a cut looks cut,
+   * and rejects with the body's Fault; a client that is gone cancels the body and rejects with 'client-gone'.
+   */
+  respond(head: OutgoingResponse, body?: Buffer | Body): Promise<void>;
+  /** Resets the connection. */
+  cut(reason: Fault): void;
+  /** Answers 101, or 2xx to CONNECT, and hands the socket over. A TypeError where the request has a body. */
+  upgrade(head: OutgoingResponse): HandedOver;
+}
+
+/** What an exchange needs of its connection. */
+export interface Line {
+  readonly outlet: Outlet;
+  /** The connection will not take another request, whatever this exchange says. */
+  readonly closing: boolean;
+  /** The answer is sent; `close` was said in it. */
+  responded(close: boolean): void;
+  reset(reason: Fault): void;
+  handOver(): HandedOver;
+}
+
+export class Exchange implements ServerExchange {
+  readonly head: RequestHead;
+  readonly body: Body;
+  readonly connection: Connection;
+  answered = false;
+  readonly #incoming: IncomingBody | undefined;
+  readonly #line: Line;
+
+  constructor(head: RequestHead, incoming: IncomingBody | undefined, connection: Connection & Line) {
+    this.head = head;
+    this.body = incoming ?? NO_BODY;
+    this.connection = connection;
+    this.#incoming = incoming;
+    this.#line = connection;
+  }
+
+  inform(status: number, fields: Fields): void {
+    if (this.answered) throw new TypeError('an interim answer after the answer');
+    const text = informText(status, fields);
+    if (this.head.minor === 1) this.#line.outlet.text(text);
+  }
+
+  async respond(head: OutgoingResponse, body?: Buffer | Body): Promise<void> {
+    if (this.answered) throw new TypeError('this exchange was answered already');
+    const framing = this.#framing(head, body);
+    const close = this.#closes(head, framing);
+    const text = responseText(head, framing, close);
+    this.answered = true;
+    const { outlet } = this.#line;
+    try {
+      if (body === undefined || this.#isBodiless(head.status)) outlet.text(text);
+      else if (body instanceof Buffer) outlet.joined(text, body);
+      else await outlet.send(text, body, { framing, trailers: head.trailers === true });
+      if (outlet.socket.writableNeedDrain) await outlet.drained();
+    } catch (failure) {
+      const fault = Fault.from(failure, 'internal');
+      discard(body, fault);
+      this.#line.reset(fault);
+      throw fault;
+    }
+    if (this.#isBodiless(head.status)) discard(body, new Fault('aborted', 'this answer has no body'));
+    this.#line.responded(close);
+  }
+
+  cut(reason: Fault): void {
+    this.answered = true;
+    this.#line.reset(reason);
+  }
+
+  upgrade(head: OutgoingResponse): HandedOver {
+    const switching = head.status === 101 && head.upgrade !== undefined;
+    if (this.answered || !(switching || this.#isTunnel(head.status)))
+      throw new TypeError('this answer does not upgrade the connection');
+    if (this.#incoming !== undefined) throw new TypeError('a request with a body cannot be upgraded');
+    const text = responseText(head, 'none', false);
+    this.answered = true;
+    this.#line.outlet.text(text);
+    return this.#line.handOver();
+  }
+
+  #isTunnel(status: number): boolean {
+    return this.head.method === 'CONNECT' && status >= 200 && status < 300;
+  }
+
+  /** RFC 9110 section 6.4.1. */
+  #isBodiless(status: number): boolean {
+    return this.head.method === 'HEAD' || status === 204 || status === 304;
+  }
+
+  #framing({ status, length }: OutgoingResponse, body: Buffer | Body | undefined): SendFraming {
+    if (status < 200 || this.#isTunnel(status))
+      throw new TypeError(`status ${status} is not an answer; use inform or upgrade`);
+    if (body instanceof Buffer) {
+      if (length !== undefined && length !== body.length)
+        throw new TypeError('the length said is not that of the body');
+    }
+    if (status === 204 || status === 304) return 'none';
+    const known = length ?? (body instanceof Buffer ? body.length : undefined);
+    if (this.head.method === 'HEAD') return known ?? 'none';
+    if (body === undefined) {
+      if ((known ?? 0) > 0) throw new TypeError('a length was said and no body given');
+      return 0;
+    }
+    return known ?? (this.head.minor === 1 ? 'chunked' : 'until-close');
+  }
+
+  #closes(head: OutgoingResponse, framing: SendFraming): boolean {
+    if (head.close === true || !this.head.keepAlive || this.#line.closing || framing === 'until-close') return true;
+    const incoming = this.#incoming;
+    // A refused CONNECT leaves bytes that were meant for the tunnel; they must never be read as a request (RFC 9931).
+    return this.head.method === 'CONNECT' || (incoming !== undefined && !incoming.started && !incoming.atHand);
+  }
+}
+
+function discard(body: Buffer | Body | undefined, reason: Fault): void {
+  if (body !== undefined && !(body instanceof Buffer)) body.cancel(reason);
+}

@@ -1,0 +1,57 @@
+/**
+ * Every limit of this folder, in one table: name, default, unit and what happens at it. What is over a limit is refused, never cut short in silence.
+ */
+
+export interface LimitRow {
+  readonly default: number;
+  readonly unit: 'bytes' | 'ms' | 'count' | 'share';
+  readonly doc: string;
+}
+
+const bytes = (size: number, doc: string): LimitRow => ({ default: size, unit: 'bytes', doc });
+const ms = (time: number, doc: string): LimitRow => ({ default: time, unit: 'ms', doc });
+const count = (most: number, doc: string): LimitRow => ({ default: most, unit: 'count', doc });
+
+const TABLE = {
+  methodBytes: bytes(32, 'A longer request method is refused with 400.'),
+  targetBytes: bytes(8192, 'A longer request target is refused with 414.'),
+  headBytes: bytes(32_768, 'A longer head, start line and fields together, is refused: 431, or 502 from an upstream.'),
+  fieldBytes: bytes(16_384, 'A longer field line is refused: 431, or 502 from an upstream.'),
+  fieldCount: count(128, 'More field lines in one head are refused: 431, or 502 from an upstream.'),
+  trailerBytes: bytes(8192, 'A longer trailer section is refused: 431, or 502 from an upstream.'),
+  trailerCount: count(32, 'More trailer fields are refused: 431, or 502 from an upstream.'),
+  informs: count(5, 'More interim (1xx) answers before one final answer are refused with 502.'),
+  headMs: ms(10_000, 'A request head not complete this long after its first byte is refused with 408.'),
+  keepAliveMs: ms(75_000, 'A client connection without a request is closed after this long.'),
+  bodyIdleMs: ms(
+    30_000,
+    'A request body of which nothing arrives for this long while it is waited for is refused with 408.',
+  ),
+  writeIdleMs: ms(60_000, 'A peer that has not taken what is buffered for it after this long is cut off.'),
+  lingerMs: ms(
+    2000,
+    'How long a connection closed by us still takes and discards bytes, so that the peer can read the answer.',
+  ),
+  lingerBytes: bytes(262_144, 'How many bytes a connection closed by us still takes and discards.'),
+  poolConnections: count(64, 'Connections open at once for one pool key; further requests wait in order.'),
+  poolQueue: count(1024, 'Requests that may wait for one pool key; more are refused with 503.'),
+  poolQueueMs: ms(5000, 'A request that waits longer for a connection is refused with 503.'),
+  poolIdleMs: ms(60_000, 'A pooled connection unused this long is closed.'),
+  poolMaxAgeMs: ms(600_000, 'A pooled connection older than this is closed instead of used again.'),
+  poolAgeJitter: {
+    default: 0.1,
+    unit: 'share',
+    doc: 'The share of the maximum age taken off at random, so that ages do not end together.',
+  },
+} as const satisfies Record<string, LimitRow>;
+
+export type Http1Limits = { readonly [Name in keyof typeof TABLE]: number };
+
+/** The rows of the table, for the reference page and the tests. */
+export const HTTP1_LIMITS: { readonly [Name in keyof Http1Limits]: LimitRow } = TABLE;
+
+/** The defaults with some of them changed. */
+export function http1Limits(changes: Partial<Http1Limits> = {}): Http1Limits {
+  const defaults = Object.entries(TABLE).map(([name, row]) => [name, row.default] as const);
+  return Object.freeze({ ...(Object.fromEntries(defaults) as Http1Limits), ...changes });
+}

@@ -1,0 +1,304 @@
+/**
+ * Connections to upstreams, kept by a key that stands for everything they depend on. Rules:
+ * - at most so many open at once for a key; who comes later waits in order, for a limited time (one stuck upstream must not hold everything up);
+ * - the connection used last is used first; idle ones end after a time, all after a maximum age with jitter, and at once when they say anything unasked;
+ * - a retired key's connections end as soon as they are idle, and none of them is used for a new request;
+ * - a lease is given back exactly once, whatever happened.
+ */
+import type { Duplex } from 'node:stream';
+
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import { ignore, onAbort, reasonOf } from '../base/signal.ts';
+import type { ClientConnection } from './client.ts';
+import { clientConnection } from './client.ts';
+import type { Http1Limits } from './limits.ts';
+
+export interface Dialled<T> {
+  readonly socket: Duplex;
+  /** Whatever the dialler knows of the connection, such as the peer it verified. */
+  readonly info: T;
+}
+
+export type Dial<T> = (signal: AbortSignal) => Promise<Dialled<T>>;
+
+/** The right to use one connection for one exchange. */
+export interface Lease<T> {
+  readonly connection: ClientConnection;
+  readonly info: T;
+  /** Not used before. */
+  readonly fresh: boolean;
+  /** Gives the connection back; it is kept only if its exchange is complete. A TypeError the second time. */
+  release(): void;
+  /** Gives it back destroyed. A TypeError the second time. */
+  discard(reason: Error): void;
+}
+
+export interface PoolCounts {
+  readonly keys: number;
+  readonly idle: number;
+  readonly leased: number;
+  readonly dialling: number;
+  readonly waiting: number;
+}
+
+export interface Pool<T> extends AsyncDisposable {
+  /** An idle connection, a new one, or one after waiting. Rejects with the dial's error, the signal's reason, or Fault 'too-many'. */
+  acquire(key: string, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>>;
+  /** Ends what belongs to keys that are not kept: idle connections now, the others when they are given back. */
+  retire(keep: (key: string) => boolean): void;
+  counts(): PoolCounts;
+}
+
+export interface PoolOptions {
+  readonly limits: Http1Limits;
+  readonly clock: Clock;
+  /** Uniform in [0, 1). */
+  readonly random?: () => number;
+}
+
+export function pool<T>(options: PoolOptions): Pool<T> {
+  return new ConnectionPool<T>(options);
+}
+
+interface Waiter<T> {
+  readonly dial: Dial<T>;
+  readonly signal: AbortSignal;
+  readonly resolve: (lease: Lease<T> | Promise<Lease<T>>) => void;
+  readonly reject: (reason: Fault) => void;
+  readonly stop: () => void;
+}
+
+/** All of one key. */
+interface Slot<T> {
+  readonly key: string;
+  readonly idle: Member<T>[];
+  readonly leased: Set<Member<T>>;
+  readonly waiting: Set<Waiter<T>>;
+  dialling: number;
+  retired: boolean;
+}
+
+class ConnectionPool<T> implements Pool<T> {
+  readonly #limits: Http1Limits;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #slots = new Map<string, Slot<T>>();
+  /** Retired ones with connections still leased or dialled. */
+  readonly #retired = new Set<Slot<T>>();
+  #sweep: (() => void) | undefined;
+  #closed = false;
+
+  constructor({ limits, clock, random = Math.random }: PoolOptions) {
+    this.#limits = limits;
+    this.#clock = clock;
+    this.#random = random;
+  }
+
+  async acquire(key: string, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>> {
+    if (this.#closed) throw new Fault('shutting-down', 'the pool of connections is closed');
+    if (signal.aborted) throw reasonOf(signal);
+    const slot = this.#slotOf(key);
+    const idle = this.#idleOf(slot);
+    if (idle !== undefined) return this.#lend(slot, idle, false);
+    if (slot.leased.size + slot.dialling < this.#limits.poolConnections) return this.#dial(slot, dial, signal);
+    if (slot.waiting.size >= this.#limits.poolQueue) throw tooMany(`${slot.waiting.size} requests wait already`);
+    return this.#queue(slot, dial, signal);
+  }
+
+  retire(keep: (key: string) => boolean): void {
+    for (const slot of this.#slots.values()) if (!keep(slot.key)) this.#retire(slot);
+  }
+
+  counts(): PoolCounts {
+    const counts = { keys: this.#slots.size, idle: 0, leased: 0, dialling: 0, waiting: 0 };
+    for (const slot of [...this.#slots.values(), ...this.#retired]) {
+      counts.idle += slot.idle.length;
+      counts.leased += slot.leased.size;
+      counts.dialling += slot.dialling;
+      counts.waiting += slot.waiting.size;
+    }
+    return counts;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    this.#sweep?.();
+    const reason = new Fault('shutting-down', 'the pool of connections is closed');
+    for (const slot of [...this.#slots.values(), ...this.#retired]) {
+      this.#retire(slot);
+      for (const waiter of slot.waiting) this.#leave(slot, waiter).reject(reason);
+      for (const member of slot.leased) member.connection.destroy(reason);
+    }
+    return Promise.resolve();
+  }
+
+  /** Takes a lease's connection back. */
+  returned(slot: Slot<T>, member: Member<T>): void {
+    if (!slot.leased.delete(member)) return;
+    const { connection } = member;
+    if (slot.retired || !connection.reusable || this.#clock.monotonic() >= member.expires) {
+      connection.destroy(new Fault('aborted', 'the connection is not used again'));
+      this.#vacancy(slot);
+      return;
+    }
+    const [waiter] = slot.waiting;
+    if (waiter !== undefined) {
+      this.#leave(slot, waiter).resolve(this.#lend(slot, member, false));
+      return;
+    }
+    slot.idle.push(member);
+    this.#sweep ??= this.#clock.after(this.#limits.poolIdleMs, this.#onSweep);
+  }
+
+  #slotOf(key: string): Slot<T> {
+    let slot = this.#slots.get(key);
+    if (slot === undefined) {
+      slot = { key, idle: [], leased: new Set(), waiting: new Set(), dialling: 0, retired: false };
+      this.#slots.set(key, slot);
+    }
+    return slot;
+  }
+
+  #idleOf(slot: Slot<T>): Member<T> | undefined {
+    for (let member = slot.idle.pop(); member !== undefined; member = slot.idle.pop()) {
+      if (member.connection.reusable && this.#clock.monotonic() < member.expires) return member;
+      member.connection.destroy(new Fault('aborted', 'the connection is too old'));
+    }
+    return undefined;
+  }
+
+  #lend(slot: Slot<T>, member: Member<T>, fresh: boolean): Lease<T> {
+    slot.leased.add(member);
+    return new Loan(this, slot, member, fresh);
+  }
+
+  /** Dials for one who has a place; gives up at once when the signal aborts, and destroys what comes too late. */
+  async #dial(slot: Slot<T>, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>> {
+    slot.dialling++;
+    const aborted = Promise.withResolvers<never>();
+    const off = onAbort(signal, aborted.reject);
+    const dialled = (async () => dial(signal))();
+    try {
+      const { socket, info } = await Promise.race([dialled, aborted.promise]);
+      const lifetime = this.#limits.poolMaxAgeMs * (1 - this.#limits.poolAgeJitter * this.#random());
+      const connection = clientConnection(socket, this.#limits, this.#clock);
+      const member: Member<T> = { connection, info, expires: this.#clock.monotonic() + lifetime };
+      socket.once('close', () => this.#closedBy(slot, member));
+      slot.dialling--;
+      const lease = this.#lend(slot, member, true);
+      if (this.#closed) connection.destroy(new Fault('shutting-down', 'the pool of connections is closed'));
+      return lease;
+    } catch (failure) {
+      slot.dialling--;
+      ignore(
+        dialled.then(({ socket }) => void socket.destroy()),
+        'the failure was reported, or the dial was given up',
+      );
+      this.#vacancy(slot);
+      throw failure;
+    } finally {
+      off();
+    }
+  }
+
+  #queue(slot: Slot<T>, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>> {
+    return new Promise((resolve, reject) => {
+      const off = onAbort(signal, (reason) => this.#leave(slot, waiter).reject(reason));
+      const cancel = this.#clock.after(this.#limits.poolQueueMs, () =>
+        this.#leave(slot, waiter).reject(tooMany('no connection became free')),
+      );
+      const stop = (): void => (off(), cancel());
+      const waiter: Waiter<T> = { dial, signal, resolve, reject, stop };
+      slot.waiting.add(waiter);
+    });
+  }
+
+  #leave(slot: Slot<T>, waiter: Waiter<T>): Waiter<T> {
+    slot.waiting.delete(waiter);
+    waiter.stop();
+    return waiter;
+  }
+
+  /** A place is free: the first who waits dials; a slot that holds nothing is forgotten. */
+  #vacancy(slot: Slot<T>): void {
+    const [waiter] = slot.waiting;
+    if (waiter !== undefined && !this.#closed) {
+      this.#leave(slot, waiter).resolve(this.#dial(slot, waiter.dial, waiter.signal));
+      return;
+    }
+    if (slot.idle.length + slot.leased.size + slot.dialling > 0) return;
+    this.#retired.delete(slot);
+    if (!slot.retired) this.#slots.delete(slot.key);
+  }
+
+  #closedBy(slot: Slot<T>, member: Member<T>): void {
+    const at = slot.idle.indexOf(member);
+    if (at < 0) return;
+    slot.idle.splice(at, 1);
+    this.#vacancy(slot);
+  }
+
+  #retire(slot: Slot<T>): void {
+    slot.retired = true;
+    this.#slots.delete(slot.key);
+    this.#retired.add(slot);
+    for (const member of slot.idle.splice(0))
+      member.connection.destroy(new Fault('aborted', 'the connection is retired'));
+    this.#vacancy(slot);
+  }
+
+  readonly #onSweep = (): void => {
+    this.#sweep = undefined;
+    const now = this.#clock.monotonic();
+    const oldest = now - this.#limits.poolIdleMs;
+    let left = 0;
+    for (const slot of this.#slots.values()) {
+      const ended = slot.idle.filter(({ connection, expires }) => connection.idleSince <= oldest || expires <= now);
+      for (const { connection } of ended) connection.destroy(new Fault('aborted', 'the connection was idle too long'));
+      left += slot.idle.length - ended.length;
+    }
+    // Coarse: a connection may idle for one and a half times the limit.
+    if (left > 0) this.#sweep = this.#clock.after(this.#limits.poolIdleMs / 2, this.#onSweep);
+  };
+}
+
+interface Member<T> {
+  readonly connection: ClientConnection;
+  readonly info: T;
+  readonly expires: number;
+}
+
+class Loan<T> implements Lease<T> {
+  readonly connection: ClientConnection;
+  readonly info: T;
+  readonly fresh: boolean;
+  readonly #pool: ConnectionPool<T>;
+  readonly #slot: Slot<T>;
+  readonly #member: Member<T>;
+  #returned = false;
+
+  constructor(from: ConnectionPool<T>, slot: Slot<T>, member: Member<T>, fresh: boolean) {
+    this.connection = member.connection;
+    this.info = member.info;
+    this.fresh = fresh;
+    this.#pool = from;
+    this.#slot = slot;
+    this.#member = member;
+  }
+
+  release(): void {
+    if (this.#returned) throw new TypeError('this lease was given back already');
+    this.#returned = true;
+    this.#pool.returned(this.#slot, this.#member);
+  }
+
+  discard(reason: Error): void {
+    this.connection.destroy(reason);
+    this.release();
+  }
+}
+
+function tooMany(problem: string): Fault {
+  return new Fault('too-many', `too many requests for one upstream at once: ${problem}`, { hint: 'try again later' });
+}

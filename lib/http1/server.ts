@@ -1,0 +1,317 @@
+/**
+ * The server's side of a connection, as one explicit state machine. Requests are answered in order, one at a time; what is sent ahead waits in the socket.
+ *
+ *   idle ──head──► busy ──answer and handler done──► idle | lingering       idle ──bad head, time out──► lingering
+ *   busy ──upgrade──► handed-over                                             any ──reset, time out──► closed
+ *
+ * A connection that we close lingers: our side is ended, what still comes is discarded within bounds, so that the client can read the answer (RFC 9112 section 9.6).
+ */
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import type { BodyOwner } from './body.ts';
+import { IncomingBody, hasBody } from './body.ts';
+import type { Connection, HandedOver, Line, ServerExchange } from './exchange.ts';
+import { Exchange } from './exchange.ts';
+import { REQUEST, malformed, tooLarge } from './fields.ts';
+import { parseRequestHead } from './head.ts';
+import { Inlet } from './inlet.ts';
+import type { Http1Limits } from './limits.ts';
+import type { OutgoingResponse, RequestHead } from './message.ts';
+import { fieldOf } from './message.ts';
+import { Outlet } from './outlet.ts';
+import { responseText } from './serialise.ts';
+import { resetSocket } from './sockets.ts';
+import { Watchdog } from './watchdog.ts';
+
+export interface ServeOptions {
+  readonly limits: Http1Limits;
+  readonly clock: Clock;
+  /** Once aborted, idle connections are closed and each answer is the last of its connection. */
+  readonly draining: AbortSignal;
+  /** Called once a request. A rejection before an answer is answered by `refuse`; after it, it cuts the connection. */
+  handle(exchange: ServerExchange): Promise<void>;
+  /** What to answer to what could not be parsed or handled; the connection is closed after it. */
+  refuse(fault: Fault, connection: Connection): { readonly head: OutgoingResponse; readonly body: Buffer };
+}
+
+/** Serves a connection, half-open allowed, until it is closed or handed over; never rejects. The socket must not have been read from. */
+export function serveConnection(socket: Duplex, options: ServeOptions): Promise<void> {
+  return new Promise((resolve) => new ServerConnection(socket, options, resolve).start());
+}
+
+let connections = 0;
+
+type State = 'idle' | 'busy' | 'lingering' | 'handed-over' | 'closed';
+
+class ServerConnection implements Connection, Line, BodyOwner {
+  readonly id = ++connections;
+  readonly side = 'request';
+  readonly remote: string;
+  readonly local: string;
+  readonly outlet: Outlet;
+  readonly #inlet: Inlet;
+  readonly #socket: Duplex;
+  readonly #options: ServeOptions;
+  readonly #done: () => void;
+  readonly #reading: Watchdog;
+  readonly #writing: Watchdog;
+  #state: State = 'idle';
+  #exchange: Exchange | undefined;
+  #body: IncomingBody | undefined;
+  /** Of the exchange under way: its answer is sent, its handler has settled, its answer said close. */
+  #responded = false;
+  #handled = false;
+  #close = false;
+  /** A part of a head was received, and its time runs. */
+  #headBegun = false;
+  #lingered = 0;
+  #reason: Fault | undefined;
+  #controller: AbortController | undefined;
+
+  constructor(socket: Duplex, options: ServeOptions, done: () => void) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#done = done;
+    this.#inlet = new Inlet(socket);
+    this.#reading = new Watchdog(options.clock, () => this.#readTimeout());
+    this.#writing = new Watchdog(options.clock, () =>
+      this.reset(new Fault('client-gone', 'the client does not read what it asked for')),
+    );
+    this.outlet = new Outlet(socket, (full) =>
+      full ? this.#writing.set(options.limits.writeIdleMs) : this.#writing.clear(),
+    );
+    const net = socket instanceof Socket ? socket : undefined;
+    this.remote = net?.remoteAddress === undefined ? '' : `${net.remoteAddress}:${net.remotePort}`;
+    this.local = net?.localAddress === undefined ? '' : `${net.localAddress}:${net.localPort}`;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  get bytesRead(): number {
+    return this.#inlet.received;
+  }
+
+  get bytesWritten(): number {
+    return this.outlet.sent;
+  }
+
+  get closing(): boolean {
+    return this.#options.draining.aborted;
+  }
+
+  start(): void {
+    const socket = this.#socket;
+    socket.allowHalfOpen = true;
+    socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain);
+    socket.on('error', this.#onError).on('close', this.#onClose);
+    this.#options.draining.addEventListener('abort', this.#onDraining);
+    this.#reading.set(this.#options.limits.keepAliveMs);
+    if (socket.destroyed) this.#onClose();
+    else if (this.closing) this.#linger();
+  }
+
+  responded(close: boolean): void {
+    this.#responded = true;
+    this.#close = close;
+    this.#settle();
+  }
+
+  reset(reason: Fault): void {
+    this.#gone(reason);
+    resetSocket(this.#socket);
+  }
+
+  handOver(): HandedOver {
+    this.#state = 'handed-over';
+    this.#socket.pause();
+    this.#socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain);
+    this.#socket.off('error', this.#onError).off('close', this.#onClose);
+    this.#release();
+    return { socket: this.#socket, early: this.#inlet.takeAll() };
+  }
+
+  bodyEnded(): void {
+    this.#reading.clear();
+  }
+
+  bodyRefused(): void {
+    // The connection is closed after the answer, as the body is not complete.
+  }
+
+  bodyWaiting(waiting: boolean): void {
+    if (waiting) this.#reading.set(this.#options.limits.bodyIdleMs);
+    else this.#reading.clear();
+  }
+
+  readonly #parse = (text: string): RequestHead | undefined => parseRequestHead(text, this.#options.limits);
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#inlet.give(chunk);
+    if (this.#state === 'idle') this.#read();
+    else if (this.#state === 'busy') {
+      if (this.#body?.wake() !== true) this.#inlet.pause();
+    } else this.#discard();
+  };
+
+  readonly #onEnd = (): void => {
+    this.#inlet.ended = true;
+    if (this.#state === 'idle') this.#read();
+    else if (this.#state === 'busy' && this.#body !== undefined && !this.#body.atHand) {
+      const fault = new Fault('client-gone', 'the client ended the connection before its request was complete');
+      this.#body.fail(fault);
+      this.#reason ??= fault;
+      this.#controller?.abort(fault);
+    }
+  };
+
+  readonly #onDrain = (): void => this.outlet.wake();
+
+  readonly #onError = (cause: Error): void => {
+    this.#gone(new Fault('client-gone', 'the connection from the client failed', { cause }));
+  };
+
+  readonly #onClose = (): void => {
+    this.#gone(new Fault('client-gone', 'the client closed the connection'));
+    this.#state = 'closed';
+    this.#release();
+  };
+
+  readonly #onDraining = (): void => {
+    if (this.#state === 'idle' && this.#inlet.unread === 0) this.#linger();
+  };
+
+  /** Tells everybody on this connection that it is over. The first reason stays. */
+  #gone(reason: Fault): void {
+    this.#reason ??= reason;
+    this.#body?.fail(this.#reason);
+    this.outlet.fail(this.#reason);
+    this.#controller?.abort(this.#reason);
+  }
+
+  #release(): void {
+    this.#reading.stop();
+    this.#writing.stop();
+    this.#options.draining.removeEventListener('abort', this.#onDraining);
+    this.#done();
+  }
+
+  #read(): void {
+    const { limits } = this.#options;
+    let head: RequestHead | undefined;
+    try {
+      head = this.#inlet.takeBlock(this.#parse, limits.headBytes, overHead);
+      if (head === undefined && this.#inlet.ended && this.#inlet.unread > 0)
+        throw malformed(REQUEST, 'it was not complete when the client ended');
+    } catch (failure) {
+      this.#refuse(Fault.from(failure, 'internal'));
+      return;
+    }
+    if (head !== undefined) this.#begin(head);
+    else if (this.#inlet.ended) this.#linger();
+    else if (!this.#headBegun && this.#inlet.unread > 0) {
+      this.#headBegun = true;
+      this.#reading.set(limits.headMs);
+    }
+  }
+
+  #begin(head: RequestHead): void {
+    this.#state = 'busy';
+    this.#headBegun = this.#responded = this.#handled = this.#close = false;
+    this.#reading.clear();
+    this.#body = hasBody(head.framing)
+      ? new IncomingBody(head.framing, this.#inlet, this, this.#options.limits)
+      : undefined;
+    this.#exchange = new Exchange(head, this.#body, this);
+    try {
+      this.#options.handle(this.#exchange).then(this.#onHandled, this.#onFailed);
+    } catch (failure) {
+      this.#onFailed(failure);
+    }
+  }
+
+  readonly #onHandled = (): void => {
+    this.#handled = true;
+    if (this.#exchange?.answered === true) this.#settle();
+    else this.#refuse(new Fault('internal', 'the request was handled without an answer'));
+  };
+
+  readonly #onFailed = (failure: unknown): void => {
+    const fault = Fault.from(failure, 'internal');
+    this.#handled = true;
+    if (this.#exchange?.answered !== true) this.#refuse(fault);
+    else if (this.#responded) this.#settle();
+    else this.reset(fault);
+  };
+
+  /** Goes on to the next request once the answer is sent and the handler has settled. */
+  #settle(): void {
+    if (this.#state !== 'busy' || !this.#responded || !this.#handled) return;
+    const inlet = this.#inlet;
+    const body = this.#body;
+    // Bytes after a refused upgrade may be of the other protocol already (RFC 9931).
+    const optimistic =
+      inlet.unread > 0 && body === undefined && fieldOf(this.#exchange?.head.fields ?? [], 'upgrade') !== undefined;
+    if (body !== undefined && !body.complete && body.atHand) body.skip();
+    this.#exchange = this.#body = undefined;
+    if (this.#close || optimistic || this.#reason !== undefined || body?.complete === false) {
+      this.#linger();
+      return;
+    }
+    this.#state = 'idle';
+    if (this.closing && inlet.unread === 0) {
+      this.#linger();
+      return;
+    }
+    this.#reading.set(this.#options.limits.keepAliveMs);
+    if (inlet.unread > 0 || inlet.ended) this.#read();
+    if (this.#state === 'idle') inlet.resume();
+  }
+
+  #refuse(fault: Fault): void {
+    try {
+      const { head, body } = this.#options.refuse(fault, this);
+      this.outlet.joined(responseText(head, body.length, true), body);
+    } catch (failure) {
+      this.reset(Fault.from(failure, 'internal'));
+      return;
+    }
+    this.#body?.fail(fault);
+    this.#exchange = this.#body = undefined;
+    this.#linger();
+  }
+
+  #linger(): void {
+    if (this.#socket.destroyed) return;
+    this.#state = 'lingering';
+    this.#reading.set(this.#options.limits.lingerMs);
+    this.#socket.end();
+    this.#discard();
+    this.#inlet.resume();
+  }
+
+  #discard(): void {
+    this.#lingered += this.#inlet.takeAll().length;
+    if (this.#lingered > this.#options.limits.lingerBytes) this.#socket.destroy();
+  }
+
+  #readTimeout(): void {
+    if (this.#state === 'lingering') this.#socket.destroy();
+    else if (this.#state === 'busy') this.#body?.fail(new Fault('request-timeout', 'the request body stopped coming'));
+    else if (this.#inlet.unread > 0)
+      this.#refuse(new Fault('request-timeout', 'the request head did not come in time'));
+    else this.#linger();
+  }
+}
+
+function overHead(most: number): Fault {
+  return tooLarge(REQUEST, `more than ${most} bytes`);
+}
