@@ -49,7 +49,8 @@ export function classOf(address: string): AddressClass | 'public' | 'unallocated
 }
 
 function rowOf(ip: Ip): SpecialRow | undefined {
-  return SPECIAL_ROWS.find(({ range }) => inRange(ip, range)) ?? (isIsatap(ip) ? ISATAP : undefined);
+  const row = SPECIAL_ROWS.find(({ range }) => inRange(ip, range));
+  return isIsatap(ip) && (row === undefined || row.class === 'private') ? ISATAP : row;
 }
 
 function unallocated(ip: Ip): string | undefined {

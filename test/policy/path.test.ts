@@ -89,34 +89,32 @@ t.test('targets have a longest length, to the character (P3)', async (t) => {
 });
 
 const piece = fc.constantFrom(
-  ...[
-    '/',
-    '/',
-    '//',
-    '.',
-    '..',
-    '%2e',
-    '%2E',
-    '%25',
-    '%252e',
-    '%2f',
-    '%5c',
-    ';',
-    'a',
-    'B',
-    '~',
-    '%41',
-    '%c3%a9',
-    '%c3',
-    '%C3%A9',
-    '!',
-    '%21',
-    '?',
-    '#',
-    '\\',
-    '*',
-    '**',
-  ],
+  '/',
+  '/',
+  '//',
+  '.',
+  '..',
+  '%2e',
+  '%2E',
+  '%25',
+  '%252e',
+  '%2f',
+  '%5c',
+  ';',
+  'a',
+  'B',
+  '~',
+  '%41',
+  '%c3%a9',
+  '%c3',
+  '%C3%A9',
+  '!',
+  '%21',
+  '?',
+  '#',
+  '\\',
+  '*',
+  '**',
 );
 const target = fc.array(piece, { maxLength: 14 }).map((pieces) => `/${pieces.join('')}`);
 
@@ -138,7 +136,7 @@ t.test('canonical(canonical(x)) is canonical(x): what is judged is what is sent 
   t.ok(kept > 500, `${kept} targets were canonical`);
 });
 
-t.test('a canonical path holds nothing that a server could still resolve (P1, P2)', async (t) => {
+t.test('a canonical path holds nothing that a server could still resolve (P1, P2)', async () => {
   fc.assert(
     fc.property(target, (text) => {
       let path: string;
@@ -173,17 +171,17 @@ t.test('patterns match whole segments (P5)', async (t) => {
     ['/a%2A', ['/a*', '/a%2A'], ['/ab']],
   ];
   for (const [text, yes, no] of cases) {
-    const { matches } = parsePathPattern(text);
-    for (const path of yes) t.ok(matches(path), `${text} matches ${path}`);
-    for (const path of no) t.notOk(matches(path), `${text} does not match ${path}`);
+    const pattern = parsePathPattern(text);
+    for (const path of yes) t.ok(pattern.matches(path), `${text} matches ${path}`);
+    for (const path of no) t.notOk(pattern.matches(path), `${text} does not match ${path}`);
   }
 });
 
 t.test('an escape cannot slip past a pattern (P1)', async (t) => {
-  const { matches } = parsePathPattern('/v1/a!b/**');
-  t.ok(matches(pathOf('/v1/a%21b/x')), 'an escaped sub-delimiter is the same octet');
-  t.ok(matches(pathOf('/v1/%61!%62')), 'escaped letters are letters');
-  t.notOk(matches(pathOf('/v1/a%2521b')), 'a double escape is literal');
+  const pattern = parsePathPattern('/v1/a!b/**');
+  t.ok(pattern.matches(pathOf('/v1/a%21b/x')), 'an escaped sub-delimiter is the same octet');
+  t.ok(pattern.matches(pathOf('/v1/%61!%62')), 'escaped letters are letters');
+  t.notOk(pattern.matches(pathOf('/v1/a%2521b')), 'a double escape is literal');
   t.ok(parsePathPattern('/caf%C3%A9').matches(pathOf('/caf%c3%a9')));
   t.notOk(parsePathPattern('/caf%C3%A9').matches(pathOf('/cafe%CC%81')), 'NFD is another path');
 });

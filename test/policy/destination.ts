@@ -1,0 +1,74 @@
+/** Destinations and facts for tests: what is not said is a plain mTLS destination and a plain GET. */
+import { parseHostPattern } from '../../lib/policy/host.ts';
+import type { EntryPoint, Facts, HttpFacts } from '../../lib/policy/facts.ts';
+import { buildPolicy } from '../../lib/policy/lookup.ts';
+import type { Destination, Effect, Policy, Rule, TlsMode } from '../../lib/policy/model.ts';
+import { parsePathPattern } from '../../lib/policy/path.ts';
+
+interface Wanted extends Partial<Omit<Destination, 'hosts' | 'tls'>> {
+  readonly hosts?: readonly string[];
+  readonly tlsMode?: TlsMode;
+}
+
+export function destination(name: string, { hosts, tlsMode = 'mtls', ...rest }: Wanted = {}): Destination {
+  return {
+    name,
+    hosts: (hosts ?? [`${name}.internal`]).map(parseHostPattern),
+    ports: [80],
+    protocol: 'http',
+    listen: undefined,
+    upstream: undefined,
+    cidrs: [],
+    tls: { mode: tlsMode, peers: [], serverName: undefined, roots: undefined, insecure: false },
+    dataClass: 'internal',
+    rules: [],
+    timeouts: { connect: 5000, headers: 30_000, idle: 300_000, total: 3_600_000 },
+    limits: { concurrent: 64, body: undefined },
+    mode: 'enforce',
+    at: 'test.yaml:1:1',
+    ...rest,
+  };
+}
+
+interface Match {
+  readonly methods?: readonly string[];
+  readonly paths?: readonly string[];
+  readonly websocket?: boolean;
+}
+
+export function rule(name: string, effect: Effect, { methods, paths, websocket = false }: Match = {}): Rule {
+  return {
+    name,
+    effect,
+    action: effect === 'allow' ? 'read' : undefined,
+    http: { methods: methods && new Set(methods), paths: paths?.map(parsePathPattern), websocket },
+  };
+}
+
+export function policy(...destinations: readonly Destination[]): Policy {
+  return buildPolicy({ generation: 7, digest: 'd', destinations, unlisted: 'deny' });
+}
+
+interface Asked extends Partial<HttpFacts> {
+  readonly entry?: EntryPoint;
+  readonly host?: string;
+  readonly port?: number;
+  readonly listener?: string;
+}
+
+/** A request; `GET /` of crm.internal:80 over the forward proxy unless said otherwise. */
+export function request({ entry = 'forward', host = 'crm.internal', port = 80, listener, ...http }: Asked = {}): Facts {
+  return {
+    entry,
+    host,
+    port,
+    listener,
+    time: 0,
+    http: { method: 'GET', path: '/', query: '', websocket: false, ...http },
+  };
+}
+
+/** A connection of which no HTTP is seen. */
+export function connection(asked: Asked = {}): Facts {
+  return { ...request({ entry: 'connect', ...asked }), http: undefined };
+}
