@@ -88,7 +88,7 @@ export class Exchange implements ServerExchange {
   async respond(head: OutgoingResponse, body?: Buffer | Body): Promise<void> {
     if (this.answered) throw new TypeError('this exchange was answered already');
     const framing = this.#framing(head, body);
-    const close = this.#closes(head, framing);
+    const close = this.#closes(head, framing) || (body !== this.body && this.#leavesBody());
     const text = responseText(head, framing, close);
     this.answered = true;
     const { outlet } = this.#line;
@@ -151,9 +151,14 @@ export class Exchange implements ServerExchange {
 
   #closes(head: OutgoingResponse, framing: SendFraming): boolean {
     if (head.close === true || !this.head.keepAlive || this.#line.closing || framing === 'until-close') return true;
-    const incoming = this.#incoming;
     // A refused CONNECT leaves bytes that were meant for the tunnel; they must never be read as a request (RFC 9931).
-    return this.head.method === 'CONNECT' || (incoming !== undefined && !incoming.started && !incoming.atHand);
+    return this.head.method === 'CONNECT';
+  }
+
+  /** Whether bytes are to come that nobody has asked for. */
+  #leavesBody(): boolean {
+    const incoming = this.#incoming;
+    return incoming !== undefined && !incoming.started && !incoming.atHand;
   }
 }
 
