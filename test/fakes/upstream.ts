@@ -159,6 +159,11 @@ function acceptTls(socket: Socket, number: number, { options, context, answers }
     if (seen.state === 'handshaking') Object.assign(seen, { state: 'failed', problem: problem.message });
   });
   secure.once('close', () => socket.destroy());
+  // A handshake cannot go on with half a connection.
+  socket.once(
+    'end',
+    () => seen.state === 'handshaking' && secure.destroy(new Error('the client left during the handshake')),
+  );
   secure.once('secure', () => {
     describe(seen);
     seen.problem = verdict(options, seen);
