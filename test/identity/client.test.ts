@@ -149,6 +149,14 @@ t.test('no socket, and a socket that nobody serves, are unavailable (C-41)', asy
   }
 });
 
+t.test('a socket that appears is found by the very next attempt, whatever failed before (C-41)', async (t) => {
+  const socket = join(await folder(t), 'late.sock');
+  const client = clientOf(`unix://${socket}`);
+  for (let attempt = 0; attempt < 3; attempt += 1) await failure(first(client.x509Svids(soon())));
+  await workloadApiServer(t, { socket });
+  t.equal((await first(client.x509Svids(soon()))).svids.length, 1);
+});
+
 t.test('our own signal ends a call with its reason, at once, also before it began', async (t) => {
   const api = await workloadApiServer(t);
   const client = clientOf(api.endpoint);
@@ -193,7 +201,7 @@ t.test('a message that is no message is a failure of the call, not of the proces
   t.match(await failure(first(clientOf(api.endpoint).x509Svids(soon()))), { code: 'workload-api-unavailable' });
 });
 
-t.test('the proxy variables of the environment are not followed to the Workload API', async (t: Test) => {
+t.test('over tcp the authority is the same, and the proxy variables are not followed (C-04, C-15)', async (t: Test) => {
   const before = process.env['http_proxy'];
   t.teardown(() => {
     if (before === undefined) delete process.env['http_proxy'];
@@ -201,14 +209,16 @@ t.test('the proxy variables of the environment are not followed to the Workload 
   });
   process.env['http_proxy'] = 'http://127.0.0.1:1';
   const server = createServer();
-  const seen = new Promise<string>((resolve) => server.on('stream', (_, headers) => resolve(String(headers[':path']))));
+  const seen = new Promise<string>((resolve) =>
+    server.on('stream', (_, headers) => resolve(`${String(headers[':authority'])}${String(headers[':path'])}`)),
+  );
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('no port');
   const stop = new AbortController();
   const call = clientOf(`tcp://127.0.0.1:${address.port}`).fetchJwtSvid({ audience: ['x'] }, stop.signal);
   ignore(call, 'only that it arrives matters');
-  t.equal(await seen, '/SpiffeWorkloadAPI/FetchJWTSVID');
+  t.equal(await seen, 'localhost/SpiffeWorkloadAPI/FetchJWTSVID');
   stop.abort(new Fault('aborted', 'done'));
   await failure(call);
   server.close();
