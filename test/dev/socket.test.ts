@@ -55,8 +55,9 @@ t.test(
     const first = await start(`${root}/mine/api.sock`);
     await t.rejects(start(`${root}/mine/api.sock`), { code: 'listen', message: /another server/ });
     await first[Symbol.asyncDispose]();
-    const dead = createServer().listen(`${root}/mine/dead.sock`);
+    const dead = createServer().listen(`${root}/mine/bound.sock`);
     await once(dead, 'listening');
+    renameSync(`${root}/mine/bound.sock`, `${root}/mine/dead.sock`);
     dead.close();
     await using second = await start(`${root}/mine/dead.sock`);
     t.ok(second.endpoint.startsWith('unix:///'));

@@ -1,0 +1,239 @@
+/**
+ * The demo's upstreams: real mTLS servers on loopback. Their own SVID comes from a Workload API and rotates while they run; their callers are
+ * verified as the sidecar verifies its peers. They keep a list of who called and what was asked, so that the demo can check its claims from the other side.
+ */
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import { pipeline } from 'node:stream/promises';
+import type { Clock } from '../base/clock.ts';
+import { disposer } from '../base/dispose.ts';
+import { Fault } from '../base/fault.ts';
+import { ignore, link } from '../base/signal.ts';
+import { http1Limits } from '../http1/limits.ts';
+import type { Body } from '../http1/message.ts';
+import { type ServeOptions, serveConnection } from '../http1/server.ts';
+import { type IdentitySource, startIdentity } from '../identity/source.ts';
+import type { Select } from '../identity/state.ts';
+import { parsePeerPattern, type PeerPattern } from '../spiffe/pattern.ts';
+import { acceptTls } from '../tls/accept.ts';
+import type { VerifiedConnection } from '../tls/connect.ts';
+import { tlsContexts } from '../tls/context.ts';
+import type { Peer } from '../tls/peer.ts';
+import { type ApiAnswer, demoApi } from './demo-api.ts';
+
+export interface DemoUpstreamOptions {
+  /** The Workload API that its identity comes from, `unix:///…`. */
+  readonly endpoint: string;
+  /** Which of the identities it is. */
+  readonly select: Select;
+  /** Peer patterns of who may call. */
+  readonly callers: readonly string[];
+  /** `api`: the demo's HTTP API. `echo`: every byte back, for raw TCP. */
+  readonly service: 'api' | 'echo';
+  readonly clock: Clock;
+  /** How long to wait for the first SVID, ms; default 10 s. */
+  readonly initialSync?: number;
+  readonly onNote?: (text: string) => void;
+}
+
+/** A caller whose handshake was accepted. */
+export interface SeenCaller {
+  readonly peer: Peer;
+  /** Serial of the SVID that we showed it. */
+  readonly ourSerial: string;
+  /** Application bytes received from it. */
+  readonly received: number;
+}
+
+export interface SeenRequest {
+  readonly method: string;
+  readonly target: string;
+  readonly peer: Peer;
+  readonly status: number;
+}
+
+export interface DemoUpstream extends AsyncDisposable {
+  /** `127.0.0.1:port` */
+  readonly address: string;
+  readonly identity: IdentitySource;
+  /** TCP connections made to it, whatever became of them. */
+  connections(): number;
+  callers(): readonly SeenCaller[];
+  /** Requests answered; always empty for `echo`. */
+  requests(): readonly SeenRequest[];
+  /** Why handshakes were refused. */
+  refused(): readonly string[];
+}
+
+const HANDSHAKE_MS = 10_000;
+const INITIAL_SYNC_MS = 10_000;
+const LONGEST_BODY = 65_536;
+
+interface Upstream {
+  readonly options: DemoUpstreamOptions;
+  readonly identity: IdentitySource;
+  readonly callers: readonly PeerPattern[];
+  readonly closing: AbortController;
+  readonly seen: { connections: number; callers: SeenCaller[]; requests: SeenRequest[]; refused: string[] };
+}
+
+type Service = (connection: VerifiedConnection) => Promise<void>;
+
+/** Waits for its first SVID, then listens. Throws the Fault of the identity when none comes, 'bad-pattern' for a bad caller. */
+export async function startDemoUpstream(options: DemoUpstreamOptions): Promise<DemoUpstream> {
+  const { endpoint, select, clock, onNote = () => {} } = options;
+  const callers = options.callers.map(parsePeerPattern);
+  const cleanup = disposer();
+  const closing = new AbortController();
+  const identity = cleanup.use(startIdentity({ endpoint, select, clock, onNote: ({ text }) => onNote(text) }));
+  try {
+    await firstIdentity(identity, options);
+    const upstream: Upstream = {
+      options,
+      identity,
+      callers,
+      closing,
+      seen: { connections: 0, callers: [], requests: [], refused: [] },
+    };
+    const listener = cleanup.use(await listen(acceptor(upstream)));
+    cleanup.defer(() => closing.abort(new Fault('shutting-down', 'the upstream is shutting down')));
+    const { seen } = upstream;
+    return {
+      address: listener.address,
+      identity,
+      connections: () => seen.connections,
+      callers: () => seen.callers,
+      requests: () => seen.requests,
+      refused: () => seen.refused,
+      [Symbol.asyncDispose]: () => cleanup[Symbol.asyncDispose](),
+    };
+  } catch (failure) {
+    await cleanup[Symbol.asyncDispose]();
+    throw failure;
+  }
+}
+
+async function firstIdentity(identity: IdentitySource, { clock, initialSync = INITIAL_SYNC_MS }: DemoUpstreamOptions) {
+  const timeout = new AbortController();
+  const cancel = clock.after(initialSync, () => timeout.abort(new Fault('timeout', 'no SVID came in time')), true);
+  try {
+    await identity.firstUpdate(timeout.signal);
+  } finally {
+    cancel();
+  }
+}
+
+function acceptor(upstream: Upstream): (raw: Socket) => Promise<void> {
+  const { options, identity, closing, seen, callers } = upstream;
+  const { clock } = options;
+  const contexts = tlsContexts();
+  const serve = options.service === 'api' ? apiService(upstream) : echoService(upstream);
+  return async (raw) => {
+    seen.connections += 1;
+    using handshake = link(closing.signal);
+    const tooLate = (): void => handshake.abort(new Fault('client-tls', 'the handshake took too long'));
+    const cancel = clock.after(HANDSHAKE_MS, tooLate);
+    try {
+      const now = identity.current();
+      const { signal } = handshake;
+      const accepted = await acceptTls(raw, { identity: now, callers, contexts, signal, now: () => clock.now() });
+      cancel();
+      seen.callers.push(seenCaller(accepted, now.svid.serial));
+      await serve(accepted);
+    } catch (failure) {
+      seen.refused.push(Fault.from(failure, 'client-tls').describe());
+      raw.destroy();
+    } finally {
+      cancel();
+    }
+  };
+}
+
+function seenCaller({ socket, peer }: VerifiedConnection, ourSerial: string): SeenCaller {
+  return {
+    peer,
+    ourSerial,
+    get received() {
+      return socket.bytesRead;
+    },
+  };
+}
+
+function echoService({ options: { onNote = () => {} } }: Upstream): Service {
+  return async ({ socket, peer }) => {
+    try {
+      await pipeline(socket, socket);
+    } catch (failure) {
+      socket.destroy();
+      onNote(`${peer.spiffeId ?? 'a caller'} went away: ${Fault.from(failure, 'client-gone').message}`);
+    }
+  };
+}
+
+function apiService({ options, closing, seen }: Upstream): Service {
+  const api = demoApi();
+  return ({ socket, peer }) => {
+    const serving: ServeOptions = {
+      limits: http1Limits(),
+      clock: options.clock,
+      draining: closing.signal,
+      async handle(exchange) {
+        const { method, target } = exchange.head;
+        if (exchange.head.expectContinue) exchange.inform(100, []);
+        const body = await wholeBody(exchange.body);
+        const answer = api({ method, target, body, peer });
+        seen.requests.push({ method, target, peer, status: answer.status });
+        const bytes = Buffer.from(answer.body);
+        await exchange.respond(responseHead(answer, bytes), bytes);
+      },
+      refuse(fault) {
+        const answer = { status: fault.http, type: 'text/plain', body: `${fault.describe()}\n` };
+        const body = Buffer.from(answer.body);
+        return { head: responseHead(answer, body), body };
+      },
+    };
+    return serveConnection(socket, serving);
+  };
+}
+
+function responseHead({ status, type }: ApiAnswer, body: Buffer) {
+  return { status, fields: ['content-type', type], length: body.length };
+}
+
+async function wholeBody(body: Body): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let total = 0;
+  for (;;) {
+    const part = body.poll();
+    if (part === 'end') return Buffer.concat(chunks);
+    if (part === 'later') {
+      await body.ready();
+      continue;
+    }
+    total += part.length;
+    if (total > LONGEST_BODY) throw new Fault('body-too-large', `a body here holds at most ${LONGEST_BODY} bytes`);
+    chunks.push(part);
+  }
+}
+
+async function listen(accept: (raw: Socket) => Promise<void>): Promise<AsyncDisposable & { readonly address: string }> {
+  const sockets = new Set<Socket>();
+  const server: Server = createServer({ allowHalfOpen: true, noDelay: true }, (raw) => {
+    sockets.add(raw);
+    raw.once('close', () => sockets.delete(raw));
+    ignore(accept(raw), 'accept notes what it refuses');
+  });
+  server.listen({ host: '127.0.0.1', port: 0 });
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new TypeError('a TCP listener has a port');
+  return {
+    address: `${address.address}:${address.port}`,
+    async [Symbol.asyncDispose]() {
+      const closed = once(server, 'close');
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
