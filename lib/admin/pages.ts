@@ -1,0 +1,79 @@
+/** Small HTTP pages for operators on node:http: exact paths, exact methods, nothing else; short limits, since anyone in the pod network may ask. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { ListenOptions } from 'node:net';
+import { Fault } from '../base/fault.ts';
+
+export interface Page {
+  readonly status: number;
+  readonly type: 'text/plain; charset=utf-8' | 'application/json' | 'text/plain; version=0.0.4; charset=utf-8';
+  readonly body: string;
+}
+
+export interface Route {
+  readonly method: 'GET' | 'POST';
+  page(): Page | Promise<Page>;
+}
+
+export function text(status: number, body: string): Page {
+  return { status, type: 'text/plain; charset=utf-8', body: `${body}\n` };
+}
+
+export function json(status: number, body: unknown): Page {
+  return { status, type: 'application/json', body: `${JSON.stringify(body)}\n` };
+}
+
+/** Listens and answers. Throws a Fault `listen` that names the address. */
+export async function servePages(where: ListenOptions, routes: ReadonlyMap<string, Route>): Promise<Server> {
+  const server = createServer(
+    { requestTimeout: 5_000, headersTimeout: 5_000, keepAliveTimeout: 5_000, maxHeaderSize: 8192 },
+    (request, response) => void answer(request, response, routes),
+  );
+  server.maxConnections = 256;
+  await new Promise<void>((resolve, reject) => {
+    const name = where.path ?? `${where.host}:${where.port}`;
+    server.once('error', (cause) =>
+      reject(
+        new Fault('listen', `cannot listen on ${name}: ${cause.message}`, { cause, hint: 'is something else there?' }),
+      ),
+    );
+    server.listen(where, resolve);
+  });
+  return server;
+}
+
+export async function closePages(server: Server): Promise<void> {
+  await new Promise((resolve) => {
+    server.close(resolve);
+    server.closeAllConnections();
+  });
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  routes: ReadonlyMap<string, Route>,
+): Promise<void> {
+  const { status, type, body, allow } = await pageFor(request, routes);
+  if (allow !== undefined) response.setHeader('allow', allow);
+  response.writeHead(status, {
+    'content-type': type,
+    'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-store',
+  });
+  response.end(request.method === 'HEAD' ? undefined : body);
+}
+
+async function pageFor(
+  { method, url }: IncomingMessage,
+  routes: ReadonlyMap<string, Route>,
+): Promise<Page & { readonly allow?: string }> {
+  const route = routes.get(url?.split('?', 1)[0] ?? '');
+  if (route === undefined) return text(404, `not here; there is ${[...routes.keys()].join(' ')}`);
+  const asked = method === 'HEAD' ? 'GET' : method;
+  if (asked !== route.method) return { ...text(405, `use ${route.method}`), allow: route.method };
+  try {
+    return await route.page();
+  } catch (failure) {
+    return text(500, Fault.from(failure, 'internal').message);
+  }
+}
