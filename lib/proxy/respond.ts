@@ -32,10 +32,12 @@ export function faultAnswer(fault: Fault, id: string, rule?: string): Answer {
   const fields = ['content-type', 'application/json', 'cache-control', 'no-store', DECISION_FIELD, id];
   if (fault.http === 407) fields.push('proxy-authenticate', 'Basic realm="chaperone task"');
   if (fault.http === 503) fields.push('retry-after', '1');
-  // After a request that was refused nothing else on its connection is read (attackers pipeline behind a refusal).
-  const close = fault.http < 500;
+  // Behind a request that was refused nothing else on its connection is read, as attackers pipeline there; a request that only failed was sound.
+  const close = !FAILURES.has(fault.http);
   return { head: { status: statusOf(fault), fields, length: body.length, close }, body };
 }
+
+const FAILURES: ReadonlySet<number> = new Set([502, 503, 504]);
 
 /** 499 is for records; on the wire it does not exist. */
 function statusOf(fault: Fault): number {

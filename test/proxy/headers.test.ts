@@ -1,0 +1,142 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { fieldRules } from '../../lib/proxy/headers.ts';
+import { rawUpstream } from '../fakes/upstream.ts';
+import { bench, refusal, site, statusOf } from './harness.ts';
+
+const rules = fieldRules({ pseudonym: 'chaperone-test' });
+const VIA = ['via', '1.1 chaperone-test'];
+
+const STRIPPED =
+  `connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings proxy-authorization proxy-authenticate
+  host content-length expect max-forwards forwarded x-real-ip x-client-ip client-cert client-cert-chain x-forwarded-for x-forwarded-host x-forwarded-proto
+  x-forwarded-client-cert x-forwarded-anything x-spiffe-id x-task-id chaperone-decision chaperone-anything proxy`.split(
+    /\s+/,
+  );
+
+t.test(
+  'strips hop-by-hop fields and claims of identity, origin and task, underscores or not (H1, H3, H4, S14)',
+  async (t) => {
+    for (const name of STRIPPED) {
+      for (const spelt of [name, name.replaceAll('-', '_')]) {
+        if (name === 'connection') continue;
+        t.same(rules.request([spelt, 'spoofed', 'accept', '*/*']), ['accept', '*/*', ...VIA], spelt);
+      }
+    }
+  },
+);
+
+t.test(
+  'fields that Connection names are taken away, the others pass in order (H2, RFC 9110 section 7.6.1)',
+  async (t) => {
+    t.same(rules.request(['connection', 'close, X-Hop', 'a', '1', 'x-hop', '2', 'b', '3', 'a', '4']), [
+      'a',
+      '1',
+      'b',
+      '3',
+      'a',
+      '4',
+      ...VIA,
+    ]);
+    t.same(rules.response(['connection', 'x-hop', 'x-hop', '2', 'set-cookie', 'a', 'set-cookie', 'b']), [
+      'set-cookie',
+      'a',
+      'set-cookie',
+      'b',
+      ...VIA,
+    ]);
+    t.throws(() => rules.response(['connection', 'content-type', 'content-type', 'a/b']), {
+      code: 'upstream-malformed',
+    });
+  },
+);
+
+t.test("an upstream's claims in our name, and where it invites the agent to elsewhere, do not pass", async (t) => {
+  t.same(
+    rules.response(['chaperone-decision', 'x', 'alt-svc', 'h3=":443"', 'proxy-authenticate', 'Basic', 'x-kept', '1']),
+    ['x-kept', '1', ...VIA],
+  );
+});
+
+t.test('a request that has been through this process is a loop; one through another is not (H7)', async (t) => {
+  t.throws(() => rules.request(['via', '1.1 other, 1.1 chaperone-test']), { code: 'loop' });
+  t.same(rules.request(['via', '1.1 chaperone-other']), ['via', '1.1 chaperone-other', ...VIA]);
+});
+
+t.test('whatever the agent sends, nothing of the table reaches the upstream (H1, H5)', async (t) => {
+  const name = fc
+    .oneof(
+      fc.constantFrom(...STRIPPED.filter((one) => one !== 'connection')),
+      fc.stringMatching(/^[a-z][a-z_-]{0,12}$/),
+    )
+    .map((one) => one);
+  const spelt = fc.tuple(name, fc.boolean()).map(([one, under]) => (under ? one.replaceAll('-', '_') : one));
+  fc.assert(
+    fc.property(fc.array(fc.tuple(spelt, fc.constant('v')), { maxLength: 12 }), (lines) => {
+      let sent: string[];
+      try {
+        sent = rules.request(lines.flat());
+      } catch {
+        return true;
+      }
+      const names = sent.filter((_, i) => i % 2 === 0).map((one) => one.replaceAll('_', '-'));
+      return names.every((one) => !STRIPPED.includes(one) && !/^(chaperone-|x-forwarded|x-spiffe|x-task)/.test(one));
+    }),
+  );
+});
+
+t.test('names beyond number do not fill memory: verdicts are forgotten and given again', async (t) => {
+  for (let i = 0; i < 5000; i += 1) rules.request([`x-${i}`, 'v', 'x-spiffe-id', 'v']);
+  t.same(rules.request(['x-spiffe-id', 'v', 'x-1', 'v']), ['x-1', 'v', ...VIA]);
+});
+
+t.test(
+  'end to end: Authorization passes, Proxy fields do not, Host is ours and the answer carries the decision (H3, H8)',
+  async (t) => {
+    await using upstream = await rawUpstream({
+      http: (_, response) => {
+        response.writeHead(200, {
+          'x-upstream': '1',
+          'chaperone-decision': 'forged',
+          trailer: 'x-sum',
+          'keep-alive': 'timeout=1',
+        });
+        response.addTrailers({ 'x-sum': 'abc' });
+        response.end('hello');
+      },
+    });
+    await using b = await bench({
+      destinations: [site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } })],
+    });
+    const answer = await b.ask(
+      'GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nAuthorization: Bearer t\r\nX_Forwarded_For: 1.2.3.4\r\n' +
+        'X-SPIFFE-ID: spiffe://example.org/admin\r\nTE: trailers\r\nConnection: close, TE\r\nProxy-Connection: keep-alive\r\nX-IBAC-Judge: 1\r\n\r\n',
+    );
+    t.equal(statusOf(answer), 200);
+    const sent = upstream.connections[0]?.raw.text ?? '';
+    t.match(sent, /\r\nauthorization: Bearer t\r\n/);
+    t.notMatch(sent, /forwarded|spiffe|proxy|trailers/i);
+    t.notMatch(answer, /forged|trailer|x-sum|keep-alive/i);
+    t.match(answer, /\r\nx-upstream: 1\r\n/);
+    t.equal(answer.match(/chaperone-decision: [0-9a-f-]{36}/g)?.length, 1);
+  },
+);
+
+t.test('a request that comes back from its upstream to us is answered 508 (H7)', async (t) => {
+  await using upstream = await rawUpstream({ raw: () => {} });
+  await using b = await bench({
+    destinations: [site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } })],
+  });
+  const first = await b.open();
+  first.write('GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
+  const { until } = await import('../fakes/until.ts');
+  const via = await until('the upstream has the request', () => {
+    const socket = upstream.connections[0]?.socket;
+    socket?.resume();
+    return /via: (.*)\r\n/.exec(upstream.connections[0]?.raw.text ?? '')?.[1];
+  });
+  const answer = await b.ask(`GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nVia: 1.0 a, ${via}\r\n\r\n`);
+  t.equal(statusOf(answer), 508);
+  t.equal(refusal(answer).code, 'loop');
+  first.socket.destroy();
+});
