@@ -14,7 +14,7 @@ import { quote } from './host.ts';
 
 /** Characters of a path, of a query; a longer one is `target-too-long`. */
 export const LONGEST_PATH = 4096;
-export const LONGEST_QUERY = 16_384;
+export const LONGEST_QUERY = 8192;
 
 export interface Target {
   /** Canonical, begins with `/`. */

@@ -1,0 +1,268 @@
+/**
+ * What one key cannot say alone: rules over several keys of one Destination, as a list of small named functions. The reference page lists them by
+ * their words; each has a test by its name.
+ */
+import { classOf, judgeAddress } from '../policy/addresses.ts';
+import { isLoopback, parseIp } from '../policy/ip.ts';
+import type { Step } from './tree.ts';
+import type { DestinationDocument } from './schema.ts';
+
+export interface Finding {
+  /** From the root of the document; the deepest node that is there is shown. */
+  readonly steps: readonly Step[];
+  readonly message: string;
+  readonly fix: string;
+}
+
+export interface Check {
+  readonly name: string;
+  /** The rule, for the reference page. */
+  readonly doc: string;
+  find(spec: Spec): readonly Finding[];
+}
+
+export type Spec = DestinationDocument['spec'];
+
+const at = (...steps: readonly Step[]): readonly Step[] => ['spec', ...steps];
+const when = (wrong: boolean, steps: readonly Step[], message: string, fix: string): readonly Finding[] =>
+  wrong ? [{ steps, message, fix }] : [];
+
+export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
+  {
+    name: 'mtls-needs-peers',
+    doc: 'Mode mtls needs `tls.peers`: without them any workload of the trust domain could answer.',
+    find: ({ tls }) =>
+      when(
+        tls.mode === 'mtls' && tls.peers === undefined,
+        at('tls'),
+        'mode mtls has no peers: any workload of the trust domain could answer',
+        'write peers: [spiffe://trust-domain/path] with the SPIFFE ID of the upstream',
+      ),
+  },
+  {
+    name: 'peers-need-mtls',
+    doc: '`tls.peers` belongs to mode mtls: in the other modes nobody proves a SPIFFE ID.',
+    find: ({ tls }) =>
+      when(
+        tls.mode !== 'mtls' && tls.peers !== undefined,
+        at('tls', 'peers'),
+        `in mode ${tls.mode} the upstream proves no SPIFFE ID`,
+        'write mode: mtls, or remove peers',
+      ),
+  },
+  {
+    name: 'peers-share-a-trust-domain',
+    doc: 'All `tls.peers` are of one trust domain: only its bundle is trusted, so that no other domain can vouch for them.',
+    find({ tls: { peers = [] } }) {
+      const home = peers[0]?.trustDomain;
+      return peers.flatMap((one, i) =>
+        when(
+          one.trustDomain !== home,
+          at('tls', 'peers', i),
+          `the peers are of two trust domains, ${home} and ${one.trustDomain}`,
+          'write one destination for each trust domain',
+        ),
+      );
+    },
+  },
+  {
+    name: 'roots-need-a-web-mode',
+    doc: '`tls.roots` belongs to the modes web and web-mtls.',
+    find: ({ tls }) =>
+      when(
+        tls.roots !== undefined && !tls.mode.startsWith('web'),
+        at('tls', 'roots'),
+        `mode ${tls.mode} does not read roots${tls.mode === 'mtls' ? ': it trusts the bundle of the trust domain of its peers' : ''}`,
+        'remove them, or write mode: web',
+      ),
+  },
+  {
+    name: 'server-name-needs-our-tls',
+    doc: '`tls.serverName` belongs to modes in which TLS starts here.',
+    find: ({ tls }) =>
+      when(
+        tls.serverName !== undefined && (tls.mode === 'passthrough' || tls.mode === 'plaintext'),
+        at('tls', 'serverName'),
+        `in mode ${tls.mode} no TLS starts here`,
+        'remove it',
+      ),
+  },
+  {
+    name: 'insecure-needs-plaintext',
+    doc: '`tls.insecure` belongs to mode plaintext.',
+    find: ({ tls }) =>
+      when(
+        tls.insecure !== undefined && tls.mode !== 'plaintext',
+        at('tls', 'insecure'),
+        `mode ${tls.mode} is never insecure`,
+        'remove it',
+      ),
+  },
+  {
+    name: 'plaintext-stays-on-loopback',
+    doc: 'Mode plaintext reaches loopback addresses written as literals, unless `insecure: true` is written.',
+    find: (spec) =>
+      when(
+        spec.tls.mode === 'plaintext' && spec.tls.insecure !== true && !upstreamIs(spec, isLoopback),
+        at('tls', 'mode'),
+        'plaintext to an upstream that is not a loopback address can be read and changed on its way',
+        'use mtls or web, write the upstream as 127.0.0.1:port, or write insecure: true',
+      ),
+  },
+  {
+    name: 'passthrough-has-no-rules',
+    doc: 'Mode passthrough has no `rules`: the requests are inside the TLS of the agent.',
+    find: ({ tls, rules }) =>
+      when(
+        tls.mode === 'passthrough' && rules.length > 0,
+        at('rules'),
+        'in mode passthrough the requests are inside the TLS of the agent: rules could not be enforced',
+        'remove the rules, or use mode web and let the agent say http://',
+      ),
+  },
+  {
+    name: 'tcp-has-no-rules',
+    doc: 'Protocol tcp has no `rules`: being the destination is the permission.',
+    find: ({ protocol, rules }) =>
+      when(
+        protocol === 'tcp' && rules.length > 0,
+        at('rules'),
+        'protocol tcp is not HTTP: rules could not be enforced',
+        'remove the rules, or write protocol: http',
+      ),
+  },
+  {
+    name: 'no-rules-no-report',
+    doc: '`mode: report` needs requests that are judged: not in mode passthrough and not with protocol tcp.',
+    find: ({ mode, protocol, tls }) =>
+      when(
+        mode === 'report' && (protocol === 'tcp' || tls.mode === 'passthrough'),
+        at('mode'),
+        'there are no requests to report on',
+        'remove mode',
+      ),
+  },
+  {
+    name: 'allow-rules-have-an-action',
+    doc: 'Allow rules have an `action`, deny rules have none.',
+    find: ({ rules }) =>
+      rules.flatMap(({ effect, action }, i) => [
+        ...when(
+          effect === 'allow' && action === undefined,
+          at('rules', i),
+          'an allow rule has no action',
+          'write action: read, write, admin, execute or your own',
+        ),
+        ...when(
+          effect === 'deny' && action !== undefined,
+          at('rules', i, 'action'),
+          'a deny rule has an action',
+          'remove it',
+        ),
+      ]),
+  },
+  {
+    name: 'websocket-is-allowed-only',
+    doc: '`websocket` belongs to allow rules: deny rules hold for WebSocket as for everything else.',
+    find: ({ rules }) =>
+      rules.flatMap(({ effect, http }, i) =>
+        when(
+          effect === 'deny' && http.websocket,
+          at('rules', i, 'http', 'websocket'),
+          'a deny rule is about WebSocket anyway',
+          'remove it',
+        ),
+      ),
+  },
+  {
+    name: 'listen-needs-a-destination-to-stand-for',
+    doc: 'Protocol tcp with `listen` needs `upstream.address` and a host without wildcard: a connection does not say where it wants to go.',
+    find: ({ listen, protocol, upstream, hosts }) =>
+      listen === undefined || protocol !== 'tcp'
+        ? []
+        : [
+            ...when(
+              upstream?.address === undefined,
+              at('listen'),
+              'a connection does not say where it wants to go',
+              'write upstream: { address: host:port }',
+            ),
+            ...when(
+              hosts.every(({ kind }) => kind === 'wildcard'),
+              at('hosts'),
+              'a connection does not say which host is meant',
+              'write a host without wildcard',
+            ),
+          ],
+  },
+  {
+    name: 'no-listen-for-passthrough',
+    doc: 'Mode passthrough has no `listen`: it is reached by CONNECT, whose host the ClientHello is held against.',
+    find: ({ listen, tls }) =>
+      when(
+        listen !== undefined && tls.mode === 'passthrough',
+        at('listen'),
+        'mode passthrough is reached by CONNECT alone',
+        'remove listen',
+      ),
+  },
+  {
+    name: 'listen-on-loopback',
+    doc: '`listen` is a loopback address, unless `unsafeNonLoopback: true` is written.',
+    find: ({ listen, unsafeNonLoopback }) =>
+      when(
+        listen !== undefined && !isLoopback(listen.host) && !unsafeNonLoopback,
+        at('listen'),
+        'whoever reaches this address acts with the identity of this sidecar',
+        'listen on 127.0.0.1 or [::1], or write unsafeNonLoopback: true',
+      ),
+  },
+  {
+    name: 'upstream-may-be-dialled',
+    doc: 'An upstream written as an IP address is one that may be dialled: never metadata, link-local or other special-purpose addresses; private ones with mode mtls or in `upstream.cidrs`.',
+    find: (spec) => literals(spec).flatMap(({ steps, host, written }) => judgeLiteral(spec, steps, { host, written })),
+  },
+]);
+
+interface Literal {
+  readonly steps: readonly Step[];
+  readonly host: string;
+  /** As `upstream.address`, not as what the agent asks for. */
+  readonly written: boolean;
+}
+
+/** IP addresses that the document would have us dial. */
+function literals({ upstream, hosts }: Spec): readonly Literal[] {
+  const address = upstream?.address;
+  if (address !== undefined) {
+    return parseIp(address.host) === undefined
+      ? []
+      : [{ steps: at('upstream', 'address'), host: address.host, written: true }];
+  }
+  return hosts.flatMap(({ kind, host }, i) =>
+    kind === 'address' ? [{ steps: at('hosts', i), host, written: false }] : [],
+  );
+}
+
+function judgeLiteral(
+  spec: Spec,
+  steps: readonly Step[],
+  { host, written }: Pick<Literal, 'host' | 'written'>,
+): readonly Finding[] {
+  const proved = written && spec.tls.mode === 'mtls';
+  const rule = { loopback: true, private: proved, cidrs: spec.upstream?.cidrs ?? [], own: new Set<string>() };
+  const why = judgeAddress(host, rule);
+  if (why === undefined) return [];
+  const fix =
+    classOf(host) === 'private'
+      ? `write upstream: { cidrs: [${host}/${host.includes(':') ? 128 : 32}] }, or mode mtls with upstream.address`
+      : 'write another address';
+  return [{ steps, message: `${host} may not be dialled: ${why}`, fix }];
+}
+
+/** Whether everything the destination leads to is a literal that passes. */
+function upstreamIs(spec: Spec, passes: (host: string) => boolean): boolean {
+  const address = spec.upstream?.address;
+  if (address !== undefined) return passes(address.host);
+  return spec.hosts.every(({ host }) => passes(host));
+}

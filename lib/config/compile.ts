@@ -1,0 +1,95 @@
+/** From documents that decoded and passed the checks to the values that the other folders read. No defaults here: the schema has them all. */
+import type { Destination, HttpMatch, ListenAddress, Rule } from '../policy/model.ts';
+import type { SpiffeId } from '../spiffe/id.ts';
+import type { DestinationDocument, SidecarDocument } from './schema.ts';
+import type { Sink } from './sidecar-schema.ts';
+
+/** Settings of the sidecar; durations in milliseconds, sizes in bytes. */
+export interface SidecarSpec {
+  readonly name: string;
+  readonly identity: {
+    /** undefined: $SPIFFE_ENDPOINT_SOCKET. */
+    readonly workloadApi: string | undefined;
+    readonly select: { readonly hint: string | undefined; readonly spiffeId: SpiffeId | undefined };
+    readonly initialSync: number;
+  };
+  readonly forward: ListenAddress | undefined;
+  readonly adminApi: { readonly socket: string } | undefined;
+  readonly health: ListenAddress | undefined;
+  readonly audit: {
+    /** Files with absolute paths. */
+    readonly sinks: readonly Sink[];
+    readonly onFailure: 'deny' | 'continue';
+  };
+  readonly defaults: { readonly task: 'optional' | undefined; readonly unlisted: 'deny' | 'report' };
+  readonly listeners: {
+    readonly headersTimeout: number;
+    readonly idleTimeout: number;
+    readonly maxConnections: number;
+    readonly maxHead: number;
+    readonly connectionMaxAge: number;
+  };
+  readonly drain: number;
+  readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' };
+}
+
+/** `absolute` makes a path of the document independent of the working folder. */
+export function compileSidecar({ metadata, spec }: SidecarDocument, absolute: (path: string) => string): SidecarSpec {
+  const sinks = spec.audit.sinks.map((sink) => ('file' in sink ? Object.freeze({ file: absolute(sink.file) }) : sink));
+  return Object.freeze({
+    name: metadata.name,
+    identity: spec.identity,
+    forward: spec.forward?.address,
+    adminApi: spec.adminApi,
+    health: spec.health?.address,
+    audit: Object.freeze({ sinks: Object.freeze(sinks), onFailure: spec.audit.onFailure }),
+    defaults: spec.defaults,
+    listeners: spec.listeners,
+    drain: spec.drain,
+    log: spec.log,
+  });
+}
+
+interface Surroundings {
+  /** `file:line:column` of the document. */
+  readonly at: string;
+  /** PEM text behind `tls.roots`. */
+  readonly roots: readonly string[] | undefined;
+}
+
+export function compileDestination({ metadata, spec }: DestinationDocument, { at, roots }: Surroundings): Destination {
+  const { tls, upstream } = spec;
+  return Object.freeze({
+    name: metadata.name,
+    hosts: spec.hosts,
+    ports: spec.ports,
+    protocol: spec.protocol,
+    listen: spec.listen,
+    upstream: upstream?.address,
+    cidrs: upstream?.cidrs ?? NONE,
+    tls: Object.freeze({
+      mode: tls.mode,
+      peers: tls.peers ?? NONE,
+      serverName: tls.serverName,
+      roots,
+      insecure: tls.insecure ?? false,
+    }),
+    dataClass: spec.dataClass,
+    rules: Object.freeze(spec.rules.map(compileRule)),
+    timeouts: spec.timeouts,
+    limits: spec.limits,
+    mode: spec.mode,
+    at,
+  });
+}
+
+const NONE: readonly never[] = Object.freeze([]);
+
+function compileRule({ name, effect, action, http }: DestinationDocument['spec']['rules'][number]): Rule {
+  const match: HttpMatch = Object.freeze({
+    methods: http.methods && new Set(http.methods),
+    paths: http.paths,
+    websocket: http.websocket,
+  });
+  return Object.freeze({ name, effect, action, http: match });
+}

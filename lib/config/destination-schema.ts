@@ -1,0 +1,148 @@
+/** `spec` of a Destination document. A key of the design that is not built yet is named at the end of its map and refused. */
+import { choice, defaulted, flag, integer, list, optional, record, required } from './decode.ts';
+import {
+  action,
+  cidr,
+  duration,
+  file,
+  hostPattern,
+  listenAddress,
+  method,
+  name,
+  pathPattern,
+  peer,
+  serverName,
+  size,
+  upstreamAddress,
+} from './scalars.ts';
+import { task, UNSAFE_NON_LOOPBACK } from './schema-common.ts';
+
+const httpMatch = record({
+  methods: optional(
+    list(method, { least: 1, most: 64, unique: String }),
+    'Case-sensitive. Without it: in an allow rule GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS, in a deny rule every method.',
+  ),
+  paths: optional(
+    list(pathPattern, { least: 1, most: 1000, unique: ({ text }) => text }),
+    'Without it: every path. Canonical, case-sensitive, whole segments: `*` is one, `**` at the end any number. A trailing slash counts: `/v1/export` is not `/v1/export/`, `/v1/export/**` is both and all below, so write deny rules with `/**`.',
+  ),
+  websocket: defaulted(flag(), false, 'Allow rules alone: an upgrade to WebSocket is allowed too.'),
+});
+
+const rule = record(
+  {
+    name: required(name, 'Stands in answers and records; unique in the destination.'),
+    effect: required(
+      choice(['allow', 'deny']),
+      'Deny rules are read first and win; a request that no allow rule matches is denied.',
+    ),
+    action: optional(
+      action,
+      'What kind of call it is: read, write, admin, execute or your own word. Needed on allow rules.',
+    ),
+    http: required(httpMatch, 'Which requests the rule is about; `{}` is all of them.'),
+  },
+  ['when', 'mcp', 'grpc', 'a2a', 'require', 'shadow', 'stepUp', 'tasks'],
+);
+
+const tls = record(
+  {
+    mode: required(
+      choice(['mtls', 'web-mtls', 'web', 'passthrough', 'plaintext']),
+      'mtls: our SVID, and the peer proves a SPIFFE ID of `peers`. web-mtls: our SVID, and the peer proves its DNS name. web: no certificate of ours. passthrough: the agent speaks TLS itself. plaintext: none.',
+    ),
+    peers: optional(
+      list(peer, { least: 1, most: 1000, unique: ({ text }) => text }),
+      'Mode mtls alone, and needed there: who may answer. Globs by whole path segment (`*` one, `**` at the end one or more), never in the trust domain; all in one trust domain, whose bundle alone is trusted.',
+    ),
+    serverName: optional(
+      serverName,
+      'Sent as SNI, and verified in the web modes; the host that was asked for otherwise.',
+    ),
+    roots: optional(
+      list(file, { least: 1, most: 100, unique: String }),
+      'Web modes alone: PEM files whose certificates replace the roots of the system; relative to the folder of the document, read when it is loaded.',
+    ),
+    insecure: optional(flag(), 'Mode plaintext alone: true lets it reach more than loopback.'),
+  },
+  ['intercept', 'ech', 'minVersion', 'ciphers'],
+);
+
+export const destinationSpec = record(
+  {
+    hosts: required(
+      list(hostPattern, { least: 1, most: 10_000, unique: ({ text }) => text }),
+      'What the agent asks for: exact hosts, IP addresses, or `*.` before a name of two labels or more, which stands for one or more labels and never for the name itself. The most specific pattern that has the port wins. Wildcards over a top-level domain, and over a short built-in list of suffixes under which strangers can register names, are refused; that list is not the Public Suffix List.',
+    ),
+    ports: required(
+      list(integer(1, 65535), { least: 1, most: 1000, unique: String }),
+      'Ports that the agent asks for.',
+    ),
+    listen: optional(listenAddress, 'A local listener for this destination alone.'),
+    unsafeNonLoopback: defaulted(flag(), false, UNSAFE_NON_LOOPBACK),
+    protocol: defaulted(
+      choice(['http', 'tcp'], ['grpc', 'mcp', 'a2a', 'postgres']),
+      'http',
+      'http is judged per request, tcp per connection.',
+    ),
+    upstream: optional(
+      record({
+        address: optional(
+          upstreamAddress,
+          'Where it really is: a name, which may use the search list, or an IP address. Without it: the host and port that were asked for.',
+        ),
+        cidrs: defaulted(
+          list(cidr, { most: 100, unique: String }),
+          [],
+          'Private ranges in which its addresses may lie. Public addresses always may; a private one may without a range where mode is mtls and the address is written.',
+        ),
+      }),
+      'Where the destination really is.',
+    ),
+    tls: required(tls, 'How the way to the upstream is protected.'),
+    dataClass: defaulted(
+      choice(['public', 'internal', 'confidential', 'restricted']),
+      'restricted',
+      'How sensitive its data is; stands in the records.',
+    ),
+    task: optional(
+      task,
+      'optional: requests need no task. Must be written here or in `defaults` of the Sidecar until tasks are supported.',
+    ),
+    rules: defaulted(
+      list(rule, { most: 1000, unique: ({ name: unique }) => unique }),
+      [],
+      'Without rules everything is denied. None for protocol tcp and mode passthrough.',
+    ),
+    timeouts: defaulted(
+      record({
+        connect: defaulted(duration('5s'), '5s', 'Resolving, connecting and TLS together.'),
+        headers: defaulted(duration('30s'), '30s', 'From the sent request to the head of the response.'),
+        idle: defaulted(duration('5m'), '5m', 'Without a byte in either direction.'),
+        total: defaulted(duration('1h'), '1h', 'One exchange or tunnel in all.'),
+      }),
+      {},
+      'After each of them the exchange is cut.',
+    ),
+    limits: defaulted(
+      record(
+        {
+          concurrent: defaulted(integer(1, 100_000), 64, 'Exchanges at one time; more are refused with 503.'),
+          body: optional(
+            size('1MiB'),
+            'Bytes of a request body; a longer one is refused with 413. Without it: no limit, bodies are streamed.',
+          ),
+        },
+        ['rate', 'response'],
+      ),
+      {},
+      'What one destination may take.',
+    ),
+    mode: defaulted(
+      choice(['enforce', 'report']),
+      'enforce',
+      'report: what the rules deny is let through and recorded as `reported`. It relaxes rules alone, never entry points, parsing, addresses or TLS.',
+    ),
+  },
+  ['credentials', 'intercept', 'mcp', 'grpc', 'when', 'tasks', 'retries'],
+);

@@ -1,0 +1,88 @@
+/** What is wrong in the documents: every problem is collected with its place and its fix, so that one run names them all. */
+import { Fault, type Code } from '../base/fault.ts';
+
+/** Line and column count from 1, columns in UTF-16 units, as editors do. */
+export interface Place {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+export interface Problem {
+  readonly at: Place;
+  /** Key path such as `spec.tls.mode`, or ''. */
+  readonly path: string;
+  readonly message: string;
+  /** What to do about it. */
+  readonly fix: string;
+}
+
+/** Past so many nobody reads on; the rest is counted. */
+const MOST_SHOWN = 100;
+
+export interface Problems {
+  add(problem: Problem): void;
+  readonly size: number;
+  /** A Fault that lists all of them by file and position; undefined when there are none. */
+  fault(code?: Code): Fault | undefined;
+}
+
+export function problems(): Problems {
+  const list: Problem[] = [];
+  return {
+    add: (problem) => void list.push(problem),
+    get size() {
+      return list.length;
+    },
+    fault(code = 'config') {
+      if (list.length === 0) return undefined;
+      const lines = [...list].sort(byPlace).map(problemLine);
+      const rest = lines.length > MOST_SHOWN ? [`and ${lines.length - MOST_SHOWN} more`] : [];
+      return new Fault(code, [...new Set(lines)].slice(0, MOST_SHOWN).concat(rest).join('\n'));
+    },
+  };
+}
+
+export function placeText({ file, line, column }: Place): string {
+  return `${file}:${line}:${column}`;
+}
+
+/** `file:line:column path: message; fix` */
+function problemLine({ at, path, message, fix }: Problem): string {
+  return `${placeText(at)} ${path === '' ? '' : `${path}: `}${message}${fix === '' ? '' : `; ${fix}`}`;
+}
+
+function byPlace({ at: a }: Problem, { at: b }: Problem): number {
+  if (a.file !== b.file) return a.file < b.file ? -1 : 1;
+  return a.line - b.line || a.column - b.column;
+}
+
+/** The candidate that `text` is most likely a slip of, or undefined. */
+export function nearest(text: string, candidates: Iterable<string>): string | undefined {
+  const wanted = text.toLowerCase().slice(0, 64);
+  let best: string | undefined;
+  let least = Math.max(1, Math.floor(wanted.length / 3)) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(wanted, candidate.toLowerCase());
+    if (distance < least) [best, least] = [candidate, distance];
+  }
+  return best;
+}
+
+/** Insertions, deletions, substitutions and swaps of neighbours. */
+function editDistance(a: string, b: string): number {
+  let before: number[] = [];
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i += 1) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const cost = a[i - 1] === b[j - 1] ? 0 : 1;
+      let least = Math.min((row[j - 1] ?? 0) + 1, (previous[j] ?? 0) + 1, (previous[j - 1] ?? 0) + cost);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        least = Math.min(least, (before[j - 2] ?? 0) + 1);
+      row.push(least);
+    }
+    [before, previous] = [previous, row];
+  }
+  return previous[b.length] ?? 0;
+}

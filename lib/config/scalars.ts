@@ -1,0 +1,208 @@
+/** The small grammars of values: durations and sizes carry units, addresses a port, names one alphabet. */
+import { Fault } from '../base/fault.ts';
+import { judgeRange } from '../policy/addresses.ts';
+import { parseAuthority } from '../policy/authority.ts';
+import { parseHostPattern, quote } from '../policy/host.ts';
+import { parseIp, parseRange } from '../policy/ip.ts';
+import type { ListenAddress } from '../policy/model.ts';
+import { parsePathPattern } from '../policy/path.ts';
+import { COMMON_METHODS } from '../policy/rules.ts';
+import { parseSpiffeId } from '../spiffe/id.ts';
+import { parsePeerPattern } from '../spiffe/pattern.ts';
+import { text, type Schema } from './decode.ts';
+
+function bad(message: string, hint: string): Fault {
+  return new Fault('config', message, { hint });
+}
+
+const TIMES: Readonly<Record<string, number>> = Object.freeze({ ms: 1, s: 1000, m: 60_000, h: 3_600_000 });
+const SIZES: Readonly<Record<string, number>> = Object.freeze({ B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 });
+
+/** Longest duration: a week. Timers and certificates have shorter lives. */
+const WEEK = 7 * 24 * 3_600_000;
+
+function amount(value: string, units: Readonly<Record<string, number>>, what: string): number {
+  const [, digits = '', unit = ''] = /^(\d{1,9})([A-Za-z]*)$/.exec(value) ?? [];
+  const scale = units[unit];
+  if (digits === '' || scale === undefined) {
+    throw bad(`${quote(value)} is not ${what}`, `write a whole number and a unit: ${Object.keys(units).join(', ')}`);
+  }
+  return Number(digits) * scale;
+}
+
+/** Milliseconds; more than none and at most a week. */
+export function duration(example: string): Schema<number> {
+  return text({
+    is: 'a duration',
+    example,
+    parse(value) {
+      const ms = amount(value, TIMES, 'a duration');
+      if (ms > 0 && ms <= WEEK) return ms;
+      throw bad(`${value} is not a usable duration`, 'write more than 0 and at most 168h');
+    },
+  });
+}
+
+/** Bytes; from `least` to 1 TiB. */
+export function size(example: string, least = 1): Schema<number> {
+  return text({
+    is: 'a size',
+    example,
+    parse(value) {
+      const bytes = amount(value, SIZES, 'a size');
+      if (bytes >= least && bytes <= 1024 ** 4) return bytes;
+      throw bad(`${value} is not a usable size`, `write at least ${least} bytes and at most 1024GiB`);
+    },
+  });
+}
+
+function named(is: string, example: string, grammar: RegExp, hint: string): Schema<string> {
+  return text({
+    is,
+    example,
+    parse(value) {
+      if (grammar.test(value)) return value;
+      throw bad(`${quote(value)} is not ${is}`, hint);
+    },
+  });
+}
+
+const LABEL_HINT = 'use up to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit';
+
+/** Name of a document or rule; stands in records, metrics and messages. */
+export const name = named('a name', 'crm', /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, LABEL_HINT);
+export const action = named(
+  'an action',
+  'read',
+  /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+  `${LABEL_HINT}: read, write, admin, execute or your own`,
+);
+export const hint = named(
+  'a hint',
+  'research',
+  /^[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?$/,
+  'use up to 255 printable ASCII characters',
+);
+export const workloadApi = named(
+  'a Workload API address',
+  'unix:///run/spire/agent-sockets/api.sock',
+  /^(?:unix:(?:\/\/)?\/[^\s?#]+|tcp:\/\/[^\s/?#]+:\d+)$/,
+  'write unix:///absolute/path or tcp://ip:port',
+);
+
+export const file = text({
+  is: 'a file path',
+  example: '/var/log/chaperone/audit.jsonl',
+  parse(value) {
+    if (value !== '' && !/[\x00-\x1f\x7f]/.test(value) && !value.endsWith('/')) return value;
+    throw bad(
+      `${quote(value)} is not a file path`,
+      'write a path; a relative one begins at the folder of this document',
+    );
+  },
+});
+
+/** Length of `sun_path` on Linux, less its closing NUL. */
+const LONGEST_SOCKET = 107;
+
+export const socket = text({
+  is: 'the absolute path of a Unix socket',
+  example: '/run/chaperone/admin/api.sock',
+  parse(value) {
+    if (!/^\/[^\x00-\x1f\x7f]*[^/\x00-\x1f\x7f]$/.test(value))
+      throw bad(`${quote(value)} is not an absolute path`, 'write /folder/name.sock');
+    if (Buffer.byteLength(value) <= LONGEST_SOCKET) return value;
+    throw bad(
+      `the path is longer than ${LONGEST_SOCKET} bytes`,
+      'a Unix socket cannot have a longer one: use a shorter folder',
+    );
+  },
+});
+
+/** An IP address and a port to listen on; port 0 takes a free one. */
+export const listenAddress: Schema<ListenAddress> = text({
+  is: 'an address to listen on',
+  example: '127.0.0.1:15001',
+  parse(value) {
+    const free = value.endsWith(':0');
+    const { host, port } = withHint(() => parseAuthority(free ? `${value.slice(0, -1)}1` : value, undefined));
+    if (parseIp(host) === undefined)
+      throw bad(`${quote(host)} is a name`, 'write an IP address, such as 127.0.0.1 or [::1]');
+    return Object.freeze({ host, port: free ? 0 : port });
+  },
+});
+
+/** Name or IP address, and port, of an upstream. */
+export const upstreamAddress: Schema<ListenAddress> = text({
+  is: 'a host and a port',
+  example: 'crm.prod.svc:8443',
+  parse: (value) => Object.freeze(withHint(() => parseAuthority(value, undefined))),
+});
+
+function withHint<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    const { message } = Fault.from(error, 'config');
+    throw bad(message, 'write host:port, without scheme or path; IPv6 in brackets');
+  }
+}
+
+/** A range in canonical text. */
+export const cidr = text({
+  is: 'a range of private addresses',
+  example: '10.96.0.0/12',
+  parse(value) {
+    const problem = judgeRange(value);
+    const range = parseRange(value);
+    if (problem === undefined && range !== undefined) return range.text;
+    throw bad(
+      `${quote(value)} ${problem}`,
+      'write part of 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 or fc00::/7',
+    );
+  },
+});
+
+/** Longest method, as in lib/http1/limits.ts. */
+const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}$/;
+
+export const method = text({
+  is: 'a method',
+  example: 'GET',
+  parse(value) {
+    const upper = value.toUpperCase();
+    if (!METHOD.test(value)) throw bad(`${quote(value)} is not a method`, 'write a token such as GET');
+    if (upper === 'CONNECT' || upper === 'TRACE') throw bad(`${value} is never sent to an upstream`, 'remove it');
+    if (value !== upper && COMMON_METHODS.has(upper))
+      throw bad(`${value} is not ${upper}: methods are case-sensitive`, `write ${upper}`);
+    return value;
+  },
+});
+
+export const hostPattern = text({
+  is: 'a host pattern',
+  example: 'crm.internal or *.example.com',
+  parse: parseHostPattern,
+});
+export const pathPattern = text({ is: 'a path pattern', example: '/v1/customers/**', parse: parsePathPattern });
+export const peer = text({
+  is: 'a SPIFFE ID or a pattern of them',
+  example: 'spiffe://example.org/ns/crm/sa/api',
+  parse: parsePeerPattern,
+});
+export const spiffeId = text({
+  is: 'a SPIFFE ID',
+  example: 'spiffe://example.org/ns/agents/sa/research',
+  parse: parseSpiffeId,
+});
+
+/** A DNS name that a certificate is verified against. */
+export const serverName = text({
+  is: 'a DNS name',
+  example: 'api.example.com',
+  parse(value) {
+    const { kind, host } = withHint(() => parseHostPattern(value));
+    if (kind === 'exact') return host;
+    throw bad(`${quote(value)} is not a DNS name`, 'write the name that the certificate of the upstream holds');
+  },
+});

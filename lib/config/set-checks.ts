@@ -1,0 +1,174 @@
+/** What no document can say alone: rules over the whole set, as a list of small named functions like those of lib/config/checks.ts. */
+import { formatAuthority } from '../policy/authority.ts';
+import { isLoopback } from '../policy/ip.ts';
+import { tiesOf } from '../policy/lookup.ts';
+import type { Destination, ListenAddress } from '../policy/model.ts';
+import type { Finding } from './checks.ts';
+import { compileDestination } from './compile.ts';
+import { placeText } from './problem.ts';
+import type { DestinationDocument, SidecarDocument } from './schema.ts';
+import type { Step, Tree } from './tree.ts';
+
+/** A document that decoded. */
+export interface Decoded<D> {
+  readonly tree: Tree;
+  readonly document: D;
+}
+
+export interface DocumentSet {
+  readonly sidecar: Decoded<SidecarDocument> | undefined;
+  readonly destinations: readonly Decoded<DestinationDocument>[];
+}
+
+/** A finding and the document it is in. */
+export interface Placed extends Finding {
+  readonly tree: Tree;
+}
+
+export interface SetCheck {
+  readonly name: string;
+  readonly doc: string;
+  find(set: DocumentSet): readonly Placed[];
+}
+
+export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
+  {
+    name: 'task-is-said',
+    doc: 'Tasks are not supported yet, and they are required by default: `task: optional` must be written, in the destination or in `defaults` of the Sidecar.',
+    find: ({ sidecar, destinations }) =>
+      sidecar?.document.spec.defaults.task !== undefined
+        ? []
+        : destinations
+            .filter(({ document }) => document.spec.task === undefined)
+            .map(({ tree }) => ({
+              tree,
+              steps: ['spec'],
+              message: 'a task is required by default, and tasks are not supported yet',
+              fix: 'write task: optional here, or in spec.defaults of the Sidecar document',
+            })),
+  },
+  {
+    name: 'names-are-unique',
+    doc: 'Destinations have different names.',
+    find({ destinations }) {
+      const seen = new Map<string, Tree>();
+      return destinations.flatMap(({ tree, document }) => {
+        const { name } = document.metadata;
+        const other = seen.get(name);
+        if (other === undefined) seen.set(name, tree);
+        const message = `another Destination has the name ${name}${other === undefined ? '' : ` (${placeText(other.at)})`}`;
+        return other === undefined
+          ? []
+          : [{ tree, steps: ['metadata', 'name'], message, fix: 'give one of them another name' }];
+      });
+    },
+  },
+  {
+    name: 'hosts-do-not-tie',
+    doc: 'No two destinations have the same host pattern for the same port.',
+    find({ destinations }) {
+      const shown = new Map(destinations.map((one) => [asDestination(one), one] as const));
+      return tiesOf([...shown.keys()]).flatMap(({ pattern, port, first, second }) => {
+        const [one, other] = [shown.get(first), shown.get(second)];
+        if (one === undefined || other === undefined) return [];
+        const index = other.document.spec.hosts.findIndex(({ text }) => text === pattern);
+        const message = `${pattern} on port ${port} is also of destination ${first.name} (${placeText(one.tree.at)})`;
+        return [{ tree: other.tree, steps: ['spec', 'hosts', index], message, fix: 'leave it to one of them' }];
+      });
+    },
+  },
+  {
+    name: 'forward-on-loopback',
+    doc: 'The forward proxy listens on a loopback address, unless `unsafeNonLoopback: true` is written.',
+    find({ sidecar }) {
+      const forward = sidecar?.document.spec.forward;
+      if (
+        sidecar === undefined ||
+        forward === undefined ||
+        forward.unsafeNonLoopback ||
+        isLoopback(forward.address.host)
+      )
+        return [];
+      return [
+        {
+          tree: sidecar.tree,
+          steps: ['spec', 'forward', 'address'],
+          message: 'whoever reaches this address acts with the identity of this sidecar',
+          fix: 'listen on 127.0.0.1 or [::1], or write unsafeNonLoopback: true',
+        },
+      ];
+    },
+  },
+  {
+    name: 'listeners-do-not-collide',
+    doc: 'The listeners have different addresses and ports; 0.0.0.0 and [::] take every address.',
+    find(set) {
+      const taken: Listener[] = [];
+      return listeners(set).flatMap((one) => {
+        const other = taken.find((before) => collide(before.address, one.address));
+        taken.push(one);
+        if (other === undefined) return [];
+        const message = `${formatAuthority(one.address.host, one.address.port)} is taken by ${other.name}`;
+        return [{ tree: one.tree, steps: one.steps, message, fix: 'use another port' }];
+      });
+    },
+  },
+  {
+    name: 'upstream-is-not-us',
+    doc: 'No upstream is a listener of this sidecar.',
+    find(set) {
+      const own = listeners(set);
+      return set.destinations.flatMap(({ tree, document }) => {
+        const address = document.spec.upstream?.address;
+        const hit = address === undefined ? undefined : own.find((one) => reaches(address, one.address));
+        if (address === undefined || hit === undefined) return [];
+        const message = `${formatAuthority(address.host, address.port)} is ${hit.name} of this sidecar`;
+        return [{ tree, steps: ['spec', 'upstream', 'address'], message, fix: 'write where the upstream really is' }];
+      });
+    },
+  },
+]);
+
+interface Listener {
+  readonly name: string;
+  readonly address: ListenAddress;
+  readonly tree: Tree;
+  readonly steps: readonly Step[];
+}
+
+function listeners({ sidecar, destinations }: DocumentSet): readonly Listener[] {
+  const { forward, health } = sidecar?.document.spec ?? {};
+  const own = (
+    name: string,
+    address: ListenAddress | undefined,
+    tree: Tree | undefined,
+    steps: readonly Step[],
+  ): readonly Listener[] => (address === undefined || tree === undefined ? [] : [{ name, address, tree, steps }]);
+  return [
+    ...own('the forward proxy', forward?.address, sidecar?.tree, ['spec', 'forward', 'address']),
+    ...own('the health listener', health?.address, sidecar?.tree, ['spec', 'health', 'address']),
+    ...destinations.flatMap(({ tree, document: { metadata, spec } }) =>
+      own(`the listener of destination ${metadata.name}`, spec.listen, tree, ['spec', 'listen']),
+    ),
+  ];
+}
+
+function isAny(host: string): boolean {
+  return host === '0.0.0.0' || host === '::';
+}
+
+/** Port 0 takes a free one. */
+function collide(a: ListenAddress, b: ListenAddress): boolean {
+  return a.port !== 0 && a.port === b.port && (a.host === b.host || isAny(a.host) || isAny(b.host));
+}
+
+/** Whether dialling `upstream` ends at the listener, as far as the text says. */
+function reaches(upstream: ListenAddress, listener: ListenAddress): boolean {
+  if (listener.port === 0 || upstream.port !== listener.port) return false;
+  return upstream.host === listener.host || (isAny(listener.host) && isLoopback(upstream.host));
+}
+
+/** As far as ties go. */
+function asDestination({ document }: Decoded<DestinationDocument>): Destination {
+  return compileDestination(document, { at: '', roots: undefined });
+}

@@ -1,0 +1,145 @@
+/** `spec` of a Sidecar document. A key of the design that is not built yet is named at the end and refused. */
+import { choice, defaulted, flag, integer, list, optional, record, refine, required } from './decode.ts';
+import { duration, file, hint, listenAddress, size, socket, spiffeId, workloadApi } from './scalars.ts';
+import { task, UNSAFE_NON_LOOPBACK } from './schema-common.ts';
+
+const select = refine(
+  record({
+    hint: optional(hint, 'The hint that the Workload API gives with the SVID.'),
+    spiffeId: optional(spiffeId, 'The SPIFFE ID itself.'),
+  }),
+  ({ hint: byHint, spiffeId: byId }) => {
+    if (byHint !== undefined && byId !== undefined)
+      return { message: 'both hint and spiffeId are there', fix: 'keep one' };
+    return { value: Object.freeze({ hint: byHint, spiffeId: byId }) };
+  },
+);
+
+const sink = refine(
+  record({
+    file: optional(
+      file,
+      'JSON Lines are appended to this file; relative to the folder of the document. SIGHUP opens it again.',
+    ),
+    stdout: optional(flag(), 'true: JSON Lines go to standard output.'),
+  }),
+  ({ file: path, stdout }): { readonly value: Sink } | { readonly message: string; readonly fix: string } => {
+    if (path !== undefined && stdout === undefined) return { value: Object.freeze({ file: path }) };
+    if (path === undefined && stdout === true) return { value: Object.freeze({ stdout }) };
+    return { message: 'a sink is one place', fix: 'write { file: path } or { stdout: true }' };
+  },
+);
+
+export type Sink = { readonly file: string } | { readonly stdout: true };
+
+export const sidecarSpec = record(
+  {
+    identity: defaulted(
+      record({
+        workloadApi: optional(
+          workloadApi,
+          'Address of the Workload API. Without it $SPIFFE_ENDPOINT_SOCKET is used; there is no other default.',
+        ),
+        select: defaulted(select, {}, 'Which SVID to act as when there are several; the first one otherwise.'),
+        initialSync: defaulted(
+          duration('90s'),
+          '90s',
+          'How long the first SVID may take before the wait is reported as a problem; trying goes on.',
+        ),
+      }),
+      {},
+      'Where the identity comes from.',
+    ),
+    forward: optional(
+      record({
+        address: required(listenAddress, 'Where the forward proxy listens: HTTP_PROXY and HTTPS_PROXY of the agent.'),
+        unsafeNonLoopback: defaulted(flag(), false, UNSAFE_NON_LOOPBACK),
+      }),
+      'The forward proxy; none without it.',
+    ),
+    adminApi: optional(
+      record({
+        socket: required(
+          socket,
+          'Its folder is made with mode 0700, the socket with 0600. Never mount it for the agent.',
+        ),
+      }),
+      "The operator's door: quit. None without it.",
+    ),
+    health: optional(
+      record({ address: required(listenAddress, 'May be any address: the pages are read-only.') }),
+      'livez, readyz and metrics; none without it.',
+    ),
+    audit: defaulted(
+      record({
+        sinks: defaulted(
+          list(sink, { least: 1, most: 8, unique: sinkKey }),
+          [{ stdout: true }],
+          'Every record goes to all of them.',
+        ),
+        onFailure: defaulted(
+          choice(['deny', 'continue']),
+          'deny',
+          'deny: a request whose `decided` record cannot be written is refused. continue: it goes on, and the failure is counted.',
+        ),
+      }),
+      {},
+      'Where evidence goes.',
+    ),
+    defaults: defaulted(
+      record({
+        task: optional(
+          task,
+          'For destinations that do not say. Requests without a task are allowed only by this word, here or there.',
+        ),
+        unlisted: defaulted(
+          choice(['deny', 'report']),
+          'deny',
+          'Hosts that no destination has are refused either way; report marks the records.',
+        ),
+      }),
+      {},
+      'What holds where a destination says nothing.',
+    ),
+    listeners: defaulted(
+      record({
+        headersTimeout: defaulted(
+          duration('10s'),
+          '10s',
+          'A request head that is not complete after this is refused with 408.',
+        ),
+        idleTimeout: defaulted(
+          duration('75s'),
+          '75s',
+          'A connection of the agent without a request is closed after this.',
+        ),
+        maxConnections: defaulted(
+          integer(1, 1_000_000),
+          4096,
+          'Connections of the agent at one time, over all listeners; more are closed at once.',
+        ),
+        maxHead: defaulted(size('32KiB', 1024), '32KiB', 'A longer request head is refused with 431.'),
+        connectionMaxAge: defaulted(
+          duration('10m'),
+          '10m',
+          'A pooled connection to an upstream that is older is not used again.',
+        ),
+      }),
+      {},
+      'Limits of all listeners that the agent reaches, and of connections that are kept.',
+    ),
+    drain: defaulted(duration('30s'), '30s', 'What is under way at SIGTERM has this long to finish.'),
+    log: defaulted(
+      record({
+        level: defaulted(choice(['debug', 'info', 'warn', 'error']), 'info', 'Least severe lines that are written.'),
+      }),
+      {},
+      'The operational log on standard error; it is no evidence.',
+    ),
+  },
+  ['inbound', 'agentApi', 'tasks', 'federation', 'console', 'tracing', 'dataClasses'],
+);
+
+function sinkKey(one: Sink): string {
+  return 'file' in one ? one.file : 'stdout';
+}
