@@ -74,6 +74,7 @@ function handshake(raw: Socket, secureContext: SecureContext, { side, options }:
       off();
       socket.off('error', fail);
       socket.off('close', closed);
+      socket.off('end', closed);
     };
     const fail = (failure: unknown): void => {
       settle();
@@ -84,6 +85,8 @@ function handshake(raw: Socket, secureContext: SecureContext, { side, options }:
     const off = onAbort(options.signal, fail);
     socket.once('error', fail);
     socket.once('close', closed);
+    // A half-open socket does not close by itself when the caller ends its side.
+    socket.once('end', closed);
     socket.once('secure', () => {
       settle();
       resolve(socket);

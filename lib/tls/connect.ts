@@ -15,6 +15,7 @@ import type { TlsPolicy } from '../policy/model.ts';
 import type { Identity } from '../spiffe/identity.ts';
 import type { TlsContexts } from './context.ts';
 import { pathFault, tlsFault } from './faults.ts';
+import { verdictText } from './path.ts';
 import { claimOf, peerOf, sentChain, upstream, type Peer, type Side } from './peer.ts';
 import { usable, verifyPeer } from './verify-peer.ts';
 
@@ -123,20 +124,16 @@ function connectionOptions(raw: Socket, secureContext: SecureContext, options: C
 }
 
 async function verdict(socket: TLSSocket, options: ConnectTlsOptions): Promise<Peer> {
-  const side = upstream(options.host);
+  const { tls, host, identity, contexts, now, signal } = options;
+  const side = upstream(host);
   if (socket.isSessionReused())
-    throw new Fault('upstream-tls', `${side.who} resumed a session; its identity is unproven`);
-  const { tls, identity, contexts, now } = options;
+    throw new Fault('upstream-tls', `${side.who} resumed a session: nothing proves who it is`);
   const chain = sentChain(socket, side);
-  if (tls.mode !== 'mtls') return peerOf(socket, chain, undefined);
-  const id = await verifyPeer(chain, {
-    side,
-    patterns: tls.peers,
-    identity: usable(identity, now()),
-    contexts,
-    now: now(),
-  });
-  if (options.signal.aborted) throw reasonOf(options.signal);
+  const id =
+    tls.mode === 'mtls'
+      ? await verifyPeer(chain, { side, patterns: tls.peers, identity: usable(identity, now()), contexts, now: now() })
+      : undefined;
+  if (signal.aborted) throw reasonOf(signal);
   if (socket.destroyed) throw tlsFault(socket.errored ?? new Error('socket hang up'), side.who);
   return peerOf(socket, chain, id);
 }
@@ -151,8 +148,9 @@ function failureOf(failure: unknown, side: Side, seen: string): Fault {
     });
   }
   // OpenSSL's verdicts come as upper-case words; the engine's own codes begin with ERR_, those of the system with E.
-  if (typeof code === 'string' && seen !== claimOf(undefined) && !code.startsWith('E'))
-    return pathFault(side, code, seen);
+  if (failure instanceof Error && typeof code === 'string' && /^(?!E)[A-Z_]+$/.test(code)) {
+    return pathFault(side, verdictText(failure), seen);
+  }
   return tlsFault(failure, side.who);
 }
 

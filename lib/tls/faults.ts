@@ -98,7 +98,7 @@ function textOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   const reason = 'reason' in error && typeof error.reason === 'string' ? error.reason : '';
-  return `${reason === '' ? error.message : reason}${code === '' ? '' : ` (${code})`}`;
+  return `${reason === '' ? error.message : reason}${code === '' ? '' : ` (${code.replaceAll('_', ' ')})`}`;
 }
 
 function alertIn(text: string): string {

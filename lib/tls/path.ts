@@ -48,8 +48,13 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(reso
  */
 export function verdictOf(socket: TLSSocket): string | undefined {
   const error = handleOf(socket).verifyError();
-  if (error === null || error === undefined) return undefined;
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.message;
+  return error === null || error === undefined ? undefined : verdictText(error);
+}
+
+/** The engine's code, with OpenSSL's words where it has no code of its own for them (name constraints, key usage of a CA). */
+export function verdictText(error: Error): string {
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : 'UNSPECIFIED';
+  return code === 'UNSPECIFIED' ? `${code}: ${error.message}` : code;
 }
 
 interface Handle {
