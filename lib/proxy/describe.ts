@@ -42,6 +42,7 @@ const WRITE_HTTP = 'say http://host/path to the proxy: it speaks TLS to the upst
 /** A request with an absolute-form target to the forward port. */
 export function describeForward(head: RequestHead, time: number): Described {
   refuseTask(head.fields);
+  refuseMethod(head.method);
   const { authority, rest } = absoluteForm(head.target);
   const named = parseAuthority(authority, HTTP_PORT);
   const host = fieldOf(head.fields, 'host');
@@ -52,6 +53,7 @@ export function describeForward(head: RequestHead, time: number): Described {
 /** A request to a destination's own listener. */
 export function describeListener(head: RequestHead, view: ListenerView, time: number): Described {
   refuseTask(head.fields);
+  refuseMethod(head.method);
   const { destination, local } = view;
   const host = fieldOf(head.fields, 'host');
   if (host === undefined) throw new Fault('malformed', 'there is no Host', { at: 'host' });
@@ -97,7 +99,6 @@ interface Judged {
 
 function describe(head: RequestHead, rest: string, { entry, authority, listener, time }: Judged): Described {
   const { method, fields } = head;
-  if (NEVER.has(method)) throw new Fault('method-not-supported', `${method} is not served here`);
   if (method === 'OPTIONS') refuseLastHop(fields);
   const { path, query } = canonicalTarget(rest);
   const webSocket = webSocketOffer(head);
@@ -183,6 +184,10 @@ function refuseForeignOrigin(fields: Fields, host: string): void {
     hint: 'local listeners serve programs: send no Origin',
     at: 'origin',
   });
+}
+
+function refuseMethod(method: string): void {
+  if (NEVER.has(method)) throw new Fault('method-not-supported', `${method} is not served here`);
 }
 
 function refuseTask(fields: Fields): void {

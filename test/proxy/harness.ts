@@ -229,7 +229,7 @@ export async function wire(port: number): Promise<Wire> {
   socket.on('error', () => (reset = true));
   socket.on('end', () => ((over = true), socket.end()));
   socket.on('close', () => (over = true));
-  await new Promise((resolve) => socket.once('connect', resolve));
+  await new Promise((resolve) => socket.once('connect', resolve).once('close', resolve));
   const text = (): string => Buffer.concat(chunks).toString('latin1');
   return {
     socket,
