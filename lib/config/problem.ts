@@ -1,7 +1,7 @@
 /** What is wrong in the documents: every problem is collected with its place and its fix, so that one run names them all. */
 import { Fault, type Code } from '../base/fault.ts';
 
-/** Line and column count from 1, columns in UTF-16 units, as editors do. */
+/** Line and column count from 1, columns in UTF-16 units, as editors do. Line 0 is the file itself. */
 export interface Place {
   readonly file: string;
   readonly line: number;
@@ -43,8 +43,12 @@ export function problems(): Problems {
   };
 }
 
+export function wholeFile(file: string): Place {
+  return { file, line: 0, column: 0 };
+}
+
 export function placeText({ file, line, column }: Place): string {
-  return `${file}:${line}:${column}`;
+  return line === 0 ? `${file}:` : `${file}:${line}:${column}`;
 }
 
 /** `file:line:column path: message; fix` */

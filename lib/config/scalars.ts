@@ -15,6 +15,10 @@ function bad(message: string, hint: string): Fault {
   return new Fault('config', message, { hint });
 }
 
+function hasControl(value: string): boolean {
+  return [...value].some((char) => char < ' ' || char === '\u007f');
+}
+
 const TIMES: Readonly<Record<string, number>> = Object.freeze({ ms: 1, s: 1000, m: 60_000, h: 3_600_000 });
 const SIZES: Readonly<Record<string, number>> = Object.freeze({ B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 });
 
@@ -30,17 +34,15 @@ function amount(value: string, units: Readonly<Record<string, number>>, what: st
   return Number(digits) * scale;
 }
 
-/** Milliseconds; more than none and at most a week. */
+/** `5s` as milliseconds; more than none and at most a week. Throws a Fault `config`. */
+export function parseDuration(value: string): number {
+  const ms = amount(value, TIMES, 'a duration');
+  if (ms > 0 && ms <= WEEK) return ms;
+  throw bad(`${value} is not a usable duration`, 'write more than 0 and at most 168h');
+}
+
 export function duration(example: string): Schema<number> {
-  return text({
-    is: 'a duration',
-    example,
-    parse(value) {
-      const ms = amount(value, TIMES, 'a duration');
-      if (ms > 0 && ms <= WEEK) return ms;
-      throw bad(`${value} is not a usable duration`, 'write more than 0 and at most 168h');
-    },
-  });
+  return text({ is: 'a duration', example, parse: parseDuration });
 }
 
 /** Bytes; from `least` to 1 TiB. */
@@ -94,7 +96,7 @@ export const file = text({
   is: 'a file path',
   example: '/var/log/chaperone/audit.jsonl',
   parse(value) {
-    if (value !== '' && !/[\x00-\x1f\x7f]/.test(value) && !value.endsWith('/')) return value;
+    if (value !== '' && !hasControl(value) && !value.endsWith('/')) return value;
     throw bad(
       `${quote(value)} is not a file path`,
       'write a path; a relative one begins at the folder of this document',
@@ -109,7 +111,7 @@ export const socket = text({
   is: 'the absolute path of a Unix socket',
   example: '/run/chaperone/admin/api.sock',
   parse(value) {
-    if (!/^\/[^\x00-\x1f\x7f]*[^/\x00-\x1f\x7f]$/.test(value))
+    if (!/^\/.*[^/]$/.test(value) || hasControl(value))
       throw bad(`${quote(value)} is not an absolute path`, 'write /folder/name.sock');
     if (Buffer.byteLength(value) <= LONGEST_SOCKET) return value;
     throw bad(

@@ -17,6 +17,8 @@ export interface Decoded<D> {
 
 export interface DocumentSet {
   readonly sidecar: Decoded<SidecarDocument> | undefined;
+  /** There is a Sidecar document that did not decode: what it would say is not known. */
+  readonly sidecarBroken: boolean;
   readonly destinations: readonly Decoded<DestinationDocument>[];
 }
 
@@ -35,8 +37,8 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
   {
     name: 'task-is-said',
     doc: 'Tasks are not supported yet, and they are required by default: `task: optional` must be written, in the destination or in `defaults` of the Sidecar.',
-    find: ({ sidecar, destinations }) =>
-      sidecar?.document.spec.defaults.task !== undefined
+    find: ({ sidecar, sidecarBroken, destinations }) =>
+      sidecarBroken || sidecar?.document.spec.defaults.task !== undefined
         ? []
         : destinations
             .filter(({ document }) => document.spec.task === undefined)

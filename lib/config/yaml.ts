@@ -181,5 +181,5 @@ function lineOf(entries: ReadonlyMap<string, Entry>, key: string): string {
 function scalarOf(value: unknown): Scalar {
   if (value === null || typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean')
     return value;
-  return String(value);
+  return JSON.stringify(value) ?? null;
 }

@@ -1,0 +1,65 @@
+/** Trees to documents: which schema reads one is said by its `kind`. */
+import { fail } from './decode.ts';
+import { nearest, type Problems } from './problem.ts';
+import {
+  API_VERSION,
+  destinationDocument,
+  LATER_KINDS,
+  sidecarDocument,
+  type DestinationDocument,
+  type SidecarDocument,
+} from './schema.ts';
+import type { Decoded } from './set-checks.ts';
+import type { Tree } from './tree.ts';
+
+const KINDS = Object.freeze(['Sidecar', 'Destination'] as const);
+
+export interface Documents {
+  readonly sidecars: Decoded<SidecarDocument>[];
+  readonly destinations: Decoded<DestinationDocument>[];
+  /** Kinds of documents that are there and did not decode. */
+  readonly broken: Set<string>;
+}
+
+/** Adds the document to its kind, or its problems to the problems. */
+export function readDocument(tree: Tree, into: Documents, problems: Problems): void {
+  const reading = { problems, steps: [] };
+  if (tree.kind !== 'map') {
+    fail(reading, tree, 'the document is not a map', `write apiVersion: ${API_VERSION}, kind, metadata and spec`);
+    return;
+  }
+  const kind = tree.entries.get('kind')?.value;
+  const name = kind?.kind === 'scalar' && typeof kind.value === 'string' ? kind.value : undefined;
+  if (name === 'Sidecar') {
+    const outcome = sidecarDocument.read(tree, reading);
+    if (outcome === undefined) into.broken.add(name);
+    else into.sidecars.push({ tree, document: outcome.value });
+  } else if (name === 'Destination') {
+    const outcome = destinationDocument.read(tree, reading);
+    if (outcome === undefined) into.broken.add(name);
+    else into.destinations.push({ tree, document: outcome.value });
+  } else {
+    unknownKind(tree, name, { problems, steps: kind === undefined ? [] : ['kind'] });
+  }
+}
+
+function unknownKind(
+  tree: Extract<Tree, { kind: 'map' }>,
+  name: string | undefined,
+  reading: Parameters<typeof fail>[0],
+): void {
+  const at = tree.entries.get('kind')?.value ?? tree;
+  if (name === undefined) {
+    fail(reading, at, 'the document has no kind', `write kind: ${KINDS.join(' or kind: ')}`);
+  } else if (LATER_KINDS.includes(name)) {
+    fail(reading, at, `kind ${name} is not supported yet`, 'remove the document: it would not be enforced');
+  } else {
+    const near = nearest(name, KINDS);
+    fail(
+      reading,
+      at,
+      `unknown kind ${JSON.stringify(name.slice(0, 80))}`,
+      near === undefined ? `known are ${KINDS.join(', ')}` : `did you mean ${near}?`,
+    );
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * Files and folders to one frozen configuration, or to one Fault that lists every problem. All or nothing: nothing is handed out of a set that has
+ * a problem. Dials nothing, writes nothing.
+ */
+import { createHash } from 'node:crypto';
+import { dirname, resolve } from 'node:path';
+import { Fault } from '../base/fault.ts';
+import { buildPolicy } from '../policy/lookup.ts';
+import type { Destination, Policy } from '../policy/model.ts';
+import { DESTINATION_CHECKS, type Finding } from './checks.ts';
+import { compileDestination, compileSidecar, type SidecarSpec } from './compile.ts';
+import { readDocument, type Documents } from './documents.ts';
+import { placeText, problems as collector, wholeFile, type Problems } from './problem.ts';
+import { readRoots } from './roots.ts';
+import type { DestinationDocument } from './schema.ts';
+import { SET_CHECKS, type Decoded, type DocumentSet } from './set-checks.ts';
+import { readSources } from './sources.ts';
+import { canonicalJson, locate, pathText, type Tree } from './tree.ts';
+import { parseYaml } from './yaml.ts';
+
+export interface Config {
+  readonly sidecar: SidecarSpec;
+  readonly policy: Policy;
+  /** The files that were read, roots among them: a change of any of them is a reason to load again. */
+  readonly sources: readonly string[];
+}
+
+export interface LoadOptions {
+  /** Stands in the policy and so in every record. */
+  readonly generation: number;
+}
+
+/** Throws a Fault `config`, or `config-unreadable` where a file is the problem; its message has one line for each problem. */
+export async function loadConfig(paths: readonly string[], { generation }: LoadOptions): Promise<Config> {
+  const problems = collector();
+  const sources = await readSources(paths, problems);
+  const unreadable = problems.size > 0;
+  const trees = sources.flatMap(({ file, text }) => parseYaml(file, text, problems));
+  const set = documentSet(trees, paths, problems);
+  checkAll(set, problems);
+  const roots = new Map<Tree, readonly string[]>();
+  for (const destination of set.destinations) await collectRoots(destination, roots, problems);
+  const fault = problems.fault(unreadable ? 'config-unreadable' : 'config');
+  if (fault !== undefined) throw fault;
+  const { sidecar } = set;
+  if (sidecar === undefined) throw new TypeError('a set without problems has a Sidecar');
+  const destinations = set.destinations.map(({ tree, document }) =>
+    compileDestination(document, { at: placeText(tree.at), roots: roots.get(tree) }),
+  );
+  const { unlisted } = sidecar.document.spec.defaults;
+  return Object.freeze({
+    sidecar: compileSidecar(sidecar.document, (path) => beside(sidecar.tree, path)),
+    policy: buildPolicy({ generation, digest: digestOf(trees, destinations), destinations, unlisted }),
+    sources: Object.freeze([...sources.map(({ file }) => file), ...rootFiles(set)]),
+  });
+}
+
+function documentSet(trees: readonly Tree[], paths: readonly string[], problems: Problems): DocumentSet {
+  const found: Documents = { sidecars: [], destinations: [], broken: new Set() };
+  for (const tree of trees) readDocument(tree, found, problems);
+  const [sidecar, ...others] = found.sidecars;
+  for (const { tree } of others) {
+    const message = `there is another Sidecar document (${sidecar === undefined ? '' : placeText(sidecar.tree.at)})`;
+    problems.add({ at: tree.at, path: '', message, fix: 'keep one' });
+  }
+  const broken = found.broken.has('Sidecar');
+  if (sidecar === undefined && !broken && problems.size === 0) {
+    const at = wholeFile(paths.join(', '));
+    problems.add({
+      at,
+      path: '',
+      message: 'there is no Sidecar document',
+      fix: 'add one; `chaperone init` writes a starter',
+    });
+  }
+  return { sidecar, sidecarBroken: broken || problems.size > 0, destinations: found.destinations };
+}
+
+function checkAll(set: DocumentSet, problems: Problems): void {
+  const add = (tree: Tree, { steps, message, fix }: Finding): void =>
+    problems.add({ at: locate(tree, steps).at, path: pathText(steps), message, fix });
+  for (const { tree, document } of set.destinations) {
+    for (const check of DESTINATION_CHECKS) for (const finding of check.find(document.spec)) add(tree, finding);
+  }
+  for (const check of SET_CHECKS) for (const finding of check.find(set)) add(finding.tree, finding);
+}
+
+type DecodedDestination = Decoded<DestinationDocument>;
+
+async function collectRoots(
+  { tree, document }: DecodedDestination,
+  into: Map<Tree, readonly string[]>,
+  problems: Problems,
+): Promise<void> {
+  const { roots } = document.spec.tls;
+  if (roots === undefined) return;
+  const texts: string[] = [];
+  for (const [i, path] of roots.entries()) {
+    const steps = ['spec', 'tls', 'roots', i];
+    try {
+      texts.push(...(await readRoots(beside(tree, path))));
+    } catch (failure) {
+      const { message, hint = '' } = Fault.from(failure, 'config');
+      problems.add({ at: locate(tree, steps).at, path: pathText(steps), message, fix: hint });
+    }
+  }
+  into.set(tree, Object.freeze(texts));
+}
+
+function rootFiles({ destinations }: DocumentSet): readonly string[] {
+  return [
+    ...new Set(
+      destinations.flatMap(({ tree, document }) => (document.spec.tls.roots ?? []).map((path) => beside(tree, path))),
+    ),
+  ];
+}
+
+/** An absolute path; a relative one begins at the folder of its document. */
+function beside({ at }: Tree, path: string): string {
+  return resolve(dirname(at.file), path);
+}
+
+/** Hex SHA-256 over the canonical documents, whatever their order and files, and over the roots they name. */
+function digestOf(trees: readonly Tree[], destinations: readonly Destination[]): string {
+  const roots = destinations.map(({ name, tls }) => JSON.stringify([name, tls.roots ?? null]));
+  const parts = [...trees.map(canonicalJson).sort(), ...roots.sort()];
+  return createHash('sha256').update(parts.join('\n')).digest('hex');
+}

@@ -1,0 +1,77 @@
+/**
+ * Files and folders to texts. A folder stands for its `*.yaml` and `*.yml`, in order of name, without what lies deeper or begins with a dot. A mounted
+ * ConfigMap is read through its `..data` link as it stood at one moment, so that no set is half old and half new.
+ */
+import { readdir, readFile, realpath, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { wholeFile, type Problems } from './problem.ts';
+import { YAML_LIMITS } from './yaml.ts';
+
+export interface Source {
+  /** As the user knows it: the path that was given, or one below the folder that was given. */
+  readonly file: string;
+  readonly text: string;
+}
+
+/** Where kubelet points to the newest version of a mounted ConfigMap or Secret. */
+const CONFIG_MAP_DATA = '..data';
+
+/** All texts that can be read; what cannot is among the problems. */
+export async function readSources(paths: readonly string[], problems: Problems): Promise<readonly Source[]> {
+  const found = await Promise.all(paths.map((path) => expand(path, problems)));
+  const unique = new Map(found.flat().map((file) => [file.file, file] as const));
+  const sources = await Promise.all([...unique.values()].map((file) => readSource(file, problems)));
+  return sources.filter((source) => source !== undefined);
+}
+
+interface Found {
+  readonly file: string;
+  readonly real: string;
+}
+
+async function expand(path: string, problems: Problems): Promise<readonly Found[]> {
+  try {
+    if (!(await stat(path)).isDirectory()) return [{ file: path, real: path }];
+    const folder = await dataOf(path);
+    const names = (await readdir(folder)).filter((name) => /^[^.].*\.ya?ml$/.test(name)).sort();
+    if (names.length === 0)
+      unreadable(problems, path, 'the folder holds no *.yaml', 'name another, or put documents into it');
+    return names.map((name) => ({ file: join(path, name), real: join(folder, name) }));
+  } catch (failure) {
+    unreadable(problems, path, reason(failure), 'look at the path and its permissions');
+    return [];
+  }
+}
+
+async function dataOf(folder: string): Promise<string> {
+  return realpath(join(folder, CONFIG_MAP_DATA)).catch(() => folder);
+}
+
+async function readSource({ file, real }: Found, problems: Problems): Promise<Source | undefined> {
+  try {
+    const bytes = await readFile(real);
+    if (bytes.length > YAML_LIMITS.bytes) {
+      unreadable(problems, file, `the file is larger than ${YAML_LIMITS.bytes} bytes`, 'split it');
+      return undefined;
+    }
+    return { file, text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) };
+  } catch (failure) {
+    const utf8 = failure instanceof TypeError;
+    unreadable(
+      problems,
+      file,
+      utf8 ? 'the file is not UTF-8' : reason(failure),
+      utf8 ? 'save it as UTF-8' : 'look at the path and its permissions',
+    );
+    return undefined;
+  }
+}
+
+function reason(failure: unknown): string {
+  const code = failure instanceof Error && 'code' in failure ? String(failure.code) : String(failure);
+  return `cannot be read (${code})`;
+}
+
+function unreadable(problems: Problems, file: string, message: string, fix: string): void {
+  problems.add({ at: wholeFile(file), path: '', message, fix });
+}
