@@ -9,8 +9,8 @@ import type { X509State } from './parse.ts';
 
 /** Which of several SVIDs we act as: all that is given must fit; nothing given means the first (Workload API section 8). */
 export interface Select {
-  readonly spiffeId?: SpiffeId;
-  readonly hint?: string;
+  readonly spiffeId?: SpiffeId | undefined;
+  readonly hint?: string | undefined;
 }
 
 export type IdentityEvent =

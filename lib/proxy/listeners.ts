@@ -12,8 +12,8 @@ import { formatAuthority } from '../policy/authority.ts';
 import type { ListenAddress, Policy } from '../policy/model.ts';
 import { cut } from './copy.ts';
 
-/** Open connections of one listener; more are closed at once. */
-export const MOST_CONNECTIONS = 8192;
+/** Default of `maxConnections`. */
+const MOST_CONNECTIONS = 4096;
 
 export const FORWARD = 'forward';
 
@@ -47,6 +47,8 @@ export interface ListenersOptions {
   /** Listeners of ours outside this folder. */
   readonly others: readonly ListenAddress[];
   readonly accept: (socket: Socket, bound: Bound) => void;
+  /** Connections at one time over all listeners; more are closed at once. */
+  readonly maxConnections?: number | undefined;
 }
 
 interface Door extends Bound {
@@ -139,7 +141,9 @@ class Doors implements Listeners {
     socket.once('close', () => this.#forget(socket));
     // Whoever serves the socket listens too; before that, an error has nobody to tell.
     socket.on('error', () => {});
-    this.#options.accept(socket, door);
+    const { accept, maxConnections = MOST_CONNECTIONS } = this.#options;
+    if (this.#sockets.size > maxConnections) cut(socket);
+    else accept(socket, door);
   };
 
   #forget(socket: Socket): void {
@@ -179,7 +183,6 @@ function open(
   const stop = new AbortController();
   const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true });
   const door: Door = { key, name, forward, closing: stop.signal, server, stop };
-  server.maxConnections = MOST_CONNECTIONS;
   server.on('connection', (socket) => track(socket, door));
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {

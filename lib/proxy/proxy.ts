@@ -51,6 +51,8 @@ export interface ProxyOptions {
   readonly shutdown: AbortSignal;
   readonly resolver?: Resolver;
   readonly limits?: Http1Limits;
+  /** Connections of the agent at one time over all listeners; more are closed at once. */
+  readonly maxConnections?: number;
   /** Told of a listener that could not be bound after a reload. */
   readonly onFault?: (fault: Fault) => void;
 }
@@ -106,7 +108,12 @@ class Running implements Proxy {
     const fields = fieldRules({ pseudonym: `chaperone-${randomBytes(6).toString('hex')}` });
     const relay = { upstreams: ways, fields, now: () => clock.monotonic(), recheck: this.#reconsider.one };
     const others = sidecar.health === undefined ? [] : [sidecar.health];
-    this.#listeners = listeners({ forward: sidecar.forward, others, accept: acceptor({ standing, relay, limits }) });
+    this.#listeners = listeners({
+      forward: sidecar.forward,
+      others,
+      accept: acceptor({ standing, relay, limits }),
+      maxConnections: options.maxConnections,
+    });
     this.#standing = standing;
     this.#upstreams = ways;
     this.#following = link(options.shutdown);

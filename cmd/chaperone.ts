@@ -1,0 +1,97 @@
+#!/usr/bin/env node
+/**
+ * argv to command to exit status. Help and parsing never dial, read no configuration and load no command's code. A Fault becomes its
+ * sentence on stderr and its exit status (docs/operations.md); anything else is a bug and says so.
+ */
+import { Command, CommanderError } from 'commander';
+import { Fault } from '../lib/base/fault.ts';
+import { processIo } from './io.ts';
+
+const USAGE = 64;
+const BUG = 70;
+
+function program(): Command {
+  const io = processIo();
+  const chaperone = new Command('chaperone')
+    .description('SPIFFE workload-identity agent and mTLS sidecar proxy for AI agents')
+    .version('0.1.0')
+    .exitOverride()
+    .showHelpAfterError('(add --help for the options)')
+    .configureHelp({ sortSubcommands: false });
+  const configured = (name: string, about: string): Command =>
+    chaperone
+      .command(name)
+      .description(about)
+      .option('-c, --config <path...>', 'configuration files and folders', ['chaperone.yaml']);
+
+  configured('run', 'run the sidecar until SIGTERM; SIGHUP loads the configuration again').action(async (options) =>
+    (await import('./commands/run.ts')).run(options.config, io),
+  );
+  chaperone
+    .command('init')
+    .description('write a commented starter configuration that passes check')
+    .argument('[file]', 'where to; refuses to overwrite', 'chaperone.yaml')
+    .action(async (file: string) => (await import('./commands/init.ts')).init(file, io));
+  configured('check', 'validate configuration; dials nothing').action(async (options) =>
+    (await import('./commands/check.ts')).check(options.config, io),
+  );
+  configured('explain', 'say which rule decides one request, and why')
+    .argument('<method>', 'GET, POST … or CONNECT')
+    .argument('<target>', 'http://host/path, or host:port for CONNECT')
+    .option('--listener <destination>', 'as asked on the local listener of that destination')
+    .option('--json', 'the decision as JSON')
+    .action(async (method: string, target: string, options) =>
+      (await import('./commands/explain.ts')).explain({ method, target, ...options }, io),
+    );
+  configured('env', 'print the variables that send an agent through the sidecar')
+    .option('--json', 'as JSON')
+    .action(async (options) => (await import('./commands/env.ts')).env(options, io));
+  svidCommands(chaperone, io);
+  chaperone
+    .command('dev')
+    .description('serve an embedded Workload API for a laptop; it attests nobody')
+    .option('--socket <path>', 'Unix socket to serve on', '/tmp/chaperone/workload.sock')
+    .option('--trust-domain <name>', 'trust domain', 'dev.local')
+    .option('--id <path...>', 'SPIFFE ID paths to issue, the first is the default', ['/agent'])
+    .option('--ttl <duration>', 'lifetime of an SVID; rotated at half of it', '5m')
+    .action(async (options) => (await import('./commands/dev.ts')).dev(options, io));
+  chaperone
+    .command('demo')
+    .description('tell the whole story with embedded parts; exits 0 only if every claim held')
+    .option('--keep', 'leave everything running until SIGINT')
+    .option('--break <what>', 'prove that the demo can fail: allow-all or no-rotation')
+    .action(async (options) => (await import('./commands/demo.ts')).demo(options, io));
+  return chaperone;
+}
+
+function svidCommands(chaperone: Command, io: ReturnType<typeof processIo>): void {
+  const svid = chaperone.command('svid').description('look at the identity that the Workload API gives');
+  for (const [name, about] of [
+    ['show', 'fetch once and print'],
+    ['watch', 'print each update until SIGINT'],
+  ] as const) {
+    svid
+      .command(name)
+      .description(about)
+      .option('--workload-api <address>', 'unix:///path or tcp://ip:port; default $SPIFFE_ENDPOINT_SOCKET')
+      .option('--timeout <duration>', 'how long to wait for the first SVID', '30s')
+      .option('--json', 'one JSON object a line')
+      .action(async (options) => (await import('./commands/svid.ts')).svid(name, options, io));
+  }
+}
+
+function exitStatus(failure: unknown): number {
+  if (failure instanceof CommanderError) return failure.exitCode === 0 ? 0 : USAGE;
+  if (failure instanceof Fault) {
+    process.stderr.write(`chaperone: ${failure.describe()}\n`);
+    return failure.exit;
+  }
+  process.stderr.write(`chaperone: this is a bug: ${failure instanceof Error ? failure.stack : String(failure)}\n`);
+  return BUG;
+}
+
+try {
+  await program().parseAsync();
+} catch (failure) {
+  process.exitCode = exitStatus(failure);
+}

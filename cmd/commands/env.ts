@@ -1,0 +1,48 @@
+/**
+ * `chaperone env`: the variables that send an agent through the sidecar. Both cases of each name, because curl reads only the lower-case
+ * one for http and other clients only the upper-case one; loopback goes direct, so that local listeners stay reachable.
+ */
+import { Fault } from '../../lib/base/fault.ts';
+import { formatAuthority } from '../../lib/policy/authority.ts';
+import { loadConfig } from '../../lib/config/load.ts';
+import type { Io } from '../io.ts';
+
+export async function env(
+  options: { readonly config: readonly string[]; readonly json?: boolean },
+  io: Io,
+): Promise<void> {
+  const { sidecar, policy } = await loadConfig(options.config, { generation: 1 });
+  if (sidecar.forward === undefined) {
+    throw new Fault('usage', 'there is no forward proxy to point an agent at', {
+      hint: 'set spec.forward.address in the Sidecar document',
+    });
+  }
+  const proxy = `http://${formatAuthority(sidecar.forward.host, sidecar.forward.port, undefined)}`;
+  const variables = proxyVariables(proxy);
+  if (options.json === true) {
+    io.out(JSON.stringify(variables));
+    return;
+  }
+  for (const [name, value] of Object.entries(variables)) io.out(`export ${name}='${value}'`);
+  for (const { name, listen } of policy.destinations) {
+    if (listen !== undefined)
+      io.out(`# ${name} also listens on http://${formatAuthority(listen.host, listen.port, undefined)}`);
+  }
+}
+
+/** Name to value, for one proxy URL. */
+export function proxyVariables(proxy: string): Record<string, string> {
+  const none = 'localhost,127.0.0.1,::1';
+  const pairs: Record<string, string> = {};
+  for (const [name, value] of [
+    ['HTTP_PROXY', proxy],
+    ['HTTPS_PROXY', proxy],
+    ['ALL_PROXY', proxy],
+    ['NO_PROXY', none],
+  ] as const) {
+    pairs[name] = value;
+    pairs[name.toLowerCase()] = value;
+  }
+  pairs['NODE_USE_ENV_PROXY'] = '1';
+  return pairs;
+}

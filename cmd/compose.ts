@@ -1,0 +1,192 @@
+/**
+ * The only file that knows every folder. Order: health binds first, so that whoever asks is told what is awaited; then evidence, identity, listeners;
+ * everything is closed in reverse. Nothing is decided here.
+ */
+import type { AddressInfo } from 'node:net';
+import { startAdmin } from '../lib/admin/admin.ts';
+import { startHealth } from '../lib/admin/health.ts';
+import type { Logger } from '../lib/admin/logger.ts';
+import { type Metrics, metrics } from '../lib/admin/metrics.ts';
+import { type Readiness, readiness } from '../lib/admin/ready.ts';
+import { type Audit, openAudit } from '../lib/audit/log.ts';
+import type { AuditLog, LifecycleRecord } from '../lib/audit/record.ts';
+import { type Cell, cell } from '../lib/base/cell.ts';
+import type { Clock } from '../lib/base/clock.ts';
+import { type Disposer, disposer } from '../lib/base/dispose.ts';
+import { Fault } from '../lib/base/fault.ts';
+import { ignore } from '../lib/base/signal.ts';
+import { type Config, loadConfig } from '../lib/config/load.ts';
+import { http1Limits } from '../lib/http1/limits.ts';
+import { endpointFrom } from '../lib/identity/address.ts';
+import { type IdentitySource, startIdentity } from '../lib/identity/source.ts';
+import type { Policy } from '../lib/policy/model.ts';
+import { type Proxy, startProxy } from '../lib/proxy/proxy.ts';
+import { tlsContexts } from '../lib/tls/context.ts';
+import { followIdentity } from './compose/identity.ts';
+import { readingsOf } from './compose/readings.ts';
+import { type Reload, reloader } from './compose/reload.ts';
+
+export interface ComposeOptions {
+  /** Configuration files and folders. */
+  readonly paths: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+  readonly clock: Clock;
+  /** The operational log, made once its level is known. */
+  readonly logger: (level: Config['sidecar']['log']['level']) => Logger;
+}
+
+export interface Sidecar extends AsyncDisposable {
+  /** `forward`, `health` and the names of destinations with a local listener. */
+  readonly addresses: ReadonlyMap<string, AddressInfo>;
+  readonly identity: IdentitySource;
+  readonly ready: () => boolean;
+  /** Loads the configuration again and reopens audit files. Never throws: what was wrong is logged and shows as degraded. */
+  readonly reload: () => Promise<void>;
+  /** Settles when the operator asked for an end over the admin socket. */
+  readonly quit: Promise<void>;
+  /** Turns not ready, serves what is under way until it ends or `drain` of the configuration is over. */
+  drain(): Promise<void>;
+}
+
+/** What the parts share while they are put together. */
+export interface Parts {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly readiness: Readiness;
+  readonly policy: Cell<Policy>;
+  readonly audit: Audit;
+  /** Records on their way to metrics and log. */
+  readonly tell: (event: LifecycleRecord['event'], detail?: LifecycleRecord['detail']) => void;
+}
+
+/** Starts everything. Throws the Fault of whatever cannot be started, with nothing left running. */
+export async function compose(options: ComposeOptions): Promise<Sidecar> {
+  const opened = disposer();
+  try {
+    return await assemble(options, opened);
+  } catch (failure) {
+    await opened[Symbol.asyncDispose]();
+    throw failure;
+  }
+}
+
+async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: Disposer): Promise<Sidecar> {
+  const config = await loadConfig(paths, { generation: 1 });
+  const { sidecar } = config;
+  const log = logger(sidecar.log.level);
+  const ready = readiness(clock);
+  const listening = ready.pending('listeners', 'binding');
+  const endpoint = endpointFrom(sidecar.identity.workloadApi, env);
+  const late: Late = { proxy: undefined, identity: undefined, audit: undefined, reload: undefined };
+  const counted = metrics(() => readingsOf(late, ready));
+  const addresses = new Map<string, AddressInfo>();
+  if (sidecar.health !== undefined) {
+    const health = opened.use(
+      await startHealth({ address: sidecar.health, readiness: ready, metrics: () => counted.render() }),
+    );
+    addresses.set('health', health.address);
+  }
+  const audit = opened.use(await openAudit({ sinks: sidecar.audit.sinks, clock }));
+  late.audit = audit;
+  const policy = cell<Policy>(config.policy);
+  const parts: Parts = { config, clock, log, readiness: ready, policy, audit, tell: teller(audit, clock, log) };
+  const identity = opened.use(
+    startIdentity({
+      endpoint: endpoint.text,
+      select: sidecar.identity.select,
+      clock,
+      onNote: ({ level, stream, text }) => log.log(level, 'identity', text, { stream }),
+    }),
+  );
+  late.identity = identity;
+  const shutdown = new AbortController();
+  opened.defer(() => shutdown.abort(new Fault('shutting-down', 'the sidecar is stopping')));
+  const proxy = opened.use(
+    await startProxy({
+      sidecar,
+      policy,
+      identity,
+      audit: observed(audit, counted),
+      contexts: tlsContexts(),
+      clock,
+      shutdown: shutdown.signal,
+      limits: http1Limits({
+        headMs: sidecar.listeners.headersTimeout,
+        keepAliveMs: sidecar.listeners.idleTimeout,
+        headBytes: sidecar.listeners.maxHead,
+        poolMaxAgeMs: sidecar.listeners.connectionMaxAge,
+      }),
+      maxConnections: sidecar.listeners.maxConnections,
+      onFault: (fault) => log.log('error', 'proxy', fault.describe()),
+    }),
+  );
+  late.proxy = proxy;
+  for (const [name, address] of proxy.addresses) addresses.set(name, address);
+  followIdentity(identity, parts, shutdown.signal);
+  const reload = opened.use(reloader({ paths, parts, proxy }));
+  late.reload = reload;
+  const quit = Promise.withResolvers<void>();
+  if (sidecar.adminApi !== undefined) {
+    const status = (): Readonly<Record<string, unknown>> => ({
+      ...ready.report(),
+      ...reload.status(),
+      live: proxy.live(),
+    });
+    opened.use(await startAdmin({ socket: sidecar.adminApi.socket, status, quit: quit.resolve }));
+  }
+  listening.done();
+  parts.tell('started', { policy: config.policy.generation, policyDigest: config.policy.digest });
+  return {
+    addresses,
+    identity,
+    ready: () => ready.report().ready,
+    reload: () => reload.now(),
+    quit: quit.promise,
+    drain: () => drain(proxy, parts),
+    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+  };
+}
+
+/** Parts that metrics read and that are made after them. */
+export interface Late {
+  proxy: Proxy | undefined;
+  identity: IdentitySource | undefined;
+  audit: Audit | undefined;
+  reload: Reload | undefined;
+}
+
+/** Every record passes the counters on its way, once it is written. */
+function observed(audit: AuditLog, counted: Metrics): AuditLog {
+  return {
+    async write(record) {
+      try {
+        await audit.write(record);
+      } finally {
+        counted.observe(record);
+      }
+    },
+  };
+}
+
+function teller(audit: AuditLog, clock: Clock, log: Logger): Parts['tell'] {
+  return (event, detail = {}) => {
+    log.log('info', 'sidecar', event, detail);
+    const record: LifecycleRecord = { kind: 'lifecycle', time: new Date(clock.now()).toISOString(), event, detail };
+    ignore(audit.write(record), 'the audit log counts its failures, and requests are refused by them');
+  };
+}
+
+async function drain(proxy: Proxy, { config, clock, readiness: ready, tell }: Parts): Promise<void> {
+  ready.pending('drain', 'the sidecar is stopping');
+  tell('draining', { live: proxy.live() });
+  const late = new AbortController();
+  const cancel = clock.after(
+    config.sidecar.drain,
+    () => late.abort(new Fault('shutting-down', 'the time to drain is over')),
+    true,
+  );
+  await proxy.drain(late.signal);
+  cancel();
+  tell('stopped');
+}

@@ -1,0 +1,59 @@
+/**
+ * What the states of the identity mean for readiness and evidence. Expiry is judged by the wall clock on a short tick, since timers stand still while a
+ * machine sleeps.
+ */
+import { systemClock } from '../../lib/base/clock.ts';
+import type { IdentitySource } from '../../lib/identity/source.ts';
+import type { IdentityState } from '../../lib/spiffe/identity.ts';
+import type { Parts } from '../compose.ts';
+
+const TICK = 1000;
+
+export function followIdentity(identity: IdentitySource, parts: Parts, signal: AbortSignal): void {
+  const { clock, config, readiness, tell, log } = parts;
+  const pending = readiness.pending('identity', 'waiting for the first SVID');
+  const begun = clock.monotonic();
+  let [generation, expired, warned] = [0, false, false];
+  const look = (state: IdentityState): void => {
+    if (state.kind === 'waiting') {
+      pending.undone(`waiting for the first SVID${because(state.problem)}`);
+      if (!warned && clock.monotonic() - begun > config.sidecar.identity.initialSync) {
+        warned = true;
+        log.log('warn', 'identity', `no SVID yet${because(state.problem)}`, { hint: 'is there a registration entry?' });
+      }
+      return;
+    }
+    if (state.kind === 'withdrawn') {
+      if (generation !== 0) tell('identity-withdrawn', { problem: state.problem });
+      generation = 0;
+      pending.undone(`withdrawn: ${state.problem}`);
+      return;
+    }
+    const { svid, generation: newest } = state.identity;
+    const over = clock.now() >= svid.notAfter;
+    if (over && !expired) tell('identity-expired', { spiffeId: svid.id, serial: svid.serial });
+    expired = over;
+    if (over) pending.undone(`the SVID expired at ${new Date(svid.notAfter).toISOString()}${because(state.problem)}`);
+    else pending.done();
+    if (newest === generation) return;
+    generation = newest;
+    tell('identity-updated', {
+      generation,
+      spiffeId: svid.id,
+      serial: svid.serial,
+      notAfter: new Date(svid.notAfter).toISOString(),
+    });
+  };
+  const again = (): void => {
+    if (signal.aborted) return;
+    const state = identity.states.get();
+    if (state !== undefined && (state.kind !== 'withdrawn' || generation !== 0)) look(state);
+    systemClock.after(TICK, again);
+  };
+  identity.states.follow(look, signal);
+  again();
+}
+
+function because(problem: string | undefined): string {
+  return problem === undefined ? '' : ` (${problem})`;
+}

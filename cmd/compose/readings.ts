@@ -1,0 +1,32 @@
+/** What the gauges show at a scrape, read from the parts as they stand. */
+import type { Readings } from '../../lib/admin/metrics.ts';
+import type { Readiness } from '../../lib/admin/ready.ts';
+import type { Late } from '../compose.ts';
+
+export function readingsOf({ proxy, identity, audit, reload }: Late, readiness: Readiness): Readings {
+  const state = identity?.states.get();
+  const current = state?.kind === 'current' ? state.identity : undefined;
+  const counts = identity?.metrics();
+  const pools = proxy?.pools();
+  const { policy = 0, degraded } = reload?.status() ?? {};
+  return {
+    svidExpiry: current === undefined ? undefined : current.svid.notAfter / 1000,
+    bundleAuthorities: new Map(
+      [...(current?.bundles.values() ?? [])].map((one) => [one.trustDomain, one.anchors.length]),
+    ),
+    lastUpdate: counts?.lastUpdate === undefined ? undefined : counts.lastUpdate / 1000,
+    rotations: counts?.rotations ?? 0,
+    watchErrors: counts?.errorsByCode ?? new Map(),
+    reconnects: counts?.reconnects ?? 0,
+    droppedBundles: counts?.droppedBundles ?? 0,
+    discardedMessages: counts?.discardedMessages ?? 0,
+    crls: counts?.crls ?? 0,
+    live: proxy?.live() ?? 0,
+    poolIdle: pools?.idle ?? 0,
+    poolBusy: pools?.leased ?? 0,
+    auditFailures: audit?.failures() ?? 0,
+    policyGeneration: policy,
+    degraded: degraded !== undefined,
+    ready: readiness.report().ready,
+  };
+}

@@ -1,0 +1,57 @@
+/**
+ * The demo's agent: a process of its own that knows nothing of SPIFFE, certificates or this project. It has HTTP_PROXY in its environment and says http://.
+ *   ask METHOD URL [BODY]      one request; prints {status, body}
+ *   watch URL SECONDS          requests until the upstream has named two serials of its caller; prints {requests, failures, serials}
+ *   tunnel HOST:PORT           a CONNECT tunnel: sends a line, prints it back, then prints `cut` once it is cut
+ */
+import { once } from 'node:events';
+import { request } from 'node:http';
+
+const [what = '', ...rest] = process.argv.slice(2);
+const print = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
+
+async function ask(
+  method: string,
+  url: string,
+  body?: string,
+): Promise<{ readonly status: number; readonly body: string }> {
+  const headers = body === undefined ? {} : { 'content-type': 'application/json' };
+  const answer = await fetch(url, { method, headers, ...(body === undefined ? {} : { body }) });
+  return { status: answer.status, body: await answer.text() };
+}
+
+async function watch(url: string, seconds: number): Promise<void> {
+  const until = performance.now() + seconds * 1000;
+  const serials = new Set<string>();
+  let [requests, failures] = [0, 0];
+  while (serials.size < 2 && performance.now() < until) {
+    requests += 1;
+    const { status, body } = await ask('GET', url);
+    if (status === 200) serials.add(String((JSON.parse(body) as { readonly serial: unknown }).serial));
+    else failures += 1;
+    await new Promise((again) => setTimeout(again, 20));
+  }
+  print({ requests, failures, serials: [...serials] });
+}
+
+async function tunnel(authority: string): Promise<void> {
+  const proxy = new URL(process.env['HTTP_PROXY'] ?? '');
+  const asked = request({ host: proxy.hostname, port: proxy.port, method: 'CONNECT', path: authority });
+  asked.end();
+  const [answer, socket] = (await once(asked, 'connect')) as [
+    { readonly statusCode: number },
+    import('node:net').Socket,
+  ];
+  if (answer.statusCode !== 200) return print({ status: answer.statusCode });
+  socket.on('error', () => {});
+  socket.write('are you there?\n');
+  const [echo] = (await once(socket, 'data')) as [Buffer];
+  print({ status: 200, echo: echo.toString() });
+  socket.resume();
+  await new Promise((closed) => socket.once('close', closed));
+  print('cut');
+}
+
+if (what === 'ask') print(await ask(rest[0] ?? 'GET', rest[1] ?? '', rest[2]));
+else if (what === 'watch') await watch(rest[0] ?? '', Number(rest[1]));
+else await tunnel(rest[0] ?? '');

@@ -1,0 +1,135 @@
+/** The demo's set-up: embedded identity, two upstreams and an impostor, a configuration in a folder of its own, and the sidecar itself. */
+import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { logger } from '../../lib/admin/logger.ts';
+import { systemClock } from '../../lib/base/clock.ts';
+import { type Disposer, disposer } from '../../lib/base/dispose.ts';
+import { createDevTrustDomain } from '../../lib/dev/domain.ts';
+import { type DemoUpstream, startDemoUpstream } from '../../lib/dev/upstream.ts';
+import { type DevWorkloadApi, startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
+import { parseSpiffeId } from '../../lib/spiffe/id.ts';
+import { proxyVariables } from '../commands/env.ts';
+import { compose, type Sidecar } from '../compose.ts';
+import { documents, type Places } from './documents.ts';
+
+/** Ways to break the demo on purpose, to see that its claims can fail. */
+export type Breakage = 'allow-all' | 'no-rotation' | undefined;
+
+export interface Stage extends AsyncDisposable {
+  readonly workloadApi: DevWorkloadApi;
+  readonly crm: DemoUpstream;
+  readonly impostor: DemoUpstream;
+  readonly echo: DemoUpstream;
+  readonly sidecar: Sidecar;
+  readonly configFile: string;
+  readonly auditFile: string;
+  readonly proxyUrl: string;
+  /** Rewrites the configuration, as an operator's editor would; `tunnels` says whether the echo destination is there. */
+  configure(tunnels: boolean): Promise<void>;
+  /** Runs the agent; `seen` is called with each line it prints. */
+  agent(args: readonly string[], seen?: (line: string) => void): Promise<readonly unknown[]>;
+  audit(): Promise<string>;
+}
+
+const SHORT_LIVED = 8_000;
+const LONG_LIVED = 3_600_000;
+const TRUST_DOMAIN = 'dev.local';
+
+export async function setStage(breakage: Breakage, log: (line: string) => void): Promise<Stage> {
+  const opened = disposer();
+  try {
+    return await build(opened, breakage, log);
+  } catch (failure) {
+    await opened[Symbol.asyncDispose]();
+    throw failure;
+  }
+}
+
+async function build(opened: Disposer, breakage: Breakage, log: (line: string) => void): Promise<Stage> {
+  const folder = await mkdtemp(join(tmpdir(), 'chaperone-'));
+  opened.defer(() => rm(folder, { recursive: true, force: true }));
+  const workloadApi = opened.use(
+    await startDevWorkloadApi({
+      socket: join(folder, 'identity', 'workload.sock'),
+      domain: await createDevTrustDomain({ name: TRUST_DOMAIN, clock: systemClock }),
+      identities: [{ id: '/agent' }, { id: '/crm' }, { id: '/impostor' }, { id: '/echo' }],
+      ttl: breakage === 'no-rotation' ? LONG_LIVED : SHORT_LIVED,
+    }),
+  );
+  const upstream = async (name: string, service: 'api' | 'echo'): Promise<DemoUpstream> =>
+    opened.use(
+      await startDemoUpstream({
+        endpoint: workloadApi.endpoint,
+        select: { spiffeId: parseSpiffeId(`spiffe://${TRUST_DOMAIN}/${name}`) },
+        callers: [`spiffe://${TRUST_DOMAIN}/agent`],
+        service,
+        clock: systemClock,
+      }),
+    );
+  const [crm, impostor, echo] = [
+    await upstream('crm', 'api'),
+    await upstream('impostor', 'api'),
+    await upstream('echo', 'echo'),
+  ];
+  const places: Places = {
+    workloadApi: workloadApi.endpoint,
+    auditFile: join(folder, 'audit.jsonl'),
+    adminSocket: join(folder, 'admin', 'api.sock'),
+    crm: crm.address,
+    impostor: impostor.address,
+    echo: echo.address,
+    allowAll: breakage === 'allow-all',
+  };
+  const configFile = join(folder, 'chaperone.yaml');
+  const configure = (tunnels: boolean): Promise<void> => writeFile(configFile, documents(places, tunnels));
+  await configure(true);
+  const sidecar = opened.use(
+    await compose({
+      paths: [configFile],
+      env: {},
+      clock: systemClock,
+      logger: (level) => logger(level, { write: log }),
+    }),
+  );
+  const proxyUrl = `http://127.0.0.1:${sidecar.addresses.get('forward')?.port}`;
+  return {
+    workloadApi,
+    crm,
+    impostor,
+    echo,
+    sidecar,
+    configFile,
+    auditFile: places.auditFile,
+    proxyUrl,
+    configure,
+    agent: (args, seen) => runAgent(args, proxyUrl, seen),
+    audit: () => readFile(places.auditFile, 'utf8'),
+    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+  };
+}
+
+/** Settles with what the agent printed, a JSON value a line, once it has ended. */
+async function runAgent(
+  args: readonly string[],
+  proxyUrl: string,
+  seen: (line: string) => void = () => {},
+): Promise<readonly unknown[]> {
+  const program = join(import.meta.dirname, 'agent.ts');
+  const child = spawn(process.execPath, [program, ...args], {
+    env: { PATH: process.env['PATH'] ?? '', ...proxyVariables(proxyUrl) },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let text = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    const before = text.split('\n').length - 1;
+    text += chunk.toString();
+    for (const line of text.split('\n').slice(before, -1)) seen(line);
+  });
+  await new Promise((resolve) => child.on('close', resolve));
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as unknown);
+}

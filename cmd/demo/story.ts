@@ -1,0 +1,165 @@
+/**
+ * The demo's story: each step makes a claim and checks it, from the agent's side and from the upstream's. The first claim that does not hold is named, the
+ * rest is told all the same, and the demo fails.
+ */
+import type { Stage } from './stage.ts';
+
+export interface Step {
+  readonly title: string;
+  /** What was seen, for the reader; throws an Error that says what was seen instead. */
+  check(stage: Stage): Promise<string>;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+}
+
+export const STORY: readonly Step[] = [
+  { title: 'An SVID comes from the Workload API; the sidecar is ready', check: identityArrives },
+  { title: 'The agent reads a customer: it says http://, the upstream sees mTLS from its SPIFFE ID', check: allowed },
+  { title: 'An export is denied by a rule, and the upstream hears nothing', check: deniedByRule },
+  { title: 'A write that no rule allows is denied', check: deniedByDefault },
+  {
+    title: 'A host that no destination has is denied before it is resolved; the metadata service too',
+    check: unlisted,
+  },
+  { title: 'An impostor with a valid SVID of the same trust domain gets not one byte', check: impostor },
+  { title: 'The SVID rotates under load and no request is lost', check: rotates },
+  { title: 'An open tunnel is cut within a second of the policy that no longer allows it', check: cutsTunnel },
+  { title: 'A bad configuration is refused whole, and the last good one stays', check: keepsLastGood },
+  {
+    title: 'The Workload API withdraws the identity: refused at once, and back when it is given again',
+    check: withdrawal,
+  },
+  { title: 'Every exchange left one decided and one ended record, and no secret', check: evidence },
+];
+
+async function identityArrives({ sidecar }: Stage): Promise<string> {
+  await eventually('ready', () => sidecar.ready());
+  const { svid } = sidecar.identity.current();
+  require(svid.id === 'spiffe://dev.local/agent', `the SVID is ${svid.id}`);
+  return `${svid.id}, serial ${svid.serial.slice(0, 12)}…, valid until ${new Date(svid.notAfter).toISOString()}`;
+}
+
+async function ask(stage: Stage, method: string, url: string, body?: string): Promise<Answer> {
+  const [answer] = await stage.agent(['ask', method, url, ...(body === undefined ? [] : [body])]);
+  require(answer !== undefined, 'the agent got no answer at all');
+  return answer as Answer;
+}
+
+async function allowed(stage: Stage): Promise<string> {
+  const { status, body } = await ask(stage, 'GET', 'http://crm.internal/v1/customers/1001');
+  require(status === 200 && body.includes('Ada Engines'), `the agent got ${status} ${body}`);
+  const caller = stage.crm.requests().at(-1)?.peer.spiffeId;
+  require(caller === 'spiffe://dev.local/agent', `the upstream saw ${caller}`);
+  return `200, seen by the upstream as ${caller}`;
+}
+
+async function refusedWith(
+  stage: Stage,
+  want: { method?: string; url: string; status: number; code: string },
+): Promise<string> {
+  const before = stage.crm.requests().length;
+  const { status, body } = await ask(stage, want.method ?? 'GET', want.url, want.method === 'POST' ? '{}' : undefined);
+  require(status === want.status, `the agent got ${status} ${body}`);
+  const { error } = JSON.parse(body) as { readonly error: { readonly code: string; readonly message: string } };
+  require(error.code === want.code, `the code is ${error.code}`);
+  require(stage.crm.requests().length === before, 'the upstream was asked');
+  return `${status} ${error.message}`;
+}
+
+function deniedByRule(stage: Stage): Promise<string> {
+  return refusedWith(stage, { url: 'http://crm.internal/v1/export/customers', status: 403, code: 'denied' });
+}
+
+function deniedByDefault(stage: Stage): Promise<string> {
+  return refusedWith(stage, { method: 'POST', url: 'http://crm.internal/v1/notes', status: 403, code: 'denied' });
+}
+
+async function unlisted(stage: Stage): Promise<string> {
+  await refusedWith(stage, { url: 'http://169.254.169.254/latest/meta-data/', status: 403, code: 'denied' });
+  return refusedWith(stage, { url: 'http://exfiltrate.example/', status: 403, code: 'denied' });
+}
+
+async function impostor(stage: Stage): Promise<string> {
+  const told = await refusedWith(stage, { url: 'http://billing.internal/', status: 502, code: 'upstream-identity' });
+  require(stage.impostor.connections() > 0, 'the impostor was not even reached');
+  const bytes = stage.impostor.callers().reduce((sum, { received }) => sum + received, 0);
+  require(bytes === 0, `the impostor received ${bytes} bytes`);
+  return told;
+}
+
+async function rotates(stage: Stage): Promise<string> {
+  const [seen] = (await stage.agent(['watch', 'http://crm.internal/v1/whoami', '20'])) as [
+    { readonly requests: number; readonly failures: number; readonly serials: readonly string[] },
+  ];
+  require(seen.failures === 0, `${seen.failures} of ${seen.requests} requests failed`);
+  require(seen.serials.length >=
+    2, `the upstream saw one serial only, ${seen.serials[0]}, over ${seen.requests} requests`);
+  return `${seen.requests} requests, 0 failures, serials ${seen.serials.map((one) => `${one.slice(0, 8)}…`).join(' then ')}`;
+}
+
+async function cutsTunnel(stage: Stage): Promise<string> {
+  let [reconfigured, cutAfter] = [0, Number.NaN];
+  const lines = await stage.agent(['tunnel', 'echo.internal:7'], (line) => {
+    if (line === '"cut"') cutAfter = performance.now() - reconfigured;
+    else if (reconfigured === 0) {
+      reconfigured = performance.now();
+      void stage.configure(false).then(() => stage.sidecar.reload());
+    }
+  });
+  const [first] = lines as readonly { readonly echo?: string }[];
+  require(first?.echo === 'are you there?\n', `the tunnel answered ${JSON.stringify(first)}`);
+  require(cutAfter < 1000, `it was cut after ${Math.round(cutAfter)} ms`);
+  return `cut ${Math.round(cutAfter)} ms after the file was written`;
+}
+
+async function keepsLastGood(stage: Stage): Promise<string> {
+  const { writeFile } = await import('node:fs/promises');
+  await writeFile(stage.configFile, 'apiVersion: chaperone.dev/v1alpha1\nkind: Sidecar\nspec: { foward: {} }\n');
+  await stage.sidecar.reload();
+  const { status } = await ask(stage, 'GET', 'http://crm.internal/v1/customers/1002');
+  require(status === 200, `the agent got ${status}`);
+  await stage.configure(false);
+  await stage.sidecar.reload();
+  return 'the agent noticed nothing';
+}
+
+async function withdrawal(stage: Stage): Promise<string> {
+  await stage.workloadApi.setIdentities([]);
+  await eventually('not ready', () => !stage.sidecar.ready());
+  const told = await refusedWith(stage, { url: 'http://crm.internal/v1/customers', status: 503, code: 'no-identity' });
+  await stage.workloadApi.setIdentities([{ id: '/agent' }]);
+  await eventually('ready again', () => stage.sidecar.ready());
+  return told;
+}
+
+async function evidence(stage: Stage): Promise<string> {
+  const text = await stage.audit();
+  const records = text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { readonly kind: string; readonly exchange?: string });
+  const seen = new Map<string, string>();
+  for (const { kind, exchange } of records) {
+    if (exchange !== undefined && kind !== 'redecided') seen.set(exchange, `${seen.get(exchange) ?? ''} ${kind}`);
+  }
+  const odd = [...seen].filter(([, kinds]) => kinds !== ' decided ended' && kinds !== ' refused ended');
+  require(seen.size >= 10, `there are records of ${seen.size} exchanges only`);
+  require(odd.length === 0, `exchanges with other records: ${odd.map(([id, kinds]) => `${id}:${kinds}`).join(', ')}`);
+  require(!/PRIVATE KEY|Ada Engines|eyJ/.test(text), 'a record holds a body or a key');
+  return `${records.length} records of ${seen.size} exchanges`;
+}
+
+function require(holds: boolean, otherwise: string): asserts holds {
+  if (!holds) throw new Error(otherwise);
+}
+
+async function eventually(what: string, holds: () => boolean, ms = 10_000): Promise<void> {
+  const deadline = performance.now() + ms;
+  while (!holds()) {
+    if (performance.now() > deadline) throw new Error(`waited ${ms / 1000} s in vain: ${what}`);
+    await new Promise((again) => setTimeout(again, 20));
+  }
+}

@@ -1,0 +1,38 @@
+/** Where a command reads and prints, handed in so that nothing below cmd/ does either. */
+export interface Io {
+  /** One line to standard output. */
+  out(line: string): void;
+  /** One line to standard error. */
+  err(line: string): void;
+  readonly env: NodeJS.ProcessEnv;
+  /** Emphasis and colour, or the text itself where colour is not wanted (https://no-color.org). */
+  readonly style: Style;
+}
+
+export interface Style {
+  bold(text: string): string;
+  good(text: string): string;
+  bad(text: string): string;
+  dim(text: string): string;
+}
+
+const plain = (text: string): string => text;
+const ansi =
+  (on: number, off: number) =>
+  (text: string): string =>
+    `\u001b[${on}m${text}\u001b[${off}m`;
+
+export function style(colour: boolean): Style {
+  if (!colour) return { bold: plain, good: plain, bad: plain, dim: plain };
+  return { bold: ansi(1, 22), good: ansi(32, 39), bad: ansi(31, 39), dim: ansi(2, 22) };
+}
+
+export function processIo(): Io {
+  const noColour = (process.env['NO_COLOR'] ?? '') !== '';
+  return {
+    out: (line) => void process.stdout.write(`${line}\n`),
+    err: (line) => void process.stderr.write(`${line}\n`),
+    env: process.env,
+    style: style(process.stdout.isTTY && !noColour),
+  };
+}

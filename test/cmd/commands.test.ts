@@ -1,0 +1,76 @@
+import { join } from 'node:path';
+import { readFileSync, writeFileSync } from 'node:fs';
+import t from 'tap';
+import { cli } from './cli.ts';
+
+const COMMANDS = ['run', 'init', 'check', 'explain', 'env', 'svid', 'dev', 'demo'];
+
+t.test('help needs no configuration, no identity and no network', async (t) => {
+  const top = await cli(['--help'], { SPIFFE_ENDPOINT_SOCKET: 'unix:///nowhere' });
+  t.equal(top.status, 0);
+  for (const command of COMMANDS) t.match(top.out, new RegExp(`^  ${command}`, 'm'));
+  for (const command of COMMANDS) {
+    const help = await cli([command, '--help'], { SPIFFE_ENDPOINT_SOCKET: 'unix:///nowhere' });
+    t.equal(help.status, 0, command);
+    t.match(help.out, /Usage: chaperone/, command);
+  }
+});
+
+t.test('a wrong command line exits 64 and says what is wrong', async (t) => {
+  for (const args of [['fly'], ['check', '--colour'], ['explain', 'GET']]) {
+    const { status, err } = await cli(args);
+    t.equal(status, 64, args.join(' '));
+    t.match(err, /error: /);
+  }
+});
+
+t.test('init writes a configuration that check passes, and never over a file', async (t) => {
+  const file = join(t.testdir(), 'chaperone.yaml');
+  t.equal((await cli(['init', file])).status, 0);
+  const checked = await cli(['check', '-c', file]);
+  t.equal(checked.status, 0, checked.err);
+  t.match(checked.out, /^ok: /);
+  writeFileSync(file, 'mine');
+  const again = await cli(['init', file]);
+  t.equal(again.status, 64);
+  t.equal(readFileSync(file, 'utf8'), 'mine');
+});
+
+t.test('check lists every problem as file:line:column with the fix, and exits 78', async (t) => {
+  const file = join(
+    t.testdir({
+      'bad.yaml': [
+        'apiVersion: chaperone.dev/v1alpha1',
+        'kind: Sidecar',
+        'metadata: { name: a }',
+        'spec:',
+        '  foward: { address: 127.0.0.1:15001 }',
+        '  defaults: { task: optional, unlisted: maybe }',
+      ].join('\n'),
+    }),
+    'bad.yaml',
+  );
+  const { status, err } = await cli(['check', '-c', file]);
+  t.equal(status, 78);
+  t.match(err, /bad\.yaml:5:3.*forward/s);
+  t.match(err, /bad\.yaml:6:.*report/s);
+});
+
+t.test('check names a file that is not there', async (t) => {
+  const { status, err } = await cli(['check', '-c', join(t.testdir(), 'none.yaml')]);
+  t.ok(status === 66 || status === 78, String(status));
+  t.match(err, /none\.yaml/);
+});
+
+t.test('env prints every variable in both cases', async (t) => {
+  const file = join(t.testdir(), 'chaperone.yaml');
+  await cli(['init', file]);
+  const { status, out } = await cli(['env', '--json', '-c', file]);
+  t.equal(status, 0);
+  const variables = JSON.parse(out) as Record<string, string>;
+  for (const name of ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'NO_PROXY']) {
+    t.ok(variables[name], name);
+    t.equal(variables[name.toLowerCase()], variables[name]);
+  }
+  t.match(variables['http_proxy'], /^http:\/\/127\.0\.0\.1:\d+$/);
+});
