@@ -184,7 +184,8 @@ t.test('garbage, silence, half a handshake and a reset end in a Fault and leave 
     raw.write('GET / HTTP/1.1\r\n\r\n');
     t.match((await server.outcome).fault, { code: 'client-tls' });
     raw.resume();
-    await once(raw, 'close');
+    await until('the caller is let go', () => raw.readableEnded || raw.destroyed);
+    raw.destroy();
   }
   {
     await using server = await accepting({ identity });
@@ -192,7 +193,8 @@ t.test('garbage, silence, half a handshake and a reset end in a Fault and leave 
     raw.end(Buffer.from('1603010200010001fc0303', 'hex'));
     t.match((await server.outcome).fault, { code: 'client-tls' }, 'the caller ended its side');
     raw.resume();
-    await once(raw, 'close');
+    await until('the caller is let go', () => raw.readableEnded || raw.destroyed);
+    raw.destroy();
   }
   {
     await using server = await accepting({ identity });
