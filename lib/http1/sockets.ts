@@ -8,6 +8,8 @@ import type { Duplex } from 'node:stream';
  */
 export function resetSocket(socket: Duplex): void {
   const tcp = socket instanceof Socket && !('encrypted' in socket) && socket.remoteFamily !== undefined;
-  if (tcp) socket.resetAndDestroy();
+  // While the end of our side is on its way the engine cannot reset (libuv: UV_EINVAL), and the socket would never close.
+  const ending = socket.writableEnded && !socket.writableFinished;
+  if (tcp && !ending) socket.resetAndDestroy();
   else socket.destroy();
 }

@@ -7,6 +7,7 @@
 import type { Duplex } from 'node:stream';
 import type { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
+import { resetSocket } from '../http1/sockets.ts';
 
 export interface Side {
   readonly socket: Duplex;
@@ -63,25 +64,9 @@ function copyOneWay(from: Side, to: Side): Promise<void> {
   });
 }
 
-interface Resettable {
-  resetAndDestroy(): unknown;
-}
-
 /** Ends a socket so that the other side sees a cut: a TCP reset where there is TCP, no close_notify where there is TLS. */
 export function cut(socket: Duplex): void {
   // The error a reset may still cause has nobody to tell.
   socket.on('error', () => {});
-  if (resettable(socket)) {
-    try {
-      socket.resetAndDestroy();
-      return;
-    } catch {
-      // Not a TCP handle, or one that is closed already: closing it is all there is left.
-    }
-  }
-  socket.destroy();
-}
-
-function resettable(socket: Duplex): socket is Duplex & Resettable {
-  return 'resetAndDestroy' in socket && !('encrypted' in socket);
+  if (!socket.destroyed) resetSocket(socket);
 }
