@@ -166,7 +166,7 @@ class Client implements ClientConnection, BodyOwner {
   #send(text: string, head: OutgoingRequest, body: Buffer | Body | undefined): Promise<void> {
     const { framing } = head;
     if (body === undefined || framing.kind === 'none') this.#outlet.text(text);
-    else if (body instanceof Buffer) this.#outlet.joined(text, body);
+    else if (Buffer.isBuffer(body)) this.#outlet.joined(text, body);
     else return this.#stream(text, body, head);
     return SENT;
   }
@@ -339,7 +339,7 @@ function checkBody({ framing }: OutgoingRequest, body: Buffer | Body | undefined
   if (
     body === undefined
       ? hasBody(framing)
-      : body instanceof Buffer && (framing.kind === 'chunked' || said !== body.length)
+      : Buffer.isBuffer(body) && (framing.kind === 'chunked' || said !== body.length)
   ) {
     throw new TypeError('the body given and the framing said do not fit');
   }

@@ -94,7 +94,7 @@ export class Exchange implements ServerExchange {
     const { outlet } = this.#line;
     try {
       if (body === undefined || this.#isBodiless(head.status)) outlet.text(text);
-      else if (body instanceof Buffer) outlet.joined(text, body);
+      else if (Buffer.isBuffer(body)) outlet.joined(text, body);
       else await outlet.send(text, body, { framing, trailers: head.trailers === true });
       if (outlet.socket.writableNeedDrain) await outlet.drained();
     } catch (failure) {
@@ -135,12 +135,12 @@ export class Exchange implements ServerExchange {
   #framing({ status, length }: OutgoingResponse, body: Buffer | Body | undefined): SendFraming {
     if (status < 200 || this.#isTunnel(status))
       throw new TypeError(`status ${status} is not an answer; use inform or upgrade`);
-    if (body instanceof Buffer) {
+    if (Buffer.isBuffer(body)) {
       if (length !== undefined && length !== body.length)
         throw new TypeError('the length said is not that of the body');
     }
     if (status === 204 || status === 304) return 'none';
-    const known = length ?? (body instanceof Buffer ? body.length : undefined);
+    const known = length ?? (Buffer.isBuffer(body) ? body.length : undefined);
     if (this.head.method === 'HEAD') return known ?? 'none';
     if (body === undefined) {
       if ((known ?? 0) > 0) throw new TypeError('a length was said and no body given');
@@ -163,5 +163,5 @@ export class Exchange implements ServerExchange {
 }
 
 function discard(body: Buffer | Body | undefined, reason: Fault): void {
-  if (body !== undefined && !(body instanceof Buffer)) body.cancel(reason);
+  if (body !== undefined && !Buffer.isBuffer(body)) body.cancel(reason);
 }

@@ -2,7 +2,7 @@
  * Heads from values to text (latin1, one byte a character). Only what is asked for is written: fields as given, framing and connection options from the typed
  * properties. A field or value that could change the message's meaning is a TypeError, so nothing taken from a token or a tool's name splits a head.
  */
-import { OBS_TEXT, TOKEN, UPPER, VALUE, VISIBLE, classes, consistsOf } from './grammar.ts';
+import { TOKEN, VISIBLE, consistsOf } from './grammar.ts';
 import type { Fields, OutgoingRequest, OutgoingResponse } from './message.ts';
 
 /** How a body is sent: none, so many bytes, chunked, or until the connection closes. */
@@ -79,17 +79,19 @@ function fieldLines(fields: Fields): string {
     const name = fields[i] as string;
     const value = fields[i + 1];
     checkName(name);
-    if (value === undefined || !isValue(value)) throw new TypeError(`the value of "${name}" cannot be sent in a head`);
+    if (value === undefined || NOT_VALUE.test(value))
+      throw new TypeError(`the value of "${name}" cannot be sent in a head`);
     text += `${name}: ${value}\r\n`;
   }
   return text;
 }
 
+/** Anything but a token in lower case (RFC 9110 section 5.6.2), and anything but HTAB, SP, VCHAR and obs-text. Faster here than a walk over a slice's characters. */
+const NOT_NAME = /[^!#$%&'*+\-.^_`|~0-9a-z]/;
+const NOT_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
+
 function checkName(name: string): void {
-  for (let i = 0; i < name.length; i++) {
-    if ((classes(name.charCodeAt(i)) & (TOKEN | UPPER)) !== TOKEN)
-      throw new TypeError('a field name to send is not a lower-case token');
-  }
+  if (NOT_NAME.test(name)) throw new TypeError('a field name to send is not a lower-case token');
   switch (name.length) {
     case 0:
       throw new TypeError('a field name to send is empty');
@@ -111,8 +113,3 @@ const RESERVED: ReadonlySet<string> = new Set([
   'content-length',
   'transfer-encoding',
 ]);
-
-function isValue(value: string): boolean {
-  for (let i = 0; i < value.length; i++) if ((classes(value.charCodeAt(i)) & (VALUE | OBS_TEXT)) === 0) return false;
-  return true;
-}
