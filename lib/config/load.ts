@@ -92,8 +92,8 @@ async function collectRoots(
   into: Map<Tree, readonly string[]>,
   problems: Problems,
 ): Promise<void> {
-  const { roots } = document.spec.tls;
-  if (roots === undefined) return;
+  const { roots, mode } = document.spec.tls;
+  if (roots === undefined || !mode.startsWith('web')) return;
   const texts: string[] = [];
   for (const [i, path] of roots.entries()) {
     const steps = ['spec', 'tls', 'roots', i];

@@ -16,7 +16,7 @@ function bad(message: string, hint: string): Fault {
 }
 
 function hasControl(value: string): boolean {
-  return [...value].some((char) => char < ' ' || char === '\u007f');
+  return Array.from(value).some((char) => char < ' ' || char === '\u007f');
 }
 
 const TIMES: Readonly<Record<string, number>> = Object.freeze({ ms: 1, s: 1000, m: 60_000, h: 3_600_000 });
@@ -88,7 +88,7 @@ export const hint = named(
 export const workloadApi = named(
   'a Workload API address',
   'unix:///run/spire/agent-sockets/api.sock',
-  /^(?:unix:(?:\/\/)?\/[^\s?#]+|tcp:\/\/[^\s/?#]+:\d+)$/,
+  /^(?:unix:(?:\/\/)?\/[^/\s?#][^\s?#]*|tcp:\/\/[^\s/?#]+:\d+)$/,
   'write unix:///absolute/path or tcp://ip:port',
 );
 

@@ -87,15 +87,19 @@ class Watching {
     this.#again = false;
     const forced = this.#forced;
     this.#forced = false;
-    const now = await this.#settled();
-    const changed = forced || this.#differs(now);
-    this.#told = now;
-    if (changed && !this.#options.signal.aborted) await this.#options.onChange();
-    this.#follow();
-    this.#looking = false;
-    // After a change at once: the configuration may name files that were not looked at before.
-    const soon = changed || this.#again || this.#forced;
-    this.#later(soon ? BURST_MS : this.#options.pollMs);
+    let changed = false;
+    try {
+      const now = await this.#settled();
+      changed = forced || this.#differs(now);
+      this.#told = now;
+      if (changed && !this.#options.signal.aborted) await this.#options.onChange();
+    } finally {
+      this.#looking = false;
+      this.#follow();
+      // After a change at once: the configuration may name files that were not looked at before.
+      const soon = changed || this.#again || this.#forced;
+      this.#later(soon ? BURST_MS : this.#options.pollMs);
+    }
   }
 
   /** The fingerprints once they have not moved for `settleMs`. */

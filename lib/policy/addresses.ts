@@ -79,9 +79,9 @@ function inside(ip: Ip, text: string): boolean {
 export function judgeRange(text: string): string | undefined {
   const range = parseRange(text);
   if (range === undefined) return 'is not address/length with all bits behind the length zero';
-  const home = SPECIAL_ROWS.find((row) => row.class === 'private' && rangeWithin(range, row.range));
-  if (home !== undefined) return undefined;
+  // Narrowest first: a range inside a metadata row is that, even where the row lies in a private block.
   const row = SPECIAL_ROWS.find((special) => rangeWithin(range, special.range));
+  if (row?.class === 'private') return undefined;
   if (row !== undefined) return `lies in ${row.range.text} (${row.name}), which is never dialled`;
   return 'is not inside one private block; public addresses need no range';
 }

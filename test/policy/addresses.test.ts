@@ -227,6 +227,7 @@ t.test('a range of a document must lie in one private block', async (t) => {
   t.match(judgeRange('127.0.0.0/8'), /Loopback\), which is never dialled|never dialled/);
   t.match(judgeRange('169.254.169.254/32'), /never dialled/);
   t.match(judgeRange('fe80::/64'), /never dialled/);
+  t.match(judgeRange('100.100.100.200/32'), /Alibaba Cloud metadata service\), which is never dialled/);
   for (const range of [
     '10.0.0.1/8',
     '10.0.0.0',

@@ -1,0 +1,179 @@
+import t from 'tap';
+import { DESTINATION_CHECKS } from '../../lib/config/checks.ts';
+import { destination, problemsOf, SIDECAR } from './documents.ts';
+
+const PEERS = "peers: ['spiffe://example.org/crm']";
+const MTLS = `  tls: { mode: mtls, ${PEERS} }\n`;
+const RULES = '  rules: [{ name: a, effect: deny, http: {} }]';
+
+/** Name of the check, a spec that it refuses, what it says, and a spec next to it that passes. */
+const CASES: readonly (readonly [string, string, RegExp, string])[] = [
+  ['mtls-needs-peers', '  tls: { mode: mtls }', /spec\.tls: mode mtls has no peers: any workload/, MTLS],
+  [
+    'peers-need-mtls',
+    `  tls: { mode: web, ${PEERS} }`,
+    /spec\.tls\.peers: in mode web the upstream proves no SPIFFE ID/,
+    '  tls: { mode: web }',
+  ],
+  [
+    'peers-need-mtls',
+    `  tls: { mode: web-mtls, ${PEERS} }`,
+    /tls\.peers: in mode web-mtls/,
+    '  tls: { mode: web-mtls }',
+  ],
+  [
+    'peers-need-mtls',
+    `  tls: { mode: passthrough, ${PEERS} }`,
+    /tls\.peers: in mode passthrough/,
+    '  tls: { mode: passthrough }',
+  ],
+  [
+    'peers-share-a-trust-domain',
+    "  tls: { mode: mtls, peers: ['spiffe://example.org/a', 'spiffe://other.org/b'] }",
+    /spec\.tls\.peers\[1\]: the peers are of two trust domains, example\.org and other\.org; write one destination for each/,
+    "  tls: { mode: mtls, peers: ['spiffe://example.org/a', 'spiffe://example.org/b/**'] }",
+  ],
+  [
+    'roots-need-a-web-mode',
+    `  tls: { mode: mtls, ${PEERS}, roots: [a.pem] }`,
+    /mode mtls does not read roots: it trusts the bundle/,
+    MTLS,
+  ],
+  [
+    'roots-need-a-web-mode',
+    '  tls: { mode: passthrough, roots: [a.pem] }',
+    /mode passthrough does not read roots;/,
+    '  tls: { mode: passthrough }',
+  ],
+  [
+    'server-name-needs-our-tls',
+    '  tls: { mode: passthrough, serverName: a.b }',
+    /in mode passthrough no TLS starts here/,
+    '  tls: { mode: web, serverName: a.b }',
+  ],
+  [
+    'insecure-needs-plaintext',
+    '  tls: { mode: web, insecure: true }',
+    /mode web is never insecure/,
+    '  tls: { mode: web }',
+  ],
+  [
+    'plaintext-stays-on-loopback',
+    '  tls: { mode: plaintext }',
+    /spec\.tls\.mode: plaintext to an upstream that is not a loopback/,
+    '  tls: { mode: plaintext, insecure: true }',
+  ],
+  [
+    'plaintext-stays-on-loopback',
+    '  tls: { mode: plaintext }\n  upstream: { address: localhost:8080 }',
+    /write the upstream as 127\.0\.0\.1:port/,
+    '  tls: { mode: plaintext }\n  upstream: { address: 127.0.0.1:8080 }',
+  ],
+  [
+    'plaintext-stays-on-loopback',
+    "  tls: { mode: plaintext }\n  hosts: ['127.0.0.1', crm.internal]",
+    /not a loopback address/,
+    "  tls: { mode: plaintext }\n  hosts: ['127.0.0.1', '[::1]']",
+  ],
+  [
+    'passthrough-has-no-rules',
+    `  tls: { mode: passthrough }\n${RULES}`,
+    /spec\.rules: in mode passthrough .* rules could not be enforced/,
+    '  tls: { mode: passthrough }',
+  ],
+  ['tcp-has-no-rules', `  protocol: tcp\n${RULES}`, /spec\.rules: protocol tcp is not HTTP/, '  protocol: tcp'],
+  [
+    'no-rules-no-report',
+    '  protocol: tcp\n  mode: report',
+    /spec\.mode: there are no requests to report on/,
+    '  mode: report',
+  ],
+  [
+    'allow-rules-have-an-action',
+    '  rules: [{ name: a, effect: allow, http: {} }]',
+    /spec\.rules\[0\]: an allow rule has no action/,
+    '  rules: [{ name: a, effect: allow, action: read, http: {} }]',
+  ],
+  [
+    'allow-rules-have-an-action',
+    '  rules: [{ name: a, effect: deny, action: read, http: {} }]',
+    /rules\[0\]\.action: a deny rule has an action/,
+    RULES,
+  ],
+  [
+    'websocket-is-allowed-only',
+    '  rules: [{ name: a, effect: deny, http: { websocket: true } }]',
+    /a deny rule is about WebSocket anyway/,
+    RULES,
+  ],
+  [
+    'listen-needs-a-destination-to-stand-for',
+    '  protocol: tcp\n  listen: 127.0.0.1:9001',
+    /spec\.listen: a connection does not say where it wants to go; write upstream/,
+    '  protocol: tcp\n  listen: 127.0.0.1:9001\n  upstream: { address: a.b:80 }',
+  ],
+  [
+    'listen-needs-a-destination-to-stand-for',
+    "  protocol: tcp\n  listen: 127.0.0.1:9001\n  upstream: { address: a.b:80 }\n  hosts: ['*.example.com']",
+    /spec\.hosts: a connection does not say which host is meant/,
+    "  listen: 127.0.0.1:9001\n  hosts: ['*.example.com']",
+  ],
+  [
+    'no-listen-for-passthrough',
+    '  tls: { mode: passthrough }\n  listen: 127.0.0.1:9001',
+    /spec\.listen: mode passthrough is reached by CONNECT alone/,
+    '  tls: { mode: passthrough }',
+  ],
+  [
+    'listen-on-loopback',
+    '  listen: 0.0.0.0:9001',
+    /spec\.listen: whoever reaches this address acts with the identity of this sidecar; listen on 127\.0\.0\.1/,
+    '  listen: 0.0.0.0:9001\n  unsafeNonLoopback: true',
+  ],
+  ['listen-on-loopback', "  listen: '10.0.0.1:9001'", /whoever reaches this address/, "  listen: '[::1]:9001'"],
+  [
+    'upstream-may-be-dialled',
+    `${MTLS}  upstream: { address: 169.254.169.254:80 }`,
+    /upstream\.address: 169\.254\.169\.254 may not be dialled: metadata services/,
+    `${MTLS}  upstream: { address: 10.0.0.5:80 }`,
+  ],
+  [
+    'upstream-may-be-dialled',
+    `${MTLS}  upstream: { address: '[fe80::1]:80' }`,
+    /link-local/,
+    `${MTLS}  upstream: { address: '[fd12::1]:80' }`,
+  ],
+  [
+    'upstream-may-be-dialled',
+    `${MTLS}  upstream: { address: '[::ffff:10.0.0.1]:80' }`,
+    /carry an IPv4 address/,
+    `${MTLS}  upstream: { address: '127.0.0.1:80' }`,
+  ],
+  [
+    'upstream-may-be-dialled',
+    '  tls: { mode: web }\n  upstream: { address: 10.0.0.5:80 }',
+    /10\.0\.0\.5 may not be dialled: private .*write upstream: \{ cidrs: \[10\.0\.0\.5\/32\] \}/,
+    '  tls: { mode: web }\n  upstream: { address: 10.0.0.5:80, cidrs: [10.0.0.0/24] }',
+  ],
+  [
+    'upstream-may-be-dialled',
+    "  hosts: [a.b.c, '10.0.0.5']",
+    /spec\.hosts\[1\]: 10\.0\.0\.5 may not be dialled/,
+    "  hosts: ['10.0.0.5']\n  upstream: { cidrs: [10.0.0.5/32] }",
+  ],
+];
+
+for (const [name, wrong, message, right] of CASES) {
+  t.test(`${name}: ${wrong.trim().replace(/\s+/g, ' ')}`, async (t) => {
+    const problems = await problemsOf(t, SIDECAR, destination(wrong));
+    t.equal(problems.length, 1, problems.join('\n'));
+    t.match(problems[0], message);
+    t.match(problems[0], /^c\.yaml:\d+:\d+ spec\.[^:]+: .*; \S/, 'place, key, problem and fix');
+    t.same(await problemsOf(t, SIDECAR, destination(right.replace(/\n$/, ''))), [], `passes: ${right}`);
+  });
+}
+
+t.test('every check has a case here, and a sentence', async (t) => {
+  t.same([...new Set(CASES.map(([name]) => name))].sort(), DESTINATION_CHECKS.map(({ name }) => name).sort());
+  for (const { name, doc } of DESTINATION_CHECKS) t.match(doc, /^[A-Z`].{20,}\.$/, name);
+});

@@ -1,0 +1,130 @@
+import t from 'tap';
+import type { Schema } from '../../lib/config/decode.ts';
+import { problems as collector } from '../../lib/config/problem.ts';
+import * as scalars from '../../lib/config/scalars.ts';
+import { scalarTree } from '../../lib/config/tree.ts';
+
+/** The value, or `!` and the problem. */
+function read<T>(schema: Schema<T>, text: string): T | string {
+  const problems = collector();
+  const outcome = schema.read(scalarTree(text, { file: 'c', line: 1, column: 1 }), { problems, steps: [] });
+  return outcome === undefined ? `!${problems.fault()?.message}` : outcome.value;
+}
+
+t.test('durations carry units', async (t) => {
+  const duration = scalars.duration('5s');
+  for (const [text, ms] of [
+    ['500ms', 500],
+    ['5s', 5000],
+    ['2m', 120_000],
+    ['1h', 3_600_000],
+    ['168h', 604_800_000],
+  ] as const)
+    t.equal(read(duration, text), ms, text);
+  for (const text of [
+    '5',
+    '',
+    's',
+    '5 s',
+    '-5s',
+    '+5s',
+    '1.5s',
+    '5S',
+    '5sec',
+    '1h30m',
+    '0s',
+    '169h',
+    '9999999999s',
+    '5d',
+  ])
+    t.match(read(duration, text), /^!/, text);
+  t.match(read(duration, '5'), /write a whole number and a unit: ms, s, m, h/);
+});
+
+t.test('sizes carry units', async (t) => {
+  const size = scalars.size('1MiB', 1024);
+  for (const [text, bytes] of [
+    ['1024B', 1024],
+    ['64KiB', 65_536],
+    ['1MiB', 1_048_576],
+    ['2GiB', 2_147_483_648],
+  ] as const)
+    t.equal(read(size, text), bytes, text);
+  for (const text of ['1024', '1MB', '1M', '1mib', '0B', '1023B', '1.5MiB', '-1KiB', '2000GiB'])
+    t.match(read(size, text), /^!/, text);
+});
+
+t.test('addresses to listen on are IP addresses with a port, 0 for a free one', async (t) => {
+  t.same(read(scalars.listenAddress, '127.0.0.1:15001'), { host: '127.0.0.1', port: 15001 });
+  t.same(read(scalars.listenAddress, '[::1]:0'), { host: '::1', port: 0 });
+  t.same(read(scalars.listenAddress, '0.0.0.0:10'), { host: '0.0.0.0', port: 10 });
+  for (const text of [
+    'localhost:80',
+    '127.0.0.1',
+    ':80',
+    '*:80',
+    '::1:80',
+    '127.0.0.1:',
+    '127.0.0.1:00',
+    '127.0.0.1:65536',
+    'http://127.0.0.1:80',
+    '127.1:80',
+  ]) {
+    t.match(read(scalars.listenAddress, text), /^!/, text);
+  }
+  t.match(read(scalars.listenAddress, 'localhost:80'), /is a name; write an IP address/);
+});
+
+t.test('upstreams are a host and a port', async (t) => {
+  t.same(read(scalars.upstreamAddress, 'crm.prod.svc:8443'), { host: 'crm.prod.svc', port: 8443 });
+  t.same(read(scalars.upstreamAddress, '[2001:DB8::1]:443'), { host: '2001:db8::1', port: 443 });
+  for (const text of ['crm', 'crm:0', 'https://crm:443', 'crm:443/x', 'user@crm:443', '127.1:80'])
+    t.match(read(scalars.upstreamAddress, text), /^!.*without scheme or path/, text);
+});
+
+t.test('methods are tokens in their own case; CONNECT and TRACE are nobody’s (F12)', async (t) => {
+  for (const text of ['GET', 'PROPFIND', 'x-custom', 'M-SEARCH']) t.equal(read(scalars.method, text), text);
+  t.match(read(scalars.method, 'get'), /write GET/);
+  for (const text of ['CONNECT', 'trace', 'G T', '', 'GET\n', 'GÉT', 'G/T', 'M'.repeat(33)])
+    t.match(read(scalars.method, text), /^!/, text);
+});
+
+t.test('ranges are private, canonical blocks (S2)', async (t) => {
+  t.equal(read(scalars.cidr, '10.96.0.0/12'), '10.96.0.0/12');
+  t.equal(read(scalars.cidr, 'FD00::/8'), 'fd00::/8');
+  for (const text of [
+    '0.0.0.0/0',
+    '::/0',
+    '127.0.0.0/8',
+    '169.254.0.0/16',
+    '8.8.8.8/32',
+    '10.0.0.1/8',
+    '10.0.0.0',
+    '100.100.100.200/32',
+  ])
+    t.match(read(scalars.cidr, text), /^!/, text);
+});
+
+t.test('names, paths, sockets and Workload API addresses', async (t) => {
+  const cases: readonly (readonly [Schema<unknown>, readonly string[], readonly string[]])[] = [
+    [scalars.name, ['a', 'crm-2', '0a'], ['', '-a', 'a-', 'A', 'a.b', 'a b', 'a'.repeat(64)]],
+    [scalars.action, ['read', 'my-own'], ['', 'Read', '1x', 'a b']],
+    [scalars.hint, ['research', 'a b'], ['', ' a', 'a\n', 'é']],
+    [scalars.file, ['a.pem', '/x/y', '../y'], ['', 'x/', 'a\u0000b', 'a\nb']],
+    [scalars.socket, ['/run/a.sock'], ['a.sock', '/', '/run/', '/run/a\u0000', `/${'a'.repeat(107)}`]],
+    [
+      scalars.workloadApi,
+      ['unix:///run/a.sock', 'unix:/run/a.sock', 'tcp://127.0.0.1:8081'],
+      ['', '/run/a.sock', 'unix:a.sock', 'unix://host', 'http://x', 'tcp://x', 'unix:///a?b', 'tcp://1.2.3.4:1/x'],
+    ],
+    [
+      scalars.serverName,
+      ['api.example.com'],
+      ['*.example.com', '10.0.0.1', '[::1]', 'API.example.com', 'a b', 'https://x.y'],
+    ],
+  ];
+  for (const [schema, good, wrong] of cases) {
+    for (const text of good) t.notMatch(read(schema, text), /^!/, text);
+    for (const text of wrong) t.match(read(schema, text), /^!/, JSON.stringify(text));
+  }
+});

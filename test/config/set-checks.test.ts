@@ -1,0 +1,99 @@
+import t from 'tap';
+import { SET_CHECKS } from '../../lib/config/set-checks.ts';
+import { destination, problemsOf, SIDECAR } from './documents.ts';
+
+const BARE = SIDECAR.replace('task: optional', '');
+const FORWARD = `${SIDECAR}  forward: { address: 127.0.0.1:15001 }\n`;
+
+/** Name of the check, documents that it refuses, what it says, and documents next to them that pass. */
+const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], readonly string[]])[] = [
+  [
+    'task-is-said',
+    [BARE, destination('', 'a'), destination('  task: optional', 'b'), destination('', 'c')],
+    [
+      /^c\.yaml:11:3 spec: a task is required by default.*write task: optional here, or in spec\.defaults/,
+      /^c\.yaml:28:3 spec: a task/,
+    ],
+    [BARE, destination('  task: optional', 'b')],
+  ],
+  [
+    'names-are-unique',
+    [SIDECAR, destination('  hosts: [a.internal]', 'one'), destination('  hosts: [b.internal]', 'one')],
+    [/^c\.yaml:17:19 metadata\.name: another Destination has the name one \(.*c\.yaml:7:1\)/],
+    [SIDECAR, destination('', 'one'), destination('', 'two')],
+  ],
+  [
+    'hosts-do-not-tie',
+    [
+      SIDECAR,
+      destination("  hosts: [q.internal, '*.a.example']\n  ports: [80, 443]", 'one'),
+      destination("  hosts: [z.internal, '*.a.example']", 'two'),
+    ],
+    [
+      /spec\.hosts\[1\]: \*\.a\.example on port 80 is also of destination one \(.*c\.yaml:7:1\); leave it to one of them/,
+    ],
+    [
+      SIDECAR,
+      destination("  hosts: ['*.a.example']", 'one'),
+      destination("  hosts: ['*.a.example']\n  ports: [443]", 'two'),
+      destination('  hosts: [b.a.example]', 'three'),
+    ],
+  ],
+  [
+    'forward-on-loopback',
+    [`${SIDECAR}  forward: { address: 0.0.0.0:15001 }\n`],
+    [/^c\.yaml:6:23 spec\.forward\.address: whoever reaches this address acts with the identity/],
+    [`${SIDECAR}  forward: { address: 0.0.0.0:15001, unsafeNonLoopback: true }\n`],
+  ],
+  [
+    'listeners-do-not-collide',
+    [`${FORWARD}  health: { address: 0.0.0.0:15001 }\n`, destination("  listen: '127.0.0.1:15001'")],
+    [
+      /spec\.health\.address: 0\.0\.0\.0:15001 is taken by the forward proxy; use another port/,
+      /spec\.listen: 127\.0\.0\.1:15001 is taken by the forward proxy/,
+    ],
+    [
+      `${FORWARD}  health: { address: 0.0.0.0:15021 }\n`,
+      destination("  listen: '127.0.0.2:15001'"),
+      destination('  listen: 127.0.0.1:0', 'b'),
+      destination('  listen: 127.0.0.1:0', 'd'),
+    ],
+  ],
+  [
+    'upstream-is-not-us',
+    [
+      `${FORWARD}  health: { address: 0.0.0.0:15021 }\n`,
+      destination('  upstream: { address: 127.0.0.1:15001 }', 'a'),
+      destination("  upstream: { address: '127.0.0.9:15021' }", 'b'),
+    ],
+    [
+      /upstream\.address: 127\.0\.0\.1:15001 is the forward proxy of this sidecar/,
+      /127\.0\.0\.9:15021 is the health listener of this sidecar/,
+    ],
+    [
+      `${FORWARD}`,
+      destination('  upstream: { address: 127.0.0.1:8443 }', 'a'),
+      destination("  upstream: { address: '127.0.0.2:15001' }", 'b'),
+    ],
+  ],
+];
+
+for (const [name, wrong, messages, right] of CASES) {
+  t.test(name, async (t) => {
+    const problems = await problemsOf(t, ...wrong);
+    t.match(problems, messages);
+    t.equal(problems.length, messages.length, problems.join('\n'));
+    t.same(await problemsOf(t, ...right), [], 'the neighbour passes');
+  });
+}
+
+t.test('every check has a case here, and a sentence', async (t) => {
+  t.same(CASES.map(([name]) => name).sort(), SET_CHECKS.map(({ name }) => name).sort());
+  for (const { name, doc } of SET_CHECKS) t.match(doc, /^[A-Z`].{20,}\.$/, name);
+});
+
+t.test('a Sidecar with a problem of its own does not make up problems of the destinations', async (t) => {
+  const problems = await problemsOf(t, SIDECAR.replace('spec:', 'spec:\n  foo: 1'), destination(''));
+  t.match(problems, [/unknown key "foo"/]);
+  t.equal(problems.length, 1);
+});
