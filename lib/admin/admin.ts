@@ -2,7 +2,7 @@
  * The operator's door: a Unix socket whose folder's mode is its guard (0700, socket 0600). `GET /status` says how things stand, `POST /quitquitquit` drains
  * and ends the process. It must never be mounted where the agent runs.
  */
-import { chmod, mkdir, rm, stat } from 'node:fs/promises';
+import { chmod, lstat, mkdir, rm, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { Fault } from '../base/fault.ts';
@@ -39,7 +39,13 @@ export async function startAdmin({ socket, status, quit }: AdminOptions): Promis
 
 async function guardFolder(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const { mode } = await stat(folder);
+  const { mode, uid } = await stat(folder);
+  const owner = process.geteuid?.() ?? uid;
+  if (uid !== owner && uid !== 0) {
+    throw new Fault('listen', `cannot put the admin socket into ${folder}: the folder belongs to user ${uid}`, {
+      hint: 'give the socket a folder of its own, which belongs to the user that runs the sidecar',
+    });
+  }
   if ((mode & 0o077) !== 0) {
     throw new Fault('listen', `cannot put the admin socket into ${folder}: others may enter that folder`, {
       hint: `chmod 700 ${folder}, or give the socket a folder of its own`,
@@ -47,16 +53,35 @@ async function guardFolder(folder: string): Promise<void> {
   }
 }
 
-/** A socket that nobody answers on is left over from a process that is gone. */
+/** A socket that nobody answers on is left over from a process that is gone; anything else at that path is not ours to remove. */
 async function removeStale(socket: string): Promise<void> {
-  const alive = await new Promise<boolean>((resolve) => {
-    const probe = connect(socket);
-    probe.once('connect', () => (probe.destroy(), resolve(true)));
-    probe.once('error', () => resolve(false));
-  });
-  if (alive)
+  const found = await lstat(socket).catch(() => undefined);
+  if (found === undefined) return;
+  if (!found.isSocket()) {
+    throw new Fault('listen', `cannot listen on ${socket}: there is something that is not a socket`, {
+      hint: 'remove it, or use another path',
+    });
+  }
+  if (await answers(socket)) {
     throw new Fault('listen', `cannot listen on ${socket}: another process serves it`, {
       hint: 'stop it, or use another path',
     });
+  }
   await rm(socket, { force: true });
+}
+
+/** Whether a process listens there. Throws a Fault `listen` when that cannot be known. */
+function answers(socket: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const probe = connect(socket);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', (cause) => {
+      const code = 'code' in cause ? cause.code : undefined;
+      if (code === 'ECONNREFUSED' || code === 'ENOENT') resolve(false);
+      else reject(new Fault('listen', `cannot listen on ${socket}: ${cause.message}`, { cause }));
+    });
+  });
 }

@@ -1,8 +1,10 @@
 /**
  * Log lines for people and machines, not evidence: one JSON object a line, `{time, level, component, msg, …}`, time in RFC 3339, level in words. Only what
- * is handed in as plain fields is written; nothing serialises requests, keys or tokens.
+ * is handed in as plain fields is written; nothing serialises requests, keys or tokens. Text from outside may be in a message: no control character of it
+ * ever reaches the line or the terminal unescaped.
  */
 import { type DestinationStream, type Logger as Pino, pino, stdTimeFunctions } from 'pino';
+import { escapeMarks } from '../audit/encode.ts';
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -19,7 +21,7 @@ export function logger(level: Level, out: DestinationStream): Logger {
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    out,
+    { write: (line) => out.write(escapeMarks(line)) },
   );
   return { log: (at, component, msg, fields = {}) => lines[at]({ component, ...fields }, msg) };
 }
@@ -33,8 +35,13 @@ export function terminalStream(write: (line: string) => void, colour: boolean): 
       const { time, level, component, msg, ...rest } = JSON.parse(line) as Readonly<Record<string, unknown>>;
       const label = String(level).padEnd(5);
       const shown = colour ? `\u001b[${PAINT[level as Level]}m${label}\u001b[0m` : label;
-      const fields = Object.entries(rest).map(([name, value]) => ` ${name}=${JSON.stringify(value)}`);
-      write(`${String(time).slice(11, 19)} ${shown} ${String(component)}: ${String(msg)}${fields.join('')}\n`);
+      const fields = Object.entries(rest).map(([name, value]) => ` ${name}=${escapeMarks(JSON.stringify(value))}`);
+      write(`${String(time).slice(11, 19)} ${shown} ${String(component)}: ${unquoted(msg)}${fields.join('')}\n`);
     },
   };
+}
+
+/** A text as JSON escapes it, but without the quotes and with its own as they are. */
+function unquoted(text: unknown): string {
+  return escapeMarks(JSON.stringify(String(text)).slice(1, -1)).replaceAll('\\"', '"');
 }

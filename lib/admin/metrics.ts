@@ -160,8 +160,9 @@ function gauges(registry: Registry, read: () => Readings): void {
   function setTo(value: Reading): (this: Gauge) => void {
     return function () {
       const now = value(read());
-      this.reset();
-      if (now !== undefined) this.set(now);
+      // What is not known is not shown: a zero would be a value, such as an expiry in 1970.
+      if (now === undefined) this.remove();
+      else this.set(now);
     };
   }
 }

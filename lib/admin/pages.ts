@@ -22,12 +22,18 @@ export function json(status: number, body: unknown): Page {
   return { status, type: 'application/json', body: `${JSON.stringify(body)}\n` };
 }
 
+/** In milliseconds and bytes; time-outs are looked at every second, since the engine's own interval is half a minute. */
+const LIMITS = {
+  requestTimeout: 5_000,
+  headersTimeout: 5_000,
+  keepAliveTimeout: 5_000,
+  connectionsCheckingInterval: 1_000,
+  maxHeaderSize: 8_192,
+} as const;
+
 /** Listens and answers. Throws a Fault `listen` that names the address. */
 export async function servePages(where: ListenOptions, routes: ReadonlyMap<string, Route>): Promise<Server> {
-  const server = createServer(
-    { requestTimeout: 5_000, headersTimeout: 5_000, keepAliveTimeout: 5_000, maxHeaderSize: 8192 },
-    (request, response) => void answer(request, response, routes),
-  );
+  const server = createServer(LIMITS, (request, response) => void answer(request, response, routes));
   server.maxConnections = 256;
   await new Promise<void>((resolve, reject) => {
     const name = where.path ?? `${where.host}:${where.port}`;

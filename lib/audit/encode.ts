@@ -18,8 +18,12 @@ export const LONGEST_TEXT = 1024;
 
 /** The record with its line end. */
 export function encodeRecord(record: AuditRecord): string {
-  const line = JSON.stringify(ordered(record));
-  return `${isPlain(line) ? line : line.replace(HARMFUL, escaped)}\n`;
+  return `${escapeMarks(JSON.stringify(ordered(record)))}\n`;
+}
+
+/** JSON text with the marks escaped that JSON lets through and a terminal or an editor obeys: C1 controls, separators, directions, invisible ones. */
+export function escapeMarks(json: string): string {
+  return isPlain(json) ? json : json.replace(HARMFUL, escaped);
 }
 
 /** ASCII without DEL; JSON has escaped the other controls already. Much cheaper than to search for every mark in every line. */
