@@ -23,6 +23,8 @@ export async function run(paths: readonly string[], io: Io): Promise<void> {
 
 /** Lines on standard error: pretty on a terminal, JSON elsewhere. */
 function processLogger(level: Level, io: Io): Logger {
+  // Whoever reads the log may go away; that must not end the sidecar.
+  process.stderr.on('error', () => {});
   const write = (line: string): void => void process.stderr.write(line);
   const colour = (io.env['NO_COLOR'] ?? '') === '';
   return logger(level, process.stderr.isTTY ? terminalStream(write, colour) : { write });
