@@ -1,9 +1,9 @@
 /** Where a command reads and prints, handed in so that nothing below cmd/ does either. */
 export interface Io {
   /** One line to standard output. */
-  out(line: string): void;
+  readonly out: (line: string) => void;
   /** One line to standard error. */
-  err(line: string): void;
+  readonly err: (line: string) => void;
   readonly env: NodeJS.ProcessEnv;
   /** Emphasis and colour, or the text itself where colour is not wanted (https://no-color.org). */
   readonly style: Style;

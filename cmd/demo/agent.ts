@@ -6,6 +6,7 @@
  */
 import { once } from 'node:events';
 import { request } from 'node:http';
+import type { Socket } from 'node:net';
 
 const [what = '', ...rest] = process.argv.slice(2);
 const print = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
@@ -38,10 +39,7 @@ async function tunnel(authority: string): Promise<void> {
   const proxy = new URL(process.env['HTTP_PROXY'] ?? '');
   const asked = request({ host: proxy.hostname, port: proxy.port, method: 'CONNECT', path: authority });
   asked.end();
-  const [answer, socket] = (await once(asked, 'connect')) as [
-    { readonly statusCode: number },
-    import('node:net').Socket,
-  ];
+  const [answer, socket] = (await once(asked, 'connect')) as [{ readonly statusCode: number }, Socket];
   if (answer.statusCode !== 200) return print({ status: answer.statusCode });
   socket.on('error', () => {});
   socket.write('are you there?\n');

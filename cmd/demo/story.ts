@@ -7,7 +7,7 @@ import type { Stage } from './stage.ts';
 export interface Step {
   readonly title: string;
   /** What was seen, for the reader; throws an Error that says what was seen instead. */
-  check(stage: Stage): Promise<string>;
+  readonly check: (stage: Stage) => Promise<string>;
 }
 
 interface Answer {
