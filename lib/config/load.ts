@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { dirname, resolve } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { Fault } from '../base/fault.ts';
 import { buildPolicy } from '../policy/lookup.ts';
 import type { Destination, Policy } from '../policy/model.ts';
@@ -35,7 +36,12 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
   const problems = collector();
   const sources = await readSources(paths, problems);
   const unreadable = problems.size > 0;
-  const trees = sources.flatMap(({ file, text }) => parseYaml(file, text, problems));
+  const trees: Tree[] = [];
+  for (const { file, text } of sources) {
+    trees.push(...parseYaml(file, text, problems));
+    // A reload beside live traffic gives it a turn after each file.
+    await turn();
+  }
   const set = documentSet(trees, paths, problems);
   checkAll(set, problems);
   const roots = new Map<Tree, readonly string[]>();
