@@ -29,6 +29,11 @@ export interface Judgement {
   readonly identity: Identity | undefined;
 }
 
+/** What an abort must cut by hand, because it waits for something that the signal does not reach. */
+export interface Stoppable {
+  stop(reason: Fault): void;
+}
+
 export class Exchange {
   readonly id: string = randomUUID();
   readonly entry: EntryPoint;
@@ -44,6 +49,7 @@ export class Exchange {
   readonly #transport: Transport;
   #controller: AbortController | undefined;
   #reason: Fault | undefined;
+  #stoppable: Stoppable | undefined;
   #phase: Phase = 'deciding';
   #limit = Infinity;
   #since: number;
@@ -74,6 +80,13 @@ export class Exchange {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     this.#controller?.abort(reason);
+    this.#stoppable?.stop(reason);
+  }
+
+  /** From here on an abort stops this too. Throws the reason when it has come already. */
+  stops(stoppable: Stoppable): void {
+    this.throwIfAborted();
+    this.#stoppable = stoppable;
   }
 
   throwIfAborted(): void {

@@ -81,10 +81,19 @@ export class RequestArrival implements Arrival {
     const { loan, response, accept } = await this.#ask(exchange, passage, { described, body });
     try {
       if (response.upgraded !== undefined) await this.#switch(exchange, response, { described, accept });
-      else await this.#answer(exchange, response, passage.destination.timeouts.idle);
+      else
+        await this.#answer(exchange, response, {
+          idle: passage.destination.timeouts.idle,
+          close: body?.ended === false,
+        });
     } finally {
       loan.giveBack();
     }
+  }
+
+  /** An agent that does not read keeps the answer waiting, whatever happens to the upstream. */
+  stop(reason: Fault): void {
+    this.#x.cut(reason);
   }
 
   async fail(exchange: Exchange, fault: Fault): Promise<void> {
@@ -162,13 +171,17 @@ export class RequestArrival implements Arrival {
     if (status !== 100 && !this.#x.answered) this.#x.inform(status, this.#parts.fields.response(fields));
   };
 
-  async #answer(exchange: Exchange, { head, body }: ClientResponse, idle: number): Promise<void> {
+  async #answer(exchange: Exchange, { head, body }: ClientResponse, { idle, close }: Answering): Promise<void> {
+    exchange.stops(this);
     exchange.status = head.status;
     exchange.enter('idle', idle, this.#parts.now());
     const fields = this.#parts.fields.response(head.fields);
     fields.push(DECISION_FIELD, exchange.id);
     const counted = new CountedBody(body, (bytes) => (exchange.received += bytes));
-    await this.#x.respond({ status: head.status, fields, length: lengthFor(this.#x.head.method, head) }, counted);
+    await this.#x.respond(
+      { status: head.status, fields, length: lengthFor(this.#x.head.method, head), close },
+      counted,
+    );
   }
 
   async #switch(exchange: Exchange, { head, upgraded }: ClientResponse, { described, accept }: Switch): Promise<void> {
@@ -204,6 +217,12 @@ interface Asking {
   readonly loan: Loan;
   readonly response: ClientResponse;
   readonly accept: string;
+}
+
+interface Answering {
+  readonly idle: number;
+  /** The answer came before the end of the request: the rest is not wanted. */
+  readonly close: boolean;
 }
 
 interface Switch {

@@ -3,6 +3,7 @@ import { MALFORMED_LEAVES, testAuthority } from '../fakes/authority.ts';
 import { until } from '../fakes/until.ts';
 import { mtlsUpstream, rawUpstream } from '../fakes/upstream.ts';
 import { Fault } from '../../lib/base/fault.ts';
+import { cut } from '../../lib/proxy/copy.ts';
 import { bench, refusal, site, statusOf, unpaired } from './harness.ts';
 
 const OK = 'HTTP/1.1 200 OK\r\n';
@@ -87,7 +88,7 @@ t.test(
 
 t.test('refused is 502, a reset before the answer is 502, and the connection to the agent stays', async (t) => {
   await using upstream = await rawUpstream({
-    raw: (socket) => void socket.once('data', () => (socket as import('node:net').Socket).resetAndDestroy()),
+    raw: (socket) => void socket.once('data', () => cut(socket)),
   });
   await using b = await bench({
     identity: 'none',

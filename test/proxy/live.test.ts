@@ -1,0 +1,283 @@
+import t from 'tap';
+import { Fault } from '../../lib/base/fault.ts';
+import { testAuthority } from '../fakes/authority.ts';
+import { until } from '../fakes/until.ts';
+import { mtlsUpstream, rawUpstream, type MtlsUpstream } from '../fakes/upstream.ts';
+import { bench, policyOf, refusal, rule, site, statusOf, unpaired, type Bench, type Wire } from './harness.ts';
+
+/** Answers `/stream` with a head and a first piece, then nothing; everything else at once. */
+async function streaming(authority: Awaited<ReturnType<typeof testAuthority>>): Promise<MtlsUpstream> {
+  return mtlsUpstream({
+    authority,
+    http: (request, response) => {
+      if (request.url !== '/stream') return void response.end('ok');
+      response.writeHead(200);
+      response.write('first');
+    },
+  });
+}
+
+async function stream(b: Bench): Promise<Wire> {
+  const line = await b.open();
+  line.write('GET http://crm.internal/stream HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
+  await line.sees('first');
+  return line;
+}
+
+t.test(
+  'a policy that no longer allows it cuts an open stream within a second; what is still allowed goes on',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await streaming(authority);
+    const at = { host: '127.0.0.1', port: upstream.port };
+    await using b = await bench({ authority, destinations: [site({ upstream: at })] });
+    const line = await stream(b);
+    b.policy.set(policyOf(site({ upstream: at, rules: [rule('streams', 'allow', { paths: ['/stream'] })] })));
+    t.match(b.audit.of('redecided'), [{ effect: 'allow', code: 'allowed' }], 'another rule allows it');
+    t.notOk(line.reset);
+    const began = performance.now();
+    b.policy.set(policyOf(site({ upstream: at, rules: [rule('none', 'deny', {})] })));
+    await until('the agent sees a cut', () => line.reset);
+    t.ok(performance.now() - began < 1000);
+    await b.quiet();
+    t.match(b.audit.of('redecided')[1], { effect: 'deny', reason: /rule none .* denies GET \/stream/ });
+    t.match(b.audit.of('ended'), [{ outcome: 'no-longer-allowed' }]);
+    await upstream.quiet();
+    t.same(unpaired(b.audit.records), []);
+  },
+);
+
+const CHANGES: readonly (readonly [title: string, change: Parameters<typeof site>[0], reason: RegExp])[] = [
+  ['a peer that is no longer one', { peers: ['spiffe://example.org/other'] }, /no longer a peer/],
+  ['another mode', { mode: 'web' }, /now has tls\.mode web/],
+  ['a destination that is gone', { name: 'other', hosts: ['other.internal'] }, /no destination has/],
+];
+
+for (const [title, change, reason] of CHANGES) {
+  t.test(`an open stream is cut by ${title}`, async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await streaming(authority);
+    const at = { host: '127.0.0.1', port: upstream.port };
+    await using b = await bench({ authority, destinations: [site({ upstream: at })] });
+    const line = await stream(b);
+    b.policy.set(policyOf(site({ upstream: at, ...change })));
+    await until('the agent sees a cut', () => line.reset);
+    await b.quiet();
+    t.match(b.audit.of('redecided'), [{ effect: 'deny', reason }]);
+  });
+}
+
+t.test(
+  'identity withdrawn: open streams are cut with that reason, idle connections too, and nothing falls back',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await streaming(authority);
+    await using b = await bench({
+      authority,
+      destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })],
+    });
+    await b.get('http://crm.internal/');
+    const line = await stream(b);
+    b.identity.set({ kind: 'withdrawn', since: Date.now(), problem: 'PermissionDenied' });
+    await until('the agent sees a cut', () => line.reset);
+    await b.quiet();
+    t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-identity', identity: 0 }]);
+    await upstream.quiet();
+    t.same(b.proxy.pools(), { keys: 0, idle: 0, leased: 0, dialling: 0, waiting: 0 });
+  },
+);
+
+t.test(
+  "the bundle of the peer's trust domain: gone, or without the anchor it led to, cuts; with another beside it does not (C13)",
+  async (t) => {
+    const authority = await testAuthority();
+    const foreign = await testAuthority({ trustDomain: 'foreign.org' });
+    const renewed = await testAuthority({ trustDomain: 'foreign.org' });
+    await using upstream = await mtlsUpstream({
+      authority: foreign,
+      trusts: [authority],
+      http: (_, response) => void response.writeHead(200).write('first'),
+    });
+    const svid = await authority.svid('/agent');
+    const destination = site({
+      peers: ['spiffe://foreign.org/upstream'],
+      upstream: { host: '127.0.0.1', port: upstream.port },
+    });
+    const identity = authority.identity(svid, [foreign], 1);
+    await using b = await bench({ authority, identity, destinations: [destination] });
+    const both = { trustDomain: foreign.trustDomain, anchors: [...foreign.bundle.anchors, ...renewed.bundle.anchors] };
+    const having = (generation: number, bundle: typeof both | undefined): void => {
+      const bundles = new Map(authority.identity(svid).bundles);
+      if (bundle !== undefined) bundles.set(foreign.trustDomain, bundle);
+      b.identity.set({ kind: 'current', identity: { ...identity, generation, bundles }, problem: undefined });
+    };
+    const first = await stream(b);
+    having(2, both);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    t.notOk(first.reset, 'a second anchor changes nothing');
+    having(3, renewed.bundle);
+    await until('the anchor is gone and the stream is cut', () => first.reset);
+    t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-trust-bundle', identity: 3 }]);
+    having(4, both);
+    const second = await stream(b);
+    having(5, undefined);
+    await until('the bundle is gone and the stream is cut', () => second.reset);
+    await b.quiet();
+    t.match(b.audit.of('redecided')[1], { code: 'no-trust-bundle', identity: 5 });
+    t.equal(statusOf(await b.get('http://crm.internal/')), 503);
+  },
+);
+
+t.test('a change between decision and connection is found before a byte is sent (C9)', async (t) => {
+  await using upstream = await rawUpstream();
+  const at = { host: '127.0.0.1', port: upstream.port };
+  const asked = Promise.withResolvers<void>();
+  const answer = Promise.withResolvers<readonly string[]>();
+  const resolver = { resolve: () => (asked.resolve(), answer.promise) };
+  const named = { mode: 'plaintext', insecure: true, hosts: ['crm.internal'], ports: [80] } as const;
+  await using b = await bench({ identity: 'none', options: { resolver }, destinations: [site({ ...named })] });
+  const waiting = b.get('http://crm.internal/');
+  await asked.promise;
+  b.policy.set(policyOf(site({ ...named, rules: [], upstream: at })));
+  answer.resolve(['127.0.0.1']);
+  const refused = await waiting;
+  t.equal(statusOf(refused), 403);
+  t.equal(refusal(refused).code, 'no-longer-allowed');
+  t.same(upstream.connections, []);
+  await b.quiet();
+  t.same(unpaired(b.audit.records), []);
+});
+
+t.test('a reload retires only connections whose settings changed (invariant 8)', async (t) => {
+  const authority = await testAuthority();
+  await using one = await mtlsUpstream({ authority });
+  await using two = await mtlsUpstream({ authority });
+  const first = site({ name: 'one', hosts: ['one.internal'], upstream: { host: '127.0.0.1', port: one.port } });
+  const second = site({ name: 'two', hosts: ['two.internal'], upstream: { host: '127.0.0.1', port: two.port } });
+  await using b = await bench({ authority, destinations: [first, second] });
+  await b.get('http://one.internal/');
+  await b.get('http://two.internal/');
+  const changed = site({
+    name: 'two',
+    hosts: ['two.internal'],
+    upstream: { host: '127.0.0.1', port: two.port },
+    peers: ['spiffe://example.org/*'],
+  });
+  b.policy.set(
+    policyOf(site({ name: 'one', hosts: ['one.internal'], upstream: { host: '127.0.0.1', port: one.port } }), changed),
+  );
+  t.match(b.proxy.pools(), { idle: 1 });
+  await b.get('http://one.internal/');
+  await b.get('http://two.internal/');
+  t.equal(one.connections.length, 1);
+  t.equal(two.connections.length, 2);
+});
+
+t.test('an upstream whose certificate has expired since is verified anew', async (t) => {
+  const authority = await testAuthority();
+  const svid = await authority.svid('/upstream', { notAfter: Math.ceil(Date.now() / 1000) * 1000 + 2000 });
+  await using upstream = await mtlsUpstream({ authority, svid });
+  await using b = await bench({
+    authority,
+    destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })],
+  });
+  t.equal(statusOf(await b.get('http://crm.internal/')), 200);
+  await until('it has expired', () => Date.now() > svid.x509Svid.notAfter);
+  t.equal(statusOf(await b.get('http://crm.internal/')), 502);
+  t.equal(upstream.connections.length, 2);
+});
+
+t.test(
+  'drain: idle connections end, what runs is finished, nothing new is accepted; the signal cuts what is left',
+  async (t) => {
+    let finish: (() => void) | undefined;
+    await using upstream = await rawUpstream({
+      http: (_, response) => void (finish = () => void response.end('done')),
+    });
+    const destinations = [site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } })];
+    await using b = await bench({ identity: 'none', destinations });
+    const port = b.port();
+    const idle = await b.open();
+    const busy = b.get('http://crm.internal/');
+    const done = await until('the request has reached the upstream', () => finish);
+    const drained = b.proxy.drain(new AbortController().signal);
+    await idle.ended();
+    const { wire } = await import('./harness.ts');
+    const late = await wire(port);
+    t.equal(await late.ended(), '');
+    done();
+    t.match(await busy, /done$/);
+    await drained;
+    t.match(b.audit.of('ended'), [{ outcome: 'completed' }]);
+
+    await using c = await bench({ identity: 'none', destinations });
+    const stuck = await c.open();
+    stuck.write('GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
+    await until('a request is under way', () => c.proxy.live() === 1 && c.audit.of('decided').length === 1);
+    const deadline = new AbortController();
+    const forced = c.proxy.drain(deadline.signal);
+    deadline.abort(new Fault('shutting-down', 'the drain took too long'));
+    await forced;
+    await until('the agent is cut', () => stuck.reset || stuck.socket.destroyed);
+    t.match(c.audit.of('ended'), [{ outcome: 'shutting-down' }]);
+    t.same(unpaired(c.audit.records), []);
+  },
+);
+
+t.test('shutdown cuts everything at once and leaves no socket', async (t) => {
+  const authority = await testAuthority();
+  await using upstream = await streaming(authority);
+  const b = await bench({ authority, destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })] });
+  const line = await stream(b);
+  b.shutdown.abort(new Fault('shutting-down', 'second signal'));
+  await until('the agent is cut', () => line.reset);
+  await b.quiet();
+  t.match(b.audit.of('ended'), [{ outcome: 'shutting-down' }]);
+  await b.proxy[Symbol.asyncDispose]();
+  await upstream.quiet();
+});
+
+t.test(
+  'two hundred requests over many ends: each has its two records and no socket is left (invariant 6)',
+  async (t) => {
+    await using upstream = await rawUpstream({
+      raw: (socket) =>
+        void socket
+          .on('end', () => socket.end())
+          .on('data', (chunk: Buffer) => {
+            const path = /^\w+ (\S+)/.exec(chunk.toString('latin1'))?.[1];
+            if (path === '/cut') socket.destroy();
+            else if (path === '/half') socket.end('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf');
+            else if (path !== '/slow') socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+          }),
+    });
+    const at = { host: '127.0.0.1', port: upstream.port };
+    const rules = [rule('no', 'deny', { paths: ['/deny'] }), rule('yes', 'allow', {})];
+    await using b = await bench({
+      identity: 'none',
+      destinations: [site({ mode: 'plaintext', rules, upstream: at, timeouts: { headers: 300 } })],
+    });
+    const kinds = ['/ok', '/cut', '/half', '/slow', '/deny', '/leave', '/malformed', '/unlisted'];
+    const each = Array.from({ length: 200 }, async (_, i) => {
+      const kind = kinds[i % kinds.length] ?? '/ok';
+      const line = await b.open();
+      const path = kind === '/leave' ? '/slow' : kind;
+      const host = kind === '/unlisted' ? 'no.internal' : 'crm.internal';
+      line.write(
+        `GET http://${host}${path}${kind === '/malformed' ? '#' : ''} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+      );
+      if (kind !== '/leave') return line.ended();
+      await until('it is live', () => b.audit.records.length > 0);
+      line.socket.resetAndDestroy();
+      return '';
+    });
+    await Promise.all(each);
+    await b.quiet();
+    const outcomes = b.audit.of('ended').map((one) => (one.kind === 'ended' ? one.outcome : ''));
+    t.ok(outcomes.length >= 175 && outcomes.length <= 200, `${outcomes.length} exchanges`);
+    for (const wanted of ['completed', 'upstream-cut', 'upstream-timeout', 'denied', 'malformed'])
+      t.ok(outcomes.includes(wanted), wanted);
+    t.same(unpaired(b.audit.records), []);
+    t.match(b.proxy.pools(), { leased: 0, dialling: 0, waiting: 0 });
+  },
+);
