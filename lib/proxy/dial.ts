@@ -12,10 +12,9 @@ import { onAbort } from '../base/signal.ts';
 import { formatAuthority } from '../policy/authority.ts';
 import { judgeAddress } from '../policy/addresses.ts';
 import type { Identity } from '../spiffe/identity.ts';
-import { connectTls } from '../tls/connect.ts';
+import { connectTls, type VerifiedConnection } from '../tls/connect.ts';
 import type { TlsContexts } from '../tls/context.ts';
 import type { Peer } from '../tls/peer.ts';
-import type { TLSSocket } from 'node:tls';
 import type { Resolver } from './resolver.ts';
 import { needsIdentity, type Route } from './route.ts';
 
@@ -27,7 +26,7 @@ export interface Reached {
   /** Undefined in modes in which we speak no TLS. */
   readonly peer: Peer | undefined;
   /** Present when `peer` is: what the peer presented can be judged again later. */
-  readonly tls: TLSSocket | undefined;
+  readonly tls: VerifiedConnection['socket'] | undefined;
   /** Our identity as the upstream saw it. */
   readonly identity: Identity | undefined;
   /** Serial number of the SVID that the upstream saw. */

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
+import type { X509Bundle } from '../../lib/spiffe/identity.ts';
 import { testAuthority } from '../fakes/authority.ts';
 import { until } from '../fakes/until.ts';
 import { mtlsUpstream, rawUpstream, type MtlsUpstream } from '../fakes/upstream.ts';
@@ -105,8 +106,8 @@ t.test(
     });
     const identity = authority.identity(svid, [foreign], 1);
     await using b = await bench({ authority, identity, destinations: [destination] });
-    const both = { trustDomain: foreign.trustDomain, anchors: [...foreign.bundle.anchors, ...renewed.bundle.anchors] };
-    const having = (generation: number, bundle: typeof both | undefined): void => {
+    const both: X509Bundle = { trustDomain: foreign.trustDomain, anchors: [...foreign.bundle.anchors, ...renewed.bundle.anchors] };
+    const having = (generation: number, bundle: X509Bundle | undefined): void => {
       const bundles = new Map(authority.identity(svid).bundles);
       if (bundle !== undefined) bundles.set(foreign.trustDomain, bundle);
       b.identity.set({ kind: 'current', identity: { ...identity, generation, bundles }, problem: undefined });
