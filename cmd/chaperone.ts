@@ -22,7 +22,10 @@ function program(): Command {
     chaperone
       .command(name)
       .description(about)
-      .option('-c, --config <path...>', 'configuration files and folders', ['chaperone.yaml']);
+      .option('-c, --config <path>', 'configuration file or folder; may be repeated (default: chaperone.yaml)', collect)
+      .hook('preAction', (_, command) => {
+        if (command.opts()['config'] === undefined) command.setOptionValue('config', ['chaperone.yaml']);
+      });
 
   configured('run', 'run the sidecar until SIGTERM; SIGHUP loads the configuration again').action(async (options) =>
     (await import('./commands/run.ts')).run(options.config, io),
@@ -52,7 +55,11 @@ function program(): Command {
     .description('serve an embedded Workload API for a laptop; it attests nobody')
     .option('--socket <path>', 'Unix socket to serve on', '/tmp/chaperone/workload.sock')
     .option('--trust-domain <name>', 'trust domain', 'dev.local')
-    .option('--id <path...>', 'SPIFFE ID paths to issue, the first is the default', ['/agent'])
+    .option(
+      '--id <path>',
+      'SPIFFE ID path to issue; may be repeated, the first is the default identity (default: /agent)',
+      collect,
+    )
     .option('--ttl <duration>', 'lifetime of an SVID; rotated at half of it', '5m')
     .action(async (options) => (await import('./commands/dev.ts')).dev(options, io));
   chaperone
@@ -62,6 +69,11 @@ function program(): Command {
     .option('--break <what>', 'prove that the demo can fail: allow-all or no-rotation')
     .action(async (options) => (await import('./commands/demo.ts')).demo(options, io));
   return chaperone;
+}
+
+/** An option that may be given more than once. */
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
 }
 
 function svidCommands(chaperone: Command, io: ReturnType<typeof processIo>): void {

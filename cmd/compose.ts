@@ -74,21 +74,18 @@ export async function compose(options: ComposeOptions): Promise<Sidecar> {
 async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: Disposer): Promise<Sidecar> {
   const config = await loadConfig(paths, { generation: 1 });
   const { sidecar } = config;
+  const endpoint = endpointFrom(sidecar.identity.workloadApi, env);
   const log = logger(sidecar.log.level);
   const ready = readiness(clock);
   const listening = ready.pending('listeners', 'binding');
-  const endpoint = endpointFrom(sidecar.identity.workloadApi, env);
   const late: Late = { proxy: undefined, identity: undefined, audit: undefined, reload: undefined };
   const counted = metrics(() => readingsOf(late, ready));
   const addresses = new Map<string, AddressInfo>();
   if (sidecar.health !== undefined) {
-    const health = opened.use(
-      await startHealth({ address: sidecar.health, readiness: ready, metrics: () => counted.render() }),
-    );
-    addresses.set('health', health.address);
+    const shown = { address: sidecar.health, readiness: ready, metrics: () => counted.render() };
+    addresses.set('health', opened.use(await startHealth(shown)).address);
   }
   const audit = opened.use(await openAudit({ sinks: sidecar.audit.sinks, clock }));
-  late.audit = audit;
   const policy = cell<Policy>(config.policy);
   const parts: Parts = { config, clock, log, readiness: ready, policy, audit, tell: teller(audit, clock, log) };
   const identity = opened.use(
@@ -99,40 +96,16 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
       onNote: ({ level, stream, text }) => log.log(level, 'identity', text, { stream }),
     }),
   );
-  late.identity = identity;
   const shutdown = new AbortController();
   opened.defer(() => shutdown.abort(new Fault('shutting-down', 'the sidecar is stopping')));
-  const proxy = opened.use(
-    await startProxy({
-      sidecar,
-      policy,
-      identity,
-      audit: observed(audit, counted),
-      contexts: tlsContexts(),
-      clock,
-      shutdown: shutdown.signal,
-      limits: http1Limits({
-        headMs: sidecar.listeners.headersTimeout,
-        keepAliveMs: sidecar.listeners.idleTimeout,
-        headBytes: sidecar.listeners.maxHead,
-        poolMaxAgeMs: sidecar.listeners.connectionMaxAge,
-      }),
-      maxConnections: sidecar.listeners.maxConnections,
-      onFault: (fault) => log.log('error', 'proxy', fault.describe()),
-    }),
-  );
-  late.proxy = proxy;
+  const proxy = opened.use(await serve(parts, identity, observed(audit, counted), shutdown.signal));
   for (const [name, address] of proxy.addresses) addresses.set(name, address);
   followIdentity(identity, parts, shutdown.signal);
   const reload = opened.use(reloader({ paths, parts, proxy }));
-  late.reload = reload;
+  Object.assign(late, { proxy, identity, audit, reload } satisfies Late);
   const quit = Promise.withResolvers<void>();
   if (sidecar.adminApi !== undefined) {
-    const status = (): Readonly<Record<string, unknown>> => ({
-      ...ready.report(),
-      ...reload.status(),
-      live: proxy.live(),
-    });
+    const status = (): Status => ({ ...ready.report(), ...reload.status(), live: proxy.live() });
     opened.use(await startAdmin({ socket: sidecar.adminApi.socket, status, quit: quit.resolve }));
   }
   listening.done();
@@ -146,6 +119,34 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
     drain: () => drain(proxy, parts),
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };
+}
+
+type Status = Readonly<Record<string, unknown>>;
+
+function serve(
+  { config: { sidecar }, policy, clock, log }: Parts,
+  identity: IdentitySource,
+  audit: AuditLog,
+  shutdown: AbortSignal,
+): Promise<Proxy> {
+  const { headersTimeout, idleTimeout, maxHead, connectionMaxAge, maxConnections } = sidecar.listeners;
+  return startProxy({
+    sidecar,
+    policy,
+    identity,
+    audit,
+    contexts: tlsContexts(),
+    clock,
+    shutdown,
+    limits: http1Limits({
+      headMs: headersTimeout,
+      keepAliveMs: idleTimeout,
+      headBytes: maxHead,
+      poolMaxAgeMs: connectionMaxAge,
+    }),
+    maxConnections,
+    onFault: (fault) => log.log('error', 'proxy', fault.describe()),
+  });
 }
 
 /** Parts that metrics read and that are made after them. */

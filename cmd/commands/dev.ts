@@ -9,23 +9,24 @@ import { processSignals } from '../signals.ts';
 export interface DevOptions {
   readonly socket: string;
   readonly trustDomain: string;
-  readonly id: readonly string[];
+  readonly id?: readonly string[];
   readonly ttl: string;
 }
 
 export async function dev(options: DevOptions, io: Io): Promise<void> {
+  const { id: ids = ['/agent'] } = options;
   const ttl = parseDuration(options.ttl);
   const domain = await createDevTrustDomain({ name: options.trustDomain, clock: systemClock });
   using signals = processSignals(() => {});
   await using api = await startDevWorkloadApi({
     socket: options.socket,
     domain,
-    identities: options.id.map((id) => ({ id })),
+    identities: ids.map((id) => ({ id })),
     ttl,
     onNote: (text) => io.err(text),
   });
   io.out(
-    `serving ${api.endpoint} for ${options.id.map((id) => (id.startsWith('/') ? `spiffe://${domain.name}${id}` : id)).join(', ')}`,
+    `serving ${api.endpoint} for ${ids.map((id) => (id.startsWith('/') ? `spiffe://${domain.name}${id}` : id)).join(', ')}`,
   );
   io.out(`export SPIFFE_ENDPOINT_SOCKET=${api.endpoint}`);
   await signals.stop;

@@ -6,6 +6,7 @@ import type { LifecycleRecord } from '../../lib/audit/record.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { loadConfig } from '../../lib/config/load.ts';
 import { watchConfig } from '../../lib/config/watch.ts';
+import type { Policy } from '../../lib/policy/model.ts';
 import type { Proxy } from '../../lib/proxy/proxy.ts';
 import type { Parts } from '../compose.ts';
 
@@ -25,12 +26,14 @@ export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
   const stop = new AbortController();
   let generation = parts.config.policy.generation;
   let settings = JSON.stringify(parts.config.sidecar);
+  let sources = parts.config.sources;
   let degraded: string | undefined;
   let chain: Promise<void> = Promise.resolve();
 
   const load = async (): Promise<void> => {
     try {
       const next = await loadConfig(paths, { generation: generation + 1 });
+      sources = next.sources;
       noteSettings(JSON.stringify(next.sidecar));
       const same = next.policy.digest === policy.get()?.digest;
       if (degraded !== undefined || !same) await apply(next.policy);
@@ -42,7 +45,7 @@ export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
       tell('policy-rejected', detail(fault));
     }
   };
-  const apply = async (next: NonNullable<ReturnType<typeof policy.get>>): Promise<void> => {
+  const apply = async (next: Policy): Promise<void> => {
     await proxy.prepare(next);
     generation = next.generation;
     policy.set(next);
@@ -55,7 +58,7 @@ export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
   };
   const now = (): Promise<void> => (chain = chain.then(load));
 
-  watchConfig(paths, { signal: stop.signal, clock, onChange: () => void now() });
+  watchConfig(paths, { signal: stop.signal, clock, onChange: now, also: () => sources });
   return {
     async now() {
       try {

@@ -7,6 +7,7 @@
 import { once } from 'node:events';
 import { request } from 'node:http';
 import type { Socket } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
 
 const [what = '', ...rest] = process.argv.slice(2);
 const print = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
@@ -30,7 +31,7 @@ async function watch(url: string, seconds: number): Promise<void> {
     const { status, body } = await ask('GET', url);
     if (status === 200) serials.add(String((JSON.parse(body) as { readonly serial: unknown }).serial));
     else failures += 1;
-    await new Promise((again) => setTimeout(again, 20));
+    await wait(20);
   }
   print({ requests, failures, serials: [...serials] });
 }

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { logger } from '../../lib/admin/logger.ts';
+import { type Level, type Logger, logger } from '../../lib/admin/logger.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { type Disposer, disposer } from '../../lib/base/dispose.ts';
 import { createDevTrustDomain } from '../../lib/dev/domain.ts';
@@ -50,29 +50,10 @@ export async function setStage(breakage: Breakage, log: (line: string) => void):
 async function build(opened: Disposer, breakage: Breakage, log: (line: string) => void): Promise<Stage> {
   const folder = await mkdtemp(join(tmpdir(), 'chaperone-'));
   opened.defer(() => rm(folder, { recursive: true, force: true }));
-  const workloadApi = opened.use(
-    await startDevWorkloadApi({
-      socket: join(folder, 'identity', 'workload.sock'),
-      domain: await createDevTrustDomain({ name: TRUST_DOMAIN, clock: systemClock }),
-      identities: [{ id: '/agent' }, { id: '/crm' }, { id: '/impostor' }, { id: '/echo' }],
-      ttl: breakage === 'no-rotation' ? LONG_LIVED : SHORT_LIVED,
-    }),
-  );
-  const upstream = async (name: string, service: 'api' | 'echo'): Promise<DemoUpstream> =>
-    opened.use(
-      await startDemoUpstream({
-        endpoint: workloadApi.endpoint,
-        select: { spiffeId: parseSpiffeId(`spiffe://${TRUST_DOMAIN}/${name}`) },
-        callers: [`spiffe://${TRUST_DOMAIN}/agent`],
-        service,
-        clock: systemClock,
-      }),
-    );
-  const [crm, impostor, echo] = [
-    await upstream('crm', 'api'),
-    await upstream('impostor', 'api'),
-    await upstream('echo', 'echo'),
-  ];
+  const workloadApi = opened.use(await identities(join(folder, 'identity', 'workload.sock'), breakage));
+  const crm = opened.use(await upstream(workloadApi, 'crm', 'api'));
+  const impostor = opened.use(await upstream(workloadApi, 'impostor', 'api'));
+  const echo = opened.use(await upstream(workloadApi, 'echo', 'echo'));
   const places: Places = {
     workloadApi: workloadApi.endpoint,
     auditFile: join(folder, 'audit.jsonl'),
@@ -85,14 +66,8 @@ async function build(opened: Disposer, breakage: Breakage, log: (line: string) =
   const configFile = join(folder, 'chaperone.yaml');
   const configure = (tunnels: boolean): Promise<void> => writeFile(configFile, documents(places, tunnels));
   await configure(true);
-  const sidecar = opened.use(
-    await compose({
-      paths: [configFile],
-      env: {},
-      clock: systemClock,
-      logger: (level) => logger(level, { write: log }),
-    }),
-  );
+  const lines = (level: Level): Logger => logger(level, { write: log });
+  const sidecar = opened.use(await compose({ paths: [configFile], env: {}, clock: systemClock, logger: lines }));
   const proxyUrl = `http://127.0.0.1:${sidecar.addresses.get('forward')?.port}`;
   return {
     workloadApi,
@@ -108,6 +83,25 @@ async function build(opened: Disposer, breakage: Breakage, log: (line: string) =
     audit: () => readFile(places.auditFile, 'utf8'),
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };
+}
+
+async function identities(socket: string, breakage: Breakage): Promise<DevWorkloadApi> {
+  return startDevWorkloadApi({
+    socket,
+    domain: await createDevTrustDomain({ name: TRUST_DOMAIN, clock: systemClock }),
+    identities: [{ id: '/agent' }, { id: '/crm' }, { id: '/impostor' }, { id: '/echo' }],
+    ttl: breakage === 'no-rotation' ? LONG_LIVED : SHORT_LIVED,
+  });
+}
+
+function upstream({ endpoint }: DevWorkloadApi, name: string, service: 'api' | 'echo'): Promise<DemoUpstream> {
+  return startDemoUpstream({
+    endpoint,
+    select: { spiffeId: parseSpiffeId(`spiffe://${TRUST_DOMAIN}/${name}`) },
+    callers: [`spiffe://${TRUST_DOMAIN}/agent`],
+    service,
+    clock: systemClock,
+  });
 }
 
 /** Settles with what the agent printed, a JSON value a line, once it has ended. */

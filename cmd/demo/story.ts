@@ -2,6 +2,7 @@
  * The demo's story: each step makes a claim and checks it, from the agent's side and from the upstream's. The first claim that does not hold is named, the
  * rest is told all the same, and the demo fails.
  */
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Stage } from './stage.ts';
 
 export interface Step {
@@ -160,6 +161,6 @@ async function eventually(what: string, holds: () => boolean, ms = 10_000): Prom
   const deadline = performance.now() + ms;
   while (!holds()) {
     if (performance.now() > deadline) throw new Error(`waited ${ms / 1000} s in vain: ${what}`);
-    await new Promise((again) => setTimeout(again, 20));
+    await wait(20);
   }
 }

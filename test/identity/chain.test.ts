@@ -80,8 +80,11 @@ t.test('a key that is not the leaf’s is refused', async (t) => {
 
 t.test('leaves nothing open', async (t) => {
   const svid = (await ca.svid('/a')).x509Svid;
+  const held = (): number =>
+    process.getActiveResourcesInfo().filter((kind) => /TLS|Socket|Pipe|Timeout/.test(kind)).length;
+  // Whoever runs the tests holds pipes and timers of its own.
+  const before = held();
   await Promise.all(Array.from({ length: 20 }, () => verifyIssuedChain(svid, ca.bundle, systemClock)));
-  const left = (): string[] => process.getActiveResourcesInfo().filter((kind) => /TLS|Socket|Pipe|Timeout/.test(kind));
-  await until('no handle and no timer is left', () => left().length === 0);
-  t.same(left(), []);
+  await until('no handle and no timer is left', () => held() <= before);
+  t.ok(held() <= before);
 });
