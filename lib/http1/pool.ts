@@ -101,7 +101,7 @@ class ConnectionPool<T> implements Pool<T> {
     const slot = this.#slotOf(key);
     const idle = this.#idleOf(slot);
     if (idle !== undefined) return this.#lend(slot, idle, false);
-    if (slot.leased.size + slot.dialling < this.#limits.poolConnections) return this.#dial(slot, dial, signal);
+    if (this.#hasPlace(slot)) return this.#dial(slot, dial, signal);
     if (slot.waiting.size >= this.#limits.poolQueue) throw tooMany(`${slot.waiting.size} requests wait already`);
     return this.#queue(slot, dial, signal);
   }
@@ -168,6 +168,11 @@ class ConnectionPool<T> implements Pool<T> {
     return undefined;
   }
 
+  /** Nobody waits while one is idle, so idle ones need not be counted. */
+  #hasPlace(slot: Slot<T>): boolean {
+    return slot.leased.size + slot.dialling < this.#limits.poolConnections;
+  }
+
   #lend(slot: Slot<T>, member: Member<T>, fresh: boolean): Lease<T> {
     slot.leased.add(member);
     return new Loan(this, slot, member, fresh);
@@ -223,7 +228,7 @@ class ConnectionPool<T> implements Pool<T> {
   /** A place is free: the first who waits dials; a slot that holds nothing is forgotten. */
   #vacancy(slot: Slot<T>): void {
     const [waiter] = slot.waiting;
-    if (waiter !== undefined && !this.#closed) {
+    if (waiter !== undefined && !this.#closed && this.#hasPlace(slot)) {
       this.#leave(slot, waiter).resolve(this.#dial(slot, waiter.dial, waiter.signal));
       return;
     }
@@ -288,14 +293,20 @@ class Loan<T> implements Lease<T> {
   }
 
   release(): void {
-    if (this.#returned) throw new TypeError('this lease was given back already');
-    this.#returned = true;
+    this.#end();
     this.#pool.returned(this.#slot, this.#member);
   }
 
   discard(reason: Error): void {
+    this.#end();
     this.connection.destroy(reason);
-    this.release();
+    this.#pool.returned(this.#slot, this.#member);
+  }
+
+  #end(): void {
+    // Before anything is touched: the connection may be another's by now.
+    if (this.#returned) throw new TypeError('this lease was given back already');
+    this.#returned = true;
   }
 }
 

@@ -82,7 +82,7 @@ t.test('one connection carries request after request', async (t) => {
   t.ok(it.client.reusable);
 });
 
-t.test('head and small body leave in one write, a large one as it is', async (t) => {
+t.test('head and small body leave in one write, a large one as it is', async () => {
   await using it = await talk();
   for (const size of [3, 100_000]) {
     const body = Buffer.alloc(size, 'x');
