@@ -37,10 +37,15 @@ export function start(args: readonly string[], env: Readonly<Record<string, stri
   };
 }
 
-export const cli = (args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ended> => start(args, env).ended;
+export const cli = (args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ended> =>
+  start(args, env).ended;
 
 /** Waits until `holds` gives something, polling; fails with `what` after `ms`. */
-export async function eventually<T>(what: string, holds: () => T | undefined | false | Promise<T | undefined | false>, ms = 15_000): Promise<T> {
+export async function eventually<T>(
+  what: string,
+  holds: () => T | undefined | false | Promise<T | undefined | false>,
+  ms = 15_000,
+): Promise<T> {
   const deadline = performance.now() + ms;
   for (;;) {
     const value = await holds();

@@ -1,0 +1,283 @@
+/** `chaperone run` as a process: what an operator meets. */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import t from 'tap';
+import { startWorld, type World } from './world.ts';
+import { shortFolder } from '../fakes/folder.ts';
+import { cli, eventually, start, type Running } from './cli.ts';
+
+t.setTimeout(120_000);
+
+interface Asked {
+  readonly status: number;
+  readonly body: string;
+}
+
+function http(options: {
+  port?: number;
+  socketPath?: string;
+  path: string;
+  method?: string;
+  host?: string;
+}): Promise<Asked> {
+  return new Promise((resolve, reject) => {
+    const { host, ...where } = options;
+    const headers = host === undefined ? {} : { host };
+    const asked = request({ agent: false, ...where, headers }, (answer) => {
+      let body = '';
+      answer.on('data', (chunk: Buffer) => (body += chunk.toString()));
+      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body }));
+      answer.on('error', reject);
+    });
+    asked.on('error', reject);
+    asked.end();
+  });
+}
+
+/** The ports that the process says it listens on. */
+async function ports(running: Running): Promise<Readonly<Record<string, number>>> {
+  const line = await eventually('listening', () => /listening: (.*)/.exec(running.text())?.[1]);
+  return Object.fromEntries(line.split(', ').map((one) => [one.split(' ')[0] ?? '', Number(one.split(':').at(-1))]));
+}
+
+interface Place {
+  readonly folder: string;
+  readonly config: string;
+  readonly audit: string;
+}
+
+function place(
+  t: Tap,
+  workloadApi: string,
+  { upstream = '127.0.0.1:9', sink }: { upstream?: string; sink?: string } = {},
+): Place {
+  const folder = shortFolder(t);
+  const config = join(folder, 'chaperone.yaml');
+  const audit = sink ?? join(folder, 'audit.jsonl');
+  writeFileSync(config, documents({ folder, workloadApi, upstream, audit, rule: 'GET' }));
+  return { folder, config, audit };
+}
+
+type Tap = Parameters<typeof shortFolder>[0];
+
+function documents(given: {
+  folder: string;
+  workloadApi: string;
+  upstream: string;
+  audit: string;
+  rule: string;
+}): string {
+  return `apiVersion: chaperone.dev/v1alpha1
+kind: Sidecar
+metadata: { name: test }
+spec:
+  identity: { workloadApi: '${given.workloadApi}' }
+  forward: { address: 127.0.0.1:0 }
+  health: { address: 127.0.0.1:0 }
+  adminApi: { socket: ${join(given.folder, 'admin', 'api.sock')} }
+  audit: { sinks: [{ file: ${given.audit} }] }
+  defaults: { task: optional }
+  drain: 1s
+---
+apiVersion: chaperone.dev/v1alpha1
+kind: Destination
+metadata: { name: crm }
+spec:
+  hosts: [crm.internal]
+  ports: [80]
+  upstream: { address: '${given.upstream}' }
+  tls: { mode: mtls, peers: ['spiffe://dev.local/crm'] }
+  rules: [{ name: read, effect: allow, action: read, http: { methods: [${given.rule}] } }]
+`;
+}
+
+const CUSTOMER = { path: 'http://crm.internal/v1/customers/1001', host: 'crm.internal' };
+
+t.test(
+  'without a Workload API health answers at once, says what is awaited, and requests get 503 (C-26, C-41)',
+  async (t) => {
+    const socket = join(shortFolder(t), 'none.sock');
+    const { config, folder } = place(t, `unix://${socket}`);
+    await using sidecar = start(['run', '-c', config]);
+    const { health, forward } = await ports(sidecar);
+    t.equal((await http({ port: health ?? 0, path: '/livez' })).status, 200);
+    const ready = await http({ port: health ?? 0, path: '/readyz' });
+    t.equal(ready.status, 503);
+    t.match(ready.body, /identity: waiting for the first SVID/);
+    const refused = await http({ port: forward ?? 0, ...CUSTOMER });
+    t.equal(refused.status, 503);
+    t.match(refused.body, /no-identity/);
+    t.match(refused.body, /"hint"/);
+    const status = await http({ socketPath: join(folder, 'admin', 'api.sock'), path: '/status' });
+    t.match(status.body, /"ready":false/);
+    sidecar.child.kill('SIGTERM');
+    t.equal((await sidecar.ended).status, 0);
+  },
+);
+
+t.test('a whole life: ready, serving, reloaded, rotated logs, drained', async (t) => {
+  await using world: World = await startWorld(t);
+  const { config, audit, folder } = place(t, world.endpoint, { upstream: world.upstream });
+  await using sidecar = start(['run', '-c', config]);
+  const { health = 0, forward = 0 } = await ports(sidecar);
+  await eventually('ready', async () => (await http({ port: health, path: '/readyz' })).status === 200);
+  t.equal((await http({ port: forward, ...CUSTOMER })).status, 200);
+
+  await t.test('metrics are derived from what happened', async (t) => {
+    const { body } = await http({ port: health, path: '/metrics' });
+    t.match(body, /chaperone_decided_total\{effect="allow",code="allowed",destination="crm"\} 1/);
+    t.match(body, /chaperone_ended_total\{outcome="completed"\} 1/);
+    t.match(body, /chaperone_svid_expiry_seconds \d+/);
+    t.match(body, /chaperone_ready 1/);
+  });
+
+  await t.test('a changed file is loaded by itself', async (t) => {
+    writeFileSync(
+      config,
+      documents({ folder, workloadApi: world.endpoint, upstream: world.upstream, audit, rule: 'POST' }),
+    );
+    await eventually('denied now', async () => (await http({ port: forward, ...CUSTOMER })).status === 403);
+    t.pass();
+  });
+
+  await t.test('a bad file keeps the last good policy and shows as degraded', async (t) => {
+    writeFileSync(config, 'kind: [');
+    await eventually('degraded', async () =>
+      /chaperone_config_degraded 1/.test((await http({ port: health, path: '/metrics' })).body),
+    );
+    t.equal((await http({ port: forward, ...CUSTOMER })).status, 403);
+    writeFileSync(
+      config,
+      documents({ folder, workloadApi: world.endpoint, upstream: world.upstream, audit, rule: 'GET' }),
+    );
+    await eventually('allowed again', async () => (await http({ port: forward, ...CUSTOMER })).status === 200);
+  });
+
+  await t.test('a rotated audit file is opened anew on SIGHUP', async (t) => {
+    renameSync(audit, `${audit}.1`);
+    sidecar.child.kill('SIGHUP');
+    await eventually('new file', async () => {
+      await http({ port: forward, ...CUSTOMER });
+      try {
+        return readFileSync(audit, 'utf8').includes('"decided"');
+      } catch {
+        return false;
+      }
+    });
+    t.match(readFileSync(`${audit}.1`, 'utf8'), /"lifecycle"/);
+  });
+
+  await t.test('POST /quitquitquit drains and ends with exit 0', async (t) => {
+    const socketPath = join(folder, 'admin', 'api.sock');
+    t.equal((await http({ socketPath, path: '/quitquitquit' })).status, 405);
+    t.equal((await http({ socketPath, path: '/quitquitquit', method: 'POST' })).status, 200);
+    t.equal((await sidecar.ended).status, 0);
+  });
+});
+
+t.test(
+  'when evidence cannot be written, nothing is sent and the answer says why (R5)',
+  { skip: process.platform !== 'linux' && 'needs /dev/full' },
+  async (t) => {
+    await using world: World = await startWorld(t);
+    const { config } = place(t, world.endpoint, { upstream: world.upstream, sink: '/dev/full' });
+    await using sidecar = start(['run', '-c', config]);
+    const { health = 0, forward = 0 } = await ports(sidecar);
+    await eventually('ready', async () => (await http({ port: health, path: '/readyz' })).status === 200);
+    const { status, body } = await http({ port: forward, ...CUSTOMER });
+    t.equal(status, 503);
+    t.match(body, /audit-unavailable/);
+    t.equal(world.connections(), 0, 'the upstream saw no connection');
+  },
+);
+
+t.test('a second signal forces, with exit 75', async (t) => {
+  await using world: World = await startWorld(t, 'echo');
+  const { config, folder, audit } = place(t, world.endpoint);
+  const text = documents({ folder, workloadApi: world.endpoint, upstream: world.upstream, audit, rule: 'GET' })
+    .replace('drain: 1s', 'drain: 1h')
+    .replace(/ {2}rules: .*\n/, '  protocol: tcp\n');
+  writeFileSync(config, text);
+  await using sidecar = start(['run', '-c', config]);
+  const { health = 0, forward = 0 } = await ports(sidecar);
+  await eventually('ready', async () => (await http({ port: health, path: '/readyz' })).status === 200);
+  const held = request({ port: forward, method: 'CONNECT', path: 'crm.internal:80', agent: false });
+  const open = new Promise((resolve) =>
+    held.on('connect', (answer, socket) => (socket.on('error', () => {}), resolve(answer.statusCode))),
+  );
+  held.on('error', () => {});
+  held.end();
+  t.equal(await open, 200);
+  sidecar.child.kill('SIGTERM');
+  await eventually('draining', async () => /draining/.test(sidecar.text()));
+  t.equal(sidecar.child.exitCode, null, 'it waits for the tunnel');
+  sidecar.child.kill('SIGTERM');
+  t.equal((await sidecar.ended).status, 75);
+});
+
+t.test('a port in use, a missing endpoint and a bad document refuse to start, each with its status', async (t) => {
+  const taken = start(['run', '-c', place(t, 'unix:///nowhere/x.sock').config]);
+  await using _ = taken;
+  const { health = 0 } = await ports(taken);
+  const { config } = place(t, 'unix:///nowhere/x.sock');
+  writeFileSync(
+    config,
+    readFileSync(config, 'utf8').replace(
+      'health: { address: 127.0.0.1:0 }',
+      `health: { address: '127.0.0.1:${health}' }`,
+    ),
+  );
+  const used = await cli(['run', '-c', config]);
+  t.equal(used.status, 71, used.err);
+  t.match(used.err, new RegExp(`127\\.0\\.0\\.1:${health}`));
+  writeFileSync(
+    config,
+    readFileSync(config, 'utf8')
+      .replace(/ {2}identity: .*\n/, '')
+      .replace(String(health), '0'),
+  );
+  const lost = await cli(['run', '-c', config]);
+  t.equal(lost.status, 64, lost.err);
+  t.match(lost.err, /SPIFFE_ENDPOINT_SOCKET/);
+  writeFileSync(config, 'kind: Sidecar');
+  t.equal((await cli(['run', '-c', config])).status, 78);
+});
+
+t.test('svid show prints what the Workload API gives, and says why when nothing comes', async (t) => {
+  await using world: World = await startWorld(t);
+  const { status, out } = await cli(['svid', 'show', '--json'], { SPIFFE_ENDPOINT_SOCKET: world.endpoint });
+  t.equal(status, 0);
+  t.match(JSON.parse(out), { generation: 1, svids: [{ spiffeId: 'spiffe://dev.local/agent' }, {}] });
+  t.notMatch(out, /PRIVATE/);
+  const none = await cli(['svid', 'show', '--timeout', '300ms', '--workload-api', `unix://${world.folder}/none.sock`]);
+  t.equal(none.status, 75);
+  t.match(none.err, /no SVID came within 300ms/);
+});
+
+t.test('explain says the words of the 403, for requests and for CONNECT', async (t) => {
+  const { config } = place(t, 'unix:///nowhere/x.sock');
+  const denied = await cli(['explain', '-c', config, 'DELETE', 'http://crm.internal/v1/customers/1']);
+  t.equal(denied.status, 77);
+  t.match(denied.out, /deny \(no-rule-matched\): no rule of destination crm allows DELETE \/v1\/customers\/1/);
+  const allowed = await cli(['explain', '-c', config, 'GET', 'http://CRM.internal/a/../v1']);
+  t.equal(allowed.status, 0, allowed.err);
+  t.match(allowed.out, /judged: forward, crm\.internal port 80, GET \/v1/);
+  const tunnel = await cli(['explain', '-c', config, 'CONNECT', 'crm.internal:80']);
+  t.equal(tunnel.status, 77);
+  t.match(tunnel.out, /wrong-entry/);
+  t.equal((await cli(['explain', '-c', config, 'GET', 'ftp://crm.internal/'])).status, 65);
+});
+
+t.test('dev serves a Workload API that svid show reads', async (t) => {
+  const folder = shortFolder(t);
+  const socket = join(folder, 'w', 's.sock');
+  mkdirSync(join(folder, 'w'), { mode: 0o700 });
+  await using dev = start(['dev', '--socket', socket, '--id', '/a', '--id', '/b']);
+  await eventually('serving', () => dev.text().includes('serving'));
+  t.match(dev.text(), /attests nobody/);
+  const { out } = await cli(['svid', 'show', '--workload-api', `unix://${socket}`]);
+  t.match(out, /spiffe:\/\/dev\.local\/a[\s\S]*spiffe:\/\/dev\.local\/b/);
+  dev.child.kill('SIGINT');
+  t.equal((await dev.ended).status, 0);
+});

@@ -1,0 +1,64 @@
+/** The documentation is held to what the programs do. */
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import t from 'tap';
+import { CODES } from '../lib/base/fault.ts';
+import { loadConfig } from '../lib/config/load.ts';
+
+const ROOT = resolve(import.meta.dirname, '..');
+const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
+const PAGES = [
+  'README.md',
+  'ARCHITECTURE.md',
+  'CHANGELOG.md',
+  ...readdirSync(join(ROOT, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
+];
+
+t.test('every YAML example of the documentation is a configuration that loads', async (t) => {
+  let examples = 0;
+  for (const page of PAGES) {
+    for (const [, yaml = ''] of read(page).matchAll(/```yaml\n([\s\S]*?)```/g)) {
+      if (!yaml.includes('apiVersion')) continue;
+      examples += 1;
+      const file = join(t.testdir(), 'example.yaml');
+      writeFileSync(file, yaml);
+      await t.resolves(loadConfig([file], { generation: 1 }), page);
+    }
+  }
+  t.ok(examples > 0, 'there are examples');
+});
+
+t.test('every link between pages leads somewhere', async (t) => {
+  for (const page of PAGES) {
+    for (const [, target = ''] of read(page).matchAll(/\]\((?!https?:)([^)#]+)/g)) {
+      t.ok(existsSync(resolve(ROOT, page, '..', target)), `${page}: ${target}`);
+    }
+  }
+});
+
+t.test('every make target and program that the README names is there', async (t) => {
+  const makefile = read('Makefile');
+  for (const [, target = ''] of read('README.md').matchAll(/make ([a-z-]+)/g))
+    t.match(makefile, new RegExp(`^${target}:`, 'm'), target);
+  for (const [program = ''] of read('README.md').matchAll(/deploy\/[\w./-]+\w/g))
+    t.ok(existsSync(join(ROOT, program)), program);
+});
+
+t.test('every exit status of a fault is documented', async (t) => {
+  const page = read('docs/operations.md');
+  for (const [code, { exit }] of Object.entries(CODES)) t.match(page, new RegExp(`\\b${exit}\\b`), `${code}: ${exit}`);
+});
+
+t.test('every dependency has its line, and no line is of one that is gone', async (t) => {
+  const manifest = JSON.parse(read('package.json')) as Readonly<Record<string, Readonly<Record<string, string>>>>;
+  const wanted = ['dependencies', 'devDependencies', 'optionalDependencies'].flatMap((kind) =>
+    Object.keys(manifest[kind] ?? {}),
+  );
+  const page = read('docs/dependencies.md');
+  for (const name of wanted) t.ok(page.includes(`\`${name}\``), name);
+  for (const [row] of page.matchAll(/^\| `[^|]+/gm)) {
+    for (const [, name = ''] of row.matchAll(/`([^`]+)`/g)) t.ok(wanted.includes(name), name);
+  }
+});
