@@ -7,7 +7,7 @@
  */
 import { Fault } from '../base/fault.ts';
 import { fieldOf, type Fields, type RequestHead } from '../http1/message.ts';
-import { formatAuthority, parseAuthority, type Authority } from '../policy/authority.ts';
+import { parseAuthority, type Authority } from '../policy/authority.ts';
 import type { EntryPoint, Facts, HttpFacts } from '../policy/facts.ts';
 import type { Destination } from '../policy/model.ts';
 import { canonicalTarget } from '../policy/path.ts';
@@ -19,11 +19,11 @@ export interface Described {
   readonly method: string;
   /** Path and query in origin-form, as judged. */
   readonly target: string;
-  /** The Host to send. */
-  readonly authority: string;
   /** The agent waits for a 100 before it sends its body (RFC 9110 section 10.1.1). */
   readonly continues: boolean;
   readonly webSocket: WebSocketOffer | undefined;
+  /** Max-Forwards to send (RFC 9110 section 7.6.2). */
+  readonly hops: number | undefined;
 }
 
 /** A local listener as a request sees it. */
@@ -99,7 +99,6 @@ interface Judged {
 
 function describe(head: RequestHead, rest: string, { entry, authority, listener, time }: Judged): Described {
   const { method, fields } = head;
-  if (method === 'OPTIONS') refuseLastHop(fields);
   const { path, query } = canonicalTarget(rest);
   const webSocket = webSocketOffer(head);
   const http: HttpFacts = { method, path, query, websocket: webSocket !== undefined };
@@ -107,9 +106,9 @@ function describe(head: RequestHead, rest: string, { entry, authority, listener,
     facts: { entry, host: authority.host, port: authority.port, listener, http, time },
     method,
     target: path + query,
-    authority: formatAuthority(authority.host, authority.port, HTTP_PORT),
     continues: head.expectContinue,
     webSocket,
+    hops: method === 'OPTIONS' ? hopsLeft(fields) : undefined,
   };
 }
 
@@ -197,9 +196,10 @@ function refuseTask(fields: Fields): void {
 }
 
 /** RFC 9110 section 7.6.2: at zero the request goes no further. */
-function refuseLastHop(fields: Fields): void {
+function hopsLeft(fields: Fields): number | undefined {
   const left = fieldOf(fields, 'max-forwards');
-  if (left === undefined) return;
+  if (left === undefined) return undefined;
   if (!/^\d{1,9}$/.test(left)) throw new Fault('malformed', 'Max-Forwards is no number', { at: 'max-forwards' });
   if (Number(left) === 0) throw new Fault('loop', 'Max-Forwards ran out at this proxy', { at: 'max-forwards' });
+  return Number(left) - 1;
 }

@@ -23,6 +23,8 @@ export interface Reached {
   readonly socket: Socket;
   /** The judged and dialled address with its port. */
   readonly address: string;
+  /** The address alone. */
+  readonly ip: string;
   /** Undefined in modes in which we speak no TLS. */
   readonly peer: Peer | undefined;
   /** Present when `peer` is: what the peer presented can be judged again later. */
@@ -95,10 +97,11 @@ export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dia
         clock,
         signal,
       });
-      const address = formatAuthority(addressOf(raw), route.port, undefined);
+      const ip = addressOf(raw);
+      const address = formatAuthority(ip, route.port, undefined);
       const { tls } = route.destination;
       if (tls.mode === 'plaintext' || tls.mode === 'passthrough') {
-        return { socket: raw, address, peer: undefined, tls: undefined, identity: undefined, serial: undefined };
+        return { socket: raw, address, ip, peer: undefined, tls: undefined, identity: undefined, serial: undefined };
       }
       const { socket, peer } = await connectTls(raw, {
         tls,
@@ -109,7 +112,7 @@ export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dia
         now: () => clock.now(),
       });
       const shown = needsIdentity(route.destination) ? identity : undefined;
-      return { socket, address, peer, tls: socket, identity: shown, serial: shown?.svid.serial };
+      return { socket, address, ip, peer, tls: socket, identity: shown, serial: shown?.svid.serial };
     },
   };
 }

@@ -69,7 +69,7 @@ export function fieldRules({ pseudonym }: FieldRulesOptions): FieldRules {
   };
   return {
     request(fields) {
-      const nominated = nominations(fields, 'malformed');
+      const dropped = nominations(fields);
       const kept: string[] = [];
       let singles: string[] | undefined;
       for (let i = 0; i < fields.length; i += 2) {
@@ -81,7 +81,7 @@ export function fieldRules({ pseudonym }: FieldRulesOptions): FieldRules {
           if (singles?.includes(name) === true) throw repeated(name);
           (singles ??= []).push(name);
         }
-        if (verdict === 'strip' || nominated?.has(name) === true) continue;
+        if (verdict === 'strip' || dropped?.has(name) === true) continue;
         if (name === 'via' && value.includes(pseudonym)) throw looped();
         kept.push(name, value);
       }
@@ -89,11 +89,11 @@ export function fieldRules({ pseudonym }: FieldRulesOptions): FieldRules {
       return kept;
     },
     response(fields) {
-      const nominated = nominations(fields, 'upstream-malformed');
+      const dropped = nominations(fields, true);
       const kept: string[] = [];
       for (let i = 0; i < fields.length; i += 2) {
         const name = fields[i] ?? '';
-        if (RESPONSE_STRIP.has(name) || name.startsWith('chaperone-') || nominated?.has(name) === true) continue;
+        if (RESPONSE_STRIP.has(name) || name.startsWith('chaperone-') || dropped?.has(name) === true) continue;
         kept.push(name, fields[i + 1] ?? '');
       }
       kept.push('via', via);
@@ -118,8 +118,11 @@ function judgeName(name: string): Verdict {
   return verdict === 'single' && dashed !== name ? 'strip' : verdict;
 }
 
-/** Names that Connection takes away besides the ones that never pass (RFC 9110 section 7.6.1). */
-function nominations(fields: Fields, code: 'malformed' | 'upstream-malformed'): ReadonlySet<string> | undefined {
+/**
+ * Names that Connection takes away besides the ones that never pass (RFC 9110 section 7.6.1). A request that nominates what is not for one hop is refused; in an
+ * answer such a nomination does nothing.
+ */
+function nominations(fields: Fields, answer = false): ReadonlySet<string> | undefined {
   let found: Set<string> | undefined;
   for (let i = 0; i < fields.length; i += 2) {
     if (fields[i] !== 'connection') continue;
@@ -127,14 +130,16 @@ function nominations(fields: Fields, code: 'malformed' | 'upstream-malformed'): 
     if (value === 'keep-alive' || value === 'close') continue;
     for (const token of value.toLowerCase().split(',')) {
       const name = token.trim();
-      if (KEPT.test(name.replaceAll('_', '-'))) {
-        const hint = 'Connection may name hop-by-hop fields only';
-        throw new Fault(code, `Connection names ${name}, which is not for one hop`, { hint, at: 'connection' });
-      }
-      (found ??= new Set()).add(name);
+      if (!KEPT.test(name.replaceAll('_', '-'))) (found ??= new Set()).add(name);
+      else if (!answer) throw nominated(name);
     }
   }
   return found;
+}
+
+function nominated(name: string): Fault {
+  const hint = 'Connection may name hop-by-hop fields only';
+  return new Fault('malformed', `Connection names ${name}, which is not for one hop`, { hint, at: 'connection' });
 }
 
 function overriding(name: string): Fault {

@@ -75,8 +75,13 @@ export interface Proxy extends AsyncDisposable {
 /** Binds the listeners of the current policy and serves. Throws a Fault `listen`. */
 export async function startProxy(options: ProxyOptions): Promise<Proxy> {
   const running = new Running(options);
-  await running.start();
-  return running;
+  try {
+    await running.start();
+    return running;
+  } catch (failure) {
+    await running[Symbol.asyncDispose]();
+    throw failure;
+  }
 }
 
 class Running implements Proxy {

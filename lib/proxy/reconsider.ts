@@ -120,8 +120,7 @@ function objection(
     return new Fault('no-longer-allowed', `destination ${destination.name} now has tls.mode ${destination.tls.mode}`);
   }
   const route = upstreams.route(destination, judgement.facts);
-  const address = upstream.address.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
-  const refused = upstreams.judge(route, address);
+  const refused = upstreams.judge(route, upstream.ip);
   if (refused !== undefined) return new Fault('no-longer-allowed', refused.message);
   const peer = upstream.peer?.spiffeId;
   if (destination.tls.mode !== 'mtls' || peer === undefined) return undefined;

@@ -6,15 +6,11 @@ import { Fault } from '../base/fault.ts';
 import type { ClientResponse } from '../http1/client.ts';
 import { isUntouched } from '../http1/client.ts';
 import type { Connection, ServerExchange } from '../http1/exchange.ts';
-import {
-  fieldOf,
-  type Body,
-  type Framing,
-  type OutgoingRequest,
-  type RequestHead,
-  type ResponseHead,
-} from '../http1/message.ts';
+import { fieldOf, type Framing, type OutgoingRequest, type RequestHead, type ResponseHead } from '../http1/message.ts';
+import { formatAuthority } from '../policy/authority.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
+import type { Destination } from '../policy/model.ts';
+import { tlsFault } from '../tls/faults.ts';
 import { copyBothWays, cut } from './copy.ts';
 import { CountedBody, bodyTooLarge } from './counted.ts';
 import { describeForward, describeListener, type Described, type ListenerView } from './describe.ts';
@@ -127,7 +123,7 @@ export class RequestArrival implements Arrival {
     const route = upstreams.route(destination, facts);
     const { described, body } = asked;
     const key = described.webSocket === undefined ? undefined : webSocketKey();
-    const head = this.#headFor(described, body, key?.key);
+    const head = this.#headFor(passage, asked, key?.key);
     for (;;) {
       exchange.enter('connect', destination.timeouts.connect, now());
       const loan = await upstreams.borrow(route, identity, exchange.signal);
@@ -148,17 +144,15 @@ export class RequestArrival implements Arrival {
           body === undefined &&
           IDEMPOTENT.has(described.method) &&
           exchange.reason === undefined;
-        if (!again || loan.lease.fresh) throw failure;
+        if (!again || loan.lease.fresh) throw refusedUs(failure, route.matched);
       }
     }
   }
 
-  #headFor(
-    { method, target, authority, webSocket }: Described,
-    body: Body | undefined,
-    key: string | undefined,
-  ): OutgoingRequest {
-    const fields = ['host', authority, ...this.#fields];
+  #headFor({ destination }: Passage, { described, body }: Asked, key: string | undefined): OutgoingRequest {
+    const { method, target, webSocket, hops } = described;
+    const fields = ['host', hostField(described.facts, destination), ...this.#fields];
+    if (hops !== undefined) fields.push('max-forwards', String(hops));
     if (key !== undefined) fields.push('sec-websocket-key', key);
     const framing = body === undefined ? emptyFraming(this.#x.head) : this.#x.head.framing;
     return webSocket === undefined
@@ -235,7 +229,21 @@ export function agentCut(cause: unknown): Fault {
 }
 
 export function upstreamCut(cause: unknown): Fault {
-  return new Fault('upstream-cut', 'the upstream cut the connection', { cause });
+  return refusedUs(new Fault('upstream-cut', 'the upstream cut the connection', { cause }), '');
+}
+
+/** In TLS 1.3 an upstream's refusal of our certificate comes after the handshake, as an alert in place of its first bytes. */
+function refusedUs(failure: unknown, host: string): Fault {
+  const fault = Fault.from(failure, 'internal');
+  const { cause } = fault;
+  const alert = cause instanceof Error && 'code' in cause && /^ERR_SSL_.*ALERT/.test(String(cause.code));
+  return fault.code === 'upstream-cut' && alert ? tlsFault(cause, `the upstream ${host}`.trimEnd()) : fault;
+}
+
+/** Host as decided, without the default port of the scheme that the upstream sees (RFC 9110 section 4.2.3). */
+function hostField({ host, port }: Facts, { tls }: Destination): string {
+  const byDefault = tls.mode !== 'plaintext' && port === 443 ? 443 : 80;
+  return formatAuthority(host, port, byDefault);
 }
 
 /** A POST without content says so (RFC 9110 section 8.6). */

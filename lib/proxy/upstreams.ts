@@ -31,6 +31,9 @@ export interface Upstreams extends AsyncDisposable, Dialler {
 /** A destination's `limits.concurrent` bounds its connections; the pool's own bound stands above it. */
 const POOL_CONNECTIONS = 4096;
 
+/** Keys whose currency is remembered; names under a wildcard are the agent's to choose. */
+const MOST_KEYS = 4096;
+
 export function upstreams(
   options: DiallerOptions & { readonly clock: Clock; readonly limits?: Http1Limits },
 ): Upstreams {
@@ -39,8 +42,17 @@ export function upstreams(
   const table = routes();
   const limits = http1Limits({ ...options.limits, poolConnections: POOL_CONNECTIONS });
   const connections = pool<Reached>({ limits, clock });
-  let epoch = 0;
   let keep: (key: string) => boolean = () => true;
+  let kept = new Map<string, boolean>();
+  // What was decided before a change may still take, after it, a connection that nobody should take again.
+  const current = (key: string): boolean => {
+    const known = kept.get(key);
+    if (known !== undefined) return known;
+    if (kept.size >= MOST_KEYS) kept.clear();
+    const verdict = keep(key);
+    kept.set(key, verdict);
+    return verdict;
+  };
 
   const borrow = async (route: Route, identity: Identity | undefined, signal: AbortSignal): Promise<Loan> => {
     const key = route.key(identity);
@@ -49,7 +61,6 @@ export function upstreams(
       const reached = await dial.connect(route, addresses, { identity, signal: until });
       return { socket: reached.socket, info: reached };
     };
-    const begun = epoch;
     for (;;) {
       const lease = await connections.acquire(key, reach, signal);
       const { peer } = lease.info;
@@ -60,9 +71,7 @@ export function upstreams(
       return {
         lease,
         giveBack: () =>
-          begun === epoch || keep(key)
-            ? lease.release()
-            : lease.discard(new Fault('aborted', 'the connection is retired')),
+          current(key) ? lease.release() : lease.discard(new Fault('aborted', 'the connection is retired')),
       };
     }
   };
@@ -72,8 +81,8 @@ export function upstreams(
     borrow,
     ...dial,
     retire(policy, identity) {
-      epoch += 1;
       keep = table.keep(policy, identity);
+      kept = new Map();
       connections.retire(keep);
     },
     counts: () => connections.counts(),

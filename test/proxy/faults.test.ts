@@ -1,3 +1,4 @@
+import { spawn, spawnSync } from 'node:child_process';
 import t from 'tap';
 import { MALFORMED_LEAVES, testAuthority } from '../fakes/authority.ts';
 import { until } from '../fakes/until.ts';
@@ -205,4 +206,65 @@ t.test('the decided record is awaited: while the log has not taken it, no byte l
   t.same(upstream.connections, []);
   gate.resolve();
   t.equal(statusOf(await answer), 200);
+});
+
+t.test(
+  'an upstream that does not accept our SVID is 502, in TLS 1.3 too, where it says so after the handshake',
+  { skip: spawnSync('openssl', ['version']).status !== 0 && 'needs the openssl command, whose server says why' },
+  async (t) => {
+    const authority = await testAuthority();
+    const stranger = await testAuthority({ trustDomain: 'stranger.org' });
+    const svid = await authority.svid('/upstream');
+    const folder = t.testdir({
+      'ca.pem': stranger.pem,
+      'cert.pem': svid.certificatesPem,
+      'key.pem': svid.privateKeyPem,
+    });
+    for (const version of ['-tls1_2', '-tls1_3']) {
+      const args = `s_server -accept 127.0.0.1:0 ${version} -cert cert.pem -key key.pem -CAfile ca.pem -Verify 1 -verify_return_error`;
+      const server = spawn('openssl', args.split(' '), { cwd: folder });
+      let said = '';
+      server.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+      const port = await until('it listens', () => Number(/ACCEPT 127\.0\.0\.1:(\d+)/.exec(said)?.[1]) || undefined);
+      await using b = await bench({ authority, destinations: [site({ upstream: { host: '127.0.0.1', port } })] });
+      const answer = await b.get('http://crm.internal/');
+      t.equal(statusOf(answer), 502, version);
+      t.match(refusal(answer), { code: 'upstream-tls', message: /does not accept our certificate/ }, version);
+      t.notMatch(said, /GET/);
+      server.kill();
+    }
+  },
+);
+
+t.test('web mode: the name is verified against the given roots and sent as SNI; our SVID is not shown', async (t) => {
+  const authority = await testAuthority();
+  const svid = await authority.svid('/web', { dns: ['api.example.com'] });
+  await using upstream = await mtlsUpstream({ authority, svid, client: 'accept' });
+  const at = { host: '127.0.0.1', port: upstream.port };
+  const web = { hosts: ['api.example.com'], ports: [443], roots: [authority.pem], upstream: at } as const;
+  await using b = await bench({
+    authority,
+    destinations: [
+      site({ ...web, mode: 'web' }),
+      site({ ...web, name: 'other', hosts: ['other.example.com'], mode: 'web' }),
+      site({ ...web, name: 'named', hosts: ['named.example.com'], mode: 'web-mtls', serverName: 'api.example.com' }),
+    ],
+  });
+  const answer = await b.ask(
+    'GET http://api.example.com:443/ HTTP/1.1\r\nHost: api.example.com:443\r\nConnection: close\r\n\r\n',
+  );
+  t.equal(statusOf(answer), 200, answer);
+  t.match(answer, '"host","api.example.com"', 'without the port that https has by default');
+  t.match(upstream.connections[0], { serverName: 'api.example.com', spiffeId: undefined });
+  const wrong = await b.ask(
+    'GET http://other.example.com:443/ HTTP/1.1\r\nHost: other.example.com:443\r\nConnection: close\r\n\r\n',
+  );
+  t.equal(refusal(wrong).code, 'upstream-identity');
+  const mutual = await b.ask(
+    'GET http://named.example.com:443/ HTTP/1.1\r\nHost: named.example.com:443\r\nConnection: close\r\n\r\n',
+  );
+  t.equal(statusOf(mutual), 200, mutual);
+  t.equal(upstream.connections.at(-1)?.spiffeId, 'spiffe://example.org/agent');
+  await b.quiet();
+  t.match(b.audit.of('ended')[0], { peer: 'unverified' });
 });

@@ -106,7 +106,10 @@ t.test(
     });
     const identity = authority.identity(svid, [foreign], 1);
     await using b = await bench({ authority, identity, destinations: [destination] });
-    const both: X509Bundle = { trustDomain: foreign.trustDomain, anchors: [...foreign.bundle.anchors, ...renewed.bundle.anchors] };
+    const both: X509Bundle = {
+      trustDomain: foreign.trustDomain,
+      anchors: [...foreign.bundle.anchors, ...renewed.bundle.anchors],
+    };
     const having = (generation: number, bundle: X509Bundle | undefined): void => {
       const bundles = new Map(authority.identity(svid).bundles);
       if (bundle !== undefined) bundles.set(foreign.trustDomain, bundle);
