@@ -37,6 +37,19 @@ async function hello(servername: string | undefined): Promise<Buffer> {
   return bytes;
 }
 
+/** The same ClientHello with one more, empty, extension at its end. */
+function withExtension(bytes: Buffer, type: number): Buffer {
+  const out = Buffer.concat([bytes, Buffer.from([type >> 8, type & 255, 0, 0])]);
+  let at = 5 + 4 + 2 + 32;
+  at += 1 + (out[at] ?? 0);
+  at += 2 + out.readUInt16BE(at);
+  at += 1 + (out[at] ?? 0);
+  out.writeUInt16BE(out.readUInt16BE(at) + 4, at);
+  out.writeUIntBE(out.readUIntBE(6, 3) + 4, 6, 3);
+  out.writeUInt16BE(out.readUInt16BE(3) + 4, 3);
+  return out;
+}
+
 t.test('passthrough: the agent speaks TLS itself with the upstream, recorded as unverified (A1)', async (t) => {
   const authority = await testAuthority();
   const svid = await authority.svid('/web', { dns: ['web.example.com'] });
@@ -67,6 +80,11 @@ t.test('passthrough: what is not a ClientHello for the host of the CONNECT opens
   const split = (await hello('evil.com')).toString('latin1');
   const rows: readonly (readonly [string, string | Buffer, string])[] = [
     ['another SNI (A1)', await hello('evil.com'), 'asks for evil.com'],
+    [
+      'encrypted ClientHello (A12)',
+      withExtension(await hello('web.example.com'), 0xfe0d),
+      'hides the name it asks for',
+    ],
     ['no SNI (A1)', await hello(undefined), 'names no server'],
     ['SSH (T3)', 'SSH-2.0-OpenSSH_9.6\r\n', 'no TLS handshake'],
     ['plain HTTP (T3)', 'GET / HTTP/1.1\r\nHost: evil.com\r\n\r\n', 'no TLS handshake'],
