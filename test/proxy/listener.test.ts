@@ -207,7 +207,7 @@ t.test('a listener that cannot be bound at start refuses to start and names the 
   await t.rejects(bench({ destinations: [site({ listen: port })] }), { code: 'listen', exit: 71 });
 });
 
-t.test('connections beyond the limit are cut; when one has ended the next is served (R2)', async (t) => {
+t.test('connections beyond the limit are cut; when one has ended the next is served (R2)', async () => {
   await using upstream = await rawUpstream();
   const destination = site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } });
   await using b = await bench({ identity: 'none', destinations: [destination], options: { maxConnections: 2 } });
