@@ -89,8 +89,10 @@ export function parseFields(text: string, at: number, rules: Rules, limits: Http
     if (lineEnds(text, i, rules) === undefined) return undefined;
     while (valueEnd > valueStart && isBlank(text, valueEnd - 1)) valueEnd--;
     if (fields.length >= most) throw tooLarge(rules, `more than ${limits[rules.count]} fields`);
-    const name = text.slice(start, nameEnd);
-    fields.push((seen & UPPER) === 0 ? name : name.toLowerCase(), text.slice(valueStart, valueEnd));
+    const written = text.slice(start, nameEnd);
+    const name = (seen & UPPER) === 0 ? written : written.toLowerCase();
+    if (name === 'transfer-encoding' || name === 'content-length') refuseTab(text.slice(nameEnd, i), rules);
+    fields.push(name, text.slice(valueStart, valueEnd));
     i += 2;
   }
   return lineEnds(text, i, rules) === undefined ? undefined : fields;
@@ -99,6 +101,11 @@ export function parseFields(text: string, at: number, rules: Rules, limits: Http
 function isBlank(text: string, at: number): boolean {
   const code = text.charCodeAt(at);
   return code === SP || code === HTAB;
+}
+
+/** White space may be a tab (RFC 9110 section 5.6.3), but known parsers do not take one off here, and then read another framing than we do. */
+function refuseTab(value: string, rules: Rules): void {
+  if (value.includes('\t')) throw malformed(rules, 'a tab in a field that frames');
 }
 
 function within(start: number, end: number, rules: Rules, limits: Http1Limits): void {

@@ -107,10 +107,11 @@ t.test('interim answers are told, and a flood of them is refused (F8)', async (t
     [103, ['link', '</a>']],
   ]);
   const again = it.ask();
-  it.upstream.write(head('HTTP/1.1 102 Processing').repeat(5) + OK(''));
+  const { informs } = http1Limits();
+  it.upstream.write(head('HTTP/1.1 102 Processing').repeat(informs) + OK(''));
   await again;
   const flooded = it.ask();
-  it.upstream.write(head('HTTP/1.1 102 Processing').repeat(6) + OK(''));
+  it.upstream.write(head('HTTP/1.1 102 Processing').repeat(informs + 1) + OK(''));
   await t.rejects(flooded, { code: 'upstream-malformed' });
   t.notOk(it.client.reusable);
 });

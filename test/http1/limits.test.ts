@@ -1,0 +1,23 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+
+import { HTTP1_LIMITS, http1Limits } from '../../lib/http1/limits.ts';
+
+t.test('every limit has a default, a unit and a sentence, and can be changed alone (R1-R3, H9)', async (t) => {
+  const defaults = http1Limits();
+  for (const [name, row] of Object.entries(HTTP1_LIMITS)) {
+    t.ok(row.default > 0, name);
+    t.match(row.doc, /^[A-Z].*\.$/, name);
+    t.strictSame(http1Limits({ [name]: 7 }), { ...defaults, [name]: 7 });
+  }
+  t.ok(Object.isFrozen(defaults));
+});
+
+t.test('every limit is met by name in a test of what happens at it', async (t) => {
+  const tests = readdirSync(import.meta.dirname).filter(
+    (file) => file.endsWith('.test.ts') && file !== 'limits.test.ts',
+  );
+  const text = tests.map((file) => readFileSync(join(import.meta.dirname, file), 'utf8')).join('\n');
+  for (const name of Object.keys(HTTP1_LIMITS)) t.match(text, new RegExp(`\\b${name}\\b`), name);
+});
