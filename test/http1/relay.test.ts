@@ -302,3 +302,25 @@ t.test('a client that goes while its answer is on the way lets go of the upstrea
   await it.upstream.empty();
   await it.server.empty();
 });
+
+t.test('a byte a chunk does not cost a write a byte (R2)', async (t) => {
+  let received = 0;
+  let pieces = 0;
+  await using it = await relay(async (x) => {
+    for (let piece = x.body.poll(); piece !== 'end'; piece = x.body.poll()) {
+      if (piece === 'later') await x.body.ready();
+      else {
+        received += piece.length;
+        pieces++;
+      }
+    }
+    await x.respond({ status: 200, fields: [], length: undefined }, Buffer.from('done'));
+  });
+  await using raw = await dial(it.port);
+  raw.send(
+    `${head('POST / HTTP/1.1', 'Host: a', 'Transfer-Encoding: chunked')}${'1\r\nx\r\n'.repeat(500_000)}0\r\n\r\n`,
+  );
+  await raw.sees('done');
+  t.equal(received, 500_000);
+  t.ok(pieces < 5000, `${pieces} pieces`);
+});

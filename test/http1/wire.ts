@@ -64,12 +64,12 @@ export function read(chunks: readonly Buffer[], { limits = http1Limits(), to, en
         complete = true;
         return;
       }
-      pieces.push(Buffer.from(piece));
+      pieces.push(piece);
     }
   };
   try {
     for (const chunk of chunks) {
-      // A copy, so that a buffer kept and written to would show.
+      // A copy, as bodies may move data within what they were given; pieces are kept as they are, so that one written to later would show.
       inlet.give(Buffer.from(chunk));
       step();
     }
