@@ -109,6 +109,7 @@ const ended = (record: EndedRecord): object => ({
   status: record.status,
   peer: cut(record.peer),
   serial: record.serial,
+  credential: record.credential,
   address: record.address,
   sent: record.sent,
   received: record.received,

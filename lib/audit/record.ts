@@ -66,6 +66,8 @@ export interface EndedRecord extends OfExchange {
   readonly peer?: string;
   /** Serial of the SVID the upstream saw. */
   readonly serial?: string;
+  /** Kind of the credential that was added to the request: `jwt-svid`. */
+  readonly credential?: string;
   /** Judged and dialled address. */
   readonly address?: string;
   /** Bytes from the agent and to the agent. */

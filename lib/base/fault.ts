@@ -43,6 +43,7 @@ export const CODES = {
   'identity-expired': row(503, 75, true),
   'no-trust-bundle': row(503, 75, true),
   'audit-unavailable': row(503, 74, true),
+  'credential-unavailable': row(503, 75, true),
   'shutting-down': row(503, 75, true),
   internal: row(500, 70),
   // The upstream.

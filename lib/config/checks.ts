@@ -29,6 +29,17 @@ const when = (wrong: boolean, steps: readonly Step[], message: string, fix: stri
 
 export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
   {
+    name: 'credentials-need-tls',
+    doc: '`credentials` need protocol http and a mode in which TLS starts here: a bearer token is never sent in the clear.',
+    find: ({ credentials, protocol, tls }) =>
+      when(
+        credentials !== undefined && (protocol !== 'http' || tls.mode === 'plaintext' || tls.mode === 'passthrough'),
+        at('credentials'),
+        `a bearer token cannot be added in protocol ${protocol} and mode ${tls.mode}`,
+        'write protocol: http and mode: mtls, web-mtls or web, or remove credentials',
+      ),
+  },
+  {
     name: 'mtls-needs-peers',
     doc: 'Mode mtls needs `tls.peers`: without them any workload of the trust domain could answer.',
     find: ({ tls }) =>

@@ -1,5 +1,5 @@
 /** From documents that decoded and passed the checks to the values that the other folders read. No defaults here: the schema has them all. */
-import type { Destination, HttpMatch, ListenAddress, Rule } from '../policy/model.ts';
+import type { CredentialPolicy, Destination, HttpMatch, ListenAddress, Rule } from '../policy/model.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import type { DestinationDocument, SidecarDocument } from './schema.ts';
 import type { Sink } from './sidecar-schema.ts';
@@ -75,12 +75,17 @@ export function compileDestination({ metadata, spec }: DestinationDocument, { at
       insecure: tls.insecure ?? false,
     }),
     dataClass: spec.dataClass,
+    credential: spec.credentials && compileCredential(spec.credentials),
     rules: Object.freeze(spec.rules.map(compileRule)),
     timeouts: spec.timeouts,
     limits: spec.limits,
     mode: spec.mode,
     at,
   });
+}
+
+function compileCredential({ jwtSvid }: NonNullable<DestinationDocument['spec']['credentials']>): CredentialPolicy {
+  return Object.freeze({ kind: 'jwt-svid', audience: jwtSvid.audience });
 }
 
 const NONE: readonly never[] = Object.freeze([]);

@@ -2,6 +2,7 @@
 import { choice, defaulted, flag, integer, list, optional, record, required } from './decode.ts';
 import {
   action,
+  audience,
   cidr,
   duration,
   file,
@@ -114,6 +115,17 @@ export const destinationSpec = record(
       [],
       'Without rules everything is denied. None for protocol tcp and mode passthrough.',
     ),
+    credentials: optional(
+      record({
+        jwtSvid: required(
+          record({
+            audience: required(audience, 'The one audience of the token: what the upstream expects in `aud`.'),
+          }),
+          'A JWT-SVID of our SPIFFE ID is sent as `Authorization: Bearer`, over TLS alone; the Authorization of the agent is taken off.',
+        ),
+      }),
+      'What is added to each request. The agent never holds it.',
+    ),
     timeouts: defaulted(
       record({
         connect: defaulted(duration('5s'), '5s', 'Resolving, connecting and TLS together.'),
@@ -144,5 +156,5 @@ export const destinationSpec = record(
       'report: what the rules deny is let through and recorded as `reported`. It relaxes rules alone, never entry points, parsing, addresses or TLS.',
     ),
   },
-  ['credentials', 'intercept', 'mcp', 'grpc', 'when', 'tasks', 'retries'],
+  ['intercept', 'mcp', 'grpc', 'when', 'tasks', 'retries'],
 );

@@ -79,6 +79,12 @@ export const action = named(
   /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
   `${LABEL_HINT}: read, write, admin, execute or your own`,
 );
+export const audience = named(
+  'an audience',
+  'crm',
+  /^[!-~]{1,255}$/,
+  'write 1 to 255 visible characters without spaces',
+);
 export const hint = named(
   'a hint',
   'research',

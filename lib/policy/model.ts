@@ -50,6 +50,12 @@ export interface UpstreamAddress {
   readonly port: number;
 }
 
+/** A JWT-SVID as bearer token (JWT-SVID section 5.2). */
+export interface CredentialPolicy {
+  readonly kind: 'jwt-svid';
+  readonly audience: string;
+}
+
 /** Milliseconds. */
 export interface Timeouts {
   readonly connect: number;
@@ -83,6 +89,8 @@ export interface Destination {
   readonly cidrs: readonly string[];
   readonly tls: TlsPolicy;
   readonly dataClass: string;
+  /** What we add to each request in the agent's stead; its own Authorization is then taken off. */
+  readonly credential: CredentialPolicy | undefined;
   readonly rules: readonly Rule[];
   readonly timeouts: Timeouts;
   readonly limits: Limits;

@@ -16,7 +16,7 @@ import { connectTls, type VerifiedConnection } from '../tls/connect.ts';
 import type { TlsContexts } from '../tls/context.ts';
 import type { Peer } from '../tls/peer.ts';
 import type { Resolver } from './resolver.ts';
-import { needsIdentity, type Route } from './route.ts';
+import { showsIdentity, type Route } from './route.ts';
 
 /** A connection to an upstream, its peer proved as far as the mode proves it. */
 export interface Reached {
@@ -111,7 +111,7 @@ export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dia
         signal,
         now: () => clock.now(),
       });
-      const shown = needsIdentity(route.destination) ? identity : undefined;
+      const shown = showsIdentity(route.destination) ? identity : undefined;
       return { socket, address, ip, peer, tls: socket, identity: shown, serial: shown?.svid.serial };
     },
   };

@@ -136,7 +136,7 @@ function endedRecord(
   end: { readonly fault: Fault | undefined; readonly now: number },
 ): AuditRecord {
   const { fault, now } = end;
-  const { upstream, status } = exchange;
+  const { upstream, status, credential } = exchange;
   return {
     kind: 'ended',
     time,
@@ -148,6 +148,7 @@ function endedRecord(
       ? undefined
       : { address: upstream.address, peer: upstream.peer?.spiffeId ?? 'unverified' }),
     ...(upstream?.serial === undefined ? undefined : { serial: upstream.serial }),
+    ...(credential === undefined ? undefined : { credential }),
     sent: exchange.sent,
     received: exchange.received,
     durationMs: Math.round((now - exchange.started) * 1000) / 1000,

@@ -41,6 +41,8 @@ export class Exchange {
   readonly started: number;
   judgement: Judgement | undefined;
   upstream: Reached | undefined;
+  /** Kind of the credential that was added in the agent's stead. */
+  credential: string | undefined;
   /** Status sent to the agent. */
   status: number | undefined;
   /** Bytes of content (a tunnel's bytes) from the agent, and to it. */

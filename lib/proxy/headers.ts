@@ -47,6 +47,8 @@ const MOST_NAMES = 1024;
 export interface FieldRules {
   /** The fields to send upstream, without Host; throws a Fault for what must not be guessed at. */
   request(fields: Fields): string[];
+  /** The same fields with our bearer token (RFC 6750 section 2.1) in place of any Authorization. */
+  authorized(fields: Fields, token: string): string[];
   /** The fields to send to the agent. */
   response(fields: Fields): string[];
 }
@@ -88,6 +90,14 @@ export function fieldRules({ pseudonym }: FieldRulesOptions): FieldRules {
       kept.push('via', via);
       return kept;
     },
+    authorized(fields, token) {
+      const kept = ['authorization', `Bearer ${token}`];
+      for (let i = 0; i < fields.length; i += 2) {
+        const name = fields[i] ?? '';
+        if (!isAuthorization(name)) kept.push(name, fields[i + 1] ?? '');
+      }
+      return kept;
+    },
     response(fields) {
       const dropped = nominations(fields, true);
       const kept: string[] = [];
@@ -100,6 +110,11 @@ export function fieldRules({ pseudonym }: FieldRulesOptions): FieldRules {
       return kept;
     },
   };
+}
+
+/** In every spelling that a server may read as that field. */
+function isAuthorization(name: string): boolean {
+  return name === 'authorization' || name.replaceAll('_', '-') === 'authorization';
 }
 
 const RESPONSE_STRIP: ReadonlySet<string> = new Set([

@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import type { AuditLog } from '../audit/record.ts';
+import { jwtSvids, type IssuedToken } from '../credentials/jwt-svid.ts';
 import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
@@ -38,6 +39,8 @@ export interface IdentityView {
   readonly states: Cell<IdentityState>;
   /** The identity that may be used now; throws a Fault `no-identity` or `identity-expired`. */
   current(): Identity;
+  /** A fresh JWT-SVID of that identity for one audience. */
+  fetchJwtSvid(audience: string, signal: AbortSignal): Promise<IssuedToken>;
 }
 
 export interface ProxyOptions {
@@ -111,7 +114,9 @@ class Running implements Proxy {
     const ways = upstreams({ resolver, contexts, clock, own, limits });
     this.#reconsider = reconsider({ standing, upstreams: ways, contexts });
     const fields = fieldRules({ pseudonym: `chaperone-${randomBytes(6).toString('hex')}` });
-    const relay = { upstreams: ways, fields, now: () => clock.monotonic(), recheck: this.#reconsider.one };
+    this.#following = link(options.shutdown);
+    const tokens = jwtSvids({ issuer: identity, clock, signal: this.#following.signal });
+    const relay = { upstreams: ways, fields, tokens, now: () => clock.monotonic(), recheck: this.#reconsider.one };
     const others = sidecar.health === undefined ? [] : [sidecar.health];
     this.#listeners = listeners({
       forward: sidecar.forward,
@@ -121,7 +126,6 @@ class Running implements Proxy {
     });
     this.#standing = standing;
     this.#upstreams = ways;
-    this.#following = link(options.shutdown);
   }
 
   async start(): Promise<void> {

@@ -3,6 +3,7 @@
  * so that an early refusal reaches the agent. Both bodies pass as they come, with back-pressure, and nothing is held to fill a buffer.
  */
 import { Fault } from '../base/fault.ts';
+import type { JwtSvids } from '../credentials/jwt-svid.ts';
 import type { ClientResponse } from '../http1/client.ts';
 import { isUntouched } from '../http1/client.ts';
 import type { Connection, ServerExchange } from '../http1/exchange.ts';
@@ -25,6 +26,7 @@ import { checkSwitch, webSocketKey } from './websocket.ts';
 export interface RelayParts {
   readonly upstreams: Upstreams;
   readonly fields: FieldRules;
+  readonly tokens: JwtSvids;
   readonly now: () => number;
   /** Throws the Fault for an exchange that what changed since it was judged forbids. */
   readonly recheck: (exchange: Exchange) => void;
@@ -74,6 +76,7 @@ export class RequestArrival implements Arrival {
     const described = this.#described;
     if (described === undefined) throw new TypeError('carried before it was described');
     const body = this.#bodyFor(exchange, passage);
+    await this.#authorize(exchange, passage);
     const { loan, response, accept } = await this.#ask(exchange, passage, { described, body });
     try {
       if (response.upgraded !== undefined) await this.#switch(exchange, response, { described, accept });
@@ -114,6 +117,17 @@ export class RequestArrival implements Arrival {
     if (framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0)) return undefined;
     if (framing.kind === 'length' && framing.length > most) throw bodyTooLarge(most);
     return new CountedBody(this.#x.body, (bytes) => (exchange.sent += bytes), most);
+  }
+
+  /** Puts the destination's credential in place of whatever Authorization the agent sent. */
+  async #authorize(exchange: Exchange, { destination, identity }: Passage): Promise<void> {
+    const { credential, timeouts } = destination;
+    if (credential === undefined || identity === undefined) return;
+    const { tokens, fields, now } = this.#parts;
+    exchange.enter('connect', timeouts.connect, now());
+    const token = await tokens.obtain(credential.audience, identity, exchange.signal);
+    this.#fields = fields.authorized(this.#fields, token);
+    exchange.credential = credential.kind;
   }
 
   /** Sends the request on a verified connection; again on another one where one kept open turned out to be dead before it was used. */

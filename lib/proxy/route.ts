@@ -43,12 +43,17 @@ export interface Routes {
 const MOST_NAMES = 1024;
 
 /** Whether connections of this mode carry our SVID. */
-export function needsIdentity({ tls }: Destination): boolean {
+export function showsIdentity({ tls }: Destination): boolean {
   return tls.mode === 'mtls' || tls.mode === 'web-mtls';
 }
 
+/** Whether nothing can be sent without an identity: it is shown, or a credential speaks for it. */
+export function needsIdentity(destination: Destination): boolean {
+  return showsIdentity(destination) || destination.credential !== undefined;
+}
+
 function generationOf(destination: Destination, identity: Identity | undefined): string {
-  return needsIdentity(destination) ? String(identity?.generation ?? 0) : '-';
+  return showsIdentity(destination) ? String(identity?.generation ?? 0) : '-';
 }
 
 export function routes(): Routes {

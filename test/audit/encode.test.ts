@@ -37,6 +37,7 @@ const ENDED: Required<EndedRecord> = {
   status: 502,
   peer: 'spiffe://example.org/crm',
   serial: '0A',
+  credential: 'jwt-svid',
   address: '10.0.0.7:8443',
   sent: 12,
   received: 34,

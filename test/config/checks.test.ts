@@ -8,6 +8,18 @@ const RULES = '  rules: [{ name: a, effect: deny, http: {} }]';
 
 /** Name of the check, a spec that it refuses, what it says, and a spec next to it that passes. */
 const CASES: readonly (readonly [string, string, RegExp, string])[] = [
+  [
+    'credentials-need-tls',
+    '  tls: { mode: plaintext, insecure: true }\n  credentials: { jwtSvid: { audience: crm } }',
+    /spec\.credentials: a bearer token cannot be added in protocol http and mode plaintext/,
+    '  tls: { mode: web }\n  credentials: { jwtSvid: { audience: crm } }',
+  ],
+  [
+    'credentials-need-tls',
+    `${MTLS}  protocol: tcp\n  credentials: { jwtSvid: { audience: crm } }`,
+    /a bearer token cannot be added in protocol tcp and mode mtls/,
+    `${MTLS}  credentials: { jwtSvid: { audience: crm } }`,
+  ],
   ['mtls-needs-peers', '  tls: { mode: mtls }', /spec\.tls: mode mtls has no peers: any workload/, MTLS],
   [
     'peers-need-mtls',

@@ -165,7 +165,7 @@ t.test('each key and word of the design that is not built yet is refused by name
     t.match(await problemsOf(t, text), [new RegExp(`spec\\.${key}: the key ${key} is not supported yet`)], key);
   const ruleWith = (key: string): string => `  rules: [{ name: a, effect: deny, http: {}, ${key}: x }]`;
   const cases: readonly (readonly [string, string])[] = [
-    ...['credentials', 'intercept', 'mcp', 'grpc', 'when'].map((key) => [key, `  ${key}: x`] as const),
+    ...['intercept', 'mcp', 'grpc', 'when'].map((key) => [key, `  ${key}: x`] as const),
     ...['when', 'mcp', 'grpc', 'a2a'].map((key) => [key, ruleWith(key)] as const),
     ...['grpc', 'mcp', 'a2a', 'postgres'].map((word) => [word, `  protocol: ${word}`] as const),
     ['rate', '  limits: { rate: 50/s }'],

@@ -33,6 +33,7 @@ export interface Site {
   readonly timeouts?: Partial<Destination['timeouts']>;
   readonly limits?: Partial<Destination['limits']>;
   readonly report?: boolean;
+  readonly credential?: Destination['credential'];
 }
 
 export function rule(
@@ -69,6 +70,7 @@ export function site(given: Site = {}): Destination {
       insecure: given.insecure ?? false,
     },
     dataClass: 'internal',
+    credential: given.credential,
     rules: given.rules ?? (given.protocol === 'tcp' || mode === 'passthrough' ? [] : [rule('all', 'allow')]),
     timeouts: { connect: 5000, headers: 10_000, idle: 10_000, total: 60_000, ...given.timeouts },
     limits: { concurrent: 64, body: undefined, ...given.limits },
@@ -139,6 +141,7 @@ export interface BenchOptions {
   /** Answers of the resolver; names that are not there do not resolve. */
   readonly names?: Readonly<Record<string, readonly string[]>>;
   readonly onFailure?: 'deny' | 'continue';
+  readonly fetchJwtSvid?: ProxyOptions['identity']['fetchJwtSvid'];
   readonly options?: Partial<ProxyOptions>;
   readonly audit?: AuditLog;
 }
@@ -166,7 +169,12 @@ export async function bench(given: BenchOptions): Promise<Bench> {
   const proxy = await startProxy({
     sidecar: { forward: { host: '127.0.0.1', port: 0 }, audit: { onFailure: given.onFailure ?? 'deny' } },
     policy,
-    identity: { states, current: () => currentOf(states) },
+    identity: {
+      states,
+      current: () => currentOf(states),
+      fetchJwtSvid:
+        given.fetchJwtSvid ?? (() => Promise.reject(new Fault('workload-api-unavailable', 'there is no Workload API'))),
+    },
     audit: given.audit ?? audit,
     contexts: tlsContexts(),
     clock: systemClock,

@@ -1,0 +1,133 @@
+/**
+ * JWT-SVIDs as bearer tokens for upstreams, just in time. One token per (our SPIFFE ID, audience), as JWT-SVID section 7.2 recommends:
+ * - asked for when a request needs it, by one fetch however many requests wait;
+ * - renewed in the background once half of its life is over; while it is valid, a Workload API that is slow or away costs nothing;
+ * - forgotten with the identity it speaks for; bounded, least recently used first out.
+ * The token is a secret: it goes into one field of one request and nowhere else.
+ */
+import type { Cell } from '../base/cell.ts';
+import { type Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import { ignore, link, onAbort, reasonOf } from '../base/signal.ts';
+import type { Identity, IdentityState } from '../spiffe/identity.ts';
+
+export interface IssuedToken {
+  readonly token: string;
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number;
+}
+
+/** Where tokens come from: lib/identity/source.ts. */
+export interface TokenIssuer {
+  readonly states: Cell<IdentityState>;
+  fetchJwtSvid(audience: string, signal: AbortSignal): Promise<IssuedToken>;
+}
+
+export interface JwtSvids {
+  /** A token for this audience that is valid now. Throws a Fault `credential-unavailable`, or the signal's reason. */
+  obtain(audience: string, identity: Identity, signal: AbortSignal): Promise<string>;
+  /** Tokens held now. */
+  readonly size: number;
+}
+
+export interface JwtSvidsOptions {
+  readonly issuer: TokenIssuer;
+  readonly clock: Clock;
+  /** Ends fetches under way. */
+  readonly signal: AbortSignal;
+}
+
+/** A fetch that takes longer is given up. */
+export const FETCH_TIMEOUT = 5_000;
+/** Tokens held at one time. */
+export const MOST_TOKENS = 1000;
+/** A token this close to its end is not sent: it has to arrive valid. */
+export const MARGIN = 5_000;
+/** Pause after a renewal that failed. */
+const RETRY = 1_000;
+
+interface Held {
+  token: IssuedToken | undefined;
+  /** When to renew. */
+  renewAt: number;
+  fetching: Promise<IssuedToken> | undefined;
+}
+
+export function jwtSvids({ issuer, clock, signal }: JwtSvidsOptions): JwtSvids {
+  const held = new Map<string, Held>();
+  // What speaks for an identity that is gone must not be found again.
+  issuer.states.follow((state) => {
+    const id = state.kind === 'current' ? state.identity.svid.id : undefined;
+    for (const key of held.keys()) if (id === undefined || !key.startsWith(`${id} `)) held.delete(key);
+  }, signal);
+
+  const entryOf = (key: string): Held => {
+    const entry = held.get(key) ?? { token: undefined, renewAt: 0, fetching: undefined };
+    held.delete(key);
+    held.set(key, entry);
+    const oldest = held.keys().next();
+    if (held.size > MOST_TOKENS && oldest.done !== true) held.delete(oldest.value);
+    return entry;
+  };
+
+  const renew = (entry: Held, audience: string): Promise<IssuedToken> =>
+    (entry.fetching ??= fetchToken(issuer, audience, clock, signal)
+      .then((token) => {
+        const now = clock.now();
+        entry.token = token;
+        entry.renewAt = now + (token.expiresAt - now) / 2;
+        return token;
+      })
+      .catch((failure: unknown) => {
+        entry.renewAt = clock.now() + RETRY;
+        throw failure;
+      })
+      .finally(() => (entry.fetching = undefined)));
+
+  return {
+    async obtain(audience, identity, asker) {
+      const entry = entryOf(`${identity.svid.id} ${audience}`);
+      const now = clock.now();
+      const usable = entry.token !== undefined && now < entry.token.expiresAt - MARGIN ? entry.token : undefined;
+      if (usable === undefined) return (await orAborted(renew(entry, audience), asker)).token;
+      if (now >= entry.renewAt) ignore(renew(entry, audience), 'the token at hand is still valid');
+      return usable.token;
+    },
+    get size() {
+      return held.size;
+    },
+  };
+}
+
+async function fetchToken(
+  issuer: TokenIssuer,
+  audience: string,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<IssuedToken> {
+  using linked = link(signal);
+  const hint = 'is the Workload API there, and does the registration entry allow JWT-SVIDs?';
+  const cancel = clock.after(FETCH_TIMEOUT, () =>
+    linked.abort(new Fault('timeout', `the Workload API did not answer within ${FETCH_TIMEOUT} ms`)),
+  );
+  try {
+    return await issuer.fetchJwtSvid(audience, linked.signal);
+  } catch (failure) {
+    const { message } = Fault.from(failure, 'credential-unavailable');
+    throw new Fault('credential-unavailable', `no JWT-SVID for audience ${JSON.stringify(audience)}: ${message}`, {
+      hint,
+      cause: failure,
+    });
+  } finally {
+    cancel();
+  }
+}
+
+/** One asker that goes away leaves the fetch to the others. */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  if (signal.aborted) return Promise.reject(reasonOf(signal));
+  return new Promise((resolve, reject) => {
+    const off = onAbort(signal, reject);
+    promise.then(resolve, reject).finally(off);
+  });
+}
