@@ -25,7 +25,7 @@ interface Bench {
   readonly asked: string[];
   readonly states: ReturnType<typeof cell<IdentityState>>;
   /** Moves time on. */
-  pass(ms: number): void;
+  readonly pass: (ms: number) => void;
   /** What the next fetches do. */
   answer: (audience: string, signal: AbortSignal) => Promise<IssuedToken>;
 }
