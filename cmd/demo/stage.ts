@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { type Level, type Logger, logger } from '../../lib/admin/logger.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { type Disposer, disposer } from '../../lib/base/dispose.ts';
@@ -110,7 +110,7 @@ async function runAgent(
   proxyUrl: string,
   seen: (line: string) => void = () => {},
 ): Promise<readonly unknown[]> {
-  const program = join(import.meta.dirname, 'agent.ts');
+  const program = join(import.meta.dirname, `agent${extname(import.meta.filename)}`);
   const child = spawn(process.execPath, [program, ...args], {
     env: { PATH: process.env['PATH'] ?? '', ...proxyVariables(proxyUrl) },
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -1,0 +1,74 @@
+/**
+ * `npm run bundle [-- folder]`: what a host without this checkout needs to run Chaperone, by default in `dist`: the programs, one file each, with every
+ * package in them; a manifest without dependencies, so that `npm pack ./dist` gives a tarball that installs offline; the licences. The image holds
+ * these files and Node, no more. Node strips no types below node_modules, which is why sources are not what is packed.
+ */
+import { copyFile, mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { build, type Metafile } from 'esbuild';
+
+const ROOT = resolve(import.meta.dirname, '..');
+const LICENCE = /^(?:licen[cs]e|notice|copying)(?:[.-].*)?$/i;
+/** Packages in CommonJS ask for Node's modules with `require`, which a module does not have. */
+const REQUIRE = `import { createRequire as _createRequire } from 'node:module'; const require = _createRequire(import.meta.url);`;
+
+type Manifest = Readonly<Record<string, unknown>>;
+
+/** Writes the bundle into a folder, over what an earlier one left; returns the names of the packages in it. Throws when a package has no licence to pass on. */
+export async function bundle(folder: string): Promise<readonly string[]> {
+  await mkdir(folder, { recursive: true });
+  const { metafile } = await build({
+    absWorkingDir: ROOT,
+    entryPoints: { chaperone: 'cmd/chaperone.ts', agent: 'cmd/demo/agent.ts' },
+    outdir: resolve(folder),
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node26',
+    banner: { js: REQUIRE },
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: 'none',
+    metafile: true,
+    logLevel: 'warning',
+  });
+  const packages = packagesOf(metafile);
+  await writeFile(join(folder, 'THIRD-PARTY-LICENSES.txt'), await licences(packages));
+  await writeFile(join(folder, 'package.json'), `${JSON.stringify(await manifest(), undefined, 2)}\n`);
+  for (const name of ['LICENSE', 'README.md']) await copyFile(join(ROOT, name), join(folder, name));
+  return packages.map(nameOf);
+}
+
+/** Folders of packages, relative to the root; a nested copy counts for itself. */
+function packagesOf({ inputs }: Metafile): readonly string[] {
+  const folders = Object.keys(inputs).map((file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]);
+  return [...new Set(folders.filter((folder) => folder !== undefined))].toSorted();
+}
+
+const nameOf = (folder: string): string => folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length);
+
+async function licences(packages: readonly string[]): Promise<string> {
+  const texts = packages.map(async (folder) => {
+    const { version, license } = await readManifest(join(ROOT, folder));
+    const files = (await readdir(join(ROOT, folder))).filter((name) => LICENCE.test(name));
+    if (files.length === 0 && typeof license !== 'string') throw new Error(`${folder} says nothing about its licence`);
+    const parts = await Promise.all(files.map((name) => readFile(join(ROOT, folder, name), 'utf8')));
+    return [`${nameOf(folder)} ${String(version)} (${String(license)})`, ...parts.map((text) => text.trim())].join(
+      '\n\n',
+    );
+  });
+  return `${(await Promise.all(texts)).join(`\n\n${'-'.repeat(80)}\n\n`)}\n`;
+}
+
+async function manifest(): Promise<Manifest> {
+  const { name, version, description, license, private: unpublished, type, engines } = await readManifest(ROOT);
+  const bin = { chaperone: 'chaperone.mjs' };
+  return { name, version, description, license, private: unpublished, type, engines, bin };
+}
+
+async function readManifest(folder: string): Promise<Manifest> {
+  return JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as Manifest;
+}
+
+if (import.meta.main) await bundle(process.argv[2] ?? join(ROOT, 'dist'));
