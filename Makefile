@@ -1,6 +1,7 @@
 # Every target does its own set-up from a fresh clone; the Node that runs everything is the pinned one of node_modules.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SETUP := node_modules/.ready
+PYTHON := .cache/python
 TAP := tap --reporter=min --output-file
 
 .PHONY: help demo run test test-interop test-spire check proto docs clean
@@ -23,9 +24,14 @@ test: $(SETUP) ## All tests that need npm alone
 	@mkdir -p .cache
 	$(TAP)=.cache/test.tap
 
-test-interop: $(SETUP) ## curl, Python requests and a Go program through the proxy (needs curl, python3, go)
+test-interop: $(SETUP) $(PYTHON)/.ready ## Clients and peers of other make: curl, Python, Go, go-spiffe (needs curl, python3, go)
 	@mkdir -p .cache
-	$(TAP)=.cache/interop.tap --timeout=600 test/interop/*.test.ts
+	PATH="$(CURDIR)/$(PYTHON)/bin:$$PATH" $(TAP)=.cache/interop.tap --timeout=600 test/interop/*.test.ts
+
+$(PYTHON)/.ready: test/interop/requirements.txt
+	python3 -m venv $(PYTHON)
+	$(PYTHON)/bin/pip install --quiet -r test/interop/requirements.txt
+	@touch $@
 
 test-spire: $(SETUP) ## The identity scenarios against a real SPIRE server and agent (needs Go; the first build takes minutes)
 	@mkdir -p .cache
