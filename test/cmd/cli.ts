@@ -1,6 +1,7 @@
 /** Runs the command line as a process of its own. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { join, resolve } from 'node:path';
+import { until } from '../fakes/until.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 
@@ -40,17 +41,6 @@ export function start(args: readonly string[], env: Readonly<Record<string, stri
 export const cli = (args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ended> =>
   start(args, env).ended;
 
-/** Waits until `holds` gives something, polling; fails with `what` after `ms`. */
-export async function eventually<T>(
-  what: string,
-  holds: () => T | undefined | false | Promise<T | undefined | false>,
-  ms = 15_000,
-): Promise<T> {
-  const deadline = performance.now() + ms;
-  for (;;) {
-    const value = await holds();
-    if (value !== undefined && value !== false) return value;
-    if (performance.now() > deadline) throw new Error(`waited ${ms} ms in vain: ${what}`);
-    await new Promise((again) => setTimeout(again, 20));
-  }
-}
+/** `until`, with the patience that processes of their own need. */
+export const eventually = <T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> =>
+  until(what, probe, 15_000);
