@@ -4,7 +4,7 @@ SETUP := node_modules/.ready
 PYTHON := .cache/python
 TAP := tap --reporter=min --output-file
 
-.PHONY: help demo run test test-interop test-spire check proto docs clean
+.PHONY: help demo run bundle test test-interop test-schemas test-spire check proto docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -33,10 +33,18 @@ $(PYTHON)/.ready: test/interop/requirements.txt
 	$(PYTHON)/bin/pip install --quiet -r test/interop/requirements.txt
 	@touch $@
 
+test-schemas: $(SETUP) ## deploy/kubernetes against the schemas that Kubernetes publishes (needs python3 with pip: the schemas are a package there)
+	@mkdir -p .cache/schemas
+	test -d .cache/schemas/kubernetes_validate || python3 -m pip install --quiet --no-deps --target .cache/schemas kubernetes-validate==1.37.0
+	KUBERNETES_SCHEMAS=$(CURDIR)/.cache/schemas/kubernetes_validate/kubernetes-json-schema $(TAP)=.cache/schemas.tap --timeout=600 test/deploy/schemas/*.test.ts
+
 test-spire: $(SETUP) ## The identity scenarios against a real SPIRE server and agent (needs Go; the first build takes minutes)
 	@mkdir -p .cache
 	deploy/spire-dev/build --pinned
 	$(TAP)=.cache/spire.tap --jobs=1 --timeout=600 test/spire/*.test.ts
+
+bundle: $(SETUP) ## dist/: the programs in one file each, as the image holds them and `npm pack ./dist` packs them
+	npm run bundle
 
 check: $(SETUP) ## Format, lint, types, import order
 	npm run check
