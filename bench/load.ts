@@ -1,0 +1,90 @@
+/** Load from the other core: wrk for small requests, curl for bodies. */
+import { join } from 'node:path';
+import { writeFile } from 'node:fs/promises';
+import { cpuSeconds, OTHER_CORE, residentMegabytes, run, type Running } from './machine.ts';
+import { type Program, SIZE_OF_BULK } from './programs.ts';
+
+export interface Load {
+  readonly requests: number;
+  /** Answers other than 2xx and 3xx, and errors of sockets. */
+  readonly failures: number;
+  /** Milliseconds. */
+  readonly p50: number;
+  readonly p99: number;
+  readonly perSecond: number;
+}
+
+/** Requests of GET /v1/small over so many kept connections. */
+export async function wrk(program: Program, folder: string, connections: number, seconds: number): Promise<Load> {
+  const script = join(folder, 'wrk.lua');
+  const { absolute, port } = program;
+  const path = absolute === undefined ? '/v1/small' : `http://${absolute}/v1/small`;
+  await writeFile(script, `wrk.path = "${path}"\nwrk.headers["Host"] = "${absolute ?? `127.0.0.1:${port}`}"\n`);
+  const options = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '--latency', '-s', script];
+  return parse(await run(OTHER_CORE, ['wrk', ...options, `http://127.0.0.1:${port}`]));
+}
+
+function parse(text: string): Load {
+  const number = (pattern: RegExp): number => Number(pattern.exec(text)?.[1] ?? 0);
+  const sockets = /Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/.exec(text)?.slice(1) ?? [];
+  return {
+    requests: number(/(\d+) requests in/),
+    failures: sockets.reduce((sum, count) => sum + Number(count), number(/Non-2xx or 3xx responses: (\d+)/)),
+    p50: milliseconds(/^\s+50%\s+([\d.]+)(us|ms|s)$/m.exec(text)),
+    p99: milliseconds(/^\s+99%\s+([\d.]+)(us|ms|s)$/m.exec(text)),
+    perSecond: number(/Requests\/sec:\s+([\d.]+)/),
+  };
+}
+
+function milliseconds(found: RegExpExecArray | null): number {
+  return Number(found?.[1]) * { us: 0.001, ms: 1, s: 1000 }[(found?.[2] ?? 's') as 'us' | 'ms' | 's'];
+}
+
+/** Microseconds of CPU a request at so many connections, and the load itself. */
+export async function cpuPerRequest(
+  program: Program,
+  running: Running,
+  load: () => Promise<Load>,
+): Promise<[number, Load]> {
+  const before = await cpuSeconds(running.pid);
+  const seen = await load();
+  const used = (await cpuSeconds(running.pid)) - before;
+  if (seen.requests === 0 || seen.failures > 0)
+    throw new Error(`${program.name}: ${seen.failures} of ${seen.requests} requests failed: ${running.output()}`);
+  return [(used * 1e6) / seen.requests, seen];
+}
+
+/** CPU seconds a GB of downloads, over `count` of them one after another. */
+export async function cpuPerGigabyte(program: Program, running: Running, count: number): Promise<number> {
+  const before = await cpuSeconds(running.pid);
+  await curl(program, Array.from({ length: count }, () => ['-o', '/dev/null', target(program, '/v1/bulk')]).flat());
+  return ((await cpuSeconds(running.pid)) - before) / ((count * SIZE_OF_BULK) / 1e9);
+}
+
+/** Resident MB after so many bodies of 1 MB, and after so many of 100 MB, each way. */
+export async function residentOfStreaming(
+  program: Program,
+  running: Running,
+  folder: string,
+  count: number,
+): Promise<[number, number]> {
+  const small = join(folder, 'megabyte');
+  await writeFile(small, Buffer.alloc(1_000_000));
+  const both = async (file: string, range: readonly string[]): Promise<void> => {
+    await curl(program, [...range, '-o', '/dev/null', target(program, '/v1/bulk')]);
+    await curl(program, ['-T', file, target(program, '/v1/sink')]);
+  };
+  for (let i = 0; i < 3; i++) await both(small, ['-r', '0-999999']);
+  const before = await residentMegabytes(running.pid);
+  for (let i = 0; i < count; i++) await both(join(folder, 'www', 'v1', 'bulk'), []);
+  return [before, await residentMegabytes(running.pid)];
+}
+
+function target({ absolute, port }: Program, path: string): string {
+  return `http://${absolute ?? `127.0.0.1:${port}`}${path}`;
+}
+
+async function curl({ absolute, port }: Program, rest: readonly string[]): Promise<void> {
+  const through = absolute === undefined ? [] : ['-x', `http://127.0.0.1:${port}`];
+  await run(OTHER_CORE, ['curl', '-sSf', '-H', 'Expect:', ...through, ...rest]);
+}
