@@ -24,9 +24,9 @@ test: $(SETUP) ## All tests that need npm alone
 	@mkdir -p .cache
 	$(TAP)=.cache/test.tap
 
-test-interop: $(SETUP) $(PYTHON)/.ready ## Clients and peers of other make: curl, Python, Go, go-spiffe (needs curl, python3, go)
+test-interop: $(SETUP) $(PYTHON)/.ready ## Clients and peers of other make: curl, Python, Go, go-spiffe, Rust (needs curl, python3, go, cargo)
 	@mkdir -p .cache
-	PATH="$(CURDIR)/$(PYTHON)/bin:$$PATH" $(TAP)=.cache/interop.tap --timeout=600 test/interop/*.test.ts
+	PATH="$(CURDIR)/$(PYTHON)/bin:$$PATH" $(TAP)=.cache/interop.tap --timeout=900 test/interop/*.test.ts
 
 $(PYTHON)/.ready: test/interop/requirements.txt
 	python3 -m venv $(PYTHON)
