@@ -11,6 +11,7 @@ export const OTHER_CORE = 1;
 /** USER_HZ, the unit of utime and stime: 100 on every Linux that Node runs on (proc_pid_stat(5)). */
 const TICK_SECONDS = 1 / 100;
 const READY_WITHIN_MS = 20_000;
+const END_WITHIN_MS = 2000;
 
 export interface Running extends AsyncDisposable {
   readonly pid: number;
@@ -18,7 +19,7 @@ export interface Running extends AsyncDisposable {
   output(): string;
 }
 
-/** Starts a program on one core; it is killed when disposed of. */
+/** Starts a program on one core; it is ended when disposed of. */
 export function start(core: number, command: readonly string[], env: NodeJS.ProcessEnv = process.env): Running {
   const child = spawn('taskset', ['-c', String(core), ...command], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
@@ -27,7 +28,7 @@ export function start(core: number, command: readonly string[], env: NodeJS.Proc
   child.stderr.on('data', keep);
   const ended = new Promise<void>((resolve) => {
     child.on('error', (error) => ((output += error.message), resolve()));
-    child.on('close', () => resolve());
+    child.on('exit', () => resolve());
   });
   return {
     pid: child.pid ?? 0,
@@ -39,8 +40,11 @@ export function start(core: number, command: readonly string[], env: NodeJS.Proc
   };
 }
 
+/** Asks first: a master process that is killed leaves its workers behind. */
 function stop(child: ChildProcess): void {
-  if (child.exitCode === null) child.kill('SIGKILL');
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill('SIGTERM');
+  setTimeout(() => child.kill('SIGKILL'), END_WITHIN_MS).unref();
 }
 
 /** Runs a program to its end and gives what it printed; throws when it fails. */

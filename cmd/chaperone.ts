@@ -90,6 +90,23 @@ function svidCommands(chaperone: Command, io: ReturnType<typeof processIo>): voi
       .option('--json', 'one JSON object a line')
       .action(async (options) => (await import('./commands/svid.ts')).svid(name, options, io));
   }
+  svid
+    .command('write')
+    .description('keep a folder of PEM files in step with the identity, for programs that read files')
+    .argument('[args...]', 'after --: arguments of --on-update-command')
+    .requiredOption('--dir <folder>', 'gets svid.pem, key.pem (0600) and bundle.<trust domain>.pem')
+    .option('--workload-api <address>', 'unix:///path or tcp://ip:port; default $SPIFFE_ENDPOINT_SOCKET')
+    .option('--timeout <duration>', 'how long to wait for the first SVID', '30s')
+    .option('--spiffe-id <id>', 'the SVID to write; default the first')
+    .option('--hint <hint>', 'the SVID to write, by its hint')
+    .option('--once', 'write once and end, as an init container does')
+    .option('--keep', 'keep the files when the SVID is withdrawn or expires')
+    .option('--on-update-command <program>', 'run after each update, without a shell')
+    .option('--on-update-signal <name>', 'sent after each update to the process of --pid-file')
+    .option('--pid-file <file>', 'read anew for each signal')
+    .action(async (args: readonly string[], options) =>
+      (await import('./commands/svid-write.ts')).svidWrite({ ...options, args }, io),
+    );
 }
 
 function exitStatus(failure: unknown): number {

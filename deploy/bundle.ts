@@ -25,6 +25,8 @@ export async function bundle(folder: string): Promise<readonly string[]> {
     bundle: true,
     platform: 'node',
     format: 'esm',
+    splitting: true,
+    chunkNames: 'chunks/[name]-[hash]',
     target: 'node26',
     banner: { js: REQUIRE },
     minifySyntax: true,

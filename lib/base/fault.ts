@@ -73,6 +73,8 @@ export const CODES = {
   config: row(500, 78),
   'config-unreadable': row(500, 66),
   listen: row(500, 71),
+  mirror: row(500, 74),
+  'on-update': row(500, 71),
   timeout: row(504, 75, true),
   aborted: row(499, 75, true),
 } as const satisfies Record<string, CodeRow>;
