@@ -14,7 +14,7 @@ const ORDER = 'base spiffe policy audit config tasks identity tls http1 credenti
 const OUTSIDE: readonly { readonly module: RegExp; readonly folders: readonly string[] }[] = [
   { module: /^@grpc\//, folders: ['identity', 'dev'] },
   { module: /^@bufbuild\//, folders: ['identity', 'dev'] },
-  { module: /^@peculiar\/x509$/, folders: ['spiffe', 'dev'] },
+  { module: /^@peculiar\/x509$/, folders: ['tls'] },
   { module: /^yaml$/, folders: ['config'] },
   { module: /^jose$/, folders: ['spiffe', 'identity', 'dev'] },
   { module: /^pino$/, folders: ['admin'] },

@@ -12,7 +12,7 @@ import { disposer } from '../base/dispose.ts';
 import { Fault } from '../base/fault.ts';
 import { workloadApiDefinition } from '../identity/service.ts';
 import { parseSpiffeId } from '../spiffe/id.ts';
-import { newKeys, pkcs8 } from './certificate.ts';
+import { newKeys, pkcs8 } from '../tls/issue.ts';
 import { type DevTrustDomain, requireMember } from './domain.ts';
 import { type CallFaults, type Gate, gate } from './gate.ts';
 import { workloadApiHandlers } from './handlers.ts';

@@ -4,7 +4,7 @@ import { text } from 'node:stream/consumers';
 import { connect } from 'node:tls';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
-import { certificatesPem } from '../../lib/dev/certificate.ts';
+import { certificatesPem } from '../../lib/tls/issue.ts';
 import { createDevTrustDomain } from '../../lib/dev/domain.ts';
 import { startDemoUpstream } from '../../lib/dev/upstream.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';

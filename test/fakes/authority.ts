@@ -14,7 +14,7 @@ import {
   PURPOSE,
   signCertificate,
   type Signer,
-} from '../../lib/dev/certificate.ts';
+} from '../../lib/tls/issue.ts';
 import type { SpiffeId } from '../../lib/spiffe/id.ts';
 import type { Identity, X509Bundle, X509Svid } from '../../lib/spiffe/identity.ts';
 import type { TrustDomain } from '../../lib/spiffe/trust-domain.ts';
@@ -163,7 +163,7 @@ function brokenLeaf(right: CertificateSpec, options: LeafOptions): CertificateSp
     ...(purposes !== 'absent' && {
       extendedKeyUsage: (purposes ?? ['serverAuth', 'clientAuth']).map((name) => PURPOSE[name]),
     }),
-    ...(options.permittedUriHosts !== undefined && { permittedUriHosts: options.permittedUriHosts }),
+    ...(options.permittedUriHosts !== undefined && { nameConstraints: { uriHosts: options.permittedUriHosts } }),
   };
 }
 
@@ -194,7 +194,7 @@ function issuerSpec(
     }),
     basicConstraints: { ca, ...(pathLength !== undefined && { pathLength }) },
     ...keyUsage({ ...options, keyUsage: options.keyUsage ?? ['keyCertSign', 'cRLSign'] }),
-    ...(permittedUriHosts !== undefined && { permittedUriHosts }),
+    ...(permittedUriHosts !== undefined && { nameConstraints: { uriHosts: permittedUriHosts } }),
   };
 }
 

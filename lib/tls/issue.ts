@@ -1,6 +1,6 @@
 /**
- * Certificates are made here and nowhere else, on @peculiar/x509 over WebCrypto. This file knows no rules: it signs what it is told to,
- * so that the development authority can issue what is right and the tests everything that is wrong.
+ * Certificates are made here and nowhere else, on @peculiar/x509 over WebCrypto. This file knows no rules: it signs what it is told to, so that an authority can
+ * issue what is right and the tests everything that is wrong. It is slow to load: what may not be needed imports it when it is.
  */
 import 'reflect-metadata';
 import { randomBytes, webcrypto, type webcrypto as WebCrypto } from 'node:crypto';
@@ -15,6 +15,7 @@ import {
   SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509';
+import { sequence, tlv } from './der.ts';
 
 export type Keys = WebCrypto.CryptoKeyPair;
 
@@ -57,8 +58,18 @@ export interface CertificateSpec {
   readonly basicConstraints?: { readonly ca: boolean; readonly pathLength?: number };
   readonly keyUsage?: { readonly bits: number; readonly critical: boolean };
   readonly extendedKeyUsage?: readonly string[];
-  /** Subtrees of URI host names that certificates below may hold (RFC 5280 section 4.2.1.10). */
-  readonly permittedUriHosts?: readonly string[];
+  /** What certificates below may and may not be for. */
+  readonly nameConstraints?: NameConstraints;
+}
+
+/** Subtrees of names (RFC 5280 section 4.2.1.10); the extension is critical. */
+export interface NameConstraints {
+  /** Host names of URIs that are permitted. */
+  readonly uriHosts?: readonly string[];
+  /** DNS names that are permitted, each with all below it. */
+  readonly dns?: readonly string[];
+  /** Every IP address is excluded: permitted DNS names alone say nothing about addresses. */
+  readonly noAddresses?: boolean;
 }
 
 const KEY_ALGORITHM = Object.freeze({ name: 'ECDSA', namedCurve: 'P-256' });
@@ -119,14 +130,14 @@ function serialNumber(): string {
 
 function statedExtensions(spec: CertificateSpec): Extension[] {
   const list: Extension[] = [];
-  const { basicConstraints, keyUsage, extendedKeyUsage, names, permittedUriHosts } = spec;
+  const { basicConstraints, keyUsage, extendedKeyUsage, names } = spec;
   if (basicConstraints !== undefined) {
     list.push(new BasicConstraintsExtension(basicConstraints.ca, basicConstraints.pathLength, true));
   }
   if (keyUsage !== undefined) list.push(new KeyUsagesExtension(keyUsage.bits, keyUsage.critical));
   if (extendedKeyUsage !== undefined) list.push(new ExtendedKeyUsageExtension([...extendedKeyUsage], false));
   if (names !== undefined) list.push(new SubjectAlternativeNameExtension([...names.values], names.critical));
-  if (permittedUriHosts !== undefined) list.push(nameConstraints(permittedUriHosts));
+  if (spec.nameConstraints !== undefined) list.push(nameConstraints(spec.nameConstraints));
   return list;
 }
 
@@ -137,13 +148,15 @@ async function keyIdentifiers(spec: CertificateSpec): Promise<Extension[]> {
   ];
 }
 
-/** permittedSubtrees [0] of uniformResourceIdentifier [6]; every length here fits one byte. */
-function nameConstraints(hosts: readonly string[]): Extension {
-  const subtrees = hosts.map((host) => tlv(0x30, tlv(0x86, Buffer.from(host, 'latin1'))));
-  return new Extension('2.5.29.30', true, tlv(0x30, tlv(0xa0, Buffer.concat(subtrees))));
+/** permittedSubtrees [0] of dNSName [2] and uniformResourceIdentifier [6]; excludedSubtrees [1] of iPAddress [7]. */
+function nameConstraints({ dns = [], uriHosts = [], noAddresses = false }: NameConstraints): Extension {
+  const permitted = [...dns.map((name) => text(0x82, name)), ...uriHosts.map((name) => text(0x86, name))];
+  const excluded = noAddresses ? [tlv(0x87, Buffer.alloc(8)), tlv(0x87, Buffer.alloc(32))] : [];
+  const subtrees = (tag: number, bases: readonly Buffer[]): Buffer =>
+    bases.length === 0 ? Buffer.alloc(0) : tlv(tag, Buffer.concat(bases.map((base) => sequence(base))));
+  return new Extension('2.5.29.30', true, sequence(subtrees(0xa0, permitted), subtrees(0xa1, excluded)));
 }
 
-function tlv(tag: number, content: Buffer): Buffer {
-  if (content.length > 127) throw new TypeError('too long for a one-byte DER length');
-  return Buffer.concat([Buffer.from([tag, content.length]), content]);
+function text(tag: number, value: string): Buffer {
+  return tlv(tag, Buffer.from(value, 'latin1'));
 }
