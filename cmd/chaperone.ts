@@ -102,6 +102,7 @@ function svidCommands(chaperone: Command, io: ReturnType<typeof processIo>): voi
     .option('--once', 'write once and end, as an init container does')
     .option('--keep', 'keep the files when the SVID is withdrawn or expires')
     .option('--on-update-command <program>', 'run after each update, without a shell')
+    .option('--on-update-timeout <duration>', 'kill the program when it takes longer', '60s')
     .option('--on-update-signal <name>', 'sent after each update to the process of --pid-file')
     .option('--pid-file <file>', 'read anew for each signal')
     .action(async (args: readonly string[], options) =>

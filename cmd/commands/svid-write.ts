@@ -2,22 +2,21 @@
  * `chaperone svid write`: keeps a folder in step with the Workload API, for programs that read PEM files. Withdrawal and expiry take the files away (fail closed)
  * unless --keep; a Workload API that is merely away, and the end of this program, leave them.
  */
-import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
-import { constants } from 'node:os';
-import { promisify } from 'node:util';
-import { systemClock } from '../../lib/base/clock.ts';
+import type { Cell } from '../../lib/base/cell.ts';
+import { sleep, systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import { parseDuration } from '../../lib/config/scalars.ts';
+import { ignore, link } from '../../lib/base/signal.ts';
 import { endpointFrom } from '../../lib/identity/address.ts';
 import { removeMirror, writeMirror } from '../../lib/identity/mirror.ts';
 import { startIdentity, type IdentitySource } from '../../lib/identity/source.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
-import type { IdentityState } from '../../lib/spiffe/identity.ts';
+import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';
+import { firstSvid } from '../first-svid.ts';
 import type { Io } from '../io.ts';
+import { onUpdate, type OnUpdateOptions, type Tell } from '../on-update.ts';
 import { processSignals } from '../signals.ts';
 
-export interface SvidWriteOptions {
+export interface SvidWriteOptions extends OnUpdateOptions {
   readonly dir: string;
   readonly workloadApi?: string;
   readonly timeout: string;
@@ -25,140 +24,101 @@ export interface SvidWriteOptions {
   readonly spiffeId?: string;
   readonly once?: boolean;
   readonly keep?: boolean;
-  readonly onUpdateCommand?: string;
-  /** Arguments of onUpdateCommand. */
-  readonly args: readonly string[];
-  readonly onUpdateSignal?: string;
-  readonly pidFile?: string;
 }
 
-const COMMAND_MS = 60_000;
-/** How often the wall clock is looked at for expiry: it may be set. */
+/** How often the wall clock is looked at for expiry (it may be set), and a write that failed is tried again. */
 const LOOK_MS = 1_000;
-
-type Tell = () => Promise<void>;
-
-/** @throws Fault `usage`, `timeout` (no SVID in time), `mirror`, with --once also `on-update` */
-export async function svidWrite(options: SvidWriteOptions, io: Io): Promise<void> {
-  const tell = teller(options);
-  const select = {
-    spiffeId: options.spiffeId === undefined ? undefined : parseSpiffeId(options.spiffeId),
-    hint: options.hint,
-  };
-  const patience = parseDuration(options.timeout);
-  await using source = startIdentity({
-    endpoint: endpointFrom(options.workloadApi, io.env).text,
-    select,
-    clock: systemClock,
-    onNote: ({ level, stream, text }) => io.err(`${level}: ${stream}: ${text}`),
-  });
-  if (options.once === true) return once(source, { options, patience, tell, io });
-  await keepUp(source, { options, patience, tell, io });
-}
+const NEWS = new Fault('aborted', 'there is a new state');
 
 interface Parts {
   readonly options: SvidWriteOptions;
-  readonly patience: number;
+  readonly source: IdentitySource;
   readonly tell: Tell;
   readonly io: Io;
 }
 
-async function once(source: IdentitySource, { options, patience, tell, io }: Parts): Promise<void> {
-  const limit = new AbortController();
-  const giveUp = systemClock.after(patience, () => limit.abort(tooLate(options)), true);
-  try {
-    const identity = await source.firstUpdate(limit.signal);
-    await writeMirror(options.dir, identity);
-    io.out(`${options.dir}: ${identity.svid.id}, valid until ${new Date(identity.svid.notAfter).toISOString()}`);
-    await tell();
-  } finally {
-    giveUp();
-  }
-}
-
-function tooLate({ timeout }: SvidWriteOptions): Fault {
-  return new Fault('timeout', `no SVID came within ${timeout}`, {
-    hint: 'is there a registration entry for this process?',
+/** @throws Fault `usage`, `timeout` (no SVID in time), `mirror` (the first write failed), with --once also `on-update` and `aborted` */
+export async function svidWrite(options: SvidWriteOptions, io: Io): Promise<void> {
+  const tell = onUpdate(options);
+  await using source = startIdentity({
+    endpoint: endpointFrom(options.workloadApi, io.env).text,
+    select: {
+      spiffeId: options.spiffeId === undefined ? undefined : parseSpiffeId(options.spiffeId),
+      hint: options.hint,
+    },
+    clock: systemClock,
+    onNote: ({ level, stream, text }) => io.err(`${level}: ${stream}: ${text}`),
   });
+  const stop = new AbortController();
+  using signals = processSignals(() => {});
+  ignore(
+    signals.stop.then((name) => stop.abort(new Fault('aborted', `ended by ${name}`))),
+    'it does not fail',
+  );
+  const parts = { options, source, tell, io };
+  try {
+    const identity = await firstSvid(source, options.timeout, stop.signal);
+    await put(identity, parts);
+    if (options.once === true) return await tell(stop.signal);
+    await tell(stop.signal).catch((failure: unknown) => report(failure, io));
+    await keepUp(identity.generation, parts, stop.signal);
+  } catch (failure) {
+    if (!stop.signal.aborted || options.once === true) throw failure;
+  }
 }
 
-/** Follows the states until SIGTERM; each change is carried out after the one before, and always with the newest state. */
-async function keepUp(source: IdentitySource, { options, patience, tell, io }: Parts): Promise<void> {
-  const stop = new AbortController();
-  const failed = Promise.withResolvers<never>();
-  const giveUp = systemClock.after(patience, () => failed.reject(tooLate(options)), true);
-  let written = 0;
-  let gone = false;
-  let work = Promise.resolve();
-  const bringUp = async (): Promise<void> => {
+async function put(identity: Identity, { options: { dir }, io }: Parts): Promise<void> {
+  await writeMirror(dir, identity);
+  const { id, serial, notAfter } = identity.svid;
+  io.out(`${dir}: ${id}, serial ${serial}, valid until ${new Date(notAfter).toISOString()}`);
+}
+
+function report(failure: unknown, io: Io): void {
+  io.err(`error: ${Fault.from(failure, 'internal').describe()}`);
+}
+
+/** Always carries out the newest state; `written` is the generation whose files are in force, undefined when they are gone. Ends with the signal's reason. */
+async function keepUp(first: number, parts: Parts, signal: AbortSignal): Promise<never> {
+  const { source, tell, io } = parts;
+  let written: number | undefined = first;
+  let told = '';
+  for (;;) {
+    await changed(source.states, signal);
     const state = source.states.get();
-    const why = unusable(state);
-    if (state?.kind === 'current' && why === undefined && (gone || state.identity.generation !== written)) {
-      giveUp();
-      await writeMirror(options.dir, state.identity);
-      [written, gone] = [state.identity.generation, false];
-      const { id, serial, notAfter } = state.identity.svid;
-      io.out(`${options.dir}: ${id}, serial ${serial}, valid until ${new Date(notAfter).toISOString()}`);
-      await tell().catch((failure: unknown) => io.err(`error: ${Fault.from(failure, 'on-update').describe()}`));
-    } else if (why !== undefined && !gone) {
-      gone = true;
-      if (options.keep !== true) await removeMirror(options.dir);
-      io.err(`error: ${why}: the files of ${options.dir} are ${options.keep === true ? 'kept (--keep)' : 'removed'}`);
+    try {
+      const problem = unusable(state);
+      if (problem !== undefined && written !== undefined) {
+        await takeAway(problem, parts);
+        written = undefined;
+      }
+      if (problem !== undefined || state?.kind !== 'current' || state.identity.generation === written) continue;
+      await put(state.identity, parts);
+      written = state.identity.generation;
+      told = '';
+      await tell(signal);
+    } catch (failure) {
+      signal.throwIfAborted();
+      const { message } = Fault.from(failure, 'internal');
+      if (message !== told) report(failure, io);
+      told = message;
     }
-  };
-  const look = (): void => void (work = work.then(bringUp).catch(failed.reject));
-  let cancel = (): void => {};
-  const tick = (): void => {
-    if (unusable(source.states.get()) !== undefined) look();
-    cancel = systemClock.after(LOOK_MS, tick, true);
-  };
-  using signals = processSignals(look);
-  source.states.follow(look, stop.signal);
-  tick();
-  try {
-    await Promise.race([signals.stop, failed.promise]);
-  } finally {
-    giveUp();
-    cancel();
-    stop.abort();
-    await work;
   }
+}
+
+async function takeAway(problem: string, { options: { dir, keep }, io }: Parts): Promise<void> {
+  if (keep !== true) await removeMirror(dir);
+  io.err(`error: ${problem}: the files of ${dir} are ${keep === true ? 'kept (--keep)' : 'removed'}`);
+}
+
+/** Waits for the next state, and no longer than a look at the clock. @throws the signal's reason */
+async function changed(states: Cell<IdentityState>, signal: AbortSignal): Promise<void> {
+  using waiting = link(signal);
+  states.follow(() => waiting.abort(NEWS), waiting.signal);
+  await sleep(systemClock, LOOK_MS, waiting.signal).catch(() => signal.throwIfAborted());
 }
 
 function unusable(state: IdentityState | undefined): string | undefined {
   if (state?.kind === 'withdrawn') return `the SVID was withdrawn: ${state.problem}`;
   if (state?.kind !== 'current' || state.identity.svid.notAfter > systemClock.now()) return undefined;
   return `the SVID expired at ${new Date(state.identity.svid.notAfter).toISOString()}`;
-}
-
-/** What tells the reader of the files after each update. @throws Fault `usage` */
-function teller({ onUpdateCommand: command, args, onUpdateSignal: name, pidFile }: SvidWriteOptions): Tell {
-  if (command === undefined && args.length > 0)
-    throw new Fault('usage', 'arguments without --on-update-command', { hint: 'say the program there' });
-  if ((name === undefined) !== (pidFile === undefined))
-    throw new Fault('usage', '--on-update-signal and --pid-file go together', { hint: 'give both or none' });
-  const signal = signalNumber(name);
-  return async () => {
-    try {
-      if (command !== undefined)
-        await promisify(execFile)(command, args, { timeout: COMMAND_MS, killSignal: 'SIGKILL', shell: false });
-      if (signal !== undefined && pidFile !== undefined) process.kill(pidOf(await readFile(pidFile, 'utf8')), signal);
-    } catch (failure) {
-      throw Fault.from(failure, 'on-update', 'the files are written, but their reader could not be told');
-    }
-  };
-}
-
-function signalNumber(name: string | undefined): number | undefined {
-  if (name === undefined) return undefined;
-  const found = Object.entries(constants.signals).find(([known]) => known === name || known === `SIG${name}`);
-  if (found !== undefined) return found[1];
-  throw new Fault('usage', `there is no signal ${JSON.stringify(name)}`, { hint: 'such as HUP or USR1' });
-}
-
-/** Only one process: 0 and negative numbers would be groups of them. */
-function pidOf(text: string): number {
-  const pid = /^[1-9][0-9]{0,9}$/.test(text.trim()) ? Number(text.trim()) : 0;
-  if (pid > 1) return pid;
-  throw new Fault('on-update', 'the pid file does not hold one process id');
 }

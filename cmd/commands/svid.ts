@@ -1,10 +1,9 @@
 /** `chaperone svid show|watch`: what the Workload API gives whoever runs this. Prints identifiers and dates, never a key. */
 import { systemClock } from '../../lib/base/clock.ts';
-import { Fault } from '../../lib/base/fault.ts';
-import { parseDuration } from '../../lib/config/scalars.ts';
 import { endpointFrom } from '../../lib/identity/address.ts';
 import { startIdentity } from '../../lib/identity/source.ts';
 import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';
+import { firstSvid } from '../first-svid.ts';
 import type { Io } from '../io.ts';
 import { processSignals } from '../signals.ts';
 
@@ -16,30 +15,15 @@ export interface SvidOptions {
 
 export async function svid(what: 'show' | 'watch', options: SvidOptions, io: Io): Promise<void> {
   const endpoint = endpointFrom(options.workloadApi, io.env);
-  const limit = new AbortController();
-  const patience = parseDuration(options.timeout);
   await using source = startIdentity({
     endpoint: endpoint.text,
     select: {},
     clock: systemClock,
     onNote: ({ level, stream, text }) => io.err(`${level}: ${stream}: ${text}`),
   });
-  const giveUp = systemClock.after(patience, () => limit.abort(tooLate(options.timeout, source.states.get())), true);
-  try {
-    const print = (identity: Identity): void => io.out(options.json === true ? asJson(identity) : asText(identity, io));
-    print(await source.firstUpdate(limit.signal));
-    giveUp();
-    if (what === 'watch') await watch(source.states, print, io);
-  } finally {
-    giveUp();
-  }
-}
-
-function tooLate(timeout: string, state: IdentityState | undefined): Fault {
-  const problem = state?.kind === 'current' ? undefined : state?.problem;
-  return new Fault('timeout', `no SVID came within ${timeout}${problem === undefined ? '' : `: ${problem}`}`, {
-    hint: 'is there a registration entry for this process, and is the socket the right one?',
-  });
+  const print = (identity: Identity): void => io.out(options.json === true ? asJson(identity) : asText(identity, io));
+  print(await firstSvid(source, options.timeout, new AbortController().signal));
+  if (what === 'watch') await watch(source.states, print, io);
 }
 
 async function watch(

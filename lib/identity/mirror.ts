@@ -6,7 +6,7 @@
  * - what is not ours in the folder is left alone, unless it bears the name of a file of the set.
  */
 import { chmod, lstat, mkdir, mkdtemp, readdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { Fault } from '../base/fault.ts';
 import type { Identity } from '../spiffe/identity.ts';
 
@@ -29,7 +29,8 @@ export function mirrorFiles({ svid, bundles }: Identity): ReadonlyMap<string, st
 }
 
 /**
- * Puts the files of an identity in force in the folder, which is made (0700) when it is not there, and takes away what the identity no longer has.
+ * Puts the files of an identity in force in the folder, which is made (0700) when it is not there, and takes away what the identity no longer has. Links come before
+ * what they lead to, so that nothing is in force until all is.
  * @throws Fault `mirror`; the set before stays in force then
  */
 export async function writeMirror(folder: string, identity: Identity): Promise<void> {
@@ -41,13 +42,13 @@ export async function writeMirror(folder: string, identity: Identity): Promise<v
       await chmod(set, 0o755);
       for (const [name, text] of files)
         await writeNew(join(set, name), text, name === 'key.pem' ? KEY_MODE : OPEN_MODE);
-      await replaceLink(join(folder, DATA), set.slice(folder.length).replace(/^\/+/, ''));
+      for (const name of files.keys()) await replaceLink(set, name, join(DATA, name));
+      await replaceLink(set, DATA, basename(set));
     } catch (failure) {
       await rm(set, { recursive: true, force: true });
       throw failure;
     }
-    for (const name of files.keys()) await replaceLink(join(folder, name), join(DATA, name));
-    await sweep(folder, [...files.keys()], await readlink(join(folder, DATA)));
+    await sweep(folder, [...files.keys()], basename(set));
   });
 }
 
@@ -78,11 +79,11 @@ async function writeNew(path: string, text: string, mode: number): Promise<void>
   await chmod(path, mode);
 }
 
-async function replaceLink(path: string, target: string): Promise<void> {
-  const next = `${path}.next`;
-  await rm(next, { force: true });
+/** The new link is made inside the set, so that what a crash leaves of it goes with the set. */
+async function replaceLink(set: string, name: string, target: string): Promise<void> {
+  const next = join(set, '.link');
   await symlink(target, next);
-  await rename(next, path);
+  await rename(next, join(dirname(set), name));
 }
 
 /** Removes links of ours that are not in `names`, and every set but the one in force. */
