@@ -29,6 +29,12 @@ export const CODES = {
   'method-not-supported': row(501, 65),
   'expectation-failed': row(417, 65),
   'upgrade-not-supported': row(400, 65),
+  'bad-json': row(400, 65),
+  'bad-message': row(400, 65),
+  'header-mismatch': row(400, 65),
+  'unsupported-version': row(400, 65),
+  'unsupported-media': row(415, 65),
+  'session-unknown': row(404, 77),
   misdirected: row(421, 65),
   loop: row(508, 65),
   // What policy said.

@@ -4,13 +4,16 @@
  *   2. what the access matrix does with it there; refused: deny;
  *   3. a connection (no HTTP to be seen): being the destination is the permission;
  *   4. a request: a deny rule that matches denies; else an allow rule that matches allows; else deny.
- * `mode: report` turns a deny of step 4, and of no other step, into allow with the code `reported`.
- * Reasons name destination, rule, method and path, never a query, a header or a body.
+ *      At an MCP destination the request must be a message of MCP to its endpoint, whose tool is what it was when it was first seen; the rules are then held
+ *      against the message, and what belongs to every conversation needs no rule.
+ * `mode: report` turns what rules deny in step 4, and nothing else, into allow with the code `reported`.
+ * Reasons name destination, rule, method, path and the name of a tool, never a query, a header, an argument or a body.
  */
 import { formatAuthority } from './authority.ts';
-import type { Decision, DecisionCode, Facts, HttpFacts } from './facts.ts';
+import type { Decision, DecisionCode, Facts, HttpFacts, McpFacts } from './facts.ts';
 import { quote } from './host.ts';
 import { matrixRow } from './matrix.ts';
+import { inWords, messageHint, messageMatches, needsNoRule, raised } from './mcp.ts';
 import type { Destination, Policy, Rule } from './model.ts';
 import { nearMiss, ruleMatches } from './rules.ts';
 
@@ -24,7 +27,7 @@ export function decide(policy: Policy, facts: Facts): Decision {
     return decision(policy, { code: 'wrong-entry', reason, hint: row.hint, destination });
   }
   if ((row.outcome === 'request') !== (facts.http !== undefined)) return decision(policy, uninspectable(destination));
-  if (facts.http !== undefined) return decision(policy, judgeRequest(destination, facts.http));
+  if (facts.http !== undefined) return decision(policy, judgeRequest(destination, facts.http, facts.mcp));
   const reason = `destination ${destination.name} allows connections to ${formatAuthority(facts.host, facts.port)}`;
   return decision(policy, { code: 'allowed', reason, destination });
 }
@@ -35,9 +38,11 @@ interface Verdict {
   readonly hint?: string | undefined;
   readonly destination?: Destination | undefined;
   readonly rule?: Rule | undefined;
+  /** The action in place of the rule's. */
+  readonly action?: string | undefined;
 }
 
-function decision(policy: Policy, { code, reason, hint, destination, rule }: Verdict): Decision {
+function decision(policy: Policy, { code, reason, hint, destination, rule, action }: Verdict): Decision {
   return {
     effect: code === 'allowed' || code === 'reported' ? 'allow' : 'deny',
     code,
@@ -45,7 +50,7 @@ function decision(policy: Policy, { code, reason, hint, destination, rule }: Ver
     hint,
     destination,
     rule: rule?.name,
-    action: rule?.action,
+    action: action ?? rule?.action,
     policyGeneration: policy.generation,
   };
 }
@@ -89,10 +94,17 @@ function uninspectable(destination: Destination): Verdict {
   return { code: 'wrong-entry', reason, hint: 'this is a defect of the sidecar: please report it', destination };
 }
 
-function judgeRequest(destination: Destination, request: HttpFacts): Verdict {
+function judgeRequest(destination: Destination, request: HttpFacts, message: McpFacts | undefined): Verdict {
+  if (destination.protocol !== 'mcp') return judgeByRules(destination, request, undefined);
+  if (message === undefined) return notMcp(destination, request);
+  if (message.definition?.state === 'changed') return changed(destination, message);
+  return judgeByRules(destination, request, message);
+}
+
+function judgeByRules(destination: Destination, request: HttpFacts, message: McpFacts | undefined): Verdict {
   const { name, rules } = destination;
-  const asked = describe(request);
-  const deny = rules.find((rule) => rule.effect === 'deny' && ruleMatches(rule, request));
+  const asked = message === undefined ? describe(request) : inWords(message);
+  const deny = rules.find((rule) => rule.effect === 'deny' && isAbout(rule, request, message));
   if (deny !== undefined) {
     const reason = `rule ${deny.name} of destination ${name} denies ${asked}`;
     return reported({
@@ -103,17 +115,34 @@ function judgeRequest(destination: Destination, request: HttpFacts): Verdict {
       rule: deny,
     });
   }
-  const allow = rules.find((rule) => rule.effect === 'allow' && ruleMatches(rule, request));
+  const allow = rules.find((rule) => rule.effect === 'allow' && isAbout(rule, request, message));
   if (allow !== undefined) {
-    return {
-      code: 'allowed',
-      reason: `rule ${allow.name} of destination ${name} allows ${asked}`,
-      destination,
-      rule: allow,
-    };
+    const reason = `rule ${allow.name} of destination ${name} allows ${asked}`;
+    return { code: 'allowed', reason, destination, rule: allow, action: message && raised(allow.action, message) };
+  }
+  if (message !== undefined && needsNoRule(destination, message)) {
+    const reason = `destination ${name} allows ${asked}, which its protocol needs`;
+    return { code: 'allowed', reason, destination, action: 'read' };
   }
   const reason = `no rule of destination ${name} allows ${asked}`;
-  return reported({ code: 'no-rule-matched', reason, hint: hintFor(destination, request), destination });
+  const hint = message === undefined ? hintFor(destination, request) : messageHint(destination, message);
+  return reported({ code: 'no-rule-matched', reason, hint, destination });
+}
+
+function isAbout(rule: Rule, request: HttpFacts, message: McpFacts | undefined): boolean {
+  return message === undefined ? ruleMatches(rule, request) : messageMatches(rule, message);
+}
+
+function notMcp(destination: Destination, request: HttpFacts): Verdict {
+  const endpoint = destination.mcp?.path ?? '';
+  const reason = `${describe(request)} is no message to the MCP endpoint of destination ${destination.name}`;
+  return { code: 'not-mcp', reason, hint: `messages go by POST to ${endpoint}, without a query`, destination };
+}
+
+function changed(destination: Destination, { tool = '' }: McpFacts): Verdict {
+  const reason = `the definition of tool ${tool} of destination ${destination.name} is not the one that was pinned`;
+  const hint = 'look at what changed, then approve it (docs/mcp.md) or pin it in mcp.pins of the destination';
+  return { code: 'definition-changed', reason, hint, destination };
 }
 
 function reported(verdict: Verdict): Verdict {

@@ -1,4 +1,6 @@
 /** What is known about one exchange before it is decided: canonical values only, parsed once. `decide()` sees this and nothing else. */
+import type { JsonObject } from './json.ts';
+import type { McpVersion } from './mcp-methods.ts';
 import type { Destination } from './model.ts';
 
 /** How the agent came in; the rows of the access matrix (lib/policy/matrix.ts). */
@@ -14,6 +16,34 @@ export interface HttpFacts {
   readonly websocket: boolean;
 }
 
+/** One message of MCP, parsed strictly: what is sent is written anew from what these facts were taken from. */
+export interface McpFacts {
+  readonly version: McpVersion;
+  /** `stream` is the agent's GET, `end` its DELETE of a session. */
+  readonly kind: 'request' | 'notification' | 'response' | 'stream' | 'end';
+  /** The JSON-RPC method; of a response that of the server's request which it answers; '' where there is none. */
+  readonly method: string;
+  /** `params.name` of tools/call. */
+  readonly tool: string | undefined;
+  /** `params.name` of prompts/get, or what completion/complete refers to. */
+  readonly prompt: string | undefined;
+  /** `params.uri` of the resources/ methods, or what completion/complete refers to. */
+  readonly resource: string | undefined;
+  /** `params.arguments` of tools/call and prompts/get; empty where there are none. `plainJson` makes them plain data. */
+  readonly args: JsonObject;
+  /** Hex SHA-256 of the canonical JSON of `args`; undefined where the method has no arguments. */
+  readonly argsDigest: string | undefined;
+  /** What the server has said about the tool so far; undefined for everything but tools/call. */
+  readonly definition: ToolDefinition | undefined;
+}
+
+export interface ToolDefinition {
+  /** unlisted: not seen in a list yet. changed: not what was seen first, or not what the policy pins. */
+  readonly state: 'unlisted' | 'pinned' | 'changed';
+  /** Its annotations say that it destroys, or that it reaches beyond the server (destructiveHint, openWorldHint). */
+  readonly hazardous: boolean;
+}
+
 export interface Facts {
   readonly entry: EntryPoint;
   /**
@@ -26,6 +56,8 @@ export interface Facts {
   readonly listener: string | undefined;
   /** undefined for a tunnel or a raw TCP connection. */
   readonly http: HttpFacts | undefined;
+  /** The message in the request, at an MCP destination. */
+  readonly mcp?: McpFacts | undefined;
   /** Wall clock, milliseconds since the epoch. */
   readonly time: number;
 }
@@ -37,6 +69,8 @@ export type DecisionCode =
   | 'unlisted' // no destination has this host and port
   | 'denied-by-rule'
   | 'no-rule-matched'
+  | 'not-mcp' // no message of MCP at the endpoint of an MCP destination
+  | 'definition-changed' // a tool is not what it was when it was first seen
   | 'wrong-entry' // the access matrix does not serve this destination here
   | 'misdirected'; // a local listener was asked for another host
 

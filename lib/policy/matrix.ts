@@ -26,12 +26,14 @@ export interface MatrixRow {
 
 const OURS: readonly TlsMode[] = Object.freeze(['mtls', 'web-mtls', 'web', 'plaintext']);
 const PASSTHROUGH: readonly TlsMode[] = Object.freeze(['passthrough']);
-const BOTH: readonly Protocol[] = Object.freeze(['http', 'tcp']);
+const EVERY: readonly Protocol[] = Object.freeze(['http', 'mcp', 'tcp']);
+/** What is judged request by request. */
+const REQUESTS: readonly Protocol[] = Object.freeze(['http', 'mcp']);
 
 const rows: readonly MatrixRow[] = [
   {
     entry: 'forward',
-    protocols: ['http'],
+    protocols: REQUESTS,
     modes: OURS,
     outcome: 'request',
     why: 'each request is judged by the rules and sent over TLS that starts here',
@@ -47,7 +49,7 @@ const rows: readonly MatrixRow[] = [
   },
   {
     entry: 'forward',
-    protocols: BOTH,
+    protocols: EVERY,
     modes: PASSTHROUGH,
     outcome: 'refused',
     why: 'it is a passthrough destination, in which the agent speaks TLS itself',
@@ -55,7 +57,7 @@ const rows: readonly MatrixRow[] = [
   },
   {
     entry: 'connect',
-    protocols: BOTH,
+    protocols: EVERY,
     modes: PASSTHROUGH,
     outcome: 'tunnel',
     why: "the agent's own TLS passes through, once its ClientHello names the host of the CONNECT request",
@@ -71,7 +73,7 @@ const rows: readonly MatrixRow[] = [
   },
   {
     entry: 'connect',
-    protocols: ['http'],
+    protocols: REQUESTS,
     modes: OURS,
     outcome: 'refused',
     why: 'its requests are judged one by one, which a tunnel would hide',
@@ -79,7 +81,7 @@ const rows: readonly MatrixRow[] = [
   },
   {
     entry: 'listener',
-    protocols: ['http'],
+    protocols: REQUESTS,
     modes: OURS,
     outcome: 'request',
     why: 'each request is judged by the rules and sent over TLS that starts here',
@@ -95,7 +97,7 @@ const rows: readonly MatrixRow[] = [
   },
   {
     entry: 'listener',
-    protocols: BOTH,
+    protocols: EVERY,
     modes: PASSTHROUGH,
     outcome: 'refused',
     why: 'a passthrough destination is reached by CONNECT, whose host the ClientHello is held against',

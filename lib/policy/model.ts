@@ -4,11 +4,13 @@
  */
 import type { PeerPattern } from '../spiffe/pattern.ts';
 import type { HostPattern } from './host.ts';
+import type { McpVersion } from './mcp-methods.ts';
 import type { PathPattern } from './path.ts';
+import type { ResourcePattern } from './resource.ts';
 
 /** How the upstream leg is protected: each is spelled out in the document, none is silent. */
 export type TlsMode = 'mtls' | 'web-mtls' | 'web' | 'passthrough' | 'plaintext';
-export type Protocol = 'http' | 'tcp';
+export type Protocol = 'http' | 'tcp' | 'mcp';
 export type Effect = 'allow' | 'deny';
 
 export interface HttpMatch {
@@ -23,12 +25,22 @@ export interface HttpMatch {
   readonly websocket: boolean;
 }
 
+export interface McpMatch {
+  /** Names of tools, exact and case-sensitive; `*` is every one. */
+  readonly tools: ReadonlySet<string>;
+  readonly prompts: ReadonlySet<string>;
+  readonly resources: readonly ResourcePattern[];
+  readonly methods: ReadonlySet<string>;
+}
+
 export interface Rule {
   readonly name: string;
   readonly effect: Effect;
   /** `read`, `write`, `admin`, `execute` or the user's own; undefined on deny rules. */
   readonly action: string | undefined;
   readonly http: HttpMatch | undefined;
+  /** In place of `http` at MCP destinations. */
+  readonly mcp?: McpMatch | undefined;
 }
 
 export interface TlsPolicy {
@@ -54,6 +66,23 @@ export interface UpstreamAddress {
 export interface CredentialPolicy {
   readonly kind: 'jwt-svid';
   readonly audience: string;
+}
+
+/** How an MCP server (Streamable HTTP) is spoken to. */
+export interface McpPolicy {
+  /** Canonical path of the one endpoint. */
+  readonly path: string;
+  readonly versions: ReadonlySet<McpVersion>;
+  /** Methods by which the server may ask the agent for something. */
+  readonly serverRequests: ReadonlySet<string>;
+  /** Hosts that a URL to which the server sends the user may have. */
+  readonly elicitationHosts: readonly HostPattern[];
+  /** How a denied request is told: as an error of JSON-RPC, or (tools/call) as the result of a tool that failed. */
+  readonly denial: { readonly as: 'error' | 'result'; readonly status: number; readonly code: number };
+  /** Hex SHA-256 of the definitions of tools, by name. */
+  readonly pins: ReadonlyMap<string, string>;
+  /** Bytes of one message. */
+  readonly message: number;
 }
 
 /** Milliseconds. */
@@ -94,6 +123,8 @@ export interface Destination {
   readonly rules: readonly Rule[];
   readonly timeouts: Timeouts;
   readonly limits: Limits;
+  /** Protocol mcp alone, and always there. */
+  readonly mcp?: McpPolicy | undefined;
   readonly mode: 'enforce' | 'report';
   /** `file:line:column` of the document, for explain and messages. */
   readonly at: string;

@@ -1,0 +1,291 @@
+/**
+ * JSON text to a value and back, strictly (RFC 8259, I-JSON of RFC 7493). Rules:
+ * - one reading: two members of one object whose names are equal, or differ in letter case alone (`ſ` and the Kelvin sign included), are refused, as
+ *   parsers disagree about which of them counts;
+ * - what was read is what is written: members keep their order, numbers their text;
+ * - bounded: 64 levels, numbers of 128 characters that a double can hold; UTF-8 without a byte order mark; no lone surrogate, no NUL in a name;
+ * - nothing of a value appears in a message.
+ */
+import { isUtf8 } from 'node:buffer';
+import { Fault } from '../base/fault.ts';
+
+export type Json = null | boolean | string | JsonNumber | JsonArray | JsonObject;
+export type JsonArray = readonly Json[];
+export type JsonObject = ReadonlyMap<string, Json>;
+
+/** A number as it was written. */
+export class JsonNumber {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  /** The nearest double. */
+  get value(): number {
+    return Number(this.text);
+  }
+}
+
+export const MOST_DEPTH = 64;
+const LONGEST_NUMBER = 128;
+export const EMPTY: JsonObject = new Map();
+
+/** Throws a Fault `bad-json` that names the offset. */
+export function parseJson(bytes: Uint8Array): Json {
+  if (!isUtf8(bytes)) throw bad('the text is not UTF-8', 0);
+  return new Reader(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')).whole();
+}
+
+export function isObject(value: Json | undefined): value is JsonObject {
+  return value instanceof Map;
+}
+
+/** The name in one letter case, for finding names that some parsers take for equal. */
+export function foldName(name: string): string {
+  return LOWER.test(name) ? name : name.toUpperCase().toLowerCase();
+}
+
+const LOWER = /^[a-z0-9_$/.-]*$/;
+
+function bad(what: string, at: number): Fault {
+  return new Fault('bad-json', `${what}, at character ${at} of the JSON text`, { at: 'body' });
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+const ESCAPES: Readonly<Record<string, string>> = Object.freeze({
+  '"': '"',
+  '\\': '\\',
+  '/': '/',
+  b: '\b',
+  f: '\f',
+  n: '\n',
+  r: '\r',
+  t: '\t',
+});
+
+class Reader {
+  readonly #text: string;
+  #at = 0;
+  #depth = 0;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  whole(): Json {
+    const value = this.#value();
+    this.#space();
+    if (this.#at < this.#text.length) throw bad('something follows the value', this.#at);
+    return value;
+  }
+
+  #space(): void {
+    for (;;) {
+      const code = this.#text.charCodeAt(this.#at);
+      if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return;
+      this.#at += 1;
+    }
+  }
+
+  #value(): Json {
+    this.#space();
+    switch (this.#text.charCodeAt(this.#at)) {
+      case QUOTE:
+        return this.#string();
+      case 0x7b:
+        return this.#object();
+      case 0x5b:
+        return this.#array();
+      case 0x74:
+        return this.#word('true', true);
+      case 0x66:
+        return this.#word('false', false);
+      case 0x6e:
+        return this.#word('null', null);
+      default:
+        return this.#number();
+    }
+  }
+
+  #word<T>(word: string, value: T): T {
+    if (!this.#text.startsWith(word, this.#at)) throw bad('no JSON value', this.#at);
+    this.#at += word.length;
+    return value;
+  }
+
+  #number(): JsonNumber {
+    NUMBER.lastIndex = this.#at;
+    const text = NUMBER.exec(this.#text)?.[0];
+    if (text === undefined) throw bad('no JSON value', this.#at);
+    if (text.length > LONGEST_NUMBER) throw bad(`a number of more than ${LONGEST_NUMBER} characters`, this.#at);
+    if (!Number.isFinite(Number(text))) throw bad('a number that no double can hold', this.#at);
+    this.#at += text.length;
+    return new JsonNumber(text);
+  }
+
+  #string(): string {
+    const start = this.#at + 1;
+    for (let at = start; ; at += 1) {
+      const code = this.#text.charCodeAt(at);
+      if (code === QUOTE) {
+        this.#at = at + 1;
+        return this.#text.slice(start, at);
+      }
+      if (code === BACKSLASH) return this.#escaped(start, at);
+      if (!(code >= 0x20)) throw this.#unfinished(code, at);
+    }
+  }
+
+  /** The rest of a string that has an escape at `at`. */
+  #escaped(start: number, at: number): string {
+    let result = this.#text.slice(start, at);
+    let from = at;
+    for (let i = at; ;) {
+      const code = this.#text.charCodeAt(i);
+      if (code === QUOTE) {
+        result += this.#text.slice(from, i);
+        if (!result.isWellFormed()) throw bad('a string with half of a surrogate pair', start);
+        this.#at = i + 1;
+        return result;
+      }
+      if (!(code >= 0x20)) throw this.#unfinished(code, i);
+      if (code !== BACKSLASH) {
+        i += 1;
+        continue;
+      }
+      const [char, length] = this.#escape(i);
+      result += this.#text.slice(from, i) + char;
+      i += length;
+      from = i;
+    }
+  }
+
+  #escape(at: number): readonly [string, number] {
+    const letter = this.#text[at + 1] ?? '';
+    if (letter === 'u') {
+      const digits = this.#text.slice(at + 2, at + 6);
+      if (!/^[0-9a-fA-F]{4}$/.test(digits)) throw bad('a \\u without four hexadecimal digits', at);
+      return [String.fromCharCode(Number.parseInt(digits, 16)), 6];
+    }
+    const char = ESCAPES[letter];
+    if (char === undefined) throw bad('an unknown escape', at);
+    return [char, 2];
+  }
+
+  #unfinished(code: number, at: number): Fault {
+    return Number.isNaN(code) ? bad('a string without its end', at) : bad('a control character in a string', at);
+  }
+
+  #enter(): void {
+    this.#at += 1;
+    this.#depth += 1;
+    if (this.#depth > MOST_DEPTH) throw bad(`nested deeper than ${MOST_DEPTH} levels`, this.#at);
+    this.#space();
+  }
+
+  /** Whether the bracket or brace that was entered ends here. */
+  #leaves(close: number): boolean {
+    if (this.#text.charCodeAt(this.#at) !== close) return false;
+    this.#at += 1;
+    this.#depth -= 1;
+    return true;
+  }
+
+  /** Behind a value: the end, or a comma and what follows it. */
+  #more(close: number): boolean {
+    this.#space();
+    if (this.#leaves(close)) return false;
+    if (this.#text.charCodeAt(this.#at) !== 0x2c) throw bad('neither a comma nor an end', this.#at);
+    this.#at += 1;
+    return true;
+  }
+
+  #array(): JsonArray {
+    this.#enter();
+    const items: Json[] = [];
+    if (this.#leaves(0x5d)) return items;
+    do items.push(this.#value());
+    while (this.#more(0x5d));
+    return items;
+  }
+
+  #object(): JsonObject {
+    this.#enter();
+    const members = new Map<string, Json>();
+    if (this.#leaves(0x7d)) return members;
+    let cased = false;
+    do {
+      this.#space();
+      const at = this.#at;
+      if (this.#text.charCodeAt(at) !== QUOTE) throw bad('no member name', at);
+      const name = this.#string();
+      if (members.has(name)) throw bad('a member name that is there twice', at);
+      if (!LOWER.test(name)) cased = true;
+      if (name.includes('\0')) throw bad('a member name with NUL', at);
+      this.#space();
+      if (this.#text.charCodeAt(this.#at) !== 0x3a) throw bad('no colon', this.#at);
+      this.#at += 1;
+      members.set(name, this.#value());
+    } while (this.#more(0x7d));
+    if (cased && new Set([...members.keys()].map(foldName)).size < members.size)
+      throw bad('two member names that differ in letter case alone, in the object that ends', this.#at);
+    return members;
+  }
+}
+
+/** JSON text that reads as the same value, without white space. */
+export function writeJson(value: Json): string {
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (value === null || typeof value === 'boolean') return String(value);
+  if (value instanceof JsonNumber) return value.text;
+  if (!isObject(value)) return `[${value.map(writeJson).join(',')}]`;
+  let text = '';
+  for (const [name, member] of value) text += `${text === '' ? '' : ','}${JSON.stringify(name)}:${writeJson(member)}`;
+  return `{${text}}`;
+}
+
+/**
+ * The one text of all texts that mean the same (RFC 8785): members sorted by UTF-16 code units, numbers as ECMAScript writes them, save those with more
+ * digits than a double keeps, which stay as they are so that no two of them are taken for equal.
+ */
+export function canonicalJson(value: Json): string {
+  if (value instanceof JsonNumber) return canonicalNumber(value.text);
+  if (isObject(value)) {
+    const names = [...value.keys()].sort(byCodeUnit);
+    return `{${names.map((name) => `${JSON.stringify(name)}:${canonicalJson(value.get(name) ?? null)}`).join(',')}}`;
+  }
+  return Array.isArray(value) ? `[${value.map(canonicalJson).join(',')}]` : writeJson(value);
+}
+
+function canonicalNumber(text: string): string {
+  const digits = text
+    .replace(/[eE].*$/, '')
+    .replace(/\D/g, '')
+    .replace(/^0+/, '');
+  return digits.length > 15 ? text : JSON.stringify(Number(text));
+}
+
+function byCodeUnit(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
+
+/** A value as plain data, for conditions. */
+export type Plain = null | boolean | string | number | bigint | readonly Plain[] | { readonly [name: string]: Plain };
+
+/** Objects without a prototype; integers that a double does not hold exactly are a bigint. */
+export function plainJson(value: Json): Plain {
+  if (value instanceof JsonNumber) {
+    const { text, value: double } = value;
+    return Number.isSafeInteger(double) || !/^-?\d+$/.test(text) ? double : BigInt(text);
+  }
+  if (isObject(value)) {
+    const result: Record<string, Plain> = Object.create(null) as Record<string, Plain>;
+    for (const [name, member] of value) result[name] = plainJson(member);
+    return result;
+  }
+  return Array.isArray(value) ? value.map(plainJson) : (value as null | boolean | string);
+}
