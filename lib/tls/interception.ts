@@ -1,0 +1,200 @@
+/**
+ * The authority that stands in for the servers of intercepted destinations. Rules:
+ * - its key is made here and stays in memory, or in a folder that only the sidecar enters (lib/tls/ca-key.ts), so that a restart breaks no running program;
+ * - its certificate is limited to the declared domains by critical name constraints (RFC 5280 section 4.2.1.10), to servers, and to leaves; it is issued anew from
+ *   the same key and name at each start and at half of its life: whoever trusts an older one trusts what is issued now;
+ * - a leaf is for the one host that was decided, lasts 24 hours at most and never longer than the authority, and is replaced before it ends;
+ * - what issues certificates is loaded with the first authority, not with the program.
+ */
+import { createHash, X509Certificate, type webcrypto as WebCrypto } from 'node:crypto';
+import { createSecureContext, type SecureContext } from 'node:tls';
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import { keyInFolder, newKeyPair, type KeptKey } from './ca-key.ts';
+import { SERVER_COMMON } from './context.ts';
+import { leafCache, type LeafCounts } from './leaves.ts';
+
+/** Milliseconds. */
+const DAY = 24 * 3_600_000;
+export const CA_LIFETIME = 90 * DAY;
+export const LEAF_LIFETIME = DAY;
+/** A leaf that has less than this left is replaced before it is shown again. */
+export const LEAF_RENEWAL = DAY / 4;
+/** Clocks of two machines differ: what is issued was already valid a moment ago. Part of the lifetime. */
+const BACKDATED = 60_000;
+/** After a renewal that failed. */
+const RETRY = 3_600_000;
+
+export interface InterceptionOptions {
+  /** DNS names; each stands for itself and all below it. */
+  readonly domains: readonly string[];
+  /** Where the key is kept; in memory alone without it. */
+  readonly folder: string | undefined;
+  readonly clock: Clock;
+}
+
+export interface Interception extends Disposable {
+  readonly domains: readonly string[];
+  /** `memory`, or what the folder is on; a key on a disk outlives the pod. */
+  readonly kept: KeptKey['kept'];
+  /** Whether certificates may be issued for this canonical host. */
+  covers(host: string): boolean;
+  /** What to show as that host. Throws a Fault `intercept-ca` for a host outside the domains. */
+  contextFor(host: string): Promise<SecureContext>;
+  /** The authority's certificate, for programs to trust. */
+  authority(): X509Certificate;
+  /** Calls `act` with each later certificate of the authority. */
+  onRenewed(act: (certificate: X509Certificate) => void): void;
+  leaves(): LeafCounts;
+}
+
+/** Makes the authority or takes it up again. Throws a Fault `intercept-ca` when its folder is not safe to keep a key in. */
+export async function openInterception(options: InterceptionOptions): Promise<Interception> {
+  const key = options.folder === undefined ? await newKeyPair() : await keyInFolder(options.folder);
+  const authority = await Authority.make(options, key);
+  return authority;
+}
+
+export function isUnder(host: string, domains: readonly string[]): boolean {
+  return domains.some((domain) => host === domain || host.endsWith(`.${domain}`));
+}
+
+/** Names the key, so that a certificate issued anew has the name that the one before had. */
+export const SUBJECT_PREFIX = 'O=Chaperone interception, CN=';
+
+function subjectOf(spki: Uint8Array): string {
+  return `${SUBJECT_PREFIX}${createHash('sha256').update(spki).digest('hex').slice(0, 32)}`;
+}
+
+class Authority implements Interception {
+  readonly domains: readonly string[];
+  readonly kept: KeptKey['kept'];
+  readonly #clock: Clock;
+  readonly #keys: WebCrypto.CryptoKeyPair;
+  readonly #subject: string;
+  readonly #leaves = leafCache({ issue: (host) => this.#issue(host), now: () => this.#clock.now() });
+  #certificate: X509Certificate;
+  #told: ((certificate: X509Certificate) => void)[] = [];
+  #cancel: () => void = () => {};
+
+  static async make(options: InterceptionOptions, { keys, kept, spki }: KeptKey): Promise<Authority> {
+    const subject = subjectOf(spki);
+    const certificate = await certify({ ...options, keys, subject });
+    return new Authority(options, { keys, kept, subject, certificate });
+  }
+
+  private constructor({ domains, clock }: InterceptionOptions, made: Made) {
+    this.domains = Object.freeze([...domains]);
+    this.kept = made.kept;
+    this.#clock = clock;
+    this.#keys = made.keys;
+    this.#subject = made.subject;
+    this.#certificate = made.certificate;
+    this.#renewIn(CA_LIFETIME / 2);
+  }
+
+  covers(host: string): boolean {
+    return isUnder(host, this.domains);
+  }
+
+  async contextFor(host: string): Promise<SecureContext> {
+    if (!this.covers(host)) {
+      throw new Fault('intercept-ca', `${host} is outside the domains that this sidecar may stand in for`, {
+        hint: 'add it to spec.intercept.domains of the Sidecar document, and start the sidecar again',
+      });
+    }
+    return this.#leaves.contextFor(host);
+  }
+
+  authority(): X509Certificate {
+    return this.#certificate;
+  }
+
+  onRenewed(act: (certificate: X509Certificate) => void): void {
+    this.#told.push(act);
+  }
+
+  leaves(): LeafCounts {
+    return this.#leaves.counts();
+  }
+
+  [Symbol.dispose](): void {
+    this.#cancel();
+  }
+
+  #renewIn(ms: number): void {
+    this.#cancel = this.#clock.after(ms, () => {
+      this.#renew().then(
+        () => this.#renewIn(CA_LIFETIME / 2),
+        () => this.#renewIn(RETRY),
+      );
+    });
+  }
+
+  async #renew(): Promise<void> {
+    const { domains } = this;
+    this.#certificate = await certify({ domains, clock: this.#clock, keys: this.#keys, subject: this.#subject });
+    for (const tell of this.#told) tell(this.#certificate);
+  }
+
+  async #issue(host: string): Promise<{ readonly context: SecureContext; readonly renewAt: number }> {
+    const { KEY_USAGE, PURPOSE, certificatesPem, newKeys, pkcs8, privateKeyPem, signCertificate } =
+      await import('./issue.ts');
+    const keys = await newKeys();
+    const notBefore = wholeSecond(this.#clock.now() - BACKDATED);
+    const notAfter = Math.min(notBefore + LEAF_LIFETIME, this.#certificate.validToDate.getTime());
+    const leaf = await signCertificate({
+      subject: 'O=Chaperone interception',
+      publicKey: keys.publicKey,
+      signer: { subject: this.#subject, keys: this.#keys },
+      notBefore,
+      notAfter,
+      names: { values: [{ type: 'dns', value: host }], critical: false },
+      basicConstraints: { ca: false },
+      keyUsage: { bits: KEY_USAGE.digitalSignature, critical: true },
+      extendedKeyUsage: [PURPOSE.serverAuth],
+    });
+    const context = createSecureContext({
+      ...SERVER_COMMON,
+      cert: certificatesPem([leaf]),
+      key: privateKeyPem(await pkcs8(keys)),
+    });
+    return { context, renewAt: notAfter - LEAF_RENEWAL };
+  }
+}
+
+interface Made {
+  readonly keys: WebCrypto.CryptoKeyPair;
+  readonly kept: KeptKey['kept'];
+  readonly subject: string;
+  readonly certificate: X509Certificate;
+}
+
+interface Certified {
+  readonly domains: readonly string[];
+  readonly clock: Clock;
+  readonly keys: WebCrypto.CryptoKeyPair;
+  readonly subject: string;
+}
+
+/** The authority's own certificate, self-signed. */
+async function certify({ domains, clock, keys, subject }: Certified): Promise<X509Certificate> {
+  const { KEY_USAGE, PURPOSE, signCertificate } = await import('./issue.ts');
+  const notBefore = wholeSecond(clock.now() - BACKDATED);
+  const der = await signCertificate({
+    subject,
+    publicKey: keys.publicKey,
+    signer: { subject, keys },
+    notBefore,
+    notAfter: notBefore + CA_LIFETIME,
+    basicConstraints: { ca: true, pathLength: 0 },
+    keyUsage: { bits: KEY_USAGE.keyCertSign, critical: true },
+    extendedKeyUsage: [PURPOSE.serverAuth],
+    nameConstraints: { dns: domains, noAddresses: true },
+  });
+  return new X509Certificate(der);
+}
+
+function wholeSecond(ms: number): number {
+  return Math.floor(ms / 1000) * 1000;
+}
