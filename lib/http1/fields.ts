@@ -91,7 +91,7 @@ export function parseFields(text: string, at: number, rules: Rules, limits: Http
     if (fields.length >= most) throw tooLarge(rules, `more than ${limits[rules.count]} fields`);
     const written = text.slice(start, nameEnd);
     const name = (seen & UPPER) === 0 ? written : written.toLowerCase();
-    if (name === 'transfer-encoding' || name === 'content-length') refuseTab(text.slice(nameEnd, i), rules);
+    if (name === 'transfer-encoding' || name === 'content-length' || name === 'host') refuseTab(text.slice(nameEnd, i), rules);
     fields.push(name, text.slice(valueStart, valueEnd));
     i += 2;
   }
@@ -103,9 +103,9 @@ function isBlank(text: string, at: number): boolean {
   return code === SP || code === HTAB;
 }
 
-/** White space may be a tab (RFC 9110 section 5.6.3), but known parsers do not take one off here, and then read another framing than we do. */
+/** White space may be a tab (RFC 9110 section 5.6.3), but known parsers do not take one off here, and then read another framing or host than we do. */
 function refuseTab(value: string, rules: Rules): void {
-  if (value.includes('\t')) throw malformed(rules, 'a tab in a field that frames');
+  if (value.includes('\t')) throw malformed(rules, 'a tab in a field that frames or routes');
 }
 
 function within(start: number, end: number, rules: Rules, limits: Http1Limits): void {

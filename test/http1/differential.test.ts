@@ -3,197 +3,52 @@
  */
 import http from 'node:http';
 import net from 'node:net';
-import { duplexPair } from 'node:stream';
 import t from 'tap';
 
 import { clientConnection } from '../../lib/http1/client.ts';
 import { http1Limits } from '../../lib/http1/limits.ts';
 import type { Body, Fields } from '../../lib/http1/message.ts';
-import { pick, seeded, someRequest, someResponse } from './generator.ts';
-import type { Random } from './generator.ts';
-import { collect, read, serve } from './wire.ts';
+import { pick, seeded } from './generator.ts';
+import { fuzzed } from './mutate.ts';
+import { nodeJudgesElsewhere, nodeReads, nodeShows, seenIn } from './node-reader.ts';
+import { someBody, someFields } from './outgoing.ts';
+import { weMean, type Seen } from './reading.ts';
+import { collect, serve } from './wire.ts';
 
-const SEED = Number(process.env['CHAPERONE_TEST_SEED'] ?? 20_260_101);
-const ROUNDS = Number(process.env['CHAPERONE_TEST_ROUNDS'] ?? 3000);
+const SEED = Number(process.env['FUZZ_SEED'] ?? 20_260_101);
+const CASES = Number(process.env['FUZZ_CASES'] ?? 3000);
 
-interface Seen {
-  readonly start: string;
-  readonly fields: readonly string[];
-  readonly body: string;
-  readonly trailers: readonly string[];
-}
+const ROLES = [
+  { role: 'request', rows: 'F1, F2, F4' },
+  { role: 'response', rows: 'F9' },
+] as const;
 
-const flat = (raw: readonly string[]): string[] => raw.map((text, at) => (at % 2 === 0 ? text.toLowerCase() : text));
-
-async function seenIn(start: string, message: http.IncomingMessage): Promise<Seen> {
-  const pieces: Buffer[] = [];
-  for await (const piece of message) pieces.push(piece as Buffer);
-  return {
-    start,
-    fields: flat(message.rawHeaders),
-    body: Buffer.concat(pieces).toString('latin1'),
-    trailers: flat(message.rawTrailers),
-  };
-}
-
-interface Reading {
-  readonly seen: readonly Seen[];
-  readonly refused: boolean;
-}
-
-/** What node's server makes of these bytes: the requests it read whole, and whether it found fault. */
-async function nodeReadsRequests(text: string): Promise<Reading> {
-  const seen: Seen[] = [];
-  let refused = false;
-  const use = (message: http.IncomingMessage, response: http.ServerResponse): void => {
-    const start = `${message.method} ${message.url} ${message.httpVersionMinor}`;
-    seenIn(start, message).then(
-      (whole) => {
-        seen.push(whole);
-        response.end();
-      },
-      () => (refused = true),
+for (const { role, rows } of ROLES) {
+  t.test(`every ${role} that we accept, node:http accepts and reads the same (${rows})`, async (t) => {
+    const random = seeded(SEED + (role === 'request' ? 0 : 1));
+    const counts = { both: 0, stricter: 0, neither: 0 };
+    for (let round = 0; round < CASES; round++) {
+      const text = fuzzed(random, role);
+      const meant = weMean(role, text);
+      if (meant === undefined) {
+        const { seen, refused } = await nodeReads(role, text);
+        counts[seen.length > 0 && !refused ? 'stricter' : 'neither']++;
+        continue;
+      }
+      counts.both++;
+      if (role === 'request' && nodeJudgesElsewhere(meant)) continue;
+      // Without what comes after the message: that node reads it whole shows that both end it at the same byte.
+      const { seen } = await nodeReads(role, meant.text);
+      const [wanted] = nodeShows(meant).seen;
+      if (JSON.stringify(seen[0]) !== JSON.stringify(wanted))
+        t.strictSame(seen[0], wanted, `seed ${SEED}, case ${round}: ${JSON.stringify(text)}`);
+    }
+    t.comment(`${role}s: ${JSON.stringify(counts)}`);
+    t.ok(
+      counts.both > CASES / 5 && counts.neither > CASES / 10 && counts.stricter > 0,
+      'the generator makes good and bad ones',
     );
-  };
-  const server = http.createServer({ keepAliveTimeout: 0 }, use);
-  server.on('checkContinue', use).on('checkExpectation', use);
-  const [ours, theirs] = duplexPair();
-  server.on('clientError', (_failure, socket) => {
-    refused = true;
-    socket.destroy();
   });
-  for (const end of [ours, theirs]) end.on('error', () => {});
-  server.emit('connection', theirs);
-  ours.resume();
-  ours.write(text, 'latin1');
-  // All of it happens in this process, within a few turns.
-  for (let turn = 0; turn < 20 && seen.length === 0 && !refused; turn++) await new Promise(setImmediate);
-  for (const end of [ours, theirs]) end.destroy();
-  server.close();
-  return { seen, refused };
-}
-
-/** What only the proxy judges, and node's parser in its own way: methods it does not know, targets of no known form. */
-function judgedElsewhere(method: string, target: string): boolean {
-  return !http.METHODS.includes(method) || !/^(\/|\*|https?:\/\/[a-z.]+\/)/.test(target);
-}
-
-/** What node's client makes of these bytes as the answer to GET. */
-async function nodeReadsResponse(text: string): Promise<Seen | undefined> {
-  const [ours, theirs] = duplexPair();
-  ours.on('error', () => {});
-  theirs.on('error', () => {});
-  ours.resume();
-  const agent = new http.Agent();
-  agent.createConnection = () => theirs;
-  try {
-    return await new Promise<Seen>((resolve, reject) => {
-      const request = http.request({ path: '/', host: 'a', agent });
-      request.on('error', reject);
-      request.on('response', (message) => {
-        seenIn(`${message.statusCode} ${message.statusMessage} ${message.httpVersionMinor}`, message).then(
-          resolve,
-          reject,
-        );
-      });
-      ours.once('data', () => ours.end(text, 'latin1'));
-      request.end();
-    });
-  } catch {
-    return undefined;
-  } finally {
-    theirs.destroy();
-    ours.destroy();
-  }
-}
-
-t.test('every request that we accept, node:http accepts and reads the same (F1, F2, F4)', async (t) => {
-  const random = seeded(SEED);
-  const counts = { both: 0, stricter: 0, neither: 0 };
-  for (let round = 0; round < ROUNDS; round++) {
-    const text = someRequest(random);
-    const ours = read([Buffer.from(text, 'latin1')]);
-    const accepted = typeof ours === 'object' && 'head' in ours;
-    // Without what comes after the message, which node may refuse before it tells of the message: that it is whole shows that both end it at the same byte.
-    const theirs = await nodeReadsRequests(accepted ? text.slice(0, text.length - ours.rest.length) : text);
-    if (!accepted) {
-      counts[theirs.seen.length > 0 && !theirs.refused ? 'stricter' : 'neither']++;
-      continue;
-    }
-    counts.both++;
-    if (!('method' in ours.head)) throw new Error('not a request');
-    const { method, target, minor, fields } = ours.head;
-    if (judgedElsewhere(method, target)) continue;
-    const meant: Seen = { start: `${method} ${target} ${minor}`, fields, body: ours.body, trailers: ours.trailers };
-    const [first] = theirs.seen;
-    if (JSON.stringify(first) !== JSON.stringify(meant))
-      t.strictSame(first, meant, `round ${round}: ${JSON.stringify(text)}`);
-  }
-  t.comment(`requests: ${JSON.stringify(counts)}`);
-  t.ok(
-    counts.both > ROUNDS / 5 && counts.neither > ROUNDS / 10 && counts.stricter > 0,
-    'the generator makes good and bad ones',
-  );
-});
-
-t.test('every response that we accept, node:http accepts and reads the same (F9)', async (t) => {
-  const random = seeded(SEED + 1);
-  const counts = { both: 0, stricter: 0, neither: 0 };
-  for (let round = 0; round < ROUNDS; round++) {
-    const text = someResponse(random);
-    const interim = /^HTTP\/1\.1 100 Continue\r\n\r\n/.exec(text)?.[0] ?? '';
-    const ours = read([Buffer.from(text.slice(interim.length), 'latin1')], { to: 'GET', end: true });
-    const rest = typeof ours === 'object' && 'rest' in ours ? ours.rest.length : 0;
-    const theirs = await nodeReadsResponse(text.slice(0, text.length - rest));
-    if (typeof ours !== 'object' || !('head' in ours)) {
-      counts[theirs === undefined ? 'neither' : 'stricter']++;
-      continue;
-    }
-    counts.both++;
-    if (!('status' in ours.head)) throw new Error('not a response');
-    const { status, reason, minor, fields } = ours.head;
-    // A further interim answer is for the loop, which reads the next head; bytes after the end are refused by it, and ignored by node.
-    if (status < 200) continue;
-    const meant: Seen = { start: `${status} ${reason} ${minor}`, fields, body: ours.body, trailers: ours.trailers };
-    if (JSON.stringify(theirs) !== JSON.stringify(meant))
-      t.strictSame(theirs, meant, `round ${round}: ${JSON.stringify(text)}`);
-  }
-  t.comment(`responses: ${JSON.stringify(counts)}`);
-  t.ok(
-    counts.both > ROUNDS / 5 && counts.neither > ROUNDS / 10 && counts.stricter > 0,
-    'the generator makes good and bad ones',
-  );
-});
-
-const LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789-_.';
-
-function someFields(random: Random): Fields {
-  const word = (most: number): string =>
-    Array.from({ length: 1 + Math.floor(random() * most) }, () => LETTERS[Math.floor(random() * LETTERS.length)]).join(
-      '',
-    );
-  return Array.from({ length: Math.floor(random() * 8) }, () => [
-    `x-${word(8)}`,
-    pick(random, [word(30), `${word(5)} \t${word(5)}`, '', '"q", (c)', 'a:b;c=d']),
-  ]).flat();
-}
-
-/** Bytes in pieces, some of them late, some empty. */
-function someBody(random: Random, trailers: Fields): { readonly body: Body; readonly bytes: Buffer } {
-  const pieces = Array.from({ length: Math.floor(random() * 5) }, () =>
-    Buffer.alloc(Math.floor(random() * random() * 40_000), pick(random, ['x', '\r\n', '0\r\n\r\n'])),
-  );
-  const left: (Buffer | 'later')[] = pieces.flatMap((piece) =>
-    random() < 0.4 ? (['later', piece] as const) : [piece],
-  );
-  const body: Body = {
-    length: undefined,
-    poll: () => left.shift() ?? 'end',
-    ready: () => new Promise((resolve) => setImmediate(resolve)),
-    trailers: () => trailers,
-    cancel() {},
-  };
-  return { body, bytes: Buffer.concat(pieces) };
 }
 
 t.test('every request that we send, node:http reads as we meant it (F10)', async (t) => {
@@ -211,7 +66,7 @@ t.test('every request that we send, node:http reads as we meant it (F10)', async
   const { port } = server.address() as net.AddressInfo;
   const socket = net.connect({ port, host: '127.0.0.1', noDelay: true });
   const client = clientConnection(socket, http1Limits());
-  for (let round = 0; round < ROUNDS / 10; round++) {
+  for (let round = 0; round < CASES / 10; round++) {
     const fields = ['host', 'a', ...someFields(random)];
     const trailers = random() < 0.5 ? ['x-sum', '1'] : [];
     const { body, bytes } = someBody(random, trailers);
@@ -258,7 +113,7 @@ t.test('every answer that we send, node:http reads as we meant it (F10)', async 
     await x.respond({ status, fields, length, trailers: true }, body);
   });
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
-  for (let round = 0; round < ROUNDS / 10; round++) {
+  for (let round = 0; round < CASES / 10; round++) {
     const status = pick(random, [200, 201, 204, 304, 404, 500, 599]);
     const method = pick(random, ['GET', 'GET', 'HEAD']);
     const fields = someFields(random);

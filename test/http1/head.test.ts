@@ -102,6 +102,7 @@ const REQUESTS: readonly Refusal[] = [
   ].map((value) => refusal(`Transfer-Encoding "${value}" (F1, F2)`, post(`Transfer-Encoding: ${value}`))),
   refusal('a tab after chunked (F1)', post('Transfer-Encoding: chunked\t')),
   refusal('a tab before chunked (F1)', post('Transfer-Encoding:\tchunked')),
+  refusal('a tab after Host, which nginx takes for a part of it (F3)', head('GET / HTTP/1.1', 'Host: a.example\t')),
   refusal('a tab beside a length (F1)', post('Content-Length: 4\t')),
   refusal('Transfer-Encoding twice (F1)', post('Transfer-Encoding: chunked', 'Transfer-Encoding: chunked')),
   refusal('Transfer-Encoding split over two lines (F2)', post('Transfer-Encoding: gzip', 'Transfer-Encoding: chunked')),

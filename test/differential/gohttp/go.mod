@@ -1,0 +1,3 @@
+module chaperone.dev/test/differential
+
+go 1.22
