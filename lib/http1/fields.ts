@@ -91,7 +91,8 @@ export function parseFields(text: string, at: number, rules: Rules, limits: Http
     if (fields.length >= most) throw tooLarge(rules, `more than ${limits[rules.count]} fields`);
     const written = text.slice(start, nameEnd);
     const name = (seen & UPPER) === 0 ? written : written.toLowerCase();
-    if (name === 'transfer-encoding' || name === 'content-length' || name === 'host') refuseTab(text.slice(nameEnd, i), rules);
+    if (name === 'transfer-encoding' || name === 'content-length' || name === 'host')
+      refuseTab(text.slice(nameEnd, i), rules);
     fields.push(name, text.slice(valueStart, valueEnd));
     i += 2;
   }
