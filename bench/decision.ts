@@ -25,7 +25,7 @@ function round(policy: Policy, facts: readonly Facts[]): number {
 }
 
 function request(n: number): Facts {
-  const http = { method: 'GET', path: '/v1/small', query: '', websocket: false };
+  const http = { method: 'GET', path: '/v1/small', query: '', websocket: false, fields: [] };
   return { entry: 'forward', host: `d${n}.internal`, port: 80, listener: undefined, http, time: Date.now() };
 }
 

@@ -68,6 +68,7 @@ const decided = (record: DecidedRecord): object => ({
   reason: cut(record.reason),
   rule: cut(record.rule),
   action: cut(record.action),
+  policyError: cut(record.policyError),
   destination: cut(record.destination),
   dataClass: cut(record.dataClass),
   host: cut(record.host),

@@ -23,6 +23,8 @@ export interface DecidedRecord extends OfExchange {
   readonly reason: string;
   readonly rule?: string;
   readonly action?: string;
+  /** Rules whose conditions could not be evaluated, and why: `name: words; …`. */
+  readonly policyError?: string;
   readonly destination?: string;
   readonly dataClass?: string;
   readonly host: string;

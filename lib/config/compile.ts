@@ -1,4 +1,5 @@
 /** From documents that decoded and passed the checks to the values that the other folders read. No defaults here: the schema has them all. */
+import type { Condition } from '../policy/conditions.ts';
 import type { CredentialPolicy, Destination, HttpMatch, ListenAddress, Rule } from '../policy/model.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import type { DestinationDocument, SidecarDocument } from './schema.ts';
@@ -29,6 +30,8 @@ export interface SidecarSpec {
     readonly maxHead: number;
     readonly connectionMaxAge: number;
   };
+  /** Lowest first. */
+  readonly dataClasses: readonly string[];
   readonly drain: number;
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' };
 }
@@ -45,6 +48,7 @@ export function compileSidecar({ metadata, spec }: SidecarDocument, absolute: (p
     audit: Object.freeze({ sinks: Object.freeze(sinks), onFailure: spec.audit.onFailure }),
     defaults: spec.defaults,
     listeners: spec.listeners,
+    dataClasses: spec.dataClasses,
     drain: spec.drain,
     log: spec.log,
   });
@@ -55,9 +59,16 @@ interface Surroundings {
   readonly at: string;
   /** PEM text behind `tls.roots`. */
   readonly roots: readonly string[] | undefined;
+  /** Data class of a destination that names none. */
+  readonly highestClass: string;
+  /** What was compiled of `when`, by the index of its rule. */
+  readonly conditions: ReadonlyMap<number, Condition>;
 }
 
-export function compileDestination({ metadata, spec }: DestinationDocument, { at, roots }: Surroundings): Destination {
+export function compileDestination(
+  { metadata, spec }: DestinationDocument,
+  { at, roots, conditions, highestClass }: Surroundings,
+): Destination {
   const { tls, upstream } = spec;
   return Object.freeze({
     name: metadata.name,
@@ -74,9 +85,9 @@ export function compileDestination({ metadata, spec }: DestinationDocument, { at
       roots,
       insecure: tls.insecure ?? false,
     }),
-    dataClass: spec.dataClass,
+    dataClass: spec.dataClass ?? highestClass,
     credential: spec.credentials && compileCredential(spec.credentials),
-    rules: Object.freeze(spec.rules.map(compileRule)),
+    rules: Object.freeze(spec.rules.map((rule, i) => compileRule(rule, conditions.get(i)))),
     timeouts: spec.timeouts,
     limits: spec.limits,
     mode: spec.mode,
@@ -90,11 +101,13 @@ function compileCredential({ jwtSvid }: NonNullable<DestinationDocument['spec'][
 
 const NONE: readonly never[] = Object.freeze([]);
 
-function compileRule({ name, effect, action, http }: DestinationDocument['spec']['rules'][number]): Rule {
+type RuleDocument = DestinationDocument['spec']['rules'][number];
+
+function compileRule({ name, effect, action, http }: RuleDocument, when: Condition | undefined): Rule {
   const match: HttpMatch = Object.freeze({
     methods: http.methods && new Set(http.methods),
     paths: http.paths,
     websocket: http.websocket,
   });
-  return Object.freeze({ name, effect, action, http: match });
+  return Object.freeze({ name, effect, action, http: match, when });
 }

@@ -4,6 +4,8 @@ import {
   action,
   audience,
   cidr,
+  condition,
+  dataClass,
   duration,
   file,
   hostPattern,
@@ -42,8 +44,12 @@ const rule = record(
       'What kind of call it is: read, write, admin, execute or your own word. Needed on allow rules.',
     ),
     http: required(httpMatch, 'Which requests the rule is about; `{}` is all of them.'),
+    when: optional(
+      condition,
+      'What must hold besides, in CEL: see [conditions.md](conditions.md). Where it cannot be evaluated, a deny rule denies and an allow rule does not allow.',
+    ),
   },
-  ['when', 'mcp', 'grpc', 'a2a', 'require', 'shadow', 'stepUp', 'tasks'],
+  ['mcp', 'grpc', 'a2a', 'require', 'shadow', 'stepUp', 'tasks'],
 );
 
 const tls = record(
@@ -101,10 +107,9 @@ export const destinationSpec = record(
       'Where the destination really is.',
     ),
     tls: required(tls, 'How the way to the upstream is protected.'),
-    dataClass: defaulted(
-      choice(['public', 'internal', 'confidential', 'restricted']),
-      'restricted',
-      'How sensitive its data is; stands in the records.',
+    dataClass: optional(
+      dataClass,
+      'How sensitive its data is: one of `dataClasses` of the Sidecar, the highest of them without this key; stands in the records.',
     ),
     task: optional(
       task,

@@ -12,6 +12,7 @@ import { DESTINATION_CHECKS, type Finding } from './checks.ts';
 import { compileDestination, compileSidecar, type SidecarSpec } from './compile.ts';
 import { readDocument, type Documents } from './documents.ts';
 import { placeText, problems as collector, wholeFile, type Problems } from './problem.ts';
+import { compileConditions } from './when.ts';
 import { readRoots } from './roots.ts';
 import type { DestinationDocument } from './schema.ts';
 import { SET_CHECKS, type Decoded, type DocumentSet } from './set-checks.ts';
@@ -46,12 +47,19 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
   checkAll(set, problems);
   const roots = new Map<Tree, readonly string[]>();
   for (const destination of set.destinations) await collectRoots(destination, roots, problems);
+  const conditions = await compileConditions(set, problems);
   const fault = problems.fault(unreadable ? 'config-unreadable' : 'config');
   if (fault !== undefined) throw fault;
   const { sidecar } = set;
   if (sidecar === undefined) throw new TypeError('a set without problems has a Sidecar');
+  const highestClass = sidecar.document.spec.dataClasses.at(-1) ?? '';
   const destinations = set.destinations.map(({ tree, document }) =>
-    compileDestination(document, { at: placeText(tree.at), roots: roots.get(tree) }),
+    compileDestination(document, {
+      at: placeText(tree.at),
+      roots: roots.get(tree),
+      conditions: conditions.get(tree) ?? new Map(),
+      highestClass,
+    }),
   );
   const { unlisted } = sidecar.document.spec.defaults;
   return Object.freeze({

@@ -4,6 +4,7 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { conditionsPage } from './reference-conditions.ts';
 import { MATRIX } from '../policy/matrix.ts';
 import { SPECIAL_ROWS, type AddressClass } from '../policy/special-purpose.ts';
 import { DESTINATION_CHECKS } from './checks.ts';
@@ -18,6 +19,7 @@ export function referencePages(): ReadonlyMap<string, string> {
     ['sidecar.md', page('Sidecar', sidecarDocument.shape, [])],
     ['destination.md', page('Destination', destinationDocument.shape, DESTINATION_CHECKS)],
     ['documents.md', documentsPage()],
+    ['conditions.md', conditionsPage(GENERATED)],
     ['access.md', accessPage()],
   ]);
 }

@@ -79,6 +79,21 @@ export const action = named(
   /^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
   `${LABEL_HINT}: read, write, admin, execute or your own`,
 );
+/** `none` is what a task has read and written at first. */
+export const dataClass = named(
+  'a data class',
+  'internal',
+  /^(?!none$)[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+  `${LABEL_HINT}; none is taken`,
+);
+export const condition = text({
+  is: 'a condition in CEL',
+  example: 'request.path != "/"',
+  parse(value) {
+    if (value.trim() !== '') return value;
+    throw bad('the condition is empty', 'write what must hold, or remove the key');
+  },
+});
 export const audience = named(
   'an audience',
   'crm',

@@ -80,6 +80,22 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
     },
   },
   {
+    name: 'data-classes-are-declared',
+    doc: 'The `dataClass` of a destination is one of `dataClasses` of the Sidecar.',
+    find({ sidecar, destinations }) {
+      const declared = sidecar?.document.spec.dataClasses;
+      if (declared === undefined) return [];
+      return destinations
+        .filter(({ document: { spec } }) => spec.dataClass !== undefined && !declared.includes(spec.dataClass))
+        .map(({ tree, document: { spec } }) => ({
+          tree,
+          steps: ['spec', 'dataClass'],
+          message: `${spec.dataClass} is no data class`,
+          fix: `write one of ${declared.join(', ')}`,
+        }));
+    },
+  },
+  {
     name: 'forward-on-loopback',
     doc: 'The forward proxy listens on a loopback address, unless `unsafeNonLoopback: true` is written.',
     find({ sidecar }) {
@@ -172,5 +188,5 @@ function reaches(upstream: ListenAddress, listener: ListenAddress): boolean {
 
 /** As far as ties go. */
 function asDestination({ document }: Decoded<DestinationDocument>): Destination {
-  return compileDestination(document, { at: '', roots: undefined });
+  return compileDestination(document, { at: '', roots: undefined, conditions: new Map(), highestClass: '' });
 }

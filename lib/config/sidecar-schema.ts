@@ -1,6 +1,6 @@
 /** `spec` of a Sidecar document. A key of the design that is not built yet is named at the end and refused. */
 import { choice, defaulted, flag, integer, list, optional, record, refine, required } from './decode.ts';
-import { duration, file, hint, listenAddress, size, socket, spiffeId, workloadApi } from './scalars.ts';
+import { dataClass, duration, file, hint, listenAddress, size, socket, spiffeId, workloadApi } from './scalars.ts';
 import { task, UNSAFE_NON_LOOPBACK } from './schema-common.ts';
 
 const select = refine(
@@ -101,6 +101,11 @@ export const sidecarSpec = record(
       {},
       'What holds where a destination says nothing.',
     ),
+    dataClasses: defaulted(
+      list(dataClass, { least: 1, most: 32, unique: String }),
+      ['public', 'internal', 'confidential', 'restricted'],
+      'How sensitive data can be, lowest first.',
+    ),
     listeners: defaulted(
       record({
         headersTimeout: defaulted(
@@ -137,7 +142,7 @@ export const sidecarSpec = record(
       'The operational log on standard error; it is no evidence.',
     ),
   },
-  ['inbound', 'agentApi', 'tasks', 'federation', 'console', 'tracing', 'dataClasses'],
+  ['inbound', 'agentApi', 'tasks', 'federation', 'console', 'tracing'],
 );
 
 function sinkKey(one: Sink): string {

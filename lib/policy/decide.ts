@@ -3,21 +3,34 @@
  *   1. which destination: the listener's own, or the most specific for host and port; none: deny;
  *   2. what the access matrix does with it there; refused: deny;
  *   3. a connection (no HTTP to be seen): being the destination is the permission;
- *   4. a request: a deny rule that matches denies; else an allow rule that matches allows; else deny.
+ *   4. a request: a deny rule that matches denies; else an allow rule that matches allows; else deny. A rule with a condition matches where that is
+ *      true; where it cannot be evaluated a deny rule denies and an allow rule does not allow, and the decision says so.
  *      At an MCP destination the request must be a message of MCP to its endpoint, whose tool is what it was when it was first seen; the rules are then held
  *      against the message, and what belongs to every conversation needs no rule.
  * `mode: report` turns what rules deny in step 4, and nothing else, into allow with the code `reported`.
  * Reasons name destination, rule, method, path and the name of a tool, never a query, a header, an argument or a body.
  */
 import { formatAuthority } from './authority.ts';
-import type { Decision, DecisionCode, Facts, HttpFacts, McpFacts } from './facts.ts';
+import type { SpiffeId } from '../spiffe/id.ts';
+import { ConditionContext } from './condition-view.ts';
+import type { Answer, NoAnswer } from './conditions.ts';
+import {
+  isRequest,
+  type Decision,
+  type DecisionCode,
+  type Facts,
+  type HttpFacts,
+  type McpFacts,
+  type RequestFacts,
+} from './facts.ts';
 import { quote } from './host.ts';
 import { matrixRow } from './matrix.ts';
 import { inWords, messageHint, messageMatches, needsNoRule, raised } from './mcp.ts';
 import type { Destination, Policy, Rule } from './model.ts';
 import { nearMiss, ruleMatches } from './rules.ts';
 
-export function decide(policy: Policy, facts: Facts): Decision {
+/** `as`: our own SPIFFE ID; undefined while there is none. */
+export function decide(policy: Policy, facts: Facts, as?: SpiffeId): Decision {
   const found = locate(policy, facts);
   if ('code' in found) return decision(policy, found);
   const { destination } = found;
@@ -27,7 +40,7 @@ export function decide(policy: Policy, facts: Facts): Decision {
     return decision(policy, { code: 'wrong-entry', reason, hint: row.hint, destination });
   }
   if ((row.outcome === 'request') !== (facts.http !== undefined)) return decision(policy, uninspectable(destination));
-  if (facts.http !== undefined) return decision(policy, judgeRequest(destination, facts.http, facts.mcp));
+  if (isRequest(facts)) return decision(policy, judgeRequest(destination, facts, as));
   const reason = `destination ${destination.name} allows connections to ${formatAuthority(facts.host, facts.port)}`;
   return decision(policy, { code: 'allowed', reason, destination });
 }
@@ -40,9 +53,10 @@ interface Verdict {
   readonly rule?: Rule | undefined;
   /** The action in place of the rule's. */
   readonly action?: string | undefined;
+  readonly policyError?: string | undefined;
 }
 
-function decision(policy: Policy, { code, reason, hint, destination, rule, action }: Verdict): Decision {
+function decision(policy: Policy, { code, reason, hint, destination, rule, action, policyError }: Verdict): Decision {
   return {
     effect: code === 'allowed' || code === 'reported' ? 'allow' : 'deny',
     code,
@@ -51,6 +65,7 @@ function decision(policy: Policy, { code, reason, hint, destination, rule, actio
     destination,
     rule: rule?.name,
     action: action ?? rule?.action,
+    policyError,
     policyGeneration: policy.generation,
   };
 }
@@ -94,43 +109,80 @@ function uninspectable(destination: Destination): Verdict {
   return { code: 'wrong-entry', reason, hint: 'this is a defect of the sidecar: please report it', destination };
 }
 
-function judgeRequest(destination: Destination, request: HttpFacts, message: McpFacts | undefined): Verdict {
-  if (destination.protocol !== 'mcp') return judgeByRules(destination, request, undefined);
-  if (message === undefined) return notMcp(destination, request);
-  if (message.definition?.state === 'changed') return changed(destination, message);
-  return judgeByRules(destination, request, message);
+function judgeRequest(destination: Destination, facts: RequestFacts, as: SpiffeId | undefined): Verdict {
+  const { http, mcp } = facts;
+  if (destination.protocol === 'mcp') {
+    if (mcp === undefined) return notMcp(destination, http);
+    if (mcp.definition?.state === 'changed') return changed(destination, mcp);
+  }
+  return judgeByRules(destination, facts, as);
 }
 
-function judgeByRules(destination: Destination, request: HttpFacts, message: McpFacts | undefined): Verdict {
+function judgeByRules(destination: Destination, facts: RequestFacts, as: SpiffeId | undefined): Verdict {
   const { name, rules } = destination;
-  const asked = message === undefined ? describe(request) : inWords(message);
-  const deny = rules.find((rule) => rule.effect === 'deny' && isAbout(rule, request, message));
-  if (deny !== undefined) {
-    const reason = `rule ${deny.name} of destination ${name} denies ${asked}`;
-    return reported({
-      code: 'denied-by-rule',
-      reason,
-      hint: 'deny rules win over allow rules',
-      destination,
-      rule: deny,
-    });
+  const { mcp } = facts;
+  let context: ConditionContext | undefined;
+  for (const rule of rules) {
+    if (rule.effect !== 'deny' || !isAbout(rule, facts)) continue;
+    const answer = rule.when?.evaluate((context ??= new ConditionContext(facts, destination, as))) ?? true;
+    if (answer !== false) return reported(refusal(destination, rule, { answer, asked: asked(facts) }));
   }
-  const allow = rules.find((rule) => rule.effect === 'allow' && isAbout(rule, request, message));
-  if (allow !== undefined) {
-    const reason = `rule ${allow.name} of destination ${name} allows ${asked}`;
-    return { code: 'allowed', reason, destination, rule: allow, action: message && raised(allow.action, message) };
+  let policyError: string | undefined;
+  for (const rule of rules) {
+    if (rule.effect !== 'allow' || !isAbout(rule, facts)) continue;
+    const answer = rule.when?.evaluate((context ??= new ConditionContext(facts, destination, as))) ?? true;
+    if (answer === true) {
+      const reason = `rule ${rule.name} of destination ${name} allows ${asked(facts)}`;
+      const action = mcp && raised(rule.action, mcp);
+      return { code: 'allowed', reason, destination, rule, action, policyError };
+    }
+    if (answer !== false) policyError = unanswered(policyError, rule, answer);
   }
-  if (message !== undefined && needsNoRule(destination, message)) {
-    const reason = `destination ${name} allows ${asked}, which its protocol needs`;
-    return { code: 'allowed', reason, destination, action: 'read' };
+  if (mcp !== undefined && needsNoRule(destination, mcp)) {
+    const reason = `destination ${name} allows ${asked(facts)}, which its protocol needs`;
+    return { code: 'allowed', reason, destination, action: 'read', policyError };
   }
-  const reason = `no rule of destination ${name} allows ${asked}`;
-  const hint = message === undefined ? hintFor(destination, request) : messageHint(destination, message);
-  return reported({ code: 'no-rule-matched', reason, hint, destination });
+  const why = policyError === undefined ? '' : `; a condition could not be evaluated: ${policyError}`;
+  const reason = `no rule of destination ${name} allows ${asked(facts)}${why}`;
+  const hint = mcp === undefined ? hintFor(destination, facts) : messageHint(destination, mcp);
+  return reported({ code: 'no-rule-matched', reason, hint, destination, policyError });
 }
 
-function isAbout(rule: Rule, request: HttpFacts, message: McpFacts | undefined): boolean {
-  return message === undefined ? ruleMatches(rule, request) : messageMatches(rule, message);
+function isAbout(rule: Rule, facts: RequestFacts): boolean {
+  return facts.mcp === undefined ? ruleMatches(rule, facts.http) : messageMatches(rule, facts.mcp);
+}
+
+/** The request, for people. */
+function asked({ http, mcp }: RequestFacts): string {
+  return mcp === undefined ? describe(http) : inWords(mcp);
+}
+
+interface Refusal {
+  readonly answer: Exclude<Answer, false>;
+  readonly asked: string;
+}
+
+function refusal(destination: Destination, rule: Rule, { answer, asked: what }: Refusal): Verdict {
+  const about = `rule ${rule.name} of destination ${destination.name}`;
+  if (answer === true) {
+    const hint = 'deny rules win over allow rules';
+    return { code: 'denied-by-rule', reason: `${about} denies ${what}`, hint, destination, rule };
+  }
+  return {
+    code: 'condition-failed',
+    reason: `the condition of ${about} could not be evaluated for ${what} (${answer.problem}), and a deny rule then denies`,
+    hint: 'guard what may be missing with has()',
+    destination,
+    rule,
+    policyError: unanswered(undefined, rule, answer),
+  };
+}
+
+const LONGEST_ERROR = 200;
+
+function unanswered(before: string | undefined, { name }: Rule, { problem }: NoAnswer): string {
+  const all = `${before === undefined ? '' : `${before}; `}${name}: ${problem}`;
+  return all.length > LONGEST_ERROR ? (before ?? all.slice(0, LONGEST_ERROR)) : all;
 }
 
 function notMcp(destination: Destination, request: HttpFacts): Verdict {
@@ -161,10 +213,11 @@ function shortMethod(method: string): string {
   return method.length > 32 ? `${method.slice(0, 32)}…` : method;
 }
 
-function hintFor({ rules }: Destination, request: HttpFacts): string {
+function hintFor({ rules }: Destination, { http: request }: RequestFacts): string {
   if (rules.every(({ effect }) => effect === 'deny')) return 'the destination has no allow rule: add one';
   for (const rule of rules) {
     const miss = nearMiss(rule, request);
+    if (miss === 'condition') return `rule ${rule.name} would allow it, but its condition does not hold`;
     if (miss === 'upgrade') return `rule ${rule.name} matches but for WebSocket: add websocket: true to its http`;
     if (miss === 'method')
       return `rule ${rule.name} allows this path for ${methodsOf(rule)} alone; ${shortMethod(request.method)} must be listed`;

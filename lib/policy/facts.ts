@@ -1,10 +1,14 @@
 /** What is known about one exchange before it is decided: canonical values only, parsed once. `decide()` sees this and nothing else. */
+import type { SpiffeId } from '../spiffe/id.ts';
 import type { JsonObject } from './json.ts';
 import type { McpVersion } from './mcp-methods.ts';
 import type { Destination } from './model.ts';
 
 /** How the agent came in; the rows of the access matrix (lib/policy/matrix.ts). */
 export type EntryPoint = 'forward' | 'connect' | 'listener';
+
+/** Field lines in order: name, value, name, value …; names in lower case. */
+export type FieldLines = readonly string[];
 
 export interface HttpFacts {
   /** As sent; methods are case-sensitive (RFC 9110 section 9.1). */
@@ -14,6 +18,28 @@ export interface HttpFacts {
   /** Query with its leading `?`, or ''. Sent as judged. */
   readonly query: string;
   readonly websocket: boolean;
+  /** As received, secrets among them: conditions see what lib/policy/fields.ts lets through, and nothing else may show a value. */
+  readonly fields: FieldLines;
+}
+
+/** What a gRPC call asks for: the two segments of its path. */
+export interface GrpcFacts {
+  /** `package.Service` */
+  readonly service: string;
+  readonly method: string;
+}
+
+/** What the task of the exchange is and has done. Data classes are words of the policy's list, or `none`. */
+export interface TaskFacts {
+  readonly id: string;
+  readonly purpose: string;
+  /** The highest data class that was read, and written, so far. */
+  readonly read: string;
+  readonly wrote: string;
+  readonly actions: readonly string[];
+  readonly destinations: readonly string[];
+  /** Allowed exchanges so far. */
+  readonly uses: number;
 }
 
 /** One message of MCP, parsed strictly: what is sent is written anew from what these facts were taken from. */
@@ -58,8 +84,21 @@ export interface Facts {
   readonly http: HttpFacts | undefined;
   /** The message in the request, at an MCP destination. */
   readonly mcp?: McpFacts | undefined;
+  /** At a gRPC destination. */
+  readonly grpc?: GrpcFacts | undefined;
+  /** Verified SPIFFE ID of the caller, on an inbound listener. */
+  readonly peer?: SpiffeId | undefined;
+  /** undefined without a task. */
+  readonly task?: TaskFacts | undefined;
   /** Wall clock, milliseconds since the epoch. */
   readonly time: number;
+}
+
+/** Facts of an exchange in which requests are seen. */
+export type RequestFacts = Facts & { readonly http: HttpFacts };
+
+export function isRequest(facts: Facts): facts is RequestFacts {
+  return facts.http !== undefined;
 }
 
 /** Why, for machines. Stable names. */
@@ -69,6 +108,7 @@ export type DecisionCode =
   | 'unlisted' // no destination has this host and port
   | 'denied-by-rule'
   | 'no-rule-matched'
+  | 'condition-failed' // the condition of a deny rule could not be evaluated
   | 'not-mcp' // no message of MCP at the endpoint of an MCP destination
   | 'definition-changed' // a tool is not what it was when it was first seen
   | 'wrong-entry' // the access matrix does not serve this destination here
@@ -84,5 +124,7 @@ export interface Decision {
   /** Name of the rule that decided. */
   readonly rule: string | undefined;
   readonly action: string | undefined;
+  /** Rules whose conditions could not be evaluated, and why, whatever came of it; never a value of the request. */
+  readonly policyError: string | undefined;
   readonly policyGeneration: number;
 }

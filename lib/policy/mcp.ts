@@ -51,7 +51,7 @@ export function isListed({ rules }: Destination, entry: Entry): boolean {
   const about = (rule: Rule): boolean => entryMatches(rule, entry);
   return (
     rules.some((rule) => rule.effect === 'allow' && about(rule)) &&
-    !rules.some((rule) => rule.effect === 'deny' && about(rule))
+    !rules.some((rule) => rule.effect === 'deny' && rule.when === undefined && about(rule))
   );
 }
 

@@ -3,6 +3,7 @@
  * lib/policy/decide.ts reads them.
  */
 import type { PeerPattern } from '../spiffe/pattern.ts';
+import type { Condition } from './conditions.ts';
 import type { HostPattern } from './host.ts';
 import type { McpVersion } from './mcp-methods.ts';
 import type { PathPattern } from './path.ts';
@@ -41,6 +42,8 @@ export interface Rule {
   readonly http: HttpMatch | undefined;
   /** In place of `http` at MCP destinations. */
   readonly mcp?: McpMatch | undefined;
+  /** What must hold besides; undefined: nothing. */
+  readonly when: Condition | undefined;
 }
 
 export interface TlsPolicy {

@@ -16,20 +16,22 @@ export const COMMON_METHODS: ReadonlySet<string> = new Set([
   'OPTIONS',
 ]);
 
+/** What the rule says but for its condition. */
 export function ruleMatches(rule: Rule, request: HttpFacts): boolean {
   const { effect, http } = rule;
   if (http === undefined) return effect === 'deny';
   return methodMatches(rule, http, request) && pathMatches(http, request) && upgradeMatches(rule, http, request);
 }
 
-/** Which part of an allow rule kept it from matching, when the others do. */
-export type NearMiss = 'method' | 'upgrade' | undefined;
+/** Which part of an allow rule kept it from matching, when the others do; its condition is looked at last. */
+export type NearMiss = 'method' | 'upgrade' | 'condition' | undefined;
 
 export function nearMiss(rule: Rule, request: HttpFacts): NearMiss {
   const { http } = rule;
   if (rule.effect !== 'allow' || http === undefined || !pathMatches(http, request)) return undefined;
   if (!methodMatches(rule, http, request)) return 'method';
-  return upgradeMatches(rule, http, request) ? undefined : 'upgrade';
+  if (!upgradeMatches(rule, http, request)) return 'upgrade';
+  return rule.when === undefined ? undefined : 'condition';
 }
 
 function methodMatches({ effect }: Rule, { methods }: HttpMatch, { method }: HttpFacts): boolean {

@@ -101,7 +101,7 @@ function describe(head: RequestHead, rest: string, { entry, authority, listener,
   const { method, fields } = head;
   const { path, query } = canonicalTarget(rest);
   const webSocket = webSocketOffer(head);
-  const http: HttpFacts = { method, path, query, websocket: webSocket !== undefined };
+  const http: HttpFacts = { method, path, query, websocket: webSocket !== undefined, fields };
   return {
     facts: { entry, host: authority.host, port: authority.port, listener, http, time },
     method,

@@ -107,7 +107,7 @@ function unrecorded(failure: unknown): Fault {
 
 function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): AuditRecord {
   const { decision, facts, policy, identity } = judgement;
-  const { destination, rule, action } = decision;
+  const { destination, rule, action, policyError } = decision;
   const { http } = facts;
   return {
     kind: 'decided',
@@ -119,6 +119,7 @@ function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): 
     reason: plain(decision.reason),
     ...(rule === undefined ? undefined : { rule }),
     ...(action === undefined ? undefined : { action }),
+    ...(policyError === undefined ? undefined : { policyError }),
     ...(destination === undefined ? undefined : { destination: destination.name, dataClass: destination.dataClass }),
     host: facts.host,
     port: facts.port,

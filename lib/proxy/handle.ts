@@ -76,7 +76,8 @@ function judge(facts: Facts, { policy: policies, identity }: Standing): Judgemen
   const policy = policies.get();
   if (policy === undefined)
     throw new Fault('shutting-down', 'no policy is loaded yet', { hint: 'see /readyz for what is awaited' });
-  return { policy, facts, decision: decide(policy, facts), identity: identityNow(identity.states.get()) };
+  const now = identityNow(identity.states.get());
+  return { policy, facts, decision: decide(policy, facts, now?.svid.id), identity: now };
 }
 
 export function identityNow(state: IdentityState | undefined): Identity | undefined {

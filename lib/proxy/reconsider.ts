@@ -51,7 +51,7 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
   };
 
   const review = (exchange: Exchange, judgement: Judgement, at: Now): void => {
-    const decision = decide(at.policy, judgement.facts);
+    const decision = decide(at.policy, judgement.facts, at.identity?.svid.id);
     const fault = objection(exchange, decision, at, upstreams);
     if (fault !== undefined) {
       refuse(exchange, at, fault);

@@ -16,6 +16,7 @@ const DECIDED: Required<DecidedRecord> = {
   reason: 'rule read-customers allows it',
   rule: 'read-customers',
   action: 'read',
+  policyError: 'no-exports: a key that it reads is not there',
   destination: 'crm',
   dataClass: 'confidential',
   host: 'crm.internal',

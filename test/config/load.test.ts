@@ -47,6 +47,7 @@ t.test('every setting of the sidecar arrives', async (t) => {
     defaults: { task: 'optional', unlisted: 'report' },
     listeners: { headersTimeout: 1000, idleTimeout: 2000, maxConnections: 3, maxHead: 4096, connectionMaxAge: 5000 },
     drain: 6000,
+    dataClasses: ['public', 'internal', 'confidential', 'restricted'],
     log: { level: 'debug' },
   });
   t.match(policy, { generation: 9, unlisted: 'report', destinations: [] });
@@ -132,7 +133,7 @@ t.test('every problem is named, with place, key, problem and fix (C10, C11)', as
       .replace('initialSync: 2m', 'initialSync: 2')
       .replace('onFailure: continue', 'onFailure: no'),
     destination(
-      '  protcol: http\n  task: required\n  when: x\n  dataClass: secret\n  rules: [{ name: a, effect: allow, action: read, http: { method: [GET] }, mcp: {} }]',
+      '  protcol: http\n  task: required\n  when: x\n  dataClass: none\n  rules: [{ name: a, effect: allow, action: read, http: { method: [GET] }, mcp: {} }]',
     ),
     'kind: TaskPolicy\napiVersion: chaperone.dev/v1alpha1\n',
     'kind: Destinaton\n',
@@ -146,7 +147,7 @@ t.test('every problem is named, with place, key, problem and fix (C10, C11)', as
     /^c\.yaml:25:3 spec: unknown key "protcol"; did you mean protocol\?$/,
     /^c\.yaml:26:9 spec\.task: required is not supported yet; write optional$/,
     /^c\.yaml:27:3 spec\.when: the key when is not supported yet; remove it: it would not be enforced$/,
-    /^c\.yaml:28:14 spec\.dataClass: "secret" is not known here; /,
+    /^c\.yaml:28:14 spec\.dataClass: "none" is not a data class; /,
     /^c\.yaml:29:\d+ spec\.rules\[0\]\.http: unknown key "method"; did you mean methods\?$/,
     /^c\.yaml:29:\d+ spec\.rules\[0\]\.mcp: the key mcp is not supported yet/,
     /^c\.yaml:31:7 kind: kind TaskPolicy is not supported yet; remove the document: it would not be enforced$/,
@@ -166,7 +167,7 @@ t.test('each key and word of the design that is not built yet is refused by name
   const ruleWith = (key: string): string => `  rules: [{ name: a, effect: deny, http: {}, ${key}: x }]`;
   const cases: readonly (readonly [string, string])[] = [
     ...['intercept', 'mcp', 'grpc', 'when'].map((key) => [key, `  ${key}: x`] as const),
-    ...['when', 'mcp', 'grpc', 'a2a'].map((key) => [key, ruleWith(key)] as const),
+    ...['mcp', 'grpc', 'a2a'].map((key) => [key, ruleWith(key)] as const),
     ...['grpc', 'mcp', 'a2a', 'postgres'].map((word) => [word, `  protocol: ${word}`] as const),
     ['rate', '  limits: { rate: 50/s }'],
     ['required', '  task: required'],
@@ -175,6 +176,33 @@ t.test('each key and word of the design that is not built yet is refused by name
   for (const [word, spec] of cases)
     t.match(await problemsOf(t, SIDECAR, destination(spec)), [new RegExp(`${word} is not supported yet`)], spec);
   t.match(await problemsOf(t, SIDECAR.replace('task: optional', 'task: required')), [/required is not supported yet/]);
+});
+
+t.test('conditions are compiled with the documents: each that is none is a problem at its place (when)', async (t) => {
+  const rules = (...conditions: readonly string[]): string =>
+    `  rules:\n${conditions.map((text, i) => `    - { name: r${i}, effect: deny, http: {}, when: ${text} }`).join('\n')}`;
+  t.match(await problemsOf(t, SIDECAR, destination(rules('""'))), [/ spec\.rules\[0\]\.when: the condition is empty/]);
+  const found = await problemsOf(
+    t,
+    SIDECAR.replace('spec:', 'spec:\n  dataClasses: [low, high]'),
+    destination(rules("'request.verb == 1'", "'request.port == 81'", '\'rank("secret") > 1\'')),
+    destination(rules("'args.x == 1'"), 'wiki'),
+  );
+  t.match(found, [
+    /^c\.yaml:16:49 spec\.rules\[0\]\.when: column 9: no such key: verb; see docs/,
+    /^c\.yaml:18:49 spec\.rules\[2\]\.when: column 6: "secret" is no data class; they are low, high$/,
+    /^c\.yaml:28:49 spec\.rules\[0\]\.when: column 1: args is not known for a request rule; known are request, /,
+  ]);
+  const { policy } = await load(
+    t,
+    SIDECAR.replace('spec:', 'spec:\n  dataClasses: [low, high]'),
+    destination(
+      `${rules('\'request.param("force") == ["1"]\'')}\n    - { name: low, effect: allow, action: read, http: {}, when: rank(destination.dataClass) == 1 }`,
+    ),
+  );
+  t.equal(policy.byName.get('crm')?.dataClass, 'high', 'the highest class is the default');
+  t.match(decide(policy, request()), { effect: 'allow', rule: 'low' });
+  t.match(decide(policy, request({ query: '?force=1' })), { effect: 'deny', code: 'denied-by-rule', rule: 'r0' });
 });
 
 t.test('values of the wrong kind are refused, never turned into the right one (C11)', async (t) => {

@@ -17,6 +17,12 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
     [BARE, destination('  task: optional', 'b')],
   ],
   [
+    'data-classes-are-declared',
+    [SIDECAR.replace('spec:', 'spec:\n  dataClasses: [low, high]'), destination('  dataClass: internal')],
+    [/spec\.dataClass: internal is no data class; write one of low, high/],
+    [SIDECAR.replace('spec:', 'spec:\n  dataClasses: [low, high]'), destination('  dataClass: low')],
+  ],
+  [
     'names-are-unique',
     [SIDECAR, destination('  hosts: [a.internal]', 'one'), destination('  hosts: [b.internal]', 'one')],
     [/^c\.yaml:17:19 metadata\.name: another Destination has the name one \(.*c\.yaml:7:1\)/],

@@ -186,6 +186,7 @@ t.test(
           path: often(fc.constantFrom('/v1/customers/7', '/v1/customers/export/1', '/'), fc.string()),
           query: fc.string(),
           websocket: fc.boolean(),
+          fields: fc.constant([]),
         }),
         { nil: undefined },
       ),

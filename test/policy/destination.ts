@@ -1,6 +1,7 @@
 /** Destinations and facts for tests: what is not said is a plain mTLS destination and a plain GET. */
+import type { Condition } from '../../lib/policy/conditions.ts';
 import { parseHostPattern } from '../../lib/policy/host.ts';
-import type { EntryPoint, Facts, HttpFacts } from '../../lib/policy/facts.ts';
+import type { EntryPoint, Facts, HttpFacts, RequestFacts } from '../../lib/policy/facts.ts';
 import { buildPolicy } from '../../lib/policy/lookup.ts';
 import type { Destination, Effect, Policy, Rule, TlsMode } from '../../lib/policy/model.ts';
 import { parsePathPattern } from '../../lib/policy/path.ts';
@@ -35,14 +36,16 @@ interface Match {
   readonly methods?: readonly string[];
   readonly paths?: readonly string[];
   readonly websocket?: boolean;
+  readonly when?: Condition;
 }
 
-export function rule(name: string, effect: Effect, { methods, paths, websocket = false }: Match = {}): Rule {
+export function rule(name: string, effect: Effect, { methods, paths, websocket = false, when }: Match = {}): Rule {
   return {
     name,
     effect,
     action: effect === 'allow' ? 'read' : undefined,
     http: { methods: methods && new Set(methods), paths: paths?.map(parsePathPattern), websocket },
+    when,
   };
 }
 
@@ -58,14 +61,20 @@ interface Asked extends Partial<HttpFacts> {
 }
 
 /** A request; `GET /` of crm.internal:80 over the forward proxy unless said otherwise. */
-export function request({ entry = 'forward', host = 'crm.internal', port = 80, listener, ...http }: Asked = {}): Facts {
+export function request({
+  entry = 'forward',
+  host = 'crm.internal',
+  port = 80,
+  listener,
+  ...http
+}: Asked = {}): RequestFacts {
   return {
     entry,
     host,
     port,
     listener,
     time: 0,
-    http: { method: 'GET', path: '/', query: '', websocket: false, ...http },
+    http: { method: 'GET', path: '/', query: '', websocket: false, fields: [], ...http },
   };
 }
 

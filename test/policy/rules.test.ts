@@ -1,33 +1,38 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { COMMON_METHODS, nearMiss, ruleMatches } from '../../lib/policy/rules.ts';
-import type { HttpFacts } from '../../lib/policy/facts.ts';
 import type { Rule } from '../../lib/policy/model.ts';
-import { rule } from './destination.ts';
+import { request, rule } from './destination.ts';
 
-const get: HttpFacts = { method: 'GET', path: '/a', query: '', websocket: false };
+const get = { method: 'GET', path: '/a' };
 
 t.test('a rule matches when method, path and upgrade do', async (t) => {
   const allow = rule('r', 'allow', { methods: ['GET'], paths: ['/a', '/b/**'] });
-  t.ok(ruleMatches(allow, get));
-  t.ok(ruleMatches(allow, { ...get, path: '/b/c' }));
-  t.notOk(ruleMatches(allow, { ...get, path: '/c' }));
-  t.notOk(ruleMatches(allow, { ...get, method: 'HEAD' }), 'HEAD is a method of its own');
-  t.notOk(ruleMatches(allow, { ...get, websocket: true }));
+  t.ok(ruleMatches(allow, request(get).http));
+  t.ok(ruleMatches(allow, request({ ...get, path: '/b/c' }).http));
+  t.notOk(ruleMatches(allow, request({ ...get, path: '/c' }).http));
+  t.notOk(ruleMatches(allow, request({ ...get, method: 'HEAD' }).http), 'HEAD is a method of its own');
+  t.notOk(ruleMatches(allow, request({ ...get, websocket: true }).http));
 });
 
 t.test('a near miss says what was missing', async (t) => {
   const allow = rule('r', 'allow', { methods: ['GET'], paths: ['/a'] });
-  t.equal(nearMiss(allow, { ...get, method: 'POST' }), 'method');
-  t.equal(nearMiss(allow, { ...get, websocket: true }), 'upgrade');
-  t.equal(nearMiss(allow, { ...get, path: '/b' }), undefined);
-  t.equal(nearMiss(rule('r', 'deny'), get), undefined);
+  t.equal(nearMiss(allow, request({ ...get, method: 'POST' }).http), 'method');
+  t.equal(nearMiss(allow, request({ ...get, websocket: true }).http), 'upgrade');
+  t.equal(nearMiss(allow, request({ ...get, path: '/b' }).http), undefined);
+  t.equal(nearMiss(rule('r', 'deny'), request(get).http), undefined);
 });
 
 t.test('a rule about nothing allows nothing and denies everything', async (t) => {
-  const about = (effect: 'allow' | 'deny'): Rule => ({ name: 'r', effect, action: undefined, http: undefined });
-  t.notOk(ruleMatches(about('allow'), get));
-  t.ok(ruleMatches(about('deny'), get));
+  const about = (effect: 'allow' | 'deny'): Rule => ({
+    name: 'r',
+    effect,
+    action: undefined,
+    http: undefined,
+    when: undefined,
+  });
+  t.notOk(ruleMatches(about('allow'), request(get).http));
+  t.ok(ruleMatches(about('deny'), request(get).http));
 });
 
 t.test('whatever an allow rule allows, the same rule as deny denies', async (t) => {
@@ -39,7 +44,7 @@ t.test('whatever an allow rule allows, the same rule as deny denies', async (t) 
     },
     { requiredKeys: [] },
   );
-  const request = fc.record({
+  const asked = fc.record({
     method: fc.constantFrom('GET', 'POST', 'TRACE', 'X', 'get'),
     path: fc.constantFrom('/a', '/b/c', '/'),
     query: fc.constant(''),
@@ -47,10 +52,10 @@ t.test('whatever an allow rule allows, the same rule as deny denies', async (t) 
   });
   let allowed = 0;
   fc.assert(
-    fc.property(match, request, (one, facts) => {
-      if (!ruleMatches(rule('r', 'allow', one), facts)) return true;
+    fc.property(match, asked, (one, facts) => {
+      if (!ruleMatches(rule('r', 'allow', one), request(facts).http)) return true;
       allowed += 1;
-      return ruleMatches(rule('r', 'deny', one), facts);
+      return ruleMatches(rule('r', 'deny', one), request(facts).http);
     }),
     { numRuns: 1000 },
   );

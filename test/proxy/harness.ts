@@ -47,6 +47,7 @@ export function rule(
     effect,
     action: effect === 'allow' ? 'read' : undefined,
     http: { methods: methods && new Set(methods), paths: paths?.map(parsePathPattern), websocket },
+    when: undefined,
   };
 }
 

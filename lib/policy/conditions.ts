@@ -1,0 +1,210 @@
+/**
+ * Conditions: `when:` in CEL. Compiled and type-checked when a document is loaded, to bool or not at all; pure, synchronous and bounded when they are asked.
+ * An answer is true, false, or none: what asked decides what none means (lib/policy/decide.ts: on a deny rule it denies, on an allow rule it does not allow).
+ * No words about a missing answer ever hold a value of the request: they are written here, by code.
+ */
+import { type ParseError, type ParseResult, type TypeError as CelTypeError } from '@marcbachmann/cel-js';
+import { Fault } from '../base/fault.ts';
+import { codeOf, environmentOf, rootOf, type Meter } from './cel.ts';
+import { checkTree, type Checked, type Objection } from './condition-check.ts';
+import { CONDITION_LIMITS, TYPES, VARIABLES, variablesOf, type Phase } from './condition-env.ts';
+import type { ConditionContext } from './condition-view.ts';
+
+/** Why there is no answer. */
+export interface NoAnswer {
+  readonly problem: string;
+}
+
+export type Answer = boolean | NoAnswer;
+
+export interface Condition {
+  readonly text: string;
+  readonly phase: Phase;
+  /** Variables it reads. */
+  readonly variables: ReadonlySet<string>;
+  evaluate(context: ConditionContext): Answer;
+}
+
+export interface Conditions {
+  /**
+   * Throws a Fault `config` whose message begins with the place in the text (`column 14: …`, `line 2, column 5: …`). Equal texts of a phase are one condition.
+   */
+  compile(text: string, phase: Phase): Condition;
+}
+
+/** The compiler for one set of documents; `dataClasses` lowest first. */
+export function conditions(dataClasses: readonly string[]): Conditions {
+  const ranks = new Map(['none', ...dataClasses].map((name, i) => [name, i - 1] as const));
+  const meter: Meter = { context: undefined };
+  const patterns = new Map<string, ReturnType<Checked['patterns']['get']> & {}>();
+  const environments = new Map<Phase, ReturnType<typeof environmentOf>>();
+  const compiled = new Map<string, Condition>();
+  const environment = (phase: Phase): ReturnType<typeof environmentOf> => {
+    let env = environments.get(phase);
+    if (env === undefined) {
+      env = environmentOf({ phase, rank: (name) => ranks.get(name), patterns, meter });
+      environments.set(phase, env);
+    }
+    return env;
+  };
+  const compile = (text: string, phase: Phase): Condition => {
+    const program = parsed(text, environment(phase));
+    const variables = variablesOf(phase);
+    const checked = refusing(text, () => checkTree(rootOf(program.ast), { variables, dataClasses }));
+    typed(text, program, phase);
+    for (const [pattern, re2] of checked.patterns) patterns.set(pattern, re2);
+    const reads = new Set(variables.filter((name) => checked.names.has(name)));
+    return new Compiled({ text, phase, variables: reads, program, meter });
+  };
+  return Object.freeze({
+    compile(text: string, phase: Phase) {
+      const key = `${phase} ${text}`;
+      let condition = compiled.get(key);
+      if (condition === undefined) compiled.set(key, (condition = compile(text, phase)));
+      return condition;
+    },
+  });
+}
+
+interface Parts extends Omit<Condition, 'evaluate'> {
+  readonly program: ParseResult;
+  readonly meter: Meter;
+}
+
+class Compiled implements Condition {
+  readonly text: string;
+  readonly phase: Phase;
+  readonly variables: ReadonlySet<string>;
+  readonly #program: ParseResult;
+  readonly #meter: Meter;
+
+  constructor({ text, phase, variables, program, meter }: Parts) {
+    this.text = text;
+    this.phase = phase;
+    this.variables = variables;
+    this.#program = program;
+    this.#meter = meter;
+    Object.freeze(this);
+  }
+
+  evaluate(context: ConditionContext): Answer {
+    this.#meter.context = context;
+    try {
+      const value: unknown = this.#program(context);
+      return typeof value === 'boolean' ? value : noAnswerFor('internal');
+    } catch (failure) {
+      return noAnswerFor(codeOf(failure));
+    } finally {
+      this.#meter.context = undefined;
+    }
+  }
+}
+
+/** Codes, ours and the library's, to words. */
+const WORDS: Readonly<Record<string, string>> = Object.freeze({
+  no_such_key: 'a key that it reads is not there',
+  unknown_variable: 'something that it reads is not known here',
+  no_such_overload: 'a value is not of the type that it takes it for',
+  no_matching_overload: 'a value is not of the type that it takes it for',
+  invalid_logical_operand: 'a value is not of the type that it takes it for',
+  invalid_condition_type: 'a value is not of the type that it takes it for',
+  field_type_mismatch: 'a value is not of the type that it takes it for',
+  variable_type_mismatch: 'a value is not of the type that it takes it for',
+  list_item_type_mismatch: 'a value is not of the type that it takes it for',
+  invalid_comprehension_range: 'what it loops over is no list',
+  index_out_of_bounds: 'a list has fewer members than it takes for granted',
+  division_by_zero: 'it divides by zero',
+  modulo_by_zero: 'it divides by zero',
+  numeric_overflow: 'a number is too large',
+  int_conversion_error: 'a text is no number',
+  double_conversion_error: 'a text is no number',
+  bool_conversion_error: 'a text is no truth value',
+  ambiguous_query: 'the query can be read in more than one way',
+  too_many_params: `the query has more than ${CONDITION_LIMITS.members} parameters`,
+  too_many_headers: `there are more than ${CONDITION_LIMITS.members} header fields`,
+  too_many_values: `the arguments hold more than ${CONDITION_LIMITS.values} values`,
+  too_long: 'a text is too long for it',
+  no_such_class: 'a text is no data class',
+});
+
+const ANSWERS = new Map<string, NoAnswer>();
+
+function noAnswerFor(code: string): NoAnswer {
+  let answer = ANSWERS.get(code);
+  if (answer === undefined) {
+    answer = Object.freeze({ problem: WORDS[code] ?? `it failed (${code})` });
+    ANSWERS.set(code, answer);
+  }
+  return answer;
+}
+
+function parsed(text: string, env: ReturnType<typeof environmentOf>): ParseResult {
+  if (text.length > CONDITION_LIMITS.characters) {
+    throw new Fault('config', `the condition is longer than ${CONDITION_LIMITS.characters} characters`, {
+      hint: 'split it over several rules',
+    });
+  }
+  try {
+    return env.parse(text);
+  } catch (failure) {
+    const { summary, range } = failure as ParseError;
+    throw fault(text, {
+      message: lower(summary),
+      hint: 'see docs/policy.md for what a condition is',
+      start: range?.start ?? 0,
+    });
+  }
+}
+
+/** Runs the walk; what it objects to becomes a Fault. */
+function refusing<T>(text: string, act: () => T): T {
+  try {
+    return act();
+  } catch (failure) {
+    if (failure instanceof Error) throw failure;
+    throw fault(text, failure as Objection);
+  }
+}
+
+function typed(text: string, program: ParseResult, phase: Phase): void {
+  const { valid, type, error } = program.check();
+  if (!valid) throw fault(text, { ...wordsFor(error, phase), start: error?.range?.start ?? 0 });
+  if (type === 'bool') return;
+  const hint = type === 'dyn' ? 'compare it: args.force == true' : 'compare it with something';
+  throw fault(text, {
+    message: `the condition is ${type === 'dyn' ? 'of no known type' : `a ${type}`}, not a bool`,
+    hint,
+    start: 0,
+  });
+}
+
+function wordsFor(error: CelTypeError | ParseError | undefined, phase: Phase): Omit<Objection, 'start'> {
+  const message = lower(error?.summary ?? 'it cannot be type-checked');
+  if (error?.code === 'unknown_variable') {
+    const name = /: (\w+)$/.exec(message)?.[1] ?? '';
+    const elsewhere = VARIABLES.some(([other]) => other === name);
+    const here = variablesOf(phase).join(', ');
+    return elsewhere
+      ? { message: `${name} is not known for a ${phase} rule`, hint: `known are ${here}` }
+      : { message, hint: `known are ${here}` };
+  }
+  if (error?.code === 'no_such_key') {
+    return { message, hint: `see docs/reference/conditions.md for the fields of ${Object.keys(TYPES).join(', ')}` };
+  }
+  return { message, hint: 'make both sides one type' };
+}
+
+function fault(text: string, { message, hint, start }: Objection): Fault {
+  return new Fault('config', `${placeIn(text, start)}: ${message.replaceAll(/\s+/g, ' ')}`, { hint });
+}
+
+/** `column 14`, or `line 2, column 5` where the text has several; from 1. */
+export function placeIn(text: string, offset: number): string {
+  const before = text.slice(0, offset).split('\n');
+  const column = `column ${(before.at(-1)?.length ?? 0) + 1}`;
+  return text.trimEnd().includes('\n') ? `line ${before.length}, ${column}` : column;
+}
+
+function lower(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1);
+}
