@@ -28,7 +28,8 @@ const OUTSIDE: readonly { readonly module: RegExp; readonly folders: readonly st
 
 /** These compute and never do I/O; node:crypto only reads certificates and hashes for them. */
 const PURE = ['spiffe', 'policy'];
-const PURE_MAY = /^(node:crypto|node:net|node:buffer|\.|@peculiar\/x509|reflect-metadata|jose|@marcbachmann\/cel-js|re2js|ipaddr\.js)/;
+const PURE_MAY =
+  /^(node:crypto|node:net|node:buffer|\.|@peculiar\/x509|reflect-metadata|jose|@marcbachmann\/cel-js|re2js|ipaddr\.js)/;
 
 interface Source {
   readonly file: string;
@@ -92,10 +93,14 @@ t.test('policy and spiffe do no I/O', async (t) => {
   }
 });
 
-t.test('decisions are made in one place and asked for by the proxy and by what explains and tests policy alone', async (t) => {
-  const callers = ALL.filter(({ text }) => /\bdecide\(/.test(text)).map(({ file }) => file);
-  for (const file of callers) t.match(file, /^(lib\/policy\/(decide|explain)|lib\/proxy\/|cmd\/commands\/(explain|test))/, file);
-});
+t.test(
+  'decisions are made in one place and asked for by the proxy and by what explains and tests policy alone',
+  async (t) => {
+    const callers = ALL.filter(({ text }) => /\bdecide\(/.test(text)).map(({ file }) => file);
+    for (const file of callers)
+      t.match(file, /^(lib\/policy\/(decide|explain)|lib\/proxy\/|cmd\/commands\/(explain|test))/, file);
+  },
+);
 
 t.test('nothing uses a forbidden form', async (t) => {
   const forbidden: readonly (readonly [RegExp, string])[] = [
