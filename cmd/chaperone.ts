@@ -5,10 +5,12 @@
  */
 import { Command, CommanderError } from 'commander';
 import { Fault } from '../lib/base/fault.ts';
-import { processIo } from './io.ts';
+import { type Io, processIo } from './io.ts';
 
 const USAGE = 64;
 const BUG = 70;
+/** A check of `doctor` failed. */
+const UNHEALTHY = 1;
 
 function program(): Command {
   const io = processIo();
@@ -49,25 +51,21 @@ function program(): Command {
   configured('env', 'print the variables that send an agent through the sidecar')
     .option('--json', 'as JSON')
     .action(async (options) => (await import('./commands/env.ts')).env(options, io));
-  svidCommands(chaperone, io);
-  chaperone
-    .command('dev')
-    .description('serve an embedded Workload API for a laptop; it attests nobody')
-    .option('--socket <path>', 'Unix socket to serve on', '/tmp/chaperone/workload.sock')
-    .option('--trust-domain <name>', 'trust domain', 'dev.local')
+  configured('doctor', 'say what is wrong with this set-up, why, and what to do about it; exits 1 when a check fails')
+    .option('--workload-api <address>', 'instead of the one of the configuration')
     .option(
-      '--id <path>',
-      'SPIFFE ID path to issue; may be repeated, the first is the default identity (default: /agent)',
+      '--egress <address>',
+      'host:port or destination that must not be reachable directly; may be repeated',
       collect,
     )
-    .option('--ttl <duration>', 'lifetime of an SVID; rotated at half of it', '5m')
-    .action(async (options) => (await import('./commands/dev.ts')).dev(options, io));
-  chaperone
-    .command('demo')
-    .description('tell the whole story with embedded parts; exits 0 only if every claim held')
-    .option('--keep', 'leave everything running until SIGINT')
-    .option('--break <what>', 'prove that the demo can fail: allow-all or no-rotation')
-    .action(async (options) => (await import('./commands/demo.ts')).demo(options, io));
+    .option('--only <check>', 'this check alone; may be repeated', collect)
+    .option('--timeout <duration>', 'how long to wait for an answer', '5s')
+    .option('--json', 'one JSON document')
+    .action(async (options) => {
+      if (!(await (await import('./commands/doctor.ts')).doctor(options, io))) process.exitCode = UNHEALTHY;
+    });
+  svidCommands(chaperone, io);
+  laptopCommands(chaperone, io);
   return chaperone;
 }
 
@@ -76,7 +74,7 @@ function collect(value: string, before: readonly string[] = []): readonly string
   return [...before, value];
 }
 
-function svidCommands(chaperone: Command, io: ReturnType<typeof processIo>): void {
+function svidCommands(chaperone: Command, io: Io): void {
   const svid = chaperone.command('svid').description('look at the identity that the Workload API gives');
   for (const [name, about] of [
     ['show', 'fetch once and print'],
@@ -108,6 +106,28 @@ function svidCommands(chaperone: Command, io: ReturnType<typeof processIo>): voi
     .action(async (args: readonly string[], options) =>
       (await import('./commands/svid-write.ts')).svidWrite({ ...options, args }, io),
     );
+}
+
+/** What stands in for SPIRE and for the upstreams of others. */
+function laptopCommands(chaperone: Command, io: Io): void {
+  chaperone
+    .command('dev')
+    .description('serve an embedded Workload API for a laptop; it attests nobody')
+    .option('--socket <path>', 'Unix socket to serve on', '/tmp/chaperone/workload.sock')
+    .option('--trust-domain <name>', 'trust domain', 'dev.local')
+    .option(
+      '--id <path>',
+      'SPIFFE ID path to issue; may be repeated, the first is the default identity (default: /agent)',
+      collect,
+    )
+    .option('--ttl <duration>', 'lifetime of an SVID; rotated at half of it', '5m')
+    .action(async (options) => (await import('./commands/dev.ts')).dev(options, io));
+  chaperone
+    .command('demo')
+    .description('tell the whole story with embedded parts; exits 0 only if every claim held')
+    .option('--keep', 'leave everything running until SIGINT')
+    .option('--break <what>', 'prove that the demo can fail: allow-all or no-rotation')
+    .action(async (options) => (await import('./commands/demo.ts')).demo(options, io));
 }
 
 function exitStatus(failure: unknown): number {
