@@ -14,7 +14,8 @@ import { goMissing, goPeer } from './go.ts';
 import { nginxMissing, nginxPeer } from './nginx.ts';
 import { nodePeer } from './node.ts';
 import { judgeAll, judgeMeant, noCounts, type Counts, type Difference, type Peer } from './peer.ts';
-import { writeFindings, type Row } from './report.ts';
+import { writeFindings, type Read, type Row } from './report.ts';
+import { readOne, READERS, type Reader } from '../readers.ts';
 
 const FULL = 1_000_000;
 const SEED = Number(process.env['FUZZ_SEED'] ?? randomInt(2 ** 31));
@@ -27,6 +28,7 @@ const MOST = 5;
 
 const ROLES: readonly Role[] = ['request', 'response'];
 const rows: Row[] = [];
+const read: Read[] = [];
 let failures = 0;
 
 function failed(where: string, text: string, problem: string): void {
@@ -83,6 +85,21 @@ async function sent(peer: Peer, role: Role, count: number): Promise<void> {
   rows.push({ peer: peer.name, role, direction: 'sent', cases: count, counts });
 }
 
+/** Everything else that reads foreign bytes: a value or a Fault, and soon. */
+async function readAll(reader: Reader): Promise<void> {
+  const random = seeded(SEED + 3);
+  const outcomes = { taken: 0, refused: 0 };
+  const cases = Math.ceil(CASES / 20 / (reader.slow ?? 1));
+  for (let left = cases; left > 0; left--) {
+    try {
+      await readOne(reader, random, outcomes);
+    } catch (failure) {
+      failed(reader.name, '', String(failure));
+    }
+  }
+  read.push({ reader: reader.name, cases, ...outcomes });
+}
+
 console.log(`FUZZ_SEED=${SEED} FUZZ_CASES=${CASES}`);
 const started = performance.now();
 for (const role of ROLES) await codec(role);
@@ -105,8 +122,10 @@ for (const [name, why, make] of [
   }
   console.log(`${name}: ${failures} failures so far, ${Math.round((performance.now() - started) / 1000)} s`);
 }
+for (const reader of READERS) await readAll(reader);
+console.log(`readers of other things: ${failures} failures so far`);
 console.table(rows.map(({ counts, ...row }) => ({ ...row, ...counts })));
 console.log(failures === 0 ? 'no failure' : `${failures} failures; repeat with FUZZ_SEED=${SEED}`);
 process.exitCode = failures === 0 ? 0 : 1;
 if (failures === 0 && missing.length === 0 && CASES >= FULL)
-  writeFindings(rows, { seed: SEED, seconds: Math.round((performance.now() - started) / 1000) });
+  writeFindings(rows, read, { seed: SEED, seconds: Math.round((performance.now() - started) / 1000) });

@@ -18,9 +18,17 @@ const BEGIN = '<!-- fuzzing: written by make fuzz -->';
 const END = '<!-- fuzzing: end -->';
 const NEW_PAGE = '# Assurance\n\nWhat was run to find out whether the promises hold, and what came out.\n';
 
-export function writeFindings(rows: readonly Row[], { seed, seconds }: { seed: number; seconds: number }): void {
+/** What a reader of something other than HTTP made of distorted inputs. */
+export interface Read {
+  readonly reader: string;
+  readonly cases: number;
+  readonly taken: number;
+  readonly refused: number;
+}
+
+export function writeFindings(rows: readonly Row[], read: readonly Read[], run: Run): void {
   const page = existsSync(PAGE) ? readFileSync(PAGE, 'utf8') : NEW_PAGE;
-  const section = `${BEGIN}\n\n## Fuzzing\n\n${findings(rows, seed, seconds)}\n${END}`;
+  const section = `${BEGIN}\n\n## Fuzzing\n\n${findings(rows, read, run)}\n${END}`;
   const from = page.indexOf(BEGIN);
   const to = page.indexOf(END);
   const whole =
@@ -28,9 +36,14 @@ export function writeFindings(rows: readonly Row[], { seed, seconds }: { seed: n
   writeFileSync(PAGE, whole);
 }
 
+interface Run {
+  readonly seed: number;
+  readonly seconds: number;
+}
+
 const number = (count: number): string => count.toLocaleString('en');
 
-function findings(rows: readonly Row[], seed: number, seconds: number): string {
+function findings(rows: readonly Row[], read: readonly Read[], { seed, seconds }: Run): string {
   const cells = rows.map(({ peer, role, direction, cases, counts }) => {
     const of = (key: keyof Counts): string => (counts === undefined ? '' : number(counts[key]));
     return [
@@ -44,12 +57,19 @@ function findings(rows: readonly Row[], seed: number, seconds: number): string {
       '0',
     ];
   });
-  const line = (texts: readonly string[]): string => `| ${texts.join(' | ')} |`;
-  const widths = HEAD.map((head, at) => Math.max(head.length, ...cells.map((row) => row[at]?.length ?? 0)));
+  const others = read.map(({ reader, cases, taken, refused }) => [reader, ...[cases, taken, refused].map(number)]);
+  const ran = `Last full run: seed ${seed}, ${seconds} seconds.`;
+  return `${TEXT}\n\n${ran}\n\n${table(HEAD, cells, 2)}\n\n${READ_TEXT}\n\n${table(READ_HEAD, others, 1)}\n`;
+}
+
+/** The first `texts` columns are to the left, the others, which hold numbers, to the right. */
+function table(head: readonly string[], cells: readonly (readonly string[])[], texts: number): string {
+  const line = (row: readonly string[]): string => `| ${row.join(' | ')} |`;
+  const widths = head.map((name, at) => Math.max(name.length, ...cells.map((row) => row[at]?.length ?? 0)));
   const padded = (row: readonly string[]): string =>
-    line(row.map((text, at) => (at < 2 ? text.padEnd(widths[at] ?? 0) : text.padStart(widths[at] ?? 0))));
-  const rule = line(widths.map((width, at) => (at < 2 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`)));
-  return `${TEXT}\n\nLast full run: seed ${seed}, ${seconds} seconds.\n\n${[padded(HEAD), rule, ...cells.map(padded)].join('\n')}\n`;
+    line(row.map((text, at) => (at < texts ? text.padEnd(widths[at] ?? 0) : text.padStart(widths[at] ?? 0))));
+  const rule = line(widths.map((width, at) => (at < texts ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`)));
+  return [padded(head), rule, ...cells.map(padded)].join('\n');
 }
 
 const HEAD = [
@@ -69,3 +89,8 @@ what our own connections write they must read as it was meant. The codec alone m
 hundred at every boundary), read again what it wrote as the same, and throw nothing but a Fault. nginx is shown only what we accept, on kept connections with a second
 request behind each message. "Refused by its rules" are messages that the codec accepts and the reader does not: methods it does not know, \`*\`, and what
 \`lib/proxy\` refuses after the codec (targets, Host, repeated fields). A slice with a fixed seed runs in \`make test\` (node:http) and \`make test-differential\` (Go, nginx).`;
+
+const READ_HEAD = ['reader of', 'cases', 'taken', 'refused by a Fault'];
+
+const READ_TEXT = `Everything else that reads text or bytes from outside gets real inputs, distorted: a value or a Fault within five seconds, and nothing else. Two of them
+throw nothing at all: their answer says what is wrong.`;

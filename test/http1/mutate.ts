@@ -33,14 +33,19 @@ function replaced(random: Random, text: string): string {
 
 const DISTORTIONS = [flipped, flipped, replaced, spliced, truncated, repeated] as const;
 
+/** The text with one to three distortions; `other` gives what is spliced in. */
+export function distorted(random: Random, text: string, other: () => string): string {
+  let changed = text;
+  for (let left = 1 + below(random, 3); left > 0 && changed !== ''; left--)
+    changed = pick(random, DISTORTIONS)(random, changed, other());
+  return changed;
+}
+
 /** A message of the grammar or near it, a third of them distorted as bytes besides. */
 export function fuzzed(random: Random, role: Role): string {
   const make = role === 'request' ? someRequest : someResponse;
-  let text = make(random);
-  if (random() < 0.65) return text;
-  for (let left = 1 + below(random, 2); left > 0 && text !== ''; left--)
-    text = pick(random, DISTORTIONS)(random, text, make(random));
-  return text;
+  const text = make(random);
+  return random() < 0.65 ? text : distorted(random, text, () => make(random));
 }
 
 /** The bytes in two to four pieces, cut anywhere. */

@@ -1,0 +1,199 @@
+/**
+ * Everything that reads text or bytes from outside, with real inputs to begin from. Each must give a value or a Fault, whatever it is handed, and soon.
+ * HTTP has its own (test/http1, test/differential).
+ */
+import { create } from '@bufbuild/protobuf';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { duplexPair } from 'node:stream';
+import { connect } from 'node:tls';
+
+import { systemClock } from '../lib/base/clock.ts';
+import { Fault } from '../lib/base/fault.ts';
+import { readDocument } from '../lib/config/documents.ts';
+import { problems as collector } from '../lib/config/problem.ts';
+import { STARTER } from '../lib/config/starter.ts';
+import { parseYaml } from '../lib/config/yaml.ts';
+import { createDevTrustDomain, jwtBundleBytes } from '../lib/dev/domain.ts';
+import { parseEndpoint } from '../lib/identity/address.ts';
+import { X509SVIDResponseSchema, X509SVIDSchema } from '../lib/identity/gen/workload_pb.ts';
+import { readX509Svids } from '../lib/identity/parse.ts';
+import { judgeAddress, judgeRange } from '../lib/policy/addresses.ts';
+import { parseAuthority } from '../lib/policy/authority.ts';
+import { parseHostPattern } from '../lib/policy/host.ts';
+import { parseJson } from '../lib/policy/json.ts';
+import { canonicalTarget, parsePathPattern } from '../lib/policy/path.ts';
+import { parseJwtBundle, parseX509Bundle } from '../lib/spiffe/bundle.ts';
+import { parseBundleDocument, parseBundleMap } from '../lib/spiffe/bundle-document.ts';
+import { parseSpiffeId } from '../lib/spiffe/id.ts';
+import { validateJwtSvid } from '../lib/spiffe/jwt-svid.ts';
+import { parsePeerPattern } from '../lib/spiffe/pattern.ts';
+import { parseX509Svid } from '../lib/spiffe/svid.ts';
+import { parseTrustDomain } from '../lib/spiffe/trust-domain.ts';
+import { readClientHello } from '../lib/tls/clienthello.ts';
+import { testAuthority } from './fakes/authority.ts';
+import type { Random } from './http1/generator.ts';
+import { pick } from './http1/generator.ts';
+import { distorted } from './http1/mutate.ts';
+
+export interface Reader {
+  readonly name: string;
+  /** Inputs that it takes, as latin1. */
+  readonly from: readonly [string, ...string[]];
+  /** Throws a Fault, or is done. */
+  readonly read: (input: string) => unknown;
+  /** How much slower than the others it is; fewer cases then. */
+  readonly slow?: number;
+  /** It says no by its value and throws nothing at all. */
+  readonly total?: boolean;
+}
+
+const ca = await testAuthority();
+const svid = await ca.svid('/agent');
+const domain = await createDevTrustDomain({ name: 'example.org', clock: systemClock });
+const jwks = Buffer.from(jwtBundleBytes(domain.current())).toString();
+const token = await domain.issueJwt(parseSpiffeId('spiffe://example.org/agent'), { audience: ['crm'], ttl: 600_000 });
+
+const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
+const octets = (text: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(text, 'latin1'));
+const deployed = (file: string): string =>
+  readFileSync(join(import.meta.dirname, '..', 'deploy', 'kubernetes', file), 'latin1');
+
+const CHAIN = latin1(svid.concatenated);
+const KEY = latin1(svid.privateKey);
+const ANCHOR = latin1(ca.certificate);
+const DOCUMENT = JSON.stringify({
+  spiffe_sequence: 1,
+  spiffe_refresh_hint: 300,
+  keys: [
+    { ...(JSON.parse(jwks) as { keys: object[] }).keys[0], use: 'jwt-svid' },
+    { kty: 'EC', use: 'x509-svid', x5c: [Buffer.from(ca.certificate).toString('base64')] },
+  ],
+});
+const ADDRESS_RULE = { loopback: false, private: true, cidrs: ['10.0.0.0/8'], own: new Set<string>() };
+const TD = parseTrustDomain('example.org');
+const JWT_BUNDLES = new Map([[TD, parseJwtBundle(TD, octets(jwks), { requireUse: false })]]);
+
+async function clientHello(): Promise<string> {
+  const [ours, theirs] = duplexPair();
+  const socket = connect({ socket: ours, servername: 'crm.internal', ALPNProtocols: ['h2', 'http/1.1'] });
+  socket.on('error', () => 'nobody answers');
+  const [bytes] = (await theirs.take(1).toArray()) as [Buffer];
+  for (const end of [socket, ours, theirs]) end.destroy();
+  return latin1(bytes);
+}
+
+function decodeYaml(text: string): void {
+  const problems = collector();
+  const found = { sidecars: [], destinations: [], broken: new Set<string>() };
+  for (const tree of parseYaml('c.yaml', text, problems)) readDocument(tree, found, problems);
+}
+
+/** One SVID of a Workload API message, cut into its parts at a byte that none of them needs. */
+const PART = '\n--part--\n';
+function workloadMessage(text: string): Promise<unknown> {
+  const [spiffeId = '', certs = '', key = '', bundle = ''] = text.split(PART);
+  const message = create(X509SVIDSchema, {
+    spiffeId,
+    x509Svid: octets(certs),
+    x509SvidKey: octets(key),
+    bundle: octets(bundle),
+  });
+  return readX509Svids(create(X509SVIDResponseSchema, { svids: [message] }), systemClock);
+}
+
+export const READERS: readonly Reader[] = [
+  { name: 'SPIFFE ID', from: ['spiffe://example.org/ns/a/sa/b', 'spiffe://a'], read: parseSpiffeId },
+  { name: 'trust domain', from: ['example.org', 'a_b.example'], read: parseTrustDomain },
+  { name: 'peer pattern', from: ['spiffe://example.org/ns/*/sa/**'], read: parsePeerPattern },
+  {
+    name: 'address of the Workload API',
+    from: ['unix:///run/spire/api.sock', 'tcp://127.0.0.1:8000', 'tcp://[::1]:80'],
+    read: parseEndpoint,
+  },
+  {
+    name: 'authority',
+    from: ['crm.internal:8080', '[2001:db8::1]:443', '10.0.0.1'],
+    read: (text) => parseAuthority(text, 80),
+  },
+  { name: 'host pattern', from: ['*.crm.internal', '10.0.0.1', '[::1]'], read: parseHostPattern },
+  { name: 'path pattern', from: ['/v1/*/notes/**', '/%C3%A4'], read: parsePathPattern },
+  { name: 'request target', from: ['/v1/a/../b?c=%41', '/%2e/x%c3%a4', '//a//./b'], read: canonicalTarget },
+  {
+    name: 'address and range',
+    from: ['10.0.0.0/8', '::ffff:10.0.0.1', '2001:db8::/32', '169.254.169.254'],
+    read: (text) => [judgeAddress(text, ADDRESS_RULE), judgeRange(text)],
+    total: true,
+  },
+  {
+    name: 'JSON of a call',
+    from: ['{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","x":[1e3,"\\u00e4"]}}'],
+    read: (text) => parseJson(octets(text)),
+  },
+  {
+    name: 'configuration',
+    from: [STARTER, deployed('documents.yaml'), deployed('deployment.yaml')],
+    read: decodeYaml,
+    total: true,
+    slow: 20,
+  },
+  {
+    name: 'X.509-SVID',
+    from: [CHAIN],
+    read: (text) =>
+      parseX509Svid({ spiffeId: svid.id, certs: octets(text), key: svid.privateKey, hint: '' }, Date.now()),
+    slow: 4,
+  },
+  {
+    name: 'private key',
+    from: [KEY],
+    read: (text) =>
+      parseX509Svid({ spiffeId: svid.id, certs: svid.concatenated, key: octets(text), hint: '' }, Date.now()),
+    slow: 4,
+  },
+  { name: 'X.509 bundle', from: [ANCHOR, ANCHOR + ANCHOR], read: (text) => parseX509Bundle(TD, octets(text)) },
+  {
+    name: 'message of the Workload API',
+    from: [[svid.id, CHAIN, KEY, ANCHOR].join(PART)],
+    read: workloadMessage,
+    slow: 20,
+  },
+  { name: 'JWT bundle', from: [jwks], read: (text) => parseJwtBundle(TD, octets(text), { requireUse: false }) },
+  { name: 'bundle document', from: [DOCUMENT], read: (text) => parseBundleDocument(TD, octets(text)) },
+  {
+    name: 'bundle map',
+    from: [JSON.stringify({ trust_domains: { 'example.org': JSON.parse(DOCUMENT) } })],
+    read: (text) => parseBundleMap(octets(text)),
+  },
+  {
+    name: 'JWT-SVID',
+    from: [token],
+    read: (text) => validateJwtSvid(text, { audience: 'crm', bundles: JWT_BUNDLES, now: Date.now() }),
+    slow: 4,
+  },
+  { name: 'ClientHello', from: [await clientHello()], read: (text) => readClientHello(Buffer.from(text, 'latin1')) },
+];
+
+/** Generous: the slowest takes a few milliseconds. */
+const MOST_MS = 5000;
+
+export interface Outcomes {
+  taken: number;
+  refused: number;
+}
+
+/** Reads one distorted input; throws an error that holds the input where the reader threw anything but a Fault, or took for ever. */
+export async function readOne({ name, from, read }: Reader, random: Random, outcomes: Outcomes): Promise<void> {
+  const input = distorted(random, pick(random, from), () => pick(random, from));
+  const began = performance.now();
+  try {
+    await read(input);
+    outcomes.taken++;
+  } catch (failure) {
+    if (!(failure instanceof Fault))
+      throw new Error(`${name} threw ${String(failure)} for ${JSON.stringify(input)}`, { cause: failure });
+    outcomes.refused++;
+  }
+  const took = performance.now() - began;
+  if (took > MOST_MS) throw new Error(`${name} took ${Math.round(took)} ms for ${JSON.stringify(input)}`);
+}
