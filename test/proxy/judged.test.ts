@@ -77,7 +77,8 @@ t.test('what was judged is what the upstream was asked: method, authority, path 
     const [request] = seen.splice(0);
     const allowed = record?.kind === 'decided' && record.effect === 'allow';
     if (request === undefined) {
-      if (allowed && !/^HTTP\/1\.1 400/.test(answer)) t.fail(`allowed but not sent: ${JSON.stringify(text)} ${answer}`);
+      if (allowed && !answer.startsWith('HTTP/1.1 400'))
+        t.fail(`allowed but not sent: ${JSON.stringify(text)} ${answer}`);
       continue;
     }
     sent++;
@@ -89,9 +90,7 @@ t.test('what was judged is what the upstream was asked: method, authority, path 
     const judged = { method: record.method, path: record.path, host: record.host, port: record.port };
     const got = { method, path: url.replace(/\?.*$/s, ''), host: headers.host, port: 80 };
     if (JSON.stringify(got) !== JSON.stringify(judged)) t.strictSame(got, judged, JSON.stringify(text));
-    const claims = Object.keys(headers).filter(
-      (name) => /forwarded|override|original|x_a/.test(name) && name !== 'x_a',
-    );
+    const claims = Object.keys(headers).filter((name) => /forwarded|override|original/.test(name));
     if (claims.length > 0) t.same(claims, [], JSON.stringify(text));
   }
   t.ok(sent > CASES / 10 && sent < CASES * 0.9, `${sent} of ${CASES} were sent`);
