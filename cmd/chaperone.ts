@@ -51,6 +51,10 @@ function program(): Command {
   configured('env', 'print the variables that send an agent through the sidecar')
     .option('--json', 'as JSON')
     .action(async (options) => (await import('./commands/env.ts')).env(options, io));
+  chaperone
+    .command('schema')
+    .description('print the JSON Schema of the documents, for editors')
+    .action(async () => (await import('./commands/schema.ts')).schema(io));
   configured('doctor', 'say what is wrong with this set-up, why, and what to do about it; exits 1 when a check fails')
     .option('--workload-api <address>', 'instead of the one of the configuration')
     .option(

@@ -85,11 +85,13 @@ interface TextOptions<T> {
   readonly example: string;
   /** Throws a Fault whose message says what is wrong and whose hint says the fix. */
   readonly parse: (text: string) => T;
+  /** What every text that parses matches, for editors. */
+  readonly grammar?: RegExp;
 }
 
 /** Text with a grammar. */
-export function text<T>({ is, example, parse }: TextOptions<T>): Schema<T> {
-  const shape: Shape = Object.freeze({ kind: 'text', is, example });
+export function text<T>({ is, example, parse, grammar }: TextOptions<T>): Schema<T> {
+  const shape: Shape = Object.freeze({ kind: 'text', is, example, pattern: grammar?.source });
   return {
     shape,
     read(tree, reading) {
@@ -159,7 +161,7 @@ export function list<T>(
   item: Schema<T>,
   { least = 0, most = 10_000, unique }: ListOptions<T> = {},
 ): Schema<readonly T[]> {
-  const shape: Shape = Object.freeze({ kind: 'list', item: item.shape, least, most });
+  const shape: Shape = Object.freeze({ kind: 'list', item: item.shape, least, most, unique: unique !== undefined });
   return {
     shape,
     read(tree, reading) {

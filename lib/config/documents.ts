@@ -4,6 +4,7 @@ import { nearest, type Problems } from './problem.ts';
 import {
   API_VERSION,
   destinationDocument,
+  DOCUMENTS,
   LATER_KINDS,
   sidecarDocument,
   type DestinationDocument,
@@ -12,7 +13,7 @@ import {
 import type { Decoded } from './set-checks.ts';
 import type { Tree } from './tree.ts';
 
-const KINDS = Object.freeze(['Sidecar', 'Destination'] as const);
+const KINDS = Object.freeze(Object.keys(DOCUMENTS));
 
 export interface Documents {
   readonly sidecars: Decoded<SidecarDocument>[];

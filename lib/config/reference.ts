@@ -8,6 +8,7 @@ import { conditionsPage } from './reference-conditions.ts';
 import { MATRIX } from '../policy/matrix.ts';
 import { SPECIAL_ROWS, type AddressClass } from '../policy/special-purpose.ts';
 import { DESTINATION_CHECKS } from './checks.ts';
+import { jsonSchema } from './json-schema.ts';
 import { destinationDocument, LATER_KINDS, sidecarDocument } from './schema.ts';
 import { SET_CHECKS } from './set-checks.ts';
 import { wanted, type FieldShape, type Plain, type RecordShape, type Shape } from './shape.ts';
@@ -21,6 +22,7 @@ export function referencePages(): ReadonlyMap<string, string> {
     ['documents.md', documentsPage()],
     ['conditions.md', conditionsPage(GENERATED)],
     ['access.md', accessPage()],
+    ['chaperone.schema.json', `${JSON.stringify(jsonSchema(), null, 2)}\n`],
   ]);
 }
 
@@ -125,6 +127,9 @@ the last good set in force, and readiness and log say so. Changes are picked up 
 - \`yes\`, \`no\`, \`on\`, \`off\`, \`y\`, \`n\` without quotes, numbers and booleans where text is wanted, and text where a number is: readers of YAML differ over them;
 - merge keys (\`<<\`), tags (\`!!str\`), directives (\`%YAML\`), tabs as indentation, a byte order mark, anything that is not UTF-8, and whatever the YAML parser warns about;
 - more than ${YAML_LIMITS.aliases} aliases in a document, aliases that stand for more than ${YAML_LIMITS.aliasedNodes} values, nesting deeper than ${YAML_LIMITS.depth}, files larger than ${YAML_LIMITS.bytes / 1024 ** 2} MiB.
+
+[chaperone.schema.json](chaperone.schema.json) says what a JSON Schema can of this, to editors: \`chaperone schema\` prints it, and a first line
+\`# yaml-language-server: $schema=chaperone.schema.json\` puts it in force. What it lets pass may still be refused: \`chaperone check\` has the last word.
 
 Durations carry a unit (\`500ms\`, \`5s\`, \`2m\`, \`1h\`), and so do sizes (\`512B\`, \`64KiB\`, \`1MiB\`, \`1GiB\`).
 

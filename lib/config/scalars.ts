@@ -42,7 +42,7 @@ export function parseDuration(value: string): number {
 }
 
 export function duration(example: string): Schema<number> {
-  return text({ is: 'a duration', example, parse: parseDuration });
+  return text({ is: 'a duration', example, parse: parseDuration, grammar: /^\d{1,9}(?:ms|s|m|h)$/ });
 }
 
 /** Bytes; from `least` to 1 TiB. */
@@ -50,6 +50,7 @@ export function size(example: string, least = 1): Schema<number> {
   return text({
     is: 'a size',
     example,
+    grammar: /^\d{1,9}(?:B|KiB|MiB|GiB)$/,
     parse(value) {
       const bytes = amount(value, SIZES, 'a size');
       if (bytes >= least && bytes <= 1024 ** 4) return bytes;
@@ -62,6 +63,7 @@ function named(is: string, example: string, grammar: RegExp, hint: string): Sche
   return text({
     is,
     example,
+    grammar,
     parse(value) {
       if (grammar.test(value)) return value;
       throw bad(`${quote(value)} is not ${is}`, hint);
@@ -131,6 +133,7 @@ const LONGEST_SOCKET = 107;
 export const socket = text({
   is: 'the absolute path of a Unix socket',
   example: '/run/chaperone/admin/api.sock',
+  grammar: /^\/.*[^/]$/,
   parse(value) {
     if (!/^\/.*[^/]$/.test(value) || hasControl(value))
       throw bad(`${quote(value)} is not an absolute path`, 'write /folder/name.sock');
@@ -146,6 +149,7 @@ export const socket = text({
 export const listenAddress: Schema<ListenAddress> = text({
   is: 'an address to listen on',
   example: '127.0.0.1:15001',
+  grammar: /^[^/]+:\d{1,5}$/,
   parse(value) {
     const free = value.endsWith(':0');
     const { host, port } = withHint(() => parseAuthority(free ? `${value.slice(0, -1)}1` : value, undefined));
@@ -159,6 +163,7 @@ export const listenAddress: Schema<ListenAddress> = text({
 export const upstreamAddress: Schema<ListenAddress> = text({
   is: 'a host and a port',
   example: 'crm.prod.svc:8443',
+  grammar: /^[^/]+:\d{1,5}$/,
   parse: (value) => Object.freeze(withHint(() => parseAuthority(value, undefined))),
 });
 
@@ -175,6 +180,7 @@ function withHint<T>(parse: () => T): T {
 export const cidr = text({
   is: 'a range of private addresses',
   example: '10.96.0.0/12',
+  grammar: /\/\d{1,3}$/,
   parse(value) {
     const problem = judgeRange(value);
     const range = parseRange(value);
@@ -192,6 +198,7 @@ const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}$/;
 export const method = text({
   is: 'a method',
   example: 'GET',
+  grammar: METHOD,
   parse(value) {
     const upper = value.toUpperCase();
     if (!METHOD.test(value)) throw bad(`${quote(value)} is not a method`, 'write a token such as GET');
@@ -207,15 +214,22 @@ export const hostPattern = text({
   example: 'crm.internal or *.example.com',
   parse: parseHostPattern,
 });
-export const pathPattern = text({ is: 'a path pattern', example: '/v1/customers/**', parse: parsePathPattern });
+export const pathPattern = text({
+  is: 'a path pattern',
+  example: '/v1/customers/**',
+  grammar: /^\//,
+  parse: parsePathPattern,
+});
 export const peer = text({
   is: 'a SPIFFE ID or a pattern of them',
   example: 'spiffe://example.org/ns/crm/sa/api',
+  grammar: /^spiffe:\/\/[^/]/,
   parse: parsePeerPattern,
 });
 export const spiffeId = text({
   is: 'a SPIFFE ID',
   example: 'spiffe://example.org/ns/agents/sa/research',
+  grammar: /^spiffe:\/\/[^/]/,
   parse: parseSpiffeId,
 });
 

@@ -26,6 +26,9 @@ export const destinationDocument = record({
   spec: required(destinationSpec, 'One upstream: how it is matched, reached and proved, and what may be done there.'),
 });
 
+/** By kind; in this order on pages and in messages. */
+export const DOCUMENTS = Object.freeze({ Sidecar: sidecarDocument, Destination: destinationDocument });
+
 /** Kinds of the design that are not built yet. */
 export const LATER_KINDS: readonly string[] = Object.freeze(['TaskPolicy']);
 

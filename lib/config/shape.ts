@@ -4,11 +4,24 @@
 export type Plain = string | number | boolean | readonly Plain[] | { readonly [key: string]: Plain };
 
 export type Shape =
-  | { readonly kind: 'text'; readonly is: string; readonly example: string }
+  | {
+      readonly kind: 'text';
+      readonly is: string;
+      readonly example: string;
+      /** What every good text matches and some bad ones may too: what editors can check. A regular expression of ECMA-262. */
+      readonly pattern: string | undefined;
+    }
   | { readonly kind: 'choice'; readonly values: readonly string[]; readonly later: readonly string[] }
   | { readonly kind: 'integer'; readonly least: number; readonly most: number }
   | { readonly kind: 'flag' }
-  | { readonly kind: 'list'; readonly item: Shape; readonly least: number; readonly most: number }
+  | {
+      readonly kind: 'list';
+      readonly item: Shape;
+      readonly least: number;
+      readonly most: number;
+      /** Two equal items are refused. */
+      readonly unique: boolean;
+    }
   | RecordShape;
 
 export interface RecordShape {
