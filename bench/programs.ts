@@ -31,7 +31,7 @@ export const SIZE_OF_BULK = 100_000_000;
 export const UPSTREAM_ID = 'spiffe://bench.local/upstream';
 export const AGENT_ID = 'spiffe://bench.local/agent';
 const HOST = 'upstream.internal';
-const CHAPERONE = join(import.meta.dirname, '..', 'cmd', 'chaperone.ts');
+const CHAPERONE = process.env['BENCH_ENTRY'] ?? join(import.meta.dirname, '..', 'dist', 'chaperone.mjs');
 
 /** Writes the certificates of the others, which take them from files. */
 export async function writeIdentities(folder: string, ca: string, svids: Record<string, Issued>): Promise<void> {

@@ -157,15 +157,12 @@ export interface Late {
   reload: Reload | undefined;
 }
 
-/** Every record passes the counters on its way, once it is written. */
+/** Every record passes the counters on its way, whether it can be written or not. */
 function observed(audit: AuditLog, counted: Metrics): AuditLog {
   return {
-    async write(record) {
-      try {
-        await audit.write(record);
-      } finally {
-        counted.observe(record);
-      }
+    write(record) {
+      counted.observe(record);
+      return audit.write(record);
     },
   };
 }

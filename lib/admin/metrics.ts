@@ -40,30 +40,8 @@ export function metrics(read: () => Readings): Metrics {
   const registry = new Registry();
   gauges(registry, read);
   const registers = [registry];
-  const decided = new Counter({
-    name: 'chaperone_decided_total',
-    help: 'Exchanges decided, by effect, code and destination',
-    labelNames: ['effect', 'code', 'destination'] as const,
-    registers,
-  });
-  const refused = new Counter({
-    name: 'chaperone_refused_total',
-    help: 'Requests that could not be parsed, by code',
-    labelNames: ['code'] as const,
-    registers,
-  });
-  const ended = new Counter({
-    name: 'chaperone_ended_total',
-    help: 'Exchanges ended, by outcome',
-    labelNames: ['outcome'] as const,
-    registers,
-  });
-  const bytes = new Counter({
-    name: 'chaperone_bytes_total',
-    help: 'Bytes from (sent) and to (received) the agent',
-    labelNames: ['direction'] as const,
-    registers,
-  });
+  const tallies: Tallies = { allow: new Map(), deny: new Map(), refused: new Map(), ended: new Map(), sent: 0, received: 0 };
+  ofRecords(registry, tallies);
   const seconds = new Histogram({
     name: 'chaperone_exchange_seconds',
     help: 'Duration of exchanges',
@@ -73,17 +51,82 @@ export function metrics(read: () => Readings): Metrics {
   return {
     observe(record) {
       if (record.kind === 'decided') {
-        decided.inc({ effect: record.effect, code: record.code, destination: record.destination ?? '' });
-      } else if (record.kind === 'refused') refused.inc({ code: record.code });
+        const of = tallies[record.effect];
+        const destination = record.destination ?? '';
+        let codes = of.get(destination);
+        if (codes === undefined) of.set(destination, (codes = new Map()));
+        count(codes, record.code);
+      } else if (record.kind === 'refused') count(tallies.refused, record.code);
       else if (record.kind === 'ended') {
-        ended.inc({ outcome: record.outcome });
-        bytes.inc({ direction: 'sent' }, record.sent);
-        bytes.inc({ direction: 'received' }, record.received);
+        count(tallies.ended, record.outcome);
+        tallies.sent += record.sent;
+        tallies.received += record.received;
         seconds.observe(record.durationMs / 1000);
       }
     },
     render: () => registry.metrics(),
   };
+}
+
+/** What records came to. Handed over when it is asked for: the library's own counters hash their labels at each step, which every request would pay for. */
+interface Tallies {
+  /** By destination and code. */
+  readonly allow: Map<string, Map<string, number>>;
+  readonly deny: Map<string, Map<string, number>>;
+  readonly refused: Map<string, number>;
+  readonly ended: Map<string, number>;
+  sent: number;
+  received: number;
+}
+
+function count(tally: Map<string, number>, key: string): void {
+  tally.set(key, (tally.get(key) ?? 0) + 1);
+}
+
+function ofRecords(registry: Registry, tallies: Tallies): void {
+  const registers = [registry];
+  new Counter({
+    name: 'chaperone_decided_total',
+    help: 'Exchanges decided, by effect, code and destination',
+    labelNames: ['effect', 'code', 'destination'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const effect of ['allow', 'deny'] as const)
+        for (const [destination, codes] of tallies[effect])
+          for (const [code, sum] of codes) this.inc({ effect, code, destination }, sum);
+    },
+  });
+  new Counter({
+    name: 'chaperone_refused_total',
+    help: 'Requests that could not be parsed, by code',
+    labelNames: ['code'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const [code, sum] of tallies.refused) this.inc({ code }, sum);
+    },
+  });
+  new Counter({
+    name: 'chaperone_ended_total',
+    help: 'Exchanges ended, by outcome',
+    labelNames: ['outcome'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const [outcome, sum] of tallies.ended) this.inc({ outcome }, sum);
+    },
+  });
+  new Counter({
+    name: 'chaperone_bytes_total',
+    help: 'Bytes from (sent) and to (received) the agent',
+    labelNames: ['direction'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const direction of ['sent', 'received'] as const) this.inc({ direction }, tallies[direction]);
+    },
+  });
 }
 
 type Reading = (readings: Readings) => number | undefined;

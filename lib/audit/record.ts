@@ -21,23 +21,23 @@ export interface DecidedRecord extends OfExchange {
   readonly effect: 'allow' | 'deny';
   readonly code: string;
   readonly reason: string;
-  readonly rule?: string;
-  readonly action?: string;
+  readonly rule?: string | undefined;
+  readonly action?: string | undefined;
   /** Rules whose conditions could not be evaluated, and why: `name: words; …`. */
-  readonly policyError?: string;
-  readonly destination?: string;
-  readonly dataClass?: string;
+  readonly policyError?: string | undefined;
+  readonly destination?: string | undefined;
+  readonly dataClass?: string | undefined;
   readonly host: string;
   readonly port: number;
-  readonly method?: string;
+  readonly method?: string | undefined;
   /** Canonical path without the query, at most 512 characters. */
-  readonly path?: string;
+  readonly path?: string | undefined;
   readonly policy: number;
   readonly policyDigest: string;
   /** Identity generation; 0 when there is none. */
   readonly identity: number;
   /** Our own SPIFFE ID at that generation. */
-  readonly spiffeId?: string;
+  readonly spiffeId?: string | undefined;
 }
 
 /** A request that could not be parsed far enough to be decided. */
@@ -61,17 +61,17 @@ export interface EndedRecord extends OfExchange {
   readonly kind: 'ended';
   /** `completed`, or the code of the Fault that ended it. */
   readonly outcome: string;
-  readonly reason?: string;
+  readonly reason?: string | undefined;
   /** Status sent to the agent, when one was. */
-  readonly status?: number;
+  readonly status?: number | undefined;
   /** Verified SPIFFE ID of the peer; `unverified` for passthrough and plaintext. */
-  readonly peer?: string;
+  readonly peer?: string | undefined;
   /** Serial of the SVID the upstream saw. */
-  readonly serial?: string;
+  readonly serial?: string | undefined;
   /** Kind of the credential that was added to the request: `jwt-svid`. */
-  readonly credential?: string;
+  readonly credential?: string | undefined;
   /** Judged and dialled address. */
-  readonly address?: string;
+  readonly address?: string | undefined;
   /** Bytes from the agent and to the agent. */
   readonly sent: number;
   readonly received: number;
@@ -97,6 +97,9 @@ export type AuditRecord = DecidedRecord | RefusedRecord | RedecidedRecord | Ende
 
 /** Where evidence goes. */
 export interface AuditLog {
-  /** Settles when the record is with the operating system on every sink; rejects with an `audit-unavailable` Fault otherwise. */
+  /**
+   * Settles when the record is with the operating system on every sink; rejects with an `audit-unavailable` Fault otherwise. Records that are written together
+   * may share one promise.
+   */
   write(record: AuditRecord): Promise<void>;
 }

@@ -37,8 +37,8 @@ export interface ClientResponse {
 }
 
 export interface RequestOptions {
-  /** Aborting destroys the connection, until the answer's body is complete. */
-  readonly signal: AbortSignal;
+  /** Aborting destroys the connection, until the answer's body is complete. Whoever can call `destroy` needs none. */
+  readonly signal?: AbortSignal;
   /** Told each interim answer. */
   onInform(status: number, fields: Fields): void;
   /** The final head must come this long after the call; otherwise Fault 'upstream-timeout'. No limit by default. */
@@ -130,14 +130,15 @@ class Client implements ClientConnection, BodyOwner {
       throw new TypeError('this connection is at another request');
     const text = requestText(head);
     checkBody(head, body);
-    if (options.signal.aborted) return Promise.reject(reasonOf(options.signal));
+    const { signal } = options;
+    if (signal?.aborted === true) return Promise.reject(reasonOf(signal));
     if (!this.reusable)
       return Promise.reject(untouched(this.#reason ?? cut('the connection to the upstream is closed')));
     this.#state = 'waiting';
     this.#informs = 0;
     this.#before = this.#inlet.received;
     return new Promise((resolve, reject) => {
-      options.signal.addEventListener('abort', this.#onAbort);
+      signal?.addEventListener('abort', this.#onAbort);
       if (options.headMs !== undefined) this.#reading.set(options.headMs);
       const sent = this.#send(text, head, body);
       this.#asked = { head, options, sent, resolve, reject };
@@ -175,7 +176,8 @@ class Client implements ClientConnection, BodyOwner {
     const { framing } = head;
     this.#upload = body;
     const send = framing.kind === 'length' ? framing.length : framing.kind;
-    const sent = this.#outlet.send(text, body, { framing: send, trailers: head.trailers === true }).then(
+    const sending = { framing: send, trailers: head.trailers === true };
+    const sent = Promise.try(() => this.#outlet.send(text, body, sending)).then(
       () => this.#uploaded(),
       (failure) => this.#uploadFailed(body, failure),
     );
@@ -250,7 +252,7 @@ class Client implements ClientConnection, BodyOwner {
 
   /** Ends what belongs to the exchange under way. */
   #release(): void {
-    this.#asked?.options.signal.removeEventListener('abort', this.#onAbort);
+    this.#asked?.options.signal?.removeEventListener('abort', this.#onAbort);
     this.#asked = undefined;
     if (this.#state === 'idle') return;
     this.#reading.stop();

@@ -95,7 +95,10 @@ export class Exchange implements ServerExchange {
     try {
       if (body === undefined || this.#isBodiless(head.status)) outlet.text(text);
       else if (Buffer.isBuffer(body)) outlet.joined(text, body);
-      else await outlet.send(text, body, { framing, trailers: head.trailers === true });
+      else {
+        const sending = outlet.send(text, body, { framing, trailers: head.trailers === true });
+        if (sending !== undefined) await sending;
+      }
       if (outlet.socket.writableNeedDrain) await outlet.drained();
     } catch (failure) {
       const fault = Fault.from(failure, 'internal');

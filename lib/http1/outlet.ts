@@ -16,6 +16,15 @@ export interface Sending {
   readonly trailers: boolean;
 }
 
+/** How far a body is sent: what goes before its next piece, how much has gone, and that piece. */
+interface Progress {
+  pending: string;
+  total: number;
+  piece: Buffer | 'end' | 'later';
+}
+
+type Wait = 'body' | 'socket';
+
 export class Outlet {
   readonly socket: Duplex;
   /** Bytes handed to the socket in all. */
@@ -40,6 +49,7 @@ export class Outlet {
 
   /** A head, or a chunk's size, with the bytes after it. */
   joined(before: string, bytes: Buffer, after = ''): boolean {
+    if (before === '' && after === '') return this.#bytes(bytes);
     if (bytes.length <= JOIN_BYTES) return this.text(before + bytes.toString('latin1') + after);
     if (this.#fault !== undefined) throw this.#fault;
     this.sent += before.length + bytes.length + after.length;
@@ -49,6 +59,12 @@ export class Outlet {
     if (after !== '') more = this.socket.write(after, 'latin1');
     this.socket.uncork();
     return more;
+  }
+
+  #bytes(bytes: Buffer): boolean {
+    if (this.#fault !== undefined) throw this.#fault;
+    this.sent += bytes.length;
+    return this.socket.write(bytes);
   }
 
   /** Settles when the socket takes more; rejects with why it will not. */
@@ -82,41 +98,51 @@ export class Outlet {
   }
 
   /**
-   * Sends a head and all of a body after it. Looks one piece ahead, so that a small body that is at hand leaves in one write with its head.
-   * Rejects with the Fault that cut the body or the connection.
+   * Sends a head and all of a body after it. Looks one piece ahead, so that a small body that is at hand leaves in one write with its head, and at once:
+   * then there is nothing to wait for, and undefined is returned. Throws or rejects with the Fault that cut the body or the connection.
    */
-  async send(head: string, body: Body, sending: Sending): Promise<void> {
+  send(head: string, body: Body, sending: Sending): Promise<void> | undefined {
+    const progress: Progress = { pending: head, total: 0, piece: body.poll() };
+    const wait = this.#atHand(body, sending, progress);
+    return wait === undefined ? undefined : this.#rest(body, sending, { ...progress, wait });
+  }
+
+  /** Sends what is at hand. What must be waited for before there is more, or undefined when all is sent. */
+  #atHand(body: Body, sending: Sending, progress: Progress): Wait | undefined {
+    const { framing } = sending;
+    while (progress.piece !== 'end') {
+      const { pending, piece } = progress;
+      progress.pending = '';
+      if (piece === 'later') {
+        if (pending !== '') this.text(pending);
+        return 'body';
+      }
+      progress.total += piece.length;
+      if (typeof framing === 'number' && progress.total > framing) throw lengthFault(framing);
+      progress.piece = body.poll();
+      const ended = progress.piece === 'end';
+      const more = this.#piece(pending, piece, ended ? lastChunk(body, sending) : '', sending);
+      if (ended) return endAt(progress.total, framing);
+      if (!more) return 'socket';
+    }
+    this.text(progress.pending + lastChunk(body, sending));
+    return endAt(progress.total, framing);
+  }
+
+  async #rest(body: Body, sending: Sending, progress: Progress & { readonly wait: Wait }): Promise<void> {
     this.#body = body;
     try {
-      await this.#pump(head, body, sending);
+      for (let wait: Wait | undefined = progress.wait; wait !== undefined;) {
+        if (wait === 'socket') await this.drained();
+        else {
+          await body.ready();
+          progress.piece = body.poll();
+        }
+        wait = this.#atHand(body, sending, progress);
+      }
     } finally {
       this.#body = undefined;
     }
-  }
-
-  async #pump(head: string, body: Body, sending: Sending): Promise<void> {
-    let pending = head;
-    let total = 0;
-    let piece = body.poll();
-    while (piece !== 'end') {
-      if (piece === 'later') {
-        if (pending !== '') this.text(pending);
-        pending = '';
-        await body.ready();
-        piece = body.poll();
-        continue;
-      }
-      total += piece.length;
-      if (typeof sending.framing === 'number' && total > sending.framing) throw lengthFault(sending.framing);
-      const next = body.poll();
-      const more = this.#piece(pending, piece, next === 'end' ? lastChunk(body, sending) : '', sending);
-      pending = '';
-      if (next === 'end') return endAt(total, sending.framing);
-      if (!more) await this.drained();
-      piece = next;
-    }
-    this.text(pending + lastChunk(body, sending));
-    return endAt(total, sending.framing);
   }
 
   #piece(before: string, piece: Buffer, after: string, { framing }: Sending): boolean {
@@ -131,7 +157,7 @@ function lastChunk(body: Body, { framing, trailers }: Sending): string {
   return trailers ? `0\r\n${trailerText(body.trailers())}` : '0\r\n\r\n';
 }
 
-function endAt(total: number, framing: SendFraming): void {
+function endAt(total: number, framing: SendFraming): undefined {
   if (typeof framing === 'number' && total !== framing) throw lengthFault(framing);
 }
 

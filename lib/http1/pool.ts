@@ -43,6 +43,8 @@ export interface PoolCounts {
 }
 
 export interface Pool<T> extends AsyncDisposable {
+  /** An idle connection; undefined where there is none. */
+  take(key: string): Lease<T> | undefined;
   /** An idle connection, a new one, or one after waiting. Rejects with the dial's error, the signal's reason, or Fault 'too-many'. */
   acquire(key: string, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>>;
   /** Ends what belongs to keys that are not kept: idle connections now, the others when they are given back. */
@@ -95,12 +97,18 @@ class ConnectionPool<T> implements Pool<T> {
     this.#random = random;
   }
 
+  take(key: string): Lease<T> | undefined {
+    const slot = this.#slots.get(key);
+    const idle = slot === undefined || this.#closed ? undefined : this.#idleOf(slot);
+    return slot === undefined || idle === undefined ? undefined : this.#lend(slot, idle, false);
+  }
+
   async acquire(key: string, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>> {
     if (this.#closed) throw new Fault('shutting-down', 'the pool of connections is closed');
     if (signal.aborted) throw reasonOf(signal);
+    const idle = this.take(key);
+    if (idle !== undefined) return idle;
     const slot = this.#slotOf(key);
-    const idle = this.#idleOf(slot);
-    if (idle !== undefined) return this.#lend(slot, idle, false);
     if (this.#hasPlace(slot)) return this.#dial(slot, dial, signal);
     if (slot.waiting.size >= this.#limits.poolQueue) throw tooMany(`${slot.waiting.size} requests wait already`);
     return this.#queue(slot, dial, signal);

@@ -15,6 +15,8 @@ import { Fault } from '../base/fault.ts';
 import { parseIp } from './ip.ts';
 
 const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
+/** What most names look like, in one test: two labels or more, of which the last begins with a letter and so is no number. */
+const COMMON = /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
 const NUMBER = /^(?:\d+|0x[0-9a-f]*)$/;
 const LONGEST = 253;
 
@@ -46,6 +48,7 @@ export function parseHost(text: string): string {
   if (text.startsWith('[')) return parseBracketed(text);
   if (text.length > LONGEST + 1) throw malformed(text, 'is longer than 253 octets');
   const lower = text.toLowerCase();
+  if (lower.length <= LONGEST && COMMON.test(lower)) return lower;
   const dotted = lower.endsWith('.');
   const name = dotted ? lower.slice(0, -1) : lower;
   const labels = name.split('.');

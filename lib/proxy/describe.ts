@@ -113,6 +113,16 @@ function describe(head: RequestHead, rest: string, { entry, authority, listener,
 }
 
 function absoluteForm(target: string): { readonly authority: string; readonly rest: string } {
+  const start = target.startsWith('http://') ? 7 : afterScheme(target);
+  let end = start;
+  while (end < target.length && !'/?#'.includes(target[end] as string)) end++;
+  if (end === target.length) return { authority: target.slice(start), rest: '/' };
+  const rest = target.slice(end);
+  return { authority: target.slice(start, end), rest: rest.startsWith('/') ? rest : `/${rest}` };
+}
+
+/** Where the authority begins; a Fault for any scheme but http. */
+function afterScheme(target: string): number {
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(target);
   if (scheme === null) {
     if (target.startsWith('/') || target === '*') {
@@ -131,11 +141,7 @@ function absoluteForm(target: string): { readonly authority: string; readonly re
     });
   if (name !== 'http')
     throw new Fault('malformed', 'only http:// targets are served', { hint: WRITE_HTTP, at: 'target' });
-  const start = scheme[0].length;
-  const end = target.slice(start).search(/[/?#]/);
-  if (end === -1) return { authority: target.slice(start), rest: '/' };
-  const rest = target.slice(start + end);
-  return { authority: target.slice(start, start + end), rest: rest.startsWith('/') ? rest : `/${rest}` };
+  return scheme[0].length;
 }
 
 function requireSame(named: Authority, host: string, text: string): void {

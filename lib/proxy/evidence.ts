@@ -45,25 +45,27 @@ export function plain(text: string): string {
 export function evidence({ audit, clock, onFailure }: EvidenceOptions): Evidence {
   const pending = new Set<Promise<void>>();
   const timestamp = timestamps(clock);
+  const failed = onFailure === 'deny' ? refuse : noted;
+  // The log gives the records of one batch one promise: what follows from it is made once.
+  let newest: Promise<void> | undefined;
+  let permitting: { readonly done: Promise<void>; readonly permission: Promise<void> } | undefined;
 
   const write = (record: AuditRecord): Promise<void> => {
     const done = audit.write(record);
-    const watched = done.then(
-      () => void pending.delete(watched),
-      // Counted by the log itself; what must not go on without it waits for `done`.
-      () => void pending.delete(watched),
-    );
-    pending.add(watched);
+    if (done === newest) return done;
+    newest = done;
+    pending.add(done);
+    // A failure is counted by the log itself; what must not go on without its record waits for `done`.
+    const over = (): void => void pending.delete(done);
+    done.then(over, over);
     return done;
   };
 
   return {
-    async decided(exchange, judgement) {
-      try {
-        await write(decidedRecord(timestamp(), exchange, judgement));
-      } catch (failure) {
-        if (onFailure === 'deny') throw unrecorded(failure);
-      }
+    decided(exchange, judgement) {
+      const done = write(decidedRecord(timestamp(), exchange, judgement));
+      if (permitting?.done !== done) permitting = { done, permission: done.catch(failed) };
+      return permitting.permission;
     },
     refused(exchange, fault) {
       const { id, entry } = exchange;
@@ -74,7 +76,7 @@ export function evidence({ audit, clock, onFailure }: EvidenceOptions): Evidence
         entry,
         code: fault.code,
         reason: plain(fault.message),
-      }).catch(noted);
+      });
     },
     redecided(exchange, change) {
       void write({
@@ -83,19 +85,23 @@ export function evidence({ audit, clock, onFailure }: EvidenceOptions): Evidence
         exchange: exchange.id,
         ...change,
         reason: plain(change.reason),
-      }).catch(noted);
+      });
     },
     ended(exchange, fault) {
-      void write(endedRecord(timestamp(), exchange, { fault, now: clock.monotonic() })).catch(noted);
+      void write(endedRecord(timestamp(), exchange, { fault, now: clock.monotonic() }));
     },
     async settled() {
-      await Promise.all(pending);
+      await Promise.allSettled(pending);
     },
   };
 }
 
 /** These records tell what has happened already: the log counts the failure, and the next decision meets it. */
 function noted(): void {}
+
+function refuse(failure: unknown): never {
+  throw unrecorded(failure);
+}
 
 function unrecorded(failure: unknown): Fault {
   const cause = failure instanceof Error ? failure.message : String(failure);
@@ -117,17 +123,19 @@ function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): 
     effect: decision.effect,
     code: decision.code,
     reason: plain(decision.reason),
-    ...(rule === undefined ? undefined : { rule }),
-    ...(action === undefined ? undefined : { action }),
-    ...(policyError === undefined ? undefined : { policyError }),
-    ...(destination === undefined ? undefined : { destination: destination.name, dataClass: destination.dataClass }),
+    rule,
+    action,
+    policyError,
+    destination: destination?.name,
+    dataClass: destination?.dataClass,
     host: facts.host,
     port: facts.port,
-    ...(http === undefined ? undefined : { method: plain(http.method), path: http.path.slice(0, LONGEST_PATH) }),
+    method: http === undefined ? undefined : plain(http.method),
+    path: http?.path.slice(0, LONGEST_PATH),
     policy: policy.generation,
     policyDigest: policy.digest,
     identity: identity?.generation ?? 0,
-    ...(identity === undefined ? undefined : { spiffeId: identity.svid.id }),
+    spiffeId: identity?.svid.id,
   };
 }
 
@@ -143,13 +151,12 @@ function endedRecord(
     time,
     exchange: exchange.id,
     outcome: fault?.code ?? 'completed',
-    ...(fault === undefined ? undefined : { reason: plain(fault.message) }),
-    ...(status === undefined ? undefined : { status }),
-    ...(upstream === undefined
-      ? undefined
-      : { address: upstream.address, peer: upstream.peer?.spiffeId ?? 'unverified' }),
-    ...(upstream?.serial === undefined ? undefined : { serial: upstream.serial }),
-    ...(credential === undefined ? undefined : { credential }),
+    reason: fault === undefined ? undefined : plain(fault.message),
+    status,
+    address: upstream?.address,
+    peer: upstream === undefined ? undefined : (upstream.peer?.spiffeId ?? 'unverified'),
+    serial: upstream?.serial,
+    credential,
     sent: exchange.sent,
     received: exchange.received,
     durationMs: Math.round((now - exchange.started) * 1000) / 1000,

@@ -34,6 +34,12 @@ export interface Stoppable {
   stop(reason: Fault): void;
 }
 
+/** How many exchanges of one destination are under way. */
+export interface Places {
+  readonly name: string;
+  taken: number;
+}
+
 export class Exchange {
   readonly id: string = randomUUID();
   readonly entry: EntryPoint;
@@ -43,6 +49,8 @@ export class Exchange {
   upstream: Reached | undefined;
   /** Kind of the credential that was added in the agent's stead. */
   credential: string | undefined;
+  /** Where its place is counted, once it has one (live.ts). */
+  place: Places | undefined;
   /** Status sent to the agent. */
   status: number | undefined;
   /** Bytes of content (a tunnel's bytes) from the agent, and to it. */

@@ -5,7 +5,7 @@
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { Destination } from '../policy/model.ts';
-import type { Exchange } from './exchange.ts';
+import type { Exchange, Places } from './exchange.ts';
 
 /** How often deadlines are looked at, in milliseconds: how late a timeout may be noticed. */
 export const TICK = 100;
@@ -23,8 +23,8 @@ export interface Live {
 
 export function liveSet(clock: Clock): Live {
   const members = new Set<Exchange>();
-  const places = new Map<string, number>();
-  const placeOf = new Map<Exchange, string>();
+  /** Taken places by the name of the destination; each exchange knows the one it took. */
+  const places = new Map<string, Places>();
   let waiting: (() => void)[] = [];
   let ticking = false;
 
@@ -39,12 +39,11 @@ export function liveSet(clock: Clock): Live {
   };
 
   const vacate = (exchange: Exchange): void => {
-    const name = placeOf.get(exchange);
-    if (name === undefined) return;
-    placeOf.delete(exchange);
-    const left = (places.get(name) ?? 1) - 1;
-    if (left > 0) places.set(name, left);
-    else places.delete(name);
+    const { place } = exchange;
+    if (place === undefined) return;
+    exchange.place = undefined;
+    place.taken -= 1;
+    if (place.taken === 0) places.delete(place.name);
   };
 
   return {
@@ -66,13 +65,14 @@ export function liveSet(clock: Clock): Live {
       for (const tell of told) tell();
     },
     occupy(exchange, { name, limits }) {
-      const taken = places.get(name) ?? 0;
-      if (taken >= limits.concurrent) {
+      let place = places.get(name);
+      if (place !== undefined && place.taken >= limits.concurrent) {
         const hint = 'try again shortly, or raise limits.concurrent of the destination';
-        throw new Fault('too-many', `destination ${name} already has ${taken} exchanges at one time`, { hint });
+        throw new Fault('too-many', `destination ${name} already has ${place.taken} exchanges at one time`, { hint });
       }
-      places.set(name, taken + 1);
-      placeOf.set(exchange, name);
+      if (place === undefined) places.set(name, (place = { name, taken: 0 }));
+      place.taken += 1;
+      exchange.place = place;
     },
     all: () => members,
     empty: () => (members.size === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),

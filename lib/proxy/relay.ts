@@ -4,7 +4,7 @@
  */
 import { Fault } from '../base/fault.ts';
 import type { JwtSvids } from '../credentials/jwt-svid.ts';
-import type { ClientResponse } from '../http1/client.ts';
+import type { ClientConnection, ClientResponse } from '../http1/client.ts';
 import { isUntouched } from '../http1/client.ts';
 import type { Connection, ServerExchange } from '../http1/exchange.ts';
 import { fieldOf, type Framing, type OutgoingRequest, type RequestHead, type ResponseHead } from '../http1/message.ts';
@@ -50,6 +50,9 @@ export class RequestArrival implements Arrival {
   readonly #parts: RelayParts;
   #described: Described | undefined;
   #fields: string[] = [];
+  /** What carries the request at the moment. */
+  #connection: ClientConnection | undefined;
+  #answering = false;
 
   constructor(x: ServerExchange, from: AgentConnection, entry: EntryPoint, parts: RelayParts) {
     this.entry = entry;
@@ -75,8 +78,9 @@ export class RequestArrival implements Arrival {
   async carry(exchange: Exchange, passage: Passage): Promise<void> {
     const described = this.#described;
     if (described === undefined) throw new TypeError('carried before it was described');
+    exchange.stops(this);
     const body = this.#bodyFor(exchange, passage);
-    await this.#authorize(exchange, passage);
+    if (passage.destination.credential !== undefined) await this.#authorize(exchange, passage);
     const { loan, response, accept } = await this.#ask(exchange, passage, { described, body });
     try {
       if (response.upgraded !== undefined) await this.#switch(exchange, response, { described, accept });
@@ -86,13 +90,15 @@ export class RequestArrival implements Arrival {
           close: body?.ended === false,
         });
     } finally {
+      this.#connection = undefined;
       loan.giveBack();
     }
   }
 
-  /** An agent that does not read keeps the answer waiting, whatever happens to the upstream. */
+  /** Breaks off both sides: an agent that does not read keeps the answer waiting, whatever happens to the upstream. */
   stop(reason: Fault): void {
-    this.#x.cut(reason);
+    this.#connection?.destroy(reason);
+    if (this.#answering) this.#x.cut(reason);
   }
 
   async fail(exchange: Exchange, fault: Fault): Promise<void> {
@@ -139,19 +145,23 @@ export class RequestArrival implements Arrival {
     const key = described.webSocket === undefined ? undefined : webSocketKey();
     const head = this.#headFor(passage, asked, key?.key);
     for (;;) {
-      exchange.enter('connect', destination.timeouts.connect, now());
-      const loan = await upstreams.borrow(route, identity, exchange.signal);
-      exchange.upstream = loan.lease.info;
+      let loan = upstreams.idle(route, identity);
+      if (loan === undefined) {
+        exchange.enter('connect', destination.timeouts.connect, now());
+        loan = await upstreams.borrow(route, identity, exchange.signal);
+      }
+      const { connection, info } = loan.lease;
+      exchange.upstream = info;
       try {
+        exchange.throwIfAborted();
         recheck(exchange);
         if (described.continues && !this.#x.answered) this.#x.inform(100, []);
         exchange.enter('headers', destination.timeouts.headers, now());
-        const response = await loan.lease.connection.request(head, body, {
-          signal: exchange.signal,
-          onInform: this.#inform,
-        });
+        this.#connection = connection;
+        const response = await connection.request(head, body, { onInform: this.#inform });
         return { loan, response, accept: key?.accept ?? '' };
       } catch (failure) {
+        this.#connection = undefined;
         loan.lease.discard(Fault.from(failure, 'internal'));
         const again =
           isUntouched(failure) &&
@@ -179,14 +189,15 @@ export class RequestArrival implements Arrival {
     if (status !== 100 && !this.#x.answered) this.#x.inform(status, this.#parts.fields.response(fields));
   };
 
-  async #answer(exchange: Exchange, { head, body }: ClientResponse, { idle, close }: Answering): Promise<void> {
-    exchange.stops(this);
+  #answer(exchange: Exchange, { head, body }: ClientResponse, { idle, close }: Answering): Promise<void> {
+    exchange.throwIfAborted();
+    this.#answering = true;
     exchange.status = head.status;
     exchange.enter('idle', idle, this.#parts.now());
     const fields = this.#parts.fields.response(head.fields);
     fields.push(DECISION_FIELD, exchange.id);
     const counted = new CountedBody(body, (bytes) => (exchange.received += bytes));
-    await this.#x.respond(
+    return this.#x.respond(
       { status: head.status, fields, length: lengthFor(this.#x.head.method, head), close },
       counted,
     );

@@ -21,6 +21,8 @@ export interface Loan {
 
 export interface Upstreams extends AsyncDisposable, Dialler {
   readonly route: (destination: Destination, facts: Facts) => Route;
+  /** An idle connection of the pool, as `borrow` gives it, at once; undefined where there is none. */
+  readonly idle: (route: Route, identity: Identity | undefined) => Loan | undefined;
   /** A connection for one request, verified; pooled by everything it depends on. */
   readonly borrow: (route: Route, identity: Identity | undefined, signal: AbortSignal) => Promise<Loan>;
   /** Lets go of what this policy and identity no longer call for. */
@@ -54,6 +56,27 @@ export function upstreams(
     return verdict;
   };
 
+  const loanOf = (key: string, lease: Lease<Reached>): Loan => ({
+    lease,
+    giveBack() {
+      if (current(key)) lease.release();
+      else lease.discard(new Fault('aborted', 'the connection is retired'));
+    },
+  });
+  /** Discards a connection whose peer may no longer be spoken to. */
+  const isFit = (lease: Lease<Reached>): boolean => {
+    const { peer } = lease.info;
+    if (lease.fresh || peer === undefined || peer.notAfter > clock.now()) return true;
+    lease.discard(new Fault('aborted', "the peer's certificate has expired since it was verified"));
+    return false;
+  };
+  const idle = (route: Route, identity: Identity | undefined): Loan | undefined => {
+    const key = route.key(identity);
+    for (let lease = connections.take(key); lease !== undefined; lease = connections.take(key))
+      if (isFit(lease)) return loanOf(key, lease);
+    return undefined;
+  };
+
   const borrow = async (route: Route, identity: Identity | undefined, signal: AbortSignal): Promise<Loan> => {
     const key = route.key(identity);
     const reach = async (until: AbortSignal): Promise<{ socket: Reached['socket']; info: Reached }> => {
@@ -63,21 +86,13 @@ export function upstreams(
     };
     for (;;) {
       const lease = await connections.acquire(key, reach, signal);
-      const { peer } = lease.info;
-      if (peer !== undefined && peer.notAfter <= clock.now() && !lease.fresh) {
-        lease.discard(new Fault('aborted', "the peer's certificate has expired since it was verified"));
-        continue;
-      }
-      return {
-        lease,
-        giveBack: () =>
-          current(key) ? lease.release() : lease.discard(new Fault('aborted', 'the connection is retired')),
-      };
+      if (isFit(lease)) return loanOf(key, lease);
     }
   };
 
   return {
     route: table.to,
+    idle,
     borrow,
     ...dial,
     retire(policy, identity) {
