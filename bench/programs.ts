@@ -31,7 +31,7 @@ export const SIZE_OF_BULK = 100_000_000;
 export const UPSTREAM_ID = 'spiffe://bench.local/upstream';
 export const AGENT_ID = 'spiffe://bench.local/agent';
 const HOST = 'upstream.internal';
-const CHAPERONE = process.env['BENCH_ENTRY'] ?? join(import.meta.dirname, '..', 'dist', 'chaperone.mjs');
+const CHAPERONE = join(import.meta.dirname, '..', 'dist', 'chaperone.mjs');
 
 /** Writes the certificates of the others, which take them from files. */
 export async function writeIdentities(folder: string, ca: string, svids: Record<string, Issued>): Promise<void> {
@@ -99,12 +99,13 @@ spec:
 `,
   );
   const options = process.env['BENCH_NODE_OPTIONS']?.split(' ') ?? [];
+  const entry = process.env['BENCH_ENTRY'] ?? CHAPERONE;
   return {
     name: 'chaperone',
     port,
     absolute: HOST,
     ready: `http://127.0.0.1:${health}/readyz`,
-    launch: () => start(TESTED_CORE, [process.execPath, ...options, CHAPERONE, 'run', '-c', config]),
+    launch: () => start(TESTED_CORE, [process.execPath, ...options, entry, 'run', '-c', config]),
   };
 }
 

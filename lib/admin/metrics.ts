@@ -40,7 +40,14 @@ export function metrics(read: () => Readings): Metrics {
   const registry = new Registry();
   gauges(registry, read);
   const registers = [registry];
-  const tallies: Tallies = { allow: new Map(), deny: new Map(), refused: new Map(), ended: new Map(), sent: 0, received: 0 };
+  const tallies: Tallies = {
+    allow: new Map(),
+    deny: new Map(),
+    refused: new Map(),
+    ended: new Map(),
+    sent: 0,
+    received: 0,
+  };
   ofRecords(registry, tallies);
   const seconds = new Histogram({
     name: 'chaperone_exchange_seconds',

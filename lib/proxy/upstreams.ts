@@ -63,17 +63,10 @@ export function upstreams(
       else lease.discard(new Fault('aborted', 'the connection is retired'));
     },
   });
-  /** Discards a connection whose peer may no longer be spoken to. */
-  const isFit = (lease: Lease<Reached>): boolean => {
-    const { peer } = lease.info;
-    if (lease.fresh || peer === undefined || peer.notAfter > clock.now()) return true;
-    lease.discard(new Fault('aborted', "the peer's certificate has expired since it was verified"));
-    return false;
-  };
   const idle = (route: Route, identity: Identity | undefined): Loan | undefined => {
     const key = route.key(identity);
     for (let lease = connections.take(key); lease !== undefined; lease = connections.take(key))
-      if (isFit(lease)) return loanOf(key, lease);
+      if (isFit(lease, clock)) return loanOf(key, lease);
     return undefined;
   };
 
@@ -86,7 +79,7 @@ export function upstreams(
     };
     for (;;) {
       const lease = await connections.acquire(key, reach, signal);
-      if (isFit(lease)) return loanOf(key, lease);
+      if (isFit(lease, clock)) return loanOf(key, lease);
     }
   };
 
@@ -103,4 +96,12 @@ export function upstreams(
     counts: () => connections.counts(),
     [Symbol.asyncDispose]: () => connections[Symbol.asyncDispose](),
   };
+}
+
+/** Discards a connection whose peer may no longer be spoken to. */
+function isFit(lease: Lease<Reached>, clock: Clock): boolean {
+  const { peer } = lease.info;
+  if (lease.fresh || peer === undefined || peer.notAfter > clock.now()) return true;
+  lease.discard(new Fault('aborted', "the peer's certificate has expired since it was verified"));
+  return false;
 }
