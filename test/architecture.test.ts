@@ -8,7 +8,9 @@ import t from 'tap';
 const ROOT = resolve(import.meta.dirname, '..');
 
 /** Left may not import right. */
-const ORDER = 'base spiffe policy audit config tasks identity tls http1 credentials proxy admin dev cmd'.split(' ');
+const ORDER = 'base spiffe policy audit config tasks identity tls http1 http2 credentials proxy admin dev cmd'.split(
+  ' ',
+);
 
 /** Packages and built-in modules that only some folders may import. */
 const OUTSIDE: readonly { readonly module: RegExp; readonly folders: readonly string[] }[] = [
@@ -20,7 +22,8 @@ const OUTSIDE: readonly { readonly module: RegExp; readonly folders: readonly st
   { module: /^pino$/, folders: ['admin'] },
   { module: /^prom-client$/, folders: ['admin'] },
   { module: /^commander$/, folders: ['cmd'] },
-  { module: /^node:(http|http2|https)$/, folders: ['admin', 'dev', 'cmd'] },
+  { module: /^node:(http|https)$/, folders: ['admin', 'dev', 'cmd'] },
+  { module: /^node:http2$/, folders: ['http2', 'dev'] },
   { module: /^node:tls$/, folders: ['identity', 'tls', 'dev'] },
   { module: /^node:dns/, folders: ['proxy'] },
   { module: /^node:child_process$/, folders: ['cmd'] },

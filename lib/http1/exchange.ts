@@ -19,6 +19,8 @@ export interface Connection {
   /** `address:port` of the client; empty where the transport has none. */
   readonly remote: string;
   readonly local: string;
+  /** Of HTTP. In HTTP/2 each stream is a connection of its own here. */
+  readonly major: 1 | 2;
   /** Aborts with a Fault (client-gone, request-timeout) when the transport has ended, or the client has ended its side and owes part of a request. */
   readonly signal: AbortSignal;
   /** Bytes of HTTP, after TLS. */

@@ -35,12 +35,16 @@ export interface ServeOptions {
   handle(exchange: ServerExchange): Promise<void>;
   /** What to answer to what could not be parsed or handled; the connection is closed after it. */
   refuse(fault: Fault, connection: Connection): { readonly head: OutgoingResponse; readonly body: Buffer };
+  /** Takes a connection over that begins with the preface of HTTP/2 (RFC 9113 section 3.4); without it such a connection is malformed. */
+  preface?(handed: HandedOver): void;
 }
 
 /** Serves a connection, half-open allowed, until it is closed or handed over; never rejects. The socket must not have been read from. */
 export function serveConnection(socket: Duplex, options: ServeOptions): Promise<void> {
   return new Promise((resolve) => new ServerConnection(socket, options, resolve).start());
 }
+
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
 let connections = 0;
 
@@ -49,6 +53,7 @@ type State = 'idle' | 'busy' | 'lingering' | 'handed-over' | 'closed';
 class ServerConnection implements Connection, Line, BodyOwner {
   readonly id = ++connections;
   readonly side = 'request';
+  readonly major = 1;
   readonly remote: string;
   readonly local: string;
   readonly outlet: Outlet;
@@ -67,6 +72,8 @@ class ServerConnection implements Connection, Line, BodyOwner {
   #close = false;
   /** A part of a head was received, and its time runs. */
   #headBegun = false;
+  /** What came first was looked at. */
+  #prefaced = false;
   #lingered = 0;
   #reason: Fault | undefined;
   #controller: AbortController | undefined;
@@ -156,8 +163,9 @@ class ServerConnection implements Connection, Line, BodyOwner {
 
   readonly #onData = (chunk: Buffer): void => {
     this.#inlet.give(chunk);
-    if (this.#state === 'idle') this.#read();
-    else if (this.#state === 'busy') {
+    if (this.#state === 'idle') {
+      if (this.#prefaced || !this.#isPreface()) this.#read();
+    } else if (this.#state === 'busy') {
       if (this.#body?.wake() !== true) this.#inlet.pause();
     } else this.#discard();
   };
@@ -202,6 +210,23 @@ class ServerConnection implements Connection, Line, BodyOwner {
     this.#writing.stop();
     this.#options.draining.removeEventListener('abort', this.#onDraining);
     this.#done();
+  }
+
+  /** Whether the connection begins with the preface of HTTP/2, as far as it has come; when it is whole the connection is handed over. */
+  #isPreface(): boolean {
+    const options = this.#options;
+    const { bytes, at, unread } = this.#inlet;
+    const most = Math.min(unread, PREFACE.length);
+    if (options.preface === undefined || bytes.compare(PREFACE, 0, most, at, at + most) !== 0) {
+      this.#prefaced = true;
+      return false;
+    }
+    if (unread >= PREFACE.length) options.preface(this.handOver());
+    else if (!this.#headBegun) {
+      this.#headBegun = true;
+      this.#reading.set(options.limits.headMs);
+    }
+    return true;
   }
 
   #read(): void {

@@ -2,9 +2,10 @@
 import type { Socket } from 'node:net';
 import { Fault } from '../base/fault.ts';
 import { ignore, onAbort } from '../base/signal.ts';
-import type { Connection, ServerExchange } from '../http1/exchange.ts';
+import type { Connection, HandedOver, ServerExchange } from '../http1/exchange.ts';
 import type { Http1Limits } from '../http1/limits.ts';
 import { serveConnection } from '../http1/server.ts';
+import { serveHttp2 } from '../http2/server.ts';
 import { cut } from './copy.ts';
 import type { ListenerView } from './describe.ts';
 import { Exchange } from './exchange.ts';
@@ -55,10 +56,20 @@ export function acceptor({ standing, relay, limits }: AcceptOptions): (socket: S
       standing.evidence.ended(exchange, fault);
       return answer;
     };
-    ignore(
-      serveConnection(socket, { limits, clock, draining: bound.closing, handle: arrive, refuse }),
-      'it never rejects',
-    );
+    const draining = bound.closing;
+    // Every stream is an agent's connection of its own.
+    const stream = (x: ServerExchange): Promise<void> => {
+      const from: AgentConnection = { exchange: undefined, listener: view };
+      onAbort(x.connection.signal, (reason) => from.exchange?.abort(reason));
+      return handle(new RequestArrival(x, from, entry, relay), standing);
+    };
+    const preface = ({ socket: taken, early }: HandedOver): void =>
+      ignore(
+        serveHttp2(taken, { limits, clock, draining, handle: stream, refuse, scheme: 'http' }, early),
+        'it never rejects',
+      );
+    const serve = { limits, clock, draining, handle: arrive, refuse };
+    ignore(serveConnection(socket, bound.forward ? serve : { ...serve, preface }), 'it never rejects');
   };
 
   return (socket, bound) => {

@@ -1,0 +1,131 @@
+/**
+ * The body of a stream of HTTP/2, pulled like that of a message of HTTP/1.1. What is not pulled is not read, so that the window of its stream closes: a peer sends
+ * no more ahead than that, and no stream holds up another.
+ */
+import type { Http2Stream } from 'node:http2';
+
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import { parseTrailers } from '../http1/fields.ts';
+import type { Http1Limits } from '../http1/limits.ts';
+import type { Body, Fields } from '../http1/message.ts';
+
+const NO_FIELDS: Fields = Object.freeze([]);
+const SETTLED = Promise.resolve();
+
+export interface StreamBodyOptions {
+  readonly side: 'request' | 'response';
+  readonly length: number | undefined;
+  readonly limits: Http1Limits;
+  readonly clock: Clock;
+  /** Something must come each time this long after it was waited for; milliseconds. */
+  readonly idleMs: number | undefined;
+  /** Nobody wants the rest. */
+  readonly refused: (reason: Fault) => void;
+}
+
+export class StreamBody implements Body {
+  readonly length: number | undefined;
+  /** Bytes handed on. */
+  bytes = 0;
+  complete = false;
+  readonly #stream: Http2Stream;
+  readonly #options: StreamBodyOptions;
+  #trailers = NO_FIELDS;
+  #fault: Fault | undefined;
+  #listening = false;
+  /** The last poll found nothing, and nothing has come since. */
+  #dry = false;
+  #waiter: { resolve(): void; reject(reason: Fault): void } | undefined;
+  #cancel: (() => void) | undefined;
+
+  constructor(stream: Http2Stream, options: StreamBodyOptions) {
+    this.#stream = stream;
+    this.#options = options;
+    this.length = options.length;
+    stream.on('trailers', this.#onTrailers);
+    stream.on('end', this.#onEnd);
+  }
+
+  poll(): Buffer | 'end' | 'later' {
+    if (this.#fault !== undefined) throw this.#fault;
+    if (this.complete) return 'end';
+    if (!this.#listening) {
+      this.#listening = true;
+      this.#stream.on('readable', this.#wake);
+    }
+    const piece: unknown = this.#stream.read();
+    if (Buffer.isBuffer(piece)) {
+      this.bytes += piece.length;
+      return piece;
+    }
+    this.#dry = true;
+    return 'later';
+  }
+
+  ready(): Promise<void> {
+    if (this.#fault !== undefined) return Promise.reject(this.#fault);
+    if (!this.#dry) return SETTLED;
+    if (this.#waiter !== undefined) throw new TypeError('somebody waits for this body already');
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiter = { resolve, reject };
+    const { idleMs, clock } = this.#options;
+    if (idleMs !== undefined) this.#cancel = clock.after(idleMs, this.#idle);
+    return promise;
+  }
+
+  trailers(): Fields {
+    return this.#trailers;
+  }
+
+  cancel(reason: Error): void {
+    if (this.#fault !== undefined || this.complete) return;
+    this.#options.refused(this.fail(Fault.from(reason, 'aborted')));
+  }
+
+  /** Nothing more will come; does nothing to a complete body. The first reason stays; returns it. */
+  fail(reason: Fault): Fault {
+    if (this.complete) return reason;
+    this.#fault ??= reason;
+    const waiter = this.#take();
+    waiter?.reject(this.#fault);
+    return this.#fault;
+  }
+
+  #take(): { resolve(): void; reject(reason: Fault): void } | undefined {
+    const waiter = this.#waiter;
+    this.#waiter = undefined;
+    this.#cancel?.();
+    this.#cancel = undefined;
+    return waiter;
+  }
+
+  readonly #wake = (): void => {
+    this.#dry = false;
+    this.#take()?.resolve();
+  };
+
+  readonly #idle = (): void => {
+    const { side } = this.#options;
+    const code = side === 'request' ? 'request-timeout' : 'upstream-timeout';
+    this.cancel(new Fault(code, `the ${side} body stopped coming`));
+  };
+
+  readonly #onEnd = (): void => {
+    // The engine ends what it reads from a stream that was reset, too.
+    if (this.#fault !== undefined || this.#stream.rstCode !== 0 || this.#stream.aborted) return;
+    this.complete = true;
+    this.#wake();
+  };
+
+  readonly #onTrailers = (_headers: unknown, _flags: number, raw?: readonly string[]): void => {
+    const { side, limits } = this.#options;
+    try {
+      let text = '';
+      for (let i = 0; raw !== undefined && i < raw.length; i += 2) text += `${raw[i]}: ${raw[i + 1]}\r\n`;
+      this.#trailers = parseTrailers(`${text}\r\n`, side, limits) ?? NO_FIELDS;
+    } catch (failure) {
+      this.cancel(Fault.from(failure, 'internal'));
+    }
+  };
+}

@@ -1,0 +1,202 @@
+/** One stream of a connection from a client as a request that waits for its answer. A reset stream is to its exchange what a closed connection is in HTTP/1.1. */
+import { constants, type ServerHttp2Stream } from 'node:http2';
+
+import { Fault } from '../base/fault.ts';
+import { NO_BODY, hasBody } from '../http1/body.ts';
+import type { Connection, HandedOver, ServerExchange } from '../http1/exchange.ts';
+import type { Body, Fields, OutgoingResponse, RequestHead } from '../http1/message.ts';
+import { Watchdog } from '../http1/watchdog.ts';
+import { StreamBody } from './body.ts';
+import { StreamOutlet } from './outlet.ts';
+import type { Http2Options } from './server.ts';
+
+/** What a stream knows of the connection that it belongs to. */
+export interface Ends {
+  readonly id: number;
+  readonly remote: string;
+  readonly local: string;
+}
+
+export class StreamExchange implements ServerExchange, Connection {
+  readonly id: number;
+  readonly remote: string;
+  readonly local: string;
+  readonly major = 2;
+  readonly head: RequestHead;
+  readonly body: Body;
+  answered = false;
+  readonly #stream: ServerHttp2Stream;
+  readonly #incoming: StreamBody | undefined;
+  readonly #outlet: StreamOutlet;
+  readonly #writing: Watchdog;
+  #controller: AbortController | undefined;
+  #reason: Fault | undefined;
+
+  constructor(stream: ServerHttp2Stream, head: RequestHead, { ends, options }: { ends: Ends; options: Http2Options }) {
+    this.id = ends.id;
+    this.remote = ends.remote;
+    this.local = ends.local;
+    this.head = head;
+    this.#stream = stream;
+    const { limits, clock } = options;
+    this.#writing = new Watchdog(clock, () =>
+      this.cut(new Fault('client-gone', 'the client does not read what it asked for')),
+    );
+    this.#outlet = new StreamOutlet(stream, (full) =>
+      full ? this.#writing.set(limits.writeIdleMs) : this.#writing.clear(),
+    );
+    if (hasBody(head.framing)) {
+      const length = head.framing.kind === 'length' ? head.framing.length : undefined;
+      this.#incoming = new StreamBody(stream, {
+        side: 'request',
+        length,
+        limits,
+        clock,
+        idleMs: limits.bodyIdleMs,
+        // It is reset once the answer is sent, or by whoever gives the exchange up.
+        refused: () => {},
+      });
+    } else stream.resume();
+    this.body = this.#incoming ?? NO_BODY;
+    stream.on('error', this.#onError);
+    stream.on('close', this.#onClose);
+  }
+
+  get connection(): Connection {
+    return this;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Of content: heads are the connection's. */
+  get bytesRead(): number {
+    return this.#incoming?.bytes ?? 0;
+  }
+
+  get bytesWritten(): number {
+    return this.#outlet.sent;
+  }
+
+  inform(status: number, fields: Fields): void {
+    if (this.answered) throw new TypeError('an interim answer after the answer');
+    if (status < 100 || status > 199 || status === 101) throw new TypeError(`status ${status} is not interim`);
+    if (!this.#stream.destroyed) this.#stream.additionalHeaders(grouped([':status', String(status), ...fields]));
+  }
+
+  async respond(head: OutgoingResponse, body?: Buffer | Body): Promise<void> {
+    if (this.answered) throw new TypeError('this exchange was answered already');
+    if (head.status < 200) throw new TypeError(`status ${head.status} is not an answer; use inform`);
+    this.answered = true;
+    try {
+      await this.#send(head, body);
+    } catch (failure) {
+      const fault = Fault.from(failure, 'internal');
+      discard(body, fault);
+      this.#reset(fault);
+      throw fault;
+    }
+    if (this.#isBodiless(head.status)) discard(body, new Fault('aborted', 'this answer has no body'));
+    // The rest of the request is not wanted (RFC 9113 section 8.1).
+    if (this.#incoming?.complete === false) this.#stream.close(constants.NGHTTP2_NO_ERROR);
+  }
+
+  cut(reason: Fault): void {
+    this.answered = true;
+    this.#reset(reason);
+  }
+
+  upgrade(): HandedOver {
+    throw new TypeError('a stream of HTTP/2 is not upgraded');
+  }
+
+  /** The engine has dropped a field of the request's trailers. */
+  spoil(reason: Fault): void {
+    this.#incoming?.cancel(reason);
+  }
+
+  async #send(head: OutgoingResponse, body: Buffer | Body | undefined): Promise<void> {
+    if (this.#reason !== undefined) throw this.#reason;
+    const stream = this.#stream;
+    const first =
+      body === undefined || Buffer.isBuffer(body) || this.#isBodiless(head.status) ? undefined : body.poll();
+    const bytes = Buffer.isBuffer(body) && body.length > 0 && !this.#isBodiless(head.status) ? body : undefined;
+    const ended = first === 'end' || (first === undefined && bytes === undefined);
+    const trailers = head.trailers === true && !ended;
+    stream.respond(this.#fields(head, body), {
+      endStream: ended,
+      waitForTrailers: trailers,
+      sendDate: false,
+    } as object);
+    if (first !== undefined && first !== 'end') await this.#outlet.send(body as Body, first, trailers);
+    else if (bytes !== undefined) await this.#outlet.end(bytes);
+  }
+
+  #fields({ status, fields, length }: OutgoingResponse, body: Buffer | Body | undefined): string[] {
+    const raw = [':status', String(status), ...fields];
+    const known = length ?? (Buffer.isBuffer(body) ? body.length : undefined);
+    if (known !== undefined && status !== 204 && status !== 304) raw.push('content-length', String(known));
+    return raw;
+  }
+
+  #isBodiless(status: number): boolean {
+    return this.head.method === 'HEAD' || status === 204 || status === 304;
+  }
+
+  #reset(reason: Fault): void {
+    this.#gone(reason);
+    // Not `close`, which would send an orderly end first.
+    this.#stream.destroy(reason);
+  }
+
+  /** Tells everybody on this stream that it is over. The first reason stays. */
+  #gone(reason: Fault): void {
+    this.#reason ??= reason;
+    this.#writing.stop();
+    this.#incoming?.fail(this.#reason);
+    this.#outlet.fail(this.#reason);
+    this.#controller?.abort(this.#reason);
+  }
+
+  readonly #onError = (cause: Error): void => {
+    // What the engine finds wrong on an open stream, above all content that is longer than Content-Length says; it ends the connection with it.
+    if ('code' in cause && cause.code === 'ERR_HTTP2_ERROR') this.#gone(against(cause));
+  };
+
+  readonly #onClose = (): void => {
+    this.#writing.stop();
+    this.#outlet.closed();
+    if (!this.#outlet.finished || this.#incoming?.complete === false)
+      this.#gone(this.#stream.rstCode === constants.NGHTTP2_PROTOCOL_ERROR ? against(undefined) : gaveUp());
+  };
+}
+
+/** The engine resets a stream whose content is shorter than Content-Length says with PROTOCOL_ERROR. */
+function against(cause: Error | undefined): Fault {
+  const text = 'what the client sent is against RFC 9113 section 8.1.1';
+  return new Fault('malformed', text, cause === undefined ? {} : { cause });
+}
+
+function gaveUp(): Fault {
+  return new Fault('client-gone', 'the client gave the stream up');
+}
+
+function grouped(raw: readonly string[]): Record<string, string[] | string> {
+  const headers = Object.create(null) as Record<string, string[] | string>;
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = raw[i] ?? '';
+    const before = headers[name];
+    const value = raw[i + 1] ?? '';
+    headers[name] = before === undefined ? value : [...(Array.isArray(before) ? before : [before]), value];
+  }
+  return headers;
+}
+
+function discard(body: Buffer | Body | undefined, reason: Fault): void {
+  if (body !== undefined && !Buffer.isBuffer(body)) body.cancel(reason);
+}

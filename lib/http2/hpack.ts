@@ -1,0 +1,65 @@
+/**
+ * A walk over a header block (RFC 7541 section 6) that looks at every literal in it. The engine behind decodes the block as well, but it drops a field whose name
+ * or value is not allowed without a word: what was sent and what is judged would differ. Nothing is remembered from block to block: an indexed field was a literal once.
+ */
+import { TOKEN, UPPER, VALUE, classes } from '../http1/grammar.ts';
+import { eachSymbol } from './huffman.ts';
+
+const COLON = 58;
+
+const valueByte = (code: number): boolean => (classes(code) & VALUE) !== 0;
+const nameByte = (code: number): boolean => {
+  const kind = classes(code);
+  return code === COLON || ((kind & TOKEN) !== 0 && (kind & UPPER) === 0);
+};
+
+/** What is wrong with the literals of a whole block: undefined when nothing is. A block that cannot be walked is left to the engine, which ends the connection. */
+export function objectToBlock(block: Buffer): 'name' | 'value' | undefined {
+  const walk = new Walk(block);
+  while (walk.at < block.length) {
+    const first = block[walk.at] as number;
+    if (first >= 0x80) walk.integer(7);
+    else if (first >= 0x20 && first < 0x40) walk.integer(5);
+    else {
+      const named = walk.integer(first >= 0x40 ? 6 : 4) > 0;
+      if (!named && !walk.string(nameByte)) return 'name';
+      if (!walk.string(valueByte)) return 'value';
+    }
+  }
+  return undefined;
+}
+
+class Walk {
+  at = 0;
+  readonly #block: Buffer;
+
+  constructor(block: Buffer) {
+    this.#block = block;
+  }
+
+  /** RFC 7541 section 5.1. What is longer than any block ends the walk at its end. */
+  integer(prefix: number): number {
+    const most = 2 ** prefix - 1;
+    let value = (this.#block[this.at++] ?? 0) & most;
+    if (value < most) return value;
+    for (let scale = 1; scale <= 2 ** 21; scale *= 128) {
+      const byte = this.#block[this.at++] ?? 0;
+      value += (byte & 127) * scale;
+      if (byte < 128) return value;
+    }
+    this.at = this.#block.length;
+    return value;
+  }
+
+  /** RFC 7541 section 5.2. */
+  string(allowed: (code: number) => boolean): boolean {
+    const coded = ((this.#block[this.at] ?? 0) & 0x80) !== 0;
+    const length = this.integer(7);
+    const from = this.at;
+    const to = Math.min(from + length, this.#block.length);
+    this.at = to;
+    if (coded) return eachSymbol(this.#block, from, to, allowed);
+    for (let i = from; i < to; i++) if (!allowed(this.#block[i] as number)) return false;
+    return true;
+  }
+}

@@ -1,0 +1,217 @@
+/**
+ * The server's side of a connection of HTTP/2, on the engine's node:http2 behind the same exchanges as lib/http1: each stream is one request, judged and answered
+ * by itself. What the engine does in silence is seen in the frames (frames.ts): a stream that it refuses, or from which it drops a field, is a refused request
+ * with a record of its own.
+ *
+ *   serving ──draining, idle too long──► GOAWAY, what runs ends ──► closed      any ──flood, malformed frames──► GOAWAY with a code, closed
+ */
+import { constants, performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+
+import { Fault } from '../base/fault.ts';
+import { ignore } from '../base/signal.ts';
+import type { Connection } from '../http1/exchange.ts';
+import type { ServeOptions } from '../http1/server.ts';
+import { Watchdog } from '../http1/watchdog.ts';
+import { StreamExchange, type Ends } from './exchange.ts';
+import { Frames } from './frames.ts';
+import { malformed, requestHead, type Scheme } from './head.ts';
+import { http2Limits, type Http2Limits } from './limits.ts';
+import { ScreenedSocket } from './screened.ts';
+
+export interface Http2Options extends ServeOptions {
+  /** What `:scheme` must say: `https` where TLS ends here, `http` for prior knowledge in the clear. */
+  readonly scheme: Scheme;
+  readonly http2?: Http2Limits;
+}
+
+/**
+ * Serves HTTP/2 on a connection that begins with the client's preface: a socket of prior knowledge, or an accepted TLS socket whose ALPN chose `h2`. `early` are
+ * bytes that were read from it already. The same `handle` and `refuse` serve lib/http1/server.ts: each exchange has a `connection` of its own, with a
+ * signal that aborts when its stream ends before the answer. Settles when the connection is closed; never rejects. The socket is owned from here.
+ */
+export function serveHttp2(socket: Duplex, options: Http2Options, early?: Buffer): Promise<void> {
+  return new Promise((resolve) => new ServerConnection(socket, options, resolve).start(early));
+}
+
+let connections = 0;
+
+class ServerConnection implements Ends {
+  readonly id = ++connections;
+  readonly remote: string;
+  readonly local: string;
+  readonly #socket: Duplex;
+  readonly #options: Http2Options;
+  readonly #reading: Watchdog;
+  readonly #session: ServerHttp2Session;
+  readonly #exchanges = new Map<number, StreamExchange>();
+  /** Streams whose head the engine has, of which it has not told yet. */
+  readonly #untold = new Set<number>();
+  readonly #tainted = new Map<number, 'name' | 'value'>();
+  #blockOpen = false;
+  #checking = false;
+  #closed = false;
+
+  constructor(socket: Duplex, options: Http2Options, done: () => void) {
+    this.#socket = socket;
+    this.#options = options;
+    const net = socket instanceof Socket ? socket : undefined;
+    this.remote = net?.remoteAddress === undefined ? '' : `${net.remoteAddress}:${net.remotePort}`;
+    this.local = net?.localAddress === undefined ? '' : `${net.localAddress}:${net.localPort}`;
+    const { limits, clock } = options;
+    const http2 = options.http2 ?? http2Limits();
+    this.#reading = new Watchdog(clock, () => this.#idle());
+    const frames = new Frames(http2, this, () => clock.monotonic());
+    const screened = new ScreenedSocket({
+      socket,
+      frames,
+      refused: (fault) => this.#violated(fault),
+      clock,
+      lingerMs: limits.lingerMs,
+    });
+    socket.once('close', done);
+    screened.on('error', () => {});
+    this.#session = performServerHandshake(screened, {
+      settings: {
+        maxConcurrentStreams: http2.streams,
+        initialWindowSize: http2.windowBytes,
+        maxHeaderListSize: limits.headBytes,
+        enableConnectProtocol: false,
+      },
+      // Somewhat more than is served, so that a head over the limit is told of and answered.
+      maxHeaderListPairs: limits.fieldCount + 64,
+      maxSessionRejectedStreams: http2.refusedStreams,
+      maxSessionInvalidFrames: http2.refusedStreams,
+    });
+  }
+
+  start(early: Buffer | undefined): void {
+    const session = this.#session;
+    session.setLocalWindowSize((this.#options.http2 ?? http2Limits()).connectionWindowBytes);
+    session.on('stream', this.#onStream);
+    session.on('error', () => {});
+    session.on('close', this.#onClose);
+    this.#options.draining.addEventListener('abort', this.#onDraining);
+    this.#reading.set(this.#options.limits.keepAliveMs);
+    if (early !== undefined && early.length > 0) this.#socket.unshift(early);
+    if (this.#options.draining.aborted) this.#onDraining();
+  }
+
+  opened(id: number): void {
+    this.#untold.add(id);
+    if (this.#checking) return;
+    this.#checking = true;
+    // The engine reads these bytes in this turn and tells of the stream in the next tick.
+    this.#options.clock.after(0, this.#onUntold);
+  }
+
+  tainted(id: number, what: 'name' | 'value'): void {
+    const exchange = this.#exchanges.get(id);
+    if (exchange === undefined) this.#tainted.set(id, what);
+    else exchange.spoil(malformed(`a trailer's ${what} holds what it may not`));
+  }
+
+  blockOpen(open: boolean): void {
+    this.#blockOpen = open;
+    if (open) this.#reading.set(this.#options.limits.headMs);
+    else this.#rest();
+  }
+
+  readonly #onStream = (stream: ServerHttp2Stream, _headers: unknown, flags: number, raw: readonly string[]): void => {
+    const id = stream.id ?? 0;
+    this.#untold.delete(id);
+    stream.on('error', () => {});
+    const { limits, scheme } = this.#options;
+    const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
+    const taint = this.#tainted.get(id);
+    this.#tainted.delete(id);
+    let exchange: StreamExchange;
+    try {
+      if (taint !== undefined) throw malformed(`a field's ${taint} holds what it may not`);
+      const head = requestHead({ raw, ended }, scheme, limits);
+      exchange = new StreamExchange(stream, head, { ends: this, options: this.#options });
+    } catch (failure) {
+      this.#refuse(stream, Fault.from(failure, 'internal'));
+      return;
+    }
+    this.#exchanges.set(id, exchange);
+    this.#reading.clear();
+    stream.once('close', () => this.#ended(id));
+    ignore(this.#handle(exchange), 'it never rejects');
+  };
+
+  async #handle(exchange: StreamExchange): Promise<void> {
+    let fault = new Fault('internal', 'the request was handled without an answer');
+    try {
+      await this.#options.handle(exchange);
+    } catch (failure) {
+      fault = Fault.from(failure, 'internal');
+    }
+    if (exchange.answered) return;
+    const { head, body } = this.#options.refuse(fault, exchange);
+    ignore(exchange.respond(head, body), 'the client is gone');
+  }
+
+  /** Answers a request that is not handed on, and gives its stream up. */
+  #refuse(stream: ServerHttp2Stream, fault: Fault): void {
+    const { head, body } = this.#options.refuse(fault, this.#asConnection());
+    try {
+      stream.respond([':status', String(head.status), ...head.fields, 'content-length', String(body.length)], {
+        sendDate: false,
+      } as object);
+      stream.end(body);
+      stream.resume();
+    } catch {
+      // The stream is reset already: there is nobody to tell.
+    }
+  }
+
+  #asConnection(): Connection {
+    const { id, remote, local } = this;
+    return { id, remote, local, major: 2, signal: NEVER, bytesRead: 0, bytesWritten: 0 };
+  }
+
+  readonly #onUntold = (): void => {
+    this.#checking = false;
+    for (const id of this.#untold) {
+      this.#tainted.delete(id);
+      const fault = malformed('it is against RFC 9113 section 8.1.1, or more than may be open at once');
+      this.#options.refuse(fault, this.#asConnection());
+    }
+    this.#untold.clear();
+  };
+
+  #ended(id: number): void {
+    this.#exchanges.delete(id);
+    this.#rest();
+  }
+
+  #rest(): void {
+    if (this.#exchanges.size === 0 && !this.#closed) this.#reading.set(this.#options.limits.keepAliveMs);
+    else this.#reading.clear();
+  }
+
+  #violated(fault: Fault): void {
+    this.#options.refuse(fault, this.#asConnection());
+    this.#session.destroy(fault, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  }
+
+  #idle(): void {
+    if (this.#blockOpen) this.#violated(new Fault('request-timeout', 'a header block was not complete in time'));
+    else this.#session.close();
+  }
+
+  readonly #onDraining = (): void => {
+    if (!this.#session.destroyed) this.#session.close();
+  };
+
+  readonly #onClose = (): void => {
+    this.#closed = true;
+    this.#reading.stop();
+    this.#options.draining.removeEventListener('abort', this.#onDraining);
+  };
+}
+
+/** Of a request that never became an exchange. */
+const NEVER = new AbortController().signal;
