@@ -1,0 +1,311 @@
+/** Which fields cross: H1 to H9, F11, S14, T5, and the fields of T4. On CONNECT no field goes any further, so most of them mean nothing there. */
+import { rule } from '../../proxy/harness.ts';
+import { passed, refused, type Attack, type Attempt } from '../case.ts';
+import { CANARY } from '../entries/http1.ts';
+
+const fields = (...lines: string[]): Attempt[] => lines.map((line) => ({ fields: [line] }));
+const nothing = passed({ unsent: [/evil/i] });
+const TOKEN = `t0ken-${CANARY}`;
+
+const CLAIMS =
+  'X-Forwarded-Client-Cert X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Anything Forwarded X-Real-IP True-Client-IP X-Client-IP X-SPIFFE-ID X-Spiffe-Trust-Domain X-Task-Id X-Client-Cert-Chain Client-Cert Client-Cert-Chain X-SSL-Client-Verify SSL-Client-Cert Chaperone-Decision Chaperone-Task X-Chaperone-Bypass'.split(
+    ' ',
+  );
+const SPELLINGS: readonly ((name: string) => string)[] = [
+  (name) => name,
+  (name) => name.toLowerCase(),
+  (name) => name.toUpperCase(),
+  (name) => name.replaceAll('-', '_'),
+  (name) => name.toLowerCase().replace('-', '_'),
+  (name) =>
+    name
+      .split('')
+      .map((letter, i) => (i % 2 === 0 ? letter.toLowerCase() : letter.toUpperCase()))
+      .join(''),
+];
+
+export const HEADERS: readonly Attack[] = [
+  {
+    row: 'H1',
+    title: 'claims about who is asking stop here, in every spelling',
+    attempts: SPELLINGS.map((spell) => ({ fields: CLAIMS.map((name) => `${spell(name)}: evil`) })),
+    expect: nothing,
+  },
+  {
+    row: 'H2',
+    title: 'Connection may not take away what is not for one hop',
+    attempts: fields(
+      'Connection: Host',
+      'Connection: close, Authorization',
+      'Connection: authorization,close',
+      'Connection: Cookie',
+      'Connection: Content-Length',
+      'Connection: content-type',
+      'Connection: Transfer-Encoding',
+      'Connection: X-SPIFFE-ID',
+      'Connection: x_spiffe_id',
+      'Connection: X-Task-Id',
+      'Connection: Chaperone-Decision',
+      'Connection: Via',
+      'Connection: Origin',
+      'Connection: Expect',
+      'Connection: keep-alive, HOST',
+    ),
+    expect: refused('malformed'),
+    at: { connect: passed() },
+  },
+  {
+    row: 'H2',
+    title: 'Connection is a list of tokens',
+    attempts: fields(
+      'Connection: a b',
+      'Connection: ,',
+      'Connection: close,,x',
+      'Connection: "close"',
+      'Connection: a;b',
+      'Connection:',
+    ),
+    expect: refused('malformed'),
+  },
+  {
+    row: 'H2',
+    title: 'what Connection names is for this hop alone',
+    attempts: [
+      { fields: ['Connection: X-Evil', 'X-Evil: 1'] },
+      { fields: ['X-Evil: 1', 'Connection: keep-alive, x-eviL'] },
+      { fields: ['Connection: x-evil', 'Connection: x-evil-2', 'X-Evil: 1', 'X-Evil-2: 2'] },
+    ],
+    expect: nothing,
+  },
+  {
+    row: 'H3',
+    title: 'a task reference that is no live task is never no task',
+    attempts: fields(
+      'Proxy-Authorization: Basic dDpz',
+      'Proxy-Authorization: Bearer x',
+      'Proxy-Authorization:',
+      'proxy-authorization: x',
+      'PROXY-AUTHORIZATION: Basic ',
+      'Proxy-Authorization: Basic !!!',
+      'Proxy-Authorization: Negotiate evil',
+    ),
+    expect: refused('task-unknown'),
+  },
+  {
+    row: 'H3',
+    title: 'Proxy_Authorization and its kin go no further',
+    attempts: fields(
+      'Proxy_Authorization: evil',
+      'Proxy-Authenticate: evil',
+      'Proxy-Authentication-Info: evil',
+      'proxy_authenticate: evil',
+    ),
+    expect: nothing,
+  },
+  {
+    row: 'H4',
+    title: 'hop-by-hop fields',
+    attempts: fields(
+      'Keep-Alive: evil',
+      'Keep_Alive: evil',
+      'Proxy-Connection: evil',
+      'TE: evil',
+      'TE: trailers, evil',
+      'Trailer: evil',
+      'HTTP2-Settings: evil',
+      'Proxy: http://evil.example',
+    ),
+    expect: nothing,
+  },
+  {
+    row: 'H4',
+    title: 'what is written anew by us is not taken over',
+    facet: 'path',
+    attempts: [{ fields: ['Via: 1.1 evil-proxy'] }, { fields: ['X-Ordinary: 1', 'Accept: */*'] }],
+    expect: passed({
+      sent: [/^via: .*1\.1 chaperone-[0-9a-f]{12}\r$/m],
+      unsent: [/^connection: (keep-alive|close)/im],
+    }),
+  },
+  {
+    row: 'H5',
+    title: 'no field turns enforcement off',
+    attempts: [
+      'X-IBAC-Judge: 1',
+      'X-Chaperone-Bypass: true',
+      'X-Chaperone-Mode: report',
+      'X-Policy: allow',
+      'X-Debug: 1',
+      'X-Internal: true',
+      'X-Forwarded-For: 127.0.0.1',
+      'X-Forwarded-Host: crm.internal',
+      'Forwarded: host=crm.internal;for=127.0.0.1',
+      'X-SPIFFE-ID: spiffe://example.org/admin',
+      'Authorization: Bearer admin',
+      'Cookie: admin=1',
+    ].map((line) => ({ authority: 'evil.example', fields: [line] })),
+    expect: refused('denied'),
+    at: { listener: refused('misdirected') },
+  },
+  {
+    row: 'H6',
+    title: 'fields that count once are not there twice',
+    attempts: [
+      'Authorization: Bearer a',
+      'Content-Type: a/b',
+      'User-Agent: a',
+      'Referer: http://a/',
+      'Range: bytes=0-1',
+      'If-Range: a',
+      'Idempotency-Key: a',
+      'X-Api-Key: a',
+      'Date: x',
+    ].flatMap((line) => [
+      { fields: [line, line] },
+      { fields: [line, 'X: y', line.replace(/^[^:]*/, (name) => name.toUpperCase())] },
+    ]),
+    expect: refused('ambiguous'),
+    at: { connect: passed() },
+  },
+  {
+    row: 'H6',
+    title: 'the same in another spelling is not sent beside it',
+    attempts: [
+      { fields: ['Content-Type: a/b', 'content_type: evil'] },
+      { fields: ['content_type: evil', 'Content-Type: a/b'] },
+      { fields: ['User_Agent: evil'] },
+      { fields: ['X_Api_Key: evil', 'X-Api-Key: good'] },
+    ],
+    expect: nothing,
+  },
+  {
+    row: 'H7',
+    title: 'Max-Forwards that ran out',
+    facet: 'method',
+    attempts: [
+      { method: 'OPTIONS', fields: ['Max-Forwards: 0'] },
+      { method: 'OPTIONS', fields: ['Max-Forwards: 000'] },
+    ],
+    expect: refused('loop'),
+  },
+  {
+    row: 'H7',
+    title: 'Max-Forwards that is no number',
+    facet: 'method',
+    attempts: ['-1', '+1', '1.0', 'x', '', '1, 1', '0x1', '99999999999'].map((value) => ({
+      method: 'OPTIONS',
+      fields: [`Max-Forwards: ${value}`],
+    })),
+    expect: refused('malformed'),
+  },
+  {
+    row: 'H7',
+    title: 'Max-Forwards counts down',
+    facet: 'method',
+    attempts: [{ method: 'OPTIONS', fields: ['Max-Forwards: 5'] }],
+    expect: passed({ sent: [/^max-forwards: 4\r$/m] }),
+  },
+  {
+    row: 'H7',
+    title: 'a request that has been here is not sent round again',
+    attempts: fields('Via: 1.1 chaperone-0', 'Via: 1.0 a, 1.1 b, 1.1 c', 'Max-Forwards: 0'),
+    expect: passed(),
+  },
+  {
+    row: 'H8',
+    title: "the agent's Authorization is replaced, never sent beside ours",
+    world: { token: TOKEN, site: { credential: { kind: 'jwt-svid', audience: 'crm' } } },
+    attempts: fields(
+      'Authorization: Bearer evil',
+      'authorization: Basic evil',
+      'AUTHORIZATION: evil',
+      'Authorization:',
+      'X-Nothing: 1',
+    ),
+    expect: passed({
+      sent: [new RegExp(`^authorization: Bearer ${TOKEN}\\r$`, 'm')],
+      unsent: [/evil/i, /^authorization[^]*^authorization/im],
+    }),
+  },
+  {
+    row: 'H9',
+    title: 'too many fields, too long fields, too long heads',
+    attempts: [
+      { fields: Array.from({ length: 130 }, (_, i) => `X-${i}: y`) },
+      { fields: Array.from({ length: 2500 }, () => 'X: y') },
+      { fields: [`X-A: ${'b'.repeat(17_000)}`] },
+      { fields: [`X-A: ${'b'.repeat(65_536)}`] },
+      { fields: [`X-${'a'.repeat(17_000)}: b`] },
+      { fields: Array.from({ length: 100 }, (_, i) => `X-${i}: ${'y'.repeat(400)}`) },
+      { fields: [`Cookie: ${'c=d; '.repeat(5000)}`] },
+      { fields: [...Array.from({ length: 127 }, (_, i) => `X-${i}: y`), 'Authorization: a', 'Authorization: b'] },
+    ],
+    expect: refused('head-too-large'),
+  },
+  {
+    row: 'F11',
+    title: 'method and path overrides',
+    attempts: fields(
+      'X-HTTP-Method-Override: DELETE',
+      'X-HTTP-Method: DELETE',
+      'X-Method-Override: DELETE',
+      'x_http_method_override: DELETE',
+      'X_HTTP_METHOD: DELETE',
+      'X-Original-URL: /admin',
+      'X-Original-URI: /admin',
+      'X-Rewrite-URL: /admin',
+      'x_rewrite_url: /admin',
+      'X-Original-Method: DELETE',
+    ),
+    expect: refused('ambiguous'),
+    at: { connect: passed() },
+  },
+  {
+    row: 'S14',
+    title: 'a proxy named by the agent is nobody’s proxy',
+    attempts: fields('Proxy: http://evil.example:3128', 'PROXY: evil', 'proxy: evil'),
+    expect: nothing,
+  },
+  {
+    row: 'T4',
+    title: 'upgrades to anything that could not be judged',
+    facet: 'fields',
+    attempts: ['h2c', 'TLS/1.0', 'websocket, h2c', 'h2c, websocket', 'HTTP/2.0', 'connect-udp', 'x'].map(
+      (protocol) => ({
+        fields: ['Connection: upgrade', `Upgrade: ${protocol}`],
+      }),
+    ),
+    expect: refused('upgrade-not-supported'),
+  },
+  {
+    row: 'T5',
+    title: 'h2c',
+    attempts: [
+      { fields: ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQAAP__'] },
+      { fields: ['Connection: HTTP2-Settings, upgrade', 'Upgrade: H2C', 'HTTP2-Settings: AA'] },
+    ],
+    expect: refused('upgrade-not-supported'),
+  },
+  {
+    row: 'T5',
+    title: 'prior knowledge',
+    facet: 'method',
+    attempts: [
+      { method: 'PRI', target: '*', version: '2.0', host: [], body: 'SM\r\n\r\n' },
+      { method: 'PRI', target: '*', version: '2.0', body: 'SM\r\n\r\n\0\0\0\x04\0\0\0\0\0' },
+    ],
+    expect: refused('malformed'),
+  },
+  {
+    row: 'T2',
+    title: 'plain requests are held to the rules like everything else',
+    world: { site: { rules: [rule('read', 'allow', { methods: ['GET'], paths: ['/v1/**'] })] } },
+    attempts: [
+      { method: 'POST', path: '/v1/x', fields: ['Content-Length: 0'] },
+      { method: 'DELETE', path: '/v1/x' },
+      { path: '/v2' },
+      { path: '/' },
+    ],
+    expect: refused('denied'),
+  },
+];

@@ -1,0 +1,14 @@
+/** Every way in that there is. Each outcome of the access matrix must be here (test/attacks/coverage.test.ts). */
+import type { Entry } from './entry.ts';
+import { FORWARD, FORWARD_WEBSOCKET, LISTENER, LISTENER_WEBSOCKET } from './requests.ts';
+import { CONNECT_PASSTHROUGH, CONNECT_TCP, LISTENER_TCP } from './tunnels.ts';
+
+export const ENTRIES: readonly Entry[] = Object.freeze([
+  FORWARD,
+  LISTENER,
+  FORWARD_WEBSOCKET,
+  LISTENER_WEBSOCKET,
+  CONNECT_PASSTHROUGH,
+  CONNECT_TCP,
+  LISTENER_TCP,
+]);

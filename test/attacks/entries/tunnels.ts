@@ -1,0 +1,93 @@
+/** Ways in that carry bytes: CONNECT with the agent's own TLS, CONNECT to a tcp destination, and the raw listener of one. */
+import { until } from '../../fakes/until.ts';
+import type { Wire } from '../../proxy/harness.ts';
+import type { Attempt } from '../case.ts';
+import { helloPieces } from '../hello.ts';
+import { HOST, type Stage } from '../stage.ts';
+import { facets, type Entry, type Manner, type Seen } from './entry.ts';
+import { answerOf, bytesOf, CANARY, gone, PROBE, statusesOf, type Rendered } from './http1.ts';
+
+/** The target of a CONNECT always has a port; the honest one is added where the attempt wrote none. */
+function tunnelTo({ authority = HOST, target }: Attempt): Rendered {
+  const asked = target ?? (/:[^\]]*$/.test(authority) ? authority : `${authority}:80`);
+  return { method: 'CONNECT', target: asked, host: [asked] };
+}
+
+async function tunnel(stage: Stage, attempt: Attempt, probing: boolean): Promise<Wire | Seen> {
+  const line = await stage.bench.open();
+  line.write(bytesOf(tunnelTo(attempt), attempt));
+  if (probing && attempt.hello === undefined) line.write(PROBE);
+  await until('CONNECT is answered', () => line.reset || line.socket.readableEnded || statusesOf(line.text)[0]);
+  return statusesOf(line.text)[0] === 200 && !(probing && attempt.hello === undefined) ? line : answerOf(line, 0);
+}
+
+const isOver = (reached: Wire | Seen): reached is Seen => 'statuses' in reached;
+
+async function passthrough(stage: Stage, attempt: Attempt, { probing }: Manner): Promise<Seen> {
+  const { connections } = stage.upstream;
+  const before = connections.length;
+  const line = await tunnel(stage, attempt, probing);
+  if (isOver(line)) return line;
+  const host = (attempt.authority ?? HOST).toLowerCase().replace(/\.?(:\d+)?$/, '');
+  for (const piece of await helloPieces(attempt.hello ?? {}, host)) {
+    line.write(piece);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const reached = (): boolean => connections.slice(before).some(({ raw }) => raw.total > 0);
+  await until(
+    'the ClientHello is passed on or the tunnel is cut',
+    () => reached() || line.reset || line.socket.destroyed,
+    20_000,
+  );
+  const seen = { text: line.text, statuses: statusesOf(line.text), cut: line.reset || !reached() };
+  line.socket.destroy();
+  return seen;
+}
+
+/** Says something and waits for an answer or a cut. */
+async function say(line: Wire): Promise<Seen> {
+  line.write(`${CANARY}\r\n`);
+  await until('it is heard or cut', () => line.text.endsWith('heard') || line.reset || line.socket.destroyed, 20_000);
+  const heard = line.text.endsWith('heard');
+  line.socket.end();
+  if (!heard) await gone(line);
+  line.socket.destroy();
+  return { text: line.text, statuses: statusesOf(line.text), cut: !heard };
+}
+
+const OF_CONNECT = ['authority', 'target', 'fields', 'head', 'address'] as const;
+
+export const CONNECT_PASSTHROUGH: Entry = Object.freeze<Entry>({
+  name: 'CONNECT, passthrough',
+  door: 'connect',
+  outcome: 'tunnel',
+  facets: facets(...OF_CONNECT, 'hello'),
+  setting: { site: { mode: 'passthrough' }, anyone: true },
+  passes: 200,
+  requests: false,
+  strike: passthrough,
+});
+
+export const CONNECT_TCP: Entry = Object.freeze<Entry>({
+  name: 'CONNECT, tcp',
+  door: 'connect',
+  outcome: 'wrapped',
+  facets: facets(...OF_CONNECT, 'peer'),
+  setting: { site: { protocol: 'tcp' }, serve: 'bytes' },
+  passes: 200,
+  requests: false,
+  async strike(stage, attempt, { probing }) {
+    const line = await tunnel(stage, attempt, probing);
+    return isOver(line) ? line : say(line);
+  },
+});
+
+export const LISTENER_TCP: Entry = Object.freeze<Entry>({
+  ...CONNECT_TCP,
+  name: 'listener, tcp',
+  door: 'listener',
+  facets: facets('address', 'peer'),
+  setting: { site: { protocol: 'tcp', listen: true }, serve: 'bytes' },
+  passes: 0,
+  strike: async (stage) => say(await stage.bench.open(stage.name)),
+});

@@ -1,0 +1,234 @@
+/**
+ * One runner for the whole corpus: every attack over every way in that has what it bends. After each attempt it holds what the agent saw, what the upstream saw,
+ * what DNS was asked and what was recorded against what is expected, and against what is always so: one opening and one closing record, no secret and no control
+ * character in a record, no second answer, nobody talked to by way of the environment, no socket left.
+ */
+import type { Test } from 'tap';
+import { CODES } from '../../lib/base/fault.ts';
+import type { AuditRecord } from '../../lib/audit/record.ts';
+import { rawUpstream } from '../fakes/upstream.ts';
+import { refusal, unpaired } from '../proxy/harness.ts';
+import type { Attack, Attempt, Passed, Refused, World } from './case.ts';
+import { ENTRIES } from './entries/all.ts';
+import type { Entry, Manner, Seen } from './entries/entry.ts';
+import { CANARY } from './entries/http1.ts';
+import { appliesTo } from './rows.ts';
+import { HOST, stage, type Stage } from './stage.ts';
+
+const USUAL: World = Object.freeze({});
+const HONEST: Manner = Object.freeze({ probing: false, begins: () => {} });
+
+/** Tests of these attacks over every entry point, one stage for each entry point and world. */
+export function attacks(t: Test, given: readonly Attack[]): void {
+  for (const entry of ENTRIES) {
+    const mine = given.filter((attack) => appliesTo(attack, entry));
+    if (mine.length === 0) continue;
+    t.test(entry.name, async (t) => {
+      await using trap = await environment(t);
+      for (const [world, group] of Map.groupBy(mine, (attack) => attack.world ?? USUAL)) {
+        await using at = await stage(entry.setting, world);
+        for (const attack of group) {
+          await t.test(`${attack.row} ${attack.title}`, async (t) => {
+            for (const attempt of attack.attempts) await strike(t, { entry, at, attack, attempt });
+          });
+        }
+        await at.bench.proxy[Symbol.asyncDispose]();
+        await at.upstream.quiet();
+        t.same(unpaired(at.bench.audit.records), [], 'one opening and one closing record for each exchange');
+      }
+      t.equal(trap.connections.length, 0, 'nobody follows the proxy variables of the environment (S14)');
+    });
+  }
+}
+
+/** A proxy that the environment names while the attempts are made. */
+async function environment(t: Test): ReturnType<typeof rawUpstream> {
+  const trap = await rawUpstream();
+  for (const name of ['HTTP_PROXY', 'http_proxy', 'HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'all_proxy']) {
+    const before = process.env[name];
+    process.env[name] = `http://${trap.address}`;
+    t.teardown(() => (before === undefined ? delete process.env[name] : (process.env[name] = before)));
+  }
+  return trap;
+}
+
+interface Strike {
+  readonly entry: Entry;
+  readonly at: Stage;
+  readonly attack: Attack;
+  readonly attempt: Attempt;
+}
+
+async function strike(t: Test, { entry, at, attack, attempt }: Strike): Promise<void> {
+  const expect = attack.at?.[entry.door] ?? attack.expect;
+  const probing = 'refused' in expect && stepOf(expect.refused) !== 'carried' && attempt.unfinished !== true;
+  if (attempt.after === 'rotation') {
+    await at.set({});
+    await entry.strike(at, {}, HONEST);
+    await at.bench.quiet();
+    await at.rotate();
+  }
+  await at.set(attempt);
+  let before = mark(at);
+  const seen = await entry.strike(at, attempt, { probing, begins: () => (before = mark(at)) });
+  await at.bench.quiet();
+  const after: After = { seen, entry, at, before, attempt, records: at.bench.audit.records.slice(before.records) };
+  const what = titleOf(attempt);
+  always(t, after, what);
+  if ('refused' in expect) heldBack(t, expect.refused, after, what);
+  else letThrough(t, expect.passed, after, what);
+}
+
+interface Before {
+  readonly connections: number;
+  readonly received: readonly number[];
+  readonly asked: number;
+  readonly records: number;
+}
+
+function mark({ upstream, asked, bench }: Stage): Before {
+  return {
+    connections: upstream.connections.length,
+    received: upstream.connections.map(({ plain }) => plain.text.length),
+    asked: asked.length,
+    records: bench.audit.records.length,
+  };
+}
+
+interface After {
+  readonly seen: Seen;
+  readonly entry: Entry;
+  readonly at: Stage;
+  readonly before: Before;
+  readonly attempt: Attempt;
+  readonly records: readonly AuditRecord[];
+}
+
+function titleOf(attempt: Attempt): string {
+  const text = JSON.stringify(attempt);
+  return text.length > 160 ? `${text.slice(0, 159)}…` : text;
+}
+
+/** What the upstream received of this attempt, behind TLS. */
+function receivedBy({ at, before }: After): string {
+  return at.upstream.connections.map(({ plain }, i) => plain.text.slice(before.received[i] ?? 0)).join('');
+}
+
+function always(t: Test, { records, seen, at }: After, what: string): void {
+  if (at.bench.audit.fail === undefined) {
+    t.equal(records.length, 2, `two records: ${what}`);
+    const [opening, closing] = records;
+    t.ok(opening?.kind === 'decided' || opening?.kind === 'refused', `an opening record: ${what}`);
+    t.ok(closing?.kind === 'ended' && 'exchange' in closing, `a closing record: ${what}`);
+  }
+  const text = JSON.stringify(records);
+  t.notMatch(text, CANARY, `no secret in a record: ${what}`);
+  const said = records.flatMap((record) => Object.values(record)).filter((value) => typeof value === 'string');
+  t.notOk(
+    said.find((value) => CONTROL.test(value)),
+    `no control character in a record: ${what}`,
+  );
+  const [head = ''] = seen.text.split('\r\n\r\n');
+  t.match(head, /^[\t\r\n\x20-\x7e]*$/, `our head is visible ASCII: ${what}`);
+  if (seen.statuses[0] !== 200 && seen.statuses[0] !== 101)
+    t.notMatch(seen.text, CANARY, `no secret in a refusal: ${what}`);
+}
+
+function heldBack(t: Test, expected: Refused, after: After, what: string): void {
+  const { seen, entry, at, before, records } = after;
+  const { code, upstream = 'unreached' } = expected;
+  const when = stepOf(expected);
+  const status = entry.passes === 0 ? 'cut' : (expected.status ?? CODES[code].http);
+  if (status === 'cut') {
+    t.ok(seen.cut, `cut: ${what}: ${seen.text}`);
+  } else {
+    t.same(seen.statuses, [status], `one answer: ${what}: ${seen.text}`);
+    const told =
+      seen.statuses.length === 1 ? refusal(seen.text.slice(seen.text.indexOf(`HTTP/1.1 ${status}`))) : undefined;
+    t.equal(told?.code, code, what);
+    if (at.bench.audit.fail === undefined)
+      t.equal(told?.decision, records.find(ofExchange)?.exchange, `the answer names its records: ${what}`);
+    if (status < 500 && when !== 'carried')
+      t.match(seen.text, /\r\nconnection: close\r\n/, `and the connection closes: ${what}`);
+  }
+  recorded(t, records, { code, when, what, reason: expected.reason });
+  const received = receivedBy(after);
+  if (upstream === 'unreached')
+    t.equal(at.upstream.connections.length, before.connections, `no TCP connection was opened: ${what}`);
+  if (upstream !== 'asked') t.equal(received, '', `not one byte reached the upstream: ${what}`);
+  t.notMatch(seen.text, /^HTTP\/1\.1 100/m, `no invitation to send a body: ${what}`);
+  t.notMatch(received, /smuggled/, `what came behind reached nobody: ${what}`);
+  const asked = at.asked.slice(before.asked);
+  t.same(
+    asked,
+    when === 'carried' && after.attempt.dns !== undefined
+      ? [`${(after.attempt.authority ?? HOST).replace(/:.*/, '')}.`]
+      : [],
+    `what was resolved (S10): ${what}`,
+  );
+}
+
+/** What could break a line or steer a terminal. */
+// eslint-disable-next-line no-control-regex
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
+const JUDGED = new Set<string>(['denied', 'wrong-entry', 'misdirected']);
+const CARRIED = /^(upstream-|address-|no-|identity-|audit-|body-|too-many|credential-)/;
+
+function stepOf({ code, when }: Refused): NonNullable<Refused['when']> {
+  if (when !== undefined) return when;
+  if (JUDGED.has(code)) return 'judged';
+  return CARRIED.test(code) ? 'carried' : 'read';
+}
+
+function ofExchange(record: AuditRecord): record is Extract<AuditRecord, { exchange: string }> {
+  return 'exchange' in record;
+}
+
+interface Recorded {
+  readonly code: string;
+  readonly when: NonNullable<Refused['when']>;
+  readonly what: string;
+  readonly reason: RegExp | undefined;
+}
+
+function recorded(t: Test, records: readonly AuditRecord[], { code, when, what, reason }: Recorded): void {
+  if (records.length === 0) return;
+  const [opening, closing] = records;
+  if (when === 'read') t.match(opening, { kind: 'refused', code }, what);
+  else t.match(opening, { kind: 'decided', effect: when === 'judged' ? 'deny' : 'allow' }, what);
+  t.match(closing, { kind: 'ended', outcome: code }, what);
+  if (reason !== undefined) t.match(closing, { reason }, what);
+}
+
+function letThrough(t: Test, expected: Passed, after: After, what: string): void {
+  const { seen, entry, at, before, attempt, records } = after;
+  t.same(seen.statuses, entry.passes === 0 ? [] : [expected.status ?? entry.passes], `${what}: ${seen.text}`);
+  t.notOk(seen.cut, `not cut: ${what}`);
+  const [opening] = records;
+  const { host = HOST } = expected;
+  t.match(opening, { kind: 'decided', effect: 'allow', host }, what);
+  const received = receivedBy(after);
+  if (entry.requests) {
+    const [line = ''] = received.split('\r\n');
+    t.match(
+      received,
+      new RegExp(`\r\nhost: ${host.replaceAll('.', '\\.')}(:\\d+)?\r\n`),
+      `Host is the judged one: ${what}`,
+    );
+    t.equal(received.match(/^host:/gim)?.length, 1, `one Host: ${what}`);
+    if (expected.path !== undefined) {
+      t.equal(line.split(' ')[1], expected.path, `what is canonical is what is sent (P7): ${what}`);
+      t.match(opening, { path: expected.path.split('?')[0] }, what);
+    }
+    for (const wanted of expected.sent ?? []) t.match(received, wanted, what);
+  }
+  for (const unwanted of expected.unsent ?? []) t.notMatch(received, unwanted, what);
+  for (const unwanted of expected.unanswered ?? []) t.notMatch(seen.text, unwanted, what);
+  if (expected.fresh === true) {
+    t.equal(at.upstream.connections.length, before.connections + 1, `a new connection: ${what}`);
+    const state = at.bench.identity.get();
+    const serial = state?.kind === 'current' ? state.identity.svid.serial : 'none';
+    t.equal(at.upstream.connections.at(-1)?.serial, serial, `with the newest SVID: ${what}`);
+  }
+  if (attempt.dns === undefined) t.equal(at.asked.length, before.asked, `nothing was resolved: ${what}`);
+}
