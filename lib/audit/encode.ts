@@ -63,6 +63,7 @@ const decided = (record: DecidedRecord): object => ({
   kind: record.kind,
   exchange: record.exchange,
   entry: record.entry,
+  tunnel: record.tunnel,
   effect: record.effect,
   code: record.code,
   reason: cut(record.reason),
@@ -86,6 +87,7 @@ const refused = (record: RefusedRecord): object => ({
   kind: record.kind,
   exchange: record.exchange,
   entry: record.entry,
+  tunnel: record.tunnel,
   code: record.code,
   reason: cut(record.reason),
 });

@@ -18,6 +18,8 @@ interface OfExchange extends Common {
 export interface DecidedRecord extends OfExchange {
   readonly kind: 'decided';
   readonly entry: string;
+  /** The exchange of the CONNECT inside which this one came, where it was intercepted. */
+  readonly tunnel?: string;
   readonly effect: 'allow' | 'deny';
   readonly code: string;
   readonly reason: string;
@@ -44,6 +46,7 @@ export interface DecidedRecord extends OfExchange {
 export interface RefusedRecord extends OfExchange {
   readonly kind: 'refused';
   readonly entry: string;
+  readonly tunnel?: string;
   readonly code: string;
   readonly reason: string;
 }
@@ -88,6 +91,7 @@ export interface LifecycleRecord extends Common {
     | 'identity-expired'
     | 'policy-loaded'
     | 'policy-rejected'
+    | 'interception-authority'
     | 'draining'
     | 'stopped';
   readonly detail: Readonly<Record<string, string | number>>;

@@ -121,6 +121,19 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
       ),
   },
   {
+    name: 'intercept-needs-requests',
+    doc: '`tls.intercept` needs requests that are judged: not mode passthrough, not protocol tcp.',
+    find: ({ tls, protocol }) =>
+      when(
+        tls.intercept && (tls.mode === 'passthrough' || protocol === 'tcp'),
+        at('tls', 'intercept'),
+        tls.mode === 'passthrough'
+          ? 'in mode passthrough the TLS of the agent is left alone'
+          : 'protocol tcp has no requests to look into',
+        'remove it, or write protocol: http and mode: web, web-mtls or mtls',
+      ),
+  },
+  {
     name: 'passthrough-has-no-rules',
     doc: 'Mode passthrough has no `rules`: the requests are inside the TLS of the agent.',
     find: ({ tls, rules }) =>

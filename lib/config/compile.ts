@@ -17,6 +17,7 @@ export interface SidecarSpec {
   readonly forward: ListenAddress | undefined;
   readonly adminApi: { readonly socket: string } | undefined;
   readonly health: ListenAddress | undefined;
+  readonly intercept: InterceptSpec | undefined;
   readonly audit: {
     /** Files with absolute paths. */
     readonly sinks: readonly Sink[];
@@ -36,6 +37,15 @@ export interface SidecarSpec {
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' };
 }
 
+/** Folders with absolute paths. */
+export interface InterceptSpec {
+  readonly domains: readonly string[];
+  /** Where the key is kept; undefined: in memory. */
+  readonly caFolder: string | undefined;
+  /** Where bundles for programs are written; undefined: nowhere. */
+  readonly trustFolder: string | undefined;
+}
+
 /** `absolute` makes a path of the document independent of the working folder. */
 export function compileSidecar({ metadata, spec }: SidecarDocument, absolute: (path: string) => string): SidecarSpec {
   const sinks = spec.audit.sinks.map((sink) => ('file' in sink ? Object.freeze({ file: absolute(sink.file) }) : sink));
@@ -45,6 +55,7 @@ export function compileSidecar({ metadata, spec }: SidecarDocument, absolute: (p
     forward: spec.forward?.address,
     adminApi: spec.adminApi,
     health: spec.health?.address,
+    intercept: spec.intercept && compileIntercept(spec.intercept, absolute),
     audit: Object.freeze({ sinks: Object.freeze(sinks), onFailure: spec.audit.onFailure }),
     defaults: spec.defaults,
     listeners: spec.listeners,
@@ -52,6 +63,14 @@ export function compileSidecar({ metadata, spec }: SidecarDocument, absolute: (p
     drain: spec.drain,
     log: spec.log,
   });
+}
+
+function compileIntercept(
+  { domains, ca, trust }: NonNullable<SidecarDocument['spec']['intercept']>,
+  absolute: (path: string) => string,
+): InterceptSpec {
+  const caFolder = ca.folder === undefined ? undefined : absolute(ca.folder);
+  return Object.freeze({ domains, caFolder, trustFolder: trust && absolute(trust.folder) });
 }
 
 interface Surroundings {
@@ -84,6 +103,7 @@ export function compileDestination(
       serverName: tls.serverName,
       roots,
       insecure: tls.insecure ?? false,
+      intercept: tls.intercept,
     }),
     dataClass: spec.dataClass ?? highestClass,
     credential: spec.credentials && compileCredential(spec.credentials),

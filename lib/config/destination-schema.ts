@@ -71,8 +71,13 @@ const tls = record(
       'Web modes alone: PEM files whose certificates replace the roots of the system; relative to the folder of the document, read when it is loaded.',
     ),
     insecure: optional(flag(), 'Mode plaintext alone: true lets it reach more than loopback.'),
+    intercept: defaulted(
+      flag(),
+      false,
+      "true: a CONNECT is served by ending the agent's TLS here, so that the requests inside can be judged. Its hosts must lie inside `intercept.domains` of the Sidecar, and the agent must trust the interception CA (`chaperone trust`).",
+    ),
   },
-  ['intercept', 'ech', 'minVersion', 'ciphers'],
+  ['ech', 'minVersion', 'ciphers'],
 );
 
 export const destinationSpec = record(
@@ -161,5 +166,5 @@ export const destinationSpec = record(
       'report: what the rules deny is let through and recorded as `reported`. It relaxes rules alone, never entry points, parsing, addresses or TLS.',
     ),
   },
-  ['intercept', 'mcp', 'grpc', 'when', 'tasks', 'retries'],
+  ['mcp', 'grpc', 'when', 'tasks', 'retries'],
 );

@@ -144,6 +144,7 @@ const OUTCOMES = Object.freeze({
   request: 'judged per request',
   wrapped: 'judged per connection, wrapped in TLS here',
   tunnel: "judged per connection, the agent's own TLS",
+  intercepted: "the agent's TLS ends here; judged per request",
   refused: 'refused (403)',
 });
 
@@ -158,8 +159,8 @@ const CLASSES: Readonly<Record<AddressClass, string>> = Object.freeze({
 
 function accessPage(): string {
   const matrix = MATRIX.map(
-    ({ entry, protocols, modes, outcome, why, hint }) =>
-      `| ${entry} | ${protocols.join(', ')} | ${modes.join(', ')} | ${OUTCOMES[outcome]} | ${cell(why)}${hint === undefined ? '' : `; ${cell(hint)}`} |`,
+    ({ entry, protocols, modes, intercept, outcome, why, hint }) =>
+      `| ${entry} | ${protocols.join(', ')} | ${modes.join(', ')} | ${intercept ?? 'either'} | ${OUTCOMES[outcome]} | ${cell(why)}${hint === undefined ? '' : `; ${cell(hint)}`} |`,
   );
   const addresses = SPECIAL_ROWS.toSorted(
     (a, b) => order(a.source) - order(b.source) || compareBytes(a.range.base.bytes, b.range.base.bytes),
@@ -173,8 +174,8 @@ ${GENERATED}
 
 ## Ways in and destinations
 
-| entry | protocol | tls.mode | outcome | |
-|---|---|---|---|---|
+| entry | protocol | tls.mode | tls.intercept | outcome | |
+|---|---|---|---|---|---|
 ${matrix.join('\n')}
 
 A request is decided in this order: the most specific destination for host and port (a local listener serves its own alone), this table, deny rules, allow rules.

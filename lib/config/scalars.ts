@@ -128,6 +128,18 @@ export const file = text({
 });
 
 /** Length of `sun_path` on Linux, less its closing NUL. */
+export const folder = text({
+  is: 'a folder path',
+  example: '/run/chaperone/ca',
+  parse(value) {
+    if (value !== '' && !hasControl(value)) return value;
+    throw bad(
+      `${quote(value)} is not a folder path`,
+      'write a path; a relative one begins at the folder of this document',
+    );
+  },
+});
+
 const LONGEST_SOCKET = 107;
 
 export const socket = text({
@@ -206,6 +218,17 @@ export const method = text({
     if (value !== upper && COMMON_METHODS.has(upper))
       throw bad(`${value} is not ${upper}: methods are case-sensitive`, `write ${upper}`);
     return value;
+  },
+});
+
+/** A DNS name that stands for itself and all below it; wide ones are refused for the reason that wildcards over them are. */
+export const dnsDomain = text({
+  is: 'a DNS name',
+  example: 'example.com',
+  parse(value) {
+    if (value.startsWith('*'))
+      throw bad(`${quote(value)} has a wildcard`, 'leave `*.` out: a domain covers all below it');
+    return parseHostPattern(`*.${value}`).host;
   },
 });
 

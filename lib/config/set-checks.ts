@@ -1,5 +1,6 @@
 /** What no document can say alone: rules over the whole set, as a list of small named functions like those of lib/config/checks.ts. */
 import { formatAuthority } from '../policy/authority.ts';
+import { isUnder } from '../policy/host.ts';
 import { isLoopback } from '../policy/ip.ts';
 import { tiesOf } from '../policy/lookup.ts';
 import type { Destination, ListenAddress } from '../policy/model.ts';
@@ -118,6 +119,34 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
     },
   },
   {
+    name: 'intercepted-hosts-are-declared',
+    doc: '`tls.intercept: true` needs `intercept` in the Sidecar, and the hosts of the destination, which are names, lie inside `intercept.domains`.',
+    find: ({ sidecar, sidecarBroken, destinations }) =>
+      sidecarBroken
+        ? []
+        : destinations
+            .filter(
+              ({ document: { spec } }) =>
+                spec.tls.intercept && spec.tls.mode !== 'passthrough' && spec.protocol !== 'tcp',
+            )
+            .flatMap(({ tree, document }) => undeclared(tree, document, sidecar?.document.spec.intercept?.domains)),
+  },
+  {
+    name: 'intercept-needs-forward',
+    doc: '`intercept` needs `forward`: tunnels are opened there.',
+    find: ({ sidecar }) =>
+      sidecar?.document.spec.intercept === undefined || sidecar.document.spec.forward !== undefined
+        ? []
+        : [
+            {
+              tree: sidecar.tree,
+              steps: ['spec', 'intercept'],
+              message: 'there is no forward proxy on which a tunnel could be opened',
+              fix: 'write forward: { address: 127.0.0.1:15001 }',
+            },
+          ],
+  },
+  {
     name: 'listeners-do-not-collide',
     doc: 'The listeners have different addresses and ports; 0.0.0.0 and [::] take every address.',
     find(set) {
@@ -146,6 +175,28 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
     },
   },
 ]);
+
+function undeclared(
+  tree: Tree,
+  { spec }: DestinationDocument,
+  domains: readonly string[] | undefined,
+): readonly Placed[] {
+  if (domains === undefined) {
+    const message = 'the Sidecar document has no intercept: there is no CA that could stand in for these hosts';
+    const fix = 'write intercept: { domains: [...] } in spec of the Sidecar document';
+    return [{ tree, steps: ['spec', 'tls', 'intercept'], message, fix }];
+  }
+  return spec.hosts.flatMap(({ kind, host, text }, i) => {
+    const steps = ['spec', 'hosts', i];
+    if (kind === 'address') {
+      const message = `${text} is an address: a ClientHello cannot name it, so it cannot be intercepted`;
+      return [{ tree, steps, message, fix: 'write a name, or a destination without tls.intercept for it' }];
+    }
+    if (isUnder(host, domains)) return [];
+    const message = `${text} lies outside intercept.domains of the Sidecar`;
+    return [{ tree, steps, message, fix: `add ${host} to intercept.domains, or remove tls.intercept` }];
+  });
+}
 
 interface Listener {
   readonly name: string;

@@ -1,6 +1,18 @@
 /** `spec` of a Sidecar document. A key of the design that is not built yet is named at the end and refused. */
 import { choice, defaulted, flag, integer, list, optional, record, refine, required } from './decode.ts';
-import { dataClass, duration, file, hint, listenAddress, size, socket, spiffeId, workloadApi } from './scalars.ts';
+import {
+  dataClass,
+  dnsDomain,
+  duration,
+  file,
+  folder,
+  hint,
+  listenAddress,
+  size,
+  socket,
+  spiffeId,
+  workloadApi,
+} from './scalars.ts';
 import { task, UNSAFE_NON_LOOPBACK } from './schema-common.ts';
 
 const select = refine(
@@ -56,6 +68,34 @@ export const sidecarSpec = record(
         unsafeNonLoopback: defaulted(flag(), false, UNSAFE_NON_LOOPBACK),
       }),
       'The forward proxy; none without it.',
+    ),
+    intercept: optional(
+      record({
+        domains: required(
+          list(dnsDomain, { least: 1, most: 100, unique: String }),
+          'Names that may be stood in for, each with all below it. The CA can vouch for nothing else: they are its critical name constraints.',
+        ),
+        ca: defaulted(
+          record({
+            folder: optional(
+              folder,
+              'Where the key of the CA is kept, so that a sidecar that starts again breaks no running program: a tmpfs of the sidecar alone, never mounted where the agent runs. It is made with mode 0700 and refused when it is open to others. Without it the key is in memory.',
+            ),
+          }),
+          {},
+          'The CA of this sidecar. Its certificate lasts 90 days and is renewed at half of that; those it issues last 24 hours at most.',
+        ),
+        trust: optional(
+          record({
+            folder: required(
+              folder,
+              'At the start and at each renewal ca.pem, bundle.pem (the roots of the system and ours) and truststore.p12 are written there, readable to all; no key. Mount it where the agent runs, and set the variables that `chaperone trust` prints.',
+            ),
+          }),
+          'What programs need to trust the CA, written by the sidecar. Without it: `chaperone trust`.',
+        ),
+      }),
+      'Ending the TLS of the agent inside CONNECT tunnels, for destinations that say `tls.intercept: true`. Off without it.',
     ),
     adminApi: optional(
       record({

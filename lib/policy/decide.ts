@@ -41,7 +41,11 @@ export function decide(policy: Policy, facts: Facts, as?: SpiffeId): Decision {
   }
   if ((row.outcome === 'request') !== (facts.http !== undefined)) return decision(policy, uninspectable(destination));
   if (isRequest(facts)) return decision(policy, judgeRequest(destination, facts, as));
-  const reason = `destination ${destination.name} allows connections to ${formatAuthority(facts.host, facts.port)}`;
+  const where = formatAuthority(facts.host, facts.port);
+  const reason =
+    row.outcome === 'intercepted'
+      ? `destination ${destination.name} is intercepted: what is asked of ${where} is judged request by request`
+      : `destination ${destination.name} allows connections to ${where}`;
   return decision(policy, { code: 'allowed', reason, destination });
 }
 
@@ -73,6 +77,7 @@ function decision(policy: Policy, { code, reason, hint, destination, rule, actio
 const ENTRY = Object.freeze({
   forward: 'to plain requests of the forward proxy',
   connect: 'over CONNECT',
+  intercept: 'inside an intercepted tunnel',
   listener: 'on a local listener',
 });
 

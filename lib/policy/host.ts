@@ -137,3 +137,8 @@ function canonicalOf(host: string, pattern: string): string {
 function badPattern(text: string, problem: string, hint: string): Fault {
   return new Fault('bad-pattern', `host pattern ${quote(text)} ${problem}`, { hint });
 }
+
+/** Whether a canonical name is one of the domains or below one of them, by whole labels. */
+export function isUnder(name: string, domains: readonly string[]): boolean {
+  return domains.some((domain) => name === domain || name.endsWith(`.${domain}`));
+}

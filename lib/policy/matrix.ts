@@ -6,17 +6,20 @@ import type { EntryPoint } from './facts.ts';
 import type { Destination, Protocol, TlsMode } from './model.ts';
 
 /**
- * request   judged per request by the rules; TLS is ours
- * wrapped   judged per connection; the bytes are wrapped in the mode's TLS by us
- * tunnel    judged per connection; the agent's own TLS, of which we read the ClientHello
- * refused   not served here
+ * request      judged per request by the rules; TLS is ours
+ * wrapped      judged per connection; the bytes are wrapped in the mode's TLS by us
+ * tunnel       judged per connection; the agent's own TLS, of which we read the ClientHello
+ * intercepted  the agent's TLS ends here; what is inside comes in again, by the entry `intercept`
+ * refused      not served here
  */
-export type Outcome = 'request' | 'wrapped' | 'tunnel' | 'refused';
+export type Outcome = 'request' | 'wrapped' | 'tunnel' | 'intercepted' | 'refused';
 
 export interface MatrixRow {
   readonly entry: EntryPoint;
   readonly protocols: readonly Protocol[];
   readonly modes: readonly TlsMode[];
+  /** `tls.intercept` of the destination; undefined: either way. */
+  readonly intercept?: boolean;
   readonly outcome: Outcome;
   /** For people: what happens, or why not. */
   readonly why: string;
@@ -75,9 +78,53 @@ const rows: readonly MatrixRow[] = [
     entry: 'connect',
     protocols: REQUESTS,
     modes: OURS,
+    intercept: true,
+    outcome: 'intercepted',
+    why: "the agent's TLS ends at the sidecar, which stands in for the host; each request inside is judged",
+    hint: undefined,
+  },
+  {
+    entry: 'connect',
+    protocols: REQUESTS,
+    modes: OURS,
+    intercept: false,
     outcome: 'refused',
     why: 'its requests are judged one by one, which a tunnel would hide',
-    hint: 'use an http:// URL (TLS starts at the sidecar), or the local listener of the destination',
+    hint: 'use an http:// URL (TLS starts at the sidecar) or the local listener of the destination, or set tls.intercept: true',
+  },
+  {
+    entry: 'intercept',
+    protocols: REQUESTS,
+    modes: OURS,
+    intercept: true,
+    outcome: 'request',
+    why: 'each request is judged by the rules and sent over TLS that starts here',
+    hint: undefined,
+  },
+  {
+    entry: 'intercept',
+    protocols: REQUESTS,
+    modes: OURS,
+    intercept: false,
+    outcome: 'refused',
+    why: 'its requests are no longer judged inside a tunnel',
+    hint: 'connect again',
+  },
+  {
+    entry: 'intercept',
+    protocols: ['tcp'],
+    modes: OURS,
+    outcome: 'refused',
+    why: 'it is not an HTTP destination (protocol tcp)',
+    hint: 'connect again',
+  },
+  {
+    entry: 'intercept',
+    protocols: EVERY,
+    modes: PASSTHROUGH,
+    outcome: 'refused',
+    why: 'it is a passthrough destination, in which the agent speaks TLS itself',
+    hint: 'connect again',
   },
   {
     entry: 'listener',
@@ -110,7 +157,11 @@ export const MATRIX: readonly MatrixRow[] = Object.freeze(rows.map((row) => Obje
 /** The row for one way in and one destination. */
 export function matrixRow(entry: EntryPoint, { protocol, tls }: Pick<Destination, 'protocol' | 'tls'>): MatrixRow {
   const row = MATRIX.find(
-    (one) => one.entry === entry && one.protocols.includes(protocol) && one.modes.includes(tls.mode),
+    (one) =>
+      one.entry === entry &&
+      one.protocols.includes(protocol) &&
+      one.modes.includes(tls.mode) &&
+      (one.intercept === undefined || one.intercept === tls.intercept),
   );
   if (row === undefined) throw new TypeError(`the access matrix has no row for ${entry}, ${protocol}, ${tls.mode}`);
   return row;

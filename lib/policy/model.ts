@@ -56,6 +56,8 @@ export interface TlsPolicy {
   readonly roots: readonly string[] | undefined;
   /** plaintext to an address that is not loopback was spelled out. */
   readonly insecure: boolean;
+  /** TLS inside a CONNECT tunnel ends here, so that its requests can be judged. */
+  readonly intercept: boolean;
 }
 
 /** Where the upstream really is, as the operator wrote it. */

@@ -1,13 +1,13 @@
 /**
  * From a request head to what is judged, and from what is judged to what is sent: the same values, read once and strictly. Ambiguous means refused.
  * - The forward port takes absolute-form `http://` and CONNECT with authority-form (RFC 9112 section 3.2), a local listener takes origin-form, or absolute-form
- *   that names its own destination.
+ *   that names its own destination; inside an intercepted tunnel origin-form, or absolute-form `https://`, for the host of the tunnel alone.
  * - The target's authority and Host must be equal; the Host that is sent is written anew from the decided one (RFC 9112 section 3.2.2).
  * - A task reference (Proxy-Authorization) that is present must be a live task, and there are none yet.
  */
 import { Fault } from '../base/fault.ts';
 import { fieldOf, type Fields, type RequestHead } from '../http1/message.ts';
-import { parseAuthority, type Authority } from '../policy/authority.ts';
+import { formatAuthority, parseAuthority, type Authority } from '../policy/authority.ts';
 import type { EntryPoint, Facts, HttpFacts } from '../policy/facts.ts';
 import type { Destination } from '../policy/model.ts';
 import { canonicalTarget } from '../policy/path.ts';
@@ -34,6 +34,7 @@ export interface ListenerView {
 }
 
 const HTTP_PORT = 80;
+const HTTPS_PORT = 443;
 /** No port can be 0: it stands for one that was not written. */
 const UNSAID = 0;
 const NEVER: ReadonlySet<string> = new Set(['TRACE', 'TRACK', 'CONNECT']);
@@ -67,6 +68,30 @@ export function describeListener(head: RequestHead, view: ListenerView, time: nu
   requireSame(named, host, authority);
   if (isLocal(named, local)) throw misdirected(`absolute-form names ${authority}, the listener itself`);
   return describe(head, rest, { entry: 'listener', authority: named, listener: destination.name, time });
+}
+
+/**
+ * A request inside an intercepted tunnel: origin-form, or absolute-form `https://`. Both and Host must name the host and port of the CONNECT, on every request (RFC 9110
+ * section 7.4): a certificate for one host is no permission to ask for another.
+ */
+export function describeIntercepted(head: RequestHead, tunnel: Authority, time: number): Described {
+  refuseTask(head.fields);
+  refuseMethod(head.method);
+  const host = fieldOf(head.fields, 'host');
+  if (host === undefined) throw new Fault('malformed', 'there is no Host', { at: 'host' });
+  const named = parseAuthority(host, HTTPS_PORT);
+  requireTunnel(named, tunnel, 'host');
+  if (head.target.startsWith('/'))
+    return describe(head, head.target, { entry: 'intercept', authority: named, listener: undefined, time });
+  const { authority, rest } = absoluteForm(head.target, 'https');
+  requireTunnel(parseAuthority(authority, HTTPS_PORT), tunnel, 'target');
+  return describe(head, rest, { entry: 'intercept', authority: named, listener: undefined, time });
+}
+
+function requireTunnel(named: Authority, { host, port }: Authority, at: 'host' | 'target'): void {
+  if (named.host === host && named.port === port) return;
+  const reason = `the request is for ${formatAuthority(named.host, named.port)} and its tunnel goes to ${formatAuthority(host, port)}`;
+  throw new Fault('misdirected', reason, { hint: 'open a tunnel to the host that is meant', at });
 }
 
 /** CONNECT: a tunnel to an authority and nothing else (RFC 9110 section 9.3.6). */
@@ -112,8 +137,14 @@ function describe(head: RequestHead, rest: string, { entry, authority, listener,
   };
 }
 
-function absoluteForm(target: string): { readonly authority: string; readonly rest: string } {
-  const start = target.startsWith('http://') ? 7 : afterScheme(target);
+function absoluteForm(
+  target: string,
+  served: 'http' | 'https' = 'http',
+): { readonly authority: string; readonly rest: string } {
+  const start =
+    target.startsWith(served) && target.startsWith('://', served.length)
+      ? served.length + 3
+      : afterScheme(target, served);
   let end = start;
   while (end < target.length && !'/?#'.includes(target[end] as string)) end++;
   if (end === target.length) return { authority: target.slice(start), rest: '/' };
@@ -121,27 +152,31 @@ function absoluteForm(target: string): { readonly authority: string; readonly re
   return { authority: target.slice(start, end), rest: rest.startsWith('/') ? rest : `/${rest}` };
 }
 
-/** Where the authority begins; a Fault for any scheme but http. */
-function afterScheme(target: string): number {
+/** Where the authority begins; a Fault for any other scheme. */
+function afterScheme(target: string, served: 'http' | 'https'): number {
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(target);
-  if (scheme === null) {
-    if (target.startsWith('/') || target === '*') {
-      throw new Fault('malformed', 'the forward port takes absolute-form targets alone', {
-        hint: WRITE_HTTP,
-        at: 'target',
-      });
-    }
-    throw new Fault('malformed', 'the target is no absolute-form http:// URL', { hint: WRITE_HTTP, at: 'target' });
-  }
-  const name = scheme[1]?.toLowerCase();
-  if (name === 'https')
-    throw new Fault('malformed', 'https:// in absolute-form is not served', {
+  if (scheme?.[1]?.toLowerCase() === served) return scheme[0].length;
+  throw wrongForm(target, scheme?.[1], served);
+}
+
+function wrongForm(target: string, scheme: string | undefined, served: 'http' | 'https'): Fault {
+  if (served === 'https')
+    return new Fault('malformed', 'the target is neither a path nor an https:// URL', {
+      hint: 'inside a tunnel requests are for the host of the CONNECT',
+      at: 'target',
+    });
+  if (scheme?.toLowerCase() === 'https')
+    return new Fault('malformed', 'https:// in absolute-form is not served', {
       hint: `use CONNECT, or ${WRITE_HTTP}`,
       at: 'target',
     });
-  if (name !== 'http')
-    throw new Fault('malformed', 'only http:// targets are served', { hint: WRITE_HTTP, at: 'target' });
-  return scheme[0].length;
+  if (scheme !== undefined)
+    return new Fault('malformed', 'only http:// targets are served', { hint: WRITE_HTTP, at: 'target' });
+  const problem =
+    target.startsWith('/') || target === '*'
+      ? 'the forward port takes absolute-form targets alone'
+      : 'the target is no absolute-form http:// URL';
+  return new Fault('malformed', problem, { hint: WRITE_HTTP, at: 'target' });
 }
 
 function requireSame(named: Authority, host: string, text: string): void {

@@ -68,12 +68,13 @@ export function evidence({ audit, clock, onFailure }: EvidenceOptions): Evidence
       return permitting.permission;
     },
     refused(exchange, fault) {
-      const { id, entry } = exchange;
+      const { id, entry, tunnel } = exchange;
       void write({
         kind: 'refused',
         time: timestamp(),
         exchange: id,
         entry,
+        ...(tunnel === undefined ? undefined : { tunnel }),
         code: fault.code,
         reason: plain(fault.message),
       });
@@ -120,6 +121,7 @@ function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): 
     time,
     exchange: exchange.id,
     entry: exchange.entry,
+    ...(exchange.tunnel === undefined ? undefined : { tunnel: exchange.tunnel }),
     effect: decision.effect,
     code: decision.code,
     reason: plain(decision.reason),

@@ -18,7 +18,7 @@ export interface Transport {
 }
 
 /** What is being waited for, with the name of the limit that ends it. */
-export type Phase = 'deciding' | 'hello' | 'connect' | 'headers' | 'idle';
+export type Phase = 'deciding' | 'hello' | 'handshake' | 'connect' | 'headers' | 'idle';
 
 /** What was judged, together, at one moment. */
 export interface Judgement {
@@ -45,6 +45,8 @@ export class Exchange {
   readonly entry: EntryPoint;
   /** Monotonic milliseconds. */
   readonly started: number;
+  /** The exchange of the CONNECT inside which this one came. */
+  tunnel: string | undefined;
   judgement: Judgement | undefined;
   upstream: Reached | undefined;
   /** Kind of the credential that was added in the agent's stead. */
@@ -142,6 +144,7 @@ const WAITS: Readonly<
 > = {
   deciding: ['timeout', 'the exchange was not decided', undefined],
   hello: ['request-timeout', 'no complete TLS ClientHello came through the tunnel', undefined],
+  handshake: ['request-timeout', 'the TLS handshake inside the tunnel was not completed', undefined],
   connect: ['upstream-timeout', 'the upstream was not reached', 'connect'],
   headers: ['upstream-timeout', 'the upstream did not answer', 'headers'],
   idle: ['timeout', 'nothing moved in either direction', 'idle'],

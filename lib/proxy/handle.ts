@@ -91,6 +91,8 @@ function admit(
 ): Passage {
   const { destination } = decision;
   if (decision.effect === 'deny' || destination === undefined) throw denial(decision);
+  // The requests inside an intercepted tunnel take their own places, times and identities.
+  if (exchange.entry === 'connect' && destination.tls.intercept) return { destination, facts, identity: undefined };
   live.occupy(exchange, destination);
   exchange.lasts(destination.timeouts.total);
   if (!needsIdentity(destination)) return { destination, facts, identity: undefined };

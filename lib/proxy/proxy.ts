@@ -16,10 +16,12 @@ import type { PoolCounts } from '../http1/pool.ts';
 import type { ListenAddress, Policy } from '../policy/model.ts';
 import type { Identity, IdentityState } from '../spiffe/identity.ts';
 import type { TlsContexts } from '../tls/context.ts';
+import type { Interception } from '../tls/interception.ts';
 import { acceptor } from './accept.ts';
 import { evidence } from './evidence.ts';
 import { identityNow, type Standing } from './handle.ts';
 import { fieldRules } from './headers.ts';
+import { interceptor } from './intercept.ts';
 import { listeners, type Listeners } from './listeners.ts';
 import { liveSet } from './live.ts';
 import { reconsider, type Reconsider } from './reconsider.ts';
@@ -49,6 +51,8 @@ export interface ProxyOptions {
   readonly identity: IdentityView;
   readonly audit: AuditLog;
   readonly contexts: TlsContexts;
+  /** Stands in for the hosts of intercepted destinations; without it their tunnels are refused. */
+  readonly interception?: Interception | undefined;
   readonly clock: Clock;
   /** Aborting it cuts everything at once. */
   readonly shutdown: AbortSignal;
@@ -117,11 +121,12 @@ class Running implements Proxy {
     this.#following = link(options.shutdown);
     const tokens = jwtSvids({ issuer: identity, clock, signal: this.#following.signal });
     const relay = { upstreams: ways, fields, tokens, now: () => clock.monotonic(), recheck: this.#reconsider.one };
+    const serve = { standing, relay, limits };
     const others = sidecar.health === undefined ? [] : [sidecar.health];
     this.#listeners = listeners({
       forward: sidecar.forward,
       others,
-      accept: acceptor({ standing, relay, limits }),
+      accept: acceptor({ ...serve, interceptor: interceptor({ ...serve, interception: options.interception }) }),
       maxConnections: options.maxConnections,
     });
     this.#standing = standing;

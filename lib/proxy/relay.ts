@@ -14,7 +14,7 @@ import type { Destination } from '../policy/model.ts';
 import { tlsFault } from '../tls/faults.ts';
 import { copyBothWays, cut } from './copy.ts';
 import { CountedBody, bodyTooLarge } from './counted.ts';
-import { describeForward, describeListener, type Described, type ListenerView } from './describe.ts';
+import type { Described } from './describe.ts';
 import type { Exchange } from './exchange.ts';
 import type { Arrival, Passage } from './handle.ts';
 import type { FieldRules } from './headers.ts';
@@ -35,8 +35,10 @@ export interface RelayParts {
 /** The agent's connection: at most one exchange is under way on it. */
 export interface AgentConnection {
   exchange: Exchange | undefined;
-  /** Undefined on the forward port. */
-  readonly listener: () => ListenerView | undefined;
+  /** Reads a head as the entry point of this connection does; throws a Fault for what is malformed, ambiguous or misdirected. */
+  readonly describe: (head: RequestHead, time: number) => Described;
+  /** The exchange of the CONNECT through which this connection came. */
+  readonly tunnel: string | undefined;
 }
 
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
@@ -64,12 +66,12 @@ export class RequestArrival implements Arrival {
 
   begun(exchange: Exchange): void {
     this.#from.exchange = exchange;
+    exchange.tunnel = this.#from.tunnel;
   }
 
   describe(time: number): Facts {
     const { head } = this.#x;
-    const listener = this.#from.listener();
-    const described = listener === undefined ? describeForward(head, time) : describeListener(head, listener, time);
+    const described = this.#from.describe(head, time);
     this.#fields = this.#parts.fields.request(head.fields);
     this.#described = described;
     return described.facts;

@@ -37,7 +37,7 @@ export function readClientHello(prefix: Buffer): 'more' | ClientHello {
 
 const refuse = (problem: string): Fault =>
   new Fault('malformed', `the tunnel does not begin with a TLS ClientHello: ${problem}`, {
-    hint: 'this destination is tls.mode: passthrough, where the client itself must speak TLS; use protocol: tcp for anything else',
+    hint: 'inside this tunnel the client itself must speak TLS: use an http:// URL for HTTP without it, protocol: tcp for anything else',
   });
 
 /** Body of the first handshake message, which must be a ClientHello and fill its records exactly. */

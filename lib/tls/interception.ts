@@ -10,6 +10,7 @@ import { createHash, X509Certificate, type webcrypto as WebCrypto } from 'node:c
 import { createSecureContext, type SecureContext } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
+import { isUnder } from '../policy/host.ts';
 import { keyInFolder, newKeyPair, type KeptKey } from './ca-key.ts';
 import { SERVER_COMMON } from './context.ts';
 import { leafCache, type LeafCounts } from './leaves.ts';
@@ -53,10 +54,6 @@ export async function openInterception(options: InterceptionOptions): Promise<In
   const key = options.folder === undefined ? await newKeyPair() : await keyInFolder(options.folder);
   const authority = await Authority.make(options, key);
   return authority;
-}
-
-export function isUnder(host: string, domains: readonly string[]): boolean {
-  return domains.some((domain) => host === domain || host.endsWith(`.${domain}`));
 }
 
 /** Names the key, so that a certificate issued anew has the name that the one before had. */

@@ -11,6 +11,7 @@ const DECIDED: Required<DecidedRecord> = {
   kind: 'decided',
   exchange: '0b6e3d2c-0000-4000-8000-000000000001',
   entry: 'forward',
+  tunnel: '0b6e3d2c-0000-4000-8000-000000000002',
   effect: 'allow',
   code: 'allowed',
   reason: 'rule read-customers allows it',

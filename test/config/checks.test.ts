@@ -46,6 +46,18 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     "  tls: { mode: mtls, peers: ['spiffe://example.org/a', 'spiffe://example.org/b/**'] }",
   ],
   [
+    'intercept-needs-requests',
+    '  tls: { mode: passthrough, intercept: true }',
+    /spec\.tls\.intercept: in mode passthrough the TLS of the agent is left alone/,
+    '  tls: { mode: passthrough, intercept: false }',
+  ],
+  [
+    'intercept-needs-requests',
+    `  tls: { mode: mtls, ${PEERS}, intercept: true }\n  protocol: tcp`,
+    /protocol tcp has no requests to look into/,
+    `  tls: { mode: mtls, ${PEERS}, intercept: false }\n  protocol: tcp`,
+  ],
+  [
     'roots-need-a-web-mode',
     `  tls: { mode: mtls, ${PEERS}, roots: [a.pem] }`,
     /mode mtls does not read roots: it trusts the bundle/,

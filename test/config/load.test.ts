@@ -78,7 +78,7 @@ t.test('what is not written has the safe default (C11)', async (t) => {
     mode: 'enforce',
     timeouts: { connect: 5000, headers: 30_000, idle: 300_000, total: 3_600_000 },
     limits: { concurrent: 64, body: undefined },
-    tls: { mode: 'mtls', serverName: undefined, roots: undefined, insecure: false },
+    tls: { mode: 'mtls', serverName: undefined, roots: undefined, insecure: false, intercept: false },
   });
   t.equal(decide(policy, request()).code, 'no-rule-matched', 'without rules everything is denied');
 });
@@ -166,12 +166,11 @@ t.test('each key and word of the design that is not built yet is refused by name
     t.match(await problemsOf(t, text), [new RegExp(`spec\\.${key}: the key ${key} is not supported yet`)], key);
   const ruleWith = (key: string): string => `  rules: [{ name: a, effect: deny, http: {}, ${key}: x }]`;
   const cases: readonly (readonly [string, string])[] = [
-    ...['intercept', 'mcp', 'grpc', 'when'].map((key) => [key, `  ${key}: x`] as const),
+    ...['mcp', 'grpc', 'when'].map((key) => [key, `  ${key}: x`] as const),
     ...['mcp', 'grpc', 'a2a'].map((key) => [key, ruleWith(key)] as const),
     ...['grpc', 'mcp', 'a2a', 'postgres'].map((word) => [word, `  protocol: ${word}`] as const),
     ['rate', '  limits: { rate: 50/s }'],
     ['required', '  task: required'],
-    ['intercept', "  tls: { mode: mtls, peers: ['spiffe://example.org/crm'], intercept: true }"],
   ];
   for (const [word, spec] of cases)
     t.match(await problemsOf(t, SIDECAR, destination(spec)), [new RegExp(`${word} is not supported yet`)], spec);

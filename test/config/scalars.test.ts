@@ -54,6 +54,24 @@ t.test('sizes carry units', async (t) => {
     t.match(read(size, text), /^!/, text);
 });
 
+t.test('domains to stand in for are names of two labels or more, and nobody else’s', async (t) => {
+  for (const text of ['example.com', 'crm.internal', 'a.github.io']) t.equal(read(scalars.dnsDomain, text), text);
+  for (const text of [
+    '*.example.com',
+    'com',
+    'github.io',
+    'co.uk',
+    '10.0.0.1',
+    '[::1]',
+    'Example.com',
+    'example.com.',
+    '',
+    'a b.c',
+  ])
+    t.match(read(scalars.dnsDomain, text), /^!/, text);
+  t.match(read(scalars.dnsDomain, '*.example.com'), /leave `\*\.` out/);
+});
+
 t.test('addresses to listen on are IP addresses with a port, 0 for a free one', async (t) => {
   t.same(read(scalars.listenAddress, '127.0.0.1:15001'), { host: '127.0.0.1', port: 15001 });
   t.same(read(scalars.listenAddress, '[::1]:0'), { host: '::1', port: 0 });

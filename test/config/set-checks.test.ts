@@ -5,6 +5,8 @@ import { destination, problemsOf, SIDECAR } from './documents.ts';
 const BARE = SIDECAR.replace('task: optional', '');
 const FORWARD = `${SIDECAR}  forward: { address: 127.0.0.1:15001 }\n`;
 
+const INTERCEPT = `${FORWARD}  intercept: { domains: [example.com] }\n`;
+
 /** Name of the check, documents that it refuses, what it says, and documents next to them that pass. */
 const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], readonly string[]])[] = [
   [
@@ -52,6 +54,36 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
     [`${SIDECAR}  forward: { address: 0.0.0.0:15001, unsafeNonLoopback: true }\n`],
   ],
   [
+    'intercepted-hosts-are-declared',
+    [SIDECAR, destination('  tls: { mode: web, intercept: true }')],
+    [/spec\.tls\.intercept: the Sidecar document has no intercept: there is no CA/],
+    [SIDECAR, destination('  tls: { mode: web, intercept: false }')],
+  ],
+  [
+    'intercepted-hosts-are-declared',
+    [
+      INTERCEPT,
+      destination(
+        "  tls: { mode: web, intercept: true }\n  hosts: [example.com, '*.example.com', evilexample.com, '*.example.org', 93.184.215.14]",
+      ),
+    ],
+    [
+      /spec\.hosts\[2\]: evilexample\.com lies outside intercept\.domains of the Sidecar; add evilexample\.com/,
+      /spec\.hosts\[3\]: \*\.example\.org lies outside/,
+      /spec\.hosts\[4\]: 93\.184\.215\.14 is an address: a ClientHello cannot name it/,
+    ],
+    [
+      INTERCEPT,
+      destination("  tls: { mode: web, intercept: true }\n  hosts: [example.com, '*.example.com', a.b.example.com]"),
+    ],
+  ],
+  [
+    'intercept-needs-forward',
+    [`${SIDECAR}  intercept: { domains: [example.com] }\n`],
+    [/spec\.intercept: there is no forward proxy on which a tunnel could be opened/],
+    [INTERCEPT],
+  ],
+  [
     'listeners-do-not-collide',
     [`${FORWARD}  health: { address: 0.0.0.0:15001 }\n`, destination("  listen: '127.0.0.1:15001'")],
     [
@@ -94,7 +126,7 @@ for (const [name, wrong, messages, right] of CASES) {
 }
 
 t.test('every check has a case here, and a sentence', async (t) => {
-  t.same(CASES.map(([name]) => name).sort(), SET_CHECKS.map(({ name }) => name).sort());
+  t.same([...new Set(CASES.map(([name]) => name))].sort(), SET_CHECKS.map(({ name }) => name).sort());
   for (const { name, doc } of SET_CHECKS) t.match(doc, /^[A-Z`].{20,}\.$/, name);
 });
 

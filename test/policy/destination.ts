@@ -20,7 +20,7 @@ export function destination(name: string, { hosts, tlsMode = 'mtls', ...rest }: 
     listen: undefined,
     upstream: undefined,
     cidrs: [],
-    tls: { mode: tlsMode, peers: [], serverName: undefined, roots: undefined, insecure: false },
+    tls: { mode: tlsMode, peers: [], serverName: undefined, roots: undefined, insecure: false, intercept: false },
     dataClass: 'internal',
     credential: undefined,
     rules: [],

@@ -4,36 +4,53 @@ import type { EntryPoint } from '../../lib/policy/facts.ts';
 import type { Protocol, TlsMode } from '../../lib/policy/model.ts';
 import { destination } from './destination.ts';
 
-const ENTRIES: readonly EntryPoint[] = ['forward', 'connect', 'listener'];
-const PROTOCOLS: readonly Protocol[] = ['http', 'tcp'];
+const ENTRIES: readonly EntryPoint[] = ['forward', 'connect', 'intercept', 'listener'];
+const PROTOCOLS: readonly Protocol[] = ['http', 'mcp', 'tcp'];
 const MODES: readonly TlsMode[] = ['mtls', 'web-mtls', 'web', 'plaintext', 'passthrough'];
 
-t.test('every combination of entry, protocol and mode is in exactly one row', async (t) => {
-  for (const entry of ENTRIES) {
-    for (const protocol of PROTOCOLS) {
-      for (const mode of MODES) {
-        const rows = MATRIX.filter(
-          (row) => row.entry === entry && row.protocols.includes(protocol) && row.modes.includes(mode),
-        );
-        t.equal(rows.length, 1, `${entry} ${protocol} ${mode}`);
-        t.equal(matrixRow(entry, destination('x', { protocol, tlsMode: mode })), rows[0]);
-      }
-    }
+interface Combination {
+  readonly entry: EntryPoint;
+  readonly protocol: Protocol;
+  readonly mode: TlsMode;
+  readonly intercept: boolean;
+}
+
+const COMBINATIONS: readonly Combination[] = ENTRIES.flatMap((entry) =>
+  PROTOCOLS.flatMap((protocol) =>
+    MODES.flatMap((mode) => [true, false].map((intercept) => ({ entry, protocol, mode, intercept }))),
+  ),
+);
+
+function reached({ entry, protocol, mode, intercept }: Combination): ReturnType<typeof matrixRow> {
+  const one = destination('x', { protocol, tlsMode: mode });
+  return matrixRow(entry, { protocol, tls: { ...one.tls, intercept } });
+}
+
+t.test('every combination of entry, protocol, mode and interception is in exactly one row', async (t) => {
+  for (const one of COMBINATIONS) {
+    const { entry, protocol, mode, intercept } = one;
+    const rows = MATRIX.filter(
+      (row) =>
+        row.entry === entry &&
+        row.protocols.includes(protocol) &&
+        row.modes.includes(mode) &&
+        (row.intercept ?? intercept) === intercept,
+    );
+    t.equal(rows.length, 1, JSON.stringify(one));
+    t.equal(reached(one), rows[0], JSON.stringify(one));
   }
 });
 
 t.test('outcomes are those of the design (T1, T2)', async (t) => {
-  const expected = (entry: EntryPoint, protocol: Protocol, mode: TlsMode): Outcome => {
+  const expected = ({ entry, protocol, mode, intercept }: Combination): Outcome => {
     if (mode === 'passthrough') return entry === 'connect' ? 'tunnel' : 'refused';
-    if (protocol === 'http') return entry === 'connect' ? 'refused' : 'request';
+    const judged = protocol !== 'tcp';
+    if (entry === 'connect') return judged ? (intercept ? 'intercepted' : 'refused') : 'wrapped';
+    if (entry === 'intercept') return judged && intercept ? 'request' : 'refused';
+    if (judged) return 'request';
     return entry === 'forward' ? 'refused' : 'wrapped';
   };
-  for (const entry of ENTRIES)
-    for (const protocol of PROTOCOLS)
-      for (const mode of MODES) {
-        const { outcome } = matrixRow(entry, destination('x', { protocol, tlsMode: mode }));
-        t.equal(outcome, expected(entry, protocol, mode), `${entry} ${protocol} ${mode}`);
-      }
+  for (const one of COMBINATIONS) t.equal(reached(one).outcome, expected(one), JSON.stringify(one));
 });
 
 t.test('every refusal says what to do instead', async (t) => {

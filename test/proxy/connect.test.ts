@@ -3,6 +3,7 @@ import t from 'tap';
 import { testAuthority } from '../fakes/authority.ts';
 import { mtlsUpstream, rawUpstream } from '../fakes/upstream.ts';
 import { until } from '../fakes/until.ts';
+import { hello, withExtension } from './hello.ts';
 import { bench, refusal, site, statusOf, unpaired, type Bench, type Site, type Wire } from './harness.ts';
 
 const CONNECT = 'CONNECT web.example.com:443 HTTP/1.1\r\nHost: web.example.com:443\r\n\r\n';
@@ -23,31 +24,6 @@ async function tunnel(b: Bench, head = CONNECT): Promise<Wire> {
   line.write(head);
   await line.sees('\r\n\r\n');
   return line;
-}
-
-/** A ClientHello as node:tls writes it. */
-async function hello(servername: string | undefined): Promise<Buffer> {
-  const { duplexPair } = await import('node:stream');
-  const [near, far] = duplexPair();
-  const client = tlsConnect({ socket: near, ...(servername === undefined ? {} : { servername }) });
-  client.on('error', () => {});
-  const bytes = await new Promise<Buffer>((resolve) => far.once('data', resolve));
-  client.destroy();
-  far.destroy();
-  return bytes;
-}
-
-/** The same ClientHello with one more, empty, extension at its end. */
-function withExtension(bytes: Buffer, type: number): Buffer {
-  const out = Buffer.concat([bytes, Buffer.from([type >> 8, type & 255, 0, 0])]);
-  let at = 5 + 4 + 2 + 32;
-  at += 1 + (out[at] ?? 0);
-  at += 2 + out.readUInt16BE(at);
-  at += 1 + (out[at] ?? 0);
-  out.writeUInt16BE(out.readUInt16BE(at) + 4, at);
-  out.writeUIntBE(out.readUIntBE(6, 3) + 4, 6, 3);
-  out.writeUInt16BE(out.readUInt16BE(3) + 4, 3);
-  return out;
 }
 
 t.test('passthrough: the agent speaks TLS itself with the upstream, recorded as unverified (A1)', async (t) => {

@@ -25,6 +25,7 @@ export interface Site {
   readonly serverName?: string;
   readonly roots?: readonly string[];
   readonly insecure?: boolean;
+  readonly intercept?: boolean;
   readonly protocol?: Destination['protocol'];
   readonly upstream?: { readonly host: string; readonly port: number };
   readonly cidrs?: readonly string[];
@@ -69,6 +70,7 @@ export function site(given: Site = {}): Destination {
       serverName: given.serverName,
       roots: given.roots,
       insecure: given.insecure ?? false,
+      intercept: given.intercept ?? false,
     },
     dataClass: 'internal',
     credential: given.credential,

@@ -31,6 +31,7 @@ export function policy(
     serverName: undefined,
     roots: undefined,
     insecure: false,
+    intercept: false,
     ...rest,
     peers: peers.map(parsePeerPattern),
   };
