@@ -43,6 +43,7 @@ export function metrics(read: () => Readings): Metrics {
   const tallies: Tallies = {
     allow: new Map(),
     deny: new Map(),
+    errors: new Map(),
     refused: new Map(),
     ended: new Map(),
     sent: 0,
@@ -63,6 +64,7 @@ export function metrics(read: () => Readings): Metrics {
         let codes = of.get(destination);
         if (codes === undefined) of.set(destination, (codes = new Map()));
         count(codes, record.code);
+        if (record.policyError !== undefined) count(tallies.errors, destination);
       } else if (record.kind === 'refused') count(tallies.refused, record.code);
       else if (record.kind === 'ended') {
         count(tallies.ended, record.outcome);
@@ -80,6 +82,8 @@ interface Tallies {
   /** By destination and code. */
   readonly allow: Map<string, Map<string, number>>;
   readonly deny: Map<string, Map<string, number>>;
+  /** By destination. */
+  readonly errors: Map<string, number>;
   readonly refused: Map<string, number>;
   readonly ended: Map<string, number>;
   sent: number;
@@ -102,6 +106,16 @@ function ofRecords(registry: Registry, tallies: Tallies): void {
       for (const effect of ['allow', 'deny'] as const)
         for (const [destination, codes] of tallies[effect])
           for (const [code, sum] of codes) this.inc({ effect, code, destination }, sum);
+    },
+  });
+  new Counter({
+    name: 'chaperone_policy_errors_total',
+    help: 'Exchanges for which a condition could not be evaluated, by destination',
+    labelNames: ['destination'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const [destination, sum] of tallies.errors) this.inc({ destination }, sum);
     },
   });
   new Counter({

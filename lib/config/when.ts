@@ -1,6 +1,7 @@
 /** The conditions of all documents, compiled: every one that does not parse or type-check is a problem at its place. */
 import { setImmediate as turn } from 'node:timers/promises';
 import { Fault } from '../base/fault.ts';
+import { phaseOf, type Phase } from '../policy/condition-env.ts';
 import { conditions, type Condition, type Conditions } from '../policy/conditions.ts';
 import type { Problems } from './problem.ts';
 import type { DocumentSet } from './set-checks.ts';
@@ -23,7 +24,7 @@ export async function compileConditions(
     const own = new Map<number, Condition>();
     for (const [i, { when }] of document.spec.rules.entries()) {
       if (when === undefined) continue;
-      const condition = compileOne(compiler, when, (message, fix) => {
+      const condition = compileOne(compiler, { text: when, phase: phaseOf(document.spec.protocol) }, (message, fix) => {
         const steps = ['spec', 'rules', i, 'when'];
         problems.add({ at: locate(tree, steps).at, path: pathText(steps), message, fix });
       });
@@ -37,11 +38,11 @@ export async function compileConditions(
 
 function compileOne(
   compiler: Conditions,
-  text: string,
+  when: { readonly text: string; readonly phase: Phase },
   refuse: (message: string, fix: string) => void,
 ): Condition | undefined {
   try {
-    return compiler.compile(text, 'request');
+    return compiler.compile(when.text, when.phase);
   } catch (failure) {
     const { message, hint = '' } = Fault.from(failure, 'config');
     refuse(message, hint);

@@ -53,15 +53,16 @@ export interface Meter {
   context: ConditionContext | undefined;
 }
 
-/** What stands in for methods of the library; blanks keep expressions from writing these names. */
+/** What stands in for functions of the library; blanks keep expressions from writing these names. */
 export const INSTEAD: Readonly<Record<string, string>> = Object.freeze({
   matches: 're2 matches',
   contains: 'bounded contains',
   lowerAscii: 'ascii lower',
+  int: 'bounded int',
 });
 
-/** Gives a call on a value to ours. */
-export function renameMethod({ args }: Node): void {
+/** Gives a call to ours. */
+export function renameCall({ args }: Node): void {
   const call = args as [string, ...unknown[]];
   call[0] = INSTEAD[call[0]] ?? call[0];
 }
@@ -129,8 +130,37 @@ export function environmentOf({ phase, rank, patterns, meter }: EnvironmentOptio
     if (found === undefined) throw noAnswer('no_such_class');
     return BigInt(found);
   });
+  toInt(env);
   scanning(env, patterns, meter);
   return env;
+}
+
+/** The largest double below 2^63, and its opposite. */
+const LARGEST_INT = 9_223_372_036_854_774_784;
+const MOST_DIGITS = 20;
+
+/** The library's takes doubles that no int can hold. */
+function toInt(env: Environment): void {
+  const from = (type: string, handler: (value: never) => bigint): void =>
+    void env.registerFunction({
+      name: INSTEAD['int'] ?? '',
+      returnType: 'int',
+      handler,
+      params: [{ name: 'value', type }],
+      async: false,
+    });
+  from('int', (value: bigint) => value);
+  from('double', (value: number) => {
+    if (!(Math.abs(value) <= LARGEST_INT)) throw noAnswer('numeric_overflow');
+    return BigInt(Math.trunc(value));
+  });
+  from('string', (value: string) => {
+    if (!/^[+-]?\d+$/.test(value) || value.length > MOST_DIGITS) throw noAnswer('int_conversion_error');
+    const whole = BigInt(value.replace(/^\+/, ''));
+    if (BigInt.asIntN(64, whole) !== whole) throw noAnswer('int_conversion_error');
+    return whole;
+  });
+  from('google.protobuf.Timestamp', (value: Date) => BigInt(Math.floor(value.getTime() / 1000)));
 }
 
 function scanning(env: Environment, patterns: ReadonlyMap<string, RE2JS>, meter: Meter): void {

@@ -2,7 +2,7 @@
  * What a condition may be, beyond its types: the walk over its syntax tree when a document is loaded. It lets through declared functions alone, holds
  * patterns, times and data classes against what they must be, keeps loops from nesting, and hands the calls that lib/policy/cel.ts replaces over to it.
  */
-import { compilePattern, INSTEAD, renameMethod, strictHas, type Node } from './cel.ts';
+import { compilePattern, INSTEAD, renameCall, strictHas, type Node } from './cel.ts';
 import { COMPREHENSIONS, CONDITION_LIMITS, FUNCTIONS, METHODS } from './condition-env.ts';
 import { SECRET_FIELDS } from './fields.ts';
 import { quote } from './host.ts';
@@ -47,6 +47,10 @@ class Walk implements Checked {
     else if (node.op === 'call') this.#call(node, inLoop);
     else if (node.op === 'rcall') this.#method(node, inLoop);
     else {
+      if (node.op === 'value' && typeof node.args === 'object' && node.args !== null) {
+        throw objection(node, 'bytes and unsigned numbers are not used here', 'write a string, or a number without u');
+      }
+      if (node.op === 'map') onlyStringKeys(node);
       if (node.op === 'in' && inLoop) onlyLiterals(node);
       for (const child of children(node)) this.visit(child, inLoop);
     }
@@ -55,6 +59,7 @@ class Walk implements Checked {
   #call(node: Node, inLoop: boolean): void {
     const [name, args] = node.args as [string, readonly Node[]];
     if (!FUNCTIONS.has(name)) throw unknownCall(node, name, FUNCTIONS);
+    if (name in INSTEAD) renameCall(node);
     if (name === 'has') strictHas(node);
     if (name === 'timestamp' || name === 'duration') checkTime(args[0] ?? node, name);
     if (name === 'rank') this.#rank(args[0] ?? node);
@@ -73,7 +78,7 @@ class Walk implements Checked {
     }
     if (name === 'matches') this.#pattern(args[0] ?? node);
     if (name === 'header') checkField(args[0] ?? node);
-    if (name in INSTEAD) renameMethod(node);
+    if (name in INSTEAD) renameCall(node);
     this.visit(receiver, inLoop);
     for (const arg of args) this.visit(arg, inLoop);
   }
@@ -120,6 +125,14 @@ class Walk implements Checked {
   }
 }
 
+/** The library keeps maps of literals in objects, whose keys are strings. */
+function onlyStringKeys(node: Node): void {
+  for (const [key] of node.args as readonly (readonly Node[])[]) {
+    if (key !== undefined && textOf(key) === undefined)
+      throw objection(key, 'a key of a map is no literal string', 'write {"name": …}');
+  }
+}
+
 function onlyLiterals(node: Node): void {
   const [, list] = node.args as readonly Node[];
   const plain = list?.op === 'list' && children(list).every(({ op }) => op === 'value');
@@ -127,9 +140,9 @@ function onlyLiterals(node: Node): void {
     throw objection(node, 'in over a list, inside of a loop, is a loop too', 'write the list out, or loop over it');
 }
 
-/** RFC 3339 with seconds, as the CEL specification asks for; the library reads more. */
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/;
-const DURATION = /^-?(?:\d+(?:\.\d+)?(?:h|m|s|ms|us|ns))+$/;
+/** RFC 3339 with seconds, as the CEL specification asks for, and no finer than milliseconds; the library reads more and keeps less. */
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,3})?(?:Z|[+-]\d\d:\d\d)$/;
+const DURATION = /^-?(?:\d+(?:\.\d+)?(?:h|m|s|ms))+$/;
 
 function checkTime(node: Node, name: 'timestamp' | 'duration'): void {
   const text = textOf(node);

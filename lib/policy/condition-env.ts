@@ -3,8 +3,17 @@
  * values when a request is judged (lib/policy/condition-view.ts) and the reference page are all made from these tables.
  */
 
+import type { Protocol } from './model.ts';
+
 /** When a condition is asked, which is what decides what is known. */
 export type Phase = 'connect' | 'request' | 'mcp' | 'grpc';
+
+/** What the rules of a protocol are about; tcp is judged per connection. */
+export function phaseOf(protocol: Protocol): Phase {
+  return PHASES[protocol];
+}
+
+const PHASES: Readonly<Record<Protocol, Phase>> = Object.freeze({ http: 'request', tcp: 'connect', mcp: 'mcp' });
 
 export interface FieldRow {
   readonly type: string;
@@ -115,6 +124,7 @@ export const FUNCTIONS: ReadonlyMap<string, string> = new Map([
   ['string', ''],
   ['bool', ''],
   ['type', '`type(args.amount) == double`'],
+  ['dyn', 'Takes a value out of the type check.'],
   ['timestamp', '`timestamp("2026-01-31T00:00:00Z")`, a literal.'],
   ['duration', '`duration("90s")`, a literal.'],
   [

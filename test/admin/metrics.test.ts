@@ -131,6 +131,7 @@ t.test('decisions, refusals, ends, bytes and durations are counted from records'
   counted.observe(decided('allow', 'allowed', 'crm'));
   counted.observe(decided('deny', 'denied-by-rule', 'crm'));
   counted.observe(decided('deny', 'unlisted', undefined));
+  counted.observe({ ...decided('deny', 'condition-failed', 'crm'), policyError: 'r: no answer' });
   counted.observe({ time, kind: 'refused', exchange: 'e', entry: 'forward', code: 'malformed', reason: 'r' });
   counted.observe(ended('completed', 3));
   counted.observe(ended('upstream-cut', 40_000));
@@ -139,6 +140,7 @@ t.test('decisions, refusals, ends, bytes and durations are counted from records'
   t.equal(shown.get('chaperone_decided_total{effect="allow",code="allowed",destination="crm"}'), 2);
   t.equal(shown.get('chaperone_decided_total{effect="deny",code="denied-by-rule",destination="crm"}'), 1);
   t.equal(shown.get('chaperone_decided_total{effect="deny",code="unlisted",destination=""}'), 1);
+  t.equal(shown.get('chaperone_policy_errors_total{destination="crm"}'), 1);
   t.equal(shown.get('chaperone_refused_total{code="malformed"}'), 1);
   t.equal(shown.get('chaperone_ended_total{outcome="completed"}'), 1);
   t.equal(shown.get('chaperone_ended_total{outcome="upstream-cut"}'), 1);

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import { decide } from '../../lib/policy/decide.ts';
 import type { Facts } from '../../lib/policy/facts.ts';
-import type { Policy } from '../../lib/policy/model.ts';
+import { conditions, type Condition } from '../../lib/policy/conditions.ts';
+import type { Policy, Rule } from '../../lib/policy/model.ts';
 import { connection, destination, policy, request, rule } from './destination.ts';
 
 const read = rule('read', 'allow', { methods: ['GET'], paths: ['/v1/customers/**'] });
@@ -30,6 +31,34 @@ t.test('nothing listed is nothing allowed (C11)', async (t) => {
     'a destination without rules denies all',
   );
 });
+
+t.test(
+  'a condition is read last: true matches, false does not, and no answer is the safe one of each effect',
+  async (t) => {
+    const all = conditions(['public', 'internal']);
+    const when = (text: string): Condition => all.compile(text, 'request');
+    const [holds, fails, none] = [when('request.port == 80'), when('request.port == 81'), when('task.uses == 1')];
+    const of = (...rules: readonly Rule[]): string => verdict(policy(destination('crm', { rules })), request());
+    const open = rule('open', 'allow');
+    t.equal(of(rule('a', 'allow', { when: holds })), 'allow allowed a');
+    t.equal(of(rule('a', 'allow', { when: fails })), 'deny no-rule-matched -');
+    t.equal(of(rule('a', 'allow', { when: none })), 'deny no-rule-matched -');
+    t.equal(of(rule('a', 'allow', { when: none }), open), 'allow allowed open');
+    t.equal(of(rule('d', 'deny', { when: holds }), open), 'deny denied-by-rule d');
+    t.equal(of(rule('d', 'deny', { when: fails }), open), 'allow allowed open');
+    t.equal(of(rule('d', 'deny', { when: none }), open), 'deny condition-failed d');
+    t.equal(of(rule('d', 'deny', { when: none, paths: ['/other'] }), open), 'allow allowed open', 'not asked');
+    const error = (...rules: readonly Rule[]): string | undefined =>
+      decide(policy(destination('crm', { rules })), request()).policyError;
+    t.equal(error(rule('a', 'allow', { when: none }), open), 'a: something that it reads is not known here');
+    t.equal(error(rule('d', 'deny', { when: none }), open), 'd: something that it reads is not known here');
+    t.equal(error(rule('a', 'allow', { when: holds })), undefined);
+    const many = Array.from({ length: 50 }, (_, i) => rule(`rule-number-${i}`, 'allow', { when: none }));
+    t.ok((error(...many) ?? '').length <= 200, 'bounded');
+    const { hint } = decide(policy(destination('crm', { rules: [rule('a', 'allow', { when: fails })] })), request());
+    t.equal(hint, 'rule a would allow it, but its condition does not hold');
+  },
+);
 
 t.test('deny rules win over allow rules, wherever they stand', async (t) => {
   t.equal(verdict(policy(crm), request({ path: '/v1/customers/7' })), 'allow allowed read');

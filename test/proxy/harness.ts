@@ -4,6 +4,7 @@ import { cell, type Cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import type { AuditLog, AuditRecord } from '../../lib/audit/record.ts';
+import { conditions } from '../../lib/policy/conditions.ts';
 import { parseHostPattern } from '../../lib/policy/host.ts';
 import { buildPolicy } from '../../lib/policy/lookup.ts';
 import { parsePathPattern } from '../../lib/policy/path.ts';
@@ -40,17 +41,19 @@ export interface Site {
 export function rule(
   name: string,
   effect: Rule['effect'],
-  http: { methods?: string[]; paths?: string[]; websocket?: boolean } = {},
+  http: { methods?: string[]; paths?: string[]; websocket?: boolean; when?: string } = {},
 ): Rule {
-  const { methods, paths, websocket = false } = http;
+  const { methods, paths, websocket = false, when } = http;
   return {
     name,
     effect,
     action: effect === 'allow' ? 'read' : undefined,
     http: { methods: methods && new Set(methods), paths: paths?.map(parsePathPattern), websocket },
-    when: undefined,
+    when: when === undefined ? undefined : CONDITIONS.compile(when, 'request'),
   };
 }
+
+const CONDITIONS = conditions(['public', 'internal', 'confidential', 'restricted']);
 
 /** A destination `crm` for http://crm.internal/ over mTLS, everything allowed, unless said otherwise. */
 export function site(given: Site = {}): Destination {
