@@ -106,12 +106,7 @@ t.test('an open stream is decided again by the conditions of a new policy, over 
   await red.ended();
   t.ok(red.reset);
   t.notOk(blue.reset);
-  t.match(
-    b.audit
-      .of('redecided')
-      .map((one) => 'effect' in one && one.effect)
-      .sort(),
-    ['allow', 'deny'],
-  );
+  const effects = b.audit.of('redecided').map((one) => ('effect' in one ? one.effect : ''));
+  t.ok(effects.length === 2 && effects.includes('allow') && effects.includes('deny'), effects.join());
   blue.socket.destroy();
 });
