@@ -141,7 +141,7 @@ const MOST_DIGITS = 20;
 
 /** The library's takes doubles that no int can hold. */
 function toInt(env: Environment): void {
-  const from = (type: string, handler: (value: never) => bigint): void =>
+  const takes = (type: string, handler: (value: never) => bigint): void =>
     void env.registerFunction({
       name: INSTEAD['int'] ?? '',
       returnType: 'int',
@@ -149,18 +149,18 @@ function toInt(env: Environment): void {
       params: [{ name: 'value', type }],
       async: false,
     });
-  from('int', (value: bigint) => value);
-  from('double', (value: number) => {
+  takes('int', (value: bigint) => value);
+  takes('double', (value: number) => {
     if (!(Math.abs(value) <= LARGEST_INT)) throw noAnswer('numeric_overflow');
     return BigInt(Math.trunc(value));
   });
-  from('string', (value: string) => {
+  takes('string', (value: string) => {
     if (!/^[+-]?\d+$/.test(value) || value.length > MOST_DIGITS) throw noAnswer('int_conversion_error');
     const whole = BigInt(value.replace(/^\+/, ''));
     if (BigInt.asIntN(64, whole) !== whole) throw noAnswer('int_conversion_error');
     return whole;
   });
-  from('google.protobuf.Timestamp', (value: Date) => BigInt(Math.floor(value.getTime() / 1000)));
+  takes('google.protobuf.Timestamp', (value: Date) => BigInt(Math.floor(value.getTime() / 1000)));
 }
 
 function scanning(env: Environment, patterns: ReadonlyMap<string, RE2JS>, meter: Meter): void {
