@@ -109,7 +109,10 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
     opened.use(await startAdmin({ socket: sidecar.adminApi.socket, status, quit: quit.resolve }));
   }
   listening.done();
-  parts.tell('started', { policy: config.policy.generation, policyDigest: config.policy.digest });
+  const { halfLine } = audit;
+  if (halfLine > 0) log.log('warn', 'audit', `cut off half a line of ${halfLine} bytes that a killed process had left`);
+  const { generation, digest } = config.policy;
+  parts.tell('started', { policy: generation, policyDigest: digest, ...(halfLine > 0 && { halfLine }) });
   return {
     addresses,
     identity,

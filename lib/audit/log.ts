@@ -23,6 +23,8 @@ export interface AuditOptions {
 export interface Audit extends AuditLog, AsyncDisposable {
   /** Opens the files anew, after what was written before (SIGHUP). */
   reopen(): Promise<void>;
+  /** Bytes of half lines that a killed process had left and that were cut off at start. */
+  readonly halfLine: number;
   /** Records that could not be written since the start. */
   failures(): number;
   /** Records written since the start. */
@@ -90,6 +92,7 @@ export function auditLog(sinks: readonly Sink[]): Audit {
       return waiting.done.promise;
     },
     reopen: () => then(async () => throwFirst(await settleAll(sinks, (sink) => sink.reopen()))),
+    halfLine: sinks.reduce((bytes, sink) => bytes + sink.halfLine, 0),
     failures: () => failures,
     written: () => written,
     [Symbol.asyncDispose]() {

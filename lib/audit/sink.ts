@@ -1,6 +1,6 @@
 /**
  * Where lines of evidence go. A sink takes one batch at a time and settles when the operating system has all of it; a batch that it could take
- * only in part is taken back, so that a half line is never joined by the next. Files are opened for appending with mode 0600 and followed through
+ * only in part is taken back, so that a half line is never joined by the next, and one that a killed process left is cut off at start. Files are opened for appending with mode 0600 and followed through
  * rotation: a path that was renamed or removed is opened anew within a second, or at once by `reopen`.
  */
 import type { FileHandle } from 'node:fs/promises';
@@ -8,8 +8,11 @@ import { constants, open, stat } from 'node:fs/promises';
 import { write } from 'node:fs';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
+import { cutHalfLine } from './torn.ts';
 
 export interface Sink extends AsyncDisposable {
+  /** Bytes of a half line that were cut off when it was opened first. */
+  readonly halfLine: number;
   /** Appends whole lines. Throws a Fault `audit-unavailable`. Never called again before it settled. */
   append(lines: Buffer): Promise<void>;
   /** Opens the path anew, where there is one. */
@@ -34,6 +37,8 @@ interface OpenFile {
   readonly handle: FileHandle;
   readonly device: number;
   readonly inode: number;
+  /** When it was opened. */
+  readonly size: number;
   /** The file does not end with a line end: somebody was stopped in the middle of a line. */
   torn: boolean;
 }
@@ -43,6 +48,8 @@ export async function fileSink(path: string, clock: Clock): Promise<Sink> {
   let file: OpenFile | undefined = await openFile(path).catch((error: unknown) => {
     throw unavailable(path, error);
   });
+  const halfLine = file.torn ? await cutHalfLine(file.handle, file.size).catch(() => 0) : 0;
+  if (halfLine > 0) file.torn = false;
   let checked = clock.monotonic();
   const close = async (): Promise<void> => {
     const old = file;
@@ -58,6 +65,7 @@ export async function fileSink(path: string, clock: Clock): Promise<Sink> {
     return (file ??= await openFile(path));
   };
   return {
+    halfLine,
     async append(lines) {
       try {
         await appendWhole(await current(), lines);
@@ -81,7 +89,7 @@ async function openFile(path: string): Promise<OpenFile> {
   const handle = await open(path, constants.O_RDWR | constants.O_APPEND | constants.O_CREAT, 0o600);
   try {
     const { dev: device, ino: inode, size } = await handle.stat();
-    return { handle, device, inode, torn: size > 0 && (await lastByte(handle, size)) !== LINE_END };
+    return { handle, device, inode, size, torn: size > 0 && (await lastByte(handle, size)) !== LINE_END };
   } catch (error) {
     await handle.close();
     throw error;
@@ -146,6 +154,7 @@ const RETRY_MS = 5;
 export function stdoutSink(clock: Clock): Sink {
   let torn = false;
   return {
+    halfLine: 0,
     async append(lines) {
       const bytes = torn ? Buffer.concat([Buffer.from([LINE_END]), lines]) : lines;
       for (let written = 0; written < bytes.length;) {

@@ -37,6 +37,7 @@ function heldSink(): Sink & { readonly writes: string[]; go(failure?: Fault): vo
   const writes: string[] = [];
   let waiting: PromiseWithResolvers<void> | undefined;
   return {
+    halfLine: 0,
     writes,
     append(lines) {
       if (waiting !== undefined) throw new TypeError('two writes under way');
@@ -155,12 +156,33 @@ t.test('a file that was renamed or removed is followed within a second, and at o
   await log[Symbol.asyncDispose]();
 });
 
-t.test('a half line that a killed process left is not joined by the next record', async (t) => {
-  const file = join(t.testdir({ 'audit.jsonl': '{"kind":"deci' }), 'audit.jsonl');
-  const log = await openAudit({ sinks: [{ file }], clock: systemClock });
-  await log.write(record('1'));
-  await log[Symbol.asyncDispose]();
-  t.match(readFileSync(file, 'utf8'), /^\{"kind":"deci\n\{"time".*\}\n$/);
+t.test(
+  'a half line that a killed process left is cut off at start and counted, so that every line parses',
+  async (t) => {
+    const whole = '{"time":"2026-01-01T00:00:00.000Z"}\n';
+    for (const half of ['{', '{"time":"2026-', `{"time":"${'x'.repeat(70_000)}`]) {
+      for (const before of ['', whole, whole.repeat(5000)]) {
+        const file = join(t.testdir({ 'audit.jsonl': before + half }), 'audit.jsonl');
+        const log = await openAudit({ sinks: [{ file }], clock: systemClock });
+        t.equal(log.halfLine, half.length);
+        await log.write(record('1'));
+        await log[Symbol.asyncDispose]();
+        const text = readFileSync(file, 'utf8');
+        t.ok(text.startsWith(before) && /^\{"time".*\}\n$/.test(text.slice(before.length)));
+      }
+    }
+  },
+);
+
+t.test('an end that is no record of ours stays, and is not joined by the next record', async (t) => {
+  for (const foreign of ['{"kind":"deci', 'notes', `${'x'.repeat(2_000_000)}`]) {
+    const file = join(t.testdir({ 'audit.jsonl': foreign }), 'audit.jsonl');
+    const log = await openAudit({ sinks: [{ file }], clock: systemClock });
+    t.equal(log.halfLine, 0);
+    await log.write(record('1'));
+    await log[Symbol.asyncDispose]();
+    t.match(readFileSync(file, 'utf8').slice(foreign.length), /^\n\{"time".*\}\n$/);
+  }
 });
 
 t.test('a device that is always full refuses with its reason', async (t) => {

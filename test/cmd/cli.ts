@@ -18,8 +18,14 @@ export interface Running extends AsyncDisposable {
   readonly ended: Promise<Ended>;
 }
 
-export function start(args: readonly string[], env: Readonly<Record<string, string>> = {}): Running {
-  const child = spawn(process.execPath, [join(ROOT, 'cmd/chaperone.ts'), ...args], {
+/** `under` is a command that runs another in its own place, such as prlimit. */
+export function start(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  under: readonly string[] = [],
+): Running {
+  const [command = process.execPath, ...rest] = [...under, process.execPath, join(ROOT, 'cmd/chaperone.ts'), ...args];
+  const child = spawn(command, rest, {
     env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '/', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

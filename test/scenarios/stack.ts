@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compose, type Sidecar } from '../../cmd/compose.ts';
-import { systemClock } from '../../lib/base/clock.ts';
+import { type Clock, systemClock } from '../../lib/base/clock.ts';
 import { disposer } from '../../lib/base/dispose.ts';
 import { createDevTrustDomain, type DevTrustDomain } from '../../lib/dev/domain.ts';
 import { startDemoUpstream, type DemoUpstream } from '../../lib/dev/upstream.ts';
@@ -13,8 +13,10 @@ import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import { until } from '../fakes/until.ts';
 import { statusOf, wire, type Wire } from '../proxy/harness.ts';
 
-export interface Stack extends AsyncDisposable {
-  readonly sidecar: Sidecar;
+/** What a sidecar needs around it: documents on disk, identities, upstreams. */
+export interface World extends AsyncDisposable {
+  /** Of the documents; the only path that a sidecar is given. */
+  readonly folder: string;
   /** Hands out the identities of agent and upstreams. */
   readonly workload: DevWorkloadApi;
   readonly domain: DevTrustDomain;
@@ -22,34 +24,45 @@ export interface Stack extends AsyncDisposable {
   readonly api: DemoUpstream;
   /** CONNECT db.internal:5432 */
   readonly echo: DemoUpstream;
-  /** What was logged, line by line. */
-  readonly log: readonly string[];
   /** Writes the destinations anew, as an operator would. */
   write(documents: string): void;
-  /** The destinations that the stack starts with. */
+  /** The destinations that the world starts with. */
   readonly documents: string;
+  /** Lines of the audit log; throws for one that is none. */
   records(): readonly Readonly<Record<string, unknown>>[];
+}
+
+export interface WorldOptions {
+  /** Lifetime of SVIDs in milliseconds; default one hour. */
+  readonly ttl?: number;
+  /** Sinks of the audit log; default a file. */
+  readonly sinks?: string;
+  /** Of the sidecar and of the authority; upstreams keep the system's. */
+  readonly clock?: Clock;
+  /** More lines of the Sidecar's spec, indented by two. */
+  readonly more?: string;
+  /** Documents in place of the two destinations, of the addresses of API and echo. */
+  readonly destinations?: (api: string, echo: string) => string;
+}
+
+export interface Stack extends World {
+  readonly sidecar: Sidecar;
+  /** What was logged, line by line. */
+  readonly log: readonly string[];
   get(path: string, host?: string): Promise<number>;
   open(): Promise<Wire>;
   /** An open tunnel to the echo service. */
   tunnel(): Promise<Wire>;
 }
 
-export interface StackOptions {
-  /** Lifetime of SVIDs in milliseconds; default one hour. */
-  readonly ttl?: number;
-  /** Sinks of the audit log; default a file. */
-  readonly sinks?: string;
-}
-
 const AGENT = '/agent';
 const QUIET = { log: () => {} };
 
-export async function stack({ ttl = 3_600_000, sinks = '[{ file: audit.jsonl }]' }: StackOptions = {}): Promise<Stack> {
+export async function world(options: WorldOptions = {}): Promise<World> {
+  const { ttl = 3_600_000, sinks = '[{ file: audit.jsonl }]', clock = systemClock, more = '' } = options;
   const opened = disposer();
   const folder = await mkdtemp(join(tmpdir(), 'chaperone-'));
   opened.defer(() => rm(folder, { recursive: true, force: true }));
-  const clock = systemClock;
   const domain = await createDevTrustDomain({ name: 'example.org', clock });
   const identities = [AGENT, '/crm', '/db'].map((id) => ({ id }));
   const workload = opened.use(
@@ -62,44 +75,24 @@ export async function stack({ ttl = 3_600_000, sinks = '[{ file: audit.jsonl }]'
         select: { spiffeId: parseSpiffeId(`spiffe://example.org${id}`) },
         callers: [`spiffe://example.org${AGENT}`],
         service,
-        clock,
+        clock: systemClock,
       }),
     );
   const api = await upstream('/crm', 'api');
   const echo = await upstream('/db', 'echo');
-  const documents = destinations(api.address, echo.address);
+  const documents = (options.destinations ?? destinations)(api.address, echo.address);
   writeFileSync(
     join(folder, 'sidecar.yaml'),
-    `apiVersion: chaperone.dev/v1alpha1
-kind: Sidecar
-metadata: { name: scenario }
-spec:
-  identity: { workloadApi: '${workload.endpoint}', select: { spiffeId: 'spiffe://example.org${AGENT}' } }
-  forward: { address: '127.0.0.1:0' }
-  audit: { sinks: ${sinks} }
-  defaults: { task: optional }
-`,
+    sidecarDocument({ endpoint: workload.endpoint, admin: join(folder, 'admin', 'api.sock'), sinks, more }),
   );
   const file = join(folder, 'destinations.yaml');
   writeFileSync(file, documents);
-  const log: string[] = [];
-  const sidecar = opened.use(
-    await compose({
-      paths: [folder],
-      env: {},
-      clock,
-      logger: () => ({ ...QUIET, log: (level, part, text) => void log.push(`${level} ${part} ${text}`) }),
-    }),
-  );
-  await until('the sidecar has its identity', () => sidecar.ready());
-  const open = (): Promise<Wire> => wire(sidecar.addresses.get('forward')?.port ?? 0);
   return {
-    sidecar,
+    folder,
     workload,
     domain,
     api,
     echo,
-    log,
     documents,
     write: (text) => writeFileSync(file, text),
     records: () =>
@@ -107,6 +100,32 @@ spec:
         .trim()
         .split('\n')
         .map((line) => JSON.parse(line) as Record<string, unknown>),
+    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+  };
+}
+
+/** The sidecar in this process. */
+export async function stack(options: WorldOptions = {}): Promise<Stack> {
+  const opened = disposer();
+  const around = opened.use(await world(options));
+  const log: string[] = [];
+  const sidecar = opened.use(
+    await compose({
+      paths: [around.folder],
+      env: {},
+      clock: options.clock ?? systemClock,
+      logger: () => ({ ...QUIET, log: (level, part, text) => void log.push(`${level} ${part} ${text}`) }),
+    }),
+  );
+  await until('the sidecar has its identity', () => sidecar.ready());
+  const agent = agentOf(() => sidecar.addresses.get('forward')?.port ?? 0);
+  return { ...around, ...agent, sidecar, log, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };
+}
+
+/** What an agent does at the forward port. */
+export function agentOf(port: () => number): Pick<Stack, 'get' | 'open' | 'tunnel'> {
+  const open = (): Promise<Wire> => wire(port());
+  return {
     async get(path, host = 'crm.internal') {
       const line = await open();
       line.write(`GET http://${host}${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
@@ -121,8 +140,22 @@ spec:
       await line.sees('ping');
       return line;
     },
-    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };
+}
+
+function sidecarDocument(given: Readonly<Record<'endpoint' | 'admin' | 'sinks' | 'more', string>>): string {
+  const { endpoint, admin, sinks, more } = given;
+  return `apiVersion: chaperone.dev/v1alpha1
+kind: Sidecar
+metadata: { name: scenario }
+spec:
+  identity: { workloadApi: '${endpoint}', select: { spiffeId: 'spiffe://example.org${AGENT}' } }
+  forward: { address: '127.0.0.1:0' }
+  health: { address: '127.0.0.1:0' }
+  adminApi: { socket: '${admin}' }
+  audit: { sinks: ${sinks} }
+  defaults: { task: optional }
+${more}`;
 }
 
 function destinations(api: string, echo: string): string {
