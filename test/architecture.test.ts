@@ -8,9 +8,8 @@ import t from 'tap';
 const ROOT = resolve(import.meta.dirname, '..');
 
 /** Left may not import right. */
-const ORDER = 'base spiffe policy audit config tasks identity tls http1 http2 credentials proxy admin dev cmd'.split(
-  ' ',
-);
+const ORDER =
+  'base spiffe policy audit config tasks identity tls http1 http2 mcp credentials proxy admin dev cmd'.split(' ');
 
 /** Packages and built-in modules that only some folders may import. */
 const OUTSIDE: readonly { readonly module: RegExp; readonly folders: readonly string[] }[] = [
@@ -30,7 +29,7 @@ const OUTSIDE: readonly { readonly module: RegExp; readonly folders: readonly st
 ];
 
 /** These compute and never do I/O; node:crypto only reads certificates and hashes for them. */
-const PURE = ['spiffe', 'policy'];
+const PURE = ['spiffe', 'policy', 'mcp'];
 const PURE_MAY =
   /^(node:crypto|node:net|node:buffer|\.|@peculiar\/x509|reflect-metadata|jose|@marcbachmann\/cel-js|re2js|ipaddr\.js)/;
 

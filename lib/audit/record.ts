@@ -34,6 +34,13 @@ export interface DecidedRecord extends OfExchange {
   readonly method?: string | undefined;
   /** Canonical path without the query, at most 512 characters. */
   readonly path?: string | undefined;
+  /** Of a message of MCP: its method, what it is about, and the SHA-256 of the canonical JSON of its arguments, never the arguments. */
+  readonly mcpMethod?: string | undefined;
+  readonly mcpVersion?: string | undefined;
+  readonly tool?: string | undefined;
+  readonly prompt?: string | undefined;
+  readonly resource?: string | undefined;
+  readonly argsDigest?: string | undefined;
   readonly policy: number;
   readonly policyDigest: string;
   /** Identity generation; 0 when there is none. */
@@ -73,6 +80,8 @@ export interface EndedRecord extends OfExchange {
   readonly serial?: string | undefined;
   /** Kind of the credential that was added to the request: `jwt-svid`. */
   readonly credential?: string | undefined;
+  /** What of the answer was not passed on, in words. */
+  readonly withheld?: string | undefined;
   /** Judged and dialled address. */
   readonly address?: string | undefined;
   /** Bytes from the agent and to the agent. */

@@ -30,10 +30,10 @@ const when = (wrong: boolean, steps: readonly Step[], message: string, fix: stri
 export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
   {
     name: 'credentials-need-tls',
-    doc: '`credentials` need protocol http and a mode in which TLS starts here: a bearer token is never sent in the clear.',
+    doc: '`credentials` need protocol http or mcp and a mode in which TLS starts here: a bearer token is never sent in the clear.',
     find: ({ credentials, protocol, tls }) =>
       when(
-        credentials !== undefined && (protocol !== 'http' || tls.mode === 'plaintext' || tls.mode === 'passthrough'),
+        credentials !== undefined && (protocol === 'tcp' || tls.mode === 'plaintext' || tls.mode === 'passthrough'),
         at('credentials'),
         `a bearer token cannot be added in protocol ${protocol} and mode ${tls.mode}`,
         'write protocol: http and mode: mtls, web-mtls or web, or remove credentials',
@@ -186,12 +186,61 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
       ]),
   },
   {
+    name: 'mcp-has-its-settings',
+    doc: 'Protocol mcp needs `mcp`, which belongs to it alone, and a mode in which TLS does not hide the messages.',
+    find: ({ protocol, mcp, tls }) => [
+      ...when(
+        protocol === 'mcp' && mcp === undefined,
+        at('protocol'),
+        'protocol mcp does not say how the server is spoken to',
+        'write mcp: { path: /mcp }',
+      ),
+      ...when(
+        protocol !== 'mcp' && mcp !== undefined,
+        at('mcp'),
+        `protocol ${protocol} has no messages of MCP`,
+        'write protocol: mcp, or remove mcp',
+      ),
+      ...when(
+        protocol === 'mcp' && tls.mode === 'passthrough',
+        at('tls', 'mode'),
+        'in mode passthrough the messages are inside the TLS of the agent',
+        'write mode: mtls, web or web-mtls',
+      ),
+    ],
+  },
+  {
+    name: 'rules-fit-the-protocol',
+    doc: 'Rules have `http` with protocol http, and `mcp` with at least one key with protocol mcp.',
+    find: ({ protocol, rules }) =>
+      protocol === 'tcp'
+        ? []
+        : rules.flatMap((rule, i) => {
+            const [wanted, other] = protocol === 'mcp' ? (['mcp', 'http'] as const) : (['http', 'mcp'] as const);
+            const empty = rule.mcp !== undefined && Object.values(rule.mcp).every((value) => value === undefined);
+            return [
+              ...when(
+                rule[wanted] === undefined || (wanted === 'mcp' && empty),
+                at('rules', i),
+                `a rule of protocol ${protocol} says nothing under ${wanted}`,
+                wanted === 'mcp' ? 'write mcp: { tools: [name] }' : 'write http: {} for all requests',
+              ),
+              ...when(
+                rule[other] !== undefined,
+                at('rules', i, other),
+                `protocol ${protocol} has no ${other} to be seen`,
+                'remove it',
+              ),
+            ];
+          }),
+  },
+  {
     name: 'websocket-is-allowed-only',
     doc: '`websocket` belongs to allow rules: deny rules hold for WebSocket as for everything else.',
     find: ({ rules }) =>
       rules.flatMap(({ effect, http }, i) =>
         when(
-          effect === 'deny' && http.websocket,
+          effect === 'deny' && http?.websocket === true,
           at('rules', i, 'http', 'websocket'),
           'a deny rule is about WebSocket anyway',
           'remove it',

@@ -1,6 +1,14 @@
 /** From documents that decoded and passed the checks to the values that the other folders read. No defaults here: the schema has them all. */
 import type { Condition } from '../policy/conditions.ts';
-import type { CredentialPolicy, Destination, HttpMatch, ListenAddress, Rule } from '../policy/model.ts';
+import type {
+  CredentialPolicy,
+  Destination,
+  HttpMatch,
+  ListenAddress,
+  McpMatch,
+  McpPolicy,
+  Rule,
+} from '../policy/model.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import type { DestinationDocument, SidecarDocument } from './schema.ts';
 import type { Sink } from './sidecar-schema.ts';
@@ -110,6 +118,7 @@ export function compileDestination(
     rules: Object.freeze(spec.rules.map((rule, i) => compileRule(rule, conditions.get(i)))),
     timeouts: spec.timeouts,
     limits: spec.limits,
+    mcp: spec.mcp && compileMcp(spec.mcp),
     mode: spec.mode,
     at,
   });
@@ -121,13 +130,32 @@ function compileCredential({ jwtSvid }: NonNullable<DestinationDocument['spec'][
 
 const NONE: readonly never[] = Object.freeze([]);
 
-type RuleDocument = DestinationDocument['spec']['rules'][number];
+type Spec = DestinationDocument['spec'];
+type RuleDocument = Spec['rules'][number];
 
-function compileRule({ name, effect, action, http }: RuleDocument, when: Condition | undefined): Rule {
-  const match: HttpMatch = Object.freeze({
-    methods: http.methods && new Set(http.methods),
-    paths: http.paths,
-    websocket: http.websocket,
+function compileRule({ name, effect, action, http, mcp }: RuleDocument, when: Condition | undefined): Rule {
+  return Object.freeze({ name, effect, action, http: http && httpMatch(http), mcp: mcp && mcpMatch(mcp), when });
+}
+
+function httpMatch({ methods, paths, websocket }: NonNullable<RuleDocument['http']>): HttpMatch {
+  return Object.freeze({ methods: methods && new Set(methods), paths, websocket });
+}
+
+function mcpMatch({
+  tools = NONE,
+  prompts = NONE,
+  resources = NONE,
+  methods = NONE,
+}: NonNullable<RuleDocument['mcp']>): McpMatch {
+  return Object.freeze({ tools: new Set(tools), prompts: new Set(prompts), resources, methods: new Set(methods) });
+}
+
+function compileMcp({ versions, serverRequests, denial, pins, ...rest }: NonNullable<Spec['mcp']>): McpPolicy {
+  return Object.freeze({
+    ...rest,
+    versions: new Set(versions),
+    serverRequests: new Set(serverRequests),
+    denial: Object.freeze({ ...denial, status: Number(denial.status) }),
+    pins: new Map(pins.map(({ tool, digest }) => [tool, digest])),
   });
-  return Object.freeze({ name, effect, action, http: match, when });
 }

@@ -1,5 +1,6 @@
 /** `spec` of a Destination document. A key of the design that is not built yet is named at the end of its map and refused. */
 import { choice, defaulted, flag, integer, list, optional, record, required } from './decode.ts';
+import { mcpMatch, mcpSettings } from './mcp-schema.ts';
 import {
   action,
   audience,
@@ -43,13 +44,14 @@ const rule = record(
       action,
       'What kind of call it is: read, write, admin, execute or your own word. Needed on allow rules.',
     ),
-    http: required(httpMatch, 'Which requests the rule is about; `{}` is all of them.'),
+    http: optional(httpMatch, 'Which requests the rule is about; `{}` is all of them. Needed with protocol http.'),
+    mcp: optional(mcpMatch, 'Which messages the rule is about. Needed with protocol mcp, with one key at least.'),
     when: optional(
       condition,
       'What must hold besides, in CEL: see [conditions.md](conditions.md). Where it cannot be evaluated, a deny rule denies and an allow rule does not allow.',
     ),
   },
-  ['mcp', 'grpc', 'a2a', 'require', 'shadow', 'stepUp', 'tasks'],
+  ['grpc', 'a2a', 'require', 'shadow', 'stepUp', 'tasks'],
 );
 
 const tls = record(
@@ -93,9 +95,9 @@ export const destinationSpec = record(
     listen: optional(listenAddress, 'A local listener for this destination alone.'),
     unsafeNonLoopback: defaulted(flag(), false, UNSAFE_NON_LOOPBACK),
     protocol: defaulted(
-      choice(['http', 'tcp'], ['grpc', 'mcp', 'a2a', 'postgres']),
+      choice(['http', 'tcp', 'mcp'], ['grpc', 'a2a', 'postgres']),
       'http',
-      'http is judged per request, tcp per connection.',
+      'http is judged per request, mcp per message (docs/mcp.md), tcp per connection.',
     ),
     upstream: optional(
       record({
@@ -120,6 +122,7 @@ export const destinationSpec = record(
       task,
       'optional: requests need no task. Must be written here or in `defaults` of the Sidecar until tasks are supported.',
     ),
+    mcp: optional(mcpSettings, 'Protocol mcp alone, and needed there: how the server is spoken to.'),
     rules: defaulted(
       list(rule, { most: 1000, unique: ({ name: unique }) => unique }),
       [],
@@ -166,5 +169,5 @@ export const destinationSpec = record(
       'report: what the rules deny is let through and recorded as `reported`. It relaxes rules alone, never entry points, parsing, addresses or TLS.',
     ),
   },
-  ['mcp', 'grpc', 'when', 'tasks', 'retries'],
+  ['grpc', 'when', 'tasks', 'retries'],
 );

@@ -118,7 +118,8 @@ function judgeRequest(destination: Destination, facts: RequestFacts, as: SpiffeI
   const { http, mcp } = facts;
   if (destination.protocol === 'mcp') {
     if (mcp === undefined) return notMcp(destination, http);
-    if (mcp.definition?.state === 'changed') return changed(destination, mcp);
+    const state = mcp.definition?.state;
+    if (state === 'changed' || state === 'unverified') return changed(destination, mcp);
   }
   return judgeByRules(destination, facts, as);
 }
@@ -196,10 +197,13 @@ function notMcp(destination: Destination, request: HttpFacts): Verdict {
   return { code: 'not-mcp', reason, hint: `messages go by POST to ${endpoint}, without a query`, destination };
 }
 
-function changed(destination: Destination, { tool = '' }: McpFacts): Verdict {
-  const reason = `the definition of tool ${tool} of destination ${destination.name} is not the one that was pinned`;
+function changed(destination: Destination, { tool = '', definition }: McpFacts): Verdict {
+  const whose = `the definition of tool ${tool} of destination ${destination.name}`;
+  const verdict = { code: 'definition-changed' as const, destination };
+  if (definition?.state === 'unverified')
+    return { ...verdict, reason: `${whose} is pinned and was not seen yet`, hint: 'ask for tools/list first' };
   const hint = 'look at what changed, then approve it (docs/mcp.md) or pin it in mcp.pins of the destination';
-  return { code: 'definition-changed', reason, hint, destination };
+  return { ...verdict, reason: `${whose} is not the one that was pinned`, hint };
 }
 
 function reported(verdict: Verdict): Verdict {

@@ -64,8 +64,8 @@ export interface McpFacts {
 }
 
 export interface ToolDefinition {
-  /** unlisted: not seen in a list yet. changed: not what was seen first, or not what the policy pins. */
-  readonly state: 'unlisted' | 'pinned' | 'changed';
+  /** unlisted: not seen in a list yet. unverified: that too, and the policy pins it. changed: not what was seen first, or not what the policy pins. */
+  readonly state: 'unlisted' | 'unverified' | 'pinned' | 'changed';
   /** Its annotations say that it destroys, or that it reaches beyond the server (destructiveHint, openWorldHint). */
   readonly hazardous: boolean;
 }
@@ -110,7 +110,7 @@ export type DecisionCode =
   | 'no-rule-matched'
   | 'condition-failed' // the condition of a deny rule could not be evaluated
   | 'not-mcp' // no message of MCP at the endpoint of an MCP destination
-  | 'definition-changed' // a tool is not what it was when it was first seen
+  | 'definition-changed' // a tool is not what it was when it was first seen, or what the policy pins was not seen yet
   | 'wrong-entry' // the access matrix does not serve this destination here
   | 'misdirected'; // a local listener was asked for another host
 

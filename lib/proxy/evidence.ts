@@ -2,9 +2,10 @@
  * From an exchange to its records: exactly one `decided` (or `refused`) and one `ended`, and `redecided` when a change touched it.
  * Text that came from outside is cut and freed of control characters here; no header value, query or body ever enters a record.
  */
-import type { AuditLog, AuditRecord } from '../audit/record.ts';
+import type { AuditLog, AuditRecord, DecidedRecord } from '../audit/record.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
+import type { McpFacts } from '../policy/facts.ts';
 import type { Exchange, Judgement } from './exchange.ts';
 
 export interface Evidence {
@@ -134,11 +135,29 @@ function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): 
     port: facts.port,
     method: http === undefined ? undefined : plain(http.method),
     path: http?.path.slice(0, LONGEST_PATH),
+    ...(facts.mcp && messageFields(facts.mcp)),
     policy: policy.generation,
     policyDigest: policy.digest,
     identity: identity?.generation ?? 0,
     spiffeId: identity?.svid.id,
   };
+}
+
+function messageFields(message: McpFacts): Partial<DecidedRecord> {
+  const { kind, method, version, tool, prompt, resource, argsDigest } = message;
+  return {
+    mcpMethod: plain(kind === 'request' || kind === 'notification' ? method : kind),
+    mcpVersion: version,
+    tool,
+    prompt: prompt && plain(prompt),
+    resource: resource && withoutQuery(resource).slice(0, LONGEST_PATH),
+    argsDigest,
+  };
+}
+
+/** Queries may hold secrets and are never recorded. */
+function withoutQuery(uri: string): string {
+  return uri.split(/[?#]/, 1)[0] ?? '';
 }
 
 function endedRecord(
@@ -147,7 +166,7 @@ function endedRecord(
   end: { readonly fault: Fault | undefined; readonly now: number },
 ): AuditRecord {
   const { fault, now } = end;
-  const { upstream, status, credential } = exchange;
+  const { upstream, status, credential, withheld } = exchange;
   return {
     kind: 'ended',
     time,
@@ -159,6 +178,7 @@ function endedRecord(
     peer: upstream === undefined ? undefined : (upstream.peer?.spiffeId ?? 'unverified'),
     serial: upstream?.serial,
     credential,
+    withheld: withheld === undefined ? undefined : plain(withheld.join('; ')),
     sent: exchange.sent,
     received: exchange.received,
     durationMs: Math.round((now - exchange.started) * 1000) / 1000,

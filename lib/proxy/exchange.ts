@@ -53,6 +53,8 @@ export class Exchange {
   credential: string | undefined;
   /** Where its place is counted, once it has one (live.ts). */
   place: Places | undefined;
+  /** What of an answer was not passed on, in words. */
+  withheld: string[] | undefined;
   /** Status sent to the agent. */
   status: number | undefined;
   /** Bytes of content (a tunnel's bytes) from the agent, and to it. */

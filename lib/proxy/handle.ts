@@ -22,8 +22,11 @@ export interface Arrival {
   readonly transport: Transport;
   /** From here on the exchange is aborted when the agent goes away. */
   begun(exchange: Exchange): void;
-  /** Reads what came, strictly; throws a Fault for what is malformed or ambiguous. */
-  describe(time: number): Facts;
+  /**
+   * Reads what came, strictly; throws a Fault for what is malformed or ambiguous. `policy` says how it is to be read. A promise only where a body must be read before
+   * anything can be decided.
+   */
+  describe(time: number, policy: Policy): Facts | Promise<Facts>;
   /** Everything after the permission: reaches the upstream and relays, until both are done. */
   carry(exchange: Exchange, passage: Passage): Promise<void>;
   /** Tells the agent, or cuts it off where it was told something else already. Never throws. */
@@ -55,7 +58,8 @@ export async function handle(arrival: Arrival, standing: Standing): Promise<void
   live.enter(exchange);
   arrival.begun(exchange);
   try {
-    const judgement = judge(arrival.describe(clock.now()), standing);
+    const described = arrival.describe(clock.now(), policyNow(standing));
+    const judgement = judge(described instanceof Promise ? await described : described, standing);
     exchange.judgement = judgement;
     await evidence.decided(exchange, judgement);
     exchange.throwIfAborted();
@@ -71,13 +75,17 @@ export async function handle(arrival: Arrival, standing: Standing): Promise<void
   }
 }
 
-/** One policy and one identity, each read once. */
-function judge(facts: Facts, { policy: policies, identity }: Standing): Judgement {
-  const policy = policies.get();
-  if (policy === undefined)
-    throw new Fault('shutting-down', 'no policy is loaded yet', { hint: 'see /readyz for what is awaited' });
-  const now = identityNow(identity.states.get());
-  return { policy, facts, decision: decide(policy, facts, now?.svid.id), identity: now };
+/** One policy and one identity, each read once, behind everything that had to be waited for. */
+function judge(facts: Facts, standing: Standing): Judgement {
+  const policy = policyNow(standing);
+  const identity = identityNow(standing.identity.states.get());
+  return { policy, facts, decision: decide(policy, facts, identity?.svid.id), identity };
+}
+
+function policyNow({ policy }: Standing): Policy {
+  const now = policy.get();
+  if (now !== undefined) return now;
+  throw new Fault('shutting-down', 'no policy is loaded yet', { hint: 'see /readyz for what is awaited' });
 }
 
 export function identityNow(state: IdentityState | undefined): Identity | undefined {

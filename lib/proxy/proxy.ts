@@ -13,6 +13,8 @@ import { Fault } from '../base/fault.ts';
 import { link, onAbort, type Linked } from '../base/signal.ts';
 import { http1Limits, type Http1Limits } from '../http1/limits.ts';
 import type { PoolCounts } from '../http1/pool.ts';
+import { type Definitions, definitions } from '../mcp/definitions.ts';
+import { sessions } from '../mcp/sessions.ts';
 import type { ListenAddress, Policy } from '../policy/model.ts';
 import type { Identity, IdentityState } from '../spiffe/identity.ts';
 import type { TlsContexts } from '../tls/context.ts';
@@ -77,6 +79,8 @@ export interface Proxy extends AsyncDisposable {
   live(): number;
   /** Connections to upstreams. */
   pools(): PoolCounts;
+  /** What MCP servers have said about their tools. */
+  readonly definitions: Definitions;
 }
 
 /** Binds the listeners of the current policy and serves. Throws a Fault `listen`. */
@@ -92,6 +96,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
 }
 
 class Running implements Proxy {
+  readonly definitions = definitions();
   readonly #options: ProxyOptions;
   readonly #standing: Standing;
   readonly #upstreams: Upstreams;
@@ -120,7 +125,12 @@ class Running implements Proxy {
     const fields = fieldRules({ pseudonym: `chaperone-${randomBytes(6).toString('hex')}` });
     this.#following = link(options.shutdown);
     const tokens = jwtSvids({ issuer: identity, clock, signal: this.#following.signal });
-    const relay = { upstreams: ways, fields, tokens, now: () => clock.monotonic(), recheck: this.#reconsider.one };
+    const mcp = {
+      definitions: this.definitions,
+      sessions: sessions(),
+      identity: () => identityNow(identity.states.get())?.svid.id,
+    };
+    const relay = { upstreams: ways, fields, tokens, mcp, now: () => clock.monotonic(), recheck: this.#reconsider.one };
     const serve = { standing, relay, limits };
     const others = sidecar.health === undefined ? [] : [sidecar.health];
     this.#listeners = listeners({

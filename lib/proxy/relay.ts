@@ -10,7 +10,7 @@ import type { Connection, ServerExchange } from '../http1/exchange.ts';
 import { fieldOf, type Framing, type OutgoingRequest, type RequestHead, type ResponseHead } from '../http1/message.ts';
 import { formatAuthority } from '../policy/authority.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
-import type { Destination } from '../policy/model.ts';
+import type { Destination, Policy } from '../policy/model.ts';
 import { tlsFault } from '../tls/faults.ts';
 import { copyBothWays, cut } from './copy.ts';
 import { CountedBody, bodyTooLarge } from './counted.ts';
@@ -18,6 +18,9 @@ import type { Described } from './describe.ts';
 import type { Exchange } from './exchange.ts';
 import type { Arrival, Passage } from './handle.ts';
 import type { FieldRules } from './headers.ts';
+import { endpointFor, McpExchange, type McpParts } from './mcp.ts';
+import { mcpRefusal } from './mcp-refusal.ts';
+import { mcpReply, REPLACED } from './mcp-reply.ts';
 import { DECISION_FIELD, faultAnswer } from './respond.ts';
 import type { Loan, Upstreams } from './upstreams.ts';
 import { checkSwitch, webSocketKey } from './websocket.ts';
@@ -27,6 +30,7 @@ export interface RelayParts {
   readonly upstreams: Upstreams;
   readonly fields: FieldRules;
   readonly tokens: JwtSvids;
+  readonly mcp: McpParts;
   readonly now: () => number;
   /** Throws the Fault for an exchange that what changed since it was judged forbids. */
   readonly recheck: (exchange: Exchange) => void;
@@ -55,6 +59,8 @@ export class RequestArrival implements Arrival {
   /** What carries the request at the moment. */
   #connection: ClientConnection | undefined;
   #answering = false;
+  /** At the endpoint of an MCP destination alone. */
+  #mcp: McpExchange | undefined;
 
   constructor(x: ServerExchange, from: AgentConnection, entry: EntryPoint, parts: RelayParts) {
     this.entry = entry;
@@ -69,27 +75,42 @@ export class RequestArrival implements Arrival {
     exchange.tunnel = this.#from.tunnel;
   }
 
-  describe(time: number): Facts {
+  describe(time: number, policy: Policy): Facts | Promise<Facts> {
     const { head } = this.#x;
     const described = this.#from.describe(head, time);
     this.#fields = this.#parts.fields.request(head.fields);
     this.#described = described;
-    return described.facts;
+    const endpoint = endpointFor(policy, described.facts);
+    return endpoint === undefined ? described.facts : this.#readMessage(endpoint, described);
+  }
+
+  /** The body of a message is part of what is judged. */
+  async #readMessage(endpoint: Destination, described: Described): Promise<Facts> {
+    const exchange = this.#from.exchange;
+    this.#mcp = new McpExchange(endpoint, this.entry, this.#parts.mcp);
+    const message = await this.#mcp.read(this.#x, (bytes) => {
+      if (exchange !== undefined) exchange.sent += bytes;
+    });
+    const facts = { ...described.facts, mcp: message };
+    this.#described = { ...described, facts, continues: false };
+    this.#fields = this.#mcp.fields(this.#fields);
+    return facts;
   }
 
   async carry(exchange: Exchange, passage: Passage): Promise<void> {
     const described = this.#described;
     if (described === undefined) throw new TypeError('carried before it was described');
     exchange.stops(this);
-    const body = this.#bodyFor(exchange, passage);
+    const body = this.#mcp === undefined ? this.#bodyFor(exchange, passage) : this.#mcp.body;
     if (passage.destination.credential !== undefined) await this.#authorize(exchange, passage);
     const { loan, response, accept } = await this.#ask(exchange, passage, { described, body });
     try {
-      if (response.upgraded !== undefined) await this.#switch(exchange, response, { described, accept });
+      if (this.#mcp !== undefined) await this.#answerMessage(exchange, response, this.#mcp);
+      else if (response.upgraded !== undefined) await this.#switch(exchange, response, { described, accept });
       else
         await this.#answer(exchange, response, {
           idle: passage.destination.timeouts.idle,
-          close: body?.ended === false,
+          close: body instanceof CountedBody && !body.ended,
         });
     } finally {
       this.#connection = undefined;
@@ -109,7 +130,10 @@ export class RequestArrival implements Arrival {
       x.cut(fault);
       return;
     }
-    const { head, body } = faultAnswer(fault, exchange.id, exchange.judgement?.decision.rule);
+    const { head, body } =
+      this.#mcp === undefined
+        ? faultAnswer(fault, exchange.id, exchange.judgement?.decision.rule)
+        : mcpRefusal(this.#mcp, fault, exchange);
     exchange.status = head.status;
     try {
       await x.respond(head, body);
@@ -180,7 +204,7 @@ export class RequestArrival implements Arrival {
     const fields = ['host', hostField(described.facts, destination), ...this.#fields];
     if (hops !== undefined) fields.push('max-forwards', String(hops));
     if (key !== undefined) fields.push('sec-websocket-key', key);
-    const framing = body === undefined ? emptyFraming(this.#x.head) : this.#x.head.framing;
+    const framing = framingOf(body, this.#x.head);
     return webSocket === undefined
       ? { method, target, fields, framing }
       : { method, target, fields, framing, upgrade: 'websocket' };
@@ -203,6 +227,23 @@ export class RequestArrival implements Arrival {
       { status: head.status, fields, length: lengthFor(this.#x.head.method, head), close },
       counted,
     );
+  }
+
+  async #answerMessage(exchange: Exchange, response: ClientResponse, mcp: McpExchange): Promise<void> {
+    const { head } = response;
+    exchange.throwIfAborted();
+    exchange.enter('idle', mcp.destination.timeouts.idle, this.#parts.now());
+    if (response.upgraded !== undefined) {
+      cut(response.upgraded.socket);
+      throw new Fault('upstream-malformed', 'the upstream switched protocols unasked');
+    }
+    const { fields: told, body } = await mcpReply(mcp, response, exchange);
+    exchange.status = head.status;
+    const fields = withoutFields(this.#parts.fields.response(head.fields), REPLACED);
+    fields.push(...told, DECISION_FIELD, exchange.id);
+    this.#answering = true;
+    const length = body === undefined ? 0 : Buffer.isBuffer(body) ? body.length : undefined;
+    await this.#x.respond({ status: head.status, fields, length }, body);
   }
 
   async #switch(exchange: Exchange, { head, upgraded }: ClientResponse, { described, accept }: Switch): Promise<void> {
@@ -231,7 +272,8 @@ export class RequestArrival implements Arrival {
 
 interface Asked {
   readonly described: Described;
-  readonly body: CountedBody | undefined;
+  /** As it comes, or read whole because it was judged. */
+  readonly body: CountedBody | Buffer | undefined;
 }
 
 interface Asking {
@@ -271,6 +313,15 @@ function refusedUs(failure: unknown, host: string): Fault {
 function hostField({ host, port }: Facts, { tls }: Destination): string {
   const byDefault = tls.mode !== 'plaintext' && port === 443 ? 443 : 80;
   return formatAuthority(host, port, byDefault);
+}
+
+function framingOf(body: Asked['body'], head: RequestHead): Framing {
+  if (body === undefined) return emptyFraming(head);
+  return Buffer.isBuffer(body) ? { kind: 'length', length: body.length } : head.framing;
+}
+
+function withoutFields(fields: readonly string[], names: ReadonlySet<string>): string[] {
+  return fields.filter((_, i) => !names.has(fields[i - (i % 2)] ?? ''));
 }
 
 /** A POST without content says so (RFC 9110 section 8.6). */

@@ -143,6 +143,42 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     "  listen: 127.0.0.1:9001\n  hosts: ['*.example.com']",
   ],
   [
+    'mcp-has-its-settings',
+    `${MTLS}  protocol: mcp`,
+    /spec\.protocol: protocol mcp does not say how the server is spoken to; write mcp: \{ path: \/mcp \}/,
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: allow, action: read, mcp: { tools: [x] } }]`,
+  ],
+  [
+    'mcp-has-its-settings',
+    `${MTLS}  mcp: { path: /mcp }`,
+    /spec\.mcp: protocol http has no messages of MCP/,
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }`,
+  ],
+  [
+    'mcp-has-its-settings',
+    '  protocol: mcp\n  mcp: { path: /mcp }\n  tls: { mode: passthrough }',
+    /spec\.tls\.mode: in mode passthrough the messages are inside the TLS of the agent/,
+    '  protocol: mcp\n  mcp: { path: /mcp }\n  tls: { mode: web }',
+  ],
+  [
+    'rules-fit-the-protocol',
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: deny, mcp: {} }]`,
+    /spec\.rules\[0\]: a rule of protocol mcp says nothing under mcp; write mcp: \{ tools: \[name\] \}/,
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: deny, mcp: { resources: ['ticket://secret/**'] } }]`,
+  ],
+  [
+    'rules-fit-the-protocol',
+    `${MTLS}  rules: [{ name: a, effect: deny, http: {}, mcp: { tools: ['*'] } }]`,
+    /spec\.rules\[0\]\.mcp: protocol http has no mcp to be seen/,
+    `${MTLS}  rules: [{ name: a, effect: deny, http: {} }]`,
+  ],
+  [
+    'rules-fit-the-protocol',
+    `${MTLS}  rules: [{ name: a, effect: deny }]`,
+    /spec\.rules\[0\]: a rule of protocol http says nothing under http; write http: \{\}/,
+    `${MTLS}  rules: [{ name: a, effect: deny, http: {} }]`,
+  ],
+  [
     'no-listen-for-passthrough',
     '  tls: { mode: passthrough }\n  listen: 127.0.0.1:9001',
     /spec\.listen: mode passthrough is reached by CONNECT alone/,

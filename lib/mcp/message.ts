@@ -1,0 +1,129 @@
+/**
+ * One message of JSON-RPC 2.0 as MCP uses it: a request, a notification or a response, never a batch (MCP 2025-06-18 removed them). Members that JSON-RPC does
+ * not have are refused, and so is whatever differs from one of its members, or of those of MCP that decide, in letter case alone: parsers that look past
+ * case would read another message than the one that was judged.
+ */
+import { Fault } from '../base/fault.ts';
+import { canonicalJson, EMPTY, foldName, isObject, type Json, JsonNumber, type JsonObject } from '../policy/json.ts';
+
+export type Id = string | JsonNumber;
+
+export interface Request {
+  readonly kind: 'request';
+  readonly id: Id;
+  readonly method: string;
+  readonly params: JsonObject;
+}
+
+export interface Notification {
+  readonly kind: 'notification';
+  readonly method: string;
+  readonly params: JsonObject;
+}
+
+export interface Response {
+  readonly kind: 'response';
+  /** Absent where the other side could not read one. */
+  readonly id: Id | undefined;
+  readonly result: JsonObject | undefined;
+  readonly error: JsonObject | undefined;
+}
+
+export type Message = Request | Notification | Response;
+
+const LONGEST_ID = 256;
+const MEMBERS: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'method', 'params', 'result', 'error']);
+/** Members of `params` that something is decided by. */
+const PARAMS =
+  'name arguments uri _meta task ref argument inputResponses requestState protocolVersion capabilities clientInfo cursor mode url requestId';
+const DECIDING: ReadonlyMap<string, string> = new Map(PARAMS.split(' ').map((name) => [foldName(name), name]));
+
+export function badMessage(what: string, cause?: unknown): Fault {
+  return new Fault('bad-message', what, { at: 'body', cause });
+}
+
+/** Throws a Fault `bad-message`. */
+export function readMessage(value: Json): Message {
+  if (Array.isArray(value))
+    throw badMessage('batches are not part of this protocol version: send one message a request');
+  if (!isObject(value)) throw badMessage('a message is a JSON object');
+  for (const name of value.keys())
+    if (!MEMBERS.has(name)) throw badMessage('a message has a member that JSON-RPC does not know');
+  if (value.get('jsonrpc') !== '2.0') throw badMessage('jsonrpc is not "2.0"');
+  const method = value.get('method');
+  if (method === undefined) return response(value);
+  if (value.has('result') || value.has('error')) throw badMessage('a message with a method has no result and no error');
+  if (typeof method !== 'string' || method === '') throw badMessage('method is not a text');
+  const params = value.get('params') ?? EMPTY;
+  if (!isObject(params) || value.get('params') === null) throw badMessage('params is not an object');
+  refuseVariants(params);
+  if (!value.has('id')) return { kind: 'notification', method, params };
+  return { kind: 'request', id: idOf(value.get('id')), method, params };
+}
+
+function response(value: JsonObject): Response {
+  const result = value.get('result');
+  const error = value.get('error');
+  if (value.has('params') || (result === undefined) === (error === undefined))
+    throw badMessage('a message has a method, or a result, or an error');
+  if (result !== undefined) {
+    if (!isObject(result)) throw badMessage('result is not an object');
+    return { kind: 'response', id: idOf(value.get('id')), result, error: undefined };
+  }
+  const code = isObject(error) ? error.get('code') : undefined;
+  if (!isObject(error) || !(code instanceof JsonNumber) || typeof error.get('message') !== 'string')
+    throw badMessage('error has no code and message');
+  const id = value.get('id') ?? undefined;
+  return { kind: 'response', id: id === undefined ? undefined : idOf(id), result: undefined, error };
+}
+
+function idOf(id: Json | undefined): Id {
+  if (typeof id === 'string' && id.length <= LONGEST_ID) return id;
+  if (id instanceof JsonNumber && /^-?\d{1,19}$/.test(id.text)) return id;
+  throw badMessage(`id is neither a whole number nor a text of at most ${LONGEST_ID} characters`);
+}
+
+/** Throws for a member that differs from a deciding one in letter case alone. */
+export function refuseVariants(params: JsonObject): void {
+  for (const name of params.keys()) {
+    const meant = DECIDING.get(foldName(name));
+    if (meant !== undefined && meant !== name) throw badMessage(`a member differs from ${meant} in letter case`);
+  }
+}
+
+/** Equal ids, equal keys; the number 1 is not the text "1". */
+export function idKey(id: Id): string {
+  return canonicalJson(id);
+}
+
+/** The message as an object again, members in one order. */
+export function asJson(message: Message): JsonObject {
+  const members: [string, Json][] = [['jsonrpc', '2.0']];
+  if (message.kind === 'response') {
+    members.push(['id', message.id ?? null]);
+    if (message.result !== undefined) members.push(['result', message.result]);
+    if (message.error !== undefined) members.push(['error', message.error]);
+    return new Map(members);
+  }
+  if (message.kind === 'request') members.push(['id', message.id]);
+  members.push(['method', message.method]);
+  if (message.params.size > 0) members.push(['params', message.params]);
+  return new Map(members);
+}
+
+/** An object with one member replaced. */
+export function withMember(object: JsonObject, name: string, value: Json): JsonObject {
+  return new Map([...object, [name, value]]);
+}
+
+export interface RpcError {
+  readonly code: number;
+  readonly message: string;
+  readonly data?: Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
+}
+
+/** The text of an error response. */
+export function errorText(id: Id | undefined, { code, message, data }: RpcError): string {
+  const error = JSON.stringify({ code, message, data });
+  return `{"jsonrpc":"2.0","id":${id === undefined ? 'null' : canonicalJson(id)},"error":${error}}`;
+}

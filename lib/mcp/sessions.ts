@@ -1,0 +1,77 @@
+/**
+ * Sessions of MCP before 2026-07-28: each belongs to whoever opened it. A session id that is shown from elsewhere, or that is not known (any more), is answered with
+ * 404, upon which a client opens another one (Streamable HTTP, session management). In memory: after a restart all are unknown.
+ */
+import { Fault } from '../base/fault.ts';
+import type { McpVersion } from '../policy/mcp-methods.ts';
+
+/** Who opened it; all of it must be equal. */
+export interface Owner {
+  readonly destination: string;
+  /** The way in. */
+  readonly entry: string;
+  /** SPIFFE ID that was shown to the server, where one is. */
+  readonly identity: string | undefined;
+}
+
+export interface Session {
+  readonly id: string;
+  readonly owner: Owner;
+  /** What was negotiated; undefined until the answer to initialize has been read. */
+  version: McpVersion | undefined;
+  /** Requests by the server that the agent may answer: key of the id to method. */
+  readonly asked: Map<string, string>;
+  /** Requests of the agent whose answers may still come on another stream: key of the id to method. */
+  readonly pending: Map<string, string>;
+}
+
+export interface Sessions {
+  open(id: string, owner: Owner): Session;
+  /** Throws a Fault `session-unknown`. */
+  find(id: string, owner: Owner): Session;
+  forget(session: Session): void;
+}
+
+/** More sessions push out the one that was used longest ago. */
+const MOST_SESSIONS = 10_000;
+const MOST_NOTED = 256;
+/** Visible ASCII (Streamable HTTP, session management). */
+export const SESSION_ID = /^[\x21-\x7e]{1,256}$/;
+
+export function sessions(most = MOST_SESSIONS): Sessions {
+  const known = new Map<string, Session>();
+  const keyOf = (id: string, { destination }: Owner): string => `${destination} ${id}`;
+  return {
+    open(id, owner) {
+      const session: Session = { id, owner, version: undefined, asked: new Map(), pending: new Map() };
+      const key = keyOf(id, owner);
+      known.delete(key);
+      for (const oldest of known.keys()) {
+        if (known.size < most) break;
+        known.delete(oldest);
+      }
+      known.set(key, session);
+      return session;
+    },
+    find(id, owner) {
+      const key = keyOf(id, owner);
+      const session = known.get(key);
+      if (session === undefined || session.owner.entry !== owner.entry || session.owner.identity !== owner.identity)
+        throw new Fault('session-unknown', 'the session is not known here, or was opened by somebody else', {
+          hint: 'open a session with initialize',
+          at: 'mcp-session-id',
+        });
+      known.delete(key);
+      known.set(key, session);
+      return session;
+    },
+    forget: (session) => void known.delete(keyOf(session.id, session.owner)),
+  };
+}
+
+/** Remembers an id, and no more than so many. */
+export function note(ids: Map<string, string>, key: string, method: string): boolean {
+  if (ids.size >= MOST_NOTED && !ids.has(key)) return false;
+  ids.set(key, method);
+  return true;
+}

@@ -1,0 +1,200 @@
+/**
+ * The answer of an MCP server on its way to the agent: JSON is read whole, a stream event by event, and both are written anew from what was admitted. What cannot be
+ * read is not passed on: an answer of another media type in place of a message is `upstream-malformed`, the text of an error page is replaced.
+ */
+import { Fault } from '../base/fault.ts';
+import type { ClientResponse } from '../http1/client.ts';
+import { fieldOf, fieldsOf, type Body, type Fields, type ResponseHead } from '../http1/message.ts';
+import { type Conversation, admit } from '../mcp/reply.ts';
+import { errorText, idKey, readMessage, type Message } from '../mcp/message.ts';
+import { note, SESSION_ID } from '../mcp/sessions.ts';
+import { EventReader, type ServerEvent, writeEvent } from '../mcp/sse.ts';
+import { parseJson } from '../policy/json.ts';
+import { isStateless } from '../policy/mcp-methods.ts';
+import type { Exchange } from './exchange.ts';
+import { type McpExchange, wholeBody } from './mcp.ts';
+
+/** What goes to the agent besides the status. */
+export interface Reply {
+  /** To be added to the fields of the answer, from which those of `REPLACED` are taken off. */
+  readonly fields: Fields;
+  readonly body: Buffer | Body | undefined;
+}
+
+export const REPLACED: ReadonlySet<string> = new Set([
+  'content-type',
+  'content-encoding',
+  'mcp-session-id',
+  'content-length',
+]);
+
+const JSON_TYPE = 'application/json';
+const STREAM_TYPE = 'text/event-stream';
+const MOST_WITHHELD = 16;
+
+export async function mcpReply(mcp: McpExchange, { head, body }: ClientResponse, exchange: Exchange): Promise<Reply> {
+  const coding = fieldsOf(head.fields, 'content-encoding').find((one) => one.toLowerCase() !== 'identity');
+  if (coding !== undefined)
+    throw new Fault('upstream-malformed', 'the server encoded an answer that was asked for plain');
+  const session = sessionFields(mcp, head);
+  const type = mediaType(head);
+  const { kind } = mcp.facts;
+  const succeeded = head.status >= 200 && head.status < 300;
+  if (head.status === 200 && type === STREAM_TYPE && (kind === 'request' || kind === 'stream')) {
+    notePending(mcp);
+    const fields = ['content-type', STREAM_TYPE, 'cache-control', 'no-store', 'x-accel-buffering', 'no'];
+    return { fields: [...fields, ...session], body: new InspectedEvents(body, mcp, exchange) };
+  }
+  if (succeeded && kind !== 'request') {
+    if (kind === 'stream')
+      throw new Fault('upstream-malformed', 'the server answered a request for a stream without one');
+    if (kind === 'end' && mcp.session !== undefined) mcp.parts.sessions.forget(mcp.session);
+    body.cancel(new Fault('aborted', 'nothing is said in answer to a notification'));
+    return { fields: session, body: undefined };
+  }
+  if (!succeeded)
+    return {
+      fields: ['content-type', JSON_TYPE, ...session],
+      body: await errorBody(mcp, { head, body, type }, exchange),
+    };
+  if (type !== JSON_TYPE)
+    throw new Fault('upstream-malformed', 'the server answered with neither JSON nor a stream of events');
+  const text = admit(messageOf(await whole(body, mcp, exchange)), conversation(mcp, exchange));
+  if (text === undefined)
+    throw new Fault('upstream-malformed', 'the server answered another request than the one that was sent');
+  return { fields: ['content-type', JSON_TYPE, ...session], body: Buffer.from(text) };
+}
+
+function mediaType({ fields }: ResponseHead): string {
+  return (fieldOf(fields, 'content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
+}
+
+/** A session begins with the answer to initialize, belongs to who asked, and ends where the server does not know it. */
+function sessionFields(mcp: McpExchange, { status, fields }: ResponseHead): Fields {
+  const id = fieldOf(fields, 'mcp-session-id');
+  const { facts, owner, parts, session } = mcp;
+  if (status === 404 && session !== undefined) parts.sessions.forget(session);
+  if (id === undefined || isStateless(facts.version)) return [];
+  if (facts.method !== 'initialize') return id === session?.id ? ['mcp-session-id', id] : [];
+  if (status !== 200) return [];
+  if (!SESSION_ID.test(id))
+    throw new Fault('upstream-malformed', 'the server gave a session id that is not visible ASCII');
+  mcp.session = parts.sessions.open(id, owner);
+  return ['mcp-session-id', id];
+}
+
+/** What is answered in a stream may be answered in another one, when the first is cut. */
+function notePending({ id, session, facts }: McpExchange): void {
+  if (session !== undefined && id !== undefined) note(session.pending, idKey(id), facts.method);
+}
+
+function conversation(mcp: McpExchange, exchange: Exchange): Conversation {
+  // The policy of this moment, where it changed since.
+  const now = exchange.judgement?.decision.destination;
+  const destination = now?.protocol === 'mcp' ? now : mcp.destination;
+  return {
+    destination,
+    policy: destination.mcp ?? mcp.policy,
+    version: mcp.facts.version,
+    session: mcp.session,
+    asked: mcp.id === undefined ? undefined : { id: mcp.id, method: mcp.facts.method },
+    definitions: mcp.parts.definitions,
+    withheld(what) {
+      exchange.withheld ??= [];
+      if (exchange.withheld.length < MOST_WITHHELD && !exchange.withheld.includes(what)) exchange.withheld.push(what);
+    },
+  };
+}
+
+function whole(body: Body, { policy }: McpExchange, exchange: Exchange): Promise<Buffer> {
+  const tooLarge = (most: number): Fault =>
+    new Fault('upstream-malformed', `the server sent a message of more than ${most} bytes`, {
+      hint: 'the limit is mcp.message of the destination',
+    });
+  return wholeBody(body, { most: policy.message, counted: (bytes) => (exchange.received += bytes), tooLarge });
+}
+
+/** What the server says is held to the same grammar as what the agent says. */
+function messageOf(bytes: Buffer): Message {
+  try {
+    return readMessage(parseJson(bytes));
+  } catch (failure) {
+    throw Fault.from(
+      new Fault('upstream-malformed', `the server sent no message: ${Fault.from(failure, 'internal').message}`),
+      'internal',
+    );
+  }
+}
+
+interface Failed {
+  readonly head: ResponseHead;
+  readonly body: Body;
+  readonly type: string;
+}
+
+/** An error of JSON-RPC where the server sent one; otherwise the status in our words. */
+async function errorBody(mcp: McpExchange, { head, body, type }: Failed, exchange: Exchange): Promise<Buffer> {
+  if (type === JSON_TYPE) {
+    const bytes = await whole(body, mcp, exchange);
+    try {
+      const message = readMessage(parseJson(bytes));
+      if (message.kind === 'response') {
+        const text = admit(message, conversation(mcp, exchange));
+        if (text !== undefined) return Buffer.from(text);
+      }
+    } catch {
+      // Something else in JSON: told as what it is, an error without words.
+    }
+  } else body.cancel(new Fault('aborted', 'an error page is not passed on'));
+  const data = { reason: 'upstream-error', decision: exchange.id };
+  return Buffer.from(errorText(mcp.id, { code: -32603, message: `the server answered ${head.status}`, data }));
+}
+
+/** A stream of events, each read, admitted and written anew as it comes; what is not taken is not read. */
+class InspectedEvents implements Body {
+  readonly length = undefined;
+  readonly #body: Body;
+  readonly #mcp: McpExchange;
+  readonly #exchange: Exchange;
+  readonly #reader: EventReader;
+
+  constructor(body: Body, mcp: McpExchange, exchange: Exchange) {
+    this.#body = body;
+    this.#mcp = mcp;
+    this.#exchange = exchange;
+    this.#reader = new EventReader(mcp.policy.message);
+  }
+
+  poll(): Buffer | 'end' | 'later' {
+    for (;;) {
+      const piece = this.#body.poll();
+      if (piece === 'end' || piece === 'later') return piece;
+      this.#exchange.received += piece.length;
+      let text = '';
+      for (const event of this.#reader.read(piece)) text += this.#inspect(event);
+      if (text !== '') return Buffer.from(text);
+    }
+  }
+
+  #inspect(event: ServerEvent): string {
+    if (event.comment || event.data === undefined || event.data === '') return writeEvent(event);
+    const c = conversation(this.#mcp, this.#exchange);
+    if (event.type !== 'message') c.withheld('an event of another type than message');
+    const text = event.type === 'message' ? admit(messageOf(Buffer.from(event.data)), c) : undefined;
+    if (text === undefined && event.id === undefined) return '';
+    // An event without data moves the place to resume at and says nothing.
+    return writeEvent({ ...event, data: text });
+  }
+
+  ready(): Promise<void> {
+    return this.#body.ready();
+  }
+
+  trailers(): Fields {
+    return [];
+  }
+
+  cancel(reason: Error): void {
+    this.#body.cancel(reason);
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * One exchange with an MCP server: its body is read whole, and judged, before it is decided; what was parsed is what is sent, written anew. What the server answers is
+ * read in the same way (mcp-reply.ts), and a refusal is told in JSON-RPC (mcp-refusal.ts).
+ */
+import { Fault } from '../base/fault.ts';
+import type { ServerExchange } from '../http1/exchange.ts';
+import { fieldsOf, type Body } from '../http1/message.ts';
+import type { Definitions } from '../mcp/definitions.ts';
+import type { Id, Message } from '../mcp/message.ts';
+import { checkParams, type Outgoing, outgoingFields } from '../mcp/outgoing.ts';
+import { bodyOf, readBodiless, readPost, requireJson } from '../mcp/request.ts';
+import type { Owner, Session, Sessions } from '../mcp/sessions.ts';
+import type { Facts, McpFacts } from '../policy/facts.ts';
+import { matrixRow } from '../policy/matrix.ts';
+import type { Destination, McpPolicy, Policy } from '../policy/model.ts';
+import { needsIdentity } from './route.ts';
+
+/** What all exchanges with MCP servers share. */
+export interface McpParts {
+  readonly definitions: Definitions;
+  readonly sessions: Sessions;
+  /** SPIFFE ID that we show now. */
+  readonly identity: () => string | undefined;
+}
+
+const METHODS: ReadonlySet<string> = new Set(['POST', 'GET', 'DELETE']);
+
+/** The MCP destination whose endpoint this request is for, and which may be reached in this way; undefined: there is no message to be read. */
+export function endpointFor(policy: Policy, { entry, host, port, listener, http }: Facts): Destination | undefined {
+  const destination = policy.find(host, port);
+  if (destination?.protocol !== 'mcp' || http === undefined || http.websocket) return undefined;
+  if (listener !== undefined && listener !== destination.name) return undefined;
+  if (http.path !== destination.mcp?.path || http.query !== '' || !METHODS.has(http.method)) return undefined;
+  return matrixRow(entry, destination).outcome === 'request' ? destination : undefined;
+}
+
+export class McpExchange {
+  readonly destination: Destination;
+  readonly policy: McpPolicy;
+  readonly parts: McpParts;
+  readonly owner: Owner;
+  /** Id of the request, once it has been read. */
+  id: Id | undefined;
+  session: Session | undefined;
+  /** The body to send; undefined where there is none. */
+  body: Buffer | undefined;
+  #outgoing: Outgoing | undefined;
+
+  constructor(destination: Destination, entry: string, parts: McpParts) {
+    const { name, mcp } = destination;
+    if (mcp === undefined) throw new TypeError('a destination of protocol mcp has its settings');
+    this.destination = destination;
+    this.policy = mcp;
+    this.parts = parts;
+    this.owner = { destination: name, entry, identity: needsIdentity(destination) ? parts.identity() : undefined };
+  }
+
+  /** The facts, once they have been read. */
+  get facts(): McpFacts {
+    return this.#read().facts;
+  }
+
+  /** Reads the message. `counted` is told of bytes of the body. */
+  async read(x: ServerExchange, counted: (bytes: number) => void): Promise<McpFacts> {
+    const { head } = x;
+    if (head.method !== 'POST') return this.#readBodiless(x);
+    requireJson(head.fields);
+    if (head.expectContinue) x.inform(100, []);
+    const most = Math.min(this.destination.limits.body ?? Infinity, this.policy.message);
+    const bytes = await wholeBody(x.body, { most, counted, tooLarge: requestTooLarge });
+    this.session = this.#sessionOf(x);
+    const { message, facts: read } = readPost(head.fields, bytes, { policy: this.policy, session: this.session });
+    if (message.kind === 'request') this.id = message.id;
+    const { tool } = read;
+    const { definitions } = this.parts;
+    const facts = tool === undefined ? read : { ...read, definition: definitions.of(this.destination, tool) };
+    const params = tool === undefined ? undefined : definitions.headersOf(this.destination.name, tool);
+    this.#outgoing = { received: head.fields, message, facts, session: this.session, params };
+    checkParams(this.#outgoing);
+    this.body = bodyOf(message, this.policy);
+    return facts;
+  }
+
+  /** The fields to send, from those that cross the proxy anyway. */
+  fields(kept: readonly string[]): string[] {
+    return outgoingFields(kept, this.#read());
+  }
+
+  get message(): Message | undefined {
+    return this.#read().message;
+  }
+
+  #readBodiless({ head, body }: ServerExchange): McpFacts {
+    if (body.length !== 0) throw new Fault('bad-message', `a ${head.method} has no body`, { at: 'body' });
+    this.session = this.#sessionOf({ head });
+    const kind = head.method === 'GET' ? 'stream' : 'end';
+    const facts = readBodiless(head.fields, kind, { policy: this.policy, session: this.session });
+    this.#outgoing = { received: head.fields, message: undefined, facts, session: this.session, params: undefined };
+    return facts;
+  }
+
+  /** The session that the request names; what is not ours to use is 404. 2026-07-28 has none and ignores the field. */
+  #sessionOf({ head: { fields } }: Pick<ServerExchange, 'head'>): Session | undefined {
+    const [id, ...more] = fieldsOf(fields, 'mcp-session-id');
+    if (id === undefined || fieldsOf(fields, 'mcp-protocol-version')[0] === '2026-07-28') return undefined;
+    if (more.length > 0)
+      throw new Fault('header-mismatch', 'Mcp-Session-Id is there more than once', { at: 'mcp-session-id' });
+    return this.parts.sessions.find(id, this.owner);
+  }
+
+  #read(): Outgoing {
+    if (this.#outgoing === undefined) throw new TypeError('used before it was read');
+    return this.#outgoing;
+  }
+}
+
+function requestTooLarge(most: number): Fault {
+  const hint = 'the limits are limits.body and mcp.message of the destination';
+  return new Fault('body-too-large', `the message is longer than ${most} bytes`, { hint });
+}
+
+interface Reading {
+  readonly most: number;
+  readonly counted: (bytes: number) => void;
+  readonly tooLarge: (most: number) => Fault;
+}
+
+/** All of a body, bounded. */
+export async function wholeBody(body: Body, { most, counted, tooLarge }: Reading): Promise<Buffer> {
+  if ((body.length ?? 0) > most) throw tooLarge(most);
+  const pieces: Buffer[] = [];
+  let total = 0;
+  for (;;) {
+    const piece = body.poll();
+    if (piece === 'end') return pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces);
+    if (piece === 'later') {
+      await body.ready();
+      continue;
+    }
+    total += piece.length;
+    if (total > most) throw tooLarge(most);
+    counted(piece.length);
+    // While more is waited for, the buffer belongs to the connection.
+    pieces.push(total === body.length ? piece : Buffer.from(piece));
+  }
+}
