@@ -22,6 +22,9 @@ export function json(status: number, body: unknown): Page {
   return { status, type: 'application/json', body: `${JSON.stringify(body)}\n` };
 }
 
+/** More are cut. */
+export const MOST_CONNECTIONS = 256;
+
 /** In milliseconds and bytes; time-outs are looked at every second, since the engine's own interval is half a minute. */
 const LIMITS = {
   requestTimeout: 5_000,
@@ -34,7 +37,7 @@ const LIMITS = {
 /** Listens and answers. Throws a Fault `listen` that names the address. */
 export async function servePages(where: ListenOptions, routes: ReadonlyMap<string, Route>): Promise<Server> {
   const server = createServer(LIMITS, (request, response) => void answer(request, response, routes));
-  server.maxConnections = 256;
+  server.maxConnections = MOST_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
     const name = where.path ?? `${where.host}:${where.port}`;
     server.once('error', (cause) =>

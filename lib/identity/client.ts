@@ -100,7 +100,18 @@ async function* streamed<Q, R>(
   if (signal.aborted) throw reasonOf(signal);
 }
 
-function unary<Q, R>(endpoint: Endpoint, method: MethodDefinition<Q, R>, request: Q, signal: AbortSignal): Promise<R> {
+interface UnaryOptions {
+  readonly signal: AbortSignal;
+  /** Milliseconds. */
+  readonly limit: number;
+}
+
+function unary<Q, R>(
+  endpoint: Endpoint,
+  method: MethodDefinition<Q, R>,
+  request: Q,
+  { signal, limit }: UnaryOptions,
+): Promise<R> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(reasonOf(signal));
@@ -113,7 +124,7 @@ function unary<Q, R>(endpoint: Endpoint, method: MethodDefinition<Q, R>, request
       method.responseDeserialize,
       request,
       securityHeader(),
-      { deadline: Date.now() + LIMITS.unaryMs },
+      { deadline: Date.now() + limit },
       (failure, response) => {
         off();
         client.close();
@@ -129,7 +140,8 @@ function nameOf(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1);
 }
 
-export function workloadApi(endpoint: Endpoint): WorkloadApi {
+/** `limit`: milliseconds for a unary call. */
+export function workloadApi(endpoint: Endpoint, limit: number = LIMITS.unaryMs): WorkloadApi {
   const methods = workloadApiDefinition();
   const message = <M extends DescMessage>(schema: M, fields?: MessageInitShape<M>): MessageShape<M> =>
     create(schema, fields);
@@ -142,18 +154,14 @@ export function workloadApi(endpoint: Endpoint): WorkloadApi {
     jwtBundles: (signal: AbortSignal) =>
       streamed(endpoint, methods.fetchJWTBundles, message(JWTBundlesRequestSchema), signal),
     fetchJwtSvid: ({ audience, spiffeId = '' }, signal) =>
-      unary(
-        endpoint,
-        methods.fetchJWTSVID,
-        message(JWTSVIDRequestSchema, { audience: [...audience], spiffeId }),
+      unary(endpoint, methods.fetchJWTSVID, message(JWTSVIDRequestSchema, { audience: [...audience], spiffeId }), {
         signal,
-      ),
+        limit,
+      }),
     validateJwtSvid: ({ audience, token }, signal) =>
-      unary(
-        endpoint,
-        methods.validateJWTSVID,
-        message(ValidateJWTSVIDRequestSchema, { audience, svid: token }),
+      unary(endpoint, methods.validateJWTSVID, message(ValidateJWTSVIDRequestSchema, { audience, svid: token }), {
         signal,
-      ),
+        limit,
+      }),
   } satisfies WorkloadApi);
 }

@@ -1,0 +1,71 @@
+/** What the Sidecar document says of its listeners holds for the process. */
+import { writeFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import t from 'tap';
+import { shortFolder } from '../fakes/folder.ts';
+import { eventually, start, type Running } from './cli.ts';
+
+t.setTimeout(120_000);
+
+function sidecar(t: Parameters<typeof shortFolder>[0], spec: string): Running {
+  const folder = shortFolder(t);
+  const file = join(folder, 'chaperone.yaml');
+  writeFileSync(
+    file,
+    `apiVersion: chaperone.dev/v1alpha1
+kind: Sidecar
+metadata: { name: test }
+spec:
+  forward: { address: 127.0.0.1:0 }
+  audit: { sinks: [{ file: audit.jsonl }] }
+${spec}
+`,
+  );
+  return start(['run', '-c', file], { SPIFFE_ENDPOINT_SOCKET: `unix://${join(folder, 'none.sock')}` });
+}
+
+interface Line {
+  readonly socket: Socket;
+  text: string;
+  over: boolean;
+}
+
+async function open(port: number): Promise<Line> {
+  const socket = connect(port, '127.0.0.1');
+  const line: Line = { socket, text: '', over: false };
+  socket.on('data', (chunk: Buffer) => (line.text += chunk.toString()));
+  socket.on('error', () => {});
+  socket.on('close', () => (line.over = true));
+  await new Promise((resolve) => socket.once('connect', resolve).once('close', resolve));
+  return line;
+}
+
+t.test('limits of the Sidecar document reach its listeners', async (t) => {
+  await using running = sidecar(
+    t,
+    '  listeners: { headersTimeout: 300ms, idleTimeout: 300ms, maxConnections: 2, maxHead: 1KiB }',
+  );
+  const port = Number(await eventually('listening', () => /forward 127\.0\.0\.1:(\d+)/.exec(running.text())?.[1]));
+  const large = await open(port);
+  large.socket.write(`GET http://a.internal/ HTTP/1.1\r\nHost: a.internal\r\nX: ${'a'.repeat(1024)}\r\n\r\n`);
+  await eventually('431', () => /^HTTP\/1\.1 431 /.test(large.text) && large.over);
+  const slow = await open(port);
+  slow.socket.write('GET http://a.internal/ HTTP/1.1\r\n');
+  await eventually('408', () => /^HTTP\/1\.1 408 /.test(slow.text) && slow.over);
+  const idle = await open(port);
+  await eventually('idle is closed', () => idle.over);
+  t.equal(idle.text, '');
+  const held = [await open(port), await open(port)];
+  const third = await open(port);
+  third.socket.write('GET http://a.internal/ HTTP/1.1\r\nHost: a.internal\r\n\r\n');
+  await eventually('the third is cut', () => third.over);
+  t.equal(third.text, '', 'without an answer');
+  for (const { socket } of held) socket.destroy();
+});
+
+t.test('a first SVID that takes too long is reported, and waited for', async (t) => {
+  await using running = sidecar(t, '  identity: { initialSync: 1s }');
+  await eventually('a warning', () => /"level":"warn".*no SVID yet/.test(running.text()));
+  t.equal(running.child.exitCode, null);
+});
