@@ -111,7 +111,7 @@ function inSchema({ where, name }: Row): string {
   if (found === undefined) return 'not there';
   const { initial } = found;
   if (initial === undefined) return 'none';
-  if (typeof initial !== 'string') return String(initial);
+  if (typeof initial !== 'string') return JSON.stringify(initial);
   return /^\d+(ms|s|m|h)$/.test(initial) ? `${parseDuration(initial)} ms` : initial.replace(/([A-Z])/, ' $1');
 }
 
