@@ -112,7 +112,7 @@ export type AuditRecord = DecidedRecord | RefusedRecord | RedecidedRecord | Ende
 export interface AuditLog {
   /**
    * Settles when the record is with the operating system on every sink; rejects with an `audit-unavailable` Fault otherwise. Records that are written together
-   * may share one promise.
+   * may share one promise; promises settle in the order of writing.
    */
   write(record: AuditRecord): Promise<void>;
 }

@@ -5,6 +5,7 @@
 import type { AuditLog, AuditRecord, DecidedRecord } from '../audit/record.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
+import { ignore } from '../base/signal.ts';
 import type { McpFacts } from '../policy/facts.ts';
 import type { Exchange, Judgement } from './exchange.ts';
 
@@ -44,7 +45,6 @@ export function plain(text: string): string {
 }
 
 export function evidence({ audit, clock, onFailure }: EvidenceOptions): Evidence {
-  const pending = new Set<Promise<void>>();
   const timestamp = timestamps(clock);
   const failed = onFailure === 'deny' ? refuse : noted;
   // The log gives the records of one batch one promise: what follows from it is made once.
@@ -55,10 +55,7 @@ export function evidence({ audit, clock, onFailure }: EvidenceOptions): Evidence
     const done = audit.write(record);
     if (done === newest) return done;
     newest = done;
-    pending.add(done);
-    // A failure is counted by the log itself; what must not go on without its record waits for `done`.
-    const over = (): void => void pending.delete(done);
-    done.then(over, over);
+    ignore(done, 'a failure is counted by the log itself, and what must not go on without its record waits for it');
     return done;
   };
 
@@ -93,7 +90,7 @@ export function evidence({ audit, clock, onFailure }: EvidenceOptions): Evidence
       void write(endedRecord(timestamp(), exchange, { fault, now: clock.monotonic() }));
     },
     async settled() {
-      await Promise.allSettled(pending);
+      await newest?.catch(noted);
     },
   };
 }

@@ -51,6 +51,8 @@ export class Exchange {
   upstream: Reached | undefined;
   /** Kind of the credential that was added in the agent's stead. */
   credential: string | undefined;
+  /** Where it stands in the live set, while it is in it (live.ts). */
+  seat: number | undefined;
   /** Where its place is counted, once it has one (live.ts). */
   place: Places | undefined;
   /** What of an answer was not passed on, in words. */

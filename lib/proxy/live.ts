@@ -16,13 +16,15 @@ export interface Live {
   leave(exchange: Exchange): void;
   /** Takes one of the destination's `limits.concurrent` places until the exchange leaves; Fault `too-many` when there is none. */
   occupy(exchange: Exchange, destination: Destination): void;
-  all(): Iterable<Exchange>;
+  /** Those that are live now. */
+  all(): readonly Exchange[];
   /** Settles when the set is empty. */
   empty(): Promise<void>;
 }
 
 export function liveSet(clock: Clock): Live {
-  const members = new Set<Exchange>();
+  // Not a Set: one that comes and goes with each request leaves old tables behind, whose entries the young generation's collector has to keep.
+  const members: Exchange[] = [];
   /** Taken places by the name of the destination; each exchange knows the one it took. */
   const places = new Map<string, Places>();
   let waiting: (() => void)[] = [];
@@ -30,12 +32,23 @@ export function liveSet(clock: Clock): Live {
 
   const tick = (): void => {
     const now = clock.monotonic();
-    for (const exchange of members) {
+    for (const exchange of members.slice()) {
       const fault = exchange.overdue(now);
       if (fault !== undefined) exchange.abort(fault);
     }
-    ticking = members.size > 0;
+    ticking = members.length > 0;
     if (ticking) clock.after(TICK, tick);
+  };
+
+  /** The last one takes its seat. */
+  const unseat = (exchange: Exchange): void => {
+    const { seat } = exchange;
+    if (seat === undefined) return;
+    exchange.seat = undefined;
+    const last = members.pop();
+    if (last === undefined || last === exchange) return;
+    members[seat] = last;
+    last.seat = seat;
   };
 
   const vacate = (exchange: Exchange): void => {
@@ -48,18 +61,18 @@ export function liveSet(clock: Clock): Live {
 
   return {
     get size() {
-      return members.size;
+      return members.length;
     },
     enter(exchange) {
-      members.add(exchange);
+      exchange.seat = members.push(exchange) - 1;
       if (ticking) return;
       ticking = true;
       clock.after(TICK, tick);
     },
     leave(exchange) {
-      members.delete(exchange);
+      unseat(exchange);
       vacate(exchange);
-      if (members.size > 0 || waiting.length === 0) return;
+      if (members.length > 0 || waiting.length === 0) return;
       const told = waiting;
       waiting = [];
       for (const tell of told) tell();
@@ -74,7 +87,7 @@ export function liveSet(clock: Clock): Live {
       place.taken += 1;
       exchange.place = place;
     },
-    all: () => members,
-    empty: () => (members.size === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
+    all: () => members.slice(),
+    empty: () => (members.length === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
   };
 }
