@@ -19,7 +19,7 @@ export interface DecidedRecord extends OfExchange {
   readonly kind: 'decided';
   readonly entry: string;
   /** The exchange of the CONNECT inside which this one came, where it was intercepted. */
-  readonly tunnel?: string;
+  readonly tunnel?: string | undefined;
   readonly effect: 'allow' | 'deny';
   readonly code: string;
   readonly reason: string;
@@ -53,7 +53,7 @@ export interface DecidedRecord extends OfExchange {
 export interface RefusedRecord extends OfExchange {
   readonly kind: 'refused';
   readonly entry: string;
-  readonly tunnel?: string;
+  readonly tunnel?: string | undefined;
   readonly code: string;
   readonly reason: string;
 }

@@ -113,13 +113,13 @@ function unrecorded(failure: unknown): Fault {
 function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): AuditRecord {
   const { decision, facts, policy, identity } = judgement;
   const { destination, rule, action, policyError } = decision;
-  const { http } = facts;
-  return {
+  const { http, mcp } = facts;
+  const record: DecidedRecord = {
     kind: 'decided',
     time,
     exchange: exchange.id,
     entry: exchange.entry,
-    ...(exchange.tunnel === undefined ? undefined : { tunnel: exchange.tunnel }),
+    tunnel: exchange.tunnel,
     effect: decision.effect,
     code: decision.code,
     reason: plain(decision.reason),
@@ -132,12 +132,12 @@ function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): 
     port: facts.port,
     method: http === undefined ? undefined : plain(http.method),
     path: http?.path.slice(0, LONGEST_PATH),
-    ...(facts.mcp && messageFields(facts.mcp)),
     policy: policy.generation,
     policyDigest: policy.digest,
     identity: identity?.generation ?? 0,
     spiffeId: identity?.svid.id,
   };
+  return mcp === undefined ? record : { ...record, ...messageFields(mcp) };
 }
 
 function messageFields(message: McpFacts): Partial<DecidedRecord> {

@@ -40,17 +40,6 @@ export function liveSet(clock: Clock): Live {
     if (ticking) clock.after(TICK, tick);
   };
 
-  /** The last one takes its seat. */
-  const unseat = (exchange: Exchange): void => {
-    const { seat } = exchange;
-    if (seat === undefined) return;
-    exchange.seat = undefined;
-    const last = members.pop();
-    if (last === undefined || last === exchange) return;
-    members[seat] = last;
-    last.seat = seat;
-  };
-
   const vacate = (exchange: Exchange): void => {
     const { place } = exchange;
     if (place === undefined) return;
@@ -70,7 +59,7 @@ export function liveSet(clock: Clock): Live {
       clock.after(TICK, tick);
     },
     leave(exchange) {
-      unseat(exchange);
+      unseat(members, exchange);
       vacate(exchange);
       if (members.length > 0 || waiting.length === 0) return;
       const told = waiting;
@@ -90,4 +79,15 @@ export function liveSet(clock: Clock): Live {
     all: () => members.slice(),
     empty: () => (members.length === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
   };
+}
+
+/** The last one takes its seat. */
+function unseat(members: Exchange[], exchange: Exchange): void {
+  const { seat } = exchange;
+  if (seat === undefined) return;
+  exchange.seat = undefined;
+  const last = members.pop();
+  if (last === undefined || last === exchange) return;
+  members[seat] = last;
+  last.seat = seat;
 }
