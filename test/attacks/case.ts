@@ -5,7 +5,6 @@
  */
 import type { Code } from '../../lib/base/fault.ts';
 import type { Http1Limits } from '../../lib/http1/limits.ts';
-import type { EntryPoint } from '../../lib/policy/facts.ts';
 import type { LeafOptions } from '../fakes/authority.ts';
 import type { Site } from '../proxy/harness.ts';
 import type { HelloSpec } from './hello.ts';
@@ -63,8 +62,8 @@ export interface Attempt {
   };
   /** What the upstream says, as it is. */
   readonly answer?: string;
-  /** On one connection, or over one destination: an honest exchange first, then this happens, then the attempt. */
-  readonly after?: 'a-good-one' | 'rotation';
+  /** What goes before it: an honest exchange on the same connection, one that does not end on another, or one and then a new SVID. */
+  readonly after?: 'a-good-one' | 'a-busy-one' | 'rotation';
 }
 
 /** Where attempts are made, when it is not the usual place; attempts of one world share its proxy and upstream. */
@@ -127,8 +126,8 @@ export interface Attack {
   readonly only?: readonly string[];
   readonly attempts: readonly Attempt[];
   readonly expect: Expect;
-  /** Where one way in has another end for it. */
-  readonly at?: Partial<Record<EntryPoint, Expect>>;
+  /** Where one way in has another end for it: by the name of the entry point, or by its door. */
+  readonly at?: Readonly<Record<string, Expect>>;
   readonly world?: World;
 }
 

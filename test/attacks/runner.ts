@@ -3,9 +3,11 @@
  * what DNS was asked and what was recorded against what is expected, and against what is always so: one opening and one closing record, no secret and no control
  * character in a record, no second answer, nobody talked to by way of the environment, no socket left.
  */
+import type { Socket } from 'node:net';
 import type { Test } from 'tap';
 import { CODES } from '../../lib/base/fault.ts';
 import type { AuditRecord } from '../../lib/audit/record.ts';
+import { until } from '../fakes/until.ts';
 import { rawUpstream } from '../fakes/upstream.ts';
 import { refusal, unpaired } from '../proxy/harness.ts';
 import type { Attack, Attempt, Passed, Refused, World } from './case.ts';
@@ -60,7 +62,7 @@ interface Strike {
 }
 
 async function strike(t: Test, { entry, at, attack, attempt }: Strike): Promise<void> {
-  const expect = attack.at?.[entry.door] ?? attack.expect;
+  const expect = attack.at?.[entry.name] ?? attack.at?.[entry.door] ?? attack.expect;
   const probing = 'refused' in expect && stepOf(expect.refused) !== 'carried' && attempt.unfinished !== true;
   if (attempt.after === 'rotation') {
     await at.set({});
@@ -68,15 +70,25 @@ async function strike(t: Test, { entry, at, attack, attempt }: Strike): Promise<
     await at.bench.quiet();
     await at.rotate();
   }
+  const busy = attempt.after === 'a-busy-one' ? await occupy(entry, at) : undefined;
   await at.set(attempt);
   let before = mark(at);
   const seen = await entry.strike(at, attempt, { probing, begins: () => (before = mark(at)) });
-  await at.bench.quiet();
+  await until('it has ended', () => at.bench.proxy.live() === (busy === undefined ? 0 : 1));
+  // An end alone would be half of a close: it may still want its answer.
+  busy?.resetAndDestroy();
   const after: After = { seen, entry, at, before, attempt, records: at.bench.audit.records.slice(before.records) };
   const what = titleOf(attempt);
   always(t, after, what);
   if ('refused' in expect) heldBack(t, expect.refused, after, what);
   else letThrough(t, expect.passed, after, what);
+}
+
+/** An honest exchange that does not end. */
+async function occupy(entry: Entry, at: Stage): Promise<Socket> {
+  await at.bench.quiet();
+  await at.set({ answer: '' });
+  return entry.hold(at);
 }
 
 interface Before {

@@ -1,8 +1,11 @@
 /** Ways around: A1, A12, A13, T1, T3, T4, and what holds everywhere: R2, R5, and the access matrix. */
 import { MATRIX } from '../../../lib/policy/matrix.ts';
+import type { EntryPoint } from '../../../lib/policy/facts.ts';
+import type { Protocol, TlsMode } from '../../../lib/policy/model.ts';
 import { rule } from '../../proxy/harness.ts';
 import { passed, refused, type Attack, type Attempt } from '../case.ts';
 import { ENTRIES } from '../entries/all.ts';
+import type { Entry } from '../entries/entry.ts';
 import type { HelloSpec } from '../hello.ts';
 
 const hellos = (...all: HelloSpec[]): Attempt[] => all.map((hello) => ({ hello }));
@@ -162,8 +165,8 @@ export const TUNNELS: readonly Attack[] = [
   {
     row: 'R2',
     title: 'more at one time than the destination allows',
-    world: { site: { limits: { concurrent: 0 } } },
-    attempts: [{}, {}],
+    world: { site: { limits: { concurrent: 1 } } },
+    attempts: [{ after: 'a-busy-one' }, { after: 'a-busy-one' }],
     expect: refused('too-many'),
   },
   {
@@ -197,29 +200,26 @@ export const TUNNELS: readonly Attack[] = [
   },
   // Every refused row of the access matrix, for each protocol and mode it stands for, over the ways in that can be spoken to there.
   ...MATRIX.filter(({ outcome }) => outcome === 'refused').flatMap((row) =>
-    row.protocols.flatMap((protocol) =>
-      row.modes.map((mode): Attack => ({
-        row: '3.1',
-        title: `${row.entry} to protocol ${protocol} in mode ${mode}`,
-        only: ENTRIES.filter((entry) => entry.door === row.entry && speaks(entry.name, protocol)).map(
-          ({ name }) => name,
-        ),
-        world: {
-          site: {
-            protocol,
-            mode,
-            insecure: mode === 'plaintext',
-            rules: protocol === 'http' && mode !== 'passthrough' ? [rule('all', 'allow')] : [],
-          },
-        },
-        attempts: [{}],
-        expect: refused('wrong-entry'),
-      })),
-    ),
+    row.protocols.flatMap((protocol) => row.modes.flatMap((mode) => refusedAt(row.entry, protocol, mode))),
   ),
 ];
 
 /** What a destination's own listener speaks depends on the destination. */
-function speaks(name: string, protocol: string): boolean {
-  return !name.startsWith('listener') || name.includes('tcp') === (protocol === 'tcp');
+function speaks({ door, passes }: Entry, protocol: Protocol): boolean {
+  if (door !== 'listener') return true;
+  return protocol === 'tcp' ? passes === 0 : protocol === 'http' && passes !== 0;
+}
+
+function refusedAt(door: EntryPoint, protocol: Protocol, mode: TlsMode): readonly Attack[] {
+  const only = ENTRIES.filter((entry) => entry.door === door && speaks(entry, protocol)).map(({ name }) => name);
+  const rules = protocol === 'tcp' || mode === 'passthrough' ? [] : [rule('all', 'allow')];
+  const attack: Attack = {
+    row: '3.1',
+    title: `${door} to protocol ${protocol} in mode ${mode}`,
+    only,
+    world: { site: { protocol, mode, insecure: mode === 'plaintext', rules } },
+    attempts: [{}],
+    expect: refused('wrong-entry'),
+  };
+  return only.length === 0 ? [] : [attack];
 }

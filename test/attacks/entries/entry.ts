@@ -1,4 +1,5 @@
 /** A way in, as the corpus sees it: what of an exchange can be bent there, and how an attempt is rendered for it. */
+import type { Socket } from 'node:net';
 import type { EntryPoint } from '../../../lib/policy/facts.ts';
 import type { Outcome } from '../../../lib/policy/matrix.ts';
 import type { Attempt, Facet } from '../case.ts';
@@ -18,6 +19,8 @@ export interface Entry {
   readonly requests: boolean;
   /** Makes one attempt and waits for its end. */
   strike(stage: Stage, attempt: Attempt, how: Manner): Promise<Seen>;
+  /** Begins an honest exchange and leaves it open. */
+  hold(stage: Stage): Promise<Socket>;
 }
 
 export interface Manner {

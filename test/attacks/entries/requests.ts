@@ -1,4 +1,5 @@
 /** Ways in that carry one request after the other over HTTP/1.1: the forward port with absolute-form, and a destination's local listener; and WebSocket over both. */
+import type { Socket } from 'node:net';
 import { until } from '../../fakes/until.ts';
 import type { Attempt } from '../case.ts';
 import { HOST, type Stage } from '../stage.ts';
@@ -45,6 +46,14 @@ async function request(stage: Stage, door: string, render: Render, [attempt, { p
   return answerOf(line, from);
 }
 
+async function waiting(stage: Stage, door: string, render: Render): Promise<Socket> {
+  const before = stage.upstream.received();
+  const { socket } = await stage.bench.open(door);
+  socket.write(bytesOf(render({}), {}));
+  await until('the upstream has the request', () => stage.upstream.received() > before);
+  return socket;
+}
+
 async function webSocket(stage: Stage, door: string, render: Render, [attempt, { probing }]: Try): Promise<Seen> {
   const line = await stage.bench.open(door);
   line.write(bytesOf(render(attempt), attempt));
@@ -89,6 +98,7 @@ export const FORWARD: Entry = Object.freeze<Entry>({
   passes: 200,
   requests: true,
   strike: (stage, attempt, how) => request(stage, 'forward', absolute, [attempt, how]),
+  hold: (stage) => waiting(stage, 'forward', absolute),
 });
 
 export const LISTENER: Entry = Object.freeze<Entry>({
@@ -97,6 +107,7 @@ export const LISTENER: Entry = Object.freeze<Entry>({
   door: 'listener',
   setting: { site: { listen: true } },
   strike: (stage, attempt, how) => request(stage, stage.name, origin, [attempt, how]),
+  hold: (stage) => waiting(stage, stage.name, origin),
 });
 
 export const FORWARD_WEBSOCKET: Entry = Object.freeze<Entry>({
@@ -106,6 +117,7 @@ export const FORWARD_WEBSOCKET: Entry = Object.freeze<Entry>({
   setting: { site: {}, serve: 'websocket' },
   passes: 101,
   strike: (stage, attempt, how) => webSocket(stage, 'forward', upgrading(absolute), [attempt, how]),
+  hold: (stage) => waiting(stage, 'forward', upgrading(absolute)),
 });
 
 export const LISTENER_WEBSOCKET: Entry = Object.freeze<Entry>({
@@ -114,4 +126,5 @@ export const LISTENER_WEBSOCKET: Entry = Object.freeze<Entry>({
   door: 'listener',
   setting: { site: { listen: true }, serve: 'websocket' },
   strike: (stage, attempt, how) => webSocket(stage, stage.name, upgrading(origin), [attempt, how]),
+  hold: (stage) => waiting(stage, stage.name, upgrading(origin)),
 });

@@ -1,4 +1,5 @@
 /** Ways in that carry bytes: CONNECT with the agent's own TLS, CONNECT to a tcp destination, and the raw listener of one. */
+import type { Socket } from 'node:net';
 import { until } from '../../fakes/until.ts';
 import type { Wire } from '../../proxy/harness.ts';
 import type { Attempt } from '../case.ts';
@@ -22,6 +23,13 @@ async function tunnel(stage: Stage, attempt: Attempt, probing: boolean): Promise
 }
 
 const isOver = (reached: Wire | Seen): reached is Seen => 'statuses' in reached;
+
+/** A tunnel through which nothing goes. */
+async function silent(stage: Stage): Promise<Socket> {
+  const line = await tunnel(stage, {}, false);
+  if (isOver(line)) throw new Error(`an honest CONNECT was refused: ${line.text}`);
+  return line.socket;
+}
 
 async function passthrough(stage: Stage, attempt: Attempt, { probing }: Manner): Promise<Seen> {
   const { connections } = stage.upstream;
@@ -66,6 +74,7 @@ export const CONNECT_PASSTHROUGH: Entry = Object.freeze<Entry>({
   passes: 200,
   requests: false,
   strike: passthrough,
+  hold: silent,
 });
 
 export const CONNECT_TCP: Entry = Object.freeze<Entry>({
@@ -80,6 +89,7 @@ export const CONNECT_TCP: Entry = Object.freeze<Entry>({
     const line = await tunnel(stage, attempt, probing);
     return isOver(line) ? line : say(line);
   },
+  hold: silent,
 });
 
 export const LISTENER_TCP: Entry = Object.freeze<Entry>({
@@ -90,4 +100,9 @@ export const LISTENER_TCP: Entry = Object.freeze<Entry>({
   setting: { site: { protocol: 'tcp', listen: true }, serve: 'bytes' },
   passes: 0,
   strike: async (stage) => say(await stage.bench.open(stage.name)),
+  async hold(stage) {
+    const { socket } = await stage.bench.open(stage.name);
+    await until('the upstream is reached', () => stage.bench.proxy.live() === 1 && stage.upstream.open() > 0);
+    return socket;
+  },
 });
