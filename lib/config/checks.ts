@@ -30,7 +30,7 @@ const when = (wrong: boolean, steps: readonly Step[], message: string, fix: stri
 export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
   {
     name: 'credentials-need-tls',
-    doc: '`credentials` need protocol http or mcp and a mode in which TLS starts here: a bearer token is never sent in the clear.',
+    doc: '`credentials` need a protocol that is judged per request and a mode in which TLS starts here: a bearer token is never sent in the clear.',
     find: ({ credentials, protocol, tls }) =>
       when(
         credentials !== undefined && (protocol === 'tcp' || tls.mode === 'plaintext' || tls.mode === 'passthrough'),
@@ -211,28 +211,44 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
   },
   {
     name: 'rules-fit-the-protocol',
-    doc: 'Rules have `http` with protocol http, and `mcp` with at least one key with protocol mcp.',
+    doc: 'What a rule is about is written under the protocol of its destination: `http`, `grpc`, or `mcp` with at least one key.',
     find: ({ protocol, rules }) =>
-      protocol === 'tcp'
-        ? []
-        : rules.flatMap((rule, i) => {
-            const [wanted, other] = protocol === 'mcp' ? (['mcp', 'http'] as const) : (['http', 'mcp'] as const);
-            const empty = rule.mcp !== undefined && Object.values(rule.mcp).every((value) => value === undefined);
-            return [
-              ...when(
-                rule[wanted] === undefined || (wanted === 'mcp' && empty),
-                at('rules', i),
-                `a rule of protocol ${protocol} says nothing under ${wanted}`,
-                wanted === 'mcp' ? 'write mcp: { tools: [name] }' : 'write http: {} for all requests',
-              ),
-              ...when(
-                rule[other] !== undefined,
-                at('rules', i, other),
-                `protocol ${protocol} has no ${other} to be seen`,
-                'remove it',
-              ),
-            ];
-          }),
+      protocol === 'tcp' ? [] : rules.flatMap((rule, i) => ruleMisfits(protocol, rule, i)),
+  },
+  {
+    name: 'upstream-http-is-for-http',
+    doc: '`upstream.http` belongs to protocol http, and to modes in which the requests are ours to send.',
+    find: ({ protocol, tls, upstream }) =>
+      when(
+        upstream?.http !== undefined && (protocol !== 'http' || tls.mode === 'passthrough'),
+        at('upstream', 'http'),
+        protocol === 'grpc' ? 'protocol grpc is always HTTP/2' : 'no requests of ours are sent there',
+        'remove it',
+      ),
+  },
+  {
+    name: 'no-websocket-over-h2',
+    doc: '`websocket` needs an upstream that is spoken to in HTTP/1.1.',
+    find: ({ upstream, rules }) =>
+      rules.flatMap(({ http }, i) =>
+        when(
+          upstream?.http === 'h2' && http?.websocket === true,
+          at('rules', i, 'http', 'websocket'),
+          'no WebSocket is opened over HTTP/2',
+          'remove upstream.http, or write a destination for the WebSocket',
+        ),
+      ),
+  },
+  {
+    name: 'grpc-is-not-passthrough',
+    doc: 'Protocol grpc is not for mode passthrough: its calls are judged one by one.',
+    find: ({ protocol, tls }) =>
+      when(
+        protocol === 'grpc' && tls.mode === 'passthrough',
+        at('tls', 'mode'),
+        'in mode passthrough the calls are inside the TLS of the agent',
+        'write mode: mtls, web-mtls or web',
+      ),
   },
   {
     name: 'websocket-is-allowed-only',
@@ -296,6 +312,25 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
     find: (spec) => literals(spec).flatMap(({ steps, host, written }) => judgeLiteral(spec, steps, { host, written })),
   },
 ]);
+
+const ABOUT = Object.freeze({
+  http: 'write http: {} for all requests',
+  grpc: 'write grpc: {} for all calls',
+  mcp: 'write mcp: { tools: [name] }',
+});
+
+function ruleMisfits(protocol: keyof typeof ABOUT, rule: Spec['rules'][number], i: number): readonly Finding[] {
+  const { http, grpc, mcp } = rule;
+  const said = { http, grpc, mcp: mcp && Object.values(mcp).some((value) => value !== undefined) ? mcp : undefined };
+  const foreign = (['http', 'grpc', 'mcp'] as const).filter((key) => key !== protocol && rule[key] !== undefined);
+  const nothing = `a rule of protocol ${protocol} says nothing under ${protocol}`;
+  return [
+    ...when(said[protocol] === undefined, at('rules', i), nothing, ABOUT[protocol]),
+    ...foreign.flatMap((key) =>
+      when(true, at('rules', i, key), `protocol ${protocol} has no ${key} to be seen`, 'remove it'),
+    ),
+  ];
+}
 
 interface Literal {
   readonly steps: readonly Step[];

@@ -3,6 +3,7 @@ import type { Condition } from '../policy/conditions.ts';
 import type {
   CredentialPolicy,
   Destination,
+  GrpcMatch,
   HttpMatch,
   ListenAddress,
   McpMatch,
@@ -105,6 +106,7 @@ export function compileDestination(
     listen: spec.listen,
     upstream: upstream?.address,
     cidrs: upstream?.cidrs ?? NONE,
+    http2: spec.protocol === 'grpc' || upstream?.http === 'h2',
     tls: Object.freeze({
       mode: tls.mode,
       peers: tls.peers ?? NONE,
@@ -133,12 +135,24 @@ const NONE: readonly never[] = Object.freeze([]);
 type Spec = DestinationDocument['spec'];
 type RuleDocument = Spec['rules'][number];
 
-function compileRule({ name, effect, action, http, mcp }: RuleDocument, when: Condition | undefined): Rule {
-  return Object.freeze({ name, effect, action, http: http && httpMatch(http), mcp: mcp && mcpMatch(mcp), when });
+function compileRule({ name, effect, action, http, mcp, grpc }: RuleDocument, when: Condition | undefined): Rule {
+  return Object.freeze({
+    name,
+    effect,
+    action,
+    http: http && httpMatch(http),
+    mcp: mcp && mcpMatch(mcp),
+    grpc: grpc && grpcMatch(grpc),
+    when,
+  });
 }
 
 function httpMatch({ methods, paths, websocket }: NonNullable<RuleDocument['http']>): HttpMatch {
   return Object.freeze({ methods: methods && new Set(methods), paths, websocket });
+}
+
+function grpcMatch({ services, methods }: NonNullable<RuleDocument['grpc']>): GrpcMatch {
+  return Object.freeze({ services: services && new Set(services), methods: methods && new Set(methods) });
 }
 
 function mcpMatch({

@@ -9,6 +9,8 @@ import {
   dataClass,
   duration,
   file,
+  grpcMethod,
+  grpcService,
   hostPattern,
   listenAddress,
   method,
@@ -33,6 +35,17 @@ const httpMatch = record({
   websocket: defaulted(flag(), false, 'Allow rules alone: an upgrade to WebSocket is allowed too.'),
 });
 
+const grpcMatch = record({
+  services: optional(
+    list(grpcService, { least: 1, most: 1000, unique: String }),
+    'Exact, case-sensitive, with the package: `billing.v1.Invoices`. Without it: every service.',
+  ),
+  methods: optional(
+    list(grpcMethod, { least: 1, most: 1000, unique: String }),
+    'Exact, case-sensitive; `*` is every one. Without it: every method.',
+  ),
+});
+
 const rule = record(
   {
     name: required(name, 'Stands in answers and records; unique in the destination.'),
@@ -46,12 +59,13 @@ const rule = record(
     ),
     http: optional(httpMatch, 'Which requests the rule is about; `{}` is all of them. Needed with protocol http.'),
     mcp: optional(mcpMatch, 'Which messages the rule is about. Needed with protocol mcp, with one key at least.'),
+    grpc: optional(grpcMatch, 'Which calls the rule is about; `{}` is all of them. Needed with protocol grpc.'),
     when: optional(
       condition,
       'What must hold besides, in CEL: see [conditions.md](conditions.md). Where it cannot be evaluated, a deny rule denies and an allow rule does not allow.',
     ),
   },
-  ['grpc', 'a2a', 'require', 'shadow', 'stepUp', 'tasks'],
+  ['a2a', 'require', 'shadow', 'stepUp', 'tasks'],
 );
 
 const tls = record(
@@ -95,9 +109,9 @@ export const destinationSpec = record(
     listen: optional(listenAddress, 'A local listener for this destination alone.'),
     unsafeNonLoopback: defaulted(flag(), false, UNSAFE_NON_LOOPBACK),
     protocol: defaulted(
-      choice(['http', 'tcp', 'mcp'], ['grpc', 'a2a', 'postgres']),
+      choice(['http', 'grpc', 'mcp', 'tcp'], ['a2a', 'postgres']),
       'http',
-      'http is judged per request, mcp per message (docs/mcp.md), tcp per connection.',
+      'http is judged per request, grpc per call (docs/grpc.md), mcp per message (docs/mcp.md), tcp per connection.',
     ),
     upstream: optional(
       record({
@@ -109,6 +123,10 @@ export const destinationSpec = record(
           list(cidr, { most: 100, unique: String }),
           [],
           'Private ranges in which its addresses may lie. Public addresses always may; a private one may without a range where mode is mtls and the address is written.',
+        ),
+        http: optional(
+          choice(['h1', 'h2']),
+          'Protocol http alone: which HTTP the upstream is spoken to in. h1 (without it): HTTP/1.1. h2: HTTP/2, which it must choose by ALPN; in mode plaintext by prior knowledge. Protocol grpc is always h2.',
         ),
       }),
       'Where the destination really is.',
@@ -169,5 +187,5 @@ export const destinationSpec = record(
       'report: what the rules deny is let through and recorded as `reported`. It relaxes rules alone, never entry points, parsing, addresses or TLS.',
     ),
   },
-  ['grpc', 'when', 'tasks', 'retries'],
+  ['when', 'tasks', 'retries'],
 );

@@ -2,6 +2,7 @@
 import { Fault } from '../base/fault.ts';
 import { judgeRange } from '../policy/addresses.ts';
 import { parseAuthority } from '../policy/authority.ts';
+import { METHOD as RPC_METHOD, SERVICE } from '../policy/grpc.ts';
 import { parseHostPattern, quote } from '../policy/host.ts';
 import { parseIp, parseRange } from '../policy/ip.ts';
 import type { ListenAddress } from '../policy/model.ts';
@@ -257,6 +258,25 @@ export const spiffeId = text({
 });
 
 /** A DNS name that a certificate is verified against. */
+export const grpcService = text({
+  is: 'the full name of a gRPC service',
+  example: 'billing.v1.Invoices',
+  grammar: SERVICE,
+  parse(value) {
+    if (SERVICE.test(value)) return value;
+    throw bad(`${quote(value)} is not the name of a service`, 'write its package and name, as in billing.v1.Invoices');
+  },
+});
+
+export const grpcMethod = text({
+  is: 'the name of a gRPC method, or *',
+  example: 'GetInvoice',
+  parse(value) {
+    if (value === '*' || RPC_METHOD.test(value)) return value;
+    throw bad(`${quote(value)} is not the name of a method`, 'write its name, as in GetInvoice, or *');
+  },
+});
+
 export const serverName = text({
   is: 'a DNS name',
   example: 'api.example.com',

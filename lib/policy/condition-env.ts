@@ -13,7 +13,12 @@ export function phaseOf(protocol: Protocol): Phase {
   return PHASES[protocol];
 }
 
-const PHASES: Readonly<Record<Protocol, Phase>> = Object.freeze({ http: 'request', tcp: 'connect', mcp: 'mcp' });
+const PHASES: Readonly<Record<Protocol, Phase>> = Object.freeze({
+  http: 'request',
+  tcp: 'connect',
+  mcp: 'mcp',
+  grpc: 'grpc',
+});
 
 export interface FieldRow {
   readonly type: string;

@@ -23,6 +23,7 @@ import {
   type McpFacts,
   type RequestFacts,
 } from './facts.ts';
+import { callHint, callInWords, callMatches } from './grpc.ts';
 import { quote } from './host.ts';
 import { matrixRow } from './matrix.ts';
 import { inWords, messageHint, messageMatches, needsNoRule, raised } from './mcp.ts';
@@ -115,7 +116,8 @@ function uninspectable(destination: Destination): Verdict {
 }
 
 function judgeRequest(destination: Destination, facts: RequestFacts, as: SpiffeId | undefined): Verdict {
-  const { http, mcp } = facts;
+  const { http, mcp, grpc } = facts;
+  if (destination.protocol === 'grpc' && grpc === undefined) return notGrpc(destination, http);
   if (destination.protocol === 'mcp') {
     if (mcp === undefined) return notMcp(destination, http);
     const state = mcp.definition?.state;
@@ -155,11 +157,13 @@ function judgeByRules(destination: Destination, facts: RequestFacts, as: SpiffeI
 }
 
 function isAbout(rule: Rule, facts: RequestFacts): boolean {
-  return facts.mcp === undefined ? ruleMatches(rule, facts.http) : messageMatches(rule, facts.mcp);
+  if (facts.mcp !== undefined) return messageMatches(rule, facts.mcp);
+  return facts.grpc === undefined ? ruleMatches(rule, facts.http) : callMatches(rule, facts.grpc);
 }
 
 /** The request, for people. */
-function asked({ http, mcp }: RequestFacts): string {
+function asked({ http, mcp, grpc }: RequestFacts): string {
+  if (grpc !== undefined) return callInWords(grpc);
   return mcp === undefined ? describe(http) : inWords(mcp);
 }
 
@@ -189,6 +193,16 @@ const LONGEST_ERROR = 200;
 function unanswered(before: string | undefined, { name }: Rule, { problem }: NoAnswer): string {
   const all = `${before === undefined ? '' : `${before}; `}${name}: ${problem}`;
   return all.length > LONGEST_ERROR ? (before ?? all.slice(0, LONGEST_ERROR)) : all;
+}
+
+function notGrpc(destination: Destination, request: HttpFacts): Verdict {
+  const reason = `${describe(request)} is no gRPC call to destination ${destination.name}`;
+  return {
+    code: 'not-grpc',
+    reason,
+    hint: 'calls go by POST to /package.Service/Method, without a query',
+    destination,
+  };
 }
 
 function notMcp(destination: Destination, request: HttpFacts): Verdict {
@@ -222,7 +236,8 @@ function shortMethod(method: string): string {
   return method.length > 32 ? `${method.slice(0, 32)}…` : method;
 }
 
-function hintFor({ rules }: Destination, { http: request }: RequestFacts): string {
+function hintFor({ rules }: Destination, { http: request, grpc }: RequestFacts): string {
+  if (grpc !== undefined) return callHint(rules, grpc);
   if (rules.every(({ effect }) => effect === 'deny')) return 'the destination has no allow rule: add one';
   for (const rule of rules) {
     const miss = nearMiss(rule, request);

@@ -109,6 +109,7 @@ export type DecisionCode =
   | 'denied-by-rule'
   | 'no-rule-matched'
   | 'condition-failed' // the condition of a deny rule could not be evaluated
+  | 'not-grpc' // no call, at a gRPC destination
   | 'not-mcp' // no message of MCP at the endpoint of an MCP destination
   | 'definition-changed' // a tool is not what it was when it was first seen, or what the policy pins was not seen yet
   | 'wrong-entry' // the access matrix does not serve this destination here

@@ -29,18 +29,28 @@ export interface MatrixRow {
 
 const OURS: readonly TlsMode[] = Object.freeze(['mtls', 'web-mtls', 'web', 'plaintext']);
 const PASSTHROUGH: readonly TlsMode[] = Object.freeze(['passthrough']);
-const EVERY: readonly Protocol[] = Object.freeze(['http', 'mcp', 'tcp']);
+const EVERY: readonly Protocol[] = Object.freeze(['http', 'mcp', 'grpc', 'tcp']);
 /** What is judged request by request. */
-const REQUESTS: readonly Protocol[] = Object.freeze(['http', 'mcp']);
+const REQUESTS: readonly Protocol[] = Object.freeze(['http', 'mcp', 'grpc']);
+/** What HTTP/1.1 can carry of that. */
+const PLAIN: readonly Protocol[] = Object.freeze(['http', 'mcp']);
 
 const rows: readonly MatrixRow[] = [
   {
     entry: 'forward',
-    protocols: REQUESTS,
+    protocols: PLAIN,
     modes: OURS,
     outcome: 'request',
     why: 'each request is judged by the rules and sent over TLS that starts here',
     hint: undefined,
+  },
+  {
+    entry: 'forward',
+    protocols: ['grpc'],
+    modes: OURS,
+    outcome: 'refused',
+    why: 'gRPC needs HTTP/2, and plain requests to the forward proxy are HTTP/1.1',
+    hint: 'point the client at the local listener of the destination (listen), or use CONNECT with tls.intercept: true',
   },
   {
     entry: 'forward',
@@ -85,7 +95,16 @@ const rows: readonly MatrixRow[] = [
   },
   {
     entry: 'connect',
-    protocols: REQUESTS,
+    protocols: ['grpc'],
+    modes: OURS,
+    intercept: false,
+    outcome: 'refused',
+    why: 'its calls are judged one by one, which a tunnel would hide',
+    hint: 'use the local listener of the destination, or set tls.intercept: true',
+  },
+  {
+    entry: 'connect',
+    protocols: PLAIN,
     modes: OURS,
     intercept: false,
     outcome: 'refused',

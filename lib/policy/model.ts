@@ -11,7 +11,7 @@ import type { ResourcePattern } from './resource.ts';
 
 /** How the upstream leg is protected: each is spelled out in the document, none is silent. */
 export type TlsMode = 'mtls' | 'web-mtls' | 'web' | 'passthrough' | 'plaintext';
-export type Protocol = 'http' | 'tcp' | 'mcp';
+export type Protocol = 'http' | 'tcp' | 'mcp' | 'grpc';
 export type Effect = 'allow' | 'deny';
 
 export interface HttpMatch {
@@ -34,6 +34,13 @@ export interface McpMatch {
   readonly methods: ReadonlySet<string>;
 }
 
+export interface GrpcMatch {
+  /** Exact names with their package; undefined: every service. */
+  readonly services: ReadonlySet<string> | undefined;
+  /** Exact names, or `*`; undefined: every method. */
+  readonly methods: ReadonlySet<string> | undefined;
+}
+
 export interface Rule {
   readonly name: string;
   readonly effect: Effect;
@@ -42,6 +49,8 @@ export interface Rule {
   readonly http: HttpMatch | undefined;
   /** In place of `http` at MCP destinations. */
   readonly mcp?: McpMatch | undefined;
+  /** In place of `http` at gRPC destinations. */
+  readonly grpc?: GrpcMatch | undefined;
   /** What must hold besides; undefined: nothing. */
   readonly when: Condition | undefined;
 }
@@ -121,6 +130,8 @@ export interface Destination {
   readonly upstream: UpstreamAddress | undefined;
   /** Ranges (CIDR text, canonical) in which the upstream's addresses may lie besides public ones. */
   readonly cidrs: readonly string[];
+  /** The upstream is spoken to in HTTP/2. */
+  readonly http2?: boolean;
   readonly tls: TlsPolicy;
   readonly dataClass: string;
   /** What we add to each request in the agent's stead; its own Authorization is then taken off. */

@@ -128,6 +128,7 @@ function settingsOf(destination: Destination): string {
     tls.serverName ?? null,
     tls.roots ?? null,
     tls.insecure,
+    destination.http2 ?? false,
   ];
   return createHash('sha256').update(JSON.stringify(settings)).digest('hex').slice(0, 32);
 }

@@ -20,6 +20,42 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     /a bearer token cannot be added in protocol tcp and mode mtls/,
     `${MTLS}  credentials: { jwtSvid: { audience: crm } }`,
   ],
+  [
+    'rules-fit-the-protocol',
+    `${MTLS}  rules: [{ name: a, effect: deny }]`,
+    /spec\.rules\[0\]: a rule of protocol http says nothing under http; write http: \{\} for all/,
+    `${MTLS}${RULES}`,
+  ],
+  [
+    'rules-fit-the-protocol',
+    `${MTLS}  protocol: grpc\n  rules: [{ name: a, effect: deny }]`,
+    /spec\.rules\[0\]: a rule of protocol grpc says nothing under grpc/,
+    `${MTLS}  protocol: grpc\n  rules: [{ name: a, effect: deny, grpc: {} }]`,
+  ],
+  [
+    'rules-fit-the-protocol',
+    `${MTLS}  rules: [{ name: a, effect: deny, http: {}, grpc: {} }]`,
+    /spec\.rules\[0\]\.grpc: protocol http has no grpc to be seen; remove it/,
+    `${MTLS}${RULES}`,
+  ],
+  [
+    'upstream-http-is-for-http',
+    `${MTLS}  protocol: grpc\n  upstream: { http: h1 }`,
+    /spec\.upstream\.http: protocol grpc is always HTTP\/2/,
+    `${MTLS}  upstream: { http: h2 }`,
+  ],
+  [
+    'no-websocket-over-h2',
+    `${MTLS}  upstream: { http: h2 }\n  rules: [{ name: a, effect: allow, action: read, http: { websocket: true } }]`,
+    /spec\.rules\[0\]\.http\.websocket: no WebSocket is opened over HTTP\/2/,
+    `${MTLS}  upstream: { http: h1 }\n  rules: [{ name: a, effect: allow, action: read, http: { websocket: true } }]`,
+  ],
+  [
+    'grpc-is-not-passthrough',
+    '  tls: { mode: passthrough }\n  protocol: grpc',
+    /spec\.tls\.mode: in mode passthrough the calls are inside the TLS of the agent/,
+    '  tls: { mode: web }\n  protocol: grpc',
+  ],
   ['mtls-needs-peers', '  tls: { mode: mtls }', /spec\.tls: mode mtls has no peers: any workload/, MTLS],
   [
     'peers-need-mtls',

@@ -133,7 +133,7 @@ t.test('every problem is named, with place, key, problem and fix (C10, C11)', as
       .replace('initialSync: 2m', 'initialSync: 2')
       .replace('onFailure: continue', 'onFailure: no'),
     destination(
-      '  protcol: http\n  task: required\n  when: x\n  dataClass: none\n  rules: [{ name: a, effect: allow, action: read, http: { method: [GET] }, grpc: {} }]',
+      '  protcol: http\n  task: required\n  when: x\n  dataClass: none\n  rules: [{ name: a, effect: allow, action: read, http: { method: [GET] }, a2a: {} }]',
     ),
     'kind: TaskPolicy\napiVersion: chaperone.dev/v1alpha1\n',
     'kind: Destinaton\n',
@@ -149,7 +149,7 @@ t.test('every problem is named, with place, key, problem and fix (C10, C11)', as
     /^c\.yaml:27:3 spec\.when: the key when is not supported yet; remove it: it would not be enforced$/,
     /^c\.yaml:28:14 spec\.dataClass: "none" is not a data class; /,
     /^c\.yaml:29:\d+ spec\.rules\[0\]\.http: unknown key "method"; did you mean methods\?$/,
-    /^c\.yaml:29:\d+ spec\.rules\[0\]\.grpc: the key grpc is not supported yet/,
+    /^c\.yaml:29:\d+ spec\.rules\[0\]\.a2a: the key a2a is not supported yet/,
     /^c\.yaml:31:7 kind: kind TaskPolicy is not supported yet; remove the document: it would not be enforced$/,
     /^c\.yaml:34:7 kind: unknown kind "Destinaton"; did you mean Destination\?$/,
     /^c\.yaml:36:1 the document is not a map/,
@@ -166,9 +166,9 @@ t.test('each key and word of the design that is not built yet is refused by name
     t.match(await problemsOf(t, text), [new RegExp(`spec\\.${key}: the key ${key} is not supported yet`)], key);
   const ruleWith = (key: string): string => `  rules: [{ name: a, effect: deny, http: {}, ${key}: x }]`;
   const cases: readonly (readonly [string, string])[] = [
-    ...['grpc', 'when'].map((key) => [key, `  ${key}: x`] as const),
-    ...['grpc', 'a2a'].map((key) => [key, ruleWith(key)] as const),
-    ...['grpc', 'a2a', 'postgres'].map((word) => [word, `  protocol: ${word}`] as const),
+    ...['when'].map((key) => [key, `  ${key}: x`] as const),
+    ...['a2a'].map((key) => [key, ruleWith(key)] as const),
+    ...['a2a', 'postgres'].map((word) => [word, `  protocol: ${word}`] as const),
     ['rate', '  limits: { rate: 50/s }'],
     ['required', '  task: required'],
   ];

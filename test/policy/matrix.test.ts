@@ -5,7 +5,7 @@ import type { Protocol, TlsMode } from '../../lib/policy/model.ts';
 import { destination } from './destination.ts';
 
 const ENTRIES: readonly EntryPoint[] = ['forward', 'connect', 'intercept', 'listener'];
-const PROTOCOLS: readonly Protocol[] = ['http', 'mcp', 'tcp'];
+const PROTOCOLS: readonly Protocol[] = ['http', 'mcp', 'grpc', 'tcp'];
 const MODES: readonly TlsMode[] = ['mtls', 'web-mtls', 'web', 'plaintext', 'passthrough'];
 
 interface Combination {
@@ -47,6 +47,7 @@ t.test('outcomes are those of the design (T1, T2)', async (t) => {
     const judged = protocol !== 'tcp';
     if (entry === 'connect') return judged ? (intercept ? 'intercepted' : 'refused') : 'wrapped';
     if (entry === 'intercept') return judged && intercept ? 'request' : 'refused';
+    if (entry === 'forward' && protocol === 'grpc') return 'refused';
     if (judged) return 'request';
     return entry === 'forward' ? 'refused' : 'wrapped';
   };
