@@ -204,9 +204,16 @@ function silent(where: string, limit: number): Fault {
   return new Fault('upstream-timeout', `${where} did not answer within ${Math.round(limit)} ms`);
 }
 
+/** The upstream has no part in these: descriptors, local ports or memory have run out here. */
+const OUR_LIMITS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM']);
+
 function refused(error: Error, where: string): Fault {
   const code = 'code' in error ? String(error.code) : error.message;
   if (code === 'ETIMEDOUT') return new Fault('upstream-timeout', `${where} did not answer`, { cause: error });
+  if (OUR_LIMITS.has(code)) {
+    const raise = 'raise the limit of open files (ulimit -n), or lower spec.listeners.maxConnections';
+    return new Fault('too-many', `this sidecar can open no connection more (${code})`, { hint: raise, cause: error });
+  }
   const hint = 'look whether the upstream runs, and at upstream.address of the destination';
   return new Fault('upstream-refused', `${where} cannot be reached (${code})`, { hint, cause: error });
 }
