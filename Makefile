@@ -4,7 +4,7 @@ SETUP := node_modules/.ready
 PYTHON := .cache/python
 TAP := tap --reporter=min --output-file
 
-.PHONY: help demo run bundle test test-differential fuzz test-interop test-schemas test-spire check bench bench-rotation proto docs clean
+.PHONY: help demo run bundle test test-differential test-heavy fuzz test-interop test-schemas test-spire check bench bench-rotation proto docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -27,6 +27,10 @@ test: $(SETUP) ## All tests that need npm alone
 test-differential: $(SETUP) ## A slice of the fuzzing against readers of other make: Go's net/http, nginx (needs go, nginx)
 	@mkdir -p .cache
 	$(TAP)=.cache/differential.tap --timeout=300 test/differential/*.test.ts
+
+test-heavy: $(SETUP) ## Scenarios of mass: thousands of tunnels, floods of connections, peers that trickle
+	@mkdir -p .cache
+	$(TAP)=.cache/heavy.tap --jobs=1 --timeout=300 test/scenarios/heavy/*.test.ts
 
 fuzz: $(SETUP) ## All of the fuzzing, about ten minutes: node:http, Go's net/http, nginx (FUZZ_SEED= repeats, FUZZ_CASES= a million)
 	node test/differential/fuzz.ts

@@ -1,12 +1,14 @@
+import { spawnSync } from 'node:child_process';
 import t from 'tap';
 import { until } from '../fakes/until.ts';
 import { apart, noProc } from './apart.ts';
 
 const MOST = 120;
+const noPrlimit = spawnSync('prlimit', ['--version']).status !== 0 && 'needs the prlimit command';
 
 t.test(
   'when descriptors run out, connections are closed or answered 503, nothing hangs, and it serves again once there are some (R2)',
-  { skip: noProc },
+  { skip: noProc || noPrlimit },
   async (t) => {
     await using s = await apart({ under: ['prlimit', `--nofile=${MOST}:${MOST}`] });
     t.equal(await s.get('/v1/customers'), 200);
