@@ -81,6 +81,7 @@ export const CODES = {
   listen: row(500, 71),
   mirror: row(500, 74),
   'intercept-ca': row(500, 74),
+  'trust-files': row(500, 74),
   'on-update': row(500, 71),
   timeout: row(504, 75, true),
   aborted: row(499, 75, true),

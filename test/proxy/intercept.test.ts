@@ -2,83 +2,16 @@
 import { createHash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { connect as tlsConnect } from 'node:tls';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
-import { type Interception, openInterception } from '../../lib/tls/interception.ts';
-import { testAuthority, type TestAuthority } from '../fakes/authority.ts';
-import { mtlsUpstream, rawUpstream, type MtlsUpstream } from '../fakes/upstream.ts';
+import { openInterception } from '../../lib/tls/interception.ts';
+import { testAuthority } from '../fakes/authority.ts';
+import { rawUpstream } from '../fakes/upstream.ts';
 import { until } from '../fakes/until.ts';
-import {
-  bench,
-  policyOf,
-  refusal,
-  rule,
-  site,
-  statusOf,
-  unpaired,
-  type Bench,
-  type BenchOptions,
-  type Site,
-} from './harness.ts';
+import { bench, policyOf, refusal, rule, statusOf, unpaired } from './harness.ts';
 import { hello, withExtension } from './hello.ts';
 import { inside, tunnel } from './inside.ts';
-
-const RULES = [
-  rule('no-exports', 'deny', { paths: ['/export/**'] }),
-  rule('read', 'allow', { methods: ['GET', 'POST'], paths: ['/**'] }),
-];
-
-/** Stands for https://api.example.com/; the upstream proves that DNS name to us and asks for no certificate. */
-function saas(port: number, authority: TestAuthority, more: Site = {}): ReturnType<typeof site> {
-  return site({
-    name: 'saas',
-    hosts: ['api.example.com'],
-    ports: [443],
-    mode: 'web',
-    roots: [authority.pem],
-    intercept: true,
-    upstream: { host: '127.0.0.1', port },
-    rules: RULES,
-    ...more,
-  });
-}
-
-interface World extends AsyncDisposable {
-  readonly b: Bench;
-  readonly upstream: MtlsUpstream;
-  readonly authority: TestAuthority;
-  readonly interception: Interception;
-  readonly ca: string;
-}
-
-async function world(
-  t: Test,
-  more: { readonly site?: Site; readonly upstream?: object; readonly bench?: Partial<BenchOptions> } = {},
-): Promise<World> {
-  const authority = await testAuthority();
-  const svid = await authority.svid('/saas', { dns: ['api.example.com'] });
-  const upstream = await mtlsUpstream({ authority, svid, client: 'none', ...more.upstream });
-  const interception = await openInterception({ domains: ['example.com'], folder: undefined, clock: systemClock });
-  t.teardown(() => interception[Symbol.dispose]());
-  const b = await bench({
-    authority,
-    identity: 'none',
-    destinations: [saas(upstream.port, authority, more.site)],
-    ...more.bench,
-    options: { interception, ...more.bench?.options },
-  });
-  return {
-    b,
-    upstream,
-    authority,
-    interception,
-    ca: interception.authority().toString(),
-    async [Symbol.asyncDispose]() {
-      await b[Symbol.asyncDispose]();
-      await upstream[Symbol.asyncDispose]();
-    },
-  };
-}
+import { saas, world } from './intercept-world.ts';
 
 const GET = (path: string, host = 'api.example.com', more = ''): string =>
   `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n${more}\r\n`;
