@@ -42,15 +42,12 @@ function program(): Command {
   );
   configured('explain', 'say which rule decides one request, and why')
     .argument('<method>', 'GET, POST … or CONNECT')
-    .argument('<target>', 'http://host/path, or host:port for CONNECT')
+    .argument('<target>', 'http://host/path, https://host/path through a tunnel, or host:port for CONNECT')
     .option('--listener <destination>', 'as asked on the local listener of that destination')
     .option('--json', 'the decision as JSON')
     .action(async (method: string, target: string, options) =>
       (await import('./commands/explain.ts')).explain({ method, target, ...options }, io),
     );
-  configured('env', 'print the variables that send an agent through the sidecar')
-    .option('--json', 'as JSON')
-    .action(async (options) => (await import('./commands/env.ts')).env(options, io));
   chaperone
     .command('schema')
     .description('print the JSON Schema of the documents, for editors')
@@ -68,6 +65,7 @@ function program(): Command {
     .action(async (options) => {
       if (!(await (await import('./commands/doctor.ts')).doctor(options, io))) process.exitCode = UNHEALTHY;
     });
+  agentCommands(configured, io);
   svidCommands(chaperone, io);
   laptopCommands(chaperone, io);
   return chaperone;
@@ -76,6 +74,22 @@ function program(): Command {
 /** An option that may be given more than once. */
 function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
+}
+
+/** What an agent's environment is made of. */
+function agentCommands(configured: (name: string, about: string) => Command, io: ReturnType<typeof processIo>): void {
+  configured('env', 'print the variables that send an agent through the sidecar')
+    .option('--json', 'as JSON')
+    .action(async (options) => (await import('./commands/env.ts')).env(options, io));
+  configured('trust', 'write what programs need to trust the interception CA, and print the variables that name it')
+    .option(
+      '--dir <folder>',
+      'write ca.pem, bundle.pem and truststore.p12 there; default: intercept.trust.folder, which the sidecar writes',
+    )
+    .option('--mount <folder>', 'where the program sees that folder, as in another container')
+    .option('--ca <file>', 'the CA certificate; default: ask the running sidecar on spec.health.address')
+    .option('--format <format>', 'shell, dotenv or json', 'shell')
+    .action(async (options) => (await import('./commands/trust.ts')).trust(options, io));
 }
 
 function svidCommands(chaperone: Command, io: Io): void {

@@ -20,9 +20,11 @@ import { http1Limits } from '../lib/http1/limits.ts';
 import { endpointFrom } from '../lib/identity/address.ts';
 import { type IdentitySource, startIdentity } from '../lib/identity/source.ts';
 import type { Policy } from '../lib/policy/model.ts';
-import { type Proxy, startProxy } from '../lib/proxy/proxy.ts';
+import { type Proxy, type ProxyOptions, startProxy } from '../lib/proxy/proxy.ts';
 import { tlsContexts } from '../lib/tls/context.ts';
+import type { Interception } from '../lib/tls/interception.ts';
 import { followIdentity } from './compose/identity.ts';
+import { startInterception } from './compose/interception.ts';
 import { readingsOf } from './compose/readings.ts';
 import { type Reload, reloader } from './compose/reload.ts';
 
@@ -78,11 +80,12 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   const log = logger(sidecar.log.level);
   const ready = readiness(clock);
   const listening = ready.pending('listeners', 'binding');
-  const late: Late = { proxy: undefined, identity: undefined, audit: undefined, reload: undefined };
+  const late: Late = {};
   const counted = metrics(() => readingsOf(late, ready));
   const addresses = new Map<string, AddressInfo>();
   if (sidecar.health !== undefined) {
-    const shown = { address: sidecar.health, readiness: ready, metrics: () => counted.render() };
+    const interceptionCa = sidecar.intercept && (() => late.interception?.authority().toString());
+    const shown = { address: sidecar.health, readiness: ready, metrics: () => counted.render(), interceptionCa };
     addresses.set('health', opened.use(await startHealth(shown)).address);
   }
   const audit = opened.use(await openAudit({ sinks: sidecar.audit.sinks, clock }));
@@ -96,23 +99,23 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
       onNote: ({ level, stream, text }) => log.log(level, 'identity', text, { stream }),
     }),
   );
+  const interception = (late.interception = await startInterception(sidecar.intercept, parts));
+  opened.defer(() => interception?.[Symbol.dispose]());
   const shutdown = new AbortController();
   opened.defer(() => shutdown.abort(new Fault('shutting-down', 'the sidecar is stopping')));
-  const proxy = opened.use(await serve(parts, identity, observed(audit, counted), shutdown.signal));
+  const behind = { identity, audit: observed(audit, counted), interception };
+  const proxy = opened.use(await serve(parts, behind, shutdown.signal));
   for (const [name, address] of proxy.addresses) addresses.set(name, address);
   followIdentity(identity, parts, shutdown.signal);
   const reload = opened.use(reloader({ paths, parts, proxy }));
-  Object.assign(late, { proxy, identity, audit, reload } satisfies Late);
+  Object.assign(late, { proxy, identity, audit, reload });
   const quit = Promise.withResolvers<void>();
   if (sidecar.adminApi !== undefined) {
     const status = (): Status => ({ ...ready.report(), ...reload.status(), live: proxy.live() });
     opened.use(await startAdmin({ socket: sidecar.adminApi.socket, status, quit: quit.resolve }));
   }
   listening.done();
-  const { halfLine } = audit;
-  if (halfLine > 0) log.log('warn', 'audit', `cut off half a line of ${halfLine} bytes that a killed process had left`);
-  const { generation, digest } = config.policy;
-  parts.tell('started', { policy: generation, policyDigest: digest, ...(halfLine > 0 && { halfLine }) });
+  announce(parts);
   return {
     addresses,
     identity,
@@ -124,20 +127,24 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   };
 }
 
+function announce({ audit: { halfLine }, config: { policy }, log, tell }: Parts): void {
+  if (halfLine > 0) log.log('warn', 'audit', `cut off half a line of ${halfLine} bytes that a killed process had left`);
+  const { generation, digest } = policy;
+  tell('started', { policy: generation, policyDigest: digest, ...(halfLine > 0 && { halfLine }) });
+}
+
 type Status = Readonly<Record<string, unknown>>;
 
 function serve(
   { config: { sidecar }, policy, clock, log }: Parts,
-  identity: IdentitySource,
-  audit: AuditLog,
+  behind: Pick<ProxyOptions, 'identity' | 'audit' | 'interception'>,
   shutdown: AbortSignal,
 ): Promise<Proxy> {
   const { headersTimeout, idleTimeout, maxHead, connectionMaxAge, maxConnections } = sidecar.listeners;
   return startProxy({
     sidecar,
     policy,
-    identity,
-    audit,
+    ...behind,
     contexts: tlsContexts(),
     clock,
     shutdown,
@@ -154,10 +161,11 @@ function serve(
 
 /** Parts that metrics read and that are made after them. */
 export interface Late {
-  proxy: Proxy | undefined;
-  identity: IdentitySource | undefined;
-  audit: Audit | undefined;
-  reload: Reload | undefined;
+  proxy?: Proxy;
+  identity?: IdentitySource;
+  audit?: Audit;
+  reload?: Reload;
+  interception?: Interception | undefined;
 }
 
 /** Every record passes the counters on its way, whether it can be written or not. */

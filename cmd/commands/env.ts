@@ -1,11 +1,14 @@
 /**
  * `chaperone env`: the variables that send an agent through the sidecar. Both cases of each name, because curl reads only the lower-case
- * one for http and other clients only the upper-case one; loopback goes direct, so that local listeners stay reachable.
+ * one for http and other clients only the upper-case one; loopback goes direct, so that local listeners stay reachable. With `intercept.trust` also those by which
+ * programs trust the interception CA.
  */
 import { Fault } from '../../lib/base/fault.ts';
 import { formatAuthority } from '../../lib/policy/authority.ts';
 import { loadConfig } from '../../lib/config/load.ts';
+import { trustVariables } from '../../lib/tls/trust.ts';
 import type { Io } from '../io.ts';
+import { quoted } from './trust.ts';
 
 export async function env(
   options: { readonly config: readonly string[]; readonly json?: boolean },
@@ -18,12 +21,15 @@ export async function env(
     });
   }
   const proxy = `http://${formatAuthority(sidecar.forward.host, sidecar.forward.port, undefined)}`;
-  const variables = proxyVariables(proxy);
+  const trusted = sidecar.intercept?.trustFolder;
+  const variables = { ...proxyVariables(proxy), ...(trusted === undefined ? undefined : trustVariables(trusted)) };
   if (options.json === true) {
     io.out(JSON.stringify(variables));
     return;
   }
-  for (const [name, value] of Object.entries(variables)) io.out(`export ${name}='${value}'`);
+  for (const [name, value] of Object.entries(variables)) io.out(`export ${name}=${quoted(value)}`);
+  if (sidecar.intercept !== undefined && trusted === undefined)
+    io.out('# programs that say https:// to intercepted hosts need the CA too: chaperone trust --dir FOLDER');
   for (const { name, listen } of policy.destinations) {
     if (listen !== undefined)
       io.out(`# ${name} also listens on http://${formatAuthority(listen.host, listen.port, undefined)}`);

@@ -6,10 +6,19 @@ import { Fault } from '../../lib/base/fault.ts';
 import { loadConfig } from '../../lib/config/load.ts';
 import { parseRequestHead } from '../../lib/http1/head.ts';
 import { http1Limits } from '../../lib/http1/limits.ts';
+import type { RequestHead } from '../../lib/http1/message.ts';
+import { formatAuthority, parseAuthority } from '../../lib/policy/authority.ts';
 import { decide } from '../../lib/policy/decide.ts';
 import type { Decision, Facts } from '../../lib/policy/facts.ts';
+import { matrixRow } from '../../lib/policy/matrix.ts';
 import type { Policy } from '../../lib/policy/model.ts';
-import { describeConnect, describeForward, describeListener, describeRaw } from '../../lib/proxy/describe.ts';
+import {
+  describeConnect,
+  describeForward,
+  describeIntercepted,
+  describeListener,
+  describeRaw,
+} from '../../lib/proxy/describe.ts';
 import type { Io } from '../io.ts';
 
 export interface ExplainOptions {
@@ -37,6 +46,7 @@ function factsOf({ method, target, listener }: ExplainOptions, policy: Policy): 
   const head = parseRequestHead(`${method} ${target} HTTP/1.1\r\nhost: ${host}\r\n\r\n`, http1Limits());
   if (head === undefined) throw new Fault('malformed', 'the method or the target is no single line of a request');
   if (method === 'CONNECT') return describeConnect(head, now);
+  if (listener === undefined && /^https:/i.test(target)) return throughTunnel(head, host, policy);
   if (listener === undefined) return describeForward(head, now).facts;
   const destination = policy.byName.get(listener);
   if (destination?.listen === undefined) {
@@ -46,6 +56,17 @@ function factsOf({ method, target, listener }: ExplainOptions, policy: Policy): 
   }
   if (destination.protocol === 'tcp') return describeRaw(destination, now);
   return describeListener(head, { destination, local: destination.listen }, now).facts;
+}
+
+/** What an https:// URL comes to: the CONNECT that a client sends for it, or the request inside where the destination is intercepted. */
+function throughTunnel(head: RequestHead, named: string, policy: Policy): Facts {
+  const authority = parseAuthority(named, 443);
+  const target = formatAuthority(authority.host, authority.port);
+  const connect = describeConnect({ ...head, method: 'CONNECT', target, fields: ['host', target] }, Date.now());
+  const { effect, destination } = decide(policy, connect);
+  const opened = effect === 'allow' && destination !== undefined;
+  if (!opened || matrixRow('connect', destination).outcome !== 'intercepted') return connect;
+  return describeIntercepted(head, authority, Date.now()).facts;
 }
 
 function plain(decision: Decision, facts: Facts): Readonly<Record<string, unknown>> {

@@ -1,6 +1,9 @@
-/** The health listener: `/livez`, `/readyz`, `/metrics`, read-only and nothing else, so that kubelet and Prometheus may reach it. */
+/**
+ * The health listener: `/livez`, `/readyz`, `/metrics`, and where TLS is intercepted the CA's certificate, read-only and nothing else, so that kubelet, Prometheus and the
+ * agent may reach it.
+ */
 import type { AddressInfo } from 'node:net';
-import { closePages, json, type Route, servePages, text } from './pages.ts';
+import { closePages, json, type Page, type Route, servePages, text } from './pages.ts';
 import type { Readiness } from './ready.ts';
 
 export interface HealthOptions {
@@ -8,14 +11,19 @@ export interface HealthOptions {
   readonly readiness: Readiness;
   /** Prometheus text. */
   readonly metrics: () => Promise<string>;
+  /** PEM of the interception CA, undefined while there is none; without it there is no such page. */
+  readonly interceptionCa?: (() => string | undefined) | undefined;
 }
+
+/** Of the certificate, which is public; its key is nowhere. */
+export const INTERCEPTION_CA_PAGE = '/interception-ca.pem';
 
 export interface Health extends AsyncDisposable {
   readonly address: AddressInfo;
 }
 
 /** Throws a Fault `listen`. */
-export async function startHealth({ address, readiness, metrics }: HealthOptions): Promise<Health> {
+export async function startHealth({ address, readiness, metrics, interceptionCa }: HealthOptions): Promise<Health> {
   const routes = new Map<string, Route>([
     ['/livez', { method: 'GET', page: () => text(200, 'live') }],
     ['/readyz', { method: 'GET', page: () => readyPage(readiness) }],
@@ -27,10 +35,18 @@ export async function startHealth({ address, readiness, metrics }: HealthOptions
       },
     ],
   ]);
+  if (interceptionCa !== undefined)
+    routes.set(INTERCEPTION_CA_PAGE, { method: 'GET', page: () => caPage(interceptionCa()) });
   const server = await servePages({ host: address.host, port: address.port }, routes);
   const bound = server.address();
   if (bound === null || typeof bound === 'string') throw new TypeError('a TCP server has an address');
   return { address: bound, [Symbol.asyncDispose]: () => closePages(server) };
+}
+
+function caPage(pem: string | undefined): Page {
+  return pem === undefined
+    ? text(503, 'the interception CA is not there yet')
+    : { status: 200, type: 'application/x-pem-file', body: pem };
 }
 
 function readyPage(readiness: Readiness): ReturnType<typeof json> {

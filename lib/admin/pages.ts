@@ -5,7 +5,11 @@ import { Fault } from '../base/fault.ts';
 
 export interface Page {
   readonly status: number;
-  readonly type: 'text/plain; charset=utf-8' | 'application/json' | 'text/plain; version=0.0.4; charset=utf-8';
+  readonly type:
+    | 'text/plain; charset=utf-8'
+    | 'application/json'
+    | 'text/plain; version=0.0.4; charset=utf-8'
+    | 'application/x-pem-file';
   readonly body: string;
 }
 

@@ -34,7 +34,7 @@ function bag(name: string, certificate: Uint8Array): Buffer {
     sequence(OID.trustedKeyUsage, tlv(0x31, OID.anyExtendedKeyUsage)),
   ];
   // A SET OF is in the order of its encodings (X.690 section 11.6).
-  return sequence(OID.certBag, tlv(0xa0, value), tlv(0x31, Buffer.concat(attributes.sort(Buffer.compare))));
+  return sequence(OID.certBag, tlv(0xa0, value), tlv(0x31, Buffer.concat(attributes.sort((a, b) => a.compare(b)))));
 }
 
 /** Big-endian, as a BMPString holds it. */
