@@ -210,3 +210,29 @@ export async function play(script: Script, given: McpSite = {}, options: Partial
     },
   };
 }
+
+export const TOOLS = [
+  {
+    name: 'get_ticket',
+    description: 'Reads one.',
+    inputSchema: { type: 'object' },
+    annotations: { readOnlyHint: true },
+  },
+  { name: 'delete_ticket', inputSchema: { type: 'object' }, annotations: { destructiveHint: true } },
+  { name: 'get_tick\u0435t', inputSchema: { type: 'object' } },
+  'get_ticket',
+];
+
+export const events = (response: ServerResponse, ...parts: readonly (string | Buffer)[]): void => {
+  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  for (const part of parts) response.write(part);
+  response.end();
+};
+
+export const event = (value: unknown): string => `event: message\ndata: ${JSON.stringify(value)}\n\n`;
+export const rpc = (id: unknown, value: unknown): unknown => ({ jsonrpc: '2.0', id, result: value });
+
+/** The data of the events in an answer that may be chunked. */
+export function dataOf(text: string): readonly Record<string, unknown>[] {
+  return [...text.matchAll(/^data: (\{.*\})$/gm)].map(([, json = '']) => JSON.parse(json) as Record<string, unknown>);
+}

@@ -1,0 +1,115 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { isListed, messageMatches } from '../../lib/policy/mcp.ts';
+import { EMPTY } from '../../lib/policy/json.ts';
+import type { McpFacts } from '../../lib/policy/facts.ts';
+import { parseResourcePattern, uriProblem } from '../../lib/policy/resource.ts';
+import { mcpRule, mcpSite } from '../proxy/mcp-harness.ts';
+
+const NOTHING: McpFacts = {
+  version: '2025-11-25',
+  kind: 'request',
+  method: 'ping',
+  tool: undefined,
+  prompt: undefined,
+  resource: undefined,
+  args: EMPTY,
+  argsDigest: undefined,
+  definition: undefined,
+};
+
+t.test('a rule is about what it names and nothing else', async (t) => {
+  const one = mcpRule('r', 'allow', {
+    tools: ['a'],
+    prompts: ['p'],
+    resources: ['x://y/**'],
+    methods: ['logging/setLevel'],
+  });
+  const about = (facts: Partial<McpFacts>): boolean => messageMatches(one, { ...NOTHING, ...facts });
+  t.ok(about({ method: 'tools/call', tool: 'a' }));
+  t.notOk(about({ method: 'tools/call', tool: 'A' }));
+  t.notOk(about({ method: 'tools/call', tool: 'p' }), 'a prompt is not a tool');
+  t.ok(about({ method: 'prompts/get', prompt: 'p' }));
+  t.ok(about({ method: 'resources/read', resource: 'x://y/z' }));
+  t.notOk(about({ method: 'resources/read', resource: 'x://y' }));
+  t.ok(about({ method: 'logging/setLevel' }));
+  t.notOk(about({ method: 'logging/setLevel', kind: 'response' }), 'an answer is not the method');
+  t.notOk(about({ method: 'ping' }));
+  t.ok(messageMatches(mcpRule('r', 'allow', { tools: ['*'] }), { ...NOTHING, tool: 'anything' }));
+});
+
+t.test('deny rules with a condition hide nothing from a list, others do', async (t) => {
+  const allow = mcpRule('a', 'allow', { tools: ['x'] });
+  const deny = mcpRule('d', 'deny', { tools: ['x'] });
+  t.equal(isListed(mcpSite({ rules: [allow] }), { tool: 'x' }), true);
+  t.equal(isListed(mcpSite({ rules: [allow, deny] }), { tool: 'x' }), false);
+  t.equal(
+    isListed(mcpSite({ rules: [allow, { ...deny, when: { text: 'true', evaluate: () => true } as never }] }), {
+      tool: 'x',
+    }),
+    true,
+  );
+  t.equal(isListed(mcpSite({ rules: [] }), { tool: 'x' }), false);
+});
+
+t.test('a URI has one spelling or is refused (P1, P3 for resources)', async (t) => {
+  for (const uri of [
+    'file:///a/b',
+    'ticket://open/1?x=%20y#z',
+    'urn:isbn:1',
+    'x+y.z-1://h',
+    'https://example.com/%25',
+    'a:b..c',
+    'x://y/.hidden',
+    'x://y/a%3Fb',
+  ])
+    t.equal(uriProblem(uri), undefined, uri);
+  for (const uri of [
+    '',
+    'x',
+    '/a',
+    'File:///a',
+    'file:/a',
+    'file://host/a',
+    'file:////a',
+    'x://y//z',
+    'x://y/../z',
+    'x://y/..',
+    'x:..',
+    'x://y/.',
+    'x://y/%2e%2e/z',
+    'x://y/%2E',
+    'x://y/%2fz',
+    'x://y/%5cz',
+    'x://y\\z',
+    'x://y/%',
+    'x://y/%zz',
+    'x://y/%41',
+    'x://y/%7e',
+    'x://y/%00',
+    'x://y/ z',
+    'x://y/\u00e9',
+    'x://y/{id}',
+    `x://${'y'.repeat(2050)}`,
+  ])
+    t.ok(uriProblem(uri), uri);
+});
+
+t.test('patterns: whole, or a place and all below it; deny rules reach further', async (t) => {
+  for (const bad of ['*', 'x://*', 'x://y/*/z', 'x://y/**z', '**', 'X://y/**', 'x://y/../**'])
+    t.throws(() => parseResourcePattern(bad), { code: 'bad-pattern' }, bad);
+  const place = parseResourcePattern('x://y/secret/**');
+  t.ok(place.matches('x://y/secret/1'));
+  t.notOk(place.matches('x://y/secrets/1'));
+  t.notOk(place.matches('x://y/Secret/1'));
+  for (const uri of ['x://y/secret/1', 'x://y/Secret/1', 'x://y/secret', 'x://y/secret?a', 'x://y/SECRET/#b'])
+    t.ok(place.denies(uri), uri);
+  t.ok(parseResourcePattern('x://y/a').denies('x://y/A?b'));
+  fc.assert(
+    fc.property(
+      fc.webPath(),
+      (path) =>
+        uriProblem(`x://y${path}`) !== undefined || !place.matches(`x://y${path}`) || place.denies(`x://y${path}`),
+    ),
+  );
+});

@@ -1,0 +1,102 @@
+/** Streams of events from an MCP server: any pieces, bounds, back-pressure. */
+import t from 'tap';
+import { until } from '../fakes/until.ts';
+import { call, dataOf, event, events, message, play, post, rpc, TOOLS } from './mcp-harness.ts';
+
+t.test('a stream is read in any pieces, with any line ends (M12)', async (t) => {
+  // One message over many data lines, as it may be written where a line may end.
+  const data = JSON.stringify(rpc(1, { tools: TOOLS }), undefined, 1).split('\n');
+  const lines = ['\ufeff: hello', 'event: message', 'id: 7', ...data.map((line) => `data:${line}`), '', ''];
+  for (const end of ['\n', '\r\n', '\r']) {
+    await using p = await play((_, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
+      const bytes = Buffer.from(lines.join(end));
+      let at = 0;
+      const next = (): void => {
+        if (at >= bytes.length) response.end();
+        else response.write(bytes.subarray(at, (at += 7)), () => setImmediate(next));
+      };
+      next();
+    });
+    const told = await post(p.b, message('tools/list'));
+    t.same(dataOf(told.text), [rpc(1, { tools: [TOOLS[0]] })], JSON.stringify(end));
+    t.match(told.text, /event: message\nid: 7\ndata: \{"jsonrpc":"2\.0"/);
+    t.match(told.head, /content-type: text\/event-stream/);
+  }
+});
+
+t.test('an event reaches the agent when it ends, and an endless one ends the stream (M12)', async (t) => {
+  let say: (text: string) => void = () => {};
+  await using p = await play((_, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.flushHeaders();
+    say = (text) => void response.write(text);
+  });
+  const { b } = p;
+  const line = await b.open();
+  const body = call('get_ticket');
+  line.write(
+    `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  );
+  await line.sees('HTTP/1.1 200');
+  say('data: {"jsonrpc":"2.0","method":"notifications/message",');
+  say('"params":{"level":"info","data":"1"}}\n');
+  say('\n');
+  await line.sees('"data":"1"');
+  say(': alive\n\n');
+  await line.sees(/:\n\n/);
+  say(`data: ${'x'.repeat(70_000)}`);
+  await line.ended();
+  await b.quiet();
+  t.match(b.audit.of('ended')[0], { outcome: 'upstream-malformed', reason: /more than 65536 bytes/ });
+  t.equal(line.reset || !line.text.endsWith('0\r\n\r\n'), true, 'a cut looks cut');
+});
+
+t.test('bad events end the stream: not JSON, not UTF-8, another type', async (t) => {
+  for (const [what, bytes] of [
+    ['not JSON', Buffer.from('data: {"a"\n\n')],
+    ['not UTF-8', Buffer.from([0x64, 0x61, 0x74, 0x61, 0x3a, 0xff, 0x0a, 0x0a])],
+    ['a batch', Buffer.from('data: []\n\n')],
+  ] as const) {
+    await using p = await play((_, response) => events(response, bytes));
+    await post(p.b, call('get_ticket'));
+    await p.b.quiet();
+    t.match(p.b.audit.of('ended')[0], { outcome: 'upstream-malformed' }, what);
+  }
+  await using p = await play(({ body }, response) =>
+    events(response, 'event: endpoint\ndata: /messages\n\n', event(rpc(body?.id, { content: [] }))),
+  );
+  const told = await post(p.b, call('get_ticket'));
+  t.notMatch(told.text, /endpoint|messages/);
+  t.equal(dataOf(told.text).length, 1);
+});
+
+t.test('an agent that does not read keeps the server from sending', async (t) => {
+  let written = 0;
+  await using p = await play((_, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    const one = event({ jsonrpc: '2.0', method: 'notifications/message', params: { data: 'x'.repeat(30_000) } });
+    const more = (): void => {
+      if (written > 200_000_000 || response.destroyed) return;
+      written += one.length;
+      response.write(one, () => setImmediate(more));
+    };
+    more();
+  });
+  const line = await p.b.open();
+  line.socket.pause();
+  const body = call('get_ticket');
+  line.write(
+    `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  );
+  let before = -1;
+  await until('the server stopped', async () => {
+    const same = written === before && written > 0;
+    before = written;
+    await new Promise((later) => setTimeout(later, 250));
+    return same || undefined;
+  });
+  t.ok(written < 50_000_000, `${written} bytes`);
+  line.socket.destroy();
+  await p.b.quiet();
+});
