@@ -6,6 +6,11 @@ export interface Places {
   readonly crm: string;
   readonly impostor: string;
   readonly echo: string;
+  readonly saas: string;
+  /** PEM file of the CA that vouches for it. */
+  readonly webRoots: string;
+  /** Where the sidecar writes what programs need to trust its interception CA. */
+  readonly trust: string;
   /** A policy that lets everything through, to prove that the demo notices. */
   readonly allowAll: boolean;
 }
@@ -25,6 +30,7 @@ export function documents(places: Places, tunnels: boolean): string {
       `  tls: { mode: mtls, peers: ['spiffe://dev.local/billing'] }\n  rules:\n${ALLOW_ALL}`,
     ),
   ];
+  list.push(saas(places));
   if (tunnels) {
     list.push(
       destination(
@@ -44,7 +50,24 @@ const RULES = `    - { name: no-exports, effect: deny, http: { paths: [/v1/expor
 const ALLOW_ALL = `    - { name: everything, effect: allow, action: admin, http: {} }
 `;
 
-function sidecar({ workloadApi, auditFile, adminSocket }: Places): string {
+/** The service on the web, which the agent reaches by https://. */
+export const SAAS_HOST = 'api.saas.example';
+
+function saas({ saas: address, webRoots }: Places): string {
+  return `apiVersion: chaperone.dev/v1alpha1
+kind: Destination
+metadata: { name: saas }
+spec:
+  hosts: [${SAAS_HOST}]
+  ports: [443]
+  upstream: { address: '${address}' }
+  tls: { mode: web, roots: ['${webRoots}'], intercept: true }
+  rules:
+    - { name: read-models, effect: allow, action: read, http: { methods: [GET], paths: [/v1/models/**] } }
+`;
+}
+
+function sidecar({ workloadApi, auditFile, adminSocket, trust }: Places): string {
   return `apiVersion: chaperone.dev/v1alpha1
 kind: Sidecar
 metadata: { name: demo }
@@ -52,6 +75,7 @@ spec:
   identity: { workloadApi: '${workloadApi}', select: { spiffeId: 'spiffe://dev.local/agent' } }
   forward: { address: 127.0.0.1:0 }
   health: { address: 127.0.0.1:0 }
+  intercept: { domains: [${SAAS_HOST}], trust: { folder: '${trust}' } }
   adminApi: { socket: ${adminSocket} }
   audit: { sinks: [{ file: ${auditFile} }] }
   defaults: { task: optional }

@@ -3,6 +3,7 @@
  * rest is told all the same, and the demo fails.
  */
 import { setTimeout as wait } from 'node:timers/promises';
+import { INTERCEPTED } from './intercepted.ts';
 import type { Stage } from './stage.ts';
 
 export interface Step {
@@ -25,6 +26,7 @@ export const STORY: readonly Step[] = [
     title: 'A host that no destination has is denied before it is resolved; the metadata service too',
     check: unlisted,
   },
+  ...INTERCEPTED,
   { title: 'An impostor with a valid SVID of the same trust domain gets not one byte', check: impostor },
   { title: 'The SVID rotates under load and no request is lost', check: rotates },
   { title: 'An open tunnel is cut within a second of the policy that no longer allows it', check: cutsTunnel },
