@@ -17,6 +17,7 @@ import {
   ParamView,
   RequestView,
   TaskView,
+  Unanswerable,
   type ConditionContext,
 } from './condition-view.ts';
 
@@ -200,5 +201,5 @@ export function compilePattern(pattern: string): RE2JS {
 
 /** Our code, or the library's, of an answer that could not be given. */
 export function codeOf(failure: unknown): string {
-  return failure instanceof EvaluationError ? failure.code : 'internal';
+  return failure instanceof EvaluationError || failure instanceof Unanswerable ? failure.code : 'internal';
 }
