@@ -1,5 +1,5 @@
 /** Small HTTP pages for operators on node:http: exact paths, exact methods, nothing else; short limits, since anyone in the pod network may ask. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { ListenOptions } from 'node:net';
 import { Fault } from '../base/fault.ts';
 
@@ -40,6 +40,8 @@ const LIMITS = {
 
 /** Listens and answers. Throws a Fault `listen` that names the address. */
 export async function servePages(where: ListenOptions, routes: ReadonlyMap<string, Route>): Promise<Server> {
+  // Not imported: an import reads every export of node:http, WebSocket among them, and that loads undici, a tenth of the start.
+  const { createServer } = process.getBuiltinModule('node:http');
   const server = createServer(LIMITS, (request, response) => void answer(request, response, routes));
   server.maxConnections = MOST_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
