@@ -106,7 +106,7 @@ function unlisted(policy: Policy, { host, port }: Facts): Verdict {
     ports.length > 0
       ? `${host} is listed for port ${ports.slice(0, 8).join(', ')}: use that, or add port ${port} to its destination`
       : 'add a Destination document with this host and port if the agent may go there';
-  return { code: 'unlisted', reason, hint };
+  return { code: policy.unlisted === 'report' ? 'unlisted-reported' : 'unlisted', reason, hint };
 }
 
 /** Facts that do not fit the row: what cannot be inspected is denied. */
@@ -156,7 +156,8 @@ function judgeByRules(destination: Destination, facts: RequestFacts, as: SpiffeI
   return reported({ code: 'no-rule-matched', reason, hint, destination, policyError });
 }
 
-function isAbout(rule: Rule, facts: RequestFacts): boolean {
+/** What a rule says but for its condition. */
+export function isAbout(rule: Rule, facts: RequestFacts): boolean {
   if (facts.mcp !== undefined) return messageMatches(rule, facts.mcp);
   return facts.grpc === undefined ? ruleMatches(rule, facts.http) : callMatches(rule, facts.grpc);
 }

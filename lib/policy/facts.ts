@@ -106,6 +106,7 @@ export type DecisionCode =
   | 'allowed'
   | 'reported' // mode: report let through what enforce would deny
   | 'unlisted' // no destination has this host and port
+  | 'unlisted-reported' // the same, marked for suggest because unlisted is report
   | 'denied-by-rule'
   | 'no-rule-matched'
   | 'condition-failed' // the condition of a deny rule could not be evaluated
