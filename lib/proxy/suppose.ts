@@ -9,6 +9,7 @@ import type { RequestHead } from '../http1/message.ts';
 import { META_VERSION, readPost } from '../mcp/request.ts';
 import { parseAuthority } from '../policy/authority.ts';
 import type { Facts, TaskFacts } from '../policy/facts.ts';
+import { callOf } from '../policy/grpc.ts';
 import { isObject, type Json, type JsonObject, parseJson, writeJson } from '../policy/json.ts';
 import { isStateless } from '../policy/mcp-methods.ts';
 import type { McpPolicy, Policy } from '../policy/model.ts';
@@ -35,7 +36,7 @@ export interface Supposed {
 /** Throws the Fault with which the sidecar would refuse it unread, or `usage`. */
 export function suppose(supposed: Supposed, policy: Policy): Facts {
   const { peer, task, message } = supposed;
-  const facts = { ...described(supposed, policy), peer, task };
+  const facts = withCall({ ...described(supposed, policy), peer, task }, policy);
   if (message === undefined) return facts;
   const destination = endpointFor(policy, facts);
   if (destination?.mcp === undefined || facts.http === undefined || facts.http.method !== 'POST') {
@@ -44,6 +45,13 @@ export function suppose(supposed: Supposed, policy: Policy): Facts {
     });
   }
   return { ...facts, mcp: messageOf(message, facts.http.fields, destination.mcp) };
+}
+
+/** At a gRPC destination a request is a call. */
+function withCall(facts: Facts, policy: Policy): Facts {
+  const { http, host, port } = facts;
+  if (http === undefined || policy.find(host, port)?.protocol !== 'grpc') return facts;
+  return { ...facts, grpc: callOf(http) };
 }
 
 function described(supposed: Supposed, policy: Policy): Facts {
