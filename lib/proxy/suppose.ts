@@ -7,11 +7,13 @@ import { parseRequestHead } from '../http1/head.ts';
 import { http1Limits } from '../http1/limits.ts';
 import type { RequestHead } from '../http1/message.ts';
 import { META_VERSION, readPost } from '../mcp/request.ts';
-import { parseAuthority } from '../policy/authority.ts';
+import { formatAuthority, parseAuthority } from '../policy/authority.ts';
+import { decide } from '../policy/decide.ts';
 import type { Facts, TaskFacts } from '../policy/facts.ts';
 import { callOf } from '../policy/grpc.ts';
 import { isObject, type Json, type JsonObject, parseJson, writeJson } from '../policy/json.ts';
 import { isStateless } from '../policy/mcp-methods.ts';
+import { matrixRow } from '../policy/matrix.ts';
 import type { McpPolicy, Policy } from '../policy/model.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import { describeConnect, describeForward, describeIntercepted, describeListener, describeRaw } from './describe.ts';
@@ -19,7 +21,7 @@ import { endpointFor } from './mcp.ts';
 
 export interface Supposed {
   readonly method: string;
-  /** `http://host/path`; `https://host/path` inside an intercepted tunnel; `host:port` of CONNECT. */
+  /** `http://host/path`; `https://host/path`, for which a client sends CONNECT first; `host:port` of CONNECT. */
   readonly target: string;
   /** As asked on the local listener of this destination. */
   readonly listener?: string | undefined;
@@ -61,7 +63,22 @@ function described(supposed: Supposed, policy: Policy): Facts {
   if (listener !== undefined) return atListener(supposed, { authority, listener, policy });
   const head = headOf(supposed, authority);
   if (scheme.toLowerCase() !== 'https') return describeForward(head, time).facts;
-  return describeIntercepted(head, parseAuthority(authority, 443), time).facts;
+  return throughTunnel(head, authority, { policy, time });
+}
+
+/** What an https:// URL comes to: the CONNECT that a client sends for it, or the request inside where the destination is intercepted. */
+function throughTunnel(
+  head: RequestHead,
+  named: string,
+  { policy, time }: Pick<At, 'policy'> & Pick<Supposed, 'time'>,
+): Facts {
+  const authority = parseAuthority(named, 443);
+  const target = formatAuthority(authority.host, authority.port);
+  const connect = describeConnect({ ...head, method: 'CONNECT', target, fields: ['host', target] }, time);
+  const { effect, destination } = decide(policy, connect);
+  const opened = effect === 'allow' && destination !== undefined;
+  if (!opened || matrixRow('connect', destination).outcome !== 'intercepted') return connect;
+  return describeIntercepted(head, authority, time).facts;
 }
 
 interface At {

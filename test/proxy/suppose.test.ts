@@ -4,6 +4,10 @@ import { plainJson } from '../../lib/policy/json.ts';
 import { suppose } from '../../lib/proxy/suppose.ts';
 import { destination as document, load, SIDECAR } from '../config/documents.ts';
 
+const INTERCEPTING = `${SIDECAR}  forward: { address: 127.0.0.1:15001 }
+  intercept: { domains: [example.com] }
+`;
+
 const MCP = `  protocol: mcp
   mcp: { path: /mcp }
   rules:
@@ -22,7 +26,7 @@ t.test('what is supposed is read as what comes in is: canonical, or refused with
     http: { path: '/v1', query: '?x=1', fields: ['host', 'CRM.internal', 'x-a', 'b'] },
   });
   t.match(of('CONNECT', 'crm.internal:443'), { entry: 'connect', http: undefined });
-  t.match(of('GET', 'https://crm.internal/v1'), { entry: 'intercept', port: 443, http: { path: '/v1' } });
+  t.match(of('GET', 'https://crm.internal/v1'), { entry: 'connect', port: 443, http: undefined }, 'not intercepted');
   const local = suppose({ method: 'GET', target: 'http://crm.internal/v1', listener: 'crm', time: 0 }, policy);
   t.match(local, { entry: 'listener', listener: 'crm', http: { path: '/v1' } });
   t.throws(() => of('GET', 'http://crm.internal/%2e%2e/x'), { code: 'malformed' });
@@ -32,6 +36,13 @@ t.test('what is supposed is read as what comes in is: canonical, or refused with
   t.throws(() => suppose({ method: 'POST', target: 'http://crm.internal/', message: '{}', time: 0 }, policy), {
     code: 'usage',
   });
+});
+
+t.test('inside an intercepted tunnel a request is judged, elsewhere the tunnel is', async (t) => {
+  const spec = '  hosts: [a.example.com]\n  ports: [443]\n  tls: { mode: web, intercept: true }';
+  const { policy } = await load(t, INTERCEPTING, document(spec, 'web'));
+  const facts = suppose({ method: 'GET', target: 'https://A.example.com/v1?x', time: 0 }, policy);
+  t.match(facts, { entry: 'intercept', host: 'a.example.com', port: 443, http: { path: '/v1', query: '?x' } });
 });
 
 for (const versions of ['', "\n  # versions\n  mcp: { path: /mcp, versions: ['2026-07-28'] }"]) {
