@@ -6,6 +6,8 @@
 import { Command, CommanderError } from 'commander';
 import { Fault } from '../lib/base/fault.ts';
 import { type Io, processIo } from './io.ts';
+import { collect } from './options.ts';
+import { policyCommands } from './policy-commands.ts';
 
 const USAGE = 64;
 const BUG = 70;
