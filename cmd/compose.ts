@@ -3,7 +3,7 @@
  * everything is closed in reverse. Nothing is decided here.
  */
 import type { AddressInfo } from 'node:net';
-import { startAdmin } from '../lib/admin/admin.ts';
+import { startAdmin, type ToolPins } from '../lib/admin/admin.ts';
 import { startHealth } from '../lib/admin/health.ts';
 import type { Logger } from '../lib/admin/logger.ts';
 import { type Metrics, metrics } from '../lib/admin/metrics.ts';
@@ -112,7 +112,8 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   const quit = Promise.withResolvers<void>();
   if (sidecar.adminApi !== undefined) {
     const status = (): Status => ({ ...ready.report(), ...reload.status(), live: proxy.live() });
-    opened.use(await startAdmin({ socket: sidecar.adminApi.socket, status, quit: quit.resolve }));
+    const tools = toolPins(proxy, parts);
+    opened.use(await startAdmin({ socket: sidecar.adminApi.socket, status, quit: quit.resolve, tools }));
   }
   listening.done();
   announce(parts);
@@ -134,6 +135,17 @@ function announce({ audit: { halfLine }, config: { policy }, log, tell }: Parts)
 }
 
 type Status = Readonly<Record<string, unknown>>;
+
+/** An approval is the operator's word, and stands in the evidence. */
+function toolPins({ definitions }: Proxy, { tell }: Parts): ToolPins {
+  return {
+    pins: () => definitions.pins(),
+    approve(destination, tool, digest) {
+      definitions.approve(destination, tool, digest);
+      tell('definition-approved', { destination, tool, digest });
+    },
+  };
+}
 
 function serve(
   { config: { sidecar }, policy, clock, log }: Parts,

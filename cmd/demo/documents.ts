@@ -4,6 +4,7 @@ export interface Places {
   readonly auditFile: string;
   readonly adminSocket: string;
   readonly crm: string;
+  readonly tickets: string;
   readonly impostor: string;
   readonly echo: string;
   readonly saas: string;
@@ -23,6 +24,11 @@ export function documents(places: Places, tunnels: boolean): string {
       'crm',
       places.crm,
       `  tls: { mode: mtls, peers: ['spiffe://dev.local/crm'] }\n  dataClass: confidential\n  rules:\n${rules}`,
+    ),
+    destination(
+      'tickets',
+      places.tickets,
+      `  protocol: mcp\n  mcp: { path: /mcp }\n  tls: { mode: mtls, peers: ['spiffe://dev.local/tickets'] }\n  dataClass: internal\n  rules:\n${places.allowAll ? EVERY_TOOL : TOOLS}`,
     ),
     destination(
       'billing',
@@ -46,6 +52,11 @@ export function documents(places: Places, tunnels: boolean): string {
 
 const RULES = `    - { name: no-exports, effect: deny, http: { paths: [/v1/export/**] } }
     - { name: read, effect: allow, action: read, http: { methods: [GET], paths: [/v1/**] } }
+`;
+const TOOLS = `    - { name: read-tickets, effect: allow, action: read, mcp: { tools: [search_tickets, get_ticket] } }
+    - { name: small-refunds, effect: allow, action: write, mcp: { tools: [refund] }, when: args.amount > 0.0 && args.amount <= 100.0 }
+`;
+const EVERY_TOOL = `    - { name: everything, effect: allow, action: admin, mcp: { tools: ['*'] } }
 `;
 const ALLOW_ALL = `    - { name: everything, effect: allow, action: admin, http: {} }
 `;

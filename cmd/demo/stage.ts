@@ -22,6 +22,7 @@ export type Breakage = 'allow-all' | 'no-rotation' | undefined;
 export interface Stage extends AsyncDisposable {
   readonly workloadApi: DevWorkloadApi;
   readonly crm: DemoUpstream;
+  readonly tickets: DemoUpstream;
   readonly impostor: DemoUpstream;
   readonly echo: DemoUpstream;
   readonly saas: Saas;
@@ -57,6 +58,7 @@ async function build(opened: Disposer, breakage: Breakage, log: (line: string) =
   opened.defer(() => rm(folder, { recursive: true, force: true }));
   const workloadApi = opened.use(await identities(join(folder, 'identity', 'workload.sock'), breakage));
   const crm = opened.use(await upstream(workloadApi, 'crm', 'api'));
+  const tickets = opened.use(await upstream(workloadApi, 'tickets', 'mcp'));
   const impostor = opened.use(await upstream(workloadApi, 'impostor', 'api'));
   const echo = opened.use(await upstream(workloadApi, 'echo', 'echo'));
   const saas = opened.use(await startSaas(SAAS_HOST));
@@ -65,6 +67,7 @@ async function build(opened: Disposer, breakage: Breakage, log: (line: string) =
     auditFile: join(folder, 'audit.jsonl'),
     adminSocket: join(folder, 'admin', 'api.sock'),
     crm: crm.address,
+    tickets: tickets.address,
     impostor: impostor.address,
     echo: echo.address,
     saas: saas.address,
@@ -83,6 +86,7 @@ async function build(opened: Disposer, breakage: Breakage, log: (line: string) =
   return {
     workloadApi,
     crm,
+    tickets,
     impostor,
     echo,
     saas,
@@ -102,12 +106,12 @@ async function identities(socket: string, breakage: Breakage): Promise<DevWorklo
   return startDevWorkloadApi({
     socket,
     domain: await createDevTrustDomain({ name: TRUST_DOMAIN, clock: systemClock }),
-    identities: [{ id: '/agent' }, { id: '/crm' }, { id: '/impostor' }, { id: '/echo' }],
+    identities: [{ id: '/agent' }, { id: '/crm' }, { id: '/tickets' }, { id: '/impostor' }, { id: '/echo' }],
     ttl: breakage === 'no-rotation' ? LONG_LIVED : SHORT_LIVED,
   });
 }
 
-function upstream({ endpoint }: DevWorkloadApi, name: string, service: 'api' | 'echo'): Promise<DemoUpstream> {
+function upstream({ endpoint }: DevWorkloadApi, name: string, service: 'api' | 'mcp' | 'echo'): Promise<DemoUpstream> {
   return startDemoUpstream({
     endpoint,
     select: { spiffeId: parseSpiffeId(`spiffe://${TRUST_DOMAIN}/${name}`) },

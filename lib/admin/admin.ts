@@ -1,22 +1,31 @@
 /**
  * The operator's door: a Unix socket whose folder's mode is its guard (0700, socket 0600). `GET /status` says how things stand, `POST /quitquitquit` drains
- * and ends the process. It must never be mounted where the agent runs.
+ * and ends the process, `GET /mcp/pins` lists the definitions of tools that were seen, `POST /mcp/approve?destination=…&tool=…&digest=…` pins the one that was
+ * seen last. It must never be mounted where the agent runs.
  */
 import { chmod, lstat, mkdir, rm, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { Fault } from '../base/fault.ts';
-import { closePages, json, type Route, servePages, text } from './pages.ts';
+import { closePages, json, type Page, type Route, servePages, text } from './pages.ts';
 
 export interface AdminOptions {
   /** Absolute path. */
   readonly socket: string;
   readonly status: () => Readonly<Record<string, unknown>>;
   readonly quit: () => void;
+  readonly tools: ToolPins;
+}
+
+/** Definitions of tools of MCP servers. */
+export interface ToolPins {
+  readonly pins: () => readonly unknown[];
+  /** Throws a Fault `usage` where that is not the definition that was seen last. */
+  readonly approve: (destination: string, tool: string, digest: string) => void;
 }
 
 /** Throws a Fault `listen` when the socket is in use or its folder is open to others. */
-export async function startAdmin({ socket, status, quit }: AdminOptions): Promise<AsyncDisposable> {
+export async function startAdmin({ socket, status, quit, tools }: AdminOptions): Promise<AsyncDisposable> {
   await guardFolder(dirname(socket));
   await removeStale(socket);
   const routes = new Map<string, Route>([
@@ -31,10 +40,22 @@ export async function startAdmin({ socket, status, quit }: AdminOptions): Promis
         },
       },
     ],
+    ['/mcp/pins', { method: 'GET', page: () => json(200, tools.pins()) }],
+    ['/mcp/approve', { method: 'POST', page: (query) => approve(query, tools) }],
   ]);
   const server = await servePages({ path: socket }, routes);
   await chmod(socket, 0o600);
   return { [Symbol.asyncDispose]: () => closePages(server) };
+}
+
+function approve(query: URLSearchParams, tools: ToolPins): Page {
+  const [destination, tool, digest] = ['destination', 'tool', 'digest'].map((name) => query.get(name) ?? '');
+  try {
+    tools.approve(destination ?? '', tool ?? '', digest ?? '');
+    return text(200, 'approved');
+  } catch (failure) {
+    return text(409, Fault.from(failure, 'internal').describe());
+  }
 }
 
 async function guardFolder(folder: string): Promise<void> {

@@ -15,7 +15,8 @@ export interface Page {
 
 export interface Route {
   readonly method: 'GET' | 'POST';
-  page(): Page | Promise<Page>;
+  /** `query` is that of the URL. */
+  page(query: URLSearchParams): Page | Promise<Page>;
 }
 
 export function text(status: number, body: string): Page {
@@ -82,12 +83,13 @@ async function pageFor(
   { method, url }: IncomingMessage,
   routes: ReadonlyMap<string, Route>,
 ): Promise<Page & { readonly allow?: string }> {
-  const route = routes.get(url?.split('?', 1)[0] ?? '');
+  const [path = '', query = ''] = (url ?? '').split('?', 2);
+  const route = routes.get(path);
   if (route === undefined) return text(404, `not here; there is ${[...routes.keys()].join(' ')}`);
   const asked = method === 'HEAD' ? 'GET' : method;
   if (asked !== route.method) return { ...text(405, `use ${route.method}`), allow: route.method };
   try {
-    return await route.page();
+    return await route.page(new URLSearchParams(query));
   } catch (failure) {
     return text(500, Fault.from(failure, 'internal').message);
   }

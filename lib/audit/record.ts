@@ -100,6 +100,7 @@ export interface LifecycleRecord extends Common {
     | 'identity-expired'
     | 'policy-loaded'
     | 'policy-rejected'
+    | 'definition-approved'
     | 'interception-authority'
     | 'draining'
     | 'stopped';
