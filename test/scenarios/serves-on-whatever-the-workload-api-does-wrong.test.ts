@@ -5,8 +5,8 @@ import { stack } from './stack.ts';
 
 interface Trouble {
   readonly title: string;
-  begin(api: DevWorkloadApi): unknown;
-  end(api: DevWorkloadApi): unknown;
+  readonly begin: (api: DevWorkloadApi) => unknown;
+  readonly end: (api: DevWorkloadApi) => unknown;
 }
 
 const STREAM = 'FetchX509SVID';
