@@ -184,7 +184,8 @@ t.test('a WebSocket client through CONNECT (undici)', async (t) => {
       );
       // One text frame of our own; what the client says is not looked into.
       socket.write(Buffer.concat([Buffer.from([0x81, 5]), Buffer.from('hello')]));
-      socket.resume().on('end', () => socket.end());
+      // The next thing the client says is that it closes.
+      socket.once('data', () => socket.end(Buffer.from([0x88, 0]))).on('end', () => socket.end());
     });
   await using w = await world(t, {
     site: { rules: [rule('ws', 'allow', { paths: ['/ws'], websocket: true })], roots: [authority.pem] },
