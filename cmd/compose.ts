@@ -27,6 +27,7 @@ import { followIdentity } from './compose/identity.ts';
 import { startInterception } from './compose/interception.ts';
 import { readingsOf } from './compose/readings.ts';
 import { type Reload, reloader } from './compose/reload.ts';
+import { openDoors, startTasks } from './compose/tasks.ts';
 
 export interface ComposeOptions {
   /** Configuration files and folders. */
@@ -103,17 +104,23 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   opened.defer(() => interception?.[Symbol.dispose]());
   const shutdown = new AbortController();
   opened.defer(() => shutdown.abort(new Fault('shutting-down', 'the sidecar is stopping')));
-  const behind = { identity, audit: observed(audit, counted), interception };
+  const taskParts = await startTasks(parts, late);
+  const { tasks } = taskParts;
+  opened.use(tasks);
+  const behind = { identity, audit: observed(audit, counted), interception, tasks };
   const proxy = opened.use(await serve(parts, behind, shutdown.signal));
   for (const [name, address] of proxy.addresses) addresses.set(name, address);
   followIdentity(identity, parts, shutdown.signal);
   const reload = opened.use(reloader({ paths, parts, proxy }));
   Object.assign(late, { proxy, identity, audit, reload });
   const quit = Promise.withResolvers<void>();
+  const doors = await openDoors(parts, taskParts, proxy);
+  if (doors.agent !== undefined) opened.use(doors.agent);
   if (sidecar.adminApi !== undefined) {
     const status = (): Status => ({ ...ready.report(), ...reload.status(), live: proxy.live() });
     const tools = toolPins(proxy, parts);
-    opened.use(await startAdmin({ socket: sidecar.adminApi.socket, status, quit: quit.resolve, tools }));
+    const { socket } = sidecar.adminApi;
+    opened.use(await startAdmin({ socket, status, quit: quit.resolve, tools, api: doors.operator }));
   }
   listening.done();
   announce(parts);
@@ -149,7 +156,7 @@ function toolPins({ definitions }: Proxy, { tell }: Parts): ToolPins {
 
 function serve(
   { config: { sidecar }, policy, clock, log }: Parts,
-  behind: Pick<ProxyOptions, 'identity' | 'audit' | 'interception'>,
+  behind: Pick<ProxyOptions, 'identity' | 'audit' | 'interception' | 'tasks'>,
   shutdown: AbortSignal,
 ): Promise<Proxy> {
   const { headersTimeout, idleTimeout, maxHead, connectionMaxAge, maxConnections } = sidecar.listeners;

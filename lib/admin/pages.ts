@@ -2,6 +2,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { ListenOptions } from 'node:net';
 import { Fault } from '../base/fault.ts';
+import { pathOf, type Api } from './api.ts';
 
 export interface Page {
   readonly status: number;
@@ -40,10 +41,16 @@ const LIMITS = {
 } as const;
 
 /** Listens and answers. Throws a Fault `listen` that names the address. */
-export async function servePages(where: ListenOptions, routes: ReadonlyMap<string, Route>): Promise<Server> {
+export async function servePages(
+  where: ListenOptions,
+  routes: ReadonlyMap<string, Route>,
+  api?: Api | undefined,
+): Promise<Server> {
   // Not imported: an import reads every export of node:http, WebSocket among them, and that loads undici, a tenth of the start.
   const { createServer } = process.getBuiltinModule('node:http');
-  const server = createServer(LIMITS, (request, response) => void answer(request, response, routes));
+  const server = createServer(LIMITS, (request, response) => {
+    void (api?.owns(pathOf(request)) === true ? api.answer(request, response) : answer(request, response, routes));
+  });
   server.maxConnections = MOST_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
     const name = where.path ?? `${where.host}:${where.port}`;

@@ -5,7 +5,8 @@
 import type { SpiffeId } from '../spiffe/id.ts';
 import { trustDomainOf } from '../spiffe/id.ts';
 import { CONDITION_LIMITS } from './condition-env.ts';
-import type { Facts, FieldLines, HttpFacts, McpFacts, TaskFacts } from './facts.ts';
+import type { Facts, FieldLines, HttpFacts, McpFacts } from './facts.ts';
+import type { TaskFacts } from './grant.ts';
 import { fieldValues, visibleFields } from './fields.ts';
 import { isObject, plainJson, type Json, type Plain } from './json.ts';
 import type { Destination } from './model.ts';
