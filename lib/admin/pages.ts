@@ -41,11 +41,7 @@ const LIMITS = {
 } as const;
 
 /** Listens and answers. Throws a Fault `listen` that names the address. */
-export async function servePages(
-  where: ListenOptions,
-  routes: ReadonlyMap<string, Route>,
-  api?: Api | undefined,
-): Promise<Server> {
+export async function servePages(where: ListenOptions, routes: ReadonlyMap<string, Route>, api?: Api): Promise<Server> {
   // Not imported: an import reads every export of node:http, WebSocket among them, and that loads undici, a tenth of the start.
   const { createServer } = process.getBuiltinModule('node:http');
   const server = createServer(LIMITS, (request, response) => {

@@ -82,7 +82,7 @@ interface Verdict {
   readonly carrier?: true;
 }
 
-function decision(policy: Policy, verdict: Verdict, elevation?: Elevation | undefined): Decision {
+function decision(policy: Policy, verdict: Verdict, elevation?: Elevation): Decision {
   const { code, reason, hint, destination, rule, action, policyError } = verdict;
   return {
     effect: code === 'allowed' || code === 'reported' ? 'allow' : 'deny',

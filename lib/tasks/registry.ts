@@ -176,7 +176,7 @@ class Registry implements Tasks {
   end(task: Task, end: End, why: string): void {
     if (!task.end(end, why)) return;
     this.#options.tell({ event: end, task: task.id, detail: { why, uses: task.uses } });
-    for (const child of [...task.children]) this.end(child, end, `its parent ${task.id} ended`);
+    for (const child of task.children) this.end(child, end, `its parent ${task.id} ended`);
     const ending = this.#finish(task).finally(() => this.#endings.delete(ending));
     this.#endings.add(ending);
     ignore(ending, 'it tells what it could not release');

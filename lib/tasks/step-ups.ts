@@ -75,101 +75,105 @@ export interface StepUpsOptions {
   readonly onAsked?: ((stepUp: StepUp) => void) | undefined;
 }
 
-export function stepUps({ clock, tell, onAsked }: StepUpsOptions): StepUps {
-  const asked = new Map<string, Asked>();
-  const note = (event: TaskEventName, { id, task, action, destination, digest }: StepUp, more: Detail = {}): void =>
-    tell({ event, task, detail: { stepUp: id, action, ...defined({ destination, digest }), ...more } });
+export function stepUps(options: StepUpsOptions): StepUps {
+  return new Questions(options);
+}
 
-  const settle = (one: Asked, state: StepUpState, answer: { by: string; words?: string }): StepUp => {
-    const words = answer.words === undefined ? {} : { answer: answer.words };
-    one.stepUp = Object.freeze({ ...one.stepUp, state, answeredBy: answer.by, ...words });
-    return one.stepUp;
-  };
-  const waiting = (id: string): Asked => {
-    const one = asked.get(id);
-    if (one === undefined) throw new Fault('no-such-step-up', `there is no step-up ${id}`);
-    if (one.stepUp.state === 'pending' && one.task.open) return one;
-    throw new Fault(
-      'no-such-step-up',
-      `step-up ${id} waits for nobody: it is ${one.task.open ? one.stepUp.state : 'of a task that has ended'}`,
-    );
-  };
-  const approve = (id: string, approval: Approval): StepUp => {
-    const one = waiting(id);
+class Questions implements StepUps {
+  readonly #options: StepUpsOptions;
+  readonly #asked = new Map<string, Asked>();
+
+  constructor(options: StepUpsOptions) {
+    this.#options = options;
+  }
+
+  ask(task: Task, question: Question): StepUp {
+    const { clock, onAsked } = this.#options;
+    const rule = ruleFor(task, question);
+    const count = this.of(task).length;
+    if (count >= STEP_UP_LIMITS.perTask) throw new Fault('too-many', `task ${task.id} has asked for ${count} step-ups`);
+    const stepUp: StepUp = Object.freeze({
+      ...question,
+      id: `s-${randomUUID()}`,
+      task: task.id,
+      state: 'pending',
+      approvers: [...rule.approvers],
+      lasts: rule.lasts,
+      uses: rule.uses,
+      askedAt: clock.now(),
+    });
+    this.#asked.set(stepUp.id, { stepUp, task, askedAt: clock.monotonic() });
+    this.#tell('step-up-asked', stepUp);
+    if (rule.approvers.has('policy')) return this.approve(stepUp.id, { by: 'policy', as: 'policy' });
+    onAsked?.(stepUp);
+    return stepUp;
+  }
+
+  approve(id: string, approval: Approval): StepUp {
+    const one = this.#waiting(id);
     const { stepUp, task } = one;
-    if (!stepUp.approvers.includes(approval.as)) {
-      const who = stepUp.approvers.join(' or ');
-      throw new Fault('denied', `an approval by ${approval.as} is not enough for action ${stepUp.action}`, {
-        hint: `it is for: ${who}`,
-      });
+    const { action, approvers } = stepUp;
+    if (!approvers.includes(approval.as)) {
+      const hint = `it is for: ${approvers.join(' or ')}`;
+      throw new Fault('denied', `an approval by ${approval.as} is not enough for action ${action}`, { hint });
     }
     const lasts = Math.min(approval.lasts ?? stepUp.lasts, stepUp.lasts);
     const uses = Math.min(approval.uses ?? stepUp.uses, stepUp.uses);
-    task.elevate({
-      id,
-      actions: new Set([stepUp.action]),
-      destination: stepUp.destination,
-      digest: stepUp.digest,
-      until: clock.monotonic() + lasts,
-      uses,
-    });
-    note('step-up-approved', stepUp, { by: approval.by, as: approval.as, lasts, uses });
-    return settle(one, 'approved', { by: approval.by });
-  };
+    const until = this.#options.clock.monotonic() + lasts;
+    const { destination, digest } = stepUp;
+    task.elevate({ id, actions: new Set([action]), destination, digest, until, uses });
+    this.#tell('step-up-approved', stepUp, { by: approval.by, as: approval.as, lasts, uses });
+    return settle(one, { state: 'approved', answeredBy: approval.by });
+  }
 
-  return {
-    ask(task, question) {
-      const { action, destination, digest } = question;
-      const rule = ruleFor(task, action);
-      if (destination !== undefined && !task.grant.destinations.has(destination))
-        throw new Fault('denied', `destination ${destination} is not in the grant of task ${task.id}`);
-      if (rule.bound && digest === undefined) {
-        const hint = 'send the digest that the refusal of the call names';
-        throw new Fault('malformed', `action ${action} is approved for one set of parameters alone`, {
-          hint,
-          at: 'digest',
-        });
-      }
-      const own = [...asked.values()].filter((one) => one.task === task);
-      if (own.length >= STEP_UP_LIMITS.perTask)
-        throw new Fault('too-many', `task ${task.id} has asked for ${own.length} step-ups`);
-      const stepUp: StepUp = Object.freeze({
-        ...question,
-        id: `s-${randomUUID()}`,
-        task: task.id,
-        state: 'pending',
-        approvers: [...rule.approvers],
-        lasts: rule.lasts,
-        uses: rule.uses,
-        askedAt: clock.now(),
-      });
-      asked.set(stepUp.id, { stepUp, task, askedAt: clock.monotonic() });
-      note('step-up-asked', stepUp);
-      if (rule.approvers.has('policy')) return approve(stepUp.id, { by: 'policy', as: 'policy' });
-      onAsked?.(stepUp);
-      return stepUp;
-    },
-    approve,
-    deny(id, by, why) {
-      const one = waiting(id);
-      note('step-up-denied', one.stepUp, { by });
-      return settle(one, 'denied', { by, words: why });
-    },
-    get: (id) => asked.get(id)?.stepUp,
-    of: (task) => [...asked.values()].filter((one) => one.task === task).map(({ stepUp }) => stepUp),
-    pending: () => [...asked.values()].map(({ stepUp }) => stepUp).filter(({ state }) => state === 'pending'),
-    lapse() {
-      const now = clock.monotonic();
-      for (const one of asked.values()) {
-        if (one.stepUp.state !== 'pending' || now - one.askedAt < STEP_UP_LIMITS.pendingMs) continue;
-        note('step-up-lapsed', one.stepUp, { was: 'pending' });
-        settle(one, 'lapsed', { by: 'nobody' });
-      }
-    },
-    forget(task) {
-      for (const [id, one] of asked) if (one.task === task) asked.delete(id);
-    },
-  };
+  deny(id: string, by: string, why: string): StepUp {
+    const one = this.#waiting(id);
+    this.#tell('step-up-denied', one.stepUp, { by });
+    return settle(one, { state: 'denied', answeredBy: by, answer: why });
+  }
+
+  get(id: string): StepUp | undefined {
+    return this.#asked.get(id)?.stepUp;
+  }
+
+  of(task: Task): readonly StepUp[] {
+    return [...this.#asked.values()].flatMap((one) => (one.task === task ? [one.stepUp] : []));
+  }
+
+  pending(): readonly StepUp[] {
+    return [...this.#asked.values()].flatMap(({ stepUp }) => (stepUp.state === 'pending' ? [stepUp] : []));
+  }
+
+  lapse(): void {
+    const now = this.#options.clock.monotonic();
+    for (const one of this.#asked.values()) {
+      if (one.stepUp.state !== 'pending' || now - one.askedAt < STEP_UP_LIMITS.pendingMs) continue;
+      this.#tell('step-up-lapsed', one.stepUp, { was: 'pending' });
+      settle(one, { state: 'lapsed' });
+    }
+  }
+
+  forget(task: Task): void {
+    for (const [id, one] of this.#asked) if (one.task === task) this.#asked.delete(id);
+  }
+
+  #waiting(id: string): Asked {
+    const one = this.#asked.get(id);
+    if (one === undefined) throw new Fault('no-such-step-up', `there is no step-up ${id}`);
+    if (one.stepUp.state === 'pending' && one.task.open) return one;
+    const why = one.task.open ? `is ${one.stepUp.state}` : 'belongs to a task that has ended';
+    throw new Fault('no-such-step-up', `step-up ${id} waits for nobody: it ${why}`);
+  }
+
+  #tell(event: TaskEventName, { id, task, action, destination, digest }: StepUp, more: Detail = {}): void {
+    const detail = { stepUp: id, action, ...defined({ destination, digest }), ...more };
+    this.#options.tell({ event, task, detail });
+  }
+}
+
+function settle(one: Asked, change: Pick<StepUp, 'state' | 'answeredBy' | 'answer'>): StepUp {
+  one.stepUp = Object.freeze({ ...one.stepUp, ...change });
+  return one.stepUp;
 }
 
 type Detail = TaskEvent['detail'];
@@ -180,11 +184,23 @@ function defined(values: Readonly<Record<string, string | undefined>>): Detail {
   );
 }
 
-function ruleFor(task: Task, action: string): StepUpPolicy {
-  const rule = task.grant.stepUp.get(action);
-  if (rule !== undefined) return rule;
-  if (task.grant.actions.has(action)) throw new Fault('denied', `task ${task.id} may do ${action} without a step-up`);
-  throw new Fault('denied', `action ${action} is not in the grant of task ${task.id}, with a step-up or without`, {
-    hint: 'name it in the intent when the task is opened',
-  });
+/** The rule that lets a task ask this; a Fault that says why it may not. */
+function ruleFor({ id, grant }: Task, { action, destination, digest }: Question): StepUpPolicy {
+  const rule = grant.stepUp.get(action);
+  if (rule === undefined) {
+    if (grant.actions.has(action)) throw new Fault('denied', `task ${id} may do ${action} without a step-up`);
+    throw new Fault('denied', `action ${action} is not in the grant of task ${id}, with a step-up or without`, {
+      hint: 'name it in the intent when the task is opened',
+    });
+  }
+  if (destination !== undefined && !grant.destinations.has(destination))
+    throw new Fault('denied', `destination ${destination} is not in the grant of task ${id}`);
+  if (rule.bound && digest === undefined) {
+    const hint = 'send the digest that the refusal of the call names';
+    throw new Fault('malformed', `action ${action} is approved for one set of parameters alone`, {
+      hint,
+      at: 'digest',
+    });
+  }
+  return rule;
 }

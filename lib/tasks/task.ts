@@ -133,12 +133,17 @@ export class Task {
 
   /** Takes what an allowed call uses; synchronous with its decision. */
   claim(member: Member, elevation: Elevation | undefined): void {
-    for (let task: Task | undefined = this; task !== undefined; task = task.parent) task.uses += 1;
+    this.#count();
     const held = this.#elevations.find((one) => one === elevation);
     if (held === undefined) return;
     held.uses -= 1;
     if (held.uses === 0) this.#elevations = this.#elevations.filter((one) => one !== held);
     this.#members.set(member, { elevation: held });
+  }
+
+  #count(): void {
+    this.uses += 1;
+    this.parent?.#count();
   }
 
   leave(member: Member): void {
@@ -172,7 +177,7 @@ export class Task {
     if (ending === this.#state) return false;
     this.#state = ending;
     const reason = new Fault('task-ended', `task ${this.id} ${WORDS[end]}: ${why}`, { hint: 'open another task' });
-    for (const member of [...this.#members.keys()]) member.abort(reason);
+    for (const member of this.#members.keys()) member.abort(reason);
     return true;
   }
 

@@ -65,19 +65,19 @@ async function room(given: Partial<TaskPolicy> = {}): Promise<Room> {
     }),
   ];
   const policy = cell(policyOf(destinations, [taskRule({ destinations: new Set(['crm', 'db']), ...given })]));
-  let proxy: Bench['proxy'] | undefined;
+  const late: { proxy?: Bench['proxy'] } = {};
   const registry = tasks({
     clock: systemClock,
     policy,
     tell: () => {},
-    onChange: () => proxy?.reconsider(),
+    onChange: () => late.proxy?.reconsider(),
     release: async (task) => {
-      await proxy?.release(task);
+      await late.proxy?.release(task);
       return [];
     },
   });
   const b = await bench({ authority, destinations, options: { tasks: registry, policy } });
-  proxy = b.proxy;
+  late.proxy = b.proxy;
   return {
     b,
     tasks: registry,
@@ -272,13 +272,13 @@ t.test('each task has tokens of its own, which are forgotten with it (C3)', asyn
   ];
   const policy = cell(policyOf(destinations, [taskRule({ destinations: new Set(['crm']) })]));
   let issued = 0;
-  let proxy: Bench['proxy'] | undefined;
+  const late: { proxy?: Bench['proxy'] } = {};
   const registry = tasks({
     clock: systemClock,
     policy,
     tell: () => {},
     onChange: () => {},
-    release: async (task) => (await proxy?.release(task), []),
+    release: async (task) => (await late.proxy?.release(task), []),
   });
   await using b = await bench({
     authority,
@@ -286,7 +286,7 @@ t.test('each task has tokens of its own, which are forgotten with it (C3)', asyn
     options: { tasks: registry, policy },
     fetchJwtSvid: () => Promise.resolve({ token: `token-${++issued}`, expiresAt: Date.now() + 300_000 }),
   });
-  proxy = b.proxy;
+  late.proxy = b.proxy;
   const get = (opened: Opened): Promise<string> =>
     b.ask(`GET http://crm.internal/x HTTP/1.1\r\nHost: crm.internal\r\n${header(opened)}Connection: close\r\n\r\n`);
   const [one, other] = [registry.open(intent()), registry.open(intent())];
