@@ -143,7 +143,7 @@ export class Task {
 
   #count(): void {
     this.uses += 1;
-    this.parent?.#count();
+    if (this.parent !== undefined) this.parent.#count();
   }
 
   leave(member: Member): void {
