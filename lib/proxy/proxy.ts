@@ -125,7 +125,7 @@ class Running implements Proxy {
       contexts,
       clock,
       limits = http1Limits(),
-      resolver = systemResolver,
+      resolver = systemResolver(),
     } = options;
     this.#options = options;
     const records = evidence({ audit, clock, onFailure: sidecar.audit.onFailure });

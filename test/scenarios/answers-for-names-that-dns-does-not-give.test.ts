@@ -31,6 +31,7 @@ spec:
   tls: { mode: mtls, peers: ['spiffe://example.org/crm'] }
   dataClass: internal
   timeouts: { connect: 2s }
+  limits: { concurrent: 1000 }
   rules: [{ name: read, effect: allow, action: read, http: { methods: [GET], paths: [/**] } }]
 `;
 
@@ -66,7 +67,9 @@ t.test(
   'a name that DNS does not give is 502, one that it is silent about ends in time, addresses that must not be dialled are 403 (S2-S7)',
   { skip: noNamespace || (await noPort()) },
   async (t) => {
-    await using dns = await dnsServer(SERVER, (name) => ANSWERS[name] ?? 'NXDOMAIN');
+    await using dns = await dnsServer(SERVER, (name) =>
+      name.startsWith('hang-') ? 'silence' : (ANSWERS[name] ?? 'NXDOMAIN'),
+    );
     await using s = await apart({ under: under(t), destinations: (api) => crm(api) + DESTINATION });
     for (const [name, status, code] of [
       ['gone.dns.test', 502, 'upstream-unresolved'],
@@ -83,6 +86,11 @@ t.test(
     const silent = Array.from({ length: 12 }, () => get(s, 'silent.dns.test'));
     t.equal(await s.get('/v1/customers'), 200, 'others are served while lookups hang: evidence is written beside them');
     for (const answer of await Promise.all(silent)) t.match(statusOf(answer), /^50[24]$/, answer);
+    const asked = dns.asked.filter((name) => name === 'silent.dns.test.').length;
+    t.ok(asked > 0 && asked < 12, `${asked} questions: at one time a name is asked for once`);
+    const hanging = Array.from({ length: 100 }, (_, i) => get(s, `hang-${i}.dns.test`));
+    const codes = (await Promise.all(hanging)).map((answer) => refusal(answer).code);
+    t.ok(codes.filter((code) => code === 'too-many').length >= 36, 'names that hang are no queue without end (R3)');
     t.ok(
       dns.asked.includes('gone.dns.test.') && dns.asked.every((name) => !name.endsWith('.example.org.')),
       'no search list',
