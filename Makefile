@@ -32,6 +32,9 @@ test-heavy: $(SETUP) ## Scenarios of mass: thousands of tunnels, floods of conne
 	@mkdir -p .cache
 	$(TAP)=.cache/heavy.tap --jobs=1 --timeout=300 test/scenarios/heavy/*.test.ts
 
+sabotage: $(SETUP) ## Take each security check out of a scratch copy, alone: a named test must turn red (SABOTAGE= words of checks, JOBS=2)
+	node test/sabotage/run.ts --jobs $(or $(JOBS),2) $(SABOTAGE)
+
 fuzz: $(SETUP) ## All of the fuzzing, about ten minutes: node:http, Go's net/http, nginx (FUZZ_SEED= repeats, FUZZ_CASES= a million)
 	node test/differential/fuzz.ts
 

@@ -11,7 +11,6 @@ import type { RequestHead } from '../http1/message.ts';
 import { serveConnection } from '../http1/server.ts';
 import { serveHttp2 } from '../http2/server.ts';
 import type { EntryPoint } from '../policy/facts.ts';
-import type { Task } from '../tasks/task.ts';
 import type { Described } from './describe.ts';
 import { Exchange } from './exchange.ts';
 import { handle, type Arrival, type Standing } from './handle.ts';
@@ -32,8 +31,6 @@ export interface Door {
   readonly closing: AbortSignal;
   /** The exchange of the CONNECT through which this connection came. */
   readonly tunnel?: string;
-  /** The task that the socket, or that CONNECT, belongs to. */
-  readonly task?: Task | undefined;
   /** What a CONNECT becomes; without it CONNECT is a method like any other. */
   readonly connect?: (x: ServerExchange, from: AgentConnection) => Arrival;
   /** `agreed` by ALPN, or where the agent begins with its `preface`; never without it. */
@@ -43,8 +40,8 @@ export interface Door {
 /** Serves the connection; never rejects. Settles when it is closed, or handed over to something that was told of it. */
 export function serveHttp(socket: Duplex, door: Door, { standing, relay, limits }: ServeParts): Promise<void> {
   const { clock, evidence } = standing;
-  const { entry, closing: draining, connect, tunnel, describe, task } = door;
-  const agent: AgentConnection = { exchange: undefined, describe, tunnel, task };
+  const { entry, closing: draining, connect, tunnel, describe } = door;
+  const agent: AgentConnection = { exchange: undefined, describe, tunnel };
   let watched = false;
   const arrive = (x: ServerExchange): Promise<void> => {
     if (!watched) {
@@ -68,7 +65,7 @@ export function serveHttp(socket: Duplex, door: Door, { standing, relay, limits 
   if (door.http2 === undefined) return serveConnection(socket, serve);
 
   const stream = (x: ServerExchange): Promise<void> => {
-    const from: AgentConnection = { exchange: undefined, describe, tunnel, task };
+    const from: AgentConnection = { exchange: undefined, describe, tunnel };
     onAbort(x.connection.signal, (reason) => from.exchange?.abort(reason));
     return handle(new RequestArrival(x, from, entry, relay), standing);
   };

@@ -25,3 +25,6 @@ export const NOT_BUILT: readonly Waiver[] = Object.freeze([
   { row: 'T6', why: 'there is no TLS interception yet' },
   { row: 'T7', why: 'there is no TLS interception yet' },
 ]);
+
+/** Outcomes of the access matrix that the corpus does not come in by. */
+export const NOT_ENTERED: readonly string[] = Object.freeze(['connect: intercepted', 'intercept: request']);

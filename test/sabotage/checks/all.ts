@@ -1,0 +1,9 @@
+/** Every list. */
+import type { Sabotage } from '../sabotage.ts';
+import { CONFIG } from './config.ts';
+import { HTTP } from './http.ts';
+import { IDENTITY } from './identity.ts';
+import { POLICY } from './policy.ts';
+import { PROXY } from './proxy.ts';
+
+export const SABOTAGES: readonly Sabotage[] = Object.freeze([...POLICY, ...HTTP, ...PROXY, ...IDENTITY, ...CONFIG]);

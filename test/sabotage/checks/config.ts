@@ -1,0 +1,40 @@
+/** What does not load. */
+import { by, sabotage, type Sabotage } from '../sabotage.ts';
+
+const CHECKS = 'lib/config/checks.ts';
+
+export const CONFIG: readonly Sabotage[] = [
+  sabotage(
+    'mtls without peers does not load',
+    CHECKS,
+    ["tls.mode === 'mtls' && tls.peers === undefined,", "tls.mode === 'web' && tls.peers !== undefined,"],
+    by('test/config/checks.test.ts', 'mtls-needs-peers: tls: { mode: mtls }'),
+  ),
+  sabotage(
+    'a bearer token is never sent in the clear',
+    CHECKS,
+    ['credentials !== undefined && (protocol', 'credentials === null && (protocol'],
+    by(
+      'test/config/checks.test.ts',
+      'credentials-need-tls: tls: { mode: plaintext, insecure: true } credentials: { jwtSvid: { audience: crm } }',
+    ),
+  ),
+  sabotage(
+    'unknown keys are refused',
+    'lib/config/decode.ts',
+    ['if (names.includes(key)) continue;', 'if (key !== "") continue;'],
+    by('test/config/load.test.ts', 'every problem is named, with place, key, problem and fix (C10, C11)'),
+  ),
+  sabotage(
+    'hosts that tie do not load',
+    'lib/policy/lookup.ts',
+    ['if (other !== undefined) ties.push(', 'if (other === null) ties.push('],
+    by('test/policy/lookup.test.ts', 'two destinations that claim the same pattern and port tie; other ports do not'),
+  ),
+  sabotage(
+    'the admin socket is for its owner alone',
+    'lib/admin/admin.ts',
+    ['if ((mode & 0o077) !== 0) {', 'if (mode < 0) {'],
+    by('test/admin/admin.test.ts', 'a folder that others may enter is refused'),
+  ),
+];

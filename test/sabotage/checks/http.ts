@@ -1,0 +1,155 @@
+/** Where a message ends and which fields cross. */
+import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
+
+const HEAD = 'lib/http1/head.ts';
+const FIELDS = 'lib/proxy/headers.ts';
+
+export const HTTP: readonly Sabotage[] = [
+  sabotage(
+    'one Host',
+    HEAD,
+    ['if (marks.hosts > 1)', 'if (marks.hosts > 9)'],
+    attack('authority', 'A4 Host twice or not at all, equal or not, in any spelling'),
+  ),
+  sabotage(
+    'not both Content-Length and Transfer-Encoding',
+    HEAD,
+    ['if (marks.chunked && marks.length !== undefined) throw', 'if (marks.chunked && marks.length === -1) throw'],
+    attack('framing', 'F1 both lengths, in any order and spelling'),
+  ),
+  sabotage(
+    'one Content-Length',
+    HEAD,
+    ["if (marks.length !== undefined) throw malformed(rules, 'more than one Content-Length');", ''],
+    attack('framing', 'F1 two lengths, equal or not, and lengths that are none'),
+  ),
+  sabotage(
+    'the only transfer coding is chunked, once',
+    HEAD,
+    ["if (marks.chunked || value.toLowerCase() !== 'chunked')", "if (!value.toLowerCase().includes('chunked'))"],
+    attack('framing', 'F2 other codings, repeated codings, and HTTP/1.0 with one'),
+  ),
+  sabotage(
+    'no Transfer-Encoding with HTTP/1.0',
+    HEAD,
+    ["if (minor === 0) throw malformed(rules, 'Transfer-Encoding with HTTP/1.0');", ''],
+    attack('framing', 'F2 other codings, repeated codings, and HTTP/1.0 with one'),
+  ),
+  sabotage(
+    'GET, HEAD and CONNECT have no body',
+    HEAD,
+    ['if (marks.chunked || (marks.length ?? 0) > 0) throw malformed(REQUEST, `${method} with a body`);', ''],
+    attack('framing', 'F3 GET and HEAD with a body'),
+  ),
+  sabotage(
+    'a method in lower case is no method',
+    HEAD,
+    ['if (method !== method.toUpperCase())', "if (method === 'no method')"],
+    attack('framing', 'F12 methods in lower case, and those that no proxy serves'),
+  ),
+  sabotage(
+    'chunk sizes are hexadecimal digits and nothing else',
+    'lib/http1/body.ts',
+    ['    if (value < 0)\n', '    if (value < 0 && byte !== 13) return;\n    if (value < 0)\n'],
+    attack('framing', 'F2 chunks: extensions, signs, spaces, lengths that lie, bare LF'),
+  ),
+  sabotage(
+    'a chunk ends where its size says',
+    'lib/http1/body.ts',
+    ["if (byte !== CR) throw this.#malformed('a chunk longer than its size');", ''],
+    attack('framing', 'F2 chunks: extensions, signs, spaces, lengths that lie, bare LF'),
+  ),
+  sabotage(
+    'trailers may not frame, route or authenticate',
+    'lib/http1/fields.ts',
+    ["if (NOT_IN_TRAILERS.has(fields[i] ?? ''))", "if (NOT_IN_TRAILERS.has('none'))"],
+    attack('framing', 'F7 trailers that frame, route, authenticate or claim'),
+  ),
+  sabotage(
+    'lines end in CR LF',
+    'lib/http1/fields.ts',
+    ['if (at + 1 < text.length && text.charCodeAt(at + 1) !== LF)', 'if (at + 1 < 0)'],
+    attack('framing', 'F4 lines that end, continue or begin as they must not'),
+  ),
+  sabotage(
+    'heads have a bounded number of fields',
+    'lib/http1/fields.ts',
+    ['if (fields.length >= most) throw tooLarge(', 'if (fields.length < 0) throw tooLarge('],
+    attack('headers', 'H9 too many fields, too long fields, too long heads'),
+  ),
+  sabotage(
+    'a switch that nobody asked for is refused',
+    'lib/http1/client.ts',
+    ["throw malformed(RESPONSE, 'it switches to a protocol that was not asked for');", 'return;'],
+    attack('framing', 'F9 answers that are framed twice or unreadably, or switch unasked'),
+  ),
+  sabotage(
+    'interim answers are bounded',
+    'lib/http1/client.ts',
+    ['if (this.#informs > this.#limits.informs)', 'if (this.#informs < 0)'],
+    attack('framing', 'F8 a flood of interim answers'),
+  ),
+  sabotage(
+    'behind a refused request nothing is read',
+    'lib/proxy/respond.ts',
+    ['const close = !FAILURES.has(fault.http);', 'const close = false;'],
+    attack('framing', 'F5 what comes behind a refused head is not read, whatever it is'),
+  ),
+  sabotage(
+    'hop-by-hop fields stop here',
+    FIELDS,
+    ['...[...HOP_BY_HOP, ...REWRITTEN, ...CLAIMS].map(', '...[...REWRITTEN, ...CLAIMS].map('],
+    attack('headers', 'H4 hop-by-hop fields'),
+  ),
+  sabotage(
+    'claims of identity, origin and task stop here',
+    FIELDS,
+    ["if (CLAIM_PREFIXES.some((prefix) => dashed.startsWith(prefix))) return 'strip';", ''],
+    attack('headers', 'H1 claims about who is asking stop here, in every spelling'),
+  ),
+  sabotage(
+    '_ is read as - in field names',
+    FIELDS,
+    ["const dashed = name.replaceAll('_', '-');\n  if (CLAIM", 'const dashed = name;\n  if (CLAIM'],
+    attack('headers', 'H1 claims about who is asking stop here, in every spelling'),
+  ),
+  sabotage(
+    'Connection may not nominate what is not for one hop',
+    FIELDS,
+    ['else if (!answer) throw nominated(name);', ''],
+    attack('headers', 'H2 Connection may not take away what is not for one hop'),
+  ),
+  sabotage(
+    'what Connection nominates stops here',
+    FIELDS,
+    ["if (verdict === 'strip' || dropped?.has(name) === true) continue;", "if (verdict === 'strip') continue;"],
+    attack('headers', 'H2 what Connection names is for this hop alone'),
+  ),
+  sabotage(
+    'fields that override method or path are refused',
+    FIELDS,
+    ["if (verdict === 'refuse') throw overriding(name);", ''],
+    attack('headers', 'F11 method and path overrides'),
+  ),
+  sabotage(
+    'fields that count once are not there twice',
+    FIELDS,
+    ['if (singles?.includes(name) === true) throw repeated(name);', ''],
+    attack('headers', 'H6 fields that count once are not there twice'),
+  ),
+  sabotage(
+    'a request that has been here is a loop',
+    FIELDS,
+    ["if (name === 'via' && value.includes(pseudonym)) throw looped();", ''],
+    by(
+      'test/proxy/headers.test.ts',
+      'a request that has been through this process is a loop; one through another is not (H7)',
+    ),
+  ),
+  sabotage(
+    "a brokered credential replaces the agent's Authorization",
+    FIELDS,
+    ["if (!isAuthorization(name)) kept.push(name, fields[i + 1] ?? '');", "kept.push(name, fields[i + 1] ?? '');"],
+    attack('headers', "H8 the agent's Authorization is replaced, never sent beside ours"),
+  ),
+];

@@ -1,0 +1,144 @@
+/** Who is who. */
+import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
+
+const VERIFY = 'lib/spiffe/verify.ts';
+const CONNECT = 'lib/tls/connect.ts';
+
+export const IDENTITY: readonly Sabotage[] = [
+  sabotage(
+    'the peer has an expected SPIFFE ID',
+    'lib/tls/verify-peer.ts',
+    ['if (!patterns.some((pattern) => pattern.matches(id))) {', 'if (patterns.length > 99) {'],
+    attack('peers', 'A14 another workload of the same trust domain'),
+  ),
+  sabotage(
+    'the path of the peer leads to an anchor',
+    CONNECT,
+    ['rejectUnauthorized: true,', 'rejectUnauthorized: false,'],
+    attack('peers', 'A14 the right name from an authority that nobody trusts'),
+  ),
+  sabotage(
+    'anchors are those of the trust domains of the peers alone',
+    CONNECT,
+    ['tls.peers.map((peer) => peer.trustDomain),', '[...(identity?.bundles.keys() ?? [])],'],
+    attack('peers', 'A14 another trust domain, though its bundle is known'),
+  ),
+  sabotage(
+    'each of several trust domains vouches for its own alone',
+    'lib/tls/verify-peer.ts',
+    ['if (new Set(patterns.map(({ trustDomain }) => trustDomain)).size > 1) {', 'if (patterns.length > 99) {'],
+    by(
+      'test/tls/connect.test.ts',
+      'with peers of several trust domains each is verified with its own anchors alone (X-09)',
+    ),
+  ),
+  sabotage(
+    'no anchors trust nobody',
+    'lib/tls/context.ts',
+    [
+      'if (anchors.length > 0) return anchors.map((anchor) => anchor.toString());',
+      'return anchors.map((anchor) => anchor.toString());',
+    ],
+    by('test/tls/context.test.ts', 'no anchors, no context: absent, empty or unnamed'),
+  ),
+  sabotage(
+    'no session is resumed',
+    CONNECT,
+    [
+      'const socket = connect(connectionOptions(raw, context, options));',
+      'const kept: Map<unknown, Buffer> = ((globalThis as { kept?: Map<unknown, Buffer> }).kept ??= new Map());\n    const socket = connect({ ...connectionOptions(raw, context, options), session: kept.get(options.contexts) });\n    socket.on("session", (session) => kept.set(options.contexts, session));',
+    ],
+    by('test/tls/connect.test.ts', 'no session is ever resumed, though the upstream offers to (TLSv1.3, A15)'),
+  ),
+  sabotage(
+    'one URI name',
+    VERIFY,
+    ['if (more.length > 0) refuse(', 'if (more.length > 9) refuse('],
+    attack('peers', 'A14 two URI SANs, the same twice, none, DNS alone, or no SPIFFE ID'),
+  ),
+  sabotage(
+    'a CA certificate is no leaf',
+    VERIFY,
+    ["if (ca) refuse('the leaf is a CA certificate', '4.1');", ''],
+    attack('peers', 'A14 a certificate of an authority, or one that may sign others, as leaf'),
+  ),
+  sabotage(
+    'a leaf may not sign certificates',
+    VERIFY,
+    ["if (keyUsage.keyCertSign) refuse('the leaf may sign certificates (keyCertSign)', '4.3');", ''],
+    attack('peers', 'A14 a certificate of an authority, or one that may sign others, as leaf'),
+  ),
+  sabotage(
+    'our own clock judges the dates of a leaf',
+    VERIFY,
+    ['if (now >= notAfter.getTime())', 'if (now < 0)'],
+    by('test/tls/connect.test.ts', 'our own clock decides about expiry too'),
+  ),
+  sabotage(
+    'SPIFFE IDs are not folded',
+    'lib/spiffe/id.ts',
+    [
+      'return problemOfTrustDomain(text.slice(SCHEME.length, end))',
+      'return problemOfTrustDomain(text.slice(SCHEME.length, end).toLowerCase())',
+    ],
+    by('test/spiffe/id.test.ts', 'says upper case is the problem rather than folding it (I-07)'),
+    attack('peers', 'A14 two URI SANs, the same twice, none, DNS alone, or no SPIFFE ID'),
+  ),
+  sabotage(
+    'a star is one whole segment',
+    'lib/spiffe/pattern.ts',
+    [
+      'if (open ? got.length <= fixed.length : got.length !== fixed.length) return false;',
+      'if (got.length < fixed.length) return false;',
+    ],
+    by('test/spiffe/pattern.test.ts', 'a star is exactly one whole segment'),
+  ),
+  sabotage(
+    'callers without a verified path are refused',
+    'lib/tls/accept.ts',
+    ['if (problem !== undefined) throw pathFault(side, problem, claimOf(chain[0]));', ''],
+    by('test/tls/accept.test.ts', 'refuses a caller without a certificate, with another ID, and of another authority'),
+  ),
+  sabotage(
+    'PermissionDenied stops the use of the SVID',
+    'lib/identity/state.ts',
+    [
+      'return Object.freeze(denied(state, event.fault, context.now));',
+      'return Object.freeze({ ...state, problem: event.fault.describe() });',
+    ],
+    by(
+      'test/identity/source.test.ts',
+      'being denied stops the use of the SVID at once, and it is asked for again (C-25, C-42)',
+    ),
+  ),
+  sabotage(
+    'a selected SVID is never replaced by another',
+    'lib/identity/state.ts',
+    ['(spiffeId === undefined || svid.id === spiffeId) && ', ''],
+    by('test/identity/source.test.ts', 'a selected SVID that is not issued is never replaced by another (C-29)'),
+  ),
+  sabotage(
+    'an SVID leads to its own bundle',
+    'lib/identity/parse.ts',
+    ['await verifyIssuedChain(svid, bundle, clock);', ''],
+    by('test/identity/parse.test.ts', 'an SVID that does not lead to its own bundle discards the message (C-55, X-09)'),
+  ),
+  sabotage(
+    'a federated bundle never stands in for our own',
+    'lib/identity/parse.ts',
+    ['bundles: new Map([...federated, ...own]),', 'bundles: new Map([...own, ...federated]),'],
+    by('test/identity/parse.test.ts', 'a federated bundle never stands in for our own (C-31)'),
+  ),
+  sabotage(
+    'a JWT-SVID is for its audience alone',
+    'lib/spiffe/jwt-svid.ts',
+    ["if (audience === '' || !audiences.includes(audience)) {", "if (audience === '') {"],
+    by('test/spiffe/jwt-svid.test.ts', 'refuses each claim that is missing or wrong (J-07, J-08, J-09)'),
+  ),
+  sabotage(
+    'a token is forgotten with its identity',
+    'lib/credentials/jwt-svid.ts',
+    ['if (id === undefined || !key.startsWith(`${id} `)) held.delete(key);', ''],
+    by('test/credentials/jwt-svid.test.ts', 'tokens are forgotten with the identity they speak for (C3)'),
+  ),
+];

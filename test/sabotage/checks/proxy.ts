@@ -1,0 +1,221 @@
+/** The path of an exchange. */
+import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
+
+const DESCRIBE = 'lib/proxy/describe.ts';
+const DIAL = 'lib/proxy/dial.ts';
+const TUNNEL = 'lib/proxy/hello.ts';
+const WEBSOCKET = 'lib/proxy/websocket.ts';
+
+export const PROXY: readonly Sabotage[] = [
+  sabotage(
+    'Host is the host of the target',
+    DESCRIBE,
+    ['if (host !== undefined) requireSame(named, host, authority);', ''],
+    attack('authority', 'A4 target and Host differ'),
+  ),
+  sabotage(
+    'Host is the host of the CONNECT',
+    DESCRIBE,
+    ['if (name !== named.host || port !== named.port) throw unequal(head.target, host);', ''],
+    attack('authority', 'A4 target and Host differ'),
+  ),
+  sabotage(
+    'only http:// targets are served',
+    DESCRIBE,
+    [
+      'if (scheme?.[1]?.toLowerCase() === served) return scheme[0].length;',
+      'if (scheme !== null) return scheme[0].length;',
+    ],
+    attack('authority', 'S13 other schemes'),
+  ),
+  sabotage(
+    'a task reference that is no live task is refused',
+    DESCRIBE,
+    ["if (fieldOf(fields, 'proxy-authorization') === undefined) return;", 'return;'],
+    attack('headers', 'H3 a task reference that is no live task is never no task'),
+  ),
+  sabotage(
+    'Max-Forwards ends at zero',
+    DESCRIBE,
+    ['if (Number(left) === 0) throw', 'if (Number(left) < 0) throw'],
+    attack('headers', 'H7 Max-Forwards that ran out'),
+  ),
+  sabotage(
+    'pages of other origins are turned away at a local listener',
+    DESCRIBE,
+    ['if (origin === undefined || origin === `http://${host}`) return;', "if (origin !== 'none') return;"],
+    by('test/proxy/listener.test.ts', 'a local listener turns away other hosts, other origins and tunnels (M14, A4)'),
+  ),
+  sabotage(
+    'the judged target is what is sent',
+    'lib/proxy/relay.ts',
+    [
+      'const { method, target, webSocket, hops } = described;',
+      "const { method, webSocket, hops } = described;\n    const target = this.#x.head.target.replace(/^http:\\/\\/[^/]*/, '') || '/';",
+    ],
+    attack('paths', 'P7 /a/b is what is judged and sent'),
+  ),
+  sabotage(
+    'the judged host is what is sent',
+    'lib/proxy/relay.ts',
+    [
+      "const fields = ['host', hostField(described.facts, destination), ...this.#fields];",
+      "const fields = ['host', fieldOf(this.#x.head.fields, 'host') ?? hostField(described.facts, destination), ...this.#fields];",
+    ],
+    attack('authority', 'A6 one trailing dot and upper case are the same host, and the canonical one is sent'),
+  ),
+  sabotage(
+    'names are judged before they are resolved',
+    'lib/proxy/relay.ts',
+    [
+      'this.#described = described;',
+      "this.#described = described;\n    const early = { host: described.facts.host, port: 80, literal: false, written: false, destination: { tls: { mode: 'mtls' } }, addresses: {} };\n    this.#parts.upstreams.resolve(early as never, new AbortController().signal).catch(() => {});",
+    ],
+    attack('authority', 'S10 names that are denied carry nothing to a resolver'),
+  ),
+  sabotage(
+    'addresses are judged before they are dialled',
+    DIAL,
+    ['if (why === undefined) return undefined;', 'if (why !== null) return undefined;'],
+    attack('addresses', 'S2 loopback'),
+  ),
+  sabotage(
+    'all addresses of an answer are judged',
+    DIAL,
+    [
+      'for (const address of addresses) {\n        const fault',
+      'for (const address of addresses.slice(0, 1)) {\n        const fault',
+    ],
+    attack('addresses', 'S7 one bad address refuses the whole answer, wherever it stands'),
+  ),
+  sabotage(
+    'names of the agent are asked for absolutely',
+    DIAL,
+    ['{ absolute: !route.written, signal }', '{ absolute: false, signal }'],
+    attack('addresses', 'S9 a name that does not exist, or has no address, is asked for once, absolutely'),
+  ),
+  sabotage(
+    'our own listeners are never dialled',
+    DIAL,
+    ['if (own(address, route.port)) {', "if (own('', route.port)) {"],
+    attack('addresses', 'S11 the forward port'),
+    attack('addresses', 'T9 the health port, on every address'),
+  ),
+  sabotage(
+    'plaintext stays on loopback',
+    DIAL,
+    [
+      "if (mode !== 'plaintext' || insecure || address === '::1' || address.startsWith('127.')) return undefined;",
+      "if (mode !== 'none') return undefined;",
+    ],
+    by('test/proxy/dial.test.ts', 'plaintext reaches loopback alone unless insecure is written'),
+  ),
+  sabotage(
+    'the SNI in a tunnel is the host of the CONNECT',
+    TUNNEL,
+    ['if (serverName === host) return undefined;', "if (serverName !== '') return undefined;"],
+    attack('tunnels', 'A1 SNI of another host'),
+  ),
+  sabotage(
+    'a tunnel without SNI is cut',
+    TUNNEL,
+    ['if (serverName === undefined) return', "if (serverName === '') return"],
+    attack('tunnels', 'A1 no SNI'),
+  ),
+  sabotage(
+    'an encrypted ClientHello is cut',
+    TUNNEL,
+    ['if (ech) return', "if (serverName === '') return"],
+    attack('tunnels', 'A12 encrypted ClientHello, real or GREASE'),
+  ),
+  sabotage(
+    'an upgrade is to websocket alone',
+    WEBSOCKET,
+    ["if (tokens.length !== 1 || tokens[0]?.toLowerCase() !== 'websocket') {", 'if (tokens.length > 9) {'],
+    attack('headers', 'T4 upgrades to anything that could not be judged'),
+  ),
+  sabotage(
+    'a switch answers our own handshake',
+    WEBSOCKET,
+    ["if (fieldOf(fields, 'sec-websocket-accept') !== accept) throw", "if (accept === 'none') throw"],
+    attack('tunnels', 'T4 a switch that does not answer our handshake'),
+  ),
+  sabotage(
+    'nothing is sent before it is recorded',
+    'lib/proxy/handle.ts',
+    ['await evidence.decided(exchange, judgement);', 'evidence.decided(exchange, judgement).catch(() => {});'],
+    attack('tunnels', 'R5 what cannot be recorded is not sent'),
+  ),
+  sabotage(
+    'evidence that fails denies',
+    'lib/proxy/evidence.ts',
+    [
+      "const failed = onFailure === 'deny' ? refuse : noted;",
+      'const failed = onFailure === undefined ? refuse : noted;',
+    ],
+    attack('tunnels', 'R5 what cannot be recorded is not sent'),
+  ),
+  sabotage(
+    'text of the agent cannot steer a log',
+    'lib/proxy/evidence.ts',
+    [".replace(UNSAFE, '?')", ''],
+    by(
+      'test/proxy/evidence.test.ts',
+      'text from outside cannot break a line, steer a terminal or grow without bound (R7)',
+    ),
+  ),
+  sabotage(
+    'exchanges at one time are bounded',
+    'lib/proxy/live.ts',
+    ['place.taken >= limits.concurrent', 'place.taken < 0'],
+    attack('tunnels', 'R2 more at one time than the destination allows'),
+  ),
+  sabotage(
+    'request bodies are bounded',
+    'lib/proxy/counted.ts',
+    ['if (this.bytes > this.#most) throw', 'if (this.bytes < 0) throw'],
+    by(
+      'test/proxy/bodies.test.ts',
+      'a body over limits.body is 413: said beforehand before anything is dialled, otherwise as it is found',
+    ),
+  ),
+  sabotage(
+    'a change of policy decides again what is live',
+    'lib/proxy/proxy.ts',
+    ['this.#reconsider.all();', ''],
+    by('test/proxy/websocket.test.ts', 'a policy that no longer allows it cuts an open WebSocket within a second'),
+  ),
+  sabotage(
+    'an identity that is withdrawn cuts what is live',
+    'lib/proxy/reconsider.ts',
+    [
+      "if (needsIdentity(destination) && state?.kind === 'withdrawn') {",
+      'if (state === undefined && needsIdentity(destination)) {',
+    ],
+    by(
+      'test/proxy/live.test.ts',
+      'identity withdrawn: open streams are cut with that reason, idle connections too, and nothing falls back',
+    ),
+  ),
+  sabotage(
+    'a change between decision and connection is found',
+    'lib/proxy/reconsider.ts',
+    ['if (judgement.policy === at.policy && judgement.identity === at.identity) return;', 'return;'],
+    by('test/proxy/live.test.ts', 'a change between decision and connection is found before a byte is sent (C9)'),
+  ),
+  sabotage(
+    'pooled connections belong to one identity generation',
+    'lib/proxy/route.ts',
+    ["return showsIdentity(destination) ? String(identity?.generation ?? 0) : '-';", "return '-';"],
+    attack('peers', 'A15 after a rotation the next exchange shows the new SVID on a new connection'),
+  ),
+  sabotage(
+    'an expired identity is not used',
+    'lib/proxy/handle.ts',
+    [
+      'identity !== undefined && clock.now() < identity.svid.notAfter ? identity : source.current()',
+      'identity ?? source.current()',
+    ],
+    attack('peers', 'C12 with an expired identity nothing is sent, and nothing falls back'),
+  ),
+];
