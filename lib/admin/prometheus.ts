@@ -1,0 +1,160 @@
+/** The metrics in Prometheus' own text, through prom-client, which is loaded at the first scrape. Everything is set when it is asked for. */
+import { Counter, Gauge, Registry } from 'prom-client';
+import { BUCKETS, type Readings, type Tallies } from './metrics.ts';
+
+/** Prometheus text format 0.0.4 of what is read and what was counted. */
+export function prometheus(read: () => Readings, tallies: Tallies): () => Promise<string> {
+  const registry = new Registry();
+  gauges(registry, read);
+  ofRecords(registry, tallies);
+  return async () => `${await registry.metrics()}\n${durations(tallies)}`;
+}
+
+/** The library's histogram can only be fed observation by observation. */
+function durations({ within, seconds }: Tallies): string {
+  const name = 'chaperone_exchange_seconds';
+  const lines = [`# HELP ${name} Duration of exchanges`, `# TYPE ${name} histogram`];
+  let sum = 0;
+  for (const [i, le] of [...BUCKETS, '+Inf'].entries()) {
+    sum += within[i] ?? 0;
+    lines.push(`${name}_bucket{le="${le}"} ${sum}`);
+  }
+  return [...lines, `${name}_sum ${seconds}`, `${name}_count ${sum}`, ''].join('\n');
+}
+
+function ofRecords(registry: Registry, tallies: Tallies): void {
+  const registers = [registry];
+  new Counter({
+    name: 'chaperone_decided_total',
+    help: 'Exchanges decided, by effect, code and destination',
+    labelNames: ['effect', 'code', 'destination'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const effect of ['allow', 'deny'] as const)
+        for (const [destination, codes] of tallies[effect])
+          for (const [code, sum] of codes) this.inc({ effect, code, destination }, sum);
+    },
+  });
+  new Counter({
+    name: 'chaperone_policy_errors_total',
+    help: 'Exchanges for which a condition could not be evaluated, by destination',
+    labelNames: ['destination'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const [destination, sum] of tallies.errors) this.inc({ destination }, sum);
+    },
+  });
+  new Counter({
+    name: 'chaperone_refused_total',
+    help: 'Requests that could not be parsed, by code',
+    labelNames: ['code'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const [code, sum] of tallies.refused) this.inc({ code }, sum);
+    },
+  });
+  new Counter({
+    name: 'chaperone_ended_total',
+    help: 'Exchanges ended, by outcome',
+    labelNames: ['outcome'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const [outcome, sum] of tallies.ended) this.inc({ outcome }, sum);
+    },
+  });
+  new Counter({
+    name: 'chaperone_bytes_total',
+    help: 'Bytes from (sent) and to (received) the agent',
+    labelNames: ['direction'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const direction of ['sent', 'received'] as const) this.inc({ direction }, tallies[direction]);
+    },
+  });
+}
+
+type Reading = (readings: Readings) => number | undefined;
+
+const GAUGES: readonly (readonly [string, string, Reading])[] = [
+  ['svid_expiry_seconds', 'When the SVID in use expires, seconds since the epoch', (now) => now.svidExpiry],
+  [
+    'bundle_last_update_seconds',
+    'When identity was last confirmed by the Workload API, seconds since the epoch',
+    (now) => now.lastUpdate,
+  ],
+  ['identity_crls', 'Revocation lists in the newest message; they are not enforced', (now) => now.crls],
+  ['exchanges_live', 'Exchanges, tunnels and raw connections under way', (now) => now.live],
+  ['upstream_connections_idle', 'Pooled upstream connections at rest', (now) => now.poolIdle],
+  ['upstream_connections_busy', 'Pooled upstream connections in use', (now) => now.poolBusy],
+  ['policy_generation', 'Policies loaded since the start', (now) => now.policyGeneration],
+  [
+    'config_degraded',
+    '1 while the newest configuration was refused and an older one is in force',
+    (now) => Number(now.degraded),
+  ],
+  ['ready', '1 while /readyz says ready', (now) => Number(now.ready)],
+];
+
+const TOTALS: readonly (readonly [string, string, Reading])[] = [
+  ['svid_rotations_total', 'New identities after the first', (now) => now.rotations],
+  ['workload_api_reconnects_total', 'Attempts at a Workload API stream that ended', (now) => now.reconnects],
+  [
+    'workload_api_dropped_bundles_total',
+    'Bundles of single trust domains that were not usable',
+    (now) => now.droppedBundles,
+  ],
+  ['workload_api_discarded_messages_total', 'Messages that were discarded whole', (now) => now.discardedMessages],
+  ['audit_failures_total', 'Records that could not be written', (now) => now.auditFailures],
+];
+
+function gauges(registry: Registry, read: () => Readings): void {
+  const registers = [registry];
+  for (const [name, help, value] of GAUGES) {
+    new Gauge({ name: `chaperone_${name}`, help, registers, collect: setTo((now) => value(now)) });
+  }
+  for (const [name, help, value] of TOTALS) {
+    new Counter({
+      name: `chaperone_${name}`,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(value(read()) ?? 0);
+      },
+    });
+  }
+  new Counter({
+    name: 'chaperone_workload_api_errors_total',
+    help: 'Ended attempts at a Workload API stream, by gRPC status',
+    labelNames: ['code'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const [code, count] of read().watchErrors) this.inc({ code }, count);
+    },
+  });
+  new Gauge({
+    name: 'chaperone_bundle_authorities',
+    help: 'X.509 authorities by trust domain',
+    labelNames: ['trust_domain'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const [trust_domain, count] of read().bundleAuthorities) this.set({ trust_domain }, count);
+    },
+  });
+
+  function setTo(value: Reading): (this: Gauge) => void {
+    return function () {
+      const now = value(read());
+      // What is not known is not shown: a zero would be a value, such as an expiry in 1970.
+      if (now === undefined) this.remove();
+      else this.set(now);
+    };
+  }
+}
