@@ -98,14 +98,13 @@ spec:
     - { name: use, effect: allow, action: write, http: { methods: [GET, PUT], paths: [/v1/**] } }
 `,
   );
-  const options = process.env['BENCH_NODE_OPTIONS']?.split(' ') ?? [];
   const entry = process.env['BENCH_ENTRY'] ?? CHAPERONE;
   return {
     name: 'chaperone',
     port,
     absolute: HOST,
     ready: `http://127.0.0.1:${health}/readyz`,
-    launch: () => start(TESTED_CORE, [process.execPath, ...options, entry, 'run', '-c', config]),
+    launch: () => start(TESTED_CORE, [entry, 'run', '-c', config]),
   };
 }
 

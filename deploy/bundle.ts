@@ -1,9 +1,9 @@
 /**
- * `npm run bundle [-- folder]`: what a host without this checkout needs to run Chaperone, by default in `dist`: the programs, one file each, with every
- * package in them; a manifest without dependencies, so that `npm pack ./dist` gives a tarball that installs offline; the licences. The image holds
+ * `npm run bundle [-- folder]`: what a host without this checkout needs to run Chaperone, by default in `dist`: the programs and the chunks they share,
+ * with every package in them; a manifest without dependencies, so that `npm pack ./dist` gives a tarball that installs offline; the licences. The image holds
  * these files and Node, no more. Node strips no types below node_modules, which is why sources are not what is packed.
  */
-import { copyFile, mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { build, type Metafile } from 'esbuild';
 
@@ -17,6 +17,8 @@ type Manifest = Readonly<Record<string, unknown>>;
 /** Writes the bundle into a folder, over what an earlier one left; returns the names of the packages in it. Throws when a package has no licence to pass on. */
 export async function bundle(folder: string): Promise<readonly string[]> {
   await mkdir(folder, { recursive: true });
+  // Named by what is in them: those of an earlier bundle would stay.
+  await rm(join(folder, 'chunks'), { recursive: true, force: true });
   const { metafile } = await build({
     absWorkingDir: ROOT,
     entryPoints: { chaperone: 'cmd/chaperone.ts', agent: 'cmd/demo/agent.ts' },

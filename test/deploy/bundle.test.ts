@@ -39,6 +39,7 @@ t.test('the bundle holds the programs, the licences and a manifest, no more', as
     'THIRD-PARTY-LICENSES.txt',
     'agent.mjs',
     'chaperone.mjs',
+    'chunks',
     'package.json',
   ]);
   const packed = JSON.parse(readFileSync(join(folder, 'app', 'package.json'), 'utf8')) as Readonly<

@@ -35,7 +35,14 @@ t.test('nothing runs in the final stage, and the program starts without a shell,
     'it holds the bundle alone, which the user cannot change',
   );
   t.match(last('USER'), /^[1-9]\d*:[1-9]\d*$/);
-  t.same(JSON.parse(last('ENTRYPOINT')), ['/usr/local/bin/node', '/app/chaperone.mjs']);
+  const [, memory = '', options = ''] =
+    /^#!\/usr\/bin\/env -S (\S+) node (.*)$/m.exec(read('cmd/chaperone.ts').split('\n')[0] ?? '') ?? [];
+  t.same(
+    JSON.parse(last('ENTRYPOINT')),
+    ['/usr/local/bin/node', ...options.split(' '), '/app/chaperone.mjs'],
+    'with the options of the program itself',
+  );
+  t.ok(final.some(([step, what]) => step === 'ENV' && what === memory));
   t.equal(last('STOPSIGNAL'), 'SIGTERM');
   t.notMatch(read('deploy/docker/Dockerfile'), /^(?:ARG|ENV) .*(?:TOKEN|KEY|SECRET|PASSWORD)/im);
 });
