@@ -8,6 +8,8 @@
 import { Command, CommanderError } from 'commander';
 import { Fault } from '../lib/base/fault.ts';
 import { type Io, processIo } from './io.ts';
+import { collect } from './options.ts';
+import { policyCommands } from './policy-commands.ts';
 
 const USAGE = 64;
 const BUG = 70;
@@ -39,17 +41,7 @@ function program(): Command {
     .description('write a commented starter configuration that passes check')
     .argument('[file]', 'where to; refuses to overwrite', 'chaperone.yaml')
     .action(async (file: string) => (await import('./commands/init.ts')).init(file, io));
-  configured('check', 'validate configuration; dials nothing').action(async (options) =>
-    (await import('./commands/check.ts')).check(options.config, io),
-  );
-  configured('explain', 'say which rule decides one request, and why')
-    .argument('<method>', 'GET, POST … or CONNECT')
-    .argument('<target>', 'http://host/path, https://host/path through a tunnel, or host:port for CONNECT')
-    .option('--listener <destination>', 'as asked on the local listener of that destination')
-    .option('--json', 'the decision as JSON')
-    .action(async (method: string, target: string, options) =>
-      (await import('./commands/explain.ts')).explain({ method, target, ...options }, io),
-    );
+  policyCommands(configured, io);
   chaperone
     .command('schema')
     .description('print the JSON Schema of the documents, for editors')
@@ -71,11 +63,6 @@ function program(): Command {
   svidCommands(chaperone, io);
   laptopCommands(chaperone, io);
   return chaperone;
-}
-
-/** An option that may be given more than once. */
-function collect(value: string, before: readonly string[] = []): readonly string[] {
-  return [...before, value];
 }
 
 /** What an agent's environment is made of. */

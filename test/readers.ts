@@ -85,7 +85,7 @@ async function clientHello(): Promise<string> {
 
 function decodeYaml(text: string): void {
   const problems = collector();
-  const found = { sidecars: [], destinations: [], broken: new Set<string>() };
+  const found = { sidecars: [], destinations: [], taskPolicies: [], broken: new Set<string>() };
   for (const tree of parseYaml('c.yaml', text, problems)) readDocument(tree, found, problems);
 }
 

@@ -2,6 +2,7 @@
 import { Fault } from '../../lib/base/fault.ts';
 import { ATTESTS_NOBODY } from '../../lib/dev/workload-api.ts';
 import { type Breakage, setStage, type Stage } from '../demo/stage.ts';
+import { SAAS_HOST } from '../demo/documents.ts';
 import { STORY } from '../demo/story.ts';
 import type { Io } from '../io.ts';
 import { processSignals } from '../signals.ts';
@@ -42,12 +43,15 @@ function breakageOf(text: string | undefined): Breakage {
   throw new Fault('usage', `--break takes allow-all or no-rotation, not ${JSON.stringify(text)}`);
 }
 
-async function keep({ proxyUrl, configFile, auditFile, sidecar }: Stage, { out }: Io): Promise<void> {
+async function keep({ proxyUrl, variables, configFile, auditFile, sidecar }: Stage, { out }: Io): Promise<void> {
   using signals = processSignals(() => void sidecar.reload());
   out(`configuration  ${configFile} (loaded again when it changes)`);
   out(`evidence       ${auditFile}`);
   out(`health         http://127.0.0.1:${sidecar.addresses.get('health')?.port}/readyz`);
   out(`try            http_proxy=${proxyUrl} curl http://crm.internal/v1/customers`);
+  out(
+    `               https_proxy=${proxyUrl} curl --cacert ${variables['SSL_CERT_FILE']} https://${SAAS_HOST}/v1/models`,
+  );
   out('               Ctrl-C ends everything');
   await signals.stop;
 }

@@ -1,85 +1,122 @@
 /**
- * `chaperone explain METHOD URL`: which rule decides one request, and why, in the words of the 403. The request is described and decided by the
- * functions of the proxy itself; nothing is dialled or resolved.
+ * `chaperone explain METHOD URL`: which rule decides one request, and why, in the words of the 403, with every rule on the way and every part of its condition.
+ * The request is described and decided by the functions of the proxy itself; nothing is dialled or resolved. Values of header fields are never printed.
  */
 import { Fault } from '../../lib/base/fault.ts';
 import { loadConfig } from '../../lib/config/load.ts';
-import { parseRequestHead } from '../../lib/http1/head.ts';
-import { http1Limits } from '../../lib/http1/limits.ts';
-import type { RequestHead } from '../../lib/http1/message.ts';
-import { formatAuthority, parseAuthority } from '../../lib/policy/authority.ts';
-import { decide } from '../../lib/policy/decide.ts';
-import type { Decision, Facts } from '../../lib/policy/facts.ts';
-import { matrixRow } from '../../lib/policy/matrix.ts';
-import type { Policy } from '../../lib/policy/model.ts';
-import {
-  describeConnect,
-  describeForward,
-  describeIntercepted,
-  describeListener,
-  describeRaw,
-} from '../../lib/proxy/describe.ts';
-import type { Io } from '../io.ts';
+import type { ConditionTrace } from '../../lib/policy/condition-trace.ts';
+import { explain as explained, type Explanation, type RuleStep } from '../../lib/policy/explain.ts';
+import type { Facts } from '../../lib/policy/facts.ts';
+import { suppose } from '../../lib/proxy/suppose.ts';
+import { parseSpiffeId } from '../../lib/spiffe/id.ts';
+import type { Io, Style } from '../io.ts';
 
 export interface ExplainOptions {
   readonly config: readonly string[];
   readonly method: string;
   readonly target: string;
   readonly listener?: string;
+  readonly header?: readonly string[];
+  readonly message?: string;
+  readonly tool?: string;
+  readonly args?: string;
+  readonly identity?: string;
+  readonly time?: string;
   readonly json?: boolean;
 }
 
 export async function explain(options: ExplainOptions, io: Io): Promise<void> {
   const { policy } = await loadConfig(options.config, { generation: 1 });
-  const facts = factsOf(options, policy);
-  const decision = decide(policy, facts);
-  io.out(options.json === true ? JSON.stringify(plain(decision, facts)) : asText(decision, facts, io));
-  if (decision.effect === 'deny') process.exitCode = DENIED;
+  const { method, target, listener, header, identity, time } = options;
+  const facts = suppose(
+    { method, target, listener, fields: header ?? [], message: messageOf(options), time: timeOf(time) },
+    policy,
+  );
+  const explanation = explained(policy, facts, identity === undefined ? undefined : parseSpiffeId(identity));
+  io.out(options.json === true ? JSON.stringify(plain(explanation, facts)) : asText(explanation, facts, io.style));
+  if (explanation.decision.effect === 'deny') process.exitCode = DENIED;
 }
 
 /** Exit status of a request that would be denied, as of the Fault `denied`. */
 const DENIED = 77;
 
-function factsOf({ method, target, listener }: ExplainOptions, policy: Policy): Facts {
-  const now = Date.now();
-  const host = method === 'CONNECT' ? target : (/^[a-z]+:\/\/([^/?#]*)/i.exec(target)?.[1] ?? '');
-  const head = parseRequestHead(`${method} ${target} HTTP/1.1\r\nhost: ${host}\r\n\r\n`, http1Limits());
-  if (head === undefined) throw new Fault('malformed', 'the method or the target is no single line of a request');
-  if (method === 'CONNECT') return describeConnect(head, now);
-  if (listener === undefined && /^https:/i.test(target)) return throughTunnel(head, host, policy);
-  if (listener === undefined) return describeForward(head, now).facts;
-  const destination = policy.byName.get(listener);
-  if (destination?.listen === undefined) {
-    throw new Fault('usage', `no destination ${JSON.stringify(listener)} has a local listener`, {
-      hint: 'see spec.listen',
-    });
+/** `--tool` and `--args` are short for the message that calls it. */
+function messageOf({ message, tool, args }: ExplainOptions): string | undefined {
+  if (tool === undefined) {
+    if (args !== undefined) throw new Fault('usage', '--args needs --tool');
+    return message;
   }
-  if (destination.protocol === 'tcp') return describeRaw(destination, now);
-  return describeListener(head, { destination, local: destination.listen }, now).facts;
+  if (message !== undefined) throw new Fault('usage', '--tool and --message are two ways of saying one thing');
+  return `{"method":"tools/call","params":{"name":${JSON.stringify(tool)},"arguments":${args ?? '{}'}}}`;
 }
 
-/** What an https:// URL comes to: the CONNECT that a client sends for it, or the request inside where the destination is intercepted. */
-function throughTunnel(head: RequestHead, named: string, policy: Policy): Facts {
-  const authority = parseAuthority(named, 443);
-  const target = formatAuthority(authority.host, authority.port);
-  const connect = describeConnect({ ...head, method: 'CONNECT', target, fields: ['host', target] }, Date.now());
-  const { effect, destination } = decide(policy, connect);
-  const opened = effect === 'allow' && destination !== undefined;
-  if (!opened || matrixRow('connect', destination).outcome !== 'intercepted') return connect;
-  return describeIntercepted(head, authority, Date.now()).facts;
+function timeOf(text: string | undefined): number {
+  const time = text === undefined ? Date.now() : Date.parse(text);
+  if (!Number.isNaN(time)) return time;
+  throw new Fault('usage', `${JSON.stringify(text)} is no time`, { hint: 'write 2026-01-31T12:00:00Z' });
 }
 
-function plain(decision: Decision, facts: Facts): Readonly<Record<string, unknown>> {
-  const { effect, code, reason, hint, destination, rule, action } = decision;
-  return { effect, code, reason, hint, destination: destination?.name, at: destination?.at, rule, action, facts };
+function plain({ decision, row, steps }: Explanation, facts: Facts): Readonly<Record<string, unknown>> {
+  const { effect, code, reason, hint, destination, rule, action, policyError } = decision;
+  return {
+    effect,
+    code,
+    reason,
+    hint,
+    destination: destination?.name,
+    dataClass: destination?.dataClass,
+    at: destination?.at,
+    rule,
+    action,
+    policyError,
+    entry: row && { entry: row.entry, outcome: row.outcome, why: row.why },
+    rules: steps,
+    facts: shown(facts),
+  };
 }
 
-function asText({ effect, code, reason, hint, destination, rule }: Decision, facts: Facts, { style }: Io): string {
+/** What was judged, without what a header field holds. */
+function shown({ entry, host, port, listener, http, mcp, grpc, time }: Facts): Readonly<Record<string, unknown>> {
+  const names = http?.fields.filter((_, i) => i % 2 === 0);
+  const request = http && { method: http.method, path: http.path, query: http.query, websocket: http.websocket };
+  const message = mcp && { method: mcp.method, tool: mcp.tool, prompt: mcp.prompt, resource: mcp.resource };
+  return {
+    entry,
+    host,
+    port,
+    listener,
+    http: request && { ...request, fields: names },
+    mcp: message,
+    grpc,
+    time: new Date(time).toISOString(),
+  };
+}
+
+function asText({ decision, steps }: Explanation, facts: Facts, style: Style): string {
+  const { effect, code, reason, hint, destination, rule } = decision;
   const lines = [`${effect === 'allow' ? style.good('allow') : style.bad('deny')} (${code}): ${reason}`];
   if (hint !== undefined) lines.push(`  hint: ${hint}`);
   if (destination !== undefined) lines.push(`  destination: ${destination.name}, ${destination.at}`);
   if (rule !== undefined) lines.push(`  rule: ${rule}`);
   const asked = facts.http === undefined ? '' : `, ${facts.http.method} ${facts.http.path}`;
-  lines.push(`  judged: ${facts.entry}, ${facts.host} port ${facts.port}${asked}`);
+  lines.push(`  judged: ${facts.entry}, ${facts.host} port ${facts.port}${asked}${about(facts)}`);
+  if (steps.length > 0)
+    lines.push('  rules, in the order in which they are read:', ...steps.flatMap((one) => stepLines(one, style)));
   return lines.join('\n');
+}
+
+function about({ mcp, grpc }: Facts): string {
+  if (mcp !== undefined) return `, ${[mcp.method, mcp.tool ?? mcp.prompt ?? mcp.resource].filter(Boolean).join(' ')}`;
+  return grpc === undefined ? '' : `, ${grpc.service}/${grpc.method}`;
+}
+
+function stepLines({ rule, effect, outcome, why, condition }: RuleStep, style: Style): readonly string[] {
+  const words = outcome === 'decides' ? style.bold(outcome) : outcome;
+  const line = `    ${effect} ${rule}: ${words}${why === undefined ? '' : ` (${why})`}`;
+  return [line, ...(condition === undefined ? [] : traceLines(condition, 6))];
+}
+
+function traceLines({ text, answer, parts }: ConditionTrace, indent: number): readonly string[] {
+  const line = `${' '.repeat(indent)}${answer}: ${text.trim().replaceAll(/\s*\n\s*/g, ' ')}`;
+  return [line, ...parts.flatMap((part) => traceLines(part, indent + 2))];
 }

@@ -1,6 +1,7 @@
 /**
  * The demo's agent: a process of its own that knows nothing of SPIFFE, certificates or this project. It has HTTP_PROXY in its environment and says http://.
  *   ask METHOD URL [BODY]      one request; prints {status, body}
+ *   tool URL NAME ARGUMENTS    a conversation with an MCP server: initialize, tools/list, one tools/call; prints {tools, result, error}
  *   watch URL SECONDS          requests until the upstream has named two serials of its caller; prints {requests, failures, serials}
  *   tunnel HOST:PORT           a CONNECT tunnel: sends a line, prints it back, then prints `cut` once it is cut
  */
@@ -20,6 +21,30 @@ async function ask(
   const headers = body === undefined ? {} : { 'content-type': 'application/json' };
   const answer = await fetch(url, { method, headers, ...(body === undefined ? {} : { body }) });
   return { status: answer.status, body: await answer.text() };
+}
+
+const MCP_VERSION = '2025-11-25';
+
+async function tool(url: string, name: string, args: string): Promise<void> {
+  let id = 0;
+  const message = async (method: string, params: unknown): Promise<Readonly<Record<string, unknown>>> => {
+    const notification = method.startsWith('notifications/');
+    const headers = {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      'mcp-protocol-version': MCP_VERSION,
+    };
+    const body = JSON.stringify({ jsonrpc: '2.0', ...(notification ? {} : { id: (id += 1) }), method, params });
+    const answer = await fetch(url, { method: 'POST', headers, body });
+    const text = await answer.text();
+    return text === '' ? {} : (JSON.parse(text) as Readonly<Record<string, unknown>>);
+  };
+  const client = { protocolVersion: MCP_VERSION, capabilities: {}, clientInfo: { name: 'demo-agent', version: '1' } };
+  await message('initialize', client);
+  await message('notifications/initialized', {});
+  const { tools = [] } = ((await message('tools/list', {}))['result'] ?? {}) as { tools?: { name: string }[] };
+  const { result, error } = await message('tools/call', { name, arguments: JSON.parse(args) as unknown });
+  print({ tools: tools.map((one) => one.name), result, error });
 }
 
 async function watch(url: string, seconds: number): Promise<void> {
@@ -52,5 +77,6 @@ async function tunnel(authority: string): Promise<void> {
 }
 
 if (what === 'ask') print(await ask(rest[0] ?? 'GET', rest[1] ?? '', rest[2]));
+else if (what === 'tool') await tool(rest[0] ?? '', rest[1] ?? '', rest[2] ?? '{}');
 else if (what === 'watch') await watch(rest[0] ?? '', Number(rest[1]));
 else await tunnel(rest[0] ?? '');

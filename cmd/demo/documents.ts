@@ -4,8 +4,14 @@ export interface Places {
   readonly auditFile: string;
   readonly adminSocket: string;
   readonly crm: string;
+  readonly tickets: string;
   readonly impostor: string;
   readonly echo: string;
+  readonly saas: string;
+  /** PEM file of the CA that vouches for it. */
+  readonly webRoots: string;
+  /** Where the sidecar writes what programs need to trust its interception CA. */
+  readonly trust: string;
   /** A policy that lets everything through, to prove that the demo notices. */
   readonly allowAll: boolean;
 }
@@ -20,11 +26,17 @@ export function documents(places: Places, tunnels: boolean): string {
       `  tls: { mode: mtls, peers: ['spiffe://dev.local/crm'] }\n  dataClass: confidential\n  rules:\n${rules}`,
     ),
     destination(
+      'tickets',
+      places.tickets,
+      `  protocol: mcp\n  mcp: { path: /mcp }\n  tls: { mode: mtls, peers: ['spiffe://dev.local/tickets'] }\n  dataClass: internal\n  rules:\n${places.allowAll ? EVERY_TOOL : TOOLS}`,
+    ),
+    destination(
       'billing',
       places.impostor,
       `  tls: { mode: mtls, peers: ['spiffe://dev.local/billing'] }\n  rules:\n${ALLOW_ALL}`,
     ),
   ];
+  list.push(saas(places));
   if (tunnels) {
     list.push(
       destination(
@@ -41,10 +53,32 @@ export function documents(places: Places, tunnels: boolean): string {
 const RULES = `    - { name: no-exports, effect: deny, http: { paths: [/v1/export/**] } }
     - { name: read, effect: allow, action: read, http: { methods: [GET], paths: [/v1/**] } }
 `;
+const TOOLS = `    - { name: read-tickets, effect: allow, action: read, mcp: { tools: [search_tickets, get_ticket] } }
+    - { name: small-refunds, effect: allow, action: write, mcp: { tools: [refund] }, when: args.amount > 0.0 && args.amount <= 100.0 }
+`;
+const EVERY_TOOL = `    - { name: everything, effect: allow, action: admin, mcp: { tools: ['*'] } }
+`;
 const ALLOW_ALL = `    - { name: everything, effect: allow, action: admin, http: {} }
 `;
 
-function sidecar({ workloadApi, auditFile, adminSocket }: Places): string {
+/** The service on the web, which the agent reaches by https://. */
+export const SAAS_HOST = 'api.saas.example';
+
+function saas({ saas: address, webRoots }: Places): string {
+  return `apiVersion: chaperone.dev/v1alpha1
+kind: Destination
+metadata: { name: saas }
+spec:
+  hosts: [${SAAS_HOST}]
+  ports: [443]
+  upstream: { address: '${address}' }
+  tls: { mode: web, roots: ['${webRoots}'], intercept: true }
+  rules:
+    - { name: read-models, effect: allow, action: read, http: { methods: [GET], paths: [/v1/models/**] } }
+`;
+}
+
+function sidecar({ workloadApi, auditFile, adminSocket, trust }: Places): string {
   return `apiVersion: chaperone.dev/v1alpha1
 kind: Sidecar
 metadata: { name: demo }
@@ -52,6 +86,7 @@ spec:
   identity: { workloadApi: '${workloadApi}', select: { spiffeId: 'spiffe://dev.local/agent' } }
   forward: { address: 127.0.0.1:0 }
   health: { address: 127.0.0.1:0 }
+  intercept: { domains: [${SAAS_HOST}], trust: { folder: '${trust}' } }
   adminApi: { socket: ${adminSocket} }
   audit: { sinks: [{ file: ${auditFile} }] }
   defaults: { task: optional }

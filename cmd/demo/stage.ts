@@ -10,9 +10,11 @@ import { createDevTrustDomain } from '../../lib/dev/domain.ts';
 import { type DemoUpstream, startDemoUpstream } from '../../lib/dev/upstream.ts';
 import { type DevWorkloadApi, startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
+import { trustVariables } from '../../lib/tls/trust.ts';
 import { proxyVariables } from '../commands/env.ts';
 import { compose, type Sidecar } from '../compose.ts';
-import { documents, type Places } from './documents.ts';
+import { documents, type Places, SAAS_HOST } from './documents.ts';
+import { type Saas, startSaas } from './saas.ts';
 
 /** Ways to break the demo on purpose, to see that its claims can fail. */
 export type Breakage = 'allow-all' | 'no-rotation' | undefined;
@@ -20,12 +22,16 @@ export type Breakage = 'allow-all' | 'no-rotation' | undefined;
 export interface Stage extends AsyncDisposable {
   readonly workloadApi: DevWorkloadApi;
   readonly crm: DemoUpstream;
+  readonly tickets: DemoUpstream;
   readonly impostor: DemoUpstream;
   readonly echo: DemoUpstream;
+  readonly saas: Saas;
   readonly sidecar: Sidecar;
   readonly configFile: string;
   readonly auditFile: string;
   readonly proxyUrl: string;
+  /** What the agent has in its environment. */
+  readonly variables: Readonly<Record<string, string>>;
   /** Rewrites the configuration, as an operator's editor would; `tunnels` says whether the echo destination is there. */
   configure(tunnels: boolean): Promise<void>;
   /** Runs the agent; `seen` is called with each line it prints. */
@@ -52,34 +58,45 @@ async function build(opened: Disposer, breakage: Breakage, log: (line: string) =
   opened.defer(() => rm(folder, { recursive: true, force: true }));
   const workloadApi = opened.use(await identities(join(folder, 'identity', 'workload.sock'), breakage));
   const crm = opened.use(await upstream(workloadApi, 'crm', 'api'));
+  const tickets = opened.use(await upstream(workloadApi, 'tickets', 'mcp'));
   const impostor = opened.use(await upstream(workloadApi, 'impostor', 'api'));
   const echo = opened.use(await upstream(workloadApi, 'echo', 'echo'));
+  const saas = opened.use(await startSaas(SAAS_HOST));
   const places: Places = {
     workloadApi: workloadApi.endpoint,
     auditFile: join(folder, 'audit.jsonl'),
     adminSocket: join(folder, 'admin', 'api.sock'),
     crm: crm.address,
+    tickets: tickets.address,
     impostor: impostor.address,
     echo: echo.address,
+    saas: saas.address,
+    webRoots: join(folder, 'web-roots.pem'),
+    trust: join(folder, 'trust'),
     allowAll: breakage === 'allow-all',
   };
   const configFile = join(folder, 'chaperone.yaml');
   const configure = (tunnels: boolean): Promise<void> => writeFile(configFile, documents(places, tunnels));
+  await writeFile(places.webRoots, saas.root);
   await configure(true);
   const lines = (level: Level): Logger => logger(level, { write: log });
   const sidecar = opened.use(await compose({ paths: [configFile], env: {}, clock: systemClock, logger: lines }));
   const proxyUrl = `http://127.0.0.1:${sidecar.addresses.get('forward')?.port}`;
+  const variables = { ...proxyVariables(proxyUrl), ...trustVariables(places.trust) };
   return {
     workloadApi,
     crm,
+    tickets,
     impostor,
     echo,
+    saas,
     sidecar,
     configFile,
     auditFile: places.auditFile,
     proxyUrl,
     configure,
-    agent: (args, seen) => runAgent(args, proxyUrl, seen),
+    variables,
+    agent: (args, seen) => runAgent(args, variables, seen),
     audit: () => readFile(places.auditFile, 'utf8'),
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };
@@ -89,12 +106,12 @@ async function identities(socket: string, breakage: Breakage): Promise<DevWorklo
   return startDevWorkloadApi({
     socket,
     domain: await createDevTrustDomain({ name: TRUST_DOMAIN, clock: systemClock }),
-    identities: [{ id: '/agent' }, { id: '/crm' }, { id: '/impostor' }, { id: '/echo' }],
+    identities: [{ id: '/agent' }, { id: '/crm' }, { id: '/tickets' }, { id: '/impostor' }, { id: '/echo' }],
     ttl: breakage === 'no-rotation' ? LONG_LIVED : SHORT_LIVED,
   });
 }
 
-function upstream({ endpoint }: DevWorkloadApi, name: string, service: 'api' | 'echo'): Promise<DemoUpstream> {
+function upstream({ endpoint }: DevWorkloadApi, name: string, service: 'api' | 'mcp' | 'echo'): Promise<DemoUpstream> {
   return startDemoUpstream({
     endpoint,
     select: { spiffeId: parseSpiffeId(`spiffe://${TRUST_DOMAIN}/${name}`) },
@@ -107,12 +124,12 @@ function upstream({ endpoint }: DevWorkloadApi, name: string, service: 'api' | '
 /** Settles with what the agent printed, a JSON value a line, once it has ended. */
 async function runAgent(
   args: readonly string[],
-  proxyUrl: string,
+  variables: Stage['variables'],
   seen: (line: string) => void = () => {},
 ): Promise<readonly unknown[]> {
   const program = join(import.meta.dirname, `agent${extname(import.meta.filename)}`);
   const child = spawn(process.execPath, [program, ...args], {
-    env: { PATH: process.env['PATH'] ?? '', ...proxyVariables(proxyUrl) },
+    env: { PATH: process.env['PATH'] ?? '', ...variables },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let text = '';

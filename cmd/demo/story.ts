@@ -3,6 +3,7 @@
  * rest is told all the same, and the demo fails.
  */
 import { setTimeout as wait } from 'node:timers/promises';
+import { INTERCEPTED } from './intercepted.ts';
 import type { Stage } from './stage.ts';
 
 export interface Step {
@@ -21,10 +22,13 @@ export const STORY: readonly Step[] = [
   { title: 'The agent reads a customer: it says http://, the upstream sees mTLS from its SPIFFE ID', check: allowed },
   { title: 'An export is denied by a rule, and the upstream hears nothing', check: deniedByRule },
   { title: 'A write that no rule allows is denied', check: deniedByDefault },
+  { title: 'A tool of an MCP server is called, with arguments that a condition allows', check: toolAllowed },
+  { title: 'The same tool with a larger amount is denied, in an error the agent can read', check: toolDenied },
   {
     title: 'A host that no destination has is denied before it is resolved; the metadata service too',
     check: unlisted,
   },
+  ...INTERCEPTED,
   { title: 'An impostor with a valid SVID of the same trust domain gets not one byte', check: impostor },
   { title: 'The SVID rotates under load and no request is lost', check: rotates },
   { title: 'An open tunnel is cut within a second of the policy that no longer allows it', check: cutsTunnel },
@@ -76,6 +80,45 @@ function deniedByRule(stage: Stage): Promise<string> {
 
 function deniedByDefault(stage: Stage): Promise<string> {
   return refusedWith(stage, { method: 'POST', url: 'http://crm.internal/v1/notes', status: 403, code: 'denied' });
+}
+
+interface ToolAnswer {
+  readonly tools: readonly string[];
+  readonly result?: { readonly content: readonly { readonly text: string }[] };
+  readonly error?: { readonly code: number; readonly message: string };
+}
+
+const REFUND = 'tools/call refund';
+
+async function callRefund(stage: Stage, amount: number): Promise<ToolAnswer> {
+  const args = JSON.stringify({ id: 'T-1', amount });
+  const [answer] = await stage.agent(['tool', 'http://tickets.internal/mcp', 'refund', args]);
+  require(answer !== undefined, 'the agent got no answer at all');
+  return answer as ToolAnswer;
+}
+
+async function toolAllowed(stage: Stage): Promise<string> {
+  const { tools, result, error } = await callRefund(stage, 40);
+  require(tools.join() === 'search_tickets,get_ticket,refund', `the agent was shown the tools ${tools.join()}`);
+  require(result?.content[0]?.text ===
+    '40 refunded for T-1, 40 in all', `the agent got ${JSON.stringify(result ?? error)}`);
+  const seen = stage.tickets.requests().at(-1);
+  require(seen?.asked === REFUND, `the server was asked for ${seen?.asked}`);
+  return `${result.content[0].text}; delete_ticket is not even listed; the server saw ${seen.peer.spiffeId}`;
+}
+
+async function toolDenied(stage: Stage): Promise<string> {
+  const refunds = (): number => stage.tickets.requests().filter(({ asked }) => asked === REFUND).length;
+  const before = refunds();
+  const { error, result } = await callRefund(stage, 40_000);
+  require(error !== undefined, `the agent got ${JSON.stringify(result)}`);
+  require(refunds() === before, 'the server was asked');
+  require(/no rule of destination tickets allows tools\/call refund/.test(
+    error.message,
+  ), `the agent was told ${error.message}`);
+  const records = (await stage.audit()).split('\n').filter((line) => line.includes('"tool":"refund"'));
+  require(records.length === 2 && !records.join().includes('40000'), 'the records are not two, or hold an argument');
+  return `${error.code} ${error.message}`;
 }
 
 async function unlisted(stage: Stage): Promise<string> {

@@ -20,7 +20,7 @@ export async function checkDns({ config, patience, clock }: Patient): Promise<re
   if (config === undefined) return [];
   const own = new Set(listenersOf(config).map(([, { host, port }]) => formatAuthority(host, port)));
   const dial = dialler({
-    resolver: systemResolver,
+    resolver: systemResolver(),
     contexts: tlsContexts(),
     clock,
     own: (address, port) => own.has(formatAuthority(address, port)),
@@ -78,7 +78,7 @@ async function goRound(text: string, { config, patience, clock }: Patient): Prom
   const cancel = clock.after(patience, () => limit.abort(new Fault('timeout', 'no answer')), true);
   try {
     addresses =
-      isIP(host) === 0 ? await systemResolver.resolve(host, { absolute: false, signal: limit.signal }) : [host];
+      isIP(host) === 0 ? await systemResolver().resolve(host, { absolute: false, signal: limit.signal }) : [host];
   } catch (failure) {
     const { message } = Fault.from(failure, 'upstream-unresolved');
     return [warn(`${text}: ${message}`, 'its addresses could still be reached', 'name an address with --egress')];

@@ -1,22 +1,34 @@
 /**
  * The operator's door: a Unix socket whose folder's mode is its guard (0700, socket 0600). `GET /status` says how things stand, `POST /quitquitquit` drains
- * and ends the process. It must never be mounted where the agent runs.
+ * and ends the process, `GET /mcp/pins` lists the definitions of tools that were seen, `POST /mcp/approve?destination=…&tool=…&digest=…` pins the one that was
+ * seen last, and below `/v1` are the tasks (operator-api.ts). It must never be mounted where the agent runs.
  */
 import { chmod, lstat, mkdir, rm, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { Fault } from '../base/fault.ts';
-import { closePages, json, type Route, servePages, text } from './pages.ts';
+import type { Api } from './api.ts';
+import { closePages, json, type Page, type Route, servePages, text } from './pages.ts';
 
 export interface AdminOptions {
   /** Absolute path. */
   readonly socket: string;
   readonly status: () => Readonly<Record<string, unknown>>;
   readonly quit: () => void;
+  readonly tools: ToolPins;
+  /** Operations on tasks, below `/v1`. */
+  readonly api?: Api | undefined;
+}
+
+/** Definitions of tools of MCP servers. */
+export interface ToolPins {
+  readonly pins: () => readonly unknown[];
+  /** Throws a Fault `usage` where that is not the definition that was seen last. */
+  readonly approve: (destination: string, tool: string, digest: string) => void;
 }
 
 /** Throws a Fault `listen` when the socket is in use or its folder is open to others. */
-export async function startAdmin({ socket, status, quit }: AdminOptions): Promise<AsyncDisposable> {
+export async function startAdmin({ socket, status, quit, tools, api }: AdminOptions): Promise<AsyncDisposable> {
   await guardFolder(dirname(socket));
   await removeStale(socket);
   const routes = new Map<string, Route>([
@@ -31,10 +43,22 @@ export async function startAdmin({ socket, status, quit }: AdminOptions): Promis
         },
       },
     ],
+    ['/mcp/pins', { method: 'GET', page: () => json(200, tools.pins()) }],
+    ['/mcp/approve', { method: 'POST', page: (query) => approve(query, tools) }],
   ]);
-  const server = await servePages({ path: socket }, routes);
+  const server = await servePages({ path: socket }, routes, api);
   await chmod(socket, 0o600);
   return { [Symbol.asyncDispose]: () => closePages(server) };
+}
+
+function approve(query: URLSearchParams, tools: ToolPins): Page {
+  const [destination, tool, digest] = ['destination', 'tool', 'digest'].map((name) => query.get(name) ?? '');
+  try {
+    tools.approve(destination ?? '', tool ?? '', digest ?? '');
+    return text(200, 'approved');
+  } catch (failure) {
+    return text(409, Fault.from(failure, 'internal').describe());
+  }
 }
 
 async function guardFolder(folder: string): Promise<void> {
@@ -54,7 +78,7 @@ async function guardFolder(folder: string): Promise<void> {
 }
 
 /** A socket that nobody answers on is left over from a process that is gone; anything else at that path is not ours to remove. */
-async function removeStale(socket: string): Promise<void> {
+export async function removeStale(socket: string): Promise<void> {
   const found = await lstat(socket).catch(() => undefined);
   if (found === undefined) return;
   if (!found.isSocket()) {

@@ -1,7 +1,8 @@
 /** Small HTTP pages for operators on node:http: exact paths, exact methods, nothing else; short limits, since anyone in the pod network may ask. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { ListenOptions } from 'node:net';
 import { Fault } from '../base/fault.ts';
+import { pathOf, type Api } from './api.ts';
 
 export interface Page {
   readonly status: number;
@@ -15,7 +16,8 @@ export interface Page {
 
 export interface Route {
   readonly method: 'GET' | 'POST';
-  page(): Page | Promise<Page>;
+  /** `query` is that of the URL. */
+  page(query: URLSearchParams): Page | Promise<Page>;
 }
 
 export function text(status: number, body: string): Page {
@@ -39,8 +41,12 @@ const LIMITS = {
 } as const;
 
 /** Listens and answers. Throws a Fault `listen` that names the address. */
-export async function servePages(where: ListenOptions, routes: ReadonlyMap<string, Route>): Promise<Server> {
-  const server = createServer(LIMITS, (request, response) => void answer(request, response, routes));
+export async function servePages(where: ListenOptions, routes: ReadonlyMap<string, Route>, api?: Api): Promise<Server> {
+  // Not imported: an import reads every export of node:http, WebSocket among them, and that loads undici, a tenth of the start.
+  const { createServer } = process.getBuiltinModule('node:http');
+  const server = createServer(LIMITS, (request, response) => {
+    void (api?.owns(pathOf(request)) === true ? api.answer(request, response) : answer(request, response, routes));
+  });
   server.maxConnections = MOST_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
     const name = where.path ?? `${where.host}:${where.port}`;
@@ -80,12 +86,13 @@ async function pageFor(
   { method, url }: IncomingMessage,
   routes: ReadonlyMap<string, Route>,
 ): Promise<Page & { readonly allow?: string }> {
-  const route = routes.get(url?.split('?', 1)[0] ?? '');
+  const [path = '', query = ''] = (url ?? '').split('?', 2);
+  const route = routes.get(path);
   if (route === undefined) return text(404, `not here; there is ${[...routes.keys()].join(' ')}`);
   const asked = method === 'HEAD' ? 'GET' : method;
   if (asked !== route.method) return { ...text(405, `use ${route.method}`), allow: route.method };
   try {
-    return await route.page();
+    return await route.page(new URLSearchParams(query));
   } catch (failure) {
     return text(500, Fault.from(failure, 'internal').message);
   }

@@ -12,6 +12,7 @@ import type {
   LifecycleRecord,
   RedecidedRecord,
   RefusedRecord,
+  TaskRecord,
 } from './record.ts';
 
 export const LONGEST_TEXT = 1024;
@@ -51,6 +52,8 @@ function ordered(record: AuditRecord): object {
       return ended(record);
     case 'lifecycle':
       return lifecycle(record);
+    case 'task':
+      return task(record);
   }
 }
 
@@ -86,6 +89,8 @@ const decided = (record: DecidedRecord): object => ({
   policyDigest: record.policyDigest,
   identity: record.identity,
   spiffeId: cut(record.spiffeId),
+  task: record.task,
+  stepUp: record.stepUp,
 });
 
 const refused = (record: RefusedRecord): object => ({
@@ -130,9 +135,21 @@ const lifecycle = ({ time, kind, event, detail }: LifecycleRecord): object => ({
   time,
   kind,
   event,
-  detail: Object.fromEntries(
+  detail: sorted(detail),
+});
+
+const task = ({ time, kind, event, task: id, detail }: TaskRecord): object => ({
+  time,
+  kind,
+  event,
+  task: id,
+  detail: sorted(detail),
+});
+
+function sorted(detail: LifecycleRecord['detail']): LifecycleRecord['detail'] {
+  return Object.fromEntries(
     Object.keys(detail)
       .sort()
-      .map((name) => [name, typeof detail[name] === 'string' ? cut(detail[name]) : detail[name]]),
-  ),
-});
+      .map((name) => [name, typeof detail[name] === 'string' ? cut(detail[name]) : (detail[name] ?? '')]),
+  );
+}

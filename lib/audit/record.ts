@@ -1,6 +1,6 @@
 /**
  * The evidence records and their one canonical shape: one `decided` (or `refused`, when the request could not be parsed) and one `ended`
- * per exchange, `redecided` when a change of policy or identity touched it, and `lifecycle` for what happens to the sidecar itself.
+ * per exchange, `redecided` when a change of policy or identity touched it, `task` for what happens to a task, and `lifecycle` for the sidecar itself.
  * Redaction is by construction: a record has no field that could hold a header value, a query, a body or a key. Text that came from
  * outside is cut to a stated length before it gets here.
  */
@@ -47,6 +47,10 @@ export interface DecidedRecord extends OfExchange {
   readonly identity: number;
   /** Our own SPIFFE ID at that generation. */
   readonly spiffeId?: string | undefined;
+  /** The task it belongs to. */
+  readonly task?: string | undefined;
+  /** The approved step-up that it used. */
+  readonly stepUp?: string | undefined;
 }
 
 /** A request that could not be parsed far enough to be decided. */
@@ -100,13 +104,22 @@ export interface LifecycleRecord extends Common {
     | 'identity-expired'
     | 'policy-loaded'
     | 'policy-rejected'
+    | 'definition-approved'
     | 'interception-authority'
     | 'draining'
     | 'stopped';
   readonly detail: Readonly<Record<string, string | number>>;
 }
 
-export type AuditRecord = DecidedRecord | RefusedRecord | RedecidedRecord | EndedRecord | LifecycleRecord;
+/** What happened to a task (lib/tasks/events.ts). Its secret is in none of them. */
+export interface TaskRecord extends Common {
+  readonly kind: 'task';
+  readonly event: string;
+  readonly task: string;
+  readonly detail: Readonly<Record<string, string | number>>;
+}
+
+export type AuditRecord = DecidedRecord | RefusedRecord | RedecidedRecord | EndedRecord | LifecycleRecord | TaskRecord;
 
 /** Where evidence goes. */
 export interface AuditLog {

@@ -43,6 +43,13 @@ export const CODES = {
   'address-refused': row(403, 77),
   'no-longer-allowed': row(403, 77),
   'task-unknown': row(407, 77),
+  'task-required': row(407, 77),
+  'task-refused': row(403, 77),
+  'task-ended': row(403, 77),
+  'step-up-required': row(403, 77),
+  'no-such-step-up': row(404, 66),
+  'no-such-task': row(404, 66),
+  'not-yours': row(403, 77),
   'too-many': row(503, 75, true),
   // Ourselves.
   'no-identity': row(503, 75, true),

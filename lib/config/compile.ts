@@ -1,5 +1,6 @@
 /** From documents that decoded and passed the checks to the values that the other folders read. No defaults here: the schema has them all. */
 import type { Condition } from '../policy/conditions.ts';
+import type { TaskPolicy } from '../policy/grant.ts';
 import type {
   CredentialPolicy,
   Destination,
@@ -11,7 +12,7 @@ import type {
   Rule,
 } from '../policy/model.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
-import type { DestinationDocument, SidecarDocument } from './schema.ts';
+import type { DestinationDocument, SidecarDocument, TaskPolicyDocument } from './schema.ts';
 import type { Sink } from './sidecar-schema.ts';
 
 /** Settings of the sidecar; durations in milliseconds, sizes in bytes. */
@@ -25,6 +26,19 @@ export interface SidecarSpec {
   };
   readonly forward: ListenAddress | undefined;
   readonly adminApi: { readonly socket: string } | undefined;
+  readonly agentApi:
+    | {
+        readonly socket: string;
+        /** Of the socket, as bits. */
+        readonly mode: number;
+        /** `tokenFile` with an absolute path. */
+        readonly tcp: { readonly address: ListenAddress; readonly tokenFile: string } | undefined;
+      }
+    | undefined;
+  readonly tasks: {
+    /** `secretFile` with an absolute path. */
+    readonly webhook: { readonly url: string; readonly secretFile: string; readonly timeout: number } | undefined;
+  };
   readonly health: ListenAddress | undefined;
   readonly intercept: InterceptSpec | undefined;
   readonly audit: {
@@ -32,7 +46,7 @@ export interface SidecarSpec {
     readonly sinks: readonly Sink[];
     readonly onFailure: 'deny' | 'continue';
   };
-  readonly defaults: { readonly task: 'optional' | undefined; readonly unlisted: 'deny' | 'report' };
+  readonly defaults: { readonly task: 'required' | 'optional'; readonly unlisted: 'deny' | 'report' };
   readonly listeners: {
     readonly headersTimeout: number;
     readonly idleTimeout: number;
@@ -63,6 +77,12 @@ export function compileSidecar({ metadata, spec }: SidecarDocument, absolute: (p
     identity: spec.identity,
     forward: spec.forward?.address,
     adminApi: spec.adminApi,
+    agentApi: spec.agentApi && compileAgentApi(spec.agentApi, absolute),
+    tasks: Object.freeze({
+      webhook:
+        spec.tasks.webhook &&
+        Object.freeze({ ...spec.tasks.webhook, secretFile: absolute(spec.tasks.webhook.secretFile) }),
+    }),
     health: spec.health?.address,
     intercept: spec.intercept && compileIntercept(spec.intercept, absolute),
     audit: Object.freeze({ sinks: Object.freeze(sinks), onFailure: spec.audit.onFailure }),
@@ -82,7 +102,17 @@ function compileIntercept(
   return Object.freeze({ domains, caFolder, trustFolder: trust && absolute(trust.folder) });
 }
 
+function compileAgentApi(
+  { socket, mode, tcp }: NonNullable<SidecarDocument['spec']['agentApi']>,
+  absolute: (path: string) => string,
+): NonNullable<SidecarSpec['agentApi']> {
+  const door = tcp && Object.freeze({ ...tcp, tokenFile: absolute(tcp.tokenFile) });
+  return Object.freeze({ socket, mode: Number.parseInt(mode, 8), tcp: door });
+}
+
 interface Surroundings {
+  /** What holds where the document does not say. */
+  readonly task: 'required' | 'optional';
   /** `file:line:column` of the document. */
   readonly at: string;
   /** PEM text behind `tls.roots`. */
@@ -95,7 +125,7 @@ interface Surroundings {
 
 export function compileDestination(
   { metadata, spec }: DestinationDocument,
-  { at, roots, conditions, highestClass }: Surroundings,
+  { at, roots, conditions, highestClass, task }: Surroundings,
 ): Destination {
   const { tls, upstream } = spec;
   return Object.freeze({
@@ -116,6 +146,8 @@ export function compileDestination(
       intercept: tls.intercept,
     }),
     dataClass: spec.dataClass ?? highestClass,
+    task: spec.task ?? task,
+    action: spec.action,
     credential: spec.credentials && compileCredential(spec.credentials),
     rules: Object.freeze(spec.rules.map((rule, i) => compileRule(rule, conditions.get(i)))),
     timeouts: spec.timeouts,
@@ -171,5 +203,27 @@ function compileMcp({ versions, serverRequests, denial, pins, ...rest }: NonNull
     serverRequests: new Set(serverRequests),
     denial: Object.freeze({ ...denial, status: Number(denial.status) }),
     pins: new Map(pins.map(({ tool, digest }) => [tool, digest])),
+  });
+}
+
+export function compileTaskPolicy({ metadata, spec }: TaskPolicyDocument, at: string): TaskPolicy {
+  return Object.freeze({
+    name: metadata.name,
+    purposes: spec.purposes,
+    owners: spec.owners && new Set(spec.owners),
+    destinations: new Set(spec.destinations),
+    actions: new Set(spec.actions),
+    dataClasses: new Set(spec.dataClasses),
+    lifetime: spec.lifetime,
+    uses: spec.uses,
+    open: spec.open,
+    depth: spec.depth,
+    isolated: spec.isolated,
+    stepUp: Object.freeze(
+      spec.stepUp.map((one) =>
+        Object.freeze({ ...one, actions: new Set(one.actions), approvers: new Set(one.approvers) }),
+      ),
+    ),
+    at,
   });
 }

@@ -65,7 +65,7 @@ const rule = record(
       'What must hold besides, in CEL: see [conditions.md](conditions.md). Where it cannot be evaluated, a deny rule denies and an allow rule does not allow.',
     ),
   },
-  ['a2a', 'require', 'shadow', 'stepUp', 'tasks'],
+  ['a2a', 'require', 'shadow'],
 );
 
 const tls = record(
@@ -138,7 +138,12 @@ export const destinationSpec = record(
     ),
     task: optional(
       task,
-      'optional: requests need no task. Must be written here or in `defaults` of the Sidecar until tasks are supported.',
+      'required: each call belongs to a live task that was granted it. optional: calls without a task are judged by the rules alone; one that names a task is held to its grant too. What `defaults.task` of the Sidecar says otherwise, and that is required.',
+    ),
+    action: defaulted(
+      action,
+      'admin',
+      'What a tunnel or a raw connection counts as, since nobody sees what is done in it: protocol tcp and mode passthrough.',
     ),
     mcp: optional(mcpSettings, 'Protocol mcp alone, and needed there: how the server is spoken to.'),
     rules: defaulted(
@@ -187,5 +192,5 @@ export const destinationSpec = record(
       'report: what the rules deny is let through and recorded as `reported`. It relaxes rules alone, never entry points, parsing, addresses or TLS.',
     ),
   },
-  ['when', 'tasks', 'retries'],
+  ['when', 'retries'],
 );

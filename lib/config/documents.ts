@@ -5,10 +5,11 @@ import {
   API_VERSION,
   destinationDocument,
   DOCUMENTS,
-  LATER_KINDS,
   sidecarDocument,
+  taskPolicyDocument,
   type DestinationDocument,
   type SidecarDocument,
+  type TaskPolicyDocument,
 } from './schema.ts';
 import type { Decoded } from './set-checks.ts';
 import type { Tree } from './tree.ts';
@@ -18,6 +19,7 @@ const KINDS = Object.freeze(Object.keys(DOCUMENTS));
 export interface Documents {
   readonly sidecars: Decoded<SidecarDocument>[];
   readonly destinations: Decoded<DestinationDocument>[];
+  readonly taskPolicies: Decoded<TaskPolicyDocument>[];
   /** Kinds of documents that are there and did not decode. */
   readonly broken: Set<string>;
 }
@@ -39,6 +41,10 @@ export function readDocument(tree: Tree, into: Documents, problems: Problems): v
     const outcome = destinationDocument.read(tree, reading);
     if (outcome === undefined) into.broken.add(name);
     else into.destinations.push({ tree, document: outcome.value });
+  } else if (name === 'TaskPolicy') {
+    const outcome = taskPolicyDocument.read(tree, reading);
+    if (outcome === undefined) into.broken.add(name);
+    else into.taskPolicies.push({ tree, document: outcome.value });
   } else {
     unknownKind(tree, name, { problems, steps: kind === undefined ? [] : ['kind'] });
   }
@@ -52,8 +58,6 @@ function unknownKind(
   const at = tree.entries.get('kind')?.value ?? tree;
   if (name === undefined) {
     fail(reading, at, 'the document has no kind', `write kind: ${KINDS.join(' or kind: ')}`);
-  } else if (LATER_KINDS.includes(name)) {
-    fail(reading, at, `kind ${name} is not supported yet`, 'remove the document: it would not be enforced');
   } else {
     const near = nearest(name, KINDS);
     fail(

@@ -19,7 +19,7 @@ export function jsonSchema(): JsonSchema {
   };
 }
 
-function ofShape(shape: Shape): JsonSchema {
+export function ofShape(shape: Shape): JsonSchema {
   switch (shape.kind) {
     case 'text':
       return {

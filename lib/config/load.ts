@@ -9,7 +9,7 @@ import { Fault } from '../base/fault.ts';
 import { buildPolicy } from '../policy/lookup.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import { DESTINATION_CHECKS, type Finding } from './checks.ts';
-import { compileDestination, compileSidecar, type SidecarSpec } from './compile.ts';
+import { compileDestination, compileSidecar, compileTaskPolicy, type SidecarSpec } from './compile.ts';
 import { readDocument, type Documents } from './documents.ts';
 import { placeText, problems as collector, wholeFile, type Problems } from './problem.ts';
 import { compileConditions } from './when.ts';
@@ -17,6 +17,7 @@ import { readRoots } from './roots.ts';
 import type { DestinationDocument } from './schema.ts';
 import { SET_CHECKS, type Decoded, type DocumentSet } from './set-checks.ts';
 import { readSources } from './sources.ts';
+import { TASK_CHECKS } from './task-checks.ts';
 import { canonicalJson, locate, pathText, type Tree } from './tree.ts';
 import { parseYaml } from './yaml.ts';
 
@@ -52,6 +53,7 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
   if (fault !== undefined) throw fault;
   const { sidecar } = set;
   if (sidecar === undefined) throw new TypeError('a set without problems has a Sidecar');
+  const { unlisted, task } = sidecar.document.spec.defaults;
   const highestClass = sidecar.document.spec.dataClasses.at(-1) ?? '';
   const destinations = set.destinations.map(({ tree, document }) =>
     compileDestination(document, {
@@ -59,18 +61,19 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
       roots: roots.get(tree),
       conditions: conditions.get(tree) ?? new Map(),
       highestClass,
+      task,
     }),
   );
-  const { unlisted } = sidecar.document.spec.defaults;
+  const taskPolicies = set.taskPolicies.map(({ tree, document }) => compileTaskPolicy(document, placeText(tree.at)));
   return Object.freeze({
     sidecar: compileSidecar(sidecar.document, (path) => beside(sidecar.tree, path)),
-    policy: buildPolicy({ generation, digest: digestOf(trees, destinations), destinations, unlisted }),
+    policy: buildPolicy({ generation, digest: digestOf(trees, destinations), destinations, unlisted, taskPolicies }),
     sources: Object.freeze([...sources.map(({ file }) => file), ...rootFiles(set)]),
   });
 }
 
 function documentSet(trees: readonly Tree[], paths: readonly string[], problems: Problems): DocumentSet {
-  const found: Documents = { sidecars: [], destinations: [], broken: new Set() };
+  const found: Documents = { sidecars: [], destinations: [], taskPolicies: [], broken: new Set() };
   for (const tree of trees) readDocument(tree, found, problems);
   const [sidecar, ...others] = found.sidecars;
   for (const { tree } of others) {
@@ -87,7 +90,8 @@ function documentSet(trees: readonly Tree[], paths: readonly string[], problems:
       fix: 'add one; `chaperone init` writes a starter',
     });
   }
-  return { sidecar, sidecarBroken: broken || problems.size > 0, destinations: found.destinations };
+  const { destinations, taskPolicies } = found;
+  return { sidecar, sidecarBroken: broken || problems.size > 0, destinations, taskPolicies };
 }
 
 function checkAll(set: DocumentSet, problems: Problems): void {
@@ -96,7 +100,8 @@ function checkAll(set: DocumentSet, problems: Problems): void {
   for (const { tree, document } of set.destinations) {
     for (const check of DESTINATION_CHECKS) for (const finding of check.find(document.spec)) add(tree, finding);
   }
-  for (const check of SET_CHECKS) for (const finding of check.find(set)) add(finding.tree, finding);
+  for (const check of [...SET_CHECKS, ...TASK_CHECKS])
+    for (const finding of check.find(set)) add(finding.tree, finding);
 }
 
 type DecodedDestination = Decoded<DestinationDocument>;

@@ -9,8 +9,9 @@ import { MATRIX } from '../policy/matrix.ts';
 import { SPECIAL_ROWS, type AddressClass } from '../policy/special-purpose.ts';
 import { DESTINATION_CHECKS } from './checks.ts';
 import { jsonSchema } from './json-schema.ts';
-import { destinationDocument, LATER_KINDS, sidecarDocument } from './schema.ts';
+import { destinationDocument, sidecarDocument, taskPolicyDocument } from './schema.ts';
 import { SET_CHECKS } from './set-checks.ts';
+import { TASK_CHECKS } from './task-checks.ts';
 import { wanted, type FieldShape, type Plain, type RecordShape, type Shape } from './shape.ts';
 import { YAML_LIMITS } from './yaml.ts';
 
@@ -19,6 +20,7 @@ export function referencePages(): ReadonlyMap<string, string> {
   return new Map([
     ['sidecar.md', page('Sidecar', sidecarDocument.shape, [])],
     ['destination.md', page('Destination', destinationDocument.shape, DESTINATION_CHECKS)],
+    ['task-policy.md', page('TaskPolicy', taskPolicyDocument.shape, [])],
     ['documents.md', documentsPage()],
     ['conditions.md', conditionsPage(GENERATED)],
     ['access.md', accessPage()],
@@ -116,7 +118,7 @@ ${GENERATED}
 
 A configuration is a set of YAML documents, in one file or many: one [Sidecar](sidecar.md) and any number of [Destinations](destination.md). \`-c\` takes files and
 folders; a folder stands for its \`*.yaml\` and \`*.yml\`, in order of name, without what lies deeper or begins with a dot. Relative paths inside a document begin at
-the folder of that document. ${LATER_KINDS.map((kind) => `\`${kind}\``).join(', ')} is not supported yet and refused.
+the folder of that document.
 
 The set is taken whole or not at all. Every problem is named as \`file:line:column key: problem; fix\`. At start a set with a problem refuses to start; later it leaves
 the last good set in force, and readiness and log say so. Changes are picked up from the files, from the swap of a mounted ConfigMap and on SIGHUP.
@@ -136,7 +138,7 @@ Durations carry a unit (\`500ms\`, \`5s\`, \`2m\`, \`1h\`), and so do sizes (\`5
 ## Rules over the whole set
 
 - There is exactly one Sidecar.
-${SET_CHECKS.map(({ doc }) => `- ${doc}`).join('\n')}
+${[...SET_CHECKS, ...TASK_CHECKS].map(({ doc }) => `- ${doc}`).join('\n')}
 `;
 }
 

@@ -97,6 +97,31 @@ export const condition = text({
     throw bad('the condition is empty', 'write what must hold, or remove the key');
   },
 });
+export const person = named(
+  'a person or a program',
+  'alice@example.org',
+  /^[!-~]{1,255}$/,
+  'write 1 to 255 visible ASCII characters without spaces',
+);
+export const target = named(
+  'the name of a destination, or a host',
+  'crm',
+  /^[!-~]{1,260}$/,
+  'write the name of a Destination document, or host or host:port',
+);
+/** Words of a person or an agent that stand in records and on terminals. */
+export const note = named(
+  'a sentence',
+  'the customer asked for it',
+  /^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]{1,300}$/u,
+  'write up to 300 characters, none of them a control character',
+);
+export const parameterDigest = named(
+  'a digest of parameters',
+  'sha-256:47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU',
+  /^sha-256:[A-Za-z0-9_-]{43}$/,
+  'send the digest that the refusal of the call names',
+);
 export const audience = named(
   'an audience',
   'crm',
@@ -115,6 +140,21 @@ export const workloadApi = named(
   /^(?:unix:(?:\/\/)?\/[^/\s?#][^\s?#]*|tcp:\/\/[^\s/?#]+:\d+)$/,
   'write unix:///absolute/path or tcp://ip:port',
 );
+
+export const webhookUrl = text({
+  is: 'a URL',
+  example: 'https://approvals.example.org/chaperone',
+  parse(value) {
+    const url = URL.canParse(value) ? new URL(value) : undefined;
+    const loopback = url !== undefined && /^(?:127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
+    const safe = url?.protocol === 'https:' || (url?.protocol === 'http:' && loopback);
+    if (url !== undefined && safe && url.username === '' && url.password === '' && url.hash === '') return url.href;
+    throw bad(
+      `${quote(value)} is not a URL that may be asked`,
+      'write https://host/path, without user and password; http:// to 127.0.0.1 or [::1] alone',
+    );
+  },
+});
 
 export const file = text({
   is: 'a file path',

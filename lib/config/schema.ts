@@ -6,6 +6,7 @@ import { choice, record, required, type Infer } from './decode.ts';
 import { destinationSpec } from './destination-schema.ts';
 import { name } from './scalars.ts';
 import { sidecarSpec } from './sidecar-schema.ts';
+import { taskPolicySpec } from './task-policy-schema.ts';
 
 export const API_VERSION = 'chaperone.dev/v1alpha1';
 
@@ -26,11 +27,20 @@ export const destinationDocument = record({
   spec: required(destinationSpec, 'One upstream: how it is matched, reached and proved, and what may be done there.'),
 });
 
-/** By kind; in this order on pages and in messages. */
-export const DOCUMENTS = Object.freeze({ Sidecar: sidecarDocument, Destination: destinationDocument });
+export const taskPolicyDocument = record({
+  ...header,
+  kind: required(choice(['TaskPolicy']), 'Any number of documents of this kind.'),
+  metadata: required(metadata, 'What the document is called.'),
+  spec: required(taskPolicySpec, 'What tasks of some purposes may be granted.'),
+});
 
-/** Kinds of the design that are not built yet. */
-export const LATER_KINDS: readonly string[] = Object.freeze(['TaskPolicy']);
+/** By kind; in this order on pages and in messages. */
+export const DOCUMENTS = Object.freeze({
+  Sidecar: sidecarDocument,
+  Destination: destinationDocument,
+  TaskPolicy: taskPolicyDocument,
+});
 
 export type SidecarDocument = Infer<typeof sidecarDocument>;
 export type DestinationDocument = Infer<typeof destinationDocument>;
+export type TaskPolicyDocument = Infer<typeof taskPolicyDocument>;

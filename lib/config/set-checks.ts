@@ -7,7 +7,7 @@ import type { Destination, ListenAddress } from '../policy/model.ts';
 import type { Finding } from './checks.ts';
 import { compileDestination } from './compile.ts';
 import { placeText } from './problem.ts';
-import type { DestinationDocument, SidecarDocument } from './schema.ts';
+import type { DestinationDocument, SidecarDocument, TaskPolicyDocument } from './schema.ts';
 import type { Step, Tree } from './tree.ts';
 
 /** A document that decoded. */
@@ -21,6 +21,7 @@ export interface DocumentSet {
   /** There is a Sidecar document that did not decode: what it would say is not known. */
   readonly sidecarBroken: boolean;
   readonly destinations: readonly Decoded<DestinationDocument>[];
+  readonly taskPolicies: readonly Decoded<TaskPolicyDocument>[];
 }
 
 /** A finding and the document it is in. */
@@ -35,21 +36,6 @@ export interface SetCheck {
 }
 
 export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
-  {
-    name: 'task-is-said',
-    doc: 'Tasks are not supported yet, and they are required by default: `task: optional` must be written, in the destination or in `defaults` of the Sidecar.',
-    find: ({ sidecar, sidecarBroken, destinations }) =>
-      sidecarBroken || sidecar?.document.spec.defaults.task !== undefined
-        ? []
-        : destinations
-            .filter(({ document }) => document.spec.task === undefined)
-            .map(({ tree }) => ({
-              tree,
-              steps: ['spec'],
-              message: 'a task is required by default, and tasks are not supported yet',
-              fix: 'write task: optional here, or in spec.defaults of the Sidecar document',
-            })),
-  },
   {
     name: 'names-are-unique',
     doc: 'Destinations have different names.',
@@ -239,5 +225,11 @@ function reaches(upstream: ListenAddress, listener: ListenAddress): boolean {
 
 /** As far as ties go. */
 function asDestination({ document }: Decoded<DestinationDocument>): Destination {
-  return compileDestination(document, { at: '', roots: undefined, conditions: new Map(), highestClass: '' });
+  return compileDestination(document, {
+    at: '',
+    roots: undefined,
+    conditions: new Map(),
+    highestClass: '',
+    task: 'required',
+  });
 }

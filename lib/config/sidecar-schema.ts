@@ -11,6 +11,7 @@ import {
   size,
   socket,
   spiffeId,
+  webhookUrl,
   workloadApi,
 } from './scalars.ts';
 import { task, UNSAFE_NON_LOOPBACK } from './schema-common.ts';
@@ -104,7 +105,52 @@ export const sidecarSpec = record(
           'Its folder is made with mode 0700, the socket with 0600. Never mount it for the agent.',
         ),
       }),
-      "The operator's door: quit. None without it.",
+      "The operator's door: see, approve and revoke tasks, quit. None without it.",
+    ),
+    agentApi: optional(
+      record({
+        socket: required(
+          socket,
+          'Mount its folder for the agent, and never that of adminApi. The sockets of tasks are below it, in `tasks`.',
+        ),
+        mode: defaulted(
+          choice(['0600', '0660', '0666']),
+          '0660',
+          'Who may use it: the user of the sidecar, its group too, or everybody who reaches the folder.',
+        ),
+        tcp: optional(
+          record({
+            address: required(listenAddress, 'A loopback address.'),
+            tokenFile: required(file, 'Holds what callers send as `chaperone-token`: 32 characters or more.'),
+          }),
+          'For agents that cannot use a Unix socket.',
+        ),
+      }),
+      "The agent's door: open tasks, see and end its own, ask for step-ups. None without it, and then nobody can open a task but the operator.",
+    ),
+    tasks: defaulted(
+      record({
+        webhook: optional(
+          record({
+            url: required(
+              webhookUrl,
+              'Is asked for each step-up that a webhook may approve: https, or http to a loopback address.',
+            ),
+            secretFile: required(
+              file,
+              'Signs the question and proves the answer (HMAC-SHA256): 32 characters or more.',
+            ),
+            timeout: defaulted(
+              duration('30s'),
+              '30s',
+              'How long an answer may take; then the step-up stays open for others.',
+            ),
+          }),
+          'Somebody outside who approves step-ups.',
+        ),
+      }),
+      {},
+      'Settings of tasks. What they may be granted is in TaskPolicy documents.',
     ),
     health: optional(
       record({ address: required(listenAddress, 'May be any address: the pages are read-only.') }),
@@ -128,9 +174,10 @@ export const sidecarSpec = record(
     ),
     defaults: defaulted(
       record({
-        task: optional(
+        task: defaulted(
           task,
-          'For destinations that do not say. Requests without a task are allowed only by this word, here or there.',
+          'required',
+          'For destinations that do not say. Requests without a task are allowed only by the word optional, here or there.',
         ),
         unlisted: defaulted(
           choice(['deny', 'report']),
@@ -182,7 +229,7 @@ export const sidecarSpec = record(
       'The operational log on standard error; it is no evidence.',
     ),
   },
-  ['inbound', 'agentApi', 'tasks', 'federation', 'console', 'tracing'],
+  ['inbound', 'federation', 'console', 'tracing'],
 );
 
 function sinkKey(one: Sink): string {

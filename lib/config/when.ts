@@ -2,7 +2,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { Fault } from '../base/fault.ts';
 import { phaseOf, type Phase } from '../policy/condition-env.ts';
-import { conditions, type Condition, type Conditions } from '../policy/conditions.ts';
+import type { Condition, Conditions } from '../policy/conditions.ts';
 import type { Problems } from './problem.ts';
 import type { DocumentSet } from './set-checks.ts';
 import { locate, pathText, type Tree } from './tree.ts';
@@ -15,11 +15,14 @@ export async function compileConditions(
   { sidecar, destinations }: DocumentSet,
   problems: Problems,
 ): Promise<ReadonlyMap<Tree, ReadonlyMap<number, Condition>>> {
-  const compiler = conditions(sidecar?.document.spec.dataClasses ?? []);
   const all = new Map<Tree, ReadonlyMap<number, Condition>>();
   let compiled = 0;
+  const any = destinations.some(({ document }) => document.spec.rules.some(({ when }) => when !== undefined));
   // Without a Sidecar the data classes are not known, and it is a problem already.
-  if (sidecar === undefined) return all;
+  if (sidecar === undefined || !any) return all;
+  // The engine is loaded for those who use it: it is a tenth of the start.
+  const { conditions } = await import('../policy/conditions.ts');
+  const compiler = conditions(sidecar.document.spec.dataClasses);
   for (const { tree, document } of destinations) {
     const own = new Map<number, Condition>();
     for (const [i, { when }] of document.spec.rules.entries()) {

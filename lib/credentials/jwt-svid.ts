@@ -1,5 +1,5 @@
 /**
- * JWT-SVIDs as bearer tokens for upstreams, just in time. One token per (our SPIFFE ID, audience), as JWT-SVID section 7.2 recommends:
+ * JWT-SVIDs as bearer tokens for upstreams, just in time. One token per (our SPIFFE ID, task, audience), as JWT-SVID section 7.2 recommends:
  * - asked for when a request needs it, by one fetch however many requests wait;
  * - renewed in the background once half of its life is over; while it is valid, a Workload API that is slow or away costs nothing;
  * - forgotten with the identity it speaks for; bounded, least recently used first out.
@@ -25,9 +25,17 @@ export interface TokenIssuer {
 
 export interface JwtSvids {
   /** A token for this audience that is valid now. Throws a Fault `credential-unavailable`, or the signal's reason. */
-  obtain(audience: string, identity: Identity, signal: AbortSignal): Promise<string>;
+  obtain(audience: string, identity: Identity, asker: Asker): Promise<string>;
+  /** Lets go of what was obtained for a task that has ended. */
+  forget(task: string): void;
   /** Tokens held now. */
   readonly size: number;
+}
+
+/** Who asks: each task has tokens of its own, which end with it. */
+export interface Asker {
+  readonly signal: AbortSignal;
+  readonly task?: string | undefined;
 }
 
 export interface JwtSvidsOptions {
@@ -85,13 +93,16 @@ export function jwtSvids({ issuer, clock, signal }: JwtSvidsOptions): JwtSvids {
       .finally(() => (entry.fetching = undefined)));
 
   return {
-    async obtain(audience, identity, asker) {
-      const entry = entryOf(`${identity.svid.id} ${audience}`);
+    async obtain(audience, identity, { signal: asker, task = '' }) {
+      const entry = entryOf(`${identity.svid.id} ${task} ${audience}`);
       const now = clock.now();
       const usable = entry.token !== undefined && now < entry.token.expiresAt - MARGIN ? entry.token : undefined;
       if (usable === undefined) return (await orAborted(renew(entry, audience), asker)).token;
       if (now >= entry.renewAt) ignore(renew(entry, audience), 'the token at hand is still valid');
       return usable.token;
+    },
+    forget(task) {
+      for (const key of held.keys()) if (key.split(' ', 2)[1] === task) held.delete(key);
     },
     get size() {
       return held.size;

@@ -18,6 +18,8 @@ export interface ApiAnswer {
   readonly status: number;
   readonly type: string;
   readonly body: string;
+  /** What was asked for, where the target does not say it. */
+  readonly asked?: string;
 }
 
 export interface Customer {

@@ -20,6 +20,7 @@ import type { VerifiedConnection } from '../tls/connect.ts';
 import { tlsContexts } from '../tls/context.ts';
 import type { Peer } from '../tls/peer.ts';
 import { type ApiAnswer, demoApi } from './demo-api.ts';
+import { demoMcp } from './demo-mcp.ts';
 
 export interface DemoUpstreamOptions {
   /** The Workload API that its identity comes from, `unix:///…`. */
@@ -28,8 +29,8 @@ export interface DemoUpstreamOptions {
   readonly select: Select;
   /** Peer patterns of who may call. */
   readonly callers: readonly string[];
-  /** `api`: the demo's HTTP API. `echo`: every byte back, for raw TCP. */
-  readonly service: 'api' | 'echo';
+  /** `api`: the demo's HTTP API. `mcp`: the demo's MCP server. `echo`: every byte back, for raw TCP. */
+  readonly service: 'api' | 'mcp' | 'echo';
   readonly clock: Clock;
   /** How long to wait for the first SVID, ms; default 10 s. */
   readonly initialSync?: number;
@@ -50,6 +51,8 @@ export interface SeenRequest {
   readonly target: string;
   readonly peer: Peer;
   readonly status: number;
+  /** Method and tool of a message of MCP. */
+  readonly asked: string | undefined;
 }
 
 export interface DemoUpstream extends AsyncDisposable {
@@ -127,7 +130,7 @@ function acceptor(upstream: Upstream): (raw: Socket) => Promise<void> {
   const { options, identity, closing, seen, callers } = upstream;
   const { clock } = options;
   const contexts = tlsContexts();
-  const serve = options.service === 'api' ? apiService(upstream) : echoService(upstream);
+  const serve = options.service === 'echo' ? echoService(upstream) : apiService(upstream);
   return async (raw) => {
     seen.connections += 1;
     using handshake = link(closing.signal);
@@ -171,7 +174,7 @@ function echoService({ options: { onNote = () => {} } }: Upstream): Service {
 }
 
 function apiService({ options, closing, seen }: Upstream): Service {
-  const api = demoApi();
+  const api = options.service === 'mcp' ? demoMcp() : demoApi();
   return ({ socket, peer }) => {
     const serving: ServeOptions = {
       limits: http1Limits(),
@@ -182,7 +185,7 @@ function apiService({ options, closing, seen }: Upstream): Service {
         if (exchange.head.expectContinue) exchange.inform(100, []);
         const body = await wholeBody(exchange.body);
         const answer = api({ method, target, body, peer });
-        seen.requests.push({ method, target, peer, status: answer.status });
+        seen.requests.push({ method, target, peer, status: answer.status, asked: answer.asked });
         const bytes = Buffer.from(answer.body);
         await exchange.respond(responseHead(answer, bytes), bytes);
       },

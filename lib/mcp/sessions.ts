@@ -12,6 +12,8 @@ export interface Owner {
   readonly entry: string;
   /** SPIFFE ID that was shown to the server, where one is. */
   readonly identity: string | undefined;
+  /** The task of the request; a session does not outlive its use by one (M13). */
+  readonly task?: string | undefined;
 }
 
 export interface Session {
@@ -56,7 +58,7 @@ export function sessions(most = MOST_SESSIONS): Sessions {
     find(id, owner) {
       const key = keyOf(id, owner);
       const session = known.get(key);
-      if (session === undefined || session.owner.entry !== owner.entry || session.owner.identity !== owner.identity)
+      if (session === undefined || !sameOwner(session.owner, owner))
         throw new Fault('session-unknown', 'the session is not known here, or was opened by somebody else', {
           hint: 'open a session with initialize',
           at: 'mcp-session-id',
@@ -67,6 +69,10 @@ export function sessions(most = MOST_SESSIONS): Sessions {
     },
     forget: (session) => void known.delete(keyOf(session.id, session.owner)),
   };
+}
+
+function sameOwner(one: Owner, other: Owner): boolean {
+  return one.entry === other.entry && one.identity === other.identity && one.task === other.task;
 }
 
 /** Remembers an id, and no more than so many. */

@@ -3,7 +3,7 @@
  * bound: once an expression is parsed, those calls are given to functions of ours, by the names below, which no expression can write. Everything here that
  * leans on the shape of the library's syntax tree is under test.
  */
-import { Environment, EvaluationError, type ASTNode } from '@marcbachmann/cel-js';
+import { Environment, EvaluationError, serialize, type ASTNode } from '@marcbachmann/cel-js';
 import { RE2JS } from 're2js';
 import { CONDITION_LIMITS, TYPES, VARIABLES, type Phase, type TypeName } from './condition-env.ts';
 import {
@@ -17,6 +17,7 @@ import {
   ParamView,
   RequestView,
   TaskView,
+  Unanswerable,
   type ConditionContext,
 } from './condition-view.ts';
 
@@ -46,6 +47,28 @@ interface Evaluator {
 
 export function rootOf(ast: ASTNode): Node {
   return ast as unknown as Node;
+}
+
+export type Operator = 'and' | 'or' | 'not' | 'choice' | 'leaf';
+
+const LOGIC: Readonly<Record<string, Operator>> = Object.freeze({
+  '&&': 'and',
+  '||': 'or',
+  '!_': 'not',
+  '?:': 'choice',
+});
+
+/** The operands of a logical operator, as texts; a chain of one operator is one. The tree must be fresh: one that was checked does not read as text. */
+export function splitOf(ast: ASTNode): { readonly op: Operator; readonly texts: readonly string[] } {
+  const op = LOGIC[ast.op];
+  if (op === undefined) return { op: 'leaf', texts: [] };
+  return { op, texts: operands(ast, ast.op).map(serialize) };
+}
+
+function operands({ args }: ASTNode, chain: ASTNode['op']): readonly ASTNode[] {
+  const own = (Array.isArray(args) ? args : [args]) as readonly ASTNode[];
+  if (chain !== '&&' && chain !== '||') return own;
+  return own.flatMap((one) => (one.op === chain ? operands(one, chain) : [one]));
 }
 
 /** The decision under way: what its conditions may still scan. */
@@ -200,5 +223,5 @@ export function compilePattern(pattern: string): RE2JS {
 
 /** Our code, or the library's, of an answer that could not be given. */
 export function codeOf(failure: unknown): string {
-  return failure instanceof EvaluationError ? failure.code : 'internal';
+  return failure instanceof EvaluationError || failure instanceof Unanswerable ? failure.code : 'internal';
 }

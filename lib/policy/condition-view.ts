@@ -2,18 +2,27 @@
  * The facts as conditions see them: one object per decision, each part made when a condition first asks for it and kept for the next one. A part that
  * is not known is undefined, which CEL makes an error. Only what the tables of condition-env.ts declare can be reached.
  */
-import { EvaluationError } from '@marcbachmann/cel-js';
 import type { SpiffeId } from '../spiffe/id.ts';
 import { trustDomainOf } from '../spiffe/id.ts';
 import { CONDITION_LIMITS } from './condition-env.ts';
-import type { Facts, FieldLines, HttpFacts, McpFacts, TaskFacts } from './facts.ts';
+import type { Facts, FieldLines, HttpFacts, McpFacts } from './facts.ts';
+import type { TaskFacts } from './grant.ts';
 import { fieldValues, visibleFields } from './fields.ts';
 import { isObject, plainJson, type Json, type Plain } from './json.ts';
 import type { Destination } from './model.ts';
 
-/** An answer that cannot be given; `code` is what lib/policy/conditions.ts has words for. */
-export function noAnswer(code: string): EvaluationError {
-  return new EvaluationError({ code, message: code });
+/** An answer that cannot be given. Not the library's own error: what has no conditions does not load it. */
+export class Unanswerable extends Error {
+  /** What lib/policy/conditions.ts has words for. */
+  readonly code: string;
+  constructor(code: string) {
+    super(code);
+    this.code = code;
+  }
+}
+
+export function noAnswer(code: string): Unanswerable {
+  return new Unanswerable(code);
 }
 
 /** Everything that one decision's conditions may be asked about. */

@@ -5,7 +5,7 @@
  */
 import { type ParseError, type ParseResult, type TypeError as CelTypeError } from '@marcbachmann/cel-js';
 import { Fault } from '../base/fault.ts';
-import { codeOf, environmentOf, rootOf, type Meter } from './cel.ts';
+import { codeOf, environmentOf, rootOf, splitOf, type Meter, type Operator } from './cel.ts';
 import { checkTree, type Checked, type Objection } from './condition-check.ts';
 import { CONDITION_LIMITS, TYPES, VARIABLES, variablesOf, type Phase } from './condition-env.ts';
 import type { ConditionContext } from './condition-view.ts';
@@ -23,6 +23,14 @@ export interface Condition {
   /** Variables it reads. */
   readonly variables: ReadonlySet<string>;
   evaluate(context: ConditionContext): Answer;
+  /** What it is made of; for explanations. */
+  parts(): Parts;
+}
+
+export interface Parts {
+  readonly op: Operator;
+  /** Conditions of their own; [] for one that is not made of others. */
+  readonly of: readonly Condition[];
 }
 
 export interface Conditions {
@@ -38,7 +46,7 @@ export function conditions(dataClasses: readonly string[]): Conditions {
   const meter: Meter = { context: undefined };
   const patterns = new Map<string, ReturnType<Checked['patterns']['get']> & {}>();
   const environments = new Map<Phase, ReturnType<typeof environmentOf>>();
-  const compiled = new Map<string, Condition>();
+  const known = new Map<string, Condition>();
   const environment = (phase: Phase): ReturnType<typeof environmentOf> => {
     let env = environments.get(phase);
     if (env === undefined) {
@@ -54,20 +62,41 @@ export function conditions(dataClasses: readonly string[]): Conditions {
     typed(text, program, phase);
     for (const [pattern, re2] of checked.patterns) patterns.set(pattern, re2);
     const reads = new Set(variables.filter((name) => checked.names.has(name)));
-    return new Compiled({ text, phase, variables: reads, program, meter });
+    return new Compiled({
+      text,
+      phase,
+      variables: reads,
+      program,
+      parts: () => partsOf(environment(phase).parse(text), (part) => compiled(part, phase)),
+      meter,
+    });
   };
-  return Object.freeze({
-    compile(text: string, phase: Phase) {
-      const key = `${phase} ${text}`;
-      let condition = compiled.get(key);
-      if (condition === undefined) compiled.set(key, (condition = compile(text, phase)));
-      return condition;
-    },
-  });
+  const compiled = (text: string, phase: Phase): Condition => {
+    const key = `${phase} ${text}`;
+    let condition = known.get(key);
+    if (condition === undefined) known.set(key, (condition = compile(text, phase)));
+    return condition;
+  };
+  return Object.freeze({ compile: compiled });
 }
 
-interface Parts extends Omit<Condition, 'evaluate'> {
+function partsOf({ ast }: ParseResult, compile: (text: string) => Condition): Parts {
+  const { op, texts } = splitOf(ast);
+  return { op, of: texts.map((text) => asPart(text, compile)) };
+}
+
+/** An operand of `&&` may be a value that is only known to be a bool when it is asked. */
+function asPart(text: string, compile: (text: string) => Condition): Condition {
+  try {
+    return compile(text);
+  } catch {
+    return compile(`(${text}) == true`);
+  }
+}
+
+interface Compilation extends Omit<Condition, 'evaluate' | 'parts'> {
   readonly program: ParseResult;
+  readonly parts: () => Parts;
   readonly meter: Meter;
 }
 
@@ -76,15 +105,21 @@ class Compiled implements Condition {
   readonly phase: Phase;
   readonly variables: ReadonlySet<string>;
   readonly #program: ParseResult;
+  readonly #parts: () => Parts;
   readonly #meter: Meter;
 
-  constructor({ text, phase, variables, program, meter }: Parts) {
+  constructor({ text, phase, variables, program, parts, meter }: Compilation) {
     this.text = text;
     this.phase = phase;
     this.variables = variables;
     this.#program = program;
+    this.#parts = parts;
     this.#meter = meter;
     Object.freeze(this);
+  }
+
+  parts(): Parts {
+    return this.#parts();
   }
 
   evaluate(context: ConditionContext): Answer {

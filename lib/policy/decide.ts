@@ -6,7 +6,8 @@
  *   4. a request: a deny rule that matches denies; else an allow rule that matches allows; else deny. A rule with a condition matches where that is
  *      true; where it cannot be evaluated a deny rule denies and an allow rule does not allow, and the decision says so.
  *      At an MCP destination the request must be a message of MCP to its endpoint, whose tool is what it was when it was first seen; the rules are then held
- *      against the message, and what belongs to every conversation needs no rule.
+ *      against the message, and what belongs to every conversation needs no rule;
+ *   5. what is allowed is held against the task (lib/policy/task-verdict.ts), which can only refuse.
  * `mode: report` turns what rules deny in step 4, and nothing else, into allow with the code `reported`.
  * Reasons name destination, rule, method, path and the name of a tool, never a query, a header, an argument or a body.
  */
@@ -23,31 +24,49 @@ import {
   type McpFacts,
   type RequestFacts,
 } from './facts.ts';
+import type { Elevation } from './grant.ts';
 import { callHint, callInWords, callMatches } from './grpc.ts';
 import { quote } from './host.ts';
 import { matrixRow } from './matrix.ts';
 import { inWords, messageHint, messageMatches, needsNoRule, raised } from './mcp.ts';
 import type { Destination, Policy, Rule } from './model.ts';
 import { nearMiss, ruleMatches } from './rules.ts';
+import { judgeTask } from './task-verdict.ts';
 
 /** `as`: our own SPIFFE ID; undefined while there is none. */
 export function decide(policy: Policy, facts: Facts, as?: SpiffeId): Decision {
+  const verdict = judge(policy, facts, as);
+  const { code, destination } = verdict;
+  if ((code !== 'allowed' && code !== 'reported') || destination === undefined) return decision(policy, verdict);
+  const allowed = { ...verdict, action: actionOf(verdict, destination) };
+  const task = judgeTask(destination, allowed.action, facts);
+  if (task.code === 'granted') return decision(policy, allowed, task.elevation);
+  return decision(policy, { ...allowed, ...task });
+}
+
+/** What is let through by no rule counts as what its destination says of calls that nobody sees; what only carries calls is none itself. */
+function actionOf({ action, rule, carrier }: Verdict, destination: Destination): string | undefined {
+  if (carrier === true) return undefined;
+  return action ?? rule?.action ?? destination.action;
+}
+
+function judge(policy: Policy, facts: Facts, as: SpiffeId | undefined): Verdict {
   const found = locate(policy, facts);
-  if ('code' in found) return decision(policy, found);
+  if ('code' in found) return found;
   const { destination } = found;
   const row = matrixRow(facts.entry, destination);
   if (row.outcome === 'refused') {
     const reason = `destination ${destination.name} is not served ${ENTRY[facts.entry]}: ${row.why}`;
-    return decision(policy, { code: 'wrong-entry', reason, hint: row.hint, destination });
+    return { code: 'wrong-entry', reason, hint: row.hint, destination };
   }
-  if ((row.outcome === 'request') !== (facts.http !== undefined)) return decision(policy, uninspectable(destination));
-  if (isRequest(facts)) return decision(policy, judgeRequest(destination, facts, as));
+  if ((row.outcome === 'request') !== (facts.http !== undefined)) return uninspectable(destination);
+  if (isRequest(facts)) return judgeRequest(destination, facts, as);
   const where = formatAuthority(facts.host, facts.port);
-  const reason =
-    row.outcome === 'intercepted'
-      ? `destination ${destination.name} is intercepted: what is asked of ${where} is judged request by request`
-      : `destination ${destination.name} allows connections to ${where}`;
-  return decision(policy, { code: 'allowed', reason, destination });
+  if (row.outcome === 'intercepted') {
+    const reason = `destination ${destination.name} is intercepted: what is asked of ${where} is judged request by request`;
+    return { code: 'allowed', reason, destination, carrier: true };
+  }
+  return { code: 'allowed', reason: `destination ${destination.name} allows connections to ${where}`, destination };
 }
 
 interface Verdict {
@@ -59,9 +78,12 @@ interface Verdict {
   /** The action in place of the rule's. */
   readonly action?: string | undefined;
   readonly policyError?: string | undefined;
+  /** It carries requests that are judged one by one. */
+  readonly carrier?: true;
 }
 
-function decision(policy: Policy, { code, reason, hint, destination, rule, action, policyError }: Verdict): Decision {
+function decision(policy: Policy, verdict: Verdict, elevation?: Elevation): Decision {
+  const { code, reason, hint, destination, rule, action, policyError } = verdict;
   return {
     effect: code === 'allowed' || code === 'reported' ? 'allow' : 'deny',
     code,
@@ -71,6 +93,7 @@ function decision(policy: Policy, { code, reason, hint, destination, rule, actio
     rule: rule?.name,
     action: action ?? rule?.action,
     policyError,
+    elevation,
     policyGeneration: policy.generation,
   };
 }
@@ -106,7 +129,7 @@ function unlisted(policy: Policy, { host, port }: Facts): Verdict {
     ports.length > 0
       ? `${host} is listed for port ${ports.slice(0, 8).join(', ')}: use that, or add port ${port} to its destination`
       : 'add a Destination document with this host and port if the agent may go there';
-  return { code: 'unlisted', reason, hint };
+  return { code: policy.unlisted === 'report' ? 'unlisted-reported' : 'unlisted', reason, hint };
 }
 
 /** Facts that do not fit the row: what cannot be inspected is denied. */
@@ -156,7 +179,8 @@ function judgeByRules(destination: Destination, facts: RequestFacts, as: SpiffeI
   return reported({ code: 'no-rule-matched', reason, hint, destination, policyError });
 }
 
-function isAbout(rule: Rule, facts: RequestFacts): boolean {
+/** What a rule says but for its condition. */
+export function isAbout(rule: Rule, facts: RequestFacts): boolean {
   if (facts.mcp !== undefined) return messageMatches(rule, facts.mcp);
   return facts.grpc === undefined ? ruleMatches(rule, facts.http) : callMatches(rule, facts.grpc);
 }

@@ -1,5 +1,6 @@
 /** What is known about one exchange before it is decided: canonical values only, parsed once. `decide()` sees this and nothing else. */
 import type { SpiffeId } from '../spiffe/id.ts';
+import type { Elevation, TaskFacts } from './grant.ts';
 import type { JsonObject } from './json.ts';
 import type { McpVersion } from './mcp-methods.ts';
 import type { Destination } from './model.ts';
@@ -18,6 +19,8 @@ export interface HttpFacts {
   /** Query with its leading `?`, or ''. Sent as judged. */
   readonly query: string;
   readonly websocket: boolean;
+  /** There is no content; undefined where that is not known. */
+  readonly empty?: boolean | undefined;
   /** As received, secrets among them: conditions see what lib/policy/fields.ts lets through, and nothing else may show a value. */
   readonly fields: FieldLines;
 }
@@ -27,19 +30,6 @@ export interface GrpcFacts {
   /** `package.Service` */
   readonly service: string;
   readonly method: string;
-}
-
-/** What the task of the exchange is and has done. Data classes are words of the policy's list, or `none`. */
-export interface TaskFacts {
-  readonly id: string;
-  readonly purpose: string;
-  /** The highest data class that was read, and written, so far. */
-  readonly read: string;
-  readonly wrote: string;
-  readonly actions: readonly string[];
-  readonly destinations: readonly string[];
-  /** Allowed exchanges so far. */
-  readonly uses: number;
 }
 
 /** One message of MCP, parsed strictly: what is sent is written anew from what these facts were taken from. */
@@ -88,7 +78,7 @@ export interface Facts {
   readonly grpc?: GrpcFacts | undefined;
   /** Verified SPIFFE ID of the caller, on an inbound listener. */
   readonly peer?: SpiffeId | undefined;
-  /** undefined without a task. */
+  /** The task it belongs to; undefined without one. */
   readonly task?: TaskFacts | undefined;
   /** Wall clock, milliseconds since the epoch. */
   readonly time: number;
@@ -106,6 +96,7 @@ export type DecisionCode =
   | 'allowed'
   | 'reported' // mode: report let through what enforce would deny
   | 'unlisted' // no destination has this host and port
+  | 'unlisted-reported' // the same, marked for suggest because unlisted is report
   | 'denied-by-rule'
   | 'no-rule-matched'
   | 'condition-failed' // the condition of a deny rule could not be evaluated
@@ -113,7 +104,11 @@ export type DecisionCode =
   | 'not-mcp' // no message of MCP at the endpoint of an MCP destination
   | 'definition-changed' // a tool is not what it was when it was first seen, or what the policy pins was not seen yet
   | 'wrong-entry' // the access matrix does not serve this destination here
-  | 'misdirected'; // a local listener was asked for another host
+  | 'misdirected' // a local listener was asked for another host
+  | 'task-required' // the destination is for tasks, and there is none
+  | 'outside-grant' // the task was not granted this
+  | 'uses-spent' // the task has made all its calls
+  | 'step-up'; // the action waits for an approval
 
 export interface Decision {
   readonly effect: 'allow' | 'deny';
@@ -127,5 +122,7 @@ export interface Decision {
   readonly action: string | undefined;
   /** Rules whose conditions could not be evaluated, and why, whatever came of it; never a value of the request. */
   readonly policyError: string | undefined;
+  /** The approved step-up that it lives on. */
+  readonly elevation: Elevation | undefined;
   readonly policyGeneration: number;
 }

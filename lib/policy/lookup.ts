@@ -3,6 +3,7 @@
  * wildcard, longer over shorter), so an exact host listed for port 80 leaves its port 443 to a wildcard. Two destinations with the same pair
  * tie, and a set that ties is refused. Cost: one map look-up for the host and one for each of its labels, however many destinations there are.
  */
+import type { TaskPolicy } from './grant.ts';
 import type { Destination, Policy } from './model.ts';
 
 /** Two destinations that claim the same pattern and port. */
@@ -19,10 +20,23 @@ interface Index {
   readonly wild: Map<string, Map<number, Destination>>;
 }
 
-export type PolicyParts = Pick<Policy, 'generation' | 'digest' | 'destinations' | 'unlisted'>;
+export interface PolicyParts extends Pick<Policy, 'generation' | 'digest' | 'destinations' | 'unlisted'> {
+  readonly taskPolicies?: readonly TaskPolicy[];
+  readonly dataClasses?: readonly string[];
+}
+
+/** Where a Sidecar document declares none. */
+export const DATA_CLASSES: readonly string[] = Object.freeze(['public', 'internal', 'confidential', 'restricted']);
 
 /** A frozen policy; a set with ties, or with two destinations of one name, is misuse (lib/config reports it first). */
-export function buildPolicy({ generation, digest, destinations, unlisted }: PolicyParts): Policy {
+export function buildPolicy({
+  generation,
+  digest,
+  destinations,
+  unlisted,
+  taskPolicies = [],
+  dataClasses = DATA_CLASSES,
+}: PolicyParts): Policy {
   const { index, ties } = indexOf(destinations);
   const tie = ties[0];
   if (tie !== undefined)
@@ -35,6 +49,8 @@ export function buildPolicy({ generation, digest, destinations, unlisted }: Poli
     destinations: Object.freeze([...destinations]),
     unlisted,
     byName,
+    dataClasses,
+    taskPolicies: new Map(taskPolicies.flatMap((one) => one.purposes.map((purpose) => [purpose, one] as const))),
     find: (host: string, port: number) => first(candidates(index, host), port),
     portsOf: (host: string) => portsOf(index, host),
   });

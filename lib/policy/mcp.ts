@@ -91,6 +91,8 @@ export function messageHint({ rules }: Destination, message: McpFacts): string {
   const { kind, method, tool, prompt, resource: uri } = message;
   if (kind === 'response') return 'requests by the server are allowed by mcp.serverRequests of the destination';
   if (rules.every(({ effect }) => effect === 'deny')) return 'the destination has no allow rule: add one';
+  const conditional = rules.find((rule) => rule.effect === 'allow' && messageMatches(rule, message));
+  if (conditional !== undefined) return `rule ${conditional.name} allows it only where its condition holds`;
   if (tool !== undefined) return `add an allow rule whose mcp has tools: [${short(tool)}]`;
   if (prompt !== undefined) return `add an allow rule whose mcp has prompts: [${short(prompt)}]`;
   if (uri !== undefined) return 'add an allow rule whose mcp has resources with this URI';

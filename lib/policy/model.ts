@@ -4,6 +4,7 @@
  */
 import type { PeerPattern } from '../spiffe/pattern.ts';
 import type { Condition } from './conditions.ts';
+import type { TaskPolicy } from './grant.ts';
 import type { HostPattern } from './host.ts';
 import type { McpVersion } from './mcp-methods.ts';
 import type { PathPattern } from './path.ts';
@@ -134,6 +135,10 @@ export interface Destination {
   readonly http2?: boolean;
   readonly tls: TlsPolicy;
   readonly dataClass: string;
+  /** `required`: nothing without a live task that was granted it. */
+  readonly task: 'required' | 'optional';
+  /** What a connection in which no request is seen counts as. */
+  readonly action: string;
   /** What we add to each request in the agent's stead; its own Authorization is then taken off. */
   readonly credential: CredentialPolicy | undefined;
   readonly rules: readonly Rule[];
@@ -157,6 +162,10 @@ export interface Policy {
   /** Ports for which some destination has the host, ascending: for hints. */
   readonly portsOf: (host: string) => readonly number[];
   readonly byName: ReadonlyMap<string, Destination>;
+  /** Data classes, the least sensitive first. */
+  readonly dataClasses: readonly string[];
+  /** By purpose. */
+  readonly taskPolicies: ReadonlyMap<string, TaskPolicy>;
   /** `deny`, or `report`: records what was refused, still refuses. */
   readonly unlisted: 'deny' | 'report';
 }

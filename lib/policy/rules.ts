@@ -23,15 +23,23 @@ export function ruleMatches(rule: Rule, request: HttpFacts): boolean {
   return methodMatches(rule, http, request) && pathMatches(http, request) && upgradeMatches(rule, http, request);
 }
 
+/** The first part of a rule about HTTP that keeps it from matching. */
+export function httpMismatch(rule: Rule, request: HttpFacts): 'method' | 'path' | 'upgrade' | undefined {
+  const { http } = rule;
+  if (http === undefined) return undefined;
+  if (!pathMatches(http, request)) return 'path';
+  if (!methodMatches(rule, http, request)) return 'method';
+  return upgradeMatches(rule, http, request) ? undefined : 'upgrade';
+}
+
 /** Which part of an allow rule kept it from matching, when the others do; its condition is looked at last. */
 export type NearMiss = 'method' | 'upgrade' | 'condition' | undefined;
 
 export function nearMiss(rule: Rule, request: HttpFacts): NearMiss {
-  const { http } = rule;
-  if (rule.effect !== 'allow' || http === undefined || !pathMatches(http, request)) return undefined;
-  if (!methodMatches(rule, http, request)) return 'method';
-  if (!upgradeMatches(rule, http, request)) return 'upgrade';
-  return rule.when === undefined ? undefined : 'condition';
+  if (rule.effect !== 'allow' || rule.http === undefined) return undefined;
+  const part = httpMismatch(rule, request);
+  if (part === 'path') return undefined;
+  return part ?? (rule.when === undefined ? undefined : 'condition');
 }
 
 function methodMatches({ effect }: Rule, { methods }: HttpMatch, { method }: HttpFacts): boolean {

@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
+import type { Authority } from '../policy/authority.ts';
 import { cut } from './copy.ts';
 import { describeForward, describeListener, type ListenerView } from './describe.ts';
 import { handle } from './handle.ts';
@@ -26,7 +27,7 @@ export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound)
   });
 
   const listener = (socket: Socket, bound: Bound): Door => {
-    const local = { host: plainAddress(socket.localAddress), port: socket.localPort ?? 0 };
+    const local = bound.task === undefined ? localOf(socket) : UNIX;
     const view = (): ListenerView => {
       const destination = policy.get()?.byName.get(bound.name);
       if (destination !== undefined) return { destination, local };
@@ -36,6 +37,7 @@ export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound)
       entry: 'listener',
       describe: (head, time) => describeListener(head, view(), time),
       closing: bound.closing,
+      task: bound.task,
       http2: 'preface',
     };
   };
@@ -51,8 +53,15 @@ export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound)
     const destination = policy.get()?.byName.get(bound.name);
     if (destination === undefined) cut(socket);
     else if (destination.protocol !== 'tcp') serve(socket, listener(socket, bound));
-    else ignore(handle(new RawArrival(socket, destination, relay), standing), 'it never rejects');
+    else ignore(handle(new RawArrival(socket, { destination, task: bound.task }, relay), standing), 'it never rejects');
   };
+}
+
+/** A Unix socket stands for its destination under the name that clients give the other end of one. */
+const UNIX: Authority = Object.freeze({ host: 'localhost', port: 80 });
+
+function localOf({ localAddress, localPort }: Socket): Authority {
+  return { host: plainAddress(localAddress), port: localPort ?? 0 };
 }
 
 /** IPv4 in IPv6 form is the same place (a dual-stack listener). */

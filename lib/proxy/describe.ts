@@ -3,7 +3,6 @@
  * - The forward port takes absolute-form `http://` and CONNECT with authority-form (RFC 9112 section 3.2), a local listener takes origin-form, or absolute-form
  *   that names its own destination; inside an intercepted tunnel origin-form, or absolute-form `https://`, for the host of the tunnel alone.
  * - The target's authority and Host must be equal; the Host that is sent is written anew from the decided one (RFC 9112 section 3.2.2).
- * - A task reference (Proxy-Authorization) that is present must be a live task, and there are none yet.
  */
 import { Fault } from '../base/fault.ts';
 import { fieldOf, type Fields, type RequestHead } from '../http1/message.ts';
@@ -42,7 +41,6 @@ const WRITE_HTTP = 'say http://host/path to the proxy: it speaks TLS to the upst
 
 /** A request with an absolute-form target to the forward port. */
 export function describeForward(head: RequestHead, time: number): Described {
-  refuseTask(head.fields);
   refuseMethod(head.method);
   const { authority, rest } = absoluteForm(head.target);
   const named = parseAuthority(authority, HTTP_PORT);
@@ -53,7 +51,6 @@ export function describeForward(head: RequestHead, time: number): Described {
 
 /** A request to a destination's own listener. */
 export function describeListener(head: RequestHead, view: ListenerView, time: number): Described {
-  refuseTask(head.fields);
   refuseMethod(head.method);
   const { destination, local } = view;
   const host = fieldOf(head.fields, 'host');
@@ -75,7 +72,6 @@ export function describeListener(head: RequestHead, view: ListenerView, time: nu
  * section 7.4): a certificate for one host is no permission to ask for another.
  */
 export function describeIntercepted(head: RequestHead, tunnel: Authority, time: number): Described {
-  refuseTask(head.fields);
   refuseMethod(head.method);
   const host = fieldOf(head.fields, 'host');
   if (host === undefined) throw new Fault('malformed', 'there is no Host', { at: 'host' });
@@ -96,7 +92,6 @@ function requireTunnel(named: Authority, { host, port }: Authority, at: 'host' |
 
 /** CONNECT: a tunnel to an authority and nothing else (RFC 9110 section 9.3.6). */
 export function describeConnect(head: RequestHead, time: number): Facts {
-  refuseTask(head.fields);
   const named = parseAuthority(head.target, undefined);
   const host = fieldOf(head.fields, 'host');
   if (host !== undefined) {
@@ -126,7 +121,7 @@ function describe(head: RequestHead, rest: string, { entry, authority, listener,
   const { method, fields } = head;
   const { path, query } = canonicalTarget(rest);
   const webSocket = webSocketOffer(head);
-  const http: HttpFacts = { method, path, query, websocket: webSocket !== undefined, fields };
+  const http: HttpFacts = { method, path, query, websocket: webSocket !== undefined, empty: isEmpty(head), fields };
   return {
     facts: { entry, host: authority.host, port: authority.port, listener, http, time },
     method,
@@ -135,6 +130,10 @@ function describe(head: RequestHead, rest: string, { entry, authority, listener,
     webSocket,
     hops: method === 'OPTIONS' ? hopsLeft(fields) : undefined,
   };
+}
+
+function isEmpty({ framing }: RequestHead): boolean {
+  return framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0);
 }
 
 function absoluteForm(
@@ -228,12 +227,6 @@ function refuseForeignOrigin(fields: Fields, host: string): void {
 
 function refuseMethod(method: string): void {
   if (NEVER.has(method)) throw new Fault('method-not-supported', `${method} is not served here`);
-}
-
-function refuseTask(fields: Fields): void {
-  if (fieldOf(fields, 'proxy-authorization') === undefined) return;
-  const hint = 'no task is open: take the user and password out of the proxy URL';
-  throw new Fault('task-unknown', 'Proxy-Authorization names no live task', { hint, at: 'proxy-authorization' });
 }
 
 /** RFC 9110 section 7.6.2: at zero the request goes no further. */

@@ -136,6 +136,8 @@ function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): 
     policyDigest: policy.digest,
     identity: identity?.generation ?? 0,
     spiffeId: identity?.svid.id,
+    task: exchange.task?.id,
+    stepUp: decision.elevation?.id,
   };
   return mcp === undefined ? record : { ...record, ...messageFields(mcp) };
 }

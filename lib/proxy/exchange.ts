@@ -9,6 +9,7 @@ import { Fault } from '../base/fault.ts';
 import type { Decision, EntryPoint, Facts } from '../policy/facts.ts';
 import type { Policy, Timeouts } from '../policy/model.ts';
 import type { Identity } from '../spiffe/identity.ts';
+import type { Task } from '../tasks/task.ts';
 import type { Reached } from './dial.ts';
 
 /** Byte counters of the agent's connection; what moves them is progress. */
@@ -47,6 +48,8 @@ export class Exchange {
   readonly started: number;
   /** The exchange of the CONNECT inside which this one came. */
   tunnel: string | undefined;
+  /** The task it belongs to, from before it is decided. */
+  task: Task | undefined;
   judgement: Judgement | undefined;
   upstream: Reached | undefined;
   /** Kind of the credential that was added in the agent's stead. */

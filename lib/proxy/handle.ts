@@ -10,6 +10,8 @@ import { decide } from '../policy/decide.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import type { Identity, IdentityState } from '../spiffe/identity.ts';
+import type { Tasks } from '../tasks/registry.ts';
+import type { Task } from '../tasks/task.ts';
 import type { Evidence } from './evidence.ts';
 import { Exchange, type Judgement, type Transport } from './exchange.ts';
 import type { Live } from './live.ts';
@@ -20,6 +22,10 @@ import { needsIdentity } from './route.ts';
 export interface Arrival {
   readonly entry: EntryPoint;
   readonly transport: Transport;
+  /** The task that its socket belongs to. */
+  readonly bound: Task | undefined;
+  /** Proxy-Authorization, as it came. */
+  credentials(): string | undefined;
   /** From here on the exchange is aborted when the agent goes away. */
   begun(exchange: Exchange): void;
   /**
@@ -48,6 +54,8 @@ export interface Standing {
   readonly clock: Clock;
   readonly live: Live;
   readonly evidence: Evidence;
+  /** undefined: no task can be open. */
+  readonly tasks: Pick<Tasks, 'authenticate' | 'claim'> | undefined;
 }
 
 export async function handle(arrival: Arrival, standing: Standing): Promise<void> {
@@ -58,8 +66,10 @@ export async function handle(arrival: Arrival, standing: Standing): Promise<void
   live.enter(exchange);
   arrival.begun(exchange);
   try {
+    exchange.task = taskOf(arrival, standing);
+    exchange.task?.enter(exchange);
     const described = arrival.describe(clock.now(), policyNow(standing));
-    const judgement = judge(described instanceof Promise ? await described : described, standing);
+    const judgement = judge(exchange, described instanceof Promise ? await described : described, standing);
     exchange.judgement = judgement;
     await evidence.decided(exchange, judgement);
     exchange.throwIfAborted();
@@ -71,15 +81,34 @@ export async function handle(arrival: Arrival, standing: Standing): Promise<void
     await arrival.fail(exchange, fault);
   } finally {
     live.leave(exchange);
+    exchange.task?.leave(exchange);
     evidence.ended(exchange, fault);
   }
 }
 
-/** One policy and one identity, each read once, behind everything that had to be waited for. */
-function judge(facts: Facts, standing: Standing): Judgement {
+/** A reference to a task that is there and is not that of a live task is never "no task". */
+function taskOf(arrival: Arrival, { tasks }: Standing): Task | undefined {
+  const { bound } = arrival;
+  const credentials = arrival.credentials();
+  if (credentials === undefined && bound === undefined) return undefined;
+  const named = credentials === undefined ? bound : tasks?.authenticate(credentials, 'proxy-authorization');
+  if (named?.open === true && (bound === undefined || bound === named)) return named;
+  const hint = 'use the proxyUrl of a live task, or take user and password out of the proxy URL';
+  throw new Fault('task-unknown', 'Proxy-Authorization names no live task', { hint, at: 'proxy-authorization' });
+}
+
+/** One policy and one identity, each read once, behind everything that had to be waited for; what the decision takes of its task is taken in the same turn. */
+function judge(exchange: Exchange, described: Facts, standing: Standing): Judgement {
+  const { task } = exchange;
+  exchange.throwIfAborted();
   const policy = policyNow(standing);
   const identity = identityNow(standing.identity.states.get());
-  return { policy, facts, decision: decide(policy, facts, identity?.svid.id), identity };
+  const facts = task === undefined ? described : { ...described, task: task.facts(policy.dataClasses) };
+  const decision = decide(policy, facts, identity?.svid.id);
+  const { destination, action, elevation } = decision;
+  if (decision.effect === 'allow' && destination !== undefined && action !== undefined)
+    standing.tasks?.claim(exchange, { task, destination, action, elevation });
+  return { policy, facts, decision, identity };
 }
 
 function policyNow({ policy }: Standing): Policy {

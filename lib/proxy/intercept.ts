@@ -67,6 +67,7 @@ export function interceptor(options: InterceptorOptions): Interceptor {
           describe: (head, time) => describeIntercepted(head, authority, time),
           closing,
           tunnel: exchange.id,
+          task: exchange.task,
           http2: socket.alpnProtocol === 'h2' ? 'agreed' : undefined,
         },
         options,

@@ -8,9 +8,12 @@
 import { createServer, isIP, type AddressInfo, type Server, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { Fault } from '../base/fault.ts';
+import { ignore } from '../base/signal.ts';
 import { formatAuthority } from '../policy/authority.ts';
 import type { ListenAddress, Policy } from '../policy/model.ts';
+import type { Task } from '../tasks/task.ts';
 import { cut } from './copy.ts';
+import { closeTaskDoors, openTaskDoors, type TaskDoors } from './task-doors.ts';
 
 /** Default of `maxConnections`. */
 const MOST_CONNECTIONS = 4096;
@@ -22,6 +25,8 @@ export interface Bound {
   /** `forward`, or the name of the destination it belongs to; a reload may give an address to another destination. */
   readonly name: string;
   readonly forward: boolean;
+  /** The task that the socket was opened for: all that comes in there is of that task. */
+  readonly task: Task | undefined;
   /** Aborts when it accepts no longer and idle connections should end. */
   readonly closing: AbortSignal;
 }
@@ -34,6 +39,10 @@ export interface Listeners extends AsyncDisposable {
   readonly addresses: ReadonlyMap<string, AddressInfo>;
   /** Whether a listener of ours has this address and port. */
   has(address: string, port: number): boolean;
+  /** A Unix socket in a folder of the task for each of these destinations; name to path. Fault `listen`, and then none is left. */
+  openFor(task: Task, folder: string, names: readonly string[]): Promise<Readonly<Record<string, string>>>;
+  /** Closes them and removes the folder. */
+  closeFor(task: Task): Promise<void>;
   /** Stops accepting everywhere; idle connections end. */
   close(): void;
   /** Settles when no connection is left. */
@@ -70,6 +79,7 @@ export function listeners(options: ListenersOptions): Listeners {
 class Doors implements Listeners {
   readonly #options: ListenersOptions;
   readonly #doors = new Map<string, Door>();
+  readonly #ofTasks = new Map<Task, TaskDoors>();
   readonly #sockets = new Set<Socket>();
   #waiting: (() => void)[] = [];
   #closed = false;
@@ -117,8 +127,24 @@ class Doors implements Listeners {
     return this.#options.others.some((one) => one.port === port && covers(one.host, address));
   }
 
+  async openFor(task: Task, folder: string, names: readonly string[]): Promise<Readonly<Record<string, string>>> {
+    if (names.length === 0 || this.#closed) return {};
+    const doors = await openTaskDoors(task, { folder, names }, this.#track);
+    this.#ofTasks.set(task, doors);
+    if (!task.open) await this.closeFor(task);
+    return doors.paths;
+  }
+
+  async closeFor(task: Task): Promise<void> {
+    const doors = this.#ofTasks.get(task);
+    this.#ofTasks.delete(task);
+    if (doors !== undefined) await closeTaskDoors(doors);
+  }
+
   close(): void {
     this.#closed = true;
+    for (const task of this.#ofTasks.keys())
+      ignore(this.closeFor(task), 'the sockets are closed whatever becomes of the folder');
     for (const door of this.#doors.values()) this.#shut(door);
   }
 
@@ -136,7 +162,7 @@ class Doors implements Listeners {
     await this.empty();
   }
 
-  readonly #track = (socket: Socket, door: Door): void => {
+  readonly #track = (socket: Socket, door: Bound): void => {
     this.#sockets.add(socket);
     socket.once('close', () => this.#forget(socket));
     // Whoever serves the socket listens too; before that, an error has nobody to tell.
@@ -182,7 +208,7 @@ function open(
 ): Promise<Door> {
   const stop = new AbortController();
   const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true });
-  const door: Door = { key, name, forward, closing: stop.signal, server, stop };
+  const door: Door = { key, name, forward, task: undefined, closing: stop.signal, server, stop };
   server.on('connection', (socket) => track(socket, door));
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {

@@ -46,13 +46,13 @@ export class McpExchange {
   body: Buffer | undefined;
   #outgoing: Outgoing | undefined;
 
-  constructor(destination: Destination, entry: string, parts: McpParts) {
+  constructor(destination: Destination, from: Pick<Owner, 'entry' | 'task'>, parts: McpParts) {
     const { name, mcp } = destination;
     if (mcp === undefined) throw new TypeError('a destination of protocol mcp has its settings');
     this.destination = destination;
     this.policy = mcp;
     this.parts = parts;
-    this.owner = { destination: name, entry, identity: needsIdentity(destination) ? parts.identity() : undefined };
+    this.owner = { ...from, destination: name, identity: needsIdentity(destination) ? parts.identity() : undefined };
   }
 
   /** The facts, once they have been read. */

@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import type { AuditLog } from '../audit/record.ts';
-import { jwtSvids, type IssuedToken } from '../credentials/jwt-svid.ts';
+import { jwtSvids, type IssuedToken, type JwtSvids } from '../credentials/jwt-svid.ts';
 import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
@@ -17,6 +17,8 @@ import { type Definitions, definitions } from '../mcp/definitions.ts';
 import { sessions } from '../mcp/sessions.ts';
 import type { ListenAddress, Policy } from '../policy/model.ts';
 import type { Identity, IdentityState } from '../spiffe/identity.ts';
+import type { Tasks } from '../tasks/registry.ts';
+import type { Task } from '../tasks/task.ts';
 import type { TlsContexts } from '../tls/context.ts';
 import type { Interception } from '../tls/interception.ts';
 import { acceptor } from './accept.ts';
@@ -56,6 +58,8 @@ export interface ProxyOptions {
   /** Stands in for the hosts of intercepted destinations; without it their tunnels are refused. */
   readonly interception?: Interception | undefined;
   readonly clock: Clock;
+  /** undefined: a reference to a task is always wrong. */
+  readonly tasks?: Tasks | undefined;
   /** Aborting it cuts everything at once. */
   readonly shutdown: AbortSignal;
   readonly resolver?: Resolver;
@@ -73,6 +77,12 @@ export interface Proxy extends AsyncDisposable {
   prepare(policy: Policy): Promise<void>;
   /** Decides again all that is live and lets go of connections that nothing calls for any more. Follows policy and identity by itself. */
   redecide(): void;
+  /** Decides again all that is live, when what a task did or holds has changed. */
+  reconsider(): void;
+  /** Unix sockets of a task, one for each destination of its grant with a local listener; they go with it. */
+  taskSockets(task: Task, folder: string): Promise<Readonly<Record<string, string>>>;
+  /** Lets go of what was obtained for a task that has ended. */
+  release(task: Task): Promise<void>;
   /** Accepts nothing more, finishes what is under way, and cuts what is left when the signal aborts. Settles when nothing is left. */
   drain(signal: AbortSignal): Promise<void>;
   /** Exchanges, tunnels and raw connections under way. */
@@ -102,6 +112,7 @@ class Running implements Proxy {
   readonly #upstreams: Upstreams;
   readonly #listeners: Listeners;
   readonly #reconsider: Reconsider;
+  readonly #tokens: JwtSvids;
   readonly #following: Linked;
   #closing: Promise<void> | undefined;
 
@@ -114,17 +125,18 @@ class Running implements Proxy {
       contexts,
       clock,
       limits = http1Limits(),
-      resolver = systemResolver,
+      resolver = systemResolver(),
     } = options;
     this.#options = options;
     const records = evidence({ audit, clock, onFailure: sidecar.audit.onFailure });
-    const standing = { policy, identity, clock, live: liveSet(clock), evidence: records };
+    const standing = { policy, identity, clock, live: liveSet(clock), evidence: records, tasks: options.tasks };
     const own = (address: string, port: number): boolean => this.#listeners.has(address, port);
     const ways = upstreams({ resolver, contexts, clock, own, limits });
     this.#reconsider = reconsider({ standing, upstreams: ways, contexts });
     const fields = fieldRules({ pseudonym: `chaperone-${randomBytes(6).toString('hex')}` });
     this.#following = link(options.shutdown);
     const tokens = jwtSvids({ issuer: identity, clock, signal: this.#following.signal });
+    this.#tokens = tokens;
     const mcp = {
       definitions: this.definitions,
       sessions: sessions(),
@@ -174,6 +186,22 @@ class Running implements Proxy {
     this.#listeners.settle(now);
     this.#upstreams.retire(now, identityNow(identity.states.get()));
     this.#reconsider.all();
+  }
+
+  reconsider(): void {
+    this.#reconsider.all();
+  }
+
+  async taskSockets(task: Task, folder: string): Promise<Readonly<Record<string, string>>> {
+    const policy = this.#options.policy.get();
+    const names = [...task.grant.destinations].filter((name) => policy?.byName.get(name)?.listen !== undefined);
+    return this.#listeners.openFor(task, folder, names);
+  }
+
+  async release(task: Task): Promise<void> {
+    this.#tokens.forget(task.id);
+    this.#upstreams.forget(task.id);
+    await this.#listeners.closeFor(task);
   }
 
   async drain(signal: AbortSignal): Promise<void> {

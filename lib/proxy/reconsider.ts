@@ -5,7 +5,7 @@
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import { decide } from '../policy/decide.ts';
-import type { Decision } from '../policy/facts.ts';
+import type { Decision, Facts } from '../policy/facts.ts';
 import type { Policy } from '../policy/model.ts';
 import type { Identity, IdentityState } from '../spiffe/identity.ts';
 import { trustDomainOf } from '../spiffe/id.ts';
@@ -51,7 +51,8 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
   };
 
   const review = (exchange: Exchange, judgement: Judgement, at: Now): void => {
-    const decision = decide(at.policy, judgement.facts, at.identity?.svid.id);
+    const facts = factsNow(exchange, judgement, at.policy);
+    const decision = decide(at.policy, facts, at.identity?.svid.id);
     const fault = objection(exchange, decision, at, upstreams);
     if (fault !== undefined) {
       refuse(exchange, at, fault);
@@ -65,7 +66,7 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
         ...generations(at),
       });
     }
-    exchange.judgement = { policy: at.policy, facts: judgement.facts, decision, identity: judgement.identity };
+    exchange.judgement = { policy: at.policy, facts, decision, identity: judgement.identity };
     ignore(
       verifyAgain(exchange, at, contexts).then((found) => found !== undefined && refuse(exchange, at, found)),
       'a chain that cannot be read is a Fault that verifyAgain returns',
@@ -91,6 +92,11 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
       exchange.throwIfAborted();
     },
   };
+}
+
+/** As they were, but for the task, whose grant and history may have changed since. */
+function factsNow(exchange: Exchange, { facts }: Judgement, { dataClasses }: Policy): Facts {
+  return exchange.task === undefined ? facts : { ...facts, task: exchange.task.facts(dataClasses, exchange) };
 }
 
 function generations({ policy, identity }: Now): { readonly policy: number; readonly identity: number } {

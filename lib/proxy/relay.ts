@@ -11,6 +11,7 @@ import { fieldOf, type Framing, type OutgoingRequest, type RequestHead, type Res
 import { formatAuthority } from '../policy/authority.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
 import type { Destination, Policy } from '../policy/model.ts';
+import type { Task } from '../tasks/task.ts';
 import { tlsFault } from '../tls/faults.ts';
 import { copyBothWays, cut } from './copy.ts';
 import { CountedBody, bodyTooLarge } from './counted.ts';
@@ -43,6 +44,8 @@ export interface AgentConnection {
   readonly describe: (head: RequestHead, time: number) => Described;
   /** The exchange of the CONNECT through which this connection came. */
   readonly tunnel: string | undefined;
+  /** The task that the socket, or that CONNECT, belongs to. */
+  readonly task: Task | undefined;
 }
 
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
@@ -70,6 +73,14 @@ export class RequestArrival implements Arrival {
     this.#parts = parts;
   }
 
+  get bound(): Task | undefined {
+    return this.#from.task;
+  }
+
+  credentials(): string | undefined {
+    return fieldOf(this.#x.head.fields, 'proxy-authorization');
+  }
+
   begun(exchange: Exchange): void {
     this.#from.exchange = exchange;
     exchange.tunnel = this.#from.tunnel;
@@ -87,7 +98,8 @@ export class RequestArrival implements Arrival {
   /** The body of a message is part of what is judged. */
   async #readMessage(endpoint: Destination, described: Described): Promise<Facts> {
     const exchange = this.#from.exchange;
-    this.#mcp = new McpExchange(endpoint, this.entry, this.#parts.mcp);
+    const { entry } = this;
+    this.#mcp = new McpExchange(endpoint, { entry, task: exchange?.task?.id }, this.#parts.mcp);
     const message = await this.#mcp.read(this.#x, (bytes) => {
       if (exchange !== undefined) exchange.sent += bytes;
     });
@@ -157,7 +169,10 @@ export class RequestArrival implements Arrival {
     if (credential === undefined || identity === undefined) return;
     const { tokens, fields, now } = this.#parts;
     exchange.enter('connect', timeouts.connect, now());
-    const token = await tokens.obtain(credential.audience, identity, exchange.signal);
+    const token = await tokens.obtain(credential.audience, identity, {
+      signal: exchange.signal,
+      task: exchange.task?.id,
+    });
     this.#fields = fields.authorized(this.#fields, token);
     exchange.credential = credential.kind;
   }
@@ -171,10 +186,10 @@ export class RequestArrival implements Arrival {
     const key = described.webSocket === undefined ? undefined : webSocketKey();
     const head = this.#headFor(passage, asked, key?.key);
     for (;;) {
-      let loan = upstreams.idle(route, identity);
+      let loan = upstreams.idle(route, identity, exchange.task?.id);
       if (loan === undefined) {
         exchange.enter('connect', destination.timeouts.connect, now());
-        loan = await upstreams.borrow(route, identity, exchange.signal);
+        loan = await upstreams.borrow(route, identity, { signal: exchange.signal, task: exchange.task?.id });
       }
       const { connection, info } = loan.lease;
       exchange.upstream = info;

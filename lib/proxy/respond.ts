@@ -21,6 +21,8 @@ export function denial(decision: Decision): Fault {
   const options = decision.hint === undefined ? {} : { hint: decision.hint };
   if (decision.code === 'misdirected') return new Fault('misdirected', decision.reason, options);
   if (decision.code === 'wrong-entry') return new Fault('wrong-entry', decision.reason, options);
+  if (decision.code === 'task-required') return new Fault('task-required', decision.reason, options);
+  if (decision.code === 'step-up') return new Fault('step-up-required', decision.reason, options);
   return new Fault('denied', decision.reason, options);
 }
 

@@ -11,6 +11,7 @@ import type { RequestHead } from '../http1/message.ts';
 import { serveConnection } from '../http1/server.ts';
 import { serveHttp2 } from '../http2/server.ts';
 import type { EntryPoint } from '../policy/facts.ts';
+import type { Task } from '../tasks/task.ts';
 import type { Described } from './describe.ts';
 import { Exchange } from './exchange.ts';
 import { handle, type Arrival, type Standing } from './handle.ts';
@@ -31,6 +32,8 @@ export interface Door {
   readonly closing: AbortSignal;
   /** The exchange of the CONNECT through which this connection came. */
   readonly tunnel?: string;
+  /** The task that the socket, or that CONNECT, belongs to. */
+  readonly task?: Task | undefined;
   /** What a CONNECT becomes; without it CONNECT is a method like any other. */
   readonly connect?: (x: ServerExchange, from: AgentConnection) => Arrival;
   /** `agreed` by ALPN, or where the agent begins with its `preface`; never without it. */
@@ -40,8 +43,8 @@ export interface Door {
 /** Serves the connection; never rejects. Settles when it is closed, or handed over to something that was told of it. */
 export function serveHttp(socket: Duplex, door: Door, { standing, relay, limits }: ServeParts): Promise<void> {
   const { clock, evidence } = standing;
-  const { entry, closing: draining, connect, tunnel, describe } = door;
-  const agent: AgentConnection = { exchange: undefined, describe, tunnel };
+  const { entry, closing: draining, connect, tunnel, describe, task } = door;
+  const agent: AgentConnection = { exchange: undefined, describe, tunnel, task };
   let watched = false;
   const arrive = (x: ServerExchange): Promise<void> => {
     if (!watched) {
@@ -65,7 +68,7 @@ export function serveHttp(socket: Duplex, door: Door, { standing, relay, limits 
   if (door.http2 === undefined) return serveConnection(socket, serve);
 
   const stream = (x: ServerExchange): Promise<void> => {
-    const from: AgentConnection = { exchange: undefined, describe, tunnel };
+    const from: AgentConnection = { exchange: undefined, describe, tunnel, task };
     onAbort(x.connection.signal, (reason) => from.exchange?.abort(reason));
     return handle(new RequestArrival(x, from, entry, relay), standing);
   };

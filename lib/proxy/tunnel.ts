@@ -9,9 +9,11 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Fault } from '../base/fault.ts';
 import type { HandedOver, ServerExchange } from '../http1/exchange.ts';
+import { fieldOf } from '../http1/message.ts';
 import type { Facts } from '../policy/facts.ts';
 import { matrixRow } from '../policy/matrix.ts';
 import type { Destination } from '../policy/model.ts';
+import type { Task } from '../tasks/task.ts';
 import { copyBothWays, cut } from './copy.ts';
 import { describeConnect, describeRaw } from './describe.ts';
 import type { Reached } from './dial.ts';
@@ -44,6 +46,14 @@ export class ConnectArrival implements Arrival {
     this.#x = x;
     this.#from = from;
     this.#parts = parts;
+  }
+
+  get bound(): Task | undefined {
+    return this.#from.task;
+  }
+
+  credentials(): string | undefined {
+    return fieldOf(this.#x.head.fields, 'proxy-authorization');
   }
 
   begun(exchange: Exchange): void {
@@ -137,12 +147,22 @@ export class RawArrival implements Arrival {
   readonly #destination: Destination;
   readonly #parts: RelayParts;
 
-  constructor(socket: Socket, destination: Destination, parts: RelayParts) {
+  readonly bound: Task | undefined;
+
+  constructor(
+    socket: Socket,
+    from: { readonly destination: Destination; readonly task: Task | undefined },
+    parts: RelayParts,
+  ) {
+    this.bound = from.task;
     this.transport = { bytesRead: 0, bytesWritten: 0 };
     this.#socket = socket;
-    this.#destination = destination;
+    this.#destination = from.destination;
     this.#parts = parts;
   }
+
+  /** Raw bytes name no task: its socket may. */
+  credentials(): undefined {}
 
   begun(exchange: Exchange): void {
     leaves(this.#socket, exchange);

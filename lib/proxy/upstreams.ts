@@ -3,6 +3,7 @@
  * key is still of use: what a change of policy or identity retired is never used again.
  */
 import type { Clock } from '../base/clock.ts';
+import type { Asker } from '../credentials/jwt-svid.ts';
 import { Fault } from '../base/fault.ts';
 import { http1Limits, type Http1Limits } from '../http1/limits.ts';
 import { pool, type Lease, type PoolCounts } from '../http1/pool.ts';
@@ -22,12 +23,20 @@ export interface Loan {
 export interface Upstreams extends AsyncDisposable, Dialler {
   readonly route: (destination: Destination, facts: Facts) => Route;
   /** An idle connection of the pool, as `borrow` gives it, at once; undefined where there is none. */
-  readonly idle: (route: Route, identity: Identity | undefined) => Loan | undefined;
+  readonly idle: (route: Route, identity: Identity | undefined, task: string | undefined) => Loan | undefined;
   /** A connection for one request, verified; pooled by everything it depends on. */
-  readonly borrow: (route: Route, identity: Identity | undefined, signal: AbortSignal) => Promise<Loan>;
+  readonly borrow: (route: Route, identity: Identity | undefined, asker: Asker) => Promise<Loan>;
+  /** Closes the connections that carried credentials of a task that has ended. */
+  readonly forget: (task: string) => void;
   /** Lets go of what this policy and identity no longer call for. */
   readonly retire: (policy: Policy, identity: Identity | undefined) => void;
   readonly counts: () => PoolCounts;
+}
+
+/** A connection that carried a credential of one task is not for another. */
+function keyFor(route: Route, identity: Identity | undefined, task: string | undefined): string {
+  const own = task !== undefined && route.destination.credential !== undefined;
+  return own ? `${route.key(identity)}|${task}` : route.key(identity);
 }
 
 /** A destination's `limits.concurrent` bounds its connections; the pool's own bound stands above it. */
@@ -63,15 +72,15 @@ export function upstreams(
       else lease.discard(new Fault('aborted', 'the connection is retired'));
     },
   });
-  const idle = (route: Route, identity: Identity | undefined): Loan | undefined => {
-    const key = route.key(identity);
+  const idle = (route: Route, identity: Identity | undefined, task: string | undefined): Loan | undefined => {
+    const key = keyFor(route, identity, task);
     for (let lease = connections.take(key); lease !== undefined; lease = connections.take(key))
       if (isFit(lease, clock)) return loanOf(key, lease);
     return undefined;
   };
 
-  const borrow = async (route: Route, identity: Identity | undefined, signal: AbortSignal): Promise<Loan> => {
-    const key = route.key(identity);
+  const borrow = async (route: Route, identity: Identity | undefined, { signal, task }: Asker): Promise<Loan> => {
+    const key = keyFor(route, identity, task);
     const reach = async (until: AbortSignal): Promise<{ socket: Reached['socket']; info: Reached }> => {
       const addresses = await dial.resolve(route, until);
       const reached = await dial.connect(route, addresses, { identity, signal: until });
@@ -93,6 +102,7 @@ export function upstreams(
       kept = new Map();
       connections.retire(keep);
     },
+    forget: (task) => connections.retire((key) => !key.endsWith(`|${task}`)),
     counts: () => connections.counts(),
     [Symbol.asyncDispose]: () => connections[Symbol.asyncDispose](),
   };

@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import { spawnSync } from 'node:child_process';
 import t from 'tap';
 import { startAdmin } from '../../lib/admin/admin.ts';
+import { Fault } from '../../lib/base/fault.ts';
 
 async function ask(
   socketPath: string,
@@ -37,7 +38,33 @@ function folder(t: { teardown(act: () => void): unknown }): string {
   return path;
 }
 
-const parts = { status: () => ({ ready: true, live: 2 }), quit: () => {} };
+const tools = { pins: () => [], approve: () => {} };
+const parts = { status: () => ({ ready: true, live: 2 }), quit: () => {}, tools };
+
+t.test('lists the definitions of tools and approves the one that was seen last, once it is named', async (t) => {
+  const socket = join(folder(t), 'admin', 'api.sock');
+  const approved: unknown[] = [];
+  const pins = [{ destination: 'tickets', tool: 'refund', pinned: 'aa', current: 'bb' }];
+  await using _ = await startAdmin({
+    ...parts,
+    socket,
+    tools: {
+      pins: () => pins,
+      approve(destination, tool, digest) {
+        if (digest !== 'bb') throw new Fault('usage', 'not seen');
+        approved.push([destination, tool, digest]);
+      },
+    },
+  });
+  t.same(await ask(socket, '/mcp/pins'), { status: 200, body: `${JSON.stringify(pins)}\n` });
+  const path = '/mcp/approve?destination=tickets&tool=refund&digest=';
+  t.match(await ask(socket, `${path}bb`), { status: 405 }, 'a GET approves nothing');
+  t.same(await ask(socket, `${path}aa`, 'POST'), { status: 409, body: 'not seen\n' });
+  t.match(await ask(socket, '/mcp/approve', 'POST'), { status: 409 });
+  t.same(approved, []);
+  t.same(await ask(socket, `${path}bb`, 'POST'), { status: 200, body: 'approved\n' });
+  t.same(approved, [['tickets', 'refund', 'bb']]);
+});
 
 t.test('serves status and quit to its owner alone, and removes its socket in the end', async (t) => {
   const socket = join(folder(t), 'admin', 'api.sock');

@@ -267,6 +267,10 @@ t.test('explain says the words of the 403, for requests and for CONNECT', async 
   t.equal(tunnel.status, 77);
   t.match(tunnel.out, /wrong-entry/);
   t.equal((await cli(['explain', '-c', config, 'GET', 'ftp://crm.internal/'])).status, 65);
+  const secret = ['-H', 'Authorization: Bearer canary-51', '--identity', 'spiffe://dev.local/agent'];
+  const { out } = await cli(['explain', '-c', config, '--json', ...secret, 'GET', 'http://crm.internal/v1']);
+  t.match(JSON.parse(out), { effect: 'allow', rules: [{ outcome: 'decides' }], facts: { http: { path: '/v1' } } });
+  t.notMatch(out, 'canary', 'values of fields are not shown (C5)');
 });
 
 t.test('dev serves a Workload API that svid show reads', async (t) => {

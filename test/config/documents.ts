@@ -59,3 +59,20 @@ export async function problemsIn(path: string, paths: readonly string[]): Promis
     return error.message.replaceAll(`${path}/`, '').split('\n');
   }
 }
+
+/** A TaskPolicy for purpose `support` on destination `crm`, with the given lines of `spec`. */
+export function taskPolicy(spec: string, name = 'support'): string {
+  const has = (key: string): boolean => spec.split('\n').some((line) => line.startsWith(`  ${key}:`));
+  const lines = [
+    ...(has('purposes') ? [] : ['  purposes: [support]']),
+    ...(has('destinations') ? [] : ['  destinations: [crm]']),
+    ...(has('actions') ? [] : ['  actions: [read]']),
+    ...(has('dataClasses') ? [] : ['  dataClasses: [restricted]']),
+  ];
+  return `apiVersion: chaperone.dev/v1alpha1
+kind: TaskPolicy
+metadata: { name: ${name} }
+spec:
+${[...lines, ...(spec === '' ? [] : [spec])].join('\n')}
+`;
+}

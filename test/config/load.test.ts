@@ -21,6 +21,8 @@ spec:
     initialSync: 2m
   forward: { address: 127.0.0.1:15001 }
   adminApi: { socket: /run/chaperone/admin/api.sock }
+  agentApi: { socket: /run/chaperone/agent/api.sock, mode: '0600', tcp: { address: 127.0.0.1:0, tokenFile: token } }
+  tasks: { webhook: { url: 'https://approvals.example.org/x', secretFile: secret, timeout: 5s } }
   health: { address: 0.0.0.0:15021 }
   audit: { sinks: [{ file: audit.jsonl }, { stdout: true }], onFailure: continue }
   defaults: { task: optional, unlisted: report }
@@ -42,6 +44,14 @@ t.test('every setting of the sidecar arrives', async (t) => {
     },
     forward: { host: '127.0.0.1', port: 15001 },
     adminApi: { socket: '/run/chaperone/admin/api.sock' },
+    agentApi: {
+      socket: '/run/chaperone/agent/api.sock',
+      mode: 0o600,
+      tcp: { address: { host: '127.0.0.1', port: 0 }, tokenFile: join(path, 'token') },
+    },
+    tasks: {
+      webhook: { url: 'https://approvals.example.org/x', secretFile: join(path, 'secret'), timeout: 5000 },
+    },
     health: { host: '0.0.0.0', port: 15021 },
     audit: { sinks: [{ file: join(path, 'audit.jsonl') }, { stdout: true }], onFailure: 'continue' },
     defaults: { task: 'optional', unlisted: 'report' },
@@ -60,9 +70,11 @@ t.test('what is not written has the safe default (C11)', async (t) => {
     forward: undefined,
     health: undefined,
     adminApi: undefined,
+    agentApi: undefined,
+    tasks: { webhook: undefined },
     identity: { workloadApi: undefined, initialSync: 90_000 },
     audit: { sinks: [{ stdout: true }], onFailure: 'deny' },
-    defaults: { unlisted: 'deny' },
+    defaults: { task: 'optional', unlisted: 'deny' },
     listeners: { headersTimeout: 10_000, maxHead: 32_768 },
     log: { level: 'info' },
   });
@@ -74,6 +86,8 @@ t.test('what is not written has the safe default (C11)', async (t) => {
     upstream: undefined,
     cidrs: [],
     dataClass: 'restricted',
+    task: 'optional',
+    action: 'admin',
     rules: [],
     mode: 'enforce',
     timeouts: { connect: 5000, headers: 30_000, idle: 300_000, total: 3_600_000 },
@@ -133,7 +147,7 @@ t.test('every problem is named, with place, key, problem and fix (C10, C11)', as
       .replace('initialSync: 2m', 'initialSync: 2')
       .replace('onFailure: continue', 'onFailure: no'),
     destination(
-      '  protcol: http\n  task: required\n  when: x\n  dataClass: none\n  rules: [{ name: a, effect: allow, action: read, http: { method: [GET] }, a2a: {} }]',
+      '  protcol: http\n  task: requird\n  when: x\n  dataClass: none\n  rules: [{ name: a, effect: allow, action: read, http: { method: [GET] }, a2a: {} }]',
     ),
     'kind: TaskPolicy\napiVersion: chaperone.dev/v1alpha1\n',
     'kind: Destinaton\n',
@@ -143,25 +157,26 @@ t.test('every problem is named, with place, key, problem and fix (C10, C11)', as
   t.match(problems, [
     /^c\.yaml:8:18 spec\.identity\.initialSync: 2 is a number, not text; write a duration such as 90s, in quotes if it is text$/,
     /^c\.yaml:9:3 spec: unknown key "foward"; did you mean forward\?$/,
-    /^c\.yaml:12:\d+ spec\.audit\.onFailure: no without quotes is a boolean to some readers of YAML; put it in quotes: "no"$/,
-    /^c\.yaml:25:3 spec: unknown key "protcol"; did you mean protocol\?$/,
-    /^c\.yaml:26:9 spec\.task: required is not supported yet; write optional$/,
-    /^c\.yaml:27:3 spec\.when: the key when is not supported yet; remove it: it would not be enforced$/,
-    /^c\.yaml:28:14 spec\.dataClass: "none" is not a data class; /,
-    /^c\.yaml:29:\d+ spec\.rules\[0\]\.http: unknown key "method"; did you mean methods\?$/,
-    /^c\.yaml:29:\d+ spec\.rules\[0\]\.a2a: the key a2a is not supported yet/,
-    /^c\.yaml:31:7 kind: kind TaskPolicy is not supported yet; remove the document: it would not be enforced$/,
-    /^c\.yaml:34:7 kind: unknown kind "Destinaton"; did you mean Destination\?$/,
-    /^c\.yaml:36:1 the document is not a map/,
-    /^c\.yaml:38:1 metadata: the key is missing; write a map with the keys name$/,
-    /^c\.yaml:38:1 spec: the key is missing/,
-    /^c\.yaml:38:13 apiVersion: "v1" is not known here; write chaperone\.dev\/v1alpha1$/,
+    /^c\.yaml:14:\d+ spec\.audit\.onFailure: no without quotes is a boolean to some readers of YAML; put it in quotes: "no"$/,
+    /^c\.yaml:27:3 spec: unknown key "protcol"; did you mean protocol\?$/,
+    /^c\.yaml:28:9 spec\.task: "requird" is not known here; did you mean required\?/,
+    /^c\.yaml:29:3 spec\.when: the key when is not supported yet; remove it: it would not be enforced$/,
+    /^c\.yaml:30:14 spec\.dataClass: "none" is not a data class; /,
+    /^c\.yaml:31:\d+ spec\.rules\[0\]\.http: unknown key "method"; did you mean methods\?$/,
+    /^c\.yaml:31:\d+ spec\.rules\[0\]\.a2a: the key a2a is not supported yet/,
+    /^c\.yaml:33:1 metadata: the key is missing/,
+    /^c\.yaml:33:1 spec: the key is missing/,
+    /^c\.yaml:36:7 kind: unknown kind "Destinaton"; did you mean Destination\?$/,
+    /^c\.yaml:38:1 the document is not a map/,
+    /^c\.yaml:40:1 metadata: the key is missing; write a map with the keys name$/,
+    /^c\.yaml:40:1 spec: the key is missing/,
+    /^c\.yaml:40:13 apiVersion: "v1" is not known here; write chaperone\.dev\/v1alpha1$/,
   ]);
-  t.equal(problems.length, 15);
+  t.equal(problems.length, 16);
 });
 
 t.test('each key and word of the design that is not built yet is refused by name', async (t) => {
-  const sidecarKeys = ['inbound', 'agentApi'].map((key) => [key, `${SIDECAR}  ${key}: []\n`] as const);
+  const sidecarKeys = ['inbound'].map((key) => [key, `${SIDECAR}  ${key}: []\n`] as const);
   for (const [key, text] of sidecarKeys)
     t.match(await problemsOf(t, text), [new RegExp(`spec\\.${key}: the key ${key} is not supported yet`)], key);
   const ruleWith = (key: string): string => `  rules: [{ name: a, effect: deny, http: {}, ${key}: x }]`;
@@ -170,11 +185,9 @@ t.test('each key and word of the design that is not built yet is refused by name
     ...['a2a'].map((key) => [key, ruleWith(key)] as const),
     ...['a2a', 'postgres'].map((word) => [word, `  protocol: ${word}`] as const),
     ['rate', '  limits: { rate: 50/s }'],
-    ['required', '  task: required'],
   ];
   for (const [word, spec] of cases)
     t.match(await problemsOf(t, SIDECAR, destination(spec)), [new RegExp(`${word} is not supported yet`)], spec);
-  t.match(await problemsOf(t, SIDECAR.replace('task: optional', 'task: required')), [/required is not supported yet/]);
 });
 
 t.test('conditions are compiled with the documents: each that is none is a problem at its place (when)', async (t) => {
@@ -360,7 +373,7 @@ t.test('decoders throw nothing, whatever a document holds', async (t) => {
   fc.assert(
     fc.property(document, (one) => {
       const problems = collector();
-      const found = { sidecars: [], destinations: [], broken: new Set<string>() };
+      const found = { sidecars: [], destinations: [], taskPolicies: [], broken: new Set<string>() };
       for (const tree of parseYaml('c.yaml', JSON.stringify(one), problems)) readDocument(tree, found, problems);
       if (problems.size > 0) refused += 1;
       return problems.size > 0 || found.sidecars.length + found.destinations.length > 0;

@@ -2,22 +2,12 @@ import t from 'tap';
 import { SET_CHECKS } from '../../lib/config/set-checks.ts';
 import { destination, problemsOf, SIDECAR } from './documents.ts';
 
-const BARE = SIDECAR.replace('task: optional', '');
 const FORWARD = `${SIDECAR}  forward: { address: 127.0.0.1:15001 }\n`;
 
 const INTERCEPT = `${FORWARD}  intercept: { domains: [example.com] }\n`;
 
 /** Name of the check, documents that it refuses, what it says, and documents next to them that pass. */
 const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], readonly string[]])[] = [
-  [
-    'task-is-said',
-    [BARE, destination('', 'a'), destination('  task: optional', 'b'), destination('', 'c')],
-    [
-      /^c\.yaml:11:3 spec: a task is required by default.*write task: optional here, or in spec\.defaults/,
-      /^c\.yaml:28:3 spec: a task/,
-    ],
-    [BARE, destination('  task: optional', 'b')],
-  ],
   [
     'data-classes-are-declared',
     [SIDECAR.replace('spec:', 'spec:\n  dataClasses: [low, high]'), destination('  dataClass: internal')],

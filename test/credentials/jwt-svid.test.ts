@@ -3,6 +3,7 @@ import { cell } from '../../lib/base/cell.ts';
 import type { Clock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import {
+  type Asker,
   FETCH_TIMEOUT,
   type IssuedToken,
   jwtSvids,
@@ -15,6 +16,7 @@ import { testAuthority } from '../fakes/authority.ts';
 
 const LIFE = 300_000;
 const NEVER = new AbortController().signal;
+const by = (signal: AbortSignal): Asker => ({ signal });
 const ca = await testAuthority();
 const agent = ca.identity(await ca.svid('/agent'));
 const other = ca.identity(await ca.svid('/other'));
@@ -74,37 +76,37 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 t.test('one token per identity and audience, fetched once for many askers (J-12)', async (t) => {
   const { tokens, asked } = bench();
-  const all = await Promise.all(Array.from({ length: 20 }, () => tokens.obtain('crm', agent, NEVER)));
+  const all = await Promise.all(Array.from({ length: 20 }, () => tokens.obtain('crm', agent, by(NEVER))));
   t.same(new Set(all), new Set(['crm-1']));
-  t.equal(await tokens.obtain('erp', agent, NEVER), 'erp-2');
-  t.equal(await tokens.obtain('crm', other, NEVER), 'crm-3', 'another identity has a token of its own');
+  t.equal(await tokens.obtain('erp', agent, by(NEVER)), 'erp-2');
+  t.equal(await tokens.obtain('crm', other, by(NEVER)), 'crm-3', 'another identity has a token of its own');
   t.same(asked, ['crm', 'erp', 'crm']);
 });
 
 t.test('renewed at half life in the background, while the one at hand is still sent', async (t) => {
   const { tokens, asked, pass } = bench();
-  await tokens.obtain('crm', agent, NEVER);
+  await tokens.obtain('crm', agent, by(NEVER));
   pass(LIFE / 2 - 1);
-  await tokens.obtain('crm', agent, NEVER);
+  await tokens.obtain('crm', agent, by(NEVER));
   t.equal(asked.length, 1, 'not before half of its life');
   pass(1);
-  t.equal(await tokens.obtain('crm', agent, NEVER), 'crm-1');
+  t.equal(await tokens.obtain('crm', agent, by(NEVER)), 'crm-1');
   t.equal(asked.length, 2);
   await turn();
-  t.equal(await tokens.obtain('crm', agent, NEVER), 'crm-2');
+  t.equal(await tokens.obtain('crm', agent, by(NEVER)), 'crm-2');
 });
 
 t.test('a Workload API that is away costs nothing while the token is valid, and says so after', async (t) => {
   const b = bench();
-  await b.tokens.obtain('crm', agent, NEVER);
+  await b.tokens.obtain('crm', agent, by(NEVER));
   b.answer = () => Promise.reject(new Fault('workload-api-unavailable', 'no socket'));
   b.pass(LIFE / 2);
-  t.equal(await b.tokens.obtain('crm', agent, NEVER), 'crm-1');
+  t.equal(await b.tokens.obtain('crm', agent, by(NEVER)), 'crm-1');
   await turn();
-  t.equal(await b.tokens.obtain('crm', agent, NEVER), 'crm-1');
+  t.equal(await b.tokens.obtain('crm', agent, by(NEVER)), 'crm-1');
   t.equal(b.asked.length, 2, 'a failed renewal is not tried again at once');
   b.pass(LIFE / 2 - MARGIN);
-  await t.rejects(b.tokens.obtain('crm', agent, NEVER), {
+  await t.rejects(b.tokens.obtain('crm', agent, by(NEVER)), {
     code: 'credential-unavailable',
     message: 'no JWT-SVID for audience "crm": no socket',
   });
@@ -113,19 +115,19 @@ t.test('a Workload API that is away costs nothing while the token is valid, and 
 t.test('a token about to expire is not sent', async (t) => {
   const b = bench();
   b.answer = async () => ({ token: 'short', expiresAt: 1_000_000 + MARGIN });
-  await b.tokens.obtain('crm', agent, NEVER);
-  await b.tokens.obtain('crm', agent, NEVER);
+  await b.tokens.obtain('crm', agent, by(NEVER));
+  await b.tokens.obtain('crm', agent, by(NEVER));
   t.equal(b.asked.length, 2);
 });
 
 t.test('tokens are forgotten with the identity they speak for (C3)', async (t) => {
   const { tokens, states, asked } = bench();
-  await tokens.obtain('crm', agent, NEVER);
+  await tokens.obtain('crm', agent, by(NEVER));
   states.set({ kind: 'current', identity: agent, problem: undefined });
   t.equal(tokens.size, 1, 'a rotation of the same SPIFFE ID keeps them');
   states.set({ kind: 'withdrawn', since: 0, problem: 'no identity issued' });
   t.equal(tokens.size, 0);
-  await tokens.obtain('crm', agent, NEVER);
+  await tokens.obtain('crm', agent, by(NEVER));
   t.equal(asked.length, 2);
   states.set({ kind: 'current', identity: other, problem: undefined });
   t.equal(tokens.size, 0);
@@ -136,28 +138,28 @@ t.test('a fetch that hangs is given up, and an asker that leaves does not end it
   let give: (token: IssuedToken) => void = () => {};
   b.answer = () => new Promise((resolve) => (give = resolve));
   const leaving = new AbortController();
-  const [left, stayed] = [b.tokens.obtain('crm', agent, leaving.signal), b.tokens.obtain('crm', agent, NEVER)];
+  const [left, stayed] = [b.tokens.obtain('crm', agent, by(leaving.signal)), b.tokens.obtain('crm', agent, by(NEVER))];
   leaving.abort(new Fault('client-gone', 'gone'));
   await t.rejects(left, { code: 'client-gone' });
   give({ token: 'late', expiresAt: 2_000_000 });
   t.equal(await stayed, 'late');
   b.answer = (_, signal) =>
     new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
-  const hung = b.tokens.obtain('erp', agent, NEVER);
+  const hung = b.tokens.obtain('erp', agent, by(NEVER));
   b.pass(FETCH_TIMEOUT);
   await t.rejects(hung, { code: 'credential-unavailable', message: /did not answer within 5000 ms/ });
 });
 
 t.test('the cache is bounded, least recently used first out', async (t) => {
   const { tokens, asked } = bench();
-  await tokens.obtain('first', agent, NEVER);
-  for (let i = 1; i < MOST_TOKENS; i += 1) await tokens.obtain(`a${i}`, agent, NEVER);
-  await tokens.obtain('first', agent, NEVER);
-  await tokens.obtain('one more', agent, NEVER);
+  await tokens.obtain('first', agent, by(NEVER));
+  for (let i = 1; i < MOST_TOKENS; i += 1) await tokens.obtain(`a${i}`, agent, by(NEVER));
+  await tokens.obtain('first', agent, by(NEVER));
+  await tokens.obtain('one more', agent, by(NEVER));
   t.equal(tokens.size, MOST_TOKENS);
   const before = asked.length;
-  await tokens.obtain('first', agent, NEVER);
+  await tokens.obtain('first', agent, by(NEVER));
   t.equal(asked.length, before, 'what was used lately is kept');
-  await tokens.obtain('a1', agent, NEVER);
+  await tokens.obtain('a1', agent, by(NEVER));
   t.equal(asked.length, before + 1, 'what was not is fetched anew');
 });

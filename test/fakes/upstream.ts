@@ -49,6 +49,8 @@ export interface TlsConnection {
   /** After TLS. */
   readonly plain: ByteLog;
   readonly socket: TLSSocket;
+  /** What TLS runs on. */
+  readonly transport: Socket;
   /** `handshaking` until TLS is up; `accepted` or `refused` by our verdict on the client; `failed` when TLS failed. */
   readonly state: 'handshaking' | 'accepted' | 'refused' | 'failed';
   /** Why it was refused or failed. */
@@ -154,7 +156,15 @@ function acceptTls(socket: Socket, number: number, { options, context, answers }
     },
   );
   note(secure, plain);
-  const seen: Mutable<TlsConnection> = { number, raw, plain, socket: secure, state: 'handshaking', ...NOTHING };
+  const seen: Mutable<TlsConnection> = {
+    number,
+    raw,
+    plain,
+    socket: secure,
+    transport: socket,
+    state: 'handshaking',
+    ...NOTHING,
+  };
   secure.on('error', (problem) => {
     if (seen.state === 'handshaking') Object.assign(seen, { state: 'failed', problem: problem.message });
   });

@@ -1,20 +1,13 @@
 /** Common HTTP clients with nothing but the variables that `chaperone env` prints: through to an mTLS upstream, and refused where policy says so. */
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { proxyVariables } from '../../cmd/commands/env.ts';
 import { setStage } from '../../cmd/demo/stage.ts';
+import { type Client, missing } from './clients.ts';
 
 const run = promisify(execFile);
-
-interface Client {
-  readonly name: string;
-  /** Whether it is on this machine: a command that must succeed. */
-  readonly needs: readonly [string, ...string[]];
-  /** Prints `<status> <body>` for a URL. */
-  readonly command: (url: string) => readonly [string, ...string[]];
-}
 
 const python = (library: string): string =>
   `import ${library},sys; r = ${library}.get(sys.argv[1]); print(r.status_code, r.text, end="")`;
@@ -47,15 +40,6 @@ const CLIENTS: readonly Client[] = [
     command: (url) => ['go', 'run', join(import.meta.dirname, 'fetch.go'), url],
   },
 ];
-
-function missing([program, ...args]: Client['needs']): string | false {
-  try {
-    execFileSync(program, args, { stdio: 'ignore' });
-    return false;
-  } catch {
-    return `not on this machine: ${[program, ...args].join(' ')}`;
-  }
-}
 
 t.test('clients that know nothing but HTTP_PROXY', async (t) => {
   await using stage = await setStage(undefined, () => {});

@@ -4,7 +4,8 @@ import { Fault } from '../../lib/base/fault.ts';
 import { ConditionContext } from '../../lib/policy/condition-view.ts';
 import { conditions, type Answer } from '../../lib/policy/conditions.ts';
 import type { Phase } from '../../lib/policy/condition-env.ts';
-import type { Facts, TaskFacts } from '../../lib/policy/facts.ts';
+import type { Facts } from '../../lib/policy/facts.ts';
+import type { TaskFacts } from '../../lib/policy/grant.ts';
 import { isObject, parseJson } from '../../lib/policy/json.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import { connection, destination, request } from './destination.ts';
@@ -50,6 +51,18 @@ t.test('every fact can be asked for', async (t) => {
     actions: ['read'],
     destinations: ['crm'],
     uses: 3,
+    owner: 'alice',
+    onBehalfOf: undefined,
+    depth: 0,
+    elevations: [],
+    grant: {
+      purpose: 'triage',
+      destinations: new Set(),
+      actions: new Set(),
+      stepUp: new Map(),
+      dataClasses: new Set(),
+      uses: 9,
+    },
   };
   const facts: Facts = {
     ...request({

@@ -22,6 +22,8 @@ export function destination(name: string, { hosts, tlsMode = 'mtls', ...rest }: 
     cidrs: [],
     tls: { mode: tlsMode, peers: [], serverName: undefined, roots: undefined, insecure: false, intercept: false },
     dataClass: 'internal',
+    task: 'optional',
+    action: 'admin',
     credential: undefined,
     rules: [],
     timeouts: { connect: 5000, headers: 30_000, idle: 300_000, total: 3_600_000 },

@@ -92,7 +92,7 @@ t.test('the next judged address is tried when one refuses; none left is 502', as
   const { routes } = await import('../../lib/proxy/route.ts');
   const { tlsContexts } = await import('../../lib/tls/context.ts');
   const { systemClock } = await import('../../lib/base/clock.ts');
-  const dial = dialler({ resolver: systemResolver, contexts: tlsContexts(), clock: systemClock, own: () => false });
+  const dial = dialler({ resolver: systemResolver(), contexts: tlsContexts(), clock: systemClock, own: () => false });
   const destination = site({ upstream: { host: '127.0.0.1', port: upstream.port } });
   const facts = {
     entry: 'forward',
@@ -193,15 +193,16 @@ t.test(
   'the system resolver: a literal search-list name only resolves for the operator; the signal ends the wait',
   async (t) => {
     const { signal } = new AbortController();
+    const system = systemResolver();
     t.same(
-      await systemResolver.resolve('localhost', { absolute: false, signal }),
-      await systemResolver.resolve('localhost', { absolute: false, signal }),
+      await system.resolve('localhost', { absolute: false, signal }),
+      await system.resolve('localhost', { absolute: false, signal }),
     );
-    await t.rejects(systemResolver.resolve('no-such-host.invalid', { absolute: true, signal }), {
+    await t.rejects(system.resolve('no-such-host.invalid', { absolute: true, signal }), {
       code: 'upstream-unresolved',
     });
     const gone = new AbortController();
-    const waiting = systemResolver.resolve('no-such-host.invalid', { absolute: true, signal: gone.signal });
+    const waiting = system.resolve('no-such-host.invalid', { absolute: true, signal: gone.signal });
     const { Fault } = await import('../../lib/base/fault.ts');
     gone.abort(new Fault('client-gone', 'left'));
     await t.rejects(waiting, { code: 'client-gone' });

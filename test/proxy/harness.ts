@@ -36,6 +36,8 @@ export interface Site {
   readonly limits?: Partial<Destination['limits']>;
   readonly report?: boolean;
   readonly credential?: Destination['credential'];
+  readonly task?: Destination['task'];
+  readonly action?: string;
 }
 
 export function rule(
@@ -76,6 +78,8 @@ export function site(given: Site = {}): Destination {
       intercept: given.intercept ?? false,
     },
     dataClass: 'internal',
+    task: given.task ?? 'optional',
+    action: given.action ?? 'admin',
     credential: given.credential,
     rules: given.rules ?? (given.protocol === 'tcp' || mode === 'passthrough' ? [] : [rule('all', 'allow')]),
     timeouts: { connect: 5000, headers: 10_000, idle: 10_000, total: 60_000, ...given.timeouts },
@@ -290,7 +294,7 @@ export function statusOf(answer: string): number {
 export function unpaired(records: readonly AuditRecord[]): readonly string[] {
   const counts = new Map<string, string>();
   for (const record of records) {
-    if (record.kind === 'lifecycle' || record.kind === 'redecided') continue;
+    if (record.kind === 'lifecycle' || record.kind === 'redecided' || record.kind === 'task') continue;
     counts.set(record.exchange, (counts.get(record.exchange) ?? '') + (record.kind === 'ended' ? 'E' : 'D'));
   }
   return [...counts].filter(([, kinds]) => kinds !== 'DE').map(([id, kinds]) => `${id} ${kinds}`);

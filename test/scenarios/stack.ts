@@ -159,6 +159,22 @@ ${more}`;
 }
 
 function destinations(api: string, echo: string): string {
+  return `${crm(api)}---
+apiVersion: chaperone.dev/v1alpha1
+kind: Destination
+metadata: { name: db }
+spec:
+  hosts: [db.internal]
+  ports: [5432]
+  protocol: tcp
+  upstream: { address: '${echo}' }
+  tls: { mode: mtls, peers: ['spiffe://example.org/db'] }
+  dataClass: internal
+`;
+}
+
+/** The destination of the API. */
+export function crm(api: string): string {
   return `apiVersion: chaperone.dev/v1alpha1
 kind: Destination
 metadata: { name: crm }
@@ -171,16 +187,5 @@ spec:
   rules:
     - { name: no-exports, effect: deny, http: { paths: [/v1/customers/export/**] } }
     - { name: read, effect: allow, action: read, http: { methods: [GET], paths: [/v1/customers/**] } }
----
-apiVersion: chaperone.dev/v1alpha1
-kind: Destination
-metadata: { name: db }
-spec:
-  hosts: [db.internal]
-  ports: [5432]
-  protocol: tcp
-  upstream: { address: '${echo}' }
-  tls: { mode: mtls, peers: ['spiffe://example.org/db'] }
-  dataClass: internal
 `;
 }

@@ -1,0 +1,79 @@
+/** Tasks put together: the registry, who may open and answer, and what is told of them. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { agentApi } from '../../lib/admin/agent-api.ts';
+import { startAgentDoor, taskFolder, type AgentDoor } from '../../lib/admin/agent-door.ts';
+import type { Api } from '../../lib/admin/api.ts';
+import { operatorApi } from '../../lib/admin/operator-api.ts';
+import { taskFeed, type TaskFeed } from '../../lib/admin/task-feed.ts';
+import type { Ways } from '../../lib/admin/task-view.ts';
+import { ignore } from '../../lib/base/signal.ts';
+import { formatAuthority } from '../../lib/policy/authority.ts';
+import type { Proxy } from '../../lib/proxy/proxy.ts';
+import { tasks as registry, type Tasks } from '../../lib/tasks/registry.ts';
+import type { TaskEvent } from '../../lib/tasks/events.ts';
+import type { Late, Parts } from '../compose.ts';
+
+export interface TaskParts {
+  readonly tasks: Tasks;
+  readonly feed: TaskFeed;
+}
+
+/** The registry, before there is a proxy. */
+export async function startTasks({ config, clock, policy, audit, log }: Parts, late: Late): Promise<TaskParts> {
+  const feed = taskFeed();
+  const tell = (event: TaskEvent): void => {
+    log.log('info', 'tasks', event.event, { task: event.task, ...event.detail });
+    const record = { kind: 'task', time: new Date(clock.now()).toISOString(), ...event } as const;
+    ignore(audit.write(record), 'the audit log counts its failures, and requests are refused by them');
+    feed.tell(event);
+  };
+  const tasks = registry({
+    clock,
+    policy,
+    tell,
+    unknownPast: await startedBefore(config.sidecar.adminApi?.socket),
+    onChange: () => late.proxy?.reconsider(),
+    release: async (task) => {
+      await late.proxy?.release(task);
+      return [];
+    },
+  });
+  return { tasks, feed };
+}
+
+/**
+ * Whether a sidecar has run with this folder before: then what the agent did until now is not known. The folder of the operator's door lives as long as the pod
+ * and belongs to the sidecar alone; without one nothing can be told, and nothing is assumed.
+ */
+async function startedBefore(socket: string | undefined): Promise<boolean> {
+  if (socket === undefined) return false;
+  try {
+    await mkdir(dirname(socket), { recursive: true, mode: 0o700 });
+    await writeFile(join(dirname(socket), '.started'), '', { flag: 'wx', mode: 0o600 });
+    return false;
+  } catch (failure) {
+    return failure instanceof Error && 'code' in failure && failure.code === 'EEXIST';
+  }
+}
+
+export interface Doors {
+  /** For the operator's socket. */
+  readonly operator: Api;
+  /** undefined where the document has none. */
+  readonly agent: AgentDoor | undefined;
+}
+
+export async function openDoors({ config }: Parts, { tasks, feed }: TaskParts, proxy: Proxy): Promise<Doors> {
+  const door = config.sidecar.agentApi;
+  const ways: Ways = {
+    proxy() {
+      const bound = proxy.addresses.get('forward');
+      return bound === undefined ? undefined : formatAuthority(bound.address, bound.port);
+    },
+    sockets: (task) => (door === undefined ? Promise.resolve({}) : proxy.taskSockets(task, taskFolder(door.socket))),
+  };
+  const operator = operatorApi({ tasks, ways, feed });
+  if (door === undefined) return { operator, agent: undefined };
+  return { operator, agent: await startAgentDoor({ ...door, api: agentApi({ tasks, ways, feed }) }) };
+}

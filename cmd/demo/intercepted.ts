@@ -1,0 +1,46 @@
+/** The part of the story about https:// URLs: the agent's TLS ends at the sidecar, where each request is judged, and starts anew towards a service that proves its name. */
+import { SAAS_HOST } from './documents.ts';
+import type { Stage } from './stage.ts';
+import type { Step } from './story.ts';
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+}
+
+export const INTERCEPTED: readonly Step[] = [
+  {
+    title: 'The agent says https:// to a service on the web; what it asks is judged inside the TLS, and allowed',
+    check: allowed,
+  },
+  {
+    title:
+      'Another request to the same service, which no rule allows, is denied: a tunnel hides nothing, and the service hears nothing',
+    check: denied,
+  },
+];
+
+async function ask(stage: Stage, method: string, path: string): Promise<Answer> {
+  const [answer] = await stage.agent(['ask', method, `https://${SAAS_HOST}${path}`]);
+  if (answer === undefined) throw new Error('the agent got no answer at all');
+  return answer as Answer;
+}
+
+async function allowed(stage: Stage): Promise<string> {
+  const { status, body } = await ask(stage, 'GET', '/v1/models');
+  if (status !== 200 || !body.includes(SAAS_HOST)) throw new Error(`the agent got ${status} ${body}`);
+  const seen = stage.saas.requests().at(-1);
+  if (seen !== 'GET /v1/models') throw new Error(`the service was asked ${seen}`);
+  const inside = /"entry":"intercept","tunnel":"([0-9a-f-]+)"[^\n]*"path":"\/v1\/models"/.exec(await stage.audit());
+  if (inside === null) throw new Error('there is no record of the request inside the tunnel');
+  return `200; recorded as GET /v1/models inside tunnel ${inside[1]?.slice(0, 8)}…`;
+}
+
+async function denied(stage: Stage): Promise<string> {
+  const before = stage.saas.requests().length;
+  const { status, body } = await ask(stage, 'DELETE', '/v1/models/1');
+  if (status !== 403) throw new Error(`the agent got ${status} ${body}`);
+  if (stage.saas.requests().length !== before) throw new Error('the service was asked');
+  const { error } = JSON.parse(body) as { readonly error: { readonly message: string } };
+  return `403 ${error.message}`;
+}

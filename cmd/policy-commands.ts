@@ -1,0 +1,25 @@
+/** The commands that read policy and decide nothing for an agent: to write it, to test it, to review it. */
+import type { Command } from 'commander';
+import type { Io } from './io.ts';
+import { collect } from './options.ts';
+
+/** `configured` makes a command that takes `-c`. */
+export function policyCommands(configured: (name: string, about: string) => Command, io: Io): void {
+  configured('check', 'validate configuration; dials nothing').action(async (options) =>
+    (await import('./commands/check.ts')).check(options.config, io),
+  );
+  configured('explain', 'say which rule decides one request, and why')
+    .argument('<method>', 'GET, POST … or CONNECT')
+    .argument('<target>', 'http://host/path, https://host/path through a tunnel, or host:port for CONNECT')
+    .option('--listener <destination>', 'as asked on the local listener of that destination')
+    .option('-H, --header <field>', 'a header field, "name: value"; may be repeated', collect)
+    .option('--tool <name>', 'POST: the tool of an MCP server that is called')
+    .option('--args <json>', 'its arguments, a JSON object')
+    .option('--message <json>', 'POST: the whole message, {"method": ..., "params": ...}')
+    .option('--identity <spiffe-id>', 'our own SPIFFE ID; none otherwise')
+    .option('--time <time>', 'when it is asked, 2026-01-31T12:00:00Z; now otherwise')
+    .option('--json', 'the decision as JSON')
+    .action(async (method: string, target: string, options) =>
+      (await import('./commands/explain.ts')).explain({ method, target, ...options }, io),
+    );
+}

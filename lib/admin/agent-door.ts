@@ -1,0 +1,97 @@
+/**
+ * Where the agent API listens: a Unix socket whose mode says who may use it, and a loopback port where that is asked for, whose callers show a token from a file.
+ * A page in a browser that finds the port has no token, and is turned away for its Origin besides.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { chmod, mkdir, readFile, rm } from 'node:fs/promises';
+import type { IncomingMessage, Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { dirname, join } from 'node:path';
+import { Fault } from '../base/fault.ts';
+import type { ListenAddress } from '../policy/model.ts';
+import { removeStale } from './admin.ts';
+import type { Api } from './api.ts';
+import { closePages, servePages } from './pages.ts';
+
+export interface AgentDoorOptions {
+  readonly socket: string;
+  /** Of the socket. */
+  readonly mode: number;
+  readonly tcp: { readonly address: ListenAddress; readonly tokenFile: string } | undefined;
+  readonly api: Api;
+}
+
+export interface AgentDoor extends AsyncDisposable {
+  readonly address: AddressInfo | undefined;
+}
+
+/** The folder of a task's own sockets, below that of the API. */
+export function taskFolder(socket: string): string {
+  return join(dirname(socket), 'tasks');
+}
+
+const SHORTEST_TOKEN = 32;
+const TOKEN = 'chaperone-token';
+
+/** Throws a Fault `listen`, or `config-unreadable` for a token file. */
+export async function startAgentDoor({ socket, mode, tcp, api }: AgentDoorOptions): Promise<AgentDoor> {
+  const folder = dirname(socket);
+  // Whoever may use the socket must be able to reach it; a folder that is there already is the operator's.
+  await mkdir(folder, {
+    recursive: true,
+    mode: 0o700 | ((mode & 0o060) === 0 ? 0 : 0o050) | ((mode & 0o006) === 0 ? 0 : 0o005),
+  });
+  await removeStale(socket);
+  // Of a life before this one.
+  await rm(taskFolder(socket), { recursive: true, force: true });
+  const servers: Server[] = [await servePages({ path: socket }, new Map(), api)];
+  await chmod(socket, mode);
+  let address: AddressInfo | undefined;
+  if (tcp !== undefined) {
+    const server = await servePages(tcp.address, new Map(), guarded(api, await tokenIn(tcp.tokenFile)));
+    servers.push(server);
+    const bound = server.address();
+    if (typeof bound === 'object' && bound !== null) address = bound;
+  }
+  return {
+    address,
+    async [Symbol.asyncDispose]() {
+      await Promise.all(servers.map(closePages));
+      await rm(taskFolder(socket), { recursive: true, force: true });
+    },
+  };
+}
+
+async function tokenIn(path: string): Promise<string> {
+  const token = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new Fault('config-unreadable', `the token file ${path} cannot be read`, { cause });
+  });
+  if (/^[!-~]+$/.test(token.trim()) && token.trim().length >= SHORTEST_TOKEN) return token.trim();
+  const hint = `write ${SHORTEST_TOKEN} or more random visible characters into it`;
+  throw new Fault('config-unreadable', `the token file ${path} holds no usable token`, { hint });
+}
+
+function guarded(api: Api, token: string): Api {
+  const wanted = digest(token);
+  return {
+    ...api,
+    owns: () => true,
+    answer(request, response) {
+      const sent = request.headers[TOKEN];
+      const known = typeof sent === 'string' && timingSafeEqual(digest(sent), wanted) && !fromBrowser(request);
+      if (known) return api.answer(request, response);
+      const error = { code: 'denied', message: `this door asks for its token in ${TOKEN}` };
+      response.writeHead(403, { 'content-type': 'application/json' });
+      response.end(`${JSON.stringify({ error })}\n`);
+      return Promise.resolve();
+    },
+  };
+}
+
+function fromBrowser({ headers }: IncomingMessage): boolean {
+  return headers.origin !== undefined || headers['sec-fetch-site'] !== undefined;
+}
+
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}

@@ -1,0 +1,116 @@
+/** What may be done with a task over either API, once it is known which task and that the caller may. */
+import { Fault } from '../base/fault.ts';
+import { onAbort } from '../base/signal.ts';
+import { intentSchema, parseIntent } from '../tasks/intent.ts';
+import type { Opened, Tasks } from '../tasks/registry.ts';
+import type { Task } from '../tasks/task.ts';
+import { decodeBody, type Call, type Operation, type Reply } from './api.ts';
+import type { TaskFeed } from './task-feed.ts';
+import { extension, question } from './task-bodies.ts';
+import { openedView, stepUpView, taskView, type Ways } from './task-view.ts';
+
+export interface TaskDoor {
+  readonly tasks: Tasks;
+  readonly ways: Ways;
+  readonly feed: TaskFeed;
+  /** The task of the path. @throws Fault when there is none, or the caller may not touch it */
+  readonly task: (call: Call) => Task;
+}
+
+/** Opening, seeing, extending, deriving and ending tasks, and asking for step-ups. */
+export function taskOperations(door: TaskDoor): readonly Operation[] {
+  const { tasks, task } = door;
+  return [
+    {
+      method: 'POST',
+      path: '/v1/tasks',
+      summary:
+        'Open a task. The answer is the only place in which its secret stands. With `hold` it goes on as JSON Lines, and the task ends when it is closed.',
+      request: intentSchema,
+      status: 201,
+      answer: (call) => opened(door, tasks.open(parseIntent('body', call.body)), call),
+    },
+    {
+      method: 'GET',
+      path: '/v1/tasks/{task}',
+      summary: 'One task.',
+      status: 200,
+      answer: (call) => ({ status: 200, body: taskView(task(call)) }),
+    },
+    {
+      method: 'POST',
+      path: '/v1/tasks/{task}/tasks',
+      summary: 'Derive a task for a sub-agent: never wider than this one, and ended with it.',
+      request: intentSchema,
+      status: 201,
+      answer: (call) => opened(door, tasks.derive(task(call), parseIntent('body', call.body)), call),
+    },
+    {
+      method: 'POST',
+      path: '/v1/tasks/{task}/extend',
+      summary: 'Move the end of a task, within the ceiling of its purpose.',
+      request: extension,
+      status: 200,
+      answer(call) {
+        const one = task(call);
+        tasks.extend(one, decodeBody(extension, call.body).lifetime);
+        return { status: 200, body: taskView(one) };
+      },
+    },
+    {
+      method: 'POST',
+      path: '/v1/tasks/{task}/complete',
+      summary: 'End a task: what is under way for it is cut, and its secret is worth nothing.',
+      status: 200,
+      answer(call) {
+        const one = task(call);
+        tasks.end(one, 'completed', 'its agent completed it');
+        return { status: 200, body: taskView(one) };
+      },
+    },
+    ...stepUpOperations(door),
+  ];
+}
+
+function stepUpOperations({ tasks, task }: TaskDoor): readonly Operation[] {
+  return [
+    {
+      method: 'POST',
+      path: '/v1/tasks/{task}/step-ups',
+      summary:
+        'Ask for an approval of an action that needs one. The answer comes at once; whether it was approved is to be asked for.',
+      request: question,
+      status: 202,
+      answer: (call) => ({
+        status: 202,
+        body: stepUpView(tasks.stepUps.ask(task(call), decodeBody(question, call.body))),
+      }),
+    },
+    {
+      method: 'GET',
+      path: '/v1/tasks/{task}/step-ups',
+      summary: 'The step-ups that a task has asked for.',
+      status: 200,
+      answer: (call) => ({ status: 200, body: { stepUps: tasks.stepUps.of(task(call)).map(stepUpView) } }),
+    },
+    {
+      method: 'GET',
+      path: '/v1/tasks/{task}/step-ups/{stepUp}',
+      summary: 'One of them.',
+      status: 200,
+      answer(call) {
+        const own = task(call);
+        const found = tasks.stepUps.of(own).find(({ id }) => id === call.path['stepUp']);
+        if (found === undefined) throw new Fault('no-such-step-up', `task ${own.id} has asked for no such step-up`);
+        return { status: 200, body: stepUpView(found) };
+      },
+    },
+  ];
+}
+
+async function opened({ tasks, ways, feed }: TaskDoor, one: Opened, { gone }: Call): Promise<Reply> {
+  const body = await openedView(one, ways);
+  if (!one.task.intent.hold) return { status: 201, body };
+  onAbort(gone, () => tasks.end(one.task, 'revoked', 'the connection that held it closed'));
+  return { status: 201, body, lines: feed.of(one.task.id, gone) };
+}

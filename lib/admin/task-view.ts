@@ -1,0 +1,62 @@
+/** Tasks as the APIs show them: plain values, no secret but the one that opening hands out. */
+import type { Grant } from '../policy/grant.ts';
+import type { Opened } from '../tasks/registry.ts';
+import type { StepUp } from '../tasks/step-ups.ts';
+import type { Task } from '../tasks/task.ts';
+
+/** What an API needs to know of the proxy to say how a task is used. */
+export interface Ways {
+  /** `host:port` of the forward proxy; undefined when there is none. */
+  proxy(): string | undefined;
+  /** Local sockets of the task, by destination. */
+  sockets(task: Task): Promise<Readonly<Record<string, string>>>;
+}
+
+export async function openedView({ task, secret, refused }: Opened, ways: Ways): Promise<object> {
+  const proxy = ways.proxy();
+  return {
+    ...taskView(task),
+    refused,
+    authorization: `Basic ${Buffer.from(`${task.id}:${secret}`).toString('base64')}`,
+    ...(proxy === undefined ? undefined : { proxyUrl: `http://${task.id}:${secret}@${proxy}` }),
+    sockets: await ways.sockets(task),
+  };
+}
+
+export function taskView(task: Task): object {
+  const { id, intent, parent, state, opened, expiresAt, uses, live, depth } = task;
+  return {
+    id,
+    state: state.kind === 'open' ? 'open' : state.kind === 'ending' ? `ending: ${state.end}` : state.end,
+    purpose: intent.purpose,
+    owner: intent.owner,
+    onBehalfOf: intent.onBehalfOf,
+    parent: parent?.id,
+    depth,
+    openedAt: new Date(opened.wall).toISOString(),
+    expiresAt: new Date(expiresAt).toISOString(),
+    uses,
+    live,
+    grant: grantView(task.grant),
+    elevated: task.elevations.map(({ id: stepUp, actions, destination, uses: left }) => ({
+      stepUp,
+      actions: [...actions],
+      destination,
+      uses: left,
+    })),
+  };
+}
+
+function grantView({ destinations, actions, stepUp, dataClasses, uses }: Grant): object {
+  return {
+    destinations: [...destinations],
+    actions: [...actions],
+    stepUp: [...stepUp.keys()],
+    dataClasses: [...dataClasses],
+    uses,
+  };
+}
+
+export function stepUpView({ askedAt, ...stepUp }: StepUp): object {
+  return { ...stepUp, askedAt: new Date(askedAt).toISOString() };
+}

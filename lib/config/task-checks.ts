@@ -1,0 +1,128 @@
+/** What holds over the documents that have to do with tasks, as lib/config/set-checks.ts does for the rest. */
+import { dirname } from 'node:path';
+import { isLoopback } from '../policy/ip.ts';
+import { placeText } from './problem.ts';
+import type { DocumentSet, Placed, SetCheck } from './set-checks.ts';
+import type { Tree } from './tree.ts';
+
+export const TASK_CHECKS: readonly SetCheck[] = Object.freeze([
+  {
+    name: 'tasks-can-be-opened',
+    doc: 'Where a task is required somebody can open one: the Sidecar has `agentApi` or `adminApi`, and there is a TaskPolicy.',
+    find(set) {
+      const { sidecar, sidecarBroken, destinations, taskPolicies } = set;
+      const { agentApi, adminApi, defaults } = sidecar?.document.spec ?? {};
+      const door = agentApi !== undefined || adminApi !== undefined;
+      if (sidecarBroken || (door && taskPolicies.length > 0)) return [];
+      return destinations
+        .filter(({ document }) => (document.spec.task ?? defaults?.task) === 'required')
+        .map(({ tree }) => ({
+          tree,
+          steps: ['spec'],
+          message: `a task is required here, and ${door ? 'there is no TaskPolicy that would grant one' : 'nobody can open one'}`,
+          fix: `${door ? 'add a TaskPolicy document' : 'write agentApi in the Sidecar document'}, or task: optional here or in its spec.defaults`,
+        }));
+    },
+  },
+  {
+    name: 'a-purpose-has-one-task-policy',
+    doc: 'A purpose belongs to one TaskPolicy, so that it is plain which ceiling holds.',
+    find({ taskPolicies }) {
+      const seen = new Map<string, Tree>();
+      return taskPolicies.flatMap(({ tree, document }) =>
+        document.spec.purposes.flatMap((purpose, i): readonly Placed[] => {
+          const other = seen.get(purpose);
+          if (other === undefined) seen.set(purpose, tree);
+          if (other === undefined || other === tree) return [];
+          const message = `${purpose} is also a purpose of another TaskPolicy (${placeText(other.at)})`;
+          return [{ tree, steps: ['spec', 'purposes', i], message, fix: 'leave it to one of them' }];
+        }),
+      );
+    },
+  },
+  {
+    name: 'task-policies-name-destinations',
+    doc: '`destinations` of a TaskPolicy are names of Destination documents.',
+    find({ taskPolicies, destinations }) {
+      const names = new Set(destinations.map(({ document }) => document.metadata.name));
+      return taskPolicies.flatMap(({ tree, document }) =>
+        document.spec.destinations.flatMap((name, i) =>
+          names.has(name)
+            ? []
+            : [
+                {
+                  tree,
+                  steps: ['spec', 'destinations', i],
+                  message: `there is no Destination ${name}`,
+                  fix: `known are ${[...names].slice(0, 8).join(', ') || 'none'}`,
+                },
+              ],
+        ),
+      );
+    },
+  },
+  {
+    name: 'step-ups-can-be-answered',
+    doc: 'Each action has one step-up, and whoever approves is there: `adminApi` for an operator, `tasks.webhook` for a webhook.',
+    find: (set) => set.taskPolicies.flatMap(({ tree, document }) => stepUpProblems(set, tree, document.spec.stepUp)),
+  },
+  {
+    name: 'the-doors-are-apart',
+    doc: '`agentApi` and `adminApi` have sockets in folders of their own, neither below the other; `agentApi.tcp` is on loopback.',
+    find({ sidecar }) {
+      const { agentApi, adminApi } = sidecar?.document.spec ?? {};
+      if (sidecar === undefined || agentApi === undefined) return [];
+      const { tree } = sidecar;
+      const apart = adminApi === undefined || !nested(dirname(agentApi.socket), dirname(adminApi.socket));
+      const loopback = agentApi.tcp === undefined || isLoopback(agentApi.tcp.address.host);
+      return [
+        ...(apart
+          ? []
+          : [
+              {
+                tree,
+                steps: ['spec', 'agentApi', 'socket'],
+                message: "the agent would reach the operator's door, whose folder is the same or below or above",
+                fix: 'write two folders side by side, such as /run/chaperone/agent and /run/chaperone/admin',
+              },
+            ]),
+        ...(loopback
+          ? []
+          : [
+              {
+                tree,
+                steps: ['spec', 'agentApi', 'tcp', 'address'],
+                message: 'others than the agent could reach this address',
+                fix: 'listen on 127.0.0.1 or [::1]',
+              },
+            ]),
+      ];
+    },
+  },
+]);
+
+type StepUps = DocumentSet['taskPolicies'][number]['document']['spec']['stepUp'];
+
+function stepUpProblems({ sidecar }: DocumentSet, tree: Tree, stepUps: StepUps): readonly Placed[] {
+  const seen = new Set<string>();
+  const { adminApi, tasks } = sidecar?.document.spec ?? {};
+  return stepUps.flatMap(({ actions, approvers }, i) => {
+    const found: Placed[] = [];
+    const add = (key: string, message: string, fix: string): void =>
+      void found.push({ tree, steps: ['spec', 'stepUp', i, key], message, fix });
+    for (const action of actions) {
+      if (seen.has(action)) add('actions', `${action} has a step-up already`, 'leave it to one of them');
+      seen.add(action);
+    }
+    if (sidecar === undefined) return found;
+    if (approvers.includes('operator') && adminApi === undefined)
+      add('approvers', 'an operator has no door to approve at', 'write adminApi in the Sidecar document');
+    if (approvers.includes('webhook') && tasks?.webhook === undefined)
+      add('approvers', 'there is no webhook', 'write tasks.webhook in the Sidecar document');
+    return found;
+  });
+}
+
+function nested(a: string, b: string): boolean {
+  return a === b || a.startsWith(`${b}/`) || b.startsWith(`${a}/`);
+}

@@ -1,0 +1,48 @@
+/** `spec` of a TaskPolicy document: the most that tasks of some purposes may be granted. */
+import { choice, defaulted, flag, integer, list, optional, record, required } from './decode.ts';
+import { action, dataClass, duration, name, person } from './scalars.ts';
+
+const actions = (least: 0 | 1): ReturnType<typeof list<string>> => list(action, { least, most: 64, unique: String });
+
+const stepUp = record({
+  actions: required(actions(1), 'Actions that wait for an approval, besides those in `actions` that do not.'),
+  approvers: defaulted(
+    list(choice(['operator', 'webhook', 'policy']), { least: 1, most: 3, unique: String }),
+    ['operator'],
+    'Who may approve. operator: over the admin API. webhook: what `tasks.webhook` of the Sidecar answers. policy: asking is enough, and leaves its record.',
+  ),
+  lasts: defaulted(duration('60s'), '60s', 'How long an approval is good for, at the most.'),
+  uses: defaulted(integer(1, 1_000_000), 1, 'For how many calls.'),
+  bound: defaulted(
+    flag(),
+    false,
+    'true: an approval is for the parameters that were asked for and no others: of an MCP tool call its arguments, of a request without body its method, path and query.',
+  ),
+});
+
+export const taskPolicySpec = record({
+  purposes: required(
+    list(name, { least: 1, most: 1000, unique: String }),
+    'What tasks are opened for. A purpose belongs to one TaskPolicy.',
+  ),
+  owners: optional(
+    list(person, { least: 1, most: 10_000, unique: String }),
+    'Who may own such a task, or have it done on their behalf; anyone without it. The agent says who: it is a claim of the agent and not a proof.',
+  ),
+  destinations: required(list(name, { least: 1, most: 10_000, unique: String }), 'Names of Destination documents.'),
+  actions: defaulted(actions(0), [], 'Actions that need no approval.'),
+  dataClasses: required(
+    list(dataClass, { least: 1, most: 64, unique: String }),
+    'Data classes that may be touched: those of the destinations.',
+  ),
+  lifetime: defaulted(duration('15m'), '15m', 'How long a task may last, extensions included.'),
+  uses: defaulted(integer(1, 1_000_000_000), 10_000, 'Calls that a task may make.'),
+  open: defaulted(integer(1, 10_000), 64, 'Tasks that may be open under one that was opened, itself counted.'),
+  depth: defaulted(integer(0, 8), 0, 'How deep tasks may be derived for sub-agents; 0 is not at all.'),
+  isolated: defaulted(
+    flag(),
+    false,
+    'true: a task may ask for a history of its own, which later tasks do not inherit. Only for work that cannot reach the rest of the session.',
+  ),
+  stepUp: defaulted(list(stepUp, { most: 64 }), [], 'What needs an approval first.'),
+});

@@ -1,0 +1,141 @@
+/**
+ * What a task is allowed, as values: the ceiling that a TaskPolicy sets, the grant that a task holds, and the judgement of one call against it. Rules:
+ * - a grant only narrows what the rules of a destination allow; it never opens anything that they do not;
+ * - destination, action and data class must each be in the grant; what has no rules (a tunnel, raw TCP) has the action of its destination document;
+ * - an action that needs step-up is in the grant only while an elevation covers the call.
+ */
+import type { Destination } from './model.ts';
+
+/** Which calls of an action wait for an approval, and what the approval is good for. */
+export interface StepUpPolicy {
+  readonly actions: ReadonlySet<string>;
+  /** Who may approve: the operator's door, a webhook, or the policy itself (the asking alone, which leaves its record). */
+  readonly approvers: ReadonlySet<Approver>;
+  /** Milliseconds that an elevation lasts at the most. */
+  readonly lasts: number;
+  readonly uses: number;
+  /** The elevation covers the call whose parameter digest was asked for, and no other. */
+  readonly bound: boolean;
+}
+
+export type Approver = 'operator' | 'webhook' | 'policy';
+
+/** A TaskPolicy document: the most that a task of its purposes may be granted. */
+export interface TaskPolicy {
+  readonly name: string;
+  readonly purposes: readonly string[];
+  /** Who may own such a task; undefined: anyone. */
+  readonly owners: ReadonlySet<string> | undefined;
+  readonly destinations: ReadonlySet<string>;
+  readonly actions: ReadonlySet<string>;
+  readonly dataClasses: ReadonlySet<string>;
+  /** Milliseconds. */
+  readonly lifetime: number;
+  readonly uses: number;
+  /** Tasks under one root, itself counted, at one time. */
+  readonly open: number;
+  /** How deep tasks may be derived: 0 is not at all. */
+  readonly depth: number;
+  /** A task may ask for a history of its own. */
+  readonly isolated: boolean;
+  readonly stepUp: readonly StepUpPolicy[];
+  readonly at: string;
+}
+
+/** Intent ∩ ceiling. Frozen; narrowed only by being replaced. */
+export interface Grant {
+  readonly purpose: string;
+  readonly destinations: ReadonlySet<string>;
+  /** What may be done at once. */
+  readonly actions: ReadonlySet<string>;
+  /** What may be done after a step-up. */
+  readonly stepUp: ReadonlyMap<string, StepUpPolicy>;
+  readonly dataClasses: ReadonlySet<string>;
+  /** Calls in all. */
+  readonly uses: number;
+}
+
+/** An approved step-up, as a call sees it. */
+export interface Elevation {
+  readonly id: string;
+  readonly actions: ReadonlySet<string>;
+  /** undefined: every destination of the grant. */
+  readonly destination: string | undefined;
+  /** `sha-256:` and base64url of the parameters it was approved for; undefined: any. */
+  readonly digest: string | undefined;
+}
+
+/** What a decision knows of the task that a request belongs to: one snapshot. */
+export interface TaskFacts {
+  readonly id: string;
+  readonly purpose: string;
+  readonly owner: string;
+  readonly onBehalfOf: string | undefined;
+  readonly depth: number;
+  readonly grant: Grant;
+  readonly elevations: readonly Elevation[];
+  /** Calls made so far. */
+  readonly uses: number;
+  /** The highest data class that the agent session has read, and written; `none` before the first. */
+  readonly read: string;
+  readonly wrote: string;
+  readonly actions: readonly string[];
+  readonly destinations: readonly string[];
+}
+
+/** One call, as a grant is held against it. */
+export interface Call {
+  readonly destination: Destination;
+  /** undefined for what only carries calls that are judged one by one. */
+  readonly action: string | undefined;
+  /** Digest of its parameters (lib/policy/parameters.ts): asked for when it matters alone. undefined where they cannot be read. */
+  readonly digest: () => string | undefined;
+}
+
+export type GrantVerdict =
+  | { readonly code: 'granted'; readonly elevation: Elevation | undefined }
+  | { readonly code: 'outside-grant' | 'step-up' | 'uses-spent'; readonly reason: string; readonly hint: string };
+
+export function judgeGrant(task: TaskFacts, call: Call): GrantVerdict {
+  const { grant, id } = task;
+  const { destination, action } = call;
+  if (!grant.destinations.has(destination.name))
+    return outside(id, `destination ${destination.name} is not among its targets`);
+  if (!grant.dataClasses.has(destination.dataClass))
+    return outside(id, `its data classes leave out ${destination.dataClass}, that of destination ${destination.name}`);
+  if (action === undefined) return { code: 'granted', elevation: undefined };
+  if (task.uses >= grant.uses) {
+    const reason = `task ${id} has made the ${grant.uses} calls that it was granted`;
+    return { code: 'uses-spent', reason, hint: 'complete it and open another one' };
+  }
+  if (grant.actions.has(action)) return { code: 'granted', elevation: undefined };
+  const stepUp = grant.stepUp.get(action);
+  if (stepUp === undefined) return outside(id, `its actions leave out ${action}`);
+  const elevation = task.elevations.find((one) => covers(one, call));
+  if (elevation !== undefined) return { code: 'granted', elevation };
+  return needsStepUp(id, { ...call, action }, stepUp);
+}
+
+export function covers({ actions, destination, digest }: Elevation, call: Call): boolean {
+  if (call.action === undefined || !actions.has(call.action)) return false;
+  if (destination !== undefined && destination !== call.destination.name) return false;
+  return digest === undefined || digest === call.digest();
+}
+
+function outside(id: string, why: string): GrantVerdict {
+  const hint = 'open a task whose intent names it, if its purpose allows that';
+  return { code: 'outside-grant', reason: `task ${id} does not cover this: ${why}`, hint };
+}
+
+function needsStepUp(id: string, call: Call & { readonly action: string }, { bound }: StepUpPolicy): GrantVerdict {
+  const { destination, action } = call;
+  const digest = bound ? call.digest() : undefined;
+  const what = `action ${action} on destination ${destination.name}`;
+  if (bound && digest === undefined) {
+    const reason = `${what} is approved by its parameters, and those of this call are not read`;
+    return { code: 'step-up', reason, hint: 'call an MCP tool, or send a request without content' };
+  }
+  const parameters = digest === undefined ? '' : `, with digest ${digest}`;
+  const hint = `ask for it: POST /v1/tasks/${id}/step-ups on the agent API, for ${what}${parameters}`;
+  return { code: 'step-up', reason: `task ${id} needs an approval for ${what}`, hint };
+}

@@ -1,0 +1,27 @@
+/** What a task adds to a decision: it can only refuse what the rules allowed. `mode: report` does not relax it. */
+import type { Facts } from './facts.ts';
+import { judgeGrant, type Elevation } from './grant.ts';
+import { parameterDigest } from './parameters.ts';
+import type { Destination } from './model.ts';
+
+export type TaskVerdict =
+  | { readonly code: 'granted'; readonly elevation: Elevation | undefined }
+  | {
+      readonly code: 'task-required' | 'outside-grant' | 'uses-spent' | 'step-up';
+      readonly reason: string;
+      readonly hint: string;
+    };
+
+const FREE: TaskVerdict = Object.freeze({ code: 'granted', elevation: undefined });
+
+/** @param action what the call is, by the rule that allowed it or by its destination; undefined for what only carries calls */
+export function judgeTask(destination: Destination, action: string | undefined, facts: Facts): TaskVerdict {
+  const { task } = facts;
+  if (task !== undefined) return judgeGrant(task, { destination, action, digest: () => parameterDigest(facts) });
+  if (destination.task === 'optional') return FREE;
+  return {
+    code: 'task-required',
+    reason: `destination ${destination.name} is for calls that belong to a task, and this one names none`,
+    hint: 'open a task (POST /v1/tasks on the agent API) and use its proxyUrl',
+  };
+}

@@ -1,0 +1,207 @@
+/**
+ * One task: its grant, its clock, its elevations and what is under way for it. The registry drives it; whoever holds one can only read it. Rules:
+ * - uses are counted in the same synchronous step as the decision, here and in every task it was derived from, so that parallel calls cannot share one;
+ * - it ends by completion, revocation or expiry; then what is under way is aborted at once, and with it every task derived from it;
+ * - the monotonic clock ends it in time, and the wall clock too when a suspended machine wakes up late.
+ */
+import { Fault } from '../base/fault.ts';
+import type { Elevation, Grant, TaskFacts } from '../policy/grant.ts';
+import { highest, type History } from './history.ts';
+import type { Intent } from './intent.ts';
+import { next, OPEN, type End, type TaskState } from './state.ts';
+
+/** An exchange of the task, as far as its end goes. */
+export interface Member {
+  readonly id: string;
+  abort(reason: Fault): void;
+}
+
+/** An elevation with its limits. */
+export interface Held extends Elevation {
+  /** Monotonic milliseconds. */
+  readonly until: number;
+  uses: number;
+}
+
+/** What one call took of its task. */
+export interface Claim {
+  readonly elevation: Held | undefined;
+}
+
+export interface TaskParts {
+  readonly id: string;
+  readonly intent: Intent;
+  readonly grant: Grant;
+  readonly parent: Task | undefined;
+  readonly history: History;
+  readonly secret: Buffer;
+  /** Monotonic, and wall clock: milliseconds. */
+  readonly opened: { readonly monotonic: number; readonly wall: number };
+  readonly lifetime: number;
+}
+
+export class Task {
+  readonly id: string;
+  readonly intent: Intent;
+  readonly parent: Task | undefined;
+  readonly history: History;
+  readonly secret: Buffer;
+  readonly depth: number;
+  readonly opened: TaskParts['opened'];
+  /** Milliseconds from the opening. */
+  lifetime: number;
+  grant: Grant;
+  uses = 0;
+  readonly children = new Set<Task>();
+  #state: TaskState = OPEN;
+  #elevations: readonly Held[] = [];
+  readonly #members = new Map<Member, Claim>();
+  #quiet: (() => void)[] = [];
+
+  constructor({ id, intent, grant, parent, history, secret, opened, lifetime }: TaskParts) {
+    this.id = id;
+    this.intent = intent;
+    this.grant = grant;
+    this.parent = parent;
+    this.history = history;
+    this.secret = secret;
+    this.opened = opened;
+    this.lifetime = lifetime;
+    this.depth = parent === undefined ? 0 : parent.depth + 1;
+    parent?.children.add(this);
+  }
+
+  get root(): Task {
+    return this.parent?.root ?? this;
+  }
+
+  get state(): TaskState {
+    return this.#state;
+  }
+
+  get open(): boolean {
+    return this.#state.kind === 'open';
+  }
+
+  /** Wall clock, milliseconds since the epoch. */
+  get expiresAt(): number {
+    return this.opened.wall + this.lifetime;
+  }
+
+  expired(monotonic: number, wall: number): boolean {
+    return monotonic - this.opened.monotonic >= this.lifetime || wall >= this.expiresAt;
+  }
+
+  get elevations(): readonly Held[] {
+    return this.#elevations;
+  }
+
+  /**
+   * What a decision is to know: of a new call, or of a member that is decided again, which keeps what it took and does not see its own marks.
+   * @param classes data classes, the least sensitive first
+   */
+  facts(classes: readonly string[], member?: Member): TaskFacts {
+    const claim = member === undefined ? undefined : this.#members.get(member);
+    const { intent, grant } = this;
+    const done = this.history.before(member?.id);
+    return {
+      id: this.id,
+      purpose: intent.purpose,
+      owner: intent.owner ?? intent.onBehalfOf ?? '',
+      onBehalfOf: intent.onBehalfOf,
+      depth: this.depth,
+      grant,
+      elevations: claim === undefined ? this.#elevations : claim.elevation === undefined ? [] : [claim.elevation],
+      uses: claim === undefined ? this.#spent() : 0,
+      read: highest(done.read, classes),
+      wrote: highest(done.wrote, classes),
+      actions: [...done.actions],
+      destinations: [...done.destinations],
+    };
+  }
+
+  /** A task derived from one whose uses are spent has none left either. */
+  #spent(): number {
+    const { parent } = this;
+    if (parent !== undefined && parent.#spent() >= parent.grant.uses) return Math.max(this.uses, this.grant.uses);
+    return this.uses;
+  }
+
+  enter(member: Member): void {
+    this.#members.set(member, NOTHING);
+  }
+
+  /** Takes what an allowed call uses; synchronous with its decision. */
+  claim(member: Member, elevation: Elevation | undefined): void {
+    this.#count();
+    const held = this.#elevations.find((one) => one === elevation);
+    if (held === undefined) return;
+    held.uses -= 1;
+    if (held.uses === 0) this.#elevations = this.#elevations.filter((one) => one !== held);
+    this.#members.set(member, { elevation: held });
+  }
+
+  #count(): void {
+    this.uses += 1;
+    if (this.parent !== undefined) this.parent.#count();
+  }
+
+  leave(member: Member): void {
+    this.#members.delete(member);
+    if (this.#members.size > 0) return;
+    const told = this.#quiet;
+    this.#quiet = [];
+    for (const tell of told) tell();
+  }
+
+  elevate(elevation: Held): void {
+    this.#elevations = [...this.#elevations, elevation];
+  }
+
+  /** Lets go of what has lapsed, and cuts what lives on it. Returns the elevations that were still unused. */
+  lapse(monotonic: number): readonly Held[] {
+    const lapsed = this.#elevations.filter(({ until }) => until <= monotonic);
+    if (lapsed.length > 0) this.#elevations = this.#elevations.filter(({ until }) => until > monotonic);
+    for (const [member, { elevation }] of this.#members) {
+      if (elevation === undefined || elevation.until > monotonic) continue;
+      member.abort(
+        new Fault('no-longer-allowed', `the approval that this call of task ${this.id} lived on has lapsed`),
+      );
+    }
+    return lapsed;
+  }
+
+  /** Ends the task and aborts all that is under way for it; false when it was ending already. */
+  end(end: End, why: string): boolean {
+    const ending = next(this.#state, { kind: end });
+    if (ending === this.#state) return false;
+    this.#state = ending;
+    const reason = new Fault('task-ended', `task ${this.id} ${WORDS[end]}: ${why}`, { hint: 'open another task' });
+    for (const member of this.#members.keys()) member.abort(reason);
+    return true;
+  }
+
+  /** Exchanges under way. */
+  get live(): number {
+    return this.#members.size;
+  }
+
+  /** Settles when nothing of the task is under way. */
+  quiet(): Promise<void> {
+    return this.#members.size === 0 ? Promise.resolve() : new Promise((resolve) => this.#quiet.push(resolve));
+  }
+
+  /** The end of the ending. */
+  ended(): void {
+    this.#state = next(this.#state, { kind: 'quiet' });
+    this.parent?.children.delete(this);
+  }
+}
+
+const NOTHING: Claim = Object.freeze({ elevation: undefined });
+
+const WORDS: Readonly<Record<End, string>> = Object.freeze({
+  completed: 'was completed',
+  revoked: 'was revoked',
+  expired: 'has expired',
+});

@@ -1,0 +1,111 @@
+import t from 'tap';
+import { TASK_CHECKS } from '../../lib/config/task-checks.ts';
+import { destination, load, problemsOf, SIDECAR, taskPolicy } from './documents.ts';
+
+const BARE = SIDECAR.replace('  defaults: { task: optional }\n', '');
+const DOOR = '  agentApi: { socket: /run/chaperone/agent/api.sock }\n';
+const OPERATOR = '  adminApi: { socket: /run/chaperone/admin/api.sock }\n';
+const FORM = '  stepUp: [{ actions: [write] }]';
+
+/** Name of the check, documents that it refuses, what it says, and documents next to them that pass. */
+const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], readonly string[]])[] = [
+  [
+    'tasks-can-be-opened',
+    [`${BARE}  log: {}\n`, destination('', 'a'), destination('  task: optional', 'b'), destination('', 'c')],
+    [
+      /^c\.yaml:11:3 spec: a task is required here, and nobody can open one; write agentApi .* or task: optional/,
+      /^c\.yaml:28:3 spec: a task/,
+    ],
+    [`${BARE}${DOOR}`, destination(''), taskPolicy('')],
+  ],
+  [
+    'a-purpose-has-one-task-policy',
+    [SIDECAR, destination(''), taskPolicy('', 'one'), taskPolicy('', 'two')],
+    [/purposes\[0\]: support is also a purpose of another TaskPolicy \(.*c\.yaml:\d+:1\); leave it to one/],
+    [SIDECAR, destination(''), taskPolicy('', 'one'), taskPolicy('  purposes: [other]', 'two')],
+  ],
+  [
+    'task-policies-name-destinations',
+    [SIDECAR, destination(''), taskPolicy('  destinations: [crm, erp]')],
+    [/spec\.destinations\[1\]: there is no Destination erp; known are crm/],
+    [SIDECAR, destination(''), taskPolicy('  destinations: [crm]')],
+  ],
+  [
+    'step-ups-can-be-answered',
+    [
+      `${SIDECAR}${DOOR}`,
+      destination(''),
+      taskPolicy(
+        '  stepUp:\n    - { actions: [write, admin] }\n    - { actions: [write], approvers: [webhook] }\n    - { actions: [execute], approvers: [policy] }',
+      ),
+    ],
+    [
+      /stepUp\[0\]\.approvers: an operator has no door to approve at; write adminApi/,
+      /stepUp\[1\]\.actions: write has a step-up already/,
+      /stepUp\[1\]\.approvers: there is no webhook; write tasks\.webhook/,
+    ],
+    [`${SIDECAR}${DOOR}${OPERATOR}`, destination(''), taskPolicy(FORM)],
+  ],
+  [
+    'the-doors-are-apart',
+    [
+      `${SIDECAR}${OPERATOR}  agentApi: { socket: /run/chaperone/admin/agent/a.sock, tcp: { address: '0.0.0.0:1', tokenFile: x } }\n`,
+    ],
+    [
+      /agentApi\.socket: the agent would reach the operator's door/,
+      /agentApi\.tcp\.address: others than the agent could reach this address/,
+    ],
+    [`${SIDECAR}${OPERATOR}${DOOR}`],
+  ],
+];
+
+for (const [name, wrong, messages, right] of CASES) {
+  t.test(name, async (t) => {
+    const problems = await problemsOf(t, ...wrong);
+    t.match(problems, messages);
+    t.equal(problems.length, messages.length, problems.join('\n'));
+    t.same(await problemsOf(t, ...right), [], 'the neighbour passes');
+  });
+}
+
+t.test('every check has a case here, and a sentence', async (t) => {
+  t.same(CASES.map(([name]) => name).sort(), TASK_CHECKS.map(({ name }) => name).sort());
+  for (const { name, doc } of TASK_CHECKS) t.match(doc, /^[A-Z`].{20,}\.$/, name);
+});
+
+t.test('a task policy arrives with its defaults, by each of its purposes', async (t) => {
+  const { policy } = await load(
+    t,
+    `${SIDECAR}${OPERATOR}`,
+    destination(''),
+    taskPolicy(`  purposes: [support, triage]\n${FORM}`),
+  );
+  const rule = policy.taskPolicies.get('triage');
+  t.equal(rule, policy.taskPolicies.get('support'));
+  t.match(rule, {
+    name: 'support',
+    lifetime: 900_000,
+    uses: 10_000,
+    open: 64,
+    depth: 0,
+    isolated: false,
+    owners: undefined,
+  });
+  t.match(rule?.stepUp, [
+    { actions: new Set(['write']), approvers: new Set(['operator']), lasts: 60_000, uses: 1, bound: false },
+  ]);
+});
+
+t.test('a task is required unless it says otherwise', async (t) => {
+  const { policy } = await load(
+    t,
+    `${BARE}${DOOR}`,
+    destination(''),
+    destination('  task: optional', 'b'),
+    taskPolicy(''),
+  );
+  t.same(
+    policy.destinations.map(({ task }) => task),
+    ['required', 'optional'],
+  );
+});

@@ -1,0 +1,20 @@
+/** What the tests with clients of other make share. */
+import { execFileSync } from 'node:child_process';
+
+export interface Client {
+  readonly name: string;
+  /** Whether it is on this machine: a command that must succeed. */
+  readonly needs: readonly [string, ...string[]];
+  /** Prints `<status> <body>` for a URL. */
+  readonly command: (url: string) => readonly [string, ...string[]];
+}
+
+/** Why a test is skipped; false when what it needs is here. */
+export function missing([program, ...args]: Client['needs']): string | false {
+  try {
+    execFileSync(program, args, { stdio: 'ignore' });
+    return false;
+  } catch {
+    return `not on this machine: ${[program, ...args].join(' ')}`;
+  }
+}

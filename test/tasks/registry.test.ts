@@ -1,0 +1,195 @@
+import t from 'tap';
+import { judgeGrant } from '../../lib/policy/grant.ts';
+import type { Task } from '../../lib/tasks/task.ts';
+import { desk, intent, member, policyWith, rule, type Desk } from './fixture.ts';
+
+const header = ({ task, secret }: { readonly task: Task; readonly secret: string }): string =>
+  `Basic ${Buffer.from(`${task.id}:${secret}`).toString('base64')}`;
+
+function names({ events }: Desk): readonly string[] {
+  return events.map(({ event }) => event);
+}
+
+/** Judges a read of the crm as the next call of the task, and takes what it uses. */
+function call({ tasks, policy }: Desk, task: Task, id: string, action = 'read'): string {
+  const destination = policy.get()?.byName.get('crm');
+  if (destination === undefined) throw new TypeError('there is a crm');
+  const verdict = judgeGrant(task.facts(['public', 'internal', 'confidential', 'restricted']), {
+    destination,
+    action,
+    digest: () => undefined,
+  });
+  if (verdict.code !== 'granted') return verdict.code;
+  const one = member(id);
+  task.enter(one);
+  tasks.claim(one, { task, destination, action, elevation: verdict.elevation });
+  task.leave(one);
+  return 'granted';
+}
+
+t.test('a task is proved by its secret alone, while it is open', async (t) => {
+  const d = desk();
+  const [one, other] = [d.tasks.open(intent()), d.tasks.open(intent())];
+  t.equal(d.tasks.authenticate(header(one), 'x'), one.task);
+  t.throws(() => d.tasks.authenticate(header({ task: one.task, secret: other.secret }), 'x'), { code: 'task-unknown' });
+  d.tasks.end(one.task, 'completed', 'done');
+  t.throws(() => d.tasks.authenticate(header(one), 'x'), { code: 'task-unknown', message: /no live task/ });
+  t.equal(d.tasks.authenticate(header(other), 'x'), other.task, 'the other one lives on');
+});
+
+t.test('what a restart has forgotten is unknown, not no task', async (t) => {
+  const opened = desk().tasks.open(intent());
+  t.throws(() => desk().tasks.authenticate(header(opened), 'x'), { code: 'task-unknown', hint: /started anew/ });
+});
+
+t.test('an intent of which nothing is left, of no purpose, or of the wrong owner is refused', async (t) => {
+  const { tasks } = desk({}, rule({ owners: new Set(['alice']) }));
+  t.throws(() => tasks.open(intent({ purpose: 'other' })), { code: 'task-refused', hint: /known are: support/ });
+  t.throws(() => tasks.open(intent({ targets: ['vault'] })), {
+    code: 'task-refused',
+    message: /vault: task policy support/,
+  });
+  t.throws(() => tasks.open(intent({ actions: ['admin'] })), { code: 'task-refused' });
+  t.throws(() => tasks.open(intent({ owner: 'mallory' })), { code: 'task-refused', message: /mallory/ });
+  t.throws(() => tasks.open(intent({ onBehalfOf: 'mallory' })), { code: 'task-refused' });
+  t.equal(tasks.list().length, 0);
+});
+
+t.test('a task ends when its time is over by either clock, and what is under way is cut', async (t) => {
+  const d = desk();
+  const [one, other] = [d.tasks.open(intent({ lifetime: '60s' })).task, d.tasks.open(intent({ lifetime: '10m' })).task];
+  const running = member('a');
+  one.enter(running);
+  d.clock.pass(59_000);
+  t.same(running.reasons, []);
+  d.clock.pass(1200);
+  t.match(running.reasons, [/has expired/]);
+  t.equal(one.state.kind, 'ending', 'until nothing of it is left');
+  one.leave(running);
+  await one.quiet();
+  d.clock.jump(3_600_000);
+  d.clock.pass(300);
+  t.notOk(other.open, 'a machine that slept past the end wakes up to an ended task');
+  d.clock.jump(-7_200_000);
+  t.same(names(d), ['opened', 'opened', 'expired', 'expired']);
+});
+
+t.test('setting the wall clock back does not make a task last longer (C8)', async (t) => {
+  const d = desk();
+  const { task } = d.tasks.open(intent({ lifetime: '60s' }));
+  d.clock.jump(-3_600_000);
+  d.clock.pass(60_500);
+  t.notOk(task.open);
+});
+
+t.test('100 calls at one time share no use (C7)', async (t) => {
+  const d = desk();
+  const { task } = d.tasks.open(intent({ uses: 30 }));
+  const results = await Promise.all(Array.from({ length: 100 }, async (_, i) => call(d, task, `e${i}`)));
+  t.equal(results.filter((one) => one === 'granted').length, 30);
+  t.equal(results.filter((one) => one === 'uses-spent').length, 70);
+});
+
+t.test('a derived task is narrower, spends the uses of its parent and ends with it', async (t) => {
+  const d = desk();
+  const parent = d.tasks.open(intent({ targets: ['crm', 'wiki'], uses: 5 })).task;
+  const opened = d.tasks.derive(parent, intent({ uses: 50, lifetime: '168h' }));
+  const child = opened.task;
+  t.same([...child.grant.destinations], ['crm']);
+  t.equal(child.grant.uses, 5);
+  t.ok(child.lifetime <= parent.lifetime);
+  t.match(opened.refused.map(({ part }) => part).sort(), ['lifetime', 'uses']);
+  for (let i = 0; i < 3; i += 1) t.equal(call(d, child, `c${i}`), 'granted');
+  for (let i = 0; i < 2; i += 1) t.equal(call(d, parent, `p${i}`), 'granted');
+  t.equal(call(d, child, 'c9'), 'uses-spent');
+  t.equal(call(d, parent, 'p9'), 'uses-spent');
+  const running = member('r');
+  child.enter(running);
+  d.tasks.end(parent, 'revoked', 'by hand');
+  t.match(running.reasons, [/its parent .* ended/]);
+});
+
+t.test(
+  'what is derived has the purpose and the owner of its parent, and no more depth or number than the policy has',
+  async (t) => {
+    const d = desk({}, rule({ depth: 2, open: 3 }));
+    const root = d.tasks.open(intent()).task;
+    t.throws(() => d.tasks.derive(root, intent({ owner: 'bob' })), { code: 'task-refused', message: /owner/ });
+    const child = d.tasks.derive(root, intent()).task;
+    const grandchild = d.tasks.derive(child, intent()).task;
+    t.throws(() => d.tasks.derive(grandchild, intent()), { code: 'task-refused', message: /2 deep/ });
+    t.throws(() => d.tasks.derive(root, intent()), { code: 'task-refused', message: /3 tasks are open/ });
+    d.tasks.end(child, 'completed', 'done');
+    await new Promise(setImmediate);
+    t.notOk(grandchild.open);
+    t.ok(d.tasks.derive(root, intent()).task.open);
+  },
+);
+
+t.test('extending stays within the ceiling, counted from the opening', async (t) => {
+  const d = desk();
+  const { task } = d.tasks.open(intent({ lifetime: '60s' }));
+  d.clock.pass(30_000);
+  t.equal(d.tasks.extend(task, 300_000), 330_000);
+  t.equal(d.tasks.extend(task, 3_600_000), 900_000);
+  t.throws(() => d.tasks.extend(task, 3_600_000), { code: 'task-refused', hint: /900000 ms/ });
+  const child = d.tasks.derive(task, intent({ lifetime: '10s' })).task;
+  d.tasks.extend(child, 604_800_000);
+  t.ok(child.opened.monotonic + child.lifetime <= task.opened.monotonic + task.lifetime);
+});
+
+t.test('a new policy narrows what is open, and revokes what has no purpose any more', async (t) => {
+  const d = desk();
+  const { task } = d.tasks.open(intent({ targets: ['crm', 'wiki'], actions: ['read', 'write'] }));
+  d.policy.set(
+    policyWith(rule({ destinations: new Set(['wiki', 'vault']), actions: new Set(['read', 'write']), stepUp: [] })),
+  );
+  t.same([...task.grant.destinations], ['wiki'], 'and never widens');
+  t.same([...task.grant.actions], ['read'], 'what needed an approval is not free by a reload');
+  await new Promise(setImmediate);
+  t.equal(d.changes.count, 1, 'what is live is decided again');
+  d.policy.set(policyWith(rule({ purposes: ['other'] })));
+  t.notOk(task.open);
+  t.same(names(d), ['opened', 'narrowed', 'revoked']);
+});
+
+t.test(
+  'history belongs to the session: a second task inherits it, an isolated one does not, calls without a task count',
+  async (t) => {
+    const d = desk({}, rule({ isolated: true }));
+    const classes = ['public', 'internal', 'confidential', 'restricted'];
+    const destination = d.policy.get()?.byName.get('crm');
+    if (destination === undefined) return;
+    d.tasks.claim(member('none'), { task: undefined, destination, action: 'read', elevation: undefined });
+    const shared = d.tasks.open(intent()).task;
+    const apart = d.tasks.open(intent({ isolated: true })).task;
+    t.equal(shared.facts(classes).read, 'confidential');
+    t.equal(apart.facts(classes).read, 'none');
+    call(d, apart, 'a');
+    t.equal(d.tasks.derive(apart, intent()).task.facts(classes).read, 'confidential', "a sub-agent's is its parent's");
+    t.same(d.tasks.open(intent()).task.facts(classes).actions, ['read']);
+  },
+);
+
+t.test('after a restart the past is unknown and counts as the highest class', async (t) => {
+  const d = desk({ unknownPast: true });
+  t.equal(d.tasks.open(intent()).task.facts(['public', 'internal', 'confidential', 'restricted']).read, 'restricted');
+});
+
+t.test('revoking everything ends everything, and no secret is in any event (C5)', async (t) => {
+  const d = desk();
+  const all = Array.from({ length: 20 }, () => d.tasks.open(intent()));
+  t.equal(d.tasks.endAll('revoked', 'kill switch'), 20);
+  await new Promise(setImmediate);
+  t.equal(d.tasks.list().length, 0);
+  const told = JSON.stringify(d.events);
+  for (const { secret } of all) t.notOk(told.includes(secret));
+});
+
+t.test('what could not be given back is told', async (t) => {
+  const d = desk({ release: () => Promise.resolve(['an AWS session until 12:00']) });
+  const { task } = d.tasks.open(intent());
+  d.tasks.end(task, 'completed', 'done');
+  await d.tasks[Symbol.asyncDispose]();
+  t.match(d.events.at(-1), { event: 'credential-left', detail: { what: 'an AWS session until 12:00' } });
+});
