@@ -16,6 +16,7 @@ import type { Identity } from '../spiffe/identity.ts';
 import type { TlsContexts } from './context.ts';
 import { pathFault, tlsFault } from './faults.ts';
 import { verdictText } from './path.ts';
+import { checkName, isStandIn } from './server-name.ts';
 import { claimOf, peerOf, sentChain, upstream, type Peer, type Side } from './peer.ts';
 import { usable, verifyPeer } from './verify-peer.ts';
 
@@ -118,7 +119,7 @@ function connectionOptions(raw: Socket, secureContext: SecureContext, options: C
     // An IP address is no server name (RFC 6066 section 3); `host` is what the engine then verifies in the web modes.
     ...(isIP(name) === 0 ? { servername: name } : { host: name }),
     // In SPIFFE modes the name is the SPIFFE ID, which verdict() checks; DNS names prove nothing there.
-    ...(spiffe ? { checkServerIdentity: () => undefined } : {}),
+    checkServerIdentity: spiffe ? () => undefined : (_, { raw: der }) => checkName(name, der),
     ...(options.alpn === undefined ? {} : { ALPNProtocols: [...options.alpn] }),
   };
 }
@@ -129,6 +130,15 @@ async function verdict(socket: TLSSocket, options: ConnectTlsOptions): Promise<P
   if (socket.isSessionReused())
     throw new Fault('upstream-tls', `${side.who} resumed a session: nothing proves who it is`);
   const chain = sentChain(socket, side);
+  if (tls.mode !== 'mtls' && chain[0] !== undefined && isStandIn(chain[0])) {
+    throw new Fault(
+      'upstream-identity',
+      `${side.who} shows a certificate of an interception CA, which stands in for others and proves nothing`,
+      {
+        hint: 'start the sidecar without the variables that `chaperone trust` prints, and see who answers at the address',
+      },
+    );
+  }
   const id =
     tls.mode === 'mtls'
       ? await verifyPeer(chain, { side, patterns: tls.peers, identity: usable(identity, now()), contexts, now: now() })

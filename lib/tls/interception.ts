@@ -14,6 +14,7 @@ import { isUnder } from '../policy/host.ts';
 import { keyInFolder, newKeyPair, type KeptKey } from './ca-key.ts';
 import { SERVER_COMMON } from './context.ts';
 import { leafCache, type LeafCounts } from './leaves.ts';
+import { STAND_IN } from './server-name.ts';
 
 /** Milliseconds. */
 const DAY = 24 * 3_600_000;
@@ -57,7 +58,7 @@ export async function openInterception(options: InterceptionOptions): Promise<In
 }
 
 /** Names the key, so that a certificate issued anew has the name that the one before had. */
-export const SUBJECT_PREFIX = 'O=Chaperone interception, CN=';
+const SUBJECT_PREFIX = `${STAND_IN}, CN=`;
 
 function subjectOf(spki: Uint8Array): string {
   return `${SUBJECT_PREFIX}${createHash('sha256').update(spki).digest('hex').slice(0, 32)}`;

@@ -1,10 +1,10 @@
 /**
- * The roots of the web: those of the system, or the ones that come with the engine where the system has none (an image without ca-certificates). Interception CAs are left
- * out: the variables by which programs trust them reach this process too when it is started from the same shell, and an upstream must never be vouched for by one.
+ * The roots that programs of this machine trust: those of the system, or the ones that come with the engine where the system has none (an image without
+ * ca-certificates). Interception CAs are left out: the variables that name ours may be set where we run, and it is added by itself, once.
  */
 import { X509Certificate } from 'node:crypto';
 import { getCACertificates, rootCertificates } from 'node:tls';
-import { SUBJECT_PREFIX } from './interception.ts';
+import { STAND_IN } from './server-name.ts';
 
 /** PEM texts. */
 export function systemRoots(): readonly string[] {
@@ -13,8 +13,6 @@ export function systemRoots(): readonly string[] {
   return [...(system.size > 0 ? system : rootCertificates)].filter((pem) => !isInterceptionCa(pem));
 }
 
-const ORGANISATION = SUBJECT_PREFIX.split(',')[0] ?? '';
-
 function isInterceptionCa(pem: string): boolean {
-  return new X509Certificate(pem).subject.split('\n').includes(ORGANISATION);
+  return new X509Certificate(pem).subject.split('\n').includes(STAND_IN);
 }
