@@ -38,7 +38,7 @@ sabotage: $(SETUP) ## Take each security check out of a scratch copy, alone: a n
 fuzz: $(SETUP) ## All of the fuzzing, about ten minutes: node:http, Go's net/http, nginx (FUZZ_SEED= repeats, FUZZ_CASES= a million)
 	node test/differential/fuzz.ts
 
-test-interop: $(SETUP) $(PYTHON)/.ready ## Clients and peers of other make: curl, Python, Go, go-spiffe, Rust (needs curl, python3, go, cargo)
+test-interop: $(SETUP) $(PYTHON)/.ready ## Clients and peers of other make: curl, Node, Python, Go, Java, go-spiffe, Rust, Envoy (needs python3; what else is missing is skipped by name)
 	@mkdir -p .cache
 	PATH="$(CURDIR)/$(PYTHON)/bin:$$PATH" $(TAP)=.cache/interop.tap --timeout=900 test/interop/*.test.ts
 
@@ -52,10 +52,10 @@ test-schemas: $(SETUP) $(PYTHON)/.ready ## deploy/kubernetes against the schemas
 	test -d .cache/schemas/kubernetes_validate || $(PYTHON)/bin/pip install --quiet --no-deps --target .cache/schemas kubernetes-validate==1.37.0
 	KUBERNETES_SCHEMAS=$(CURDIR)/.cache/schemas/kubernetes_validate/kubernetes-json-schema $(TAP)=.cache/schemas.tap --timeout=600 test/deploy/schemas/*.test.ts
 
-test-spire: $(SETUP) ## The identity scenarios against a real SPIRE server and agent (needs Go; the first build takes minutes)
+test-spire: $(SETUP) ## The identity scenarios against a real SPIRE server and agent (needs Go; the first build takes minutes; Envoy too after make test-interop)
 	@mkdir -p .cache
 	deploy/spire-dev/build --pinned
-	$(TAP)=.cache/spire.tap --jobs=1 --timeout=600 test/spire/*.test.ts
+	PATH="$(CURDIR)/$(PYTHON)/bin:$$PATH" $(TAP)=.cache/spire.tap --jobs=1 --timeout=600 test/spire/*.test.ts
 
 bundle: $(SETUP) ## dist/: the programs in one file each, as the image holds them and `npm pack ./dist` packs them
 	npm run bundle

@@ -1,28 +1,46 @@
 /** Common HTTP clients with nothing but the variables that `chaperone env` prints: through to an mTLS upstream, and refused where policy says so. */
 import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { proxyVariables } from '../../cmd/commands/env.ts';
 import { setStage } from '../../cmd/demo/stage.ts';
-import { type Client, missing } from './clients.ts';
+import { testAuthority } from '../fakes/authority.ts';
+import { shortFolder } from '../fakes/folder.ts';
+import { mtlsUpstream } from '../fakes/upstream.ts';
+import { bench, site } from '../proxy/harness.ts';
+import { type Client, type Command, missing } from './clients.ts';
 
 const run = promisify(execFile);
 
 const python = (library: string): string =>
   `import ${library},sys; r = ${library}.get(sys.argv[1]); print(r.status_code, r.text, end="")`;
 
+const node = (before: string): ((url: string) => Command) => {
+  const program = `${before}; const r = await fetch(process.argv[1]); process.stdout.write(r.status + ' ' + (await r.text()))`;
+  return (url) => [process.execPath, '--input-type=module', '-e', program, url];
+};
+
+const dispatcher = (made: string): ((url: string) => Command) =>
+  node(`import { ${made.split('(')[0]}, fetch, setGlobalDispatcher } from 'undici'; setGlobalDispatcher(new ${made})`);
+
 const CLIENTS: readonly Client[] = [
-  { name: 'curl', needs: ['curl', '--version'], command: (url) => ['curl', '-sS', '-i', url] },
   {
-    name: 'Node fetch',
+    name: 'curl',
+    needs: ['curl', '--version'],
+    command: (url) => ['curl', '-sS', '-i', '--suppress-connect-headers', url],
+  },
+  { name: 'Node fetch with NODE_USE_ENV_PROXY', needs: [process.execPath, '--version'], command: node('') },
+  {
+    name: 'undici EnvHttpProxyAgent',
     needs: [process.execPath, '--version'],
-    command: (url) => [
-      process.execPath,
-      '-e',
-      'fetch(process.argv[1]).then(async (r) => process.stdout.write(`${r.status} ${await r.text()}`))',
-      url,
-    ],
+    command: dispatcher('EnvHttpProxyAgent()'),
+  },
+  {
+    name: 'undici ProxyAgent',
+    needs: [process.execPath, '--version'],
+    command: dispatcher('ProxyAgent(process.env.HTTP_PROXY)'),
   },
   {
     name: 'Python requests',
@@ -39,11 +57,28 @@ const CLIENTS: readonly Client[] = [
     needs: ['go', 'version'],
     command: (url) => ['go', 'run', join(import.meta.dirname, 'fetch.go'), url],
   },
+  {
+    name: 'Java HttpClient',
+    needs: ['java', '--version'],
+    command: (url, roots) => [
+      'java',
+      join(import.meta.dirname, 'Fetch.java'),
+      url,
+      ...(roots === undefined ? [] : [roots]),
+    ],
+  },
 ];
+
+/** Those of `chaperone env`, and in Java's words. */
+function variables(proxy: string): Readonly<Record<string, string>> {
+  const { hostname, port } = new URL(proxy);
+  const java = ['http', 'https'].map((scheme) => `-D${scheme}.proxyHost=${hostname} -D${scheme}.proxyPort=${port}`);
+  return { ...proxyVariables(proxy), JAVA_TOOL_OPTIONS: java.join(' ') };
+}
 
 t.test('clients that know nothing but HTTP_PROXY', async (t) => {
   await using stage = await setStage(undefined, () => {});
-  const env = { ...process.env, ...proxyVariables(stage.proxyUrl) };
+  const env = { ...process.env, ...variables(stage.proxyUrl) };
   const ask = async (client: Client, url: string): Promise<string> => {
     const [program, ...args] = client.command(url);
     return (await run(program, args, { env })).stdout.replace(/^HTTP\/1\.1 /, '');
@@ -66,6 +101,45 @@ t.test('clients that know nothing but HTTP_PROXY', async (t) => {
         t.equal(stage.crm.requests().length, before + 1, 'one request alone reached the upstream');
       },
     );
+  }
+});
+
+t.test('https:// of a passthrough destination goes through CONNECT, with the client’s own TLS', async (t) => {
+  const authority = await testAuthority();
+  const svid = await authority.svid('/web', { dns: ['web.example.com'] });
+  await using upstream = await mtlsUpstream({ authority, svid, client: 'none' });
+  const hosts = ['web.example.com'];
+  const at = { host: '127.0.0.1', port: upstream.port };
+  const web = site({ name: 'web', hosts, ports: [443], mode: 'passthrough', upstream: at });
+  await using b = await bench({ authority, identity: 'none', destinations: [web] });
+  const roots = join(shortFolder(t), 'roots.pem');
+  writeFileSync(roots, authority.pem);
+  const trust = ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE'];
+  const env = {
+    ...process.env,
+    ...variables(`http://127.0.0.1:${b.port()}`),
+    ...Object.fromEntries(trust.map((name) => [name, roots])),
+  };
+  for (const client of CLIENTS) {
+    await t.test(client.name, { skip: missing(client.needs) }, async (t) => {
+      const before = b.audit.records.length;
+      const [program, ...args] = client.command('https://web.example.com/x', roots);
+      const { stdout } = await run(program, args, { env });
+      t.match(stdout, /200[\s\S]*"\/x"/);
+      await b.quiet();
+      t.match(b.audit.records.slice(before), [
+        { kind: 'decided', entry: 'connect', effect: 'allow', destination: 'web' },
+        { kind: 'ended', outcome: 'completed', peer: 'unverified' },
+      ]);
+      const [refused, ...rest] = client.command('https://unlisted.example.com/', roots);
+      const denied = await run(refused, rest, { env }).then(
+        ({ stdout: text }) => `answered: ${text}`,
+        (failure: { readonly stderr: string }) => failure.stderr,
+      );
+      t.notMatch(denied, /answered/, 'a host that is not listed is no tunnel');
+      await b.quiet();
+      t.match(b.audit.records.at(-2), { kind: 'decided', effect: 'deny', code: 'unlisted' });
+    });
   }
 });
 
