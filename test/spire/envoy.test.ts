@@ -23,7 +23,7 @@ t.test('Envoy with secrets from the SPIRE agent', { skip: program === undefined 
   await spire.createEntry({ spiffeId: '/agent', selectors: [`unix:path:${process.execPath}`], ttl: 60 });
   await spire.createEntry({ spiffeId: '/envoy', selectors: [`unix:path:${program}`], ttl: 60 });
   await spire.waitForSync();
-  await using own = await follow(spire);
+  await using own = follow(spire);
   await own.identity('the agent has an SVID');
   await using upstream = await startDemoUpstream({
     endpoint: spire.workloadApi,
