@@ -92,3 +92,25 @@ for (const { title, begin, end } of TROUBLES) {
     },
   );
 }
+
+for (const code of ['INVALID_ARGUMENT', 'UNIMPLEMENTED'] as const) {
+  t.test(
+    `serves on with the SVID it has when the Workload API says ${code}, says so, and does not ask again (C-40, C-43)`,
+    async (t) => {
+      await using s = await stack();
+      t.equal(await s.get('/v1/customers'), 200);
+      s.workload.failNext({ code, calls: Infinity });
+      const calls = s.workload.calls(STREAM);
+      s.workload.endCalls({ code: 'UNAVAILABLE', details: 'as told' }, STREAM);
+      const said = await until(
+        'it is reported',
+        () => s.log.find((line) => line.includes('FetchX509SVID') || line.includes(code)),
+        10_000,
+      );
+      t.match(said, /identity/);
+      await until('it has asked', () => s.workload.calls(STREAM) > calls, 10_000);
+      t.equal(await s.get('/v1/customers'), 200);
+      t.ok(s.workload.calls(STREAM) - calls < 8, `${s.workload.calls(STREAM) - calls} calls, of sidecar and upstreams`);
+    },
+  );
+}
