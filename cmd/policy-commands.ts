@@ -22,4 +22,12 @@ export function policyCommands(configured: (name: string, about: string) => Comm
     .action(async (method: string, target: string, options) =>
       (await import('./commands/explain.ts')).explain({ method, target, ...options }, io),
     );
+  configured('test', 'hold the policy against the cases beside it; exits 1 when one fails')
+    .argument('[files...]', 'files of PolicyTest documents; default: the *.test.yaml beside the configuration')
+    .option('--coverage <percent>', 'how many of the rules must decide a case')
+    .option('--junit <file>', 'write a report in the format of JUnit')
+    .option('--json', 'results as JSON')
+    .action(async (files: readonly string[], options) =>
+      (await import('./commands/test.ts')).test({ ...options, files }, io),
+    );
 }

@@ -58,6 +58,13 @@ function unknownKind(
   const at = tree.entries.get('kind')?.value ?? tree;
   if (name === undefined) {
     fail(reading, at, 'the document has no kind', `write kind: ${KINDS.join(' or kind: ')}`);
+  } else if (name === 'PolicyTest') {
+    fail(
+      reading,
+      at,
+      'kind PolicyTest is no part of a policy',
+      'keep it in a file that ends in .test.yaml, for chaperone test',
+    );
   } else {
     const near = nearest(name, KINDS);
     fail(

@@ -12,6 +12,7 @@ import { jsonSchema } from './json-schema.ts';
 import { destinationDocument, sidecarDocument, taskPolicyDocument } from './schema.ts';
 import { SET_CHECKS } from './set-checks.ts';
 import { TASK_CHECKS } from './task-checks.ts';
+import { testDocument } from './test-schema.ts';
 import { wanted, type FieldShape, type Plain, type RecordShape, type Shape } from './shape.ts';
 import { YAML_LIMITS } from './yaml.ts';
 
@@ -22,6 +23,7 @@ export function referencePages(): ReadonlyMap<string, string> {
     ['destination.md', page('Destination', destinationDocument.shape, DESTINATION_CHECKS)],
     ['task-policy.md', page('TaskPolicy', taskPolicyDocument.shape, [])],
     ['documents.md', documentsPage()],
+    ['policy-test.md', page('PolicyTest', testDocument.shape, [])],
     ['conditions.md', conditionsPage(GENERATED)],
     ['access.md', accessPage()],
     ['chaperone.schema.json', `${JSON.stringify(jsonSchema(), null, 2)}\n`],
@@ -119,6 +121,8 @@ ${GENERATED}
 A configuration is a set of YAML documents, in one file or many: one [Sidecar](sidecar.md) and any number of [Destinations](destination.md). \`-c\` takes files and
 folders; a folder stands for its \`*.yaml\` and \`*.yml\`, in order of name, without what lies deeper or begins with a dot. Relative paths inside a document begin at
 the folder of that document.
+folders; a folder stands for its \`*.yaml\` and \`*.yml\`, in order of name, without tests of policy (\`*.test.yaml\`, [PolicyTest](policy-test.md)) and what lies deeper or begins with a dot. Relative paths inside a document begin at
+the folder of that document. ${LATER_KINDS.map((kind) => `\`${kind}\``).join(', ')} is not supported yet and refused.
 
 The set is taken whole or not at all. Every problem is named as \`file:line:column key: problem; fix\`. At start a set with a problem refuses to start; later it leaves
 the last good set in force, and readiness and log say so. Changes are picked up from the files, from the swap of a mounted ConfigMap and on SIGHUP.

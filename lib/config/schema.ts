@@ -10,7 +10,7 @@ import { taskPolicySpec } from './task-policy-schema.ts';
 
 export const API_VERSION = 'chaperone.dev/v1alpha1';
 
-const metadata = record({ name: required(name, 'Unique among the documents of its kind.') });
+export const metadata = record({ name: required(name, 'Unique among the documents of its kind.') });
 const header = { apiVersion: required(choice([API_VERSION]), 'The version of this schema.') };
 
 export const sidecarDocument = record({

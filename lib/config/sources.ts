@@ -1,5 +1,5 @@
 /**
- * Files and folders to texts. A folder stands for its `*.yaml` and `*.yml`, in order of name, without what lies deeper or begins with a dot. A mounted
+ * Files and folders to texts. A folder stands for its `*.yaml` and `*.yml`, in order of name, without tests (`*.test.yaml`) and what lies deeper or begins with a dot. A mounted
  * ConfigMap is read through its `..data` link as it stood at one moment, so that no set is half old and half new.
  */
 import { readdir, readFile, realpath, stat } from 'node:fs/promises';
@@ -12,6 +12,10 @@ export interface Source {
   readonly file: string;
   readonly text: string;
 }
+
+/** Documents, and the tests among them, which a folder does not stand for. */
+const DOCUMENTS = /^[^.].*\.ya?ml$/;
+const TESTS = /^[^.].*\.test\.ya?ml$/;
 
 /** Where kubelet points to the newest version of a mounted ConfigMap or Secret. */
 const CONFIG_MAP_DATA = '..data';
@@ -33,7 +37,7 @@ async function expand(path: string, problems: Problems): Promise<readonly Found[
   try {
     if (!(await stat(path)).isDirectory()) return [{ file: path, real: path }];
     const folder = await dataOf(path);
-    const names = (await readdir(folder)).filter((name) => /^[^.].*\.ya?ml$/.test(name)).sort();
+    const names = (await readdir(folder)).filter((name) => DOCUMENTS.test(name) && !TESTS.test(name)).sort();
     if (names.length === 0)
       unreadable(problems, path, 'the folder holds no *.yaml', 'name another, or put documents into it');
     return names.map((name) => ({ file: join(path, name), real: join(folder, name) }));
@@ -41,6 +45,15 @@ async function expand(path: string, problems: Problems): Promise<readonly Found[
     unreadable(problems, path, reason(failure), 'look at the path and its permissions');
     return [];
   }
+}
+
+/** The test files of a folder, in order of name. */
+export async function testFiles(folder: string): Promise<readonly string[]> {
+  const names = await readdir(await dataOf(folder));
+  return names
+    .filter((name) => TESTS.test(name))
+    .sort()
+    .map((name) => join(folder, name));
 }
 
 async function dataOf(folder: string): Promise<string> {
