@@ -10,6 +10,7 @@ import { coverageOf, percent } from '../../lib/policy/coverage.ts';
 import { decide } from '../../lib/policy/decide.ts';
 import type { Decision } from '../../lib/policy/facts.ts';
 import type { Policy } from '../../lib/policy/model.ts';
+import { supposedTask } from '../../lib/policy/supposed-task.ts';
 import { suppose } from '../../lib/proxy/suppose.ts';
 import type { Io } from '../io.ts';
 import { junit } from './junit.ts';
@@ -77,6 +78,7 @@ const NOON = Date.UTC(2026, 0, 1, 12);
 function run(from: PolicyCase, policy: Policy): CaseResult {
   const { given, case: one } = from;
   const { method, target } = one.request;
+  const task = one.task ?? given.task;
   let decision: Decision | undefined;
   let outcome: Outcome;
   try {
@@ -89,7 +91,7 @@ function run(from: PolicyCase, policy: Policy): CaseResult {
         message: messageOf(one),
         time: one.time ?? given.time ?? NOON,
         peer: one.peer ?? given.peer,
-        task: one.task ?? given.task,
+        task: task && supposedTask(task, policy),
       },
       policy,
     );

@@ -3,7 +3,11 @@
  * with a grammar, rules over several keys, the whole set.
  */
 import { API_VERSION, DOCUMENTS } from './schema.ts';
+import { testDocument } from './test-schema.ts';
 import type { FieldShape, RecordShape, Shape } from './shape.ts';
+
+/** Of the policy, and the tests beside it. */
+const KINDS = Object.freeze({ ...DOCUMENTS, PolicyTest: testDocument });
 
 /** A JSON Schema, or a part of one. */
 export type JsonSchema = { readonly [key: string]: unknown };
@@ -14,8 +18,8 @@ export function jsonSchema(): JsonSchema {
     $schema: 'http://json-schema.org/draft-07/schema#',
     $id: `https://${API_VERSION}/chaperone.schema.json`,
     title: 'Chaperone',
-    oneOf: Object.keys(DOCUMENTS).map((kind) => ({ $ref: `#/definitions/${kind}` })),
-    definitions: Object.fromEntries(Object.entries(DOCUMENTS).map(([kind, { shape }]) => [kind, ofShape(shape)])),
+    oneOf: Object.keys(KINDS).map((kind) => ({ $ref: `#/definitions/${kind}` })),
+    definitions: Object.fromEntries(Object.entries(KINDS).map(([kind, { shape }]) => [kind, ofShape(shape)])),
   };
 }
 
@@ -33,6 +37,8 @@ export function ofShape(shape: Shape): JsonSchema {
       return { type: 'integer', minimum: shape.least, maximum: shape.most };
     case 'flag':
       return { type: 'boolean' };
+    case 'any':
+      return {};
     case 'list':
       return {
         type: 'array',

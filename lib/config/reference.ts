@@ -119,10 +119,8 @@ function documentsPage(): string {
 ${GENERATED}
 
 A configuration is a set of YAML documents, in one file or many: one [Sidecar](sidecar.md) and any number of [Destinations](destination.md). \`-c\` takes files and
-folders; a folder stands for its \`*.yaml\` and \`*.yml\`, in order of name, without what lies deeper or begins with a dot. Relative paths inside a document begin at
-the folder of that document.
 folders; a folder stands for its \`*.yaml\` and \`*.yml\`, in order of name, without tests of policy (\`*.test.yaml\`, [PolicyTest](policy-test.md)) and what lies deeper or begins with a dot. Relative paths inside a document begin at
-the folder of that document. ${LATER_KINDS.map((kind) => `\`${kind}\``).join(', ')} is not supported yet and refused.
+the folder of that document.
 
 The set is taken whole or not at all. Every problem is named as \`file:line:column key: problem; fix\`. At start a set with a problem refuses to start; later it leaves
 the last good set in force, and readiness and log say so. Changes are picked up from the files, from the swap of a mounted ConfigMap and on SIGHUP.

@@ -14,6 +14,7 @@ export type Shape =
   | { readonly kind: 'choice'; readonly values: readonly string[]; readonly later: readonly string[] }
   | { readonly kind: 'integer'; readonly least: number; readonly most: number }
   | { readonly kind: 'flag' }
+  | { readonly kind: 'any'; readonly example: string }
   | {
       readonly kind: 'list';
       readonly item: Shape;
@@ -49,6 +50,8 @@ export function wanted(shape: Shape): string {
       return `a whole number from ${shape.least} to ${shape.most}`;
     case 'flag':
       return 'true or false';
+    case 'any':
+      return `any value such as ${shape.example}`;
     case 'list':
       return `a list ([a, b]) of ${shape.item.kind === 'record' ? 'maps' : wanted(shape.item)}`;
     case 'record':

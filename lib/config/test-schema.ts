@@ -19,7 +19,7 @@ import type { Tree } from './tree.ts';
 /** Any value, as JSON text; numbers as they are written. */
 function json(example: string): Schema<string> {
   return {
-    shape: { kind: 'text', is: 'any value', example, pattern: undefined },
+    shape: { kind: 'any', example },
     read: (tree) => ({ value: jsonText(tree) }),
   };
 }
@@ -105,13 +105,17 @@ const task = record({
   actions: defaulted(list(word, { most: 1000 }), [], 'Actions so far.'),
   destinations: defaulted(list(word, { most: 1000 }), [], 'Destinations so far.'),
   uses: defaulted(integer(0, 1_000_000_000), 0, 'Allowed exchanges so far.'),
+  elevated: defaulted(list(word, { most: 64 }), [], 'Actions for which a step-up was approved.'),
 });
 
 const facts = {
   identity: optional(spiffeId, 'Our own SPIFFE ID; none otherwise.'),
   peer: optional(spiffeId, 'SPIFFE ID of the caller.'),
   time: optional(time, 'When it is asked.'),
-  task: optional(task, 'The task it is done for; none otherwise.'),
+  task: optional(
+    task,
+    'The task it is done for; none otherwise. It is granted the whole ceiling of the TaskPolicy of its purpose, or everything where there is none.',
+  ),
   headers: optional(list(field, { most: 100 }), 'Header fields; those of `given` come first.'),
 };
 
