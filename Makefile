@@ -63,7 +63,7 @@ bundle: $(SETUP) ## dist/: the programs in one file each, as the image holds the
 check: $(SETUP) ## Format, lint, types, import order
 	npm run check
 
-bench: $(SETUP) .cache/bench/bin/envoy ## Compare with Envoy and haproxy; needs nginx, haproxy, wrk, curl, python3-venv (BENCH_QUICK=1: one short round)
+bench: $(SETUP) .cache/bench/bin/envoy ## Compare with Envoy, haproxy and http-proxy; needs nginx, haproxy, wrk, curl, python3-venv (BENCH_QUICK=1: short)
 	BENCH_ENVOY=$$(echo .cache/bench/lib/python3*/site-packages/envoy/_bin/envoy) node bench/bench.ts
 
 bench-rotation: $(SETUP) ## SVIDs rotating every second under load for a minute: no request may fail (needs nginx, wrk)

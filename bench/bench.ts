@@ -1,124 +1,155 @@
 /**
- * Compares Chaperone with Envoy and haproxy at the same job, on this machine, in one run. The programs are measured in turn, round after round, so that what
- * else the machine does falls on all of them. Prints the tables, writes docs/performance.md and exits with 1 when a bar is missed.
- * BENCH_QUICK=1 makes one short round and leaves the page alone.
+ * Compares Chaperone with Envoy, haproxy and http-proxy at the same job, on this machine, in one run. All of them run all the time and are loaded in turn, one
+ * short load after another, so that what else the machine does falls on all of them. Prints the tables, writes docs/performance.md and exits with 1 when a bar is
+ * missed. BENCH_QUICK=1 makes two short rounds and leaves the page alone.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { format } from 'prettier';
-import { bars, holds, median, type Name, type Results, type Round, tables } from './bars.ts';
+import { bundle } from '../deploy/bundle.ts';
+import { bars, holds, type Name, NAMES, type Results, type Round, type Sizes } from './bars.ts';
 import { decisionCost } from './decision.ts';
-import { cpuPerGigabyte, cpuPerRequest, residentOfStreaming, wrk } from './load.ts';
-import { freePort, residentMegabytes, run, TESTED_CORE, untilOk } from './machine.ts';
-import { chaperone, envoy, haproxy, launchUpstream, type Program } from './programs.ts';
-import { setStage } from './stage.ts';
+import { envoy } from './envoy.ts';
+import { residentOfStreaming } from './load.ts';
+import { freePort, run, TESTED_CORE, untilOk } from './machine.ts';
+import { loadUp, measureRound, start, type Subject, warmUp } from './measure.ts';
+import { page } from './page.ts';
+import { chaperone, haproxy, httpProxy, launchUpstream, type Places, type Ports, type Program } from './programs.ts';
+import { reloadStall } from './reload.ts';
+import { setStage, type Stage } from './stage.ts';
+import { tables } from './tables.ts';
 
 const QUICK = process.env['BENCH_QUICK'] === '1';
-const ROUNDS = QUICK ? 1 : 5;
-const SECONDS = QUICK ? 2 : 4;
-const BODIES = QUICK ? 3 : 5;
+const ROUNDS = QUICK ? 2 : 11;
+const SECONDS = 2;
+const WARM_SECONDS = QUICK ? 2 : 8;
+const BODIES = 3;
+const STARTS = QUICK ? 3 : 9;
 /** Of 100 MB, each way. */
-const STREAMED = 20;
+const STREAMED = QUICK ? 3 : 20;
+const REQUESTS = QUICK ? 20_000 : 1_000_000;
+/** However slow a program is. */
+const LOAD_SECONDS = QUICK ? 5 : 75;
+const DESTINATIONS = 10_000;
+const CONDITION = "request.method == 'GET' && request.path.startsWith('/v1/') && destination.dataClass != 'restricted'";
 const PAGE = join(import.meta.dirname, '..', 'docs', 'performance.md');
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
-async function measure(program: Program, folder: string): Promise<Round> {
-  const began = performance.now();
-  await using running = program.launch();
-  await untilOk(program.ready, running);
-  const ready = performance.now() - began;
-  const idle = await residentMegabytes(running.pid);
-  // Just-in-time compilers and pools: all of them get the same time to warm up.
-  await wrk(program, folder, 64, SECONDS / 2);
-  const [cpu1, one] = await cpuPerRequest(program, running, () => wrk(program, folder, 1, SECONDS / 2));
-  const [cpu64, many] = await cpuPerRequest(program, running, () => wrk(program, folder, 64, SECONDS));
-  const loaded = await residentMegabytes(running.pid);
-  const bulk = await cpuPerGigabyte(program, running, BODIES);
-  const round: Round = {
-    cpu64,
-    cpu1,
-    p50of1: one.p50,
-    p99of1: one.p99,
-    p50of64: many.p50,
-    p99of64: many.p99,
-    rate: many.perSecond,
-    bulk,
-    idle,
-    loaded,
-    ready,
-  };
-  say(
-    `${program.name}: ${Object.entries(round)
-      .map(([key, value]) => `${key} ${value.toPrecision(3)}`)
-      .join(', ')}`,
-  );
-  return round;
+async function ports(): Promise<Ports> {
+  return { http: await freePort(), tcp: await freePort() };
 }
 
-async function emptyNode(): Promise<number> {
-  const times: number[] = [];
-  for (let i = 0; i < 5; i++) {
+async function allPrograms(places: Places): Promise<Readonly<Record<Name, Program>>> {
+  return {
+    chaperone: await chaperone(places, { ...(await ports()), health: await freePort() }),
+    envoy: await envoy(places, await ports()),
+    haproxy: await haproxy(places, await ports()),
+    'http-proxy': httpProxy(places, await ports()),
+  };
+}
+
+/** Starts of each program in turn, with an empty Node process beside them. */
+async function starts(programs: Readonly<Record<Name, Program>>): Promise<readonly [Results['emptyNode'], Starts]> {
+  const empty: number[] = [];
+  const all: Record<Name, { ready: number[]; idle: number }> = eachName(() => ({ ready: [], idle: 0 }));
+  for (let i = 0; i < STARTS; i++) {
+    for (const name of NAMES) {
+      const [ready, idle] = await start(programs[name]);
+      all[name].ready.push(ready);
+      all[name].idle = idle;
+    }
     const began = performance.now();
     await run(TESTED_CORE, [process.execPath, '-e', '0']);
-    times.push(performance.now() - began);
+    empty.push(performance.now() - began);
   }
-  return median(times);
+  return [empty, all];
 }
 
-async function streaming(program: Program, folder: string): Promise<[number, number]> {
-  await using running = program.launch();
-  await untilOk(program.ready, running);
-  return residentOfStreaming(program, running, folder, STREAMED);
+type Starts = Readonly<Record<Name, Pick<Sizes, 'ready' | 'idle'>>>;
+
+function eachName<T>(make: (name: Name) => T): Record<Name, T> {
+  return {
+    chaperone: make('chaperone'),
+    envoy: make('envoy'),
+    haproxy: make('haproxy'),
+    'http-proxy': make('http-proxy'),
+  };
+}
+
+async function rounds(subjects: Readonly<Record<Name, Subject>>, folder: string): Promise<Record<Name, Round[]>> {
+  const all: Record<Name, Round[]> = eachName(() => []);
+  for (const name of NAMES) await warmUp(subjects[name], folder, WARM_SECONDS);
+  for (let i = 0; i < ROUNDS; i++) {
+    for (const name of NAMES) {
+      const round = await measureRound(subjects[name], folder, { seconds: SECONDS, bodies: BODIES });
+      all[name].push(round);
+      const figures = Object.entries(round).map(([key, value]) => `${key} ${Number(value).toPrecision(3)}`);
+      say(`${i + 1} ${name}: ${figures.join(', ')}`);
+    }
+  }
+  return all;
+}
+
+async function sizes(
+  subjects: Readonly<Record<Name, Subject>>,
+  folder: string,
+  begun: Starts,
+): Promise<Results['sizes']> {
+  const all = eachName((name): Sizes => ({ ...begun[name], loaded: 0, requests: 0 }));
+  for (const name of NAMES) {
+    const [requests, loaded] = await loadUp(subjects[name], folder, { requests: REQUESTS, seconds: LOAD_SECONDS });
+    all[name] = { ...begun[name], loaded, requests };
+    say(`${name}: ${loaded.toFixed(0)} MB after ${requests} requests`);
+  }
+  return all;
+}
+
+async function compare({ places }: Stage): Promise<Omit<Results, 'decision' | 'reload'>> {
+  const { folder } = places;
+  const programs = await allPrograms(places);
+  const [emptyNode, begun] = await starts(programs);
+  await using running = new AsyncDisposableStack();
+  const subjects = eachName((name): Subject => ({
+    program: programs[name],
+    running: running.use(programs[name].launch()),
+  }));
+  for (const { program, running: process } of Object.values(subjects)) await untilOk(program.ready, process);
+  const inRounds = await rounds(subjects, folder);
+  const ofAll = await sizes(subjects, folder, begun);
+  const { program, running: process } = subjects.chaperone;
+  const streaming = await residentOfStreaming(program, process, folder, STREAMED);
+  return { rounds: inRounds, sizes: ofAll, emptyNode, streaming };
 }
 
 async function all(): Promise<Results> {
+  await bundle(join(import.meta.dirname, '..', 'dist'));
   await using stage = await setStage('bench');
-  const { places } = stage;
-  await using upstream = await launchUpstream(places);
-  const programs: Record<Name, Program> = {
-    chaperone: await chaperone(places, await freePort(), await freePort()),
-    envoy: await envoy(places, await freePort()),
-    haproxy: await haproxy(places, await freePort()),
+  const { folder, endpoint } = stage.places;
+  const decision = {
+    few: await decisionCost(folder, 10),
+    many: await decisionCost(folder, DESTINATIONS),
+    condition: await decisionCost(folder, 10, CONDITION),
   };
-  say(`upstream: process ${upstream.pid}`);
-  const rounds: Record<Name, Round[]> = { chaperone: [], envoy: [], haproxy: [] };
-  for (let i = 0; i < ROUNDS; i++) {
-    for (const name of ['envoy', 'chaperone', 'haproxy'] as const)
-      rounds[name].push(await measure(programs[name], places.folder));
-  }
-  return {
-    rounds,
-    emptyNode: await emptyNode(),
-    decision: [await decisionCost(places.folder, 10), await decisionCost(places.folder, QUICK ? 1000 : 10_000)],
-    streaming: QUICK ? undefined : await streaming(programs.chaperone, places.folder),
-  };
+  const reload = await reloadStall(folder, endpoint, QUICK ? DESTINATIONS / 10 : DESTINATIONS);
+  await using _upstream = await launchUpstream(stage.places);
+  return { ...(await compare(stage)), decision, reload };
 }
 
-function page(text: string): string {
-  return `# Performance
-
-<!-- Written by \`make bench\`. Do not edit. -->
-
-${ROUNDS} interleaved rounds on ${cpus().length} cores of ${cpus()[0]?.model.trim() ?? 'an unknown processor'}, Node ${process.versions.node}. The program under test has one
-core to itself; wrk, curl and the upstream (nginx, mTLS, TLS 1.3, EC P-256) share the other. HTTP/1.1 kept alive in, pooled mTLS out, no TLS session resumed, a body of three bytes,
-one worker each. All verify the upstream's certificate; Envoy and Chaperone verify its SPIFFE ID. All judge method and path by two rules; Envoy (RBAC filter) and Chaperone also write
-records to a file: Envoy one a request after it ended, Chaperone one before a byte leaves and one after. haproxy writes none. CPU is user and system time of the whole process.
-Absolute figures move with the machine; the ratios are taken within each round.
-
-${text}
-
-Run it with \`make bench\`; it needs Debian's nginx, haproxy, wrk, curl and python3-venv, and exits with 1 when a bar is missed. \`make bench-rotation\` rotates the SVID every second under load.
-`;
-}
-
+const before = loadavg()[0] ?? 0;
 const results = await all();
 const text = tables(results);
 say(`\n${text}`);
 if (!QUICK) {
+  const about = {
+    rounds: ROUNDS,
+    cores: cpus().length,
+    model: cpus()[0]?.model.trim() ?? 'an unknown processor',
+    load: before,
+  };
   await mkdir(join(PAGE, '..'), { recursive: true });
-  await writeFile(PAGE, await format(page(text), { parser: 'markdown', printWidth: 120 }));
+  await writeFile(PAGE, await format(page(text, about), { parser: 'markdown', printWidth: 120 }));
 }
 const missed = bars(results).filter((bar) => !holds(bar));
 for (const { text: bar, measured, most } of missed) say(`missed: ${bar}: ${measured.toFixed(2)}, at most ${most}`);

@@ -14,14 +14,29 @@ export interface Load {
   readonly perSecond: number;
 }
 
-/** Requests of GET /v1/small over so many kept connections. */
-export async function wrk(program: Program, folder: string, connections: number, seconds: number): Promise<Load> {
-  const script = join(folder, 'wrk.lua');
-  const { absolute, port } = program;
-  const path = absolute === undefined ? '/v1/small' : `http://${absolute}/v1/small`;
-  await writeFile(script, `wrk.path = "${path}"\nwrk.headers["Host"] = "${absolute ?? `127.0.0.1:${port}`}"\n`);
-  const options = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '--latency', '-s', script];
-  return parse(await run(OTHER_CORE, ['wrk', ...options, `http://127.0.0.1:${port}`]));
+export interface LoadOptions {
+  readonly connections: number;
+  readonly seconds: number;
+  /** `http` by default; through the TCP listener; a connection for each request. */
+  readonly kind?: 'http' | 'tcp' | 'closing';
+}
+
+/** Requests of GET /v1/small. */
+export async function wrk(
+  { absolute, http, tcp }: Program,
+  folder: string,
+  { connections, seconds, kind = 'http' }: LoadOptions,
+): Promise<Load> {
+  const raw = kind === 'tcp';
+  const host = (raw ? undefined : absolute) ?? 'upstream.internal';
+  const headers = [`Host: ${host}`, ...(kind === 'closing' ? ['Connection: close'] : [])].map((field) => ['-H', field]);
+  const options = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '--latency', ...headers.flat()];
+  if (!raw && absolute !== undefined) {
+    const script = join(folder, 'wrk.lua');
+    await writeFile(script, `wrk.path = "http://${absolute}/v1/small"\n`);
+    options.push('-s', script);
+  }
+  return parse(await run(OTHER_CORE, ['wrk', ...options, `http://127.0.0.1:${raw ? tcp : http}/v1/small`]));
 }
 
 function parse(text: string): Load {
@@ -80,11 +95,11 @@ export async function residentOfStreaming(
   return [before, await residentMegabytes(running.pid)];
 }
 
-function target({ absolute, port }: Program, path: string): string {
-  return `http://${absolute ?? `127.0.0.1:${port}`}${path}`;
+function target({ absolute, http }: Program, path: string): string {
+  return `http://${absolute ?? `127.0.0.1:${http}`}${path}`;
 }
 
-async function curl({ absolute, port }: Program, rest: readonly string[]): Promise<void> {
-  const through = absolute === undefined ? [] : ['-x', `http://127.0.0.1:${port}`];
+async function curl({ absolute, http }: Program, rest: readonly string[]): Promise<void> {
+  const through = absolute === undefined ? [] : ['-x', `http://127.0.0.1:${http}`];
   await run(OTHER_CORE, ['curl', '-sSf', '-H', 'Expect:', ...through, ...rest]);
 }

@@ -5,6 +5,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Issued } from '../lib/dev/ca.ts';
+import type { Name } from './bars.ts';
 import { start, type Running, TESTED_CORE, OTHER_CORE } from './machine.ts';
 
 /** Where the upstream and the identity are. */
@@ -17,10 +18,18 @@ export interface Places {
   readonly endpoint: string;
 }
 
+/** Where a program listens: HTTP, and bytes that are only wrapped in mTLS. */
+export interface Ports {
+  readonly http: number;
+  readonly tcp: number;
+}
+
 export interface Program {
-  readonly name: string;
-  /** Where requests go: port, and the authority of an absolute-form target where it is a forward proxy. */
-  readonly port: number;
+  readonly name: Name;
+  readonly http: number;
+  /** Undefined where it does no such thing. */
+  readonly tcp: number | undefined;
+  /** The authority of an absolute-form target where it is a forward proxy. */
   readonly absolute: string | undefined;
   /** Answers 200 once the program serves. */
   readonly ready: string;
@@ -70,7 +79,7 @@ http {
   return start(OTHER_CORE, ['nginx', '-p', folder, '-c', config]);
 }
 
-export async function chaperone(places: Places, port: number, health: number): Promise<Program> {
+export async function chaperone(places: Places, { http, tcp, health }: Ports & { health: number }): Promise<Program> {
   const config = join(places.folder, 'chaperone.yaml');
   await writeFile(
     config,
@@ -79,7 +88,7 @@ kind: Sidecar
 metadata: { name: bench }
 spec:
   identity: { workloadApi: '${places.endpoint}' }
-  forward: { address: 127.0.0.1:${port} }
+  forward: { address: 127.0.0.1:${http} }
   health: { address: 127.0.0.1:${health} }
   audit: { sinks: [{ file: ${join(places.folder, 'audit.jsonl')} }] }
   defaults: { task: optional }
@@ -96,19 +105,32 @@ spec:
   rules:
     - { name: no-exports, effect: deny, http: { paths: [/v1/export/**] } }
     - { name: use, effect: allow, action: write, http: { methods: [GET, PUT], paths: [/v1/**] } }
+---
+apiVersion: chaperone.dev/v1alpha1
+kind: Destination
+metadata: { name: raw }
+spec:
+  hosts: [raw.internal]
+  ports: [8443]
+  protocol: tcp
+  listen: 127.0.0.1:${tcp}
+  upstream: { address: 127.0.0.1:${places.upstreamPort} }
+  tls: { mode: mtls, peers: ['${UPSTREAM_ID}'] }
+  limits: { concurrent: 1000 }
 `,
   );
   const entry = process.env['BENCH_ENTRY'] ?? CHAPERONE;
   return {
     name: 'chaperone',
-    port,
+    http,
+    tcp,
     absolute: HOST,
     ready: `http://127.0.0.1:${health}/readyz`,
     launch: () => start(TESTED_CORE, [entry, 'run', '-c', config]),
   };
 }
 
-export async function haproxy(places: Places, port: number): Promise<Program> {
+export async function haproxy(places: Places, { http, tcp }: Ports): Promise<Program> {
   const { folder } = places;
   const config = join(folder, 'haproxy.cfg');
   await writeFile(
@@ -124,7 +146,7 @@ defaults
   timeout server 60s
   http-reuse always
 frontend in
-  bind 127.0.0.1:${port}
+  bind 127.0.0.1:${http}
   acl exports path_beg /v1/export/
   acl served path_beg /v1/
   acl methods method GET PUT
@@ -132,113 +154,36 @@ frontend in
   default_backend out
 backend out
   server s 127.0.0.1:${places.upstreamPort} ssl verify required ca-file ${folder}/ca.pem crt ${folder}/agent.pem no-ssl-reuse pool-max-conn 256
+frontend raw
+  mode tcp
+  bind 127.0.0.1:${tcp}
+  default_backend wrapped
+backend wrapped
+  mode tcp
+  server s 127.0.0.1:${places.upstreamPort} ssl verify required ca-file ${folder}/ca.pem crt ${folder}/agent.pem no-ssl-reuse
 `,
   );
-  const url = `http://127.0.0.1:${port}/v1/small`;
+  const ready = `http://127.0.0.1:${http}/v1/small`;
   const launch = (): Running => start(TESTED_CORE, ['haproxy', '-db', '-f', config]);
-  return { name: 'haproxy', port, absolute: undefined, ready: url, launch };
+  return { name: 'haproxy', http, tcp, absolute: undefined, ready, launch };
 }
 
-export async function envoy(places: Places, port: number): Promise<Program> {
-  const config = join(places.folder, 'envoy.json');
-  await writeFile(config, JSON.stringify(envoyConfig(places, port)));
-  const command = [places.envoy, '-c', config, '--concurrency', '1', '--use-dynamic-base-id', '-l', 'error'];
-  const url = `http://127.0.0.1:${port}/v1/small`;
-  return { name: 'envoy', port, absolute: undefined, ready: url, launch: () => start(TESTED_CORE, command) };
-}
-
-const type = (name: string): { '@type': string } => ({ '@type': `type.googleapis.com/envoy.${name}` });
-const address = (port: number): object => ({ socket_address: { address: '127.0.0.1', port_value: port } });
-
-function envoyConfig({ folder, upstreamPort }: Places, port: number): object {
-  const manager = {
-    ...type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
-    stat_prefix: 'in',
-    access_log: [
-      {
-        name: 'file',
-        typed_config: {
-          ...type('extensions.access_loggers.file.v3.FileAccessLog'),
-          path: join(folder, 'envoy.log'),
-          log_format: { json_format: ACCESS_LOG },
-        },
-      },
-    ],
-    http_filters: [
-      { name: 'rbac', typed_config: { ...type('extensions.filters.http.rbac.v3.RBAC'), rules: ROLES } },
-      { name: 'router', typed_config: type('extensions.filters.http.router.v3.Router') },
-    ],
-    route_config: {
-      virtual_hosts: [{ name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'out' } }] }],
-    },
-  };
-  const cluster = {
-    name: 'out',
-    type: 'STATIC',
-    load_assignment: {
-      cluster_name: 'out',
-      endpoints: [{ lb_endpoints: [{ endpoint: { address: address(upstreamPort) } }] }],
-    },
-    transport_socket: { name: 'tls', typed_config: upstreamTls(folder) },
-  };
-  const filters = [{ name: 'http', typed_config: manager }];
+/** http-proxy 1.18, the package that most Node proxies are made of, with an https.Agent that keeps connections. */
+export function httpProxy({ folder, upstreamPort }: Places, { http }: Ports): Program {
+  const command = [
+    process.execPath,
+    join(import.meta.dirname, 'http-proxy.ts'),
+    String(http),
+    String(upstreamPort),
+    folder,
+  ];
+  const ready = `http://127.0.0.1:${http}/v1/small`;
   return {
-    static_resources: {
-      listeners: [{ name: 'in', address: address(port), filter_chains: [{ filters }] }],
-      clusters: [cluster],
-    },
-  };
-}
-
-const ACCESS_LOG = {
-  time: '%START_TIME%',
-  method: '%REQ(:METHOD)%',
-  path: '%REQ(:PATH)%',
-  host: '%REQ(:AUTHORITY)%',
-  status: '%RESPONSE_CODE%',
-  flags: '%RESPONSE_FLAGS%',
-  received: '%BYTES_RECEIVED%',
-  sent: '%BYTES_SENT%',
-  duration: '%DURATION%',
-  upstream: '%UPSTREAM_HOST%',
-  peer: '%UPSTREAM_PEER_URI_SAN%',
-  request: '%REQ(X-REQUEST-ID)%',
-};
-
-const path = (prefix: string): object => ({ url_path: { path: { prefix } } });
-const method = (exact: string): object => ({ header: { name: ':method', string_match: { exact } } });
-const ROLES = {
-  action: 'ALLOW',
-  policies: {
-    use: {
-      permissions: [
-        {
-          and_rules: {
-            rules: [
-              path('/v1/'),
-              { not_rule: path('/v1/export/') },
-              { or_rules: { rules: [method('GET'), method('PUT')] } },
-            ],
-          },
-        },
-      ],
-      principals: [{ any: true }],
-    },
-  },
-};
-
-function upstreamTls(folder: string): object {
-  const file = (name: string): object => ({ filename: join(folder, name) });
-  return {
-    ...type('extensions.transport_sockets.tls.v3.UpstreamTlsContext'),
-    max_session_keys: 0,
-    common_tls_context: {
-      tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' },
-      tls_certificates: [{ certificate_chain: file('agent.pem'), private_key: file('agent.pem') }],
-      validation_context: {
-        trusted_ca: file('ca.pem'),
-        match_typed_subject_alt_names: [{ san_type: 'URI', matcher: { exact: UPSTREAM_ID } }],
-      },
-    },
+    name: 'http-proxy',
+    http,
+    tcp: undefined,
+    absolute: undefined,
+    ready,
+    launch: () => start(TESTED_CORE, command),
   };
 }

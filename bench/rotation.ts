@@ -31,11 +31,11 @@ async function main(): Promise<boolean> {
   const { places, workloadApi, serials: issued } = stage;
   const log = join(places.folder, 'serials.log');
   await using upstream = await launchUpstream(places, log);
-  const program = await chaperone(places, await freePort(), await freePort());
+  const program = await chaperone(places, { http: await freePort(), tcp: await freePort(), health: await freePort() });
   await using sidecar = program.launch();
   await untilOk(program.ready, sidecar);
   say(`sidecar: process ${sidecar.pid}, upstream: process ${upstream.pid}, ${SECONDS} s`);
-  const load = wrk(program, places.folder, 64, SECONDS);
+  const load = wrk(program, places.folder, { connections: 64, seconds: SECONDS });
   await rotate(workloadApi, load);
   // The last one may have come with the end of the load.
   const serials = issued.slice(0, -1);

@@ -1,0 +1,35 @@
+/** docs/performance.md around the tables. */
+
+export interface About {
+  readonly rounds: number;
+  readonly cores: number;
+  readonly model: string;
+  /** Load average of the minute before. */
+  readonly load: number;
+}
+
+export function page(tables: string, { rounds, cores, model, load }: About): string {
+  return `# Performance
+
+<!-- Written by \`make bench\`. Do not edit. -->
+
+${rounds} interleaved rounds on ${cores} cores of ${model}, Node ${process.versions.node}. The programs under test share one core and are loaded one after another; wrk, curl
+and the upstream (nginx, mTLS, TLS 1.3, EC P-256) share the other. HTTP/1.1 kept alive in, pooled mTLS out, no TLS session resumed, a body of three bytes, one worker each. All verify the
+upstream's certificate; all but haproxy verify its SPIFFE ID. All judge method and path by the same few rules; Envoy (RBAC filter) and Chaperone also write records to a file: Envoy one a
+request after it ended, Chaperone one before a byte leaves and one after. haproxy and http-proxy write none. http-proxy is here to show why Chaperone has a relay of its own. The TCP
+listener wraps bytes in mTLS: one connection out for each in, and a record of each. New connections: the client opens one for each request. Chaperone is the bundle, started by its own
+first line, with the embedded Workload API up already. CPU is user and system time of the whole process. Absolute figures move with the machine; the ratios are taken within each round, and
+what counts is their median.
+
+${
+  load > 1
+    ? `The machine was not quiet: the load average was ${load.toFixed(1)} before the run. That falls on all programs alike within a round, but it lengthens the tail of
+all of them, so p99 says little beyond the ratio's sign.`
+    : `The load average was ${load.toFixed(1)} before the run.`
+}
+
+${tables}
+
+Run it with \`make bench\`; it needs Debian's nginx, haproxy, wrk, curl and python3-venv, and exits with 1 when a bar is missed. \`make bench-rotation\` rotates the SVID every second under load.
+`;
+}
