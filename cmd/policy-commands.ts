@@ -30,4 +30,12 @@ export function policyCommands(configured: (name: string, about: string) => Comm
     .action(async (files: readonly string[], options) =>
       (await import('./commands/test.ts')).test({ ...options, files }, io),
     );
+  configured('paths', 'list every access path that the policy can ever permit, or what a change of policy opens')
+    .argument('[old]', 'with --diff: file or folder of the policy before')
+    .argument('[new]', 'with --diff: file or folder of the policy after')
+    .option('--diff', 'compare two policies; exits 1 when the second opens a path')
+    .option('--json', 'as JSON')
+    .action(async (before: string | undefined, after: string | undefined, options) =>
+      (await import('./commands/paths.ts')).paths({ ...options, before, after }, io),
+    );
 }
