@@ -3,7 +3,21 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { cli } from './cli.ts';
 
-const COMMANDS = ['test', 'paths', 'run', 'init', 'check', 'explain', 'env', 'trust', 'svid', 'dev', 'demo', 'doctor', 'schema'];
+const COMMANDS = [
+  'test',
+  'paths',
+  'run',
+  'init',
+  'check',
+  'explain',
+  'env',
+  'trust',
+  'svid',
+  'dev',
+  'demo',
+  'doctor',
+  'schema',
+];
 
 t.test('help needs no configuration, no identity and no network', async (t) => {
   const top = await cli(['--help'], { SPIFFE_ENDPOINT_SOCKET: 'unix:///nowhere' });
