@@ -2,6 +2,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SETUP := node_modules/.ready
 PYTHON := .cache/python
+MCP := test/interop/mcp/node_modules
 TAP := tap --reporter=min --output-file
 
 .PHONY: help demo run bundle test test-differential test-heavy fuzz test-interop test-schemas test-spire check bench bench-rotation proto docs clean
@@ -38,9 +39,13 @@ sabotage: $(SETUP) ## Take each security check out of a scratch copy, alone: a n
 fuzz: $(SETUP) ## All of the fuzzing, about ten minutes: node:http, Go's net/http, nginx (FUZZ_SEED= repeats, FUZZ_CASES= a million)
 	node test/differential/fuzz.ts
 
-test-interop: $(SETUP) $(PYTHON)/.ready ## Clients and peers of other make: curl, Node, Python, Go, Java, go-spiffe, Rust, Envoy (needs python3; what else is missing is skipped by name)
+test-interop: $(SETUP) $(PYTHON)/.ready $(MCP)/.ready ## Clients and peers of other make: curl, Node, Python, Go, Java, go-spiffe, Rust, Envoy, MCP SDKs (needs python3; what else is missing is skipped by name)
 	@mkdir -p .cache
 	PATH="$(CURDIR)/$(PYTHON)/bin:$$PATH" $(TAP)=.cache/interop.tap --timeout=900 test/interop/*.test.ts
+
+$(MCP)/.ready: test/interop/mcp/package.json test/interop/mcp/package-lock.json
+	cd test/interop/mcp && npm ci --ignore-scripts
+	@touch $@
 
 $(PYTHON)/.ready: test/interop/requirements.txt
 	python3 -m venv $(PYTHON)

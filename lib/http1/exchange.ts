@@ -26,6 +26,11 @@ export interface Connection {
   /** Bytes of HTTP, after TLS. */
   readonly bytesRead: number;
   readonly bytesWritten: number;
+  /**
+   * For the request under way: a client that ends its side has gone, and `signal` says so. Without it such a client still gets its answer (RFC 9112 section
+   * 9.6), and that it went away while a stream is silent is not noticed.
+   */
+  untilEnd(): void;
 }
 
 /** From here on raw bytes: all listeners of ours are off, the socket is paused, `early` was received already. Listen for 'error' in the same turn, then resume. */

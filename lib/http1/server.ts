@@ -70,6 +70,8 @@ class ServerConnection implements Connection, Line, BodyOwner {
   #responded = false;
   #handled = false;
   #close = false;
+  /** A client that ends its side has gone. */
+  #untilEnd = false;
   /** A part of a head was received, and its time runs. */
   #headBegun = false;
   /** What came first was looked at. */
@@ -176,10 +178,24 @@ class ServerConnection implements Connection, Line, BodyOwner {
     else if (this.#state === 'busy' && this.#body !== undefined && !this.#body.atHand) {
       const fault = new Fault('client-gone', 'the client ended the connection before its request was complete');
       this.#body.fail(fault);
-      this.#reason ??= fault;
-      this.#controller?.abort(fault);
-    }
+      this.#leave(fault);
+    } else if (this.#state === 'busy' && this.#untilEnd) this.#left();
   };
+
+  #left(): void {
+    this.#leave(new Fault('client-gone', 'the client ended the connection before the answer was complete'));
+  }
+
+  #leave(fault: Fault): void {
+    this.#reason ??= fault;
+    this.#controller?.abort(fault);
+  }
+
+  untilEnd(): void {
+    this.#untilEnd = true;
+    if (this.#inlet.ended) this.#left();
+    else this.#inlet.resume();
+  }
 
   readonly #onDrain = (): void => this.outlet.wake();
 
@@ -255,6 +271,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
     this.#body = hasBody(head.framing)
       ? new IncomingBody(head.framing, this.#inlet, this, this.#options.limits)
       : undefined;
+    this.#untilEnd = false;
     this.#exchange = new Exchange(head, this.#body, this);
     try {
       this.#options.handle(this.#exchange).then(this.#onHandled, this.#onFailed);

@@ -83,6 +83,9 @@ export class StreamExchange implements ServerExchange, Connection {
     return this.#outlet.sent;
   }
 
+  /** A client that goes away resets its stream. */
+  untilEnd(): void {}
+
   inform(status: number, fields: Fields): void {
     if (this.answered) throw new TypeError('an interim answer after the answer');
     if (status < 100 || status > 199 || status === 101) throw new TypeError(`status ${status} is not interim`);

@@ -169,7 +169,7 @@ class ServerConnection implements Ends {
 
   #asConnection(): Connection {
     const { id, remote, local } = this;
-    return { id, remote, local, major: 2, signal: NEVER, bytesRead: 0, bytesWritten: 0 };
+    return { id, remote, local, major: 2, signal: NEVER, bytesRead: 0, bytesWritten: 0, untilEnd() {} };
   }
 
   readonly #onUntold = (): void => {

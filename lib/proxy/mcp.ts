@@ -60,8 +60,14 @@ export class McpExchange {
     return this.#read().facts;
   }
 
-  /** Reads the message. `counted` is told of bytes of the body. */
+  /** Reads the message. `counted` is told of bytes of the body. From then on an agent that goes away cancels what it asked for (Streamable HTTP, cancellation). */
   async read(x: ServerExchange, counted: (bytes: number) => void): Promise<McpFacts> {
+    const facts = await this.#readMessage(x, counted);
+    x.connection.untilEnd();
+    return facts;
+  }
+
+  async #readMessage(x: ServerExchange, counted: (bytes: number) => void): Promise<McpFacts> {
     const { head } = x;
     if (head.method !== 'POST') return this.#readBodiless(x);
     requireJson(head.fields);

@@ -100,3 +100,24 @@ t.test('an agent that does not read keeps the server from sending', async (t) =>
   line.socket.destroy();
   await p.b.quiet();
 });
+
+t.test('an agent that goes away cancels what it asked for, though the stream is silent (C-13)', async (t) => {
+  for (const answers of [true, false]) {
+    let gone = false;
+    await using p = await play((_, response) => {
+      if (answers) response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
+      response.on('close', () => (gone = true));
+    });
+    const line = await p.b.open();
+    const body = call('get_ticket');
+    const head = `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ${body.length}\r\n\r\n`;
+    line.write(head);
+    line.write(body);
+    if (answers) await line.sees('HTTP/1.1 200');
+    else await until('the server was asked', () => p.server.asked.length > 0 || undefined);
+    line.socket.end();
+    await until('the server sees that it was cancelled', () => gone || undefined);
+    await p.b.quiet();
+    t.match(p.b.audit.of('ended')[0], { outcome: 'client-gone' }, answers ? 'in a stream' : 'before the answer');
+  }
+});
