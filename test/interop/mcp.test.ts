@@ -67,6 +67,8 @@ async function start([program, ...args]: Command): Promise<Running> {
   const ran: string[] = [];
   let port = 0;
   createInterface(child.stdout).on('line', (line) => {
+    // Python's server logs to the same place.
+    if (!line.startsWith('{')) return;
     const said = JSON.parse(line) as { readonly port?: number; readonly ran?: string };
     port = said.port ?? port;
     if (said.ran !== undefined) ran.push(said.ran);
@@ -143,6 +145,7 @@ for (const [serverName, serverCommand] of Object.entries(SERVERS)) {
           'what was denied never ran',
         );
       });
+      if (!clientName.startsWith('TypeScript')) continue;
       await t.test(
         `client: ${clientName}, and the server may ask for nothing`,
         { skip, timeout: 120_000 },
