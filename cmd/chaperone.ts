@@ -10,6 +10,7 @@ import { Fault } from '../lib/base/fault.ts';
 import { type Io, processIo } from './io.ts';
 import { collect } from './options.ts';
 import { policyCommands } from './policy-commands.ts';
+import { taskCommands } from './task-commands.ts';
 
 const USAGE = 64;
 const BUG = 70;
@@ -60,6 +61,7 @@ function program(): Command {
       if (!(await (await import('./commands/doctor.ts')).doctor(options, io))) process.exitCode = UNHEALTHY;
     });
   agentCommands(configured, io);
+  taskCommands(chaperone, io);
   svidCommands(chaperone, io);
   laptopCommands(chaperone, io);
   return chaperone;

@@ -86,6 +86,7 @@ export const CODES = {
   config: row(500, 78),
   'config-unreadable': row(500, 66),
   listen: row(500, 71),
+  'api-unreachable': row(502, 69, true),
   mirror: row(500, 74),
   'intercept-ca': row(500, 74),
   'trust-files': row(500, 74),

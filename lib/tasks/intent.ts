@@ -5,6 +5,7 @@
 import { Fault } from '../base/fault.ts';
 import { defaulted, flag, type Infer, integer, list, optional, record, refine, required } from '../config/decode.ts';
 import { problems as collector } from '../config/problem.ts';
+import { canonicalJson } from '../config/tree.ts';
 import { action, dataClass, duration, name, person, target } from '../config/scalars.ts';
 import { parseYaml } from '../config/yaml.ts';
 
@@ -44,6 +45,16 @@ export const LONGEST_INTENT = 65_536;
  * @throws Fault `malformed` with one line for each problem
  */
 export function parseIntent(source: string, text: string): Intent {
+  return read(source, text).intent;
+}
+
+/** The JSON body that asks for this intent, with members of it replaced. @throws Fault `malformed`, as parseIntent */
+export function intentBody(source: string, text: string, more: Readonly<Record<string, boolean>>): string {
+  const whole: unknown = JSON.parse(read(source, text).json);
+  return JSON.stringify(Object.assign(Object(whole), more));
+}
+
+function read(source: string, text: string): { readonly intent: Intent; readonly json: string } {
   if (text.length > LONGEST_INTENT)
     throw new Fault('body-too-large', `an intent has at most ${LONGEST_INTENT} characters`);
   const problems = collector();
@@ -53,10 +64,10 @@ export function parseIntent(source: string, text: string): Intent {
   const intent = whole ? intentSchema.read(tree, { problems, steps: [] }) : undefined;
   const fault = problems.fault('malformed');
   if (fault !== undefined) throw fault;
-  if (intent === undefined) {
+  if (intent === undefined || tree === undefined) {
     throw new Fault('malformed', `${source}: there must be one document`, {
       hint: 'write purpose, owner, targets, actions',
     });
   }
-  return intent.value;
+  return { intent: intent.value, json: canonicalJson(tree) };
 }

@@ -1,0 +1,123 @@
+/** The task APIs as commands use them: JSON over a Unix socket, one request a connection. An answer that is an error becomes the Fault it tells of. */
+import { request, type IncomingMessage } from 'node:http';
+import { createInterface } from 'node:readline';
+import { CODES, Fault, type Code } from '../lib/base/fault.ts';
+
+export interface Asked {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly body?: unknown;
+  readonly authorization?: string | undefined;
+}
+
+export interface ApiClient {
+  /** The JSON of the answer. */
+  ask(asked: Asked): Promise<unknown>;
+  /** JSON Lines until the other side ends, or `stop` is called. */
+  lines(asked: Asked): Promise<Lines>;
+}
+
+export interface Lines extends AsyncIterable<unknown>, Disposable {}
+
+/** @param socket absolute path */
+export function apiClient(socket: string): ApiClient {
+  const send = (asked: Asked): Promise<IncomingMessage> => open(socket, asked);
+  return {
+    async ask(asked) {
+      const answer = await send(asked);
+      let text = '';
+      for await (const chunk of answer) text += String(chunk);
+      return outcome(answer.statusCode ?? 0, text);
+    },
+    async lines(asked) {
+      const answer = await send(asked);
+      if ((answer.statusCode ?? 0) >= 400) {
+        let text = '';
+        for await (const chunk of answer) text += String(chunk);
+        outcome(answer.statusCode ?? 0, text);
+      }
+      return {
+        async *[Symbol.asyncIterator]() {
+          try {
+            for await (const line of createInterface({ input: answer })) yield parse(line);
+          } catch (failure) {
+            if (!answer.destroyed) throw failure;
+          }
+        },
+        [Symbol.dispose]: () => void answer.destroy(),
+      };
+    },
+  };
+}
+
+function open(socketPath: string, { method, path, body, authorization }: Asked): Promise<IncomingMessage> {
+  const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body);
+  const headers = {
+    ...(text === undefined
+      ? undefined
+      : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
+    ...(authorization === undefined ? undefined : { authorization }),
+  };
+  return new Promise((resolve, reject) => {
+    const asking = request({ socketPath, method, path, headers, agent: false }, resolve);
+    asking.on('error', (cause) =>
+      reject(
+        new Fault('api-unreachable', `${socketPath} does not answer: ${cause.message}`, {
+          cause,
+          hint: 'is the sidecar running, and may this user reach the socket?',
+        }),
+      ),
+    );
+    asking.end(text);
+  });
+}
+
+function outcome(status: number, text: string): unknown {
+  const value = parse(text);
+  if (status < 400) return value;
+  const { code, message, hint } = errorOf(value);
+  throw new Fault(isCode(code) ? code : 'internal', message, hint === undefined ? {} : { hint });
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new Fault('api-unreachable', 'the answer is not JSON', { cause, hint: 'is this the socket of a sidecar?' });
+  }
+}
+
+function errorOf(value: unknown): {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | undefined;
+} {
+  const error = field(value, 'error');
+  const text = (name: string): string | undefined => {
+    const found = field(error, name);
+    return typeof found === 'string' ? found : undefined;
+  };
+  return { code: text('code') ?? '', message: text('message') ?? 'the sidecar refused it', hint: text('hint') };
+}
+
+/** A member of what may be an object. */
+export function field(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null && name in value ? Reflect.get(value, name) : undefined;
+}
+
+/** A text member; a Fault when it is not there. */
+export function textOf(value: unknown, name: string): string {
+  const found = field(value, name);
+  if (typeof found === 'string') return found;
+  throw new Fault('api-unreachable', `the answer has no ${name}`, { hint: 'is the sidecar of another version?' });
+}
+
+/** A text member, or ''. */
+export function wordsOf(value: unknown, name: string): string {
+  const found = field(value, name);
+  return typeof found === 'string' ? found : '';
+}
+
+function isCode(text: string): text is Code {
+  return Object.hasOwn(CODES, text);
+}

@@ -1,0 +1,85 @@
+/**
+ * `chaperone task run`: a program inside a task. The task is opened by a connection that is held for as long as the program runs, so that it ends whatever happens to
+ * either of them; the program finds the way through the sidecar in its environment.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { constants } from 'node:os';
+import { Fault } from '../../lib/base/fault.ts';
+import { ignore } from '../../lib/base/signal.ts';
+import { loadConfig } from '../../lib/config/load.ts';
+import { intentBody } from '../../lib/tasks/intent.ts';
+import { trustVariables } from '../../lib/tls/trust.ts';
+import { apiClient, textOf } from '../api-client.ts';
+import { AGENT_API, agentSocket, type DoorOptions } from '../doors.ts';
+import type { Io } from '../io.ts';
+import { proxyVariables } from './env.ts';
+
+export interface TaskRunOptions extends DoorOptions {
+  readonly intent: string;
+  readonly command: readonly string[];
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Gives the exit status of the program, or 128 and the number of the signal that killed it. */
+export async function taskRun(options: TaskRunOptions, io: Io): Promise<number> {
+  const [program, ...args] = options.command;
+  if (program === undefined) throw new Fault('usage', 'there is no program to run', { hint: 'write it behind --' });
+  const socket = await agentSocket(options, io);
+  const body = intentBody(options.intent, await intentText(options.intent), { hold: true });
+  const client = apiClient(socket);
+  using lines = await client.lines({ method: 'POST', path: '/v1/tasks', body });
+  const events = lines[Symbol.asyncIterator]();
+  const opened = (await events.next()).value;
+  const id = textOf(opened, 'id');
+  const authorization = textOf(opened, 'authorization');
+  const env = { ...io.env, ...(await variables(opened, options)), [AGENT_API]: socket };
+  const ended = run(spawn(program, args, { env, stdio: 'inherit' }), program);
+  ignore(watch(events, id, io), 'the sidecar may go before the program does');
+  const status = await ended;
+  await client.ask({ method: 'POST', path: `/v1/tasks/${id}/complete`, authorization }).catch(gone);
+  return status;
+}
+
+export async function intentText(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new Fault('config-unreadable', `the intent ${path} cannot be read`, { cause });
+  });
+}
+
+/** What sends a program through the sidecar as this task, and lets it ask for more. */
+export async function variables(opened: unknown, { config }: DoorOptions): Promise<Record<string, string>> {
+  const trusted = await loadConfig(config, { generation: 1 }).then(
+    ({ sidecar }) => sidecar.intercept?.trustFolder,
+    () => undefined,
+  );
+  return {
+    ...proxyVariables(textOf(opened, 'proxyUrl')),
+    ...(trusted === undefined ? undefined : trustVariables(trusted)),
+    CHAPERONE_TASK: textOf(opened, 'id'),
+    CHAPERONE_TASK_AUTHORIZATION: textOf(opened, 'authorization'),
+  };
+}
+
+function run(child: ChildProcess, program: string): Promise<number> {
+  const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
+  for (const signal of SIGNALS) process.on(signal, pass);
+  return new Promise<number>((resolve, reject) => {
+    child.once('error', (cause) => reject(new Fault('usage', `${program} cannot be run: ${cause.message}`, { cause })));
+    child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+  }).finally(() => {
+    for (const signal of SIGNALS) process.off(signal, pass);
+  });
+}
+
+/** Says when the task ended before the program did. */
+async function watch(events: AsyncIterator<unknown>, id: string, io: Io): Promise<void> {
+  for (let next = await events.next(); next.done !== true; next = await events.next()) {
+    const event = textOf(next.value, 'event');
+    if (event === 'revoked' || event === 'expired') io.err(`task ${id}: ${event}`);
+  }
+}
+
+/** The sidecar, or the task, may be gone already. */
+function gone(): void {}

@@ -1,0 +1,124 @@
+/** `chaperone task open|list|end|watch` for people, and the operator's `approve`, `deny` and `revoke`. */
+import { userInfo } from 'node:os';
+import { intentBody } from '../../lib/tasks/intent.ts';
+import { apiClient, field, textOf, wordsOf } from '../api-client.ts';
+import { agentSocket, operator, type DoorOptions } from '../doors.ts';
+import type { Io } from '../io.ts';
+import { intentText, variables } from './task-run.ts';
+import { quoted } from './trust.ts';
+
+interface Shown extends DoorOptions {
+  readonly json?: boolean;
+}
+
+/** Prints what a shell needs to act as the task; `--json` the whole answer. */
+export async function taskOpen(options: Shown & { readonly intent: string }, io: Io): Promise<void> {
+  const body = intentBody(options.intent, await intentText(options.intent), {});
+  const opened = await apiClient(await agentSocket(options, io)).ask({ method: 'POST', path: '/v1/tasks', body });
+  if (options.json === true) {
+    io.out(JSON.stringify(opened));
+    return;
+  }
+  for (const one of list(opened, 'refused'))
+    io.err(`refused: ${textOf(one, 'part')} ${textOf(one, 'value')}: ${textOf(one, 'reason')}`);
+  for (const [name, value] of Object.entries(await variables(opened, options)))
+    io.out(`export ${name}=${quoted(value)}`);
+}
+
+export async function taskList(options: Shown, io: Io): Promise<void> {
+  const api = await operator(options, io);
+  const tasks = list(await api.ask({ method: 'GET', path: '/v1/tasks' }), 'tasks');
+  const stepUps = list(await api.ask({ method: 'GET', path: '/v1/step-ups' }), 'stepUps');
+  if (options.json === true) {
+    io.out(JSON.stringify({ tasks, stepUps }));
+    return;
+  }
+  if (tasks.length === 0) io.out('no task is open');
+  for (const task of tasks) io.out(taskLine(task));
+  for (const one of stepUps) io.out(`${textOf(one, 'id')}  waits for an approval: ${stepUpWords(one)}`);
+}
+
+export async function taskEnd(options: DoorOptions & { readonly task: string }, io: Io): Promise<void> {
+  const api = await operator(options, io);
+  io.out(taskLine(await api.ask({ method: 'POST', path: `/v1/tasks/${encodeURIComponent(options.task)}/complete` })));
+}
+
+/** Events until SIGINT. */
+export async function taskWatch(options: Shown, io: Io): Promise<void> {
+  const api = await operator(options, io);
+  using lines = await api.lines({ method: 'GET', path: '/v1/events' });
+  process.once('SIGINT', () => lines[Symbol.dispose]());
+  for await (const line of lines) {
+    if (field(line, 'watching') === true) continue;
+    io.out(options.json === true ? JSON.stringify(line) : eventLine(line));
+  }
+}
+
+export interface AnswerOptions extends DoorOptions {
+  readonly stepUp: string;
+  readonly by?: string;
+  readonly lasts?: string;
+  readonly uses?: string;
+  readonly reason?: string;
+}
+
+export async function approve({ stepUp, lasts, uses, ...options }: AnswerOptions, io: Io): Promise<void> {
+  const body = { by: who(options.by), lasts, uses: uses === undefined ? undefined : Number(uses) };
+  const api = await operator(options, io);
+  const done = await api.ask({ method: 'POST', path: `/v1/step-ups/${encodeURIComponent(stepUp)}/approve`, body });
+  io.out(`approved: ${stepUpWords(done)}`);
+}
+
+export async function deny({ stepUp, reason, ...options }: AnswerOptions, io: Io): Promise<void> {
+  const api = await operator(options, io);
+  const path = `/v1/step-ups/${encodeURIComponent(stepUp)}/deny`;
+  const done = await api.ask({ method: 'POST', path, body: { by: who(options.by), reason } });
+  io.out(`denied: ${stepUpWords(done)}`);
+}
+
+export interface RevokeOptions extends DoorOptions {
+  /** undefined: every task. */
+  readonly task: string | undefined;
+  readonly by?: string;
+  readonly reason?: string;
+}
+
+export async function revoke({ task, reason, by, ...options }: RevokeOptions, io: Io): Promise<void> {
+  const api = await operator(options, io);
+  const body = { by: who(by), reason };
+  if (task === undefined) {
+    const done = await api.ask({ method: 'POST', path: '/v1/revoke-all', body });
+    io.out(`revoked: ${String(field(done, 'revoked'))} tasks`);
+    return;
+  }
+  io.out(taskLine(await api.ask({ method: 'POST', path: `/v1/tasks/${encodeURIComponent(task)}/revoke`, body })));
+}
+
+function who(by: string | undefined): string {
+  return by ?? userInfo().username;
+}
+
+function list(value: unknown, name: string): readonly unknown[] {
+  const found = field(value, name);
+  return Array.isArray(found) ? found : [];
+}
+
+function taskLine(task: unknown): string {
+  const owner = wordsOf(task, 'onBehalfOf') || wordsOf(task, 'owner');
+  const grant = field(task, 'grant');
+  const may = [...list(grant, 'actions'), ...list(grant, 'stepUp').map((one) => `(${String(one)})`)].join(' ');
+  const parts = [textOf(task, 'id'), textOf(task, 'state'), textOf(task, 'purpose'), `for ${owner}`, may];
+  return [...parts, `on ${list(grant, 'destinations').join(' ')}`, `until ${textOf(task, 'expiresAt')}`].join('  ');
+}
+
+function stepUpWords(stepUp: unknown): string {
+  const where = wordsOf(stepUp, 'destination');
+  const why = wordsOf(stepUp, 'reason');
+  const on = where === '' ? '' : ` on ${where}`;
+  return `${textOf(stepUp, 'action')}${on} for task ${textOf(stepUp, 'task')}${why === '' ? '' : `: ${why}`}`;
+}
+
+function eventLine(line: unknown): string {
+  const detail = Object.entries(Object(field(line, 'detail'))).map(([name, value]) => `${name}=${String(value)}`);
+  return `${textOf(line, 'task')}  ${textOf(line, 'event')}  ${detail.join(' ')}`;
+}

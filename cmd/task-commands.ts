@@ -1,0 +1,69 @@
+/** The commands that have to do with tasks; their code is loaded when they are called. */
+import type { Command } from 'commander';
+import type { Io } from './io.ts';
+import { collect } from './options.ts';
+
+const AGENT = 'socket of the agent API; default $CHAPERONE_AGENT_API, then that of the configuration';
+const ADMIN = 'socket of the admin API; default $CHAPERONE_ADMIN_API, then that of the configuration';
+
+export function taskCommands(chaperone: Command, io: Io): void {
+  const task = chaperone
+    .command('task')
+    .description('what an agent is doing, and may do: just in time, and gone when it ends');
+  const below = (parent: Command, name: string, about: string, api: string): Command =>
+    parent
+      .command(name)
+      .description(about)
+      .option('-c, --config <path>', 'configuration file or folder; may be repeated (default: chaperone.yaml)', collect)
+      .option('--api <socket>', api)
+      .hook('preAction', (_, command) => {
+        if (command.opts()['config'] === undefined) command.setOptionValue('config', ['chaperone.yaml']);
+      });
+  below(task, 'run', 'run a program inside a task, which ends with it', AGENT)
+    .requiredOption('--intent <file>', 'what the task is for (docs/tasks.md)')
+    .argument('<command...>', 'after --: the program and its arguments')
+    .action(async (command: readonly string[], options) => {
+      process.exitCode = await (await import('./commands/task-run.ts')).taskRun({ ...options, command }, io);
+    });
+  below(task, 'open', 'open a task and print the variables that send a program through the sidecar as that task', AGENT)
+    .requiredOption('--intent <file>', 'what the task is for (docs/tasks.md)')
+    .option('--json', 'the whole answer of the API')
+    .action(async (options) => (await import('./commands/task.ts')).taskOpen(options, io));
+  below(task, 'list', 'the tasks that are open, and the step-ups that wait for an answer', ADMIN)
+    .option('--json', 'as JSON')
+    .action(async (options) => (await import('./commands/task.ts')).taskList(options, io));
+  below(task, 'end', 'complete a task', ADMIN)
+    .argument('<task>', 'its id')
+    .action(async (id: string, options) => (await import('./commands/task.ts')).taskEnd({ ...options, task: id }, io));
+  below(task, 'watch', 'print what happens to tasks until SIGINT', ADMIN)
+    .option('--json', 'one JSON object a line')
+    .action(async (options) => (await import('./commands/task.ts')).taskWatch(options, io));
+  answers(chaperone, below, io);
+}
+
+type Below = (parent: Command, name: string, about: string, api: string) => Command;
+
+function answers(chaperone: Command, below: Below, io: Io): void {
+  below(chaperone, 'approve', 'approve a step-up', ADMIN)
+    .argument('<step-up>', 'its id, as `task list` and `task watch` show it')
+    .option('--by <name>', 'who approves; default the user of this process')
+    .option('--lasts <duration>', 'shorter than the policy has it')
+    .option('--uses <number>', 'fewer calls than the policy has it')
+    .action(async (stepUp: string, options) =>
+      (await import('./commands/task.ts')).approve({ ...options, stepUp }, io),
+    );
+  below(chaperone, 'deny', 'refuse a step-up', ADMIN)
+    .argument('<step-up>', 'its id')
+    .option('--by <name>', 'who refuses; default the user of this process')
+    .option('--reason <words>', 'for the agent')
+    .action(async (stepUp: string, options) => (await import('./commands/task.ts')).deny({ ...options, stepUp }, io));
+  below(chaperone, 'revoke', 'revoke a task and those derived from it: what is under way is cut', ADMIN)
+    .argument('[task]', 'its id')
+    .option('--all', 'every task')
+    .option('--by <name>', 'who revokes; default the user of this process')
+    .option('--reason <words>', 'stands in the records')
+    .action(async (id: string | undefined, options, command: Command) => {
+      if ((id === undefined) === (options.all !== true)) command.error('error: name one task, or --all');
+      await (await import('./commands/task.ts')).revoke({ ...options, task: id }, io);
+    });
+}

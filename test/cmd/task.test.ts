@@ -1,0 +1,202 @@
+/** Tasks as a developer and an operator meet them: the commands against a running sidecar. */
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import t from 'tap';
+import { shortFolder } from '../fakes/folder.ts';
+import { cli, eventually, start, type Running } from './cli.ts';
+import { startWorld, type World } from './world.ts';
+
+t.setTimeout(180_000);
+
+const INTENT = 'purpose: support\nowner: alice\ntargets: [crm]\nactions: [read, write]\nlifetime: 5m\n';
+
+interface Place extends AsyncDisposable {
+  readonly world: World;
+  readonly running: Running;
+  readonly config: string;
+  readonly intent: string;
+  readonly folder: string;
+  readonly options: readonly string[];
+  records(): readonly Readonly<Record<string, unknown>>[];
+}
+
+async function place(t: Tap): Promise<Place> {
+  const world = await startWorld(t);
+  const folder = shortFolder(t);
+  const config = join(folder, 'c.yaml');
+  const intent = join(folder, 'intent.yaml');
+  writeFileSync(intent, INTENT);
+  writeFileSync(config, documents(folder, world));
+  const running = start(['run', '-c', config]);
+  await eventually('ready', () => /listening: /.test(running.text()) || undefined);
+  await eventually('an identity', () => /identity-updated/.test(running.text()) || undefined);
+  return {
+    world,
+    running,
+    config,
+    intent,
+    folder,
+    options: ['-c', config],
+    records: () =>
+      readFileSync(join(folder, 'audit.jsonl'), 'utf8')
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line)),
+    async [Symbol.asyncDispose]() {
+      await running[Symbol.asyncDispose]();
+      await world[Symbol.asyncDispose]();
+    },
+  };
+}
+
+type Tap = Parameters<typeof shortFolder>[0];
+
+function documents(folder: string, { endpoint, upstream }: World): string {
+  return `apiVersion: chaperone.dev/v1alpha1
+kind: Sidecar
+metadata: { name: agent }
+spec:
+  identity: { workloadApi: '${endpoint}', select: { spiffeId: 'spiffe://dev.local/agent' } }
+  forward: { address: '127.0.0.1:0' }
+  agentApi: { socket: '${folder}/agent/a.sock' }
+  adminApi: { socket: '${folder}/admin/a.sock' }
+  audit: { sinks: [{ file: audit.jsonl }] }
+---
+apiVersion: chaperone.dev/v1alpha1
+kind: Destination
+metadata: { name: crm }
+spec:
+  hosts: [crm.internal]
+  ports: [80]
+  upstream: { address: '${upstream}' }
+  tls: { mode: mtls, peers: ['spiffe://dev.local/crm'] }
+  dataClass: confidential
+  rules:
+    - { name: read, effect: allow, action: read, http: { methods: [GET] } }
+    - { name: write, effect: allow, action: write, http: { methods: [POST] } }
+---
+apiVersion: chaperone.dev/v1alpha1
+kind: TaskPolicy
+metadata: { name: support }
+spec:
+  purposes: [support]
+  destinations: [crm]
+  actions: [read]
+  dataClasses: [confidential]
+  stepUp: [{ actions: [write] }]
+`;
+}
+
+/** A program that asks for a page through its environment and prints the status. */
+const FETCH = `fetch('http://crm.internal/v1/customers').then((r) => console.log('status', r.status))`;
+
+t.test('a program inside a task reaches what the task was granted, and nothing of it is left afterwards', async (t) => {
+  await using p = await place(t);
+  const done = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', process.execPath, '-e', FETCH]);
+  t.match(done.out, /status 200/);
+  t.equal(done.status, 0);
+  const bare = await cli([
+    'task',
+    'run',
+    ...p.options,
+    '--intent',
+    p.intent,
+    '--',
+    process.execPath,
+    '-e',
+    'process.exit(7)',
+  ]);
+  t.equal(bare.status, 7, 'the exit status is the program’s');
+  const killed = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', 'sh', '-c', 'kill -TERM $$']);
+  t.equal(killed.status, 143);
+  const listed = await cli(['task', 'list', ...p.options]);
+  t.match(listed.out, /no task is open/);
+  const events = p
+    .records()
+    .filter(({ kind }) => kind === 'task')
+    .map(({ event }) => event);
+  t.same(events, ['opened', 'completed', 'opened', 'completed', 'opened', 'completed']);
+});
+
+t.test('killing the command ends the task too', async (t) => {
+  await using p = await place(t);
+  const mark = join(p.folder, 'mark');
+  const running = start([
+    'task',
+    'run',
+    ...p.options,
+    '--intent',
+    p.intent,
+    '--',
+    'sh',
+    '-c',
+    `echo up > ${mark}; exec sleep 3`,
+  ]);
+  await eventually('the program runs', () => existsSync(mark) || undefined);
+  const { out } = await cli(['task', 'list', ...p.options, '--json']);
+  t.match(JSON.parse(out), { tasks: [{ state: 'open', owner: 'alice', grant: { destinations: ['crm'] } }] });
+  running.child.kill('SIGKILL');
+  await eventually('revoked', () => p.records().some(({ event }) => event === 'revoked') || undefined);
+  await running[Symbol.asyncDispose]();
+});
+
+t.test('an operator sees a step-up, approves it, and revokes everything', async (t) => {
+  await using p = await place(t);
+  const opened = await cli(['task', 'open', ...p.options, '--intent', p.intent, '--json']);
+  const { id, proxyUrl, authorization } = JSON.parse(opened.out);
+  const variables = await cli(['task', 'open', ...p.options, '--intent', p.intent]);
+  t.match(variables.out, /export HTTP_PROXY='?http:\/\/t-/);
+  t.match(variables.out, /export http_proxy=/, 'curl reads the lower-case one alone');
+  const post = async (): Promise<string> => {
+    const script = `fetch('http://crm.internal/v1/notes', { method: 'POST', body: 'x' }).then(async (r) => console.log(r.status, await r.text()), (e) => console.log(e.cause.message))`;
+    const env = { HTTP_PROXY: proxyUrl, NODE_USE_ENV_PROXY: '1' };
+    return (await promisify(execFile)(process.execPath, ['-e', script], { env })).stdout;
+  };
+  t.match(await post(), /^403 .*step-up-required/);
+  const stepUp = await new Promise<string>((resolve, reject) => {
+    const asked = request(
+      {
+        socketPath: join(p.folder, 'agent', 'a.sock'),
+        method: 'POST',
+        path: `/v1/tasks/${id}/step-ups`,
+        headers: { authorization, 'content-type': 'application/json' },
+      },
+      (answer) => {
+        let text = '';
+        answer.on('data', (chunk: Buffer) => (text += chunk.toString())).on('end', () => resolve(JSON.parse(text).id));
+      },
+    );
+    asked.on('error', reject).end(JSON.stringify({ action: 'write', reason: 'the customer asked' }));
+  });
+  t.match(
+    (await cli(['task', 'list', ...p.options])).out,
+    new RegExp(`${stepUp}  waits for an approval: write for task ${id}: the customer asked`),
+  );
+  t.match((await cli(['approve', ...p.options, stepUp, '--by', 'olga'])).out, /approved: write/);
+  t.notMatch(await post(), /step-up-required/);
+  t.equal((await cli(['approve', ...p.options, stepUp])).status, 66, 'once');
+  t.match((await cli(['revoke', ...p.options, '--all', '--by', 'olga'])).out, /revoked: 2 tasks/);
+  t.match(await post(), /407/);
+  const revoked = p.records().filter(({ event }) => event === 'revoked');
+  t.match(revoked, [{ detail: { why: /olga/ } }, {}]);
+  t.notOk(readFileSync(join(p.folder, 'audit.jsonl'), 'utf8').includes(authorization.slice(6, 40)));
+});
+
+t.test('what is wrong with an intent, a socket or a task is said in one sentence', async (t) => {
+  await using p = await place(t);
+  writeFileSync(p.intent, `${INTENT}ttl: 5m\n`);
+  const wrong = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', 'true']);
+  t.match(wrong.err, /intent\.yaml:6:1 unknown key "ttl"/);
+  t.equal(wrong.status, 65);
+  writeFileSync(p.intent, INTENT.replace('[crm]', '[erp]'));
+  t.match(
+    (await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', 'true'])).err,
+    /nothing is left of the intent/,
+  );
+  t.match((await cli(['task', 'end', ...p.options, 't-nothing'])).err, /there is no task t-nothing/);
+  t.match((await cli(['task', 'list', '--api', join(p.folder, 'no.sock')])).err, /does not answer/);
+  t.match((await cli(['revoke', ...p.options])).err, /name one task, or --all/);
+});
