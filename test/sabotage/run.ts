@@ -9,15 +9,15 @@ import { coverageTable } from '../attacks/coverage.ts';
 import { writeSection } from './page.ts';
 import { SABOTAGES } from './checks/all.ts';
 import type { Proof, Sabotage } from './sabotage.ts';
-import { run, scratch, type Results } from './scratch.ts';
+import { run, scratch, type Results, type Scratch } from './scratch.ts';
 
 type Verdict =
   | { readonly kind: 'found'; readonly by: Proof }
   | { readonly kind: 'survived' }
   | { readonly kind: 'broken'; readonly why: string };
 
-async function attempt(broken: Sabotage): Promise<Verdict> {
-  using copy = scratch(broken);
+async function attempt(broken: Sabotage, whole: Scratch): Promise<Verdict> {
+  using copy = scratch(broken, whole.folder);
   let loaded = false;
   for (const proof of broken.proofs) {
     const { green, red, hung } = await run(copy, proof.file, proof.title);
@@ -29,8 +29,7 @@ async function attempt(broken: Sabotage): Promise<Verdict> {
 }
 
 /** Without a sabotage every named test must be green, or its redness proves nothing. */
-async function control(chosen: readonly Sabotage[], jobs: number): Promise<readonly string[]> {
-  using copy = scratch();
+async function control(chosen: readonly Sabotage[], copy: Scratch, jobs: number): Promise<readonly string[]> {
   const wanted = Map.groupBy(
     chosen.flatMap(({ proofs }) => proofs),
     ({ file }) => file,
@@ -81,12 +80,13 @@ async function main(): Promise<number> {
       positionals.length === 0 || positionals.some((word) => check.includes(word) || file.includes(word)),
   );
   const jobs = Number(values.jobs);
-  const wrong = await control(chosen, jobs);
+  using whole = scratch();
+  const wrong = await control(chosen, whole, jobs);
   for (const title of wrong) console.log(`not green to begin with: ${title}`);
   if (wrong.length > 0) return 1;
   const verdicts = new Map<Sabotage, Verdict>();
   await inTurn(chosen, jobs, async (one) => {
-    const verdict = await attempt(one);
+    const verdict = await attempt(one, whole);
     verdicts.set(one, verdict);
     const more =
       verdict.kind === 'found' ? `: ${verdict.by.title}` : verdict.kind === 'broken' ? `: ${verdict.why}` : '';

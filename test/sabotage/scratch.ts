@@ -16,18 +16,18 @@ export interface Scratch extends Disposable {
   readonly folder: string;
 }
 
-/** A copy, sabotaged where one is given. */
-export function scratch(broken?: Sabotage): Scratch {
+/** A copy of the tree, or of a copy of it, so that a run does not see what is written meanwhile; sabotaged where one is given. */
+export function scratch(broken?: Sabotage, from = ROOT): Scratch {
   const folder = mkdtempSync(join(tmpdir(), 'chaperone-sabotage-'));
-  for (const name of COPIED) cpSync(join(ROOT, name), join(folder, name), { recursive: true });
+  for (const name of COPIED) cpSync(join(from, name), join(folder, name), { recursive: true });
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
-  if (broken !== undefined) writeFileSync(join(folder, broken.file), brokenText(broken));
+  if (broken !== undefined) writeFileSync(join(folder, broken.file), brokenText(broken, from));
   return { folder, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
 /** The file as it is once the check is out of the way. Throws where the text does not stand there exactly once. */
-export function brokenText({ check, file, find, replace }: Sabotage): string {
-  const text = readFileSync(join(ROOT, file), 'utf8');
+export function brokenText({ check, file, find, replace }: Sabotage, from = ROOT): string {
+  const text = readFileSync(join(from, file), 'utf8');
   const places = text.split(find).length - 1;
   if (places !== 1) throw new Error(`${check}: the text to replace stands ${places} times in ${file}: ${find}`);
   return text.replace(find, () => replace);

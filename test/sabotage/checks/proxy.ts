@@ -30,8 +30,11 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'a task reference that is no live task is refused',
-    DESCRIBE,
-    ["if (fieldOf(fields, 'proxy-authorization') === undefined) return;", 'return;'],
+    'lib/proxy/handle.ts',
+    [
+      "throw new Fault('task-unknown', 'Proxy-Authorization names no live task'",
+      "if (credentials === 'none') throw new Fault('task-unknown', 'Proxy-Authorization names no live task'",
+    ],
     attack('headers', 'H3 a task reference that is no live task is never no task'),
   ),
   sabotage(
@@ -182,7 +185,7 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'a change of policy decides again what is live',
     'lib/proxy/proxy.ts',
-    ['this.#reconsider.all();', ''],
+    ['identityNow(identity.states.get()));\n    this.#reconsider.all();', 'identityNow(identity.states.get()));'],
     by('test/proxy/websocket.test.ts', 'a policy that no longer allows it cuts an open WebSocket within a second'),
   ),
   sabotage(
