@@ -58,6 +58,8 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
       refuse(exchange, at, fault);
       return;
     }
+    // Whom it reaches is not known yet: once it is, `one` holds it against all of this again.
+    if (exchange.upstream === undefined) return;
     if (decision.rule !== judgement.decision.rule || decision.code !== judgement.decision.code) {
       evidence.redecided(exchange, {
         effect: 'allow',

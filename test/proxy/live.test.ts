@@ -152,6 +152,27 @@ t.test('a change between decision and connection is found before a byte is sent 
   t.same(unpaired(b.audit.records), []);
 });
 
+t.test('a peer that a change took out between decision and connection gets nothing (C9)', async (t) => {
+  const authority = await testAuthority();
+  await using upstream = await mtlsUpstream({ authority });
+  const to = (peer: string): ReturnType<typeof site> =>
+    site({ upstream: { host: '127.0.0.1', port: upstream.port }, peers: [peer] });
+  await using b = await bench({ authority, destinations: [to('spiffe://example.org/upstream')] });
+  const recorded = Promise.withResolvers<void>();
+  b.audit.before = recorded.promise;
+  const waiting = b.get('http://crm.internal/');
+  await until('it is decided', () => b.audit.of('decided').length === 1);
+  b.policy.set(policyOf(to('spiffe://example.org/other')));
+  recorded.resolve();
+  const refused = await waiting;
+  t.equal(statusOf(refused), 403);
+  t.match(refusal(refused), { code: 'no-longer-allowed', message: /upstream is no longer a peer/ });
+  t.equal(upstream.received(), 0, 'not one byte');
+  await b.quiet();
+  t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-longer-allowed' }]);
+  t.same(unpaired(b.audit.records), []);
+});
+
 t.test('a reload retires only connections whose settings changed (invariant 8)', async (t) => {
   const authority = await testAuthority();
   await using one = await mtlsUpstream({ authority });
