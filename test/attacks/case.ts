@@ -133,3 +133,8 @@ export interface Attack {
 
 export const refused = (code: Code, more: Omit<Refused, 'code'> = {}): Expect => ({ refused: { code, ...more } });
 export const passed = (what: Passed = {}): Expect => ({ passed: what });
+/** Where a way in belongs to one host, another is not denied but misdirected. */
+export const ELSEWHERE: Readonly<Record<string, Expect>> = Object.freeze({
+  listener: refused('misdirected'),
+  intercept: refused('misdirected', { when: 'read' }),
+});

@@ -17,11 +17,14 @@ import { CANARY } from './entries/http1.ts';
 import { appliesTo } from './rows.ts';
 import { HOST, stage, type Stage } from './stage.ts';
 
+/** Of one section of the corpus, on a machine that has other things to do. */
+const LONGEST_MS = 300_000;
 const USUAL: World = Object.freeze({});
 const HONEST: Manner = Object.freeze({ probing: false, begins: () => {} });
 
 /** Tests of these attacks over every entry point, one stage for each entry point and world. */
 export function attacks(t: Test, given: readonly Attack[]): void {
+  t.setTimeout(LONGEST_MS);
   for (const entry of ENTRIES) {
     const mine = given.filter((attack) => appliesTo(attack, entry));
     if (mine.length === 0) continue;
@@ -71,17 +74,32 @@ async function strike(t: Test, { entry, at, attack, attempt }: Strike): Promise<
     await at.rotate();
   }
   const busy = attempt.after === 'a-busy-one' ? await occupy(entry, at) : undefined;
+  const live = at.bench.proxy.live();
   await at.set(attempt);
   let before = mark(at);
   const seen = await entry.strike(at, attempt, { probing, begins: () => (before = mark(at)) });
-  await until('it has ended', () => at.bench.proxy.live() === (busy === undefined ? 0 : 1));
+  await until('it has ended', () => at.bench.proxy.live() === live);
   // An end alone would be half of a close: it may still want its answer.
   busy?.resetAndDestroy();
-  const after: After = { seen, entry, at, before, attempt, records: at.bench.audit.records.slice(before.records) };
+  const after: After = {
+    seen,
+    entry,
+    at,
+    before,
+    attempt,
+    records: recordsOf(entry, at.bench.audit.records.slice(before.records)),
+  };
   const what = titleOf(attempt);
   always(t, after, what);
   if ('refused' in expect) heldBack(t, expect.refused, after, what);
   else letThrough(t, expect.passed, after, what);
+}
+
+/** The records of the attempt; those of the tunnel it was made in are the tunnel's. */
+function recordsOf({ inside, door }: Entry, records: readonly AuditRecord[]): readonly AuditRecord[] {
+  const opened = records.flatMap((one) => ('entry' in one && one.entry === door ? [one.exchange] : []));
+  if (inside !== true || opened.length === 0) return records;
+  return records.filter((one) => 'exchange' in one && opened.includes(one.exchange));
 }
 
 /** An honest exchange that does not end. */

@@ -5,10 +5,12 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { http1Limits } from '../../lib/http1/limits.ts';
 import type { Destination } from '../../lib/policy/model.ts';
 import type { Resolver } from '../../lib/proxy/resolver.ts';
+import { openInterception } from '../../lib/tls/interception.ts';
 import { echo } from '../fakes/answer.ts';
 import { testAuthority, type TestAuthority } from '../fakes/authority.ts';
 import { mtlsUpstream, type MtlsUpstream, type TlsConnection } from '../fakes/upstream.ts';
@@ -24,6 +26,10 @@ export interface Stage extends AsyncDisposable {
   readonly name: string;
   /** The attempt under way, from which the fakes take their part. */
   set(attempt: Attempt): Promise<void>;
+  /** The host that a tunnel goes to. */
+  readonly tunnelTo: string;
+  /** PEM of the authority that stands in for hosts inside tunnels. */
+  readonly ca: string;
   /** A new SVID, in a new generation of the identity. */
   rotate(): Promise<void>;
 }
@@ -33,15 +39,19 @@ export interface Setting {
   readonly site: Site;
   /** The upstream takes anybody: in a passthrough tunnel it is the agent who speaks TLS. */
   readonly anyone?: true;
+  /** The sidecar stands in for hosts inside tunnels. */
+  readonly intercepts?: true;
   /** How the upstream of this entry point answers; HTTP is the default. */
   readonly serve?: 'websocket' | 'bytes';
 }
 
 export const HOST = 'crm.internal';
+/** Of the hosts that worlds have, what the interception stands in for. */
+const COVERED = ['crm.internal', 'wild.example', 'nip.io', 'sslip.io', 'example.com'];
 
 const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
 
-export async function stage({ site: own, anyone, serve }: Setting, world: World): Promise<Stage> {
+export async function stage({ site: own, anyone, serve, intercepts }: Setting, world: World): Promise<Stage> {
   const authority = await testAuthority();
   const strangers = { 'another-authority': await testAuthority(), 'another-domain': await otherDomain() };
   const upstreamSvid = await authority.svid('/upstream', { dns: [HOST] });
@@ -57,11 +67,15 @@ export async function stage({ site: own, anyone, serve }: Setting, world: World)
   const identity = await identityFor(authority, world, strangers['another-domain']);
   const at = { host: '127.0.0.1', port: upstream.port };
   const destination = destinationOf(own, world, at);
+  const interception =
+    intercepts === true
+      ? await openInterception({ domains: COVERED, folder: undefined, clock: systemClock })
+      : undefined;
   const built = await bench({
     authority,
     identity,
     destinations: [destination],
-    options: { resolver, ...optionsOf(world, upstream.port) },
+    options: { resolver, interception, ...optionsOf(world, upstream.port) },
     ...(world.token === undefined ? {} : { fetchJwtSvid: tokens(world.token) }),
   });
   if (world.self === 'forward') built.policy.set(policyOf(destinationOf(own, world, { ...at, port: built.port() })));
@@ -72,6 +86,8 @@ export async function stage({ site: own, anyone, serve }: Setting, world: World)
     upstream,
     asked,
     name: destination.name,
+    tunnelTo: tunnelTo(destination),
+    ca: interception?.authority().toString() ?? '',
     async set(attempt) {
       now = attempt;
       const { peer } = attempt;
@@ -86,8 +102,14 @@ export async function stage({ site: own, anyone, serve }: Setting, world: World)
     async [Symbol.asyncDispose]() {
       await built[Symbol.asyncDispose]();
       await upstream[Symbol.asyncDispose]();
+      interception?.[Symbol.dispose]();
     },
   };
+}
+
+function tunnelTo({ hosts }: Destination): string {
+  const [first] = hosts;
+  return first?.kind === 'wildcard' ? `a.b.${first.host}` : (first?.host ?? HOST);
 }
 
 function otherDomain(): Promise<TestAuthority> {

@@ -1,10 +1,9 @@
 /** Who is asked for: A3 to A11, S1, S5, S10, S13. */
-import { passed, refused, type Attack, type Attempt } from '../case.ts';
+import { ELSEWHERE, passed, refused, type Attack, type Attempt } from '../case.ts';
 import { rule } from '../../proxy/harness.ts';
 
 const asked = (...authorities: string[]): Attempt[] => authorities.map((authority) => ({ authority }));
 const malformed = refused('malformed');
-const elsewhere = { listener: refused('misdirected') };
 
 export const AUTHORITY: readonly Attack[] = [
   {
@@ -15,7 +14,7 @@ export const AUTHORITY: readonly Attack[] = [
       after: 'a-good-one',
     })),
     expect: refused('denied'),
-    at: elsewhere,
+    at: ELSEWHERE,
   },
   {
     row: 'A3',
@@ -26,6 +25,7 @@ export const AUTHORITY: readonly Attack[] = [
       after: 'a-good-one',
     })),
     expect: refused('ambiguous'),
+    at: { intercept: refused('misdirected', { when: 'read' }) },
   },
   {
     row: 'A4',
@@ -38,6 +38,7 @@ export const AUTHORITY: readonly Attack[] = [
       { absolute: true, host: ['crm.internal.evil.example'] },
     ],
     expect: refused('ambiguous'),
+    at: { intercept: refused('misdirected', { when: 'read' }) },
   },
   {
     row: 'A4',
@@ -140,7 +141,7 @@ export const AUTHORITY: readonly Attack[] = [
     title: 'a dotted host that is not listed is denied in every spelling',
     attempts: asked('evil.example', 'evil.example.', 'EVIL.EXAMPLE.', 'crm.internal.evil.example.'),
     expect: refused('denied'),
-    at: elsewhere,
+    at: ELSEWHERE,
   },
   {
     row: 'A7',
@@ -163,7 +164,7 @@ export const AUTHORITY: readonly Attack[] = [
     title: 'punycode is a name like any other, and not listed',
     attempts: asked('xn--crm-8cd.internal', 'xn--internal-9fd.example', 'crm.xn--nternal-pkf'),
     expect: refused('denied'),
-    at: elsewhere,
+    at: ELSEWHERE,
   },
   {
     row: 'A8',
@@ -192,7 +193,7 @@ export const AUTHORITY: readonly Attack[] = [
       '*.evil.test'.slice(2),
     ),
     expect: refused('denied'),
-    at: elsewhere,
+    at: ELSEWHERE,
   },
   {
     row: 'A9',
@@ -221,7 +222,7 @@ export const AUTHORITY: readonly Attack[] = [
       'a.crm.internal',
     ),
     expect: refused('denied'),
-    at: elsewhere,
+    at: ELSEWHERE,
   },
   {
     row: 'A11',
@@ -251,7 +252,7 @@ export const AUTHORITY: readonly Attack[] = [
     title: 'ports that are not listed',
     attempts: asked('crm.internal:22', 'crm.internal:443', 'crm.internal:8080', 'crm.internal:8', 'crm.internal:65535'),
     expect: refused('denied'),
-    at: elsewhere,
+    at: ELSEWHERE,
   },
   {
     row: 'S1',
@@ -293,7 +294,7 @@ export const AUTHORITY: readonly Attack[] = [
       '0.0.0.0',
     ),
     expect: refused('denied'),
-    at: elsewhere,
+    at: ELSEWHERE,
   },
   {
     row: 'S5',
@@ -319,7 +320,7 @@ export const AUTHORITY: readonly Attack[] = [
       'localhost',
     ),
     expect: refused('denied'),
-    at: elsewhere,
+    at: ELSEWHERE,
     world: { resolved: true },
   },
   {
@@ -332,10 +333,18 @@ export const AUTHORITY: readonly Attack[] = [
   },
   {
     row: 'S13',
+    title: 'https in the clear',
+    attempts: [
+      { target: 'https://crm.internal/', host: ['crm.internal'] },
+      { target: 'HTTPS://crm.internal/', host: ['crm.internal'] },
+    ],
+    expect: malformed,
+    at: { intercept: passed() },
+  },
+  {
+    row: 'S13',
     title: 'other schemes',
     attempts: [
-      'https://crm.internal/',
-      'HTTPS://crm.internal/',
       'ws://crm.internal/',
       'wss://crm.internal/',
       'ftp://crm.internal/',

@@ -1,5 +1,5 @@
 /** Where a message ends: F1 to F5, F7 to F10, F12, R1, R3. */
-import { passed, refused, type Attack, type Attempt } from '../case.ts';
+import { ELSEWHERE, passed, refused, type Attack, type Attempt } from '../case.ts';
 
 const malformed = refused('malformed');
 const post = (fields: readonly string[], body = ''): Attempt => ({ method: 'POST', fields, body });
@@ -96,6 +96,8 @@ export const FRAMING: readonly Attack[] = [
       '1\rx\r\n0\r\n\r\n',
       '1\r\nxy\r\n0\r\n\r\n',
       '1\r\nx\n0\r\n\r\n',
+      '1\r\nxY\n0\r\n\r\n',
+      '1\r\nx\rY0\r\n\r\n',
       '1\r\nx0\r\n\r\n',
       '\r\n1\r\nx\r\n0\r\n\r\n',
       'g\r\nx\r\n0\r\n\r\n',
@@ -183,7 +185,7 @@ export const FRAMING: readonly Attack[] = [
       { authority: 'evil.example', body: '\x16\x03\x01\x00\x05hello' },
     ],
     expect: refused('denied'),
-    at: { listener: refused('misdirected') },
+    at: ELSEWHERE,
   },
   {
     row: 'F7',
@@ -226,7 +228,7 @@ export const FRAMING: readonly Attack[] = [
     title: 'nobody is invited to send the body of what is denied',
     attempts: [{ ...post(['Expect: 100-continue', 'Content-Length: 3']), authority: 'evil.example', unfinished: true }],
     expect: refused('denied'),
-    at: { listener: refused('misdirected') },
+    at: ELSEWHERE,
   },
   {
     row: 'F8',

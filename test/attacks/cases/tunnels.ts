@@ -198,14 +198,37 @@ export const TUNNELS: readonly Attack[] = [
     ].map((authority) => ({ authority })),
     expect: refused('malformed'),
   },
+  {
+    row: 'A2',
+    title: 'another host inside than the tunnel goes to',
+    attempts: ['evil.example', 'a.crm.internal', 'crm.internal:8443', 'crm.internal.evil.example', '127.0.0.1'].flatMap(
+      (host) => [{ host: [host] }, { host: [host], absolute: true }, { target: `https://${host}/` }],
+    ),
+    expect: refused('misdirected', { when: 'read' }),
+  },
+  {
+    row: 'T6',
+    title: 'an upstream that cannot be verified is a 502 inside, never a tunnel',
+    facet: 'inside',
+    attempts: [{ peer: { id: '/other' } }, { peer: { leaf: { uris: [] } } }],
+    expect: refused('upstream-identity', { upstream: 'silent' }),
+  },
+  {
+    row: 'T7',
+    title: 'a host that the authority does not cover is not stood in for',
+    world: { site: { hosts: ['uncovered.test'] } },
+    attempts: [{}, { path: '/a' }],
+    expect: refused('wrong-entry', { when: 'carried' }),
+  },
   // Every refused row of the access matrix, for each protocol and mode it stands for, over the ways in that can be spoken to there.
   ...MATRIX.filter(({ outcome }) => outcome === 'refused').flatMap((row) =>
     row.protocols.flatMap((protocol) => row.modes.flatMap((mode) => refusedAt(row.entry, protocol, mode))),
   ),
 ];
 
-/** What a destination's own listener speaks depends on the destination. */
+/** What a destination's own listener speaks depends on the destination; where nothing is intercepted there is no inside. */
 function speaks({ door, passes }: Entry, protocol: Protocol): boolean {
+  if (door === 'intercept') return false;
   if (door !== 'listener') return true;
   return protocol === 'tcp' ? passes === 0 : protocol === 'http' && passes !== 0;
 }

@@ -1,5 +1,6 @@
 /** Every way in that there is. Each outcome of the access matrix must be here (test/attacks/coverage.test.ts). */
 import type { Entry } from './entry.ts';
+import { INTERCEPTED } from './intercepted.ts';
 import { FORWARD, FORWARD_WEBSOCKET, LISTENER, LISTENER_WEBSOCKET } from './requests.ts';
 import { CONNECT_PASSTHROUGH, CONNECT_TCP, LISTENER_TCP } from './tunnels.ts';
 
@@ -11,4 +12,5 @@ export const ENTRIES: readonly Entry[] = Object.freeze([
   CONNECT_PASSTHROUGH,
   CONNECT_TCP,
   LISTENER_TCP,
+  INTERCEPTED,
 ]);

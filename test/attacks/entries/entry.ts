@@ -17,6 +17,8 @@ export interface Entry {
   readonly passes: number;
   /** Requests are judged one by one here: records have a path, and the upstream sees a request. */
   readonly requests: boolean;
+  /** Its exchanges lie inside a tunnel, which is an exchange of its own and none of the attempt's. */
+  readonly inside?: true;
   /** Makes one attempt and waits for its end. */
   strike(stage: Stage, attempt: Attempt, how: Manner): Promise<Seen>;
   /** Begins an honest exchange and leaves it open. */

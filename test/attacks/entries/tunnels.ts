@@ -101,8 +101,10 @@ export const LISTENER_TCP: Entry = Object.freeze<Entry>({
   passes: 0,
   strike: async (stage) => say(await stage.bench.open(stage.name)),
   async hold(stage) {
+    const { connections } = stage.upstream;
+    const before = connections.length;
     const { socket } = await stage.bench.open(stage.name);
-    await until('the upstream is reached', () => stage.bench.proxy.live() === 1 && stage.upstream.open() > 0);
+    await until('the upstream is reached', () => connections.length > before);
     return socket;
   },
 });

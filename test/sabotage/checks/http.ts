@@ -81,7 +81,10 @@ export const HTTP: readonly Sabotage[] = [
     'a switch that nobody asked for is refused',
     'lib/http1/client.ts',
     ["throw malformed(RESPONSE, 'it switches to a protocol that was not asked for');", 'return;'],
-    attack('framing', 'F9 answers that are framed twice or unreadably, or switch unasked'),
+    by(
+      'test/http1/client.test.ts',
+      'what is not plainly an answer to what was asked is refused and the connection destroyed (F9)',
+    ),
   ),
   sabotage(
     'interim answers are bounded',

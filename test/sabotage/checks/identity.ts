@@ -115,7 +115,7 @@ export const IDENTITY: readonly Sabotage[] = [
     'a selected SVID is never replaced by another',
     'lib/identity/state.ts',
     ['(spiffeId === undefined || svid.id === spiffeId) && ', ''],
-    by('test/identity/source.test.ts', 'a selected SVID that is not issued is never replaced by another (C-29)'),
+    by('test/identity/state.test.ts', 'selects by everything that is asked for (C-27, C-29)'),
   ),
   sabotage(
     'an SVID leads to its own bundle',
@@ -138,7 +138,7 @@ export const IDENTITY: readonly Sabotage[] = [
   sabotage(
     'a token is forgotten with its identity',
     'lib/credentials/jwt-svid.ts',
-    ['if (id === undefined || !key.startsWith(`${id} `)) held.delete(key);', ''],
+    ['if (id === undefined || !key.startsWith(`${id} `)) held.delete(key);', "if (id === '') held.delete(key);"],
     by('test/credentials/jwt-svid.test.ts', 'tokens are forgotten with the identity they speak for (C3)'),
   ),
 ];

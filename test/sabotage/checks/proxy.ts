@@ -203,8 +203,8 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'a change between decision and connection is found',
     'lib/proxy/reconsider.ts',
-    ['if (judgement.policy === at.policy && judgement.identity === at.identity) return;', 'return;'],
-    by('test/proxy/live.test.ts', 'a change between decision and connection is found before a byte is sent (C9)'),
+    ['if (exchange.upstream === undefined) return;\n', ''],
+    by('test/proxy/live.test.ts', 'a peer that a change took out between decision and connection gets nothing (C9)'),
   ),
   sabotage(
     'pooled connections belong to one identity generation',
