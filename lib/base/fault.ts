@@ -66,6 +66,7 @@ export const CODES = {
   'upstream-identity': row(502, 76),
   'upstream-cut': row(502, 76, true),
   'upstream-malformed': row(502, 76),
+  'response-too-large': row(502, 65),
   'upstream-timeout': row(504, 75, true),
   // The client of a connection.
   'client-gone': row(499, 75, true),
@@ -100,6 +101,8 @@ export type Code = keyof typeof CODES;
 export interface FaultOptions {
   readonly hint?: string;
   readonly cause?: unknown;
+  /** Seconds after which it may be different. */
+  readonly retryAfter?: number;
   /** Where in the user's input: `file:line:column`, a header, a field. */
   readonly at?: string;
 }
@@ -108,6 +111,7 @@ export class Fault extends Error {
   readonly code: Code;
   readonly hint: string | undefined;
   readonly at: string | undefined;
+  readonly retryAfter: number | undefined;
 
   constructor(code: Code, message: string, options: FaultOptions = {}) {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
@@ -115,6 +119,7 @@ export class Fault extends Error {
     this.code = code;
     this.hint = options.hint;
     this.at = options.at;
+    this.retryAfter = options.retryAfter;
   }
 
   get http(): number {

@@ -29,6 +29,17 @@ const when = (wrong: boolean, steps: readonly Step[], message: string, fix: stri
 
 export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
   {
+    name: 'burst-needs-rate',
+    doc: '`limits.burst` belongs to `limits.rate`.',
+    find: ({ limits: { rate, burst } }) =>
+      when(
+        burst !== undefined && rate === undefined,
+        at('limits', 'burst'),
+        'there is no rate that it could be a burst of',
+        'write rate: 50/s beside it, or remove burst',
+      ),
+  },
+  {
     name: 'credentials-need-tls',
     doc: '`credentials` need a protocol that is judged per request and a mode in which TLS starts here: a bearer token is never sent in the clear.',
     find: ({ credentials, protocol, tls }) =>

@@ -6,6 +6,7 @@ import type {
   Destination,
   GrpcMatch,
   HttpMatch,
+  Limits,
   ListenAddress,
   McpMatch,
   McpPolicy,
@@ -151,7 +152,7 @@ export function compileDestination(
     credential: spec.credentials && compileCredential(spec.credentials),
     rules: Object.freeze(spec.rules.map((rule, i) => compileRule(rule, conditions.get(i)))),
     timeouts: spec.timeouts,
-    limits: spec.limits,
+    limits: compileLimits(spec.limits),
     mcp: spec.mcp && compileMcp(spec.mcp),
     mode: spec.mode,
     at,
@@ -165,6 +166,11 @@ function compileCredential({ jwtSvid }: NonNullable<DestinationDocument['spec'][
 const NONE: readonly never[] = Object.freeze([]);
 
 type Spec = DestinationDocument['spec'];
+function compileLimits({ concurrent, body, response, rate, burst }: DestinationDocument['spec']['limits']): Limits {
+  const paced = rate && Object.freeze({ ...rate, burst: burst ?? rate.count });
+  return Object.freeze({ concurrent, body, response, rate: paced });
+}
+
 type RuleDocument = Spec['rules'][number];
 
 function compileRule({ name, effect, action, http, mcp, grpc }: RuleDocument, when: Condition | undefined): Rule {

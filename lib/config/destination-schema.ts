@@ -17,6 +17,7 @@ import {
   name,
   pathPattern,
   peer,
+  rate,
   serverName,
   size,
   upstreamAddress,
@@ -173,16 +174,25 @@ export const destinationSpec = record(
       'After each of them the exchange is cut.',
     ),
     limits: defaulted(
-      record(
-        {
-          concurrent: defaulted(integer(1, 100_000), 64, 'Exchanges at one time; more are refused with 503.'),
-          body: optional(
-            size('1MiB'),
-            'Bytes of a request body; a longer one is refused with 413. Without it: no limit, bodies are streamed.',
-          ),
-        },
-        ['rate', 'response'],
-      ),
+      record({
+        concurrent: defaulted(integer(1, 100_000), 64, 'Exchanges at one time; more are refused with 503.'),
+        rate: optional(
+          rate,
+          'Exchanges in a second, minute or hour (`50/s`, `600/m`, `1000/h`); more are refused with 503 and Retry-After. Counted in memory, by each sidecar for itself. Without it: no limit.',
+        ),
+        burst: optional(
+          integer(1, 1_000_000),
+          'With `rate` alone: how many may come at once after a rest. Without it: the number of the rate.',
+        ),
+        body: optional(
+          size('1MiB'),
+          'Bytes of a request body; a longer one is refused with 413. Without it: no limit, bodies are streamed.',
+        ),
+        response: optional(
+          size('10MiB'),
+          "Bytes of an answer's body over HTTP; a longer one is 502 where its length is said beforehand, and cut at the limit otherwise. Without it: no limit, bodies are streamed.",
+        ),
+      }),
       {},
       'What one destination may take.',
     ),

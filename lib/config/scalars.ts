@@ -60,6 +60,21 @@ export function size(example: string, least = 1): Schema<number> {
   });
 }
 
+const PERIODS: Readonly<Record<string, number>> = Object.freeze({ s: 1000, m: 60_000, h: 3_600_000 });
+
+/** `50/s`: so many in a second, a minute or an hour. */
+export const rate = text({
+  is: 'a rate',
+  example: '50/s',
+  grammar: /^[1-9]\d{0,6}\/[smh]$/,
+  parse(value) {
+    const [, digits = '', unit = ''] = /^([1-9]\d{0,6})\/([smh])$/.exec(value) ?? [];
+    const per = PERIODS[unit];
+    if (per !== undefined) return Object.freeze({ count: Number(digits), per, text: value });
+    throw bad(`${quote(value)} is not a rate`, 'write a whole number and a period: 50/s, 600/m or 1000/h');
+  },
+});
+
 function named(is: string, example: string, grammar: RegExp, hint: string): Schema<string> {
   return text({
     is,

@@ -113,6 +113,19 @@ export interface Limits {
   readonly concurrent: number;
   /** Bytes of a request body; undefined: no limit. */
   readonly body: number | undefined;
+  /** Bytes of an answer's body; undefined: no limit. */
+  readonly response: number | undefined;
+  /** How often; undefined: no limit. */
+  readonly rate: Rate | undefined;
+}
+
+/** So many in so many milliseconds, and so many at once after a rest. */
+export interface Rate {
+  readonly count: number;
+  readonly per: number;
+  readonly burst: number;
+  /** As it was written. */
+  readonly text: string;
 }
 
 export interface ListenAddress {

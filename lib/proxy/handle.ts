@@ -15,6 +15,7 @@ import type { Task } from '../tasks/task.ts';
 import type { Evidence } from './evidence.ts';
 import { Exchange, type Judgement, type Transport } from './exchange.ts';
 import type { Live } from './live.ts';
+import type { Rates } from './rates.ts';
 import { denial } from './respond.ts';
 import { needsIdentity } from './route.ts';
 
@@ -53,6 +54,7 @@ export interface Standing {
   readonly identity: { readonly states: Cell<IdentityState>; current(): Identity };
   readonly clock: Clock;
   readonly live: Live;
+  readonly rates: Rates;
   readonly evidence: Evidence;
   /** undefined: no task can be open. */
   readonly tasks: Pick<Tasks, 'authenticate' | 'claim'> | undefined;
@@ -124,12 +126,14 @@ export function identityNow(state: IdentityState | undefined): Identity | undefi
 function admit(
   exchange: Exchange,
   { decision, facts, identity }: Judgement,
-  { identity: source, live, clock }: Standing,
+  { identity: source, live, clock, rates }: Standing,
 ): Passage {
   const { destination } = decision;
   if (decision.effect === 'deny' || destination === undefined) throw denial(decision);
   // The requests inside an intercepted tunnel take their own places, times and identities.
   if (exchange.entry === 'connect' && destination.tls.intercept) return { destination, facts, identity: undefined };
+  const { rate } = destination.limits;
+  if (rate !== undefined) rates.take(destination.name, rate, clock.monotonic());
   live.occupy(exchange, destination);
   exchange.lasts(destination.timeouts.total);
   if (!needsIdentity(destination)) return { destination, facts, identity: undefined };

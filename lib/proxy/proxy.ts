@@ -28,6 +28,7 @@ import { fieldRules } from './headers.ts';
 import { interceptor } from './intercept.ts';
 import { listeners, type Listeners } from './listeners.ts';
 import { liveSet } from './live.ts';
+import { rates } from './rates.ts';
 import { reconsider, type Reconsider } from './reconsider.ts';
 import { systemResolver, type Resolver } from './resolver.ts';
 import { upstreams, type Upstreams } from './upstreams.ts';
@@ -129,7 +130,15 @@ class Running implements Proxy {
     } = options;
     this.#options = options;
     const records = evidence({ audit, clock, onFailure: sidecar.audit.onFailure });
-    const standing = { policy, identity, clock, live: liveSet(clock), evidence: records, tasks: options.tasks };
+    const standing = {
+      policy,
+      identity,
+      clock,
+      live: liveSet(clock),
+      rates: rates(),
+      evidence: records,
+      tasks: options.tasks,
+    };
     const own = (address: string, port: number): boolean => this.#listeners.has(address, port);
     const ways = upstreams({ resolver, contexts, clock, own, limits });
     this.#reconsider = reconsider({ standing, upstreams: ways, contexts });

@@ -14,7 +14,7 @@ import type { Destination, Policy } from '../policy/model.ts';
 import type { Task } from '../tasks/task.ts';
 import { tlsFault } from '../tls/faults.ts';
 import { copyBothWays, cut } from './copy.ts';
-import { CountedBody, bodyTooLarge } from './counted.ts';
+import { bodyTooLarge, boundedAnswer, CountedBody } from './counted.ts';
 import type { Described } from './describe.ts';
 import type { Exchange } from './exchange.ts';
 import type { Arrival, Passage } from './handle.ts';
@@ -115,8 +115,9 @@ export class RequestArrival implements Arrival {
     exchange.stops(this);
     const body = this.#mcp === undefined ? this.#bodyFor(exchange, passage) : this.#mcp.body;
     if (passage.destination.credential !== undefined) await this.#authorize(exchange, passage);
-    const { loan, response, accept } = await this.#ask(exchange, passage, { described, body });
+    const { loan, response: whole, accept } = await this.#ask(exchange, passage, { described, body });
     try {
+      const response = boundedAnswer(whole, passage.destination.limits.response);
       if (this.#mcp !== undefined) await this.#answerMessage(exchange, response, this.#mcp);
       else if (response.upgraded !== undefined) await this.#switch(exchange, response, { described, accept });
       else

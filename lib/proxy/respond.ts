@@ -33,7 +33,7 @@ export function faultAnswer(fault: Fault, id: string, rule?: string): Answer {
   const body = Buffer.from(`${JSON.stringify({ error: { code: fault.code, message, hint, rule, decision: id } })}\n`);
   const fields = ['content-type', 'application/json', 'cache-control', 'no-store', DECISION_FIELD, id];
   if (fault.http === 407) fields.push('proxy-authenticate', 'Basic realm="chaperone task"');
-  if (fault.http === 503) fields.push('retry-after', '1');
+  if (fault.http === 503) fields.push('retry-after', String(fault.retryAfter ?? 1));
   // Behind a request that was refused nothing else on its connection is read, as attackers pipeline there; a request that only failed was sound.
   const close = !FAILURES.has(fault.http);
   return { head: { status: statusOf(fault), fields, length: body.length, close }, body };

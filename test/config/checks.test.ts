@@ -9,6 +9,12 @@ const RULES = '  rules: [{ name: a, effect: deny, http: {} }]';
 /** Name of the check, a spec that it refuses, what it says, and a spec next to it that passes. */
 const CASES: readonly (readonly [string, string, RegExp, string])[] = [
   [
+    'burst-needs-rate',
+    `${MTLS}  limits: { burst: 5 }`,
+    /spec\.limits\.burst: there is no rate that it could be a burst of/,
+    `${MTLS}  limits: { burst: 5, rate: 50/s }`,
+  ],
+  [
     'credentials-need-tls',
     '  tls: { mode: plaintext, insecure: true }\n  credentials: { jwtSvid: { audience: crm } }',
     /spec\.credentials: a bearer token cannot be added in protocol http and mode plaintext/,

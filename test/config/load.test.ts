@@ -184,7 +184,6 @@ t.test('each key and word of the design that is not built yet is refused by name
     ...['when'].map((key) => [key, `  ${key}: x`] as const),
     ...['a2a'].map((key) => [key, ruleWith(key)] as const),
     ...['a2a', 'postgres'].map((word) => [word, `  protocol: ${word}`] as const),
-    ['rate', '  limits: { rate: 50/s }'],
   ];
   for (const [word, spec] of cases)
     t.match(await problemsOf(t, SIDECAR, destination(spec)), [new RegExp(`${word} is not supported yet`)], spec);

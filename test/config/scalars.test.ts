@@ -41,6 +41,14 @@ t.test('durations carry units', async (t) => {
   t.match(read(duration, '5'), /write a whole number and a unit: ms, s, m, h/);
 });
 
+t.test('rates are a whole number and a period', async (t) => {
+  t.match(read(scalars.rate, '50/s'), { count: 50, per: 1000, text: '50/s' });
+  t.match(read(scalars.rate, '600/m'), { count: 600, per: 60_000 });
+  t.match(read(scalars.rate, '1/h'), { count: 1, per: 3_600_000 });
+  for (const wrong of ['0/s', '50', '50/d', '1.5/s', '-1/s', '50 /s', '99999999/s', '050/s', '50/S'])
+    t.match(read(scalars.rate, wrong), /^!.*is not a rate; write a whole number and a period/, wrong);
+});
+
 t.test('sizes carry units', async (t) => {
   const size = scalars.size('1MiB', 1024);
   for (const [text, bytes] of [

@@ -83,7 +83,7 @@ export function site(given: Site = {}): Destination {
     credential: given.credential,
     rules: given.rules ?? (given.protocol === 'tcp' || mode === 'passthrough' ? [] : [rule('all', 'allow')]),
     timeouts: { connect: 5000, headers: 10_000, idle: 10_000, total: 60_000, ...given.timeouts },
-    limits: { concurrent: 64, body: undefined, ...given.limits },
+    limits: { concurrent: 64, body: undefined, response: undefined, rate: undefined, ...given.limits },
     mode: given.report === true ? 'report' : 'enforce',
     at: 'test.yaml:1:1',
   });
