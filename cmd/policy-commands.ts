@@ -5,9 +5,9 @@ import { collect } from './options.ts';
 
 /** `configured` makes a command that takes `-c`. */
 export function policyCommands(configured: (name: string, about: string) => Command, io: Io): void {
-  configured('check', 'validate configuration; dials nothing').action(async (options) =>
-    (await import('./commands/check.ts')).check(options.config, io),
-  );
+  configured('check', 'validate configuration, and warn of what is likely a mistake; dials nothing')
+    .option('--strict', 'a warning is a problem: exit 78')
+    .action(async (options) => (await import('./commands/check.ts')).check(options, io));
   configured('explain', 'say which rule decides one request, and why')
     .argument('<method>', 'GET, POST … or CONNECT')
     .argument('<target>', 'http://host/path, https://host/path through a tunnel, or host:port for CONNECT')

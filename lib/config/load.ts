@@ -53,8 +53,9 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
   if (fault !== undefined) throw fault;
   const { sidecar } = set;
   if (sidecar === undefined) throw new TypeError('a set without problems has a Sidecar');
-  const { unlisted, task } = sidecar.document.spec.defaults;
-  const highestClass = sidecar.document.spec.dataClasses.at(-1) ?? '';
+  const { dataClasses, defaults } = sidecar.document.spec;
+  const { unlisted, task } = defaults;
+  const highestClass = dataClasses.at(-1) ?? '';
   const destinations = set.destinations.map(({ tree, document }) =>
     compileDestination(document, {
       at: placeText(tree.at),
@@ -67,7 +68,14 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
   const taskPolicies = set.taskPolicies.map(({ tree, document }) => compileTaskPolicy(document, placeText(tree.at)));
   return Object.freeze({
     sidecar: compileSidecar(sidecar.document, (path) => beside(sidecar.tree, path)),
-    policy: buildPolicy({ generation, digest: digestOf(trees, destinations), destinations, unlisted, taskPolicies }),
+    policy: buildPolicy({
+      generation,
+      digest: digestOf(trees, destinations),
+      destinations,
+      unlisted,
+      taskPolicies,
+      dataClasses,
+    }),
     sources: Object.freeze([...sources.map(({ file }) => file), ...rootFiles(set)]),
   });
 }

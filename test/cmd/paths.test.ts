@@ -10,6 +10,21 @@ const rules = (...lines: readonly string[]): string =>
 const READ = '{ name: read, effect: allow, action: read, http: { methods: [GET], paths: [/v1/**] } }';
 const WRITE = '{ name: write, effect: allow, action: write, http: { methods: [PUT, POST], paths: [/v1/notes] } }';
 
+t.test('check warns of what is likely a mistake; --strict makes it a problem', async (t) => {
+  const path = folder(t);
+  const file = join(path, 'c.yaml');
+  writeFileSync(file, [FORWARD, rules(READ, READ.replace('name: read', 'name: again'))].join('---\n'));
+  const loose = await cli(['check', '-c', file]);
+  t.equal(loose.status, 0);
+  t.match(
+    loose.out,
+    /^ok: 1 destinations, 2 rules.*\nwarning: .*c\.yaml:\d+:1 rule again of destination crm: .*\(shadowed-rule\)\n$/,
+  );
+  const strict = await cli(['check', '--strict', '-c', file]);
+  t.equal(strict.status, 78);
+  t.match(strict.err, /shadowed-rule/);
+});
+
 t.test('a change that opens paths exits 1 and says which; one that closes some exits 0', async (t) => {
   const path = folder(t);
   const [before, after] = [join(path, 'old.yaml'), join(path, 'new.yaml')];

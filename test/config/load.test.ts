@@ -212,6 +212,7 @@ t.test('conditions are compiled with the documents: each that is none is a probl
     ),
   );
   t.equal(policy.byName.get('crm')?.dataClass, 'high', 'the highest class is the default');
+  t.same(policy.dataClasses, ['low', 'high'], 'as tasks order them too');
   t.match(decide(policy, request()), { effect: 'allow', rule: 'low' });
   t.match(decide(policy, request({ query: '?force=1' })), { effect: 'deny', code: 'denied-by-rule', rule: 'r0' });
 });

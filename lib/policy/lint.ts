@@ -1,0 +1,135 @@
+/**
+ * What loads and is still likely a mistake: rules that can never decide, conditions that are always the same, destinations that nothing reaches. Warnings: a policy with
+ * them decides as it says.
+ */
+import { atomsOf, includes, type Atom } from './atoms.ts';
+import { constantOf } from './condition-trace.ts';
+import { ConditionContext } from './condition-view.ts';
+import type { Facts } from './facts.ts';
+import type { Destination, Policy, Rule } from './model.ts';
+import { entriesOf, purposesOf, type Setting } from './paths.ts';
+
+/** By what they are called in output; docs/policy.md explains each. */
+export type LintCode =
+  'dead-rule' | 'shadowed-rule' | 'constant-condition' | 'dead-destination' | 'rebinding-name' | 'confusable-name';
+
+export interface LintFinding {
+  readonly code: LintCode;
+  /** `file:line:column` of the document. */
+  readonly at: string;
+  /** `destination crm` or `rule read of destination crm`. */
+  readonly about: string;
+  readonly message: string;
+  readonly fix: string;
+}
+
+export function lintPolicy(policy: Policy, setting: Setting): readonly LintFinding[] {
+  return policy.destinations.flatMap((destination) => [
+    ...unreachable(destination, policy, setting),
+    ...rebinding(destination),
+    ...destination.rules.flatMap((rule) => ruleFindings(destination, rule)),
+  ]);
+}
+
+type Said = Pick<LintFinding, 'code' | 'message' | 'fix'>;
+
+function ofDestination({ name, at }: Destination, said: Said): LintFinding {
+  return { ...said, at, about: `destination ${name}` };
+}
+
+function unreachable(destination: Destination, policy: Policy, setting: Setting): readonly LintFinding[] {
+  const code = 'dead-destination';
+  if (entriesOf(destination, setting).length === 0) {
+    const message = 'nothing leads to it: there is no forward proxy that serves it, and it has no listen';
+    return [ofDestination(destination, { code, message, fix: 'write listen, or forward in the Sidecar document' })];
+  }
+  const { rules, action } = destination;
+  const actions = rules.length === 0 ? [action] : rules.flatMap((rule) => rule.action ?? []);
+  if (actions.length === 0 || actions.some((one) => purposesOf(policy, destination, one)?.length !== 0)) return [];
+  const message = 'it is for tasks alone, and no TaskPolicy lets a task do anything there';
+  return [
+    ofDestination(destination, { code, message, fix: 'name it in a TaskPolicy, with its data class and an action' }),
+  ];
+}
+
+/** Names that anybody can point at any address (facts of DNS services, not of an attack). */
+const REBINDING = /(?:^|\.)(?:nip\.io|sslip\.io|xip\.io|localtest\.me|lvh\.me|traefik\.me|vcap\.me|lacolhost\.com)$/;
+
+function rebinding(destination: Destination): readonly LintFinding[] {
+  return destination.hosts
+    .filter(({ host }) => REBINDING.test(host))
+    .map(({ text }) =>
+      ofDestination(destination, {
+        code: 'rebinding-name',
+        message: `${text} is a name of a service that answers with any address that is asked for`,
+        fix: 'write the name or the address of the upstream itself',
+      }),
+    );
+}
+
+function ruleFindings(destination: Destination, rule: Rule): readonly LintFinding[] {
+  const constant = rule.when && constantOf(rule.when, new ConditionContext(NOTHING, destination, undefined));
+  const say = (said: Said): readonly LintFinding[] => [
+    { ...said, at: destination.at, about: `rule ${rule.name} of destination ${destination.name}` },
+  ];
+  if (constant === false) {
+    return say({
+      code: 'dead-rule',
+      message: 'its condition is always false: it never matches',
+      fix: 'remove the rule, or mend the condition',
+    });
+  }
+  const always =
+    constant === true
+      ? say({ code: 'constant-condition', message: 'its condition is always true', fix: 'remove when, or mend it' })
+      : [];
+  return [...always, ...covered(destination, rule).flatMap(say)];
+}
+
+/** Read by no condition that is constant. */
+const NOTHING: Facts = Object.freeze({
+  entry: 'forward',
+  host: 'x.invalid',
+  port: 1,
+  listener: undefined,
+  http: undefined,
+  time: 0,
+});
+
+function covered({ rules }: Destination, rule: Rule): readonly Said[] {
+  const atoms = atomsOf(rule);
+  if (atoms.length === 0) return [];
+  const before = rules.slice(0, rules.indexOf(rule));
+  const denies = rules.filter(({ effect }) => effect === 'deny');
+  if (rule.effect === 'allow') {
+    const dead = coveringAll(atoms, denies);
+    if (dead !== undefined) {
+      return [
+        {
+          code: 'dead-rule',
+          message: `deny ${dead} takes away all that it allows`,
+          fix: 'remove it, or narrow the deny rules',
+        },
+      ];
+    }
+  }
+  const shadow = coveringAll(
+    atoms,
+    before.filter(({ effect }) => effect === rule.effect),
+  );
+  if (shadow === undefined) return [];
+  const message = `${rule.effect} ${shadow} before it ${rule.effect === 'allow' ? 'allows' : 'denies'} all that it is about: it never decides`;
+  return [{ code: 'shadowed-rule', message, fix: 'remove it, or move it up' }];
+}
+
+/** The rules without a condition that together include every atom, in words; undefined when they do not. */
+function coveringAll(atoms: readonly Atom[], rules: readonly Rule[]): string | undefined {
+  const plain = rules.filter(({ when }) => when === undefined).map((rule) => ({ rule, atoms: atomsOf(rule) }));
+  const by = new Set<string>();
+  for (const atom of atoms) {
+    const found = plain.find(({ atoms: wide }) => wide.some((one) => includes(one, atom)));
+    if (found === undefined) return undefined;
+    by.add(found.rule.name);
+  }
+  return `${by.size === 1 ? 'rule' : 'rules'} ${[...by].join(', ')}`;
+}
