@@ -50,14 +50,6 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
   'sizes of memories that cannot be seen from outside': ['lib/proxy/upstreams.ts MOST_KEYS POOL_CONNECTIONS'],
   'covered by the row beside it': ['lib/admin/pages.ts headersTimeout keepAliveTimeout connectionsCheckingInterval'],
   'what numbers are, in conditions': ['lib/policy/cel.ts LARGEST_INT MOST_DIGITS'],
-  'MCP: without a test of their own yet': [
-    'lib/mcp/definitions.ts MOST_TOOLS',
-    'lib/mcp/header-values.ts MOST_HEADERS',
-    'lib/mcp/message.ts LONGEST_ID',
-    'lib/mcp/sessions.ts MOST_SESSIONS MOST_NOTED',
-    'lib/mcp/sse.ts LONGEST_ID',
-    'lib/proxy/mcp-reply.ts MOST_WITHHELD',
-  ],
   'HTTP/2 towards upstreams': ['lib/http2/limits.ts connectionWindowBytes sessionStreams replayBytes'],
 };
 

@@ -83,7 +83,7 @@ export function definitions(): Definitions {
 }
 
 /** Annotations are hints of the server (MCP 2025-11-25, tools): what they say against a tool is believed, what they say for it is not. */
-function isHazardous(definition: JsonObject): boolean {
+export function isHazardous(definition: JsonObject): boolean {
   const annotations = definition.get('annotations');
   if (!isObject(annotations)) return false;
   return annotations.get('destructiveHint') === true || annotations.get('openWorldHint') === true;

@@ -3,12 +3,13 @@
  * the policy names them. What is withheld is told to `withheld` in words without values; an answer is never withheld but replaced by an error, as somebody
  * waits for it.
  */
+import type { Grant } from '../policy/grant.ts';
 import { isObject, type Json, type JsonObject, writeJson } from '../policy/json.ts';
 import { isListed, type Entry } from '../policy/mcp.ts';
 import { isStateless, type McpVersion, MCP_VERSIONS, NAME, SERVER_NOTIFICATIONS } from '../policy/mcp-methods.ts';
 import type { Destination, McpPolicy } from '../policy/model.ts';
 import { uriProblem } from '../policy/resource.ts';
-import type { Definitions } from './definitions.ts';
+import { type Definitions, isHazardous } from './definitions.ts';
 import { elicitationProblem } from './elicitation.ts';
 import {
   asJson,
@@ -29,6 +30,8 @@ export interface Conversation {
   readonly policy: McpPolicy;
   readonly version: McpVersion;
   readonly session: Session | undefined;
+  /** Of the task of the exchange. */
+  readonly grant: Grant | undefined;
   /** What the agent asked; undefined on the stream of a session. */
   readonly asked: { readonly id: Id; readonly method: string } | undefined;
   readonly definitions: Definitions;
@@ -63,16 +66,13 @@ function known(method: string): string {
   return /^(?:sampling|elicitation|roots|tasks)\/[a-zA-Z]{1,32}$/.test(method) ? method : 'one that is not known';
 }
 
-function notificationProblem(
-  { method, params }: Notification,
-  { destination, policy }: Conversation,
-): string | undefined {
+function notificationProblem({ method, params }: Notification, c: Conversation): string | undefined {
   if (!SERVER_NOTIFICATIONS.has(method)) return 'a notification that is not known';
-  if (method === 'notifications/elicitation/complete' && !policy.serverRequests.has('elicitation/create'))
+  if (method === 'notifications/elicitation/complete' && !c.policy.serverRequests.has('elicitation/create'))
     return 'a notification of an elicitation, which is not allowed';
   const uri = params.get('uri');
   if (method !== 'notifications/resources/updated') return undefined;
-  return typeof uri === 'string' && isShown(destination, { resource: uri })
+  return typeof uri === 'string' && isShown(c, { resource: uri })
     ? undefined
     : 'a change of a resource that is not allowed';
 }
@@ -215,7 +215,7 @@ function filtered(result: JsonObject, c: Conversation, { member, keep }: Listing
 function keepTool(entry: JsonObject, c: Conversation): string | undefined {
   const name = entry.get('name');
   if (typeof name !== 'string' || !NAME.test(name)) return 'with a name that is not one';
-  if (!isShown(c.destination, { tool: name })) return 'not allowed';
+  if (!isShown(c, { tool: name }, isHazardous(entry))) return 'not allowed';
   return c.definitions.see(c.destination, name, entry) ? undefined : 'whose definition is not the pinned one';
 }
 
@@ -223,19 +223,19 @@ function keepNamed(
   entry: JsonObject,
   member: string,
   about: (name: string) => Entry,
-  { destination }: Conversation,
+  c: Conversation,
 ): string | undefined {
   const name = entry.get(member);
-  return typeof name === 'string' && isShown(destination, about(name)) ? undefined : 'not allowed';
+  return typeof name === 'string' && isShown(c, about(name)) ? undefined : 'not allowed';
 }
 
-function keepResource(entry: JsonObject, { destination }: Conversation): string | undefined {
+function keepResource(entry: JsonObject, c: Conversation): string | undefined {
   const uri = entry.get('uri');
   if (typeof uri !== 'string' || uriProblem(uri) !== undefined) return 'with a URI that is not taken';
-  return isShown(destination, { resource: uri }) ? undefined : 'not allowed';
+  return isShown(c, { resource: uri }) ? undefined : 'not allowed';
 }
 
 /** In report mode nothing that rules say is held back. */
-function isShown(destination: Destination, entry: Entry): boolean {
-  return destination.mode === 'report' || isListed(destination, entry);
+function isShown({ destination, grant }: Conversation, entry: Entry, hazardous = false): boolean {
+  return destination.mode === 'report' || isListed(destination, entry, { grant, hazardous });
 }

@@ -171,7 +171,7 @@ function judgeByRules(destination: Destination, facts: RequestFacts, as: SpiffeI
   }
   if (mcp !== undefined && needsNoRule(destination, mcp)) {
     const reason = `destination ${name} allows ${asked(facts)}, which its protocol needs`;
-    return { code: 'allowed', reason, destination, action: 'read', policyError };
+    return { code: 'allowed', reason, destination, carrier: true, policyError };
   }
   const why = policyError === undefined ? '' : `; a condition could not be evaluated: ${policyError}`;
   const reason = `no rule of destination ${name} allows ${asked(facts)}${why}`;

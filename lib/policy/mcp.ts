@@ -3,6 +3,7 @@
  * every conversation (handshake, ping, lists, streams) is permitted where any rule allows anything, unless a deny rule names it: lists show only what is allowed.
  */
 import type { McpFacts } from './facts.ts';
+import type { Grant } from './grant.ts';
 import { CLIENT_METHODS } from './mcp-methods.ts';
 import type { Destination, McpMatch, Rule } from './model.ts';
 
@@ -43,16 +44,25 @@ export type Entry =
   | { readonly resource: string }
   | { readonly template: string };
 
+/** What besides the rules bears on whether an entry is shown. */
+export interface Showing {
+  /** Of the task it is asked for. */
+  readonly grant?: Grant | undefined;
+  /** As in `ToolDefinition`. */
+  readonly hazardous?: boolean;
+}
+
 /**
- * Whether an entry of a list is shown: an allow rule names it, and no deny rule does without a condition. What conditions make of its arguments
- * is decided when it is called.
+ * Whether an entry of a list is shown: an allow rule names it whose action the task may have, now or after a step-up, and no deny rule does without a condition.
+ * What conditions make of its arguments is decided when it is called.
  */
-export function isListed({ rules }: Destination, entry: Entry): boolean {
-  const about = (rule: Rule): boolean => entryMatches(rule, entry);
-  return (
-    rules.some((rule) => rule.effect === 'allow' && about(rule)) &&
-    !rules.some((rule) => rule.effect === 'deny' && rule.when === undefined && about(rule))
-  );
+export function isListed({ rules }: Destination, entry: Entry, { grant, hazardous = false }: Showing = {}): boolean {
+  const shown = rules.some((rule) => {
+    if (rule.effect !== 'allow' || !entryMatches(rule, entry)) return false;
+    const action = raisedBy(rule.action, hazardous);
+    return grant === undefined || (action !== undefined && (grant.actions.has(action) || grant.stepUp.has(action)));
+  });
+  return shown && !rules.some((rule) => rule.effect === 'deny' && rule.when === undefined && entryMatches(rule, entry));
 }
 
 function entryMatches({ effect, mcp }: Rule, entry: Entry): boolean {
@@ -67,7 +77,11 @@ function entryMatches({ effect, mcp }: Rule, entry: Entry): boolean {
 
 /** `read` is raised to `write` where the server says that its tool destroys or reaches out; nothing a server says lowers an action. */
 export function raised(action: string | undefined, { definition }: McpFacts): string | undefined {
-  return action === 'read' && definition?.hazardous === true ? 'write' : action;
+  return raisedBy(action, definition?.hazardous === true);
+}
+
+function raisedBy(action: string | undefined, hazardous: boolean): string | undefined {
+  return action === 'read' && hazardous ? 'write' : action;
 }
 
 const LONGEST_SHOWN = 200;

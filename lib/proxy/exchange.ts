@@ -19,7 +19,7 @@ export interface Transport {
 }
 
 /** What is being waited for, with the name of the limit that ends it. */
-export type Phase = 'deciding' | 'hello' | 'handshake' | 'connect' | 'headers' | 'idle';
+export type Phase = 'deciding' | 'message' | 'hello' | 'handshake' | 'connect' | 'headers' | 'idle';
 
 /** What was judged, together, at one moment. */
 export interface Judgement {
@@ -117,7 +117,7 @@ export class Exchange {
     this.#lasts = total;
   }
 
-  /** From `now` on, `phase` may take `limit` milliseconds: `connect` in all, the others without progress. */
+  /** From `now` on, `phase` may take `limit` milliseconds: `connect` and `message` in all, the others without progress. */
   enter(phase: Phase, limit: number, now: number): void {
     this.#phase = phase;
     this.#limit = limit;
@@ -130,7 +130,7 @@ export class Exchange {
     if (now - this.started >= this.#lasts) return tooLong('total', this.#lasts);
     if (this.#limit === Infinity) return undefined;
     const moved = this.#moved();
-    if (moved !== this.#mark && this.#phase !== 'connect') {
+    if (moved !== this.#mark && this.#phase !== 'connect' && this.#phase !== 'message') {
       this.#mark = moved;
       this.#since = now;
     }
@@ -150,6 +150,7 @@ const WAITS: Readonly<
   >
 > = {
   deciding: ['timeout', 'the exchange was not decided', undefined],
+  message: ['request-timeout', 'the message in the body was not complete', 'headers'],
   hello: ['request-timeout', 'no complete TLS ClientHello came through the tunnel', undefined],
   handshake: ['request-timeout', 'the TLS handshake inside the tunnel was not completed', undefined],
   connect: ['upstream-timeout', 'the upstream was not reached', 'connect'],

@@ -26,10 +26,13 @@ export const REPLACED: ReadonlySet<string> = new Set([
   'content-encoding',
   'mcp-session-id',
   'content-length',
+  'cache-control',
+  'x-accel-buffering',
 ]);
 
 const JSON_TYPE = 'application/json';
 const STREAM_TYPE = 'text/event-stream';
+const UNSTORED: Fields = ['cache-control', 'no-store'];
 const MOST_WITHHELD = 16;
 
 export async function mcpReply(mcp: McpExchange, { head, body }: ClientResponse, exchange: Exchange): Promise<Reply> {
@@ -42,7 +45,7 @@ export async function mcpReply(mcp: McpExchange, { head, body }: ClientResponse,
   const succeeded = head.status >= 200 && head.status < 300;
   if (head.status === 200 && type === STREAM_TYPE && (kind === 'request' || kind === 'stream')) {
     notePending(mcp);
-    const fields = ['content-type', STREAM_TYPE, 'cache-control', 'no-store', 'x-accel-buffering', 'no'];
+    const fields = ['content-type', STREAM_TYPE, ...UNSTORED, 'x-accel-buffering', 'no'];
     return { fields: [...fields, ...session], body: new InspectedEvents(body, mcp, exchange) };
   }
   if (succeeded && kind !== 'request') {
@@ -54,7 +57,7 @@ export async function mcpReply(mcp: McpExchange, { head, body }: ClientResponse,
   }
   if (!succeeded)
     return {
-      fields: ['content-type', JSON_TYPE, ...session],
+      fields: ['content-type', JSON_TYPE, ...UNSTORED, ...session],
       body: await errorBody(mcp, { head, body, type }, exchange),
     };
   if (type !== JSON_TYPE)
@@ -62,7 +65,7 @@ export async function mcpReply(mcp: McpExchange, { head, body }: ClientResponse,
   const text = admit(messageOf(await whole(body, mcp, exchange)), conversation(mcp, exchange));
   if (text === undefined)
     throw new Fault('upstream-malformed', 'the server answered another request than the one that was sent');
-  return { fields: ['content-type', JSON_TYPE, ...session], body: Buffer.from(text) };
+  return { fields: ['content-type', JSON_TYPE, ...UNSTORED, ...session], body: Buffer.from(text) };
 }
 
 function mediaType({ fields }: ResponseHead): string {
@@ -97,6 +100,7 @@ function conversation(mcp: McpExchange, exchange: Exchange): Conversation {
     policy: destination.mcp ?? mcp.policy,
     version: mcp.facts.version,
     session: mcp.session,
+    grant: exchange.judgement?.facts.task?.grant,
     asked: mcp.id === undefined ? undefined : { id: mcp.id, method: mcp.facts.method },
     definitions: mcp.parts.definitions,
     withheld(what) {

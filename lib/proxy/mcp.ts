@@ -19,9 +19,14 @@ import { needsIdentity } from './route.ts';
 export interface McpParts {
   readonly definitions: Definitions;
   readonly sessions: Sessions;
+  /** Bytes of messages that are being received, over all exchanges. */
+  readonly held: { bytes: number };
   /** SPIFFE ID that we show now. */
   readonly identity: () => string | undefined;
 }
+
+/** Bytes of all messages that are being received at one time. */
+const MOST_HELD = 67_108_864;
 
 const METHODS: ReadonlySet<string> = new Set(['POST', 'GET', 'DELETE']);
 
@@ -73,7 +78,7 @@ export class McpExchange {
     requireJson(head.fields);
     if (head.expectContinue) x.inform(100, []);
     const most = Math.min(this.destination.limits.body ?? Infinity, this.policy.message);
-    const bytes = await wholeBody(x.body, { most, counted, tooLarge: requestTooLarge });
+    const bytes = await this.#wholeMessage(x.body, most, counted);
     this.session = this.#sessionOf(x);
     const { message, facts: read } = readPost(head.fields, bytes, { policy: this.policy, session: this.session });
     if (message.kind === 'request') this.id = message.id;
@@ -94,6 +99,23 @@ export class McpExchange {
 
   get message(): Message | undefined {
     return this.#read().message;
+  }
+
+  /** Before a decision nothing but this bounds what agents may have us hold. */
+  async #wholeMessage(body: Body, most: number, counted: (bytes: number) => void): Promise<Buffer> {
+    const { held } = this.parts;
+    let own = 0;
+    const hold = (bytes: number): void => {
+      counted(bytes);
+      own += bytes;
+      held.bytes += bytes;
+      if (held.bytes > MOST_HELD) throw new Fault('too-many', 'too many messages are being received at one time');
+    };
+    try {
+      return await wholeBody(body, { most, counted: hold, tooLarge: requestTooLarge });
+    } finally {
+      held.bytes -= own;
+    }
   }
 
   #readBodiless({ head, body }: ServerExchange): McpFacts {

@@ -149,6 +149,7 @@ class Running implements Proxy {
     const mcp = {
       definitions: this.definitions,
       sessions: sessions(),
+      held: { bytes: 0 },
       identity: () => identityNow(identity.states.get())?.svid.id,
     };
     const relay = { upstreams: ways, fields, tokens, mcp, now: () => clock.monotonic(), recheck: this.#reconsider.one };

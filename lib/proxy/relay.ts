@@ -62,6 +62,8 @@ export class RequestArrival implements Arrival {
   /** What carries the request at the moment. */
   #connection: ClientConnection | undefined;
   #answering = false;
+  /** A body that is part of what is judged is being received. */
+  #reading = false;
   /** At the endpoint of an MCP destination alone. */
   #mcp: McpExchange | undefined;
 
@@ -98,14 +100,17 @@ export class RequestArrival implements Arrival {
   /** The body of a message is part of what is judged. */
   async #readMessage(endpoint: Destination, described: Described): Promise<Facts> {
     const exchange = this.#from.exchange;
+    if (exchange === undefined) throw new TypeError('described before it began');
     const { entry } = this;
-    this.#mcp = new McpExchange(endpoint, { entry, task: exchange?.task?.id }, this.#parts.mcp);
-    const message = await this.#mcp.read(this.#x, (bytes) => {
-      if (exchange !== undefined) exchange.sent += bytes;
-    });
+    const mcp = (this.#mcp = new McpExchange(endpoint, { entry, task: exchange.task?.id }, this.#parts.mcp));
+    this.#reading = true;
+    exchange.stops(this);
+    exchange.enter('message', endpoint.timeouts.headers, this.#parts.now());
+    const message = await mcp.read(this.#x, (bytes) => (exchange.sent += bytes));
+    this.#reading = false;
     const facts = { ...described.facts, mcp: message };
     this.#described = { ...described, facts, continues: false };
-    this.#fields = this.#mcp.fields(this.#fields);
+    this.#fields = mcp.fields(this.#fields);
     return facts;
   }
 
@@ -134,6 +139,7 @@ export class RequestArrival implements Arrival {
   /** Breaks off both sides: an agent that does not read keeps the answer waiting, whatever happens to the upstream. */
   stop(reason: Fault): void {
     this.#connection?.destroy(reason);
+    if (this.#reading) this.#x.body.cancel(reason);
     if (this.#answering) this.#x.cut(reason);
   }
 

@@ -75,6 +75,8 @@ t.test('x-mcp-header is found along properties alone', async (t) => {
     ],
   );
   t.same([...paramFields(paths, object({ region: null, deep: true }))], []);
+  const many = Array.from({ length: 40 }, (_, i) => [`p${i}`, { 'x-mcp-header': `H${i}` }] as const);
+  t.equal(headerPaths(object({ inputSchema: { properties: Object.fromEntries(many) } })).size, 32);
 });
 
 t.test('definitions: first use pins, order does not matter, everything else does', async (t) => {

@@ -3,6 +3,7 @@ import t from 'tap';
 import { isListed, messageMatches } from '../../lib/policy/mcp.ts';
 import { EMPTY } from '../../lib/policy/json.ts';
 import type { McpFacts } from '../../lib/policy/facts.ts';
+import type { Grant } from '../../lib/policy/grant.ts';
 import { parseResourcePattern, uriProblem } from '../../lib/policy/resource.ts';
 import { mcpRule, mcpSite } from '../proxy/mcp-harness.ts';
 
@@ -112,4 +113,20 @@ t.test('patterns: whole, or a place and all below it; deny rules reach further',
         uriProblem(`x://y${path}`) !== undefined || !place.matches(`x://y${path}`) || place.denies(`x://y${path}`),
     ),
   );
+});
+
+t.test('a task is shown what its grant has, now or after a step-up', async (t) => {
+  const rules = [mcpRule('r', 'allow', { tools: ['look'] }), mcpRule('w', 'allow', { tools: ['change'] }, 'write')];
+  const site = mcpSite({ rules });
+  const grant = (actions: readonly string[], stepUp: readonly string[] = []): Grant =>
+    ({ actions: new Set(actions), stepUp: new Map(stepUp.map((action) => [action, {}])) }) as unknown as Grant;
+  t.equal(isListed(site, { tool: 'look' }, { grant: grant(['read']) }), true);
+  t.equal(isListed(site, { tool: 'change' }, { grant: grant(['read']) }), false);
+  t.equal(isListed(site, { tool: 'change' }, { grant: grant(['read'], ['write']) }), true);
+  t.equal(
+    isListed(site, { tool: 'look' }, { grant: grant(['read']), hazardous: true }),
+    false,
+    'it is a write, by its own words',
+  );
+  t.equal(isListed(site, { tool: 'look' }, { grant: grant(['write']), hazardous: true }), true);
 });

@@ -511,3 +511,24 @@ t.test('an answer that switches protocols, or redirects, says nothing', async (t
   t.equal(told.status, 307);
   t.match(toldBy(`${told.head}\r\n\r\n${told.text}`).body, { error: { message: 'the server answered 307' } });
 });
+
+t.test('a server that gives reasons without end fills no record', async (t) => {
+  const letters = 'abcdefghijklmnopqrst'.split('');
+  await using p = await play(
+    withSessions(({ body }, response) =>
+      events(
+        response,
+        ...letters.map((letter) => event({ jsonrpc: '2.0', id: letter, method: `sampling/${letter}` })),
+        event(rpc(body?.id, { content: [] })),
+      ),
+    ),
+  );
+  const fields = await session(p);
+  await post(p.b, call('get_ticket'), { fields });
+  await p.b.quiet();
+  const ended = p.b.audit.of('ended')[1];
+  const withheld = ended !== undefined && 'withheld' in ended ? (ended.withheld ?? '') : '';
+  t.match(withheld, /^a request by the server that is not allowed: sampling\/a; /);
+  t.ok(withheld.length <= 300, 'text in records has its own bound');
+  t.notMatch(withheld, /sampling\/t/);
+});

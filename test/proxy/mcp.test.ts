@@ -1,6 +1,7 @@
 /** Messages to an MCP server: what is refused never reaches it, what is allowed reaches it as it was judged. */
 import t from 'tap';
 import { parseJson } from '../../lib/policy/json.ts';
+import { until } from '../fakes/until.ts';
 import { unpaired } from './harness.ts';
 import { call, message, mcpRule, NEWEST, newest, play, post, result } from './mcp-harness.ts';
 
@@ -184,7 +185,7 @@ t.test('only the endpoint is served, without a query, by POST, GET and DELETE', 
 t.test('what belongs to every conversation needs no rule, and none of it without any', async (t) => {
   await using p = await play(ok);
   for (const method of ['ping', 'tools/list']) t.equal((await post(p.b, message(method))).status, 200, method);
-  t.match(p.b.audit.of('decided')[0], { effect: 'allow', code: 'allowed', mcpMethod: 'ping', action: 'read' });
+  t.match(p.b.audit.of('decided')[0], { effect: 'allow', code: 'allowed', mcpMethod: 'ping', action: undefined });
   await using none = await play(ok, { rules: [] });
   t.match((await post(none.b, message('ping'))).body.error, { code: -31403, message: /no rule/ });
   await using pingless = await play(ok, {
@@ -377,4 +378,53 @@ t.test('CONNECT would hide the messages', async (t) => {
   const answer = await p.b.ask('CONNECT tools.internal:80 HTTP/1.1\r\nhost: tools.internal:80\r\n\r\n');
   t.match(answer, /^HTTP\/1\.1 403 /);
   t.equal(p.server.connections.length, 0);
+});
+
+t.test('a message that does not arrive is given up, whatever trickles (R1)', async (t) => {
+  await using p = await play(ok, { timeouts: { headers: 300 } });
+  const line = await p.b.open();
+  line.write(
+    'POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: 1000\r\n\r\n{',
+  );
+  const trickle = setInterval(() => line.socket.writable && line.write(' '), 50);
+  const answer = await line.ended();
+  clearInterval(trickle);
+  t.match(answer, /^HTTP\/1\.1 408 /);
+  await p.b.quiet();
+  t.match(p.b.audit.of('refused')[0], { code: 'request-timeout', reason: /the message in the body was not complete/ });
+  t.equal(p.server.connections.length, 0);
+});
+
+t.test('an agent that goes away, and a shutdown, while a message is being received', async (t) => {
+  const { Fault } = await import('../../lib/base/fault.ts');
+  const half =
+    'POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: 1000\r\n\r\n{';
+  for (const end of ['gone', 'shutdown'] as const) {
+    await using p = await play(ok);
+    const line = await p.b.open();
+    line.write(half);
+    await until('it is live', () => p.b.proxy.live() === 1 || undefined);
+    if (end === 'gone') line.socket.destroy();
+    else p.b.shutdown.abort(new Fault('shutting-down', 'now'));
+    await p.b.quiet();
+    t.match(p.b.audit.of('ended')[0], { outcome: end === 'gone' ? 'client-gone' : 'shutting-down' });
+    t.same(unpaired(p.b.audit.records), []);
+  }
+});
+
+t.test('what agents may have held before anything is decided has a bound', async (t) => {
+  const most = 40_000_000;
+  await using p = await play(ok, { settings: { message: most } });
+  const lines = [await p.b.open(), await p.b.open()];
+  for (const line of lines) {
+    line.write(
+      `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ${most}\r\n\r\n`,
+    );
+    line.write(Buffer.alloc(36_000_000, 0x20));
+  }
+  const refused = await Promise.race(lines.map((line) => line.ended()));
+  t.match(refused, /^HTTP\/1\.1 503 [^]*too many messages/);
+  for (const line of lines) line.socket.destroy();
+  await p.b.quiet();
+  t.equal((await post(p.b, call('get_ticket'))).status, 200, 'there is room again');
 });
