@@ -152,12 +152,19 @@ function acceptor(upstream: Upstream): (raw: Socket) => Promise<void> {
   };
 }
 
+/** Lets go of the connection once it is closed: the list outlives it. */
 function seenCaller({ socket, peer }: VerifiedConnection, ourSerial: string): SeenCaller {
+  let open: typeof socket | undefined = socket;
+  let received = 0;
+  socket.once('close', function (this: typeof socket) {
+    received = this.bytesRead;
+    open = undefined;
+  });
   return {
     peer,
     ourSerial,
     get received() {
-      return socket.bytesRead;
+      return open?.bytesRead ?? received;
     },
   };
 }

@@ -12,11 +12,35 @@ import { pick, seeded } from './generator.ts';
 import { fuzzed } from './mutate.ts';
 import { nodeJudgesElsewhere, nodeReads, nodeShows, seenIn } from './node-reader.ts';
 import { someBody, someFields } from './outgoing.ts';
+import { codecProblem } from './resend.ts';
 import { weMean, type Seen } from './reading.ts';
 import { collect, serve } from './wire.ts';
 
 const SEED = Number(process.env['FUZZ_SEED'] ?? 20_260_101);
 const CASES = Number(process.env['FUZZ_CASES'] ?? 3000);
+
+/** Found by fuzzing. */
+const REGRESSIONS = [
+  ['response', 'HTTP/1.1 206 \r\nTransfer-Encoding:chunked\r\n\r\n7\r\nx\r\n0;aB\r\n0\r\n-,'],
+  ['response', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Two:\r,'],
+  ['request', 'DELETE /a;bH\x94'],
+  ['request', 'DELETE / HTTP/1.0\r\n\r\n'],
+] as const;
+
+t.test(
+  'the codec says the same however bytes arrive, and reads what it wrote again as the same (F4, F10)',
+  async (t) => {
+    for (const [role, text] of REGRESSIONS) t.equal(codecProblem(role, text, seeded(0), true), undefined);
+    for (const role of ['request', 'response'] as const) {
+      const random = seeded(SEED);
+      for (let round = 0; round < CASES; round++) {
+        const text = fuzzed(random, role);
+        const problem = codecProblem(role, text, random, round % 100 === 0);
+        if (problem !== undefined) t.fail(`seed ${SEED}, case ${round}: ${JSON.stringify(text)}: ${problem}`);
+      }
+    }
+  },
+);
 
 const ROLES = [
   { role: 'request', rows: 'F1, F2, F4' },

@@ -1,0 +1,51 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { until } from '../../fakes/until.ts';
+import { noProc } from '../apart.ts';
+import { agentOf, world } from '../stack.ts';
+
+const FIRST = 60;
+const ROTATIONS = 300;
+const MEBIBYTE = 1024 * 1024;
+
+t.setTimeout(240_000);
+
+t.test(
+  `keeps its memory and its descriptors through ${ROTATIONS} rotations of its identity (3.6)`,
+  { skip: noProc },
+  async (t) => {
+    await using w = await world();
+    const child = fork(join(import.meta.dirname, 'collected.ts'), [w.folder], { execArgv: ['--expose-gc'] });
+    t.teardown(() => void child.kill('SIGKILL'));
+    const said = async (): Promise<Readonly<Record<string, number>>> => (await once(child, 'message'))[0];
+    const { port = 0 } = await said();
+    const agent = agentOf(() => port);
+    await until('it serves', async () => (await agent.get('/v1/customers')) === 200, 20_000);
+    const held = async (): Promise<number> => {
+      const answer = said();
+      child.send('collect');
+      return (await answer)['memory'] ?? NaN;
+    };
+    const descriptors = (): number => readdirSync(`/proc/${child.pid}/fd`).length;
+    const statuses = new Set<number>();
+    const serials = new Set<string | undefined>();
+    const rotate = async (times: number): Promise<void> => {
+      for (let left = times; left > 0; left--) {
+        await w.workload.rotate();
+        statuses.add(await agent.get('/v1/customers'));
+        serials.add(w.api.requests().at(-1)?.peer.serial);
+      }
+    };
+    await rotate(FIRST);
+    const before = { memory: await held(), descriptors: descriptors() };
+    await rotate(ROTATIONS - FIRST);
+    const grown = Math.round(((await held()) - before.memory) / MEBIBYTE);
+    t.same([...statuses], [200]);
+    t.ok(grown < 24, `${grown} MiB more after ${ROTATIONS - FIRST} rotations`);
+    t.ok(serials.size > ROTATIONS / 2, `${serials.size} serials were seen by the upstream`);
+    await until('no descriptor is left of them', () => descriptors() <= before.descriptors + 4, 20_000);
+  },
+);
