@@ -9,6 +9,7 @@ import { CR, LF } from './grammar.ts';
 import type { Inlet } from './inlet.ts';
 import type { Http1Limits } from './limits.ts';
 import type { Body, Fields, Framing } from './message.ts';
+import { release } from './sockets.ts';
 
 const NO_FIELDS: Fields = Object.freeze([]);
 const SETTLED = Promise.resolve();
@@ -104,6 +105,10 @@ export class IncomingBody implements Body {
 
   trailers(): Fields {
     return this.#trailers;
+  }
+
+  spent(piece: Buffer): void {
+    release(piece);
   }
 
   cancel(reason: Error): void {

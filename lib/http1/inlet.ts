@@ -44,7 +44,11 @@ export class Inlet {
     const { at, bytes } = this;
     const end = Math.min(bytes.length, at + most);
     this.at = end;
-    return at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end);
+    if (at > 0 || end < bytes.length) return bytes.subarray(at, end);
+    // Given away whole: whoever has it may release it.
+    this.bytes = NOTHING;
+    this.at = 0;
+    return bytes;
   }
 
   /** Whatever is left, for those who take the socket over. */

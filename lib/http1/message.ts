@@ -74,6 +74,8 @@ export interface Body {
   ready(): Promise<void>;
   /** Trailer fields, after 'end'. */
   trailers(): Fields;
+  /** Told by who sends the body that a piece has been sent and is not needed any more. */
+  spent?(piece: Buffer): void;
   /** No longer wanted: the connection that carries it will not be used again unless the body is already complete. */
   cancel(reason: Error): void;
 }

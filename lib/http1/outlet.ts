@@ -49,7 +49,6 @@ export class Outlet {
 
   /** A head, or a chunk's size, with the bytes after it. */
   joined(before: string, bytes: Buffer, after = ''): boolean {
-    if (before === '' && after === '') return this.#bytes(bytes);
     if (bytes.length <= JOIN_BYTES) return this.text(before + bytes.toString('latin1') + after);
     if (this.#fault !== undefined) throw this.#fault;
     this.sent += before.length + bytes.length + after.length;
@@ -61,10 +60,10 @@ export class Outlet {
     return more;
   }
 
-  #bytes(bytes: Buffer): boolean {
+  #bytes(bytes: Buffer, sent?: (failure?: Error | null) => void): boolean {
     if (this.#fault !== undefined) throw this.#fault;
     this.sent += bytes.length;
-    return this.socket.write(bytes);
+    return this.socket.write(bytes, sent);
   }
 
   /** Settles when the socket takes more; rejects with why it will not. */
@@ -121,7 +120,9 @@ export class Outlet {
       if (typeof framing === 'number' && progress.total > framing) throw lengthFault(framing);
       progress.piece = body.poll();
       const ended = progress.piece === 'end';
-      const more = this.#piece(pending, piece, ended ? lastChunk(body, sending) : '', sending);
+      const after = ended ? lastChunk(body, sending) : '';
+      const bare = pending === '' && after === '' && framing !== 'chunked';
+      const more = bare ? this.#bytes(piece, spending(body, piece)) : this.#piece(pending, piece, after, sending);
       if (ended) return endAt(progress.total, framing);
       if (!more) return 'socket';
     }
@@ -150,6 +151,14 @@ export class Outlet {
     if (framing !== 'chunked' || piece.length === 0) return this.joined(before, piece, after);
     return this.joined(`${before}${piece.length.toString(16)}\r\n`, piece, `\r\n${after}`);
   }
+}
+
+/** Tells a body that wants to know when a piece of it has been sent. */
+function spending(body: Body, piece: Buffer): ((failure?: Error | null) => void) | undefined {
+  if (body.spent === undefined) return undefined;
+  return (failure) => {
+    if (failure === undefined || failure === null) body.spent?.(piece);
+  };
 }
 
 function lastChunk(body: Body, { framing, trailers }: Sending): string {

@@ -13,3 +13,16 @@ export function resetSocket(socket: Duplex): void {
   if (tcp && !ending) socket.resetAndDestroy();
   else socket.destroy();
 }
+
+/** Below this the collector is in no hurry either. */
+const WORTH_RELEASING = 4096;
+
+/**
+ * Frees the memory of what a socket gave us and another has sent, at once: left to the collector, bodies and tunnels would cost it a full collection for every few
+ * dozen MB. Only a chunk that is all of its memory, so that nothing else can be looking at it; it is empty afterwards.
+ */
+export function release(chunk: Buffer): void {
+  const { buffer, byteLength } = chunk;
+  if (byteLength >= WORTH_RELEASING && byteLength === buffer.byteLength && buffer instanceof ArrayBuffer)
+    buffer.transfer(0);
+}

@@ -7,7 +7,7 @@
 import type { Duplex } from 'node:stream';
 import type { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
-import { resetSocket } from '../http1/sockets.ts';
+import { release, resetSocket } from '../http1/sockets.ts';
 
 export interface Side {
   readonly socket: Duplex;
@@ -46,7 +46,13 @@ function copyOneWay(from: Side, to: Side): Promise<void> {
       from.count(chunk.length);
       if (!to.socket.write(chunk)) socket.pause();
     };
-    socket.on('data', pass);
+    socket.on('data', (chunk: Buffer) => {
+      from.count(chunk.length);
+      const sent = (failure?: Error | null): void => {
+        if (failure === undefined || failure === null) release(chunk);
+      };
+      if (!to.socket.write(chunk, sent)) socket.pause();
+    });
     to.socket.on('drain', () => socket.resume());
     socket.on('end', () => {
       ended = true;

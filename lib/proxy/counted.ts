@@ -40,6 +40,10 @@ export class CountedBody implements Body {
     return this.#body.trailers();
   }
 
+  spent(piece: Buffer): void {
+    this.#body.spent?.(piece);
+  }
+
   cancel(reason: Error): void {
     this.#body.cancel(reason);
   }
