@@ -208,3 +208,18 @@ t.test(
     await t.rejects(waiting, { code: 'client-gone' });
   },
 );
+
+t.test('names that are looked up at one time have a most; one name is one lookup, whoever asks (R3)', async (t) => {
+  const { signal } = new AbortController();
+  const system = systemResolver();
+  const ask = (name: string): Promise<readonly string[]> => system.resolve(name, { absolute: true, signal });
+  const settled = Array.from({ length: 64 }, (_, i) => ask(`no-such-host-${i}.invalid`).catch((failure) => failure));
+  await t.rejects(ask('one-more.invalid'), { code: 'too-many', hint: /DNS is slow or silent/ });
+  await t.rejects(
+    ask('no-such-host-0.invalid'),
+    { code: 'upstream-unresolved' },
+    'one that is asked for is no new one',
+  );
+  for (const failure of await Promise.all(settled)) t.match(failure, { code: 'upstream-unresolved' });
+  await t.rejects(ask('one-more.invalid'), { code: 'upstream-unresolved' }, 'and then there is room again');
+});
