@@ -354,7 +354,8 @@ function checkSwitch(asked: string | undefined, fields: Fields): void {
   }
 }
 
-function untouched(fault: Fault): Fault {
+/** The same Fault, as one for which `isUntouched` is true. */
+export function untouched(fault: Fault): Fault {
   return new Untouched(fault.code, fault.message, { cause: fault });
 }
 

@@ -22,6 +22,8 @@ export interface StreamBodyOptions {
   readonly idleMs: number | undefined;
   /** Nobody wants the rest. */
   readonly refused: (reason: Fault) => void;
+  /** All of it was taken. */
+  readonly completed?: () => void;
 }
 
 export class StreamBody implements Body {
@@ -115,6 +117,7 @@ export class StreamBody implements Body {
     // The engine ends what it reads from a stream that was reset, too.
     if (this.#fault !== undefined || this.#stream.rstCode !== 0 || this.#stream.aborted) return;
     this.complete = true;
+    this.#options.completed?.();
     this.#wake();
   };
 

@@ -51,11 +51,15 @@ export class StreamOutlet {
     this.#onFinish();
   }
 
-  /** Nothing more can be sent; the body being sent is cancelled. The first reason stays. */
-  fail(reason: Fault): void {
+  get failed(): boolean {
+    return this.#fault !== undefined;
+  }
+
+  /** Nothing more can be sent; the body being sent is cancelled, unless it will be sent again. The first reason stays. */
+  fail(reason: Fault, again = false): void {
     if (this.finished) return;
     this.#fault ??= reason;
-    this.#body?.cancel(this.#fault);
+    if (!again) this.#body?.cancel(this.#fault);
     const waiter = this.#waiter;
     this.#waiter = undefined;
     waiter?.reject(this.#fault);
@@ -64,8 +68,10 @@ export class StreamOutlet {
   async #pump(body: Body, first: Buffer | 'end' | 'later'): Promise<void> {
     let piece = first;
     while (piece !== 'end') {
-      if (piece === 'later') await body.ready();
-      else {
+      if (piece === 'later') {
+        await body.ready();
+        if (this.#fault !== undefined) throw this.#fault;
+      } else {
         const said = body.length;
         this.sent += piece.length;
         if (said !== undefined && this.sent > said)

@@ -1,0 +1,193 @@
+/**
+ * One request on a connection to an upstream, as a stream of its own. What the upstream did not process (RFC 9113 sections 6.8 and 8.7: it refused the stream, or its
+ * GOAWAY names an earlier one) may be sent again, whatever its method; a connection that was cut says no such thing.
+ */
+import { constants, type ClientHttp2Stream } from 'node:http2';
+
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import { ignore } from '../base/signal.ts';
+import { NO_BODY } from '../http1/body.ts';
+import { untouched, type ClientResponse, type RequestOptions } from '../http1/client.ts';
+import { RESPONSE, malformed } from '../http1/fields.ts';
+import type { Http1Limits } from '../http1/limits.ts';
+import type { Body, OutgoingRequest } from '../http1/message.ts';
+import { Watchdog } from '../http1/watchdog.ts';
+import { StreamBody } from './body.ts';
+import { StreamOutlet } from './outlet.ts';
+import { informHead, responseHead } from './response.ts';
+
+/** What a stream needs to know of its connection. */
+export interface Trunk {
+  readonly limits: Http1Limits;
+  readonly clock: Clock;
+  /** The last stream that the upstream will process, once it has said so. */
+  readonly last: number;
+  /** Why the connection ended, when it has. */
+  readonly cause: Error | undefined;
+  /** It has carried an answer before. */
+  readonly proven: boolean;
+  /** The stream is over. */
+  ended(stream: RequestStream): void;
+}
+
+class Unprocessed extends Fault {
+  readonly unprocessed = true;
+}
+
+/** Whether the upstream has said that it did not process the request: it may be sent again if its body is still whole. */
+export function isUnprocessed(failure: unknown): boolean {
+  return failure instanceof Unprocessed;
+}
+
+export function unprocessed(message: string, cause?: unknown): Fault {
+  return new Unprocessed('upstream-cut', message, { cause });
+}
+
+export class RequestStream {
+  readonly #stream: ClientHttp2Stream;
+  readonly #head: OutgoingRequest;
+  readonly #options: RequestOptions;
+  readonly #trunk: Trunk;
+  readonly #outlet: StreamOutlet;
+  readonly #writing: Watchdog;
+  readonly #answer = Promise.withResolvers<ClientResponse>();
+  #state: 'waiting' | 'answered' | 'over' = 'waiting';
+  #body: StreamBody | undefined;
+  #sent: Promise<void> = Promise.resolve();
+  #informs = 0;
+  #reason: Fault | undefined;
+
+  constructor(
+    stream: ClientHttp2Stream,
+    head: OutgoingRequest,
+    { options, trunk }: { options: RequestOptions; trunk: Trunk },
+  ) {
+    this.#stream = stream;
+    this.#head = head;
+    this.#options = options;
+    this.#trunk = trunk;
+    const { clock, limits } = trunk;
+    this.#writing = new Watchdog(clock, () =>
+      this.destroy(new Fault('upstream-timeout', 'the upstream does not read the request')),
+    );
+    this.#outlet = new StreamOutlet(stream, (full) =>
+      full ? this.#writing.set(limits.writeIdleMs) : this.#writing.clear(),
+    );
+    stream.on('headers', this.#onInform);
+    stream.on('response', this.#onResponse);
+    // The reason comes with `close`.
+    stream.on('error', () => {});
+    stream.on('close', this.#onClose);
+  }
+
+  get answer(): Promise<ClientResponse> {
+    return this.#answer.promise;
+  }
+
+  /** Sends what follows the head. */
+  send(body: Buffer | Body | undefined): void {
+    if (body === undefined) return;
+    this.#sent = Buffer.isBuffer(body) ? this.#outlet.end(body) : this.#upload(body);
+    ignore(this.#sent, 'whoever asked may be content with the answer');
+  }
+
+  /** Resets the stream; nothing of it is used any more. */
+  destroy(reason: Fault): void {
+    if (this.#state === 'over') return;
+    this.#reason ??= reason;
+    this.#stream.destroy(this.#reason);
+    this.#over();
+  }
+
+  async #upload(body: Body): Promise<void> {
+    try {
+      await this.#outlet.send(body, body.poll(), false);
+    } catch (failure) {
+      const fault = Fault.from(failure, 'upstream-cut');
+      // The answer is complete, or the stream is over already: the rest of the request is not wanted, which is no failure.
+      if (this.#state !== 'over' && !this.#outlet.failed) this.destroy(fault);
+      throw fault;
+    }
+  }
+
+  readonly #onInform = (_headers: unknown, _flags: number, raw?: readonly string[]): void => {
+    try {
+      if (++this.#informs > this.#trunk.limits.informs)
+        throw malformed(RESPONSE, `more than ${this.#trunk.limits.informs} interim answers`);
+      const { status, fields } = informHead(raw ?? [], this.#trunk.limits);
+      this.#options.onInform(status, fields);
+    } catch (failure) {
+      this.destroy(Fault.from(failure, 'internal'));
+    }
+  };
+
+  readonly #onResponse = (_headers: unknown, flags: number, raw?: readonly string[]): void => {
+    const { limits, clock } = this.#trunk;
+    const stream = this.#stream;
+    try {
+      const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
+      const head = responseHead(raw ?? [], ended, limits);
+      this.#state = 'answered';
+      if (ended) {
+        stream.resume();
+        this.#finish();
+        this.#answer.resolve({ head, body: NO_BODY, sent: this.#sent, upgraded: undefined });
+        return;
+      }
+      const length = head.framing.kind === 'length' && this.#head.method !== 'HEAD' ? head.framing.length : undefined;
+      this.#body = new StreamBody(stream, {
+        side: 'response',
+        length,
+        limits,
+        clock,
+        idleMs: this.#options.bodyIdleMs,
+        refused: (reason) => this.destroy(reason),
+        completed: () => this.#finish(),
+      });
+      this.#answer.resolve({ head, body: this.#body, sent: this.#sent, upgraded: undefined });
+    } catch (failure) {
+      this.destroy(Fault.from(failure, 'internal'));
+    }
+  };
+
+  /** The answer is complete: the rest of the request is not wanted. */
+  #finish(): void {
+    if (this.#outlet.finished || this.#stream.writableEnded) return;
+    this.#outlet.fail(new Fault('aborted', 'the upstream answered before the request was sent'));
+    this.#stream.close(constants.NGHTTP2_CANCEL);
+  }
+
+  readonly #onClose = (): void => {
+    this.#outlet.closed();
+    this.#over();
+  };
+
+  #over(): void {
+    if (this.#state === 'over') return;
+    const waiting = this.#state === 'waiting';
+    this.#state = 'over';
+    this.#writing.stop();
+    const reason = this.#reason ?? this.#why(waiting);
+    const again = waiting && isUnprocessed(reason);
+    // A request that will be sent again keeps its body.
+    if (!this.#outlet.finished) this.#outlet.fail(reason, again);
+    this.#body?.fail(reason);
+    if (waiting) this.#answer.reject(reason);
+    this.#trunk.ended(this);
+  }
+
+  #why(waiting: boolean): Fault {
+    const { rstCode, id } = this.#stream;
+    const { last, cause, proven } = this.#trunk;
+    if (waiting && (id === undefined || id > last || rstCode === constants.NGHTTP2_REFUSED_STREAM))
+      return unprocessed('the upstream did not process the request', cause);
+    if (cause !== undefined) {
+      const fault = new Fault('upstream-cut', 'the connection to the upstream failed', { cause });
+      return waiting && proven ? untouched(fault) : fault;
+    }
+    if (waiting && proven && rstCode === constants.NGHTTP2_CANCEL)
+      return untouched(new Fault('upstream-cut', 'the connection to the upstream was closed'));
+    return new Fault('upstream-cut', `the upstream reset the stream (code ${rstCode})`);
+  }
+}
