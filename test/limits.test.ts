@@ -50,7 +50,7 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
   'sizes of memories that cannot be seen from outside': ['lib/proxy/upstreams.ts MOST_KEYS POOL_CONNECTIONS'],
   'covered by the row beside it': ['lib/admin/pages.ts headersTimeout keepAliveTimeout connectionsCheckingInterval'],
   'what numbers are, in conditions': ['lib/policy/cel.ts LARGEST_INT MOST_DIGITS'],
-  'HTTP/2 towards upstreams': ['lib/http2/limits.ts connectionWindowBytes sessionStreams replayBytes'],
+  'what flow control of HTTP/2 lets ahead in all': ['lib/http2/limits.ts connectionWindowBytes'],
 };
 
 const EXEMPT = new Set(

@@ -121,6 +121,7 @@ const ended = (record: EndedRecord): object => ({
   outcome: record.outcome,
   reason: cut(record.reason),
   status: record.status,
+  grpcStatus: record.grpcStatus,
   peer: cut(record.peer),
   serial: record.serial,
   credential: record.credential,

@@ -78,6 +78,8 @@ export interface EndedRecord extends OfExchange {
   readonly reason?: string | undefined;
   /** Status sent to the agent, when one was. */
   readonly status?: number | undefined;
+  /** Status of a gRPC call. */
+  readonly grpcStatus?: number | undefined;
   /** Verified SPIFFE ID of the peer; `unverified` for passthrough and plaintext. */
   readonly peer?: string | undefined;
   /** Serial of the SVID the upstream saw. */

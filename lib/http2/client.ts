@@ -52,10 +52,12 @@ export class ClientSession implements Trunk {
       settings: { enablePush: false, initialWindowSize: http2.windowBytes, maxHeaderListSize: limits.headBytes },
       maxHeaderListPairs: limits.fieldCount + 8,
     });
-    session.setLocalWindowSize(http2.connectionWindowBytes);
+    session.once('connect', () => session.setLocalWindowSize(http2.connectionWindowBytes));
     session.on('error', (cause: Error) => (this.cause ??= cause));
     session.on('goaway', this.#onGoaway);
     session.on('close', this.#onClose);
+    // An upstream that has ended its side answers nothing more.
+    if ('allowHalfOpen' in socket) socket.allowHalfOpen = false;
     socket.on('error', (cause: Error) => (this.cause ??= cause));
     this.#session = session;
   }
@@ -96,6 +98,10 @@ export class ClientSession implements Trunk {
     } catch (failure) {
       return { stream: undefined, answer: Promise.reject(asFault(failure)) };
     }
+  }
+
+  answered(): void {
+    this.proven = true;
   }
 
   ended(stream: RequestStream): void {

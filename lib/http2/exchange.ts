@@ -111,6 +111,7 @@ export class StreamExchange implements ServerExchange, Connection {
 
   cut(reason: Fault): void {
     this.answered = true;
+    if (this.#outlet.finished) return;
     this.#reset(reason);
   }
 

@@ -27,6 +27,8 @@ export interface Trunk {
   readonly cause: Error | undefined;
   /** It has carried an answer before. */
   readonly proven: boolean;
+  /** An answer has begun. */
+  answered(): void;
   /** The stream is over. */
   ended(stream: RequestStream): void;
 }
@@ -96,8 +98,16 @@ export class RequestStream {
   destroy(reason: Fault): void {
     if (this.#state === 'over') return;
     this.#reason ??= reason;
-    this.#stream.destroy(this.#reason);
+    // `close` would end a request that is not complete in good order first.
+    if (this.#stream.writableEnded) this.#stream.close(constants.NGHTTP2_CANCEL);
+    else this.#stream.destroy(this.#reason);
     this.#over();
+  }
+
+  /** Nothing more is asked of it: a stream that is complete is left to close by itself. */
+  release(reason: Fault): void {
+    if (this.#state === 'answered' && this.#body?.complete !== false && this.#stream.writableEnded) return;
+    this.destroy(reason);
   }
 
   async #upload(body: Body): Promise<void> {
@@ -129,6 +139,7 @@ export class RequestStream {
       const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
       const head = responseHead(raw ?? [], ended, limits);
       this.#state = 'answered';
+      this.#trunk.answered();
       if (ended) {
         stream.resume();
         this.#finish();
@@ -155,7 +166,7 @@ export class RequestStream {
   #finish(): void {
     if (this.#outlet.finished || this.#stream.writableEnded) return;
     this.#outlet.fail(new Fault('aborted', 'the upstream answered before the request was sent'));
-    this.#stream.close(constants.NGHTTP2_CANCEL);
+    this.#stream.destroy();
   }
 
   readonly #onClose = (): void => {

@@ -68,18 +68,16 @@ class SessionPool<T> implements Pool<T> {
   }
 
   async acquire(key: string, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>> {
-    for (let fresh = false; ;) {
+    for (;;) {
       if (this.#closed) throw new Fault('shutting-down', 'the pool of connections is closed');
       if (signal.aborted) throw reasonOf(signal);
       const slot = this.#slotOf(key);
       const member = this.#free(slot);
-      if (member !== undefined) return new StreamLease(member, fresh);
+      if (member !== undefined) return new StreamLease(member, false);
       const own = slot.dialling === undefined;
       const dialled = await this.#dialled(slot, dial, signal);
-      fresh = own;
-      // A retired slot is not looked into again: what it dialled serves this one request.
-      if (slot.retired) return new StreamLease(dialled, own);
-      if (own && dialled.session.open) return new StreamLease(dialled, own);
+      // Who dialled uses it, whatever has become of it; a retired slot is not looked into again.
+      if (own || slot.retired) return new StreamLease(dialled, own);
     }
   }
 
@@ -254,10 +252,10 @@ class StreamLease<T> implements Lease<T>, ClientConnection {
   }
 
   release(): void {
-    this.#stream?.destroy(new Fault('aborted', 'the answer is not wanted any more'));
+    this.#stream?.release(new Fault('aborted', 'the answer is not wanted any more'));
   }
 
   discard(reason: Error): void {
-    this.destroy(reason);
+    this.#stream?.release(Fault.from(reason, 'aborted'));
   }
 }

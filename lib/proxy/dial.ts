@@ -57,6 +57,15 @@ export interface DiallerOptions {
   readonly own: (address: string, port: number) => boolean;
 }
 
+const H2: readonly string[] = Object.freeze(['h2']);
+
+function noHttp2(socket: Socket, { matched }: Route): Fault {
+  socket.destroy();
+  return new Fault('upstream-tls', `the upstream ${matched} does not speak HTTP/2: it did not choose h2 by ALPN`, {
+    hint: 'look at the server, or take upstream.http out of the destination',
+  });
+}
+
 const NO_ADDRESSES: ReadonlySet<string> = new Set();
 
 export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dialler {
@@ -110,7 +119,9 @@ export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dia
         contexts,
         signal,
         now: () => clock.now(),
+        ...(route.destination.http2 === true ? { alpn: H2 } : undefined),
       });
+      if (route.destination.http2 === true && socket.alpnProtocol !== 'h2') throw noHttp2(socket, route);
       const shown = showsIdentity(route.destination) ? identity : undefined;
       return { socket, address, ip, peer, tls: socket, identity: shown, serial: shown?.svid.serial };
     },

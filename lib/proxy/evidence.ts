@@ -113,7 +113,7 @@ function unrecorded(failure: unknown): Fault {
 function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): AuditRecord {
   const { decision, facts, policy, identity } = judgement;
   const { destination, rule, action, policyError } = decision;
-  const { http, mcp } = facts;
+  const { http, mcp, grpc } = facts;
   const record: DecidedRecord = {
     kind: 'decided',
     time,
@@ -130,7 +130,7 @@ function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): 
     dataClass: destination?.dataClass,
     host: facts.host,
     port: facts.port,
-    method: http === undefined ? undefined : plain(http.method),
+    method: grpc === undefined ? http && plain(http.method) : `${grpc.service}/${grpc.method}`,
     path: http?.path.slice(0, LONGEST_PATH),
     policy: policy.generation,
     policyDigest: policy.digest,
@@ -165,7 +165,7 @@ function endedRecord(
   end: { readonly fault: Fault | undefined; readonly now: number },
 ): AuditRecord {
   const { fault, now } = end;
-  const { upstream, status, credential, withheld } = exchange;
+  const { upstream, status, grpcStatus, credential, withheld } = exchange;
   return {
     kind: 'ended',
     time,
@@ -173,6 +173,7 @@ function endedRecord(
     outcome: fault?.code ?? 'completed',
     reason: fault === undefined ? undefined : plain(fault.message),
     status,
+    grpcStatus,
     address: upstream?.address,
     peer: upstream === undefined ? undefined : (upstream.peer?.spiffeId ?? 'unverified'),
     serial: upstream?.serial,

@@ -62,6 +62,8 @@ export class Exchange {
   withheld: string[] | undefined;
   /** Status sent to the agent. */
   status: number | undefined;
+  /** Status of a gRPC call, as the agent is told. */
+  grpcStatus: number | undefined;
   /** Bytes of content (a tunnel's bytes) from the agent, and to it. */
   sent = 0;
   received = 0;
@@ -74,6 +76,8 @@ export class Exchange {
   #since: number;
   #mark = 0;
   #lasts = Infinity;
+  /** The agent has set it. */
+  #own = false;
 
   constructor(entry: EntryPoint, transport: Transport, started: number) {
     this.entry = entry;
@@ -117,6 +121,13 @@ export class Exchange {
     this.#lasts = total;
   }
 
+  /** What the agent gives itself, in milliseconds from the start. */
+  deadline(limit: number): void {
+    if (limit >= this.#lasts) return;
+    this.#lasts = limit;
+    this.#own = true;
+  }
+
   /** From `now` on, `phase` may take `limit` milliseconds: `connect` and `message` in all, the others without progress. */
   enter(phase: Phase, limit: number, now: number): void {
     this.#phase = phase;
@@ -127,7 +138,7 @@ export class Exchange {
 
   /** The Fault of the first limit that is exceeded at `now`. */
   overdue(now: number): Fault | undefined {
-    if (now - this.started >= this.#lasts) return tooLong('total', this.#lasts);
+    if (now - this.started >= this.#lasts) return tooLong(this.#own ? 'deadline' : 'total', this.#lasts);
     if (this.#limit === Infinity) return undefined;
     const moved = this.#moved();
     if (moved !== this.#mark && this.#phase !== 'connect' && this.#phase !== 'message') {
@@ -145,7 +156,7 @@ export class Exchange {
 
 const WAITS: Readonly<
   Record<
-    Phase | 'total',
+    Phase | 'total' | 'deadline',
     readonly ['upstream-timeout' | 'timeout' | 'request-timeout', string, keyof Timeouts | undefined]
   >
 > = {
@@ -157,9 +168,10 @@ const WAITS: Readonly<
   headers: ['upstream-timeout', 'the upstream did not answer', 'headers'],
   idle: ['timeout', 'nothing moved in either direction', 'idle'],
   total: ['timeout', 'the exchange did not end', 'total'],
+  deadline: ['timeout', 'the call did not end before its deadline,', undefined],
 };
 
-function tooLong(phase: Phase | 'total', limit: number): Fault {
+function tooLong(phase: Phase | 'total' | 'deadline', limit: number): Fault {
   const [code, what, setting] = WAITS[phase];
   const options = setting === undefined ? {} : { hint: `the limit is timeouts.${setting} of the destination` };
   return new Fault(code, `${what} within ${limit} ms`, options);

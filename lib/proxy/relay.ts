@@ -7,9 +7,16 @@ import type { JwtSvids } from '../credentials/jwt-svid.ts';
 import type { ClientConnection, ClientResponse } from '../http1/client.ts';
 import { isUntouched } from '../http1/client.ts';
 import type { Connection, ServerExchange } from '../http1/exchange.ts';
-import { fieldOf, type Framing, type OutgoingRequest, type RequestHead, type ResponseHead } from '../http1/message.ts';
-import { formatAuthority } from '../policy/authority.ts';
+import {
+  fieldOf,
+  type OutgoingRequest,
+  type OutgoingResponse,
+  type RequestHead,
+  type ResponseHead,
+} from '../http1/message.ts';
+import { isUnprocessed } from '../http2/request.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
+import { callOf } from '../policy/grpc.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import type { Task } from '../tasks/task.ts';
 import { tlsFault } from '../tls/faults.ts';
@@ -19,9 +26,12 @@ import type { Described } from './describe.ts';
 import type { Exchange } from './exchange.ts';
 import type { Arrival, Passage } from './handle.ts';
 import type { FieldRules } from './headers.ts';
+import { CallBody, callTimeout, grpcRefusal, noteStatus, speaksGrpc } from './grpc.ts';
 import { endpointFor, McpExchange, type McpParts } from './mcp.ts';
 import { mcpRefusal } from './mcp-refusal.ts';
 import { mcpReply, REPLACED } from './mcp-reply.ts';
+import { framingOf, hostField, lengthFor, withoutFields } from './outgoing.ts';
+import { isWhole, repeatable } from './replay.ts';
 import { DECISION_FIELD, faultAnswer } from './respond.ts';
 import type { Loan, Upstreams } from './upstreams.ts';
 import { checkSwitch, webSocketKey } from './websocket.ts';
@@ -49,7 +59,6 @@ export interface AgentConnection {
 }
 
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
-const NONE: Framing = Object.freeze({ kind: 'none' });
 
 export class RequestArrival implements Arrival {
   readonly entry: EntryPoint;
@@ -66,6 +75,8 @@ export class RequestArrival implements Arrival {
   #reading = false;
   /** At the endpoint of an MCP destination alone. */
   #mcp: McpExchange | undefined;
+  /** At a gRPC destination alone. */
+  #call: Call | undefined;
 
   constructor(x: ServerExchange, from: AgentConnection, entry: EntryPoint, parts: RelayParts) {
     this.entry = entry;
@@ -93,8 +104,17 @@ export class RequestArrival implements Arrival {
     const described = this.#from.describe(head, time);
     this.#fields = this.#parts.fields.request(head.fields);
     this.#described = described;
-    const endpoint = endpointFor(policy, described.facts);
-    return endpoint === undefined ? described.facts : this.#readMessage(endpoint, described);
+    const { facts } = described;
+    if (this.transport.major === 2 && policy.find(facts.host, facts.port)?.protocol === 'grpc')
+      return this.#readCall(described);
+    const endpoint = endpointFor(policy, facts);
+    return endpoint === undefined ? facts : this.#readMessage(endpoint, described);
+  }
+
+  #readCall(described: Described): Facts {
+    const { facts } = described;
+    this.#call = { timeout: callTimeout(this.#x), body: undefined };
+    return { ...facts, grpc: facts.http === undefined ? undefined : callOf(facts.http) };
   }
 
   /** The body of a message is part of what is judged. */
@@ -118,6 +138,8 @@ export class RequestArrival implements Arrival {
     const described = this.#described;
     if (described === undefined) throw new TypeError('carried before it was described');
     exchange.stops(this);
+    if (described.webSocket !== undefined && passage.destination.http2 === true) throw noWebSocket(passage.destination);
+    if (this.#call?.timeout !== undefined) exchange.deadline(this.#call.timeout);
     const body = this.#mcp === undefined ? this.#bodyFor(exchange, passage) : this.#mcp.body;
     if (passage.destination.credential !== undefined) await this.#authorize(exchange, passage);
     const { loan, response: whole, accept } = await this.#ask(exchange, passage, { described, body });
@@ -140,7 +162,7 @@ export class RequestArrival implements Arrival {
   stop(reason: Fault): void {
     this.#connection?.destroy(reason);
     if (this.#reading) this.#x.body.cancel(reason);
-    if (this.#answering) this.#x.cut(reason);
+    if (this.#answering && this.#call?.body?.tellable !== true) this.#x.cut(reason);
   }
 
   async fail(exchange: Exchange, fault: Fault): Promise<void> {
@@ -149,16 +171,19 @@ export class RequestArrival implements Arrival {
       x.cut(fault);
       return;
     }
-    const { head, body } =
-      this.#mcp === undefined
-        ? faultAnswer(fault, exchange.id, exchange.judgement?.decision.rule)
-        : mcpRefusal(this.#mcp, fault, exchange);
+    const { head, body } = this.#refusal(exchange, fault);
     exchange.status = head.status;
     try {
       await x.respond(head, body);
     } catch {
       // The agent is gone: there is nobody to tell, and the record is written anyway.
     }
+  }
+
+  #refusal(exchange: Exchange, fault: Fault): { readonly head: OutgoingResponse; readonly body?: Buffer } {
+    if (this.#mcp !== undefined) return mcpRefusal(this.#mcp, fault, exchange);
+    if (fault.code !== 'unsupported-media' && speaksGrpc(this.#x)) return grpcRefusal(fault, exchange);
+    return faultAnswer(fault, exchange.id, exchange.judgement?.decision.rule);
   }
 
   /** The request's body, bounded; undefined when there is none. */
@@ -189,10 +214,11 @@ export class RequestArrival implements Arrival {
     const { upstreams, now, recheck } = this.#parts;
     const { destination, facts, identity } = passage;
     const route = upstreams.route(destination, facts);
-    const { described, body } = asked;
+    const { described } = asked;
+    const body = repeatable(asked.body, destination);
     const key = described.webSocket === undefined ? undefined : webSocketKey();
     const head = this.#headFor(passage, asked, key?.key);
-    for (;;) {
+    for (let attempt = 1; ; attempt++) {
       let loan = upstreams.idle(route, identity, exchange.task?.id);
       if (loan === undefined) {
         exchange.enter('connect', destination.timeouts.connect, now());
@@ -204,19 +230,17 @@ export class RequestArrival implements Arrival {
         exchange.throwIfAborted();
         recheck(exchange);
         if (described.continues && !this.#x.answered) this.#x.inform(100, []);
-        exchange.enter('headers', destination.timeouts.headers, now());
+        this.#awaitAnswer(exchange, destination);
         this.#connection = connection;
         const response = await connection.request(head, body, { onInform: this.#inform });
         return { loan, response, accept: key?.accept ?? '' };
       } catch (failure) {
         this.#connection = undefined;
         loan.lease.discard(Fault.from(failure, 'internal'));
-        const again =
-          isUntouched(failure) &&
-          body === undefined &&
-          IDEMPOTENT.has(described.method) &&
-          exchange.reason === undefined;
-        if (!again || loan.lease.fresh) throw refusedUs(failure, route.matched);
+        const again = isUnprocessed(failure)
+          ? attempt < MOST_ATTEMPTS && isWhole(body)
+          : isUntouched(failure) && body === undefined && IDEMPOTENT.has(described.method) && !loan.lease.fresh;
+        if (!again || exchange.reason !== undefined) throw refusedUs(failure, route.matched);
       }
     }
   }
@@ -224,6 +248,7 @@ export class RequestArrival implements Arrival {
   #headFor({ destination }: Passage, { described, body }: Asked, key: string | undefined): OutgoingRequest {
     const { method, target, webSocket, hops } = described;
     const fields = ['host', hostField(described.facts, destination), ...this.#fields];
+    if (this.#call !== undefined) fields.push('te', 'trailers');
     if (hops !== undefined) fields.push('max-forwards', String(hops));
     if (key !== undefined) fields.push('sec-websocket-key', key);
     const framing = framingOf(body, this.#x.head);
@@ -237,6 +262,13 @@ export class RequestArrival implements Arrival {
     if (status !== 100 && !this.#x.answered) this.#x.inform(status, this.#parts.fields.response(fields));
   };
 
+  /** A stream of calls may be silent for long before its head comes; what bounds it is its deadline, and `idle`. */
+  #awaitAnswer(exchange: Exchange, { timeouts }: Destination): void {
+    const { now } = this.#parts;
+    if (this.#call === undefined) exchange.enter('headers', timeouts.headers, now());
+    else exchange.enter('idle', timeouts.idle, now());
+  }
+
   #answer(exchange: Exchange, { head, body }: ClientResponse, { idle, close }: Answering): Promise<void> {
     exchange.throwIfAborted();
     this.#answering = true;
@@ -245,10 +277,18 @@ export class RequestArrival implements Arrival {
     const fields = this.#parts.fields.response(head.fields);
     fields.push(DECISION_FIELD, exchange.id);
     const counted = new CountedBody(body, (bytes) => (exchange.received += bytes));
+    if (this.#call !== undefined) return this.#answerCall(exchange, { head, fields, counted }, this.#call);
     return this.#x.respond(
       { status: head.status, fields, length: lengthFor(this.#x.head.method, head), close },
       counted,
     );
+  }
+
+  async #answerCall(exchange: Exchange, { head, fields, counted }: CallAnswer, call: Call): Promise<void> {
+    noteStatus(exchange, head.fields);
+    const body = (call.body = new CallBody(counted, exchange));
+    await this.#x.respond({ status: head.status, fields, length: undefined, trailers: true }, body);
+    if (body.fault !== undefined) throw body.fault;
   }
 
   async #answerMessage(exchange: Exchange, response: ClientResponse, mcp: McpExchange): Promise<void> {
@@ -292,6 +332,19 @@ export class RequestArrival implements Arrival {
   }
 }
 
+/** A gRPC call under way. */
+interface Call {
+  /** Milliseconds that it gives itself. */
+  readonly timeout: number | undefined;
+  body: CallBody | undefined;
+}
+
+interface CallAnswer {
+  readonly head: ResponseHead;
+  readonly fields: string[];
+  readonly counted: CountedBody;
+}
+
 interface Asked {
   readonly described: Described;
   /** As it comes, or read whole because it was judged. */
@@ -315,6 +368,14 @@ interface Switch {
   readonly accept: string;
 }
 
+/** How often a request is sent that upstreams say they did not process. */
+const MOST_ATTEMPTS = 3;
+
+function noWebSocket({ name }: Destination): Fault {
+  const hint = 'no WebSocket is opened over HTTP/2: see upstream.http';
+  return new Fault('upgrade-not-supported', `destination ${name} speaks HTTP/2 to its upstream`, { hint });
+}
+
 export function agentCut(cause: unknown): Fault {
   return new Fault('client-gone', 'the agent cut the connection', { cause });
 }
@@ -329,32 +390,4 @@ function refusedUs(failure: unknown, host: string): Fault {
   const { cause } = fault;
   const alert = cause instanceof Error && 'code' in cause && /^ERR_SSL_.*ALERT/.test(String(cause.code));
   return fault.code === 'upstream-cut' && alert ? tlsFault(cause, `the upstream ${host}`.trimEnd()) : fault;
-}
-
-/** Host as decided, without the default port of the scheme that the upstream sees (RFC 9110 section 4.2.3). */
-function hostField({ host, port }: Facts, { tls }: Destination): string {
-  const byDefault = tls.mode !== 'plaintext' && port === 443 ? 443 : 80;
-  return formatAuthority(host, port, byDefault);
-}
-
-function framingOf(body: Asked['body'], head: RequestHead): Framing {
-  if (body === undefined) return emptyFraming(head);
-  return Buffer.isBuffer(body) ? { kind: 'length', length: body.length } : head.framing;
-}
-
-function withoutFields(fields: readonly string[], names: ReadonlySet<string>): string[] {
-  return fields.filter((_, i) => !names.has(fields[i - (i % 2)] ?? ''));
-}
-
-/** A POST without content says so (RFC 9110 section 8.6). */
-function emptyFraming({ framing }: RequestHead): Framing {
-  return framing.kind === 'length' ? framing : NONE;
-}
-
-/** What is known of the answer's length; for HEAD what the upstream says it would be. */
-function lengthFor(method: string, { framing, fields }: ResponseHead): number | undefined {
-  if (framing.kind === 'length') return framing.length;
-  if (method !== 'HEAD') return framing.kind === 'none' ? 0 : undefined;
-  const said = fieldOf(fields, 'content-length');
-  return said === undefined ? undefined : Number(said);
 }

@@ -6,7 +6,9 @@ import type { Clock } from '../base/clock.ts';
 import type { Asker } from '../credentials/jwt-svid.ts';
 import { Fault } from '../base/fault.ts';
 import { http1Limits, type Http1Limits } from '../http1/limits.ts';
-import { pool, type Lease, type PoolCounts } from '../http1/pool.ts';
+import { pool, type Lease, type Pool, type PoolCounts } from '../http1/pool.ts';
+import { http2Limits } from '../http2/limits.ts';
+import { sessions } from '../http2/sessions.ts';
 import type { Facts } from '../policy/facts.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import type { Identity } from '../spiffe/identity.ts';
@@ -45,6 +47,27 @@ const POOL_CONNECTIONS = 4096;
 /** Keys whose currency is remembered; names under a wildcard are the agent's to choose. */
 const MOST_KEYS = 4096;
 
+/** What was decided before a change may still take, after it, a connection that nobody should take again. */
+class Currency {
+  #keep: (key: string) => boolean = () => true;
+  readonly #known = new Map<string, boolean>();
+
+  isCurrent(key: string): boolean {
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    if (this.#known.size >= MOST_KEYS) this.#known.clear();
+    const verdict = this.#keep(key);
+    this.#known.set(key, verdict);
+    return verdict;
+  }
+
+  change(keep: (key: string) => boolean): (key: string) => boolean {
+    this.#keep = keep;
+    this.#known.clear();
+    return keep;
+  }
+}
+
 export function upstreams(
   options: DiallerOptions & { readonly clock: Clock; readonly limits?: Http1Limits },
 ): Upstreams {
@@ -53,28 +76,26 @@ export function upstreams(
   const table = routes();
   const limits = http1Limits({ ...options.limits, poolConnections: POOL_CONNECTIONS });
   const connections = pool<Reached>({ limits, clock });
-  let keep: (key: string) => boolean = () => true;
-  let kept = new Map<string, boolean>();
-  // What was decided before a change may still take, after it, a connection that nobody should take again.
-  const current = (key: string): boolean => {
-    const known = kept.get(key);
-    if (known !== undefined) return known;
-    if (kept.size >= MOST_KEYS) kept.clear();
-    const verdict = keep(key);
-    kept.set(key, verdict);
-    return verdict;
+  const shared = sharedPool(limits, clock);
+  const poolOf = ({ destination }: Route): Pool<Reached> => (destination.http2 === true ? shared : connections);
+  const retire = (keeps: (key: string) => boolean): void => {
+    connections.retire(keeps);
+    shared.retire(keeps);
   };
+  const keys = new Currency();
 
   const loanOf = (key: string, lease: Lease<Reached>): Loan => ({
     lease,
     giveBack() {
-      if (current(key)) lease.release();
-      else lease.discard(new Fault('aborted', 'the connection is retired'));
+      if (keys.isCurrent(key)) return lease.release();
+      lease.discard(new Fault('aborted', 'the connection is retired'));
+      shared.retire((one) => keys.isCurrent(one));
     },
   });
   const idle = (route: Route, identity: Identity | undefined, task: string | undefined): Loan | undefined => {
     const key = keyFor(route, identity, task);
-    for (let lease = connections.take(key); lease !== undefined; lease = connections.take(key))
+    const from = poolOf(route);
+    for (let lease = from.take(key); lease !== undefined; lease = from.take(key))
       if (isFit(lease, clock)) return loanOf(key, lease);
     return undefined;
   };
@@ -87,7 +108,7 @@ export function upstreams(
       return { socket: reached.socket, info: reached };
     };
     for (;;) {
-      const lease = await connections.acquire(key, reach, signal);
+      const lease = await poolOf(route).acquire(key, reach, signal);
       if (isFit(lease, clock)) return loanOf(key, lease);
     }
   };
@@ -98,13 +119,35 @@ export function upstreams(
     borrow,
     ...dial,
     retire(policy, identity) {
-      keep = table.keep(policy, identity);
-      kept = new Map();
-      connections.retire(keep);
+      retire(keys.change(table.keep(policy, identity)));
     },
-    forget: (task) => connections.retire((key) => !key.endsWith(`|${task}`)),
-    counts: () => connections.counts(),
-    [Symbol.asyncDispose]: () => connections[Symbol.asyncDispose](),
+    forget: (task) => retire((key) => !key.endsWith(`|${task}`)),
+    counts: () => sum(connections.counts(), shared.counts()),
+    async [Symbol.asyncDispose]() {
+      await connections[Symbol.asyncDispose]();
+      await shared[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Connections of HTTP/2, each for many requests. */
+function sharedPool(limits: Http1Limits, clock: Clock): Pool<Reached> {
+  return sessions<Reached>({
+    limits,
+    http2: http2Limits(),
+    clock,
+    scheme: ({ tls }) => (tls === undefined ? 'http' : 'https'),
+    goodUntil: ({ peer }) => peer?.notAfter,
+  });
+}
+
+function sum(a: PoolCounts, b: PoolCounts): PoolCounts {
+  return {
+    keys: a.keys + b.keys,
+    idle: a.idle + b.idle,
+    leased: a.leased + b.leased,
+    dialling: a.dialling + b.dialling,
+    waiting: a.waiting + b.waiting,
   };
 }
 
