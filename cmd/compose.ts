@@ -104,7 +104,7 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   opened.defer(() => interception?.[Symbol.dispose]());
   const shutdown = new AbortController();
   opened.defer(() => shutdown.abort(new Fault('shutting-down', 'the sidecar is stopping')));
-  const taskParts = await startTasks(parts, late);
+  const taskParts = await startTasks(parts, late, shutdown.signal);
   const { tasks } = taskParts;
   opened.use(tasks);
   const behind = { identity, audit: observed(audit, counted), interception, tasks };

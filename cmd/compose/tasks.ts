@@ -4,14 +4,18 @@ import { dirname, join } from 'node:path';
 import { agentApi } from '../../lib/admin/agent-api.ts';
 import { startAgentDoor, taskFolder, type AgentDoor } from '../../lib/admin/agent-door.ts';
 import type { Api } from '../../lib/admin/api.ts';
+import { approvalWebhook, type WebhookOptions } from '../../lib/admin/approval-webhook.ts';
 import { operatorApi } from '../../lib/admin/operator-api.ts';
+import { readSecret } from '../../lib/admin/secret-file.ts';
 import { taskFeed, type TaskFeed } from '../../lib/admin/task-feed.ts';
 import type { Ways } from '../../lib/admin/task-view.ts';
 import { ignore } from '../../lib/base/signal.ts';
+import type { SidecarSpec } from '../../lib/config/compile.ts';
 import { formatAuthority } from '../../lib/policy/authority.ts';
 import type { Proxy } from '../../lib/proxy/proxy.ts';
 import { tasks as registry, type Tasks } from '../../lib/tasks/registry.ts';
 import type { TaskEvent } from '../../lib/tasks/events.ts';
+import type { StepUp } from '../../lib/tasks/step-ups.ts';
 import type { Late, Parts } from '../compose.ts';
 
 export interface TaskParts {
@@ -20,7 +24,11 @@ export interface TaskParts {
 }
 
 /** The registry, before there is a proxy. */
-export async function startTasks({ config, clock, policy, audit, log }: Parts, late: Late): Promise<TaskParts> {
+export async function startTasks(
+  { config, clock, policy, audit, log }: Parts,
+  late: Late,
+  signal: AbortSignal,
+): Promise<TaskParts> {
   const feed = taskFeed();
   const tell = (event: TaskEvent): void => {
     log.log('info', 'tasks', event.event, { task: event.task, ...event.detail });
@@ -28,11 +36,21 @@ export async function startTasks({ config, clock, policy, audit, log }: Parts, l
     ignore(audit.write(record), 'the audit log counts its failures, and requests are refused by them');
     feed.tell(event);
   };
+  const ask = await webhookOf(config.sidecar, {
+    clock,
+    tell,
+    signal,
+    stepUps: () => tasks.stepUps,
+    task: (id) => tasks.get(id),
+  });
   const tasks = registry({
     clock,
     policy,
     tell,
     unknownPast: await startedBefore(config.sidecar.adminApi?.socket),
+    onAsked: (stepUp) => {
+      if (stepUp.approvers.includes('webhook')) ignore(ask?.(stepUp) ?? Promise.resolve(), 'it never rejects');
+    },
     onChange: () => late.proxy?.reconsider(),
     release: async (task) => {
       await late.proxy?.release(task);
@@ -40,6 +58,15 @@ export async function startTasks({ config, clock, policy, audit, log }: Parts, l
     },
   });
   return { tasks, feed };
+}
+
+async function webhookOf(
+  { tasks: { webhook } }: SidecarSpec,
+  around: Omit<WebhookOptions, 'url' | 'secret' | 'timeout'>,
+): Promise<((stepUp: StepUp) => Promise<void>) | undefined> {
+  if (webhook === undefined) return undefined;
+  const { url, timeout, secretFile } = webhook;
+  return approvalWebhook({ ...around, url, timeout, secret: await readSecret(secretFile) });
 }
 
 /**

@@ -3,15 +3,15 @@
  * A page in a browser that finds the port has no token, and is turned away for its Origin besides.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { chmod, mkdir, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdir, rm } from 'node:fs/promises';
 import type { IncomingMessage, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
-import { Fault } from '../base/fault.ts';
 import type { ListenAddress } from '../policy/model.ts';
 import { removeStale } from './admin.ts';
 import type { Api } from './api.ts';
 import { closePages, servePages } from './pages.ts';
+import { readSecret } from './secret-file.ts';
 
 export interface AgentDoorOptions {
   readonly socket: string;
@@ -30,7 +30,6 @@ export function taskFolder(socket: string): string {
   return join(dirname(socket), 'tasks');
 }
 
-const SHORTEST_TOKEN = 32;
 const TOKEN = 'chaperone-token';
 
 /** Throws a Fault `listen`, or `config-unreadable` for a token file. */
@@ -48,7 +47,7 @@ export async function startAgentDoor({ socket, mode, tcp, api }: AgentDoorOption
   await chmod(socket, mode);
   let address: AddressInfo | undefined;
   if (tcp !== undefined) {
-    const server = await servePages(tcp.address, new Map(), guarded(api, await tokenIn(tcp.tokenFile)));
+    const server = await servePages(tcp.address, new Map(), guarded(api, await readSecret(tcp.tokenFile)));
     servers.push(server);
     const bound = server.address();
     if (typeof bound === 'object' && bound !== null) address = bound;
@@ -60,15 +59,6 @@ export async function startAgentDoor({ socket, mode, tcp, api }: AgentDoorOption
       await rm(taskFolder(socket), { recursive: true, force: true });
     },
   };
-}
-
-async function tokenIn(path: string): Promise<string> {
-  const token = await readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new Fault('config-unreadable', `the token file ${path} cannot be read`, { cause });
-  });
-  if (/^[!-~]+$/.test(token.trim()) && token.trim().length >= SHORTEST_TOKEN) return token.trim();
-  const hint = `write ${SHORTEST_TOKEN} or more random visible characters into it`;
-  throw new Fault('config-unreadable', `the token file ${path} holds no usable token`, { hint });
 }
 
 function guarded(api: Api, token: string): Api {

@@ -47,6 +47,8 @@ export const CODES = {
   'task-refused': row(403, 77),
   'task-ended': row(403, 77),
   'step-up-required': row(403, 77),
+  webhook: row(502, 76),
+  'webhook-unreachable': row(502, 69, true),
   'no-such-step-up': row(404, 66),
   'no-such-task': row(404, 66),
   'not-yours': row(403, 77),

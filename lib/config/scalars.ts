@@ -131,6 +131,7 @@ export const note = named(
   /^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]{1,300}$/u,
   'write up to 300 characters, none of them a control character',
 );
+export const token = named('a token', 'q1Zx', /^[A-Za-z0-9_-]{1,128}$/, 'write letters, digits, - and _');
 export const parameterDigest = named(
   'a digest of parameters',
   'sha-256:47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU',

@@ -10,6 +10,7 @@ export type TaskEventName =
   | 'step-up-approved'
   | 'step-up-denied'
   | 'step-up-lapsed'
+  | 'step-up-unanswered'
   | 'credential-left';
 
 export interface TaskEvent {

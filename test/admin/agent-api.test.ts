@@ -1,0 +1,279 @@
+/** The doors to tasks: what an agent may ask of its own, what only an operator may, and that the published description is what is served. */
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Ajv } from 'ajv';
+import t, { type Test } from 'tap';
+import { startAdmin } from '../../lib/admin/admin.ts';
+import { agentApi } from '../../lib/admin/agent-api.ts';
+import { startAgentDoor } from '../../lib/admin/agent-door.ts';
+import { LONGEST_BODY } from '../../lib/admin/api.ts';
+import { operatorApi } from '../../lib/admin/operator-api.ts';
+import { taskFeed } from '../../lib/admin/task-feed.ts';
+import { until } from '../fakes/until.ts';
+import { desk, rule, type Desk } from '../tasks/fixture.ts';
+
+interface Answer {
+  readonly status: number;
+  readonly json: Record<string, never> & { readonly error?: { readonly code: string; readonly message: string } };
+  readonly headers: Readonly<Record<string, unknown>>;
+}
+
+interface Doors extends Desk {
+  readonly folder: string;
+  readonly port: number;
+  agent(method: string, path: string, given?: Given): Promise<Answer>;
+  operator(method: string, path: string, given?: Given): Promise<Answer>;
+  tcp(method: string, path: string, given?: Given): Promise<Answer>;
+}
+
+interface Given {
+  readonly body?: unknown;
+  readonly as?: Readonly<Record<string, string>> | undefined;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+const TOKEN = 'T'.repeat(40);
+const INTENT = {
+  purpose: 'support',
+  owner: 'alice',
+  targets: ['crm', 'wiki'],
+  actions: ['read', 'write'],
+  lifetime: '5m',
+};
+
+async function doors(t: Test): Promise<Doors> {
+  const folder = mkdtempSync(join(tmpdir(), 'c-'));
+  const feed = taskFeed();
+  const d = desk({ tell: (event) => feed.tell(event) }, rule({ depth: 1 }));
+  const parts = { tasks: d.tasks, feed, ways: { proxy: () => '127.0.0.1:15001', sockets: () => Promise.resolve({}) } };
+  writeFileSync(join(folder, 'token'), TOKEN);
+  const tcp = { address: { host: '127.0.0.1', port: 0 }, tokenFile: join(folder, 'token') };
+  const door = await startAgentDoor({
+    socket: join(folder, 'agent', 'a.sock'),
+    mode: 0o660,
+    tcp,
+    api: agentApi(parts),
+  });
+  const tools = { pins: () => [], approve: () => {} };
+  const admin = await startAdmin({
+    socket: join(folder, 'admin', 'a.sock'),
+    status: () => ({}),
+    quit: () => {},
+    tools,
+    api: operatorApi(parts),
+  });
+  t.teardown(async () => {
+    await door[Symbol.asyncDispose]();
+    await admin[Symbol.asyncDispose]();
+    await d.tasks[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const at =
+    (where: { socketPath: string } | { host: string; port: number }) => (method: string, path: string, given?: Given) =>
+      ask({ ...where, method, path }, given);
+  const port = door.address?.port ?? 0;
+  return {
+    ...d,
+    folder,
+    port,
+    agent: at({ socketPath: join(folder, 'agent', 'a.sock') }),
+    operator: at({ socketPath: join(folder, 'admin', 'a.sock') }),
+    tcp: at({ host: '127.0.0.1', port }),
+  };
+}
+
+function ask(where: object, { body, as, headers = {} }: Given = {}): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const all = { ...headers, ...(as === undefined ? undefined : { authorization: as['authorization'] ?? '' }) };
+    const asked = request({ ...where, agent: false, headers: all }, (answer) => {
+      let text = '';
+      answer.on('data', (chunk: Buffer) => (text += chunk.toString()));
+      answer.on('end', () => {
+        const json = text.startsWith('{') ? JSON.parse(text.split('\n')[0] ?? '') : {};
+        resolve({ status: answer.statusCode ?? 0, json, headers: answer.headers });
+      });
+    });
+    asked.on('error', reject);
+    asked.end(body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body));
+  });
+}
+
+t.test('an agent opens a task, sees it, extends it, derives from it and completes it', async (t) => {
+  const d = await doors(t);
+  const opened = await d.agent('POST', '/v1/tasks', { body: { ...INTENT, targets: ['crm', 'vault'] } });
+  t.equal(opened.status, 201);
+  const { id } = opened.json;
+  t.match(opened.json, {
+    state: 'open',
+    grant: { destinations: ['crm'], actions: ['read'], stepUp: ['write'] },
+    refused: [{ part: 'targets', value: 'vault', reason: /task policy support does not have it/ }],
+    proxyUrl: new RegExp(`^http://${id}:[A-Za-z0-9_-]{43}@127\\.0\\.0\\.1:15001$`),
+  });
+  const own = { as: opened.json };
+  t.match((await d.agent('GET', `/v1/tasks/${id}`, own)).json, { id, uses: 0 });
+  t.notMatch((await d.agent('GET', `/v1/tasks/${id}`, own)).json, { authorization: /./ }, 'the secret is told once');
+  t.equal((await d.agent('POST', `/v1/tasks/${id}/extend`, { ...own, body: { lifetime: '10m' } })).status, 200);
+  const child = await d.agent('POST', `/v1/tasks/${id}/tasks`, { ...own, body: { ...INTENT, actions: ['read'] } });
+  t.match(child.json, { parent: id, depth: 1, grant: { actions: ['read'], stepUp: [] } });
+  t.match((await d.agent('GET', '/v1/tasks', own)).json, { tasks: [{ id }, { parent: id }] });
+  t.match((await d.agent('POST', `/v1/tasks/${id}/complete`, own)).json, { state: /completed/ });
+  t.equal((await d.agent('GET', `/v1/tasks/${id}`, own)).status, 401);
+  t.equal(
+    (await d.agent('GET', `/v1/tasks/${child.json['id']}`, { as: child.json })).status,
+    401,
+    'ended with its parent',
+  );
+});
+
+t.test('an agent touches no task but its own, and approves nothing', async (t) => {
+  const d = await doors(t);
+  const [mine, theirs] = [
+    await d.agent('POST', '/v1/tasks', { body: INTENT }),
+    await d.agent('POST', '/v1/tasks', { body: INTENT }),
+  ];
+  const own = { as: mine.json };
+  for (const path of ['', '/complete', '/extend', '/tasks', '/step-ups']) {
+    const method = path === '' ? 'GET' : 'POST';
+    const body = path === '/extend' ? { lifetime: '1m' } : path === '/step-ups' ? { action: 'write' } : INTENT;
+    const answer = await d.agent(
+      method,
+      `/v1/tasks/${theirs.json['id']}${path}`,
+      method === 'GET' ? own : { ...own, body },
+    );
+    t.match([answer.status, answer.json.error?.code], [403, 'not-yours'], path);
+    const bare = await d.agent(method, `/v1/tasks/${theirs.json['id']}${path}`, method === 'GET' ? {} : { body });
+    t.match([bare.status, bare.json.error?.code], [401, 'task-unknown'], `${path} without credentials`);
+  }
+  t.match((await d.agent('GET', '/v1/tasks', own)).json['tasks'], [{ id: mine.json['id'] }]);
+  const asked = await d.agent('POST', `/v1/tasks/${mine.json['id']}/step-ups`, { ...own, body: { action: 'write' } });
+  t.match([asked.status, asked.json['state']], [202, 'pending']);
+  for (const path of [
+    `/v1/step-ups/${asked.json['id']}/approve`,
+    '/v1/step-ups',
+    '/v1/revoke-all',
+    '/v1/events',
+    '/status',
+    '/quitquitquit',
+  ])
+    for (const method of ['GET', 'POST'])
+      t.match(
+        [(await d.agent(method, path, method === 'GET' ? own : { ...own, body: { by: 'me' } })).status, path],
+        [404, path],
+      );
+  t.ok(d.tasks.list().every(({ open, elevations }) => open && elevations.length === 0));
+});
+
+t.test('an operator sees every task, approves, refuses and revokes', async (t) => {
+  const d = await doors(t);
+  const mine = await d.agent('POST', '/v1/tasks', { body: INTENT });
+  const { id } = mine.json;
+  const path = `/v1/tasks/${id}/step-ups`;
+  const [one, two] = [
+    await d.agent('POST', path, { as: mine.json, body: { action: 'write', reason: 'please' } }),
+    await d.agent('POST', path, { as: mine.json, body: { action: 'write' } }),
+  ];
+  t.match((await d.operator('GET', '/v1/step-ups')).json['stepUps'], [{ reason: 'please' }, { action: 'write' }]);
+  const approved = await d.operator('POST', `/v1/step-ups/${one.json['id']}/approve`, {
+    body: { by: 'olga', lasts: '10s' },
+  });
+  t.match(approved.json, { state: 'approved', answeredBy: 'olga' });
+  await d.operator('POST', `/v1/step-ups/${two.json['id']}/deny`, { body: { by: 'olga', reason: 'no' } });
+  t.match((await d.agent('GET', path, { as: mine.json })).json['stepUps'], [
+    { state: 'approved' },
+    { state: 'denied', answer: 'no' },
+  ]);
+  t.match((await d.agent('GET', `${path}/${two.json['id']}`, { as: mine.json })).json, { state: 'denied' });
+  t.match((await d.operator('GET', '/v1/tasks')).json['tasks'], [{ id, elevated: [{ actions: ['write'], uses: 1 }] }]);
+  t.match((await d.operator('POST', `/v1/tasks/${id}/revoke`, { body: { by: 'olga' } })).json, { state: /revoked/ });
+  t.equal((await d.operator('POST', `/v1/tasks/${id}/revoke`, { body: {} })).status, 400, 'who revokes is said');
+  t.match((await d.operator('POST', '/v1/tasks/t-none/complete')).json.error, { code: 'no-such-task' });
+});
+
+t.test('a task that is held ends with the connection that holds it', async (t) => {
+  const d = await doors(t);
+  const lines: string[] = [];
+  const asked = request(
+    { socketPath: join(d.folder, 'agent', 'a.sock'), method: 'POST', path: '/v1/tasks', agent: false },
+    (answer) => {
+      answer.on('data', (chunk: Buffer) => lines.push(...chunk.toString().trim().split('\n'))).on('error', () => {});
+    },
+  );
+  asked.on('error', () => {});
+  asked.end(JSON.stringify({ ...INTENT, hold: true }));
+  await until('it is open', () => lines.length > 0 || undefined);
+  const [task] = d.tasks.list();
+  t.ok(task?.open);
+  asked.destroy();
+  await until('it is revoked', () => task?.open === false || undefined);
+});
+
+t.test('what is wrong with a request is answered with its place, and nothing is opened', async (t) => {
+  const d = await doors(t);
+  const cases: readonly (readonly [Given, number, RegExp])[] = [
+    [{ body: '{"purpose": "support"' }, 400, /body:1/],
+    [{ body: { ...INTENT, ttl: '5m' } }, 400, /unknown key "ttl"/],
+    [{ body: '' }, 400, /purpose: the key is missing/],
+    [{ body: { ...INTENT, purpose: 'other' } }, 403, /no task policy has the purpose other/],
+    [{ body: 'x'.repeat(LONGEST_BODY + 1) }, 413, /at most/],
+    [{ body: 'a=b', headers: { 'content-type': 'application/x-www-form-urlencoded' } }, 400, /not JSON/],
+  ];
+  for (const [given, status, message] of cases) {
+    const answer = await d.agent('POST', '/v1/tasks', given);
+    t.match([answer.status, answer.json.error?.message], [status, message]);
+  }
+  t.match(
+    [(await d.agent('PUT', '/v1/tasks')).status, (await d.agent('PUT', '/v1/tasks')).headers['allow']],
+    [405, /POST/],
+  );
+  t.equal((await d.agent('GET', '/v1/tasks/../tasks')).status, 404);
+  t.equal(d.tasks.list().length, 0);
+});
+
+t.test('the loopback port asks for its token, and turns browsers away (T9, M14)', async (t) => {
+  const d = await doors(t);
+  const headers = { 'chaperone-token': TOKEN };
+  t.equal((await d.tcp('POST', '/v1/tasks', { body: INTENT, headers })).status, 201);
+  for (const wrong of [{}, { 'chaperone-token': `${TOKEN}x` }, { 'chaperone-token': '' }])
+    t.equal((await d.tcp('POST', '/v1/tasks', { body: INTENT, headers: wrong })).status, 403);
+  t.equal(
+    (await d.tcp('POST', '/v1/tasks', { body: INTENT, headers: { ...headers, origin: 'http://evil.example' } })).status,
+    403,
+  );
+  t.equal(d.tasks.list().length, 1);
+});
+
+t.test('the sockets are where they should be, with the modes they should have', async (t) => {
+  const d = await doors(t);
+  const mode = (...path: string[]): string => (statSync(join(d.folder, ...path)).mode & 0o777).toString(8);
+  t.same([mode('agent', 'a.sock'), mode('admin', 'a.sock'), mode('admin')], ['660', '600', '700']);
+  t.equal(mode('agent'), '750');
+});
+
+type Paths = Record<string, Record<string, { requestBody?: { content: Record<string, { schema: object }> } }>>;
+
+t.test('the OpenAPI documents describe what is served', async (t) => {
+  const d = await doors(t);
+  for (const door of ['agent', 'operator'] as const) {
+    const { json } = await d[door]('GET', '/openapi.json');
+    t.equal(json['openapi'], '3.1.0', door);
+    const paths: Paths = Object(json['paths']);
+    t.ok(Object.keys(paths).length > 5);
+    for (const [path, methods] of Object.entries(paths)) {
+      for (const [method, { requestBody }] of Object.entries(methods)) {
+        const answer = await d[door](
+          method.toUpperCase(),
+          path.replaceAll(/\{\w+\}/g, 'x'),
+          requestBody && { body: {} },
+        );
+        t.not(answer.headers['content-type'], undefined, `${method} ${path}`);
+        t.not(answer.status, 405, `${method} ${path}`);
+      }
+    }
+    const schema = paths['/v1/tasks']?.['post']?.requestBody?.content['application/json']?.schema ?? {};
+    const validate = new Ajv({ strict: false }).compile(schema);
+    t.ok(validate(INTENT), JSON.stringify(validate.errors));
+    t.notOk(validate({ ...INTENT, ttl: '5m' }));
+  }
+});

@@ -1,0 +1,179 @@
+/** A webhook that approves step-ups, and everything it may do wrong: nothing but a fresh, signed answer to this question decides. */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import t, { type Test } from 'tap';
+import { approvalWebhook, sign, SIGNATURE, SKEW_SECONDS } from '../../lib/admin/approval-webhook.ts';
+import { systemClock } from '../../lib/base/clock.ts';
+import type { StepUp } from '../../lib/tasks/step-ups.ts';
+import { desk, intent, rule, STEP_UP, type Desk } from '../tasks/fixture.ts';
+
+const SECRET = 's'.repeat(40);
+
+interface Asked {
+  readonly question: Readonly<Record<string, unknown>>;
+  readonly signature: string;
+  readonly body: string;
+}
+
+type Answer = (asked: Asked, response: ServerResponse) => void;
+
+async function hook(t: Test, answer: Answer): Promise<{ readonly url: string; readonly asked: Asked[] }> {
+  const asked: Asked[] = [];
+  const server = createServer((request, response) => void take(request, response));
+  const take = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    let body = '';
+    for await (const chunk of request) body += String(chunk);
+    const one = { question: JSON.parse(body), signature: String(request.headers[SIGNATURE]), body };
+    asked.push(one);
+    answer(one, response);
+  };
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const address = server.address();
+  return { url: `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}/ask`, asked };
+}
+
+const signed = (response: ServerResponse, body: object, at = Date.now(), secret = SECRET): void => {
+  const text = JSON.stringify(body);
+  response.setHeader(SIGNATURE, sign(text, secret, at));
+  response.end(text);
+};
+
+interface Case extends Desk {
+  readonly stepUp: StepUp;
+  readonly why: () => unknown;
+}
+
+async function asking(url: string, given: { readonly timeout?: number; readonly tries?: boolean } = {}): Promise<Case> {
+  const d = desk({}, rule({ stepUp: [{ ...STEP_UP, approvers: new Set(['webhook']), uses: 3 }] }));
+  const { task } = d.tasks.open(intent({ actions: ['read', 'write'] }));
+  const stepUp = d.tasks.stepUps.ask(task, { action: 'write', reason: 'because' });
+  const stop = new AbortController();
+  const ask = approvalWebhook({
+    url,
+    secret: SECRET,
+    timeout: given.timeout ?? 5000,
+    clock: systemClock,
+    stepUps: () => d.tasks.stepUps,
+    task: (id) => d.tasks.get(id),
+    tell: (event) => {
+      d.events.push(event);
+      if (given.tries !== true) stop.abort();
+    },
+    signal: stop.signal,
+  });
+  await ask(stepUp);
+  const why = (): unknown => d.events.find(({ event }) => event === 'step-up-unanswered')?.detail['why'];
+  return { ...d, stepUp, why };
+}
+
+const stateOf = ({ tasks, stepUp }: Case): string | undefined => tasks.stepUps.get(stepUp.id)?.state;
+
+t.test('a fresh, signed answer to the question decides, within what the policy has', async (t) => {
+  const { url, asked } = await hook(t, ({ question }, response) =>
+    signed(response, { decision: 'approve', nonce: question['nonce'], by: 'olga', uses: 1000 }),
+  );
+  const one = await asking(url);
+  t.equal(stateOf(one), 'approved');
+  t.match(one.tasks.list()[0]?.elevations, [{ uses: 3 }]);
+  const [first] = asked;
+  t.match(first?.question, {
+    action: 'write',
+    purpose: 'support',
+    owner: 'alice',
+    reason: 'because',
+    task: one.stepUp.task,
+  });
+  t.equal(
+    first?.signature,
+    sign(first?.body ?? '', SECRET, Number(/t=(\d+)/.exec(first?.signature ?? '')?.[1]) * 1000),
+    'the question is signed too',
+  );
+});
+
+t.test('it may refuse, and the agent is told why', async (t) => {
+  const { url } = await hook(t, ({ question }, response) =>
+    signed(response, { decision: 'deny', nonce: question['nonce'], by: 'olga', reason: 'not today' }),
+  );
+  const one = await asking(url);
+  t.match(one.tasks.stepUps.get(one.stepUp.id), { state: 'denied', answer: 'not today' });
+});
+
+const yes = (nonce: unknown): object => ({ decision: 'approve', nonce, by: 'olga' });
+
+/** What is wrong, the answer, and what the event says. */
+const WRONG: readonly (readonly [string, Answer, RegExp])[] = [
+  [
+    'no signature',
+    ({ question }, r) => void r.end(JSON.stringify(yes(question['nonce']))),
+    /has no chaperone-signature/,
+  ],
+  [
+    'another secret',
+    ({ question }, r) => signed(r, yes(question['nonce']), Date.now(), 'x'.repeat(40)),
+    /not that of the shared secret/,
+  ],
+  [
+    'an old answer',
+    ({ question }, r) => signed(r, yes(question['nonce']), Date.now() - (SKEW_SECONDS + 5) * 1000),
+    /ago, or ahead/,
+  ],
+  [
+    'an answer from ahead',
+    ({ question }, r) => signed(r, yes(question['nonce']), Date.now() + (SKEW_SECONDS + 5) * 1000),
+    /ago, or ahead/,
+  ],
+  ['an answer to another question', (_, r) => signed(r, yes('other')), /another question/],
+  ['no nonce', (_, r) => signed(r, { decision: 'approve', by: 'olga' }), /nonce/],
+  ['another word', ({ question }, r) => signed(r, { ...yes(question['nonce']), decision: 'yes' }), /decision/],
+  ['no JSON', (_, r) => signed(r, 'approve' as unknown as object), /not what is wanted/],
+  [
+    'the question itself',
+    ({ body, signature }, r) => void r.setHeader(SIGNATURE, signature).end(body),
+    /unknown key|not known/,
+  ],
+  ['far too long an answer', (_, r) => void r.end('x'.repeat(100_000)), /longer than/],
+  ['a redirect', (_, r) => void r.writeHead(302, { location: 'http://127.0.0.1:1/' }).end(), /cannot be reached/],
+  ['a failure', (_, r) => void r.writeHead(500).end(), /answered 500/],
+  ['a cut', (_, r) => void r.destroy(), /cannot be reached/],
+  ['silence', () => {}, /did not answer within/],
+];
+
+for (const [name, answer, why] of WRONG) {
+  t.test(`${name} decides nothing`, async (t) => {
+    const { url } = await hook(t, answer);
+    const one = await asking(url, { timeout: 1000 });
+    t.match(String(one.why()), why);
+    t.equal(stateOf(one), 'pending');
+    t.same(one.tasks.list()[0]?.elevations, []);
+  });
+}
+
+t.test('an answer that was good once cannot be played again', async (t) => {
+  let kept: { readonly text: string; readonly signature: string } | undefined;
+  const { url } = await hook(t, ({ question }, response) => {
+    if (kept === undefined) {
+      const text = JSON.stringify(yes(question['nonce']));
+      kept = { text, signature: sign(text, SECRET, Date.now()) };
+    }
+    response.setHeader(SIGNATURE, kept.signature).end(kept.text);
+  });
+  t.equal(stateOf(await asking(url)), 'approved');
+  const again = await asking(url);
+  t.equal(stateOf(again), 'pending');
+  t.match(String(again.why()), /another question/);
+});
+
+t.test('a webhook that is down is asked again, and then left alone', async (t) => {
+  let count = 0;
+  const { url } = await hook(t, ({ question }, response) => {
+    count += 1;
+    if (count === 1) response.writeHead(503).end();
+    else signed(response, yes(question['nonce']));
+  });
+  const one = await asking(url, { tries: true });
+  t.equal(stateOf(one), 'approved');
+  t.equal(count, 2);
+});
