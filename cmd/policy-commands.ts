@@ -38,4 +38,10 @@ export function policyCommands(configured: (name: string, about: string) => Comm
     .action(async (before: string | undefined, after: string | undefined, options) =>
       (await import('./commands/paths.ts')).paths({ ...options, before, after }, io),
     );
+  configured('suggest', 'print the configuration with what an audit log says it lacks, for review')
+    .argument('[logs...]', 'audit logs; default: those that the configuration writes')
+    .option('--json', 'what is suggested, as JSON')
+    .action(async (logs: readonly string[], options) =>
+      (await import('./commands/suggest.ts')).suggest({ ...options, logs }, io),
+    );
 }

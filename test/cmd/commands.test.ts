@@ -6,6 +6,7 @@ import { cli } from './cli.ts';
 const COMMANDS = [
   'test',
   'paths',
+  'suggest',
   'run',
   'init',
   'check',
