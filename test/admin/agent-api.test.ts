@@ -261,6 +261,8 @@ t.test('the OpenAPI documents describe what is served', async (t) => {
     const paths: Paths = Object(json['paths']);
     t.ok(Object.keys(paths).length > 5);
     for (const [path, methods] of Object.entries(paths)) {
+      // Goes on for as long as it is watched.
+      if (path === '/v1/events') continue;
       for (const [method, { requestBody }] of Object.entries(methods)) {
         const answer = await d[door](
           method.toUpperCase(),
