@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import t from 'tap';
 import { CODES } from '../lib/base/fault.ts';
 import { loadConfig } from '../lib/config/load.ts';
+import { loadTests } from '../lib/config/tests.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
@@ -24,7 +25,10 @@ t.test('every YAML example of the documentation is a configuration that loads', 
       examples += 1;
       const file = join(t.testdir(), 'example.yaml');
       writeFileSync(file, yaml);
-      await t.resolves(loadConfig([file], { generation: 1 }), page);
+      const loading: Promise<unknown> = yaml.includes('kind: PolicyTest')
+        ? loadTests([file], [])
+        : loadConfig([file], { generation: 1 });
+      await t.resolves(loading, page);
     }
   }
   t.ok(examples > 0, 'there are examples');
