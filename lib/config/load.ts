@@ -4,13 +4,13 @@
  */
 import { createHash } from 'node:crypto';
 import { dirname, resolve } from 'node:path';
-import { setImmediate as turn } from 'node:timers/promises';
 import { Fault } from '../base/fault.ts';
 import { buildPolicy } from '../policy/lookup.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import { DESTINATION_CHECKS, type Finding } from './checks.ts';
 import { compileDestination, compileSidecar, compileTaskPolicy, type SidecarSpec } from './compile.ts';
 import { readDocument, type Documents } from './documents.ts';
+import { pace, type Pace } from './pace.ts';
 import { placeText, problems as collector, wholeFile, type Problems } from './problem.ts';
 import { compileConditions } from './when.ts';
 import { readRoots } from './roots.ts';
@@ -19,7 +19,7 @@ import { SET_CHECKS, type Decoded, type DocumentSet } from './set-checks.ts';
 import { readSources } from './sources.ts';
 import { TASK_CHECKS } from './task-checks.ts';
 import { canonicalJson, locate, pathText, type Tree } from './tree.ts';
-import { parseYaml } from './yaml.ts';
+import { readYaml } from './yaml.ts';
 
 export interface Config {
   readonly sidecar: SidecarSpec;
@@ -38,16 +38,26 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
   const problems = collector();
   const sources = await readSources(paths, problems);
   const unreadable = problems.size > 0;
+  const paced = pace();
   const trees: Tree[] = [];
   for (const { file, text } of sources) {
-    trees.push(...parseYaml(file, text, problems));
-    // A reload beside live traffic gives it a turn after each file.
-    await turn();
+    for (const tree of readYaml(file, text, problems)) {
+      trees.push(tree);
+      await paced();
+    }
   }
-  const set = documentSet(trees, paths, problems);
-  checkAll(set, problems);
+  const found: Documents = { sidecars: [], destinations: [], taskPolicies: [], broken: new Set() };
+  for (const tree of trees) {
+    readDocument(tree, found, problems);
+    await paced();
+  }
+  const set = documentSet(found, paths, problems);
+  await checkAll(set, problems, paced);
   const roots = new Map<Tree, readonly string[]>();
-  for (const destination of set.destinations) await collectRoots(destination, roots, problems);
+  for (const destination of set.destinations) {
+    const { roots: named, mode } = destination.document.spec.tls;
+    if (named !== undefined && mode.startsWith('web')) await collectRoots(destination, roots, problems);
+  }
   const conditions = await compileConditions(set, problems);
   const fault = problems.fault(unreadable ? 'config-unreadable' : 'config');
   if (fault !== undefined) throw fault;
@@ -56,21 +66,18 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
   const { dataClasses, defaults } = sidecar.document.spec;
   const { unlisted, task } = defaults;
   const highestClass = dataClasses.at(-1) ?? '';
-  const destinations = set.destinations.map(({ tree, document }) =>
-    compileDestination(document, {
-      at: placeText(tree.at),
-      roots: roots.get(tree),
-      conditions: conditions.get(tree) ?? new Map(),
-      highestClass,
-      task,
-    }),
-  );
+  const destinations: Destination[] = [];
+  for (const { tree, document } of set.destinations) {
+    const surroundings = { roots: roots.get(tree), conditions: conditions.get(tree) ?? new Map(), highestClass, task };
+    destinations.push(compileDestination(document, { at: placeText(tree.at), ...surroundings }));
+    await paced();
+  }
   const taskPolicies = set.taskPolicies.map(({ tree, document }) => compileTaskPolicy(document, placeText(tree.at)));
   return Object.freeze({
     sidecar: compileSidecar(sidecar.document, (path) => beside(sidecar.tree, path)),
     policy: buildPolicy({
       generation,
-      digest: digestOf(trees, destinations),
+      digest: await digestOf(trees, destinations, paced),
       destinations,
       unlisted,
       taskPolicies,
@@ -80,9 +87,7 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
   });
 }
 
-function documentSet(trees: readonly Tree[], paths: readonly string[], problems: Problems): DocumentSet {
-  const found: Documents = { sidecars: [], destinations: [], taskPolicies: [], broken: new Set() };
-  for (const tree of trees) readDocument(tree, found, problems);
+function documentSet(found: Documents, paths: readonly string[], problems: Problems): DocumentSet {
   const [sidecar, ...others] = found.sidecars;
   for (const { tree } of others) {
     const message = `there is another Sidecar document (${sidecar === undefined ? '' : placeText(sidecar.tree.at)})`;
@@ -102,14 +107,17 @@ function documentSet(trees: readonly Tree[], paths: readonly string[], problems:
   return { sidecar, sidecarBroken: broken || problems.size > 0, destinations, taskPolicies };
 }
 
-function checkAll(set: DocumentSet, problems: Problems): void {
+async function checkAll(set: DocumentSet, problems: Problems, paced: Pace): Promise<void> {
   const add = (tree: Tree, { steps, message, fix }: Finding): void =>
     problems.add({ at: locate(tree, steps).at, path: pathText(steps), message, fix });
   for (const { tree, document } of set.destinations) {
     for (const check of DESTINATION_CHECKS) for (const finding of check.find(document.spec)) add(tree, finding);
+    await paced();
   }
-  for (const check of [...SET_CHECKS, ...TASK_CHECKS])
+  for (const check of [...SET_CHECKS, ...TASK_CHECKS]) {
     for (const finding of check.find(set)) add(finding.tree, finding);
+    await paced();
+  }
 }
 
 type DecodedDestination = Decoded<DestinationDocument>;
@@ -119,8 +127,7 @@ async function collectRoots(
   into: Map<Tree, readonly string[]>,
   problems: Problems,
 ): Promise<void> {
-  const { roots, mode } = document.spec.tls;
-  if (roots === undefined || !mode.startsWith('web')) return;
+  const { roots = [] } = document.spec.tls;
   const texts: string[] = [];
   for (const [i, path] of roots.entries()) {
     const steps = ['spec', 'tls', 'roots', i];
@@ -148,8 +155,18 @@ function beside({ at }: Tree, path: string): string {
 }
 
 /** Hex SHA-256 over the canonical documents, whatever their order and files, and over the roots they name. */
-function digestOf(trees: readonly Tree[], destinations: readonly Destination[]): string {
-  const roots = destinations.map(({ name, tls }) => JSON.stringify([name, tls.roots ?? null]));
-  const parts = [...trees.map(canonicalJson).sort(), ...roots.sort()];
-  return createHash('sha256').update(parts.join('\n')).digest('hex');
+async function digestOf(trees: readonly Tree[], destinations: readonly Destination[], paced: Pace): Promise<string> {
+  const parts: string[] = [];
+  for (const tree of trees) {
+    parts.push(sha256(canonicalJson(tree)));
+    await paced();
+  }
+  const roots = destinations.flatMap(({ name, tls }) =>
+    tls.roots === undefined ? [] : JSON.stringify([name, tls.roots]),
+  );
+  return sha256([...parts.sort(), ...roots.sort()].join('\n'));
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
 }

@@ -3,9 +3,8 @@ import { formatAuthority } from '../policy/authority.ts';
 import { isUnder } from '../policy/host.ts';
 import { isLoopback } from '../policy/ip.ts';
 import { tiesOf } from '../policy/lookup.ts';
-import type { Destination, ListenAddress } from '../policy/model.ts';
+import type { ListenAddress } from '../policy/model.ts';
 import type { Finding } from './checks.ts';
-import { compileDestination } from './compile.ts';
 import { placeText } from './problem.ts';
 import type { DestinationDocument, SidecarDocument, TaskPolicyDocument } from './schema.ts';
 import type { Step, Tree } from './tree.ts';
@@ -56,13 +55,14 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
     name: 'hosts-do-not-tie',
     doc: 'No two destinations have the same host pattern for the same port.',
     find({ destinations }) {
-      const shown = new Map(destinations.map((one) => [asDestination(one), one] as const));
-      return tiesOf([...shown.keys()]).flatMap(({ pattern, port, first, second }) => {
-        const [one, other] = [shown.get(first), shown.get(second)];
-        if (one === undefined || other === undefined) return [];
+      const claims = destinations.map((one) => {
+        const { metadata, spec } = one.document;
+        return { name: metadata.name, hosts: spec.hosts, ports: spec.ports, one };
+      });
+      return tiesOf(claims).map(({ pattern, port, first, second: { one: other } }) => {
         const index = other.document.spec.hosts.findIndex(({ text }) => text === pattern);
-        const message = `${pattern} on port ${port} is also of destination ${first.name} (${placeText(one.tree.at)})`;
-        return [{ tree: other.tree, steps: ['spec', 'hosts', index], message, fix: 'leave it to one of them' }];
+        const message = `${pattern} on port ${port} is also of destination ${first.name} (${placeText(first.one.tree.at)})`;
+        return { tree: other.tree, steps: ['spec', 'hosts', index], message, fix: 'leave it to one of them' };
       });
     },
   },
@@ -221,15 +221,4 @@ function collide(a: ListenAddress, b: ListenAddress): boolean {
 function reaches(upstream: ListenAddress, listener: ListenAddress): boolean {
   if (listener.port === 0 || upstream.port !== listener.port) return false;
   return upstream.host === listener.host || (isAny(listener.host) && isLoopback(upstream.host));
-}
-
-/** As far as ties go. */
-function asDestination({ document }: Decoded<DestinationDocument>): Destination {
-  return compileDestination(document, {
-    at: '',
-    roots: undefined,
-    conditions: new Map(),
-    highestClass: '',
-    task: 'required',
-  });
 }

@@ -2,7 +2,7 @@
  * YAML text to trees. YAML 1.2, core schema, and of that the part that has one meaning: what other readers of YAML take for something else (`yes`, merge
  * keys, tags, directives, duplicate keys) and what can blow a small text up (aliases within aliases) is refused, with its place and its fix.
  */
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments, type Document } from 'yaml';
+import { Composer, isAlias, isMap, isScalar, isSeq, LineCounter, Parser, type Document } from 'yaml';
 import { Fault } from '../base/fault.ts';
 import type { Place, Problems } from './problem.ts';
 import type { Entry, Scalar, Tree } from './tree.ts';
@@ -12,22 +12,29 @@ export const YAML_LIMITS = Object.freeze({ bytes: 16 * 1024 * 1024, depth: 32, a
 
 /** The documents of a file that could be read; what could not is among the problems. Throws nothing. */
 export function parseYaml(file: string, text: string, problems: Problems): readonly Tree[] {
+  return [...readYaml(file, text, problems)];
+}
+
+/** The same, one document at a time. */
+export function* readYaml(file: string, text: string, problems: Problems): Generator<Tree, void> {
   const lines = new LineCounter();
   const reader = new Reader(file, lines, problems);
   if (text.startsWith('\ufeff'))
     reader.problem(0, 'the file begins with a byte order mark', 'save it as UTF-8 without BOM');
   try {
-    return parse(text, lines).flatMap((document) => reader.document(document) ?? []);
+    for (const document of documentsIn(text, lines)) {
+      const tree = reader.document(document);
+      if (tree !== undefined) yield tree;
+    }
   } catch (failure) {
     // The parser recurses; what exhausts the stack is no configuration.
     const { message } = Fault.from(failure, 'config');
     reader.problem(0, `the file cannot be read as YAML: ${message}`, 'nest less');
-    return [];
   }
 }
 
-function parse(text: string, lineCounter: LineCounter): readonly Document[] {
-  const documents = parseAllDocuments(text, {
+function documentsIn(text: string, lineCounter: LineCounter): Iterable<Document> {
+  const composer = new Composer({
     version: '1.2',
     schema: 'core',
     merge: false,
@@ -37,7 +44,7 @@ function parse(text: string, lineCounter: LineCounter): readonly Document[] {
     logLevel: 'silent',
     lineCounter,
   });
-  return Array.isArray(documents) ? documents : [];
+  return composer.compose(new Parser(lineCounter.addNewLine).parse(text));
 }
 
 /** Syntax errors whose fix is not in their words. */

@@ -6,18 +6,21 @@
 import type { TaskPolicy } from './grant.ts';
 import type { Destination, Policy } from './model.ts';
 
+/** What is looked up by host and port. */
+export type Claimant = Pick<Destination, 'name' | 'hosts' | 'ports'>;
+
 /** Two destinations that claim the same pattern and port. */
-export interface Tie {
+export interface Tie<D extends Claimant = Destination> {
   readonly pattern: string;
   readonly port: number;
-  readonly first: Destination;
-  readonly second: Destination;
+  readonly first: D;
+  readonly second: D;
 }
 
-interface Index {
-  readonly exact: Map<string, Map<number, Destination>>;
+interface Index<D> {
+  readonly exact: Map<string, Map<number, D>>;
   /** By the name behind `*.`. */
-  readonly wild: Map<string, Map<number, Destination>>;
+  readonly wild: Map<string, Map<number, D>>;
 }
 
 export interface PolicyParts extends Pick<Policy, 'generation' | 'digest' | 'destinations' | 'unlisted'> {
@@ -57,13 +60,13 @@ export function buildPolicy({
 }
 
 /** All ties of a set, in the order of the documents. */
-export function tiesOf(destinations: readonly Destination[]): readonly Tie[] {
+export function tiesOf<D extends Claimant>(destinations: readonly D[]): readonly Tie<D>[] {
   return indexOf(destinations).ties;
 }
 
-function indexOf(destinations: readonly Destination[]): { index: Index; ties: readonly Tie[] } {
-  const index: Index = { exact: new Map(), wild: new Map() };
-  const ties: Tie[] = [];
+function indexOf<D extends Claimant>(destinations: readonly D[]): { index: Index<D>; ties: readonly Tie<D>[] } {
+  const index: Index<D> = { exact: new Map(), wild: new Map() };
+  const ties: Tie<D>[] = [];
   for (const destination of destinations) {
     for (const { kind, host, text } of destination.hosts) {
       const map = kind === 'wildcard' ? index.wild : index.exact;
@@ -80,7 +83,7 @@ function indexOf(destinations: readonly Destination[]): { index: Index; ties: re
 }
 
 /** The ports of each pattern that has the host, most specific pattern first. */
-function* candidates(index: Index, host: string): Generator<Map<number, Destination>, undefined> {
+function* candidates(index: Index<Destination>, host: string): Generator<Map<number, Destination>, undefined> {
   const exact = index.exact.get(host);
   if (exact !== undefined) yield exact;
   // An IPv6 address has no dots and a dotted quad is never below a wildcard: patterns over addresses do not parse.
@@ -99,7 +102,7 @@ function first(all: Iterable<Map<number, Destination>>, port: number): Destinati
   return undefined;
 }
 
-function portsOf(index: Index, host: string): readonly number[] {
+function portsOf(index: Index<Destination>, host: string): readonly number[] {
   const ports = new Set<number>();
   for (const map of candidates(index, host)) for (const port of map.keys()) ports.add(port);
   return [...ports].sort((a, b) => a - b);

@@ -22,7 +22,7 @@ export interface Route {
   readonly addresses: AddressRule;
   /** Hex digest of the settings the connection depends on; equal settings, equal digest, whatever the policy generation. */
   readonly settings: string;
-  /** The key of the pool whose connections may carry this: `settings|identity generation or -|name|host:port`. */
+  /** The key of the pool whose connections may carry this: `destination|settings|identity generation or -|name|host:port`. */
   readonly key: (identity: Identity | undefined) => string;
 }
 
@@ -71,10 +71,16 @@ export function routes(): Routes {
       return route;
     },
     keep(policy, identity) {
-      const current = new Set(
-        policy.destinations.map((destination) => `${settingsOf(destination)}|${generationOf(destination, identity)}`),
-      );
-      return (key) => current.has(key.split('|', 2).join('|'));
+      // By name, and when a key is asked about: few of the destinations of a large policy have connections.
+      return (key) => {
+        const [name = '', settings, generation] = key.split('|', 3);
+        const destination = policy.byName.get(name);
+        return (
+          destination !== undefined &&
+          settings === settingsOf(destination) &&
+          generation === generationOf(destination, identity)
+        );
+      };
     },
   };
 }
@@ -100,7 +106,7 @@ function compile(destination: Destination, matched: string, port: number): Route
     const now = generationOf(destination, identity);
     if (now !== generation) {
       generation = now;
-      last = `${settings}|${now}|${matched}|${host}:${reached}`;
+      last = `${destination.name}|${settings}|${now}|${matched}|${host}:${reached}`;
     }
     return last;
   };
