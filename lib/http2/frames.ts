@@ -6,12 +6,12 @@
  * - what carries no content is bounded by a bucket, so that a flood ends the connection and a busy client never meets the bound.
  */
 import { Fault } from '../base/fault.ts';
-import { objectToBlock } from './hpack.ts';
+import { fieldsOfBlock } from './hpack.ts';
 import type { Http2Limits } from './limits.ts';
 
 export interface FrameWatcher {
-  /** A stream begins: its whole header block was seen. */
-  opened(id: number): void;
+  /** A stream begins: its whole header block was seen, with so many fields. */
+  opened(id: number, fields: number): void;
   /** A header block of the stream, its first or its trailers, holds what is not allowed. */
   tainted(id: number, what: 'name' | 'value'): void;
   /** Somebody waits for the rest of a header block, or no longer. */
@@ -137,11 +137,11 @@ export class Frames {
     const block = Buffer.concat(this.#block);
     this.#block = [];
     const id = this.#blockOf;
-    const problem = objectToBlock(block);
-    if (problem !== undefined) this.#watcher.tainted(id, problem);
+    const fields = fieldsOfBlock(block);
+    if (typeof fields !== 'number') this.#watcher.tainted(id, fields);
     if (id <= this.#last || id % 2 === 0) return;
     this.#last = id;
-    this.#watcher.opened(id);
+    this.#watcher.opened(id, typeof fields === 'number' ? fields : 0);
   }
 }
 

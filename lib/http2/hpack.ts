@@ -13,20 +13,28 @@ const nameByte = (code: number): boolean => {
   return code === COLON || ((kind & TOKEN) !== 0 && (kind & UPPER) === 0);
 };
 
-/** What is wrong with the literals of a whole block: undefined when nothing is. A block that cannot be walked is left to the engine, which ends the connection. */
-export function objectToBlock(block: Buffer): 'name' | 'value' | undefined {
+/**
+ * How many fields a whole block has, or what is wrong with a literal of it. A block that cannot be walked is left to the engine, which ends the connection. The number
+ * is held against what the engine shows: it has more reasons to drop a field than a walk without its tables can know (blanks at an end, characters of Host).
+ */
+export function fieldsOfBlock(block: Buffer): number | 'name' | 'value' {
   const walk = new Walk(block);
+  let fields = 0;
   while (walk.at < block.length) {
     const first = block[walk.at] as number;
+    if (first >= 0x20 && first < 0x40) {
+      walk.integer(5);
+      continue;
+    }
+    fields += 1;
     if (first >= 0x80) walk.integer(7);
-    else if (first >= 0x20 && first < 0x40) walk.integer(5);
     else {
       const named = walk.integer(first >= 0x40 ? 6 : 4) > 0;
       if (!named && !walk.string(nameByte)) return 'name';
       if (!walk.string(valueByte)) return 'value';
     }
   }
-  return undefined;
+  return fields;
 }
 
 class Walk {

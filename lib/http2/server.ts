@@ -46,8 +46,8 @@ class ServerConnection implements Ends {
   readonly #reading: Watchdog;
   readonly #session: ServerHttp2Session;
   readonly #exchanges = new Map<number, StreamExchange>();
-  /** Streams whose head the engine has, of which it has not told yet. */
-  readonly #untold = new Set<number>();
+  /** Streams whose head the engine has, of which it has not told yet, with the fields of that head. */
+  readonly #untold = new Map<number, number>();
   readonly #tainted = new Map<number, 'name' | 'value'>();
   #blockOpen = false;
   #checking = false;
@@ -98,8 +98,8 @@ class ServerConnection implements Ends {
     if (this.#options.draining.aborted) this.#onDraining();
   }
 
-  opened(id: number): void {
-    this.#untold.add(id);
+  opened(id: number, fields: number): void {
+    this.#untold.set(id, fields);
     if (this.#checking) return;
     this.#checking = true;
     // The engine reads these bytes in this turn and tells of the stream in the next tick.
@@ -120,6 +120,7 @@ class ServerConnection implements Ends {
 
   readonly #onStream = (stream: ServerHttp2Stream, _headers: unknown, flags: number, raw: readonly string[]): void => {
     const id = stream.id ?? 0;
+    const fields = this.#untold.get(id);
     this.#untold.delete(id);
     stream.on('error', () => {});
     const { limits, scheme } = this.#options;
@@ -129,6 +130,7 @@ class ServerConnection implements Ends {
     let exchange: StreamExchange;
     try {
       if (taint !== undefined) throw malformed(`a field's ${taint} holds what it may not`);
+      if (fields !== raw.length / 2) throw malformed('a field holds what it may not');
       const head = requestHead({ raw, ended }, scheme, limits);
       exchange = new StreamExchange(stream, head, { ends: this, options: this.#options });
     } catch (failure) {
@@ -174,7 +176,7 @@ class ServerConnection implements Ends {
 
   readonly #onUntold = (): void => {
     this.#checking = false;
-    for (const id of this.#untold) {
+    for (const id of this.#untold.keys()) {
       this.#tainted.delete(id);
       const fault = malformed('it is against RFC 9113 section 8.1.1, or more than may be open at once');
       this.#options.refuse(fault, this.#asConnection());

@@ -85,9 +85,9 @@ export interface RawClient {
 /** SETTINGS_HEADER_TABLE_SIZE 0: the server's encoder remembers nothing, so that each block can be read by itself. */
 const NO_TABLE = Buffer.from([0, 1, 0, 0, 0, 0]);
 
-/** A connection past preface and SETTINGS; SETTINGS and PING of the server are acknowledged. */
-export async function rawClient(port: number, settings: Buffer = NO_TABLE): Promise<RawClient> {
-  const socket = connect({ host: '127.0.0.1', port, noDelay: true });
+/** A connection, new or given, past preface and SETTINGS; SETTINGS and PING of the server are acknowledged. */
+export async function rawClient(to: number | Socket, settings: Buffer = NO_TABLE): Promise<RawClient> {
+  const socket = typeof to === 'number' ? connect({ host: '127.0.0.1', port: to, noDelay: true }) : to;
   const frames: Frame[] = [];
   let rest = Buffer.alloc(0);
   let over = false;
@@ -145,7 +145,7 @@ export async function rawClient(port: number, settings: Buffer = NO_TABLE): Prom
 }
 
 /** `:status` comes first in a block: indexed (8 to 14 of the static table), or a literal under index 8. */
-function statusIn(payload: Buffer): number {
+export function statusIn(payload: Buffer): number {
   const first = payload[0] ?? 0;
   // A dynamic table size update may stand before it.
   if (first >= 0x20 && first < 0x40) return statusIn(payload.subarray(1));
