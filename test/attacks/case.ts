@@ -126,7 +126,7 @@ export interface Attack {
   readonly only?: readonly string[];
   readonly attempts: readonly Attempt[];
   readonly expect: Expect;
-  /** Where one way in has another end for it: by the name of the entry point, or by its door. */
+  /** Where one way in has another end for it: by its door, or `streams` for HTTP/2. */
   readonly at?: Readonly<Record<string, Expect>>;
   readonly world?: World;
 }

@@ -4,6 +4,7 @@
  * character in a record, no second answer, nobody talked to by way of the environment, no socket left.
  */
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import type { Test } from 'tap';
 import { CODES } from '../../lib/base/fault.ts';
 import type { AuditRecord } from '../../lib/audit/record.ts';
@@ -65,7 +66,8 @@ interface Strike {
 }
 
 async function strike(t: Test, { entry, at, attack, attempt }: Strike): Promise<void> {
-  const expect = attack.at?.[entry.name] ?? attack.at?.[entry.door] ?? attack.expect;
+  const { at: other = {} } = attack;
+  const expect = (entry.streams === true ? other['streams'] : undefined) ?? other[entry.door] ?? attack.expect;
   const probing = 'refused' in expect && stepOf(expect.refused) !== 'carried' && attempt.unfinished !== true;
   if (attempt.after === 'rotation') {
     await at.set({});
@@ -77,10 +79,13 @@ async function strike(t: Test, { entry, at, attack, attempt }: Strike): Promise<
   const live = at.bench.proxy.live();
   await at.set(attempt);
   let before = mark(at);
+  const made = (): readonly AuditRecord[] => recordsOf(entry, at.bench.audit.records.slice(before.records));
   const seen = await entry.strike(at, attempt, { probing, begins: () => (before = mark(at)) });
   await until('it has ended', () => at.bench.proxy.live() === live);
   // An end alone would be half of a close: it may still want its answer.
-  busy?.resetAndDestroy();
+  if (busy instanceof TLSSocket) busy.destroy();
+  else busy?.resetAndDestroy();
+  await until('it is recorded', () => at.bench.audit.fail !== undefined || made().length > 1);
   const after: After = {
     seen,
     entry,
@@ -169,7 +174,8 @@ function heldBack(t: Test, expected: Refused, after: After, what: string): void 
   const { code, upstream = 'unreached' } = expected;
   const when = stepOf(expected);
   const status = entry.passes === 0 ? 'cut' : (expected.status ?? CODES[code].http);
-  if (status === 'cut') {
+  const reset = entry.streams === true && when === 'read' && seen.statuses.length === 0;
+  if (status === 'cut' || reset) {
     t.ok(seen.cut, `cut: ${what}: ${seen.text}`);
   } else {
     t.same(seen.statuses, [status], `one answer: ${what}: ${seen.text}`);
@@ -178,7 +184,7 @@ function heldBack(t: Test, expected: Refused, after: After, what: string): void 
     t.equal(told?.code, code, what);
     if (at.bench.audit.fail === undefined)
       t.equal(told?.decision, records.find(ofExchange)?.exchange, `the answer names its records: ${what}`);
-    if (status < 500 && when !== 'carried')
+    if (status < 500 && when !== 'carried' && entry.streams !== true)
       t.match(seen.text, /\r\nconnection: close\r\n/, `and the connection closes: ${what}`);
   }
   recorded(t, records, { code, when, what, reason: expected.reason });

@@ -25,7 +25,7 @@ export const AUTHORITY: readonly Attack[] = [
       after: 'a-good-one',
     })),
     expect: refused('ambiguous'),
-    at: { intercept: refused('misdirected', { when: 'read' }) },
+    at: { intercept: refused('misdirected', { when: 'read' }), streams: refused('ambiguous') },
   },
   {
     row: 'A4',
@@ -38,7 +38,7 @@ export const AUTHORITY: readonly Attack[] = [
       { absolute: true, host: ['crm.internal.evil.example'] },
     ],
     expect: refused('ambiguous'),
-    at: { intercept: refused('misdirected', { when: 'read' }) },
+    at: { intercept: refused('misdirected', { when: 'read' }), streams: refused('ambiguous') },
   },
   {
     row: 'A4',
@@ -98,6 +98,7 @@ export const AUTHORITY: readonly Attack[] = [
   {
     row: 'A5',
     title: 'a fragment or query where the authority ends',
+    facet: 'target',
     attempts: [
       { target: 'http://crm.internal#@evil.example/' },
       { target: 'http://crm.internal/#' },

@@ -188,6 +188,33 @@ export const FRAMING: readonly Attack[] = [
     at: ELSEWHERE,
   },
   {
+    row: 'F6',
+    title: 'what would be something else in HTTP/1.1',
+    attempts: [
+      ...[
+        'X-A: a\r\nHost: evil.example',
+        'X-A: a\nb',
+        'X-A: a\rb',
+        'X-A: a\0b',
+        'X-A: \xe9',
+        'X A: b',
+        'X-A\r\nB: c',
+        'Transfer-Encoding: chunked',
+        'TE: gzip',
+        'Connection: close',
+        'Keep-Alive: 1',
+        'Proxy-Connection: keep-alive',
+        'Upgrade: h2c',
+        'HTTP2-Settings: AA',
+        'Content-Length: 3',
+        'Content-Length: x',
+      ].map((line) => ({ fields: [line] })),
+      ...['http://evil.example/', '', 'a', '/a b', '/a\r\nX: y', '/a\tb', '/\xe9'].map((path) => ({ path })),
+      { fields: ['Content-Length: 0', 'Content-Length: 0'] },
+    ],
+    expect: malformed,
+  },
+  {
     row: 'F7',
     title: 'trailers that frame, route, authenticate or claim',
     attempts: [

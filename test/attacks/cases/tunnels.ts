@@ -14,6 +14,8 @@ const cutFor = (reason: RegExp): ReturnType<typeof refused> =>
 const noHello = refused('malformed', { when: 'carried', status: 'cut', reason: /ClientHello/ });
 const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n';
 
+const OTHERS = ['evil.example', 'a.crm.internal', 'crm.internal:8443', 'crm.internal.evil.example', '127.0.0.1'];
+
 export const TUNNELS: readonly Attack[] = [
   {
     row: 'A1',
@@ -201,9 +203,14 @@ export const TUNNELS: readonly Attack[] = [
   {
     row: 'A2',
     title: 'another host inside than the tunnel goes to',
-    attempts: ['evil.example', 'a.crm.internal', 'crm.internal:8443', 'crm.internal.evil.example', '127.0.0.1'].flatMap(
-      (host) => [{ host: [host] }, { host: [host], absolute: true }, { target: `https://${host}/` }],
-    ),
+    attempts: OTHERS.map((authority) => ({ authority })),
+    expect: refused('misdirected', { when: 'read' }),
+  },
+  {
+    row: 'A2',
+    title: 'another host inside than the tunnel goes to, in target or Host alone',
+    only: ['intercepted'],
+    attempts: OTHERS.flatMap((host) => [{ host: [host], absolute: true }, { target: `https://${host}/` }]),
     expect: refused('misdirected', { when: 'read' }),
   },
   {

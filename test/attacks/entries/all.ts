@@ -2,6 +2,7 @@
 import type { Entry } from './entry.ts';
 import { INTERCEPTED } from './intercepted.ts';
 import { FORWARD, FORWARD_WEBSOCKET, LISTENER, LISTENER_WEBSOCKET } from './requests.ts';
+import { INTERCEPTED_STREAMS, LISTENER_STREAMS } from './streams.ts';
 import { CONNECT_PASSTHROUGH, CONNECT_TCP, LISTENER_TCP } from './tunnels.ts';
 
 export const ENTRIES: readonly Entry[] = Object.freeze([
@@ -13,4 +14,6 @@ export const ENTRIES: readonly Entry[] = Object.freeze([
   CONNECT_TCP,
   LISTENER_TCP,
   INTERCEPTED,
+  LISTENER_STREAMS,
+  INTERCEPTED_STREAMS,
 ]);

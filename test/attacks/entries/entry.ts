@@ -17,6 +17,8 @@ export interface Entry {
   readonly passes: number;
   /** Requests are judged one by one here: records have a path, and the upstream sees a request. */
   readonly requests: boolean;
+  /** Every exchange is a stream: a head that is none may be answered by a reset of its stream, and the connection goes on. */
+  readonly streams?: true;
   /** Its exchanges lie inside a tunnel, which is an exchange of its own and none of the attempt's. */
   readonly inside?: true;
   /** Makes one attempt and waits for its end. */

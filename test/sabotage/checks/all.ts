@@ -5,5 +5,13 @@ import { HTTP } from './http.ts';
 import { IDENTITY } from './identity.ts';
 import { POLICY } from './policy.ts';
 import { PROXY } from './proxy.ts';
+import { TUNNEL } from './tunnel.ts';
 
-export const SABOTAGES: readonly Sabotage[] = Object.freeze([...POLICY, ...HTTP, ...PROXY, ...IDENTITY, ...CONFIG]);
+export const SABOTAGES: readonly Sabotage[] = Object.freeze([
+  ...POLICY,
+  ...HTTP,
+  ...PROXY,
+  ...TUNNEL,
+  ...IDENTITY,
+  ...CONFIG,
+]);

@@ -1,0 +1,35 @@
+/** Inside tunnels, and HTTP/2. */
+import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
+
+export const TUNNEL: readonly Sabotage[] = [
+  sabotage(
+    'requests inside a tunnel are for the host of the tunnel',
+    'lib/proxy/describe.ts',
+    ['if (named.host === host && named.port === port) return;', 'if (port > 0) return;'],
+    attack('tunnels', 'A2 another host inside than the tunnel goes to'),
+  ),
+  sabotage(
+    'no host is stood in for that the authority does not cover',
+    'lib/proxy/intercept.ts',
+    ['if (interception?.covers(host) !== true) throw', 'if (interception === undefined) throw'],
+    attack('tunnels', 'T7 a host that the authority does not cover is not stood in for'),
+  ),
+  sabotage(
+    'over HTTP/2, :authority and Host are equal',
+    'lib/http2/head.ts',
+    ['authority.toLowerCase() !== host.toLowerCase()', 'authority === host.toUpperCase()'],
+    attack('authority', 'A4 target and Host differ'),
+  ),
+  sabotage(
+    'over HTTP/2, a field that the engine drops refuses the request',
+    'lib/http2/server.ts',
+    ['if (fields !== raw.length / 2) throw', 'if (fields === -1) throw'],
+    by('test/http2/server.test.ts', 'F6, H9: heads that do not translate are refused one by one'),
+  ),
+  sabotage(
+    'over HTTP/2, a field with what it may not hold refuses the request',
+    'lib/http2/hpack.ts',
+    ['classes(code) & VALUE) !== 0', 'classes(code) & VALUE) >= 0'],
+    by('test/http2/server.test.ts', 'F6, H9: heads that do not translate are refused one by one'),
+  ),
+];
