@@ -7,7 +7,7 @@ import { loadConfig } from '../../lib/config/load.ts';
 const SIDECAR = `apiVersion: chaperone.dev/v1alpha1
 kind: Sidecar
 metadata: { name: many }
-spec: { audit: { sinks: [{ stdout: true }] }, forward: { address: 127.0.0.1:15001 } }
+spec: { defaults: { task: optional }, audit: { sinks: [{ stdout: true }] }, forward: { address: 127.0.0.1:15001 } }
 `;
 const destination = (n: number): string => `apiVersion: chaperone.dev/v1alpha1
 kind: Destination
@@ -38,6 +38,7 @@ t.test('no turn of the event loop belongs to the loader for long, however many d
     if (!over) setImmediate(look);
   };
   setImmediate(look);
+  t.teardown(() => (over = true));
   const { policy } = await loadConfig([file], { generation: 1 });
   over = true;
   const all = cpuMs() - before;
