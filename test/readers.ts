@@ -22,7 +22,7 @@ import { judgeAddress, judgeRange } from '../lib/policy/addresses.ts';
 import { parseAuthority } from '../lib/policy/authority.ts';
 import { parseHostPattern } from '../lib/policy/host.ts';
 import { Frames } from '../lib/http2/frames.ts';
-import { objectToBlock } from '../lib/http2/hpack.ts';
+import { fieldsOfBlock } from '../lib/http2/hpack.ts';
 import { http2Limits } from '../lib/http2/limits.ts';
 import { readMessage } from '../lib/mcp/message.ts';
 import { conditions } from '../lib/policy/conditions.ts';
@@ -173,7 +173,7 @@ export const READERS: readonly Reader[] = [
   {
     name: 'header block of HTTP/2',
     from: [HEADER_BLOCK],
-    read: (text) => objectToBlock(Buffer.from(text, 'latin1')),
+    read: (text) => fieldsOfBlock(Buffer.from(text, 'latin1')),
     total: true,
   },
   {
