@@ -3,6 +3,7 @@ import type { Sabotage } from '../sabotage.ts';
 import { CONFIG } from './config.ts';
 import { HTTP } from './http.ts';
 import { IDENTITY } from './identity.ts';
+import { MCP } from './mcp.ts';
 import { POLICY } from './policy.ts';
 import { PROXY } from './proxy.ts';
 import { TUNNEL } from './tunnel.ts';
@@ -14,4 +15,5 @@ export const SABOTAGES: readonly Sabotage[] = Object.freeze([
   ...TUNNEL,
   ...IDENTITY,
   ...CONFIG,
+  ...MCP,
 ]);

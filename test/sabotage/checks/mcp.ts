@@ -1,0 +1,212 @@
+/** Messages of MCP: how they are read, judged, and what servers may say. */
+import { by, sabotage, type Sabotage } from '../sabotage.ts';
+
+const CANNOT_BE_READ = by(
+  'test/proxy/mcp.test.ts',
+  'what cannot be read is 400, 413 or 415 with the error of JSON-RPC, and nothing reaches the server',
+);
+const MESSAGES = by('test/mcp/message.test.ts', 'everything else is refused (M1, M2, M3, M11)');
+const NAMES = by('test/policy/json.test.ts', 'names that some parser takes for equal are refused (M1, M2)');
+const LISTS = by(
+  'test/proxy/mcp-replies.test.ts',
+  'lists show what is allowed and nothing else, in JSON and in a stream (C-25, M8)',
+);
+const SESSIONS = by(
+  'test/proxy/mcp-replies.test.ts',
+  'a session is of who opened it; from elsewhere it is 404 (M13, C-24)',
+);
+
+export const MCP: readonly Sabotage[] = Object.freeze([
+  sabotage(
+    'a name that is there twice is refused',
+    'lib/policy/json.ts',
+    ['if (members.has(name)) throw', 'if (members.size < 0) throw'],
+    CANNOT_BE_READ,
+  ),
+  sabotage(
+    'names that differ in letter case alone are refused',
+    'lib/policy/json.ts',
+    ['if (cased && new Set(', 'if (members.size < 0 && new Set('],
+    NAMES,
+  ),
+  sabotage(
+    'half of a surrogate pair is refused',
+    'lib/policy/json.ts',
+    ['if (!result.isWellFormed()) throw', 'if (result === null) throw'],
+    CANNOT_BE_READ,
+  ),
+  sabotage(
+    'nesting has a depth',
+    'lib/policy/json.ts',
+    ['if (this.#depth > MOST_DEPTH) throw', 'if (this.#depth < 0) throw'],
+    by('test/policy/json.test.ts', 'bounds and forms (M4, M6)'),
+  ),
+  sabotage(
+    'members that JSON-RPC does not have are refused',
+    'lib/mcp/message.ts',
+    ['if (!MEMBERS.has(name)) throw', 'if (name === "") throw'],
+    MESSAGES,
+  ),
+  sabotage(
+    'Name is not name',
+    'lib/mcp/message.ts',
+    ['if (meant !== undefined && meant !== name)', 'if (meant === null)'],
+    MESSAGES,
+  ),
+  sabotage(
+    'only JSON in UTF-8 is a message',
+    'lib/mcp/request.ts',
+    ['if (type === undefined || !/^application', 'if (type === null || !/^(?:.*)$|^application'],
+    CANNOT_BE_READ,
+  ),
+  sabotage(
+    'an encoded body is not a message',
+    'lib/mcp/request.ts',
+    ["if (coding.toLowerCase() !== 'identity')", "if (coding === '')"],
+    CANNOT_BE_READ,
+  ),
+  sabotage(
+    'Mcp-Method is what the body says',
+    'lib/mcp/request.ts',
+    ['if (method !== undefined && method !== inBody)', 'if (method === null)'],
+    CANNOT_BE_READ,
+  ),
+  sabotage(
+    'Mcp-Name is what the body says',
+    'lib/mcp/request.ts',
+    ['if (name !== undefined && (meant === undefined || decodeValue(name) !== meant))', 'if (name === null)'],
+    CANNOT_BE_READ,
+  ),
+  sabotage(
+    'the version in the field is the one in the body',
+    'lib/mcp/request.ts',
+    ['if (repeated !== undefined && repeated !== field)', 'if (repeated === null)'],
+    by('test/proxy/mcp.test.ts', '2026-07-28: fields and body say the same or nothing is sent (M7, C-03, C-04, C-05)'),
+  ),
+  sabotage(
+    'names of tools are of one alphabet',
+    'lib/mcp/request.ts',
+    ['if (NAME.test(name)) return name;', 'if (NAME.test("a")) return name;'],
+    CANNOT_BE_READ,
+  ),
+  sabotage(
+    'a URI has one spelling',
+    'lib/policy/resource.ts',
+    ["return 'has a dot segment';", 'return undefined;'],
+    by('test/proxy/mcp.test.ts', 'prompts, resources and their deny rules'),
+  ),
+  sabotage(
+    'only the endpoint is MCP',
+    'lib/proxy/mcp.ts',
+    ["if (http.path !== destination.mcp?.path || http.query !== ''", "if (http.path === '' || http.path === 'x'"],
+    by('test/proxy/mcp.test.ts', 'only the endpoint is served, without a query, by POST, GET and DELETE'),
+  ),
+  sabotage(
+    'a request that is no message is denied at an MCP destination',
+    'lib/policy/decide.ts',
+    ['if (mcp === undefined) return notMcp(destination, http);', 'if (mcp === null) return notMcp(destination, http);'],
+    by('test/proxy/mcp.test.ts', 'only the endpoint is served, without a query, by POST, GET and DELETE'),
+  ),
+  sabotage(
+    'a method with an id where it has none is not that method',
+    'lib/mcp/request.ts',
+    ['if (row.kind !== kind || elsewhere)', 'if (elsewhere)'],
+    by(
+      'test/proxy/mcp.test.ts',
+      'unknown methods, answers that nobody waits for and notifications that are none are denied (M10)',
+    ),
+  ),
+  sabotage(
+    'a tool that changed is denied',
+    'lib/policy/decide.ts',
+    ["if (state === 'changed' ||", "if (state === 'pinned!' ||"],
+    by(
+      'test/proxy/mcp-replies.test.ts',
+      'a tool whose definition changed is not listed and not called until it is approved (M9)',
+    ),
+  ),
+  sabotage(
+    'lists hold what is allowed',
+    'lib/mcp/reply.ts',
+    ["if (!isShown(c, { tool: name }, isHazardous(entry))) return 'not allowed';", ''],
+    LISTS,
+  ),
+  sabotage(
+    'what a server says of its tool raises the action',
+    'lib/policy/mcp.ts',
+    ["return action === 'read' && hazardous ? 'write' : action;", 'return action;'],
+    by('test/proxy/mcp-replies.test.ts', 'annotations raise the action and never lower it (C-26)'),
+  ),
+  sabotage(
+    'a session belongs to the way in and the identity it was opened with',
+    'lib/mcp/sessions.ts',
+    ['|| !sameOwner(session.owner, owner))', '|| owner.entry === "")'],
+    SESSIONS,
+  ),
+  sabotage(
+    'servers ask only for what the policy names',
+    'lib/mcp/reply.ts',
+    ["if (method !== 'ping' && !policy.serverRequests.has(method))", "if (method === '')"],
+    by(
+      'test/proxy/mcp-replies.test.ts',
+      'requests by the server reach the agent only where they are allowed, and so do its answers (M10, C-27)',
+    ),
+  ),
+  sabotage(
+    'results ask only for what the policy names',
+    'lib/mcp/reply.ts',
+    ["if (typeof method !== 'string' || !policy.serverRequests.has(method))", "if (typeof method !== 'string')"],
+    by(
+      'test/proxy/mcp-replies.test.ts',
+      '2026-07-28: what a result asks for is held to the same list, and result types are known (C-08, C-27)',
+    ),
+  ),
+  sabotage(
+    'an answer is to what was asked',
+    'lib/mcp/reply.ts',
+    ['if (asked !== undefined && idKey(asked.id) === key) {', 'if (asked !== undefined) {'],
+    by('test/proxy/mcp-replies.test.ts', 'what is no answer to what was asked is not passed on'),
+  ),
+  sabotage(
+    'users are sent to named hosts alone',
+    'lib/mcp/elicitation.ts',
+    [
+      "kind === 'wildcard' ? asked.endsWith(`.${host}`) : asked === host",
+      "kind === 'wildcard' || asked.length > host.length - 99",
+    ],
+    by(
+      'test/proxy/mcp-replies.test.ts',
+      '2026-07-28: what a result asks for is held to the same list, and result types are known (C-08, C-27)',
+    ),
+  ),
+  sabotage(
+    'an event has a bound',
+    'lib/mcp/sse.ts',
+    ['if (this.#bytes > this.#most) throw', 'if (this.#bytes < 0) throw'],
+    by('test/mcp/sse.test.ts', 'bounds: one event, its comments and its ignored fields (M12)'),
+  ),
+  sabotage(
+    'messages before a decision have a bound together',
+    'lib/proxy/mcp.ts',
+    ['if (held.bytes > MOST_HELD)', 'if (held.bytes < 0)'],
+    by('test/proxy/mcp.test.ts', 'what agents may have held before anything is decided has a bound'),
+  ),
+  sabotage(
+    'an agent that goes away cancels its message',
+    'lib/proxy/mcp.ts',
+    ['    x.connection.untilEnd();\n', ''],
+    by(
+      'test/proxy/mcp-streams.test.ts',
+      'an agent that goes away cancels what it asked for, though the stream is silent (C-13)',
+    ),
+  ),
+  sabotage(
+    'no argument is recorded',
+    'lib/proxy/evidence.ts',
+    ['    argsDigest,\n  };', '    argsDigest: JSON.stringify([...message.args]),\n  };'],
+    by(
+      'test/proxy/mcp.test.ts',
+      'an allowed tool call arrives as it was judged, an other one is told in JSON-RPC and never arrives (C-22, C-29)',
+    ),
+  ),
+]);
