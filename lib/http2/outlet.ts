@@ -33,7 +33,10 @@ export class StreamOutlet {
     } finally {
       this.#body = undefined;
     }
-    if (trailers) this.#stream.once('wantTrailers', () => this.#trail(body.trailers()));
+    if (trailers) {
+      const fields = body.trailers();
+      this.#stream.once('wantTrailers', () => this.#trail(fields));
+    }
     await this.end();
   }
 

@@ -196,6 +196,8 @@ class ServerConnection implements Ends {
 
   #violated(fault: Fault): void {
     this.#options.refuse(fault, this.#asConnection());
+    // Said first: what ending the streams says comes after it.
+    this.#session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
     this.#session.destroy(fault, constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }
 

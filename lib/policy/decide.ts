@@ -224,7 +224,7 @@ function notGrpc(destination: Destination, request: HttpFacts): Verdict {
   return {
     code: 'not-grpc',
     reason,
-    hint: 'calls go by POST to /package.Service/Method, without a query',
+    hint: 'calls go over HTTP/2 by POST to /package.Service/Method, without a query',
     destination,
   };
 }

@@ -68,7 +68,10 @@ t.test('rules name services and methods, exactly; deny first, nothing matched is
     code: 'no-rule-matched',
     hint: /services: \[billing\.v1\.InvoicesX\] and methods: \[Get\]/,
   });
-  t.match(judge('/billing.v1.Invoices/Get', 'GET'), { code: 'not-grpc', hint: /POST to \/package\.Service\/Method/ });
+  t.match(judge('/billing.v1.Invoices/Get', 'GET'), {
+    code: 'not-grpc',
+    hint: /HTTP\/2 by POST to \/package\.Service\/Method/,
+  });
   t.match(judge('/index.html'), { code: 'not-grpc' });
 });
 
