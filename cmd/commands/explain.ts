@@ -56,7 +56,7 @@ function timeOf(text: string | undefined): number {
   throw new Fault('usage', `${JSON.stringify(text)} is no time`, { hint: 'write 2026-01-31T12:00:00Z' });
 }
 
-function plain({ decision, row, steps }: Explanation, facts: Facts): Readonly<Record<string, unknown>> {
+function plain({ decision, row, condition, steps }: Explanation, facts: Facts): Readonly<Record<string, unknown>> {
   const { effect, code, reason, hint, destination, rule, action, policyError } = decision;
   return {
     effect,
@@ -70,6 +70,7 @@ function plain({ decision, row, steps }: Explanation, facts: Facts): Readonly<Re
     action,
     policyError,
     entry: row && { entry: row.entry, outcome: row.outcome, why: row.why },
+    condition,
     rules: steps,
     facts: shown(facts),
   };
@@ -92,7 +93,7 @@ function shown({ entry, host, port, listener, http, mcp, grpc, time }: Facts): R
   };
 }
 
-function asText({ decision, steps }: Explanation, facts: Facts, style: Style): string {
+function asText({ decision, condition, steps }: Explanation, facts: Facts, style: Style): string {
   const { effect, code, reason, hint, destination, rule } = decision;
   const lines = [`${effect === 'allow' ? style.good('allow') : style.bad('deny')} (${code}): ${reason}`];
   if (hint !== undefined) lines.push(`  hint: ${hint}`);
@@ -100,6 +101,7 @@ function asText({ decision, steps }: Explanation, facts: Facts, style: Style): s
   if (rule !== undefined) lines.push(`  rule: ${rule}`);
   const asked = facts.http === undefined ? '' : `, ${facts.http.method} ${facts.http.path}`;
   lines.push(`  judged: ${facts.entry}, ${facts.host} port ${facts.port}${asked}${about(facts)}`);
+  if (condition !== undefined) lines.push('  when:', ...traceLines(condition, 4));
   if (steps.length > 0)
     lines.push('  rules, in the order in which they are read:', ...steps.flatMap((one) => stepLines(one, style)));
   return lines.join('\n');

@@ -70,6 +70,7 @@ function asText(path: AccessPath, style: Style): string {
     `  over ${protection}${upstream === undefined ? '' : ` to ${upstream}`}${peers.length === 0 ? '' : `, answered by ${peers.join(' or ')}`}`,
     `  data ${dataClass}, credential ${credential ?? 'none'}, ${purposes === undefined ? 'no task needed' : `for tasks: ${purposes.join(', ')}`}`,
   ];
+  if (rule === undefined && when !== undefined) lines.push(`  when ${when.trim().replaceAll(/\s*\n\s*/g, ' ')}`);
   if (rule !== undefined)
     lines.push(`  by rule ${rule}${when === undefined ? '' : `, when ${when.trim().replaceAll(/\s*\n\s*/g, ' ')}`}`);
   if (except.length > 0) lines.push(`  less what is denied by ${except.join(', ')}`);

@@ -156,6 +156,17 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
       ),
   },
   {
+    name: 'when-is-for-connections',
+    doc: '`when` of a destination belongs to protocol tcp and mode passthrough: elsewhere the rules have conditions.',
+    find: ({ when: condition, protocol, tls }) =>
+      when(
+        condition !== undefined && protocol !== 'tcp' && tls.mode !== 'passthrough',
+        at('when'),
+        'its requests are judged by rules',
+        'write when on a rule',
+      ),
+  },
+  {
     name: 'tcp-has-no-rules',
     doc: 'Protocol tcp has no `rules`: being the destination is the permission.',
     find: ({ protocol, rules }) =>

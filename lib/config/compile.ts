@@ -1,5 +1,6 @@
 /** From documents that decoded and passed the checks to the values that the other folders read. No defaults here: the schema has them all. */
 import type { Condition } from '../policy/conditions.ts';
+import type { Conditions } from './when.ts';
 import type { TaskPolicy } from '../policy/grant.ts';
 import type {
   CredentialPolicy,
@@ -120,8 +121,8 @@ interface Surroundings {
   readonly roots: readonly string[] | undefined;
   /** Data class of a destination that names none. */
   readonly highestClass: string;
-  /** What was compiled of `when`, by the index of its rule. */
-  readonly conditions: ReadonlyMap<number, Condition>;
+  /** What was compiled of `when`. */
+  readonly conditions: Conditions;
 }
 
 export function compileDestination(
@@ -150,6 +151,7 @@ export function compileDestination(
     task: spec.task ?? task,
     action: spec.action,
     credential: spec.credentials && compileCredential(spec.credentials),
+    when: conditions.get('own'),
     rules: Object.freeze(spec.rules.map((rule, i) => compileRule(rule, conditions.get(i)))),
     timeouts: spec.timeouts,
     limits: compileLimits(spec.limits),

@@ -146,6 +146,10 @@ export const destinationSpec = record(
       'admin',
       'What a tunnel or a raw connection counts as, since nobody sees what is done in it: protocol tcp and mode passthrough.',
     ),
+    when: optional(
+      condition,
+      'Protocol tcp and mode passthrough alone: what must hold for a connection, in CEL: see [conditions.md](conditions.md). Where it cannot be evaluated the connection is denied.',
+    ),
     mcp: optional(mcpSettings, 'Protocol mcp alone, and needed there: how the server is spoken to.'),
     rules: defaulted(
       list(rule, { most: 1000, unique: ({ name: unique }) => unique }),
@@ -202,5 +206,5 @@ export const destinationSpec = record(
       'report: what the rules deny is let through and recorded as `reported`. It relaxes rules alone, never entry points, parsing, addresses or TLS.',
     ),
   },
-  ['when', 'retries'],
+  ['retries'],
 );

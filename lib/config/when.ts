@@ -2,36 +2,45 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { Fault } from '../base/fault.ts';
 import { phaseOf, type Phase } from '../policy/condition-env.ts';
-import type { Condition, Conditions } from '../policy/conditions.ts';
+import type { Condition, Conditions as Compiler } from '../policy/conditions.ts';
 import type { Problems } from './problem.ts';
 import type { DocumentSet } from './set-checks.ts';
-import { locate, pathText, type Tree } from './tree.ts';
+import type { DestinationDocument } from './schema.ts';
+import { locate, pathText, type Step, type Tree } from './tree.ts';
 
 /** How many conditions are compiled before traffic beside a reload gets a turn: some milliseconds. */
 const AT_A_TIME = 64;
 
-/** By document, then by the index of the rule. */
+/** What was compiled of one document: by the index of the rule, or `own` for the destination itself. */
+export type Conditions = ReadonlyMap<number | 'own', Condition>;
+
+interface Written {
+  readonly of: number | 'own';
+  readonly text: string;
+  readonly phase: Phase;
+  readonly steps: readonly Step[];
+}
+
+/** By document. */
 export async function compileConditions(
   { sidecar, destinations }: DocumentSet,
   problems: Problems,
-): Promise<ReadonlyMap<Tree, ReadonlyMap<number, Condition>>> {
-  const all = new Map<Tree, ReadonlyMap<number, Condition>>();
+): Promise<ReadonlyMap<Tree, Conditions>> {
+  const all = new Map<Tree, Conditions>();
   let compiled = 0;
-  const any = destinations.some(({ document }) => document.spec.rules.some(({ when }) => when !== undefined));
+  const any = destinations.some(({ document }) => writtenIn(document).length > 0);
   // Without a Sidecar the data classes are not known, and it is a problem already.
   if (sidecar === undefined || !any) return all;
   // The engine is loaded for those who use it: it is a tenth of the start.
   const { conditions } = await import('../policy/conditions.ts');
   const compiler = conditions(sidecar.document.spec.dataClasses);
   for (const { tree, document } of destinations) {
-    const own = new Map<number, Condition>();
-    for (const [i, { when }] of document.spec.rules.entries()) {
-      if (when === undefined) continue;
-      const condition = compileOne(compiler, { text: when, phase: phaseOf(document.spec.protocol) }, (message, fix) => {
-        const steps = ['spec', 'rules', i, 'when'];
-        problems.add({ at: locate(tree, steps).at, path: pathText(steps), message, fix });
-      });
-      if (condition !== undefined) own.set(i, condition);
+    const own = new Map<number | 'own', Condition>();
+    for (const one of writtenIn(document)) {
+      const condition = compileOne(compiler, one, (message, fix) =>
+        problems.add({ at: locate(tree, one.steps).at, path: pathText(one.steps), message, fix }),
+      );
+      if (condition !== undefined) own.set(one.of, condition);
       if ((compiled += 1) % AT_A_TIME === 0) await turn();
     }
     all.set(tree, own);
@@ -39,13 +48,23 @@ export async function compileConditions(
   return all;
 }
 
+function writtenIn({ spec }: DestinationDocument): readonly Written[] {
+  const phase = phaseOf(spec.protocol);
+  const own =
+    spec.when === undefined ? [] : [{ of: 'own', text: spec.when, phase: 'connect', steps: ['spec', 'when'] } as const];
+  const ofRules = spec.rules.flatMap(({ when }, i) =>
+    when === undefined ? [] : [{ of: i, text: when, phase, steps: ['spec', 'rules', i, 'when'] }],
+  );
+  return [...own, ...ofRules];
+}
+
 function compileOne(
-  compiler: Conditions,
-  when: { readonly text: string; readonly phase: Phase },
+  compiler: Compiler,
+  { text, phase }: Written,
   refuse: (message: string, fix: string) => void,
 ): Condition | undefined {
   try {
-    return compiler.compile(when.text, when.phase);
+    return compiler.compile(text, phase);
   } catch (failure) {
     const { message, hint = '' } = Fault.from(failure, 'config');
     refuse(message, hint);

@@ -66,7 +66,7 @@ function judge(policy: Policy, facts: Facts, as: SpiffeId | undefined): Verdict 
     const reason = `destination ${destination.name} is intercepted: what is asked of ${where} is judged request by request`;
     return { code: 'allowed', reason, destination, carrier: true };
   }
-  return { code: 'allowed', reason: `destination ${destination.name} allows connections to ${where}`, destination };
+  return judgeConnection(destination, facts, { where, as });
 }
 
 interface Verdict {
@@ -136,6 +136,33 @@ function unlisted(policy: Policy, { host, port }: Facts): Verdict {
 function uninspectable(destination: Destination): Verdict {
   const reason = `destination ${destination.name} was reached in a way that its rules cannot be held against`;
   return { code: 'wrong-entry', reason, hint: 'this is a defect of the sidecar: please report it', destination };
+}
+
+interface Connection {
+  readonly where: string;
+  readonly as: SpiffeId | undefined;
+}
+
+/** Being the destination is the permission, unless its document says when. */
+function judgeConnection(destination: Destination, facts: Facts, { where, as }: Connection): Verdict {
+  const { name, when } = destination;
+  const answer = when?.evaluate(new ConditionContext(facts, destination, as)) ?? true;
+  if (answer === true) {
+    return { code: 'allowed', reason: `destination ${name} allows connections to ${where}`, destination };
+  }
+  if (answer === false) {
+    const reason = `the condition of destination ${name} does not hold for a connection to ${where}`;
+    return { code: 'no-rule-matched', reason, hint: 'see when of the destination', destination };
+  }
+  const { problem } = answer;
+  const reason = `the condition of destination ${name} could not be evaluated for a connection to ${where} (${problem})`;
+  return {
+    code: 'condition-failed',
+    reason,
+    hint: 'see when of the destination',
+    destination,
+    policyError: `${name}: ${problem}`,
+  };
 }
 
 function judgeRequest(destination: Destination, facts: RequestFacts, as: SpiffeId | undefined): Verdict {

@@ -32,6 +32,8 @@ export interface Explanation {
   readonly decision: Decision;
   /** What the access matrix does with the destination here; undefined without one. */
   readonly row: MatrixRow | undefined;
+  /** The condition of a destination of connections. */
+  readonly condition: ConditionTrace | undefined;
   /** Deny rules, then allow rules; [] where rules are not read. */
   readonly steps: readonly RuleStep[];
 }
@@ -42,9 +44,19 @@ export function explain(policy: Policy, facts: Facts, as?: SpiffeId): Explanatio
   const { destination } = decision;
   const row = destination && matrixRow(facts.entry, destination);
   if (destination === undefined || row?.outcome !== 'request' || !isRequest(facts) || !READ.has(decision.code)) {
-    return { decision, row, steps: [] };
+    const condition = READ.has(decision.code) ? conditionOf(destination, facts, as) : undefined;
+    return { decision, row, condition, steps: [] };
   }
-  return { decision, row, steps: stepsOf(destination, facts, { decision, as }) };
+  return { decision, row, condition: undefined, steps: stepsOf(destination, facts, { decision, as }) };
+}
+
+function conditionOf(
+  destination: Destination | undefined,
+  facts: Facts,
+  as: SpiffeId | undefined,
+): ConditionTrace | undefined {
+  if (destination?.when === undefined) return undefined;
+  return trace(destination.when, () => new ConditionContext(facts, destination, as));
 }
 
 /** Codes of decisions for which the rules were read. */

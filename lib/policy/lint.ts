@@ -27,6 +27,7 @@ export function lintPolicy(policy: Policy, setting: Setting): readonly LintFindi
   return policy.destinations.flatMap((destination) => [
     ...unreachable(destination, policy, setting),
     ...rebinding(destination),
+    ...constant(destination),
     ...destination.rules.flatMap((rule) => ruleFindings(destination, rule)),
   ]);
 }
@@ -67,12 +68,20 @@ function rebinding(destination: Destination): readonly LintFinding[] {
     );
 }
 
+function constant(destination: Destination): readonly LintFinding[] {
+  const always =
+    destination.when && constantOf(destination.when, new ConditionContext(NOTHING, destination, undefined));
+  if (always === undefined) return [];
+  const message = always ? 'its condition is always true' : 'its condition is always false: nothing is let through';
+  return [ofDestination(destination, { code: 'constant-condition', message, fix: 'remove when, or mend it' })];
+}
+
 function ruleFindings(destination: Destination, rule: Rule): readonly LintFinding[] {
-  const constant = rule.when && constantOf(rule.when, new ConditionContext(NOTHING, destination, undefined));
+  const value = rule.when && constantOf(rule.when, new ConditionContext(NOTHING, destination, undefined));
   const say = (said: Said): readonly LintFinding[] => [
     { ...said, at: destination.at, about: `rule ${rule.name} of destination ${destination.name}` },
   ];
-  if (constant === false) {
+  if (value === false) {
     return say({
       code: 'dead-rule',
       message: 'its condition is always false: it never matches',
@@ -80,7 +89,7 @@ function ruleFindings(destination: Destination, rule: Rule): readonly LintFindin
     });
   }
   const always =
-    constant === true
+    value === true
       ? say({ code: 'constant-condition', message: 'its condition is always true', fix: 'remove when, or mend it' })
       : [];
   return [...always, ...covered(destination, rule).flatMap(say)];

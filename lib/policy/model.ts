@@ -154,6 +154,8 @@ export interface Destination {
   readonly action: string;
   /** What we add to each request in the agent's stead; its own Authorization is then taken off. */
   readonly credential: CredentialPolicy | undefined;
+  /** What must hold for a connection in which no request is seen; undefined: nothing. */
+  readonly when?: Condition | undefined;
   readonly rules: readonly Rule[];
   readonly timeouts: Timeouts;
   readonly limits: Limits;

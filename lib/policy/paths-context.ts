@@ -17,6 +17,7 @@ const ELSEWHERE: ReadonlySet<string> = new Set([
   'tls',
   'cidrs',
   'mcp',
+  'when',
 ]);
 
 /** In words what it was before; undefined: nothing is looser. */

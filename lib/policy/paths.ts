@@ -104,7 +104,9 @@ export function entriesOf(destination: Destination, { forward }: Setting): reado
 export function permissionsOf(destination: Destination): readonly Permission[] {
   const { protocol, tls, rules, action, mode } = destination;
   const none = { rule: undefined, when: undefined };
-  if (protocol === 'tcp' || tls.mode === 'passthrough') return [{ atom: { kind: 'connection' }, action, ...none }];
+  if (protocol === 'tcp' || tls.mode === 'passthrough') {
+    return [{ atom: { kind: 'connection' }, action, rule: undefined, when: destination.when?.text }];
+  }
   if (mode === 'report') return [{ atom: { kind: 'all' }, action: EVERY_ACTION, ...none }];
   const gone = rules.filter(({ effect, when }) => effect === 'deny' && when === undefined).flatMap(atomsOf);
   return rules

@@ -147,6 +147,12 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     /spec\.rules: in mode passthrough .* rules could not be enforced/,
     '  tls: { mode: passthrough }',
   ],
+  [
+    'when-is-for-connections',
+    "  when: 'request.port == 80'",
+    /spec\.when: its requests are judged by rules; write when on a rule/,
+    "  protocol: tcp\n  when: 'request.port == 80'",
+  ],
   ['tcp-has-no-rules', `  protocol: tcp\n${RULES}`, /spec\.rules: protocol tcp is not HTTP/, '  protocol: tcp'],
   [
     'no-rules-no-report',

@@ -8,7 +8,7 @@ import { readDocument } from '../../lib/config/documents.ts';
 import { problems as collector } from '../../lib/config/problem.ts';
 import { parseYaml } from '../../lib/config/yaml.ts';
 import { decide } from '../../lib/policy/decide.ts';
-import { request } from '../policy/destination.ts';
+import { connection, request } from '../policy/destination.ts';
 import { destination, folder, load, problemsIn, problemsOf, SIDECAR } from './documents.ts';
 
 const FULL = `apiVersion: chaperone.dev/v1alpha1
@@ -147,7 +147,7 @@ t.test('every problem is named, with place, key, problem and fix (C10, C11)', as
       .replace('initialSync: 2m', 'initialSync: 2')
       .replace('onFailure: continue', 'onFailure: no'),
     destination(
-      '  protcol: http\n  task: requird\n  when: x\n  dataClass: none\n  rules: [{ name: a, effect: allow, action: read, http: { method: [GET] }, a2a: {} }]',
+      '  protcol: http\n  task: requird\n  retries: x\n  dataClass: none\n  rules: [{ name: a, effect: allow, action: read, http: { method: [GET] }, a2a: {} }]',
     ),
     'kind: TaskPolicy\napiVersion: chaperone.dev/v1alpha1\n',
     'kind: Destinaton\n',
@@ -160,7 +160,7 @@ t.test('every problem is named, with place, key, problem and fix (C10, C11)', as
     /^c\.yaml:14:\d+ spec\.audit\.onFailure: no without quotes is a boolean to some readers of YAML; put it in quotes: "no"$/,
     /^c\.yaml:27:3 spec: unknown key "protcol"; did you mean protocol\?$/,
     /^c\.yaml:28:9 spec\.task: "requird" is not known here; did you mean required\?/,
-    /^c\.yaml:29:3 spec\.when: the key when is not supported yet; remove it: it would not be enforced$/,
+    /^c\.yaml:29:3 spec\.retries: the key retries is not supported yet; remove it: it would not be enforced$/,
     /^c\.yaml:30:14 spec\.dataClass: "none" is not a data class; /,
     /^c\.yaml:31:\d+ spec\.rules\[0\]\.http: unknown key "method"; did you mean methods\?$/,
     /^c\.yaml:31:\d+ spec\.rules\[0\]\.a2a: the key a2a is not supported yet/,
@@ -181,7 +181,7 @@ t.test('each key and word of the design that is not built yet is refused by name
     t.match(await problemsOf(t, text), [new RegExp(`spec\\.${key}: the key ${key} is not supported yet`)], key);
   const ruleWith = (key: string): string => `  rules: [{ name: a, effect: deny, http: {}, ${key}: x }]`;
   const cases: readonly (readonly [string, string])[] = [
-    ...['when'].map((key) => [key, `  ${key}: x`] as const),
+    ...['retries'].map((key) => [key, `  ${key}: x`] as const),
     ...['a2a'].map((key) => [key, ruleWith(key)] as const),
     ...['a2a', 'postgres'].map((word) => [word, `  protocol: ${word}`] as const),
   ];
@@ -215,6 +215,26 @@ t.test('conditions are compiled with the documents: each that is none is a probl
   t.same(policy.dataClasses, ['low', 'high'], 'as tasks order them too');
   t.match(decide(policy, request()), { effect: 'allow', rule: 'low' });
   t.match(decide(policy, request({ query: '?force=1' })), { effect: 'deny', code: 'denied-by-rule', rule: 'r0' });
+});
+
+t.test('a destination of connections has a condition of its own, over what is known of a connection', async (t) => {
+  const spec = (when: string): string => `  protocol: tcp\n  ports: [5432]\n  when: ${when}`;
+  t.match(await problemsOf(t, SIDECAR, destination(spec('\'request.method == "GET"\''))), [
+    /^c\.yaml:\d+:\d+ spec\.when: column 9: no such key: method/,
+  ]);
+  const { policy } = await load(t, SIDECAR, destination(spec("'request.time.getHours() >= 8'")));
+  const at = (hour: number): string =>
+    decide(policy, { ...connection({ port: 5432 }), time: Date.UTC(2026, 0, 1, hour) }).code;
+  t.equal(at(8), 'allowed');
+  t.equal(at(7), 'no-rule-matched');
+  const { policy: late } = await load(t, SIDECAR, destination(spec("'task.uses < 3'")));
+  t.match(decide(late, connection({ port: 5432 })), {
+    effect: 'deny',
+    code: 'condition-failed',
+    reason:
+      /condition of destination crm could not be evaluated for a connection to crm\.internal:5432 \(.*not known here\)/,
+    policyError: /^crm: /,
+  });
 });
 
 t.test('values of the wrong kind are refused, never turned into the right one (C11)', async (t) => {

@@ -46,6 +46,15 @@ t.test('each rule is told in the order in which it is read, with what became of 
     ['decides', 'not read', 'not read', 'not read', 'not read'],
   );
   t.same(explain(of, request({ host: 'other.internal' })).steps, []);
+  const timed = destination('db', {
+    protocol: 'tcp',
+    when: compiler.compile('request.port == 80 && request.host == "x"', 'connect'),
+  });
+  t.match(explain(policy(timed), connection({ host: 'db.internal' })), {
+    decision: { effect: 'deny', code: 'no-rule-matched' },
+    condition: { answer: 'false', parts: [{ answer: 'true' }, { answer: 'false' }] },
+    steps: [],
+  });
   t.same(explain(policy(destination('tcp', { protocol: 'tcp' })), connection({ host: 'tcp.internal' })).steps, []);
 });
 

@@ -34,6 +34,8 @@ t.test('a rule that can never decide is named, with what takes it away', async (
   t.same(rules(rule('always', 'deny', { when: when('true || request.port == 80') })), [
     `constant-condition ${about('always')}: its condition is always true`,
   ]);
+  const db = destination('db', { protocol: 'tcp', when: compiler.compile('1 == 2', 'connect') });
+  t.match(lint(db), [/^constant-condition destination db: .*always false/]);
   const sometimes = rule('sometimes', 'deny', { paths: ['/a/**'], when: when('request.port == 81') });
   t.same(rules(sometimes, read), [], 'a condition may not hold');
 });
