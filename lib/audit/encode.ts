@@ -127,6 +127,7 @@ const ended = (record: EndedRecord): object => ({
   credential: record.credential,
   withheld: cut(record.withheld),
   address: record.address,
+  via: record.via,
   sent: record.sent,
   received: record.received,
   durationMs: record.durationMs,

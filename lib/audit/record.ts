@@ -90,6 +90,8 @@ export interface EndedRecord extends OfExchange {
   readonly withheld?: string | undefined;
   /** Judged and dialled address. */
   readonly address?: string | undefined;
+  /** The proxy that `address` is of, when the upstream was reached through one. */
+  readonly via?: string | undefined;
   /** Bytes from the agent and to the agent. */
   readonly sent: number;
   readonly received: number;

@@ -68,6 +68,7 @@ export const CODES = {
   'upstream-identity': row(502, 76),
   'upstream-cut': row(502, 76, true),
   'upstream-malformed': row(502, 76),
+  'via-refused': row(502, 69),
   'response-too-large': row(502, 65),
   'upstream-timeout': row(504, 75, true),
   // The client of a connection.

@@ -29,6 +29,28 @@ const when = (wrong: boolean, steps: readonly Step[], message: string, fix: stri
 
 export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
   {
+    name: 'via-is-judged-elsewhere',
+    doc: '`via` with a proxy goes with neither `upstream.cidrs`, which nobody would enforce, nor a loopback upstream.',
+    find({ via, upstream }) {
+      if (via === undefined || 'direct' in via) return [];
+      const { address, cidrs = [] } = upstream ?? {};
+      return [
+        ...when(
+          cidrs.length > 0,
+          at('upstream', 'cidrs'),
+          'the proxy of via resolves the name, so that its addresses are not judged here',
+          'remove cidrs, or write via: { direct: true }',
+        ),
+        ...when(
+          address !== undefined && isLoopback(address.host),
+          at('upstream', 'address'),
+          'a loopback address behind a proxy is the machine of the proxy',
+          'write via: { direct: true }, or another address',
+        ),
+      ];
+    },
+  },
+  {
     name: 'burst-needs-rate',
     doc: '`limits.burst` belongs to `limits.rate`.',
     find: ({ limits: { rate, burst } }) =>

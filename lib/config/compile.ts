@@ -12,6 +12,7 @@ import type {
   McpMatch,
   McpPolicy,
   Rule,
+  Via,
 } from '../policy/model.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import type { DestinationDocument, SidecarDocument, TaskPolicyDocument } from './schema.ts';
@@ -119,6 +120,7 @@ interface Surroundings {
   readonly at: string;
   /** PEM text behind `tls.roots`. */
   readonly roots: readonly string[] | undefined;
+  readonly via: Via | undefined;
   /** Data class of a destination that names none. */
   readonly highestClass: string;
   /** What was compiled of `when`. */
@@ -127,7 +129,7 @@ interface Surroundings {
 
 export function compileDestination(
   { metadata, spec }: DestinationDocument,
-  { at, roots, conditions, highestClass, task }: Surroundings,
+  { at, roots, via, conditions, highestClass, task }: Surroundings,
 ): Destination {
   const { tls, upstream } = spec;
   return Object.freeze({
@@ -147,6 +149,7 @@ export function compileDestination(
       insecure: tls.insecure ?? false,
       intercept: tls.intercept,
     }),
+    via,
     dataClass: spec.dataClass ?? highestClass,
     task: spec.task ?? task,
     action: spec.action,

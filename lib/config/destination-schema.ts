@@ -22,6 +22,7 @@ import {
   size,
   upstreamAddress,
 } from './scalars.ts';
+import { via } from './via-schema.ts';
 import { task, UNSAFE_NON_LOOPBACK } from './schema-common.ts';
 
 const httpMatch = record({
@@ -133,6 +134,10 @@ export const destinationSpec = record(
       'Where the destination really is.',
     ),
     tls: required(tls, 'How the way to the upstream is protected.'),
+    via: optional(
+      via,
+      'The HTTP proxy through which it is reached, by CONNECT: see [corporate-proxy.md](../corporate-proxy.md). The proxy resolves the name, so that only its own address is judged. Without it: the default of the Sidecar, and none for loopback upstreams and those with `cidrs`.',
+    ),
     dataClass: optional(
       dataClass,
       'How sensitive its data is: one of `dataClasses` of the Sidecar, the highest of them without this key; stands in the records.',

@@ -19,6 +19,7 @@ import { SET_CHECKS, type Decoded, type DocumentSet } from './set-checks.ts';
 import { readSources } from './sources.ts';
 import { TASK_CHECKS } from './task-checks.ts';
 import { canonicalJson, locate, pathText, type Tree } from './tree.ts';
+import { collectVias, rootsOfVia, viaOf } from './via.ts';
 import { readYaml } from './yaml.ts';
 
 export interface Config {
@@ -58,6 +59,7 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
     const { roots: named, mode } = destination.document.spec.tls;
     if (named !== undefined && mode.startsWith('web')) await collectRoots(destination, roots, problems);
   }
+  const ways = await collectVias(set, beside, problems);
   const conditions = await compileConditions(set, problems);
   const fault = problems.fault(unreadable ? 'config-unreadable' : 'config');
   if (fault !== undefined) throw fault;
@@ -69,7 +71,8 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
   const destinations: Destination[] = [];
   for (const { tree, document } of set.destinations) {
     const surroundings = { roots: roots.get(tree), conditions: conditions.get(tree) ?? new Map(), highestClass, task };
-    destinations.push(compileDestination(document, { at: placeText(tree.at), ...surroundings }));
+    const via = viaOf(tree, document, { ways, sidecar: sidecar.tree });
+    destinations.push(compileDestination(document, { at: placeText(tree.at), via, ...surroundings }));
     await paced();
   }
   const taskPolicies = set.taskPolicies.map(({ tree, document }) => compileTaskPolicy(document, placeText(tree.at)));
@@ -141,10 +144,14 @@ async function collectRoots(
   into.set(tree, Object.freeze(texts));
 }
 
-function rootFiles({ destinations }: DocumentSet): readonly string[] {
+function rootFiles({ sidecar, destinations }: DocumentSet): readonly string[] {
   return [
     ...new Set(
-      destinations.flatMap(({ tree, document }) => (document.spec.tls.roots ?? []).map((path) => beside(tree, path))),
+      [...destinations, ...(sidecar === undefined ? [] : [sidecar])].flatMap(({ tree, document: { spec } }) => {
+        const own =
+          'tls' in spec ? [...(spec.tls.roots ?? []), ...rootsOfVia(spec.via)] : rootsOfVia(spec.defaults.via);
+        return own.map((path) => beside(tree, path));
+      }),
     ),
   ];
 }
@@ -161,8 +168,8 @@ async function digestOf(trees: readonly Tree[], destinations: readonly Destinati
     parts.push(sha256(canonicalJson(tree)));
     await paced();
   }
-  const roots = destinations.flatMap(({ name, tls }) =>
-    tls.roots === undefined ? [] : JSON.stringify([name, tls.roots]),
+  const roots = destinations.flatMap(({ name, tls, via }) =>
+    tls.roots === undefined && via?.roots === undefined ? [] : JSON.stringify([name, tls.roots, via?.roots]),
   );
   return sha256([...parts.sort(), ...roots.sort()].join('\n'));
 }

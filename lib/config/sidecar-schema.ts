@@ -15,6 +15,7 @@ import {
   workloadApi,
 } from './scalars.ts';
 import { task, UNSAFE_NON_LOOPBACK } from './schema-common.ts';
+import { via } from './via-schema.ts';
 
 const select = refine(
   record({
@@ -178,6 +179,10 @@ export const sidecarSpec = record(
           task,
           'required',
           'For destinations that do not say. Requests without a task are allowed only by the word optional, here or there.',
+        ),
+        via: optional(
+          via,
+          'The HTTP proxy through which destinations are reached that do not say: see [corporate-proxy.md](../corporate-proxy.md).',
         ),
         unlisted: defaulted(
           choice(['deny', 'report']),

@@ -119,6 +119,8 @@ class Client implements ClientConnection, BodyOwner {
     socket.allowHalfOpen = true;
     socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain);
     socket.on('error', this.#onError).on('close', this.#onClose);
+    // One that another connection has handed over is paused.
+    socket.resume();
   }
 
   get reusable(): boolean {

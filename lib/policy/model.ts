@@ -119,6 +119,20 @@ export interface Limits {
   readonly rate: Rate | undefined;
 }
 
+/** Somebody else's HTTP proxy, through which a destination is reached. */
+export interface Via {
+  /** TLS to the proxy itself. */
+  readonly secure: boolean;
+  readonly host: string;
+  readonly port: number;
+  /** PEM roots that replace the system's for that TLS. */
+  readonly roots: readonly string[] | undefined;
+  /** Path of the file with `user:password`. */
+  readonly basic: string | undefined;
+  /** As it was written. */
+  readonly text: string;
+}
+
 /** So many in so many milliseconds, and so many at once after a rest. */
 export interface Rate {
   readonly count: number;
@@ -147,6 +161,8 @@ export interface Destination {
   /** The upstream is spoken to in HTTP/2. */
   readonly http2?: boolean;
   readonly tls: TlsPolicy;
+  /** The proxy on the way; it resolves the upstream's name, and no address of the upstream is judged then. */
+  readonly via: Via | undefined;
   readonly dataClass: string;
   /** `required`: nothing without a live task that was granted it. */
   readonly task: 'required' | 'optional';

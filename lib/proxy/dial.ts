@@ -5,18 +5,20 @@
  * - nothing is resolved twice: the next address is tried only out of the same judged answer (S6);
  * - our own listeners are never dialled (S11).
  */
-import { connect, isIPv6, type Socket } from 'node:net';
+import { connect, isIP, isIPv6, type Socket } from 'node:net';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
 import { formatAuthority } from '../policy/authority.ts';
 import { judgeAddress } from '../policy/addresses.ts';
+import type { Via } from '../policy/model.ts';
 import type { Identity } from '../spiffe/identity.ts';
 import { connectTls, type VerifiedConnection } from '../tls/connect.ts';
 import type { TlsContexts } from '../tls/context.ts';
 import type { Peer } from '../tls/peer.ts';
 import type { Resolver } from './resolver.ts';
 import { showsIdentity, type Route } from './route.ts';
+import { tunnelThrough } from './via.ts';
 
 /** A connection to an upstream, its peer proved as far as the mode proves it. */
 export interface Reached {
@@ -33,6 +35,8 @@ export interface Reached {
   readonly identity: Identity | undefined;
   /** Serial number of the SVID that the upstream saw. */
   readonly serial: string | undefined;
+  /** The proxy that `address` is of, when it is not the upstream's own. */
+  readonly via: string | undefined;
 }
 
 export interface Dialler {
@@ -70,6 +74,19 @@ const NO_ADDRESSES: ReadonlySet<string> = new Set();
 
 export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dialler {
   const judge = (route: Route, address: string): Fault | undefined => {
+    const { via } = route.destination;
+    return via === undefined ? judgeTarget(route, address) : judgeProxy(via, address);
+  };
+  const judgeProxy = ({ host, port, text }: Via, address: string): Fault | undefined => {
+    if (own(address, port)) return new Fault('loop', `the proxy ${text} of via is our own listener`);
+    // The operator wrote it, and it is the operator's network that it stands in.
+    const why = judgeAddress(address, { loopback: isIP(host) !== 0, private: true, cidrs: [], own: NO_ADDRESSES });
+    if (why === undefined) return undefined;
+    return new Fault('address-refused', `the proxy ${text} is ${address}, which may not be dialled: ${why}`, {
+      hint: 'look at via of the destination',
+    });
+  };
+  const judgeTarget = (route: Route, address: string): Fault | undefined => {
     if (own(address, route.port)) {
       const hint = 'the destination leads back to a listener of this sidecar';
       return new Fault(
@@ -88,29 +105,27 @@ export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dia
   return {
     judge,
     async resolve(route, signal) {
-      const addresses = route.literal
-        ? [route.host]
-        : await resolver.resolve(route.host, { absolute: !route.written, signal });
+      const { host, literal, absolute } = firstStop(route);
+      // Nobody but the proxy will look up the target; what needs no look-up is judged all the same.
+      const fault = route.destination.via !== undefined && route.literal ? judgeTarget(route, route.host) : undefined;
+      if (fault !== undefined) throw fault;
+      const addresses = literal ? [host] : await resolver.resolve(host, { absolute, signal });
       for (const address of addresses) {
         const fault = judge(route, address);
         if (fault !== undefined) throw fault;
       }
       if (addresses.length > 0) return addresses;
-      throw new Fault('upstream-unresolved', `${route.host} has no address`, { hint: 'look at DNS' });
+      throw new Fault('upstream-unresolved', `${host} has no address`, { hint: 'look at DNS' });
     },
     async connect(route, addresses, { identity, signal }) {
-      const raw = await connectAny({
-        addresses,
-        port: route.port,
-        patience: route.destination.timeouts.connect,
-        clock,
-        signal,
-      });
-      const ip = addressOf(raw);
-      const address = formatAuthority(ip, route.port, undefined);
-      const { tls } = route.destination;
+      const { tls, via, timeouts } = route.destination;
+      const { port } = via ?? route;
+      const first = await connectAny({ addresses, port, patience: timeouts.connect, clock, signal });
+      const ip = addressOf(first);
+      const way = { address: formatAuthority(ip, port, undefined), ip, via: via?.text };
+      const raw = via === undefined ? first : await tunnelThrough(first, route, via, { contexts, clock, signal });
       if (tls.mode === 'plaintext' || tls.mode === 'passthrough') {
-        return { socket: raw, address, ip, peer: undefined, tls: undefined, identity: undefined, serial: undefined };
+        return { socket: raw, ...way, peer: undefined, tls: undefined, identity: undefined, serial: undefined };
       }
       const { socket, peer } = await connectTls(raw, {
         tls,
@@ -123,9 +138,16 @@ export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dia
       });
       if (route.destination.http2 === true && socket.alpnProtocol !== 'h2') throw noHttp2(socket, route);
       const shown = showsIdentity(route.destination) ? identity : undefined;
-      return { socket, address, ip, peer, tls: socket, identity: shown, serial: shown?.svid.serial };
+      return { socket, ...way, peer, tls: socket, identity: shown, serial: shown?.svid.serial };
     },
   };
+}
+
+/** What is looked up and dialled: the upstream, or the proxy on the way to it. */
+function firstStop(route: Route): { readonly host: string; readonly literal: boolean; readonly absolute: boolean } {
+  const { via } = route.destination;
+  if (via === undefined) return { host: route.host, literal: route.literal, absolute: !route.written };
+  return { host: via.host, literal: isIP(via.host) !== 0, absolute: false };
 }
 
 function judgePlaintext({ destination }: Route, address: string): string | undefined {

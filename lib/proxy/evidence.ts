@@ -175,6 +175,7 @@ function endedRecord(
     status,
     grpcStatus,
     address: upstream?.address,
+    via: upstream?.via,
     peer: upstream === undefined ? undefined : (upstream.peer?.spiffeId ?? 'unverified'),
     serial: upstream?.serial,
     credential,

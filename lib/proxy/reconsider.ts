@@ -127,6 +127,11 @@ function objection(
   if (destination.tls.mode !== before) {
     return new Fault('no-longer-allowed', `destination ${destination.name} now has tls.mode ${destination.tls.mode}`);
   }
+  const way = judgement.decision.destination?.via;
+  if (destination.via?.text !== way?.text) {
+    const now = destination.via?.text ?? 'no proxy';
+    return new Fault('no-longer-allowed', `destination ${destination.name} is now reached through ${now}`);
+  }
   const route = upstreams.route(destination, judgement.facts);
   const refused = upstreams.judge(route, upstream.ip);
   if (refused !== undefined) return new Fault('no-longer-allowed', refused.message);

@@ -135,6 +135,7 @@ function settingsOf(destination: Destination): string {
     tls.roots ?? null,
     tls.insecure,
     destination.http2 ?? false,
+    destination.via ?? null,
   ];
   return createHash('sha256').update(JSON.stringify(settings)).digest('hex').slice(0, 32);
 }

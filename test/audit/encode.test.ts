@@ -51,6 +51,7 @@ const ENDED: Required<EndedRecord> = {
   credential: 'jwt-svid',
   withheld: '2 of 5 tools not allowed',
   address: '10.0.0.7:8443',
+  via: 'http://proxy.corp.example:3128',
   sent: 12,
   received: 34,
   durationMs: 5.5,

@@ -9,6 +9,18 @@ const RULES = '  rules: [{ name: a, effect: deny, http: {} }]';
 /** Name of the check, a spec that it refuses, what it says, and a spec next to it that passes. */
 const CASES: readonly (readonly [string, string, RegExp, string])[] = [
   [
+    'via-is-judged-elsewhere',
+    `${MTLS}  upstream: { address: 'crm.example:443', cidrs: [10.0.0.0/8] }\n  via: { proxy: 'http://p.corp:3128' }`,
+    /spec\.upstream\.cidrs: the proxy of via resolves the name/,
+    `${MTLS}  upstream: { address: 'crm.example:443', cidrs: [10.0.0.0/8] }\n  via: { direct: true }`,
+  ],
+  [
+    'via-is-judged-elsewhere',
+    `${MTLS}  upstream: { address: '127.0.0.1:443' }\n  via: { proxy: 'http://p.corp:3128' }`,
+    /spec\.upstream\.address: a loopback address behind a proxy is the machine of the proxy/,
+    `${MTLS}  upstream: { address: '127.0.0.1:443' }\n  via: { direct: true }`,
+  ],
+  [
     'burst-needs-rate',
     `${MTLS}  limits: { burst: 5 }`,
     /spec\.limits\.burst: there is no rate that it could be a burst of/,

@@ -27,6 +27,7 @@ export function destination(name: string, { hosts, tlsMode = 'mtls', ...rest }: 
     credential: undefined,
     rules: [],
     timeouts: { connect: 5000, headers: 30_000, idle: 300_000, total: 3_600_000 },
+    via: undefined,
     limits: { concurrent: 64, body: undefined, response: undefined, rate: undefined },
     mode: 'enforce',
     at: 'test.yaml:1:1',

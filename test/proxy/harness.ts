@@ -34,6 +34,7 @@ export interface Site {
   readonly rules?: readonly Rule[];
   readonly timeouts?: Partial<Destination['timeouts']>;
   readonly limits?: Partial<Destination['limits']>;
+  readonly via?: Destination['via'];
   readonly report?: boolean;
   readonly credential?: Destination['credential'];
   readonly task?: Destination['task'];
@@ -77,6 +78,7 @@ export function site(given: Site = {}): Destination {
       insecure: given.insecure ?? false,
       intercept: given.intercept ?? false,
     },
+    via: given.via,
     dataClass: 'internal',
     task: given.task ?? 'optional',
     action: given.action ?? 'admin',
