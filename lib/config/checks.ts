@@ -6,6 +6,7 @@ import { classOf, judgeAddress } from '../policy/addresses.ts';
 import { isLoopback, parseIp } from '../policy/ip.ts';
 import type { Step } from './tree.ts';
 import type { DestinationDocument } from './schema.ts';
+import { WAY_CHECKS } from './way-checks.ts';
 
 export interface Finding {
   /** From the root of the document; the deepest node that is there is shown. */
@@ -28,39 +29,7 @@ const when = (wrong: boolean, steps: readonly Step[], message: string, fix: stri
   wrong ? [{ steps, message, fix }] : [];
 
 export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
-  {
-    name: 'via-is-judged-elsewhere',
-    doc: '`via` with a proxy goes with neither `upstream.cidrs`, which nobody would enforce, nor a loopback upstream.',
-    find({ via, upstream }) {
-      if (via === undefined || 'direct' in via) return [];
-      const { address, cidrs = [] } = upstream ?? {};
-      return [
-        ...when(
-          cidrs.length > 0,
-          at('upstream', 'cidrs'),
-          'the proxy of via resolves the name, so that its addresses are not judged here',
-          'remove cidrs, or write via: { direct: true }',
-        ),
-        ...when(
-          address !== undefined && isLoopback(address.host),
-          at('upstream', 'address'),
-          'a loopback address behind a proxy is the machine of the proxy',
-          'write via: { direct: true }, or another address',
-        ),
-      ];
-    },
-  },
-  {
-    name: 'burst-needs-rate',
-    doc: '`limits.burst` belongs to `limits.rate`.',
-    find: ({ limits: { rate, burst } }) =>
-      when(
-        burst !== undefined && rate === undefined,
-        at('limits', 'burst'),
-        'there is no rate that it could be a burst of',
-        'write rate: 50/s beside it, or remove burst',
-      ),
-  },
+  ...WAY_CHECKS,
   {
     name: 'credentials-need-tls',
     doc: '`credentials` need a protocol that is judged per request and a mode in which TLS starts here: a bearer token is never sent in the clear.',

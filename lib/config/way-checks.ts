@@ -1,0 +1,43 @@
+/** Rules over several keys about the way to an upstream and how much may go there; joined to those of checks.ts. */
+import { isLoopback } from '../policy/ip.ts';
+import type { Check, Finding } from './checks.ts';
+
+export const WAY_CHECKS: readonly Check[] = Object.freeze([
+  {
+    name: 'via-is-judged-elsewhere',
+    doc: '`via` with a proxy goes with neither `upstream.cidrs`, which nobody would enforce, nor a loopback upstream.',
+    find({ via, upstream }) {
+      if (via === undefined || 'direct' in via) return [];
+      const { address, cidrs = [] } = upstream ?? {};
+      return [
+        ...when(
+          cidrs.length > 0,
+          ['spec', 'upstream', 'cidrs'],
+          'the proxy of via resolves the name, so that its addresses are not judged here',
+          'remove cidrs, or write via: { direct: true }',
+        ),
+        ...when(
+          address !== undefined && isLoopback(address.host),
+          ['spec', 'upstream', 'address'],
+          'a loopback address behind a proxy is the machine of the proxy',
+          'write via: { direct: true }, or another address',
+        ),
+      ];
+    },
+  },
+  {
+    name: 'burst-needs-rate',
+    doc: '`limits.burst` belongs to `limits.rate`.',
+    find: ({ limits: { rate, burst } }) =>
+      when(
+        burst !== undefined && rate === undefined,
+        ['spec', 'limits', 'burst'],
+        'there is no rate that it could be a burst of',
+        'write rate: 50/s beside it, or remove burst',
+      ),
+  },
+] satisfies readonly Check[]);
+
+function when(wrong: boolean, steps: Finding['steps'], message: string, fix: string): readonly Finding[] {
+  return wrong ? [{ steps, message, fix }] : [];
+}
