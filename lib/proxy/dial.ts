@@ -75,39 +75,15 @@ const NO_ADDRESSES: ReadonlySet<string> = new Set();
 export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dialler {
   const judge = (route: Route, address: string): Fault | undefined => {
     const { via } = route.destination;
-    return via === undefined ? judgeTarget(route, address) : judgeProxy(via, address);
-  };
-  const judgeProxy = ({ host, port, text }: Via, address: string): Fault | undefined => {
-    if (own(address, port)) return new Fault('loop', `the proxy ${text} of via is our own listener`);
-    // The operator wrote it, and it is the operator's network that it stands in.
-    const why = judgeAddress(address, { loopback: isIP(host) !== 0, private: true, cidrs: [], own: NO_ADDRESSES });
-    if (why === undefined) return undefined;
-    return new Fault('address-refused', `the proxy ${text} is ${address}, which may not be dialled: ${why}`, {
-      hint: 'look at via of the destination',
-    });
-  };
-  const judgeTarget = (route: Route, address: string): Fault | undefined => {
-    if (own(address, route.port)) {
-      const hint = 'the destination leads back to a listener of this sidecar';
-      return new Fault(
-        'loop',
-        `${route.host} is ${formatAuthority(address, route.port, undefined)}, which is our own listener`,
-        { hint },
-      );
-    }
-    const why = judgeAddress(address, { ...route.addresses, own: NO_ADDRESSES }) ?? judgePlaintext(route, address);
-    if (why === undefined) return undefined;
-    const hint =
-      'public addresses are allowed; others need upstream.address with mode mtls, or upstream.cidrs, in the destination';
-    const subject = route.literal ? address : `${route.host} resolves to ${address}, which`;
-    return new Fault('address-refused', `${subject} may not be dialled: ${why}`, { hint });
+    return via === undefined ? judgeTarget(route, address, own) : judgeProxy(via, address, own);
   };
   return {
     judge,
     async resolve(route, signal) {
       const { host, literal, absolute } = firstStop(route);
       // Nobody but the proxy will look up the target; what needs no look-up is judged all the same.
-      const fault = route.destination.via !== undefined && route.literal ? judgeTarget(route, route.host) : undefined;
+      const fault =
+        route.destination.via !== undefined && route.literal ? judgeTarget(route, route.host, own) : undefined;
       if (fault !== undefined) throw fault;
       const addresses = literal ? [host] : await resolver.resolve(host, { absolute, signal });
       for (const address of addresses) {
@@ -141,6 +117,35 @@ export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dia
       return { socket, ...way, peer, tls: socket, identity: shown, serial: shown?.svid.serial };
     },
   };
+}
+
+type Own = DiallerOptions['own'];
+
+function judgeProxy({ host, port, text }: Via, address: string, own: Own): Fault | undefined {
+  if (own(address, port)) return new Fault('loop', `the proxy ${text} of via is our own listener`);
+  // The operator wrote it, and it is the operator's network that it stands in.
+  const why = judgeAddress(address, { loopback: isIP(host) !== 0, private: true, cidrs: [], own: NO_ADDRESSES });
+  if (why === undefined) return undefined;
+  return new Fault('address-refused', `the proxy ${text} is ${address}, which may not be dialled: ${why}`, {
+    hint: 'look at via of the destination',
+  });
+}
+
+function judgeTarget(route: Route, address: string, own: Own): Fault | undefined {
+  if (own(address, route.port)) {
+    const hint = 'the destination leads back to a listener of this sidecar';
+    return new Fault(
+      'loop',
+      `${route.host} is ${formatAuthority(address, route.port, undefined)}, which is our own listener`,
+      { hint },
+    );
+  }
+  const why = judgeAddress(address, { ...route.addresses, own: NO_ADDRESSES }) ?? judgePlaintext(route, address);
+  if (why === undefined) return undefined;
+  const hint =
+    'public addresses are allowed; others need upstream.address with mode mtls, or upstream.cidrs, in the destination';
+  const subject = route.literal ? address : `${route.host} resolves to ${address}, which`;
+  return new Fault('address-refused', `${subject} may not be dialled: ${why}`, { hint });
 }
 
 /** What is looked up and dialled: the upstream, or the proxy on the way to it. */
