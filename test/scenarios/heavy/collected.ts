@@ -14,7 +14,8 @@ process.on('message', () => {
   // What is freed by finalizers is freed after this turn.
   setImmediate(() => {
     globalThis.gc?.();
-    process.send?.({ memory: process.memoryUsage.rss() });
+    const { rss, heapUsed, external } = process.memoryUsage();
+    process.send?.({ resident: rss, reachable: heapUsed + external });
   });
 });
 process.send?.({ port: sidecar.addresses.get('forward')?.port });
