@@ -50,8 +50,7 @@ export function mcpRefusal(mcp: McpExchange, fault: Fault, exchange: Exchange): 
   const body = Buffer.from(text);
   const { head } = answer;
   const status = denied ? (asResult ? 200 : denial.status) : head.status;
-  // What was read whole leaves nothing behind it on the connection.
-  return { head: { ...head, status, length: body.length, close: denied ? false : head.close === true }, body };
+  return { head: { ...head, status, length: body.length }, body };
 }
 
 function supported({ policy }: McpExchange, { code }: Fault): { readonly supported?: readonly string[] } {

@@ -22,6 +22,7 @@ export type Facet =
   | 'upgrade' // leaving HTTP
   | 'hello' // the TLS that the agent speaks itself
   | 'inside' // HTTP inside the agent's TLS, which we end
+  | 'message' // JSON-RPC in the body
   | 'h2' // HTTP/2 framing
   | 'address' // what DNS answers
   | 'peer' // who the upstream is

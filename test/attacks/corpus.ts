@@ -4,6 +4,7 @@ import { ADDRESSES } from './cases/addresses.ts';
 import { AUTHORITY } from './cases/authority.ts';
 import { FRAMING } from './cases/framing.ts';
 import { HEADERS } from './cases/headers.ts';
+import { MESSAGES } from './cases/messages.ts';
 import { PATHS } from './cases/paths.ts';
 import { PEERS } from './cases/peers.ts';
 import { TUNNELS } from './cases/tunnels.ts';
@@ -16,4 +17,5 @@ export const CORPUS: readonly Attack[] = Object.freeze([
   ...HEADERS,
   ...PATHS,
   ...TUNNELS,
+  ...MESSAGES,
 ]);

@@ -180,7 +180,7 @@ function heldBack(t: Test, expected: Refused, after: After, what: string): void 
   } else {
     t.same(seen.statuses, [status], `one answer: ${what}: ${seen.text}`);
     const told =
-      seen.statuses.length === 1 ? refusal(seen.text.slice(seen.text.indexOf(`HTTP/1.1 ${status}`))) : undefined;
+      seen.statuses.length === 1 ? toldBy(seen.text.slice(seen.text.indexOf(`HTTP/1.1 ${status}`))) : undefined;
     t.equal(told?.code, code, what);
     if (at.bench.audit.fail === undefined)
       t.equal(told?.decision, records.find(ofExchange)?.exchange, `the answer names its records: ${what}`);
@@ -202,6 +202,12 @@ function heldBack(t: Test, expected: Refused, after: After, what: string): void 
       : [],
     `what was resolved (S10): ${what}`,
   );
+}
+
+/** Of JSON-RPC the reason is in the data of the error. */
+function toldBy(answer: string): { readonly code: unknown; readonly decision: unknown } {
+  const error: { code: unknown; decision: unknown; data?: { reason: unknown; decision: unknown } } = refusal(answer);
+  return error.data === undefined ? error : { code: error.data.reason, decision: error.data.decision };
 }
 
 /** What could break a line or steer a terminal. */

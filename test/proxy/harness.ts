@@ -32,6 +32,7 @@ export interface Site {
   readonly cidrs?: readonly string[];
   readonly listen?: boolean | number;
   readonly rules?: readonly Rule[];
+  readonly mcp?: Destination['mcp'];
   readonly timeouts?: Partial<Destination['timeouts']>;
   readonly limits?: Partial<Destination['limits']>;
   readonly via?: Destination['via'];
@@ -86,6 +87,7 @@ export function site(given: Site = {}): Destination {
     rules: given.rules ?? (given.protocol === 'tcp' || mode === 'passthrough' ? [] : [rule('all', 'allow')]),
     timeouts: { connect: 5000, headers: 10_000, idle: 10_000, total: 60_000, ...given.timeouts },
     limits: { concurrent: 64, body: undefined, response: undefined, rate: undefined, ...given.limits },
+    mcp: given.mcp,
     mode: given.report === true ? 'report' : 'enforce',
     at: 'test.yaml:1:1',
   });

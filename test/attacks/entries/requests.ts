@@ -85,6 +85,7 @@ const OF_REQUESTS = facets(
     'address',
     'peer',
     'answer',
+    'message',
   ] as const),
 );
 const OF_WEBSOCKETS = facets('authority', 'target', 'path', 'fields', 'head', 'upgrade', 'address', 'peer');

@@ -49,9 +49,16 @@ function fieldsOf(stage: Stage, attempt: Attempt, { scheme, authority }: Way): r
   ];
 }
 
-function send(client: RawClient, stream: number, fields: readonly Field[]): void {
-  client.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, block(...fields)));
+function send(client: RawClient, stream: number, fields: readonly Field[], body?: string): void {
+  client.send(frame(HEADERS, END_HEADERS | (body === undefined ? END_STREAM : 0), stream, block(...fields)));
+  if (body === undefined) return;
+  const bytes = Buffer.from(body, 'latin1');
+  for (let at = 0; at < bytes.length; at += FRAME) client.send(frame(DATA, 0, stream, bytes.subarray(at, at + FRAME)));
+  client.send(frame(DATA, END_STREAM, stream, Buffer.alloc(0)));
 }
+
+/** The most that a DATA frame may hold unasked (RFC 9113 section 6.5.2). */
+const FRAME = 16_384;
 
 function finalOf({ frames }: RawClient, stream: number): readonly number[] {
   const heads = frames.filter((one) => one.type === HEADERS && one.stream === stream);
@@ -78,7 +85,7 @@ const strikeBy =
       stream = 3;
     }
     begins();
-    send(client, stream, fieldsOf(stage, attempt, way));
+    send(client, stream, fieldsOf(stage, attempt, way), attempt.body);
     await until('the stream ends', () => ended(client, stream), 20_000);
     const statuses = [...finalOf(client, stream)];
     const reset = client.over || client.frames.some((one) => one.stream === stream && one.type === RST_STREAM);
@@ -113,7 +120,18 @@ const INSIDE: Way = {
   authority: (stage, attempt) => renderInside(stage, attempt).host[0] ?? '',
 };
 
-const OF_STREAMS = facets('authority', 'method', 'path', 'fields', 'later', 'address', 'peer', 'answer', 'h2');
+const OF_STREAMS = facets(
+  'authority',
+  'method',
+  'path',
+  'fields',
+  'later',
+  'address',
+  'peer',
+  'answer',
+  'message',
+  'h2',
+);
 
 export const LISTENER_STREAMS: Entry = Object.freeze<Entry>({
   ...LISTENER,
