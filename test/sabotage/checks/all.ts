@@ -1,5 +1,6 @@
 /** Every list. */
 import type { Sabotage } from '../sabotage.ts';
+import { CONDITIONS } from './conditions.ts';
 import { CONFIG } from './config.ts';
 import { HTTP } from './http.ts';
 import { IDENTITY } from './identity.ts';
@@ -10,6 +11,7 @@ import { TUNNEL } from './tunnel.ts';
 
 export const SABOTAGES: readonly Sabotage[] = Object.freeze([
   ...POLICY,
+  ...CONDITIONS,
   ...HTTP,
   ...PROXY,
   ...TUNNEL,

@@ -1,0 +1,84 @@
+/** What conditions rest on. */
+import { by, sabotage, type Sabotage } from '../sabotage.ts';
+
+const CHECK = 'lib/policy/condition-check.ts';
+const CEL = 'lib/policy/cel.ts';
+const ENGINE = 'test/policy/conditions.test.ts';
+const REFUSED = by(ENGINE, 'a condition is a bool of its phase or it is refused, with place and fix');
+const SLOW = by(ENGINE, 'nothing an agent sends makes a condition slow (R4)');
+const SECRETS = by(ENGINE, 'secrets are not seen: not listed, not found, not even named in a condition (C5)');
+const DECIDE = 'test/policy/decide.test.ts';
+const SAFE = by(
+  DECIDE,
+  'a condition is read last: true matches, false does not, and no answer is the safe one of each effect',
+);
+
+export const CONDITIONS: readonly Sabotage[] = [
+  sabotage(
+    'a deny rule whose condition has no answer denies',
+    'lib/policy/decide.ts',
+    ['if (answer !== false) return reported(refusal(', 'if (answer === true) return reported(refusal('],
+    SAFE,
+  ),
+  sabotage(
+    'an allow rule whose condition has no answer does not allow',
+    'lib/policy/decide.ts',
+    [
+      '    if (answer === true) {\n      const reason = `rule ${rule.name} of destination ${name} allows',
+      '    if (answer !== false) {\n      const reason = `rule ${rule.name} of destination ${name} allows',
+    ],
+    SAFE,
+  ),
+  sabotage(
+    'a condition is of type bool',
+    'lib/policy/conditions.ts',
+    ["if (type === 'bool') return;", "if (type !== 'nothing') return;"],
+    REFUSED,
+  ),
+  sabotage(
+    'a condition calls declared functions alone',
+    CHECK,
+    ['if (!METHODS.has(name)) throw', 'if (METHODS.has(`no ${name}`)) throw'],
+    REFUSED,
+  ),
+  sabotage(
+    'loops are not nested',
+    CHECK,
+    ['if (inLoop) throw objection(node,', "if (inLoop && node.op === '') throw objection(node,"],
+    REFUSED,
+  ),
+  sabotage('patterns are RE2', CEL, ["  matches: 're2 matches',\n", ''], SLOW),
+  sabotage(
+    'what is scanned is bounded',
+    CEL,
+    ['if (context.scannable < 0) throw', 'if (context.scannable < -1e12) throw'],
+    SLOW,
+  ),
+  sabotage(
+    'has() of what is no map is an error',
+    CEL,
+    [
+      "if (typeof value !== 'object' || value === null || Array.isArray(value)) throw",
+      'if (value === undefined) throw',
+    ],
+    by(ENGINE, 'what cannot be evaluated has no answer, in words without a value of the request (C5)'),
+  ),
+  sabotage(
+    'secret header fields are not listed',
+    'lib/policy/fields.ts',
+    [' || SECRET_FIELDS.has(name)) continue;', ') continue;'],
+    SECRETS,
+  ),
+  sabotage(
+    'secret header fields are not found by name',
+    'lib/policy/fields.ts',
+    ['  if (SECRET_FIELDS.has(name)) return values;\n', ''],
+    SECRETS,
+  ),
+  sabotage(
+    'a query with ; has no answer',
+    'lib/policy/condition-view.ts',
+    ["if (query.includes(';')) throw", "if (query.includes(';;')) throw"],
+    by(ENGINE, 'an ambiguous query has no answer (P6)'),
+  ),
+];
