@@ -2,6 +2,7 @@
  * The demo's agent: a process of its own that knows nothing of SPIFFE, certificates or this project. It has HTTP_PROXY in its environment and says http://.
  *   ask METHOD URL [BODY]      one request; prints {status, body}
  *   tool URL NAME ARGUMENTS    a conversation with an MCP server: initialize, tools/list, one tools/call; prints {tools, result, error}
+ *   api METHOD PATH [BODY]     one call of the agent API of the sidecar, with the credentials of the task it is in; prints {status, body}
  *   watch URL SECONDS          requests until the upstream has named two serials of its caller; prints {requests, failures, serials}
  *   tunnel HOST:PORT           a CONNECT tunnel: sends a line, prints it back, then prints `cut` once it is cut
  */
@@ -19,8 +20,14 @@ async function ask(
   body?: string,
 ): Promise<{ readonly status: number; readonly body: string }> {
   const headers = body === undefined ? {} : { 'content-type': 'application/json' };
-  const answer = await fetch(url, { method, headers, ...(body === undefined ? {} : { body }) });
-  return { status: answer.status, body: await answer.text() };
+  try {
+    const answer = await fetch(url, { method, headers, ...(body === undefined ? {} : { body }) });
+    return { status: answer.status, body: await answer.text() };
+  } catch (failure) {
+    // Node's fetch takes a 407 for a failure of its own, and gives the status in words alone.
+    if (failure instanceof Error && /\b407\b/.test(String(failure.cause))) return { status: 407, body: '' };
+    throw failure;
+  }
 }
 
 const MCP_VERSION = '2025-11-25';
@@ -47,6 +54,19 @@ async function tool(url: string, name: string, args: string): Promise<void> {
   print({ tools: tools.map((one) => one.name), result, error });
 }
 
+function api(method: string, path: string, body?: string): Promise<void> {
+  const { CHAPERONE_AGENT_API: socketPath, CHAPERONE_TASK_AUTHORIZATION: authorization } = process.env;
+  const headers = { 'content-type': 'application/json', ...(authorization === undefined ? {} : { authorization }) };
+  return new Promise((resolve, reject) => {
+    const asked = request({ socketPath, method, path, headers }, (answer) => {
+      let text = '';
+      answer.on('data', (chunk: Buffer) => (text += chunk.toString()));
+      answer.on('end', () => resolve(print({ status: answer.statusCode, body: text })));
+    });
+    asked.on('error', reject).end(body);
+  });
+}
+
 async function watch(url: string, seconds: number): Promise<void> {
   const until = performance.now() + seconds * 1000;
   const serials = new Set<string>();
@@ -63,7 +83,9 @@ async function watch(url: string, seconds: number): Promise<void> {
 
 async function tunnel(authority: string): Promise<void> {
   const proxy = new URL(process.env['HTTP_PROXY'] ?? '');
-  const asked = request({ host: proxy.hostname, port: proxy.port, method: 'CONNECT', path: authority });
+  const credentials = Buffer.from(`${proxy.username}:${proxy.password}`).toString('base64');
+  const headers = proxy.username === '' ? {} : { 'proxy-authorization': `Basic ${credentials}` };
+  const asked = request({ host: proxy.hostname, port: proxy.port, method: 'CONNECT', path: authority, headers });
   asked.end();
   const [answer, socket] = (await once(asked, 'connect')) as [{ readonly statusCode: number }, Socket];
   if (answer.statusCode !== 200) return print({ status: answer.statusCode });
@@ -78,5 +100,6 @@ async function tunnel(authority: string): Promise<void> {
 
 if (what === 'ask') print(await ask(rest[0] ?? 'GET', rest[1] ?? '', rest[2]));
 else if (what === 'tool') await tool(rest[0] ?? '', rest[1] ?? '', rest[2] ?? '{}');
+else if (what === 'api') await api(rest[0] ?? 'GET', rest[1] ?? '', rest[2]);
 else if (what === 'watch') await watch(rest[0] ?? '', Number(rest[1]));
 else await tunnel(rest[0] ?? '');

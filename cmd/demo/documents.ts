@@ -3,6 +3,7 @@ export interface Places {
   readonly workloadApi: string;
   readonly auditFile: string;
   readonly adminSocket: string;
+  readonly agentSocket: string;
   readonly crm: string;
   readonly tickets: string;
   readonly impostor: string;
@@ -36,7 +37,7 @@ export function documents(places: Places, tunnels: boolean): string {
       `  tls: { mode: mtls, peers: ['spiffe://dev.local/billing'] }\n  rules:\n${ALLOW_ALL}`,
     ),
   ];
-  list.push(saas(places));
+  list.push(saas(places), ...tasked(places));
   if (tunnels) {
     list.push(
       destination(
@@ -61,6 +62,38 @@ const EVERY_TOOL = `    - { name: everything, effect: allow, action: admin, mcp:
 const ALLOW_ALL = `    - { name: everything, effect: allow, action: admin, http: {} }
 `;
 
+/** For tasks alone: customers, a forum that everybody reads, and a line to somewhere. */
+function tasked({ crm, echo }: Places): readonly string[] {
+  const peer = (name: string): string =>
+    `  tls: { mode: mtls, peers: ['spiffe://dev.local/${name}'] }\n  task: required\n`;
+  return [
+    destination('support', crm, `${peer('crm')}  dataClass: confidential\n  rules:\n${SUPPORT}`),
+    destination('forum', crm, `${peer('crm')}  dataClass: public\n  rules:\n${FORUM}`),
+    destination('line', echo, `${peer('echo')}  dataClass: public\n  protocol: tcp\n  action: read\n`, 7),
+    TASK_POLICY,
+  ];
+}
+
+const SUPPORT = `    - { name: read, effect: allow, action: read, http: { methods: [GET], paths: [/v1/**] } }
+    - { name: add-note, effect: allow, action: write, http: { methods: [POST], paths: [/v1/notes] } }
+`;
+const FORUM = `    - { name: no-leak, effect: deny, http: { methods: [POST] }, when: rank(task.read) >= rank("confidential") }
+    - { name: post, effect: allow, action: post, http: { methods: [POST], paths: [/v1/notes] } }
+`;
+const TASK_POLICY = `apiVersion: chaperone.dev/v1alpha1
+kind: TaskPolicy
+metadata: { name: support }
+spec:
+  purposes: [answer-ticket]
+  destinations: [support, forum, line]
+  actions: [read, post]
+  dataClasses: [public, confidential]
+  lifetime: 5m
+  depth: 1
+  isolated: true
+  stepUp: [{ actions: [write], approvers: [operator], lasts: 60s, uses: 1 }]
+`;
+
 /** The service on the web, which the agent reaches by https://. */
 export const SAAS_HOST = 'api.saas.example';
 
@@ -78,7 +111,7 @@ spec:
 `;
 }
 
-function sidecar({ workloadApi, auditFile, adminSocket, trust }: Places): string {
+function sidecar({ workloadApi, auditFile, adminSocket, agentSocket, trust }: Places): string {
   return `apiVersion: chaperone.dev/v1alpha1
 kind: Sidecar
 metadata: { name: demo }
@@ -88,6 +121,7 @@ spec:
   health: { address: 127.0.0.1:0 }
   intercept: { domains: [${SAAS_HOST}], trust: { folder: '${trust}' } }
   adminApi: { socket: ${adminSocket} }
+  agentApi: { socket: ${agentSocket} }
   audit: { sinks: [{ file: ${auditFile} }] }
   defaults: { task: optional }
   drain: 2s

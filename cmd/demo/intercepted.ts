@@ -1,12 +1,7 @@
 /** The part of the story about https:// URLs: the agent's TLS ends at the sidecar, where each request is judged, and starts anew towards a service that proves its name. */
 import { SAAS_HOST } from './documents.ts';
 import type { Stage } from './stage.ts';
-import type { Step } from './story.ts';
-
-interface Answer {
-  readonly status: number;
-  readonly body: string;
-}
+import { ask as asks, type Answer, type Step } from './telling.ts';
 
 export const INTERCEPTED: readonly Step[] = [
   {
@@ -20,10 +15,8 @@ export const INTERCEPTED: readonly Step[] = [
   },
 ];
 
-async function ask(stage: Stage, method: string, path: string): Promise<Answer> {
-  const [answer] = await stage.agent(['ask', method, `https://${SAAS_HOST}${path}`]);
-  if (answer === undefined) throw new Error('the agent got no answer at all');
-  return answer as Answer;
+function ask(stage: Stage, method: string, path: string): Promise<Answer> {
+  return asks(stage, method, `https://${SAAS_HOST}${path}`);
 }
 
 async function allowed(stage: Stage): Promise<string> {

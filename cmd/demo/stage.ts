@@ -15,6 +15,7 @@ import { proxyVariables } from '../commands/env.ts';
 import { compose, type Sidecar } from '../compose.ts';
 import { documents, type Places, SAAS_HOST } from './documents.ts';
 import { type Saas, startSaas } from './saas.ts';
+import type { Held } from './tasked.ts';
 
 /** Ways to break the demo on purpose, to see that its claims can fail. */
 export type Breakage = 'allow-all' | 'no-rotation' | undefined;
@@ -34,9 +35,20 @@ export interface Stage extends AsyncDisposable {
   readonly variables: Readonly<Record<string, string>>;
   /** Rewrites the configuration, as an operator's editor would; `tunnels` says whether the echo destination is there. */
   configure(tunnels: boolean): Promise<void>;
-  /** Runs the agent; `seen` is called with each line it prints. */
-  agent(args: readonly string[], seen?: (line: string) => void): Promise<readonly unknown[]>;
+  readonly agentSocket: string;
+  readonly adminSocket: string;
+  /** Tasks that one part of the story opened for the next: opened once, ended at the end. */
+  readonly held: { task?: Held; child?: Held };
+  /** Runs the agent. */
+  agent(args: readonly string[], options?: AgentOptions): Promise<readonly unknown[]>;
   audit(): Promise<string>;
+}
+
+export interface AgentOptions {
+  /** Besides those of the stage. */
+  readonly variables?: Readonly<Record<string, string>>;
+  /** Called with each line that it prints. */
+  readonly seen?: (line: string) => void;
 }
 
 const SHORT_LIVED = 8_000;
@@ -66,6 +78,7 @@ async function build(opened: Disposer, breakage: Breakage, log: (line: string) =
     workloadApi: workloadApi.endpoint,
     auditFile: join(folder, 'audit.jsonl'),
     adminSocket: join(folder, 'admin', 'api.sock'),
+    agentSocket: join(folder, 'agent', 'api.sock'),
     crm: crm.address,
     tickets: tickets.address,
     impostor: impostor.address,
@@ -94,9 +107,12 @@ async function build(opened: Disposer, breakage: Breakage, log: (line: string) =
     configFile,
     auditFile: places.auditFile,
     proxyUrl,
+    agentSocket: places.agentSocket,
+    adminSocket: places.adminSocket,
+    held: {},
     configure,
     variables,
-    agent: (args, seen) => runAgent(args, variables, seen),
+    agent: (args, options = {}) => runAgent(args, { ...variables, ...options.variables }, options.seen),
     audit: () => readFile(places.auditFile, 'utf8'),
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };

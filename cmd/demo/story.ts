@@ -2,20 +2,10 @@
  * The demo's story: each step makes a claim and checks it, from the agent's side and from the upstream's. The first claim that does not hold is named, the
  * rest is told all the same, and the demo fails.
  */
-import { setTimeout as wait } from 'node:timers/promises';
 import { INTERCEPTED } from './intercepted.ts';
 import type { Stage } from './stage.ts';
-
-export interface Step {
-  readonly title: string;
-  /** What was seen, for the reader; throws an Error that says what was seen instead. */
-  readonly check: (stage: Stage) => Promise<string>;
-}
-
-interface Answer {
-  readonly status: number;
-  readonly body: string;
-}
+import { TASKED } from './tasked.ts';
+import { ask, eventually, expect, type Step } from './telling.ts';
 
 export const STORY: readonly Step[] = [
   { title: 'An SVID comes from the Workload API; the sidecar is ready', check: identityArrives },
@@ -29,6 +19,7 @@ export const STORY: readonly Step[] = [
     check: unlisted,
   },
   ...INTERCEPTED,
+  ...TASKED,
   { title: 'An impostor with a valid SVID of the same trust domain gets not one byte', check: impostor },
   { title: 'The SVID rotates under load and no request is lost', check: rotates },
   { title: 'An open tunnel is cut within a second of the policy that no longer allows it', check: cutsTunnel },
@@ -43,21 +34,15 @@ export const STORY: readonly Step[] = [
 async function identityArrives({ sidecar }: Stage): Promise<string> {
   await eventually('ready', () => sidecar.ready());
   const { svid } = sidecar.identity.current();
-  require(svid.id === 'spiffe://dev.local/agent', `the SVID is ${svid.id}`);
+  expect(svid.id === 'spiffe://dev.local/agent', `the SVID is ${svid.id}`);
   return `${svid.id}, serial ${svid.serial.slice(0, 12)}…, valid until ${new Date(svid.notAfter).toISOString()}`;
-}
-
-async function ask(stage: Stage, method: string, url: string, body?: string): Promise<Answer> {
-  const [answer] = await stage.agent(['ask', method, url, ...(body === undefined ? [] : [body])]);
-  require(answer !== undefined, 'the agent got no answer at all');
-  return answer as Answer;
 }
 
 async function allowed(stage: Stage): Promise<string> {
   const { status, body } = await ask(stage, 'GET', 'http://crm.internal/v1/customers/1001');
-  require(status === 200 && body.includes('Ada Engines'), `the agent got ${status} ${body}`);
+  expect(status === 200 && body.includes('Ada Engines'), `the agent got ${status} ${body}`);
   const caller = stage.crm.requests().at(-1)?.peer.spiffeId;
-  require(caller === 'spiffe://dev.local/agent', `the upstream saw ${caller}`);
+  expect(caller === 'spiffe://dev.local/agent', `the upstream saw ${caller}`);
   return `200, seen by the upstream as ${caller}`;
 }
 
@@ -66,11 +51,13 @@ async function refusedWith(
   want: { method?: string; url: string; status: number; code: string },
 ): Promise<string> {
   const before = stage.crm.requests().length;
-  const { status, body } = await ask(stage, want.method ?? 'GET', want.url, want.method === 'POST' ? '{}' : undefined);
-  require(status === want.status, `the agent got ${status} ${body}`);
+  const { status, body } = await ask(stage, want.method ?? 'GET', want.url, {
+    body: want.method === 'POST' ? '{}' : undefined,
+  });
+  expect(status === want.status, `the agent got ${status} ${body}`);
   const { error } = JSON.parse(body) as { readonly error: { readonly code: string; readonly message: string } };
-  require(error.code === want.code, `the code is ${error.code}`);
-  require(stage.crm.requests().length === before, 'the upstream was asked');
+  expect(error.code === want.code, `the code is ${error.code}`);
+  expect(stage.crm.requests().length === before, 'the upstream was asked');
   return `${status} ${error.message}`;
 }
 
@@ -93,17 +80,19 @@ const REFUND = 'tools/call refund';
 async function callRefund(stage: Stage, amount: number): Promise<ToolAnswer> {
   const args = JSON.stringify({ id: 'T-1', amount });
   const [answer] = await stage.agent(['tool', 'http://tickets.internal/mcp', 'refund', args]);
-  require(answer !== undefined, 'the agent got no answer at all');
+  expect(answer !== undefined, 'the agent got no answer at all');
   return answer as ToolAnswer;
 }
 
 async function toolAllowed(stage: Stage): Promise<string> {
   const { tools, result, error } = await callRefund(stage, 40);
-  require(tools.join() === 'search_tickets,get_ticket,refund', `the agent was shown the tools ${tools.join()}`);
-  require(result?.content[0]?.text ===
-    '40 refunded for T-1, 40 in all', `the agent got ${JSON.stringify(result ?? error)}`);
+  expect(tools.join() === 'search_tickets,get_ticket,refund', `the agent was shown the tools ${tools.join()}`);
+  expect(
+    result?.content[0]?.text === '40 refunded for T-1, 40 in all',
+    `the agent got ${JSON.stringify(result ?? error)}`,
+  );
   const seen = stage.tickets.requests().at(-1);
-  require(seen?.asked === REFUND, `the server was asked for ${seen?.asked}`);
+  expect(seen?.asked === REFUND, `the server was asked for ${seen?.asked}`);
   return `${result.content[0].text}; delete_ticket is not even listed; the server saw ${seen.peer.spiffeId}`;
 }
 
@@ -111,13 +100,14 @@ async function toolDenied(stage: Stage): Promise<string> {
   const refunds = (): number => stage.tickets.requests().filter(({ asked }) => asked === REFUND).length;
   const before = refunds();
   const { error, result } = await callRefund(stage, 40_000);
-  require(error !== undefined, `the agent got ${JSON.stringify(result)}`);
-  require(refunds() === before, 'the server was asked');
-  require(/no rule of destination tickets allows tools\/call refund/.test(
-    error.message,
-  ), `the agent was told ${error.message}`);
+  expect(error !== undefined, `the agent got ${JSON.stringify(result)}`);
+  expect(refunds() === before, 'the server was asked');
+  expect(
+    /no rule of destination tickets allows tools\/call refund/.test(error.message),
+    `the agent was told ${error.message}`,
+  );
   const records = (await stage.audit()).split('\n').filter((line) => line.includes('"tool":"refund"'));
-  require(records.length === 2 && !records.join().includes('40000'), 'the records are not two, or hold an argument');
+  expect(records.length === 2 && !records.join().includes('40000'), 'the records are not two, or hold an argument');
   return `${error.code} ${error.message}`;
 }
 
@@ -128,9 +118,9 @@ async function unlisted(stage: Stage): Promise<string> {
 
 async function impostor(stage: Stage): Promise<string> {
   const told = await refusedWith(stage, { url: 'http://billing.internal/', status: 502, code: 'upstream-identity' });
-  require(stage.impostor.connections() > 0, 'the impostor was not even reached');
+  expect(stage.impostor.connections() > 0, 'the impostor was not even reached');
   const bytes = stage.impostor.callers().reduce((sum, { received }) => sum + received, 0);
-  require(bytes === 0, `the impostor received ${bytes} bytes`);
+  expect(bytes === 0, `the impostor received ${bytes} bytes`);
   return told;
 }
 
@@ -138,24 +128,27 @@ async function rotates(stage: Stage): Promise<string> {
   const [seen] = (await stage.agent(['watch', 'http://crm.internal/v1/whoami', '20'])) as [
     { readonly requests: number; readonly failures: number; readonly serials: readonly string[] },
   ];
-  require(seen.failures === 0, `${seen.failures} of ${seen.requests} requests failed`);
-  require(seen.serials.length >=
-    2, `the upstream saw one serial only, ${seen.serials[0]}, over ${seen.requests} requests`);
+  expect(seen.failures === 0, `${seen.failures} of ${seen.requests} requests failed`);
+  expect(
+    seen.serials.length >= 2,
+    `the upstream saw one serial only, ${seen.serials[0]}, over ${seen.requests} requests`,
+  );
   return `${seen.requests} requests, 0 failures, serials ${seen.serials.map((one) => `${one.slice(0, 8)}…`).join(' then ')}`;
 }
 
 async function cutsTunnel(stage: Stage): Promise<string> {
   let [reconfigured, cutAfter] = [0, Number.NaN];
-  const lines = await stage.agent(['tunnel', 'echo.internal:7'], (line) => {
+  const seen = (line: string): void => {
     if (line === '"cut"') cutAfter = performance.now() - reconfigured;
     else if (reconfigured === 0) {
       reconfigured = performance.now();
       void stage.configure(false).then(() => stage.sidecar.reload());
     }
-  });
+  };
+  const lines = await stage.agent(['tunnel', 'echo.internal:7'], { seen });
   const [first] = lines as readonly { readonly echo?: string }[];
-  require(first?.echo === 'are you there?\n', `the tunnel answered ${JSON.stringify(first)}`);
-  require(cutAfter < 1000, `it was cut after ${Math.round(cutAfter)} ms`);
+  expect(first?.echo === 'are you there?\n', `the tunnel answered ${JSON.stringify(first)}`);
+  expect(cutAfter < 1000, `it was cut after ${Math.round(cutAfter)} ms`);
   return `cut ${Math.round(cutAfter)} ms after the file was written`;
 }
 
@@ -164,7 +157,7 @@ async function keepsLastGood(stage: Stage): Promise<string> {
   await writeFile(stage.configFile, 'apiVersion: chaperone.dev/v1alpha1\nkind: Sidecar\nspec: { foward: {} }\n');
   await stage.sidecar.reload();
   const { status } = await ask(stage, 'GET', 'http://crm.internal/v1/customers/1002');
-  require(status === 200, `the agent got ${status}`);
+  expect(status === 200, `the agent got ${status}`);
   await stage.configure(false);
   await stage.sidecar.reload();
   return 'the agent noticed nothing';
@@ -190,20 +183,8 @@ async function evidence(stage: Stage): Promise<string> {
     if (exchange !== undefined && kind !== 'redecided') seen.set(exchange, `${seen.get(exchange) ?? ''} ${kind}`);
   }
   const odd = [...seen].filter(([, kinds]) => kinds !== ' decided ended' && kinds !== ' refused ended');
-  require(seen.size >= 10, `there are records of ${seen.size} exchanges only`);
-  require(odd.length === 0, `exchanges with other records: ${odd.map(([id, kinds]) => `${id}:${kinds}`).join(', ')}`);
-  require(!/PRIVATE KEY|Ada Engines|eyJ/.test(text), 'a record holds a body or a key');
+  expect(seen.size >= 10, `there are records of ${seen.size} exchanges only`);
+  expect(odd.length === 0, `exchanges with other records: ${odd.map(([id, kinds]) => `${id}:${kinds}`).join(', ')}`);
+  expect(!/PRIVATE KEY|Ada Engines|eyJ/.test(text), 'a record holds a body or a key');
   return `${records.length} records of ${seen.size} exchanges`;
-}
-
-function require(holds: boolean, otherwise: string): asserts holds {
-  if (!holds) throw new Error(otherwise);
-}
-
-async function eventually(what: string, holds: () => boolean, ms = 10_000): Promise<void> {
-  const deadline = performance.now() + ms;
-  while (!holds()) {
-    if (performance.now() > deadline) throw new Error(`waited ${ms / 1000} s in vain: ${what}`);
-    await wait(20);
-  }
 }
