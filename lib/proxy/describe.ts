@@ -75,12 +75,12 @@ export function describeIntercepted(head: RequestHead, tunnel: Authority, time: 
   refuseMethod(head.method);
   const host = fieldOf(head.fields, 'host');
   if (host === undefined) throw new Fault('malformed', 'there is no Host', { at: 'host' });
-  const named = parseAuthority(host, HTTPS_PORT);
-  requireTunnel(named, tunnel, 'host');
-  if (head.target.startsWith('/'))
-    return describe(head, head.target, { entry: 'intercept', authority: named, listener: undefined, time });
-  const { authority, rest } = absoluteForm(head.target, 'https');
-  requireTunnel(parseAuthority(authority, HTTPS_PORT), tunnel, 'target');
+  const { authority, rest } = head.target.startsWith('/')
+    ? { authority: host, rest: head.target }
+    : absoluteForm(head.target, 'https');
+  const named = parseAuthority(authority, HTTPS_PORT);
+  requireTunnel(named, tunnel, 'target');
+  if (authority !== host) requireTunnel(parseAuthority(host, HTTPS_PORT), tunnel, 'host');
   return describe(head, rest, { entry: 'intercept', authority: named, listener: undefined, time });
 }
 

@@ -127,7 +127,7 @@ export interface Attack {
   readonly only?: readonly string[];
   readonly attempts: readonly Attempt[];
   readonly expect: Expect;
-  /** Where one way in has another end for it: by its door, or `streams` for HTTP/2. */
+  /** Where one way in has another end for it: by its name, by its door, or `streams` for HTTP/2. */
   readonly at?: Readonly<Record<string, Expect>>;
   readonly world?: World;
 }

@@ -67,7 +67,8 @@ interface Strike {
 
 async function strike(t: Test, { entry, at, attack, attempt }: Strike): Promise<void> {
   const { at: other = {} } = attack;
-  const expect = (entry.streams === true ? other['streams'] : undefined) ?? other[entry.door] ?? attack.expect;
+  const ofStreams = entry.streams === true ? other['streams'] : undefined;
+  const expect = other[entry.name] ?? ofStreams ?? other[entry.door] ?? attack.expect;
   const probing = 'refused' in expect && stepOf(expect.refused) !== 'carried' && attempt.unfinished !== true;
   if (attempt.after === 'rotation') {
     await at.set({});

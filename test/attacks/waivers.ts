@@ -18,11 +18,12 @@ export const WAIVERS: readonly Waiver[] = Object.freeze([
     why: 'a tunnel to what is refused is refused itself, before anything is inside',
   },
   { row: '3.1', entry: 'intercepted, HTTP/2', why: 'the same' },
+  { row: '3.1', entry: 'intercepted, WebSocket', why: 'the same' },
   { row: 'R6', why: 'the log has no chain yet that could be broken' },
 ]);
 
 /** Rows that no entry point has a facet for: what they attack is not built. */
 export const NOT_BUILT: readonly Waiver[] = Object.freeze([]);
 
-/** Outcomes of the access matrix that the corpus does not come in by: the tunnel is honest where what is inside is bent. */
-export const NOT_ENTERED: readonly string[] = Object.freeze(['connect: intercepted']);
+/** Outcomes of the access matrix that the corpus does not come in by. */
+export const NOT_ENTERED: readonly string[] = Object.freeze([]);

@@ -244,6 +244,13 @@ export interface Wire {
 
 export async function wire(port: number): Promise<Wire> {
   const socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true, noDelay: true });
+  const line = wireOver(socket);
+  await new Promise((resolve) => socket.once('connect', resolve).once('close', resolve));
+  return line;
+}
+
+/** The same over a socket that is there already. */
+export function wireOver(socket: Socket): Wire {
   const chunks: Buffer[] = [];
   let reset = false;
   let over = false;
@@ -251,7 +258,6 @@ export async function wire(port: number): Promise<Wire> {
   socket.on('error', () => (reset = true));
   socket.on('end', () => ((over = true), socket.end()));
   socket.on('close', () => (over = true));
-  await new Promise((resolve) => socket.once('connect', resolve).once('close', resolve));
   const text = (): string => Buffer.concat(chunks).toString('latin1');
   return {
     socket,

@@ -1,6 +1,5 @@
 /** Ways around: A1, A12, A13, T1, T3, T4, and what holds everywhere: R2, R5, and the access matrix. */
-import { MATRIX } from '../../../lib/policy/matrix.ts';
-import type { EntryPoint } from '../../../lib/policy/facts.ts';
+import { MATRIX, type MatrixRow } from '../../../lib/policy/matrix.ts';
 import type { Protocol, TlsMode } from '../../../lib/policy/model.ts';
 import { rule } from '../../proxy/harness.ts';
 import { passed, refused, type Attack, type Attempt } from '../case.ts';
@@ -106,9 +105,9 @@ export const TUNNELS: readonly Attack[] = [
   {
     row: 'T1',
     title: 'CONNECT to a destination whose requests are judged',
-    facet: 'address',
-    only: ['CONNECT, passthrough', 'CONNECT, tcp'],
-    world: { site: { protocol: 'http', mode: 'mtls', rules: [rule('all', 'allow')] } },
+    facet: 'authority',
+    only: ['CONNECT, passthrough', 'CONNECT, tcp', 'CONNECT, intercepted'],
+    world: { site: { protocol: 'http', mode: 'mtls', intercept: false, rules: [rule('all', 'allow')] } },
     attempts: [{}, { hello: {} }, { hello: { bytes: 'GET / HTTP/1.1\r\n\r\n' } }],
     expect: refused('wrong-entry', { reason: /judged one by one/ }),
   },
@@ -170,6 +169,8 @@ export const TUNNELS: readonly Attack[] = [
     world: { site: { limits: { concurrent: 1 } } },
     attempts: [{ after: 'a-busy-one' }, { after: 'a-busy-one' }],
     expect: refused('too-many'),
+    // A tunnel that is looked into takes no place: the requests inside do.
+    at: { 'CONNECT, intercepted': passed() },
   },
   {
     row: 'R5',
@@ -229,7 +230,7 @@ export const TUNNELS: readonly Attack[] = [
   },
   // Every refused row of the access matrix, for each protocol and mode it stands for, over the ways in that can be spoken to there.
   ...MATRIX.filter(({ outcome }) => outcome === 'refused').flatMap((row) =>
-    row.protocols.flatMap((protocol) => row.modes.flatMap((mode) => refusedAt(row.entry, protocol, mode))),
+    row.protocols.flatMap((protocol) => row.modes.flatMap((mode) => refusedAt(row, protocol, mode))),
   ),
 ];
 
@@ -240,14 +241,18 @@ function speaks({ door, passes }: Entry, protocol: Protocol): boolean {
   return protocol === 'tcp' ? passes === 0 : protocol === 'http' && passes !== 0;
 }
 
-function refusedAt(door: EntryPoint, protocol: Protocol, mode: TlsMode): readonly Attack[] {
+function refusedAt(
+  { entry: door, intercept = false }: MatrixRow,
+  protocol: Protocol,
+  mode: TlsMode,
+): readonly Attack[] {
   const only = ENTRIES.filter((entry) => entry.door === door && speaks(entry, protocol)).map(({ name }) => name);
   const rules = protocol === 'tcp' || mode === 'passthrough' ? [] : [rule('all', 'allow')];
   const attack: Attack = {
     row: '3.1',
     title: `${door} to protocol ${protocol} in mode ${mode}`,
     only,
-    world: { site: { protocol, mode, insecure: mode === 'plaintext', rules } },
+    world: { site: { protocol, mode, intercept, insecure: mode === 'plaintext', rules } },
     attempts: [{}],
     expect: refused('wrong-entry'),
   };

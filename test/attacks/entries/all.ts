@@ -1,5 +1,6 @@
 /** Every way in that there is. Each outcome of the access matrix must be here (test/attacks/coverage.test.ts). */
 import type { Entry } from './entry.ts';
+import { CONNECT_INTERCEPTED, INTERCEPTED_WEBSOCKET } from './intercept.ts';
 import { INTERCEPTED } from './intercepted.ts';
 import { FORWARD, FORWARD_WEBSOCKET, LISTENER, LISTENER_WEBSOCKET } from './requests.ts';
 import { INTERCEPTED_STREAMS, LISTENER_STREAMS } from './streams.ts';
@@ -16,4 +17,6 @@ export const ENTRIES: readonly Entry[] = Object.freeze([
   INTERCEPTED,
   LISTENER_STREAMS,
   INTERCEPTED_STREAMS,
+  INTERCEPTED_WEBSOCKET,
+  CONNECT_INTERCEPTED,
 ]);

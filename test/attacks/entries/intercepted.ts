@@ -9,7 +9,7 @@ import type { Entry, Manner, Seen } from './entry.ts';
 import { answered, answerOf, bytesOf, statusesOf, type Rendered } from './http1.ts';
 import { FORWARD } from './requests.ts';
 
-const PROBE = 'GET /smuggled HTTP/1.1\r\nHost: crm.internal\r\n\r\n';
+export const PROBE = 'GET /smuggled HTTP/1.1\r\nHost: crm.internal\r\n\r\n';
 
 /** Here 443 is the listed port, and the one that goes without saying. */
 export function portsHere(authority: string): string {

@@ -1,6 +1,7 @@
 /** Ways in that carry one request after the other over HTTP/1.1: the forward port with absolute-form, and a destination's local listener; and WebSocket over both. */
 import type { Socket } from 'node:net';
 import { until } from '../../fakes/until.ts';
+import type { Wire } from '../../proxy/harness.ts';
 import type { Attempt } from '../case.ts';
 import { HOST, type Stage } from '../stage.ts';
 import { facets, type Entry, type Manner, type Seen } from './entry.ts';
@@ -20,7 +21,7 @@ const origin: Render = (attempt) => {
   return { method, target: target ?? path, host: [authority] };
 };
 
-const upgrading =
+export const upgrading =
   (render: Render): Render =>
   (attempt) => ({
     ...render(attempt),
@@ -32,33 +33,55 @@ const upgrading =
     ],
   });
 
-async function request(stage: Stage, door: string, render: Render, [attempt, { probing, begins }]: Try): Promise<Seen> {
-  const line = await stage.bench.open(door);
+/** Where a connection is opened, and what is sent behind what must be refused there. */
+export interface Door {
+  readonly open: (stage: Stage, attempt: Attempt) => Promise<Wire>;
+  readonly probe: string;
+}
+
+const FORWARD_PORT: Door = { open: ({ bench }) => bench.open('forward'), probe: PROBE };
+const OWN_LISTENER: Door = { open: ({ bench, name }) => bench.open(name), probe: PROBE };
+
+export async function request(
+  stage: Stage,
+  { open, probe }: Door,
+  render: Render,
+  [attempt, { probing, begins }]: Try,
+): Promise<Seen> {
+  const line = await open(stage, attempt);
   if (attempt.after === 'a-good-one') {
     line.write(bytesOf(render({}), {}));
     await until('the good request is answered', () => statusesOf(line.text)[0] === 200 || undefined);
     await stage.bench.quiet();
-    begins();
   }
+  if (statusesOf(line.text).some((status) => status >= 400)) return answerOf(line, 0);
+  begins();
   const from = line.text.length;
   line.write(bytesOf(render(attempt), attempt));
-  if (probing) line.write(PROBE);
+  if (probing) line.write(probe);
   return answerOf(line, from);
 }
 
-async function waiting(stage: Stage, door: string, render: Render): Promise<Socket> {
+export async function waiting(stage: Stage, { open }: Door, render: Render): Promise<Socket> {
   const before = stage.upstream.received();
-  const { socket } = await stage.bench.open(door);
+  const { socket } = await open(stage, {});
   socket.write(bytesOf(render({}), {}));
   await until('the upstream has the request', () => stage.upstream.received() > before);
   return socket;
 }
 
-async function webSocket(stage: Stage, door: string, render: Render, [attempt, { probing }]: Try): Promise<Seen> {
-  const line = await stage.bench.open(door);
+export async function webSocket(
+  stage: Stage,
+  { open, probe }: Door,
+  render: Render,
+  [attempt, { probing, begins }]: Try,
+): Promise<Seen> {
+  const line = await open(stage, attempt);
+  if (statusesOf(line.text).some((status) => status >= 400)) return answerOf(line, 0);
+  begins();
   line.write(bytesOf(render(attempt), attempt));
   if (probing) {
-    line.write(PROBE);
+    line.write(probe);
     return answerOf(line, 0);
   }
   await until('the handshake is answered', () => line.reset || statusesOf(line.text)[0]);
@@ -72,34 +95,32 @@ async function webSocket(stage: Stage, door: string, render: Render, [attempt, {
 
 type Try = readonly [attempt: Attempt, how: Manner];
 
-const OF_REQUESTS = facets(
-  ...([
-    'authority',
-    'target',
-    'method',
-    'path',
-    'fields',
-    'body',
-    'head',
-    'later',
-    'address',
-    'peer',
-    'answer',
-    'message',
-  ] as const),
-);
-const OF_WEBSOCKETS = facets('authority', 'target', 'path', 'fields', 'head', 'upgrade', 'address', 'peer');
+export const OF_REQUESTS = [
+  'authority',
+  'target',
+  'method',
+  'path',
+  'fields',
+  'body',
+  'head',
+  'later',
+  'address',
+  'peer',
+  'answer',
+  'message',
+] as const;
+export const OF_WEBSOCKETS = ['authority', 'target', 'path', 'fields', 'head', 'upgrade', 'address', 'peer'] as const;
 
 export const FORWARD: Entry = Object.freeze<Entry>({
   name: 'forward',
   door: 'forward',
   outcome: 'request',
-  facets: OF_REQUESTS,
+  facets: facets(...OF_REQUESTS),
   setting: { site: {} },
   passes: 200,
   requests: true,
-  strike: (stage, attempt, how) => request(stage, 'forward', absolute, [attempt, how]),
-  hold: (stage) => waiting(stage, 'forward', absolute),
+  strike: (stage, attempt, how) => request(stage, FORWARD_PORT, absolute, [attempt, how]),
+  hold: (stage) => waiting(stage, FORWARD_PORT, absolute),
 });
 
 export const LISTENER: Entry = Object.freeze<Entry>({
@@ -107,18 +128,18 @@ export const LISTENER: Entry = Object.freeze<Entry>({
   name: 'listener',
   door: 'listener',
   setting: { site: { listen: true } },
-  strike: (stage, attempt, how) => request(stage, stage.name, origin, [attempt, how]),
-  hold: (stage) => waiting(stage, stage.name, origin),
+  strike: (stage, attempt, how) => request(stage, OWN_LISTENER, origin, [attempt, how]),
+  hold: (stage) => waiting(stage, OWN_LISTENER, origin),
 });
 
 export const FORWARD_WEBSOCKET: Entry = Object.freeze<Entry>({
   ...FORWARD,
   name: 'forward, WebSocket',
-  facets: OF_WEBSOCKETS,
+  facets: facets(...OF_WEBSOCKETS),
   setting: { site: {}, serve: 'websocket' },
   passes: 101,
-  strike: (stage, attempt, how) => webSocket(stage, 'forward', upgrading(absolute), [attempt, how]),
-  hold: (stage) => waiting(stage, 'forward', upgrading(absolute)),
+  strike: (stage, attempt, how) => webSocket(stage, FORWARD_PORT, upgrading(absolute), [attempt, how]),
+  hold: (stage) => waiting(stage, FORWARD_PORT, upgrading(absolute)),
 });
 
 export const LISTENER_WEBSOCKET: Entry = Object.freeze<Entry>({
@@ -126,6 +147,6 @@ export const LISTENER_WEBSOCKET: Entry = Object.freeze<Entry>({
   name: 'listener, WebSocket',
   door: 'listener',
   setting: { site: { listen: true }, serve: 'websocket' },
-  strike: (stage, attempt, how) => webSocket(stage, stage.name, upgrading(origin), [attempt, how]),
-  hold: (stage) => waiting(stage, stage.name, upgrading(origin)),
+  strike: (stage, attempt, how) => webSocket(stage, OWN_LISTENER, upgrading(origin), [attempt, how]),
+  hold: (stage) => waiting(stage, OWN_LISTENER, upgrading(origin)),
 });

@@ -14,7 +14,7 @@ function tunnelTo({ authority = HOST, target }: Attempt): Rendered {
   return { method: 'CONNECT', target: asked, host: [asked] };
 }
 
-async function tunnel(stage: Stage, attempt: Attempt, probing: boolean): Promise<Wire | Seen> {
+export async function tunnel(stage: Stage, attempt: Attempt, probing: boolean): Promise<Wire | Seen> {
   const line = await stage.bench.open();
   line.write(bytesOf(tunnelTo(attempt), attempt));
   if (probing && attempt.hello === undefined) line.write(PROBE);
@@ -22,7 +22,7 @@ async function tunnel(stage: Stage, attempt: Attempt, probing: boolean): Promise
   return statusesOf(line.text)[0] === 200 && !(probing && attempt.hello === undefined) ? line : answerOf(line, 0);
 }
 
-const isOver = (reached: Wire | Seen): reached is Seen => 'statuses' in reached;
+export const isOver = (reached: Wire | Seen): reached is Seen => 'statuses' in reached;
 
 /** A tunnel through which nothing goes. */
 async function silent(stage: Stage): Promise<Socket> {
@@ -63,7 +63,7 @@ async function say(line: Wire): Promise<Seen> {
   return { text: line.text, statuses: statusesOf(line.text), cut: !heard };
 }
 
-const OF_CONNECT = ['authority', 'target', 'fields', 'head', 'address'] as const;
+export const OF_CONNECT = ['authority', 'target', 'fields', 'head', 'address'] as const;
 
 export const CONNECT_PASSTHROUGH: Entry = Object.freeze<Entry>({
   name: 'CONNECT, passthrough',

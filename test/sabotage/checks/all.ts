@@ -5,6 +5,7 @@ import { CONFIG } from './config.ts';
 import { HTTP } from './http.ts';
 import { IDENTITY } from './identity.ts';
 import { MCP } from './mcp.ts';
+import { INTERCEPT } from './intercept.ts';
 import { POLICY } from './policy.ts';
 import { PROXY } from './proxy.ts';
 import { TUNNEL } from './tunnel.ts';
@@ -18,4 +19,5 @@ export const SABOTAGES: readonly Sabotage[] = Object.freeze([
   ...IDENTITY,
   ...CONFIG,
   ...MCP,
+  ...INTERCEPT,
 ]);
