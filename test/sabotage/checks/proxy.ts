@@ -79,7 +79,10 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'addresses are judged before they are dialled',
     DIAL,
-    ['if (why === undefined) return undefined;', 'if (why !== null) return undefined;'],
+    [
+      'judgePlaintext(route, address);\n  if (why === undefined) return undefined;',
+      'judgePlaintext(route, address);\n  if (why !== null) return undefined;',
+    ],
     attack('addresses', 'S2 loopback'),
   ),
   sabotage(
@@ -94,7 +97,7 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'names of the agent are asked for absolutely',
     DIAL,
-    ['{ absolute: !route.written, signal }', '{ absolute: false, signal }'],
+    ['absolute: !route.written };', 'absolute: false };'],
     attack('addresses', 'S9 a name that does not exist, or has no address, is asked for once, absolutely'),
   ),
   sabotage(
