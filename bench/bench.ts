@@ -3,10 +3,7 @@
  * short load after another, so that what else the machine does falls on all of them. Prints the tables, writes docs/performance.md and exits with 1 when a bar is
  * missed. BENCH_QUICK=1 makes two short rounds and leaves the page alone.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, loadavg } from 'node:os';
-import { join } from 'node:path';
-import { format } from 'prettier';
 import { bundle } from '../deploy/bundle.ts';
 import { bars, holds, type Name, NAMES, type Results, type Round, type Sizes } from './bars.ts';
 import { decisionCost } from './decision.ts';
@@ -14,14 +11,23 @@ import { envoy } from './envoy.ts';
 import { residentOfStreaming } from './load.ts';
 import { freePort, run, TESTED_CORE, untilOk } from './machine.ts';
 import { loadUp, measureRound, start, type Subject, warmUp } from './measure.ts';
-import { page } from './page.ts';
-import { chaperone, haproxy, httpProxy, launchUpstream, type Places, type Ports, type Program } from './programs.ts';
+import { page, writePage } from './page.ts';
+import {
+  chaperone,
+  DIST,
+  haproxy,
+  httpProxy,
+  launchUpstream,
+  type Places,
+  type Ports,
+  type Program,
+} from './programs.ts';
 import { reloadStall } from './reload.ts';
 import { setStage, type Stage } from './stage.ts';
 import { tables } from './tables.ts';
 
 const QUICK = process.env['BENCH_QUICK'] === '1';
-const ROUNDS = QUICK ? 2 : 11;
+const ROUNDS = QUICK ? 2 : 9;
 const SECONDS = 2;
 const WARM_SECONDS = QUICK ? 2 : 8;
 const BODIES = 3;
@@ -30,10 +36,9 @@ const STARTS = QUICK ? 3 : 9;
 const STREAMED = QUICK ? 3 : 20;
 const REQUESTS = QUICK ? 20_000 : 1_000_000;
 /** However slow a program is. */
-const LOAD_SECONDS = QUICK ? 5 : 75;
+const LOAD_SECONDS = QUICK ? 5 : 50;
 const DESTINATIONS = 10_000;
 const CONDITION = "request.method == 'GET' && request.path.startsWith('/v1/') && destination.dataClass != 'restricted'";
-const PAGE = join(import.meta.dirname, '..', 'docs', 'performance.md');
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
@@ -124,7 +129,7 @@ async function compare({ places }: Stage): Promise<Omit<Results, 'decision' | 'r
 }
 
 async function all(): Promise<Results> {
-  await bundle(join(import.meta.dirname, '..', 'dist'));
+  await bundle(DIST);
   await using stage = await setStage('bench');
   const { folder, endpoint } = stage.places;
   const decision = {
@@ -148,8 +153,7 @@ if (!QUICK) {
     model: cpus()[0]?.model.trim() ?? 'an unknown processor',
     load: before,
   };
-  await mkdir(join(PAGE, '..'), { recursive: true });
-  await writeFile(PAGE, await format(page(text, about), { parser: 'markdown', printWidth: 120 }));
+  await writePage('comparison', page(text, about));
 }
 const missed = bars(results).filter((bar) => !holds(bar));
 for (const { text: bar, measured, most } of missed) say(`missed: ${bar}: ${measured.toFixed(2)}, at most ${most}`);

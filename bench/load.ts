@@ -45,14 +45,14 @@ function parse(text: string): Load {
   return {
     requests: number(/(\d+) requests in/),
     failures: sockets.reduce((sum, count) => sum + Number(count), number(/Non-2xx or 3xx responses: (\d+)/)),
-    p50: milliseconds(/^\s+50%\s+([\d.]+)(us|ms|s)$/m.exec(text)),
-    p99: milliseconds(/^\s+99%\s+([\d.]+)(us|ms|s)$/m.exec(text)),
+    p50: milliseconds(/^\s+50%\s+([\d.]+)(us|ms|s|m)$/m.exec(text)),
+    p99: milliseconds(/^\s+99%\s+([\d.]+)(us|ms|s|m)$/m.exec(text)),
     perSecond: number(/Requests\/sec:\s+([\d.]+)/),
   };
 }
 
 function milliseconds(found: RegExpExecArray | null): number {
-  return Number(found?.[1]) * { us: 0.001, ms: 1, s: 1000 }[(found?.[2] ?? 's') as 'us' | 'ms' | 's'];
+  return Number(found?.[1]) * { us: 0.001, ms: 1, s: 1000, m: 60_000 }[(found?.[2] ?? 's') as 'us' | 'ms' | 's' | 'm'];
 }
 
 /** Microseconds of CPU a request at so many connections, and the load itself. */

@@ -1,4 +1,19 @@
-/** docs/performance.md around the tables. */
+/** docs/performance.md: what `make bench` writes, and below it what `make bench-rotation` does; each leaves the other's part as it is. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { format } from 'prettier';
+
+const PAGE = join(import.meta.dirname, '..', 'docs', 'performance.md');
+const ROTATION = '## Rotation under load';
+
+/** Replaces one part of the page. */
+export async function writePage(part: 'comparison' | 'rotation', text: string): Promise<void> {
+  const [comparison = '# Performance\n', rotation] = (await readFile(PAGE, 'utf8').catch(() => '')).split(ROTATION);
+  const parts = part === 'comparison' ? [text, rotation] : [comparison, `\n\n${text}\n`];
+  await mkdir(dirname(PAGE), { recursive: true });
+  const whole = parts.filter((one) => one !== undefined).join(ROTATION);
+  await writeFile(PAGE, await format(whole, { parser: 'markdown', printWidth: 120 }));
+}
 
 export interface About {
   readonly rounds: number;
@@ -11,7 +26,7 @@ export interface About {
 export function page(tables: string, { rounds, cores, model, load }: About): string {
   return `# Performance
 
-<!-- Written by \`make bench\`. Do not edit. -->
+<!-- Written by \`make bench\` and \`make bench-rotation\`. Do not edit. -->
 
 ${rounds} interleaved rounds on ${cores} cores of ${model}, Node ${process.versions.node}. The programs under test share one core and are loaded one after another; wrk, curl
 and the upstream (nginx, mTLS, TLS 1.3, EC P-256) share the other. HTTP/1.1 kept alive in, pooled mTLS out, no TLS session resumed, a body of three bytes, one worker each. All verify the

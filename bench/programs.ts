@@ -40,7 +40,8 @@ export const SIZE_OF_BULK = 100_000_000;
 export const UPSTREAM_ID = 'spiffe://bench.local/upstream';
 export const AGENT_ID = 'spiffe://bench.local/agent';
 const HOST = 'upstream.internal';
-const CHAPERONE = join(import.meta.dirname, '..', 'dist', 'chaperone.mjs');
+/** Where the bundle is made, from what stands here. */
+export const DIST = join(import.meta.dirname, '..', 'dist');
 
 /** Writes the certificates of the others, which take them from files. */
 export async function writeIdentities(folder: string, ca: string, svids: Record<string, Issued>): Promise<void> {
@@ -119,7 +120,7 @@ spec:
   limits: { concurrent: 1000 }
 `,
   );
-  const entry = process.env['BENCH_ENTRY'] ?? CHAPERONE;
+  const entry = process.env['BENCH_ENTRY'] ?? join(DIST, 'chaperone.mjs');
   return {
     name: 'chaperone',
     http,
