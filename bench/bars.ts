@@ -20,6 +20,8 @@ export interface Round {
   readonly rateClosing: number;
   /** us a request through the TCP listener, 64 connections. */
   readonly cpuTcp?: number;
+  /** us a call of an MCP tool with 4 KB of arguments; to Envoy it is a POST like any other. */
+  readonly cpuTool?: number;
   /** CPU seconds a GB of downloads. */
   readonly bulk: number;
 }
@@ -105,6 +107,11 @@ export function bars(results: Results): readonly Bar[] {
       most: 0.1,
     },
     { text: 'decision with 10,000 destinations, of one with 10', measured: decision.many / decision.few, most: 1.2 },
+    {
+      text: 'tools/call of 4 KB, of the same POST through Envoy',
+      measured: ratio(results, 'cpuTool', 'envoy'),
+      most: 1.5,
+    },
     { text: 'longest turn of the event loop during a reload, ms of CPU', measured: reload.cpu, most: 20 },
   ];
 }

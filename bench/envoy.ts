@@ -86,7 +86,7 @@ const ROLES = {
             rules: [
               path('/v1/'),
               { not_rule: path('/v1/export/') },
-              { or_rules: { rules: [method('GET'), method('PUT')] } },
+              { or_rules: { rules: [method('GET'), method('PUT'), method('POST')] } },
             ],
           },
         },

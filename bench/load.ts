@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { writeFile } from 'node:fs/promises';
 import { cpuSeconds, OTHER_CORE, residentMegabytes, run, type Running } from './machine.ts';
-import { type Program, SIZE_OF_BULK } from './programs.ts';
+import { type Program, SIZE_OF_BULK, TOOLS_HOST } from './programs.ts';
 
 export interface Load {
   readonly requests: number;
@@ -17,23 +17,38 @@ export interface Load {
 export interface LoadOptions {
   readonly connections: number;
   readonly seconds: number;
-  /** `http` by default; through the TCP listener; a connection for each request. */
-  readonly kind?: 'http' | 'tcp' | 'closing';
+  /** `http` by default; through the TCP listener; a connection for each request; calls of an MCP tool. */
+  readonly kind?: 'http' | 'tcp' | 'closing' | 'tool';
 }
 
-/** Requests of GET /v1/small. */
+/** A call of an MCP tool with 4 KB of arguments, as a script of wrk. */
+function toolCall(program: Pick<Program, 'absolute'>): string {
+  const params = { name: 'search', arguments: { query: 'x'.repeat(3950), limit: 10, deep: { nested: [1, 2, 3] } } };
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params });
+  const fields = {
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+    'mcp-protocol-version': '2025-11-25',
+  };
+  const path = program.absolute === undefined ? '/v1/mcp' : `http://${TOOLS_HOST}/v1/mcp`;
+  const headers = Object.entries(fields).map(([name, value]) => `wrk.headers["${name}"] = "${value}"`);
+  return [`wrk.method = "POST"`, `wrk.path = "${path}"`, `wrk.body = [[${body}]]`, ...headers, ''].join('\n');
+}
+
+/** Requests of GET /v1/small, or calls of the tool. */
 export async function wrk(
-  { absolute, http, tcp }: Program,
+  { absolute, http, tcp }: Pick<Program, 'absolute' | 'http' | 'tcp'>,
   folder: string,
   { connections, seconds, kind = 'http' }: LoadOptions,
 ): Promise<Load> {
   const raw = kind === 'tcp';
-  const host = (raw ? undefined : absolute) ?? 'upstream.internal';
+  const tool = kind === 'tool';
+  const host = tool ? TOOLS_HOST : ((raw ? undefined : absolute) ?? 'upstream.internal');
   const headers = [`Host: ${host}`, ...(kind === 'closing' ? ['Connection: close'] : [])].map((field) => ['-H', field]);
   const options = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '--latency', ...headers.flat()];
-  if (!raw && absolute !== undefined) {
+  if (tool || (!raw && absolute !== undefined)) {
     const script = join(folder, 'wrk.lua');
-    await writeFile(script, `wrk.path = "http://${absolute}/v1/small"\n`);
+    await writeFile(script, tool ? toolCall({ absolute }) : `wrk.path = "http://${absolute}/v1/small"\n`);
     options.push('-s', script);
   }
   return parse(await run(OTHER_CORE, ['wrk', ...options, `http://127.0.0.1:${raw ? tcp : http}/v1/small`]));

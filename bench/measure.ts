@@ -22,6 +22,7 @@ export async function warmUp({ program }: Subject, folder: string, seconds: numb
   await wrk(program, folder, { connections: 64, seconds });
   await wrk(program, folder, { connections: 1, seconds: 1 });
   await wrk(program, folder, { connections: 64, seconds: 1, kind: 'closing' });
+  if (program.name === 'chaperone') await wrk(program, folder, { connections: 64, seconds: 2, kind: 'tool' });
   if (program.tcp !== undefined) await wrk(program, folder, { connections: 64, seconds: 1, kind: 'tcp' });
 }
 
@@ -33,6 +34,8 @@ export async function measureRound(subject: Subject, folder: string, { seconds, 
   const [cpu1, one] = await under({ connections: 1, seconds: half });
   const [cpuClosing, closing] = await under({ connections: 64, seconds: half, kind: 'closing' });
   const tcp = program.tcp === undefined ? undefined : await under({ connections: 64, seconds: half, kind: 'tcp' });
+  const judges = program.name === 'chaperone' || program.name === 'envoy';
+  const tool = judges ? await under({ connections: 64, seconds: half, kind: 'tool' }) : undefined;
   return {
     cpu64,
     cpu1,
@@ -44,6 +47,7 @@ export async function measureRound(subject: Subject, folder: string, { seconds, 
     cpuClosing,
     rateClosing: closing.perSecond,
     ...(tcp && { cpuTcp: tcp[0] }),
+    ...(tool && { cpuTool: tool[0] }),
     bulk: await cpuPerGigabyte(program, running, bodies),
   };
 }

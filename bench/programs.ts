@@ -40,6 +40,7 @@ export const SIZE_OF_BULK = 100_000_000;
 export const UPSTREAM_ID = 'spiffe://bench.local/upstream';
 export const AGENT_ID = 'spiffe://bench.local/agent';
 const HOST = 'upstream.internal';
+export const TOOLS_HOST = 'tools.internal';
 /** Where the bundle is made, from what stands here. */
 export const DIST = join(import.meta.dirname, '..', 'dist');
 
@@ -73,6 +74,7 @@ http {
     ssl_protocols TLSv1.3; ssl_session_cache off; ssl_session_tickets off;
     root ${folder}/www;
     location = /v1/sink { return 204; }
+    location = /v1/mcp { default_type application/json; return 200 '{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"ok"}]}}'; }
   }
 }
 `,
@@ -80,11 +82,23 @@ http {
   return start(OTHER_CORE, ['nginx', '-p', folder, '-c', config]);
 }
 
-export async function chaperone(places: Places, { http, tcp, health }: Ports & { health: number }): Promise<Program> {
+export async function chaperone(places: Places, ports: Ports & { health: number }): Promise<Program> {
   const config = join(places.folder, 'chaperone.yaml');
-  await writeFile(
-    config,
-    `apiVersion: chaperone.dev/v1alpha1
+  const { http, tcp, health } = ports;
+  await writeFile(config, documents(places, ports));
+  const entry = process.env['BENCH_ENTRY'] ?? join(DIST, 'chaperone.mjs');
+  return {
+    name: 'chaperone',
+    http,
+    tcp,
+    absolute: HOST,
+    ready: `http://127.0.0.1:${health}/readyz`,
+    launch: () => start(TESTED_CORE, [entry, 'run', '-c', config]),
+  };
+}
+
+function documents(places: Places, { http, tcp, health }: Ports & { health: number }): string {
+  return `apiVersion: chaperone.dev/v1alpha1
 kind: Sidecar
 metadata: { name: bench }
 spec:
@@ -109,6 +123,21 @@ spec:
 ---
 apiVersion: chaperone.dev/v1alpha1
 kind: Destination
+metadata: { name: tools }
+spec:
+  hosts: [${TOOLS_HOST}]
+  ports: [80]
+  protocol: mcp
+  mcp: { path: /v1/mcp }
+  upstream: { address: 127.0.0.1:${places.upstreamPort} }
+  tls: { mode: mtls, peers: ['${UPSTREAM_ID}'] }
+  limits: { concurrent: 1000 }
+  rules:
+    - { name: no-writes, effect: deny, mcp: { tools: [delete_ticket] } }
+    - { name: search, effect: allow, action: read, mcp: { tools: [search] } }
+---
+apiVersion: chaperone.dev/v1alpha1
+kind: Destination
 metadata: { name: raw }
 spec:
   hosts: [raw.internal]
@@ -117,18 +146,7 @@ spec:
   listen: 127.0.0.1:${tcp}
   upstream: { address: 127.0.0.1:${places.upstreamPort} }
   tls: { mode: mtls, peers: ['${UPSTREAM_ID}'] }
-  limits: { concurrent: 1000 }
-`,
-  );
-  const entry = process.env['BENCH_ENTRY'] ?? join(DIST, 'chaperone.mjs');
-  return {
-    name: 'chaperone',
-    http,
-    tcp,
-    absolute: HOST,
-    ready: `http://127.0.0.1:${health}/readyz`,
-    launch: () => start(TESTED_CORE, [entry, 'run', '-c', config]),
-  };
+  limits: { concurrent: 1000 }`;
 }
 
 export async function haproxy(places: Places, { http, tcp }: Ports): Promise<Program> {
@@ -150,7 +168,7 @@ frontend in
   bind 127.0.0.1:${http}
   acl exports path_beg /v1/export/
   acl served path_beg /v1/
-  acl methods method GET PUT
+  acl methods method GET PUT POST
   http-request deny if exports or !served or !methods
   default_backend out
 backend out

@@ -12,6 +12,7 @@ const ROWS: readonly (readonly [string, keyof Round, number])[] = [
   ['new connections: CPU per request, µs', 'cpuClosing', 1],
   ['new connections per second', 'rateClosing', 0],
   ['TCP listener: CPU per request, µs', 'cpuTcp', 1],
+  ['MCP tools/call of 4 KB: CPU per call, µs', 'cpuTool', 1],
   ['bulk download, CPU seconds per GB', 'bulk', 2],
 ];
 
