@@ -39,7 +39,7 @@ sabotage: $(SETUP) ## Take each security check out of a scratch copy, alone: a n
 fuzz: $(SETUP) ## All of the fuzzing, about ten minutes: node:http, Go's net/http, nginx (FUZZ_SEED= repeats, FUZZ_CASES= a million)
 	node test/differential/fuzz.ts
 
-test-interop: $(SETUP) $(PYTHON)/.ready $(MCP)/.ready ## Clients and peers of other make: curl, Node, Python, Go, Java, go-spiffe, Rust, Envoy, MCP SDKs (needs python3; what else is missing is skipped by name)
+test-interop: $(SETUP) $(PYTHON)/.ready $(MCP)/.ready ## Clients and peers of other make: curl, Node, Python, Go, Java, go-spiffe, Rust, Envoy, squid, MCP SDKs (needs python3; what else is missing is skipped by name)
 	@mkdir -p .cache
 	PATH="$(CURDIR)/$(PYTHON)/bin:$$PATH" $(TAP)=.cache/interop.tap --timeout=900 test/interop/*.test.ts
 

@@ -124,9 +124,9 @@ type Own = DiallerOptions['own'];
 function judgeProxy({ host, port, text }: Via, address: string, own: Own): Fault | undefined {
   if (own(address, port)) return new Fault('loop', `the proxy ${text} of via is our own listener`);
   // The operator wrote it, and it is the operator's network that it stands in.
-  const why = judgeAddress(address, { loopback: isIP(host) !== 0, private: true, cidrs: [], own: NO_ADDRESSES });
-  if (why === undefined) return undefined;
-  return new Fault('address-refused', `the proxy ${text} is ${address}, which may not be dialled: ${why}`, {
+  const problem = judgeAddress(address, { loopback: isIP(host) !== 0, private: true, cidrs: [], own: NO_ADDRESSES });
+  if (problem === undefined) return undefined;
+  return new Fault('address-refused', `the proxy ${text} is ${address}, which may not be dialled: ${problem}`, {
     hint: 'look at via of the destination',
   });
 }

@@ -9,6 +9,7 @@ import { INTERCEPT } from './intercept.ts';
 import { POLICY } from './policy.ts';
 import { PROXY } from './proxy.ts';
 import { TUNNEL } from './tunnel.ts';
+import { WAYS } from './ways.ts';
 
 export const SABOTAGES: readonly Sabotage[] = Object.freeze([
   ...POLICY,
@@ -20,4 +21,5 @@ export const SABOTAGES: readonly Sabotage[] = Object.freeze([
   ...CONFIG,
   ...MCP,
   ...INTERCEPT,
+  ...WAYS,
 ]);
