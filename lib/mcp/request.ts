@@ -4,7 +4,7 @@
  * - Fields are held against the body and then written anew from it; nothing is decided by them.
  * - What the client says it can do for the server is narrowed to what the server may ask for, so that servers do not ask in vain.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
 import { fieldOf, fieldsOf, type Fields } from '../http1/message.ts';
 import type { McpFacts } from '../policy/facts.ts';
@@ -199,7 +199,7 @@ function toolName(params: JsonObject): string {
 function argumentsOf(params: JsonObject): Pick<McpFacts, 'args' | 'argsDigest'> {
   const args = params.has('arguments') ? params.get('arguments') : EMPTY;
   if (!isObject(args)) throw badMessage('params.arguments is not an object');
-  return { args, argsDigest: createHash('sha256').update(canonicalJson(args)).digest('hex') };
+  return { args, argsDigest: hash('sha256', canonicalJson(args)) };
 }
 
 function resourceOf(params: JsonObject): string {

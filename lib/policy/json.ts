@@ -55,16 +55,17 @@ function bad(what: string, at: number): Fault {
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
-const ESCAPES: Readonly<Record<string, string>> = Object.freeze({
-  '"': '"',
-  '\\': '\\',
-  '/': '/',
-  b: '\b',
-  f: '\f',
-  n: '\n',
-  r: '\r',
-  t: '\t',
-});
+/** A string literal whose quotes, and control characters outside of escapes, are known to be right. */
+function unescaped(literal: string, at: number): string {
+  let value: string;
+  try {
+    value = JSON.parse(literal) as string;
+  } catch {
+    throw bad('an escape that is none', at);
+  }
+  if (!value.isWellFormed()) throw bad('a string with half of a surrogate pair', at);
+  return value;
+}
 
 class Reader {
   readonly #text: string;
@@ -117,6 +118,12 @@ class Reader {
   }
 
   #number(): JsonNumber {
+    const start = this.#at;
+    const short = this.#shortInteger(start);
+    if (short > start) {
+      this.#at = short;
+      return new JsonNumber(this.#text.slice(start, short));
+    }
     NUMBER.lastIndex = this.#at;
     const text = NUMBER.exec(this.#text)?.[0];
     if (text === undefined) throw bad('no JSON value', this.#at);
@@ -124,6 +131,17 @@ class Reader {
     if (!Number.isFinite(Number(text))) throw bad('a number that no double can hold', this.#at);
     this.#at += text.length;
     return new JsonNumber(text);
+  }
+
+  /** Where a whole number of 1 to 15 digits without a sign ends; `start` where there is none. */
+  #shortInteger(start: number): number {
+    const text = this.#text;
+    let at = start;
+    let code = text.charCodeAt(at);
+    if (code === 0x30) return start;
+    while (code >= 0x30 && code <= 0x39) code = text.charCodeAt((at += 1));
+    const more = code === 0x2e || code === 0x65 || code === 0x45;
+    return more || at - start > 15 ? start : at;
   }
 
   #string(): string {
@@ -139,40 +157,17 @@ class Reader {
     }
   }
 
-  /** The rest of a string that has an escape at `at`. */
+  /** A string that has an escape at `at`: its end is found here, its escapes are read by the engine, which knows the same ones (RFC 8259 section 7). */
   #escaped(start: number, at: number): string {
-    let result = this.#text.slice(start, at);
-    let from = at;
-    for (let i = at; ;) {
-      const code = this.#text.charCodeAt(i);
-      if (code === QUOTE) {
-        result += this.#text.slice(from, i);
-        if (!result.isWellFormed()) throw bad('a string with half of a surrogate pair', start);
+    const text = this.#text;
+    for (let i = at; ; i += 1) {
+      const code = text.charCodeAt(i);
+      if (code === BACKSLASH) i += 1;
+      else if (code === QUOTE) {
         this.#at = i + 1;
-        return result;
-      }
-      if (!(code >= 0x20)) throw this.#unfinished(code, i);
-      if (code !== BACKSLASH) {
-        i += 1;
-        continue;
-      }
-      const [char, length] = this.#escape(i);
-      result += this.#text.slice(from, i) + char;
-      i += length;
-      from = i;
+        return unescaped(text.slice(start - 1, i + 1), start);
+      } else if (!(code >= 0x20)) throw this.#unfinished(code, i);
     }
-  }
-
-  #escape(at: number): readonly [string, number] {
-    const letter = this.#text[at + 1] ?? '';
-    if (letter === 'u') {
-      const digits = this.#text.slice(at + 2, at + 6);
-      if (!/^[0-9a-fA-F]{4}$/.test(digits)) throw bad('a \\u without four hexadecimal digits', at);
-      return [String.fromCharCode(Number.parseInt(digits, 16)), 6];
-    }
-    const char = ESCAPES[letter];
-    if (char === undefined) throw bad('an unknown escape', at);
-    return [char, 2];
   }
 
   #unfinished(code: number, at: number): Fault {
@@ -222,13 +217,16 @@ class Reader {
       const at = this.#at;
       if (this.#text.charCodeAt(at) !== QUOTE) throw bad('no member name', at);
       const name = this.#string();
-      if (members.has(name)) throw bad('a member name that is there twice', at);
-      if (!LOWER.test(name)) cased = true;
-      if (name.includes('\0')) throw bad('a member name with NUL', at);
+      if (!LOWER.test(name)) {
+        cased = true;
+        if (name.includes('\0')) throw bad('a member name with NUL', at);
+      }
       this.#space();
       if (this.#text.charCodeAt(this.#at) !== 0x3a) throw bad('no colon', this.#at);
       this.#at += 1;
+      const before = members.size;
       members.set(name, this.#value());
+      if (members.size === before) throw bad('a member name that is there twice', at);
     } while (this.#more(0x7d));
     if (cased && new Set([...members.keys()].map(foldName)).size < members.size)
       throw bad('two member names that differ in letter case alone, in the object that ends', this.#at);
@@ -241,10 +239,20 @@ export function writeJson(value: Json): string {
   if (typeof value === 'string') return JSON.stringify(value);
   if (value === null || typeof value === 'boolean') return String(value);
   if (value instanceof JsonNumber) return value.text;
-  if (!isObject(value)) return `[${value.map(writeJson).join(',')}]`;
+  if (!isObject(value)) return writeArray(value, writeJson);
   let text = '';
-  for (const [name, member] of value) text += `${text === '' ? '' : ','}${JSON.stringify(name)}:${writeJson(member)}`;
-  return `{${text}}`;
+  for (const [name, member] of value) text += `${text === '' ? '{' : ','}${nameText(name)}:${writeJson(member)}`;
+  return text === '' ? '{}' : `${text}}`;
+}
+
+function writeArray(values: JsonArray, write: (value: Json) => string): string {
+  let text = '[';
+  for (const value of values) text += text === '[' ? write(value) : `,${write(value)}`;
+  return `${text}]`;
+}
+
+function nameText(name: string): string {
+  return LOWER.test(name) ? `"${name}"` : JSON.stringify(name);
 }
 
 /**
@@ -254,13 +262,28 @@ export function writeJson(value: Json): string {
 export function canonicalJson(value: Json): string {
   if (value instanceof JsonNumber) return canonicalNumber(value.text);
   if (isObject(value)) {
-    const names = [...value.keys()].sort(byCodeUnit);
-    return `{${names.map((name) => `${JSON.stringify(name)}:${canonicalJson(value.get(name) ?? null)}`).join(',')}}`;
+    let text = '';
+    for (const name of sortedNames(value))
+      text += `${text === '' ? '{' : ','}${nameText(name)}:${canonicalJson(value.get(name) ?? null)}`;
+    return text === '' ? '{}' : `${text}}`;
   }
-  return Array.isArray(value) ? `[${value.map(canonicalJson).join(',')}]` : writeJson(value);
+  return isArray(value) ? writeArray(value, canonicalJson) : writeJson(value);
 }
 
+function isArray(value: Json): value is JsonArray {
+  return Array.isArray(value);
+}
+
+function sortedNames(object: JsonObject): readonly string[] {
+  const names = [...object.keys()];
+  for (let i = 1; i < names.length; i += 1) if ((names[i - 1] ?? '') > (names[i] ?? '')) return names.sort(byCodeUnit);
+  return names;
+}
+
+const SHORT_INTEGER = /^(?:0|-?[1-9]\d{0,14})$/;
+
 function canonicalNumber(text: string): string {
+  if (SHORT_INTEGER.test(text)) return text;
   const digits = text
     .replace(/[eE].*$/, '')
     .replace(/\D/g, '')

@@ -20,7 +20,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'a name that is there twice is refused',
     'lib/policy/json.ts',
-    ['if (members.has(name)) throw', 'if (members.size < 0) throw'],
+    ['if (members.size === before) throw', 'if (members.size < 0) throw'],
     CANNOT_BE_READ,
   ),
   sabotage(
@@ -32,7 +32,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'half of a surrogate pair is refused',
     'lib/policy/json.ts',
-    ['if (!result.isWellFormed()) throw', 'if (result === null) throw'],
+    ['if (!value.isWellFormed()) throw', 'if (value === null) throw'],
     CANNOT_BE_READ,
   ),
   sabotage(
