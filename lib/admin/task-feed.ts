@@ -20,20 +20,23 @@ export function taskFeed(): TaskFeed {
 
   async function* follow(signal: AbortSignal): AsyncGenerator<TaskEvent, undefined> {
     const waiting: TaskEvent[] = [];
-    let wake = Promise.withResolvers<void>();
+    let [wake, lost] = [Promise.withResolvers<void>(), false];
     const tell = (event: TaskEvent): void => {
-      if (waiting.length >= MOST_WAITING) wake.reject(new Fault('too-many', 'the watcher does not read'));
-      waiting.push(event);
+      if (waiting.length < MOST_WAITING) waiting.push(event);
+      else lost = true;
       wake.resolve();
     };
     watchers.add(tell);
     const off = onAbort(signal, () => wake.resolve());
     try {
       while (!signal.aborted) {
-        await wake.promise;
-        wake = Promise.withResolvers<void>();
-        if (signal.aborted) return undefined;
-        yield* waiting.splice(0);
+        const next = waiting.shift();
+        if (next !== undefined) yield next;
+        else if (lost) throw new Fault('too-many', 'the watcher does not read: events were lost');
+        else {
+          await wake.promise;
+          wake = Promise.withResolvers();
+        }
       }
       return undefined;
     } finally {

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { judgeGrant } from '../../lib/policy/grant.ts';
+import { MOST_TASKS } from '../../lib/tasks/registry.ts';
 import type { Task } from '../../lib/tasks/task.ts';
 import { desk, intent, member, policyWith, rule, type Desk } from './fixture.ts';
 
@@ -184,6 +185,16 @@ t.test('revoking everything ends everything, and no secret is in any event (C5)'
   t.equal(d.tasks.list().length, 0);
   const told = JSON.stringify(d.events);
   for (const { secret } of all) t.notOk(told.includes(secret));
+});
+
+t.test('more tasks than the sidecar keeps are refused', async (t) => {
+  const d = desk();
+  const one = intent();
+  for (let i = 0; i < MOST_TASKS; i += 1) d.tasks.open(one);
+  t.throws(() => d.tasks.open(one), { code: 'too-many' });
+  d.tasks.endAll('revoked', 'enough');
+  await new Promise(setImmediate);
+  t.ok(d.tasks.open(one).task.open, 'and there is room again');
 });
 
 t.test('what could not be given back is told', async (t) => {
