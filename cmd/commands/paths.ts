@@ -46,7 +46,8 @@ async function diff({ before, after, json }: PathsOptions, io: Io): Promise<void
 /** Exit status of a change that opens a path. */
 const OPENED = 1;
 
-async function sideOf(config: readonly string[]): Promise<Side> {
+/** One policy to be compared. */
+export async function sideOf(config: readonly string[]): Promise<Side> {
   const { policy, sidecar } = await loadConfig(config, { generation: 1 });
   const { spiffeId, hint } = sidecar.identity.select;
   const identity = spiffeId ?? (hint === undefined ? 'the first SVID' : `the SVID with the hint ${hint}`);

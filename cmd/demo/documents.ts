@@ -123,7 +123,7 @@ spec:
   adminApi: { socket: ${adminSocket} }
   agentApi: { socket: ${agentSocket} }
   audit: { sinks: [{ file: ${auditFile} }] }
-  defaults: { task: optional }
+  defaults: { task: optional, unlisted: report }
   drain: 2s
 `;
 }

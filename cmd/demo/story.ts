@@ -3,6 +3,7 @@
  * rest is told all the same, and the demo fails.
  */
 import { INTERCEPTED } from './intercepted.ts';
+import { REVIEWED } from './reviewed.ts';
 import type { Stage } from './stage.ts';
 import { TASKED } from './tasked.ts';
 import { ask, eventually, expect, type Step } from './telling.ts';
@@ -20,6 +21,7 @@ export const STORY: readonly Step[] = [
   },
   ...INTERCEPTED,
   ...TASKED,
+  ...REVIEWED,
   { title: 'An impostor with a valid SVID of the same trust domain gets not one byte', check: impostor },
   { title: 'The SVID rotates under load and no request is lost', check: rotates },
   { title: 'An open tunnel is cut within a second of the policy that no longer allows it', check: cutsTunnel },

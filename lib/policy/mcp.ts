@@ -105,6 +105,8 @@ export function messageHint({ rules }: Destination, message: McpFacts): string {
   const { kind, method, tool, prompt, resource: uri } = message;
   if (kind === 'response') return 'requests by the server are allowed by mcp.serverRequests of the destination';
   if (rules.every(({ effect }) => effect === 'deny')) return 'the destination has no allow rule: add one';
+  const near = rules.find((rule) => rule.effect === 'allow' && messageMatches(rule, message));
+  if (near !== undefined) return `rule ${near.name} would allow it, but its condition does not hold`;
   const conditional = rules.find((rule) => rule.effect === 'allow' && messageMatches(rule, message));
   if (conditional !== undefined) return `rule ${conditional.name} allows it only where its condition holds`;
   if (tool !== undefined) return `add an allow rule whose mcp has tools: [${short(tool)}]`;
