@@ -23,13 +23,14 @@ async function suggested({ configFile, auditFile }: Stage): Promise<string> {
   await writeFile(file, printed.join('\n'));
   const { opened, closed } = diffPaths(await sideOf([configFile]), await sideOf([file]));
   const hosts = opened.flatMap((change) => change.hosts);
-  if (hosts.join() !== HOST || closed.length > 0) {
-    throw new Error(`the suggestion opens ${hosts.join()} and closes ${closed.length}`);
-  }
+  expect(
+    hosts.join() === HOST && closed.length === 0,
+    `the suggestion opens ${hosts.join()} and closes ${closed.length}`,
+  );
   const [left] = printed
     .join('\n')
     .split('\n')
     .filter((line) => line.startsWith('# Not suggested: '));
-  if (left?.includes('169.254.169.254') !== true) throw new Error(`it says nothing of the metadata service: ${left}`);
+  expect(left?.includes('169.254.169.254') === true, `it says nothing of the metadata service: ${left}`);
   return `the suggested policy loads; against the one in force it opens ${opened.length} path, to ${HOST}: that is for a person to refuse`;
 }
