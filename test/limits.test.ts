@@ -97,7 +97,7 @@ function inCode({ where, name }: Row): number {
   const parts = name.split('.');
   const start = parts.length === 1 ? 0 : text.indexOf(parts[0] ?? '');
   const last = parts.at(-1) ?? '';
-  const behind = text.slice(Math.max(start, 0)).replace('90 * DAY', '90 * 24 * 3_600_000');
+  const behind = text.slice(Math.max(start, 0));
   const found = new RegExp(String.raw`\b${last}(?: = |: )(?:bytes\(|ms\(|count\()?\s*${NUMBER}`).exec(behind);
   return start < 0 || found === null ? Number.NaN : evaluated(found[1] ?? '');
 }

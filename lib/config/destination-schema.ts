@@ -86,7 +86,7 @@ const tls = record(
     ),
     roots: optional(
       list(file, { least: 1, most: 100, unique: String }),
-      'Web modes alone: PEM files whose certificates replace the roots of the system; relative to the folder of the document, read when it is loaded.',
+      'Web modes alone: PEM files whose certificates replace the roots that come with Node; relative to the folder of the document, read when it is loaded.',
     ),
     insecure: optional(flag(), 'Mode plaintext alone: true lets it reach more than loopback.'),
     intercept: defaulted(

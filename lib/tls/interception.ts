@@ -17,11 +17,10 @@ import { leafCache, type LeafCounts } from './leaves.ts';
 import { STAND_IN } from './server-name.ts';
 
 /** Milliseconds. */
-const DAY = 24 * 3_600_000;
-export const CA_LIFETIME = 90 * DAY;
-export const LEAF_LIFETIME = DAY;
+export const CA_LIFETIME = 90 * 24 * 3_600_000;
+export const LEAF_LIFETIME = 24 * 3_600_000;
 /** A leaf that has less than this left is replaced before it is shown again. */
-export const LEAF_RENEWAL = DAY / 4;
+export const LEAF_RENEWAL = 6 * 3_600_000;
 /** Clocks of two machines differ: what is issued was already valid a moment ago. Part of the lifetime. */
 const BACKDATED = 60_000;
 /** After a renewal that failed. */
