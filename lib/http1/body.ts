@@ -108,7 +108,7 @@ export class IncomingBody implements Body {
   }
 
   spent(piece: Buffer): void {
-    release(piece);
+    release(piece, this.#inlet.socket);
   }
 
   cancel(reason: Error): void {

@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 
 import type { Fault } from '../base/fault.ts';
 import { LF } from './grammar.ts';
+import { release } from './sockets.ts';
 
 const NOTHING = Buffer.alloc(0);
 const BLANK_LINE = Buffer.from('\r\n\r\n');
@@ -34,9 +35,17 @@ export class Inlet {
   give(chunk: Buffer): void {
     this.received += chunk.length;
     if (this.at === this.bytes.length) this.bytes = chunk;
-    else this.bytes = Buffer.concat([this.bytes.subarray(this.at), chunk]);
+    else this.#append(chunk);
     this.#scanned = Math.max(this.#scanned - this.at, 0);
     this.at = 0;
+  }
+
+  #append(chunk: Buffer): void {
+    const { at, bytes } = this;
+    this.bytes = Buffer.concat([bytes.subarray(at), chunk]);
+    release(chunk, this.socket);
+    // Of what was taken from in part, somebody may still have the first part.
+    if (at === 0) release(bytes, this.socket);
   }
 
   /** All bytes at hand up to `most`. */

@@ -19,10 +19,12 @@ const WORTH_RELEASING = 4096;
 
 /**
  * Frees the memory of what a socket gave us and another has sent, at once: left to the collector, bodies and tunnels would cost it a full collection for every few
- * dozen MB. Only a chunk that is all of its memory, so that nothing else can be looking at it; it is empty afterwards.
+ * dozen MB. Only a chunk that is all of its memory and was read by `from`, a socket of the
+ * engine's, so that nothing else can be looking at it; it is empty afterwards.
  */
-export function release(chunk: Buffer): void {
+export function release(chunk: Buffer, from: Duplex): void {
   const { buffer, byteLength } = chunk;
+  if (!(from instanceof Socket)) return;
   if (byteLength >= WORTH_RELEASING && byteLength === buffer.byteLength && buffer instanceof ArrayBuffer)
     buffer.transfer(0);
 }

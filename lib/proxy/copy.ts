@@ -49,7 +49,7 @@ function copyOneWay(from: Side, to: Side): Promise<void> {
     socket.on('data', (chunk: Buffer) => {
       from.count(chunk.length);
       const sent = (failure?: Error | null): void => {
-        if (failure === undefined || failure === null) release(chunk);
+        if (failure === undefined || failure === null) release(chunk, socket);
       };
       if (!to.socket.write(chunk, sent)) socket.pause();
     });
