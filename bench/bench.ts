@@ -27,7 +27,7 @@ import { setStage, type Stage } from './stage.ts';
 import { tables } from './tables.ts';
 
 const QUICK = process.env['BENCH_QUICK'] === '1';
-const ROUNDS = QUICK ? 2 : 9;
+const ROUNDS = QUICK ? 2 : 7;
 const SECONDS = 2;
 const WARM_SECONDS = QUICK ? 2 : 8;
 const BODIES = 3;
@@ -36,7 +36,7 @@ const STARTS = QUICK ? 3 : 9;
 const STREAMED = QUICK ? 3 : 20;
 const REQUESTS = QUICK ? 20_000 : 1_000_000;
 /** However slow a program is. */
-const LOAD_SECONDS = QUICK ? 5 : 50;
+const LOAD_SECONDS = QUICK ? 5 : 45;
 const DESTINATIONS = 10_000;
 const CONDITION = "request.method == 'GET' && request.path.startsWith('/v1/') && destination.dataClass != 'restricted'";
 
