@@ -21,7 +21,14 @@ import { readX509Svids } from '../lib/identity/parse.ts';
 import { judgeAddress, judgeRange } from '../lib/policy/addresses.ts';
 import { parseAuthority } from '../lib/policy/authority.ts';
 import { parseHostPattern } from '../lib/policy/host.ts';
+import { Frames } from '../lib/http2/frames.ts';
+import { fieldsOfBlock } from '../lib/http2/hpack.ts';
+import { http2Limits } from '../lib/http2/limits.ts';
+import { readMessage } from '../lib/mcp/message.ts';
+import { conditions } from '../lib/policy/conditions.ts';
 import { parseJson } from '../lib/policy/json.ts';
+import { parseResourcePattern } from '../lib/policy/resource.ts';
+import { parseIntent } from '../lib/tasks/intent.ts';
 import { canonicalTarget, parsePathPattern } from '../lib/policy/path.ts';
 import { parseJwtBundle, parseX509Bundle } from '../lib/spiffe/bundle.ts';
 import { parseBundleDocument, parseBundleMap } from '../lib/spiffe/bundle-document.ts';
@@ -73,6 +80,28 @@ const DOCUMENT = JSON.stringify({
 const ADDRESS_RULE = { loopback: false, private: true, cidrs: ['10.0.0.0/8'], own: new Set<string>() };
 const TD = parseTrustDomain('example.org');
 const JWT_BUNDLES = new Map([[TD, parseJwtBundle(TD, octets(jwks), { requireUse: false })]]);
+
+const compiler = conditions(['public', 'internal', 'restricted']);
+const CONDITIONS = [
+  "request.method == 'GET'",
+  "request.path.startsWith('/v1') && request.method in ['GET', 'HEAD']",
+] as const;
+const INTENT = JSON.stringify({
+  purpose: 'weekly-report',
+  owner: 'alice',
+  targets: ['crm'],
+  actions: ['read'],
+  lifetime: '10m',
+});
+const INTENT_YAML = 'purpose: weekly-report\nowner: alice\ntargets: [crm]\nactions: [read]\nlifetime: 10m\n';
+/** GET / of http, and `x: y` with literal name and value (RFC 7541 appendix C). */
+const HEADER_BLOCK = '\x82\x86\x84\x40\x01x\x01y';
+const UNWATCHED = { opened() {}, tainted() {}, blockOpen() {} };
+
+/** A frame of stream 1 (RFC 9113 section 4.1). */
+function frame(type: number, flags: number, payload: string): string {
+  return String.fromCharCode(0, 0, payload.length, type, flags, 0, 0, 0, 1) + payload;
+}
 
 async function clientHello(): Promise<string> {
   const [ours, theirs] = duplexPair();
@@ -129,6 +158,28 @@ export const READERS: readonly Reader[] = [
     name: 'JSON of a call',
     from: ['{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","x":[1e3,"\\u00e4"]}}'],
     read: (text) => parseJson(octets(text)),
+  },
+  {
+    name: 'message of MCP',
+    from: [
+      '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"x":1}}}',
+      '{"jsonrpc":"2.0","id":"a","error":{"code":-32600,"message":"no"}}',
+    ],
+    read: (text) => readMessage(parseJson(octets(text))),
+  },
+  { name: 'resource pattern', from: ['file:///notes/**', 'ticket://open/**'], read: parseResourcePattern },
+  { name: 'condition', from: CONDITIONS, read: (text) => compiler.compile(text, 'request'), slow: 20 },
+  { name: 'intent of a task', from: [INTENT, INTENT_YAML], read: (text) => parseIntent('intent', text), slow: 4 },
+  {
+    name: 'header block of HTTP/2',
+    from: [HEADER_BLOCK],
+    read: (text) => fieldsOfBlock(Buffer.from(text, 'latin1')),
+    total: true,
+  },
+  {
+    name: 'frames of HTTP/2',
+    from: [frame(1, 0x5, HEADER_BLOCK) + frame(0, 0, 'abc'), frame(4, 0, '') + frame(9, 4, HEADER_BLOCK)],
+    read: (text) => new Frames(http2Limits(), UNWATCHED, () => 0).read(Buffer.from(text, 'latin1')),
   },
   {
     name: 'configuration',

@@ -38,7 +38,7 @@ export function mcpRefusal(mcp: McpExchange, fault: Fault, exchange: Exchange): 
   const message = fault.code === 'internal' ? 'the sidecar failed' : plain(fault.message);
   const hint = fault.hint === undefined ? undefined : plain(fault.hint);
   const data = { reason: fault.code, hint, rule, decision: exchange.id, retryable: fault.retriable };
-  const private_ = fault.http === 403 || fault.http === 404 ? denial.code : INTERNAL_ERROR;
+  const private_ = denied || fault.http === 403 || fault.http === 404 ? denial.code : INTERNAL_ERROR;
   const error = { code: RPC_CODES[fault.code] ?? private_, message, data: { ...data, ...supported(mcp, fault) } };
   const asResult = denied && denial.as === 'result' && mcp.facts.method === 'tools/call';
   const text = asResult

@@ -92,5 +92,5 @@ request behind each message. "Refused by its rules" are messages that the codec 
 
 const READ_HEAD = ['reader of', 'cases', 'taken', 'refused by a Fault'];
 
-const READ_TEXT = `Everything else that reads text or bytes from outside gets real inputs, distorted: a value or a Fault within five seconds, and nothing else. Two of them
+const READ_TEXT = `Everything else that reads text or bytes from outside gets real inputs, distorted: a value or a Fault within five seconds, and nothing else. Some of them
 throw nothing at all: their answer says what is wrong.`;
