@@ -23,7 +23,8 @@ export interface Http2Seen {
   readonly codes: number[];
 }
 
-function server(handler: Handler, seen: Http2Seen): (socket: Duplex) => void {
+/** Serves HTTP/2 on a connection: the `raw` of an upstream. */
+export function http2Server(handler: Handler, seen: Http2Seen): (socket: Duplex) => void {
   return (socket) => {
     // A bare TLSSocket of a server says that it still connects, and the engine would wait for it.
     if ('secureConnecting' in socket) socket.secureConnecting = false;
@@ -55,12 +56,12 @@ export async function http2Upstream(
   handler: Handler = echo,
 ): Promise<MtlsUpstream & Http2Seen> {
   const seen: Http2Seen = { sessions: [], requests: [], codes: [] };
-  const upstream = await mtlsUpstream({ alpn: ['h2'], ...options, raw: server(handler, seen) });
+  const upstream = await mtlsUpstream({ alpn: ['h2'], ...options, raw: http2Server(handler, seen) });
   return Object.assign(upstream, seen);
 }
 
 export async function h2cUpstream(handler: Handler = echo): Promise<RawUpstream & Http2Seen> {
   const seen: Http2Seen = { sessions: [], requests: [], codes: [] };
-  const upstream = await rawUpstream({ raw: server(handler, seen) });
+  const upstream = await rawUpstream({ raw: http2Server(handler, seen) });
   return Object.assign(upstream, seen);
 }

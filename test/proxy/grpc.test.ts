@@ -5,7 +5,9 @@ import type { Destination, Rule } from '../../lib/policy/model.ts';
 import { testAuthority } from '../fakes/authority.ts';
 import { grpcClient, grpcServer, SERVICE } from '../fakes/grpc.ts';
 import { http2Client } from '../fakes/http2-client.ts';
-import { h2cUpstream, http2Upstream } from '../fakes/http2-upstream.ts';
+import { h2cUpstream, http2Server, http2Upstream, type Http2Seen } from '../fakes/http2-upstream.ts';
+import { inside } from './inside.ts';
+import { world } from './intercept-world.ts';
 import { until } from '../fakes/until.ts';
 import { rawUpstream } from '../fakes/upstream.ts';
 import { bench, policyOf, refusal, site, statusOf, unpaired, type Site } from './harness.ts';
@@ -273,5 +275,43 @@ t.test('Trailers-Only, answers that are not gRPC, and the fields of a call cross
   t.match(b.audit.of('ended'), [
     { grpcStatus: 5, outcome: 'completed' },
     { status: 418, grpcStatus: undefined },
+  ]);
+});
+
+t.test('inside an intercepted tunnel: ALPN h2, calls judged one by one', async (t) => {
+  const seen: Http2Seen = { sessions: [], requests: [], codes: [] };
+  const raw = http2Server((stream) => {
+    stream.resume();
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+    stream.end(MESSAGE);
+  }, seen);
+  await using w = await world(t, {
+    site: { protocol: 'grpc', rules: [grpcRule('get', 'allow', ['Get'])] },
+    upstream: { alpn: ['h2'], raw },
+  });
+  const agent = await inside(w.b, { ca: w.ca, alpn: ['h2'] });
+  t.equal(agent.tls.alpnProtocol, 'h2');
+  await agent.sees(/\0\0\0\0/);
+  agent.tls.pause().removeAllListeners('data');
+  agent.tls.unshift(Buffer.from(agent.text, 'latin1'));
+  await using client = http2Client(0, 'api.example.com', agent.tls);
+  const call = { ...CALL, ':scheme': 'https', ':authority': 'api.example.com' };
+  t.match(await client.ask('/', { ...call, ...path('Get') }, MESSAGE), {
+    status: 200,
+    trailers: { 'grpc-status': '0' },
+  });
+  t.match(await client.ask('/', { ...call, ...path('Delete') }, MESSAGE), {
+    status: 200,
+    headers: { 'grpc-status': '7' },
+  });
+  t.match(await client.ask('/', { ...call, ...path('Get'), ':authority': 'other.example.com' }, MESSAGE), {
+    headers: { 'grpc-status': '3' },
+  });
+  t.equal(seen.requests.length, 1);
+  t.match(seen.requests[0], { ':path': `/${SERVICE}/Get`, ':authority': 'api.example.com', te: 'trailers' });
+  t.match(w.b.audit.of('decided').slice(1), [
+    { entry: 'intercept', effect: 'allow', method: `${SERVICE}/Get` },
+    { entry: 'intercept', effect: 'deny', method: `${SERVICE}/Delete` },
   ]);
 });

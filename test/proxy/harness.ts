@@ -38,6 +38,8 @@ export interface Site {
   readonly via?: Destination['via'];
   readonly report?: boolean;
   readonly credential?: Destination['credential'];
+  /** The upstream is spoken to in HTTP/2; so it is with protocol grpc. */
+  readonly http2?: boolean;
   readonly task?: Destination['task'];
   readonly action?: string;
 }
@@ -71,6 +73,7 @@ export function site(given: Site = {}): Destination {
       listen === undefined || listen === false ? undefined : { host: '127.0.0.1', port: listen === true ? 0 : listen },
     upstream,
     cidrs: given.cidrs ?? [],
+    http2: given.http2 ?? given.protocol === 'grpc',
     tls: {
       mode,
       peers: mode === 'mtls' ? (given.peers ?? ['spiffe://example.org/upstream']).map(parsePeerPattern) : [],
