@@ -296,6 +296,7 @@ t.test('a reload retires only connections whose settings changed, a connection h
   await b.get('http://crm.internal/');
   t.equal(upstream.connections.length, 1, 'equal settings');
   b.policy.set(policyOf(h2site(upstream, { peers: ['spiffe://example.org/*'] })));
+  await until('the retired connection is closed', () => upstream.sessions[0]?.closed);
   await b.get('http://crm.internal/');
   t.equal(upstream.connections.length, 2, 'other peers');
   await until('it is too old', async () => {

@@ -3,6 +3,7 @@ import type { Sabotage } from '../sabotage.ts';
 import { CONDITIONS } from './conditions.ts';
 import { CONFIG } from './config.ts';
 import { HTTP } from './http.ts';
+import { HTTP2 } from './http2.ts';
 import { IDENTITY } from './identity.ts';
 import { MCP } from './mcp.ts';
 import { INTERCEPT } from './intercept.ts';
@@ -15,6 +16,7 @@ export const SABOTAGES: readonly Sabotage[] = Object.freeze([
   ...POLICY,
   ...CONDITIONS,
   ...HTTP,
+  ...HTTP2,
   ...PROXY,
   ...TUNNEL,
   ...IDENTITY,

@@ -1,0 +1,105 @@
+/** HTTP/2 on both sides, and gRPC. */
+import { by, sabotage, type Sabotage } from '../sabotage.ts';
+
+const HEADS = by('test/http2/server.test.ts', 'F6, H9: heads that do not translate are refused one by one');
+const FLOODS = by(
+  'test/http2/server.test.ts',
+  'R2, H9: floods end the connection with ENHANCE_YOUR_CALM and one record',
+);
+const NO_CALL = by('test/proxy/grpc.test.ts', 'what is no call is refused, and not one byte upstream');
+
+export const HTTP2: readonly Sabotage[] = [
+  sabotage(
+    'over HTTP/2, GET and HEAD have no body',
+    'lib/http2/head.ts',
+    ["if (method === 'GET' || method === 'HEAD' || method === 'TRACE') throw", "if (method === '') throw"],
+    HEADS,
+  ),
+  sabotage(
+    'over HTTP/2, the scheme is that of the connection',
+    'lib/http2/head.ts',
+    ['if (parts.scheme !== scheme) throw', "if (parts.scheme === '') throw"],
+    HEADS,
+  ),
+  sabotage(
+    'streams that a client resets are bounded (rapid reset)',
+    'lib/http2/frames.ts',
+    ['if (!this.#resets.take()) throw', 'if (!this.#resets.take() && type < 0) throw'],
+    FLOODS,
+  ),
+  sabotage(
+    'frames without content are bounded',
+    'lib/http2/frames.ts',
+    ['if (!this.#idle.take()) throw', 'if (!this.#idle.take() && type < 0) throw'],
+    FLOODS,
+  ),
+  sabotage(
+    'the frames of a header block are bounded (CONTINUATION flood)',
+    'lib/http2/frames.ts',
+    ['if (this.#blockFrames > this.#limits.blockFrames) throw', 'if (this.#blockFrames < 0) throw'],
+    FLOODS,
+  ),
+  sabotage(
+    'over HTTP/2, a cut looks cut',
+    'lib/http2/exchange.ts',
+    ['this.#stream.destroy(reason);', 'this.#stream.close(0);'],
+    by(
+      'test/proxy/http2.test.ts',
+      'a policy that no longer allows it resets an open stream; others of the connection go on',
+    ),
+  ),
+  sabotage(
+    'an upstream of HTTP/2 chooses it by ALPN',
+    'lib/proxy/dial.ts',
+    ["socket.alpnProtocol !== 'h2'", "socket.alpnProtocol === 'h3'"],
+    by('test/proxy/http2-upstream.test.ts', 'an upstream that does not choose h2 gets not one byte of a request'),
+  ),
+  sabotage(
+    'what an upstream may have processed is not sent again',
+    'lib/http2/request.ts',
+    ['rstCode === constants.NGHTTP2_REFUSED_STREAM', 'rstCode !== 0'],
+    by(
+      'test/proxy/http2-upstream.test.ts',
+      'a request that the upstream did not process is sent again, with its body; one that it may have is not',
+    ),
+  ),
+  sabotage(
+    'a retired connection of HTTP/2 is closed',
+    'lib/http2/sessions.ts',
+    ['for (const { session } of slot.members) session.close();', ''],
+    by(
+      'test/proxy/http2-upstream.test.ts',
+      'a reload retires only connections whose settings changed, a connection has an age',
+    ),
+  ),
+  sabotage(
+    'rules of gRPC name services exactly',
+    'lib/policy/grpc.ts',
+    ['(services?.has(service) ?? true) &&', ''],
+    by('test/policy/grpc.test.ts', 'rules name services and methods, exactly; deny first, nothing matched is denied'),
+  ),
+  sabotage(
+    'a gRPC destination takes calls alone',
+    'lib/policy/decide.ts',
+    [
+      "if (destination.protocol === 'grpc' && grpc === undefined)",
+      "if (destination.protocol === 'grpc' && http.method === '')",
+    ],
+    by('test/policy/grpc.test.ts', 'rules name services and methods, exactly; deny first, nothing matched is denied'),
+  ),
+  sabotage(
+    'a call has the content type of gRPC',
+    'lib/proxy/grpc.ts',
+    ['if (!speaksGrpc(x)) {', "if (x.head.method === '') {"],
+    NO_CALL,
+  ),
+  sabotage(
+    'grpc-timeout ends a call',
+    'lib/proxy/relay.ts',
+    ['exchange.deadline(this.#call.timeout);', 'exchange.throwIfAborted();'],
+    by(
+      'test/proxy/grpc.test.ts',
+      'grpc-timeout bounds the call: DEADLINE_EXCEEDED before and after the answer began, and the upstream is told',
+    ),
+  ),
+];
