@@ -17,6 +17,7 @@ export function policyCommands(configured: (name: string, about: string) => Comm
     .option('--args <json>', 'its arguments, a JSON object')
     .option('--message <json>', 'POST: the whole message, {"method": ..., "params": ...}')
     .option('--identity <spiffe-id>', 'our own SPIFFE ID; none otherwise')
+    .option('--task <purpose>', 'as done for a task of this purpose that was granted all it can be; none otherwise')
     .option('--time <time>', 'when it is asked, 2026-01-31T12:00:00Z; now otherwise')
     .option('--json', 'the decision as JSON')
     .action(async (method: string, target: string, options) =>

@@ -7,6 +7,7 @@ import { loadConfig } from '../../lib/config/load.ts';
 import type { ConditionTrace } from '../../lib/policy/condition-trace.ts';
 import { explain as explained, type Explanation, type RuleStep } from '../../lib/policy/explain.ts';
 import type { Facts } from '../../lib/policy/facts.ts';
+import { supposedTask } from '../../lib/policy/supposed-task.ts';
 import { suppose } from '../../lib/proxy/suppose.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import type { Io, Style } from '../io.ts';
@@ -22,20 +23,41 @@ export interface ExplainOptions {
   readonly args?: string;
   readonly identity?: string;
   readonly time?: string;
+  /** Purpose of a task that is granted the whole ceiling of its TaskPolicy. */
+  readonly task?: string;
   readonly json?: boolean;
 }
 
 export async function explain(options: ExplainOptions, io: Io): Promise<void> {
   const { policy } = await loadConfig(options.config, { generation: 1 });
-  const { method, target, listener, header, identity, time } = options;
+  const { method, target, listener, header, identity, time, task } = options;
   const facts = suppose(
-    { method, target, listener, fields: header ?? [], message: messageOf(options), time: timeOf(time) },
+    {
+      method,
+      target,
+      listener,
+      fields: header ?? [],
+      message: messageOf(options),
+      time: timeOf(time),
+      task: task === undefined ? undefined : supposedTask({ ...FRESH, purpose: task }, policy),
+    },
     policy,
   );
   const explanation = explained(policy, facts, identity === undefined ? undefined : parseSpiffeId(identity));
   io.out(options.json === true ? JSON.stringify(plain(explanation, facts)) : asText(explanation, facts, io.style));
   if (explanation.decision.effect === 'deny') process.exitCode = DENIED;
 }
+
+/** A task that has done nothing yet. */
+const FRESH = Object.freeze({
+  id: 'supposed',
+  read: 'none',
+  wrote: 'none',
+  actions: [],
+  destinations: [],
+  uses: 0,
+  elevated: [],
+});
 
 /** Exit status of a request that would be denied, as of the Fault `denied`. */
 const DENIED = 77;

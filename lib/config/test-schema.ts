@@ -111,7 +111,7 @@ const task = record({
 const facts = {
   identity: optional(spiffeId, 'Our own SPIFFE ID; none otherwise.'),
   peer: optional(spiffeId, 'SPIFFE ID of the caller.'),
-  time: optional(time, 'When it is asked.'),
+  time: optional(time, 'When it is asked; 2026-01-01T12:00:00Z without it, so that a case means the same every day.'),
   task: optional(
     task,
     'The task it is done for; none otherwise. It is granted the whole ceiling of the TaskPolicy of its purpose, or everything where there is none.',

@@ -64,8 +64,11 @@ export const TYPES = {
     trustDomain: row('string', 'Its trust domain.'),
   },
   Task: {
-    id: row('string', ''),
+    id: row('string', 'Its id.'),
     purpose: row('string', 'What it was opened for.'),
+    owner: row('string', 'Who owns it: a claim of the agent.'),
+    onBehalfOf: row('string', 'For whom it is done: a claim of the agent; missing where it named nobody.'),
+    depth: row('int', '0 for a task that was opened, 1 for one derived from it, and so on.'),
     read: row('string', 'The highest data class that was read so far, or `none`.'),
     wrote: row('string', 'The highest data class that was written so far, or `none`.'),
     actions: row('list<string>', 'Actions so far.'),

@@ -190,6 +190,9 @@ export class IdentityView {
 export class TaskView {
   readonly id: string;
   readonly purpose: string;
+  readonly owner: string;
+  readonly onBehalfOf: string | undefined;
+  readonly depth: bigint;
   readonly read: string;
   readonly wrote: string;
   readonly actions: readonly string[];
@@ -198,6 +201,9 @@ export class TaskView {
   constructor(task: TaskFacts) {
     this.id = task.id;
     this.purpose = task.purpose;
+    this.owner = task.owner;
+    this.onBehalfOf = task.onBehalfOf;
+    this.depth = BigInt(task.depth);
     this.read = task.read;
     this.wrote = task.wrote;
     this.actions = task.actions;

@@ -3,7 +3,7 @@
  * An answer is true, false, or none: what asked decides what none means (lib/policy/decide.ts: on a deny rule it denies, on an allow rule it does not allow).
  * No words about a missing answer ever hold a value of the request: they are written here, by code.
  */
-import { type ParseError, type ParseResult, type TypeError as CelTypeError } from '@marcbachmann/cel-js';
+import { ParseError, type ParseResult, type TypeError as CelTypeError } from '@marcbachmann/cel-js';
 import { Fault } from '../base/fault.ts';
 import { codeOf, environmentOf, rootOf, splitOf, type Meter, type Operator } from './cel.ts';
 import { checkTree, type Checked, type Objection } from './condition-check.ts';
@@ -182,12 +182,10 @@ function parsed(text: string, env: ReturnType<typeof environmentOf>): ParseResul
   try {
     return env.parse(text);
   } catch (failure) {
-    const { summary, range } = failure as ParseError;
-    throw fault(text, {
-      message: lower(summary),
-      hint: 'see docs/policy.md for what a condition is',
-      start: range?.start ?? 0,
-    });
+    const hint = 'see docs/policy.md for what a condition is';
+    if (failure instanceof ParseError)
+      throw fault(text, { message: lower(failure.summary), hint, start: failure.range?.start ?? 0 });
+    throw fault(text, { message: 'it cannot be read', hint, start: 0 });
   }
 }
 

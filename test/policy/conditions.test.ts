@@ -93,6 +93,7 @@ t.test('every fact can be asked for', async (t) => {
     'peer.trustDomain == "other.org"',
     'task.purpose in ["triage", "report"] && rank(task.read) >= rank("confidential") && rank(task.wrote) < 0',
     'task.uses < 5 && "read" in task.actions && task.destinations.all(d, d == "crm") && task.id == "t1"',
+    'task.owner != "" && task.depth == 0 && !has(task.onBehalfOf)',
     'request.path.matches("^/v[0-9]+/notes$") && request.path.lowerAscii().contains("notes")',
   ];
   for (const text of holds) t.equal(ask(text, facts), true, text);
@@ -226,6 +227,27 @@ t.test('equal texts are compiled once; a decision shares what was made for it', 
     'destination',
     'request',
   ]);
+});
+
+t.test('whatever is written, it compiles or is refused with a place, and never anything else', async (t) => {
+  const words =
+    'request . method path ( ) [ ] { } == != && || ! ? : , in has args size matches 1 1.5 0x1 1u null true -1 % * + exists q name';
+  const token = fc.constantFrom(...words.split(' '), '"', "'", '"""', 'b"a"', 'r"\\"', '"x"', '\\', '\n', '// a', '\0');
+  const text = fc.oneof(
+    fc.array(token, { maxLength: 24 }).map((all) => all.join(' ')),
+    fc.string({ maxLength: 40 }),
+    fc.constantFrom('true', 'has(args.q)', 'args.q == "x"'),
+  );
+  let compiled = 0;
+  fc.assert(
+    fc.property(text, (one) => {
+      const said = refused(one, 'mcp');
+      if (said === 'it compiled') compiled += 1;
+      return said === 'it compiled' || /^(line \d+, )?column \d+: /.test(said);
+    }),
+    { numRuns: 3000 },
+  );
+  t.ok(compiled > 100, `${compiled} compiled`);
 });
 
 t.test('an answer never throws, whatever the arguments hold', async () => {
