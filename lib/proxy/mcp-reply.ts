@@ -110,12 +110,17 @@ function conversation(mcp: McpExchange, exchange: Exchange): Conversation {
   };
 }
 
-function whole(body: Body, { policy }: McpExchange, exchange: Exchange): Promise<Buffer> {
+function whole(body: Body, { policy, parts }: McpExchange, exchange: Exchange): Promise<Buffer> {
   const tooLarge = (most: number): Fault =>
     new Fault('upstream-malformed', `the server sent a message of more than ${most} bytes`, {
       hint: 'the limit is mcp.message of the destination',
     });
-  return wholeBody(body, { most: policy.message, counted: (bytes) => (exchange.received += bytes), tooLarge });
+  return wholeBody(body, {
+    most: policy.message,
+    counted: (bytes) => (exchange.received += bytes),
+    tooLarge,
+    held: parts.held,
+  });
 }
 
 /** What the server says is held to the same grammar as what the agent says. */

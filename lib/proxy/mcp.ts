@@ -19,8 +19,8 @@ import { needsIdentity } from './route.ts';
 export interface McpParts {
   readonly definitions: Definitions;
   readonly sessions: Sessions;
-  /** Bytes of messages that are being received, over all exchanges. */
-  readonly held: { bytes: number };
+  /** Messages that are being received, over all exchanges and from both sides. */
+  readonly held: Held;
   /** SPIFFE ID that we show now. */
   readonly identity: () => string | undefined;
 }
@@ -78,7 +78,7 @@ export class McpExchange {
     requireJson(head.fields);
     if (head.expectContinue) x.inform(100, []);
     const most = Math.min(this.destination.limits.body ?? Infinity, this.policy.message);
-    const bytes = await this.#wholeMessage(x.body, most, counted);
+    const bytes = await wholeBody(x.body, { most, counted, tooLarge: requestTooLarge, held: this.parts.held });
     this.session = this.#sessionOf(x);
     const { message, facts: read } = readPost(head.fields, bytes, { policy: this.policy, session: this.session });
     if (message.kind === 'request') this.id = message.id;
@@ -99,23 +99,6 @@ export class McpExchange {
 
   get message(): Message | undefined {
     return this.#read().message;
-  }
-
-  /** Before a decision nothing but this bounds what agents may have us hold. */
-  async #wholeMessage(body: Body, most: number, counted: (bytes: number) => void): Promise<Buffer> {
-    const { held } = this.parts;
-    let own = 0;
-    const hold = (bytes: number): void => {
-      counted(bytes);
-      own += bytes;
-      held.bytes += bytes;
-      if (held.bytes > MOST_HELD) throw new Fault('too-many', 'too many messages are being received at one time');
-    };
-    try {
-      return await wholeBody(body, { most, counted: hold, tooLarge: requestTooLarge });
-    } finally {
-      held.bytes -= own;
-    }
   }
 
   #readBodiless({ head, body }: ServerExchange): McpFacts {
@@ -147,28 +130,39 @@ function requestTooLarge(most: number): Fault {
   return new Fault('body-too-large', `the message is longer than ${most} bytes`, { hint });
 }
 
+export interface Held {
+  bytes: number;
+}
+
 interface Reading {
   readonly most: number;
   readonly counted: (bytes: number) => void;
   readonly tooLarge: (most: number) => Fault;
+  readonly held: Held;
 }
 
-/** All of a body, bounded. */
-export async function wholeBody(body: Body, { most, counted, tooLarge }: Reading): Promise<Buffer> {
+/** All of a body, bounded; together with all others that are being received, because before a decision no other limit holds. */
+export async function wholeBody(body: Body, { most, counted, tooLarge, held }: Reading): Promise<Buffer> {
   if ((body.length ?? 0) > most) throw tooLarge(most);
   const pieces: Buffer[] = [];
   let total = 0;
-  for (;;) {
-    const piece = body.poll();
-    if (piece === 'end') return pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces);
-    if (piece === 'later') {
-      await body.ready();
-      continue;
+  try {
+    for (;;) {
+      const piece = body.poll();
+      if (piece === 'end') return pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces);
+      if (piece === 'later') {
+        await body.ready();
+        continue;
+      }
+      total += piece.length;
+      held.bytes += piece.length;
+      if (total > most) throw tooLarge(most);
+      if (held.bytes > MOST_HELD) throw new Fault('too-many', 'too many messages are being received at one time');
+      counted(piece.length);
+      // While more is waited for, the buffer belongs to the connection.
+      pieces.push(total === body.length ? piece : Buffer.from(piece));
     }
-    total += piece.length;
-    if (total > most) throw tooLarge(most);
-    counted(piece.length);
-    // While more is waited for, the buffer belongs to the connection.
-    pieces.push(total === body.length ? piece : Buffer.from(piece));
+  } finally {
+    held.bytes -= total;
   }
 }
