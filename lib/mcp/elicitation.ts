@@ -1,13 +1,14 @@
 /** Where a server may send the user: elicitation by URL only to hosts that the policy names, and only over https (MCP 2025-11-25, elicitation). */
 import { parseAuthority } from '../policy/authority.ts';
 import type { HostPattern } from '../policy/host.ts';
-import type { JsonObject } from '../policy/json.ts';
+import { hasVariants, type JsonObject } from '../policy/json.ts';
 import type { McpPolicy } from '../policy/model.ts';
 
 const HTTPS_PORT = 443;
 
 /** Why an elicitation is not passed on, or undefined. */
 export function elicitationProblem(params: JsonObject, { elicitationHosts }: McpPolicy): string | undefined {
+  if (hasVariants(params)) return 'an elicitation that cannot be read';
   const mode = params.get('mode') ?? 'form';
   const url = params.get('url');
   if (mode === 'form' && url === undefined) return undefined;

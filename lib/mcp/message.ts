@@ -4,7 +4,16 @@
  * case would read another message than the one that was judged.
  */
 import { Fault } from '../base/fault.ts';
-import { canonicalJson, EMPTY, foldName, isObject, type Json, JsonNumber, type JsonObject } from '../policy/json.ts';
+import {
+  canonicalJson,
+  EMPTY,
+  foldName,
+  hasVariants,
+  isObject,
+  type Json,
+  JsonNumber,
+  type JsonObject,
+} from '../policy/json.ts';
 
 export type Id = string | JsonNumber;
 
@@ -36,14 +45,38 @@ const MEMBERS: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'method', 'params
 /** Members of `params` that something is decided by. */
 const PARAMS =
   'name arguments uri _meta task ref argument inputResponses requestState protocolVersion capabilities clientInfo cursor mode url requestId';
-const DECIDING: ReadonlyMap<string, string> = new Map(PARAMS.split(' ').map((name) => [foldName(name), name]));
+const DECIDING = byFold(PARAMS);
+/** Members of a result that something is decided by. */
+const OF_RESULTS = byFold(
+  'resultType inputRequests protocolVersion supportedVersions tools prompts resources resourceTemplates cacheScope',
+);
+
+function byFold(names: string): ReadonlyMap<string, string> {
+  return new Map(names.split(' ').map((name) => [foldName(name), name]));
+}
 
 export function badMessage(what: string, cause?: unknown): Fault {
   return new Fault('bad-message', what, { at: 'body', cause });
 }
 
-/** Throws a Fault `bad-message`. */
+/** What the agent says: `params` has no variant of a deciding member. Throws a Fault `bad-message`. */
 export function readMessage(value: Json): Message {
+  const message = anyMessage(value);
+  if (message.kind !== 'response') refuseVariants(message.params);
+  return message;
+}
+
+/** What a server says: data of any spelling may be below, but not where something is decided. Throws a Fault `bad-message`. */
+export function readServerMessage(value: Json): Message {
+  const message = anyMessage(value);
+  if (message.kind === 'request') refuseVariants(message.params);
+  if (message.kind === 'response' && message.result !== undefined) refuseVariants(message.result, OF_RESULTS);
+  const decided = message.kind === 'response' ? (message.result ?? message.error) : message.params;
+  if (decided !== undefined && hasVariants(decided)) throw badMessage('two members differ in letter case alone');
+  return message;
+}
+
+function anyMessage(value: Json): Message {
   if (Array.isArray(value))
     throw badMessage('batches are not part of this protocol version: send one message a request');
   if (!isObject(value)) throw badMessage('a message is a JSON object');
@@ -56,7 +89,6 @@ export function readMessage(value: Json): Message {
   if (typeof method !== 'string' || method === '') throw badMessage('method is not a text');
   const params = value.get('params') ?? EMPTY;
   if (!isObject(params) || value.get('params') === null) throw badMessage('params is not an object');
-  refuseVariants(params);
   if (!value.has('id')) return { kind: 'notification', method, params };
   return { kind: 'request', id: idOf(value.get('id')), method, params };
 }
@@ -84,9 +116,9 @@ function idOf(id: Json | undefined): Id {
 }
 
 /** Throws for a member that differs from a deciding one in letter case alone. */
-export function refuseVariants(params: JsonObject): void {
-  for (const name of params.keys()) {
-    const meant = DECIDING.get(foldName(name));
+export function refuseVariants(object: JsonObject, deciding = DECIDING): void {
+  for (const name of object.keys()) {
+    const meant = deciding.get(foldName(name));
     if (meant !== undefined && meant !== name) throw badMessage(`a member differs from ${meant} in letter case`);
   }
 }

@@ -4,7 +4,7 @@
  * waits for it.
  */
 import type { Grant } from '../policy/grant.ts';
-import { isObject, type Json, type JsonObject, writeJson } from '../policy/json.ts';
+import { hasVariants, isObject, type Json, type JsonObject, writeJson } from '../policy/json.ts';
 import { isListed, type Entry } from '../policy/mcp.ts';
 import { isStateless, type McpVersion, MCP_VERSIONS, NAME, SERVER_NOTIFICATIONS } from '../policy/mcp-methods.ts';
 import type { Destination, McpPolicy } from '../policy/model.ts';
@@ -117,6 +117,7 @@ function replaced({ id }: Response, problem: string, c: Conversation): string {
 /** URLs to which an error of 2025-11-25 sends the user. */
 function errorProblem(error: JsonObject, { policy }: Conversation): string | undefined {
   const data = error.get('data');
+  if (isObject(data) && hasVariants(data)) return 'an error that cannot be read';
   const wanted = isObject(data) ? data.get('elicitations') : undefined;
   if (wanted === undefined) return undefined;
   if (!Array.isArray(wanted)) return 'an elicitation that cannot be read';
@@ -136,8 +137,9 @@ function resultProblem(result: JsonObject, { policy, version }: Conversation): s
   if (inputs === undefined) return undefined;
   if (!isObject(inputs)) return 'requests by the server that cannot be read';
   for (const input of inputs.values()) {
-    const method = isObject(input) ? input.get('method') : undefined;
-    const params = isObject(input) ? input.get('params') : undefined;
+    if (!isObject(input) || hasVariants(input)) return 'requests by the server that cannot be read';
+    const method = input.get('method');
+    const params = input.get('params');
     if (typeof method !== 'string' || !policy.serverRequests.has(method))
       return `a request by the server that is not allowed: ${typeof method === 'string' ? known(method) : 'none'}`;
     const problem =
@@ -202,7 +204,7 @@ function filtered(result: JsonObject, c: Conversation, { member, keep }: Listing
   if (!Array.isArray(entries)) return `a list without ${member}`;
   const reasons = new Map<string, number>();
   const kept = entries.filter((entry) => {
-    const reason = isObject(entry) ? keep(entry) : 'that cannot be read';
+    const reason = isObject(entry) && !hasVariants(entry) ? keep(entry) : 'that cannot be read';
     if (reason !== undefined) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
     return reason === undefined;
   });

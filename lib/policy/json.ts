@@ -1,7 +1,7 @@
 /**
  * JSON text to a value and back, strictly (RFC 8259, I-JSON of RFC 7493). Rules:
  * - one reading: two members of one object whose names are equal, or differ in letter case alone (`ſ` and the Kelvin sign included), are refused, as
- *   parsers disagree about which of them counts;
+ *   parsers disagree about which of them counts (the latter can be asked for);
  * - what was read is what is written: members keep their order, numbers their text;
  * - bounded: 64 levels, numbers of 128 characters that a double can hold; UTF-8 without a byte order mark; no lone surrogate, no NUL in a name;
  * - nothing of a value appears in a message.
@@ -31,10 +31,18 @@ export const MOST_DEPTH = 64;
 const LONGEST_NUMBER = 128;
 export const EMPTY: JsonObject = new Map();
 
-/** Throws a Fault `bad-json` that names the offset. */
-export function parseJson(bytes: Uint8Array): Json {
+/**
+ * Throws a Fault `bad-json` that names the offset. `cases`: names that differ in letter case alone are taken, as in data that nothing is decided by; who decides by
+ * an object of it asks `hasVariants` first.
+ */
+export function parseJson(bytes: Uint8Array, { cases = false }: { readonly cases?: boolean } = {}): Json {
   if (!isUtf8(bytes)) throw bad('the text is not UTF-8', 0);
-  return new Reader(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')).whole();
+  return new Reader(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'), cases).whole();
+}
+
+/** Whether two names of an object differ in letter case alone. */
+export function hasVariants(object: JsonObject): boolean {
+  return new Set(Array.from(object.keys(), foldName)).size < object.size;
 }
 
 export function isObject(value: Json | undefined): value is JsonObject {
@@ -69,11 +77,13 @@ function unescaped(literal: string, at: number): string {
 
 class Reader {
   readonly #text: string;
+  readonly #cases: boolean;
   #at = 0;
   #depth = 0;
 
-  constructor(text: string) {
+  constructor(text: string, cases: boolean) {
     this.#text = text;
+    this.#cases = cases;
   }
 
   whole(): Json {
@@ -228,7 +238,7 @@ class Reader {
       members.set(name, this.#value());
       if (members.size === before) throw bad('a member name that is there twice', at);
     } while (this.#more(0x7d));
-    if (cased && new Set([...members.keys()].map(foldName)).size < members.size)
+    if (cased && !this.#cases && hasVariants(members))
       throw bad('two member names that differ in letter case alone, in the object that ends', this.#at);
     return members;
   }

@@ -6,7 +6,7 @@ import { Fault } from '../base/fault.ts';
 import type { ClientResponse } from '../http1/client.ts';
 import { fieldOf, fieldsOf, type Body, type Fields, type ResponseHead } from '../http1/message.ts';
 import { type Conversation, admit } from '../mcp/reply.ts';
-import { errorText, idKey, readMessage, type Message } from '../mcp/message.ts';
+import { errorText, idKey, readServerMessage, type Message } from '../mcp/message.ts';
 import { note, SESSION_ID } from '../mcp/sessions.ts';
 import { EventReader, type ServerEvent, writeEvent } from '../mcp/sse.ts';
 import { parseJson } from '../policy/json.ts';
@@ -123,10 +123,10 @@ function whole(body: Body, { policy, parts }: McpExchange, exchange: Exchange): 
   });
 }
 
-/** What the server says is held to the same grammar as what the agent says. */
+/** What the server says is held to the same grammar as what the agent says, but for the spelling of data. */
 function messageOf(bytes: Buffer): Message {
   try {
-    return readMessage(parseJson(bytes));
+    return readServerMessage(parseJson(bytes, { cases: true }));
   } catch (failure) {
     throw Fault.from(
       new Fault('upstream-malformed', `the server sent no message: ${Fault.from(failure, 'internal').message}`),
@@ -146,7 +146,7 @@ async function errorBody(mcp: McpExchange, { head, body, type }: Failed, exchang
   if (type === JSON_TYPE) {
     const bytes = await whole(body, mcp, exchange);
     try {
-      const message = readMessage(parseJson(bytes));
+      const message = readServerMessage(parseJson(bytes, { cases: true }));
       if (message.kind === 'response') {
         const text = admit(message, conversation(mcp, exchange));
         if (text !== undefined) return Buffer.from(text);

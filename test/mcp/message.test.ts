@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { asJson, errorText, idKey, readMessage } from '../../lib/mcp/message.ts';
+import { asJson, errorText, idKey, readMessage, readServerMessage } from '../../lib/mcp/message.ts';
 import { isObject, parseJson, writeJson } from '../../lib/policy/json.ts';
 
 const read = (value: unknown): ReturnType<typeof readMessage> =>
@@ -100,4 +100,29 @@ t.test('the text of an error is JSON whatever it says', async (t) => {
     error: { code: -1, message: 'x\u2028"y', data: { reason: 'r' } },
   });
   t.ok(isObject(value));
+});
+
+t.test('data of a server may have any spelling, but not where something is decided', async (t) => {
+  const told = (text: string): string => {
+    try {
+      return readServerMessage(parseJson(Buffer.from(text), { cases: true })).kind;
+    } catch (failure) {
+      return failure instanceof Error ? failure.message : '';
+    }
+  };
+  t.equal(told('{"jsonrpc":"2.0","id":1,"result":{"structuredContent":{"id":1,"ID":2}}}'), 'response');
+  t.equal(
+    told('{"jsonrpc":"2.0","method":"notifications/message","params":{"Name":1,"data":{"a":1,"A":2}}}'),
+    'notification',
+  );
+  for (const text of [
+    '{"jsonrpc":"2.0","id":1,"result":{"tools":[],"Tools":[]}}',
+    '{"jsonrpc":"2.0","id":1,"result":{"Tools":[]}}',
+    '{"jsonrpc":"2.0","id":1,"result":{"ResultType":"input_required"}}',
+    '{"jsonrpc":"2.0","id":1,"result":{"x":1,"X":2}}',
+    '{"jsonrpc":"2.0","id":1,"result":{},"Result":{}}',
+    '{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{"URL":"https://evil.example"}}',
+    '{"jsonrpc":"2.0","id":1,"result":{"a":{"b":1,"b":2}}}',
+  ])
+    t.notMatch(told(text), /^(request|notification|response)$/, text);
 });

@@ -532,3 +532,17 @@ t.test('a server that gives reasons without end fills no record', async (t) => {
   t.ok(withheld.length <= 300, 'text in records has its own bound');
   t.notMatch(withheld, /sampling\/t/);
 });
+
+t.test('what a tool returns may have any spelling; an entry of a list and a request may not', async (t) => {
+  const content = { headers: { Accept: '1', accept: '2' } };
+  await using p = await play(result({ content: [], structuredContent: content }));
+  t.same((await post(p.b, call('get_ticket'))).body.result?.['structuredContent'], content);
+  await using q = await play(result({ tools: [{ name: 'get_ticket', Name: 'delete_ticket' }] }));
+  t.same(await names(q, 'tools/list', 'tools'), []);
+  const inputs = { one: { method: 'roots/list', Method: 'sampling/createMessage' } };
+  await using r = await play(result({ resultType: 'input_required', inputRequests: inputs }), {
+    settings: { serverRequests: new Set(['roots/list']) },
+  });
+  const told = await post(r.b, ...newest('tools/call', { name: 'get_ticket' }));
+  t.match(told.body.error?.message, /requests by the server that cannot be read/);
+});

@@ -26,7 +26,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'names that differ in letter case alone are refused',
     'lib/policy/json.ts',
-    ['if (cased && new Set(', 'if (members.size < 0 && new Set('],
+    ['if (cased && !this.#cases', 'if (!cased && !this.#cases'],
     NAMES,
   ),
   sabotage(
