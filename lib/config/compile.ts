@@ -217,7 +217,11 @@ function compileMcp({ versions, serverRequests, denial, pins, ...rest }: NonNull
   });
 }
 
-export function compileTaskPolicy({ metadata, spec }: TaskPolicyDocument, at: string): TaskPolicy {
+export function compileTaskPolicy(
+  { metadata, spec }: TaskPolicyDocument,
+  at: string,
+  when: Condition | undefined,
+): TaskPolicy {
   return Object.freeze({
     name: metadata.name,
     purposes: spec.purposes,
@@ -230,6 +234,7 @@ export function compileTaskPolicy({ metadata, spec }: TaskPolicyDocument, at: st
     open: spec.open,
     depth: spec.depth,
     isolated: spec.isolated,
+    when,
     stepUp: Object.freeze(
       spec.stepUp.map((one) =>
         Object.freeze({ ...one, actions: new Set(one.actions), approvers: new Set(one.approvers) }),

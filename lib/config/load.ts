@@ -75,7 +75,9 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
     destinations.push(compileDestination(document, { at: placeText(tree.at), via, ...surroundings }));
     await paced();
   }
-  const taskPolicies = set.taskPolicies.map(({ tree, document }) => compileTaskPolicy(document, placeText(tree.at)));
+  const taskPolicies = set.taskPolicies.map(({ tree, document }) =>
+    compileTaskPolicy(document, placeText(tree.at), conditions.get(tree)?.get('own')),
+  );
   return Object.freeze({
     sidecar: compileSidecar(sidecar.document, (path) => beside(sidecar.tree, path)),
     policy: buildPolicy({

@@ -1,6 +1,6 @@
 /** `spec` of a TaskPolicy document: the most that tasks of some purposes may be granted. */
 import { choice, defaulted, flag, integer, list, optional, record, required } from './decode.ts';
-import { action, dataClass, duration, name, person } from './scalars.ts';
+import { action, condition, dataClass, duration, name, person } from './scalars.ts';
 
 const actions = (least: 0 | 1): ReturnType<typeof list<string>> => list(action, { least, most: 64, unique: String });
 
@@ -43,6 +43,10 @@ export const taskPolicySpec = record({
     flag(),
     false,
     'true: a task may ask for a history of its own, which later tasks do not inherit. Only for work that cannot reach the rest of the session.',
+  ),
+  when: optional(
+    condition,
+    'What must hold for a task to be opened, in CEL over `intent`: see [conditions.md](conditions.md). Where it cannot be evaluated none is opened.',
   ),
   stepUp: defaulted(list(stepUp, { most: 64 }), [], 'What needs an approval first.'),
 });

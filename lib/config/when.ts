@@ -23,20 +23,24 @@ interface Written {
 
 /** By document. */
 export async function compileConditions(
-  { sidecar, destinations }: DocumentSet,
+  { sidecar, destinations, taskPolicies }: DocumentSet,
   problems: Problems,
 ): Promise<ReadonlyMap<Tree, Conditions>> {
   const all = new Map<Tree, Conditions>();
   let compiled = 0;
-  const any = destinations.some(({ document }) => writtenIn(document).length > 0);
+  const written: readonly (readonly [Tree, readonly Written[]])[] = [
+    ...destinations.map(({ tree, document }) => [tree, writtenIn(document)] as const),
+    ...taskPolicies.map(({ tree, document }) => [tree, ownOf(document.spec.when, 'intent')] as const),
+  ];
+  const any = written.some(([, conditions]) => conditions.length > 0);
   // Without a Sidecar the data classes are not known, and it is a problem already.
   if (sidecar === undefined || !any) return all;
   // The engine is loaded for those who use it: it is a tenth of the start.
   const { conditions } = await import('../policy/conditions.ts');
   const compiler = conditions(sidecar.document.spec.dataClasses);
-  for (const { tree, document } of destinations) {
+  for (const [tree, conditionsOfIt] of written) {
     const own = new Map<number | 'own', Condition>();
-    for (const one of writtenIn(document)) {
+    for (const one of conditionsOfIt) {
       const condition = compileOne(compiler, one, (message, fix) =>
         problems.add({ at: locate(tree, one.steps).at, path: pathText(one.steps), message, fix }),
       );
@@ -50,12 +54,15 @@ export async function compileConditions(
 
 function writtenIn({ spec }: DestinationDocument): readonly Written[] {
   const phase = phaseOf(spec.protocol);
-  const own =
-    spec.when === undefined ? [] : [{ of: 'own', text: spec.when, phase: 'connect', steps: ['spec', 'when'] } as const];
   const ofRules = spec.rules.flatMap(({ when }, i) =>
     when === undefined ? [] : [{ of: i, text: when, phase, steps: ['spec', 'rules', i, 'when'] }],
   );
-  return [...own, ...ofRules];
+  return [...ownOf(spec.when, 'connect'), ...ofRules];
+}
+
+/** The condition of a document itself. */
+function ownOf(text: string | undefined, phase: Phase): readonly Written[] {
+  return text === undefined ? [] : [{ of: 'own', text, phase, steps: ['spec', 'when'] }];
 }
 
 function compileOne(

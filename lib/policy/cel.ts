@@ -18,8 +18,8 @@ import {
   RequestView,
   TaskView,
   Unanswerable,
-  type ConditionContext,
 } from './condition-view.ts';
+import { IntentView } from './intent-view.ts';
 
 /** A node of the syntax tree, as far as we look into it. */
 export interface Node {
@@ -73,7 +73,7 @@ function operands({ args }: ASTNode, chain: ASTNode['op']): readonly ASTNode[] {
 
 /** The decision under way: what its conditions may still scan. */
 export interface Meter {
-  context: ConditionContext | undefined;
+  context: { scannable: number } | undefined;
 }
 
 /** What stands in for functions of the library; blanks keep expressions from writing these names. */
@@ -119,6 +119,7 @@ const CLASSES: Readonly<Record<TypeName, new (...args: never[]) => object>> = Ob
   Task: TaskView,
   Mcp: McpView,
   Grpc: GrpcView,
+  Intent: IntentView,
 });
 
 export interface EnvironmentOptions {

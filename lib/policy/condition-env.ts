@@ -6,7 +6,7 @@
 import type { Protocol } from './model.ts';
 
 /** When a condition is asked, which is what decides what is known. */
-export type Phase = 'connect' | 'request' | 'mcp' | 'grpc';
+export type Phase = 'connect' | 'request' | 'mcp' | 'grpc' | 'intent';
 
 /** What the rules of a protocol are about; tcp is judged per connection. */
 export function phaseOf(protocol: Protocol): Phase {
@@ -75,6 +75,19 @@ export const TYPES = {
     destinations: row('list<string>', 'Names of the destinations so far.'),
     uses: row('int', 'Allowed exchanges so far.'),
   },
+  Intent: {
+    purpose: row('string', 'What the task is to be opened for.'),
+    owner: row('string', "Who answers for it; '' where nobody is named."),
+    onBehalfOf: row('string', "The person for whom it is; '' where nobody is named."),
+    destinations: row('list<string>', 'Names of the destinations that are left of its targets.'),
+    actions: row('list<string>', 'Actions that are left, those that need a step-up among them.'),
+    dataClasses: row('list<string>', 'Data classes that are left.'),
+    lifetime: row('int', 'Seconds.'),
+    uses: row('int', 'Calls.'),
+    isolated: row('bool', 'Whether it has a history of its own.'),
+    depth: row('int', 'How deep it is derived; 0 for one that is opened.'),
+    time: row('google.protobuf.Timestamp', 'When it is opened; methods such as `getHours()` are in UTC.'),
+  },
   Mcp: {
     method: row('string', '`tools/call`, `resources/read` …'),
     tool: row('string', 'Name of the tool; missing where no tool is called.'),
@@ -103,6 +116,7 @@ export const VARIABLES: readonly (readonly [string, VariableRow])[] = Object.fre
   ['request', { type: 'Request', phases: HTTP, doc: 'What is asked for.' }],
   ['request', { type: 'Connection', phases: ['connect'], doc: 'What is asked for; nothing inside of it is seen.' }],
   ['destination', { type: 'Destination', phases: ALL, doc: 'The destination that is asked for.' }],
+  ['intent', { type: 'Intent', phases: ['intent'], doc: 'The task that is asked for, cut to the TaskPolicy.' }],
   ['identity', { type: 'Identity', phases: ALL, doc: 'Our own identity; no answer while there is none.' }],
   ['peer', { type: 'Identity', phases: ALL, doc: 'The caller on an inbound listener; no answer elsewhere.' }],
   ['task', { type: 'Task', phases: ALL, doc: 'The task it is done for; no answer without one.' }],

@@ -9,6 +9,7 @@ import { codeOf, environmentOf, rootOf, splitOf, type Meter, type Operator } fro
 import { checkTree, type Checked, type Objection } from './condition-check.ts';
 import { CONDITION_LIMITS, TYPES, VARIABLES, variablesOf, type Phase } from './condition-env.ts';
 import type { ConditionContext } from './condition-view.ts';
+import type { IntentContext } from './intent-view.ts';
 
 /** Why there is no answer. */
 export interface NoAnswer {
@@ -22,7 +23,7 @@ export interface Condition {
   readonly phase: Phase;
   /** Variables it reads. */
   readonly variables: ReadonlySet<string>;
-  evaluate(context: ConditionContext): Answer;
+  evaluate(context: ConditionContext | IntentContext): Answer;
   /** What it is made of; for explanations. */
   parts(): Parts;
 }
@@ -122,7 +123,7 @@ class Compiled implements Condition {
     return this.#parts();
   }
 
-  evaluate(context: ConditionContext): Answer {
+  evaluate(context: ConditionContext | IntentContext): Answer {
     this.#meter.context = context;
     try {
       const value: unknown = this.#program(context);

@@ -4,6 +4,7 @@
  * - destination, action and data class must each be in the grant; what has no rules (a tunnel, raw TCP) has the action of its destination document;
  * - an action that needs step-up is in the grant only while an elevation covers the call.
  */
+import type { Condition } from './conditions.ts';
 import type { Destination } from './model.ts';
 
 /** Which calls of an action wait for an approval, and what the approval is good for. */
@@ -39,6 +40,8 @@ export interface TaskPolicy {
   /** A task may ask for a history of its own. */
   readonly isolated: boolean;
   readonly stepUp: readonly StepUpPolicy[];
+  /** What must hold for a task to be opened or derived; one that cannot be evaluated does not. */
+  readonly when: Condition | undefined;
   readonly at: string;
 }
 

@@ -8,7 +8,8 @@ import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
-import type { Elevation } from '../policy/grant.ts';
+import type { Elevation, TaskPolicy } from '../policy/grant.ts';
+import { IntentContext, type IntentFacts } from '../policy/intent-view.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import type { TaskEvent } from './events.ts';
 import { ceilingOf, ceilingUnder, cutIntent, narrow, type Ceiling, type Cut, type Refused } from './grant.ts';
@@ -105,7 +106,7 @@ class Registry implements Tasks {
     const who = owner ?? onBehalfOf ?? '';
     if (rule.owners !== undefined && ![owner, onBehalfOf].every((one) => one === undefined || rule.owners?.has(one)))
       throw refusal(`task policy ${rule.name} does not let ${who} open a task`, 'its owners are listed there');
-    return this.#enter(intent, cutIntent(intent, ceilingOf(rule), policy), undefined);
+    return this.#enter(intent, cutIntent(intent, ceilingOf(rule), policy), { rule });
   }
 
   derive(parent: Task, intent: Intent): Opened {
@@ -124,16 +125,26 @@ class Registry implements Tasks {
     const { clock } = this.#options;
     const lifetime = parent.lifetime - (clock.monotonic() - parent.opened.monotonic);
     const left = { lifetime: Math.max(1, Math.floor(lifetime)), uses: Math.max(1, parent.grant.uses - parent.uses) };
-    return this.#enter(intent, cutIntent(intent, ceilingUnder(parent.id, parent.grant, left), policy), parent);
+    return this.#enter(intent, cutIntent(intent, ceilingUnder(parent.id, parent.grant, left), policy), {
+      rule,
+      parent,
+    });
   }
 
-  #enter(intent: Intent, { grant, lifetime, isolated, refused }: Cut, parent: Task | undefined): Opened {
+  #enter(intent: Intent, cut: Cut, { rule, parent }: { readonly rule: TaskPolicy; readonly parent?: Task }): Opened {
+    const { grant, lifetime, isolated, refused } = cut;
     if (this.#open.size >= MOST_TASKS) throw new Fault('too-many', `${this.#open.size} tasks are open already`);
     if (grant.destinations.size === 0 || grant.actions.size + grant.stepUp.size === 0) {
       const words = refused.map(({ part, value, reason }) => `${part} ${value}: ${reason}`).join('; ');
       throw refusal(`nothing is left of the intent: ${words}`, 'see the task policy of this purpose');
     }
     const { clock, tell } = this.#options;
+    requireCondition(rule, {
+      ...intent,
+      ...cut,
+      depth: parent === undefined ? 0 : parent.depth + 1,
+      time: clock.now(),
+    });
     const { text, digest } = newSecret();
     const task = new Task({
       id: newTaskId(),
@@ -276,6 +287,14 @@ class Registry implements Tasks {
     this.stepUps.lapse();
     if (this.#open.size > 0 && !this.#following.signal.aborted) clock.after(TICK, () => this.#tick());
   }
+}
+
+/** Over what would be granted, so that what was cut off does not count against it. */
+function requireCondition({ name, when }: TaskPolicy, facts: IntentFacts): void {
+  const answer = when?.evaluate(new IntentContext(facts)) ?? true;
+  if (answer === true) return;
+  const why = answer === false ? 'does not hold' : `could not be evaluated (${answer.problem})`;
+  throw refusal(`the condition of task policy ${name} ${why}`, 'see its when');
 }
 
 function refusal(message: string, hint: string): Fault {

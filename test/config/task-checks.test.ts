@@ -109,3 +109,15 @@ t.test('a task is required unless it says otherwise', async (t) => {
     ['required', 'optional'],
   );
 });
+
+t.test('the condition of a task policy is type-checked when it is loaded', async (t) => {
+  const good = [SIDECAR, destination(''), taskPolicy('  when: intent.lifetime < 600 && intent.time.getHours() < 18')];
+  t.same(await problemsOf(t, ...good), []);
+  t.type((await load(t, ...good)).policy.taskPolicies.get('support')?.when?.evaluate, 'function');
+  for (const [text, message] of [
+    ['intent.lifetme < 600', /spec\.when: .*lifetme/],
+    ['intent.lifetime', /spec\.when: .*bool/],
+    ['request.path == "/"', /spec\.when: .*request/],
+  ] as const)
+    t.match(await problemsOf(t, SIDECAR, destination(''), taskPolicy(`  when: ${text}`)), [message]);
+});

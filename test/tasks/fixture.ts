@@ -66,6 +66,7 @@ export function rule(given: Partial<TaskPolicy> = {}): TaskPolicy {
     depth: 2,
     isolated: false,
     stepUp: [STEP_UP],
+    when: undefined,
     at: 'test.yaml:1:1',
     ...given,
   };

@@ -1,5 +1,6 @@
 import t from 'tap';
-import { judgeGrant } from '../../lib/policy/grant.ts';
+import { conditions } from '../../lib/policy/conditions.ts';
+import { judgeGrant, type TaskPolicy } from '../../lib/policy/grant.ts';
 import { MOST_TASKS } from '../../lib/tasks/registry.ts';
 import type { Task } from '../../lib/tasks/task.ts';
 import { desk, intent, member, policyWith, rule, type Desk } from './fixture.ts';
@@ -204,3 +205,31 @@ t.test('what could not be given back is told', async (t) => {
   await d.tasks[Symbol.asyncDispose]();
   t.match(d.events.at(-1), { event: 'credential-left', detail: { what: 'an AWS session until 12:00' } });
 });
+
+t.test(
+  'the condition of a task policy judges what would be granted; one that cannot be evaluated opens nothing',
+  async (t) => {
+    const when = (text: string): Partial<TaskPolicy> => ({
+      depth: 2,
+      when: conditions(['public', 'internal', 'confidential', 'restricted']).compile(text, 'intent'),
+    });
+    const calm = desk(
+      {},
+      rule(when('intent.owner == "alice" && !("vault" in intent.destinations) && intent.lifetime <= 600')),
+    );
+    t.ok(calm.tasks.open(intent({ targets: ['crm', 'vault'] })).task.open, 'the ceiling has cut the vault off already');
+    t.throws(() => calm.tasks.open(intent({ owner: 'bob' })), {
+      code: 'task-refused',
+      message: /support does not hold/,
+    });
+    t.throws(() => calm.tasks.open(intent({ lifetime: '11m' })), { code: 'task-refused' });
+    const root = desk({}, rule(when('intent.depth == 0 || intent.actions == ["read"]')));
+    const parent = root.tasks.open(intent({ actions: ['read', 'write'] })).task;
+    t.throws(() => root.tasks.derive(parent, intent({ actions: ['read', 'write'] })), { code: 'task-refused' });
+    t.ok(root.tasks.derive(parent, intent()).task.open);
+    const broken = desk({}, rule(when('intent.destinations[7] == "crm"')));
+    t.throws(() => broken.tasks.open(intent()), { code: 'task-refused', message: /could not be evaluated/ });
+    t.equal(broken.tasks.list().length, 0);
+    t.same(names(broken), []);
+  },
+);
