@@ -104,6 +104,15 @@ t.test(
   },
 );
 
+t.test('what issues certificates is loaded when one is issued, not with the program', async (t) => {
+  const loads = /^import (?!type)[^;]*'[^']*\/(issue|interception)\.ts'/m;
+  const eager = ALL.filter(({ folder, text }) => folder !== 'dev' && folder !== 'cmd' && loads.test(text));
+  t.same(
+    eager.map(({ file }) => file),
+    [],
+  );
+});
+
 t.test('nothing uses a forbidden form', async (t) => {
   const forbidden: readonly (readonly [RegExp, string])[] = [
     [/\.pipe\(/, 'stream.pipe loses errors'],

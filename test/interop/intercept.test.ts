@@ -1,7 +1,9 @@
 /** Clients of other make that say https://, with nothing but the variables that `chaperone env` and `chaperone trust` print: judged inside their own TLS. */
 import { execFile, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { createHash, createPrivateKey, type X509Certificate } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { promisify } from 'node:util';
@@ -9,6 +11,19 @@ import t from 'tap';
 import { ProxyAgent, WebSocket } from 'undici';
 import { SAAS_HOST } from '../../cmd/demo/documents.ts';
 import { setStage, type Stage } from '../../cmd/demo/stage.ts';
+import { systemClock } from '../../lib/base/clock.ts';
+import { KEY_FILE } from '../../lib/tls/ca-key.ts';
+import { openInterception } from '../../lib/tls/interception.ts';
+import {
+  certificatesPem,
+  KEY_USAGE,
+  newKeys,
+  pkcs8,
+  privateKeyPem,
+  PURPOSE,
+  signCertificate,
+} from '../../lib/tls/issue.ts';
+import { trustVariables, writeTrust } from '../../lib/tls/trust.ts';
 import { testAuthority } from '../fakes/authority.ts';
 import { shortFolder } from '../fakes/folder.ts';
 import { until } from '../fakes/until.ts';
@@ -210,3 +225,64 @@ t.test('a WebSocket client through CONNECT (undici)', async (t) => {
   await w.b.quiet();
   t.same(unpaired(w.b.audit.records), []);
 });
+
+t.test('with the key of the CA in hand, clients take nothing outside of its domains (T7)', async (t) => {
+  const folder = shortFolder(t);
+  using authority = await openInterception({
+    domains: ['example.com'],
+    folder: join(folder, 'ca'),
+    clock: systemClock,
+  });
+  await writeTrust(join(folder, 'trust'), authority.authority());
+  await using server = await posing(join(folder, 'ca', KEY_FILE), authority.authority());
+  const env = {
+    HOME: process.env['HOME'] ?? '/',
+    PATH: process.env['PATH'] ?? '',
+    ...trustVariables(join(folder, 'trust')),
+  };
+  for (const client of CLIENTS) {
+    await t.test(client.name, { skip: missing(client.needs) }, async (t) => {
+      const [program, ...args] = client.command(`https://localhost:${server.port}/`);
+      const { stdout } = await run(program, args, { env }).catch((failure: { stdout: string }) => failure);
+      // Java does not hold a certificate that it trusts directly to the constraints in it (docs/interception.md).
+      if (client.name === 'Java HttpClient') t.match(stdout, /^200 posed/);
+      else t.notMatch(stdout, /posed/);
+    });
+  }
+});
+
+/** A server that poses as localhost with a certificate that the stolen key signed. */
+async function posing(keyFile: string, ca: X509Certificate): Promise<AsyncDisposable & { readonly port: number }> {
+  const p256 = { name: 'ECDSA', namedCurve: 'P-256' };
+  const secret = createPrivateKey(readFileSync(keyFile)).export({ type: 'pkcs8', format: 'der' });
+  const spki = ca.publicKey.export({ type: 'spki', format: 'der' });
+  const { subtle } = globalThis.crypto;
+  const keys = await newKeys();
+  const leaf = await signCertificate({
+    subject: 'CN=posing',
+    publicKey: keys.publicKey,
+    signer: {
+      subject: ca.subject.split('\n').join(', '),
+      keys: {
+        privateKey: await subtle.importKey('pkcs8', secret, p256, true, ['sign']),
+        publicKey: await subtle.importKey('spki', spki, p256, true, ['verify']),
+      },
+    },
+    notBefore: Date.now() - 3_600_000,
+    notAfter: Date.now() + 3_600_000,
+    names: { values: [{ type: 'dns', value: 'localhost' }], critical: false },
+    basicConstraints: { ca: false },
+    keyUsage: { bits: KEY_USAGE.digitalSignature, critical: true },
+    extendedKeyUsage: [PURPOSE.serverAuth],
+  });
+  const identity = { cert: certificatesPem([leaf]), key: privateKeyPem(await pkcs8(keys)) };
+  const server = createServer(identity, (_, response) => response.end('posed'));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}

@@ -21,12 +21,14 @@ export interface InsideOptions {
   /** Default the host of the CONNECT. */
   readonly servername?: string;
   readonly alpn?: readonly string[];
+  /** More field lines of the CONNECT, each with its line end. */
+  readonly fields?: string;
 }
 
 /** CONNECT, and what comes before TLS. */
-export async function tunnel(b: Bench, authority = 'api.example.com:443'): Promise<Wire> {
+export async function tunnel(b: Bench, authority = 'api.example.com:443', fields = ''): Promise<Wire> {
   const line = await b.open();
-  line.write(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n\r\n`);
+  line.write(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${fields}\r\n`);
   await line.sees('\r\n\r\n');
   return line;
 }
@@ -34,7 +36,7 @@ export async function tunnel(b: Bench, authority = 'api.example.com:443'): Promi
 /** A tunnel with TLS up in it; rejects where the agent's handshake fails. */
 export async function inside(b: Bench, options: InsideOptions): Promise<Inside> {
   const { ca, authority = 'api.example.com:443', alpn } = options;
-  const line = await tunnel(b, authority);
+  const line = await tunnel(b, authority, options.fields);
   line.socket.removeAllListeners('data');
   const tls = connect({
     socket: line.socket,
