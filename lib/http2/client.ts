@@ -23,6 +23,9 @@ export interface ClientSessionOptions {
   readonly onChange: () => void;
 }
 
+/** The engine counts memory in these. */
+const MEGABYTE = 1_000_000;
+
 /** How long a connection has to answer a PING that a time out made doubtful, in milliseconds. */
 const PROOF_MS = 5000;
 
@@ -51,6 +54,7 @@ export class ClientSession implements Trunk {
       createConnection: () => socket,
       settings: { enablePush: false, initialWindowSize: http2.windowBytes, maxHeaderListSize: limits.headBytes },
       maxHeaderListPairs: limits.fieldCount + 8,
+      maxSessionMemory: http2.sessionBytes / MEGABYTE,
     });
     session.once('connect', () => session.setLocalWindowSize(http2.connectionWindowBytes));
     session.on('error', (cause: Error) => (this.cause ??= cause));

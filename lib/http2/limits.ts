@@ -12,6 +12,10 @@ const TABLE = {
   ),
   windowBytes: bytes(262_144, 'What a peer may send ahead on one stream before it is read.'),
   connectionWindowBytes: bytes(1_048_576, 'What a peer may send ahead on all streams of a connection together.'),
+  sessionBytes: bytes(
+    67_108_864,
+    'What the engine may hold for one connection; beyond it new streams are refused with ENHANCE_YOUR_CALM.',
+  ),
   blockBytes: bytes(
     131_072,
     'A longer header block as sent, CONTINUATION frames included, ends the connection with ENHANCE_YOUR_CALM.',

@@ -35,6 +35,9 @@ export function serveHttp2(socket: Duplex, options: Http2Options, early?: Buffer
   return new Promise((resolve) => new ServerConnection(socket, options, resolve).start(early));
 }
 
+/** The engine counts memory in these. */
+const MEGABYTE = 1_000_000;
+
 let connections = 0;
 
 class ServerConnection implements Ends {
@@ -81,6 +84,7 @@ class ServerConnection implements Ends {
       },
       // Somewhat more than is served, so that a head over the limit is told of and answered.
       maxHeaderListPairs: limits.fieldCount + 64,
+      maxSessionMemory: http2.sessionBytes / MEGABYTE,
       maxSessionRejectedStreams: http2.refusedStreams,
       maxSessionInvalidFrames: http2.refusedStreams,
     });

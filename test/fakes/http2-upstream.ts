@@ -28,7 +28,7 @@ export function http2Server(handler: Handler, seen: Http2Seen): (socket: Duplex)
   return (socket) => {
     // A bare TLSSocket of a server says that it still connects, and the engine would wait for it.
     if ('secureConnecting' in socket) socket.secureConnecting = false;
-    const session = performServerHandshake(socket);
+    const session = performServerHandshake(socket, { maxSessionMemory: 1000 });
     seen.sessions.push(session);
     session.on('error', () => {});
     session.on('stream', (stream, headers) => {

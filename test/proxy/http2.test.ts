@@ -1,4 +1,5 @@
 /** HTTP/2 by prior knowledge on the local listener of a destination: the same judgement, records, limits and cuts as over HTTP/1.1. */
+import { createHash } from 'node:crypto';
 import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
 import { testAuthority } from '../fakes/authority.ts';
@@ -16,6 +17,7 @@ import {
   PREFACE,
   rawClient,
   RST_STREAM,
+  type Field,
 } from '../http2/raw.ts';
 import { bench, policyOf, rule, site, statusOf, unpaired } from './harness.ts';
 
@@ -57,8 +59,47 @@ t.test('each stream is a request that is judged by itself and has records of its
 
 t.test('both versions on one port; a WebSocket stays HTTP/1.1', async (t) => {
   await using upstream = await rawUpstream();
+  await using sockets = await rawUpstream({
+    raw: (socket) =>
+      void socket.once('data', (head: Buffer) => {
+        const key = /sec-websocket-key: (\S+)/.exec(head.toString())?.[1] ?? '';
+        const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+        socket.write(
+          `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+        );
+        socket.on('data', (chunk: Buffer) => socket.write(chunk));
+      }),
+  });
   const destination = site({ listen: true, mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } });
-  await using b = await bench({ destinations: [destination] });
+  const chat = site({
+    name: 'chat',
+    hosts: ['chat.internal'],
+    listen: true,
+    mode: 'plaintext',
+    upstream: { host: '127.0.0.1', port: sockets.port },
+    rules: [rule('chat', 'allow', { websocket: true })],
+  });
+  await using b = await bench({ destinations: [destination, chat] });
+  const web = await b.open('chat');
+  web.write(
+    'GET / HTTP/1.1\r\nHost: chat.internal\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  );
+  await web.sees('s3pPLMBiTxaQ9kYGzzhZRbK+xOo=');
+  web.write('frame');
+  await web.sees('frame');
+  web.socket.destroy();
+  const stream = await rawClient(b.port('chat'));
+  stream.send(
+    frame(
+      HEADERS,
+      END_HEADERS,
+      1,
+      block(...ask('CONNECT', '/', [':protocol', 'websocket']).map(named('chat.internal'))),
+    ),
+  );
+  t.equal(await stream.resetOf(1), 1, 'F12: no extended CONNECT');
+  stream.socket.destroy();
+  t.equal(sockets.connections.length, 1);
   t.equal(statusOf(await b.ask('GET / HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n', 'crm')), 200);
   await using client = http2Client(b.port('crm'));
   t.equal((await client.ask('/')).status, 200);
@@ -76,6 +117,10 @@ t.test('both versions on one port; a WebSocket stays HTTP/1.1', async (t) => {
   t.equal(statusOf(await b.ask(PREFACE)), 400, 'T5: not on the forward port');
   t.equal(upstream.connections.length, 1, 'one pool for both');
 });
+
+function named(host: string): (field: Field) => Field {
+  return ([name, value]) => [name, name === ':authority' ? host : value];
+}
 
 t.test('what is refused reaches no upstream with a byte: A3, A4, F6, H9, F12, M14', async (t) => {
   await using upstream = await rawUpstream();
