@@ -25,7 +25,7 @@ export async function checkDns({ config, patience, clock }: Patient): Promise<re
     clock,
     own: (address, port) => own.has(formatAuthority(address, port)),
   });
-  const written = config.policy.destinations.filter(({ upstream }) => upstream !== undefined);
+  const written = config.policy.destinations.filter(({ upstream, via }) => upstream !== undefined || via !== undefined);
   return await Promise.all(written.map((destination) => resolves(destination, dial, { patience, clock })));
 }
 
@@ -34,13 +34,14 @@ async function resolves(
   dial: Dialler,
   { patience, clock }: Pick<Patient, 'patience' | 'clock'>,
 ): Promise<Verdict> {
-  const { name, hosts, ports } = destination;
+  const { name, hosts, ports, via } = destination;
   const facts = { host: hosts[0]?.host ?? '', port: ports[0] ?? 0, listener: undefined, http: undefined };
   const route = routes().to(destination, { ...facts, entry: 'forward', time: clock.now() });
   using limit = link();
   const cancel = clock.after(patience, () => limit.abort(new Fault('timeout', 'DNS did not answer in time')), true);
   try {
     const addresses = await dial.resolve(route, limit.signal);
+    if (via !== undefined) return ok(`${name} is reached through ${via.text}: ${addresses.join(', ')}`);
     const shown = route.literal ? 'may be dialled' : `is ${addresses.join(', ')}`;
     return ok(`upstream of ${name}: ${route.host} ${shown}`);
   } catch (failure) {

@@ -2,7 +2,8 @@
  * Through somebody else's HTTP proxy: CONNECT to the target that was judged, and the bytes of a tunnel after it. Rules:
  * - the proxy is told the target and its own credentials, nothing of the agent's;
  * - its address is judged as one that the operator wrote; it resolves the target, so that only its name, or the literal, is judged here;
- * - anything but a 2xx that ends with its head is refused: bytes that come with it are nobody's answer to anything that was asked (RFC 9110 section 9.3.6).
+ * - anything but a 2xx that ends with its head is refused: bytes that come with it are nobody's answer to anything that was asked (RFC 9110 section 9.3.6), unless
+ *   the upstream is one that may speak first.
  */
 import type { Socket } from 'node:net';
 import type { Clock } from '../base/clock.ts';
@@ -11,7 +12,7 @@ import { basicFrom } from '../credentials/basic.ts';
 import { clientConnection, type ClientResponse } from '../http1/client.ts';
 import { http1Limits } from '../http1/limits.ts';
 import { formatAuthority } from '../policy/authority.ts';
-import type { TlsPolicy, Via } from '../policy/model.ts';
+import type { Destination, TlsPolicy, Via } from '../policy/model.ts';
 import { connectTls } from '../tls/connect.ts';
 import type { TlsContexts } from '../tls/context.ts';
 import type { Route } from './route.ts';
@@ -39,7 +40,8 @@ export async function tunnelThrough(raw: Socket, route: Route, via: Via, options
       undefined,
       { signal, onInform: () => {} },
     );
-    requireTunnel(response);
+    const early = tunnelOf(response, route.destination);
+    if (early.length > 0) socket.unshift(early);
     return socket;
   } catch (failure) {
     socket.destroy();
@@ -56,15 +58,21 @@ async function secured(raw: Socket, { host, roots }: Via, { contexts, clock, sig
   return (await connectTls(raw, { tls, host, identity: undefined, contexts, signal, now })).socket;
 }
 
-function requireTunnel({ head, upgraded }: ClientResponse): void {
+/** What has come through the tunnel already. */
+function tunnelOf({ head, upgraded }: ClientResponse, destination: Destination): Buffer {
   if (upgraded === undefined) {
     const hint = HINTS[head.status] ?? 'ask whoever runs the proxy';
     throw new Fault('via-refused', `it answered ${head.status}`, { hint });
   }
-  if (upgraded.early.length === 0) return;
+  if (upgraded.early.length === 0 || mayBegin(destination)) return upgraded.early;
   throw new Fault('via-refused', 'bytes came with its answer that nobody asked for', {
     hint: 'a proxy that speaks in the name of a target is not to be trusted',
   });
+}
+
+/** Where nothing proves who speaks and the upstream may be the first to: a greeting of a raw protocol, the SETTINGS of HTTP/2. */
+function mayBegin({ tls, protocol, http2 }: Destination): boolean {
+  return tls.mode === 'plaintext' && (protocol === 'tcp' || http2 === true);
 }
 
 const HINTS: Readonly<Record<number, string>> = Object.freeze({

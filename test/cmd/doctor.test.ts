@@ -83,6 +83,15 @@ async function examine(config: string, more: Partial<DoctorOptions> = {}): Promi
   return { healthy, of: (check) => findings.filter((one) => one.check === check) };
 }
 
+/** A port that was free a moment ago. */
+async function freed(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
 async function listening(t: Test): Promise<{ readonly port: number; readonly connections: () => number }> {
   let connections = 0;
   const server: Server = createServer((socket) => {
@@ -239,8 +248,7 @@ t.test('ports: taken by a stranger, an address that is not ours, taken by this s
   });
   const elsewhere = documents(folder, { endpoint, forward: '192.0.2.1:15001' });
   t.match((await examine(elsewhere, { only: ['ports'] })).of('ports')[0], { state: 'fail', why: 'EADDRNOTAVAIL' });
-  const free = await listening(t);
-  const config = documents(folder, { endpoint, forward: `127.0.0.1:${free.port + 1}` });
+  const config = documents(folder, { endpoint, forward: `127.0.0.1:${await freed()}` });
   await using running = start(['run', '-c', config]);
   await eventually('it listens', () => /listening/.test(running.text()));
   t.match((await examine(config, { only: ['ports'] })).of('ports')[0], {
@@ -279,6 +287,15 @@ t.test('written upstreams: a name without an address, an address that may not be
   };
   t.match(await dns('crm.invalid:443'), { state: 'fail', what: /upstream of crm: crm\.invalid cannot be resolved/ });
   t.match(await dns('localhost:443'), { state: 'fail', what: /may not be dialled: loopback/ });
+  const through = async (proxy: string) => {
+    const destination = `  via: { proxy: '${proxy}' }\n  tls: { mode: web }`;
+    return (await examine(documents(folder, { endpoint, destination }), { only: ['dns'] })).of('dns')[0];
+  };
+  t.match(await through('http://10.0.0.1:3128'), {
+    state: 'ok',
+    what: /crm is reached through http:\/\/10\.0\.0\.1:3128/,
+  });
+  t.match(await through('http://proxy.invalid:3128'), { state: 'fail', what: /proxy\.invalid cannot be resolved/ });
 });
 
 t.test('egress: reached, refused, not resolved, no address at all; nobody else is contacted', async (t) => {

@@ -11,7 +11,7 @@ export const WAYS: readonly Sabotage[] = [
   sabotage(
     'bytes that come with the tunnel of a corporate proxy are refused',
     'lib/proxy/via.ts',
-    ['if (upgraded.early.length === 0) return;', 'if (upgraded.early.length >= 0) return;'],
+    ['if (upgraded.early.length === 0 || mayBegin(destination))', 'if (upgraded.early.length >= 0)'],
     by(
       VIA,
       'a proxy that refuses, talks nonsense, hangs or smuggles: one answer, one pair of records, nothing carried',
