@@ -5,7 +5,7 @@ PYTHON := .cache/python
 MCP := test/interop/mcp/node_modules
 TAP := tap --reporter=min --output-file
 
-.PHONY: help demo run bundle test test-differential test-heavy fuzz test-interop test-schemas test-spire check bench bench-rotation proto docs clean
+.PHONY: help demo run bundle test test-differential test-heavy fuzz test-interop test-schemas test-spire check bench bench-rotation bench-interception proto docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -73,6 +73,9 @@ bench: $(SETUP) .cache/bench/bin/envoy ## Compare with Envoy, haproxy and http-p
 
 bench-rotation: $(SETUP) ## SVIDs rotating every second under load for a minute: no request may fail (needs nginx, wrk)
 	node bench/rotation.ts
+
+bench-interception: $(SETUP) ## What interception costs: tunnels and the requests inside, beside bare TLS and http://
+	node bench/interception.ts
 
 .cache/bench/bin/envoy:
 	@mkdir -p .cache
