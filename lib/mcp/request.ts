@@ -49,7 +49,8 @@ export function readPost(fields: Fields, bytes: Buffer, { policy, session }: Set
   const message = readMessage(parseJson(bytes));
   const version = versionOf(fields, message, { policy, session });
   checkMirrors(fields, message, version);
-  return { message, facts: { ...NOTHING, version, ...aboutOf(message, version, session) } };
+  const params = message.kind === 'response' ? undefined : message.params;
+  return { message, facts: { ...NOTHING, version, params, ...aboutOf(message, version, session) } };
 }
 
 /** A GET or DELETE: the stream of the server, or the end of a session. 2026-07-28 has neither. */

@@ -4,15 +4,17 @@
  */
 import { createHash } from 'node:crypto';
 import type { Facts } from './facts.ts';
+import { canonicalJson } from './json.ts';
 
 /** `sha-256:` and base64url of SHA-256 over a JSON array of texts, the destination's host and port first. */
 export function parameterDigest({ host, port, http, mcp, grpc }: Facts): string | undefined {
   const at = [host, String(port)];
   if (mcp !== undefined) {
-    const { method, tool, prompt, resource, argsDigest } = mcp;
-    return digestOf([...at, 'mcp', method, tool ?? '', prompt ?? '', resource ?? '', argsDigest ?? '']);
+    if (mcp.params === undefined) return undefined;
+    const params = new Map([...mcp.params].filter(([name]) => name !== '_meta'));
+    return digestOf([...at, 'mcp', mcp.method, canonicalJson(params)]);
   }
-  if (http?.empty !== true || grpc !== undefined) return undefined;
+  if (http?.empty !== true || http.websocket || grpc !== undefined) return undefined;
   return digestOf([...at, 'http', http.method, http.path, http.query]);
 }
 
