@@ -8,7 +8,7 @@ import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
-import type { Elevation, TaskPolicy } from '../policy/grant.ts';
+import type { Elevation, Grant, TaskPolicy } from '../policy/grant.ts';
 import { IntentContext, type IntentFacts } from '../policy/intent-view.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import type { TaskEvent } from './events.ts';
@@ -18,7 +18,7 @@ import type { Intent } from './intent.ts';
 import { newSecret, newTaskId, parseCredentials, proves } from './secret.ts';
 import type { End } from './state.ts';
 import { stepUps, type StepUp, type StepUps } from './step-ups.ts';
-import { Task, type Member } from './task.ts';
+import { Task, type Held, type Member } from './task.ts';
 
 export interface Opened {
   readonly task: Task;
@@ -83,6 +83,7 @@ class Registry implements Tasks {
   readonly #following = new AbortController();
   #endings = new Set<Promise<void>>();
   #told = false;
+  #ticking = false;
 
   constructor(options: TasksOptions) {
     this.#options = options;
@@ -103,9 +104,10 @@ class Registry implements Tasks {
         known === '' ? 'there are none' : `known are: ${known}`,
       );
     }
-    const who = owner ?? onBehalfOf ?? '';
-    if (rule.owners !== undefined && ![owner, onBehalfOf].every((one) => one === undefined || rule.owners?.has(one)))
+    if (!mayOwn(rule, intent)) {
+      const who = owner ?? onBehalfOf ?? '';
       throw refusal(`task policy ${rule.name} does not let ${who} open a task`, 'its owners are listed there');
+    }
     return this.#enter(intent, cutIntent(intent, ceilingOf(rule), policy), { rule });
   }
 
@@ -157,7 +159,7 @@ class Registry implements Tasks {
       lifetime,
     });
     this.#open.set(task.id, task);
-    if (this.#open.size === 1) this.#tick();
+    if (!this.#ticking) this.#tick();
     tell({ event: 'opened', task: task.id, detail: openedDetail(task, isolated, refused.length) });
     return { task, secret: text, refused };
   }
@@ -211,12 +213,11 @@ class Registry implements Tasks {
   }
 
   extend(task: Task, lifetime: number): number {
+    if (!task.open) throw new Fault('task-unknown', `task ${task.id} is not open`);
     const rule = this.#policy().taskPolicies.get(task.intent.purpose);
     const { clock, tell } = this.#options;
     const spent = clock.monotonic() - task.opened.monotonic;
-    const parent = task.parent;
-    const most =
-      parent === undefined ? (rule?.lifetime ?? 0) : parent.opened.monotonic + parent.lifetime - task.opened.monotonic;
+    const most = longest(task, rule?.lifetime ?? 0);
     const asked = Math.min(spent + lifetime, most);
     if (asked <= task.lifetime) {
       throw refusal(`task ${task.id} cannot be extended`, `it may last ${Math.floor(most)} ms from its opening`);
@@ -250,19 +251,27 @@ class Registry implements Tasks {
     for (const task of this.list()) {
       if (!task.open) continue;
       const rule = policy.taskPolicies.get(task.intent.purpose);
-      if (rule === undefined) this.end(task, 'revoked', 'its purpose is no longer in the policy');
-      else this.#limit(task, ceilingOf(rule));
+      const objection = rule === undefined ? 'its purpose is no longer in the policy' : this.#objection(task, rule);
+      if (objection !== undefined) this.end(task, 'revoked', objection);
+      else if (rule !== undefined) this.#limit(task, ceilingOf(rule));
     }
+  }
+
+  /** Why a task that is open would not be opened any more, whatever is left of its grant. */
+  #objection(task: Task, rule: TaskPolicy): string | undefined {
+    if (!mayOwn(rule, task.intent)) return 'its owner may not open such a task any more';
+    if (task.history !== this.session && !rule.isolated) return 'a history of its own is no longer allowed';
+    return task.depth > rule.depth ? 'it is derived deeper than is still allowed' : undefined;
   }
 
   #limit(task: Task, ceiling: Ceiling): void {
     const narrowed = narrow(task.grant, ceiling);
-    if (sizeOf(narrowed) === sizeOf(task.grant) && task.lifetime <= ceiling.lifetime) {
-      task.grant = narrowed;
-      return;
-    }
+    task.withdraw((held) => couldBeGiven(held, narrowed));
+    const most = longest(task, ceiling.lifetime);
+    const same = sizeOf(narrowed) === sizeOf(task.grant) && task.lifetime <= most;
     task.grant = narrowed;
-    task.lifetime = Math.min(task.lifetime, ceiling.lifetime);
+    task.lifetime = Math.min(task.lifetime, most);
+    if (same) return;
     this.#options.tell({ event: 'narrowed', task: task.id, detail: { by: ceiling.name } });
     this.#changed();
   }
@@ -276,6 +285,7 @@ class Registry implements Tasks {
     });
   }
 
+  /** One timer, however many tasks come and go. */
   #tick(): void {
     const { clock } = this.#options;
     const [monotonic, wall] = [clock.monotonic(), clock.now()];
@@ -285,7 +295,8 @@ class Registry implements Tasks {
         this.#options.tell({ event: 'step-up-lapsed', task: task.id, detail: { stepUp: id, was: 'approved' } });
     }
     this.stepUps.lapse();
-    if (this.#open.size > 0 && !this.#following.signal.aborted) clock.after(TICK, () => this.#tick());
+    this.#ticking = this.#open.size > 0 && !this.#following.signal.aborted;
+    if (this.#ticking) clock.after(TICK, () => this.#tick());
   }
 }
 
@@ -297,8 +308,25 @@ function requireCondition({ name, when }: TaskPolicy, facts: IntentFacts): void 
   throw refusal(`the condition of task policy ${name} ${why}`, 'see its when');
 }
 
+function mayOwn({ owners }: TaskPolicy, { owner, onBehalfOf }: Intent): boolean {
+  return owners === undefined || [owner, onBehalfOf].every((one) => one === undefined || owners.has(one));
+}
+
+/** An approval that could not be given by the policy as it is now is none. */
+function couldBeGiven({ actions, as, digest }: Held, { stepUp }: Grant): boolean {
+  return [...actions].every((action) => {
+    const rule = stepUp.get(action);
+    return rule?.approvers.has(as) === true && (digest !== undefined || !rule.bound);
+  });
+}
+
 function refusal(message: string, hint: string): Fault {
   return new Fault('task-refused', message, { hint });
+}
+
+/** Milliseconds that a task may last from its opening: as long as its purpose has it, and no longer than its parent. */
+function longest({ parent, opened }: Task, lifetime: number): number {
+  return parent === undefined ? lifetime : parent.opened.monotonic + parent.lifetime - opened.monotonic;
 }
 
 function* treeOf(task: Task): Generator<Task, undefined> {

@@ -60,7 +60,7 @@ export interface StepUps {
   forget(task: Task): void;
 }
 
-export const STEP_UP_LIMITS = Object.freeze({ pendingMs: 600_000, perTask: 64 });
+export const STEP_UP_LIMITS = Object.freeze({ pendingMs: 600_000, perTask: 64, all: 16_384 });
 
 interface Asked {
   stepUp: StepUp;
@@ -82,6 +82,9 @@ export function stepUps(options: StepUpsOptions): StepUps {
 class Questions implements StepUps {
   readonly #options: StepUpsOptions;
   readonly #asked = new Map<string, Asked>();
+  readonly #byTask = new Map<Task, Asked[]>();
+  /** The oldest first. */
+  readonly #pending = new Set<Asked>();
 
   constructor(options: StepUpsOptions) {
     this.#options = options;
@@ -90,8 +93,7 @@ class Questions implements StepUps {
   ask(task: Task, question: Question): StepUp {
     const { clock, onAsked } = this.#options;
     const rule = ruleFor(task, question);
-    const count = this.of(task).length;
-    if (count >= STEP_UP_LIMITS.perTask) throw new Fault('too-many', `task ${task.id} has asked for ${count} step-ups`);
+    this.#makeRoom(task);
     const stepUp: StepUp = Object.freeze({
       ...question,
       id: `s-${randomUUID()}`,
@@ -102,7 +104,7 @@ class Questions implements StepUps {
       uses: rule.uses,
       askedAt: clock.now(),
     });
-    this.#asked.set(stepUp.id, { stepUp, task, askedAt: clock.monotonic() });
+    this.#keep({ stepUp, task, askedAt: clock.monotonic() });
     this.#tell('step-up-asked', stepUp);
     if (rule.approvers.has('policy')) return this.approve(stepUp.id, { by: 'policy', as: 'policy' });
     onAsked?.(stepUp);
@@ -112,24 +114,26 @@ class Questions implements StepUps {
   approve(id: string, approval: Approval): StepUp {
     const one = this.#waiting(id);
     const { stepUp, task } = one;
-    const { action, approvers } = stepUp;
-    if (!approvers.includes(approval.as)) {
-      const hint = `it is for: ${approvers.join(' or ')}`;
-      throw new Fault('denied', `an approval by ${approval.as} is not enough for action ${action}`, { hint });
+    // What the policy has now, which may be less than when it was asked.
+    const rule = ruleFor(task, stepUp);
+    const { action, destination, digest } = stepUp;
+    const { by, as } = approval;
+    if (!rule.approvers.has(as)) {
+      const hint = `it is for: ${[...rule.approvers].join(' or ')}`;
+      throw new Fault('denied', `an approval by ${as} is not enough for action ${action}`, { hint });
     }
-    const lasts = Math.min(approval.lasts ?? stepUp.lasts, stepUp.lasts);
-    const uses = Math.min(approval.uses ?? stepUp.uses, stepUp.uses);
+    const lasts = Math.min(approval.lasts ?? stepUp.lasts, stepUp.lasts, rule.lasts);
+    const uses = Math.min(approval.uses ?? stepUp.uses, stepUp.uses, rule.uses);
     const until = this.#options.clock.monotonic() + lasts;
-    const { destination, digest } = stepUp;
-    task.elevate({ id, actions: new Set([action]), destination, digest, until, uses });
-    this.#tell('step-up-approved', stepUp, { by: approval.by, as: approval.as, lasts, uses });
-    return settle(one, { state: 'approved', answeredBy: approval.by });
+    task.elevate({ id, actions: new Set([action]), destination, digest, as, until, uses });
+    this.#tell('step-up-approved', stepUp, { by, as, lasts, uses });
+    return this.#settle(one, { state: 'approved', answeredBy: approval.by });
   }
 
   deny(id: string, by: string, why: string): StepUp {
     const one = this.#waiting(id);
     this.#tell('step-up-denied', one.stepUp, { by });
-    return settle(one, { state: 'denied', answeredBy: by, answer: why });
+    return this.#settle(one, { state: 'denied', answeredBy: by, answer: why });
   }
 
   get(id: string): StepUp | undefined {
@@ -137,24 +141,56 @@ class Questions implements StepUps {
   }
 
   of(task: Task): readonly StepUp[] {
-    return [...this.#asked.values()].flatMap((one) => (one.task === task ? [one.stepUp] : []));
+    return (this.#byTask.get(task) ?? []).map(({ stepUp }) => stepUp);
   }
 
   pending(): readonly StepUp[] {
-    return [...this.#asked.values()].flatMap(({ stepUp }) => (stepUp.state === 'pending' ? [stepUp] : []));
+    return Array.from(this.#pending, ({ stepUp }) => stepUp);
   }
 
   lapse(): void {
     const now = this.#options.clock.monotonic();
-    for (const one of this.#asked.values()) {
-      if (one.stepUp.state !== 'pending' || now - one.askedAt < STEP_UP_LIMITS.pendingMs) continue;
+    for (const one of this.#pending) {
+      if (now - one.askedAt < STEP_UP_LIMITS.pendingMs) return;
       this.#tell('step-up-lapsed', one.stepUp, { was: 'pending' });
-      settle(one, { state: 'lapsed' });
+      this.#settle(one, { state: 'lapsed' });
     }
   }
 
   forget(task: Task): void {
-    for (const [id, one] of this.#asked) if (one.task === task) this.#asked.delete(id);
+    for (const one of this.#byTask.get(task) ?? []) this.#drop(one);
+    this.#byTask.delete(task);
+  }
+
+  /** What was answered long ago makes room; what waits does not. */
+  #makeRoom(task: Task): void {
+    const own = this.#byTask.get(task) ?? [];
+    const { perTask, all } = STEP_UP_LIMITS;
+    if (own.length >= perTask) {
+      const answered = own.findIndex(({ stepUp }) => stepUp.state !== 'pending');
+      if (answered < 0) throw new Fault('too-many', `${own.length} step-ups of task ${task.id} wait for an answer`);
+      for (const one of own.splice(answered, 1)) this.#drop(one);
+    }
+    if (this.#asked.size >= all) throw new Fault('too-many', `${all} step-ups are kept already`);
+  }
+
+  #keep(one: Asked): void {
+    this.#asked.set(one.stepUp.id, one);
+    this.#pending.add(one);
+    const own = this.#byTask.get(one.task);
+    if (own === undefined) this.#byTask.set(one.task, [one]);
+    else own.push(one);
+  }
+
+  #drop(one: Asked): void {
+    this.#asked.delete(one.stepUp.id);
+    this.#pending.delete(one);
+  }
+
+  #settle(one: Asked, change: Pick<StepUp, 'state' | 'answeredBy' | 'answer'>): StepUp {
+    one.stepUp = Object.freeze({ ...one.stepUp, ...change });
+    this.#pending.delete(one);
+    return one.stepUp;
   }
 
   #waiting(id: string): Asked {
@@ -171,11 +207,6 @@ class Questions implements StepUps {
   }
 }
 
-function settle(one: Asked, change: Pick<StepUp, 'state' | 'answeredBy' | 'answer'>): StepUp {
-  one.stepUp = Object.freeze({ ...one.stepUp, ...change });
-  return one.stepUp;
-}
-
 type Detail = TaskEvent['detail'];
 
 function defined(values: Readonly<Record<string, string | undefined>>): Detail {
@@ -185,8 +216,9 @@ function defined(values: Readonly<Record<string, string | undefined>>): Detail {
 }
 
 /** The rule that lets a task ask this; a Fault that says why it may not. */
-function ruleFor({ id, grant }: Task, { action, destination, digest }: Question): StepUpPolicy {
+function ruleFor({ id, grant, open }: Task, { action, destination, digest }: Question): StepUpPolicy {
   const rule = grant.stepUp.get(action);
+  if (!open) throw new Fault('task-unknown', `task ${id} is not open`);
   if (rule === undefined) {
     if (grant.actions.has(action)) throw new Fault('denied', `task ${id} may do ${action} without a step-up`);
     throw new Fault('denied', `action ${action} is not in the grant of task ${id}, with a step-up or without`, {

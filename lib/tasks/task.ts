@@ -5,7 +5,7 @@
  * - the monotonic clock ends it in time, and the wall clock too when a suspended machine wakes up late.
  */
 import { Fault } from '../base/fault.ts';
-import type { Elevation, Grant, TaskFacts } from '../policy/grant.ts';
+import type { Approver, Elevation, Grant, TaskFacts } from '../policy/grant.ts';
 import { highest, type History } from './history.ts';
 import type { Intent } from './intent.ts';
 import { next, OPEN, type End, type TaskState } from './state.ts';
@@ -18,6 +18,8 @@ export interface Member {
 
 /** An elevation with its limits. */
 export interface Held extends Elevation {
+  /** Who approved it. */
+  readonly as: Approver;
   /** Monotonic milliseconds. */
   readonly until: number;
   uses: number;
@@ -158,8 +160,19 @@ export class Task {
     this.#elevations = [...this.#elevations, elevation];
   }
 
+  /** Takes approvals back that are not to be kept, and cuts what lives on them. */
+  withdraw(keep: (one: Held) => boolean): void {
+    this.#elevations = this.#elevations.filter(keep);
+    for (const [member, { elevation }] of this.#members) {
+      if (elevation === undefined || keep(elevation)) continue;
+      const why = `the approval that this call of task ${this.id} lived on is no longer one`;
+      member.abort(new Fault('no-longer-allowed', why));
+    }
+  }
+
   /** Lets go of what has lapsed, and cuts what lives on it. Returns the elevations that were still unused. */
   lapse(monotonic: number): readonly Held[] {
+    if (this.#elevations.length === 0 && this.#members.size === 0) return NONE;
     const lapsed = this.#elevations.filter(({ until }) => until <= monotonic);
     if (lapsed.length > 0) this.#elevations = this.#elevations.filter(({ until }) => until > monotonic);
     for (const [member, { elevation }] of this.#members) {
@@ -198,6 +211,7 @@ export class Task {
   }
 }
 
+const NONE: readonly Held[] = Object.freeze([]);
 const NOTHING: Claim = Object.freeze({ elevation: undefined });
 
 const WORDS: Readonly<Record<End, string>> = Object.freeze({

@@ -1,9 +1,10 @@
 import t from 'tap';
 import { conditions } from '../../lib/policy/conditions.ts';
 import { judgeGrant, type TaskPolicy } from '../../lib/policy/grant.ts';
+import { within } from '../../lib/tasks/grant.ts';
 import { MOST_TASKS } from '../../lib/tasks/registry.ts';
 import type { Task } from '../../lib/tasks/task.ts';
-import { desk, intent, member, policyWith, rule, type Desk } from './fixture.ts';
+import { desk, intent, manualClock, member, policyWith, rule, type Desk } from './fixture.ts';
 
 const header = ({ task, secret }: { readonly task: Task; readonly secret: string }): string =>
   `Basic ${Buffer.from(`${task.id}:${secret}`).toString('base64')}`;
@@ -153,6 +154,68 @@ t.test('a new policy narrows what is open, and revokes what has no purpose any m
   d.policy.set(policyWith(rule({ purposes: ['other'] })));
   t.notOk(task.open);
   t.same(names(d), ['opened', 'narrowed', 'revoked']);
+});
+
+t.test('a new policy revokes what it would not open: another owner, a history of its own, a depth', async (t) => {
+  const whole = rule({ owners: new Set(['alice', 'bob']), isolated: true, depth: 2 });
+  for (const [left, open] of [
+    [{ owners: new Set(['alice']) }, ['alice', 'apart', 'child']],
+    [{ isolated: false }, ['alice', 'bob', 'child']],
+    [{ depth: 0 }, ['alice', 'bob', 'apart']],
+  ] as const) {
+    const d = desk({}, whole);
+    const alice = d.tasks.open(intent()).task;
+    const tasks = {
+      alice,
+      bob: d.tasks.open(intent({ owner: 'bob' })).task,
+      apart: d.tasks.open(intent({ isolated: true })).task,
+      child: d.tasks.derive(alice, intent()).task,
+    };
+    d.policy.set(policyWith({ ...whole, ...left }));
+    const still = Object.entries(tasks).filter(([, task]) => task.open);
+    t.same(
+      still.map(([name]) => name),
+      open,
+    );
+  }
+});
+
+t.test('a parent that a new policy narrows or shortens bounds what was derived from it', async (t) => {
+  const d = desk();
+  const parent = d.tasks.open(intent({ targets: ['crm', 'wiki'], lifetime: '10m' })).task;
+  d.clock.pass(10_000);
+  const child = d.tasks.derive(parent, intent({ targets: ['crm', 'wiki'], lifetime: '9m' })).task;
+  d.policy.set(policyWith(rule({ destinations: new Set(['wiki']), lifetime: 60_000, uses: 7 })));
+  t.ok(within(child.grant, parent.grant));
+  t.same([[...child.grant.destinations], child.grant.uses], [['wiki'], 7]);
+  t.equal(child.expiresAt, parent.expiresAt);
+  t.throws(() => d.tasks.extend(child, 300_000), { code: 'task-refused' });
+  d.clock.pass(50_500);
+  t.notOk(child.open);
+});
+
+t.test('one timer looks at all tasks, however many come and go', async (t) => {
+  const clock = manualClock();
+  let timers = 0;
+  const d = desk({ clock: { ...clock, after: (ms, act) => ((timers += 1), clock.after(ms, act)) } });
+  for (let i = 0; i < 50; i += 1) {
+    d.tasks.end(d.tasks.open(intent()).task, 'completed', 'done');
+    await new Promise(setImmediate);
+  }
+  d.tasks.open(intent());
+  const before = timers;
+  clock.pass(1000);
+  t.equal(timers - before, 5);
+});
+
+t.test('nothing is done to a task that is ending', async (t) => {
+  const d = desk();
+  const { task } = d.tasks.open(intent({ lifetime: '60s' }));
+  task.enter(member('a'));
+  d.tasks.end(task, 'completed', 'done');
+  t.throws(() => d.tasks.extend(task, 300_000), { code: 'task-unknown' });
+  t.throws(() => d.tasks.derive(task, intent()), { code: 'task-unknown' });
+  t.same(names(d), ['opened', 'completed']);
 });
 
 t.test(

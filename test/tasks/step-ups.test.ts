@@ -2,7 +2,7 @@ import t from 'tap';
 import { judgeGrant } from '../../lib/policy/grant.ts';
 import { STEP_UP_LIMITS } from '../../lib/tasks/step-ups.ts';
 import type { Task } from '../../lib/tasks/task.ts';
-import { desk, intent, member, rule, STEP_UP, type Desk } from './fixture.ts';
+import { desk, intent, member, policyWith, rule, STEP_UP, type Desk } from './fixture.ts';
 
 const CLASSES = ['public', 'internal', 'confidential', 'restricted'];
 const DIGEST = `sha-256:${'A'.repeat(43)}`;
@@ -123,6 +123,7 @@ t.test('what is not in the grant, is free anyway, or is of an ended task cannot 
   const { id } = d.tasks.stepUps.ask(task, { action: 'write' });
   d.tasks.end(task, 'completed', 'done');
   t.throws(() => d.tasks.stepUps.approve(id, { by: 'olga', as: 'operator' }), { code: 'no-such-step-up' });
+  t.throws(() => d.tasks.stepUps.ask(task, { action: 'write' }), { code: 'task-unknown' });
   t.throws(() => d.tasks.stepUps.approve('s-nothing', { by: 'olga', as: 'operator' }), { code: 'no-such-step-up' });
 });
 
@@ -134,9 +135,53 @@ t.test('a question that nobody answers lapses, and one task cannot ask without e
   d.clock.pass(STEP_UP_LIMITS.pendingMs + 500);
   t.equal(d.tasks.stepUps.get(id)?.state, 'lapsed');
   t.throws(() => d.tasks.stepUps.approve(id, { by: 'olga', as: 'operator' }), { code: 'no-such-step-up' });
-  for (let i = 1; i < STEP_UP_LIMITS.perTask; i += 1) d.tasks.stepUps.ask(task, { action: 'write' });
+  for (let i = 0; i < STEP_UP_LIMITS.perTask; i += 1) d.tasks.stepUps.ask(task, { action: 'write' });
   t.throws(() => d.tasks.stepUps.ask(task, { action: 'write' }), { code: 'too-many' });
 });
+
+t.test('what was answered makes room, task by task, and all of it is bounded', async (t) => {
+  const d = desk({}, rule({ stepUp: [{ ...STEP_UP, approvers: new Set(['policy']) }] }));
+  const open = (): Task => d.tasks.open(intent(asked)).task;
+  const first = open();
+  for (let i = 0; i < 3 * STEP_UP_LIMITS.perTask; i += 1) d.tasks.stepUps.ask(first, { action: 'write' });
+  t.equal(d.tasks.stepUps.of(first).length, STEP_UP_LIMITS.perTask);
+  for (let left = STEP_UP_LIMITS.all - STEP_UP_LIMITS.perTask; left > 0; left -= STEP_UP_LIMITS.perTask) {
+    const task = open();
+    for (let i = 0; i < STEP_UP_LIMITS.perTask; i += 1) d.tasks.stepUps.ask(task, { action: 'write' });
+  }
+  t.throws(() => d.tasks.stepUps.ask(open(), { action: 'write' }), { code: 'too-many' });
+  d.tasks.end(first, 'completed', 'done');
+  await new Promise(setImmediate);
+  t.equal(d.tasks.stepUps.ask(open(), { action: 'write' }).state, 'approved', 'what a task asked goes with it');
+});
+
+t.test(
+  'what the policy no longer lets anybody approve is not approved, and what was approved so is taken back',
+  async (t) => {
+    const d = desk();
+    const { task } = d.tasks.open(intent({ ...asked, targets: ['crm', 'wiki'] }));
+    const approve = (): string => {
+      const { id } = d.tasks.stepUps.ask(task, { action: 'write' });
+      d.tasks.stepUps.approve(id, { by: 'olga', as: 'operator' });
+      return id;
+    };
+    approve();
+    const destination = d.policy.get()?.byName.get('crm');
+    if (destination === undefined) return;
+    const running = member('long');
+    task.enter(running);
+    d.tasks.claim(running, { task, destination, action: 'write', elevation: task.facts(CLASSES).elevations[0] });
+    approve();
+    const { id } = d.tasks.stepUps.ask(task, { action: 'write' });
+    d.policy.set(policyWith(rule({ stepUp: [{ ...STEP_UP, approvers: new Set(['webhook']) }] })));
+    t.throws(() => d.tasks.stepUps.approve(id, { by: 'olga', as: 'operator' }), { code: 'denied', hint: /webhook/ });
+    t.same(task.elevations, [], 'it was approved by somebody who may not any more');
+    t.match(running.reasons, [/no longer one/], 'and so was this, which is under way');
+    d.tasks.stepUps.approve(id, { by: 'hook', as: 'webhook' });
+    d.policy.set(policyWith(rule({ stepUp: [{ ...STEP_UP, approvers: new Set(['webhook']), bound: true }] })));
+    t.same(task.elevations, [], 'it was for any parameters');
+  },
+);
 
 t.test('a refusal says who and why', async (t) => {
   const d = desk();
