@@ -217,8 +217,11 @@ function filtered(result: JsonObject, c: Conversation, { member, keep }: Listing
 function keepTool(entry: JsonObject, c: Conversation): string | undefined {
   const name = entry.get('name');
   if (typeof name !== 'string' || !NAME.test(name)) return 'with a name that is not one';
-  if (!isShown(c, { tool: name }, isHazardous(entry))) return 'not allowed';
-  return c.definitions.see(c.destination, name, entry) ? undefined : 'whose definition is not the pinned one';
+  const tool = { tool: name };
+  // Noted for whoever may call it, whether or not this task is shown it: what it says of itself counts when it is called.
+  if (c.destination.mode !== 'report' && !isListed(c.destination, tool)) return 'not allowed';
+  if (!c.definitions.see(c.destination, name, entry)) return 'whose definition is not the pinned one';
+  return isShown(c, tool, isHazardous(entry)) ? undefined : 'not allowed';
 }
 
 function keepNamed(

@@ -25,7 +25,9 @@ t.test('a task is shown and may call what it was granted; its sessions are its o
     else sendJson(response, rpc(body?.id, { content: [] }));
   });
   const site = mcpSite({ task: 'required', upstream: { host: '127.0.0.1', port: server.port }, rules: RULES });
-  const taskPolicies = [taskRule({ destinations: new Set(['tools']), stepUp: [] })];
+  const taskPolicies = [
+    taskRule({ destinations: new Set(['tools']), actions: new Set(['read', 'write']), stepUp: [] }),
+  ];
   const policy = cell(
     buildPolicy({ generation: 1, digest: 'd', destinations: [site], unlisted: 'deny', taskPolicies }),
   );
@@ -48,8 +50,10 @@ t.test('a task is shown and may call what it was granted; its sessions are its o
     const authorization: Record<string, string> = text === '' ? {} : { 'proxy-authorization': `Basic ${text}` };
     return post(b, body, { fields: { ...authorization, ...fields } });
   };
-  const namesFor = async (opened: Opened): Promise<unknown> =>
-    ((await as(opened, message('tools/list'))).body.result?.['tools'] as { name: string }[]).map(({ name }) => name);
+  const namesFor = async (opened: Opened): Promise<unknown> => {
+    const { result = {} } = (await as(opened, message('tools/list'))).body;
+    return (result['tools'] as { name: string }[]).map(({ name }) => name);
+  };
 
   t.match((await as(undefined, call('look'))).body.error, { code: -31403, message: /belong to a task/ });
   const reader = open(['read']);

@@ -127,9 +127,18 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'lists hold what is allowed',
-    'lib/mcp/reply.ts',
-    ["if (!isShown(c, { tool: name }, isHazardous(entry))) return 'not allowed';", ''],
+    'lib/policy/mcp.ts',
+    ['return shown && !rules.some(', 'return !shown || !rules.some('],
     LISTS,
+  ),
+  sabotage(
+    'a task is shown its own tools',
+    'lib/mcp/reply.ts',
+    ["return isShown(c, tool, isHazardous(entry)) ? undefined : 'not allowed';", 'return undefined;'],
+    by(
+      'test/proxy/mcp-tasks.test.ts',
+      'a task is shown and may call what it was granted; its sessions are its own (C-24, C-25, M13)',
+    ),
   ),
   sabotage(
     'what a server says of its tool raises the action',
