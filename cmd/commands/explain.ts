@@ -51,6 +51,7 @@ export async function explain(options: ExplainOptions, io: Io): Promise<void> {
 /** A task that has done nothing yet. */
 const FRESH = Object.freeze({
   id: 'supposed',
+  depth: 0,
   read: 'none',
   wrote: 'none',
   actions: [],

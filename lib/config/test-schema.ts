@@ -105,6 +105,7 @@ const task = record({
   actions: defaulted(list(word, { most: 1000 }), [], 'Actions so far.'),
   destinations: defaulted(list(word, { most: 1000 }), [], 'Destinations so far.'),
   uses: defaulted(integer(0, 1_000_000_000), 0, 'Allowed exchanges so far.'),
+  depth: defaulted(integer(0, 8), 0, 'How deep it is derived; 0 is not at all.'),
   elevated: defaulted(list(word, { most: 64 }), [], 'Actions for which a step-up was approved.'),
 });
 

@@ -4,7 +4,7 @@ import type { Policy } from './model.ts';
 
 export type SupposedTask = Pick<
   TaskFacts,
-  'id' | 'purpose' | 'read' | 'wrote' | 'actions' | 'destinations' | 'uses'
+  'id' | 'purpose' | 'depth' | 'read' | 'wrote' | 'actions' | 'destinations' | 'uses'
 > & {
   /** Actions for which a step-up was approved. */
   readonly elevated: readonly string[];
@@ -21,7 +21,6 @@ export function supposedTask({ elevated, ...task }: SupposedTask, policy: Policy
     ...task,
     owner: 'test',
     onBehalfOf: undefined,
-    depth: 0,
     grant: grantOf(task.purpose, policy),
     elevations: elevated.length === 0 ? [] : [elevation],
   };
