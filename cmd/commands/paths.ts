@@ -5,7 +5,7 @@
 import { Fault } from '../../lib/base/fault.ts';
 import { loadConfig } from '../../lib/config/load.ts';
 import { diffPaths, type PathChange, type Side } from '../../lib/policy/paths-diff.ts';
-import { pathsOf, type AccessPath } from '../../lib/policy/paths.ts';
+import { pathsOf, purposeText, type AccessPath } from '../../lib/policy/paths.ts';
 import type { Io, Style } from '../io.ts';
 
 export interface PathsOptions {
@@ -69,7 +69,7 @@ function asText(path: AccessPath, style: Style): string {
     `${style.bold(destination)}: ${action}, ${what.join('; ')}`,
     `  at ${hosts.join(', ')} port ${ports.join(', ')}, by ${entries.join(', ')}`,
     `  over ${protection}${upstream === undefined ? '' : ` to ${upstream}`}${peers.length === 0 ? '' : `, answered by ${peers.join(' or ')}`}`,
-    `  data ${dataClass}, credential ${credential ?? 'none'}, ${purposes === undefined ? 'no task needed' : `for tasks: ${purposes.join(', ')}`}`,
+    `  data ${dataClass}, credential ${credential ?? 'none'}, ${purposes === undefined ? 'no task needed' : `for tasks: ${purposes.map(purposeText).join(', ')}`}`,
   ];
   if (rule === undefined && when !== undefined) lines.push(`  when ${when.trim().replaceAll(/\s*\n\s*/g, ' ')}`);
   if (rule !== undefined)

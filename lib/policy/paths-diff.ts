@@ -6,7 +6,15 @@
 import { atomsOf, atomText, includes, meets } from './atoms.ts';
 import type { HostPattern } from './host.ts';
 import type { Destination, Policy, Rule } from './model.ts';
-import { entriesOf, permissionsOf, purposesOf, type Permission, type Setting } from './paths.ts';
+import {
+  entriesOf,
+  permissionsOf,
+  purposesOf,
+  purposeText,
+  type Permission,
+  type Purpose,
+  type Setting,
+} from './paths.ts';
 import { loosened } from './paths-context.ts';
 
 export interface PathChange {
@@ -124,8 +132,12 @@ function purposeChange({ action }: Permission, now: Place<Destination>, then: Pl
   const purposes = purposesOf(now.side.policy, now.destination, action);
   if (old === undefined) return undefined;
   if (purposes === undefined) return 'it needed a task';
-  const more = purposes.filter((one) => !old.includes(one) && !old.includes(one.replace(' (after a step-up)', '')));
-  return more.length === 0 ? undefined : `tasks for ${more.join(', ')} had no grant for it`;
+  const more = purposes.filter((one) => !old.some((each) => isWider(each, one)));
+  return more.length === 0 ? undefined : `tasks for ${more.map(purposeText).join(', ')} had no grant for it`;
+}
+
+function isWider(old: Purpose, { purpose, stepUp, when }: Purpose): boolean {
+  return old.purpose === purpose && (!old.stepUp || stepUp) && (old.when === undefined || old.when === when);
 }
 
 function ruleChange(permission: Permission, now: Place<Destination>, then: Place<Destination>): string | undefined {

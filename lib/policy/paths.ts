@@ -44,8 +44,22 @@ export interface AccessPath {
   readonly when: string | undefined;
   /** Deny rules that may take a part of it away. */
   readonly except: readonly string[];
-  /** Purposes of the tasks that it may be done for, `(after a step-up)` where one is needed; undefined: no task is needed. */
-  readonly purposes: readonly string[] | undefined;
+  /** Purposes of the tasks that it may be done for; undefined: no task is needed. */
+  readonly purposes: readonly Purpose[] | undefined;
+}
+
+export interface Purpose {
+  readonly purpose: string;
+  /** It waits for an approval. */
+  readonly stepUp: boolean;
+  /** Text of the condition on the intents of such tasks. */
+  readonly when: string | undefined;
+}
+
+/** In words: `triage (after a step-up)`. */
+export function purposeText({ purpose, stepUp, when }: Purpose): string {
+  const notes = [...(stepUp ? ['after a step-up'] : []), ...(when === undefined ? [] : [`when ${when}`])];
+  return notes.length === 0 ? purpose : `${purpose} (${notes.join(', ')})`;
 }
 
 export function pathsOf(policy: Policy, setting: Setting): readonly AccessPath[] {
@@ -122,11 +136,14 @@ export function permissionsOf(destination: Destination): readonly Permission[] {
 const EVERY_ACTION = 'any';
 
 /** Purposes for which a task may be granted it; undefined: no task is needed. */
-export function purposesOf(policy: Policy, destination: Destination, action: string): readonly string[] | undefined {
+export function purposesOf(policy: Policy, destination: Destination, action: string): readonly Purpose[] | undefined {
   if (destination.task === 'optional') return undefined;
-  return Array.from(policy.taskPolicies).flatMap(([purpose, { destinations, dataClasses, actions, stepUp }]) => {
-    if (!destinations.has(destination.name) || !dataClasses.has(destination.dataClass)) return [];
-    if (action === EVERY_ACTION || actions.has(action)) return [purpose];
-    return stepUp.some((one) => one.actions.has(action)) ? [`${purpose} (after a step-up)`] : [];
-  });
+  const purposes: Purpose[] = [];
+  for (const [purpose, { destinations, dataClasses, actions, stepUp, when }] of policy.taskPolicies) {
+    if (!destinations.has(destination.name) || !dataClasses.has(destination.dataClass)) continue;
+    const now = action === EVERY_ACTION || actions.has(action);
+    const later = !now && stepUp.some((one) => one.actions.has(action));
+    if (now || later) purposes.push({ purpose, stepUp: later, when: when?.text });
+  }
+  return purposes;
 }

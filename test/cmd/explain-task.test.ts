@@ -60,12 +60,12 @@ t.test('a path names the purposes that it may be taken for; one that none may is
   const path = folder(t);
   writeFileSync(join(path, 'c.yaml'), [`${TASKS}  forward: { address: 127.0.0.1:15001 }\n`, POLICY, CRM].join('---\n'));
   const { out } = await cli(['paths', '-c', path, '--json']);
-  const paths: readonly { readonly rule: string; readonly purposes: readonly string[] }[] = JSON.parse(out).paths;
+  const paths: readonly { readonly rule: string; readonly purposes: readonly unknown[] }[] = JSON.parse(out).paths;
   t.same(
     paths.map(({ rule, purposes }) => [rule, purposes]),
     [
-      ['read', ['triage']],
-      ['write', ['triage (after a step-up)']],
+      ['read', [{ purpose: 'triage', stepUp: false }]],
+      ['write', [{ purpose: 'triage', stepUp: true }]],
     ],
   );
   const wider = join(path, 'wider.yaml');
