@@ -1,13 +1,16 @@
 /**
  * `npm run bundle [-- folder]`: what a host without this checkout needs to run Chaperone, by default in `dist`: the programs and the chunks they share,
- * with every package in them; a manifest without dependencies, so that `npm pack ./dist` gives a tarball that installs offline; the licences. The image holds
+ * with every package in them; the client for agents, `chaperone/client`, and its types; a manifest without dependencies, so that `npm pack ./dist` gives a tarball that installs offline; the licences. The image holds
  * these files and Node, no more. Node strips no types below node_modules, which is why sources are not what is packed.
  */
+import { execFile } from 'node:child_process';
 import { copyFile, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { build, type Metafile } from 'esbuild';
 
 const ROOT = resolve(import.meta.dirname, '..');
+const CLIENT = 'clients/typescript/client.ts';
 const LICENCE = /^(?:licen[cs]e|notice|copying)(?:[.-].*)?$/i;
 /** Packages in CommonJS ask for Node's modules with `require`, which a module does not have. */
 const REQUIRE = `import { createRequire as _createRequire } from 'node:module'; const require = _createRequire(import.meta.url);`;
@@ -21,7 +24,7 @@ export async function bundle(folder: string): Promise<readonly string[]> {
   await rm(join(folder, 'chunks'), { recursive: true, force: true });
   const { metafile } = await build({
     absWorkingDir: ROOT,
-    entryPoints: { chaperone: 'cmd/chaperone.ts', agent: 'cmd/demo/agent.ts' },
+    entryPoints: { chaperone: 'cmd/chaperone.ts', agent: 'cmd/demo/agent.ts', client: CLIENT },
     outdir: resolve(folder),
     outExtension: { '.js': '.mjs' },
     bundle: true,
@@ -37,11 +40,19 @@ export async function bundle(folder: string): Promise<readonly string[]> {
     metafile: true,
     logLevel: 'warning',
   });
+  await declare(join(folder, 'types'));
   const packages = packagesOf(metafile);
   await writeFile(join(folder, 'THIRD-PARTY-LICENSES.txt'), await licences(packages));
   await writeFile(join(folder, 'package.json'), `${JSON.stringify(await manifest(), undefined, 2)}\n`);
   for (const name of ['LICENSE', 'README.md']) await copyFile(join(ROOT, name), join(folder, name));
   return packages.map(nameOf);
+}
+
+/** What programs in TypeScript need to know of the client. */
+async function declare(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true });
+  const project = ['--project', join(ROOT, 'clients/typescript'), '--outDir', resolve(folder)];
+  await promisify(execFile)(process.execPath, [join(ROOT, 'node_modules/typescript/lib/tsc.js'), ...project]);
 }
 
 /** Folders of packages, relative to the root; a nested copy counts for itself. */
@@ -68,7 +79,11 @@ async function licences(packages: readonly string[]): Promise<string> {
 async function manifest(): Promise<Manifest> {
   const { name, version, description, license, private: unpublished, type, engines } = await readManifest(ROOT);
   const bin = { chaperone: 'chaperone.mjs' };
-  return { name, version, description, license, private: unpublished, type, engines, bin };
+  const exports = {
+    './client': { types: './types/client.d.ts', default: './client.mjs' },
+    './package.json': './package.json',
+  };
+  return { name, version, description, license, private: unpublished, type, engines, bin, exports };
 }
 
 async function readManifest(folder: string): Promise<Manifest> {

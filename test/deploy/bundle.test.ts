@@ -40,7 +40,9 @@ t.test('the bundle holds the programs, the licences and a manifest, no more', as
     'agent.mjs',
     'chaperone.mjs',
     'chunks',
+    'client.mjs',
     'package.json',
+    'types',
   ]);
   const packed = JSON.parse(readFileSync(join(folder, 'app', 'package.json'), 'utf8')) as Readonly<
     Record<string, unknown>
@@ -106,6 +108,38 @@ t.test('the packed tarball installs without a registry and runs', async (t) => {
   t.equal(installed.status, 0, installed.err);
   const { status, out } = await startIn(elsewhere, [join(elsewhere, 'node_modules/.bin/chaperone'), '--version']).ended;
   t.same({ status, out: out.trim() }, { status: 0, out: manifest['version'] });
+});
+
+t.test('the tarball has the client for agents, with types that hold for a program elsewhere', async (t) => {
+  const elsewhere = mkdtempSync(join(tmpdir(), 'chaperone-elsewhere-'));
+  t.teardown(() => rmSync(elsewhere, { recursive: true }));
+  const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? '';
+  t.equal((await npm(elsewhere, 'install', '--offline', '--ignore-scripts', join(folder, tarball))).status, 0);
+  const called = (body: string): string => `import { openTask, Refused, type Task } from 'chaperone/client';
+try {
+  await using task: Task = await openTask(${body}, { socket: '/nowhere/api.sock' });
+  console.log((await task.fetch('http://crm.internal/')).status);
+} catch (failure) {
+  console.log(failure instanceof Refused ? failure.code : String(failure));
+}
+`;
+  const good = `{ purpose: 'p', owner: 'o', targets: ['crm'], actions: ['read'] }`;
+  writeFileSync(join(elsewhere, 'good.mts'), called(good));
+  writeFileSync(join(elsewhere, 'bad.mts'), called(good.replace("['crm']", '7')));
+  const { status, out } = await startIn(elsewhere, ['good.mts']).ended;
+  t.match([status, out], [0, /Unreachable: \/nowhere\/api\.sock does not answer/]);
+  const compile = (file: string): ReturnType<typeof startIn> =>
+    startIn(elsewhere, [
+      join(ROOT, 'node_modules/typescript/lib/tsc.js'),
+      ...`--noEmit --strict --module nodenext --target esnext --typeRoots ${ROOT}/node_modules/@types --types node`.split(
+        ' ',
+      ),
+      file,
+    ]);
+  const checked = await compile('good.mts').ended;
+  t.equal(checked.status, 0, checked.out);
+  const wrong = await compile('bad.mts').ended;
+  t.match([wrong.status === 0, wrong.out], [false, /number.*not assignable to type 'readonly string\[\]'/]);
 });
 
 /** The status of a GET sent through the forward proxy. */
