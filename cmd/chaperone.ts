@@ -130,6 +130,11 @@ function laptopCommands(chaperone: Command, io: Io): void {
       collect,
     )
     .option('--ttl <duration>', 'lifetime of an SVID; rotated at half of it', '5m')
+    .option(
+      '--serve <path=port>',
+      "serve the demo's API over mTLS on 127.0.0.1 as this SPIFFE ID, such as /crm=8443; may be repeated",
+      collect,
+    )
     .action(async (options) => (await import('./commands/dev.ts')).dev(options, io));
   chaperone
     .command('demo')

@@ -1,8 +1,15 @@
-/** `chaperone dev`: the embedded Workload API alone, until SIGINT or SIGTERM. It attests nobody and says so. */
+/**
+ * `chaperone dev`: the embedded Workload API, until SIGINT or SIGTERM. It attests nobody and says so. `--serve` puts the demo's API beside it: an mTLS upstream for
+ * those who have none at hand.
+ */
 import { systemClock } from '../../lib/base/clock.ts';
+import { disposer } from '../../lib/base/dispose.ts';
+import { Fault } from '../../lib/base/fault.ts';
 import { parseDuration } from '../../lib/config/scalars.ts';
 import { createDevTrustDomain } from '../../lib/dev/domain.ts';
+import { type DemoUpstream, startDemoUpstream } from '../../lib/dev/upstream.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
+import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import type { Io } from '../io.ts';
 import { processSignals } from '../signals.ts';
 
@@ -11,10 +18,19 @@ export interface DevOptions {
   readonly trustDomain: string;
   readonly id?: readonly string[];
   readonly ttl: string;
+  readonly serve?: readonly string[];
+}
+
+/** One of `--serve`. */
+interface Served {
+  /** Path of its SPIFFE ID. */
+  readonly id: string;
+  readonly port: number;
 }
 
 export async function dev(options: DevOptions, io: Io): Promise<void> {
-  const { id: ids = ['/agent'] } = options;
+  const served = (options.serve ?? []).map(servedOf);
+  const ids = [...new Set([...(options.id ?? ['/agent']), ...served.map(({ id }) => id)])];
   const ttl = parseDuration(options.ttl);
   const domain = await createDevTrustDomain({ name: options.trustDomain, clock: systemClock });
   using signals = processSignals(() => {});
@@ -29,5 +45,36 @@ export async function dev(options: DevOptions, io: Io): Promise<void> {
     `serving ${api.endpoint} for ${ids.map((id) => (id.startsWith('/') ? `spiffe://${domain.name}${id}` : id)).join(', ')}`,
   );
   io.out(`export SPIFFE_ENDPOINT_SOCKET=${api.endpoint}`);
+  await using opened = disposer();
+  for (const one of served) {
+    const { address } = opened.use(await serve(one, { endpoint: api.endpoint, domain: domain.name, io }));
+    io.out(`serving the demo's API as spiffe://${domain.name}${one.id} on ${address}`);
+  }
   await signals.stop;
+}
+
+function serve(
+  { id, port }: Served,
+  { endpoint, domain, io }: { readonly endpoint: string; readonly domain: string; readonly io: Io },
+): Promise<DemoUpstream> {
+  return startDemoUpstream({
+    endpoint,
+    select: { spiffeId: parseSpiffeId(`spiffe://${domain}${id}`) },
+    callers: [`spiffe://${domain}/**`],
+    service: 'api',
+    clock: systemClock,
+    port,
+    onNote: (text) => io.err(text),
+    onRequest: ({ method, target, peer, status }) => io.out(`${status} ${method} ${target} for ${peer.spiffeId}`),
+  });
+}
+
+function servedOf(text: string): Served {
+  const [, id = '', digits = ''] = /^(\/.+)=(\d{1,5})$/.exec(text) ?? [];
+  const port = Number(digits);
+  if (id === '' || port > 65_535)
+    throw new Fault('usage', `--serve takes a path of a SPIFFE ID and a port, not ${JSON.stringify(text)}`, {
+      hint: 'such as --serve /crm=8443',
+    });
+  return { id, port };
 }

@@ -32,9 +32,13 @@ export interface DemoUpstreamOptions {
   /** `api`: the demo's HTTP API. `mcp`: the demo's MCP server. `echo`: every byte back, for raw TCP. */
   readonly service: 'api' | 'mcp' | 'echo';
   readonly clock: Clock;
+  /** On 127.0.0.1; default one that is free. */
+  readonly port?: number;
   /** How long to wait for the first SVID, ms; default 10 s. */
   readonly initialSync?: number;
   readonly onNote?: (text: string) => void;
+  /** Told of each request that was answered; never by `echo`. */
+  readonly onRequest?: (seen: SeenRequest) => void;
 }
 
 /** A caller whose handshake was accepted. */
@@ -98,7 +102,7 @@ export async function startDemoUpstream(options: DemoUpstreamOptions): Promise<D
       closing,
       seen: { connections: 0, callers: [], requests: [], refused: [] },
     };
-    const listener = cleanup.use(await listen(acceptor(upstream)));
+    const listener = cleanup.use(await listen(acceptor(upstream), options.port));
     cleanup.defer(() => closing.abort(new Fault('shutting-down', 'the upstream is shutting down')));
     const { seen } = upstream;
     return {
@@ -192,7 +196,9 @@ function apiService({ options, closing, seen }: Upstream): Service {
         if (exchange.head.expectContinue) exchange.inform(100, []);
         const body = await wholeBody(exchange.body);
         const answer = api({ method, target, body, peer });
-        seen.requests.push({ method, target, peer, status: answer.status, asked: answer.asked });
+        const request = { method, target, peer, status: answer.status, asked: answer.asked };
+        seen.requests.push(request);
+        options.onRequest?.(request);
         const bytes = Buffer.from(answer.body);
         await exchange.respond(responseHead(answer, bytes), bytes);
       },
@@ -226,15 +232,20 @@ async function wholeBody(body: Body): Promise<Buffer> {
   }
 }
 
-async function listen(accept: (raw: Socket) => Promise<void>): Promise<AsyncDisposable & { readonly address: string }> {
+async function listen(
+  accept: (raw: Socket) => Promise<void>,
+  port = 0,
+): Promise<AsyncDisposable & { readonly address: string }> {
   const sockets = new Set<Socket>();
   const server: Server = createServer({ allowHalfOpen: true, noDelay: true }, (raw) => {
     sockets.add(raw);
     raw.once('close', () => sockets.delete(raw));
     ignore(accept(raw), 'accept notes what it refuses');
   });
-  server.listen({ host: '127.0.0.1', port: 0 });
-  await once(server, 'listening');
+  server.listen({ host: '127.0.0.1', port });
+  await once(server, 'listening').catch((cause: unknown) => {
+    throw Fault.from(cause, 'listen', `127.0.0.1:${port}`);
+  });
   const address = server.address();
   if (address === null || typeof address === 'string') throw new TypeError('a TCP listener has a port');
   return {
