@@ -3,7 +3,7 @@ import type { Readings } from '../../lib/admin/metrics.ts';
 import type { Readiness } from '../../lib/admin/ready.ts';
 import type { Late } from '../compose.ts';
 
-export function readingsOf({ proxy, identity, audit, reload }: Late, readiness: Readiness): Readings {
+export function readingsOf({ proxy, identity, audit, reload, interception }: Late, readiness: Readiness): Readings {
   const state = identity?.states.get();
   const current = state?.kind === 'current' ? state.identity : undefined;
   const counts = identity?.metrics();
@@ -25,6 +25,10 @@ export function readingsOf({ proxy, identity, audit, reload }: Late, readiness: 
     poolIdle: pools?.idle ?? 0,
     poolBusy: pools?.leased ?? 0,
     auditFailures: audit?.failures() ?? 0,
+    interception: interception && {
+      ...interception.leaves(),
+      expiry: interception.authority().validToDate.getTime() / 1000,
+    },
     policyGeneration: policy,
     degraded: degraded !== undefined,
     ready: readiness.report().ready,

@@ -4,6 +4,15 @@
  */
 import type { AuditRecord } from '../audit/record.ts';
 
+export interface InterceptionReadings {
+  /** Certificates at hand. */
+  readonly kept: number;
+  /** Certificates made since the start. */
+  readonly issued: number;
+  /** When the CA expires, seconds since the epoch. */
+  readonly expiry: number;
+}
+
 /** What is read at each scrape. */
 export interface Readings {
   /** Seconds since the epoch; undefined without an SVID. */
@@ -21,6 +30,8 @@ export interface Readings {
   readonly poolIdle: number;
   readonly poolBusy: number;
   readonly auditFailures: number;
+  /** Of the interception; undefined where there is none. */
+  readonly interception: InterceptionReadings | undefined;
   readonly policyGeneration: number;
   readonly degraded: boolean;
   readonly ready: boolean;

@@ -91,6 +91,12 @@ const GAUGES: readonly (readonly [string, string, Reading])[] = [
   ['exchanges_live', 'Exchanges, tunnels and raw connections under way', (now) => now.live],
   ['upstream_connections_idle', 'Pooled upstream connections at rest', (now) => now.poolIdle],
   ['upstream_connections_busy', 'Pooled upstream connections in use', (now) => now.poolBusy],
+  ['interception_certificates', 'Certificates at hand for intercepted hosts', (now) => now.interception?.kept],
+  [
+    'interception_ca_expiry_seconds',
+    'When the interception CA expires, seconds since the epoch',
+    (now) => now.interception?.expiry,
+  ],
   ['policy_generation', 'Policies loaded since the start', (now) => now.policyGeneration],
   [
     'config_degraded',
@@ -109,6 +115,11 @@ const TOTALS: readonly (readonly [string, string, Reading])[] = [
     (now) => now.droppedBundles,
   ],
   ['workload_api_discarded_messages_total', 'Messages that were discarded whole', (now) => now.discardedMessages],
+  [
+    'interception_certificates_issued_total',
+    'Certificates made for intercepted hosts',
+    (now) => now.interception?.issued,
+  ],
   ['audit_failures_total', 'Records that could not be written', (now) => now.auditFailures],
 ];
 

@@ -17,6 +17,7 @@ const NOTHING: Readings = {
   poolIdle: 0,
   poolBusy: 0,
   auditFailures: 0,
+  interception: undefined,
   policyGeneration: 1,
   degraded: false,
   ready: false,
@@ -90,6 +91,7 @@ t.test('what is read at the scrape is what is shown, and follows it', async (t) 
     poolIdle: 10,
     poolBusy: 11,
     auditFailures: 12,
+    interception: { kept: 14, issued: 15, expiry: 1_900_000_000 },
     policyGeneration: 13,
     degraded: true,
     ready: true,
@@ -112,6 +114,9 @@ t.test('what is read at the scrape is what is shown, and follows it', async (t) 
       chaperone_upstream_connections_idle: 10,
       chaperone_upstream_connections_busy: 11,
       chaperone_audit_failures_total: 12,
+      chaperone_interception_certificates: 14,
+      chaperone_interception_certificates_issued_total: 15,
+      chaperone_interception_ca_expiry_seconds: 1_900_000_000,
       chaperone_policy_generation: 13,
       chaperone_config_degraded: 1,
       chaperone_ready: 1,
@@ -122,6 +127,7 @@ t.test('what is read at the scrape is what is shown, and follows it', async (t) 
   now = NOTHING;
   const after = await samples(counted);
   t.notOk(after.has('chaperone_svid_expiry_seconds'), 'an SVID that is gone is not shown');
+  t.notOk(after.has('chaperone_interception_certificates'), 'where nothing is intercepted there are no certificates');
   t.notOk(after.has('chaperone_bundle_authorities{trust_domain="other.test"}'), 'nor is a bundle');
 });
 
