@@ -145,6 +145,37 @@ export class Frames {
   }
 }
 
+/** The frames that the engine sends, looked through for streams that it resets. */
+export class SentFrames {
+  readonly #reset: (id: number) => void;
+  readonly #head = Buffer.alloc(HEAD_BYTES);
+  #have = 0;
+  /** Of the payload of the frame under way. */
+  #left = 0;
+
+  constructor(reset: (id: number) => void) {
+    this.#reset = reset;
+  }
+
+  read(bytes: Buffer): void {
+    for (let at = 0; at < bytes.length;) {
+      if (this.#left > 0) {
+        const taken = Math.min(this.#left, bytes.length - at);
+        this.#left -= taken;
+        at += taken;
+        continue;
+      }
+      const taken = bytes.copy(this.#head, this.#have, at, at + HEAD_BYTES - this.#have);
+      this.#have += taken;
+      at += taken;
+      if (this.#have < HEAD_BYTES) return;
+      this.#have = 0;
+      this.#left = this.#head.readUIntBE(0, 3);
+      if (this.#head[3] === RST_STREAM) this.#reset(this.#head.readUInt32BE(5) & 0x7fffffff);
+    }
+  }
+}
+
 const NAMES: ReadonlyMap<number, string> = new Map([
   [DATA, 'empty DATA'],
   [PRIORITY, 'PRIORITY'],

@@ -26,7 +26,7 @@ const TABLE = {
     'Streams that a client may reset in a burst, and a tenth of it a second after that; more ends the connection with ENHANCE_YOUR_CALM (rapid reset).',
   ),
   idleFrames: count(
-    1000,
+    500,
     'PING, SETTINGS, PRIORITY, empty DATA and unknown frames in a burst, and a tenth of it a second after that; more ends the connection with ENHANCE_YOUR_CALM.',
   ),
   refusedStreams: count(100, 'Streams beyond the allowed number that a client may try before its connection is ended.'),

@@ -135,6 +135,7 @@ export class RequestStream {
   readonly #onResponse = (_headers: unknown, flags: number, raw?: readonly string[]): void => {
     const { limits, clock } = this.#trunk;
     const stream = this.#stream;
+    if (this.#state !== 'waiting') return;
     try {
       const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
       const head = responseHead(raw ?? [], ended, limits);

@@ -3,11 +3,12 @@ import { Duplex } from 'node:stream';
 
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
-import type { Frames } from './frames.ts';
+import type { Frames, SentFrames } from './frames.ts';
 
 export interface ScreenedOptions {
   readonly socket: Duplex;
   readonly frames: Frames;
+  readonly sent: SentFrames;
   /** A frame ends the connection: it was not handed on, and nothing more will be. */
   readonly refused: (fault: Fault) => void;
   readonly clock: Clock;
@@ -32,6 +33,7 @@ export class ScreenedSocket extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
+    this.#options.sent.read(chunk);
     this.#written(this.#options.socket.write(chunk), done);
   }
 
@@ -39,7 +41,10 @@ export class ScreenedSocket extends Duplex {
     const { socket } = this.#options;
     socket.cork();
     let more = true;
-    for (const { chunk } of chunks) more = socket.write(chunk);
+    for (const { chunk } of chunks) {
+      this.#options.sent.read(chunk);
+      more = socket.write(chunk);
+    }
     socket.uncork();
     this.#written(more, done);
   }

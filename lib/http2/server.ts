@@ -15,7 +15,7 @@ import type { Connection } from '../http1/exchange.ts';
 import type { ServeOptions } from '../http1/server.ts';
 import { Watchdog } from '../http1/watchdog.ts';
 import { StreamExchange, type Ends } from './exchange.ts';
-import { Frames } from './frames.ts';
+import { Frames, SentFrames } from './frames.ts';
 import { malformed, requestHead, type Scheme } from './head.ts';
 import { http2Limits, type Http2Limits } from './limits.ts';
 import { ScreenedSocket } from './screened.ts';
@@ -53,7 +53,7 @@ class ServerConnection implements Ends {
   readonly #untold = new Map<number, number>();
   readonly #tainted = new Map<number, 'name' | 'value'>();
   #blockOpen = false;
-  #checking = false;
+  #parting = false;
   #closed = false;
 
   constructor(socket: Duplex, options: Http2Options, done: () => void) {
@@ -69,6 +69,7 @@ class ServerConnection implements Ends {
     const screened = new ScreenedSocket({
       socket,
       frames,
+      sent: new SentFrames(this.#onReset),
       refused: (fault) => this.#violated(fault),
       clock,
       lingerMs: limits.lingerMs,
@@ -104,10 +105,6 @@ class ServerConnection implements Ends {
 
   opened(id: number, fields: number): void {
     this.#untold.set(id, fields);
-    if (this.#checking) return;
-    this.#checking = true;
-    // The engine reads these bytes in this turn and tells of the stream in the next tick.
-    this.#options.clock.after(0, this.#onUntold);
   }
 
   tainted(id: number, what: 'name' | 'value'): void {
@@ -133,6 +130,7 @@ class ServerConnection implements Ends {
     this.#tainted.delete(id);
     let exchange: StreamExchange;
     try {
+      if (stream.destroyed || stream.closed) throw over(stream.rstCode);
       if (taint !== undefined) throw malformed(`a field's ${taint} holds what it may not`);
       if (fields !== raw.length / 2) throw malformed('a field holds what it may not');
       const head = requestHead({ raw, ended }, scheme, limits);
@@ -178,15 +176,14 @@ class ServerConnection implements Ends {
     return { id, remote, local, major: 2, signal: NEVER, bytesRead: 0, bytesWritten: 0, untilEnd() {} };
   }
 
-  readonly #onUntold = (): void => {
-    this.#checking = false;
-    for (const id of this.#untold.keys()) {
-      this.#tainted.delete(id);
-      const fault = malformed('it is against RFC 9113 section 8.1.1, or more than may be open at once');
-      this.#options.refuse(fault, this.#asConnection());
-    }
-    this.#untold.clear();
-  };
+  /** The engine has reset a stream that it never told of. */
+  readonly #onReset = (id: number): void => this.#gave(id, 'it is against RFC 9113 section 8.1.1');
+
+  #gave(id: number, why: string): void {
+    if (!this.#untold.delete(id)) return;
+    this.#tainted.delete(id);
+    this.#options.refuse(malformed(why), this.#asConnection());
+  }
 
   #ended(id: number): void {
     this.#exchanges.delete(id);
@@ -199,26 +196,43 @@ class ServerConnection implements Ends {
   }
 
   #violated(fault: Fault): void {
+    this.#parting = true;
     this.#options.refuse(fault, this.#asConnection());
     // Said first: what ending the streams says comes after it.
+    if (this.#session.destroyed) return;
     this.#session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
     this.#session.destroy(fault, constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }
 
   #idle(): void {
     if (this.#blockOpen) this.#violated(new Fault('request-timeout', 'a header block was not complete in time'));
-    else this.#session.close();
+    else this.#part();
   }
 
-  readonly #onDraining = (): void => {
+  /** GOAWAY; what runs is finished. */
+  #part(): void {
+    this.#parting = true;
     if (!this.#session.destroyed) this.#session.close();
-  };
+  }
+
+  readonly #onDraining = (): void => this.#part();
 
   readonly #onClose = (): void => {
     this.#closed = true;
     this.#reading.stop();
+    // Behind a GOAWAY of ours nothing is looked at, which the client knows (RFC 9113 section 6.8).
+    if (!this.#parting)
+      for (const id of [...this.#untold.keys()])
+        this.#gave(id, 'the connection ended with it, as there may not be so many at once or it is no HTTP/2');
     this.#options.draining.removeEventListener('abort', this.#onDraining);
   };
+}
+
+/** Of a stream that is over before anybody looks at it. */
+function over(code: number): Fault {
+  if (code === constants.NGHTTP2_CANCEL || code === constants.NGHTTP2_NO_ERROR)
+    return new Fault('client-gone', 'the client gave the stream up at once');
+  return malformed('what follows it is against RFC 9113 section 8.1.1');
 }
 
 /** Of a request that never became an exchange. */
