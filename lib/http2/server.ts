@@ -87,7 +87,8 @@ class ServerConnection implements Ends {
       maxHeaderListPairs: limits.fieldCount + 64,
       maxSessionMemory: http2.sessionBytes / MEGABYTE,
       maxSessionRejectedStreams: http2.refusedStreams,
-      maxSessionInvalidFrames: http2.refusedStreams,
+      // Ours comes first and has a name.
+      maxSessionInvalidFrames: http2.idleFrames * 2,
     });
   }
 
@@ -222,7 +223,7 @@ class ServerConnection implements Ends {
     this.#reading.stop();
     // Behind a GOAWAY of ours nothing is looked at, which the client knows (RFC 9113 section 6.8).
     if (!this.#parting)
-      for (const id of [...this.#untold.keys()])
+      for (const id of this.#untold.keys())
         this.#gave(id, 'the connection ended with it, as there may not be so many at once or it is no HTTP/2');
     this.#options.draining.removeEventListener('abort', this.#onDraining);
   };
