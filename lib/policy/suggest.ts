@@ -76,17 +76,26 @@ function isListed(one: Observation): one is Observation & { readonly destination
 /** A record cuts longer paths to this. */
 const CUT = 512;
 
-function unusable({ destination, rule, host, path, entry, method }: Observation, policy: Policy): string | undefined {
-  const asked = `${method ?? entry} ${path ?? `${host}`}`;
+function unusable(one: Observation, policy: Policy): string | undefined {
+  const { destination, rule, host, port, path, entry, method } = one;
+  if (isForeign(one)) return 'a record that the sidecar did not write: its text is of characters that no record has';
+  const asked = `${method ?? entry} ${path ?? host}`;
   if (destination !== undefined && !policy.byName.has(destination))
     return `destination ${destination} is no longer there`;
   if (destination !== undefined && rule !== undefined) {
     return `${asked}: rule ${rule} of destination ${destination} denies it, and deny rules win: change that rule if it is to be allowed`;
   }
   if (path !== undefined && path.length >= CUT) return `${asked.slice(0, 80)}…: the path is too long for a record`;
-  if (destination === undefined && /^[\d.]+$|:/.test(host))
-    return `${asked}: ${host} is an address: write its destination yourself`;
-  return undefined;
+  if (destination !== undefined) return undefined;
+  if (/^[\d.]+$|:/.test(host)) return `${asked}: ${host} is an address: write its destination yourself`;
+  return HOST.test(host) && port >= 1 && port <= 65_535 ? undefined : `${asked}: ${host} is no host`;
+}
+
+const HOST = /^[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?$/;
+
+/** A log can be changed: what stands in it goes into documents that people read. */
+function isForeign(one: Observation): boolean {
+  return Object.values(one).some((value) => typeof value === 'string' && !/^[\x20-\x7e]*$/.test(value));
 }
 
 function rulesOf(destination: Destination, seen: readonly Observation[]): readonly SuggestedRule[] {

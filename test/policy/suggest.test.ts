@@ -50,6 +50,20 @@ t.test('methods and paths are as they were asked for; several identifiers become
   );
 });
 
+t.test('a log that was tampered with writes nothing into documents (R7)', async (t) => {
+  const nasty: readonly Partial<Observation>[] = [
+    { destination: undefined, host: "x'] }\nspec: {}" },
+    { destination: undefined, host: "x']#" },
+    { destination: undefined, host: 'a.example', port: 0 },
+    { path: '/\u202egpj.exe' },
+    { tool: 'pay\u0007' },
+  ];
+  for (const one of nasty) {
+    const { rules, destinations, left } = suggest([seen(one)], policy(destination('crm')));
+    t.same([rules.size, destinations.length, left.length], [0, 0, 1], JSON.stringify(one));
+  }
+});
+
 t.test('tools, prompts, resources and calls are named', async (t) => {
   t.same(
     rulesFor(
