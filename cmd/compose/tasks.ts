@@ -9,6 +9,7 @@ import { operatorApi } from '../../lib/admin/operator-api.ts';
 import { readSecret } from '../../lib/admin/secret-file.ts';
 import { taskFeed, type TaskFeed } from '../../lib/admin/task-feed.ts';
 import type { Ways } from '../../lib/admin/task-view.ts';
+import { Fault } from '../../lib/base/fault.ts';
 import { ignore } from '../../lib/base/signal.ts';
 import type { SidecarSpec } from '../../lib/config/compile.ts';
 import { formatAuthority } from '../../lib/policy/authority.ts';
@@ -30,12 +31,16 @@ export async function startTasks(
   signal: AbortSignal,
 ): Promise<TaskParts> {
   const feed = taskFeed();
+  const { onFailure } = config.sidecar.audit;
+  let written = Promise.resolve();
   const tell = (event: TaskEvent): void => {
     log.log('info', 'tasks', event.event, { task: event.task, ...event.detail });
     const record = { kind: 'task', time: new Date(clock.now()).toISOString(), ...event } as const;
-    ignore(audit.write(record), 'the audit log counts its failures, and requests are refused by them');
+    written = audit.write(record);
+    ignore(written, 'the audit log counts its failures, and what must not go on without its record waits for it');
     feed.tell(event);
   };
+  const recorded = (): Promise<void> => (onFailure === 'deny' ? written.catch(unrecorded) : Promise.resolve());
   const ask = await webhookOf(config.sidecar, {
     clock,
     tell,
@@ -47,6 +52,7 @@ export async function startTasks(
     clock,
     policy,
     tell,
+    recorded,
     unknownPast: await startedBefore(config.sidecar.adminApi?.socket),
     onAsked: (stepUp) => {
       if (stepUp.approvers.includes('webhook')) ignore(ask?.(stepUp) ?? Promise.resolve(), 'it never rejects');
@@ -58,6 +64,12 @@ export async function startTasks(
     },
   });
   return { tasks, feed };
+}
+
+function unrecorded(cause: unknown): never {
+  const { message } = Fault.from(cause, 'audit-unavailable');
+  const hint = 'nothing was opened; free the disk or repair the sink, or set audit.onFailure to continue';
+  throw new Fault('audit-unavailable', `the task could not be recorded: ${message}`, { hint, cause });
 }
 
 async function webhookOf(
@@ -79,8 +91,9 @@ async function startedBefore(socket: string | undefined): Promise<boolean> {
     await mkdir(dirname(socket), { recursive: true, mode: 0o700 });
     await writeFile(join(dirname(socket), '.started'), '', { flag: 'wx', mode: 0o600 });
     return false;
-  } catch (failure) {
-    return failure instanceof Error && 'code' in failure && failure.code === 'EEXIST';
+  } catch {
+    // It is there already, or that cannot be told.
+    return true;
   }
 }
 
@@ -98,7 +111,10 @@ export async function openDoors({ config }: Parts, { tasks, feed }: TaskParts, p
       const bound = proxy.addresses.get('forward');
       return bound === undefined ? undefined : formatAuthority(bound.address, bound.port);
     },
-    sockets: (task) => (door === undefined ? Promise.resolve({}) : proxy.taskSockets(task, taskFolder(door.socket))),
+    sockets: (task) =>
+      door === undefined
+        ? Promise.resolve({})
+        : proxy.taskSockets(task, { folder: taskFolder(door.socket), mode: door.mode }),
   };
   const operator = operatorApi({ tasks, ways, feed });
   if (door === undefined) return { operator, agent: undefined };

@@ -6,7 +6,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import type { IncomingMessage, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import type { ListenAddress } from '../policy/model.ts';
 import { removeStale } from './admin.ts';
 import type { Api } from './api.ts';
@@ -25,9 +25,9 @@ export interface AgentDoor extends AsyncDisposable {
   readonly address: AddressInfo | undefined;
 }
 
-/** The folder of a task's own sockets, below that of the API. */
+/** The folder of the sockets of tasks, beside that of the API: a name that nothing else has, since it is emptied at each start. */
 export function taskFolder(socket: string): string {
-  return join(dirname(socket), 'tasks');
+  return `${socket}.d`;
 }
 
 const TOKEN = 'chaperone-token';
@@ -41,8 +41,7 @@ export async function startAgentDoor({ socket, mode, tcp, api }: AgentDoorOption
     mode: 0o700 | ((mode & 0o060) === 0 ? 0 : 0o050) | ((mode & 0o006) === 0 ? 0 : 0o005),
   });
   await removeStale(socket);
-  // Of a life before this one.
-  await rm(taskFolder(socket), { recursive: true, force: true });
+  await emptyTaskFolder(taskFolder(socket));
   const servers: Server[] = [await servePages({ path: socket }, new Map(), api)];
   await chmod(socket, mode);
   let address: AddressInfo | undefined;
@@ -59,6 +58,13 @@ export async function startAgentDoor({ socket, mode, tcp, api }: AgentDoorOption
       await rm(taskFolder(socket), { recursive: true, force: true });
     },
   };
+}
+
+/** Whoever knows the name of a folder in it may enter that, and nobody else may list them. */
+async function emptyTaskFolder(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder);
+  await chmod(folder, 0o711);
 }
 
 function guarded(api: Api, token: string): Api {

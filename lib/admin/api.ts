@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Fault } from '../base/fault.ts';
+import { onAbort } from '../base/signal.ts';
 import type { Schema } from '../config/decode.ts';
 import { problems as collector } from '../config/problem.ts';
 import { parseYaml } from '../config/yaml.ts';
@@ -66,7 +67,8 @@ export function api(operations: readonly Operation[]): Api {
         const gone = new AbortController();
         response.on('close', () => gone.abort(new Fault('client-gone', 'the client went away')));
         const { authorization } = request.headers;
-        await send(response, await hit.operation.answer({ path: hit.values, body, authorization, gone: gone.signal }));
+        const reply = await hit.operation.answer({ path: hit.values, body, authorization, gone: gone.signal });
+        await send(response, reply, gone.signal);
       } catch (failure) {
         sendFault(response, Fault.from(failure, 'internal'));
       }
@@ -125,15 +127,28 @@ function wrongMethod(response: ServerResponse, hits: readonly { readonly operati
   write(response, 405, { error: { code: 'method-not-supported', message: `use ${allow}` } });
 }
 
-async function send(response: ServerResponse, { status, body, lines }: Reply): Promise<void> {
+async function send(response: ServerResponse, { status, body, lines }: Reply, gone: AbortSignal): Promise<void> {
   if (lines === undefined) {
     write(response, status, body);
     return;
   }
   response.writeHead(status, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
   response.write(`${JSON.stringify(body)}\n`);
-  for await (const line of lines) response.write(`${JSON.stringify(line)}\n`);
+  for await (const line of lines) {
+    // Where nobody reads, lines wait in the feed, which has a bound, and not here.
+    if (!response.write(`${JSON.stringify(line)}\n`)) await drained(response, gone);
+  }
   response.end();
+}
+
+function drained(response: ServerResponse, gone: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const off = onAbort(gone, () => resolve());
+    response.once('drain', () => {
+      off();
+      resolve();
+    });
+  });
 }
 
 function sendFault(response: ServerResponse, fault: Fault): void {

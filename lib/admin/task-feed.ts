@@ -15,39 +15,46 @@ export interface TaskFeed {
 const MOST_WAITING = 10_000;
 const LAST: ReadonlySet<TaskEvent['event']> = new Set(['completed', 'revoked', 'expired']);
 
-export function taskFeed(): TaskFeed {
-  const watchers = new Set<(event: TaskEvent) => void>();
+interface Watcher {
+  readonly wants: (event: TaskEvent) => boolean;
+  readonly waiting: TaskEvent[];
+  lost: boolean;
+  wake: PromiseWithResolvers<void>;
+}
 
-  async function* follow(signal: AbortSignal): AsyncGenerator<TaskEvent, undefined> {
-    const waiting: TaskEvent[] = [];
-    let [wake, lost] = [Promise.withResolvers<void>(), false];
-    const tell = (event: TaskEvent): void => {
-      if (waiting.length < MOST_WAITING) waiting.push(event);
-      else lost = true;
-      wake.resolve();
-    };
-    watchers.add(tell);
-    const off = onAbort(signal, () => wake.resolve());
+export function taskFeed(): TaskFeed {
+  const watchers = new Set<Watcher>();
+
+  // It watches from this call on, whenever it is read.
+  const watch = (wants: Watcher['wants'], signal: AbortSignal): Watcher => {
+    const watcher = { wants, waiting: [], lost: false, wake: Promise.withResolvers<void>() };
+    watchers.add(watcher);
+    onAbort(signal, () => {
+      watchers.delete(watcher);
+      watcher.wake.resolve();
+    });
+    return watcher;
+  };
+
+  async function* follow(watcher: Watcher, signal: AbortSignal): AsyncGenerator<TaskEvent, undefined> {
     try {
       while (!signal.aborted) {
-        const next = waiting.shift();
+        const next = watcher.waiting.shift();
         if (next !== undefined) yield next;
-        else if (lost) throw new Fault('too-many', 'the watcher does not read: events were lost');
+        else if (watcher.lost) throw new Fault('too-many', 'the watcher does not read: events were lost');
         else {
-          await wake.promise;
-          wake = Promise.withResolvers();
+          await watcher.wake.promise;
+          watcher.wake = Promise.withResolvers();
         }
       }
       return undefined;
     } finally {
-      watchers.delete(tell);
-      off();
+      watchers.delete(watcher);
     }
   }
 
-  async function* of(task: string, signal: AbortSignal): AsyncGenerator<TaskEvent, undefined> {
-    for await (const event of follow(signal)) {
-      if (event.task !== task) continue;
+  async function* untilEnd(events: AsyncIterable<TaskEvent>): AsyncGenerator<TaskEvent, undefined> {
+    for await (const event of events) {
       yield event;
       if (LAST.has(event.event)) return undefined;
     }
@@ -56,9 +63,24 @@ export function taskFeed(): TaskFeed {
 
   return {
     tell(event) {
-      for (const watcher of watchers) watcher(event);
+      for (const watcher of watchers) {
+        if (!watcher.wants(event)) continue;
+        if (watcher.waiting.length < MOST_WAITING) watcher.waiting.push(event);
+        else watcher.lost = true;
+        watcher.wake.resolve();
+      }
     },
-    all: follow,
-    of,
+    all: (signal) => follow(watch(everything, signal), signal),
+    of: (task, signal) =>
+      untilEnd(
+        follow(
+          watch((event) => event.task === task, signal),
+          signal,
+        ),
+      ),
   };
+}
+
+function everything(): boolean {
+  return true;
 }

@@ -108,9 +108,18 @@ function stepUpOperations({ tasks, task }: TaskDoor): readonly Operation[] {
   ];
 }
 
+/** What cannot be handed out whole, or stands in no record, is not left open. */
 async function opened({ tasks, ways, feed }: TaskDoor, one: Opened, { gone }: Call): Promise<Reply> {
-  const body = await openedView(one, ways);
-  if (!one.task.intent.hold) return { status: 201, body };
-  onAbort(gone, () => tasks.end(one.task, 'revoked', 'the connection that held it closed'));
-  return { status: 201, body, lines: feed.of(one.task.id, gone) };
+  const { task } = one;
+  const { hold } = task.intent;
+  const lines = hold ? feed.of(task.id, gone) : undefined;
+  if (hold) onAbort(gone, () => tasks.end(task, 'revoked', 'the connection that held it closed'));
+  try {
+    await one.recorded;
+    const body = await openedView(one, ways);
+    return { status: 201, body, ...(lines && { lines }) };
+  } catch (failure) {
+    tasks.end(task, 'revoked', 'it could not be handed out');
+    throw failure;
+  }
 }

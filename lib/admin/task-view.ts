@@ -14,12 +14,13 @@ export interface Ways {
 
 export async function openedView({ task, secret, refused }: Opened, ways: Ways): Promise<object> {
   const proxy = ways.proxy();
+  const sockets = await ways.sockets(task);
   return {
     ...taskView(task),
     refused,
     authorization: `Basic ${Buffer.from(`${task.id}:${secret}`).toString('base64')}`,
     ...(proxy === undefined ? undefined : { proxyUrl: `http://${task.id}:${secret}@${proxy}` }),
-    sockets: await ways.sockets(task),
+    sockets,
   };
 }
 

@@ -112,7 +112,7 @@ export const sidecarSpec = record(
       record({
         socket: required(
           socket,
-          'Mount its folder for the agent, and never that of adminApi. The sockets of tasks are below it, in `tasks`.',
+          'Mount its folder for the agent, and never that of adminApi. The sockets of tasks are beside it, in a folder of the same name with `.d` behind it.',
         ),
         mode: defaulted(
           choice(['0600', '0660', '0666']),

@@ -13,10 +13,13 @@ import { formatAuthority } from '../policy/authority.ts';
 import type { ListenAddress, Policy } from '../policy/model.ts';
 import type { Task } from '../tasks/task.ts';
 import { cut } from './copy.ts';
-import { closeTaskDoors, openTaskDoors, type TaskDoors } from './task-doors.ts';
+import { closeTaskDoors, openTaskDoors, type DoorFolder, type TaskDoors } from './task-doors.ts';
 
 /** Default of `maxConnections`. */
 const MOST_CONNECTIONS = 4096;
+
+/** Sockets of tasks at one time: each is a descriptor, and agents open tasks as they like. */
+export const MOST_TASK_SOCKETS = 1024;
 
 export const FORWARD = 'forward';
 
@@ -39,8 +42,8 @@ export interface Listeners extends AsyncDisposable {
   readonly addresses: ReadonlyMap<string, AddressInfo>;
   /** Whether a listener of ours has this address and port. */
   has(address: string, port: number): boolean;
-  /** A Unix socket in a folder of the task for each of these destinations; name to path. Fault `listen`, and then none is left. */
-  openFor(task: Task, folder: string, names: readonly string[]): Promise<Readonly<Record<string, string>>>;
+  /** A Unix socket in a folder of the task for each of these destinations; name to path. Fault `listen` or `too-many`, and then none is left. */
+  openFor(task: Task, where: DoorFolder, names: readonly string[]): Promise<Readonly<Record<string, string>>>;
   /** Closes them and removes the folder. */
   closeFor(task: Task): Promise<void>;
   /** Stops accepting everywhere; idle connections end. */
@@ -81,6 +84,7 @@ class Doors implements Listeners {
   readonly #doors = new Map<string, Door>();
   readonly #ofTasks = new Map<Task, TaskDoors>();
   readonly #sockets = new Set<Socket>();
+  #taskSockets = 0;
   #waiting: (() => void)[] = [];
   #closed = false;
 
@@ -127,18 +131,28 @@ class Doors implements Listeners {
     return this.#options.others.some((one) => one.port === port && covers(one.host, address));
   }
 
-  async openFor(task: Task, folder: string, names: readonly string[]): Promise<Readonly<Record<string, string>>> {
+  async openFor(task: Task, where: DoorFolder, names: readonly string[]): Promise<Readonly<Record<string, string>>> {
     if (names.length === 0 || this.#closed) return {};
-    const doors = await openTaskDoors(task, { folder, names }, this.#track);
-    this.#ofTasks.set(task, doors);
-    if (!task.open) await this.closeFor(task);
-    return doors.paths;
+    if (this.#taskSockets + names.length > MOST_TASK_SOCKETS)
+      throw new Fault('too-many', `${this.#taskSockets} sockets of tasks are open already`);
+    this.#taskSockets += names.length;
+    try {
+      const doors = await openTaskDoors(task, { ...where, names }, this.#track);
+      this.#ofTasks.set(task, doors);
+      if (!task.open) await this.closeFor(task);
+      return doors.paths;
+    } catch (failure) {
+      this.#taskSockets -= names.length;
+      throw failure;
+    }
   }
 
   async closeFor(task: Task): Promise<void> {
     const doors = this.#ofTasks.get(task);
     this.#ofTasks.delete(task);
-    if (doors !== undefined) await closeTaskDoors(doors);
+    if (doors === undefined) return;
+    this.#taskSockets -= doors.servers.length;
+    await closeTaskDoors(doors);
   }
 
   close(): void {

@@ -31,6 +31,7 @@ import { liveSet } from './live.ts';
 import { rates } from './rates.ts';
 import { reconsider, type Reconsider } from './reconsider.ts';
 import { systemResolver, type Resolver } from './resolver.ts';
+import type { DoorFolder } from './task-doors.ts';
 import { upstreams, type Upstreams } from './upstreams.ts';
 
 /** What the proxy needs to know of the Sidecar document. */
@@ -81,7 +82,7 @@ export interface Proxy extends AsyncDisposable {
   /** Decides again all that is live, when what a task did or holds has changed. */
   reconsider(): void;
   /** Unix sockets of a task, one for each destination of its grant with a local listener; they go with it. */
-  taskSockets(task: Task, folder: string): Promise<Readonly<Record<string, string>>>;
+  taskSockets(task: Task, where: DoorFolder): Promise<Readonly<Record<string, string>>>;
   /** Lets go of what was obtained for a task that has ended. */
   release(task: Task): Promise<void>;
   /** Accepts nothing more, finishes what is under way, and cuts what is left when the signal aborts. Settles when nothing is left. */
@@ -202,10 +203,10 @@ class Running implements Proxy {
     this.#reconsider.all();
   }
 
-  async taskSockets(task: Task, folder: string): Promise<Readonly<Record<string, string>>> {
+  async taskSockets(task: Task, where: DoorFolder): Promise<Readonly<Record<string, string>>> {
     const policy = this.#options.policy.get();
     const names = [...task.grant.destinations].filter((name) => policy?.byName.get(name)?.listen !== undefined);
-    return this.#listeners.openFor(task, folder, names);
+    return this.#listeners.openFor(task, where, names);
   }
 
   async release(task: Task): Promise<void> {

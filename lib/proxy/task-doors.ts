@@ -1,7 +1,10 @@
 /**
  * Unix sockets of one task, for programs that know nothing of proxies: one for each destination of its grant that has a local listener. What comes in there is of that
- * task, without any word of the agent's. They go with the task, and so do the connections that came through them.
+ * task, without any word of the agent's. Rules:
+ * - the path is the secret: a folder with 128 random bits for a name, in one that nobody else can list; the mode is that of the agent API's socket;
+ * - they go with the task, and so do the connections that came through them.
  */
+import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -19,10 +22,10 @@ export interface TaskDoors {
   readonly paths: Readonly<Record<string, string>>;
 }
 
-interface Wanted {
-  /** Holds one folder a task. */
+/** Where the sockets of tasks are, and who may use one: its folder holds one folder a task. */
+export interface DoorFolder {
   readonly folder: string;
-  readonly names: readonly string[];
+  readonly mode: number;
 }
 
 /** Length of `sun_path` on Linux, less its closing NUL. */
@@ -31,25 +34,25 @@ const LONGEST = 107;
 /** Throws a Fault `listen`, with nothing left behind. */
 export async function openTaskDoors(
   task: Task,
-  { folder, names }: Wanted,
+  { folder, mode, names }: DoorFolder & { readonly names: readonly string[] },
   accept: (socket: Socket, bound: Bound) => void,
 ): Promise<TaskDoors> {
-  const own = join(folder, task.id);
+  const own = join(folder, randomBytes(16).toString('base64url'));
   const stop = new AbortController();
   const sockets = new Set<Socket>();
   const servers: Server[] = [];
   const paths: Record<string, string> = {};
   const doors: TaskDoors = { folder: own, servers, stop, sockets, paths };
   try {
-    await mkdir(own, { recursive: true });
+    await mkdir(own);
+    await chmod(own, 0o711);
     for (const name of names) {
       const path = join(own, `${name}.sock`);
       if (Buffer.byteLength(path) > LONGEST)
         throw new Fault('listen', `the path ${path} is too long for a Unix socket`);
       const bound: Bound = { name, forward: false, task, closing: stop.signal };
       servers.push(await listen(path, (socket) => keep(sockets, socket, () => accept(socket, bound))));
-      // The folder of the agent API is the guard, as it is for the socket that gave this path away.
-      await chmod(path, 0o666);
+      await chmod(path, mode);
       paths[name] = path;
     }
     return doors;

@@ -25,6 +25,8 @@ export interface Opened {
   /** Handed out once. */
   readonly secret: string;
   readonly refused: readonly Refused[];
+  /** Settles when its opening stands in the evidence; rejects when it cannot, and then the task is ended. */
+  readonly recorded: Promise<void>;
 }
 
 export interface Tasks extends AsyncDisposable {
@@ -58,6 +60,8 @@ export interface TasksOptions {
   readonly clock: Clock;
   readonly policy: Cell<Policy>;
   readonly tell: (event: TaskEvent) => void;
+  /** Settles when what was told last stands in the evidence; rejects when it does not and must not be acted upon. */
+  readonly recorded?: (() => Promise<void>) | undefined;
   /** Called in a later turn when what is live must be decided again: a history has grown, a grant has shrunk. */
   readonly onChange: () => void;
   /** What was done before this sidecar started is not known: every class counts as read and written. */
@@ -87,9 +91,9 @@ class Registry implements Tasks {
 
   constructor(options: TasksOptions) {
     this.#options = options;
-    const { clock, policy, tell, onAsked } = options;
+    const { clock, policy, tell, recorded, onAsked } = options;
     this.session = history(options.unknownPast === true ? (policy.get()?.dataClasses ?? []) : []);
-    this.stepUps = stepUps({ clock, tell, onAsked });
+    this.stepUps = stepUps({ clock, tell, recorded, onAsked });
     policy.follow((next) => this.#relimit(next), this.#following.signal);
   }
 
@@ -161,7 +165,12 @@ class Registry implements Tasks {
     this.#open.set(task.id, task);
     if (!this.#ticking) this.#tick();
     tell({ event: 'opened', task: task.id, detail: openedDetail(task, isolated, refused.length) });
-    return { task, secret: text, refused };
+    const recorded = this.#options.recorded?.() ?? Promise.resolve();
+    ignore(
+      recorded.catch(() => this.end(task, 'revoked', 'its opening could not be recorded')),
+      'it never rejects',
+    );
+    return { task, secret: text, refused, recorded };
   }
 
   authenticate(credentials: string, at: string): Task {

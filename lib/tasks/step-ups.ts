@@ -2,11 +2,13 @@
  * Read-only first, more for a moment: an agent asks, somebody else approves, and the task is elevated for seconds and a number of calls. Rules:
  * - the agent's door cannot approve; who may is said by the TaskPolicy for each action;
  * - an approval can only be narrower than the policy: shorter, fewer calls, never for other parameters;
+ * - an approval that cannot be recorded is taken back;
  * - a question that nobody answers lapses; every step is an event.
  */
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
+import { ignore } from '../base/signal.ts';
 import type { Approver, StepUpPolicy } from '../policy/grant.ts';
 import type { TaskEvent, TaskEventName } from './events.ts';
 import type { Task } from './task.ts';
@@ -71,6 +73,8 @@ interface Asked {
 export interface StepUpsOptions {
   readonly clock: Clock;
   readonly tell: (event: TaskEvent) => void;
+  /** As in TasksOptions. */
+  readonly recorded?: (() => Promise<void>) | undefined;
   /** Told of a question that waits for somebody. */
   readonly onAsked?: ((stepUp: StepUp) => void) | undefined;
 }
@@ -127,6 +131,8 @@ class Questions implements StepUps {
     const until = this.#options.clock.monotonic() + lasts;
     task.elevate({ id, actions: new Set([action]), destination, digest, as, until, uses });
     this.#tell('step-up-approved', stepUp, { by, as, lasts, uses });
+    const recorded = this.#options.recorded?.().catch(() => task.withdraw((held) => held.id !== id));
+    if (recorded !== undefined) ignore(recorded, 'it never rejects');
     return this.#settle(one, { state: 'approved', answeredBy: approval.by });
   }
 

@@ -1,16 +1,16 @@
 /** Tasks at the listeners: what belongs to one, what it may do, and that nothing of it outlives it. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import t from 'tap';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import type { TaskPolicy } from '../../lib/policy/grant.ts';
 import { buildPolicy } from '../../lib/policy/lookup.ts';
 import type { Destination, Policy } from '../../lib/policy/model.ts';
+import { MOST_TASK_SOCKETS } from '../../lib/proxy/listeners.ts';
 import { tasks, type Opened, type Tasks } from '../../lib/tasks/registry.ts';
 import { testAuthority, type TestAuthority } from '../fakes/authority.ts';
+import { shortFolder } from '../fakes/folder.ts';
 import { until } from '../fakes/until.ts';
 import { mtlsUpstream, type MtlsUpstream } from '../fakes/upstream.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
@@ -233,12 +233,13 @@ t.test('the kill switch cuts every open stream of every task within a second', a
 });
 
 t.test('a local listener takes a task by a socket of its own, which goes with it', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'c-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = shortFolder(t);
   await using r = await room();
   const opened = r.open();
-  const sockets = await r.b.proxy.taskSockets(opened.task, folder);
+  const sockets = await r.b.proxy.taskSockets(opened.task, { folder, mode: 0o660 });
   t.same(Object.keys(sockets), ['crm']);
+  t.match(sockets['crm'], /\/[A-Za-z0-9_-]{22}\/crm\.sock$/, 'whoever knows the id of the task does not know the path');
+  t.equal((statSync(sockets['crm'] ?? '').mode & 0o777).toString(8), '660');
   const ask = (request: string): Promise<string> =>
     new Promise((resolve) => {
       let text = '';
@@ -258,6 +259,20 @@ t.test('a local listener takes a task by a socket of its own, which goes with it
   t.equal(statusOf(await ask('GET /x HTTP/1.1\r\nHost: evil.example\r\n\r\n')), 421);
   r.tasks.end(opened.task, 'completed', 'done');
   await until('the socket is gone', async () => /ENOENT|ECONNREFUSED/.test(await ask('x')) || undefined);
+});
+
+t.test('tasks together have no more sockets than descriptors can be spared for', async (t) => {
+  const folder = shortFolder(t);
+  await using r = await room();
+  const where = { folder, mode: 0o600 };
+  const all = Array.from({ length: MOST_TASK_SOCKETS + 1 }, () => r.open().task);
+  await Promise.all(all.slice(1).map((task) => r.b.proxy.taskSockets(task, where)));
+  const [one] = all;
+  if (one === undefined) return;
+  await t.rejects(r.b.proxy.taskSockets(one, where), { code: 'too-many' });
+  for (const task of all.slice(1)) r.tasks.end(task, 'completed', 'done');
+  await until('they are gone', () => readdirSync(folder).length === 0, 20_000);
+  t.same(Object.keys(await r.b.proxy.taskSockets(one, where)), ['crm'], 'and there is room again');
 });
 
 t.test('each task has tokens of its own, which are forgotten with it (C3)', async (t) => {

@@ -183,6 +183,19 @@ t.test(
   },
 );
 
+t.test('an approval that cannot be recorded is taken back (R5)', async (t) => {
+  let works = true;
+  const recorded = (): Promise<void> => (works ? Promise.resolve() : Promise.reject(new Error('no space left')));
+  const d = desk({ recorded });
+  const { task } = d.tasks.open(intent(asked));
+  const { id } = d.tasks.stepUps.ask(task, { action: 'write' });
+  works = false;
+  d.tasks.stepUps.approve(id, { by: 'olga', as: 'operator' });
+  await new Promise(setImmediate);
+  t.same(task.elevations, []);
+  t.equal(write(d, task), 'step-up');
+});
+
 t.test('a refusal says who and why', async (t) => {
   const d = desk();
   const { task } = d.tasks.open(intent(asked));
