@@ -17,6 +17,13 @@ const PAGES = [
     .map((name) => `docs/${name}`),
 ];
 
+/** Joins an example that shows Destinations alone. */
+const SIDECAR = `apiVersion: chaperone.dev/v1alpha1
+kind: Sidecar
+metadata: { name: example }
+spec: { defaults: { task: optional } }
+`;
+
 t.test('every YAML example of the documentation is a configuration that loads', async (t) => {
   let examples = 0;
   for (const page of PAGES) {
@@ -24,7 +31,7 @@ t.test('every YAML example of the documentation is a configuration that loads', 
       if (!yaml.includes('apiVersion')) continue;
       examples += 1;
       const file = join(t.testdir(), 'example.yaml');
-      writeFileSync(file, yaml);
+      writeFileSync(file, /kind: (Sidecar|PolicyTest)/.test(yaml) ? yaml : `${SIDECAR}---\n${yaml}`);
       const loading: Promise<unknown> = yaml.includes('kind: PolicyTest')
         ? loadTests([file], [])
         : loadConfig([file], { generation: 1 });
