@@ -53,10 +53,14 @@ export function readPost(fields: Fields, bytes: Buffer, { policy, session }: Set
   return { message, facts: { ...NOTHING, version, params, ...aboutOf(message, version, session) } };
 }
 
-/** A GET or DELETE: the stream of the server, or the end of a session. 2026-07-28 has neither. */
+/**
+ * A GET or DELETE: the stream of the server, or the end of a session. A stream can be had without a session, but nothing can be resumed there: what was said before is
+ * of whoever it was said to.
+ */
 export function readBodiless(fields: Fields, kind: 'stream' | 'end', { policy, session }: Setting): McpFacts {
-  if (session === undefined)
-    throw new Fault('session-unknown', 'a stream and the end of a session need its Mcp-Session-Id', {
+  const resumes = fieldOf(fields, 'last-event-id') !== undefined;
+  if (session === undefined && (kind === 'end' || resumes))
+    throw new Fault('session-unknown', 'to resume a stream, or to end a session, needs its Mcp-Session-Id', {
       hint: 'open a session with initialize',
       at: 'mcp-session-id',
     });

@@ -121,3 +121,25 @@ t.test('an agent that goes away cancels what it asked for, though the stream is 
     t.match(p.b.audit.of('ended')[0], { outcome: 'client-gone' }, answers ? 'in a stream' : 'before the answer');
   }
 });
+
+t.test(
+  'a server without sessions may have a stream: what it says is filtered, and what it asks is withheld',
+  async (t) => {
+    await using p = await play(
+      (_, response) =>
+        events(
+          response,
+          event({ jsonrpc: '2.0', id: 1, method: 'ping' }),
+          event({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' }),
+          event(rpc(7, { tools: TOOLS })),
+        ),
+      { settings: { serverRequests: new Set(['roots/list']) } },
+    );
+    const told = await post(p.b, '', { method: 'GET', fields: { 'content-type': '' } });
+    t.equal(told.status, 200);
+    t.same(
+      dataOf(told.text).map((one) => one['method']),
+      ['notifications/tools/list_changed'],
+    );
+  },
+);

@@ -238,8 +238,11 @@ t.test('2026-07-28: fields and body say the same or nothing is sent (M7, C-03, C
     'a method of earlier versions',
   );
   t.equal(server.asked.length, 2);
-  const told = await post(b, '', { method: 'GET', fields: { 'content-type': '', 'mcp-protocol-version': NEWEST } });
-  t.equal(told.status, 404, 'there is no stream without a session');
+  const bare = { 'content-type': '', 'mcp-protocol-version': NEWEST };
+  t.equal((await post(b, '', { method: 'DELETE', fields: bare })).status, 404, 'there is no session to end');
+  const resuming = { ...bare, 'last-event-id': '7' };
+  t.equal((await post(b, '', { method: 'GET', fields: resuming })).status, 404, 'and no stream to resume');
+  t.equal(server.asked.length, 2);
 });
 
 t.test('prompts, resources and their deny rules', async (t) => {

@@ -226,7 +226,11 @@ export const MESSAGES: readonly Attack[] = Object.freeze([
   attack(
     'M13',
     'a session that was not opened here',
-    [post(call('get_ticket'), ['Mcp-Session-Id: 0123456789']), { method: 'GET', path: '/mcp' }],
+    [
+      post(call('get_ticket'), ['Mcp-Session-Id: 0123456789']),
+      { method: 'GET', path: '/mcp', fields: ['Last-Event-ID: 7'] },
+      { method: 'DELETE', path: '/mcp' },
+    ],
     refused('session-unknown'),
   ),
 ]);
