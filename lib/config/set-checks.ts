@@ -1,4 +1,5 @@
 /** What no document can say alone: rules over the whole set, as a list of small named functions like those of lib/config/checks.ts. */
+import { resolve } from 'node:path';
 import { formatAuthority } from '../policy/authority.ts';
 import { isUnder } from '../policy/host.ts';
 import { isLoopback } from '../policy/ip.ts';
@@ -118,6 +119,19 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
             .flatMap(({ tree, document }) => undeclared(tree, document, sidecar?.document.spec.intercept?.domains)),
   },
   {
+    name: 'intercept-folders-are-apart',
+    doc: '`intercept.trust.folder`, which the agent may read, and `intercept.ca.folder`, which it must not, are not the same and not inside each other.',
+    find({ sidecar }) {
+      const { ca, trust } = sidecar?.document.spec.intercept ?? {};
+      if (sidecar === undefined || ca?.folder === undefined || trust === undefined) return [];
+      const [key, open] = [resolve(ca.folder), resolve(trust.folder)];
+      if (!contains(key, open) && !contains(open, key)) return [];
+      const message = `${trust.folder} is for the agent to read, and the key of the CA is in ${ca.folder}`;
+      const fix = 'name a folder of its own';
+      return [{ tree: sidecar.tree, steps: ['spec', 'intercept', 'trust', 'folder'], message, fix }];
+    },
+  },
+  {
     name: 'intercept-needs-forward',
     doc: '`intercept` needs `forward`: tunnels are opened there.',
     find: ({ sidecar }) =>
@@ -161,6 +175,10 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
     },
   },
 ]);
+
+function contains(folder: string, path: string): boolean {
+  return path === folder || path.startsWith(folder === '/' ? folder : `${folder}/`);
+}
 
 function undeclared(
   tree: Tree,

@@ -56,8 +56,9 @@ export function interceptor(options: InterceptorOptions): Interceptor {
       exchange.enter('handshake', HELLO_TIMEOUT, clock.monotonic());
       const early = await clientHello(agent, host, exchange.signal);
       agent.socket.unshift(early);
-      const socket = await terminateTls(agent.socket, { host, context, alpn: ALPN, signal: exchange.signal });
+      // Whoever leaves in the middle of the handshake most likely does not trust us: that is for the handshake to say.
       settled();
+      const socket = await terminateTls(agent.socket, { host, context, alpn: ALPN, signal: exchange.signal });
       exchange.enter('idle', Infinity, clock.monotonic());
       const off = onAbort(exchange.signal, () => cut(socket));
       await serveHttp(

@@ -67,6 +67,17 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
       destination("  tls: { mode: web, intercept: true }\n  hosts: [example.com, '*.example.com', a.b.example.com]"),
     ],
   ],
+  ...[
+    ['/run/c', '/run/c'],
+    ['/run/c', '/run/c/trust'],
+    ['/run/c/ca', '/run/c/'],
+    ['ca', './ca'],
+  ].map(([ca, trust]): (typeof CASES)[number] => [
+    'intercept-folders-are-apart',
+    [`${FORWARD}  intercept: { domains: [example.com], ca: { folder: ${ca} }, trust: { folder: ${trust} } }\n`],
+    [/spec\.intercept\.trust\.folder: .* is for the agent to read, and the key of the CA is in/],
+    [`${FORWARD}  intercept: { domains: [example.com], ca: { folder: ${ca} }, trust: { folder: /run/c-trust } }\n`],
+  ]),
   [
     'intercept-needs-forward',
     [`${SIDECAR}  intercept: { domains: [example.com] }\n`],

@@ -240,6 +240,26 @@ t.test('an agent that does not trust the CA, or pins, gets nothing, and the reco
   t.same(unpaired(w.b.audit.records), []);
 });
 
+t.test(
+  'an agent that leaves in the middle of the handshake is recorded as one that may not trust the CA (T6)',
+  async (t) => {
+    await using w = await world(t);
+    for (const leave of ['destroy', 'resetAndDestroy', 'end'] as const) {
+      const before = w.b.audit.records.length;
+      const line = await tunnel(w.b);
+      const answered = line.text.length;
+      line.write(await hello('api.example.com'));
+      await until('our certificate came', () => line.text.length > answered);
+      line.socket[leave]();
+      await w.b.quiet();
+      const ended = w.b.audit.records.slice(before).find(({ kind }) => kind === 'ended');
+      t.match(ended, { outcome: 'client-tls', reason: /completed no TLS handshake for api\.example\.com/ }, leave);
+    }
+    t.same(w.upstream.connections, []);
+    t.same(unpaired(w.b.audit.records), []);
+  },
+);
+
 t.test('an upstream that cannot be verified is a 502 inside, and gets no request (T6, A14)', async (t) => {
   const rows: readonly (readonly [
     string,
