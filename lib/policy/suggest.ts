@@ -2,6 +2,7 @@
  * From what was refused or only let through to the least that would allow it: rules of exact methods and paths, tools, calls, and destinations that are not listed yet.
  * A segment of a path becomes `*` only where several identifiers were seen in its place. Nothing here is in force: it is for a person to review.
  */
+import { CLIENT_METHODS } from './mcp-methods.ts';
 import type { Destination, Policy } from './model.ts';
 
 /** One record, as far as it says what was asked for. */
@@ -179,9 +180,10 @@ function escaped(segment: string): string {
 function mcpRules(seen: readonly Observation[]): readonly Unnamed[] {
   const of = (key: 'tool' | 'prompt' | 'resource'): readonly string[] =>
     sorted(new Set(seen.flatMap((one) => one[key] ?? [])));
+  // What belongs to every conversation needs no rule of its own.
   const methods = sorted(
     new Set(
-      seen.flatMap((one) => ((one.tool ?? one.prompt ?? one.resource) === undefined ? (one.mcpMethod ?? []) : [])),
+      seen.flatMap(({ mcpMethod = '' }) => (CLIENT_METHODS.get(mcpMethod)?.subject === 'method' ? mcpMethod : [])),
     ),
   );
   const [tools, prompts, resources] = [of('tool'), of('prompt'), of('resource')];

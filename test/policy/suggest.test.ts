@@ -73,6 +73,8 @@ t.test('tools, prompts, resources and calls are named', async (t) => {
       { tool: 'pay' },
       { resource: 'doc://a' },
       { mcpMethod: 'logging/setLevel' },
+      { mcpMethod: 'stream' },
+      { mcpMethod: 'initialize' },
     ).map(({ action, about }) => [action, about]),
     [
       ['execute', { mcp: { tools: ['balance', 'pay'], prompts: [], resources: [], methods: [] } }],
