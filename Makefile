@@ -39,7 +39,7 @@ sabotage: $(SETUP) ## Take each security check out of a scratch copy, alone: a n
 fuzz: $(SETUP) ## All of the fuzzing, about ten minutes: node:http, Go's net/http, nginx (FUZZ_SEED= repeats, FUZZ_CASES= a million)
 	node test/differential/fuzz.ts
 
-test-interop: $(SETUP) $(PYTHON)/.ready $(MCP)/.ready ## Clients and peers of other make: curl, Node, Python, Go, Java, go-spiffe, Rust, Envoy, squid, MCP SDKs (needs python3; what else is missing is skipped by name)
+test-interop: $(SETUP) $(PYTHON)/.ready $(MCP)/.ready ## Clients and peers of other make, our Python client, the examples in Python: curl, Node, Python, Go, Java, go-spiffe, Rust, Envoy, squid, MCP SDKs (needs python3; what else is missing is skipped by name)
 	@mkdir -p .cache
 	PATH="$(CURDIR)/$(PYTHON)/bin:$$PATH" $(TAP)=.cache/interop.tap --timeout=900 test/interop/*.test.ts
 
@@ -47,9 +47,10 @@ $(MCP)/.ready: test/interop/mcp/package.json test/interop/mcp/package-lock.json
 	cd test/interop/mcp && npm ci --ignore-scripts
 	@touch $@
 
-$(PYTHON)/.ready: test/interop/requirements.txt
+$(PYTHON)/.ready: test/interop/requirements.txt clients/python/pyproject.toml $(wildcard clients/python/chaperone_client/*.py)
 	python3 -m venv $(PYTHON)
 	$(PYTHON)/bin/pip install --quiet -r test/interop/requirements.txt
+	$(PYTHON)/bin/pip install --quiet --force-reinstall --no-deps ./clients/python
 	@touch $@
 
 test-schemas: $(SETUP) $(PYTHON)/.ready ## deploy/kubernetes against the schemas that Kubernetes publishes (needs python3: the schemas are a package there)
