@@ -30,7 +30,7 @@ export interface Round {
 export interface Sizes {
   /** ms from start to the first good answer, each beside an empty Node process. */
   readonly ready: readonly number[];
-  /** MB, before the first request and after the load; how many requests that was. */
+  /** MB, before the first request and right after a load of requests alone; how many those were. */
   readonly idle: number;
   readonly loaded: number;
   readonly requests: number;

@@ -29,14 +29,14 @@ import { tables } from './tables.ts';
 const QUICK = process.env['BENCH_QUICK'] === '1';
 const ROUNDS = QUICK ? 2 : 7;
 const SECONDS = 2;
-const WARM_SECONDS = QUICK ? 2 : 8;
+const WARM_SECONDS = 2;
 const BODIES = 3;
 const STARTS = QUICK ? 3 : 9;
 /** Of 100 MB, each way. */
 const STREAMED = QUICK ? 3 : 20;
 const REQUESTS = QUICK ? 20_000 : 1_000_000;
 /** However slow a program is. */
-const LOAD_SECONDS = QUICK ? 5 : 45;
+const LOAD_SECONDS = QUICK ? 5 : 40;
 const DESTINATIONS = 10_000;
 const CONDITION = "request.method == 'GET' && request.path.startsWith('/v1/') && destination.dataClass != 'restricted'";
 
@@ -121,8 +121,9 @@ async function compare({ places }: Stage): Promise<Omit<Results, 'decision' | 'r
     running: running.use(programs[name].launch()),
   }));
   for (const { program, running: process } of Object.values(subjects)) await untilOk(program.ready, process);
-  const inRounds = await rounds(subjects, folder);
+  // First, so that it is the memory after requests and not after whatever else is measured.
   const ofAll = await sizes(subjects, folder, begun);
+  const inRounds = await rounds(subjects, folder);
   const { program, running: process } = subjects.chaperone;
   const streaming = await residentOfStreaming(program, process, folder, STREAMED);
   return { rounds: inRounds, sizes: ofAll, emptyNode, streaming };

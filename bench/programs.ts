@@ -73,9 +73,11 @@ http {
     ssl_client_certificate ${folder}/ca.pem; ssl_verify_client on;
     ssl_protocols TLSv1.3; ssl_session_cache off; ssl_session_tickets off;
     root ${folder}/www;
-    location = /v1/sink { return 204; }
+    location = /v1/sink { proxy_pass http://unix:${folder}/sink.sock; proxy_pass_request_body off; proxy_set_header Content-Length ''; }
     location = /v1/mcp { default_type application/json; return 200 '{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"ok"}]}}'; }
   }
+  # Asked once all of a body was read: an answer of its own nginx gives before.
+  server { listen unix:${folder}/sink.sock; return 204; }
 }
 `,
   );
