@@ -53,7 +53,7 @@ ${[...COMPREHENSIONS].map((name) => `\`${name}\``).join(', ')} are loops. A loop
 
 At most ${CONDITION_LIMITS.characters} characters, ${CONDITION_LIMITS.nodes} nodes, ${CONDITION_LIMITS.depth} levels, ${CONDITION_LIMITS.literalMembers} members in a literal, ${CONDITION_LIMITS.patternCharacters} characters in a pattern: more does not load. A query with more
 than ${CONDITION_LIMITS.members} parameters, more than ${CONDITION_LIMITS.members} header fields, arguments of more than ${CONDITION_LIMITS.values} values, more than ${CONDITION_LIMITS.scanned} characters read by \`matches\` (a
-sixteenth of those by \`contains\`) over one decision, and a text longer than ${CONDITION_LIMITS.needle} characters to look for: there is no answer.
+sixteenth of those by \`contains\` and \`size\`) over one decision, and a text longer than ${CONDITION_LIMITS.needle} characters to look for: there is no answer.
 `;
 }
 

@@ -82,6 +82,7 @@ export const INSTEAD: Readonly<Record<string, string>> = Object.freeze({
   contains: 'bounded contains',
   lowerAscii: 'ascii lower',
   int: 'bounded int',
+  size: 'bounded size',
 });
 
 /** Gives a call to ours. */
@@ -214,7 +215,25 @@ function scanning(env: Environment, patterns: ReadonlyMap<string, RE2JS>, meter:
     if (part.length > CONDITION_LIMITS.needle) throw noAnswer('too_long');
     return text.includes(part);
   });
+  sizes(env, scan);
   method('lowerAscii', 'string', (text) => text.replace(/[A-Z]+/g, (upper) => upper.toLowerCase()));
+}
+
+/** Of a string in characters, which takes reading it. */
+function sizes(env: Environment, scan: (characters: number) => void): void {
+  const name = INSTEAD['size'] ?? '';
+  const of = (type: 'string' | 'list' | 'map', handler: (value: never) => bigint): void => {
+    env.registerFunction({ name, returnType: 'int', handler, params: [{ name: 'value', type }], async: false });
+    env.registerFunction({ name, receiverType: type, returnType: 'int', handler, params: [], async: false });
+  };
+  of('string', (text: string) => {
+    scan(text.length >> 4);
+    let characters = 0;
+    for (let i = 0; i < text.length; i += (text.codePointAt(i) ?? 0) > 0xffff ? 2 : 1) characters += 1;
+    return BigInt(characters);
+  });
+  of('list', (list: readonly unknown[]) => BigInt(list.length));
+  of('map', (map: object) => BigInt(Object.keys(map).length));
 }
 
 /** RE2 of a pattern; throws with RE2's words for what is wrong. */

@@ -195,7 +195,7 @@ export const CONDITION_LIMITS = Object.freeze({
   members: 256,
   /** Values in the arguments of a tool, at every depth together. */
   values: 2048,
-  /** Characters that `matches` and a sixteenth of those that `contains` read, over one decision. */
+  /** Characters that `matches` and a sixteenth of those that `contains` and `size` read, over one decision. */
   scanned: 65_536,
   /** Characters of what `contains` looks for. */
   needle: 1024,
