@@ -68,8 +68,9 @@ export async function handle(arrival: Arrival, standing: Standing): Promise<void
   live.enter(exchange);
   arrival.begun(exchange);
   try {
-    exchange.task = taskOf(arrival, standing);
-    exchange.task?.enter(exchange);
+    const named = taskOf(arrival, standing);
+    if (named instanceof Fault) await introduced(arrival, standing, named);
+    else join(exchange, named);
     const described = arrival.describe(clock.now(), policyNow(standing));
     const judgement = judge(exchange, described instanceof Promise ? await described : described, standing);
     exchange.judgement = judgement;
@@ -89,14 +90,33 @@ export async function handle(arrival: Arrival, standing: Standing): Promise<void
 }
 
 /** A reference to a task that is there and is not that of a live task is never "no task". */
-function taskOf(arrival: Arrival, { tasks }: Standing): Task | undefined {
+function taskOf(arrival: Arrival, { tasks }: Standing): Task | Fault | undefined {
   const { bound } = arrival;
   const credentials = arrival.credentials();
   if (credentials === undefined && bound === undefined) return undefined;
-  const named = credentials === undefined ? bound : tasks?.authenticate(credentials, 'proxy-authorization');
-  if (named?.open === true && (bound === undefined || bound === named)) return named;
+  try {
+    const named = credentials === undefined ? bound : tasks?.authenticate(credentials, 'proxy-authorization');
+    if (named?.open === true && (bound === undefined || bound === named)) return named;
+  } catch (failure) {
+    return Fault.from(failure, 'internal');
+  }
   const hint = 'use the proxyUrl of a live task, or take user and password out of the proxy URL';
-  throw new Fault('task-unknown', 'Proxy-Authorization names no live task', { hint, at: 'proxy-authorization' });
+  return new Fault('task-unknown', 'Proxy-Authorization names no live task', { hint, at: 'proxy-authorization' });
+}
+
+function join(exchange: Exchange, task: Task | undefined): void {
+  exchange.task = task;
+  task?.enter(exchange);
+}
+
+/** Refuses, once it is known how to: a client of MCP hands on an error that answers its request, and looks no further at any other. */
+async function introduced(arrival: Arrival, standing: Standing, fault: Fault): Promise<never> {
+  try {
+    await arrival.describe(standing.clock.now(), policyNow(standing));
+  } catch {
+    // Whatever else is wrong with it, it belongs to nobody.
+  }
+  throw fault;
 }
 
 /** One policy and one identity, each read once, behind everything that had to be waited for; what the decision takes of its task is taken in the same turn. */

@@ -53,6 +53,19 @@ export interface FieldRules {
   response(fields: Fields): string[];
 }
 
+const CREDENTIALS = 'proxy-authorization';
+
+/** Proxy-Authorization, as it came; two of them name nobody. @throws Fault `ambiguous` */
+export function credentialsOf(fields: Fields): string | undefined {
+  let found: string | undefined;
+  for (let i = 0; i < fields.length; i += 2) {
+    if (fields[i] !== CREDENTIALS) continue;
+    if (found !== undefined) throw repeated(CREDENTIALS);
+    found = fields[i + 1] ?? '';
+  }
+  return found;
+}
+
 export interface FieldRulesOptions {
   /** Our name in Via: random for each process, so that a request that comes back is known (H7). */
   readonly pseudonym: string;

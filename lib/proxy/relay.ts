@@ -7,13 +7,7 @@ import type { JwtSvids } from '../credentials/jwt-svid.ts';
 import type { ClientConnection, ClientResponse } from '../http1/client.ts';
 import { isUntouched } from '../http1/client.ts';
 import type { Connection, ServerExchange } from '../http1/exchange.ts';
-import {
-  fieldOf,
-  type OutgoingRequest,
-  type OutgoingResponse,
-  type RequestHead,
-  type ResponseHead,
-} from '../http1/message.ts';
+import { type OutgoingRequest, type OutgoingResponse, type RequestHead, type ResponseHead } from '../http1/message.ts';
 import { isUnprocessed } from '../http2/request.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
 import { callOf } from '../policy/grpc.ts';
@@ -25,7 +19,7 @@ import { bodyTooLarge, boundedAnswer, CountedBody } from './counted.ts';
 import type { Described } from './describe.ts';
 import type { Exchange } from './exchange.ts';
 import type { Arrival, Passage } from './handle.ts';
-import type { FieldRules } from './headers.ts';
+import { credentialsOf, type FieldRules } from './headers.ts';
 import { CallBody, callTimeout, grpcRefusal, noteStatus, speaksGrpc } from './grpc.ts';
 import { endpointFor, McpExchange, type McpParts } from './mcp.ts';
 import { mcpRefusal } from './mcp-refusal.ts';
@@ -91,7 +85,7 @@ export class RequestArrival implements Arrival {
   }
 
   credentials(): string | undefined {
-    return fieldOf(this.#x.head.fields, 'proxy-authorization');
+    return credentialsOf(this.#x.head.fields);
   }
 
   begun(exchange: Exchange): void {

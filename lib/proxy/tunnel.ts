@@ -9,7 +9,6 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Fault } from '../base/fault.ts';
 import type { HandedOver, ServerExchange } from '../http1/exchange.ts';
-import { fieldOf } from '../http1/message.ts';
 import type { Facts } from '../policy/facts.ts';
 import { matrixRow } from '../policy/matrix.ts';
 import type { Destination } from '../policy/model.ts';
@@ -19,6 +18,7 @@ import { describeConnect, describeRaw } from './describe.ts';
 import type { Reached } from './dial.ts';
 import type { Exchange, Transport } from './exchange.ts';
 import type { Arrival, Passage } from './handle.ts';
+import { credentialsOf } from './headers.ts';
 import { clientHello, HELLO_TIMEOUT } from './hello.ts';
 import type { Interceptor } from './intercept.ts';
 import { agentCut, upstreamCut, type AgentConnection, type RelayParts } from './relay.ts';
@@ -53,7 +53,7 @@ export class ConnectArrival implements Arrival {
   }
 
   credentials(): string | undefined {
-    return fieldOf(this.#x.head.fields, 'proxy-authorization');
+    return credentialsOf(this.#x.head.fields);
   }
 
   begun(exchange: Exchange): void {

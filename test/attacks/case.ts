@@ -8,6 +8,7 @@ import type { Http1Limits } from '../../lib/http1/limits.ts';
 import type { LeafOptions } from '../fakes/authority.ts';
 import type { Site } from '../proxy/harness.ts';
 import type { HelloSpec } from './hello.ts';
+import type { Named } from './tasks.ts';
 
 /** What of an exchange the agent, the upstream or DNS can bend; an entry point has some of them, and a row attacks one or more. */
 export type Facet =
@@ -44,6 +45,8 @@ export interface Attempt {
   readonly absolute?: boolean;
   /** Whole field lines, `Name: value`. */
   readonly fields?: readonly string[];
+  /** Whom Proxy-Authorization names; in a world with tasks. */
+  readonly task?: Named;
   /** What follows the head, as it is. */
   readonly body?: string;
   readonly version?: string;
@@ -81,6 +84,8 @@ export interface World {
   readonly audit?: 'failing';
   /** A credential is sent in the agent's stead. */
   readonly token?: string;
+  /** Tasks can be open. */
+  readonly tasks?: true;
   /** The chain of what is trusted has other domains in it. */
   readonly federated?: true;
 }

@@ -101,6 +101,12 @@ export const ROWS: readonly Row[] = Object.freeze([
   row('M11', 'calls without a name, or with arguments that are none', 'message'),
   row('M12', 'streams that hide what is denied', 'message'),
   row('M13', 'sessions of somebody else', 'message'),
+  // Tasks.
+  row('G1', 'no task where one is required', 'any'),
+  row('G2', 'a reference to a task that is not live, not one, or not the own one', 'fields', 'message'),
+  row('G3', 'what a task was not granted', 'fields'),
+  row('G4', 'what waits for an approval that is not there', 'fields'),
+  row('C5', 'secrets of tasks go no further', 'fields'),
   // What runs out.
   row('R1', 'slow heads and bodies, silent upstreams', 'head'),
   row('R2', 'more at one time than is allowed', 'any'),

@@ -35,7 +35,7 @@ export function attacks(t: Test, given: readonly Attack[]): void {
         await using at = await stage(entry.setting, world);
         for (const attack of group) {
           await t.test(`${attack.row} ${attack.title}`, async (t) => {
-            for (const attempt of attack.attempts) await strike(t, { entry, at, attack, attempt });
+            for (const attempt of attack.attempts) await strike(t, { entry, at, attack, attempt: at.dressed(attempt) });
           });
         }
         await at.bench.proxy[Symbol.asyncDispose]();
@@ -150,7 +150,16 @@ function receivedBy({ at, before }: After): string {
   return at.upstream.connections.map(({ plain }, i) => plain.text.slice(before.received[i] ?? 0)).join('');
 }
 
-function always(t: Test, { records, seen, at }: After, what: string): void {
+/** Whatever stood in Proxy-Authorization that could open something. */
+function secretsOf({ fields = [] }: Attempt): readonly string[] {
+  const values = fields.flatMap((line) => /^proxy-authorization: (.*)$/i.exec(line)?.[1] ?? []);
+  const tokens = values.flatMap((value) => value.split(/[ ,"]+/)).filter((token) => token.length > 20);
+  return tokens
+    .flatMap((token) => [token, Buffer.from(token, 'base64').toString('latin1').split(':')[1] ?? token])
+    .filter((secret) => secret.length > 20);
+}
+
+function always(t: Test, { records, seen, at, attempt }: After, what: string): void {
   if (at.bench.audit.fail === undefined) {
     t.equal(records.length, 2, `two records: ${what}`);
     const [opening, closing] = records;
@@ -158,6 +167,10 @@ function always(t: Test, { records, seen, at }: After, what: string): void {
     t.ok(closing?.kind === 'ended' && 'exchange' in closing, `a closing record: ${what}`);
   }
   const text = JSON.stringify(records);
+  for (const secret of secretsOf(attempt)) {
+    t.notOk(text.includes(secret), `no secret of a task in a record (C5): ${what}`);
+    t.notOk(seen.text.includes(secret), `none in an answer (C5): ${what}`);
+  }
   t.notMatch(text, CANARY, `no secret in a record: ${what}`);
   const said = records.flatMap((record) => Object.values(record)).filter((value) => typeof value === 'string');
   t.notOk(
@@ -214,7 +227,7 @@ function toldBy(answer: string): { readonly code: unknown; readonly decision: un
 /** What could break a line or steer a terminal. */
 // eslint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
-const JUDGED = new Set<string>(['denied', 'wrong-entry', 'misdirected']);
+const JUDGED = new Set<string>(['denied', 'wrong-entry', 'misdirected', 'task-required', 'step-up-required']);
 const CARRIED = /^(upstream-|address-|no-|identity-|audit-|body-|too-many|credential-)/;
 
 function stepOf({ code, when }: Refused): NonNullable<Refused['when']> {

@@ -16,6 +16,7 @@ import { testAuthority, type TestAuthority } from '../fakes/authority.ts';
 import { mtlsUpstream, type MtlsUpstream, type TlsConnection } from '../fakes/upstream.ts';
 import { bench, policyOf, rule, site, type Bench, type BenchOptions, type Site } from '../proxy/harness.ts';
 import type { Attempt, World } from './case.ts';
+import { guests } from './tasks.ts';
 
 export interface Stage extends AsyncDisposable {
   readonly bench: Bench;
@@ -30,6 +31,8 @@ export interface Stage extends AsyncDisposable {
   readonly tunnelTo: string;
   /** PEM of the authority that stands in for hosts inside tunnels. */
   readonly ca: string;
+  /** The attempt with the task that it names. */
+  dressed(attempt: Attempt): Attempt;
   /** A new SVID, in a new generation of the identity. */
   rotate(): Promise<void>;
 }
@@ -71,13 +74,20 @@ export async function stage({ site: own, anyone, serve, intercepts }: Setting, w
     intercepts === true
       ? await openInterception({ domains: COVERED, folder: undefined, clock: systemClock })
       : undefined;
-  const built = await bench({
+  const late: { bench?: Bench } = {};
+  const known = world.tasks === true ? guests(destination, () => late.bench?.proxy) : undefined;
+  const built = (late.bench = await bench({
     authority,
     identity,
     destinations: [destination],
-    options: { resolver, interception, ...optionsOf(world, upstream.port) },
+    options: {
+      resolver,
+      interception,
+      ...optionsOf(world, upstream.port),
+      ...(known === undefined ? {} : { tasks: known.tasks, policy: known.policy }),
+    },
     ...(world.token === undefined ? {} : { fetchJwtSvid: tokens(world.token) }),
-  });
+  }));
   if (world.self === 'forward') built.policy.set(policyOf(destinationOf(own, world, { ...at, port: built.port() })));
   if (world.audit === 'failing') built.audit.fail = new Fault('audit-unavailable', 'no space is left on the device');
   let generation = 1;
@@ -94,12 +104,14 @@ export async function stage({ site: own, anyone, serve, intercepts }: Setting, w
       const issuer = peer?.from === undefined ? authority : strangers[peer.from];
       upstream.present(peer === undefined ? upstreamSvid : await issuer.svid(peer.id ?? '/upstream', peer.leaf));
     },
+    dressed: (attempt) => known?.dressed(attempt) ?? attempt,
     async rotate() {
       generation += 1;
       const next = authority.identity(await authority.svid('/agent'), [], generation);
       built.identity.set({ kind: 'current', identity: next, problem: undefined });
     },
     async [Symbol.asyncDispose]() {
+      await known?.[Symbol.asyncDispose]();
       await built[Symbol.asyncDispose]();
       await upstream[Symbol.asyncDispose]();
       interception?.[Symbol.dispose]();
