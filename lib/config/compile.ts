@@ -171,14 +171,22 @@ function compileCredential({ jwtSvid }: NonNullable<DestinationDocument['spec'][
 const NONE: readonly never[] = Object.freeze([]);
 
 type Spec = DestinationDocument['spec'];
-function compileLimits({ concurrent, body, response, rate, burst }: DestinationDocument['spec']['limits']): Limits {
-  const paced = rate && Object.freeze({ ...rate, burst: burst ?? rate.count });
-  return Object.freeze({ concurrent, body, response, rate: paced });
+function compileLimits({ concurrent, body, response, ...pace }: DestinationDocument['spec']['limits']): Limits {
+  return Object.freeze({ concurrent, body, response, rate: paced(pace) });
+}
+
+type Pace = Pick<DestinationDocument['spec']['limits'], 'rate' | 'burst'>;
+
+function paced({ rate, burst }: Pace): Limits['rate'] {
+  return rate && Object.freeze({ ...rate, burst: burst ?? rate.count });
 }
 
 type RuleDocument = Spec['rules'][number];
 
-function compileRule({ name, effect, action, http, mcp, grpc }: RuleDocument, when: Condition | undefined): Rule {
+function compileRule(
+  { name, effect, action, http, mcp, grpc, limits }: RuleDocument,
+  when: Condition | undefined,
+): Rule {
   return Object.freeze({
     name,
     effect,
@@ -187,6 +195,7 @@ function compileRule({ name, effect, action, http, mcp, grpc }: RuleDocument, wh
     mcp: mcp && mcpMatch(mcp),
     grpc: grpc && grpcMatch(grpc),
     when,
+    limits: limits && Object.freeze({ concurrent: limits.concurrent, rate: paced(limits) }),
   });
 }
 

@@ -66,6 +66,14 @@ const rule = record(
       condition,
       'What must hold besides, in CEL: see [conditions.md](conditions.md). Where it cannot be evaluated, a deny rule denies and an allow rule does not allow.',
     ),
+    limits: optional(
+      record({
+        concurrent: optional(integer(1, 100_000), 'Exchanges at one time; more are refused with 503.'),
+        rate: optional(rate, 'Exchanges in a second, minute or hour; more are refused with 503 and Retry-After.'),
+        burst: optional(integer(1, 1_000_000), 'With `rate` alone: how many may come at once after a rest.'),
+      }),
+      'Allow rules alone: what the calls that this rule allows may take, besides the limits of the destination. At an MCP destination each tool is counted for itself.',
+    ),
   },
   ['a2a', 'require', 'shadow'],
 );

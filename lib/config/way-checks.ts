@@ -27,16 +27,38 @@ export const WAY_CHECKS: readonly Check[] = Object.freeze([
   },
   {
     name: 'burst-needs-rate',
-    doc: '`limits.burst` belongs to `limits.rate`.',
-    find: ({ limits: { rate, burst } }) =>
-      when(
-        burst !== undefined && rate === undefined,
-        ['spec', 'limits', 'burst'],
-        'there is no rate that it could be a burst of',
-        'write rate: 50/s beside it, or remove burst',
+    doc: '`limits.burst` belongs to `limits.rate`, of a destination and of a rule.',
+    find: ({ limits, rules }) => [
+      ...burstAlone(limits, ['spec', 'limits', 'burst']),
+      ...rules.flatMap((rule, i) => burstAlone(rule.limits ?? {}, ['spec', 'rules', i, 'limits', 'burst'])),
+    ],
+  },
+  {
+    name: 'limits-of-allow-rules',
+    doc: '`limits` of a rule belongs to allow rules: a deny rule lets nothing through that could be counted.',
+    find: ({ rules }) =>
+      rules.flatMap(({ effect, limits }, i) =>
+        when(
+          effect === 'deny' && limits !== undefined,
+          ['spec', 'rules', i, 'limits'],
+          'a deny rule lets nothing through',
+          'remove it',
+        ),
       ),
   },
 ] satisfies readonly Check[]);
+
+function burstAlone(
+  { rate, burst }: { readonly rate?: unknown; readonly burst?: number | undefined },
+  steps: Finding['steps'],
+): readonly Finding[] {
+  return when(
+    burst !== undefined && rate === undefined,
+    steps,
+    'there is no rate that it could be a burst of',
+    'write rate: 50/s beside it, or remove burst',
+  );
+}
 
 function when(wrong: boolean, steps: Finding['steps'], message: string, fix: string): readonly Finding[] {
   return wrong ? [{ steps, message, fix }] : [];

@@ -93,6 +93,7 @@ function decision(policy: Policy, verdict: Verdict, elevation?: Elevation): Deci
     rule: rule?.name,
     action: action ?? rule?.action,
     policyError,
+    limits: rule?.limits,
     elevation,
     policyGeneration: policy.generation,
   };

@@ -3,7 +3,7 @@ import type { SpiffeId } from '../spiffe/id.ts';
 import type { Elevation, TaskFacts } from './grant.ts';
 import type { JsonObject } from './json.ts';
 import type { McpVersion } from './mcp-methods.ts';
-import type { Destination } from './model.ts';
+import type { Destination, RuleLimits } from './model.ts';
 
 /** How the agent came in; the rows of the access matrix (lib/policy/matrix.ts). */
 export type EntryPoint = 'forward' | 'connect' | 'intercept' | 'listener';
@@ -124,6 +124,8 @@ export interface Decision {
   readonly action: string | undefined;
   /** Rules whose conditions could not be evaluated, and why, whatever came of it; never a value of the request. */
   readonly policyError: string | undefined;
+  /** What calls of the rule that allowed it may take. */
+  readonly limits: RuleLimits | undefined;
   /** The approved step-up that it lives on. */
   readonly elevation: Elevation | undefined;
   readonly policyGeneration: number;

@@ -54,6 +54,14 @@ export interface Rule {
   readonly grpc?: GrpcMatch | undefined;
   /** What must hold besides; undefined: nothing. */
   readonly when: Condition | undefined;
+  /** What the calls that it allows may take; at an MCP destination each tool for itself. */
+  readonly limits?: RuleLimits | undefined;
+}
+
+export interface RuleLimits {
+  /** Exchanges at one time; undefined: as many as the destination has. */
+  readonly concurrent: number | undefined;
+  readonly rate: Rate | undefined;
 }
 
 export interface TlsPolicy {

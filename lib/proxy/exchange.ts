@@ -56,8 +56,9 @@ export class Exchange {
   credential: string | undefined;
   /** Where it stands in the live set, while it is in it (live.ts). */
   seat: number | undefined;
-  /** Where its place is counted, once it has one (live.ts). */
+  /** Where its places are counted, once it has them (live.ts): at its destination, and at its rule or tool where that has a limit. */
   place: Places | undefined;
+  second: Places | undefined;
   /** What of an answer was not passed on, in words. */
   withheld: string[] | undefined;
   /** Status sent to the agent. */

@@ -143,6 +143,19 @@ export function identityNow(state: IdentityState | undefined): Identity | undefi
   return state?.kind === 'current' ? state.identity : undefined;
 }
 
+/** The limits of the rule: its tools each for themselves, all other calls of it together. */
+function occupyRule(
+  exchange: Exchange,
+  { decision, facts }: Pick<Judgement, 'decision' | 'facts'>,
+  { live, clock, rates }: Pick<Standing, 'live' | 'clock' | 'rates'>,
+): void {
+  const { destination, rule = '', limits } = decision;
+  const what = facts.mcp?.tool === undefined ? `rule ${rule}` : `tool ${facts.mcp.tool}`;
+  const name = `${what} of destination ${destination?.name ?? ''}`;
+  if (limits?.rate !== undefined) rates.take(name, limits.rate, clock.monotonic());
+  if (limits?.concurrent !== undefined) live.occupySecond(exchange, name, limits.concurrent);
+}
+
 function admit(
   exchange: Exchange,
   { decision, facts, identity }: Judgement,
@@ -153,8 +166,9 @@ function admit(
   // The requests inside an intercepted tunnel take their own places, times and identities.
   if (exchange.entry === 'connect' && destination.tls.intercept) return { destination, facts, identity: undefined };
   const { rate } = destination.limits;
-  if (rate !== undefined) rates.take(destination.name, rate, clock.monotonic());
+  if (rate !== undefined) rates.take(`destination ${destination.name}`, rate, clock.monotonic());
   live.occupy(exchange, destination);
+  if (decision.limits !== undefined) occupyRule(exchange, { decision, facts }, { live, clock, rates });
   exchange.lasts(destination.timeouts.total);
   if (!needsIdentity(destination)) return { destination, facts, identity: undefined };
   // The source has the words for why there is none, or none that is still valid.

@@ -16,6 +16,8 @@ export interface Live {
   leave(exchange: Exchange): void;
   /** Takes one of the destination's `limits.concurrent` places until the exchange leaves; Fault `too-many` when there is none. */
   occupy(exchange: Exchange, destination: Destination): void;
+  /** Takes one of so many places of a rule or a tool, besides. */
+  occupySecond(exchange: Exchange, name: string, most: number): void;
   /** Those that are live now. */
   all(): readonly Exchange[];
   /** Settles when the set is empty. */
@@ -40,12 +42,21 @@ export function liveSet(clock: Clock): Live {
     if (ticking) clock.after(TICK, tick);
   };
 
-  const vacate = (exchange: Exchange): void => {
-    const { place } = exchange;
+  const vacate = (place: Places | undefined): void => {
     if (place === undefined) return;
-    exchange.place = undefined;
     place.taken -= 1;
     if (place.taken === 0) places.delete(place.name);
+  };
+
+  const take = (name: string, most: number): Places => {
+    let place = places.get(name);
+    if (place !== undefined && place.taken >= most) {
+      const hint = 'try again shortly, or raise limits.concurrent there';
+      throw new Fault('too-many', `${name} already has ${place.taken} exchanges at one time`, { hint });
+    }
+    if (place === undefined) places.set(name, (place = { name, taken: 0 }));
+    place.taken += 1;
+    return place;
   };
 
   return {
@@ -60,21 +71,19 @@ export function liveSet(clock: Clock): Live {
     },
     leave(exchange) {
       unseat(members, exchange);
-      vacate(exchange);
+      vacate(exchange.place);
+      vacate(exchange.second);
+      exchange.place = exchange.second = undefined;
       if (members.length > 0 || waiting.length === 0) return;
       const told = waiting;
       waiting = [];
       for (const tell of told) tell();
     },
     occupy(exchange, { name, limits }) {
-      let place = places.get(name);
-      if (place !== undefined && place.taken >= limits.concurrent) {
-        const hint = 'try again shortly, or raise limits.concurrent of the destination';
-        throw new Fault('too-many', `destination ${name} already has ${place.taken} exchanges at one time`, { hint });
-      }
-      if (place === undefined) places.set(name, (place = { name, taken: 0 }));
-      place.taken += 1;
-      exchange.place = place;
+      exchange.place = take(`destination ${name}`, limits.concurrent);
+    },
+    occupySecond(exchange, name, most) {
+      exchange.second = take(name, most);
     },
     all: () => members.slice(),
     empty: () => (members.length === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),

@@ -1,6 +1,6 @@
 /**
  * How often a destination may be asked: one token bucket for each key, in memory, on the monotonic clock. A bucket that is full again is the same as none, so only keys that are in
- * use are remembered. The key is the caller's: the name of a destination, or of a destination and one of its tools.
+ * use are remembered. The key is the caller's words for what is asked: a destination, one of its rules or of its tools.
  */
 import { Fault } from '../base/fault.ts';
 import type { Rate } from '../policy/model.ts';
@@ -46,8 +46,8 @@ export function rates(): Rates {
 }
 
 function tooMany(key: string, { text }: Rate, retryAfter: number): Fault {
-  return new Fault('too-many', `destination ${key} is asked more often than ${text}`, {
-    hint: `try again in ${retryAfter} s, or raise limits.rate of the destination`,
+  return new Fault('too-many', `${key} is asked more often than ${text}`, {
+    hint: `try again in ${retryAfter} s, or raise limits.rate there`,
     retryAfter,
   });
 }

@@ -27,6 +27,18 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     `${MTLS}  limits: { burst: 5, rate: 50/s }`,
   ],
   [
+    'burst-needs-rate',
+    `${MTLS}  rules: [{ name: a, effect: allow, action: read, http: {}, limits: { burst: 5 } }]`,
+    /spec\.rules\[0\]\.limits\.burst: there is no rate/,
+    `${MTLS}  rules: [{ name: a, effect: allow, action: read, http: {}, limits: { burst: 5, rate: 1/m } }]`,
+  ],
+  [
+    'limits-of-allow-rules',
+    `${MTLS}  rules: [{ name: a, effect: deny, http: {}, limits: { rate: 1/m } }]`,
+    /spec\.rules\[0\]\.limits: a deny rule lets nothing through; remove it/,
+    `${MTLS}  rules: [{ name: a, effect: deny, http: {} }]`,
+  ],
+  [
     'credentials-need-tls',
     '  tls: { mode: plaintext, insecure: true }\n  credentials: { jwtSvid: { audience: crm } }',
     /spec\.credentials: a bearer token cannot be added in protocol http and mode plaintext/,

@@ -1,10 +1,12 @@
+import type { ServerResponse } from 'node:http';
 import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
 import type { Rate } from '../../lib/policy/model.ts';
 import { MOST_KEYS, rates, type Rates } from '../../lib/proxy/rates.ts';
 import { rawUpstream, type RawUpstream } from '../fakes/upstream.ts';
 import { until } from '../fakes/until.ts';
-import { bench, refusal, site, statusOf, unpaired, type Bench, type Site } from './harness.ts';
+import { call, mcpRule, play, post, result } from './mcp-harness.ts';
+import { bench, refusal, rule, site, statusOf, unpaired, type Bench, type Site } from './harness.ts';
 
 const rate = (count: number, per = 1000, burst = count): Rate => ({ count, per, burst, text: `${count}/s` });
 
@@ -35,7 +37,7 @@ t.test('a slow rate says how long to wait; a burst may be less or more than the 
   const table = rates();
   const slow = rate(6, 60_000, 1);
   t.equal(take(table, 'a', slow, 0), 'taken');
-  t.match(take(table, 'a', slow, 0), { retryAfter: 10, message: /destination a is asked more often/ });
+  t.match(take(table, 'a', slow, 0), { retryAfter: 10, message: /^a is asked more often/ });
   t.match(take(table, 'a', slow, 7000), { retryAfter: 3 });
   t.equal(take(table, 'a', slow, 10_000), 'taken');
   const bursty = rate(1, 1000, 5);
@@ -156,4 +158,63 @@ t.test('an answer of just limits.response passes, said beforehand or not', async
   await using b = await to(upstream, { limits: { response: 100 } });
   t.match(await b.get('http://crm.internal/'), /^HTTP\/1\.1 200[^]*b{100}$/);
   t.match(await b.get('http://crm.internal/chunks'), /^HTTP\/1\.1 200[^]*b{99}/);
+});
+
+t.test('a rule has limits of its own: what it allows is counted apart, and nothing over them is dialled', async (t) => {
+  const open: ServerResponse[] = [];
+  await using upstream = await rawUpstream({
+    http(request, response) {
+      if (request.url !== '/slow') return void response.end('ok');
+      open.push(response);
+      response.write('first');
+    },
+  });
+  const rules = [
+    { ...rule('slow', 'allow', { paths: ['/slow'] }), limits: { concurrent: 1, rate: undefined } },
+    { ...rule('rare', 'allow', { paths: ['/rare'] }), limits: { concurrent: undefined, rate: rate(1, HOUR) } },
+    rule('rest', 'allow'),
+  ];
+  await using b = await to(upstream, { rules });
+  const slow = await b.open();
+  slow.write('GET http://crm.internal/slow HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
+  await slow.sees('first');
+  t.match(refusal(await b.get('http://crm.internal/slow')), {
+    code: 'too-many',
+    message: 'rule slow of destination crm already has 1 exchanges at one time',
+  });
+  t.equal(statusOf(await b.get('http://crm.internal/rare')), 200);
+  t.match(refusal(await b.get('http://crm.internal/rare')), {
+    code: 'too-many',
+    message: /rule rare of destination crm is asked more often/,
+  });
+  t.equal(statusOf(await b.get('http://crm.internal/else')), 200, 'the others are free');
+  open[0]?.end();
+  await b.quiet();
+  const again = await b.open();
+  again.write('GET http://crm.internal/slow HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
+  await again.sees('first');
+  open[1]?.end();
+  await b.quiet();
+  slow.socket.destroy();
+  again.socket.destroy();
+  t.same(unpaired(b.audit.records), []);
+});
+
+t.test('at an MCP server the limits of a rule are those of each tool', async (t) => {
+  const rules = [
+    {
+      ...mcpRule('few', 'allow', { tools: ['pay', 'refund'] }, 'write'),
+      limits: { concurrent: undefined, rate: rate(2, HOUR) },
+    },
+    mcpRule('read', 'allow', { tools: ['get_ticket'] }),
+  ];
+  await using p = await play(result({ content: [] }), { rules });
+  const told: unknown[] = [];
+  for (const tool of ['pay', 'refund', 'pay', 'pay', 'refund', 'refund', 'get_ticket']) {
+    const { body } = await post(p.b, call(tool));
+    told.push(body.error?.message.replace(/ more often.*/, '') ?? 'done');
+  }
+  const over = (tool: string): string => `tool ${tool} of destination tools is asked`;
+  t.same(told, ['done', 'done', 'done', over('pay'), 'done', over('refund'), 'done']);
+  t.equal(p.server.asked.length, 5);
 });

@@ -173,7 +173,7 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'exchanges at one time are bounded',
     'lib/proxy/live.ts',
-    ['place.taken >= limits.concurrent', 'place.taken < 0'],
+    ['place.taken >= most', 'place.taken < 0'],
     attack('tunnels', 'R2 more at one time than the destination allows'),
   ),
   sabotage(

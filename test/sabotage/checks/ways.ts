@@ -9,6 +9,12 @@ const ANOTHER = 'another proxy is another connection: pools are not shared, and 
 
 export const WAYS: readonly Sabotage[] = [
   sabotage(
+    'the limits of a rule are counted',
+    'lib/proxy/handle.ts',
+    ['if (limits?.rate !== undefined)', 'if (limits?.rate === null)'],
+    by(RATES, 'at an MCP server the limits of a rule are those of each tool'),
+  ),
+  sabotage(
     'bytes that come with the tunnel of a corporate proxy are refused',
     'lib/proxy/via.ts',
     ['if (upgraded.early.length === 0 || mayBegin(destination))', 'if (upgraded.early.length >= 0)'],
