@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { parse } from 'yaml';
 import { proxyVariables } from '../../cmd/commands/env.ts';
+import { AGENT_API } from '../../cmd/doors.ts';
 import { type Config, loadConfig } from '../../lib/config/load.ts';
 import { formatAuthority } from '../../lib/policy/authority.ts';
 import { KUBERNETES, files, manifest, manifests, sidecarOf, workloads } from './manifests.ts';
@@ -101,13 +102,42 @@ t.test('the sidecar is native, probed on the health port, and drains within the 
   }
 });
 
-t.test('the agent gets the variables that chaperone env prints', async (t) => {
+t.test('the agent gets the variables that chaperone env prints, and the socket of its door', async (t) => {
   const { sidecar } = await mounted(t.testdir());
   const { host = '', port = 0 } = sidecar.forward ?? {};
-  const wanted = proxyVariables(`http://${formatAuthority(host, port, undefined)}`);
+  const wanted = {
+    ...proxyVariables(`http://${formatAuthority(host, port, undefined)}`),
+    [AGENT_API]: sidecar.agentApi?.socket,
+  };
   for (const { kind, pod } of workloads()) {
     for (const { name, env = [] } of pod.containers)
       t.same(Object.fromEntries(env.map((each) => [each.name, each.value])), wanted, `${kind}: ${name}`);
+  }
+});
+
+t.test('the door of the agent is shared with it, and that of the operator is nobody else’s', async (t) => {
+  const { sidecar, policy } = await mounted(t.testdir());
+  t.ok(policy.taskPolicies.size > 0, 'there is something to open tasks for');
+  t.ok(
+    policy.destinations.every(({ task }) => task === 'required'),
+    'and nothing without one',
+  );
+  const holds = (folder: string, socket = ''): boolean => socket.startsWith(`${folder}/`);
+  for (const { kind, pod } of workloads()) {
+    t.ok((pod.securityContext.fsGroup ?? 0) > 0, 'a group of both, which is that of the socket');
+    t.equal(sidecar.agentApi?.mode, 0o660);
+    for (const socket of [sidecar.agentApi?.socket, sidecar.adminApi?.socket]) {
+      const [mount, ...more] = sidecarOf(pod).volumeMounts.filter(({ mountPath }) => holds(mountPath, socket));
+      t.equal(more.length, 0);
+      t.not(mount?.readOnly, true, `${kind}: ${socket}`);
+      const volume = pod.volumes.find(({ name }) => name === mount?.name);
+      t.match(volume?.emptyDir, { medium: 'Memory', sizeLimit: /./ }, 'it goes with the pod, and cannot grow');
+      const shared = socket === sidecar.agentApi?.socket;
+      for (const { name, volumeMounts } of pod.containers) {
+        const theirs = volumeMounts.filter((each) => each.name === volume?.name);
+        t.match(theirs, shared ? [{ mountPath: mount?.mountPath, readOnly: true }] : [], `${kind}: ${name}`);
+      }
+    }
   }
 });
 

@@ -47,13 +47,13 @@ export interface Pod {
   readonly hostPID?: boolean;
   readonly hostIPC?: boolean;
   readonly terminationGracePeriodSeconds: number;
-  readonly securityContext: SecurityContext;
+  readonly securityContext: SecurityContext & { readonly fsGroup?: number };
   readonly initContainers: readonly Container[];
   readonly containers: readonly Container[];
   readonly volumes: readonly (Named & {
     readonly csi?: { readonly driver: string; readonly readOnly: boolean };
     readonly configMap?: Named;
-    readonly emptyDir?: object;
+    readonly emptyDir?: { readonly medium?: string; readonly sizeLimit?: string };
   })[];
 }
 
