@@ -59,7 +59,7 @@ export function auditLog(sinks: readonly Sink[]): Audit {
   let written = 0;
   let closing: Promise<void> | undefined;
 
-  const then = <T>(act: () => Promise<T>): Promise<T> => {
+  const then = (act: () => Promise<void> | undefined): Promise<void> => {
     const result = chain.then(act);
     chain = result.then(
       () => {},
@@ -67,11 +67,16 @@ export function auditLog(sinks: readonly Sink[]): Audit {
     );
     return result;
   };
-  const commit = async (): Promise<void> => {
+  const commit = (): Promise<void> | undefined => {
     const batch = waiting;
     waiting = undefined;
-    if (batch === undefined) return;
-    const failure = await appendAll(sinks, Buffer.from(batch.lines));
+    if (batch === undefined) return undefined;
+    const failure = appendAll(sinks, Buffer.from(batch.lines));
+    if (failure instanceof Promise) return failure.then((late) => settle(batch, late));
+    settle(batch, failure);
+    return undefined;
+  };
+  const settle = (batch: Batch, failure: Fault | undefined): void => {
     if (failure === undefined) {
       written += batch.records;
       batch.done.resolve();
@@ -91,30 +96,40 @@ export function auditLog(sinks: readonly Sink[]): Audit {
       waiting.records += 1;
       return waiting.done.promise;
     },
-    reopen: () => then(async () => throwFirst(await settleAll(sinks, (sink) => sink.reopen()))),
+    reopen: () => then(async () => throwFirst(await settled(sinks.map((sink) => sink.reopen())))),
     halfLine: sinks.reduce((bytes, sink) => bytes + sink.halfLine, 0),
     failures: () => failures,
     written: () => written,
     [Symbol.asyncDispose]() {
       closing ??= then(commit).then(async () =>
-        throwFirst(await settleAll(sinks, (sink) => sink[Symbol.asyncDispose]())),
+        throwFirst(await settled(sinks.map(async (sink) => sink[Symbol.asyncDispose]()))),
       );
       return closing;
     },
   };
 }
 
-/** The first failure of a sink, after all of them settled. */
-async function appendAll(sinks: readonly Sink[], lines: Buffer): Promise<Fault | undefined> {
-  const [failure] = await settleAll(sinks, (sink) => sink.append(lines));
-  return failure === undefined ? undefined : Fault.from(failure, 'audit-unavailable');
+/** The first failure of a sink, after all of them settled; at once where none has to be waited for. */
+function appendAll(sinks: readonly Sink[], lines: Buffer): Fault | undefined | Promise<Fault | undefined> {
+  const waits: Promise<void>[] = [];
+  let first: Fault | undefined;
+  for (const sink of sinks) {
+    try {
+      const wait = sink.append(lines);
+      if (wait !== undefined) waits.push(wait);
+    } catch (failure) {
+      first ??= Fault.from(failure, 'audit-unavailable');
+    }
+  }
+  if (waits.length === 0) return first;
+  return settled(waits).then(([failure]) =>
+    failure === undefined ? first : (first ?? Fault.from(failure, 'audit-unavailable')),
+  );
 }
 
-async function settleAll(
-  sinks: readonly Sink[],
-  act: (sink: Sink) => Promise<void> | PromiseLike<void>,
-): Promise<unknown[]> {
-  const results = await Promise.allSettled(sinks.map(act));
+/** Why those that rejected did. */
+async function settled(waits: readonly Promise<void>[]): Promise<unknown[]> {
+  const results = await Promise.allSettled(waits);
   return results.filter((result) => result.status === 'rejected').map(({ reason }) => reason);
 }
 

@@ -2,10 +2,12 @@
  * Where lines of evidence go. A sink takes one batch at a time and settles when the operating system has all of it; a batch that it could take
  * only in part is taken back, so that a half line is never joined by the next, and one that a killed process left is cut off at start. Files are opened for appending with mode 0600 and followed through
  * rotation: a path that was renamed or removed is opened anew within a second, or at once by `reopen`.
+ * A regular file is written at once, which is a copy into the page cache and cheaper than to wake a thread for it; once such a write was slow (a disk that must first
+ * take what was written before), threads do it for a while, so that a slow disk delays the event loop by one write in that while.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { constants, open, stat } from 'node:fs/promises';
-import { write } from 'node:fs';
+import { write, writeSync } from 'node:fs';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { cutHalfLine } from './torn.ts';
@@ -13,14 +15,17 @@ import { cutHalfLine } from './torn.ts';
 export interface Sink extends AsyncDisposable {
   /** Bytes of a half line that were cut off when it was opened first. */
   readonly halfLine: number;
-  /** Appends whole lines. Throws a Fault `audit-unavailable`. Never called again before it settled. */
-  append(lines: Buffer): Promise<void>;
+  /** Appends whole lines; undefined when it has done so already. Throws or rejects with a Fault `audit-unavailable`. Never called again before it settled. */
+  append(lines: Buffer): Promise<void> | undefined;
   /** Opens the path anew, where there is one. */
   reopen(): Promise<void>;
 }
 
 /** How often a path is compared with the file that is open. */
 const CHECK_EVERY_MS = 1000;
+/** A write that took as long is slow, and that is how long threads write from then on. */
+const SLOW_MS = 20;
+const THREADS_FOR_MS = 5000;
 const LINE_END = 0x0a;
 
 function unavailable(name: string, error: unknown): Fault {
@@ -35,6 +40,7 @@ function unavailable(name: string, error: unknown): Fault {
 
 interface OpenFile {
   readonly handle: FileHandle;
+  readonly regular: boolean;
   readonly device: number;
   readonly inode: number;
   /** When it was opened. */
@@ -51,6 +57,7 @@ export async function fileSink(path: string, clock: Clock): Promise<Sink> {
   const halfLine = file.torn ? await cutHalfLine(file.handle, file.size).catch(() => 0) : 0;
   if (halfLine > 0) file.torn = false;
   let checked = clock.monotonic();
+  let threadsUntil = -Infinity;
   const close = async (): Promise<void> => {
     const old = file;
     file = undefined;
@@ -64,14 +71,32 @@ export async function fileSink(path: string, clock: Clock): Promise<Sink> {
     }
     return (file ??= await openFile(path));
   };
+  /** How many bytes could be written at once. */
+  const writeNow = (lines: Buffer): number => {
+    const now = clock.monotonic();
+    if (file?.regular !== true || file.torn || now - checked >= CHECK_EVERY_MS || now < threadsUntil) return 0;
+    const count = writeSync(file.handle.fd, lines);
+    const after = clock.monotonic();
+    if (after - now >= SLOW_MS) threadsUntil = after + THREADS_FOR_MS;
+    return count;
+  };
+  const appendRest = async (lines: Buffer, written: number): Promise<void> => {
+    try {
+      await appendWhole(written > 0 && file !== undefined ? file : await current(), lines, written);
+    } catch (error) {
+      throw unavailable(path, error);
+    }
+  };
   return {
     halfLine,
-    async append(lines) {
+    append(lines) {
+      let written: number;
       try {
-        await appendWhole(await current(), lines);
+        written = writeNow(lines);
       } catch (error) {
         throw unavailable(path, error);
       }
+      return written === lines.length ? undefined : appendRest(lines, written);
     },
     async reopen() {
       try {
@@ -88,8 +113,16 @@ export async function fileSink(path: string, clock: Clock): Promise<Sink> {
 async function openFile(path: string): Promise<OpenFile> {
   const handle = await open(path, constants.O_RDWR | constants.O_APPEND | constants.O_CREAT, 0o600);
   try {
-    const { dev: device, ino: inode, size } = await handle.stat();
-    return { handle, device, inode, size, torn: size > 0 && (await lastByte(handle, size)) !== LINE_END };
+    const found = await handle.stat();
+    const { dev: device, ino: inode, size } = found;
+    return {
+      handle,
+      regular: found.isFile(),
+      device,
+      inode,
+      size,
+      torn: size > 0 && (await lastByte(handle, size)) !== LINE_END,
+    };
   } catch (error) {
     await handle.close();
     throw error;
@@ -110,10 +143,10 @@ async function stillAt(path: string, { device, inode }: OpenFile): Promise<boole
   }
 }
 
-/** Writes all of it or takes back what was written. */
-async function appendWhole(file: OpenFile, lines: Buffer): Promise<void> {
+/** Writes all of it, so much of which is written, or takes back what was written. */
+async function appendWhole(file: OpenFile, lines: Buffer, begun: number): Promise<void> {
   const bytes = file.torn ? Buffer.concat([Buffer.from([LINE_END]), lines]) : lines;
-  let written = 0;
+  let written = begun;
   try {
     while (written < bytes.length) written += await writeSome(file.handle.fd, bytes, written);
     file.torn = false;

@@ -196,6 +196,35 @@ t.test('a device that is always full refuses with its reason', async (t) => {
   await log[Symbol.asyncDispose]();
 });
 
+t.test('a file is written within the turn, and by a thread for a while after a write that was slow', async (t) => {
+  const file = join(t.testdir(), 'audit.jsonl');
+  let step = 0;
+  let now = 0;
+  const clock = { ...systemClock, monotonic: () => (now += step) };
+  const log = await openAudit({ sinks: [{ file }], clock });
+  /** Whether the record was settled before anything could be heard of a thread. */
+  const atOnce = async (reason: string): Promise<boolean> => {
+    let done = false;
+    const written = log.write(record(reason)).then(() => (done = true));
+    await turn();
+    const early = done;
+    await written;
+    return early;
+  };
+  t.ok(await atOnce('1'));
+  step = 20;
+  t.ok(await atOnce('2'), 'the write that turns out to be slow');
+  step = 0;
+  t.notOk(await atOnce('3'), 'so the next is not waited for');
+  now += 999;
+  t.notOk(await atOnce('4'));
+  now += 4001;
+  t.notOk(await atOnce('5'), 'the path is looked at first');
+  t.ok(await atOnce('6'), 'until it is tried again');
+  t.same(reasons(readFileSync(file, 'utf8')), ['1', '2', '3', '4', '5', '6']);
+  await log[Symbol.asyncDispose]();
+});
+
 /** A file system of 64 KiB on a folder of its own. */
 function tinyDisk(): { readonly folder: string; unmount(): void } {
   const folder = mkdtempSync(join(tmpdir(), 'chaperone-full-'));
