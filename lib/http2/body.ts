@@ -85,6 +85,12 @@ export class StreamBody implements Body {
     this.#options.refused(this.fail(Fault.from(reason, 'aborted')));
   }
 
+  /** What was received and not read is dropped, as it would keep the stream open. */
+  drop(): void {
+    this.#stream.off('readable', this.#wake);
+    this.#stream.resume();
+  }
+
   /** Nothing more will come; does nothing to a complete body. The first reason stays; returns it. */
   fail(reason: Fault): Fault {
     if (this.complete) return reason;

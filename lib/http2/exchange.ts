@@ -106,7 +106,10 @@ export class StreamExchange implements ServerExchange, Connection {
     }
     if (this.#isBodiless(head.status)) discard(body, new Fault('aborted', 'this answer has no body'));
     // The rest of the request is not wanted (RFC 9113 section 8.1).
-    if (this.#incoming?.complete === false) this.#stream.close(constants.NGHTTP2_NO_ERROR);
+    if (this.#incoming?.complete === false) {
+      this.#stream.close(constants.NGHTTP2_NO_ERROR);
+      this.#incoming.drop();
+    }
   }
 
   cut(reason: Fault): void {

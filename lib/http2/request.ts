@@ -100,7 +100,8 @@ export class RequestStream {
     this.#reason ??= reason;
     // `close` would end a request that is not complete in good order first.
     if (this.#stream.writableEnded) this.#stream.close(constants.NGHTTP2_CANCEL);
-    else this.#stream.destroy(this.#reason);
+    // What was received and not read would keep the stream, and with it the connection, for ever.
+    this.#stream.destroy(this.#stream.closed ? undefined : this.#reason);
     this.#over();
   }
 

@@ -165,7 +165,7 @@ class ServerConnection implements Ends {
       stream.respond([':status', String(head.status), ...head.fields, 'content-length', String(body.length)], {
         sendDate: false,
       } as object);
-      stream.end(body);
+      stream.end(body, () => stream.close(constants.NGHTTP2_NO_ERROR));
       stream.resume();
     } catch {
       // The stream is reset already: there is nobody to tell.

@@ -498,6 +498,16 @@ t.test('an answer before the end of the request resets the rest with NO_ERROR', 
   t.equal(await client.status(1), 200);
   t.equal(await client.resetOf(1), 0);
   t.equal(client.content(1), 'hello');
+  client.send(frame(HEADERS, END_HEADERS, 3, block(...ask('GET', '/'))), frame(DATA, 0, 3, 'a body that GET has not'));
+  t.equal(await client.status(3), 400);
+  t.equal(await client.resetOf(3), 0, 'one that is refused too');
+  client.send(frame(HEADERS, END_HEADERS, 5, block(...ask('POST', '/'))));
+  for (let i = 0; i < 10; i++) client.send(frame(DATA, 0, 5, Buffer.alloc(16_384)));
+  t.equal(await client.status(5), 200);
+  await client.resetOf(5);
+  site.draining.abort();
+  t.equal(await client.goaway(), 0);
+  await client.ended();
 });
 
 t.test('a client that does not read holds up its own requests, and none of them is taken for malformed', async (t) => {

@@ -223,6 +223,8 @@ t.test('a body that is more than is kept is not sent again', async (t) => {
 const streaming: Handler = (stream, headers) => {
   stream.respond({ ':status': 200 });
   stream.write(`first ${headers[':path']}`);
+  // More than anybody reads.
+  stream.write(Buffer.alloc(200_000));
 };
 
 t.test('what one request suffers, no other of the connection does: client gone, policy, timeout', async (t) => {
@@ -246,6 +248,12 @@ t.test('what one request suffers, no other of the connection does: client gone, 
   t.notOk(stays?.stream.closed);
   t.equal(upstream.connections.length, 1);
   await until('three have ended', () => b.audit.of('ended').length === 3);
+  stays?.stream.close(8);
+  b.policy.set(policyOf(site({ name: 'other' })));
+  await until(
+    'nothing keeps the connection',
+    () => b.proxy.pools().keys + b.proxy.pools().idle + b.proxy.pools().leased === 0,
+  );
   t.match(
     b.audit.of('ended').map((one) => 'outcome' in one && one.outcome),
     ['client-gone', 'no-longer-allowed', 'upstream-timeout'],
