@@ -410,3 +410,26 @@ t.test('a dead connection is found out by a request that times out', async (t) =
   t.equal(statusOf(await b.get('http://crm.internal/')), 504);
   t.equal(upstream.connections.length, 2);
 });
+
+t.test(
+  'an answer that the upstream cuts and the agent gives up unread keeps no stream and no connection open',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await http2Upstream({ authority }, (stream) => {
+      stream.respond({ ':status': 200 });
+      stream.write(Buffer.alloc(250_000));
+      setTimeout(() => stream.close(2), 100);
+    });
+    await using b = await bench({ authority, destinations: [h2site(upstream)] });
+    await using client = http2Client(b.port('crm'));
+    const stuck = client.open({ ':path': '/' });
+    stuck.stream.pause();
+    await until('the answer stands', () => stuck.status === 200 && (b.audit.of('decided').length > 0 || undefined));
+    await until('the upstream has reset it', () => upstream.codes.length === 1);
+    stuck.stream.close(8);
+    await b.quiet();
+    b.policy.set(policyOf(site({ name: 'other' })));
+    await until('nothing keeps the connection', () => b.proxy.pools().idle + b.proxy.pools().leased === 0);
+    t.match(b.audit.of('ended'), [{ outcome: /client-gone|upstream-cut/ }]);
+  },
+);
