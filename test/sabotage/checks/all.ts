@@ -9,6 +9,8 @@ import { MCP } from './mcp.ts';
 import { INTERCEPT } from './intercept.ts';
 import { POLICY } from './policy.ts';
 import { PROXY } from './proxy.ts';
+import { TASK_DOORS } from './task-doors.ts';
+import { TASKS } from './tasks.ts';
 import { TUNNEL } from './tunnel.ts';
 import { WAYS } from './ways.ts';
 
@@ -23,5 +25,7 @@ export const SABOTAGES: readonly Sabotage[] = Object.freeze([
   ...CONFIG,
   ...MCP,
   ...INTERCEPT,
+  ...TASKS,
+  ...TASK_DOORS,
   ...WAYS,
 ]);

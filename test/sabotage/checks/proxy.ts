@@ -32,8 +32,8 @@ export const PROXY: readonly Sabotage[] = [
     'a task reference that is no live task is refused',
     'lib/proxy/handle.ts',
     [
-      "throw new Fault('task-unknown', 'Proxy-Authorization names no live task'",
-      "if (credentials === 'none') throw new Fault('task-unknown', 'Proxy-Authorization names no live task'",
+      "return new Fault('task-unknown', 'Proxy-Authorization names no live task'",
+      "if (credentials !== 'none') return undefined;\n  return new Fault('task-unknown', 'Proxy-Authorization names no live task'",
     ],
     attack('headers', 'H3 a task reference that is no live task is never no task'),
   ),

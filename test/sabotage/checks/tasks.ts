@@ -1,0 +1,286 @@
+/** Tasks: who is believed to be one, what it may do, and that nothing outlives it. */
+import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
+
+const registry = (title: string): ReturnType<typeof by> => by('test/tasks/registry.test.ts', title);
+const stepUps = (title: string): ReturnType<typeof by> => by('test/tasks/step-ups.test.ts', title);
+const doors = (title: string): ReturnType<typeof by> => by('test/admin/agent-api.test.ts', title);
+const door = (title: string): ReturnType<typeof by> => by('test/admin/agent-door.test.ts', title);
+const flows = (title: string): ReturnType<typeof by> => by('test/proxy/task-flows.test.ts', title);
+const ends = (title: string): ReturnType<typeof by> => by('test/proxy/task-ends.test.ts', title);
+const proxied = (title: string): ReturnType<typeof by> => by('test/proxy/tasks.test.ts', title);
+const parameters = (title: string): ReturnType<typeof by> => by('test/policy/parameters.test.ts', title);
+const history = (title: string): ReturnType<typeof by> => by('test/tasks/history.test.ts', title);
+
+const DEAD = attack('tasks', 'G2 a task that has ended, is not that of the secret, or is none');
+const BOUND = proxied('a local listener takes a task by a socket of its own, which goes with it');
+const UNGRANTED = attack('tasks', 'G3 a destination, or a class of data, that was not granted');
+const UNAPPROVED = attack(
+  'tasks',
+  'G4 an action that waits for an approval, with none or with that of another destination or other parameters',
+);
+const NARROWED = registry('a new policy narrows what is open, and revokes what has no purpose any more');
+const DERIVED = registry(
+  'what is derived has the purpose and the owner of its parent, and no more depth or number than the policy has',
+);
+const CUT = registry('a task ends when its time is over by either clock, and what is under way is cut');
+const CEILING = by(
+  'test/tasks/grant.test.ts',
+  'a grant is the intent cut to the ceiling, and what is refused is named with its reason (C8)',
+);
+const TOKENS = proxied('each task has tokens of its own, which are forgotten with it (C3)');
+const TAKEN_BACK = stepUps(
+  'what the policy no longer lets anybody approve is not approved, and what was approved so is taken back',
+);
+
+const IDENTIFIED: readonly Sabotage[] = [
+  sabotage(
+    'the secret of a task is compared',
+    'lib/tasks/secret.ts',
+    [
+      'return timingSafeEqual(digestOf(secret), digest);',
+      'return timingSafeEqual(digestOf(secret), digestOf(secret)) || digest.length > 0;',
+    ],
+    registry('a task is proved by its secret alone, while it is open'),
+    DEAD,
+  ),
+  sabotage(
+    'the secret of a task that has ended is worth nothing',
+    'lib/tasks/registry.ts',
+    ['if (task.open) return task;', 'return task;'],
+    registry('a task is proved by its secret alone, while it is open'),
+  ),
+  sabotage(
+    'credentials of another form are not taken for none',
+    'lib/tasks/secret.ts',
+    ['if (colon > 0 && TASK.test(task) && SECRET.test(secret)) return', 'return'],
+    by('test/tasks/secret.test.ts', 'credentials of any other form are refused, never taken for none'),
+  ),
+  sabotage(
+    'the socket of one task takes no credentials of another',
+    'lib/proxy/handle.ts',
+    [
+      'if (named?.open === true && (bound === undefined || bound === named)) return named;',
+      'if (named?.open === true) return named;',
+    ],
+    BOUND,
+  ),
+  sabotage(
+    'two references to tasks at once are none',
+    'lib/proxy/headers.ts',
+    ['if (found !== undefined) throw repeated(CREDENTIALS);', ''],
+    attack('tasks', 'G2 two references at once'),
+  ),
+  sabotage(
+    'the path of a socket of a task cannot be told from its id',
+    'lib/proxy/task-doors.ts',
+    ["join(folder, randomBytes(16).toString('base64url'))", 'join(folder, task.id + randomBytes(0).toString())'],
+    BOUND,
+  ),
+  sabotage(
+    'the folder of the sockets of tasks cannot be listed',
+    'lib/admin/agent-door.ts',
+    ['await chmod(folder, 0o711);', 'await chmod(folder, 0o755);'],
+    door('what lies beside the socket is left alone; the folder of the tasks is its own and nobody can list it'),
+  ),
+  sabotage(
+    'an MCP session belongs to its task',
+    'lib/mcp/sessions.ts',
+    [' && one.task === other.task', ''],
+    flows('an MCP session of one task is unknown to another, and to none (M13)'),
+  ),
+  sabotage(
+    'a token belongs to its task',
+    'lib/credentials/jwt-svid.ts',
+    ['`${identity.svid.id} ${task} ${audience}`', '`${identity.svid.id} x ${audience}`'],
+    TOKENS,
+  ),
+  sabotage(
+    'a connection that carried a token of a task belongs to it',
+    'lib/proxy/upstreams.ts',
+    [
+      'return own ? `${route.key(identity)}|${task}` : route.key(identity);',
+      'return own ? route.key(identity) : route.key(identity);',
+    ],
+    TOKENS,
+  ),
+  sabotage(
+    'connections of a task that has ended are closed',
+    'lib/proxy/upstreams.ts',
+    ['retire((key) => !key.endsWith(`|${task}`))', 'retire((key) => key !== task)'],
+    TOKENS,
+  ),
+];
+
+const GRANTED: readonly Sabotage[] = [
+  sabotage(
+    'a destination that requires a task is not served without one',
+    'lib/policy/task-verdict.ts',
+    ["if (destination.task === 'optional') return FREE;", 'if (destination.name.length > 0) return FREE;'],
+    attack('tasks', 'G1 a destination that requires a task is asked without one'),
+  ),
+  sabotage(
+    'a grant names its destinations',
+    'lib/policy/grant.ts',
+    ['if (!grant.destinations.has(destination.name))', 'if (grant.destinations.size === 0)'],
+    UNGRANTED,
+  ),
+  sabotage(
+    'a grant names its classes of data',
+    'lib/policy/grant.ts',
+    ['if (!grant.dataClasses.has(destination.dataClass))', 'if (grant.dataClasses.size === 0)'],
+    UNGRANTED,
+  ),
+  sabotage(
+    'a grant names its actions',
+    'lib/policy/grant.ts',
+    ["if (grant.actions.has(action)) return { code: 'granted'", "if (action !== '') return { code: 'granted'"],
+    UNAPPROVED,
+    proxied('an action that needs an approval waits for one, works once, and is read-only again'),
+  ),
+  sabotage(
+    'a grant counts its calls',
+    'lib/policy/grant.ts',
+    ['if (task.uses >= grant.uses) {', 'if (task.uses > 1e9) {'],
+    attack('tasks', 'G3 more calls than were granted'),
+  ),
+  sabotage(
+    'a call counts for the task that its own was derived from',
+    'lib/tasks/task.ts',
+    ['if (this.parent !== undefined) this.parent.#count();', ''],
+    registry('a derived task is narrower, spends the uses of its parent and ends with it'),
+  ),
+  sabotage(
+    'a task has no calls left where the one it was derived from has none',
+    'lib/tasks/task.ts',
+    [
+      'if (parent !== undefined && parent.#spent() >= parent.grant.uses) return',
+      'if (parent !== undefined && parent.#spent() > 1e9) return',
+    ],
+    registry('a derived task is narrower, spends the uses of its parent and ends with it'),
+  ),
+  sabotage(
+    'only owners that the policy lists open a task',
+    'lib/tasks/registry.ts',
+    ['return owners === undefined || [owner', 'return owners !== null || [owner'],
+    registry('an intent of which nothing is left, of no purpose, or of the wrong owner is refused'),
+  ),
+  sabotage(
+    'a grant has the destinations of its ceiling alone',
+    'lib/tasks/grant.ts',
+    [
+      'hits.filter((destination) => destinations.has(destination.name))',
+      'hits.filter((destination) => destinations.size > 0 && destination.name)',
+    ],
+    CEILING,
+  ),
+  sabotage(
+    'a task lasts no longer than its ceiling',
+    'lib/tasks/grant.ts',
+    ['const lifetime = Math.min(intent.lifetime, ceiling.lifetime);', 'const lifetime = intent.lifetime;'],
+    CEILING,
+  ),
+  sabotage(
+    'a task is extended no further than its ceiling',
+    'lib/tasks/registry.ts',
+    ['const asked = Math.min(spent + lifetime, most);', 'const asked = spent + lifetime;'],
+    registry('extending stays within the ceiling, counted from the opening'),
+  ),
+  sabotage(
+    'what is derived has the purpose and owner of its parent',
+    'lib/tasks/registry.ts',
+    ['if (intent[part] !== parent.intent[part])', "if (intent[part] === '')"],
+    DERIVED,
+  ),
+  sabotage(
+    'tasks are derived so deep and no deeper',
+    'lib/tasks/registry.ts',
+    ['if (parent.depth >= rule.depth)', 'if (rule.depth < 0)'],
+    DERIVED,
+  ),
+  sabotage(
+    'under a task so many are open and no more',
+    'lib/tasks/registry.ts',
+    ['if (held >= rule.open)', 'if (rule.open < 0)'],
+    DERIVED,
+  ),
+  sabotage(
+    'a policy that changes narrows the destinations of open tasks',
+    'lib/tasks/grant.ts',
+    ['destinations: both(grant.destinations, ceiling.destinations),', 'destinations: grant.destinations,'],
+    NARROWED,
+  ),
+  sabotage(
+    'a policy that changes narrows the actions of open tasks',
+    'lib/tasks/grant.ts',
+    ['actions: both(grant.actions, ceiling.actions),', 'actions: grant.actions,'],
+    registry('a new policy narrows what is open, and revokes what has no purpose any more'),
+    TAKEN_BACK,
+    by('test/tasks/grant.test.ts', 'narrowing to a new ceiling gives nothing that was not there before'),
+  ),
+  sabotage(
+    'a policy that changes revokes tasks of owners that it no longer lists',
+    'lib/tasks/registry.ts',
+    ['if (!mayOwn(rule, task.intent)) return', "if (task.id === '') return"],
+    registry('a new policy revokes what it would not open: another owner, a history of its own, a depth'),
+  ),
+  sabotage(
+    'a shortened parent bounds what was derived from it',
+    'lib/tasks/registry.ts',
+    ['task.lifetime = Math.min(task.lifetime, most);', 'task.lifetime += 0;'],
+    registry('a parent that a new policy narrows or shortens bounds what was derived from it'),
+  ),
+  sabotage(
+    'a narrowed grant cuts what it no longer covers',
+    'lib/proxy/reconsider.ts',
+    ['return exchange.task === undefined ? facts :', 'return exchange.task?.id !== undefined ? facts :'],
+    flows('a grant that a reload narrows cuts what it no longer covers, and nothing else'),
+  ),
+];
+
+const ENDED: readonly Sabotage[] = [
+  sabotage(
+    'the end of a task aborts what is under way',
+    'lib/tasks/task.ts',
+    ['for (const member of this.#members.keys()) member.abort(reason);', ''],
+    CUT,
+    ends('a WebSocket is cut at once when its task ends, and that of another task goes on'),
+  ),
+  sabotage(
+    'a task ends when its time is over',
+    'lib/tasks/task.ts',
+    ['return monotonic - this.opened.monotonic >= this.lifetime ||', 'return'],
+    registry('setting the wall clock back does not make a task last longer (C8)'),
+  ),
+  sabotage(
+    'a task ends by the wall clock too',
+    'lib/tasks/task.ts',
+    [' || wall >= this.expiresAt', ' || wall < 0'],
+    CUT,
+  ),
+  sabotage(
+    'what is derived ends with its parent',
+    'lib/tasks/registry.ts',
+    ['for (const child of task.children) this.end(child, end, `its parent ${task.id} ended`);', ''],
+    registry('a derived task is narrower, spends the uses of its parent and ends with it'),
+  ),
+  sabotage(
+    'a task that is held ends with what holds it',
+    'lib/admin/task-operations.ts',
+    ['if (hold) onAbort(gone,', 'if (!hold) onAbort(gone,'],
+    doors('a task that is held ends with the connection that holds it'),
+  ),
+  sabotage(
+    'a task whose opening cannot be recorded is not handed out',
+    'lib/admin/task-operations.ts',
+    ['await one.recorded;', 'await one.recorded.catch(() => {});'],
+    door('a task whose opening cannot be recorded is not handed out, and ends (R5)'),
+  ),
+  sabotage(
+    'a task that was not handed out does not stay open',
+    'lib/admin/task-operations.ts',
+    ["tasks.end(task, 'revoked', 'it could not be handed out');", ''],
+    door('a task that cannot be handed out whole is not left open'),
+  ),
+];
+
+export const TASKS: readonly Sabotage[] = Object.freeze([...IDENTIFIED, ...GRANTED, ...ENDED]);
