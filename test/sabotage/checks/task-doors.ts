@@ -4,7 +4,6 @@ import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 const registry = (title: string): ReturnType<typeof by> => by('test/tasks/registry.test.ts', title);
 const stepUps = (title: string): ReturnType<typeof by> => by('test/tasks/step-ups.test.ts', title);
 const doors = (title: string): ReturnType<typeof by> => by('test/admin/agent-api.test.ts', title);
-const door = (title: string): ReturnType<typeof by> => by('test/admin/agent-door.test.ts', title);
 const webhook = (title: string): ReturnType<typeof by> => by('test/admin/approval-webhook.test.ts', title);
 const flows = (title: string): ReturnType<typeof by> => by('test/proxy/task-flows.test.ts', title);
 const parameters = (title: string): ReturnType<typeof by> => by('test/policy/parameters.test.ts', title);

@@ -8,8 +8,6 @@ const door = (title: string): ReturnType<typeof by> => by('test/admin/agent-door
 const flows = (title: string): ReturnType<typeof by> => by('test/proxy/task-flows.test.ts', title);
 const ends = (title: string): ReturnType<typeof by> => by('test/proxy/task-ends.test.ts', title);
 const proxied = (title: string): ReturnType<typeof by> => by('test/proxy/tasks.test.ts', title);
-const parameters = (title: string): ReturnType<typeof by> => by('test/policy/parameters.test.ts', title);
-const history = (title: string): ReturnType<typeof by> => by('test/tasks/history.test.ts', title);
 
 const DEAD = attack('tasks', 'G2 a task that has ended, is not that of the secret, or is none');
 const BOUND = proxied('a local listener takes a task by a socket of its own, which goes with it');
