@@ -121,9 +121,11 @@ export class CallBody implements Body {
   fault: Fault | undefined;
   readonly #body: Body;
   readonly #exchange: Exchange;
+  readonly #now: () => number;
   #waiting = false;
 
-  constructor(body: Body, exchange: Exchange) {
+  constructor(body: Body, exchange: Exchange, now: () => number) {
+    this.#now = now;
     this.#body = body;
     this.#exchange = exchange;
   }
@@ -165,7 +167,8 @@ export class CallBody implements Body {
   }
 
   #brokenOff(failure: unknown): 'end' {
-    this.fault = this.#exchange.reason ?? Fault.from(failure, 'internal');
+    const exchange = this.#exchange;
+    this.fault = exchange.reason ?? exchange.overdue(this.#now()) ?? Fault.from(failure, 'internal');
     if (this.fault.code === 'client-gone') throw this.fault;
     return 'end';
   }

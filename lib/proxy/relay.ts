@@ -234,7 +234,9 @@ export class RequestArrival implements Arrival {
         const again = isUnprocessed(failure)
           ? attempt < MOST_ATTEMPTS && isWhole(body)
           : isUntouched(failure) && body === undefined && IDEMPOTENT.has(described.method) && !loan.lease.fresh;
-        if (!again || exchange.reason !== undefined) throw refusedUs(failure, route.matched);
+        // An upstream that keeps the deadline of a call itself may cut the call before we look at the clock.
+        if (!again || exchange.reason !== undefined)
+          throw (this.#call && exchange.overdue(now())) ?? refusedUs(failure, route.matched);
       }
     }
   }
@@ -280,7 +282,7 @@ export class RequestArrival implements Arrival {
 
   async #answerCall(exchange: Exchange, { head, fields, counted }: CallAnswer, call: Call): Promise<void> {
     noteStatus(exchange, head.fields);
-    const body = (call.body = new CallBody(counted, exchange));
+    const body = (call.body = new CallBody(counted, exchange, this.#parts.now));
     await this.#x.respond({ status: head.status, fields, length: undefined, trailers: true }, body);
     if (body.fault !== undefined) throw body.fault;
   }

@@ -168,6 +168,8 @@ t.test(
     await using server = await http2Upstream({ authority }, (stream, headers) => {
       stream.resume();
       if (headers[':path'] === `/${SERVICE}/Hang`) return;
+      // Keeps the deadline itself, to the millisecond.
+      if (headers[':path'] === `/${SERVICE}/Sum`) return void setTimeout(() => stream.close(8), 310);
       stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
       stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
       if (headers[':path'] === `/${SERVICE}/Watch`) stream.write('first');
@@ -190,7 +192,10 @@ t.test(
       status: 200,
       trailers: { 'grpc-status': '0' },
     });
-    await until('the upstream knows', () => server.codes.filter((code) => code !== 0).length === 2);
+    t.match(await client.ask('/', { ...CALL, ...path('Sum'), 'grpc-timeout': '300m' }, MESSAGE), {
+      headers: { 'grpc-status': '4' },
+    });
+    await until('the upstream knows', () => server.codes.filter((code) => code !== 0).length === 3);
     await b.quiet();
     t.match(b.audit.of('ended').slice(0, 2), [
       { outcome: 'timeout', grpcStatus: 4 },
