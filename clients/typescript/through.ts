@@ -12,6 +12,8 @@ import { refusalOf, Unreachable } from './errors.ts';
 
 /** Bytes of an answer that is read to see whether it is a refusal; those are small. */
 const LONGEST_REFUSAL = 65_536;
+/** May be asked twice (RFC 9110 section 9.2.1). */
+const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 const EMPTY: ReadonlySet<number> = new Set([101, 204, 205, 304]);
 
 export interface Through {
@@ -35,17 +37,12 @@ export function through(proxyUrl: string): Through {
         throw new TypeError(`${url.protocol} is not http: or https:`);
       const body = await bodyOf(wanted, init);
       const given = { method: wanted.method, headers: fieldsOf(wanted, body), signal: wanted.signal };
-      const asked =
+      const proxied = { ...given.headers, ...proxy.fields, host: url.host };
+      const send = (): ClientRequest =>
         url.protocol === 'https:'
           ? overHttps(url, { ...given, agent: tunnels })
-          : overHttp({
-              ...proxy.at,
-              ...given,
-              path: absolute(url),
-              headers: { ...given.headers, ...proxy.fields, host: url.host },
-              agent: plain,
-            });
-      return responseOf(await answerTo(asked, body, proxy.name), wanted.method);
+          : overHttp({ ...proxy.at, ...given, path: absolute(url), headers: proxied, agent: plain });
+      return responseOf(await answerTo(send, body, proxy.name), wanted.method);
     },
     close() {
       plain.destroy();
@@ -143,10 +140,16 @@ function absolute(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}${url.search}`;
 }
 
-function answerTo(asked: ClientRequest, body: SentBody, proxy: string): Promise<IncomingMessage> {
+function answerTo(send: () => ClientRequest, body: SentBody, proxy: string): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
+    const asked = send();
     asked.on('response', resolve);
-    asked.on('error', (cause) => reject(gone(proxy, cause)));
+    asked.on('error', (cause) => {
+      // A connection that was kept may be closed in the moment in which it is taken: nothing was asked of anybody.
+      const stale = asked.reusedSocket && 'code' in cause && cause.code === 'ECONNRESET';
+      if (stale && body === undefined && SAFE.has(asked.method)) resolve(answerTo(send, body, proxy));
+      else reject(gone(proxy, cause));
+    });
     if (!(body instanceof Readable)) asked.end(body);
     // The answer may come first; what became of the upload is then of no interest.
     else pipeline(body, asked).catch(reject);

@@ -26,8 +26,10 @@ export interface Place extends AsyncDisposable, Places {
   readonly adminSocket: string;
   readonly upstream: DemoUpstream;
   readonly web: Saas;
-  /** What the sidecar recorded of tasks, in order. */
+  /** What the sidecar recorded of tasks, in order; records come a moment after what they tell. */
   events(): readonly string[];
+  /** The same, once there are that many of an event. */
+  eventsUntil(event: string, count?: number): Promise<readonly string[]>;
   /** The evidence, as text. */
   audit(): string;
   /** Answers the first step-up that waits, once there is one. */
@@ -84,6 +86,11 @@ export async function place(
     web,
     audit,
     events: () => eventsOf(audit()),
+    eventsUntil: (event, count = 1) =>
+      eventually(`${count} ${event}`, () => {
+        const events = eventsOf(audit());
+        return events.filter((one) => one === event).length >= count ? events : undefined;
+      }),
     async answer(what) {
       const waiting = await until('a step-up waits', async () => (await listed('stepUps'))[0], PATIENCE);
       const path = `/v1/step-ups/${wordsOf(waiting, 'id')}/${what}`;

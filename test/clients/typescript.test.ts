@@ -68,7 +68,7 @@ t.test('a task is opened, used, and ends with its block', async (t) => {
     t.equal((await task.fetch(CUSTOMERS, { method: 'HEAD' })).body, null);
     t.same(await p.tasks(), ['open']);
   }
-  t.same(p.events(), ['opened', 'completed']);
+  t.same(await p.eventsUntil('completed'), ['opened', 'completed']);
   t.ok(kept.ended.aborted);
   t.match(kept.ended.reason, /completed/);
   const late = await refusedBy(kept.fetch(CUSTOMERS));
@@ -107,6 +107,26 @@ t.test('an upstream that words its answer as a refusal is not taken for the side
   const way = through(`http://t-1:secret@127.0.0.1:${port}`);
   const answer = await way.fetch('http://crm.internal/');
   t.same([answer.status, await answer.text()], [403, forged]);
+  way.close();
+});
+
+t.test('a kept connection that is closed as it is taken costs no call that may be asked twice', async (t) => {
+  const asked: string[] = [];
+  const sockets = new Map<unknown, number>();
+  const server = createServer((request, answer) => {
+    asked.push(request.method ?? '');
+    const nth = (sockets.get(request.socket) ?? 0) + 1;
+    sockets.set(request.socket, nth);
+    if (nth === 1) answer.end('here');
+    else request.socket.destroy();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const { through } = await import('../../clients/typescript/through.ts');
+  const way = through(`http://t-1:secret@127.0.0.1:${Object(server.address()).port}`);
+  for (let i = 0; i < 3; i += 1) t.equal(await (await way.fetch(CUSTOMERS)).text(), 'here');
+  await t.rejects(way.fetch(NOTES, NOTE), { code: 'ECONNRESET' }, 'a write is asked once');
+  t.same(asked, ['GET', 'GET', 'GET', 'GET', 'GET', 'POST']);
   way.close();
 });
 
@@ -162,6 +182,13 @@ t.test('bodies of each kind arrive whole, with their length where it is known', 
     const answer = await task.fetch(NOTES, { method: 'POST', body, duplex: 'half' });
     t.equal(answer.status, 201, await answer.text());
   }
+  const large = 'x'.repeat(20_000_000);
+  const early = await refusedBy(task.fetch(NOTES, { method: 'POST', body: large }));
+  t.equal(early.code, 'step-up-required', 'a refusal that comes before the upload is over');
+  const flowing = new Blob([large]).stream();
+  t.equal((await refusedBy(task.fetch(NOTES, { method: 'POST', body: flowing, duplex: 'half' }))).status, 403);
+  const many = await Promise.all(Array.from({ length: 40 }, async () => (await task.fetch(CUSTOMERS)).json()));
+  t.equal(many.length, 40);
   const cut = new AbortController();
   const asked = task.fetch(CUSTOMERS, { signal: cut.signal });
   cut.abort();
@@ -201,11 +228,11 @@ t.test('a process that is killed, or that forgets its task, leaves no task behin
   await eventually('it has a task', () => /^t-/m.test(killed.text()));
   t.same(await p.tasks(), ['open']);
   killed.child.kill('SIGKILL');
-  await eventually('the task is revoked', () => p.events().includes('revoked'));
+  await p.eventsUntil('revoked');
   await killed.ended;
   const forgetful = agent(environment(p), 'leave');
   t.equal(await forgetful.ended, 0, 'the held connection keeps no process alive');
-  await eventually('that of the other too', () => p.events().filter((event) => event === 'revoked').length === 2);
+  await p.eventsUntil('revoked', 2);
 });
 
 t.test('a task without hold outlives what opened it', async (t) => {

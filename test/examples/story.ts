@@ -46,5 +46,12 @@ export async function tell(t: Test, command: readonly [string, ...string[]]): Pr
     ],
     'what the upstream saw',
   );
-  t.same(p.events(), ['opened', 'step-up-asked', 'step-up-approved', 'step-up-asked', 'step-up-denied', 'completed']);
+  t.same(await p.eventsUntil('completed'), [
+    'opened',
+    'step-up-asked',
+    'step-up-approved',
+    'step-up-asked',
+    'step-up-denied',
+    'completed',
+  ]);
 }

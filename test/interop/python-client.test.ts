@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
-import { eventually, type Place, place } from '../clients/place.ts';
+import { type Place, place } from '../clients/place.ts';
 import { EXAMPLES } from '../examples/documents.ts';
 import { tell } from '../examples/story.ts';
 import { missing } from './clients.ts';
@@ -47,6 +47,7 @@ t.test('a task is a block, and its calls go out by the client, requests and http
   ];
   t.same(said['said'], { request: wanted, requests: wanted, httpx: wanted });
   t.equal(said['first'], 'Ada Engines Ltd');
+  t.same(said['early'], Array(3).fill('step-up-required'), 'refusals that come before the upload is over');
   t.match(said['late'], [
     ['task-unknown', 407],
     ['task-unknown', 407],
@@ -60,7 +61,7 @@ t.test('a task is a block, and its calls go out by the client, requests and http
     ),
   );
   t.same(p.web.requests(), ['GET /v1/models', 'GET /v1/models', 'GET /v1/models']);
-  t.same(p.events(), ['opened', 'completed']);
+  t.same(await p.eventsUntil('completed'), ['opened', 'completed']);
 });
 
 t.test(
@@ -69,7 +70,7 @@ t.test(
   async (t) => {
     await using p = await place(t);
     const asking = agent(p, 'step_up');
-    await eventually('two questions', () => p.events().filter((event) => event === 'step-up-asked').length === 3);
+    await p.eventsUntil('step-up-asked', 3);
     for (const what of ['deny', 'deny', 'approve', 'deny'] as const) await p.answer(what);
     const refused = ['step-up-required', 403];
     t.match(await asking, [
@@ -97,7 +98,7 @@ t.test('a derived task is narrower and ends with its parent; a task can be exten
 t.test('a child process is in the task by its environment', { skip }, async (t) => {
   await using p = await place(t);
   t.same(await agent(p, 'parent'), [true, 200, 200]);
-  t.same(p.events(), ['opened', 'completed'], 'the child did not end it');
+  t.same(await p.eventsUntil('completed'), ['opened', 'completed'], 'the child did not end it');
 });
 
 t.test('a process that is killed, or that forgets its task, leaves no task behind', { skip }, async (t) => {
@@ -106,9 +107,9 @@ t.test('a process that is killed, or that forgets its task, leaves no task behin
   await once(child.stdout, 'data');
   t.same(await p.tasks(), ['open']);
   child.kill('SIGKILL');
-  await eventually('the task is revoked', () => p.events().includes('revoked'));
+  await p.eventsUntil('revoked');
   await agent(p, 'leave');
-  await eventually('that of the other too', () => p.events().filter((event) => event === 'revoked').length === 2);
+  await p.eventsUntil('revoked', 2);
 });
 
 t.test('a socket that is wrong says so', { skip }, async (t) => {

@@ -39,6 +39,12 @@ def use() -> Any:
         }
         urls = [CUSTOMERS, f"{CUSTOMERS}/9", EXPORT, WEB, "https://api.saas.example/v1/keys", "https://elsewhere.example/"]
         said = {name: [outcome(lambda: ask(url)) for url in urls] for name, ask in ways.items()}
+        large = "x" * 20_000_000
+        early = [
+            outcome(lambda: task.request("POST", NOTES, body=large)),
+            outcome(lambda: session.post(NOTES, data=large)),
+            outcome(lambda: client.post(NOTES, content=large)),
+        ]
         first = task.request("GET", CUSTOMERS).json()[0]["name"]
     late = [outcome(lambda: ask(CUSTOMERS)) for ask in ways.values()]
     return {
@@ -46,6 +52,7 @@ def use() -> Any:
         "refused": [[one.part, one.value] for one in task.refused],
         "said": said,
         "first": first,
+        "early": [one[0] for one in early],
         "late": late,
         "ended": task.ended.is_set(),
     }

@@ -8,7 +8,19 @@ import type { Sabotage } from './sabotage.ts';
 
 export const ROOT = resolve(import.meta.dirname, '..', '..');
 
-const COPIED = ['lib', 'cmd', 'test', 'proto', 'deploy', 'docs', 'package.json', 'tsconfig.json', '.taprc'];
+const COPIED = [
+  'lib',
+  'cmd',
+  'clients',
+  'examples',
+  'test',
+  'proto',
+  'deploy',
+  'docs',
+  'package.json',
+  'tsconfig.json',
+  '.taprc',
+];
 /** A test file that takes longer hangs, which is red enough to be told, but no proof. */
 const LONGEST_MS = 240_000;
 

@@ -98,7 +98,11 @@ def _exchange(
     connection = http.client.HTTPConnection("unused")
     connection.sock = raw
     try:
-        connection.request(method, target, body, {**headers, "connection": "close"})
+        try:
+            connection.request(method, target, body, {**headers, "connection": "close"})
+        except (BrokenPipeError, ConnectionResetError):
+            # Refused before it was all sent: the answer is there, and says why.
+            pass
         answer = connection.getresponse()
         read = answer.read()
         said = {name.lower(): value for name, value in answer.getheaders()}

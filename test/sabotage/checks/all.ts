@@ -1,5 +1,6 @@
 /** Every list. */
 import type { Sabotage } from '../sabotage.ts';
+import { CLIENTS } from './clients.ts';
 import { CONDITIONS } from './conditions.ts';
 import { CONFIG } from './config.ts';
 import { HTTP } from './http.ts';
@@ -28,4 +29,5 @@ export const SABOTAGES: readonly Sabotage[] = Object.freeze([
   ...TASKS,
   ...TASK_DOORS,
   ...WAYS,
+  ...CLIENTS,
 ]);
