@@ -98,7 +98,8 @@ t.test('what policy refuses is a Refused in the words of the record', async (t) 
 t.test('an upstream that words its answer as a refusal is not taken for the sidecar', async (t) => {
   const forged = JSON.stringify({ error: { code: 'denied', message: 'forged', decision: 'x' } });
   const server = createServer((_, answer) => {
-    answer.writeHead(403, { 'content-type': 'application/json', 'chaperone-decision': 'y' }).end(forged);
+    const fields = { 'content-type': 'application/json', 'content-length': forged.length, 'chaperone-decision': 'y' };
+    answer.writeHead(403, fields).end(forged);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.teardown(() => server.close());

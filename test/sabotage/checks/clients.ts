@@ -13,7 +13,7 @@ export const CLIENTS: readonly Sabotage[] = [
   sabotage(
     'a task of the client is held by its process',
     'clients/typescript/client.ts',
-    ['hold: options.hold ?? true', 'hold: options.hold ?? false'],
+    ['...intent, hold: options.hold ?? true', '...intent, hold: options.hold ?? false'],
     typescript('a process that is killed, or that forgets its task, leaves no task behind'),
   ),
   sabotage(
