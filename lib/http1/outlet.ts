@@ -1,5 +1,6 @@
 /**
- * What a connection sends: heads and small bodies in one write, chunks framed in one write, and no more taken from a body while the socket is full.
+ * What a connection sends: heads and small bodies in one write, chunks framed in one write, the full records of one turn of the event loop in few writes, and no more
+ * taken from a body while the socket is full.
  */
 import type { Duplex } from 'node:stream';
 
@@ -10,6 +11,9 @@ import { trailerText } from './serialise.ts';
 
 /** Up to here copying into one write is cheaper than writing twice. */
 const JOIN_BYTES = 16_384;
+/** A piece from here on is likely one of many that come in the same turn (full TLS records): it waits for them, until the turn ends or there are so many bytes. */
+const BULK_BYTES = 8192;
+const BURST_BYTES = 49_152;
 
 export interface Sending {
   readonly framing: SendFraming;
@@ -30,6 +34,9 @@ export class Outlet {
   /** Bytes handed to the socket in all. */
   sent = 0;
   readonly #full: (full: boolean) => void;
+  /** Bytes that wait for the end of the turn, and whether something looks after them then. */
+  #held = 0;
+  #flushing = false;
   #fault: Fault | undefined;
   #waiter: { resolve(): void; reject(reason: Fault): void } | undefined;
   #body: Body | undefined;
@@ -63,7 +70,27 @@ export class Outlet {
   #bytes(bytes: Buffer, sent?: (failure?: Error | null) => void): boolean {
     if (this.#fault !== undefined) throw this.#fault;
     this.sent += bytes.length;
-    return this.socket.write(bytes, sent);
+    if (bytes.length < BULK_BYTES && this.#held === 0) return this.socket.write(bytes, sent);
+    if (this.#held === 0) this.socket.cork();
+    const more = this.socket.write(bytes, sent);
+    this.#held += bytes.length;
+    if (!more || this.#held >= BURST_BYTES) this.#flush();
+    else if (!this.#flushing) {
+      this.#flushing = true;
+      setImmediate(this.#endOfTurn);
+    }
+    return more;
+  }
+
+  readonly #endOfTurn = (): void => {
+    this.#flushing = false;
+    this.#flush();
+  };
+
+  #flush(): void {
+    if (this.#held === 0) return;
+    this.#held = 0;
+    this.socket.uncork();
   }
 
   /** Settles when the socket takes more; rejects with why it will not. */
