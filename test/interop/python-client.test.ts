@@ -1,6 +1,7 @@
 /** The Python client, installed from its folder, against the sidecar itself; and the examples in Python. */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
@@ -134,3 +135,14 @@ t.test(
   { skip: skip === false ? missing(['python3', '-c', 'import langgraph.graph']) : skip },
   (t) => tell(t, ['python3', join(EXAMPLES, 'langgraph/agent.py')]),
 );
+
+t.test('the program of docs/clients.md reads, is refused, and is approved', { skip }, async (t) => {
+  const page = readFileSync(join(ROOT, 'docs/clients.md'), 'utf8');
+  const [, program = ''] = /```python\n([\s\S]*?)```/.exec(page) ?? [];
+  const note = `note = {"customer": "1001", "text": "called"}\n`;
+  await using p = await place(t);
+  const running = run('python3', ['-c', `${note}${program}print(answer.state)\n`], { env: environment(p) });
+  await p.answer('approve');
+  t.equal((await running).stdout, 'approved\n');
+  t.same(await p.eventsUntil('completed'), ['opened', 'step-up-asked', 'step-up-approved', 'completed']);
+});
