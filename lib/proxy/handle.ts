@@ -10,7 +10,7 @@ import { decide } from '../policy/decide.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import type { Identity, IdentityState } from '../spiffe/identity.ts';
-import type { Tasks } from '../tasks/registry.ts';
+import type { Proof, Tasks } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import type { Evidence } from './evidence.ts';
 import { Exchange, type Judgement, type Transport } from './exchange.ts';
@@ -27,6 +27,8 @@ export interface Arrival {
   readonly bound: Task | undefined;
   /** Proxy-Authorization, as it came. */
   credentials(): string | undefined;
+  /** What that of the request before it on its connection proved. */
+  readonly proof: Proof | undefined;
   /** From here on the exchange is aborted when the agent goes away. */
   begun(exchange: Exchange): void;
   /**
@@ -89,19 +91,21 @@ export async function handle(arrival: Arrival, standing: Standing): Promise<void
   }
 }
 
+const FIELD = 'proxy-authorization';
+
 /** A reference to a task that is there and is not that of a live task is never "no task". */
 function taskOf(arrival: Arrival, { tasks }: Standing): Task | Fault | undefined {
   const { bound } = arrival;
   const credentials = arrival.credentials();
   if (credentials === undefined && bound === undefined) return undefined;
   try {
-    const named = credentials === undefined ? bound : tasks?.authenticate(credentials, 'proxy-authorization');
+    const named = credentials === undefined ? bound : tasks?.authenticate(credentials, FIELD, arrival.proof);
     if (named?.open === true && (bound === undefined || bound === named)) return named;
   } catch (failure) {
     return Fault.from(failure, 'internal');
   }
   const hint = 'use the proxyUrl of a live task, or take user and password out of the proxy URL';
-  return new Fault('task-unknown', 'Proxy-Authorization names no live task', { hint, at: 'proxy-authorization' });
+  return new Fault('task-unknown', 'Proxy-Authorization names no live task', { hint, at: FIELD });
 }
 
 function join(exchange: Exchange, task: Task | undefined): void {

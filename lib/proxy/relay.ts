@@ -12,6 +12,7 @@ import { isUnprocessed } from '../http2/request.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
 import { callOf } from '../policy/grpc.ts';
 import type { Destination, Policy } from '../policy/model.ts';
+import type { Proof } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import { tlsFault } from '../tls/faults.ts';
 import { copyBothWays, cut } from './copy.ts';
@@ -50,6 +51,8 @@ export interface AgentConnection {
   readonly tunnel: string | undefined;
   /** The task that the socket, or that CONNECT, belongs to. */
   readonly task: Task | undefined;
+  /** What its last Proxy-Authorization proved. */
+  readonly proof: Proof;
 }
 
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
@@ -82,6 +85,10 @@ export class RequestArrival implements Arrival {
 
   get bound(): Task | undefined {
     return this.#from.task;
+  }
+
+  get proof(): Proof {
+    return this.#from.proof;
   }
 
   credentials(): string | undefined {

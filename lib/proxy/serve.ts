@@ -44,7 +44,8 @@ export interface Door {
 export function serveHttp(socket: Duplex, door: Door, { standing, relay, limits }: ServeParts): Promise<void> {
   const { clock, evidence } = standing;
   const { entry, closing: draining, connect, tunnel, describe, task } = door;
-  const agent: AgentConnection = { exchange: undefined, describe, tunnel, task };
+  const proof = { credentials: undefined, task: undefined };
+  const agent: AgentConnection = { exchange: undefined, describe, tunnel, task, proof };
   let watched = false;
   const arrive = (x: ServerExchange): Promise<void> => {
     if (!watched) {
@@ -68,7 +69,7 @@ export function serveHttp(socket: Duplex, door: Door, { standing, relay, limits 
   if (door.http2 === undefined) return serveConnection(socket, serve);
 
   const stream = (x: ServerExchange): Promise<void> => {
-    const from: AgentConnection = { exchange: undefined, describe, tunnel, task };
+    const from: AgentConnection = { exchange: undefined, describe, tunnel, task, proof };
     onAbort(x.connection.signal, (reason) => from.exchange?.abort(reason));
     return handle(new RequestArrival(x, from, entry, relay), standing);
   };

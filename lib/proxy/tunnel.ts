@@ -12,6 +12,7 @@ import type { HandedOver, ServerExchange } from '../http1/exchange.ts';
 import type { Facts } from '../policy/facts.ts';
 import { matrixRow } from '../policy/matrix.ts';
 import type { Destination } from '../policy/model.ts';
+import type { Proof } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import { copyBothWays, cut } from './copy.ts';
 import { describeConnect, describeRaw } from './describe.ts';
@@ -50,6 +51,10 @@ export class ConnectArrival implements Arrival {
 
   get bound(): Task | undefined {
     return this.#from.task;
+  }
+
+  get proof(): Proof {
+    return this.#from.proof;
   }
 
   credentials(): string | undefined {
@@ -159,6 +164,10 @@ export class RawArrival implements Arrival {
     this.#socket = socket;
     this.#destination = from.destination;
     this.#parts = parts;
+  }
+
+  get proof(): undefined {
+    return undefined;
   }
 
   /** Raw bytes name no task: its socket may. */

@@ -9,10 +9,10 @@
 
 /** Classes that were read or written, and what was done where. */
 export interface HistoryFacts {
-  readonly read: ReadonlySet<string>;
-  readonly wrote: ReadonlySet<string>;
-  readonly actions: ReadonlySet<string>;
-  readonly destinations: ReadonlySet<string>;
+  readonly read: readonly string[];
+  readonly wrote: readonly string[];
+  readonly actions: readonly string[];
+  readonly destinations: readonly string[];
 }
 
 export interface Mark {
@@ -43,9 +43,9 @@ export function history(assumed: readonly string[] = []): History {
     destinations: new Map(),
   };
   let all: HistoryFacts | undefined;
-  const seen = (kind: Kind, exchange: string | undefined): ReadonlySet<string> => {
+  const seen = (kind: Kind, exchange: string | undefined): readonly string[] => {
     const names = [...marks[kind]].filter(([, [first, second]]) => second !== undefined || first !== exchange);
-    return new Set(names.map(([name]) => name));
+    return Object.freeze(names.map(([name]) => name));
   };
   const facts = (exchange: string | undefined): HistoryFacts =>
     Object.freeze({
@@ -75,10 +75,13 @@ export function history(assumed: readonly string[] = []): History {
   };
 }
 
-/** The last of the classes, ordered from the least sensitive, that is in the set; one that is no longer declared counts as the highest. */
-export function highest(found: ReadonlySet<string>, classes: readonly string[]): string {
-  if (found.size === 0) return 'none';
-  const known = classes.findLast((one) => found.has(one));
-  const declared = [...found].every((one) => classes.includes(one));
-  return (declared ? known : classes.at(-1)) ?? 'none';
+/** The last of the classes, ordered from the least sensitive, that was found; one that is no longer declared counts as the highest. */
+export function highest(found: readonly string[], classes: readonly string[]): string {
+  let most = -1;
+  for (const one of found) {
+    const rank = classes.indexOf(one);
+    if (rank < 0) return classes.at(-1) ?? 'none';
+    most = Math.max(most, rank);
+  }
+  return classes[most] ?? 'none';
 }

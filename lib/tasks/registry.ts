@@ -34,8 +34,11 @@ export interface Tasks extends AsyncDisposable {
   open(intent: Intent): Opened;
   /** A task for a sub-agent, never wider than its parent. */
   derive(parent: Task, intent: Intent): Opened;
-  /** The live task that `Basic` credentials prove. @throws Fault `task-unknown` */
-  authenticate(credentials: string, at: string): Task;
+  /**
+   * The live task that `Basic` credentials prove. @throws Fault `task-unknown`
+   * @param proof of one connection, which remembers what was proved on it last
+   */
+  authenticate(credentials: string, at: string, proof?: Proof): Task;
   get(id: string): Task | undefined;
   list(): readonly Task[];
   end(task: Task, end: End, why: string): void;
@@ -47,6 +50,12 @@ export interface Tasks extends AsyncDisposable {
   readonly session: History;
   /** Notes what an exchange was allowed, in the same turn as its decision. */
   claim(member: Member, call: Claimed): void;
+}
+
+/** The same credentials again on one connection prove the same task, if it is live. */
+export interface Proof {
+  credentials: string | undefined;
+  task: Task | undefined;
 }
 
 export interface Claimed {
@@ -173,18 +182,25 @@ class Registry implements Tasks {
     return { task, secret: text, refused, recorded };
   }
 
-  authenticate(credentials: string, at: string): Task {
-    const { task: id, secret } = parseCredentials(credentials, at);
-    const task = this.#open.get(id);
+  authenticate(credentials: string, at: string, proof?: Proof): Task {
+    const task = proof?.credentials === credentials ? proof.task : this.#proved(credentials, at);
     const { clock } = this.#options;
-    if (task !== undefined && proves(secret, task.secret)) {
-      if (task.open && task.expired(clock.monotonic(), clock.now())) this.end(task, 'expired', 'its time is over');
-      if (task.open) return task;
+    if (task?.open === true && task.expired(clock.monotonic(), clock.now()))
+      this.end(task, 'expired', 'its time is over');
+    if (task?.open === true) {
+      if (proof !== undefined) [proof.credentials, proof.task] = [credentials, task];
+      return task;
     }
     throw new Fault('task-unknown', 'the credentials name no live task', {
       hint: 'the task has ended, or the sidecar was started anew: open another task',
       at,
     });
+  }
+
+  #proved(credentials: string, at: string): Task | undefined {
+    const { task: id, secret } = parseCredentials(credentials, at);
+    const task = this.#open.get(id);
+    return task !== undefined && proves(secret, task.secret) ? task : undefined;
   }
 
   get(id: string): Task | undefined {

@@ -2,7 +2,7 @@
  * What proves that a request belongs to a task: `task:secret` in Proxy-Authorization, as the user and password of a proxy URL (RFC 7617). The secret is 256 random
  * bits; its SHA-256 alone is kept, and compared in constant time.
  */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
 
 export interface Credentials {
@@ -36,7 +36,7 @@ export function proves(secret: string, digest: Buffer): boolean {
 }
 
 function digestOf(secret: string): Buffer {
-  return createHash('sha256').update(secret).digest();
+  return hash('sha256', secret, 'buffer');
 }
 
 /**

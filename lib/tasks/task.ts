@@ -117,8 +117,8 @@ export class Task {
       uses: claim === undefined ? this.#spent() : 0,
       read: highest(done.read, classes),
       wrote: highest(done.wrote, classes),
-      actions: [...done.actions],
-      destinations: [...done.destinations],
+      actions: done.actions,
+      destinations: done.destinations,
     };
   }
 
@@ -150,7 +150,7 @@ export class Task {
 
   leave(member: Member): void {
     this.#members.delete(member);
-    if (this.#members.size > 0) return;
+    if (this.#members.size > 0 || this.#quiet.length === 0) return;
     const told = this.#quiet;
     this.#quiet = [];
     for (const tell of told) tell();

@@ -239,6 +239,7 @@ t.test('a local listener takes a task by a socket of its own, which goes with it
   const sockets = await r.b.proxy.taskSockets(opened.task, { folder, mode: 0o660 });
   t.same(Object.keys(sockets), ['crm']);
   t.match(sockets['crm'], /\/[A-Za-z0-9_-]{22}\/crm\.sock$/, 'whoever knows the id of the task does not know the path');
+  t.notOk(sockets['crm']?.includes(opened.task.id));
   t.equal((statSync(sockets['crm'] ?? '').mode & 0o777).toString(8), '660');
   const ask = (request: string): Promise<string> =>
     new Promise((resolve) => {

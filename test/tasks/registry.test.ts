@@ -77,6 +77,23 @@ t.test('a task ends when its time is over by either clock, and what is under way
   t.same(names(d), ['opened', 'opened', 'expired', 'expired']);
 });
 
+t.test('what was proved on a connection is proved there again, for as long as the task is open', async (t) => {
+  const d = desk();
+  const [one, other] = [d.tasks.open(intent({ lifetime: '60s' })), d.tasks.open(intent())];
+  const proof = { credentials: undefined, task: undefined };
+  for (const opened of [one, one, other, one]) t.equal(d.tasks.authenticate(header(opened), 'x', proof), opened.task);
+  t.throws(() => d.tasks.authenticate(header({ task: one.task, secret: other.secret }), 'x', proof), {
+    code: 'task-unknown',
+  });
+  t.equal(d.tasks.authenticate(header(one), 'x', proof), one.task);
+  d.clock.jump(3_600_000);
+  t.throws(() => d.tasks.authenticate(header(one), 'x', proof), { code: 'task-unknown' }, 'its time is over');
+  d.clock.jump(-3_600_000);
+  t.equal(d.tasks.authenticate(header(other), 'x', proof), other.task);
+  d.tasks.end(other.task, 'completed', 'done');
+  t.throws(() => d.tasks.authenticate(header(other), 'x', proof), { code: 'task-unknown' });
+});
+
 t.test('setting the wall clock back does not make a task last longer (C8)', async (t) => {
   const d = desk();
   const { task } = d.tasks.open(intent({ lifetime: '60s' }));
@@ -151,9 +168,11 @@ t.test('a new policy narrows what is open, and revokes what has no purpose any m
   t.same([...task.grant.actions], ['read'], 'what needed an approval is not free by a reload');
   await new Promise(setImmediate);
   t.equal(d.changes.count, 1, 'what is live is decided again');
+  d.policy.set(policyWith(rule({ actions: new Set(['write']), stepUp: [] })));
+  t.same([...task.grant.actions], []);
   d.policy.set(policyWith(rule({ purposes: ['other'] })));
   t.notOk(task.open);
-  t.same(names(d), ['opened', 'narrowed', 'revoked']);
+  t.same(names(d), ['opened', 'narrowed', 'narrowed', 'revoked']);
 });
 
 t.test('a new policy revokes what it would not open: another owner, a history of its own, a depth', async (t) => {

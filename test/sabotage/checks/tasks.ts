@@ -11,7 +11,10 @@ const proxied = (title: string): ReturnType<typeof by> => by('test/proxy/tasks.t
 
 const DEAD = attack('tasks', 'G2 a task that has ended, is not that of the secret, or is none');
 const BOUND = proxied('a local listener takes a task by a socket of its own, which goes with it');
-const UNGRANTED = attack('tasks', 'G3 a destination, or a class of data, that was not granted');
+const UNGRANTED = by(
+  'test/policy/grant.test.ts',
+  'destination, class of data and action are each held against the grant, by themselves',
+);
 const UNAPPROVED = attack(
   'tasks',
   'G4 an action that waits for an approval, with none or with that of another destination or other parameters',
@@ -44,7 +47,7 @@ const IDENTIFIED: readonly Sabotage[] = [
   sabotage(
     'the secret of a task that has ended is worth nothing',
     'lib/tasks/registry.ts',
-    ['if (task.open) return task;', 'return task;'],
+    ['if (task?.open === true) {', 'if (task !== undefined) {'],
     registry('a task is proved by its secret alone, while it is open'),
   ),
   sabotage(

@@ -1,0 +1,35 @@
+/** One call held against a grant: destination, class of data and action must each be in it. */
+import t from 'tap';
+import { judgeGrant, type Grant } from '../../lib/policy/grant.ts';
+import { destination } from './destination.ts';
+
+const GRANT: Grant = {
+  purpose: 'support',
+  destinations: new Set(['crm']),
+  actions: new Set(['read']),
+  stepUp: new Map(),
+  dataClasses: new Set(['internal']),
+  uses: 1,
+};
+
+function code(grant: Grant, action: string | undefined, uses = 0): string {
+  const task = { id: 't', purpose: 'support', owner: 'a', onBehalfOf: undefined, depth: 0, elevations: [] };
+  const done = { read: 'none', wrote: 'none', actions: [], destinations: [] };
+  const call = { destination: destination('crm'), action, digest: () => undefined };
+  return judgeGrant({ ...task, ...done, grant, uses }, call).code;
+}
+
+t.test('destination, class of data and action are each held against the grant, by themselves', async (t) => {
+  t.equal(code(GRANT, 'read'), 'granted');
+  t.equal(code({ ...GRANT, destinations: new Set(['wiki']) }, 'read'), 'outside-grant');
+  // The class of a destination may have changed since the grant was cut.
+  t.equal(code({ ...GRANT, dataClasses: new Set(['public']) }, 'read'), 'outside-grant');
+  t.equal(code(GRANT, 'write'), 'outside-grant');
+  t.equal(code(GRANT, 'read', 1), 'uses-spent');
+});
+
+t.test('what only carries calls takes no use and has no action, but its destination must be granted', async (t) => {
+  t.equal(code(GRANT, undefined, 1), 'granted');
+  t.equal(code({ ...GRANT, destinations: new Set() }, undefined), 'outside-grant');
+  t.equal(code({ ...GRANT, dataClasses: new Set() }, undefined), 'outside-grant');
+});
