@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { readFileSync, writeFileSync } from 'node:fs';
 import t from 'tap';
-import { cli } from './cli.ts';
+import { shortFolder } from '../fakes/folder.ts';
+import { cli, eventually, start } from './cli.ts';
 
 const COMMANDS = [
   'test',
@@ -88,4 +89,20 @@ t.test('env prints every variable in both cases', async (t) => {
     t.equal(variables[name.toLowerCase()], variables[name]);
   }
   t.match(variables['http_proxy'], /^http:\/\/127\.0\.0\.1:\d+$/);
+});
+
+t.test("dev --serve puts the demo's API beside the identity, and says what was asked of it", async (t) => {
+  const folder = shortFolder(t);
+  const socket = join(folder, 'w.sock');
+  await using dev = start(['dev', '--socket', socket, '--serve', '/crm=0']);
+  const [, port = ''] = await eventually('it serves', () =>
+    /serving the demo's API as spiffe:\/\/dev\.local\/crm on 127\.0\.0\.1:(\d+)/.exec(dev.text()),
+  );
+  t.match(dev.text(), /serving unix:\S+ for spiffe:\/\/dev\.local\/agent, spiffe:\/\/dev\.local\/crm/);
+  const taken = await cli(['dev', '--socket', join(folder, 'x.sock'), '--serve', `/crm=${port}`]);
+  t.match([taken.status, taken.err], [71, new RegExp(`127\\.0\\.0\\.1:${port}: .*EADDRINUSE`)]);
+  for (const wrong of ['crm=8443', '/crm', '/crm=70000']) {
+    const { status, err } = await cli(['dev', '--socket', join(folder, 'x.sock'), '--serve', wrong]);
+    t.match([status, err], [64, /--serve takes a path of a SPIFFE ID and a port/], wrong);
+  }
 });
