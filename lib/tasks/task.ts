@@ -87,7 +87,7 @@ export class Task {
 
   /** Wall clock, milliseconds since the epoch. */
   get expiresAt(): number {
-    return this.opened.wall + this.lifetime;
+    return Math.min(this.opened.wall + this.lifetime, this.parent?.expiresAt ?? Infinity);
   }
 
   expired(monotonic: number, wall: number): boolean {
