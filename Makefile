@@ -5,7 +5,7 @@ PYTHON := .cache/python
 MCP := test/interop/mcp/node_modules
 TAP := tap --reporter=min --output-file
 
-.PHONY: help demo run bundle test test-differential test-heavy fuzz test-interop test-schemas test-spire check bench bench-rotation bench-interception proto docs clean
+.PHONY: help demo run bundle test test-differential test-heavy fuzz test-interop test-schemas test-spire check bench bench-rotation bench-interception bench-tasks proto docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -77,6 +77,9 @@ bench-rotation: $(SETUP) ## SVIDs rotating every second under load for a minute:
 
 bench-interception: $(SETUP) ## What interception costs: tunnels and the requests inside, beside bare TLS and http://
 	node bench/interception.ts
+
+bench-tasks: $(SETUP) ## What tasks cost: a call of one, opening and completing one, the end of a thousand streams, ten thousand open ones
+	node --expose-gc bench/tasks.ts
 
 .cache/bench/bin/envoy:
 	@mkdir -p .cache

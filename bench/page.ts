@@ -1,10 +1,11 @@
-/** docs/performance.md: what `make bench` writes, and below it what `make bench-rotation` does; each leaves the other's part as it is. */
+/** docs/performance.md: what `make bench` writes, and below it what `make bench-rotation` and `make bench-tasks` do; each leaves the others' parts as they are. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { format } from 'prettier';
 
 const PAGE = join(import.meta.dirname, '..', 'docs', 'performance.md');
-const ROTATION = '## Rotation under load';
+/** In the order in which they stand, behind the comparison. */
+const SECTIONS = { rotation: '## Rotation under load', tasks: '## Tasks' } as const;
 
 /** From `perf record -e task-clock -g` with `--perf-basic-prof`, at 64 connections; not measured anew by each run. */
 const PROFILE = `Where the CPU of a small request goes, by a sampling profile of the main thread: a third and more is the kernel's (two reads, two writes: nearly all that haproxy costs),
@@ -13,11 +14,18 @@ collectors on other threads take up to a quarter more while the program is young
 is missed is not missed in one place: with no JavaScript at all, kernel, TLS and streams alone come to about half of what Envoy costs.`;
 
 /** Replaces one part of the page. */
-export async function writePage(part: 'comparison' | 'rotation', text: string): Promise<void> {
-  const [comparison = '# Performance\n', rotation] = (await readFile(PAGE, 'utf8').catch(() => '')).split(ROTATION);
-  const parts = part === 'comparison' ? [text, rotation] : [comparison, `\n\n${text}\n`];
+export async function writePage(part: 'comparison' | keyof typeof SECTIONS, text: string): Promise<void> {
+  const page = await readFile(PAGE, 'utf8').catch(() => '# Performance\n');
+  const headings = Object.values(SECTIONS);
+  // Each part with its heading.
+  const found = page.split(new RegExp(`^(?=(?:${headings.join('|')})$)`, 'm'));
+  const kept = (heading: string): string => found.find((one) => one.startsWith(`${heading}\n`)) ?? '';
+  const parts = [
+    part === 'comparison' ? text : (found[0] ?? ''),
+    ...Object.entries(SECTIONS).map(([name, heading]) => (name === part ? `${heading}\n\n${text}` : kept(heading))),
+  ];
   await mkdir(dirname(PAGE), { recursive: true });
-  const whole = parts.filter((one) => one !== undefined).join(ROTATION);
+  const whole = parts.filter((one) => one !== '').join('\n\n');
   await writeFile(PAGE, await format(whole, { parser: 'markdown', printWidth: 120 }));
 }
 
@@ -32,7 +40,7 @@ export interface About {
 export function page(tables: string, { rounds, cores, model, load }: About): string {
   return `# Performance
 
-<!-- Written by \`make bench\` and \`make bench-rotation\`. Do not edit. -->
+<!-- Written by \`make bench\`, \`make bench-rotation\` and \`make bench-tasks\`. Do not edit. -->
 
 ${rounds} interleaved rounds on ${cores} cores of ${model}, Node ${process.versions.node}. The programs under test share one core and are loaded one after another; wrk, curl
 and the upstream (nginx, mTLS, TLS 1.3, EC P-256) share the other. HTTP/1.1 kept alive in, pooled mTLS out, no TLS session resumed, a body of three bytes, one worker each. All verify the
