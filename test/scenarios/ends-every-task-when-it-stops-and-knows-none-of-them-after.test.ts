@@ -1,0 +1,63 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { apiClient, textOf } from '../../cmd/api-client.ts';
+import { shortFolder } from '../fakes/folder.ts';
+import { until } from '../fakes/until.ts';
+import { refusal, statusOf } from '../proxy/harness.ts';
+import { apart, noProc } from './apart.ts';
+import { crm } from './stack.ts';
+
+const POLICY = `---
+apiVersion: chaperone.dev/v1alpha1
+kind: TaskPolicy
+metadata: { name: support }
+spec: { purposes: [support], destinations: [crm], actions: [read], dataClasses: [internal] }
+`;
+const BODY = { purpose: 'support', owner: 'alice', targets: ['crm'], actions: ['read'] };
+
+t.test(
+  'ends every task when it stops, killed or told to, and knows none of them after: their credentials are 407, never no task',
+  { skip: noProc },
+  async (t) => {
+    const socket = join(shortFolder(t), 'agent', 'a.sock');
+    await using s = await apart({
+      more: `  agentApi: { socket: '${socket}' }\n`,
+      destinations: (api) => `${crm(api)}${POLICY}`,
+    });
+    const open = async (): Promise<{ readonly id: string; readonly authorization: string }> => {
+      const opened = await apiClient(socket).ask({ method: 'POST', path: '/v1/tasks', body: BODY });
+      return { id: textOf(opened, 'id'), authorization: textOf(opened, 'authorization') };
+    };
+    const get = async (authorization: string): Promise<string> => {
+      const line = await s.open();
+      line.write(
+        `GET http://crm.internal/v1/customers HTTP/1.1\r\nHost: crm.internal\r\nProxy-Authorization: ${authorization}\r\nConnection: close\r\n\r\n`,
+      );
+      return line.ended();
+    };
+    for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+      const [one, other] = [await open(), await open()];
+      t.equal(statusOf(await get(one.authorization)), 200);
+      using held = await apiClient(socket).lines({ method: 'POST', path: '/v1/tasks', body: { ...BODY, hold: true } });
+      const lines = held[Symbol.asyncIterator]();
+      t.match((await lines.next()).value, { state: 'open' });
+      s.sidecar.child.kill(signal);
+      await s.restart();
+      if (signal === 'SIGTERM') {
+        const ended = s.records().filter(({ kind, event }) => kind === 'task' && event === 'revoked');
+        t.same(ended.length, 3, 'each has its end in the evidence');
+        t.match(
+          ended.find(({ task }) => task === one.id),
+          { detail: { why: 'the sidecar is stopping', uses: 1 } },
+        );
+      }
+      for (const { authorization } of [one, other]) {
+        const answer = await get(authorization);
+        t.equal(statusOf(answer), 407);
+        t.match(refusal(answer), { code: 'task-unknown', hint: /the sidecar was started anew/ });
+      }
+      await until('the door is open again', () => existsSync(socket));
+    }
+  },
+);
