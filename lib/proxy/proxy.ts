@@ -39,6 +39,7 @@ export interface ProxySettings {
   readonly forward?: ListenAddress | undefined;
   /** Never dialled, like our own listeners. */
   readonly health?: ListenAddress | undefined;
+  readonly agentApi?: { readonly tcp?: { readonly address: ListenAddress } | undefined } | undefined;
   readonly audit: { readonly onFailure: 'deny' | 'continue' };
 }
 
@@ -155,7 +156,7 @@ class Running implements Proxy {
     };
     const relay = { upstreams: ways, fields, tokens, mcp, now: () => clock.monotonic(), recheck: this.#reconsider.one };
     const serve = { standing, relay, limits };
-    const others = sidecar.health === undefined ? [] : [sidecar.health];
+    const others = [sidecar.health, sidecar.agentApi?.tcp?.address].filter((one) => one !== undefined);
     this.#listeners = listeners({
       forward: sidecar.forward,
       others,

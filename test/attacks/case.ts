@@ -77,7 +77,7 @@ export interface World {
   /** The destination has no upstream address of its own: its name is resolved. */
   readonly resolved?: true;
   /** The destination leads to a listener of ours. */
-  readonly self?: 'forward' | 'health';
+  readonly self?: 'forward' | 'health' | 'agentApi';
   readonly limits?: Partial<Http1Limits>;
   readonly identity?: 'none' | 'expired';
   /** No record can be written. */

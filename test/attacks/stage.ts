@@ -151,10 +151,12 @@ function destinationOf(own: Site, world: World, upstream: { host: string; port: 
 function optionsOf(world: World, port: number): NonNullable<BenchOptions['options']> {
   return {
     ...(world.limits === undefined ? {} : { limits: http1Limits(world.limits) }),
-    ...(world.self === 'health' && {
+    ...((world.self === 'health' || world.self === 'agentApi') && {
       sidecar: {
         forward: { host: '127.0.0.1', port: 0 },
-        health: { host: '0.0.0.0', port },
+        ...(world.self === 'health'
+          ? { health: { host: '0.0.0.0', port } }
+          : { agentApi: { tcp: { address: { host: '127.0.0.1', port } } } }),
         audit: { onFailure: 'deny' as const },
       },
     }),

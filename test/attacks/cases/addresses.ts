@@ -167,6 +167,7 @@ export const ADDRESSES: readonly Attack[] = [
   },
   self('forward', 'S11', 'the forward port'),
   self('health', 'T9', 'the health port, on every address'),
+  self('agentApi', 'S11', 'the loopback port of the agent API'),
   ...[301, 302, 303, 307, 308].map((status): Attack => ({
     row: 'S12',
     title: `a ${status} is passed on, and followed by nobody`,
