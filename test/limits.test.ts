@@ -40,7 +40,7 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
   'how often or how much at a time, without a bound on anybody': [
     'lib/audit/sink.ts RETRY_MS',
     'lib/config/watch.ts BURST_MS',
-    'lib/http1/outlet.ts JOIN_BYTES',
+    'lib/http1/outlet.ts JOIN_BYTES BULK_BYTES BURST_BYTES',
     'lib/http1/limits.ts poolAgeJitter',
     'lib/identity/limits.ts baseMs',
   ],

@@ -60,11 +60,11 @@ export async function startAgentDoor({ socket, mode, tcp, api }: AgentDoorOption
   };
 }
 
-/** Whoever knows the name of a folder in it may enter that, and nobody else may list them. */
+/** Whoever knows the name of a folder in it may enter that, and nobody else may list them. What is in it has the group of the API's folder, where that hands its group on. */
 async function emptyTaskFolder(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder);
-  await chmod(folder, 0o711);
+  await chmod(folder, 0o2711);
 }
 
 function guarded(api: Api, token: string): Api {

@@ -45,7 +45,7 @@ export async function openTaskDoors(
   const doors: TaskDoors = { folder: own, servers, stop, sockets, paths };
   try {
     await mkdir(own);
-    await chmod(own, 0o711);
+    await chmod(own, 0o2711);
     for (const name of names) {
       const path = join(own, `${name}.sock`);
       if (Buffer.byteLength(path) > LONGEST)

@@ -2,10 +2,11 @@
  * Users and groups of the pod, tried out: a folder as the kubelet makes an emptyDir with an fsGroup, the sidecar and the agent as two users of that group, and a third who is not
  * in it. Needs root, to become them.
  */
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import t from 'tap';
 import { parseAllDocuments, stringify } from 'yaml';
 import { type Ended, eventually, start } from '../cmd/cli.ts';
@@ -49,7 +50,15 @@ function documents(folder: string): string {
     .replaceAll('/run/chaperone', folder)
     .replaceAll('/spiffe-workload-api', folder)
     .replace('127.0.0.1:15001', '127.0.0.1:0')
+    .replace('hosts:', 'listen: 127.0.0.1:0\n  hosts:')
     .replace('0.0.0.0:15021', '127.0.0.1:0');
+}
+
+/** What becomes of a connection of that user. */
+async function reached(user: number, groups: number, socket: string): Promise<string> {
+  const script = `require('node:net').connect(process.argv[1]).on('connect', function () { console.log('connected'); this.destroy(); }).on('error', (e) => console.log(e.code))`;
+  const [command, ...args] = [...as(user, groups), process.execPath, '-e', script, socket] as const;
+  return (await promisify(execFile)(command, args)).stdout.trim();
 }
 
 t.test(
@@ -79,6 +88,10 @@ t.test(
     t.equal(opened.status, 0, opened.err);
     t.match(JSON.parse(opened.out), { state: 'open', grant: { destinations: ['crm'] } });
     t.match((await open(AS_WELL, AS_WELL)).err, /does not answer: .*EACCES/);
+    const door = String(Object(JSON.parse(opened.out)).sockets.crm);
+    t.match(door, folder, 'the destination has a socket of the task');
+    t.equal(await reached(agentUser, group, door), 'connected', 'it is for the agent too');
+    t.equal(await reached(AS_WELL, AS_WELL, door), 'EACCES');
     const admin = join(folder, 'admin', 'own', 'api.sock');
     const list = (user: number, groups: number): Promise<Ended> =>
       start(['task', 'list', '--api', admin], {}, as(user, groups)).ended;
