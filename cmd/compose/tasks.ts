@@ -58,10 +58,7 @@ export async function startTasks(
       if (stepUp.approvers.includes('webhook')) ignore(ask?.(stepUp) ?? Promise.resolve(), 'it never rejects');
     },
     onChange: () => late.proxy?.reconsider(),
-    release: async (task) => {
-      await late.proxy?.release(task);
-      return [];
-    },
+    release: async (task) => (await late.proxy?.release(task)) ?? [],
   });
   return { tasks, feed };
 }

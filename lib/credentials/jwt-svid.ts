@@ -26,8 +26,8 @@ export interface TokenIssuer {
 export interface JwtSvids {
   /** A token for this audience that is valid now. Throws a Fault `credential-unavailable`, or the signal's reason. */
   obtain(audience: string, identity: Identity, asker: Asker): Promise<string>;
-  /** Lets go of what was obtained for a task that has ended. */
-  forget(task: string): void;
+  /** Lets go of what was obtained for a task that has ended, and says what of it stays valid elsewhere: a JWT-SVID cannot be revoked (JWT-SVID section 7.2). */
+  forget(task: string): readonly string[];
   /** Tokens held now. */
   readonly size: number;
 }
@@ -102,7 +102,13 @@ export function jwtSvids({ issuer, clock, signal }: JwtSvidsOptions): JwtSvids {
       return usable.token;
     },
     forget(task) {
-      for (const key of held.keys()) if (key.split(' ', 2)[1] === task) held.delete(key);
+      return [...held].flatMap(([key, { token }]) => {
+        const [, owner, audience = ''] = key.split(' ', 3);
+        if (owner !== task) return [];
+        held.delete(key);
+        if (token === undefined || token.expiresAt <= clock.now()) return [];
+        return [`a JWT-SVID for ${audience}, valid until ${new Date(token.expiresAt).toISOString()}`];
+      });
     },
     get size() {
       return held.size;

@@ -85,7 +85,7 @@ export interface Proxy extends AsyncDisposable {
   /** Unix sockets of a task, one for each destination of its grant with a local listener; they go with it. */
   taskSockets(task: Task, where: DoorFolder): Promise<Readonly<Record<string, string>>>;
   /** Lets go of what was obtained for a task that has ended. */
-  release(task: Task): Promise<void>;
+  release(task: Task): Promise<readonly string[]>;
   /** Accepts nothing more, finishes what is under way, and cuts what is left when the signal aborts. Settles when nothing is left. */
   drain(signal: AbortSignal): Promise<void>;
   /** Exchanges, tunnels and raw connections under way. */
@@ -210,10 +210,11 @@ class Running implements Proxy {
     return this.#listeners.openFor(task, where, names);
   }
 
-  async release(task: Task): Promise<void> {
-    this.#tokens.forget(task.id);
+  async release(task: Task): Promise<readonly string[]> {
+    const left = this.#tokens.forget(task.id);
     this.#upstreams.forget(task.id);
     await this.#listeners.closeFor(task);
+    return left;
   }
 
   async drain(signal: AbortSignal): Promise<void> {

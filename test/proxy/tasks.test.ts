@@ -8,6 +8,7 @@ import type { TaskPolicy } from '../../lib/policy/grant.ts';
 import { buildPolicy } from '../../lib/policy/lookup.ts';
 import type { Destination, Policy } from '../../lib/policy/model.ts';
 import { MOST_TASK_SOCKETS } from '../../lib/proxy/listeners.ts';
+import type { TaskEvent } from '../../lib/tasks/events.ts';
 import { tasks, type Opened, type Tasks } from '../../lib/tasks/registry.ts';
 import { testAuthority, type TestAuthority } from '../fakes/authority.ts';
 import { shortFolder } from '../fakes/folder.ts';
@@ -287,14 +288,15 @@ t.test('each task has tokens of its own, which are forgotten with it (C3)', asyn
     site({ upstream: { host: '127.0.0.1', port: upstream.port }, task: 'required', credential, rules: RULES }),
   ];
   const policy = cell(policyOf(destinations, [taskRule({ destinations: new Set(['crm']) })]));
+  const events: TaskEvent[] = [];
   let issued = 0;
   const late: { proxy?: Bench['proxy'] } = {};
   const registry = tasks({
     clock: systemClock,
     policy,
-    tell: () => {},
+    tell: (event) => void events.push(event),
     onChange: () => {},
-    release: async (task) => (await late.proxy?.release(task), []),
+    release: async (task) => (await late.proxy?.release(task)) ?? [],
   });
   await using b = await bench({
     authority,
@@ -311,6 +313,9 @@ t.test('each task has tokens of its own, which are forgotten with it (C3)', asyn
   t.match(await get(other), /token-2/);
   t.equal(upstream.connections.length, 2, 'a connection that carried a token of one task is not for another');
   registry.end(one.task, 'completed', 'done');
+  await until('what cannot be revoked is told', () => events.find(({ event }) => event === 'credential-left'));
+  t.match(events.at(-1), { task: one.task.id, detail: { what: /^a JWT-SVID for crm, valid until \d{4}-/ } });
+  t.notOk(JSON.stringify(events).includes('token-'));
   await until('its connection is closed', () => b.proxy.pools().idle === 1);
   t.match(await get(other), /token-2/);
   await registry[Symbol.asyncDispose]();
