@@ -1,9 +1,10 @@
-#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --max-semi-space-size=4 --no-parallel-scavenge
+#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --max-semi-space-size=2 --no-parallel-scavenge --no-maglev --no-memory-pool --v8-pool-size=1
 /**
  * argv to command to exit status. Help and parsing never dial, read no configuration and load no command's code. A Fault becomes its
  * sentence on stderr and its exit status (docs/operations.md); anything else is a bug and says so.
  * The options above, which the image has too, keep the memory of a loaded sidecar close to what it uses: a young generation of a few MB holds all requests that
- * are under way, and no threads are woken to collect it.
+ * are under way, pages that were freed go back to the system, hot code is compiled once and not twice. One thread beside the main one compiles and collects: several on the
+ * same core take turns at its cost, most of all while bodies pass.
  */
 import { Command, CommanderError } from 'commander';
 import { Fault } from '../lib/base/fault.ts';
