@@ -27,16 +27,16 @@ import { setStage, type Stage } from './stage.ts';
 import { tables } from './tables.ts';
 
 const QUICK = process.env['BENCH_QUICK'] === '1';
-const ROUNDS = QUICK ? 2 : 7;
+const ROUNDS = QUICK ? 2 : 5;
 const SECONDS = 2;
 const WARM_SECONDS = 2;
 const BODIES = 3;
-const STARTS = QUICK ? 3 : 9;
+const STARTS = QUICK ? 3 : 7;
 /** Of 100 MB, each way. */
 const STREAMED = QUICK ? 3 : 20;
 const REQUESTS = QUICK ? 20_000 : 1_000_000;
 /** However slow a program is. */
-const LOAD_SECONDS = QUICK ? 5 : 40;
+const LOAD_SECONDS = QUICK ? 5 : 20;
 const DESTINATIONS = 10_000;
 const CONDITION = "request.method == 'GET' && request.path.startsWith('/v1/') && destination.dataClass != 'restricted'";
 
