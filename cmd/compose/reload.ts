@@ -2,6 +2,7 @@
  * Reload: read all, bind what is new, then swap; or keep the last good policy and say so. One at a time, in order. Settings of the Sidecar document other
  * than its policy take effect at the next start, and a change of them is pointed out.
  */
+import { setImmediate as turn } from 'node:timers/promises';
 import type { LifecycleRecord } from '../../lib/audit/record.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { loadConfig } from '../../lib/config/load.ts';
@@ -33,6 +34,8 @@ export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
   const load = async (): Promise<void> => {
     try {
       const next = await loadConfig(paths, { generation: generation + 1 });
+      // What the policy is swapped by is a step of its own: requests have a turn before it.
+      await turn();
       sources = next.sources;
       noteSettings(JSON.stringify(next.sidecar));
       const same = next.policy.digest === policy.get()?.digest;

@@ -60,7 +60,7 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
     if (named !== undefined && mode.startsWith('web')) await collectRoots(destination, roots, problems);
   }
   const ways = await collectVias(set, beside, problems);
-  const conditions = await compileConditions(set, problems);
+  const conditions = await compileConditions(set, problems, paced);
   const fault = problems.fault(unreadable ? 'config-unreadable' : 'config');
   if (fault !== undefined) throw fault;
   const { sidecar } = set;
@@ -78,11 +78,13 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
   const taskPolicies = set.taskPolicies.map(({ tree, document }) =>
     compileTaskPolicy(document, placeText(tree.at), conditions.get(tree)?.get('own')),
   );
+  const digest = await digestOf(trees, destinations, paced);
+  await paced();
   return Object.freeze({
     sidecar: compileSidecar(sidecar.document, (path) => beside(sidecar.tree, path)),
     policy: buildPolicy({
       generation,
-      digest: await digestOf(trees, destinations, paced),
+      digest,
       destinations,
       unlisted,
       taskPolicies,

@@ -1,15 +1,12 @@
 /** The conditions of all documents, compiled: every one that does not parse or type-check is a problem at its place. */
-import { setImmediate as turn } from 'node:timers/promises';
 import { Fault } from '../base/fault.ts';
 import { phaseOf, type Phase } from '../policy/condition-env.ts';
 import type { Condition, Conditions as Compiler } from '../policy/conditions.ts';
+import type { Pace } from './pace.ts';
 import type { Problems } from './problem.ts';
 import type { DocumentSet } from './set-checks.ts';
 import type { DestinationDocument } from './schema.ts';
 import { locate, pathText, type Step, type Tree } from './tree.ts';
-
-/** How many conditions are compiled before traffic beside a reload gets a turn: some milliseconds. */
-const AT_A_TIME = 64;
 
 /** What was compiled of one document: by the index of the rule, or `own` for the destination itself. */
 export type Conditions = ReadonlyMap<number | 'own', Condition>;
@@ -25,31 +22,36 @@ interface Written {
 export async function compileConditions(
   { sidecar, destinations, taskPolicies }: DocumentSet,
   problems: Problems,
+  paced: Pace,
 ): Promise<ReadonlyMap<Tree, Conditions>> {
   const all = new Map<Tree, Conditions>();
-  let compiled = 0;
-  const written: readonly (readonly [Tree, readonly Written[]])[] = [
-    ...destinations.map(({ tree, document }) => [tree, writtenIn(document)] as const),
-    ...taskPolicies.map(({ tree, document }) => [tree, ownOf(document.spec.when, 'intent')] as const),
-  ];
-  const any = written.some(([, conditions]) => conditions.length > 0);
   // Without a Sidecar the data classes are not known, and it is a problem already.
-  if (sidecar === undefined || !any) return all;
-  // The engine is loaded for those who use it: it is a tenth of the start.
-  const { conditions } = await import('../policy/conditions.ts');
-  const compiler = conditions(sidecar.document.spec.dataClasses);
-  for (const [tree, conditionsOfIt] of written) {
+  if (sidecar === undefined) return all;
+  let compiler: Compiler | undefined;
+  const compile = async (tree: Tree, written: readonly Written[]): Promise<void> => {
     const own = new Map<number | 'own', Condition>();
-    for (const one of conditionsOfIt) {
+    for (const one of written) {
+      compiler ??= await engine(sidecar.document.spec.dataClasses);
       const condition = compileOne(compiler, one, (message, fix) =>
         problems.add({ at: locate(tree, one.steps).at, path: pathText(one.steps), message, fix }),
       );
       if (condition !== undefined) own.set(one.of, condition);
-      if ((compiled += 1) % AT_A_TIME === 0) await turn();
+      await paced();
     }
-    all.set(tree, own);
+    if (own.size > 0) all.set(tree, own);
+  };
+  for (const { tree, document } of destinations) {
+    await compile(tree, writtenIn(document));
+    await paced();
   }
+  for (const { tree, document } of taskPolicies) await compile(tree, ownOf(document.spec.when, 'intent'));
   return all;
+}
+
+/** Loaded for those who use it: it is a tenth of the start. */
+async function engine(dataClasses: readonly string[]): Promise<Compiler> {
+  const { conditions } = await import('../policy/conditions.ts');
+  return conditions(dataClasses);
 }
 
 function writtenIn({ spec }: DestinationDocument): readonly Written[] {
