@@ -6,12 +6,13 @@
 import type { Socket } from 'node:net';
 import { TLSSocket, type SecureContext } from 'node:tls';
 import { Fault } from '../base/fault.ts';
-import { onAbort, reasonOf } from '../base/signal.ts';
+import { reasonOf } from '../base/signal.ts';
 import type { Identity } from '../spiffe/identity.ts';
 import type { PeerPattern } from '../spiffe/pattern.ts';
 import type { VerifiedConnection } from './connect.ts';
 import type { TlsContexts } from './context.ts';
 import { pathFault } from './faults.ts';
+import { handshaken } from './handshaken.ts';
 import { verdictOf } from './path.ts';
 import { caller, claimOf, peerOf, sentChain, type Side } from './peer.ts';
 import { usable, verifyPeer } from './verify-peer.ts';
@@ -59,38 +60,17 @@ interface Accepting {
 }
 
 function handshake(raw: Socket, secureContext: SecureContext, { side, options }: Accepting): Promise<TLSSocket> {
-  return new Promise((resolve, reject) => {
-    if (options.signal.aborted) throw reasonOf(options.signal);
-    const socket = new TLSSocket(raw, {
-      isServer: true,
-      secureContext,
-      requestCert: true,
-      rejectUnauthorized: true,
-      ...(options.alpn === undefined ? {} : { ALPNProtocols: [...options.alpn] }),
-    });
-    raw.on('error', () => {});
-    socket.on('error', () => {});
-    const settle = (): void => {
-      off();
-      socket.off('error', fail);
-      socket.off('close', closed);
-      socket.off('end', closed);
-    };
-    const fail = (failure: unknown): void => {
-      settle();
-      socket.destroy();
-      reject(acceptFault(failure, side));
-    };
-    const closed = (): void => fail('the connection closed');
-    const off = onAbort(options.signal, fail);
-    socket.once('error', fail);
-    socket.once('close', closed);
-    // A half-open socket does not close by itself when the caller ends its side.
-    socket.once('end', closed);
-    socket.once('secure', () => {
-      settle();
-      resolve(socket);
-    });
+  return handshaken(raw, {
+    start: () =>
+      new TLSSocket(raw, {
+        isServer: true,
+        secureContext,
+        requestCert: true,
+        rejectUnauthorized: true,
+        ...(options.alpn === undefined ? {} : { ALPNProtocols: [...options.alpn] }),
+      }),
+    signal: options.signal,
+    fault: (failure) => acceptFault(failure, side),
   });
 }
 

@@ -5,7 +5,7 @@
 import type { Duplex } from 'node:stream';
 import { TLSSocket, type SecureContext } from 'node:tls';
 import { Fault } from '../base/fault.ts';
-import { onAbort, reasonOf } from '../base/signal.ts';
+import { handshaken } from './handshaken.ts';
 
 export interface TerminateOptions {
   /** The only host that may be asked for. */
@@ -21,42 +21,15 @@ export interface TerminateOptions {
  * Completes the handshake over a paused socket to which the bytes read so far were given back; it owns the socket from here: on failure it is destroyed. Throws a
  * Fault `client-tls`, or the signal's reason.
  */
-export function terminateTls(raw: Duplex, options: TerminateOptions): Promise<TLSSocket> {
-  return new Promise((resolve, reject) => {
-    const { host, signal } = options;
-    if (signal.aborted) throw reasonOf(signal);
-    const socket = new TLSSocket(raw, {
-      isServer: true,
-      secureContext: options.context,
-      requestCert: false,
-      ALPNProtocols: [...options.alpn],
-    });
-    raw.on('error', () => {});
-    socket.on('error', () => {});
-    const settle = (): void => {
-      off();
-      socket.off('error', fail);
-      socket.off('close', closed);
-      socket.off('end', closed);
-    };
-    const fail = (failure: unknown): void => {
-      settle();
-      socket.destroy();
-      raw.destroy();
-      reject(failureOf(failure, host));
-    };
-    const closed = (): void => fail(new Error('the connection closed'));
-    const off = onAbort(signal, fail);
-    socket.once('error', fail);
-    socket.once('close', closed);
-    // A half-open socket does not close by itself when the agent ends its side.
-    socket.once('end', closed);
-    socket.once('secure', () => {
-      // A ClientHello that was asked for again (RFC 8446 section 4.1.4) has not been read by us.
-      if (serverNameOf(socket) !== host) return fail(new Error('it asked for another server the second time'));
-      settle();
-      resolve(socket);
-    });
+export function terminateTls(raw: Duplex, { host, context, alpn, signal }: TerminateOptions): Promise<TLSSocket> {
+  return handshaken(raw, {
+    start: () =>
+      new TLSSocket(raw, { isServer: true, secureContext: context, requestCert: false, ALPNProtocols: [...alpn] }),
+    signal,
+    // A ClientHello that was asked for again (RFC 8446 section 4.1.4) has not been read by us.
+    objection: (socket) =>
+      serverNameOf(socket) === host ? undefined : new Error('it asked for another server the second time'),
+    fault: (failure) => failureOf(failure, host),
   });
 }
 
