@@ -4,7 +4,7 @@
  */
 import { Fault } from '../base/fault.ts';
 import type { Tasks } from '../tasks/registry.ts';
-import type { Task } from '../tasks/task.ts';
+import { tree, type Task } from '../tasks/task.ts';
 import { api, type Api, type Call } from './api.ts';
 import { openApi } from './openapi.ts';
 import type { TaskFeed } from './task-feed.ts';
@@ -44,8 +44,4 @@ export function agentApi({ tasks, ways, feed }: AgentApiOptions): Api {
     },
     openApi('Chaperone: the API of the agent', () => operations),
   ]);
-}
-
-function tree(task: Task): readonly Task[] {
-  return [task, ...[...task.children].flatMap(tree)];
 }

@@ -18,7 +18,7 @@ import type { Intent } from './intent.ts';
 import { newSecret, newTaskId, parseCredentials, proves } from './secret.ts';
 import type { End } from './state.ts';
 import { stepUps, type StepUp, type StepUps } from './step-ups.ts';
-import { Task, type Held, type Member } from './task.ts';
+import { Task, tree, type Held, type Member } from './task.ts';
 
 export interface Opened {
   readonly task: Task;
@@ -134,7 +134,7 @@ class Registry implements Tasks {
       if (intent[part] !== parent.intent[part])
         throw refusal(`${part} is not that of task ${parent.id}`, 'a derived task has purpose and owner of its parent');
     }
-    const held = [...treeOf(parent.root)].filter(({ open }) => open).length;
+    const held = tree(parent.root).filter(({ open }) => open).length;
     if (held >= rule.open)
       throw refusal(`${held} tasks are open under task ${parent.root.id}`, 'complete some of them');
     const { clock } = this.#options;
@@ -352,12 +352,6 @@ function refusal(message: string, hint: string): Fault {
 /** Milliseconds that a task may last from its opening: as long as its purpose has it, and no longer than its parent. */
 function longest({ parent, opened }: Task, lifetime: number): number {
   return parent === undefined ? lifetime : parent.opened.monotonic + parent.lifetime - opened.monotonic;
-}
-
-function* treeOf(task: Task): Generator<Task, undefined> {
-  yield task;
-  for (const child of task.children) yield* treeOf(child);
-  return undefined;
 }
 
 function sizeOf({ destinations, actions, stepUp, dataClasses, uses }: Task['grant']): string {

@@ -219,3 +219,8 @@ const WORDS: Readonly<Record<End, string>> = Object.freeze({
   revoked: 'was revoked',
   expired: 'has expired',
 });
+
+/** The task and all that are derived from it. */
+export function tree(task: Task): readonly Task[] {
+  return [task, ...[...task.children].flatMap(tree)];
+}
