@@ -27,7 +27,7 @@ export interface Live {
 export function liveSet(clock: Clock): Live {
   // Not a Set: one that comes and goes with each request leaves old tables behind, whose entries the young generation's collector has to keep.
   const members: Exchange[] = [];
-  /** Taken places by the name of the destination; each exchange knows the one it took. */
+  /** Taken places by the name of the destination, or by the words for a rule or a tool, which hold a blank; each exchange knows those it took. */
   const places = new Map<string, Places>();
   let waiting: (() => void)[] = [];
   let ticking = false;
@@ -48,11 +48,11 @@ export function liveSet(clock: Clock): Live {
     if (place.taken === 0) places.delete(place.name);
   };
 
-  const take = (name: string, most: number): Places => {
+  const take = (name: string, most: number, of = ''): Places => {
     let place = places.get(name);
     if (place !== undefined && place.taken >= most) {
       const hint = 'try again shortly, or raise limits.concurrent there';
-      throw new Fault('too-many', `${name} already has ${place.taken} exchanges at one time`, { hint });
+      throw new Fault('too-many', `${of}${name} already has ${place.taken} exchanges at one time`, { hint });
     }
     if (place === undefined) places.set(name, (place = { name, taken: 0 }));
     place.taken += 1;
@@ -80,7 +80,7 @@ export function liveSet(clock: Clock): Live {
       for (const tell of told) tell();
     },
     occupy(exchange, { name, limits }) {
-      exchange.place = take(`destination ${name}`, limits.concurrent);
+      exchange.place = take(name, limits.concurrent, 'destination ');
     },
     occupySecond(exchange, name, most) {
       exchange.second = take(name, most);
