@@ -12,8 +12,8 @@ export async function writeSection(name: string, text: string): Promise<void> {
   const from = page.indexOf(begin);
   const to = page.indexOf(end);
   if (from < 0 || to < from) throw new Error(`docs/assurance.md has no section between ${begin} and ${end}`);
-  const next = `${page.slice(0, from + begin.length)}\n\n${text}\n\n${page.slice(to)}`;
-  writeFileSync(PAGE, await format(next, { ...(await resolveConfig(PAGE)), parser: 'markdown' }));
+  const section = await format(text, { ...(await resolveConfig(PAGE)), parser: 'markdown' });
+  writeFileSync(PAGE, `${page.slice(0, from + begin.length)}\n\n${section.trim()}\n\n${page.slice(to)}`);
 }
 
 /** What the section holds now. */
