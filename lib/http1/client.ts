@@ -55,7 +55,7 @@ export interface ClientConnection {
   readonly idleSince: number;
   /**
    * Sends a request and settles with the final answer's head. Rejects with a Fault: upstream-cut, upstream-malformed, upstream-timeout, or the reason of the signal
-   * or of the request's body. See `isUntouched` for when to try again.
+   * or of the request's body. See `isUntouched` and `isUnprocessed` for when to try again.
    */
   request(head: OutgoingRequest, body: Buffer | Body | undefined, options: RequestOptions): Promise<ClientResponse>;
   destroy(reason: Error): void;
@@ -64,6 +64,22 @@ export interface ClientConnection {
 /** A connection that was used before ended without a byte of answer: the server had most likely closed it while idle (RFC 9112 section 9.3.1). */
 class Untouched extends Fault {
   readonly untouched = true;
+}
+
+class Unprocessed extends Fault {
+  readonly unprocessed = true;
+}
+
+/**
+ * Whether it is certain that the upstream did not process the request: no byte of it was written, or
+ * the protocol says so. It may be sent again, whatever its method, if its body is still whole.
+ */
+export function isUnprocessed(failure: unknown): boolean {
+  return failure instanceof Unprocessed;
+}
+
+export function unprocessed(message: string, cause?: unknown): Fault {
+  return new Unprocessed('upstream-cut', message, { cause });
 }
 
 /** Whether a request failed on a connection used before without a byte of answer, so that it may be tried once on a fresh one if its body is still whole. */
@@ -134,8 +150,7 @@ class Client implements ClientConnection, BodyOwner {
     checkBody(head, body);
     const { signal } = options;
     if (signal?.aborted === true) return Promise.reject(reasonOf(signal));
-    if (!this.reusable)
-      return Promise.reject(untouched(this.#reason ?? cut('the connection to the upstream is closed')));
+    if (!this.reusable) return Promise.reject(unprocessed('the connection to the upstream is closed', this.#reason));
     this.#state = 'waiting';
     this.#informs = 0;
     this.#before = this.#inlet.received;

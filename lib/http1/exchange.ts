@@ -23,6 +23,8 @@ export interface Connection {
   readonly major: 1 | 2;
   /** Aborts with a Fault (client-gone, request-timeout) when the transport has ended, or the client has ended its side and owes part of a request. */
   readonly signal: AbortSignal;
+  /** The client has ended its side, or has given the request up: nothing is done for it anew. */
+  readonly gone: boolean;
   /** Bytes of HTTP, after TLS. */
   readonly bytesRead: number;
   readonly bytesWritten: number;

@@ -105,6 +105,10 @@ class ServerConnection implements Connection, Line, BodyOwner {
     return this.#controller.signal;
   }
 
+  get gone(): boolean {
+    return this.#reason !== undefined || this.#inlet.ended;
+  }
+
   get bytesRead(): number {
     return this.#inlet.received;
   }

@@ -74,6 +74,10 @@ export class StreamExchange implements ServerExchange, Connection {
     return this.#controller.signal;
   }
 
+  get gone(): boolean {
+    return this.#reason !== undefined || this.#stream.destroyed;
+  }
+
   /** Of content: heads are the connection's. */
   get bytesRead(): number {
     return this.#incoming?.bytes ?? 0;

@@ -8,7 +8,8 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import { NO_BODY } from '../http1/body.ts';
-import { untouched, type ClientResponse, type RequestOptions } from '../http1/client.ts';
+import { isUnprocessed, unprocessed, untouched } from '../http1/client.ts';
+import type { ClientResponse, RequestOptions } from '../http1/client.ts';
 import { RESPONSE, malformed } from '../http1/fields.ts';
 import type { Http1Limits } from '../http1/limits.ts';
 import type { Body, OutgoingRequest } from '../http1/message.ts';
@@ -31,19 +32,6 @@ export interface Trunk {
   answered(): void;
   /** The stream is over. */
   ended(stream: RequestStream): void;
-}
-
-class Unprocessed extends Fault {
-  readonly unprocessed = true;
-}
-
-/** Whether the upstream has said that it did not process the request: it may be sent again if its body is still whole. */
-export function isUnprocessed(failure: unknown): boolean {
-  return failure instanceof Unprocessed;
-}
-
-export function unprocessed(message: string, cause?: unknown): Fault {
-  return new Unprocessed('upstream-cut', message, { cause });
 }
 
 export class RequestStream {
@@ -181,7 +169,8 @@ export class RequestStream {
     const waiting = this.#state === 'waiting';
     this.#state = 'over';
     this.#writing.stop();
-    const reason = this.#reason ?? this.#why(waiting);
+    // An interim answer is a part of an answer: what began to answer has read the request.
+    const reason = this.#reason ?? this.#why(waiting && this.#informs === 0);
     const again = waiting && isUnprocessed(reason);
     // A request that will be sent again keeps its body.
     if (!this.#outlet.finished) this.#outlet.fail(reason, again);
@@ -190,16 +179,16 @@ export class RequestStream {
     this.#trunk.ended(this);
   }
 
-  #why(waiting: boolean): Fault {
+  #why(silent: boolean): Fault {
     const { rstCode, id } = this.#stream;
     const { last, cause, proven } = this.#trunk;
-    if (waiting && (id === undefined || id > last || rstCode === constants.NGHTTP2_REFUSED_STREAM))
+    if (silent && (id === undefined || id > last || rstCode === constants.NGHTTP2_REFUSED_STREAM))
       return unprocessed('the upstream did not process the request', cause);
     if (cause !== undefined) {
       const fault = new Fault('upstream-cut', 'the connection to the upstream failed', { cause });
-      return waiting && proven ? untouched(fault) : fault;
+      return silent && proven ? untouched(fault) : fault;
     }
-    if (waiting && proven && rstCode === constants.NGHTTP2_CANCEL)
+    if (silent && proven && rstCode === constants.NGHTTP2_CANCEL)
       return untouched(new Fault('upstream-cut', 'the connection to the upstream was closed'));
     return new Fault('upstream-cut', `the upstream reset the stream (code ${rstCode})`);
   }

@@ -174,7 +174,7 @@ class ServerConnection implements Ends {
 
   #asConnection(): Connection {
     const { id, remote, local } = this;
-    return { id, remote, local, major: 2, signal: NEVER, bytesRead: 0, bytesWritten: 0, untilEnd() {} };
+    return { id, remote, local, major: 2, signal: NEVER, gone: true, bytesRead: 0, bytesWritten: 0, untilEnd() {} };
   }
 
   /** The engine has reset a stream that it never told of. */

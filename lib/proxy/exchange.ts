@@ -76,6 +76,10 @@ export class Exchange {
   #limit = Infinity;
   #since: number;
   #mark = 0;
+  /** The head of an answer is awaited so long, since when, and what of the request had gone then. */
+  #headLimit = Infinity;
+  #headSince = 0;
+  #headMark = 0;
   #lasts = Infinity;
   /** The agent has set it. */
   #own = false;
@@ -129,9 +133,19 @@ export class Exchange {
     this.#own = true;
   }
 
-  /** From `now` on, `phase` may take `limit` milliseconds: `connect` and `message` in all, the others without progress. */
+  /**
+   * From `now` on, `phase` may take `limit` milliseconds: `connect` and `message` in all, the others
+   * without progress. The time of `headers` runs from its first call on, over all attempts of a
+   * request; content of the request that goes out starts it anew, interim answers do not.
+   */
   enter(phase: Phase, limit: number, now: number): void {
     this.#phase = phase;
+    if (phase === 'idle') this.#headLimit = Infinity;
+    else if (phase === 'headers') {
+      this.#limit = Infinity;
+      if (this.#headLimit === Infinity) this.#awaitHead(limit, now);
+      return;
+    }
     this.#limit = limit;
     this.#since = now;
     this.#mark = this.#moved();
@@ -140,13 +154,26 @@ export class Exchange {
   /** The Fault of the first limit that is exceeded at `now`. */
   overdue(now: number): Fault | undefined {
     if (now - this.started >= this.#lasts) return tooLong(this.#own ? 'deadline' : 'total', this.#lasts);
-    if (this.#limit === Infinity) return undefined;
+    const late = this.#headLate(now);
+    if (late || this.#limit === Infinity) return late ? tooLong('headers', this.#headLimit) : undefined;
     const moved = this.#moved();
     if (moved !== this.#mark && this.#phase !== 'connect' && this.#phase !== 'message') {
       this.#mark = moved;
       this.#since = now;
     }
     return now - this.#since >= this.#limit ? tooLong(this.#phase, this.#limit) : undefined;
+  }
+
+  #awaitHead(limit: number, now: number): void {
+    this.#headLimit = limit;
+    this.#headSince = now;
+    this.#headMark = this.sent;
+  }
+
+  #headLate(now: number): boolean {
+    if (this.#headLimit === Infinity) return false;
+    if (this.sent !== this.#headMark) this.#awaitHead(this.#headLimit, now);
+    return now - this.#headSince >= this.#headLimit;
   }
 
   #moved(): number {

@@ -5,10 +5,8 @@
 import { Fault } from '../base/fault.ts';
 import type { JwtSvids } from '../credentials/jwt-svid.ts';
 import type { ClientConnection, ClientResponse } from '../http1/client.ts';
-import { isUntouched } from '../http1/client.ts';
 import type { Connection, ServerExchange } from '../http1/exchange.ts';
 import { type OutgoingRequest, type OutgoingResponse, type RequestHead, type ResponseHead } from '../http1/message.ts';
-import { isUnprocessed } from '../http2/request.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
 import { callOf } from '../policy/grpc.ts';
 import type { Destination, Policy } from '../policy/model.ts';
@@ -26,7 +24,7 @@ import { endpointFor, McpExchange, type McpParts } from './mcp.ts';
 import { mcpRefusal } from './mcp-refusal.ts';
 import { mcpReply, REPLACED } from './mcp-reply.ts';
 import { framingOf, hostField, lengthFor, withoutFields } from './outgoing.ts';
-import { isWhole, repeatable } from './replay.ts';
+import { Attempts, repeatable } from './replay.ts';
 import { DECISION_FIELD, faultAnswer } from './respond.ts';
 import type { Loan, Upstreams } from './upstreams.ts';
 import { checkSwitch, webSocketKey } from './websocket.ts';
@@ -54,8 +52,6 @@ export interface AgentConnection {
   /** What its last Proxy-Authorization proved. */
   readonly proof: Proof;
 }
-
-const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
 export class RequestArrival implements Arrival {
   readonly entry: EntryPoint;
@@ -219,7 +215,8 @@ export class RequestArrival implements Arrival {
     const body = repeatable(asked.body, destination);
     const key = described.webSocket === undefined ? undefined : webSocketKey();
     const head = this.#headFor(passage, asked, key?.key);
-    for (let attempt = 1; ; attempt++) {
+    let attempts: Attempts | undefined;
+    for (;;) {
       let loan = upstreams.idle(route, identity, exchange.task?.id);
       if (loan === undefined) {
         exchange.enter('connect', destination.timeouts.connect, now());
@@ -238,12 +235,11 @@ export class RequestArrival implements Arrival {
       } catch (failure) {
         this.#connection = undefined;
         loan.lease.discard(Fault.from(failure, 'internal'));
-        const again = isUnprocessed(failure)
-          ? attempt < MOST_ATTEMPTS && isWhole(body)
-          : isUntouched(failure) && body === undefined && IDEMPOTENT.has(described.method) && !loan.lease.fresh;
-        // An upstream that keeps the deadline of a call itself may cut the call before we look at the clock.
-        if (!again || exchange.reason !== undefined)
-          throw (this.#call && exchange.overdue(now())) ?? refusedUs(failure, route.matched);
+        // An upstream that keeps a deadline itself may cut the request before we look at the clock.
+        const over = exchange.reason ?? exchange.overdue(now());
+        attempts ??= new Attempts(described.method, body);
+        if (over !== undefined || this.#x.connection.gone || !attempts.again(failure, loan.lease.fresh))
+          throw over ?? refusedUs(failure, route.matched);
       }
     }
   }
@@ -370,9 +366,6 @@ interface Switch {
   readonly described: Described;
   readonly accept: string;
 }
-
-/** How often a request is sent that upstreams say they did not process. */
-const MOST_ATTEMPTS = 3;
 
 function noWebSocket({ name }: Destination): Fault {
   const hint = 'no WebSocket is opened over HTTP/2: see upstream.http';

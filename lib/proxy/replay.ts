@@ -1,7 +1,15 @@
-/** A request body of which the begin is kept, so that it can be sent again where an upstream says that it did not process the request. */
+/**
+ * When a request is sent again, and the body that can be:
+ * - any request of which it is certain that the upstream did not process it, while its body is whole;
+ * - one of an idempotent method without a body, once, whose connection had served before and ended
+ *   without a byte of an answer (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1).
+ * Whoever asks sees to it that nothing is sent again for an agent that has gone, or out of time.
+ */
+import { isUnprocessed, isUntouched } from '../http1/client.ts';
 import type { Body, Fields } from '../http1/message.ts';
 import { http2Limits } from '../http2/limits.ts';
 import type { Destination } from '../policy/model.ts';
+import { CountedBody } from './counted.ts';
 
 const REPLAYED = http2Limits().replayBytes;
 
@@ -64,7 +72,43 @@ export function repeatable(body: Body | Buffer | undefined, { http2 }: Destinati
   return http2 === true && body !== undefined && !Buffer.isBuffer(body) ? new ReplayBody(body, REPLAYED) : body;
 }
 
+/** How often one request is sent, whatever the reasons. */
+const MOST_ATTEMPTS = 3;
+
+/** RFC 9110 section 9.2.2; TRACE is never sent. */
+const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
+
+/** Whether a request may be sent twice without being done twice: an idempotent one without a body. */
+export function isIdempotent(method: string, body: Body | Buffer | undefined): boolean {
+  return body === undefined && IDEMPOTENT.has(method);
+}
+
+/** The attempts of one request. */
+export class Attempts {
+  readonly #method: string;
+  readonly #body: Body | Buffer | undefined;
+  #made = 0;
+  #guessed = false;
+
+  constructor(method: string, body: Body | Buffer | undefined) {
+    this.#method = method;
+    this.#body = body;
+  }
+
+  /** Whether to send it again after this failure, on a connection that was `fresh`. A body is then at its begin. */
+  again(failure: unknown, fresh: boolean): boolean {
+    this.#made += 1;
+    if (this.#made >= MOST_ATTEMPTS) return false;
+    if (isUnprocessed(failure)) return isWhole(this.#body);
+    if (fresh || this.#guessed || !isUntouched(failure)) return false;
+    this.#guessed = true;
+    return isIdempotent(this.#method, this.#body);
+  }
+}
+
 /** Whether all of it can be sent, again or for the first time; from its begin. */
-export function isWhole(body: Body | Buffer | undefined): boolean {
-  return body === undefined || Buffer.isBuffer(body) || (body instanceof ReplayBody && body.rewind());
+function isWhole(body: Body | Buffer | undefined): boolean {
+  if (body === undefined || Buffer.isBuffer(body)) return true;
+  if (body instanceof ReplayBody) return body.rewind();
+  return body instanceof CountedBody && body.bytes === 0 && !body.ended;
 }

@@ -3,7 +3,7 @@ import t from 'tap';
 
 import { Fault } from '../../lib/base/fault.ts';
 import type { ClientConnection, ClientResponse, RequestOptions } from '../../lib/http1/client.ts';
-import { clientConnection, isUntouched } from '../../lib/http1/client.ts';
+import { clientConnection, isUnprocessed, isUntouched } from '../../lib/http1/client.ts';
 import { http1Limits } from '../../lib/http1/limits.ts';
 import type { Body, OutgoingRequest } from '../../lib/http1/message.ts';
 import type { ManualClock } from './wire.ts';
@@ -169,7 +169,7 @@ t.test('bytes after the end of an answer, or while idle, destroy the connection 
     t.ok(it.client.reusable);
     act(it.upstream);
     await until(() => !it.client.reusable && it.client.socket.destroyed, 'its end');
-    t.ok(isUntouched(await it.ask().catch((failure: unknown) => failure)), 'a request on it was never sent');
+    t.ok(isUnprocessed(await it.ask().catch((failure: unknown) => failure)), 'a request on it was never sent');
   }
 });
 

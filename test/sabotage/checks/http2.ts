@@ -102,4 +102,40 @@ export const HTTP2: readonly Sabotage[] = [
       'grpc-timeout bounds the call: DEADLINE_EXCEEDED before and after the answer began, and the upstream is told',
     ),
   ),
+  sabotage(
+    'a request is sent again a bounded number of times, over all reasons',
+    'lib/proxy/replay.ts',
+    ['if (this.#made >= MOST_ATTEMPTS) return false;', ''],
+    by('test/proxy/repeats.test.ts', 'the bound is over all reasons together'),
+  ),
+  sabotage(
+    'CANCEL repeats a request once',
+    'lib/proxy/replay.ts',
+    ['if (fresh || this.#guessed || !isUntouched(failure))', 'if (fresh || !isUntouched(failure))'],
+    by('test/proxy/repeats.test.ts', 'CANCEL repeats an idempotent request without a body once, and no other'),
+  ),
+  sabotage(
+    'what may have been done is not sent again',
+    'lib/proxy/replay.ts',
+    ['return body === undefined && IDEMPOTENT.has(method);', 'return IDEMPOTENT.has(method) || body === undefined;'],
+    by('test/proxy/repeats.test.ts', 'CANCEL repeats an idempotent request without a body once, and no other'),
+  ),
+  sabotage(
+    'nothing is sent again for an agent that has gone',
+    'lib/proxy/relay.ts',
+    ['if (over !== undefined || this.#x.connection.gone || ', 'if (over !== undefined || '],
+    by('test/proxy/repeats.test.ts', 'nothing is sent again for an agent that has gone, by either way of going'),
+  ),
+  sabotage(
+    'interim answers do not give an upstream more time',
+    'lib/proxy/exchange.ts',
+    ['if (this.sent !== this.#headMark)', 'if (this.#moved() !== this.#mark)'],
+    by('test/proxy/repeats.test.ts', 'timeouts.headers counts all attempts and interim answers together'),
+  ),
+  sabotage(
+    'what began to answer is not asked again',
+    'lib/http2/request.ts',
+    ['this.#why(waiting && this.#informs === 0)', 'this.#why(waiting)'],
+    by('test/proxy/repeats.test.ts', 'an interim answer is a part of an answer: nothing behind it is sent again'),
+  ),
 ];
