@@ -75,8 +75,9 @@ function open(socketPath: string, { method, path, body, authorization }: Asked):
 function outcome(status: number, text: string): unknown {
   const value = parse(text);
   if (status < 400) return value;
-  const { code, message, hint } = errorOf(value);
-  throw new Fault(isCode(code) ? code : 'internal', message, hint === undefined ? {} : { hint });
+  const [code, message] = [field(value, 'error'), field(value, 'message')];
+  const reason = typeof message === 'string' ? message : 'the sidecar refused it';
+  throw new Fault(typeof code === 'string' && isCode(code) ? code : 'internal', reason);
 }
 
 function parse(text: string): unknown {
@@ -85,19 +86,6 @@ function parse(text: string): unknown {
   } catch (cause) {
     throw new Fault('api-unreachable', 'the answer is not JSON', { cause, hint: 'is this the socket of a sidecar?' });
   }
-}
-
-function errorOf(value: unknown): {
-  readonly code: string;
-  readonly message: string;
-  readonly hint: string | undefined;
-} {
-  const error = field(value, 'error');
-  const text = (name: string): string | undefined => {
-    const found = field(error, name);
-    return typeof found === 'string' ? found : undefined;
-  };
-  return { code: text('code') ?? '', message: text('message') ?? 'the sidecar refused it', hint: text('hint') };
 }
 
 /** A member of what may be an object. */

@@ -5,8 +5,8 @@ export interface Refusal {
   readonly status: number;
   /** Stable, such as `denied`, `step-up-required`, `task-unknown` or `upstream-refused`. */
   readonly code: string;
+  /** The reason and what to do. */
   readonly message: string;
-  readonly hint?: string | undefined;
   /** The rule that decided. */
   readonly rule?: string | undefined;
   /** Where in what was sent. */
@@ -21,18 +21,16 @@ export interface Refusal {
 export class Refused extends Error implements Refusal {
   readonly status: number;
   readonly code: string;
-  readonly hint: string | undefined;
   readonly rule: string | undefined;
   readonly at: string | undefined;
   readonly decision: string | undefined;
   readonly retryAfter: number | undefined;
 
-  constructor({ status, code, message, hint, rule, at, decision, retryAfter }: Refusal) {
-    super(hint === undefined ? message : `${message}; ${hint}`);
+  constructor({ status, code, message, rule, at, decision, retryAfter }: Refusal) {
+    super(message);
     this.name = 'Refused';
     this.status = status;
     this.code = code;
-    this.hint = hint;
     this.rule = rule;
     this.at = at;
     this.decision = decision;
@@ -60,7 +58,7 @@ export interface Answered {
  */
 export function refusalOf({ status, text, headers }: Answered): Refused | undefined {
   const decision = headers['chaperone-decision'];
-  const error = errorIn(text);
+  const error = errorIn(text) ?? errorInLine(text);
   if (decision === undefined || error?.decision !== decision) {
     if (status !== 407) return undefined;
     return new Refused({
@@ -82,11 +80,18 @@ export function apiError({ status, text }: Answered): Error {
 }
 
 function errorIn(text: string): Omit<Refusal, 'status'> | undefined {
-  const error = memberOf(parsed(text), 'error');
-  const [code, message] = [textIn(error, 'code'), textIn(error, 'message')];
+  const answer = parsed(text);
+  const [code, message] = [textIn(answer, 'error'), textIn(answer, 'message')];
   if (code === undefined || message === undefined) return undefined;
-  const rest = { hint: textIn(error, 'hint'), rule: textIn(error, 'rule'), at: textIn(error, 'at') };
-  return { code, message, ...rest, decision: textIn(error, 'decision') };
+  const rest = { rule: textIn(answer, 'rule'), at: textIn(answer, 'at') };
+  return { code, message, ...rest, decision: textIn(answer, 'decision') };
+}
+
+/** What clients are told that do not ask for JSON. */
+function errorInLine(text: string): Omit<Refusal, 'status'> | undefined {
+  const [, message, code, rule, decision] =
+    /^(.*) \[chaperone: ([a-z-]+)(?:, rule (.+))?, decision ([\w-]+)\]\n?$/.exec(text) ?? [];
+  return message === undefined || code === undefined ? undefined : { code, message, rule, decision };
 }
 
 function parsed(text: string): unknown {

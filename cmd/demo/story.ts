@@ -57,10 +57,10 @@ async function refusedWith(
     body: want.method === 'POST' ? '{}' : undefined,
   });
   expect(status === want.status, `the agent got ${status} ${body}`);
-  const { error } = JSON.parse(body) as { readonly error: { readonly code: string; readonly message: string } };
-  expect(error.code === want.code, `the code is ${error.code}`);
+  const [, message, code] = /^(.*) \[chaperone: ([a-z-]+),/.exec(body) ?? [];
+  expect(code === want.code, `the code is ${code}`);
   expect(stage.crm.requests().length === before, 'the upstream was asked');
-  return `${status} ${error.message}`;
+  return `${status} ${message}`;
 }
 
 function deniedByRule(stage: Stage): Promise<string> {

@@ -76,9 +76,9 @@ function guarded(api: Api, token: string): Api {
       const sent = request.headers[TOKEN];
       const known = typeof sent === 'string' && timingSafeEqual(digest(sent), wanted) && !fromBrowser(request);
       if (known) return api.answer(request, response);
-      const error = { code: 'denied', message: `this door asks for its token in ${TOKEN}` };
+      const refusal = { error: 'denied', message: `this API asks for its token in ${TOKEN}` };
       response.writeHead(403, { 'content-type': 'application/json' });
-      response.end(`${JSON.stringify({ error })}\n`);
+      response.end(`${JSON.stringify(refusal)}\n`);
       return Promise.resolve();
     },
   };

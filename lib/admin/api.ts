@@ -1,7 +1,7 @@
 /**
  * A small JSON API over node:http: one table of operations is what is served and what its OpenAPI document says. Rules:
  * - exact methods and paths, `{name}` for one segment; bodies are JSON, read whole up to a bound and decoded with line and column;
- * - a Fault becomes `{"error":{"code","message","hint"}}` with the status of its code; what failed inside is not told.
+ * - a Fault becomes `{"error":"<code>","message":"<reason; what to do>"}` with the status of its code; what failed inside is not told.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Fault } from '../base/fault.ts';
@@ -124,7 +124,7 @@ async function read(request: IncomingMessage): Promise<string> {
 function wrongMethod(response: ServerResponse, hits: readonly { readonly operation: Operation }[]): void {
   const allow = hits.map(({ operation }) => operation.method).join(', ');
   response.setHeader('allow', allow);
-  write(response, 405, { error: { code: 'method-not-supported', message: `use ${allow}` } });
+  write(response, 405, { error: 'method-not-supported', message: `use ${allow}` });
 }
 
 async function send(response: ServerResponse, { status, body, lines }: Reply, gone: AbortSignal): Promise<void> {
@@ -159,8 +159,9 @@ function sendFault(response: ServerResponse, fault: Fault): void {
   // To a proxy 407 speaks of the proxy's own credentials; here they are the server's.
   const status = fault.http === 407 ? 401 : fault.http;
   if (status === 401) response.setHeader('www-authenticate', 'Basic realm="chaperone task"');
-  const message = fault.code === 'internal' ? 'the sidecar failed' : fault.message;
-  write(response, status, { error: { code: fault.code, message, hint: fault.hint, at: fault.at } });
+  const hint = fault.hint === undefined ? '' : `; ${fault.hint}`;
+  const message = fault.code === 'internal' ? 'the sidecar failed' : `${fault.message}${hint}`;
+  write(response, status, { error: fault.code, message, at: fault.at });
 }
 
 function write(response: ServerResponse, status: number, body: unknown): void {

@@ -4,18 +4,11 @@ import type { Operation } from './api.ts';
 
 const ERROR: JsonSchema = {
   type: 'object',
-  required: ['error'],
+  required: ['error', 'message'],
   properties: {
-    error: {
-      type: 'object',
-      required: ['code', 'message'],
-      properties: {
-        code: { type: 'string' },
-        message: { type: 'string' },
-        hint: { type: 'string' },
-        at: { type: 'string' },
-      },
-    },
+    error: { type: 'string', description: 'A stable code.' },
+    message: { type: 'string', description: 'The reason and what to do.' },
+    at: { type: 'string', description: 'Where in what was sent.' },
   },
 };
 

@@ -51,6 +51,8 @@ export interface OutgoingRequest {
 
 export interface OutgoingResponse {
   readonly status: number;
+  /** In place of the usual words of the status line: printable ASCII (RFC 9112 section 4). */
+  readonly reason?: string;
   readonly fields: Fields;
   /** Length of the body, or undefined when it is not known (chunked for 1.1, until close for 1.0); ignored where a status has no body. */
   readonly length: number | undefined;

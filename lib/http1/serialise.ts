@@ -40,7 +40,8 @@ export function requestText(head: OutgoingRequest): string {
 /** The whole head of a final response or a 101, empty line included. */
 export function responseText(head: OutgoingResponse, framing: SendFraming, close: boolean): string {
   const closing = close ? 'connection: close\r\n' : upgradeLines(head.upgrade);
-  return `${statusLine(head.status)}${fieldLines(head.fields)}${framingLine(framing)}${closing}\r\n`;
+  const status = head.reason === undefined ? statusLine(head.status) : reasonLine(head.status, head.reason);
+  return `${status}${fieldLines(head.fields)}${framingLine(framing)}${closing}\r\n`;
 }
 
 /** An interim response (RFC 9110 section 15.2). */
@@ -59,6 +60,13 @@ function statusLine(status: number): string {
   if (known !== undefined) return `HTTP/1.1 ${known}\r\n`;
   if (!Number.isInteger(status) || status < 100 || status > 599) throw new TypeError(`${status} is not a status`);
   return `HTTP/1.1 ${status} \r\n`;
+}
+
+/** A status line in words of our own (RFC 9112 section 4). */
+function reasonLine(status: number, reason: string): string {
+  if (!REASONS.has(status)) throw new TypeError(`${status} has no words of its own`);
+  if (!/^[ -~]*$/.test(reason)) throw new TypeError('a reason phrase is printable ASCII');
+  return `HTTP/1.1 ${status} ${reason}\r\n`;
 }
 
 function framingLine(framing: SendFraming): string {

@@ -9,10 +9,10 @@ import type { Code, Fault } from '../base/fault.ts';
 import { errorText } from '../mcp/message.ts';
 import { canonicalJson } from '../policy/json.ts';
 import { isStateless } from '../policy/mcp-methods.ts';
-import { plain } from './evidence.ts';
 import type { Exchange } from './exchange.ts';
 import type { McpExchange } from './mcp.ts';
-import { type Answer, faultAnswer } from './respond.ts';
+import { plain } from './evidence.ts';
+import { type Answer, faultAnswer, messageOf } from './respond.ts';
 
 const PARSE_ERROR = -32700;
 const INVALID_REQUEST = -32600;
@@ -29,24 +29,21 @@ const RPC_CODES: Partial<Readonly<Record<Code, number>>> = {
   'unsupported-version': UNSUPPORTED_VERSION,
 };
 
+const JSON_FIELDS = ['content-type', 'application/json'];
+
 export function mcpRefusal(mcp: McpExchange, fault: Fault, exchange: Exchange): Answer {
   const { denial } = mcp.policy;
   const decision = exchange.judgement?.decision;
   const rule = decision?.rule;
-  const answer = faultAnswer(fault, exchange.id, rule);
+  const answer = faultAnswer(fault, { id: exchange.id, rule, fields: JSON_FIELDS });
   const denied = decision?.effect === 'deny' && mcp.id !== undefined;
-  const message = fault.code === 'internal' ? 'the sidecar failed' : plain(fault.message);
+  const message = messageOf(fault);
   const hint = fault.hint === undefined ? undefined : plain(fault.hint);
   const data = { reason: fault.code, hint, rule, decision: exchange.id, retryable: fault.retriable };
   const private_ = denied || fault.http === 403 || fault.http === 404 ? denial.code : INTERNAL_ERROR;
   const error = { code: RPC_CODES[fault.code] ?? private_, message, data: { ...data, ...supported(mcp, fault) } };
   const asResult = denied && denial.as === 'result' && mcp.facts.method === 'tools/call';
-  const text = asResult
-    ? resultText(
-        mcp,
-        [message, hint].filter((one) => one !== undefined),
-      )
-    : errorText(mcp.id, error);
+  const text = asResult ? resultText(mcp, message) : errorText(mcp.id, error);
   const body = Buffer.from(text);
   const { head } = answer;
   const status = denied ? (asResult ? 200 : denial.status) : head.status;
@@ -58,8 +55,8 @@ function supported({ policy }: McpExchange, { code }: Fault): { readonly support
 }
 
 /** A tool that failed: models read why. */
-function resultText({ id, facts }: McpExchange, lines: readonly string[]): string {
-  const text = `denied by policy: ${lines.join('; ')}`;
+function resultText({ id, facts }: McpExchange, message: string): string {
+  const text = `denied by policy: ${message}`;
   const result = {
     content: [{ type: 'text', text }],
     isError: true,

@@ -180,7 +180,8 @@ export class RequestArrival implements Arrival {
   #refusal(exchange: Exchange, fault: Fault): { readonly head: OutgoingResponse; readonly body?: Buffer } {
     if (this.#mcp !== undefined) return mcpRefusal(this.#mcp, fault, exchange);
     if (fault.code !== 'unsupported-media' && speaksGrpc(this.#x)) return grpcRefusal(fault, exchange);
-    return faultAnswer(fault, exchange.id, exchange.judgement?.decision.rule);
+    const { fields } = this.#x.head;
+    return faultAnswer(fault, { id: exchange.id, rule: exchange.judgement?.decision.rule, fields });
   }
 
   /** The request's body, bounded; undefined when there is none. */

@@ -1,17 +1,28 @@
 /**
- * What the agent is told when its request ends in a Fault: one JSON shape for every code, the same words as in the record, never a
- * secret. The `chaperone-decision` field names the exchange in the audit log.
+ * What the agent reads when its request ends in a Fault: the words of the record and what to do,
+ * never a secret. JSON where the request's Accept or Content-Type names JSON, else one line of
+ * text, which git, Go and people at a terminal print. The `chaperone-decision` field names the
+ * exchange in the audit log.
  *
- *   {"error":{"code":"denied","message":"…","hint":"…","rule":"…","decision":"<exchange id>"}}
+ *   {"error":"denied","message":"<reason; what to do>","rule":"…","decision":"<exchange id>"}
+ *   <reason; what to do> [chaperone: denied, rule …, decision <exchange id>]
  */
-import { Fault } from '../base/fault.ts';
-import type { OutgoingResponse } from '../http1/message.ts';
+import { type Code, Fault } from '../base/fault.ts';
+import type { Fields, OutgoingResponse } from '../http1/message.ts';
 import type { Decision } from '../policy/facts.ts';
 import { plain } from './evidence.ts';
 
 export interface Answer {
   readonly head: OutgoingResponse;
   readonly body: Buffer;
+}
+
+/** The refused exchange. */
+export interface RefusedExchange {
+  readonly id: string;
+  readonly rule?: string | undefined;
+  /** Fields of the request; undefined where they could not be read. */
+  readonly fields?: Fields | undefined;
 }
 
 export const DECISION_FIELD = 'chaperone-decision';
@@ -26,17 +37,55 @@ export function denial(decision: Decision): Fault {
   return new Fault('denied', decision.reason, options);
 }
 
-export function faultAnswer(fault: Fault, id: string, rule?: string): Answer {
+/** Refusals that stay what they are until somebody changes the policy. */
+const STANDING: ReadonlySet<Code> = new Set<Code>(['denied', 'wrong-entry', 'address-refused', 'no-longer-allowed']);
+
+/** Reason and what to do in one line, for people and for models that read nothing else. */
+export function messageOf(fault: Fault): string {
   // What failed inside is for the record and the log, not for the agent.
-  const message = fault.code === 'internal' ? 'the sidecar failed' : plain(fault.message);
-  const hint = fault.hint === undefined ? undefined : plain(fault.hint);
-  const body = Buffer.from(`${JSON.stringify({ error: { code: fault.code, message, hint, rule, decision: id } })}\n`);
-  const fields = ['content-type', 'application/json', 'cache-control', 'no-store', DECISION_FIELD, id];
-  if (fault.http === 407) fields.push('proxy-authenticate', 'Basic realm="chaperone task"');
-  if (fault.http === 503) fields.push('retry-after', String(fault.retryAfter ?? 1));
+  if (fault.code === 'internal') return 'the sidecar failed';
+  const parts = [plain(fault.message)];
+  if (fault.hint !== undefined) parts.push(plain(fault.hint));
+  if (STANDING.has(fault.code)) parts.push('do not repeat it as it is');
+  return parts.join('; ');
+}
+
+export function faultAnswer(fault: Fault, { id, rule, fields }: RefusedExchange): Answer {
+  const json = fields !== undefined && readsJson(fields);
+  const message = messageOf(fault);
+  const by = rule === undefined ? '' : `, rule ${rule}`;
+  const text = json
+    ? JSON.stringify({ error: fault.code, message, rule, decision: id })
+    : `${message} [chaperone: ${fault.code}${by}, decision ${id}]`;
+  const body = Buffer.from(`${text}\n`);
+  const type = json ? 'application/json' : 'text/plain; charset=utf-8';
+  const head = ['content-type', type, 'cache-control', 'no-store', DECISION_FIELD, id];
+  if (fault.http === 407) head.push('proxy-authenticate', 'Basic realm="chaperone task"');
+  if (fault.http === 503) head.push('retry-after', String(fault.retryAfter ?? 1));
   // Behind a request that was refused nothing else on its connection is read, as attackers pipeline there; a request that only failed was sound.
   const close = !FAILURES.has(fault.http);
-  return { head: { status: statusOf(fault), fields, length: body.length, close }, body };
+  return { head: { status: statusOf(fault), fields: head, length: body.length, close }, body };
+}
+
+/** Longest reason phrase, in characters: some clients print the status line and nothing else. */
+const MOST_PHRASE = 120;
+
+/**
+ * Why a CONNECT is refused, for its status line (RFC 9112 section 4): printable ASCII alone. Words
+ * about what could not be read may quote the agent, so that only the code is named.
+ */
+export function reasonPhrase(fault: Fault, judged: boolean): string {
+  const text = judged || fault.http === 407 ? messageOf(fault) : fault.code;
+  return `chaperone: ${text.replace(/[^ -~]/g, '?')}`.slice(0, MOST_PHRASE);
+}
+
+/** Whether the client says that it reads JSON, or speaks it. */
+function readsJson(fields: Fields): boolean {
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i];
+    if ((name === 'accept' || name === 'content-type') && /[/+]json\b/i.test(fields[i + 1] ?? '')) return true;
+  }
+  return false;
 }
 
 const FAILURES: ReadonlySet<number> = new Set([502, 503, 504]);

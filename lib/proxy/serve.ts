@@ -59,7 +59,7 @@ export function serveHttp(socket: Duplex, door: Door, { standing, relay, limits 
   const refuse = (fault: Fault, connection: Connection): Answer => {
     const exchange = new Exchange(entry, connection, clock.monotonic());
     exchange.tunnel = tunnel;
-    const answer = faultAnswer(fault, exchange.id);
+    const answer = faultAnswer(fault, exchange);
     exchange.status = answer.head.status;
     evidence.refused(exchange, fault);
     evidence.ended(exchange, fault);

@@ -23,7 +23,7 @@ import { credentialsOf } from './headers.ts';
 import { clientHello, HELLO_TIMEOUT } from './hello.ts';
 import type { Interceptor } from './intercept.ts';
 import { agentCut, upstreamCut, type AgentConnection, type RelayParts } from './relay.ts';
-import { DECISION_FIELD, faultAnswer } from './respond.ts';
+import { DECISION_FIELD, faultAnswer, reasonPhrase } from './respond.ts';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -90,10 +90,11 @@ export class ConnectArrival implements Arrival {
     } else if (fault.code === 'client-gone') {
       x.cut(fault);
     } else {
-      const { head, body } = faultAnswer(fault, exchange.id, exchange.judgement?.decision.rule);
+      const rule = exchange.judgement?.decision.rule;
+      const { head, body } = faultAnswer(fault, { id: exchange.id, rule, fields: x.head.fields });
       exchange.status = head.status;
       try {
-        await x.respond(head, body);
+        await x.respond({ ...head, reason: reasonPhrase(fault, exchange.judgement !== undefined) }, body);
       } catch {
         // The agent is gone: there is nobody to tell, and the record is written anyway.
       }

@@ -1,4 +1,5 @@
 /** A client of HTTP/2 in the clear by prior knowledge, on node:http2: one session, answers as values. */
+import { refusalIn, type ReadRefusal } from '../proxy/harness.ts';
 import { connect, type ClientHttp2Session, type ClientHttp2Stream, type OutgoingHttpHeaders } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { until } from './until.ts';
@@ -93,7 +94,7 @@ function opened(stream: ClientHttp2Stream): Http2Stream {
   };
 }
 
-/** The JSON of a refusal. */
-export function refusalOf({ body }: Http2Answer): { code: string; message: string; hint?: string; decision: string } {
-  return (JSON.parse(body) as { error: { code: string; message: string; decision: string } }).error;
+/** A refusal as its reader has it. */
+export function refusalOf({ body }: Http2Answer): ReadRefusal {
+  return refusalIn(body);
 }

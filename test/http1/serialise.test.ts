@@ -57,6 +57,13 @@ t.test('a request that is serialised and parsed is the same request (F10)', asyn
   );
 });
 
+t.test('a reason phrase of ours is printable ASCII, or it is not sent', async (t) => {
+  const text = (reason: string): string => responseText({ status: 403, reason, fields: [], length: 0 }, 0, false);
+  t.match(text('chaperone: no'), /^HTTP\/1\.1 403 chaperone: no\r\n/);
+  for (const reason of ['a\r\nb', 'a\u0000', 'caf\u00e9', '\t'])
+    t.throws(() => text(reason), TypeError, JSON.stringify(reason));
+});
+
 t.test('a response that is serialised and parsed is the same response (F10)', async (t) => {
   const status = fc.integer({ min: 200, max: 599 });
   const framing: fc.Arbitrary<SendFraming> = fc.oneof(fc.constantFrom('chunked', 'until-close'), fc.nat());

@@ -25,7 +25,7 @@ t.test('conditions decide over query, fields and identity as they arrive; what i
   });
   t.equal(statusOf(await get(b, '/a?id=7', 'X-Tenant: blue\r\n')), 200);
   const before = upstream.connections.length;
-  t.match(refusal(await get(b, '/a?id=7')), { message: /no rule of destination crm allows GET \/a$/ });
+  t.match(refusal(await get(b, '/a?id=7')), { message: /no rule of destination crm allows GET \/a;/ });
   t.match(
     refusal(await get(b, '/a', 'X-Tenant: blue\r\nX-Tenant: red\r\n')),
     { message: /no rule/ },
@@ -49,7 +49,7 @@ t.test(
     const secret = `X-Count: ${CANARY}\r\nAuthorization: Bearer ${CANARY}\r\nCookie: a=${CANARY}\r\n`;
     const refused = await get(b, `/?t=${CANARY}`, secret);
     t.match(refusal(refused), {
-      message: /no rule .*; a condition could not be evaluated: many: a text is no number$/,
+      message: /no rule .*; a condition could not be evaluated: many: a text is no number;/,
     });
     t.equal(statusOf(await get(b, '/rest', secret)), 200);
     b.policy.set(

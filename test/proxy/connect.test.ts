@@ -163,10 +163,12 @@ t.test('tcp over CONNECT: a wrong peer is an answer, not a cut, and gets no appl
 
 t.test('CONNECT where the matrix says no is 403 with what to do instead (T1)', async (t) => {
   await using b = await bench({ destinations: [site(), passthrough(1)] });
-  const http = refusal(await b.ask('CONNECT crm.internal:80 HTTP/1.1\r\nHost: crm.internal\r\n\r\n'));
-  t.match(http, { code: 'wrong-entry', hint: /http:\/\/ URL/ });
+  const answer = await b.ask('CONNECT crm.internal:80 HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
+  t.match(answer, /^HTTP\/1\.1 403 chaperone: [ -~]{20,109}\r\n/, 'the status line says why');
+  const http = refusal(answer);
+  t.match(http, { code: 'wrong-entry', message: /http:\/\/ URL/ });
   const plain = refusal(await b.ask('GET http://web.example.com:443/ HTTP/1.1\r\nHost: web.example.com:443\r\n\r\n'));
-  t.match(plain, { code: 'wrong-entry', hint: /https:\/\/ URL/ });
+  t.match(plain, { code: 'wrong-entry', message: /https:\/\/ URL/ });
 });
 
 t.test('a tunnel that is silent too long is cut on both sides, and so is one that lasts too long', async (t) => {

@@ -180,7 +180,7 @@ t.test(
       const began = performance.now();
       const answer = await b.get(`http://${host}/`);
       t.equal(statusOf(answer), 504, host);
-      t.match(refusal(answer), { code: 'upstream-timeout', hint: new RegExp(`timeouts.${limit}`) }, host);
+      t.match(refusal(answer), { code: 'upstream-timeout', message: new RegExp(`timeouts.${limit}`) }, host);
       t.ok(performance.now() - began < 2000, 'in time');
     }
     await b.quiet();

@@ -3,7 +3,7 @@ import { Fault } from '../../lib/base/fault.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { evidence, plain } from '../../lib/proxy/evidence.ts';
 import { Exchange } from '../../lib/proxy/exchange.ts';
-import { faultAnswer } from '../../lib/proxy/respond.ts';
+import { faultAnswer, reasonPhrase } from '../../lib/proxy/respond.ts';
 import { memoryAudit } from './harness.ts';
 
 t.test('text from outside cannot break a line, steer a terminal or grow without bound (R7)', async (t) => {
@@ -19,14 +19,45 @@ t.test('text from outside cannot break a line, steer a terminal or grow without 
 });
 
 t.test('an answer tells code, message, hint and decision; what failed inside stays inside', async (t) => {
-  const { head, body } = faultAnswer(new Fault('internal', 'secret detail', { hint: 'none' }), 'id-1');
+  const { head, body } = faultAnswer(new Fault('internal', 'secret detail', { hint: 'none' }), {
+    id: 'id-1',
+    fields: ['accept', 'application/json'],
+  });
   t.match(JSON.parse(body.toString()), {
-    error: { code: 'internal', message: 'the sidecar failed', decision: 'id-1' },
+    error: 'internal',
+    message: 'the sidecar failed',
+    decision: 'id-1',
   });
   t.notMatch(body.toString(), 'secret');
   t.match(head, { status: 500, close: true, length: body.length });
-  t.match(faultAnswer(new Fault('upstream-refused', 'x'), 'id').head, { status: 502, close: false });
-  t.match(faultAnswer(new Fault('no-identity', 'x'), 'id').head, { status: 503, close: false });
+  t.match(faultAnswer(new Fault('upstream-refused', 'x'), { id: 'id' }).head, { status: 502, close: false });
+  t.match(faultAnswer(new Fault('no-identity', 'x'), { id: 'id' }).head, { status: 503, close: false });
+});
+
+t.test('a refusal is JSON for who asks for JSON or speaks it, and one line of text for all others', async (t) => {
+  const fault = new Fault('denied', 'rule no-admin denies GET /admin', { hint: 'ask for another' });
+  const told = (fields: string[] | undefined): string =>
+    faultAnswer(fault, { id: 'id-1', rule: 'no-admin', fields }).body.toString();
+  const message = 'rule no-admin denies GET /admin; ask for another; do not repeat it as it is';
+  const json = JSON.stringify({ error: 'denied', message, rule: 'no-admin', decision: 'id-1' });
+  for (const fields of [
+    ['accept', 'application/json'],
+    ['accept', 'text/html, application/problem+JSON;q=0.5'],
+    ['content-type', 'application/json; charset=utf-8'],
+  ])
+    t.equal(told(fields), `${json}\n`, fields.join(': '));
+  for (const fields of [undefined, [], ['accept', '*/*'], ['accept', 'application/jsonp'], ['x-accept', 'a/json']])
+    t.equal(told(fields), `${message} [chaperone: denied, rule no-admin, decision id-1]\n`, `${fields}`);
+});
+
+t.test('the reason phrase of a refused CONNECT is printable, bounded and quotes nothing unread', async (t) => {
+  t.equal(
+    reasonPhrase(new Fault('denied', 'no destination has caf\u00e9\r\n.example:443'), true),
+    'chaperone: no destination has caf???.example:443; do not repeat it as it is',
+  );
+  t.equal(reasonPhrase(new Fault('denied', 'x'.repeat(500)), true).length, 120);
+  t.equal(reasonPhrase(new Fault('malformed', '"user:SECRET@x" is no host'), false), 'chaperone: malformed');
+  t.equal(reasonPhrase(new Fault('internal', 'SECRET'), true), 'chaperone: the sidecar failed');
 });
 
 t.test('an exchange is aborted once; the first reason stands, whoever asks for its signal later', async (t) => {

@@ -50,15 +50,14 @@ t.test('a denial has the words of the decision, resolves nothing and opens no co
   t.match(refusal(answer), {
     code: 'denied',
     rule: 'no-admin',
-    message: 'rule no-admin of destination crm denies GET /admin/users',
+    message: /^rule no-admin of destination crm denies GET \/admin\/users; .*; do not repeat it as it is$/,
   });
   const unlisted = await b.get('http://secret.evil.com/');
-  t.match(refusal(unlisted), { code: 'denied', message: 'no destination has secret.evil.com:80' });
+  t.match(refusal(unlisted), { code: 'denied', message: /^no destination has secret.evil.com:80/ });
   await b.quiet();
-  t.match(
-    b.audit.of('decided').map((one) => ('reason' in one ? one.reason : '')),
-    [refusal(answer).message, refusal(unlisted).message],
-  );
+  const reasons = b.audit.of('decided').map((one) => ('reason' in one ? (one.reason ?? '') : ''));
+  for (const [i, one] of [answer, unlisted].entries())
+    t.ok(refusal(one).message.startsWith(reasons[i] ?? '?'), 'the words of the record');
   t.same(upstream.connections, []);
   t.same(b.asked, []);
   t.same(unpaired(b.audit.records), []);

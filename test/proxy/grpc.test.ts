@@ -150,12 +150,12 @@ t.test('what is no call is refused, and not one byte upstream', async (t) => {
     'billing',
   );
   t.equal(statusOf(plain), 403, 'over HTTP/1.1');
-  t.match(refusal(plain), { message: /no gRPC call/, hint: /HTTP\/2/ });
+  t.match(refusal(plain), { message: /no gRPC call.*HTTP\/2/ });
   const forward = await b.ask(
     'POST http://billing.internal/a.B/C HTTP/1.1\r\nHost: billing.internal\r\nContent-Length: 0\r\n\r\n',
   );
   t.equal(statusOf(forward), 403);
-  t.match(refusal(forward), { code: 'wrong-entry', hint: /local listener/ });
+  t.match(refusal(forward), { code: 'wrong-entry', message: /local listener/ });
   await b.quiet();
   t.equal(upstream.connections.length, 0);
   t.same(unpaired(b.audit.records), []);

@@ -287,16 +287,27 @@ export function wireOver(socket: Socket): Wire {
   };
 }
 
-/** The JSON of a refusal. */
-export function refusal(answer: string): {
-  code: string;
-  message: string;
-  hint?: string;
-  rule?: string;
-  decision: string;
-} {
-  const body: unknown = JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4));
-  return (body as { error: { code: string; message: string; decision: string } }).error;
+export interface ReadRefusal {
+  readonly code: string;
+  readonly message: string;
+  readonly rule?: string | undefined;
+  readonly decision: string;
+  /** Of JSON-RPC. */
+  readonly data?: { readonly reason: string; readonly decision: string };
+}
+
+/** A refusal as its reader has it: JSON, JSON-RPC, or the one line of text. */
+export function refusal(answer: string): ReadRefusal {
+  return refusalIn(answer.slice(answer.indexOf('\r\n\r\n') + 4));
+}
+
+export function refusalIn(body: string): ReadRefusal {
+  const [, message, code, rule, decision] =
+    /^(.*) \[chaperone: ([a-z-]+)(?:, rule (.+))?, decision ([\w-]+)\]\n?$/.exec(body) ?? [];
+  if (message !== undefined) return { code: code ?? '', message, rule, decision: decision ?? '' };
+  const read = JSON.parse(body) as { error: string | ReadRefusal };
+  if (typeof read.error === 'object') return read.error;
+  return { ...(read as unknown as ReadRefusal), code: read.error };
 }
 
 export function statusOf(answer: string): number {

@@ -119,7 +119,7 @@ t.test(
     await using b = await to(upstream, { limits: { response: 100 } });
     const answer = await b.get('http://crm.internal/');
     t.equal(statusOf(answer), 502);
-    t.match(refusal(answer), { code: 'response-too-large', hint: /limits\.response/ });
+    t.match(refusal(answer), { code: 'response-too-large', message: /limits\.response/ });
     t.equal(
       statusOf(await b.ask('HEAD http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n')),
       200,

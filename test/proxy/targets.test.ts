@@ -140,9 +140,9 @@ t.test('what is malformed, ambiguous or not allowed is named, closes the connect
       t.equal(statusOf(answer), status, answer);
       t.equal(answer.match(/^HTTP\/1\.1 \d/gm)?.length, 1, 'one answer');
       t.match(answer, /\r\nconnection: close\r\n/);
-      const { code: said, decision, hint: told } = refusal(answer);
+      const { code: said, decision, message } = refusal(answer);
       t.equal(said, code);
-      if (hint !== undefined) t.match(told, hint);
+      if (hint !== undefined) t.match(message, hint);
       await b.quiet();
       const records = b.audit.records.slice(before);
       t.same(

@@ -99,7 +99,7 @@ t.test('a destination that requires a task serves none without one; the upstream
   await using r = await room();
   const answer = await r.get('/x');
   t.equal(statusOf(answer), 407);
-  t.match(refusal(answer), { code: 'task-required', hint: /open a task/ });
+  t.match(refusal(answer), { code: 'task-required', message: /open a task/ });
   t.match(answer, /proxy-authenticate: Basic/i);
   t.equal(r.upstream.connections.length, 0);
   t.match(r.b.audit.of('decided'), [{ effect: 'deny', code: 'task-required', destination: 'crm' }]);
@@ -173,7 +173,7 @@ t.test('an action that needs an approval waits for one, works once, and is read-
     );
   const refused = await post();
   t.equal(statusOf(refused), 403);
-  t.match(refusal(refused), { code: 'step-up-required', hint: /step-ups on the agent API, for action write/ });
+  t.match(refusal(refused), { code: 'step-up-required', message: /step-ups on the agent API, for action write/ });
   t.equal(r.upstream.connections.length, 0);
   const { id } = r.tasks.stepUps.ask(opened.task, { action: 'write' });
   r.tasks.stepUps.approve(id, { by: 'olga', as: 'operator' });

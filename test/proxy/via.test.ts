@@ -168,7 +168,7 @@ t.test('credentials come from their file, read for each connection, and stand in
     );
     const answer = await asked();
     t.equal(statusOf(answer), 503, JSON.stringify(text.slice(0, 20)));
-    t.match(refusal(answer), { code: 'credential-unavailable', hint: /via\.basic/ });
+    t.match(refusal(answer), { code: 'credential-unavailable', message: /via\.basic/ });
   }
   await b.quiet();
   t.notMatch(JSON.stringify(b.audit.records), /secret|second|YWdlbnQ/);

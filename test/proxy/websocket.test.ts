@@ -59,7 +59,7 @@ t.test('a rule that does not say websocket: true does not allow one (T4)', async
   await using b = await to(upstream, false);
   const answer = await b.ask(handshake());
   t.equal(statusOf(answer), 403);
-  t.match(refusal(answer), { hint: /websocket: true/ });
+  t.match(refusal(answer), { message: /websocket: true/ });
   t.same(upstream.connections, []);
 });
 

@@ -81,7 +81,7 @@ t.test(
     ] as const) {
       const answer = await get(s, name);
       t.equal(statusOf(answer), status, answer);
-      t.match(refusal(answer), { code, message: name, hint: /./ });
+      t.match(refusal(answer), { code, message: new RegExp(`${name.replaceAll('.', '\\.')}.*; .`) });
     }
     const silent = Array.from({ length: 12 }, () => get(s, 'silent.dns.test'));
     t.equal(await s.get('/v1/customers'), 200, 'others are served while lookups hang: evidence is written beside them');

@@ -129,7 +129,7 @@ for (const { title, does, agent, outcome, timeouts } of WRONGS) {
       } else if (agent === 'whole') {
         await line.sees(/(abc|0123456789)(\r\n0\r\n\r\n)?$/);
       } else {
-        const answer = (await line.sees(/"decision"[^]*\n$/)).replace(/HTTP\/1\.1 103[^]*?\r\n\r\n/g, '');
+        const answer = (await line.sees(/\[chaperone: [^]*\n$/)).replace(/HTTP\/1\.1 103[^]*?\r\n\r\n/g, '');
         t.equal(statusOf(answer), agent, answer);
         t.equal(refusal(answer).code, outcome);
       }
