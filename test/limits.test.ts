@@ -36,6 +36,7 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
   'how text is shown, not what is taken': [
     'lib/policy/mcp.ts LONGEST_SHOWN',
     'lib/policy/decide.ts LONGEST_ERROR LONGEST_SHOWN',
+    'lib/proxy/respond.ts MOST_PHRASE',
   ],
   'how often or how much at a time, without a bound on anybody': [
     'lib/audit/sink.ts RETRY_MS',
