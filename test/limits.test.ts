@@ -52,7 +52,7 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
   'sizes of memories that cannot be seen from outside': ['lib/proxy/upstreams.ts MOST_KEYS POOL_CONNECTIONS'],
   'covered by the row beside it': ['lib/admin/pages.ts headersTimeout keepAliveTimeout connectionsCheckingInterval'],
   'how many pairs a warning names': ['lib/config/confusable.ts MOST_ALIKE'],
-  'what numbers are, in conditions': ['lib/policy/cel.ts LARGEST_INT MOST_DIGITS'],
+  'what numbers are, in conditions': ['lib/policy/cel.ts LARGEST_INT MOST_DIGITS', 'lib/policy/plain.ts LONGEST'],
   'what flow control of HTTP/2 lets ahead in all': ['lib/http2/limits.ts connectionWindowBytes sessionBytes'],
 };
 

@@ -26,7 +26,7 @@ import { fieldsOfBlock } from '../lib/http2/hpack.ts';
 import { http2Limits } from '../lib/http2/limits.ts';
 import { readMessage } from '../lib/mcp/message.ts';
 import { conditions } from '../lib/policy/conditions.ts';
-import { parseJson } from '../lib/policy/json.ts';
+import { parseJson } from '../lib/policy/json-reader.ts';
 import { parseResourcePattern } from '../lib/policy/resource.ts';
 import { parseIntent } from '../lib/tasks/intent.ts';
 import { canonicalTarget, parsePathPattern } from '../lib/policy/path.ts';

@@ -8,7 +8,7 @@ import { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
 import type { Schema } from '../config/decode.ts';
 import { problems as collector } from '../config/problem.ts';
-import { parseYaml } from '../config/yaml.ts';
+import { parseJsonTree } from '../config/json-tree.ts';
 
 export interface Call {
   /** Values of the `{…}` segments. */
@@ -79,9 +79,7 @@ export function api(operations: readonly Operation[]): Api {
 /** @throws Fault `malformed` with line and column of each problem */
 export function decodeBody<T>(schema: Schema<T>, text: string): T {
   const problems = collector();
-  const trees = parseYaml('body', text, problems);
-  const [tree] = trees;
-  const outcome = tree === undefined || trees.length > 1 ? undefined : schema.read(tree, { problems, steps: [] });
+  const outcome = schema.read(parseJsonTree('body', text), { problems, steps: [] });
   const fault = problems.fault('malformed');
   if (fault !== undefined) throw fault;
   if (outcome === undefined) throw new Fault('malformed', 'the body is not one JSON object');

@@ -1,7 +1,7 @@
 /** What may be done with a task over either API, once it is known which task and that the caller may. */
 import { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
-import { intentSchema, parseIntent } from '../tasks/intent.ts';
+import { intentSchema } from '../tasks/intent.ts';
 import type { Opened, Tasks } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import { decodeBody, type Call, type Operation, type Reply } from './api.ts';
@@ -28,7 +28,7 @@ export function taskOperations(door: TaskDoor): readonly Operation[] {
         'Open a task. The answer is the only place in which its secret stands. With `hold` it goes on as JSON Lines, and the task ends when it is closed.',
       request: intentSchema,
       status: 201,
-      answer: (call) => opened(door, tasks.open(parseIntent('body', call.body)), call),
+      answer: (call) => opened(door, tasks.open(decodeBody(intentSchema, call.body)), call),
     },
     {
       method: 'GET',
@@ -43,7 +43,7 @@ export function taskOperations(door: TaskDoor): readonly Operation[] {
       summary: 'Derive a task for a sub-agent: never wider than this one, and ended with it.',
       request: intentSchema,
       status: 201,
-      answer: (call) => opened(door, tasks.derive(task(call), parseIntent('body', call.body)), call),
+      answer: (call) => opened(door, tasks.derive(task(call), decodeBody(intentSchema, call.body)), call),
     },
     {
       method: 'POST',

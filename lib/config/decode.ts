@@ -4,7 +4,7 @@
  */
 import { Fault } from '../base/fault.ts';
 import { quote } from '../policy/host.ts';
-import { nearest, type Problems } from './problem.ts';
+import { MOST_SHOWN, nearest, type Problems } from './problem.ts';
 import { wanted, type FieldShape, type Plain, type RecordShape, type Shape } from './shape.ts';
 import { pathText, scalarTree, type Step, type Tree } from './tree.ts';
 
@@ -170,7 +170,7 @@ export function list<T>(
       if (items.length < least) fail(reading, tree, 'the list is too short', `write at least ${least}`);
       if (items.length > most) fail(reading, tree, `the list has ${items.length} items`, `write at most ${most}`);
       const keys = new Set<string>();
-      const outcomes = items.map((one, i) => {
+      const outcomes = items.slice(0, most).map((one, i) => {
         const outcome = item.read(one, below(reading, i));
         const key = outcome && unique?.(outcome.value);
         if (key === undefined) return outcome;
@@ -217,7 +217,8 @@ function knownKeys(tree: Extract<Tree, { kind: 'map' }>, shape: RecordShape, rea
       fail(inside, at, `the key ${key} is not supported yet`, 'remove it: it would not be enforced');
       continue;
     }
-    const near = nearest(key, [...names, ...shape.later]);
+    // Past what is shown nobody is helped by a likely name, which is costly to find.
+    const near = reading.problems.size < MOST_SHOWN ? nearest(key, [...names, ...shape.later]) : undefined;
     const fix = near === undefined ? `known here are ${names.join(', ')}` : `did you mean ${near}?`;
     fail(reading, at, `unknown key ${quote(key)}`, fix);
   }

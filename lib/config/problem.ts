@@ -18,7 +18,7 @@ export interface Problem {
 }
 
 /** Past so many nobody reads on; the rest is counted. */
-const MOST_SHOWN = 100;
+export const MOST_SHOWN = 100;
 
 export interface Problems {
   add(problem: Problem): void;
@@ -36,9 +36,9 @@ export function problems(): Problems {
     },
     fault(code = 'config') {
       if (list.length === 0) return undefined;
-      const lines = [...list].sort(byPlace).map(problemLine);
-      const rest = lines.length > MOST_SHOWN ? [`and ${lines.length - MOST_SHOWN} more`] : [];
-      return new Fault(code, [...new Set(lines)].slice(0, MOST_SHOWN).concat(rest).join('\n'));
+      const shown = [...list].sort(byPlace).slice(0, MOST_SHOWN).map(problemLine);
+      const rest = list.length > MOST_SHOWN ? [`and ${list.length - MOST_SHOWN} more`] : [];
+      return new Fault(code, [...new Set(shown), ...rest].join('\n'));
     },
   };
 }

@@ -5,7 +5,8 @@
 import { createHash } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
 import type { ToolDefinition } from '../policy/facts.ts';
-import { canonicalJson, isObject, type JsonObject } from '../policy/json.ts';
+import { isObject, type JsonObject } from '../policy/json.ts';
+import { canonicalJson } from '../policy/json-writer.ts';
 import type { Destination } from '../policy/model.ts';
 import { headerPaths, type HeaderPaths } from './header-values.ts';
 

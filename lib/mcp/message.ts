@@ -4,16 +4,8 @@
  * case would read another message than the one that was judged.
  */
 import { Fault } from '../base/fault.ts';
-import {
-  canonicalJson,
-  EMPTY,
-  foldName,
-  hasVariants,
-  isObject,
-  type Json,
-  JsonNumber,
-  type JsonObject,
-} from '../policy/json.ts';
+import { EMPTY, foldName, hasVariants, isObject, type Json, JsonNumber, type JsonObject } from '../policy/json.ts';
+import { canonicalJson } from '../policy/json-writer.ts';
 
 export type Id = string | JsonNumber;
 

@@ -4,7 +4,8 @@
  * waits for it.
  */
 import type { Grant } from '../policy/grant.ts';
-import { hasVariants, isObject, type Json, type JsonObject, writeJson } from '../policy/json.ts';
+import { hasVariants, isObject, type Json, type JsonObject } from '../policy/json.ts';
+import { writeJson } from '../policy/json-writer.ts';
 import { isListed, type Entry } from '../policy/mcp.ts';
 import { isStateless, type McpVersion, MCP_VERSIONS, NAME, SERVER_NOTIFICATIONS } from '../policy/mcp-methods.ts';
 import type { Destination, McpPolicy } from '../policy/model.ts';

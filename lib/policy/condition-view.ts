@@ -8,7 +8,8 @@ import { CONDITION_LIMITS } from './condition-env.ts';
 import type { Facts, FieldLines, HttpFacts, McpFacts } from './facts.ts';
 import type { TaskFacts } from './grant.ts';
 import { fieldValues, visibleFields } from './fields.ts';
-import { isObject, plainJson, type Json, type Plain } from './json.ts';
+import { isObject, type Json } from './json.ts';
+import { plainJson, type Plain } from './plain.ts';
 import type { Destination } from './model.ts';
 
 /** An answer that cannot be given. Not the library's own error: what has no conditions does not load it. */

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Facts } from './facts.ts';
-import { canonicalJson } from './json.ts';
+import { canonicalJson } from './json-writer.ts';
 
 /** `sha-256:` and base64url of SHA-256 over a JSON array of texts, the destination's host and port first. */
 export function parameterDigest({ host, port, http, mcp, grpc }: Facts): string | undefined {

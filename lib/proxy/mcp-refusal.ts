@@ -7,7 +7,7 @@
  */
 import type { Code, Fault } from '../base/fault.ts';
 import { errorText } from '../mcp/message.ts';
-import { canonicalJson } from '../policy/json.ts';
+import { canonicalJson } from '../policy/json-writer.ts';
 import { isStateless } from '../policy/mcp-methods.ts';
 import type { Exchange } from './exchange.ts';
 import type { McpExchange } from './mcp.ts';

@@ -9,7 +9,7 @@ import { type Conversation, admit } from '../mcp/reply.ts';
 import { errorText, idKey, readServerMessage, type Message } from '../mcp/message.ts';
 import { note, SESSION_ID } from '../mcp/sessions.ts';
 import { EventReader, type ServerEvent, writeEvent } from '../mcp/sse.ts';
-import { parseJson } from '../policy/json.ts';
+import { parseJson } from '../policy/json-reader.ts';
 import { isStateless } from '../policy/mcp-methods.ts';
 import type { Exchange } from './exchange.ts';
 import { type McpExchange, wholeBody } from './mcp.ts';

@@ -40,7 +40,7 @@ export type Intent = Infer<typeof intentSchema>;
 export const LONGEST_INTENT = 65_536;
 
 /**
- * One YAML document, or JSON, which is YAML.
+ * Of a file: one YAML document, or JSON, which is YAML. What comes over an API is JSON alone.
  * @param source stands before line and column in messages
  * @throws Fault `malformed` with one line for each problem
  */

@@ -216,7 +216,11 @@ t.test('a task that is held ends with the connection that holds it', async (t) =
 t.test('what is wrong with a request is answered with its place, and nothing is opened', async (t) => {
   const d = await doors(t);
   const cases: readonly (readonly [Given, number, RegExp])[] = [
-    [{ body: '{"purpose": "support"' }, 400, /body:1/],
+    [{ body: '{"purpose": "support"' }, 400, /body: neither a comma nor an end, at character 21/],
+    [{ body: '{"purpose": "a",\n "lifetime": 5}' }, 400, /body:2:14 lifetime: 5 is a number/],
+    [{ body: '{"purpose": "a", "Purpose": "b"}' }, 400, /letter case alone/],
+    [{ body: 'purpose: support' }, 400, /no JSON value/],
+    [{ body: '{purpose: support}' }, 400, /no member name/],
     [{ body: { ...INTENT, ttl: '5m' } }, 400, /unknown key "ttl"/],
     [{ body: '' }, 400, /purpose: the key is missing/],
     [{ body: { ...INTENT, purpose: 'other' } }, 403, /no task policy has the purpose other/],

@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { asJson, errorText, idKey, readMessage, readServerMessage } from '../../lib/mcp/message.ts';
-import { isObject, parseJson, writeJson } from '../../lib/policy/json.ts';
+import { isObject } from '../../lib/policy/json.ts';
+import { parseJson } from '../../lib/policy/json-reader.ts';
+import { writeJson } from '../../lib/policy/json-writer.ts';
 
 const read = (value: unknown): ReturnType<typeof readMessage> =>
   readMessage(parseJson(Buffer.from(JSON.stringify(value))));

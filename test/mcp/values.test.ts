@@ -6,7 +6,8 @@ import { elicitationProblem } from '../../lib/mcp/elicitation.ts';
 import { decodeValue, encodeValue, headerPaths, paramFields, sameValue } from '../../lib/mcp/header-values.ts';
 import { note, sessions } from '../../lib/mcp/sessions.ts';
 import { parseHostPattern } from '../../lib/policy/host.ts';
-import { isObject, type JsonObject, parseJson } from '../../lib/policy/json.ts';
+import { isObject, type JsonObject } from '../../lib/policy/json.ts';
+import { parseJson } from '../../lib/policy/json-reader.ts';
 import { mcpSite, SETTINGS } from '../proxy/mcp-harness.ts';
 
 function object(value: unknown): JsonObject {

@@ -6,7 +6,8 @@ import { Fault } from '../../lib/base/fault.ts';
 import { ConditionContext } from '../../lib/policy/condition-view.ts';
 import { conditions, type Condition } from '../../lib/policy/conditions.ts';
 import type { Facts } from '../../lib/policy/facts.ts';
-import { isObject, parseJson } from '../../lib/policy/json.ts';
+import { isObject } from '../../lib/policy/json.ts';
+import { parseJson } from '../../lib/policy/json-reader.ts';
 import { destination, request } from './destination.ts';
 
 const compiler = conditions([]);

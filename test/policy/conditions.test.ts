@@ -6,7 +6,8 @@ import { conditions, type Answer } from '../../lib/policy/conditions.ts';
 import type { Phase } from '../../lib/policy/condition-env.ts';
 import type { Facts } from '../../lib/policy/facts.ts';
 import type { TaskFacts } from '../../lib/policy/grant.ts';
-import { isObject, parseJson } from '../../lib/policy/json.ts';
+import { isObject } from '../../lib/policy/json.ts';
+import { parseJson } from '../../lib/policy/json-reader.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import { connection, destination, request } from './destination.ts';
 

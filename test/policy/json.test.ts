@@ -1,15 +1,10 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
-import {
-  canonicalJson,
-  isObject,
-  type Json,
-  JsonNumber,
-  parseJson,
-  plainJson,
-  writeJson,
-} from '../../lib/policy/json.ts';
+import { isObject, type Json, JsonNumber } from '../../lib/policy/json.ts';
+import { parseJson } from '../../lib/policy/json-reader.ts';
+import { canonicalJson, writeJson } from '../../lib/policy/json-writer.ts';
+import { InexactNumber, exactDouble, plainJson } from '../../lib/policy/plain.ts';
 
 const read = (text: string): Json => parseJson(Buffer.from(text));
 
@@ -132,6 +127,10 @@ t.test('bounds and forms (M4, M6)', async (t) => {
   t.match(problem('{"a":'.repeat(100_000)), /64 levels/);
   t.match(problem(`[${'1'.repeat(129)}]`), /128 characters/);
   t.match(problem('[1e400]'), /no double/);
+  const members = (count: number): string => `{${Array.from({ length: count }, (_, i) => `"a${i}":0`).join()}}`;
+  t.equal(problem(members(65_536)), 'accepted');
+  t.match(problem(members(65_537)), /more than 65536 members/);
+  t.equal(isObject(parseJson(Buffer.from(members(65_537)), { cases: true })), true, 'in data of servers');
   for (const text of ['NaN', 'Infinity', '-', '01', '1.', '.5', '+1', '1e', '0x10', '1_0'])
     t.not(problem(text), 'accepted', text);
   for (const text of ['"\\ud800"', '"\\udc00x"', '["\\ud83d"]']) t.match(problem(text), /surrogate/, text);
@@ -179,12 +178,52 @@ t.test('canonical text is one for all texts of a value, and two for two values',
   );
 });
 
-t.test('plain data for conditions has no prototype and keeps large integers', async (t) => {
+t.test('a number is a double where that says what was written, and no number otherwise', async (t) => {
+  for (const text of [
+    '0',
+    '-0',
+    '1',
+    '0.1',
+    '1.50',
+    '1e2',
+    '-2.5E-3',
+    '9007199254740992',
+    '1e20',
+    '5e-324',
+    '.5',
+    '+1',
+  ])
+    t.equal(exactDouble(text), Number(text), text);
+  const none = [
+    '9007199254740993',
+    '99999999999999999999',
+    '100.00000000000000000001',
+    '0.1000000000000000055511151231257827',
+    '1e-400',
+    '1e400',
+    '0x10',
+    'NaN',
+    'Infinity',
+    '-Infinity',
+    '1_0',
+    ' 1',
+    '1 ',
+    '',
+    '.',
+    'e1',
+    '\uff11',
+    `0.${'0'.repeat(200)}`,
+  ];
+  for (const text of none) t.equal(exactDouble(text), undefined, text);
+  fc.assert(fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (x) => exactDouble(String(x)) === x));
+});
+
+t.test('plain data for conditions has no prototype, and no number that is not exact', async (t) => {
   const plain = plainJson(read('{"n":9007199254740993,"x":1.5,"o":{"__proto__":1},"l":[true,null,"s"]}')) as Record<
     string,
     unknown
   >;
-  t.equal(plain['n'], 9007199254740993n);
+  t.ok(plain['n'] instanceof InexactNumber);
   t.equal(plain['x'], 1.5);
   t.equal(Object.getPrototypeOf(plain['o']), null);
   t.same(plain['l'], [true, null, 's']);

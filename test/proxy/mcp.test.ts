@@ -1,6 +1,6 @@
 /** Messages to an MCP server: what is refused never reaches it, what is allowed reaches it as it was judged. */
 import t from 'tap';
-import { parseJson } from '../../lib/policy/json.ts';
+import { parseJson } from '../../lib/policy/json-reader.ts';
 import { until } from '../fakes/until.ts';
 import { unpaired } from './harness.ts';
 import { call, message, mcpRule, NEWEST, newest, play, post, result } from './mcp-harness.ts';

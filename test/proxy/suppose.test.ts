@@ -1,6 +1,6 @@
 import t from 'tap';
 import { decide } from '../../lib/policy/decide.ts';
-import { plainJson } from '../../lib/policy/json.ts';
+import { plainJson } from '../../lib/policy/plain.ts';
 import { suppose } from '../../lib/proxy/suppose.ts';
 import { destination as document, load, SIDECAR } from '../config/documents.ts';
 

@@ -19,26 +19,26 @@ const SESSIONS = by(
 export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'a name that is there twice is refused',
-    'lib/policy/json.ts',
+    'lib/policy/json-reader.ts',
     ['if (members.size === before) throw', 'if (members.size < 0) throw'],
     CANNOT_BE_READ,
   ),
   sabotage(
     'names that differ in letter case alone are refused',
-    'lib/policy/json.ts',
-    ['if (cased && !this.#cases', 'if (!cased && !this.#cases'],
+    'lib/policy/json-reader.ts',
+    ['if (taken && frame.members', 'if (!taken && frame.members'],
     NAMES,
   ),
   sabotage(
     'half of a surrogate pair is refused',
-    'lib/policy/json.ts',
+    'lib/policy/json-reader.ts',
     ['if (!value.isWellFormed()) throw', 'if (value === null) throw'],
     CANNOT_BE_READ,
   ),
   sabotage(
     'nesting has a depth',
-    'lib/policy/json.ts',
-    ['if (this.#depth > MOST_DEPTH) throw', 'if (this.#depth < 0) throw'],
+    'lib/policy/json-reader.ts',
+    ['if (this.#open.length === MOST_DEPTH) throw', 'if (this.#open.length < 0) throw'],
     by('test/policy/json.test.ts', 'bounds and forms (M4, M6)'),
   ),
   sabotage(

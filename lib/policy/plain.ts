@@ -1,0 +1,57 @@
+/** JSON as conditions see it: plain data, whose numbers are doubles that say what was written. */
+import { isObject, type Json, JsonNumber } from './json.ts';
+
+export type Plain =
+  null | boolean | string | number | InexactNumber | readonly Plain[] | { readonly [name: string]: Plain };
+
+/** A number that is not what any double says of itself: nothing may be decided by it. */
+export class InexactNumber {}
+
+const INEXACT = Object.freeze(new InexactNumber());
+
+/** Objects without a prototype. */
+export function plainJson(value: Json): Plain {
+  if (value instanceof JsonNumber) return exactDouble(value.text) ?? INEXACT;
+  if (isObject(value)) {
+    const result: Record<string, Plain> = Object.create(null) as Record<string, Plain>;
+    for (const [name, member] of value) result[name] = plainJson(member);
+    return result;
+  }
+  return Array.isArray(value) ? value.map(plainJson) : (value as null | boolean | string);
+}
+
+/** A sign, digits with one point among or beside them, an exponent; no other spelling of a number. */
+const DECIMAL = /^([+-]?)(\d+\.?\d*|\.\d+)(?:[eE]([+-]?\d{1,5}))?$/;
+const LONGEST = 128;
+
+/**
+ * The double that a decimal text means: it has the same digits and the same place of the point as
+ * the shortest text of that double (ECMAScript), so that whoever reads the text as a decimal and
+ * whoever reads it as a double have one number. undefined where there is none.
+ */
+export function exactDouble(text: string): number | undefined {
+  if (text.length > LONGEST) return undefined;
+  const written = decimal(text);
+  const double = Number(text);
+  if (written === undefined || !Number.isFinite(double)) return undefined;
+  const shortest = decimal(String(double));
+  return shortest?.digits === written.digits && shortest.point === written.point ? double : undefined;
+}
+
+interface Decimal {
+  /** Sign and significant digits; '0' for zero, whose sign is no matter. */
+  readonly digits: string;
+  /** How many digits stand before the point. */
+  readonly point: number;
+}
+
+function decimal(text: string): Decimal | undefined {
+  const [, sign = '', mantissa, exponent = '0'] = DECIMAL.exec(text) ?? [];
+  if (mantissa === undefined) return undefined;
+  const [whole = '', fraction = ''] = mantissa.split('.');
+  const all = whole + fraction;
+  const significant = all.replace(/^0+/, '');
+  if (significant === '') return { digits: '0', point: 0 };
+  const point = whole.length - (all.length - significant.length) + Number(exponent);
+  return { digits: (sign === '-' ? '-' : '') + significant.replace(/0+$/, ''), point };
+}
