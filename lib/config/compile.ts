@@ -15,6 +15,7 @@ import type {
   Via,
 } from '../policy/model.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
+import { compileHeaders } from './headers-schema.ts';
 import type { DestinationDocument, SidecarDocument, TaskPolicyDocument } from './schema.ts';
 import type { Sink } from './sidecar-schema.ts';
 
@@ -158,6 +159,7 @@ export function compileDestination(
     rules: Object.freeze(spec.rules.map((rule, i) => compileRule(rule, conditions.get(i)))),
     timeouts: spec.timeouts,
     limits: compileLimits(spec.limits),
+    headers: compileHeaders(spec.headers),
     mcp: spec.mcp && compileMcp(spec.mcp),
     mode: spec.mode,
     at,

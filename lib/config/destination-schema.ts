@@ -1,5 +1,6 @@
 /** `spec` of a Destination document. A key of the design that is not built yet is named at the end of its map and refused. */
 import { choice, defaulted, flag, integer, list, optional, record, required } from './decode.ts';
+import { headers } from './headers-schema.ts';
 import { mcpMatch, mcpSettings } from './mcp-schema.ts';
 import {
   action,
@@ -168,6 +169,10 @@ export const destinationSpec = record(
       list(rule, { most: 1000, unique: ({ name: unique }) => unique }),
       [],
       'Without rules everything is denied. None for protocol tcp and mode passthrough.',
+    ),
+    headers: optional(
+      headers,
+      'Which header fields of a request pass, in what is judged and in what is sent: see [policy.md](../policy.md#header-fields).',
     ),
     credentials: optional(
       record({

@@ -26,6 +26,17 @@ export const WAY_CHECKS: readonly Check[] = Object.freeze([
     },
   },
   {
+    name: 'headers-need-requests',
+    doc: '`headers` needs requests that are judged: not mode passthrough, not protocol tcp.',
+    find: ({ headers, protocol, tls }) =>
+      when(
+        headers !== undefined && (protocol === 'tcp' || tls.mode === 'passthrough'),
+        ['spec', 'headers'],
+        'its header fields are not seen here',
+        'remove it',
+      ),
+  },
+  {
     name: 'burst-needs-rate',
     doc: '`limits.burst` belongs to `limits.rate`, of a destination and of a rule.',
     find: ({ limits, rules }) => [

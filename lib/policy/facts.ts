@@ -21,7 +21,7 @@ export interface HttpFacts {
   readonly websocket: boolean;
   /** There is no content; undefined where that is not known. */
   readonly empty?: boolean | undefined;
-  /** As received, secrets among them: conditions see what lib/policy/fields.ts lets through, and nothing else may show a value. */
+  /** As sent, but for Host, our Via and credentials of ours; secrets among them: conditions see what lib/policy/fields.ts lets through, and nothing else may show a value. */
   readonly fields: FieldLines;
 }
 

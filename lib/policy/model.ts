@@ -4,6 +4,7 @@
  */
 import type { PeerPattern } from '../spiffe/pattern.ts';
 import type { Condition } from './conditions.ts';
+import type { HeaderPolicy } from './field-table.ts';
 import type { TaskPolicy } from './grant.ts';
 import type { HostPattern } from './host.ts';
 import type { McpVersion } from './mcp-methods.ts';
@@ -183,6 +184,8 @@ export interface Destination {
   readonly rules: readonly Rule[];
   readonly timeouts: Timeouts;
   readonly limits: Limits;
+  /** Which fields of a request pass; undefined: what the table says (lib/policy/field-table.ts). */
+  readonly headers?: HeaderPolicy | undefined;
   /** Protocol mcp alone, and always there. */
   readonly mcp?: McpPolicy | undefined;
   readonly mode: 'enforce' | 'report';

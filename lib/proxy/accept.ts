@@ -35,7 +35,7 @@ export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound)
     };
     return {
       entry: 'listener',
-      describe: (head, time) => describeListener(head, view(), time),
+      describe: (head, reading) => describeListener(head, view(), reading),
       closing: bound.closing,
       task: bound.task,
       http2: 'preface',

@@ -8,8 +8,9 @@ import { Fault } from '../base/fault.ts';
 import { fieldOf, type Fields, type RequestHead } from '../http1/message.ts';
 import { formatAuthority, parseAuthority, type Authority } from '../policy/authority.ts';
 import type { EntryPoint, Facts, HttpFacts } from '../policy/facts.ts';
-import type { Destination } from '../policy/model.ts';
+import type { Destination, Policy } from '../policy/model.ts';
 import { canonicalTarget } from '../policy/path.ts';
+import type { FieldRules } from './headers.ts';
 import { webSocketOffer, type WebSocketOffer } from './websocket.ts';
 
 /** A request over HTTP, read strictly. */
@@ -39,18 +40,26 @@ const UNSAID = 0;
 const NEVER: ReadonlySet<string> = new Set(['TRACE', 'TRACK', 'CONNECT']);
 const WRITE_HTTP = 'say http://host/path to the proxy: it speaks TLS to the upstream by itself';
 
+/** How what comes in is read: the policy says which fields and which spellings of a path its destination takes. */
+export interface Reading {
+  readonly policy: Pick<Policy, 'find'>;
+  readonly fields: Pick<FieldRules, 'request'>;
+  /** Wall clock, milliseconds since the epoch. */
+  readonly time: number;
+}
+
 /** A request with an absolute-form target to the forward port. */
-export function describeForward(head: RequestHead, time: number): Described {
+export function describeForward(head: RequestHead, reading: Reading): Described {
   refuseMethod(head.method);
   const { authority, rest } = absoluteForm(head.target);
   const named = parseAuthority(authority, HTTP_PORT);
   const host = fieldOf(head.fields, 'host');
   if (host !== undefined) requireSame(named, host, authority);
-  return describe(head, rest, { entry: 'forward', authority: named, listener: undefined, time });
+  return describe(head, rest, { entry: 'forward', authority: named, listener: undefined, reading });
 }
 
 /** A request to a destination's own listener. */
-export function describeListener(head: RequestHead, view: ListenerView, time: number): Described {
+export function describeListener(head: RequestHead, view: ListenerView, reading: Reading): Described {
   refuseMethod(head.method);
   const { destination, local } = view;
   const host = fieldOf(head.fields, 'host');
@@ -58,20 +67,20 @@ export function describeListener(head: RequestHead, view: ListenerView, time: nu
   refuseForeignOrigin(head.fields, host);
   if (head.target.startsWith('/')) {
     const authority = namedAt(view, parseAuthority(host, UNSAID));
-    return describe(head, head.target, { entry: 'listener', authority, listener: destination.name, time });
+    return describe(head, head.target, { entry: 'listener', authority, listener: destination.name, reading });
   }
   const { authority, rest } = absoluteForm(head.target);
   const named = parseAuthority(authority, HTTP_PORT);
   requireSame(named, host, authority);
   if (isLocal(named, local)) throw misdirected(`absolute-form names ${authority}, the listener itself`);
-  return describe(head, rest, { entry: 'listener', authority: named, listener: destination.name, time });
+  return describe(head, rest, { entry: 'listener', authority: named, listener: destination.name, reading });
 }
 
 /**
  * A request inside an intercepted tunnel: origin-form, or absolute-form `https://`. Both and Host must name the host and port of the CONNECT, on every request (RFC 9110
  * section 7.4): a certificate for one host is no permission to ask for another.
  */
-export function describeIntercepted(head: RequestHead, tunnel: Authority, time: number): Described {
+export function describeIntercepted(head: RequestHead, tunnel: Authority, reading: Reading): Described {
   refuseMethod(head.method);
   const host = fieldOf(head.fields, 'host');
   if (host === undefined) throw new Fault('malformed', 'there is no Host', { at: 'host' });
@@ -81,7 +90,7 @@ export function describeIntercepted(head: RequestHead, tunnel: Authority, time: 
   const named = parseAuthority(authority, HTTPS_PORT);
   requireTunnel(named, tunnel, 'target');
   if (authority !== host) requireTunnel(parseAuthority(host, HTTPS_PORT), tunnel, 'host');
-  return describe(head, rest, { entry: 'intercept', authority: named, listener: undefined, time });
+  return describe(head, rest, { entry: 'intercept', authority: named, listener: undefined, reading });
 }
 
 function requireTunnel(named: Authority, { host, port }: Authority, at: 'host' | 'target'): void {
@@ -110,17 +119,24 @@ export function describeRaw(destination: Destination, time: number): Facts {
   return { entry: 'listener', host, port, listener: destination.name, http: undefined, time };
 }
 
+/** What no destination says. */
+const UNLISTED: Pick<Destination, 'headers'> = Object.freeze({});
+
 interface Judged {
   readonly entry: EntryPoint;
   readonly authority: Authority;
   readonly listener: string | undefined;
-  readonly time: number;
+  readonly reading: Reading;
 }
 
-function describe(head: RequestHead, rest: string, { entry, authority, listener, time }: Judged): Described {
-  const { method, fields } = head;
+/** What is stripped or nominated away is no fact: the fields that are judged are the fields that are sent. */
+function describe(head: RequestHead, rest: string, { entry, authority, listener, reading }: Judged): Described {
+  const { method } = head;
+  const { policy, time } = reading;
+  const { headers } = policy.find(authority.host, authority.port) ?? UNLISTED;
   const { path, query } = canonicalTarget(rest);
   const webSocket = webSocketOffer(head);
+  const fields = reading.fields.request(head.fields, headers);
   const http: HttpFacts = { method, path, query, websocket: webSocket !== undefined, empty: isEmpty(head), fields };
   return {
     facts: { entry, host: authority.host, port: authority.port, listener, http, time },
@@ -128,7 +144,7 @@ function describe(head: RequestHead, rest: string, { entry, authority, listener,
     target: path + query,
     continues: head.expectContinue,
     webSocket,
-    hops: method === 'OPTIONS' ? hopsLeft(fields) : undefined,
+    hops: method === 'OPTIONS' ? hopsLeft(head.fields) : undefined,
   };
 }
 

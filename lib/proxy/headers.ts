@@ -1,52 +1,23 @@
 /**
- * Which fields cross the proxy: one table, applied to every request and response of every entry point. A field's name is looked up with
- * `_` read as `-`, because servers that map names to variables (CGI, WSGI) cannot tell the two apart. Rules of the request:
- * - `strip`: hop by hop (RFC 9110 section 7.6.1), written anew by us, or a claim about identity, origin or routing that only a proxy may make;
- * - `refuse`: asks the upstream to read another request than the one that was judged;
- * - `single`: more than one line is ambiguous; all other repeated fields are lists and pass as they came.
- * No field of the agent's changes what is enforced.
+ * Which fields cross the proxy: the table of lib/policy/field-table.ts, applied to every request and response of every entry point. What it leaves of a request is one list:
+ * the fields that are judged, and the fields that are sent. No field of the agent's changes what is enforced.
  */
 import { Fault } from '../base/fault.ts';
 import type { Fields } from '../http1/message.ts';
+import { foldField, HOP_BY_HOP, verdictOf, type HeaderPolicy, type Verdict } from '../policy/field-table.ts';
 
-type Verdict = 'pass' | 'strip' | 'refuse' | 'single';
-
-const words = (text: string): readonly string[] => text.split(/\s+/).filter((word) => word !== '');
-
-const HOP_BY_HOP = words(
-  'connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings proxy-authorization proxy-authenticate proxy-authentication-info',
-);
-/** Regenerated from what was judged, or answered by us. */
-const REWRITTEN = words('host content-length expect max-forwards');
-const CLAIMS =
-  words(`forwarded x-real-ip x-client-ip x-cluster-client-ip true-client-ip client-cert client-cert-chain x-forwarded proxy
-  sec-websocket-key sec-websocket-extensions sec-websocket-accept`);
-const CLAIM_PREFIXES = words(
-  'x-forwarded- x-spiffe- x-task- x-client-cert- x-ssl- ssl-client- chaperone- x-chaperone-',
-);
-const OVERRIDES = words(
-  'x-http-method x-http-method-override x-method-override x-original-method x-original-url x-original-uri x-rewrite-url',
-);
-const SINGLE =
-  words(`authorization content-type content-location content-range content-disposition date etag expires from if-modified-since
-  if-unmodified-since if-range last-modified location max-forwards origin range referer user-agent sec-websocket-version idempotency-key x-api-key`);
-
-const TABLE: ReadonlyMap<string, Verdict> = new Map<string, Verdict>([
-  ...SINGLE.map((name) => [name, 'single'] as const),
-  ...[...HOP_BY_HOP, ...REWRITTEN, ...CLAIMS].map((name) => [name, 'strip'] as const),
-  ...OVERRIDES.map((name) => [name, 'refuse'] as const),
-]);
-
-/** Names a Connection field may not take away: they carry who asks, what for, or what we add (H2). */
+/** Names that Connection may not take away: they carry who asks, what for, or what we add (H2). */
 const KEPT =
   /^(host|authorization|cookie|via|origin|content-.*|chaperone-.*|x-spiffe-.*|x-task-.*|transfer-encoding|expect)$/;
 
-/** Verdicts already given; names repeat. Bounded, because names are the agent's. */
+/** Of each destination with settings of its own; bounded, because names are the agent's. */
 const MOST_NAMES = 1024;
 
 export interface FieldRules {
-  /** The fields to send upstream, without Host; throws a Fault for what must not be guessed at. */
-  request(fields: Fields): string[];
+  /** Our line of Via, to be sent behind all others (RFC 9110 section 7.6.3). */
+  readonly via: string;
+  /** The fields that are judged and sent, without Host and our Via; throws a Fault for what must not be guessed at. */
+  request(fields: Fields, headers?: HeaderPolicy): string[];
   /** The same fields with our bearer token (RFC 6750 section 2.1) in place of any Authorization. */
   authorized(fields: Fields, token: string): string[];
   /** The fields to send to the agent. */
@@ -72,35 +43,34 @@ export interface FieldRulesOptions {
 }
 
 export function fieldRules({ pseudonym }: FieldRulesOptions): FieldRules {
-  const verdicts = new Map<string, Verdict>();
+  const usual = verdicts(undefined);
+  const special = new WeakMap<HeaderPolicy, (name: string) => Verdict>();
   const via = `1.1 ${pseudonym}`;
-  const verdictOf = (name: string): Verdict => {
-    const known = verdicts.get(name);
-    if (known !== undefined) return known;
-    if (verdicts.size >= MOST_NAMES) verdicts.clear();
-    const verdict = judgeName(name);
-    verdicts.set(name, verdict);
-    return verdict;
+  const verdictsOf = (headers: HeaderPolicy): ((name: string) => Verdict) => {
+    let known = special.get(headers);
+    if (known === undefined) special.set(headers, (known = verdicts(headers)));
+    return known;
   };
   return {
-    request(fields) {
+    via,
+    request(fields, headers) {
+      const verdict = headers === undefined ? usual : verdictsOf(headers);
       const dropped = nominations(fields);
       const kept: string[] = [];
       let singles: string[] | undefined;
       for (let i = 0; i < fields.length; i += 2) {
         const name = fields[i] ?? '';
         const value = fields[i + 1] ?? '';
-        const verdict = verdictOf(name);
-        if (verdict === 'refuse') throw overriding(name);
-        if (verdict === 'single') {
+        const is = verdict(name);
+        if (is === 'refuse') throw overriding(name);
+        if (is === 'single') {
           if (singles?.includes(name) === true) throw repeated(name);
           (singles ??= []).push(name);
         }
-        if (verdict === 'strip' || dropped?.has(name) === true) continue;
+        if (is === 'strip' || dropped?.has(name) === true) continue;
         if (name === 'via' && value.includes(pseudonym)) throw looped();
         kept.push(name, value);
       }
-      kept.push('via', via);
       return kept;
     },
     authorized(fields, token) {
@@ -127,7 +97,7 @@ export function fieldRules({ pseudonym }: FieldRulesOptions): FieldRules {
 
 /** In every spelling that a server may read as that field. */
 function isAuthorization(name: string): boolean {
-  return name === 'authorization' || name.replaceAll('_', '-') === 'authorization';
+  return name === 'authorization' || foldField(name) === 'authorization';
 }
 
 const RESPONSE_STRIP: ReadonlySet<string> = new Set([
@@ -138,12 +108,17 @@ const RESPONSE_STRIP: ReadonlySet<string> = new Set([
   'alt-svc',
 ]);
 
-function judgeName(name: string): Verdict {
-  const dashed = name.replaceAll('_', '-');
-  if (CLAIM_PREFIXES.some((prefix) => dashed.startsWith(prefix))) return 'strip';
-  const verdict = TABLE.get(dashed) ?? 'pass';
-  // `content_type` beside `content-type`: which one counts is the server's guess.
-  return verdict === 'single' && dashed !== name ? 'strip' : verdict;
+/** Verdicts that were given are kept: names repeat. */
+function verdicts(headers: HeaderPolicy | undefined): (name: string) => Verdict {
+  const known = new Map<string, Verdict>();
+  return (name) => {
+    const before = known.get(name);
+    if (before !== undefined) return before;
+    if (known.size >= MOST_NAMES) known.clear();
+    const verdict = verdictOf(name, headers);
+    known.set(name, verdict);
+    return verdict;
+  };
 }
 
 /**
@@ -158,16 +133,16 @@ function nominations(fields: Fields, answer = false): ReadonlySet<string> | unde
     if (value === 'keep-alive' || value === 'close') continue;
     for (const token of value.toLowerCase().split(',')) {
       const name = token.trim();
-      if (!KEPT.test(name.replaceAll('_', '-'))) (found ??= new Set()).add(name);
-      else if (!answer) throw nominated(name);
+      if (!KEPT.test(foldField(name))) (found ??= new Set()).add(name);
+      else if (!answer) throw nominated();
     }
   }
   return found;
 }
 
-function nominated(name: string): Fault {
+function nominated(): Fault {
   const hint = 'Connection may name hop-by-hop fields only';
-  return new Fault('malformed', `Connection names ${name}, which is not for one hop`, { hint, at: 'connection' });
+  return new Fault('malformed', 'Connection names a field that is not for one hop', { hint, at: 'connection' });
 }
 
 function overriding(name: string): Fault {

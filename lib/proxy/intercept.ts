@@ -65,7 +65,7 @@ export function interceptor(options: InterceptorOptions): Interceptor {
         socket,
         {
           entry: 'intercept',
-          describe: (head, time) => describeIntercepted(head, authority, time),
+          describe: (head, reading) => describeIntercepted(head, authority, reading),
           closing,
           tunnel: exchange.id,
           task: exchange.task,

@@ -6,7 +6,7 @@ import { Fault } from '../base/fault.ts';
 import type { JwtSvids } from '../credentials/jwt-svid.ts';
 import type { ClientConnection, ClientResponse } from '../http1/client.ts';
 import type { Connection, ServerExchange } from '../http1/exchange.ts';
-import { type OutgoingRequest, type OutgoingResponse, type RequestHead, type ResponseHead } from '../http1/message.ts';
+import type { Fields, OutgoingRequest, OutgoingResponse, RequestHead, ResponseHead } from '../http1/message.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
 import { callOf } from '../policy/grpc.ts';
 import type { Destination, Policy } from '../policy/model.ts';
@@ -15,7 +15,7 @@ import type { Task } from '../tasks/task.ts';
 import { tlsFault } from '../tls/faults.ts';
 import { copyBothWays, cut } from './copy.ts';
 import { bodyTooLarge, boundedAnswer, CountedBody } from './counted.ts';
-import type { Described } from './describe.ts';
+import type { Described, Reading } from './describe.ts';
 import type { Exchange } from './exchange.ts';
 import type { Arrival, Passage } from './handle.ts';
 import { credentialsOf, type FieldRules } from './headers.ts';
@@ -44,7 +44,7 @@ export interface RelayParts {
 export interface AgentConnection {
   exchange: Exchange | undefined;
   /** Reads a head as the entry point of this connection does; throws a Fault for what is malformed, ambiguous or misdirected. */
-  readonly describe: (head: RequestHead, time: number) => Described;
+  readonly describe: (head: RequestHead, reading: Reading) => Described;
   /** The exchange of the CONNECT through which this connection came. */
   readonly tunnel: string | undefined;
   /** The task that the socket, or that CONNECT, belongs to. */
@@ -53,6 +53,8 @@ export interface AgentConnection {
   readonly proof: Proof;
 }
 
+const NO_FIELDS: Fields = Object.freeze([]);
+
 export class RequestArrival implements Arrival {
   readonly entry: EntryPoint;
   readonly transport: Connection;
@@ -60,7 +62,8 @@ export class RequestArrival implements Arrival {
   readonly #from: AgentConnection;
   readonly #parts: RelayParts;
   #described: Described | undefined;
-  #fields: string[] = [];
+  /** That were judged, until a credential is put among them. */
+  #fields: Fields = NO_FIELDS;
   /** What carries the request at the moment. */
   #connection: ClientConnection | undefined;
   #answering = false;
@@ -98,10 +101,10 @@ export class RequestArrival implements Arrival {
 
   describe(time: number, policy: Policy): Facts | Promise<Facts> {
     const { head } = this.#x;
-    const described = this.#from.describe(head, time);
-    this.#fields = this.#parts.fields.request(head.fields);
+    const described = this.#from.describe(head, { policy, fields: this.#parts.fields, time });
     this.#described = described;
     const { facts } = described;
+    this.#fields = facts.http?.fields ?? NO_FIELDS;
     if (this.transport.major === 2 && policy.find(facts.host, facts.port)?.protocol === 'grpc')
       return this.#readCall(described);
     const endpoint = endpointFor(policy, facts);
@@ -125,9 +128,10 @@ export class RequestArrival implements Arrival {
     exchange.enter('message', endpoint.timeouts.headers, this.#parts.now());
     const message = await mcp.read(this.#x, (bytes) => (exchange.sent += bytes));
     this.#reading = false;
-    const facts = { ...described.facts, mcp: message };
-    this.#described = { ...described, facts, continues: false };
+    const { http } = described.facts;
     this.#fields = mcp.fields(this.#fields);
+    const facts = { ...described.facts, http: http && { ...http, fields: this.#fields }, mcp: message };
+    this.#described = { ...described, facts, continues: false };
     return facts;
   }
 
@@ -248,6 +252,7 @@ export class RequestArrival implements Arrival {
   #headFor({ destination }: Passage, { described, body }: Asked, key: string | undefined): OutgoingRequest {
     const { method, target, webSocket, hops } = described;
     const fields = ['host', hostField(described.facts, destination), ...this.#fields];
+    fields.push('via', this.#parts.fields.via);
     if (this.#call !== undefined) fields.push('te', 'trailers');
     if (hops !== undefined) fields.push('max-forwards', String(hops));
     if (key !== undefined) fields.push('sec-websocket-key', key);

@@ -12,7 +12,7 @@ import { serveConnection } from '../http1/server.ts';
 import { serveHttp2 } from '../http2/server.ts';
 import type { EntryPoint } from '../policy/facts.ts';
 import type { Task } from '../tasks/task.ts';
-import type { Described } from './describe.ts';
+import type { Described, Reading } from './describe.ts';
 import { Exchange } from './exchange.ts';
 import { handle, type Arrival, type Standing } from './handle.ts';
 import { RequestArrival, type AgentConnection, type RelayParts } from './relay.ts';
@@ -27,7 +27,7 @@ export interface ServeParts {
 /** The way in. */
 export interface Door {
   readonly entry: EntryPoint;
-  readonly describe: (head: RequestHead, time: number) => Described;
+  readonly describe: (head: RequestHead, reading: Reading) => Described;
   /** Aborts when an idle connection should end and each answer is the last. */
   readonly closing: AbortSignal;
   /** The exchange of the CONNECT through which this connection came. */

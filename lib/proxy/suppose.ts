@@ -6,10 +6,12 @@ import { Fault } from '../base/fault.ts';
 import { parseRequestHead } from '../http1/head.ts';
 import { http1Limits } from '../http1/limits.ts';
 import type { RequestHead } from '../http1/message.ts';
+import type { Message } from '../mcp/message.ts';
+import { outgoingFields } from '../mcp/outgoing.ts';
 import { META_VERSION, readPost } from '../mcp/request.ts';
 import { formatAuthority, parseAuthority } from '../policy/authority.ts';
 import { decide } from '../policy/decide.ts';
-import type { Facts } from '../policy/facts.ts';
+import { isRequest, type Facts, type McpFacts, type RequestFacts } from '../policy/facts.ts';
 import type { TaskFacts } from '../policy/grant.ts';
 import { callOf } from '../policy/grpc.ts';
 import { isObject, type Json, type JsonObject } from '../policy/json.ts';
@@ -19,7 +21,15 @@ import { isStateless } from '../policy/mcp-methods.ts';
 import { matrixRow } from '../policy/matrix.ts';
 import type { McpPolicy, Policy } from '../policy/model.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
-import { describeConnect, describeForward, describeIntercepted, describeListener, describeRaw } from './describe.ts';
+import {
+  describeConnect,
+  describeForward,
+  describeIntercepted,
+  describeListener,
+  describeRaw,
+  type Reading,
+} from './describe.ts';
+import { fieldRules } from './headers.ts';
 import { endpointFor } from './mcp.ts';
 
 export interface Supposed {
@@ -38,18 +48,21 @@ export interface Supposed {
   readonly task?: TaskFacts | undefined;
 }
 
+/** What crosses the proxy; nothing that is supposed has been through this one before. */
+const FIELDS = fieldRules({ pseudonym: 'chaperone-supposed' });
+
 /** Throws the Fault with which the sidecar would refuse it unread, or `usage`. */
 export function suppose(supposed: Supposed, policy: Policy): Facts {
   const { peer, task, message } = supposed;
   const facts = withCall({ ...described(supposed, policy), peer, task }, policy);
   if (message === undefined) return facts;
   const destination = endpointFor(policy, facts);
-  if (destination?.mcp === undefined || facts.http === undefined || facts.http.method !== 'POST') {
+  if (destination?.mcp === undefined || !isRequest(facts) || facts.http.method !== 'POST') {
     throw new Fault('usage', 'there is a message, and this is no POST to the endpoint of an MCP destination', {
       hint: 'see mcp.path of the destination',
     });
   }
-  return { ...facts, mcp: messageOf(message, facts.http.fields, destination.mcp) };
+  return withMessage(facts, message, destination.mcp);
 }
 
 /** At a gRPC destination a request is a call. */
@@ -65,23 +78,24 @@ function described(supposed: Supposed, policy: Policy): Facts {
   const [, scheme = '', authority = ''] = /^([a-z]+):\/\/([^/?#]*)/i.exec(target) ?? [];
   if (listener !== undefined) return atListener(supposed, { authority, listener, policy });
   const head = headOf(supposed, authority);
-  if (scheme.toLowerCase() !== 'https') return describeForward(head, time).facts;
-  return throughTunnel(head, authority, { policy, time });
+  const reading = { policy, fields: FIELDS, time };
+  if (scheme.toLowerCase() !== 'https') return describeForward(head, reading).facts;
+  return throughTunnel(head, authority, { policy, reading });
 }
 
 /** What an https:// URL comes to: the CONNECT that a client sends for it, or the request inside where the destination is intercepted. */
 function throughTunnel(
   head: RequestHead,
   named: string,
-  { policy, time }: Pick<At, 'policy'> & Pick<Supposed, 'time'>,
+  { policy, reading }: Pick<At, 'policy'> & { readonly reading: Reading },
 ): Facts {
   const authority = parseAuthority(named, 443);
   const target = formatAuthority(authority.host, authority.port);
-  const connect = describeConnect({ ...head, method: 'CONNECT', target, fields: ['host', target] }, time);
+  const connect = describeConnect({ ...head, method: 'CONNECT', target, fields: ['host', target] }, reading.time);
   const { effect, destination } = decide(policy, connect);
   const opened = effect === 'allow' && destination !== undefined;
   if (!opened || matrixRow('connect', destination).outcome !== 'intercepted') return connect;
-  return describeIntercepted(head, authority, time).facts;
+  return describeIntercepted(head, authority, reading).facts;
 }
 
 interface At {
@@ -99,7 +113,8 @@ function atListener(supposed: Supposed, { authority, listener, policy }: At): Fa
   }
   const { time } = supposed;
   if (destination.protocol === 'tcp') return describeRaw(destination, time);
-  return describeListener(headOf(supposed, authority), { destination, local: destination.listen }, time).facts;
+  const reading = { policy, fields: FIELDS, time };
+  return describeListener(headOf(supposed, authority), { destination, local: destination.listen }, reading).facts;
 }
 
 function headOf({ method, target, fields = [] }: Supposed, host: string): RequestHead {
@@ -111,7 +126,21 @@ function headOf({ method, target, fields = [] }: Supposed, host: string): Reques
   return head;
 }
 
-function messageOf(text: string, received: readonly string[], policy: McpPolicy): Facts['mcp'] {
+/** The facts of the message, and of the fields that would be sent with it. */
+function withMessage(facts: RequestFacts, text: string, policy: McpPolicy): Facts {
+  const kept = facts.http.fields;
+  const { message, mcp, received } = messageOf(text, kept, policy);
+  const fields = outgoingFields(kept, { received, message, facts: mcp, session: undefined, params: undefined });
+  return { ...facts, http: { ...facts.http, fields }, mcp };
+}
+
+interface SupposedMessage {
+  readonly message: Message;
+  readonly mcp: McpFacts;
+  readonly received: readonly string[];
+}
+
+function messageOf(text: string, kept: readonly string[], policy: McpPolicy): SupposedMessage {
   const written = parseJson(Buffer.from(text));
   if (!isObject(written)) throw new Fault('usage', 'the message is no JSON object', { hint: 'write {"method": …}' });
   const version = [...policy.versions].findLast((one) => !isStateless(one)) ?? [...policy.versions][0] ?? '';
@@ -120,8 +149,9 @@ function messageOf(text: string, received: readonly string[], policy: McpPolicy)
   const params = written.get('params');
   if (stateless && (params === undefined || isObject(params))) message.set('params', repeating(params, version));
   const mirrors = stateless ? mirrorsOf(message) : [];
-  const fields = [...received, 'mcp-protocol-version', version, ...mirrors];
-  return readPost(fields, Buffer.from(writeJson(message)), { policy, session: undefined }).facts;
+  const received = [...kept, 'mcp-protocol-version', version, ...mirrors];
+  const read = readPost(received, Buffer.from(writeJson(message)), { policy, session: undefined });
+  return { message: read.message, mcp: read.facts, received };
 }
 
 /** What calls for an answer has an id. */

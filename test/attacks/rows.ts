@@ -70,6 +70,7 @@ export const ROWS: readonly Row[] = Object.freeze([
   row('H7', 'loops: Max-Forwards', 'fields', 'method'),
   row('H8', "the agent's Authorization beside a brokered credential", 'path'),
   row('H9', 'too many fields, too long fields, too long heads', 'head'),
+  row('H10', 'a condition is given a field that is not sent', 'fields'),
   // Which path.
   row('P1', 'dot segments and backslashes, plain and escaped', 'path'),
   row('P2', 'runs of slashes', 'path'),

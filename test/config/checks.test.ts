@@ -33,6 +33,12 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     `${MTLS}  rules: [{ name: a, effect: allow, action: read, http: {}, limits: { burst: 5, rate: 1/m } }]`,
   ],
   [
+    'headers-need-requests',
+    '  protocol: tcp\n  headers: { strip: [x-a] }',
+    /spec\.headers: its header fields are not seen here; remove it/,
+    '  headers: { strip: [x-a] }',
+  ],
+  [
     'limits-of-allow-rules',
     `${MTLS}  rules: [{ name: a, effect: deny, http: {}, limits: { rate: 1/m } }]`,
     /spec\.rules\[0\]\.limits: a deny rule lets nothing through; remove it/,

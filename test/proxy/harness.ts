@@ -42,6 +42,7 @@ export interface Site {
   readonly http2?: boolean;
   readonly task?: Destination['task'];
   readonly action?: string;
+  readonly headers?: Destination['headers'];
 }
 
 export function rule(
@@ -90,6 +91,7 @@ export function site(given: Site = {}): Destination {
     rules: given.rules ?? (given.protocol === 'tcp' || mode === 'passthrough' ? [] : [rule('all', 'allow')]),
     timeouts: { connect: 5000, headers: 10_000, idle: 10_000, total: 60_000, ...given.timeouts },
     limits: { concurrent: 64, body: undefined, response: undefined, rate: undefined, ...given.limits },
+    headers: given.headers,
     mcp: given.mcp,
     mode: given.report === true ? 'report' : 'enforce',
     at: 'test.yaml:1:1',

@@ -1,6 +1,6 @@
 /** Which fields cross: H1 to H9, F11, S14, T5, and the fields of T4. On CONNECT no field goes any further, so most of them mean nothing there. */
 import { rule } from '../../proxy/harness.ts';
-import { ELSEWHERE, passed, refused, type Attack, type Attempt } from '../case.ts';
+import { ELSEWHERE, passed, refused, type Attack, type Attempt, type World } from '../case.ts';
 import { CANARY } from '../entries/http1.ts';
 
 const fields = (...lines: string[]): Attempt[] => lines.map((line) => ({ fields: [line] }));
@@ -9,8 +9,17 @@ const nothing = passed({ unsent: [/evil/i] });
 const MALFORMED = refused('malformed');
 const TOKEN = `t0ken-${CANARY}`;
 
+/** One request is allowed, and the condition wants a field that the upstream must then have. */
+const dry = (when: string): World => ({ site: { rules: [rule('dry', 'allow', { when, websocket: true })] } });
+
 const CLAIMS =
-  'X-Forwarded-Client-Cert X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Anything Forwarded X-Real-IP True-Client-IP X-Client-IP X-SPIFFE-ID X-Spiffe-Trust-Domain X-Task-Id X-Client-Cert-Chain Client-Cert Client-Cert-Chain X-SSL-Client-Verify SSL-Client-Cert Chaperone-Decision Chaperone-Task X-Chaperone-Bypass'.split(
+  'X-Forwarded-Client-Cert X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Anything Forwarded X-Real-IP True-Client-IP X-Client-IP X-SPIFFE-ID X-Spiffe-Trust-Domain X-Task-Id X-Client-Cert-Chain Client-Cert Client-Cert-Chain X-SSL-Client-Verify SSL-Client-Cert Chaperone-Decision Chaperone-Task X-Chaperone-Bypass X-Client-Cert X-Spiffe X-Task X-SSL Remote-User X-Remote-User X-Auth-Request-User X-Goog-Authenticated-User-Email X-Amzn-Oidc-Identity X-Ms-Client-Principal-Name X-Authorization CF-Connecting-IP Fastly-Client-IP X-Azure-ClientIP X-Originating-IP X-Remote-Addr X-Host X-Original-Host X-Envoy-External-Address X-ARR-ClientCert X-ProxyUser-IP WL-Proxy-Client-IP Proxy-Client-IP Remote-Groups Tailscale-User-Login Impersonate-User X-Consumer-Username X-Pomerium-Jwt-Assertion Cf-Access-Jwt-Assertion Fly-Client-IP X-Vercel-Forwarded-For X-Userinfo HTTP-X-Forwarded-For'.split(
+    ' ',
+  );
+
+/** The same families in names of their own. */
+const MORE_CLAIMS =
+  'X-User X-User-Id X-Email X-Groups X-Sso-User Teleport-Jwt-Assertion X-Webauth-User X-Authentik-Groups X-Credential-Identifier X-Envoy-Peer-Metadata L5d-Client-Id X-Amzn-Mtls-Clientcert-Subject X-Client-DN SSL-Client-S-DN X-Peer-Certificate X-Source-Ip True-Client-Address CloudFront-Viewer-Address X-Nf-Client-Connection-Ip X-Forwarded-Tls-Client-Cert Disguised-Host X-Scheme X-AppEngine-User-Email X-Azure-FDID X-Original-Forwarded-For'.split(
     ' ',
   );
 const SPELLINGS: readonly ((name: string) => string)[] = [
@@ -30,8 +39,57 @@ export const HEADERS: readonly Attack[] = [
   {
     row: 'H1',
     title: 'claims about who is asking stop here, in every spelling',
-    attempts: SPELLINGS.map((spell) => ({ fields: CLAIMS.map((name) => `${spell(name)}: evil`) })),
+    attempts: SPELLINGS.flatMap((spell) => [
+      { fields: CLAIMS.map((name) => `${spell(name)}: evil`) },
+      { fields: MORE_CLAIMS.map((name) => `${spell(name)}: evil`) },
+    ]),
     expect: nothing,
+  },
+  {
+    row: 'H1',
+    title: 'what only looks like a claim passes',
+    facet: 'path',
+    attempts: ['X-Request-Id', 'X-Tenant', 'X-Api-Key', 'X-Amz-Date', 'X-Client-Version', 'X-User-Agent'].map(
+      (name) => ({ fields: [`${name}: good`] }),
+    ),
+    expect: passed({ sent: [/: good\r$/m] }),
+  },
+  {
+    row: 'H10',
+    title: 'what Connection takes away is no fact for a condition',
+    world: dry('request.header("x-dry-run") == ["true"]'),
+    attempts: [
+      { fields: ['X-Dry-Run: true', 'Connection: x-dry-run'] },
+      { fields: ['Connection: close, X-DRY-RUN', 'X-Dry-Run: true'] },
+      { fields: ['Connection: keep-alive', 'X-Dry-Run: true', 'Connection: x-other , x-dry-run'] },
+    ],
+    expect: refused('denied'),
+    at: { connect: passed(), streams: MALFORMED },
+  },
+  {
+    row: 'H10',
+    title: 'what is not sent is no fact for a condition',
+    world: dry(
+      'request.headers.exists(h, h.name in ["x-forwarded-proto", "x-real-ip", "x-task-mode", "te", "x-ssl-on", "expect", "via"])',
+    ),
+    attempts: fields(
+      'X-Forwarded-Proto: https',
+      'X-Real-IP: 10.0.0.1',
+      'X-Task-Mode: dry',
+      'TE: trailers',
+      'X-SSL-On: yes',
+      'X-Dry-Run: true',
+    ),
+    expect: refused('denied'),
+    at: { connect: passed() },
+  },
+  {
+    row: 'H10',
+    title: 'what is sent is what a condition is given',
+    world: dry('request.header("x-dry-run") == ["true"]'),
+    facet: 'path',
+    attempts: fields('X-Dry-Run: true', 'x-DRY-run: true'),
+    expect: passed({ sent: [/^x-dry-run: true\r$/m] }),
   },
   {
     row: 'H2',
@@ -263,6 +321,9 @@ export const HEADERS: readonly Attack[] = [
       'X-Rewrite-URL: /admin',
       'x_rewrite_url: /admin',
       'X-Original-Method: DELETE',
+      'X-Envoy-Original-Path: /admin',
+      'X.Rewrite.URL: /admin',
+      'X-Original-Path: /admin',
     ),
     expect: refused('ambiguous'),
     at: { connect: passed() },

@@ -3,6 +3,7 @@ import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 
 const HEAD = 'lib/http1/head.ts';
 const FIELDS = 'lib/proxy/headers.ts';
+const TABLE = 'lib/policy/field-table.ts';
 
 export const HTTP: readonly Sabotage[] = [
   sabotage(
@@ -100,38 +101,38 @@ export const HTTP: readonly Sabotage[] = [
   ),
   sabotage(
     'hop-by-hop fields stop here',
-    FIELDS,
-    ['...[...HOP_BY_HOP, ...REWRITTEN, ...CLAIMS].map(', '...[...REWRITTEN, ...CLAIMS].map('],
+    TABLE,
+    ["...HOP_BY_HOP.map((name) => [name, 'hop'] as const),", ''],
     attack('headers', 'H4 hop-by-hop fields'),
   ),
   sabotage(
     'claims of identity, origin and task stop here',
-    FIELDS,
-    ["if (CLAIM_PREFIXES.some((prefix) => dashed.startsWith(prefix))) return 'strip';", ''],
+    TABLE,
+    ["(claimOf(folded) === undefined ? 'plain' : 'claim')", "'plain'"],
     attack('headers', 'H1 claims about who is asking stop here, in every spelling'),
   ),
   sabotage(
     '_ is read as - in field names',
-    FIELDS,
-    ["const dashed = name.replaceAll('_', '-');\n  if (CLAIM", 'const dashed = name;\n  if (CLAIM'],
+    TABLE,
+    ["? name.replace(/[^a-z0-9-]/g, '-') : name", '? name : name'],
     attack('headers', 'H1 claims about who is asking stop here, in every spelling'),
   ),
   sabotage(
     'Connection may not nominate what is not for one hop',
     FIELDS,
-    ['else if (!answer) throw nominated(name);', ''],
+    ['else if (!answer) throw nominated();', ''],
     attack('headers', 'H2 Connection may not take away what is not for one hop'),
   ),
   sabotage(
     'what Connection nominates stops here',
     FIELDS,
-    ["if (verdict === 'strip' || dropped?.has(name) === true) continue;", "if (verdict === 'strip') continue;"],
+    ["if (is === 'strip' || dropped?.has(name) === true) continue;", "if (is === 'strip') continue;"],
     attack('headers', 'H2 what Connection names is for this hop alone'),
   ),
   sabotage(
     'fields that override method or path are refused',
     FIELDS,
-    ["if (verdict === 'refuse') throw overriding(name);", ''],
+    ["if (is === 'refuse') throw overriding(name);", ''],
     attack('headers', 'F11 method and path overrides'),
   ),
   sabotage(
@@ -154,5 +155,38 @@ export const HTTP: readonly Sabotage[] = [
     FIELDS,
     ["if (!isAuthorization(name)) kept.push(name, fields[i + 1] ?? '');", "kept.push(name, fields[i + 1] ?? '');"],
     attack('headers', "H8 the agent's Authorization is replaced, never sent beside ours"),
+  ),
+  sabotage(
+    'the fields that are judged are the fields that are sent',
+    'lib/proxy/describe.ts',
+    [
+      'const fields = reading.fields.request(head.fields, headers);',
+      'reading.fields.request(head.fields, headers);\n  const { fields } = head;',
+    ],
+    attack('headers', 'H10 what Connection takes away is no fact for a condition'),
+  ),
+  sabotage(
+    'no setting of a destination lets cross what never crosses',
+    TABLE,
+    ["if (NEVER.has(kind)) return 'strip';", "if (NEVER.has(kind) && headers === undefined) return 'strip';"],
+    by(
+      'test/proxy/headers.test.ts',
+      'a destination may let claims pass, take more off, or let nothing but what it names pass',
+    ),
+  ),
+  sabotage(
+    'what never crosses is refused in a document that would let it pass',
+    'lib/config/headers-schema.ts',
+    ['if (!NEVER.has(kind)) return name;', "if (kind !== 'plain' || NEVER.size > 0) return name;"],
+    by('test/proxy/headers.test.ts', 'what must never cross is refused where it is written, in pass and in only'),
+  ),
+  sabotage(
+    'a claim passes in the spelling alone that a destination names',
+    TABLE,
+    ['const passed = isNamed(pass, name);', 'const passed = isNamed(pass, folded);'],
+    by(
+      'test/proxy/headers.test.ts',
+      'a destination may let claims pass, take more off, or let nothing but what it names pass',
+    ),
   ),
 ];
