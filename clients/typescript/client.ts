@@ -44,14 +44,17 @@ export async function openTask(intent: Intent, options: OpenOptions = {}): Promi
   return opened(socket, { method: 'POST', path: '/v1/tasks' }, { ...intent, hold: options.hold ?? true });
 }
 
-/** The task that this process was started in by `chaperone task run`, which also ends it: here it is only let go of. @throws Refused, Unreachable */
+/**
+ * The task that this process was started in by `chaperone task run`, which also ends it: here it is used and let
+ * go of, and not extended, derived from or completed. @throws Refused, Unreachable
+ */
 export async function currentTask(options: Where = {}): Promise<Task> {
-  const { CHAPERONE_TASK: id, CHAPERONE_TASK_AUTHORIZATION: authorization, HTTP_PROXY: proxyUrl } = process.env;
-  if (id === undefined || authorization === undefined)
+  const { CHAPERONE_TASK: id, CHAPERONE_TASK_CREDENTIALS: credentials, HTTP_PROXY: proxyUrl } = process.env;
+  if (id === undefined || credentials === undefined)
     throw new Unreachable('this process is in no task: it was not started by `chaperone task run`');
   const socket = socketOf(options);
-  const view = await ask(socket, { method: 'GET', path: `/v1/tasks/${id}`, authorization });
-  const answer = { ...Object(view), authorization, proxyUrl, refused: [], sockets: {} };
+  const view = await ask(socket, { method: 'GET', path: `/v1/tasks/${id}`, authorization: credentials });
+  const answer = { ...Object(view), credentials, proxyUrl, refused: [], sockets: {} };
   return new Task({ socket, opened: openedOf(answer), held: undefined, owned: false });
 }
 
@@ -141,18 +144,21 @@ export class Task implements AsyncDisposable {
     return opened(this.#made.socket, asked, { ...body, hold: options.hold ?? true });
   }
 
-  /** Moves its end, counted from now, within the ceiling of its purpose. @param lifetime such as `10m` @returns its new end */
-  async extend(lifetime: string): Promise<Date> {
-    const view = await this.#ask({ method: 'POST', path: `/v1/tasks/${this.id}/extend`, body: { lifetime } });
-    return openedOf({ ...Object(view), refused: [], sockets: {}, authorization: this.#authorization }).expiresAt;
+  /**
+   * Moves its end, counted from now, within the ceiling of its purpose; or that of a task derived from it, which
+   * cannot do it itself. @param lifetime such as `10m` @returns the new end
+   */
+  async extend(lifetime: string, derived: Task = this): Promise<Date> {
+    const view = await this.#ask({ method: 'POST', path: `/v1/tasks/${derived.id}/extend`, body: { lifetime } });
+    return openedOf({ ...Object(view), refused: [], sockets: {}, credentials: '' }).expiresAt;
   }
 
-  /** What a child process needs to be in this task. It holds the task's secret. */
+  /** What a child process needs to use this task: not to extend it, derive from it or complete it. It holds a secret. */
   environment(): Record<string, string> {
     const variables: Record<string, string> = {
       CHAPERONE_AGENT_API: this.#made.socket,
       CHAPERONE_TASK: this.id,
-      CHAPERONE_TASK_AUTHORIZATION: this.#authorization,
+      CHAPERONE_TASK_CREDENTIALS: this.#made.opened.credentials,
     };
     if (this.proxyUrl === undefined) return variables;
     for (const name of ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY'])
@@ -181,7 +187,7 @@ export class Task implements AsyncDisposable {
   }
 
   get #authorization(): string {
-    return this.#made.opened.authorization;
+    return this.#made.opened.authorization ?? this.#made.opened.credentials;
   }
 
   #ask(asked: Asked): Promise<unknown> {

@@ -68,7 +68,10 @@ export interface Opened {
   readonly onBehalfOf: string | undefined;
   readonly grant: Grant;
   readonly refused: readonly RefusedPart[];
-  readonly authorization: string;
+  /** Uses the task, sees it and asks for step-ups. */
+  readonly credentials: string;
+  /** Extends it, derives from it and completes it; a program that was started in the task does not have it. */
+  readonly authorization: string | undefined;
   readonly proxyUrl: string | undefined;
   readonly sockets: Readonly<Record<string, string>>;
   readonly expiresAt: Date;
@@ -76,7 +79,7 @@ export interface Opened {
 
 /** @throws Unreachable when it is not what a sidecar of this version says */
 export function openedOf(value: unknown): Opened {
-  const answer = checked<Opened>(value, ['id', 'purpose', 'grant', 'refused', 'authorization', 'sockets', 'expiresAt']);
+  const answer = checked<Opened>(value, ['id', 'purpose', 'grant', 'refused', 'credentials', 'sockets', 'expiresAt']);
   return { ...answer, expiresAt: new Date(answer.expiresAt) };
 }
 

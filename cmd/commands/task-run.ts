@@ -1,6 +1,7 @@
 /**
  * `chaperone task run`: a program inside a task. The task is opened by a connection that is held for as long as the program runs, so that it ends whatever happens to
- * either of them; the program finds the way through the sidecar in its environment.
+ * either of them; the program finds the way through the sidecar in its environment, and with it what uses
+ * the task: what would extend it, derive from it or complete it stays here.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
@@ -48,7 +49,7 @@ export async function intentText(path: string): Promise<string> {
   });
 }
 
-/** What sends a program through the sidecar as this task, and lets it ask for more. */
+/** What sends a program through the sidecar as this task, and lets it ask for approvals. */
 export async function variables(opened: unknown, { config }: DoorOptions): Promise<Record<string, string>> {
   const trusted = await loadConfig(config, { generation: 1 }).then(
     ({ sidecar }) => sidecar.intercept?.trustFolder,
@@ -58,7 +59,7 @@ export async function variables(opened: unknown, { config }: DoorOptions): Promi
     ...proxyVariables(textOf(opened, 'proxyUrl')),
     ...(trusted === undefined ? undefined : trustVariables(trusted)),
     CHAPERONE_TASK: textOf(opened, 'id'),
-    CHAPERONE_TASK_AUTHORIZATION: textOf(opened, 'authorization'),
+    CHAPERONE_TASK_CREDENTIALS: textOf(opened, 'credentials'),
   };
 }
 

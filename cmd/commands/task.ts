@@ -11,7 +11,7 @@ interface Shown extends DoorOptions {
   readonly json?: boolean;
 }
 
-/** Prints what a shell needs to act as the task; `--json` the whole answer. */
+/** Prints what a shell needs to act as the task, and to complete it; `--json` the whole answer. */
 export async function taskOpen(options: Shown & { readonly intent: string }, io: Io): Promise<void> {
   const body = intentBody(options.intent, await intentText(options.intent), {});
   const opened = await apiClient(await agentSocket(options, io)).ask({ method: 'POST', path: '/v1/tasks', body });
@@ -21,8 +21,8 @@ export async function taskOpen(options: Shown & { readonly intent: string }, io:
   }
   for (const one of list(opened, 'refused'))
     io.err(`refused: ${textOf(one, 'part')} ${textOf(one, 'value')}: ${textOf(one, 'reason')}`);
-  for (const [name, value] of Object.entries(await variables(opened, options)))
-    io.out(`export ${name}=${quoted(value)}`);
+  const all = { ...(await variables(opened, options)), CHAPERONE_TASK_AUTHORIZATION: textOf(opened, 'authorization') };
+  for (const [name, value] of Object.entries(all)) io.out(`export ${name}=${quoted(value)}`);
 }
 
 export async function taskList(options: Shown, io: Io): Promise<void> {

@@ -1,14 +1,17 @@
 /**
- * The agent's door: it opens tasks, sees and ends its own, and asks for more. It never approves, and never sees the tasks of another. Whoever reaches the door may
- * ask for a task, which a task policy decides; what touches a task needs the credentials that opening it gave (`Authorization: Basic`).
+ * The agent's door: it opens tasks, sees and ends its own, and asks for more. It never approves, and never
+ * sees the tasks of another. Whoever reaches the door may ask for a task, which a task policy decides; what
+ * touches a task needs what opening it gave (`Authorization: Basic`): to see it and to ask for a step-up
+ * either secret will do, to extend it, derive from it and complete it `authorization` alone, and a derived
+ * task is extended by nothing of its own. So a program that uses a task lifts none of its limits.
  */
 import { Fault } from '../base/fault.ts';
-import type { Tasks } from '../tasks/registry.ts';
+import type { Proved, Tasks } from '../tasks/registry.ts';
 import { tree, type Task } from '../tasks/task.ts';
 import { api, type Api, type Call } from './api.ts';
 import { openApi } from './openapi.ts';
 import type { TaskFeed } from './task-feed.ts';
-import { taskOperations } from './task-operations.ts';
+import { taskOperations, type May } from './task-operations.ts';
 import { taskView, type Ways } from './task-view.ts';
 
 export interface AgentApiOptions {
@@ -18,19 +21,25 @@ export interface AgentApiOptions {
 }
 
 export function agentApi({ tasks, ways, feed }: AgentApiOptions): Api {
-  const caller = ({ authorization }: Call): Task => {
-    if (authorization !== undefined) return tasks.authenticate(authorization, 'authorization');
+  const caller = ({ authorization }: Call): Proved => {
+    if (authorization !== undefined) return tasks.prove(authorization, 'authorization');
     throw new Fault('task-unknown', 'there are no credentials of a task', {
       at: 'authorization',
-      hint: 'send the authorization that opening the task gave',
+      hint: 'send the authorization, or the credentials, that opening the task gave',
     });
   };
   /** The caller's own task, or one derived from it. */
-  const task = (call: Call): Task => {
-    const own = caller(call);
+  const task = (call: Call, may: May): Task => {
+    const { task: own, control } = caller(call);
     const found = tree(own).find(({ id }) => id === call.path['task']);
-    if (found !== undefined) return found;
-    throw new Fault('not-yours', `${call.path['task'] ?? ''} is not a task of these credentials`);
+    if (found === undefined)
+      throw new Fault('not-yours', `${call.path['task'] ?? ''} is not a task of these credentials`);
+    if (may !== 'use' && !control) throw usesOnly(found, may);
+    if (may === 'extend' && found === own && own.parent !== undefined) {
+      const hint = `send the authorization of task ${own.parent.id}, or ask the operator`;
+      throw new Fault('not-yours', `task ${own.id} is extended by what it was derived from`, { hint });
+    }
+    return found;
   };
   const operations = taskOperations({ tasks, ways, feed, task });
   return api([
@@ -40,8 +49,13 @@ export function agentApi({ tasks, ways, feed }: AgentApiOptions): Api {
       path: '/v1/tasks',
       summary: 'The task of the credentials, and those derived from it.',
       status: 200,
-      answer: (call) => ({ status: 200, body: { tasks: tree(caller(call)).map(taskView) } }),
+      answer: (call) => ({ status: 200, body: { tasks: tree(caller(call).task).map(taskView) } }),
     },
     openApi('Chaperone: the API of the agent', () => operations),
   ]);
+}
+
+function usesOnly({ id }: Task, may: Exclude<May, 'use'>): Fault {
+  const hint = 'send the authorization that opening the task gave';
+  return new Fault('not-yours', `these credentials use task ${id}: they do not ${may} it`, { hint });
 }

@@ -9,12 +9,15 @@ import type { TaskFeed } from './task-feed.ts';
 import { extension, question } from './task-bodies.ts';
 import { openedView, stepUpView, taskView, type Ways } from './task-view.ts';
 
+/** What is to be done with a task: `use` is to see it and to ask for a step-up. */
+export type May = 'use' | 'derive' | 'extend' | 'complete';
+
 export interface TaskDoor {
   readonly tasks: Tasks;
   readonly ways: Ways;
   readonly feed: TaskFeed;
   /** The task of the path. @throws Fault when there is none, or the caller may not touch it */
-  readonly task: (call: Call) => Task;
+  readonly task: (call: Call, may: May) => Task;
 }
 
 /** Opening, seeing, extending, deriving and ending tasks, and asking for step-ups. */
@@ -25,7 +28,7 @@ export function taskOperations(door: TaskDoor): readonly Operation[] {
       method: 'POST',
       path: '/v1/tasks',
       summary:
-        'Open a task. The answer is the only place in which its secret stands. With `hold` it goes on as JSON Lines, and the task ends when it is closed.',
+        'Open a task. The answer is the only place in which its secrets stand. With `hold` it goes on as JSON Lines, and the task ends when it is closed.',
       request: intentSchema,
       status: 201,
       answer: (call) => opened(door, tasks.open(decodeBody(intentSchema, call.body)), call),
@@ -35,7 +38,7 @@ export function taskOperations(door: TaskDoor): readonly Operation[] {
       path: '/v1/tasks/{task}',
       summary: 'One task.',
       status: 200,
-      answer: (call) => ({ status: 200, body: taskView(task(call)) }),
+      answer: (call) => ({ status: 200, body: taskView(task(call, 'use')) }),
     },
     {
       method: 'POST',
@@ -43,7 +46,7 @@ export function taskOperations(door: TaskDoor): readonly Operation[] {
       summary: 'Derive a task for a sub-agent: never wider than this one, and ended with it.',
       request: intentSchema,
       status: 201,
-      answer: (call) => opened(door, tasks.derive(task(call), decodeBody(intentSchema, call.body)), call),
+      answer: (call) => opened(door, tasks.derive(task(call, 'derive'), decodeBody(intentSchema, call.body)), call),
     },
     {
       method: 'POST',
@@ -52,7 +55,7 @@ export function taskOperations(door: TaskDoor): readonly Operation[] {
       request: extension,
       status: 200,
       answer(call) {
-        const one = task(call);
+        const one = task(call, 'extend');
         tasks.extend(one, decodeBody(extension, call.body).lifetime);
         return { status: 200, body: taskView(one) };
       },
@@ -63,7 +66,7 @@ export function taskOperations(door: TaskDoor): readonly Operation[] {
       summary: 'End a task: what is under way for it is cut, and its secret is worth nothing.',
       status: 200,
       answer(call) {
-        const one = task(call);
+        const one = task(call, 'complete');
         tasks.end(one, 'completed', 'its agent completed it');
         return { status: 200, body: taskView(one) };
       },
@@ -83,7 +86,7 @@ function stepUpOperations({ tasks, task }: TaskDoor): readonly Operation[] {
       status: 202,
       answer: (call) => ({
         status: 202,
-        body: stepUpView(tasks.stepUps.ask(task(call), decodeBody(question, call.body))),
+        body: stepUpView(tasks.stepUps.ask(task(call, 'use'), decodeBody(question, call.body))),
       }),
     },
     {
@@ -91,7 +94,7 @@ function stepUpOperations({ tasks, task }: TaskDoor): readonly Operation[] {
       path: '/v1/tasks/{task}/step-ups',
       summary: 'The step-ups that a task has asked for.',
       status: 200,
-      answer: (call) => ({ status: 200, body: { stepUps: tasks.stepUps.of(task(call)).map(stepUpView) } }),
+      answer: (call) => ({ status: 200, body: { stepUps: tasks.stepUps.of(task(call, 'use')).map(stepUpView) } }),
     },
     {
       method: 'GET',
@@ -99,7 +102,7 @@ function stepUpOperations({ tasks, task }: TaskDoor): readonly Operation[] {
       summary: 'One of them.',
       status: 200,
       answer(call) {
-        const own = task(call);
+        const own = task(call, 'use');
         const found = tasks.stepUps.of(own).find(({ id }) => id === call.path['stepUp']);
         if (found === undefined) throw new Fault('no-such-step-up', `task ${own.id} has asked for no such step-up`);
         return { status: 200, body: stepUpView(found) };

@@ -1,4 +1,4 @@
-/** Tasks as the APIs show them: plain values, no secret but the one that opening hands out. */
+/** Tasks as the APIs show them: plain values, no secret but the two that opening hands out. */
 import type { Grant } from '../policy/grant.ts';
 import type { Opened } from '../tasks/registry.ts';
 import type { StepUp } from '../tasks/step-ups.ts';
@@ -12,16 +12,21 @@ export interface Ways {
   sockets(task: Task): Promise<Readonly<Record<string, string>>>;
 }
 
-export async function openedView({ task, secret, refused }: Opened, ways: Ways): Promise<object> {
+export async function openedView({ task, secret, control, refused }: Opened, ways: Ways): Promise<object> {
   const proxy = ways.proxy();
   const sockets = await ways.sockets(task);
   return {
     ...taskView(task),
     refused,
-    authorization: `Basic ${Buffer.from(`${task.id}:${secret}`).toString('base64')}`,
+    credentials: basic(task, secret),
+    authorization: basic(task, control),
     ...(proxy === undefined ? undefined : { proxyUrl: `http://${task.id}:${secret}@${proxy}` }),
     sockets,
   };
+}
+
+function basic({ id }: Task, secret: string): string {
+  return `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}`;
 }
 
 export function taskView(task: Task): object {

@@ -35,7 +35,8 @@ export class IntentView {
     this.destinations = [...grant.destinations];
     this.actions = [...grant.actions, ...grant.stepUp.keys()];
     this.dataClasses = [...grant.dataClasses];
-    this.lifetime = BigInt(Math.floor(lifetime / 1000));
+    // Whole seconds, and no less than it is: a limit is never passed by a part of one.
+    this.lifetime = BigInt(Math.ceil(lifetime / 1000));
     this.uses = BigInt(grant.uses);
     this.isolated = isolated;
     this.depth = BigInt(depth);

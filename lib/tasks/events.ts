@@ -1,4 +1,6 @@
 /** What happens to tasks, as it goes into evidence. No event holds a secret. */
+import type { Task } from './task.ts';
+
 export type TaskEventName =
   | 'opened'
   | 'extended'
@@ -17,4 +19,22 @@ export interface TaskEvent {
   readonly event: TaskEventName;
   readonly task: string;
   readonly detail: Readonly<Record<string, string | number>>;
+}
+
+export function openedDetail(task: Task, isolated: boolean, refused: number): TaskEvent['detail'] {
+  const { intent, grant, parent, lifetime } = task;
+  return {
+    purpose: intent.purpose,
+    ...(intent.owner === undefined ? undefined : { owner: intent.owner }),
+    ...(intent.onBehalfOf === undefined ? undefined : { onBehalfOf: intent.onBehalfOf }),
+    ...(parent === undefined ? undefined : { parent: parent.id }),
+    destinations: [...grant.destinations].join(' '),
+    actions: [...grant.actions].join(' '),
+    stepUp: [...grant.stepUp.keys()].join(' '),
+    dataClasses: [...grant.dataClasses].join(' '),
+    uses: grant.uses,
+    lifetime: Math.floor(lifetime),
+    isolated: isolated ? 'yes' : 'no',
+    refused,
+  };
 }

@@ -117,8 +117,8 @@ function targetsOf(
   const found = targets.flatMap((target): readonly Destination[] => {
     const hits = destinationsOf(target, policy);
     const kept = hits.filter((destination) => destinations.has(destination.name));
-    if (hits.length === 0) refuse('targets', target, 'no destination has this name or host');
-    else if (kept.length === 0) refuse('targets', target, `${name} does not have it`);
+    // In the same words whether it is there or not: which destinations there are is not for the agent to find out.
+    if (kept.length === 0) refuse('targets', target, `${name} does not have it`);
     return kept;
   });
   return [...new Set(found)];

@@ -2,6 +2,8 @@
  * What an agent session has done, so that policy can stop a flow and not a call alone. Rules:
  * - history only grows; it belongs to the session and not to one task, so that a second task, or traffic without one, does not wash it off;
  * - it is marked in the same synchronous step as the decision;
+ * - a task apart begins with a copy of it: what the session has done is not washed off, and what the task does then
+ *   does not flow back;
  * - an exchange does not see its own marks when it is decided again, or a rule about what came before would cut what came first. Two exchanges a mark are
  *   remembered: whoever asks, one of them is not the one who asks;
  * - `read` marks what was read, `write` what was written, every other action both: what cannot be told counts as either.
@@ -26,6 +28,8 @@ export interface History {
   mark(exchange: string, mark: Mark): boolean;
   /** What was done by all exchanges but this one. */
   before(exchange: string | undefined): HistoryFacts;
+  /** Another one that begins with all of this. */
+  copy(): History;
 }
 
 type Kind = keyof HistoryFacts;
@@ -36,12 +40,11 @@ const UNKNOWN = 'unknown';
 
 /** `assumed`: classes that must be taken for read and written already, because what was done before is not known. */
 export function history(assumed: readonly string[] = []): History {
-  const marks: Record<Kind, Markers> = {
-    read: new Map(assumed.map((name) => [name, [UNKNOWN, UNKNOWN]])),
-    wrote: new Map(assumed.map((name) => [name, [UNKNOWN, UNKNOWN]])),
-    actions: new Map(),
-    destinations: new Map(),
-  };
+  const unknown = (): Markers => new Map(assumed.map((name) => [name, [UNKNOWN, UNKNOWN]]));
+  return historyOf({ read: unknown(), wrote: unknown(), actions: new Map(), destinations: new Map() });
+}
+
+function historyOf(marks: Readonly<Record<Kind, Markers>>): History {
   let all: HistoryFacts | undefined;
   const seen = (kind: Kind, exchange: string | undefined): readonly string[] => {
     const names = [...marks[kind]].filter(([, [first, second]]) => second !== undefined || first !== exchange);
@@ -70,6 +73,15 @@ export function history(assumed: readonly string[] = []): History {
       if (action !== 'read') grown = add('wrote', dataClass, exchange) || grown;
       if (grown) all = undefined;
       return grown;
+    },
+    copy() {
+      const { read, wrote, actions, destinations } = marks;
+      return historyOf({
+        read: new Map(read),
+        wrote: new Map(wrote),
+        actions: new Map(actions),
+        destinations: new Map(destinations),
+      });
     },
     before: (exchange) => (exchange === undefined ? (all ??= facts(undefined)) : facts(exchange)),
   };

@@ -8,13 +8,13 @@ import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
-import type { Elevation, Grant, TaskPolicy } from '../policy/grant.ts';
-import { IntentContext, type IntentFacts } from '../policy/intent-view.ts';
+import type { Elevation, TaskPolicy } from '../policy/grant.ts';
 import type { Destination, Policy } from '../policy/model.ts';
-import type { TaskEvent } from './events.ts';
+import { openedDetail, type TaskEvent } from './events.ts';
 import { ceilingOf, ceilingUnder, cutIntent, narrow, type Ceiling, type Cut, type Refused } from './grant.ts';
 import { history, type History } from './history.ts';
 import type { Intent } from './intent.ts';
+import { conditionObjects, factsOf, longest, mayOwn, refusal } from './limits.ts';
 import { newSecret, newTaskId, parseCredentials, proves } from './secret.ts';
 import type { End } from './state.ts';
 import { stepUps, type StepUp, type StepUps } from './step-ups.ts';
@@ -22,8 +22,10 @@ import { Task, tree, type Held, type Member } from './task.ts';
 
 export interface Opened {
   readonly task: Task;
-  /** Handed out once. */
+  /** Proves that a call may use the task, ask for a step-up and see it; handed out once. */
   readonly secret: string;
+  /** Proves that a call may extend it, derive from it and complete it; handed out once. */
+  readonly control: string;
   readonly refused: readonly Refused[];
   /** Settles when its opening stands in the evidence; rejects when it cannot, and then the task is ended. */
   readonly recorded: Promise<void>;
@@ -39,6 +41,8 @@ export interface Tasks extends AsyncDisposable {
    * @param proof of one connection, which remembers what was proved on it last
    */
   authenticate(credentials: string, at: string, proof?: Proof): Task;
+  /** As authenticate, for the agent API, where either secret is shown: what it proves. */
+  prove(credentials: string, at: string): Proved;
   get(id: string): Task | undefined;
   list(): readonly Task[];
   end(task: Task, end: End, why: string): void;
@@ -50,6 +54,12 @@ export interface Tasks extends AsyncDisposable {
   readonly session: History;
   /** Notes what an exchange was allowed, in the same turn as its decision. */
   claim(member: Member, call: Claimed): void;
+}
+
+export interface Proved {
+  readonly task: Task;
+  /** It may be extended, derived from and completed, besides being used. */
+  readonly control: boolean;
 }
 
 /** The same credentials again on one connection prove the same task, if it is live. */
@@ -110,13 +120,9 @@ class Registry implements Tasks {
     const policy = this.#policy();
     const { purpose, owner, onBehalfOf } = intent;
     const rule = policy.taskPolicies.get(purpose);
-    if (rule === undefined) {
-      const known = [...policy.taskPolicies.keys()].join(', ');
-      throw refusal(
-        `no task policy has the purpose ${purpose}`,
-        known === '' ? 'there are none' : `known are: ${known}`,
-      );
-    }
+    // Which purposes there are is for the operator to know: whoever steers the agent would ask for the widest.
+    if (rule === undefined)
+      throw refusal(`no task policy has the purpose ${purpose}`, 'ask the operator which purpose to use');
     if (!mayOwn(rule, intent)) {
       const who = owner ?? onBehalfOf ?? '';
       throw refusal(`task policy ${rule.name} does not let ${who} open a task`, 'its owners are listed there');
@@ -147,27 +153,27 @@ class Registry implements Tasks {
   }
 
   #enter(intent: Intent, cut: Cut, { rule, parent }: { readonly rule: TaskPolicy; readonly parent?: Task }): Opened {
-    const { grant, lifetime, isolated, refused } = cut;
+    const { grant, lifetime, refused } = cut;
+    const isolated = parent?.isolated ?? cut.isolated;
     if (this.#open.size >= MOST_TASKS) throw new Fault('too-many', `${this.#open.size} tasks are open already`);
     if (grant.destinations.size === 0 || grant.actions.size + grant.stepUp.size === 0) {
       const words = refused.map(({ part, value, reason }) => `${part} ${value}: ${reason}`).join('; ');
       throw refusal(`nothing is left of the intent: ${words}`, 'see the task policy of this purpose');
     }
     const { clock, tell } = this.#options;
-    requireCondition(rule, {
-      ...intent,
-      ...cut,
-      depth: parent === undefined ? 0 : parent.depth + 1,
-      time: clock.now(),
-    });
-    const { text, digest } = newSecret();
+    const depth = parent === undefined ? 0 : parent.depth + 1;
+    const objection = conditionObjects(rule, { ...intent, ...cut, isolated, depth, time: clock.now() });
+    if (objection !== undefined) throw refusal(objection, 'see its when');
+    const [use, control] = [newSecret(), newSecret()];
     const task = new Task({
       id: newTaskId(),
       intent,
       grant,
       parent,
-      history: parent?.history ?? (isolated ? history() : this.session),
-      secret: digest,
+      history: parent?.history ?? (isolated ? this.session.copy() : this.session),
+      isolated,
+      secret: use.digest,
+      control: control.digest,
       opened: { monotonic: clock.monotonic(), wall: clock.now() },
       lifetime,
     });
@@ -179,28 +185,37 @@ class Registry implements Tasks {
       recorded.catch(() => this.end(task, 'revoked', 'its opening could not be recorded')),
       'it never rejects',
     );
-    return { task, secret: text, refused, recorded };
+    return { task, secret: use.text, control: control.text, refused, recorded };
   }
 
   authenticate(credentials: string, at: string, proof?: Proof): Task {
-    const task = proof?.credentials === credentials ? proof.task : this.#proved(credentials, at);
+    const found = proof?.credentials === credentials ? proof.task : this.#proved(credentials, at, 'secret');
+    const task = this.#live(found, at);
+    if (proof !== undefined) [proof.credentials, proof.task] = [credentials, task];
+    return task;
+  }
+
+  prove(credentials: string, at: string): Proved {
+    const controlled = this.#proved(credentials, at, 'control');
+    const task = this.#live(controlled ?? this.#proved(credentials, at, 'secret'), at);
+    return { task, control: controlled !== undefined };
+  }
+
+  #live(task: Task | undefined, at: string): Task {
     const { clock } = this.#options;
     if (task?.open === true && task.expired(clock.monotonic(), clock.now()))
       this.end(task, 'expired', 'its time is over');
-    if (task?.open === true) {
-      if (proof !== undefined) [proof.credentials, proof.task] = [credentials, task];
-      return task;
-    }
+    if (task?.open === true) return task;
     throw new Fault('task-unknown', 'the credentials name no live task', {
       hint: 'the task has ended, or the sidecar was started anew: open another task',
       at,
     });
   }
 
-  #proved(credentials: string, at: string): Task | undefined {
+  #proved(credentials: string, at: string, kind: 'secret' | 'control'): Task | undefined {
     const { task: id, secret } = parseCredentials(credentials, at);
     const task = this.#open.get(id);
-    return task !== undefined && proves(secret, task.secret) ? task : undefined;
+    return task !== undefined && proves(secret, task[kind]) ? task : undefined;
   }
 
   get(id: string): Task | undefined {
@@ -247,6 +262,9 @@ class Registry implements Tasks {
     if (asked <= task.lifetime) {
       throw refusal(`task ${task.id} cannot be extended`, `it may last ${Math.floor(most)} ms from its opening`);
     }
+    // Over the whole of its time, as though it were opened for that long.
+    const objection = rule && conditionObjects(rule, factsOf(task, asked, clock.now()));
+    if (objection !== undefined) throw refusal(objection, 'see its when');
     task.lifetime = asked;
     tell({ event: 'extended', task: task.id, detail: { lifetime: Math.floor(asked) } });
     return asked;
@@ -273,25 +291,36 @@ class Registry implements Tasks {
   }
 
   #relimit(policy: Policy): void {
+    /** Open tasks under each root; those opened first are counted first. */
+    const held = new Map<Task, number>();
     for (const task of this.list()) {
       if (!task.open) continue;
       const rule = policy.taskPolicies.get(task.intent.purpose);
-      const objection = rule === undefined ? 'its purpose is no longer in the policy' : this.#objection(task, rule);
+      const under = (held.get(task.root) ?? 0) + 1;
+      const objection =
+        rule === undefined ? 'its purpose is no longer in the policy' : this.#objection(task, rule, under);
       if (objection !== undefined) this.end(task, 'revoked', objection);
-      else if (rule !== undefined) this.#limit(task, ceilingOf(rule));
+      else held.set(task.root, under);
     }
   }
 
-  /** Why a task that is open would not be opened any more, whatever is left of its grant. */
-  #objection(task: Task, rule: TaskPolicy): string | undefined {
+  /**
+   * Narrows a task that is open to what its policy has now. Why it would not be opened any more, whatever is left of
+   * its grant; undefined where it would.
+   * @param under tasks under its root up to this one
+   */
+  #objection(task: Task, rule: TaskPolicy, under: number): string | undefined {
     if (!mayOwn(rule, task.intent)) return 'its owner may not open such a task any more';
-    if (task.history !== this.session && !rule.isolated) return 'a history of its own is no longer allowed';
-    return task.depth > rule.depth ? 'it is derived deeper than is still allowed' : undefined;
+    if (task.isolated && !rule.isolated) return 'a history of its own is no longer allowed';
+    if (task.depth > rule.depth) return 'it is derived deeper than is still allowed';
+    if (under > rule.open) return `${rule.open} tasks may still be open under one that was opened`;
+    this.#limit(task, ceilingOf(rule));
+    return conditionObjects(rule, factsOf(task, task.lifetime, this.#options.clock.now()));
   }
 
   #limit(task: Task, ceiling: Ceiling): void {
     const narrowed = narrow(task.grant, ceiling);
-    task.withdraw((held) => couldBeGiven(held, narrowed));
+    this.#tellLapsed(task, task.narrowElevations(narrowed.stepUp, this.#options.clock.monotonic()));
     const most = longest(task, ceiling.lifetime);
     const same = sizeOf(narrowed) === sizeOf(task.grant) && task.lifetime <= most;
     task.grant = narrowed;
@@ -310,14 +339,18 @@ class Registry implements Tasks {
     });
   }
 
+  #tellLapsed({ id: task }: Task, lapsed: readonly Held[]): void {
+    for (const { id } of lapsed)
+      this.#options.tell({ event: 'step-up-lapsed', task, detail: { stepUp: id, was: 'approved' } });
+  }
+
   /** One timer, however many tasks come and go. */
   #tick(): void {
     const { clock } = this.#options;
     const [monotonic, wall] = [clock.monotonic(), clock.now()];
     for (const task of this.#open.values()) {
       if (task.open && task.expired(monotonic, wall)) this.end(task, 'expired', 'its time is over');
-      for (const { id } of task.lapse(monotonic))
-        this.#options.tell({ event: 'step-up-lapsed', task: task.id, detail: { stepUp: id, was: 'approved' } });
+      this.#tellLapsed(task, task.lapse(monotonic));
     }
     this.stepUps.lapse();
     this.#ticking = this.#open.size > 0 && !this.#following.signal.aborted;
@@ -325,53 +358,6 @@ class Registry implements Tasks {
   }
 }
 
-/** Over what would be granted, so that what was cut off does not count against it. */
-function requireCondition({ name, when }: TaskPolicy, facts: IntentFacts): void {
-  const answer = when?.evaluate(new IntentContext(facts)) ?? true;
-  if (answer === true) return;
-  const why = answer === false ? 'does not hold' : `could not be evaluated (${answer.problem})`;
-  throw refusal(`the condition of task policy ${name} ${why}`, 'see its when');
-}
-
-function mayOwn({ owners }: TaskPolicy, { owner, onBehalfOf }: Intent): boolean {
-  return owners === undefined || [owner, onBehalfOf].every((one) => one === undefined || owners.has(one));
-}
-
-/** An approval that could not be given by the policy as it is now is none. */
-function couldBeGiven({ actions, as, digest }: Held, { stepUp }: Grant): boolean {
-  return [...actions].every((action) => {
-    const rule = stepUp.get(action);
-    return rule?.approvers.has(as) === true && (digest !== undefined || !rule.bound);
-  });
-}
-
-function refusal(message: string, hint: string): Fault {
-  return new Fault('task-refused', message, { hint });
-}
-
-/** Milliseconds that a task may last from its opening: as long as its purpose has it, and no longer than its parent. */
-function longest({ parent, opened }: Task, lifetime: number): number {
-  return parent === undefined ? lifetime : parent.opened.monotonic + parent.lifetime - opened.monotonic;
-}
-
 function sizeOf({ destinations, actions, stepUp, dataClasses, uses }: Task['grant']): string {
   return [destinations.size, actions.size, stepUp.size, dataClasses.size, uses].join();
-}
-
-function openedDetail(task: Task, isolated: boolean, refused: number): TaskEvent['detail'] {
-  const { intent, grant, parent, lifetime } = task;
-  return {
-    purpose: intent.purpose,
-    ...(intent.owner === undefined ? undefined : { owner: intent.owner }),
-    ...(intent.onBehalfOf === undefined ? undefined : { onBehalfOf: intent.onBehalfOf }),
-    ...(parent === undefined ? undefined : { parent: parent.id }),
-    destinations: [...grant.destinations].join(' '),
-    actions: [...grant.actions].join(' '),
-    stepUp: [...grant.stepUp.keys()].join(' '),
-    dataClasses: [...grant.dataClasses].join(' '),
-    uses: grant.uses,
-    lifetime: Math.floor(lifetime),
-    isolated: isolated ? 'yes' : 'no',
-    refused,
-  };
 }

@@ -1,6 +1,8 @@
 /**
- * What proves that a request belongs to a task: `task:secret` in Proxy-Authorization, as the user and password of a proxy URL (RFC 7617). The secret is 256 random
- * bits; its SHA-256 alone is kept, and compared in constant time.
+ * What proves that a request belongs to a task: `task:secret` in Proxy-Authorization, as the user and
+ * password of a proxy URL (RFC 7617). A task has two secrets of 256 random bits, one to use it and one
+ * to extend, derive from and complete it; of each its SHA-256 alone is kept, and compared in constant
+ * time.
  */
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { Fault } from '../base/fault.ts';

@@ -128,8 +128,9 @@ class Questions implements StepUps {
     }
     const lasts = Math.min(approval.lasts ?? stepUp.lasts, stepUp.lasts, rule.lasts);
     const uses = Math.min(approval.uses ?? stepUp.uses, stepUp.uses, rule.uses);
-    const until = this.#options.clock.monotonic() + lasts;
-    task.elevate({ id, actions: new Set([action]), destination, digest, as, until, uses });
+    const at = this.#options.clock.monotonic();
+    const until = at + lasts;
+    task.elevate({ id, actions: new Set([action]), destination, digest, as, at, until, uses, spent: 0 });
     this.#tell('step-up-approved', stepUp, { by, as, lasts, uses });
     const recorded = this.#options.recorded?.().catch(() => task.withdraw((held) => held.id !== id));
     if (recorded !== undefined) ignore(recorded, 'it never rejects');

@@ -5,7 +5,7 @@
  * - the monotonic clock ends it in time, and the wall clock too when a suspended machine wakes up late.
  */
 import { Fault } from '../base/fault.ts';
-import type { Approver, Elevation, Grant, TaskFacts } from '../policy/grant.ts';
+import type { Approver, Elevation, Grant, StepUpPolicy, TaskFacts } from '../policy/grant.ts';
 import { highest, type History } from './history.ts';
 import type { Intent } from './intent.ts';
 import { next, OPEN, type End, type TaskState } from './state.ts';
@@ -20,14 +20,19 @@ export interface Member {
 export interface Held extends Elevation {
   /** Who approved it. */
   readonly as: Approver;
-  /** Monotonic milliseconds. */
-  readonly until: number;
+  /** Monotonic milliseconds, of the approval and of its end. */
+  readonly at: number;
+  until: number;
+  /** Calls that are left, and that were made. */
   uses: number;
+  spent: number;
 }
 
 /** What one call took of its task. */
 export interface Claim {
   readonly elevation: Held | undefined;
+  /** Calls that had been made before it. */
+  readonly before: number;
 }
 
 export interface TaskParts {
@@ -36,7 +41,12 @@ export interface TaskParts {
   readonly grant: Grant;
   readonly parent: Task | undefined;
   readonly history: History;
+  /** Its history is not that of the session. */
+  readonly isolated: boolean;
+  /** Digest of what proves that a call may use the task. */
   readonly secret: Buffer;
+  /** Digest of what proves that it may be extended, derived from and completed. */
+  readonly control: Buffer;
   /** Monotonic, and wall clock: milliseconds. */
   readonly opened: { readonly monotonic: number; readonly wall: number };
   readonly lifetime: number;
@@ -47,7 +57,9 @@ export class Task {
   readonly intent: Intent;
   readonly parent: Task | undefined;
   readonly history: History;
+  readonly isolated: boolean;
   readonly secret: Buffer;
+  readonly control: Buffer;
   readonly depth: number;
   readonly opened: TaskParts['opened'];
   /** Milliseconds from the opening. */
@@ -60,13 +72,16 @@ export class Task {
   readonly #members = new Map<Member, Claim>();
   #quiet: (() => void)[] = [];
 
-  constructor({ id, intent, grant, parent, history, secret, opened, lifetime }: TaskParts) {
+  constructor(parts: TaskParts) {
+    const { id, intent, grant, parent, history, isolated, secret, control, opened, lifetime } = parts;
     this.id = id;
     this.intent = intent;
     this.grant = grant;
     this.parent = parent;
     this.history = history;
+    this.isolated = isolated;
     this.secret = secret;
+    this.control = control;
     this.opened = opened;
     this.lifetime = lifetime;
     this.depth = parent === undefined ? 0 : parent.depth + 1;
@@ -113,8 +128,8 @@ export class Task {
       onBehalfOf: intent.onBehalfOf,
       depth: this.depth,
       grant,
-      elevations: claim === undefined ? this.#elevations : claim.elevation === undefined ? [] : [claim.elevation],
-      uses: claim === undefined ? this.#spent() : 0,
+      elevations: claim === undefined ? this.#elevations : claim.elevation === undefined ? NONE : [claim.elevation],
+      uses: claim === undefined || claim === NOTHING ? this.#spent() : claim.before,
       read: highest(done.read, classes),
       wrote: highest(done.wrote, classes),
       actions: done.actions,
@@ -135,12 +150,14 @@ export class Task {
 
   /** Takes what an allowed call uses; synchronous with its decision. */
   claim(member: Member, elevation: Elevation | undefined): void {
+    const before = this.#spent();
     this.#count();
-    const held = this.#elevations.find((one) => one === elevation);
+    const held = elevation && this.#elevations.find((one) => one === elevation);
+    this.#members.set(member, { elevation: held, before });
     if (held === undefined) return;
     held.uses -= 1;
+    held.spent += 1;
     if (held.uses === 0) this.#elevations = this.#elevations.filter((one) => one !== held);
-    this.#members.set(member, { elevation: held });
   }
 
   #count(): void {
@@ -168,6 +185,28 @@ export class Task {
       const why = `the approval that this call of task ${this.id} lived on is no longer one`;
       member.abort(new Fault('no-longer-allowed', why));
     }
+  }
+
+  /**
+   * Holds approvals to what the policy has now: what it would not let anybody approve is taken back, what it would
+   * let be approved for a shorter time or fewer calls is cut to that. Returns what has lapsed, as `lapse`.
+   */
+  narrowElevations(stepUp: Grant['stepUp'], monotonic: number): readonly Held[] {
+    const rules = (held: Held): readonly (StepUpPolicy | undefined)[] =>
+      [...held.actions].map((action) => stepUp.get(action));
+    const all = new Set([
+      ...this.#elevations,
+      ...[...this.#members.values()].flatMap(({ elevation }) => elevation ?? []),
+    ]);
+    for (const held of all) {
+      for (const rule of rules(held)) {
+        held.until = Math.min(held.until, held.at + (rule?.lasts ?? 0));
+        held.uses = Math.min(held.uses, (rule?.uses ?? 0) - held.spent);
+      }
+    }
+    this.withdraw((held) => held.uses >= 0 && rules(held).every((rule) => couldBeGiven(held, rule)));
+    this.#elevations = this.#elevations.filter(({ uses }) => uses > 0);
+    return this.lapse(monotonic);
   }
 
   /** Lets go of what has lapsed, and cuts what lives on it. Returns the elevations that were still unused. */
@@ -211,8 +250,13 @@ export class Task {
   }
 }
 
+/** An approval that could not be given by the policy as it is now is none. */
+function couldBeGiven({ as, digest }: Held, rule: StepUpPolicy | undefined): boolean {
+  return rule?.approvers.has(as) === true && (digest !== undefined || !rule.bound);
+}
+
 const NONE: readonly Held[] = Object.freeze([]);
-const NOTHING: Claim = Object.freeze({ elevation: undefined });
+const NOTHING: Claim = Object.freeze({ elevation: undefined, before: 0 });
 
 const WORDS: Readonly<Record<End, string>> = Object.freeze({
   completed: 'was completed',

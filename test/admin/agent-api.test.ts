@@ -113,7 +113,9 @@ t.test('an agent opens a task, sees it, extends it, derives from it and complete
   });
   const own = { as: opened.json };
   t.match((await d.agent('GET', `/v1/tasks/${id}`, own)).json, { id, uses: 0 });
-  t.notMatch((await d.agent('GET', `/v1/tasks/${id}`, own)).json, { authorization: /./ }, 'the secret is told once');
+  const seen = (await d.agent('GET', `/v1/tasks/${id}`, own)).json;
+  t.notMatch(seen, { authorization: /./ }, 'the secrets are told once');
+  t.notMatch(seen, { credentials: /./ });
   t.equal((await d.agent('POST', `/v1/tasks/${id}/extend`, { ...own, body: { lifetime: '10m' } })).status, 200);
   const child = await d.agent('POST', `/v1/tasks/${id}/tasks`, { ...own, body: { ...INTENT, actions: ['read'] } });
   t.match(child.json, { parent: id, depth: 1, grant: { actions: ['read'], stepUp: [] } });
@@ -125,6 +127,52 @@ t.test('an agent opens a task, sees it, extends it, derives from it and complete
     401,
     'ended with its parent',
   );
+});
+
+t.test('what uses a task sees it and asks for step-ups, and does not extend, derive from or complete it', async (t) => {
+  const d = await doors(t);
+  const opened = (await d.agent('POST', '/v1/tasks', { body: INTENT })).json;
+  const path = `/v1/tasks/${opened['id']}`;
+  const uses = { as: { authorization: opened['credentials'] ?? '' } };
+  const { username, password } = new URL(opened['proxyUrl'] ?? '');
+  t.equal(opened['credentials'], `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`);
+  t.not(opened['credentials'], opened['authorization']);
+  t.equal((await d.agent('GET', path, uses)).status, 200);
+  t.match((await d.agent('GET', '/v1/tasks', uses)).json, { tasks: [{ id: opened['id'] }] });
+  t.equal((await d.agent('GET', `${path}/step-ups`, uses)).status, 200);
+  for (const [end, body] of [
+    ['extend', { lifetime: '10m' }],
+    ['tasks', INTENT],
+    ['complete', {}],
+  ] as const) {
+    const refused = await d.agent('POST', `${path}/${end}`, { ...uses, body });
+    t.match([refused.status, refused.json.error], [403, { code: 'not-yours', hint: /authorization/ }], end);
+  }
+  const [task] = d.tasks.list();
+  t.match([d.tasks.list().length, task?.open, task?.lifetime], [1, true, 300_000]);
+  t.throws(
+    () => d.tasks.authenticate(opened['authorization'] ?? '', 'x'),
+    { code: 'task-unknown' },
+    'which is no way out',
+  );
+});
+
+t.test('a derived task is extended by what it was derived from, and by the operator, and not by itself', async (t) => {
+  const d = await doors(t);
+  const parent = (await d.agent('POST', '/v1/tasks', { body: INTENT })).json;
+  const derive = { as: parent, body: { ...INTENT, actions: ['read'], lifetime: '5s' } };
+  const child = (await d.agent('POST', `/v1/tasks/${parent['id']}/tasks`, derive)).json;
+  const path = `/v1/tasks/${child['id']}/extend`;
+  const body = { lifetime: '4m' };
+  const task = d.tasks.get(child['id'] ?? '');
+  const itself = await d.agent('POST', path, { as: child, body });
+  t.match([itself.status, itself.json.error?.code, task?.lifetime], [403, 'not-yours', 5000]);
+  t.equal((await d.agent('POST', path, { as: { authorization: parent['credentials'] ?? '' }, body })).status, 403);
+  t.equal((await d.agent('POST', path, { as: parent, body })).status, 200);
+  t.ok((task?.lifetime ?? 0) >= 240_000);
+  t.equal((await d.operator('POST', path, { body: { lifetime: '4.5m' } })).status, 400);
+  d.clock.pass(10_000);
+  t.equal((await d.operator('POST', path, { body })).status, 200);
 });
 
 t.test('an agent touches no task but its own, and approves nothing', async (t) => {

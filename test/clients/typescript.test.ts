@@ -58,7 +58,7 @@ t.test('a task is opened, used, and ends with its block', async (t) => {
     kept = task;
     t.same(task.grant.destinations, ['crm', 'web']);
     t.match([task.grant.actions, task.grant.stepUp], [['read'], ['write']]);
-    t.match(task.refused, [{ part: 'targets', value: 'vault', reason: /no destination/ }]);
+    t.match(task.refused, [{ part: 'targets', value: 'vault', reason: /does not have it/ }]);
     const answer = await task.fetch(CUSTOMERS, { headers: { accept: 'application/json' } });
     t.equal(answer.status, 200);
     t.match(await answer.json(), [{ name: 'Ada Engines Ltd' }]);

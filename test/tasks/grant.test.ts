@@ -25,7 +25,7 @@ t.test('a grant is the intent cut to the ceiling, and what is refused is named w
     refused.map(({ part, value, reason }) => `${part} ${value}: ${reason}`),
     [
       'targets vault: task policy support does not have it',
-      'targets nowhere: no destination has this name or host',
+      'targets nowhere: task policy support does not have it',
       'dataClasses restricted: task policy support does not have it',
       'actions admin: task policy support does not have it',
       'lifetime 604800000ms: task policy support ends after 900000ms',

@@ -92,13 +92,16 @@ def open_task(
 
 
 def current_task(*, socket: str | None = None) -> Task:
-    """The task that this process was started in by ``chaperone task run``, which also ends it: here it is only let go of."""
-    task, authorization = os.environ.get("CHAPERONE_TASK"), os.environ.get("CHAPERONE_TASK_AUTHORIZATION")
-    if task is None or authorization is None:
+    """The task that this process was started in by ``chaperone task run``, which also ends it.
+
+    Here it is used and let go of, and not extended, derived from or completed.
+    """
+    task, credentials = os.environ.get("CHAPERONE_TASK"), os.environ.get("CHAPERONE_TASK_CREDENTIALS")
+    if task is None or credentials is None:
         raise Unreachable("this process is in no task: it was not started by `chaperone task run`")
     path = _socket(socket)
-    view = ask(path, "GET", f"/v1/tasks/{task}", authorization=authorization)
-    more = {"authorization": authorization, "proxyUrl": os.environ.get("HTTP_PROXY")}
+    view = ask(path, "GET", f"/v1/tasks/{task}", authorization=credentials)
+    more = {"credentials": credentials, "proxyUrl": os.environ.get("HTTP_PROXY")}
     return Task(path, {**view, **more}, held=None, owned=False)
 
 
@@ -110,7 +113,10 @@ class Task:
         self._view = view
         self._held = held
         self._owned = owned
-        self._authorization: str = _member(view, "authorization")
+        # Uses the task, sees it and asks for step-ups.
+        self._credentials: str = _member(view, "credentials")
+        # Extends it, derives from it and completes it.
+        self._authorization: str = view.get("authorization", self._credentials)
         self._happened = threading.Condition()
         self.id: str = _member(view, "id")
         self.grant = _grant_of(_member(view, "grant"))
@@ -194,17 +200,22 @@ class Task:
         )
         return _opened(self._socket, f"/v1/tasks/{self.id}/tasks", {**intent, "hold": hold}, self._authorization)
 
-    def extend(self, lifetime: str) -> datetime:
-        """Moves its end, counted from now, within the ceiling of its purpose; returns the new end."""
-        view = self._ask("POST", f"/v1/tasks/{self.id}/extend", {"lifetime": lifetime})
+    def extend(self, lifetime: str, derived: Task | None = None) -> datetime:
+        """Moves its end, counted from now, within the ceiling of its purpose; returns the new end.
+
+        ``derived``: the end of a task that was derived from it, which cannot move it itself.
+        """
+        task = self if derived is None else derived
+        view = self._ask("POST", f"/v1/tasks/{task.id}/extend", {"lifetime": lifetime})
         return datetime.fromisoformat(_member(view, "expiresAt").replace("Z", "+00:00"))
 
     def environment(self) -> dict[str, str]:
-        """What a child process needs to be in this task. It holds the task's secret."""
+        """What a child process needs to use this task. It holds a secret, and not the one that would
+        extend the task, derive from it or complete it."""
         variables = {
             "CHAPERONE_AGENT_API": self._socket,
             "CHAPERONE_TASK": self.id,
-            "CHAPERONE_TASK_AUTHORIZATION": self._authorization,
+            "CHAPERONE_TASK_CREDENTIALS": self._credentials,
         }
         if self.proxy_url is None:
             return variables

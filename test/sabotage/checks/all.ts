@@ -11,6 +11,7 @@ import { INTERCEPT } from './intercept.ts';
 import { POLICY } from './policy.ts';
 import { PROXY } from './proxy.ts';
 import { TASK_DOORS } from './task-doors.ts';
+import { TASK_LIMITS } from './task-limits.ts';
 import { TASKS } from './tasks.ts';
 import { TUNNEL } from './tunnel.ts';
 import { WAYS } from './ways.ts';
@@ -28,6 +29,7 @@ export const SABOTAGES: readonly Sabotage[] = Object.freeze([
   ...INTERCEPT,
   ...TASKS,
   ...TASK_DOORS,
+  ...TASK_LIMITS,
   ...WAYS,
   ...CLIENTS,
 ]);

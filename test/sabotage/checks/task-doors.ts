@@ -94,11 +94,8 @@ const APPROVED: readonly Sabotage[] = [
   ),
   sabotage(
     'an approval that the policy would no longer give is taken back',
-    'lib/tasks/registry.ts',
-    [
-      'task.withdraw((held) => couldBeGiven(held, narrowed));',
-      'task.withdraw((held) => couldBeGiven(held, narrowed) || true);',
-    ],
+    'lib/tasks/task.ts',
+    ['rules(held).every((rule) => couldBeGiven(held, rule))', 'rules(held).length > 0'],
     TAKEN_BACK,
   ),
   sabotage(
@@ -159,7 +156,7 @@ const REMEMBERED: readonly Sabotage[] = [
     'a past belongs to the session',
     'lib/tasks/registry.ts',
     [
-      'history: parent?.history ?? (isolated ? history() : this.session),',
+      'history: parent?.history ?? (isolated ? this.session.copy() : this.session),',
       'history: parent?.history ?? (isolated ? this.session : history()),',
     ],
     flows('another task and a sub-agent inherit what was read; an isolated task has its own past'),
@@ -200,7 +197,7 @@ const DOORS: readonly Sabotage[] = [
   sabotage(
     'an agent lists no task of another',
     'lib/admin/agent-api.ts',
-    ['tree(caller(call)).map(taskView)', 'tasks.list().map(taskView)'],
+    ['tree(caller(call).task).map(taskView)', 'tasks.list().map(taskView)'],
     doors('an agent touches no task but its own, and approves nothing'),
   ),
   sabotage(

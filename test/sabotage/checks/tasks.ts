@@ -47,7 +47,7 @@ const IDENTIFIED: readonly Sabotage[] = [
   sabotage(
     'the secret of a task that has ended is worth nothing',
     'lib/tasks/registry.ts',
-    ['if (task?.open === true) {', 'if (task !== undefined) {'],
+    ['if (task?.open === true) return task;', 'if (task !== undefined) return task;'],
     registry('a task is proved by its secret alone, while it is open'),
   ),
   sabotage(
@@ -161,7 +161,7 @@ const GRANTED: readonly Sabotage[] = [
   ),
   sabotage(
     'only owners that the policy lists open a task',
-    'lib/tasks/registry.ts',
+    'lib/tasks/limits.ts',
     ['return owners === undefined || [owner', 'return owners !== null || [owner'],
     registry('an intent of which nothing is left, of no purpose, or of the wrong owner is refused'),
   ),

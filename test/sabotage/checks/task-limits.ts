@@ -1,0 +1,71 @@
+/** What bounds a task, and who may lift it. */
+import { by, sabotage, type Sabotage } from '../sabotage.ts';
+
+const limits = (title: string): ReturnType<typeof by> => by('test/tasks/limits.test.ts', title);
+const doors = (title: string): ReturnType<typeof by> => by('test/admin/agent-api.test.ts', title);
+
+const EXTENDED = limits('what must hold for a task to be opened holds for its whole time when it is extended');
+const NARROWED = limits('a new policy narrows the approvals that stand, in time and in number');
+
+export const TASK_LIMITS: readonly Sabotage[] = [
+  sabotage(
+    'what uses a task does not lift its limits',
+    'lib/admin/agent-api.ts',
+    ["if (may !== 'use' && !control) throw", "if (may === 'use' && !control && may !== 'use') throw"],
+    doors('what uses a task sees it and asks for step-ups, and does not extend, derive from or complete it'),
+  ),
+  sabotage(
+    'a derived task does not extend itself',
+    'lib/admin/agent-api.ts',
+    ["may === 'extend' && found === own", "may !== 'extend' && found === own"],
+    doors('a derived task is extended by what it was derived from, and by the operator, and not by itself'),
+  ),
+  sabotage(
+    'the condition of a TaskPolicy holds when a task is extended',
+    'lib/tasks/registry.ts',
+    ['rule && conditionObjects(rule, factsOf(task, asked, clock.now()))', 'undefined'],
+    EXTENDED,
+  ),
+  sabotage(
+    'a part of a second counts against a limit in seconds',
+    'lib/policy/intent-view.ts',
+    ['Math.ceil(lifetime / 1000)', 'Math.floor(lifetime / 1000)'],
+    EXTENDED,
+  ),
+  sabotage(
+    'the condition of a TaskPolicy holds after a reload',
+    'lib/tasks/registry.ts',
+    ['return conditionObjects(rule, factsOf(task, task.lifetime, this.#options.clock.now()));', 'return undefined;'],
+    limits('a new policy revokes what its condition would not open, over what is left of the grant'),
+  ),
+  sabotage(
+    'a reload holds the number of open tasks',
+    'lib/tasks/registry.ts',
+    ['if (under > rule.open) return', 'if (under > Infinity) return'],
+    limits('a new policy that lets fewer tasks be open under one ends those that were derived last'),
+  ),
+  sabotage(
+    'a reload shortens the approvals that stand',
+    'lib/tasks/task.ts',
+    ['Math.min(held.until, held.at + (rule?.lasts ?? 0))', 'held.until'],
+    NARROWED,
+  ),
+  sabotage(
+    'a reload lowers the number of calls of the approvals that stand',
+    'lib/tasks/task.ts',
+    ['Math.min(held.uses, (rule?.uses ?? 0) - held.spent)', 'held.uses'],
+    NARROWED,
+  ),
+  sabotage(
+    'a call that is decided again counts the calls before it',
+    'lib/tasks/task.ts',
+    ['? this.#spent() : claim.before', '? this.#spent() : 0'],
+    limits('a call that is decided again counts the calls before it, as it did when it was decided first'),
+  ),
+  sabotage(
+    'a history of its own begins with that of the session',
+    'lib/tasks/registry.ts',
+    ['isolated ? this.session.copy() : this.session', 'isolated ? history() : this.session'],
+    limits('a history of its own begins with what the session has done, and does not flow back'),
+  ),
+];
