@@ -6,6 +6,7 @@ import { classOf, judgeAddress } from '../policy/addresses.ts';
 import { isLoopback, parseIp } from '../policy/ip.ts';
 import type { Step } from './tree.ts';
 import type { DestinationDocument } from './schema.ts';
+import { MCP_CHECKS } from './mcp-checks.ts';
 import { WAY_CHECKS } from './way-checks.ts';
 
 export interface Finding {
@@ -30,6 +31,7 @@ const when = (wrong: boolean, steps: readonly Step[], message: string, fix: stri
 
 export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
   ...WAY_CHECKS,
+  ...MCP_CHECKS,
   {
     name: 'credentials-need-tls',
     doc: '`credentials` need a protocol that is judged per request and a mode in which TLS starts here: a bearer token is never sent in the clear.',
@@ -199,32 +201,8 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
       ]),
   },
   {
-    name: 'mcp-has-its-settings',
-    doc: 'Protocol mcp needs `mcp`, which belongs to it alone, and a mode in which TLS does not hide the messages.',
-    find: ({ protocol, mcp, tls }) => [
-      ...when(
-        protocol === 'mcp' && mcp === undefined,
-        at('protocol'),
-        'protocol mcp does not say how the server is spoken to',
-        'write mcp: { path: /mcp }',
-      ),
-      ...when(
-        protocol !== 'mcp' && mcp !== undefined,
-        at('mcp'),
-        `protocol ${protocol} has no messages of MCP`,
-        'write protocol: mcp, or remove mcp',
-      ),
-      ...when(
-        protocol === 'mcp' && tls.mode === 'passthrough',
-        at('tls', 'mode'),
-        'in mode passthrough the messages are inside the TLS of the agent',
-        'write mode: mtls, web or web-mtls',
-      ),
-    ],
-  },
-  {
     name: 'rules-fit-the-protocol',
-    doc: 'What a rule is about is written under the protocol of its destination: `http`, `grpc`, or `mcp` with at least one key.',
+    doc: 'What a rule is about is written under the protocol of its destination: `http`, `grpc`, or `mcp` with at least one key. A rule of protocol mcp may have `http` instead: it is then about requests beside the endpoints.',
     find: ({ protocol, rules }) =>
       protocol === 'tcp' ? [] : rules.flatMap((rule, i) => ruleMisfits(protocol, rule, i)),
   },
@@ -236,6 +214,17 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
         upstream?.http !== undefined && (protocol !== 'http' || tls.mode === 'passthrough'),
         at('upstream', 'http'),
         protocol === 'grpc' ? 'protocol grpc is always HTTP/2' : 'no requests of ours are sent there',
+        'remove it',
+      ),
+  },
+  {
+    name: 'upstream-host-is-for-requests',
+    doc: '`upstream.host` belongs to protocols http, mcp and grpc, in modes in which the requests are ours to send.',
+    find: ({ protocol, tls, upstream }) =>
+      when(
+        upstream?.host !== undefined && (protocol === 'tcp' || tls.mode === 'passthrough'),
+        at('upstream', 'host'),
+        'no requests of ours are sent there',
         'remove it',
       ),
   },
@@ -334,15 +323,28 @@ const ABOUT = Object.freeze({
 
 function ruleMisfits(protocol: keyof typeof ABOUT, rule: Spec['rules'][number], i: number): readonly Finding[] {
   const { http, grpc, mcp } = rule;
+  if (protocol === 'mcp' && http !== undefined)
+    return [...misfit(rule, i, { key: 'grpc', protocol }), ...twice(rule, i)];
   const said = { http, grpc, mcp: mcp && Object.values(mcp).some((value) => value !== undefined) ? mcp : undefined };
   const foreign = (['http', 'grpc', 'mcp'] as const).filter((key) => key !== protocol && rule[key] !== undefined);
   const nothing = `a rule of protocol ${protocol} says nothing under ${protocol}`;
   return [
     ...when(said[protocol] === undefined, at('rules', i), nothing, ABOUT[protocol]),
-    ...foreign.flatMap((key) =>
-      when(true, at('rules', i, key), `protocol ${protocol} has no ${key} to be seen`, 'remove it'),
-    ),
+    ...foreign.flatMap((key) => misfit(rule, i, { key, protocol })),
   ];
+}
+
+type Misfit = { readonly key: 'http' | 'grpc' | 'mcp'; readonly protocol: string };
+
+function misfit(rule: Spec['rules'][number], i: number, { key, protocol }: Misfit): readonly Finding[] {
+  const message = `protocol ${protocol} has no ${key} to be seen`;
+  return when(rule[key] !== undefined, at('rules', i, key), message, 'remove it');
+}
+
+/** A message is no other request. */
+function twice({ mcp }: Spec['rules'][number], i: number): readonly Finding[] {
+  const message = 'a rule is about messages or about requests beside them, not about both';
+  return when(mcp !== undefined, at('rules', i, 'http'), message, 'write two rules');
 }
 
 interface Literal {

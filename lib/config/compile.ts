@@ -140,6 +140,7 @@ export function compileDestination(
     protocol: spec.protocol,
     listen: spec.listen,
     upstream: upstream?.address,
+    sentHost: upstream?.host,
     cidrs: upstream?.cidrs ?? NONE,
     http2: spec.protocol === 'grpc' || upstream?.http === 'h2',
     tls: Object.freeze({
@@ -156,7 +157,7 @@ export function compileDestination(
     action: spec.action,
     credential: spec.credentials && compileCredential(spec.credentials),
     when: conditions.get('own'),
-    rules: Object.freeze(spec.rules.map((rule, i) => compileRule(rule, conditions.get(i)))),
+    rules: Object.freeze(spec.rules.map((rule, i) => compileRule(rule, conditions.get(i), spec.protocol))),
     timeouts: spec.timeouts,
     limits: compileLimits(spec.limits),
     headers: compileHeaders(spec.headers),
@@ -188,12 +189,13 @@ type RuleDocument = Spec['rules'][number];
 function compileRule(
   { name, effect, action, http, mcp, grpc, limits }: RuleDocument,
   when: Condition | undefined,
+  protocol: Destination['protocol'],
 ): Rule {
   return Object.freeze({
     name,
     effect,
     action,
-    http: http && httpMatch(http),
+    http: http && httpMatch(http, protocol),
     mcp: mcp && mcpMatch(mcp),
     grpc: grpc && grpcMatch(grpc),
     when,
@@ -201,8 +203,12 @@ function compileRule(
   });
 }
 
-function httpMatch({ methods, paths, websocket }: NonNullable<RuleDocument['http']>): HttpMatch {
-  return Object.freeze({ methods: methods && new Set(methods), paths, websocket });
+function httpMatch(
+  { methods, paths, websocket, mcpLike }: NonNullable<RuleDocument['http']>,
+  protocol: Destination['protocol'],
+): HttpMatch {
+  const like = protocol === 'mcp' ? mcpLike === 'allow' : undefined;
+  return Object.freeze({ methods: methods && new Set(methods), paths, websocket, mcpLike: like });
 }
 
 function grpcMatch({ services, methods }: NonNullable<RuleDocument['grpc']>): GrpcMatch {
@@ -218,9 +224,11 @@ function mcpMatch({
   return Object.freeze({ tools: new Set(tools), prompts: new Set(prompts), resources, methods: new Set(methods) });
 }
 
-function compileMcp({ versions, serverRequests, denial, pins, ...rest }: NonNullable<Spec['mcp']>): McpPolicy {
+function compileMcp({ path, endpoints, ...spec }: NonNullable<Spec['mcp']>): McpPolicy {
+  const { versions, serverRequests, denial, pins, ...rest } = spec;
   return Object.freeze({
     ...rest,
+    endpoints: new Set([...(path === undefined ? NONE : [path]), ...(endpoints ?? NONE)]),
     versions: new Set(versions),
     serverRequests: new Set(serverRequests),
     denial: Object.freeze({ ...denial, status: Number(denial.status) }),

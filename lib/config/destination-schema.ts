@@ -22,6 +22,7 @@ import {
   serverName,
   size,
   upstreamAddress,
+  upstreamHost,
 } from './scalars.ts';
 import { via } from './via-schema.ts';
 import { task, UNSAFE_NON_LOOPBACK } from './schema-common.ts';
@@ -36,6 +37,12 @@ const httpMatch = record({
     'Without it: every path. Canonical, case-sensitive, whole segments: `*` is one, `**` at the end any number. A trailing slash counts: `/v1/export` is not `/v1/export/`, `/v1/export/**` is both and all below, so write deny rules with `/**`.',
   ),
   websocket: defaulted(flag(), false, 'Allow rules alone: an upgrade to WebSocket is allowed too.'),
+  mcpLike: optional(
+    choice(['deny', 'allow']),
+    'Allow rules of protocol mcp alone. Without it, and with deny, a request that carries something' +
+      ' and has a field `Mcp-…` or `Accept: text/event-stream` is denied beside the endpoints:' +
+      ' it could be a message that nobody judges.',
+  ),
 });
 
 const grpcMatch = record({
@@ -60,8 +67,14 @@ const rule = record(
       action,
       'What kind of call it is: read, write, admin, execute or your own word. Needed on allow rules.',
     ),
-    http: optional(httpMatch, 'Which requests the rule is about; `{}` is all of them. Needed with protocol http.'),
-    mcp: optional(mcpMatch, 'Which messages the rule is about. Needed with protocol mcp, with one key at least.'),
+    http: optional(
+      httpMatch,
+      'Which requests the rule is about; `{}` is all of them. Needed with protocol http. With protocol mcp: requests beside the endpoints, never to one of them or below.',
+    ),
+    mcp: optional(
+      mcpMatch,
+      'Which messages the rule is about. Needed with protocol mcp, with one key at least, in each rule that has no http.',
+    ),
     grpc: optional(grpcMatch, 'Which calls the rule is about; `{}` is all of them. Needed with protocol grpc.'),
     when: optional(
       condition,
@@ -129,6 +142,10 @@ export const destinationSpec = record(
         address: optional(
           upstreamAddress,
           'Where it really is: a name, which may use the search list, or an IP address. Without it: the host and port that were asked for.',
+        ),
+        host: optional(
+          upstreamHost,
+          'Protocols http, mcp and grpc: the Host that the upstream is sent, where it wants another one than the agent asks for, as servers do that check it. What is judged, recorded and verified stays the host that was asked for.',
         ),
         cidrs: defaulted(
           list(cidr, { most: 100, unique: String }),

@@ -80,7 +80,11 @@ export const mcpMatch = record({
 
 export const mcpSettings = record(
   {
-    path: required(endpoint, 'The one path of the server; everything else is refused, and so is a query.'),
+    endpoints: optional(
+      list(endpoint, { least: 1, most: 32, unique: String }),
+      'Paths of the server that take messages, without a query. Everything else is refused, but for what rules with `http` allow beside them.',
+    ),
+    path: optional(endpoint, 'Short for `endpoints` with one path.'),
     versions: defaulted(
       list(choice(MCP_VERSIONS), { least: 1, unique: String }),
       MCP_VERSIONS,

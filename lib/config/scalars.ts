@@ -1,7 +1,7 @@
 /** The small grammars of values: durations and sizes carry units, addresses a port, names one alphabet. */
 import { Fault } from '../base/fault.ts';
 import { judgeRange } from '../policy/addresses.ts';
-import { parseAuthority } from '../policy/authority.ts';
+import { formatAuthority, parseAuthority } from '../policy/authority.ts';
 import { METHOD as RPC_METHOD, SERVICE } from '../policy/grpc.ts';
 import { parseHostPattern, quote } from '../policy/host.ts';
 import { parseIp, parseRange } from '../policy/ip.ts';
@@ -235,6 +235,20 @@ export const upstreamAddress: Schema<ListenAddress> = text({
   grammar: /^[^/]+:\d{1,5}$/,
   parse: (value) => Object.freeze(withHint(() => parseAuthority(value, undefined))),
 });
+
+/** A Host as it is sent: a host, and a port where it is written. */
+export const upstreamHost = text({
+  is: 'a host, with or without a port',
+  example: 'localhost:3000',
+  grammar: /^[^/]+$/,
+  parse(value) {
+    const { host, port } = withHint(() => parseAuthority(value, NO_PORT));
+    return formatAuthority(host, port, NO_PORT);
+  },
+});
+
+/** No port can be 0: it stands for one that is not written. */
+const NO_PORT = 0;
 
 function withHint<T>(parse: () => T): T {
   try {

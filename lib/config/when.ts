@@ -55,10 +55,12 @@ async function engine(dataClasses: readonly string[]): Promise<Compiler> {
 }
 
 function writtenIn({ spec }: DestinationDocument): readonly Written[] {
-  const phase = phaseOf(spec.protocol);
-  const ofRules = spec.rules.flatMap(({ when }, i) =>
-    when === undefined ? [] : [{ of: i, text: when, phase, steps: ['spec', 'rules', i, 'when'] }],
-  );
+  const own = phaseOf(spec.protocol);
+  const ofRules = spec.rules.flatMap(({ when, http }, i) => {
+    // Beside the endpoints of an MCP server a rule is about requests.
+    const phase = own === 'mcp' && http !== undefined ? 'request' : own;
+    return when === undefined ? [] : [{ of: i, text: when, phase, steps: ['spec', 'rules', i, 'when'] }];
+  });
   return [...ownOf(spec.when, 'connect'), ...ofRules];
 }
 

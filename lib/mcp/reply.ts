@@ -86,7 +86,8 @@ function admitResponse(message: Response, c: Conversation): string | undefined {
   }
   if (message.error !== undefined) {
     const problem = errorProblem(message.error, c);
-    return problem === undefined ? writeJson(asJson(message)) : replaced(message, problem, c);
+    const answer = { ...message, id: message.id ?? c.asked?.id };
+    return problem === undefined ? writeJson(asJson(answer)) : replaced(answer, problem, c);
   }
   const result = message.result ?? new Map<string, Json>();
   const problem = resultProblem(result, c);

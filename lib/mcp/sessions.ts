@@ -8,6 +8,8 @@ import type { McpVersion } from '../policy/mcp-methods.ts';
 /** Who opened it; all of it must be equal. */
 export interface Owner {
   readonly destination: string;
+  /** Path that took its messages. */
+  readonly endpoint: string;
   /** The way in. */
   readonly entry: string;
   /** SPIFFE ID that was shown to the server, where one is. */
@@ -72,7 +74,8 @@ export function sessions(most = MOST_SESSIONS): Sessions {
 }
 
 function sameOwner(one: Owner, other: Owner): boolean {
-  return one.entry === other.entry && one.identity === other.identity && one.task === other.task;
+  if (one.endpoint !== other.endpoint || one.entry !== other.entry) return false;
+  return one.identity === other.identity && one.task === other.task;
 }
 
 /** Remembers an id, and no more than so many. */

@@ -24,6 +24,7 @@ import {
   type McpFacts,
   type RequestFacts,
 } from './facts.ts';
+import { isMcpLike, reachesEndpoint } from './endpoint.ts';
 import type { Elevation } from './grant.ts';
 import { callHint, callInWords, callMatches } from './grpc.ts';
 import { quote } from './host.ts';
@@ -170,11 +171,23 @@ function judgeRequest(destination: Destination, facts: RequestFacts, as: SpiffeI
   const { http, mcp, grpc } = facts;
   if (destination.protocol === 'grpc' && grpc === undefined) return notGrpc(destination, http);
   if (destination.protocol === 'mcp') {
-    if (mcp === undefined) return notMcp(destination, http);
+    if (mcp === undefined) return judgeBeside(destination, facts, as);
     const state = mcp.definition?.state;
     if (state === 'changed' || state === 'unverified') return changed(destination, mcp);
   }
   return judgeByRules(destination, facts, as);
+}
+
+/** A request beside the endpoints of an MCP server: for rules about HTTP, if it can be no message. */
+function judgeBeside(destination: Destination, facts: RequestFacts, as: SpiffeId | undefined): Verdict {
+  const { http } = facts;
+  const { rules, mcp } = destination;
+  if (!rules.some((rule) => rule.http !== undefined)) return notMcp(destination, http);
+  if (reachesEndpoint(mcp?.endpoints ?? [], http.path)) return notMcp(destination, http);
+  const verdict = judgeByRules(destination, facts, as);
+  // What could be a message is let through by a rule that says so, and by nothing else.
+  const refused = verdict.code === 'no-rule-matched' || verdict.code === 'reported';
+  return refused && isMcpLike(http) ? mcpLike(destination, http) : verdict;
 }
 
 function judgeByRules(destination: Destination, facts: RequestFacts, as: SpiffeId | undefined): Verdict {
@@ -210,6 +223,7 @@ function judgeByRules(destination: Destination, facts: RequestFacts, as: SpiffeI
 /** What a rule says but for its condition. */
 export function isAbout(rule: Rule, facts: RequestFacts): boolean {
   if (facts.mcp !== undefined) return messageMatches(rule, facts.mcp);
+  if (rule.effect === 'allow' && rule.http?.mcpLike === false && isMcpLike(facts.http)) return false;
   return facts.grpc === undefined ? ruleMatches(rule, facts.http) : callMatches(rule, facts.grpc);
 }
 
@@ -258,9 +272,16 @@ function notGrpc(destination: Destination, request: HttpFacts): Verdict {
 }
 
 function notMcp(destination: Destination, request: HttpFacts): Verdict {
-  const endpoint = destination.mcp?.path ?? '';
+  const endpoints = [...(destination.mcp?.endpoints ?? [])].join(' or ');
   const reason = `${describe(request)} is no message to the MCP endpoint of destination ${destination.name}`;
-  return { code: 'not-mcp', reason, hint: `messages go by POST to ${endpoint}, without a query`, destination };
+  return { code: 'not-mcp', reason, hint: `messages go by POST to ${endpoints}, without a query`, destination };
+}
+
+function mcpLike(destination: Destination, request: HttpFacts): Verdict {
+  const reason = `${describe(request)} of destination ${destination.name} looks like a message of MCP beside its endpoints`;
+  const hint =
+    'a rule about HTTP lets it through if it says mcpLike: allow, and endpoints of the server belong to mcp.endpoints';
+  return { code: 'not-mcp', reason, hint, destination };
 }
 
 function changed(destination: Destination, { tool = '', definition }: McpFacts): Verdict {

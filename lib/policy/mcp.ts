@@ -10,8 +10,9 @@ import type { Destination, McpMatch, Rule } from './model.ts';
 /** In a list of tools or prompts: every one. */
 export const EVERY = '*';
 
-export function messageMatches({ effect, mcp }: Rule, message: McpFacts): boolean {
-  if (mcp === undefined) return effect === 'deny';
+export function messageMatches({ effect, http, mcp }: Rule, message: McpFacts): boolean {
+  // A rule about HTTP is about what is no message.
+  if (mcp === undefined) return effect === 'deny' && http === undefined;
   if (message.kind !== 'response' && mcp.methods.has(message.method)) return true;
   return (
     named(mcp.tools, message.tool) || named(mcp.prompts, message.prompt) || resource(effect, mcp, message.resource)
@@ -65,8 +66,8 @@ export function isListed({ rules }: Destination, entry: Entry, { grant, hazardou
   return shown && !rules.some((rule) => rule.effect === 'deny' && rule.when === undefined && entryMatches(rule, entry));
 }
 
-function entryMatches({ effect, mcp }: Rule, entry: Entry): boolean {
-  if (mcp === undefined) return effect === 'deny';
+function entryMatches({ effect, http, mcp }: Rule, entry: Entry): boolean {
+  if (mcp === undefined) return effect === 'deny' && http === undefined;
   if ('tool' in entry) return named(mcp.tools, entry.tool);
   if ('prompt' in entry) return named(mcp.prompts, entry.prompt);
   if ('resource' in entry) return resource(effect, mcp, entry.resource);

@@ -26,6 +26,11 @@ export interface HttpMatch {
   readonly paths: readonly PathPattern[] | undefined;
   /** Whether an allow rule allows an upgrade to WebSocket (RFC 6455). Requests without one match either way; deny rules match both. */
   readonly websocket: boolean;
+  /**
+   * At an MCP destination: whether the rule is also about requests that look like messages of MCP
+   * (lib/policy/endpoint.ts).
+   */
+  readonly mcpLike?: boolean | undefined;
 }
 
 export interface McpMatch {
@@ -49,7 +54,7 @@ export interface Rule {
   /** `read`, `write`, `admin`, `execute` or the user's own; undefined on deny rules. */
   readonly action: string | undefined;
   readonly http: HttpMatch | undefined;
-  /** In place of `http` at MCP destinations. */
+  /** In place of `http`, at MCP destinations. */
   readonly mcp?: McpMatch | undefined;
   /** In place of `http` at gRPC destinations. */
   readonly grpc?: GrpcMatch | undefined;
@@ -94,8 +99,8 @@ export interface CredentialPolicy {
 
 /** How an MCP server (Streamable HTTP) is spoken to. */
 export interface McpPolicy {
-  /** Canonical path of the one endpoint. */
-  readonly path: string;
+  /** Canonical paths to which messages go. */
+  readonly endpoints: ReadonlySet<string>;
   readonly versions: ReadonlySet<McpVersion>;
   /** Methods by which the server may ask the agent for something. */
   readonly serverRequests: ReadonlySet<string>;
@@ -165,6 +170,8 @@ export interface Destination {
   readonly listen: ListenAddress | undefined;
   /** undefined: the matched host and port. */
   readonly upstream: UpstreamAddress | undefined;
+  /** Host that the upstream is sent; undefined: that of the request. */
+  readonly sentHost?: string | undefined;
   /** Ranges (CIDR text, canonical) in which the upstream's addresses may lie besides public ones. */
   readonly cidrs: readonly string[];
   /** The upstream is spoken to in HTTP/2. */

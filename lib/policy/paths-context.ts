@@ -48,7 +48,8 @@ function tlsLoosened({ tls: old }: Destination, { tls }: Destination): string | 
 
 function mcpLoosened({ mcp: old }: Destination, { mcp }: Destination): string | undefined {
   if (mcp === undefined || old === undefined) return undefined;
-  if (mcp.path !== old.path) return `its mcp.path was ${old.path}`;
+  const endpoints = [...old.endpoints].toSorted(byText).join(', ');
+  if ([...mcp.endpoints].toSorted(byText).join(', ') !== endpoints) return `its mcp.endpoints were ${endpoints}`;
   const asks = [...mcp.serverRequests].find((method) => !old.serverRequests.has(method));
   if (asks !== undefined) return `its server could not ask for ${asks}`;
   const host = mcp.elicitationHosts.find(({ text }) => !old.elicitationHosts.some((one) => one.text === text));

@@ -2,6 +2,7 @@
  * From what was refused or only let through to the least that would allow it: rules of exact methods and paths, tools, calls, and destinations that are not listed yet.
  * A segment of a path becomes `*` only where several identifiers were seen in its place. Nothing here is in force: it is for a person to review.
  */
+import { reachesEndpoint } from './endpoint.ts';
 import { CLIENT_METHODS } from './mcp-methods.ts';
 import type { Destination, Policy } from './model.ts';
 
@@ -101,7 +102,14 @@ function isForeign(one: Observation): boolean {
 
 function rulesOf(destination: Destination, seen: readonly Observation[]): readonly SuggestedRule[] {
   const taken = new Set(destination.rules.map(({ name }) => name));
-  if (destination.protocol === 'mcp') return named(mcpRules(seen), taken);
+  if (destination.protocol === 'mcp') {
+    const endpoints = destination.mcp?.endpoints ?? [];
+    const beside = seen.filter(
+      ({ mcpMethod, tool, prompt, resource, path = '/' }) =>
+        [mcpMethod, tool, prompt, resource].every((one) => one === undefined) && !reachesEndpoint(endpoints, path),
+    );
+    return named([...mcpRules(seen), ...httpRules(beside)], taken);
+  }
   return named(destination.protocol === 'grpc' ? grpcRules(seen) : httpRules(seen), taken);
 }
 

@@ -1,6 +1,6 @@
 /**
  * The answer of an MCP server on its way to the agent: JSON is read whole, a stream event by event, and both are written anew from what was admitted. What cannot be
- * read is not passed on: an answer of another media type in place of a message is `upstream-malformed`, the text of an error page is replaced.
+ * read is not passed on: an answer of another media type in place of a message is `upstream-malformed`; of an error page the agent is told the words, cut short.
  */
 import { Fault } from '../base/fault.ts';
 import type { ClientResponse } from '../http1/client.ts';
@@ -11,6 +11,7 @@ import { note, SESSION_ID } from '../mcp/sessions.ts';
 import { EventReader, type ServerEvent, writeEvent } from '../mcp/sse.ts';
 import { parseJson } from '../policy/json-reader.ts';
 import { isStateless } from '../policy/mcp-methods.ts';
+import { plain } from './evidence.ts';
 import type { Exchange } from './exchange.ts';
 import { type McpExchange, wholeBody } from './mcp.ts';
 
@@ -34,6 +35,8 @@ const JSON_TYPE = 'application/json';
 const STREAM_TYPE = 'text/event-stream';
 const UNSTORED: Fields = ['cache-control', 'no-store'];
 const MOST_WITHHELD = 16;
+/** Bytes of an error page that are looked at for what it says. */
+const LONGEST_ERROR = 4096;
 
 export async function mcpReply(mcp: McpExchange, { head, body }: ClientResponse, exchange: Exchange): Promise<Reply> {
   const coding = fieldsOf(head.fields, 'content-encoding').find((one) => one.toLowerCase() !== 'identity');
@@ -141,10 +144,11 @@ interface Failed {
   readonly type: string;
 }
 
-/** An error of JSON-RPC where the server sent one; otherwise the status in our words. */
+/** An error of JSON-RPC where the server sent one; otherwise the status, and what was said. */
 async function errorBody(mcp: McpExchange, { head, body, type }: Failed, exchange: Exchange): Promise<Buffer> {
+  let bytes: Buffer | undefined;
   if (type === JSON_TYPE) {
-    const bytes = await whole(body, mcp, exchange);
+    bytes = await whole(body, mcp, exchange);
     try {
       const message = readServerMessage(parseJson(bytes, { cases: true }));
       if (message.kind === 'response') {
@@ -152,11 +156,40 @@ async function errorBody(mcp: McpExchange, { head, body, type }: Failed, exchang
         if (text !== undefined) return Buffer.from(text);
       }
     } catch {
-      // Something else in JSON: told as what it is, an error without words.
+      // Something else in JSON: told as the text that it is.
     }
-  } else body.cancel(new Fault('aborted', 'an error page is not passed on'));
+  } else if (/^text\/|[/+]json$/.test(type)) bytes = await startOf(body, exchange);
+  else body.cancel(new Fault('aborted', 'what is no text is not passed on'));
+  const said = bytes === undefined ? '' : wordsOf(bytes, type);
+  const message = `the server answered ${head.status}${said === '' ? '' : `: ${said}`}`;
   const data = { reason: 'upstream-error', decision: exchange.id };
-  return Buffer.from(errorText(mcp.id, { code: -32603, message: `the server answered ${head.status}`, data }));
+  return Buffer.from(errorText(mcp.id, { code: -32603, message, data }));
+}
+
+/** The first bytes of a text; the rest is not read. */
+async function startOf(body: Body, exchange: Exchange): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for (let total = 0; total < LONGEST_ERROR;) {
+    const piece = body.poll();
+    if (piece === 'end') return Buffer.concat(pieces);
+    if (piece === 'later') {
+      await body.ready();
+      continue;
+    }
+    total += piece.length;
+    exchange.received += piece.length;
+    // While more is waited for, the buffer belongs to the connection.
+    pieces.push(Buffer.from(piece));
+  }
+  body.cancel(new Fault('aborted', 'more of an error page than is told'));
+  return Buffer.concat(pieces);
+}
+
+/** What a text says, in one line without markup; cut short. */
+function wordsOf(bytes: Buffer, type: string): string {
+  const text = bytes.subarray(0, LONGEST_ERROR).toString('utf8');
+  const words = type.endsWith('html') ? text.replaceAll(/<[^>]*>/g, ' ') : text;
+  return plain(words.replaceAll(/\s+/g, ' ').trim());
 }
 
 /** A stream of events, each read, admitted and written anew as it comes; what is not taken is not read. */

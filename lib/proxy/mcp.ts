@@ -35,7 +35,8 @@ export function endpointFor(policy: Policy, { entry, host, port, listener, http 
   const destination = policy.find(host, port);
   if (destination?.protocol !== 'mcp' || http === undefined || http.websocket) return undefined;
   if (listener !== undefined && listener !== destination.name) return undefined;
-  if (http.path !== destination.mcp?.path || http.query !== '' || !METHODS.has(http.method)) return undefined;
+  if (destination.mcp?.endpoints.has(http.path) !== true || http.query !== '') return undefined;
+  if (!METHODS.has(http.method)) return undefined;
   return matrixRow(entry, destination).outcome === 'request' ? destination : undefined;
 }
 
@@ -51,7 +52,7 @@ export class McpExchange {
   body: Buffer | undefined;
   #outgoing: Outgoing | undefined;
 
-  constructor(destination: Destination, from: Pick<Owner, 'entry' | 'task'>, parts: McpParts) {
+  constructor(destination: Destination, from: Pick<Owner, 'endpoint' | 'entry' | 'task'>, parts: McpParts) {
     const { name, mcp } = destination;
     if (mcp === undefined) throw new TypeError('a destination of protocol mcp has its settings');
     this.destination = destination;

@@ -6,8 +6,12 @@ import type { Destination } from '../policy/model.ts';
 
 const NONE: Framing = Object.freeze({ kind: 'none' });
 
-/** Host as decided, without the default port of the scheme that the upstream sees (RFC 9110 section 4.2.3). */
-export function hostField({ host, port }: Facts, { tls }: Destination): string {
+/**
+ * Host as the upstream wants it, or as decided, without the default port of the scheme that the
+ * upstream sees (RFC 9110 section 4.2.3).
+ */
+export function hostField({ host, port }: Facts, { tls, sentHost }: Destination): string {
+  if (sentHost !== undefined) return sentHost;
   const byDefault = tls.mode !== 'plaintext' && port === 443 ? 443 : 80;
   return formatAuthority(host, port, byDefault);
 }

@@ -121,8 +121,8 @@ export class RequestArrival implements Arrival {
   async #readMessage(endpoint: Destination, described: Described): Promise<Facts> {
     const exchange = this.#from.exchange;
     if (exchange === undefined) throw new TypeError('described before it began');
-    const { entry } = this;
-    const mcp = (this.#mcp = new McpExchange(endpoint, { entry, task: exchange.task?.id }, this.#parts.mcp));
+    const from = { endpoint: described.facts.http?.path ?? '', entry: this.entry, task: exchange.task?.id };
+    const mcp = (this.#mcp = new McpExchange(endpoint, from, this.#parts.mcp));
     this.#reading = true;
     exchange.stops(this);
     exchange.enter('message', endpoint.timeouts.headers, this.#parts.now());

@@ -59,7 +59,7 @@ export function suppose(supposed: Supposed, policy: Policy): Facts {
   const destination = endpointFor(policy, facts);
   if (destination?.mcp === undefined || !isRequest(facts) || facts.http.method !== 'POST') {
     throw new Fault('usage', 'there is a message, and this is no POST to the endpoint of an MCP destination', {
-      hint: 'see mcp.path of the destination',
+      hint: 'see mcp.endpoints of the destination',
     });
   }
   return withMessage(facts, message, destination.mcp);

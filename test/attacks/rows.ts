@@ -102,6 +102,7 @@ export const ROWS: readonly Row[] = Object.freeze([
   row('M11', 'calls without a name, or with arguments that are none', 'message'),
   row('M12', 'streams that hide what is denied', 'message'),
   row('M13', 'sessions of somebody else', 'message'),
+  row('M16', 'messages beside the endpoint, by a rule about HTTP', 'message'),
   // Tasks.
   row('G1', 'no task where one is required', 'any'),
   row('G2', 'a reference to a task that is not live, not one, or not the own one', 'fields', 'message'),

@@ -223,7 +223,7 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
   [
     'mcp-has-its-settings',
     `${MTLS}  protocol: mcp`,
-    /spec\.protocol: protocol mcp does not say how the server is spoken to; write mcp: \{ path: \/mcp \}/,
+    /spec\.protocol: protocol mcp does not say how the server is spoken to; write mcp: \{ endpoints: \[\/mcp\] \}/,
     `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: allow, action: read, mcp: { tools: [x] } }]`,
   ],
   [
@@ -237,6 +237,48 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     '  protocol: mcp\n  mcp: { path: /mcp }\n  tls: { mode: passthrough }',
     /spec\.tls\.mode: in mode passthrough the messages are inside the TLS of the agent/,
     '  protocol: mcp\n  mcp: { path: /mcp }\n  tls: { mode: web }',
+  ],
+  [
+    'mcp-has-endpoints',
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp, endpoints: [/mcp] }`,
+    /spec\.mcp: path and endpoints say the same thing twice; write endpoints: \[\/mcp\]/,
+    `${MTLS}  protocol: mcp\n  mcp: { endpoints: [/mcp, /v2/mcp] }`,
+  ],
+  [
+    'mcp-has-endpoints',
+    `${MTLS}  protocol: mcp\n  mcp: {}`,
+    /spec\.mcp: no path takes messages; write endpoints: \[\/mcp\]/,
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }`,
+  ],
+  [
+    'http-beside-the-endpoints',
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: allow, action: read, http: { paths: [/health, /MCP/**] } }]`,
+    /spec\.rules\[0\]\.http\.paths\[1\]: a path at an endpoint of MCP, or below it, is for messages alone/,
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: allow, action: read, http: { paths: [/health, '/.well-known/**'] }, when: 'request.method == "GET"' }]`,
+  ],
+  [
+    'http-beside-the-endpoints',
+    `${MTLS}  protocol: mcp\n  mcp: { path: / }\n  rules: [{ name: a, effect: allow, action: read, http: {} }]`,
+    /spec\.rules\[0\]\.http: a path at an endpoint of MCP, or below it, is for messages alone/,
+    `${MTLS}  protocol: mcp\n  mcp: { path: / }`,
+  ],
+  [
+    'mcp-like-is-for-mcp',
+    `${MTLS}  rules: [{ name: a, effect: allow, action: read, http: { mcpLike: allow } }]`,
+    /spec\.rules\[0\]\.http\.mcpLike: protocol http has no endpoints; remove it/,
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: allow, action: read, http: { mcpLike: allow } }]`,
+  ],
+  [
+    'upstream-host-is-for-requests',
+    `${MTLS}  protocol: tcp\n  upstream: { host: 'localhost:3000' }`,
+    /spec\.upstream\.host: no requests of ours are sent there; remove it/,
+    `${MTLS}  protocol: grpc\n  upstream: { host: 'localhost:3000' }`,
+  ],
+  [
+    'rules-fit-the-protocol',
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: deny, http: {}, mcp: { tools: [x] } }]`,
+    /spec\.rules\[0\]\.http: a rule is about messages or about requests beside them, not about both/,
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: deny, http: {} }]`,
   ],
   [
     'rules-fit-the-protocol',

@@ -106,11 +106,12 @@ t.test('a server that lists without end fills no memory', async (t) => {
 
 t.test('sessions: bound to all of their owner; the oldest makes room (M13)', async (t) => {
   const table = sessions(2);
-  const owner = { destination: 'a', entry: 'forward', identity: 'spiffe://x/y' };
+  const owner = { destination: 'a', endpoint: '/mcp', entry: 'forward', identity: 'spiffe://x/y' };
   table.open('1', owner);
   t.equal(table.find('1', owner).id, '1');
   for (const other of [
     { ...owner, destination: 'b' },
+    { ...owner, endpoint: '/other' },
     { ...owner, entry: 'listener' },
     { ...owner, identity: undefined },
   ])

@@ -29,6 +29,7 @@ export interface Site {
   readonly intercept?: boolean;
   readonly protocol?: Destination['protocol'];
   readonly upstream?: { readonly host: string; readonly port: number };
+  readonly sentHost?: string;
   readonly cidrs?: readonly string[];
   readonly listen?: boolean | number;
   readonly rules?: readonly Rule[];
@@ -48,14 +49,14 @@ export interface Site {
 export function rule(
   name: string,
   effect: Rule['effect'],
-  http: { methods?: string[]; paths?: string[]; websocket?: boolean; when?: string } = {},
+  http: { methods?: string[]; paths?: string[]; websocket?: boolean; when?: string; mcpLike?: boolean } = {},
 ): Rule {
-  const { methods, paths, websocket = false, when } = http;
+  const { methods, paths, websocket = false, when, mcpLike } = http;
   return {
     name,
     effect,
     action: effect === 'allow' ? 'read' : undefined,
-    http: { methods: methods && new Set(methods), paths: paths?.map(parsePathPattern), websocket },
+    http: { methods: methods && new Set(methods), paths: paths?.map(parsePathPattern), websocket, mcpLike },
     when: when === undefined ? undefined : CONDITIONS.compile(when, 'request'),
   };
 }
@@ -73,6 +74,7 @@ export function site(given: Site = {}): Destination {
     listen:
       listen === undefined || listen === false ? undefined : { host: '127.0.0.1', port: listen === true ? 0 : listen },
     upstream,
+    sentHost: given.sentHost,
     cidrs: given.cidrs ?? [],
     http2: given.http2 ?? given.protocol === 'grpc',
     tls: {

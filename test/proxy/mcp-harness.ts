@@ -32,7 +32,7 @@ export function mcpRule(name: string, effect: Rule['effect'], match: Match, acti
 }
 
 export const SETTINGS: McpPolicy = {
-  path: '/mcp',
+  endpoints: new Set(['/mcp']),
   versions: new Set(MCP_VERSIONS),
   serverRequests: new Set(),
   elicitationHosts: [],

@@ -1,4 +1,5 @@
 /** Messages to an MCP server: what cannot be read in one way only, what no rule allows, and what a server may not say. */
+import { rule } from '../../proxy/harness.ts';
 import { mcpRule, SETTINGS } from '../../proxy/mcp-harness.ts';
 import { type Attack, type Attempt, passed, refused, type World } from '../case.ts';
 
@@ -15,6 +16,11 @@ function post(body: string, fields: readonly string[] = [], type = 'application/
   const bytes = Buffer.from(body, 'utf8').toString('latin1');
   const all = [`Content-Length: ${bytes.length}`, 'MCP-Protocol-Version: 2025-11-25', ...fields];
   return { method: 'POST', path: '/mcp', body: bytes, fields: type === '' ? all : [`Content-Type: ${type}`, ...all] };
+}
+
+/** The same as a page would get it. */
+function page(body: string): Attempt {
+  return { method: 'POST', body, fields: [`Content-Length: ${body.length}`, 'Accept: */*'] };
 }
 
 const message = (method: string, params: unknown): string => JSON.stringify({ jsonrpc: '2.0', id: 1, method, params });
@@ -36,6 +42,15 @@ const attack = (row: string, title: string, attempts: readonly Attempt[], expect
 });
 
 const DENIED = refused('denied', { status: 200 });
+
+/** Where a rule about HTTP allows every path. */
+const beside = (title: string, attempts: readonly Attempt[]): Attack => ({
+  row: 'M16',
+  title,
+  attempts,
+  expect: refused('denied'),
+  world: { site: { ...SERVER.site, rules: [rule('pages', 'allow', { mcpLike: false })] } },
+});
 
 export const MESSAGES: readonly Attack[] = Object.freeze([
   attack(
@@ -233,4 +248,37 @@ export const MESSAGES: readonly Attack[] = Object.freeze([
     ],
     refused('session-unknown'),
   ),
+  beside(
+    'another spelling of the endpoint, and what lies below it',
+    [
+      '/MCP',
+      '/mcp/',
+      '/mcp/x',
+      '/m%63p/',
+      '/mcp%3Bx=1',
+      '/mcp%3bx/y',
+      '/mcp%253Bx',
+      '/%6dcp%2e',
+      '/x/..%253b/mcp',
+      '/mcp%20',
+      '/mcp?x=1',
+      '/%EF%BD%8Dcp',
+      '/mcp%3Fx',
+      '/mcp%23',
+    ].flatMap((path) => [
+      { ...post(call('delete_ticket')), path },
+      { ...page(call('delete_ticket')), path },
+    ]),
+  ),
+  beside('what looks like a message', [
+    { ...post(call('delete_ticket')), path: '/other' },
+    ...[
+      'Mcp-Session-Id: 1',
+      'mcp_method: tools/call',
+      'MCP-Name: x',
+      'Accept: application/json, text/Event-Stream',
+    ].map((field) => ({ method: 'POST', path: '/other', fields: ['Content-Length: 0', field] })),
+    { method: 'PUT', path: '/other', fields: ['Content-Length: 0', 'Accept: text/event-stream;q=0.5'] },
+    { method: 'DELETE', path: '/other', fields: ['Mcp-Session-Id: 1'] },
+  ]),
 ]);

@@ -98,14 +98,47 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'only the endpoint is MCP',
     'lib/proxy/mcp.ts',
-    ["if (http.path !== destination.mcp?.path || http.query !== ''", "if (http.path === '' || http.path === 'x'"],
+    ["if (destination.mcp?.endpoints.has(http.path) !== true || http.query !== '')", "if (http.path === '')"],
     by('test/proxy/mcp.test.ts', 'only the endpoint is served, without a query, by POST, GET and DELETE'),
   ),
   sabotage(
     'a request that is no message is denied at an MCP destination',
     'lib/policy/decide.ts',
-    ['if (mcp === undefined) return notMcp(destination, http);', 'if (mcp === null) return notMcp(destination, http);'],
+    ['if (!rules.some((rule) => rule.http !== undefined)) return', 'if (rules.length > 1000) return'],
     by('test/proxy/mcp.test.ts', 'only the endpoint is served, without a query, by POST, GET and DELETE'),
+  ),
+  sabotage(
+    'a rule about HTTP is never about an endpoint of MCP',
+    'lib/policy/decide.ts',
+    ['if (reachesEndpoint(mcp?.endpoints ?? [], http.path))', "if (http.path === '')"],
+    by('test/proxy/mcp-beside.test.ts', 'in report mode too nothing that could be a message goes beside the endpoint'),
+  ),
+  sabotage(
+    'an endpoint is one in every letter case',
+    'lib/policy/endpoint.ts',
+    ['place.toUpperCase().toLowerCase()', 'place'],
+    by('test/proxy/mcp-beside.test.ts', 'spellings of an endpoint'),
+  ),
+  sabotage(
+    'what looks like a message needs a rule that says so',
+    'lib/policy/decide.ts',
+    ['rule.http?.mcpLike === false && isMcpLike(facts.http)', "rule.http?.mcpLike === false && rule.name === ''"],
+    by(
+      'test/proxy/mcp-beside.test.ts',
+      'a rule about HTTP serves what lies beside the endpoint, and nothing that could be a message',
+    ),
+  ),
+  sabotage(
+    'report mode lets no message through beside the endpoint',
+    'lib/policy/decide.ts',
+    ['return refused && isMcpLike(http)', "return verdict.code === 'no-rule-matched' && isMcpLike(http)"],
+    by('test/proxy/mcp-beside.test.ts', 'in report mode too nothing that could be a message goes beside the endpoint'),
+  ),
+  sabotage(
+    'the words of an error page are bounded',
+    'lib/proxy/mcp-reply.ts',
+    ['for (let total = 0; total < LONGEST_ERROR; )', 'for (let total = 0; total >= 0; )'],
+    by('test/proxy/mcp-replies.test.ts', 'the words of an error are bounded, and what is no text is not told'),
   ),
   sabotage(
     'a method with an id where it has none is not that method',
