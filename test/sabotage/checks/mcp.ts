@@ -137,7 +137,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'the words of an error page are bounded',
     'lib/proxy/mcp-reply.ts',
-    ['for (let total = 0; total < LONGEST_ERROR; )', 'for (let total = 0; total >= 0; )'],
+    ['total < LONGEST_ERROR;', 'total >= 0;'],
     by('test/proxy/mcp-replies.test.ts', 'the words of an error are bounded, and what is no text is not told'),
   ),
   sabotage(
