@@ -8,6 +8,7 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { X509Bundle, X509Svid } from '../spiffe/identity.ts';
 import { LIMITS } from './limits.ts';
+import { rawPeerOnly } from './raw-peer.ts';
 
 function server(transport: ReturnType<typeof duplexPair>[number], { chain, privateKey }: X509Svid): TLSSocket {
   const secureContext = createSecureContext({
@@ -24,7 +25,7 @@ function client(transport: ReturnType<typeof duplexPair>[number], { anchors }: X
     allowPartialTrustChain: true,
   });
   // The name is the SPIFFE ID, which was checked already; a DNS name is not asked for.
-  return connect({ socket: transport, secureContext, checkServerIdentity: () => undefined });
+  return rawPeerOnly(connect({ socket: transport, secureContext, checkServerIdentity: () => undefined }));
 }
 
 function handshake(svid: X509Svid, bundle: X509Bundle, clock: Clock): Promise<void> {

@@ -11,6 +11,7 @@ import { isIP } from 'node:net';
 import { connect, type ConnectionOptions, type SecureContext, type TLSSocket } from 'node:tls';
 import { Fault } from '../base/fault.ts';
 import { onAbort, reasonOf } from '../base/signal.ts';
+import { rawPeerOnly } from '../identity/raw-peer.ts';
 import type { TlsPolicy } from '../policy/model.ts';
 import type { Identity } from '../spiffe/identity.ts';
 import type { TlsContexts } from './context.ts';
@@ -82,7 +83,7 @@ function handshake(raw: Socket, context: SecureContext, options: ConnectTlsOptio
   const side = upstream(options.host);
   return new Promise((resolve, reject) => {
     if (options.signal.aborted) throw reasonOf(options.signal);
-    const socket = connect(connectionOptions(raw, context, options));
+    const socket = rawPeerOnly(connect(connectionOptions(raw, context, options)));
     keepQuiet(raw);
     keepQuiet(socket);
     let seen = claimOf(undefined);

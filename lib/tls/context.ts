@@ -13,6 +13,7 @@ import { createSecureContext, type SecureContext, type SecureContextOptions } fr
 import { Fault } from '../base/fault.ts';
 import type { Identity } from '../spiffe/identity.ts';
 import type { TrustDomain } from '../spiffe/trust-domain.ts';
+import { judgeOptions } from './path.ts';
 
 export interface TlsContexts {
   /** For both directions of SPIFFE mTLS: our SVID, and the anchors of `domains` alone. Throws a Fault `no-trust-bundle` when there are none. */
@@ -50,13 +51,6 @@ const COMMON = {
 /** For a server that asks for no certificate: the empty list keeps the engine from loading the system's roots for nothing. */
 export const SERVER_COMMON = { ...COMMON, ca: [] } satisfies SecureContextOptions;
 
-/** Of the handshake in memory that lib/tls/path.ts begins; certificates travel in the clear in TLS 1.2 alone. */
-const JUDGE = {
-  minVersion: 'TLSv1.2',
-  maxVersion: 'TLSv1.2',
-  ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256',
-} as const satisfies SecureContextOptions;
-
 export function tlsContexts(): TlsContexts {
   const generations = new Map<number, Map<string, SecureContext>>();
   const cached = (generation: number, key: string, build: () => SecureContext): SecureContext => {
@@ -83,7 +77,7 @@ export function tlsContexts(): TlsContexts {
     },
     anchors: (identity, domain) =>
       cached(identity.generation, `anchors ${domain}`, () =>
-        createSecureContext({ ...JUDGE, ca: anchorsOf(identity, [domain]), allowPartialTrustChain: true }),
+        createSecureContext(judgeOptions(anchorsOf(identity, [domain]))),
       ),
     web(identity, roots) {
       const key = `web ${roots === undefined ? 'system' : digest(roots)}`;

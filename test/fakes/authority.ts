@@ -12,12 +12,12 @@ import {
   type Keys,
   newKeys,
   PURPOSE,
-  signCertificate,
   type Signer,
 } from '../../lib/tls/issue.ts';
 import type { SpiffeId } from '../../lib/spiffe/id.ts';
 import type { Identity, X509Bundle, X509Svid } from '../../lib/spiffe/identity.ts';
 import type { TrustDomain } from '../../lib/spiffe/trust-domain.ts';
+import { type KeyPair, pkcs8Of, signed } from './key-types.ts';
 
 const HOUR = 3_600_000;
 
@@ -29,6 +29,8 @@ interface CommonOptions {
   /** Milliseconds since the epoch; default now plus one hour. */
   readonly notAfter?: number;
   readonly keys?: Keys;
+  /** A key of any kind instead of the usual one; an issuer's must be of an elliptic curve. */
+  readonly pair?: KeyPair;
   readonly pathLength?: number;
   readonly keyUsage?: readonly (keyof typeof KEY_USAGE)[] | 'absent';
   readonly keyUsageCritical?: boolean;
@@ -110,12 +112,14 @@ export async function testAuthority(options: AuthorityOptions = {}): Promise<Tes
 interface IssuerParts {
   readonly trustDomain: TrustDomain;
   readonly signer: Signer;
+  /** What signs, where it is not the signer's usual key. */
+  readonly key?: KeyObject | undefined;
   readonly certificate: Uint8Array;
   /** Certificates that go after a leaf of this issuer. */
   readonly below: readonly Uint8Array[];
 }
 
-function testIssuer({ trustDomain, signer, certificate, below }: IssuerParts): TestIssuer {
+function testIssuer({ trustDomain, signer, key, certificate, below }: IssuerParts): TestIssuer {
   const bundle = Object.freeze({ trustDomain, anchors: Object.freeze([new X509Certificate(certificate)]) });
   return {
     trustDomain,
@@ -126,15 +130,17 @@ function testIssuer({ trustDomain, signer, certificate, below }: IssuerParts): T
       const id = pathOrId.startsWith('/') ? `spiffe://${trustDomain}${pathOrId}` : pathOrId;
       const keys = options.keys ?? (await newKeys());
       const spec = brokenLeaf(leafSpec(id, keys, signer, validity()), options);
-      const leaf = await signCertificate(spec);
-      const sent = Buffer.concat([leaf, options.trailing ?? new Uint8Array()]);
-      return testSvid(id, await pack(spec, [sent, ...below], keys));
+      const { pair, trailing = new Uint8Array() } = options;
+      const leaf = await signed(spec, pair, key);
+      const issued = await pack(spec, [Buffer.concat([leaf, trailing]), ...below], keys);
+      return testSvid(id, pair === undefined ? issued : { ...issued, ...pkcs8Of(pair) });
     },
     async intermediate(options = {}) {
       const keys = options.keys ?? (await newKeys());
       const subject = options.subject ?? `O=Chaperone test, CN=intermediate ${below.length + 1}`;
-      const made = await signCertificate(issuerSpec({ ...options, subject }, keys, signer));
-      return testIssuer({ trustDomain, signer: { subject, keys }, certificate: made, below: [made, ...below] });
+      const made = await signed(issuerSpec({ ...options, subject }, keys, signer), options.pair, key);
+      const certificates = { certificate: made, below: [made, ...below] };
+      return testIssuer({ trustDomain, signer: { subject, keys }, key: options.pair?.privateKey, ...certificates });
     },
   };
 }

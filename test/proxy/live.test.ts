@@ -2,6 +2,7 @@ import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
 import type { X509Bundle } from '../../lib/spiffe/identity.ts';
 import { testAuthority } from '../fakes/authority.ts';
+import { KEY_TYPES } from '../fakes/key-types.ts';
 import { until } from '../fakes/until.ts';
 import { mtlsUpstream, rawUpstream, type MtlsUpstream } from '../fakes/upstream.ts';
 import { bench, policyOf, refusal, rule, site, statusOf, unpaired, type Bench, type Wire } from './harness.ts';
@@ -131,6 +132,36 @@ t.test(
     t.equal(statusOf(await b.get('http://crm.internal/')), 503);
   },
 );
+
+for (const { name, make } of KEY_TYPES.filter(({ proves }) => proves)) {
+  t.test(`an upstream with a key of ${name} is verified again when an anchor goes`, async (t) => {
+    const authority = await testAuthority();
+    const renewed = await testAuthority();
+    const upstreamSvid = await authority.svid('/upstream', { pair: make() });
+    await using upstream = await mtlsUpstream({
+      authority,
+      svid: upstreamSvid,
+      http: (_, response) => void response.writeHead(200).write('first'),
+    });
+    const svid = await authority.svid('/agent');
+    const at = { host: '127.0.0.1', port: upstream.port };
+    const identity = authority.identity(svid, [], 1);
+    await using b = await bench({ authority, identity, destinations: [site({ upstream: at })] });
+    const having = (generation: number, anchors: X509Bundle['anchors']): void => {
+      const bundles = new Map([[authority.trustDomain, { trustDomain: authority.trustDomain, anchors }]]);
+      b.identity.set({ kind: 'current', identity: { ...identity, generation, bundles }, problem: undefined });
+    };
+    having(2, [...renewed.bundle.anchors, ...authority.bundle.anchors]);
+    const line = await stream(b);
+    having(3, authority.bundle.anchors);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    t.notOk(line.reset, 'the anchor that vouched for it is still there');
+    having(4, renewed.bundle.anchors);
+    await until('the anchor is gone and the stream is cut', () => line.reset);
+    await b.quiet();
+    t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-trust-bundle', identity: 4 }]);
+  });
+}
 
 t.test('a change between decision and connection is found before a byte is sent (C9)', async (t) => {
   await using upstream = await rawUpstream();

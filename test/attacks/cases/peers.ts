@@ -1,6 +1,8 @@
 /** Who answers: A14, A15 and what is shown without an identity. Not one byte of the agent's may reach somebody else. */
+import { KEY_TYPES } from '../../fakes/key-types.ts';
 import { passed, refused, type Attack, type Attempt } from '../case.ts';
 
+const KEYS = KEY_TYPES.filter(({ proves }) => proves).map(({ make }) => make());
 const OURS = 'spiffe://example.org/upstream';
 const DAY = 86_400_000;
 
@@ -89,6 +91,18 @@ export const PEERS: readonly Attack[] = [
       { leaf: { notBefore: Date.now() + DAY, notAfter: Date.now() + 2 * DAY } },
       { leaf: { notBefore: Date.UTC(2024, 0, 1), notAfter: Date.UTC(2024, 0, 2) } },
     ),
+    expect: unproved,
+  },
+  {
+    row: 'A14',
+    title: 'a key of every kind does not make a stranger a peer',
+    attempts: who(...KEYS.map((pair) => ({ id: '/other', leaf: { pair } }))),
+    expect: refused('upstream-identity', { upstream: 'silent', reason: /expected spiffe:/ }),
+  },
+  {
+    row: 'A14',
+    title: 'a key of every kind from an authority that nobody trusts',
+    attempts: who(...KEYS.map((pair) => ({ from: 'another-authority', leaf: { pair } }) as const)),
     expect: unproved,
   },
   {

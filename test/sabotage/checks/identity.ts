@@ -45,7 +45,7 @@ export const IDENTITY: readonly Sabotage[] = [
     'no session is resumed',
     CONNECT,
     [
-      'const socket = connect(connectionOptions(raw, context, options));',
+      'const socket = rawPeerOnly(connect(connectionOptions(raw, context, options)));',
       'const kept: Map<unknown, Buffer> = ((globalThis as { kept?: Map<unknown, Buffer> }).kept ??= new Map());\n    const socket = connect({ ...connectionOptions(raw, context, options), session: kept.get(options.contexts) });\n    socket.on("session", (session) => kept.set(options.contexts, session));',
     ],
     by('test/tls/connect.test.ts', 'no session is ever resumed, though the upstream offers to (TLSv1.3, A15)'),
@@ -98,6 +98,21 @@ export const IDENTITY: readonly Sabotage[] = [
     'lib/tls/accept.ts',
     ['if (problem !== undefined) throw pathFault(side, problem, claimOf(chain[0]));', ''],
     by('test/tls/accept.test.ts', 'refuses a caller without a certificate, with another ID, and of another authority'),
+  ),
+  sabotage(
+    'a connection that has agreed on nothing is not asked for a verdict',
+    'lib/tls/path.ts',
+    ['if (isNegotiated(socket) && socket', 'if (socket'],
+    by('test/tls/key-types.test.ts', 'the process lives through keys that end the engine'),
+  ),
+  sabotage(
+    'the engine makes no object of the certificates of a peer',
+    CONNECT,
+    [
+      'const socket = rawPeerOnly(connect(connectionOptions(raw, context, options)));',
+      'const socket = connect(connectionOptions(raw, context, options));',
+    ],
+    by('test/tls/key-types.test.ts', 'the process lives through keys that end the engine'),
   ),
   sabotage(
     'PermissionDenied stops the use of the SVID',
