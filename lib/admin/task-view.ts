@@ -1,5 +1,6 @@
 /** Tasks as the APIs show them: plain values, no secret but the two that opening hands out. */
 import type { Grant } from '../policy/grant.ts';
+import { targetText } from '../policy/targets.ts';
 import type { Opened } from '../tasks/registry.ts';
 import type { StepUp } from '../tasks/step-ups.ts';
 import type { Task } from '../tasks/task.ts';
@@ -53,9 +54,10 @@ export function taskView(task: Task): object {
   };
 }
 
-function grantView({ destinations, actions, stepUp, dataClasses, uses }: Grant): object {
+function grantView({ destinations, hosts, actions, stepUp, dataClasses, uses }: Grant): object {
   return {
     destinations: [...destinations],
+    hosts: Object.fromEntries([...(hosts ?? [])].map(([name, some]) => [name, some.map(targetText)])),
     actions: [...actions],
     stepUp: [...stepUp.keys()],
     dataClasses: [...dataClasses],

@@ -5,7 +5,9 @@
  * - an action that needs step-up is in the grant only while an elevation covers the call.
  */
 import type { Condition } from './conditions.ts';
+import { formatAuthority } from './authority.ts';
 import type { Destination } from './model.ts';
+import { reaches, type HostTargets } from './targets.ts';
 
 /** Which calls of an action wait for an approval, and what the approval is good for. */
 export interface StepUpPolicy {
@@ -49,6 +51,8 @@ export interface TaskPolicy {
 export interface Grant {
   readonly purpose: string;
   readonly destinations: ReadonlySet<string>;
+  /** What of them, where the intent named hosts. */
+  readonly hosts?: HostTargets;
   /** What may be done at once. */
   readonly actions: ReadonlySet<string>;
   /** What may be done after a step-up. */
@@ -89,6 +93,9 @@ export interface TaskFacts {
 /** One call, as a grant is held against it. */
 export interface Call {
   readonly destination: Destination;
+  /** What is asked for there. */
+  readonly host: string;
+  readonly port: number;
   /** undefined for what only carries calls that are judged one by one. */
   readonly action: string | undefined;
   /** Digest of its parameters (lib/policy/parameters.ts): asked for when it matters alone. undefined where they cannot be read. */
@@ -104,6 +111,8 @@ export function judgeGrant(task: TaskFacts, call: Call): GrantVerdict {
   const { destination, action } = call;
   if (!grant.destinations.has(destination.name))
     return outside(id, `destination ${destination.name} is not among its targets`);
+  if (grant.hosts?.get(destination.name)?.some((one) => reaches(one, call.host, call.port)) === false)
+    return outside(id, `its targets leave out ${formatAuthority(call.host, call.port)}`);
   if (!grant.dataClasses.has(destination.dataClass))
     return outside(id, `its data classes leave out ${destination.dataClass}, that of destination ${destination.name}`);
   if (action === undefined) return { code: 'granted', elevation: undefined };

@@ -16,8 +16,9 @@ const FREE: TaskVerdict = Object.freeze({ code: 'granted', elevation: undefined 
 
 /** @param action what the call is, by the rule that allowed it or by its destination; undefined for what only carries calls */
 export function judgeTask(destination: Destination, action: string | undefined, facts: Facts): TaskVerdict {
-  const { task } = facts;
-  if (task !== undefined) return judgeGrant(task, { destination, action, digest: () => parameterDigest(facts) });
+  const { task, host, port } = facts;
+  if (task !== undefined)
+    return judgeGrant(task, { destination, host, port, action, digest: () => parameterDigest(facts) });
   if (destination.task === 'optional') return FREE;
   return {
     code: 'task-required',

@@ -1,4 +1,5 @@
 /** What happens to tasks, as it goes into evidence. No event holds a secret. */
+import { targetText } from '../policy/targets.ts';
 import type { Task } from './task.ts';
 
 export type TaskEventName =
@@ -23,12 +24,14 @@ export interface TaskEvent {
 
 export function openedDetail(task: Task, isolated: boolean, refused: number): TaskEvent['detail'] {
   const { intent, grant, parent, lifetime } = task;
+  const hosts = [...(grant.hosts?.values() ?? [])].flat().map(targetText).join(' ');
   return {
     purpose: intent.purpose,
     ...(intent.owner === undefined ? undefined : { owner: intent.owner }),
     ...(intent.onBehalfOf === undefined ? undefined : { onBehalfOf: intent.onBehalfOf }),
     ...(parent === undefined ? undefined : { parent: parent.id }),
     destinations: [...grant.destinations].join(' '),
+    ...(hosts === '' ? undefined : { hosts }),
     actions: [...grant.actions].join(' '),
     stepUp: [...grant.stepUp.keys()].join(' '),
     dataClasses: [...grant.dataClasses].join(' '),

@@ -4,6 +4,7 @@
  */
 import type { Grant, StepUpPolicy, TaskPolicy } from '../policy/grant.ts';
 import type { Destination, Policy } from '../policy/model.ts';
+import { asked, meetAll, parseTarget, targetText, type HostTarget, type HostTargets } from '../policy/targets.ts';
 import type { Intent } from './intent.ts';
 
 export interface Refused {
@@ -24,6 +25,8 @@ export interface Cut {
 export interface Ceiling {
   readonly name: string;
   readonly destinations: ReadonlySet<string>;
+  /** What of them; a destination that is not in it is had whole. */
+  readonly hosts?: HostTargets;
   readonly actions: ReadonlySet<string>;
   readonly stepUp: ReadonlyMap<string, StepUpPolicy>;
   readonly dataClasses: ReadonlySet<string>;
@@ -57,7 +60,7 @@ export function cutIntent(intent: Intent, ceiling: Ceiling, policy: Policy): Cut
   const refuse = (part: Refused['part'], value: string, reason: string): void =>
     void refused.push({ part, value, reason });
   const kept = targetsOf(intent, ceiling, policy, refuse);
-  const classes = classesOf(intent, ceiling, kept, refuse);
+  const classes = classesOf(intent, ceiling, [...kept.keys()], refuse);
   for (const action of intent.actions) {
     if (!ceiling.actions.has(action) && !ceiling.stepUp.has(action))
       refuse('actions', action, `${ceiling.name} does not have it`);
@@ -70,9 +73,11 @@ export function cutIntent(intent: Intent, ceiling: Ceiling, policy: Policy): Cut
     refuse('uses', String(intent.uses), `${ceiling.name} has ${ceiling.uses}`);
   if (intent.isolated && !ceiling.isolated)
     refuse('isolated', 'true', `${ceiling.name} does not allow a history of its own`);
+  const named = [...kept].filter(([{ dataClass }]) => classes.has(dataClass));
   const grant: Grant = Object.freeze({
     purpose: intent.purpose,
-    destinations: new Set(kept.filter(({ dataClass }) => classes.has(dataClass)).map(({ name }) => name)),
+    destinations: new Set(named.map(([{ name }]) => name)),
+    hosts: new Map(named.flatMap(([{ name }, hosts]) => (hosts === undefined ? [] : [[name, hosts] as const]))),
     actions: new Set(intent.actions.filter((action) => ceiling.actions.has(action))),
     stepUp: new Map([...ceiling.stepUp].filter(([action]) => intent.actions.includes(action))),
     dataClasses: classes,
@@ -88,6 +93,7 @@ export function narrow(grant: Grant, ceiling: Ceiling): Grant {
   return Object.freeze({
     purpose: grant.purpose,
     destinations: both(grant.destinations, ceiling.destinations),
+    ...(grant.hosts && { hosts: grant.hosts }),
     actions: both(grant.actions, ceiling.actions),
     stepUp: new Map(stepUp),
     dataClasses: both(grant.dataClasses, ceiling.dataClasses),
@@ -99,6 +105,7 @@ export function narrow(grant: Grant, ceiling: Ceiling): Grant {
 export function within(inner: Grant, outer: Grant): boolean {
   return (
     inner.destinations.isSubsetOf(outer.destinations) &&
+    [...inner.destinations].every((name) => hostsWithin(inner.hosts?.get(name), outer.hosts?.get(name))) &&
     inner.actions.isSubsetOf(outer.actions) &&
     inner.dataClasses.isSubsetOf(outer.dataClasses) &&
     inner.uses <= outer.uses &&
@@ -108,29 +115,41 @@ export function within(inner: Grant, outer: Grant): boolean {
 
 type Refuse = (part: Refused['part'], value: string, reason: string) => void;
 
-function targetsOf(
-  { targets }: Intent,
-  { destinations, name }: Ceiling,
-  policy: Policy,
-  refuse: Refuse,
-): readonly Destination[] {
-  const found = targets.flatMap((target): readonly Destination[] => {
-    const hits = destinationsOf(target, policy);
-    const kept = hits.filter((destination) => destinations.has(destination.name));
+/** Destinations, each with what of it is granted; undefined: all of it. */
+type Targets = Map<Destination, readonly HostTarget[] | undefined>;
+
+function targetsOf({ targets }: Intent, ceiling: Ceiling, policy: Policy, refuse: Refuse): Targets {
+  const found: Targets = new Map();
+  for (const target of targets) {
+    let any = false;
+    for (const [destination, hosts] of destinationsOf(target, policy)) {
+      if (!ceiling.destinations.has(destination.name)) continue;
+      const left = meetAll(hosts, ceiling.hosts?.get(destination.name));
+      if (left?.length === 0) continue;
+      any = true;
+      const before = found.has(destination) ? found.get(destination) : [];
+      found.set(destination, before === undefined || left === undefined ? undefined : [...before, ...left]);
+    }
     // In the same words whether it is there or not: which destinations there are is not for the agent to find out.
-    if (kept.length === 0) refuse('targets', target, `${name} does not have it`);
-    return kept;
-  });
-  return [...new Set(found)];
+    if (!any) refuse('targets', target, `${ceiling.name} does not have it`);
+  }
+  return found;
 }
 
-/** A target is the name of a destination, or a host with or without port. */
-function destinationsOf(target: string, policy: Policy): readonly Destination[] {
+/** A target is the name of a destination, or hosts of one with or without port. */
+function destinationsOf(target: string, policy: Policy): Targets {
   const named = policy.byName.get(target);
-  if (named !== undefined) return [named];
-  const [, host = target, port] = /^(.*?)(?::(\d{1,5}))?$/.exec(target) ?? [];
-  const ports = port === undefined ? policy.portsOf(host) : [Number(port)];
-  return ports.flatMap((one) => policy.find(host, one) ?? []);
+  if (named !== undefined) return new Map([[named, undefined]]);
+  const hosts = parseTarget(target);
+  if (hosts === undefined) return new Map();
+  const ports = hosts.port === undefined ? policy.portsOf(asked(hosts)) : [hosts.port];
+  return new Map(ports.flatMap((one) => policy.find(asked(hosts), one) ?? []).map((one) => [one, [hosts]]));
+}
+
+/** Whether each of the one is in one of the other; undefined is a whole destination. */
+function hostsWithin(inner: readonly HostTarget[] | undefined, outer: readonly HostTarget[] | undefined): boolean {
+  if (outer === undefined) return true;
+  return inner?.every((one) => meetAll([one], outer)?.some((met) => targetText(met) === targetText(one))) === true;
 }
 
 function classesOf(

@@ -15,9 +15,28 @@ const GRANT: Grant = {
 function code(grant: Grant, action: string | undefined, uses = 0): string {
   const task = { id: 't', purpose: 'support', owner: 'a', onBehalfOf: undefined, depth: 0, elevations: [] };
   const done = { read: 'none', wrote: 'none', actions: [], destinations: [] };
-  const call = { destination: destination('crm'), action, digest: () => undefined };
+  const call = { destination: destination('crm'), host: 'crm.internal', port: 80, action, digest: () => undefined };
   return judgeGrant({ ...task, ...done, grant, uses }, call).code;
 }
+
+t.test('where hosts were named, those alone are in the grant, at their ports', async (t) => {
+  const at = (host: string, port?: number, below = false): string =>
+    code({ ...GRANT, hosts: new Map([['crm', [{ host, below, port }]]]) }, 'read');
+  t.equal(at('crm.internal'), 'granted');
+  t.equal(at('crm.internal', 80), 'granted');
+  t.equal(at('crm.internal', 8080), 'outside-grant');
+  t.equal(at('payroll.internal'), 'outside-grant');
+  t.equal(at('internal', 80, true), 'granted');
+  t.equal(at('crm.internal', 80, true), 'outside-grant', 'names below it are not that name');
+  t.equal(at('rm.internal', undefined, true), 'outside-grant', 'whole labels alone');
+  t.equal(code({ ...GRANT, hosts: new Map([['crm', []]]) }, 'read'), 'outside-grant');
+  t.equal(code({ ...GRANT, hosts: new Map([['wiki', []]]) }, 'read'), 'granted', 'another is had whole');
+  t.equal(
+    at('payroll.internal') === code({ ...GRANT, hosts: new Map([['crm', []]]) }, undefined),
+    true,
+    'carriers too',
+  );
+});
 
 t.test('destination, class of data and action are each held against the grant, by themselves', async (t) => {
   t.equal(code(GRANT, 'read'), 'granted');

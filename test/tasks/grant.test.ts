@@ -1,6 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { buildPolicy } from '../../lib/policy/lookup.ts';
+import { targetText } from '../../lib/policy/targets.ts';
 import { ceilingOf, ceilingUnder, cutIntent, narrow, within } from '../../lib/tasks/grant.ts';
+import { destination } from '../policy/destination.ts';
 import { intent, policyWith, rule, STEP_UP } from './fixture.ts';
 
 const POLICY = policyWith(rule());
@@ -50,11 +53,60 @@ t.test('a target with a port is that port alone', async (t) => {
   );
 });
 
+t.test('a target that names a host grants that host alone, and a derived task no more of it', async (t) => {
+  const wide = policyOver(rule({ destinations: new Set(['crm', 'apps']) }));
+  const cut = (targets: readonly string[], ceiling = CEILING): string =>
+    grantText(cutIntent(intent({ targets }), { ...ceiling, destinations: new Set(['crm', 'apps']) }, wide).grant);
+  t.equal(cut(['wiki.internal:80']), 'apps: wiki.internal:80');
+  t.equal(cut(['WIKI.internal.', 'payroll.internal:8080']), 'apps: wiki.internal payroll.internal:8080');
+  t.equal(cut(['x.apps.internal']), 'apps: x.apps.internal');
+  t.equal(cut(['*.apps.internal:80']), 'apps: *.apps.internal:80');
+  t.equal(cut(['*.internal', '*.example', 'apps.internal', 'wiki.internal:443']), '');
+  t.equal(cut(['apps', 'wiki.internal']), 'apps', 'named whole');
+  t.equal(cut(['crm', 'wiki.internal']), 'crm, apps: wiki.internal');
+  const { grant } = cutIntent(
+    intent({ targets: ['*.apps.internal', 'wiki.internal:80'] }),
+    { ...CEILING, destinations: new Set(['apps']) },
+    wide,
+  );
+  const under = ceilingUnder('t-1', grant, { lifetime: 1000, uses: 9 });
+  const derived = (...targets: readonly string[]): string =>
+    grantText(cutIntent(intent({ targets }), under, wide).grant);
+  t.equal(derived('apps'), 'apps: *.apps.internal wiki.internal:80');
+  t.equal(derived('wiki.internal', 'x.apps.internal:8080'), 'apps: wiki.internal:80 x.apps.internal:8080');
+  t.equal(derived('wiki.internal:8080', 'payroll.internal'), '');
+  t.equal(grantText(narrow(grant, CEILING)), '', 'and a ceiling without it has none of it');
+  t.equal(
+    grantText(narrow(grant, { ...CEILING, destinations: new Set(['apps']) })),
+    'apps: *.apps.internal wiki.internal:80',
+    'a reload does not widen it',
+  );
+});
+
+function policyOver(one: ReturnType<typeof rule>): typeof POLICY {
+  const hosts = ['wiki.internal', 'payroll.internal', '*.apps.internal'];
+  return buildPolicy({
+    generation: 1,
+    digest: 'd',
+    destinations: [
+      destination('crm', { dataClass: 'internal' }),
+      destination('apps', { hosts, ports: [80, 8080], dataClass: 'internal' }),
+    ],
+    unlisted: 'deny',
+    taskPolicies: [one],
+  });
+}
+
+const grantText = ({ destinations, hosts }: ReturnType<typeof narrow>): string =>
+  [...destinations]
+    .map((name) => [name, ...(hosts?.get(name)?.map(targetText) ?? [])].join(' ').replace(' ', ': '))
+    .join(', ');
+
 const subset = (words: readonly string[], least = 0): fc.Arbitrary<string[]> =>
   fc.subarray([...words], { minLength: least });
 const intents = fc
   .record({
-    targets: subset(['crm', 'wiki', 'vault', 'crm.internal', 'nowhere'], 1),
+    targets: subset(['crm', 'wiki', 'vault', 'crm.internal', 'wiki.internal:80', 'wiki.internal', 'nowhere'], 1),
     actions: subset(['read', 'write', 'admin', 'execute'], 1),
     dataClasses: fc.option(subset(['public', 'internal', 'confidential', 'restricted'], 1), { nil: undefined }),
     lifetime: fc.integer({ min: 1, max: 5000 }).map((seconds) => `${seconds}s`),

@@ -19,6 +19,8 @@ function call({ tasks, policy }: Desk, task: Task, id: string, action = 'read'):
   if (destination === undefined) throw new TypeError('there is a crm');
   const verdict = judgeGrant(task.facts(['public', 'internal', 'confidential', 'restricted']), {
     destination,
+    host: 'crm.internal',
+    port: 80,
     action,
     digest: () => undefined,
   });
