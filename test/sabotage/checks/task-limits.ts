@@ -7,7 +7,33 @@ const doors = (title: string): ReturnType<typeof by> => by('test/admin/agent-api
 const EXTENDED = limits('what must hold for a task to be opened holds for its whole time when it is extended');
 const NARROWED = limits('a new policy narrows the approvals that stand, in time and in number');
 
+const NAMED = by(
+  'test/proxy/task-bounds.test.ts',
+  'a task that named a host reaches that host alone, of all that its destination has',
+);
+
 export const TASK_LIMITS: readonly Sabotage[] = [
+  sabotage(
+    'hosts that were named are held against a call',
+    'lib/policy/grant.ts',
+    ['reaches(one, call.host, call.port)) === false)', 'reaches(one, call.host, call.port)) === null)'],
+    NAMED,
+  ),
+  sabotage(
+    'a port that was named is held against a call',
+    'lib/policy/targets.ts',
+    ['if (target.port !== undefined && target.port !== port) return false;', ''],
+    NAMED,
+  ),
+  sabotage(
+    'a derived task has no hosts that its parent has not',
+    'lib/tasks/grant.ts',
+    ['const left = meetAll(hosts, ceiling.hosts?.get(destination.name));', 'const left = hosts;'],
+    by(
+      'test/tasks/grant.test.ts',
+      'a target that names a host grants that host alone, and a derived task no more of it',
+    ),
+  ),
   sabotage(
     'what uses a task does not lift its limits',
     'lib/admin/agent-api.ts',
