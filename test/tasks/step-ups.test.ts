@@ -15,7 +15,13 @@ function write(
 ): string {
   const destination = policy.get()?.byName.get(given.name ?? 'crm');
   if (destination === undefined) throw new TypeError('no such destination');
-  const verdict = judgeGrant(task.facts(CLASSES), { destination, host: 'crm.internal', port: 80, action: 'write', digest: () => given.digest });
+  const verdict = judgeGrant(task.facts(CLASSES), {
+    destination,
+    host: 'crm.internal',
+    port: 80,
+    action: 'write',
+    digest: () => given.digest,
+  });
   if (verdict.code !== 'granted') return verdict.code;
   const one = member(given.id ?? 'x');
   task.enter(one);
@@ -51,7 +57,13 @@ t.test('an approval lapses, and what lives on it is cut', async (t) => {
   task.enter(running);
   d.tasks.claim(running, { task, destination, action: 'write', elevation: task.facts(CLASSES).elevations[0] });
   t.equal(
-    judgeGrant(task.facts(CLASSES, running), { destination, host: 'crm.internal', port: 80, action: 'write', digest: () => undefined }).code,
+    judgeGrant(task.facts(CLASSES, running), {
+      destination,
+      host: 'crm.internal',
+      port: 80,
+      action: 'write',
+      digest: () => undefined,
+    }).code,
     'granted',
   );
   d.clock.pass(60_500);
@@ -70,10 +82,25 @@ t.test('a call that took the last use of an approval keeps it when it is decided
   task.enter(running);
   d.tasks.claim(running, { task, destination, action: 'write', elevation: task.facts(CLASSES).elevations[0] });
   t.equal(
-    judgeGrant(task.facts(CLASSES, running), { destination, host: 'crm.internal', port: 80, action: 'write', digest: () => undefined }).code,
+    judgeGrant(task.facts(CLASSES, running), {
+      destination,
+      host: 'crm.internal',
+      port: 80,
+      action: 'write',
+      digest: () => undefined,
+    }).code,
     'granted',
   );
-  t.equal(judgeGrant(task.facts(CLASSES), { destination, host: 'crm.internal', port: 80, action: 'write', digest: () => undefined }).code, 'step-up');
+  t.equal(
+    judgeGrant(task.facts(CLASSES), {
+      destination,
+      host: 'crm.internal',
+      port: 80,
+      action: 'write',
+      digest: () => undefined,
+    }).code,
+    'step-up',
+  );
 });
 
 t.test('an approval is for its action, its destination and its parameters alone', async (t) => {

@@ -168,10 +168,7 @@ const GRANTED: readonly Sabotage[] = [
   sabotage(
     'a grant has the destinations of its ceiling alone',
     'lib/tasks/grant.ts',
-    [
-      'hits.filter((destination) => destinations.has(destination.name))',
-      'hits.filter((destination) => destinations.size > 0 && destination.name)',
-    ],
+    ['if (!ceiling.destinations.has(destination.name)) continue;', ''],
     CEILING,
   ),
   sabotage(
