@@ -114,13 +114,12 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   const reload = opened.use(reloader({ paths, parts, proxy }));
   Object.assign(late, { proxy, identity, audit, reload });
   const quit = Promise.withResolvers<void>();
-  const doors = await openDoors(parts, taskParts, proxy);
-  if (doors.agent !== undefined) opened.use(doors.agent);
+  const api = await openDoors(parts, taskParts, { proxy, opened });
   if (sidecar.adminApi !== undefined) {
     const status = (): Status => ({ ...ready.report(), ...reload.status(), live: proxy.live() });
     const tools = toolPins(proxy, parts);
     const { socket } = sidecar.adminApi;
-    opened.use(await startAdmin({ socket, status, quit: quit.resolve, tools, api: doors.operator }));
+    opened.use(await startAdmin({ socket, status, quit: quit.resolve, tools, api }));
   }
   listening.done();
   announce(parts);

@@ -3,7 +3,8 @@ import type { Command } from 'commander';
 import type { Io } from './io.ts';
 import { collect } from './options.ts';
 
-const AGENT = 'socket of the agent API; default $CHAPERONE_AGENT_API, then that of the configuration';
+const AGENT = 'socket of the agent API, or its folder; default $CHAPERONE_AGENT_API, then that of the configuration';
+const WHOSE = 'the agent that it is for, where the configuration has several';
 const ADMIN = 'socket of the admin API; default $CHAPERONE_ADMIN_API, then that of the configuration';
 
 export function taskCommands(chaperone: Command, io: Io): void {
@@ -21,12 +22,14 @@ export function taskCommands(chaperone: Command, io: Io): void {
       });
   below(task, 'run', 'run a program inside a task, which ends with it', AGENT)
     .requiredOption('--intent <file>', 'what the task is for (docs/tasks.md)')
+    .option('--agent <name>', WHOSE)
     .argument('<command...>', 'after --: the program and its arguments')
     .action(async (command: readonly string[], options) => {
       process.exitCode = await (await import('./commands/task-run.ts')).taskRun({ ...options, command }, io);
     });
   below(task, 'open', 'open a task and print the variables that send a program through the sidecar as that task', AGENT)
     .requiredOption('--intent <file>', 'what the task is for (docs/tasks.md)')
+    .option('--agent <name>', WHOSE)
     .option('--json', 'the whole answer of the API')
     .action(async (options) => (await import('./commands/task.ts')).taskOpen(options, io));
   below(task, 'list', 'the tasks that are open, and the step-ups that wait for an answer', ADMIN)

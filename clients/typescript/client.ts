@@ -2,6 +2,8 @@
  * Tasks of an agent, as one object that is disposed: `await using task = await openTask({...})`. Nothing but Node is needed. A task is held by one connection of this process,
  * so that it ends with the process whatever happens to it; the connection does not keep the process alive.
  */
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { ask, hold, type Asked, type Held } from './door.ts';
 import { Refused, Unreachable } from './errors.ts';
 import { through, type Through } from './through.ts';
@@ -20,7 +22,7 @@ export type { Refusal } from './errors.ts';
 export type { DerivedIntent, Grant, Intent, RefusedPart, StepUp, StepUpQuestion } from './values.ts';
 
 export interface Where {
-  /** Path of the socket of the agent API; default `$CHAPERONE_AGENT_API`. */
+  /** Path of the socket of the agent API, or of the agent's folder; default `$CHAPERONE_AGENT_API`. */
   readonly socket?: string;
 }
 
@@ -239,6 +241,7 @@ async function opened(socket: string, asked: Asked, body: { readonly hold: boole
 }
 
 function socketOf({ socket = process.env['CHAPERONE_AGENT_API'] }: Where): string {
-  if (socket !== undefined && socket !== '') return socket;
+  if (socket !== undefined && socket !== '')
+    return statSync(socket, { throwIfNoEntry: false })?.isDirectory() === true ? join(socket, 'api.sock') : socket;
   throw new Unreachable('no socket of an agent API is named: set CHAPERONE_AGENT_API, or give `socket`');
 }

@@ -2,7 +2,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { agentApi } from '../../lib/admin/agent-api.ts';
-import { startAgentDoor, taskFolder, type AgentDoor } from '../../lib/admin/agent-door.ts';
+import { startAgentDoor } from '../../lib/admin/agent-door.ts';
+import { agentHome } from '../../lib/admin/agent-home.ts';
 import type { Api } from '../../lib/admin/api.ts';
 import { approvalWebhook, type WebhookOptions } from '../../lib/admin/approval-webhook.ts';
 import { operatorApi } from '../../lib/admin/operator-api.ts';
@@ -11,7 +12,9 @@ import { taskFeed, type TaskFeed } from '../../lib/admin/task-feed.ts';
 import type { Ways } from '../../lib/admin/task-view.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { ignore } from '../../lib/base/signal.ts';
+import type { Disposer } from '../../lib/base/dispose.ts';
 import type { SidecarSpec } from '../../lib/config/compile.ts';
+import type { Agent } from '../../lib/policy/agent.ts';
 import { formatAuthority } from '../../lib/policy/authority.ts';
 import type { Proxy } from '../../lib/proxy/proxy.ts';
 import { tasks as registry, type Tasks } from '../../lib/tasks/registry.ts';
@@ -33,8 +36,9 @@ export async function startTasks(
   const feed = taskFeed();
   const { onFailure } = config.sidecar.audit;
   let written = Promise.resolve();
-  const tell = (event: TaskEvent): void => {
-    log.log('info', 'tasks', event.event, { task: event.task, ...event.detail });
+  const tell = (told: TaskEvent): void => {
+    const event = { ...told, agent: tasks.get(told.task)?.agent.name };
+    log.log('info', 'tasks', event.event, { task: event.task, agent: event.agent, ...event.detail });
     const record = { kind: 'task', time: new Date(clock.now()).toISOString(), ...event } as const;
     written = audit.write(record);
     ignore(written, 'the audit log counts its failures, and what must not go on without its record waits for it');
@@ -49,6 +53,7 @@ export async function startTasks(
     task: (id) => tasks.get(id),
   });
   const tasks = registry({
+    agents: config.sidecar.agents,
     clock,
     policy,
     tell,
@@ -94,26 +99,35 @@ async function startedBefore(socket: string | undefined): Promise<boolean> {
   }
 }
 
-export interface Doors {
-  /** For the operator's socket. */
-  readonly operator: Api;
-  /** undefined where the document has none. */
-  readonly agent: AgentDoor | undefined;
-}
-
-export async function openDoors({ config }: Parts, { tasks, feed }: TaskParts, proxy: Proxy): Promise<Doors> {
-  const door = config.sidecar.agentApi;
+/** The operator's API; those of the agents listen. */
+export async function openDoors(
+  { config: { sidecar } }: Parts,
+  { tasks, feed }: TaskParts,
+  { proxy, opened }: { readonly proxy: Proxy; readonly opened: Disposer },
+): Promise<Api> {
+  const homes = new Map<
+    Agent,
+    { readonly forward: string | undefined; readonly tasks: string; readonly mode: number }
+  >();
   const ways: Ways = {
     proxy() {
       const bound = proxy.addresses.get('forward');
       return bound === undefined ? undefined : formatAuthority(bound.address, bound.port);
     },
-    sockets: (task) =>
-      door === undefined
-        ? Promise.resolve({})
-        : proxy.taskSockets(task, { folder: taskFolder(door.socket), mode: door.mode }),
+    forward: ({ agent }) => homes.get(agent)?.forward,
+    async sockets(task) {
+      const home = homes.get(task.agent);
+      return home === undefined ? {} : proxy.taskSockets(task, { folder: home.tasks, mode: home.mode });
+    },
   };
-  const operator = operatorApi({ tasks, ways, feed });
-  if (door === undefined) return { operator, agent: undefined };
-  return { operator, agent: await startAgentDoor({ ...door, api: agentApi({ tasks, ways, feed }) }) };
+  for (const agent of sidecar.agents) {
+    const { home } = agent;
+    if (home === undefined) continue;
+    const made = opened.use(await agentHome(home));
+    homes.set(agent, { forward: home.forward ? made.forward : undefined, tasks: made.tasks, mode: home.mode });
+    if (home.forward) await proxy.openForward(agent, made.forward, home.mode);
+    const api = agentApi({ agent, tasks, ways, feed });
+    opened.use(await startAgentDoor({ ...home, tcp: sidecar.agentApi?.tcp, api }));
+  }
+  return operatorApi({ tasks, ways, feed });
 }

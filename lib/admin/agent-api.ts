@@ -6,6 +6,7 @@
  * task is extended by nothing of its own. So a program that uses a task lifts none of its limits.
  */
 import { Fault } from '../base/fault.ts';
+import type { Agent } from '../policy/agent.ts';
 import type { Proved, Tasks } from '../tasks/registry.ts';
 import { tree, type Task } from '../tasks/task.ts';
 import { api, type Api, type Call } from './api.ts';
@@ -15,14 +16,18 @@ import { taskOperations, type May } from './task-operations.ts';
 import { taskView, type Ways } from './task-view.ts';
 
 export interface AgentApiOptions {
+  /** Whose API this is; may be left out where there is one agent. */
+  readonly agent?: Agent;
   readonly tasks: Tasks;
   readonly ways: Ways;
   readonly feed: TaskFeed;
 }
 
-export function agentApi({ tasks, ways, feed }: AgentApiOptions): Api {
+export function agentApi({ agent, tasks, ways, feed }: AgentApiOptions): Api {
   const caller = ({ authorization }: Call): Proved => {
-    if (authorization !== undefined) return tasks.prove(authorization, 'authorization');
+    const found = authorization === undefined ? undefined : tasks.prove(authorization, 'authorization');
+    if (found !== undefined && (agent === undefined || found.task.agent === agent)) return found;
+    if (found !== undefined) throw new Fault('task-unknown', 'these are the credentials of another agent’s task');
     throw new Fault('task-unknown', 'there are no credentials of a task', {
       at: 'authorization',
       hint: 'send the authorization, or the credentials, that opening the task gave',
@@ -41,7 +46,7 @@ export function agentApi({ tasks, ways, feed }: AgentApiOptions): Api {
     }
     return found;
   };
-  const operations = taskOperations({ tasks, ways, feed, task });
+  const operations = taskOperations({ agent, tasks, ways, feed, task });
   return api([
     ...operations,
     {

@@ -1,12 +1,14 @@
 /** The operator's door to tasks: all of the agent's, for every task, and what the agent's does not have: approve, refuse, revoke, watch. Its guard is the socket's folder. */
 import { Fault } from '../base/fault.ts';
+import type { Agent } from '../policy/agent.ts';
+import { intentSchema } from '../tasks/intent.ts';
 import type { Tasks } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import { api, decodeBody, type Api, type Call, type Operation } from './api.ts';
 import { openApi } from './openapi.ts';
 import { approval, refusal, revocation } from './task-bodies.ts';
 import type { TaskFeed } from './task-feed.ts';
-import { taskOperations } from './task-operations.ts';
+import { opened, taskOperations, type TaskDoor } from './task-operations.ts';
 import { stepUpView, taskView, type Ways } from './task-view.ts';
 
 export interface OperatorApiOptions {
@@ -21,8 +23,10 @@ export function operatorApi({ tasks, ways, feed }: OperatorApiOptions): Api {
     if (found !== undefined) return found;
     throw new Fault('no-such-task', `there is no task ${path['task'] ?? ''}`, { hint: 'it may have ended' });
   };
+  const door = { tasks, ways, feed, task };
   const operations: readonly Operation[] = [
-    ...taskOperations({ tasks, ways, feed, task }),
+    ...taskOperations(door),
+    openingFor(door),
     ...overseeing(tasks, task),
     ...answering(tasks),
     {
@@ -34,6 +38,23 @@ export function operatorApi({ tasks, ways, feed }: OperatorApiOptions): Api {
     },
   ];
   return api([...operations, openApi('Chaperone: the API of the operator', () => operations)]);
+}
+
+function openingFor(door: TaskDoor): Operation {
+  const agent = ({ path }: Call): Agent => {
+    const found = door.tasks.agents.find(({ name }) => name === path['agent']);
+    if (found !== undefined) return found;
+    const known = door.tasks.agents.map(({ name }) => name).join(', ');
+    throw new Fault('no-such-agent', `there is no agent ${path['agent'] ?? ''}`, { hint: `there is ${known}` });
+  };
+  return {
+    method: 'POST',
+    path: '/v1/agents/{agent}/tasks',
+    summary: 'Open a task for one of several agents.',
+    request: intentSchema,
+    status: 201,
+    answer: (call) => opened(door, door.tasks.open(decodeBody(intentSchema, call.body), agent(call)), call),
+  };
 }
 
 function overseeing(tasks: Tasks, task: (call: Call) => Task): readonly Operation[] {

@@ -1,6 +1,7 @@
 /** What may be done with a task over either API, once it is known which task and that the caller may. */
 import { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
+import type { Agent } from '../policy/agent.ts';
 import { intentSchema } from '../tasks/intent.ts';
 import type { Opened, Tasks } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
@@ -13,6 +14,8 @@ import { openedView, stepUpView, taskView, type Ways } from './task-view.ts';
 export type May = 'use' | 'derive' | 'extend' | 'complete';
 
 export interface TaskDoor {
+  /** Whose tasks are opened; undefined: those of the only agent. */
+  readonly agent?: Agent | undefined;
   readonly tasks: Tasks;
   readonly ways: Ways;
   readonly feed: TaskFeed;
@@ -31,7 +34,7 @@ export function taskOperations(door: TaskDoor): readonly Operation[] {
         'Open a task. The answer is the only place in which its secrets stand. With `hold` it goes on as JSON Lines, and the task ends when it is closed.',
       request: intentSchema,
       status: 201,
-      answer: (call) => opened(door, tasks.open(decodeBody(intentSchema, call.body)), call),
+      answer: (call) => opened(door, tasks.open(decodeBody(intentSchema, call.body), door.agent), call),
     },
     {
       method: 'GET',
@@ -112,7 +115,7 @@ function stepUpOperations({ tasks, task }: TaskDoor): readonly Operation[] {
 }
 
 /** What cannot be handed out whole, or stands in no record, is not left open. */
-async function opened({ tasks, ways, feed }: TaskDoor, one: Opened, { gone }: Call): Promise<Reply> {
+export async function opened({ tasks, ways, feed }: TaskDoor, one: Opened, { gone }: Call): Promise<Reply> {
   const { task } = one;
   const { hold } = task.intent;
   const lines = hold ? feed.of(task.id, gone) : undefined;

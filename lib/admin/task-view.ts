@@ -9,6 +9,8 @@ import type { Task } from '../tasks/task.ts';
 export interface Ways {
   /** `host:port` of the forward proxy; undefined when there is none. */
   proxy(): string | undefined;
+  /** Path of the forward proxy in the folder of its agent; undefined where there is none. */
+  forward?(task: Task): string | undefined;
   /** Local sockets of the task, by destination. */
   sockets(task: Task): Promise<Readonly<Record<string, string>>>;
 }
@@ -16,12 +18,14 @@ export interface Ways {
 export async function openedView({ task, secret, control, refused }: Opened, ways: Ways): Promise<object> {
   const proxy = ways.proxy();
   const sockets = await ways.sockets(task);
+  const forward = ways.forward?.(task);
   return {
     ...taskView(task),
     refused,
     credentials: basic(task, secret),
     authorization: basic(task, control),
     ...(proxy === undefined ? undefined : { proxyUrl: `http://${task.id}:${secret}@${proxy}` }),
+    ...(forward === undefined ? undefined : { forwardSocket: forward }),
     sockets,
   };
 }
@@ -31,9 +35,10 @@ function basic({ id }: Task, secret: string): string {
 }
 
 export function taskView(task: Task): object {
-  const { id, intent, parent, state, opened, expiresAt, uses, live, depth } = task;
+  const { id, agent, intent, parent, state, opened, expiresAt, uses, live, depth } = task;
   return {
     id,
+    agent: agent.name,
     state: state.kind === 'open' ? 'open' : state.kind === 'ending' ? `ending: ${state.end}` : state.end,
     purpose: intent.purpose,
     owner: intent.owner,

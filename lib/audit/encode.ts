@@ -89,6 +89,7 @@ const decided = (record: DecidedRecord): object => ({
   policyDigest: record.policyDigest,
   identity: record.identity,
   spiffeId: cut(record.spiffeId),
+  agent: record.agent,
   task: record.task,
   stepUp: record.stepUp,
 });
@@ -99,6 +100,7 @@ const refused = (record: RefusedRecord): object => ({
   exchange: record.exchange,
   entry: record.entry,
   tunnel: record.tunnel,
+  agent: record.agent,
   code: record.code,
   reason: cut(record.reason),
 });
@@ -140,11 +142,12 @@ const lifecycle = ({ time, kind, event, detail }: LifecycleRecord): object => ({
   detail: sorted(detail),
 });
 
-const task = ({ time, kind, event, task: id, detail }: TaskRecord): object => ({
+const task = ({ time, kind, event, task: id, agent, detail }: TaskRecord): object => ({
   time,
   kind,
   event,
   task: id,
+  agent,
   detail: sorted(detail),
 });
 

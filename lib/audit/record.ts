@@ -47,6 +47,8 @@ export interface DecidedRecord extends OfExchange {
   readonly identity: number;
   /** Our own SPIFFE ID at that generation. */
   readonly spiffeId?: string | undefined;
+  /** Name of the agent that was proved to have asked: by a task, or by the folder of its socket. */
+  readonly agent?: string | undefined;
   /** The task it belongs to. */
   readonly task?: string | undefined;
   /** The approved step-up that it used. */
@@ -58,6 +60,7 @@ export interface RefusedRecord extends OfExchange {
   readonly kind: 'refused';
   readonly entry: string;
   readonly tunnel?: string | undefined;
+  readonly agent?: string | undefined;
   readonly code: string;
   readonly reason: string;
 }
@@ -120,6 +123,7 @@ export interface TaskRecord extends Common {
   readonly kind: 'task';
   readonly event: string;
   readonly task: string;
+  readonly agent?: string | undefined;
   readonly detail: Readonly<Record<string, string | number>>;
 }
 

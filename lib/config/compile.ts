@@ -1,5 +1,6 @@
 /** From documents that decoded and passed the checks to the values that the other folders read. No defaults here: the schema has them all. */
 import type { Condition } from '../policy/conditions.ts';
+import { compileAgents, type AgentSpec } from './agents.ts';
 import type { Conditions } from './when.ts';
 import type { TaskPolicy } from '../policy/grant.ts';
 import type {
@@ -39,6 +40,8 @@ export interface SidecarSpec {
         readonly tcp: { readonly address: ListenAddress; readonly tokenFile: string } | undefined;
       }
     | undefined;
+  /** At least one: what `agents` says, or the one of `agentApi`. */
+  readonly agents: readonly AgentSpec[];
   readonly tasks: {
     /** `secretFile` with an absolute path. */
     readonly webhook: { readonly url: string; readonly secretFile: string; readonly timeout: number } | undefined;
@@ -82,6 +85,7 @@ export function compileSidecar({ metadata, spec }: SidecarDocument, absolute: (p
     forward: spec.forward?.address,
     adminApi: spec.adminApi,
     agentApi: spec.agentApi && compileAgentApi(spec.agentApi, absolute),
+    agents: compileAgents(metadata.name, spec),
     tasks: Object.freeze({
       webhook:
         spec.tasks.webhook &&
@@ -245,6 +249,7 @@ export function compileTaskPolicy(
     name: metadata.name,
     purposes: spec.purposes,
     owners: spec.owners && new Set(spec.owners),
+    agents: spec.agents && new Set(spec.agents),
     destinations: new Set(spec.destinations),
     actions: new Set(spec.actions),
     dataClasses: new Set(spec.dataClasses),

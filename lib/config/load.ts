@@ -7,6 +7,7 @@ import { dirname, resolve } from 'node:path';
 import { Fault } from '../base/fault.ts';
 import { buildPolicy } from '../policy/lookup.ts';
 import type { Destination, Policy } from '../policy/model.ts';
+import { AGENT_CHECKS } from './agent-checks.ts';
 import { DESTINATION_CHECKS, type Finding } from './checks.ts';
 import { compileDestination, compileSidecar, compileTaskPolicy, type SidecarSpec } from './compile.ts';
 import { readDocument, type Documents } from './documents.ts';
@@ -121,7 +122,7 @@ async function checkAll(set: DocumentSet, problems: Problems, paced: Pace): Prom
     for (const check of DESTINATION_CHECKS) for (const finding of check.find(document.spec)) add(tree, finding);
     await paced();
   }
-  for (const check of [...SET_CHECKS, ...TASK_CHECKS]) {
+  for (const check of [...SET_CHECKS, ...TASK_CHECKS, ...AGENT_CHECKS]) {
     for (const finding of check.find(set)) add(finding.tree, finding);
     await paced();
   }

@@ -11,6 +11,7 @@ import { DESTINATION_CHECKS } from './checks.ts';
 import { jsonSchema } from './json-schema.ts';
 import { destinationDocument, sidecarDocument, taskPolicyDocument } from './schema.ts';
 import { SET_CHECKS } from './set-checks.ts';
+import { AGENT_CHECKS } from './agent-checks.ts';
 import { TASK_CHECKS } from './task-checks.ts';
 import { testDocument } from './test-schema.ts';
 import { wanted, type FieldShape, type Plain, type RecordShape, type Shape } from './shape.ts';
@@ -140,7 +141,7 @@ Durations carry a unit (\`500ms\`, \`5s\`, \`2m\`, \`1h\`), and so do sizes (\`5
 ## Rules over the whole set
 
 - There is exactly one Sidecar.
-${[...SET_CHECKS, ...TASK_CHECKS].map(({ doc }) => `- ${doc}`).join('\n')}
+${[...SET_CHECKS, ...TASK_CHECKS, ...AGENT_CHECKS].map(({ doc }) => `- ${doc}`).join('\n')}
 `;
 }
 

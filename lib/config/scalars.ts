@@ -197,7 +197,18 @@ export const folder = text({
   },
 });
 
-const LONGEST_SOCKET = 107;
+export const LONGEST_SOCKET = 107;
+
+export const absoluteFolder = text({
+  is: 'the absolute path of a folder',
+  example: '/run/chaperone/agents/researcher',
+  grammar: /^\/.*[^/]$/,
+  parse(value) {
+    const plain = /^\/.*[^/]$/.test(value) && !hasControl(value) && !/\/\.{0,2}(?:\/|$)/.test(value);
+    if (plain) return value;
+    throw bad(`${quote(value)} is not a plain absolute path`, 'write /folder/name, without dots');
+  },
+});
 
 export const socket = text({
   is: 'the absolute path of a Unix socket',

@@ -133,9 +133,11 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
   },
   {
     name: 'intercept-needs-forward',
-    doc: '`intercept` needs `forward`: tunnels are opened there.',
+    doc: '`intercept` needs `forward`, or `agents` with their own: tunnels are opened there.',
     find: ({ sidecar }) =>
-      sidecar?.document.spec.intercept === undefined || sidecar.document.spec.forward !== undefined
+      sidecar?.document.spec.intercept === undefined ||
+      sidecar.document.spec.forward !== undefined ||
+      sidecar.document.spec.agents !== undefined
         ? []
         : [
             {

@@ -1,4 +1,5 @@
 /** `spec` of a Sidecar document. A key of the design that is not built yet is named at the end and refused. */
+import { agent } from './agents-schema.ts';
 import { choice, defaulted, flag, integer, list, optional, record, refine, required } from './decode.ts';
 import {
   dataClass,
@@ -127,7 +128,11 @@ export const sidecarSpec = record(
           'For agents that cannot use a Unix socket.',
         ),
       }),
-      "The agent's door: open tasks, see and end its own, ask for step-ups. None without it, and then nobody can open a task but the operator.",
+      "The agent's door: open tasks, see and end its own, ask for step-ups. None without it, and then nobody can open a task but the operator. The short form of `agents` for one agent, which has the name of this document.",
+    ),
+    agents: optional(
+      list(agent, { least: 1, most: 64, unique: (one) => one.name }),
+      'Agents that are told apart, in place of `agentApi`: each reaches its own folder alone. What comes by a TCP port is nobody’s until it shows the credentials of a task.',
     ),
     tasks: defaulted(
       record({

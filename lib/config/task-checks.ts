@@ -1,6 +1,4 @@
 /** What holds over the documents that have to do with tasks, as lib/config/set-checks.ts does for the rest. */
-import { dirname } from 'node:path';
-import { isLoopback } from '../policy/ip.ts';
 import { placeText } from './problem.ts';
 import type { DocumentSet, Placed, SetCheck } from './set-checks.ts';
 import type { Tree } from './tree.ts';
@@ -8,11 +6,11 @@ import type { Tree } from './tree.ts';
 export const TASK_CHECKS: readonly SetCheck[] = Object.freeze([
   {
     name: 'tasks-can-be-opened',
-    doc: 'Where a task is required somebody can open one: the Sidecar has `agentApi` or `adminApi`, and there is a TaskPolicy.',
+    doc: 'Where a task is required somebody can open one: the Sidecar has `agents`, `agentApi` or `adminApi`, and there is a TaskPolicy.',
     find(set) {
       const { sidecar, sidecarBroken, destinations, taskPolicies } = set;
-      const { agentApi, adminApi, defaults } = sidecar?.document.spec ?? {};
-      const door = agentApi !== undefined || adminApi !== undefined;
+      const { agents, agentApi, adminApi, defaults } = sidecar?.document.spec ?? {};
+      const door = agents !== undefined || agentApi !== undefined || adminApi !== undefined;
       if (sidecarBroken || (door && taskPolicies.length > 0)) return [];
       return destinations
         .filter(({ document }) => (document.spec.task ?? defaults?.task) === 'required')
@@ -66,39 +64,6 @@ export const TASK_CHECKS: readonly SetCheck[] = Object.freeze([
     doc: 'Each action has one step-up, and whoever approves is there: `adminApi` for an operator, `tasks.webhook` for a webhook.',
     find: (set) => set.taskPolicies.flatMap(({ tree, document }) => stepUpProblems(set, tree, document.spec.stepUp)),
   },
-  {
-    name: 'the-doors-are-apart',
-    doc: '`agentApi` and `adminApi` have sockets in folders of their own, neither below the other; `agentApi.tcp` is on loopback.',
-    find({ sidecar }) {
-      const { agentApi, adminApi } = sidecar?.document.spec ?? {};
-      if (sidecar === undefined || agentApi === undefined) return [];
-      const { tree } = sidecar;
-      const apart = adminApi === undefined || !nested(dirname(agentApi.socket), dirname(adminApi.socket));
-      const loopback = agentApi.tcp === undefined || isLoopback(agentApi.tcp.address.host);
-      return [
-        ...(apart
-          ? []
-          : [
-              {
-                tree,
-                steps: ['spec', 'agentApi', 'socket'],
-                message: "the agent would reach the operator's door, whose folder is the same or below or above",
-                fix: 'write two folders side by side, such as /run/chaperone/agent and /run/chaperone/admin',
-              },
-            ]),
-        ...(loopback
-          ? []
-          : [
-              {
-                tree,
-                steps: ['spec', 'agentApi', 'tcp', 'address'],
-                message: 'others than the agent could reach this address',
-                fix: 'listen on 127.0.0.1 or [::1]',
-              },
-            ]),
-      ];
-    },
-  },
 ]);
 
 type StepUps = DocumentSet['taskPolicies'][number]['document']['spec']['stepUp'];
@@ -121,8 +86,4 @@ function stepUpProblems({ sidecar }: DocumentSet, tree: Tree, stepUps: StepUps):
       add('approvers', 'there is no webhook', 'write tasks.webhook in the Sidecar document');
     return found;
   });
-}
-
-function nested(a: string, b: string): boolean {
-  return a === b || a.startsWith(`${b}/`) || b.startsWith(`${a}/`);
 }

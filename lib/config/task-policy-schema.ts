@@ -29,6 +29,10 @@ export const taskPolicySpec = record({
     list(person, { least: 1, most: 10_000, unique: String }),
     'Who may own such a task, or have it done on their behalf; anyone without it. The agent says who: it is a claim of the agent and not a proof.',
   ),
+  agents: optional(
+    list(name, { least: 1, most: 64, unique: String }),
+    'Agents that may open such a task (`agents` of the Sidecar); all of them without it.',
+  ),
   destinations: required(list(name, { least: 1, most: 10_000, unique: String }), 'Names of Destination documents.'),
   actions: defaulted(actions(0), [], 'Actions that need no approval.'),
   dataClasses: required(

@@ -29,6 +29,8 @@ export interface TaskPolicy {
   readonly purposes: readonly string[];
   /** Who may own such a task; undefined: anyone. */
   readonly owners: ReadonlySet<string> | undefined;
+  /** Names of the agents that may open one; undefined: all. */
+  readonly agents?: ReadonlySet<string> | undefined;
   readonly destinations: ReadonlySet<string>;
   readonly actions: ReadonlySet<string>;
   readonly dataClasses: ReadonlySet<string>;

@@ -23,6 +23,7 @@ export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound)
     entry: 'forward',
     describe: describeForward,
     closing: bound.closing,
+    agent: bound.agent,
     connect: (x, from) => new ConnectArrival(x, from, { ...relay, interceptor, closing: bound.closing }),
   });
 
@@ -37,6 +38,7 @@ export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound)
       entry: 'listener',
       describe: (head, reading) => describeListener(head, view(), reading),
       closing: bound.closing,
+      agent: bound.agent,
       task: bound.task,
       http2: 'preface',
     };
@@ -53,7 +55,10 @@ export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound)
     const destination = policy.get()?.byName.get(bound.name);
     if (destination === undefined) cut(socket);
     else if (destination.protocol !== 'tcp') serve(socket, listener(socket, bound));
-    else ignore(handle(new RawArrival(socket, { destination, task: bound.task }, relay), standing), 'it never rejects');
+    else {
+      const { agent, task } = bound;
+      ignore(handle(new RawArrival(socket, { destination, agent, task }, relay), standing), 'it never rejects');
+    }
   };
 }
 

@@ -66,13 +66,14 @@ export function evidence({ audit, clock, onFailure }: EvidenceOptions): Evidence
       return permitting.permission;
     },
     refused(exchange, fault) {
-      const { id, entry, tunnel } = exchange;
+      const { id, entry, tunnel, agent } = exchange;
       void write({
         kind: 'refused',
         time: timestamp(),
         exchange: id,
         entry,
         ...(tunnel === undefined ? undefined : { tunnel }),
+        ...(agent === undefined ? undefined : { agent: agent.name }),
         code: fault.code,
         reason: plain(fault.message),
       });
@@ -136,6 +137,7 @@ function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): 
     policyDigest: policy.digest,
     identity: identity?.generation ?? 0,
     spiffeId: identity?.svid.id,
+    agent: exchange.agent?.name,
     task: exchange.task?.id,
     stepUp: decision.elevation?.id,
   };

@@ -6,6 +6,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
+import type { Agent } from '../policy/agent.ts';
 import type { Decision, EntryPoint, Facts } from '../policy/facts.ts';
 import type { Policy, Timeouts } from '../policy/model.ts';
 import type { Identity } from '../spiffe/identity.ts';
@@ -48,6 +49,8 @@ export class Exchange {
   readonly started: number;
   /** The exchange of the CONNECT inside which this one came. */
   tunnel: string | undefined;
+  /** Whose it is, by its task or by the folder of its socket; undefined: nobody has proved it. */
+  agent: Agent | undefined;
   /** The task it belongs to, from before it is decided. */
   task: Task | undefined;
   judgement: Judgement | undefined;

@@ -6,6 +6,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Cell } from '../base/cell.ts';
 import { Fault } from '../base/fault.ts';
+import type { Agent } from '../policy/agent.ts';
 import { decide } from '../policy/decide.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
 import type { Destination, Policy } from '../policy/model.ts';
@@ -23,6 +24,8 @@ import { needsIdentity } from './route.ts';
 export interface Arrival {
   readonly entry: EntryPoint;
   readonly transport: Transport;
+  /** The agent whose socket it came by. */
+  readonly agent: Agent | undefined;
   /** The task that its socket belongs to. */
   readonly bound: Task | undefined;
   /** Proxy-Authorization, as it came. */
@@ -68,6 +71,7 @@ export async function handle(arrival: Arrival, standing: Standing): Promise<void
   let fault: Fault | undefined;
   // Before anything is read from policy or identity, so that a change after this line finds the exchange.
   live.enter(exchange);
+  exchange.agent = arrival.agent;
   arrival.begun(exchange);
   try {
     const named = taskOf(arrival, standing);
@@ -95,12 +99,14 @@ const FIELD = 'proxy-authorization';
 
 /** A reference to a task that is there and is not that of a live task is never "no task". */
 function taskOf(arrival: Arrival, { tasks }: Standing): Task | Fault | undefined {
-  const { bound } = arrival;
+  const { bound, agent } = arrival;
   const credentials = arrival.credentials();
   if (credentials === undefined && bound === undefined) return undefined;
   try {
     const named = credentials === undefined ? bound : tasks?.authenticate(credentials, FIELD, arrival.proof);
-    if (named?.open === true && (bound === undefined || bound === named)) return named;
+    // The secret of another agent's task is worth nothing here.
+    const own = agent === undefined || agent === named?.agent;
+    if (own && named?.open === true && (bound === undefined || bound === named)) return named;
   } catch (failure) {
     return Fault.from(failure, 'internal');
   }
@@ -109,6 +115,7 @@ function taskOf(arrival: Arrival, { tasks }: Standing): Task | Fault | undefined
 }
 
 function join(exchange: Exchange, task: Task | undefined): void {
+  if (task !== undefined) exchange.agent = task.agent;
   exchange.task = task;
   task?.enter(exchange);
 }
@@ -125,7 +132,7 @@ async function introduced(arrival: Arrival, standing: Standing, fault: Fault): P
 
 /** One policy and one identity, each read once, behind everything that had to be waited for; what the decision takes of its task is taken in the same turn. */
 function judge(exchange: Exchange, described: Facts, standing: Standing): Judgement {
-  const { task } = exchange;
+  const { task, agent } = exchange;
   exchange.throwIfAborted();
   const policy = policyNow(standing);
   const identity = identityNow(standing.identity.states.get());
@@ -133,7 +140,7 @@ function judge(exchange: Exchange, described: Facts, standing: Standing): Judgem
   const decision = decide(policy, facts, identity?.svid.id);
   const { destination, action, elevation } = decision;
   if (decision.effect === 'allow' && destination !== undefined && action !== undefined)
-    standing.tasks?.claim(exchange, { task, destination, action, elevation });
+    standing.tasks?.claim(exchange, { task, agent, destination, action, elevation });
   return { policy, facts, decision, identity };
 }
 

@@ -68,6 +68,7 @@ export function interceptor(options: InterceptorOptions): Interceptor {
           describe: (head, reading) => describeIntercepted(head, authority, reading),
           closing,
           tunnel: exchange.id,
+          agent: exchange.agent,
           task: exchange.task,
           http2: socket.alpnProtocol === 'h2' ? 'agreed' : undefined,
         },

@@ -10,10 +10,11 @@ import { networkInterfaces } from 'node:os';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import { formatAuthority } from '../policy/authority.ts';
+import type { Agent } from '../policy/agent.ts';
 import type { ListenAddress, Policy } from '../policy/model.ts';
 import type { Task } from '../tasks/task.ts';
 import { cut } from './copy.ts';
-import { closeTaskDoors, openTaskDoors, type DoorFolder, type TaskDoors } from './task-doors.ts';
+import { closeTaskDoors, listenAt, openTaskDoors, type DoorFolder, type TaskDoors } from './task-doors.ts';
 
 /** Default of `maxConnections`. */
 const MOST_CONNECTIONS = 4096;
@@ -28,6 +29,8 @@ export interface Bound {
   /** `forward`, or the name of the destination it belongs to; a reload may give an address to another destination. */
   readonly name: string;
   readonly forward: boolean;
+  /** The agent in whose folder the socket lies; undefined: a TCP port, which proves nothing. */
+  readonly agent: Agent | undefined;
   /** The task that the socket was opened for: all that comes in there is of that task. */
   readonly task: Task | undefined;
   /** Aborts when it accepts no longer and idle connections should end. */
@@ -42,6 +45,8 @@ export interface Listeners extends AsyncDisposable {
   readonly addresses: ReadonlyMap<string, AddressInfo>;
   /** Whether a listener of ours has this address and port. */
   has(address: string, port: number): boolean;
+  /** The forward proxy on a Unix socket in an agent's folder. Fault `listen`. */
+  openForward(agent: Agent, path: string, mode: number): Promise<void>;
   /** A Unix socket in a folder of the task for each of these destinations; name to path. Fault `listen` or `too-many`, and then none is left. */
   openFor(task: Task, where: DoorFolder, names: readonly string[]): Promise<Readonly<Record<string, string>>>;
   /** Closes them and removes the folder. */
@@ -83,6 +88,7 @@ class Doors implements Listeners {
   readonly #options: ListenersOptions;
   readonly #doors = new Map<string, Door>();
   readonly #ofTasks = new Map<Task, TaskDoors>();
+  readonly #ofAgents: Pick<Door, 'server' | 'stop'>[] = [];
   readonly #sockets = new Set<Socket>();
   #taskSockets = 0;
   #waiting: (() => void)[] = [];
@@ -131,6 +137,17 @@ class Doors implements Listeners {
     return this.#options.others.some((one) => one.port === port && covers(one.host, address));
   }
 
+  async openForward(agent: Agent, path: string, mode: number): Promise<void> {
+    const stop = new AbortController();
+    const bound: Bound = { name: FORWARD, forward: true, agent, task: undefined, closing: stop.signal };
+    try {
+      const server = await listenAt(path, mode, (socket) => this.#track(socket, bound));
+      this.#ofAgents.push({ server, stop });
+    } catch (failure) {
+      throw Fault.from(failure, 'listen', `the forward proxy of agent ${agent.name} cannot listen on ${path}`);
+    }
+  }
+
   async openFor(task: Task, where: DoorFolder, names: readonly string[]): Promise<Readonly<Record<string, string>>> {
     if (names.length === 0 || this.#closed) return {};
     if (this.#taskSockets + names.length > MOST_TASK_SOCKETS)
@@ -160,6 +177,10 @@ class Doors implements Listeners {
     for (const task of this.#ofTasks.keys())
       ignore(this.closeFor(task), 'the sockets are closed whatever becomes of the folder');
     for (const door of this.#doors.values()) this.#shut(door);
+    for (const { server, stop } of this.#ofAgents.splice(0)) {
+      server.close();
+      stop.abort(new Fault('shutting-down', 'this listener is closing'));
+    }
   }
 
   empty(): Promise<void> {
@@ -222,7 +243,7 @@ function open(
 ): Promise<Door> {
   const stop = new AbortController();
   const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true });
-  const door: Door = { key, name, forward, task: undefined, closing: stop.signal, server, stop };
+  const door: Door = { key, name, forward, agent: undefined, task: undefined, closing: stop.signal, server, stop };
   server.on('connection', (socket) => track(socket, door));
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {

@@ -15,6 +15,7 @@ import { http1Limits, type Http1Limits } from '../http1/limits.ts';
 import type { PoolCounts } from '../http1/pool.ts';
 import { type Definitions, definitions } from '../mcp/definitions.ts';
 import { sessions } from '../mcp/sessions.ts';
+import type { Agent } from '../policy/agent.ts';
 import type { ListenAddress, Policy } from '../policy/model.ts';
 import type { Identity, IdentityState } from '../spiffe/identity.ts';
 import type { Tasks } from '../tasks/registry.ts';
@@ -82,6 +83,8 @@ export interface Proxy extends AsyncDisposable {
   redecide(): void;
   /** Decides again all that is live, when what a task did or holds has changed. */
   reconsider(): void;
+  /** The forward proxy on a Unix socket that the agent alone can reach. Fault `listen`. */
+  openForward(agent: Agent, path: string, mode: number): Promise<void>;
   /** Unix sockets of a task, one for each destination of its grant with a local listener; they go with it. */
   taskSockets(task: Task, where: DoorFolder): Promise<Readonly<Record<string, string>>>;
   /** Lets go of what was obtained for a task that has ended. */
@@ -202,6 +205,10 @@ class Running implements Proxy {
 
   reconsider(): void {
     this.#reconsider.all();
+  }
+
+  openForward(agent: Agent, path: string, mode: number): Promise<void> {
+    return this.#listeners.openForward(agent, path, mode);
   }
 
   async taskSockets(task: Task, where: DoorFolder): Promise<Readonly<Record<string, string>>> {

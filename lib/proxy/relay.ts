@@ -6,16 +6,18 @@ import { Fault } from '../base/fault.ts';
 import type { JwtSvids } from '../credentials/jwt-svid.ts';
 import type { ClientConnection, ClientResponse } from '../http1/client.ts';
 import type { Connection, ServerExchange } from '../http1/exchange.ts';
-import type { Fields, OutgoingRequest, OutgoingResponse, RequestHead, ResponseHead } from '../http1/message.ts';
+import type { Fields, OutgoingRequest, OutgoingResponse, ResponseHead } from '../http1/message.ts';
+import type { Agent } from '../policy/agent.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
 import { callOf } from '../policy/grpc.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import type { Proof } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import { tlsFault } from '../tls/faults.ts';
+import type { AgentConnection } from './agent-connection.ts';
 import { copyBothWays, cut } from './copy.ts';
 import { bodyTooLarge, boundedAnswer, CountedBody } from './counted.ts';
-import type { Described, Reading } from './describe.ts';
+import type { Described } from './describe.ts';
 import type { Exchange } from './exchange.ts';
 import type { Arrival, Passage } from './handle.ts';
 import { credentialsOf, type FieldRules } from './headers.ts';
@@ -38,19 +40,6 @@ export interface RelayParts {
   readonly now: () => number;
   /** Throws the Fault for an exchange that what changed since it was judged forbids. */
   readonly recheck: (exchange: Exchange) => void;
-}
-
-/** The agent's connection: at most one exchange is under way on it. */
-export interface AgentConnection {
-  exchange: Exchange | undefined;
-  /** Reads a head as the entry point of this connection does; throws a Fault for what is malformed, ambiguous or misdirected. */
-  readonly describe: (head: RequestHead, reading: Reading) => Described;
-  /** The exchange of the CONNECT through which this connection came. */
-  readonly tunnel: string | undefined;
-  /** The task that the socket, or that CONNECT, belongs to. */
-  readonly task: Task | undefined;
-  /** What its last Proxy-Authorization proved. */
-  readonly proof: Proof;
 }
 
 const NO_FIELDS: Fields = Object.freeze([]);
@@ -80,6 +69,10 @@ export class RequestArrival implements Arrival {
     this.#x = x;
     this.#from = from;
     this.#parts = parts;
+  }
+
+  get agent(): Agent | undefined {
+    return this.#from.agent;
   }
 
   get bound(): Task | undefined {

@@ -1,10 +1,11 @@
 /**
- * Unix sockets of one task, for programs that know nothing of proxies: one for each destination of its grant that has a local listener. What comes in there is of that
- * task, without any word of the agent's. Rules:
- * - the path is the secret: a folder with 128 random bits for a name, in one that nobody else can list; the mode is that of the agent API's socket;
- * - they go with the task, and so do the connections that came through them.
+ * Unix sockets in the folder of an agent. Those of one task are for programs that know nothing of
+ * proxies: one for each destination of its grant that has a local listener. Rules:
+ * - what comes in by one is of that agent, and of that task, without any word of the agent's;
+ * - the kernel lists paths to everybody, so none is a secret: the mode and the group of the folder
+ *   keep others out (lib/admin/agent-home.ts), and what is made in it inherits both;
+ * - those of a task go with it, and so do the connections that came through them.
  */
-import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -25,8 +26,16 @@ export interface TaskDoors {
 /** Where the sockets of tasks are, and who may use one: its folder holds one folder a task. */
 export interface DoorFolder {
   readonly folder: string;
+  /** Of the sockets. */
   readonly mode: number;
 }
+
+/** Of a folder whose sockets have this mode: who may use them may enter, and what is made inside has its group. */
+export function folderMode(mode: number): number {
+  return 0o2700 | ((mode & 0o060) === 0 ? 0 : 0o050) | ((mode & 0o006) === 0 ? 0 : 0o005);
+}
+
+let tasks = 0;
 
 /** Length of `sun_path` on Linux, less its closing NUL. */
 const LONGEST = 107;
@@ -37,7 +46,7 @@ export async function openTaskDoors(
   { folder, mode, names }: DoorFolder & { readonly names: readonly string[] },
   accept: (socket: Socket, bound: Bound) => void,
 ): Promise<TaskDoors> {
-  const own = join(folder, randomBytes(16).toString('base64url'));
+  const own = join(folder, (tasks += 1).toString(36));
   const stop = new AbortController();
   const sockets = new Set<Socket>();
   const servers: Server[] = [];
@@ -45,14 +54,13 @@ export async function openTaskDoors(
   const doors: TaskDoors = { folder: own, servers, stop, sockets, paths };
   try {
     await mkdir(own);
-    await chmod(own, 0o2711);
+    await chmod(own, folderMode(mode));
     for (const name of names) {
       const path = join(own, `${name}.sock`);
       if (Buffer.byteLength(path) > LONGEST)
         throw new Fault('listen', `the path ${path} is too long for a Unix socket`);
-      const bound: Bound = { name, forward: false, task, closing: stop.signal };
-      servers.push(await listen(path, (socket) => keep(sockets, socket, () => accept(socket, bound))));
-      await chmod(path, mode);
+      const bound: Bound = { name, forward: false, agent: task.agent, task, closing: stop.signal };
+      servers.push(await listenAt(path, mode, (socket) => keep(sockets, socket, () => accept(socket, bound))));
       paths[name] = path;
     }
     return doors;
@@ -75,10 +83,13 @@ function keep(sockets: Set<Socket>, socket: Socket, accept: () => void): void {
   accept();
 }
 
-function listen(path: string, accept: (socket: Socket) => void): Promise<Server> {
+/** Listens on a Unix socket of this mode. */
+export async function listenAt(path: string, mode: number, accept: (socket: Socket) => void): Promise<Server> {
   const server = createServer({ allowHalfOpen: true }, accept);
-  return new Promise((resolve, reject) => {
+  await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ path }, () => resolve(server));
+    server.listen({ path }, resolve);
   });
+  await chmod(path, mode);
+  return server;
 }

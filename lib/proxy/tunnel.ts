@@ -9,11 +9,13 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Fault } from '../base/fault.ts';
 import type { HandedOver, ServerExchange } from '../http1/exchange.ts';
+import type { Agent } from '../policy/agent.ts';
 import type { Facts } from '../policy/facts.ts';
 import { matrixRow } from '../policy/matrix.ts';
 import type { Destination } from '../policy/model.ts';
 import type { Proof } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
+import type { AgentConnection } from './agent-connection.ts';
 import { copyBothWays, cut } from './copy.ts';
 import { describeConnect, describeRaw } from './describe.ts';
 import type { Reached } from './dial.ts';
@@ -22,7 +24,7 @@ import type { Arrival, Passage } from './handle.ts';
 import { credentialsOf } from './headers.ts';
 import { clientHello, HELLO_TIMEOUT } from './hello.ts';
 import type { Interceptor } from './intercept.ts';
-import { agentCut, upstreamCut, type AgentConnection, type RelayParts } from './relay.ts';
+import { agentCut, upstreamCut, type RelayParts } from './relay.ts';
 import { DECISION_FIELD, faultAnswer, reasonPhrase } from './respond.ts';
 
 const NOTHING = Buffer.alloc(0);
@@ -47,6 +49,10 @@ export class ConnectArrival implements Arrival {
     this.#x = x;
     this.#from = from;
     this.#parts = parts;
+  }
+
+  get agent(): Agent | undefined {
+    return this.#from.agent;
   }
 
   get bound(): Task | undefined {
@@ -145,6 +151,10 @@ export class ConnectArrival implements Arrival {
   }
 }
 
+export interface RawFrom extends Pick<AgentConnection, 'agent' | 'task'> {
+  readonly destination: Destination;
+}
+
 /** A connection to the listener of a tcp destination. */
 export class RawArrival implements Arrival {
   readonly entry = 'listener';
@@ -152,14 +162,11 @@ export class RawArrival implements Arrival {
   readonly #socket: Socket;
   readonly #destination: Destination;
   readonly #parts: RelayParts;
-
+  readonly agent: Agent | undefined;
   readonly bound: Task | undefined;
 
-  constructor(
-    socket: Socket,
-    from: { readonly destination: Destination; readonly task: Task | undefined },
-    parts: RelayParts,
-  ) {
+  constructor(socket: Socket, from: RawFrom, parts: RelayParts) {
+    this.agent = from.agent;
     this.bound = from.task;
     this.transport = { bytesRead: 0, bytesWritten: 0 };
     this.#socket = socket;

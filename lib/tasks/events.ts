@@ -19,6 +19,8 @@ export type TaskEventName =
 export interface TaskEvent {
   readonly event: TaskEventName;
   readonly task: string;
+  /** Name of the agent whose task it is, once it is on its way into evidence. */
+  readonly agent?: string | undefined;
   readonly detail: Readonly<Record<string, string | number>>;
 }
 

@@ -8,11 +8,12 @@ import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
+import { soleAgent, type Agent } from '../policy/agent.ts';
 import type { Elevation, TaskPolicy } from '../policy/grant.ts';
 import type { Destination, Policy } from '../policy/model.ts';
+import { Agents, mayOpen } from './agents.ts';
 import { openedDetail, type TaskEvent } from './events.ts';
 import { ceilingOf, ceilingUnder, cutIntent, narrow, type Ceiling, type Cut, type Refused } from './grant.ts';
-import { history, type History } from './history.ts';
 import type { Intent } from './intent.ts';
 import { conditionObjects, factsOf, longest, mayOwn, refusal } from './limits.ts';
 import { newSecret, newTaskId, parseCredentials, proves } from './secret.ts';
@@ -32,8 +33,11 @@ export interface Opened {
 }
 
 export interface Tasks extends AsyncDisposable {
-  /** @throws Fault `task-refused` when nothing of the intent is left, `too-many`, `shutting-down` */
-  open(intent: Intent): Opened;
+  /**
+   * @param agent whose it is; may be left out where there is one
+   * @throws Fault `task-refused` when nothing of the intent is left, `too-many`, `shutting-down`
+   */
+  open(intent: Intent, agent?: Agent): Opened;
   /** A task for a sub-agent, never wider than its parent. */
   derive(parent: Task, intent: Intent): Opened;
   /**
@@ -43,6 +47,7 @@ export interface Tasks extends AsyncDisposable {
   authenticate(credentials: string, at: string, proof?: Proof): Task;
   /** As authenticate, for the agent API, where either secret is shown: what it proves. */
   prove(credentials: string, at: string): Proved;
+  readonly agents: readonly Agent[];
   get(id: string): Task | undefined;
   list(): readonly Task[];
   end(task: Task, end: End, why: string): void;
@@ -50,8 +55,6 @@ export interface Tasks extends AsyncDisposable {
   /** Moves the end of a task, no further than the ceiling of its purpose has it from its opening. Returns the lifetime in ms. */
   extend(task: Task, lifetime: number): number;
   readonly stepUps: StepUps;
-  /** The history of the agent session: what was done in tasks that are not isolated, and without a task. */
-  readonly session: History;
   /** Notes what an exchange was allowed, in the same turn as its decision. */
   claim(member: Member, call: Claimed): void;
 }
@@ -70,6 +73,8 @@ export interface Proof {
 
 export interface Claimed {
   readonly task: Task | undefined;
+  /** Whose call it is; undefined: anybody's. */
+  readonly agent?: Agent | undefined;
   readonly destination: Destination;
   readonly action: string;
   readonly elevation: Elevation | undefined;
@@ -77,6 +82,8 @@ export interface Claimed {
 
 export interface TasksOptions {
   readonly clock: Clock;
+  /** Default: one, with the name `agent`. */
+  readonly agents?: readonly Agent[];
   readonly policy: Cell<Policy>;
   readonly tell: (event: TaskEvent) => void;
   /** Settles when what was told last stands in the evidence; rejects when it does not and must not be acted upon. */
@@ -90,6 +97,12 @@ export interface TasksOptions {
   readonly release?: ((task: Task) => Promise<readonly string[]>) | undefined;
 }
 
+interface Entering {
+  readonly rule: TaskPolicy;
+  readonly agent: Agent;
+  readonly parent?: Task;
+}
+
 /** How often clocks are looked at, in milliseconds: how late an expiry may be noticed. */
 const TICK = 200;
 export const MOST_TASKS = 20_000;
@@ -99,7 +112,7 @@ export function tasks(options: TasksOptions): Tasks {
 }
 
 class Registry implements Tasks {
-  readonly session: History;
+  readonly #agents: Agents;
   readonly stepUps: StepUps;
   readonly #options: TasksOptions;
   readonly #open = new Map<string, Task>();
@@ -110,13 +123,18 @@ class Registry implements Tasks {
 
   constructor(options: TasksOptions) {
     this.#options = options;
-    const { clock, policy, tell, recorded, onAsked } = options;
-    this.session = history(options.unknownPast === true ? (policy.get()?.dataClasses ?? []) : []);
+    const { agents = [soleAgent('agent')], clock, policy, tell, recorded, onAsked } = options;
+    const past = options.unknownPast === true ? (policy.get()?.dataClasses ?? []) : [];
+    this.#agents = new Agents(agents, past);
     this.stepUps = stepUps({ clock, tell, recorded, onAsked });
     policy.follow((next) => this.#relimit(next), this.#following.signal);
   }
 
-  open(intent: Intent): Opened {
+  get agents(): readonly Agent[] {
+    return this.#agents.all;
+  }
+
+  open(intent: Intent, agent: Agent = this.#agents.sole): Opened {
     const policy = this.#policy();
     const { purpose, owner, onBehalfOf } = intent;
     const rule = policy.taskPolicies.get(purpose);
@@ -127,7 +145,11 @@ class Registry implements Tasks {
       const who = owner ?? onBehalfOf ?? '';
       throw refusal(`task policy ${rule.name} does not let ${who} open a task`, 'its owners are listed there');
     }
-    return this.#enter(intent, cutIntent(intent, ceilingOf(rule), policy), { rule });
+    if (!mayOpen(rule, intent, agent)) {
+      const hint = 'see agents of the task policy, and purposes of the agent in the Sidecar document';
+      throw refusal(`agent ${agent.name} may not open tasks of purpose ${purpose}`, hint);
+    }
+    return this.#enter(intent, cutIntent(intent, ceilingOf(rule), policy), { rule, agent });
   }
 
   derive(parent: Task, intent: Intent): Opened {
@@ -148,11 +170,12 @@ class Registry implements Tasks {
     const left = { lifetime: Math.max(1, Math.floor(lifetime)), uses: Math.max(1, parent.grant.uses - parent.uses) };
     return this.#enter(intent, cutIntent(intent, ceilingUnder(parent.id, parent.grant, left), policy), {
       rule,
+      agent: parent.agent,
       parent,
     });
   }
 
-  #enter(intent: Intent, cut: Cut, { rule, parent }: { readonly rule: TaskPolicy; readonly parent?: Task }): Opened {
+  #enter(intent: Intent, cut: Cut, { rule, agent, parent }: Entering): Opened {
     const { grant, lifetime, refused } = cut;
     const isolated = parent?.isolated ?? cut.isolated;
     if (this.#open.size >= MOST_TASKS) throw new Fault('too-many', `${this.#open.size} tasks are open already`);
@@ -167,10 +190,11 @@ class Registry implements Tasks {
     const [use, control] = [newSecret(), newSecret()];
     const task = new Task({
       id: newTaskId(),
+      agent,
       intent,
       grant,
       parent,
-      history: parent?.history ?? (isolated ? this.session.copy() : this.session),
+      history: parent?.history ?? this.#agents.historyFor(agent, isolated),
       isolated,
       secret: use.digest,
       control: control.digest,
@@ -270,10 +294,10 @@ class Registry implements Tasks {
     return asked;
   }
 
-  claim(member: Member, { task, destination, action, elevation }: Claimed): void {
+  claim(member: Member, { task, agent, destination, action, elevation }: Claimed): void {
     task?.claim(member, elevation);
-    const record = task?.history ?? this.session;
-    if (record.mark(member.id, { action, destination: destination.name, dataClass: destination.dataClass }))
+    const mark = { action, destination: destination.name, dataClass: destination.dataClass };
+    if (this.#agents.recordsOf(task, agent).reduce((grown, record) => record.mark(member.id, mark) || grown, false))
       this.#changed();
   }
 
@@ -311,6 +335,7 @@ class Registry implements Tasks {
    */
   #objection(task: Task, rule: TaskPolicy, under: number): string | undefined {
     if (!mayOwn(rule, task.intent)) return 'its owner may not open such a task any more';
+    if (!mayOpen(rule, task.intent, task.agent)) return 'its agent may not open such a task any more';
     if (task.isolated && !rule.isolated) return 'a history of its own is no longer allowed';
     if (task.depth > rule.depth) return 'it is derived deeper than is still allowed';
     if (under > rule.open) return `${rule.open} tasks may still be open under one that was opened`;

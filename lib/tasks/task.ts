@@ -5,6 +5,7 @@
  * - the monotonic clock ends it in time, and the wall clock too when a suspended machine wakes up late.
  */
 import { Fault } from '../base/fault.ts';
+import type { Agent } from '../policy/agent.ts';
 import type { Approver, Elevation, Grant, StepUpPolicy, TaskFacts } from '../policy/grant.ts';
 import { highest, type History } from './history.ts';
 import type { Intent } from './intent.ts';
@@ -37,6 +38,7 @@ export interface Claim {
 
 export interface TaskParts {
   readonly id: string;
+  readonly agent: Agent;
   readonly intent: Intent;
   readonly grant: Grant;
   readonly parent: Task | undefined;
@@ -54,6 +56,8 @@ export interface TaskParts {
 
 export class Task {
   readonly id: string;
+  /** Whose it is, and all that is derived from it. */
+  readonly agent: Agent;
   readonly intent: Intent;
   readonly parent: Task | undefined;
   readonly history: History;
@@ -73,8 +77,9 @@ export class Task {
   #quiet: (() => void)[] = [];
 
   constructor(parts: TaskParts) {
-    const { id, intent, grant, parent, history, isolated, secret, control, opened, lifetime } = parts;
+    const { id, agent, intent, grant, parent, history, isolated, secret, control, opened, lifetime } = parts;
     this.id = id;
+    this.agent = agent;
     this.intent = intent;
     this.grant = grant;
     this.parent = parent;

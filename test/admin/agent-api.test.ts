@@ -8,6 +8,7 @@ import t, { type Test } from 'tap';
 import { startAdmin } from '../../lib/admin/admin.ts';
 import { agentApi } from '../../lib/admin/agent-api.ts';
 import { startAgentDoor } from '../../lib/admin/agent-door.ts';
+import { agentHome } from '../../lib/admin/agent-home.ts';
 import { LONGEST_BODY } from '../../lib/admin/api.ts';
 import { operatorApi } from '../../lib/admin/operator-api.ts';
 import { taskFeed } from '../../lib/admin/task-feed.ts';
@@ -50,12 +51,10 @@ async function doors(t: Test): Promise<Doors> {
   const parts = { tasks: d.tasks, feed, ways: { proxy: () => '127.0.0.1:15001', sockets: () => Promise.resolve({}) } };
   writeFileSync(join(folder, 'token'), TOKEN);
   const tcp = { address: { host: '127.0.0.1', port: 0 }, tokenFile: join(folder, 'token') };
-  const door = await startAgentDoor({
-    socket: join(folder, 'agent', 'a.sock'),
-    mode: 0o660,
-    tcp,
-    api: agentApi(parts),
-  });
+  const socket = join(folder, 'agent', 'a.sock');
+  const home = { socket, folder: `${socket}.d`, forward: false, mode: 0o660, group: undefined };
+  const made = await agentHome(home);
+  const door = await startAgentDoor({ ...home, tcp, api: agentApi(parts) });
   const tools = { pins: () => [], approve: () => {} };
   const admin = await startAdmin({
     socket: join(folder, 'admin', 'a.sock'),
@@ -66,6 +65,7 @@ async function doors(t: Test): Promise<Doors> {
   });
   t.teardown(async () => {
     await door[Symbol.asyncDispose]();
+    await made[Symbol.asyncDispose]();
     await admin[Symbol.asyncDispose]();
     await d.tasks[Symbol.asyncDispose]();
     rmSync(folder, { recursive: true, force: true });

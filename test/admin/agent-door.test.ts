@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { apiClient } from '../../cmd/api-client.ts';
 import { agentApi } from '../../lib/admin/agent-api.ts';
-import { startAgentDoor, taskFolder, type AgentDoor } from '../../lib/admin/agent-door.ts';
+import { startAgentDoor } from '../../lib/admin/agent-door.ts';
+import { agentHome } from '../../lib/admin/agent-home.ts';
 import { api, type Api } from '../../lib/admin/api.ts';
 import { taskFeed } from '../../lib/admin/task-feed.ts';
 import { Fault } from '../../lib/base/fault.ts';
@@ -17,10 +18,18 @@ import { desk, type Desk } from '../tasks/fixture.ts';
 
 const INTENT = { purpose: 'support', owner: 'alice', targets: ['crm'], actions: ['read', 'write'] };
 
-async function door(t: Test, socket: string, served: Api = api([])): Promise<AgentDoor> {
-  const opened = await startAgentDoor({ socket, mode: 0o660, tcp: undefined, api: served });
-  t.teardown(() => opened[Symbol.asyncDispose]());
-  return opened;
+async function door(t: Test, socket: string, served: Api = api([])): Promise<AsyncDisposable> {
+  const home = { socket, folder: `${socket}.d`, forward: false, mode: 0o660, group: undefined };
+  const made = await agentHome(home);
+  const opened = await startAgentDoor({ ...home, tcp: undefined, api: served });
+  const all = {
+    async [Symbol.asyncDispose]() {
+      await opened[Symbol.asyncDispose]();
+      await made[Symbol.asyncDispose]();
+    },
+  };
+  t.teardown(() => all[Symbol.asyncDispose]());
+  return all;
 }
 
 interface Room {
@@ -54,20 +63,17 @@ t.test('a socket that nobody serves is replaced, and one that somebody serves is
   await t.rejects(door(t, join(folder, 'file')), { code: 'listen', message: /not a socket/ });
 });
 
-t.test(
-  'what lies beside the socket is left alone; the folder of the tasks is its own and nobody can list it',
-  async (t) => {
-    const folder = shortFolder(t);
-    mkdirSync(join(folder, 'tasks'));
-    writeFileSync(join(folder, 'tasks', 'notes.txt'), 'precious');
-    const socket = join(folder, 'a.sock');
-    const opened = await door(t, socket);
-    t.equal((statSync(taskFolder(socket)).mode & 0o777).toString(8), '711');
-    await opened[Symbol.asyncDispose]();
-    t.notOk(existsSync(taskFolder(socket)));
-    t.ok(existsSync(join(folder, 'tasks', 'notes.txt')));
-  },
-);
+t.test('what lies beside the socket is left alone; what is ours has a folder for its group alone', async (t) => {
+  const folder = shortFolder(t);
+  mkdirSync(join(folder, 'tasks'));
+  writeFileSync(join(folder, 'tasks', 'notes.txt'), 'precious');
+  const socket = join(folder, 'a.sock');
+  const opened = await door(t, socket);
+  t.equal((statSync(`${socket}.d`).mode & 0o777).toString(8), '750');
+  await opened[Symbol.asyncDispose]();
+  t.notOk(existsSync(`${socket}.d`));
+  t.ok(existsSync(join(folder, 'tasks', 'notes.txt')));
+});
 
 t.test('a task whose opening cannot be recorded is not handed out, and ends (R5)', async (t) => {
   const full = new Fault('audit-unavailable', 'no space left');

@@ -34,6 +34,7 @@ const DECIDED: Required<DecidedRecord> = {
   policyDigest: 'ab12',
   identity: 2,
   spiffeId: 'spiffe://example.org/agent',
+  agent: 'researcher',
   task: 't-aaaaaaaaaaaaaaaaaaaa',
   stepUp: 's-0b6e3d2c-0000-4000-8000-000000000001',
 };

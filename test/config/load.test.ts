@@ -49,6 +49,20 @@ t.test('every setting of the sidecar arrives', async (t) => {
       mode: 0o600,
       tcp: { address: { host: '127.0.0.1', port: 0 }, tokenFile: join(path, 'token') },
     },
+    agents: [
+      {
+        name: 'research-agent',
+        purposes: undefined,
+        identity: undefined,
+        home: {
+          socket: '/run/chaperone/agent/api.sock',
+          folder: '/run/chaperone/agent/api.sock.d',
+          forward: true,
+          mode: 0o600,
+          group: undefined,
+        },
+      },
+    ],
     tasks: {
       webhook: { url: 'https://approvals.example.org/x', secretFile: join(path, 'secret'), timeout: 5000 },
     },

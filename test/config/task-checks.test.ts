@@ -46,17 +46,6 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
     ],
     [`${SIDECAR}${DOOR}${OPERATOR}`, destination(''), taskPolicy(FORM)],
   ],
-  [
-    'the-doors-are-apart',
-    [
-      `${SIDECAR}${OPERATOR}  agentApi: { socket: /run/chaperone/admin/agent/a.sock, tcp: { address: '0.0.0.0:1', tokenFile: x } }\n`,
-    ],
-    [
-      /agentApi\.socket: the agent would reach the operator's door/,
-      /agentApi\.tcp\.address: others than the agent could reach this address/,
-    ],
-    [`${SIDECAR}${OPERATOR}${DOOR}`],
-  ],
 ];
 
 for (const [name, wrong, messages, right] of CASES) {

@@ -1,6 +1,7 @@
 /** Tasks at the listeners: what belongs to one, what it may do, and that nothing of it outlives it. */
 import { readdirSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
+import { dirname } from 'node:path';
 import t from 'tap';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
@@ -239,9 +240,8 @@ t.test('a local listener takes a task by a socket of its own, which goes with it
   const opened = r.open();
   const sockets = await r.b.proxy.taskSockets(opened.task, { folder, mode: 0o660 });
   t.same(Object.keys(sockets), ['crm']);
-  t.match(sockets['crm'], /\/[A-Za-z0-9_-]{22}\/crm\.sock$/, 'whoever knows the id of the task does not know the path');
-  t.notOk(sockets['crm']?.includes(opened.task.id));
-  t.equal((statSync(sockets['crm'] ?? '').mode & 0o777).toString(8), '660');
+  const mode = (path: string): string => (statSync(path).mode & 0o777).toString(8);
+  t.same([mode(sockets['crm'] ?? ''), mode(dirname(sockets['crm'] ?? ''))], ['660', '750']);
   const ask = (request: string): Promise<string> =>
     new Promise((resolve) => {
       let text = '';

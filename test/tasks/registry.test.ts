@@ -1,4 +1,5 @@
 import t from 'tap';
+import { soleAgent } from '../../lib/policy/agent.ts';
 import { conditions } from '../../lib/policy/conditions.ts';
 import { judgeGrant, type TaskPolicy } from '../../lib/policy/grant.ts';
 import { within } from '../../lib/tasks/grant.ts';
@@ -310,5 +311,34 @@ t.test(
     t.throws(() => broken.tasks.open(intent()), { code: 'task-refused', message: /could not be evaluated/ });
     t.equal(broken.tasks.list().length, 0);
     t.same(names(broken), []);
+  },
+);
+
+t.test('an agent opens tasks of its own purposes where the policy lets it, and a reload takes them back', async (t) => {
+  const [a, b] = [soleAgent('a'), { ...soleAgent('b'), purposes: new Set(['other']) }];
+  const d = desk({ agents: [a, b] }, rule({ agents: new Set(['a', 'b']) }));
+  const { task } = d.tasks.open(intent(), a);
+  t.equal(d.tasks.derive(task, intent()).task.agent, a, 'what is derived is of the same agent');
+  t.throws(() => d.tasks.open(intent(), b), { code: 'task-refused', message: /agent b may not open tasks/ });
+  t.throws(() => d.tasks.open(intent()), { code: 'task-refused', message: /several agents/ });
+  d.policy.set(policyWith(rule({ agents: new Set(['b']) })));
+  t.notOk(task.open);
+  t.throws(() => d.tasks.open(intent(), a), { code: 'task-refused' });
+});
+
+t.test(
+  'what one agent has done is not in the history of another, and what nobody proved is in all of them',
+  async (t) => {
+    const [a, b] = [soleAgent('a'), soleAgent('b')];
+    const d = desk({ agents: [a, b] });
+    const classes = ['public', 'internal', 'confidential', 'restricted'];
+    const [crm, wiki] = ['crm', 'wiki'].map((name) => d.policy.get()?.byName.get(name));
+    if (crm === undefined || wiki === undefined) return;
+    const read = { task: undefined, action: 'read', elevation: undefined };
+    d.tasks.claim(member('1'), { ...read, agent: a, destination: crm });
+    const seen = (agent: typeof a): string => d.tasks.open(intent(), agent).task.facts(classes).read;
+    t.same([seen(a), seen(b)], ['confidential', 'none']);
+    d.tasks.claim(member('2'), { ...read, agent: undefined, destination: wiki });
+    t.same([seen(a), seen(b)], ['confidential', 'internal']);
   },
 );

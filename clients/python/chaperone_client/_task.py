@@ -74,8 +74,9 @@ def open_task(
 ) -> Task:
     """Opens a task. ``owner`` or ``on_behalf_of`` is needed; ``lifetime`` is such as ``10m``.
 
-    ``hold=False`` lets the task outlive this process. ``socket`` is the path of the agent API, by default
-    ``$CHAPERONE_AGENT_API``. Raises Refused when nothing of the intent is granted, and Unreachable.
+    ``hold=False`` lets the task outlive this process. ``socket`` is the path of the agent API, or of the
+    agent's folder, by default ``$CHAPERONE_AGENT_API``. Raises Refused when nothing of the intent is
+    granted, and Unreachable.
     """
     intent = _intent(
         purpose=purpose,
@@ -281,7 +282,7 @@ def _socket(path: str | None) -> str:
     found = os.environ.get("CHAPERONE_AGENT_API") if path is None else path
     if not found:
         raise Unreachable("no socket of an agent API is named: set CHAPERONE_AGENT_API, or give `socket`")
-    return found
+    return os.path.join(found, "api.sock") if os.path.isdir(found) else found
 
 
 def _intent(**members: Any) -> dict[str, Any]:

@@ -154,11 +154,8 @@ const REMEMBERED: readonly Sabotage[] = [
   ),
   sabotage(
     'a past belongs to the session',
-    'lib/tasks/registry.ts',
-    [
-      'history: parent?.history ?? (isolated ? this.session.copy() : this.session),',
-      'history: parent?.history ?? (isolated ? this.session : history()),',
-    ],
+    'lib/tasks/agents.ts',
+    ['return isolated ? session.copy() : session;', 'return isolated ? session : session.copy();'],
     flows('another task and a sub-agent inherit what was read; an isolated task has its own past'),
   ),
   sabotage(
@@ -169,14 +166,14 @@ const REMEMBERED: readonly Sabotage[] = [
   ),
   sabotage(
     'what is done without a task is remembered',
-    'lib/tasks/registry.ts',
-    ['const record = task?.history ?? this.session;', 'const record = task?.history ?? history();'],
+    'lib/tasks/agents.ts',
+    ['return agent === undefined ? [...this.#sessions.values()] :', 'return agent === undefined ? [] :'],
     flows('reading without a task counts for the tasks that come later'),
   ),
   sabotage(
     'a past that is not known counts as everything',
     'lib/tasks/registry.ts',
-    ['history(options.unknownPast === true ?', 'history(options.unknownPast === undefined ?'],
+    ['const past = options.unknownPast === true ?', 'const past = options.unknownPast === undefined ?'],
     registry('after a restart the past is unknown and counts as the highest class'),
   ),
   sabotage(

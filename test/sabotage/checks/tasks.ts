@@ -4,7 +4,7 @@ import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 const registry = (title: string): ReturnType<typeof by> => by('test/tasks/registry.test.ts', title);
 const stepUps = (title: string): ReturnType<typeof by> => by('test/tasks/step-ups.test.ts', title);
 const doors = (title: string): ReturnType<typeof by> => by('test/admin/agent-api.test.ts', title);
-const door = (title: string): ReturnType<typeof by> => by('test/admin/agent-door.test.ts', title);
+const agents = (title: string): ReturnType<typeof by> => by('test/scenarios/tells-two-agents-apart.test.ts', title);
 const flows = (title: string): ReturnType<typeof by> => by('test/proxy/task-flows.test.ts', title);
 const ends = (title: string): ReturnType<typeof by> => by('test/proxy/task-ends.test.ts', title);
 const proxied = (title: string): ReturnType<typeof by> => by('test/proxy/tasks.test.ts', title);
@@ -60,8 +60,8 @@ const IDENTIFIED: readonly Sabotage[] = [
     'the socket of one task takes no credentials of another',
     'lib/proxy/handle.ts',
     [
-      'if (named?.open === true && (bound === undefined || bound === named)) return named;',
-      'if (named?.open === true) return named;',
+      'if (own && named?.open === true && (bound === undefined || bound === named)) return named;',
+      'if (own && named?.open === true) return named;',
     ],
     BOUND,
   ),
@@ -72,16 +72,34 @@ const IDENTIFIED: readonly Sabotage[] = [
     attack('tasks', 'G2 two references at once'),
   ),
   sabotage(
-    'the path of a socket of a task cannot be told from its id',
-    'lib/proxy/task-doors.ts',
-    ["join(folder, randomBytes(16).toString('base64url'))", 'join(folder, task.id + randomBytes(0).toString())'],
-    BOUND,
+    'the secret of another agent’s task is worth nothing on a socket of this one',
+    'lib/proxy/handle.ts',
+    ['const own = agent === undefined || agent === named?.agent;', 'const own = true;'],
+    agents('what comes by the forward socket of an agent is its own, and takes no task of another'),
   ),
   sabotage(
-    'the folder of the sockets of tasks cannot be listed',
-    'lib/admin/agent-door.ts',
-    ['await chmod(folder, 0o2711);', 'await chmod(folder, 0o755);'],
-    door('what lies beside the socket is left alone; the folder of the tasks is its own and nobody can list it'),
+    'the API of one agent takes no credentials of another',
+    'lib/admin/agent-api.ts',
+    ['found.task.agent === agent', 'found.task.open'],
+    agents('the API of an agent neither opens, shows nor ends what is another’s'),
+  ),
+  sabotage(
+    'an agent opens tasks that its policy lets it open',
+    'lib/tasks/agents.ts',
+    ['return agents?.has(name) !== false && purposes?.has(purpose) !== false;', 'return name !== purpose;'],
+    registry('an agent opens tasks of its own purposes where the policy lets it, and a reload takes them back'),
+  ),
+  sabotage(
+    'the folder of an agent is closed to others',
+    'lib/admin/agent-home.ts',
+    ['  await chmod(folder, folderMode(mode));', '  await chmod(folder, 0o755);'],
+    agents('a path that the kernel tells everybody is of no use to another user'),
+  ),
+  sabotage(
+    'a folder of somebody else holds no sockets',
+    'lib/admin/agent-home.ts',
+    ['found.uid !== owner', 'found.uid < 0'],
+    by('test/admin/agent-home.test.ts', 'a folder that is somebody else’s, or none, is refused'),
   ),
   sabotage(
     'an MCP session belongs to its task',
@@ -271,13 +289,13 @@ const ENDED: readonly Sabotage[] = [
     'a task whose opening cannot be recorded is not handed out',
     'lib/admin/task-operations.ts',
     ['await one.recorded;', 'await one.recorded.catch(() => {});'],
-    door('a task whose opening cannot be recorded is not handed out, and ends (R5)'),
+    by('test/admin/agent-door.test.ts', 'a task whose opening cannot be recorded is not handed out, and ends (R5)'),
   ),
   sabotage(
     'a task that was not handed out does not stay open',
     'lib/admin/task-operations.ts',
     ["tasks.end(task, 'revoked', 'it could not be handed out');", ''],
-    door('a task that cannot be handed out whole is not left open'),
+    by('test/admin/agent-door.test.ts', 'a task that cannot be handed out whole is not left open'),
   ),
 ];
 
