@@ -90,8 +90,8 @@ export const TASK_LIMITS: readonly Sabotage[] = [
   ),
   sabotage(
     'a history of its own begins with that of the session',
-    'lib/tasks/registry.ts',
-    ['isolated ? this.session.copy() : this.session', 'isolated ? history() : this.session'],
+    'lib/tasks/agents.ts',
+    ['isolated ? session.copy() : session', 'isolated ? history() : session'],
     limits('a history of its own begins with what the session has done, and does not flow back'),
   ),
 ];
