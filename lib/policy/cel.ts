@@ -1,7 +1,7 @@
 /**
- * The CEL library as we use it. Its `matches` is a backtracking RegExp, its `has` takes whatever holds a key for a map, and its scanning methods have no
- * bound: once an expression is parsed, those calls are given to functions of ours, by the names below, which no expression can write. Everything here that
- * leans on the shape of the library's syntax tree is under test.
+ * The CEL library as we use it. Its `matches` is a backtracking RegExp, its `has` takes whatever holds a key for a map, and its conversions take what CEL
+ * does not: once an expression is parsed, those calls are given to functions of ours, by the names below, which no expression can write. What all of them may cost is
+ * counted by lib/policy/cel-meter.ts. Everything here that leans on the shape of the library's syntax tree is under test.
  */
 import { Environment, EvaluationError, serialize, type ASTNode } from '@marcbachmann/cel-js';
 import { RE2JS } from 're2js';
@@ -20,6 +20,7 @@ import {
   Unanswerable,
 } from './condition-view.ts';
 import { IntentView } from './intent-view.ts';
+import { exactDouble } from './plain.ts';
 
 /** A node of the syntax tree, as far as we look into it. */
 export interface Node {
@@ -27,7 +28,14 @@ export interface Node {
   readonly args: unknown;
   readonly start: number;
   readonly end: number;
-  readonly meta?: { readonly macro?: Macro };
+  readonly meta: {
+    readonly macro?: Macro;
+    readonly alternate?: Node;
+    evaluate(evaluator: Evaluator, node: Node, context: unknown): unknown;
+  };
+  evaluate: (evaluator: Evaluator, node: Node, context: unknown) => unknown;
+  /** What is done with the operands; known once the tree has been type-checked. */
+  readonly handle: (...operands: unknown[]) => unknown;
 }
 
 interface Macro {
@@ -41,7 +49,7 @@ interface Checker {
   getType(name: string): unknown;
 }
 
-interface Evaluator {
+export interface Evaluator {
   run(node: unknown, context: unknown): unknown;
 }
 
@@ -71,18 +79,15 @@ function operands({ args }: ASTNode, chain: ASTNode['op']): readonly ASTNode[] {
   return own.flatMap((one) => (one.op === chain ? operands(one, chain) : [one]));
 }
 
-/** The decision under way: what its conditions may still scan. */
-export interface Meter {
-  context: { scannable: number } | undefined;
-}
-
 /** What stands in for functions of the library; blanks keep expressions from writing these names. */
 export const INSTEAD: Readonly<Record<string, string>> = Object.freeze({
   matches: 're2 matches',
   contains: 'bounded contains',
   lowerAscii: 'ascii lower',
-  int: 'bounded int',
-  size: 'bounded size',
+  int: 'whole int',
+  double: 'exact double',
+  bool: 'plain bool',
+  size: 'character size',
 });
 
 /** Gives a call to ours. */
@@ -93,7 +98,7 @@ export function renameCall({ args }: Node): void {
 
 /** `has(e.f)` as the CEL specification has it: an error of `e`, or an `e` that is no map or message, is an error. */
 export function strictHas({ meta }: Node): void {
-  const macro = meta?.macro;
+  const { macro } = meta;
   if (macro === undefined) throw new TypeError('has is not the macro of the library that we know');
   macro.typeCheck = (checker, { args }, context) => (checker.check(args[0], context), checker.getType('bool'));
   macro.evaluate = (evaluator, { args }, context) => {
@@ -127,11 +132,10 @@ export interface EnvironmentOptions {
   readonly phase: Phase;
   readonly rank: (dataClass: string) => number | undefined;
   readonly patterns: ReadonlyMap<string, RE2JS>;
-  readonly meter: Meter;
 }
 
 /** The declared environment of a phase. */
-export function environmentOf({ phase, rank, patterns, meter }: EnvironmentOptions): Environment {
+export function environmentOf({ phase, rank, patterns }: EnvironmentOptions): Environment {
   const { nodes, depth, literalMembers } = CONDITION_LIMITS;
   const env = new Environment({
     unlistedVariablesAreDyn: false,
@@ -156,7 +160,8 @@ export function environmentOf({ phase, rank, patterns, meter }: EnvironmentOptio
     return BigInt(found);
   });
   toInt(env);
-  scanning(env, patterns, meter);
+  toDouble(env);
+  scanning(env, patterns);
   return env;
 }
 
@@ -164,23 +169,34 @@ export function environmentOf({ phase, rank, patterns, meter }: EnvironmentOptio
 const LARGEST_INT = 9_223_372_036_854_774_784;
 const MOST_DIGITS = 20;
 
-/** The library's takes doubles that no int can hold. */
-function toInt(env: Environment): void {
-  const takes = (type: string, handler: (value: never) => bigint): void =>
+interface Conversion {
+  readonly name: string;
+  readonly returnType: string;
+}
+
+type Takes = (type: string, handler: (value: never) => unknown) => void;
+
+function conversion(env: Environment, { name, returnType }: Conversion): Takes {
+  return (type, handler) =>
     void env.registerFunction({
-      name: INSTEAD['int'] ?? '',
-      returnType: 'int',
+      name: INSTEAD[name] ?? name,
+      returnType,
       handler,
       params: [{ name: 'value', type }],
       async: false,
     });
+}
+
+/** The library's takes doubles that no int can hold. */
+function toInt(env: Environment): void {
+  const takes = conversion(env, { name: 'int', returnType: 'int' });
   takes('int', (value: bigint) => value);
   takes('double', (value: number) => {
     if (!(Math.abs(value) <= LARGEST_INT)) throw noAnswer('numeric_overflow');
     return BigInt(Math.trunc(value));
   });
   takes('string', (value: string) => {
-    if (!/^[+-]?\d+$/.test(value) || value.length > MOST_DIGITS) throw noAnswer('int_conversion_error');
+    if (value.length > MOST_DIGITS || !/^[+-]?\d+$/.test(value)) throw noAnswer('int_conversion_error');
     const whole = BigInt(value.replace(/^\+/, ''));
     if (BigInt.asIntN(64, whole) !== whole) throw noAnswer('int_conversion_error');
     return whole;
@@ -188,13 +204,33 @@ function toInt(env: Environment): void {
   takes('google.protobuf.Timestamp', (value: Date) => BigInt(Math.floor(value.getTime() / 1000)));
 }
 
-function scanning(env: Environment, patterns: ReadonlyMap<string, RE2JS>, meter: Meter): void {
-  const scan = (characters: number): void => {
-    const { context } = meter;
-    if (context === undefined) return;
-    context.scannable -= characters;
-    if (context.scannable < 0) throw noAnswer('too_long');
+const BOOLS: ReadonlyMap<string, boolean> = new Map(
+  ['1 t true TRUE True', '0 f false FALSE False'].flatMap((words, i) =>
+    words.split(' ').map((word) => [word, i === 0]),
+  ),
+);
+
+/** The library's takes hexadecimal and numbers that are none, and rounds; and it quotes what is no bool. */
+function toDouble(env: Environment): void {
+  const takes = conversion(env, { name: 'double', returnType: 'double' });
+  const exact = (text: string): number => {
+    const double = exactDouble(text);
+    if (double === undefined) throw noAnswer('double_conversion_error');
+    return double;
   };
+  takes('double', (value: number) => value);
+  takes('int', (value: bigint) => exact(value.toString()));
+  takes('string', exact);
+  const takesBool = conversion(env, { name: 'bool', returnType: 'bool' });
+  takesBool('bool', (value: boolean) => value);
+  takesBool('string', (value: string) => {
+    const known = BOOLS.get(value);
+    if (known === undefined) throw noAnswer('bool_conversion_error');
+    return known;
+  });
+}
+
+function scanning(env: Environment, patterns: ReadonlyMap<string, RE2JS>): void {
   const method = (name: string, returnType: string, handler: (of: string, arg: string) => unknown): void =>
     void env.registerFunction({
       name: INSTEAD[name] ?? name,
@@ -205,29 +241,30 @@ function scanning(env: Environment, patterns: ReadonlyMap<string, RE2JS>, meter:
       async: false,
     });
   method('matches', 'bool', (text, pattern) => {
-    scan(text.length);
     const compiled = patterns.get(pattern);
     if (compiled === undefined) throw noAnswer('invalid_regular_expression');
     return compiled.test(text);
   });
   method('contains', 'bool', (text, part) => {
-    scan(text.length >> 4);
     if (part.length > CONDITION_LIMITS.needle) throw noAnswer('too_long');
     return text.includes(part);
   });
-  sizes(env, scan);
-  method('lowerAscii', 'string', (text) => text.replace(/[A-Z]+/g, (upper) => upper.toLowerCase()));
+  sizes(env);
+  method('lowerAscii', 'string', (text) =>
+    ASCII.test(text) ? text.toLowerCase() : text.replace(/[A-Z]+/g, (upper) => upper.toLowerCase()),
+  );
 }
 
+const ASCII = /^[\0-\x7f]*$/;
+
 /** Of a string in characters, which takes reading it. */
-function sizes(env: Environment, scan: (characters: number) => void): void {
+function sizes(env: Environment): void {
   const name = INSTEAD['size'] ?? '';
   const of = (type: 'string' | 'list' | 'map', handler: (value: never) => bigint): void => {
     env.registerFunction({ name, returnType: 'int', handler, params: [{ name: 'value', type }], async: false });
     env.registerFunction({ name, receiverType: type, returnType: 'int', handler, params: [], async: false });
   };
   of('string', (text: string) => {
-    scan(text.length >> 4);
     let characters = 0;
     for (let i = 0; i < text.length; i += (text.codePointAt(i) ?? 0) > 0xffff ? 2 : 1) characters += 1;
     return BigInt(characters);

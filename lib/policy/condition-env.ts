@@ -126,7 +126,7 @@ export const VARIABLES: readonly (readonly [string, VariableRow])[] = Object.fre
     {
       type: 'map<string, dyn>',
       phases: ['mcp'],
-      doc: 'Arguments of the tool or prompt; numbers are doubles.',
+      doc: 'Arguments of the tool or prompt. Numbers are doubles; one that no double says exactly has no answer.',
     },
   ],
   ['grpc', { type: 'Grpc', phases: ['grpc'], doc: 'What is called.' }],
@@ -195,8 +195,11 @@ export const CONDITION_LIMITS = Object.freeze({
   members: 256,
   /** Values in the arguments of a tool, at every depth together. */
   values: 2048,
-  /** Characters that `matches` and a sixteenth of those that `contains` and `size` read, over one decision. */
-  scanned: 65_536,
+  /**
+   * Units of work over one decision: one for each node that is evaluated and each turn of a loop,
+   * more for characters and members (lib/policy/cel-meter.ts).
+   */
+  work: 50_000,
   /** Characters of what `contains` looks for. */
   needle: 1024,
 });

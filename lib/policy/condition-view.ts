@@ -8,7 +8,7 @@ import { CONDITION_LIMITS } from './condition-env.ts';
 import type { Facts, FieldLines, HttpFacts, McpFacts } from './facts.ts';
 import type { TaskFacts } from './grant.ts';
 import { fieldValues, visibleFields } from './fields.ts';
-import { isObject, type Json } from './json.ts';
+import { isObject, type Json, JsonNumber } from './json.ts';
 import { plainJson, type Plain } from './plain.ts';
 import type { Destination } from './model.ts';
 
@@ -28,8 +28,8 @@ export function noAnswer(code: string): Unanswerable {
 
 /** Everything that one decision's conditions may be asked about. */
 export class ConditionContext {
-  /** What is left of the characters that may be scanned. */
-  scannable: number = CONDITION_LIMITS.scanned;
+  /** What is left of the work of its conditions (lib/policy/cel-meter.ts). */
+  work: number = CONDITION_LIMITS.work;
   readonly #facts: Facts;
   readonly #of: Destination;
   readonly #as: SpiffeId | undefined;
@@ -80,7 +80,11 @@ export class ConditionContext {
   get args(): Plain | undefined {
     const args = this.#facts.mcp?.args;
     if (this.#args !== undefined || args === undefined) return this.#args;
-    if (valuesIn(args, 0) > CONDITION_LIMITS.values) throw noAnswer('too_many_values');
+    const census = new Census();
+    census.count(args);
+    if (census.values > CONDITION_LIMITS.values) throw noAnswer('too_many_values');
+    this.work -= census.work;
+    if (this.work < 0) throw noAnswer('too_much_work');
     return (this.#args = plainJson(args));
   }
 
@@ -265,14 +269,21 @@ function headersOf(fields: FieldLines): readonly HeaderView[] {
   return Array.from(visible, ([name, values]) => new HeaderView(name, values));
 }
 
-/** How many values there are at every depth; stops counting past the limit. */
-function valuesIn(value: Json, before: number): number {
-  let count = before + 1;
-  const inside = isObject(value) ? value.values() : value;
-  if (typeof inside !== 'object' || inside === null || !(Symbol.iterator in inside)) return count;
-  for (const one of inside) {
-    if (count > CONDITION_LIMITS.values) return count;
-    count = valuesIn(one, count);
+/** What it takes to make plain data of arguments; stops counting past the limit. */
+class Census {
+  /** At every depth. */
+  values = 0;
+  work = 0;
+
+  count(value: Json): void {
+    this.values += 1;
+    this.work += 2;
+    if (value instanceof JsonNumber) this.work += value.text.length / 8;
+    if (typeof value !== 'object' || value === null || value instanceof JsonNumber) return;
+    if (isObject(value)) for (const name of value.keys()) this.work += name.length / 32;
+    for (const one of value.values()) {
+      if (this.values > CONDITION_LIMITS.values) return;
+      this.count(one);
+    }
   }
-  return count;
 }

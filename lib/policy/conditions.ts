@@ -5,7 +5,8 @@
  */
 import { ParseError, type ParseResult, type TypeError as CelTypeError } from '@marcbachmann/cel-js';
 import { Fault } from '../base/fault.ts';
-import { codeOf, environmentOf, rootOf, splitOf, type Meter, type Operator } from './cel.ts';
+import { codeOf, environmentOf, rootOf, splitOf, type Operator } from './cel.ts';
+import { meterTree, type Meter } from './cel-meter.ts';
 import { checkTree, type Checked, type Objection } from './condition-check.ts';
 import { CONDITION_LIMITS, TYPES, VARIABLES, variablesOf, type Phase } from './condition-env.ts';
 import type { ConditionContext } from './condition-view.ts';
@@ -44,14 +45,14 @@ export interface Conditions {
 /** The compiler for one set of documents; `dataClasses` lowest first. */
 export function conditions(dataClasses: readonly string[]): Conditions {
   const ranks = new Map(['none', ...dataClasses].map((name, i) => [name, i - 1] as const));
-  const meter: Meter = { context: undefined };
+  const meter: Meter = { context: undefined, known: new Map(), failure: undefined };
   const patterns = new Map<string, ReturnType<Checked['patterns']['get']> & {}>();
   const environments = new Map<Phase, ReturnType<typeof environmentOf>>();
   const known = new Map<string, Condition>();
   const environment = (phase: Phase): ReturnType<typeof environmentOf> => {
     let env = environments.get(phase);
     if (env === undefined) {
-      env = environmentOf({ phase, rank: (name) => ranks.get(name), patterns, meter });
+      env = environmentOf({ phase, rank: (name) => ranks.get(name), patterns });
       environments.set(phase, env);
     }
     return env;
@@ -62,6 +63,7 @@ export function conditions(dataClasses: readonly string[]): Conditions {
     const checked = refusing(text, () => checkTree(rootOf(program.ast), { variables, dataClasses }));
     typed(text, program, phase);
     for (const [pattern, re2] of checked.patterns) patterns.set(pattern, re2);
+    meterTree(rootOf(program.ast), { meter, patterns });
     const reads = new Set(variables.filter((name) => checked.names.has(name)));
     return new Compiled({
       text,
@@ -124,17 +126,28 @@ class Compiled implements Condition {
   }
 
   evaluate(context: ConditionContext | IntentContext): Answer {
-    this.#meter.context = context;
+    const meter = this.#meter;
+    meter.context = context;
+    // Nobody sees the stacks of its errors, which cost more than all else.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     try {
       const value: unknown = this.#program(context);
+      // Whatever the operators made of the end of the evaluation.
+      if (context.work < 0) return noAnswerFor('too_much_work');
       return typeof value === 'boolean' ? value : noAnswerFor('internal');
     } catch (failure) {
-      return noAnswerFor(codeOf(failure));
+      return noAnswerFor(context.work < 0 ? 'too_much_work' : codeOf(failure));
     } finally {
-      this.#meter.context = undefined;
+      Error.stackTraceLimit = stackTraceLimit;
+      meter.context = undefined;
+      meter.failure = undefined;
+      meter.known.clear();
     }
   }
 }
+
+const INEXACT = 'a number has more digits, or is larger, than is read exactly';
 
 /** Codes, ours and the library's, to words. */
 const WORDS: Readonly<Record<string, string>> = Object.freeze({
@@ -160,6 +173,10 @@ const WORDS: Readonly<Record<string, string>> = Object.freeze({
   too_many_headers: `there are more than ${CONDITION_LIMITS.members} header fields`,
   too_many_values: `the arguments hold more than ${CONDITION_LIMITS.values} values`,
   too_long: 'a text is too long for it',
+  too_much_work: 'it takes more work than one decision may',
+  inexact_number: INEXACT,
+  // Of what there is, the library knows the type of all but such numbers.
+  unsupported_type: INEXACT,
   no_such_class: 'a text is no data class',
 });
 

@@ -45,8 +45,8 @@ export class IntentView {
 }
 
 export class IntentContext {
-  /** What is left of the characters that may be scanned. */
-  scannable: number = CONDITION_LIMITS.scanned;
+  /** What is left of the work of its conditions. */
+  work: number = CONDITION_LIMITS.work;
   readonly intent: IntentView;
 
   constructor(facts: IntentFacts) {

@@ -23,16 +23,22 @@ export function plainJson(value: Json): Plain {
 /** A sign, digits with one point among or beside them, an exponent; no other spelling of a number. */
 const DECIMAL = /^([+-]?)(\d+\.?\d*|\.\d+)(?:[eE]([+-]?\d{1,5}))?$/;
 const LONGEST = 128;
+/** A double keeps 15 digits, whichever they are. */
+const SHORT = /^-?(?:\d{1,15}|(?=[\d.]{3,16}$)\d+\.\d+)$/;
+
+const WHOLE = /^[+-]?\d+$/;
 
 /**
- * The double that a decimal text means: it has the same digits and the same place of the point as
- * the shortest text of that double (ECMAScript), so that whoever reads the text as a decimal and
- * whoever reads it as a double have one number. undefined where there is none.
+ * The double that a decimal text means, so that whoever reads the text as a decimal or an integer and
+ * whoever reads it as a double have one number: a whole number is that double; any other has the
+ * digits and the point of the shortest text of that double (ECMAScript). undefined where there is none.
  */
 export function exactDouble(text: string): number | undefined {
   if (text.length > LONGEST) return undefined;
-  const written = decimal(text);
+  if (SHORT.test(text)) return Number(text);
   const double = Number(text);
+  if (WHOLE.test(text)) return BigInt(double) === BigInt(text.replace('+', '')) ? double : undefined;
+  const written = decimal(text);
   if (written === undefined || !Number.isFinite(double)) return undefined;
   const shortest = decimal(String(double));
   return shortest?.digits === written.digits && shortest.point === written.point ? double : undefined;

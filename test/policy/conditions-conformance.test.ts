@@ -17,6 +17,9 @@ const MORE_EXACT: readonly string[] = [
   'gte_dyn_int_big_lossy_double',
 ];
 
+/** Numbers that are none, and ints that no double is: here they have no answer, as rules would be passed by them. */
+const NO_NUMBER = /^(not_)?(eq|ne)(_int)?_double_nan$|^(int_range|double_big_precision)$/;
+
 /** Where the library knows more than the specification asks for: times beyond the years 1 to 9999, and one int more. */
 const WIDER =
   /^(int64_min_negate(_div)?|add_duration_(under|over)|sub_time_duration_(under|over)|(from_string|add|sub)_(under|over))$/;
@@ -68,8 +71,9 @@ t.test('conditions answer as the specification says, or are refused when they ar
       continue;
     const answer = condition.evaluate(context());
     asked += 1;
-    if (!wanted.answer) errors += 1;
-    if (wanted.answer) t.equal(answer, true, `${name}: ${wanted.text}`);
+    const answers = wanted.answer && !NO_NUMBER.test(original.name);
+    if (!answers) errors += 1;
+    if (answers) t.equal(answer, true, `${name}: ${wanted.text}`);
     else t.type(answer, 'object', `${name}: ${wanted.text}`);
   }
   t.ok(asked > 500, `${asked} cases of the specification are conditions`);

@@ -7,6 +7,7 @@ const ENGINE = 'test/policy/conditions.test.ts';
 const REFUSED = by(ENGINE, 'a condition is a bool of its phase or it is refused, with place and fix');
 const SLOW = by(ENGINE, 'nothing an agent sends makes a condition slow (R4)');
 const SECRETS = by(ENGINE, 'secrets are not seen: not listed, not found, not even named in a condition (C5)');
+const WORK = 'test/policy/work.test.ts';
 const DECIDE = 'test/policy/decide.test.ts';
 const SAFE = by(
   DECIDE,
@@ -49,10 +50,22 @@ export const CONDITIONS: readonly Sabotage[] = [
   ),
   sabotage('patterns are RE2', CEL, ["  matches: 're2 matches',\n", ''], SLOW),
   sabotage(
-    'what is scanned is bounded',
-    CEL,
-    ['if (context.scannable < 0) throw', 'if (context.scannable < -1e12) throw'],
-    SLOW,
+    'the work of conditions is bounded',
+    'lib/policy/cel-meter.ts',
+    ['if (context.work < 0) throw TOO_MUCH;', 'if (context.work < -1e12) throw TOO_MUCH;'],
+    by(WORK, 'past the work of one decision there is no answer, whatever the operators make of errors'),
+  ),
+  sabotage(
+    'what does not change in a loop is evaluated once',
+    'lib/policy/cel-meter.ts',
+    ['node.evaluate = invariant ? once(', 'node.evaluate = loop === "" ? once('],
+    by(WORK, 'what does not change in a loop is evaluated once'),
+  ),
+  sabotage(
+    'a number that no double says exactly has no answer',
+    'lib/policy/plain.ts',
+    ['exactDouble(value.text) ?? INEXACT', 'value.value'],
+    by(WORK, 'numbers in conditions are exact, or there is no answer'),
   ),
   sabotage(
     'has() of what is no map is an error',
