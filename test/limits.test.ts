@@ -53,6 +53,9 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
   'covered by the row beside it': ['lib/admin/pages.ts headersTimeout keepAliveTimeout connectionsCheckingInterval'],
   'how many pairs a warning names': ['lib/config/confusable.ts MOST_ALIKE'],
   'what numbers are, in conditions': ['lib/policy/cel.ts LARGEST_INT MOST_DIGITS', 'lib/policy/plain.ts LONGEST'],
+  'how it is learned whether a server keeps its connections': [
+    'lib/http1/reuse.ts SOON_MS MARKED_MS MOST_MARKED_MS PROOF_MS MARGIN_MS',
+  ],
   'what flow control of HTTP/2 lets ahead in all': ['lib/http2/limits.ts connectionWindowBytes sessionBytes'],
 };
 

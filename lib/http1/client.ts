@@ -18,6 +18,7 @@ import { IncomingBody, NO_BODY, hasBody } from './body.ts';
 import type { HandedOver } from './exchange.ts';
 import { RESPONSE, malformed, tooLarge } from './fields.ts';
 import { parseResponseHead } from './head.ts';
+import { isUntouched, unprocessed, untouched } from './failures.ts';
 import { Inlet } from './inlet.ts';
 import type { Http1Limits } from './limits.ts';
 import type { Body, Fields, OutgoingRequest, ResponseHead } from './message.ts';
@@ -25,6 +26,7 @@ import { fieldOf } from './message.ts';
 import { Outlet } from './outlet.ts';
 import { requestText } from './serialise.ts';
 import { resetSocket } from './sockets.ts';
+import { announced } from './reuse.ts';
 import { Watchdog } from './watchdog.ts';
 
 export interface ClientResponse {
@@ -53,38 +55,14 @@ export interface ClientConnection {
   readonly reusable: boolean;
   /** Monotonic time of the end of the last exchange. */
   readonly idleSince: number;
+  /** The server has ended it unused, or without a byte of an answer, and sooner than it had announced. */
+  readonly endedEarly: boolean;
   /**
    * Sends a request and settles with the final answer's head. Rejects with a Fault: upstream-cut, upstream-malformed, upstream-timeout, or the reason of the signal
    * or of the request's body. See `isUntouched` and `isUnprocessed` for when to try again.
    */
   request(head: OutgoingRequest, body: Buffer | Body | undefined, options: RequestOptions): Promise<ClientResponse>;
   destroy(reason: Error): void;
-}
-
-/** A connection that was used before ended without a byte of answer: the server had most likely closed it while idle (RFC 9112 section 9.3.1). */
-class Untouched extends Fault {
-  readonly untouched = true;
-}
-
-class Unprocessed extends Fault {
-  readonly unprocessed = true;
-}
-
-/**
- * Whether it is certain that the upstream did not process the request: no byte of it was written, or
- * the protocol says so. It may be sent again, whatever its method, if its body is still whole.
- */
-export function isUnprocessed(failure: unknown): boolean {
-  return failure instanceof Unprocessed;
-}
-
-export function unprocessed(message: string, cause?: unknown): Fault {
-  return new Unprocessed('upstream-cut', message, { cause });
-}
-
-/** Whether a request failed on a connection used before without a byte of answer, so that it may be tried once on a fresh one if its body is still whole. */
-export function isUntouched(failure: unknown): boolean {
-  return failure instanceof Untouched;
 }
 
 /** Takes charge of a connected socket nobody has read from. */
@@ -121,6 +99,9 @@ class Client implements ClientConnection, BodyOwner {
   /** Received before this request was sent. */
   #before = 0;
   #keepAlive = true;
+  /** Milliseconds after an answer for which the server keeps the connection, as it says. */
+  #kept = Infinity;
+  endedEarly = false;
   #reason: Fault | undefined;
 
   constructor(socket: Duplex, limits: Http1Limits, clock: Clock) {
@@ -140,7 +121,8 @@ class Client implements ClientConnection, BodyOwner {
   }
 
   get reusable(): boolean {
-    return this.#state === 'idle' && this.#keepAlive && !this.#inlet.ended && !this.socket.destroyed;
+    if (this.#state !== 'idle' || !this.#keepAlive || this.#inlet.ended || this.socket.destroyed) return false;
+    return this.#kept === Infinity || this.#clock.monotonic() - this.idleSince < this.#kept;
   }
 
   request(head: OutgoingRequest, body: Buffer | Body | undefined, options: RequestOptions): Promise<ClientResponse> {
@@ -228,17 +210,17 @@ class Client implements ClientConnection, BodyOwner {
   readonly #onEnd = (): void => {
     this.#inlet.ended = true;
     if (this.#state === 'receiving') this.#body?.wake();
-    else this.#fail(this.#lost(cut('the upstream closed the connection before it answered')));
+    else this.#leave(this.#lost(cut('the upstream closed the connection before it answered')));
   };
 
   readonly #onDrain = (): void => this.#outlet.wake();
 
   readonly #onError = (cause: Error): void => {
-    this.#fail(this.#lost(new Fault('upstream-cut', 'the connection to the upstream failed', { cause })));
+    this.#leave(this.#lost(new Fault('upstream-cut', 'the connection to the upstream failed', { cause })));
   };
 
   readonly #onClose = (): void => {
-    this.#fail(this.#lost(cut('the connection to the upstream was closed')));
+    this.#leave(this.#lost(cut('the connection to the upstream was closed')));
   };
 
   readonly #onAbort = (): void => {
@@ -251,6 +233,16 @@ class Client implements ClientConnection, BodyOwner {
     return this.#state === 'waiting' && this.#served > 0 && this.#inlet.received === this.#before
       ? untouched(fault)
       : fault;
+  }
+
+  /** The server has ended the connection. */
+  #leave(reason: Fault): void {
+    if (this.#state === 'idle' || isUntouched(reason)) this.#early();
+    this.#fail(reason);
+  }
+
+  #early(): void {
+    this.endedEarly = this.#served > 0 && this.#clock.monotonic() - this.idleSince < this.#kept;
   }
 
   #fail(reason: Fault): void {
@@ -312,6 +304,11 @@ class Client implements ClientConnection, BodyOwner {
       return;
     }
     this.#keepAlive &&= head.keepAlive;
+    const said = announced(head.fields);
+    if (said !== undefined) {
+      this.#kept = said.ms;
+      this.#keepAlive &&= said.more > 0;
+    }
     if (!hasBody(head.framing)) {
       this.#ended();
       resolve({ head, body: NO_BODY, sent, upgraded: undefined });
@@ -345,9 +342,10 @@ class Client implements ClientConnection, BodyOwner {
       upload.cancel(early);
       this.#fail(early);
     } else if (this.#inlet.unread > 0) this.#fail(malformed(RESPONSE, 'bytes after the end of the answer'));
-    else if (!this.#keepAlive || this.#inlet.ended)
+    else if (!this.#keepAlive || this.#inlet.ended) {
+      if (this.#keepAlive) this.#early();
       this.#fail(cut('the upstream ended the connection after its answer'));
-    else this.#inlet.resume();
+    } else this.#inlet.resume();
   }
 }
 
@@ -369,11 +367,6 @@ function checkSwitch(asked: string | undefined, fields: Fields): void {
   if (asked === undefined || fieldOf(fields, 'upgrade')?.toLowerCase() !== asked.toLowerCase()) {
     throw malformed(RESPONSE, 'it switches to a protocol that was not asked for');
   }
-}
-
-/** The same Fault, as one for which `isUntouched` is true. */
-export function untouched(fault: Fault): Fault {
-  return new Untouched(fault.code, fault.message, { cause: fault });
 }
 
 function cut(message: string): Fault {

@@ -2,6 +2,7 @@
  * Connections to upstreams, kept by a key that stands for everything they depend on. Rules:
  * - at most so many open at once for a key; who comes later waits in order, for a limited time (one stuck upstream must not hold everything up);
  * - the connection used last is used first; idle ones end after a time, all after a maximum age with jitter, and at once when they say anything unasked;
+ * - a request that must not be sent twice uses one that served before only where the server is known not to close those (reuse.ts);
  * - a retired key's connections end as soon as they are idle, and none of them is used for a new request;
  * - a lease is given back exactly once, whatever happened.
  */
@@ -13,6 +14,7 @@ import { ignore, onAbort, reasonOf } from '../base/signal.ts';
 import type { ClientConnection } from './client.ts';
 import { clientConnection } from './client.ts';
 import type { Http1Limits } from './limits.ts';
+import { Reuse, SOON_MS, type Closing } from './reuse.ts';
 
 export interface Dialled<T> {
   readonly socket: Duplex;
@@ -43,10 +45,10 @@ export interface PoolCounts {
 }
 
 export interface Pool<T> extends AsyncDisposable {
-  /** An idle connection; undefined where there is none. */
-  take(key: string): Lease<T> | undefined;
+  /** An idle connection; undefined where there is none, or none for a request that may be sent `once` alone. */
+  take(key: string, once?: boolean): Lease<T> | undefined;
   /** An idle connection, a new one, or one after waiting. Rejects with the dial's error, the signal's reason, or Fault 'too-many'. */
-  acquire(key: string, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>>;
+  acquire(key: string, dial: Dial<T>, signal: AbortSignal, once?: boolean): Promise<Lease<T>>;
   /** Ends what belongs to keys that are not kept: idle connections now, the others when they are given back. */
   retire(keep: (key: string) => boolean): void;
   counts(): PoolCounts;
@@ -66,6 +68,7 @@ export function pool<T>(options: PoolOptions): Pool<T> {
 interface Waiter<T> {
   readonly dial: Dial<T>;
   readonly signal: AbortSignal;
+  readonly once: boolean;
   readonly resolve: (lease: Lease<T> | Promise<Lease<T>>) => void;
   readonly reject: (reason: Fault) => void;
   readonly stop: () => void;
@@ -77,6 +80,10 @@ interface Slot<T> {
   readonly idle: Member<T>[];
   readonly leased: Set<Member<T>>;
   readonly waiting: Set<Waiter<T>>;
+  /** How its server closes connections. */
+  readonly closing: Closing;
+  /** It is being looked whether the server leaves a connection open. */
+  proving: boolean;
   dialling: number;
   retired: boolean;
 }
@@ -88,6 +95,7 @@ class ConnectionPool<T> implements Pool<T> {
   readonly #slots = new Map<string, Slot<T>>();
   /** Retired ones with connections still leased or dialled. */
   readonly #retired = new Set<Slot<T>>();
+  readonly #reuse: Reuse;
   #sweep: (() => void) | undefined;
   #closed = false;
 
@@ -95,23 +103,25 @@ class ConnectionPool<T> implements Pool<T> {
     this.#limits = limits;
     this.#clock = clock;
     this.#random = random;
+    this.#reuse = new Reuse(clock);
   }
 
-  take(key: string): Lease<T> | undefined {
+  take(key: string, once = false): Lease<T> | undefined {
     const slot = this.#slots.get(key);
-    const idle = slot === undefined || this.#closed ? undefined : this.#idleOf(slot);
-    return slot === undefined || idle === undefined ? undefined : this.#lend(slot, idle, false);
+    if (slot === undefined || this.#closed || !suits(slot, once)) return undefined;
+    const idle = this.#idleOf(slot);
+    return idle === undefined ? undefined : this.#lend(slot, idle, false);
   }
 
-  async acquire(key: string, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>> {
+  async acquire(key: string, dial: Dial<T>, signal: AbortSignal, once = false): Promise<Lease<T>> {
     if (this.#closed) throw new Fault('shutting-down', 'the pool of connections is closed');
     if (signal.aborted) throw reasonOf(signal);
-    const idle = this.take(key);
+    const idle = this.take(key, once);
     if (idle !== undefined) return idle;
     const slot = this.#slotOf(key);
-    if (this.#hasPlace(slot)) return this.#dial(slot, dial, signal);
+    if (this.#makesPlace(slot)) return this.#dial(slot, dial, signal);
     if (slot.waiting.size >= this.#limits.poolQueue) throw tooMany(`${slot.waiting.size} requests wait already`);
-    return this.#queue(slot, dial, signal);
+    return this.#queue(slot, { dial, signal, once });
   }
 
   retire(keep: (key: string) => boolean): void {
@@ -145,24 +155,54 @@ class ConnectionPool<T> implements Pool<T> {
   returned(slot: Slot<T>, member: Member<T>): void {
     if (!slot.leased.delete(member)) return;
     const { connection } = member;
-    if (slot.retired || !connection.reusable || this.#clock.monotonic() >= member.expires) {
+    this.#ended(slot, member, member.rested);
+    const [waiter] = slot.waiting;
+    const unwanted = waiter === undefined ? this.#isSpare(slot) : !suits(slot, waiter.once);
+    if (unwanted || slot.retired || !connection.reusable || this.#clock.monotonic() >= member.expires) {
       connection.destroy(new Fault('aborted', 'the connection is not used again'));
       this.#vacancy(slot);
       return;
     }
-    const [waiter] = slot.waiting;
+    this.#reuse.open(slot.closing, member.rested);
     if (waiter !== undefined) {
       this.#leave(slot, waiter).resolve(this.#lend(slot, member, false));
       return;
     }
     slot.idle.push(member);
+    if (slot.closing.state === 'unknown' && !slot.proving) this.#prove(slot, member);
     this.#sweep ??= this.#clock.after(this.#limits.poolIdleMs, this.#onSweep);
+  }
+
+  /** Where requests use new connections they leave more behind than the others take. */
+  #isSpare(slot: Slot<T>): boolean {
+    return slot.closing.state !== 'stays' && slot.idle.length >= MOST_SPARE;
+  }
+
+  /** Looks a while after an answer whether the server has left the connection open. */
+  #prove(slot: Slot<T>, { connection }: Member<T>): void {
+    slot.proving = true;
+    const look = (): void => {
+      slot.proving = false;
+      if (!connection.socket.destroyed) this.#reuse.open(slot.closing, SOON_MS);
+    };
+    // Behind what has come in the meantime: this turn may be a late one.
+    this.#clock.after(SOON_MS, () => void setImmediate(look));
   }
 
   #slotOf(key: string): Slot<T> {
     let slot = this.#slots.get(key);
     if (slot === undefined) {
-      slot = { key, idle: [], leased: new Set(), waiting: new Set(), dialling: 0, retired: false };
+      const closing = this.#reuse.of(key);
+      slot = {
+        key,
+        idle: [],
+        leased: new Set(),
+        waiting: new Set(),
+        closing,
+        proving: false,
+        dialling: 0,
+        retired: false,
+      };
       this.#slots.set(key, slot);
     }
     return slot;
@@ -170,15 +210,23 @@ class ConnectionPool<T> implements Pool<T> {
 
   #idleOf(slot: Slot<T>): Member<T> | undefined {
     for (let member = slot.idle.pop(); member !== undefined; member = slot.idle.pop()) {
-      if (member.connection.reusable && this.#clock.monotonic() < member.expires) return member;
+      const now = this.#clock.monotonic();
+      member.rested = now - member.connection.idleSince;
+      const young = now < member.expires && member.rested < this.#limits.poolIdleMs;
+      if (young && member.connection.reusable) return member;
+      this.#ended(slot, member, member.rested);
       member.connection.destroy(new Fault('aborted', 'the connection is too old'));
     }
     return undefined;
   }
 
-  /** Nobody waits while one is idle, so idle ones need not be counted. */
-  #hasPlace(slot: Slot<T>): boolean {
-    return slot.leased.size + slot.dialling < this.#limits.poolConnections;
+  /** Whether one more may be opened; one that is idle, and was not wanted, is closed for it. */
+  #makesPlace(slot: Slot<T>): boolean {
+    const others = slot.leased.size + slot.dialling;
+    if (others >= this.#limits.poolConnections) return false;
+    if (others + slot.idle.length >= this.#limits.poolConnections)
+      slot.idle.shift()?.connection.destroy(new Fault('aborted', 'the connection makes place for a new one'));
+    return true;
   }
 
   #lend(slot: Slot<T>, member: Member<T>, fresh: boolean): Lease<T> {
@@ -196,7 +244,7 @@ class ConnectionPool<T> implements Pool<T> {
       const { socket, info } = await Promise.race([dialled, aborted.promise]);
       const lifetime = this.#limits.poolMaxAgeMs * (1 - this.#limits.poolAgeJitter * this.#random());
       const connection = clientConnection(socket, this.#limits, this.#clock);
-      const member: Member<T> = { connection, info, expires: this.#clock.monotonic() + lifetime };
+      const member: Member<T> = { connection, info, expires: this.#clock.monotonic() + lifetime, rested: 0 };
       socket.once('close', () => this.#closedBy(slot, member));
       slot.dialling--;
       const lease = this.#lend(slot, member, true);
@@ -215,14 +263,15 @@ class ConnectionPool<T> implements Pool<T> {
     }
   }
 
-  #queue(slot: Slot<T>, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>> {
+  #queue(slot: Slot<T>, asked: Pick<Waiter<T>, 'dial' | 'signal' | 'once'>): Promise<Lease<T>> {
+    const { signal } = asked;
     return new Promise((resolve, reject) => {
       const off = onAbort(signal, (reason) => this.#leave(slot, waiter).reject(reason));
       const cancel = this.#clock.after(this.#limits.poolQueueMs, () =>
         this.#leave(slot, waiter).reject(tooMany('no connection became free')),
       );
       const stop = (): void => (off(), cancel());
-      const waiter: Waiter<T> = { dial, signal, resolve, reject, stop };
+      const waiter: Waiter<T> = { ...asked, resolve, reject, stop };
       slot.waiting.add(waiter);
     });
   }
@@ -236,7 +285,7 @@ class ConnectionPool<T> implements Pool<T> {
   /** A place is free: the first who waits dials; a slot that holds nothing is forgotten. */
   #vacancy(slot: Slot<T>): void {
     const [waiter] = slot.waiting;
-    if (waiter !== undefined && !this.#closed && this.#hasPlace(slot)) {
+    if (waiter !== undefined && !this.#closed && this.#makesPlace(slot)) {
       this.#leave(slot, waiter).resolve(this.#dial(slot, waiter.dial, waiter.signal));
       return;
     }
@@ -248,8 +297,14 @@ class ConnectionPool<T> implements Pool<T> {
   #closedBy(slot: Slot<T>, member: Member<T>): void {
     const at = slot.idle.indexOf(member);
     if (at < 0) return;
+    this.#ended(slot, member, this.#clock.monotonic() - member.connection.idleSince);
     slot.idle.splice(at, 1);
     this.#vacancy(slot);
+  }
+
+  /** A connection has ended that was unused for so long; past the time for which one is kept it means nothing. */
+  #ended({ closing }: Slot<T>, { connection }: Member<T>, rested: number): void {
+    if (connection.endedEarly && rested < this.#limits.poolIdleMs) this.#reuse.closed(closing, rested);
   }
 
   #retire(slot: Slot<T>): void {
@@ -267,6 +322,7 @@ class ConnectionPool<T> implements Pool<T> {
     const oldest = now - this.#limits.poolIdleMs;
     let left = 0;
     for (const slot of this.#slots.values()) {
+      for (const { connection } of slot.idle) this.#reuse.open(slot.closing, now - connection.idleSince);
       const ended = slot.idle.filter(({ connection, expires }) => connection.idleSince <= oldest || expires <= now);
       for (const { connection } of ended) connection.destroy(new Fault('aborted', 'the connection was idle too long'));
       left += slot.idle.length - ended.length;
@@ -280,6 +336,16 @@ interface Member<T> {
   readonly connection: ClientConnection;
   readonly info: T;
   readonly expires: number;
+  /** Milliseconds that it was unused before it was lent. */
+  rested: number;
+}
+
+/** Idle connections that are kept where those that were used are not used for every request. */
+const MOST_SPARE = 8;
+
+/** Whether a request may have a connection that served before. */
+function suits<T>({ closing }: Slot<T>, once: boolean): boolean {
+  return !once || closing.state === 'stays';
 }
 
 class Loan<T> implements Lease<T> {

@@ -8,7 +8,8 @@ import type { Duplex } from 'node:stream';
 
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
-import { unprocessed, type ClientResponse, type RequestOptions } from '../http1/client.ts';
+import type { ClientResponse, RequestOptions } from '../http1/client.ts';
+import { unprocessed } from '../http1/failures.ts';
 import type { Http1Limits } from '../http1/limits.ts';
 import type { Body, OutgoingRequest } from '../http1/message.ts';
 import type { Http2Limits } from './limits.ts';

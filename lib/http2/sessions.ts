@@ -239,6 +239,11 @@ class StreamLease<T> implements Lease<T>, ClientConnection {
     return this.#session.idleSince;
   }
 
+  /** A session says goodbye. */
+  get endedEarly(): boolean {
+    return false;
+  }
+
   request(head: OutgoingRequest, body: Buffer | Body | undefined, options: RequestOptions): Promise<ClientResponse> {
     const { stream, answer } = this.#session.request(head, body, options);
     this.#stream = stream;

@@ -26,7 +26,7 @@ import { endpointFor, McpExchange, type McpParts } from './mcp.ts';
 import { mcpRefusal } from './mcp-refusal.ts';
 import { mcpReply, REPLACED } from './mcp-reply.ts';
 import { framingOf, hostField, lengthFor, withoutFields } from './outgoing.ts';
-import { Attempts, repeatable } from './replay.ts';
+import { Attempts, isIdempotent, repeatable } from './replay.ts';
 import { DECISION_FIELD, faultAnswer } from './respond.ts';
 import type { Loan, Upstreams } from './upstreams.ts';
 import { checkSwitch, webSocketKey } from './websocket.ts';
@@ -215,10 +215,12 @@ export class RequestArrival implements Arrival {
     const head = this.#headFor(passage, asked, key?.key);
     let attempts: Attempts | undefined;
     for (;;) {
-      let loan = upstreams.idle(route, identity, exchange.task?.id);
+      const once = attempts !== undefined || !isIdempotent(described.method, body);
+      const task = exchange.task?.id;
+      let loan = upstreams.idle(route, identity, { task, once });
       if (loan === undefined) {
         exchange.enter('connect', destination.timeouts.connect, now());
-        loan = await upstreams.borrow(route, identity, { signal: exchange.signal, task: exchange.task?.id });
+        loan = await upstreams.borrow(route, identity, { signal: exchange.signal, task, once });
       }
       const { connection, info } = loan.lease;
       exchange.upstream = info;

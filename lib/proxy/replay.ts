@@ -5,7 +5,7 @@
  *   without a byte of an answer (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1).
  * Whoever asks sees to it that nothing is sent again for an agent that has gone, or out of time.
  */
-import { isUnprocessed, isUntouched } from '../http1/client.ts';
+import { isUnprocessed, isUntouched } from '../http1/failures.ts';
 import type { Body, Fields } from '../http1/message.ts';
 import { http2Limits } from '../http2/limits.ts';
 import type { Destination } from '../policy/model.ts';

@@ -15,6 +15,11 @@ import type { Identity } from '../spiffe/identity.ts';
 import { dialler, type Dialler, type DiallerOptions, type Reached } from './dial.ts';
 import { routes, type Route } from './route.ts';
 
+export interface Borrower extends Asker {
+  /** The request must not be sent twice. */
+  readonly once?: boolean;
+}
+
 /** The right to use one pooled connection for one request. */
 export interface Loan {
   readonly lease: Lease<Reached>;
@@ -25,9 +30,13 @@ export interface Loan {
 export interface Upstreams extends AsyncDisposable, Dialler {
   readonly route: (destination: Destination, facts: Facts) => Route;
   /** An idle connection of the pool, as `borrow` gives it, at once; undefined where there is none. */
-  readonly idle: (route: Route, identity: Identity | undefined, task: string | undefined) => Loan | undefined;
+  readonly idle: (
+    route: Route,
+    identity: Identity | undefined,
+    asker: Pick<Borrower, 'task' | 'once'>,
+  ) => Loan | undefined;
   /** A connection for one request, verified; pooled by everything it depends on. */
-  readonly borrow: (route: Route, identity: Identity | undefined, asker: Asker) => Promise<Loan>;
+  readonly borrow: (route: Route, identity: Identity | undefined, asker: Borrower) => Promise<Loan>;
   /** Closes the connections that carried credentials of a task that has ended. */
   readonly forget: (task: string) => void;
   /** Lets go of what this policy and identity no longer call for. */
@@ -92,15 +101,15 @@ export function upstreams(
       shared.retire((one) => keys.isCurrent(one));
     },
   });
-  const idle = (route: Route, identity: Identity | undefined, task: string | undefined): Loan | undefined => {
+  const idle: Upstreams['idle'] = (route, identity, { task, once }) => {
     const key = keyFor(route, identity, task);
     const from = poolOf(route);
-    for (let lease = from.take(key); lease !== undefined; lease = from.take(key))
+    for (let lease = from.take(key, once); lease !== undefined; lease = from.take(key, once))
       if (isFit(lease, clock)) return loanOf(key, lease);
     return undefined;
   };
 
-  const borrow = async (route: Route, identity: Identity | undefined, { signal, task }: Asker): Promise<Loan> => {
+  const borrow: Upstreams['borrow'] = async (route, identity, { signal, task, once }) => {
     const key = keyFor(route, identity, task);
     const reach = async (until: AbortSignal): Promise<{ socket: Reached['socket']; info: Reached }> => {
       const addresses = await dial.resolve(route, until);
@@ -108,7 +117,7 @@ export function upstreams(
       return { socket: reached.socket, info: reached };
     };
     for (;;) {
-      const lease = await poolOf(route).acquire(key, reach, signal);
+      const lease = await poolOf(route).acquire(key, reach, signal, once);
       if (isFit(lease, clock)) return loanOf(key, lease);
     }
   };

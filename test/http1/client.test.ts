@@ -3,7 +3,8 @@ import t from 'tap';
 
 import { Fault } from '../../lib/base/fault.ts';
 import type { ClientConnection, ClientResponse, RequestOptions } from '../../lib/http1/client.ts';
-import { clientConnection, isUnprocessed, isUntouched } from '../../lib/http1/client.ts';
+import { clientConnection } from '../../lib/http1/client.ts';
+import { isUnprocessed, isUntouched } from '../../lib/http1/failures.ts';
 import { http1Limits } from '../../lib/http1/limits.ts';
 import type { Body, OutgoingRequest } from '../../lib/http1/message.ts';
 import type { ManualClock } from './wire.ts';

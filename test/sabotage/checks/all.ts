@@ -14,6 +14,7 @@ import { TASK_DOORS } from './task-doors.ts';
 import { TASK_LIMITS } from './task-limits.ts';
 import { TASKS } from './tasks.ts';
 import { TUNNEL } from './tunnel.ts';
+import { UPSTREAMS } from './upstreams.ts';
 import { WAYS } from './ways.ts';
 
 export const SABOTAGES: readonly Sabotage[] = Object.freeze([
@@ -30,6 +31,7 @@ export const SABOTAGES: readonly Sabotage[] = Object.freeze([
   ...TASKS,
   ...TASK_DOORS,
   ...TASK_LIMITS,
+  ...UPSTREAMS,
   ...WAYS,
   ...CLIENTS,
 ]);

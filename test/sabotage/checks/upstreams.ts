@@ -1,0 +1,29 @@
+/** Connections to upstreams and what is sent on them again; times and limits of exchanges. */
+import { by, sabotage, type Sabotage } from '../sabotage.ts';
+
+export const UPSTREAMS: readonly Sabotage[] = [
+  sabotage(
+    'a request that must not be sent twice does not meet the close of its connection',
+    'lib/http1/pool.ts',
+    ["return !once || closing.state === 'stays';", 'return closing !== undefined || once;'],
+    by(
+      'test/proxy/reuse.test.ts',
+      'a request that must not be sent twice takes a new connection where the server may close the old one',
+    ),
+  ),
+  sabotage(
+    'a server that closed a connection unannounced is not trusted to keep the others',
+    'lib/http1/reuse.ts',
+    ["known.state = 'closes';", ''],
+    by(
+      'test/proxy/reuse.test.ts',
+      'a request that must not be sent twice takes a new connection where the server may close the old one',
+    ),
+  ),
+  sabotage(
+    'no request goes over a connection past the time that its server announced',
+    'lib/http1/client.ts',
+    ['this.#kept = said.ms;', ''],
+    by('test/proxy/reuse.test.ts', 'past the time that a server announces its connection is not used again'),
+  ),
+];
