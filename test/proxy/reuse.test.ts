@@ -12,7 +12,7 @@ const METHODS = ['GET', 'PUT', 'POST'];
 interface Closing {
   readonly fields?: string;
   /** After each answer: which one it was on its connection. */
-  readonly then: (socket: Socket, answers: number) => void;
+  readonly after: (socket: Socket, answers: number) => void;
 }
 
 interface Counting extends RawUpstream {
@@ -21,7 +21,7 @@ interface Counting extends RawUpstream {
 }
 
 /** Answers each request that is read whole, and then does what `closing` says. */
-async function closing({ fields = '', then }: Closing): Promise<Counting> {
+async function closing({ fields = '', after }: Closing): Promise<Counting> {
   const seen = { posts: 0, gets: 0 };
   const upstream = await rawUpstream({
     raw(socket) {
@@ -38,7 +38,7 @@ async function closing({ fields = '', then }: Closing): Promise<Counting> {
         text = '';
         answers++;
         socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 2\r\n${fields}\r\nok`);
-        then(socket as Socket, answers);
+        after(socket as Socket, answers);
       });
     },
   });
@@ -96,26 +96,26 @@ async function traffic(b: Bench, { agents, each, pause }: Traffic): Promise<{ po
 const end = (socket: Socket): void => void socket.end();
 const reset = (socket: Socket): void => void socket.resetAndDestroy();
 const later =
-  (ms: number, act: (socket: Socket) => void): Closing['then'] =>
+  (ms: number, act: (socket: Socket) => void): Closing['after'] =>
   (socket) =>
     void setTimeout(act, ms, socket);
 
 const SERVERS: Readonly<Record<string, Closing & { readonly pause: number }>> = {
-  'a FIN with each answer': { then: end, pause: 0 },
-  'a FIN with each answer, and pauses': { then: end, pause: 20 },
-  'a FIN 1 ms after each answer': { then: later(1, end), pause: 3 },
-  'a FIN 50 ms after each answer': { then: later(50, end), pause: 0 },
-  'a FIN 50 ms after each answer, and pauses': { then: later(50, end), pause: 100 },
-  'a reset 1 ms after each answer': { then: later(1, reset), pause: 3 },
-  'a reset 50 ms after each answer': { then: later(50, reset), pause: 100 },
+  'a FIN with each answer': { after: end, pause: 0 },
+  'a FIN with each answer, and pauses': { after: end, pause: 20 },
+  'a FIN 1 ms after each answer': { after: later(1, end), pause: 3 },
+  'a FIN 50 ms after each answer': { after: later(50, end), pause: 0 },
+  'a FIN 50 ms after each answer, and pauses': { after: later(50, end), pause: 100 },
+  'a reset 1 ms after each answer': { after: later(1, reset), pause: 3 },
+  'a reset 50 ms after each answer': { after: later(50, reset), pause: 100 },
   'Keep-Alive: timeout=1, and a FIN then': {
     fields: 'Keep-Alive: timeout=1\r\n',
-    then: later(1000, end),
+    after: later(1000, end),
     pause: 400,
   },
   'Keep-Alive: max, and a FIN then': {
     fields: 'Keep-Alive: timeout=60, max=0\r\n',
-    then: end,
+    after: end,
     pause: 5,
   },
 };
@@ -139,7 +139,7 @@ for (const [name, server] of Object.entries(SERVERS))
   });
 
 t.test('a server that keeps its connections is used over few of them', async (t) => {
-  await using upstream = await closing({ then: () => {} });
+  await using upstream = await closing({ after: () => {} });
   await using b = await over(upstream);
   const line = await b.open();
   let before = -1;
@@ -157,7 +157,7 @@ t.test(
   'a request that must not be sent twice takes a new connection where the server may close the old one',
   async (t) => {
     let open: Socket[] = [];
-    await using upstream = await closing({ then: (socket) => void open.push(socket) });
+    await using upstream = await closing({ after: (socket) => void open.push(socket) });
     await using b = await over(upstream);
     const line = await b.open();
     const dials = async (method: string): Promise<number> => {
@@ -180,14 +180,14 @@ t.test(
 );
 
 t.test('past the time that a server announces its connection is not used again', async (t) => {
-  await using upstream = await closing({ fields: 'Keep-Alive: timeout=1\r\n', then: () => {} });
+  await using upstream = await closing({ fields: 'Keep-Alive: timeout=1\r\n', after: () => {} });
   await using b = await over(upstream);
   const line = await b.open();
   t.equal(await send(line, 'GET'), 200);
   await new Promise((resolve) => setTimeout(resolve, 700));
   t.equal(await send(line, 'GET'), 200);
   t.equal(upstream.connections.length, 2);
-  await using last = await closing({ fields: 'Keep-Alive: max=0\r\n', then: () => {} });
+  await using last = await closing({ fields: 'Keep-Alive: max=0\r\n', after: () => {} });
   await using c = await over(last);
   const other = await c.open();
   t.equal(await send(other, 'GET'), 200);
@@ -198,7 +198,7 @@ t.test('past the time that a server announces its connection is not used again',
 });
 
 t.test('where requests take new connections, few unused ones are left behind', async (t) => {
-  await using upstream = await closing({ then: (socket, answers) => void (answers > 1 && end(socket)) });
+  await using upstream = await closing({ after: (socket, answers) => void (answers > 1 && end(socket)) });
   await using b = await over(upstream);
   const line = await b.open();
   t.equal(await send(line, 'GET'), 200);
@@ -212,7 +212,7 @@ t.test('where requests take new connections, few unused ones are left behind', a
 
 t.test('of a server that closes unannounced at its own time, only what was on its way then is lost', async (t) => {
   // It closes each connection 300 ms after its last answer, and the agents pause about as long: the worst there is.
-  await using upstream = await closing({ then: idle(300) });
+  await using upstream = await closing({ after: idle(300) });
   await using b = await over(upstream);
   const agents = 8;
   const { posts } = await traffic(b, { agents, each: 20, pause: 600 });
@@ -222,7 +222,7 @@ t.test('of a server that closes unannounced at its own time, only what was on it
 });
 
 /** A server's own limit for unused connections. */
-function idle(ms: number): Closing['then'] {
+function idle(ms: number): Closing['after'] {
   const timers = new WeakMap<Socket, NodeJS.Timeout>();
   return (socket) => {
     clearTimeout(timers.get(socket));
