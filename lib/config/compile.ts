@@ -15,6 +15,7 @@ import type {
   Rule,
   Via,
 } from '../policy/model.ts';
+import { spellingsOf } from '../policy/spellings.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import { compileHeaders } from './headers-schema.ts';
 import type { DestinationDocument, SidecarDocument, TaskPolicyDocument } from './schema.ts';
@@ -137,6 +138,8 @@ export function compileDestination(
   { at, roots, via, conditions, highestClass, task }: Surroundings,
 ): Destination {
   const { tls, upstream } = spec;
+  const when = conditions.get('own');
+  const rules = Object.freeze(spec.rules.map((rule, i) => compileRule(rule, conditions.get(i), spec.protocol)));
   return Object.freeze({
     name: metadata.name,
     hosts: spec.hosts,
@@ -160,8 +163,9 @@ export function compileDestination(
     task: spec.task ?? task,
     action: spec.action,
     credential: spec.credentials && compileCredential(spec.credentials),
-    when: conditions.get('own'),
-    rules: Object.freeze(spec.rules.map((rule, i) => compileRule(rule, conditions.get(i), spec.protocol))),
+    when,
+    rules,
+    spellings: spellingsOf({ name: metadata.name, when, rules }),
     timeouts: spec.timeouts,
     limits: compileLimits(spec.limits),
     headers: compileHeaders(spec.headers),

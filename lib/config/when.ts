@@ -2,10 +2,13 @@
 import { Fault } from '../base/fault.ts';
 import { phaseOf, type Phase } from '../policy/condition-env.ts';
 import type { Condition, Conditions as Compiler } from '../policy/conditions.ts';
+import { kindOf, verdictOf, type HeaderPolicy } from '../policy/field-table.ts';
+import { quote } from '../policy/host.ts';
 import type { Pace } from './pace.ts';
 import type { Problems } from './problem.ts';
 import type { DocumentSet } from './set-checks.ts';
 import type { DestinationDocument } from './schema.ts';
+import { compileHeaders } from './headers-schema.ts';
 import { locate, pathText, type Step, type Tree } from './tree.ts';
 
 /** What was compiled of one document: by the index of the rule, or `own` for the destination itself. */
@@ -28,20 +31,21 @@ export async function compileConditions(
   // Without a Sidecar the data classes are not known, and it is a problem already.
   if (sidecar === undefined) return all;
   let compiler: Compiler | undefined;
-  const compile = async (tree: Tree, written: readonly Written[]): Promise<void> => {
+  const compile = async (tree: Tree, written: readonly Written[], headers?: HeaderPolicy): Promise<void> => {
     const own = new Map<number | 'own', Condition>();
     for (const one of written) {
       compiler ??= await engine(sidecar.document.spec.dataClasses);
-      const condition = compileOne(compiler, one, (message, fix) =>
-        problems.add({ at: locate(tree, one.steps).at, path: pathText(one.steps), message, fix }),
-      );
+      const refuse = (message: string, fix: string): void =>
+        problems.add({ at: locate(tree, one.steps).at, path: pathText(one.steps), message, fix });
+      const condition = compileOne(compiler, one, refuse);
+      for (const name of condition?.reads.fields.exact ?? []) neverThere(name, headers, refuse);
       if (condition !== undefined) own.set(one.of, condition);
       await paced();
     }
     if (own.size > 0) all.set(tree, own);
   };
   for (const { tree, document } of destinations) {
-    await compile(tree, writtenIn(document));
+    await compile(tree, writtenIn(document), compileHeaders(document.spec.headers));
     await paced();
   }
   for (const { tree, document } of taskPolicies) await compile(tree, ownOf(document.spec.when, 'intent'));
@@ -81,4 +85,18 @@ function compileOne(
     refuse(message, hint);
     return undefined;
   }
+}
+
+/** A condition over a field that is taken off first would never see it: a deny rule would never deny. */
+function neverThere(
+  name: string,
+  headers: HeaderPolicy | undefined,
+  refuse: (message: string, fix: string) => void,
+): void {
+  const verdict = verdictOf(name, headers);
+  if (verdict !== 'strip' && verdict !== 'refuse') return;
+  const claim =
+    kindOf(name) === 'claim' ? `, or write headers: { pass: [${name}] } where the upstream may believe it` : '';
+  const fix = name === 'host' ? 'write request.host' : `decide by something else${claim}`;
+  refuse(`the field ${quote(name)} never passes: it is no fact that a condition could read`, fix);
 }

@@ -4,6 +4,7 @@
  */
 import { compilePattern, INSTEAD, renameCall, strictHas, type Node } from './cel.ts';
 import { COMPREHENSIONS, CONDITION_LIMITS, FUNCTIONS, METHODS } from './condition-env.ts';
+import { foldField } from './field-table.ts';
 import { SECRET_FIELDS } from './fields.ts';
 import { quote } from './host.ts';
 
@@ -153,7 +154,7 @@ function checkTime(node: Node, name: 'timestamp' | 'duration'): void {
 
 function checkField(node: Node): void {
   const name = textOf(node);
-  if (name === undefined || !SECRET_FIELDS.has(name.toLowerCase())) return;
+  if (name === undefined || !SECRET_FIELDS.has(foldField(name.toLowerCase()))) return;
   throw objection(node, `${name.toLowerCase()} carries a secret: conditions do not see it`, 'decide by something else');
 }
 

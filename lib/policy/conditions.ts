@@ -9,6 +9,7 @@ import { codeOf, environmentOf, rootOf, splitOf, type Operator } from './cel.ts'
 import { meterTree, type Meter } from './cel-meter.ts';
 import { checkTree, type Checked, type Objection } from './condition-check.ts';
 import { CONDITION_LIMITS, TYPES, VARIABLES, variablesOf, type Phase } from './condition-env.ts';
+import { readsOf, type Reads } from './condition-reads.ts';
 import type { ConditionContext } from './condition-view.ts';
 import type { IntentContext } from './intent-view.ts';
 
@@ -24,6 +25,8 @@ export interface Condition {
   readonly phase: Phase;
   /** Variables it reads. */
   readonly variables: ReadonlySet<string>;
+  /** Names of fields, parameters and arguments that it reads. */
+  readonly reads: Reads;
   evaluate(context: ConditionContext | IntentContext): Answer;
   /** What it is made of; for explanations. */
   parts(): Parts;
@@ -60,15 +63,16 @@ export function conditions(dataClasses: readonly string[]): Conditions {
   const compile = (text: string, phase: Phase): Condition => {
     const program = parsed(text, environment(phase));
     const variables = variablesOf(phase);
+    const reads = readsOf(rootOf(program.ast));
     const checked = refusing(text, () => checkTree(rootOf(program.ast), { variables, dataClasses }));
     typed(text, program, phase);
     for (const [pattern, re2] of checked.patterns) patterns.set(pattern, re2);
     meterTree(rootOf(program.ast), { meter, patterns });
-    const reads = new Set(variables.filter((name) => checked.names.has(name)));
     return new Compiled({
       text,
       phase,
-      variables: reads,
+      variables: new Set(variables.filter((name) => checked.names.has(name))),
+      reads,
       program,
       parts: () => partsOf(environment(phase).parse(text), (part) => compiled(part, phase)),
       meter,
@@ -107,14 +111,16 @@ class Compiled implements Condition {
   readonly text: string;
   readonly phase: Phase;
   readonly variables: ReadonlySet<string>;
+  readonly reads: Reads;
   readonly #program: ParseResult;
   readonly #parts: () => Parts;
   readonly #meter: Meter;
 
-  constructor({ text, phase, variables, program, parts, meter }: Compilation) {
+  constructor({ text, phase, variables, reads, program, parts, meter }: Compilation) {
     this.text = text;
     this.phase = phase;
     this.variables = variables;
+    this.reads = reads;
     this.#program = program;
     this.#parts = parts;
     this.#meter = meter;

@@ -3,6 +3,7 @@
  * records could show it. (What the agent sends in them is taken off or replaced where the sidecar holds the credential.)
  */
 import type { FieldLines } from './facts.ts';
+import { foldField } from './field-table.ts';
 
 /** RFC 9110 sections 11.6.2 and 11.7.2, RFC 6265, and the names that API keys travel under. */
 export const SECRET_FIELDS: ReadonlySet<string> = new Set([
@@ -20,7 +21,7 @@ export const SECRET_FIELDS: ReadonlySet<string> = new Set([
 /** Values of one field, a line each; none for a secret one. `name` in lower case. */
 export function fieldValues(fields: FieldLines, name: string): readonly string[] {
   const values: string[] = [];
-  if (SECRET_FIELDS.has(name)) return values;
+  if (SECRET_FIELDS.has(foldField(name))) return values;
   for (let i = 0; i < fields.length; i += 2) {
     const value = fields[i + 1];
     if (fields[i] === name && value !== undefined) values.push(value);
@@ -33,7 +34,7 @@ export function visibleFields(fields: FieldLines): ReadonlyMap<string, readonly 
   const visible = new Map<string, string[]>();
   for (let i = 0; i < fields.length; i += 2) {
     const [name, value] = [fields[i], fields[i + 1]];
-    if (name === undefined || value === undefined || SECRET_FIELDS.has(name)) continue;
+    if (name === undefined || value === undefined || SECRET_FIELDS.has(foldField(name))) continue;
     const values = visible.get(name);
     if (values === undefined) visible.set(name, [value]);
     else values.push(value);

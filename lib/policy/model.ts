@@ -10,6 +10,7 @@ import type { HostPattern } from './host.ts';
 import type { McpVersion } from './mcp-methods.ts';
 import type { PathPattern } from './path.ts';
 import type { ResourcePattern } from './resource.ts';
+import type { Spellings } from './spellings.ts';
 
 /** How the upstream leg is protected: each is spelled out in the document, none is silent. */
 export type TlsMode = 'mtls' | 'web-mtls' | 'web' | 'passthrough' | 'plaintext';
@@ -193,6 +194,8 @@ export interface Destination {
   readonly limits: Limits;
   /** Which fields of a request pass; undefined: what the table says (lib/policy/field-table.ts). */
   readonly headers?: HeaderPolicy | undefined;
+  /** Of the names that its conditions read; undefined: they read none. */
+  readonly spellings?: Spellings | undefined;
   /** Protocol mcp alone, and always there. */
   readonly mcp?: McpPolicy | undefined;
   readonly mode: 'enforce' | 'report';

@@ -39,7 +39,7 @@ export function canonicalTarget(originForm: string): Target {
   if (query !== '' && !queryAllowed(query)) {
     throw malformed(
       'the query has characters that a query cannot have',
-      'percent-encode spaces, `#`, `%` and everything beyond ASCII',
+      'percent-encode spaces, `#`, `%` and everything beyond ASCII; leave NUL out',
     );
   }
   if (rawPath !== '' && PLAIN.test(rawPath)) return { path: rawPath, query };
@@ -47,7 +47,7 @@ export function canonicalTarget(originForm: string): Target {
 }
 
 function queryAllowed(query: string): boolean {
-  return QUERY_ALLOWED.test(query) && !/%(?![0-9A-Fa-f]{2})/.test(query);
+  return QUERY_ALLOWED.test(query) && !/%(?![0-9A-Fa-f]{2})|%00/.test(query);
 }
 
 function canonicalPath(raw: string): string {

@@ -18,6 +18,7 @@ const ELSEWHERE: ReadonlySet<string> = new Set([
   'cidrs',
   'mcp',
   'when',
+  'spellings',
 ]);
 
 /** In words what it was before; undefined: nothing is looser. */

@@ -120,7 +120,7 @@ export function describeRaw(destination: Destination, time: number): Facts {
 }
 
 /** What no destination says. */
-const UNLISTED: Pick<Destination, 'headers'> = Object.freeze({});
+const UNLISTED: Pick<Destination, 'headers' | 'spellings'> = Object.freeze({});
 
 interface Judged {
   readonly entry: EntryPoint;
@@ -133,10 +133,14 @@ interface Judged {
 function describe(head: RequestHead, rest: string, { entry, authority, listener, reading }: Judged): Described {
   const { method } = head;
   const { policy, time } = reading;
-  const { headers } = policy.find(authority.host, authority.port) ?? UNLISTED;
+  const { headers, spellings } = policy.find(authority.host, authority.port) ?? UNLISTED;
   const { path, query } = canonicalTarget(rest);
   const webSocket = webSocketOffer(head);
   const fields = reading.fields.request(head.fields, headers);
+  if (spellings !== undefined) {
+    spellings.fields(fields);
+    spellings.params(query);
+  }
   const http: HttpFacts = { method, path, query, websocket: webSocket !== undefined, empty: isEmpty(head), fields };
   return {
     facts: { entry, host: authority.host, port: authority.port, listener, http, time },

@@ -121,6 +121,7 @@ export class RequestArrival implements Arrival {
     exchange.enter('message', endpoint.timeouts.headers, this.#parts.now());
     const message = await mcp.read(this.#x, (bytes) => (exchange.sent += bytes));
     this.#reading = false;
+    endpoint.spellings?.args(message.args);
     const { http } = described.facts;
     this.#fields = mcp.fields(this.#fields);
     const facts = { ...described.facts, http: http && { ...http, fields: this.#fields }, mcp: message };

@@ -62,7 +62,9 @@ export function suppose(supposed: Supposed, policy: Policy): Facts {
       hint: 'see mcp.endpoints of the destination',
     });
   }
-  return withMessage(facts, message, destination.mcp);
+  const whole = withMessage(facts, message, destination.mcp);
+  if (whole.mcp !== undefined) destination.spellings?.args(whole.mcp.args);
+  return whole;
 }
 
 /** At a gRPC destination a request is a call. */

@@ -71,6 +71,7 @@ export const ROWS: readonly Row[] = Object.freeze([
   row('H8', "the agent's Authorization beside a brokered credential", 'path'),
   row('H9', 'too many fields, too long fields, too long heads', 'head'),
   row('H10', 'a condition is given a field that is not sent', 'fields'),
+  row('H11', 'a field in another spelling than the one that a condition reads', 'fields'),
   // Which path.
   row('P1', 'dot segments and backslashes, plain and escaped', 'path'),
   row('P2', 'runs of slashes', 'path'),
@@ -79,6 +80,7 @@ export const ROWS: readonly Row[] = Object.freeze([
   row('P5', 'case, trailing slash and spelling', 'path'),
   row('P6', 'queries', 'path'),
   row('P7', 'what was judged is what is sent', 'path'),
+  row('P8', 'a parameter in another spelling than the one that a condition reads', 'path'),
   // Ways around.
   row('T1', 'a tunnel to a destination whose requests are judged', 'hello'),
   row('T2', 'plain HTTP where tunnels are watched', 'method'),
@@ -93,6 +95,7 @@ export const ROWS: readonly Row[] = Object.freeze([
   row('M1', 'names that are there twice', 'message'),
   row('M2', 'names in another letter case', 'message'),
   row('M3', 'batches', 'message'),
+  row('M9', 'an argument in another spelling than the one that a condition reads', 'message'),
   row('M4', 'other media types and charsets', 'message'),
   row('M5', 'encoded bodies, and encoded answers', 'message'),
   row('M6', 'too long, too deep, no numbers, half characters', 'message'),

@@ -8,6 +8,7 @@ import { conditions } from '../../lib/policy/conditions.ts';
 import { parseHostPattern } from '../../lib/policy/host.ts';
 import { buildPolicy } from '../../lib/policy/lookup.ts';
 import { parsePathPattern } from '../../lib/policy/path.ts';
+import { spellingsOf } from '../../lib/policy/spellings.ts';
 import type { Destination, Policy, Rule } from '../../lib/policy/model.ts';
 import { startProxy, type Proxy, type ProxyOptions } from '../../lib/proxy/proxy.ts';
 import type { Resolver } from '../../lib/proxy/resolver.ts';
@@ -65,9 +66,10 @@ const CONDITIONS = conditions(['public', 'internal', 'confidential', 'restricted
 
 /** A destination `crm` for http://crm.internal/ over mTLS, everything allowed, unless said otherwise. */
 export function site(given: Site = {}): Destination {
-  const { mode = 'mtls', listen, upstream } = given;
+  const { mode = 'mtls', listen, upstream, name = 'crm' } = given;
+  const rules = given.rules ?? (given.protocol === 'tcp' || mode === 'passthrough' ? [] : [rule('all', 'allow')]);
   return Object.freeze({
-    name: given.name ?? 'crm',
+    name,
     hosts: (given.hosts ?? ['crm.internal']).map(parseHostPattern),
     ports: given.ports ?? [80],
     protocol: given.protocol ?? 'http',
@@ -90,7 +92,8 @@ export function site(given: Site = {}): Destination {
     task: given.task ?? 'optional',
     action: given.action ?? 'admin',
     credential: given.credential,
-    rules: given.rules ?? (given.protocol === 'tcp' || mode === 'passthrough' ? [] : [rule('all', 'allow')]),
+    rules,
+    spellings: spellingsOf({ name, rules }),
     timeouts: { connect: 5000, headers: 10_000, idle: 10_000, total: 60_000, ...given.timeouts },
     limits: { concurrent: 64, body: undefined, response: undefined, rate: undefined, ...given.limits },
     headers: given.headers,

@@ -237,3 +237,18 @@ t.test('headers of a destination hold for what is judged and for what is sent al
   t.notMatch(answer, /"x-b"|x-real-ip/);
   t.equal(statusOf(await ask('X_User_Id: 7\r\n')), 403);
 });
+
+t.test('a condition over a field that never passes does not load, because it would never hold', async (t) => {
+  const rules = (when: string): string => `  rules: [{ name: a, effect: deny, http: {}, when: '${when}' }]`;
+  const problems = (spec: string): Promise<readonly string[]> => problemsOf(t, SIDECAR, document(spec));
+  for (const name of ['x-real-ip', 'TE', 'content-length', 'x_forwarded_for', 'x-http-method-override'])
+    t.match(await problems(rules(`request.header("${name}").size() > 0`)), [
+      /spec\.rules\[0\]\.when: the field "[a-z_-]+" never passes: .*; decide by something else/,
+    ]);
+  t.match(await problems(rules('request.header("host") == []')), [/write request\.host$/]);
+  t.match(await problems(rules('request.headers.exists(h, h.name == "x-real-ip")')), [/"x-real-ip" never passes/]);
+  const claim = rules('request.header("x-real-ip") == ["::1"]');
+  t.match(await problems(claim), [/write headers: \{ pass: \[x-real-ip\] \}/]);
+  t.same(await problems(`${claim}\n  headers: { pass: [x-real-ip] }`), []);
+  t.same((await problems(`${rules('request.header("x-a") == []')}\n  headers: { only: [x-b] }`)).length, 1);
+});

@@ -12,6 +12,15 @@ const TOKEN = `t0ken-${CANARY}`;
 /** One request is allowed, and the condition wants a field that the upstream must then have. */
 const dry = (when: string): World => ({ site: { rules: [rule('dry', 'allow', { when, websocket: true })] } });
 
+const FORBIDDING: World = {
+  site: {
+    rules: [
+      rule('forbid', 'deny', { when: 'request.header("x-forbid").size() > 0' }),
+      rule('rest', 'allow', { websocket: true }),
+    ],
+  },
+};
+
 const CLAIMS =
   'X-Forwarded-Client-Cert X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Anything Forwarded X-Real-IP True-Client-IP X-Client-IP X-SPIFFE-ID X-Spiffe-Trust-Domain X-Task-Id X-Client-Cert-Chain Client-Cert Client-Cert-Chain X-SSL-Client-Verify SSL-Client-Cert Chaperone-Decision Chaperone-Task X-Chaperone-Bypass X-Client-Cert X-Spiffe X-Task X-SSL Remote-User X-Remote-User X-Auth-Request-User X-Goog-Authenticated-User-Email X-Amzn-Oidc-Identity X-Ms-Client-Principal-Name X-Authorization CF-Connecting-IP Fastly-Client-IP X-Azure-ClientIP X-Originating-IP X-Remote-Addr X-Host X-Original-Host X-Envoy-External-Address X-ARR-ClientCert X-ProxyUser-IP WL-Proxy-Client-IP Proxy-Client-IP Remote-Groups Tailscale-User-Login Impersonate-User X-Consumer-Username X-Pomerium-Jwt-Assertion Cf-Access-Jwt-Assertion Fly-Client-IP X-Vercel-Forwarded-For X-Userinfo HTTP-X-Forwarded-For'.split(
     ' ',
@@ -82,6 +91,22 @@ export const HEADERS: readonly Attack[] = [
     ),
     expect: refused('denied'),
     at: { connect: passed() },
+  },
+  {
+    row: 'H11',
+    title: 'another spelling of what a condition reads is not sent beside it',
+    world: FORBIDDING,
+    attempts: fields('X_Forbid: 1', 'x.forbid: 1', 'X!FORBID: 1', 'x~forbid: evil'),
+    expect: refused('ambiguous', { reason: /"x-forbid", which a condition of destination/ }),
+    at: { connect: passed() },
+  },
+  {
+    row: 'H11',
+    title: 'other names are left alone, whatever is in them',
+    world: FORBIDDING,
+    facet: 'path',
+    attempts: fields('X_Other: %5f', 'X-Forbidden: x_forbid', 'xforbid: 1'),
+    expect: passed(),
   },
   {
     row: 'H10',

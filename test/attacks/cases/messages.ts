@@ -1,13 +1,27 @@
 /** Messages to an MCP server: what cannot be read in one way only, what no rule allows, and what a server may not say. */
+import { conditions } from '../../../lib/policy/conditions.ts';
 import { rule } from '../../proxy/harness.ts';
 import { mcpRule, SETTINGS } from '../../proxy/mcp-harness.ts';
 import { type Attack, type Attempt, passed, refused, type World } from '../case.ts';
+
+const MUCH = 'has(args.amount) && args.amount > 100.0';
 
 const SERVER = Object.freeze<World>({
   site: {
     protocol: 'mcp',
     mcp: SETTINGS,
     rules: [mcpRule('read', 'allow', { tools: ['get_ticket'] })],
+  },
+});
+
+const PAYING = Object.freeze<World>({
+  site: {
+    protocol: 'mcp',
+    mcp: SETTINGS,
+    rules: [
+      { ...mcpRule('much', 'deny', { tools: ['pay'] }), when: conditions([]).compile(MUCH, 'mcp') },
+      mcpRule('pay', 'allow', { tools: ['pay'] }),
+    ],
   },
 });
 
@@ -65,6 +79,15 @@ export const MESSAGES: readonly Attack[] = Object.freeze([
     ],
     refused('bad-json'),
   ),
+  {
+    row: 'M9',
+    title: 'another spelling of what a condition reads is not sent',
+    attempts: [' amount', 'amount ', 'Amount', '\uff41mount', 'amount[]', '_amount', 'am\u200bount', 'AMOUNT\t'].map(
+      (name) => post(call('pay', { [name]: 101 })),
+    ),
+    expect: refused('ambiguous', { reason: /"amount", which a condition of destination/ }),
+    world: PAYING,
+  },
   attack(
     'M2',
     'two names that differ in letter case',

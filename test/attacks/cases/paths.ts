@@ -20,6 +20,15 @@ const attack = (row: string, title: string, attempts: readonly Attempt[], expect
 const becomes = (row: string, wanted: string, ...written: string[]): Attack =>
   attack(row, `${wanted} is what is judged and sent`, paths(...written), passed({ path: wanted }));
 
+const LIMITED: World = {
+  site: {
+    rules: [
+      rule('limited', 'deny', { when: 'request.param("limit").exists(n, n != "" && int(n) > 100)' }),
+      rule('rest', 'allow', { websocket: true }),
+    ],
+  },
+};
+
 const MANY: World = {
   site: {
     rules: Array.from({ length: 200 }, (_, i) => rule(`r${i}`, 'deny', { paths: [`/${'*/'.repeat(20)}x${i}/**`] })),
@@ -172,6 +181,32 @@ export const PATHS: readonly Attack[] = [
   ),
   ...['/a?x=1&x=2', '/a?a+b=%20', '/a?x=%2f', '/a?%41', '/a?x=..//..'].map((path) => becomes('P6', path, path)),
   attack('P6', 'a query that is none', paths('/a?x=%zz', '/a?%', '/a?\xe9', '/a?x y', '/a?\x01', '/a?x#y'), malformed),
+  attack('P6', 'NUL in a query', paths('/a?x=%00', '/a?x%00=1', '/a?%00', '/a?x=1%002&y'), malformed),
+  {
+    row: 'P8',
+    title: 'another spelling of what a condition reads is not sent',
+    world: LIMITED,
+    attempts: paths(
+      ...['limit[]', 'limit%5B%5D', '+limit', '%20limit', 'limit.', 'Limit', 'l%49mit', 'limit%255B', '[limit]'].map(
+        (name) => `/a?q=x&${name}=101`,
+      ),
+    ),
+    expect: refused('ambiguous', { reason: /"limit", which a condition of destination/ }),
+  },
+  {
+    row: 'P8',
+    title: 'the name itself is judged, however it is escaped',
+    world: LIMITED,
+    attempts: paths('/a?limit=101', '/a?l%69mit=101', '/a?limit=5&limit=101'),
+    expect: refused('denied', { reason: /rule limited/ }),
+  },
+  {
+    row: 'P8',
+    title: 'other parameters are left alone, and so are values',
+    world: LIMITED,
+    attempts: paths('/a?limit=5', '/a?ids[]=1&filter[limit]=101', '/a?limits=101&q=Limit%5B%5D', '/a?limit'),
+    expect: passed(),
+  },
   becomes('P7', '/', '/', '//', '/.', '/./', '/a/..', '/a/../'),
   becomes('P7', '/a/b', '/a/b', '/a/./b', '/a/c/../b', '/%61/%62', '/a/%2e/b'),
   becomes('P7', '/a/', '/a/', '/a/.', '/a/b/..', '/a/b/../'),

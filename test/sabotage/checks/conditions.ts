@@ -1,5 +1,5 @@
 /** What conditions rest on. */
-import { by, sabotage, type Sabotage } from '../sabotage.ts';
+import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 
 const CHECK = 'lib/policy/condition-check.ts';
 const CEL = 'lib/policy/cel.ts';
@@ -79,14 +79,53 @@ export const CONDITIONS: readonly Sabotage[] = [
   sabotage(
     'secret header fields are not listed',
     'lib/policy/fields.ts',
-    [' || SECRET_FIELDS.has(name)) continue;', ') continue;'],
+    [' || SECRET_FIELDS.has(foldField(name))) continue;', ') continue;'],
     SECRETS,
   ),
   sabotage(
     'secret header fields are not found by name',
     'lib/policy/fields.ts',
-    ['  if (SECRET_FIELDS.has(name)) return values;\n', ''],
+    ['  if (SECRET_FIELDS.has(foldField(name))) return values;\n', ''],
     SECRETS,
+  ),
+  sabotage(
+    'other spellings of fields that conditions read are refused',
+    'lib/policy/spellings.ts',
+    ["refuse('a header field', fields(lines[i] ?? ''), name);", "refuse('a header field', undefined, name);"],
+    attack('headers', 'H11 another spelling of what a condition reads is not sent beside it'),
+  ),
+  sabotage(
+    'other spellings of parameters that conditions read are refused',
+    'lib/proxy/describe.ts',
+    ['    spellings.params(query);\n', ''],
+    attack('paths', 'P8 another spelling of what a condition reads is not sent'),
+  ),
+  sabotage(
+    'other spellings of arguments that conditions read are refused',
+    'lib/proxy/relay.ts',
+    ['    endpoint.spellings?.args(message.args);\n', ''],
+    attack('messages', 'M9 another spelling of what a condition reads is not sent'),
+  ),
+  sabotage(
+    'names that conditions loop over are held to what they are compared with',
+    'lib/policy/condition-reads.ts',
+    ["if (key === 'query') this.params.loose = true;", ''],
+    by('test/policy/spellings.test.ts', 'a condition that reads names by a loop is held to what it compares them with'),
+  ),
+  sabotage(
+    'a condition over a field that never passes does not load',
+    'lib/config/when.ts',
+    ["if (verdict !== 'strip' && verdict !== 'refuse') return;", "if (verdict !== 'refuse' || name === '') return;"],
+    by(
+      'test/proxy/headers.test.ts',
+      'a condition over a field that never passes does not load, because it would never hold',
+    ),
+  ),
+  sabotage(
+    'NUL in a query is refused',
+    'lib/policy/path.ts',
+    ['/%(?![0-9A-Fa-f]{2})|%00/', '/%(?![0-9A-Fa-f]{2})/'],
+    attack('paths', 'P6 NUL in a query'),
   ),
   sabotage(
     'a query with ; has no answer',
