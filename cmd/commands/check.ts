@@ -5,7 +5,7 @@
 import { Fault } from '../../lib/base/fault.ts';
 import { confusableNames } from '../../lib/config/confusable.ts';
 import { loadConfig } from '../../lib/config/load.ts';
-import { lintPolicy, type LintFinding } from '../../lib/policy/lint.ts';
+import { lintPolicy, notesOn, type LintFinding } from '../../lib/policy/lint.ts';
 import type { Io } from '../io.ts';
 
 export interface CheckOptions {
@@ -21,6 +21,7 @@ export async function check({ config, strict }: CheckOptions, io: Io): Promise<v
   const rules = policy.destinations.reduce((sum, { rules: list }) => sum + list.length, 0);
   io.out(`ok: ${policy.destinations.length} destinations, ${rules} rules, digest ${policy.digest.slice(0, 16)}`);
   for (const warning of warnings) io.out(`warning: ${line(warning)}`);
+  for (const { at, about, message, fix } of notesOn(policy)) io.out(`note: ${at} ${about}: ${message}; ${fix}`);
   for (const destination of policy.destinations) {
     if (destination.mode === 'report') {
       io.out(

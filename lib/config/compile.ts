@@ -15,6 +15,7 @@ import type {
   Rule,
   Via,
 } from '../policy/model.ts';
+import type { PathPolicy } from '../policy/path.ts';
 import { spellingsOf } from '../policy/spellings.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import { compileHeaders } from './headers-schema.ts';
@@ -169,6 +170,7 @@ export function compileDestination(
     timeouts: spec.timeouts,
     limits: compileLimits(spec.limits),
     headers: compileHeaders(spec.headers),
+    paths: spec.paths && compilePaths(spec.paths),
     mcp: spec.mcp && compileMcp(spec.mcp),
     mode: spec.mode,
     at,
@@ -177,6 +179,10 @@ export function compileDestination(
 
 function compileCredential({ jwtSvid }: NonNullable<DestinationDocument['spec']['credentials']>): CredentialPolicy {
   return Object.freeze({ kind: 'jwt-svid', audience: jwtSvid.audience });
+}
+
+function compilePaths({ encodedSlash, emptySegments }: NonNullable<Spec['paths']>): PathPolicy {
+  return Object.freeze({ encodedSlash: encodedSlash === 'keep', emptySegments: emptySegments === 'keep' });
 }
 
 const NONE: readonly never[] = Object.freeze([]);

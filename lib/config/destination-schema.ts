@@ -187,6 +187,21 @@ export const destinationSpec = record(
       [],
       'Without rules everything is denied. None for protocol tcp and mode passthrough.',
     ),
+    paths: optional(
+      record({
+        encodedSlash: defaulted(
+          choice(['keep', 'deny']),
+          'deny',
+          'keep: `%2F` is part of a name, as in scoped packages of npm (`@scope%2Fname`) and projects of GitLab; allow rules see it as it is, deny rules also as `/`. Escapes that become a slash or a dot when undone twice are then refused.',
+        ),
+        emptySegments: defaulted(
+          choice(['keep', 'deny']),
+          'deny',
+          'keep: `//` is sent as it is; allow rules see it as it is, deny rules also as `/`.',
+        ),
+      }),
+      'What is kept in a path although servers read it in different ways: see [policy.md](../policy.md#paths). Dot segments are refused always.',
+    ),
     headers: optional(
       headers,
       'Which header fields of a request pass, in what is judged and in what is sent: see [policy.md](../policy.md#header-fields).',

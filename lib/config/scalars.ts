@@ -6,7 +6,7 @@ import { METHOD as RPC_METHOD, SERVICE } from '../policy/grpc.ts';
 import { parseHostPattern, quote } from '../policy/host.ts';
 import { parseIp, parseRange } from '../policy/ip.ts';
 import type { ListenAddress } from '../policy/model.ts';
-import { parsePathPattern } from '../policy/path.ts';
+import { parsePathPattern } from '../policy/path-pattern.ts';
 import { COMMON_METHODS } from '../policy/rules.ts';
 import { parseSpiffeId } from '../spiffe/id.ts';
 import { parsePeerPattern } from '../spiffe/pattern.ts';

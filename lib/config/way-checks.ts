@@ -37,6 +37,38 @@ export const WAY_CHECKS: readonly Check[] = Object.freeze([
       ),
   },
   {
+    name: 'paths-need-requests',
+    doc: '`paths` needs requests whose paths are judged: protocol http or mcp, not mode passthrough.',
+    find: ({ paths, protocol, tls }) =>
+      when(
+        paths !== undefined && (protocol === 'tcp' || protocol === 'grpc' || tls.mode === 'passthrough'),
+        ['spec', 'paths'],
+        'there are no paths to be judged',
+        'remove it',
+      ),
+  },
+  {
+    name: 'patterns-fit-the-paths',
+    doc: 'A pattern in `http.paths` with `%2F` or `//` needs the key of `paths` that keeps it.',
+    find: ({ paths, rules }) =>
+      rules.flatMap(({ http }, i) =>
+        (http?.paths ?? []).flatMap(({ text }, j) => [
+          ...when(
+            text.includes('%2F') && paths?.encodedSlash !== 'keep',
+            ['spec', 'rules', i, 'http', 'paths', j],
+            'no path has an escaped slash here: it would never match',
+            'write paths: { encodedSlash: keep }, or another pattern',
+          ),
+          ...when(
+            text.includes('//') && paths?.emptySegments !== 'keep',
+            ['spec', 'rules', i, 'http', 'paths', j],
+            'no path has an empty segment here: it would never match',
+            'write paths: { emptySegments: keep }, or another pattern',
+          ),
+        ]),
+      ),
+  },
+  {
     name: 'burst-needs-rate',
     doc: '`limits.burst` belongs to `limits.rate`, of a destination and of a rule.',
     find: ({ limits, rules }) => [

@@ -4,6 +4,7 @@
  */
 import type { Rule } from './model.ts';
 import { COMMON_METHODS } from './rules.ts';
+import { parseSegment, segmentIncludes, segmentsMeet, type Segment } from './segment.ts';
 
 export type Atom =
   /** Everything that can be asked, as where rules only report. */
@@ -106,7 +107,7 @@ function resourceIncludes(wide: string, narrow: string): boolean {
 }
 
 interface Segments {
-  readonly fixed: readonly string[];
+  readonly fixed: readonly Segment[];
   /** Any number of segments may follow, none included. */
   readonly open: boolean;
 }
@@ -114,27 +115,23 @@ interface Segments {
 function segmentsOf(pattern: string): Segments {
   const all = pattern.split('/').slice(1);
   const open = all.at(-1) === '**';
-  return { fixed: open ? all.slice(0, -1) : all, open };
+  return { fixed: (open ? all.slice(0, -1) : all).map(parseSegment), open };
 }
 
 function pathIncludes(wide: string, narrow: string): boolean {
   const [a, b] = [segmentsOf(wide), segmentsOf(narrow)];
   if (a.fixed.length > b.fixed.length) return false;
   if (!a.open && (b.open || a.fixed.length !== b.fixed.length)) return false;
-  return a.fixed.every((segment, i) => segmentIncludes(segment, b.fixed[i] ?? ''));
+  return a.fixed.every((segment, i) => segmentIncludes(segment, b.fixed[i] ?? NOTHING));
 }
 
-/** `*` is a segment that is not empty. */
-function segmentIncludes(wide: string, narrow: string): boolean {
-  return wide === EVERY ? narrow !== '' : wide === narrow;
-}
+const NOTHING: Segment = Object.freeze(['']);
 
 function pathsMeet(one: string, other: string): boolean {
   const [a, b] = [segmentsOf(one), segmentsOf(other)];
   const common = Math.min(a.fixed.length, b.fixed.length);
   for (let i = 0; i < common; i += 1) {
-    const [x, y] = [a.fixed[i] ?? '', b.fixed[i] ?? ''];
-    if (!segmentIncludes(x, y) && !segmentIncludes(y, x)) return false;
+    if (!segmentsMeet(a.fixed[i] ?? NOTHING, b.fixed[i] ?? NOTHING)) return false;
   }
   if (a.fixed.length === b.fixed.length) return true;
   return a.fixed.length > b.fixed.length ? b.open : a.open;

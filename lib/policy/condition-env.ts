@@ -40,7 +40,10 @@ export const TYPES = {
   Connection: WHERE,
   Request: {
     method: row('string', 'As sent; methods are case-sensitive.'),
-    path: row('string', 'Canonical path: the very text that is sent.'),
+    path: row(
+      'string',
+      'Canonical path: the very text that is sent, `%2F` and `//` where they are kept. Escapes stay: `%3A` is not `:` here, as it is in `http.paths`.',
+    ),
     query: row(
       'list<Param>',
       'Parameters in order, decoded as HTML forms are. No answer where the query holds a `;`, which servers read differently.',

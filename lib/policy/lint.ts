@@ -11,7 +11,13 @@ import { entriesOf, purposesOf, type Setting } from './paths.ts';
 
 /** By what they are called in output; docs/policy.md explains each. */
 export type LintCode =
-  'dead-rule' | 'shadowed-rule' | 'constant-condition' | 'dead-destination' | 'rebinding-name' | 'confusable-name';
+  | 'dead-rule'
+  | 'shadowed-rule'
+  | 'constant-condition'
+  | 'dead-destination'
+  | 'rebinding-name'
+  | 'confusable-name'
+  | 'path-as-text';
 
 export interface LintFinding {
   readonly code: LintCode;
@@ -92,7 +98,40 @@ function ruleFindings(destination: Destination, rule: Rule): readonly LintFindin
     value === true
       ? say({ code: 'constant-condition', message: 'its condition is always true', fix: 'remove when, or mend it' })
       : [];
-  return [...always, ...covered(destination, rule).flatMap(say)];
+  return [...always, ...asText(rule).flatMap(say), ...covered(destination, rule).flatMap(say)];
+}
+
+/** A deny rule that an escape gets past: `%3A` is `:` to most servers, and another text. */
+function asText({ effect, when }: Rule): readonly Said[] {
+  if (effect !== 'deny' || when === undefined || !/\brequest\.path\b/.test(when.text)) return [];
+  const message = 'its condition compares request.path as text, in which an escape (%3A for :) is another text';
+  const fix = 'write http.paths, which undoes escapes: {name} stands for a part of a segment';
+  return [{ code: 'path-as-text', message, fix }];
+}
+
+/** Hosts whose names of things have slashes, which clients escape. */
+const SLASHED: readonly (readonly [RegExp, string])[] = [
+  [
+    /^registry\.(?:npmjs\.org|yarnpkg\.com)$|(?:^|[.-])npm(?:[.-]|$)|^verdaccio\./,
+    'npm asks for scoped packages as @scope%2Fname',
+  ],
+  [/(?:^|[.-])gitlab(?:[.-]|$)/, 'clients of GitLab ask for projects as group%2Fproject'],
+  [/^(?:firebasestorage|storage)\.googleapis\.com$/, 'clients of Cloud Storage ask for objects as folder%2Fname'],
+  [/(?:^|[.-])rabbitmq(?:[.-]|$)/, 'clients of RabbitMQ ask for the first virtual host as %2F'],
+];
+
+/** What is sound and still may surprise: for people, never a problem. */
+export function notesOn({ destinations }: Policy): readonly Omit<LintFinding, 'code'>[] {
+  return destinations.flatMap((destination) => {
+    const { hosts, paths, protocol, tls } = destination;
+    if (protocol !== 'http' || tls.mode === 'passthrough' || paths?.encodedSlash === true) return [];
+    const found = SLASHED.find(([names]) => hosts.some(({ host }) => names.test(host)));
+    if (found === undefined) return [];
+    const fix = 'if it is to pass, write paths: { encodedSlash: keep }';
+    return [
+      { at: destination.at, about: `destination ${destination.name}`, message: `${found[1]}, which is refused`, fix },
+    ];
+  });
 }
 
 /** Read by no condition that is constant. */

@@ -8,7 +8,8 @@ import type { HeaderPolicy } from './field-table.ts';
 import type { TaskPolicy } from './grant.ts';
 import type { HostPattern } from './host.ts';
 import type { McpVersion } from './mcp-methods.ts';
-import type { PathPattern } from './path.ts';
+import type { PathPolicy } from './path.ts';
+import type { PathPattern } from './path-pattern.ts';
 import type { ResourcePattern } from './resource.ts';
 import type { Spellings } from './spellings.ts';
 
@@ -194,6 +195,8 @@ export interface Destination {
   readonly limits: Limits;
   /** Which fields of a request pass; undefined: what the table says (lib/policy/field-table.ts). */
   readonly headers?: HeaderPolicy | undefined;
+  /** What is kept in a path; undefined: nothing that servers read in different ways. */
+  readonly paths?: PathPolicy | undefined;
   /** Of the names that its conditions read; undefined: they read none. */
   readonly spellings?: Spellings | undefined;
   /** Protocol mcp alone, and always there. */

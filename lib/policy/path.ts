@@ -1,12 +1,12 @@
 /**
- * Request targets in origin-form (RFC 9112 section 3.2.1) and path patterns.
- *
- * A path is made canonical once; that text is judged, recorded and sent:
+ * Request targets in origin-form (RFC 9112 section 3.2.1). A path has one spelling; that text is judged, recorded and sent:
  *   1. only what RFC 3986 allows in a path gets in; `;`, `\`, `#`, white space, raw non-ASCII and bad `%` escapes are malformed;
- *   2. `%2F`, `%5C`, escaped control characters and escapes that are not UTF-8 are malformed: servers differ over what they mean;
+ *   2. `%5C`, escaped control characters and escapes that are not UTF-8 are malformed: servers differ over what they mean;
  *   3. escapes of unreserved characters are undone, other escapes are kept in upper case; `%25` is undone by nobody, so a double escape stays one;
- *   4. runs of `/` become one, then `.` and `..` segments are resolved; above the root is malformed.
- * Case and a trailing slash are kept and count. The query is checked, never changed.
+ *   4. `.` and `..` segments, `//` and `%2F` are refused: some servers resolve them and some do not. A destination may keep the last two; then `.` and `..`
+ *      between `/` or `%2F` are still refused, and so are escapes that become a slash or a dot when they are undone twice.
+ * Case and a trailing slash are kept and count. The query is checked, never changed. No message quotes a path: the canonical form is in the hint, which the client alone
+ * is told.
  */
 import { Buffer, isUtf8 } from 'node:buffer';
 import { Fault } from '../base/fault.ts';
@@ -23,14 +23,27 @@ export interface Target {
   readonly query: string;
 }
 
+/** `paths` of a destination: what is kept in a path instead of being refused. */
+export interface PathPolicy {
+  readonly encodedSlash: boolean;
+  readonly emptySegments: boolean;
+}
+
+/** Where no destination says otherwise. */
+const STRICT: PathPolicy = Object.freeze({ encodedSlash: false, emptySegments: false });
+
 const PATH_ALLOWED = /^(?:[A-Za-z0-9\-._~!$&'()*+,=:@/]|%[0-9A-Fa-f]{2})*$/;
 const QUERY_ALLOWED = /^[!"$-~]*$/;
 const UNRESERVED = /[A-Za-z0-9\-._~]/;
 /** A path made of these alone, without `//` and without a segment that begins with a dot, is canonical already. */
 const PLAIN = /^(?:\/[A-Za-z0-9\-_~!$&'()*+,=:@][A-Za-z0-9\-._~!$&'()*+,=:@]*)*\/?$/;
+/** A segment that some servers resolve, between slashes in any spelling. */
+const DOTS = /(?:\/|%2F)\.{1,2}(?=\/|%2F|$)/;
+/** What becomes a slash, a backslash or a dot once it is undone twice. */
+const TWICE = /%25(?:2F|5C|2E)/i;
 
-/** Splits and canonicalises an origin-form target; Fault `malformed` or `target-too-long`. */
-export function canonicalTarget(originForm: string): Target {
+/** Splits and canonicalises an origin-form target; Fault `malformed`, `ambiguous` or `target-too-long`. */
+export function canonicalTarget(originForm: string, keeps: PathPolicy = STRICT): Target {
   const mark = originForm.indexOf('?');
   const rawPath = mark < 0 ? originForm : originForm.slice(0, mark);
   const query = mark < 0 ? '' : originForm.slice(mark);
@@ -43,62 +56,81 @@ export function canonicalTarget(originForm: string): Target {
     );
   }
   if (rawPath !== '' && PLAIN.test(rawPath)) return { path: rawPath, query };
-  return { path: canonicalPath(rawPath), query };
+  return { path: canonicalPath(rawPath, keeps), query };
 }
 
 function queryAllowed(query: string): boolean {
   return QUERY_ALLOWED.test(query) && !/%(?![0-9A-Fa-f]{2})|%00/.test(query);
 }
 
-function canonicalPath(raw: string): string {
-  if (!raw.startsWith('/'))
-    throw malformed(`the target ${quote(raw)} does not begin with a slash`, 'send an absolute path');
-  if (!PATH_ALLOWED.test(raw)) {
-    throw malformed(
-      `the path ${quote(raw)} has characters that a path cannot have`,
-      'percent-encode them (`;` as %3B)',
-    );
-  }
-  const decoded = raw.includes('%') ? undoEscapes(raw) : raw;
-  const segments = decoded
-    .replace(/\/{2,}/g, '/')
-    .split('/')
-    .slice(1);
+function canonicalPath(raw: string, keeps: PathPolicy): string {
+  if (!raw.startsWith('/')) throw malformed('the target does not begin with a slash', 'send an absolute path');
+  if (!PATH_ALLOWED.test(raw))
+    throw malformed('the path has characters that a path cannot have', 'percent-encode them (`;` as %3B)');
+  const path = raw.includes('%') ? undoEscapes(raw, keeps) : raw;
+  if (DOTS.test(path)) throw spelt('has dot segments', path, keeps);
+  if (path.includes('//') && !keeps.emptySegments)
+    throw spelt('has empty segments', path, keeps, '; paths.emptySegments of the destination may keep them');
+  return path;
+}
+
+/** There is another spelling of it that everybody reads in one way, which the client is told. */
+function spelt(problem: string, path: string, keeps: PathPolicy, key = ''): Fault {
+  const canonical = path.includes('%2F') ? undefined : resolved(path, keeps);
+  if (canonical === undefined) return malformed(`the path ${problem}`, 'send the path without them');
+  const shown =
+    canonical.length > LONGEST_HINT ? 'send the path without them' : `send ${quote(canonical, LONGEST_HINT)}`;
+  return new Fault('ambiguous', `the path ${problem}, which servers read in different ways`, {
+    hint: `${shown}${key}`,
+  });
+}
+
+const LONGEST_HINT = 160;
+
+/** Dot segments resolved and runs of slashes joined, if they are to be; undefined above the root. */
+function resolved(path: string, { emptySegments }: PathPolicy): string | undefined {
+  const segments = (emptySegments ? path : collapsed(path)).split('/').slice(1);
   const kept: string[] = [];
   for (const [i, segment] of segments.entries()) {
-    const last = i === segments.length - 1;
-    if (segment === '..' && kept.pop() === undefined) {
-      throw malformed(`the path ${quote(raw)} climbs above the root`, 'send the path without `..`');
-    }
+    if (segment === '..' && kept.pop() === undefined) return undefined;
     if (segment !== '.' && segment !== '..') kept.push(segment);
-    else if (last) kept.push('');
+    else if (i === segments.length - 1) kept.push('');
   }
   return `/${kept.join('/')}`;
 }
 
-function undoEscapes(raw: string): string {
+export function collapsed(path: string): string {
+  return path.replace(/\/{2,}/g, '/');
+}
+
+function undoEscapes(raw: string, { encodedSlash }: PathPolicy): string {
   const text = raw.replace(/%[0-9A-Fa-f]{2}/g, (escape) => {
     const code = Number.parseInt(escape.slice(1), 16);
-    if (code === 0x2f || code === 0x5c || code < 0x20 || code === 0x7f) {
+    if (code === 0x2f && !encodedSlash) throw slashed();
+    if (code === 0x5c || code < 0x20 || code === 0x7f) {
       throw malformed(
-        `the path ${quote(raw)} has the escape ${escape}`,
-        'escaped slashes, backslashes and control characters are refused',
+        'the path has an escape of a backslash or a control character',
+        'servers differ over what it means: leave it out',
       );
     }
     const char = String.fromCharCode(code);
     return UNRESERVED.test(char) ? char : escape.toUpperCase();
   });
-  if (!isUtf8(octets(text))) {
-    throw malformed(
-      `the path ${quote(raw)} has escapes that are not UTF-8`,
-      'percent-encode the UTF-8 octets of the name',
-    );
-  }
+  if (encodedSlash && TWICE.test(text))
+    throw malformed('the path has an escaped escape of a slash or a dot', 'escape what is meant once');
+  if (!isUtf8(octets(text)))
+    throw malformed('the path has escapes that are not UTF-8', 'percent-encode the UTF-8 octets of the name');
   return text;
 }
 
-/** What the escapes stand for; the text is ASCII. */
-function octets(text: string): Buffer {
+function slashed(): Fault {
+  const hint =
+    'where the names of this upstream have slashes, paths: { encodedSlash: keep } of the destination lets them through';
+  return malformed('the path has an escaped slash (%2F)', hint);
+}
+
+/** What the escapes stand for, one character an octet; the text is ASCII. */
+export function octets(text: string): Buffer {
   return Buffer.from(
     text.replace(/%([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
     'latin1',
@@ -113,65 +145,4 @@ function tooLong(part: string, longest: number): Fault {
   return new Fault('target-too-long', `the ${part} is longer than ${longest} characters`, {
     hint: 'send a shorter target',
   });
-}
-
-/**
- * Segments to be matched whole: `*` is one segment that is not empty, `**` (last only) any number, none included; the rest is compared
- * octet by octet after undoing escapes, so `/a%21` is `/a!`. `/v1/notes` is not `/v1/notes/`: `/v1/notes/**` is both and all below.
- */
-export interface PathPattern {
-  readonly text: string;
-  /** `path` must be canonical. */
-  matches(path: string): boolean;
-}
-
-/** A pattern of a document, or a `bad-pattern` Fault. */
-export function parsePathPattern(text: string): PathPattern {
-  const bad = (problem: string, hint: string): Fault =>
-    new Fault('bad-pattern', `path pattern ${quote(text)} ${problem}`, { hint });
-  if (!text.startsWith('/')) throw bad('does not begin with a slash', `write ${quote(`/${text}`)}`);
-  if (/[?#]/.test(text)) throw bad('has a query or fragment', 'patterns match the path alone');
-  const canonical = canonicalOfPattern(text);
-  if (canonical !== text)
-    throw bad('is not in canonical form', `requests are judged as ${quote(canonical)}: write that`);
-  const segments = text.split('/').slice(1);
-  const open = segments.at(-1) === '**';
-  const fixed = open ? segments.slice(0, -1) : segments;
-  if (fixed.includes('**')) throw bad('has `**` before its end', '`**` may only be the last segment');
-  if (fixed.some((segment) => segment.includes('*') && segment !== '*')) {
-    throw bad('has `*` as part of a segment', '`*` stands for one whole segment; a literal star is %2A');
-  }
-  const wanted = fixed.map((segment) => (segment === '*' ? undefined : decoded(segment)));
-  const literal = !open && !wanted.includes(undefined) && !text.includes('%');
-  const matches = (path: string): boolean =>
-    literal && !path.includes('%') ? path === text : matchSegments(path, wanted, open);
-  return Object.freeze({ text, matches });
-}
-
-function canonicalOfPattern(text: string): string {
-  try {
-    return canonicalTarget(text).path;
-  } catch (error) {
-    const fault = Fault.from(error, 'bad-pattern');
-    throw new Fault('bad-pattern', `path pattern: ${fault.message}`, { cause: error, hint: fault.hint ?? '' });
-  }
-}
-
-/** Octets behind the escapes, one character each. */
-function decoded(segment: string): string {
-  return segment.includes('%') ? octets(segment).toString('latin1') : segment;
-}
-
-function matchSegments(path: string, wanted: readonly (string | undefined)[], open: boolean): boolean {
-  let from = 1;
-  for (const [i, want] of wanted.entries()) {
-    if (from > path.length) return false;
-    const slash = path.indexOf('/', from);
-    const end = slash < 0 ? path.length : slash;
-    const segment = path.slice(from, end);
-    if (want === undefined ? segment === '' : decoded(segment) !== want) return false;
-    from = end + 1;
-    if (i === wanted.length - 1 && !open) return slash < 0;
-  }
-  return true;
 }

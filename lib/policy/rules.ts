@@ -20,14 +20,14 @@ export const COMMON_METHODS: ReadonlySet<string> = new Set([
 export function ruleMatches(rule: Rule, request: HttpFacts): boolean {
   const { effect, http } = rule;
   if (http === undefined) return effect === 'deny';
-  return methodMatches(rule, http, request) && pathMatches(http, request) && upgradeMatches(rule, http, request);
+  return methodMatches(rule, http, request) && pathMatches(rule, http, request) && upgradeMatches(rule, http, request);
 }
 
 /** The first part of a rule about HTTP that keeps it from matching. */
 export function httpMismatch(rule: Rule, request: HttpFacts): 'method' | 'path' | 'upgrade' | undefined {
   const { http } = rule;
   if (http === undefined) return undefined;
-  if (!pathMatches(http, request)) return 'path';
+  if (!pathMatches(rule, http, request)) return 'path';
   if (!methodMatches(rule, http, request)) return 'method';
   return upgradeMatches(rule, http, request) ? undefined : 'upgrade';
 }
@@ -47,8 +47,12 @@ function methodMatches({ effect }: Rule, { methods }: HttpMatch, { method }: Htt
   return effect === 'deny' || COMMON_METHODS.has(method);
 }
 
-function pathMatches({ paths }: HttpMatch, { path }: HttpFacts): boolean {
-  return paths === undefined || paths.some((pattern) => pattern.matches(path));
+/** A deny rule is about what a server may make of the path, too. */
+function pathMatches({ effect }: Rule, { paths }: HttpMatch, { path }: HttpFacts): boolean {
+  if (paths === undefined) return true;
+  return effect === 'deny'
+    ? paths.some((pattern) => pattern.denies(path))
+    : paths.some((pattern) => pattern.matches(path));
 }
 
 function upgradeMatches({ effect }: Rule, { websocket }: HttpMatch, request: HttpFacts): boolean {

@@ -120,7 +120,7 @@ export function describeRaw(destination: Destination, time: number): Facts {
 }
 
 /** What no destination says. */
-const UNLISTED: Pick<Destination, 'headers' | 'spellings'> = Object.freeze({});
+const UNLISTED: Pick<Destination, 'headers' | 'paths' | 'spellings'> = Object.freeze({});
 
 interface Judged {
   readonly entry: EntryPoint;
@@ -133,8 +133,8 @@ interface Judged {
 function describe(head: RequestHead, rest: string, { entry, authority, listener, reading }: Judged): Described {
   const { method } = head;
   const { policy, time } = reading;
-  const { headers, spellings } = policy.find(authority.host, authority.port) ?? UNLISTED;
-  const { path, query } = canonicalTarget(rest);
+  const { headers, paths, spellings } = policy.find(authority.host, authority.port) ?? UNLISTED;
+  const { path, query } = canonicalTarget(rest, paths);
   const webSocket = webSocketOffer(head);
   const fields = reading.fields.request(head.fields, headers);
   if (spellings !== undefined) {

@@ -33,6 +33,24 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     `${MTLS}  rules: [{ name: a, effect: allow, action: read, http: {}, limits: { burst: 5, rate: 1/m } }]`,
   ],
   [
+    'paths-need-requests',
+    '  protocol: grpc\n  paths: { encodedSlash: keep }',
+    /spec\.paths: there are no paths to be judged; remove it/,
+    '  paths: { encodedSlash: keep }',
+  ],
+  [
+    'patterns-fit-the-paths',
+    '  rules: [{ name: a, effect: allow, action: read, http: { paths: [/projects/a%2Fb] } }]',
+    /spec\.rules\[0\]\.http\.paths\[0\]: no path has an escaped slash here: it would never match; write paths: /,
+    '  paths: { encodedSlash: keep }\n  rules: [{ name: a, effect: allow, action: read, http: { paths: [/projects/a%2Fb] } }]',
+  ],
+  [
+    'patterns-fit-the-paths',
+    '  rules: [{ name: a, effect: deny, http: { paths: [/a, /a//b] } }]',
+    /spec\.rules\[0\]\.http\.paths\[1\]: no path has an empty segment here: it would never match; write paths: /,
+    '  paths: { emptySegments: keep }\n  rules: [{ name: a, effect: deny, http: { paths: [/a, /a//b] } }]',
+  ],
+  [
     'headers-need-requests',
     '  protocol: tcp\n  headers: { strip: [x-a] }',
     /spec\.headers: its header fields are not seen here; remove it/,

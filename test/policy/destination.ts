@@ -4,7 +4,7 @@ import { parseHostPattern } from '../../lib/policy/host.ts';
 import type { EntryPoint, Facts, HttpFacts, RequestFacts } from '../../lib/policy/facts.ts';
 import { buildPolicy } from '../../lib/policy/lookup.ts';
 import type { Destination, Effect, Policy, Rule, TlsMode } from '../../lib/policy/model.ts';
-import { parsePathPattern } from '../../lib/policy/path.ts';
+import { parsePathPattern } from '../../lib/policy/path-pattern.ts';
 
 interface Wanted extends Partial<Omit<Destination, 'hosts' | 'tls'>> {
   readonly hosts?: readonly string[];

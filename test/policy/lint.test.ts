@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { conditions, type Condition } from '../../lib/policy/conditions.ts';
 import { decide } from '../../lib/policy/decide.ts';
-import { lintPolicy } from '../../lib/policy/lint.ts';
+import { lintPolicy, notesOn } from '../../lib/policy/lint.ts';
 import type { Destination, Rule } from '../../lib/policy/model.ts';
 import { destination, policy, request, rule } from './destination.ts';
 
@@ -81,4 +81,37 @@ t.test('a rule that is called dead or shadowed never decides (property)', async 
     { numRuns: 1000 },
   );
   t.ok(named > 100, `${named} were named`);
+});
+
+t.test(
+  'a deny rule over the path as text is named: an escape gets past it; a pattern with a parameter does not',
+  async (t) => {
+    const text = rule('no-purge', 'deny', { when: when('request.path.endsWith(":purge")') });
+    t.match(rules(text), [
+      /^path-as-text rule no-purge of destination crm: its condition compares request\.path as text/,
+    ]);
+    const pattern = rule('no-purge', 'deny', { paths: ['/v1/{name}:purge'] });
+    t.same(rules(pattern, rule('rest', 'allow')), []);
+    const site = policy(destination('crm', { rules: [pattern, rule('rest', 'allow')] }));
+    for (const path of ['/v1/x:purge', '/v1/x%3Apurge']) t.equal(decide(site, request({ path })).effect, 'deny', path);
+  },
+);
+
+t.test('patterns with parameters include, and meet, what they match', async (t) => {
+  const all = rule('all', 'allow', { paths: ['/v1/{name}:publish', '/v1/*/x', '/v1/{a}.{b}'] });
+  const shadowed = (path: string): number => rules(all, rule('one', 'allow', { paths: [path] })).length;
+  for (const path of ['/v1/a:publish', '/v1/{topic}:publish', '/v1/a.json/x', '/v1/{sid}.json/x', '/v1/{x}.{y}'])
+    t.equal(shadowed(path), 1, path);
+  for (const path of ['/v1/a', '/v1/{topic}:purge', '/v1/a.', '/v1/{a}']) t.equal(shadowed(path), 0, path);
+  const dead = rules(rule('read', 'allow', { paths: ['/v1/{sid}.json'] }), rule('none', 'deny', { paths: ['/v1/*'] }));
+  t.match(dead, [/^dead-rule rule read/]);
+});
+
+t.test('a destination of a kind whose names have slashes is told of the key that keeps them', async (t) => {
+  const notes = (host: string, paths?: Destination['paths']): readonly string[] =>
+    notesOn(policy(destination('x', { hosts: [host], paths }))).map(({ message, fix }) => `${message}; ${fix}`);
+  for (const host of ['registry.npmjs.org', 'npm.corp.example', 'gitlab.com', 'gitlab.corp.example'])
+    t.match(notes(host), [/%2F.*, which is refused; if it is to pass, write paths: \{ encodedSlash: keep \}/], host);
+  t.same(notes('gitlab.com', { encodedSlash: true, emptySegments: false }), []);
+  t.same(notes('api.example.com'), []);
 });

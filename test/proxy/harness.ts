@@ -7,7 +7,7 @@ import type { AuditLog, AuditRecord } from '../../lib/audit/record.ts';
 import { conditions } from '../../lib/policy/conditions.ts';
 import { parseHostPattern } from '../../lib/policy/host.ts';
 import { buildPolicy } from '../../lib/policy/lookup.ts';
-import { parsePathPattern } from '../../lib/policy/path.ts';
+import { parsePathPattern } from '../../lib/policy/path-pattern.ts';
 import { spellingsOf } from '../../lib/policy/spellings.ts';
 import type { Destination, Policy, Rule } from '../../lib/policy/model.ts';
 import { startProxy, type Proxy, type ProxyOptions } from '../../lib/proxy/proxy.ts';
@@ -45,6 +45,7 @@ export interface Site {
   readonly task?: Destination['task'];
   readonly action?: string;
   readonly headers?: Destination['headers'];
+  readonly paths?: Destination['paths'];
 }
 
 export function rule(
@@ -97,6 +98,7 @@ export function site(given: Site = {}): Destination {
     timeouts: { connect: 5000, headers: 10_000, idle: 10_000, total: 60_000, ...given.timeouts },
     limits: { concurrent: 64, body: undefined, response: undefined, rate: undefined, ...given.limits },
     headers: given.headers,
+    paths: given.paths,
     mcp: given.mcp,
     mode: given.report === true ? 'report' : 'enforce',
     at: 'test.yaml:1:1',
