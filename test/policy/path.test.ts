@@ -45,7 +45,10 @@ t.test(
       });
       t.equal(pathOf(canonical), canonical, 'and what it says to send is taken');
     }
-    t.throws(() => canonicalTarget(`/${'a/'.repeat(500)}./b`), { code: 'ambiguous', hint: 'send the path without them' });
+    t.throws(() => canonicalTarget(`/${'a/'.repeat(500)}./b`), {
+      code: 'ambiguous',
+      hint: 'send the path without them',
+    });
   },
 );
 
