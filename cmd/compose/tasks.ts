@@ -1,6 +1,4 @@
 /** Tasks put together: the registry, who may open and answer, and what is told of them. */
-import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import { agentApi } from '../../lib/admin/agent-api.ts';
 import { startAgentDoor } from '../../lib/admin/agent-door.ts';
 import { agentHome } from '../../lib/admin/agent-home.ts';
@@ -21,6 +19,7 @@ import { tasks as registry, type Tasks } from '../../lib/tasks/registry.ts';
 import type { TaskEvent } from '../../lib/tasks/events.ts';
 import type { StepUp } from '../../lib/tasks/step-ups.ts';
 import type { Late, Parts } from '../compose.ts';
+import { openState } from './state.ts';
 
 export interface TaskParts {
   readonly tasks: Tasks;
@@ -58,7 +57,7 @@ export async function startTasks(
     policy,
     tell,
     recorded,
-    unknownPast: await startedBefore(config.sidecar.adminApi?.socket),
+    ...(await openState(config.sidecar)),
     onAsked: (stepUp) => {
       if (stepUp.approvers.includes('webhook')) ignore(ask?.(stepUp) ?? Promise.resolve(), 'it never rejects');
     },
@@ -81,22 +80,6 @@ async function webhookOf(
   if (webhook === undefined) return undefined;
   const { url, timeout, secretFile } = webhook;
   return approvalWebhook({ ...around, url, timeout, secret: await readSecret(secretFile) });
-}
-
-/**
- * Whether a sidecar has run with this folder before: then what the agent did until now is not known. The folder of the operator's door lives as long as the pod
- * and belongs to the sidecar alone; without one nothing can be told, and nothing is assumed.
- */
-async function startedBefore(socket: string | undefined): Promise<boolean> {
-  if (socket === undefined) return false;
-  try {
-    await mkdir(dirname(socket), { recursive: true, mode: 0o700 });
-    await writeFile(join(dirname(socket), '.started'), '', { flag: 'wx', mode: 0o600 });
-    return false;
-  } catch {
-    // It is there already, or that cannot be told.
-    return true;
-  }
 }
 
 /** The operator's API; those of the agents listen. */

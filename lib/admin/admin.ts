@@ -61,18 +61,19 @@ function approve(query: URLSearchParams, tools: ToolPins): Page {
   }
 }
 
-async function guardFolder(folder: string): Promise<void> {
+/** A folder that the sidecar alone may enter; made where it is not there. @throws Fault `listen` */
+export async function guardFolder(folder: string, what = 'the admin socket'): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const { mode, uid } = await stat(folder);
   const owner = process.geteuid?.() ?? uid;
   if (uid !== owner && uid !== 0) {
-    throw new Fault('listen', `cannot put the admin socket into ${folder}: the folder belongs to user ${uid}`, {
-      hint: 'give the socket a folder of its own, which belongs to the user that runs the sidecar',
+    throw new Fault('listen', `cannot put ${what} into ${folder}: the folder belongs to user ${uid}`, {
+      hint: 'give it a folder of its own, which belongs to the user that runs the sidecar',
     });
   }
   if ((mode & 0o077) !== 0) {
-    throw new Fault('listen', `cannot put the admin socket into ${folder}: others may enter that folder`, {
-      hint: `chmod 700 ${folder}, or give the socket a folder of its own`,
+    throw new Fault('listen', `cannot put ${what} into ${folder}: others may enter that folder`, {
+      hint: `chmod 700 ${folder}, or give it a folder of its own`,
     });
   }
 }

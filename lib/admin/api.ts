@@ -157,6 +157,7 @@ function sendFault(response: ServerResponse, fault: Fault): void {
   // To a proxy 407 speaks of the proxy's own credentials; here they are the server's.
   const status = fault.http === 407 ? 401 : fault.http;
   if (status === 401) response.setHeader('www-authenticate', 'Basic realm="chaperone task"');
+  if (fault.retryAfter !== undefined) response.setHeader('retry-after', String(fault.retryAfter));
   const hint = fault.hint === undefined ? '' : `; ${fault.hint}`;
   const message = fault.code === 'internal' ? 'the sidecar failed' : `${fault.message}${hint}`;
   write(response, status, { error: fault.code, message, at: fault.at });

@@ -54,6 +54,7 @@ export const CODES = {
   'no-such-task': row(404, 66),
   'not-yours': row(403, 77),
   'too-many': row(503, 75, true),
+  'quota-spent': row(429, 75, true),
   // Ourselves.
   'no-identity': row(503, 75, true),
   'identity-expired': row(503, 75, true),

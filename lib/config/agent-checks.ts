@@ -14,7 +14,7 @@ const TASK_NUMBER = '/tasks/zzzzzz/';
 export const AGENT_CHECKS: readonly SetCheck[] = Object.freeze([
   {
     name: 'the-doors-are-apart',
-    doc: 'Each agent, `adminApi` and `intercept.ca.folder` have folders of their own, none below another; `agentApi.tcp` is on loopback.',
+    doc: 'Each agent, `adminApi`, `stateDir` and `intercept.ca.folder` have folders of their own, none below another; `agentApi.tcp` is on loopback.',
     find: (set) => ofSidecar(set, (spec) => [...notApart(spec), ...tcpIsOpen(spec)]),
   },
   {
@@ -103,7 +103,7 @@ function homes({ agents = [], agentApi }: Spec): readonly Home[] {
 }
 
 function notApart(spec: Spec): readonly Found[] {
-  const { agentApi, adminApi, intercept } = spec;
+  const { agentApi, adminApi, stateDir, intercept } = spec;
   const own = homes(spec).map((home) =>
     agentApi !== undefined && home.steps[0] === 'agentApi' ? { ...home, folder: dirname(agentApi.socket) } : home,
   );
@@ -111,6 +111,9 @@ function notApart(spec: Spec): readonly Found[] {
     ...(adminApi === undefined
       ? []
       : [{ whose: 'the operator’s door', folder: dirname(adminApi.socket), steps: ['adminApi', 'socket'] }]),
+    ...(stateDir === undefined
+      ? []
+      : [{ whose: 'what the sidecar keeps', folder: join(stateDir), steps: ['stateDir'] }]),
     ...(intercept?.ca.folder === undefined
       ? []
       : [{ whose: 'the key of the interception CA', folder: join(intercept.ca.folder), steps: ['intercept', 'ca'] }]),

@@ -33,6 +33,8 @@ export interface SidecarSpec {
   };
   readonly forward: ListenAddress | undefined;
   readonly adminApi: { readonly socket: string } | undefined;
+  /** Absolute path of what is to outlive a restart; undefined: the folder of adminApi. */
+  readonly stateDir: string | undefined;
   readonly agentApi:
     | {
         readonly socket: string;
@@ -86,6 +88,7 @@ export function compileSidecar({ metadata, spec }: SidecarDocument, absolute: (p
     identity: spec.identity,
     forward: spec.forward?.address,
     adminApi: spec.adminApi,
+    stateDir: spec.stateDir && absolute(spec.stateDir),
     agentApi: spec.agentApi && compileAgentApi(spec.agentApi, absolute),
     agents: compileAgents(metadata.name, spec),
     tasks: Object.freeze({
@@ -250,6 +253,8 @@ function compileMcp({ path, endpoints, ...spec }: NonNullable<Spec['mcp']>): Mcp
   });
 }
 
+const NO_QUOTAS: TaskPolicy['quotas'] = Object.freeze({});
+
 export function compileTaskPolicy(
   { metadata, spec }: TaskPolicyDocument,
   at: string,
@@ -266,6 +271,7 @@ export function compileTaskPolicy(
     lifetime: spec.lifetime,
     uses: spec.uses,
     open: spec.open,
+    quotas: spec.quotas ?? NO_QUOTAS,
     depth: spec.depth,
     isolated: spec.isolated,
     when,

@@ -134,6 +134,10 @@ export const sidecarSpec = record(
       list(agent, { least: 1, most: 64, unique: (one) => one.name }),
       'Agents that are told apart, in place of `agentApi`: each reaches its own folder alone. What comes by a TCP port is nobody’s until it shows the credentials of a task.',
     ),
+    stateDir: optional(
+      folder,
+      'Where the sidecar keeps what it must know after a restart: that it has run before, and what was counted against quotas. A folder of the sidecar alone, which lives as long as the agent does (an emptyDir of the pod); made with mode 0700. Without it the folder of `adminApi.socket`. Rules over the history of tasks, and quotas, do not load without either.',
+    ),
     tasks: defaulted(
       record({
         webhook: optional(

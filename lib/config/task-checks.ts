@@ -1,5 +1,6 @@
 /** What holds over the documents that have to do with tasks, as lib/config/set-checks.ts does for the rest. */
 import { placeText } from './problem.ts';
+import { NEEDS_STATE, stateless } from './when.ts';
 import type { DocumentSet, Placed, SetCheck } from './set-checks.ts';
 import type { Tree } from './tree.ts';
 
@@ -63,6 +64,17 @@ export const TASK_CHECKS: readonly SetCheck[] = Object.freeze([
     name: 'step-ups-can-be-answered',
     doc: 'Each action has one step-up, and whoever approves is there: `adminApi` for an operator, `tasks.webhook` for a webhook.',
     find: (set) => set.taskPolicies.flatMap(({ tree, document }) => stepUpProblems(set, tree, document.spec.stepUp)),
+  },
+  {
+    name: 'quotas-outlive-a-restart',
+    doc: '`quotas` need a place where what was counted outlives a restart: `stateDir`, or the folder of `adminApi`.',
+    find({ sidecar, taskPolicies }) {
+      if (sidecar === undefined || !stateless(sidecar.document)) return [];
+      const message = 'after a restart nobody would know what was counted';
+      return taskPolicies
+        .filter(({ document }) => document.spec.quotas !== undefined)
+        .map(({ tree }) => ({ tree, steps: ['spec', 'quotas'], message, fix: NEEDS_STATE }));
+    },
   },
 ]);
 

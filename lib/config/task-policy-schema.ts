@@ -1,6 +1,6 @@
 /** `spec` of a TaskPolicy document: the most that tasks of some purposes may be granted. */
 import { choice, defaulted, flag, integer, list, optional, record, required } from './decode.ts';
-import { action, condition, dataClass, duration, name, person } from './scalars.ts';
+import { action, condition, dataClass, duration, name, person, rate } from './scalars.ts';
 
 const actions = (least: 0 | 1): ReturnType<typeof list<string>> => list(action, { least, most: 64, unique: String });
 
@@ -42,6 +42,16 @@ export const taskPolicySpec = record({
   lifetime: defaulted(duration('15m'), '15m', 'How long a task may last, extensions included.'),
   uses: defaulted(integer(1, 1_000_000_000), 10_000, 'Calls that a task may make.'),
   open: defaulted(integer(1, 10_000), 64, 'Tasks that may be open under one that was opened, itself counted.'),
+  quotas: optional(
+    record({
+      tasks: optional(rate, 'Tasks that an agent may open for one of the purposes, derived ones included: `20/h`.'),
+      calls: optional(
+        rate,
+        'Calls that an agent may make for one of the purposes, in all its tasks together: `500/h`.',
+      ),
+    }),
+    'How much an agent may do for one of the purposes, over all its tasks: so many in any span of that length. What is over is refused with 429 until it is time. Needs `stateDir` or `adminApi` in the Sidecar.',
+  ),
   depth: defaulted(integer(0, 8), 0, 'How deep tasks may be derived for sub-agents; 0 is not at all.'),
   isolated: defaulted(
     flag(),

@@ -7,7 +7,7 @@ import { quote } from '../policy/host.ts';
 import type { Pace } from './pace.ts';
 import type { Problems } from './problem.ts';
 import type { DocumentSet } from './set-checks.ts';
-import type { DestinationDocument } from './schema.ts';
+import type { DestinationDocument, SidecarDocument } from './schema.ts';
 import { compileHeaders } from './headers-schema.ts';
 import { locate, pathText, type Step, type Tree } from './tree.ts';
 
@@ -49,7 +49,26 @@ export async function compileConditions(
     await paced();
   }
   for (const { tree, document } of taskPolicies) await compile(tree, ownOf(document.spec.when, 'intent'));
+  if (stateless(sidecar.document)) refuseHistory(all, problems);
   return all;
+}
+
+/** Nothing would be known after a restart, and an agent that can bring one about would wash its history off. */
+export function stateless({ spec }: SidecarDocument): boolean {
+  return spec.stateDir === undefined && spec.adminApi === undefined;
+}
+
+export const NEEDS_STATE = 'write stateDir in the Sidecar document: a folder of the sidecar alone that outlives it';
+
+function refuseHistory(all: ReadonlyMap<Tree, Conditions>, problems: Problems): void {
+  for (const [tree, conditions] of all) {
+    for (const [of, { history }] of conditions) {
+      if (!history) continue;
+      const steps: readonly Step[] = of === 'own' ? ['spec', 'when'] : ['spec', 'rules', of, 'when'];
+      const message = 'it reads the history of tasks, and after a restart nobody would know that there was one';
+      problems.add({ at: locate(tree, steps).at, path: pathText(steps), message, fix: NEEDS_STATE });
+    }
+  }
 }
 
 /** Loaded for those who use it: it is a tenth of the start. */

@@ -19,6 +19,8 @@ export interface Checked {
   /** Names at the root of what is read: variables, and those that loops bind. */
   readonly names: ReadonlySet<string>;
   readonly patterns: ReadonlyMap<string, ReturnType<typeof compilePattern>>;
+  /** It reads what was done before: the history of the agent session. */
+  readonly history: boolean;
 }
 
 export interface CheckOptions {
@@ -37,6 +39,7 @@ export function checkTree(root: Node, options: CheckOptions): Checked {
 class Walk implements Checked {
   readonly names = new Set<string>();
   readonly patterns = new Map<string, ReturnType<typeof compilePattern>>();
+  history = false;
   readonly #options: CheckOptions;
 
   constructor(options: CheckOptions) {
@@ -44,6 +47,7 @@ class Walk implements Checked {
   }
 
   visit(node: Node, inLoop: boolean): void {
+    if (isHistory(node)) this.history = true;
     if (node.op === 'id') this.names.add(String(node.args));
     else if (node.op === 'call') this.#call(node, inLoop);
     else if (node.op === 'rcall') this.#method(node, inLoop);
@@ -165,6 +169,17 @@ function unknownCall(node: Node, name: string, known: ReadonlyMap<string, string
 function objection({ start }: Node, message: string, hint: string): Objection {
   return { message, hint, start };
 }
+
+/** `task.read` and its like; `task[…]`, of which nothing is known before it is asked. */
+function isHistory({ op, args }: Node): boolean {
+  if (!Array.isArray(args)) return false;
+  const [of, name]: readonly unknown[] = args;
+  const ofTask =
+    typeof of === 'object' && of !== null && 'op' in of && of.op === 'id' && 'args' in of && of.args === 'task';
+  return ofTask && (op.startsWith('[') || (op.startsWith('.') && HISTORY.has(String(name))));
+}
+
+const HISTORY: ReadonlySet<string> = new Set(['read', 'wrote', 'actions', 'destinations']);
 
 /** The text of a literal. */
 export function textOf(node: Node | undefined): string | undefined {

@@ -27,6 +27,8 @@ export interface Condition {
   readonly variables: ReadonlySet<string>;
   /** Names of fields, parameters and arguments that it reads. */
   readonly reads: Reads;
+  /** It reads what was done before (`task.read` and its like). */
+  readonly history: boolean;
   evaluate(context: ConditionContext | IntentContext): Answer;
   /** What it is made of; for explanations. */
   parts(): Parts;
@@ -73,6 +75,7 @@ export function conditions(dataClasses: readonly string[]): Conditions {
       phase,
       variables: new Set(variables.filter((name) => checked.names.has(name))),
       reads,
+      history: checked.history,
       program,
       parts: () => partsOf(environment(phase).parse(text), (part) => compiled(part, phase)),
       meter,
@@ -112,15 +115,17 @@ class Compiled implements Condition {
   readonly phase: Phase;
   readonly variables: ReadonlySet<string>;
   readonly reads: Reads;
+  readonly history: boolean;
   readonly #program: ParseResult;
   readonly #parts: () => Parts;
   readonly #meter: Meter;
 
-  constructor({ text, phase, variables, reads, program, parts, meter }: Compilation) {
+  constructor({ text, phase, variables, reads, history, program, parts, meter }: Compilation) {
     this.text = text;
     this.phase = phase;
     this.variables = variables;
     this.reads = reads;
+    this.history = history;
     this.#program = program;
     this.#parts = parts;
     this.#meter = meter;

@@ -74,6 +74,7 @@ interface Verdict {
   readonly code: DecisionCode;
   readonly reason: string;
   readonly hint?: string | undefined;
+  readonly retryAfter?: number | undefined;
   readonly destination?: Destination | undefined;
   readonly rule?: Rule | undefined;
   /** The action in place of the rule's. */
@@ -84,12 +85,13 @@ interface Verdict {
 }
 
 function decision(policy: Policy, verdict: Verdict, elevation?: Elevation): Decision {
-  const { code, reason, hint, destination, rule, action, policyError } = verdict;
+  const { code, reason, hint, retryAfter, destination, rule, action, policyError } = verdict;
   return {
     effect: code === 'allowed' || code === 'reported' ? 'allow' : 'deny',
     code,
     reason,
     hint,
+    retryAfter,
     destination,
     rule: rule?.name,
     action: action ?? rule?.action,

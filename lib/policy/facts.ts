@@ -110,6 +110,7 @@ export type DecisionCode =
   | 'task-required' // the destination is for tasks, and there is none
   | 'outside-grant' // the task was not granted this
   | 'uses-spent' // the task has made all its calls
+  | 'quota-spent' // the agent has made all the calls that it may make for now, over all its tasks of the purpose
   | 'step-up'; // the action waits for an approval
 
 export interface Decision {
@@ -118,6 +119,8 @@ export interface Decision {
   /** One sentence for people: the same words in the 403 body, in the record and in `explain`. */
   readonly reason: string;
   readonly hint: string | undefined;
+  /** Seconds after which it may be decided otherwise. */
+  readonly retryAfter?: number | undefined;
   readonly destination: Destination | undefined;
   /** Name of the rule that decided. */
   readonly rule: string | undefined;

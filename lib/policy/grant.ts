@@ -21,6 +21,14 @@ export interface StepUpPolicy {
   readonly bound: boolean;
 }
 
+/** So many in any span of so many milliseconds. */
+export interface Quota {
+  readonly count: number;
+  readonly per: number;
+  /** As it was written. */
+  readonly text: string;
+}
+
 export type Approver = 'operator' | 'webhook' | 'policy';
 
 /** A TaskPolicy document: the most that a task of its purposes may be granted. */
@@ -37,6 +45,8 @@ export interface TaskPolicy {
   /** Milliseconds. */
   readonly lifetime: number;
   readonly uses: number;
+  /** For each agent and purpose, over all its tasks. */
+  readonly quotas: { readonly tasks?: Quota | undefined; readonly calls?: Quota | undefined };
   /** Tasks under one root, itself counted, at one time. */
   readonly open: number;
   /** How deep tasks may be derived: 0 is not at all. */
@@ -85,6 +95,8 @@ export interface TaskFacts {
   readonly elevations: readonly Elevation[];
   /** Calls made so far. */
   readonly uses: number;
+  /** What the agent has used up for now, over all its tasks of this purpose. */
+  readonly spent?: { readonly quota: string; readonly retryAfter: number } | undefined;
   /** The highest data class that the agent session has read, and written; `none` before the first. */
   readonly read: string;
   readonly wrote: string;
@@ -106,7 +118,13 @@ export interface Call {
 
 export type GrantVerdict =
   | { readonly code: 'granted'; readonly elevation: Elevation | undefined }
-  | { readonly code: 'outside-grant' | 'step-up' | 'uses-spent'; readonly reason: string; readonly hint: string };
+  | {
+      readonly code: 'outside-grant' | 'step-up' | 'uses-spent' | 'quota-spent';
+      readonly reason: string;
+      readonly hint: string;
+      /** Seconds. */
+      readonly retryAfter?: number | undefined;
+    };
 
 export function judgeGrant(task: TaskFacts, call: Call): GrantVerdict {
   const { grant, id } = task;
@@ -121,6 +139,11 @@ export function judgeGrant(task: TaskFacts, call: Call): GrantVerdict {
   if (task.uses >= grant.uses) {
     const reason = `task ${id} has made the ${grant.uses} calls that it was granted`;
     return { code: 'uses-spent', reason, hint: 'complete it and open another one' };
+  }
+  if (task.spent !== undefined) {
+    const { quota, retryAfter } = task.spent;
+    const reason = `the ${quota} calls that an agent may make for purpose ${grant.purpose} are made`;
+    return { code: 'quota-spent', reason, hint: `wait ${retryAfter} s; another task changes nothing`, retryAfter };
   }
   if (grant.actions.has(action)) return { code: 'granted', elevation: undefined };
   const stepUp = grant.stepUp.get(action);

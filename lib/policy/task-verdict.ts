@@ -7,9 +7,10 @@ import type { Destination } from './model.ts';
 export type TaskVerdict =
   | { readonly code: 'granted'; readonly elevation: Elevation | undefined }
   | {
-      readonly code: 'task-required' | 'outside-grant' | 'uses-spent' | 'step-up';
+      readonly code: 'task-required' | 'outside-grant' | 'uses-spent' | 'quota-spent' | 'step-up';
       readonly reason: string;
       readonly hint: string;
+      readonly retryAfter?: number | undefined;
     };
 
 const FREE: TaskVerdict = Object.freeze({ code: 'granted', elevation: undefined });

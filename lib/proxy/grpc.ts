@@ -31,6 +31,7 @@ const STATUSES: Partial<Readonly<Record<Code, number>>> = {
   'head-too-large': RESOURCE_EXHAUSTED,
   'body-too-large': RESOURCE_EXHAUSTED,
   'too-many': RESOURCE_EXHAUSTED,
+  'quota-spent': RESOURCE_EXHAUSTED,
   'request-timeout': DEADLINE_EXCEEDED,
   timeout: DEADLINE_EXCEEDED,
   'method-not-supported': UNIMPLEMENTED,

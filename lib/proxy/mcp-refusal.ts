@@ -46,7 +46,7 @@ export function mcpRefusal(mcp: McpExchange, fault: Fault, exchange: Exchange): 
   const text = asResult ? resultText(mcp, message) : errorText(mcp.id, error);
   const body = Buffer.from(text);
   const { head } = answer;
-  const status = denied ? (asResult ? 200 : denial.status) : head.status;
+  const status = !denied ? head.status : asResult ? 200 : fault.http === 429 ? 429 : denial.status;
   return { head: { ...head, status, length: body.length }, body };
 }
 

@@ -33,8 +33,14 @@ export function denial(decision: Decision): Fault {
   if (decision.code === 'misdirected') return new Fault('misdirected', decision.reason, options);
   if (decision.code === 'wrong-entry') return new Fault('wrong-entry', decision.reason, options);
   if (decision.code === 'task-required') return new Fault('task-required', decision.reason, options);
+  if (decision.code === 'quota-spent')
+    return new Fault('quota-spent', decision.reason, { ...options, ...after(decision) });
   if (decision.code === 'step-up') return new Fault('step-up-required', decision.reason, options);
   return new Fault('denied', decision.reason, options);
+}
+
+function after({ retryAfter }: Decision): { readonly retryAfter?: number } {
+  return retryAfter === undefined ? {} : { retryAfter };
 }
 
 /** Refusals that stay what they are until somebody changes the policy. */
@@ -61,7 +67,7 @@ export function faultAnswer(fault: Fault, { id, rule, fields }: RefusedExchange)
   const type = json ? 'application/json' : 'text/plain; charset=utf-8';
   const head = ['content-type', type, 'cache-control', 'no-store', DECISION_FIELD, id];
   if (fault.http === 407) head.push('proxy-authenticate', 'Basic realm="chaperone task"');
-  if (fault.http === 503) head.push('retry-after', String(fault.retryAfter ?? 1));
+  if (fault.http === 503 || fault.http === 429) head.push('retry-after', String(fault.retryAfter ?? 1));
   // Behind a request that was refused nothing else on its connection is read, as attackers pipeline there; a request that only failed was sound.
   const close = !FAILURES.has(fault.http);
   return { head: { status: statusOf(fault), fields: head, length: body.length, close }, body };

@@ -3,6 +3,7 @@ import { Fault } from '../base/fault.ts';
 import type { TaskPolicy } from '../policy/grant.ts';
 import { IntentContext, type IntentFacts } from '../policy/intent-view.ts';
 import type { Intent } from './intent.ts';
+import type { Spent, Whose } from './quotas.ts';
 import type { Task } from './task.ts';
 
 /** Over what would be granted, so that what was cut off does not count against it. undefined: it holds. */
@@ -26,6 +27,14 @@ export function mayOwn({ owners }: TaskPolicy, { owner, onBehalfOf }: Intent): b
 /** Milliseconds that a task may last from its opening: as long as its purpose has it, and no longer than its parent. */
 export function longest({ parent, opened }: Task, lifetime: number): number {
   return parent === undefined ? lifetime : parent.opened.monotonic + parent.lifetime - opened.monotonic;
+}
+
+export function quotaSpent({ agent, purpose }: Whose, { quota, retryAfter }: Spent): Fault {
+  const hint = `wait ${retryAfter} s, or go on in a task that is open`;
+  return new Fault('quota-spent', `agent ${agent} has opened the ${quota} tasks that it may for purpose ${purpose}`, {
+    hint,
+    retryAfter,
+  });
 }
 
 export function refusal(message: string, hint: string): Fault {

@@ -9,13 +9,14 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import { soleAgent, type Agent } from '../policy/agent.ts';
-import type { Elevation, TaskPolicy } from '../policy/grant.ts';
+import type { Elevation, Quota, TaskPolicy } from '../policy/grant.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import { Agents, mayOpen } from './agents.ts';
 import { openedDetail, type TaskEvent } from './events.ts';
 import { ceilingOf, ceilingUnder, cutIntent, narrow, type Ceiling, type Cut, type Refused } from './grant.ts';
 import type { Intent } from './intent.ts';
-import { conditionObjects, factsOf, longest, mayOwn, refusal } from './limits.ts';
+import { conditionObjects, factsOf, longest, mayOwn, quotaSpent, refusal } from './limits.ts';
+import { quotas, type CountsKept, type Quotas } from './quotas.ts';
 import { newSecret, newTaskId, parseCredentials, proves } from './secret.ts';
 import type { End } from './state.ts';
 import { stepUps, type StepUp, type StepUps } from './step-ups.ts';
@@ -92,6 +93,8 @@ export interface TasksOptions {
   readonly onChange: () => void;
   /** What was done before this sidecar started is not known: every class counts as read and written. */
   readonly unknownPast?: boolean;
+  /** What was counted against quotas, over a restart; in memory alone without it. */
+  readonly counts?: CountsKept | undefined;
   readonly onAsked?: ((stepUp: StepUp) => void) | undefined;
   /** Gives back what was obtained for a task and names what could not be. */
   readonly release?: ((task: Task) => Promise<readonly string[]>) | undefined;
@@ -113,6 +116,7 @@ export function tasks(options: TasksOptions): Tasks {
 
 class Registry implements Tasks {
   readonly #agents: Agents;
+  readonly #quotas: Quotas;
   readonly stepUps: StepUps;
   readonly #options: TasksOptions;
   readonly #open = new Map<string, Task>();
@@ -126,6 +130,7 @@ class Registry implements Tasks {
     const { agents = [soleAgent('agent')], clock, policy, tell, recorded, onAsked } = options;
     const past = options.unknownPast === true ? (policy.get()?.dataClasses ?? []) : [];
     this.#agents = new Agents(agents, past);
+    this.#quotas = quotas(clock, options.counts);
     this.stepUps = stepUps({ clock, tell, recorded, onAsked });
     policy.follow((next) => this.#relimit(next), this.#following.signal);
   }
@@ -183,10 +188,14 @@ class Registry implements Tasks {
       const words = refused.map(({ part, value, reason }) => `${part} ${value}: ${reason}`).join('; ');
       throw refusal(`nothing is left of the intent: ${words}`, 'see the task policy of this purpose');
     }
+    const whose = { agent: agent.name, purpose: intent.purpose };
+    const spent = this.#quotas.spent('tasks', whose, rule.quotas.tasks);
+    if (spent !== undefined) throw quotaSpent(whose, spent);
     const { clock, tell } = this.#options;
     const depth = parent === undefined ? 0 : parent.depth + 1;
     const objection = conditionObjects(rule, { ...intent, ...cut, isolated, depth, time: clock.now() });
     if (objection !== undefined) throw refusal(objection, 'see its when');
+    this.#quotas.count('tasks', whose, rule.quotas.tasks);
     const [use, control] = [newSecret(), newSecret()];
     const task = new Task({
       id: newTaskId(),
@@ -200,6 +209,8 @@ class Registry implements Tasks {
       control: control.digest,
       opened: { monotonic: clock.monotonic(), wall: clock.now() },
       lifetime,
+      whose,
+      spent: () => this.#quotas.spent('calls', whose, this.#quotaOfCalls(intent.purpose)),
     });
     this.#open.set(task.id, task);
     if (!this.#ticking) this.#tick();
@@ -295,6 +306,7 @@ class Registry implements Tasks {
   }
 
   claim(member: Member, { task, agent, destination, action, elevation }: Claimed): void {
+    if (task !== undefined) this.#quotas.count('calls', task.whose, this.#quotaOfCalls(task.intent.purpose));
     task?.claim(member, elevation);
     const mark = { action, destination: destination.name, dataClass: destination.dataClass };
     if (this.#agents.recordsOf(task, agent).reduce((grown, record) => record.mark(member.id, mark) || grown, false))
@@ -312,6 +324,10 @@ class Registry implements Tasks {
     if (policy === undefined || this.#following.signal.aborted)
       throw new Fault('shutting-down', 'no tasks are opened now');
     return policy;
+  }
+
+  #quotaOfCalls(purpose: string): Quota | undefined {
+    return this.#options.policy.get()?.taskPolicies.get(purpose)?.quotas.calls;
   }
 
   #relimit(policy: Policy): void {

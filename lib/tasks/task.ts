@@ -9,6 +9,7 @@ import type { Agent } from '../policy/agent.ts';
 import type { Approver, Elevation, Grant, StepUpPolicy, TaskFacts } from '../policy/grant.ts';
 import { highest, type History } from './history.ts';
 import type { Intent } from './intent.ts';
+import type { Whose } from './quotas.ts';
 import { next, OPEN, type End, type TaskState } from './state.ts';
 
 /** An exchange of the task, as far as its end goes. */
@@ -52,6 +53,10 @@ export interface TaskParts {
   /** Monotonic, and wall clock: milliseconds. */
   readonly opened: { readonly monotonic: number; readonly wall: number };
   readonly lifetime: number;
+  /** Against whose quotas it counts. */
+  readonly whose: Whose;
+  /** What the agent has used up for now, over all its tasks of this purpose. */
+  readonly spent: () => TaskFacts['spent'];
 }
 
 export class Task {
@@ -73,6 +78,8 @@ export class Task {
   readonly children = new Set<Task>();
   #state: TaskState = OPEN;
   #elevations: readonly Held[] = [];
+  readonly whose: Whose;
+  readonly #spentByAll: TaskParts['spent'];
   readonly #members = new Map<Member, Claim>();
   #quiet: (() => void)[] = [];
 
@@ -89,6 +96,8 @@ export class Task {
     this.control = control;
     this.opened = opened;
     this.lifetime = lifetime;
+    this.whose = parts.whose;
+    this.#spentByAll = parts.spent;
     this.depth = parent === undefined ? 0 : parent.depth + 1;
     parent?.children.add(this);
   }
@@ -135,6 +144,7 @@ export class Task {
       grant,
       elevations: claim === undefined ? this.#elevations : claim.elevation === undefined ? NONE : [claim.elevation],
       uses: claim === undefined || claim === NOTHING ? this.#spent() : claim.before,
+      spent: claim === undefined ? this.#spentByAll() : undefined,
       read: highest(done.read, classes),
       wrote: highest(done.wrote, classes),
       actions: done.actions,
@@ -158,7 +168,7 @@ export class Task {
     const before = this.#spent();
     this.#count();
     const held = elevation && this.#elevations.find((one) => one === elevation);
-    this.#members.set(member, { elevation: held, before });
+    if (this.#members.has(member)) this.#members.set(member, { elevation: held, before });
     if (held === undefined) return;
     held.uses -= 1;
     held.spent += 1;

@@ -64,6 +64,7 @@ export function rule(given: Partial<TaskPolicy> = {}): TaskPolicy {
     uses: 100,
     open: 8,
     depth: 2,
+    quotas: {},
     isolated: false,
     stepUp: [STEP_UP],
     when: undefined,
