@@ -7,10 +7,12 @@ import { constantOf } from './condition-trace.ts';
 import { ConditionContext } from './condition-view.ts';
 import type { Facts } from './facts.ts';
 import type { Destination, Policy, Rule } from './model.ts';
+import { leaks } from './lint-flows.ts';
 import { entriesOf, purposesOf, type Setting } from './paths.ts';
 
 /** By what they are called in output; docs/policy.md explains each. */
 export type LintCode =
+  | 'flow-leak'
   | 'dead-rule'
   | 'shadowed-rule'
   | 'constant-condition'
@@ -34,6 +36,7 @@ export function lintPolicy(policy: Policy, setting: Setting): readonly LintFindi
     ...unreachable(destination, policy, setting),
     ...rebinding(destination),
     ...constant(destination),
+    ...flows(destination, policy),
     ...destination.rules.flatMap((rule) => ruleFindings(destination, rule)),
   ]);
 }
@@ -80,6 +83,15 @@ function constant(destination: Destination): readonly LintFinding[] {
   if (always === undefined) return [];
   const message = always ? 'its condition is always true' : 'its condition is always false: nothing is let through';
   return [ofDestination(destination, { code: 'constant-condition', message, fix: 'remove when, or mend it' })];
+}
+
+function flows(destination: Destination, policy: Policy): readonly LintFinding[] {
+  const found = leaks(destination, policy);
+  if (found === undefined) return [];
+  const { rule, ...said } = found;
+  return [
+    { code: 'flow-leak', at: destination.at, about: `rule ${rule.name} of destination ${destination.name}`, ...said },
+  ];
 }
 
 function ruleFindings(destination: Destination, rule: Rule): readonly LintFinding[] {

@@ -46,6 +46,12 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
     ],
     [`${SIDECAR}${DOOR}${OPERATOR}`, destination(''), taskPolicy(FORM)],
   ],
+  [
+    'quotas-outlive-a-restart',
+    [`${SIDECAR}${DOOR}`, destination(''), taskPolicy('  quotas: { tasks: 20/h, calls: 500/h }')],
+    [/spec\.quotas: after a restart nobody would know what was counted; write stateDir in the Sidecar/],
+    [`${SIDECAR}${DOOR}${OPERATOR}`, destination(''), taskPolicy('  quotas: { tasks: 20/h, calls: 500/h }')],
+  ],
 ];
 
 for (const [name, wrong, messages, right] of CASES) {
@@ -56,6 +62,24 @@ for (const [name, wrong, messages, right] of CASES) {
     t.same(await problemsOf(t, ...right), [], 'the neighbour passes');
   });
 }
+
+t.test('a condition over what was done before does not load where a restart would forget it', async (t) => {
+  const over = (when: string): string =>
+    destination(`  rules: [{ name: r, effect: allow, action: read, http: {}, when: '${when}' }]`);
+  for (const when of [
+    'rank(task.read) < rank("internal")',
+    '!("admin" in task.actions)',
+    'has(task.wrote) && task . wrote == "none"',
+    'task.destinations.exists(one, one == "crm")',
+  ]) {
+    const problems = await problemsOf(t, `${SIDECAR}${DOOR}`, over(when));
+    t.match(problems, [/spec\.rules\[0\]\.when: it reads the history of tasks, .*; write stateDir/], when);
+    t.same(await problemsOf(t, `${SIDECAR}${OPERATOR}`, over(when)), []);
+    t.same(await problemsOf(t, `${SIDECAR}  stateDir: /run/chaperone/state\n`, over(when)), []);
+  }
+  for (const when of ['task.uses < 5', 'request.path == "task.read"', 'task.purpose == "read"'])
+    t.same(await problemsOf(t, SIDECAR, over(when)), [], when);
+});
 
 t.test('every check has a case here, and a sentence', async (t) => {
   t.same(CASES.map(([name]) => name).sort(), TASK_CHECKS.map(({ name }) => name).sort());

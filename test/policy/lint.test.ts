@@ -54,6 +54,45 @@ t.test(
   },
 );
 
+t.test('a rule over what was read that lets GET, or other messages, pass is named', async (t) => {
+  const history = when('rank(task.read) > rank(destination.dataClass)');
+  const secret = destination('crm', { dataClass: 'internal', rules: [rule('read', 'allow')] });
+  const at = (...all: readonly Rule[]): readonly string[] =>
+    lint(secret, destination('forum', { dataClass: 'public', rules: all })).filter((one) =>
+      one.startsWith('flow-leak'),
+    );
+  const read = rule('read', 'allow', { methods: ['GET'] });
+  const post = rule('post', 'allow', { methods: ['POST'] });
+  const stops = (match: Parameters<typeof rule>[2] = {}, text = history): Rule => ({
+    ...rule('no-leak', 'deny', match),
+    when: text,
+  });
+  const leak = /^flow-leak rule no-leak of destination forum: .* rule read still allows GET or HEAD/;
+  t.same(at(read, post), [], 'no flow is meant');
+  t.same(at(stops(), read, post), []);
+  t.match(at(stops({ methods: ['POST', 'PUT'] }), read, post), [leak]);
+  t.match(at(stops({}, when('request.method != "GET" && rank(task.read) > 0')), read, post), [leak]);
+  t.match(at(stops({ paths: ['/upload/**'] }), read), [leak]);
+  t.match(at({ ...post, when: history }, read), [/^flow-leak rule post .* rule read still allows GET/]);
+  t.same(at(stops({ methods: ['POST'] }), post), [], 'nothing but what is stopped is allowed');
+  t.same(at(stops({ methods: ['POST'] }), { ...read, when: history }, post), []);
+  const says = (tools: readonly string[], more: Partial<Rule> = {}): Rule => ({
+    ...rule('no-leak', 'deny'),
+    http: undefined,
+    when: history,
+    mcp: { tools: new Set(tools), prompts: new Set(), resources: [], methods: new Set() },
+    ...more,
+  });
+  const use: Rule = { ...says(['*']), name: 'use', effect: 'allow', action: 'write', when: undefined };
+  t.match(at(says(['post']), use), [/^flow-leak .* rule use still allows messages that carry data out/]);
+  t.same(at(says(['*']), use), []);
+  t.same(
+    lint(destination('crm', { dataClass: 'public', rules: [stops({ methods: ['POST'] }), read] })),
+    [],
+    'there is nothing of a higher class',
+  );
+});
+
 t.test('a rule that is called dead or shadowed never decides (property)', async (t) => {
   const path = fc.constantFrom('/a', '/a/b', '/a/**', '/**', '/*', '/a/*');
   const one = fc.record({

@@ -68,6 +68,21 @@ async function room(given: Partial<TaskPolicy> = {}): Promise<Room> {
   };
 }
 
+t.test(
+  'over a quota a call is 429 with Retry-After, whatever task it is of, and the upstream sees nothing',
+  async (t) => {
+    await using r = await room({ quotas: { calls: { count: 2, per: 3_600_000, text: '2/h' } } });
+    const seen: number[] = [];
+    for (let i = 0; i < 4; i += 1) seen.push(statusOf(await r.ask('GET', 'wiki.internal', r.open())) ?? 0);
+    t.same(seen, [200, 200, 429, 429]);
+    const answer = await r.ask('GET', 'wiki.internal', r.open());
+    t.match(refusal(answer), { code: 'quota-spent', message: /2\/h calls .* another task changes nothing/ });
+    t.match(answer, /\r\nretry-after: 3[56]\d\d\r\n/i);
+    t.equal(r.received.length, 2);
+    t.match(r.b.audit.of('decided').at(-1), { effect: 'deny', code: 'quota-spent' });
+  },
+);
+
 t.test('a task that named a host reaches that host alone, of all that its destination has', async (t) => {
   await using r = await room();
   const one = r.open({ targets: ['wiki.internal:80'] });

@@ -12,7 +12,67 @@ const NAMED = by(
   'a task that named a host reaches that host alone, of all that its destination has',
 );
 
+const quota = (title: string): ReturnType<typeof by> => by('test/tasks/quotas.test.ts', title);
+const TASKS_COUNTED = quota(
+  'an agent opens so many tasks for a purpose in any span of that length, derived ones included',
+);
+const WRITTEN = quota(
+  'what was written and cannot be read counts as all of it; what cannot be written is not acted upon',
+);
+
+const QUOTAS: readonly Sabotage[] = [
+  sabotage(
+    'tasks over a quota are not opened',
+    'lib/tasks/registry.ts',
+    ['if (spent !== undefined) throw quotaSpent(whose, spent);', ''],
+    TASKS_COUNTED,
+  ),
+  sabotage(
+    'calls over a quota are refused',
+    'lib/policy/grant.ts',
+    ['if (task.spent !== undefined) {', 'if (task.spent === null) {'],
+    by(
+      'test/proxy/task-bounds.test.ts',
+      'over a quota a call is 429 with Retry-After, whatever task it is of, and the upstream sees nothing',
+    ),
+  ),
+  sabotage(
+    'the window of a quota slides',
+    'lib/tasks/quotas.ts',
+    ['window.forget(now - lasts);', 'if (window.total >= quota.count) window.forget(now - lasts / 2);'],
+    TASKS_COUNTED,
+  ),
+  sabotage(
+    'a count is written before it is acted upon',
+    'lib/tasks/quotas.ts',
+    ['    this.#write();\n  }', '    queueMicrotask(() => this.#write());\n  }'],
+    WRITTEN,
+  ),
+  sabotage(
+    'a count that cannot be read is no empty one',
+    'lib/tasks/quotas.ts',
+    ['if (unknown !== undefined && now - unknown < quota.per)', 'if (unknown === -1)'],
+    WRITTEN,
+  ),
+  sabotage(
+    'what is written ahead counts as made',
+    'lib/tasks/quotas.ts',
+    ['window.ahead === 0 ? made : [...made, [wall, window.ahead] as const]', 'made'],
+    quota('a large quota is written down ahead of what is counted, and seldom'),
+  ),
+  sabotage(
+    'conditions over the history need a place that outlives a restart',
+    'lib/config/when.ts',
+    ['if (stateless(sidecar.document)) refuseHistory(all, problems);', ''],
+    by(
+      'test/config/task-checks.test.ts',
+      'a condition over what was done before does not load where a restart would forget it',
+    ),
+  ),
+];
+
 export const TASK_LIMITS: readonly Sabotage[] = [
+  ...QUOTAS,
   sabotage(
     'hosts that were named are held against a call',
     'lib/policy/grant.ts',
