@@ -2,9 +2,10 @@
 import { Fault } from '../base/fault.ts';
 import type { TaskPolicy } from '../policy/grant.ts';
 import { IntentContext, type IntentFacts } from '../policy/intent-view.ts';
+import { narrow, type Ceiling } from './grant.ts';
 import type { Intent } from './intent.ts';
 import type { Spent, Whose } from './quotas.ts';
-import type { Task } from './task.ts';
+import type { Held, Task } from './task.ts';
 
 /** Over what would be granted, so that what was cut off does not count against it. undefined: it holds. */
 export function conditionObjects({ name, when }: TaskPolicy, facts: IntentFacts): string | undefined {
@@ -18,6 +19,25 @@ export function conditionObjects({ name, when }: TaskPolicy, facts: IntentFacts)
 export function factsOf({ intent, grant, isolated, depth }: Task, lifetime: number, now: number): IntentFacts {
   const { owner, onBehalfOf } = intent;
   return { owner, onBehalfOf, grant, lifetime, isolated, depth, time: now };
+}
+
+/** Narrows a task that is open to a ceiling that may have changed. */
+export function limitTo(
+  task: Task,
+  ceiling: Ceiling,
+  monotonic: number,
+): { readonly lapsed: readonly Held[]; readonly narrower: boolean } {
+  const narrowed = narrow(task.grant, ceiling);
+  const lapsed = task.narrowElevations(narrowed.stepUp, monotonic);
+  const most = longest(task, ceiling.lifetime);
+  const narrower = sizeOf(narrowed) !== sizeOf(task.grant) || task.lifetime > most;
+  task.grant = narrowed;
+  task.lifetime = Math.min(task.lifetime, most);
+  return { lapsed, narrower };
+}
+
+function sizeOf({ destinations, actions, stepUp, dataClasses, uses }: Task['grant']): string {
+  return [destinations.size, actions.size, stepUp.size, dataClasses.size, uses].join();
 }
 
 export function mayOwn({ owners }: TaskPolicy, { owner, onBehalfOf }: Intent): boolean {

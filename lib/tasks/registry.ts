@@ -13,9 +13,9 @@ import type { Elevation, Quota, TaskPolicy } from '../policy/grant.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import { Agents, mayOpen } from './agents.ts';
 import { openedDetail, type TaskEvent } from './events.ts';
-import { ceilingOf, ceilingUnder, cutIntent, narrow, type Ceiling, type Cut, type Refused } from './grant.ts';
+import { ceilingOf, ceilingUnder, cutIntent, type Ceiling, type Cut, type Refused } from './grant.ts';
 import type { Intent } from './intent.ts';
-import { conditionObjects, factsOf, longest, mayOwn, quotaSpent, refusal } from './limits.ts';
+import { conditionObjects, factsOf, limitTo, longest, mayOwn, quotaSpent, refusal } from './limits.ts';
 import { quotas, type CountsKept, type Quotas } from './quotas.ts';
 import { newSecret, newTaskId, parseCredentials, proves } from './secret.ts';
 import type { End } from './state.ts';
@@ -360,13 +360,9 @@ class Registry implements Tasks {
   }
 
   #limit(task: Task, ceiling: Ceiling): void {
-    const narrowed = narrow(task.grant, ceiling);
-    this.#tellLapsed(task, task.narrowElevations(narrowed.stepUp, this.#options.clock.monotonic()));
-    const most = longest(task, ceiling.lifetime);
-    const same = sizeOf(narrowed) === sizeOf(task.grant) && task.lifetime <= most;
-    task.grant = narrowed;
-    task.lifetime = Math.min(task.lifetime, most);
-    if (same) return;
+    const { lapsed, narrower } = limitTo(task, ceiling, this.#options.clock.monotonic());
+    this.#tellLapsed(task, lapsed);
+    if (!narrower) return;
     this.#options.tell({ event: 'narrowed', task: task.id, detail: { by: ceiling.name } });
     this.#changed();
   }
@@ -397,8 +393,4 @@ class Registry implements Tasks {
     this.#ticking = this.#open.size > 0 && !this.#following.signal.aborted;
     if (this.#ticking) clock.after(TICK, () => this.#tick());
   }
-}
-
-function sizeOf({ destinations, actions, stepUp, dataClasses, uses }: Task['grant']): string {
-  return [destinations.size, actions.size, stepUp.size, dataClasses.size, uses].join();
 }
