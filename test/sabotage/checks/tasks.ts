@@ -241,7 +241,7 @@ const GRANTED: readonly Sabotage[] = [
   ),
   sabotage(
     'a shortened parent bounds what was derived from it',
-    'lib/tasks/registry.ts',
+    'lib/tasks/limits.ts',
     ['task.lifetime = Math.min(task.lifetime, most);', 'task.lifetime += 0;'],
     registry('a parent that a new policy narrows or shortens bounds what was derived from it'),
   ),
