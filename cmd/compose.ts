@@ -47,6 +47,8 @@ export interface Sidecar extends AsyncDisposable {
   readonly reload: () => Promise<void>;
   /** Settles when the operator asked for an end over the admin socket. */
   readonly quit: Promise<void>;
+  /** Settles with the reason to end for: `identity.onFinal: exit`, and the Workload API is not asked again. */
+  readonly failed: Promise<Fault>;
   /** Turns not ready, serves what is under way until it ends or `drain` of the configuration is over. */
   drain(): Promise<void>;
 }
@@ -110,7 +112,7 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   const behind = { identity, audit: observed(audit, counted), interception, tasks };
   const proxy = opened.use(await serve(parts, behind, shutdown.signal));
   for (const [name, address] of proxy.addresses) addresses.set(name, address);
-  followIdentity(identity, parts, shutdown.signal);
+  followIdentity({ identity, redecide: () => proxy.redecide(), signal: shutdown.signal }, parts);
   const reload = opened.use(reloader({ paths, parts, proxy }));
   Object.assign(late, { proxy, identity, audit, reload });
   const quit = Promise.withResolvers<void>();
@@ -129,6 +131,7 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
     ready: () => ready.report().ready,
     reload: () => reload.now(),
     quit: quit.promise,
+    failed: sidecar.identity.onFinal === 'exit' ? identity.final : new Promise<never>(() => {}),
     drain: () => drain(proxy, parts),
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };

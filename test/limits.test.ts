@@ -43,7 +43,9 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
     'lib/config/watch.ts BURST_MS',
     'lib/http1/outlet.ts JOIN_BYTES BULK_BYTES BURST_BYTES',
     'lib/http1/limits.ts poolAgeJitter',
-    'lib/identity/limits.ts baseMs',
+    'lib/identity/limits.ts baseMs timeMs timeoutMs share again',
+    'lib/identity/follow.ts LOOK_MS',
+    'lib/identity/watch.ts LOOK_MS',
   ],
   'refresh hints of bundle documents, which nothing fetches yet': [
     'lib/spiffe/bundle-document.ts MOST_REFRESH_SECONDS',

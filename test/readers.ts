@@ -121,7 +121,7 @@ function decodeYaml(text: string): void {
 
 /** One SVID of a Workload API message, cut into its parts at a byte that none of them needs. */
 const PART = '\n--part--\n';
-function workloadMessage(text: string): Promise<unknown> {
+async function workloadMessage(text: string): Promise<unknown> {
   const [spiffeId = '', certs = '', key = '', bundle = ''] = text.split(PART);
   const message = create(X509SVIDSchema, {
     spiffeId,
@@ -129,7 +129,9 @@ function workloadMessage(text: string): Promise<unknown> {
     x509SvidKey: octets(key),
     bundle: octets(bundle),
   });
-  return readX509Svids(create(X509SVIDResponseSchema, { svids: [message] }), systemClock);
+  const { chosen } = await readX509Svids(create(X509SVIDResponseSchema, { svids: [message] }), systemClock, {});
+  if (chosen.kind !== 'svid') throw chosen.fault;
+  return chosen.svid;
 }
 
 export const READERS: readonly Reader[] = [

@@ -14,11 +14,12 @@ export async function run(paths: readonly string[], io: Io): Promise<void> {
   await using sidecar = await compose(options);
   hangUp = () => void sidecar.reload();
   io.err(addressLine(sidecar));
-  await Promise.race([signals.stop, sidecar.quit]);
+  const failed = await Promise.race([signals.stop, sidecar.quit, sidecar.failed]);
   const forced = signals.force.then(() => {
     throw new Fault('aborted', 'stopped by a second signal before everything had ended');
   });
   await Promise.race([sidecar.drain(), forced]);
+  if (failed instanceof Fault) throw failed;
 }
 
 /** Lines on standard error: pretty on a terminal, JSON elsewhere. */

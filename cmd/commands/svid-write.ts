@@ -2,6 +2,7 @@
  * `chaperone svid write`: keeps a folder in step with the Workload API, for programs that read PEM files. Withdrawal and expiry take the files away (fail closed)
  * unless --keep; a Workload API that is merely away, and the end of this program, leave them.
  */
+import { backoff } from '../../lib/base/backoff.ts';
 import type { Cell } from '../../lib/base/cell.ts';
 import { sleep, systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
@@ -28,6 +29,10 @@ export interface SvidWriteOptions extends OnUpdateOptions {
 
 /** How often the wall clock is looked at for expiry (it may be set), and a write that failed is tried again. */
 const LOOK_MS = 1_000;
+/** Longest pause before a reader that could not be told is told again. */
+const LONGEST_PAUSE_MS = 60_000;
+/** How often it is tried with --once, a second apart. */
+const TRIES_ONCE = 5;
 const NEWS = new Fault('aborted', 'there is a new state');
 
 interface Parts {
@@ -59,8 +64,7 @@ export async function svidWrite(options: SvidWriteOptions, io: Io): Promise<void
   try {
     const identity = await firstSvid(source, options.timeout, stop.signal);
     await put(identity, parts);
-    if (options.once === true) return await tell(stop.signal);
-    await tell(stop.signal).catch((failure: unknown) => report(failure, io));
+    if (options.once === true) return await tellSoon(tell, stop.signal);
     await keepUp(identity.generation, parts, stop.signal);
   } catch (failure) {
     if (!stop.signal.aborted || options.once === true) throw failure;
@@ -77,12 +81,63 @@ function report(failure: unknown, io: Io): void {
   io.err(`error: ${Fault.from(failure, 'internal').describe()}`);
 }
 
+/** With --once: a reader that is just starting gets a few seconds. @throws Fault `on-update` */
+async function tellSoon(tell: Tell, signal: AbortSignal): Promise<void> {
+  for (let left = TRIES_ONCE; ; left -= 1) {
+    try {
+      return await tell(signal);
+    } catch (failure) {
+      signal.throwIfAborted();
+      if (left === 1) throw failure;
+    }
+    await sleep(systemClock, LOOK_MS, signal);
+  }
+}
+
+/** Whether the reader knows of what is written; one that could not be told is told again, ever less often. */
+class Telling {
+  readonly #parts: Parts;
+  readonly #pauses = backoff({ baseMs: LOOK_MS, capMs: LONGEST_PAUSE_MS, random: () => 0 });
+  #due: number | undefined;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** There is something new to tell. */
+  news(): void {
+    this.#pauses.reset();
+    this.#due = 0;
+  }
+
+  /** There is nothing to tell any more. */
+  forget(): void {
+    this.#due = undefined;
+  }
+
+  async tellIfDue(signal: AbortSignal): Promise<void> {
+    if (this.#due === undefined || systemClock.monotonic() < this.#due) return;
+    try {
+      await this.#parts.tell(signal);
+      this.#due = undefined;
+    } catch (failure) {
+      signal.throwIfAborted();
+      const pause = this.#pauses.next();
+      this.#due = systemClock.monotonic() + pause;
+      report(failure, this.#parts.io);
+    }
+  }
+}
+
 /** Always carries out the newest state; `written` is the generation whose files are in force, undefined when they are gone. Ends with the signal's reason. */
 async function keepUp(first: number, parts: Parts, signal: AbortSignal): Promise<never> {
-  const { source, tell, io } = parts;
+  const { source, io } = parts;
+  const telling = new Telling(parts);
+  telling.news();
   let written: number | undefined = first;
   let told = '';
   for (;;) {
+    await telling.tellIfDue(signal);
     await changed(source.states, signal);
     const state = source.states.get();
     try {
@@ -90,12 +145,13 @@ async function keepUp(first: number, parts: Parts, signal: AbortSignal): Promise
       if (problem !== undefined && written !== undefined) {
         await takeAway(problem, parts);
         written = undefined;
+        telling.forget();
       }
       if (problem !== undefined || state?.kind !== 'current' || state.identity.generation === written) continue;
       await put(state.identity, parts);
       written = state.identity.generation;
       told = '';
-      await tell(signal);
+      telling.news();
     } catch (failure) {
       signal.throwIfAborted();
       const { message } = Fault.from(failure, 'internal');

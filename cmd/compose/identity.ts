@@ -3,14 +3,23 @@
  * machine sleeps.
  */
 import { systemClock } from '../../lib/base/clock.ts';
+import { ignore } from '../../lib/base/signal.ts';
 import type { IdentitySource } from '../../lib/identity/source.ts';
 import type { IdentityState } from '../../lib/spiffe/identity.ts';
 import type { Parts } from '../compose.ts';
 
 const TICK = 1000;
 
-export function followIdentity(identity: IdentitySource, parts: Parts, signal: AbortSignal): void {
+export interface Follower {
+  readonly identity: IdentitySource;
+  /** Decides again what is live. */
+  readonly redecide: () => void;
+  readonly signal: AbortSignal;
+}
+
+export function followIdentity({ identity, redecide, signal }: Follower, parts: Parts): void {
   const { clock, config, readiness, tell, log } = parts;
+  followFinal(identity, parts);
   const pending = readiness.pending('identity', 'waiting for the first SVID');
   const begun = clock.monotonic();
   let [generation, expired, warned] = [0, false, false];
@@ -31,8 +40,12 @@ export function followIdentity(identity: IdentitySource, parts: Parts, signal: A
     }
     const { svid, generation: newest } = state.identity;
     const over = clock.now() >= svid.notAfter;
-    if (over && !expired) tell('identity-expired', { spiffeId: svid.id, serial: svid.serial });
+    const news = over && !expired;
     expired = over;
+    if (news) {
+      tell('identity-expired', { spiffeId: svid.id, serial: svid.serial });
+      redecide();
+    }
     if (over) pending.undone(`the SVID expired at ${new Date(svid.notAfter).toISOString()}${because(state.problem)}`);
     else pending.done();
     if (newest === generation) return;
@@ -52,6 +65,21 @@ export function followIdentity(identity: IdentitySource, parts: Parts, signal: A
   };
   identity.states.follow(look, signal);
   again();
+}
+
+/** Not ready for good: nobody asks for the next SVID. */
+function followFinal(identity: IdentitySource, { readiness, log, config }: Parts): void {
+  ignore(
+    identity.final.then(({ message }) => {
+      readiness.pending('workload-api', `not asked again: ${message}`);
+      const next =
+        config.sidecar.identity.onFinal === 'exit' ? 'the sidecar ends' : 'the SVID is used until it expires';
+      log.log('error', 'identity', `the Workload API is not asked again: ${next}`, {
+        hint: 'see identity.onFinal; start again once it takes what is asked',
+      });
+    }),
+    'it never rejects',
+  );
 }
 
 function because(problem: string | undefined): string {

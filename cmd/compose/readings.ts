@@ -20,6 +20,7 @@ export function readingsOf({ proxy, identity, audit, reload, interception }: Lat
     reconnects: counts?.reconnects ?? 0,
     droppedBundles: counts?.droppedBundles ?? 0,
     discardedMessages: counts?.discardedMessages ?? 0,
+    identityFinal: counts?.final ?? false,
     crls: counts?.crls ?? 0,
     live: proxy?.live() ?? 0,
     poolIdle: pools?.idle ?? 0,

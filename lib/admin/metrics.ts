@@ -25,6 +25,8 @@ export interface Readings {
   readonly reconnects: number;
   readonly droppedBundles: number;
   readonly discardedMessages: number;
+  /** The Workload API is not asked any more. */
+  readonly identityFinal: boolean;
   readonly crls: number;
   readonly live: number;
   readonly poolIdle: number;

@@ -88,6 +88,11 @@ const GAUGES: readonly (readonly [string, string, Reading])[] = [
     (now) => now.lastUpdate,
   ],
   ['identity_crls', 'Revocation lists in the newest message; they are not enforced', (now) => now.crls],
+  [
+    'workload_api_final',
+    '1 when the Workload API is not asked any more, as that cannot help',
+    (now) => Number(now.identityFinal),
+  ],
   ['exchanges_live', 'Exchanges, tunnels and raw connections under way', (now) => now.live],
   ['upstream_connections_idle', 'Pooled upstream connections at rest', (now) => now.poolIdle],
   ['upstream_connections_busy', 'Pooled upstream connections in use', (now) => now.poolBusy],
@@ -114,7 +119,7 @@ const TOTALS: readonly (readonly [string, string, Reading])[] = [
     'Bundles of single trust domains that were not usable',
     (now) => now.droppedBundles,
   ],
-  ['workload_api_discarded_messages_total', 'Messages that were discarded whole', (now) => now.discardedMessages],
+  ['workload_api_discarded_messages_total', 'Messages of which no SVID was taken', (now) => now.discardedMessages],
   [
     'interception_certificates_issued_total',
     'Certificates made for intercepted hosts',

@@ -85,7 +85,7 @@ export const CODES = {
   'workload-api-address': row(500, 64),
   'workload-api-unavailable': row(503, 69, true),
   'workload-api-denied': row(503, 77, true),
-  'workload-api-refused': row(503, 76),
+  'workload-api-refused': row(503, 78),
   'workload-api-message': row(503, 76, true),
   // Configuration and the command line.
   usage: row(500, 64),

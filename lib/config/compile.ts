@@ -30,6 +30,8 @@ export interface SidecarSpec {
     readonly workloadApi: string | undefined;
     readonly select: { readonly hint: string | undefined; readonly spiffeId: SpiffeId | undefined };
     readonly initialSync: number;
+    /** What to do when the Workload API is not asked any more. */
+    readonly onFinal: 'exit' | 'wait';
   };
   readonly forward: ListenAddress | undefined;
   readonly adminApi: { readonly socket: string } | undefined;

@@ -61,6 +61,11 @@ export const sidecarSpec = record(
           '90s',
           'How long the first SVID may take before the wait is reported as a problem; trying goes on.',
         ),
+        onFinal: defaulted(
+          choice(['exit', 'wait']),
+          'exit',
+          'What happens when the Workload API answers InvalidArgument, after which it is not asked again: exit drains and ends with status 78, so that whoever starts it starts it again. wait turns /readyz to 503 and serves until the SVID expires.',
+        ),
       }),
       {},
       'Where the identity comes from.',

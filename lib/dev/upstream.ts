@@ -13,7 +13,7 @@ import { http1Limits } from '../http1/limits.ts';
 import type { Body } from '../http1/message.ts';
 import { type ServeOptions, serveConnection } from '../http1/server.ts';
 import { type IdentitySource, startIdentity } from '../identity/source.ts';
-import type { Select } from '../identity/state.ts';
+import type { Select } from '../identity/select.ts';
 import { parsePeerPattern, type PeerPattern } from '../spiffe/pattern.ts';
 import { acceptTls } from '../tls/accept.ts';
 import type { VerifiedConnection } from '../tls/connect.ts';

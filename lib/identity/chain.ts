@@ -50,8 +50,26 @@ function handshake(svid: X509Svid, bundle: X509Bundle, clock: Clock): Promise<vo
   });
 }
 
+/** The engine's code of a path of which nothing but a start lies ahead, as its last word on it. */
+const NOT_YET = 'CERT_NOT_YET_VALID';
+
 /**
- * Resolves when OpenSSL finds a valid path from the SVID's chain to an anchor of `bundle`, valid by the system's clock.
+ * Whether a start within the skew is all that is wrong. The engine tells only its last objection,
+ * and that one comes last: who issued whom is therefore asked for once more.
+ */
+function isEarly({ chain }: X509Svid, { anchors }: X509Bundle, code: unknown, now: number): boolean {
+  if (code !== NOT_YET) return false;
+  const starts = chain.map(({ validFromDate }) => validFromDate.getTime());
+  if (!starts.some((start) => start > now) || starts.some((start) => start - LIMITS.skewMs > now)) return false;
+  return chain.every((one, at) => {
+    const issuers = [...chain.slice(at + 1, at + 2), ...anchors];
+    return issuers.some((issuer) => one.checkIssued(issuer) && one.verify(issuer.publicKey));
+  });
+}
+
+/**
+ * Resolves when OpenSSL finds a valid path from the SVID's chain to an anchor of `bundle`, valid by
+ * the system's clock; starts may lie ahead of `clock` by the skew.
  * @throws Fault `bad-svid` with OpenSSL's reason
  */
 export async function verifyIssuedChain(svid: X509Svid, bundle: X509Bundle, clock: Clock): Promise<void> {
@@ -59,10 +77,12 @@ export async function verifyIssuedChain(svid: X509Svid, bundle: X509Bundle, cloc
     await handshake(svid, bundle, clock);
   } catch (failure) {
     const { message, cause } = Fault.from(failure, 'bad-svid');
-    const code = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : '';
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    if (isEarly(svid, bundle, code, clock.now())) return;
+    const shown = code === undefined ? '' : ` (${String(code)})`;
     throw new Fault(
       'bad-svid',
-      `the X.509-SVID of ${svid.id} does not lead to the bundle of ${bundle.trustDomain}: ${message}${code}`,
+      `the X.509-SVID of ${svid.id} does not lead to the bundle of ${bundle.trustDomain}: ${message}${shown}`,
       { cause: failure },
     );
   }

@@ -54,6 +54,9 @@ const CHANNEL_OPTIONS = Object.freeze({
   'grpc.max_send_message_length': LIMITS.messageBytes,
   'grpc.use_local_subchannel_pool': 1,
   'grpc.enable_retries': 0,
+  // A host that vanished without a word is found out; no faster than servers bear.
+  'grpc.keepalive_time_ms': LIMITS.keepalive.timeMs,
+  'grpc.keepalive_timeout_ms': LIMITS.keepalive.timeoutMs,
   'grpc.service_config_disable_resolution': 1,
   // The proxy variables of the environment are for the agent, and may well name ourselves.
   'grpc.enable_http_proxy': 0,

@@ -12,6 +12,8 @@ export interface IdentityCounts {
   /** Bundles of single trust domains that were not usable. */
   readonly droppedBundles: number;
   readonly discardedMessages: number;
+  /** Whether asking again cannot help and is not done. */
+  readonly final: boolean;
   /** Revocation lists in the newest message; they are not enforced. */
   readonly crls: number;
   /** When the newest good message of X.509-SVIDs came, milliseconds since the epoch. */
@@ -23,12 +25,14 @@ export interface Counter {
   update(received: { readonly dropped: readonly Fault[]; readonly crls: number }, now: number): void;
   dropped(count: number): void;
   discarded(): void;
+  final(): void;
   lost(fault: Fault): void;
 }
 
 export function identityCounts(): { readonly counter: Counter; readonly read: () => IdentityCounts } {
   let [generations, reconnects, droppedBundles, discardedMessages, crls] = [0, 0, 0, 0, 0];
   let lastUpdate: number | undefined;
+  let final = false;
   const errors = new Map<string, number>();
   const counter: Counter = {
     generation: () => void (generations += 1),
@@ -39,6 +43,7 @@ export function identityCounts(): { readonly counter: Counter; readonly read: ()
     },
     dropped: (count) => void (droppedBundles += count),
     discarded: () => void (discardedMessages += 1),
+    final: () => void (final = true),
     lost(fault) {
       const status = statusOf(fault);
       errors.set(status, (errors.get(status) ?? 0) + 1);
@@ -51,6 +56,7 @@ export function identityCounts(): { readonly counter: Counter; readonly read: ()
     reconnects,
     droppedBundles,
     discardedMessages,
+    final,
     crls,
     lastUpdate,
   });

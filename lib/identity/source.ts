@@ -1,6 +1,7 @@
 /**
- * Our identity, kept up to date from the Workload API for as long as the process lives. The stream of X.509-SVIDs alone decides who we are and whose X.509 authorities
- * are trusted; the stream of JWT bundles alone supplies JWT authorities, and no trouble of the one touches the other.
+ * Our identity, kept up to date from the Workload API for as long as the process lives. The stream
+ * of X.509-SVIDs alone decides who we are and whose X.509 authorities are trusted; the stream of
+ * JWT bundles alone supplies JWT authorities, and no trouble of the one touches the other.
  */
 import { cell } from '../base/cell.ts';
 import type { Cell } from '../base/cell.ts';
@@ -18,10 +19,10 @@ import { identityCounts } from './counts.ts';
 import type { Counter, IdentityCounts } from './counts.ts';
 import { notes } from './notes.ts';
 import type { IdentityNote, Notes } from './notes.ts';
-import { readJwtBundles, readX509Svids } from './parse.ts';
-import type { X509State } from './parse.ts';
-import { next, usableIdentity } from './state.ts';
-import type { IdentityEvent, Select } from './state.ts';
+import { followX509 } from './follow.ts';
+import { readJwtBundles } from './parse.ts';
+import type { Select } from './select.ts';
+import { usableIdentity } from './state.ts';
 import { watch } from './watch.ts';
 
 export interface IssuedJwtSvid extends JwtSvid {
@@ -37,7 +38,12 @@ export interface IdentitySource extends AsyncDisposable {
   firstUpdate(signal: AbortSignal): Promise<Identity>;
   /** A fresh JWT-SVID of the identity that we act as, for one audience. Throws a Fault also when there is no such identity. */
   fetchJwtSvid(audience: string, signal: AbortSignal): Promise<IssuedJwtSvid>;
-  /** JWT authorities by trust domain; empty until they came, and after they were withdrawn. */
+  /** Settles with the reason when the Workload API is not asked any more, as that cannot help. */
+  readonly final: Promise<Fault>;
+  /**
+   * JWT authorities by trust domain, which are asked for from the first call on; empty until they
+   * came, and after they were withdrawn.
+   */
   jwtBundles(): ReadonlyMap<TrustDomain, JwtBundle>;
   metrics(): IdentityCounts;
 }
@@ -59,77 +65,13 @@ interface Parts extends IdentityOptions {
   readonly signal: AbortSignal;
 }
 
-function announce({ states, select }: Parts, before: IdentityState | undefined, tell: Notes): void {
-  const after = states.get();
-  if (after?.kind !== 'current') return;
-  const previous = before?.kind === 'current' ? before.identity : undefined;
-  const { generation, svid } = after.identity;
-  if (generation === previous?.generation) return;
-  const until = new Date(svid.notAfter).toISOString();
-  tell.info(`generation ${generation}: ${svid.id}, serial ${svid.serial}, valid until ${until}`);
-  if (previous !== undefined && previous.svid.id !== svid.id && select.spiffeId === undefined) {
-    tell.warn(`we are now ${svid.id} and no longer ${previous.svid.id}: identity.select.spiffeId holds on to one`);
-  }
-}
-
-/** The states after each event of the stream of X.509-SVIDs. */
-async function followX509(parts: Parts, tell: Notes): Promise<void> {
-  const { api, states, counter, clock, select, signal } = parts;
-  let generation = 0;
-  const apply = (event: IdentityEvent): void => {
-    const before = states.get() ?? { kind: 'waiting', since: clock.now(), problem: undefined };
-    const after = next(before, event, { select, now: clock.now(), generation });
-    if (after.kind === 'current' && after.identity.generation > generation) {
-      generation = after.identity.generation;
-      counter.generation();
-    }
-    if (!same(before, after)) states.set(after);
-    announce(parts, before, tell);
-  };
-  const read = (message: Parameters<typeof readX509Svids>[0]): Promise<X509State> => readX509Svids(message, clock);
-  for await (const event of watch({ ...parts, what: 'X.509-SVIDs', open: (one) => api.x509Svids(one), read })) {
-    if (signal.aborted) return;
-    switch (event.kind) {
-      case 'update':
-        counter.update(event.value, clock.now());
-        apply({ kind: 'update', received: event.value });
-        settleX509(states, event.value.dropped, tell);
-        break;
-      case 'discarded':
-        counter.discarded();
-        tell.trouble(event.fault);
-        apply({ kind: 'trouble', fault: event.fault });
-        break;
-      case 'lost':
-        counter.lost(event.fault);
-        tell.trouble(event.fault);
-        if (event.final) tell.warn('asking again cannot help, so it is not done');
-        apply({ kind: event.withdrawn ? 'denied' : 'trouble', fault: event.fault });
-        break;
-    }
-  }
-}
+type JwtBundles = ReadonlyMap<TrustDomain, JwtBundle>;
 
 /** After a good message: all is well, or which trust domains are not. */
 function settle(dropped: readonly Fault[], tell: Notes): void {
   if (dropped.length === 0) tell.fine();
   else tell.trouble(new Fault('bad-bundle', dropped.map((fault) => fault.describe()).join('; ')));
 }
-
-/** An identity that was not issued to us as configured is trouble too. */
-function settleX509(states: Cell<IdentityState>, dropped: readonly Fault[], tell: Notes): void {
-  const state = states.get();
-  if (state?.kind === 'withdrawn') tell.trouble(new Fault('no-identity', state.problem));
-  else settle(dropped, tell);
-}
-
-/** Followers are told of what is new to them, not of each message. */
-function same(a: IdentityState, b: IdentityState): boolean {
-  if (a.kind !== b.kind || a.problem !== b.problem) return false;
-  return a.kind !== 'current' || b.kind !== 'current' || a.identity === b.identity;
-}
-
-type JwtBundles = ReadonlyMap<TrustDomain, JwtBundle>;
 
 /** Hands over the newest JWT bundles, an empty map when they are withdrawn. */
 async function followJwt(parts: Parts, tell: Notes, supply: (bundles: JwtBundles) => void): Promise<void> {
@@ -205,10 +147,13 @@ export function startIdentity(options: IdentityOptions): IdentitySource {
     const tell = notes(stream, onNote);
     return follow(tell).catch((failure: unknown) => tell.trouble(Fault.from(failure, 'internal')));
   };
-  const running = [
-    told('X.509-SVIDs', (tell) => followX509(parts, tell)),
-    told('JWT bundles', (tell) => followJwt(parts, tell, (bundles) => (jwt = bundles))),
-  ];
+  const final = Promise.withResolvers<Fault>();
+  const onFinal = (fault: Fault): void => {
+    counter.final();
+    final.resolve(fault);
+  };
+  const running = [told('X.509-SVIDs', (tell) => followX509({ ...parts, onFinal }, tell))];
+  let askedJwt = false;
   const current = (): Identity =>
     usableIdentity(states.get() ?? { kind: 'waiting', since: clock.now(), problem: undefined }, clock.now());
   return Object.freeze({
@@ -222,7 +167,12 @@ export function startIdentity(options: IdentityOptions): IdentitySource {
       using linked = link(signal, stop.signal);
       return await issuedJwtSvid(parts, current(), audience, linked.signal);
     },
-    jwtBundles: () => jwt,
+    final: final.promise,
+    jwtBundles() {
+      if (!askedJwt) running.push(told('JWT bundles', (tell) => followJwt(parts, tell, (bundles) => (jwt = bundles))));
+      askedJwt = true;
+      return jwt;
+    },
     metrics: read,
     async [Symbol.asyncDispose]() {
       stop.abort(new Fault('shutting-down', 'the sidecar is shutting down'));

@@ -1,17 +1,13 @@
 /**
- * The state of our X.509 identity as a pure function: what came of the stream and the state before give the state after. Rules: a message that may be used replaces all; being
- * away changes nothing but the problem that is told; being denied takes everything away at once; nothing here falls back to anything.
+ * The state of our X.509 identity as a pure function: what came of the stream and the state before
+ * give the state after. Rules: a message that may be used replaces all; one whose SVID may not be
+ * used replaces the bundles alone; being away changes nothing but the problem that is told; being
+ * denied takes everything away at once; nothing here falls back to anything.
  */
 import { Fault } from '../base/fault.ts';
-import type { SpiffeId } from '../spiffe/id.ts';
-import type { Identity, IdentityState, X509Svid } from '../spiffe/identity.ts';
+import { trustDomainOf } from '../spiffe/id.ts';
+import type { Identity, IdentityState } from '../spiffe/identity.ts';
 import type { X509State } from './parse.ts';
-
-/** Which of several SVIDs we act as: all that is given must fit; nothing given means the first (Workload API section 8). */
-export interface Select {
-  readonly spiffeId?: SpiffeId | undefined;
-  readonly hint?: string | undefined;
-}
 
 export type IdentityEvent =
   | { readonly kind: 'update'; readonly received: X509State }
@@ -19,25 +15,10 @@ export type IdentityEvent =
   | { readonly kind: 'denied'; readonly fault: Fault };
 
 export interface StateContext {
-  readonly select: Select;
   /** Milliseconds since the epoch. */
   readonly now: number;
   /** The highest generation there has been, 0 before the first. */
   readonly generation: number;
-}
-
-function selected(svids: readonly X509Svid[], { spiffeId, hint }: Select): X509Svid | undefined {
-  return svids.find(
-    (svid) => (spiffeId === undefined || svid.id === spiffeId) && (hint === undefined || svid.hint === hint),
-  );
-}
-
-function missing(svids: readonly X509Svid[], { spiffeId, hint }: Select): Fault {
-  const wanted = [spiffeId ?? [], hint === undefined ? [] : `hint ${JSON.stringify(hint)}`].flat().join(' with ');
-  const issued = svids.map((svid) => (svid.hint === '' ? svid.id : `${svid.id} (hint ${JSON.stringify(svid.hint)})`));
-  return new Fault('no-identity', `no X.509-SVID was issued for ${wanted}; issued were ${issued.join(', ')}`, {
-    hint: 'compare identity.select with the registration entries of this workload',
-  });
 }
 
 /** Everything of an identity that anybody depends on, as one string. */
@@ -50,19 +31,50 @@ function digest({ svid, svids, bundles }: Omit<Identity, 'generation'>): string 
   return JSON.stringify([svids.indexOf(svid), issued, anchors.toSorted(([a = ''], [b = '']) => (a < b ? -1 : 1))]);
 }
 
-function updated(state: IdentityState, { svids, bundles }: X509State, context: StateContext): IdentityState {
-  const svid = selected(svids, context.select);
-  if (svid === undefined) return denied(state, missing(svids, context.select), context.now);
-  const parts = { svid, svids, bundles };
-  if (state.kind === 'current' && digest(state.identity) === digest(parts)) {
-    return { ...state, problem: undefined };
+function updated(state: IdentityState, received: X509State, context: StateContext): IdentityState {
+  const { chosen, svids, bundles } = received;
+  switch (chosen.kind) {
+    case 'missing':
+      return withdrawn(state, chosen.fault, { now: context.now, denied: false });
+    case 'refused':
+      return refused(state, chosen.fault, bundles, context);
+    case 'svid':
+      return supplied(state, { svid: chosen.svid, svids, bundles }, context);
   }
-  const identity = Object.freeze({ generation: context.generation + 1, ...parts });
+}
+
+type Supplied = Omit<Identity, 'generation'>;
+
+function supplied(state: IdentityState, parts: Supplied, { generation }: StateContext): IdentityState {
+  if (state.kind === 'current' && digest(state.identity) === digest(parts)) return { ...state, problem: undefined };
+  const identity = Object.freeze({ generation: generation + 1, ...parts });
   return { kind: 'current', identity, problem: undefined };
 }
 
-function denied(state: IdentityState, fault: Fault, now: number): IdentityState {
-  return { kind: 'withdrawn', since: state.kind === 'withdrawn' ? state.since : now, problem: fault.describe() };
+/** The SVIDs before stay, and the bundle of their trust domain where the message has none that can be used. */
+function refused(
+  state: IdentityState,
+  fault: Fault,
+  bundles: Identity['bundles'],
+  context: StateContext,
+): IdentityState {
+  const problem = fault.describe();
+  if (state.kind !== 'current') return { ...state, problem };
+  const { svid, svids, bundles: before } = state.identity;
+  const own = before.get(trustDomainOf(svid.id));
+  const all = new Map([...(own === undefined ? [] : ([[own.trustDomain, own]] as const)), ...bundles]);
+  return { ...supplied(state, { svid, svids, bundles: all }, context), problem } as IdentityState;
+}
+
+interface Withdrawal {
+  readonly now: number;
+  readonly denied: boolean;
+}
+
+function withdrawn(state: IdentityState, fault: Fault, { now, denied }: Withdrawal): IdentityState {
+  const problem = fault.describe();
+  if (state.kind === 'withdrawn') return { ...state, denied: state.denied && denied, problem };
+  return { kind: 'withdrawn', since: now, denied, problem };
 }
 
 /** The state after an event. Before anything was ever issued, being denied is a reason to wait. */
@@ -74,7 +86,7 @@ export function next(state: IdentityState, event: IdentityEvent, context: StateC
       return Object.freeze({ ...state, problem: event.fault.describe() });
     case 'denied':
       if (state.kind === 'waiting') return Object.freeze({ ...state, problem: event.fault.describe() });
-      return Object.freeze(denied(state, event.fault, context.now));
+      return Object.freeze(withdrawn(state, event.fault, { now: context.now, denied: true }));
   }
 }
 

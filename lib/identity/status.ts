@@ -9,7 +9,7 @@ import { quoted } from '../spiffe/trust-domain.ts';
 
 interface StatusRow {
   readonly code: Code;
-  /** Asking again with the same request cannot help. */
+  /** Asking again with the same request cannot help (section 6: SHOULD NOT retry). */
   readonly final: boolean;
   /** What was supplied by the stream may no longer be used. */
   readonly withdraws: boolean;
@@ -40,9 +40,8 @@ const ROWS: ReadonlyMap<number, StatusRow> = new Map([
   [
     status.UNIMPLEMENTED,
     {
-      code: 'workload-api-refused',
-      final: true,
-      withdraws: false,
+      // A server that is half started, or another one on its path; X.509 is no optional profile.
+      ...UNAVAILABLE,
       hint: 'what listens there does not offer this; is it a Workload API at all?',
     },
   ],
@@ -86,7 +85,7 @@ export function statusOf(fault: Fault): string {
   return statusName(codeOf(fault.cause) ?? status.UNKNOWN);
 }
 
-/** Whether to stop asking (InvalidArgument, Unimplemented). */
+/** Whether to stop asking (InvalidArgument). */
 export function isFinal(fault: Fault): boolean {
   return rowOf(fault).final;
 }

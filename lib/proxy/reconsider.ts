@@ -14,6 +14,7 @@ import { pathProblem } from '../tls/path.ts';
 import { sentChain, upstream as sideOf } from '../tls/peer.ts';
 import type { Exchange, Judgement } from './exchange.ts';
 import { identityNow, type Standing } from './handle.ts';
+import { identityLost, type Interlude, interludes, type Standpoint } from './interlude.ts';
 import { needsIdentity } from './route.ts';
 import type { Upstreams } from './upstreams.ts';
 
@@ -30,18 +31,18 @@ export interface ReconsiderOptions {
   readonly contexts: TlsContexts;
 }
 
-interface Now {
+interface Now extends Standpoint {
   readonly policy: Policy;
-  readonly state: IdentityState | undefined;
   readonly identity: Identity | undefined;
 }
 
 export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions): Reconsider {
   const { live, evidence } = standing;
-  const now = (): Now | undefined => {
+  const now = (interludeOf: (state: IdentityState | undefined) => Interlude): Now | undefined => {
     const policy = standing.policy.get();
     const state = standing.identity.states.get();
-    return policy === undefined ? undefined : { policy, state, identity: identityNow(state) };
+    if (policy === undefined) return undefined;
+    return { policy, state, identity: identityNow(state), interlude: interludeOf(state), now: standing.clock.now() };
   };
 
   const refuse = (exchange: Exchange, at: Now, fault: Fault): void => {
@@ -52,7 +53,8 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
 
   const review = (exchange: Exchange, judgement: Judgement, at: Now): void => {
     const facts = factsNow(exchange, judgement, at.policy);
-    const decision = decide(at.policy, facts, at.identity?.svid.id);
+    const identity = at.interlude === 'borne' ? judgement.identity : at.identity;
+    const decision = decide(at.policy, facts, identity?.svid.id);
     const fault = objection(exchange, decision, at, upstreams);
     if (fault !== undefined) {
       refuse(exchange, at, fault);
@@ -75,17 +77,21 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
     );
   };
 
+  const all = (): void => {
+    const at = now(between.of);
+    if (at === undefined) return;
+    for (const exchange of live.all()) {
+      // What is not judged yet will be judged by what is current now; what was denied is over.
+      if (exchange.judgement?.decision.effect === 'allow') review(exchange, exchange.judgement, at);
+    }
+  };
+  const between = interludes(standing.clock, all);
+
   return {
-    all() {
-      const at = now();
-      if (at === undefined) return;
-      for (const exchange of live.all()) {
-        // What is not judged yet will be judged by what is current now; what was denied is over.
-        if (exchange.judgement?.decision.effect === 'allow') review(exchange, exchange.judgement, at);
-      }
-    },
+    all,
     one(exchange) {
-      const at = now();
+      // Nothing was sent for it yet: it is a new one.
+      const at = now(() => 'none');
       const { judgement, reason } = exchange;
       if (reason !== undefined) throw reason;
       if (judgement === undefined || at === undefined) return;
@@ -106,21 +112,18 @@ function generations({ policy, identity }: Now): { readonly policy: number; read
 }
 
 /** Why the exchange may not go on, in the order in which it was allowed: policy, address, identity, peer. */
-function objection(
-  exchange: Exchange,
-  decision: Decision,
-  { state, identity }: Now,
-  upstreams: Upstreams,
-): Fault | undefined {
+function objection(exchange: Exchange, decision: Decision, at: Now, upstreams: Upstreams): Fault | undefined {
+  const { identity } = at;
   const { judgement, upstream } = exchange;
   const { destination } = decision;
   if (decision.effect === 'deny' || destination === undefined || judgement === undefined) {
     return new Fault('no-longer-allowed', decision.reason, { hint: 'the policy changed while this was under way' });
   }
-  if (needsIdentity(destination) && state?.kind === 'withdrawn') {
-    return new Fault('no-identity', `our identity was withdrawn: ${state.problem}`, {
-      hint: 'see /readyz for what is awaited',
-    });
+  if (needsIdentity(destination)) {
+    // What reaches nobody yet is as good as new.
+    const from = upstream === undefined ? ({ ...at, interlude: 'none' } as const) : at;
+    const lost = identityLost(judgement.identity, from);
+    if (lost !== undefined) return lost;
   }
   if (upstream === undefined) return undefined;
   const before = judgement.decision.destination?.tls.mode;

@@ -4,7 +4,7 @@
  */
 import type { JSONWebKeySet } from 'jose';
 import { Fault } from '../base/fault.ts';
-import { splitCertificates } from './certificate.ts';
+import { splitReadable } from './certificate.ts';
 import type { JwtBundle, X509Bundle } from './identity.ts';
 import { decodeJwks, publicKey } from './jwks.ts';
 import type { Jwk } from './jwks.ts';
@@ -17,30 +17,44 @@ function checkSize(trustDomain: TrustDomain, bytes: Uint8Array): void {
   throw new Fault('bad-bundle', `the bundle of ${trustDomain} is longer than ${LIMITS.bundleBytes} bytes`);
 }
 
+/** Told of each certificate that is left out of a bundle. */
+export type LeftOut = (fault: Fault) => void;
+
 /**
- * The authorities of a trust domain from concatenated DER, as the Workload API carries them (section 5.2). Duplicates are dropped. An authority that is
- * no CA certificate would itself be accepted as a peer's, so it is refused (X509-SVID section 3.2).
+ * The authorities of a trust domain from concatenated DER, as the Workload API carries them
+ * (section 5.2). Duplicates are dropped. A certificate that cannot be read, or is no CA's, is left
+ * out: the latter would itself be accepted as a peer's (X509-SVID section 3.2). Where none is left
+ * of what was there, the bundle is bad as a whole.
  * @throws Fault `bad-bundle`
  */
-export function parseX509Bundle(trustDomain: TrustDomain, der: Uint8Array): X509Bundle {
+export function parseX509Bundle(trustDomain: TrustDomain, der: Uint8Array, leftOut: LeftOut = () => {}): X509Bundle {
   checkSize(trustDomain, der);
-  const anchors = splitCertificates(der, `the bundle of ${trustDomain}`, 'bad-bundle');
-  return x509Bundle(trustDomain, anchors);
+  const certificates = splitReadable(der, `the bundle of ${trustDomain}`, leftOut);
+  return x509Bundle(trustDomain, certificates, leftOut);
 }
 
 /** @throws Fault `bad-bundle` */
-export function x509Bundle(trustDomain: TrustDomain, certificates: X509Bundle['anchors']): X509Bundle {
+export function x509Bundle(
+  trustDomain: TrustDomain,
+  certificates: X509Bundle['anchors'],
+  leftOut: LeftOut = () => {},
+): X509Bundle {
   if (certificates.length > LIMITS.anchors) {
     throw new Fault('bad-bundle', `the bundle of ${trustDomain} has more than ${LIMITS.anchors} certificates`);
   }
-  for (const { ca, serialNumber } of certificates) {
-    if (ca) continue;
-    throw new Fault('bad-bundle', `the bundle of ${trustDomain} holds a certificate that is no CA's`, {
-      hint: `its serial number is ${serialNumber}; bundles hold only signing certificates`,
-    });
-  }
-  const anchors = [...new Map(certificates.map((one) => [one.fingerprint256, one])).values()];
+  const faults = certificates.filter(({ ca }) => !ca).map((one) => noAuthority(trustDomain, one));
+  const authorities = certificates.filter(({ ca }) => ca);
+  if (authorities.length === 0 && faults[0] !== undefined) throw faults[0];
+  for (const fault of faults) leftOut(fault);
+  const anchors = [...new Map(authorities.map((one) => [one.fingerprint256, one])).values()];
   return Object.freeze({ trustDomain, anchors: Object.freeze(anchors) });
+}
+
+function noAuthority(trustDomain: TrustDomain, { serialNumber }: X509Bundle['anchors'][number]): Fault {
+  const problem = `the bundle of ${trustDomain} holds a certificate that is no CA's`;
+  return new Fault('bad-bundle', problem, {
+    hint: `its serial number is ${serialNumber}; bundles hold only signing certificates, of X.509 version 3`,
+  });
 }
 
 export interface JwtBundleOptions {

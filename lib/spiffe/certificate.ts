@@ -137,3 +137,32 @@ export function splitCertificates(der: Uint8Array, what: string, code: Code): X5
     throw new Fault(code, `${what} is not a concatenation of DER certificates: ${why}`, { cause: failure });
   }
 }
+
+/**
+ * As `splitCertificates`, but a part that is no certificate is told and left out; when none is left
+ * of what was there, it is thrown.
+ * @throws Fault `bad-bundle` with `what` as the subject of its message
+ */
+export function splitReadable(der: Uint8Array, what: string, leftOut: (fault: Fault) => void): X509Certificate[] {
+  const faults: Fault[] = [];
+  const certificates = partsOf(der, what).flatMap((part) => {
+    try {
+      return splitCertificates(part, what, 'bad-bundle');
+    } catch (failure) {
+      faults.push(Fault.from(failure, 'bad-bundle'));
+      return [];
+    }
+  });
+  if (certificates.length === 0 && faults[0] !== undefined) throw faults[0];
+  for (const fault of faults) leftOut(fault);
+  return certificates;
+}
+
+function partsOf(der: Uint8Array, what: string): readonly Uint8Array[] {
+  try {
+    return elements(der).map(({ whole }) => whole);
+  } catch (failure) {
+    const why = failure instanceof DerError ? failure.message : String(failure);
+    throw new Fault('bad-bundle', `${what} is not a concatenation of DER certificates: ${why}`);
+  }
+}

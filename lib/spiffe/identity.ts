@@ -52,4 +52,11 @@ export interface Identity {
 export type IdentityState =
   | { readonly kind: 'waiting'; readonly since: number; readonly problem: string | undefined }
   | { readonly kind: 'current'; readonly identity: Identity; readonly problem: string | undefined }
-  | { readonly kind: 'withdrawn'; readonly since: number; readonly problem: string };
+  | {
+      readonly kind: 'withdrawn';
+      /** Milliseconds since the epoch. */
+      readonly since: number;
+      /** By PermissionDenied, which may be over in a moment; an SVID that is left out of a message is not. */
+      readonly denied: boolean;
+      readonly problem: string;
+    };

@@ -9,6 +9,7 @@ import { Fault } from '../base/fault.ts';
 import { parseSpiffeId, trustDomainOf } from './id.ts';
 import type { SpiffeId } from './id.ts';
 import type { JwtBundle } from './identity.ts';
+import { duplicateMember } from './jwks.ts';
 import { LIMITS } from './limits.ts';
 import { quoted } from './trust-domain.ts';
 import type { TrustDomain } from './trust-domain.ts';
@@ -18,6 +19,8 @@ interface ReadOptions {
   readonly audience: string;
   /** Milliseconds since the epoch. */
   readonly now: number;
+  /** Milliseconds by which its start may lie ahead. */
+  readonly early?: number;
 }
 
 /** `audience` is who we are to the token's issuer. */
@@ -35,6 +38,8 @@ export interface JwtSvid {
 
 /** Difference of clocks that is forgiven (JWT-SVID appendix A). */
 export const LEEWAY_MS = 10_000;
+/** The same for the start of what has just been issued to us: our clock may be the slow one. */
+export const OWN_LEEWAY_MS = 60_000;
 
 interface Fit {
   readonly kty: string;
@@ -67,18 +72,28 @@ interface Header {
   readonly kid: string | undefined;
 }
 
-/** Sections 2.1 to 2.3. */
-function checkHeader({ alg, kid, typ, crit }: ProtectedHeaderParameters): Header {
+/** Section 2 and 2.1 to 2.3: what the header must not have is refused, though it would not be used. */
+function checkHeader(header: ProtectedHeaderParameters): Header {
+  const { alg, kid, typ, crit } = header;
   const fit = ALGORITHMS.get(alg);
   if (fit === undefined || alg === undefined) refuse(`is signed with ${quoted(String(alg))}, which is not allowed`);
   if (typ !== undefined && typ !== 'JWT' && typ !== 'JOSE') refuse(`has the type ${quoted(String(typ))}, not JWT`);
   if (crit !== undefined) refuse('has critical header parameters, of which we know none');
+  const other = Object.keys(header).find((name) => name !== 'alg' && name !== 'kid' && name !== 'typ');
+  if (other !== undefined) refuse(`has the header parameter ${quoted(other)}, which must not be there`);
   if (kid !== undefined && typeof kid !== 'string') refuse('has a key ID that is not a string');
   return { alg, fit, kid };
 }
 
+/** Of two members of one name readers may take different ones (RFC 7519 section 4). */
+function checkMembers(json: string): void {
+  decoded(() => JSON.parse(json));
+  const twice = duplicateMember(json);
+  if (twice !== undefined) refuse(`has the member ${quoted(twice)} twice`);
+}
+
 /** Section 3. */
-function checkClaims(claims: JWTPayload, { audience, now }: ReadOptions): JwtSvid {
+function checkClaims(claims: JWTPayload, { audience, now, early = LEEWAY_MS }: ReadOptions): JwtSvid {
   const { sub, aud, exp, nbf } = claims;
   if (typeof sub !== 'string') refuse('has no subject');
   const listed: readonly unknown[] = Array.isArray(aud) ? aud : [aud];
@@ -90,7 +105,7 @@ function checkClaims(claims: JWTPayload, { audience, now }: ReadOptions): JwtSvi
   if (typeof exp !== 'number' || !Number.isFinite(exp)) refuse('has no expiry');
   if (now >= exp * 1000 + LEEWAY_MS) refuse(`expired ${Math.round(now / 1000 - exp)} s ago`);
   if (nbf !== undefined && typeof nbf !== 'number') refuse('has a "not before" that is not a number');
-  if (nbf !== undefined && now < nbf * 1000 - LEEWAY_MS) {
+  if (nbf !== undefined && now < nbf * 1000 - early) {
     refuse(`is not valid for another ${Math.round(nbf - now / 1000)} s`, 'compare the clocks of both hosts');
   }
   return Object.freeze({ id: subjectOf(sub), audience: Object.freeze(audiences), expiresAt: exp * 1000, claims });
@@ -130,6 +145,7 @@ interface Read {
 function read(token: string, options: ReadOptions): Read {
   if (token.length > LIMITS.token) refuse(`is longer than ${LIMITS.token} characters`);
   if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) refuse('is not a signed JWT in compact form');
+  for (const part of token.split('.', 2)) checkMembers(Buffer.from(part, 'base64url').toString());
   const header = checkHeader(decoded(() => decodeProtectedHeader(token)));
   return {
     header,
@@ -145,7 +161,7 @@ function read(token: string, options: ReadOptions): Read {
  * @throws Fault `bad-jwt-svid`
  */
 export function readIssuedJwtSvid(token: string, options: ReadOptions): JwtSvid {
-  return read(token, options).svid;
+  return read(token, { early: OWN_LEEWAY_MS, ...options }).svid;
 }
 
 /**

@@ -8,7 +8,7 @@ import { parseSpiffeId } from './id.ts';
 import type { X509Svid } from './identity.ts';
 import { LIMITS } from './limits.ts';
 import { quoted } from './trust-domain.ts';
-import { verifyChainProfile } from './verify.ts';
+import { type ChainOptions, verifyChainProfile } from './verify.ts';
 
 export interface X509SvidParts {
   readonly spiffeId: string;
@@ -31,11 +31,17 @@ function privateKeyOf(der: Uint8Array, id: string): KeyObject {
 }
 
 /**
- * Checks and parses one X.509-SVID: every certificate keeps the profile, the leaf is valid at `now` (milliseconds since the epoch), the private key is
- * the leaf's, and `spiffeId` is what the leaf says. Whether the chain leads to its bundle is for a path validator (lib/identity/chain.ts).
+ * Checks and parses one X.509-SVID: every certificate keeps the profile, the leaf is valid at `now`
+ * (milliseconds since the epoch; or within the skew of `options`), the private key is the leaf's,
+ * and `spiffeId` is what the leaf says. Whether the chain leads to its bundle is for a path
+ * validator (lib/identity/chain.ts).
  * @throws Fault `bad-spiffe-id`, `bad-svid`
  */
-export function parseX509Svid({ spiffeId, certs, key, hint }: X509SvidParts, now: number): X509Svid {
+export function parseX509Svid(
+  { spiffeId, certs, key, hint }: X509SvidParts,
+  now: number,
+  options: ChainOptions = {},
+): X509Svid {
   const id = parseSpiffeId(spiffeId);
   const chain = splitCertificates(certs, `the X.509-SVID of ${id}`, 'bad-svid');
   const [leaf] = chain;
@@ -43,10 +49,13 @@ export function parseX509Svid({ spiffeId, certs, key, hint }: X509SvidParts, now
   if (chain.length > LIMITS.chain) {
     throw new Fault('bad-svid', `the X.509-SVID of ${id} has more than ${LIMITS.chain} certificates`);
   }
+  if (chain.slice(1).some(({ ca }) => !ca)) {
+    throw new Fault('bad-svid', `the X.509-SVID of ${id} has a certificate after its leaf that is no CA's`);
+  }
   if (Buffer.byteLength(hint) > LIMITS.hintBytes) {
     throw new Fault('bad-svid', `the hint of ${id} is longer than ${LIMITS.hintBytes} bytes: ${quoted(hint)}`);
   }
-  const certified = verifyChainProfile(chain, now);
+  const certified = verifyChainProfile(chain, now, options);
   if (certified !== id) {
     throw new Fault('bad-svid', `the X.509-SVID that was issued as ${id} is a certificate of ${certified}`);
   }

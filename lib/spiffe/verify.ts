@@ -6,9 +6,8 @@ import type { X509Certificate } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
 import { certificateFacts } from './certificate.ts';
 import type { CertificateFacts } from './certificate.ts';
-import { parseSpiffeId, pathOf, trustDomainOf } from './id.ts';
+import { parseSpiffeId, pathOf } from './id.ts';
 import type { SpiffeId } from './id.ts';
-import type { TrustDomain } from './trust-domain.ts';
 
 function refuse(problem: string, section: string, hint?: string): never {
   throw new Fault('bad-svid', `${problem} (X509-SVID section ${section})`, hint === undefined ? {} : { hint });
@@ -50,17 +49,41 @@ function checkLeafUse({ ca, keyUsage, purposes }: CertificateFacts): void {
   }
 }
 
-/** Sections 3.2, 4.1 and 4.3. A name that is not a SPIFFE ID at all is not our business: CAs spell theirs in many ways. */
-function checkIssuer(certificate: X509Certificate, trustDomain: TrustDomain): void {
+/**
+ * Sections 3.2, 4.1 and 4.3. An issuer may be of another trust domain than what it issues. A name
+ * that is not a SPIFFE ID at all is not our business: CAs spell theirs in many ways.
+ */
+function checkIssuer(certificate: X509Certificate): void {
   const { ca, keyUsage, uris } = certificateFacts(certificate);
   if (!ca) refuse('an intermediate is no CA certificate', '4.1');
   if (keyUsage?.keyCertSign !== true) refuse('an intermediate may not sign certificates (no keyCertSign)', '4.3');
+  if (!keyUsage.critical) refuse("an intermediate's key usage is not critical", '4.3');
   for (const uri of uris) {
     const id = asSpiffeId(uri);
-    if (id === undefined) continue;
-    if (pathOf(id) !== '') refuse(`an intermediate has the SPIFFE ID ${id}, with a path`, '3.2');
-    if (trustDomainOf(id) !== trustDomain) refuse(`an intermediate is of another trust domain, ${id}`, '3.2');
+    if (id !== undefined && pathOf(id) !== '') {
+      refuse(`an intermediate has the SPIFFE ID ${id}, with a path`, '3.2');
+    }
   }
+}
+
+/**
+ * Those of `sent` that may be on a path from the leaf: whoever may have issued it, and so on. What
+ * else a peer sends along (RFC 8446 section 4.4.2) says nothing of it, and neither does a copy of
+ * an anchor, which is trusted for other reasons than its form (RFC 5280 section 6.1.1).
+ */
+function issuersOf(
+  leaf: X509Certificate,
+  sent: readonly X509Certificate[],
+  anchors: readonly X509Certificate[],
+): readonly X509Certificate[] {
+  const trusted = new Set(sent.length === 0 ? [] : anchors.map(({ fingerprint256 }) => fingerprint256));
+  const found = [leaf];
+  let left = sent.filter(({ fingerprint256 }) => !trusted.has(fingerprint256));
+  for (const one of found) {
+    found.push(...left.filter((issuer) => one.issuer === issuer.subject || one.checkIssued(issuer)));
+    left = left.filter((issuer) => !found.includes(issuer));
+  }
+  return found.slice(1);
 }
 
 function asSpiffeId(uri: string): SpiffeId | undefined {
@@ -82,21 +105,32 @@ export function verifyLeaf(leaf: X509Certificate): SpiffeId {
   return id;
 }
 
+export interface ChainOptions {
+  /** Milliseconds by which the leaf's start may lie ahead: clocks differ. Default 0. */
+  readonly skew?: number;
+  /** Those that the chain leads to. */
+  readonly anchors?: readonly X509Certificate[];
+}
+
 /**
- * The SPIFFE ID of a chain (leaf first, as sent) whose path an engine has validated already: profile of every certificate, and the leaf's dates
- * at `now` (milliseconds since the epoch).
+ * The SPIFFE ID of a chain (leaf first, as sent) whose path an engine has validated already:
+ * profile of every certificate that may be on it, and the leaf's dates at `now` (milliseconds since
+ * the epoch).
  * @throws Fault `bad-svid`
  */
-export function verifyChainProfile(chain: readonly X509Certificate[], now: number): SpiffeId {
-  const [leaf, ...issuers] = chain;
+export function verifyChainProfile(
+  chain: readonly X509Certificate[],
+  now: number,
+  { skew = 0, anchors = [] }: ChainOptions = {},
+): SpiffeId {
+  const [leaf, ...sent] = chain;
   if (leaf === undefined) throw new Fault('bad-svid', 'there is no certificate');
   const id = verifyLeaf(leaf);
   const [notBefore, notAfter] = [leaf.validFromDate, leaf.validToDate];
   if (now >= notAfter.getTime()) refuse(`the leaf expired at ${notAfter.toISOString()}`, '5.1');
-  if (now < notBefore.getTime()) {
+  if (now < notBefore.getTime() - skew) {
     refuse(`the leaf is not valid before ${notBefore.toISOString()}`, '5.1', 'compare the clocks of both hosts');
   }
-  const trustDomain = trustDomainOf(id);
-  for (const issuer of issuers) checkIssuer(issuer, trustDomain);
+  for (const issuer of issuersOf(leaf, sent, anchors)) checkIssuer(issuer);
   return id;
 }

@@ -25,8 +25,8 @@ export interface PeerCheck {
  * X.509-SVID of a peer that is expected. Throws a Fault with what was expected and what was seen.
  */
 export async function verifyPeer(chain: readonly X509Certificate[], check: PeerCheck): Promise<SpiffeId> {
-  const { side, patterns, identity, contexts, now } = check;
-  const id = profiled(chain, side, now);
+  const { side, patterns, identity, contexts } = check;
+  const id = profiled(chain, check);
   if (!patterns.some((pattern) => pattern.matches(id))) {
     const expected = patterns.map(({ text }) => text).join(', ');
     throw new Fault(
@@ -44,9 +44,11 @@ export async function verifyPeer(chain: readonly X509Certificate[], check: PeerC
   return id;
 }
 
-function profiled(chain: readonly X509Certificate[], side: Side, now: number): SpiffeId {
+function profiled(chain: readonly X509Certificate[], { side, patterns, identity, now }: PeerCheck): SpiffeId {
+  const domains = new Set(patterns.map(({ trustDomain }) => trustDomain));
+  const anchors = [...domains].flatMap((domain) => identity.bundles.get(domain)?.anchors ?? []);
   try {
-    return verifyChainProfile(chain, now);
+    return verifyChainProfile(chain, now, { anchors });
   } catch (failure) {
     const { message, hint } = Fault.from(failure, side.unexpected);
     throw new Fault(

@@ -12,6 +12,7 @@ const NOTHING: Readings = {
   reconnects: 0,
   droppedBundles: 0,
   discardedMessages: 0,
+  identityFinal: false,
   crls: 0,
   live: 0,
   poolIdle: 0,

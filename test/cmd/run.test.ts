@@ -3,6 +3,9 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import t from 'tap';
+import { systemClock } from '../../lib/base/clock.ts';
+import { createDevTrustDomain } from '../../lib/dev/domain.ts';
+import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { startWorld, type World } from './world.ts';
 import { shortFolder } from '../fakes/folder.ts';
 import { cli, eventually, start, type Running } from './cli.ts';
@@ -108,7 +111,7 @@ t.test(
     const refused = await http({ port: forward ?? 0, ...CUSTOMER });
     t.equal(refused.status, 503);
     t.match(refused.body, /no-identity/);
-    t.match(refused.body, /"hint"/);
+    t.match(refused.body, /is the SPIRE agent running/);
     const status = await http({ socketPath: join(folder, 'admin', 'api.sock'), path: '/status' });
     t.match(status.body, /"ready":false/);
     sidecar.child.kill('SIGTERM');
@@ -284,4 +287,38 @@ t.test('dev serves a Workload API that svid show reads', async (t) => {
   t.match(out, /spiffe:\/\/dev\.local\/a[\s\S]*spiffe:\/\/dev\.local\/b/);
   dev.child.kill('SIGINT');
   t.equal((await dev.ended).status, 0);
+});
+
+t.test('a Workload API that does not take what is asked ends it with 78, or with onFinal: wait not', async (t) => {
+  const folder = shortFolder(t);
+  const api = await startDevWorkloadApi({
+    socket: join(folder, 'identity', 'w.sock'),
+    domain: await createDevTrustDomain({ name: 'dev.local', clock: systemClock }),
+    identities: [{ id: '/agent' }],
+  });
+  t.teardown(() => api[Symbol.asyncDispose]());
+  const { config } = place(t, api.endpoint);
+  const text = readFileSync(config, 'utf8');
+  await using ending = start(['run', '-c', config]);
+  const health = await ports(ending);
+  await eventually('ready', async () => (await http({ port: health['health'] ?? 0, path: '/readyz' })).status === 200);
+  api.failNext({ code: 'INVALID_ARGUMENT', calls: Infinity });
+  api.endCalls({ code: 'INVALID_ARGUMENT', details: 'as told' });
+  const { status, err } = await ending.ended;
+  t.equal(status, 78, err);
+  t.match(err, /answered FetchX509SVID with INVALID_ARGUMENT/);
+  writeFileSync(config, text.replace('identity: {', 'identity: { onFinal: wait,'));
+  api.heal();
+  await using waiting = start(['run', '-c', config]);
+  const port = (await ports(waiting))['health'] ?? 0;
+  await eventually('ready', async () => (await http({ port, path: '/readyz' })).status === 200);
+  api.failNext({ code: 'INVALID_ARGUMENT', calls: Infinity });
+  api.endCalls({ code: 'INVALID_ARGUMENT', details: 'as told' });
+  const page = await eventually('not ready', async () => {
+    const { status: now, body } = await http({ port, path: '/readyz' });
+    return now === 503 ? body : undefined;
+  });
+  t.match(page, /workload-api: not asked again/);
+  t.match((await http({ port, path: '/metrics' })).body, /chaperone_workload_api_final 1/);
+  t.equal(waiting.child.exitCode, null);
 });

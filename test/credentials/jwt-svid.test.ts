@@ -125,7 +125,7 @@ t.test('tokens are forgotten with the identity they speak for (C3)', async (t) =
   await tokens.obtain('crm', agent, by(NEVER));
   states.set({ kind: 'current', identity: agent, problem: undefined });
   t.equal(tokens.size, 1, 'a rotation of the same SPIFFE ID keeps them');
-  states.set({ kind: 'withdrawn', since: 0, problem: 'no identity issued' });
+  states.set({ kind: 'withdrawn', since: 0, denied: false, problem: 'no identity issued' });
   t.equal(tokens.size, 0);
   await tokens.obtain('crm', agent, by(NEVER));
   t.equal(asked.length, 2);

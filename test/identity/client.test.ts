@@ -118,7 +118,7 @@ t.test('without an ID every identity gets its JWT-SVID, with one that one alone 
 const STATUSES = [
   ['PERMISSION_DENIED', 'workload-api-denied', false, true],
   ['INVALID_ARGUMENT', 'workload-api-refused', true, false],
-  ['UNIMPLEMENTED', 'workload-api-refused', true, false],
+  ['UNIMPLEMENTED', 'workload-api-unavailable', false, false],
   ['UNAVAILABLE', 'workload-api-unavailable', false, false],
   ['CANCELLED', 'workload-api-unavailable', false, false],
   ['INTERNAL', 'workload-api-unavailable', false, false],

@@ -10,6 +10,7 @@ import {
   X509SVIDResponseSchema,
 } from '../../lib/identity/gen/workload_pb.ts';
 import { readJwtBundles, readX509Bundles, readX509Svids, type X509State } from '../../lib/identity/parse.ts';
+import type { Select } from '../../lib/identity/select.ts';
 import { type IssuerOptions, MALFORMED_LEAVES, testAuthority, type TestSvid } from '../fakes/authority.ts';
 
 const ca = await testAuthority();
@@ -31,8 +32,16 @@ const entry = (of: TestSvid, parts: MessageInitShape<typeof X509SVIDSchema> = {}
 function read(
   svids: readonly X509SVID[],
   more: MessageInitShape<typeof X509SVIDResponseSchema> = {},
+  select: Select = {},
 ): Promise<X509State> {
-  return readX509Svids(create(X509SVIDResponseSchema, { ...more, svids: [...svids] }), systemClock);
+  return readX509Svids(create(X509SVIDResponseSchema, { ...more, svids: [...svids] }), systemClock, select);
+}
+
+/** Why the SVID that is meant may not be used. */
+async function refused(act: Promise<X509State>): Promise<Fault> {
+  const { chosen } = await act;
+  if (chosen.kind === 'refused') return chosen.fault;
+  throw new Error(`it is ${chosen.kind}`);
 }
 
 async function refusal(act: Promise<unknown>): Promise<Fault> {
@@ -125,9 +134,9 @@ t.test('a federated bundle never stands in for our own (C-31)', async (t) => {
 for (const { rule, title, pathOrId = '/agent', options } of MALFORMED_LEAVES) {
   // What belongs to another trust domain is not malformed here: the bundle beside it is said to be that domain's.
   if (rule === 'X-09') continue;
-  t.test(`an SVID with ${title} discards the message (C-55, ${rule})`, async (t) => {
+  t.test(`an SVID with ${title} is not used (C-55, ${rule})`, async (t) => {
     const bad = await ca.svid(pathOrId, options);
-    t.match(await refusal(read([entry(bad)])), { code: /^bad-/ });
+    t.match(await refused(read([entry(bad)])), { code: /^bad-/ });
   });
 }
 
@@ -139,16 +148,70 @@ const ISSUERS: readonly (readonly [string, IssuerOptions])[] = [
 ];
 
 for (const [title, options] of ISSUERS) {
-  t.test(`an SVID below ${title} discards the message (C-55, X-08, X-20, X-22)`, async (t) => {
+  t.test(`an SVID below ${title} is not used (C-55, X-08, X-20, X-22)`, async (t) => {
     const issuer = await ca.intermediate(options);
-    t.equal((await refusal(read([entry(await issuer.svid('/agent'))]))).code, 'bad-svid');
+    t.equal((await refused(read([entry(await issuer.svid('/agent'))]))).code, 'bad-svid');
   });
 }
 
-t.test('an SVID that does not lead to its own bundle discards the message (C-55, X-09)', async (t) => {
-  const fault = await refusal(read([entry(svid, { bundle: bytes(other.certificate) })]));
+t.test('an SVID that does not lead to its own bundle is not used (C-55, X-09)', async (t) => {
+  const fault = await refused(read([entry(svid, { bundle: bytes(other.certificate) })]));
   t.match(fault, { code: 'bad-svid', message: /does not lead to the bundle of example\.org/ });
-  t.equal((await refusal(read([entry(svid, { bundle: new Uint8Array([0x30]) })]))).code, 'bad-bundle');
+  t.equal((await refused(read([entry(svid, { bundle: new Uint8Array([0x30]) })]))).code, 'bad-bundle');
+});
+
+t.test('one bad SVID among others costs itself alone, unless it is the one that we act as (C-54, C-55)', async (t) => {
+  const [second, third] = [await ca.svid('/second'), await ca.svid('/third', { ca: true })];
+  const wrongKey = entry(second, { x509SvidKey: bytes(svid.privateKey), hint: 'bad' });
+  const all = [wrongKey, entry(third), entry(svid, { hint: 'good' })];
+  const good = await read(all, {}, { hint: 'good' });
+  t.match(good.chosen, { kind: 'svid', svid: { id: svid.id } });
+  t.same(
+    good.svids.map(({ id }) => id),
+    [svid.id],
+  );
+  t.match(good.leftOut, [{ message: /does not belong to its certificate/ }, { message: /is a CA certificate/ }]);
+  t.match(
+    await refused(read(all)),
+    { message: /does not belong to its certificate/ },
+    'the first is never passed over',
+  );
+  const chosen = await read(all, {}, { hint: 'bad' });
+  t.match(chosen.chosen, { kind: 'refused' });
+  t.ok(chosen.bundles.has(ca.trustDomain), 'its bundles are there');
+  t.match((await read(all, {}, { hint: 'none' })).chosen, { kind: 'missing' });
+});
+
+t.test('an anchor that is none is left out of our own bundle and of others, and told (X-20, C-54)', async (t) => {
+  const leaf = (await ca.svid('/leaf')).concatenated;
+  const bundle = bytes(Buffer.concat([leaf, ca.certificate]));
+  const federatedBundles = { 'other.test': bytes(Buffer.concat([other.certificate, leaf])), 'bad.test': bytes(leaf) };
+  const { chosen, bundles, leftOut, dropped } = await read([entry(svid, { bundle })], { federatedBundles });
+  t.equal(chosen.kind, 'svid');
+  t.equal(bundles.get(ca.trustDomain)?.anchors.length, 1);
+  t.equal(bundles.get(other.trustDomain)?.anchors.length, 1);
+  t.match(leftOut, [{ message: /bundle of other\.test/ }, { message: /bundle of example\.org/ }]);
+  t.match(dropped, [{ message: /bundle of bad\.test/ }]);
+});
+
+t.test('what the clock forbids is told apart from what is wrong, and a minute of skew is borne', async (t) => {
+  const now = Date.now();
+  const dated = async (from: number, until: number): Promise<X509State> =>
+    read([entry(await ca.svid('/agent', { notBefore: now + from, notAfter: now + until }))]);
+  t.match(await dated(30_000, HOUR), { chosen: { kind: 'svid' }, untimely: [] });
+  const ahead = await dated(120_000, HOUR);
+  t.match(ahead, { chosen: { kind: 'refused', fault: { message: /not valid before/ } } });
+  t.match(ahead.untimely, [{ from: Math.floor((now + 120_000) / 1000) * 1000 }]);
+  t.match(await dated(-HOUR, -1000), { chosen: { kind: 'refused' }, untimely: [{}] });
+  const wrong = entry(await ca.svid('/agent', { notBefore: now + 30_000, notAfter: now + HOUR }), {
+    bundle: bytes(other.certificate),
+  });
+  t.match(await read([wrong]), { chosen: { kind: 'refused' }, untimely: [] }, 'skew excuses nothing else');
+  const early = await ca.intermediate({ notBefore: now + 30_000 });
+  t.equal((await read([entry(await early.svid('/agent'))])).chosen.kind, 'svid', 'nor an issuer that is early');
+  const root = await testAuthority({ notBefore: now + 10 * 60_000 });
+  const under = entry(await root.svid('/agent'), { bundle: bytes(root.certificate) });
+  t.match(await read([under]), { chosen: { kind: 'refused' }, untimely: [{ from: -Infinity }] }, 'an anchor');
 });
 
 t.test('bounds what one message may hold (C-56)', async (t) => {

@@ -142,19 +142,31 @@ for (const code of [
   );
 }
 
-for (const code of ['INVALID_ARGUMENT', 'UNIMPLEMENTED'] as const) {
-  t.test(`${code} is told and not asked again (C-40, C-43)`, async (t) => {
-    const api = await workloadApiServer(t);
-    api.failNext({ code, calls: Infinity, method: 'FetchX509SVID' });
-    const source = follow(t, api.endpoint);
-    await until('it is told', () => source.notes.some(({ text }) => /asking again cannot help/.test(text)));
-    await until('the other stream lives', () => source.jwtBundles().size > 0);
-    api.heal();
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    t.equal(api.calls('FetchX509SVID'), 1);
-    t.match(source.states.get(), { kind: 'waiting', problem: new RegExp(code) });
-  });
-}
+t.test('INVALID_ARGUMENT is told, not asked again, and says so for good (C-40)', async (t) => {
+  const api = await workloadApiServer(t);
+  api.failNext({ code: 'INVALID_ARGUMENT', calls: Infinity, method: 'FetchX509SVID' });
+  const source = follow(t, api.endpoint);
+  await until('it is told', () => source.notes.some(({ text }) => /asking again cannot help/.test(text)));
+  t.match(await source.final, { code: 'workload-api-refused', exit: 78 });
+  t.equal(source.metrics().final, true);
+  await until('the other stream lives', () => source.jwtBundles().size > 0);
+  api.heal();
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  t.equal(api.calls('FetchX509SVID'), 1);
+  t.match(source.states.get(), { kind: 'waiting', problem: /INVALID_ARGUMENT/ });
+});
+
+t.test('UNIMPLEMENTED is asked again: X.509 is no optional profile (C-43)', async (t) => {
+  const api = await workloadApiServer(t);
+  const source = follow(t, api.endpoint);
+  await source.ready();
+  api.failNext({ code: 'UNIMPLEMENTED', calls: 3, method: 'FetchX509SVID' });
+  api.endCalls({ code: 'UNIMPLEMENTED', details: '' }, 'FetchX509SVID');
+  await until('each is counted', () => (source.metrics().errorsByCode.get('UNIMPLEMENTED') ?? 0) >= 4);
+  await api.rotate();
+  await source.reaches('rotated', (state) => state.kind === 'current' && state.identity.generation > 1);
+  t.equal(source.metrics().final, false);
+});
 
 t.test('an expired SVID is refused by the wall clock at the moment of use (C-26, invariant 9)', async (t) => {
   const api = await workloadApiServer(t);
@@ -224,7 +236,7 @@ for (const blank of ['svids', 'spiffe_id', 'x509_svid', 'x509_svid_key', 'bundle
   });
 }
 
-t.test('an SVID that fails our own validation discards the message (C-55)', async (t) => {
+t.test('an SVID that fails our own validation is not used, the one before stays (C-55)', async (t) => {
   const api = await workloadApiServer(t);
   const source = follow(t, api.endpoint);
   const first = await source.ready();
@@ -331,6 +343,7 @@ t.test('closing ends every call and leaves nothing open', async (t) => {
   const api = await workloadApiServer(t);
   const source = follow(t, api.endpoint);
   await source.ready();
+  source.jwtBundles();
   await until('both streams are open', () => api.open() === 2);
   await source[Symbol.asyncDispose]();
   await source[Symbol.asyncDispose]();

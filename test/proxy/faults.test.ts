@@ -162,7 +162,7 @@ t.test(
       destinations,
     });
     t.match(refusal(await expired.get('http://crm.internal/')), { code: 'identity-expired' });
-    none.identity.set({ kind: 'withdrawn', since: 0, problem: 'PermissionDenied' });
+    none.identity.set({ kind: 'withdrawn', since: 0, denied: false, problem: 'PermissionDenied' });
     t.match(refusal(await none.get('http://crm.internal/')), { code: 'no-identity' });
     t.same(upstream.connections, [], 'no fallback');
   },

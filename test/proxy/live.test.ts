@@ -1,7 +1,8 @@
 import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
-import type { X509Bundle } from '../../lib/spiffe/identity.ts';
-import { testAuthority } from '../fakes/authority.ts';
+import type { IdentityState, X509Bundle } from '../../lib/spiffe/identity.ts';
+import { DENIED_GRACE_MS } from '../../lib/proxy/interlude.ts';
+import { testAuthority, type TestAuthority } from '../fakes/authority.ts';
 import { KEY_TYPES } from '../fakes/key-types.ts';
 import { until } from '../fakes/until.ts';
 import { mtlsUpstream, rawUpstream, type MtlsUpstream } from '../fakes/upstream.ts';
@@ -80,7 +81,7 @@ t.test(
     });
     await b.get('http://crm.internal/');
     const line = await stream(b);
-    b.identity.set({ kind: 'withdrawn', since: Date.now(), problem: 'PermissionDenied' });
+    b.identity.set({ kind: 'withdrawn', since: Date.now(), denied: false, problem: 'PermissionDenied' });
     await until('the agent sees a cut', () => line.reset);
     await b.quiet();
     t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-identity', identity: 0 }]);
@@ -88,6 +89,89 @@ t.test(
     t.same(b.proxy.pools(), { keys: 0, idle: 0, leased: 0, dialling: 0, waiting: 0 });
   },
 );
+
+async function withStream(authority: TestAuthority): Promise<{ upstream: MtlsUpstream; b: Bench; line: Wire }> {
+  const upstream = await streaming(authority);
+  const destinations = [site({ upstream: { host: '127.0.0.1', port: upstream.port } })];
+  const b = await bench({ authority, identity: authority.identity(await authority.svid('/agent')), destinations });
+  return { upstream, b, line: await stream(b) };
+}
+
+const DENIED: IdentityState = { kind: 'withdrawn', since: Date.now(), denied: true, problem: 'PermissionDenied' };
+
+async function as(authority: TestAuthority, path: string): Promise<IdentityState> {
+  const identity = authority.identity(await authority.svid(path), [], 2);
+  return { kind: 'current', identity, problem: undefined };
+}
+
+t.test('identity denied: new requests are refused at once, what is open is cut two seconds later', async (t) => {
+  const authority = await testAuthority();
+  const { upstream, b, line } = await withStream(authority);
+  await using _ = upstream;
+  await using __ = b;
+  const began = performance.now();
+  b.identity.set(DENIED);
+  const seen = upstream.received();
+  t.equal(refusal(await b.get('http://crm.internal/')).code, 'no-identity');
+  t.equal(upstream.received(), seen, 'not one byte of it');
+  t.notOk(line.reset);
+  await until('the agent sees a cut', () => line.reset, 20_000);
+  t.ok(performance.now() - began >= DENIED_GRACE_MS - 50);
+  await b.quiet();
+  t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-identity', identity: 0 }]);
+});
+
+t.test('identity denied for a moment: what is open goes on when the same SPIFFE ID is back', async (t) => {
+  const authority = await testAuthority();
+  const { upstream, b, line } = await withStream(authority);
+  await using _ = upstream;
+  await using __ = b;
+  b.identity.set(DENIED);
+  b.identity.set({ ...DENIED, problem: 'again' } as IdentityState);
+  b.identity.set(await as(authority, '/agent'));
+  await new Promise((resolve) => setTimeout(resolve, DENIED_GRACE_MS + 500));
+  t.notOk(line.reset);
+  t.same(b.audit.of('redecided'), []);
+  t.equal(statusOf(await b.get('http://crm.internal/')), 200);
+});
+
+t.test('identity denied, and another SPIFFE ID is there after it: what is open is cut at once', async (t) => {
+  const authority = await testAuthority();
+  const { upstream, b, line } = await withStream(authority);
+  await using _ = upstream;
+  await using __ = b;
+  b.identity.set(DENIED);
+  b.identity.set(await as(authority, '/other'));
+  await until('the agent sees a cut', () => line.reset);
+  await b.quiet();
+  t.match(b.audit.of('redecided'), [{ code: 'no-identity', reason: /we are now spiffe:\/\/example\.org\/other/ }]);
+});
+
+t.test('identity denied and then not issued any more: what is open is cut at once', async (t) => {
+  const authority = await testAuthority();
+  const { upstream, b, line } = await withStream(authority);
+  await using _ = upstream;
+  await using __ = b;
+  b.identity.set(DENIED);
+  b.identity.set({ ...DENIED, denied: false } as IdentityState);
+  t.match(b.audit.of('redecided'), [{ code: 'no-identity' }], 'in the same turn');
+  await until('the agent sees a cut', () => line.reset);
+});
+
+t.test('our SVID expires: what is open is cut when that is looked at', async (t) => {
+  const authority = await testAuthority();
+  await using upstream = await streaming(authority);
+  const destinations = [site({ upstream: { host: '127.0.0.1', port: upstream.port } })];
+  const svid = await authority.svid('/agent', { notAfter: Date.now() + 4000 });
+  await using b = await bench({ authority, identity: authority.identity(svid), destinations });
+  const line = await stream(b);
+  b.proxy.redecide();
+  t.notOk(line.reset);
+  await until('it has expired', () => Date.now() > svid.x509Svid.notAfter, 20_000);
+  b.proxy.redecide();
+  await until('the agent sees a cut', () => line.reset);
+  t.match(b.audit.of('redecided'), [{ code: 'identity-expired' }]);
+});
 
 t.test(
   "the bundle of the peer's trust domain: gone, or without the anchor it led to, cuts; with another beside it does not (C13)",

@@ -24,11 +24,11 @@ t.test(
     t.equal(s.api.connections(), connections);
     t.match(s.records().at(-1), { kind: 'ended', outcome: 'identity-expired', status: 503 });
     await until('it is not ready either', () => !s.sidecar.ready());
+    await until('what was open is cut', () => line.reset, 10_000);
     clock.jump(-2 * HOUR);
     t.equal(await s.get('/v1/customers'), 200, 'the SVID is valid again');
     await until('ready again', () => s.sidecar.ready(), 10_000);
-    line.write('pong');
-    await line.sees('pong');
+    t.ok(await s.tunnel(), 'and a tunnel opens again');
   },
 );
 

@@ -38,7 +38,8 @@ t.test('an empty X.509 bundle is legal and trusts nothing (C-24, B-05)', async (
 t.test('refuses a bundle with a leaf, junk, or too much in it (X-20, C-50, C-56)', async (t) => {
   const leaf = await ca.svid('/agent');
   const rows: readonly (readonly [string, Uint8Array])[] = [
-    ['a leaf', Buffer.concat([ca.certificate, leaf.concatenated])],
+    ['nothing but a leaf', leaf.concatenated],
+    ['nothing but a broken certificate', Buffer.from([0x30, 3, 2, 1, 5])],
     ['junk after it', Buffer.concat([ca.certificate, Buffer.from('junk')])],
     ['PEM', Buffer.from(ca.pem)],
     ['a cut certificate', ca.certificate.subarray(0, -3)],
@@ -46,6 +47,19 @@ t.test('refuses a bundle with a leaf, junk, or too much in it (X-20, C-50, C-56)
     ['too many bytes', new Uint8Array((1 << 20) + 1)],
   ];
   for (const [title, bytes] of rows) t.throws(() => parseX509Bundle(TD, bytes), BAD, title);
+});
+
+t.test('one certificate that is no authority is left out and told, the others stay (X-20, C-54)', async (t) => {
+  const leaf = await ca.svid('/agent');
+  const broken = Buffer.from([0x30, 3, 2, 1, 5]);
+  const told: string[] = [];
+  const der = Buffer.concat([leaf.concatenated, ca.certificate, broken, second.certificate]);
+  const { anchors } = parseX509Bundle(TD, der, ({ message }) => told.push(message));
+  t.same(
+    anchors.map(({ raw }) => raw),
+    [Buffer.from(ca.certificate), Buffer.from(second.certificate)],
+  );
+  t.match(told, [/broken certificate/, /no CA's/]);
 });
 
 t.test('an intermediate is a legal authority (X-30)', async (t) => {

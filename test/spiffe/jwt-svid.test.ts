@@ -1,4 +1,4 @@
-import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
+import { createHmac, generateKeyPairSync, KeyObject, sign } from 'node:crypto';
 import { exportJWK, FlattenedSign, generateKeyPair, SignJWT } from 'jose';
 import type { CryptoKey, JWK } from 'jose';
 import fc from 'fast-check';
@@ -141,7 +141,32 @@ t.test('refuses critical headers, and never uses keys that the token brings (J-0
   const jwk = { ...stranger.jwk };
   const brought = { jwk, jku: 'https://evil.test/keys', x5u: 'https://evil.test/cert', x5c: ['AAAA'] };
   await refused(t, await token({ by: stranger, header: brought }), 'keys brought along');
-  t.equal((await validateJwtSvid(await token({ header: { jku: 'https://x.test', other: 1 } }), options)).id, SUB);
+});
+
+t.test('refuses every header parameter but alg, kid and typ (J-06)', async (t) => {
+  for (const name of ['jku', 'jwk', 'x5u', 'x5c', 'x5t', 'x5t#S256', 'cty', 'b64', 'private']) {
+    const fault = await refused(t, await token({ header: { [name]: 'x' } }), name);
+    t.match(fault.message, name === 'b64' ? /b64|crit/ : `has the header parameter "${name}"`);
+  }
+});
+
+t.test('refuses a member that is there twice, in header and claims, however it is spelt (J-07)', async (t) => {
+  const part = (json: string): string => Buffer.from(json).toString('base64url');
+  const claims = `"aud":["crm"],"exp":${S + 300}`;
+  const good = part(`{"alg":"ES256","kid":"es256"}`);
+  const rows: readonly (readonly [string, string])[] = [
+    [good, part(`{"sub":"spiffe://example.org/admin","sub":"${SUB}",${claims}}`)],
+    [good, part(`{"sub":"spiffe://example.org/admin","s\\u0075b":"${SUB}",${claims}}`)],
+    [good, part(`{"sub":"${SUB}",${claims},"deep":[{"a":1,"a":2}]}`)],
+    [part(`{"alg":"ES256","kid":"other","kid":"es256"}`), part(`{"sub":"${SUB}",${claims}}`)],
+  ];
+  for (const [header, payload] of rows) {
+    const text = `${header}.${payload}`;
+    const key = KeyObject.from(es256.privateKey);
+    const signature = sign('sha256', Buffer.from(text), { key, dsaEncoding: 'ieee-p1363' });
+    const fault = await refused(t, `${text}.${signature.toString('base64url')}`, payload);
+    t.match(fault.message, /twice/);
+  }
 });
 
 t.test('refuses each claim that is missing or wrong (J-07, J-08, J-09)', async (t) => {
@@ -219,6 +244,10 @@ t.test('what was issued to us is checked but for the signature', async (t) => {
   t.match(readIssuedJwtSvid(text, { audience: 'crm', now: NOW }), { id: SUB, expiresAt: NOW + 300_000 });
   t.throws(() => readIssuedJwtSvid(text, { audience: 'erp', now: NOW }), { code: 'bad-jwt-svid' });
   t.throws(() => readIssuedJwtSvid(text, { audience: 'crm', now: NOW + 400_000 }), { code: 'bad-jwt-svid' });
+  const early = (ahead: number): Promise<string> => token({ claims: { nbf: S + ahead } });
+  t.equal(readIssuedJwtSvid(await early(60), { audience: 'crm', now: NOW }).id, SUB, 'our clock may be the slow one');
+  const late = await early(61);
+  t.throws(() => readIssuedJwtSvid(late, { audience: 'crm', now: NOW }), { code: 'bad-jwt-svid' });
 });
 
 t.test('any text is a Fault and nothing else', async () => {

@@ -78,7 +78,8 @@ const ISSUERS: readonly (readonly [string, IssuerOptions, boolean])[] = [
   ['without keyCertSign (X-20)', { keyUsage: ['cRLSign'] }, false],
   ['without key usage (X-20)', { keyUsage: 'absent' }, false],
   ['with a path in its ID (X-21)', { uris: ['spiffe://example.org/ca'] }, false],
-  ['of another trust domain (X-21)', { uris: ['spiffe://other.test'] }, false],
+  ['of another trust domain (X-21)', { uris: ['spiffe://other.test'] }, true],
+  ['whose key usage is not critical (X-20)', { keyUsageCritical: false }, false],
 ];
 
 for (const [title, options, good] of ISSUERS) {
@@ -89,6 +90,28 @@ for (const [title, options, good] of ISSUERS) {
     else t.throws(() => verifyChainProfile(chain, Date.now()), BAD);
   });
 }
+
+t.test('what is sent along and is not on the path, or is an anchor, does not matter (X-08)', async (t) => {
+  const issuer = await ca.intermediate({ keyUsage: 'absent' });
+  const { chain } = await issuer.svid('/agent');
+  const stranger = (await (await testAuthority()).svid('/stranger')).leaf;
+  const now = Date.now();
+  t.throws(() => verifyChainProfile(chain, now), BAD);
+  t.equal(verifyChainProfile(chain, now, { anchors: issuer.bundle.anchors }), 'spiffe://example.org/agent');
+  const own = await chainOf('/agent');
+  t.equal(verifyChainProfile([...own, stranger], now), 'spiffe://example.org/agent');
+  const path = [...own, ...chain.slice(1), ...issuer.bundle.anchors];
+  t.equal(verifyChainProfile(path, now), 'spiffe://example.org/agent', 'nobody of the path was issued by it');
+});
+
+t.test('a start that lies ahead is borne as far as is said, an end is not', async (t) => {
+  const start = Math.floor(Date.now() / 1000) * 1000;
+  const chain = await chainOf('/agent', { notBefore: start, notAfter: start + 60_000 });
+  t.throws(() => verifyChainProfile(chain, start - 1), BAD);
+  t.doesNotThrow(() => verifyChainProfile(chain, start - 5000, { skew: 5000 }));
+  t.throws(() => verifyChainProfile(chain, start - 5001, { skew: 5000 }), BAD);
+  t.throws(() => verifyChainProfile(chain, start + 60_000, { skew: 5000 }), BAD);
+});
 
 t.test('reads what an independent library reads', async (t) => {
   for (const { pathOrId = '/agent', options } of MALFORMED_LEAVES) {

@@ -3,7 +3,7 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import type { IdentityNote } from '../../lib/identity/notes.ts';
 import { startIdentity, type IdentitySource } from '../../lib/identity/source.ts';
-import type { Select } from '../../lib/identity/state.ts';
+import type { Select } from '../../lib/identity/select.ts';
 import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';
 import { until } from '../fakes/until.ts';
 import type { Spire } from './spire.ts';

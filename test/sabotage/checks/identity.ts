@@ -118,7 +118,7 @@ export const IDENTITY: readonly Sabotage[] = [
     'PermissionDenied stops the use of the SVID',
     'lib/identity/state.ts',
     [
-      'return Object.freeze(denied(state, event.fault, context.now));',
+      'return Object.freeze(withdrawn(state, event.fault, { now: context.now, denied: true }));',
       'return Object.freeze({ ...state, problem: event.fault.describe() });',
     ],
     by(
@@ -127,16 +127,79 @@ export const IDENTITY: readonly Sabotage[] = [
     ),
   ),
   sabotage(
+    'what is open is cut two seconds after PermissionDenied',
+    'lib/proxy/interlude.ts',
+    ["return now - since < DENIED_GRACE_MS ? 'borne' : 'none';", "return 'borne';"],
+    by(
+      'test/proxy/live.test.ts',
+      'identity denied: new requests are refused at once, what is open is cut two seconds later',
+    ),
+  ),
+  sabotage(
+    'another SPIFFE ID after PermissionDenied keeps nothing open',
+    'lib/proxy/interlude.ts',
+    ["if (interlude !== 'back' || before", "if (interlude === 'back' || before"],
+    by(
+      'test/proxy/live.test.ts',
+      'identity denied, and another SPIFFE ID is there after it: what is open is cut at once',
+    ),
+  ),
+  sabotage(
+    'what is open ends with our SVID',
+    'lib/proxy/interlude.ts',
+    ['if (now >= notAfter) {', 'if (now < 0) {'],
+    by('test/proxy/live.test.ts', 'our SVID expires: what is open is cut when that is looked at'),
+  ),
+  sabotage(
+    'a bad SVID that is the one meant is never passed over for another',
+    'lib/identity/parse.ts',
+    ["if (read?.fault !== undefined) return { kind: 'refused', fault: read.fault };", ''],
+    by(
+      'test/identity/parse.test.ts',
+      'one bad SVID among others costs itself alone, unless it is the one that we act as (C-54, C-55)',
+    ),
+  ),
+  sabotage(
+    'skew excuses a start and nothing else',
+    'lib/identity/chain.ts',
+    ['issuers.some((issuer) => one.checkIssued(issuer) && one.verify(issuer.publicKey))', 'issuers.length >= 0'],
+    by(
+      'test/identity/parse.test.ts',
+      'what the clock forbids is told apart from what is wrong, and a minute of skew is borne',
+    ),
+  ),
+  sabotage(
+    'a JWT-SVID has no header parameter beside alg, kid and typ',
+    'lib/spiffe/jwt-svid.ts',
+    ['if (other !== undefined) refuse(`has the header', "if (other === '') refuse(`has the header"],
+    by('test/spiffe/jwt-svid.test.ts', 'refuses every header parameter but alg, kid and typ (J-06)'),
+  ),
+  sabotage(
+    'a JWT-SVID has no member twice',
+    'lib/spiffe/jwt-svid.ts',
+    ['if (twice !== undefined) refuse(', "if (twice === '') refuse("],
+    by(
+      'test/spiffe/jwt-svid.test.ts',
+      'refuses a member that is there twice, in header and claims, however it is spelt (J-07)',
+    ),
+  ),
+  sabotage(
+    'the key usage of an intermediate is critical',
+    'lib/spiffe/verify.ts',
+    ["if (!keyUsage.critical) refuse(\"an intermediate's key usage is not critical\", '4.3');", ''],
+    by('test/spiffe/verify.test.ts', 'refuses an intermediate whose key usage is not critical (X-20)'),
+  ),
+  sabotage(
     'a selected SVID is never replaced by another',
-    'lib/identity/state.ts',
-    ['(spiffeId === undefined || svid.id === spiffeId) && ', ''],
+    'lib/identity/select.ts',
+    ['(spiffeId === undefined || one.spiffeId === spiffeId) && ', ''],
     by('test/identity/state.test.ts', 'selects by everything that is asked for (C-27, C-29)'),
   ),
   sabotage(
     'an SVID leads to its own bundle',
     'lib/identity/parse.ts',
     ['await verifyIssuedChain(svid, bundle, clock);', ''],
-    by('test/identity/parse.test.ts', 'an SVID that does not lead to its own bundle discards the message (C-55, X-09)'),
+    by('test/identity/parse.test.ts', 'an SVID that does not lead to its own bundle is not used (C-55, X-09)'),
   ),
   sabotage(
     'a federated bundle never stands in for our own',

@@ -194,10 +194,7 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'an identity that is withdrawn cuts what is live',
     'lib/proxy/reconsider.ts',
-    [
-      "if (needsIdentity(destination) && state?.kind === 'withdrawn') {",
-      'if (state === undefined && needsIdentity(destination)) {',
-    ],
+    ['if (needsIdentity(destination)) {', 'if (at.state === undefined && needsIdentity(destination)) {'],
     by(
       'test/proxy/live.test.ts',
       'identity withdrawn: open streams are cut with that reason, idle connections too, and nothing falls back',

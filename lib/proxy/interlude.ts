@@ -1,0 +1,66 @@
+/**
+ * What a change of our identity means for what is open. PermissionDenied may be over in a moment (a
+ * SPIRE agent that starts again, an authority that is tainted): new requests are refused at once,
+ * what is open goes on for two seconds, and longer when the same SPIFFE ID is back by then. An SVID
+ * that is no longer issued, or that expired, ends what is open at once.
+ */
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import type { Identity, IdentityState } from '../spiffe/identity.ts';
+
+/** Milliseconds that what is open goes on without an identity. */
+export const DENIED_GRACE_MS = 2_000;
+
+/** `borne`: within the two seconds; `back`: there is an identity again, perhaps another one. */
+export type Interlude = 'none' | 'borne' | 'back';
+
+export interface Interludes {
+  /** To be asked with each new state; calls `again` when the two seconds are over. */
+  of(state: IdentityState | undefined): Interlude;
+}
+
+export function interludes(clock: Clock, again: () => void): Interludes {
+  let since: number | undefined;
+  let cancel = (): void => {};
+  return {
+    of(state) {
+      if (state?.kind === 'withdrawn' && state.denied) {
+        const now = clock.monotonic();
+        if (since === undefined) cancel = clock.after(DENIED_GRACE_MS, again);
+        since ??= now;
+        return now - since < DENIED_GRACE_MS ? 'borne' : 'none';
+      }
+      const before = since;
+      cancel();
+      since = undefined;
+      return before !== undefined && state?.kind === 'current' ? 'back' : 'none';
+    },
+  };
+}
+
+export interface Standpoint {
+  readonly state: IdentityState | undefined;
+  readonly interlude: Interlude;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+/** Why what is open on `before` may not go on; undefined where the identity is no reason. */
+export function identityLost(before: Identity | undefined, { state, interlude, now }: Standpoint): Fault | undefined {
+  if (state?.kind === 'withdrawn' && interlude !== 'borne') {
+    return new Fault('no-identity', `our identity was withdrawn: ${state.problem}`, {
+      hint: 'see /readyz for what is awaited',
+    });
+  }
+  if (state?.kind !== 'current') return undefined;
+  const { id, notAfter } = state.identity.svid;
+  if (now >= notAfter) {
+    return new Fault('identity-expired', `our SVID expired at ${new Date(notAfter).toISOString()}`, {
+      hint: 'the Workload API issued no newer one: look at the SPIRE agent, and at the clock',
+    });
+  }
+  if (interlude !== 'back' || before === undefined || before.svid.id === id) return undefined;
+  return new Fault('no-identity', `our identity was withdrawn, and we are now ${id} and no longer ${before.svid.id}`, {
+    hint: 'ask again as the identity that there is now',
+  });
+}
