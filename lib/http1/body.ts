@@ -116,6 +116,11 @@ export class IncomingBody implements Body {
     this.#owner.bodyRefused(this.fail(Fault.from(reason, 'aborted')));
   }
 
+  /** Whether the rest is so little that it is taken off the connection when nobody wants it. */
+  get short(): boolean {
+    return this.#fault === undefined && !this.#chunked && this.#left <= this.#limits.skippedBytes;
+  }
+
   /** Takes and drops what is at hand. */
   skip(): void {
     this.#left -= this.#inlet.take(this.#left).length;

@@ -167,10 +167,11 @@ export class Exchange implements ServerExchange {
     return this.head.method === 'CONNECT';
   }
 
-  /** Whether bytes are to come that nobody has asked for. */
+  /** Whether more is to come than is taken off the connection, or a client may never send it. */
   #leavesBody(): boolean {
     const incoming = this.#incoming;
-    return incoming !== undefined && !incoming.started && !incoming.atHand;
+    if (incoming === undefined || incoming.complete) return false;
+    return this.head.expectContinue || !(incoming.short || incoming.atHand);
   }
 }
 

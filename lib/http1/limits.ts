@@ -27,6 +27,10 @@ const TABLE = {
     30_000,
     'A request body of which nothing arrives for this long while it is waited for is refused with 408.',
   ),
+  skippedBytes: bytes(
+    65_536,
+    'Of a body that nobody wants so much is taken off the connection, so that it can be used again; with more to come it is closed.',
+  ),
   writeIdleMs: ms(60_000, 'A peer that has not taken what is buffered for it after this long is cut off.'),
   lingerMs: ms(
     2000,

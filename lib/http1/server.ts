@@ -72,6 +72,8 @@ class ServerConnection implements Connection, Line, BodyOwner {
   #close = false;
   /** A client that ends its side has gone. */
   #untilEnd = false;
+  /** The answer is sent, and what is left of the request's body is taken off. */
+  #skipping = false;
   /** A part of a head was received, and its time runs. */
   #headBegun = false;
   /** What came first was looked at. */
@@ -171,7 +173,8 @@ class ServerConnection implements Connection, Line, BodyOwner {
     this.#inlet.give(chunk);
     if (this.#state === 'idle') {
       if (this.#prefaced || !this.#isPreface()) this.#read();
-    } else if (this.#state === 'busy') {
+    } else if (this.#skipping) this.#settle();
+    else if (this.#state === 'busy') {
       if (this.#body?.wake() !== true) this.#inlet.pause();
     } else this.#discard();
   };
@@ -179,6 +182,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
   readonly #onEnd = (): void => {
     this.#inlet.ended = true;
     if (this.#state === 'idle') this.#read();
+    else if (this.#skipping) this.#linger();
     else if (this.#state === 'busy' && this.#body !== undefined && !this.#body.atHand) {
       const fault = new Fault('client-gone', 'the client ended the connection before its request was complete');
       this.#body.fail(fault);
@@ -306,7 +310,12 @@ class ServerConnection implements Connection, Line, BodyOwner {
     // Bytes after a refused upgrade may be of the other protocol already (RFC 9931).
     const optimistic =
       inlet.unread > 0 && body === undefined && fieldOf(this.#exchange?.head.fields ?? [], 'upgrade') !== undefined;
-    if (body !== undefined && !body.complete && body.atHand) body.skip();
+    if (body !== undefined && !body.complete && (body.short || body.atHand)) body.skip();
+    if (body?.complete === false && !this.#close && body.short && this.#reason === undefined && !inlet.ended) {
+      this.#skip();
+      return;
+    }
+    this.#skipping = false;
     this.#exchange = this.#body = undefined;
     if (this.#close || optimistic || this.#reason !== undefined || body?.complete === false) {
       this.#linger();
@@ -320,6 +329,12 @@ class ServerConnection implements Connection, Line, BodyOwner {
     this.#reading.set(this.#options.limits.keepAliveMs);
     if (inlet.unread > 0 || inlet.ended) this.#read();
     if (this.#state === 'idle') inlet.resume();
+  }
+
+  #skip(): void {
+    if (!this.#skipping) this.#reading.set(this.#options.limits.lingerMs);
+    this.#skipping = true;
+    this.#inlet.resume();
   }
 
   #refuse(fault: Fault): void {
@@ -336,6 +351,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
   }
 
   #linger(): void {
+    this.#skipping = false;
     if (this.#socket.destroyed) return;
     this.#state = 'lingering';
     this.#reading.set(this.#options.limits.lingerMs);
@@ -351,6 +367,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
 
   #readTimeout(): void {
     if (this.#state === 'lingering') this.#socket.destroy();
+    else if (this.#skipping) this.#linger();
     else if (this.#state === 'busy') this.#body?.fail(new Fault('request-timeout', 'the request body stopped coming'));
     else if (this.#inlet.unread > 0)
       this.#refuse(new Fault('request-timeout', 'the request head did not come in time'));

@@ -7,8 +7,8 @@
  *   {"error":"denied","message":"<reason; what to do>","rule":"…","decision":"<exchange id>"}
  *   <reason; what to do> [chaperone: denied, rule …, decision <exchange id>]
  */
-import { type Code, Fault } from '../base/fault.ts';
-import type { Fields, OutgoingResponse } from '../http1/message.ts';
+import { type Code, CODES, Fault } from '../base/fault.ts';
+import { fieldOf, type Fields, type OutgoingResponse } from '../http1/message.ts';
 import type { Decision } from '../policy/facts.ts';
 import { plain } from './evidence.ts';
 
@@ -68,8 +68,8 @@ export function faultAnswer(fault: Fault, { id, rule, fields }: RefusedExchange)
   const head = ['content-type', type, 'cache-control', 'no-store', DECISION_FIELD, id];
   if (fault.http === 407) head.push('proxy-authenticate', 'Basic realm="chaperone task"');
   if (fault.http === 503 || fault.http === 429) head.push('retry-after', String(fault.retryAfter ?? 1));
-  // Behind a request that was refused nothing else on its connection is read, as attackers pipeline there; a request that only failed was sound.
-  const close = !FAILURES.has(fault.http);
+  // Behind a refused upgrade bytes of the other protocol may come (RFC 9931).
+  const close = endsConnection(fault.code) || (fields !== undefined && fieldOf(fields, 'upgrade') !== undefined);
   return { head: { status: statusOf(fault), fields: head, length: body.length, close }, body };
 }
 
@@ -94,7 +94,35 @@ function readsJson(fields: Fields): boolean {
   return false;
 }
 
+/** Of an upstream or of ourselves: the request was sound. */
 const FAILURES: ReadonlySet<number> = new Set([502, 503, 504]);
+
+/**
+ * Refusals of requests that were read and understood: what comes behind them on their connection is
+ * read. Behind a request that could not be read plainly nothing is, as attackers pipeline there.
+ */
+const UNDERSTOOD: ReadonlySet<Code> = new Set<Code>([
+  'denied',
+  'wrong-entry',
+  'address-refused',
+  'no-longer-allowed',
+  'misdirected',
+  'loop',
+  'task-unknown',
+  'task-required',
+  'task-refused',
+  'task-ended',
+  'step-up-required',
+  'quota-spent',
+  'session-unknown',
+  'header-mismatch',
+  'unsupported-version',
+]);
+
+/** Whether nothing more is read on the connection of a request that was refused so. */
+export function endsConnection(code: Code): boolean {
+  return !UNDERSTOOD.has(code) && !FAILURES.has(CODES[code].http);
+}
 
 /** 499 is for records; on the wire it does not exist. */
 function statusOf(fault: Fault): number {

@@ -10,6 +10,7 @@ import { CODES } from '../../lib/base/fault.ts';
 import type { AuditRecord } from '../../lib/audit/record.ts';
 import { until } from '../fakes/until.ts';
 import { rawUpstream } from '../fakes/upstream.ts';
+import { endsConnection } from '../../lib/proxy/respond.ts';
 import { refusal, unpaired } from '../proxy/harness.ts';
 import type { Attack, Attempt, Passed, Refused, World } from './case.ts';
 import { ENTRIES } from './entries/all.ts';
@@ -69,7 +70,11 @@ async function strike(t: Test, { entry, at, attack, attempt }: Strike): Promise<
   const { at: other = {} } = attack;
   const ofStreams = entry.streams === true ? other['streams'] : undefined;
   const expect = other[entry.name] ?? ofStreams ?? other[entry.door] ?? attack.expect;
-  const probing = 'refused' in expect && stepOf(expect.refused) !== 'carried' && attempt.unfinished !== true;
+  const probing =
+    'refused' in expect &&
+    stepOf(expect.refused) !== 'carried' &&
+    attempt.unfinished !== true &&
+    closes(entry, expect.refused);
   if (attempt.after === 'rotation') {
     await at.set({});
     await entry.strike(at, {}, HONEST);
@@ -198,7 +203,7 @@ function heldBack(t: Test, expected: Refused, after: After, what: string): void 
     t.equal(told?.code, code, what);
     if (at.bench.audit.fail === undefined)
       t.equal(told?.decision, records.find(ofExchange)?.exchange, `the answer names its records: ${what}`);
-    if (status < 500 && when !== 'carried' && entry.streams !== true)
+    if (status < 500 && when !== 'carried' && closes(entry, expected))
       t.match(seen.text, /\r\nconnection: close\r\n/, `and the connection closes: ${what}`);
   }
   recorded(t, records, { code, when, what, reason: expected.reason });
@@ -216,6 +221,11 @@ function heldBack(t: Test, expected: Refused, after: After, what: string): void 
       : [],
     `what was resolved (S10): ${what}`,
   );
+}
+
+/** Whether nothing that comes behind a refusal is read. What was understood may be followed by more. */
+function closes({ door, streams, setting }: Entry, { code }: Refused): boolean {
+  return streams !== true && (door === 'connect' || setting.serve === 'websocket' || endsConnection(code));
 }
 
 /** Of JSON-RPC the reason is in the data of the error. */

@@ -174,9 +174,8 @@ t.test('requests sent ahead are answered in order, each decided on its own (A3)'
     `GET http://crm.internal/1 HTTP/1.1\r\nHost: crm.internal\r\n\r\nGET http://crm.internal/2 HTTP/1.1\r\nHost: crm.internal\r\n\r\n` +
       `GET http://evil.internal/3 HTTP/1.1\r\nHost: evil.internal\r\n\r\nGET http://crm.internal/4 HTTP/1.1\r\nHost: crm.internal\r\n\r\n`,
   );
-  t.match(answer, /"\/1"[^]*"\/2"[^]*HTTP\/1\.1 403/);
-  t.notMatch(answer, /"\/4"/);
-  t.equal(b.audit.of('decided').length, 3);
+  t.match(answer, /"\/1"[^]*"\/2"[^]*HTTP\/1\.1 403[^]*"\/4"/);
+  t.equal(b.audit.of('decided').length, 4);
 });
 
 t.test(

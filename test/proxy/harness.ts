@@ -212,6 +212,7 @@ export async function bench(given: BenchOptions): Promise<Bench> {
   const open = (name?: string): Promise<Wire> => wire(port(name));
   const ask = async (request: string, name?: string): Promise<string> => {
     const line = await open(name);
+    line.socket.on('data', () => keepsOpen(line.text) && line.socket.end());
     line.write(request);
     return line.ended();
   };
@@ -238,6 +239,14 @@ function currentOf(states: Cell<IdentityState>): Identity {
   if (state.identity.svid.notAfter <= Date.now())
     throw new Fault('identity-expired', 'our SVID expired', { hint: 'see /readyz' });
   return state.identity;
+}
+
+/** Whether a refusal has come whole behind which the connection is kept: whoever wants no more ends it. */
+export function keepsOpen(text: string): boolean {
+  const at = text.search(/HTTP\/1\.1 [45]\d\d /);
+  const head = at < 0 ? undefined : /^[^]*?\r\n\r\n/.exec(text.slice(at))?.[0];
+  if (head === undefined || /\r\nconnection: close\r\n/i.test(head)) return false;
+  return text.length >= at + head.length + Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0);
 }
 
 /** A raw connection. */

@@ -1,7 +1,7 @@
 /** An agent that speaks TLS inside a CONNECT tunnel, as clients do, and says raw bytes there. */
 import { connect, type TLSSocket } from 'node:tls';
 import { until } from '../fakes/until.ts';
-import type { Bench, Wire } from './harness.ts';
+import { keepsOpen, type Bench, type Wire } from './harness.ts';
 
 export interface Inside {
   readonly line: Wire;
@@ -70,6 +70,13 @@ export async function inside(b: Bench, options: InsideOptions): Promise<Inside> 
             : undefined,
       ),
     ended: () =>
-      until('the tunnel is over', () => (over ? text() || ' ' : undefined), 10_000).then((all) => all.trim()),
+      until(
+        'the tunnel is over',
+        () => {
+          if (!over && keepsOpen(text())) tls.end();
+          return over ? text() || ' ' : undefined;
+        },
+        10_000,
+      ).then((all) => all.trim()),
   };
 }

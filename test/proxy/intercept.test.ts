@@ -51,8 +51,8 @@ t.test(
     const ended = w.b.audit.of('ended').find((one) => one.kind === 'ended' && one.exchange === within);
     t.match(ended, { outcome: 'completed', status: 200 });
     t.ok(ended?.kind === 'ended' && ended.sent > 150 && ended.received > 400, 'the tunnel’s bytes are counted');
-    t.equal(w.upstream.connections.length, 1, 'the upstream connection is pooled');
-    t.notMatch(w.upstream.connections[0]?.plain.text ?? '', /export/);
+    t.ok(w.upstream.connections.length <= 2, 'a POST has one of its own until the upstream is known to keep them');
+    t.notMatch(w.upstream.connections.map(({ plain }) => plain.text).join(''), /export/);
     t.match(
       w.upstream.connections[0]?.plain.text ?? '',
       /^GET \/v1\/items\?page=2 HTTP\/1\.1\r\nhost: api\.example\.com\r\n/,

@@ -96,7 +96,7 @@ export const HTTP: readonly Sabotage[] = [
   sabotage(
     'behind a refused request nothing is read',
     'lib/proxy/respond.ts',
-    ['const close = !FAILURES.has(fault.http);', 'const close = false;'],
+    ['return !UNDERSTOOD.has(code) && ', 'return code.length === 0 && '],
     attack('framing', 'F5 what comes behind a refused head is not read, whatever it is'),
   ),
   sabotage(

@@ -26,4 +26,10 @@ export const UPSTREAMS: readonly Sabotage[] = [
     ['this.#kept = said.ms;', ''],
     by('test/proxy/reuse.test.ts', 'past the time that a server announces its connection is not used again'),
   ),
+  sabotage(
+    'a body that the client may never send is not waited for',
+    'lib/http1/exchange.ts',
+    ['return this.head.expectContinue || !(', 'return !('],
+    by('test/proxy/denials.test.ts', 'what was not understood, or is not read whole, ends the connection'),
+  ),
 ];
