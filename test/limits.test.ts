@@ -34,8 +34,8 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
     'lib/proxy/task-doors.ts LONGEST',
   ],
   'how text is shown, not what is taken': [
-    'lib/policy/mcp.ts LONGEST_SHOWN',
-    'lib/policy/decide.ts LONGEST_ERROR LONGEST_SHOWN',
+    'lib/policy/shown.ts LONGEST_SHOWN',
+    'lib/policy/decide.ts LONGEST_ERROR',
     'lib/proxy/respond.ts MOST_PHRASE',
   ],
   'how often or how much at a time, without a bound on anybody': [

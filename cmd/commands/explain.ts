@@ -7,6 +7,7 @@ import { loadConfig } from '../../lib/config/load.ts';
 import type { ConditionTrace } from '../../lib/policy/condition-trace.ts';
 import { explain as explained, type Explanation, type RuleStep } from '../../lib/policy/explain.ts';
 import type { Facts } from '../../lib/policy/facts.ts';
+import { shownPath, shownQuery, shownUri } from '../../lib/policy/shown.ts';
 import { supposedTask } from '../../lib/policy/supposed-task.ts';
 import { suppose } from '../../lib/proxy/suppose.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
@@ -102,8 +103,18 @@ function plain({ decision, row, condition, steps }: Explanation, facts: Facts): 
 /** What was judged, without what a header field holds. */
 function shown({ entry, host, port, listener, http, mcp, grpc, time }: Facts): Readonly<Record<string, unknown>> {
   const names = http?.fields.filter((_, i) => i % 2 === 0);
-  const request = http && { method: http.method, path: http.path, query: http.query, websocket: http.websocket };
-  const message = mcp && { method: mcp.method, tool: mcp.tool, prompt: mcp.prompt, resource: mcp.resource };
+  const request = http && {
+    method: http.method,
+    path: shownPath(http.path),
+    query: shownQuery(http.query),
+    websocket: http.websocket,
+  };
+  const message = mcp && {
+    method: mcp.method,
+    tool: mcp.tool,
+    prompt: mcp.prompt,
+    resource: mcp.resource && shownUri(mcp.resource),
+  };
   return {
     entry,
     host,
@@ -122,7 +133,7 @@ function asText({ decision, condition, steps }: Explanation, facts: Facts, style
   if (hint !== undefined) lines.push(`  hint: ${hint}`);
   if (destination !== undefined) lines.push(`  destination: ${destination.name}, ${destination.at}`);
   if (rule !== undefined) lines.push(`  rule: ${rule}`);
-  const asked = facts.http === undefined ? '' : `, ${facts.http.method} ${facts.http.path}`;
+  const asked = facts.http === undefined ? '' : `, ${facts.http.method} ${shownPath(facts.http.path)}`;
   lines.push(`  judged: ${facts.entry}, ${facts.host} port ${facts.port}${asked}${about(facts)}`);
   if (condition !== undefined) lines.push('  when:', ...traceLines(condition, 4));
   if (steps.length > 0)
@@ -131,7 +142,10 @@ function asText({ decision, condition, steps }: Explanation, facts: Facts, style
 }
 
 function about({ mcp, grpc }: Facts): string {
-  if (mcp !== undefined) return `, ${[mcp.method, mcp.tool ?? mcp.prompt ?? mcp.resource].filter(Boolean).join(' ')}`;
+  if (mcp !== undefined) {
+    const uri = mcp.resource && shownUri(mcp.resource);
+    return `, ${[mcp.method, mcp.tool ?? mcp.prompt ?? uri].filter(Boolean).join(' ')}`;
+  }
   return grpc === undefined ? '' : `, ${grpc.service}/${grpc.method}`;
 }
 

@@ -232,7 +232,7 @@ export const listenAddress: Schema<ListenAddress> = text({
   grammar: /^[^/]+:\d{1,5}$/,
   parse(value) {
     const free = value.endsWith(':0');
-    const { host, port } = withHint(() => parseAuthority(free ? `${value.slice(0, -1)}1` : value, undefined));
+    const { host, port } = withHint(value, () => parseAuthority(free ? `${value.slice(0, -1)}1` : value, undefined));
     if (parseIp(host) === undefined)
       throw bad(`${quote(host)} is a name`, 'write an IP address, such as 127.0.0.1 or [::1]');
     return Object.freeze({ host, port: free ? 0 : port });
@@ -244,7 +244,7 @@ export const upstreamAddress: Schema<ListenAddress> = text({
   is: 'a host and a port',
   example: 'crm.prod.svc:8443',
   grammar: /^[^/]+:\d{1,5}$/,
-  parse: (value) => Object.freeze(withHint(() => parseAuthority(value, undefined))),
+  parse: (value) => Object.freeze(withHint(value, () => parseAuthority(value, undefined))),
 });
 
 /** A Host as it is sent: a host, and a port where it is written. */
@@ -253,7 +253,7 @@ export const upstreamHost = text({
   example: 'localhost:3000',
   grammar: /^[^/]+$/,
   parse(value) {
-    const { host, port } = withHint(() => parseAuthority(value, NO_PORT));
+    const { host, port } = withHint(value, () => parseAuthority(value, NO_PORT));
     return formatAuthority(host, port, NO_PORT);
   },
 });
@@ -261,12 +261,13 @@ export const upstreamHost = text({
 /** No port can be 0: it stands for one that is not written. */
 const NO_PORT = 0;
 
-function withHint<T>(parse: () => T): T {
+function withHint<T>(value: string, parse: () => T): T {
   try {
     return parse();
   } catch (error) {
     const { message } = Fault.from(error, 'config');
-    throw bad(message, 'write host:port, without scheme or path; IPv6 in brackets');
+    const written = message.includes(quote(value)) ? message : `${quote(value)}: ${message}`;
+    throw bad(written, 'write host:port, without scheme or path; IPv6 in brackets');
   }
 }
 
@@ -362,7 +363,7 @@ export const serverName = text({
   is: 'a DNS name',
   example: 'api.example.com',
   parse(value) {
-    const { kind, host } = withHint(() => parseHostPattern(value));
+    const { kind, host } = withHint(value, () => parseHostPattern(value));
     if (kind === 'exact') return host;
     throw bad(`${quote(value)} is not a DNS name`, 'write the name that the certificate of the upstream holds');
   },

@@ -132,7 +132,7 @@ function takePseudo(parts: Parts, name: string, value: string): void {
 function checkField(name: string, value: string): void {
   if (name === '' || hasUpper(name) || !consistsOf(name, TOKEN)) throw malformed('a field name is no lower-case token');
   if (value !== '' && (!consistsOf(value, VALUE) || value.trim() !== value))
-    throw malformed(`the value of ${name} holds what a field may not`);
+    throw malformed('the value of a field holds what it may not');
   if (OF_CONNECTIONS.has(name)) throw malformed(`${name} is a field of connections, which HTTP/2 does not have`);
   if (name === 'te' && value.toLowerCase() !== 'trailers') throw malformed('TE says something other than trailers');
 }
@@ -157,7 +157,7 @@ function hostFields({ authority, host }: Parts): Fields {
   if (named === undefined || named === '') throw malformed('neither :authority nor Host');
   if (authority !== undefined && host !== undefined && authority.toLowerCase() !== host.toLowerCase()) {
     const hint = 'send one of them, or both alike';
-    throw new Fault('ambiguous', `:authority names ${authority} and Host names ${host}`, { hint, at: 'host' });
+    throw new Fault('ambiguous', ':authority and Host name different hosts', { hint, at: 'host' });
   }
   return ['host', named];
 }

@@ -32,6 +32,7 @@ import { matrixRow } from './matrix.ts';
 import { inWords, messageHint, messageMatches, needsNoRule, raised } from './mcp.ts';
 import type { Destination, Policy, Rule } from './model.ts';
 import { nearMiss, ruleMatches } from './rules.ts';
+import { cut, shownPath } from './shown.ts';
 import { judgeTask } from './task-verdict.ts';
 
 /** `as`: our own SPIFFE ID; undefined while there is none. */
@@ -300,11 +301,8 @@ function reported(verdict: Verdict): Verdict {
   return { ...verdict, code: 'reported', reason: `${verdict.reason}; let through because its mode is report` };
 }
 
-const LONGEST_SHOWN = 200;
-
 function describe({ method, path, websocket }: HttpFacts): string {
-  const shown = path.length > LONGEST_SHOWN ? `${path.slice(0, LONGEST_SHOWN)}…` : path;
-  return `${shortMethod(method)} ${shown}${websocket ? ' as WebSocket' : ''}`;
+  return `${shortMethod(method)} ${cut(shownPath(path))}${websocket ? ' as WebSocket' : ''}`;
 }
 
 function shortMethod(method: string): string {

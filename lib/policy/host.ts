@@ -43,28 +43,28 @@ export interface HostPattern {
   readonly host: string;
 }
 
-/** The canonical host of a wire text, or a `malformed` Fault. */
+/** The canonical host of a wire text, or a `malformed` Fault that does not quote it. */
 export function parseHost(text: string): string {
   if (text.startsWith('[')) return parseBracketed(text);
-  if (text.length > LONGEST + 1) throw malformed(text, 'is longer than 253 octets');
+  if (text.length > LONGEST + 1) throw malformed('is longer than 253 octets');
   const lower = text.toLowerCase();
   if (lower.length <= LONGEST && COMMON.test(lower)) return lower;
   const dotted = lower.endsWith('.');
   const name = dotted ? lower.slice(0, -1) : lower;
   const labels = name.split('.');
   const bad = labels.find((label) => !LABEL.test(label));
-  if (bad !== undefined) throw malformed(text, labelProblem(name, bad));
+  if (bad !== undefined) throw malformed(labelProblem(name, bad));
   if (NUMBER.test(labels.at(-1) ?? '')) {
     if (!dotted && parseIp(name)?.family === 4) return name;
-    throw malformed(text, 'ends in a number but is not a dotted quad');
+    throw malformed('ends in a number but is not a dotted quad');
   }
-  if (name.length > LONGEST) throw malformed(text, 'is longer than 253 octets');
+  if (name.length > LONGEST) throw malformed('is longer than 253 octets');
   return name;
 }
 
 function parseBracketed(text: string): string {
   const ip = text.endsWith(']') && text.length <= 64 ? parseIp(text.slice(1, -1)) : undefined;
-  if (ip?.family !== 6) throw malformed(text, 'is not an IPv6 address in brackets');
+  if (ip?.family !== 6) throw malformed('is not an IPv6 address in brackets');
   return ip.text;
 }
 
@@ -73,12 +73,14 @@ function labelProblem(name: string, label: string): string {
   if (label === '') return 'has an empty label';
   if (label.length > 63) return 'has a label longer than 63 octets';
   if (/[^\x21-\x7e]/.test(name)) return 'has characters outside printable ASCII';
+  if (name.includes('@')) return 'has user information before it';
   if (name.includes(':')) return 'has a colon outside brackets';
   return 'has characters that a host name cannot have';
 }
 
-function malformed(text: string, problem: string): Fault {
-  return new Fault('malformed', `host ${quote(text)} ${problem}`, {
+/** Without the text: it may hold user and password. */
+function malformed(problem: string): Fault {
+  return new Fault('malformed', `the host ${problem}`, {
     hint: 'send a name of ASCII labels (xn--… for others), a dotted quad or an IPv6 address in brackets',
   });
 }
@@ -124,7 +126,7 @@ function canonicalOf(host: string, pattern: string): string {
     canonical = parseHost(host);
   } catch (error) {
     const problem = error instanceof Fault ? error.message : String(error);
-    throw new Fault('bad-pattern', problem, {
+    throw new Fault('bad-pattern', `host pattern ${quote(pattern)}: ${problem}`, {
       hint: 'write a name of ASCII labels (xn--… for others), a dotted quad or an IPv6 address in brackets, without scheme, port or path',
       cause: error,
     });

@@ -6,6 +6,7 @@ import type { McpFacts } from './facts.ts';
 import type { Grant } from './grant.ts';
 import { CLIENT_METHODS } from './mcp-methods.ts';
 import type { Destination, McpMatch, Rule } from './model.ts';
+import { cut, shownUri } from './shown.ts';
 
 /** In a list of tools or prompts: every one. */
 export const EVERY = '*';
@@ -85,20 +86,15 @@ function raisedBy(action: string | undefined, hazardous: boolean): string | unde
   return action === 'read' && hazardous ? 'write' : action;
 }
 
-const LONGEST_SHOWN = 200;
-
 /** The message in words, for reasons: never an argument. */
 export function inWords(message: McpFacts): string {
   const { kind, method } = message;
   if (kind === 'stream') return 'the stream of the server';
   if (kind === 'end') return 'the end of the session';
-  const name = message.tool ?? message.prompt ?? message.resource;
-  const what = `${kind === 'response' ? 'the answer to ' : ''}${short(method === '' ? 'nothing' : method)}`;
-  return name === undefined ? what : `${what} ${short(name)}`;
-}
-
-function short(text: string): string {
-  return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}…` : text;
+  const { tool, prompt, resource: uri } = message;
+  const name = tool ?? prompt ?? (uri === undefined ? undefined : shownUri(uri));
+  const what = `${kind === 'response' ? 'the answer to ' : ''}${cut(method === '' ? 'nothing' : method)}`;
+  return name === undefined ? what : `${what} ${cut(name)}`;
 }
 
 /** What to write to allow it. */
@@ -110,8 +106,8 @@ export function messageHint({ rules }: Destination, message: McpFacts): string {
   if (near !== undefined) return `rule ${near.name} would allow it, but its condition does not hold`;
   const conditional = rules.find((rule) => rule.effect === 'allow' && messageMatches(rule, message));
   if (conditional !== undefined) return `rule ${conditional.name} allows it only where its condition holds`;
-  if (tool !== undefined) return `add an allow rule whose mcp has tools: [${short(tool)}]`;
-  if (prompt !== undefined) return `add an allow rule whose mcp has prompts: [${short(prompt)}]`;
+  if (tool !== undefined) return `add an allow rule whose mcp has tools: [${cut(tool)}]`;
+  if (prompt !== undefined) return `add an allow rule whose mcp has prompts: [${cut(prompt)}]`;
   if (uri !== undefined) return 'add an allow rule whose mcp has resources with this URI';
   if (CLIENT_METHODS.has(method)) return `add an allow rule whose mcp has methods: [${method}]`;
   return 'the method is not known here, and what is not known is denied';

@@ -88,6 +88,8 @@ function unusable(one: Observation, policy: Policy): string | undefined {
     return `${asked}: rule ${rule} of destination ${destination} denies it, and deny rules win: change that rule if it is to be allowed`;
   }
   if (path !== undefined && path.length >= CUT) return `${asked.slice(0, 80)}…: the path is too long for a record`;
+  if (path?.includes('%3B...') === true) return `${asked.slice(0, 80)}: what follows a ; in a path is not recorded`;
+  if (one.resource?.includes('...') === true) return `${one.resource.slice(0, 80)}: not all of this URI is recorded`;
   if (destination !== undefined) return undefined;
   if (/^[\d.]+$|:/.test(host)) return `${asked}: ${host} is an address: write its destination yourself`;
   return HOST.test(host) && port >= 1 && port <= 65_535 ? undefined : `${asked}: ${host} is no host`;

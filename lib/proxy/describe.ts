@@ -54,7 +54,7 @@ export function describeForward(head: RequestHead, reading: Reading): Described 
   const { authority, rest } = absoluteForm(head.target);
   const named = parseAuthority(authority, HTTP_PORT);
   const host = fieldOf(head.fields, 'host');
-  if (host !== undefined) requireSame(named, host, authority);
+  if (host !== undefined && host !== authority) requireSame(named, host);
   return describe(head, rest, { entry: 'forward', authority: named, listener: undefined, reading });
 }
 
@@ -71,8 +71,8 @@ export function describeListener(head: RequestHead, view: ListenerView, reading:
   }
   const { authority, rest } = absoluteForm(head.target);
   const named = parseAuthority(authority, HTTP_PORT);
-  requireSame(named, host, authority);
-  if (isLocal(named, local)) throw misdirected(`absolute-form names ${authority}, the listener itself`);
+  if (host !== authority) requireSame(named, host);
+  if (isLocal(named, local)) throw misdirected('absolute-form names the listener itself');
   return describe(head, rest, { entry: 'listener', authority: named, listener: destination.name, reading });
 }
 
@@ -105,8 +105,8 @@ export function describeConnect(head: RequestHead, time: number): Facts {
   const host = fieldOf(head.fields, 'host');
   if (host !== undefined) {
     // Clients write Host with and without the port of the tunnel.
-    const { host: name, port } = parseAuthority(host, named.port);
-    if (name !== named.host || port !== named.port) throw unequal(head.target, host);
+    const field = parseAuthority(host, named.port);
+    if (field.host !== named.host || field.port !== named.port) throw unequal(named, field);
   }
   if (fieldOf(head.fields, 'upgrade') !== undefined)
     throw new Fault('upgrade-not-supported', 'CONNECT cannot be upgraded');
@@ -198,15 +198,15 @@ function wrongForm(target: string, scheme: string | undefined, served: 'http' | 
   return new Fault('malformed', problem, { hint: WRITE_HTTP, at: 'target' });
 }
 
-function requireSame(named: Authority, host: string, text: string): void {
-  if (host === text) return;
-  const { host: name, port } = parseAuthority(host, HTTP_PORT);
-  if (name !== named.host || port !== named.port) throw unequal(text, host);
+function requireSame(named: Authority, field: string): void {
+  const host = parseAuthority(field, HTTP_PORT);
+  if (host.host !== named.host || host.port !== named.port) throw unequal(named, host);
 }
 
-function unequal(target: string, host: string): Fault {
+function unequal(target: Authority, host: Authority): Fault {
+  const [asked, field] = [formatAuthority(target.host, target.port), formatAuthority(host.host, host.port)];
   const hint = 'send the Host of the target, or none of your own';
-  return new Fault('ambiguous', `the target names ${target} and Host names ${host}`, { hint, at: 'host' });
+  return new Fault('ambiguous', `the target names ${asked} and Host names ${field}`, { hint, at: 'host' });
 }
 
 /** What origin-form at a listener means: its address stands for the destination, a name for itself. */

@@ -7,6 +7,7 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import type { McpFacts } from '../policy/facts.ts';
+import { shownPath, shownUri } from '../policy/shown.ts';
 import type { Exchange, Judgement } from './exchange.ts';
 
 export interface Evidence {
@@ -132,7 +133,7 @@ function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): 
     host: facts.host,
     port: facts.port,
     method: grpc === undefined ? http && plain(http.method) : `${grpc.service}/${grpc.method}`,
-    path: http?.path.slice(0, LONGEST_PATH),
+    path: http && shownPath(http.path).slice(0, LONGEST_PATH),
     policy: policy.generation,
     policyDigest: policy.digest,
     identity: identity?.generation ?? 0,
@@ -151,14 +152,9 @@ function messageFields(message: McpFacts): Partial<DecidedRecord> {
     mcpVersion: version,
     tool,
     prompt: prompt && plain(prompt),
-    resource: resource && withoutQuery(resource).slice(0, LONGEST_PATH),
+    resource: resource && shownUri(resource).slice(0, LONGEST_PATH),
     argsDigest,
   };
-}
-
-/** Queries may hold secrets and are never recorded. */
-function withoutQuery(uri: string): string {
-  return uri.split(/[?#]/, 1)[0] ?? '';
 }
 
 function endedRecord(

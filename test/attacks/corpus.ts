@@ -7,6 +7,7 @@ import { HEADERS } from './cases/headers.ts';
 import { MESSAGES } from './cases/messages.ts';
 import { PATHS } from './cases/paths.ts';
 import { PEERS } from './cases/peers.ts';
+import { SECRETS } from './cases/secrets.ts';
 import { TASKS } from './cases/tasks.ts';
 import { TUNNELS } from './cases/tunnels.ts';
 
@@ -20,4 +21,5 @@ export const CORPUS: readonly Attack[] = Object.freeze([
   ...TUNNELS,
   ...MESSAGES,
   ...TASKS,
+  ...SECRETS,
 ]);

@@ -112,6 +112,7 @@ export const ROWS: readonly Row[] = Object.freeze([
   row('G3', 'what a task was not granted', 'fields'),
   row('G4', 'what waits for an approval that is not there', 'fields'),
   row('C5', 'secrets of tasks go no further', 'fields'),
+  row('C6', 'a secret in any place of a message', 'fields', 'path', 'authority', 'message'),
   // What runs out.
   row('R1', 'slow heads and bodies, silent upstreams', 'head'),
   row('R2', 'more at one time than is allowed', 'any'),

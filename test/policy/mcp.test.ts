@@ -1,3 +1,4 @@
+import { conditions } from '../../lib/policy/conditions.ts';
 import fc from 'fast-check';
 import t from 'tap';
 import { isListed, messageMatches } from '../../lib/policy/mcp.ts';
@@ -45,7 +46,7 @@ t.test('deny rules with a condition hide nothing from a list, others do', async 
   t.equal(isListed(mcpSite({ rules: [allow] }), { tool: 'x' }), true);
   t.equal(isListed(mcpSite({ rules: [allow, deny] }), { tool: 'x' }), false);
   t.equal(
-    isListed(mcpSite({ rules: [allow, { ...deny, when: { text: 'true', evaluate: () => true } as never }] }), {
+    isListed(mcpSite({ rules: [allow, { ...deny, when: conditions([]).compile('true', 'mcp') }] }), {
       tool: 'x',
     }),
     true,

@@ -35,7 +35,7 @@ t.test('each stream is a request that is judged by itself and has records of its
   const answers = await Promise.all([
     client.ask('/v1/a?q=1', { 'x-one': '1', cookie: 'a=1' }),
     client.ask('/v2/a'),
-    client.ask('/v1/../v1/b', { ':authority': 'eu.crm.internal' }),
+    client.ask('/v1/%62', { ':authority': 'eu.crm.internal' }),
     client.ask('/v1/c', {}, 'content'),
   ]);
   t.strictSame(

@@ -178,7 +178,7 @@ t.test('only the endpoint is served, without a query, by POST, GET and DELETE', 
     t.match(told.text, /is no message to the MCP endpoint/);
   }
   t.equal(
-    (await post(b, call('get_ticket'), { path: '/x/../mcp' })).status,
+    (await post(b, call('get_ticket'), { path: '/%6dcp' })).status,
     200,
     'another spelling of the endpoint is the endpoint',
   );

@@ -72,7 +72,7 @@ export const POLICY: readonly Sabotage[] = [
     'escapes of what needs none are undone before a path is judged',
     PATH,
     ['return UNRESERVED.test(char) ? char : escape.toUpperCase();', 'return escape.toUpperCase();'],
-    attack('paths', 'P1 escapes of what needs none do not get past a deny rule'),
+    attack('paths', 'P7 /a/b is what is judged and sent'),
   ),
   sabotage(
     'dot segments between escaped slashes are refused where those are kept',
@@ -106,6 +106,30 @@ export const POLICY: readonly Sabotage[] = [
       'test/config/checks.test.ts',
       'patterns-fit-the-paths: rules: [{ name: a, effect: allow, action: read, http: { paths: [/projects/a%2Fb] } }]',
     ),
+  ),
+  sabotage(
+    'user information of a URI is not shown',
+    'lib/policy/shown.ts',
+    ["const host = authority.slice(authority.lastIndexOf('@') + 1);", 'const host = authority;'],
+    attack('secrets', 'C6 resources of MCP that no rule allows'),
+  ),
+  sabotage(
+    'parameters of a segment are not shown',
+    'lib/policy/shown.ts',
+    ["path.replace(/%3B[^/]*/g, '%3B...')", "path.replace(/%3B[^/]*/g, '$&')"],
+    attack('secrets', 'C6 queries, and parameters that are escaped'),
+  ),
+  sabotage(
+    'a reason shows of a resource what may be shown',
+    'lib/policy/mcp.ts',
+    ['(uri === undefined ? undefined : shownUri(uri))', 'uri'],
+    attack('secrets', 'C6 resources of MCP that no rule allows'),
+  ),
+  sabotage(
+    'a host that cannot be read is not quoted',
+    'lib/policy/host.ts',
+    ['throw malformed(labelProblem(name, bad));', 'throw malformed(`${text} ${labelProblem(name, bad)}`);'],
+    attack('secrets', 'C6 user information in the authority'),
   ),
   sabotage(
     'path parameters are malformed',

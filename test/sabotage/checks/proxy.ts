@@ -10,13 +10,13 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'Host is the host of the target',
     DESCRIBE,
-    ['if (host !== undefined) requireSame(named, host, authority);', ''],
+    ['if (host !== undefined && host !== authority) requireSame(named, host);', ''],
     attack('authority', 'A4 target and Host differ'),
   ),
   sabotage(
     'Host is the host of the CONNECT',
     DESCRIBE,
-    ['if (name !== named.host || port !== named.port) throw unequal(head.target, host);', ''],
+    ['if (field.host !== named.host || field.port !== named.port) throw unequal(named, field);', ''],
     attack('authority', 'A4 target and Host differ'),
   ),
   sabotage(
