@@ -97,7 +97,7 @@ const INTENT = JSON.stringify({
 const INTENT_YAML = 'purpose: weekly-report\nowner: alice\ntargets: [crm]\nactions: [read]\nlifetime: 10m\n';
 /** GET / of http, and `x: y` with literal name and value (RFC 7541 appendix C). */
 const HEADER_BLOCK = '\x82\x86\x84\x40\x01x\x01y';
-const UNWATCHED = { opened() {}, tainted() {}, blockOpen() {} };
+const UNWATCHED = { opened() {}, moved() {}, tainted() {}, blockOpen() {} };
 
 /** A frame of stream 1 (RFC 9113 section 4.1). */
 function frame(type: number, flags: number, payload: string): string {

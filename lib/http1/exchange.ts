@@ -55,8 +55,11 @@ export interface ServerExchange {
    * and rejects with the body's Fault; a client that is gone cancels the body and rejects with 'client-gone'.
    */
   respond(head: OutgoingResponse, body?: Buffer | Body): Promise<void>;
-  /** Resets the connection. */
-  cut(reason: Fault): void;
+  /**
+   * Resets the connection. `trailers` are said first, where the answer has begun, is not complete,
+   * and HTTP/2 carries it; otherwise they are not asked for.
+   */
+  cut(reason: Fault, trailers?: () => Fields): void;
   /** Answers 101, or 2xx to CONNECT, and hands the socket over. A TypeError where the request has a body. */
   upgrade(head: OutgoingResponse): HandedOver;
 }

@@ -20,6 +20,13 @@ export interface StreamBodyOptions {
   readonly clock: Clock;
   /** Something must come each time this long after it was waited for; milliseconds. */
   readonly idleMs: number | undefined;
+  /**
+   * Whether the peer has said END_STREAM. The engine ends what it reads from a stream that was
+   * reset with NO_ERROR, too, and only END_STREAM ends a message (RFC 9113 section 8.1).
+   */
+  readonly ended: () => boolean;
+  /** What was at hand when END_STREAM came: taken first. */
+  readonly rest?: Buffer[];
   /** Nobody wants the rest. */
   readonly refused: (reason: Fault) => void;
   /** All of it was taken. */
@@ -36,6 +43,8 @@ export class StreamBody implements Body {
   #trailers = NO_FIELDS;
   #fault: Fault | undefined;
   #listening = false;
+  /** Nothing is left to come. */
+  #whole = false;
   /** The last poll found nothing, and nothing has come since. */
   #dry = false;
   #waiter: { resolve(): void; reject(reason: Fault): void } | undefined;
@@ -56,11 +65,12 @@ export class StreamBody implements Body {
       this.#listening = true;
       this.#stream.on('readable', this.#wake);
     }
-    const piece: unknown = this.#stream.read();
+    const piece: unknown = this.#options.rest?.shift() ?? this.#stream.read();
     if (Buffer.isBuffer(piece)) {
       this.bytes += piece.length;
       return piece;
     }
+    if (this.#whole) return this.#complete();
     this.#dry = true;
     return 'later';
   }
@@ -91,7 +101,15 @@ export class StreamBody implements Body {
     this.#stream.resume();
   }
 
-  /** Nothing more will come; does nothing to a complete body. The first reason stays; returns it. */
+  /** The stream is over: a cut, unless all of the body has come. */
+  over(reason: Fault): void {
+    if (this.#options.rest === undefined || !this.#options.ended()) this.fail(reason);
+    else this.#finish();
+  }
+
+  /**
+   * Nothing more will come; does nothing to a complete body. The first reason stays; returns it.
+   */
   fail(reason: Fault): Fault {
     if (this.complete) return reason;
     this.#fault ??= reason;
@@ -120,12 +138,23 @@ export class StreamBody implements Body {
   };
 
   readonly #onEnd = (): void => {
-    // The engine ends what it reads from a stream that was reset, too.
-    if (this.#fault !== undefined || this.#stream.rstCode !== 0 || this.#stream.aborted) return;
-    this.complete = true;
-    this.#options.completed?.();
-    this.#wake();
+    if (this.#stream.rstCode === 0 && this.#options.ended()) this.#finish();
   };
+
+  #finish(): void {
+    if (this.#fault !== undefined) return;
+    this.#whole = true;
+    if ((this.#options.rest?.length ?? 0) === 0) this.#complete();
+    this.#wake();
+  }
+
+  #complete(): 'end' {
+    if (!this.complete) {
+      this.complete = true;
+      this.#options.completed?.();
+    }
+    return 'end';
+  }
 
   readonly #onTrailers = (_headers: unknown, _flags: number, raw?: readonly string[]): void => {
     const { side, limits } = this.#options;

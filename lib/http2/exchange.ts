@@ -1,12 +1,15 @@
 /** One stream of a connection from a client as a request that waits for its answer. A reset stream is to its exchange what a closed connection is in HTTP/1.1. */
 import { constants, type ServerHttp2Stream } from 'node:http2';
 
+import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { NO_BODY, hasBody } from '../http1/body.ts';
 import type { Connection, HandedOver, ServerExchange } from '../http1/exchange.ts';
 import type { Body, Fields, OutgoingResponse, RequestHead } from '../http1/message.ts';
 import { Watchdog } from '../http1/watchdog.ts';
 import { StreamBody } from './body.ts';
+import { END_HEADERS, END_STREAM, HEAD_BYTES, HEADERS, type StreamSeen } from './frames.ts';
+import { literalBlock } from './hpack.ts';
 import { StreamOutlet } from './outlet.ts';
 import type { Http2Options } from './server.ts';
 
@@ -15,7 +18,18 @@ export interface Ends {
   readonly id: number;
   readonly remote: string;
   readonly local: string;
+  /** A frame to send before the one that resets the stream. */
+  lastWords(id: number, frame: Buffer): void;
 }
+
+interface Given {
+  readonly ends: Ends;
+  readonly options: Http2Options;
+  readonly seen: StreamSeen;
+}
+
+/** How long a head on its way is waited for before its stream is reset, in milliseconds. */
+const HEAD_MS = 250;
 
 export class StreamExchange implements ServerExchange, Connection {
   readonly id: number;
@@ -29,16 +43,25 @@ export class StreamExchange implements ServerExchange, Connection {
   readonly #incoming: StreamBody | undefined;
   readonly #outlet: StreamOutlet;
   readonly #writing: Watchdog;
+  readonly #ends: Ends;
+  readonly #clock: Clock;
+  /** Header blocks that were sent; interim heads that were given to the engine. */
+  #heads = 0;
+  #informs = 0;
+  /** Resets the stream once its head has gone. */
+  #parting: (() => void) | undefined;
   #controller: AbortController | undefined;
   #reason: Fault | undefined;
 
-  constructor(stream: ServerHttp2Stream, head: RequestHead, { ends, options }: { ends: Ends; options: Http2Options }) {
+  constructor(stream: ServerHttp2Stream, head: RequestHead, { ends, options, seen }: Given) {
+    this.#ends = ends;
     this.id = ends.id;
     this.remote = ends.remote;
     this.local = ends.local;
     this.head = head;
     this.#stream = stream;
     const { limits, clock } = options;
+    this.#clock = clock;
     this.#writing = new Watchdog(clock, () =>
       this.cut(new Fault('client-gone', 'the client does not read what it asked for')),
     );
@@ -53,6 +76,7 @@ export class StreamExchange implements ServerExchange, Connection {
         limits,
         clock,
         idleMs: limits.bodyIdleMs,
+        ended: () => seen.ended,
         // It is reset once the answer is sent, or by whoever gives the exchange up.
         refused: () => {},
       });
@@ -93,7 +117,9 @@ export class StreamExchange implements ServerExchange, Connection {
   inform(status: number, fields: Fields): void {
     if (this.answered) throw new TypeError('an interim answer after the answer');
     if (status < 100 || status > 199 || status === 101) throw new TypeError(`status ${status} is not interim`);
-    if (!this.#stream.destroyed) this.#stream.additionalHeaders(grouped([':status', String(status), ...fields]));
+    if (this.#stream.destroyed) return;
+    this.#informs++;
+    this.#stream.additionalHeaders(grouped([':status', String(status), ...fields]));
   }
 
   async respond(head: OutgoingResponse, body?: Buffer | Body): Promise<void> {
@@ -116,10 +142,40 @@ export class StreamExchange implements ServerExchange, Connection {
     }
   }
 
-  cut(reason: Fault): void {
+  cut(reason: Fault, trailers?: () => Fields): void {
+    const answering = this.answered;
     this.answered = true;
-    if (this.#outlet.finished) return;
-    this.#reset(reason);
+    if (this.#outlet.finished || this.#reason !== undefined) return;
+    if (trailers === undefined || !answering) {
+      this.#reset(reason);
+      return;
+    }
+    const stream = this.#stream;
+    const id = stream.id ?? 0;
+    this.#gone(reason);
+    this.#ends.lastWords(id, trailersFrame(id, trailers()));
+    if (this.#heads > this.#informs) {
+      stream.destroy(reason);
+      return;
+    }
+    const cancel = this.#clock.after(HEAD_MS, () => this.#parting?.());
+    this.#parting = () => {
+      this.#parting = undefined;
+      cancel();
+      stream.destroy(reason);
+    };
+  }
+
+  /** A header block was handed to the socket. */
+  sentHead(): void {
+    this.#heads++;
+    // Not inside the engine, which is sending.
+    if (this.#parting !== undefined && this.#heads > this.#informs) setImmediate(this.#parting);
+  }
+
+  /** The answer was ended. */
+  sentEnd(): void {
+    this.#outlet.sentEnd();
   }
 
   upgrade(): HandedOver {
@@ -144,8 +200,9 @@ export class StreamExchange implements ServerExchange, Connection {
       waitForTrailers: trailers,
       sendDate: false,
     } as object);
-    if (first !== undefined && first !== 'end') await this.#outlet.send(body as Body, first, trailers);
+    if (ended) await this.#outlet.ended();
     else if (bytes !== undefined) await this.#outlet.end(bytes);
+    else await this.#outlet.send(body as Body, first as Buffer | 'later', trailers);
   }
 
   #fields({ status, fields, length }: OutgoingResponse, body: Buffer | Body | undefined): string[] {
@@ -181,10 +238,20 @@ export class StreamExchange implements ServerExchange, Connection {
 
   readonly #onClose = (): void => {
     this.#writing.stop();
-    this.#outlet.closed();
     if (!this.#outlet.finished || this.#incoming?.complete === false)
       this.#gone(this.#stream.rstCode === constants.NGHTTP2_PROTOCOL_ERROR ? against(undefined) : gaveUp());
   };
+}
+
+function trailersFrame(id: number, fields: Fields): Buffer {
+  const block = literalBlock(fields);
+  const frame = Buffer.alloc(HEAD_BYTES + block.length);
+  frame.writeUIntBE(block.length, 0, 3);
+  frame[3] = HEADERS;
+  frame[4] = END_STREAM | END_HEADERS;
+  frame.writeUInt32BE(id, 5);
+  block.copy(frame, HEAD_BYTES);
+  return frame;
 }
 
 /** The engine resets a stream whose content is shorter than Content-Length says with PROTOCOL_ERROR. */

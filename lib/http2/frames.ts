@@ -9,29 +9,41 @@ import { Fault } from '../base/fault.ts';
 import { fieldsOfBlock } from './hpack.ts';
 import type { Http2Limits } from './limits.ts';
 
+/** What the frames of a stream have said so far. */
+export interface StreamSeen {
+  /** Fields of its head. */
+  readonly fields: number;
+  /** Bytes of content. */
+  content: number;
+  /** The client has said END_STREAM: nothing else is an end (RFC 9113 section 8.1). */
+  ended: boolean;
+}
+
 export interface FrameWatcher {
-  /** A stream begins: its whole header block was seen, with so many fields. */
-  opened(id: number, fields: number): void;
+  /** A stream begins: its whole header block was seen. */
+  opened(id: number, seen: StreamSeen): void;
+  /** The first content, or the end, of a stream that did not end with its head. */
+  moved(id: number): void;
   /** A header block of the stream, its first or its trailers, holds what is not allowed. */
   tainted(id: number, what: 'name' | 'value'): void;
   /** Somebody waits for the rest of a header block, or no longer. */
   blockOpen(open: boolean): void;
 }
 
-const DATA = 0;
-const HEADERS = 1;
+export const DATA = 0;
+export const HEADERS = 1;
 const PRIORITY = 2;
-const RST_STREAM = 3;
+export const RST_STREAM = 3;
 const SETTINGS = 4;
 const PING = 6;
-const GOAWAY = 7;
+export const GOAWAY = 7;
 const WINDOW_UPDATE = 8;
 const CONTINUATION = 9;
-const END_HEADERS = 0x4;
-const END_STREAM = 0x1;
+export const END_HEADERS = 0x4;
+export const END_STREAM = 0x1;
 const PADDED = 0x8;
 const WITH_PRIORITY = 0x20;
-const HEAD_BYTES = 9;
+export const HEAD_BYTES = 9;
 export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
 export class Frames {
@@ -43,15 +55,20 @@ export class Frames {
   /** Bytes of the preface still to come, then of the frame's head that are there. */
   #preface = PREFACE.length;
   #have = 0;
-  /** Of the payload of the frame under way. */
+  /** The payload of the frame under way, and what of it is still to come. */
+  #size = 0;
   #left = 0;
   /** The header block under way. */
   #block: Buffer[] = [];
   #blockBytes = 0;
   #blockFrames = 0;
   #blockOf = 0;
+  #blockEnds = false;
   #collecting = false;
   #last = 0;
+  /** Streams that the client has not ended yet. */
+  readonly #open = new Map<number, StreamSeen>();
+  readonly #late = new Set<number>();
 
   constructor(limits: Http2Limits, watcher: FrameWatcher, monotonic: () => number) {
     this.#limits = limits;
@@ -81,8 +98,16 @@ export class Frames {
       at += taken;
       if (this.#left > 0) return;
       if (this.#collecting) this.#fragmentEnded();
+      else if (this.#type === DATA) this.#dataEnded();
       this.#have = 0;
     }
+  }
+
+  /** We have reset the stream: what the client still sends on it is no fault of its own. */
+  reset(id: number): void {
+    if (!this.#open.delete(id)) return;
+    this.#late.add(id);
+    if (this.#late.size > MOST_LATE) for (const oldest of this.#late) return void this.#late.delete(oldest);
   }
 
   get #type(): number {
@@ -98,7 +123,7 @@ export class Frames {
   }
 
   #begin(): void {
-    this.#left = this.#head.readUIntBE(0, 3);
+    this.#size = this.#left = this.#head.readUIntBE(0, 3);
     const type = this.#type;
     this.#collecting = type === HEADERS || type === CONTINUATION;
     if (this.#collecting) {
@@ -107,9 +132,26 @@ export class Frames {
     }
     if (type === RST_STREAM) {
       if (!this.#resets.take()) throw flood('resets its streams too often');
+      this.#open.delete(this.#stream);
     } else if (type !== WINDOW_UPDATE && type !== GOAWAY && !this.#carries(type)) {
       if (!this.#idle.take()) throw flood(`sends too many ${NAMES.get(type) ?? 'unknown'} frames`);
     }
+  }
+
+  #dataEnded(): void {
+    const id = this.#stream;
+    const seen = this.#open.get(id);
+    if (seen === undefined) return;
+    const first = seen.content === 0;
+    seen.content += this.#size;
+    this.#ends(id, seen, (this.#flags & END_STREAM) !== 0);
+    if (seen.ended || (first && seen.content > 0)) this.#watcher.moved(id);
+  }
+
+  #ends(id: number, seen: StreamSeen, ended: boolean): void {
+    if (!ended) return;
+    seen.ended = true;
+    this.#open.delete(id);
   }
 
   #carries(type: number): boolean {
@@ -121,6 +163,7 @@ export class Frames {
       this.#block = [];
       this.#blockBytes = this.#blockFrames = 0;
       this.#blockOf = this.#stream;
+      this.#blockEnds = (this.#flags & END_STREAM) !== 0;
     }
     this.#blockFrames++;
     this.#blockBytes += this.#left;
@@ -139,42 +182,34 @@ export class Frames {
     const id = this.#blockOf;
     const fields = fieldsOfBlock(block);
     if (typeof fields !== 'number') this.#watcher.tainted(id, fields);
-    if (id <= this.#last || id % 2 === 0) return;
+    if (id % 2 === 0) return;
+    if (id <= this.#last) this.#trailersEnded(id);
+    else this.#opened(id, typeof fields === 'number' ? fields : 0);
+  }
+
+  #opened(id: number, fields: number): void {
     this.#last = id;
-    this.#watcher.opened(id, typeof fields === 'number' ? fields : 0);
-  }
-}
-
-/** The frames that the engine sends, looked through for streams that it resets. */
-export class SentFrames {
-  readonly #reset: (id: number) => void;
-  readonly #head = Buffer.alloc(HEAD_BYTES);
-  #have = 0;
-  /** Of the payload of the frame under way. */
-  #left = 0;
-
-  constructor(reset: (id: number) => void) {
-    this.#reset = reset;
+    const seen = { fields, content: 0, ended: this.#blockEnds };
+    if (!seen.ended) this.#open.set(id, seen);
+    this.#watcher.opened(id, seen);
   }
 
-  read(bytes: Buffer): void {
-    for (let at = 0; at < bytes.length;) {
-      if (this.#left > 0) {
-        const taken = Math.min(this.#left, bytes.length - at);
-        this.#left -= taken;
-        at += taken;
-        continue;
-      }
-      const taken = bytes.copy(this.#head, this.#have, at, at + HEAD_BYTES - this.#have);
-      this.#have += taken;
-      at += taken;
-      if (this.#have < HEAD_BYTES) return;
-      this.#have = 0;
-      this.#left = this.#head.readUIntBE(0, 3);
-      if (this.#head[3] === RST_STREAM) this.#reset(this.#head.readUInt32BE(5) & 0x7fffffff);
+  /** RFC 9113 section 5.1.1: a stream that was ended, or passed over, is not opened again. */
+  #trailersEnded(id: number): void {
+    const seen = this.#open.get(id);
+    if (seen === undefined) {
+      if (this.#late.has(id)) return;
+      throw new Fault('malformed', 'the client sends a head on a stream that was closed before', {
+        hint: 'use a client that keeps to RFC 9113 section 5.1.1',
+      });
     }
+    this.#ends(id, seen, this.#blockEnds);
+    this.#watcher.moved(id);
   }
 }
+
+/** Streams that we have reset whose trailers may still be on their way. */
+const MOST_LATE = 256;
 
 const NAMES: ReadonlyMap<number, string> = new Map([
   [DATA, 'empty DATA'],

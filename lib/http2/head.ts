@@ -6,7 +6,7 @@
  * - Content-Length once, and zero where the request ends with its head; GET and HEAD end with their head.
  */
 import { Fault } from '../base/fault.ts';
-import { TOKEN, UPPER, VALUE, VISIBLE, byteCount, classes, consistsOf } from '../http1/grammar.ts';
+import { OBS_TEXT, TOKEN, UPPER, VALUE, VISIBLE, byteCount, classes, consistsOf } from '../http1/grammar.ts';
 import type { Http1Limits } from '../http1/limits.ts';
 import type { Fields, Framing, RequestHead } from '../http1/message.ts';
 
@@ -131,11 +131,13 @@ function takePseudo(parts: Parts, name: string, value: string): void {
 /** What the engine has let through is looked at all the same: it is what is sent on. */
 function checkField(name: string, value: string): void {
   if (name === '' || hasUpper(name) || !consistsOf(name, TOKEN)) throw malformed('a field name is no lower-case token');
-  if (value !== '' && (!consistsOf(value, VALUE) || value.trim() !== value))
+  if (value !== '' && (!consistsOf(value, VALUE | OBS_TEXT) || BLANK_AT_AN_END.test(value)))
     throw malformed('the value of a field holds what it may not');
   if (OF_CONNECTIONS.has(name)) throw malformed(`${name} is a field of connections, which HTTP/2 does not have`);
   if (name === 'te' && value.toLowerCase() !== 'trailers') throw malformed('TE says something other than trailers');
 }
+
+const BLANK_AT_AN_END = /^[\t ]|[\t ]$/;
 
 /** False for a field that is kept apart. */
 function takes(parts: Parts, name: string, value: string): boolean {

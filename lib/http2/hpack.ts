@@ -2,12 +2,12 @@
  * A walk over a header block (RFC 7541 section 6) that looks at every literal in it. The engine behind decodes the block as well, but it drops a field whose name
  * or value is not allowed without a word: what was sent and what is judged would differ. Nothing is remembered from block to block: an indexed field was a literal once.
  */
-import { TOKEN, UPPER, VALUE, classes } from '../http1/grammar.ts';
+import { OBS_TEXT, TOKEN, UPPER, VALUE, classes } from '../http1/grammar.ts';
 import { eachSymbol } from './huffman.ts';
 
 const COLON = 58;
 
-const valueByte = (code: number): boolean => (classes(code) & VALUE) !== 0;
+const valueByte = (code: number): boolean => (classes(code) & (VALUE | OBS_TEXT)) !== 0;
 const nameByte = (code: number): boolean => {
   const kind = classes(code);
   return code === COLON || ((kind & TOKEN) !== 0 && (kind & UPPER) === 0);
@@ -35,6 +35,29 @@ export function fieldsOfBlock(block: Buffer): number | 'name' | 'value' {
     }
   }
   return fields;
+}
+
+/**
+ * A header block of literals that neither reads nor changes the state of a connection's encoder
+ * (RFC 7541 section 6.2.2); values are bytes as latin1.
+ */
+export function literalBlock(fields: readonly string[]): Buffer {
+  return Buffer.concat(
+    fields.flatMap((text, i) => {
+      const bytes = Buffer.from(text, 'latin1');
+      const length = lengthOf(bytes.length);
+      return i % 2 === 0 ? [Buffer.from([0]), length, bytes] : [length, bytes];
+    }),
+  );
+}
+
+/** RFC 7541 section 5.1, with a prefix of seven bits. */
+function lengthOf(length: number): Buffer {
+  if (length < 127) return Buffer.from([length]);
+  const bytes = [127];
+  let left = length - 127;
+  for (; left >= 128; left >>= 7) bytes.push((left & 127) | 128);
+  return Buffer.from([...bytes, left]);
 }
 
 class Walk {

@@ -22,7 +22,23 @@ export class StreamOutlet {
     this.#stream = stream;
     this.#full = full;
     stream.on('drain', this.#wake);
-    stream.on('finish', this.#onFinish);
+  }
+
+  /** Takes the engine's word for the end: where nobody sees the frames that it sends. */
+  trusting(): this {
+    this.#stream.on('finish', this.#onFinish);
+    return this;
+  }
+
+  /** END_STREAM was handed to the socket. */
+  sentEnd(): void {
+    this.finished = true;
+    this.#wake();
+  }
+
+  /** The head that ends the stream was handed to the engine: settles when it was sent. */
+  async ended(): Promise<void> {
+    if (!this.finished) await this.#wait();
   }
 
   /** Sends what is left of a body whose next piece was taken already. Settles when the peer's window has let all of it go. */
@@ -46,7 +62,7 @@ export class StreamOutlet {
     this.sent += last?.length ?? 0;
     this.#ending = true;
     this.#stream.end(last);
-    if (!this.finished) await this.#wait();
+    await this.ended();
   }
 
   /** The stream is closed: an orderly end may be told of in no other way. */
@@ -117,8 +133,6 @@ export class StreamOutlet {
 
   readonly #onFinish = (): void => {
     // The engine ends a stream that is reset, too.
-    if (!this.#ending || this.#stream.rstCode !== 0) return;
-    this.finished = true;
-    this.#wake();
+    if (this.#ending && this.#stream.rstCode === 0) this.sentEnd();
   };
 }

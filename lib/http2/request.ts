@@ -47,6 +47,9 @@ export class RequestStream {
   #sent: Promise<void> = Promise.resolve();
   #informs = 0;
   #reason: Fault | undefined;
+  /** The upstream has said END_STREAM; what was at hand then. */
+  #ended = false;
+  readonly #rest: Buffer[] = [];
 
   constructor(
     stream: ClientHttp2Stream,
@@ -63,7 +66,8 @@ export class RequestStream {
     );
     this.#outlet = new StreamOutlet(stream, (full) =>
       full ? this.#writing.set(limits.writeIdleMs) : this.#writing.clear(),
-    );
+    ).trusting();
+    this.#watchEnd(stream);
     stream.on('headers', this.#onInform);
     stream.on('response', this.#onResponse);
     // The reason comes with `close`.
@@ -73,6 +77,23 @@ export class RequestStream {
 
   get answer(): Promise<ClientResponse> {
     return this.#answer.promise;
+  }
+
+  /**
+   * Learns of END_STREAM where the engine does: it ends the reading side while the stream is open,
+   * and that of a stream that was reset once it is closed. What was received is taken out at once,
+   * as the engine drops it when a reset follows.
+   */
+  #watchEnd(stream: ClientHttp2Stream): void {
+    const push = stream.push.bind(stream);
+    stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
+      if (chunk === null && !stream.closed && !stream.destroyed) {
+        this.#ended = true;
+        const rest: unknown = stream.read();
+        if (Buffer.isBuffer(rest)) this.#rest.push(rest);
+      }
+      return push(chunk, encoding);
+    };
   }
 
   /** Sends what follows the head. */
@@ -143,6 +164,8 @@ export class RequestStream {
         limits,
         clock,
         idleMs: this.#options.bodyIdleMs,
+        ended: () => this.#ended,
+        rest: this.#rest,
         refused: (reason) => this.destroy(reason),
         completed: () => this.#finish(),
       });
@@ -174,7 +197,8 @@ export class RequestStream {
     const again = waiting && isUnprocessed(reason);
     // A request that will be sent again keeps its body.
     if (!this.#outlet.finished) this.#outlet.fail(reason, again);
-    this.#body?.fail(reason);
+    if (this.#reason === undefined) this.#body?.over(reason);
+    else this.#body?.fail(reason);
     if (waiting) this.#answer.reject(reason);
     this.#trunk.ended(this);
   }

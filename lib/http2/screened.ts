@@ -3,7 +3,8 @@ import { Duplex } from 'node:stream';
 
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
-import type { Frames, SentFrames } from './frames.ts';
+import type { Frames } from './frames.ts';
+import type { SentFrames } from './sent.ts';
 
 export interface ScreenedOptions {
   readonly socket: Duplex;
@@ -33,18 +34,14 @@ export class ScreenedSocket extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
-    this.#options.sent.read(chunk);
-    this.#written(this.#options.socket.write(chunk), done);
+    this.#written(this.#send(chunk), done);
   }
 
   override _writev(chunks: readonly { readonly chunk: Buffer }[], done: (error?: Error | null) => void): void {
     const { socket } = this.#options;
     socket.cork();
     let more = true;
-    for (const { chunk } of chunks) {
-      this.#options.sent.read(chunk);
-      more = socket.write(chunk);
-    }
+    for (const { chunk } of chunks) more = this.#send(chunk);
     socket.uncork();
     this.#written(more, done);
   }
@@ -66,6 +63,17 @@ export class ScreenedSocket extends Duplex {
       socket.once('close', cancel);
     }
     done(error);
+  }
+
+  #send(chunk: Buffer): boolean {
+    const { sent, socket } = this.#options;
+    let from = 0;
+    for (const { at, frame } of sent.read(chunk) ?? []) {
+      socket.write(chunk.subarray(from, at));
+      socket.write(frame);
+      from = at;
+    }
+    return socket.write(from === 0 ? chunk : chunk.subarray(from));
   }
 
   #written(more: boolean, done: (error?: Error | null) => void): void {

@@ -15,10 +15,11 @@ import type { Connection } from '../http1/exchange.ts';
 import type { ServeOptions } from '../http1/server.ts';
 import { Watchdog } from '../http1/watchdog.ts';
 import { StreamExchange, type Ends } from './exchange.ts';
-import { Frames, SentFrames } from './frames.ts';
+import { Frames, type FrameWatcher, type StreamSeen } from './frames.ts';
 import { malformed, requestHead, type Scheme } from './head.ts';
 import { http2Limits, type Http2Limits } from './limits.ts';
 import { ScreenedSocket } from './screened.ts';
+import { SentFrames, type SentWatcher } from './sent.ts';
 
 export interface Http2Options extends ServeOptions {
   /** What `:scheme` must say: `https` where TLS ends here, `http` for prior knowledge in the clear. */
@@ -40,18 +41,32 @@ const MEGABYTE = 1_000_000;
 
 let connections = 0;
 
-class ServerConnection implements Ends {
+/** A request to be refused on its own stream, of which there is no exchange. */
+interface Refusing {
+  readonly stream: ServerHttp2Stream;
+  readonly seen: StreamSeen;
+}
+
+class ServerConnection implements Ends, FrameWatcher, SentWatcher {
   readonly id = ++connections;
   readonly remote: string;
   readonly local: string;
   readonly #socket: Duplex;
   readonly #options: Http2Options;
+  readonly #http2: Http2Limits;
+  readonly #frames: Frames;
   readonly #reading: Watchdog;
   readonly #session: ServerHttp2Session;
   readonly #exchanges = new Map<number, StreamExchange>();
-  /** Streams whose head the engine has, of which it has not told yet, with the fields of that head. */
-  readonly #untold = new Map<number, number>();
+  /** Streams whose head the engine has, of which it has not told yet. */
+  readonly #untold = new Map<number, StreamSeen>();
   readonly #tainted = new Map<number, 'name' | 'value'>();
+  readonly #refusing = new Map<number, Refusing>();
+  /** Requests that are read once it is known whether content follows their head. */
+  readonly #undecided = new Map<number, () => void>();
+  readonly #lastWords = new Map<number, Buffer>();
+  /** A stream was opened while as many were open as may be. */
+  #crowded = false;
   #blockOpen = false;
   #parting = false;
   #closed = false;
@@ -63,13 +78,13 @@ class ServerConnection implements Ends {
     this.remote = net?.remoteAddress === undefined ? '' : `${net.remoteAddress}:${net.remotePort}`;
     this.local = net?.localAddress === undefined ? '' : `${net.localAddress}:${net.localPort}`;
     const { limits, clock } = options;
-    const http2 = options.http2 ?? http2Limits();
+    const http2 = (this.#http2 = options.http2 ?? http2Limits());
     this.#reading = new Watchdog(clock, () => this.#idle());
-    const frames = new Frames(http2, this, () => clock.monotonic());
+    const frames = (this.#frames = new Frames(http2, this, () => clock.monotonic()));
     const screened = new ScreenedSocket({
       socket,
       frames,
-      sent: new SentFrames(this.#onReset),
+      sent: new SentFrames(this),
       refused: (fault) => this.#violated(fault),
       clock,
       lingerMs: limits.lingerMs,
@@ -94,7 +109,7 @@ class ServerConnection implements Ends {
 
   start(early: Buffer | undefined): void {
     const session = this.#session;
-    session.setLocalWindowSize((this.#options.http2 ?? http2Limits()).connectionWindowBytes);
+    session.setLocalWindowSize(this.#http2.connectionWindowBytes);
     session.on('stream', this.#onStream);
     session.on('error', () => {});
     session.on('close', this.#onClose);
@@ -104,8 +119,49 @@ class ServerConnection implements Ends {
     if (this.#options.draining.aborted) this.#onDraining();
   }
 
-  opened(id: number, fields: number): void {
-    this.#untold.set(id, fields);
+  opened(id: number, seen: StreamSeen): void {
+    if (this.#exchanges.size + this.#untold.size + this.#undecided.size >= this.#http2.streams) this.#crowded = true;
+    this.#untold.set(id, seen);
+  }
+
+  moved(id: number): void {
+    const decide = this.#undecided.get(id);
+    // Not before the engine has these bytes.
+    if (decide !== undefined) setImmediate(decide);
+  }
+
+  lastWords(id: number, frame: Buffer): void {
+    this.#lastWords.set(id, frame);
+  }
+
+  sentHead(id: number): void {
+    this.#exchanges.get(id)?.sentHead();
+  }
+
+  sentEnd(id: number): void {
+    this.#exchanges.get(id)?.sentEnd();
+    const refusing = this.#refusing.get(id);
+    if (refusing === undefined) return;
+    this.#refusing.delete(id);
+    // Not inside the engine, which is sending. The rest of the request is not wanted.
+    if (!refusing.seen.ended) setImmediate(() => refusing.stream.close(constants.NGHTTP2_NO_ERROR));
+  }
+
+  sentReset(id: number): Buffer | undefined {
+    this.#frames.reset(id);
+    // Of a stream that the engine never told of.
+    this.#gave(id, 'it is against RFC 9113 section 8.1.1');
+    const frame = this.#lastWords.get(id);
+    this.#lastWords.delete(id);
+    return frame;
+  }
+
+  /** What the engine ends the connection for is told here alone, where no stream was in it. */
+  sentGoaway(code: number): void {
+    if (code === constants.NGHTTP2_NO_ERROR || this.#parting) return;
+    this.#parting = true;
+    if (this.#untold.size > 0) this.#gaveAll();
+    else this.#options.refuse(malformed('the connection is against RFC 9113'), this.#asConnection());
   }
 
   tainted(id: number, what: 'name' | 'value'): void {
@@ -120,31 +176,53 @@ class ServerConnection implements Ends {
     else this.#rest();
   }
 
-  readonly #onStream = (stream: ServerHttp2Stream, _headers: unknown, flags: number, raw: readonly string[]): void => {
+  readonly #onStream = (stream: ServerHttp2Stream, _headers: unknown, _flags: number, raw: readonly string[]): void => {
     const id = stream.id ?? 0;
-    const fields = this.#untold.get(id);
-    this.#untold.delete(id);
+    const seen = this.#untold.get(id);
     stream.on('error', () => {});
+    // It was reset before, and that was told.
+    if (seen === undefined) return;
+    this.#untold.delete(id);
+    if (seen.ended || seen.content > 0 || !WITHOUT_CONTENT.has(methodIn(raw))) this.#begin(stream, raw, seen);
+    else this.#undecide(stream, raw, seen);
+  };
+
+  /** A GET says with the frame after its head whether it has content. */
+  #undecide(stream: ServerHttp2Stream, raw: readonly string[], seen: StreamSeen): void {
+    const id = stream.id ?? 0;
+    const { clock, limits } = this.#options;
+    const begin = (): void => {
+      if (!this.#undecided.delete(id)) return;
+      cancel();
+      this.#begin(stream, raw, seen);
+    };
+    const cancel = clock.after(limits.headMs, begin);
+    this.#reading.clear();
+    this.#undecided.set(id, begin);
+    stream.once('close', begin);
+  }
+
+  #begin(stream: ServerHttp2Stream, raw: readonly string[], seen: StreamSeen): void {
+    const id = stream.id ?? 0;
     const { limits, scheme } = this.#options;
-    const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
     const taint = this.#tainted.get(id);
     this.#tainted.delete(id);
     let exchange: StreamExchange;
     try {
       if (stream.destroyed || stream.closed) throw over(stream.rstCode);
       if (taint !== undefined) throw malformed(`a field's ${taint} holds what it may not`);
-      if (fields !== raw.length / 2) throw malformed('a field holds what it may not');
-      const head = requestHead({ raw, ended }, scheme, limits);
-      exchange = new StreamExchange(stream, head, { ends: this, options: this.#options });
+      if (seen.fields !== raw.length / 2) throw malformed('a field holds what it may not');
+      const head = requestHead({ raw, ended: seen.ended && seen.content === 0 }, scheme, limits);
+      exchange = new StreamExchange(stream, head, { ends: this, options: this.#options, seen });
     } catch (failure) {
-      this.#refuse(stream, Fault.from(failure, 'internal'));
+      this.#refuse({ stream, seen }, Fault.from(failure, 'internal'));
       return;
     }
     this.#exchanges.set(id, exchange);
     this.#reading.clear();
     stream.once('close', () => this.#ended(id));
     ignore(this.#handle(exchange), 'it never rejects');
-  };
+  }
 
   async #handle(exchange: StreamExchange): Promise<void> {
     let fault = new Fault('internal', 'the request was handled without an answer');
@@ -159,17 +237,23 @@ class ServerConnection implements Ends {
   }
 
   /** Answers a request that is not handed on, and gives its stream up. */
-  #refuse(stream: ServerHttp2Stream, fault: Fault): void {
+  #refuse(refusing: Refusing, fault: Fault): void {
     const { head, body } = this.#options.refuse(fault, this.#asConnection());
+    const { stream } = refusing;
+    const id = stream.id ?? 0;
     try {
+      this.#refusing.set(id, refusing);
+      stream.once('close', () => this.#refusing.delete(id));
       stream.respond([':status', String(head.status), ...head.fields, 'content-length', String(body.length)], {
         sendDate: false,
       } as object);
-      stream.end(body, () => stream.close(constants.NGHTTP2_NO_ERROR));
+      stream.end(body);
       stream.resume();
     } catch {
       // The stream is reset already: there is nobody to tell.
+      this.#refusing.delete(id);
     }
+    this.#rest();
   }
 
   #asConnection(): Connection {
@@ -177,13 +261,14 @@ class ServerConnection implements Ends {
     return { id, remote, local, major: 2, signal: NEVER, gone: true, bytesRead: 0, bytesWritten: 0, untilEnd() {} };
   }
 
-  /** The engine has reset a stream that it never told of. */
-  readonly #onReset = (id: number): void => this.#gave(id, 'it is against RFC 9113 section 8.1.1');
-
   #gave(id: number, why: string): void {
     if (!this.#untold.delete(id)) return;
     this.#tainted.delete(id);
-    this.#options.refuse(malformed(why), this.#asConnection());
+    this.#options.refuse(this.#crowded ? crowded(this.#http2.streams) : malformed(why), this.#asConnection());
+  }
+
+  #gaveAll(): void {
+    for (const id of this.#untold.keys()) this.#gave(id, 'the connection ended with it, as it is no HTTP/2');
   }
 
   #ended(id: number): void {
@@ -192,7 +277,8 @@ class ServerConnection implements Ends {
   }
 
   #rest(): void {
-    if (this.#exchanges.size === 0 && !this.#closed) this.#reading.set(this.#options.limits.keepAliveMs);
+    if (this.#exchanges.size === 0 && this.#undecided.size === 0 && !this.#closed)
+      this.#reading.set(this.#options.limits.keepAliveMs);
     else this.#reading.clear();
   }
 
@@ -201,8 +287,9 @@ class ServerConnection implements Ends {
     this.#options.refuse(fault, this.#asConnection());
     // Said first: what ending the streams says comes after it.
     if (this.#session.destroyed) return;
-    this.#session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-    this.#session.destroy(fault, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    const code = fault.code === 'malformed' ? constants.NGHTTP2_PROTOCOL_ERROR : constants.NGHTTP2_ENHANCE_YOUR_CALM;
+    this.#session.goaway(code);
+    this.#session.destroy(fault, code);
   }
 
   #idle(): void {
@@ -222,11 +309,23 @@ class ServerConnection implements Ends {
     this.#closed = true;
     this.#reading.stop();
     // Behind a GOAWAY of ours nothing is looked at, which the client knows (RFC 9113 section 6.8).
-    if (!this.#parting)
-      for (const id of this.#untold.keys())
-        this.#gave(id, 'the connection ended with it, as there may not be so many at once or it is no HTTP/2');
+    if (!this.#parting) this.#gaveAll();
     this.#options.draining.removeEventListener('abort', this.#onDraining);
   };
+}
+
+/** RFC 9110 section 9.3: content has no meaning in them. */
+const WITHOUT_CONTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'TRACE']);
+
+function methodIn(raw: readonly string[]): string {
+  for (let i = 0; i < raw.length; i += 2) if (raw[i] === ':method') return raw[i + 1] ?? '';
+  return '';
+}
+
+function crowded(most: number): Fault {
+  return new Fault('too-many', `the client opens more than ${most} streams at one time`, {
+    hint: 'keep to SETTINGS_MAX_CONCURRENT_STREAMS, or open another connection',
+  });
 }
 
 /** Of a stream that is over before anybody looks at it. */

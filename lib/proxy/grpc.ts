@@ -96,7 +96,8 @@ export function grpcRefusal(fault: Fault, exchange: Exchange): { readonly head: 
   return { head: { status: 200, fields, length: undefined } };
 }
 
-function statusFields(fault: Fault, exchange: Exchange): string[] {
+/** The status of a Fault, as the record has it from here on. */
+export function statusFields(fault: Fault, exchange: Exchange): string[] {
   const status = grpcStatusOf(fault);
   exchange.grpcStatus = status;
   const rule = exchange.judgement?.decision.rule;
@@ -123,7 +124,6 @@ export class CallBody implements Body {
   readonly #body: Body;
   readonly #exchange: Exchange;
   readonly #now: () => number;
-  #waiting = false;
 
   constructor(body: Body, exchange: Exchange, now: () => number) {
     this.#now = now;
@@ -141,13 +141,10 @@ export class CallBody implements Body {
   }
 
   async ready(): Promise<void> {
-    this.#waiting = true;
     try {
       await this.#body.ready();
     } catch (failure) {
       this.#brokenOff(failure);
-    } finally {
-      this.#waiting = false;
     }
   }
 
@@ -160,11 +157,6 @@ export class CallBody implements Body {
 
   cancel(reason: Error): void {
     this.#body.cancel(reason);
-  }
-
-  /** Whether the end can still be told: nobody waits for the agent to read. */
-  get tellable(): boolean {
-    return this.#waiting;
   }
 
   #brokenOff(failure: unknown): 'end' {

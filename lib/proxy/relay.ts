@@ -13,15 +13,15 @@ import { callOf } from '../policy/grpc.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import type { Proof } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
-import { tlsFault } from '../tls/faults.ts';
 import type { AgentConnection } from './agent-connection.ts';
 import { copyBothWays, cut } from './copy.ts';
+import { agentCut, refusedUs, upstreamCut } from './cuts.ts';
 import { bodyTooLarge, boundedAnswer, CountedBody } from './counted.ts';
 import type { Described } from './describe.ts';
 import type { Exchange } from './exchange.ts';
 import type { Arrival, Passage } from './handle.ts';
 import { credentialsOf, type FieldRules } from './headers.ts';
-import { CallBody, callTimeout, grpcRefusal, noteStatus, speaksGrpc } from './grpc.ts';
+import { CallBody, callTimeout, grpcRefusal, noteStatus, speaksGrpc, statusFields } from './grpc.ts';
 import { endpointFor, McpExchange, type McpParts } from './mcp.ts';
 import { mcpRefusal } from './mcp-refusal.ts';
 import { mcpReply, REPLACED } from './mcp-reply.ts';
@@ -157,13 +157,20 @@ export class RequestArrival implements Arrival {
   stop(reason: Fault): void {
     this.#connection?.destroy(reason);
     if (this.#reading) this.#x.body.cancel(reason);
-    if (this.#answering && this.#call?.body?.tellable !== true) this.#x.cut(reason);
+    if (this.#answering) this.#x.cut(reason, this.#lastWords(reason));
+  }
+
+  /** What a client of gRPC is told where its call ends after its answer began. */
+  #lastWords(reason: Fault): (() => readonly string[]) | undefined {
+    const exchange = this.#from.exchange;
+    if (this.#call === undefined || exchange === undefined || reason.code === 'client-gone') return undefined;
+    return () => statusFields(reason, exchange);
   }
 
   async fail(exchange: Exchange, fault: Fault): Promise<void> {
     const x = this.#x;
     if (x.answered || fault.code === 'client-gone') {
-      x.cut(fault);
+      x.cut(fault, this.#lastWords(fault));
       return;
     }
     const { head, body } = this.#refusal(exchange, fault);
@@ -372,20 +379,4 @@ interface Switch {
 function noWebSocket({ name }: Destination): Fault {
   const hint = 'no WebSocket is opened over HTTP/2: see upstream.http';
   return new Fault('upgrade-not-supported', `destination ${name} speaks HTTP/2 to its upstream`, { hint });
-}
-
-export function agentCut(cause: unknown): Fault {
-  return new Fault('client-gone', 'the agent cut the connection', { cause });
-}
-
-export function upstreamCut(cause: unknown): Fault {
-  return refusedUs(new Fault('upstream-cut', 'the upstream cut the connection', { cause }), '');
-}
-
-/** In TLS 1.3 an upstream's refusal of our certificate comes after the handshake, as an alert in place of its first bytes. */
-function refusedUs(failure: unknown, host: string): Fault {
-  const fault = Fault.from(failure, 'internal');
-  const { cause } = fault;
-  const alert = cause instanceof Error && 'code' in cause && /^ERR_SSL_.*ALERT/.test(String(cause.code));
-  return fault.code === 'upstream-cut' && alert ? tlsFault(cause, `the upstream ${host}`.trimEnd()) : fault;
 }

@@ -17,6 +17,7 @@ import type { Proof } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import type { AgentConnection } from './agent-connection.ts';
 import { copyBothWays, cut } from './copy.ts';
+import { agentCut, upstreamCut } from './cuts.ts';
 import { describeConnect, describeRaw } from './describe.ts';
 import type { Reached } from './dial.ts';
 import type { Exchange, Transport } from './exchange.ts';
@@ -24,7 +25,7 @@ import type { Arrival, Passage } from './handle.ts';
 import { credentialsOf } from './headers.ts';
 import { clientHello, HELLO_TIMEOUT } from './hello.ts';
 import type { Interceptor } from './intercept.ts';
-import { agentCut, upstreamCut, type RelayParts } from './relay.ts';
+import type { RelayParts } from './relay.ts';
 import { DECISION_FIELD, faultAnswer, reasonPhrase } from './respond.ts';
 
 const NOTHING = Buffer.alloc(0);

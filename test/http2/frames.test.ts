@@ -18,7 +18,8 @@ function noted(): Noted {
   const seen: string[] = [];
   return {
     seen,
-    opened: (id, fields) => void seen.push(`${id}: ${fields} fields`),
+    opened: (id, { fields }) => void seen.push(`${id}: ${fields} fields`),
+    moved: (id) => void seen.push(`${id}: moved`),
     tainted: (id, what) => void seen.push(`${id}: bad ${what}`),
     blockOpen: (open) => void (open && seen.push('open')),
   };
@@ -54,7 +55,8 @@ t.test('blocks of RFC 7541 (appendix C.3, C.4) and literals that are none', asyn
   t.equal(fieldsOfBlock(hex('0001 61 84 ffff fff3')), 'value', 'LF, coded');
   t.equal(fieldsOfBlock(hex('0001 61 84 ffff ffff')), 'value', 'the end of the code');
   t.equal(fieldsOfBlock(block(['X', 'a'])), 'name');
-  t.equal(fieldsOfBlock(block(['x', 'caf\xe9'])), 'value');
+  t.equal(fieldsOfBlock(block(['x', 'caf\xe9'])), 1, 'obs-text is opaque');
+  t.equal(fieldsOfBlock(block(['x', 'caf\x7f'])), 'value');
   t.equal(fieldsOfBlock(hex('00ff ffff ffff ff')), 1, 'a length past the end is the engine’s to refuse');
 });
 
@@ -68,11 +70,11 @@ t.test('however the bytes arrive, the same is seen', async (t) => {
     frame(CONTINUATION, 0, 1, whole.subarray(20, 25)),
     frame(CONTINUATION, END_HEADERS, 1, whole.subarray(25)),
     frame(HEADERS, END_HEADERS | 0x28, 3, padded),
-    frame(DATA, END_STREAM, 3, 'content'),
+    frame(DATA, 0, 3, 'content'),
     frame(HEADERS, END_HEADERS | END_STREAM, 3, block(['x-trailer', '1'])),
   ]);
   const wanted = read(bytes);
-  t.match(wanted, ['open', 'open', '1: bad value', /^1: /, '3: 4 fields']);
+  t.match(wanted, ['open', 'open', '1: bad value', /^1: /, '3: 4 fields', '3: moved', '3: moved']);
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 1, max: 40 }), { maxLength: 60 }), (sizes) => {
       t.strictSame(read(bytes, sizes), wanted);

@@ -1,0 +1,136 @@
+/** Where a message of HTTP/2 ends, frame by frame: END_STREAM alone is an end, in both directions. */
+import type { Socket } from 'node:net';
+import t from 'tap';
+import { until } from '../fakes/until.ts';
+import { rawUpstream, type RawUpstream } from '../fakes/upstream.ts';
+import { bench, rule, site, unpaired, type Bench } from '../proxy/harness.ts';
+import {
+  ACK,
+  block,
+  DATA,
+  END_HEADERS,
+  END_STREAM,
+  frame,
+  GOAWAY,
+  HEADERS,
+  PREFACE,
+  rawClient,
+  RST_STREAM,
+  SETTINGS,
+} from './raw.ts';
+
+type Script = (socket: Socket, stream: number) => void;
+
+/** An upstream that answers the head of each request with a script of frames. */
+function scripted(script: () => Script, seen: Buffer[] = []): Promise<RawUpstream> {
+  return rawUpstream({
+    raw: (socket) => {
+      let rest = Buffer.alloc(0);
+      let preface = PREFACE.length;
+      socket.on('error', () => {});
+      socket.write(frame(SETTINGS, 0, 0));
+      socket.on('data', (chunk: Buffer) => {
+        seen.push(chunk);
+        rest = Buffer.concat([rest, chunk]);
+        if (preface > 0 && rest.length >= preface) {
+          rest = rest.subarray(preface);
+          preface = 0;
+        }
+        while (preface === 0 && rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
+          const [type, flags, stream] = [rest[3] ?? 0, rest[4] ?? 0, rest.readUInt32BE(5)];
+          rest = rest.subarray(9 + rest.readUIntBE(0, 3));
+          if (type === SETTINGS && (flags & ACK) === 0) socket.write(frame(SETTINGS, ACK, 0));
+          if (type === HEADERS) script()(socket as Socket, stream);
+        }
+      });
+    },
+  });
+}
+
+const code = (value: number): Buffer => Buffer.from([0, 0, 0, value]);
+const head = (stream: number, flags = 0): Buffer =>
+  frame(HEADERS, END_HEADERS | flags, stream, block([':status', '200'], ['content-type', 'text/plain']));
+
+/** How the upstream ends what it says; the frames that say it are given. */
+const BODIES: Readonly<Record<string, (stream: number) => Buffer>> = {
+  'DATA with END_STREAM': (stream) => Buffer.concat([head(stream), frame(DATA, END_STREAM, stream, 'hello')]),
+  'an empty DATA with END_STREAM': (stream) =>
+    Buffer.concat([head(stream), frame(DATA, 0, stream, 'hello'), frame(DATA, END_STREAM, stream)]),
+  trailers: (stream) =>
+    Buffer.concat([
+      head(stream),
+      frame(DATA, 0, stream, 'hello'),
+      frame(HEADERS, END_HEADERS | END_STREAM, stream, block(['x-sum', '1'])),
+    ]),
+  'no END_STREAM': (stream) => Buffer.concat([head(stream), frame(DATA, 0, stream, 'hello')]),
+};
+
+const AFTER: Readonly<Record<string, (socket: Socket, stream: number) => void>> = {
+  'RST_STREAM(NO_ERROR)': (socket, stream) => void socket.write(frame(RST_STREAM, 0, stream, code(0))),
+  'RST_STREAM(CANCEL)': (socket, stream) => void socket.write(frame(RST_STREAM, 0, stream, code(8))),
+  'RST_STREAM(INTERNAL_ERROR)': (socket, stream) => void socket.write(frame(RST_STREAM, 0, stream, code(2))),
+  'GOAWAY and FIN': (socket, stream) => void socket.end(frame(GOAWAY, 0, 0, Buffer.concat([code(stream), code(0)]))),
+  FIN: (socket) => void socket.end(),
+};
+
+function destination(upstream: RawUpstream): ReturnType<typeof site> {
+  return site({
+    mode: 'plaintext',
+    listen: true,
+    http2: true,
+    upstream: { host: '127.0.0.1', port: upstream.port },
+    rules: [rule('all', 'allow')],
+  });
+}
+
+/** Body and end as an agent of HTTP/1.1 sees them. */
+async function overHttp1(b: Bench): Promise<{ readonly body: string; readonly whole: boolean }> {
+  const wire = await b.open('crm');
+  wire.write('GET /x HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n');
+  await wire.ended().catch(() => '');
+  return { body: wire.text, whole: wire.text.endsWith('0\r\n\r\n') };
+}
+
+async function overHttp2(b: Bench): Promise<{ readonly body: string; readonly whole: boolean }> {
+  const client = await rawClient(b.port('crm'));
+  client.get(1, '/x');
+  const of = (one: { readonly stream: number; readonly type: number; readonly flags: number }): boolean =>
+    one.stream === 1 && (one.type === RST_STREAM || (one.flags & END_STREAM) !== 0);
+  const last = await until('the stream is over', () => client.frames.find(of), 10_000);
+  client.socket.destroy();
+  return { body: client.content(1), whole: last.type !== RST_STREAM };
+}
+
+t.test('an answer is complete with END_STREAM, whatever comes after it, and never without', async (t) => {
+  let script: Script = () => {};
+  await using upstream = await scripted(() => script);
+  await using b = await bench({ destinations: [destination(upstream)] });
+  for (const [body, said] of Object.entries(BODIES)) {
+    for (const [after, then] of Object.entries(AFTER)) {
+      for (const pause of [0, 20]) {
+        script = (socket, stream) => {
+          socket.cork();
+          socket.write(said(stream));
+          if (pause === 0) then(socket, stream);
+          socket.uncork();
+          if (pause > 0) setTimeout(() => then(socket, stream), pause);
+        };
+        for (const [agent, get] of [
+          ['1.1', overHttp1],
+          ['2', overHttp2],
+        ] as const) {
+          const name = `${body}, then ${after}${pause === 0 ? ' at once' : ''}, to HTTP/${agent}`;
+          const before = b.audit.of('ended').length;
+          const answer = await get(b);
+          const ended = await until('the record', () => b.audit.of('ended')[before]);
+          const whole = body !== 'no END_STREAM';
+          t.equal(answer.whole, whole, name);
+          if (whole) t.match(answer.body, 'hello', name);
+          t.match(ended, { outcome: whole ? 'completed' : 'upstream-cut' }, name);
+        }
+      }
+    }
+  }
+  await b.quiet();
+  t.same(unpaired(b.audit.records), []);
+});
