@@ -85,7 +85,7 @@ export class IncomingBody implements Body {
     const piece = this.#chunked ? this.#nextOfChunks() : this.#next();
     if (piece !== 'later') return piece;
     if (this.#inlet.ended) {
-      if (this.#left === Infinity) return this.#end();
+      if (this.#left === Infinity && !this.#inlet.broken) return this.#end();
       throw this.fail(this.#cut());
     }
     this.#dry = true;

@@ -4,7 +4,8 @@
  *   idle ──request──► waiting ──head──► receiving ──end of body──► idle       waiting ──101, 2xx to CONNECT──► handed-over
  *   any ──error, cut, bytes nobody asked for──► closed
  *
- * The answer may come before the request is sent; then the rest of the request is not sent and the connection is not used again. A connection that says
+ * The answer may come before the request is sent; then the rest of the request is not sent and the connection is not used again. So it does where the request cannot
+ * be sent any more: what the upstream said before it stopped reading is read, and is the answer if it is one. A connection that says
  * anything while idle, or more than one answer, is destroyed (RFC 9112 section 9.2).
  */
 import type { Duplex } from 'node:stream';
@@ -25,8 +26,8 @@ import type { Body, Fields, OutgoingRequest, ResponseHead } from './message.ts';
 import { fieldOf } from './message.ts';
 import { Outlet } from './outlet.ts';
 import { requestText } from './serialise.ts';
-import { resetSocket } from './sockets.ts';
 import { announced } from './reuse.ts';
+import { keepReadable, resetSocket } from './sockets.ts';
 import { Watchdog } from './watchdog.ts';
 
 export interface ClientResponse {
@@ -94,6 +95,9 @@ class Client implements ClientConnection, BodyOwner {
   #asked: Asked | undefined;
   #body: IncomingBody | undefined;
   #upload: Body | undefined;
+  /** Writes that fail are told here, and whether one has. */
+  #guarded = false;
+  #unsent: Fault | undefined;
   #served = 0;
   #informs = 0;
   /** Received before this request was sent. */
@@ -165,6 +169,10 @@ class Client implements ClientConnection, BodyOwner {
 
   #send(text: string, head: OutgoingRequest, body: Buffer | Body | undefined): Promise<void> {
     const { framing } = head;
+    if (body !== undefined && !this.#guarded) {
+      this.#guarded = true;
+      keepReadable(this.socket, this.#onUnsent);
+    }
     if (body === undefined || framing.kind === 'none') this.#outlet.text(text);
     else if (Buffer.isBuffer(body)) this.#outlet.joined(text, body);
     else return this.#stream(text, body, head);
@@ -195,6 +203,7 @@ class Client implements ClientConnection, BodyOwner {
     // The answer is complete: the rest of the request is not wanted, which is no failure.
     if (!wanted) return;
     body.cancel(fault);
+    if (fault === this.#unsent) throw fault;
     this.#fail(fault);
     throw fault;
   }
@@ -210,10 +219,20 @@ class Client implements ClientConnection, BodyOwner {
   readonly #onEnd = (): void => {
     this.#inlet.ended = true;
     if (this.#state === 'receiving') this.#body?.wake();
-    else this.#leave(this.#lost(cut('the upstream closed the connection before it answered')));
+    else this.#leave(this.#lost(this.#unsent ?? cut('the upstream closed the connection before it answered')));
   };
 
   readonly #onDrain = (): void => this.#outlet.wake();
+
+  /** The upstream has closed: what it said before is read, to its end. */
+  readonly #onUnsent = (cause: Error): void => {
+    if (this.#unsent !== undefined || this.#state === 'closed') return;
+    this.#unsent = new Fault('upstream-cut', 'the connection to the upstream failed', { cause });
+    this.#keepAlive = false;
+    this.#inlet.broken = true;
+    this.#outlet.fail(this.#unsent);
+    if (this.#state === 'waiting') this.#reading.set(this.#limits.lingerMs);
+  };
 
   readonly #onError = (cause: Error): void => {
     this.#leave(this.#lost(new Fault('upstream-cut', 'the connection to the upstream failed', { cause })));

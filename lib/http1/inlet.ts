@@ -20,6 +20,8 @@ export class Inlet {
   received = 0;
   /** The peer has ended its side. */
   ended = false;
+  /** The end is no orderly one: what lasts until it is not complete. */
+  broken = false;
   #paused = false;
   /** Up to where a block that is not complete was looked through. */
   #scanned = 0;

@@ -14,6 +14,25 @@ export function resetSocket(socket: Duplex): void {
   else socket.destroy();
 }
 
+type Sent = (error?: Error | null) => void;
+
+/**
+ * Tells `failed` of a write that fails, where the engine would destroy the socket and drop what the
+ * peer said before it stopped reading. Nothing can be sent any more; what was received still comes.
+ */
+export function keepReadable(socket: Duplex, failed: (cause: Error) => void): void {
+  const write = socket._write.bind(socket);
+  const writev = socket._writev?.bind(socket);
+  const guarded =
+    (done: Sent): Sent =>
+    (error) => {
+      if (error !== undefined && error !== null) failed(error);
+      done();
+    };
+  socket._write = (chunk, encoding, done) => write(chunk, encoding, guarded(done));
+  if (writev !== undefined) socket._writev = (chunks, done) => writev(chunks, guarded(done));
+}
+
 /** Below this the collector is in no hurry either. */
 const WORTH_RELEASING = 4096;
 

@@ -2,6 +2,7 @@ import net from 'node:net';
 import t from 'tap';
 
 import { Fault } from '../../lib/base/fault.ts';
+import { ignore } from '../../lib/base/signal.ts';
 import type { ClientConnection, ClientResponse, RequestOptions } from '../../lib/http1/client.ts';
 import { clientConnection } from '../../lib/http1/client.ts';
 import { isUnprocessed, isUntouched } from '../../lib/http1/failures.ts';
@@ -284,6 +285,61 @@ t.test('an early answer stops the upload and ends the connection; the upload is 
   await sent;
   t.ok(cancelled);
   t.notOk(it.client.reusable);
+});
+
+/** The upstream says something, resets the connection, and what is sent next fails before anything is read. */
+async function answeredAndReset(it: Talk, said: string): Promise<ClientResponse> {
+  const reset = Promise.withResolvers<void>();
+  let pieces = 0;
+  const upload: Body = {
+    length: undefined,
+    poll: () => (pieces++ % 2 === 0 ? 'later' : Buffer.alloc(1000)),
+    ready: () => reset.promise,
+    trailers: () => [],
+    cancel: (reason) => reset.reject(reason),
+  };
+  ignore(reset.promise, 'whoever waits for the body is told');
+  const asking = it.ask({ method: 'POST', framing: { kind: 'chunked' } }, upload);
+  await until(() => it.received().includes('\r\n\r\n'), 'the head');
+  await new Promise<void>((resolve) =>
+    it.upstream.write(said, () => {
+      it.upstream.resetAndDestroy();
+      reset.resolve();
+      resolve();
+    }),
+  );
+  return asking;
+}
+
+t.test('a final answer is delivered though the request can be sent no more', async (t) => {
+  for (const said of [OK('done'), `${head('HTTP/1.1 413 No', 'Transfer-Encoding: chunked')}4\r\ndone\r\n0\r\n\r\n`]) {
+    for (let round = 0; round < 20; round++) {
+      await using it = await talk();
+      const { body, sent } = await answeredAndReset(it, said);
+      t.equal((await collect(body)).toString(), 'done');
+      ignore(sent, 'it may have failed');
+      t.notOk(it.client.reusable);
+      await until(() => it.client.socket.destroyed, 'its end');
+    }
+  }
+});
+
+t.test('a reset is no end of an answer that lasts until the connection closes', async (t) => {
+  for (let round = 0; round < 20; round++) {
+    await using it = await talk();
+    const asked = answeredAndReset(it, `${head('HTTP/1.1 200 OK')}done`);
+    await t.rejects(
+      asked.then(({ body }) => collect(body)),
+      { code: 'upstream-cut' },
+    );
+  }
+  await using it = await talk();
+  const asking = it.ask();
+  it.upstream.write(`${head('HTTP/1.1 200 OK')}done`, () => it.upstream.resetAndDestroy());
+  await t.rejects(
+    asking.then(({ body }) => collect(body)),
+    { code: 'upstream-cut' },
+  );
 });
 
 t.test('an upload that is cut cuts the request, so that the upstream never takes it for whole (F9)', async (t) => {
