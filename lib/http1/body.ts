@@ -1,11 +1,11 @@
 /**
- * The body of a received message, decoded as it is pulled (RFC 9112 sections 6 and 7). Chunked is strict: 1*HEXDIG CRLF, no extensions, data, CRLF; trailers are
- * bounded and may not name what frames, routes or authenticates. Data is handed on in the buffers it was read in, and not touched once handed on.
+ * The body of a received message, decoded as it is pulled (RFC 9112 sections 6 and 7). Chunked is strict: 1*HEXDIG CRLF, data, CRLF; extensions are ignored in an
+ * answer, as a recipient must (section 7.1.1), and refused in a request, where readers differ on their end; trailers are bounded and may not name what frames, routes or authenticates. Data is handed on in the buffers it was read in, and not touched once handed on.
  */
 import type { Code } from '../base/fault.ts';
 import { Fault } from '../base/fault.ts';
 import { REQUEST, RESPONSE, malformed, parseTrailers, tooLarge } from './fields.ts';
-import { CR, LF } from './grammar.ts';
+import { CR, LF, OBS_TEXT, SEMICOLON, VALUE, classes } from './grammar.ts';
 import type { Inlet } from './inlet.ts';
 import type { Http1Limits } from './limits.ts';
 import type { Body, Fields, Framing } from './message.ts';
@@ -34,7 +34,7 @@ export interface BodyOwner {
   bodyWaiting(waiting: boolean): void;
 }
 
-type Step = 'data' | 'data-cr' | 'data-lf' | 'size' | 'size-lf' | 'trailers' | 'end';
+type Step = 'data' | 'data-cr' | 'data-lf' | 'size' | 'extension' | 'size-lf' | 'trailers' | 'end';
 
 /** Whether any byte of a body is to come. */
 export function hasBody(framing: Framing): boolean {
@@ -53,6 +53,8 @@ export class IncomingBody implements Body {
   /** Bytes left of the body, or of the chunk. */
   #left: number;
   #digits = 0;
+  /** Bytes of the extensions of this chunk. */
+  #extension = 0;
   #trailers = NO_FIELDS;
   #fault: Fault | undefined;
   /** The last poll found nothing, and nothing has come since. */
@@ -201,7 +203,10 @@ export class IncomingBody implements Body {
   #framingByte(byte: number): void {
     if (this.#step === 'size') {
       if (byte === CR && this.#digits > 0) this.#step = 'size-lf';
+      else if (byte === SEMICOLON && this.#digits > 0 && this.#owner.side === 'response') this.#step = 'extension';
       else this.#digit(byte);
+    } else if (this.#step === 'extension') {
+      this.#extensionByte(byte);
     } else if (this.#step === 'size-lf') {
       if (byte !== LF) throw this.#malformed('a chunk size without LF');
       this.#step = this.#left === 0 ? 'trailers' : 'data';
@@ -211,15 +216,25 @@ export class IncomingBody implements Body {
     } else {
       if (byte !== LF) throw this.#malformed('a chunk without LF at its end');
       this.#step = 'size';
-      this.#digits = 0;
+      this.#digits = this.#extension = 0;
     }
+  }
+
+  #extensionByte(byte: number): void {
+    if (byte === CR) this.#step = 'size-lf';
+    else if ((classes(byte) & (VALUE | OBS_TEXT)) === 0)
+      throw this.#malformed('a chunk extension with a control character');
+    else if (++this.#extension > this.#limits.chunkExtensionBytes)
+      throw this.#malformed(`a chunk extension of more than ${this.#limits.chunkExtensionBytes} bytes`);
   }
 
   #digit(byte: number): void {
     const value =
       byte >= 48 && byte <= 57 ? byte - 48 : (byte | 32) >= 97 && (byte | 32) <= 102 ? (byte | 32) - 87 : -1;
     if (value < 0)
-      throw this.#malformed('a chunk size with something other than hexadecimal digits; extensions are not supported');
+      throw this.#malformed(
+        'a chunk size with something other than hexadecimal digits; extensions are not served in a request',
+      );
     this.#digits++;
     // Thirteen digits hold 2^52 - 1.
     if (this.#digits > 13) throw this.#malformed('a chunk size of more than 13 digits');

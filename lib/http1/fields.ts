@@ -1,6 +1,6 @@
 /**
- * Field lines (RFC 9112 section 5), of heads and of trailer sections. A line is `name ":" OWS value OWS CRLF` and nothing else: no space before the colon, no
- * obs-fold, no bare CR or LF, no control character. The first fault in the order of the bytes is the one named, however the bytes arrived.
+ * Field lines (RFC 9112 section 5), of heads and of trailer sections. A line is `name ":" OWS value OWS CRLF` and nothing else: no obs-fold, no bare CR or LF, no
+ * control character; no space before the colon but in an answer, where a proxy takes it away (section 5.1) and nothing is framed by that line. The first fault in the order of the bytes is the one named, however the bytes arrived.
  */
 import type { Code } from '../base/fault.ts';
 import { Fault } from '../base/fault.ts';
@@ -13,8 +13,8 @@ export interface Rules {
   readonly subject: string;
   readonly malformed: Code;
   readonly tooLarge: Code;
-  /** What a value consists of. */
-  readonly value: number;
+  /** White space before a colon is taken away (RFC 9112 section 5.1). */
+  readonly blanks: boolean;
   readonly count: 'fieldCount' | 'trailerCount';
 }
 
@@ -22,18 +22,23 @@ export const REQUEST: Rules = Object.freeze({
   subject: 'request head',
   malformed: 'malformed',
   tooLarge: 'head-too-large',
-  value: VALUE,
+  blanks: false,
   count: 'fieldCount',
 });
 export const RESPONSE: Rules = Object.freeze({
   subject: 'response head',
   malformed: 'upstream-malformed',
   tooLarge: 'upstream-malformed',
-  value: VALUE | OBS_TEXT,
+  blanks: true,
   count: 'fieldCount',
 });
 const REQUEST_TRAILERS: Rules = Object.freeze({ ...REQUEST, subject: 'request trailers', count: 'trailerCount' });
-const RESPONSE_TRAILERS: Rules = Object.freeze({ ...RESPONSE, subject: 'response trailers', count: 'trailerCount' });
+const RESPONSE_TRAILERS: Rules = Object.freeze({
+  ...RESPONSE,
+  blanks: false,
+  subject: 'response trailers',
+  count: 'trailerCount',
+});
 
 export function malformed(rules: Rules, problem: string): Fault {
   return new Fault(rules.malformed, `the ${rules.subject} is malformed: ${problem}`, {
@@ -79,11 +84,13 @@ export function parseFields(text: string, at: number, rules: Rules, limits: Http
     const nameEnd = i;
     within(start, i, rules, limits);
     if (i === text.length) return undefined;
-    if (text.charCodeAt(i) !== COLON || i === start) throw malformed(rules, `${byteAt(text, i)} in a field name`);
+    if (rules.blanks) while (isBlank(text, i)) i++;
+    if (i === text.length) return undefined;
+    if (text.charCodeAt(i) !== COLON || nameEnd === start) throw malformed(rules, `${byteAt(text, i)} in a field name`);
     do i++;
     while (isBlank(text, i));
     const valueStart = i;
-    while (i < text.length && (classes(text.charCodeAt(i)) & rules.value) !== 0) i++;
+    while (i < text.length && (classes(text.charCodeAt(i)) & (VALUE | OBS_TEXT)) !== 0) i++;
     within(start, i, rules, limits);
     let valueEnd = i;
     if (lineEnds(text, i, rules) === undefined) return undefined;
@@ -91,6 +98,8 @@ export function parseFields(text: string, at: number, rules: Rules, limits: Http
     if (fields.length >= most) throw tooLarge(rules, `more than ${limits[rules.count]} fields`);
     const written = text.slice(start, nameEnd);
     const name = (seen & UPPER) === 0 ? written : written.toLowerCase();
+    if (text.charCodeAt(nameEnd) !== COLON && FRAMING.has(name))
+      throw malformed(rules, 'a blank before the colon of a field that frames');
     if (name === 'transfer-encoding' || name === 'content-length' || name === 'host')
       refuseTab(text.slice(nameEnd, i), rules);
     fields.push(name, text.slice(valueStart, valueEnd));
@@ -98,6 +107,9 @@ export function parseFields(text: string, at: number, rules: Rules, limits: Http
   }
   return lineEnds(text, i, rules) === undefined ? undefined : fields;
 }
+
+/** Readers differ on what such a line is; here they would take another message from it. */
+const FRAMING: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding', 'connection', 'upgrade']);
 
 function isBlank(text: string, at: number): boolean {
   const code = text.charCodeAt(at);

@@ -1,6 +1,6 @@
 /**
  * Character classes of RFC 9110 and RFC 9112 as one table indexed by byte, and the two checks on single values. No obsolete form has a class of its own but
- * `OBS_TEXT`: bytes over 0x7f are taken as opaque in values from an upstream (servers do send them) and refused in those of a client.
+ * `OBS_TEXT`: bytes over 0x7f are taken as opaque in values, and passed on as they came.
  */
 
 /** RFC 9110 section 5.6.2. */
@@ -19,6 +19,7 @@ export const LF = 10;
 export const CR = 13;
 export const SP = 32;
 export const COLON = 58;
+export const SEMICOLON = 59;
 
 const OTHER_TOKEN_CHARACTERS = "!#$%&'*+-.^_`|~";
 
@@ -50,13 +51,17 @@ export function consistsOf(text: string, wanted: number): boolean {
   return text.length > 0;
 }
 
-/** The members of a comma-separated list of tokens (RFC 9110 section 5.6.1), lower-case; undefined where a member is none. Empty members are refused. */
+/**
+ * The members of a comma-separated list of tokens, lower-case; undefined where a member is none.
+ * Empty members are none at all (RFC 9110 section 5.6.1.2).
+ */
 export function tokenList(value: string): readonly string[] | undefined {
-  const members = value.toLowerCase().split(',');
-  for (let i = 0; i < members.length; i++) {
-    const member = (members[i] as string).replace(/^[ \t]+|[ \t]+$/g, '');
+  const members: string[] = [];
+  for (const part of value.toLowerCase().split(',')) {
+    const member = part.replace(/^[ \t]+|[ \t]+$/g, '');
+    if (member === '') continue;
     if (!consistsOf(member, TOKEN)) return undefined;
-    members[i] = member;
+    members.push(member);
   }
   return members;
 }

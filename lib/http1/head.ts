@@ -1,6 +1,6 @@
 /**
  * Heads of HTTP/1.1 messages: from bytes to values, or a Fault. Pure. One grammar (RFC 9112, no obsolete form), decided once:
- * - nothing before the start line, not even an empty line; single spaces; HTTP/1.1 or HTTP/1.0;
+ * - nothing before the start line but one empty line before a request, which the connection takes away; single spaces; HTTP/1.1 or HTTP/1.0;
  * - HTTP/1.1 has exactly one Host, HTTP/1.0 at most one;
  * - at most one of Content-Length and Transfer-Encoding, each once; the only coding is `chunked`, and never with HTTP/1.0;
  * - GET, HEAD, CONNECT and TRACE have no body. DELETE and OPTIONS may have one: it is framed like any other, widely used (Kubernetes), and sent on re-framed;
@@ -9,7 +9,7 @@
 import { Fault } from '../base/fault.ts';
 import type { Rules } from './fields.ts';
 import { REQUEST, RESPONSE, byteAt, lineEnds, malformed, parseFields, tooLarge } from './fields.ts';
-import { SP, TOKEN, VISIBLE, byteCount, classes, tokenList } from './grammar.ts';
+import { OBS_TEXT, SP, TOKEN, VALUE, VISIBLE, byteCount, classes, tokenList } from './grammar.ts';
 import type { Http1Limits } from './limits.ts';
 import type { Fields, Framing, RequestHead, ResponseHead } from './message.ts';
 
@@ -77,25 +77,28 @@ export function parseResponseHead(text: string, method: string, limits: Http1Lim
   }
   expectAt(text, 12, ' ');
   let at = 13;
-  while (at < text.length && (classes(text.charCodeAt(at)) & RESPONSE.value) !== 0) at++;
+  while (at < text.length && (classes(text.charCodeAt(at)) & (VALUE | OBS_TEXT)) !== 0) at++;
   if (at - 13 > limits.fieldBytes) throw tooLarge(RESPONSE, `a status line of more than ${limits.fieldBytes} bytes`);
   if (text.length <= 13 || lineEnds(text, at, RESPONSE) === undefined) return undefined;
   const fields = parseFields(text, at + 2, RESPONSE, limits);
   if (fields === undefined) return undefined;
   const marks = marksOf(fields, minor, RESPONSE);
   const framing = responseFraming(status, method, marks);
-  const keepAlive = minor === 1 && !marks.close && framing !== UNTIL_CLOSE;
+  // What its server may send behind a head that says too much would be read as the next answer.
+  const overstated = status === 204 ? marks.chunked || (marks.length ?? 0) > 0 : status === 304 && marks.chunked;
+  const keepAlive = minor === 1 && !marks.close && framing !== UNTIL_CLOSE && !overstated;
   return { status, reason: text.slice(13, at), minor, fields, framing, keepAlive };
 }
 
 /** RFC 9112 section 6.3. */
 function responseFraming(status: number, method: string, marks: Marks): Framing {
   const tunnel = status === 101 || (method === 'CONNECT' && status >= 200 && status < 300);
-  if (tunnel || status < 200 || status === 204) {
+  if (tunnel || status < 200) {
     if (marks.chunked || (marks.length ?? 0) > 0) throw malformed(RESPONSE, `a body with status ${status}`);
     return NONE;
   }
-  if (method === 'HEAD' || status === 304) return NONE;
+  // They end with their head whatever its fields say, and go on without those.
+  if (method === 'HEAD' || status === 204 || status === 304) return NONE;
   if (marks.chunked) return CHUNKED;
   return marks.length === undefined ? UNTIL_CLOSE : { kind: 'length', length: marks.length };
 }

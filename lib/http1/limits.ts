@@ -20,6 +20,7 @@ const TABLE = {
   fieldCount: count(128, 'More field lines in one head are refused: 431, or 502 from an upstream.'),
   trailerBytes: bytes(8192, 'A longer trailer section is refused: 431, or 502 from an upstream.'),
   trailerCount: count(32, 'More trailer fields are refused: 431, or 502 from an upstream.'),
+  chunkExtensionBytes: bytes(1024, 'Longer extensions of one chunk of an answer cut it.'),
   informs: count(5, 'More interim (1xx) answers before one final answer are refused with 502.'),
   headMs: ms(10_000, 'A request head not complete this long after its first byte is refused with 408.'),
   keepAliveMs: ms(75_000, 'A client connection without a request is closed after this long.'),

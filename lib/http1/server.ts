@@ -17,6 +17,7 @@ import type { Connection, HandedOver, Line, ServerExchange } from './exchange.ts
 import { Exchange } from './exchange.ts';
 import { REQUEST, malformed, tooLarge } from './fields.ts';
 import { parseRequestHead } from './head.ts';
+import { CR, LF } from './grammar.ts';
 import { Inlet } from './inlet.ts';
 import type { Http1Limits } from './limits.ts';
 import type { OutgoingResponse, RequestHead } from './message.ts';
@@ -74,6 +75,8 @@ class ServerConnection implements Connection, Line, BodyOwner {
   #untilEnd = false;
   /** The answer is sent, and what is left of the request's body is taken off. */
   #skipping = false;
+  /** An empty line has come before the request. */
+  #blank = false;
   /** A part of a head was received, and its time runs. */
   #headBegun = false;
   /** What came first was looked at. */
@@ -253,7 +256,20 @@ class ServerConnection implements Connection, Line, BodyOwner {
     return true;
   }
 
+  /** One empty line before a request is ignored (RFC 9112 section 2.2). False: what has come may be the begin of one. */
+  #skipBlankLine(): boolean {
+    const { bytes, at, unread } = this.#inlet;
+    if (this.#blank || bytes[at] !== CR) return true;
+    if (unread === 1) return this.#inlet.ended;
+    if (bytes[at + 1] === LF) {
+      this.#blank = true;
+      this.#inlet.at += 2;
+    }
+    return true;
+  }
+
   #read(): void {
+    if (this.#inlet.unread > 0 && !this.#skipBlankLine()) return;
     const { limits } = this.#options;
     let head: RequestHead | undefined;
     try {
@@ -274,7 +290,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
 
   #begin(head: RequestHead): void {
     this.#state = 'busy';
-    this.#headBegun = this.#responded = this.#handled = this.#close = false;
+    this.#headBegun = this.#blank = this.#responded = this.#handled = this.#close = false;
     this.#reading.clear();
     this.#body = hasBody(head.framing)
       ? new IncomingBody(head.framing, this.#inlet, this, this.#options.limits)

@@ -108,7 +108,7 @@ export function describeConnect(head: RequestHead, time: number): Facts {
     const field = parseAuthority(host, named.port);
     if (field.host !== named.host || field.port !== named.port) throw unequal(named, field);
   }
-  if (fieldOf(head.fields, 'upgrade') !== undefined)
+  if (webSocketOffer({ ...head, method: 'GET' }) !== undefined)
     throw new Fault('upgrade-not-supported', 'CONNECT cannot be upgraded');
   return { entry: 'connect', host: named.host, port: named.port, listener: undefined, http: undefined, time };
 }

@@ -1,6 +1,6 @@
 /**
  * The opening handshake of a WebSocket (RFC 6455 section 4), checked on both sides; what follows a checked 101 is relayed as raw bytes. Rules:
- * - any other upgrade is refused: what it leads to could not be judged;
+ * - websocket wherever it is offered is served or denied; every other protocol is an offer, declined by going on in HTTP/1.1 (RFC 9110 section 7.8);
  * - the two handshakes are two: the upstream gets a key of our own, the agent an accept value computed here, so neither side's text is taken on trust;
  * - extensions are not offered on, because frames are not looked into.
  */
@@ -17,19 +17,14 @@ export interface WebSocketOffer {
 
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
-/** The handshake a request makes; undefined when it asks for no upgrade. Throws a Fault for one that is malformed or for another protocol. */
+/** The handshake a request makes; undefined where it offers no WebSocket. Throws a Fault for one that is malformed. */
 export function webSocketOffer({ method, minor, fields, framing }: RequestHead): WebSocketOffer | undefined {
-  const tokens = fieldsOf(fields, 'upgrade');
-  if (tokens.length === 0) return undefined;
+  const offers = fieldsOf(fields, 'upgrade');
+  if (offers.length === 0) return undefined;
   const nominated = fieldsOf(fields, 'connection').some((value) => /(^|,)\s*upgrade\s*(,|$)/i.test(value));
   // Not for this hop (RFC 9110 section 7.8): it goes no further, and the request is an ordinary one.
   if (!nominated || minor === 0) return undefined;
-  if (tokens.length !== 1 || tokens[0]?.toLowerCase() !== 'websocket') {
-    throw new Fault('upgrade-not-supported', 'only an upgrade to websocket is served', {
-      hint: 'send the request without Upgrade',
-      at: 'upgrade',
-    });
-  }
+  if (!offers.flatMap(list).some((protocol) => protocol.toLowerCase() === 'websocket')) return undefined;
   if (method !== 'GET') throw malformed('its method is not GET');
   if (framing.kind === 'chunked' || (framing.kind === 'length' && framing.length > 0)) throw malformed('it has a body');
   if (fieldOf(fields, 'sec-websocket-version') !== '13') throw malformed('its version is not 13');
@@ -64,7 +59,10 @@ function acceptOf(key: string): string {
 }
 
 function list(value: Fields[number]): readonly string[] {
-  return value.split(',').map((name) => name.trim());
+  return value
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
 }
 
 function malformed(problem: string): Fault {

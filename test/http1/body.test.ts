@@ -22,11 +22,29 @@ t.test('a chunked body is decoded the same for every split of its bytes', async 
   }
 });
 
+t.test('chunk extensions of an answer are ignored, bounded; in a request they are refused (F2)', async (t) => {
+  const cases = [
+    '5;a=b\r\nhello\r\n0\r\n\r\n',
+    '5;\r\nhello\r\n0;last\r\n\r\n',
+    '2;a="b;\xfc c"\r\nhe\r\n3;x;y=z\r\nllo\r\n0;\r\n\r\n',
+    `5;${'a'.repeat(1024)}\r\nhello\r\n0;${'a'.repeat(1024)}\r\n\r\n`,
+  ];
+  for (const wire of cases) {
+    const read = readEveryWay(ANSWER + wire, { to: 'GET' });
+    t.match(read, { body: 'hello', trailers: [], rest: '' }, JSON.stringify(wire));
+    t.match(readEveryWay(CHUNKED + wire), { fault: 'malformed' }, JSON.stringify(wire));
+  }
+  const longer = `${ANSWER}5;${'a'.repeat(1025)}\r\nhello\r\n0\r\n\r\n`;
+  t.match(readEveryWay(longer, { to: 'GET' }), { fault: 'upstream-malformed' }, 'past the limit');
+});
+
 t.test('what is not plainly chunked is refused, the same for every split (F1, F2)', async (t) => {
   const cases: readonly (readonly [string, string])[] = [
-    ['a chunk extension (F2)', '5;a=b\r\nhello\r\n0\r\n\r\n'],
-    ['an empty extension (F2)', '5;\r\nhello\r\n0\r\n\r\n'],
-    ['an extension of the last chunk (F2)', '0;a\r\n\r\n'],
+    ['an extension without a size', ';a=b\r\nhello\r\n0\r\n\r\n'],
+    ['an extension ended by LF', '5;a\nhello\r\n0\r\n\r\n'],
+    ['an extension with NUL', '5;a\0\r\nhello\r\n0\r\n\r\n'],
+    ['an extension ended by CR alone', '5;a\rhello\r\n0\r\n\r\n'],
+    ['a space before an extension', '5 ;a\r\nhello\r\n0\r\n\r\n'],
     ['an extension of 2 KiB (F2)', `5;${'a'.repeat(2048)}\r\nhello\r\n0\r\n\r\n`],
     ['a space after the size', '5 \r\nhello\r\n0\r\n\r\n'],
     ['a space before the size', ' 5\r\nhello\r\n0\r\n\r\n'],

@@ -33,6 +33,12 @@ export function withoutInterim(text: string): { readonly interim: string; readon
   return { interim, rest: text.slice(interim.length) };
 }
 
+/** Blanks before the colons of a head taken off, as a proxy must before anyone else reads it (RFC 9112 section 5.1). */
+function withoutBlanks(text: string): string {
+  const end = text.indexOf('\r\n\r\n');
+  return text.slice(0, end).replaceAll(/(\r\n[^\s:]+)[ \t]+:/g, '$1:') + text.slice(end);
+}
+
 /** What we make of these bytes; undefined where we do not accept them, or where they are an interim answer and no more. */
 export function weMean(role: Role, text: string): Meant | undefined {
   const { interim, rest } = role === 'response' ? withoutInterim(text) : { interim: '', rest: text };
@@ -41,7 +47,13 @@ export function weMean(role: Role, text: string): Meant | undefined {
   const { head, body, trailers } = ours;
   const { fields, minor } = head;
   const used = interim + rest.slice(0, rest.length - ours.rest.length);
-  const both = { text: used, fields, body, trailers, minor };
+  const both = {
+    text: 'method' in head ? used : interim + withoutBlanks(used.slice(interim.length)),
+    fields,
+    body,
+    trailers,
+    minor,
+  };
   if ('method' in head) {
     const { method, target } = head;
     return { ...both, start: `${method} ${target} ${minor}`, method, target };

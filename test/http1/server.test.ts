@@ -236,6 +236,27 @@ t.test('HTTP/1.0 is answered without chunks, until close', async (t) => {
   }
 });
 
+t.test('one empty line before a request is ignored, and no more', async (t) => {
+  await using server = await serve((x) => x.respond({ status: 200, fields: [], length: undefined }, Buffer.from('ok')));
+  for (const pieces of [[`\r\n${get()}`], ['\r', '\n', get()], ['\r\n', `${get()}\r\n${get()}`]]) {
+    await using raw = await dial(server.port);
+    for (const piece of pieces) {
+      raw.send(piece);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    await raw.sees(new RegExp(`^(HTTP/1.1 200 OK[^]*?ok){${pieces.join('').split('GET').length - 1}}$`));
+  }
+  for (const bad of [`\r\n\r\n${get()}`, `\n${get()}`, `\r${get()}`, '\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n']) {
+    await using raw = await dial(server.port);
+    raw.send(bad);
+    t.match(await raw.over(), /^HTTP\/1.1 400/, JSON.stringify(bad));
+  }
+  await using raw = await dial(server.port);
+  raw.send('\r\n');
+  raw.socket.end();
+  t.equal(await raw.over(), '', 'an empty line and nothing more is no request');
+});
+
 t.test('HEAD, 204 and 304 have no body whatever is given', async (t) => {
   await using server = await serve(async (x) => {
     const status = Number(x.head.target.slice(1));

@@ -75,12 +75,6 @@ const ROWS: readonly Row[] = [
   two('two Content-Types (H6)', field('Content-Type: a/b\r\nContent-Type: c/d')),
   bad('Content-Length and Transfer-Encoding (F1)', field('Content-Length: 3\r\nTransfer-Encoding: chunked', 'POST')),
   bad('GET with a body (F3)', field('Content-Length: 3\r\n\r\nabc')),
-  {
-    title: 'h2c (T5)',
-    request: field('Connection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA'),
-    status: 400,
-    code: 'upgrade-not-supported',
-  },
   { title: 'TRACE (F12)', request: field('X: y', 'TRACE'), status: 501, code: 'method-not-supported' },
   { title: 'a lower-case method (F12)', request: field('X: y', 'get'), status: 501, code: 'method-not-supported' },
   {

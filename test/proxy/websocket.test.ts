@@ -73,11 +73,29 @@ t.test('a malformed handshake is 400 and reaches nobody', async (t) => {
     ['version 8', handshake().replace('Version: 13', 'Version: 8')],
     ['two versions', handshake('Sec-WebSocket-Version: 13\r\n')],
     ['POST', handshake().replace('GET', 'POST')],
-    ['a list of protocols to switch to', handshake().replace('Upgrade: websocket', 'Upgrade: websocket, h2c')],
     ['a body', handshake('Content-Length: 1\r\n').replace('GET', 'POST')],
   ];
   for (const [title, request] of rows) t.equal(statusOf(await b.ask(request)), 400, title);
   t.same(upstream.connections, []);
+});
+
+t.test('websocket anywhere in Upgrade is served, or denied where no rule allows it', async (t) => {
+  await using upstream = await server((accept) => `${SWITCH}Sec-WebSocket-Accept: ${accept}\r\n\r\nearly`);
+  await using b = await to(upstream);
+  await using denying = await to(upstream, false);
+  for (const offer of ['websocket, h2c', 'h2c, WebSocket', ', h2c,,websocket ,', 'h2c\r\nUpgrade: websocket']) {
+    const request = handshake().replace('Upgrade: websocket', `Upgrade: ${offer}`);
+    t.equal(statusOf(await denying.ask(request)), 403, offer);
+    const line = await b.open();
+    line.write(request.replace('Connection: Upgrade', 'Connection: Upgrade,, HTTP2-Settings\r\nHTTP2-Settings: AA'));
+    await line.sees('early');
+    line.socket.destroy();
+  }
+  t.equal(upstream.connections.length, 4);
+  for (const { raw } of upstream.connections) {
+    t.match(raw.text, /\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n$/);
+    t.notMatch(raw.text, /h2c|http2-settings/i);
+  }
 });
 
 t.test('an upstream that answers the handshake wrongly is 502; one that declines is relayed', async (t) => {

@@ -7,6 +7,14 @@ const fields = (...lines: string[]): Attempt[] => lines.map((line) => ({ fields:
 const nothing = passed({ unsent: [/evil/i] });
 /** HTTP/2 has no fields of connections (RFC 9113 section 8.2.2). */
 const MALFORMED = refused('malformed');
+/** Protocols that are offered and not served; a WebSocket is opened all the same. */
+const DECLINED = /h2c|tls\/|evil|connect-udp|web socket|"websocket"|http2-settings/i;
+const WEBSOCKETS = Object.fromEntries(
+  ['forward, WebSocket', 'listener, WebSocket', 'intercepted, WebSocket'].map((name) => [
+    name,
+    passed({ unsent: [DECLINED] }),
+  ]),
+);
 const TOKEN = `t0ken-${CANARY}`;
 
 /** One request is allowed, and the condition wants a field that the upstream must then have. */
@@ -142,15 +150,20 @@ export const HEADERS: readonly Attack[] = [
   {
     row: 'H2',
     title: 'Connection is a list of tokens',
-    attempts: fields(
-      'Connection: a b',
-      'Connection: ,',
-      'Connection: close,,x',
-      'Connection: "close"',
-      'Connection: a;b',
-      'Connection:',
-    ),
+    attempts: fields('Connection: a b', 'Connection: close,,x y', 'Connection: "close"', 'Connection: a;b'),
     expect: refused('malformed'),
+  },
+  {
+    row: 'H2',
+    title: 'empty members of Connection are none, and hide none of the others',
+    attempts: fields(
+      'Connection: ,',
+      'Connection:',
+      'Connection: ,,x-secret\r\nX-Secret: 1',
+      'Connection: x-secret ,,\r\nX-Secret: 1',
+    ),
+    expect: passed({ unsent: [/x-secret/i] }),
+    at: { streams: MALFORMED },
   },
   {
     row: 'H2',
@@ -361,25 +374,26 @@ export const HEADERS: readonly Attack[] = [
   },
   {
     row: 'T4',
-    title: 'upgrades to anything that could not be judged',
+    title: 'upgrades to anything that could not be judged are declined, and stop here',
     facet: 'fields',
-    attempts: ['h2c', 'TLS/1.0', 'websocket, h2c', 'h2c, websocket', 'HTTP/2.0', 'connect-udp', 'x'].map(
+    attempts: ['h2c', 'TLS/1.0', 'evil, h2c', ',h2c,,', 'HTTP/2.0', 'connect-udp', 'web socket', '"websocket"'].map(
       (protocol) => ({
         fields: ['Connection: upgrade', `Upgrade: ${protocol}`],
       }),
     ),
-    expect: refused('upgrade-not-supported'),
-    at: { streams: MALFORMED },
+    expect: passed({ unsent: [/upgrade/i, DECLINED, /websocket/i] }),
+    at: { streams: MALFORMED, ...WEBSOCKETS },
   },
   {
     row: 'T5',
-    title: 'h2c',
+    title: 'h2c is declined, and stops here',
     attempts: [
       { fields: ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQAAP__'] },
       { fields: ['Connection: HTTP2-Settings, upgrade', 'Upgrade: H2C', 'HTTP2-Settings: AA'] },
+      { fields: ['Connection: , upgrade,,', 'Upgrade: h2c,', 'HTTP2-Settings: AA'] },
     ],
-    expect: refused('upgrade-not-supported'),
-    at: { streams: MALFORMED },
+    expect: passed({ unsent: [/upgrade/i, DECLINED] }),
+    at: { streams: MALFORMED, ...WEBSOCKETS },
   },
   {
     row: 'T5',
