@@ -31,6 +31,8 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
     'lib/spiffe/der.ts MOST_LENGTH_BYTES',
     'lib/tls/path.ts LARGEST_RECORD',
     'lib/http2/frames.ts HEAD_BYTES',
+    'lib/http2/sent.ts GOAWAY_BYTES',
+    'lib/proxy/websocket-frames.ts LONGEST_CONTROL LONGEST_REASON',
     'lib/proxy/task-doors.ts LONGEST',
   ],
   'how text is shown, not what is taken': [
@@ -51,7 +53,10 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
     'lib/spiffe/bundle-document.ts MOST_REFRESH_SECONDS',
   ],
   'guards that nothing reaches: work in memory that ends by itself': ['lib/identity/limits.ts chainMs'],
-  'sizes of memories that cannot be seen from outside': ['lib/proxy/upstreams.ts MOST_KEYS POOL_CONNECTIONS'],
+  'sizes of memories that cannot be seen from outside': [
+    'lib/proxy/upstreams.ts MOST_KEYS POOL_CONNECTIONS',
+    'lib/http2/frames.ts MOST_LATE',
+  ],
   'covered by the row beside it': ['lib/admin/pages.ts headersTimeout keepAliveTimeout connectionsCheckingInterval'],
   'how many pairs a warning names': ['lib/config/confusable.ts MOST_ALIKE'],
   'what numbers are, in conditions': ['lib/policy/cel.ts LARGEST_INT MOST_DIGITS', 'lib/policy/plain.ts LONGEST'],

@@ -37,6 +37,10 @@ const TABLE = {
     2000,
     'How long a connection closed by us still takes and discards bytes, so that the peer can read the answer.',
   ),
+  farewellMs: ms(
+    250,
+    'How long what ends an exchange (a refusal, a gRPC status, a WebSocket Close) may take to leave before its connection is cut.',
+  ),
   lingerBytes: bytes(262_144, 'How many bytes a connection closed by us still takes and discards.'),
   poolConnections: count(64, 'Connections open at once for one pool key; further requests wait in order.'),
   poolQueue: count(1024, 'Requests that may wait for one pool key; more are refused with 503.'),

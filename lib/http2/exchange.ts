@@ -1,7 +1,6 @@
 /** One stream of a connection from a client as a request that waits for its answer. A reset stream is to its exchange what a closed connection is in HTTP/1.1. */
 import { constants, type ServerHttp2Stream } from 'node:http2';
 
-import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { NO_BODY, hasBody } from '../http1/body.ts';
 import type { Connection, HandedOver, ServerExchange } from '../http1/exchange.ts';
@@ -28,9 +27,6 @@ interface Given {
   readonly seen: StreamSeen;
 }
 
-/** How long a head on its way is waited for before its stream is reset, in milliseconds. */
-const HEAD_MS = 250;
-
 export class StreamExchange implements ServerExchange, Connection {
   readonly id: number;
   readonly remote: string;
@@ -44,7 +40,7 @@ export class StreamExchange implements ServerExchange, Connection {
   readonly #outlet: StreamOutlet;
   readonly #writing: Watchdog;
   readonly #ends: Ends;
-  readonly #clock: Clock;
+  readonly #options: Http2Options;
   /** Header blocks that were sent; interim heads that were given to the engine. */
   #heads = 0;
   #informs = 0;
@@ -61,7 +57,7 @@ export class StreamExchange implements ServerExchange, Connection {
     this.head = head;
     this.#stream = stream;
     const { limits, clock } = options;
-    this.#clock = clock;
+    this.#options = options;
     this.#writing = new Watchdog(clock, () =>
       this.cut(new Fault('client-gone', 'the client does not read what it asked for')),
     );
@@ -158,7 +154,8 @@ export class StreamExchange implements ServerExchange, Connection {
       stream.destroy(reason);
       return;
     }
-    const cancel = this.#clock.after(HEAD_MS, () => this.#parting?.());
+    const { clock, limits } = this.#options;
+    const cancel = clock.after(limits.farewellMs, () => this.#parting?.());
     this.#parting = () => {
       this.#parting = undefined;
       cancel();

@@ -2,12 +2,14 @@
  * Raw bytes both ways between two sockets. Rules:
  * - what one side does not take stops the other from being read: nothing is queued beyond the sockets' own buffers;
  * - the end of one direction is passed on and the other direction goes on (RFC 9293 section 3.6);
- * - everything else that ends a side, and an abort, cuts both by a reset, so that a cut never looks like an end.
+ * - everything else that ends a side, and an abort, cuts both by a reset, so that a cut never looks like an end. The upstream is cut at once; the agent when it has
+ *   been handed what the upstream said before, and what ends the exchange where its protocol has words for that.
  */
 import type { Duplex } from 'node:stream';
+import type { Clock } from '../base/clock.ts';
 import type { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
-import { release, resetSocket } from '../http1/sockets.ts';
+import { keepReadable, release, resetSocket } from '../http1/sockets.ts';
 
 export interface Side {
   readonly socket: Duplex;
@@ -17,19 +19,49 @@ export interface Side {
   readonly count: (bytes: number) => void;
   /** What it means when this side is cut. */
   readonly cut: (cause: unknown) => Fault;
+  /** What to hand to the other side for bytes of this one; by default those bytes. */
+  readonly pass?: (chunk: Buffer) => readonly Buffer[];
 }
 
-/** Settles when both directions have ended; rejects with the Fault that cut them. Both sockets are closed either way. */
-export async function copyBothWays(near: Side, far: Side, signal: AbortSignal): Promise<void> {
+/** How an agent is told that it is over. */
+export interface Farewell {
+  readonly clock: Clock;
+  /** How long what is on its way to the agent may take, in milliseconds. */
+  readonly ms: number;
+  /** What is said last; its connection then ends in order. */
+  readonly words?: (reason: Fault) => Buffer | undefined;
+}
+
+export interface Copying {
+  /** Aborts the copying. */
+  readonly signal: AbortSignal;
+  readonly farewell: Farewell;
+}
+
+/**
+ * Settles when both directions have ended; rejects with the Fault that cut them. Both sockets are closed either way. `near` is the agent's.
+ */
+export async function copyBothWays(near: Side, far: Side, { signal, farewell }: Copying): Promise<void> {
   let stop: (fault: Fault) => void = () => {};
   const stopped = new Promise<never>((_, reject) => (stop = reject));
-  const off = onAbort(signal, stop);
+  const off = onAbort(signal, (fault) => {
+    // In the same turn: not one byte more reaches the upstream.
+    cut(far.socket);
+    stop(fault);
+  });
+  // An upstream that takes no more may have said something before; its end is then no orderly one.
+  let unsent: Error | undefined;
+  keepReadable(far.socket, (cause) => {
+    unsent ??= cause;
+    near.socket.pause();
+  });
   try {
-    const both = Promise.all([copyOneWay(near, far), copyOneWay(far, near)]);
+    const broken = (): Fault | undefined => (unsent === undefined ? undefined : far.cut(unsent));
+    const both = Promise.all([copyOneWay(near, far), copyOneWay(far, near, broken)]);
     await Promise.race([both, stopped]);
   } catch (failure) {
-    cut(near.socket);
     cut(far.socket);
+    await part(near.socket, failure as Fault, farewell);
     throw failure;
   } finally {
     off();
@@ -38,23 +70,54 @@ export async function copyBothWays(near: Side, far: Side, signal: AbortSignal): 
   far.socket.destroy();
 }
 
-function copyOneWay(from: Side, to: Side): Promise<void> {
+const NOTHING = Buffer.alloc(0);
+
+/** Lets go what is on its way to the agent, says the last words, and cuts its connection; settles when it is closed or cut. */
+async function part(socket: Duplex, reason: Fault, { clock, ms, words }: Farewell): Promise<void> {
+  if (reason.code === 'client-gone' || socket.destroyed || socket.writableEnded) {
+    cut(socket);
+    return;
+  }
+  socket.removeAllListeners('data');
+  socket.on('error', () => {});
+  socket.resume();
+  const last = words?.(reason);
+  if (last !== undefined) socket.end(last);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const cancel = clock.after(ms, resolve);
+  socket.once('close', resolve);
+  if (last === undefined) socket.write(NOTHING, () => resolve());
+  await promise;
+  cancel();
+  cut(socket);
+}
+
+/** `broken` says why the end of `from` is no orderly one. */
+function copyOneWay(from: Side, to: Side, broken?: () => Fault | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     const { socket } = from;
     let ended = false;
     const pass = (chunk: Buffer): void => {
       from.count(chunk.length);
-      if (!to.socket.write(chunk)) socket.pause();
+      let more = true;
+      for (const piece of from.pass?.(chunk) ?? [chunk]) more = to.socket.write(piece);
+      if (!more) socket.pause();
     };
-    socket.on('data', (chunk: Buffer) => {
+    const passAndRelease = (chunk: Buffer): void => {
       from.count(chunk.length);
       const sent = (failure?: Error | null): void => {
         if (failure === undefined || failure === null) release(chunk, socket);
       };
       if (!to.socket.write(chunk, sent)) socket.pause();
-    });
+    };
+    socket.on('data', from.pass === undefined ? passAndRelease : pass);
     to.socket.on('drain', () => socket.resume());
     socket.on('end', () => {
+      const fault = broken?.();
+      if (fault !== undefined) {
+        reject(fault);
+        return;
+      }
       ended = true;
       to.socket.end(() => resolve());
     });

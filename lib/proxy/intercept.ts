@@ -7,7 +7,7 @@
  * The tunnel is an exchange of its own, with its two records; each request inside has its own two, which name the tunnel's.
  */
 import { Fault } from '../base/fault.ts';
-import { onAbort } from '../base/signal.ts';
+import { link, onAbort } from '../base/signal.ts';
 import type { HandedOver } from '../http1/exchange.ts';
 import { formatAuthority, type Authority } from '../policy/authority.ts';
 import type { Interception } from '../tls/interception.ts';
@@ -44,7 +44,7 @@ export interface InterceptorOptions extends ServeParts {
 }
 
 export function interceptor(options: InterceptorOptions): Interceptor {
-  const { interception, standing } = options;
+  const { interception, standing, limits } = options;
   const { clock } = standing;
   return {
     async serve({ exchange, authority, closing, accept, settled }) {
@@ -60,13 +60,22 @@ export function interceptor(options: InterceptorOptions): Interceptor {
       settled();
       const socket = await terminateTls(agent.socket, { host, context, alpn: ALPN, signal: exchange.signal });
       exchange.enter('idle', Infinity, clock.monotonic());
-      const off = onAbort(exchange.signal, () => cut(socket));
+      const inside = link(closing, exchange.signal);
+      let cancel = (): void => {};
+      const off = onAbort(exchange.signal, (reason) => {
+        for (const one of standing.live.all()) if (one.tunnel === exchange.id) one.abort(reason);
+        // What they say last is let out.
+        cancel = clock.after(limits.farewellMs, () => cut(socket));
+      });
       await serveHttp(
         socket,
         {
           entry: 'intercept',
-          describe: (head, reading) => describeIntercepted(head, authority, reading),
-          closing,
+          describe: (head, reading) => {
+            exchange.throwIfAborted();
+            return describeIntercepted(head, authority, reading);
+          },
+          closing: inside.signal,
           tunnel: exchange.id,
           agent: exchange.agent,
           task: exchange.task,
@@ -75,6 +84,8 @@ export function interceptor(options: InterceptorOptions): Interceptor {
         options,
       );
       off();
+      cancel();
+      inside[Symbol.dispose]();
       exchange.sent = socket.bytesRead;
       exchange.received = socket.bytesWritten;
       exchange.throwIfAborted();

@@ -10,7 +10,7 @@ import { jwtSvids, type IssuedToken, type JwtSvids } from '../credentials/jwt-sv
 import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
-import { link, onAbort, type Linked } from '../base/signal.ts';
+import { ignore, link, onAbort, type Linked } from '../base/signal.ts';
 import { http1Limits, type Http1Limits } from '../http1/limits.ts';
 import type { PoolCounts } from '../http1/pool.ts';
 import { type Definitions, definitions } from '../mcp/definitions.ts';
@@ -23,6 +23,7 @@ import type { Task } from '../tasks/task.ts';
 import type { TlsContexts } from '../tls/context.ts';
 import type { Interception } from '../tls/interception.ts';
 import { acceptor } from './accept.ts';
+import type { Farewell } from './copy.ts';
 import { evidence } from './evidence.ts';
 import { identityNow, type Standing } from './handle.ts';
 import { fieldRules } from './headers.ts';
@@ -120,6 +121,9 @@ class Running implements Proxy {
   readonly #reconsider: Reconsider;
   readonly #tokens: JwtSvids;
   readonly #following: Linked;
+  readonly #farewell: Farewell;
+  /** Settles when what was cut was told so. */
+  #told: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
   constructor(options: ProxyOptions) {
@@ -157,7 +161,16 @@ class Running implements Proxy {
       held: { bytes: 0 },
       identity: () => identityNow(identity.states.get())?.svid.id,
     };
-    const relay = { upstreams: ways, fields, tokens, mcp, now: () => clock.monotonic(), recheck: this.#reconsider.one };
+    this.#farewell = { clock, ms: limits.farewellMs };
+    const relay = {
+      upstreams: ways,
+      fields,
+      tokens,
+      mcp,
+      now: () => clock.monotonic(),
+      farewell: this.#farewell,
+      recheck: this.#reconsider.one,
+    };
     const serve = { standing, relay, limits };
     const others = [sidecar.health, sidecar.agentApi?.tcp?.address].filter((one) => one !== undefined);
     this.#listeners = listeners({
@@ -245,15 +258,29 @@ class Running implements Proxy {
     return (this.#closing ??= this.#close());
   }
 
+  /** Aborts what is live; connections are cut once it was told, or could have been. */
   #cutAll(cause: Fault): void {
     const reason = new Fault('shutting-down', 'the sidecar is shutting down', { cause });
-    for (const exchange of this.#standing.live.all()) exchange.abort(reason);
-    this.#listeners.cutAll();
+    const exchanges = this.#standing.live.all();
+    for (const exchange of exchanges) exchange.abort(reason);
+    if (exchanges.length === 0) {
+      this.#listeners.cutAll();
+      return;
+    }
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const { ms } = this.#farewell;
+    const cancel = this.#options.clock.after(ms, resolve, true);
+    ignore(this.#listeners.empty().then(resolve), 'it settles when there is no connection');
+    this.#told = promise.then(() => {
+      cancel();
+      this.#listeners.cutAll();
+    });
   }
 
   async #close(): Promise<void> {
     this.#following.abort(new Fault('shutting-down', 'the proxy is closed'));
     this.#following[Symbol.dispose]();
+    await this.#told;
     await this.#listeners[Symbol.asyncDispose]();
     await this.#standing.live.empty();
     await this.#upstreams[Symbol.asyncDispose]();

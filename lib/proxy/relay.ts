@@ -14,7 +14,7 @@ import type { Destination, Policy } from '../policy/model.ts';
 import type { Proof } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import type { AgentConnection } from './agent-connection.ts';
-import { copyBothWays, cut } from './copy.ts';
+import { copyBothWays, cut, type Farewell } from './copy.ts';
 import { agentCut, refusedUs, upstreamCut } from './cuts.ts';
 import { bodyTooLarge, boundedAnswer, CountedBody } from './counted.ts';
 import type { Described } from './describe.ts';
@@ -29,7 +29,8 @@ import { framingOf, hostField, lengthFor, withoutFields } from './outgoing.ts';
 import { Attempts, isIdempotent, repeatable } from './replay.ts';
 import { DECISION_FIELD, faultAnswer } from './respond.ts';
 import type { Loan, Upstreams } from './upstreams.ts';
-import { checkSwitch, webSocketKey } from './websocket.ts';
+import { checkSwitch, closeFor, webSocketKey } from './websocket.ts';
+import { ServerFrames } from './websocket-frames.ts';
 
 /** What all requests share. */
 export interface RelayParts {
@@ -38,6 +39,7 @@ export interface RelayParts {
   readonly tokens: JwtSvids;
   readonly mcp: McpParts;
   readonly now: () => number;
+  readonly farewell: Farewell;
   /** Throws the Fault for an exchange that what changed since it was judged forbids. */
   readonly recheck: (exchange: Exchange) => void;
 }
@@ -332,10 +334,19 @@ export class RequestArrival implements Arrival {
     fields.push('sec-websocket-accept', webSocket.accept, DECISION_FIELD, exchange.id);
     const agent = this.#x.upgrade({ status: 101, fields, length: undefined, upgrade: 'websocket' });
     exchange.enter('idle', idle, this.#parts.now());
+    const frames = new ServerFrames();
     await copyBothWays(
       { ...agent, count: (bytes) => (exchange.sent += bytes), cut: agentCut },
-      { ...upgraded, count: (bytes) => (exchange.received += bytes), cut: upstreamCut },
-      exchange.signal,
+      {
+        ...upgraded,
+        count: (bytes) => (exchange.received += bytes),
+        cut: upstreamCut,
+        pass: (chunk) => frames.take(chunk),
+      },
+      {
+        signal: exchange.signal,
+        farewell: { ...this.#parts.farewell, words: (reason) => closeFor(reason, frames) },
+      },
     );
   }
 }

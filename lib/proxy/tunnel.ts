@@ -213,12 +213,15 @@ interface RawRelay {
   readonly destination: Destination;
 }
 
-async function relayRaw({ exchange, agent, reached, destination }: RawRelay, { now }: RelayParts): Promise<void> {
+async function relayRaw(
+  { exchange, agent, reached, destination }: RawRelay,
+  { now, farewell }: RelayParts,
+): Promise<void> {
   exchange.enter('idle', destination.timeouts.idle, now());
   await copyBothWays(
     { ...agent, count: (bytes) => (exchange.sent += bytes), cut: agentCut },
     { socket: reached.socket, early: NOTHING, count: (bytes) => (exchange.received += bytes), cut: upstreamCut },
-    exchange.signal,
+    { signal: exchange.signal, farewell },
   );
 }
 

@@ -6,6 +6,8 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
+import { plain } from './evidence.ts';
+import type { ServerFrames } from './websocket-frames.ts';
 import { fieldOf, fieldsOf, type Fields, type RequestHead, type ResponseHead } from '../http1/message.ts';
 
 export interface WebSocketOffer {
@@ -50,6 +52,17 @@ export function checkSwitch(head: ResponseHead, accept: string, offer: WebSocket
   const chosen = fieldsOf(fields, 'sec-websocket-protocol');
   if (chosen.length > 1 || chosen.some((name) => !offer.protocols.includes(name)))
     throw wrongSwitch('it chose a subprotocol that was not offered');
+}
+
+/** RFC 6455 section 7.4.1. */
+const GOING_AWAY = 1001;
+const POLICY_VIOLATION = 1008;
+
+/** The Close that tells an agent why we end its WebSocket; undefined where the upstream, or the agent, has cut it. */
+export function closeFor({ code, message }: Fault, frames: ServerFrames): Buffer | undefined {
+  if (code.startsWith('upstream-') || code === 'client-gone' || code === 'internal') return undefined;
+  const ends = code === 'shutting-down' || code === 'timeout';
+  return frames.close(ends ? GOING_AWAY : POLICY_VIOLATION, plain(message));
 }
 
 function acceptOf(key: string): string {

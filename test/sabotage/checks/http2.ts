@@ -8,7 +8,24 @@ const FLOODS = by(
 );
 const NO_CALL = by('test/proxy/grpc.test.ts', 'what is no call is refused, and not one byte upstream');
 
+const ENDS = by(
+  'test/http2/ends.test.ts',
+  'an answer is complete with END_STREAM, whatever comes after it, and never without',
+);
+
 export const HTTP2: readonly Sabotage[] = [
+  sabotage(
+    'over HTTP/2, a reset is no end of an answer',
+    'lib/http2/request.ts',
+    ['if (chunk === null && !stream.closed && !stream.destroyed) {', 'if (chunk === null) {'],
+    ENDS,
+  ),
+  sabotage(
+    'over HTTP/2, a reset is no end of a request',
+    'lib/http2/exchange.ts',
+    ['ended: () => seen.ended,', 'ended: () => true,'],
+    by('test/http2/server.test.ts', 'a request is complete with END_STREAM and not with a reset'),
+  ),
   sabotage(
     'over HTTP/2, GET and HEAD have no body',
     'lib/http2/head.ts',
