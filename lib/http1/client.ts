@@ -388,9 +388,7 @@ function checkSwitch(asked: string | undefined, fields: Fields): void {
   }
 }
 
-function cut(message: string): Fault {
-  return new Fault('upstream-cut', message);
-}
+const cut = (message: string): Fault => new Fault('upstream-cut', message);
 
 function timeout(message: string): Fault {
   return new Fault('upstream-timeout', message, {
@@ -398,6 +396,4 @@ function timeout(message: string): Fault {
   });
 }
 
-function overHead(most: number): Fault {
-  return tooLarge(RESPONSE, `more than ${most} bytes`);
-}
+const overHead = (most: number): Fault => tooLarge(RESPONSE, `more than ${most} bytes`);

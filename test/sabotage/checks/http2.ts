@@ -24,7 +24,7 @@ export const HTTP2: readonly Sabotage[] = [
     'over HTTP/2, a reset is no end of a request',
     'lib/http2/exchange.ts',
     ['ended: () => seen.ended,', 'ended: () => true,'],
-    by('test/http2/server.test.ts', 'a request is complete with END_STREAM and not with a reset'),
+    by('test/http2/streams.test.ts', 'a request is complete with END_STREAM and not with a reset'),
   ),
   sabotage(
     'over HTTP/2, GET and HEAD have no body',
