@@ -44,11 +44,7 @@ export interface Copying {
 export async function copyBothWays(near: Side, far: Side, { signal, farewell }: Copying): Promise<void> {
   let stop: (fault: Fault) => void = () => {};
   const stopped = new Promise<never>((_, reject) => (stop = reject));
-  const off = onAbort(signal, (fault) => {
-    // In the same turn: not one byte more reaches the upstream.
-    cut(far.socket);
-    stop(fault);
-  });
+  const off = onAbort(signal, stop);
   // An upstream that takes no more may have said something before; its end is then no orderly one.
   let unsent: Error | undefined;
   keepReadable(far.socket, (cause) => {
@@ -60,6 +56,7 @@ export async function copyBothWays(near: Side, far: Side, { signal, farewell }: 
     const both = Promise.all([copyOneWay(near, far), copyOneWay(far, near, broken)]);
     await Promise.race([both, stopped]);
   } catch (failure) {
+    // Still in the turn of the abort: not one byte more reaches the upstream.
     cut(far.socket);
     await part(near.socket, failure as Fault, farewell);
     throw failure;

@@ -135,10 +135,22 @@ export const PROXY: readonly Sabotage[] = [
     attack('tunnels', 'A12 encrypted ClientHello, real or GREASE'),
   ),
   sabotage(
-    'an upgrade is to websocket alone',
-    WEBSOCKET,
-    ["if (tokens.length !== 1 || tokens[0]?.toLowerCase() !== 'websocket') {", 'if (tokens.length > 9) {'],
-    attack('headers', 'T4 upgrades to anything that could not be judged'),
+    'websocket is served or denied wherever it is offered',
+    'lib/proxy/websocket.ts',
+    [
+      "if (!offers.flatMap(list).some((protocol) => protocol.toLowerCase() === 'websocket')) return undefined;",
+      "if (offers.join().toLowerCase() !== 'websocket') return undefined;",
+    ],
+    by('test/proxy/websocket.test.ts', 'websocket anywhere in Upgrade is served, or denied where no rule allows it'),
+  ),
+  sabotage(
+    'a WebSocket that is cut is told so',
+    'lib/proxy/copy.ts',
+    ['if (last !== undefined) socket.end(last);', ''],
+    by(
+      'test/proxy/told.test.ts',
+      'a WebSocket that is cut by a policy that no longer allows it is told so by a Close, also in the middle of a frame',
+    ),
   ),
   sabotage(
     'a switch answers our own handshake',
