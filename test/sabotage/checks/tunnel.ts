@@ -23,7 +23,7 @@ export const TUNNEL: readonly Sabotage[] = [
   sabotage(
     'over HTTP/2, a field that the engine drops refuses the request',
     'lib/http2/server.ts',
-    ['if (fields !== raw.length / 2) throw', 'if (fields === -1) throw'],
+    ['if (seen.fields !== raw.length / 2) throw', 'if (seen.fields === -1) throw'],
     by('test/http2/server.test.ts', 'F6, H9: heads that do not translate are refused one by one'),
   ),
   sabotage(
