@@ -60,13 +60,10 @@ export function interceptor(options: InterceptorOptions): Interceptor {
       settled();
       const socket = await terminateTls(agent.socket, { host, context, alpn: ALPN, signal: exchange.signal });
       exchange.enter('idle', Infinity, clock.monotonic());
+      // What runs inside is cut for itself, and says why; then the connection goes.
       const inside = link(closing, exchange.signal);
       let cancel = (): void => {};
-      const off = onAbort(exchange.signal, (reason) => {
-        for (const one of standing.live.all()) if (one.tunnel === exchange.id) one.abort(reason);
-        // What they say last is let out.
-        cancel = clock.after(limits.farewellMs, () => cut(socket));
-      });
+      const off = onAbort(exchange.signal, () => (cancel = clock.after(limits.farewellMs, () => cut(socket))));
       await serveHttp(
         socket,
         {

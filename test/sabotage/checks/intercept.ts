@@ -21,7 +21,14 @@ export const INTERCEPT: readonly Sabotage[] = [
   sabotage(
     'a policy change cuts an intercepted tunnel',
     'lib/proxy/intercept.ts',
-    ['const off = onAbort(exchange.signal, () => cut(socket));', 'const off = onAbort(exchange.signal, () => {});'],
+    [
+      `const inside = link(closing, exchange.signal);
+      let cancel = (): void => {};
+      const off = onAbort(exchange.signal, () =>`,
+      `const inside = link(closing);
+      let cancel = (): void => {};
+      const off = onAbort(inside.signal, () =>`,
+    ],
     by(
       'test/proxy/intercept.test.ts',
       'a policy that no longer allows the destination cuts its tunnels; one that no longer intercepts it too',
