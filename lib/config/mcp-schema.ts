@@ -70,7 +70,7 @@ export const mcpMatch = record({
   prompts: optional(list(promptName, { least: 1, most: 1000, unique: String }), 'Prompts, in the same way.'),
   resources: optional(
     list(resourcePattern, { least: 1, most: 1000, unique: ({ text: unique }) => unique }),
-    'Resources: whole URIs, or `/**` at the end for a place and all below it. Deny rules see through letter case and a query.',
+    'Resources: whole URIs, or `/**` at the end for a place and all below it. Deny rules see through letter case, a query, user information, `;…`, and dots and blanks at the end of a segment, escaped or not.',
   ),
   methods: optional(
     list(choice(NAMEABLE), { least: 1, most: 64, unique: String }),

@@ -23,8 +23,11 @@ export function reachesEndpoint(endpoints: Iterable<string>, path: string): bool
   return false;
 }
 
-/** With dot segments as they are, and resolved; undefined where escapes have no end. */
-function spellingsOf(path: string): readonly string[] | undefined {
+/**
+ * What servers may make of a path: lower case, without parameters, blanks and dots at ends of
+ * segments; with dot segments as they are, and resolved. undefined where escapes have no end.
+ */
+export function spellingsOf(path: string): readonly string[] | undefined {
   let text = path;
   for (let round = 0; text.includes('%'); round += 1) {
     const undone = unescaped(text);

@@ -3,12 +3,16 @@
  * slash or backslash, visible ASCII alone. A pattern is a whole URI, or one that ends in `/**`: that place and all below it.
  */
 import { Fault } from '../base/fault.ts';
+import { spellingsOf } from './endpoint.ts';
 import { quote } from './host.ts';
 
 export interface ResourcePattern {
   readonly text: string;
   matches(uri: string): boolean;
-  /** Deny rules see through letter case and a query, as servers differ about them. */
+  /**
+   * Deny rules see through what servers differ about: letter case, a query, user information, default ports,
+   * `;…`, blanks and dots at the end of a segment, and escapes of all of these.
+   */
   denies(uri: string): boolean;
   /** Whether some URI that begins with `start` could match. */
   reaches(start: string): boolean;
@@ -44,13 +48,28 @@ export function parseResourcePattern(text: string): ResourcePattern {
       hint: 'write a URI such as ticket://42, or ticket://open/**',
     });
   const folded = start.toLowerCase();
+  const [wanted = ''] = placesOf(start) ?? [];
   return Object.freeze({
     text,
     matches: (uri: string) => (below ? uri.startsWith(start) : uri === start),
     denies(uri: string) {
-      const [place = ''] = uri.toLowerCase().split(/[?#]/, 1);
-      return below ? `${place}/`.startsWith(folded) : place === folded || uri.toLowerCase() === folded;
+      if (uri.toLowerCase() === folded) return true;
+      const places = placesOf(uri);
+      if (places === undefined) return true;
+      return places.some((one) => (below ? `${one}/`.startsWith(`${wanted}/`) : one === wanted));
     },
     reaches: (prefix: string) => (below && prefix.startsWith(start)) || start.startsWith(prefix),
   });
+}
+
+/** Scheme and place of a URI as servers may read it; undefined where that has no end. */
+function placesOf(uri: string): readonly string[] | undefined {
+  const [, scheme = '', rest = ''] = /^([a-z0-9+.-]+:)(.*)$/s.exec(uri) ?? [];
+  const port = scheme === 'https:' ? 443 : 80;
+  const place = rest
+    .replace(/^\/\/[^/?#]*@/, '//')
+    .replace(/^(\/\/[^/?#]*?):(\d*)(?=[/?#]|$)/, (all, host: string, digits: string) =>
+      digits === '' || Number(digits) === port ? host : all,
+    );
+  return spellingsOf(place)?.map((one) => `${scheme}${one.replace(/::\$data(?=\/|$)/g, '')}`);
 }

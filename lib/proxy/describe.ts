@@ -5,7 +5,7 @@
  * - The target's authority and Host must be equal; the Host that is sent is written anew from the decided one (RFC 9112 section 3.2.2).
  */
 import { Fault } from '../base/fault.ts';
-import { fieldOf, type Fields, type RequestHead } from '../http1/message.ts';
+import { fieldOf, fieldsOf, type Fields, type RequestHead } from '../http1/message.ts';
 import { formatAuthority, parseAuthority, type Authority } from '../policy/authority.ts';
 import type { EntryPoint, Facts, HttpFacts } from '../policy/facts.ts';
 import type { Destination, Policy } from '../policy/model.ts';
@@ -235,12 +235,16 @@ function misdirected(why: string): Fault {
   });
 }
 
+const OWN_SITES: ReadonlySet<string> = new Set(['same-origin', 'none']);
+
 /** A page of another origin that found this port through a browser (DNS rebinding, cross-site requests) is turned away (M14). */
 function refuseForeignOrigin(fields: Fields, host: string): void {
   const origin = fieldOf(fields, 'origin');
-  if (origin === undefined || origin === `http://${host}`) return;
+  const own = origin === undefined || origin === `http://${host}`;
+  // Images and links send no Origin; browsers say themselves where they come from (Fetch Metadata).
+  if (own && fieldsOf(fields, 'sec-fetch-site').every((site) => OWN_SITES.has(site))) return;
   throw new Fault('denied', 'a browser sent this from another origin', {
-    hint: 'local listeners serve programs: send no Origin',
+    hint: 'local listeners serve programs: send no Origin and no Sec-Fetch-Site',
     at: 'origin',
   });
 }

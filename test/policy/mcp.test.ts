@@ -107,6 +107,35 @@ t.test('patterns: whole, or a place and all below it; deny rules reach further',
   for (const uri of ['x://y/secret/1', 'x://y/Secret/1', 'x://y/secret', 'x://y/secret?a', 'x://y/SECRET/#b'])
     t.ok(place.denies(uri), uri);
   t.ok(parseResourcePattern('x://y/a').denies('x://y/A?b'));
+  for (const uri of [
+    'x://y/secret;x=1/1',
+    'x://y;a/secret/1',
+    'x://y/secret%20/1',
+    'x://y/secret./1',
+    'x://y/secret%2520/1',
+    'x://y/secret%3Bx/1',
+    'x://y/secret%3f/1',
+    'x://y/secret::$DATA',
+    'x://y./secret/1',
+    'x://u@y/secret/1',
+    'x://u:p@y/secret',
+    'x://y:/secret/1',
+    'x://y:80/secret/1',
+    'x://y/%EF%BD%93ecret/1',
+    'x://y/secret%09/1',
+  ])
+    t.ok(place.denies(uri), uri);
+  for (const uri of [
+    'x://y/secrets/1',
+    'x://y/a/secret/1',
+    'x://y:81/secret/1',
+    'z://y/secret/1',
+    'x://y/secre',
+    'x://y',
+  ])
+    t.notOk(place.denies(uri), uri);
+  t.ok(parseResourcePattern('https://h/a').denies('https://h:443/A;x'));
+  t.ok(parseResourcePattern('doc:secret/**').denies('doc:Secret;x/1'));
   fc.assert(
     fc.property(
       fc.webPath(),

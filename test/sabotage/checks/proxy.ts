@@ -46,8 +46,23 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'pages of other origins are turned away at a local listener',
     DESCRIBE,
-    ['if (origin === undefined || origin === `http://${host}`) return;', "if (origin !== 'none') return;"],
+    ['const own = origin === undefined || origin === `http://${host}`;', "const own = origin !== 'none';"],
     by('test/proxy/listener.test.ts', 'a local listener turns away other hosts, other origins and tunnels (M14, A4)'),
+  ),
+  sabotage(
+    'blind requests of pages are turned away at a local listener',
+    DESCRIBE,
+    [
+      "const OWN_SITES: ReadonlySet<string> = new Set(['same-origin', 'none']);",
+      "const OWN_SITES: ReadonlySet<string> = new Set(['same-origin', 'none', 'cross-site', 'same-site', '']);",
+    ],
+    by('test/proxy/listener.test.ts', 'a local listener turns away other hosts, other origins and tunnels (M14, A4)'),
+  ),
+  sabotage(
+    'deny rules see through parameters and dots in the URIs of resources',
+    'lib/policy/resource.ts',
+    ['return places.some((one) =>', 'return [start.toLowerCase(), uri.toLowerCase()].slice(1).some((one) =>'],
+    by('test/policy/mcp.test.ts', 'patterns: whole, or a place and all below it; deny rules reach further'),
   ),
   sabotage(
     'the judged target is what is sent',
