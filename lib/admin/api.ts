@@ -6,6 +6,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
+import { type Turns, turns } from '../base/turns.ts';
 import type { Schema } from '../config/decode.ts';
 import { problems as collector } from '../config/problem.ts';
 import { parseJsonTree } from '../config/json-tree.ts';
@@ -34,6 +35,8 @@ export interface Operation {
   readonly summary: string;
   /** Of the body; undefined: none is read. */
   readonly request?: Schema<unknown>;
+  /** Waits for nothing else that is asked. */
+  readonly urgent?: true;
   readonly status: number;
   answer(call: Call): Reply | Promise<Reply>;
 }
@@ -50,6 +53,7 @@ export const LONGEST_BODY = 65_536;
 
 export function api(operations: readonly Operation[]): Api {
   const table = operations.map((operation) => ({ operation, segments: operation.path.split('/') }));
+  const pacing = turns();
   const find = (path: string): { readonly operation: Operation; readonly values: Record<string, string> }[] =>
     table.flatMap(({ operation, segments }) => {
       const values = matched(segments, path.split('/'));
@@ -67,7 +71,10 @@ export function api(operations: readonly Operation[]): Api {
         const gone = new AbortController();
         response.on('close', () => gone.abort(new Fault('client-gone', 'the client went away')));
         const { authorization } = request.headers;
-        const reply = await hit.operation.answer({ path: hit.values, body, authorization, gone: gone.signal });
+        // Reading a body and opening a task are work: many at once take turns, and health goes in between.
+        if (pacing.full && hit.operation.urgent !== true) await pacing.room();
+        const call = { path: hit.values, body, authorization, gone: gone.signal };
+        const reply = await counted(pacing, () => hit.operation.answer(call));
         await send(response, reply, gone.signal);
       } catch (failure) {
         sendFault(response, Fault.from(failure, 'internal'));
@@ -84,6 +91,16 @@ export function decodeBody<T>(schema: Schema<T>, text: string): T {
   if (fault !== undefined) throw fault;
   if (outcome === undefined) throw new Fault('malformed', 'the body is not one JSON object');
   return outcome.value;
+}
+
+/** What it takes until there is an answer or a promise of one, refusals too. */
+function counted<T>(pacing: Turns, work: () => T): T {
+  const began = performance.now();
+  try {
+    return work();
+  } finally {
+    pacing.count(performance.now() - began);
+  }
 }
 
 export function pathOf({ url = '' }: IncomingMessage): string {

@@ -71,6 +71,7 @@ function overseeing(tasks: Tasks, task: (call: Call) => Task): readonly Operatio
       path: '/v1/tasks/{task}/revoke',
       summary: 'Revoke a task and those derived from it.',
       request: revocation,
+      urgent: true,
       status: 200,
       answer(call) {
         const { by, reason } = decodeBody(revocation, call.body);
@@ -84,6 +85,7 @@ function overseeing(tasks: Tasks, task: (call: Call) => Task): readonly Operatio
       path: '/v1/revoke-all',
       summary: 'Revoke every task.',
       request: revocation,
+      urgent: true,
       status: 200,
       answer(call) {
         const { by, reason } = decodeBody(revocation, call.body);

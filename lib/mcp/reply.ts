@@ -5,7 +5,6 @@
  */
 import type { Grant } from '../policy/grant.ts';
 import { hasVariants, isObject, type Json, type JsonObject } from '../policy/json.ts';
-import { writeJson } from '../policy/json-writer.ts';
 import { isListed, type Entry } from '../policy/mcp.ts';
 import { isStateless, type McpVersion, MCP_VERSIONS, NAME, SERVER_NOTIFICATIONS } from '../policy/mcp-methods.ts';
 import type { Destination, McpPolicy } from '../policy/model.ts';
@@ -39,11 +38,13 @@ export interface Conversation {
   withheld(what: string): void;
 }
 
-/** The text to send on, or undefined where the message is withheld. */
-export function admit(message: Message, c: Conversation): string | undefined {
+/** What to send on, as JSON or as text already; undefined where the message is withheld. */
+export type Admitted = JsonObject | string | undefined;
+
+export function admit(message: Message, c: Conversation): Admitted {
   if (message.kind === 'response') return admitResponse(message, c);
   const refused = message.kind === 'request' ? requestProblem(message, c) : notificationProblem(message, c);
-  if (refused === undefined) return writeJson(asJson(message));
+  if (refused === undefined) return asJson(message);
   c.withheld(refused);
   return undefined;
 }
@@ -78,7 +79,7 @@ function notificationProblem({ method, params }: Notification, c: Conversation):
     : 'a change of a resource that is not allowed';
 }
 
-function admitResponse(message: Response, c: Conversation): string | undefined {
+function admitResponse(message: Response, c: Conversation): Admitted {
   const method = answeredMethod(message, c);
   if (method === undefined) {
     c.withheld('an answer that nobody asked for');
@@ -87,15 +88,13 @@ function admitResponse(message: Response, c: Conversation): string | undefined {
   if (message.error !== undefined) {
     const problem = errorProblem(message.error, c);
     const answer = { ...message, id: message.id ?? c.asked?.id };
-    return problem === undefined ? writeJson(asJson(answer)) : replaced(answer, problem, c);
+    return problem === undefined ? asJson(answer) : replaced(answer, problem, c);
   }
   const result = message.result ?? new Map<string, Json>();
   const problem = resultProblem(result, c);
   if (problem !== undefined) return replaced(message, problem, c);
   const admitted = admitResult(method, result, c);
-  return typeof admitted === 'string'
-    ? replaced(message, admitted, c)
-    : writeJson(asJson({ ...message, result: admitted }));
+  return typeof admitted === 'string' ? replaced(message, admitted, c) : asJson({ ...message, result: admitted });
 }
 
 function answeredMethod({ id }: Response, { asked, session }: Conversation): string | undefined {
@@ -196,6 +195,9 @@ function discovered(result: JsonObject, { policy }: Conversation): JsonObject | 
   );
 }
 
+/** Entries of one page: each is held against the rules, and a tool digested, in one go. */
+const MOST_ENTRIES = 4096;
+
 interface Listing {
   readonly member: string;
   readonly keep: (entry: JsonObject) => string | undefined;
@@ -204,6 +206,7 @@ interface Listing {
 function filtered(result: JsonObject, c: Conversation, { member, keep }: Listing): JsonObject | string {
   const entries = result.get(member);
   if (!Array.isArray(entries)) return `a list without ${member}`;
+  if (entries.length > MOST_ENTRIES) return `a list of more than ${MOST_ENTRIES} ${member}`;
   const reasons = new Map<string, number>();
   const kept = entries.filter((entry) => {
     const reason = isObject(entry) && !hasVariants(entry) ? keep(entry) : 'that cannot be read';

@@ -8,7 +8,7 @@ import { hash } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
 import { fieldOf, fieldsOf, type Fields } from '../http1/message.ts';
 import type { McpFacts } from '../policy/facts.ts';
-import { EMPTY, isObject, type JsonObject } from '../policy/json.ts';
+import { EMPTY, isObject, type Json, type JsonObject } from '../policy/json.ts';
 import { parseJson } from '../policy/json-reader.ts';
 import { canonicalJson, writeJson } from '../policy/json-writer.ts';
 import { CLIENT_METHODS, isStateless, type McpVersion, MCP_VERSIONS, NAME } from '../policy/mcp-methods.ts';
@@ -47,8 +47,16 @@ function requirePlain(fields: Fields): void {
 }
 
 /** The message of a POST. Throws Faults `bad-json`, `bad-message`, `header-mismatch` and `unsupported-version`. */
-export function readPost(fields: Fields, bytes: Buffer, { policy, session }: Setting): Read {
-  const message = readMessage(parseJson(bytes));
+export function readPost(fields: Fields, bytes: Buffer, setting: Setting): Read {
+  const { message, facts } = readValue(fields, parseJson(bytes), setting);
+  const { args } = facts;
+  if (!hasArguments(facts)) return { message, facts };
+  return { message, facts: { ...facts, argsDigest: hash('sha256', canonicalJson(args)) } };
+}
+
+/** The same of JSON that has been read, but for the digest of the arguments, which is left out. */
+export function readValue(fields: Fields, value: Json, { policy, session }: Setting): Read {
+  const message = readMessage(value);
   const version = versionOf(fields, message, { policy, session });
   checkMirrors(fields, message, version);
   const params = message.kind === 'response' ? undefined : message.params;
@@ -203,10 +211,15 @@ function toolName(params: JsonObject): string {
   throw badMessage('the name of a tool is of A-Z, a-z, 0-9, _, . and -, at most 128 of them');
 }
 
-function argumentsOf(params: JsonObject): Pick<McpFacts, 'args' | 'argsDigest'> {
+function argumentsOf(params: JsonObject): Pick<McpFacts, 'args'> {
   const args = params.has('arguments') ? params.get('arguments') : EMPTY;
   if (!isObject(args)) throw badMessage('params.arguments is not an object');
-  return { args, argsDigest: hash('sha256', canonicalJson(args)) };
+  return { args };
+}
+
+/** Whether it is a method that has arguments, and so a digest of them. */
+export function hasArguments({ method }: Pick<McpFacts, 'method'>): boolean {
+  return method === 'tools/call' || method === 'prompts/get';
 }
 
 function resourceOf(params: JsonObject): string {
@@ -239,7 +252,12 @@ const OFFERS: readonly (readonly [string, string])[] = [
 
 /** The body that is sent. */
 export function bodyOf(message: Message, policy: McpPolicy): Buffer {
-  return Buffer.from(writeJson(asJson(narrowed(message, policy))));
+  return Buffer.from(writeJson(outgoingJson(message, policy)));
+}
+
+/** The same, before it is text. */
+export function outgoingJson(message: Message, policy: McpPolicy): JsonObject {
+  return asJson(narrowed(message, policy));
 }
 
 /** Without offers of the client that the server may not take up. */

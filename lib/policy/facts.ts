@@ -49,6 +49,8 @@ export interface McpFacts {
   readonly args: JsonObject;
   /** Hex SHA-256 of the canonical JSON of `args`; undefined where the method has no arguments. */
   readonly argsDigest: string | undefined;
+  /** Hex SHA-256 of the canonical JSON of `params` without `_meta`, where that is too long to be written in one go. */
+  readonly paramsDigest?: string | undefined;
   /** All of `params` of a request or a notification. */
   readonly params?: JsonObject | undefined;
   /** What the server has said about the tool so far; undefined for everything but tools/call. */

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Facts } from './facts.ts';
+import type { JsonObject } from './json.ts';
 import { canonicalJson } from './json-writer.ts';
 
 /** `sha-256:` and base64url of SHA-256 over a JSON array of texts, the destination's host and port first. */
@@ -11,11 +12,15 @@ export function parameterDigest({ host, port, http, mcp, grpc }: Facts): string 
   const at = [host, String(port)];
   if (mcp !== undefined) {
     if (mcp.params === undefined) return undefined;
-    const params = new Map([...mcp.params].filter(([name]) => name !== '_meta'));
-    return digestOf([...at, 'mcp', mcp.method, canonicalJson(params)]);
+    return digestOf([...at, 'mcp', mcp.method, mcp.paramsDigest ?? canonicalJson(digested(mcp.params))]);
   }
   if (http?.empty !== true || http.websocket || grpc !== undefined) return undefined;
   return digestOf([...at, 'http', http.method, http.path, http.query]);
+}
+
+/** What of the parameters of a message the digest is over. */
+export function digested(params: JsonObject): JsonObject {
+  return new Map([...params].filter(([name]) => name !== '_meta'));
 }
 
 function digestOf(parts: readonly string[]): string {

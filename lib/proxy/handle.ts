@@ -6,6 +6,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Cell } from '../base/cell.ts';
 import { Fault } from '../base/fault.ts';
+import type { Turns } from '../base/turns.ts';
 import type { Agent } from '../policy/agent.ts';
 import { decide } from '../policy/decide.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
@@ -61,12 +62,14 @@ export interface Standing {
   readonly live: Live;
   readonly rates: Rates;
   readonly evidence: Evidence;
+  /** What is decided in one turn of the event loop is bounded. */
+  readonly turns: Turns;
   /** undefined: no task can be open. */
   readonly tasks: Pick<Tasks, 'authenticate' | 'claim'> | undefined;
 }
 
 export async function handle(arrival: Arrival, standing: Standing): Promise<void> {
-  const { live, evidence, clock } = standing;
+  const { live, evidence, clock, turns } = standing;
   const exchange = new Exchange(arrival.entry, arrival.transport, clock.monotonic());
   let fault: Fault | undefined;
   // Before anything is read from policy or identity, so that a change after this line finds the exchange.
@@ -78,7 +81,11 @@ export async function handle(arrival: Arrival, standing: Standing): Promise<void
     if (named instanceof Fault) await introduced(arrival, standing, named);
     else join(exchange, named);
     const described = arrival.describe(clock.now(), policyNow(standing));
-    const judgement = judge(exchange, described instanceof Promise ? await described : described, standing);
+    const facts = described instanceof Promise ? await described : described;
+    if (turns.full) await turns.room();
+    const began = performance.now();
+    const judgement = judge(exchange, facts, standing);
+    turns.count(performance.now() - began);
     exchange.judgement = judgement;
     await evidence.decided(exchange, judgement);
     exchange.throwIfAborted();

@@ -3,13 +3,17 @@
  * read is not passed on: an answer of another media type in place of a message is `upstream-malformed`; of an error page the agent is told the words, cut short.
  */
 import { Fault } from '../base/fault.ts';
+import type { Turns } from '../base/turns.ts';
 import type { ClientResponse } from '../http1/client.ts';
 import { fieldOf, fieldsOf, type Body, type Fields, type ResponseHead } from '../http1/message.ts';
+import { LONG, parseLong, writeLong } from '../mcp/long-json.ts';
 import { type Conversation, admit } from '../mcp/reply.ts';
 import { errorText, idKey, readServerMessage, type Message } from '../mcp/message.ts';
 import { note, SESSION_ID } from '../mcp/sessions.ts';
 import { EventReader, type ServerEvent, writeEvent } from '../mcp/sse.ts';
+import type { Json } from '../policy/json.ts';
 import { parseJson } from '../policy/json-reader.ts';
+import { writeJson } from '../policy/json-writer.ts';
 import { isStateless } from '../policy/mcp-methods.ts';
 import { plain } from './evidence.ts';
 import type { Exchange } from './exchange.ts';
@@ -65,10 +69,10 @@ export async function mcpReply(mcp: McpExchange, { head, body }: ClientResponse,
     };
   if (type !== JSON_TYPE)
     throw new Fault('upstream-malformed', 'the server answered with neither JSON nor a stream of events');
-  const text = admit(messageOf(await whole(body, mcp, exchange)), conversation(mcp, exchange));
-  if (text === undefined)
+  const admitted = await admittedOf(await whole(body, mcp, exchange), mcp, exchange);
+  if (admitted === undefined)
     throw new Fault('upstream-malformed', 'the server answered another request than the one that was sent');
-  return { fields: ['content-type', JSON_TYPE, ...UNSTORED, ...session], body: Buffer.from(text) };
+  return { fields: ['content-type', JSON_TYPE, ...UNSTORED, ...session], body: admitted };
 }
 
 function mediaType({ fields }: ResponseHead): string {
@@ -126,16 +130,43 @@ function whole(body: Body, { policy, parts }: McpExchange, exchange: Exchange): 
   });
 }
 
+/** A message of the server as it is sent on; undefined where it is not. */
+async function admittedOf(
+  bytes: Buffer,
+  mcp: McpExchange,
+  exchange: Exchange,
+  kind?: Message['kind'],
+): Promise<Buffer | undefined> {
+  const { turns } = mcp.parts;
+  if (turns.full) await turns.room();
+  const json = bytes.length > LONG ? await readingLong(bytes, turns) : undefined;
+  const message = messageOf(bytes, json);
+  if (kind !== undefined && message.kind !== kind) return undefined;
+  const admitted = admit(message, conversation(mcp, exchange));
+  if (admitted === undefined) return undefined;
+  if (typeof admitted === 'string') return Buffer.from(admitted);
+  return bytes.length > LONG ? writeLong(admitted, turns) : Buffer.from(writeJson(admitted));
+}
+
 /** What the server says is held to the same grammar as what the agent says, but for the spelling of data. */
-function messageOf(bytes: Buffer): Message {
+function messageOf(bytes: Buffer, json?: Json): Message {
   try {
-    return readServerMessage(parseJson(bytes, { cases: true }));
+    return readServerMessage(json ?? parseJson(bytes, { cases: true }));
   } catch (failure) {
-    throw Fault.from(
-      new Fault('upstream-malformed', `the server sent no message: ${Fault.from(failure, 'internal').message}`),
-      'internal',
-    );
+    throw noMessage(failure);
   }
+}
+
+async function readingLong(bytes: Buffer, turns: Turns): Promise<Json> {
+  try {
+    return await parseLong(bytes, turns, { cases: true });
+  } catch (failure) {
+    throw noMessage(failure);
+  }
+}
+
+function noMessage(failure: unknown): Fault {
+  return new Fault('upstream-malformed', `the server sent no message: ${Fault.from(failure, 'internal').message}`);
 }
 
 interface Failed {
@@ -150,11 +181,8 @@ async function errorBody(mcp: McpExchange, { head, body, type }: Failed, exchang
   if (type === JSON_TYPE) {
     bytes = await whole(body, mcp, exchange);
     try {
-      const message = readServerMessage(parseJson(bytes, { cases: true }));
-      if (message.kind === 'response') {
-        const text = admit(message, conversation(mcp, exchange));
-        if (text !== undefined) return Buffer.from(text);
-      }
+      const admitted = await admittedOf(bytes, mcp, exchange, 'response');
+      if (admitted !== undefined) return admitted;
     } catch {
       // Something else in JSON: told as the text that it is.
     }
@@ -192,6 +220,11 @@ function wordsOf(bytes: Buffer, type: string): string {
   return plain(words.replaceAll(/\s+/g, ' ').trim());
 }
 
+/** An event without data moves the place to resume at and says nothing. */
+function eventText(event: ServerEvent, data: string | undefined): string {
+  return data === undefined && event.id === undefined ? '' : writeEvent({ ...event, data });
+}
+
 /** A stream of events, each read, admitted and written anew as it comes; what is not taken is not read. */
 class InspectedEvents implements Body {
   readonly length = undefined;
@@ -199,6 +232,13 @@ class InspectedEvents implements Body {
   readonly #mcp: McpExchange;
   readonly #exchange: Exchange;
   readonly #reader: EventReader;
+  /** Read and not inspected yet. */
+  readonly #events: ServerEvent[] = [];
+  /** A long event is being inspected. */
+  #working: Promise<void> | undefined;
+  /** What has come of it. */
+  #inspected = '';
+  #failure: Fault | undefined;
 
   constructor(body: Body, mcp: McpExchange, exchange: Exchange) {
     this.#body = body;
@@ -209,27 +249,56 @@ class InspectedEvents implements Body {
 
   poll(): Buffer | 'end' | 'later' {
     for (;;) {
+      if (this.#failure !== undefined) throw this.#failure;
+      const text = this.#next();
+      if (text !== '') return Buffer.from(text);
+      if (this.#working !== undefined) return 'later';
       const piece = this.#body.poll();
       if (piece === 'end' || piece === 'later') return piece;
       this.#exchange.received += piece.length;
-      let text = '';
-      for (const event of this.#reader.read(piece)) text += this.#inspect(event);
-      if (text !== '') return Buffer.from(text);
+      this.#events.push(...this.#reader.read(piece));
     }
+  }
+
+  /** Of what was read: up to a long event, which is inspected in turns of its own. */
+  #next(): string {
+    let text = this.#inspected;
+    this.#inspected = '';
+    while (this.#working === undefined) {
+      const event = this.#events.shift();
+      if (event === undefined) break;
+      const { data = '' } = event;
+      if (data.length <= LONG) text += this.#inspect(event);
+      else this.#working = this.#inspectLong(event, Buffer.from(data));
+    }
+    return text;
   }
 
   #inspect(event: ServerEvent): string {
     if (event.comment || event.data === undefined || event.data === '') return writeEvent(event);
     const c = conversation(this.#mcp, this.#exchange);
     if (event.type !== 'message') c.withheld('an event of another type than message');
-    const text = event.type === 'message' ? admit(messageOf(Buffer.from(event.data)), c) : undefined;
-    if (text === undefined && event.id === undefined) return '';
-    // An event without data moves the place to resume at and says nothing.
-    return writeEvent({ ...event, data: text });
+    const admitted = event.type === 'message' ? admit(messageOf(Buffer.from(event.data)), c) : undefined;
+    return eventText(event, typeof admitted === 'object' ? writeJson(admitted) : admitted);
+  }
+
+  async #inspectLong(event: ServerEvent, data: Buffer): Promise<void> {
+    const { parts } = this.#mcp;
+    try {
+      await parts.turns.room();
+      const message = event.type === 'message';
+      if (!message) conversation(this.#mcp, this.#exchange).withheld('an event of another type than message');
+      const admitted = message ? await admittedOf(data, this.#mcp, this.#exchange) : undefined;
+      this.#inspected = eventText(event, admitted?.toString('utf8'));
+    } catch (failure) {
+      this.#failure = Fault.from(failure, 'upstream-malformed');
+    } finally {
+      this.#working = undefined;
+    }
   }
 
   ready(): Promise<void> {
-    return this.#body.ready();
+    return this.#working ?? this.#body.ready();
   }
 
   trailers(): Fields {

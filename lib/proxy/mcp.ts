@@ -3,14 +3,26 @@
  * read in the same way (mcp-reply.ts), and a refusal is told in JSON-RPC (mcp-refusal.ts).
  */
 import { Fault } from '../base/fault.ts';
+import type { Turns } from '../base/turns.ts';
 import type { ServerExchange } from '../http1/exchange.ts';
 import { fieldsOf, type Body } from '../http1/message.ts';
 import type { Definitions } from '../mcp/definitions.ts';
 import type { Id, Message } from '../mcp/message.ts';
 import { checkParams, type Outgoing, outgoingFields } from '../mcp/outgoing.ts';
-import { bodyOf, readBodiless, readPost, requireJson } from '../mcp/request.ts';
+import { digestLong, LONG, parseLong, writeLong } from '../mcp/long-json.ts';
+import {
+  bodyOf,
+  hasArguments,
+  outgoingJson,
+  type Read,
+  readBodiless,
+  readPost,
+  readValue,
+  requireJson,
+} from '../mcp/request.ts';
 import type { Owner, Session, Sessions } from '../mcp/sessions.ts';
 import type { Facts, McpFacts } from '../policy/facts.ts';
+import { digested } from '../policy/parameters.ts';
 import { matrixRow } from '../policy/matrix.ts';
 import type { Destination, McpPolicy, Policy } from '../policy/model.ts';
 import { needsIdentity } from './route.ts';
@@ -21,6 +33,8 @@ export interface McpParts {
   readonly sessions: Sessions;
   /** Messages that are being received, over all exchanges and from both sides. */
   readonly held: Held;
+  /** In which long messages are read and written. */
+  readonly turns: Turns;
   /** SPIFFE ID that we show now. */
   readonly identity: () => string | undefined;
 }
@@ -81,7 +95,7 @@ export class McpExchange {
     const most = Math.min(this.destination.limits.body ?? Infinity, this.policy.message);
     const bytes = await wholeBody(x.body, { most, counted, tooLarge: requestTooLarge, held: this.parts.held });
     this.session = this.#sessionOf(x);
-    const { message, facts: read } = readPost(head.fields, bytes, { policy: this.policy, session: this.session });
+    const { message, facts: read } = await this.#parse(head.fields, bytes);
     if (message.kind === 'request') this.id = message.id;
     const { tool } = read;
     const { definitions } = this.parts;
@@ -89,8 +103,35 @@ export class McpExchange {
     const params = tool === undefined ? undefined : definitions.headersOf(this.destination.name, tool);
     this.#outgoing = { received: head.fields, message, facts, session: this.session, params };
     checkParams(this.#outgoing);
-    this.body = bodyOf(message, this.policy);
+    this.body =
+      bytes.length <= LONG
+        ? bodyOf(message, this.policy)
+        : await writeLong(outgoingJson(message, this.policy), this.parts.turns);
     return facts;
+  }
+
+  /** Long ones in slices, while which their bytes are held. */
+  async #parse(fields: readonly string[], bytes: Buffer): Promise<Read> {
+    const { turns, held } = this.parts;
+    const setting = { policy: this.policy, session: this.session };
+    if (turns.full) await turns.room();
+    if (bytes.length <= LONG) {
+      const began = performance.now();
+      try {
+        return readPost(fields, bytes, setting);
+      } finally {
+        turns.count(performance.now() - began);
+      }
+    }
+    hold(held, bytes.length);
+    try {
+      const { message, facts } = readValue(fields, await parseLong(bytes, turns), setting);
+      const argsDigest = hasArguments(facts) ? await digestLong(facts.args, turns) : undefined;
+      const paramsDigest = facts.params && (await digestLong(digested(facts.params), turns));
+      return { message, facts: { ...facts, argsDigest, paramsDigest } };
+    } finally {
+      held.bytes -= bytes.length;
+    }
   }
 
   /** The fields to send, from those that cross the proxy anyway. */
@@ -135,6 +176,15 @@ export interface Held {
   bytes: number;
 }
 
+function hold(held: Held, bytes: number): void {
+  if (held.bytes + bytes > MOST_HELD) throw tooManyHeld();
+  held.bytes += bytes;
+}
+
+function tooManyHeld(): Fault {
+  return new Fault('too-many', 'too many messages are being received at one time');
+}
+
 interface Reading {
   readonly most: number;
   readonly counted: (bytes: number) => void;
@@ -158,7 +208,7 @@ export async function wholeBody(body: Body, { most, counted, tooLarge, held }: R
       total += piece.length;
       held.bytes += piece.length;
       if (total > most) throw tooLarge(most);
-      if (held.bytes > MOST_HELD) throw new Fault('too-many', 'too many messages are being received at one time');
+      if (held.bytes > MOST_HELD) throw tooManyHeld();
       counted(piece.length);
       // While more is waited for, the buffer belongs to the connection.
       pieces.push(total === body.length ? piece : Buffer.from(piece));

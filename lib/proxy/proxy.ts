@@ -11,6 +11,7 @@ import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore, link, onAbort, type Linked } from '../base/signal.ts';
+import { turns } from '../base/turns.ts';
 import { http1Limits, type Http1Limits } from '../http1/limits.ts';
 import type { PoolCounts } from '../http1/pool.ts';
 import { type Definitions, definitions } from '../mcp/definitions.ts';
@@ -138,6 +139,7 @@ class Running implements Proxy {
       resolver = systemResolver(),
     } = options;
     this.#options = options;
+    const pacing = turns();
     const records = evidence({ audit, clock, onFailure: sidecar.audit.onFailure });
     const standing = {
       policy,
@@ -147,6 +149,7 @@ class Running implements Proxy {
       rates: rates(),
       evidence: records,
       tasks: options.tasks,
+      turns: pacing,
     };
     const own = (address: string, port: number): boolean => this.#listeners.has(address, port);
     const ways = upstreams({ resolver, contexts, clock, own, limits });
@@ -159,6 +162,7 @@ class Running implements Proxy {
       definitions: this.definitions,
       sessions: sessions(),
       held: { bytes: 0 },
+      turns: pacing,
       identity: () => identityNow(identity.states.get())?.svid.id,
     };
     this.#farewell = { clock, ms: limits.farewellMs };

@@ -1,8 +1,10 @@
 /**
  * Decides again what is live, when policy or identity has changed: what would no longer be allowed is aborted, with a `redecided` record, within the same turn
  * (one certificate chain's validation later where only the anchors of the peer's trust domain changed). An exchange that is allowed as before is left alone.
+ * A large live set is gone through in turns of the event loop, what has plainly lost its permission first.
  */
 import { Fault } from '../base/fault.ts';
+import { rounds } from '../base/round.ts';
 import { ignore } from '../base/signal.ts';
 import { decide } from '../policy/decide.ts';
 import type { Decision, Facts } from '../policy/facts.ts';
@@ -37,14 +39,7 @@ interface Now extends Standpoint {
 }
 
 export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions): Reconsider {
-  const { live, evidence } = standing;
-  const now = (interludeOf: (state: IdentityState | undefined) => Interlude): Now | undefined => {
-    const policy = standing.policy.get();
-    const state = standing.identity.states.get();
-    if (policy === undefined) return undefined;
-    return { policy, state, identity: identityNow(state), interlude: interludeOf(state), now: standing.clock.now() };
-  };
-
+  const { live, evidence, turns } = standing;
   const refuse = (exchange: Exchange, at: Now, fault: Fault): void => {
     if (exchange.reason !== undefined) return;
     evidence.redecided(exchange, { effect: 'deny', code: fault.code, reason: fault.message, ...generations(at) });
@@ -77,13 +72,21 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
     );
   };
 
+  let newest: Now | undefined;
+  const round = rounds<Exchange>(turns, (exchange) => {
+    // What is not judged yet will be judged by what is current now; what was denied is over.
+    if (newest === undefined || exchange.judgement?.decision.effect !== 'allow') return;
+    if (exchange.seat !== undefined) review(exchange, exchange.judgement, newest);
+  });
   const all = (): void => {
-    const at = now(between.of);
+    const at = nowOf(standing, between.of);
     if (at === undefined) return;
-    for (const exchange of live.all()) {
-      // What is not judged yet will be judged by what is current now; what was denied is over.
-      if (exchange.judgement?.decision.effect === 'allow') review(exchange, exchange.judgement, at);
-    }
+    newest = at;
+    const members = live.all();
+    round.begin(
+      members.filter((exchange) => hasLost(exchange, at)),
+      members,
+    );
   };
   const between = interludes(standing.clock, all);
 
@@ -91,7 +94,7 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
     all,
     one(exchange) {
       // Nothing was sent for it yet: it is a new one.
-      const at = now(() => 'none');
+      const at = nowOf(standing, () => 'none');
       const { judgement, reason } = exchange;
       if (reason !== undefined) throw reason;
       if (judgement === undefined || at === undefined) return;
@@ -100,6 +103,25 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
       exchange.throwIfAborted();
     },
   };
+}
+
+function nowOf(
+  { policy: policies, identity: { states }, clock }: Standing,
+  interludeOf: (state: IdentityState | undefined) => Interlude,
+): Now | undefined {
+  const policy = policies.get();
+  const state = states.get();
+  if (policy === undefined) return undefined;
+  return { policy, state, identity: identityNow(state), interlude: interludeOf(state), now: clock.now() };
+}
+
+/** Whether it has plainly lost its permission. */
+function hasLost({ judgement, task }: Exchange, { policy, state }: Now): boolean {
+  const before = judgement?.decision.destination;
+  if (before === undefined) return false;
+  const destination = policy.byName.get(before.name);
+  if (destination === undefined || task?.open === false) return true;
+  return state?.kind === 'withdrawn' && needsIdentity(destination);
 }
 
 /** As they were, but for the task, whose grant and history may have changed since. */

@@ -50,6 +50,45 @@ t.test(
   },
 );
 
+t.test('a large live set is decided again in turns, what has lost its destination first', async (t) => {
+  const authority = await testAuthority();
+  await using upstream = await streaming(authority);
+  const at = { host: '127.0.0.1', port: upstream.port };
+  // Some milliseconds of work for each.
+  const dear = rule('dear', 'deny', {
+    when: 'request.header("x-data").exists(v, (v + request.path).matches("(x+x+)+y") || (request.path + v).matches("(x+x+)+z") || v.matches("(x*x*)+w"))',
+  });
+  const open = rule('open', 'allow', {});
+  const crm = site({ upstream: at, rules: [dear, open] });
+  const gone = site({ name: 'gone', hosts: ['gone.internal'], upstream: at, rules: [open] });
+  await using b = await bench({ authority, destinations: [crm, gone] });
+  const data = `x-data: ${'x'.repeat(200)}\r\n`.repeat(30);
+  const ask = async (host: string, path: string): Promise<Wire> => {
+    const line = await b.open();
+    line.write(`GET http://${host}${path} HTTP/1.1\r\nHost: ${host}\r\n${data}\r\n`);
+    await line.sees('first');
+    return line;
+  };
+  const kept: Wire[] = [];
+  for (let i = 0; i < 63; i += 1) kept.push(await ask('crm.internal', '/stream'));
+  const lost = await ask('gone.internal', '/stream');
+  let turnsOfOthers = 0;
+  const other = (): void => {
+    turnsOfOthers += 1;
+    if (b.audit.of('redecided').length < 64) setImmediate(other);
+  };
+  b.policy.set(policyOf({ ...crm, rules: [dear, rule('other', 'allow', {})] }));
+  t.match(b.audit.of('redecided')[0], { effect: 'deny', reason: /gone/ }, 'in the same turn, though it came last');
+  other();
+  await until('all are decided again', () => b.audit.of('redecided').length === 64);
+  t.ok(turnsOfOthers > 1, `${turnsOfOthers} turns of others in between`);
+  await until('it is cut', () => lost.reset);
+  t.notOk(kept.some(({ reset }) => reset));
+  b.policy.set(policyOf({ ...crm, rules: [dear, rule('third', 'allow', {})] }));
+  b.policy.set(policyOf({ ...crm, rules: [dear] }));
+  await until('all are cut, by the newest policy', () => kept.every(({ reset }) => reset));
+});
+
 const CHANGES: readonly (readonly [title: string, change: Parameters<typeof site>[0], reason: RegExp])[] = [
   ['a peer that is no longer one', { peers: ['spiffe://example.org/other'] }, /no longer a peer/],
   ['another mode', { mode: 'web' }, /now has tls\.mode web/],

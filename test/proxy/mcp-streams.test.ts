@@ -1,7 +1,8 @@
 /** Streams of events from an MCP server: any pieces, bounds, back-pressure. */
+import { hash } from 'node:crypto';
 import t from 'tap';
 import { until } from '../fakes/until.ts';
-import { call, dataOf, event, events, message, play, post, rpc, TOOLS } from './mcp-harness.ts';
+import { call, dataOf, event, events, mcpRule, message, play, post, rpc, type Script, TOOLS } from './mcp-harness.ts';
 
 t.test('a stream is read in any pieces, with any line ends (M12)', async (t) => {
   // One message over many data lines, as it may be written where a line may end.
@@ -143,3 +144,36 @@ t.test(
     );
   },
 );
+
+t.test('a long message passes whole, and a long event between short ones, in order', async (t) => {
+  const long = 'é\n'.repeat(100_000);
+  const LOG = { jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'short' } };
+  const script: Script = ({ body }, response) => {
+    const say = (value: unknown): string => event(rpc(body?.id, { content: [], value }));
+    const log = event({ jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: long } });
+    events(response, event(LOG), log, event(LOG), say(body?.params?.['arguments']));
+  };
+  const rules = [mcpRule('all', 'allow', { tools: ['get_ticket'] })];
+  await using p = await play(script, { rules, settings: { message: 4_194_304 } });
+  const args = { text: long, list: Array.from({ length: 30_000 }, (_, i) => [i, { z: 1, a: 2 }]) };
+  const told = await post(p.b, call('get_ticket', args));
+  const data = dataOf(told.text);
+  t.equal(data.length, 4);
+  t.same(data[0], LOG);
+  t.match(data[1], { params: { data: long } });
+  t.same(data[2], LOG);
+  t.same(data[3], rpc(1, { content: [], value: args }));
+  const canonical = JSON.stringify({ list: args.list.map(([i]) => [i, { a: 2, z: 1 }]), text: long });
+  t.match(p.b.audit.of('decided')[0], { argsDigest: hash('sha256', canonical) });
+  await using q = await play(
+    ({ body }, response) =>
+      events(response, `data: {"x":"${long.replaceAll('\n', ' ')}"}\n\n`, event(rpc(body?.id, {}))),
+    {
+      rules,
+      settings: { message: 4_194_304 },
+    },
+  );
+  t.same(dataOf((await post(q.b, call('get_ticket', {}))).text), [], 'what is no message cuts the stream');
+  await q.b.quiet();
+  t.match(q.b.audit.of('ended'), [{ outcome: 'upstream-malformed' }]);
+});

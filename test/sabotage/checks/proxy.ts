@@ -8,6 +8,30 @@ const WEBSOCKET = 'lib/proxy/websocket.ts';
 
 export const PROXY: readonly Sabotage[] = [
   sabotage(
+    'a turn has a share of work',
+    'lib/base/turns.ts',
+    ['return spent >= SHARE;', 'return spent < 0;'],
+    by(
+      'test/base/turns.test.ts',
+      'a turn is full once its share is spent, and the next one is not; short work does not count',
+    ),
+  ),
+  sabotage(
+    'long messages are read in slices',
+    'lib/mcp/long-json.ts',
+    ['const SLICE = 16_384;', 'const SLICE = 16_384_000;'],
+    by(
+      'test/mcp/long-json.test.ts',
+      'a long message is read, written and digested as a short one, and others have turns in between',
+    ),
+  ),
+  sabotage(
+    'what has plainly lost its permission is decided again first',
+    'lib/base/round.ts',
+    ['new Set([...urgent, ...queue', 'new Set([...queue'],
+    by('test/proxy/live.test.ts', 'a large live set is decided again in turns, what has lost its destination first'),
+  ),
+  sabotage(
     'Host is the host of the target',
     DESCRIBE,
     ['if (host !== undefined && host !== authority) requireSame(named, host);', ''],

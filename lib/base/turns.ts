@@ -1,0 +1,53 @@
+/**
+ * Long work in turns of the event loop, so that what cannot wait (health, revocation, everybody's
+ * other bytes) never waits for more of it than one turn may hold. It paces; it never decides.
+ */
+
+export interface Turns {
+  /** This turn has had its share of work: who is about to begin more waits for room. */
+  readonly full: boolean;
+  /** Settles in a later turn, for one waiter in each, in order. */
+  room(): Promise<void>;
+  /** Work that was done in this turn, in milliseconds. */
+  count(ms: number): void;
+}
+
+/** Milliseconds of counted work in one turn. */
+const SHARE = 10;
+/** Shorter work is not counted: it is what a turn is made of. */
+const LEAST = 0.25;
+
+export function turns(): Turns {
+  let spent = 0;
+  let pending = false;
+  const waiting: (() => void)[] = [];
+  let first = 0;
+  const turn = (): void => {
+    pending = false;
+    spent = 0;
+    const one = waiting[first];
+    first += 1;
+    if (first < waiting.length) next();
+    else first = waiting.length = 0;
+    one?.();
+  };
+  const next = (): void => {
+    if (pending) return;
+    pending = true;
+    setImmediate(turn);
+  };
+  return {
+    get full() {
+      return spent >= SHARE;
+    },
+    room() {
+      next();
+      return new Promise((resolve) => waiting.push(resolve));
+    },
+    count(ms) {
+      if (ms < LEAST) return;
+      spent += ms;
+      next();
+    },
+  };
+}

@@ -1,0 +1,53 @@
+/**
+ * Long messages, read, written and digested in slices, each in a turn of its own: a message of
+ * megabytes keeps nobody waiting for longer than one of kilobytes.
+ */
+import { createHash } from 'node:crypto';
+import type { Turns } from '../base/turns.ts';
+import type { Json } from '../policy/json.ts';
+import { JsonReader, type ReadOptions, textOf } from '../policy/json-reader.ts';
+import { JsonWriter } from '../policy/json-writer.ts';
+
+/** Bytes of a message that is handled in one go. */
+export const LONG = 65_536;
+/** Characters of a slice of a longer one. */
+const SLICE = 16_384;
+
+/** Throws as `parseJson` does. */
+export async function parseLong(bytes: Uint8Array, turns: Turns, options: ReadOptions = {}): Promise<Json> {
+  const reader = new JsonReader(textOf(bytes), options);
+  for (;;) {
+    await turns.room();
+    const value = inTurn(turns, () => reader.read(SLICE));
+    if (value !== undefined) return value;
+  }
+}
+
+export async function writeLong(value: Json, turns: Turns): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for await (const piece of slices(new JsonWriter(value, 'as it is'), turns)) pieces.push(Buffer.from(piece));
+  return Buffer.concat(pieces);
+}
+
+/** Hex SHA-256 of the canonical JSON. */
+export async function digestLong(value: Json, turns: Turns): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const piece of slices(new JsonWriter(value, 'canonical'), turns)) hash.update(piece);
+  return hash.digest('hex');
+}
+
+async function* slices(writer: JsonWriter, turns: Turns): AsyncGenerator<string, void> {
+  for (;;) {
+    await turns.room();
+    const piece = inTurn(turns, () => writer.write(SLICE));
+    if (piece === '') return;
+    yield piece;
+  }
+}
+
+function inTurn<T>(turns: Turns, work: () => T): T {
+  const began = performance.now();
+  const value = work();
+  turns.count(performance.now() - began);
+  return value;
+}
