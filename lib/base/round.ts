@@ -7,6 +7,8 @@ import { ignore } from './signal.ts';
 import type { Turns } from './turns.ts';
 
 export interface Round<T> {
+  /** Something is still to be reached. */
+  readonly underWay: boolean;
   /** `urgent` ones first, and then all; as many in this turn as there is room for. */
   begin(urgent: readonly T[], all: readonly T[]): void;
 }
@@ -36,6 +38,9 @@ export function rounds<T>(turns: Turns, visit: (one: T) => void): Round<T> {
     }
   };
   return {
+    get underWay() {
+      return going;
+    },
     begin(urgent, all) {
       queue = [...new Set([...urgent, ...queue.slice(next), ...all])];
       next = 0;

@@ -81,7 +81,9 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
   const all = (): void => {
     const at = nowOf(standing, between.of);
     if (at === undefined) return;
-    newest = at;
+    // What the round before has not reached yet has not been held against an identity that came back.
+    const back = round.underWay && newest?.interlude === 'back' && at.interlude === 'none';
+    newest = back ? { ...at, interlude: 'back' } : at;
     const members = live.all();
     round.begin(
       members.filter((exchange) => hasLost(exchange, at)),
