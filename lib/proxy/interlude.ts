@@ -20,20 +20,25 @@ export interface Interludes {
 }
 
 export function interludes(clock: Clock, again: () => void): Interludes {
-  let since: number | undefined;
+  let denied: 'no' | 'borne' | 'for good' = 'no';
   let cancel = (): void => {};
   return {
     of(state) {
       if (state?.kind === 'withdrawn' && state.denied) {
-        const now = clock.monotonic();
-        if (since === undefined) cancel = clock.after(DENIED_GRACE_MS, again);
-        since ??= now;
-        return now - since < DENIED_GRACE_MS ? 'borne' : 'none';
+        if (denied === 'no') {
+          denied = 'borne';
+          // A timer may be a moment early: what it says counts, and not the clock.
+          cancel = clock.after(DENIED_GRACE_MS, () => {
+            denied = 'for good';
+            again();
+          });
+        }
+        return denied === 'borne' ? 'borne' : 'none';
       }
-      const before = since;
+      const before = denied;
       cancel();
-      since = undefined;
-      return before !== undefined && state?.kind === 'current' ? 'back' : 'none';
+      denied = 'no';
+      return before !== 'no' && state?.kind === 'current' ? 'back' : 'none';
     },
   };
 }

@@ -39,39 +39,8 @@ interface Now extends Standpoint {
 }
 
 export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions): Reconsider {
-  const { live, evidence, turns } = standing;
-  const refuse = (exchange: Exchange, at: Now, fault: Fault): void => {
-    if (exchange.reason !== undefined) return;
-    evidence.redecided(exchange, { effect: 'deny', code: fault.code, reason: fault.message, ...generations(at) });
-    exchange.abort(fault);
-  };
-
-  const review = (exchange: Exchange, judgement: Judgement, at: Now): void => {
-    const facts = factsNow(exchange, judgement, at.policy);
-    const identity = at.interlude === 'borne' ? judgement.identity : at.identity;
-    const decision = decide(at.policy, facts, identity?.svid.id);
-    const fault = objection(exchange, decision, at, upstreams);
-    if (fault !== undefined) {
-      refuse(exchange, at, fault);
-      return;
-    }
-    // Whom it reaches is not known yet: once it is, `one` holds it against all of this again.
-    if (exchange.upstream === undefined) return;
-    if (decision.rule !== judgement.decision.rule || decision.code !== judgement.decision.code) {
-      evidence.redecided(exchange, {
-        effect: 'allow',
-        code: decision.code,
-        reason: decision.reason,
-        ...generations(at),
-      });
-    }
-    exchange.judgement = { policy: at.policy, facts, decision, identity: judgement.identity };
-    ignore(
-      verifyAgain(exchange, at, contexts).then((found) => found !== undefined && refuse(exchange, at, found)),
-      'a chain that cannot be read is a Fault that verifyAgain returns',
-    );
-  };
-
+  const { live, turns } = standing;
+  const review = reviewer({ standing, upstreams, contexts });
   let newest: Now | undefined;
   const round = rounds<Exchange>(turns, (exchange) => {
     // What is not judged yet will be judged by what is current now; what was denied is over.
@@ -104,6 +73,43 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
       review(exchange, judgement, at);
       exchange.throwIfAborted();
     },
+  };
+}
+
+type Review = (exchange: Exchange, judgement: Judgement, at: Now) => void;
+
+/** Decides one exchange again. */
+function reviewer({ standing: { evidence }, upstreams, contexts }: ReconsiderOptions): Review {
+  const refuse = (exchange: Exchange, at: Now, fault: Fault): void => {
+    if (exchange.reason !== undefined) return;
+    evidence.redecided(exchange, { effect: 'deny', code: fault.code, reason: fault.message, ...generations(at) });
+    exchange.abort(fault);
+  };
+
+  return (exchange, judgement, at) => {
+    const facts = factsNow(exchange, judgement, at.policy);
+    const identity = at.interlude === 'borne' ? judgement.identity : at.identity;
+    const decision = decide(at.policy, facts, identity?.svid.id);
+    const fault = objection(exchange, decision, at, upstreams);
+    if (fault !== undefined) {
+      refuse(exchange, at, fault);
+      return;
+    }
+    // Whom it reaches is not known yet: once it is, `one` holds it against all of this again.
+    if (exchange.upstream === undefined) return;
+    if (decision.rule !== judgement.decision.rule || decision.code !== judgement.decision.code) {
+      evidence.redecided(exchange, {
+        effect: 'allow',
+        code: decision.code,
+        reason: decision.reason,
+        ...generations(at),
+      });
+    }
+    exchange.judgement = { policy: at.policy, facts, decision, identity: judgement.identity };
+    ignore(
+      verifyAgain(exchange, at, contexts).then((found) => found !== undefined && refuse(exchange, at, found)),
+      'a chain that cannot be read is a Fault that verifyAgain returns',
+    );
   };
 }
 
