@@ -6,7 +6,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
-import { type Turns, turns } from '../base/turns.ts';
+import { turns } from '../base/turns.ts';
 import type { Schema } from '../config/decode.ts';
 import { problems as collector } from '../config/problem.ts';
 import { parseJsonTree } from '../config/json-tree.ts';
@@ -74,7 +74,7 @@ export function api(operations: readonly Operation[]): Api {
         // Reading a body and opening a task are work: many at once take turns, and health goes in between.
         if (pacing.full && hit.operation.urgent !== true) await pacing.room();
         const call = { path: hit.values, body, authorization, gone: gone.signal };
-        const reply = await counted(pacing, () => hit.operation.answer(call));
+        const reply = await pacing.counted(() => hit.operation.answer(call));
         await send(response, reply, gone.signal);
       } catch (failure) {
         sendFault(response, Fault.from(failure, 'internal'));
@@ -91,16 +91,6 @@ export function decodeBody<T>(schema: Schema<T>, text: string): T {
   if (fault !== undefined) throw fault;
   if (outcome === undefined) throw new Fault('malformed', 'the body is not one JSON object');
   return outcome.value;
-}
-
-/** What it takes until there is an answer or a promise of one, refusals too. */
-function counted<T>(pacing: Turns, work: () => T): T {
-  const began = performance.now();
-  try {
-    return work();
-  } finally {
-    pacing.count(performance.now() - began);
-  }
 }
 
 export function pathOf({ url = '' }: IncomingMessage): string {

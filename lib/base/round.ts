@@ -20,9 +20,7 @@ export function rounds<T>(turns: Turns, visit: (one: T) => void): Round<T> {
   let going = false;
   const step = (one: T | undefined): void => {
     if (one === undefined) return;
-    const began = performance.now();
-    visit(one);
-    turns.count(performance.now() - began);
+    turns.counted(() => visit(one));
   };
   const go = async (): Promise<void> => {
     going = true;

@@ -8,6 +8,8 @@ export interface Turns {
   readonly full: boolean;
   /** Settles in a later turn, for one waiter in each, in order. */
   room(): Promise<void>;
+  /** Does work that counts, whatever comes of it. */
+  counted<T>(work: () => T): T;
   /** Work that was done in this turn, in milliseconds. */
   count(ms: number): void;
 }
@@ -36,7 +38,13 @@ export function turns(): Turns {
     pending = true;
     setImmediate(turn);
   };
+  const count = (ms: number): void => {
+    if (ms < LEAST) return;
+    spent += ms;
+    next();
+  };
   return {
+    count,
     get full() {
       return spent >= SHARE;
     },
@@ -44,10 +52,13 @@ export function turns(): Turns {
       next();
       return new Promise((resolve) => waiting.push(resolve));
     },
-    count(ms) {
-      if (ms < LEAST) return;
-      spent += ms;
-      next();
+    counted(work) {
+      const began = performance.now();
+      try {
+        return work();
+      } finally {
+        count(performance.now() - began);
+      }
     },
   };
 }

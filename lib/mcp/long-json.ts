@@ -18,7 +18,7 @@ export async function parseLong(bytes: Uint8Array, turns: Turns, options: ReadOp
   const reader = new JsonReader(textOf(bytes), options);
   for (;;) {
     await turns.room();
-    const value = inTurn(turns, () => reader.read(SLICE));
+    const value = turns.counted(() => reader.read(SLICE));
     if (value !== undefined) return value;
   }
 }
@@ -39,15 +39,8 @@ export async function digestLong(value: Json, turns: Turns): Promise<string> {
 async function* slices(writer: JsonWriter, turns: Turns): AsyncGenerator<string, void> {
   for (;;) {
     await turns.room();
-    const piece = inTurn(turns, () => writer.write(SLICE));
+    const piece = turns.counted(() => writer.write(SLICE));
     if (piece === '') return;
     yield piece;
   }
-}
-
-function inTurn<T>(turns: Turns, work: () => T): T {
-  const began = performance.now();
-  const value = work();
-  turns.count(performance.now() - began);
-  return value;
 }

@@ -116,12 +116,7 @@ export class McpExchange {
     const setting = { policy: this.policy, session: this.session };
     if (turns.full) await turns.room();
     if (bytes.length <= LONG) {
-      const began = performance.now();
-      try {
-        return readPost(fields, bytes, setting);
-      } finally {
-        turns.count(performance.now() - began);
-      }
+      return turns.counted(() => readPost(fields, bytes, setting));
     }
     hold(held, bytes.length);
     try {
