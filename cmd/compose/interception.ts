@@ -12,8 +12,8 @@ export async function startInterception(
 ): Promise<Interception | undefined> {
   if (spec === undefined) return undefined;
   const { openInterception } = await import('../../lib/tls/interception.ts');
-  const { domains, caFolder: folder, trustFolder } = spec;
-  const authority = await openInterception({ domains, folder, clock });
+  const { domains, refusals, caFolder: folder, trustFolder } = spec;
+  const authority = await openInterception({ domains, folder, clock, refusals });
   if (authority.kept === 'disk') {
     const hint = 'mount a tmpfs there';
     log.log('warn', 'intercept', `the key of the interception CA is on a disk (${folder}) and outlives this pod`, {

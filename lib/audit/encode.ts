@@ -123,6 +123,7 @@ const ended = (record: EndedRecord): object => ({
   outcome: record.outcome,
   reason: cut(record.reason),
   status: record.status,
+  toldInside: record.toldInside,
   grpcStatus: record.grpcStatus,
   peer: cut(record.peer),
   serial: record.serial,

@@ -81,6 +81,8 @@ export interface EndedRecord extends OfExchange {
   readonly reason?: string | undefined;
   /** Status sent to the agent, when one was. */
   readonly status?: number | undefined;
+  /** The refusal of a CONNECT was told inside its tunnel: `status` is the one there. */
+  readonly toldInside?: true | undefined;
   /** Status of a gRPC call. */
   readonly grpcStatus?: number | undefined;
   /** Verified SPIFFE ID of the peer; `unverified` for passthrough and plaintext. */

@@ -138,6 +138,17 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
       ),
   },
   {
+    name: 'ech-needs-passthrough',
+    doc: '`tls.ech` belongs to mode passthrough: where TLS ends here the extension hides nothing.',
+    find: ({ tls }) =>
+      when(
+        tls.ech !== undefined && tls.mode !== 'passthrough',
+        at('tls', 'ech'),
+        `in mode ${tls.mode} no ClientHello of the agent goes on`,
+        'remove it',
+      ),
+  },
+  {
     name: 'passthrough-has-no-rules',
     doc: 'Mode passthrough has no `rules`: the requests are inside the TLS of the agent.',
     find: ({ tls, rules }) =>

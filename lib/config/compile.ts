@@ -76,6 +76,7 @@ export interface SidecarSpec {
 /** Folders with absolute paths. */
 export interface InterceptSpec {
   readonly domains: readonly string[];
+  readonly refusals: 'inside' | 'connect';
   /** Where the key is kept; undefined: in memory. */
   readonly caFolder: string | undefined;
   /** Where bundles for programs are written; undefined: nowhere. */
@@ -110,11 +111,11 @@ export function compileSidecar({ metadata, spec }: SidecarDocument, absolute: (p
 }
 
 function compileIntercept(
-  { domains, ca, trust }: NonNullable<SidecarDocument['spec']['intercept']>,
+  { domains, ca, trust, refusals }: NonNullable<SidecarDocument['spec']['intercept']>,
   absolute: (path: string) => string,
 ): InterceptSpec {
   const caFolder = ca.folder === undefined ? undefined : absolute(ca.folder);
-  return Object.freeze({ domains, caFolder, trustFolder: trust && absolute(trust.folder) });
+  return Object.freeze({ domains, refusals, caFolder, trustFolder: trust && absolute(trust.folder) });
 }
 
 function compileAgentApi(
@@ -163,6 +164,7 @@ export function compileDestination(
       roots,
       insecure: tls.insecure ?? false,
       intercept: tls.intercept,
+      ech: tls.ech,
     }),
     via,
     dataClass: spec.dataClass ?? highestClass,

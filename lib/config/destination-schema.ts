@@ -116,8 +116,12 @@ const tls = record(
       false,
       "true: a CONNECT is served by ending the agent's TLS here, so that the requests inside can be judged. Its hosts must lie inside `intercept.domains` of the Sidecar, and the agent must trust the interception CA (`chaperone trust`).",
     ),
+    ech: optional(
+      choice(['pass', 'deny']),
+      'Mode passthrough alone, `pass` where it is not written. Browsers send an encrypted_client_hello extension in every ClientHello; only the server can tell a random one from one that hides a second name. The outer name must be the host of the CONNECT either way. `deny` refuses such ClientHellos, and with them current browsers.',
+    ),
   },
-  ['ech', 'minVersion', 'ciphers'],
+  ['minVersion', 'ciphers'],
 );
 
 export const destinationSpec = record(

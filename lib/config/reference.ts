@@ -150,8 +150,11 @@ const OUTCOMES = Object.freeze({
   wrapped: 'judged per connection, wrapped in TLS here',
   tunnel: "judged per connection, the agent's own TLS",
   intercepted: "the agent's TLS ends here; judged per request",
+  inspected: 'HTTP in the clear is judged per request',
   refused: 'refused (403)',
 });
+
+const PORTS = Object.freeze({ https: '443', other: 'any but 443' });
 
 const CLASSES: Readonly<Record<AddressClass, string>> = Object.freeze({
   metadata: 'never',
@@ -164,8 +167,8 @@ const CLASSES: Readonly<Record<AddressClass, string>> = Object.freeze({
 
 function accessPage(): string {
   const matrix = MATRIX.map(
-    ({ entry, protocols, modes, intercept, outcome, why, hint }) =>
-      `| ${entry} | ${protocols.join(', ')} | ${modes.join(', ')} | ${intercept ?? 'either'} | ${OUTCOMES[outcome]} | ${cell(why)}${hint === undefined ? '' : `; ${cell(hint)}`} |`,
+    ({ entry, protocols, modes, intercept, port, outcome, why, hint }) =>
+      `| ${entry} | ${protocols.join(', ')} | ${modes.join(', ')} | ${intercept ?? 'either'} | ${port === undefined ? 'any' : PORTS[port]} | ${OUTCOMES[outcome]} | ${cell(why)}${hint === undefined ? '' : `; ${cell(hint)}`} |`,
   );
   const addresses = SPECIAL_ROWS.toSorted(
     (a, b) => order(a.source) - order(b.source) || compareBytes(a.range.base.bytes, b.range.base.bytes),
@@ -179,8 +182,8 @@ ${GENERATED}
 
 ## Ways in and destinations
 
-| entry | protocol | tls.mode | tls.intercept | outcome | |
-|---|---|---|---|---|---|
+| entry | protocol | tls.mode | tls.intercept | port | outcome | |
+|---|---|---|---|---|---|---|
 ${matrix.join('\n')}
 
 A request is decided in this order: the most specific destination for host and port (a local listener serves its own alone), this table, deny rules, allow rules.

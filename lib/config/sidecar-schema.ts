@@ -102,6 +102,11 @@ export const sidecarSpec = record(
           }),
           'What programs need to trust the CA, written by the sidecar. Without it: `chaperone trust`.',
         ),
+        refusals: defaulted(
+          choice(['inside', 'connect']),
+          'inside',
+          'Where a CONNECT to one of the domains that policy denies is told why. inside: TLS is set up with a certificate for that host and the first request is answered with the refusal, because most clients hide the answer to a CONNECT. connect: the CONNECT is answered. What is not decided by policy is always told at the CONNECT.',
+        ),
       }),
       'Ending the TLS of the agent inside CONNECT tunnels, for destinations that say `tls.intercept: true`. Off without it.',
     ),

@@ -28,7 +28,7 @@ import { isMcpLike, reachesEndpoint } from './endpoint.ts';
 import type { Elevation } from './grant.ts';
 import { callHint, callInWords, callMatches } from './grpc.ts';
 import { quote } from './host.ts';
-import { matrixRow } from './matrix.ts';
+import { carriesRequests, matrixRow } from './matrix.ts';
 import { inWords, messageHint, messageMatches, needsNoRule, raised } from './mcp.ts';
 import type { Destination, Policy, Rule } from './model.ts';
 import { nearMiss, ruleMatches } from './rules.ts';
@@ -56,7 +56,7 @@ function judge(policy: Policy, facts: Facts, as: SpiffeId | undefined): Verdict 
   const found = locate(policy, facts);
   if ('code' in found) return found;
   const { destination } = found;
-  const row = matrixRow(facts.entry, destination);
+  const row = matrixRow(facts, destination);
   if (row.outcome === 'refused') {
     const reason = `destination ${destination.name} is not served ${ENTRY[facts.entry]}: ${row.why}`;
     return { code: 'wrong-entry', reason, hint: row.hint, destination };
@@ -64,8 +64,8 @@ function judge(policy: Policy, facts: Facts, as: SpiffeId | undefined): Verdict 
   if ((row.outcome === 'request') !== (facts.http !== undefined)) return uninspectable(destination);
   if (isRequest(facts)) return judgeRequest(destination, facts, as);
   const where = formatAuthority(facts.host, facts.port);
-  if (row.outcome === 'intercepted') {
-    const reason = `destination ${destination.name} is intercepted: what is asked of ${where} is judged request by request`;
+  if (carriesRequests(row)) {
+    const reason = `destination ${destination.name} is ${row.outcome}: what is asked of ${where} is judged request by request`;
     return { code: 'allowed', reason, destination, carrier: true };
   }
   return judgeConnection(destination, facts, { where, as });
@@ -107,6 +107,7 @@ const ENTRY = Object.freeze({
   forward: 'to plain requests of the forward proxy',
   connect: 'over CONNECT',
   intercept: 'inside an intercepted tunnel',
+  cleartext: 'in the clear inside a tunnel',
   listener: 'on a local listener',
 });
 

@@ -42,7 +42,7 @@ export interface Explanation {
 export function explain(policy: Policy, facts: Facts, as?: SpiffeId): Explanation {
   const decision = decide(policy, facts, as);
   const { destination } = decision;
-  const row = destination && matrixRow(facts.entry, destination);
+  const row = destination && matrixRow(facts, destination);
   if (destination === undefined || row?.outcome !== 'request' || !isRequest(facts) || !READ.has(decision.code)) {
     const condition = READ.has(decision.code) ? conditionOf(destination, facts, as) : undefined;
     return { decision, row, condition, steps: [] };

@@ -6,7 +6,7 @@ import type { McpVersion } from './mcp-methods.ts';
 import type { Destination, RuleLimits } from './model.ts';
 
 /** How the agent came in; the rows of the access matrix (lib/policy/matrix.ts). */
-export type EntryPoint = 'forward' | 'connect' | 'intercept' | 'listener';
+export type EntryPoint = 'forward' | 'connect' | 'intercept' | 'cleartext' | 'listener';
 
 /** Field lines in order: name, value, name, value …; names in lower case. */
 export type FieldLines = readonly string[];

@@ -9,10 +9,12 @@ import type { Destination, Protocol, TlsMode } from './model.ts';
  * request      judged per request by the rules; TLS is ours
  * wrapped      judged per connection; the bytes are wrapped in the mode's TLS by us
  * tunnel       judged per connection; the agent's own TLS, of which we read the ClientHello
- * intercepted  the agent's TLS ends here; what is inside comes in again, by the entry `intercept`
+ * intercepted  the agent's TLS ends here; what is inside comes in again, by the entry `intercept`,
+ *              or by `cleartext` where it is HTTP without TLS
+ * inspected    the first bytes say what is inside: HTTP in the clear comes in again, by `cleartext`
  * refused      not served here
  */
-export type Outcome = 'request' | 'wrapped' | 'tunnel' | 'intercepted' | 'refused';
+export type Outcome = 'request' | 'wrapped' | 'tunnel' | 'intercepted' | 'inspected' | 'refused';
 
 export interface MatrixRow {
   readonly entry: EntryPoint;
@@ -20,6 +22,8 @@ export interface MatrixRow {
   readonly modes: readonly TlsMode[];
   /** `tls.intercept` of the destination; undefined: either way. */
   readonly intercept?: boolean;
+  /** Of the request: `https` is 443, where nothing but TLS is meant; undefined: any. */
+  readonly port?: 'https' | 'other';
   readonly outcome: Outcome;
   /** For people: what happens, or why not. */
   readonly why: string;
@@ -98,6 +102,7 @@ const rows: readonly MatrixRow[] = [
     protocols: ['grpc'],
     modes: OURS,
     intercept: false,
+    port: 'https',
     outcome: 'refused',
     why: 'its calls are judged one by one, which a tunnel would hide',
     hint: 'use the local listener of the destination, or set tls.intercept: true',
@@ -107,9 +112,44 @@ const rows: readonly MatrixRow[] = [
     protocols: PLAIN,
     modes: OURS,
     intercept: false,
+    port: 'https',
     outcome: 'refused',
     why: 'its requests are judged one by one, which a tunnel would hide',
     hint: 'use an http:// URL (TLS starts at the sidecar) or the local listener of the destination, or set tls.intercept: true',
+  },
+  {
+    entry: 'connect',
+    protocols: REQUESTS,
+    modes: OURS,
+    intercept: false,
+    port: 'other',
+    outcome: 'inspected',
+    why: 'HTTP in the clear inside the tunnel is judged request by request; TLS inside is refused',
+    hint: undefined,
+  },
+  {
+    entry: 'cleartext',
+    protocols: REQUESTS,
+    modes: OURS,
+    outcome: 'request',
+    why: 'each request is judged by the rules and sent over TLS that starts here',
+    hint: undefined,
+  },
+  {
+    entry: 'cleartext',
+    protocols: ['tcp'],
+    modes: OURS,
+    outcome: 'refused',
+    why: 'it is not an HTTP destination (protocol tcp)',
+    hint: 'connect again',
+  },
+  {
+    entry: 'cleartext',
+    protocols: EVERY,
+    modes: PASSTHROUGH,
+    outcome: 'refused',
+    why: 'it is a passthrough destination, in which the agent speaks TLS itself',
+    hint: 'connect again',
   },
   {
     entry: 'intercept',
@@ -173,14 +213,29 @@ const rows: readonly MatrixRow[] = [
 
 export const MATRIX: readonly MatrixRow[] = Object.freeze(rows.map((row) => Object.freeze(row)));
 
+/** Where nothing but TLS is meant (RFC 9110 section 4.2.2). */
+export const HTTPS_PORT = 443;
+
+/** What is asked for: how it came in, and for which port. */
+export interface Asked {
+  readonly entry: EntryPoint;
+  readonly port: number;
+}
+
+/** A tunnel whose requests are exchanges of their own. */
+export function carriesRequests({ outcome }: MatrixRow): boolean {
+  return outcome === 'intercepted' || outcome === 'inspected';
+}
+
 /** The row for one way in and one destination. */
-export function matrixRow(entry: EntryPoint, { protocol, tls }: Pick<Destination, 'protocol' | 'tls'>): MatrixRow {
+export function matrixRow({ entry, port }: Asked, { protocol, tls }: Pick<Destination, 'protocol' | 'tls'>): MatrixRow {
   const row = MATRIX.find(
     (one) =>
       one.entry === entry &&
       one.protocols.includes(protocol) &&
       one.modes.includes(tls.mode) &&
-      (one.intercept === undefined || one.intercept === tls.intercept),
+      (one.intercept === undefined || one.intercept === tls.intercept) &&
+      (one.port === undefined || (one.port === 'https') === (port === HTTPS_PORT)),
   );
   if (row === undefined) throw new TypeError(`the access matrix has no row for ${entry}, ${protocol}, ${tls.mode}`);
   return row;

@@ -84,6 +84,8 @@ export interface TlsPolicy {
   readonly insecure: boolean;
   /** TLS inside a CONNECT tunnel ends here, so that its requests can be judged. */
   readonly intercept: boolean;
+  /** Mode passthrough: what becomes of a ClientHello that may hide another name (RFC 9849). */
+  readonly ech?: 'pass' | 'deny' | undefined;
 }
 
 /** Where the upstream really is, as the operator wrote it. */

@@ -4,7 +4,7 @@
  */
 import { atomsOf, atomText, includes, meets, type Atom } from './atoms.ts';
 import type { EntryPoint } from './facts.ts';
-import { matrixRow } from './matrix.ts';
+import { carriesRequests, HTTPS_PORT, matrixRow } from './matrix.ts';
 import type { Destination, Policy, Rule } from './model.ts';
 
 /** What the policy alone does not say. */
@@ -103,14 +103,17 @@ function pathOf(destination: Destination, permissions: readonly Permission[], re
   };
 }
 
-const ENTRIES: readonly EntryPoint[] = Object.freeze(['forward', 'connect', 'intercept', 'listener']);
+const ENTRIES: readonly EntryPoint[] = Object.freeze(['forward', 'connect', 'intercept', 'cleartext', 'listener']);
 
 /** Ways in by which the destination is served. */
 export function entriesOf(destination: Destination, { forward }: Setting): readonly EntryPoint[] {
   return ENTRIES.filter((entry) => {
     if (entry === 'listener' ? destination.listen === undefined : !forward) return false;
-    const { outcome } = matrixRow(entry, destination);
-    return outcome !== 'refused' && outcome !== 'intercepted';
+    return destination.ports.some((port) => {
+      const row = matrixRow({ entry, port }, destination);
+      if (entry === 'cleartext' && port === HTTPS_PORT) return false;
+      return row.outcome !== 'refused' && !carriesRequests(row);
+    });
   });
 }
 

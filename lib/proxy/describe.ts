@@ -81,16 +81,32 @@ export function describeListener(head: RequestHead, view: ListenerView, reading:
  * section 7.4): a certificate for one host is no permission to ask for another.
  */
 export function describeIntercepted(head: RequestHead, tunnel: Authority, reading: Reading): Described {
+  return describeInside(head, tunnel, { entry: 'intercept', scheme: 'https', reading });
+}
+
+/** HTTP in the clear inside a tunnel: the same with `http://`. */
+export function describeCleartext(head: RequestHead, tunnel: Authority, reading: Reading): Described {
+  return describeInside(head, tunnel, { entry: 'cleartext', scheme: 'http', reading });
+}
+
+interface Inside {
+  readonly entry: 'intercept' | 'cleartext';
+  readonly scheme: 'http' | 'https';
+  readonly reading: Reading;
+}
+
+function describeInside(head: RequestHead, tunnel: Authority, { entry, scheme, reading }: Inside): Described {
   refuseMethod(head.method);
   const host = fieldOf(head.fields, 'host');
   if (host === undefined) throw new Fault('malformed', 'there is no Host', { at: 'host' });
   const { authority, rest } = head.target.startsWith('/')
     ? { authority: host, rest: head.target }
-    : absoluteForm(head.target, 'https');
-  const named = parseAuthority(authority, HTTPS_PORT);
+    : absoluteForm(head.target, scheme);
+  const port = scheme === 'https' ? HTTPS_PORT : HTTP_PORT;
+  const named = parseAuthority(authority, port);
   requireTunnel(named, tunnel, 'target');
-  if (authority !== host) requireTunnel(parseAuthority(host, HTTPS_PORT), tunnel, 'host');
-  return describe(head, rest, { entry: 'intercept', authority: named, listener: undefined, reading });
+  if (authority !== host) requireTunnel(parseAuthority(host, port), tunnel, 'host');
+  return describe(head, rest, { entry, authority: named, listener: undefined, reading });
 }
 
 function requireTunnel(named: Authority, { host, port }: Authority, at: 'host' | 'target'): void {

@@ -171,6 +171,7 @@ function endedRecord(
     outcome: fault?.code ?? 'completed',
     reason: fault === undefined ? undefined : plain(fault.message),
     status,
+    toldInside: exchange.toldInside ? true : undefined,
     grpcStatus,
     address: upstream?.address,
     via: upstream?.via,

@@ -68,6 +68,8 @@ export class Exchange {
   status: number | undefined;
   /** Status of a gRPC call, as the agent is told. */
   grpcStatus: number | undefined;
+  /** The refusal was told inside the tunnel, where clients show it. */
+  toldInside = false;
   /** Bytes of content (a tunnel's bytes) from the agent, and to it. */
   sent = 0;
   received = 0;

@@ -10,6 +10,7 @@ import type { Turns } from '../base/turns.ts';
 import type { Agent } from '../policy/agent.ts';
 import { decide } from '../policy/decide.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
+import { carriesRequests, matrixRow } from '../policy/matrix.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import type { Identity, IdentityState } from '../spiffe/identity.ts';
 import type { Proof, Tasks } from '../tasks/registry.ts';
@@ -181,8 +182,9 @@ function admit(
 ): Passage {
   const { destination } = decision;
   if (decision.effect === 'deny' || destination === undefined) throw denial(decision);
-  // The requests inside an intercepted tunnel take their own places, times and identities.
-  if (exchange.entry === 'connect' && destination.tls.intercept) return { destination, facts, identity: undefined };
+  // The requests inside such a tunnel take their own places, times and identities.
+  if (exchange.entry === 'connect' && carriesRequests(matrixRow(facts, destination)))
+    return { destination, facts, identity: undefined };
   const { rate } = destination.limits;
   if (rate !== undefined) rates.take(`destination ${destination.name}`, rate, clock.monotonic());
   live.occupy(exchange, destination);

@@ -45,13 +45,14 @@ const MOST_HELD = 67_108_864;
 const METHODS: ReadonlySet<string> = new Set(['POST', 'GET', 'DELETE']);
 
 /** The MCP destination whose endpoint this request is for, and which may be reached in this way; undefined: there is no message to be read. */
-export function endpointFor(policy: Policy, { entry, host, port, listener, http }: Facts): Destination | undefined {
+export function endpointFor(policy: Policy, facts: Facts): Destination | undefined {
+  const { host, port, listener, http } = facts;
   const destination = policy.find(host, port);
   if (destination?.protocol !== 'mcp' || http === undefined || http.websocket) return undefined;
   if (listener !== undefined && listener !== destination.name) return undefined;
   if (destination.mcp?.endpoints.has(http.path) !== true || http.query !== '') return undefined;
   if (!METHODS.has(http.method)) return undefined;
-  return matrixRow(entry, destination).outcome === 'request' ? destination : undefined;
+  return matrixRow(facts, destination).outcome === 'request' ? destination : undefined;
 }
 
 export class McpExchange {

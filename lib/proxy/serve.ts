@@ -40,8 +40,11 @@ export interface Door {
   readonly task?: Task | undefined;
   /** What a CONNECT becomes; without it CONNECT is a method like any other. */
   readonly connect?: (x: ServerExchange, from: AgentConnection) => Arrival;
-  /** `agreed` by ALPN, or where the agent begins with its `preface`; never without it. */
-  readonly http2?: 'agreed' | 'preface' | undefined;
+  /**
+   * `agreed` by ALPN, `known` from bytes that were looked at, or where the agent begins with its
+   * `preface`; never without it.
+   */
+  readonly http2?: 'agreed' | 'known' | 'preface' | undefined;
 }
 
 /** Serves the connection; never rejects. Settles when it is closed, or handed over to something that was told of it. */
@@ -80,6 +83,7 @@ export function serveHttp(socket: Duplex, door: Door, { standing, relay, limits 
   };
   const streams = { limits, clock, draining, handle: stream, refuse };
   if (door.http2 === 'agreed') return serveHttp2(socket, { ...streams, scheme: 'https' });
+  if (door.http2 === 'known') return serveHttp2(socket, { ...streams, scheme: 'http' });
   const preface = ({ socket: taken, early }: HandedOver): void =>
     ignore(serveHttp2(taken, { ...streams, scheme: 'http' }, early), 'it never rejects');
   return serveConnection(socket, { ...serve, preface });

@@ -96,7 +96,7 @@ function throughTunnel(
   const connect = describeConnect({ ...head, method: 'CONNECT', target, fields: ['host', target] }, reading.time);
   const { effect, destination } = decide(policy, connect);
   const opened = effect === 'allow' && destination !== undefined;
-  if (!opened || matrixRow('connect', destination).outcome !== 'intercepted') return connect;
+  if (!opened || matrixRow(connect, destination).outcome !== 'intercepted') return connect;
   return describeIntercepted(head, authority, reading).facts;
 }
 

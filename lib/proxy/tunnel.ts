@@ -77,13 +77,14 @@ export class ConnectArrival implements Arrival {
   }
 
   carry(exchange: Exchange, passage: Passage): Promise<void> {
-    switch (matrixRow('connect', passage.destination).outcome) {
+    switch (matrixRow(passage.facts, passage.destination).outcome) {
       case 'wrapped':
         return this.#wrap(exchange, passage);
       case 'tunnel':
         return this.#passThrough(exchange, passage);
       case 'intercepted':
-        return this.#intercept(exchange, passage);
+      case 'inspected':
+        return this.#lookInside(exchange, passage);
       case 'request':
       case 'refused':
         throw new TypeError('a tunnel that the access matrix does not serve');
@@ -96,7 +97,7 @@ export class ConnectArrival implements Arrival {
       cut(this.#open.socket);
     } else if (fault.code === 'client-gone') {
       x.cut(fault);
-    } else {
+    } else if (!(await this.#toldInside(exchange, fault))) {
       const rule = exchange.judgement?.decision.rule;
       const { head, body } = faultAnswer(fault, { id: exchange.id, rule, fields: x.head.fields });
       exchange.status = head.status;
@@ -106,6 +107,12 @@ export class ConnectArrival implements Arrival {
         // The agent is gone: there is nobody to tell, and the record is written anyway.
       }
     }
+  }
+
+  #toldInside(exchange: Exchange, fault: Fault): Promise<boolean> {
+    const host = exchange.judgement?.facts.host ?? '';
+    const accept = (): HandedOver => this.#accept(exchange);
+    return this.#parts.interceptor.refuse({ exchange, fault, host, accept });
   }
 
   async #wrap(exchange: Exchange, { destination, facts, identity }: Passage): Promise<void> {
@@ -125,17 +132,19 @@ export class ConnectArrival implements Arrival {
     const addresses = await upstreams.resolve(route, exchange.signal);
     const agent = this.#accept(exchange);
     exchange.enter('hello', HELLO_TIMEOUT, now());
-    const early = await clientHello(agent, route.matched, exchange.signal);
+    const { ech = 'pass' } = destination.tls;
+    const early = await clientHello(agent, { host: route.matched, ech, signal: exchange.signal });
     exchange.enter('connect', destination.timeouts.connect, now());
     const reached = await upstreams.connect(route, addresses, { identity, signal: exchange.signal });
     unlessRefused(reached, () => reachedBy(exchange, reached, this.#parts));
     await relayRaw({ exchange, agent: { socket: agent.socket, early }, reached, destination }, this.#parts);
   }
 
-  #intercept(exchange: Exchange, { facts }: Passage): Promise<void> {
+  #lookInside(exchange: Exchange, { destination, facts }: Passage): Promise<void> {
     const { interceptor, closing } = this.#parts;
     return interceptor.serve({
       exchange,
+      destination,
       authority: { host: facts.host, port: facts.port },
       closing,
       accept: () => this.#accept(exchange),

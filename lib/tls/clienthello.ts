@@ -28,6 +28,8 @@ const SERVER_NAME = 0;
 const ALPN = 16;
 const PRE_SHARED_KEY = 41;
 const ENCRYPTED_CLIENT_HELLO = 0xfe0d;
+/** Its draft ancestor, encrypted_server_name. */
+const ENCRYPTED_SERVER_NAME = 0xffce;
 
 /** `more` while `prefix` (all bytes since the start of the connection) is the beginning of a ClientHello. */
 export function readClientHello(prefix: Buffer): 'more' | ClientHello {
@@ -130,7 +132,7 @@ function parse(message: Buffer): ClientHello {
   const alpn = extensions.get(ALPN);
   return {
     serverName: name === undefined ? undefined : serverName(name),
-    ech: extensions.has(ENCRYPTED_CLIENT_HELLO),
+    ech: extensions.has(ENCRYPTED_CLIENT_HELLO) || extensions.has(ENCRYPTED_SERVER_NAME),
     alpn: alpn === undefined ? [] : protocols(alpn),
   };
 }

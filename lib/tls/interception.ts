@@ -13,7 +13,7 @@ import { Fault } from '../base/fault.ts';
 import { isUnder } from '../policy/host.ts';
 import { keyInFolder, newKeyPair, type KeptKey } from './ca-key.ts';
 import { SERVER_COMMON } from './context.ts';
-import { leafCache, type LeafCounts } from './leaves.ts';
+import { leafCache, type Leaf, type LeafCounts } from './leaves.ts';
 import { STAND_IN } from './server-name.ts';
 
 /** Milliseconds. */
@@ -32,16 +32,21 @@ export interface InterceptionOptions {
   /** Where the key is kept; in memory alone without it. */
   readonly folder: string | undefined;
   readonly clock: Clock;
+  /** Where a refused CONNECT to one of the domains is told why; default `connect`. */
+  readonly refusals?: 'inside' | 'connect' | undefined;
 }
 
 export interface Interception extends Disposable {
   readonly domains: readonly string[];
+  readonly refusals: 'inside' | 'connect';
   /** `memory`, or what the folder is on; a key on a disk outlives the pod. */
   readonly kept: KeptKey['kept'];
   /** Whether certificates may be issued for this canonical host. */
   covers(host: string): boolean;
   /** What to show as that host. Throws a Fault `intercept-ca` for a host outside the domains. */
   contextFor(host: string): Promise<SecureContext>;
+  /** The same to say no as that host: all such certificates have one key, of this process. */
+  refusalContextFor(host: string): Promise<SecureContext>;
   /** The authority's certificate, for programs to trust. */
   authority(): X509Certificate;
   /** Calls `act` with each later certificate of the authority. */
@@ -65,11 +70,20 @@ function subjectOf(spki: Uint8Array): string {
 
 class Authority implements Interception {
   readonly domains: readonly string[];
+  readonly refusals: 'inside' | 'connect';
   readonly kept: KeptKey['kept'];
   readonly #clock: Clock;
   readonly #keys: WebCrypto.CryptoKeyPair;
   readonly #subject: string;
-  readonly #leaves = leafCache({ issue: (host) => this.#issue(host), now: () => this.#clock.now() });
+  readonly #leaves = leafCache({
+    issue: async (host) => this.#issue(host, await newLeafKeys()),
+    now: () => this.#clock.now(),
+  });
+  readonly #refusals = leafCache({
+    issue: async (host) => this.#issue(host, await (this.#refusalKeys ??= newLeafKeys())),
+    now: () => this.#clock.now(),
+  });
+  #refusalKeys: Promise<WebCrypto.CryptoKeyPair> | undefined;
   #certificate: X509Certificate;
   #told: ((certificate: X509Certificate) => void)[] = [];
   #cancel: () => void = () => {};
@@ -80,7 +94,8 @@ class Authority implements Interception {
     return new Authority(options, { keys, kept, subject, certificate });
   }
 
-  private constructor({ domains, clock }: InterceptionOptions, made: Made) {
+  private constructor({ domains, clock, refusals = 'connect' }: InterceptionOptions, made: Made) {
+    this.refusals = refusals;
     this.domains = Object.freeze([...domains]);
     this.kept = made.kept;
     this.#clock = clock;
@@ -95,12 +110,21 @@ class Authority implements Interception {
   }
 
   async contextFor(host: string): Promise<SecureContext> {
+    this.#requireCovered(host);
+    return this.#leaves.contextFor(host);
+  }
+
+  async refusalContextFor(host: string): Promise<SecureContext> {
+    this.#requireCovered(host);
+    return this.#refusals.contextFor(host);
+  }
+
+  #requireCovered(host: string): void {
     if (!this.covers(host)) {
       throw new Fault('intercept-ca', `${host} is outside the domains that this sidecar may stand in for`, {
         hint: 'add it to spec.intercept.domains of the Sidecar document, and start the sidecar again',
       });
     }
-    return this.#leaves.contextFor(host);
   }
 
   authority(): X509Certificate {
@@ -134,10 +158,8 @@ class Authority implements Interception {
     for (const tell of this.#told) tell(this.#certificate);
   }
 
-  async #issue(host: string): Promise<{ readonly context: SecureContext; readonly renewAt: number }> {
-    const { KEY_USAGE, PURPOSE, certificatesPem, newKeys, pkcs8, privateKeyPem, signCertificate } =
-      await import('./issue.ts');
-    const keys = await newKeys();
+  async #issue(host: string, keys: WebCrypto.CryptoKeyPair): Promise<Leaf> {
+    const { KEY_USAGE, PURPOSE, certificatesPem, pkcs8, privateKeyPem, signCertificate } = await import('./issue.ts');
     const notBefore = wholeSecond(this.#clock.now() - BACKDATED);
     const notAfter = Math.min(notBefore + LEAF_LIFETIME, this.#certificate.validToDate.getTime());
     const leaf = await signCertificate({
@@ -158,6 +180,11 @@ class Authority implements Interception {
     });
     return { context, renewAt: notAfter - LEAF_RENEWAL };
   }
+}
+
+async function newLeafKeys(): Promise<WebCrypto.CryptoKeyPair> {
+  const { newKeys } = await import('./issue.ts');
+  return newKeys();
 }
 
 interface Made {

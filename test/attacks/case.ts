@@ -139,8 +139,14 @@ export interface Attack {
 
 export const refused = (code: Code, more: Omit<Refused, 'code'> = {}): Expect => ({ refused: { code, ...more } });
 export const passed = (what: Passed = {}): Expect => ({ passed: what });
+/** A tunnel whose requests are judged takes, dials and needs nothing itself. */
+export const CARRIES_NOTHING: Readonly<Record<string, Expect>> = Object.freeze({
+  'CONNECT, intercepted': passed(),
+  'CONNECT, inspected': passed(),
+});
 /** Where a way in belongs to one host, another is not denied but misdirected. */
 export const ELSEWHERE: Readonly<Record<string, Expect>> = Object.freeze({
   listener: refused('misdirected'),
   intercept: refused('misdirected', { when: 'read' }),
+  cleartext: refused('misdirected', { when: 'read' }),
 });

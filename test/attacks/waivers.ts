@@ -19,6 +19,9 @@ export const WAIVERS: readonly Waiver[] = Object.freeze([
   },
   { row: '3.1', entry: 'intercepted, HTTP/2', why: 'the same' },
   { row: '3.1', entry: 'intercepted, WebSocket', why: 'the same' },
+  { row: '3.1', entry: 'CONNECT, cleartext', why: 'the same' },
+  { row: '3.1', entry: 'CONNECT, cleartext HTTP/2', why: 'the same' },
+  { row: '3.1', entry: 'CONNECT, cleartext WebSocket', why: 'the same' },
   { row: 'R6', why: 'the log has no chain yet that could be broken' },
 ]);
 

@@ -46,6 +46,7 @@ const ENDED: Required<EndedRecord> = {
   outcome: 'upstream-cut',
   reason: 'the upstream closed early',
   status: 502,
+  toldInside: true,
   grpcStatus: 14,
   peer: 'spiffe://example.org/crm',
   serial: '0A',

@@ -4,7 +4,7 @@ import type { EntryPoint } from '../../lib/policy/facts.ts';
 import type { Protocol, TlsMode } from '../../lib/policy/model.ts';
 import { destination } from './destination.ts';
 
-const ENTRIES: readonly EntryPoint[] = ['forward', 'connect', 'intercept', 'listener'];
+const ENTRIES: readonly EntryPoint[] = ['forward', 'connect', 'intercept', 'cleartext', 'listener'];
 const PROTOCOLS: readonly Protocol[] = ['http', 'mcp', 'grpc', 'tcp'];
 const MODES: readonly TlsMode[] = ['mtls', 'web-mtls', 'web', 'plaintext', 'passthrough'];
 
@@ -13,28 +13,32 @@ interface Combination {
   readonly protocol: Protocol;
   readonly mode: TlsMode;
   readonly intercept: boolean;
+  readonly port: number;
 }
 
 const COMBINATIONS: readonly Combination[] = ENTRIES.flatMap((entry) =>
   PROTOCOLS.flatMap((protocol) =>
-    MODES.flatMap((mode) => [true, false].map((intercept) => ({ entry, protocol, mode, intercept }))),
+    MODES.flatMap((mode) =>
+      [true, false].flatMap((intercept) => [80, 443].map((port) => ({ entry, protocol, mode, intercept, port }))),
+    ),
   ),
 );
 
-function reached({ entry, protocol, mode, intercept }: Combination): ReturnType<typeof matrixRow> {
+function reached({ entry, protocol, mode, intercept, port }: Combination): ReturnType<typeof matrixRow> {
   const one = destination('x', { protocol, tlsMode: mode });
-  return matrixRow(entry, { protocol, tls: { ...one.tls, intercept } });
+  return matrixRow({ entry, port }, { protocol, tls: { ...one.tls, intercept } });
 }
 
-t.test('every combination of entry, protocol, mode and interception is in exactly one row', async (t) => {
+t.test('every combination of entry, protocol, mode, interception and port is in exactly one row', async (t) => {
   for (const one of COMBINATIONS) {
-    const { entry, protocol, mode, intercept } = one;
+    const { entry, protocol, mode, intercept, port } = one;
     const rows = MATRIX.filter(
       (row) =>
         row.entry === entry &&
         row.protocols.includes(protocol) &&
         row.modes.includes(mode) &&
-        (row.intercept ?? intercept) === intercept,
+        (row.intercept ?? intercept) === intercept &&
+        (row.port === undefined || (row.port === 'https') === (port === 443)),
     );
     t.equal(rows.length, 1, JSON.stringify(one));
     t.equal(reached(one), rows[0], JSON.stringify(one));
@@ -42,10 +46,12 @@ t.test('every combination of entry, protocol, mode and interception is in exactl
 });
 
 t.test('outcomes are those of the design (T1, T2)', async (t) => {
-  const expected = ({ entry, protocol, mode, intercept }: Combination): Outcome => {
+  const expected = ({ entry, protocol, mode, intercept, port }: Combination): Outcome => {
     if (mode === 'passthrough') return entry === 'connect' ? 'tunnel' : 'refused';
     const judged = protocol !== 'tcp';
-    if (entry === 'connect') return judged ? (intercept ? 'intercepted' : 'refused') : 'wrapped';
+    if (entry === 'connect' && !judged) return 'wrapped';
+    if (entry === 'connect') return intercept ? 'intercepted' : port === 443 ? 'refused' : 'inspected';
+    if (entry === 'cleartext') return judged ? 'request' : 'refused';
     if (entry === 'intercept') return judged && intercept ? 'request' : 'refused';
     if (entry === 'forward' && protocol === 'grpc') return 'refused';
     if (judged) return 'request';

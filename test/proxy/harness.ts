@@ -28,6 +28,7 @@ export interface Site {
   readonly roots?: readonly string[];
   readonly insecure?: boolean;
   readonly intercept?: boolean;
+  readonly ech?: Destination['tls']['ech'];
   readonly protocol?: Destination['protocol'];
   readonly upstream?: { readonly host: string; readonly port: number };
   readonly sentHost?: string;
@@ -87,6 +88,7 @@ export function site(given: Site = {}): Destination {
       roots: given.roots,
       insecure: given.insecure ?? false,
       intercept: given.intercept ?? false,
+      ech: given.ech,
     },
     via: given.via,
     dataClass: 'internal',

@@ -36,12 +36,22 @@ export interface World extends AsyncDisposable {
 
 export async function world(
   t: Test,
-  more: { readonly site?: Site; readonly upstream?: object; readonly bench?: Partial<BenchOptions> } = {},
+  more: {
+    readonly site?: Site;
+    readonly upstream?: object;
+    readonly bench?: Partial<BenchOptions>;
+    readonly refusals?: Interception['refusals'];
+  } = {},
 ): Promise<World> {
   const authority = await testAuthority();
   const svid = await authority.svid('/saas', { dns: ['api.example.com'] });
   const upstream = await mtlsUpstream({ authority, svid, client: 'none', ...more.upstream });
-  const interception = await openInterception({ domains: ['example.com'], folder: undefined, clock: systemClock });
+  const interception = await openInterception({
+    domains: ['example.com'],
+    folder: undefined,
+    clock: systemClock,
+    refusals: more.refusals ?? 'inside',
+  });
   t.teardown(() => interception[Symbol.dispose]());
   const b = await bench({
     authority,

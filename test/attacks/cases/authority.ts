@@ -5,6 +5,12 @@ import { rule } from '../../proxy/harness.ts';
 const asked = (...authorities: string[]): Attempt[] => authorities.map((authority) => ({ authority }));
 const malformed = refused('malformed');
 
+/** Inside a tunnel both must be its host, so that a difference is another host. */
+const INSIDE = {
+  intercept: refused('misdirected', { when: 'read' }),
+  cleartext: refused('misdirected', { when: 'read' }),
+};
+
 export const AUTHORITY: readonly Attack[] = [
   {
     row: 'A3',
@@ -25,7 +31,7 @@ export const AUTHORITY: readonly Attack[] = [
       after: 'a-good-one',
     })),
     expect: refused('ambiguous'),
-    at: { intercept: refused('misdirected', { when: 'read' }), streams: refused('ambiguous') },
+    at: { ...INSIDE, streams: refused('ambiguous') },
   },
   {
     row: 'A4',
@@ -38,7 +44,7 @@ export const AUTHORITY: readonly Attack[] = [
       { absolute: true, host: ['crm.internal.evil.example'] },
     ],
     expect: refused('ambiguous'),
-    at: { intercept: refused('misdirected', { when: 'read' }), streams: refused('ambiguous') },
+    at: { ...INSIDE, streams: refused('ambiguous') },
   },
   {
     row: 'A4',

@@ -1,6 +1,6 @@
 /** Tasks, by every way in: no call without one where one is required, none with one that is not live, and none beyond what was granted. Not one byte leaves. */
 import { mcpRule, SETTINGS } from '../../proxy/mcp-harness.ts';
-import { passed, refused, type Attack, type Attempt, type World } from '../case.ts';
+import { passed, refused, type Attack, type Attempt, type World, CARRIES_NOTHING } from '../case.ts';
 import type { Named } from '../tasks.ts';
 
 const REQUIRED = Object.freeze<World>({ tasks: true, site: { task: 'required' } });
@@ -88,7 +88,7 @@ export const TASKS: readonly Attack[] = Object.freeze([
     world: OPTIONAL,
     attempts: as('spent'),
     expect: refused('denied', { reason: /has made the 1 calls/ }),
-    at: { 'CONNECT, intercepted': passed() },
+    at: CARRIES_NOTHING,
   },
   {
     row: 'G4',
@@ -96,7 +96,7 @@ export const TASKS: readonly Attack[] = Object.freeze([
     world: OPTIONAL,
     attempts: as('not approved', 'approved for elsewhere', 'approved for other parameters'),
     expect: refused('step-up-required'),
-    at: { 'CONNECT, intercepted': passed() },
+    at: CARRIES_NOTHING,
   },
   {
     row: 'C5',

@@ -2,7 +2,7 @@
 import { MATRIX, type MatrixRow } from '../../../lib/policy/matrix.ts';
 import type { Protocol, TlsMode } from '../../../lib/policy/model.ts';
 import { rule } from '../../proxy/harness.ts';
-import { passed, refused, type Attack, type Attempt } from '../case.ts';
+import { passed, refused, type Attack, type Attempt, CARRIES_NOTHING } from '../case.ts';
 import { ENTRIES } from '../entries/all.ts';
 import type { Entry } from '../entries/entry.ts';
 import type { HelloSpec } from '../hello.ts';
@@ -44,13 +44,37 @@ export const TUNNELS: readonly Attack[] = [
   },
   {
     row: 'A12',
-    title: 'encrypted ClientHello, real or GREASE',
+    title: 'an encrypted ClientHello does not hide that its outer name is another',
+    attempts: hellos(
+      { name: 'evil.example', extensions: [0xfe0d] },
+      { name: 'evil.example', extensions: [0x0a0a, 0xfe0d, 0x1a1a], pieces: [100] },
+      { name: 'evil.example', extensions: [0xffce] },
+    ),
+    expect: cutFor(/asks for/),
+  },
+  {
+    row: 'A12',
+    title: 'an encrypted ClientHello without an outer name',
+    attempts: hellos({ name: null, extensions: [0xfe0d] }),
+    expect: cutFor(/names no server/),
+  },
+  {
+    row: 'A12',
+    title: 'browsers send one in every ClientHello: with the name of the CONNECT it passes',
+    attempts: hellos({ extensions: [0xfe0d] }, { extensions: [0x0a0a, 0xfe0d, 0x1a1a] }),
+    expect: passed(),
+  },
+  {
+    row: 'A12',
+    title: 'encrypted ClientHello, real or GREASE, where the document denies it',
     attempts: hellos(
       { extensions: [0xfe0d] },
       { extensions: [0xfe0d], pieces: [100] },
       { extensions: [0x0a0a, 0xfe0d, 0x1a1a] },
-      { name: 'evil.example', extensions: [0xfe0d] },
+      { extensions: [0xffce] },
     ),
+    world: { site: { ech: 'deny' } },
+    only: ['CONNECT, passthrough'],
     expect: cutFor(/encrypted ClientHello/),
   },
   {
@@ -80,6 +104,7 @@ export const TUNNELS: readonly Attack[] = [
   {
     row: 'T3',
     title: 'anything but TLS',
+    world: { site: { ports: [443] } },
     attempts: hellos(
       ...[
         'SSH-2.0-OpenSSH_9.6\r\n',
@@ -99,16 +124,19 @@ export const TUNNELS: readonly Attack[] = [
         '\x00\x00\x00\x08\x04\xd2\x16\x2f',
         '\x05\x01\x00',
       ].map((bytes) => ({ bytes })),
-    ),
+    ).map((attempt) => ({ ...attempt, authority: 'crm.internal:443' })),
     expect: noHello,
   },
   {
     row: 'T1',
     title: 'CONNECT to a destination whose requests are judged',
     facet: 'authority',
-    only: ['CONNECT, passthrough', 'CONNECT, tcp', 'CONNECT, intercepted'],
-    world: { site: { protocol: 'http', mode: 'mtls', intercept: false, rules: [rule('all', 'allow')] } },
-    attempts: [{}, { hello: {} }, { hello: { bytes: 'GET / HTTP/1.1\r\n\r\n' } }],
+    only: ['CONNECT, passthrough', 'CONNECT, tcp', 'CONNECT, intercepted', 'CONNECT, inspected'],
+    world: { site: { protocol: 'http', mode: 'mtls', intercept: false, ports: [443], rules: [rule('all', 'allow')] } },
+    attempts: [{}, { hello: {} }, { hello: { bytes: 'GET / HTTP/1.1\r\n\r\n' } }].map((attempt) => ({
+      ...attempt,
+      authority: 'crm.internal:443',
+    })),
     expect: refused('wrong-entry', { reason: /judged one by one/ }),
   },
   {
@@ -170,7 +198,7 @@ export const TUNNELS: readonly Attack[] = [
     attempts: [{ after: 'a-busy-one' }, { after: 'a-busy-one' }],
     expect: refused('too-many'),
     // A tunnel that is looked into takes no place: the requests inside do.
-    at: { 'CONNECT, intercepted': passed() },
+    at: CARRIES_NOTHING,
   },
   {
     row: 'R5',
@@ -236,24 +264,25 @@ export const TUNNELS: readonly Attack[] = [
 
 /** What a destination's own listener speaks depends on the destination; where nothing is intercepted there is no inside. */
 function speaks({ door, passes }: Entry, protocol: Protocol): boolean {
-  if (door === 'intercept') return false;
+  if (door === 'intercept' || door === 'cleartext') return false;
   if (door !== 'listener') return true;
   return protocol === 'tcp' ? passes === 0 : protocol === 'http' && passes !== 0;
 }
 
 function refusedAt(
-  { entry: door, intercept = false }: MatrixRow,
+  { entry: door, intercept = false, port }: MatrixRow,
   protocol: Protocol,
   mode: TlsMode,
 ): readonly Attack[] {
   const only = ENTRIES.filter((entry) => entry.door === door && speaks(entry, protocol)).map(({ name }) => name);
   const rules = protocol === 'tcp' || mode === 'passthrough' ? [] : [rule('all', 'allow')];
+  const tls = port === 'https';
   const attack: Attack = {
     row: '3.1',
     title: `${door} to protocol ${protocol} in mode ${mode}`,
     only,
-    world: { site: { protocol, mode, intercept, insecure: mode === 'plaintext', rules } },
-    attempts: [{}],
+    world: { site: { protocol, mode, intercept, insecure: mode === 'plaintext', rules, ...(tls && { ports: [443] }) } },
+    attempts: [tls ? { authority: 'crm.internal:443' } : {}],
     expect: refused('wrong-entry'),
   };
   return only.length === 0 ? [] : [attack];

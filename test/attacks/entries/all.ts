@@ -1,4 +1,5 @@
 /** Every way in that there is. Each outcome of the access matrix must be here (test/attacks/coverage.test.ts). */
+import { CLEARTEXT, CLEARTEXT_STREAMS, CLEARTEXT_WEBSOCKET, CONNECT_INSPECTED } from './cleartext.ts';
 import type { Entry } from './entry.ts';
 import { CONNECT_INTERCEPTED, INTERCEPTED_WEBSOCKET } from './intercept.ts';
 import { INTERCEPTED } from './intercepted.ts';
@@ -19,4 +20,8 @@ export const ENTRIES: readonly Entry[] = Object.freeze([
   INTERCEPTED_STREAMS,
   INTERCEPTED_WEBSOCKET,
   CONNECT_INTERCEPTED,
+  CLEARTEXT,
+  CLEARTEXT_STREAMS,
+  CLEARTEXT_WEBSOCKET,
+  CONNECT_INSPECTED,
 ]);

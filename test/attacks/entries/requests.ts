@@ -37,6 +37,8 @@ export const upgrading =
 export interface Door {
   readonly open: (stage: Stage, attempt: Attempt) => Promise<Wire>;
   readonly probe: string;
+  /** The tunnel that it lies in is live as long as it is. */
+  readonly inside?: true;
 }
 
 const FORWARD_PORT: Door = { open: ({ bench }) => bench.open('forward'), probe: PROBE };
@@ -44,7 +46,7 @@ const OWN_LISTENER: Door = { open: ({ bench, name }) => bench.open(name), probe:
 
 export async function request(
   stage: Stage,
-  { open, probe }: Door,
+  { open, probe, inside }: Door,
   render: Render,
   [attempt, { probing, begins }]: Try,
 ): Promise<Seen> {
@@ -52,7 +54,8 @@ export async function request(
   if (attempt.after === 'a-good-one') {
     line.write(bytesOf(render({}), {}));
     await until('the good request is answered', () => statusesOf(line.text)[0] === 200 || undefined);
-    await stage.bench.quiet();
+    const idle = inside === true ? 1 : 0;
+    await until('the good exchange is over', () => stage.bench.proxy.live() === idle);
   }
   if (statusesOf(line.text).some((status) => status >= 400)) return answerOf(line, 0);
   begins();

@@ -21,7 +21,7 @@ import { answerOf, CANARY } from './http1.ts';
 import { INTERCEPTED, openTunnel, renderInside } from './intercepted.ts';
 import { LISTENER } from './requests.ts';
 
-interface Way {
+export interface Way {
   readonly scheme: 'http' | 'https';
   /** A connection, or what the agent saw instead of one. */
   readonly open: (stage: Stage) => Promise<RawClient | Seen>;
@@ -71,7 +71,7 @@ function ended({ frames, over }: RawClient, stream: number): boolean {
   return over || last || mine.some(({ type }) => type === RST_STREAM);
 }
 
-const strikeBy =
+export const strikeBy =
   (way: Way) =>
   async (stage: Stage, attempt: Attempt, { begins }: Manner): Promise<Seen> => {
     const client = await way.open(stage);
@@ -94,7 +94,7 @@ const strikeBy =
     return { text, statuses, cut: reset };
   };
 
-const holdBy =
+export const holdBy =
   (way: Way) =>
   async (stage: Stage): Promise<Socket> => {
     const before = stage.upstream.received();
@@ -120,7 +120,7 @@ const INSIDE: Way = {
   authority: (stage, attempt) => renderInside(stage, attempt).host[0] ?? '',
 };
 
-const OF_STREAMS = facets(
+export const OF_STREAMS = facets(
   'authority',
   'method',
   'path',

@@ -170,8 +170,8 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'an encrypted ClientHello is cut',
     TUNNEL,
-    ['if (ech) return', "if (serverName === '') return"],
-    attack('tunnels', 'A12 encrypted ClientHello, real or GREASE'),
+    ['if (ech && !passes)', "if (serverName === '')"],
+    attack('tunnels', 'A12 encrypted ClientHello, real or GREASE, where the document denies it'),
   ),
   sabotage(
     'websocket is served or denied wherever it is offered',
