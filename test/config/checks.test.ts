@@ -136,6 +136,12 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     "  tls: { mode: mtls, peers: ['spiffe://example.org/a', 'spiffe://example.org/b/**'] }",
   ],
   [
+    'ech-needs-passthrough',
+    '  tls: { mode: web, ech: deny }',
+    /spec\.tls\.ech: in mode web no ClientHello of the agent goes on/,
+    '  tls: { mode: passthrough, ech: deny }',
+  ],
+  [
     'intercept-needs-requests',
     '  tls: { mode: passthrough, intercept: true }',
     /spec\.tls\.intercept: in mode passthrough the TLS of the agent is left alone/,

@@ -130,7 +130,8 @@ t.test('an upgrade to WebSocket needs a rule that says so; deny rules hold for i
 
 t.test('what the access matrix refuses is refused whatever the rules say (T1)', async (t) => {
   const all = [rule('any', 'allow')];
-  const tunnelled = decide(policy(destination('crm', { rules: all })), connection());
+  const tls = policy(destination('crm', { rules: all, ports: [443] }));
+  const tunnelled = decide(tls, connection({ port: 443 }));
   t.match(tunnelled, { effect: 'deny', code: 'wrong-entry', hint: /http:\/\/ URL/ });
   t.equal(
     tunnelled.reason,
@@ -191,8 +192,11 @@ t.test('mode report lets through what a rule would deny, and says so', async (t)
 });
 
 t.test('mode report relaxes neither entry, nor listener, nor what is unlisted', async (t) => {
-  const of = policy(destination('crm', { mode: 'report' }), destination('tcp', { mode: 'report', protocol: 'tcp' }));
-  t.equal(verdict(of, connection()), 'deny wrong-entry -');
+  const of = policy(
+    destination('crm', { mode: 'report', ports: [80, 443] }),
+    destination('tcp', { mode: 'report', protocol: 'tcp' }),
+  );
+  t.equal(verdict(of, connection({ port: 443 })), 'deny wrong-entry -');
   t.equal(verdict(of, request({ host: 'tcp.internal' })), 'deny wrong-entry -');
   t.equal(verdict(of, request({ entry: 'listener', listener: 'crm', host: 'tcp.internal' })), 'deny misdirected -');
   t.equal(verdict(of, request({ host: 'other.internal' })), 'deny unlisted -');
@@ -227,6 +231,8 @@ t.test(
         const decision = decide(of, one);
         if (decision.effect === 'deny') return decision.reason !== '';
         allowed += 1;
+        // A tunnel to what is judged per request carries nothing by itself.
+        if (decision.destination?.name === 'crm' && one.entry === 'connect') return decision.action === undefined;
         if (one.http === undefined) return decision.destination?.name !== 'crm' && one.entry !== 'forward';
         return (
           decision.rule === 'read' &&

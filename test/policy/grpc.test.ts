@@ -94,11 +94,11 @@ t.test('no rules, deny rules alone, and rules over everything', async (t) => {
 });
 
 t.test('the forward port and CONNECT do not serve gRPC, and say where it is served', async (t) => {
-  const all = policy(destination('billing', { protocol: 'grpc', rules: [grpcRule('all', 'allow')] }));
+  const all = policy(destination('billing', { protocol: 'grpc', ports: [80, 443], rules: [grpcRule('all', 'allow')] }));
   const facts = call('/a.B/C');
   const forward = decide(all, { ...facts, entry: 'forward', listener: undefined });
   t.match(forward, { code: 'wrong-entry', hint: /local listener/ });
-  t.match(decide(all, { ...facts, entry: 'connect', listener: undefined, http: undefined, grpc: undefined }), {
-    code: 'wrong-entry',
-  });
+  const connect = { ...facts, entry: 'connect' as const, listener: undefined, http: undefined, grpc: undefined };
+  t.match(decide(all, { ...connect, port: 443 }), { code: 'wrong-entry' });
+  t.match(decide(all, { ...connect, port: 80 }), { code: 'allowed', reason: /is inspected/ });
 });

@@ -15,6 +15,27 @@ export const TUNNEL: readonly Sabotage[] = [
     attack('tunnels', 'T7 a host that the authority does not cover is not stood in for'),
   ),
   sabotage(
+    'TLS in a tunnel that nobody ends goes no further',
+    'lib/proxy/intercept.ts',
+    ['else if (context === undefined) throw await refuseTls', 'else if (context === null) throw await refuseTls'],
+    by('test/proxy/cleartext.test.ts', 'TLS where nothing is intercepted gets an alert and the record wrong-entry'),
+  ),
+  sabotage(
+    'nothing but TLS is taken at port 443',
+    'lib/proxy/intercept.ts',
+    ["if (kind !== 'tls' && authority.port !== HTTPS_PORT)", "if (kind !== 'tls')"],
+    attack('tunnels', 'T3 anything but TLS'),
+  ),
+  sabotage(
+    'a refusal is told inside for hosts of the CA alone',
+    'lib/proxy/refuse-inside.ts',
+    ["if (interception?.refusals !== 'inside' || !interception.covers(host)) return false;", ''],
+    by(
+      'test/proxy/refuse-inside.test.ts',
+      '407, malformed requests, other domains and what is over the rate are answered at the CONNECT',
+    ),
+  ),
+  sabotage(
     'over HTTP/2, :authority and Host are equal',
     'lib/http2/head.ts',
     ['authority.toLowerCase() !== host.toLowerCase()', 'authority === host.toUpperCase()'],
