@@ -1,6 +1,6 @@
 /** What one key cannot say alone about a Destination of protocol mcp. */
 import { reachesEndpoint } from '../policy/endpoint.ts';
-import type { Check, Finding, Spec } from './checks.ts';
+import type { Check, Finding, Spec } from './finding.ts';
 
 const found = (wrong: boolean, steps: Finding['steps'], message: string, fix: string): readonly Finding[] =>
   wrong ? [{ steps: ['spec', ...steps], message, fix }] : [];

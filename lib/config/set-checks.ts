@@ -5,7 +5,7 @@ import { isUnder } from '../policy/host.ts';
 import { isLoopback } from '../policy/ip.ts';
 import { tiesOf } from '../policy/lookup.ts';
 import type { ListenAddress } from '../policy/model.ts';
-import type { Finding } from './checks.ts';
+import type { Finding } from './finding.ts';
 import { placeText } from './problem.ts';
 import type { DestinationDocument, SidecarDocument, TaskPolicyDocument } from './schema.ts';
 import type { Step, Tree } from './tree.ts';

@@ -1,6 +1,6 @@
 /** Rules over several keys about the way to an upstream and how much may go there; joined to those of checks.ts. */
 import { isLoopback } from '../policy/ip.ts';
-import type { Check, Finding } from './checks.ts';
+import { when, type Check, type Finding } from './finding.ts';
 
 export const WAY_CHECKS: readonly Check[] = Object.freeze([
   {
@@ -101,8 +101,4 @@ function burstAlone(
     'there is no rate that it could be a burst of',
     'write rate: 50/s beside it, or remove burst',
   );
-}
-
-function when(wrong: boolean, steps: Finding['steps'], message: string, fix: string): readonly Finding[] {
-  return wrong ? [{ steps, message, fix }] : [];
 }

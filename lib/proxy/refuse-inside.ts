@@ -9,7 +9,7 @@
 import type { Duplex } from 'node:stream';
 import type { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
-import type { Connection, HandedOver, ServerExchange } from '../http1/exchange.ts';
+import type { HandedOver, ServerExchange } from '../http1/exchange.ts';
 import { serveConnection } from '../http1/server.ts';
 import { serveHttp2 } from '../http2/server.ts';
 import type { Interception } from '../tls/interception.ts';
@@ -117,7 +117,7 @@ async function answer(
       closing.abort();
     }
   };
-  const refuse = (unread: Fault, _: Connection): Answer => faultAnswer(unread, { id: exchange.id });
+  const refuse = (unread: Fault): Answer => faultAnswer(unread, { id: exchange.id });
   const serve = { limits, clock: standing.clock, draining: closing.signal, handle, refuse };
   if (http2) await serveHttp2(socket, { ...serve, scheme });
   else await serveConnection(socket, serve);

@@ -6,7 +6,7 @@ const CHECKS = 'lib/config/checks.ts';
 export const CONFIG: readonly Sabotage[] = [
   sabotage(
     'mtls without peers does not load',
-    CHECKS,
+    'lib/config/tls-checks.ts',
     ["tls.mode === 'mtls' && tls.peers === undefined,", "tls.mode === 'web' && tls.peers !== undefined,"],
     by('test/config/checks.test.ts', 'mtls-needs-peers: tls: { mode: mtls }'),
   ),
