@@ -11,7 +11,6 @@
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { SecureContext } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { link, onAbort } from '../base/signal.ts';
@@ -20,7 +19,7 @@ import type { RequestHead } from '../http1/message.ts';
 import { formatAuthority, type Authority } from '../policy/authority.ts';
 import { HTTPS_PORT } from '../policy/matrix.ts';
 import type { Destination } from '../policy/model.ts';
-import type { Interception } from '../tls/interception.ts';
+import type { Interception, TlsContext } from '../tls/interception.ts';
 import { terminateTls } from '../tls/terminate.ts';
 import { cut } from './copy.ts';
 import { describeCleartext, describeIntercepted, type Reading } from './describe.ts';
@@ -81,14 +80,14 @@ export function interceptor(options: InterceptorOptions): Interceptor {
   };
 }
 
-function contextFor(authority: Authority, { interception }: InterceptorOptions): Promise<SecureContext> {
+function contextFor(authority: Authority, { interception }: InterceptorOptions): Promise<TlsContext> {
   if (interception?.covers(authority.host) !== true) throw notCovered(authority);
   return interception.contextFor(authority.host);
 }
 
 async function serveIntercepted(
   tunnel: Tunnel,
-  context: SecureContext,
+  context: TlsContext,
   inside: HandedOver,
   options: InterceptorOptions,
 ): Promise<void> {

@@ -36,6 +36,9 @@ export interface InterceptionOptions {
   readonly refusals?: 'inside' | 'connect' | undefined;
 }
 
+/** What a server shows: certificate and key. */
+export type TlsContext = SecureContext;
+
 export interface Interception extends Disposable {
   readonly domains: readonly string[];
   readonly refusals: 'inside' | 'connect';

@@ -1,12 +1,12 @@
 /** What does not load. */
 import { by, sabotage, type Sabotage } from '../sabotage.ts';
 
-const CHECKS = 'lib/config/checks.ts';
+const CHECKS = 'lib/config/tls-checks.ts';
 
 export const CONFIG: readonly Sabotage[] = [
   sabotage(
     'mtls without peers does not load',
-    'lib/config/tls-checks.ts',
+    CHECKS,
     ["tls.mode === 'mtls' && tls.peers === undefined,", "tls.mode === 'web' && tls.peers !== undefined,"],
     by('test/config/checks.test.ts', 'mtls-needs-peers: tls: { mode: mtls }'),
   ),

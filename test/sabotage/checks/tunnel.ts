@@ -11,7 +11,7 @@ export const TUNNEL: readonly Sabotage[] = [
   sabotage(
     'no host is stood in for that the authority does not cover',
     'lib/proxy/intercept.ts',
-    ['if (interception?.covers(host) !== true) throw', 'if (interception === undefined) throw'],
+    ['if (interception?.covers(authority.host) !== true) throw', 'if (interception === undefined) throw'],
     attack('tunnels', 'T7 a host that the authority does not cover is not stood in for'),
   ),
   sabotage(
