@@ -15,7 +15,7 @@ export const INTERCEPT: readonly Sabotage[] = [
   sabotage(
     'Host is held against the tunnel too where the target names it',
     'lib/proxy/describe.ts',
-    ["if (authority !== host) requireTunnel(parseAuthority(host, HTTPS_PORT), tunnel, 'host');", ''],
+    ["if (authority !== host) requireTunnel(parseAuthority(host, port), tunnel, 'host');", ''],
     attack('tunnels', 'A2 another host inside than the tunnel goes to, in target or Host alone'),
   ),
   sabotage(
