@@ -75,7 +75,8 @@ t.test('a request for another host or port than that of the CONNECT is 421, and 
   ]) {
     const line = await within(w.b);
     line.write(`${head}\r\n\r\n`);
-    t.match(await line.ended(), /^HTTP\/1\.1 421 /, head);
+    t.match(await line.sees(/\r\n\r\n/), /^HTTP\/1\.1 421 /, head);
+    line.socket.destroy();
   }
   await w.b.quiet();
   t.same(w.upstream.connections, []);

@@ -23,11 +23,11 @@ export const INTERCEPT: readonly Sabotage[] = [
     'lib/proxy/intercept.ts',
     [
       `const inside = link(closing, exchange.signal);
-      let cancel = (): void => {};
-      const off = onAbort(exchange.signal, () =>`,
+  let cancel = (): void => {};
+  const off = onAbort(exchange.signal, () =>`,
       `const inside = link(closing);
-      let cancel = (): void => {};
-      const off = onAbort(inside.signal, () =>`,
+  let cancel = (): void => {};
+  const off = onAbort(inside.signal, () =>`,
     ],
     by(
       'test/proxy/intercept.test.ts',
