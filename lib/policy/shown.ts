@@ -35,3 +35,9 @@ export function shownQuery(query: string): string {
     .map((part) => /^[A-Za-z][\w.[\]-]{0,31}(?==)/.exec(part)?.[0]);
   return cut(`?${shown.map((name) => (name === undefined ? '...' : `${name}=...`)).join('&')}`);
 }
+
+/** A target of an intent: a name or a host, and of what is a URL its place. */
+export function shownTarget(target: string): string {
+  if (target.includes('://')) return cut(shownUri(target));
+  return cut(target.slice(target.lastIndexOf('@') + 1).replace(/[?#;].*/s, ''));
+}

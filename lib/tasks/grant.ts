@@ -4,6 +4,7 @@
  */
 import type { Grant, StepUpPolicy, TaskPolicy } from '../policy/grant.ts';
 import type { Destination, Policy } from '../policy/model.ts';
+import { shownTarget } from '../policy/shown.ts';
 import { asked, meetAll, parseTarget, targetText, type HostTarget, type HostTargets } from '../policy/targets.ts';
 import type { Intent } from './intent.ts';
 
@@ -131,7 +132,7 @@ function targetsOf({ targets }: Intent, ceiling: Ceiling, policy: Policy, refuse
       found.set(destination, before === undefined || left === undefined ? undefined : [...before, ...left]);
     }
     // In the same words whether it is there or not: which destinations there are is not for the agent to find out.
-    if (!any) refuse('targets', target, `${ceiling.name} does not have it`);
+    if (!any) refuse('targets', shownTarget(target), `${ceiling.name} does not have it`);
   }
   return found;
 }

@@ -126,6 +126,15 @@ export const POLICY: readonly Sabotage[] = [
     attack('secrets', 'C6 resources of MCP that no rule allows'),
   ),
   sabotage(
+    'an explanation shows of a query what may be shown',
+    'cmd/commands/explain.ts',
+    ['shownQuery(http.query)', 'http.query'],
+    by(
+      'test/scenarios/quotes-no-secret-that-was-sent.test.ts',
+      'explain, tests of policy and suggestions quote nothing of what they are asked about',
+    ),
+  ),
+  sabotage(
     'a host that cannot be read is not quoted',
     'lib/policy/host.ts',
     ['throw malformed(labelProblem(name, bad));', 'throw malformed(`${text} ${labelProblem(name, bad)}`);'],
