@@ -21,8 +21,10 @@ import { endpointFrom } from '../lib/identity/address.ts';
 import { type IdentitySource, startIdentity } from '../lib/identity/source.ts';
 import type { Policy } from '../lib/policy/model.ts';
 import { type Proxy, type ProxyOptions, startProxy } from '../lib/proxy/proxy.ts';
+import { dnsResolver } from '../lib/proxy/resolver.ts';
 import { tlsContexts } from '../lib/tls/context.ts';
 import type { Interception } from '../lib/tls/interception.ts';
+import { systemResolver } from './system-resolver.ts';
 import { followIdentity } from './compose/identity.ts';
 import { startInterception } from './compose/interception.ts';
 import { readingsOf } from './compose/readings.ts';
@@ -169,6 +171,7 @@ function serve(
     contexts: tlsContexts(),
     clock,
     shutdown,
+    resolver: sidecar.resolver === 'system' ? systemResolver(clock) : dnsResolver({ clock }),
     limits: http1Limits({
       headMs: headersTimeout,
       keepAliveMs: idleTimeout,

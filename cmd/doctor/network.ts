@@ -3,15 +3,17 @@
  * addresses that were named for it and to none else. It says something about the agent only where the agent runs and as its user.
  */
 import { isIP } from 'node:net';
+import type { Clock } from '../../lib/base/clock.ts';
 import { link } from '../../lib/base/signal.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import type { Config } from '../../lib/config/load.ts';
 import { formatAuthority, parseAuthority } from '../../lib/policy/authority.ts';
 import type { Destination } from '../../lib/policy/model.ts';
 import { dialler, type Dialler } from '../../lib/proxy/dial.ts';
-import { systemResolver } from '../../lib/proxy/resolver.ts';
+import { dnsResolver, type Resolver } from '../../lib/proxy/resolver.ts';
 import { routes } from '../../lib/proxy/route.ts';
 import { tlsContexts } from '../../lib/tls/context.ts';
+import { systemResolver } from '../system-resolver.ts';
 import { fail, ok, warn, type Patient, type Verdict } from './finding.ts';
 import { listenersOf } from './host.ts';
 import { reach } from './reach.ts';
@@ -19,14 +21,19 @@ import { reach } from './reach.ts';
 export async function checkDns({ config, patience, clock }: Patient): Promise<readonly Verdict[]> {
   if (config === undefined) return [];
   const own = new Set(listenersOf(config).map(([, { host, port }]) => formatAuthority(host, port)));
+  const resolver = resolverOf(config, clock);
   const dial = dialler({
-    resolver: systemResolver(),
+    resolver,
     contexts: tlsContexts(),
     clock,
     own: (address, port) => own.has(formatAuthority(address, port)),
   });
   const written = config.policy.destinations.filter(({ upstream, via }) => upstream !== undefined || via !== undefined);
-  return await Promise.all(written.map((destination) => resolves(destination, dial, { patience, clock })));
+  try {
+    return await Promise.all(written.map((destination) => resolves(destination, dial, { patience, clock })));
+  } finally {
+    resolver.close?.();
+  }
 }
 
 async function resolves(
@@ -68,6 +75,10 @@ export async function checkEgress(patient: Patient): Promise<readonly Verdict[]>
   ];
 }
 
+function resolverOf(config: Config | undefined, clock: Clock): Resolver {
+  return config?.sidecar.resolver === 'system' ? systemResolver(clock) : dnsResolver({ clock });
+}
+
 async function goRound(text: string, { config, patience, clock }: Patient): Promise<readonly Verdict[]> {
   let addresses: readonly string[];
   const target = targetOf(text, config);
@@ -77,14 +88,16 @@ async function goRound(text: string, { config, patience, clock }: Patient): Prom
   const { host, port } = target;
   using limit = link();
   const cancel = clock.after(patience, () => limit.abort(new Fault('timeout', 'no answer')), true);
+  const resolver = resolverOf(config, clock);
   try {
-    addresses =
-      isIP(host) === 0 ? await systemResolver().resolve(host, { absolute: false, signal: limit.signal }) : [host];
+    const asking = { absolute: false, signal: limit.signal, of: text };
+    addresses = isIP(host) === 0 ? await resolver.resolve(host, asking) : [host];
   } catch (failure) {
     const { message } = Fault.from(failure, 'upstream-unresolved');
     return [warn(`${text}: ${message}`, 'its addresses could still be reached', 'name an address with --egress')];
   } finally {
     cancel();
+    resolver.close?.();
   }
   return await Promise.all(
     addresses.map(async (address) =>

@@ -69,6 +69,7 @@ export interface SidecarSpec {
   };
   /** Lowest first. */
   readonly dataClasses: readonly string[];
+  readonly resolver: 'dns' | 'system';
   readonly drain: number;
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' };
 }
@@ -105,6 +106,7 @@ export function compileSidecar({ metadata, spec }: SidecarDocument, absolute: (p
     defaults: spec.defaults,
     listeners: spec.listeners,
     dataClasses: spec.dataClasses,
+    resolver: spec.resolver,
     drain: spec.drain,
     log: spec.log,
   });

@@ -244,6 +244,11 @@ export const sidecarSpec = record(
       {},
       'Limits of all listeners that the agent reaches, and of connections that are kept.',
     ),
+    resolver: defaulted(
+      choice(['dns', 'system']),
+      'dns',
+      'Who resolves names. dns: this process, by /etc/hosts and /etc/resolv.conf for names that the documents write, and as they stand for those that agents ask for. system: the C library with all that nsswitch.conf names, in a child process.',
+    ),
     drain: defaulted(duration('30s'), '30s', 'What is under way at SIGTERM has this long to finish.'),
     log: defaulted(
       record({

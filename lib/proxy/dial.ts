@@ -85,7 +85,9 @@ export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dia
       const fault =
         route.destination.via !== undefined && route.literal ? judgeTarget(route, route.host, own) : undefined;
       if (fault !== undefined) throw fault;
-      const addresses = literal ? [host] : await resolver.resolve(host, { absolute, signal });
+      const addresses = literal
+        ? [host]
+        : await resolver.resolve(host, { absolute, signal, of: route.destination.name });
       for (const address of addresses) {
         const fault = judge(route, address);
         if (fault !== undefined) throw fault;

@@ -33,7 +33,7 @@ import { listeners, type Listeners } from './listeners.ts';
 import { liveSet } from './live.ts';
 import { rates } from './rates.ts';
 import { reconsider, type Reconsider } from './reconsider.ts';
-import { systemResolver, type Resolver } from './resolver.ts';
+import { dnsResolver, type Resolver } from './resolver.ts';
 import type { DoorFolder } from './task-doors.ts';
 import { upstreams, type Upstreams } from './upstreams.ts';
 
@@ -121,6 +121,7 @@ class Running implements Proxy {
   readonly #listeners: Listeners;
   readonly #reconsider: Reconsider;
   readonly #tokens: JwtSvids;
+  readonly #resolver: Resolver;
   readonly #following: Linked;
   readonly #farewell: Farewell;
   /** Settles when what was cut was told so. */
@@ -136,9 +137,10 @@ class Running implements Proxy {
       contexts,
       clock,
       limits = http1Limits(),
-      resolver = systemResolver(),
+      resolver = dnsResolver({ clock }),
     } = options;
     this.#options = options;
+    this.#resolver = resolver;
     const pacing = turns();
     const records = evidence({ audit, clock, onFailure: sidecar.audit.onFailure });
     const standing = {
@@ -288,6 +290,7 @@ class Running implements Proxy {
     await this.#listeners[Symbol.asyncDispose]();
     await this.#standing.live.empty();
     await this.#upstreams[Symbol.asyncDispose]();
+    this.#resolver.close?.();
     await this.#standing.evidence.settled();
   }
 }

@@ -2,7 +2,7 @@ import { createServer } from 'node:net';
 import t from 'tap';
 import { testAuthority } from '../fakes/authority.ts';
 import { mtlsUpstream, rawUpstream } from '../fakes/upstream.ts';
-import { systemResolver } from '../../lib/proxy/resolver.ts';
+import { dnsResolver } from '../../lib/proxy/resolver.ts';
 import { bench, refusal, site, statusOf, unpaired } from './harness.ts';
 
 /** The machine's own addresses are loopback here, so what a name leads to is allowed only where the operator wrote the literal. */
@@ -92,7 +92,12 @@ t.test('the next judged address is tried when one refuses; none left is 502', as
   const { routes } = await import('../../lib/proxy/route.ts');
   const { tlsContexts } = await import('../../lib/tls/context.ts');
   const { systemClock } = await import('../../lib/base/clock.ts');
-  const dial = dialler({ resolver: systemResolver(), contexts: tlsContexts(), clock: systemClock, own: () => false });
+  const dial = dialler({
+    resolver: dnsResolver({ clock: systemClock }),
+    contexts: tlsContexts(),
+    clock: systemClock,
+    own: () => false,
+  });
   const destination = site({ upstream: { host: '127.0.0.1', port: upstream.port } });
   const facts = {
     entry: 'forward',
@@ -188,38 +193,3 @@ t.test(
     t.same(unpaired(b.audit.records), []);
   },
 );
-
-t.test(
-  'the system resolver: a literal search-list name only resolves for the operator; the signal ends the wait',
-  async (t) => {
-    const { signal } = new AbortController();
-    const system = systemResolver();
-    t.same(
-      await system.resolve('localhost', { absolute: false, signal }),
-      await system.resolve('localhost', { absolute: false, signal }),
-    );
-    await t.rejects(system.resolve('no-such-host.invalid', { absolute: true, signal }), {
-      code: 'upstream-unresolved',
-    });
-    const gone = new AbortController();
-    const waiting = system.resolve('no-such-host.invalid', { absolute: true, signal: gone.signal });
-    const { Fault } = await import('../../lib/base/fault.ts');
-    gone.abort(new Fault('client-gone', 'left'));
-    await t.rejects(waiting, { code: 'client-gone' });
-  },
-);
-
-t.test('names that are looked up at one time have a most; one name is one lookup, whoever asks (R3)', async (t) => {
-  const { signal } = new AbortController();
-  const system = systemResolver();
-  const ask = (name: string): Promise<readonly string[]> => system.resolve(name, { absolute: true, signal });
-  const settled = Array.from({ length: 64 }, (_, i) => ask(`no-such-host-${i}.invalid`).catch((failure) => failure));
-  await t.rejects(ask('one-more.invalid'), { code: 'too-many', hint: /DNS is slow or silent/ });
-  await t.rejects(
-    ask('no-such-host-0.invalid'),
-    { code: 'upstream-unresolved' },
-    'one that is asked for is no new one',
-  );
-  for (const failure of await Promise.all(settled)) t.match(failure, { code: 'upstream-unresolved' });
-  await t.rejects(ask('one-more.invalid'), { code: 'upstream-unresolved' }, 'and then there is room again');
-});

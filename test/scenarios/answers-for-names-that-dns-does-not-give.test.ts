@@ -5,6 +5,7 @@ import t from 'tap';
 import { dnsServer, type Answer } from '../fakes/dns.ts';
 import { shortFolder } from '../fakes/folder.ts';
 import { refusal, statusOf } from '../proxy/harness.ts';
+import { eventually } from '../cmd/cli.ts';
 import { apart, noProc, type Apart } from './apart.ts';
 import { crm } from './stack.ts';
 
@@ -88,6 +89,13 @@ t.test(
     for (const answer of await Promise.all(silent)) t.match(statusOf(answer), /^50[24]$/, answer);
     const asked = dns.asked.filter((name) => name === 'silent.dns.test.').length;
     t.ok(asked > 0 && asked < 12, `${asked} questions: at one time a name is asked for once`);
+    let slow = 20;
+    const slower = Array.from({ length: slow }, (_, i) =>
+      get(s, `hang-first-${i}.dns.test`).finally(() => (slow -= 1)),
+    );
+    t.equal(statusOf(await get(s, 'rebound.dns.test')), 403);
+    t.equal(slow, 20, 'a name that is there is found while twenty others are waited for');
+    await Promise.all(slower);
     const hanging = Array.from({ length: 100 }, (_, i) => get(s, `hang-${i}.dns.test`));
     const codes = (await Promise.all(hanging)).map((answer) => refusal(answer).code);
     t.ok(codes.filter((code) => code === 'too-many').length >= 36, 'names that hang are no queue without end (R3)');
@@ -96,5 +104,10 @@ t.test(
       'no search list',
     );
     t.equal(s.api.connections(), 1, 'nothing else was dialled');
+    const last = get(s, 'hang-last.dns.test');
+    await eventually('it is asked for', () => dns.asked.includes('hang-last.dns.test.'));
+    s.sidecar.child.kill('SIGTERM');
+    t.equal((await s.sidecar.ended).status, 0, 'and the process ends, whatever is not answered');
+    await last;
   },
 );

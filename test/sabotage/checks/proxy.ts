@@ -6,7 +6,39 @@ const DIAL = 'lib/proxy/dial.ts';
 const TUNNEL = 'lib/proxy/hello.ts';
 const WEBSOCKET = 'lib/proxy/websocket.ts';
 
+const NAMES = by(
+  'test/proxy/resolver.test.ts',
+  'a name of the agent is asked for as it stands; one of the operator by hosts file and search list',
+);
+
 export const PROXY: readonly Sabotage[] = [
+  sabotage(
+    'a name of the agent has no search list',
+    'lib/proxy/resolver.ts',
+    ['absolute ? [name] : candidates(name, conf)', 'candidates(name, conf)'],
+    NAMES,
+  ),
+  sabotage(
+    'the hosts file is for names of the operator',
+    'lib/proxy/resolver.ts',
+    ['absolute ? undefined : hostsNow().get(name)', 'hostsNow().get(name)'],
+    NAMES,
+  ),
+  sabotage(
+    'each destination has its share of names under way',
+    'lib/proxy/resolver.ts',
+    ['if (same >= MOST_OF_ONE ||', 'if (same < 0 ||'],
+    by(
+      'test/proxy/resolver.test.ts',
+      'names that are looked up at one time have a most; one name is one lookup, whoever asks (R3)',
+    ),
+  ),
+  sabotage(
+    'a late kind of address is not waited for',
+    'lib/proxy/resolver.ts',
+    ['cancel = clock.after(LATE_MS, settle);', 'cancel = clock.after(60_000, settle);'],
+    by('test/proxy/resolver.test.ts', 'one kind of address is enough where the other fails, or is late'),
+  ),
   sabotage(
     'a turn has a share of work',
     'lib/base/turns.ts',
