@@ -40,9 +40,10 @@ const RESPONSE_TRAILERS: Rules = Object.freeze({
   count: 'trailerCount',
 });
 
-export function malformed(rules: Rules, problem: string): Fault {
+export function malformed(rules: Rules, problem: string, cause?: unknown): Fault {
   return new Fault(rules.malformed, `the ${rules.subject} is malformed: ${problem}`, {
     hint: 'send HTTP/1.1 as RFC 9112 has it, without obsolete forms',
+    cause,
   });
 }
 

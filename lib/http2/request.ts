@@ -34,6 +34,13 @@ export interface Trunk {
   ended(stream: RequestStream): void;
 }
 
+const AGAINST_PROTOCOL: ReadonlySet<number> = new Set([
+  constants.NGHTTP2_PROTOCOL_ERROR,
+  constants.NGHTTP2_FLOW_CONTROL_ERROR,
+  constants.NGHTTP2_FRAME_SIZE_ERROR,
+  constants.NGHTTP2_COMPRESSION_ERROR,
+]);
+
 export class RequestStream {
   readonly #stream: ClientHttp2Stream;
   readonly #head: OutgoingRequest;
@@ -47,6 +54,8 @@ export class RequestStream {
   #sent: Promise<void> = Promise.resolve();
   #informs = 0;
   #reason: Fault | undefined;
+  /** What the engine found wrong. */
+  #cause: Error | undefined;
   /** The upstream has said END_STREAM; what was at hand then. */
   #ended = false;
   readonly #rest: Buffer[] = [];
@@ -70,8 +79,8 @@ export class RequestStream {
     this.#watchEnd(stream);
     stream.on('headers', this.#onInform);
     stream.on('response', this.#onResponse);
-    // The reason comes with `close`.
-    stream.on('error', () => {});
+    // What it means is asked when it is closed.
+    stream.on('error', (cause: Error) => (this.#cause = cause));
     stream.on('close', this.#onClose);
   }
 
@@ -208,6 +217,9 @@ export class RequestStream {
     const { last, cause, proven } = this.#trunk;
     if (silent && (id === undefined || id > last || rstCode === constants.NGHTTP2_REFUSED_STREAM))
       return unprocessed('the upstream did not process the request', cause);
+    // We reset a stream with such a code for what the upstream sent, and so does it for what it holds against us.
+    if (AGAINST_PROTOCOL.has(rstCode) || isOfEngine(cause ?? this.#cause))
+      return malformed(RESPONSE, 'it is against RFC 9113', cause ?? this.#cause);
     if (cause !== undefined) {
       const fault = new Fault('upstream-cut', 'the connection to the upstream failed', { cause });
       return silent && proven ? untouched(fault) : fault;
@@ -216,4 +228,9 @@ export class RequestStream {
       return untouched(new Fault('upstream-cut', 'the connection to the upstream was closed'));
     return new Fault('upstream-cut', `the upstream reset the stream (code ${rstCode})`);
   }
+}
+
+/** Bytes that the engine cannot read as HTTP/2. */
+function isOfEngine(cause: Error | undefined): boolean {
+  return cause !== undefined && 'code' in cause && cause.code === 'ERR_HTTP2_ERROR';
 }

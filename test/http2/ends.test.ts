@@ -134,3 +134,42 @@ t.test('an answer is complete with END_STREAM, whatever comes after it, and neve
   await b.quiet();
   t.same(unpaired(b.audit.records), []);
 });
+
+const ANSWERS_AGAINST_THE_STANDARD: Readonly<Record<string, (stream: number) => readonly Buffer[]>> = {
+  'two :status': (s) => [frame(HEADERS, END_HEADERS, s, block([':status', '200'], [':status', '201']))],
+  'no :status': (s) => [frame(HEADERS, END_HEADERS, s, block(['x-a', 'b']))],
+  'an upper-case name': (s) => [frame(HEADERS, END_HEADERS, s, block([':status', '200'], ['X-A', 'b']))],
+  'a field of connections': (s) => [frame(HEADERS, END_HEADERS, s, block([':status', '200'], ['connection', 'close']))],
+  'two lengths': (s) => [
+    frame(HEADERS, END_HEADERS, s, block([':status', '200'], ['content-length', '1'], ['content-length', '2'])),
+  ],
+  'a status that is none': (s) => [frame(HEADERS, END_HEADERS, s, block([':status', '20']))],
+  'content without a head': (s) => [frame(DATA, END_STREAM, s, 'x')],
+  'a block that cannot be decoded': (s) => [
+    frame(HEADERS, END_HEADERS, s, Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff])),
+  ],
+  'a frame that is too long': (s) => [frame(HEADERS, END_HEADERS, s, Buffer.alloc(20_000))],
+  'a promise that nobody asked for': (s) => [
+    frame(5, END_HEADERS, s, Buffer.concat([code(2), block([':method', 'GET'])])),
+  ],
+};
+
+t.test('an answer against the standard is told as that, and not as a cut', async (t) => {
+  let script: Script = () => {};
+  await using upstream = await scripted(() => script);
+  await using b = await bench({ destinations: [destination(upstream)] });
+  for (const [title, says] of Object.entries(ANSWERS_AGAINST_THE_STANDARD)) {
+    script = (socket, stream) => void socket.write(Buffer.concat(says(stream)));
+    const before = b.audit.of('ended').length;
+    t.match(await overHttp1(b), { body: /^HTTP\/1\.1 502 / }, title);
+    t.match(await until('the record', () => b.audit.of('ended')[before]), { outcome: 'upstream-malformed' }, title);
+  }
+  script = (socket, stream) =>
+    void socket.write(
+      Buffer.concat([head(stream), frame(HEADERS, END_HEADERS | END_STREAM, stream, block([':path', '/']))]),
+    );
+  const before = b.audit.of('ended').length;
+  t.notOk((await overHttp1(b)).whole, 'trailers, too');
+  t.match(await until('the record', () => b.audit.of('ended')[before]), { outcome: 'upstream-malformed' });
+  t.same(unpaired(b.audit.records), []);
+});
