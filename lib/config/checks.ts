@@ -143,6 +143,19 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
       ),
   },
   {
+    name: 'content-on-get-is-allowed-only',
+    doc: '`contentOnGet` belongs to allow rules: deny rules hold for a GET with content as for every other.',
+    find: ({ rules }) =>
+      rules.flatMap(({ effect, http }, i) =>
+        when(
+          effect === 'deny' && http?.contentOnGet === 'allow',
+          at('rules', i, 'http', 'contentOnGet'),
+          'a deny rule is about a GET with content anyway',
+          'remove it',
+        ),
+      ),
+  },
+  {
     name: 'listen-needs-a-destination-to-stand-for',
     doc: 'Protocol tcp with `listen` needs `upstream.address` and a host without wildcard: a connection does not say where it wants to go.',
     find: ({ listen, protocol, upstream, hosts }) =>

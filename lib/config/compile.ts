@@ -227,11 +227,17 @@ function compileRule(
 }
 
 function httpMatch(
-  { methods, paths, websocket, mcpLike }: NonNullable<RuleDocument['http']>,
+  { methods, paths, websocket, contentOnGet, mcpLike }: NonNullable<RuleDocument['http']>,
   protocol: Destination['protocol'],
 ): HttpMatch {
   const like = protocol === 'mcp' ? mcpLike === 'allow' : undefined;
-  return Object.freeze({ methods: methods && new Set(methods), paths, websocket, mcpLike: like });
+  return Object.freeze({
+    methods: methods && new Set(methods),
+    paths,
+    websocket,
+    contentOnGet: contentOnGet === 'allow',
+    mcpLike: like,
+  });
 }
 
 function grpcMatch({ services, methods }: NonNullable<RuleDocument['grpc']>): GrpcMatch {

@@ -37,6 +37,11 @@ const httpMatch = record({
     'Without it: every path. Canonical, case-sensitive, whole segments: `*` is one, `**` at the end any number. A trailing slash counts: `/v1/export` is not `/v1/export/`, `/v1/export/**` is both and all below, so write deny rules with `/**`.',
   ),
   websocket: defaulted(flag(), false, 'Allow rules alone: an upgrade to WebSocket is allowed too.'),
+  contentOnGet: defaulted(
+    choice(['deny', 'allow']),
+    'deny',
+    'Allow rules alone: `allow` lets a GET have content, as search APIs want it. Servers differ on what follows such a request on its connection, so that one is not used again. Without it such a request is 400.',
+  ),
   mcpLike: optional(
     choice(['deny', 'allow']),
     'Allow rules of protocol mcp alone. Without it, and with deny, a request that carries something' +

@@ -3,7 +3,7 @@
  * - nothing before the start line but one empty line before a request, which the connection takes away; single spaces; HTTP/1.1 or HTTP/1.0;
  * - HTTP/1.1 has exactly one Host, HTTP/1.0 at most one;
  * - at most one of Content-Length and Transfer-Encoding, each once; the only coding is `chunked`, and never with HTTP/1.0;
- * - GET, HEAD, CONNECT and TRACE have no body. DELETE and OPTIONS may have one: it is framed like any other, widely used (Kubernetes), and sent on re-framed;
+ * - HEAD, CONNECT and TRACE have no body; that of a GET is framed, and refused unless policy allows it. DELETE and OPTIONS may have one: it is framed like any other, widely used (Kubernetes), and sent on re-framed;
  * - methods in lower case are refused, as lenient servers read them as their upper-case twins.
  */
 import { Fault } from '../base/fault.ts';
@@ -51,15 +51,15 @@ function requestOf(method: string, target: string, minor: 0 | 1, fields: Fields)
     : marks.length === undefined
       ? NONE
       : { kind: 'length', length: marks.length };
-  if (method === 'GET' || method === 'HEAD' || method === 'CONNECT' || method === 'TRACE') {
-    if (marks.chunked || (marks.length ?? 0) > 0) throw malformed(REQUEST, `${method} with a body`);
+  const content = marks.chunked || (marks.length ?? 0) > 0;
+  if (method === 'HEAD' || method === 'CONNECT' || method === 'TRACE' || (method === 'GET' && !content)) {
+    if (content) throw malformed(REQUEST, `${method} with a body`);
     framing = NONE;
   }
   if (marks.expect !== undefined && marks.expect.toLowerCase() !== '100-continue') {
     throw new Fault('expectation-failed', 'the request expects something other than 100-continue');
   }
-  const hasBody = marks.chunked || (marks.length ?? 0) > 0;
-  const expectContinue = marks.expect !== undefined && minor === 1 && hasBody;
+  const expectContinue = marks.expect !== undefined && minor === 1 && content;
   return { method, target, minor, fields, framing, keepAlive: minor === 1 && !marks.close, expectContinue };
 }
 

@@ -3,7 +3,7 @@
  * - `:authority` and Host are equal, or one of them is left out; what is judged and sent is one Host, first of the fields;
  * - `:path` is in origin-form, or `*`; `:scheme` is that of the connection; no pseudo-header but the four of a request, so no extended CONNECT (RFC 8441);
  * - no field of a connection (section 8.2.2); TE says `trailers` or nothing; Cookie lines are one (section 8.2.3);
- * - Content-Length once, and zero where the request ends with its head; GET and HEAD end with their head.
+ * - Content-Length once, and zero where the request ends with its head; HEAD ends with its head.
  */
 import { Fault } from '../base/fault.ts';
 import { OBS_TEXT, TOKEN, UPPER, VALUE, VISIBLE, byteCount, classes, consistsOf } from '../http1/grammar.ts';
@@ -170,7 +170,7 @@ function framingOf(method: string, { length }: Parts, ended: boolean): Framing {
     // A POST without content says so to a server of HTTP/1.1 (RFC 9110 section 8.6).
     return length === 0 || method === 'POST' || method === 'PUT' || method === 'PATCH' ? EMPTY : NONE;
   }
-  if (method === 'GET' || method === 'HEAD' || method === 'TRACE') throw malformed(`${method} with a body`);
+  if (method === 'HEAD' || method === 'TRACE') throw malformed(`${method} with a body`);
   return length === undefined ? CHUNKED : { kind: 'length', length };
 }
 

@@ -196,7 +196,10 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
       cancel();
       this.#begin(stream, raw, seen);
     };
-    const cancel = clock.after(limits.headMs, begin);
+    const cancel = clock.after(limits.headMs, () => {
+      const late = new Fault('request-timeout', 'it did not come in time whether a GET has content');
+      if (this.#undecided.delete(id)) this.#refuse({ stream, seen }, late);
+    });
     this.#reading.clear();
     this.#undecided.set(id, begin);
     stream.once('close', begin);

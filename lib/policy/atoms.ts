@@ -11,7 +11,13 @@ export type Atom =
   | { readonly kind: 'all' }
   /** A connection in which nothing is seen. */
   | { readonly kind: 'connection' }
-  | { readonly kind: 'http'; readonly method: string; readonly path: string; readonly websocket: boolean }
+  | {
+      readonly kind: 'http';
+      readonly method: string;
+      readonly path: string;
+      readonly websocket: boolean;
+      readonly content: boolean;
+    }
   | { readonly kind: 'tool' | 'prompt' | 'resource' | 'method'; readonly name: string }
   | { readonly kind: 'call'; readonly service: string; readonly method: string };
 
@@ -37,11 +43,17 @@ export function atomsOf(rule: Rule): readonly Atom[] {
   ];
 }
 
-function httpAtoms({ effect }: Rule, { methods, paths, websocket }: NonNullable<Rule['http']>): readonly Atom[] {
+function httpAtoms(
+  { effect }: Rule,
+  { methods, paths, websocket, contentOnGet }: NonNullable<Rule['http']>,
+): readonly Atom[] {
   const all = [...(methods ?? (effect === 'deny' ? [EVERY] : COMMON_METHODS))];
   const places = paths?.map(({ text }) => text) ?? ['/**'];
   const upgrades = websocket || effect === 'deny';
-  return all.flatMap((method) => places.map((path) => ({ kind: 'http', method, path, websocket: upgrades }) as const));
+  return all.flatMap((method) => {
+    const content = contentOnGet === true || effect === 'deny';
+    return places.map((path) => ({ kind: 'http', method, path, websocket: upgrades, content }) as const);
+  });
 }
 
 /** In words: `GET /v1/**`, `tool pay`. */
@@ -71,7 +83,11 @@ export function includes(a: Atom, b: Atom): boolean {
   if (a.kind === 'all') return true;
   if (a.kind === 'http')
     return (
-      b.kind === 'http' && same(a.method, b.method) && (a.websocket || !b.websocket) && pathIncludes(a.path, b.path)
+      b.kind === 'http' &&
+      same(a.method, b.method) &&
+      (a.websocket || !b.websocket) &&
+      (a.content || !b.content) &&
+      pathIncludes(a.path, b.path)
     );
   if (a.kind === 'call') return b.kind === 'call' && same(a.service, b.service) && same(a.method, b.method);
   if (a.kind === 'connection' || !('name' in b)) return a.kind === b.kind;

@@ -317,6 +317,7 @@ function hintFor({ rules }: Destination, { http: request, grpc }: RequestFacts):
     const miss = nearMiss(rule, request);
     if (miss === 'condition') return `rule ${rule.name} would allow it, but its condition does not hold`;
     if (miss === 'upgrade') return `rule ${rule.name} matches but for WebSocket: add websocket: true to its http`;
+    if (miss === 'content') return `rule ${rule.name} matches but for its content: add contentOnGet: allow to its http`;
     if (miss === 'method')
       return `rule ${rule.name} allows this path for ${methodsOf(rule)} alone; ${shortMethod(request.method)} must be listed`;
   }

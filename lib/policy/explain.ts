@@ -99,6 +99,7 @@ const PARTS = Object.freeze({
   method: 'it is about other methods',
   path: 'it is about other paths',
   upgrade: 'it does not allow WebSocket',
+  content: 'it does not allow content on GET',
 });
 
 function mismatch(rule: Rule, { http }: RequestFacts): string {

@@ -28,6 +28,8 @@ export interface HttpMatch {
   readonly paths: readonly PathPattern[] | undefined;
   /** Whether an allow rule allows an upgrade to WebSocket (RFC 6455). Requests without one match either way; deny rules match both. */
   readonly websocket: boolean;
+  /** Whether an allow rule allows content on a GET, for which HTTP has no meaning (RFC 9110 section 9.3.1). */
+  readonly contentOnGet?: boolean | undefined;
   /**
    * At an MCP destination: whether the rule is also about requests that look like messages of MCP
    * (lib/policy/endpoint.ts).

@@ -1,6 +1,7 @@
 /**
  * Whether a rule is about a request. Allow and deny read an omitted key differently, each the safe way: a deny rule without methods is about every
- * method there is, an allow rule without methods about the common ones alone; an upgrade to WebSocket needs an allow rule that says so.
+ * method there is, an allow rule without methods about the common ones alone; an upgrade to WebSocket,
+ * and content on a GET, need an allow rule that says so.
  */
 import type { HttpFacts } from './facts.ts';
 import type { HttpMatch, Rule } from './model.ts';
@@ -20,20 +21,26 @@ export const COMMON_METHODS: ReadonlySet<string> = new Set([
 export function ruleMatches(rule: Rule, request: HttpFacts): boolean {
   const { effect, http } = rule;
   if (http === undefined) return effect === 'deny';
-  return methodMatches(rule, http, request) && pathMatches(rule, http, request) && upgradeMatches(rule, http, request);
+  return (
+    methodMatches(rule, http, request) &&
+    pathMatches(rule, http, request) &&
+    upgradeMatches(rule, http, request) &&
+    contentMatches(rule, http, request)
+  );
 }
 
 /** The first part of a rule about HTTP that keeps it from matching. */
-export function httpMismatch(rule: Rule, request: HttpFacts): 'method' | 'path' | 'upgrade' | undefined {
+export function httpMismatch(rule: Rule, request: HttpFacts): 'method' | 'path' | 'upgrade' | 'content' | undefined {
   const { http } = rule;
   if (http === undefined) return undefined;
   if (!pathMatches(rule, http, request)) return 'path';
   if (!methodMatches(rule, http, request)) return 'method';
-  return upgradeMatches(rule, http, request) ? undefined : 'upgrade';
+  if (!upgradeMatches(rule, http, request)) return 'upgrade';
+  return contentMatches(rule, http, request) ? undefined : 'content';
 }
 
 /** Which part of an allow rule kept it from matching, when the others do; its condition is looked at last. */
-export type NearMiss = 'method' | 'upgrade' | 'condition' | undefined;
+export type NearMiss = 'method' | 'upgrade' | 'content' | 'condition' | undefined;
 
 export function nearMiss(rule: Rule, request: HttpFacts): NearMiss {
   if (rule.effect !== 'allow' || rule.http === undefined) return undefined;
@@ -57,4 +64,12 @@ function pathMatches({ effect }: Rule, { paths }: HttpMatch, { path }: HttpFacts
 
 function upgradeMatches({ effect }: Rule, { websocket }: HttpMatch, request: HttpFacts): boolean {
   return !request.websocket || websocket || effect === 'deny';
+}
+
+function contentMatches({ effect }: Rule, { contentOnGet }: HttpMatch, request: HttpFacts): boolean {
+  return !hasContentOnGet(request) || contentOnGet === true || effect === 'deny';
+}
+
+export function hasContentOnGet({ method, empty }: HttpFacts): boolean {
+  return method === 'GET' && empty === false;
 }

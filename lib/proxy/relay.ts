@@ -20,6 +20,7 @@ import { bodyTooLarge, boundedAnswer, CountedBody } from './counted.ts';
 import type { Described } from './describe.ts';
 import type { Exchange } from './exchange.ts';
 import type { Arrival, Passage } from './handle.ts';
+import { mayHaveContentOnGet } from './get-content.ts';
 import { credentialsOf, type FieldRules } from './headers.ts';
 import { CallBody, callTimeout, grpcRefusal, noteStatus, speaksGrpc, statusFields } from './grpc.ts';
 import { endpointFor, McpExchange, type McpParts } from './mcp.ts';
@@ -58,6 +59,8 @@ export class RequestArrival implements Arrival {
   /** What carries the request at the moment. */
   #connection: ClientConnection | undefined;
   #answering = false;
+  /** The connection to the upstream may carry other requests afterwards. */
+  #lent = true;
   /** A body that is part of what is judged is being received. */
   #reading = false;
   /** At the endpoint of an MCP destination alone. */
@@ -103,6 +106,7 @@ export class RequestArrival implements Arrival {
     if (this.transport.major === 2 && policy.find(facts.host, facts.port)?.protocol === 'grpc')
       return this.#readCall(described);
     const endpoint = endpointFor(policy, facts);
+    this.#lent = !mayHaveContentOnGet(facts, policy, endpoint);
     return endpoint === undefined ? facts : this.#readMessage(endpoint, described);
   }
 
@@ -151,7 +155,9 @@ export class RequestArrival implements Arrival {
         });
     } finally {
       this.#connection = undefined;
-      loan.giveBack();
+      // Servers differ on whether the content of a GET is the begin of the next request.
+      if (this.#lent) loan.giveBack();
+      else loan.lease.discard(new Fault('aborted', 'a GET with content was sent on it'));
     }
   }
 

@@ -233,6 +233,12 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     RULES,
   ],
   [
+    'content-on-get-is-allowed-only',
+    '  rules: [{ name: a, effect: deny, http: { contentOnGet: allow } }]',
+    /a deny rule is about a GET with content anyway/,
+    RULES,
+  ],
+  [
     'listen-needs-a-destination-to-stand-for',
     '  protocol: tcp\n  listen: 127.0.0.1:9001',
     /spec\.listen: a connection does not say where it wants to go; write upstream/,

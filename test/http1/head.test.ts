@@ -106,7 +106,7 @@ const REQUESTS: readonly Refusal[] = [
   refusal('Transfer-Encoding twice (F1)', post('Transfer-Encoding: chunked', 'Transfer-Encoding: chunked')),
   refusal('Transfer-Encoding split over two lines (F2)', post('Transfer-Encoding: gzip', 'Transfer-Encoding: chunked')),
   refusal('Transfer-Encoding with HTTP/1.0 (F2)', head('POST / HTTP/1.0', HOST, 'Transfer-Encoding: chunked')),
-  ...['GET', 'HEAD', 'TRACE'].flatMap((method) => [
+  ...['HEAD', 'TRACE'].flatMap((method) => [
     refusal(`${method} with Content-Length (F3)`, head(`${method} / HTTP/1.1`, HOST, 'Content-Length: 1')),
     refusal(`${method} with chunks (F3)`, head(`${method} / HTTP/1.1`, HOST, 'Transfer-Encoding: chunked')),
   ]),
@@ -215,6 +215,7 @@ t.test('framing, keep-alive and expectation are decided once', async (t) => {
     [get('Connection: keep-alive'), { keepAlive: true }],
     [get('Connection: , close,,x,'), { keepAlive: false }],
     [get('Connection:'), { keepAlive: true }],
+    [get('Content-Length: 0'), { framing: { kind: 'none' } }],
     [get('X: caf\xe9'), { fields: ['host', 'a.example', 'x', 'caf\xe9'] }],
     [get('Connection: Keep-Alive, x-y,CLOSE'), { keepAlive: false }],
     [head('GET / HTTP/1.0'), { keepAlive: false, minor: 0 }],
@@ -239,6 +240,7 @@ t.test('framing, keep-alive and expectation are decided once', async (t) => {
     { body: '{}' },
     'OPTIONS may have a body (F3)',
   );
+  t.match(readEveryWay(`${get('Content-Length: 2')}{}`), { body: '{}' }, 'that of a GET is framed as any other (F3)');
   t.match(readEveryWay(`${post('Content-Length: 002')}{}`), { body: '{}' }, 'leading zeros are digits');
 });
 

@@ -64,7 +64,7 @@ t.test('a GET of which it is not told whether it has content is refused in time'
   await using site = await served({ limits: { headMs: 150 } });
   const client = await site.client();
   client.send(frame(HEADERS, END_HEADERS, 1, block(...ask('GET', '/'))));
-  t.equal(await client.status(1), 400);
+  t.equal(await client.status(1), 408);
   t.equal(site.handled.length, 0);
 });
 

@@ -37,10 +37,31 @@ export const HTTP: readonly Sabotage[] = [
     attack('framing', 'F2 other codings, repeated codings, and HTTP/1.0 with one'),
   ),
   sabotage(
-    'GET, HEAD and CONNECT have no body',
+    'HEAD has no body',
     HEAD,
-    ['if (marks.chunked || (marks.length ?? 0) > 0) throw malformed(REQUEST, `${method} with a body`);', ''],
+    ['if (content) throw malformed(REQUEST, `${method} with a body`);', ''],
     attack('framing', 'F3 GET and HEAD with a body'),
+  ),
+  sabotage(
+    'a GET has no content where no rule allows it',
+    'lib/proxy/get-content.ts',
+    ['if (rules.some((rule) => rule.http?.contentOnGet === true)) return true;', 'if (rules.length > 0) return true;'],
+    attack('framing', 'F3 GET and HEAD with a body'),
+  ),
+  sabotage(
+    'content on a GET needs a rule that allows it',
+    'lib/policy/rules.ts',
+    ["contentOnGet === true || effect === 'deny';", "contentOnGet === true || effect !== 'deny' || effect === 'deny';"],
+    by('test/proxy/get-content.test.ts', 'another rule of the destination does not allow it: 403 and not one byte'),
+  ),
+  sabotage(
+    'a connection that had a GET with content is not used again',
+    'lib/proxy/relay.ts',
+    ['if (this.#lent) loan.giveBack();', 'if (this.#lent || loan !== undefined) loan.giveBack();'],
+    by(
+      'test/proxy/get-content.test.ts',
+      'a GET with content passes where its rule allows it, on a connection of its own',
+    ),
   ),
   sabotage(
     'a method in lower case is no method',
