@@ -4,7 +4,8 @@
  */
 import type { AddressInfo } from 'node:net';
 import { startAdmin, type ToolPins } from '../lib/admin/admin.ts';
-import { startHealth } from '../lib/admin/health.ts';
+import { type Health, type HealthOptions, startHealth } from '../lib/admin/health.ts';
+import { drops, type Drops } from '../lib/admin/drops.ts';
 import type { Logger } from '../lib/admin/logger.ts';
 import { type Metrics, metrics } from '../lib/admin/metrics.ts';
 import { type Readiness, readiness } from '../lib/admin/ready.ts';
@@ -25,6 +26,7 @@ import { dnsResolver } from '../lib/proxy/resolver.ts';
 import { tlsContexts } from '../lib/tls/context.ts';
 import type { Interception } from '../lib/tls/interception.ts';
 import { systemResolver } from './system-resolver.ts';
+import { type Budget, budgetOf, memoryLimit, openFiles } from './compose/budget.ts';
 import { followIdentity } from './compose/identity.ts';
 import { startInterception } from './compose/interception.ts';
 import { readingsOf } from './compose/readings.ts';
@@ -63,6 +65,8 @@ export interface Parts {
   readonly readiness: Readiness;
   readonly policy: Cell<Policy>;
   readonly audit: Audit;
+  readonly budget: Budget;
+  readonly drops: Drops;
   /** Records on their way to metrics and log. */
   readonly tell: (event: LifecycleRecord['event'], detail?: LifecycleRecord['detail']) => void;
 }
@@ -81,21 +85,22 @@ export async function compose(options: ComposeOptions): Promise<Sidecar> {
 async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: Disposer): Promise<Sidecar> {
   const config = await loadConfig(paths, { generation: 1 });
   const { sidecar } = config;
+  const budget = budgetFor(config);
   const endpoint = endpointFrom(sidecar.identity.workloadApi, env);
   const log = logger(sidecar.log.level);
   const ready = readiness(clock);
   const listening = ready.pending('listeners', 'binding');
   const late: Late = {};
   const counted = metrics(() => readingsOf(late, ready));
+  const dropped = (late.drops = drops(clock, () => log));
   const addresses = new Map<string, AddressInfo>();
-  if (sidecar.health !== undefined) {
-    const interceptionCa = sidecar.intercept && (() => late.interception?.authority().toString());
-    const shown = { address: sidecar.health, readiness: ready, metrics: () => counted.render(), interceptionCa };
-    addresses.set('health', opened.use(await startHealth(shown)).address);
-  }
+  const shown = { readiness: ready, metrics: () => counted.render(), onDropped: () => dropped.count('health') };
+  const health = await openHealth(sidecar, shown, late);
+  if (health !== undefined) addresses.set('health', opened.use(health).address);
   const audit = opened.use(await openAudit({ sinks: sidecar.audit.sinks, clock }));
   const policy = cell<Policy>(config.policy);
-  const parts: Parts = { config, clock, log, readiness: ready, policy, audit, tell: teller(audit, clock, log) };
+  const shared = { config, clock, log, readiness: ready, policy, audit, budget, drops: dropped };
+  const parts: Parts = { ...shared, tell: teller(audit, clock, log) };
   const identity = opened.use(
     startIdentity({
       endpoint: endpoint.text,
@@ -119,12 +124,9 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   Object.assign(late, { proxy, identity, audit, reload });
   const quit = Promise.withResolvers<void>();
   const api = await openDoors(parts, taskParts, { proxy, opened });
-  if (sidecar.adminApi !== undefined) {
-    const status = (): Status => ({ ...ready.report(), ...reload.status(), live: proxy.live() });
-    const tools = toolPins(proxy, parts);
-    const { socket } = sidecar.adminApi;
-    opened.use(await startAdmin({ socket, status, quit: quit.resolve, tools, api }));
-  }
+  const status = (): Status => ({ ...ready.report(), ...reload.status(), live: proxy.live() });
+  const admin = { status, quit: quit.resolve, tools: toolPins(proxy, parts), api };
+  if (sidecar.adminApi !== undefined) opened.use(await startAdmin({ ...sidecar.adminApi, ...admin }));
   listening.done();
   announce(parts);
   return {
@@ -139,10 +141,28 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   };
 }
 
-function announce({ audit: { halfLine }, config: { policy }, log, tell }: Parts): void {
+type Shown = Pick<HealthOptions, 'readiness' | 'metrics' | 'onDropped'>;
+
+async function openHealth(
+  { health, intercept }: Config['sidecar'],
+  shown: Shown,
+  late: Late,
+): Promise<Health | undefined> {
+  if (health === undefined) return undefined;
+  const interceptionCa = intercept && (() => late.interception?.authority().toString());
+  return startHealth({ ...shown, address: health, interceptionCa });
+}
+
+function announce({ audit: { halfLine }, budget: { reduced }, config: { policy }, log, tell }: Parts): void {
+  if (reduced !== undefined) log.log('warn', 'listeners', reduced, { hint: 'raise it: ulimit -n, LimitNOFILE' });
   if (halfLine > 0) log.log('warn', 'audit', `cut off half a line of ${halfLine} bytes that a killed process had left`);
   const { generation, digest } = policy;
   tell('started', { policy: generation, policyDigest: digest, ...(halfLine > 0 && { halfLine }) });
+}
+
+function budgetFor({ sidecar: { agents, listeners } }: Config): Budget {
+  const means = { agents: agents.length, connections: listeners.maxConnections };
+  return budgetOf({ ...means, files: openFiles(), memory: memoryLimit() });
 }
 
 type Status = Readonly<Record<string, unknown>>;
@@ -159,11 +179,11 @@ function toolPins({ definitions }: Proxy, { tell }: Parts): ToolPins {
 }
 
 function serve(
-  { config: { sidecar }, policy, clock, log }: Parts,
+  { config: { sidecar }, policy, clock, log, budget, drops: dropped }: Parts,
   behind: Pick<ProxyOptions, 'identity' | 'audit' | 'interception' | 'tasks'>,
   shutdown: AbortSignal,
 ): Promise<Proxy> {
-  const { headersTimeout, idleTimeout, maxHead, connectionMaxAge, maxConnections } = sidecar.listeners;
+  const { headersTimeout, idleTimeout, maxHead, connectionMaxAge } = sidecar.listeners;
   return startProxy({
     sidecar,
     policy,
@@ -178,13 +198,16 @@ function serve(
       headBytes: maxHead,
       poolMaxAgeMs: connectionMaxAge,
     }),
-    maxConnections,
+    agents: sidecar.agents,
+    shares: budget.share,
+    onDropped: (agent) => dropped.count(agent),
     onFault: (fault) => log.log('error', 'proxy', fault.describe()),
   });
 }
 
 /** Parts that metrics read and that are made after them. */
 export interface Late {
+  drops?: Drops;
   proxy?: Proxy;
   identity?: IdentitySource;
   audit?: Audit;

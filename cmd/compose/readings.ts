@@ -3,7 +3,8 @@ import type { Readings } from '../../lib/admin/metrics.ts';
 import type { Readiness } from '../../lib/admin/ready.ts';
 import type { Late } from '../compose.ts';
 
-export function readingsOf({ proxy, identity, audit, reload, interception }: Late, readiness: Readiness): Readings {
+export function readingsOf(late: Late, readiness: Readiness): Readings {
+  const { proxy, identity, audit, reload, interception, drops } = late;
   const state = identity?.states.get();
   const current = state?.kind === 'current' ? state.identity : undefined;
   const counts = identity?.metrics();
@@ -23,6 +24,8 @@ export function readingsOf({ proxy, identity, audit, reload, interception }: Lat
     identityFinal: counts?.final ?? false,
     crls: counts?.crls ?? 0,
     live: proxy?.live() ?? 0,
+    agents: proxy?.shares() ?? [],
+    dropped: drops?.counts ?? new Map(),
     poolIdle: pools?.idle ?? 0,
     poolBusy: pools?.leased ?? 0,
     auditFailures: audit?.failures() ?? 0,

@@ -84,7 +84,7 @@ async function webhookOf(
 
 /** The operator's API; those of the agents listen. */
 export async function openDoors(
-  { config: { sidecar } }: Parts,
+  { config: { sidecar }, budget, drops }: Parts,
   { tasks, feed }: TaskParts,
   { proxy, opened }: { readonly proxy: Proxy; readonly opened: Disposer },
 ): Promise<Api> {
@@ -110,7 +110,9 @@ export async function openDoors(
     homes.set(agent, { forward: home.forward ? made.forward : undefined, tasks: made.tasks, mode: home.mode });
     if (home.forward) await proxy.openForward(agent, made.forward, home.mode);
     const api = agentApi({ agent, tasks, ways, feed });
-    opened.use(await startAgentDoor({ ...home, tcp: sidecar.agentApi?.tcp, api }));
+    const onDropped = (): void => drops.count(`API of ${agent.name}`);
+    const limits = { connections: budget.api, onDropped };
+    opened.use(await startAgentDoor({ ...home, ...limits, tcp: sidecar.agentApi?.tcp, api }));
   }
   return operatorApi({ tasks, ways, feed });
 }

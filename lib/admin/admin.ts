@@ -46,7 +46,7 @@ export async function startAdmin({ socket, status, quit, tools, api }: AdminOpti
     ['/mcp/pins', { method: 'GET', page: () => json(200, tools.pins()) }],
     ['/mcp/approve', { method: 'POST', page: (query) => approve(query, tools) }],
   ]);
-  const server = await servePages({ path: socket }, routes, api);
+  const server = await servePages({ path: socket }, routes, { ...(api && { api }) });
   await chmod(socket, 0o600);
   return { [Symbol.asyncDispose]: () => closePages(server) };
 }

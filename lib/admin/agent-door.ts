@@ -9,7 +9,7 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { ListenAddress } from '../policy/model.ts';
 import type { Api } from './api.ts';
-import { closePages, servePages } from './pages.ts';
+import { closePages, MOST_CONNECTIONS, servePages } from './pages.ts';
 import { readSecret } from './secret-file.ts';
 
 export interface AgentDoorOptions {
@@ -18,6 +18,10 @@ export interface AgentDoorOptions {
   readonly mode: number;
   readonly tcp: { readonly address: ListenAddress; readonly tokenFile: string } | undefined;
   readonly api: Api;
+  /** At one time; more are cut. */
+  readonly connections?: number;
+  /** Told of each connection that is cut because there are too many. */
+  readonly onDropped?: () => void;
 }
 
 export interface AgentDoor extends AsyncDisposable {
@@ -27,12 +31,17 @@ export interface AgentDoor extends AsyncDisposable {
 const TOKEN = 'chaperone-token';
 
 /** The folder is there (agent-home.ts). Throws a Fault `listen`, or `config-unreadable` for a token file. */
-export async function startAgentDoor({ socket, mode, tcp, api }: AgentDoorOptions): Promise<AgentDoor> {
-  const servers: Server[] = [await servePages({ path: socket }, new Map(), api)];
+export async function startAgentDoor(options: AgentDoorOptions): Promise<AgentDoor> {
+  const { socket, mode, tcp, api, connections = MOST_CONNECTIONS, onDropped } = options;
+  const limits = { connections, onDropped };
+  const servers: Server[] = [await servePages({ path: socket }, new Map(), { api, ...limits })];
   await chmod(socket, mode);
   let address: AddressInfo | undefined;
   if (tcp !== undefined) {
-    const server = await servePages(tcp.address, new Map(), guarded(api, await readSecret(tcp.tokenFile)));
+    const server = await servePages(tcp.address, new Map(), {
+      api: guarded(api, await readSecret(tcp.tokenFile)),
+      ...limits,
+    });
     servers.push(server);
     const bound = server.address();
     if (typeof bound === 'object' && bound !== null) address = bound;

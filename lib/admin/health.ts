@@ -13,7 +13,12 @@ export interface HealthOptions {
   readonly metrics: () => Promise<string>;
   /** PEM of the interception CA, undefined while there is none; without it there is no such page. */
   readonly interceptionCa?: (() => string | undefined) | undefined;
+  /** Told of each connection that is cut because there are too many. */
+  readonly onDropped?: () => void;
 }
+
+/** Connections at one time, whose descriptors are kept for them: of more the oldest idle one is cut. */
+export const MOST_HEALTH = 64;
 
 /** Of the certificate, which is public; its key is nowhere. */
 export const INTERCEPTION_CA_PAGE = '/interception-ca.pem';
@@ -23,7 +28,8 @@ export interface Health extends AsyncDisposable {
 }
 
 /** Throws a Fault `listen`. */
-export async function startHealth({ address, readiness, metrics, interceptionCa }: HealthOptions): Promise<Health> {
+export async function startHealth(options: HealthOptions): Promise<Health> {
+  const { address, readiness, metrics, interceptionCa, onDropped } = options;
   const routes = new Map<string, Route>([
     ['/livez', { method: 'GET', page: () => text(200, 'live') }],
     ['/readyz', { method: 'GET', page: () => readyPage(readiness) }],
@@ -37,7 +43,11 @@ export async function startHealth({ address, readiness, metrics, interceptionCa 
   ]);
   if (interceptionCa !== undefined)
     routes.set(INTERCEPTION_CA_PAGE, { method: 'GET', page: () => caPage(interceptionCa()) });
-  const server = await servePages({ host: address.host, port: address.port }, routes);
+  const server = await servePages(address, routes, {
+    connections: MOST_HEALTH,
+    full: 'evict',
+    onDropped,
+  });
   const bound = server.address();
   if (bound === null || typeof bound === 'string') throw new TypeError('a TCP server has an address');
   return { address: bound, [Symbol.asyncDispose]: () => closePages(server) };

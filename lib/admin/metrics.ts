@@ -2,7 +2,8 @@
  * Prometheus metrics. Counters are derived from evidence records alone; gauges are read when scraped. Labels come from the configuration (destination
  * names), the fault table and decision codes, never from the agent, so their number is bounded.
  */
-import type { AuditRecord } from '../audit/record.ts';
+import type { AuditRecord, DecidedRecord } from '../audit/record.ts';
+import { UNKNOWN } from '../policy/agent.ts';
 
 export interface InterceptionReadings {
   /** Certificates at hand. */
@@ -29,6 +30,10 @@ export interface Readings {
   readonly identityFinal: boolean;
   readonly crls: number;
   readonly live: number;
+  /** What each agent has open, and what is nobody's (`unknown`). */
+  readonly agents: readonly { readonly agent: string; readonly connections: number; readonly exchanges: number }[];
+  /** Connections cut because there were too many, since the start, by where they came. */
+  readonly dropped: ReadonlyMap<string, number>;
   readonly poolIdle: number;
   readonly poolBusy: number;
   readonly auditFailures: number;
@@ -57,6 +62,7 @@ export function metrics(read: () => Readings): Metrics {
     deny: new Map(),
     errors: new Map(),
     refused: new Map(),
+    counted: new Map(),
     ended: new Map(),
     sent: 0,
     received: 0,
@@ -75,14 +81,13 @@ export function metrics(read: () => Readings): Metrics {
 
 function observe(tallies: Tallies, record: AuditRecord): void {
   if (record.kind === 'decided') {
-    const of = tallies[record.effect];
     const destination = record.destination ?? '';
-    let codes = of.get(destination);
-    if (codes === undefined) of.set(destination, (codes = new Map()));
-    count(codes, record.code);
+    count(codesOf(tallies, record, destination), record.code);
     if (record.policyError !== undefined) count(tallies.errors, destination);
   } else if (record.kind === 'refused') count(tallies.refused, record.code);
-  else if (record.kind === 'ended') {
+  else if (record.kind === 'refusals') {
+    for (const [code, sum] of Object.entries(record.codes)) count(tallies.counted, code, sum);
+  } else if (record.kind === 'ended') {
     count(tallies.ended, record.outcome);
     tallies.sent += record.sent;
     tallies.received += record.received;
@@ -96,12 +101,14 @@ function observe(tallies: Tallies, record: AuditRecord): void {
 
 /** What records came to. Handed over when it is asked for: the library's own counters hash their labels at each step, which every request would pay for. */
 export interface Tallies {
-  /** By destination and code. */
-  readonly allow: Map<string, Map<string, number>>;
-  readonly deny: Map<string, Map<string, number>>;
+  /** By agent (`unknown` where nobody proved to be one), destination and code. */
+  readonly allow: Map<string, Map<string, Map<string, number>>>;
+  readonly deny: Map<string, Map<string, Map<string, number>>>;
   /** By destination. */
   readonly errors: Map<string, number>;
   readonly refused: Map<string, number>;
+  /** Refusals without records of their own, by code. */
+  readonly counted: Map<string, number>;
   readonly ended: Map<string, number>;
   sent: number;
   received: number;
@@ -111,6 +118,18 @@ export interface Tallies {
   seconds: number;
 }
 
-function count(tally: Map<string, number>, key: string): void {
-  tally.set(key, (tally.get(key) ?? 0) + 1);
+function codesOf(
+  tallies: Tallies,
+  { effect, agent = UNKNOWN }: DecidedRecord,
+  destination: string,
+): Map<string, number> {
+  let of = tallies[effect].get(agent);
+  if (of === undefined) tallies[effect].set(agent, (of = new Map()));
+  let codes = of.get(destination);
+  if (codes === undefined) of.set(destination, (codes = new Map()));
+  return codes;
+}
+
+function count(tally: Map<string, number>, key: string, by = 1): void {
+  tally.set(key, (tally.get(key) ?? 0) + by);
 }

@@ -1,6 +1,6 @@
 /** Small HTTP pages for operators on node:http: exact paths, exact methods, nothing else; short limits, since anyone in the pod network may ask. */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { ListenOptions } from 'node:net';
+import type { ListenOptions, Socket } from 'node:net';
 import { Fault } from '../base/fault.ts';
 import { pathOf, type Api } from './api.ts';
 
@@ -28,7 +28,7 @@ export function json(status: number, body: unknown): Page {
   return { status, type: 'application/json', body: `${JSON.stringify(body)}\n` };
 }
 
-/** More are cut. */
+/** More are cut, or the oldest where `limits` says so. */
 export const MOST_CONNECTIONS = 256;
 
 /** In milliseconds and bytes; time-outs are looked at every second, since the engine's own interval is half a minute. */
@@ -40,14 +40,29 @@ const LIMITS = {
   maxHeaderSize: 8_192,
 } as const;
 
+export interface PagesOptions {
+  readonly api?: Api;
+  readonly connections?: number;
+  /** Where all places are taken: the newest connection is cut, or the oldest, so that who holds them keeps nobody out. */
+  readonly full?: 'cut' | 'evict';
+  /** Told of each connection that is cut. */
+  readonly onDropped?: (() => void) | undefined;
+}
+
 /** Listens and answers. Throws a Fault `listen` that names the address. */
-export async function servePages(where: ListenOptions, routes: ReadonlyMap<string, Route>, api?: Api): Promise<Server> {
+export async function servePages(
+  where: ListenOptions,
+  routes: ReadonlyMap<string, Route>,
+  { api, connections = MOST_CONNECTIONS, full = 'cut', onDropped }: PagesOptions = {},
+): Promise<Server> {
   // Not imported: an import reads every export of node:http, WebSocket among them, and that loads undici, a tenth of the start.
   const { createServer } = process.getBuiltinModule('node:http');
   const server = createServer(LIMITS, (request, response) => {
     void (api?.owns(pathOf(request)) === true ? api.answer(request, response) : answer(request, response, routes));
   });
-  server.maxConnections = MOST_CONNECTIONS;
+  if (full === 'cut') server.maxConnections = connections;
+  else evictOldest(server, connections, onDropped);
+  server.on('drop', () => onDropped?.());
   await new Promise<void>((resolve, reject) => {
     const name = where.path ?? `${where.host}:${where.port}`;
     server.once('error', (cause) =>
@@ -58,6 +73,31 @@ export async function servePages(where: ListenOptions, routes: ReadonlyMap<strin
     server.listen(where, resolve);
   });
   return server;
+}
+
+function evictOldest(server: Server, most: number, onDropped: (() => void) | undefined): void {
+  const all = new Set<Socket>();
+  const idle = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    all.add(socket);
+    idle.add(socket);
+    socket.once('close', () => {
+      all.delete(socket);
+      idle.delete(socket);
+    });
+    if (all.size <= most) return;
+    onDropped?.();
+    const [oldest = socket] = idle;
+    all.delete(oldest);
+    idle.delete(oldest);
+    oldest.destroy();
+  });
+  server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+    idle.delete(socket);
+    response.once('close', () => {
+      if (all.has(socket)) idle.add(socket);
+    });
+  });
 }
 
 export async function closePages(server: Server): Promise<void> {

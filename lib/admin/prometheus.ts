@@ -26,14 +26,15 @@ function ofRecords(registry: Registry, tallies: Tallies): void {
   const registers = [registry];
   new Counter({
     name: 'chaperone_decided_total',
-    help: 'Exchanges decided, by effect, code and destination',
-    labelNames: ['effect', 'code', 'destination'] as const,
+    help: 'Exchanges decided, by agent, effect, code and destination',
+    labelNames: ['agent', 'effect', 'code', 'destination'] as const,
     registers,
     collect() {
       this.reset();
       for (const effect of ['allow', 'deny'] as const)
-        for (const [destination, codes] of tallies[effect])
-          for (const [code, sum] of codes) this.inc({ effect, code, destination }, sum);
+        for (const [agent, destinations] of tallies[effect])
+          for (const [destination, codes] of destinations)
+            for (const [code, sum] of codes) this.inc({ agent, effect, code, destination }, sum);
     },
   });
   new Counter({
@@ -56,6 +57,21 @@ function ofRecords(registry: Registry, tallies: Tallies): void {
       for (const [code, sum] of tallies.refused) this.inc({ code }, sum);
     },
   });
+  ofEnds(registry, tallies);
+}
+
+function ofEnds(registry: Registry, tallies: Tallies): void {
+  const registers = [registry];
+  new Counter({
+    name: 'chaperone_refusals_counted_total',
+    help: 'Refusals that were counted into a record together with others (audit.refusals), by code',
+    labelNames: ['code'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const [code, sum] of tallies.counted) this.inc({ code }, sum);
+    },
+  });
   new Counter({
     name: 'chaperone_ended_total',
     help: 'Exchanges ended, by outcome',
@@ -74,6 +90,32 @@ function ofRecords(registry: Registry, tallies: Tallies): void {
     collect() {
       this.reset();
       for (const direction of ['sent', 'received'] as const) this.inc({ direction }, tallies[direction]);
+    },
+  });
+}
+
+function ofAgents(registry: Registry, read: () => Readings): void {
+  const registers = [registry];
+  for (const what of ['connections', 'exchanges'] as const) {
+    new Gauge({
+      name: `chaperone_agent_${what}`,
+      help: `What an agent has open: ${what}; unknown is what nobody has proved to be an agent's`,
+      labelNames: ['agent'] as const,
+      registers,
+      collect() {
+        this.reset();
+        for (const { agent, ...counts } of read().agents) this.set({ agent }, counts[what]);
+      },
+    });
+  }
+  new Counter({
+    name: 'chaperone_connections_dropped_total',
+    help: 'Connections cut because there were too many, by where they came',
+    labelNames: ['at'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const [at, sum] of read().dropped) this.inc({ at }, sum);
     },
   });
 }
@@ -144,6 +186,7 @@ function gauges(registry: Registry, read: () => Readings): void {
       },
     });
   }
+  ofAgents(registry, read);
   new Counter({
     name: 'chaperone_workload_api_errors_total',
     help: 'Ended attempts at a Workload API stream, by gRPC status',

@@ -11,6 +11,7 @@ import type {
   EndedRecord,
   LifecycleRecord,
   RedecidedRecord,
+  RefusalsRecord,
   RefusedRecord,
   TaskRecord,
 } from './record.ts';
@@ -54,6 +55,8 @@ function ordered(record: AuditRecord): object {
       return lifecycle(record);
     case 'task':
       return task(record);
+    case 'refusals':
+      return refusals(record);
   }
 }
 
@@ -150,6 +153,15 @@ const task = ({ time, kind, event, task: id, agent, detail }: TaskRecord): objec
   task: id,
   agent,
   detail: sorted(detail),
+});
+
+const refusals = ({ time, kind, agent, since, count, codes }: RefusalsRecord): object => ({
+  time,
+  kind,
+  agent,
+  since,
+  count,
+  codes: sorted(codes),
 });
 
 function sorted(detail: LifecycleRecord['detail']): LifecycleRecord['detail'] {

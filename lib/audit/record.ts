@@ -129,7 +129,20 @@ export interface TaskRecord extends Common {
   readonly detail: Readonly<Record<string, string | number>>;
 }
 
-export type AuditRecord = DecidedRecord | RefusedRecord | RedecidedRecord | EndedRecord | LifecycleRecord | TaskRecord;
+/** Refusals of one agent that came more often than `audit.refusals` has it, in place of records of their own. */
+export interface RefusalsRecord extends Common {
+  readonly kind: 'refusals';
+  /** undefined: nobody has proved to be an agent. */
+  readonly agent?: string | undefined;
+  /** Time of the first of them, as `time`. */
+  readonly since: string;
+  readonly count: number;
+  /** How many by code of the decision or the fault. */
+  readonly codes: Readonly<Record<string, number>>;
+}
+
+export type AuditRecord =
+  DecidedRecord | RefusedRecord | RedecidedRecord | EndedRecord | LifecycleRecord | TaskRecord | RefusalsRecord;
 
 /** Where evidence goes. */
 export interface AuditLog {

@@ -12,6 +12,7 @@ import type {
   ListenAddress,
   McpMatch,
   McpPolicy,
+  Rate,
   Rule,
   Via,
 } from '../policy/model.ts';
@@ -58,6 +59,8 @@ export interface SidecarSpec {
     /** Files with absolute paths. */
     readonly sinks: readonly Sink[];
     readonly onFailure: 'deny' | 'continue';
+    /** Over this refusals of one agent are counted. */
+    readonly refusals: Rate;
   };
   readonly defaults: { readonly task: 'required' | 'optional'; readonly unlisted: 'deny' | 'report' };
   readonly listeners: {
@@ -102,7 +105,11 @@ export function compileSidecar({ metadata, spec }: SidecarDocument, absolute: (p
     }),
     health: spec.health?.address,
     intercept: spec.intercept && compileIntercept(spec.intercept, absolute),
-    audit: Object.freeze({ sinks: Object.freeze(sinks), onFailure: spec.audit.onFailure }),
+    audit: Object.freeze({
+      sinks: Object.freeze(sinks),
+      onFailure: spec.audit.onFailure,
+      refusals: rateOf(spec.audit.refusals),
+    }),
     defaults: spec.defaults,
     listeners: spec.listeners,
     dataClasses: spec.dataClasses,
@@ -126,6 +133,10 @@ function compileAgentApi(
 ): NonNullable<SidecarSpec['agentApi']> {
   const door = tcp && Object.freeze({ ...tcp, tokenFile: absolute(tcp.tokenFile) });
   return Object.freeze({ socket, mode: Number.parseInt(mode, 8), tcp: door });
+}
+
+function rateOf({ rate, burst }: SidecarDocument['spec']['audit']['refusals']): Rate {
+  return Object.freeze({ ...rate, burst });
 }
 
 interface Surroundings {

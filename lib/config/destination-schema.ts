@@ -87,8 +87,11 @@ const rule = record(
     ),
     limits: optional(
       record({
-        concurrent: optional(integer(1, 100_000), 'Exchanges at one time; more are refused with 503.'),
-        rate: optional(rate, 'Exchanges in a second, minute or hour; more are refused with 503 and Retry-After.'),
+        concurrent: optional(integer(1, 100_000), 'Exchanges of each agent at one time; more are refused with 503.'),
+        rate: optional(
+          rate,
+          'Exchanges of each agent in a second, minute or hour; more are refused with 503 and Retry-After.',
+        ),
         burst: optional(integer(1, 1_000_000), 'With `rate` alone: how many may come at once after a rest.'),
       }),
       'Allow rules alone: what the calls that this rule allows may take, besides the limits of the destination. At an MCP destination each tool is counted for itself.',
@@ -238,7 +241,11 @@ export const destinationSpec = record(
     ),
     limits: defaulted(
       record({
-        concurrent: defaulted(integer(1, 100_000), 64, 'Exchanges at one time; more are refused with 503.'),
+        concurrent: defaulted(
+          integer(1, 100_000),
+          64,
+          'Exchanges of each agent at one time; more are refused with 503.',
+        ),
         rate: optional(
           rate,
           'Exchanges in a second, minute or hour (`50/s`, `600/m`, `1000/h`); more are refused with 503 and Retry-After. Counted in memory, by each sidecar for itself. Without it: no limit.',

@@ -9,6 +9,7 @@ import {
   folder,
   hint,
   listenAddress,
+  rate,
   size,
   socket,
   spiffeId,
@@ -188,6 +189,14 @@ export const sidecarSpec = record(
           'deny',
           'deny: a request whose `decided` record cannot be written is refused. continue: it goes on, and the failure is counted.',
         ),
+        refusals: defaulted(
+          record({
+            rate: defaulted(rate, '10/s', 'How often refusals of one agent have records of their own.'),
+            burst: defaulted(integer(1, 1_000_000), 500, 'How many at once.'),
+          }),
+          {},
+          'Refusals over this rate, of each agent and of what is nobody’s, are counted into one `refusals` record every ten seconds: nobody fills the sinks with what was not allowed.',
+        ),
       }),
       {},
       'Where evidence goes.',
@@ -232,7 +241,7 @@ export const sidecarSpec = record(
         maxConnections: defaulted(
           integer(1, 1_000_000),
           4096,
-          'Connections of the agent at one time, over all listeners; more are closed at once.',
+          'Connections of each agent at one time, over all listeners, and as many of what nobody has proved to be an agent’s; more are closed at once. Fewer where the limit of open files is too low for that.',
         ),
         maxHead: defaulted(size('32KiB', 1024), '32KiB', 'A longer request head is refused with 431.'),
         connectionMaxAge: defaulted(

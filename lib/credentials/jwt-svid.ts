@@ -9,6 +9,7 @@ import type { Cell } from '../base/cell.ts';
 import { type Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore, link, onAbort, reasonOf } from '../base/signal.ts';
+import type { SpiffeId } from '../spiffe/id.ts';
 import type { Identity, IdentityState } from '../spiffe/identity.ts';
 
 export interface IssuedToken {
@@ -20,7 +21,7 @@ export interface IssuedToken {
 /** Where tokens come from: lib/identity/source.ts. */
 export interface TokenIssuer {
   readonly states: Cell<IdentityState>;
-  fetchJwtSvid(audience: string, signal: AbortSignal): Promise<IssuedToken>;
+  fetchJwtSvid(audience: string, signal: AbortSignal, as: SpiffeId): Promise<IssuedToken>;
 }
 
 export interface JwtSvids {
@@ -65,8 +66,8 @@ export function jwtSvids({ issuer, clock, signal }: JwtSvidsOptions): JwtSvids {
   const held = new Map<string, Held>();
   // What speaks for an identity that is gone must not be found again.
   issuer.states.follow((state) => {
-    const id = state.kind === 'current' ? state.identity.svid.id : undefined;
-    for (const key of held.keys()) if (id === undefined || !key.startsWith(`${id} `)) held.delete(key);
+    const ids = state.kind === 'current' ? state.identity.svids.map(({ id }) => id) : [];
+    for (const key of held.keys()) if (!ids.some((id) => key.startsWith(`${id} `))) held.delete(key);
   }, signal);
 
   const entryOf = (key: string): Held => {
@@ -78,8 +79,8 @@ export function jwtSvids({ issuer, clock, signal }: JwtSvidsOptions): JwtSvids {
     return entry;
   };
 
-  const renew = (entry: Held, audience: string): Promise<IssuedToken> =>
-    (entry.fetching ??= fetchToken(issuer, audience, clock, signal)
+  const renew = (entry: Held, audience: string, as: SpiffeId): Promise<IssuedToken> =>
+    (entry.fetching ??= fetchToken(issuer, { audience, as }, clock, signal)
       .then((token) => {
         const now = clock.now();
         entry.token = token;
@@ -97,8 +98,8 @@ export function jwtSvids({ issuer, clock, signal }: JwtSvidsOptions): JwtSvids {
       const entry = entryOf(`${identity.svid.id} ${task} ${audience}`);
       const now = clock.now();
       const usable = entry.token !== undefined && now < entry.token.expiresAt - MARGIN ? entry.token : undefined;
-      if (usable === undefined) return (await orAborted(renew(entry, audience), asker)).token;
-      if (now >= entry.renewAt) ignore(renew(entry, audience), 'the token at hand is still valid');
+      if (usable === undefined) return (await orAborted(renew(entry, audience, identity.svid.id), asker)).token;
+      if (now >= entry.renewAt) ignore(renew(entry, audience, identity.svid.id), 'the token at hand is still valid');
       return usable.token;
     },
     forget(task) {
@@ -118,7 +119,7 @@ export function jwtSvids({ issuer, clock, signal }: JwtSvidsOptions): JwtSvids {
 
 async function fetchToken(
   issuer: TokenIssuer,
-  audience: string,
+  { audience, as }: { readonly audience: string; readonly as: SpiffeId },
   clock: Clock,
   signal: AbortSignal,
 ): Promise<IssuedToken> {
@@ -128,7 +129,7 @@ async function fetchToken(
     linked.abort(new Fault('timeout', `the Workload API did not answer within ${FETCH_TIMEOUT} ms`)),
   );
   try {
-    return await issuer.fetchJwtSvid(audience, linked.signal);
+    return await issuer.fetchJwtSvid(audience, linked.signal, as);
   } catch (failure) {
     const { message } = Fault.from(failure, 'credential-unavailable');
     throw new Fault('credential-unavailable', `no JWT-SVID for audience ${JSON.stringify(audience)}: ${message}`, {

@@ -8,6 +8,7 @@ import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { link, onAbort, reasonOf } from '../base/signal.ts';
+import type { SpiffeId } from '../spiffe/id.ts';
 import type { Identity, IdentityState, JwtBundle } from '../spiffe/identity.ts';
 import { readIssuedJwtSvid } from '../spiffe/jwt-svid.ts';
 import type { JwtSvid } from '../spiffe/jwt-svid.ts';
@@ -37,7 +38,7 @@ export interface IdentitySource extends AsyncDisposable {
   /** The first identity that may be used; rejects with the signal's reason, or with `shutting-down`. */
   firstUpdate(signal: AbortSignal): Promise<Identity>;
   /** A fresh JWT-SVID of the identity that we act as, for one audience. Throws a Fault also when there is no such identity. */
-  fetchJwtSvid(audience: string, signal: AbortSignal): Promise<IssuedJwtSvid>;
+  fetchJwtSvid(audience: string, signal: AbortSignal, as?: SpiffeId): Promise<IssuedJwtSvid>;
   /** Settles with the reason when the Workload API is not asked any more, as that cannot help. */
   readonly final: Promise<Fault>;
   /**
@@ -92,13 +93,18 @@ async function followJwt(parts: Parts, tell: Notes, supply: (bundles: JwtBundles
   }
 }
 
+/** Whom a JWT-SVID is asked for: one that we are. */
+function ownId({ svid, svids }: Identity, as: SpiffeId | undefined): SpiffeId {
+  if (as === undefined || svids.some(({ id }) => id === as)) return as ?? svid.id;
+  throw new Fault('no-identity', `no X.509-SVID was issued for ${as}`);
+}
+
 async function issuedJwtSvid(
   parts: Parts,
-  identity: Identity,
+  id: SpiffeId,
   audience: string,
   signal: AbortSignal,
 ): Promise<IssuedJwtSvid> {
-  const { id } = identity.svid;
   const { svids } = await parts.api.fetchJwtSvid({ audience: [audience], spiffeId: id }, signal);
   const found = svids.find(({ spiffeId }) => spiffeId === id);
   if (found === undefined || found.svid === '') {
@@ -163,9 +169,9 @@ export function startIdentity(options: IdentityOptions): IdentitySource {
       using linked = link(signal, stop.signal);
       return await firstUpdate(parts, linked.signal);
     },
-    async fetchJwtSvid(audience: string, signal: AbortSignal) {
+    async fetchJwtSvid(audience: string, signal: AbortSignal, as?: SpiffeId) {
       using linked = link(signal, stop.signal);
-      return await issuedJwtSvid(parts, current(), audience, linked.signal);
+      return await issuedJwtSvid(parts, ownId(current(), as), audience, linked.signal);
     },
     final: final.promise,
     jwtBundles() {

@@ -7,6 +7,8 @@ import type { McpVersion } from '../policy/mcp-methods.ts';
 
 /** Who opened it; all of it must be equal. */
 export interface Owner {
+  /** Name of the agent; undefined: nobody has proved to be one. */
+  readonly agent?: string | undefined;
   readonly destination: string;
   /** Path that took its messages. */
   readonly endpoint: string;
@@ -36,18 +38,24 @@ export interface Sessions {
   forget(session: Session): void;
 }
 
-/** More sessions push out the one that was used longest ago. */
+/** Of each agent; more push out the one that was used longest ago. */
 const MOST_SESSIONS = 10_000;
 const MOST_NOTED = 256;
 /** Visible ASCII (Streamable HTTP, session management). */
 export const SESSION_ID = /^[\x21-\x7e]{1,256}$/;
 
 export function sessions(most = MOST_SESSIONS): Sessions {
-  const known = new Map<string, Session>();
+  const byAgent = new Map<string | undefined, Map<string, Session>>();
+  const knownOf = ({ agent }: Owner): Map<string, Session> => {
+    let known = byAgent.get(agent);
+    if (known === undefined) byAgent.set(agent, (known = new Map()));
+    return known;
+  };
   const keyOf = (id: string, { destination }: Owner): string => `${destination} ${id}`;
   return {
     open(id, owner) {
       const session: Session = { id, owner, version: undefined, asked: new Map(), pending: new Map() };
+      const known = knownOf(owner);
       const key = keyOf(id, owner);
       known.delete(key);
       for (const oldest of known.keys()) {
@@ -58,6 +66,7 @@ export function sessions(most = MOST_SESSIONS): Sessions {
       return session;
     },
     find(id, owner) {
+      const known = knownOf(owner);
       const key = keyOf(id, owner);
       const session = known.get(key);
       if (session === undefined || !sameOwner(session.owner, owner))
@@ -69,7 +78,7 @@ export function sessions(most = MOST_SESSIONS): Sessions {
       known.set(key, session);
       return session;
     },
-    forget: (session) => void known.delete(keyOf(session.id, session.owner)),
+    forget: (session) => void knownOf(session.owner).delete(keyOf(session.id, session.owner)),
   };
 }
 

@@ -9,25 +9,26 @@ import { handle } from './handle.ts';
 import type { Interceptor } from './intercept.ts';
 import type { Bound } from './listeners.ts';
 import { serveHttp, type Door, type ServeParts } from './serve.ts';
+import type { Caller } from './shares.ts';
 import { ConnectArrival, RawArrival } from './tunnel.ts';
 
 export interface AcceptOptions extends ServeParts {
   readonly interceptor: Interceptor;
 }
 
-export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound) => void {
+export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound, caller: Caller) => void {
   const { standing, relay, interceptor } = options;
   const { policy } = standing;
 
-  const forward = (bound: Bound): Door => ({
+  const forward = (bound: Bound, caller: Caller): Door => ({
     entry: 'forward',
     describe: describeForward,
     closing: bound.closing,
-    agent: bound.agent,
+    caller,
     connect: (x, from) => new ConnectArrival(x, from, { ...relay, interceptor, closing: bound.closing }),
   });
 
-  const listener = (socket: Socket, bound: Bound): Door => {
+  const listener = (socket: Socket, bound: Bound, caller: Caller): Door => {
     const local = bound.task === undefined ? localOf(socket) : UNIX;
     const view = (): ListenerView => {
       const destination = policy.get()?.byName.get(bound.name);
@@ -38,7 +39,7 @@ export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound)
       entry: 'listener',
       describe: (head, reading) => describeListener(head, view(), reading),
       closing: bound.closing,
-      agent: bound.agent,
+      caller,
       task: bound.task,
       http2: 'preface',
     };
@@ -46,18 +47,18 @@ export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound)
 
   const serve = (socket: Socket, door: Door): void => ignore(serveHttp(socket, door, options), 'it never rejects');
 
-  return (socket, bound) => {
+  return (socket, bound, caller) => {
     if (bound.closing.aborted) {
       cut(socket);
       return;
     }
-    if (bound.forward) return serve(socket, forward(bound));
+    if (bound.forward) return serve(socket, forward(bound, caller));
     const destination = policy.get()?.byName.get(bound.name);
     if (destination === undefined) cut(socket);
-    else if (destination.protocol !== 'tcp') serve(socket, listener(socket, bound));
+    else if (destination.protocol !== 'tcp') serve(socket, listener(socket, bound, caller));
     else {
-      const { agent, task } = bound;
-      ignore(handle(new RawArrival(socket, { destination, agent, task }, relay), standing), 'it never rejects');
+      const { task } = bound;
+      ignore(handle(new RawArrival(socket, { destination, caller, task }, relay), standing), 'it never rejects');
     }
   };
 }

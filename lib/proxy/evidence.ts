@@ -7,8 +7,10 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import type { McpFacts } from '../policy/facts.ts';
+import type { Rate } from '../policy/model.ts';
 import { shownPath, shownUri } from '../policy/shown.ts';
 import type { Exchange, Judgement } from './exchange.ts';
+import { refusals } from './refusals.ts';
 
 export interface Evidence {
   /** Settles when the decision may be acted upon; rejects with `audit-unavailable` when it must not be. */
@@ -33,6 +35,8 @@ export interface EvidenceOptions {
   readonly clock: Clock;
   /** What a decision that cannot be recorded means: nothing leaves, or it goes on without evidence. */
   readonly onFailure: 'deny' | 'continue';
+  /** How often refusals of one agent have records of their own; undefined: always. */
+  readonly refusals?: Rate | undefined;
 }
 
 const LONGEST_TEXT = 300;
@@ -45,7 +49,7 @@ export function plain(text: string): string {
   return (text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT - 1)}…` : text).replace(UNSAFE, '?');
 }
 
-export function evidence({ audit, clock, onFailure }: EvidenceOptions): Evidence {
+export function evidence({ audit, clock, onFailure, refusals: rate }: EvidenceOptions): Evidence {
   const timestamp = timestamps(clock);
   const failed = onFailure === 'deny' ? refuse : noted;
   // The log gives the records of one batch one promise: what follows from it is made once.
@@ -60,14 +64,24 @@ export function evidence({ audit, clock, onFailure }: EvidenceOptions): Evidence
     return done;
   };
 
+  const refused = refusals({ clock, rate, write: (record) => void write(record) });
+  /** Whether the refusal has been counted in place of its records. */
+  const counted = (exchange: Exchange, code: string): boolean => {
+    exchange.counted = exchange.share !== undefined && !refused.recorded(exchange.share, code);
+    return exchange.counted;
+  };
+
   return {
     decided(exchange, judgement) {
+      const { effect, code } = judgement.decision;
+      if (effect === 'deny' && counted(exchange, code)) return RECORDED;
       const done = write(decidedRecord(timestamp(), exchange, judgement));
       if (permitting?.done !== done) permitting = { done, permission: done.catch(failed) };
       return permitting.permission;
     },
     refused(exchange, fault) {
       const { id, entry, tunnel, agent } = exchange;
+      if (counted(exchange, fault.code)) return;
       void write({
         kind: 'refused',
         time: timestamp(),
@@ -89,13 +103,17 @@ export function evidence({ audit, clock, onFailure }: EvidenceOptions): Evidence
       });
     },
     ended(exchange, fault) {
+      if (exchange.counted) return;
       void write(endedRecord(timestamp(), exchange, { fault, now: clock.monotonic() }));
     },
     async settled() {
+      refused.flush();
       await newest?.catch(noted);
     },
   };
 }
+
+const RECORDED = Promise.resolve();
 
 /** These records tell what has happened already: the log counts the failure, and the next decision meets it. */
 function noted(): void {}

@@ -12,6 +12,7 @@ import type { Policy, Timeouts } from '../policy/model.ts';
 import type { Identity } from '../spiffe/identity.ts';
 import type { Task } from '../tasks/task.ts';
 import type { Reached } from './dial.ts';
+import type { Share } from './shares.ts';
 
 /** Byte counters of the agent's connection; what moves them is progress. */
 export interface Transport {
@@ -51,6 +52,10 @@ export class Exchange {
   tunnel: string | undefined;
   /** Whose it is, by its task or by the folder of its socket; undefined: nobody has proved it. */
   agent: Agent | undefined;
+  /** It is a refusal that was counted and has no records of its own. */
+  counted = false;
+  /** Where it is counted, while it is under way. */
+  share: Share | undefined;
   /** The task it belongs to, from before it is decided. */
   task: Task | undefined;
   judgement: Judgement | undefined;

@@ -7,27 +7,27 @@ import type { Clock } from '../base/clock.ts';
 import type { Cell } from '../base/cell.ts';
 import { Fault } from '../base/fault.ts';
 import type { Turns } from '../base/turns.ts';
-import type { Agent } from '../policy/agent.ts';
 import { decide } from '../policy/decide.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
 import { carriesRequests, matrixRow } from '../policy/matrix.ts';
 import type { Destination, Policy } from '../policy/model.ts';
-import type { Identity, IdentityState } from '../spiffe/identity.ts';
+import type { Identity } from '../spiffe/identity.ts';
 import type { Proof, Tasks } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import type { Evidence } from './evidence.ts';
 import { Exchange, type Judgement, type Transport } from './exchange.ts';
+import type { Identities } from './identities.ts';
 import type { Live } from './live.ts';
-import type { Rates } from './rates.ts';
 import { denial } from './respond.ts';
 import { needsIdentity } from './route.ts';
+import type { Caller } from './shares.ts';
 
 /** One way in: how it is read, carried and answered. */
 export interface Arrival {
   readonly entry: EntryPoint;
   readonly transport: Transport;
-  /** The agent whose socket it came by. */
-  readonly agent: Agent | undefined;
+  /** Who is at the other end. */
+  readonly caller: Caller;
   /** The task that its socket belongs to. */
   readonly bound: Task | undefined;
   /** Proxy-Authorization, as it came. */
@@ -58,10 +58,9 @@ export interface Passage {
 /** Where we stand: the sources an exchange reads once. */
 export interface Standing {
   readonly policy: Cell<Policy>;
-  readonly identity: { readonly states: Cell<IdentityState>; current(): Identity };
+  readonly identity: Identities;
   readonly clock: Clock;
   readonly live: Live;
-  readonly rates: Rates;
   readonly evidence: Evidence;
   /** What is decided in one turn of the event loop is bounded. */
   readonly turns: Turns;
@@ -71,16 +70,18 @@ export interface Standing {
 
 export async function handle(arrival: Arrival, standing: Standing): Promise<void> {
   const { live, evidence, clock, turns } = standing;
+  const { caller } = arrival;
   const exchange = new Exchange(arrival.entry, arrival.transport, clock.monotonic());
   let fault: Fault | undefined;
   // Before anything is read from policy or identity, so that a change after this line finds the exchange.
   live.enter(exchange);
-  exchange.agent = arrival.agent;
+  exchange.agent = caller.agent;
   arrival.begun(exchange);
   try {
     const named = taskOf(arrival, standing);
+    if (!(named instanceof Fault)) join(exchange, named);
+    caller.enter(exchange);
     if (named instanceof Fault) await introduced(arrival, standing, named);
-    else join(exchange, named);
     const described = arrival.describe(clock.now(), policyNow(standing));
     const facts = described instanceof Promise ? await described : described;
     if (turns.full) await turns.room();
@@ -100,6 +101,7 @@ export async function handle(arrival: Arrival, standing: Standing): Promise<void
     live.leave(exchange);
     exchange.task?.leave(exchange);
     evidence.ended(exchange, fault);
+    caller.leave(exchange);
   }
 }
 
@@ -107,7 +109,8 @@ const FIELD = 'proxy-authorization';
 
 /** A reference to a task that is there and is not that of a live task is never "no task". */
 function taskOf(arrival: Arrival, { tasks }: Standing): Task | Fault | undefined {
-  const { bound, agent } = arrival;
+  const { bound, caller } = arrival;
+  const { agent } = caller;
   const credentials = arrival.credentials();
   if (credentials === undefined && bound === undefined) return undefined;
   try {
@@ -143,7 +146,7 @@ function judge(exchange: Exchange, described: Facts, standing: Standing): Judgem
   const { task, agent } = exchange;
   exchange.throwIfAborted();
   const policy = policyNow(standing);
-  const identity = identityNow(standing.identity.states.get());
+  const identity = standing.identity.of(agent);
   const facts = task === undefined ? described : { ...described, task: task.facts(policy.dataClasses) };
   const decision = decide(policy, facts, identity?.svid.id);
   const { destination, action, elevation } = decision;
@@ -158,27 +161,23 @@ function policyNow({ policy }: Standing): Policy {
   throw new Fault('shutting-down', 'no policy is loaded yet', { hint: 'see /readyz for what is awaited' });
 }
 
-export function identityNow(state: IdentityState | undefined): Identity | undefined {
-  return state?.kind === 'current' ? state.identity : undefined;
-}
-
 /** The limits of the rule: its tools each for themselves, all other calls of it together. */
 function occupyRule(
   exchange: Exchange,
   { decision, facts }: Pick<Judgement, 'decision' | 'facts'>,
-  { live, clock, rates }: Pick<Standing, 'live' | 'clock' | 'rates'>,
+  { live, clock }: Pick<Standing, 'live' | 'clock'>,
 ): void {
   const { destination, rule = '', limits } = decision;
   const what = facts.mcp?.tool === undefined ? `rule ${rule}` : `tool ${facts.mcp.tool}`;
   const name = `${what} of destination ${destination?.name ?? ''}`;
-  if (limits?.rate !== undefined) rates.take(name, limits.rate, clock.monotonic());
+  if (limits?.rate !== undefined) exchange.share?.rates.take(name, limits.rate, clock.monotonic());
   if (limits?.concurrent !== undefined) live.occupySecond(exchange, name, limits.concurrent);
 }
 
 function admit(
   exchange: Exchange,
   { decision, facts, identity }: Judgement,
-  { identity: source, live, clock, rates }: Standing,
+  { identity: source, live, clock }: Standing,
 ): Passage {
   const { destination } = decision;
   if (decision.effect === 'deny' || destination === undefined) throw denial(decision);
@@ -186,12 +185,13 @@ function admit(
   if (exchange.entry === 'connect' && carriesRequests(matrixRow(facts, destination)))
     return { destination, facts, identity: undefined };
   const { rate } = destination.limits;
-  if (rate !== undefined) rates.take(`destination ${destination.name}`, rate, clock.monotonic());
+  if (rate !== undefined) exchange.share?.rates.take(`destination ${destination.name}`, rate, clock.monotonic());
   live.occupy(exchange, destination);
-  if (decision.limits !== undefined) occupyRule(exchange, { decision, facts }, { live, clock, rates });
+  if (decision.limits !== undefined) occupyRule(exchange, { decision, facts }, { live, clock });
   exchange.lasts(destination.timeouts.total);
   if (!needsIdentity(destination)) return { destination, facts, identity: undefined };
   // The source has the words for why there is none, or none that is still valid.
-  const usable = identity !== undefined && clock.now() < identity.svid.notAfter ? identity : source.current();
+  const usable =
+    identity !== undefined && clock.now() < identity.svid.notAfter ? identity : source.current(exchange.agent);
   return { destination, facts, identity: usable };
 }

@@ -27,6 +27,7 @@ import type { Exchange } from './exchange.ts';
 import { beginning, clientHello, HELLO_TIMEOUT } from './hello.ts';
 import { mayTellInside, refuseInside, type RefusedTunnel } from './refuse-inside.ts';
 import { serveHttp, type Door, type ServeParts } from './serve.ts';
+import type { Caller } from './shares.ts';
 
 /** What is spoken inside, in order of preference (RFC 7301). */
 const ALPN: readonly string[] = Object.freeze(['h2', 'http/1.1']);
@@ -34,6 +35,7 @@ const ALPN: readonly string[] = Object.freeze(['h2', 'http/1.1']);
 export interface Tunnel {
   readonly exchange: Exchange;
   readonly destination: Destination;
+  readonly caller: Caller;
   /** Host and port of the CONNECT, as decided. */
   readonly authority: Authority;
   /** Aborts when idle connections should end. */
@@ -132,7 +134,7 @@ async function serveCleartext(
 }
 
 async function serveRequests(
-  { exchange, closing }: Tunnel,
+  { exchange, caller, closing }: Tunnel,
   socket: Duplex,
   door: Pick<Door, 'entry' | 'describe' | 'http2'>,
   options: InterceptorOptions,
@@ -144,7 +146,7 @@ async function serveRequests(
   const inside = link(closing, exchange.signal);
   let cancel = (): void => {};
   const off = onAbort(exchange.signal, () => (cancel = clock.after(limits.farewellMs, () => cut(socket))));
-  const of = { closing: inside.signal, tunnel: exchange.id, agent: exchange.agent, task: exchange.task };
+  const of = { closing: inside.signal, tunnel: exchange.id, caller, task: exchange.task };
   const describe: Door['describe'] = (head, reading) => {
     exchange.throwIfAborted();
     return door.describe(head, reading);

@@ -50,15 +50,27 @@ export interface Standpoint {
   readonly now: number;
 }
 
-/** Why what is open on `before` may not go on; undefined where the identity is no reason. */
-export function identityLost(before: Identity | undefined, { state, interlude, now }: Standpoint): Fault | undefined {
+/**
+ * Why what is open on `before` may not go on; undefined where the identity is no reason.
+ * @param identity what its agent has now
+ */
+export function identityLost(
+  before: Identity | undefined,
+  identity: Identity | undefined,
+  { state, interlude, now }: Standpoint,
+): Fault | undefined {
   if (state?.kind === 'withdrawn' && interlude !== 'borne') {
     return new Fault('no-identity', `our identity was withdrawn: ${state.problem}`, {
       hint: 'see /readyz for what is awaited',
     });
   }
   if (state?.kind !== 'current') return undefined;
-  const { id, notAfter } = state.identity.svid;
+  if (identity === undefined) {
+    return new Fault('no-identity', 'the identity of this agent was withdrawn', {
+      hint: 'compare identity of the agent with the registration entries of this workload',
+    });
+  }
+  const { id, notAfter } = identity.svid;
   if (now >= notAfter) {
     return new Fault('identity-expired', `our SVID expired at ${new Date(notAfter).toISOString()}`, {
       hint: 'the Workload API issued no newer one: look at the SPIRE agent, and at the clock',

@@ -14,13 +14,8 @@ import type { Agent } from '../policy/agent.ts';
 import type { ListenAddress, Policy } from '../policy/model.ts';
 import type { Task } from '../tasks/task.ts';
 import { cut } from './copy.ts';
+import type { Caller, Shares } from './shares.ts';
 import { closeTaskDoors, listenAt, openTaskDoors, type DoorFolder, type TaskDoors } from './task-doors.ts';
-
-/** Default of `maxConnections`. */
-const MOST_CONNECTIONS = 4096;
-
-/** Sockets of tasks at one time: each is a descriptor, and agents open tasks as they like. */
-export const MOST_TASK_SOCKETS = 1024;
 
 export const FORWARD = 'forward';
 
@@ -63,9 +58,8 @@ export interface ListenersOptions {
   readonly forward: ListenAddress | undefined;
   /** Listeners of ours outside this folder. */
   readonly others: readonly ListenAddress[];
-  readonly accept: (socket: Socket, bound: Bound) => void;
-  /** Connections at one time over all listeners; more are closed at once. */
-  readonly maxConnections?: number | undefined;
+  readonly accept: (socket: Socket, bound: Bound, caller: Caller) => void;
+  readonly shares: Shares;
 }
 
 interface Door extends Bound {
@@ -90,7 +84,6 @@ class Doors implements Listeners {
   readonly #ofTasks = new Map<Task, TaskDoors>();
   readonly #ofAgents: Pick<Door, 'server' | 'stop'>[] = [];
   readonly #sockets = new Set<Socket>();
-  #taskSockets = 0;
   #waiting: (() => void)[] = [];
   #closed = false;
 
@@ -150,16 +143,19 @@ class Doors implements Listeners {
 
   async openFor(task: Task, where: DoorFolder, names: readonly string[]): Promise<Readonly<Record<string, string>>> {
     if (names.length === 0 || this.#closed) return {};
-    if (this.#taskSockets + names.length > MOST_TASK_SOCKETS)
-      throw new Fault('too-many', `${this.#taskSockets} sockets of tasks are open already`);
-    this.#taskSockets += names.length;
+    const { shares } = this.#options;
+    const share = shares.of(task.agent);
+    // Each is a descriptor, and agents open tasks as they like.
+    if (share.sockets + names.length > shares.limits.sockets)
+      throw new Fault('too-many', `${share.sockets} sockets of tasks of agent ${share.name} are open already`);
+    share.sockets += names.length;
     try {
       const doors = await openTaskDoors(task, { ...where, names }, this.#track);
       this.#ofTasks.set(task, doors);
       if (!task.open) await this.closeFor(task);
       return doors.paths;
     } catch (failure) {
-      this.#taskSockets -= names.length;
+      share.sockets -= names.length;
       throw failure;
     }
   }
@@ -168,7 +164,7 @@ class Doors implements Listeners {
     const doors = this.#ofTasks.get(task);
     this.#ofTasks.delete(task);
     if (doors === undefined) return;
-    this.#taskSockets -= doors.servers.length;
+    this.#options.shares.of(task.agent).sockets -= doors.servers.length;
     await closeTaskDoors(doors);
   }
 
@@ -198,13 +194,17 @@ class Doors implements Listeners {
   }
 
   readonly #track = (socket: Socket, door: Bound): void => {
+    const { accept, shares } = this.#options;
     this.#sockets.add(socket);
-    socket.once('close', () => this.#forget(socket));
     // Whoever serves the socket listens too; before that, an error has nobody to tell.
     socket.on('error', () => {});
-    const { accept, maxConnections = MOST_CONNECTIONS } = this.#options;
-    if (this.#sockets.size > maxConnections) cut(socket);
-    else accept(socket, door);
+    const caller = shares.admit(door.agent, socket);
+    socket.once('close', () => {
+      if (caller !== undefined) shares.leave(caller);
+      this.#forget(socket);
+    });
+    if (caller === undefined) cut(socket);
+    else accept(socket, door, caller);
   };
 
   #forget(socket: Socket): void {

@@ -27,8 +27,6 @@ export interface Live {
 export function liveSet(clock: Clock): Live {
   // Not a Set: one that comes and goes with each request leaves old tables behind, whose entries the young generation's collector has to keep.
   const members: Exchange[] = [];
-  /** Taken places by the name of the destination, or by the words for a rule or a tool, which hold a blank; each exchange knows those it took. */
-  const places = new Map<string, Places>();
   let waiting: (() => void)[] = [];
   let ticking = false;
 
@@ -42,13 +40,15 @@ export function liveSet(clock: Clock): Live {
     if (ticking) clock.after(TICK, tick);
   };
 
-  const vacate = (place: Places | undefined): void => {
+  const vacate = (exchange: Exchange, place: Places | undefined): void => {
     if (place === undefined) return;
     place.taken -= 1;
-    if (place.taken === 0) places.delete(place.name);
+    if (place.taken === 0) exchange.share?.places.delete(place.name);
   };
 
-  const take = (name: string, most: number, of = ''): Places => {
+  const take = ({ share }: Exchange, name: string, most: number, of = ''): Places => {
+    if (share === undefined) throw new TypeError('an exchange that is nowhere counted');
+    const { places } = share;
     let place = places.get(name);
     if (place !== undefined && place.taken >= most) {
       const hint = 'try again shortly, or raise limits.concurrent there';
@@ -71,8 +71,8 @@ export function liveSet(clock: Clock): Live {
     },
     leave(exchange) {
       unseat(members, exchange);
-      vacate(exchange.place);
-      vacate(exchange.second);
+      vacate(exchange, exchange.place);
+      vacate(exchange, exchange.second);
       exchange.place = exchange.second = undefined;
       if (members.length > 0 || waiting.length === 0) return;
       const told = waiting;
@@ -80,10 +80,10 @@ export function liveSet(clock: Clock): Live {
       for (const tell of told) tell();
     },
     occupy(exchange, { name, limits }) {
-      exchange.place = take(name, limits.concurrent, 'destination ');
+      exchange.place = take(exchange, name, limits.concurrent, 'destination ');
     },
     occupySecond(exchange, name, most) {
-      exchange.second = take(name, most);
+      exchange.second = take(exchange, name, most);
     },
     all: () => members.slice(),
     empty: () => (members.length === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),

@@ -117,7 +117,7 @@ function conversation(mcp: McpExchange, exchange: Exchange): Conversation {
   };
 }
 
-function whole(body: Body, { policy, parts }: McpExchange, exchange: Exchange): Promise<Buffer> {
+function whole(body: Body, { policy, held }: McpExchange, exchange: Exchange): Promise<Buffer> {
   const tooLarge = (most: number): Fault =>
     new Fault('upstream-malformed', `the server sent a message of more than ${most} bytes`, {
       hint: 'the limit is mcp.message of the destination',
@@ -126,7 +126,7 @@ function whole(body: Body, { policy, parts }: McpExchange, exchange: Exchange): 
     most: policy.message,
     counted: (bytes) => (exchange.received += bytes),
     tooLarge,
-    held: parts.held,
+    held,
   });
 }
 

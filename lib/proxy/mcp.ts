@@ -21,26 +21,24 @@ import {
   requireJson,
 } from '../mcp/request.ts';
 import type { Owner, Session, Sessions } from '../mcp/sessions.ts';
+import type { Agent } from '../policy/agent.ts';
 import type { Facts, McpFacts } from '../policy/facts.ts';
 import { digested } from '../policy/parameters.ts';
 import { matrixRow } from '../policy/matrix.ts';
 import type { Destination, McpPolicy, Policy } from '../policy/model.ts';
+import type { Exchange } from './exchange.ts';
 import { needsIdentity } from './route.ts';
+import type { Held } from './shares.ts';
 
 /** What all exchanges with MCP servers share. */
 export interface McpParts {
   readonly definitions: Definitions;
   readonly sessions: Sessions;
-  /** Messages that are being received, over all exchanges and from both sides. */
-  readonly held: Held;
   /** In which long messages are read and written. */
   readonly turns: Turns;
-  /** SPIFFE ID that we show now. */
-  readonly identity: () => string | undefined;
+  /** SPIFFE ID that we show now for an agent. */
+  readonly identity: (agent: Agent | undefined) => string | undefined;
 }
-
-/** Bytes of all messages that are being received at one time. */
-const MOST_HELD = 67_108_864;
 
 const METHODS: ReadonlySet<string> = new Set(['POST', 'GET', 'DELETE']);
 
@@ -55,10 +53,17 @@ export function endpointFor(policy: Policy, facts: Facts): Destination | undefin
   return matrixRow(facts, destination).outcome === 'request' ? destination : undefined;
 }
 
+interface From {
+  readonly exchange: Exchange;
+  /** Path of the endpoint. */
+  readonly endpoint: string;
+}
+
 export class McpExchange {
   readonly destination: Destination;
   readonly policy: McpPolicy;
   readonly parts: McpParts;
+  readonly held: Held;
   readonly owner: Owner;
   /** Id of the request, once it has been read. */
   id: Id | undefined;
@@ -67,13 +72,18 @@ export class McpExchange {
   body: Buffer | undefined;
   #outgoing: Outgoing | undefined;
 
-  constructor(destination: Destination, from: Pick<Owner, 'endpoint' | 'entry' | 'task'>, parts: McpParts) {
+  constructor(destination: Destination, from: From, parts: McpParts) {
     const { name, mcp } = destination;
+    const { exchange, endpoint } = from;
+    const { agent, entry, share, task } = exchange;
     if (mcp === undefined) throw new TypeError('a destination of protocol mcp has its settings');
+    if (share === undefined) throw new TypeError('an exchange that is nowhere counted');
     this.destination = destination;
     this.policy = mcp;
     this.parts = parts;
-    this.owner = { ...from, destination: name, identity: needsIdentity(destination) ? parts.identity() : undefined };
+    this.held = share.held;
+    const identity = needsIdentity(destination) ? parts.identity(agent) : undefined;
+    this.owner = { agent: agent?.name, endpoint, entry, task: task?.id, destination: name, identity };
   }
 
   /** The facts, once they have been read. */
@@ -94,7 +104,7 @@ export class McpExchange {
     requireJson(head.fields);
     if (head.expectContinue) x.inform(100, []);
     const most = Math.min(this.destination.limits.body ?? Infinity, this.policy.message);
-    const bytes = await wholeBody(x.body, { most, counted, tooLarge: requestTooLarge, held: this.parts.held });
+    const bytes = await wholeBody(x.body, { most, counted, tooLarge: requestTooLarge, held: this.held });
     this.session = this.#sessionOf(x);
     const { message, facts: read } = await this.#parse(head.fields, bytes);
     if (message.kind === 'request') this.id = message.id;
@@ -113,7 +123,8 @@ export class McpExchange {
 
   /** Long ones in slices, while which their bytes are held. */
   async #parse(fields: readonly string[], bytes: Buffer): Promise<Read> {
-    const { turns, held } = this.parts;
+    const { turns } = this.parts;
+    const { held } = this;
     const setting = { policy: this.policy, session: this.session };
     if (turns.full) await turns.room();
     if (bytes.length <= LONG) {
@@ -168,12 +179,8 @@ function requestTooLarge(most: number): Fault {
   return new Fault('body-too-large', `the message is longer than ${most} bytes`, { hint });
 }
 
-export interface Held {
-  bytes: number;
-}
-
 function hold(held: Held, bytes: number): void {
-  if (held.bytes + bytes > MOST_HELD) throw tooManyHeld();
+  if (held.bytes + bytes > held.most) throw tooManyHeld();
   held.bytes += bytes;
 }
 
@@ -204,7 +211,7 @@ export async function wholeBody(body: Body, { most, counted, tooLarge, held }: R
       total += piece.length;
       held.bytes += piece.length;
       if (total > most) throw tooLarge(most);
-      if (held.bytes > MOST_HELD) throw tooManyHeld();
+      if (held.bytes > held.most) throw tooManyHeld();
       counted(piece.length);
       // While more is waited for, the buffer belongs to the connection.
       pieces.push(total === body.length ? piece : Buffer.from(piece));

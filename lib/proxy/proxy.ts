@@ -17,7 +17,8 @@ import type { PoolCounts } from '../http1/pool.ts';
 import { type Definitions, definitions } from '../mcp/definitions.ts';
 import { sessions } from '../mcp/sessions.ts';
 import type { Agent } from '../policy/agent.ts';
-import type { ListenAddress, Policy } from '../policy/model.ts';
+import type { ListenAddress, Policy, Rate } from '../policy/model.ts';
+import type { SpiffeId } from '../spiffe/id.ts';
 import type { Identity, IdentityState } from '../spiffe/identity.ts';
 import type { Tasks } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
@@ -26,14 +27,15 @@ import type { Interception } from '../tls/interception.ts';
 import { acceptor } from './accept.ts';
 import type { Farewell } from './copy.ts';
 import { evidence } from './evidence.ts';
-import { identityNow, type Standing } from './handle.ts';
+import type { Standing } from './handle.ts';
 import { fieldRules } from './headers.ts';
+import { identities, type Identities } from './identities.ts';
 import { interceptor } from './intercept.ts';
 import { listeners, type Listeners } from './listeners.ts';
 import { liveSet } from './live.ts';
-import { rates } from './rates.ts';
 import { reconsider, type Reconsider } from './reconsider.ts';
 import { dnsResolver, type Resolver } from './resolver.ts';
+import { SHARE, Shares, type ShareCounts, type ShareLimits, type SharesOptions } from './shares.ts';
 import type { DoorFolder } from './task-doors.ts';
 import { upstreams, type Upstreams } from './upstreams.ts';
 
@@ -43,7 +45,7 @@ export interface ProxySettings {
   /** Never dialled, like our own listeners. */
   readonly health?: ListenAddress | undefined;
   readonly agentApi?: { readonly tcp?: { readonly address: ListenAddress } | undefined } | undefined;
-  readonly audit: { readonly onFailure: 'deny' | 'continue' };
+  readonly audit: { readonly onFailure: 'deny' | 'continue'; readonly refusals?: Rate };
 }
 
 /** What the proxy needs of the identity source. */
@@ -51,8 +53,8 @@ export interface IdentityView {
   readonly states: Cell<IdentityState>;
   /** The identity that may be used now; throws a Fault `no-identity` or `identity-expired`. */
   current(): Identity;
-  /** A fresh JWT-SVID of that identity for one audience. */
-  fetchJwtSvid(audience: string, signal: AbortSignal): Promise<IssuedToken>;
+  /** A fresh JWT-SVID for one audience, of that identity or of the one that is named. */
+  fetchJwtSvid(audience: string, signal: AbortSignal, as?: SpiffeId): Promise<IssuedToken>;
 }
 
 export interface ProxyOptions {
@@ -70,8 +72,12 @@ export interface ProxyOptions {
   readonly shutdown: AbortSignal;
   readonly resolver?: Resolver;
   readonly limits?: Http1Limits;
-  /** Connections of the agent at one time over all listeners; more are closed at once. */
-  readonly maxConnections?: number;
+  /** Those with identities of their own, at least; default none. */
+  readonly agents?: readonly Agent[];
+  /** Of each agent, and of what is nobody's. */
+  readonly shares?: Partial<ShareLimits>;
+  /** Told of each connection that is cut because its agent has too many. */
+  readonly onDropped?: SharesOptions['onDropped'];
   /** Told of a listener that could not be bound after a reload. */
   readonly onFault?: (fault: Fault) => void;
 }
@@ -97,6 +103,8 @@ export interface Proxy extends AsyncDisposable {
   live(): number;
   /** Connections to upstreams. */
   pools(): PoolCounts;
+  /** What each agent has, and what is nobody's. */
+  shares(): readonly ShareCounts[];
   /** What MCP servers have said about their tools. */
   readonly definitions: Definitions;
 }
@@ -113,12 +121,21 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
   }
 }
 
+function sharesOf({ shares, onDropped = () => {} }: ProxyOptions): Shares {
+  return new Shares({ limits: { ...SHARE, ...shares }, onDropped });
+}
+
+function identitiesOf({ identity, agents = [], clock }: ProxyOptions): Identities {
+  return identities({ states: identity.states, current: () => identity.current(), agents, clock });
+}
+
 class Running implements Proxy {
   readonly definitions = definitions();
   readonly #options: ProxyOptions;
   readonly #standing: Standing;
   readonly #upstreams: Upstreams;
   readonly #listeners: Listeners;
+  readonly #shares: Shares;
   readonly #reconsider: Reconsider;
   readonly #tokens: JwtSvids;
   readonly #resolver: Resolver;
@@ -142,19 +159,20 @@ class Running implements Proxy {
     this.#options = options;
     this.#resolver = resolver;
     const pacing = turns();
-    const records = evidence({ audit, clock, onFailure: sidecar.audit.onFailure });
+    this.#shares = sharesOf(options);
+    const records = evidence({ audit, clock, ...sidecar.audit });
+    const own = identitiesOf(options);
     const standing = {
       policy,
-      identity,
+      identity: own,
       clock,
       live: liveSet(clock),
-      rates: rates(),
       evidence: records,
       tasks: options.tasks,
       turns: pacing,
     };
-    const own = (address: string, port: number): boolean => this.#listeners.has(address, port);
-    const ways = upstreams({ resolver, contexts, clock, own, limits });
+    const ours = (address: string, port: number): boolean => this.#listeners.has(address, port);
+    const ways = upstreams({ resolver, contexts, clock, own: ours, limits });
     this.#reconsider = reconsider({ standing, upstreams: ways, contexts });
     const fields = fieldRules({ pseudonym: `chaperone-${randomBytes(6).toString('hex')}` });
     this.#following = link(options.shutdown);
@@ -163,9 +181,8 @@ class Running implements Proxy {
     const mcp = {
       definitions: this.definitions,
       sessions: sessions(),
-      held: { bytes: 0 },
       turns: pacing,
-      identity: () => identityNow(identity.states.get())?.svid.id,
+      identity: (agent: Agent | undefined) => own.of(agent)?.svid.id,
     };
     this.#farewell = { clock, ms: limits.farewellMs };
     const relay = {
@@ -183,7 +200,7 @@ class Running implements Proxy {
       forward: sidecar.forward,
       others,
       accept: acceptor({ ...serve, interceptor: interceptor({ ...serve, interception: options.interception }) }),
-      maxConnections: options.maxConnections,
+      shares: this.#shares,
     });
     this.#standing = standing;
     this.#upstreams = ways;
@@ -218,7 +235,8 @@ class Running implements Proxy {
     const now = policy.get();
     if (now === undefined) return;
     this.#listeners.settle(now);
-    this.#upstreams.retire(now, identityNow(identity.states.get()));
+    const state = identity.states.get();
+    this.#upstreams.retire(now, state?.kind === 'current' ? state.identity.generation : 0);
     this.#reconsider.all();
   }
 
@@ -254,6 +272,10 @@ class Running implements Proxy {
 
   live(): number {
     return this.#standing.live.size;
+  }
+
+  shares(): readonly ShareCounts[] {
+    return this.#shares.counts();
   }
 
   pools(): PoolCounts {

@@ -9,13 +9,14 @@ import { ignore } from '../base/signal.ts';
 import { decide } from '../policy/decide.ts';
 import type { Decision, Facts } from '../policy/facts.ts';
 import type { Policy } from '../policy/model.ts';
+import type { Agent } from '../policy/agent.ts';
 import type { Identity, IdentityState } from '../spiffe/identity.ts';
 import { trustDomainOf } from '../spiffe/id.ts';
 import type { TlsContexts } from '../tls/context.ts';
 import { pathProblem } from '../tls/path.ts';
 import { sentChain, upstream as sideOf } from '../tls/peer.ts';
 import type { Exchange, Judgement } from './exchange.ts';
-import { identityNow, type Standing } from './handle.ts';
+import type { Standing } from './handle.ts';
 import { identityLost, type Interlude, interludes, type Standpoint } from './interlude.ts';
 import { needsIdentity } from './route.ts';
 import type { Upstreams } from './upstreams.ts';
@@ -35,7 +36,7 @@ export interface ReconsiderOptions {
 
 interface Now extends Standpoint {
   readonly policy: Policy;
-  readonly identity: Identity | undefined;
+  readonly identityOf: (agent: Agent | undefined) => Identity | undefined;
 }
 
 export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions): Reconsider {
@@ -69,7 +70,7 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
       const { judgement, reason } = exchange;
       if (reason !== undefined) throw reason;
       if (judgement === undefined || at === undefined) return;
-      if (judgement.policy === at.policy && judgement.identity === at.identity) return;
+      if (judgement.policy === at.policy && judgement.identity === at.identityOf(exchange.agent)) return;
       review(exchange, judgement, at);
       exchange.throwIfAborted();
     },
@@ -88,7 +89,7 @@ function reviewer({ standing: { evidence }, upstreams, contexts }: ReconsiderOpt
 
   return (exchange, judgement, at) => {
     const facts = factsNow(exchange, judgement, at.policy);
-    const identity = at.interlude === 'borne' ? judgement.identity : at.identity;
+    const identity = at.interlude === 'borne' ? judgement.identity : at.identityOf(exchange.agent);
     const decision = decide(at.policy, facts, identity?.svid.id);
     const fault = objection(exchange, decision, at, upstreams);
     if (fault !== undefined) {
@@ -114,22 +115,23 @@ function reviewer({ standing: { evidence }, upstreams, contexts }: ReconsiderOpt
 }
 
 function nowOf(
-  { policy: policies, identity: { states }, clock }: Standing,
+  { policy: policies, identity: { states, of: identityOf }, clock }: Standing,
   interludeOf: (state: IdentityState | undefined) => Interlude,
 ): Now | undefined {
   const policy = policies.get();
   const state = states.get();
   if (policy === undefined) return undefined;
-  return { policy, state, identity: identityNow(state), interlude: interludeOf(state), now: clock.now() };
+  return { policy, state, identityOf, interlude: interludeOf(state), now: clock.now() };
 }
 
 /** Whether it has plainly lost its permission. */
-function hasLost({ judgement, task }: Exchange, { policy, state }: Now): boolean {
+function hasLost({ agent, judgement, task }: Exchange, { policy, state, identityOf }: Now): boolean {
   const before = judgement?.decision.destination;
   if (before === undefined) return false;
   const destination = policy.byName.get(before.name);
   if (destination === undefined || task?.open === false) return true;
-  return state?.kind === 'withdrawn' && needsIdentity(destination);
+  if (!needsIdentity(destination)) return false;
+  return state?.kind === 'withdrawn' || (state?.kind === 'current' && identityOf(agent) === undefined);
 }
 
 /** As they were, but for the task, whose grant and history may have changed since. */
@@ -137,13 +139,13 @@ function factsNow(exchange: Exchange, { facts }: Judgement, { dataClasses }: Pol
   return exchange.task === undefined ? facts : { ...facts, task: exchange.task.facts(dataClasses, exchange) };
 }
 
-function generations({ policy, identity }: Now): { readonly policy: number; readonly identity: number } {
-  return { policy: policy.generation, identity: identity?.generation ?? 0 };
+function generations({ policy, state }: Now): { readonly policy: number; readonly identity: number } {
+  return { policy: policy.generation, identity: state?.kind === 'current' ? state.identity.generation : 0 };
 }
 
 /** Why the exchange may not go on, in the order in which it was allowed: policy, address, identity, peer. */
 function objection(exchange: Exchange, decision: Decision, at: Now, upstreams: Upstreams): Fault | undefined {
-  const { identity } = at;
+  const identity = at.identityOf(exchange.agent);
   const { judgement, upstream } = exchange;
   const { destination } = decision;
   if (decision.effect === 'deny' || destination === undefined || judgement === undefined) {
@@ -152,7 +154,7 @@ function objection(exchange: Exchange, decision: Decision, at: Now, upstreams: U
   if (needsIdentity(destination)) {
     // What reaches nobody yet is as good as new.
     const from = upstream === undefined ? ({ ...at, interlude: 'none' } as const) : at;
-    const lost = identityLost(judgement.identity, from);
+    const lost = identityLost(judgement.identity, identity, from);
     if (lost !== undefined) return lost;
   }
   if (upstream === undefined) return undefined;
@@ -179,8 +181,9 @@ function objection(exchange: Exchange, decision: Decision, at: Now, upstreams: U
 }
 
 /** Validates what the peer presented against the anchors of its trust domain as they are now, where one that it may lead to is gone. */
-async function verifyAgain(exchange: Exchange, { identity }: Now, contexts: TlsContexts): Promise<Fault | undefined> {
+async function verifyAgain(exchange: Exchange, at: Now, contexts: TlsContexts): Promise<Fault | undefined> {
   const { upstream } = exchange;
+  const identity = at.identityOf(exchange.agent);
   const peer = upstream?.peer?.spiffeId;
   if (upstream?.tls === undefined || upstream.identity === undefined || peer === undefined || identity === undefined)
     return undefined;

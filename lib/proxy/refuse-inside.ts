@@ -44,11 +44,7 @@ export function mayTellInside({ exchange, fault, host }: Omit<RefusedTunnel, 'ac
   if (exchange.judgement?.decision.effect !== 'deny' || fault.http !== 403) return false;
   if (interception?.refusals !== 'inside' || !interception.covers(host)) return false;
   try {
-    standing.rates.take(
-      `refusals told inside tunnels of agent ${exchange.agent?.name ?? 'unknown'}`,
-      RATE,
-      standing.clock.monotonic(),
-    );
+    exchange.share?.rates.take('refusals told inside tunnels', RATE, standing.clock.monotonic());
     return true;
   } catch {
     return false;

@@ -7,7 +7,6 @@ import type { JwtSvids } from '../credentials/jwt-svid.ts';
 import type { ClientConnection, ClientResponse } from '../http1/client.ts';
 import type { Connection, ServerExchange } from '../http1/exchange.ts';
 import type { Fields, OutgoingRequest, OutgoingResponse, ResponseHead } from '../http1/message.ts';
-import type { Agent } from '../policy/agent.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
 import { callOf } from '../policy/grpc.ts';
 import type { Destination, Policy } from '../policy/model.ts';
@@ -29,6 +28,7 @@ import { mcpReply, REPLACED } from './mcp-reply.ts';
 import { framingOf, hostField, lengthFor, withoutFields } from './outgoing.ts';
 import { Attempts, isIdempotent, repeatable } from './replay.ts';
 import { DECISION_FIELD, faultAnswer } from './respond.ts';
+import type { Caller } from './shares.ts';
 import type { Loan, Upstreams } from './upstreams.ts';
 import { checkSwitch, closeFor, webSocketKey } from './websocket.ts';
 import { ServerFrames } from './websocket-frames.ts';
@@ -76,8 +76,8 @@ export class RequestArrival implements Arrival {
     this.#parts = parts;
   }
 
-  get agent(): Agent | undefined {
-    return this.#from.agent;
+  get caller(): Caller {
+    return this.#from.caller;
   }
 
   get bound(): Task | undefined {
@@ -120,7 +120,7 @@ export class RequestArrival implements Arrival {
   async #readMessage(endpoint: Destination, described: Described): Promise<Facts> {
     const exchange = this.#from.exchange;
     if (exchange === undefined) throw new TypeError('described before it began');
-    const from = { endpoint: described.facts.http?.path ?? '', entry: this.entry, task: exchange.task?.id };
+    const from = { endpoint: described.facts.http?.path ?? '', exchange };
     const mcp = (this.#mcp = new McpExchange(endpoint, from, this.#parts.mcp));
     this.#reading = true;
     exchange.stops(this);

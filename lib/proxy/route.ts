@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { Facts } from '../policy/facts.ts';
 import type { Destination, Policy } from '../policy/model.ts';
-import type { Identity } from '../spiffe/identity.ts';
+import { identityKey, type Identity } from '../spiffe/identity.ts';
 
 export interface Route {
   readonly destination: Destination;
@@ -22,7 +22,7 @@ export interface Route {
   readonly addresses: AddressRule;
   /** Hex digest of the settings the connection depends on; equal settings, equal digest, whatever the policy generation. */
   readonly settings: string;
-  /** The key of the pool whose connections may carry this: `destination|settings|identity generation or -|name|host:port`. */
+  /** The key of the pool whose connections may carry this: `destination|settings|identity or -|name|host:port`. */
   readonly key: (identity: Identity | undefined) => string;
 }
 
@@ -35,8 +35,8 @@ export interface AddressRule {
 
 export interface Routes {
   readonly to: (destination: Destination, facts: Facts) => Route;
-  /** Whether a pool's key is still of use under this policy and identity. */
-  readonly keep: (policy: Policy, identity: Identity | undefined) => (key: string) => boolean;
+  /** Whether a pool's key is still of use under this policy and this generation of our identities (0: there is none). */
+  readonly keep: (policy: Policy, generation: number) => (key: string) => boolean;
 }
 
 /** Names under one wildcard are the agent's to choose: so many are remembered. */
@@ -52,8 +52,9 @@ export function needsIdentity(destination: Destination): boolean {
   return showsIdentity(destination) || destination.credential !== undefined;
 }
 
-function generationOf(destination: Destination, identity: Identity | undefined): string {
-  return showsIdentity(destination) ? String(identity?.generation ?? 0) : '-';
+function shownIn(destination: Destination, identity: Identity | undefined): string {
+  if (!showsIdentity(destination)) return '-';
+  return identity === undefined ? '0' : identityKey(identity);
 }
 
 export function routes(): Routes {
@@ -70,15 +71,15 @@ export function routes(): Routes {
       byName.set(key, route);
       return route;
     },
-    keep(policy, identity) {
+    keep(policy, current) {
       // By name, and when a key is asked about: few of the destinations of a large policy have connections.
       return (key) => {
-        const [name = '', settings, generation] = key.split('|', 3);
+        const [name = '', settings, shown = ''] = key.split('|', 3);
         const destination = policy.byName.get(name);
         return (
           destination !== undefined &&
           settings === settingsOf(destination) &&
-          generation === generationOf(destination, identity)
+          (shown === '-' || Number.parseInt(shown, 10) === current)
         );
       };
     },
@@ -100,15 +101,16 @@ function compile(destination: Destination, matched: string, port: number): Route
   // A name in `hosts` is matched, not looked up, by the operator: only `upstream` may use the search list.
   const settings = settingsOf(destination);
   const reached = upstream?.port ?? port;
-  let generation: string | undefined;
-  let last = '';
+  const keyOf = (identity: Identity | undefined): string =>
+    `${destination.name}|${settings}|${shownIn(destination, identity)}|${matched}|${host}:${reached}`;
+  const anybody = showsIdentity(destination) ? undefined : keyOf(undefined);
+  // One for each identity that is in use: agents may have their own.
+  const keys = new WeakMap<Identity, string>();
   const key = (identity: Identity | undefined): string => {
-    const now = generationOf(destination, identity);
-    if (now !== generation) {
-      generation = now;
-      last = `${destination.name}|${settings}|${now}|${matched}|${host}:${reached}`;
-    }
-    return last;
+    if (anybody !== undefined || identity === undefined) return anybody ?? keyOf(undefined);
+    let known = keys.get(identity);
+    if (known === undefined) keys.set(identity, (known = keyOf(identity)));
+    return known;
   };
   return Object.freeze({
     destination,

@@ -10,7 +10,6 @@ import type { Http1Limits } from '../http1/limits.ts';
 import type { RequestHead } from '../http1/message.ts';
 import { serveConnection } from '../http1/server.ts';
 import { serveHttp2 } from '../http2/server.ts';
-import type { Agent } from '../policy/agent.ts';
 import type { EntryPoint } from '../policy/facts.ts';
 import type { Task } from '../tasks/task.ts';
 import type { AgentConnection } from './agent-connection.ts';
@@ -19,6 +18,7 @@ import { Exchange } from './exchange.ts';
 import { handle, type Arrival, type Standing } from './handle.ts';
 import { RequestArrival, type RelayParts } from './relay.ts';
 import { faultAnswer, type Answer } from './respond.ts';
+import type { Caller } from './shares.ts';
 
 export interface ServeParts {
   readonly standing: Standing;
@@ -34,8 +34,8 @@ export interface Door {
   readonly closing: AbortSignal;
   /** The exchange of the CONNECT through which this connection came. */
   readonly tunnel?: string;
-  /** The agent whose socket it is, or whose that CONNECT was. */
-  readonly agent?: Agent | undefined;
+  /** Who is at the other end. */
+  readonly caller: Caller;
   /** The task that the socket, or that CONNECT, belongs to. */
   readonly task?: Task | undefined;
   /** What a CONNECT becomes; without it CONNECT is a method like any other. */
@@ -50,9 +50,9 @@ export interface Door {
 /** Serves the connection; never rejects. Settles when it is closed, or handed over to something that was told of it. */
 export function serveHttp(socket: Duplex, door: Door, { standing, relay, limits }: ServeParts): Promise<void> {
   const { clock, evidence } = standing;
-  const { entry, closing: draining, connect, tunnel, describe, agent: whose, task } = door;
+  const { entry, closing: draining, connect, tunnel, describe, caller, task } = door;
   const proof = { credentials: undefined, task: undefined };
-  const agent: AgentConnection = { exchange: undefined, describe, tunnel, agent: whose, task, proof };
+  const agent: AgentConnection = { exchange: undefined, describe, tunnel, caller, task, proof };
   let watched = false;
   const arrive = (x: ServerExchange): Promise<void> => {
     if (!watched) {
@@ -66,7 +66,8 @@ export function serveHttp(socket: Duplex, door: Door, { standing, relay, limits 
   const refuse = (fault: Fault, connection: Connection): Answer => {
     const exchange = new Exchange(entry, connection, clock.monotonic());
     exchange.tunnel = tunnel;
-    exchange.agent = whose;
+    exchange.agent = caller.agent;
+    exchange.share = caller.share;
     const answer = faultAnswer(fault, exchange);
     exchange.status = answer.head.status;
     evidence.refused(exchange, fault);
@@ -77,7 +78,7 @@ export function serveHttp(socket: Duplex, door: Door, { standing, relay, limits 
   if (door.http2 === undefined) return serveConnection(socket, serve);
 
   const stream = (x: ServerExchange): Promise<void> => {
-    const from: AgentConnection = { exchange: undefined, describe, tunnel, agent: whose, task, proof };
+    const from: AgentConnection = { exchange: undefined, describe, tunnel, caller, task, proof };
     onAbort(x.connection.signal, (reason) => from.exchange?.abort(reason));
     return handle(new RequestArrival(x, from, entry, relay), standing);
   };

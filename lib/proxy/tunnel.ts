@@ -9,7 +9,6 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Fault } from '../base/fault.ts';
 import type { HandedOver, ServerExchange } from '../http1/exchange.ts';
-import type { Agent } from '../policy/agent.ts';
 import type { Facts } from '../policy/facts.ts';
 import { matrixRow } from '../policy/matrix.ts';
 import type { Destination } from '../policy/model.ts';
@@ -27,6 +26,7 @@ import { clientHello, HELLO_TIMEOUT } from './hello.ts';
 import type { Interceptor } from './intercept.ts';
 import type { RelayParts } from './relay.ts';
 import { DECISION_FIELD, faultAnswer, reasonPhrase } from './respond.ts';
+import type { Caller } from './shares.ts';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -52,8 +52,8 @@ export class ConnectArrival implements Arrival {
     this.#parts = parts;
   }
 
-  get agent(): Agent | undefined {
-    return this.#from.agent;
+  get caller(): Caller {
+    return this.#from.caller;
   }
 
   get bound(): Task | undefined {
@@ -149,6 +149,7 @@ export class ConnectArrival implements Arrival {
       closing,
       accept: () => this.#accept(exchange),
       settled: () => this.#unwatch(),
+      caller: this.caller,
     });
   }
 
@@ -161,7 +162,7 @@ export class ConnectArrival implements Arrival {
   }
 }
 
-export interface RawFrom extends Pick<AgentConnection, 'agent' | 'task'> {
+export interface RawFrom extends Pick<AgentConnection, 'caller' | 'task'> {
   readonly destination: Destination;
 }
 
@@ -172,11 +173,11 @@ export class RawArrival implements Arrival {
   readonly #socket: Socket;
   readonly #destination: Destination;
   readonly #parts: RelayParts;
-  readonly agent: Agent | undefined;
+  readonly caller: Caller;
   readonly bound: Task | undefined;
 
   constructor(socket: Socket, from: RawFrom, parts: RelayParts) {
-    this.agent = from.agent;
+    this.caller = from.caller;
     this.bound = from.task;
     this.transport = { bytesRead: 0, bytesWritten: 0 };
     this.#socket = socket;

@@ -40,14 +40,14 @@ export interface Upstreams extends AsyncDisposable, Dialler {
   /** Closes the connections that carried credentials of a task that has ended. */
   readonly forget: (task: string) => void;
   /** Lets go of what this policy and identity no longer call for. */
-  readonly retire: (policy: Policy, identity: Identity | undefined) => void;
+  readonly retire: (policy: Policy, generation: number) => void;
   readonly counts: () => PoolCounts;
 }
 
-/** A connection that carried a credential of one task is not for another. */
-function keyFor(route: Route, identity: Identity | undefined, task: string | undefined): string {
-  const own = task !== undefined && route.destination.credential !== undefined;
-  return own ? `${route.key(identity)}|${task}` : route.key(identity);
+/** A connection that carried a credential of one identity or one task is not for another. */
+function keyFor(route: Route, identity: Identity | undefined, task = ''): string {
+  const key = route.key(identity);
+  return route.destination.credential === undefined ? key : `${key}|${identity?.svid.id ?? ''}|${task}`;
 }
 
 /** A destination's `limits.concurrent` bounds its connections; the pool's own bound stands above it. */
@@ -127,8 +127,8 @@ export function upstreams(
     idle,
     borrow,
     ...dial,
-    retire(policy, identity) {
-      retire(keys.change(table.keep(policy, identity)));
+    retire(policy, generation) {
+      retire(keys.change(table.keep(policy, generation)));
     },
     forget: (task) => retire((key) => !key.endsWith(`|${task}`)),
     counts: () => sum(connections.counts(), shared.counts()),

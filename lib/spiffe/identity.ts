@@ -45,6 +45,11 @@ export interface Identity {
   readonly bundles: ReadonlyMap<TrustDomain, X509Bundle>;
 }
 
+/** Names an identity by what a connection depends on: its generation, and which of its SVIDs we act as. */
+export function identityKey({ generation, svid, svids }: Identity): string {
+  return `${generation}.${svids.indexOf(svid)}`;
+}
+
 /**
  * State of the source: `current` may be used until its SVID's notAfter (unless `withdrawn`); the others carry what is awaited or why
  * nothing may be used.

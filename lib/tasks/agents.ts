@@ -9,6 +9,7 @@ import type { Task } from './task.ts';
 export class Agents {
   readonly all: readonly Agent[];
   readonly #sessions: ReadonlyMap<Agent, History>;
+  readonly #open = new Map<Agent, number>();
 
   /** `assumed`: as in `history`, for each of them. */
   constructor(all: readonly Agent[], assumed: readonly string[]) {
@@ -22,6 +23,18 @@ export class Agents {
     if (first !== undefined && others.length === 0) return first;
     const hint = `open it as one of ${this.all.map(({ name }) => name).join(', ')}`;
     throw new Fault('task-refused', 'there are several agents, and none is named', { hint });
+  }
+
+  /** @throws Fault `too-many` where it has its part of so many tasks open */
+  requireRoom(agent: Agent, most: number): void {
+    const open = this.#open.get(agent) ?? 0;
+    if (open >= Math.floor(most / this.all.length))
+      throw new Fault('too-many', `${open} tasks of agent ${agent.name} are open already`);
+  }
+
+  /** Tasks that are open or ending. */
+  count(agent: Agent, by: 1 | -1): void {
+    this.#open.set(agent, (this.#open.get(agent) ?? 0) + by);
   }
 
   sessionOf(agent: Agent): History {

@@ -108,6 +108,7 @@ interface Entering {
 
 /** How often clocks are looked at, in milliseconds: how late an expiry may be noticed. */
 const TICK = 200;
+/** Of all agents together: each has as large a part. */
 export const MOST_TASKS = 20_000;
 
 export function tasks(options: TasksOptions): Tasks {
@@ -183,7 +184,7 @@ class Registry implements Tasks {
   #enter(intent: Intent, cut: Cut, { rule, agent, parent }: Entering): Opened {
     const { grant, lifetime, refused } = cut;
     const isolated = parent?.isolated ?? cut.isolated;
-    if (this.#open.size >= MOST_TASKS) throw new Fault('too-many', `${this.#open.size} tasks are open already`);
+    this.#agents.requireRoom(agent, MOST_TASKS);
     if (grant.destinations.size === 0 || grant.actions.size + grant.stepUp.size === 0) {
       const words = refused.map(({ part, value, reason }) => `${part} ${value}: ${reason}`).join('; ');
       throw refusal(`nothing is left of the intent: ${words}`, 'see the task policy of this purpose');
@@ -213,6 +214,7 @@ class Registry implements Tasks {
       spent: () => this.#quotas.spent('calls', whose, this.#quotaOfCalls(intent.purpose)),
     });
     this.#open.set(task.id, task);
+    this.#agents.count(agent, 1);
     if (!this.#ticking) this.#tick();
     tell({ event: 'opened', task: task.id, detail: openedDetail(task, isolated, refused.length) });
     const recorded = this.#options.recorded?.() ?? Promise.resolve();
@@ -279,6 +281,7 @@ class Registry implements Tasks {
     task.ended();
     this.stepUps.forget(task);
     this.#open.delete(task.id);
+    this.#agents.count(task.agent, -1);
   }
 
   endAll(end: End, why: string): number {

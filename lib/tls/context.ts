@@ -11,7 +11,7 @@
 import { constants, createHash } from 'node:crypto';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 import { Fault } from '../base/fault.ts';
-import type { Identity } from '../spiffe/identity.ts';
+import { identityKey, type Identity } from '../spiffe/identity.ts';
 import type { TrustDomain } from '../spiffe/trust-domain.ts';
 import { judgeOptions } from './path.ts';
 
@@ -66,7 +66,7 @@ export function tlsContexts(): TlsContexts {
   return {
     spiffe(identity, domains) {
       const names = [...new Set(domains)].sort();
-      return cached(identity.generation, `spiffe ${names.join(' ')}`, () =>
+      return cached(identity.generation, `spiffe ${identityKey(identity)} ${names.join(' ')}`, () =>
         createSecureContext({
           ...COMMON,
           ...ownCertificate(identity),
@@ -80,7 +80,7 @@ export function tlsContexts(): TlsContexts {
         createSecureContext(judgeOptions(anchorsOf(identity, [domain]))),
       ),
     web(identity, roots) {
-      const key = `web ${roots === undefined ? 'system' : digest(roots)}`;
+      const key = `web ${identity === undefined ? '-' : identityKey(identity)} ${roots === undefined ? 'system' : digest(roots)}`;
       return cached(identity?.generation ?? WITHOUT_IDENTITY, key, () =>
         createSecureContext({
           ...COMMON,

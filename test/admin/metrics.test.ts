@@ -15,6 +15,8 @@ const NOTHING: Readings = {
   identityFinal: false,
   crls: 0,
   live: 0,
+  agents: [],
+  dropped: new Map(),
   poolIdle: 0,
   poolBusy: 0,
   auditFailures: 0,
@@ -144,9 +146,12 @@ t.test('decisions, refusals, ends, bytes and durations are counted from records'
   counted.observe(ended('upstream-cut', 40_000));
   counted.observe({ time, kind: 'lifecycle', event: 'ready', detail: {} });
   const shown = await samples(counted);
-  t.equal(shown.get('chaperone_decided_total{effect="allow",code="allowed",destination="crm"}'), 2);
-  t.equal(shown.get('chaperone_decided_total{effect="deny",code="denied-by-rule",destination="crm"}'), 1);
-  t.equal(shown.get('chaperone_decided_total{effect="deny",code="unlisted",destination=""}'), 1);
+  t.equal(shown.get('chaperone_decided_total{agent="unknown",effect="allow",code="allowed",destination="crm"}'), 2);
+  t.equal(
+    shown.get('chaperone_decided_total{agent="unknown",effect="deny",code="denied-by-rule",destination="crm"}'),
+    1,
+  );
+  t.equal(shown.get('chaperone_decided_total{agent="unknown",effect="deny",code="unlisted",destination=""}'), 1);
   t.equal(shown.get('chaperone_policy_errors_total{destination="crm"}'), 1);
   t.equal(shown.get('chaperone_refused_total{code="malformed"}'), 1);
   t.equal(shown.get('chaperone_ended_total{outcome="completed"}'), 1);

@@ -129,7 +129,7 @@ t.test('a whole life: ready, serving, reloaded, rotated logs, drained', async (t
 
   await t.test('metrics are derived from what happened', async (t) => {
     const { body } = await http({ port: health, path: '/metrics' });
-    t.match(body, /chaperone_decided_total\{effect="allow",code="allowed",destination="crm"\} 1/);
+    t.match(body, /chaperone_decided_total\{agent="unknown",effect="allow",code="allowed",destination="crm"\} 1/);
     t.match(body, /chaperone_ended_total\{outcome="completed"\} 1/);
     t.match(body, /chaperone_svid_expiry_seconds \d+/);
     t.match(body, /chaperone_ready 1/);

@@ -67,7 +67,11 @@ t.test('every setting of the sidecar arrives', async (t) => {
       webhook: { url: 'https://approvals.example.org/x', secretFile: join(path, 'secret'), timeout: 5000 },
     },
     health: { host: '0.0.0.0', port: 15021 },
-    audit: { sinks: [{ file: join(path, 'audit.jsonl') }, { stdout: true }], onFailure: 'continue' },
+    audit: {
+      sinks: [{ file: join(path, 'audit.jsonl') }, { stdout: true }],
+      onFailure: 'continue',
+      refusals: { count: 10, per: 1000, text: '10/s', burst: 500 },
+    },
     defaults: { task: 'optional', unlisted: 'report' },
     listeners: { headersTimeout: 1000, idleTimeout: 2000, maxConnections: 3, maxHead: 4096, connectionMaxAge: 5000 },
     drain: 6000,

@@ -338,7 +338,13 @@ export function statusOf(answer: string): number {
 export function unpaired(records: readonly AuditRecord[]): readonly string[] {
   const counts = new Map<string, string>();
   for (const record of records) {
-    if (record.kind === 'lifecycle' || record.kind === 'redecided' || record.kind === 'task') continue;
+    if (
+      record.kind === 'lifecycle' ||
+      record.kind === 'redecided' ||
+      record.kind === 'task' ||
+      record.kind === 'refusals'
+    )
+      continue;
     counts.set(record.exchange, (counts.get(record.exchange) ?? '') + (record.kind === 'ended' ? 'E' : 'D'));
   }
   return [...counts].filter(([, kinds]) => kinds !== 'DE').map(([id, kinds]) => `${id} ${kinds}`);

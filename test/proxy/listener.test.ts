@@ -218,15 +218,3 @@ t.test('a listener that cannot be bound at start refuses to start and names the 
   const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
   await t.rejects(bench({ destinations: [site({ listen: port })] }), { code: 'listen', exit: 71 });
 });
-
-t.test('connections beyond the limit are cut; when one has ended the next is served (R2)', async () => {
-  await using upstream = await rawUpstream();
-  const destination = site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } });
-  await using b = await bench({ identity: 'none', destinations: [destination], options: { maxConnections: 2 } });
-  const first = await b.open();
-  await b.open();
-  const third = await b.open();
-  await until('the third is cut', () => third.reset || third.socket.destroyed);
-  first.socket.destroy();
-  await until('there is a place again', async () => statusOf(await b.get('http://crm.internal/')) === 200);
-});

@@ -8,7 +8,7 @@ import { systemClock } from '../../lib/base/clock.ts';
 import type { TaskPolicy } from '../../lib/policy/grant.ts';
 import { buildPolicy } from '../../lib/policy/lookup.ts';
 import type { Destination, Policy } from '../../lib/policy/model.ts';
-import { MOST_TASK_SOCKETS } from '../../lib/proxy/listeners.ts';
+import { SHARE } from '../../lib/proxy/shares.ts';
 import type { TaskEvent } from '../../lib/tasks/events.ts';
 import { tasks, type Opened, type Tasks } from '../../lib/tasks/registry.ts';
 import { testAuthority, type TestAuthority } from '../fakes/authority.ts';
@@ -267,7 +267,7 @@ t.test('tasks together have no more sockets than descriptors can be spared for',
   const folder = shortFolder(t);
   await using r = await room();
   const where = { folder, mode: 0o600 };
-  const all = Array.from({ length: MOST_TASK_SOCKETS + 1 }, () => r.open().task);
+  const all = Array.from({ length: SHARE.sockets + 1 }, () => r.open().task);
   await Promise.all(all.slice(1).map((task) => r.b.proxy.taskSockets(task, where)));
   const [one] = all;
   if (one === undefined) return;

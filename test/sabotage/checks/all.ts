@@ -10,6 +10,7 @@ import { MCP } from './mcp.ts';
 import { INTERCEPT } from './intercept.ts';
 import { POLICY } from './policy.ts';
 import { PROXY } from './proxy.ts';
+import { AGENTS } from './agents.ts';
 import { TASK_DOORS } from './task-doors.ts';
 import { TASK_LIMITS } from './task-limits.ts';
 import { TASKS } from './tasks.ts';
@@ -29,6 +30,7 @@ export const SABOTAGES: readonly Sabotage[] = Object.freeze([
   ...MCP,
   ...INTERCEPT,
   ...TASKS,
+  ...AGENTS,
   ...TASK_DOORS,
   ...TASK_LIMITS,
   ...UPSTREAMS,

@@ -216,7 +216,7 @@ export const IDENTITY: readonly Sabotage[] = [
   sabotage(
     'a token is forgotten with its identity',
     'lib/credentials/jwt-svid.ts',
-    ['if (id === undefined || !key.startsWith(`${id} `)) held.delete(key);', "if (id === '') held.delete(key);"],
+    ['if (!ids.some((id) => key.startsWith(`${id} `))) held.delete(key);', "if (id === '') held.delete(key);"],
     by('test/credentials/jwt-svid.test.ts', 'tokens are forgotten with the identity they speak for (C3)'),
   ),
 ];

@@ -230,7 +230,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'messages before a decision have a bound together',
     'lib/proxy/mcp.ts',
-    ['if (held.bytes > MOST_HELD)', 'if (held.bytes < 0)'],
+    ['if (held.bytes > held.most)', 'if (held.bytes < 0)'],
     by('test/proxy/mcp.test.ts', 'what agents may have held before anything is decided has a bound'),
   ),
   sabotage(

@@ -271,7 +271,7 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'a change of policy decides again what is live',
     'lib/proxy/proxy.ts',
-    ['identityNow(identity.states.get()));\n    this.#reconsider.all();', 'identityNow(identity.states.get()));'],
+    ['state.identity.generation : 0);\n    this.#reconsider.all();', 'state.identity.generation : 0);'],
     by('test/proxy/websocket.test.ts', 'a policy that no longer allows it cuts an open WebSocket within a second'),
   ),
   sabotage(
@@ -292,15 +292,15 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'pooled connections belong to one identity generation',
     'lib/proxy/route.ts',
-    ["return showsIdentity(destination) ? String(identity?.generation ?? 0) : '-';", "return '-';"],
+    ["if (!showsIdentity(destination)) return '-';", "return '-';"],
     attack('peers', 'A15 after a rotation the next exchange shows the new SVID on a new connection'),
   ),
   sabotage(
     'an expired identity is not used',
     'lib/proxy/handle.ts',
     [
-      'identity !== undefined && clock.now() < identity.svid.notAfter ? identity : source.current()',
-      'identity ?? source.current()',
+      'identity !== undefined && clock.now() < identity.svid.notAfter ? identity : source.current(exchange.agent)',
+      'identity ?? source.current(exchange.agent)',
     ],
     attack('peers', 'C12 with an expired identity nothing is sent, and nothing falls back'),
   ),

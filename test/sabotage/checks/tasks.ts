@@ -116,10 +116,7 @@ const IDENTIFIED: readonly Sabotage[] = [
   sabotage(
     'a connection that carried a token of a task belongs to it',
     'lib/proxy/upstreams.ts',
-    [
-      'return own ? `${route.key(identity)}|${task}` : route.key(identity);',
-      'return own ? route.key(identity) : route.key(identity);',
-    ],
+    ["`${key}|${identity?.svid.id ?? ''}|${task}`", "`${key}|${identity?.svid.id ?? ''}|`"],
     TOKENS,
   ),
   sabotage(

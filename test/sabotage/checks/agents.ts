@@ -1,0 +1,106 @@
+/** Agents beside each other: what each has of its own, and that nothing stands in for it. */
+import { by, sabotage, type Sabotage } from '../sabotage.ts';
+
+const shares = (title: string): ReturnType<typeof by> => by('test/proxy/shares.test.ts', title);
+const identities = (title: string): ReturnType<typeof by> => by('test/proxy/identities.test.ts', title);
+const budget = (title: string): ReturnType<typeof by> => by('test/cmd/budget.test.ts', title);
+
+const CONNECTIONS = shares(
+  'connections of one agent beyond its share are cut and told, and another has all of its own',
+);
+const PLACES = shares('places and rates at a destination are those of each agent');
+const OWN = identities('each agent goes out with its own SVID, on connections of its own, and its records say so');
+const MISSING = identities(
+  'an agent whose SVID is not issued is refused, never served with another; nor is what is nobody’s',
+);
+const TOKENS = identities('tokens are asked for as each agent, and none goes out with that of another');
+
+export const AGENTS: readonly Sabotage[] = Object.freeze([
+  sabotage(
+    'connections are those of each agent',
+    'lib/proxy/shares.ts',
+    ['let share = this.#all.get(agent);', 'let share = [...this.#all.values()][0];'],
+    CONNECTIONS,
+    PLACES,
+  ),
+  sabotage(
+    'connections of one agent have a bound',
+    'lib/proxy/shares.ts',
+    ['if (share.callers.size >= this.limits.connections && !this.#makeRoom(share)) return undefined;', ''],
+    CONNECTIONS,
+  ),
+  sabotage(
+    'a connection of nobody’s makes room for the next',
+    'lib/proxy/shares.ts',
+    ['      if (!caller.idle) continue;', '      if (caller.idle) continue;'],
+    shares('of connections of nobody the oldest idle one makes room for one that may show its task'),
+  ),
+  sabotage(
+    'exchanges of one agent have a bound',
+    'lib/proxy/shares.ts',
+    ['if (share.exchanges > exchanges) throw', 'if (share.exchanges < 0) throw'],
+    shares('exchanges of one agent beyond its share are 503, and another has all of its own'),
+  ),
+  sabotage(
+    'a refusal over the rate is counted in place of its records',
+    'lib/proxy/refusals.ts',
+    ['if (counted.left >= 1) {', 'if (counted.left >= -1e9) {'],
+    shares('refusals over the rate of an agent are counted into one record; those of another are not'),
+    shares('a refusal that was counted has no records of its own, and is answered all the same'),
+  ),
+  sabotage(
+    'connections are held against the limit of open files',
+    'cmd/compose/budget.ts',
+    ['Math.min(wanted, Math.floor((each - 2 * beside) / 3))', 'wanted'],
+    budget('what all shares may open together stays below the limit of open files, whatever it is'),
+  ),
+  sabotage(
+    'half-read messages are held against the memory of the container',
+    'cmd/compose/budget.ts',
+    ['Math.min(SHARE.held, (memory ?? Infinity) / MEMORY_PART)', 'SHARE.held'],
+    budget('half-read messages of all agents take a part of the memory of the container, in equal shares'),
+  ),
+  sabotage(
+    'an agent goes out with its own SVID',
+    'lib/proxy/identities.ts',
+    ['if (!apart || identity === undefined) return identity;', 'if (identity !== null) return identity;'],
+    OWN,
+    MISSING,
+  ),
+  sabotage(
+    'the SVID of another never stands in for one that is not issued',
+    'lib/proxy/identities.ts',
+    ['const svid = identity.svids.find(fits);', 'const svid = identity.svids.find(fits) ?? identity.svid;'],
+    MISSING,
+  ),
+  sabotage(
+    'what is nobody’s has no identity where agents have their own',
+    'lib/proxy/identities.ts',
+    ['if (agent?.identity === undefined) return undefined;', 'if (agent?.identity === undefined) return identity;'],
+    MISSING,
+  ),
+  sabotage(
+    'a connection that showed one SVID is not for another',
+    'lib/spiffe/identity.ts',
+    ['return `${generation}.${svids.indexOf(svid)}`;', 'return `${generation}.${svids.length}`;'],
+    OWN,
+  ),
+  sabotage(
+    'an identity that is gone cuts what lives on it',
+    'lib/proxy/interlude.ts',
+    [
+      '  if (identity === undefined) {',
+      '  if (identity === undefined) return undefined;\n  if (identity === undefined) {',
+    ],
+    identities('an SVID that is no longer issued cuts the streams of its agent, and no others'),
+  ),
+  sabotage(
+    'a token speaks for the agent that it goes out with',
+    'lib/credentials/jwt-svid.ts',
+    [
+      'issuer.fetchJwtSvid(audience, linked.signal, as)',
+      "issuer.fetchJwtSvid(audience, linked.signal, as.replace(/[^/]*$/, 'own') as SpiffeId)",
+    ],
+    TOKENS,
+  ),
+]);
