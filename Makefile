@@ -3,7 +3,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SETUP := node_modules/.ready
 PYTHON := .cache/python
 MCP := test/interop/mcp/node_modules
-TAP := tap --reporter=min --output-file
+TESTS := node .ci/tests.ts
 
 .PHONY: help demo run bundle test test-differential test-heavy fuzz test-interop test-schemas test-spire check bench bench-rotation bench-interception bench-tasks proto docs clean
 
@@ -11,8 +11,9 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 $(SETUP): package.json package-lock.json
-	npm ci
-	tap build
+	@echo 'installing the packages (a minute or two the first time) ...'
+	@npm ci --no-progress --loglevel=error
+	@tap build
 	@touch $@
 
 demo: $(SETUP) ## Tell the whole story in one minute and end by itself; the exit status says whether every claim held
@@ -21,17 +22,17 @@ demo: $(SETUP) ## Tell the whole story in one minute and end by itself; the exit
 run: $(SETUP) ## The demo's set-up, left running: embedded identity, two upstreams and the sidecar
 	node cmd/chaperone.ts demo --keep
 
-test: $(SETUP) ## All tests that need npm alone
+test: $(SETUP) ## All tests that need npm alone: ten to twenty minutes, a line a file and a closing line
 	@mkdir -p .cache
-	$(TAP)=.cache/test.tap
+	$(TESTS) .cache/test.tap
 
 test-differential: $(SETUP) ## A slice of the fuzzing against readers of other make: Go's net/http, nginx (needs go, nginx)
 	@mkdir -p .cache
-	$(TAP)=.cache/differential.tap --timeout=300 test/differential/*.test.ts
+	$(TESTS) .cache/differential.tap --timeout=300 test/differential/*.test.ts
 
 test-heavy: $(SETUP) ## Scenarios of mass: thousands of tunnels, floods of connections, peers that trickle
 	@mkdir -p .cache
-	$(TAP)=.cache/heavy.tap --jobs=1 --timeout=300 test/scenarios/heavy/*.test.ts
+	$(TESTS) .cache/heavy.tap --jobs=1 --timeout=300 test/scenarios/heavy/*.test.ts
 
 sabotage: $(SETUP) ## Take each security check out of a scratch copy, alone: a named test must turn red (SABOTAGE= words of checks, JOBS=2)
 	node test/sabotage/run.ts --jobs $(or $(JOBS),2) $(SABOTAGE)
@@ -41,7 +42,7 @@ fuzz: $(SETUP) ## All of the fuzzing, about ten minutes: node:http, Go's net/htt
 
 test-interop: $(SETUP) $(PYTHON)/.ready $(MCP)/.ready ## Clients and peers of other make, our Python client, the examples in Python: curl, Node, Python, Go, Java, go-spiffe, Rust, Envoy, squid, MCP SDKs (needs python3; what else is missing is skipped by name)
 	@mkdir -p .cache
-	PATH="$(CURDIR)/$(PYTHON)/bin:$$PATH" $(TAP)=.cache/interop.tap --timeout=900 test/interop/*.test.ts
+	PATH="$(CURDIR)/$(PYTHON)/bin:$$PATH" $(TESTS) .cache/interop.tap --timeout=900 test/interop/*.test.ts
 
 $(MCP)/.ready: test/interop/mcp/package.json test/interop/mcp/package-lock.json
 	cd test/interop/mcp && npm ci --ignore-scripts
@@ -56,15 +57,16 @@ $(PYTHON)/.ready: test/interop/requirements.txt clients/python/pyproject.toml $(
 test-schemas: $(SETUP) $(PYTHON)/.ready ## deploy/kubernetes against the schemas that Kubernetes publishes (needs python3: the schemas are a package there)
 	@mkdir -p .cache/schemas
 	test -d .cache/schemas/kubernetes_validate || $(PYTHON)/bin/pip install --quiet --no-deps --target .cache/schemas kubernetes-validate==1.37.0
-	KUBERNETES_SCHEMAS=$(CURDIR)/.cache/schemas/kubernetes_validate/kubernetes-json-schema $(TAP)=.cache/schemas.tap --timeout=600 test/deploy/schemas/*.test.ts
+	KUBERNETES_SCHEMAS=$(CURDIR)/.cache/schemas/kubernetes_validate/kubernetes-json-schema $(TESTS) .cache/schemas.tap --timeout=600 test/deploy/schemas/*.test.ts
 
 test-spire: $(SETUP) ## The identity scenarios against a real SPIRE server and agent (needs Go; the first build takes minutes; Envoy too after make test-interop)
 	@mkdir -p .cache
 	deploy/spire-dev/build --pinned
-	PATH="$(CURDIR)/$(PYTHON)/bin:$$PATH" $(TAP)=.cache/spire.tap --jobs=1 --timeout=600 test/spire/*.test.ts
+	PATH="$(CURDIR)/$(PYTHON)/bin:$$PATH" $(TESTS) .cache/spire.tap --jobs=1 --timeout=600 test/spire/*.test.ts
 
 bundle: $(SETUP) ## dist/: the programs in one file each, as the image holds them and `npm pack ./dist` packs them
-	npm run bundle
+	@npm run --silent bundle
+	@echo 'dist/ is written; to install it: npm pack ./dist && npm install -g ./chaperone-*.tgz'
 
 check: $(SETUP) ## Format, lint, types, import order
 	npm run check

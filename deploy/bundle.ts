@@ -1,6 +1,6 @@
 /**
  * `npm run bundle [-- folder]`: what a host without this checkout needs to run Chaperone, by default in `dist`: the programs and the chunks they share,
- * with every package in them; the client for agents, `chaperone/client`, and its types; a manifest without dependencies, so that `npm pack ./dist` gives a tarball that installs offline; the licences. The image holds
+ * with every package in them; the launcher `bin/chaperone`; the client for agents, `chaperone/client`, and its types; a manifest whose only dependency is the Node to run on, optional, so that the tarball of `npm pack ./dist` works on every host Node and installs offline where that is 26; the licences. The image holds
  * these files and Node, no more. Node strips no types below node_modules, which is why sources are not what is packed.
  */
 import { execFile } from 'node:child_process';
@@ -44,7 +44,8 @@ export async function bundle(folder: string): Promise<readonly string[]> {
   const packages = packagesOf(metafile);
   await writeFile(join(folder, 'THIRD-PARTY-LICENSES.txt'), await licences(packages));
   await writeFile(join(folder, 'package.json'), `${JSON.stringify(await manifest(), undefined, 2)}\n`);
-  for (const name of ['LICENSE', 'README.md']) await copyFile(join(ROOT, name), join(folder, name));
+  await mkdir(join(folder, 'bin'), { recursive: true });
+  for (const name of ['LICENSE', 'README.md', 'bin/chaperone', 'bin/package.json']) await copyFile(join(ROOT, name), join(folder, name));
   return packages.map(nameOf);
 }
 
@@ -77,13 +78,16 @@ async function licences(packages: readonly string[]): Promise<string> {
 }
 
 async function manifest(): Promise<Manifest> {
-  const { name, version, description, license, private: unpublished, type, engines } = await readManifest(ROOT);
-  const bin = { chaperone: 'chaperone.mjs' };
+  const { name, version, description, license, private: unpublished, type, optionalDependencies } =
+    await readManifest(ROOT);
+  // Of the launcher, which finds the Node that runs the program, and of the client.
+  const engines = { node: '>=18' };
+  const bin = { chaperone: 'bin/chaperone' };
   const exports = {
     './client': { types: './types/client.d.ts', default: './client.mjs' },
     './package.json': './package.json',
   };
-  return { name, version, description, license, private: unpublished, type, engines, bin, exports };
+  return { name, version, description, license, private: unpublished, type, engines, bin, exports, optionalDependencies };
 }
 
 async function readManifest(folder: string): Promise<Manifest> {

@@ -16,7 +16,8 @@ spec:
   # One JSON line when a request is decided, one when it has ended; relative to the folder of this file.
   # If it cannot be written, requests are refused: onFailure: deny is the default.
   audit: { sinks: [{ file: chaperone-audit.jsonl }] }
-  # Tasks are not supported yet, so a document must say that they are not required.
+  # A task says what the agent is doing now, and ends. 'required' is the default where this is not written, and
+  # 'chaperone task run' opens one (docs/tasks.md); to begin with, requests without one pass.
   defaults: { task: optional }
 ---
 # An HTTP API behind mTLS. The agent says http://crm.internal/...; mTLS starts at the sidecar.
@@ -49,15 +50,17 @@ spec:
   tls: { mode: passthrough }
   dataClass: public
 # ---
-# A database behind mTLS on a local port of its own: the agent connects to 127.0.0.1:15432.
+## A service of any protocol behind mTLS, on a local port of its own: the agent connects to 127.0.0.1:16379. TLS starts
+## with the first byte, as Redis has it; PostgreSQL, MySQL and SMTP agree on TLS inside their own protocol, and cannot be
+## reached like this yet.
 # apiVersion: chaperone.dev/v1alpha1
 # kind: Destination
-# metadata: { name: database }
+# metadata: { name: cache }
 # spec:
-#   hosts: [database.internal]
-#   ports: [5432]
-#   listen: 127.0.0.1:15432
+#   hosts: [cache.internal]
+#   ports: [6379]
+#   listen: 127.0.0.1:16379
 #   protocol: tcp
-#   upstream: { address: 'database.prod.svc:5432' }
-#   tls: { mode: mtls, peers: ['spiffe://dev.local/database'] }
+#   upstream: { address: 'cache.prod.svc:6379' }
+#   tls: { mode: mtls, peers: ['spiffe://dev.local/cache'] }
 `;

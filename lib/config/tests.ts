@@ -1,5 +1,6 @@
 /** Files of PolicyTest documents to cases. As strict as the documents of the policy: every problem is named, and nothing is run of a set that has one. */
 import { stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { Fault } from '../base/fault.ts';
 import { fail } from './decode.ts';
 import { placeText, problems as collector, type Problems } from './problem.ts';
@@ -36,7 +37,7 @@ export async function loadTests(files: readonly string[], config: readonly strin
   return cases;
 }
 
-/** Of a folder its own; of `x.yaml` the file `x.test.yaml`. */
+/** Every `*.test.yaml` of the folder that is named, or in which a named file lies. */
 async function beside(config: readonly string[]): Promise<readonly string[]> {
   const found = await Promise.all(config.map(testsBeside));
   return [...new Set(found.flat())];
@@ -47,15 +48,8 @@ async function testsBeside(path: string): Promise<readonly string[]> {
     (stats) => stats.isDirectory(),
     () => false,
   );
-  if (folder) return testFiles(path);
-  const file = path.replace(/\.ya?ml$/, '.test$&');
-  const there =
-    file !== path &&
-    (await stat(file).then(
-      () => true,
-      () => false,
-    ));
-  return there ? [file] : [];
+  // A file that is not there is told of by whoever loads it.
+  return folder ? testFiles(path) : testFiles(dirname(path)).catch(() => []);
 }
 
 function casesOf(tree: Tree, problems: Problems): readonly PolicyCase[] {

@@ -49,4 +49,4 @@ export const cli = (args: readonly string[], env: Readonly<Record<string, string
 
 /** `until`, with the patience that processes of their own need. */
 export const eventually = <T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> =>
-  until(what, probe, 15_000);
+  until(what, probe, 120_000);

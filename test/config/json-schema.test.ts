@@ -50,7 +50,7 @@ t.test('every document of the documentation, of deploy/ and of the starter is ta
   }
   for (const file of ['README.md', 'deploy/kubernetes/documents.yaml']) t.ok(seen.has(file), `${file} has documents`);
   t.same(refusals(STARTER), [], 'starter');
-  t.same(refusals(STARTER.slice(STARTER.indexOf('# ---')).replace(/^# (?!A database)/gm, '')), [], 'commented out');
+  t.same(refusals(STARTER.slice(STARTER.indexOf('# ---')).replace(/^# /gm, '')), [], 'commented out');
 });
 
 interface Bad {

@@ -38,6 +38,7 @@ t.test('the bundle holds the programs, the licences and a manifest, no more', as
     'README.md',
     'THIRD-PARTY-LICENSES.txt',
     'agent.mjs',
+    'bin',
     'chaperone.mjs',
     'chunks',
     'client.mjs',
@@ -48,6 +49,7 @@ t.test('the bundle holds the programs, the licences and a manifest, no more', as
     Record<string, unknown>
   >;
   t.equal(packed['dependencies'], undefined, 'nothing is left to install');
+  t.same(packed['optionalDependencies'], manifest['optionalDependencies'], 'but the Node that it is tested on');
   t.equal(packed['version'], manifest['version']);
 });
 
