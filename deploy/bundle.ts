@@ -45,7 +45,8 @@ export async function bundle(folder: string): Promise<readonly string[]> {
   await writeFile(join(folder, 'THIRD-PARTY-LICENSES.txt'), await licences(packages));
   await writeFile(join(folder, 'package.json'), `${JSON.stringify(await manifest(), undefined, 2)}\n`);
   await mkdir(join(folder, 'bin'), { recursive: true });
-  for (const name of ['LICENSE', 'README.md', 'bin/chaperone', 'bin/package.json']) await copyFile(join(ROOT, name), join(folder, name));
+  for (const name of ['LICENSE', 'README.md', 'bin/chaperone', 'bin/package.json'])
+    await copyFile(join(ROOT, name), join(folder, name));
   return packages.map(nameOf);
 }
 
@@ -78,8 +79,15 @@ async function licences(packages: readonly string[]): Promise<string> {
 }
 
 async function manifest(): Promise<Manifest> {
-  const { name, version, description, license, private: unpublished, type, optionalDependencies } =
-    await readManifest(ROOT);
+  const {
+    name,
+    version,
+    description,
+    license,
+    private: unpublished,
+    type,
+    optionalDependencies,
+  } = await readManifest(ROOT);
   // Of the launcher, which finds the Node that runs the program, and of the client.
   const engines = { node: '>=18' };
   const bin = { chaperone: 'bin/chaperone' };
@@ -87,7 +95,18 @@ async function manifest(): Promise<Manifest> {
     './client': { types: './types/client.d.ts', default: './client.mjs' },
     './package.json': './package.json',
   };
-  return { name, version, description, license, private: unpublished, type, engines, bin, exports, optionalDependencies };
+  return {
+    name,
+    version,
+    description,
+    license,
+    private: unpublished,
+    type,
+    engines,
+    bin,
+    exports,
+    optionalDependencies,
+  };
 }
 
 async function readManifest(folder: string): Promise<Manifest> {

@@ -1,6 +1,7 @@
 /** The command that npm installs: it finds the Node to run on, whatever Node it was started by, or says what is missing. */
 import { execFile, execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 
 import t from 'tap';
@@ -39,7 +40,10 @@ t.test('it runs the program and hands on its words and its exit status', async (
 });
 
 t.test('where the Node that it needs is missing it says so in one sentence', async (t) => {
-  const folder = t.testdir({ 'old.cjs': `Object.defineProperty(process, 'versions', { value: { node: '20.1.0' } });` });
+  // Above it there is no node_modules.
+  const folder = mkdtempSync(join(tmpdir(), 'chaperone-launcher-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, 'old.cjs'), `Object.defineProperty(process, 'versions', { value: { node: '20.1.0' } });`);
   const app = join(folder, 'app');
   mkdirSync(app);
   cpSync(join(ROOT, 'bin'), join(app, 'bin'), { recursive: true });
