@@ -232,12 +232,29 @@ export const destinationSpec = record(
     timeouts: defaulted(
       record({
         connect: defaulted(duration('5s'), '5s', 'Resolving, connecting and TLS together.'),
-        headers: defaulted(duration('30s'), '30s', 'From the sent request to the head of the response.'),
-        idle: defaulted(duration('5m'), '5m', 'Without a byte in either direction.'),
-        total: defaulted(duration('1h'), '1h', 'One exchange or tunnel in all.'),
+        headers: defaulted(
+          duration('10m'),
+          '10m',
+          'From the sent request to the head of the final response, over all attempts and interim responses.',
+        ),
+        message: defaulted(
+          duration('30s'),
+          '30s',
+          'Protocol mcp: until a message of the agent is whole, since it is judged before anything is sent.',
+        ),
+        idle: defaulted(
+          duration('5m'),
+          '5m',
+          'Without a byte of content in either direction; a request body may pause as long. A stream of events (`text/event-stream`) is ended in order.',
+        ),
+        total: defaulted(duration('1h'), '1h', 'One exchange or tunnel in all. A stream of events is ended in order.'),
+        keepAlive: optional(
+          duration('15s'),
+          'Protocols http and mcp: in a stream of events that is silent for so long the agent is sent a comment, between two events. It does not count for `idle`. Without it: none.',
+        ),
       }),
       {},
-      'After each of them the exchange is cut.',
+      'After each of them but `keepAlive` the exchange is ended.',
     ),
     limits: defaulted(
       record({

@@ -25,6 +25,8 @@ export interface Connection {
   readonly signal: AbortSignal;
   /** The client has ended its side, or has given the request up: nothing is done for it anew. */
   readonly gone: boolean;
+  /** How long the body of the request under way may pause while it is waited for, in milliseconds; set anew for each request. */
+  bodyPause: number;
   /** Bytes of HTTP, after TLS. */
   readonly bytesRead: number;
   readonly bytesWritten: number;

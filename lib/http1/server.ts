@@ -57,6 +57,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
   readonly major = 1;
   readonly remote: string;
   readonly local: string;
+  bodyPause: number;
   readonly outlet: Outlet;
   readonly #inlet: Inlet;
   readonly #socket: Duplex;
@@ -89,6 +90,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
     this.#socket = socket;
     this.#options = options;
     this.#done = done;
+    this.bodyPause = options.limits.bodyIdleMs;
     this.#inlet = new Inlet(socket);
     this.#reading = new Watchdog(options.clock, () => this.#readTimeout());
     this.#writing = new Watchdog(options.clock, () =>
@@ -166,7 +168,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
   }
 
   bodyWaiting(waiting: boolean): void {
-    if (waiting) this.#reading.set(this.#options.limits.bodyIdleMs);
+    if (waiting) this.#reading.set(this.bodyPause);
     else this.#reading.clear();
   }
 
@@ -296,6 +298,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
       ? new IncomingBody(head.framing, this.#inlet, this, this.#options.limits)
       : undefined;
     this.#untilEnd = false;
+    this.bodyPause = this.#options.limits.bodyIdleMs;
     this.#exchange = new Exchange(head, this.#body, this);
     try {
       this.#options.handle(this.#exchange).then(this.#onHandled, this.#onFailed);

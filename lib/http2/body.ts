@@ -37,6 +37,8 @@ export class StreamBody implements Body {
   readonly length: number | undefined;
   /** Bytes handed on. */
   bytes = 0;
+  /** Something must come each time so many milliseconds after it was waited for. */
+  pause: number | undefined;
   complete = false;
   readonly #stream: Http2Stream;
   readonly #options: StreamBodyOptions;
@@ -54,6 +56,7 @@ export class StreamBody implements Body {
     this.#stream = stream;
     this.#options = options;
     this.length = options.length;
+    this.pause = options.idleMs;
     stream.on('trailers', this.#onTrailers);
     stream.on('end', this.#onEnd);
   }
@@ -81,8 +84,8 @@ export class StreamBody implements Body {
     if (this.#waiter !== undefined) throw new TypeError('somebody waits for this body already');
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#waiter = { resolve, reject };
-    const { idleMs, clock } = this.#options;
-    if (idleMs !== undefined) this.#cancel = clock.after(idleMs, this.#idle);
+    const { pause } = this;
+    if (pause !== undefined && pause < Infinity) this.#cancel = this.#options.clock.after(pause, this.#idle);
     return promise;
   }
 

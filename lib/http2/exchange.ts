@@ -94,6 +94,14 @@ export class StreamExchange implements ServerExchange, Connection {
     return this.#controller.signal;
   }
 
+  get bodyPause(): number {
+    return this.#incoming?.pause ?? Infinity;
+  }
+
+  set bodyPause(ms: number) {
+    if (this.#incoming !== undefined) this.#incoming.pause = ms;
+  }
+
   get gone(): boolean {
     return this.#reason !== undefined || this.#stream.destroyed;
   }

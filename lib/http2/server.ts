@@ -261,7 +261,18 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
 
   #asConnection(): Connection {
     const { id, remote, local } = this;
-    return { id, remote, local, major: 2, signal: NEVER, gone: true, bytesRead: 0, bytesWritten: 0, untilEnd() {} };
+    return {
+      id,
+      remote,
+      local,
+      major: 2,
+      signal: NEVER,
+      gone: true,
+      bodyPause: Infinity,
+      bytesRead: 0,
+      bytesWritten: 0,
+      untilEnd() {},
+    };
   }
 
   #gave(id: number, why: string): void {

@@ -124,8 +124,12 @@ export interface McpPolicy {
 export interface Timeouts {
   readonly connect: number;
   readonly headers: number;
+  /** Of an MCP destination: until a message of the agent's is whole. */
+  readonly message: number;
   readonly idle: number;
   readonly total: number;
+  /** Between comments in a silent stream of events; undefined: there are none. */
+  readonly keepAlive?: number | undefined;
 }
 
 export interface Limits {

@@ -175,6 +175,8 @@ function messageFields(message: McpFacts): Partial<DecidedRecord> {
   };
 }
 
+const IN_ORDER = '; its stream of events was ended in order';
+
 function endedRecord(
   time: string,
   exchange: Exchange,
@@ -187,7 +189,7 @@ function endedRecord(
     time,
     exchange: exchange.id,
     outcome: fault?.code ?? 'completed',
-    reason: fault === undefined ? undefined : plain(fault.message),
+    reason: fault === undefined ? undefined : plain(fault.message) + (exchange.inOrder ? IN_ORDER : ''),
     status,
     toldInside: exchange.toldInside ? true : undefined,
     grpcStatus,

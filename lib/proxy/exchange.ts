@@ -69,6 +69,8 @@ export class Exchange {
   second: Places | undefined;
   /** What of an answer was not passed on, in words. */
   withheld: string[] | undefined;
+  /** It was aborted, and its stream of events ended in order. */
+  inOrder = false;
   /** Status sent to the agent. */
   status: number | undefined;
   /** Status of a gRPC call, as the agent is told. */
@@ -90,6 +92,9 @@ export class Exchange {
   #headLimit = Infinity;
   #headSince = 0;
   #headMark = 0;
+  /** The content of the request on its way, and how long it may pause. */
+  #content: { readonly ended: boolean } | undefined;
+  #pause = Infinity;
   #lasts = Infinity;
   /** The agent has set it. */
   #own = false;
@@ -143,6 +148,12 @@ export class Exchange {
     this.#own = true;
   }
 
+  /** The head of the answer is awaited from when this has ended; before that it may pause for so long. */
+  sends(content: { readonly ended: boolean }, pause: number): void {
+    this.#content = content;
+    this.#pause = pause;
+  }
+
   /**
    * From `now` on, `phase` may take `limit` milliseconds: `connect` and `message` in all, the others
    * without progress. The time of `headers` runs from its first call on, over all attempts of a
@@ -164,8 +175,11 @@ export class Exchange {
   /** The Fault of the first limit that is exceeded at `now`. */
   overdue(now: number): Fault | undefined {
     if (now - this.started >= this.#lasts) return tooLong(this.#own ? 'deadline' : 'total', this.#lasts);
-    const late = this.#headLate(now);
-    if (late || this.#limit === Infinity) return late ? tooLong('headers', this.#headLimit) : undefined;
+    if (this.#headLimit !== Infinity) {
+      const late = this.#headLate(now);
+      if (late !== undefined) return late;
+    }
+    if (this.#limit === Infinity) return undefined;
     const moved = this.#moved();
     if (moved !== this.#mark && this.#phase !== 'connect' && this.#phase !== 'message') {
       this.#mark = moved;
@@ -180,26 +194,29 @@ export class Exchange {
     this.#headMark = this.sent;
   }
 
-  #headLate(now: number): boolean {
-    if (this.#headLimit === Infinity) return false;
+  #headLate(now: number): Fault | undefined {
     if (this.sent !== this.#headMark) this.#awaitHead(this.#headLimit, now);
-    return now - this.#headSince >= this.#headLimit;
+    const phase = this.#content?.ended === false ? 'content' : 'headers';
+    const limit = phase === 'content' ? this.#pause : this.#headLimit;
+    return now - this.#headSince >= limit ? tooLong(phase, limit) : undefined;
   }
 
   #moved(): number {
-    // A tunnel's bytes are counted here and not by the connection that handed its socket over.
-    return this.#transport.bytesRead + this.#transport.bytesWritten + this.sent + this.received;
+    const content = this.sent + this.received;
+    // What we say ourselves to keep a stream open moves nothing.
+    if (this.#phase === 'idle') return content;
+    return this.#transport.bytesRead + this.#transport.bytesWritten + content;
   }
 }
 
+type Limit = Phase | 'content' | 'total' | 'deadline';
+
 const WAITS: Readonly<
-  Record<
-    Phase | 'total' | 'deadline',
-    readonly ['upstream-timeout' | 'timeout' | 'request-timeout', string, keyof Timeouts | undefined]
-  >
+  Record<Limit, readonly ['upstream-timeout' | 'timeout' | 'request-timeout', string, keyof Timeouts | undefined]>
 > = {
   deciding: ['timeout', 'the exchange was not decided', undefined],
-  message: ['request-timeout', 'the message in the body was not complete', 'headers'],
+  message: ['request-timeout', 'the message in the body was not complete', 'message'],
+  content: ['request-timeout', 'nothing more of the request body came', 'idle'],
   hello: ['request-timeout', 'no complete TLS ClientHello came through the tunnel', undefined],
   handshake: ['request-timeout', 'the TLS handshake inside the tunnel was not completed', undefined],
   connect: ['upstream-timeout', 'the upstream was not reached', 'connect'],
@@ -209,7 +226,7 @@ const WAITS: Readonly<
   deadline: ['timeout', 'the call did not end before its deadline,', undefined],
 };
 
-function tooLong(phase: Phase | 'total' | 'deadline', limit: number): Fault {
+function tooLong(phase: Limit, limit: number): Fault {
   const [code, what, setting] = WAITS[phase];
   const options = setting === undefined ? {} : { hint: `the limit is timeouts.${setting} of the destination` };
   return new Fault(code, `${what} within ${limit} ms`, options);

@@ -7,7 +7,9 @@
 import type { Code } from '../base/fault.ts';
 import { Fault } from '../base/fault.ts';
 import type { ServerExchange } from '../http1/exchange.ts';
-import { fieldOf, fieldsOf, type Body, type Fields, type OutgoingResponse } from '../http1/message.ts';
+import { fieldOf, fieldsOf } from '../http1/message.ts';
+import type { Body, Fields, OutgoingResponse, ResponseHead } from '../http1/message.ts';
+import type { CountedBody } from './counted.ts';
 import type { Exchange } from './exchange.ts';
 import { plain } from './evidence.ts';
 import { DECISION_FIELD } from './respond.ts';
@@ -171,4 +173,17 @@ export class CallBody implements Body {
 export function noteStatus(exchange: Exchange, fields: Fields): void {
   const said = fieldOf(fields, 'grpc-status');
   if (said !== undefined && /^\d{1,2}$/.test(said)) exchange.grpcStatus = Number(said);
+}
+
+/** A gRPC call under way. */
+export interface Call {
+  /** Milliseconds that it gives itself. */
+  readonly timeout: number | undefined;
+  body: CallBody | undefined;
+}
+
+export interface CallAnswer {
+  readonly head: ResponseHead;
+  readonly fields: string[];
+  readonly counted: CountedBody;
 }

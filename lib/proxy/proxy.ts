@@ -191,6 +191,7 @@ class Running implements Proxy {
       tokens,
       mcp,
       now: () => clock.monotonic(),
+      after: clock.after,
       farewell: this.#farewell,
       recheck: this.#reconsider.one,
     };

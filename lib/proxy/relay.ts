@@ -2,11 +2,12 @@
  * One request to an HTTP destination and its answer. What goes out is written anew from what was judged; the answer comes first and the upload runs beside it,
  * so that an early refusal reaches the agent. Both bodies pass as they come, with back-pressure, and nothing is held to fill a buffer.
  */
+import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { JwtSvids } from '../credentials/jwt-svid.ts';
 import type { ClientConnection, ClientResponse } from '../http1/client.ts';
 import type { Connection, ServerExchange } from '../http1/exchange.ts';
-import type { Fields, OutgoingRequest, OutgoingResponse, ResponseHead } from '../http1/message.ts';
+import type { Body, Fields, OutgoingRequest, OutgoingResponse } from '../http1/message.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
 import { callOf } from '../policy/grpc.ts';
 import type { Destination, Policy } from '../policy/model.ts';
@@ -17,11 +18,21 @@ import { copyBothWays, cut, type Farewell } from './copy.ts';
 import { agentCut, refusedUs, upstreamCut } from './cuts.ts';
 import { bodyTooLarge, boundedAnswer, CountedBody } from './counted.ts';
 import type { Described } from './describe.ts';
+import { EventStream, isEventStream } from './event-stream.ts';
 import type { Exchange } from './exchange.ts';
 import type { Arrival, Passage } from './handle.ts';
 import { mayHaveContentOnGet } from './get-content.ts';
 import { credentialsOf, type FieldRules } from './headers.ts';
-import { CallBody, callTimeout, grpcRefusal, noteStatus, speaksGrpc, statusFields } from './grpc.ts';
+import {
+  type Call,
+  type CallAnswer,
+  CallBody,
+  callTimeout,
+  grpcRefusal,
+  noteStatus,
+  speaksGrpc,
+  statusFields,
+} from './grpc.ts';
 import { endpointFor, McpExchange, type McpParts } from './mcp.ts';
 import { mcpRefusal } from './mcp-refusal.ts';
 import { mcpReply, REPLACED } from './mcp-reply.ts';
@@ -30,7 +41,7 @@ import { Attempts, isIdempotent, repeatable } from './replay.ts';
 import { DECISION_FIELD, faultAnswer } from './respond.ts';
 import type { Caller } from './shares.ts';
 import type { Loan, Upstreams } from './upstreams.ts';
-import { checkSwitch, closeFor, webSocketKey } from './websocket.ts';
+import { checkSwitch, noWebSocket, closeFor, webSocketKey } from './websocket.ts';
 import { ServerFrames } from './websocket-frames.ts';
 
 /** What all requests share. */
@@ -40,6 +51,7 @@ export interface RelayParts {
   readonly tokens: JwtSvids;
   readonly mcp: McpParts;
   readonly now: () => number;
+  readonly after: Clock['after'];
   readonly farewell: Farewell;
   /** Throws the Fault for an exchange that what changed since it was judged forbids. */
   readonly recheck: (exchange: Exchange) => void;
@@ -65,6 +77,8 @@ export class RequestArrival implements Arrival {
   #reading = false;
   /** At the endpoint of an MCP destination alone. */
   #mcp: McpExchange | undefined;
+  /** The answer, where it is a stream of events. */
+  #events: EventStream | undefined;
   /** At a gRPC destination alone. */
   #call: Call | undefined;
 
@@ -124,7 +138,7 @@ export class RequestArrival implements Arrival {
     const mcp = (this.#mcp = new McpExchange(endpoint, from, this.#parts.mcp));
     this.#reading = true;
     exchange.stops(this);
-    exchange.enter('message', endpoint.timeouts.headers, this.#parts.now());
+    exchange.enter('message', endpoint.timeouts.message, this.#parts.now());
     const message = await mcp.read(this.#x, (bytes) => (exchange.sent += bytes));
     this.#reading = false;
     endpoint.spellings?.args(message.args);
@@ -148,11 +162,7 @@ export class RequestArrival implements Arrival {
       const response = boundedAnswer(whole, passage.destination.limits.response);
       if (this.#mcp !== undefined) await this.#answerMessage(exchange, response, this.#mcp);
       else if (response.upgraded !== undefined) await this.#switch(exchange, response, { described, accept });
-      else
-        await this.#answer(exchange, response, {
-          idle: passage.destination.timeouts.idle,
-          close: body instanceof CountedBody && !body.ended,
-        });
+      else await this.#answer(exchange, response, body instanceof CountedBody && !body.ended);
     } finally {
       this.#connection = undefined;
       // Servers differ on whether the content of a GET is the begin of the next request.
@@ -163,9 +173,10 @@ export class RequestArrival implements Arrival {
 
   /** Breaks off both sides: an agent that does not read keeps the answer waiting, whatever happens to the upstream. */
   stop(reason: Fault): void {
+    const inOrder = this.#events?.end(reason) === true;
     this.#connection?.destroy(reason);
     if (this.#reading) this.#x.body.cancel(reason);
-    if (this.#answering) this.#x.cut(reason, this.#lastWords(reason));
+    if (this.#answering && !inOrder) this.#x.cut(reason, this.#lastWords(reason));
   }
 
   /** What a client of gRPC is told where its call ends after its answer began. */
@@ -177,6 +188,7 @@ export class RequestArrival implements Arrival {
 
   async fail(exchange: Exchange, fault: Fault): Promise<void> {
     const x = this.#x;
+    if (exchange.inOrder) return;
     if (x.answered || fault.code === 'client-gone') {
       x.cut(fault, this.#lastWords(fault));
       return;
@@ -203,7 +215,10 @@ export class RequestArrival implements Arrival {
     const most = destination.limits.body ?? Infinity;
     if (framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0)) return undefined;
     if (framing.kind === 'length' && framing.length > most) throw bodyTooLarge(most);
-    return new CountedBody(this.#x.body, (bytes) => (exchange.sent += bytes), most);
+    const body = new CountedBody(this.#x.body, (bytes) => (exchange.sent += bytes), most);
+    exchange.sends(body, destination.timeouts.idle);
+    this.transport.bodyPause = Infinity;
+    return body;
   }
 
   /** Puts the destination's credential in place of whatever Authorization the agent sent. */
@@ -285,19 +300,27 @@ export class RequestArrival implements Arrival {
     else exchange.enter('idle', timeouts.idle, now());
   }
 
-  #answer(exchange: Exchange, { head, body }: ClientResponse, { idle, close }: Answering): Promise<void> {
+  /** `close`: the answer came before the end of the request, and the rest is not wanted. */
+  #answer(exchange: Exchange, { head, body }: ClientResponse, close: boolean): Promise<void> {
     exchange.throwIfAborted();
     this.#answering = true;
     exchange.status = head.status;
-    exchange.enter('idle', idle, this.#parts.now());
+    exchange.enter('idle', idleOf(exchange), this.#parts.now());
     const fields = this.#parts.fields.response(head.fields);
     fields.push(DECISION_FIELD, exchange.id);
     const counted = new CountedBody(body, (bytes) => (exchange.received += bytes));
     if (this.#call !== undefined) return this.#answerCall(exchange, { head, fields, counted }, this.#call);
-    return this.#x.respond(
-      { status: head.status, fields, length: lengthFor(this.#x.head.method, head), close },
-      counted,
-    );
+    const length = lengthFor(this.#x.head.method, head);
+    const answer = { status: head.status, fields, length, close };
+    if (length !== undefined || !isEventStream(head.fields)) return this.#x.respond(answer, counted);
+    return this.#answerEvents(exchange, answer, counted);
+  }
+
+  async #answerEvents(exchange: Exchange, answer: OutgoingResponse, body: Body): Promise<void> {
+    const comments = exchange.judgement?.decision.destination?.timeouts.keepAlive;
+    this.#events = new EventStream(body, { exchange, comments, after: this.#parts.after });
+    await this.#x.respond(answer, this.#events);
+    if (exchange.inOrder) exchange.throwIfAborted();
   }
 
   async #answerCall(exchange: Exchange, { head, fields, counted }: CallAnswer, call: Call): Promise<void> {
@@ -320,13 +343,13 @@ export class RequestArrival implements Arrival {
     const fields = withoutFields(this.#parts.fields.response(head.fields), REPLACED);
     fields.push(...told, DECISION_FIELD, exchange.id);
     this.#answering = true;
-    const length = body === undefined ? 0 : Buffer.isBuffer(body) ? body.length : undefined;
-    await this.#x.respond({ status: head.status, fields, length }, body);
+    const answer = { status: head.status, fields, length: body?.length ?? 0 };
+    if (body === undefined || Buffer.isBuffer(body)) await this.#x.respond(answer, body);
+    else await this.#answerEvents(exchange, { ...answer, length: undefined }, body);
   }
 
   async #switch(exchange: Exchange, { head, upgraded }: ClientResponse, { described, accept }: Switch): Promise<void> {
     const { webSocket } = described;
-    const idle = exchange.judgement?.decision.destination?.timeouts.idle ?? Infinity;
     if (upgraded === undefined || webSocket === undefined)
       throw new Fault('upstream-malformed', 'the upstream switched protocols unasked');
     try {
@@ -339,7 +362,7 @@ export class RequestArrival implements Arrival {
     const fields = this.#parts.fields.response(head.fields);
     fields.push('sec-websocket-accept', webSocket.accept, DECISION_FIELD, exchange.id);
     const agent = this.#x.upgrade({ status: 101, fields, length: undefined, upgrade: 'websocket' });
-    exchange.enter('idle', idle, this.#parts.now());
+    exchange.enter('idle', idleOf(exchange), this.#parts.now());
     const frames = new ServerFrames();
     await copyBothWays(
       { ...agent, count: (bytes) => (exchange.sent += bytes), cut: agentCut },
@@ -357,19 +380,6 @@ export class RequestArrival implements Arrival {
   }
 }
 
-/** A gRPC call under way. */
-interface Call {
-  /** Milliseconds that it gives itself. */
-  readonly timeout: number | undefined;
-  body: CallBody | undefined;
-}
-
-interface CallAnswer {
-  readonly head: ResponseHead;
-  readonly fields: string[];
-  readonly counted: CountedBody;
-}
-
 interface Asked {
   readonly described: Described;
   /** As it comes, or read whole because it was judged. */
@@ -382,18 +392,11 @@ interface Asking {
   readonly accept: string;
 }
 
-interface Answering {
-  readonly idle: number;
-  /** The answer came before the end of the request: the rest is not wanted. */
-  readonly close: boolean;
+function idleOf({ judgement }: Exchange): number {
+  return judgement?.decision.destination?.timeouts.idle ?? Infinity;
 }
 
 interface Switch {
   readonly described: Described;
   readonly accept: string;
-}
-
-function noWebSocket({ name }: Destination): Fault {
-  const hint = 'no WebSocket is opened over HTTP/2: see upstream.http';
-  return new Fault('upgrade-not-supported', `destination ${name} speaks HTTP/2 to its upstream`, { hint });
 }

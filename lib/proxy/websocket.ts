@@ -7,6 +7,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
 import { plain } from './evidence.ts';
+import type { Destination } from '../policy/model.ts';
 import type { ServerFrames } from './websocket-frames.ts';
 import { fieldOf, fieldsOf, type Fields, type RequestHead, type ResponseHead } from '../http1/message.ts';
 
@@ -87,4 +88,9 @@ function malformed(problem: string): Fault {
 
 function wrongSwitch(problem: string): Fault {
   return new Fault('upstream-malformed', `the upstream answered the WebSocket handshake wrongly: ${problem}`);
+}
+
+export function noWebSocket({ name }: Destination): Fault {
+  const hint = 'no WebSocket is opened over HTTP/2: see upstream.http';
+  return new Fault('upgrade-not-supported', `destination ${name} speaks HTTP/2 to its upstream`, { hint });
 }

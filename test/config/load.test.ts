@@ -108,7 +108,7 @@ t.test('what is not written has the safe default (C11)', async (t) => {
     action: 'admin',
     rules: [],
     mode: 'enforce',
-    timeouts: { connect: 5000, headers: 30_000, idle: 300_000, total: 3_600_000 },
+    timeouts: { connect: 5000, headers: 600_000, message: 30_000, idle: 300_000, total: 3_600_000 },
     limits: { concurrent: 64, body: undefined },
     tls: { mode: 'mtls', serverName: undefined, roots: undefined, insecure: false, intercept: false },
   });
@@ -131,7 +131,7 @@ t.test('a destination arrives as policy and decides', async (t) => {
   t.match(policy.byName.get('crm'), {
     upstream: { host: 'crm.prod.svc', port: 8443 },
     cidrs: ['10.96.0.0/12'],
-    timeouts: { connect: 1000, headers: 30_000 },
+    timeouts: { connect: 1000, headers: 600_000 },
     limits: { concurrent: 2, body: 1_048_576 },
     at: /c\.yaml:7:1$/,
   });

@@ -26,7 +26,7 @@ export function destination(name: string, { hosts, tlsMode = 'mtls', ...rest }: 
     action: 'admin',
     credential: undefined,
     rules: [],
-    timeouts: { connect: 5000, headers: 30_000, idle: 300_000, total: 3_600_000 },
+    timeouts: { connect: 5000, headers: 30_000, message: 30_000, idle: 300_000, total: 3_600_000 },
     via: undefined,
     limits: { concurrent: 64, body: undefined, response: undefined, rate: undefined },
     mode: 'enforce',

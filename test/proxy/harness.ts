@@ -97,7 +97,7 @@ export function site(given: Site = {}): Destination {
     credential: given.credential,
     rules,
     spellings: spellingsOf({ name, rules }),
-    timeouts: { connect: 5000, headers: 10_000, idle: 10_000, total: 60_000, ...given.timeouts },
+    timeouts: { connect: 5000, headers: 10_000, message: 10_000, idle: 10_000, total: 60_000, ...given.timeouts },
     limits: { concurrent: 64, body: undefined, response: undefined, rate: undefined, ...given.limits },
     headers: given.headers,
     paths: given.paths,

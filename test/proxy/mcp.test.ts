@@ -387,7 +387,7 @@ t.test('CONNECT would hide the messages', async (t) => {
 });
 
 t.test('a message that does not arrive is given up, whatever trickles (R1)', async (t) => {
-  await using p = await play(ok, { timeouts: { headers: 300 } });
+  await using p = await play(ok, { timeouts: { message: 300 } });
   const line = await p.b.open();
   line.write(
     'POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: 1000\r\n\r\n{',

@@ -32,4 +32,22 @@ export const UPSTREAMS: readonly Sabotage[] = [
     ['return this.head.expectContinue || !(', 'return !('],
     by('test/proxy/denials.test.ts', 'what was not understood, or is not read whole, ends the connection'),
   ),
+  sabotage(
+    'a stream of events is ended in order between two events alone',
+    'lib/proxy/event-stream.ts',
+    ['return !this.#begun || BOUNDARY.test(this.#tail);', 'return !this.#begun || this.#tail.length > 0;'],
+    by(
+      'test/proxy/event-streams.test.ts',
+      'everything else cuts: half an event, another reason, another type, a coding, a length',
+    ),
+  ),
+  sabotage(
+    'what a policy or a revocation ends never looks like an end',
+    'lib/proxy/event-stream.ts',
+    ['IN_ORDER.has(reason.code) && this.#wake', 'this.#wake'],
+    by(
+      'test/proxy/event-streams.test.ts',
+      'everything else cuts: half an event, another reason, another type, a coding, a length',
+    ),
+  ),
 ];
