@@ -12,7 +12,7 @@ export interface EventStreamOptions {
   readonly exchange: Exchange;
   /** A comment is sent where nothing came for so many milliseconds; undefined: none is. */
   readonly comments: number | undefined;
-  readonly after: Clock['after'];
+  readonly clock: Clock;
 }
 
 const COMMENT = Buffer.from(':\n\n');
@@ -20,7 +20,7 @@ const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
 
 /** Two line ends, of which each is CRLF, LF or CR. */
 const BOUNDARY = /(?:\n\n|\r\r|\n\r|\n\r\n|\r\r\n)$/;
-const LONGEST_BOUNDARY = 4;
+const TAIL = 4;
 
 const IN_ORDER: ReadonlySet<Code> = new Set<Code>(['timeout', 'shutting-down']);
 
@@ -72,7 +72,7 @@ export class EventStream implements Body {
     }
     if (piece === 'later' || piece === 'end') return piece;
     this.#due = false;
-    this.#tail = (this.#tail + piece.toString('latin1', piece.length - LONGEST_BOUNDARY)).slice(-LONGEST_BOUNDARY);
+    this.#tail = (this.#tail + piece.toString('latin1', piece.length - TAIL)).slice(-TAIL);
     return this.#first(piece);
   }
 
@@ -80,8 +80,8 @@ export class EventStream implements Body {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#wake = resolve;
     this.#waiting ??= this.#body.ready().finally(() => (this.#waiting = undefined));
-    const { comments, after } = this.#options;
-    const cancel = comments === undefined ? undefined : after(comments, this.#comment);
+    const { comments, clock } = this.#options;
+    const cancel = comments === undefined ? undefined : clock.after(comments, this.#comment);
     try {
       await Promise.race([this.#waiting, promise]);
     } catch (failure) {

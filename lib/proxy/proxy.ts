@@ -191,7 +191,6 @@ class Running implements Proxy {
       tokens,
       mcp,
       now: () => clock.monotonic(),
-      after: clock.after,
       farewell: this.#farewell,
       recheck: this.#reconsider.one,
     };

@@ -2,7 +2,6 @@
  * One request to an HTTP destination and its answer. What goes out is written anew from what was judged; the answer comes first and the upload runs beside it,
  * so that an early refusal reaches the agent. Both bodies pass as they come, with back-pressure, and nothing is held to fill a buffer.
  */
-import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { JwtSvids } from '../credentials/jwt-svid.ts';
 import type { ClientConnection, ClientResponse } from '../http1/client.ts';
@@ -51,7 +50,6 @@ export interface RelayParts {
   readonly tokens: JwtSvids;
   readonly mcp: McpParts;
   readonly now: () => number;
-  readonly after: Clock['after'];
   readonly farewell: Farewell;
   /** Throws the Fault for an exchange that what changed since it was judged forbids. */
   readonly recheck: (exchange: Exchange) => void;
@@ -318,7 +316,7 @@ export class RequestArrival implements Arrival {
 
   async #answerEvents(exchange: Exchange, answer: OutgoingResponse, body: Body): Promise<void> {
     const comments = exchange.judgement?.decision.destination?.timeouts.keepAlive;
-    this.#events = new EventStream(body, { exchange, comments, after: this.#parts.after });
+    this.#events = new EventStream(body, { exchange, comments, clock: this.#parts.farewell.clock });
     await this.#x.respond(answer, this.#events);
     if (exchange.inOrder) exchange.throwIfAborted();
   }
