@@ -19,7 +19,7 @@ import { ignore } from '../lib/base/signal.ts';
 import { type Config, loadConfig } from '../lib/config/load.ts';
 import { http1Limits } from '../lib/http1/limits.ts';
 import { endpointFrom } from '../lib/identity/address.ts';
-import { type IdentitySource, startIdentity } from '../lib/identity/source.ts';
+import type { IdentitySource } from '../lib/identity/source.ts';
 import type { Policy } from '../lib/policy/model.ts';
 import { type Proxy, type ProxyOptions, startProxy } from '../lib/proxy/proxy.ts';
 import { dnsResolver } from '../lib/proxy/resolver.ts';
@@ -27,7 +27,7 @@ import { tlsContexts } from '../lib/tls/context.ts';
 import type { Interception } from '../lib/tls/interception.ts';
 import { systemResolver } from './system-resolver.ts';
 import { type Budget, budgetOf, memoryLimit, openFiles } from './compose/budget.ts';
-import { followIdentity } from './compose/identity.ts';
+import { followIdentity, openIdentity } from './compose/identity.ts';
 import { startInterception } from './compose/interception.ts';
 import { readingsOf } from './compose/readings.ts';
 import { type Reload, reloader } from './compose/reload.ts';
@@ -53,6 +53,8 @@ export interface Sidecar extends AsyncDisposable {
   readonly quit: Promise<void>;
   /** Settles with the reason to end for: `identity.onFinal: exit`, and the Workload API is not asked again. */
   readonly failed: Promise<Fault>;
+  /** Milliseconds, `drain` of the configuration. */
+  readonly drainTime: number;
   /** Turns not ready, serves what is under way until it ends or `drain` of the configuration is over. */
   drain(): Promise<void>;
 }
@@ -86,7 +88,7 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   const config = await loadConfig(paths, { generation: 1 });
   const { sidecar } = config;
   const budget = budgetFor(config);
-  const endpoint = endpointFrom(sidecar.identity.workloadApi, env);
+  const { text: endpoint } = endpointFrom(sidecar.identity.workloadApi, env);
   const log = logger(sidecar.log.level);
   const ready = readiness(clock);
   const listening = ready.pending('listeners', 'binding');
@@ -97,18 +99,11 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   const shown = { readiness: ready, metrics: () => counted.render(), onDropped: () => dropped.count('health') };
   const health = await openHealth(sidecar, shown, late);
   if (health !== undefined) addresses.set('health', opened.use(health).address);
-  const audit = opened.use(await openAudit({ sinks: sidecar.audit.sinks, clock }));
+  const audit = opened.use(await openAudit({ ...sidecar.audit, clock }));
   const policy = cell<Policy>(config.policy);
   const shared = { config, clock, log, readiness: ready, policy, audit, budget, drops: dropped };
   const parts: Parts = { ...shared, tell: teller(audit, clock, log) };
-  const identity = opened.use(
-    startIdentity({
-      endpoint: endpoint.text,
-      select: sidecar.identity.select,
-      clock,
-      onNote: ({ level, stream, text }) => log.log(level, 'identity', text, { stream }),
-    }),
-  );
+  const identity = opened.use(openIdentity(endpoint, parts));
   const interception = (late.interception = await startInterception(sidecar.intercept, parts));
   opened.defer(() => interception?.[Symbol.dispose]());
   const shutdown = new AbortController();
@@ -116,8 +111,9 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   const taskParts = await startTasks(parts, late, shutdown.signal);
   const { tasks } = taskParts;
   opened.use(tasks);
-  const behind = { identity, audit: observed(audit, counted), interception, tasks };
-  const proxy = opened.use(await serve(parts, behind, shutdown.signal));
+  const proxy = opened.use(
+    await serve(parts, { identity, audit: observed(audit, counted), interception, tasks }, shutdown.signal),
+  );
   for (const [name, address] of proxy.addresses) addresses.set(name, address);
   followIdentity({ identity, redecide: () => proxy.redecide(), signal: shutdown.signal }, parts);
   const reload = opened.use(reloader({ paths, parts, proxy }));
@@ -136,6 +132,7 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
     reload: () => reload.now(),
     quit: quit.promise,
     failed: sidecar.identity.onFinal === 'exit' ? identity.final : new Promise<never>(() => {}),
+    drainTime: sidecar.drain,
     drain: () => drain(proxy, parts),
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };
@@ -153,11 +150,21 @@ async function openHealth(
   return startHealth({ ...shown, address: health, interceptionCa });
 }
 
-function announce({ audit: { halfLine }, budget: { reduced }, config: { policy }, log, tell }: Parts): void {
+function announce({ audit, budget: { reduced }, config: { policy }, log, tell }: Parts): void {
   if (reduced !== undefined) log.log('warn', 'listeners', reduced, { hint: 'raise it: ulimit -n, LimitNOFILE' });
+  const { halfLine, halfLineLeft } = audit;
+  if (halfLineLeft > 0) {
+    const hint = 'the file may only be appended to; that line does not parse';
+    log.log('warn', 'audit', `left half a line of ${halfLineLeft} bytes that a killed process had left`, { hint });
+  }
   if (halfLine > 0) log.log('warn', 'audit', `cut off half a line of ${halfLine} bytes that a killed process had left`);
   const { generation, digest } = policy;
-  tell('started', { policy: generation, policyDigest: digest, ...(halfLine > 0 && { halfLine }) });
+  tell('started', {
+    policy: generation,
+    policyDigest: digest,
+    ...(halfLine > 0 && { halfLine }),
+    ...(halfLineLeft > 0 && { halfLineLeft }),
+  });
 }
 
 function budgetFor({ sidecar: { agents, listeners } }: Config): Budget {

@@ -41,7 +41,7 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
     'lib/proxy/respond.ts MOST_PHRASE',
   ],
   'how often or how much at a time, without a bound on anybody': [
-    'lib/audit/sink.ts RETRY_MS',
+    'lib/audit/sink.ts RETRY_MS LONGEST_RETRY_MS',
     'lib/config/watch.ts BURST_MS',
     'lib/http1/outlet.ts JOIN_BYTES BULK_BYTES BURST_BYTES',
     'lib/http1/limits.ts poolAgeJitter',

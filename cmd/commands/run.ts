@@ -5,9 +5,22 @@ import { Fault } from '../../lib/base/fault.ts';
 import { formatAuthority } from '../../lib/policy/authority.ts';
 import { compose, type Sidecar } from '../compose.ts';
 import type { Io } from '../io.ts';
+import { endAfter, endSoon } from '../ending.ts';
 import { processSignals } from '../signals.ts';
 
+/** Past `drain`, and past a second signal, this is the end of everything, whatever hangs. */
+const LAST_MS = 900;
+const AGAIN = 75;
+
 export async function run(paths: readonly string[], io: Io): Promise<void> {
+  try {
+    await untilTheEnd(paths, io);
+  } finally {
+    endSoon();
+  }
+}
+
+async function untilTheEnd(paths: readonly string[], io: Io): Promise<void> {
   let hangUp = (): void => {};
   using signals = processSignals(() => hangUp());
   const options = { paths, env: io.env, clock: systemClock, logger: (level: Level) => processLogger(level, io) };
@@ -15,20 +28,36 @@ export async function run(paths: readonly string[], io: Io): Promise<void> {
   hangUp = () => void sidecar.reload();
   io.err(addressLine(sidecar));
   const failed = await Promise.race([signals.stop, sidecar.quit, sidecar.failed]);
+  endAfter(sidecar.drainTime + LAST_MS, AGAIN);
   const forced = signals.force.then(() => {
+    endAfter(LAST_MS, AGAIN);
     throw new Fault('aborted', 'stopped by a second signal before everything had ended');
   });
   await Promise.race([sidecar.drain(), forced]);
   if (failed instanceof Fault) throw failed;
 }
 
+/** Lines that a reader of standard error may leave unread; more are counted and left out. */
+const MOST_UNREAD_BYTES = 262_144;
+
 /** Lines on standard error: pretty on a terminal, JSON elsewhere. */
 function processLogger(level: Level, io: Io): Logger {
   // Whoever reads the log may go away; that must not end the sidecar.
   process.stderr.on('error', () => {});
-  const write = (line: string): void => void process.stderr.write(line);
+  let left = 0;
+  const write = (line: string): void => {
+    if (process.stderr.writableLength > MOST_UNREAD_BYTES) {
+      left += 1;
+      return;
+    }
+    const told = left;
+    left = 0;
+    if (told > 0) lines.log('warn', 'log', `${told} lines were left out, as nobody read those before`);
+    process.stderr.write(line);
+  };
   const colour = (io.env['NO_COLOR'] ?? '') === '';
-  return logger(level, process.stderr.isTTY ? terminalStream(write, colour) : { write });
+  const lines = logger(level, process.stderr.isTTY ? terminalStream(write, colour) : { write });
+  return lines;
 }
 
 function addressLine({ addresses }: Sidecar): string {

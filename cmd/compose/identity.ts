@@ -4,11 +4,21 @@
  */
 import { systemClock } from '../../lib/base/clock.ts';
 import { ignore } from '../../lib/base/signal.ts';
-import type { IdentitySource } from '../../lib/identity/source.ts';
+import { type IdentitySource, startIdentity } from '../../lib/identity/source.ts';
 import type { IdentityState } from '../../lib/spiffe/identity.ts';
 import type { Parts } from '../compose.ts';
 
 const TICK = 1000;
+
+/** Starts asking at `endpoint`. */
+export function openIdentity(endpoint: string, { config, clock, log }: Parts): IdentitySource {
+  return startIdentity({
+    endpoint,
+    select: config.sidecar.identity.select,
+    clock,
+    onNote: ({ level, stream, text }) => log.log(level, 'identity', text, { stream }),
+  });
+}
 
 export interface Follower {
   readonly identity: IdentitySource;

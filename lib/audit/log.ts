@@ -2,7 +2,8 @@
  * The evidence log: group commit over one or more sinks. Rules:
  * - records are written in the order of `write`, those of one turn of the event loop (and those that came while a write was under way) with one write;
  * - at most one write is under way per sink; a record is settled when every sink has it, and fails when one could not take it;
- * - a failure concerns the records of its batch alone: the next batch tries again, so the log recovers by itself.
+ * - a failure concerns the records of its batch alone: the next batch tries again, so the log recovers by itself;
+ * - a sink that does not take a batch in its time has failed; until it has taken it, every record fails at once.
  * Whether a failure refuses the request is decided by who writes (`onFailure`).
  */
 import type { Clock } from '../base/clock.ts';
@@ -14,10 +15,15 @@ import { fileSink, stdoutSink, type Sink } from './sink.ts';
 
 export type SinkSpec = { readonly file: string } | { readonly stdout: true };
 
-export interface AuditOptions {
+export interface AuditOptions extends LogOptions {
   /** At least one; each must take every record. */
   readonly sinks: readonly SinkSpec[];
+}
+
+export interface LogOptions {
   readonly clock: Clock;
+  /** Milliseconds in which the sinks must take a batch. */
+  readonly timeout: number;
 }
 
 export interface Audit extends AuditLog, AsyncDisposable {
@@ -25,6 +31,8 @@ export interface Audit extends AuditLog, AsyncDisposable {
   reopen(): Promise<void>;
   /** Bytes of half lines that a killed process had left and that were cut off at start. */
   readonly halfLine: number;
+  /** Bytes of half lines that were left there, because their file may only be appended to. */
+  readonly halfLineLeft: number;
   /** Records that could not be written since the start. */
   failures(): number;
   /** Records written since the start. */
@@ -38,7 +46,8 @@ interface Batch {
 }
 
 /** Throws a Fault `audit-unavailable` when a sink cannot be opened. */
-export async function openAudit({ sinks: specs, clock }: AuditOptions): Promise<Audit> {
+export async function openAudit({ sinks: specs, ...options }: AuditOptions): Promise<Audit> {
+  const { clock } = options;
   if (specs.length === 0) throw new TypeError('an audit log needs a sink');
   const sinks: Sink[] = [];
   try {
@@ -47,17 +56,18 @@ export async function openAudit({ sinks: specs, clock }: AuditOptions): Promise<
     await Promise.all(sinks.map((sink) => sink[Symbol.asyncDispose]()));
     throw error;
   }
-  return auditLog(sinks);
+  return auditLog(sinks, options);
 }
 
 /** A log over sinks that are open, which it owns from here. */
-export function auditLog(sinks: readonly Sink[]): Audit {
+export function auditLog(sinks: readonly Sink[], options: LogOptions): Audit {
   let waiting: Batch | undefined;
   /** What is under way; each link begins when the one before it is settled, and never rejects. */
   let chain: Promise<void> = Promise.resolve();
   let failures = 0;
   let written = 0;
   let closing: Promise<void> | undefined;
+  const limit = stalling(options);
 
   const then = (act: () => Promise<void> | undefined): Promise<void> => {
     const result = chain.then(act);
@@ -71,8 +81,8 @@ export function auditLog(sinks: readonly Sink[]): Audit {
     const batch = waiting;
     waiting = undefined;
     if (batch === undefined) return undefined;
-    const failure = appendAll(sinks, Buffer.from(batch.lines));
-    if (failure instanceof Promise) return failure.then((late) => settle(batch, late));
+    const failure = limit.stalled() ?? appendAll(sinks, Buffer.from(batch.lines));
+    if (failure instanceof Promise) return limit.inTime(failure).then((late) => settle(batch, late));
     settle(batch, failure);
     return undefined;
   };
@@ -98,6 +108,7 @@ export function auditLog(sinks: readonly Sink[]): Audit {
     },
     reopen: () => then(async () => throwFirst(await settled(sinks.map((sink) => sink.reopen())))),
     halfLine: sinks.reduce((bytes, sink) => bytes + sink.halfLine, 0),
+    halfLineLeft: sinks.reduce((bytes, sink) => bytes + sink.halfLineLeft, 0),
     failures: () => failures,
     written: () => written,
     [Symbol.asyncDispose]() {
@@ -107,6 +118,35 @@ export function auditLog(sinks: readonly Sink[]): Audit {
       return closing;
     },
   };
+}
+
+interface Stalling {
+  /** Why records fail while a batch that took too long is still under way. */
+  stalled(): Fault | undefined;
+  /** What came of a batch, or that it takes too long. */
+  inTime(append: Promise<Fault | undefined>): Promise<Fault | undefined>;
+}
+
+function stalling({ clock, timeout }: LogOptions): Stalling {
+  let stalled: Fault | undefined;
+  return {
+    stalled: () => stalled,
+    inTime: (append) =>
+      new Promise((resolve) => {
+        const cancel = clock.after(timeout, () => resolve((stalled = tooSlow(timeout))), true);
+        const settled = append.finally(() => {
+          cancel();
+          stalled = undefined;
+        });
+        ignore(settled.then(resolve), 'failures are values here');
+      }),
+  };
+}
+
+function tooSlow(timeout: number): Fault {
+  return new Fault('audit-unavailable', `a sink of evidence took no records for ${timeout / 1000} s`, {
+    hint: 'see who reads it, and its disk; records are taken again as soon as it is done with those before',
+  });
 }
 
 /** The first failure of a sink, after all of them settled; at once where none has to be waited for. */

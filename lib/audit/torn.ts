@@ -1,6 +1,6 @@
 /**
- * The end of a file whose writer was killed in the middle of a line. Nobody was told that such a line is written, so nothing was sent on the strength of it: at start it
- * is cut off, so that every line parses, and counted. What does not begin like a record is not ours and stays.
+ * The end of a file whose writer was killed in the middle of a line, or whose machine went down before the disk had it (a run of NUL bytes). Nobody was told that such a line
+ * is written, so nothing was sent on the strength of it: at start it is cut off, so that every line parses, and counted. What does not begin like a record is not ours and stays.
  */
 import type { FileHandle } from 'node:fs/promises';
 
@@ -9,20 +9,51 @@ const BEGINS = '{"time":"';
 /** Longer than any batch of records of one turn that was ever partly written; what has no line end in it is no log. */
 const FARTHEST = 1_048_576;
 
-/** Cuts the half line at the end of a file of `size` bytes; how many bytes were cut, 0 where there is none of ours or the file may not be cut. */
-export async function cutHalfLine(handle: FileHandle, size: number): Promise<number> {
+export interface HalfLine {
+  /** Bytes that were cut off. */
+  readonly cut: number;
+  /** Bytes of ours that may not be cut off, as the file is only to be appended to. */
+  readonly left: number;
+}
+
+/** Cuts what is no line of ours at the end of a file of `size` bytes. */
+export async function cutHalfLine(handle: FileHandle, size: number): Promise<HalfLine> {
+  const whole = await sizeWithoutNuls(handle, size);
+  const half = await halfLineAt(handle, whole);
+  const to = whole - half;
+  if (to === size) return { cut: 0, left: 0 };
+  try {
+    await handle.truncate(to);
+    return { cut: size - to, left: 0 };
+  } catch {
+    // Append-only: the next batch begins a new line.
+    return { cut: 0, left: size - to };
+  }
+}
+
+/** Bytes after the last line end, when they begin like a record. */
+async function halfLineAt(handle: FileHandle, size: number): Promise<number> {
   const from = Math.max(0, size - FARTHEST);
-  const { buffer, bytesRead } = await handle.read(Buffer.alloc(size - from), 0, size - from, from);
-  const end = buffer.subarray(0, bytesRead);
+  const end = await bytesAt(handle, from, size);
   const lineEnd = end.lastIndexOf(LINE_END);
   const half = end.subarray(lineEnd + 1);
   if (half.length === 0 || (lineEnd < 0 && from > 0)) return 0;
-  if (!BEGINS.startsWith(half.toString('latin1', 0, BEGINS.length))) return 0;
-  try {
-    await handle.truncate(size - half.length);
-    return half.length;
-  } catch {
-    // Append-only: the next batch begins a new line.
-    return 0;
+  return BEGINS.startsWith(half.toString('latin1', 0, BEGINS.length)) ? half.length : 0;
+}
+
+/** Where the NUL bytes at the end begin; JSON has none. */
+async function sizeWithoutNuls(handle: FileHandle, size: number): Promise<number> {
+  for (let to = size; to > 0;) {
+    const from = Math.max(0, to - FARTHEST);
+    const end = await bytesAt(handle, from, to);
+    const last = end.findLastIndex((byte) => byte !== 0);
+    if (last >= 0) return from + last + 1;
+    to = from;
   }
+  return 0;
+}
+
+async function bytesAt(handle: FileHandle, from: number, to: number): Promise<Buffer> {
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(to - from), 0, to - from, from);
+  return buffer.subarray(0, bytesRead);
 }

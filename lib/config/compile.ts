@@ -58,6 +58,8 @@ export interface SidecarSpec {
   readonly audit: {
     /** Files with absolute paths. */
     readonly sinks: readonly Sink[];
+    /** Milliseconds. */
+    readonly timeout: number;
     readonly onFailure: 'deny' | 'continue';
     /** Over this refusals of one agent are counted. */
     readonly refusals: Rate;
@@ -106,8 +108,8 @@ export function compileSidecar({ metadata, spec }: SidecarDocument, absolute: (p
     health: spec.health?.address,
     intercept: spec.intercept && compileIntercept(spec.intercept, absolute),
     audit: Object.freeze({
+      ...spec.audit,
       sinks: Object.freeze(sinks),
-      onFailure: spec.audit.onFailure,
       refusals: rateOf(spec.audit.refusals),
     }),
     defaults: spec.defaults,

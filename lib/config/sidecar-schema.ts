@@ -184,6 +184,11 @@ export const sidecarSpec = record(
           [{ stdout: true }],
           'Every record goes to all of them.',
         ),
+        timeout: defaulted(
+          duration('5s'),
+          '5s',
+          'How long a sink may take for records. One that is slower has failed: see onFailure. Records are written again once it has taken those before.',
+        ),
         onFailure: defaulted(
           choice(['deny', 'continue']),
           'deny',

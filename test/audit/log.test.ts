@@ -10,6 +10,9 @@ import type { AuditRecord } from '../../lib/audit/record.ts';
 import type { Sink } from '../../lib/audit/sink.ts';
 import { systemClock, type Clock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
+import { until } from '../fakes/until.ts';
+
+const LIMITS = { clock: systemClock, timeout: 5000 };
 
 const record = (reason: string): AuditRecord => ({
   time: '2026-01-02T03:04:05.678Z',
@@ -38,6 +41,7 @@ function heldSink(): Sink & { readonly writes: string[]; go(failure?: Fault): vo
   let waiting: PromiseWithResolvers<void> | undefined;
   return {
     halfLine: 0,
+    halfLineLeft: 0,
     writes,
     append(lines) {
       if (waiting !== undefined) throw new TypeError('two writes under way');
@@ -60,7 +64,7 @@ const turn = (): Promise<void> => new Promise((done) => setImmediate(done));
 
 t.test('records of one turn are one write, those that come meanwhile are the next, in order', async (t) => {
   const sink = heldSink();
-  const log = auditLog([sink]);
+  const log = auditLog([sink], LIMITS);
   const first = [log.write(record('1')), log.write(record('2'))];
   await turn();
   await turn();
@@ -86,7 +90,7 @@ t.test('records of one turn are one write, those that come meanwhile are the nex
 
 t.test('a record fails when one of several sinks fails, and the next batch is tried again (R5)', async (t) => {
   const [good, bad] = [heldSink(), heldSink()];
-  const log = auditLog([good, bad]);
+  const log = auditLog([good, bad], LIMITS);
   const lost = [log.write(record('1')), log.write(record('2'))];
   await turn();
   await turn();
@@ -108,7 +112,7 @@ t.test('a record fails when one of several sinks fails, and the next batch is tr
 t.test('several files all have every record; they are made with mode 0600 and closing loses nothing', async (t) => {
   const folder = t.testdir();
   const files = [join(folder, 'a.jsonl'), join(folder, 'b.jsonl')];
-  const log = await openAudit({ sinks: files.map((file) => ({ file })), clock: systemClock });
+  const log = await openAudit({ sinks: files.map((file) => ({ file })), ...LIMITS });
   const writes = Array.from({ length: 100 }, (_, n) => log.write(record(String(n))));
   await log[Symbol.asyncDispose]();
   await Promise.all(writes);
@@ -123,7 +127,7 @@ t.test('several files all have every record; they are made with mode 0600 and cl
 
 t.test('a path that cannot be opened is a Fault at start, with the path and the reason', async (t) => {
   const file = join(t.testdir(), 'absent', 'audit.jsonl');
-  await t.rejects(openAudit({ sinks: [{ file }], clock: systemClock }), {
+  await t.rejects(openAudit({ sinks: [{ file }], ...LIMITS }), {
     code: 'audit-unavailable',
     message: new RegExp(`${file}.*ENOENT`),
   });
@@ -132,7 +136,7 @@ t.test('a path that cannot be opened is a Fault at start, with the path and the 
 t.test('a file that was renamed or removed is followed within a second, and at once by reopen()', async (t) => {
   const file = join(t.testdir(), 'audit.jsonl');
   const clock = handClock();
-  const log = await openAudit({ sinks: [{ file }], clock });
+  const log = await openAudit({ sinks: [{ file }], clock, timeout: 5000 });
   await log.write(record('1'));
   renameSync(file, `${file}.1`);
   await log.write(record('2'));
@@ -163,7 +167,7 @@ t.test(
     for (const half of ['{', '{"time":"2026-', `{"time":"${'x'.repeat(70_000)}`]) {
       for (const before of ['', whole, whole.repeat(5000)]) {
         const file = join(t.testdir({ 'audit.jsonl': before + half }), 'audit.jsonl');
-        const log = await openAudit({ sinks: [{ file }], clock: systemClock });
+        const log = await openAudit({ sinks: [{ file }], ...LIMITS });
         t.equal(log.halfLine, half.length);
         await log.write(record('1'));
         await log[Symbol.asyncDispose]();
@@ -174,10 +178,107 @@ t.test(
   },
 );
 
+t.test('NUL bytes that a machine left which went down are cut off, with the half line before them', async (t) => {
+  const whole = '{"time":"2026-01-01T00:00:00.000Z"}\n';
+  for (const half of ['', '{"time":"2026-']) {
+    for (const nuls of [1, 4096, 3_000_000]) {
+      for (const before of ['', whole]) {
+        const end = half + '\0'.repeat(nuls);
+        const file = join(t.testdir({ 'audit.jsonl': before + end }), 'audit.jsonl');
+        const log = await openAudit({ sinks: [{ file }], ...LIMITS });
+        t.equal(log.halfLine, end.length);
+        await log.write(record('1'));
+        await log[Symbol.asyncDispose]();
+        const text = readFileSync(file, 'utf8');
+        t.ok(text.startsWith(before) && /^\{"time".*\}\n$/.test(text.slice(before.length)));
+      }
+    }
+  }
+});
+
+t.test('a half line in a file that may only be appended to stays and is told', { skip: lacking(true) }, async (t) => {
+  const disk = tinyDisk();
+  t.teardown(() => disk.unmount());
+  const file = join(disk.folder, 'audit.jsonl');
+  writeFileSync(file, '{"time":"2026-');
+  execFileSync('chattr', ['+a', file]);
+  t.teardown(() => execFileSync('chattr', ['-a', file]));
+  const log = await openAudit({ sinks: [{ file }], ...LIMITS });
+  t.match({ cut: log.halfLine, left: log.halfLineLeft }, { cut: 0, left: 14 });
+  await log.write(record('1'));
+  await log[Symbol.asyncDispose]();
+  t.match(readFileSync(file, 'utf8'), /^\{"time":"2026-\n\{"time".*\}\n$/);
+});
+
+t.test(
+  'a sink that takes nothing fails its records in time, and those after at once, until it takes again',
+  async (t) => {
+    const sink = heldSink();
+    const log = auditLog([sink], { clock: systemClock, timeout: 200 });
+    const began = performance.now();
+    const told = { code: 'audit-unavailable', message: /took no records for 0\.2 s/, hint: /\w/ };
+    await t.rejects(log.write(record('1')), told);
+    t.ok(performance.now() - began >= 190);
+    for (const reason of ['2', '3']) await t.rejects(log.write(record(reason)), told);
+    t.equal(sink.writes.length, 1, 'one write under way, and no other begun');
+    t.equal(log.failures(), 3);
+    sink.go();
+    await turn();
+    const next = log.write(record('4'));
+    await turn();
+    await turn();
+    sink.go();
+    await next;
+    t.same(reasons(sink.writes.at(-1) ?? ''), ['4']);
+    await log[Symbol.asyncDispose]();
+  },
+);
+
+t.test('a FIFO that nobody reads fails in time, holds no thread, and loses no half line when it is read', async (t) => {
+  const file = join(t.testdir(), 'fifo');
+  execFileSync('mkfifo', [file]);
+  const log = await openAudit({ sinks: [{ file }], clock: systemClock, timeout: 300 });
+  let taken = 0;
+  const long = 'x'.repeat(10_000);
+  const full = async (): Promise<unknown> => {
+    for (;;) {
+      try {
+        await log.write(record(long));
+        taken += 1;
+      } catch (failure) {
+        return failure;
+      }
+    }
+  };
+  t.match(await full(), { code: 'audit-unavailable' });
+  t.ok(taken >= 2);
+  t.notOk(
+    process.getActiveResourcesInfo().some((one) => one.startsWith('FSReq')),
+    'no thread waits',
+  );
+  const reader = spawn('cat', [file], { stdio: ['ignore', 'pipe', 'ignore'] });
+  t.teardown(() => reader.kill('SIGKILL'));
+  let text = '';
+  reader.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  await until('it takes records again', () =>
+    log.write(record('last')).then(
+      () => true,
+      () => false,
+    ),
+  );
+  await until('all is read', () => text.includes('"last"'));
+  t.equal(
+    reasons(text).filter((reason) => reason.length > 100).length,
+    taken + 1,
+    'and the one that it was asked to take',
+  );
+  await log[Symbol.asyncDispose]();
+});
+
 t.test('an end that is no record of ours stays, and is not joined by the next record', async (t) => {
   for (const foreign of ['{"kind":"deci', 'notes', `${'x'.repeat(2_000_000)}`]) {
     const file = join(t.testdir({ 'audit.jsonl': foreign }), 'audit.jsonl');
-    const log = await openAudit({ sinks: [{ file }], clock: systemClock });
+    const log = await openAudit({ sinks: [{ file }], ...LIMITS });
     t.equal(log.halfLine, 0);
     await log.write(record('1'));
     await log[Symbol.asyncDispose]();
@@ -186,7 +287,7 @@ t.test('an end that is no record of ours stays, and is not joined by the next re
 });
 
 t.test('a device that is always full refuses with its reason', async (t) => {
-  const log = await openAudit({ sinks: [{ file: '/dev/full' }], clock: systemClock });
+  const log = await openAudit({ sinks: [{ file: '/dev/full' }], ...LIMITS });
   await t.rejects(log.write(record('1')), {
     code: 'audit-unavailable',
     message: /\/dev\/full.*ENOSPC/,
@@ -201,7 +302,7 @@ t.test('a file is written within the turn, and by a thread for a while after a w
   let step = 0;
   let now = 0;
   const clock = { ...systemClock, monotonic: () => (now += step) };
-  const log = await openAudit({ sinks: [{ file }], clock });
+  const log = await openAudit({ sinks: [{ file }], clock, timeout: 5000 });
   /** Whether the record was settled before anything could be heard of a thread. */
   const atOnce = async (reason: string): Promise<boolean> => {
     let done = false;
@@ -285,7 +386,7 @@ t.test(
     const file = join(disk.folder, 'audit.jsonl');
     const ballast = join(disk.folder, 'ballast');
     writeFileSync(ballast, Buffer.alloc(8192));
-    const log = await openAudit({ sinks: [{ file }], clock: systemClock });
+    const log = await openAudit({ sinks: [{ file }], ...LIMITS });
     const { taken, failure } = await writeUntilFull(log);
     t.match(failure, { code: 'audit-unavailable', message: /ENOSPC/ });
     t.ok(taken.length > 20);
@@ -307,7 +408,7 @@ t.test(
     const file = join(disk.folder, 'audit.jsonl');
     const ballast = join(disk.folder, 'ballast');
     writeFileSync(ballast, Buffer.alloc(8192));
-    const log = await openAudit({ sinks: [{ file }], clock: systemClock });
+    const log = await openAudit({ sinks: [{ file }], ...LIMITS });
     execFileSync('chattr', ['+a', file]);
     t.teardown(() => execFileSync('chattr', ['-a', file]));
     const { taken } = await writeUntilFull(log);
@@ -325,7 +426,7 @@ t.test('standard output takes lines too, and a closed reader is a failure with i
   const script = `
     import { openAudit } from ${JSON.stringify(resolve('lib/audit/log.ts'))};
     import { systemClock } from ${JSON.stringify(resolve('lib/base/clock.ts'))};
-    const log = await openAudit({ sinks: [{ stdout: true }], clock: systemClock });
+    const log = await openAudit({ sinks: [{ stdout: true }], clock: systemClock, timeout: 5000 });
     const record = (reason) => ({ time: 't', kind: 'refused', exchange: 'e', entry: 'forward', code: 'malformed', reason });
     await log.write(record('1'));
     await new Promise((done) => process.stdin.once('end', done).resume());

@@ -9,6 +9,7 @@ import { IDENTITY } from './identity.ts';
 import { MCP } from './mcp.ts';
 import { INTERCEPT } from './intercept.ts';
 import { POLICY } from './policy.ts';
+import { PROCESS } from './process.ts';
 import { PROXY } from './proxy.ts';
 import { AGENTS } from './agents.ts';
 import { TASK_DOORS } from './task-doors.ts';
@@ -23,6 +24,7 @@ export const SABOTAGES: readonly Sabotage[] = Object.freeze([
   ...CONDITIONS,
   ...HTTP,
   ...HTTP2,
+  ...PROCESS,
   ...PROXY,
   ...TUNNEL,
   ...IDENTITY,

@@ -1,0 +1,37 @@
+/** The process itself: its evidence, its end. */
+import { by, sabotage, type Sabotage } from '../sabotage.ts';
+
+const ENDS = 'test/scenarios/ends-in-time-whatever-hangs.test.ts';
+
+export const PROCESS: readonly Sabotage[] = [
+  sabotage(
+    'a sink that takes nothing has failed when its time is over',
+    'lib/audit/log.ts',
+    ['const cancel = clock.after(timeout, ', 'const cancel = clock.after(1_000_000, '],
+    by(
+      'test/audit/log.test.ts',
+      'a sink that takes nothing fails its records in time, and those after at once, until it takes again',
+    ),
+  ),
+  sabotage(
+    'NUL bytes at the end of an evidence file are cut off',
+    'lib/audit/torn.ts',
+    ['const last = end.findLastIndex((byte) => byte !== 0);', 'const last = end.length - 1;'],
+    by(
+      'test/audit/log.test.ts',
+      'NUL bytes that a machine left which went down are cut off, with the half line before them',
+    ),
+  ),
+  sabotage(
+    'a second signal ends the process',
+    'cmd/commands/run.ts',
+    ['    endAfter(LAST_MS, AGAIN);\n    throw new Fault', '    if (paths.length > 99) throw new Fault'],
+    by(ENDS, 'a second signal ends it with 75, however long the drain is'),
+  ),
+  sabotage(
+    'a thread that is held does not hold the process',
+    'cmd/ending.ts',
+    ["if (isThreadHeld()) process.kill(process.pid, 'SIGKILL');", 'isThreadHeld();'],
+    by(ENDS, 'a thread that is held, by a file that does not answer, is not waited for past the drain'),
+  ),
+];
