@@ -104,6 +104,27 @@ t.test('clients that know nothing but HTTP_PROXY', async (t) => {
   }
 });
 
+t.test('clients that know of no proxy reach a local listener, whatever they offer', async (t) => {
+  const authority = await testAuthority();
+  await using upstream = await mtlsUpstream({ authority });
+  const at = { host: '127.0.0.1', port: upstream.port };
+  await using b = await bench({ authority, destinations: [site({ listen: true, upstream: at })] });
+  const { PATH, HOME } = process.env;
+  for (const client of CLIENTS.filter(({ name }) => !name.includes('Proxy') && !name.includes('PROXY'))) {
+    await t.test(client.name, { skip: missing(client.needs) }, async (t) => {
+      const [program, ...args] = client.command(`http://127.0.0.1:${b.port('crm')}/x`);
+      const variants = program === 'java' ? [args, ['-Dcontent=asked', ...args]] : [args];
+      for (const given of variants) {
+        const { stdout } = await run(program, given, { env: { PATH, HOME } });
+        t.match(stdout, /200[^]*"url":"\/x"/);
+        if (given !== args) t.match(stdout, /"body":"asked"/);
+      }
+    });
+  }
+  await b.quiet();
+  for (const { plain } of upstream.connections) t.notMatch(plain.text, /upgrade|h2c|http2-settings/i);
+});
+
 t.test('https:// of a passthrough destination goes through CONNECT, with the client’s own TLS', async (t) => {
   const authority = await testAuthority();
   const svid = await authority.svid('/web', { dns: ['web.example.com'] });
