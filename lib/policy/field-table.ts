@@ -25,7 +25,7 @@ const REWRITTEN = words(
 const OVERRIDES = words(
   `x-http-method x-http-method-override x-method-override x-original-method x-original-url x-original-uri
   x-original-path x-rewrite-url x-rewrite-uri x-override-url x-http-path-override x-envoy-original-path
-  x-envoy-original-method x-envoy-original-url x-waws-unencoded-url x-request-uri x-forwarded-method`,
+  x-envoy-original-method x-envoy-original-url`,
 );
 const SINGLE = words(
   `authorization content-type content-location content-range content-disposition date etag expires from

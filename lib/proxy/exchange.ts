@@ -231,3 +231,8 @@ function tooLong(phase: Limit, limit: number): Fault {
   const options = setting === undefined ? {} : { hint: `the limit is timeouts.${setting} of the destination` };
   return new Fault(code, `${what} within ${limit} ms`, options);
 }
+
+/** Milliseconds without a byte that its destination allows. */
+export function idleOf({ judgement }: Exchange): number {
+  return judgement?.decision.destination?.timeouts.idle ?? Infinity;
+}

@@ -176,8 +176,7 @@ class Running implements Proxy {
     this.#reconsider = reconsider({ standing, upstreams: ways, contexts });
     const fields = fieldRules({ pseudonym: `chaperone-${randomBytes(6).toString('hex')}` });
     this.#following = link(options.shutdown);
-    const tokens = jwtSvids({ issuer: identity, clock, signal: this.#following.signal });
-    this.#tokens = tokens;
+    const tokens = (this.#tokens = jwtSvids({ issuer: identity, clock, signal: this.#following.signal }));
     const mcp = {
       definitions: this.definitions,
       sessions: sessions(),
@@ -191,6 +190,7 @@ class Running implements Proxy {
       tokens,
       mcp,
       now: () => clock.monotonic(),
+      policy: () => standing.policy.get(),
       farewell: this.#farewell,
       recheck: this.#reconsider.one,
     };

@@ -18,7 +18,7 @@ import { agentCut, refusedUs, upstreamCut } from './cuts.ts';
 import { bodyTooLarge, boundedAnswer, CountedBody } from './counted.ts';
 import type { Described } from './describe.ts';
 import { EventStream, isEventStream } from './event-stream.ts';
-import type { Exchange } from './exchange.ts';
+import { idleOf, type Exchange } from './exchange.ts';
 import type { Arrival, Passage } from './handle.ts';
 import { mayHaveContentOnGet } from './get-content.ts';
 import { credentialsOf, type FieldRules } from './headers.ts';
@@ -50,6 +50,8 @@ export interface RelayParts {
   readonly tokens: JwtSvids;
   readonly mcp: McpParts;
   readonly now: () => number;
+  /** That judges what is read now. */
+  readonly policy: () => Policy | undefined;
   readonly farewell: Farewell;
   /** Throws the Fault for an exchange that what changed since it was judged forbids. */
   readonly recheck: (exchange: Exchange) => void;
@@ -119,7 +121,7 @@ export class RequestArrival implements Arrival {
       return this.#readCall(described);
     const endpoint = endpointFor(policy, facts);
     this.#lent = !mayHaveContentOnGet(facts, policy, endpoint);
-    return endpoint === undefined ? facts : this.#readMessage(endpoint, described);
+    return endpoint === undefined ? facts : this.#readMessage(endpoint, described, policy);
   }
 
   #readCall(described: Described): Facts {
@@ -129,7 +131,7 @@ export class RequestArrival implements Arrival {
   }
 
   /** The body of a message is part of what is judged. */
-  async #readMessage(endpoint: Destination, described: Described): Promise<Facts> {
+  async #readMessage(endpoint: Destination, described: Described, under: Policy): Promise<Facts> {
     const exchange = this.#from.exchange;
     if (exchange === undefined) throw new TypeError('described before it began');
     const from = { endpoint: described.facts.http?.path ?? '', exchange };
@@ -139,11 +141,16 @@ export class RequestArrival implements Arrival {
     exchange.enter('message', endpoint.timeouts.message, this.#parts.now());
     const message = await mcp.read(this.#x, (bytes) => (exchange.sent += bytes));
     this.#reading = false;
-    endpoint.spellings?.args(message.args);
-    const { http } = described.facts;
-    this.#fields = mcp.fields(this.#fields);
-    const facts = { ...described.facts, http: http && { ...http, fields: this.#fields }, mcp: message };
-    this.#described = { ...described, facts, continues: false };
+    const { fields } = this.#parts;
+    const policy = this.#parts.policy() ?? under;
+    // What is judged by the policy of now is read by it, too.
+    const { time } = described.facts;
+    const read = policy === under ? described : this.#from.describe(this.#x.head, { policy, fields, time });
+    const { http, host, port } = read.facts;
+    policy.find(host, port)?.spellings?.args(message.args);
+    this.#fields = mcp.fields(http?.fields ?? NO_FIELDS);
+    const facts = { ...read.facts, http: http && { ...http, fields: this.#fields }, mcp: message };
+    this.#described = { ...read, facts, continues: false };
     return facts;
   }
 
@@ -275,8 +282,8 @@ export class RequestArrival implements Arrival {
 
   #headFor({ destination }: Passage, { described, body }: Asked, key: string | undefined): OutgoingRequest {
     const { method, target, webSocket, hops } = described;
-    const fields = ['host', hostField(described.facts, destination), ...this.#fields];
-    fields.push('via', this.#parts.fields.via);
+    const via = this.#parts.fields.via;
+    const fields = ['host', hostField(described.facts, destination), ...this.#fields, 'via', via];
     if (this.#call !== undefined) fields.push('te', 'trailers');
     if (hops !== undefined) fields.push('max-forwards', String(hops));
     if (key !== undefined) fields.push('sec-websocket-key', key);
@@ -390,11 +397,4 @@ interface Asking {
   readonly accept: string;
 }
 
-function idleOf({ judgement }: Exchange): number {
-  return judgement?.decision.destination?.timeouts.idle ?? Infinity;
-}
-
-interface Switch {
-  readonly described: Described;
-  readonly accept: string;
-}
+type Switch = Pick<Asked, 'described'> & Pick<Asking, 'accept'>;

@@ -4,7 +4,9 @@ import type { FieldNames } from '../../lib/policy/field-table.ts';
 import { fieldRules } from '../../lib/proxy/headers.ts';
 import { destination as document, load, problemsOf, SIDECAR } from '../config/documents.ts';
 import { rawUpstream } from '../fakes/upstream.ts';
+import { until } from '../fakes/until.ts';
 import { bench, policyOf, refusal, rule, site, statusOf } from './harness.ts';
+import { call, mcpServer, mcpSite, result } from './mcp-harness.ts';
 
 const rules = fieldRules({ pseudonym: 'chaperone-test' });
 const VIA = ['via', '1.1 chaperone-test'];
@@ -129,7 +131,6 @@ t.test('a request that comes back from its upstream to us is answered 508 (H7)',
   });
   const first = await b.open();
   first.write('GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
-  const { until } = await import('../fakes/until.ts');
   const via = await until('the upstream has the request', () => {
     const socket = upstream.connections[0]?.socket;
     socket?.resume();
@@ -251,4 +252,25 @@ t.test('a condition over a field that never passes does not load, because it wou
   t.match(await problems(claim), [/write headers: \{ pass: \[x-real-ip\] \}/]);
   t.same(await problems(`${claim}\n  headers: { pass: [x-real-ip] }`), []);
   t.same((await problems(`${rules('request.header("x-a") == []')}\n  headers: { only: [x-b] }`)).length, 1);
+});
+
+t.test('what a policy of now judges is read by it too, though the message began under another', async (t) => {
+  await using server = await mcpServer(result({ content: [] }));
+  const upstream = { host: '127.0.0.1', port: server.port };
+  const only = (name: string): FieldNames => ({ exact: new Set([name]), prefixes: [] });
+  await using b = await bench({ identity: 'none', destinations: [mcpSite({ upstream })] });
+  const body = call('get_ticket');
+  const line = await b.open();
+  line.write(
+    'POST http://tools.internal/mcp HTTP/1.1\r\nHost: tools.internal\r\nContent-Type: application/json\r\n' +
+      `MCP-Protocol-Version: 2025-11-25\r\nX-Old: 1\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n` +
+      body.slice(0, 10),
+  );
+  await until('it is being read', () => b.proxy.live() === 1);
+  const none: FieldNames = { exact: new Set(), prefixes: [] };
+  b.policy.set(policyOf(mcpSite({ upstream, headers: { pass: none, strip: only('x-old'), only: undefined } })));
+  line.write(body.slice(10));
+  t.equal(statusOf(await line.ended()), 200);
+  t.equal(server.asked[0]?.headers['x-old'], undefined);
+  t.equal(server.asked[0]?.body?.method, 'tools/call');
 });

@@ -225,7 +225,7 @@ export const MESSAGES: readonly Attack[] = Object.freeze([
       { ...post(call('get_ticket')), path: '/admin' },
       { ...post(call('get_ticket')), path: '/mcp?x=1' },
       { ...post(call('get_ticket')), path: '/mcp/' },
-      { path: '/mcp/../admin' },
+      { path: '/mcp/%61dmin' },
       { ...post(call('get_ticket')), method: 'PUT' },
     ],
     refused('denied'),

@@ -187,6 +187,15 @@ export const HTTP: readonly Sabotage[] = [
     attack('headers', 'H10 what Connection takes away is no fact for a condition'),
   ),
   sabotage(
+    'what the policy of now judges is read by it',
+    'lib/proxy/relay.ts',
+    ['const policy = this.#parts.policy() ?? under;', 'const policy = under;'],
+    by(
+      'test/proxy/headers.test.ts',
+      'what a policy of now judges is read by it too, though the message began under another',
+    ),
+  ),
+  sabotage(
     'no setting of a destination lets cross what never crosses',
     TABLE,
     ["if (NEVER.has(kind)) return 'strip';", "if (NEVER.has(kind) && headers === undefined) return 'strip';"],

@@ -133,8 +133,8 @@ export const PROXY: readonly Sabotage[] = [
     'the judged host is what is sent',
     'lib/proxy/relay.ts',
     [
-      "const fields = ['host', hostField(described.facts, destination), ...this.#fields];",
-      "const fields = ['host', fieldOf(this.#x.head.fields, 'host') ?? hostField(described.facts, destination), ...this.#fields];",
+      "const fields = ['host', hostField(described.facts, destination), ...this.#fields, 'via', via];",
+      "const fields = ['host', fieldOf(this.#x.head.fields, 'host') ?? hostField(described.facts, destination), ...this.#fields, 'via', via];",
     ],
     attack('authority', 'A6 one trailing dot and upper case are the same host, and the canonical one is sent'),
   ),
