@@ -144,10 +144,12 @@ class Following {
     this.#tell.warn(`the renewal of ${id} is overdue, which expires at ${until}: ${why}; it is asked for anew`);
   }
 
-  #receive(received: Received): void {
-    this.#kept = received.state.untimely.length > 0 ? received : undefined;
-    this.#apply({ kind: 'update', received: received.state });
-    this.#settle(received.state);
+  #receive({ message, state: whole }: Received): void {
+    const { states, clock } = this.#options;
+    const state = withoutEarly(whole, states.get(), clock.now());
+    this.#kept = state.untimely.length > 0 ? { message, state } : undefined;
+    this.#apply({ kind: 'update', received: state });
+    this.#settle(state);
   }
 
   #apply(event: IdentityEvent): void {
@@ -169,6 +171,24 @@ class Following {
     if (first === undefined) this.#tell.fine();
     else this.#tell.trouble(new Fault(first.code, faults.map((fault) => fault.describe()).join('; ')));
   }
+}
+
+/**
+ * An SVID that starts ahead of our clock, within the skew, is used at once where there is no other.
+ * Peers may go by a clock like ours: while the SVID before is valid, it is used until the start.
+ */
+function withoutEarly(state: X509State, before: IdentityState | undefined, now: number): X509State {
+  const { chosen } = state;
+  if (chosen.kind !== 'svid' || before?.kind !== 'current') return state;
+  const { id, notBefore, notAfter } = chosen.svid;
+  const old = before.identity.svid;
+  if (notBefore <= now || old.id !== id || old.notBefore > now || old.notAfter <= notBefore) return state;
+  const start = new Date(notBefore).toISOString();
+  const fault = new Fault('bad-svid', `the new X.509-SVID of ${id} is not valid before ${start}`, {
+    hint: 'the one before is used until then; compare the clocks of both hosts',
+  });
+  const untimely = [...state.untimely, { from: notBefore + LIMITS.skewMs, until: notAfter }];
+  return { ...state, chosen: { kind: 'refused', fault }, untimely };
 }
 
 function announce({ states, select }: FollowOptions, before: IdentityState, tell: Notes): void {

@@ -50,16 +50,28 @@ t.test('the SVID before is used meanwhile, and the bundles of the message at onc
   await api.breakResponses({ raw: { FetchX509SVID: await message(authority, -60_000) } });
   const source = follow(t, api.endpoint);
   const first = await source.ready();
-  await api.breakResponses({ raw: { FetchX509SVID: await message(authority, LIMITS.skewMs + 4000, other) } });
+  await api.breakResponses({ raw: { FetchX509SVID: await message(authority, 4000, other) } });
   await until('the bundles are there', () => source.current().bundles.has(OTHER));
   t.equal(source.current().svid.serial, first.svid.serial);
   t.match(source.states.get(), { kind: 'current', problem: /not valid before/ });
   await until('the new SVID is used', () => source.current().svid.serial !== first.svid.serial);
+  t.ok(Date.now() >= source.current().svid.notBefore, 'and not while peers may refuse it');
   t.equal(source.states.get()?.problem, undefined);
   t.ok(
     source.history.every(({ kind }) => kind === 'current'),
     'at no time was there none',
   );
+});
+
+t.test('a new SVID that starts ahead is used at once when the one before ends first', async (t) => {
+  const authority = await testAuthority();
+  const api = await workloadApiServer(t);
+  await api.breakResponses({ raw: { FetchX509SVID: await message(authority, -HOUR + 8000) } });
+  const source = follow(t, api.endpoint);
+  const first = await source.ready();
+  await api.breakResponses({ raw: { FetchX509SVID: await message(authority, 30_000) } });
+  await until('it is used', () => source.current().svid.serial !== first.svid.serial);
+  t.ok(Date.now() < source.current().svid.notBefore);
 });
 
 t.test('a newer message takes the place of the one that is waited for', async (t) => {

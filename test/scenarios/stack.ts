@@ -39,6 +39,8 @@ export interface WorldOptions {
   readonly sinks?: string;
   /** Of the sidecar and of the authority; upstreams keep the system's. */
   readonly clock?: Clock;
+  /** Of the authority alone. */
+  readonly issuing?: Clock;
   /** More lines of the Sidecar's spec, indented by two. */
   readonly more?: string;
   /** Documents in place of the two destinations, of the addresses of API and echo. */
@@ -60,13 +62,14 @@ const QUIET = { log: () => {} };
 
 export async function world(options: WorldOptions = {}): Promise<World> {
   const { ttl = 3_600_000, sinks = '[{ file: audit.jsonl }]', clock = systemClock, more = '' } = options;
+  const { issuing = clock } = options;
   const opened = disposer();
   const folder = await mkdtemp(join(tmpdir(), 'chaperone-'));
   opened.defer(() => rm(folder, { recursive: true, force: true }));
-  const domain = await createDevTrustDomain({ name: 'example.org', clock });
+  const domain = await createDevTrustDomain({ name: 'example.org', clock: issuing });
   const identities = [AGENT, '/crm', '/db'].map((id) => ({ id }));
   const workload = opened.use(
-    await startDevWorkloadApi({ socket: join(folder, 'api', 'api.sock'), domain, identities, ttl, clock }),
+    await startDevWorkloadApi({ socket: join(folder, 'api', 'api.sock'), domain, identities, ttl, clock: issuing }),
   );
   const upstream = async (id: string, service: 'api' | 'echo'): Promise<DemoUpstream> =>
     opened.use(
