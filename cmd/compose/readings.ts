@@ -9,7 +9,7 @@ export function readingsOf(late: Late, readiness: Readiness): Readings {
   const current = state?.kind === 'current' ? state.identity : undefined;
   const counts = identity?.metrics();
   const pools = proxy?.pools();
-  const { policy = 0, degraded } = reload?.status() ?? {};
+  const { policy = 0, degraded, stale = 0 } = reload?.status() ?? {};
   return {
     svidExpiry: current === undefined ? undefined : current.svid.notAfter / 1000,
     bundleAuthorities: new Map(
@@ -35,6 +35,7 @@ export function readingsOf(late: Late, readiness: Readiness): Readings {
     },
     policyGeneration: policy,
     degraded: degraded !== undefined,
+    stale,
     ready: readiness.report().ready,
   };
 }

@@ -5,15 +5,26 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { LifecycleRecord } from '../../lib/audit/record.ts';
 import { Fault } from '../../lib/base/fault.ts';
+import type { SidecarSpec } from '../../lib/config/compile.ts';
 import { loadConfig } from '../../lib/config/load.ts';
 import { watchConfig } from '../../lib/config/watch.ts';
 import type { Policy } from '../../lib/policy/model.ts';
 import type { Proxy } from '../../lib/proxy/proxy.ts';
 import type { Parts } from '../compose.ts';
+import { staleness } from './staleness.ts';
 
 export interface Reload extends AsyncDisposable {
   now(): Promise<void>;
-  status(): { readonly policy: number; readonly policyDigest: string; readonly degraded: string | undefined };
+  status(): ReloadStatus;
+}
+
+export interface ReloadStatus {
+  readonly policy: number;
+  readonly policyDigest: string;
+  /** Why the newest configuration is not in force. */
+  readonly degraded: string | undefined;
+  /** For how many seconds it has not been. */
+  readonly stale: number;
 }
 
 export interface ReloadOptions {
@@ -26,24 +37,28 @@ export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
   const { policy, audit, log, clock, tell } = parts;
   const stop = new AbortController();
   let generation = parts.config.policy.generation;
-  let settings = JSON.stringify(parts.config.sidecar);
+  const noteSettings = settingsNoter(parts);
   let sources = parts.config.sources;
   let degraded: string | undefined;
   let chain: Promise<void> = Promise.resolve();
 
-  const load = async (): Promise<void> => {
+  const load = async (again = false): Promise<void> => {
     try {
       const next = await loadConfig(paths, { generation: generation + 1 });
       // What the policy is swapped by is a step of its own: requests have a turn before it.
       await turn();
       sources = next.sources;
-      noteSettings(JSON.stringify(next.sidecar));
+      noteSettings(next.sidecar);
       const same = next.policy.digest === policy.get()?.digest;
       if (degraded !== undefined || !same) await apply(next.policy);
       degraded = undefined;
+      age.current();
     } catch (failure) {
       const fault = Fault.from(failure, 'config');
+      const before = degraded;
       degraded = fault.describe();
+      if (!stop.signal.aborted) age.failed(degraded);
+      if (again && degraded === before) return;
       log.log('error', 'config', degraded, { kept: policy.get()?.generation });
       tell('policy-rejected', detail(fault));
     }
@@ -54,12 +69,14 @@ export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
     policy.set(next);
     tell('policy-loaded', { generation, digest: next.digest, destinations: next.destinations.length });
   };
-  const noteSettings = (newest: string): void => {
-    if (newest === settings) return;
-    settings = newest;
-    log.log('warn', 'config', 'settings of the Sidecar document changed: they take effect at the next start');
-  };
-  const now = (): Promise<void> => (chain = chain.then(load));
+  const now = (): Promise<void> => (chain = chain.then(() => load()));
+  const most = parts.config.sidecar.maxStale;
+  const age = staleness({
+    clock,
+    readiness: parts.readiness,
+    most,
+    again: () => void (chain = chain.then(() => load(true))),
+  });
 
   watchConfig(paths, { signal: stop.signal, clock, onChange: now, also: () => sources });
   return {
@@ -71,11 +88,23 @@ export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
       }
       await now();
     },
-    status: () => ({ policy: generation, policyDigest: policy.get()?.digest ?? '', degraded }),
+    status: () => ({ policy: generation, policyDigest: policy.get()?.digest ?? '', degraded, stale: age.seconds() }),
     async [Symbol.asyncDispose]() {
       stop.abort(new Fault('shutting-down', 'the sidecar is stopping'));
+      age.end();
       await chain;
     },
+  };
+}
+
+/** Says once for each change that it counts at the next start. */
+function settingsNoter({ config, log }: Parts): (sidecar: SidecarSpec) => void {
+  let settings = JSON.stringify(config.sidecar);
+  return (sidecar) => {
+    const newest = JSON.stringify(sidecar);
+    if (newest === settings) return;
+    settings = newest;
+    log.log('warn', 'config', 'settings of the Sidecar document changed: they take effect at the next start');
   };
 }
 

@@ -41,6 +41,8 @@ export interface Readings {
   readonly interception: InterceptionReadings | undefined;
   readonly policyGeneration: number;
   readonly degraded: boolean;
+  /** Seconds. */
+  readonly stale: number;
   readonly ready: boolean;
 }
 

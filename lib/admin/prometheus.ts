@@ -150,6 +150,7 @@ const GAUGES: readonly (readonly [string, string, Reading])[] = [
     '1 while the newest configuration was refused and an older one is in force',
     (now) => Number(now.degraded),
   ],
+  ['config_stale_seconds', 'For how long the newest configuration has not been the one in force', (now) => now.stale],
   ['ready', '1 while /readyz says ready', (now) => Number(now.ready)],
 ];
 

@@ -74,6 +74,8 @@ export interface SidecarSpec {
   };
   /** Lowest first. */
   readonly dataClasses: readonly string[];
+  /** Milliseconds. */
+  readonly maxStale: number;
   readonly resolver: 'dns' | 'system';
   readonly drain: number;
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' };
@@ -115,6 +117,7 @@ export function compileSidecar({ metadata, spec }: SidecarDocument, absolute: (p
     defaults: spec.defaults,
     listeners: spec.listeners,
     dataClasses: spec.dataClasses,
+    maxStale: spec.maxStale,
     resolver: spec.resolver,
     drain: spec.drain,
     log: spec.log,

@@ -258,6 +258,11 @@ export const sidecarSpec = record(
       {},
       'Limits of all listeners that the agent reaches, and of connections that are kept.',
     ),
+    maxStale: defaulted(
+      duration('10m'),
+      '10m',
+      'The newest configuration may be refused, or unreadable, for so long before /readyz says so; the last good one stays in force.',
+    ),
     resolver: defaulted(
       choice(['dns', 'system']),
       'dns',

@@ -23,6 +23,7 @@ const NOTHING: Readings = {
   interception: undefined,
   policyGeneration: 1,
   degraded: false,
+  stale: 0,
   ready: false,
 };
 
@@ -97,6 +98,7 @@ t.test('what is read at the scrape is what is shown, and follows it', async (t) 
     interception: { kept: 14, issued: 15, expiry: 1_900_000_000 },
     policyGeneration: 13,
     degraded: true,
+    stale: 7,
     ready: true,
   };
   for (let scrape = 0; scrape < 2; scrape += 1) {
@@ -122,6 +124,7 @@ t.test('what is read at the scrape is what is shown, and follows it', async (t) 
       chaperone_interception_ca_expiry_seconds: 1_900_000_000,
       chaperone_policy_generation: 13,
       chaperone_config_degraded: 1,
+      chaperone_config_stale_seconds: 7,
       chaperone_ready: 1,
     };
     for (const [name, value] of Object.entries(expected))

@@ -3,7 +3,24 @@ import { by, sabotage, type Sabotage } from '../sabotage.ts';
 
 const CHECKS = 'lib/config/tls-checks.ts';
 
+const STALE = by(
+  'test/scenarios/takes-the-newest-policy-once-what-was-in-its-way-is-gone.test.ts',
+  'takes the newest policy once what was in its way is gone, and says that it has not when that takes long',
+);
+
 export const CONFIG: readonly Sabotage[] = [
+  sabotage(
+    'a load that failed is tried again',
+    'cmd/compose/staleness.ts',
+    ['notAgain = clock.after(delay.next(), again);', 'notAgain = clock.after(86_400_000, again);'],
+    STALE,
+  ),
+  sabotage(
+    'a configuration that is not in force for long is no readiness',
+    'cmd/compose/staleness.ts',
+    ['ready.undone(`the newest', 'why.concat(`the newest'],
+    STALE,
+  ),
   sabotage(
     'mtls without peers does not load',
     CHECKS,
