@@ -162,6 +162,9 @@ function gone(proxy: string, cause: Error): Error {
   return refused ? new Unreachable(`the sidecar's proxy ${proxy} does not answer`, { cause }) : cause;
 }
 
+/** Of a refusal: as the request asked for it. */
+const REFUSAL_TYPES: ReadonlySet<string> = new Set(['application/json', 'text/plain; charset=utf-8']);
+
 async function responseOf(answer: IncomingMessage, method: string): Promise<Response> {
   const status = answer.statusCode ?? 0;
   const { 'content-type': type, 'content-length': length } = answer.headers;
@@ -173,7 +176,7 @@ async function responseOf(answer: IncomingMessage, method: string): Promise<Resp
     answer.resume();
     return new Response(null, init);
   }
-  if (status < 400 || type !== 'application/json' || Number(length ?? Infinity) > LONGEST_REFUSAL) {
+  if (status < 400 || !REFUSAL_TYPES.has(type ?? '') || Number(length ?? Infinity) > LONGEST_REFUSAL) {
     if (status !== 407) return new Response(Readable.toWeb(answer) as ReadableStream<Uint8Array>, init);
   }
   const chunks: Buffer[] = [];
