@@ -6,7 +6,7 @@ import { INTERCEPTED } from './intercepted.ts';
 import { REVIEWED } from './reviewed.ts';
 import type { Stage } from './stage.ts';
 import { TASKED } from './tasked.ts';
-import { ask, eventually, expect, type Step } from './telling.ts';
+import { ask, eventually, expect, readRefusal, type Step } from './telling.ts';
 
 export const STORY: readonly Step[] = [
   { title: 'An SVID comes from the Workload API; the sidecar is ready', check: identityArrives },
@@ -57,7 +57,7 @@ async function refusedWith(
     body: want.method === 'POST' ? '{}' : undefined,
   });
   expect(status === want.status, `the agent got ${status} ${body}`);
-  const [, message, code] = /^(.*) \[chaperone: ([a-z-]+),/.exec(body) ?? [];
+  const { code, message } = readRefusal(body);
   expect(code === want.code, `the code is ${code}`);
   expect(stage.crm.requests().length === before, 'the upstream was asked');
   return `${status} ${message}`;

@@ -3,7 +3,7 @@ import { apiClient, field, textOf } from '../api-client.ts';
 import { AGENT_API } from '../doors.ts';
 import { proxyVariables } from '../commands/env.ts';
 import type { Stage } from './stage.ts';
-import { ask, expect, type Answer, type Step } from './telling.ts';
+import { ask, expect, readRefusal, type Answer, type Step } from './telling.ts';
 
 export const TASKED: readonly Step[] = [
   { title: 'A destination that wants a task serves nobody without one', check: required },
@@ -18,7 +18,7 @@ export const TASKED: readonly Step[] = [
   },
   {
     title:
-      'Confidential data was read: nothing is written any more to where everybody can read; a task that read nothing still may',
+      'Confidential data was read: nothing is written any more to where everybody can read; a second task or one with a history apart does not wash that off',
     check: flow,
   },
   { title: 'A sub-agent gets a task that is narrower than its parent, whatever it asks for', check: derived },
@@ -85,9 +85,9 @@ async function required(stage: Stage): Promise<string> {
 async function opens(stage: Stage): Promise<string> {
   stage.held.task = await open(stage, '/v1/tasks', INTENT);
   const grant = field(stage.held.task.opened, 'grant');
-  const words = JSON.stringify(grant);
-  const wanted = '{"destinations":["support","forum","line"],"actions":["read","post"],"stepUp":["write"]';
-  expect(words.startsWith(wanted), `the grant is ${words}`);
+  const words = ['destinations', 'actions', 'stepUp'].map((name) => JSON.stringify(field(grant, name))).join(' ');
+  const wanted = '["support","forum","line"] ["read","post"] ["write"]';
+  expect(words === wanted, `the grant is ${JSON.stringify(grant)}`);
   const { status, body } = await ask(stage, 'GET', CUSTOMER, { variables: taskOf(stage).variables });
   expect(status === 200 && body.includes('Ada Engines'), `the agent got ${status} ${body}`);
   expect((await stage.audit()).includes(`"task":"${taskOf(stage).id}"`), 'no record names the task');
@@ -127,8 +127,8 @@ async function flow(stage: Stage): Promise<string> {
   expect(washed.status === 403, `a second task washed the history off: ${washed.status}`);
   const apart = await open(stage, '/v1/tasks', { ...INTENT, targets: ['forum'], actions: ['post'], isolated: true });
   const fresh = await ask(stage, 'POST', FORUM, { body: NOTE, variables: apart.variables });
-  expect(fresh.status === 201, `a task with a history of its own got ${fresh.status} ${fresh.body}`);
-  return `403 ${messageOf(body)}; a second task does not wash that off`;
+  expect(fresh.status === 403, `a history apart began empty: ${fresh.status} ${fresh.body}`);
+  return `403 ${readRefusal(body).message}`;
 }
 
 async function derived(stage: Stage): Promise<string> {
@@ -142,7 +142,7 @@ async function derived(stage: Stage): Promise<string> {
   expect((await ask(stage, 'GET', CUSTOMER, { variables })).status === 200, 'it cannot do what its parent gave it');
   const wider = await ask(stage, 'POST', NOTES, { body: NOTE, variables });
   expect(wider.body.includes('its actions leave out write'), `it reached more than it was given: ${wider.status}`);
-  return `reads customers; 403 ${messageOf(wider.body)}`;
+  return `reads customers; 403 ${readRefusal(wider.body).message}`;
 }
 
 async function ends(stage: Stage): Promise<string> {
@@ -171,8 +171,4 @@ async function ends(stage: Stage): Promise<string> {
     expect(status === 407, `the dead proxy URL got ${status}`);
   }
   return `the tunnel was cut ${cut - end} ms after the end; 407 for the proxy URLs of the task and of its sub-agent`;
-}
-
-function messageOf(body: string): string {
-  return textOf(field(JSON.parse(body), 'error'), 'message');
 }

@@ -1,4 +1,5 @@
 /** What every part of the demo's story is told with. */
+import { textOf } from '../api-client.ts';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Stage } from './stage.ts';
 
@@ -42,4 +43,12 @@ export async function eventually(what: string, holds: () => boolean, ms = 10_000
     if (performance.now() > deadline) throw new Error(`waited ${ms / 1000} s in vain: ${what}`);
     await wait(20);
   }
+}
+
+/** A refusal as the agent was told, in text or JSON. */
+export function readRefusal(body: string): { readonly code: string; readonly message: string } {
+  const [, message, code] = /^(.*) \[chaperone: ([a-z-]+),/.exec(body) ?? [];
+  if (message !== undefined && code !== undefined) return { code, message };
+  const told: unknown = JSON.parse(body);
+  return { code: textOf(told, 'error'), message: textOf(told, 'message') };
 }
