@@ -204,6 +204,7 @@ function serve(
       keepAliveMs: idleTimeout,
       headBytes: maxHead,
       poolMaxAgeMs: connectionMaxAge,
+      poolIdle: budget.idle,
     }),
     agents: sidecar.agents,
     shares: budget.share,

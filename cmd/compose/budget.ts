@@ -12,12 +12,16 @@ export interface Budget {
   readonly share: ShareLimits;
   /** Connections at the API of one agent. */
   readonly api: number;
+  /** Connections to upstreams at rest, of all agents together. */
+  readonly idle: number;
   /** Words where less is allowed than was asked for. */
   readonly reduced: string | undefined;
 }
 
 /** Open files kept for health pages, the operator, sinks, documents and the Workload API. */
 const RESERVED = 96;
+/** Connections to upstreams at rest, where there are open files for them. */
+const MOST_IDLE = 4096;
 /** Part of the memory that half-read messages may take together. */
 const MEMORY_PART = 8;
 
@@ -37,12 +41,12 @@ export function budgetOf({ agents, connections: wanted, files, memory }: Means):
   const shares = agents + 1;
   const held = Math.floor(Math.min(SHARE.held, (memory ?? Infinity) / MEMORY_PART) / shares);
   if (files === undefined)
-    return { share: shareOf(wanted, held, SHARE.sockets), api: MOST_CONNECTIONS, reduced: undefined };
+    return { share: shareOf(wanted, held, SHARE.sockets), api: MOST_CONNECTIONS, idle: MOST_IDLE, reduced: undefined };
   // Of one share a quarter is for the sockets of tasks and the API, the rest for connections of the
-  // agent, of which each may have two exchanges with a connection to an upstream.
+  // agent, of which each may have two exchanges with a connection to an upstream, and leave one at rest.
   const each = Math.max(0, Math.floor((files - RESERVED) / shares));
   const beside = Math.floor(each / 8);
-  const connections = Math.min(wanted, Math.floor((each - 2 * beside) / 3));
+  const connections = Math.min(wanted, Math.floor((each - 2 * beside) / 4));
   if (connections < 1) {
     const hint = `raise it to ${RESERVED + 16 * shares} or more (ulimit -n, LimitNOFILE)`;
     throw new Fault('usage', `the limit of open files (${files}) leaves none for connections of agents`, { hint });
@@ -52,7 +56,7 @@ export function budgetOf({ agents, connections: wanted, files, memory }: Means):
       ? `the limit of open files (${files}) allows ${connections} connections of each agent, not ${wanted}`
       : undefined;
   const share = shareOf(connections, held, Math.min(SHARE.sockets, beside));
-  return { share, api: Math.min(MOST_CONNECTIONS, beside), reduced };
+  return { share, api: Math.min(MOST_CONNECTIONS, beside), idle: Math.min(MOST_IDLE, connections * shares), reduced };
 }
 
 function shareOf(connections: number, held: number, sockets: number): ShareLimits {

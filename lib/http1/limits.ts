@@ -43,6 +43,7 @@ const TABLE = {
   ),
   lingerBytes: bytes(262_144, 'How many bytes a connection closed by us still takes and discards.'),
   poolConnections: count(64, 'Connections open at once for one pool key; further requests wait in order.'),
+  poolIdle: count(4096, 'Pooled connections at rest over all keys; of more the one that rests longest is closed.'),
   poolQueue: count(1024, 'Requests that may wait for one pool key; more are refused with 503.'),
   poolQueueMs: ms(5000, 'A request that waits longer for a connection is refused with 503.'),
   poolIdleMs: ms(60_000, 'A pooled connection unused this long is closed.'),

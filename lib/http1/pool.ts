@@ -13,6 +13,7 @@ import { Fault } from '../base/fault.ts';
 import { ignore, onAbort, reasonOf } from '../base/signal.ts';
 import type { ClientConnection } from './client.ts';
 import { clientConnection } from './client.ts';
+import { Loan, type Lease } from './lease.ts';
 import type { Http1Limits } from './limits.ts';
 import { Reuse, SOON_MS, type Closing } from './reuse.ts';
 
@@ -23,18 +24,6 @@ export interface Dialled<T> {
 }
 
 export type Dial<T> = (signal: AbortSignal) => Promise<Dialled<T>>;
-
-/** The right to use one connection for one exchange. */
-export interface Lease<T> {
-  readonly connection: ClientConnection;
-  readonly info: T;
-  /** Not used before. */
-  readonly fresh: boolean;
-  /** Gives the connection back; it is kept only if its exchange is complete. A TypeError the second time. */
-  release(): void;
-  /** Gives it back destroyed. A TypeError the second time. */
-  discard(reason: Error): void;
-}
 
 export interface PoolCounts {
   readonly keys: number;
@@ -98,6 +87,8 @@ class ConnectionPool<T> implements Pool<T> {
   readonly #reuse: Reuse;
   #sweep: (() => void) | undefined;
   #closed = false;
+  /** Connections that are idle, over all slots. */
+  #resting = 0;
 
   constructor({ limits, clock, random = Math.random }: PoolOptions) {
     this.#limits = limits;
@@ -169,6 +160,7 @@ class ConnectionPool<T> implements Pool<T> {
       return;
     }
     slot.idle.push(member);
+    if (++this.#resting > this.#limits.poolIdle) this.#closeOldest();
     if (slot.closing.state === 'unknown' && !slot.proving) this.#prove(slot, member);
     this.#sweep ??= this.#clock.after(this.#limits.poolIdleMs, this.#onSweep);
   }
@@ -210,6 +202,7 @@ class ConnectionPool<T> implements Pool<T> {
 
   #idleOf(slot: Slot<T>): Member<T> | undefined {
     for (let member = slot.idle.pop(); member !== undefined; member = slot.idle.pop()) {
+      this.#resting -= 1;
       const now = this.#clock.monotonic();
       member.rested = now - member.connection.idleSince;
       const young = now < member.expires && member.rested < this.#limits.poolIdleMs;
@@ -224,9 +217,23 @@ class ConnectionPool<T> implements Pool<T> {
   #makesPlace(slot: Slot<T>): boolean {
     const others = slot.leased.size + slot.dialling;
     if (others >= this.#limits.poolConnections) return false;
-    if (others + slot.idle.length >= this.#limits.poolConnections)
-      slot.idle.shift()?.connection.destroy(new Fault('aborted', 'the connection makes place for a new one'));
+    if (others + slot.idle.length >= this.#limits.poolConnections) this.#closeFirst(slot);
     return true;
+  }
+
+  /** Of the slot that was made first, so nearly the one that rests longest. */
+  #closeOldest(): void {
+    const slot = this.#slots.values().find(({ idle }) => idle.length > 0);
+    if (slot === undefined) return;
+    this.#closeFirst(slot);
+    this.#vacancy(slot);
+  }
+
+  #closeFirst(slot: Slot<T>): void {
+    const [first] = slot.idle.splice(0, 1);
+    if (first === undefined) return;
+    this.#resting -= 1;
+    first.connection.destroy(new Fault('aborted', 'the connection makes place for a new one'));
   }
 
   #lend(slot: Slot<T>, member: Member<T>, fresh: boolean): Lease<T> {
@@ -299,6 +306,7 @@ class ConnectionPool<T> implements Pool<T> {
     if (at < 0) return;
     this.#ended(slot, member, this.#clock.monotonic() - member.connection.idleSince);
     slot.idle.splice(at, 1);
+    this.#resting -= 1;
     this.#vacancy(slot);
   }
 
@@ -311,6 +319,7 @@ class ConnectionPool<T> implements Pool<T> {
     slot.retired = true;
     this.#slots.delete(slot.key);
     this.#retired.add(slot);
+    this.#resting -= slot.idle.length;
     for (const member of slot.idle.splice(0))
       member.connection.destroy(new Fault('aborted', 'the connection is retired'));
     this.#vacancy(slot);
@@ -346,42 +355,6 @@ const MOST_SPARE = 8;
 /** Whether a request may have a connection that served before. */
 function suits<T>({ closing }: Slot<T>, once: boolean): boolean {
   return !once || closing.state === 'stays';
-}
-
-class Loan<T> implements Lease<T> {
-  readonly connection: ClientConnection;
-  readonly info: T;
-  readonly fresh: boolean;
-  readonly #pool: ConnectionPool<T>;
-  readonly #slot: Slot<T>;
-  readonly #member: Member<T>;
-  #returned = false;
-
-  constructor(from: ConnectionPool<T>, slot: Slot<T>, member: Member<T>, fresh: boolean) {
-    this.connection = member.connection;
-    this.info = member.info;
-    this.fresh = fresh;
-    this.#pool = from;
-    this.#slot = slot;
-    this.#member = member;
-  }
-
-  release(): void {
-    this.#end();
-    this.#pool.returned(this.#slot, this.#member);
-  }
-
-  discard(reason: Error): void {
-    this.#end();
-    this.connection.destroy(reason);
-    this.#pool.returned(this.#slot, this.#member);
-  }
-
-  #end(): void {
-    // Before anything is touched: the connection may be another's by now.
-    if (this.#returned) throw new TypeError('this lease was given back already');
-    this.#returned = true;
-  }
 }
 
 function tooMany(problem: string): Fault {

@@ -41,7 +41,7 @@ export interface Reached {
 
 export interface Dialler {
   /** The judged addresses of the route; nothing has been dialled yet. */
-  readonly resolve: (route: Route, signal: AbortSignal) => Promise<readonly string[]>;
+  readonly resolve: (route: Route, signal: AbortSignal, agent?: string | undefined) => Promise<readonly string[]>;
   /** Connects to one of the judged addresses and secures the connection in the destination's mode. */
   readonly connect: (route: Route, addresses: readonly string[], by: DialOptions) => Promise<Reached>;
   /** The Fault for an address that this route may not use. */
@@ -79,7 +79,7 @@ export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dia
   };
   return {
     judge,
-    async resolve(route, signal) {
+    async resolve(route, signal, agent) {
       const { host, literal, absolute } = firstStop(route);
       // Nobody but the proxy will look up the target; what needs no look-up is judged all the same.
       const fault =
@@ -87,7 +87,7 @@ export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dia
       if (fault !== undefined) throw fault;
       const addresses = literal
         ? [host]
-        : await resolver.resolve(host, { absolute, signal, of: route.destination.name });
+        : await resolver.resolve(host, { absolute, signal, of: route.destination.name, agent });
       for (const address of addresses) {
         const fault = judge(route, address);
         if (fault !== undefined) throw fault;

@@ -28,9 +28,11 @@ export interface ResolveOptions {
   readonly signal: AbortSignal;
   /** The destination for which it is: each has its share of what is under way. */
   readonly of: string;
+  /** Name of the agent for which it is: each has its own; undefined: nobody's. */
+  readonly agent?: string | undefined;
 }
 
-/** Names that are being resolved at one time: for one destination, and for all. */
+/** Names that are being resolved at one time for one agent: for one destination, and for all. */
 const MOST_OF_ONE = 64;
 const MOST_LOOKUPS = 1024;
 
@@ -77,6 +79,7 @@ type Ask = (name: string, absolute: boolean, signal: AbortSignal) => Promise<rea
 
 interface Lookup {
   readonly of: string;
+  readonly agent: string | undefined;
   readonly answer: Promise<readonly string[]>;
   readonly stop: AbortController;
   waiters: number;
@@ -85,12 +88,13 @@ interface Lookup {
 /** Questions for one name at the same time are one lookup, which ends when nobody waits for it any more. */
 export function sharing(ask: Ask): Resolver {
   const underWay = new Map<string, Lookup>();
-  const begin = (key: string, name: string, { absolute, of }: ResolveOptions): Lookup => {
-    const same = Array.from(underWay.values()).filter((lookup) => lookup.of === of).length;
-    if (same >= MOST_OF_ONE || underWay.size >= MOST_LOOKUPS) throw tooMany(same >= MOST_OF_ONE ? of : undefined);
+  const begin = (key: string, name: string, { absolute, of, agent }: ResolveOptions): Lookup => {
+    const own = Array.from(underWay.values()).filter((lookup) => lookup.agent === agent);
+    const same = own.filter((lookup) => lookup.of === of).length;
+    if (same >= MOST_OF_ONE || own.length >= MOST_LOOKUPS) throw tooMany(same >= MOST_OF_ONE ? of : undefined);
     const stop = new AbortController();
     const answer = ask(name, absolute, stop.signal);
-    const lookup = { of, answer, stop, waiters: 0 };
+    const lookup = { of, agent, answer, stop, waiters: 0 };
     underWay.set(key, lookup);
     const over = (): void => void (underWay.get(key) === lookup && underWay.delete(key));
     answer.then(over, over);

@@ -119,7 +119,7 @@ export class ConnectArrival implements Arrival {
     const { upstreams, now } = this.#parts;
     const route = upstreams.route(destination, facts);
     exchange.enter('connect', destination.timeouts.connect, now());
-    const addresses = await upstreams.resolve(route, exchange.signal);
+    const addresses = await upstreams.resolve(route, exchange.signal, exchange.agent?.name);
     const reached = await upstreams.connect(route, addresses, { identity, signal: exchange.signal });
     const agent = unlessRefused(reached, () => (reachedBy(exchange, reached, this.#parts), this.#accept(exchange)));
     await relayRaw({ exchange, agent, reached, destination }, this.#parts);
@@ -129,7 +129,7 @@ export class ConnectArrival implements Arrival {
     const { upstreams, now } = this.#parts;
     const route = upstreams.route(destination, facts);
     exchange.enter('connect', destination.timeouts.connect, now());
-    const addresses = await upstreams.resolve(route, exchange.signal);
+    const addresses = await upstreams.resolve(route, exchange.signal, exchange.agent?.name);
     const agent = this.#accept(exchange);
     exchange.enter('hello', HELLO_TIMEOUT, now());
     const { ech = 'pass' } = destination.tls;
@@ -204,7 +204,7 @@ export class RawArrival implements Arrival {
     const { upstreams, now } = this.#parts;
     const route = upstreams.route(destination, facts);
     exchange.enter('connect', destination.timeouts.connect, now());
-    const addresses = await upstreams.resolve(route, exchange.signal);
+    const addresses = await upstreams.resolve(route, exchange.signal, exchange.agent?.name);
     const reached = await upstreams.connect(route, addresses, { identity, signal: exchange.signal });
     unlessRefused(reached, () => reachedBy(exchange, reached, this.#parts));
     await relayRaw({ exchange, agent: { socket: this.#socket, early: NOTHING }, reached, destination }, this.#parts);

@@ -6,7 +6,8 @@ import type { Clock } from '../base/clock.ts';
 import type { Asker } from '../credentials/jwt-svid.ts';
 import { Fault } from '../base/fault.ts';
 import { http1Limits, type Http1Limits } from '../http1/limits.ts';
-import { pool, type Lease, type Pool, type PoolCounts } from '../http1/pool.ts';
+import type { Lease } from '../http1/lease.ts';
+import { pool, type Pool, type PoolCounts } from '../http1/pool.ts';
 import { http2Limits } from '../http2/limits.ts';
 import { sessions } from '../http2/sessions.ts';
 import type { Facts } from '../policy/facts.ts';
@@ -18,6 +19,8 @@ import { routes, type Route } from './route.ts';
 export interface Borrower extends Asker {
   /** The request must not be sent twice. */
   readonly once?: boolean;
+  /** Name of the agent for whom names are looked up. */
+  readonly whose?: string | undefined;
 }
 
 /** The right to use one pooled connection for one request. */
@@ -109,10 +112,10 @@ export function upstreams(
     return undefined;
   };
 
-  const borrow: Upstreams['borrow'] = async (route, identity, { signal, task, once }) => {
+  const borrow: Upstreams['borrow'] = async (route, identity, { signal, whose, task, once }) => {
     const key = keyFor(route, identity, task);
     const reach = async (until: AbortSignal): Promise<{ socket: Reached['socket']; info: Reached }> => {
-      const addresses = await dial.resolve(route, until);
+      const addresses = await dial.resolve(route, until, whose);
       const reached = await dial.connect(route, addresses, { identity, signal: until });
       return { socket: reached.socket, info: reached };
     };

@@ -5,7 +5,8 @@ import { Fault } from '../../lib/base/fault.ts';
 import { http1Limits } from '../../lib/http1/limits.ts';
 import type { Http1Limits } from '../../lib/http1/limits.ts';
 import type { OutgoingRequest } from '../../lib/http1/message.ts';
-import type { Dial, Lease, Pool } from '../../lib/http1/pool.ts';
+import type { Lease } from '../../lib/http1/lease.ts';
+import type { Dial, Pool } from '../../lib/http1/pool.ts';
 import { pool } from '../../lib/http1/pool.ts';
 import type { ManualClock, TestServer } from './wire.ts';
 import { collect, manualClock, serve, until } from './wire.ts';
@@ -74,6 +75,26 @@ t.test('the connection used last is used again first; keys never share one', asy
   last.release();
   other.release();
   t.equal((await it.acquire()).info, 3);
+});
+
+t.test('connections at rest over all keys have a most; the one that rests longest makes place', async (t) => {
+  await using it = await fixture({ poolIdle: 2 });
+  for (const key of ['a', 'b', 'c', 'd']) {
+    const lease = await it.acquire(key);
+    await use(lease);
+    lease.release();
+  }
+  t.match(it.pool.counts(), { idle: 2, keys: 2 });
+  const [fresh, kept] = [await it.acquire('a'), await it.acquire('d')];
+  t.same([fresh.fresh, kept.fresh], [true, false]);
+  for (const lease of [fresh, kept]) lease.discard(new Error('done'));
+  await until(() => it.pool.counts().keys === 1, 'the others are forgotten');
+  for (const key of ['e', 'f']) {
+    const lease = await it.acquire(key);
+    await use(lease);
+    lease.release();
+  }
+  t.match(it.pool.counts(), { idle: 2 }, 'what was lent, ended or was retired is not counted');
 });
 
 t.test('a lease given back twice is a TypeError', async (t) => {

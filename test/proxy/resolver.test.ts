@@ -201,3 +201,15 @@ t.test('resolv.conf and hosts are read as the C library reads them', async (t) =
   t.same(candidates('a.b', { search: ['s.test'], ndots: 2 }), ['a.b.s.test', 'a.b']);
   t.same(candidates('a.b', { search: ['s.test', ''], ndots: 1 }), ['a.b', 'a.b.s.test']);
 });
+
+t.test('names that are looked up for one agent leave another its own share', async (t) => {
+  const never = sharing(() => new Promise(() => {}));
+  const gone = new AbortController();
+  const ask = (name: string, agent?: string): Promise<unknown> =>
+    never.resolve(name, { absolute: true, signal: gone.signal, of: 'web', agent });
+  const asked = Array.from({ length: 64 }, (_, i) => ask(`n${i}.test`, 'a').catch((failure: unknown) => failure));
+  await t.rejects(ask('x.test', 'a'), { code: 'too-many' });
+  const others = [ask('x.test', 'b'), ask('y.test')].map((one) => one.catch((failure: unknown) => failure));
+  gone.abort(new Fault('client-gone', 'left'));
+  for (const failure of await Promise.all([...asked, ...others])) t.match(failure, { code: 'client-gone' });
+});

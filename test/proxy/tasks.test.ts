@@ -254,11 +254,11 @@ t.test('a local listener takes a task by a socket of its own, which goes with it
   t.match(r.b.audit.of('decided'), [{ task: opened.task.id, entry: 'listener' }]);
   const other = r.open();
   t.equal(
-    statusOf(await ask(`GET /x HTTP/1.1\r\nHost: localhost\r\n${header(other)}\r\n`)),
+    statusOf(await ask(`GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${header(other)}\r\n`)),
     407,
     'two tasks at once are none',
   );
-  t.equal(statusOf(await ask('GET /x HTTP/1.1\r\nHost: evil.example\r\n\r\n')), 421);
+  t.equal(statusOf(await ask('GET /x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n')), 421);
   r.tasks.end(opened.task, 'completed', 'done');
   await until('the socket is gone', async () => /ENOENT|ECONNREFUSED/.test(await ask('x')) || undefined);
 });

@@ -9,7 +9,7 @@ import { statusOf, wire, type Wire } from '../proxy/harness.ts';
 import { agentIn, agentsSpec, getOf, INTENT, statusAt, taskedCrm, wireAt, type AgentRoom } from './agents.ts';
 import { apart, noProc, type Apart } from './apart.ts';
 
-/** So few open files that a flood is quick: 42 connections, 21 at the API and 21 sockets of tasks for each. */
+/** So few open files that a flood is quick: 31 connections, 21 at the API and 21 sockets of tasks for each. */
 const FILES = 600;
 const noPrlimit = spawnSync('prlimit', ['--version']).status !== 0 && 'needs the prlimit command';
 const skip = noProc || noPrlimit;

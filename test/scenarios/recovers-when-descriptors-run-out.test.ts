@@ -11,7 +11,7 @@ t.test(
   { skip: noProc || noPrlimit },
   async (t) => {
     await using s = await apart({ under: ['prlimit', `--nofile=${MOST}:${MOST}`] });
-    t.match(s.sidecar.text(), /the limit of open files \(160\) allows 8 connections of each agent, not 4096/);
+    t.match(s.sidecar.text(), /the limit of open files \(160\) allows 6 connections of each agent, not 4096/);
     t.equal(await s.get('/v1/customers'), 200);
     const before = s.descriptors();
     const live = async (): Promise<string> => (await fetch(`http://127.0.0.1:${s.health}/livez`)).text();

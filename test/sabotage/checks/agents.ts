@@ -51,7 +51,7 @@ export const AGENTS: readonly Sabotage[] = Object.freeze([
   sabotage(
     'connections are held against the limit of open files',
     'cmd/compose/budget.ts',
-    ['Math.min(wanted, Math.floor((each - 2 * beside) / 3))', 'wanted'],
+    ['Math.min(wanted, Math.floor((each - 2 * beside) / 4))', 'wanted'],
     budget('what all shares may open together stays below the limit of open files, whatever it is'),
   ),
   sabotage(
