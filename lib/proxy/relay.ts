@@ -253,11 +253,10 @@ export class RequestArrival implements Arrival {
     for (;;) {
       const once = attempts !== undefined || !isIdempotent(described.method, body);
       const task = exchange.task?.id;
-      const whose = exchange.agent?.name;
       let loan = upstreams.idle(route, identity, { task, once });
       if (loan === undefined) {
         exchange.enter('connect', destination.timeouts.connect, now());
-        loan = await upstreams.borrow(route, identity, { signal: exchange.signal, whose, task, once });
+        loan = await upstreams.borrow(route, identity, { signal: exchange.signal, by: exchange.agent, task, once });
       }
       const { connection, info } = loan.lease;
       exchange.upstream = info;

@@ -10,6 +10,7 @@ import type { Lease } from '../http1/lease.ts';
 import { pool, type Pool, type PoolCounts } from '../http1/pool.ts';
 import { http2Limits } from '../http2/limits.ts';
 import { sessions } from '../http2/sessions.ts';
+import type { Agent } from '../policy/agent.ts';
 import type { Facts } from '../policy/facts.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import type { Identity } from '../spiffe/identity.ts';
@@ -19,8 +20,8 @@ import { routes, type Route } from './route.ts';
 export interface Borrower extends Asker {
   /** The request must not be sent twice. */
   readonly once?: boolean;
-  /** Name of the agent for whom names are looked up. */
-  readonly whose?: string | undefined;
+  /** The agent for whom names are looked up. */
+  readonly by?: Agent | undefined;
 }
 
 /** The right to use one pooled connection for one request. */
@@ -112,10 +113,10 @@ export function upstreams(
     return undefined;
   };
 
-  const borrow: Upstreams['borrow'] = async (route, identity, { signal, whose, task, once }) => {
+  const borrow: Upstreams['borrow'] = async (route, identity, { signal, by, task, once }) => {
     const key = keyFor(route, identity, task);
     const reach = async (until: AbortSignal): Promise<{ socket: Reached['socket']; info: Reached }> => {
-      const addresses = await dial.resolve(route, until, whose);
+      const addresses = await dial.resolve(route, until, by?.name);
       const reached = await dial.connect(route, addresses, { identity, signal: until });
       return { socket: reached.socket, info: reached };
     };
