@@ -210,6 +210,7 @@ function serve(
     shares: budget.share,
     onDropped: (agent) => dropped.count(agent),
     onFault: (fault) => log.log('error', 'proxy', fault.describe()),
+    onNotice: (what) => log.log('warn', 'proxy', what),
   });
 }
 

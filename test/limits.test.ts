@@ -35,7 +35,14 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
     'lib/proxy/websocket-frames.ts LONGEST_CONTROL LONGEST_REASON',
     'lib/proxy/task-doors.ts LONGEST',
   ],
+  'memories of what servers said, of which the oldest goes first': [
+    'lib/mcp/reply.ts MOST_TOKENS',
+    'lib/proxy/mcp-reply.ts MOST_EVENTS',
+  ],
   'how text is shown, not what is taken': [
+    'lib/proxy/mcp-reply.ts LONGEST_NAME',
+    'lib/proxy/mcp-reply.ts LONGEST_NAME',
+    'lib/proxy/mcp.ts MOST_NOTICES',
     'lib/policy/shown.ts LONGEST_SHOWN',
     'lib/policy/decide.ts LONGEST_ERROR',
     'lib/proxy/respond.ts MOST_PHRASE',

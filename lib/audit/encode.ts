@@ -70,6 +70,7 @@ const decided = (record: DecidedRecord): object => ({
   exchange: record.exchange,
   entry: record.entry,
   tunnel: record.tunnel,
+  asker: record.asker,
   effect: record.effect,
   code: record.code,
   reason: cut(record.reason),

@@ -20,6 +20,8 @@ export interface DecidedRecord extends OfExchange {
   readonly entry: string;
   /** The exchange of the CONNECT inside which this one came, where it was intercepted. */
   readonly tunnel?: string | undefined;
+  /** The exchange before whose decision the sidecar itself asked this of the upstream. */
+  readonly asker?: string | undefined;
   readonly effect: 'allow' | 'deny';
   readonly code: string;
   readonly reason: string;

@@ -270,11 +270,12 @@ function mcpMatch({
 }
 
 function compileMcp({ path, endpoints, ...spec }: NonNullable<Spec['mcp']>): McpPolicy {
-  const { versions, serverRequests, denial, pins, ...rest } = spec;
+  const { versions, serverRequests, denial, pins, meta, ...rest } = spec;
   return Object.freeze({
     ...rest,
     endpoints: new Set([...(path === undefined ? NONE : [path]), ...(endpoints ?? NONE)]),
     versions: new Set(versions),
+    meta: new Set(meta),
     serverRequests: new Set(serverRequests),
     denial: Object.freeze({ ...denial, status: Number(denial.status) }),
     pins: new Map(pins.map(({ tool, digest }) => [tool, digest])),

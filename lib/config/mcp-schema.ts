@@ -52,6 +52,27 @@ const endpoint = text({
   },
 });
 
+const metaName = text({
+  is: 'a name in _meta',
+  example: 'com.example/tenant',
+  parse(value) {
+    if (/^(?:[A-Za-z][A-Za-z0-9.-]{0,126}\/)?[A-Za-z0-9][A-Za-z0-9._-]{0,126}$/.test(value) && !isReserved(value))
+      return value;
+    throw bad(
+      `${quote(value)} is no name in _meta that can be added`,
+      'write a name with a prefix of your own, as com.example/tenant; names of the protocol pass anyway, or never',
+    );
+  },
+});
+
+/** Names of MCP itself, of progress and of traces. */
+function isReserved(value: string): boolean {
+  const name = value.toLowerCase();
+  const [prefix = '', own] = name.split('/', 2);
+  if (own === undefined) return ['progresstoken', 'traceparent'].includes(name);
+  return /(?:^|\.)(?:modelcontextprotocol|mcp)(?:\.|$)/.test(prefix);
+}
+
 const digest = text({
   is: 'a digest',
   example: 'sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
@@ -131,6 +152,16 @@ export const mcpSettings = record(
       ),
       [],
       'Definitions that tools must have. Others are pinned in memory when they are first listed.',
+    ),
+    clientInfo: defaulted(
+      choice(['ours', 'pass']),
+      'ours',
+      'Who the server is told that the client is. ours: the sidecar. pass: what the client says of itself, in words of its own; its User-Agent then passes too.',
+    ),
+    meta: defaulted(
+      list(metaName, { most: 100, unique: String }),
+      [],
+      'Names in `_meta` that pass besides those of the protocol, for servers that read them. Everything else in it goes no further.',
     ),
     message: defaulted(
       size('4MiB'),

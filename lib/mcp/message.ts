@@ -33,7 +33,7 @@ export interface Response {
 export type Message = Request | Notification | Response;
 
 const LONGEST_ID = 256;
-const MEMBERS: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'method', 'params', 'result', 'error']);
+const MEMBERS = byFold('jsonrpc id method params result error');
 /** Members of `params` that something is decided by. */
 const PARAMS =
   'name arguments uri _meta task ref argument inputResponses requestState protocolVersion capabilities clientInfo cursor mode url requestId';
@@ -43,7 +43,7 @@ const OF_RESULTS = byFold(
   'resultType inputRequests protocolVersion supportedVersions tools prompts resources resourceTemplates cacheScope',
 );
 
-function byFold(names: string): ReadonlyMap<string, string> {
+export function byFold(names: string): ReadonlyMap<string, string> {
   return new Map(names.split(' ').map((name) => [foldName(name), name]));
 }
 
@@ -51,16 +51,27 @@ export function badMessage(what: string, cause?: unknown): Fault {
   return new Fault('bad-message', what, { at: 'body', cause });
 }
 
+/** Of a message that can be read: a parameter is not one that may be sent. */
+export function badParam(name: string, what: string): Fault {
+  return new Fault('bad-message', `params.${name} ${what}`, { at: `params.${name}` });
+}
+
 /** What the agent says: `params` has no variant of a deciding member. Throws a Fault `bad-message`. */
 export function readMessage(value: Json): Message {
+  if (isObject(value))
+    for (const name of value.keys())
+      if (!MEMBERS.has(name)) throw badMessage('a message has a member that JSON-RPC does not know');
   const message = anyMessage(value);
   if (message.kind !== 'response') refuseVariants(message.params);
   return message;
 }
 
-/** What a server says: data of any spelling may be below, but not where something is decided. Throws a Fault `bad-message`. */
+/**
+ * What a server says: data of any spelling may be below, but not where something is decided. Members that JSON-RPC does not have are left out, and an empty result
+ * or error beside the other one counts as none. Throws a Fault `bad-message`.
+ */
 export function readServerMessage(value: Json): Message {
-  const message = anyMessage(value);
+  const message = anyMessage(isObject(value) ? known(value) : value);
   if (message.kind === 'request') refuseVariants(message.params);
   if (message.kind === 'response' && message.result !== undefined) refuseVariants(message.result, OF_RESULTS);
   const decided = message.kind === 'response' ? (message.result ?? message.error) : message.params;
@@ -68,12 +79,29 @@ export function readServerMessage(value: Json): Message {
   return message;
 }
 
+function known(value: JsonObject): JsonObject {
+  refuseVariants(value, MEMBERS);
+  const empty = (name: string, other: string): boolean =>
+    value.get(name) === null && (value.get(other) ?? undefined) !== undefined;
+  const isNone = (name: string): boolean =>
+    name === 'error' ? empty(name, 'result') : name === 'result' && empty(name, 'error');
+  return new Map([...value].filter(([name]) => MEMBERS.has(name) && !isNone(name)));
+}
+
+/** The id of what would be a request if it could be read, for the refusal. */
+export function idIn(value: Json): Id | undefined {
+  if (!isObject(value) || typeof value.get('method') !== 'string') return undefined;
+  try {
+    return idOf(value.get('id'));
+  } catch {
+    return undefined;
+  }
+}
+
 function anyMessage(value: Json): Message {
   if (Array.isArray(value))
     throw badMessage('batches are not part of this protocol version: send one message a request');
   if (!isObject(value)) throw badMessage('a message is a JSON object');
-  for (const name of value.keys())
-    if (!MEMBERS.has(name)) throw badMessage('a message has a member that JSON-RPC does not know');
   if (value.get('jsonrpc') !== '2.0') throw badMessage('jsonrpc is not "2.0"');
   const method = value.get('method');
   if (method === undefined) return response(value);
@@ -107,12 +135,19 @@ function idOf(id: Json | undefined): Id {
   throw badMessage(`id is neither a whole number nor a text of at most ${LONGEST_ID} characters`);
 }
 
-/** Throws for a member that differs from a deciding one in letter case alone. */
-export function refuseVariants(object: JsonObject, deciding = DECIDING): void {
+/** The deciding name that some member is in another letter case. */
+export function misspelt(object: JsonObject, deciding: ReadonlyMap<string, string>): string | undefined {
   for (const name of object.keys()) {
     const meant = deciding.get(foldName(name));
-    if (meant !== undefined && meant !== name) throw badMessage(`a member differs from ${meant} in letter case`);
+    if (meant !== undefined && meant !== name) return meant;
   }
+  return undefined;
+}
+
+/** Throws for such a member. */
+export function refuseVariants(object: JsonObject, deciding = DECIDING): void {
+  const meant = misspelt(object, deciding);
+  if (meant !== undefined) throw badMessage(`a member differs from ${meant} in letter case`);
 }
 
 /** Equal ids, equal keys; the number 1 is not the text "1". */

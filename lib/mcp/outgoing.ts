@@ -2,13 +2,22 @@
 import { Fault } from '../base/fault.ts';
 import { fieldOf, fieldsOf, type Fields } from '../http1/message.ts';
 import type { McpFacts } from '../policy/facts.ts';
+import { isNamed } from '../policy/field-table.ts';
+import { endsSomething } from '../policy/mcp.ts';
 import { isStateless } from '../policy/mcp-methods.ts';
+import type { Destination } from '../policy/model.ts';
 import { encodeValue, type HeaderPaths, paramFields, sameValue } from './header-values.ts';
 import { type Message } from './message.ts';
 import { mirroredName } from './request.ts';
 import type { Session } from './sessions.ts';
 
-const OURS: ReadonlySet<string> = new Set(['content-type', 'content-encoding', 'accept-encoding', 'last-event-id']);
+/** Written anew, or with a meaning that is held against the message. */
+const OURS: ReadonlySet<string> = new Set(
+  'accept accept-encoding content-type content-encoding last-event-id user-agent traceparent'.split(' '),
+);
+/** What passes besides where the destination does not say (`headers`): who asks, and from where. */
+const USUAL: ReadonlySet<string> = new Set(['authorization', 'x-api-key', 'origin']);
+const TRACE_PARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 const PARAM = 'mcp-param-';
 
 export interface Outgoing {
@@ -19,6 +28,9 @@ export interface Outgoing {
   readonly session: Session | undefined;
   /** undefined: the tool was not listed yet, and nothing is mirrored for it. */
   readonly params: HeaderPaths | undefined;
+  readonly destination: Destination;
+  /** Whether a field went to the server with a message that was held against what was done before. */
+  readonly shown: (name: string, value: string) => boolean;
 }
 
 /** Throws a Fault `header-mismatch` where a mirrored argument is not what the body says. */
@@ -34,15 +46,30 @@ export function checkParams({ received, facts, params }: Outgoing): void {
   }
 }
 
-/** `kept` are the fields that cross the proxy anyway. */
-export function outgoingFields(kept: Fields, outgoing: Outgoing): string[] {
-  const { received, message, facts, session, params } = outgoing;
+/** Of the fields that cross the proxy anyway, those that go with a message. */
+export function ownFields(kept: Fields, { facts, destination, shown }: Outgoing): string[] {
+  const { headers, mcp } = destination;
+  const ends = endsSomething(facts);
   const fields: string[] = [];
   for (let i = 0; i < kept.length; i += 2) {
-    const name = kept[i] ?? '';
+    const [name = '', value = ''] = [kept[i], kept[i + 1]];
     const dashed = name.replaceAll('_', '-');
-    if (!OURS.has(dashed) && !dashed.startsWith('mcp-')) fields.push(name, kept[i + 1] ?? '');
+    if (dashed === 'user-agent' && mcp?.clientInfo === 'pass' && !ends) fields.push(name, value);
+    if (dashed === 'traceparent' && TRACE_PARENT.test(value) && !ends) fields.push(name, value);
+    if (OURS.has(dashed) || dashed.startsWith('mcp-')) continue;
+    const named = headers !== undefined && (headers.only !== undefined || isNamed(headers.pass, name));
+    if ((named || USUAL.has(name)) && (!ends || shown(name, value))) fields.push(name, value);
   }
+  return fields;
+}
+
+/** `kept` are the fields that cross the proxy anyway. */
+export function outgoingFields(kept: Fields, outgoing: Outgoing): string[] {
+  const { received, message, facts, session, params, destination } = outgoing;
+  const fields = ownFields(kept, outgoing);
+  if (destination.mcp?.clientInfo !== 'pass') fields.push('user-agent', 'chaperone');
+  const accepted = acceptOf(facts, received);
+  if (accepted !== undefined) fields.push('accept', accepted);
   fields.push('accept-encoding', 'identity');
   if (message !== undefined) fields.push('content-type', 'application/json');
   const stateless = isStateless(facts.version);
@@ -57,4 +84,14 @@ export function outgoingFields(kept: Fields, outgoing: Outgoing): string[] {
     fields.push('mcp-name', encodeValue(name));
   if (params !== undefined) for (const [field, value] of paramFields(params, facts.args)) fields.push(field, value);
   return fields;
+}
+
+/** The media types that a server of MCP answers in, and no others (Streamable HTTP, sending messages). */
+function acceptOf({ kind }: McpFacts, received: Fields): string | undefined {
+  if (kind === 'end') return undefined;
+  if (kind === 'stream') return 'text/event-stream';
+  const said = fieldsOf(received, 'accept').join(',').toLowerCase();
+  const types = ['application/json', 'text/event-stream'];
+  const wanted = types.filter((type) => said.includes(type));
+  return (wanted.length === 0 || said.includes('*') ? types : wanted).join(', ');
 }

@@ -4,25 +4,30 @@
  * waits for it.
  */
 import type { Grant } from '../policy/grant.ts';
-import { hasVariants, isObject, type Json, type JsonObject } from '../policy/json.ts';
-import { isListed, type Entry } from '../policy/mcp.ts';
-import { isStateless, type McpVersion, MCP_VERSIONS, NAME, SERVER_NOTIFICATIONS } from '../policy/mcp-methods.ts';
+import { isObject, type Json, type JsonObject } from '../policy/json.ts';
+import { isStateless, type McpVersion, MCP_VERSIONS, SERVER_NOTIFICATIONS } from '../policy/mcp-methods.ts';
 import type { Destination, McpPolicy } from '../policy/model.ts';
-import { uriProblem } from '../policy/resource.ts';
-import { type Definitions, isHazardous } from './definitions.ts';
-import { elicitationProblem } from './elicitation.ts';
+import type { AgentTools } from './definitions.ts';
+import { askedProblem, elicitationProblem, elicitationsProblem, knownMethod } from './elicitation.ts';
+import { remember } from './given.ts';
+import { meantBy, subscribed } from './ids.ts';
+import { filtered, isShown } from './lists.ts';
 import {
   asJson,
   errorText,
   idKey,
-  type Id,
   type Message,
   type Notification,
   type Request,
   type Response,
   withMember,
 } from './message.ts';
-import { note, type Session } from './sessions.ts';
+import { isToken } from './meta.ts';
+import { serverOffers } from './offers.ts';
+import { note, type Pending, type Session } from './sessions.ts';
+
+/** Tokens for progress of one session; more push out the oldest. */
+const MOST_TOKENS = 256;
 
 /** What an answer is read against. */
 export interface Conversation {
@@ -33,9 +38,15 @@ export interface Conversation {
   /** Of the task of the exchange. */
   readonly grant: Grant | undefined;
   /** What the agent asked; undefined on the stream of a session. */
-  readonly asked: { readonly id: Id; readonly method: string } | undefined;
-  readonly definitions: Definitions;
+  readonly asked: Pending | undefined;
+  /** The action of that, for what the server asks in it. */
+  readonly action: string;
+  readonly tools: AgentTools;
+  /** Notes a text of the server's that may come back. */
+  gave(use: string, text: string): void;
   withheld(what: string): void;
+  /** A tool that is left out for its name. */
+  unnamed(tool: string): void;
 }
 
 /** What to send on, as JSON or as text already; undefined where the message is withheld. */
@@ -43,90 +54,96 @@ export type Admitted = JsonObject | string | undefined;
 
 export function admit(message: Message, c: Conversation): Admitted {
   if (message.kind === 'response') return admitResponse(message, c);
-  const refused = message.kind === 'request' ? requestProblem(message, c) : notificationProblem(message, c);
-  if (refused === undefined) return asJson(message);
-  c.withheld(refused);
+  const admitted = message.kind === 'request' ? admitRequest(message, c) : admitNotification(message, c);
+  if (typeof admitted !== 'string') return asJson(admitted);
+  c.withheld(admitted);
   return undefined;
 }
 
-function requestProblem(
-  { id, method, params }: Request,
-  { policy, version, session }: Conversation,
-): string | undefined {
+/** The request as it is sent on, or why it is not. */
+function admitRequest(message: Request, { policy, version, session, action }: Conversation): Request | string {
+  const { id, method, params } = message;
   if (isStateless(version) || session === undefined) return 'a request by the server outside of a session';
   if (method !== 'ping' && !policy.serverRequests.has(method))
-    return `a request by the server that is not allowed: ${known(method)}`;
+    return `a request by the server that is not allowed: ${knownMethod(method)}`;
   if (method === 'elicitation/create') {
     const problem = elicitationProblem(params, policy);
     if (problem !== undefined) return problem;
   }
-  return note(session.asked, idKey(id), method) ? undefined : 'more requests by the server than are answered';
+  if (!note(session.asked, idKey(id), { method, action })) return 'more requests by the server than are answered';
+  const meta = params.get('_meta');
+  const token = isObject(meta) ? meta.get('progressToken') : undefined;
+  if (isToken(token)) remember(session.tokens, idKey(token), MOST_TOKENS);
+  return message;
 }
 
-/** A method's name where we know it: others are the server's own words. */
-function known(method: string): string {
-  return /^(?:sampling|elicitation|roots|tasks)\/[a-zA-Z]{1,32}$/.test(method) ? method : 'one that is not known';
-}
-
-function notificationProblem({ method, params }: Notification, c: Conversation): string | undefined {
+/** The notification as it is sent on, or why it is not. */
+function admitNotification(message: Notification, c: Conversation): Notification | string {
+  const { method } = message;
   if (!SERVER_NOTIFICATIONS.has(method)) return 'a notification that is not known';
-  if (method === 'notifications/elicitation/complete' && !c.policy.serverRequests.has('elicitation/create'))
-    return 'a notification of an elicitation, which is not allowed';
-  const uri = params.get('uri');
-  if (method !== 'notifications/resources/updated') return undefined;
-  return typeof uri === 'string' && isShown(c, { resource: uri })
-    ? undefined
-    : 'a change of a resource that is not allowed';
+  const params = subscribed(message.params, c);
+  switch (method) {
+    case 'notifications/progress': {
+      const meant = meantBy(params.get('progressToken'), c);
+      if (meant?.token === undefined) return 'progress of what nobody waits for';
+      return { ...message, params: withMember(params, 'progressToken', meant.token) };
+    }
+    case 'notifications/cancelled': {
+      const id = params.get('requestId');
+      if (isToken(id) && c.session?.asked.delete(idKey(id)) === true) return { ...message, params };
+      const meant = meantBy(id, c);
+      if (meant === undefined) return 'the end of what nobody waits for';
+      return { ...message, params: withMember(params, 'requestId', meant.id) };
+    }
+    case 'notifications/elicitation/complete':
+      if (c.policy.serverRequests.has('elicitation/create')) return { ...message, params };
+      return 'a notification of an elicitation, which is not allowed';
+    case 'notifications/resources/updated': {
+      const uri = params.get('uri');
+      if (typeof uri === 'string' && isShown(c, { resource: uri })) return { ...message, params };
+      return 'a change of a resource that is not allowed';
+    }
+    case 'notifications/tools/list_changed':
+      c.tools.outdated();
+      return { ...message, params };
+    default:
+      return { ...message, params };
+  }
 }
 
 function admitResponse(message: Response, c: Conversation): Admitted {
-  const method = answeredMethod(message, c);
-  if (method === undefined) {
+  const asked = answered(message, c);
+  if (asked === undefined) {
     c.withheld('an answer that nobody asked for');
     return undefined;
   }
+  const answer = { ...message, id: asked.id };
   if (message.error !== undefined) {
-    const problem = errorProblem(message.error, c);
-    const answer = { ...message, id: message.id ?? c.asked?.id };
+    const problem = elicitationsProblem(message.error, c.policy);
     return problem === undefined ? asJson(answer) : replaced(answer, problem, c);
   }
-  const result = message.result ?? new Map<string, Json>();
+  const result = subscribed(message.result ?? new Map<string, Json>(), c);
   const problem = resultProblem(result, c);
-  if (problem !== undefined) return replaced(message, problem, c);
-  const admitted = admitResult(method, result, c);
-  return typeof admitted === 'string' ? replaced(message, admitted, c) : asJson({ ...message, result: admitted });
+  if (problem !== undefined) return replaced(answer, problem, c);
+  const admitted = admitResult(asked.method, result, c);
+  return typeof admitted === 'string' ? replaced(answer, admitted, c) : asJson({ ...answer, result: admitted });
 }
 
-function answeredMethod({ id }: Response, { asked, session }: Conversation): string | undefined {
-  if (id === undefined) return asked?.method;
-  const key = idKey(id);
-  if (asked !== undefined && idKey(asked.id) === key) {
-    session?.pending.delete(key);
-    return asked.method;
-  }
-  const method = session?.pending.get(key);
-  session?.pending.delete(key);
-  return method;
+/** The request that an answer is to; it is over then. */
+function answered({ id }: Response, { asked, session }: Conversation): Pending | undefined {
+  const meant = id === undefined ? asked : isAsked(id, asked) ? asked : session?.pending.get(idKey(id));
+  if (meant !== undefined) session?.pending.delete(idKey(meant.sent));
+  return meant;
+}
+
+function isAsked(id: NonNullable<Response['id']>, asked: Pending | undefined): boolean {
+  return asked !== undefined && idKey(asked.sent) === idKey(id);
 }
 
 function replaced({ id }: Response, problem: string, c: Conversation): string {
   c.withheld(problem);
   const message = `the answer of the server was withheld: ${problem}`;
   return errorText(id, { code: c.policy.denial.code, message, data: { reason: 'denied', retryable: false } });
-}
-
-/** URLs to which an error of 2025-11-25 sends the user. */
-function errorProblem(error: JsonObject, { policy }: Conversation): string | undefined {
-  const data = error.get('data');
-  if (isObject(data) && hasVariants(data)) return 'an error that cannot be read';
-  const wanted = isObject(data) ? data.get('elicitations') : undefined;
-  if (wanted === undefined) return undefined;
-  if (!Array.isArray(wanted)) return 'an elicitation that cannot be read';
-  for (const one of wanted) {
-    const problem = isObject(one) ? elicitationProblem(one, policy) : 'an elicitation that cannot be read';
-    if (problem !== undefined) return problem;
-  }
-  return undefined;
 }
 
 /** What a result asks of the agent (2026-07-28, multi round-trip requests). */
@@ -138,13 +155,7 @@ function resultProblem(result: JsonObject, { policy, version }: Conversation): s
   if (inputs === undefined) return undefined;
   if (!isObject(inputs)) return 'requests by the server that cannot be read';
   for (const input of inputs.values()) {
-    if (!isObject(input) || hasVariants(input)) return 'requests by the server that cannot be read';
-    const method = input.get('method');
-    const params = input.get('params');
-    if (typeof method !== 'string' || !policy.serverRequests.has(method))
-      return `a request by the server that is not allowed: ${typeof method === 'string' ? known(method) : 'none'}`;
-    const problem =
-      method === 'elicitation/create' && isObject(params) ? elicitationProblem(params, policy) : undefined;
+    const problem = askedProblem(input, policy);
     if (problem !== undefined) return problem;
   }
   return undefined;
@@ -152,100 +163,36 @@ function resultProblem(result: JsonObject, { policy, version }: Conversation): s
 
 /** The result as it is sent on, or why it is not. */
 function admitResult(method: string, result: JsonObject, c: Conversation): JsonObject | string {
-  switch (method) {
-    case 'initialize':
-      return negotiated(result, c);
-    case 'server/discover':
-      return discovered(result, c);
-    case 'tools/list':
-      return filtered(result, c, { member: 'tools', keep: (entry) => keepTool(entry, c) });
-    case 'prompts/list':
-      return filtered(result, c, {
-        member: 'prompts',
-        keep: (entry) => keepNamed(entry, 'name', (prompt) => ({ prompt }), c),
-      });
-    case 'resources/list':
-      return filtered(result, c, { member: 'resources', keep: (entry) => keepResource(entry, c) });
-    case 'resources/templates/list':
-      return filtered(result, c, {
-        member: 'resourceTemplates',
-        keep: (entry) => keepNamed(entry, 'uriTemplate', (template) => ({ template }), c),
-      });
-    default:
-      return result;
-  }
+  const state = result.get('requestState');
+  if (typeof state === 'string') c.gave(`${method} requestState`, state);
+  if (method === 'initialize') return negotiated(result, c);
+  if (method === 'server/discover') return discovered(result, c);
+  return filtered(method, result, c) ?? result;
 }
 
-function negotiated(result: JsonObject, { policy, session }: Conversation): JsonObject | string {
+function negotiated(result: JsonObject, c: Conversation): JsonObject | string {
+  const { policy, session } = c;
   const version = MCP_VERSIONS.find((one) => one === result.get('protocolVersion'));
   if (version === undefined || isStateless(version) || !policy.versions.has(version))
     return 'a protocol version that is not allowed';
   if (session !== undefined) session.version = version;
-  return result;
+  return cut(result, c);
 }
 
-function discovered(result: JsonObject, { policy }: Conversation): JsonObject | string {
+/** Without what policy does not leave of what the server can do. */
+function cut(result: JsonObject, { destination }: Conversation): JsonObject {
+  const offered = result.get('capabilities');
+  return isObject(offered) ? withMember(result, 'capabilities', serverOffers(offered, destination)) : result;
+}
+
+function discovered(result: JsonObject, c: Conversation): JsonObject | string {
   const versions = result.get('supportedVersions');
-  if (!Array.isArray(versions)) return result;
-  const allowed: ReadonlySet<Json> = policy.versions;
+  const left = cut(result, c);
+  if (!Array.isArray(versions)) return left;
+  const allowed: ReadonlySet<Json> = c.policy.versions;
   return withMember(
-    result,
+    left,
     'supportedVersions',
     versions.filter((version) => allowed.has(version)),
   );
-}
-
-/** Entries of one page: each is held against the rules, and a tool digested, in one go. */
-const MOST_ENTRIES = 4096;
-
-interface Listing {
-  readonly member: string;
-  readonly keep: (entry: JsonObject) => string | undefined;
-}
-
-function filtered(result: JsonObject, c: Conversation, { member, keep }: Listing): JsonObject | string {
-  const entries = result.get(member);
-  if (!Array.isArray(entries)) return `a list without ${member}`;
-  if (entries.length > MOST_ENTRIES) return `a list of more than ${MOST_ENTRIES} ${member}`;
-  const reasons = new Map<string, number>();
-  const kept = entries.filter((entry) => {
-    const reason = isObject(entry) && !hasVariants(entry) ? keep(entry) : 'that cannot be read';
-    if (reason !== undefined) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
-    return reason === undefined;
-  });
-  for (const [reason, count] of reasons) c.withheld(`${count} of ${entries.length} ${member} ${reason}`);
-  const list = withMember(result, member, kept);
-  // Not everybody's list: nobody between may give it to others (2026-07-28, caching).
-  return list.has('cacheScope') ? withMember(list, 'cacheScope', 'private') : list;
-}
-
-function keepTool(entry: JsonObject, c: Conversation): string | undefined {
-  const name = entry.get('name');
-  if (typeof name !== 'string' || !NAME.test(name)) return 'with a name that is not one';
-  const tool = { tool: name };
-  // Noted for whoever may call it, whether or not this task is shown it: what it says of itself counts when it is called.
-  if (c.destination.mode !== 'report' && !isListed(c.destination, tool)) return 'not allowed';
-  if (!c.definitions.see(c.destination, name, entry)) return 'whose definition is not the pinned one';
-  return isShown(c, tool, isHazardous(entry)) ? undefined : 'not allowed';
-}
-
-function keepNamed(
-  entry: JsonObject,
-  member: string,
-  about: (name: string) => Entry,
-  c: Conversation,
-): string | undefined {
-  const name = entry.get(member);
-  return typeof name === 'string' && isShown(c, about(name)) ? undefined : 'not allowed';
-}
-
-function keepResource(entry: JsonObject, c: Conversation): string | undefined {
-  const uri = entry.get('uri');
-  if (typeof uri !== 'string' || uriProblem(uri) !== undefined) return 'with a URI that is not taken';
-  return isShown(c, { resource: uri }) ? undefined : 'not allowed';
-}
-
-/** In report mode nothing that rules say is held back. */
-function isShown({ destination, grant }: Conversation, entry: Entry, hazardous = false): boolean {
-  return destination.mode === 'report' || isListed(destination, entry, { grant, hazardous });
 }

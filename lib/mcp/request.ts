@@ -2,25 +2,30 @@
  * A request of Streamable HTTP read as one message: media type, JSON, JSON-RPC, protocol version and the fields that mirror the body, all in agreement or refused.
  * - The version is that of `MCP-Protocol-Version`, or of the session; in 2026-07-28 the body repeats it, and method and name stand in fields too.
  * - Fields are held against the body and then written anew from it; nothing is decided by them.
- * - What the client says it can do for the server is narrowed to what the server may ask for, so that servers do not ask in vain.
+ * - What has no meaning for the protocol is in nothing that is judged or sent (narrowed.ts).
  */
 import { hash } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
 import { fieldOf, fieldsOf, type Fields } from '../http1/message.ts';
 import type { McpFacts } from '../policy/facts.ts';
 import { EMPTY, isObject, type Json, type JsonObject } from '../policy/json.ts';
-import { parseJson } from '../policy/json-reader.ts';
-import { canonicalJson, writeJson } from '../policy/json-writer.ts';
-import { CLIENT_METHODS, isStateless, type McpVersion, MCP_VERSIONS, NAME } from '../policy/mcp-methods.ts';
+import { canonicalJson } from '../policy/json-writer.ts';
+import {
+  CLIENT_METHODS,
+  isStateless,
+  KNOWN_VERSIONS,
+  type McpVersion,
+  MCP_VERSIONS,
+  NAME,
+} from '../policy/mcp-methods.ts';
 import type { McpPolicy } from '../policy/model.ts';
 import { uriProblem } from '../policy/resource.ts';
+import { digestOf } from './given.ts';
 import { decodeValue } from './header-values.ts';
-import { asJson, badMessage, idKey, type Message, readMessage, refuseVariants, withMember } from './message.ts';
+import { badMessage, badParam, idKey, type Message, readMessage, type Request, refuseVariants } from './message.ts';
+import { lastingParams, META_VERSION, PROTOCOL_NAMES } from './meta.ts';
+import { narrowed, type Passing } from './narrowed.ts';
 import type { Session } from './sessions.ts';
-
-const META = 'io.modelcontextprotocol/';
-export const META_VERSION = `${META}protocolVersion`;
-const META_CAPABILITIES = `${META}clientCapabilities`;
 
 /** What a message is about: the facts without what the server has said. */
 export interface Read {
@@ -46,41 +51,50 @@ function requirePlain(fields: Fields): void {
   }
 }
 
-/** The message of a POST. Throws Faults `bad-json`, `bad-message`, `header-mismatch` and `unsupported-version`. */
-export function readPost(fields: Fields, bytes: Buffer, setting: Setting): Read {
-  const { message, facts } = readValue(fields, parseJson(bytes), setting);
-  const { args } = facts;
-  if (!hasArguments(facts)) return { message, facts };
-  return { message, facts: { ...facts, argsDigest: hash('sha256', canonicalJson(args)) } };
+/** The message of a POST. Throws Faults `bad-message`, `header-mismatch` and `unsupported-version`. */
+export function readPost(fields: Fields, value: Json, setting: Setting): Read {
+  const { message, facts } = readValue(fields, value, setting);
+  const words = digestible(message, facts);
+  if (words === undefined) return { message, facts };
+  return { message, facts: { ...facts, argsDigest: hash('sha256', canonicalJson(words)) } };
 }
 
-/** The same of JSON that has been read, but for the digest of the arguments, which is left out. */
-export function readValue(fields: Fields, value: Json, { policy, session }: Setting): Read {
-  const message = readMessage(value);
-  const version = versionOf(fields, message, { policy, session });
-  checkMirrors(fields, message, version);
-  const params = message.kind === 'response' ? undefined : message.params;
-  return { message, facts: { ...NOTHING, version, params, ...aboutOf(message, version, session) } };
+/** The same, but for the digest, which is left out. */
+export function readValue(fields: Fields, value: Json, { policy, session, wasGiven }: Setting): Read {
+  const received = readMessage(value);
+  const version = versionOf(fields, received, { policy, session });
+  checkMirrors(fields, received, version);
+  const about = aboutOf(received, version, session);
+  const message = narrowed(received, { policy, version, session, wasGiven });
+  const params = message.kind === 'response' ? undefined : lastingParams(message.params, policy);
+  return { message, facts: { ...NOTHING, version, params, ...about } };
 }
 
 /**
  * A GET or DELETE: the stream of the server, or the end of a session. A stream can be had without a session, but nothing can be resumed there: what was said before is
  * of whoever it was said to.
  */
-export function readBodiless(fields: Fields, kind: 'stream' | 'end', { policy, session }: Setting): McpFacts {
-  const resumes = fieldOf(fields, 'last-event-id') !== undefined;
-  if (session === undefined && (kind === 'end' || resumes))
+export function readBodiless(fields: Fields, kind: 'stream' | 'end', { policy, session }: Held): McpFacts {
+  const resumedAt = only(fields, 'last-event-id');
+  if (session === undefined && (kind === 'end' || resumedAt !== undefined))
     throw new Fault('session-unknown', 'to resume a stream, or to end a session, needs its Mcp-Session-Id', {
       hint: 'open a session with initialize',
       at: 'mcp-session-id',
     });
+  if (kind === 'stream' && resumedAt !== undefined && session?.events.has(digestOf(resumedAt)) !== true)
+    throw new Fault('bad-message', 'Last-Event-ID is not one that the server gave in this session', {
+      hint: 'open the stream without it',
+      at: 'last-event-id',
+    });
   return { ...NOTHING, version: versionOf(fields, undefined, { policy, session }), kind };
 }
 
-export interface Setting {
+interface Held {
   readonly policy: McpPolicy;
   readonly session: Session | undefined;
 }
+
+export type Setting = Held & Pick<Passing, 'wasGiven'>;
 
 const NOTHING = Object.freeze({
   method: '',
@@ -103,25 +117,39 @@ function mismatch(what: string, at: string): Fault {
   return new Fault('header-mismatch', what, { at, hint: 'fields repeat what the body says, or are left out' });
 }
 
-function versionOf(fields: Fields, message: Message | undefined, { policy, session }: Setting): McpVersion {
+function versionOf(fields: Fields, message: Message | undefined, { policy, session }: Held): McpVersion {
   const field = only(fields, 'mcp-protocol-version');
-  const meta = metaOf(message);
-  const repeated = meta?.get(META_VERSION);
+  if (message?.kind === 'request' && message.method === 'initialize') return negotiated(message, policy);
+  const repeated = metaOf(message)?.get(META_VERSION);
   if (repeated !== undefined && repeated !== field)
     throw mismatch('MCP-Protocol-Version is not the version in the body', 'mcp-protocol-version');
-  if (session?.version !== undefined && field !== undefined && field !== session.version)
-    throw mismatch('MCP-Protocol-Version is not that of the session', 'mcp-protocol-version');
-  const handshake = message?.kind === 'request' && message.method === 'initialize';
-  const wanted = handshake ? message.params.get('protocolVersion') : (field ?? session?.version);
+  // A session has the version that was negotiated; clients send another one that they know.
+  const own = field === undefined || KNOWN_VERSIONS.includes(field) ? session?.version : undefined;
+  const wanted = own ?? field ?? session?.version;
   const version = MCP_VERSIONS.find((one) => one === wanted);
   if (version === undefined || !policy.versions.has(version)) {
-    const hint = `the versions that are allowed here are ${[...policy.versions].join(', ')}`;
     const what = wanted === undefined ? 'MCP-Protocol-Version is missing' : 'the protocol version is not allowed here';
-    throw new Fault('unsupported-version', what, { hint, at: 'mcp-protocol-version' });
+    throw unsupported(what, policy);
   }
   if (isStateless(version) && repeated === undefined && message?.kind === 'request')
     throw mismatch(`params._meta does not repeat the version (${META_VERSION})`, 'mcp-protocol-version');
   return version;
+}
+
+/** The version of a handshake: the one that is asked for, or the newest that may be spoken (2025-11-25, lifecycle). */
+function negotiated({ params }: Request, policy: McpPolicy): McpVersion {
+  const asked = params.get('protocolVersion');
+  if (typeof asked !== 'string' || !/^\d{4}-\d{2}-\d{2}$/.test(asked))
+    throw badParam('protocolVersion', 'is no version of the protocol');
+  const spoken = MCP_VERSIONS.filter((one) => policy.versions.has(one) && !isStateless(one));
+  const version = spoken.find((one) => one === asked) ?? spoken.at(-1);
+  if (version === undefined) throw unsupported('the protocol version is not allowed here', policy);
+  return version;
+}
+
+function unsupported(what: string, { versions }: McpPolicy): Fault {
+  const hint = `the versions that are allowed here are ${[...versions].join(', ')}`;
+  return new Fault('unsupported-version', what, { hint, at: 'mcp-protocol-version' });
 }
 
 function metaOf(message: Message | undefined): JsonObject | undefined {
@@ -129,14 +157,9 @@ function metaOf(message: Message | undefined): JsonObject | undefined {
   const meta = message.params.get('_meta');
   if (meta === undefined) return undefined;
   if (!isObject(meta)) throw badMessage('params._meta is not an object');
-  for (const name of meta.keys()) {
-    const lower = name.toLowerCase();
-    if (
-      (lower === META_VERSION.toLowerCase() && name !== META_VERSION) ||
-      (lower === META_CAPABILITIES.toLowerCase() && name !== META_CAPABILITIES)
-    )
+  for (const name of meta.keys())
+    if ((PROTOCOL_NAMES.get(name.toLowerCase()) ?? name) !== name)
       throw badMessage('a member of _meta differs from one of the protocol in letter case');
-  }
   return meta;
 }
 
@@ -174,8 +197,9 @@ type About = Pick<McpFacts, 'kind' | 'method'> & Partial<McpFacts>;
 function aboutOf(message: Message, version: McpVersion, session: Session | undefined): About {
   const { kind } = message;
   if (message.kind === 'response') {
-    const answered = message.id === undefined ? undefined : session?.asked.get(idKey(message.id));
-    return { kind, method: answered ?? '' };
+    const asked = message.id === undefined ? undefined : session?.asked.get(idKey(message.id));
+    const failed = message.error !== undefined;
+    return { kind, method: asked?.method ?? '', failed, answersIn: asked?.action };
   }
   const { method, params } = message;
   const row = CLIENT_METHODS.get(method);
@@ -185,7 +209,6 @@ function aboutOf(message: Message, version: McpVersion, session: Session | undef
   if (row.kind !== kind || elsewhere) return { kind, method: '' };
   switch (row.subject) {
     case 'tool':
-      if (params.has('task')) throw badMessage('tools/call as a task is not supported');
       return { kind, method, tool: toolName(params), ...argumentsOf(params) };
     case 'prompt':
       return { kind, method, prompt: textOf(params, 'name'), ...argumentsOf(params) };
@@ -217,9 +240,10 @@ function argumentsOf(params: JsonObject): Pick<McpFacts, 'args'> {
   return { args };
 }
 
-/** Whether it is a method that has arguments, and so a digest of them. */
-export function hasArguments({ method }: Pick<McpFacts, 'method'>): boolean {
-  return method === 'tools/call' || method === 'prompts/get';
+/** What a record has a digest of: arguments, or the result with which the agent answers. */
+export function digestible(message: Message, { method, args }: McpFacts): JsonObject | undefined {
+  if (message.kind === 'response') return message.result;
+  return method === 'tools/call' || method === 'prompts/get' ? args : undefined;
 }
 
 function resourceOf(params: JsonObject): string {
@@ -242,42 +266,4 @@ function referenceOf(params: JsonObject): Partial<McpFacts> {
   const problem = uriProblem(start.endsWith('/') || start.endsWith(':') ? `${start}x` : start);
   if (problem !== undefined) throw badMessage(`params.ref.uri ${problem}`);
   return { resource: start };
-}
-
-const OFFERS: readonly (readonly [string, string])[] = [
-  ['sampling', 'sampling/createMessage'],
-  ['elicitation', 'elicitation/create'],
-  ['roots', 'roots/list'],
-];
-
-/** The body that is sent. */
-export function bodyOf(message: Message, policy: McpPolicy): Buffer {
-  return Buffer.from(writeJson(outgoingJson(message, policy)));
-}
-
-/** The same, before it is text. */
-export function outgoingJson(message: Message, policy: McpPolicy): JsonObject {
-  return asJson(narrowed(message, policy));
-}
-
-/** Without offers of the client that the server may not take up. */
-function narrowed(message: Message, policy: McpPolicy): Message {
-  if (message.kind !== 'request') return message;
-  if (message.method === 'initialize') {
-    const offered = message.params.get('capabilities');
-    if (!isObject(offered)) return message;
-    return { ...message, params: withMember(message.params, 'capabilities', offersOf(offered, policy)) };
-  }
-  const meta = message.params.get('_meta');
-  const offered = isObject(meta) ? meta.get(META_CAPABILITIES) : undefined;
-  if (!isObject(meta) || !isObject(offered)) return message;
-  const left = withMember(meta, META_CAPABILITIES, offersOf(offered, policy));
-  return { ...message, params: withMember(message.params, '_meta', left) };
-}
-
-function offersOf(offered: JsonObject, { serverRequests }: McpPolicy): JsonObject {
-  const left = new Map(offered);
-  left.delete('tasks');
-  for (const [capability, method] of OFFERS) if (!serverRequests.has(method)) left.delete(capability);
-  return left;
 }

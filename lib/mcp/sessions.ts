@@ -4,6 +4,7 @@
  */
 import { Fault } from '../base/fault.ts';
 import type { McpVersion } from '../policy/mcp-methods.ts';
+import type { Id } from './message.ts';
 
 /** Who opened it; all of it must be equal. */
 export interface Owner {
@@ -25,10 +26,32 @@ export interface Session {
   readonly owner: Owner;
   /** What was negotiated; undefined until the answer to initialize has been read. */
   version: McpVersion | undefined;
-  /** Requests by the server that the agent may answer: key of the id to method. */
-  readonly asked: Map<string, string>;
-  /** Requests of the agent whose answers may still come on another stream: key of the id to method. */
-  readonly pending: Map<string, string>;
+  /** Requests by the server that the agent may answer, by the key of the id. */
+  readonly asked: Map<string, Asked>;
+  /** Requests of the agent whose answers may still come, by the key of the id that was sent. */
+  readonly pending: Map<string, Pending>;
+  /** Keys of the tokens with which the server wants to be told of progress. */
+  readonly tokens: Set<string>;
+  /** Digests of the ids of events: what a stream may be resumed at. */
+  readonly events: Set<string>;
+}
+
+/** A request by the server. */
+export interface Asked {
+  readonly method: string;
+  /** Action of the call in which it asked. */
+  readonly action: string;
+}
+
+/** A request of the agent. */
+export interface Pending {
+  /** Its id to the server. */
+  readonly sent: Id;
+  /** Its id to the agent. */
+  readonly id: Id;
+  readonly method: string;
+  /** With which the agent wants to be told of its progress. */
+  readonly token: Id | undefined;
 }
 
 export interface Sessions {
@@ -54,7 +77,15 @@ export function sessions(most = MOST_SESSIONS): Sessions {
   const keyOf = (id: string, { destination }: Owner): string => `${destination} ${id}`;
   return {
     open(id, owner) {
-      const session: Session = { id, owner, version: undefined, asked: new Map(), pending: new Map() };
+      const session: Session = {
+        id,
+        owner,
+        version: undefined,
+        asked: new Map(),
+        pending: new Map(),
+        tokens: new Set(),
+        events: new Set(),
+      };
       const known = knownOf(owner);
       const key = keyOf(id, owner);
       known.delete(key);
@@ -84,12 +115,21 @@ export function sessions(most = MOST_SESSIONS): Sessions {
 
 function sameOwner(one: Owner, other: Owner): boolean {
   if (one.endpoint !== other.endpoint || one.entry !== other.entry) return false;
-  return one.identity === other.identity && one.task === other.task;
+  return one.agent === other.agent && one.identity === other.identity && one.task === other.task;
 }
 
 /** Remembers an id, and no more than so many. */
-export function note(ids: Map<string, string>, key: string, method: string): boolean {
+export function note<T>(ids: Map<string, T>, key: string, what: T): boolean {
   if (ids.size >= MOST_NOTED && !ids.has(key)) return false;
-  ids.set(key, method);
+  ids.set(key, what);
   return true;
+}
+
+/** The same; the oldest makes room. */
+export function keep<T>(ids: Map<string, T>, key: string, what: T): void {
+  for (const oldest of ids.keys()) {
+    if (ids.size < MOST_NOTED) break;
+    ids.delete(oldest);
+  }
+  ids.set(key, what);
 }

@@ -14,7 +14,7 @@
 import { formatAuthority } from './authority.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import { ConditionContext } from './condition-view.ts';
-import type { Answer, NoAnswer } from './conditions.ts';
+import type { Answer, Condition, NoAnswer } from './conditions.ts';
 import {
   isRequest,
   type Decision,
@@ -41,7 +41,8 @@ export function decide(policy: Policy, facts: Facts, as?: SpiffeId): Decision {
   const { code, destination } = verdict;
   if ((code !== 'allowed' && code !== 'reported') || destination === undefined) return decision(policy, verdict);
   const allowed = { ...verdict, action: actionOf(verdict, destination) };
-  const task = judgeTask(destination, allowed.action, facts);
+  const call = { action: allowed.action, conversation: verdict.conversation };
+  const task = judgeTask(destination, call, facts);
   if (task.code === 'granted') return decision(policy, allowed, task.elevation);
   return decision(policy, { ...allowed, ...task });
 }
@@ -81,6 +82,8 @@ interface Verdict {
   /** The action in place of the rule's. */
   readonly action?: string | undefined;
   readonly policyError?: string | undefined;
+  /** It belongs to a conversation: it reads what the server says in it, or answers it. */
+  readonly conversation?: 'reads' | 'answers' | undefined;
   /** It carries requests that are judged one by one. */
   readonly carrier?: true;
 }
@@ -96,6 +99,7 @@ function decision(policy: Policy, verdict: Verdict, elevation?: Elevation): Deci
     destination,
     rule: rule?.name,
     action: action ?? rule?.action,
+    unused: verdict.conversation === undefined ? undefined : true,
     policyError,
     limits: rule?.limits,
     elevation,
@@ -214,14 +218,22 @@ function judgeByRules(destination: Destination, facts: RequestFacts, as: SpiffeI
     }
     if (answer !== false) policyError = unanswered(policyError, rule, answer);
   }
-  if (mcp !== undefined && needsNoRule(destination, mcp)) {
+  const closed = (when: Condition): boolean =>
+    when.evaluate((context ??= new ConditionContext(facts, destination, as))) === false;
+  if (mcp !== undefined && needsNoRule(destination, mcp, closed)) {
     const reason = `destination ${name} allows ${asked(facts)}, which its protocol needs`;
-    return { code: 'allowed', reason, destination, carrier: true, policyError };
+    return { code: 'allowed', reason, destination, policyError, ...inConversation(mcp) };
   }
   const why = policyError === undefined ? '' : `; a condition could not be evaluated: ${policyError}`;
   const reason = `no rule of destination ${name} allows ${asked(facts)}${why}`;
   const hint = mcp === undefined ? hintFor(destination, facts) : messageHint(destination, mcp);
   return reported({ code: 'no-rule-matched', reason, hint, destination, policyError });
+}
+
+/** An answer has the action of the call in which the server asked; everything else of a conversation reads. */
+function inConversation({ kind, failed, answersIn }: McpFacts): Pick<Verdict, 'action' | 'conversation'> {
+  if (kind !== 'response' || failed === true) return { action: 'read', conversation: 'reads' };
+  return { action: answersIn ?? 'write', conversation: 'answers' };
 }
 
 /** What a rule says but for its condition. */

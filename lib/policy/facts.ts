@@ -39,6 +39,10 @@ export interface McpFacts {
   readonly kind: 'request' | 'notification' | 'response' | 'stream' | 'end';
   /** The JSON-RPC method; of a response that of the server's request which it answers; '' where there is none. */
   readonly method: string;
+  /** Of a response: it says that the agent does not do what the server asked for. */
+  readonly failed?: boolean | undefined;
+  /** Of a response: the action of the call in which the server asked. */
+  readonly answersIn?: string | undefined;
   /** `params.name` of tools/call. */
   readonly tool: string | undefined;
   /** `params.name` of prompts/get, or what completion/complete refers to. */
@@ -127,6 +131,8 @@ export interface Decision {
   /** Name of the rule that decided. */
   readonly rule: string | undefined;
   readonly action: string | undefined;
+  /** It belongs to a conversation and takes no use of a task: handshake, lists, streams. */
+  readonly unused?: boolean | undefined;
   /** Rules whose conditions could not be evaluated, and why, whatever came of it; never a value of the request. */
   readonly policyError: string | undefined;
   /** What calls of the rule that allowed it may take. */

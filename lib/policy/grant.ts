@@ -112,6 +112,11 @@ export interface Call {
   readonly port: number;
   /** undefined for what only carries calls that are judged one by one. */
   readonly action: string | undefined;
+  /**
+   * It belongs to a conversation whose calls are judged one by one, and takes no use. What reads in
+   * it needs no action of the grant either; an answer needs that of the call it belongs to.
+   */
+  readonly conversation?: 'reads' | 'answers' | undefined;
   /** Digest of its parameters (lib/policy/parameters.ts): asked for when it matters alone. undefined where they cannot be read. */
   readonly digest: () => string | undefined;
 }
@@ -135,12 +140,13 @@ export function judgeGrant(task: TaskFacts, call: Call): GrantVerdict {
     return outside(id, `its targets leave out ${formatAuthority(call.host, call.port)}`);
   if (!grant.dataClasses.has(destination.dataClass))
     return outside(id, `its data classes leave out ${destination.dataClass}, that of destination ${destination.name}`);
-  if (action === undefined) return { code: 'granted', elevation: undefined };
-  if (task.uses >= grant.uses) {
+  if (action === undefined || call.conversation === 'reads') return { code: 'granted', elevation: undefined };
+  const counts = call.conversation === undefined;
+  if (counts && task.uses >= grant.uses) {
     const reason = `task ${id} has made the ${grant.uses} calls that it was granted`;
     return { code: 'uses-spent', reason, hint: 'complete it and open another one' };
   }
-  if (task.spent !== undefined) {
+  if (counts && task.spent !== undefined) {
     const { quota, retryAfter } = task.spent;
     const reason = `the ${quota} calls that an agent may make for purpose ${grant.purpose} are made`;
     return { code: 'quota-spent', reason, hint: `wait ${retryAfter} s; another task changes nothing`, retryAfter };

@@ -23,6 +23,8 @@ export interface ReadOptions {
    * decides by an object of it asks `hasVariants` first.
    */
   readonly cases?: boolean;
+  /** Called where half of a surrogate pair was replaced by U+FFFD; without it such a string is refused. */
+  readonly onBroken?: () => void;
   /** Gets the place of each value and each name, in the order in which they are read. */
   readonly places?: number[];
 }
@@ -54,15 +56,17 @@ const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 /**
  * A string literal whose quotes, and control characters outside of escapes, are known to be right.
  */
-function unescaped(literal: string, at: number): string {
+function unescaped(literal: string, at: number, onBroken?: () => void): string {
   let value: string;
   try {
     value = JSON.parse(literal) as string;
   } catch {
     throw bad('an escape that is none', at);
   }
-  if (!value.isWellFormed()) throw bad('a string with half of a surrogate pair', at);
-  return value;
+  if (value.isWellFormed()) return value;
+  if (onBroken === undefined) throw bad('a string with half of a surrogate pair', at);
+  onBroken();
+  return value.toWellFormed();
 }
 
 /** What is being read: a list, or an object with the name whose value comes next. */
@@ -87,14 +91,16 @@ class Frame {
 export class JsonReader {
   readonly #text: string;
   readonly #cases: boolean;
+  readonly #onBroken: (() => void) | undefined;
   readonly #places: number[] | undefined;
   #at = 0;
   /** What is open, outermost first. */
   readonly #open: Frame[] = [];
 
-  constructor(text: string, { cases = false, places }: ReadOptions = {}) {
+  constructor(text: string, { cases = false, onBroken, places }: ReadOptions = {}) {
     this.#text = text;
     this.#cases = cases;
+    this.#onBroken = onBroken;
     this.#places = places;
   }
 
@@ -271,7 +277,7 @@ export class JsonReader {
       if (code === BACKSLASH) i += 1;
       else if (code === QUOTE) {
         this.#at = i + 1;
-        return unescaped(text.slice(start - 1, i + 1), start);
+        return unescaped(text.slice(start - 1, i + 1), start, this.#onBroken);
       } else if (!(code >= 0x20)) throw this.#unfinished(code, i);
     }
   }

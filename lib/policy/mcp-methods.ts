@@ -5,6 +5,9 @@
 export const MCP_VERSIONS = Object.freeze(['2025-06-18', '2025-11-25', '2026-07-28'] as const);
 export type McpVersion = (typeof MCP_VERSIONS)[number];
 
+/** Versions that there are; the older ones are known and not spoken. */
+export const KNOWN_VERSIONS: readonly string[] = Object.freeze(['2024-11-05', '2025-03-26', ...MCP_VERSIONS]);
+
 /** Whether a version knows no handshake, no session and no request by the server. */
 export function isStateless(version: McpVersion): boolean {
   return version === '2026-07-28';
@@ -17,40 +20,48 @@ export interface MethodRow {
   readonly subject: Subject;
   readonly kind: 'request' | 'notification';
   readonly versions: 'session' | 'stateless' | 'both';
+  /** Members of `params` that it has, besides `_meta`. */
+  readonly params: readonly string[];
 }
 
-const request = (subject: Subject, versions: MethodRow['versions'] = 'both'): MethodRow => ({
+const words = (text: string): readonly string[] => text.split(' ').filter((word) => word !== '');
+
+const request = (subject: Subject, params = '', versions: MethodRow['versions'] = 'both'): MethodRow => ({
   subject,
   kind: 'request',
   versions,
+  params: words(params),
 });
-const notification = (versions: MethodRow['versions'] = 'session'): MethodRow => ({
+const notification = (params = '', versions: MethodRow['versions'] = 'session'): MethodRow => ({
   subject: 'protocol',
   kind: 'notification',
   versions,
+  params: words(params),
 });
+/** What 2026-07-28 adds where a request is made again with what the server asked for. */
+const AGAIN = 'inputResponses requestState';
 
 /** From the agent to the server. */
 export const CLIENT_METHODS: ReadonlyMap<string, MethodRow> = new Map([
-  ['initialize', request('protocol', 'session')],
+  ['initialize', request('protocol', 'protocolVersion capabilities clientInfo', 'session')],
   ['notifications/initialized', notification()],
-  ['notifications/cancelled', notification('both')],
-  ['notifications/progress', notification()],
+  ['notifications/cancelled', notification('requestId', 'both')],
+  ['notifications/progress', notification('progressToken progress total')],
   ['notifications/roots/list_changed', notification()],
-  ['ping', request('protocol', 'session')],
-  ['server/discover', request('protocol', 'stateless')],
-  ['tools/list', request('protocol')],
-  ['prompts/list', request('protocol')],
-  ['resources/list', request('protocol')],
-  ['resources/templates/list', request('protocol')],
-  ['tools/call', request('tool')],
-  ['prompts/get', request('prompt')],
-  ['resources/read', request('resource')],
-  ['resources/subscribe', request('resource', 'session')],
-  ['resources/unsubscribe', request('resource', 'session')],
-  ['completion/complete', request('reference')],
-  ['logging/setLevel', request('method', 'session')],
-  ['subscriptions/listen', request('method', 'stateless')],
+  ['ping', request('protocol', '', 'session')],
+  ['server/discover', request('protocol', '', 'stateless')],
+  ['tools/list', request('protocol', 'cursor')],
+  ['prompts/list', request('protocol', 'cursor')],
+  ['resources/list', request('protocol', 'cursor')],
+  ['resources/templates/list', request('protocol', 'cursor')],
+  ['tools/call', request('tool', `name arguments ${AGAIN}`)],
+  ['prompts/get', request('prompt', `name arguments ${AGAIN}`)],
+  ['resources/read', request('resource', `uri ${AGAIN}`)],
+  ['resources/subscribe', request('resource', 'uri', 'session')],
+  ['resources/unsubscribe', request('resource', 'uri', 'session')],
+  ['completion/complete', request('reference', 'ref argument context')],
+  ['logging/setLevel', request('method', 'level', 'session')],
+  ['subscriptions/listen', request('method', 'notifications', 'stateless')],
 ]);
 
 /** Requests by the server, in a stream or, in 2026-07-28, inside a result. Only ping needs no permission. */

@@ -1,23 +1,44 @@
 /**
  * Whether a rule is about a message of MCP. A rule names tools, prompts, resources or methods; an allow rule is about what it names and nothing else. What belongs to
  * every conversation (handshake, ping, lists, streams) is permitted where any rule allows anything, unless a deny rule names it: lists show only what is allowed.
+ * It carries words all the same, so what a session has done before closes it too: a deny rule over every tool whose condition reads that history is about it, and an
+ * allow rule whose condition says no because of that history allows nothing.
  */
+import type { Condition } from './conditions.ts';
 import type { McpFacts } from './facts.ts';
 import type { Grant } from './grant.ts';
-import { CLIENT_METHODS } from './mcp-methods.ts';
+import { CLIENT_METHODS, type Subject } from './mcp-methods.ts';
 import type { Destination, McpMatch, Rule } from './model.ts';
 import { cut, shownUri } from './shown.ts';
 
 /** In a list of tools or prompts: every one. */
 export const EVERY = '*';
 
-export function messageMatches({ effect, http, mcp }: Rule, message: McpFacts): boolean {
+/** Parts of `task` that tell what was done before. */
+const HISTORY = /\b(?:read|wrote|actions|destinations)\b/;
+
+export function readsHistory({ variables, text }: Condition): boolean {
+  return variables.has('task') && HISTORY.test(text);
+}
+
+/** What ends something and says nothing: it goes on whatever was done before. */
+export function endsSomething({ kind, method, failed }: McpFacts): boolean {
+  if (kind === 'response') return failed === true || method === 'ping';
+  return kind === 'end' || (kind === 'request' ? method === 'ping' : method === 'notifications/cancelled');
+}
+
+function flowMatches({ effect, mcp, when }: Rule, message: McpFacts): boolean {
+  if (effect !== 'deny' || mcp?.tools.has(EVERY) !== true || when === undefined) return false;
+  return readsHistory(when) && !endsSomething(message);
+}
+
+export function messageMatches(rule: Rule, message: McpFacts): boolean {
+  const { effect, http, mcp } = rule;
   // A rule about HTTP is about what is no message.
   if (mcp === undefined) return effect === 'deny' && http === undefined;
   if (message.kind !== 'response' && mcp.methods.has(message.method)) return true;
-  return (
-    named(mcp.tools, message.tool) || named(mcp.prompts, message.prompt) || resource(effect, mcp, message.resource)
-  );
+  if (named(mcp.tools, message.tool) || named(mcp.prompts, message.prompt)) return true;
+  return resource(effect, mcp, message.resource) || flowMatches(rule, message);
 }
 
 function named(names: ReadonlySet<string>, name: string | undefined): boolean {
@@ -31,12 +52,43 @@ function resource(effect: Rule['effect'], { resources }: McpMatch, uri: string |
 
 /**
  * Whether a message is allowed where any rule allows anything: it belongs to every conversation, or answers a request that the server may make.
+ * @param closed whether the condition of an allow rule is false now
  */
-export function needsNoRule({ rules, mcp }: Destination, { kind, method }: McpFacts): boolean {
-  if (!rules.some(({ effect }) => effect === 'allow')) return false;
+export function needsNoRule(
+  { rules, mcp }: Destination,
+  message: McpFacts,
+  closed: (condition: Condition) => boolean,
+): boolean {
+  const { kind, method } = message;
+  const open = rules.some(({ effect, mcp: match, when }) => {
+    if (effect !== 'allow' || match === undefined) return false;
+    return when === undefined || !readsHistory(when) || endsSomething(message) || !closed(when);
+  });
+  if (!open) return false;
   if (kind === 'stream' || kind === 'end') return true;
   if (kind === 'response') return method === 'ping' || mcp?.serverRequests.has(method) === true;
   return CLIENT_METHODS.get(method)?.subject === 'protocol';
+}
+
+/** Subjects of methods that are not known by their name alone, and what of a rule is about them. */
+const ABOUT: Readonly<Partial<Record<Subject, readonly (keyof McpMatch)[]>>> = Object.freeze({
+  resource: ['resources'],
+  reference: ['prompts', 'resources'],
+});
+
+/** Whether a rule could allow some message of this method: what policy leaves of what a server can do. */
+export function mayAsk({ rules }: Destination, method: string): boolean {
+  const names = (rule: Rule): boolean => rule.mcp?.methods.has(method) === true;
+  if (rules.some((rule) => rule.effect === 'deny' && rule.when === undefined && names(rule))) return false;
+  const subject = CLIENT_METHODS.get(method)?.subject;
+  if (subject === 'protocol') return rules.some(({ effect, mcp }) => effect === 'allow' && mcp !== undefined);
+  const about = (subject === undefined ? undefined : ABOUT[subject]) ?? [];
+  return rules.some((rule) => rule.effect === 'allow' && (names(rule) || about.some((key) => holds(rule, key))));
+}
+
+function holds({ mcp }: Rule, key: keyof McpMatch): boolean {
+  const named = mcp?.[key];
+  return named !== undefined && [...named].length > 0;
 }
 
 /** What a list entry is. */
@@ -104,8 +156,6 @@ export function messageHint({ rules }: Destination, message: McpFacts): string {
   if (rules.every(({ effect }) => effect === 'deny')) return 'the destination has no allow rule: add one';
   const near = rules.find((rule) => rule.effect === 'allow' && messageMatches(rule, message));
   if (near !== undefined) return `rule ${near.name} would allow it, but its condition does not hold`;
-  const conditional = rules.find((rule) => rule.effect === 'allow' && messageMatches(rule, message));
-  if (conditional !== undefined) return `rule ${conditional.name} allows it only where its condition holds`;
   if (tool !== undefined) return `add an allow rule whose mcp has tools: [${cut(tool)}]`;
   if (prompt !== undefined) return `add an allow rule whose mcp has prompts: [${cut(prompt)}]`;
   if (uri !== undefined) return 'add an allow rule whose mcp has resources with this URI';

@@ -118,6 +118,10 @@ export interface McpPolicy {
   readonly pins: ReadonlyMap<string, string>;
   /** Bytes of one message. */
   readonly message: number;
+  /** Who the server is told that the client is: the sidecar, or what the client says. */
+  readonly clientInfo: 'ours' | 'pass';
+  /** Names in `_meta` that pass besides those of the protocol. */
+  readonly meta: ReadonlySet<string>;
 }
 
 /** Milliseconds. */

@@ -55,6 +55,9 @@ function mcpLoosened({ mcp: old }: Destination, { mcp }: Destination): string | 
   if (asks !== undefined) return `its server could not ask for ${asks}`;
   const host = mcp.elicitationHosts.find(({ text }) => !old.elicitationHosts.some((one) => one.text === text));
   if (host !== undefined) return `its server could not send users to ${host.text}`;
+  if (mcp.clientInfo === 'pass' && old.clientInfo !== 'pass') return 'its server was not told who the client is';
+  const meta = [...mcp.meta].find((name) => !old.meta.has(name));
+  if (meta !== undefined) return `${meta} of _meta did not pass`;
   const pin = [...old.pins].find(([tool, digest]) => mcp.pins.get(tool) !== digest);
   return pin === undefined ? undefined : `the definition of tool ${pin[0]} was pinned`;
 }

@@ -1,6 +1,6 @@
 /** What a task adds to a decision: it can only refuse what the rules allowed. `mode: report` does not relax it. */
 import type { Facts } from './facts.ts';
-import { judgeGrant, type Elevation } from './grant.ts';
+import { judgeGrant, type Call, type Elevation } from './grant.ts';
 import { parameterDigest } from './parameters.ts';
 import type { Destination } from './model.ts';
 
@@ -15,11 +15,13 @@ export type TaskVerdict =
 
 const FREE: TaskVerdict = Object.freeze({ code: 'granted', elevation: undefined });
 
-/** @param action what the call is, by the rule that allowed it or by its destination; undefined for what only carries calls */
-export function judgeTask(destination: Destination, action: string | undefined, facts: Facts): TaskVerdict {
+/** What the call is, by the rule that allowed it or by its destination. */
+export type Called = Pick<Call, 'action' | 'conversation'>;
+
+export function judgeTask(destination: Destination, called: Called, facts: Facts): TaskVerdict {
   const { task, host, port } = facts;
   if (task !== undefined)
-    return judgeGrant(task, { destination, host, port, action, digest: () => parameterDigest(facts) });
+    return judgeGrant(task, { destination, host, port, ...called, digest: () => parameterDigest(facts) });
   if (destination.task === 'optional') return FREE;
   return {
     code: 'task-required',

@@ -140,6 +140,7 @@ function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): 
     exchange: exchange.id,
     entry: exchange.entry,
     tunnel: exchange.tunnel,
+    asker: exchange.asker,
     effect: decision.effect,
     code: decision.code,
     reason: plain(decision.reason),

@@ -56,6 +56,8 @@ export class Exchange {
   counted = false;
   /** Where it is counted, while it is under way. */
   share: Share | undefined;
+  /** The exchange before whose decision the sidecar itself asks this. */
+  asker: string | undefined;
   /** The task it belongs to, from before it is decided. */
   task: Task | undefined;
   judgement: Judgement | undefined;

@@ -41,6 +41,11 @@ export interface Arrival {
    * anything can be decided.
    */
   describe(time: number, policy: Policy): Facts | Promise<Facts>;
+  /**
+   * What has to be asked of the upstream before what was described can be judged; undefined where
+   * nothing has.
+   */
+  learn?(exchange: Exchange, facts: Facts, standing: Standing): Promise<Facts> | undefined;
   /** Everything after the permission: reaches the upstream and relays, until both are done. */
   carry(exchange: Exchange, passage: Passage): Promise<void>;
   /** Tells the agent, or cuts it off where it was told something else already. Never throws. */
@@ -84,9 +89,11 @@ export async function handle(arrival: Arrival, standing: Standing): Promise<void
     if (named instanceof Fault) await introduced(arrival, standing, named);
     const described = arrival.describe(clock.now(), policyNow(standing));
     const facts = described instanceof Promise ? await described : described;
+    const learning = arrival.learn?.(exchange, facts, standing);
+    const known = learning === undefined ? facts : await learning;
     if (turns.full) await turns.room();
     const began = performance.now();
-    const judgement = judge(exchange, facts, standing);
+    const judgement = judge(exchange, known, standing);
     turns.count(performance.now() - began);
     exchange.judgement = judgement;
     await evidence.decided(exchange, judgement);
@@ -145,14 +152,20 @@ async function introduced(arrival: Arrival, standing: Standing, fault: Fault): P
 function judge(exchange: Exchange, described: Facts, standing: Standing): Judgement {
   const { task, agent } = exchange;
   exchange.throwIfAborted();
+  const judgement = judged(exchange, described, standing);
+  const { decision } = judgement;
+  const { destination, action, elevation, unused } = decision;
+  if (decision.effect === 'allow' && destination !== undefined && action !== undefined)
+    standing.tasks?.claim(exchange, { task, agent, destination, action, elevation, unused });
+  return judgement;
+}
+
+/** The decision at this moment; nothing is taken by it. */
+export function judged({ task, agent }: Exchange, described: Facts, standing: Standing): Judgement {
   const policy = policyNow(standing);
   const identity = standing.identity.of(agent);
   const facts = task === undefined ? described : { ...described, task: task.facts(policy.dataClasses) };
-  const decision = decide(policy, facts, identity?.svid.id);
-  const { destination, action, elevation } = decision;
-  if (decision.effect === 'allow' && destination !== undefined && action !== undefined)
-    standing.tasks?.claim(exchange, { task, agent, destination, action, elevation });
-  return { policy, facts, decision, identity };
+  return { policy, facts, decision: decide(policy, facts, identity?.svid.id), identity };
 }
 
 function policyNow({ policy }: Standing): Policy {

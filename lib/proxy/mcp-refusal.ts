@@ -16,6 +16,7 @@ import { type Answer, faultAnswer, messageOf } from './respond.ts';
 
 const PARSE_ERROR = -32700;
 const INVALID_REQUEST = -32600;
+const INVALID_PARAMS = -32602;
 const INTERNAL_ERROR = -32603;
 const HEADER_MISMATCH = -32020;
 const UNSUPPORTED_VERSION = -32022;
@@ -41,12 +42,15 @@ export function mcpRefusal(mcp: McpExchange, fault: Fault, exchange: Exchange): 
   const hint = fault.hint === undefined ? undefined : plain(fault.hint);
   const data = { reason: fault.code, hint, rule, decision: exchange.id, retryable: fault.retriable };
   const private_ = denied || fault.http === 403 || fault.http === 404 ? denial.code : INTERNAL_ERROR;
-  const error = { code: RPC_CODES[fault.code] ?? private_, message, data: { ...data, ...supported(mcp, fault) } };
+  // The message can be read and a parameter cannot be sent: clients hand such an error on, in a 200.
+  const param = fault.code === 'bad-message' && fault.at?.startsWith('params.') === true && mcp.id !== undefined;
+  const code = param ? INVALID_PARAMS : (RPC_CODES[fault.code] ?? private_);
+  const error = { code, message, data: { ...data, ...supported(mcp, fault) } };
   const asResult = denied && denial.as === 'result' && mcp.facts.method === 'tools/call';
   const text = asResult ? resultText(mcp, message) : errorText(mcp.id, error);
   const body = Buffer.from(text);
   const { head } = answer;
-  const status = !denied ? head.status : asResult ? 200 : fault.http === 429 ? 429 : denial.status;
+  const status = param ? 200 : !denied ? head.status : asResult ? 200 : fault.http === 429 ? 429 : denial.status;
   return { head: { ...head, status, length: body.length }, body };
 }
 

@@ -6,13 +6,14 @@ import { Fault } from '../base/fault.ts';
 import type { Turns } from '../base/turns.ts';
 import type { ClientResponse } from '../http1/client.ts';
 import { fieldOf, fieldsOf, type Body, type Fields, type ResponseHead } from '../http1/message.ts';
+import { digestOf, remember } from '../mcp/given.ts';
 import { LONG, parseLong, writeLong } from '../mcp/long-json.ts';
 import { type Conversation, admit } from '../mcp/reply.ts';
-import { errorText, idKey, readServerMessage, type Message } from '../mcp/message.ts';
-import { note, SESSION_ID } from '../mcp/sessions.ts';
+import { errorText, readServerMessage, type Message } from '../mcp/message.ts';
+import { SESSION_ID } from '../mcp/sessions.ts';
 import { EventReader, type ServerEvent, writeEvent } from '../mcp/sse.ts';
 import type { Json } from '../policy/json.ts';
-import { parseJson } from '../policy/json-reader.ts';
+import { parseJson, type ReadOptions } from '../policy/json-reader.ts';
 import { writeJson } from '../policy/json-writer.ts';
 import { isStateless } from '../policy/mcp-methods.ts';
 import { plain } from './evidence.ts';
@@ -39,6 +40,10 @@ const JSON_TYPE = 'application/json';
 const STREAM_TYPE = 'text/event-stream';
 const UNSTORED: Fields = ['cache-control', 'no-store'];
 const MOST_WITHHELD = 16;
+/** Characters of a name that are shown. */
+const LONGEST_NAME = 64;
+/** Ids of events of one session at which a stream may be resumed; the oldest go first. */
+const MOST_EVENTS = 1024;
 /** Bytes of an error page that are looked at for what it says. */
 const LONGEST_ERROR = 4096;
 
@@ -51,7 +56,6 @@ export async function mcpReply(mcp: McpExchange, { head, body }: ClientResponse,
   const { kind } = mcp.facts;
   const succeeded = head.status >= 200 && head.status < 300;
   if (head.status === 200 && type === STREAM_TYPE && (kind === 'request' || kind === 'stream')) {
-    notePending(mcp);
     const fields = ['content-type', STREAM_TYPE, ...UNSTORED, 'x-accel-buffering', 'no'];
     return { fields: [...fields, ...session], body: new InspectedEvents(body, mcp, exchange) };
   }
@@ -93,11 +97,6 @@ function sessionFields(mcp: McpExchange, { status, fields }: ResponseHead): Fiel
   return ['mcp-session-id', id];
 }
 
-/** What is answered in a stream may be answered in another one, when the first is cut. */
-function notePending({ id, session, facts }: McpExchange): void {
-  if (session !== undefined && id !== undefined) note(session.pending, idKey(id), facts.method);
-}
-
 function conversation(mcp: McpExchange, exchange: Exchange): Conversation {
   // The policy of this moment, where it changed since.
   const now = exchange.judgement?.decision.destination;
@@ -108,13 +107,28 @@ function conversation(mcp: McpExchange, exchange: Exchange): Conversation {
     version: mcp.facts.version,
     session: mcp.session,
     grant: exchange.judgement?.facts.task?.grant,
-    asked: mcp.id === undefined ? undefined : { id: mcp.id, method: mcp.facts.method },
-    definitions: mcp.parts.definitions,
+    asked: mcp.pending,
+    action: actionOf(exchange),
+    tools: mcp.tools,
+    gave: (use, text) => mcp.parts.given.note(`${mcp.place} ${use}`, text),
+    unnamed: (tool) => mcp.parts.notice(unnamed(destination.name, tool)),
     withheld(what) {
       exchange.withheld ??= [];
       if (exchange.withheld.length < MOST_WITHHELD && !exchange.withheld.includes(what)) exchange.withheld.push(what);
     },
   };
+}
+
+/** In a call the server asks for what belongs to that call; on its own stream for anything. */
+function actionOf({ judgement }: Exchange): string {
+  const { action, unused } = judgement?.decision ?? {};
+  return unused === true ? 'write' : (action ?? 'write');
+}
+
+function unnamed(destination: string, tool: string): string {
+  const name = JSON.stringify(tool.slice(0, LONGEST_NAME));
+  const alphabet = 'names of tools are 1 to 128 of A-Z, a-z, 0-9, _, . and -';
+  return plain(`destination ${destination} lists a tool ${name}, which is left out: ${alphabet}`);
 }
 
 function whole(body: Body, { policy, held }: McpExchange, exchange: Exchange): Promise<Buffer> {
@@ -139,27 +153,33 @@ async function admittedOf(
 ): Promise<Buffer | undefined> {
   const { turns } = mcp.parts;
   if (turns.full) await turns.room();
-  const json = bytes.length > LONG ? await readingLong(bytes, turns) : undefined;
-  const message = messageOf(bytes, json);
+  const c = conversation(mcp, exchange);
+  const json = bytes.length > LONG ? await readingLong(bytes, turns, readingFor(c)) : undefined;
+  const message = messageOf(bytes, c, json);
   if (kind !== undefined && message.kind !== kind) return undefined;
-  const admitted = admit(message, conversation(mcp, exchange));
+  const admitted = admit(message, c);
   if (admitted === undefined) return undefined;
   if (typeof admitted === 'string') return Buffer.from(admitted);
   return bytes.length > LONG ? writeLong(admitted, turns) : Buffer.from(writeJson(admitted));
 }
 
+/** Tools that cut text leave half of a surrogate pair behind: the rest of what they say is worth having. */
+function readingFor(c: Conversation): ReadOptions {
+  return { cases: true, onBroken: () => c.withheld('half of a surrogate pair, which was replaced') };
+}
+
 /** What the server says is held to the same grammar as what the agent says, but for the spelling of data. */
-function messageOf(bytes: Buffer, json?: Json): Message {
+function messageOf(bytes: Buffer, c: Conversation, json?: Json): Message {
   try {
-    return readServerMessage(json ?? parseJson(bytes, { cases: true }));
+    return readServerMessage(json ?? parseJson(bytes, readingFor(c)));
   } catch (failure) {
     throw noMessage(failure);
   }
 }
 
-async function readingLong(bytes: Buffer, turns: Turns): Promise<Json> {
+async function readingLong(bytes: Buffer, turns: Turns, options: ReadOptions): Promise<Json> {
   try {
-    return await parseLong(bytes, turns, { cases: true });
+    return await parseLong(bytes, turns, options);
   } catch (failure) {
     throw noMessage(failure);
   }
@@ -275,15 +295,18 @@ class InspectedEvents implements Body {
   }
 
   #inspect(event: ServerEvent): string {
+    const { session } = this.#mcp;
+    if (event.id !== undefined && session !== undefined) remember(session.events, digestOf(event.id), MOST_EVENTS);
     if (event.comment || event.data === undefined || event.data === '') return writeEvent(event);
     const c = conversation(this.#mcp, this.#exchange);
     if (event.type !== 'message') c.withheld('an event of another type than message');
-    const admitted = event.type === 'message' ? admit(messageOf(Buffer.from(event.data)), c) : undefined;
+    const admitted = event.type === 'message' ? admit(messageOf(Buffer.from(event.data), c), c) : undefined;
     return eventText(event, typeof admitted === 'object' ? writeJson(admitted) : admitted);
   }
 
   async #inspectLong(event: ServerEvent, data: Buffer): Promise<void> {
-    const { parts } = this.#mcp;
+    const { parts, session } = this.#mcp;
+    if (event.id !== undefined && session !== undefined) remember(session.events, digestOf(event.id), MOST_EVENTS);
     try {
       await parts.turns.room();
       const message = event.type === 'message';

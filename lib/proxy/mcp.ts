@@ -6,25 +6,22 @@ import { Fault } from '../base/fault.ts';
 import type { Turns } from '../base/turns.ts';
 import type { ServerExchange } from '../http1/exchange.ts';
 import { fieldsOf, type Body } from '../http1/message.ts';
-import type { Definitions } from '../mcp/definitions.ts';
-import type { Id, Message } from '../mcp/message.ts';
-import { checkParams, type Outgoing, outgoingFields } from '../mcp/outgoing.ts';
+import type { AgentTools, Definitions } from '../mcp/definitions.ts';
+import { given, type Given } from '../mcp/given.ts';
+import { ids, mapped, type Ids } from '../mcp/ids.ts';
 import { digestLong, LONG, parseLong, writeLong } from '../mcp/long-json.ts';
-import {
-  bodyOf,
-  hasArguments,
-  outgoingJson,
-  type Read,
-  readBodiless,
-  readPost,
-  readValue,
-  requireJson,
-} from '../mcp/request.ts';
-import type { Owner, Session, Sessions } from '../mcp/sessions.ts';
+import { asJson, idIn, idKey, type Id } from '../mcp/message.ts';
+import { checkParams, type Outgoing, outgoingFields, ownFields } from '../mcp/outgoing.ts';
+import { digestible, type Read, readBodiless, readPost, readValue, requireJson, type Setting } from '../mcp/request.ts';
+import { keep, type Owner, type Pending, type Session, sessions, type Sessions } from '../mcp/sessions.ts';
 import type { Agent } from '../policy/agent.ts';
 import type { Facts, McpFacts } from '../policy/facts.ts';
+import type { Json } from '../policy/json.ts';
+import { parseJson } from '../policy/json-reader.ts';
+import { writeJson } from '../policy/json-writer.ts';
 import { digested } from '../policy/parameters.ts';
 import { matrixRow } from '../policy/matrix.ts';
+import { endsSomething } from '../policy/mcp.ts';
 import type { Destination, McpPolicy, Policy } from '../policy/model.ts';
 import type { Exchange } from './exchange.ts';
 import { needsIdentity } from './route.ts';
@@ -34,10 +31,21 @@ import type { Held } from './shares.ts';
 export interface McpParts {
   readonly definitions: Definitions;
   readonly sessions: Sessions;
+  readonly given: Given;
+  readonly ids: Ids;
+  /** Told in words of what is left out of lists for its name. */
+  readonly notice: (what: string) => void;
   /** In which long messages are read and written. */
   readonly turns: Turns;
   /** SPIFFE ID that we show now for an agent. */
   readonly identity: (agent: Agent | undefined) => string | undefined;
+}
+
+export function mcpParts(
+  parts: Pick<McpParts, 'definitions' | 'turns' | 'identity'> & { readonly onNotice?: McpParts['notice'] | undefined },
+): McpParts {
+  const { onNotice, ...rest } = parts;
+  return { ...rest, sessions: sessions(), given: given(), ids: ids(), notice: once((what) => onNotice?.(what)) };
 }
 
 const METHODS: ReadonlySet<string> = new Set(['POST', 'GET', 'DELETE']);
@@ -65,12 +73,18 @@ export class McpExchange {
   readonly parts: McpParts;
   readonly held: Held;
   readonly owner: Owner;
+  /** What its agent knows of the server's tools. */
+  readonly tools: AgentTools;
   /** Id of the request, once it has been read. */
   id: Id | undefined;
+  /** What the request is to the server and to the agent. */
+  pending: Pending | undefined;
   session: Session | undefined;
-  /** The body to send; undefined where there is none. */
-  body: Buffer | undefined;
+  /** Who was given what by whom. */
+  readonly place: string;
   #outgoing: Outgoing | undefined;
+  #kept: readonly string[] = [];
+  #body: Buffer | undefined;
 
   constructor(destination: Destination, from: From, parts: McpParts) {
     const { name, mcp } = destination;
@@ -84,11 +98,20 @@ export class McpExchange {
     this.held = share.held;
     const identity = needsIdentity(destination) ? parts.identity(agent) : undefined;
     this.owner = { agent: agent?.name, endpoint, entry, task: task?.id, destination: name, identity };
+    const to = `${endpoint} ${agent?.name ?? ''}`;
+    this.place = `${name} ${to}`;
+    this.tools = parts.definitions.of(destination, to);
   }
 
   /** The facts, once they have been read. */
   get facts(): McpFacts {
-    return this.#read().facts;
+    return this.outgoing.facts;
+  }
+
+  /** What is sent, once it has been read. */
+  get outgoing(): Outgoing {
+    if (this.#outgoing === undefined) throw new TypeError('used before it was read');
+    return this.#outgoing;
   }
 
   /** Reads the message. `counted` is told of bytes of the body. From then on an agent that goes away cancels what it asked for (Streamable HTTP, cancellation). */
@@ -98,42 +121,73 @@ export class McpExchange {
     return facts;
   }
 
+  /** The facts anew, fields to send among them, after the server has been asked for its tools. */
+  learned(before: Facts): Facts {
+    const { outgoing, tools } = this;
+    const { tool = '' } = outgoing.facts;
+    const mcp = { ...outgoing.facts, definition: tools.of(tool) };
+    this.#outgoing = { ...outgoing, facts: mcp, params: tools.headersOf(tool) };
+    checkParams(this.#outgoing);
+    const { http } = before;
+    return { ...before, mcp, http: http && { ...http, fields: outgoingFields(this.#kept, this.#outgoing) } };
+  }
+
+  /** What crosses the proxy anyway. */
+  get kept(): readonly string[] {
+    return this.#kept;
+  }
+
+  /** The fields to send, from those that cross the proxy anyway. */
+  fields(kept: readonly string[]): string[] {
+    this.#kept = kept;
+    return outgoingFields(kept, this.outgoing);
+  }
+
+  /** The body to send, once it may be sent; undefined where there is none. */
+  sending(): Buffer | undefined {
+    const { outgoing, pending, session, parts, place } = this;
+    if (session !== undefined && pending !== undefined) keep(session.pending, idKey(pending.sent), pending);
+    if (!endsSomething(outgoing.facts))
+      for (const [name, value] of pairs(ownFields(this.#kept, outgoing))) parts.given.note(`${place} ${name}`, value);
+    return this.#body;
+  }
+
   async #readMessage(x: ServerExchange, counted: (bytes: number) => void): Promise<McpFacts> {
     const { head } = x;
     if (head.method !== 'POST') return this.#readBodiless(x);
     requireJson(head.fields);
     if (head.expectContinue) x.inform(100, []);
-    const most = Math.min(this.destination.limits.body ?? Infinity, this.policy.message);
+    const { parts, policy, destination, tools } = this;
+    const most = Math.min(destination.limits.body ?? Infinity, policy.message);
     const bytes = await wholeBody(x.body, { most, counted, tooLarge: requestTooLarge, held: this.held });
-    this.session = this.#sessionOf(x);
-    const { message, facts: read } = await this.#parse(head.fields, bytes);
-    if (message.kind === 'request') this.id = message.id;
+    const { message, facts: read } = await this.#parse(x, bytes);
+    const { message: sent, pending } = mapped(message, parts.ids, this.session);
+    this.pending = pending;
     const { tool } = read;
-    const { definitions } = this.parts;
-    const facts = tool === undefined ? read : { ...read, definition: definitions.of(this.destination, tool) };
-    const params = tool === undefined ? undefined : definitions.headersOf(this.destination.name, tool);
-    this.#outgoing = { received: head.fields, message, facts, session: this.session, params };
+    const facts = tool === undefined ? read : { ...read, definition: tools.of(tool) };
+    const params = tool === undefined ? undefined : tools.headersOf(tool);
+    this.#outgoing = this.#with({ received: head.fields, message: sent, facts, params });
     checkParams(this.#outgoing);
-    this.body =
-      bytes.length <= LONG
-        ? bodyOf(message, this.policy)
-        : await writeLong(outgoingJson(message, this.policy), this.parts.turns);
+    this.#body =
+      bytes.length <= LONG ? Buffer.from(writeJson(asJson(sent))) : await writeLong(asJson(sent), parts.turns);
     return facts;
   }
 
   /** Long ones in slices, while which their bytes are held. */
-  async #parse(fields: readonly string[], bytes: Buffer): Promise<Read> {
+  async #parse(x: ServerExchange, bytes: Buffer): Promise<Read> {
     const { turns } = this.parts;
     const { held } = this;
-    const setting = { policy: this.policy, session: this.session };
+    const { fields } = x.head;
     if (turns.full) await turns.room();
     if (bytes.length <= LONG) {
-      return turns.counted(() => readPost(fields, bytes, setting));
+      return turns.counted(() => readPost(fields, this.#identified(x, parseJson(bytes)), this.#setting));
     }
     hold(held, bytes.length);
     try {
-      const { message, facts } = readValue(fields, await parseLong(bytes, turns), setting);
-      const argsDigest = hasArguments(facts) ? await digestLong(facts.args, turns) : undefined;
+      const value = this.#identified(x, await parseLong(bytes, turns));
+      const { message, facts } = readValue(fields, value, this.#setting);
+      const words = digestible(message, facts);
+      const argsDigest = words && (await digestLong(words, turns));
       const paramsDigest = facts.params && (await digestLong(digested(facts.params), turns));
       return { message, facts: { ...facts, argsDigest, paramsDigest } };
     } finally {
@@ -141,13 +195,15 @@ export class McpExchange {
     }
   }
 
-  /** The fields to send, from those that cross the proxy anyway. */
-  fields(kept: readonly string[]): string[] {
-    return outgoingFields(kept, this.#read());
+  /** From here on a refusal has the id of the request. */
+  #identified(x: ServerExchange, value: Json): Json {
+    this.id = idIn(value);
+    this.session = this.#sessionOf(x);
+    return value;
   }
 
-  get message(): Message | undefined {
-    return this.#read().message;
+  get #setting(): Setting {
+    return { policy: this.policy, session: this.session, wasGiven: this.#wasGiven };
   }
 
   #readBodiless({ head, body }: ServerExchange): McpFacts {
@@ -155,8 +211,15 @@ export class McpExchange {
     this.session = this.#sessionOf({ head });
     const kind = head.method === 'GET' ? 'stream' : 'end';
     const facts = readBodiless(head.fields, kind, { policy: this.policy, session: this.session });
-    this.#outgoing = { received: head.fields, message: undefined, facts, session: this.session, params: undefined };
+    this.#outgoing = this.#with({ received: head.fields, message: undefined, facts, params: undefined });
     return facts;
+  }
+
+  readonly #wasGiven = (use: string, text: string): boolean => this.parts.given.has(`${this.place} ${use}`, text);
+
+  #with(read: Pick<Outgoing, 'received' | 'message' | 'facts' | 'params'>): Outgoing {
+    const { session, destination } = this;
+    return { ...read, session, destination, shown: this.#wasGiven };
   }
 
   /** The session that the request names; what is not ours to use is 404. 2026-07-28 has none and ignores the field. */
@@ -167,11 +230,23 @@ export class McpExchange {
       throw new Fault('header-mismatch', 'Mcp-Session-Id is there more than once', { at: 'mcp-session-id' });
     return this.parts.sessions.find(id, this.owner);
   }
+}
 
-  #read(): Outgoing {
-    if (this.#outgoing === undefined) throw new TypeError('used before it was read');
-    return this.#outgoing;
-  }
+function* pairs(fields: readonly string[]): Generator<readonly [string, string]> {
+  for (let i = 0; i < fields.length; i += 2) yield [fields[i] ?? '', fields[i + 1] ?? ''];
+}
+
+/** Different notices; more are not told. */
+const MOST_NOTICES = 1000;
+
+/** Tells each thing once. */
+function once(tell: (what: string) => void): (what: string) => void {
+  const told = new Set<string>();
+  return (what) => {
+    if (told.has(what) || told.size >= MOST_NOTICES) return;
+    told.add(what);
+    tell(what);
+  };
 }
 
 function requestTooLarge(most: number): Fault {

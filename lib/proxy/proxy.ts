@@ -15,7 +15,6 @@ import { turns } from '../base/turns.ts';
 import { http1Limits, type Http1Limits } from '../http1/limits.ts';
 import type { PoolCounts } from '../http1/pool.ts';
 import { type Definitions, definitions } from '../mcp/definitions.ts';
-import { sessions } from '../mcp/sessions.ts';
 import type { Agent } from '../policy/agent.ts';
 import type { ListenAddress, Policy, Rate } from '../policy/model.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
@@ -33,6 +32,8 @@ import { identities, type Identities } from './identities.ts';
 import { interceptor } from './intercept.ts';
 import { listeners, type Listeners } from './listeners.ts';
 import { liveSet } from './live.ts';
+import { mcpParts } from './mcp.ts';
+import { listings } from './mcp-list.ts';
 import { reconsider, type Reconsider } from './reconsider.ts';
 import { dnsResolver, type Resolver } from './resolver.ts';
 import { SHARE, Shares, type ShareCounts, type ShareLimits, type SharesOptions } from './shares.ts';
@@ -80,6 +81,8 @@ export interface ProxyOptions {
   readonly onDropped?: SharesOptions['onDropped'];
   /** Told of a listener that could not be bound after a reload. */
   readonly onFault?: (fault: Fault) => void;
+  /** Told in words of what an operator may want to know of an upstream. */
+  readonly onNotice?: (what: string) => void;
 }
 
 export interface Proxy extends AsyncDisposable {
@@ -130,7 +133,7 @@ function identitiesOf({ identity, agents = [], clock }: ProxyOptions): Identitie
 }
 
 class Running implements Proxy {
-  readonly definitions = definitions();
+  readonly definitions: Definitions;
   readonly #options: ProxyOptions;
   readonly #standing: Standing;
   readonly #upstreams: Upstreams;
@@ -158,6 +161,7 @@ class Running implements Proxy {
     } = options;
     this.#options = options;
     this.#resolver = resolver;
+    this.definitions = definitions(() => clock.monotonic());
     const pacing = turns();
     this.#shares = sharesOf(options);
     const records = evidence({ audit, clock, ...sidecar.audit });
@@ -177,23 +181,16 @@ class Running implements Proxy {
     const fields = fieldRules({ pseudonym: `chaperone-${randomBytes(6).toString('hex')}` });
     this.#following = link(options.shutdown);
     const tokens = (this.#tokens = jwtSvids({ issuer: identity, clock, signal: this.#following.signal }));
-    const mcp = {
+    const mcp = mcpParts({
       definitions: this.definitions,
-      sessions: sessions(),
       turns: pacing,
-      identity: (agent: Agent | undefined) => own.of(agent)?.svid.id,
-    };
+      identity: (agent) => own.of(agent)?.svid.id,
+      onNotice: options.onNotice,
+    });
     this.#farewell = { clock, ms: limits.farewellMs };
-    const relay = {
-      upstreams: ways,
-      fields,
-      tokens,
-      mcp,
-      now: () => clock.monotonic(),
-      policy: () => standing.policy.get(),
-      farewell: this.#farewell,
-      recheck: this.#reconsider.one,
-    };
+    const out = { upstreams: ways, fields, tokens, now: () => clock.monotonic(), recheck: this.#reconsider.one };
+    const farewell = this.#farewell;
+    const relay = { ...out, mcp, farewell, listings: listings(out), policy: () => standing.policy.get() };
     const serve = { standing, relay, limits };
     const others = [sidecar.health, sidecar.agentApi?.tcp?.address].filter((one) => one !== undefined);
     this.#listeners = listeners({

@@ -13,13 +13,14 @@ import type { Destination, Policy } from '../policy/model.ts';
 import type { Proof } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import type { AgentConnection } from './agent-connection.ts';
+import type { Asked, Asking, Switch } from './asking.ts';
 import { copyBothWays, cut, type Farewell } from './copy.ts';
 import { agentCut, refusedUs, upstreamCut } from './cuts.ts';
 import { bodyTooLarge, boundedAnswer, CountedBody } from './counted.ts';
 import type { Described } from './describe.ts';
 import { EventStream, isEventStream } from './event-stream.ts';
 import { idleOf, type Exchange } from './exchange.ts';
-import type { Arrival, Passage } from './handle.ts';
+import type { Arrival, Passage, Standing } from './handle.ts';
 import { mayHaveContentOnGet } from './get-content.ts';
 import { credentialsOf, type FieldRules } from './headers.ts';
 import {
@@ -33,13 +34,14 @@ import {
   statusFields,
 } from './grpc.ts';
 import { endpointFor, McpExchange, type McpParts } from './mcp.ts';
+import type { Listings } from './mcp-list.ts';
 import { mcpRefusal } from './mcp-refusal.ts';
 import { mcpReply, REPLACED } from './mcp-reply.ts';
 import { framingOf, hostField, lengthFor, withoutFields } from './outgoing.ts';
 import { Attempts, isIdempotent, repeatable } from './replay.ts';
 import { DECISION_FIELD, faultAnswer } from './respond.ts';
 import type { Caller } from './shares.ts';
-import type { Loan, Upstreams } from './upstreams.ts';
+import type { Upstreams } from './upstreams.ts';
 import { checkSwitch, noWebSocket, closeFor, webSocketKey } from './websocket.ts';
 import { ServerFrames } from './websocket-frames.ts';
 
@@ -49,6 +51,7 @@ export interface RelayParts {
   readonly fields: FieldRules;
   readonly tokens: JwtSvids;
   readonly mcp: McpParts;
+  readonly listings: Listings;
   readonly now: () => number;
   /** That judges what is read now. */
   readonly policy: () => Policy | undefined;
@@ -131,14 +134,14 @@ export class RequestArrival implements Arrival {
   }
 
   /** The body of a message is part of what is judged. */
-  async #readMessage(endpoint: Destination, described: Described, under: Policy): Promise<Facts> {
+  async #readMessage(destination: Destination, described: Described, under: Policy): Promise<Facts> {
     const exchange = this.#from.exchange;
     if (exchange === undefined) throw new TypeError('described before it began');
     const from = { endpoint: described.facts.http?.path ?? '', exchange };
-    const mcp = (this.#mcp = new McpExchange(endpoint, from, this.#parts.mcp));
+    const mcp = (this.#mcp = new McpExchange(destination, from, this.#parts.mcp));
     this.#reading = true;
     exchange.stops(this);
-    exchange.enter('message', endpoint.timeouts.message, this.#parts.now());
+    exchange.enter('message', destination.timeouts.message, this.#parts.now());
     const message = await mcp.read(this.#x, (bytes) => (exchange.sent += bytes));
     this.#reading = false;
     const { fields } = this.#parts;
@@ -154,13 +157,24 @@ export class RequestArrival implements Arrival {
     return facts;
   }
 
+  /** Before a call of a tool is judged, its server has been asked what it says of it. */
+  learn(exchange: Exchange, facts: Facts, standing: Standing): Promise<Facts> | undefined {
+    const mcp = this.#mcp;
+    if (mcp === undefined) return undefined;
+    return this.#parts.listings.before({ exchange, mcp, facts }, standing)?.then((known) => {
+      this.#fields = known.http?.fields ?? NO_FIELDS;
+      if (this.#described !== undefined) this.#described = { ...this.#described, facts: known };
+      return known;
+    });
+  }
+
   async carry(exchange: Exchange, passage: Passage): Promise<void> {
     const described = this.#described;
     if (described === undefined) throw new TypeError('carried before it was described');
     exchange.stops(this);
     if (described.webSocket !== undefined && passage.destination.http2 === true) throw noWebSocket(passage.destination);
     if (this.#call?.timeout !== undefined) exchange.deadline(this.#call.timeout);
-    const body = this.#mcp === undefined ? this.#bodyFor(exchange, passage) : this.#mcp.body;
+    const body = this.#mcp === undefined ? this.#bodyFor(exchange, passage) : this.#mcp.sending();
     if (passage.destination.credential !== undefined) await this.#authorize(exchange, passage);
     const { loan, response: whole, accept } = await this.#ask(exchange, passage, { described, body });
     try {
@@ -384,17 +398,3 @@ export class RequestArrival implements Arrival {
     );
   }
 }
-
-interface Asked {
-  readonly described: Described;
-  /** As it comes, or read whole because it was judged. */
-  readonly body: CountedBody | Buffer | undefined;
-}
-
-interface Asking {
-  readonly loan: Loan;
-  readonly response: ClientResponse;
-  readonly accept: string;
-}
-
-type Switch = Pick<Asked, 'described'> & Pick<Asking, 'accept'>;

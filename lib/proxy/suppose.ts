@@ -8,7 +8,8 @@ import { http1Limits } from '../http1/limits.ts';
 import type { RequestHead } from '../http1/message.ts';
 import type { Message } from '../mcp/message.ts';
 import { outgoingFields } from '../mcp/outgoing.ts';
-import { META_VERSION, readPost } from '../mcp/request.ts';
+import { META_VERSION } from '../mcp/meta.ts';
+import { readPost } from '../mcp/request.ts';
 import { formatAuthority, parseAuthority } from '../policy/authority.ts';
 import { decide } from '../policy/decide.ts';
 import { isRequest, type Facts, type McpFacts, type RequestFacts } from '../policy/facts.ts';
@@ -16,10 +17,9 @@ import type { TaskFacts } from '../policy/grant.ts';
 import { callOf } from '../policy/grpc.ts';
 import { isObject, type Json, type JsonObject } from '../policy/json.ts';
 import { parseJson } from '../policy/json-reader.ts';
-import { writeJson } from '../policy/json-writer.ts';
 import { isStateless } from '../policy/mcp-methods.ts';
 import { matrixRow } from '../policy/matrix.ts';
-import type { McpPolicy, Policy } from '../policy/model.ts';
+import type { Destination, McpPolicy, Policy } from '../policy/model.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import {
   describeConnect,
@@ -62,7 +62,7 @@ export function suppose(supposed: Supposed, policy: Policy): Facts {
       hint: 'see mcp.endpoints of the destination',
     });
   }
-  const whole = withMessage(facts, message, destination.mcp);
+  const whole = withMessage(facts, message, { destination, policy: destination.mcp });
   if (whole.mcp !== undefined) destination.spellings?.args(whole.mcp.args);
   return whole;
 }
@@ -128,11 +128,17 @@ function headOf({ method, target, fields = [] }: Supposed, host: string): Reques
   return head;
 }
 
+interface Served {
+  readonly destination: Destination;
+  readonly policy: McpPolicy;
+}
+
 /** The facts of the message, and of the fields that would be sent with it. */
-function withMessage(facts: RequestFacts, text: string, policy: McpPolicy): Facts {
+function withMessage(facts: RequestFacts, text: string, { destination, policy }: Served): Facts {
   const kept = facts.http.fields;
   const { message, mcp, received } = messageOf(text, kept, policy);
-  const fields = outgoingFields(kept, { received, message, facts: mcp, session: undefined, params: undefined });
+  const nothing = { session: undefined, params: undefined, shown: () => true };
+  const fields = outgoingFields(kept, { received, message, facts: mcp, destination, ...nothing });
   return { ...facts, http: { ...facts.http, fields }, mcp };
 }
 
@@ -152,7 +158,7 @@ function messageOf(text: string, kept: readonly string[], policy: McpPolicy): Su
   if (stateless && (params === undefined || isObject(params))) message.set('params', repeating(params, version));
   const mirrors = stateless ? mirrorsOf(message) : [];
   const received = [...kept, 'mcp-protocol-version', version, ...mirrors];
-  const read = readPost(received, Buffer.from(writeJson(message)), { policy, session: undefined });
+  const read = readPost(received, message, { policy, session: undefined, wasGiven: () => true });
   return { message: read.message, mcp: read.facts, received };
 }
 

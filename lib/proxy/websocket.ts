@@ -7,9 +7,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
 import { plain } from './evidence.ts';
-import type { Destination } from '../policy/model.ts';
 import type { ServerFrames } from './websocket-frames.ts';
 import { fieldOf, fieldsOf, type Fields, type RequestHead, type ResponseHead } from '../http1/message.ts';
+import type { Destination } from '../policy/model.ts';
 
 export interface WebSocketOffer {
   /** Sec-WebSocket-Accept for the agent. */

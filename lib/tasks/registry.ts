@@ -9,7 +9,8 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import { soleAgent, type Agent } from '../policy/agent.ts';
-import type { Elevation, Quota, TaskPolicy } from '../policy/grant.ts';
+import type { Decision } from '../policy/facts.ts';
+import type { Quota, TaskPolicy } from '../policy/grant.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import { Agents, mayOpen } from './agents.ts';
 import { openedDetail, type TaskEvent } from './events.ts';
@@ -72,13 +73,12 @@ export interface Proof {
   task: Task | undefined;
 }
 
-export interface Claimed {
+export interface Claimed extends Pick<Decision, 'elevation' | 'unused'> {
   readonly task: Task | undefined;
   /** Whose call it is; undefined: anybody's. */
   readonly agent?: Agent | undefined;
   readonly destination: Destination;
   readonly action: string;
-  readonly elevation: Elevation | undefined;
 }
 
 export interface TasksOptions {
@@ -308,9 +308,10 @@ class Registry implements Tasks {
     return asked;
   }
 
-  claim(member: Member, { task, agent, destination, action, elevation }: Claimed): void {
-    if (task !== undefined) this.#quotas.count('calls', task.whose, this.#quotaOfCalls(task.intent.purpose));
-    task?.claim(member, elevation);
+  claim(member: Member, { task, agent, destination, action, elevation, unused }: Claimed): void {
+    const counted = unused === true ? undefined : task;
+    if (counted) this.#quotas.count('calls', counted.whose, this.#quotaOfCalls(counted.intent.purpose));
+    counted?.claim(member, elevation);
     const mark = { action, destination: destination.name, dataClass: destination.dataClass };
     if (this.#agents.recordsOf(task, agent).reduce((grown, record) => record.mark(member.id, mark) || grown, false))
       this.#changed();

@@ -107,10 +107,17 @@ async function strike(t: Test, { entry, at, attack, attempt }: Strike): Promise<
 }
 
 /** The records of the attempt; those of the tunnel it was made in are the tunnel's. */
-function recordsOf({ inside, door }: Entry, records: readonly AuditRecord[]): readonly AuditRecord[] {
+function recordsOf({ inside, door }: Entry, all: readonly AuditRecord[]): readonly AuditRecord[] {
+  const records = all.filter((one) => !isOwn(one, all));
   const opened = records.flatMap((one) => ('entry' in one && one.entry === door ? [one.exchange] : []));
   if (inside !== true || opened.length === 0) return records;
   return records.filter((one) => 'exchange' in one && opened.includes(one.exchange));
+}
+
+/** What the sidecar itself asked of the upstream, before it judged. */
+function isOwn(record: AuditRecord, all: readonly AuditRecord[]): boolean {
+  if (!('exchange' in record)) return false;
+  return all.some((one) => one.kind === 'decided' && one.exchange === record.exchange && one.asker !== undefined);
 }
 
 /** An honest exchange that does not end. */

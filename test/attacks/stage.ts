@@ -196,9 +196,19 @@ function answers(serve: Setting['serve'], now: () => Attempt): Answers {
     async http(request, response) {
       const said = now().answer;
       if (said === undefined) await echo(request, response);
-      else request.socket.write(Buffer.from(said, 'latin1'));
+      else request.socket.write(Buffer.from(await answering(said, request), 'latin1'));
     },
   };
+}
+
+/** The answer to a message has the id that the message came with. */
+async function answering(said: string, request: IncomingMessage): Promise<string> {
+  if (!said.includes('"id":1')) return said;
+  const body = Buffer.concat(await request.toArray()).toString();
+  const id = /"id":("[^"]*"|\d+)/.exec(body)?.[1] ?? '1';
+  return said
+    .replace('"id":1', `"id":${id}`)
+    .replace(/Content-Length: (\d+)/, (_, length: string) => `Content-Length: ${Number(length) + id.length - 1}`);
 }
 
 function switching(socket: Duplex, now: () => Attempt): (head: Buffer) => void {

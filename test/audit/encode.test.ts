@@ -12,6 +12,7 @@ const DECIDED: Required<DecidedRecord> = {
   exchange: '0b6e3d2c-0000-4000-8000-000000000001',
   entry: 'forward',
   tunnel: '0b6e3d2c-0000-4000-8000-000000000002',
+  asker: '0b6e3d2c-0000-4000-8000-000000000003',
   effect: 'allow',
   code: 'allowed',
   reason: 'rule read-customers allows it',

@@ -3,8 +3,9 @@ import fc from 'fast-check';
 import t from 'tap';
 import { definitionDigest, definitions } from '../../lib/mcp/definitions.ts';
 import { elicitationProblem } from '../../lib/mcp/elicitation.ts';
+import { given } from '../../lib/mcp/given.ts';
 import { decodeValue, encodeValue, headerPaths, paramFields, sameValue } from '../../lib/mcp/header-values.ts';
-import { note, sessions } from '../../lib/mcp/sessions.ts';
+import { keep, note, sessions } from '../../lib/mcp/sessions.ts';
 import { parseHostPattern } from '../../lib/policy/host.ts';
 import { isObject, type JsonObject } from '../../lib/policy/json.ts';
 import { parseJson } from '../../lib/policy/json-reader.ts';
@@ -82,23 +83,64 @@ t.test('x-mcp-header is found along properties alone', async (t) => {
 
 t.test('definitions: first use pins, order does not matter, everything else does', async (t) => {
   const site = mcpSite({});
-  const all = definitions();
-  t.same(all.of(site, 'x'), { state: 'unlisted', hazardous: false });
-  t.equal(all.see(site, 'x', object({ name: 'x', description: 'd' })), true);
-  t.equal(all.see(site, 'x', object({ description: 'd', name: 'x' })), true, 'the order of members is no change');
-  t.equal(all.of(site, 'x').state, 'pinned');
+  const all = definitions(() => 0);
+  const tools = all.of(site, '/mcp');
+  t.same(tools.of('x'), { state: 'unlisted', hazardous: true }, 'what nothing is known of counts as one that writes');
+  t.equal(tools.see('x', object({ name: 'x', description: 'd' })), true);
+  t.equal(tools.see('x', object({ description: 'd', name: 'x' })), true, 'the order of members is no change');
+  t.same(all.of(site, '/mcp').of('x'), { state: 'pinned', hazardous: false });
   for (const changed of [{ name: 'x', description: 'D' }, { name: 'x' }, { name: 'x', description: 'd', _meta: {} }]) {
-    t.equal(all.see(site, 'x', object(changed)), false);
-    t.equal(all.of(site, 'x').state, 'changed');
+    t.equal(tools.see('x', object(changed)), false);
+    t.equal(tools.of('x').state, 'changed');
   }
-  t.equal(all.of({ ...site, name: 'other' }, 'x').state, 'unlisted', 'a name is of one destination');
+  t.equal(all.of({ ...site, name: 'other' }, '/mcp').of('x').state, 'unlisted', 'a name is of one destination');
+  const elsewhere = all.of(site, '/v2/mcp');
+  t.equal(elsewhere.of('x').state, 'unlisted', 'and of whom it was shown to');
+  elsewhere.see('x', object({ name: 'x' }));
+  t.equal(all.pins().length, 2);
+  t.throws(() => all.approve('other', 'x', 'digest'), { code: 'usage' });
   t.equal(definitionDigest(object({ a: 1 })).length, 64);
 });
 
+t.test('a tool is asked for when it is not known, when it is old, and when the server says so', async (t) => {
+  let now = 1_000_000;
+  const tools = definitions(() => now).of(mcpSite({}), '/mcp');
+  t.equal(tools.wanted('x'), true);
+  tools.asking();
+  t.equal(tools.wanted('x'), false, 'not at once again where it is not listed');
+  now += 10_000;
+  t.equal(tools.wanted('x'), true);
+  tools.see('x', object({ name: 'x' }));
+  t.equal(tools.wanted('x'), false);
+  now += 1;
+  tools.outdated();
+  t.equal(tools.wanted('x'), true);
+  tools.asking();
+  now += 1;
+  tools.see('x', object({ name: 'x' }));
+  now += 599_999;
+  t.equal(tools.wanted('x'), false);
+  now += 1;
+  t.equal(tools.wanted('x'), true);
+});
+
+t.test('what servers gave is remembered, so much and no more', async (t) => {
+  const memory = given(3);
+  for (const text of ['a', 'b', 'c', 'a', 'd']) memory.note('list', text);
+  t.same(
+    ['a', 'b', 'c', 'd'].map((text) => memory.has('list', text)),
+    [true, false, true, true],
+  );
+  t.equal(memory.has('other', 'a'), false);
+  const held = new Map<string, number>();
+  for (let i = 0; i < 300; i += 1) keep(held, String(i), i);
+  t.equal(held.size, 256);
+  t.equal(held.has('299'), true);
+});
+
 t.test('a server that lists without end fills no memory', async (t) => {
-  const all = definitions();
-  const site = mcpSite({});
-  const seen = Array.from({ length: 4100 }, (_, i) => all.see(site, `t${i}`, object({ name: `t${i}` })));
+  const tools = definitions(() => 0).of(mcpSite({}), '/mcp');
+  const seen = Array.from({ length: 4100 }, (_, i) => tools.see(`t${i}`, object({ name: `t${i}` })));
   t.equal(seen.filter(Boolean).length, 4096);
   const ids = new Map<string, string>();
   t.equal(Array.from({ length: 300 }, (_, i) => note(ids, String(i), 'm')).filter(Boolean).length, 256);
@@ -112,6 +154,7 @@ t.test('sessions: bound to all of their owner; the oldest makes room (M13)', asy
   for (const other of [
     { ...owner, destination: 'b' },
     { ...owner, endpoint: '/other' },
+    { ...owner, agent: 'another' },
     { ...owner, entry: 'listener' },
     { ...owner, identity: undefined },
   ])

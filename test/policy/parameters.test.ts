@@ -2,6 +2,7 @@
 import t from 'tap';
 import type { McpFacts } from '../../lib/policy/facts.ts';
 import { parameterDigest } from '../../lib/policy/parameters.ts';
+import { parseJson } from '../../lib/policy/json-reader.ts';
 import { readPost } from '../../lib/mcp/request.ts';
 import { SETTINGS } from '../proxy/mcp-harness.ts';
 import { request } from './destination.ts';
@@ -13,7 +14,11 @@ function digest(asked: Parameters<typeof request>[0]): string | undefined {
 const FIELDS = ['content-type', 'application/json', 'mcp-protocol-version', '2025-11-25'];
 
 function message(text: string): McpFacts {
-  return readPost(FIELDS, Buffer.from(text), { policy: SETTINGS, session: undefined }).facts;
+  return readPost(FIELDS, parseJson(Buffer.from(text)), {
+    policy: { ...SETTINGS, serverRequests: new Set(['roots/list']) },
+    session: undefined,
+    wasGiven: () => true,
+  }).facts;
 }
 
 function call(method: string, params: object): string | undefined {

@@ -125,16 +125,23 @@ export interface MemoryAudit extends AuditLog {
   fail: Fault | undefined;
   /** Resolves before each write when set. */
   before: Promise<void> | undefined;
+  /** Of exchanges of agents. */
   of(kind: AuditRecord['kind']): readonly AuditRecord[];
+  /** Of what the sidecar itself asked upstreams. */
+  own(): readonly AuditRecord[];
 }
 
 export function memoryAudit(): MemoryAudit {
   const records: AuditRecord[] = [];
+  const isOwn = (record: AuditRecord): boolean =>
+    'exchange' in record &&
+    records.some((one) => one.kind === 'decided' && one.exchange === record.exchange && one.asker !== undefined);
   return {
     records,
     fail: undefined,
     before: undefined,
-    of: (kind) => records.filter((record) => record.kind === kind),
+    of: (kind) => records.filter((record) => record.kind === kind && !isOwn(record)),
+    own: () => records.filter(isOwn),
     async write(record) {
       if (this.fail !== undefined) throw this.fail;
       records.push(record);

@@ -39,6 +39,8 @@ export const SETTINGS: McpPolicy = {
   denial: { as: 'error', status: 200, code: -31403 },
   pins: new Map(),
   message: 65_536,
+  clientInfo: 'ours',
+  meta: new Set(),
 };
 
 export interface McpSite extends Omit<Site, 'protocol'> {
@@ -70,10 +72,14 @@ export type Script = (asked: Asked, response: ServerResponse) => void;
 
 export interface McpServer extends RawUpstream {
   readonly asked: readonly Asked[];
+  /** Lists that the sidecar itself asked for. */
+  readonly listed: readonly Asked[];
 }
 
-export async function mcpServer(script: Script): Promise<McpServer> {
+/** @param lists what the sidecar is told when it asks for the tools itself; undefined: the script is asked */
+export async function mcpServer(script: Script, lists: Script | undefined = result({ tools: [] })): Promise<McpServer> {
   const asked: Asked[] = [];
+  const listed: Asked[] = [];
   const upstream = await rawUpstream({
     http(request, response) {
       const chunks: Buffer[] = [];
@@ -86,12 +92,13 @@ export async function mcpServer(script: Script): Promise<McpServer> {
           text,
           body: text === '' ? undefined : JSON.parse(text),
         };
-        asked.push(one);
-        script(one, response);
+        const own = typeof one.body?.id === 'string' && one.body.id.startsWith('list-');
+        (own ? listed : asked).push(one);
+        (own ? (lists ?? script) : script)(one, response);
       });
     },
   });
-  return Object.assign(upstream, { asked });
+  return Object.assign(upstream, { asked, listed });
 }
 
 export function sendJson(response: ServerResponse, value: unknown, status = 200): void {
@@ -195,8 +202,12 @@ export interface Play extends AsyncDisposable {
 }
 
 /** A server and a proxy in front of it. */
-export async function play(script: Script, given: McpSite = {}, options: Partial<BenchOptions> = {}): Promise<Play> {
-  const server = await mcpServer(script);
+export async function play(
+  script: Script,
+  given: McpSite & { readonly lists?: Script } = {},
+  options: Partial<BenchOptions> = {},
+): Promise<Play> {
+  const server = await mcpServer(script, given.lists);
   const b = await bench({
     ...options,
     destinations: [mcpSite({ upstream: { host: '127.0.0.1', port: server.port }, ...given })],

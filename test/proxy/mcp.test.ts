@@ -10,7 +10,7 @@ const ok = result({ content: [{ type: 'text', text: 'done' }] });
 t.test(
   'an allowed tool call arrives as it was judged, an other one is told in JSON-RPC and never arrives (C-22, C-29)',
   async (t) => {
-    await using p = await play(ok);
+    await using p = await play(ok, { lists: result({ tools: [{ name: 'get_ticket', inputSchema: {} }] }) });
     const { b, server } = p;
     const told = await post(
       b,
@@ -20,7 +20,7 @@ t.test(
     t.same(told.body, { jsonrpc: '2.0', id: 7, result: { content: [{ type: 'text', text: 'done' }] } });
     t.equal(
       server.asked[0]?.text,
-      '{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"arguments":{"big":9007199254740993,"x":1.0,"s":"é"},"name":"get_ticket"}}',
+      `{"jsonrpc":"2.0","id":${String(server.asked[0]?.body?.id)},"method":"tools/call","params":{"arguments":{"big":9007199254740993,"x":1.0,"s":"é"},"name":"get_ticket"}}`,
       'numbers keep their digits',
     );
     t.equal(server.asked[0]?.headers['content-length'], String(Buffer.byteLength(server.asked[0]?.text ?? '')));
@@ -110,7 +110,6 @@ t.test(
       ['a version of tomorrow', call('get_ticket'), { 'mcp-protocol-version': '2027-01-01' }, 400, -32022],
       ['a version of yesterday', call('get_ticket'), { 'mcp-protocol-version': '2025-03-26' }, 400, -32022],
       ['no version', call('get_ticket'), { 'mcp-protocol-version': '' }, 400, -32022],
-      ['a task', message('tools/call', { name: 'get_ticket', task: {} }), {}, 400, -32600],
       ['a session of nobody', call('get_ticket'), { 'mcp-session-id': 'abc' }, 404, -31403],
     ];
     for (const [what, body, fields, status, code] of cases) {
@@ -188,7 +187,7 @@ t.test('only the endpoint is served, without a query, by POST, GET and DELETE', 
 t.test('what belongs to every conversation needs no rule, and none of it without any', async (t) => {
   await using p = await play(ok);
   for (const method of ['ping', 'tools/list']) t.equal((await post(p.b, message(method))).status, 200, method);
-  t.match(p.b.audit.of('decided')[0], { effect: 'allow', code: 'allowed', mcpMethod: 'ping', action: undefined });
+  t.match(p.b.audit.of('decided')[0], { effect: 'allow', code: 'allowed', mcpMethod: 'ping', action: 'read' });
   await using none = await play(ok, { rules: [] });
   t.match((await post(none.b, message('ping'))).body.error, { code: -31403, message: /no rule/ });
   await using pingless = await play(ok, {

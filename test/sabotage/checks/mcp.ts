@@ -16,6 +16,12 @@ const SESSIONS = by(
   'a session is of who opened it; from elsewhere it is 404 (M13, C-24)',
 );
 
+const FLOW = ', over what was read before, closes the whole conversation but its ends';
+const SAID = by(
+  'test/proxy/mcp-said.test.ts',
+  'words in every part of a message that is no argument reach the server in none',
+);
+
 export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'a name that is there twice is refused',
@@ -32,7 +38,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'half of a surrogate pair is refused',
     'lib/policy/json-reader.ts',
-    ['if (!value.isWellFormed()) throw', 'if (value === null) throw'],
+    ['if (onBroken === undefined) throw', 'if (onBroken === null) throw'],
     CANNOT_BE_READ,
   ),
   sabotage(
@@ -108,6 +114,120 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     by('test/proxy/mcp.test.ts', 'only the endpoint is served, without a query, by POST, GET and DELETE'),
   ),
   sabotage(
+    'a deny rule over history is about the whole conversation',
+    'lib/policy/mcp.ts',
+    ['return readsHistory(when) && !endsSomething(message);', 'return when === null;'],
+    by('test/proxy/mcp-flow.test.ts', `a deny rule over every tool${FLOW}`),
+  ),
+  sabotage(
+    'an allow rule that history closes opens no conversation',
+    'lib/policy/mcp.ts',
+    ['endsSomething(message) || !closed(when)', 'endsSomething(message) || when !== null'],
+    by('test/proxy/mcp-flow.test.ts', `an allow rule whose condition is false now${FLOW}`),
+  ),
+  sabotage(
+    'a list that was read stands in the history',
+    'lib/policy/decide.ts',
+    ["return { action: 'read', conversation: 'reads' };", 'return { carrier: true } as never;'],
+    by(
+      'test/proxy/mcp-flow.test.ts',
+      'a list that was read is read: it stands in the history of its class, and takes no use',
+    ),
+  ),
+  sabotage(
+    'members without a meaning go no further',
+    'lib/mcp/narrowed.ts',
+    ['const kept = membersOf(params, row.params);', 'const kept = new Map(params);'],
+    SAID,
+  ),
+  sabotage(
+    'names in _meta without a meaning go no further',
+    'lib/mcp/meta.ts',
+    ['return policy.meta.has(name) ? value : undefined;', 'return value;'],
+    SAID,
+  ),
+  sabotage(
+    'the server is not told in its words who the client is',
+    'lib/mcp/meta.ts',
+    ["told === undefined || how === 'pass'", "told === undefined || how !== 'x'"],
+    SAID,
+  ),
+  sabotage(
+    'what a client can do is in known words',
+    'lib/mcp/offers.ts',
+    ['left.set(name, partsOf(said, parts));', 'left.set(name, said);'],
+    SAID,
+  ),
+  sabotage(
+    'a cursor is one that the server gave',
+    'lib/mcp/narrowed.ts',
+    ['passing.wasGiven(`${method} ${name}`, value)', "value !== ''"],
+    by(
+      'test/proxy/mcp-said.test.ts',
+      'what the server did not give is refused as a parameter, with the id of the request',
+    ),
+  ),
+  sabotage(
+    'a stream is resumed where the server said',
+    'lib/mcp/request.ts',
+    ['session?.events.has(digestOf(resumedAt)) !== true', 'session === null'],
+    by(
+      'test/proxy/mcp-replies.test.ts',
+      'the stream of a session resumes where it was cut, and is filtered as the answer would have been',
+    ),
+  ),
+  sabotage(
+    'ids of requests are ours',
+    'lib/mcp/ids.ts',
+    ['{ ...message, id: sent, params: left }', '{ ...message, params: left }'],
+    by('test/proxy/mcp-said.test.ts', 'ids and tokens are ours to the server, and its own to the agent'),
+  ),
+  sabotage(
+    'what ends something carries no new field',
+    'lib/mcp/outgoing.ts',
+    ['(!ends || shown(name, value))', "(!ends || name !== '')"],
+    by('test/proxy/mcp-said.test.ts', 'what ends something carries no field that the server was not shown before'),
+  ),
+  sabotage(
+    'errors to the server are in our words',
+    'lib/mcp/narrowed.ts',
+    ["['message', words ?? 'failed'],", "['message', error.get('message') ?? ''],"],
+    by(
+      'test/proxy/mcp-said.test.ts',
+      'answers to the server: errors in our words, results without what they do not have',
+    ),
+  ),
+  sabotage(
+    'a tool of which nothing is known writes',
+    'lib/mcp/definitions.ts',
+    ["{ state: 'unlisted', hazardous: true }", "{ state: 'unlisted', hazardous: false }"],
+    by('test/proxy/mcp-listing.test.ts', 'a server that does not tell has tools that write'),
+  ),
+  sabotage(
+    'a tool that is not known is asked for before it is judged',
+    'lib/proxy/mcp-list.ts',
+    ['if (tool === undefined || !mcp.tools.wanted(tool)) return', "if (tool !== '') return"],
+    by('test/proxy/mcp-listing.test.ts', 'a tool that its server calls destructive is no read, whoever never lists it'),
+  ),
+  sabotage(
+    'nothing is asked for what is denied anyway',
+    'lib/proxy/mcp-list.ts',
+    ['if (!mayPass(HARMLESS) && !mayPass(HAZARDOUS)) return', "if (tool === '') return"],
+    by('test/proxy/mcp-listing.test.ts', 'what is denied whatever the server says reaches it in no way'),
+  ),
+  sabotage(
+    'an elicitation stands under its own names',
+    'lib/mcp/elicitation.ts',
+    ['misspelt(value, deciding) === undefined', 'misspelt(value, deciding) !== null'],
+    by('test/proxy/mcp-offers.test.ts', 'an elicitation by URL is held to its hosts however its members are spelt'),
+  ),
+  sabotage(
+    'what a server can do is cut to policy',
+    'lib/mcp/offers.ts',
+    ['if (!mayAsk(destination, method)) left.delete(name);', "if (method === '') left.delete(name);"],
+    by('test/proxy/mcp-offers.test.ts', 'what a server can do is cut to what policy allows'),
+  ),
+  sabotage(
     'a rule about HTTP is never about an endpoint of MCP',
     'lib/policy/decide.ts',
     ['if (reachesEndpoint(mcp?.endpoints ?? [], http.path))', "if (http.path === '')"],
@@ -138,7 +258,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'the words of an error page are bounded',
     'lib/proxy/mcp-reply.ts',
     ['total < LONGEST_ERROR;', 'total >= 0;'],
-    by('test/proxy/mcp-replies.test.ts', 'the words of an error are bounded, and what is no text is not told'),
+    by('test/proxy/mcp-errors.test.ts', 'the words of an error are bounded, and what is no text is not told'),
   ),
   sabotage(
     'a method with an id where it has none is not that method',
@@ -166,7 +286,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'a task is shown its own tools',
-    'lib/mcp/reply.ts',
+    'lib/mcp/lists.ts',
     ["return isShown(c, tool, isHazardous(entry)) ? undefined : 'not allowed';", 'return undefined;'],
     by(
       'test/proxy/mcp-tasks.test.ts',
@@ -196,7 +316,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'results ask only for what the policy names',
-    'lib/mcp/reply.ts',
+    'lib/mcp/elicitation.ts',
     ["if (typeof method !== 'string' || !policy.serverRequests.has(method))", "if (typeof method !== 'string')"],
     by(
       'test/proxy/mcp-replies.test.ts',
@@ -206,7 +326,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'an answer is to what was asked',
     'lib/mcp/reply.ts',
-    ['if (asked !== undefined && idKey(asked.id) === key) {', 'if (asked !== undefined) {'],
+    ['return asked !== undefined && idKey(asked.sent) === idKey(id);', 'return asked !== undefined;'],
     by('test/proxy/mcp-replies.test.ts', 'what is no answer to what was asked is not passed on'),
   ),
   sabotage(

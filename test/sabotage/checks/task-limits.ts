@@ -30,7 +30,7 @@ const QUOTAS: readonly Sabotage[] = [
   sabotage(
     'calls over a quota are refused',
     'lib/policy/grant.ts',
-    ['if (task.spent !== undefined) {', 'if (task.spent === null) {'],
+    ['if (counts && task.spent !== undefined) {', 'if (task.spent === null) {'],
     by(
       'test/proxy/task-bounds.test.ts',
       'over a quota a call is 429 with Retry-After, whatever task it is of, and the upstream sees nothing',

@@ -156,7 +156,7 @@ const GRANTED: readonly Sabotage[] = [
   sabotage(
     'a grant counts its calls',
     'lib/policy/grant.ts',
-    ['if (task.uses >= grant.uses) {', 'if (task.uses > 1e9) {'],
+    ['if (counts && task.uses >= grant.uses) {', 'if (task.uses > 1e9) {'],
     attack('tasks', 'G3 more calls than were granted'),
   ),
   sabotage(
