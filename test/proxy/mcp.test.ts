@@ -378,10 +378,16 @@ t.test('a local listener serves messages too, and turns pages of other origins a
   t.equal(server.asked.length, 1);
 });
 
-t.test('CONNECT would hide the messages', async (t) => {
+t.test('messages inside a CONNECT are judged one by one', async (t) => {
   await using p = await play(ok);
-  const answer = await p.b.ask('CONNECT tools.internal:80 HTTP/1.1\r\nhost: tools.internal:80\r\n\r\n');
-  t.match(answer, /^HTTP\/1\.1 403 /);
+  const line = await p.b.open();
+  line.write('CONNECT tools.internal:80 HTTP/1.1\r\nhost: tools.internal:80\r\n\r\n');
+  await line.sees(/^HTTP\/1\.1 200 /);
+  const body = call('delete_ticket');
+  line.write(
+    `POST /mcp HTTP/1.1\r\nhost: tools.internal\r\nconnection: close\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  );
+  t.match(await line.ended(), /no rule of destination tools allows tools\/call delete_ticket/);
   t.equal(p.server.connections.length, 0);
 });
 
