@@ -44,8 +44,9 @@ export class ServerFrames {
         const fresh = this.#have === 0;
         at = this.#readHead(chunk, at);
         if (this.#opaque) {
-          if (!fresh) parts.push(Buffer.from(this.#head.subarray(0, this.#have)));
-          at = fresh ? begin : at;
+          if (fresh) break;
+          parts.push(Buffer.from(this.#head.subarray(0, this.#have)));
+          from = at;
           break;
         }
         if (fresh && this.#inside && chunk.length - at >= this.#left) {

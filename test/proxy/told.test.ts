@@ -1,9 +1,11 @@
 /** What ends an exchange is told before it is cut: frames as an agent sees them, many of each kind. */
 import { createHash } from 'node:crypto';
+import type { Duplex } from 'node:stream';
 import t, { type Test } from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
 import { http1Limits } from '../../lib/http1/limits.ts';
 import type { Destination, Rule } from '../../lib/policy/model.ts';
+import { testAuthority } from '../fakes/authority.ts';
 import { h2cUpstream } from '../fakes/http2-upstream.ts';
 import { until } from '../fakes/until.ts';
 import { rawUpstream, type RawUpstream } from '../fakes/upstream.ts';
@@ -24,6 +26,8 @@ import {
   type RawClient,
 } from '../http2/raw.ts';
 import { bench, policyOf, rule, site, unpaired, type Bench } from './harness.ts';
+import { inside } from './inside.ts';
+import { world } from './intercept-world.ts';
 
 const MANY = 200;
 /** Streams on one connection. */
@@ -197,22 +201,21 @@ function chat(upstream: { readonly port: number }, websocket = true): Destinatio
 
 /** A server of WebSockets that says something at once, and more than a whole frame. */
 function chatServer(says: readonly Buffer[]): Promise<RawUpstream> {
-  return rawUpstream({
-    raw: (socket) =>
-      void socket.once('data', (head: Buffer) => {
-        const key = /sec-websocket-key: (\S+)/i.exec(head.toString('latin1'))?.[1] ?? '';
-        const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
-        socket.on('error', () => {});
-        socket.write(
-          Buffer.concat([
-            Buffer.from(
-              `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
-            ),
-            ...says,
-          ]),
-        );
-      }),
-  });
+  return rawUpstream({ raw: (socket) => void socket.once('data', (head: Buffer) => switchTo(socket, head, says)) });
+}
+
+function switchTo(socket: Duplex, head: Buffer, says: readonly Buffer[]): void {
+  const key = /sec-websocket-key: (\S+)/i.exec(head.toString('latin1'))?.[1] ?? '';
+  const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+  socket.on('error', () => {});
+  socket.write(
+    Buffer.concat([
+      Buffer.from(
+        `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+      ),
+      ...says,
+    ]),
+  );
 }
 
 const TEXT = Buffer.from('\x81\x05hello', 'latin1');
@@ -390,4 +393,41 @@ t.test('a stream of events is cut by a policy that no longer allows it, over bot
   client.socket.destroy();
   await b.quiet();
   t.ok(b.audit.of('ended').every((one) => one.kind === 'ended' && one.outcome === 'no-longer-allowed'));
+});
+
+t.test('at the end of the drain a request without an answer is told 503, over both versions', async (t) => {
+  await using upstream = await rawUpstream({ raw: (socket) => void socket.on('error', () => {}).resume() });
+  const at = { host: '127.0.0.1', port: upstream.port };
+  const destinations = [site({ mode: 'plaintext', listen: true, upstream: at, limits: { concurrent: 1000 } })];
+  await using b = await bench({ identity: 'none', destinations });
+  const lines = await Promise.all(Array.from({ length: MANY }, () => b.open('crm')));
+  for (const line of lines) line.write('GET /hang HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
+  const client = await rawClient(b.port('crm'));
+  for (let i = 0; i < EACH; i++) client.get(2 * i + 1, '/hang');
+  await until('all are under way', () => b.proxy.live() === MANY + EACH || undefined, 20_000);
+  const drained = drainedNow(b);
+  const answers = await Promise.all(lines.map((line) => line.ended()));
+  t.equal(answers.filter((answer) => /^HTTP\/1\.1 503 [^]*shutting-down/.test(answer)).length, MANY);
+  for (let i = 0; i < EACH; i++) t.equal(await client.status(2 * i + 1), 503);
+  await drained;
+  t.ok(b.audit.of('ended').every((one) => one.kind === 'ended' && one.status === 503));
+});
+
+t.test('inside an intercepted tunnel and over TLS, too, a WebSocket is told', async (t) => {
+  const authority = await testAuthority();
+  const svid = await authority.svid('/saas', { dns: ['api.example.com'] });
+  const rules = [rule('ws', 'allow', { paths: ['/ws'], websocket: true })];
+  await using w = await world(t, {
+    site: { rules, roots: [authority.pem] },
+    upstream: {
+      authority,
+      svid,
+      raw: (socket: Duplex) => void socket.once('data', (head: Buffer) => switchTo(socket, head, [TEXT, PART])),
+    },
+  });
+  const agent = await inside(w.b, { ca: w.ca });
+  agent.write(HANDSHAKE.replace('http://chat.internal', '').replace('chat.internal', 'api.example.com'));
+  await agent.sees('ppp');
+  w.b.policy.set(policyOf());
+  t.match(framesIn(await agent.ended()), { code: 1008, last: true });
 });

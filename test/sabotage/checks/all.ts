@@ -3,6 +3,7 @@ import type { Sabotage } from '../sabotage.ts';
 import { CLIENTS } from './clients.ts';
 import { CONDITIONS } from './conditions.ts';
 import { CONFIG } from './config.ts';
+import { ENDS } from './ends.ts';
 import { HTTP } from './http.ts';
 import { HTTP2 } from './http2.ts';
 import { IDENTITY } from './identity.ts';
@@ -24,6 +25,7 @@ export const SABOTAGES: readonly Sabotage[] = Object.freeze([
   ...CONDITIONS,
   ...HTTP,
   ...HTTP2,
+  ...ENDS,
   ...PROCESS,
   ...PROXY,
   ...TUNNEL,

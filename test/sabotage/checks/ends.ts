@@ -1,0 +1,88 @@
+/** Where messages end, and that what ends them is told. */
+import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
+
+const told = (title: string): ReturnType<typeof by> => by('test/proxy/told.test.ts', title);
+const CLIENT = 'lib/http1/client.ts';
+
+export const ENDS: readonly Sabotage[] = [
+  sabotage(
+    'a head goes out before its stream is reset',
+    'lib/http2/exchange.ts',
+    ['if (ended) await this.#outlet.ended();', 'if (ended) await Promise.resolve();'],
+    told('a refused call is told its status, whatever of it is still to come'),
+  ),
+  sabotage(
+    'a call that is cut is told its status',
+    'lib/proxy/relay.ts',
+    ['!inOrder) this.#x.cut(reason, this.#lastWords(reason));', '!inOrder) this.#x.cut(reason);'],
+    told('at the end of the drain every stream is told UNAVAILABLE'),
+  ),
+  sabotage(
+    'at the end of the drain connections are cut once they were told',
+    'lib/proxy/proxy.ts',
+    ['const cancel = this.#options.clock.after(ms, resolve, true);', 'const cancel = resolve; resolve();'],
+    told('at the end of the drain every stream is told UNAVAILABLE'),
+  ),
+  sabotage(
+    'what an upstream said before it closed is read',
+    CLIENT,
+    ['keepReadable(this.socket, this.#onUnsent);', ''],
+    by('test/http1/client.test.ts', 'a final answer is delivered though the request can be sent no more'),
+  ),
+  sabotage(
+    'a reset is no end of an answer without length',
+    CLIENT,
+    ['this.#inlet.broken = true;', ''],
+    by('test/http1/client.test.ts', 'a reset is no end of an answer that lasts until the connection closes'),
+  ),
+  sabotage(
+    'a frame of a WebSocket that has come in part is handed on as a fragment',
+    'lib/proxy/relay.ts',
+    ['pass: (chunk) => frames.take(chunk),', 'pass: (chunk) => (frames.take(chunk), [chunk]),'],
+    told(
+      'a WebSocket that is cut by a policy that no longer allows it is told so by a Close, also in the middle of a frame',
+    ),
+  ),
+  sabotage(
+    'a blank before the colon of a field that frames is refused',
+    'lib/http1/fields.ts',
+    ['if (text.charCodeAt(nameEnd) !== COLON && FRAMING.has(name))', 'if (text.charCodeAt(nameEnd) < 0)'],
+    attack('framing', 'F9 answers that are framed twice or unreadably, or switch unasked'),
+  ),
+  sabotage(
+    'a 204 that claims content is the last of its connection',
+    'lib/http1/head.ts',
+    ['framing !== UNTIL_CLOSE && !overstated;', 'framing !== UNTIL_CLOSE;'],
+    by('test/http1/head.test.ts', 'where a response ends is decided as RFC 9112 section 6.3 has it'),
+  ),
+  sabotage(
+    'extensions of chunks are borne in answers alone',
+    'lib/http1/body.ts',
+    ["this.#digits > 0 && this.#owner.side === 'response')", 'this.#digits > 0)'],
+    attack('framing', 'F2 chunks: extensions, signs, spaces, lengths that lie, bare LF'),
+  ),
+  sabotage(
+    'one empty line before a request, and no more',
+    'lib/http1/server.ts',
+    ['if (this.#blank || bytes[at] !== CR) return true;', 'if (bytes[at] !== CR) return true;'],
+    by('test/http1/server.test.ts', 'one empty line before a request is ignored, and no more'),
+  ),
+  sabotage(
+    'a stream that was closed is not opened again',
+    'lib/http2/frames.ts',
+    ['if (this.#late.has(id)) return;', 'return;'],
+    by(
+      'test/http2/streams.test.ts',
+      'a head on a stream below the last one ends the connection (RFC 9113 section 5.1.1)',
+    ),
+  ),
+  sabotage(
+    'a connection that the engine ends is recorded',
+    'lib/http2/sent.ts',
+    ['this.#watcher.sentGoaway(bytes.readUInt32BE(at + 4));', ''],
+    by(
+      'test/http2/streams.test.ts',
+      'a connection that is ended for an error is told of once, and answered with GOAWAY',
+    ),
+  ),
+];
