@@ -34,9 +34,10 @@ interface Objection {
   readonly hint: string;
 }
 
-function objectTo({ serverName, ech }: ClientHello, host: string, passes: boolean): Objection | undefined {
+function objectTo({ serverName, ech, old }: ClientHello, host: string, passes: boolean): Objection | undefined {
   if (ech && !passes)
     return { problem: 'may hide the name it asks for (encrypted ClientHello)', hint: 'turn ECH off in the client' };
+  if (old === true) return { problem: 'offers nothing newer than TLS 1.1', hint: 'use TLS 1.2 or later' };
   if (serverName === undefined) return { problem: 'names no server (SNI)', hint: 'use a client that sends SNI' };
   if (serverName === host) return undefined;
   return { problem: `asks for ${serverName}`, hint: 'SNI must be the host of the CONNECT request' };

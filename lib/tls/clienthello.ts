@@ -14,6 +14,8 @@ export interface ClientHello {
   readonly ech: boolean;
   /** Protocol names offered by ALPN (RFC 7301), in order. */
   readonly alpn: string[];
+  /** It offers nothing newer than TLS 1.1, which nobody may use (RFC 8996). */
+  readonly old?: true;
 }
 
 export const MAX_HANDSHAKE = 16_384;
@@ -26,6 +28,9 @@ const HANDSHAKE = 22;
 const CLIENT_HELLO = 1;
 const SERVER_NAME = 0;
 const ALPN = 16;
+const SUPPORTED_VERSIONS = 43;
+const TLS_1_2 = 0x0303;
+const TLS_1_3 = 0x0304;
 const PRE_SHARED_KEY = 41;
 const ENCRYPTED_CLIENT_HELLO = 0xfe0d;
 /** Its draft ancestor, encrypted_server_name. */
@@ -125,7 +130,7 @@ function parse(message: Buffer): ClientHello {
   const suites = hello.vector(2);
   if (suites.length < 2 || suites.length % 2 === 1) throw refuse('its list of cipher suites is not one');
   if (!hello.vector(1).includes(0)) throw refuse('it does not offer the null compression');
-  if (hello.left === 0) return { serverName: undefined, ech: false, alpn: [] };
+  if (hello.left === 0) return { serverName: undefined, ech: false, alpn: [], ...age(version, undefined) };
   const extensions = extensionsOf(hello.vector(2));
   if (hello.left > 0) throw refuse('bytes follow its extensions');
   const name = extensions.get(SERVER_NAME);
@@ -134,7 +139,19 @@ function parse(message: Buffer): ClientHello {
     serverName: name === undefined ? undefined : serverName(name),
     ech: extensions.has(ENCRYPTED_CLIENT_HELLO) || extensions.has(ENCRYPTED_SERVER_NAME),
     alpn: alpn === undefined ? [] : protocols(alpn),
+    ...age(version, extensions.get(SUPPORTED_VERSIONS)),
   };
+}
+
+/** RFC 8446 section 4.2.1: where the extension is there it alone counts. */
+function age(version: number, extension: Buffer | undefined): { readonly old?: true } {
+  if (extension === undefined) return version < TLS_1_2 ? { old: true } : {};
+  const outer = reader(extension, 'the supported_versions extension');
+  const list = reader(outer.vector(1), 'the list of versions');
+  const offered: number[] = [];
+  while (list.left > 0) offered.push(list.uint(2));
+  if (outer.left > 0) throw refuse('bytes follow its list of versions');
+  return offered.some((one) => one === TLS_1_2 || one === TLS_1_3) ? {} : { old: true };
 }
 
 function extensionsOf(bytes: Buffer): ReadonlyMap<number, Buffer> {

@@ -5,6 +5,8 @@ import { duplexPair } from 'node:stream';
 export interface HelloSpec {
   /** Default the canonical host of the CONNECT; null for none. */
   readonly name?: string | null;
+  /** The newest version that it offers, as it stands on the wire. */
+  readonly version?: number;
   /** Types of extensions added at the end, empty. */
   readonly extensions?: readonly number[];
   /** Sent in pieces that end at these bytes. */
@@ -20,7 +22,7 @@ export interface HelloSpec {
 /** The pieces in which it is sent, through a tunnel to `host`. */
 export async function helloPieces(spec: HelloSpec, host: string): Promise<readonly Buffer[]> {
   if (spec.bytes !== undefined) return [Buffer.from(spec.bytes, 'latin1')];
-  let bytes = await plainHello(spec.name === undefined ? host : (spec.name ?? undefined));
+  let bytes = await plainHello(spec.name === undefined ? host : (spec.name ?? undefined), spec.version);
   for (const type of spec.extensions ?? []) bytes = withExtension(bytes, type, 0);
   if (spec.padding !== undefined) bytes = withExtension(bytes, 21, spec.padding);
   if (spec.records !== undefined) bytes = inRecords(bytes, spec.records);
@@ -28,13 +30,22 @@ export async function helloPieces(spec: HelloSpec, host: string): Promise<readon
   return ends.map((end, i) => bytes.subarray(ends[i - 1] ?? 0, end));
 }
 
-async function plainHello(servername: string | undefined): Promise<Buffer> {
+const RECORD_HEAD = 5;
+const MESSAGE_HEAD = 4;
+
+async function plainHello(servername: string | undefined, version?: number): Promise<Buffer> {
   const [near, far] = duplexPair();
-  const client = connect({ socket: near, ...(servername === undefined ? {} : { servername }) });
+  const client = connect({
+    socket: near,
+    ...(servername === undefined ? {} : { servername }),
+    // Without supported_versions, which would count instead.
+    ...(version === undefined ? {} : { maxVersion: 'TLSv1.2' }),
+  });
   client.on('error', () => 'nobody answers');
   const bytes = await new Promise<Buffer>((resolve) => far.once('data', resolve));
   client.destroy();
   far.destroy();
+  if (version !== undefined) bytes.writeUInt16BE(version, RECORD_HEAD + MESSAGE_HEAD);
   return bytes;
 }
 

@@ -43,6 +43,18 @@ export const TUNNELS: readonly Attack[] = [
     expect: passed(),
   },
   {
+    row: 'A1',
+    title: 'TLS 1.0 and 1.1 alone are offered',
+    attempts: hellos({ version: 0x0301 }, { version: 0x0302 }),
+    expect: cutFor(/nothing newer than TLS 1\.1/),
+  },
+  {
+    row: 'A1',
+    title: 'TLS 1.2 alone passes',
+    attempts: hellos({ version: 0x0303 }),
+    expect: passed(),
+  },
+  {
     row: 'A12',
     title: 'an encrypted ClientHello does not hide that its outer name is another',
     attempts: hellos(

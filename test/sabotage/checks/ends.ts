@@ -77,6 +77,12 @@ export const ENDS: readonly Sabotage[] = [
     ),
   ),
   sabotage(
+    'no TLS older than 1.2 in a tunnel',
+    'lib/proxy/hello.ts',
+    ['if (old === true) return', 'if (old === true && host === "") return'],
+    attack('tunnels', 'A1 TLS 1.0 and 1.1 alone are offered'),
+  ),
+  sabotage(
     'a connection that the engine ends is recorded',
     'lib/http2/sent.ts',
     ['this.#watcher.sentGoaway(bytes.readUInt32BE(at + 4));', ''],
