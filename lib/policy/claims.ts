@@ -1,94 +1,90 @@
 /**
- * Fields in which a proxy in front of a server says who asks, for which URL, and from where. Servers take them on trust from whoever holds the connection, which is us:
- * from an agent they are claims, and stop here. They come in families, because every proxy and every cloud has names of its own and new ones come; names are in lower
- * case with `-` for all that is neither letter nor digit, and a leading `http-` (the CGI spelling) is taken off first.
+ * Fields in which a proxy in front of a server says who asks, for which URL, and from where. Servers
+ * take them on trust from whoever holds the connection, which is us: from an agent they are claims,
+ * and stop here. They come in families, because every proxy and every cloud has names of its own and
+ * new ones come. Names are in lower case with `-` for all that is neither letter nor digit; a leading
+ * `http-` (the CGI spelling) is taken off first.
  */
 
 interface Family {
-  /** For messages and docs: what such a field claims. */
+  /** What such a field is about. */
   readonly about: string;
   readonly names: RegExp;
 }
 
-const CLOUDS = [
-  'akamai',
-  'appgw',
-  'azure',
-  'apigee',
-  'appengine',
-  'arr',
-  'cdn',
-  'envoy',
-  'fastly',
-  'fd',
-  'istio',
-  'nf',
-  'original',
-  'spiffe',
-  'ssl',
-  'svid',
-  'task',
-  'tls',
-  'waws',
-].join('|');
+const any = (words: string): string => `(?:${words.trim().split(/\s+/).join('|')})`;
+const family = (about: string, ...names: readonly string[]): Family =>
+  Object.freeze({ about, names: new RegExp(names.join('|')) });
 
-const WHO = '(?:user(?:name|info|principal)?|usr|email|groups?|roles?|principal|subject|identity|claims?|scopes|login)';
-const WHERE = '(?:ip|addr|address|ips|addrs|port)';
-const FROM =
-  '(?:client|cluster|connecting|customer|forwarded|origin|originating|peer|proxied|proxyuser|real|remote|source|src|true|user|viewer)';
+const CERTIFICATE = any('certs? certificates? clientcert');
+const OF_CERTIFICATE = any('dn s-dn i-dn verify cn subject issuer san serial fingerprint');
+const WHO = any(
+  'user username userid userinfo userprincipal usr email groups? roles? principal subject identity claims? scopes login',
+);
+/** Products that stand in front of servers and log users in; a name of theirs begins so. */
+const LOGINS = any(`remote forwarded webauth authenticated auth-request authentik authelia pomerium
+  vouch sso saml oidc ldap iap shib shibboleth teleport tailscale impersonate consumer credential
+  kubeflow sm iv oam osso sap-remote ext-authz dapr-caller opendistro-security-impersonate`);
+const BY_LOGIN = any(`auth authn logged-in current end proxy cas kerberos krb gateway endpoint-api
+  apigateway-api on-behalf-of es-security-runas`);
+const FROM = any(`client cluster connecting customer forwarded origin originating peer proxied
+  proxyuser real remote source src true user viewer`);
+const WHERE = any('ip ips ipv6 addr addrs address port');
+/** Clouds and content networks; of these every field says something about the client or the way. */
+const NETWORKS = any(`cf- fly-client fly-forwarded fly-region do-connecting ali-cdn ali-swift cdn-
+  cloudfront- fastly- akamai- incap- tencent- eo-`);
+/** Fields of theirs that agents send on purpose: credentials and settings of their APIs. */
+const THEIR_APIS = any(`cf-access-client-id cf-access-client-secret fastly-key fastly-soft-purge
+  fastly-debug cdn-loop`);
+const PLATFORMS = any(`akamai apigee appengine appgw arr azure cdn envoy fastly fd istio nf original
+  spiffe ssl svid task tls waws f5 ns zuul`);
 
 export const CLAIM_FAMILIES: readonly Family[] = Object.freeze([
-  {
-    about: 'the certificate that a client showed',
-    names:
-      /(?:^|-)(?:client|peer|verified)-?(?:ssl-?|tls-?|x509-?)?(?:certs?|certificates?|clientcert)(?:-|$)|^(?:x-)?clientcert$|(?:^|-)clientcert(?:-|$)|^(?:x-)?(?:ssl|tls|mtls|x509)(?:-|$)|-(?:mtls|tls|ssl)-(?:client|version|cipher)|^(?:x-)?client-(?:dn|s-dn|i-dn|verify|cn|subject|issuer|san|serial|fingerprint)(?:-|$)|^cf-cert-/,
-  },
-  {
-    about: 'a workload or a task',
-    names: /^(?:x-)?(?:spiffe|svid|task|workload|l5d|linkerd|istio)(?:-|$)/,
-  },
-  {
-    about: 'the user who asks',
-    names: new RegExp(
-      [
-        `^(?:x-)?(?:remote|forwarded|webauth|authenticated|auth-request|authentik|authelia|pomerium|sso|saml|oidc|ldap|iap|shib|shibboleth|teleport|tailscale|impersonate|consumer|credential)(?:-|$)`,
-        `^(?:x-)?(?:auth|authn|logged-in|current|end|proxy|cas|kerberos|krb|gateway|endpoint-api|apigateway-api|on-behalf-of)-?${WHO}(?:-|$)`,
-        `^x-${WHO}(?:-(?!agent$)|$)`,
-        `^x-authorization$|^(?:x-)?(?:jwt-payload|jwt-assertion|jwt-claims?|id-token|anonymous-consumer|sudo|act-as|run-as|on-behalf-of)$`,
-        `^x-(?:goog-(?:authenticated|iap)|amzn-(?:oidc|mtls|tls|cognito)|ms-(?:client-principal|token-))`,
-        `^cf-access-(?!client-(?:id|secret)$)`,
-      ].join('|'),
-    ),
-  },
-  {
-    about: 'another URL, host or method than the one that is asked for',
-    names: new RegExp(
-      [
-        `^(?:x-)?(?:forwarded|original|rewrite|rewritten|override|disguised)(?:-|$)`,
-        `^(?:x-)?(?:http-)?(?:host|server-name|vhost|virtual-host|upstream-host|backend-host|host-override|proxy-host|proxy-url|proxy|base-url|request-uri|script-name|path-info|was-default-hostname)$`,
-        `-(?:forwarded|original|override)-(?:host|uri|url|path|method|proto|scheme|prefix)$`,
-        `^front-end-https$|^x-(?:scheme|proto|protocol|https|url-scheme)$`,
-      ].join('|'),
-    ),
-  },
-  {
-    about: 'the address of the client',
-    names: new RegExp(
-      [
-        `(?:^|-)${FROM}-?(?:${WHERE}|for|host|proto)$`,
-        `^(?:x-)?(?:ip|remote|forwarded-for|client|clientip|proxyuser-ip)$`,
-        `^(?:wl-)?proxy-client-`,
-        `^wl-proxy-`,
-        `^(?:cf-(?:connecting|ip|ray$|visitor|worker|ew-)|fly-(?:client|forwarded|region)|do-connecting|ali-cdn|cdn-|cloudfront-|fastly-|akamai-|incap-|tencent-|eo-)`,
-        `^x-vercel-(?:forwarded|ip|proxied)`,
-      ].join('|'),
-    ),
-  },
-  { about: 'what only the proxies of a platform say', names: new RegExp(`^x-(?:${CLOUDS})(?:-|$)`) },
+  family(
+    'the certificate that a client showed',
+    `(?:^|-)${any('client peer verified')}-?${any('ssl-? tls-? x509-?')}?${CERTIFICATE}(?:-|$)`,
+    `(?:^|-)clientcert(?:-|$)`,
+    `^(?:x-)?${any('ssl tls mtls x509')}-|^x-${any('ssl tls mtls x509')}$`,
+    `-${any('mtls tls ssl')}-${any('client version cipher')}`,
+    `^(?:x-)?client-${OF_CERTIFICATE}(?:-|$)`,
+  ),
+  family(
+    'a workload or a task',
+    `^(?:x-)?${any('spiffe svid task workload l5d linkerd')}-`,
+    `^x-${any('spiffe svid task workload')}$`,
+  ),
+  family(
+    'the user who asks',
+    `^(?:x-)?(?:proxy-)?${LOGINS}(?:-|$)`,
+    `^(?:x-)?${BY_LOGIN}-?${WHO}(?:-|$)`,
+    `^x-${WHO}(?:-(?!agent$)|$)`,
+    `^x-authorization$`,
+    `^(?:x-)?${any('jwt-payload jwt-assertion jwt-claims? id-token anonymous-consumer sudo act-as run-as on-behalf-of')}$`,
+    `^x-${any('goog-authenticated goog-iap amzn-oidc amzn-mtls amzn-tls amzn-cognito ms-client-principal ms-token vercel-oidc')}(?:-|$)`,
+    // The plug-in of WebSphere says by these who was authenticated where.
+    `^-ws${any('ra rh ru at sc is cc pr sn sp si cs')}$`,
+  ),
+  family(
+    'another URL, host or method than the one that is asked for',
+    `^(?:x-)?${any('forwarded original rewrite rewritten override disguised')}(?:-|$)`,
+    `^(?:x-)?${any(`host server-name vhost virtual-host upstream-host backend-host host-override
+      proxy-host proxy-url proxy base-url request-uri script-name path-info was-default-hostname`)}$`,
+    `-${any('forwarded original override')}-${any('host uri url path method proto scheme prefix')}$`,
+    `^front-end-https$|^(?:x-)?${any('url-scheme client-scheme')}$|^x-${any('scheme proto protocol https')}$`,
+  ),
+  family(
+    'the address of the client',
+    `(?:^|-)${FROM}-?(?:${WHERE}|for|host|proto)$`,
+    `^(?:x-)?${any('clientip proxyuser-ip')}$|^x-${any('ip remote client')}$`,
+    `^(?:wl-)?proxy-client-|^wl-proxy-`,
+    `^(?!${THEIR_APIS}$)${NETWORKS}`,
+    `^x-vercel-${any('forwarded ip proxied')}`,
+  ),
+  family('what only the proxies of a platform say', `^x-${PLATFORMS}(?:-|$)`),
 ]);
 
 /** What a field claims, in words; undefined where it claims nothing. `folded` as `foldField` makes it. */
 export function claimOf(folded: string): string | undefined {
-  const name = folded.startsWith('http-') ? folded.slice('http-'.length) : folded;
+  const name = folded.replace(/^(?:x-)?http-/, '');
   return CLAIM_FAMILIES.find(({ names }) => names.test(name))?.about;
 }

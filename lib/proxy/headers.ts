@@ -10,8 +10,11 @@ import { foldField, HOP_BY_HOP, verdictOf, type HeaderPolicy, type Verdict } fro
 const KEPT =
   /^(host|authorization|cookie|via|origin|content-.*|chaperone-.*|x-spiffe-.*|x-task-.*|transfer-encoding|expect)$/;
 
-/** Of each destination with settings of its own; bounded, because names are the agent's. */
+/** Verdicts kept for each destination with settings of its own, and for all of these: names are the agent's. */
 const MOST_NAMES = 1024;
+const MOST_HELD = 16_384;
+/** Characters; verdicts over longer names are given anew. */
+const LONGEST_NAME = 64;
 
 export interface FieldRules {
   /** Our line of Via, to be sent behind all others (RFC 9110 section 7.6.3). */
@@ -43,12 +46,14 @@ export interface FieldRulesOptions {
 }
 
 export function fieldRules({ pseudonym }: FieldRulesOptions): FieldRules {
-  const usual = verdicts(undefined);
-  const special = new WeakMap<HeaderPolicy, (name: string) => Verdict>();
+  const usual = verdicts(undefined, { names: 0 });
+  let special = new WeakMap<HeaderPolicy, (name: string) => Verdict>();
+  let held = { names: 0 };
   const via = `1.1 ${pseudonym}`;
   const verdictsOf = (headers: HeaderPolicy): ((name: string) => Verdict) => {
+    if (held.names > MOST_HELD) [special, held] = [new WeakMap(), { names: 0 }];
     let known = special.get(headers);
-    if (known === undefined) special.set(headers, (known = verdicts(headers)));
+    if (known === undefined) special.set(headers, (known = verdicts(headers, held)));
     return known;
   };
   return {
@@ -109,13 +114,15 @@ const RESPONSE_STRIP: ReadonlySet<string> = new Set([
 ]);
 
 /** Verdicts that were given are kept: names repeat. */
-function verdicts(headers: HeaderPolicy | undefined): (name: string) => Verdict {
+function verdicts(headers: HeaderPolicy | undefined, held: { names: number }): (name: string) => Verdict {
   const known = new Map<string, Verdict>();
   return (name) => {
     const before = known.get(name);
     if (before !== undefined) return before;
-    if (known.size >= MOST_NAMES) known.clear();
     const verdict = verdictOf(name, headers);
+    if (name.length > LONGEST_NAME) return verdict;
+    if (known.size >= MOST_NAMES) known.clear();
+    held.names += 1;
     known.set(name, verdict);
     return verdict;
   };

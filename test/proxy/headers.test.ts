@@ -90,6 +90,12 @@ t.test('whatever the agent sends, nothing of the table reaches the upstream (H1,
 t.test('names beyond number do not fill memory: verdicts are forgotten and given again', async (t) => {
   for (let i = 0; i < 5000; i += 1) rules.request([`x-${i}`, 'v', 'x-spiffe-id', 'v']);
   t.same(rules.request(['x-spiffe-id', 'v', 'x-1', 'v']), ['x-1', 'v']);
+  const none: FieldNames = { exact: new Set(), prefixes: [] };
+  for (let d = 0; d < 20; d += 1) {
+    const headers = { pass: none, strip: { exact: new Set(['x-off']), prefixes: [] }, only: undefined };
+    for (let i = 0; i < 1100; i += 1) rules.request([`x-${d}-${i}`, 'v'], headers);
+    t.same(rules.request(['x-off', 'v', `x-${'y'.repeat(100)}`, 'v', 'x-off', 'v'], headers).length, 2);
+  }
 });
 
 t.test(
