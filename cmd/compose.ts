@@ -27,6 +27,7 @@ import { tlsContexts } from '../lib/tls/context.ts';
 import type { Interception } from '../lib/tls/interception.ts';
 import { systemResolver } from './system-resolver.ts';
 import { type Budget, budgetOf, memoryLimit, openFiles } from './compose/budget.ts';
+import { closeRest, takeOver } from './compose/hand-over.ts';
 import { followIdentity, openIdentity } from './compose/identity.ts';
 import { startInterception } from './compose/interception.ts';
 import { readingsOf } from './compose/readings.ts';
@@ -111,9 +112,10 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   const taskParts = await startTasks(parts, late, shutdown.signal);
   const { tasks } = taskParts;
   opened.use(tasks);
-  const proxy = opened.use(
-    await serve(parts, { identity, audit: observed(audit, counted), interception, tasks }, shutdown.signal),
-  );
+  const behind = { identity, audit: observed(audit, counted), interception, tasks };
+  const inherited = await takeOver(identity, env, parts);
+  const proxy = opened.use(await serve(parts, { ...behind, inherited }, shutdown.signal));
+  closeRest(inherited, parts);
   for (const [name, address] of proxy.addresses) addresses.set(name, address);
   followIdentity({ identity, redecide: () => proxy.redecide(), signal: shutdown.signal }, parts);
   const reload = opened.use(reloader({ paths, parts, proxy }));
@@ -187,7 +189,7 @@ function toolPins({ definitions }: Proxy, { tell }: Parts): ToolPins {
 
 function serve(
   { config: { sidecar }, policy, clock, log, budget, drops: dropped }: Parts,
-  behind: Pick<ProxyOptions, 'identity' | 'audit' | 'interception' | 'tasks'>,
+  behind: Pick<ProxyOptions, 'identity' | 'audit' | 'interception' | 'tasks' | 'inherited'>,
   shutdown: AbortSignal,
 ): Promise<Proxy> {
   const { headersTimeout, idleTimeout, maxHead, connectionMaxAge } = sidecar.listeners;

@@ -2,6 +2,7 @@
 import { systemClock } from '../../lib/base/clock.ts';
 import { type Level, logger, type Logger, terminalStream } from '../../lib/admin/logger.ts';
 import { Fault } from '../../lib/base/fault.ts';
+import { ignore } from '../../lib/base/signal.ts';
 import { formatAuthority } from '../../lib/policy/authority.ts';
 import { compose, type Sidecar } from '../compose.ts';
 import type { Io } from '../io.ts';
@@ -24,7 +25,11 @@ async function untilTheEnd(paths: readonly string[], io: Io): Promise<void> {
   let hangUp = (): void => {};
   using signals = processSignals(() => hangUp());
   const options = { paths, env: io.env, clock: systemClock, logger: (level: Level) => processLogger(level, io) };
-  await using sidecar = await compose(options);
+  const composed = compose(options);
+  const started = await Promise.race([composed, signals.stop]);
+  // Nothing was accepted yet, so there is nothing to wait for.
+  if (typeof started === 'string') return ignore(composed, 'the process ends');
+  await using sidecar = started;
   hangUp = () => void sidecar.reload();
   io.err(addressLine(sidecar));
   const failed = await Promise.race([signals.stop, sidecar.quit, sidecar.failed]);

@@ -13,6 +13,7 @@ import { encodeRecord } from './encode.ts';
 import type { AuditLog } from './record.ts';
 import { fileSink, stdoutSink, type Sink } from './sink.ts';
 
+/** `{pid}` in a path is the process: two that follow each other write a file each. */
 export type SinkSpec = { readonly file: string } | { readonly stdout: true };
 
 export interface AuditOptions extends LogOptions {
@@ -51,7 +52,10 @@ export async function openAudit({ sinks: specs, ...options }: AuditOptions): Pro
   if (specs.length === 0) throw new TypeError('an audit log needs a sink');
   const sinks: Sink[] = [];
   try {
-    for (const spec of specs) sinks.push('file' in spec ? await fileSink(spec.file, clock) : stdoutSink(clock));
+    for (const spec of specs)
+      sinks.push(
+        'file' in spec ? await fileSink(spec.file.replaceAll('{pid}', String(process.pid)), clock) : stdoutSink(clock),
+      );
   } catch (error) {
     await Promise.all(sinks.map((sink) => sink[Symbol.asyncDispose]()));
     throw error;

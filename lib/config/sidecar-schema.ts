@@ -35,7 +35,7 @@ const sink = refine(
   record({
     file: optional(
       file,
-      'JSON Lines are appended to this file; relative to the folder of the document. SIGHUP opens it again.',
+      'JSON Lines are appended to this file; relative to the folder of the document. SIGHUP opens it again. `{pid}` in it is the process: two that follow each other write a file each.',
     ),
     stdout: optional(flag(), 'true: JSON Lines go to standard output.'),
   }),

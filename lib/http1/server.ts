@@ -30,8 +30,9 @@ import { Watchdog } from './watchdog.ts';
 export interface ServeOptions {
   readonly limits: Http1Limits;
   readonly clock: Clock;
-  /** Once aborted, idle connections are closed and each answer is the last of its connection. */
+  /** Once aborted, idle connections are closed and each answer is the last of its connection; `lastCall`: that alone. */
   readonly draining: AbortSignal;
+  readonly lastCall?: AbortSignal | undefined;
   /** Called once a request. A rejection before an answer is answered by `refuse`; after it, it cuts the connection. */
   handle(exchange: ServerExchange): Promise<void>;
   /** What to answer to what could not be parsed or handled; the connection is closed after it. */
@@ -125,7 +126,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
   }
 
   get closing(): boolean {
-    return this.#options.draining.aborted;
+    return this.#options.draining.aborted || this.#options.lastCall?.aborted === true;
   }
 
   start(): void {
@@ -136,7 +137,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
     this.#options.draining.addEventListener('abort', this.#onDraining);
     this.#reading.set(this.#options.limits.keepAliveMs);
     if (socket.destroyed) this.#onClose();
-    else if (this.closing) this.#linger();
+    else if (this.#options.draining.aborted) this.#linger();
   }
 
   responded(close: boolean): void {

@@ -7,6 +7,7 @@
  */
 import { createServer, isIP, type AddressInfo, type Server, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import { formatAuthority } from '../policy/authority.ts';
@@ -14,6 +15,7 @@ import type { Agent } from '../policy/agent.ts';
 import type { ListenAddress, Policy } from '../policy/model.ts';
 import type { Task } from '../tasks/task.ts';
 import { cut } from './copy.ts';
+import type { Inherited } from './inherited.ts';
 import type { Caller, Shares } from './shares.ts';
 import { closeTaskDoors, listenAt, openTaskDoors, type DoorFolder, type TaskDoors } from './task-doors.ts';
 
@@ -30,6 +32,8 @@ export interface Bound {
   readonly task: Task | undefined;
   /** Aborts when it accepts no longer and idle connections should end. */
   readonly closing: AbortSignal;
+  /** Aborts before that, when each answer should be the last of its connection. */
+  readonly lastCall: AbortSignal;
 }
 
 export interface Listeners extends AsyncDisposable {
@@ -60,13 +64,23 @@ export interface ListenersOptions {
   readonly others: readonly ListenAddress[];
   readonly accept: (socket: Socket, bound: Bound, caller: Caller) => void;
   readonly shares: Shares;
+  /** Sockets that the process was started with: others listen on them too. */
+  readonly inherited?: Inherited | undefined;
+  readonly clock: Clock;
 }
+
+/**
+ * Milliseconds that idle connections are kept for one more request, which is answered and told that
+ * it is the last, where another process listens on: a client never writes into a closing connection.
+ */
+export const LAST_CALL_MS = 5_000;
 
 interface Door extends Bound {
   name: string;
   readonly key: string;
   readonly server: Server;
   readonly stop: AbortController;
+  readonly last: AbortController;
 }
 
 interface Wanted extends ListenAddress {
@@ -93,7 +107,7 @@ class Doors implements Listeners {
 
   async prepare(policy: Policy): Promise<void> {
     const fresh = [...this.#wantedBy(policy)].filter(([key]) => !this.#doors.has(key));
-    const opened = await Promise.allSettled(fresh.map(([key, wanted]) => open(key, wanted, this.#track)));
+    const opened = await Promise.allSettled(fresh.map(([key, wanted]) => this.#open(key, wanted)));
     const bound = opened.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
     const failed = opened.find((one) => one.status === 'rejected');
     if (failed === undefined && !this.#closed) {
@@ -132,7 +146,14 @@ class Doors implements Listeners {
 
   async openForward(agent: Agent, path: string, mode: number): Promise<void> {
     const stop = new AbortController();
-    const bound: Bound = { name: FORWARD, forward: true, agent, task: undefined, closing: stop.signal };
+    const bound: Bound = {
+      name: FORWARD,
+      forward: true,
+      agent,
+      task: undefined,
+      closing: stop.signal,
+      lastCall: stop.signal,
+    };
     try {
       const server = await listenAt(path, mode, (socket) => this.#track(socket, bound));
       this.#ofAgents.push({ server, stop });
@@ -172,7 +193,7 @@ class Doors implements Listeners {
     this.#closed = true;
     for (const task of this.#ofTasks.keys())
       ignore(this.closeFor(task), 'the sockets are closed whatever becomes of the folder');
-    for (const door of this.#doors.values()) this.#shut(door);
+    for (const door of this.#doors.values()) this.#leave(door);
     for (const { server, stop } of this.#ofAgents.splice(0)) {
       server.close();
       stop.abort(new Fault('shutting-down', 'this listener is closing'));
@@ -224,6 +245,36 @@ class Doors implements Listeners {
     return new Map(wanted.map((one) => [keyOf(one), one]));
   }
 
+  async #open(key: string, wanted: Wanted): Promise<Door> {
+    const { inherited } = this.#options;
+    const [stop, last] = [new AbortController(), new AbortController()];
+    const { name, forward } = wanted;
+    const bound = { name, forward, agent: undefined, task: undefined, closing: stop.signal, lastCall: last.signal };
+    const early: Socket[] = [];
+    const late: { door?: Door } = {};
+    const accept = (socket: Socket): void => {
+      if (late.door === undefined) early.push(socket);
+      else this.#track(socket, late.door);
+    };
+    const server = inherited?.take(wanted, accept) ?? (await listenOn(wanted, accept));
+    const door = (late.door = { ...bound, key, server, stop, last });
+    for (const socket of early) this.#track(socket, door);
+    return door;
+  }
+
+  /** Others listen on where the sockets were inherited: who is connected is told so first. */
+  #leave(door: Door): void {
+    const { inherited, clock } = this.#options;
+    if (inherited === undefined || inherited.count === 0) {
+      this.#shut(door);
+      return;
+    }
+    this.#doors.delete(door.key);
+    door.server.close();
+    door.last.abort(new Fault('shutting-down', 'this listener is closing'));
+    clock.after(LAST_CALL_MS, () => this.#shut(door));
+  }
+
   #shut(door: Door): void {
     this.#doors.delete(door.key);
     door.server.close();
@@ -236,15 +287,8 @@ function keyOf({ name, host, port, forward }: Wanted): string {
   return port === 0 || forward ? `${forward ? '' : name}@${host}:${port}` : `${host}:${port}`;
 }
 
-function open(
-  key: string,
-  { name, host, port, forward }: Wanted,
-  track: (socket: Socket, door: Door) => void,
-): Promise<Door> {
-  const stop = new AbortController();
-  const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true });
-  const door: Door = { key, name, forward, agent: undefined, task: undefined, closing: stop.signal, server, stop };
-  server.on('connection', (socket) => track(socket, door));
+function listenOn({ name, host, port, forward }: Wanted, accept: (socket: Socket) => void): Promise<Server> {
+  const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, accept);
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {
       const code = 'code' in error ? String(error.code) : error.message;
@@ -260,7 +304,7 @@ function open(
         }),
       );
     });
-    server.listen({ host, port, backlog: 1024 }, () => resolve(door));
+    server.listen({ host, port, backlog: 1024 }, () => resolve(server));
   });
 }
 

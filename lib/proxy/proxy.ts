@@ -29,6 +29,7 @@ import { evidence } from './evidence.ts';
 import type { Standing } from './handle.ts';
 import { fieldRules } from './headers.ts';
 import { identities, type Identities } from './identities.ts';
+import type { Inherited } from './inherited.ts';
 import { interceptor } from './intercept.ts';
 import { listeners, type Listeners } from './listeners.ts';
 import { liveSet } from './live.ts';
@@ -72,6 +73,8 @@ export interface ProxyOptions {
   /** Aborting it cuts everything at once. */
   readonly shutdown: AbortSignal;
   readonly resolver?: Resolver;
+  /** Listening sockets that the process was started with. */
+  readonly inherited?: Inherited | undefined;
   readonly limits?: Http1Limits;
   /** Those with identities of their own, at least; default none. */
   readonly agents?: readonly Agent[];
@@ -193,12 +196,9 @@ class Running implements Proxy {
     const relay = { ...out, mcp, farewell, listings: listings(out), policy: () => standing.policy.get() };
     const serve = { standing, relay, limits };
     const others = [sidecar.health, sidecar.agentApi?.tcp?.address].filter((one) => one !== undefined);
-    this.#listeners = listeners({
-      forward: sidecar.forward,
-      others,
-      accept: acceptor({ ...serve, interceptor: interceptor({ ...serve, interception: options.interception }) }),
-      shares: this.#shares,
-    });
+    const accept = acceptor({ ...serve, interceptor: interceptor({ ...serve, interception: options.interception }) });
+    const listening = { forward: sidecar.forward, others, shares: this.#shares, inherited: options.inherited };
+    this.#listeners = listeners({ ...listening, accept, clock });
     this.#standing = standing;
     this.#upstreams = ways;
   }

@@ -32,6 +32,8 @@ export interface Door {
   readonly describe: (head: RequestHead, reading: Reading) => Described;
   /** Aborts when an idle connection should end and each answer is the last. */
   readonly closing: AbortSignal;
+  /** Aborts when each answer is the last of its connection, though idle ones may stay. */
+  readonly lastCall?: AbortSignal;
   /** The exchange of the CONNECT through which this connection came. */
   readonly tunnel?: string;
   /** Who is at the other end. */
@@ -50,7 +52,7 @@ export interface Door {
 /** Serves the connection; never rejects. Settles when it is closed, or handed over to something that was told of it. */
 export function serveHttp(socket: Duplex, door: Door, { standing, relay, limits }: ServeParts): Promise<void> {
   const { clock, evidence } = standing;
-  const { entry, closing: draining, connect, tunnel, describe, caller, task } = door;
+  const { entry, closing: draining, lastCall, connect, tunnel, describe, caller, task } = door;
   const proof = { credentials: undefined, task: undefined };
   const agent: AgentConnection = { exchange: undefined, describe, tunnel, caller, task, proof };
   let watched = false;
@@ -74,7 +76,7 @@ export function serveHttp(socket: Duplex, door: Door, { standing, relay, limits 
     evidence.ended(exchange, fault);
     return answer;
   };
-  const serve = { limits, clock, draining, handle: arrive, refuse };
+  const serve = { limits, clock, draining, lastCall, handle: arrive, refuse };
   if (door.http2 === undefined) return serveConnection(socket, serve);
 
   const stream = (x: ServerExchange): Promise<void> => {

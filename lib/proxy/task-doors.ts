@@ -59,7 +59,14 @@ export async function openTaskDoors(
       const path = join(own, `${name}.sock`);
       if (Buffer.byteLength(path) > LONGEST)
         throw new Fault('listen', `the path ${path} is too long for a Unix socket`);
-      const bound: Bound = { name, forward: false, agent: task.agent, task, closing: stop.signal };
+      const bound: Bound = {
+        name,
+        forward: false,
+        agent: task.agent,
+        task,
+        closing: stop.signal,
+        lastCall: stop.signal,
+      };
       servers.push(await listenAt(path, mode, (socket) => keep(sockets, socket, () => accept(socket, bound))));
       paths[name] = path;
     }

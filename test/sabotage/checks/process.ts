@@ -29,6 +29,15 @@ export const PROCESS: readonly Sabotage[] = [
     by(ENDS, 'a second signal ends it with 75, however long the drain is'),
   ),
   sabotage(
+    'kept connections are answered once more where another process listens on',
+    'lib/proxy/listeners.ts',
+    ['if (inherited === undefined || inherited.count === 0) {', 'if (door.name !== "") {'],
+    by(
+      'test/scenarios/hands-its-listeners-over.test.ts',
+      'what is open at the old process goes on there until its drain ends',
+    ),
+  ),
+  sabotage(
     'a thread that is held does not hold the process',
     'cmd/ending.ts',
     ["if (isThreadHeld()) process.kill(process.pid, 'SIGKILL');", 'isThreadHeld();'],
