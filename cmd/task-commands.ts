@@ -35,6 +35,9 @@ export function taskCommands(chaperone: Command, io: Io): void {
   below(task, 'list', 'the tasks that are open, and the step-ups that wait for an answer', ADMIN)
     .option('--json', 'as JSON')
     .action(async (options) => (await import('./commands/task.ts')).taskList(options, io));
+  below(task, 'questions', 'the calls that wait for an approval: each with all that would be approved', ADMIN)
+    .option('--json', 'as JSON')
+    .action(async (options) => (await import('./commands/task.ts')).taskQuestions(options, io));
   below(task, 'end', 'complete a task', ADMIN)
     .argument('<task>', 'its id')
     .action(async (id: string, options) => (await import('./commands/task.ts')).taskEnd({ ...options, task: id }, io));
@@ -48,7 +51,7 @@ type Below = (parent: Command, name: string, about: string, api: string) => Comm
 
 function answers(chaperone: Command, below: Below, io: Io): void {
   below(chaperone, 'approve', 'approve a step-up', ADMIN)
-    .argument('<step-up>', 'its id, as `task list` and `task watch` show it')
+    .argument('<step-up>', 'its id, as `task questions` shows it')
     .option('--by <name>', 'who approves; default the user of this process')
     .option('--lasts <duration>', 'shorter than the policy has it')
     .option('--uses <number>', 'fewer calls than the policy has it')
@@ -59,6 +62,7 @@ function answers(chaperone: Command, below: Below, io: Io): void {
     .argument('<step-up>', 'its id')
     .option('--by <name>', 'who refuses; default the user of this process')
     .option('--reason <words>', 'for the agent')
+    .option('--lasts <duration>', 'how long the agent may not ask for it again; default as long as its tasks may last')
     .action(async (stepUp: string, options) => (await import('./commands/task.ts')).deny({ ...options, stepUp }, io));
   below(chaperone, 'revoke', 'revoke a task and those derived from it: what is under way is cut', ADMIN)
     .argument('[task]', 'its id')

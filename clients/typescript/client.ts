@@ -7,19 +7,11 @@ import { join } from 'node:path';
 import { ask, hold, type Asked, type Held } from './door.ts';
 import { Refused, Unreachable } from './errors.ts';
 import { through, type Through } from './through.ts';
-import {
-  type DerivedIntent,
-  type Intent,
-  type Opened,
-  openedOf,
-  type StepUp,
-  stepUpOf,
-  type StepUpQuestion,
-} from './values.ts';
+import { type DerivedIntent, type Intent, type Opened, openedOf, type StepUp, stepUpOf } from './values.ts';
 
 export { Refused, Unreachable } from './errors.ts';
 export type { Refusal } from './errors.ts';
-export type { DerivedIntent, Grant, Intent, RefusedPart, StepUp, StepUpQuestion } from './values.ts';
+export type { DerivedIntent, Grant, Intent, RefusedPart, StepUp } from './values.ts';
 
 export interface Where {
   /** Path of the socket of the agent API, or of the agent's folder; default `$CHAPERONE_AGENT_API`. */
@@ -31,7 +23,9 @@ export interface OpenOptions extends Where {
   readonly hold?: boolean;
 }
 
-export interface Waiting {
+export interface Asking {
+  /** For whoever decides, who sees it apart from the call. */
+  readonly reason?: string;
   /** Milliseconds to wait for an answer; 0 asks and does not wait. Without it until somebody answers, or the question lapses. */
   readonly wait?: number;
   readonly signal?: AbortSignal;
@@ -124,10 +118,16 @@ export class Task implements AsyncDisposable {
     return new ProxyAgent({ uri: this.proxyUrl, proxyTunnel: false });
   }
 
-  /** Asks for an approval, and waits until somebody answers. @throws Refused when it may not be asked for, or the task ends meanwhile */
-  async stepUp(question: StepUpQuestion, { wait, signal }: Waiting = {}): Promise<StepUp> {
+  /**
+   * Asks for an approval of a call that was refused with `step-up-required`, and waits until somebody answers; then
+   * make the very same call again. @param refused the refusal, or its `decision`
+   * @throws Refused when it may not be asked for, or the task ends meanwhile
+   */
+  async stepUp(refused: Refused | string, { reason, wait, signal }: Asking = {}): Promise<StepUp> {
+    const decision = typeof refused === 'string' ? refused : refused.decision;
+    if (decision === undefined) throw new TypeError('this refusal names no decision: it is of no call');
     const path = `/v1/tasks/${this.id}/step-ups`;
-    let stepUp = stepUpOf(await this.#ask({ method: 'POST', path, body: question }));
+    let stepUp = stepUpOf(await this.#ask({ method: 'POST', path, body: { decision, reason } }));
     const until = performance.now() + (wait ?? Infinity);
     for (;;) {
       if (stepUp.state !== 'pending') return stepUp;

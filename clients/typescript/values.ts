@@ -39,16 +39,6 @@ export interface RefusedPart {
   readonly reason: string;
 }
 
-export interface StepUpQuestion {
-  readonly action: string;
-  /** For this destination alone; default those of the grant. */
-  readonly destination?: string;
-  /** For these parameters alone: the digest that the refusal names. */
-  readonly digest?: string;
-  /** For whoever decides. */
-  readonly reason?: string;
-}
-
 export interface StepUp {
   readonly id: string;
   readonly state: 'pending' | 'approved' | 'denied' | 'lapsed';
@@ -58,7 +48,7 @@ export interface StepUp {
   readonly answer?: string;
   /** Milliseconds and calls that an approval is good for, at the most. */
   readonly lasts: number;
-  readonly uses: number;
+  readonly uses: number | 'unlimited';
 }
 
 export interface Opened {

@@ -5,6 +5,7 @@ import { apiClient, field, textOf, wordsOf } from '../api-client.ts';
 import { agentSocket, operator, type DoorOptions } from '../doors.ts';
 import type { Io } from '../io.ts';
 import { intentText, variables } from './task-run.ts';
+import { questionLines, stepUpWords } from './questions.ts';
 import { quoted } from './trust.ts';
 
 interface Shown extends DoorOptions {
@@ -36,6 +37,23 @@ export async function taskList(options: Shown, io: Io): Promise<void> {
   if (tasks.length === 0) io.out('no task is open');
   for (const task of tasks) io.out(taskLine(task));
   for (const one of stepUps) io.out(`${textOf(one, 'id')}  waits for an approval: ${stepUpWords(one)}`);
+  if (stepUps.length > 0) io.out('what they would do: chaperone task questions');
+}
+
+/** Every question that waits, with the call that it is about, in one screen. */
+export async function taskQuestions(options: Shown, io: Io): Promise<void> {
+  const api = await operator(options, io);
+  const stepUps = list(await api.ask({ method: 'GET', path: '/v1/step-ups' }), 'stepUps');
+  const tasks = list(await api.ask({ method: 'GET', path: '/v1/tasks' }), 'tasks');
+  if (options.json === true) {
+    io.out(JSON.stringify({ stepUps }));
+    return;
+  }
+  if (stepUps.length === 0) io.out('no question waits');
+  for (const one of stepUps) {
+    const task = tasks.find((other) => wordsOf(other, 'id') === wordsOf(one, 'task'));
+    for (const line of questionLines(one, task)) io.out(line);
+  }
 }
 
 export async function taskEnd(options: DoorOptions & { readonly task: string }, io: Io): Promise<void> {
@@ -62,6 +80,7 @@ export interface AnswerOptions extends DoorOptions {
   readonly reason?: string;
 }
 
+/** Says what was approved, which is what `task questions` showed. */
 export async function approve({ stepUp, lasts, uses, ...options }: AnswerOptions, io: Io): Promise<void> {
   const body = { by: who(options.by), lasts, uses: uses === undefined ? undefined : Number(uses) };
   const api = await operator(options, io);
@@ -69,10 +88,10 @@ export async function approve({ stepUp, lasts, uses, ...options }: AnswerOptions
   io.out(`approved: ${stepUpWords(done)}`);
 }
 
-export async function deny({ stepUp, reason, ...options }: AnswerOptions, io: Io): Promise<void> {
+export async function deny({ stepUp, reason, lasts, ...options }: AnswerOptions, io: Io): Promise<void> {
   const api = await operator(options, io);
   const path = `/v1/step-ups/${encodeURIComponent(stepUp)}/deny`;
-  const done = await api.ask({ method: 'POST', path, body: { by: who(options.by), reason } });
+  const done = await api.ask({ method: 'POST', path, body: { by: who(options.by), reason, lasts } });
   io.out(`denied: ${stepUpWords(done)}`);
 }
 
@@ -109,13 +128,6 @@ function taskLine(task: unknown): string {
   const may = [...list(grant, 'actions'), ...list(grant, 'stepUp').map((one) => `(${String(one)})`)].join(' ');
   const parts = [textOf(task, 'id'), textOf(task, 'state'), textOf(task, 'purpose'), `for ${owner}`, may];
   return [...parts, `on ${list(grant, 'destinations').join(' ')}`, `until ${textOf(task, 'expiresAt')}`].join('  ');
-}
-
-function stepUpWords(stepUp: unknown): string {
-  const where = wordsOf(stepUp, 'destination');
-  const why = wordsOf(stepUp, 'reason');
-  const on = where === '' ? '' : ` on ${where}`;
-  return `${textOf(stepUp, 'action')}${on} for task ${textOf(stepUp, 'task')}${why === '' ? '' : `: ${why}`}`;
 }
 
 function eventLine(line: unknown): string {

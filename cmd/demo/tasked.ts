@@ -100,7 +100,8 @@ async function stepUp(stage: Stage): Promise<string> {
   const refused = await write();
   expect(refused.status === 403 && refused.body.includes('step-up-required'), `the agent got ${refused.status}`);
   expect(stage.crm.requests().length === before, 'the upstream was asked');
-  const body = { action: 'write', destination: 'support', reason: 'the customer asked for a call' };
+  const decision = decisionIn(refused.body);
+  const body = { decision, reason: 'the customer asked for a call' };
   const asked = await agentApi(stage, 'POST', `/v1/tasks/${taskOf(stage).id}/step-ups`, { body, as: taskOf(stage) });
   const id = textOf(JSON.parse(asked.body), 'id');
   const itself = await agentApi(stage, 'POST', `/v1/step-ups/${id}/approve`, {
@@ -109,7 +110,10 @@ async function stepUp(stage: Stage): Promise<string> {
   });
   expect(itself.status === 404, `the agent approved its own question: ${itself.status}`);
   expect((await write()).status === 403, 'asking alone was enough');
-  await apiClient(stage.adminSocket).ask({ method: 'POST', path: `/v1/step-ups/${id}/approve`, body: { by: 'olga' } });
+  const admin = apiClient(stage.adminSocket);
+  const shown = JSON.stringify(await admin.ask({ method: 'GET', path: '/v1/step-ups' }));
+  expect(shown.includes('"path":"/v1/notes"') && shown.includes('call back'), `olga is shown ${shown}`);
+  await admin.ask({ method: 'POST', path: `/v1/step-ups/${id}/approve`, body: { by: 'olga' } });
   const done = await write();
   expect(done.status === 201, `the approved write got ${done.status} ${done.body}`);
   expect((await write()).status === 403, 'the approval was good for a second call');
@@ -171,4 +175,11 @@ async function ends(stage: Stage): Promise<string> {
     expect(status === 407, `the dead proxy URL got ${status}`);
   }
   return `the tunnel was cut ${cut - end} ms after the end; 407 for the proxy URLs of the task and of its sub-agent`;
+}
+
+/** What names the refused call. */
+function decisionIn(body: string): string {
+  const [, decision] = /decision"?[ :]+"?([0-9a-f-]{36})/.exec(body) ?? [];
+  expect(decision !== undefined, `the refusal names no decision: ${body}`);
+  return decision ?? '';
 }

@@ -26,8 +26,9 @@ class State(TypedDict, total=False):
     over: dict[str, str]
     # Tool and argument of the step that is next; None when there is none left.
     step: list[str] | None
-    # The code with which the step was refused.
+    # The code with which the step was refused, and what names the refused call.
     refused: str | None
+    decision: str | None
 
 
 def say(**members: Any) -> None:
@@ -66,7 +67,7 @@ def graph_of(task: Task) -> Any:
         except Refused as refused:
             say(step=name, refused=refused.code, why=str(refused))
             over = {} if refused.code == "step-up-required" else {name: refused.code}
-            return {"refused": refused.code, "over": {**state["over"], **over}}
+            return {"refused": refused.code, "decision": refused.decision, "over": {**state["over"], **over}}
         said = f"{len(result)} customers" if isinstance(result, list) else str(result)
         say(step=name, result=said)
         learnt: State = {"refused": None, "over": {**state["over"], name: said}}
@@ -74,7 +75,7 @@ def graph_of(task: Task) -> Any:
 
     def ask(state: State) -> State:
         name = " ".join(state["step"] or [])
-        answer = task.step_up("write", destination="crm", reason=name)
+        answer = task.step_up(state["decision"] or "", reason=name)
         say(step=name, asked=answer.state, by=answer.answered_by)
         return {} if answer.state == "approved" else {"over": {**state["over"], name: answer.state}}
 

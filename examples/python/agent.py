@@ -57,7 +57,7 @@ def when_refused(task: Task, step: Step, refused: Refused) -> str | None:
     say(step=step.name, refused=refused.code, why=str(refused))
     if refused.code != "step-up-required":
         return refused.code
-    answer = task.step_up("write", destination="crm", reason=step.name)
+    answer = task.step_up(refused, reason=step.name)
     say(step=step.name, asked=answer.state, by=answer.answered_by)
     return None if answer.state == "approved" else answer.state
 

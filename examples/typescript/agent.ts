@@ -61,7 +61,7 @@ async function act(task: Task, { tool, customer }: Step, memory: Memory): Promis
 async function whenRefused(task: Task, step: Step, refused: Refused): Promise<string | undefined> {
   print({ step: nameOf(step), refused: refused.code, why: refused.message });
   if (refused.code !== 'step-up-required') return refused.code;
-  const { state, answeredBy } = await task.stepUp({ action: 'write', destination: 'crm', reason: nameOf(step) });
+  const { state, answeredBy } = await task.stepUp(refused, { reason: nameOf(step) });
   print({ step: nameOf(step), asked: state, by: answeredBy });
   return state === 'approved' ? undefined : state;
 }

@@ -83,7 +83,7 @@ async function ask(
     const text = await bounded(response);
     if (!response.ok) throw new Fault('webhook-unreachable', `the webhook answered ${response.status}`);
     verify(response.headers.get(SIGNATURE), text, { secret, now: clock.now() });
-    carryOut(stepUp.id, decodeBody(answerSchema, text), { nonce, stepUps: stepUps() });
+    await carryOut(stepUp.id, decodeBody(answerSchema, text), { nonce, stepUps: stepUps() });
   } catch (failure) {
     if (failure instanceof Fault) throw failure;
     throw limited.signal.aborted
@@ -95,20 +95,22 @@ async function ask(
 }
 
 function question(stepUp: StepUp, task: Task | undefined, nonce: string): object {
-  const { id, action, destination, digest, reason, lasts, uses } = stepUp;
+  const { id, decision, action, destination, rule, digest, call, reason, lasts, uses } = stepUp;
   const { purpose, owner, onBehalfOf } = task?.intent ?? {};
   return {
     stepUp: id,
     task: stepUp.task,
-    purpose,
-    owner,
-    onBehalfOf,
+    agent: stepUp.agent,
+    decision,
     action,
     destination,
+    rule,
     digest,
-    reason,
+    call,
     lasts,
-    uses,
+    uses: uses === Infinity ? 'unlimited' : uses,
+    // What the agent says, and nobody has proved.
+    untrusted: { purpose, owner, onBehalfOf, reason },
     nonce,
   };
 }
@@ -155,12 +157,12 @@ interface Answer {
   readonly uses: number | undefined;
 }
 
-function carryOut(
+async function carryOut(
   id: string,
   { decision, by, reason, lasts, uses, nonce }: Answer,
   asked: { readonly nonce: string; readonly stepUps: StepUps },
-): void {
+): Promise<void> {
   if (nonce !== asked.nonce) throw new Fault('webhook', 'the answer is for another question');
-  if (decision === 'approve') asked.stepUps.approve(id, { by, lasts, uses, as: 'webhook' });
-  else asked.stepUps.deny(id, by, reason ?? 'refused');
+  if (decision === 'approve') await asked.stepUps.approve(id, { by, lasts, uses, as: 'webhook' });
+  else asked.stepUps.deny(id, { by, why: reason ?? 'refused' });
 }

@@ -111,9 +111,9 @@ function answering({ stepUps }: Tasks): readonly Operation[] {
       summary: 'Approve a step-up, for no longer and no more calls than the policy has it.',
       request: approval,
       status: 200,
-      answer(call) {
+      async answer(call) {
         const answer = decodeBody(approval, call.body);
-        return { status: 200, body: stepUpView(stepUps.approve(id(call), { ...answer, as: 'operator' })) };
+        return { status: 200, body: stepUpView(await stepUps.approve(id(call), { ...answer, as: 'operator' })) };
       },
     },
     {
@@ -123,8 +123,8 @@ function answering({ stepUps }: Tasks): readonly Operation[] {
       request: refusal,
       status: 200,
       answer(call) {
-        const { by, reason } = decodeBody(refusal, call.body);
-        return { status: 200, body: stepUpView(stepUps.deny(id(call), by, reason)) };
+        const { by, reason, lasts } = decodeBody(refusal, call.body);
+        return { status: 200, body: stepUpView(stepUps.deny(id(call), { by, why: reason, lasts })) };
       },
     },
   ];

@@ -1,16 +1,14 @@
 /** The bodies that both APIs read, as schemas: decoders and OpenAPI documents come from them. */
 import { defaulted, integer, optional, record, required } from '../config/decode.ts';
-import { action, duration, name, note, parameterDigest, person } from '../config/scalars.ts';
+import { duration, note, person, token } from '../config/scalars.ts';
 
 export const extension = record({
   lifetime: required(duration('5m'), 'How long from now on.'),
 });
 
 export const question = record({
-  action: required(action, 'The action that needs an approval.'),
-  destination: optional(name, 'For this destination alone; for those of the grant otherwise.'),
-  digest: optional(parameterDigest, 'For these parameters alone: the digest that the refusal of the call names.'),
-  reason: optional(note, 'For whoever decides.'),
+  decision: required(token, 'The call: the decision that its refusal names.'),
+  reason: optional(note, 'For whoever decides, who sees it apart from the call.'),
 });
 
 export const approval = record({
@@ -22,6 +20,10 @@ export const approval = record({
 export const refusal = record({
   by: required(person, 'Who refuses.'),
   reason: defaulted(note, 'refused', 'For the agent.'),
+  lasts: optional(
+    duration('1h'),
+    'How long the agent may not ask for it again; as long as a task of the purpose may last otherwise.',
+  ),
 });
 
 export const revocation = record({

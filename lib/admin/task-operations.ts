@@ -84,12 +84,12 @@ function stepUpOperations({ tasks, task }: TaskDoor): readonly Operation[] {
       method: 'POST',
       path: '/v1/tasks/{task}/step-ups',
       summary:
-        'Ask for an approval of an action that needs one. The answer comes at once; whether it was approved is to be asked for.',
+        'Ask for an approval of a call that was refused because it needs one. The answer comes at once; whether it was approved is to be asked for.',
       request: question,
       status: 202,
-      answer: (call) => ({
+      answer: async (call) => ({
         status: 202,
-        body: stepUpView(tasks.stepUps.ask(task(call, 'use'), decodeBody(question, call.body))),
+        body: stepUpView(await tasks.stepUps.ask(task(call, 'use'), decodeBody(question, call.body))),
       }),
     },
     {

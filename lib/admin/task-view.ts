@@ -50,11 +50,12 @@ export function taskView(task: Task): object {
     uses,
     live,
     grant: grantView(task.grant),
-    elevated: task.elevations.map(({ id: stepUp, actions, destination, uses: left }) => ({
+    elevated: task.elevations.map(({ id: stepUp, action, destination, rule, uses: left }) => ({
       stepUp,
-      actions: [...actions],
+      action,
       destination,
-      uses: left,
+      rule,
+      uses: counted(left),
     })),
   };
 }
@@ -62,14 +63,22 @@ export function taskView(task: Task): object {
 function grantView({ destinations, hosts, actions, stepUp, dataClasses, uses }: Grant): object {
   return {
     destinations: [...destinations],
-    hosts: Object.fromEntries([...(hosts ?? [])].map(([name, some]) => [name, some.map(targetText)])),
     actions: [...actions],
     stepUp: [...stepUp.keys()],
     dataClasses: [...dataClasses],
     uses,
+    /** What of a destination, where the intent named hosts. */
+    ...(hosts === undefined || hosts.size === 0
+      ? undefined
+      : { hosts: Object.fromEntries([...hosts].map(([name, some]) => [name, some.map(targetText)])) }),
   };
 }
 
-export function stepUpView({ askedAt, ...stepUp }: StepUp): object {
-  return { ...stepUp, askedAt: new Date(askedAt).toISOString() };
+/** What the agent says stands apart from what it would do. */
+export function stepUpView({ askedAt, reason, uses, ...stepUp }: StepUp): object {
+  return { ...stepUp, uses: counted(uses), askedAt: new Date(askedAt).toISOString(), untrusted: { reason } };
+}
+
+function counted(uses: number): number | 'unlimited' {
+  return uses === Infinity ? 'unlimited' : uses;
 }

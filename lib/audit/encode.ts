@@ -95,6 +95,7 @@ const decided = (record: DecidedRecord): object => ({
   spiffeId: cut(record.spiffeId),
   agent: record.agent,
   task: record.task,
+  parameters: record.parameters,
   stepUp: record.stepUp,
 });
 

@@ -53,6 +53,8 @@ export interface DecidedRecord extends OfExchange {
   readonly agent?: string | undefined;
   /** The task it belongs to. */
   readonly task?: string | undefined;
+  /** What an approval of the call is bound to, where it needs one or lives on one: `sha-256:` and base64url. */
+  readonly parameters?: string | undefined;
   /** The approved step-up that it used. */
   readonly stepUp?: string | undefined;
 }

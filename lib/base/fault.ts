@@ -50,6 +50,7 @@ export const CODES = {
   webhook: row(502, 76),
   'webhook-unreachable': row(502, 69, true),
   'no-such-step-up': row(404, 66),
+  'no-such-call': row(404, 66),
   'no-such-agent': row(404, 66),
   'no-such-task': row(404, 66),
   'not-yours': row(403, 77),

@@ -306,7 +306,12 @@ export function compileTaskPolicy(
     when,
     stepUp: Object.freeze(
       spec.stepUp.map((one) =>
-        Object.freeze({ ...one, actions: new Set(one.actions), approvers: new Set(one.approvers) }),
+        Object.freeze({
+          ...one,
+          actions: new Set(one.actions),
+          approvers: new Set(one.approvers),
+          uses: one.uncounted ? Infinity : one.uses,
+        }),
       ),
     ),
     at,

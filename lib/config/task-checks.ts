@@ -66,6 +66,24 @@ export const TASK_CHECKS: readonly SetCheck[] = Object.freeze([
     find: (set) => set.taskPolicies.flatMap(({ tree, document }) => stepUpProblems(set, tree, document.spec.stepUp)),
   },
   {
+    name: 'what-is-approved-is-read',
+    doc: 'A step-up is of calls that are read whole: for tunnels, WebSockets and gRPC calls it says `bound: false` and `uncounted: true`.',
+    find: ({ taskPolicies, destinations }) =>
+      taskPolicies.flatMap(({ tree, document: { spec } }) =>
+        spec.stepUp.flatMap(({ actions, bound, uncounted }, i): readonly Placed[] => {
+          if (!bound && uncounted) return [];
+          const unread = destinations
+            .filter(({ document }) => spec.destinations.includes(document.metadata.name))
+            .map(({ document }) => unreadIn(document, actions))
+            .find((one) => one !== undefined);
+          if (unread === undefined) return [];
+          const fix = 'write bound: false and uncounted: true, or give it an action of its own';
+          const message = `${unread}: nobody can be shown what would be approved, nor count it`;
+          return [{ tree, steps: ['spec', 'stepUp', i], message, fix }];
+        }),
+      ),
+  },
+  {
     name: 'quotas-outlive-a-restart',
     doc: '`quotas` need a place where what was counted outlives a restart: `stateDir`, or the folder of `adminApi`.',
     find({ sidecar, taskPolicies }) {
@@ -77,6 +95,24 @@ export const TASK_CHECKS: readonly SetCheck[] = Object.freeze([
     },
   },
 ]);
+
+/** What of a destination has one of the actions and is never read. */
+function unreadIn(
+  { metadata, spec }: DocumentSet['destinations'][number]['document'],
+  actions: readonly string[],
+): string | undefined {
+  const { protocol, tls, rules } = spec;
+  const at = `destination ${metadata.name}`;
+  if (protocol === 'tcp' || tls.mode === 'passthrough') {
+    return actions.includes(spec.action) ? `action ${spec.action} is a connection at ${at}` : undefined;
+  }
+  const rule = rules.find(
+    (one) => actions.includes(one.action ?? '') && (protocol === 'grpc' || one.http?.websocket === true),
+  );
+  if (rule === undefined) return undefined;
+  const kind = protocol === 'grpc' ? 'gRPC calls' : 'a WebSocket';
+  return `action ${rule.action ?? ''} is ${kind} by rule ${rule.name} of ${at}`;
+}
 
 type StepUps = DocumentSet['taskPolicies'][number]['document']['spec']['stepUp'];
 

@@ -1,8 +1,14 @@
 /** `spec` of a TaskPolicy document: the most that tasks of some purposes may be granted. */
-import { choice, defaulted, flag, integer, list, optional, record, required } from './decode.ts';
-import { action, condition, dataClass, duration, name, person, rate } from './scalars.ts';
+import { choice, defaulted, flag, integer, list, optional, record, refine, required } from './decode.ts';
+import { action, condition, dataClass, duration, name, person, rate, size } from './scalars.ts';
 
 const actions = (least: 0 | 1): ReturnType<typeof list<string>> => list(action, { least, most: 64, unique: String });
+
+const maxBody = refine(size('64KiB', 1024), (bytes) =>
+  bytes > 1_048_576
+    ? { message: 'more than 1MiB would be held for each call', fix: 'write at most 1MiB' }
+    : { value: bytes },
+);
 
 const stepUp = record({
   actions: required(actions(1), 'Actions that wait for an approval, besides those in `actions` that do not.'),
@@ -13,10 +19,20 @@ const stepUp = record({
   ),
   lasts: defaulted(duration('60s'), '60s', 'How long an approval is good for, at the most.'),
   uses: defaulted(integer(1, 1_000_000), 1, 'For how many calls.'),
-  bound: defaulted(
+  uncounted: defaulted(
     flag(),
     false,
-    'true: an approval is for the parameters that were asked for and no others: of an MCP tool call its arguments, of a request without body its method, path and query.',
+    'true: for any number of calls while it lasts, and the only approval, with `bound: false`, of things in which no calls are counted: tunnels, WebSockets, gRPC calls, content longer than `maxBody`.',
+  ),
+  bound: defaulted(
+    flag(),
+    true,
+    'An approval is for the call that was shown and no other: of an MCP message its method and parameters, of a request its method, path, query, header fields and content. false: for any call of the same rule.',
+  ),
+  maxBody: defaulted(
+    maxBody,
+    '64KiB',
+    'Content of up to this is read whole before such a call is refused, and again when it is made. A call with more is not approved, but for `bound: false` with `uncounted: true`.',
   ),
 });
 

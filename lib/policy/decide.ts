@@ -41,9 +41,10 @@ export function decide(policy: Policy, facts: Facts, as?: SpiffeId): Decision {
   const { code, destination } = verdict;
   if ((code !== 'allowed' && code !== 'reported') || destination === undefined) return decision(policy, verdict);
   const allowed = { ...verdict, action: actionOf(verdict, destination) };
-  const call = { action: allowed.action, conversation: verdict.conversation };
+  const call = { action: allowed.action, rule: allowed.rule?.name, conversation: verdict.conversation };
   const task = judgeTask(destination, call, facts);
-  if (task.code === 'granted') return decision(policy, allowed, task.elevation);
+  if (task.code === 'granted')
+    return decision(policy, { ...allowed, parameters: task.elevation?.digest }, task.elevation);
   return decision(policy, { ...allowed, ...task });
 }
 
@@ -77,6 +78,8 @@ interface Verdict {
   readonly reason: string;
   readonly hint?: string | undefined;
   readonly retryAfter?: number | undefined;
+  readonly parameters?: string | undefined;
+  readonly unread?: number | undefined;
   readonly destination?: Destination | undefined;
   readonly rule?: Rule | undefined;
   /** The action in place of the rule's. */
@@ -89,13 +92,15 @@ interface Verdict {
 }
 
 function decision(policy: Policy, verdict: Verdict, elevation?: Elevation): Decision {
-  const { code, reason, hint, retryAfter, destination, rule, action, policyError } = verdict;
+  const { code, reason, hint, retryAfter, parameters, unread, destination, rule, action, policyError } = verdict;
   return {
     effect: code === 'allowed' || code === 'reported' ? 'allow' : 'deny',
     code,
     reason,
     hint,
     retryAfter,
+    parameters,
+    unread,
     destination,
     rule: rule?.name,
     action: action ?? rule?.action,

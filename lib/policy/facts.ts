@@ -11,6 +11,12 @@ export type EntryPoint = 'forward' | 'connect' | 'intercept' | 'cleartext' | 'li
 /** Field lines in order: name, value, name, value …; names in lower case. */
 export type FieldLines = readonly string[];
 
+export interface Content {
+  readonly bytes: Buffer;
+  /** Hex SHA-256. */
+  readonly digest: string;
+}
+
 export interface HttpFacts {
   /** As sent; methods are case-sensitive (RFC 9110 section 9.1). */
   readonly method: string;
@@ -21,6 +27,8 @@ export interface HttpFacts {
   readonly websocket: boolean;
   /** There is no content; undefined where that is not known. */
   readonly empty?: boolean | undefined;
+  /** Where it was read whole before the decision, because it is part of what is approved; `long`: it was too long for that. */
+  readonly content?: Content | 'long' | undefined;
   /** As sent, but for Host, our Via and credentials of ours; secrets among them: conditions see what lib/policy/fields.ts lets through, and nothing else may show a value. */
   readonly fields: FieldLines;
 }
@@ -117,7 +125,8 @@ export type DecisionCode =
   | 'outside-grant' // the task was not granted this
   | 'uses-spent' // the task has made all its calls
   | 'quota-spent' // the agent has made all the calls that it may make for now, over all its tasks of the purpose
-  | 'step-up'; // the action waits for an approval
+  | 'step-up' // the action waits for an approval
+  | 'not-approvable'; // it does, and this call cannot be approved, because it is not read whole
 
 export interface Decision {
   readonly effect: 'allow' | 'deny';
@@ -135,6 +144,10 @@ export interface Decision {
   readonly unused?: boolean | undefined;
   /** Rules whose conditions could not be evaluated, and why, whatever came of it; never a value of the request. */
   readonly policyError: string | undefined;
+  /** What an approval of this call is bound to: it needs one, or lives on one. */
+  readonly parameters?: string | undefined;
+  /** Content of up to so many bytes must be read before this can be decided. */
+  readonly unread?: number | undefined;
   /** What calls of the rule that allowed it may take. */
   readonly limits: RuleLimits | undefined;
   /** The approved step-up that it lives on. */

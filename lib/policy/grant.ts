@@ -7,6 +7,7 @@
 import type { Condition } from './conditions.ts';
 import { formatAuthority } from './authority.ts';
 import type { Destination } from './model.ts';
+import type { Reading } from './parameters.ts';
 import { reaches, type HostTargets } from './targets.ts';
 
 /** Which calls of an action wait for an approval, and what the approval is good for. */
@@ -16,9 +17,12 @@ export interface StepUpPolicy {
   readonly approvers: ReadonlySet<Approver>;
   /** Milliseconds that an elevation lasts at the most. */
   readonly lasts: number;
+  /** Calls; Infinity: any number, of things in which no calls are counted too. */
   readonly uses: number;
-  /** The elevation covers the call whose parameter digest was asked for, and no other. */
+  /** An approval covers the call that was shown, and no other. */
   readonly bound: boolean;
+  /** Bytes of content that are read whole so that they can be shown and approved. */
+  readonly maxBody: number;
 }
 
 /** So many in any span of so many milliseconds. */
@@ -77,11 +81,14 @@ export interface Grant {
 /** An approved step-up, as a call sees it. */
 export interface Elevation {
   readonly id: string;
-  readonly actions: ReadonlySet<string>;
-  /** undefined: every destination of the grant. */
-  readonly destination: string | undefined;
+  readonly action: string;
+  readonly destination: string;
+  /** undefined for a connection, which no rule allows. */
+  readonly rule: string | undefined;
   /** `sha-256:` and base64url of the parameters it was approved for; undefined: any. */
   readonly digest: string | undefined;
+  /** Only supposed, for tests of policy: of every call of the action. */
+  readonly supposed?: true;
 }
 
 /** What a decision knows of the task that a request belongs to: one snapshot. */
@@ -117,6 +124,8 @@ export interface Call {
    * it needs no action of the grant either; an answer needs that of the call it belongs to.
    */
   readonly conversation?: 'reads' | 'answers' | undefined;
+  readonly rule: string | undefined;
+  readonly reading: Reading;
   /** Digest of its parameters (lib/policy/parameters.ts): asked for when it matters alone. undefined where they cannot be read. */
   readonly digest: () => string | undefined;
 }
@@ -124,11 +133,13 @@ export interface Call {
 export type GrantVerdict =
   | { readonly code: 'granted'; readonly elevation: Elevation | undefined }
   | {
-      readonly code: 'outside-grant' | 'step-up' | 'uses-spent' | 'quota-spent';
+      readonly code: 'outside-grant' | 'step-up' | 'not-approvable' | 'uses-spent' | 'quota-spent';
       readonly reason: string;
       readonly hint: string;
       /** Seconds. */
       readonly retryAfter?: number | undefined;
+      readonly parameters?: string | undefined;
+      readonly unread?: number | undefined;
     };
 
 export function judgeGrant(task: TaskFacts, call: Call): GrantVerdict {
@@ -154,31 +165,45 @@ export function judgeGrant(task: TaskFacts, call: Call): GrantVerdict {
   if (grant.actions.has(action)) return { code: 'granted', elevation: undefined };
   const stepUp = grant.stepUp.get(action);
   if (stepUp === undefined) return outside(id, `its actions leave out ${action}`);
-  const elevation = task.elevations.find((one) => covers(one, call));
-  if (elevation !== undefined) return { code: 'granted', elevation };
-  return needsStepUp(id, { ...call, action }, stepUp);
+  const supposed = task.elevations.find((one) => one.supposed === true && one.action === action);
+  if (supposed !== undefined) return { code: 'granted', elevation: supposed };
+  return judgeStepUp(task, { ...call, action }, stepUp);
 }
 
-export function covers({ actions, destination, digest }: Elevation, call: Call): boolean {
-  if (call.action === undefined || !actions.has(call.action)) return false;
-  if (destination !== undefined && destination !== call.destination.name) return false;
+type StepUpCall = Call & { readonly action: string };
+
+/** An approval is for what was read: only one for any number of calls, whatever they are, goes without. */
+function judgeStepUp({ id, elevations }: TaskFacts, call: StepUpCall, stepUp: StepUpPolicy): GrantVerdict {
+  const read = stepUp.bound || stepUp.uses !== Infinity;
+  const what = `action ${call.action} on destination ${call.destination.name}`;
+  const reason = `task ${id} needs an approval for ${what}`;
+  const hint = `ask for it: POST /v1/tasks/${id}/step-ups on the agent API, with the decision that this refusal names`;
+  if (read && call.reading === 'unread') return { code: 'step-up', reason, hint, unread: stepUp.maxBody };
+  if (read && call.reading !== 'whole')
+    return notApprovable(id, what, call.reading === 'long' ? stepUp.maxBody : undefined);
+  const elevation = elevations.find((one) => covers(one, call));
+  if (elevation !== undefined) return { code: 'granted', elevation };
+  return { code: 'step-up', reason, hint, parameters: stepUp.bound ? call.digest() : undefined };
+}
+
+function notApprovable(id: string, what: string, most: number | undefined): GrantVerdict {
+  const why =
+    most === undefined
+      ? 'what is sent in it is not read'
+      : `its content is longer than the ${most} bytes that are read`;
+  return {
+    code: 'not-approvable',
+    reason: `task ${id} needs an approval for ${what}, and nobody could say what is approved: ${why}`,
+    hint: 'send less at once, or let the operator write bound: false and uncounted: true for this action',
+  };
+}
+
+export function covers({ action, destination, rule, digest }: Elevation, call: Call): boolean {
+  if (call.action !== action || destination !== call.destination.name || rule !== call.rule) return false;
   return digest === undefined || digest === call.digest();
 }
 
 function outside(id: string, why: string): GrantVerdict {
   const hint = 'open a task whose intent names it, if its purpose allows that';
   return { code: 'outside-grant', reason: `task ${id} does not cover this: ${why}`, hint };
-}
-
-function needsStepUp(id: string, call: Call & { readonly action: string }, { bound }: StepUpPolicy): GrantVerdict {
-  const { destination, action } = call;
-  const digest = bound ? call.digest() : undefined;
-  const what = `action ${action} on destination ${destination.name}`;
-  if (bound && digest === undefined) {
-    const reason = `${what} is approved by its parameters, and those of this call are not read`;
-    return { code: 'step-up', reason, hint: 'call an MCP tool, or send a request without content' };
-  }
-  const parameters = digest === undefined ? '' : `, with digest ${digest}`;
-  const hint = `ask for it: POST /v1/tasks/${id}/step-ups on the agent API, for ${what}${parameters}`;
-  return { code: 'step-up', reason: `task ${id} needs an approval for ${what}`, hint };
 }

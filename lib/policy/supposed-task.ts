@@ -11,18 +11,15 @@ export type SupposedTask = Pick<
 };
 
 export function supposedTask({ elevated, ...task }: SupposedTask, policy: Policy): TaskFacts {
-  const elevation: Elevation = {
-    id: 'supposed',
-    actions: new Set(elevated),
-    destination: undefined,
-    digest: undefined,
-  };
+  const elevations = elevated.map((action): Elevation => {
+    return { id: 'supposed', action, destination: '', rule: undefined, digest: undefined, supposed: true };
+  });
   return {
     ...task,
     owner: 'test',
     onBehalfOf: undefined,
     grant: grantOf(task.purpose, policy),
-    elevations: elevated.length === 0 ? [] : [elevation],
+    elevations,
   };
 }
 

@@ -1,27 +1,31 @@
 /** What a task adds to a decision: it can only refuse what the rules allowed. `mode: report` does not relax it. */
 import type { Facts } from './facts.ts';
 import { judgeGrant, type Call, type Elevation } from './grant.ts';
-import { parameterDigest } from './parameters.ts';
+import { parameterDigest, readingOf } from './parameters.ts';
 import type { Destination } from './model.ts';
 
 export type TaskVerdict =
   | { readonly code: 'granted'; readonly elevation: Elevation | undefined }
   | {
-      readonly code: 'task-required' | 'outside-grant' | 'uses-spent' | 'quota-spent' | 'step-up';
+      readonly code: 'task-required' | 'outside-grant' | 'uses-spent' | 'quota-spent' | 'step-up' | 'not-approvable';
       readonly reason: string;
       readonly hint: string;
       readonly retryAfter?: number | undefined;
+      readonly parameters?: string | undefined;
+      readonly unread?: number | undefined;
     };
 
 const FREE: TaskVerdict = Object.freeze({ code: 'granted', elevation: undefined });
 
 /** What the call is, by the rule that allowed it or by its destination. */
-export type Called = Pick<Call, 'action' | 'conversation'>;
+export type Called = Pick<Call, 'action' | 'rule' | 'conversation'>;
 
 export function judgeTask(destination: Destination, called: Called, facts: Facts): TaskVerdict {
   const { task, host, port } = facts;
-  if (task !== undefined)
-    return judgeGrant(task, { destination, host, port, ...called, digest: () => parameterDigest(facts) });
+  if (task !== undefined) {
+    const digest = (): string | undefined => parameterDigest(facts);
+    return judgeGrant(task, { destination, host, port, ...called, reading: readingOf(facts), digest });
+  }
   if (destination.task === 'optional') return FREE;
   return {
     code: 'task-required',

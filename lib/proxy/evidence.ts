@@ -159,6 +159,7 @@ function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): 
     spiffeId: identity?.svid.id,
     agent: exchange.agent?.name,
     task: exchange.task?.id,
+    parameters: decision.parameters,
     stepUp: decision.elevation?.id,
   };
   return mcp === undefined ? record : { ...record, ...messageFields(mcp) };

@@ -7,6 +7,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Cell } from '../base/cell.ts';
 import { Fault } from '../base/fault.ts';
 import type { Turns } from '../base/turns.ts';
+import { callView } from '../policy/call-view.ts';
 import { decide } from '../policy/decide.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
 import { carriesRequests, matrixRow } from '../policy/matrix.ts';
@@ -46,10 +47,21 @@ export interface Arrival {
    * nothing has.
    */
   learn?(exchange: Exchange, facts: Facts, standing: Standing): Promise<Facts> | undefined;
+  /**
+   * Reads content of up to so many bytes, because it is part of what is decided; gives the facts with it. undefined
+   * where there is none that could be read.
+   */
+  readContent?(exchange: Exchange, facts: Facts, unread: Unread): Promise<Facts>;
   /** Everything after the permission: reaches the upstream and relays, until both are done. */
   carry(exchange: Exchange, passage: Passage): Promise<void>;
   /** Tells the agent, or cuts it off where it was told something else already. Never throws. */
   fail(exchange: Exchange, fault: Fault): Promise<void>;
+}
+
+export interface Unread {
+  readonly destination: Destination;
+  /** Bytes. */
+  readonly most: number;
 }
 
 /** What a permission comes to. */
@@ -70,7 +82,7 @@ export interface Standing {
   /** What is decided in one turn of the event loop is bounded. */
   readonly turns: Turns;
   /** undefined: no task can be open. */
-  readonly tasks: Pick<Tasks, 'authenticate' | 'claim'> | undefined;
+  readonly tasks: Pick<Tasks, 'authenticate' | 'claim' | 'stepUps'> | undefined;
 }
 
 export async function handle(arrival: Arrival, standing: Standing): Promise<void> {
@@ -93,8 +105,12 @@ export async function handle(arrival: Arrival, standing: Standing): Promise<void
     const known = learning === undefined ? facts : await learning;
     if (turns.full) await turns.room();
     const began = performance.now();
-    const judgement = judge(exchange, known, standing);
+    let judgement = judge(exchange, known, standing);
     turns.count(performance.now() - began);
+    const { unread: most, destination } = judgement.decision;
+    if (most !== undefined && destination !== undefined && arrival.readContent !== undefined)
+      judgement = judge(exchange, await arrival.readContent(exchange, known, { destination, most }), standing);
+    if (judgement.decision.code === 'step-up') keepRefused(exchange, judgement, standing);
     exchange.judgement = judgement;
     await evidence.decided(exchange, judgement);
     exchange.throwIfAborted();
@@ -166,6 +182,13 @@ export function judged({ task, agent }: Exchange, described: Facts, standing: St
   const identity = standing.identity.of(agent);
   const facts = task === undefined ? described : { ...described, task: task.facts(policy.dataClasses) };
   return { policy, facts, decision: decide(policy, facts, identity?.svid.id), identity };
+}
+
+/** So that a question can name it. */
+function keepRefused({ id, task }: Exchange, { decision, facts }: Judgement, { tasks }: Standing): void {
+  const { destination, action, rule, parameters: digest } = decision;
+  if (task === undefined || destination === undefined || action === undefined) return;
+  tasks?.stepUps.refused(task, { id, action, destination: destination.name, rule, digest, view: callView(facts) });
 }
 
 function policyNow({ policy }: Standing): Policy {

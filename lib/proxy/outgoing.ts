@@ -1,8 +1,17 @@
 /** What of a message is written anew on its way: Host, framing, lengths. */
-import { fieldOf, type Body, type Framing, type RequestHead, type ResponseHead } from '../http1/message.ts';
+import {
+  fieldOf,
+  type Body,
+  type Fields,
+  type Framing,
+  type OutgoingRequest,
+  type RequestHead,
+  type ResponseHead,
+} from '../http1/message.ts';
 import { formatAuthority } from '../policy/authority.ts';
 import type { Facts } from '../policy/facts.ts';
 import type { Destination } from '../policy/model.ts';
+import type { Asked } from './asking.ts';
 
 const NONE: Framing = Object.freeze({ kind: 'none' });
 
@@ -20,6 +29,34 @@ export function hostField({ host, port }: Facts, { tls, sentHost }: Destination)
 export function framingOf(body: Body | Buffer | undefined, head: RequestHead): Framing {
   if (body === undefined) return emptyFraming(head);
   return Buffer.isBuffer(body) ? { kind: 'length', length: body.length } : head.framing;
+}
+
+interface Head {
+  /** As they were judged. */
+  readonly fields: Fields;
+  readonly via: string;
+  /** It is a gRPC call. */
+  readonly call: boolean;
+  /** Sec-WebSocket-Key of ours. */
+  readonly key: string | undefined;
+  readonly received: RequestHead;
+}
+
+/** The head of the request to send. */
+export function requestHead(
+  destination: Destination,
+  { described, body }: Asked,
+  { fields: judged, via, call, key, received }: Head,
+): OutgoingRequest {
+  const { method, target, webSocket, hops } = described;
+  const fields = ['host', hostField(described.facts, destination), ...judged, 'via', via];
+  if (call) fields.push('te', 'trailers');
+  if (hops !== undefined) fields.push('max-forwards', String(hops));
+  if (key !== undefined) fields.push('sec-websocket-key', key);
+  const framing = framingOf(body, received);
+  return webSocket === undefined
+    ? { method, target, fields, framing }
+    : { method, target, fields, framing, upgrade: 'websocket' };
 }
 
 export function withoutFields(fields: readonly string[], names: ReadonlySet<string>): string[] {

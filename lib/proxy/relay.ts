@@ -6,21 +6,22 @@ import { Fault } from '../base/fault.ts';
 import type { JwtSvids } from '../credentials/jwt-svid.ts';
 import type { ClientConnection, ClientResponse } from '../http1/client.ts';
 import type { Connection, ServerExchange } from '../http1/exchange.ts';
-import type { Body, Fields, OutgoingRequest, OutgoingResponse } from '../http1/message.ts';
+import type { Body, Fields, OutgoingResponse } from '../http1/message.ts';
 import type { EntryPoint, Facts } from '../policy/facts.ts';
 import { callOf } from '../policy/grpc.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import type { Proof } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import type { AgentConnection } from './agent-connection.ts';
-import type { Asked, Asking, Switch } from './asking.ts';
+import { NO_FIELDS, type Asked, type Asking, type Switch } from './asking.ts';
+import { contentOf } from './content.ts';
 import { copyBothWays, cut, type Farewell } from './copy.ts';
 import { agentCut, refusedUs, upstreamCut } from './cuts.ts';
 import { bodyTooLarge, boundedAnswer, CountedBody } from './counted.ts';
 import type { Described } from './describe.ts';
 import { EventStream, isEventStream } from './event-stream.ts';
 import { idleOf, type Exchange } from './exchange.ts';
-import type { Arrival, Passage, Standing } from './handle.ts';
+import type { Arrival, Passage, Standing, Unread } from './handle.ts';
 import { mayHaveContentOnGet } from './get-content.ts';
 import { credentialsOf, type FieldRules } from './headers.ts';
 import {
@@ -37,7 +38,7 @@ import { endpointFor, McpExchange, type McpParts } from './mcp.ts';
 import type { Listings } from './mcp-list.ts';
 import { mcpRefusal } from './mcp-refusal.ts';
 import { mcpReply, REPLACED } from './mcp-reply.ts';
-import { framingOf, hostField, lengthFor, withoutFields } from './outgoing.ts';
+import { lengthFor, requestHead, withoutFields } from './outgoing.ts';
 import { Attempts, isIdempotent, repeatable } from './replay.ts';
 import { DECISION_FIELD, faultAnswer } from './respond.ts';
 import type { Caller } from './shares.ts';
@@ -60,8 +61,6 @@ export interface RelayParts {
   readonly recheck: (exchange: Exchange) => void;
 }
 
-const NO_FIELDS: Fields = Object.freeze([]);
-
 export class RequestArrival implements Arrival {
   readonly entry: EntryPoint;
   readonly transport: Connection;
@@ -78,6 +77,8 @@ export class RequestArrival implements Arrival {
   #lent = true;
   /** A body that is part of what is judged is being received. */
   #reading = false;
+  /** Content that was read whole, because it was judged. */
+  #content: Buffer | undefined;
   /** At the endpoint of an MCP destination alone. */
   #mcp: McpExchange | undefined;
   /** The answer, where it is a stream of events. */
@@ -168,13 +169,24 @@ export class RequestArrival implements Arrival {
     });
   }
 
+  async readContent(exchange: Exchange, facts: Facts, unread: Unread): Promise<Facts> {
+    exchange.stops(this);
+    this.#reading = true;
+    const content = await contentOf(this.#x, exchange, { ...unread, now: this.#parts.now() });
+    this.#reading = false;
+    if (content !== 'long') this.#content = content.bytes;
+    const read = { ...facts, http: facts.http && { ...facts.http, content } };
+    this.#described &&= { ...this.#described, facts: read, continues: false };
+    return read;
+  }
+
   async carry(exchange: Exchange, passage: Passage): Promise<void> {
     const described = this.#described;
     if (described === undefined) throw new TypeError('carried before it was described');
     exchange.stops(this);
     if (described.webSocket !== undefined && passage.destination.http2 === true) throw noWebSocket(passage.destination);
     if (this.#call?.timeout !== undefined) exchange.deadline(this.#call.timeout);
-    const body = this.#mcp === undefined ? this.#bodyFor(exchange, passage) : this.#mcp.sending();
+    const body = this.#content ?? (this.#mcp === undefined ? this.#bodyFor(exchange, passage) : this.#mcp.sending());
     if (passage.destination.credential !== undefined) await this.#authorize(exchange, passage);
     const { loan, response: whole, accept } = await this.#ask(exchange, passage, { described, body });
     try {
@@ -262,7 +274,8 @@ export class RequestArrival implements Arrival {
     const { described } = asked;
     const body = repeatable(asked.body, destination);
     const key = described.webSocket === undefined ? undefined : webSocketKey();
-    const head = this.#headFor(passage, asked, key?.key);
+    const more = { fields: this.#fields, via: this.#parts.fields.via, call: this.#call !== undefined, key: key?.key };
+    const head = requestHead(destination, asked, { ...more, received: this.#x.head });
     let attempts: Attempts | undefined;
     for (;;) {
       const once = attempts !== undefined || !isIdempotent(described.method, body);
@@ -292,19 +305,6 @@ export class RequestArrival implements Arrival {
           throw over ?? refusedUs(failure, route.matched);
       }
     }
-  }
-
-  #headFor({ destination }: Passage, { described, body }: Asked, key: string | undefined): OutgoingRequest {
-    const { method, target, webSocket, hops } = described;
-    const via = this.#parts.fields.via;
-    const fields = ['host', hostField(described.facts, destination), ...this.#fields, 'via', via];
-    if (this.#call !== undefined) fields.push('te', 'trailers');
-    if (hops !== undefined) fields.push('max-forwards', String(hops));
-    if (key !== undefined) fields.push('sec-websocket-key', key);
-    const framing = framingOf(body, this.#x.head);
-    return webSocket === undefined
-      ? { method, target, fields, framing }
-      : { method, target, fields, framing, upgrade: 'websocket' };
   }
 
   readonly #inform = (status: number, fields: readonly string[]): void => {

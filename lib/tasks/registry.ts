@@ -132,7 +132,9 @@ class Registry implements Tasks {
     const past = options.unknownPast === true ? (policy.get()?.dataClasses ?? []) : [];
     this.#agents = new Agents(agents, past);
     this.#quotas = quotas(clock, options.counts);
-    this.stepUps = stepUps({ clock, tell, recorded, onAsked });
+    const denialLasts = ({ intent, lifetime }: Task): number =>
+      policy.get()?.taskPolicies.get(intent.purpose)?.lifetime ?? lifetime;
+    this.stepUps = stepUps({ clock, tell, recorded, onAsked, denialLasts });
     policy.follow((next) => this.#relimit(next), this.#following.signal);
   }
 

@@ -1,36 +1,42 @@
 /**
- * Read-only first, more for a moment: an agent asks, somebody else approves, and the task is elevated for seconds and a number of calls. Rules:
+ * Read-only first, more for a moment: a call is refused, the agent asks for it, somebody else sees the call and
+ * approves it, and the task is elevated for seconds and a number of calls. Rules:
+ * - a question names a refused exchange, which the sidecar has kept: what is shown is that call, and what the agent
+ *   says about it stands apart;
  * - the agent's door cannot approve; who may is said by the TaskPolicy for each action;
- * - an approval can only be narrower than the policy: shorter, fewer calls, never for other parameters;
- * - an approval that cannot be recorded is taken back;
+ * - an approval is for one action of one rule of one destination, and where the policy does not say otherwise for that
+ *   very call; it can only be narrower than the policy: shorter, fewer calls;
+ * - a refusal holds for its time, for the agent and not for the task alone; few questions wait at one time;
+ * - a question or an approval that cannot be recorded is refused with that reason;
  * - a question that nobody answers lapses; every step is an event.
  */
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
-import { ignore } from '../base/signal.ts';
+import type { CallView } from '../policy/call-view.ts';
 import type { Approver, StepUpPolicy } from '../policy/grant.ts';
+import { Denials } from './denials.ts';
 import type { TaskEvent, TaskEventName } from './events.ts';
+import { RefusedCalls, type RefusedCall } from './refused-calls.ts';
 import type { Task } from './task.ts';
 
 export interface Question {
-  readonly action: string;
-  /** One destination of the grant; undefined: all of them. */
-  readonly destination?: string | undefined;
-  /** `sha-256:` and base64url: the approval is for these parameters alone. */
-  readonly digest?: string | undefined;
+  /** The refused exchange: `decision` of its refusal. */
+  readonly decision: string;
   /** The agent's words, for whoever decides. */
   readonly reason?: string | undefined;
 }
 
 export type StepUpState = 'pending' | 'approved' | 'denied' | 'lapsed';
 
-export interface StepUp extends Question {
+export interface StepUp extends Omit<RefusedCall, 'id' | 'view'>, Question {
   readonly id: string;
   readonly task: string;
+  readonly agent: string;
   readonly state: StepUpState;
+  readonly call: CallView;
   readonly approvers: readonly Approver[];
-  /** Milliseconds and calls that an approval is good for. */
+  /** Milliseconds and calls that an approval is good for; Infinity: any number. */
   readonly lasts: number;
   readonly uses: number;
   /** Wall clock, milliseconds. */
@@ -47,12 +53,24 @@ export interface Approval {
   readonly as: Approver;
 }
 
+export interface Denial {
+  readonly by: string;
+  readonly why: string;
+  /** Milliseconds that it holds; by itself as long as a task of the purpose may last. */
+  readonly lasts?: number | undefined;
+}
+
 export interface StepUps {
-  /** Asks; approved at once where policy itself approves. @throws Fault `denied`, `malformed`, `too-many` */
-  ask(task: Task, question: Question): StepUp;
-  /** @throws Fault `no-such-step-up`, `denied` */
-  approve(id: string, approval: Approval): StepUp;
-  deny(id: string, by: string, why: string): StepUp;
+  /** Keeps a call that was refused because it waits for an approval. */
+  refused(task: Task, call: RefusedCall): void;
+  /**
+   * Asks; approved at once where policy itself approves.
+   * @throws Fault `no-such-call`, `denied`, `too-many`, `audit-unavailable`
+   */
+  ask(task: Task, question: Question): Promise<StepUp>;
+  /** @throws Fault `no-such-step-up`, `denied`, `audit-unavailable`; then nothing is approved */
+  approve(id: string, approval: Approval): Promise<StepUp>;
+  deny(id: string, denial: Denial): StepUp;
   get(id: string): StepUp | undefined;
   of(task: Task): readonly StepUp[];
   pending(): readonly StepUp[];
@@ -62,12 +80,22 @@ export interface StepUps {
   forget(task: Task): void;
 }
 
-export const STEP_UP_LIMITS = Object.freeze({ pendingMs: 600_000, perTask: 64, all: 16_384 });
+export const STEP_UP_LIMITS = Object.freeze({
+  pendingMs: 600_000,
+  /** That wait for an answer at one time. */
+  waitingPerTask: 3,
+  waitingPerAgent: 10,
+  /** That are remembered. */
+  perTask: 64,
+  all: 16_384,
+});
 
 interface Asked {
   stepUp: StepUp;
   readonly task: Task;
   readonly askedAt: number;
+  /** Its approval is being recorded. */
+  answering: boolean;
 }
 
 export interface StepUpsOptions {
@@ -77,6 +105,8 @@ export interface StepUpsOptions {
   readonly recorded?: (() => Promise<void>) | undefined;
   /** Told of a question that waits for somebody. */
   readonly onAsked?: ((stepUp: StepUp) => void) | undefined;
+  /** Milliseconds that a refusal holds where whoever refuses says nothing. */
+  readonly denialLasts: (task: Task) => number;
 }
 
 export function stepUps(options: StepUpsOptions): StepUps {
@@ -85,6 +115,8 @@ export function stepUps(options: StepUpsOptions): StepUps {
 
 class Questions implements StepUps {
   readonly #options: StepUpsOptions;
+  readonly #calls = new RefusedCalls();
+  readonly #denials: Denials;
   readonly #asked = new Map<string, Asked>();
   readonly #byTask = new Map<Task, Asked[]>();
   /** The oldest first. */
@@ -92,54 +124,74 @@ class Questions implements StepUps {
 
   constructor(options: StepUpsOptions) {
     this.#options = options;
+    this.#denials = new Denials(options.clock);
   }
 
-  ask(task: Task, question: Question): StepUp {
-    const { clock, onAsked } = this.#options;
-    const rule = ruleFor(task, question);
+  refused(task: Task, call: RefusedCall): void {
+    if (task.open) this.#calls.keep(task, call);
+  }
+
+  async ask(task: Task, { decision, reason }: Question): Promise<StepUp> {
+    const call = this.#calls.find(task, decision);
+    if (call === undefined) throw noSuchCall(task, decision);
+    const { id: _, view, ...about } = call;
+    const rule = ruleFor(task, call);
+    const waits = this.#waitsFor(task, call);
+    if (waits !== undefined) return waits;
+    this.#denials.check({ ...about, agent: task.agent.name });
     this.#makeRoom(task);
+    const { clock, onAsked } = this.#options;
     const stepUp: StepUp = Object.freeze({
-      ...question,
+      ...about,
+      decision,
+      reason,
       id: `s-${randomUUID()}`,
       task: task.id,
+      agent: task.agent.name,
       state: 'pending',
+      call: view,
       approvers: [...rule.approvers],
       lasts: rule.lasts,
       uses: rule.uses,
       askedAt: clock.now(),
     });
-    this.#keep({ stepUp, task, askedAt: clock.monotonic() });
-    this.#tell('step-up-asked', stepUp);
+    const one: Asked = { stepUp, task, askedAt: clock.monotonic(), answering: true };
+    this.#keep(one);
+    this.#tell('step-up-asked', stepUp, { call: inShort(view), ...defined({ reason }) });
+    await this.#recorded(one, 'the question');
     if (rule.approvers.has('policy')) return this.approve(stepUp.id, { by: 'policy', as: 'policy' });
     onAsked?.(stepUp);
-    return stepUp;
+    return one.stepUp;
   }
 
-  approve(id: string, approval: Approval): StepUp {
+  async approve(id: string, approval: Approval): Promise<StepUp> {
     const one = this.#waiting(id);
     const { stepUp, task } = one;
     // What the policy has now, which may be less than when it was asked.
     const rule = ruleFor(task, stepUp);
-    const { action, destination, digest } = stepUp;
     const { by, as } = approval;
     if (!rule.approvers.has(as)) {
       const hint = `it is for: ${[...rule.approvers].join(' or ')}`;
-      throw new Fault('denied', `an approval by ${as} is not enough for action ${action}`, { hint });
+      throw new Fault('denied', `an approval by ${as} is not enough for action ${stepUp.action}`, { hint });
     }
     const lasts = Math.min(approval.lasts ?? stepUp.lasts, stepUp.lasts, rule.lasts);
     const uses = Math.min(approval.uses ?? stepUp.uses, stepUp.uses, rule.uses);
+    one.answering = true;
+    this.#tell('step-up-approved', stepUp, { by, as, lasts, uses: uses === Infinity ? 'unlimited' : uses });
+    await this.#recorded(one, 'the approval');
+    if (stateOf(one) !== 'pending' || !task.open) throw notWaiting(one);
     const at = this.#options.clock.monotonic();
-    const until = at + lasts;
-    task.elevate({ id, actions: new Set([action]), destination, digest, as, at, until, uses, spent: 0 });
-    this.#tell('step-up-approved', stepUp, { by, as, lasts, uses });
-    const recorded = this.#options.recorded?.().catch(() => task.withdraw((held) => held.id !== id));
-    if (recorded !== undefined) ignore(recorded, 'it never rejects');
-    return this.#settle(one, { state: 'approved', answeredBy: approval.by });
+    const { action, destination, rule: name, digest } = stepUp;
+    task.elevate({ id, action, destination, rule: name, digest, as, at, until: at + lasts, uses, spent: 0 });
+    return this.#settle(one, { state: 'approved', answeredBy: by });
   }
 
-  deny(id: string, by: string, why: string): StepUp {
+  deny(id: string, { by, why, lasts }: Denial): StepUp {
     const one = this.#waiting(id);
-    this.#tell('step-up-denied', one.stepUp, { by });
+    const { stepUp, task } = one;
+    const holds = lasts ?? this.#options.denialLasts(task);
+    this.#denials.add(stepUp, { by, why, lasts: holds });
+    this.#tell('step-up-denied', stepUp, { by, answer: why, lasts: holds });
     return this.#settle(one, { state: 'denied', answeredBy: by, answer: why });
   }
 
@@ -165,20 +217,58 @@ class Questions implements StepUps {
   }
 
   forget(task: Task): void {
+    this.#calls.forget(task);
     for (const one of this.#byTask.get(task) ?? []) this.#drop(one);
     this.#byTask.delete(task);
   }
 
-  /** What was answered long ago makes room; what waits does not. */
+  /** A question for the same that waits already. */
+  #waitsFor(task: Task, { action, destination, rule, digest }: RefusedCall): StepUp | undefined {
+    return this.of(task).find(
+      (one) =>
+        one.state === 'pending' &&
+        one.action === action &&
+        one.destination === destination &&
+        one.rule === rule &&
+        one.digest === digest,
+    );
+  }
+
+  /** Whoever answers is not worn down; what was answered long ago makes room, what waits does not. */
   #makeRoom(task: Task): void {
+    const { perTask, all, waitingPerTask, waitingPerAgent } = STEP_UP_LIMITS;
+    const waiting = [...this.#pending].filter((one) => one.task.agent === task.agent);
+    const ofTask = waiting.filter((one) => one.task === task).length;
+    const hint = 'wait for an answer, or go on without';
+    if (ofTask >= waitingPerTask)
+      throw new Fault('too-many', `${ofTask} questions of task ${task.id} wait for an answer`, { hint });
+    if (waiting.length >= waitingPerAgent)
+      throw new Fault('too-many', `${waiting.length} questions of agent ${task.agent.name} wait for an answer`, {
+        hint,
+      });
     const own = this.#byTask.get(task) ?? [];
-    const { perTask, all } = STEP_UP_LIMITS;
-    if (own.length >= perTask) {
-      const answered = own.findIndex(({ stepUp }) => stepUp.state !== 'pending');
-      if (answered < 0) throw new Fault('too-many', `${own.length} step-ups of task ${task.id} wait for an answer`);
-      for (const one of own.splice(answered, 1)) this.#drop(one);
-    }
+    const answered = own.length < perTask ? -1 : own.findIndex(({ stepUp }) => stepUp.state !== 'pending');
+    if (answered >= 0) for (const one of own.splice(answered, 1)) this.#drop(one);
     if (this.#asked.size >= all) throw new Fault('too-many', `${all} step-ups are kept already`);
+  }
+
+  /** Settles when what was told last stands in the evidence. @throws Fault; then the question waits, or is gone where it never did */
+  async #recorded(one: Asked, what: string): Promise<void> {
+    try {
+      await this.#options.recorded?.();
+    } catch (failure) {
+      const { message } = Fault.from(failure, 'audit-unavailable');
+      const why = `${what} could not be recorded, and counts for nothing: ${message}`;
+      this.#tell('step-up-unanswered', one.stepUp, { why });
+      if (what === 'the question') {
+        this.#drop(one);
+        this.#byTask.set(one.task, this.#byTask.get(one.task)?.filter((other) => other !== one) ?? []);
+      }
+      const hint = 'free the disk or repair the sink of the evidence, then try again';
+      throw new Fault('audit-unavailable', why, { hint, cause: failure });
+    } finally {
+      one.answering = false;
+    }
   }
 
   #keep(one: Asked): void {
@@ -203,18 +293,45 @@ class Questions implements StepUps {
   #waiting(id: string): Asked {
     const one = this.#asked.get(id);
     if (one === undefined) throw new Fault('no-such-step-up', `there is no step-up ${id}`);
-    if (one.stepUp.state === 'pending' && one.task.open) return one;
-    const why = one.task.open ? `is ${one.stepUp.state}` : 'belongs to a task that has ended';
-    throw new Fault('no-such-step-up', `step-up ${id} waits for nobody: it ${why}`);
+    if (stateOf(one) === 'pending' && one.task.open && !one.answering) return one;
+    throw notWaiting(one);
   }
 
-  #tell(event: TaskEventName, { id, task, action, destination, digest }: StepUp, more: Detail = {}): void {
-    const detail = { stepUp: id, action, ...defined({ destination, digest }), ...more };
+  #tell(event: TaskEventName, stepUp: StepUp, more: Detail = {}): void {
+    const { id, task, decision, action, destination, rule, digest } = stepUp;
+    const detail = { stepUp: id, decision, action, destination, ...defined({ rule, digest }), ...more };
     this.#options.tell({ event, task, detail });
   }
 }
 
 type Detail = TaskEvent['detail'];
+
+function stateOf({ stepUp }: Asked): StepUpState {
+  return stepUp.state;
+}
+
+function notWaiting(one: Asked): Fault {
+  const { id, state } = one.stepUp;
+  const still = one.answering ? 'is being answered' : `is ${state}`;
+  const why = one.task.open ? still : 'belongs to a task that has ended';
+  return new Fault('no-such-step-up', `step-up ${id} waits for nobody: it ${why}`);
+}
+
+function noSuchCall({ id }: Task, decision: string): Fault {
+  return new Fault(
+    'no-such-call',
+    `no call of task ${id} that waits for an approval has decision ${decision.slice(0, 64)}`,
+    {
+      hint: 'make the call, and send the decision that its refusal names; old ones are forgotten',
+      at: 'decision',
+    },
+  );
+}
+
+/** Without query and content, for records. */
+function inShort({ method = 'connection', host, port, path = '', tool }: CallView): string {
+  return `${method} ${tool ?? `${host}:${port}${path}`}`.slice(0, 256);
+}
 
 function defined(values: Readonly<Record<string, string | undefined>>): Detail {
   return Object.fromEntries(
@@ -223,7 +340,10 @@ function defined(values: Readonly<Record<string, string | undefined>>): Detail {
 }
 
 /** The rule that lets a task ask this; a Fault that says why it may not. */
-function ruleFor({ id, grant, open }: Task, { action, destination, digest }: Question): StepUpPolicy {
+function ruleFor(
+  { id, grant, open }: Task,
+  { action, destination, digest }: Pick<RefusedCall, 'action' | 'destination' | 'digest'>,
+): StepUpPolicy {
   const rule = grant.stepUp.get(action);
   if (!open) throw new Fault('task-unknown', `task ${id} is not open`);
   if (rule === undefined) {
@@ -232,14 +352,11 @@ function ruleFor({ id, grant, open }: Task, { action, destination, digest }: Que
       hint: 'name it in the intent when the task is opened',
     });
   }
-  if (destination !== undefined && !grant.destinations.has(destination))
+  if (!grant.destinations.has(destination))
     throw new Fault('denied', `destination ${destination} is not in the grant of task ${id}`);
-  if (rule.bound && digest === undefined) {
-    const hint = 'send the digest that the refusal of the call names';
-    throw new Fault('malformed', `action ${action} is approved for one set of parameters alone`, {
-      hint,
-      at: 'digest',
-    });
+  if (rule.bound !== (digest !== undefined)) {
+    const hint = 'make the call again, and ask for that';
+    throw new Fault('denied', `the policy has changed what approvals of action ${action} are bound to`, { hint });
   }
   return rule;
 }

@@ -207,19 +207,16 @@ export class Task {
    * let be approved for a shorter time or fewer calls is cut to that. Returns what has lapsed, as `lapse`.
    */
   narrowElevations(stepUp: Grant['stepUp'], monotonic: number): readonly Held[] {
-    const rules = (held: Held): readonly (StepUpPolicy | undefined)[] =>
-      [...held.actions].map((action) => stepUp.get(action));
     const all = new Set([
       ...this.#elevations,
       ...[...this.#members.values()].flatMap(({ elevation }) => elevation ?? []),
     ]);
     for (const held of all) {
-      for (const rule of rules(held)) {
-        held.until = Math.min(held.until, held.at + (rule?.lasts ?? 0));
-        held.uses = Math.min(held.uses, (rule?.uses ?? 0) - held.spent);
-      }
+      const rule = stepUp.get(held.action);
+      held.until = Math.min(held.until, held.at + (rule?.lasts ?? 0));
+      held.uses = Math.min(held.uses, (rule?.uses ?? 0) - held.spent);
     }
-    this.withdraw((held) => held.uses >= 0 && rules(held).every((rule) => couldBeGiven(held, rule)));
+    this.withdraw((held) => held.uses >= 0 && couldBeGiven(held, stepUp.get(held.action)));
     this.#elevations = this.#elevations.filter(({ uses }) => uses > 0);
     return this.lapse(monotonic);
   }

@@ -13,7 +13,7 @@ import { LONGEST_BODY } from '../../lib/admin/api.ts';
 import { operatorApi } from '../../lib/admin/operator-api.ts';
 import { taskFeed } from '../../lib/admin/task-feed.ts';
 import { until } from '../fakes/until.ts';
-import { desk, rule, type Desk } from '../tasks/fixture.ts';
+import { desk, refusedCall, rule, type Desk } from '../tasks/fixture.ts';
 
 interface Answer {
   readonly status: number;
@@ -184,7 +184,7 @@ t.test('an agent touches no task but its own, and approves nothing', async (t) =
   const own = { as: mine.json };
   for (const path of ['', '/complete', '/extend', '/tasks', '/step-ups']) {
     const method = path === '' ? 'GET' : 'POST';
-    const body = path === '/extend' ? { lifetime: '1m' } : path === '/step-ups' ? { action: 'write' } : INTENT;
+    const body = path === '/extend' ? { lifetime: '1m' } : path === '/step-ups' ? { decision: 'x' } : INTENT;
     const answer = await d.agent(
       method,
       `/v1/tasks/${theirs.json['id']}${path}`,
@@ -199,7 +199,10 @@ t.test('an agent touches no task but its own, and approves nothing', async (t) =
     seen.map(({ id }) => id),
     [mine.json['id']],
   );
-  const asked = await d.agent('POST', `/v1/tasks/${mine.json['id']}/step-ups`, { ...own, body: { action: 'write' } });
+  const ofMine = d.tasks.get(mine.json['id'] ?? '');
+  if (ofMine === undefined) return;
+  const decision = refusedCall(d, ofMine);
+  const asked = await d.agent('POST', `/v1/tasks/${mine.json['id']}/step-ups`, { ...own, body: { decision } });
   t.match([asked.status, asked.json['state']], [202, 'pending']);
   for (const path of [
     `/v1/step-ups/${asked.json['id']}/approve`,
@@ -222,11 +225,15 @@ t.test('an operator sees every task, approves, refuses and revokes', async (t) =
   const mine = await d.agent('POST', '/v1/tasks', { body: INTENT });
   const { id } = mine.json;
   const path = `/v1/tasks/${id}/step-ups`;
-  const [one, two] = [
-    await d.agent('POST', path, { as: mine.json, body: { action: 'write', reason: 'please' } }),
-    await d.agent('POST', path, { as: mine.json, body: { action: 'write' } }),
-  ];
-  t.match((await d.operator('GET', '/v1/step-ups')).json['stepUps'], [{ reason: 'please' }, { action: 'write' }]);
+  const task = d.tasks.get(id ?? '');
+  if (task === undefined) return;
+  const ask = (given: Parameters<typeof refusedCall>[2], reason?: string): Promise<Answer> =>
+    d.agent('POST', path, { as: mine.json, body: { decision: refusedCall(d, task, given), reason } });
+  const [one, two] = [await ask({}, 'please'), await ask({ destination: 'wiki' })];
+  t.match((await d.operator('GET', '/v1/step-ups')).json['stepUps'], [
+    { call: { method: 'POST', path: '/v1/notes' }, rule: 'write', untrusted: { reason: 'please' }, reason: undefined },
+    { action: 'write', destination: 'wiki' },
+  ]);
   const approved = await d.operator('POST', `/v1/step-ups/${one.json['id']}/approve`, {
     body: { by: 'olga', lasts: '10s' },
   });
@@ -237,7 +244,9 @@ t.test('an operator sees every task, approves, refuses and revokes', async (t) =
     { state: 'denied', answer: 'no' },
   ]);
   t.match((await d.agent('GET', `${path}/${two.json['id']}`, { as: mine.json })).json, { state: 'denied' });
-  t.match((await d.operator('GET', '/v1/tasks')).json['tasks'], [{ id, elevated: [{ actions: ['write'], uses: 1 }] }]);
+  t.match((await d.operator('GET', '/v1/tasks')).json['tasks'], [
+    { id, elevated: [{ action: 'write', destination: 'crm', rule: 'write', uses: 1 }] },
+  ]);
   t.match((await d.operator('POST', `/v1/tasks/${id}/revoke`, { body: { by: 'olga' } })).json, { state: /revoked/ });
   t.equal((await d.operator('POST', `/v1/tasks/${id}/revoke`, { body: {} })).status, 400, 'who revokes is said');
   t.match((await d.operator('POST', '/v1/tasks/t-none/complete')).json, { error: 'no-such-task' });

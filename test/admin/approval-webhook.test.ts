@@ -4,7 +4,7 @@ import t, { type Test } from 'tap';
 import { approvalWebhook, sign, SIGNATURE, SKEW_SECONDS } from '../../lib/admin/approval-webhook.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import type { StepUp } from '../../lib/tasks/step-ups.ts';
-import { desk, intent, rule, STEP_UP, type Desk } from '../tasks/fixture.ts';
+import { asks, desk, intent, rule, STEP_UP, type Desk } from '../tasks/fixture.ts';
 
 const SECRET = 's'.repeat(40);
 
@@ -49,7 +49,7 @@ interface Case extends Desk {
 async function asking(url: string, given: { readonly timeout?: number; readonly tries?: boolean } = {}): Promise<Case> {
   const d = desk({}, rule({ stepUp: [{ ...STEP_UP, approvers: new Set(['webhook']), uses: 3 }] }));
   const { task } = d.tasks.open(intent({ actions: ['read', 'write'] }));
-  const stepUp = d.tasks.stepUps.ask(task, { action: 'write', reason: 'because' });
+  const stepUp = await asks(d, task, {}, 'because');
   const stop = new AbortController();
   const ask = approvalWebhook({
     url,
@@ -81,10 +81,12 @@ t.test('a fresh, signed answer to the question decides, within what the policy h
   const [first] = asked;
   t.match(first?.question, {
     action: 'write',
-    purpose: 'support',
-    owner: 'alice',
-    reason: 'because',
+    destination: 'crm',
+    rule: 'write',
+    call: { method: 'POST', path: '/v1/notes' },
+    untrusted: { purpose: 'support', owner: 'alice', reason: 'because' },
     task: one.stepUp.task,
+    reason: undefined,
   });
   t.equal(
     first?.signature,

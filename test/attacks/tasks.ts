@@ -2,6 +2,7 @@
 import { cell, type Cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/lookup.ts';
+import type { Elevation } from '../../lib/policy/grant.ts';
 import type { Destination, Policy } from '../../lib/policy/model.ts';
 import type { Proxy } from '../../lib/proxy/proxy.ts';
 import { tasks, type Opened, type Tasks } from '../../lib/tasks/registry.ts';
@@ -31,6 +32,7 @@ export type Named =
   | 'spent'
   | 'not approved'
   | 'approved for elsewhere'
+  | 'approved for another rule'
   | 'approved for other parameters'
   | 'live twice'
   | 'dead before live'
@@ -48,7 +50,7 @@ const EVERYTHING = ['read', 'admin'];
 export function guests(own: Destination, proxy: () => Proxy | undefined): Guests {
   const elsewhere = { ...site({ name: 'elsewhere', hosts: ['elsewhere.internal'] }), dataClass: 'public' };
   const common = { destinations: new Set([own.name, 'elsewhere']), actions: new Set(EVERYTHING), stepUp: [] };
-  const approved = { ...STEP_UP, actions: new Set(EVERYTHING), uses: 100 };
+  const approved = { ...STEP_UP, actions: new Set(EVERYTHING), uses: Infinity };
   const taskPolicies = [
     rule({ ...common, uses: 1_000_000 }),
     rule({ ...common, name: 'b', purposes: ['approved'], stepUp: [approved] }),
@@ -63,7 +65,7 @@ export function guests(own: Destination, proxy: () => Proxy | undefined): Guests
     tasks: registry,
     policy,
     dressed(attempt) {
-      const values = attempt.task === undefined ? [] : valuesOf(attempt.task, registry, own.name);
+      const values = attempt.task === undefined ? [] : valuesOf(attempt.task, registry, own);
       const fields = values.map((value) => `Proxy-Authorization: ${value}`);
       return fields.length === 0 ? attempt : { ...attempt, fields: [...fields, ...(attempt.fields ?? [])] };
     },
@@ -77,16 +79,21 @@ function basic(text: string): string {
 
 const pair = ({ task, secret }: Opened): string => basic(`${task.id}:${secret}`);
 
-function valuesOf(named: Named, registry: Tasks, own: string): readonly string[] {
+function valuesOf(named: Named, registry: Tasks, destination: Destination): readonly string[] {
+  const own = destination.name;
   const open = (given: object = {}): Opened =>
     registry.open(intent({ targets: [own, 'elsewhere'], actions: EVERYTHING, ...given }));
   const [one, other] = [open(), open()];
   const ended = (end: 'completed' | 'revoked'): string => (registry.end(one.task, end, 'by hand'), pair(one));
-  const approved = (purpose: string, question: object): string => {
+  /** Elevated for every action, of every rule of the destination and of none, but for what is given. */
+  const approved = (purpose: string, given: Partial<Elevation>): string => {
     const opened = open({ purpose });
+    const until = systemClock.monotonic() + 60_000;
     for (const action of EVERYTHING) {
-      const { id } = registry.stepUps.ask(opened.task, { action, ...question });
-      registry.stepUps.approve(id, { by: 'olga', as: 'operator' });
+      for (const rule of [undefined, ...destination.rules.map(({ name }) => name)]) {
+        const one = { id: 's-x', action, destination: own, rule, digest: undefined, ...given };
+        opened.task.elevate({ ...one, as: 'operator', at: 0, until, uses: 100, spent: 0 });
+      }
     }
     return pair(opened);
   };
@@ -136,6 +143,8 @@ function valuesOf(named: Named, registry: Tasks, own: string): readonly string[]
       return [pair(open({ purpose: 'approved' }))];
     case 'approved for elsewhere':
       return [approved('approved', { destination: 'elsewhere' })];
+    case 'approved for another rule':
+      return [approved('approved', { rule: 'another' })];
     case 'approved for other parameters':
       return [approved('bound', { digest: `sha-256:${'A'.repeat(43)}` })];
     case 'live twice':

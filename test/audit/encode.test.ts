@@ -37,6 +37,7 @@ const DECIDED: Required<DecidedRecord> = {
   spiffeId: 'spiffe://example.org/agent',
   agent: 'researcher',
   task: 't-aaaaaaaaaaaaaaaaaaaa',
+  parameters: 'sha-256:47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU',
   stepUp: 's-0b6e3d2c-0000-4000-8000-000000000001',
 };
 

@@ -113,7 +113,7 @@ function eventsOf(text: string): readonly string[] {
 export const eventually = <T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> =>
   until(what, probe, PATIENCE);
 
-function clientDocuments({ folder, workloadApi, crm, saas }: Places): string {
+export function clientDocuments({ folder, workloadApi, crm, saas }: Places): string {
   return `apiVersion: chaperone.dev/v1alpha1
 kind: Sidecar
 metadata: { name: agent }

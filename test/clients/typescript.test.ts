@@ -7,7 +7,7 @@ import t from 'tap';
 import { fetch as undiciFetch, ProxyAgent, type Dispatcher } from 'undici';
 import { openTask, Refused, type Task, Unreachable } from 'chaperone/client';
 import { shortFolder } from '../fakes/folder.ts';
-import { eventually, type Place, place, WEB_HOST } from './place.ts';
+import { clientDocuments, eventually, type Place, place, type Places, WEB_HOST } from './place.ts';
 
 t.setTimeout(180_000);
 
@@ -136,22 +136,24 @@ t.test('a step-up is approved meanwhile by the operator, is good for one call, a
   await using task = await openTask(INTENT, { socket: p.agentSocket });
   const refused = await refusedBy(task.fetch(NOTES, NOTE));
   t.equal(refused.code, 'step-up-required');
-  const question = { action: 'write', destination: 'crm', reason: 'the customer asked' };
-  t.match(await task.stepUp(question, { wait: 0 }), { state: 'pending' }, 'asks and does not wait');
+  const reason = 'the customer asked';
+  t.match(await task.stepUp(refused, { reason, wait: 0 }), { state: 'pending' }, 'asks and does not wait');
   const began = performance.now();
-  t.match(await task.stepUp(question, { wait: 300 }), { state: 'pending' }, 'waits no longer than it was told');
+  t.match(await task.stepUp(refused, { reason, wait: 300 }), { state: 'pending' }, 'waits no longer than it was told');
   t.ok(performance.now() - began >= 300);
-  for (let left = 0; left < 2; left += 1) await p.answer('deny');
-  const [stepUp] = await Promise.all([task.stepUp(question), p.answer('approve')]);
+  const [stepUp] = await Promise.all([task.stepUp(refused, { reason }), p.answer('approve')]);
   t.match(stepUp, { state: 'approved', answeredBy: 'olga', uses: 1 });
   t.equal((await task.fetch(NOTES, NOTE)).status, 201);
-  t.equal((await refusedBy(task.fetch(NOTES, NOTE))).code, 'step-up-required');
-  const [denied] = await Promise.all([task.stepUp(question), p.answer('deny')]);
+  const again = await refusedBy(task.fetch(NOTES, NOTE));
+  t.equal(again.code, 'step-up-required');
+  const [denied] = await Promise.all([task.stepUp(again.decision ?? ''), p.answer('deny')]);
   t.match(denied, { state: 'denied', answer: 'refused' });
-  t.match(await refusedBy(task.stepUp({ action: 'admin' })), { code: 'denied' });
+  t.match(await refusedBy(task.stepUp(again)), { code: 'denied' }, 'what was denied is not asked again');
+  t.match(await refusedBy(task.stepUp('no-such-decision')), { code: 'no-such-call' });
+  const other = await refusedBy(task.fetch(NOTES, { method: 'POST', body: 'another' }));
   const stop = AbortSignal.timeout(50);
-  await t.rejects(task.stepUp(question, { signal: stop }), { name: 'TimeoutError' });
-  const [, ended] = await Promise.all([p.revokeAll(), refusedBy(task.stepUp(question))]);
+  await t.rejects(task.stepUp(other, { signal: stop }), { name: 'TimeoutError' });
+  const [, ended] = await Promise.all([p.revokeAll(), refusedBy(task.stepUp(other))]);
   t.equal(ended.code, 'task-unknown', 'a task that ends waits no longer');
   t.equal(p.upstream.requests().filter(({ method }) => method === 'POST').length, 1);
   t.notOk(p.audit().includes(new URL(task.proxyUrl ?? '').password), 'no record holds the secret');
@@ -174,18 +176,20 @@ t.test('a derived task is narrower and ends with its parent; a task can be exten
 });
 
 t.test('bodies of each kind arrive whole, with their length where it is known', async (t) => {
-  await using p = await place(t);
+  const unbound = (places: Places): string =>
+    clientDocuments(places).replace('{ actions: [write] }', '{ actions: [write], bound: false }');
+  await using p = await place(t, unbound);
   await using task = await openTask(INTENT, { socket: p.agentSocket });
   const text = (n: number): string => JSON.stringify({ customer: '1001', text: 'x'.repeat(n) });
   const stream = new Blob([text(3)]).stream();
   for (const body of [text(1), Buffer.from(text(2)), stream, new Blob([text(4)])]) {
-    await Promise.all([task.stepUp({ action: 'write' }), p.answer('approve')]);
+    await Promise.all([task.stepUp(await refusedBy(task.fetch(NOTES, NOTE))), p.answer('approve')]);
     const answer = await task.fetch(NOTES, { method: 'POST', body, duplex: 'half' });
     t.equal(answer.status, 201, await answer.text());
   }
   const large = 'x'.repeat(20_000_000);
   const early = await refusedBy(task.fetch(NOTES, { method: 'POST', body: large }));
-  t.equal(early.code, 'step-up-required', 'a refusal that comes before the upload is over');
+  t.match(early, { code: 'denied', message: /nobody could say what is approved/ }, 'before the upload is over');
   const flowing = new Blob([large]).stream();
   t.equal((await refusedBy(task.fetch(NOTES, { method: 'POST', body: flowing, duplex: 'half' }))).status, 403);
   const many = await Promise.all(Array.from({ length: 40 }, async () => (await task.fetch(CUSTOMERS)).json()));
@@ -240,7 +244,8 @@ t.test('a task without hold outlives what opened it', async (t) => {
   await using p = await place(t);
   const task = await openTask(INTENT, { socket: p.agentSocket, hold: false });
   t.equal((await task.fetch(CUSTOMERS)).status, 200);
-  const [stepUp] = await Promise.all([task.stepUp({ action: 'write' }), p.answer('approve')]);
+  const refused = await refusedBy(task.fetch(NOTES, NOTE));
+  const [stepUp] = await Promise.all([task.stepUp(refused), p.answer('approve')]);
   t.equal(stepUp.state, 'approved', 'step-ups are looked at where nothing tells of them');
   t.same(await p.tasks(), ['open']);
   await task.complete();

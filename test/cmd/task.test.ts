@@ -155,7 +155,9 @@ t.test('an operator sees a step-up, approves it, and revokes everything', async 
     const env = { HTTP_PROXY: proxyUrl, NODE_USE_ENV_PROXY: '1' };
     return (await promisify(execFile)(process.execPath, ['-e', script], { env })).stdout;
   };
-  t.match(await post(), /^403 .*step-up-required/);
+  const refused = await post();
+  t.match(refused, /^403 .*step-up-required/);
+  const [, decision] = /decision ([0-9a-f-]{36})/.exec(refused) ?? [];
   const stepUp = await new Promise<string>((resolve, reject) => {
     const asked = request(
       {
@@ -169,13 +171,25 @@ t.test('an operator sees a step-up, approves it, and revokes everything', async 
         answer.on('data', (chunk: Buffer) => (text += chunk.toString())).on('end', () => resolve(JSON.parse(text).id));
       },
     );
-    asked.on('error', reject).end(JSON.stringify({ action: 'write', reason: 'the customer asked' }));
+    asked.on('error', reject).end(JSON.stringify({ decision, reason: 'the customer asked' }));
   });
-  t.match(
-    (await cli(['task', 'list', ...p.options])).out,
-    new RegExp(`${stepUp}  waits for an approval: write for task ${id}: the customer asked`),
-  );
-  t.match((await cli(['approve', ...p.options, stepUp, '--by', 'olga'])).out, /approved: write/);
+  const about = `write on crm by rule write for task ${id}: POST crm.internal:80/v1/notes`;
+  const listed = (await cli(['task', 'list', ...p.options])).out;
+  t.ok(listed.includes(`${stepUp}  waits for an approval: ${about}\n`), listed);
+  t.notMatch(listed, /the customer asked/);
+  const { out: shown } = await cli(['task', 'questions', ...p.options]);
+  for (const line of [
+    new RegExp(`^${stepUp}  agent agent, task ${id}$`, 'm'),
+    /^ {4}call {8}POST crm\.internal:80\/v1\/notes$/m,
+    /^ {4}field {7}content-type = text\/plain;charset=UTF-8$/m,
+    /^ {4}body {8}x$/m,
+    /^ {4}approves {4}this call alone: action write on crm by rule write$/m,
+    /^ {4}for {9}1 call within 60 s, sha-256:[\w-]{43}$/m,
+    /^ {4}agent says {2}reason "the customer asked", purpose "support", owner "alice" \(unproved\)$/m,
+  ])
+    t.match(shown, line);
+  t.equal((await cli(['approve', ...p.options, stepUp, '--by', 'olga'])).out.trim(), `approved: ${about}`);
+  t.match((await cli(['task', 'questions', ...p.options])).out, /no question waits/);
   t.notMatch(await post(), /step-up-required/);
   t.equal((await cli(['approve', ...p.options, stepUp])).status, 66, 'once');
   t.match((await cli(['revoke', ...p.options, '--all', '--by', 'olga'])).out, /revoked: 2 tasks/);

@@ -15,8 +15,15 @@ const GRANT: Grant = {
 function code(grant: Grant, action: string | undefined, uses = 0): string {
   const task = { id: 't', purpose: 'support', owner: 'a', onBehalfOf: undefined, depth: 0, elevations: [] };
   const done = { read: 'none', wrote: 'none', actions: [], destinations: [] };
-  const call = { destination: destination('crm'), host: 'crm.internal', port: 80, action, digest: () => undefined };
-  return judgeGrant({ ...task, ...done, grant, uses }, call).code;
+  const call = {
+    destination: destination('crm'),
+    host: 'crm.internal',
+    port: 80,
+    action,
+    rule: 'read',
+    digest: () => undefined,
+  };
+  return judgeGrant({ ...task, ...done, grant, uses }, { ...call, reading: 'whole' }).code;
 }
 
 t.test('where hosts were named, those alone are in the grant, at their ports', async (t) => {

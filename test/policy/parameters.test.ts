@@ -1,7 +1,7 @@
 /** What an approval is bound to (B-55, B-56): a call with any other parameter has another digest, and what is not read has none. */
 import t from 'tap';
 import type { McpFacts } from '../../lib/policy/facts.ts';
-import { parameterDigest } from '../../lib/policy/parameters.ts';
+import { contentDigest, parameterDigest } from '../../lib/policy/parameters.ts';
 import { parseJson } from '../../lib/policy/json-reader.ts';
 import { readPost } from '../../lib/mcp/request.ts';
 import { SETTINGS } from '../proxy/mcp-harness.ts';
@@ -11,6 +11,7 @@ function digest(asked: Parameters<typeof request>[0]): string | undefined {
   return parameterDigest(request({ empty: true, ...asked }));
 }
 
+const TRACE = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
 const FIELDS = ['content-type', 'application/json', 'mcp-protocol-version', '2025-11-25'];
 
 function message(text: string): McpFacts {
@@ -39,8 +40,29 @@ t.test('a request without content is its host, method, path and query', async (t
     t.not(digest(other), one, JSON.stringify(other));
 });
 
+t.test('content that was read is part of it, and so are the fields that say what is done', async (t) => {
+  const content = (text: string): { bytes: Buffer; digest: string } => {
+    const bytes = Buffer.from(text);
+    return { bytes, digest: contentDigest(bytes) };
+  };
+  const fields = ['x-account', 'acme', 'content-type', 'text/plain', 'user-agent', 'one', 'x-request-id', '1'];
+  const one = digest({ empty: false, content: content('a'), fields });
+  t.match(one, /^sha-256:/);
+  t.equal(digest({ empty: false, content: content('a'), fields: [...fields.slice(2, 4), 'x-account', 'acme'] }), one);
+  for (const other of [
+    { content: content('b') },
+    { content: content('') },
+    { fields: ['x-account', 'evil', 'content-type', 'text/plain'] },
+    { fields: ['content-type', 'text/plain'] },
+    { fields: [...fields, 'x-http-method-override', 'DELETE'] },
+    { fields: [...fields, 'x-account', 'acme'] },
+  ])
+    t.not(digest({ empty: false, content: content('a'), fields, ...other }), one, JSON.stringify(other));
+});
+
 t.test('what is not read whole has no digest', async (t) => {
   t.equal(digest({ empty: false }), undefined, 'content');
+  t.equal(digest({ empty: false, content: 'long' }), undefined, 'content that is too long');
   t.equal(digest({ websocket: true }), undefined, 'a WebSocket');
   t.equal(parameterDigest({ ...request({ empty: true }), http: undefined }), undefined, 'a tunnel');
   t.equal(
@@ -57,7 +79,9 @@ t.test('a message of MCP is its method and all of its parameters, in whatever or
   t.match(one, /^sha-256:/);
   t.equal(call('tools/call', { arguments: { b: 'x', a: 1 }, name: 'refund' }), one);
   t.equal(call('tools/call', { name: 'refund', arguments: { a: 1, b: 'x' }, _meta: { progressToken: 7 } }), one);
+  t.equal(call('tools/call', { name: 'refund', arguments: { a: 1, b: 'x' }, _meta: { traceparent: TRACE } }), one);
   for (const params of [
+    { name: 'refund', arguments: { a: 1, b: 'x' }, _meta: { 'com.bank/override': { to: 'mallory' } } },
     { name: 'refund', arguments: { a: 2, b: 'x' } },
     { name: 'refund', arguments: { a: 1 } },
     { name: 'refunds', arguments: { a: 1, b: 'x' } },

@@ -174,10 +174,14 @@ t.test('an action that needs an approval waits for one, works once, and is read-
     );
   const refused = await post();
   t.equal(statusOf(refused), 403);
-  t.match(refusal(refused), { code: 'step-up-required', message: /step-ups on the agent API, for action write/ });
+  t.match(refusal(refused), {
+    code: 'step-up-required',
+    message: /approval for action write .*step-ups on the agent API/,
+  });
   t.equal(r.upstream.connections.length, 0);
-  const { id } = r.tasks.stepUps.ask(opened.task, { action: 'write' });
-  r.tasks.stepUps.approve(id, { by: 'olga', as: 'operator' });
+  const { decision } = refusal(refused);
+  const { id } = await r.tasks.stepUps.ask(opened.task, { decision: decision ?? '' });
+  await r.tasks.stepUps.approve(id, { by: 'olga', as: 'operator' });
   t.equal(statusOf(await post()), 200);
   t.equal(statusOf(await post()), 403);
   t.match(r.b.audit.of('decided')[1], { effect: 'allow', action: 'write', stepUp: id });

@@ -1,11 +1,16 @@
 /** Tasks over a policy of three destinations, on a clock that the test moves. */
+import { randomUUID } from 'node:crypto';
 import { cell, type Cell } from '../../lib/base/cell.ts';
 import type { Clock } from '../../lib/base/clock.ts';
+import type { CallView } from '../../lib/policy/call-view.ts';
 import type { StepUpPolicy, TaskPolicy } from '../../lib/policy/grant.ts';
 import { buildPolicy } from '../../lib/policy/lookup.ts';
 import type { Policy } from '../../lib/policy/model.ts';
 import type { TaskEvent } from '../../lib/tasks/events.ts';
 import { parseIntent, type Intent } from '../../lib/tasks/intent.ts';
+import type { RefusedCall } from '../../lib/tasks/refused-calls.ts';
+import type { StepUp } from '../../lib/tasks/step-ups.ts';
+import type { Task } from '../../lib/tasks/task.ts';
 import { tasks, type Tasks, type TasksOptions } from '../../lib/tasks/registry.ts';
 import { destination } from '../policy/destination.ts';
 
@@ -50,6 +55,7 @@ export const STEP_UP: StepUpPolicy = {
   lasts: 60_000,
   uses: 1,
   bound: false,
+  maxBody: 65_536,
 };
 
 export function rule(given: Partial<TaskPolicy> = {}): TaskPolicy {
@@ -112,6 +118,29 @@ export function intent(given: Readonly<Record<string, unknown>> = {}): Intent {
     'intent',
     JSON.stringify({ purpose: 'support', owner: 'alice', targets: ['crm'], actions: ['read'], ...given }),
   );
+}
+
+export const VIEW: CallView = {
+  method: 'POST',
+  host: 'crm.internal',
+  port: 80,
+  path: '/v1/notes',
+  query: [],
+  fields: [],
+  leftOut: [],
+};
+
+/** A call of the task that was refused because it waits for an approval; gives its decision. */
+export function refusedCall({ tasks: registry }: Desk, task: Task, given: Partial<RefusedCall> = {}): string {
+  const id = given.id ?? randomUUID();
+  const call = { action: 'write', destination: 'crm', rule: 'write', digest: undefined, view: VIEW };
+  registry.stepUps.refused(task, { ...call, ...given, id });
+  return id;
+}
+
+/** The same, asked for. */
+export function asks(d: Desk, task: Task, given: Partial<RefusedCall> = {}, reason?: string): Promise<StepUp> {
+  return d.tasks.stepUps.ask(task, { decision: refusedCall(d, task, given), reason });
 }
 
 /** Something under way for a task. */

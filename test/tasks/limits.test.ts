@@ -3,7 +3,7 @@ import t from 'tap';
 import { conditions } from '../../lib/policy/conditions.ts';
 import type { TaskPolicy } from '../../lib/policy/grant.ts';
 import type { Task } from '../../lib/tasks/task.ts';
-import { desk, intent, member, policyWith, rule, STEP_UP, type Desk } from './fixture.ts';
+import { asks, desk, intent, member, policyWith, rule, STEP_UP, type Desk } from './fixture.ts';
 
 const CLASSES = ['public', 'internal', 'confidential', 'restricted'];
 const when = (text: string): Partial<TaskPolicy> => ({ when: conditions(CLASSES).compile(text, 'intent') });
@@ -13,15 +13,13 @@ function names({ events }: Desk): readonly string[] {
   return events.map(({ event }) => event);
 }
 
-const ask = (d: Desk, task: Task): { readonly id: string } => d.tasks.stepUps.ask(task, { action: 'write' });
-
 /** A call that the task is allowed, under way. */
 function under(d: Desk, task: Task, action = 'read'): ReturnType<typeof member> {
   const destination = d.policy.get()?.byName.get('crm');
   if (destination === undefined) throw new TypeError('there is a crm');
   const running = member(`m${task.uses}`);
   task.enter(running);
-  const elevation = task.facts(CLASSES).elevations.find(({ actions }) => actions.has(action));
+  const elevation = task.facts(CLASSES).elevations.find((one) => one.action === action);
   d.tasks.claim(running, { task, destination, action, elevation });
   return running;
 }
@@ -73,11 +71,11 @@ t.test('a new policy that lets fewer tasks be open under one ends those that wer
 t.test('a new policy narrows the approvals that stand, in time and in number', async (t) => {
   const d = desk({}, rule({ stepUp: [{ ...STEP_UP, lasts: 600_000, uses: 3 }] }));
   const { task } = d.tasks.open(intent({ actions: ['read', 'write'] }));
-  const approve = (): void => {
-    const { id } = ask(d, task);
-    d.tasks.stepUps.approve(id, { by: 'olga', as: 'operator' });
+  const approve = async (): Promise<void> => {
+    const { id } = await asks(d, task);
+    await d.tasks.stepUps.approve(id, { by: 'olga', as: 'operator' });
   };
-  approve();
+  await approve();
   d.policy.set(policyWith(rule({ stepUp: [{ ...STEP_UP, lasts: 60_000, uses: 2 }] })));
   t.match(task.elevations, [{ uses: 2, until: d.clock.monotonic() + 60_000 }]);
   const running = under(d, task, 'write');
@@ -86,7 +84,7 @@ t.test('a new policy narrows the approvals that stand, in time and in number', a
   d.clock.pass(3000);
   d.policy.set(policyWith(rule({ stepUp: [{ ...STEP_UP, lasts: 1000, uses: 1 }] })));
   t.match(running.reasons, [/has lapsed/]);
-  approve();
+  await approve();
   d.clock.pass(2000);
   d.policy.set(policyWith(rule({ stepUp: [{ ...STEP_UP, lasts: 999, uses: 1 }] })));
   t.same(task.elevations, []);

@@ -18,8 +18,8 @@ const WHOSE = { agent: 'agent', purpose: 'support' };
 function call({ tasks, policy }: Desk, task: Task): ReturnType<typeof judgeGrant> {
   const destination = policy.get()?.byName.get('crm');
   if (destination === undefined) throw new TypeError('there is a crm');
-  const asked = { destination, host: 'crm.internal', port: 80, action: 'read', digest: () => undefined };
-  const verdict = judgeGrant(task.facts([]), asked);
+  const asked = { destination, host: 'crm.internal', port: 80, action: 'read', rule: 'read', digest: () => undefined };
+  const verdict = judgeGrant(task.facts([]), { ...asked, reading: 'whole' });
   if (verdict.code === 'granted')
     tasks.claim(member('m'), { task, destination, action: 'read', elevation: verdict.elevation });
   return verdict;

@@ -23,6 +23,8 @@ function call({ tasks, policy }: Desk, task: Task, id: string, action = 'read'):
     host: 'crm.internal',
     port: 80,
     action,
+    rule: 'read',
+    reading: 'whole',
     digest: () => undefined,
   });
   if (verdict.code !== 'granted') return verdict.code;

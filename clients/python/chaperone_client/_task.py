@@ -151,22 +151,19 @@ class Task:
         """A client of httpx for this task, which raises Refused. ``options`` are those of httpx.Client."""
         return httpx_client(self._proxy(), options)
 
-    def step_up(
-        self,
-        action: str,
-        *,
-        destination: str | None = None,
-        digest: str | None = None,
-        reason: str | None = None,
-        wait: float | None = None,
-    ) -> StepUp:
-        """Asks for an approval and waits for the answer.
+    def step_up(self, refused: Refused | str, *, reason: str | None = None, wait: float | None = None) -> StepUp:
+        """Asks for an approval of a call that was refused with ``step-up-required``, and waits for the answer.
 
-        ``wait``: seconds, after which it may still be pending; 0 asks and does not wait; None waits until it lapses.
+        ``refused``: the refusal, or its ``decision``; once it is approved make the very same call again. ``reason`` is
+        for whoever decides, who sees it apart from the call. ``wait``: seconds, after which it may still be pending;
+        0 asks and does not wait; None waits until it lapses.
         Raises Refused when it may not be asked for, or when the task ends meanwhile.
         """
+        decision = refused if isinstance(refused, str) else refused.decision
+        if decision is None:
+            raise ValueError("this refusal names no decision: it is of no call")
         path = f"/v1/tasks/{self.id}/step-ups"
-        question = _intent(action=action, destination=destination, digest=digest, reason=reason)
+        question = _intent(decision=decision, reason=reason)
         step_up = _step_up_of(self._ask("POST", path, question))
         until = None if wait is None else time.monotonic() + wait
         while step_up.state == "pending":

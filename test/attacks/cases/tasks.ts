@@ -14,6 +14,8 @@ const as = (...named: Named[]): readonly Attempt[] => named.map((task) => ({ tas
 
 /** Inside a tunnel that is of no task itself. */
 const UNKNOWN = refused('task-unknown');
+/** An approval could not say of what it is. */
+const UNSEEN = refused('denied', { reason: /nobody could say what is approved/ });
 const OUTSIDE = refused('denied', { reason: /^task t-\S+ does not cover this/ });
 const CALL = JSON.stringify({
   jsonrpc: '2.0',
@@ -92,11 +94,27 @@ export const TASKS: readonly Attack[] = Object.freeze([
   },
   {
     row: 'G4',
-    title: 'an action that waits for an approval, with none or with that of another destination or other parameters',
+    title: 'an action that waits for an approval, with none or with that of another destination or another rule',
     world: OPTIONAL,
-    attempts: as('not approved', 'approved for elsewhere', 'approved for other parameters'),
+    attempts: as('not approved', 'approved for elsewhere', 'approved for another rule'),
     expect: refused('step-up-required'),
     at: CARRIES_NOTHING,
+  },
+  {
+    row: 'G4',
+    title: 'another call than the one that was approved, and what nobody can be shown',
+    world: OPTIONAL,
+    attempts: as('approved for other parameters'),
+    expect: refused('step-up-required'),
+    at: {
+      'CONNECT, passthrough': UNSEEN,
+      'CONNECT, tcp': UNSEEN,
+      'listener, tcp': UNSEEN,
+      'forward, WebSocket': UNSEEN,
+      'listener, WebSocket': UNSEEN,
+      'intercepted, WebSocket': UNSEEN,
+      'CONNECT, intercepted': passed(),
+    },
   },
   {
     row: 'C5',

@@ -4,6 +4,7 @@ import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 const registry = (title: string): ReturnType<typeof by> => by('test/tasks/registry.test.ts', title);
 const stepUps = (title: string): ReturnType<typeof by> => by('test/tasks/step-ups.test.ts', title);
 const doors = (title: string): ReturnType<typeof by> => by('test/admin/agent-api.test.ts', title);
+const views = (title: string): ReturnType<typeof by> => by('test/policy/call-view.test.ts', title);
 const webhook = (title: string): ReturnType<typeof by> => by('test/admin/approval-webhook.test.ts', title);
 const flows = (title: string): ReturnType<typeof by> => by('test/proxy/task-flows.test.ts', title);
 const parameters = (title: string): ReturnType<typeof by> => by('test/policy/parameters.test.ts', title);
@@ -11,13 +12,14 @@ const history = (title: string): ReturnType<typeof by> => by('test/tasks/history
 
 const UNAPPROVED = attack(
   'tasks',
-  'G4 an action that waits for an approval, with none or with that of another destination or other parameters',
+  'G4 an action that waits for an approval, with none or with that of another destination or another rule',
 );
 const TAKEN_BACK = stepUps(
   'what the policy no longer lets anybody approve is not approved, and what was approved so is taken back',
 );
 const STRICT = stepUps('an approval can only be narrower than the policy, and comes from who the policy says');
-const EXACT = stepUps('an approval is for its action, its destination and its parameters alone');
+const FEW = stepUps('few questions wait at one time, for a task and for an agent; the same one waits once');
+const EXACT = stepUps('an approval is for its action, its destination, its rule and its parameters alone');
 
 const APPROVED: readonly Sabotage[] = [
   sabotage(
@@ -45,13 +47,16 @@ const APPROVED: readonly Sabotage[] = [
   sabotage(
     'a step-up is answered once',
     'lib/tasks/step-ups.ts',
-    ["if (one.stepUp.state === 'pending' && one.task.open) return one;", 'if (one.task.open) return one;'],
+    [
+      "if (stateOf(one) === 'pending' && one.task.open && !one.answering) return one;",
+      'if (one.task.open) return one;',
+    ],
     STRICT,
   ),
   sabotage(
     'an approval is for one destination',
     'lib/policy/grant.ts',
-    ['if (destination !== undefined && destination !== call.destination.name) return false;', ''],
+    ['destination !== call.destination.name || rule !== call.rule', 'rule !== call.rule'],
     EXACT,
     UNAPPROVED,
   ),
@@ -63,10 +68,81 @@ const APPROVED: readonly Sabotage[] = [
     UNAPPROVED,
   ),
   sabotage(
-    'where approvals are bound none is asked for without parameters',
-    'lib/tasks/step-ups.ts',
-    ['if (rule.bound && digest === undefined) {', "if (rule.bound && digest === '') {"],
+    'an approval is for one rule',
+    'lib/policy/grant.ts',
+    ['destination !== call.destination.name || rule !== call.rule', 'destination !== call.destination.name'],
     EXACT,
+    UNAPPROVED,
+  ),
+  sabotage(
+    'an approval is bound to what approvals are bound to now',
+    'lib/tasks/step-ups.ts',
+    ['if (rule.bound !== (digest !== undefined)) {', "if (digest === '') {"],
+    stepUps('what is not in the grant, is free anyway, or is of an ended task cannot be asked for'),
+  ),
+  sabotage(
+    'a question names a call that was refused',
+    'lib/tasks/refused-calls.ts',
+    ['find((one) => one.id === id)', 'at(-1)'],
+    stepUps('a question names a call that was refused, and shows it; what the agent says stands apart'),
+  ),
+  sabotage(
+    'what is not read whole is not approved',
+    'lib/policy/grant.ts',
+    ["if (read && call.reading !== 'whole')", "if (read && call.reading === 'unread')"],
+    stepUps('what is not read whole is not approved, and counts as no call'),
+    by(
+      'test/proxy/approvals.test.ts',
+      'content that is too long to be shown is not approved, bound or counted, and reaches nobody',
+    ),
+  ),
+  sabotage(
+    'content is part of what is approved',
+    'lib/policy/parameters.ts',
+    ["content === undefined || content === 'long' ? '' : content.digest", "''"],
+    by(
+      'test/proxy/approvals.test.ts',
+      'the call that was refused is shown, and that call alone passes once it is approved',
+    ),
+  ),
+  sabotage(
+    'header fields are part of what is approved',
+    'lib/policy/parameters.ts',
+    ['...boundFields(http.fields), body]', 'body]'],
+    by(
+      'test/proxy/approvals.test.ts',
+      'the call that was refused is shown, and that call alone passes once it is approved',
+    ),
+  ),
+  sabotage(
+    'secrets of a call are not shown',
+    'lib/policy/call-view.ts',
+    ['if (!SECRET.test(name)) return this.text(value, what);', 'return this.text(value, what);'],
+    views('values of names that secrets travel under are not shown, and that is said'),
+  ),
+  sabotage(
+    'what is shown of a call steers no terminal',
+    'lib/policy/call-view.ts',
+    ['/[\\p{Cc}\\p{Cf}\\p{Co}\\p{Cn}\\p{Cs}\\p{Zl}\\p{Zp}]/gu', '/[\\p{Cc}]/gu'],
+    views('no text steers a terminal, breaks a line or turns the direction of what is read'),
+  ),
+  sabotage(
+    'few questions of a task wait',
+    'lib/tasks/step-ups.ts',
+    ['if (ofTask >= waitingPerTask)', 'if (ofTask > waitingPerAgent)'],
+    FEW,
+  ),
+  sabotage(
+    'few questions of an agent wait',
+    'lib/tasks/step-ups.ts',
+    ['if (waiting.length >= waitingPerAgent)', 'if (waiting.length > 1000)'],
+    FEW,
+  ),
+  sabotage(
+    'a refusal holds',
+    'lib/tasks/step-ups.ts',
+    ['this.#denials.check({ ...about, agent: task.agent.name });', ''],
+    stepUps('a refusal says who and why, and holds for the agent in every task until it lapses'),
   ),
   sabotage(
     'an approval is for so many calls',
@@ -95,14 +171,14 @@ const APPROVED: readonly Sabotage[] = [
   sabotage(
     'an approval that the policy would no longer give is taken back',
     'lib/tasks/task.ts',
-    ['rules(held).every((rule) => couldBeGiven(held, rule))', 'rules(held).length > 0'],
+    ['held.uses >= 0 && couldBeGiven(held, stepUp.get(held.action))', 'held.uses >= 0'],
     TAKEN_BACK,
   ),
   sabotage(
-    'an approval that cannot be recorded is taken back',
+    'what cannot be recorded is not approved',
     'lib/tasks/step-ups.ts',
-    ['task.withdraw((held) => held.id !== id)', "task.withdraw((held) => held.id !== '')"],
-    stepUps('an approval that cannot be recorded is taken back (R5)'),
+    ["await this.#recorded(one, 'the approval');", 'one.answering = false;'],
+    stepUps('what cannot be recorded is neither asked nor approved, and says so (R5)'),
   ),
   sabotage(
     'a WebSocket has no digest',

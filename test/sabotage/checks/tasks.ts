@@ -17,7 +17,7 @@ const UNGRANTED = by(
 );
 const UNAPPROVED = attack(
   'tasks',
-  'G4 an action that waits for an approval, with none or with that of another destination or other parameters',
+  'G4 an action that waits for an approval, with none or with that of another destination or another rule',
 );
 const NARROWED = registry('a new policy narrows what is open, and revokes what has no purpose any more');
 const DERIVED = registry(
