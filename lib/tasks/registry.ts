@@ -132,9 +132,7 @@ class Registry implements Tasks {
     const past = options.unknownPast === true ? (policy.get()?.dataClasses ?? []) : [];
     this.#agents = new Agents(agents, past);
     this.#quotas = quotas(clock, options.counts);
-    const denialLasts = ({ intent, lifetime }: Task): number =>
-      policy.get()?.taskPolicies.get(intent.purpose)?.lifetime ?? lifetime;
-    this.stepUps = stepUps({ clock, tell, recorded, onAsked, denialLasts });
+    this.stepUps = stepUps({ clock, policy, tell, recorded, onAsked });
     policy.follow((next) => this.#relimit(next), this.#following.signal);
   }
 

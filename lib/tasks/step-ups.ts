@@ -11,10 +11,12 @@
  * - a question that nobody answers lapses; every step is an event.
  */
 import { randomUUID } from 'node:crypto';
+import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { CallView } from '../policy/call-view.ts';
 import type { Approver, StepUpPolicy } from '../policy/grant.ts';
+import type { Policy } from '../policy/model.ts';
 import { Denials } from './denials.ts';
 import type { TaskEvent, TaskEventName } from './events.ts';
 import { RefusedCalls, type RefusedCall } from './refused-calls.ts';
@@ -105,8 +107,7 @@ export interface StepUpsOptions {
   readonly recorded?: (() => Promise<void>) | undefined;
   /** Told of a question that waits for somebody. */
   readonly onAsked?: ((stepUp: StepUp) => void) | undefined;
-  /** Milliseconds that a refusal holds where whoever refuses says nothing. */
-  readonly denialLasts: (task: Task) => number;
+  readonly policy: Cell<Policy>;
 }
 
 export function stepUps(options: StepUpsOptions): StepUps {
@@ -189,7 +190,8 @@ class Questions implements StepUps {
   deny(id: string, { by, why, lasts }: Denial): StepUp {
     const one = this.#waiting(id);
     const { stepUp, task } = one;
-    const holds = lasts ?? this.#options.denialLasts(task);
+    const purpose = this.#options.policy.get()?.taskPolicies.get(task.intent.purpose);
+    const holds = lasts ?? purpose?.lifetime ?? task.lifetime;
     this.#denials.add(stepUp, { by, why, lasts: holds });
     this.#tell('step-up-denied', stepUp, { by, answer: why, lasts: holds });
     return this.#settle(one, { state: 'denied', answeredBy: by, answer: why });
