@@ -122,19 +122,19 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'the judged target is what is sent',
-    'lib/proxy/relay.ts',
+    'lib/proxy/outgoing.ts',
     [
       'const { method, target, webSocket, hops } = described;',
-      "const { method, webSocket, hops } = described;\n    const target = this.#x.head.target.replace(/^http:\\/\\/[^/]*/, '') || '/';",
+      "const { method, webSocket, hops } = described;\n    const target = received.target.replace(/^http:\\/\\/[^/]*/, '') || '/';",
     ],
     attack('paths', 'P7 /a/b is what is judged and sent'),
   ),
   sabotage(
     'the judged host is what is sent',
-    'lib/proxy/relay.ts',
+    'lib/proxy/outgoing.ts',
     [
-      "const fields = ['host', hostField(described.facts, destination), ...this.#fields, 'via', via];",
-      "const fields = ['host', fieldOf(this.#x.head.fields, 'host') ?? hostField(described.facts, destination), ...this.#fields, 'via', via];",
+      "const fields = ['host', hostField(described.facts, destination), ...judged, 'via', via];",
+      "const fields = ['host', fieldOf(received.fields, 'host') ?? hostField(described.facts, destination), ...judged, 'via', via];",
     ],
     attack('authority', 'A6 one trailing dot and upper case are the same host, and the canonical one is sent'),
   ),
