@@ -4,10 +4,12 @@
  */
 import { createHash } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
+import type { Turns } from '../base/turns.ts';
 import type { ToolDefinition } from '../policy/facts.ts';
-import { isObject, type JsonObject } from '../policy/json.ts';
+import { isObject, type Json, type JsonObject } from '../policy/json.ts';
 import { canonicalJson } from '../policy/json-writer.ts';
 import type { Destination } from '../policy/model.ts';
+import { digestLong } from './long-json.ts';
 import { headerPaths, type HeaderPaths } from './header-values.ts';
 
 interface Entry {
@@ -31,6 +33,8 @@ export interface Pin {
 export interface AgentTools {
   /** What is known about a tool, for the decision. */
   of(tool: string): ToolDefinition;
+  /** Digests the definitions of a long list in turns, for `see`. */
+  digestAll(list: Json, turns: Turns): Promise<void>;
   /** Notes a definition of a list. False: it is not what was pinned, or there are too many. */
   see(tool: string, definition: JsonObject): boolean;
   /** Arguments that are mirrored into Mcp-Param fields; undefined while the tool was not listed. */
@@ -109,6 +113,8 @@ export function definitions(now: () => number): Definitions {
 
 class SeenTools implements AgentTools {
   readonly #known: Known;
+  /** Of definitions that are about to be seen. */
+  readonly #digests = new WeakMap<JsonObject, string>();
   readonly #destination: Destination;
   readonly #now: () => number;
 
@@ -126,11 +132,16 @@ class SeenTools implements AgentTools {
     return { state: current === (written ?? entry.pinned) ? 'pinned' : 'changed', hazardous };
   }
 
+  async digestAll(list: Json, turns: Turns): Promise<void> {
+    if (!Array.isArray(list)) return;
+    for (const one of list) if (isObject(one)) this.#digests.set(one, await digestLong(one, turns));
+  }
+
   see(tool: string, definition: JsonObject): boolean {
     const { tools } = this.#known;
     const before = tools.get(tool);
     if (before === undefined && tools.size >= MOST_TOOLS) return false;
-    const current = definitionDigest(definition);
+    const current = this.#digests.get(definition) ?? definitionDigest(definition);
     const pinned = before?.pinned ?? current;
     const headers = headerPaths(definition);
     tools.set(tool, { pinned, current, hazardous: isHazardous(definition), headers, at: this.#now() });

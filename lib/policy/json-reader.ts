@@ -168,8 +168,7 @@ export class JsonReader {
     const before = members.size;
     members.set(name, value);
     if (members.size === before) throw bad('a member name that is there twice', nameAt);
-    if (before < MOST_MEMBERS || this.#cases) return;
-    throw bad(`an object of more than ${MOST_MEMBERS} members`, nameAt);
+    if (before >= MOST_MEMBERS) throw bad(`an object of more than ${MOST_MEMBERS} members`, nameAt);
   }
 
   #enter(frame: Frame): Json | undefined {

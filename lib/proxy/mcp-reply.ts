@@ -157,6 +157,8 @@ async function admittedOf(
   const json = bytes.length > LONG ? await readingLong(bytes, turns, readingFor(c)) : undefined;
   const message = messageOf(bytes, c, json);
   if (kind !== undefined && message.kind !== kind) return undefined;
+  const tools = message.kind === 'response' && json !== undefined ? message.result?.get('tools') : undefined;
+  if (tools !== undefined) await mcp.tools.digestAll(tools, turns);
   const admitted = admit(message, c);
   if (admitted === undefined) return undefined;
   if (typeof admitted === 'string') return Buffer.from(admitted);
@@ -253,7 +255,8 @@ class InspectedEvents implements Body {
   readonly #exchange: Exchange;
   readonly #reader: EventReader;
   /** Read and not inspected yet. */
-  readonly #events: ServerEvent[] = [];
+  #events: readonly ServerEvent[] = [];
+  #at = 0;
   /** A long event is being inspected. */
   #working: Promise<void> | undefined;
   /** What has come of it. */
@@ -268,16 +271,30 @@ class InspectedEvents implements Body {
   }
 
   poll(): Buffer | 'end' | 'later' {
+    const { turns } = this.#mcp.parts;
     for (;;) {
       if (this.#failure !== undefined) throw this.#failure;
-      const text = this.#next();
-      if (text !== '') return Buffer.from(text);
+      if (this.#working === undefined && turns.full) this.#working = this.#wait();
       if (this.#working !== undefined) return 'later';
+      const text = turns.counted(() => this.#next());
+      if (text !== '') return Buffer.from(text);
+      if (this.#hasMore()) continue;
       const piece = this.#body.poll();
       if (piece === 'end' || piece === 'later') return piece;
       this.#exchange.received += piece.length;
-      this.#events.push(...this.#reader.read(piece));
+      this.#events = turns.counted(() => this.#reader.read(piece));
+      this.#at = 0;
     }
+  }
+
+  #hasMore(): boolean {
+    return this.#working !== undefined || this.#at < this.#events.length;
+  }
+
+  /** This turn has had its share of work. */
+  async #wait(): Promise<void> {
+    await this.#mcp.parts.turns.room();
+    this.#working = undefined;
   }
 
   /** Of what was read: up to a long event, which is inspected in turns of its own. */
@@ -285,8 +302,9 @@ class InspectedEvents implements Body {
     let text = this.#inspected;
     this.#inspected = '';
     while (this.#working === undefined) {
-      const event = this.#events.shift();
+      const event = this.#events[this.#at];
       if (event === undefined) break;
+      this.#at += 1;
       const { data = '' } = event;
       if (data.length <= LONG) text += this.#inspect(event);
       else this.#working = this.#inspectLong(event, Buffer.from(data));

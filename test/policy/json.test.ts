@@ -130,7 +130,6 @@ t.test('bounds and forms (M4, M6)', async (t) => {
   const members = (count: number): string => `{${Array.from({ length: count }, (_, i) => `"a${i}":0`).join()}}`;
   t.equal(problem(members(65_536)), 'accepted');
   t.match(problem(members(65_537)), /more than 65536 members/);
-  t.equal(isObject(parseJson(Buffer.from(members(65_537)), { cases: true })), true, 'in data of servers');
   for (const text of ['NaN', 'Infinity', '-', '01', '1.', '.5', '+1', '1e', '0x10', '1_0'])
     t.not(problem(text), 'accepted', text);
   for (const text of ['"\\ud800"', '"\\udc00x"', '["\\ud83d"]']) t.match(problem(text), /surrogate/, text);

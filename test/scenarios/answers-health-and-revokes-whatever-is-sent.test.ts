@@ -100,12 +100,19 @@ async function site(t: Test): Promise<Site> {
   const agent = join(shortFolder(t), 'a.sock');
   const server = await rawUpstream({
     http(request, response) {
-      request.resume().on('end', () => {
+      let body = '';
+      request.setEncoding('utf8').on('data', (text: string) => (body += text));
+      request.on('end', () => {
         const items = Array.from({ length: 100_000 }, (_, i) => ({ i, x: [] }));
-        const result = JSON.stringify({ jsonrpc: '2.0', id: 1, result: { content: [], items } });
-        const events = request.headers['x-events'] !== undefined;
+        const tools = Array.from({ length: 4000 }, (_, i) => ({
+          name: `t${i}`,
+          inputSchema: { a: '\u00e9'.repeat(50) },
+        }));
+        const list = /"tools\/list"/.test(body);
+        const result = JSON.stringify({ jsonrpc: '2.0', id: 1, result: list ? { tools } : { content: [], items } });
+        const events = /"length":\d*[13579]\b/.test(body);
         response.writeHead(200, { 'content-type': events ? 'text/event-stream' : 'application/json' });
-        response.end(events ? `data: ${result}\n\n` : result);
+        response.end(events ? `${':\n\n'.repeat(300_000)}data: ${result}\n\n` : result);
       });
     },
   });
@@ -182,6 +189,13 @@ function ways({ s, ports, agent }: Site): Readonly<Record<string, Way>> {
     },
     'what a server answers': (message) =>
       raw(forward, post('server.internal', call({ length: message.length }), 'http://server.internal/mcp')),
+    'what a server streams': (message) =>
+      raw(forward, post('server.internal', call({ length: message.length | 1 }), 'http://server.internal/mcp')),
+    'what a server lists': () =>
+      raw(
+        forward,
+        post('server.internal', '{"jsonrpc":"2.0","id":1,"method":"tools/list"}', 'http://server.internal/mcp'),
+      ),
     'a query': (message) => {
       const query = 'a=%41&'.repeat(250) + 'x'.repeat(Math.min(message.length, 6000));
       return raw(
@@ -191,7 +205,7 @@ function ways({ s, ports, agent }: Site): Readonly<Record<string, Way>> {
     },
     'the agent API': (message) =>
       Promise.all(FLOOD.map((body) => api(agent, '/v1/tasks')(message.length > 0 ? body : '{}'))),
-    'the admin API': () => Promise.all(FLOOD.map(api(join(s.folder, 'admin', 'api.sock'), '/v1/step-ups/s/approve'))),
+    'the admin API': () => Promise.all(BODIES.map(api(join(s.folder, 'admin', 'api.sock'), '/v1/step-ups/s/approve'))),
   };
 }
 
