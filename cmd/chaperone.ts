@@ -72,6 +72,7 @@ function program(): Command {
 function agentCommands(configured: (name: string, about: string) => Command, io: ReturnType<typeof processIo>): void {
   configured('env', 'print the variables that send an agent through the sidecar')
     .option('--json', 'as JSON')
+    .option('--agent <name>', 'the agent that it is for, where the configuration has several')
     .action(async (options) => (await import('./commands/env.ts')).env(options, io));
   configured('trust', 'write what programs need to trust the interception CA, and print the variables that name it')
     .option(

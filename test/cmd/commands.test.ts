@@ -91,6 +91,26 @@ t.test('env prints every variable in both cases', async (t) => {
   t.match(variables['http_proxy'], /^http:\/\/127\.0\.0\.1:\d+$/);
 });
 
+t.test('env names the socket of the agent that is meant, and the forward proxy that is its own', async (t) => {
+  const file = join(t.testdir({ 'c.yaml': AGENTS }), 'c.yaml');
+  const named = await cli(['env', '--agent', 'b', '-c', file]);
+  t.equal(named.status, 0, named.err);
+  t.match(named.out, /^export CHAPERONE_AGENT_API='?\/run\/b\/api\.sock'?$/m);
+  t.match(named.out, /forward proxy of this agent alone: \/run\/b\/forward\.sock/);
+  t.notMatch(named.out, /HTTP_PROXY/, 'there is no port');
+  t.match((await cli(['env', '--agent', 'c', '-c', file])).err, /there is no agent c[^]*a, b/);
+  t.match((await cli(['env', '-c', file])).err, /no forward proxy/);
+});
+
+const AGENTS = `apiVersion: chaperone.dev/v1alpha1
+kind: Sidecar
+metadata: { name: pod }
+spec:
+  agents:
+    - { name: a, folder: /run/a }
+    - { name: b, folder: /run/b }
+`;
+
 t.test("dev --serve puts the demo's API beside the identity, and says what was asked of it", async (t) => {
   const folder = shortFolder(t);
   const socket = join(folder, 'w.sock');

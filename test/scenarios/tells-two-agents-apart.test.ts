@@ -1,7 +1,8 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { openTask } from '../../clients/typescript/client.ts';
 import { apiClient } from '../../cmd/api-client.ts';
 import { shortFolder } from '../fakes/folder.ts';
 import { refusal, statusOf } from '../proxy/harness.ts';
@@ -51,6 +52,14 @@ t.test('what comes by the forward socket of an agent is its own, and takes no ta
       { agent: 'b', task: other.id },
     ],
   );
+});
+
+t.test('a client of agents finds the API by the folder of its agent', async (t) => {
+  const { a } = await pair(t);
+  await using task = await openTask(INTENT, { socket: a.folder });
+  t.match(await a.ask('GET', '/v1/tasks', task.environment()['CHAPERONE_TASK_CREDENTIALS']), {
+    tasks: [{ agent: 'a', id: task.id }],
+  });
 });
 
 t.test('a port proves nothing: what comes by one is an agent’s once it has shown a task', async (t) => {
@@ -136,6 +145,5 @@ t.test(
       t.ok(listed.includes(path), `${path} is known to everybody in the network namespace`);
       t.equal(asAnother(path), 'EACCES');
     }
-    mkdirSync(join(root, 'open'), { mode: 0o755 });
   },
 );

@@ -93,7 +93,10 @@ const IDENTIFIED: readonly Sabotage[] = [
     'the folder of an agent is closed to others',
     'lib/admin/agent-home.ts',
     ['  await chmod(folder, folderMode(mode));', '  await chmod(folder, 0o755);'],
-    agents('a path that the kernel tells everybody is of no use to another user'),
+    by(
+      'test/admin/agent-home.test.ts',
+      'the folder is made, closed to others, and what a process left of its tasks is gone',
+    ),
   ),
   sabotage(
     'a folder of somebody else holds no sockets',
