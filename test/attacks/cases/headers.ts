@@ -10,10 +10,9 @@ const MALFORMED = refused('malformed');
 /** Protocols that are offered and not served; a WebSocket is opened all the same. */
 const DECLINED = /h2c|tls\/|evil|connect-udp|web socket|"websocket"|http2-settings/i;
 const WEBSOCKETS = Object.fromEntries(
-  ['forward, WebSocket', 'listener, WebSocket', 'intercepted, WebSocket'].map((name) => [
-    name,
-    passed({ unsent: [DECLINED] }),
-  ]),
+  ['forward, WebSocket', 'listener, WebSocket', 'intercepted, WebSocket', 'CONNECT, cleartext WebSocket'].map(
+    (name) => [name, passed({ unsent: [DECLINED] })],
+  ),
 );
 const TOKEN = `t0ken-${CANARY}`;
 
