@@ -1,0 +1,145 @@
+/**
+ * The official conformance suite of MCP against a server behind the sidecar: by the forward proxy, by a local listener, and inside a TLS that is intercepted. The server answers to the name
+ * `localhost` alone and the sidecar is asked for another one; but for the two checks of DNS rebinding, which the suite makes of local names alone.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import t from 'tap';
+import { proxyVariables } from '../../cmd/commands/env.ts';
+import { systemClock } from '../../lib/base/clock.ts';
+import { openInterception } from '../../lib/tls/interception.ts';
+import { shortFolder } from '../fakes/folder.ts';
+import { until } from '../fakes/until.ts';
+import { bench, unpaired, type Bench } from '../proxy/harness.ts';
+import { mcpRule, mcpSite, type McpSite } from '../proxy/mcp-harness.ts';
+
+const HERE = join(import.meta.dirname, 'mcp');
+const SUITE = join(HERE, 'node_modules/@modelcontextprotocol/conformance/dist/index.js');
+const ALL = mcpRule('all', 'allow', {
+  tools: ['*'],
+  prompts: ['*'],
+  resources: ['test://**'],
+  methods: ['logging/setLevel'],
+});
+
+async function everything(origins: readonly string[]): Promise<AsyncDisposable & { readonly port: number }> {
+  const child = spawn(process.execPath, [join(HERE, 'everything.mjs'), ...origins], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  let port = 0;
+  createInterface(child.stdout).on('line', (line) => (port = (JSON.parse(line) as { readonly port: number }).port));
+  await until('the server prints its port', () => port > 0 || undefined, 30_000);
+  return {
+    port,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL');
+      await ended;
+    },
+  };
+}
+
+/** What the suite prints at its end. */
+async function conformance(
+  url: string,
+  env: Readonly<Record<string, string>>,
+  scenario: readonly string[] = [],
+): Promise<string> {
+  const child = spawn(process.execPath, [SUITE, 'server', '--url', url, ...scenario], {
+    env: { ...process.env, ...env },
+    cwd: shortFolderOf(),
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let said = '';
+  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  await new Promise((resolve) => child.once('close', resolve));
+  return said;
+}
+
+let folder = '';
+const shortFolderOf = (): string => folder;
+
+interface Way {
+  readonly name: string;
+  readonly site: McpSite;
+  readonly url: (b: Bench) => string;
+  /** For what the suite asks of local names alone; undefined: the URL is one. */
+  readonly local?: string;
+  readonly env: (b: Bench, ca: string) => Readonly<Record<string, string>>;
+}
+
+const proxied = (b: Bench): Record<string, string> => ({
+  ...proxyVariables(`http://127.0.0.1:${b.port()}`),
+  NO_PROXY: '',
+  no_proxy: '',
+});
+const WAYS: readonly Way[] = [
+  {
+    name: 'forward proxy',
+    site: { hosts: ['tools.internal', 'localhost'] },
+    url: () => 'http://tools.internal/mcp',
+    local: 'http://localhost/mcp',
+    env: proxied,
+  },
+  {
+    name: 'local listener',
+    site: { listen: true },
+    url: (b) => `http://127.0.0.1:${b.port('tools')}/mcp`,
+    env: () => ({}),
+  },
+  {
+    name: 'interception',
+    site: { hosts: ['tools.example.com', 'localhost'], ports: [443], intercept: true },
+    url: () => 'https://tools.example.com/mcp',
+    local: 'https://localhost/mcp',
+    env: (b, ca) => ({ ...proxied(b), NODE_EXTRA_CA_CERTS: ca }),
+  },
+];
+
+for (const { name, site, url, local, env } of WAYS) {
+  const skip = existsSync(SUITE) ? false : 'npm ci in test/interop/mcp';
+  t.test(`all checks of the suite, by ${name}`, { skip, timeout: 300_000 }, async (t) => {
+    folder = shortFolder(t);
+    const interception = await openInterception({
+      domains: ['example.com', 'localhost'],
+      folder: undefined,
+      clock: systemClock,
+      refusals: 'inside',
+    });
+    t.teardown(() => interception[Symbol.dispose]());
+    const ca = join(folder, 'ca.pem');
+    writeFileSync(ca, interception.authority().toString());
+    const origins = ['http://localhost'];
+    // A listener is asked by its own address, which is not known before the server is.
+    const own = site.listen === true ? ['http://127.0.0.1:24817'] : [];
+    await using server = await everything([...origins, ...own]);
+    const destination = mcpSite({
+      upstream: { host: '127.0.0.1', port: server.port },
+      sentHost: `localhost:${server.port}`,
+      rules: [ALL],
+      settings: { serverRequests: new Set(['sampling/createMessage', 'elicitation/create', 'roots/list']) },
+      ...site,
+      ...(site.listen === true ? { listen: 24_817 } : {}),
+    });
+    await using b = await bench({ destinations: [destination], options: { clock: systemClock, interception } });
+    const said = await conformance(url(b), env(b, ca));
+    const summary = said.slice(said.indexOf('=== SUMMARY'));
+    if (local === undefined) t.match(summary, /^Total: 40 passed, 0 failed$/m);
+    else {
+      t.match(summary, /^Total: 38 passed, 2 failed$/m, summary);
+      t.match(summary, /dns-rebinding-protection: 0 passed, 2 failed/);
+      const rebinding = await conformance(local, env(b, ca), ['--scenario', 'dns-rebinding-protection']);
+      if (site.intercept !== true) t.match(rebinding, /Passed: 2\/2, 0 failed/, rebinding);
+      else {
+        // The client takes the SNI from the Host that it forges: what the check wants refused with 4xx is cut before.
+        t.match(rebinding, /LocalhostHostAccepted|localhost-host-valid-accepted.*SUCCESS/, rebinding);
+        t.match(rebinding, /Passed: 1\/2, 1 failed/);
+        t.match(JSON.stringify(b.audit.records), /evil\.example\.com/);
+      }
+    }
+    await b.quiet();
+    t.same(unpaired(b.audit.records), []);
+  });
+}
