@@ -21,6 +21,7 @@ spec:
     initialSync: 2m
   forward: { address: 127.0.0.1:15001 }
   adminApi: { socket: /run/chaperone/admin/api.sock }
+  stateDir: state
   agentApi: { socket: /run/chaperone/agent/api.sock, mode: '0600', tcp: { address: 127.0.0.1:0, tokenFile: token } }
   tasks: { webhook: { url: 'https://approvals.example.org/x', secretFile: secret, timeout: 5s } }
   health: { address: 0.0.0.0:15021 }
@@ -45,6 +46,7 @@ t.test('every setting of the sidecar arrives', async (t) => {
     },
     forward: { host: '127.0.0.1', port: 15001 },
     adminApi: { socket: '/run/chaperone/admin/api.sock' },
+    stateDir: join(path, 'state'),
     agentApi: {
       socket: '/run/chaperone/agent/api.sock',
       mode: 0o600,
@@ -92,6 +94,7 @@ t.test('what is not written has the safe default (C11)', async (t) => {
     forward: undefined,
     health: undefined,
     adminApi: undefined,
+    stateDir: undefined,
     agentApi: undefined,
     tasks: { webhook: undefined },
     identity: { workloadApi: undefined, initialSync: 90_000 },

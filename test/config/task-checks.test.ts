@@ -47,6 +47,31 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
     [`${SIDECAR}${DOOR}${OPERATOR}`, destination(''), taskPolicy(FORM)],
   ],
   [
+    'what-is-approved-is-read',
+    [
+      `${SIDECAR}${OPERATOR}`,
+      destination(`  upstream: { address: '127.0.0.1:9' }\n  protocol: tcp`),
+      destination('  rules: [{ name: ws, effect: allow, action: write, http: { websocket: true } }]', 'b'),
+      destination('  protocol: grpc\n  rules: [{ name: all, effect: allow, action: execute, grpc: {} }]', 'c'),
+      taskPolicy(
+        '  destinations: [crm, b, c]\n  stepUp:\n    - { actions: [admin] }\n    - { actions: [write], bound: false }\n    - { actions: [execute], uncounted: true }',
+      ),
+    ],
+    [
+      /stepUp\[0\]: action admin is a connection at destination crm: nobody can be shown .*; write bound: false and unc/,
+      /stepUp\[1\]: action write is a WebSocket by rule ws of destination b: /,
+      /stepUp\[2\]: action execute is gRPC calls by rule all of destination c: /,
+    ],
+    [
+      `${SIDECAR}${OPERATOR}`,
+      destination(`  upstream: { address: '127.0.0.1:9' }\n  protocol: tcp`),
+      destination('  rules: [{ name: w, effect: allow, action: write, http: {} }]', 'b'),
+      taskPolicy(
+        '  destinations: [crm, b]\n  stepUp:\n    - { actions: [admin], bound: false, uncounted: true }\n    - { actions: [write] }',
+      ),
+    ],
+  ],
+  [
     'quotas-outlive-a-restart',
     [`${SIDECAR}${DOOR}`, destination(''), taskPolicy('  quotas: { tasks: 20/h, calls: 500/h }')],
     [/spec\.quotas: after a restart nobody would know what was counted; write stateDir in the Sidecar/],
@@ -105,8 +130,31 @@ t.test('a task policy arrives with its defaults, by each of its purposes', async
     owners: undefined,
   });
   t.match(rule?.stepUp, [
-    { actions: new Set(['write']), approvers: new Set(['operator']), lasts: 60_000, uses: 1, bound: false },
+    {
+      actions: new Set(['write']),
+      approvers: new Set(['operator']),
+      lasts: 60_000,
+      uses: 1,
+      bound: true,
+      maxBody: 65_536,
+    },
   ]);
+  t.same(rule?.quotas, {});
+  const more =
+    '  quotas: { calls: 5/m }\n  stepUp: [{ actions: [write], bound: false, uncounted: true, maxBody: 1MiB }]';
+  const loaded = await load(t, `${SIDECAR}${OPERATOR}`, destination(''), taskPolicy(more));
+  const other = loaded.policy.taskPolicies.get('support');
+  t.match(other?.quotas, { calls: { count: 5, per: 60_000, text: '5/m' } });
+  t.match(other?.stepUp, [{ uses: Infinity, bound: false, maxBody: 1_048_576 }]);
+  t.match(
+    await problemsOf(
+      t,
+      `${SIDECAR}${OPERATOR}`,
+      destination(''),
+      taskPolicy('  stepUp: [{ actions: [write], maxBody: 2MiB }]'),
+    ),
+    [/maxBody: more than 1MiB/],
+  );
 });
 
 t.test('a task is required unless it says otherwise', async (t) => {

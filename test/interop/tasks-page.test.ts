@@ -98,9 +98,9 @@ t.test(
     await using sh = shell(folder);
     const program = `'${process.execPath}' '${join(ROOT, 'cmd/chaperone.ts')}'`;
     await sh.run(`chaperone() { ${program} "$@"; }`);
-    let [stepUp, ran] = ['s-…', 0];
+    let [stepUp, decision, ran] = ['s-…', '…', 0];
     for (const { command, output } of commands()) {
-      const wanted = here(command).replace('s-…', stepUp);
+      const wanted = here(command).replace('s-…', stepUp).replace('"decision":"…"', `"decision":"${decision}"`);
       const [, server] = /^chaperone (dev|run)\b/.exec(command) ?? [];
       if (server !== undefined) {
         const args = [join(ROOT, 'cmd/chaperone.ts'), ...wanted.split(' ').slice(1)];
@@ -119,6 +119,7 @@ t.test(
       } else {
         const printed = await sh.run(wanted);
         t.match(printed, pattern(output), command);
+        decision = /decision ([0-9a-f-]{36})\]/.exec(printed)?.[1] ?? decision;
         stepUp = /s-[0-9a-f-]{36}/.exec(printed)?.[0] ?? stepUp;
       }
       ran += 1;
