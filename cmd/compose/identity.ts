@@ -5,7 +5,8 @@
 import { systemClock } from '../../lib/base/clock.ts';
 import { ignore } from '../../lib/base/signal.ts';
 import { type IdentitySource, startIdentity } from '../../lib/identity/source.ts';
-import type { IdentityState } from '../../lib/spiffe/identity.ts';
+import { svidFor } from '../../lib/proxy/identities.ts';
+import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';
 import type { Parts } from '../compose.ts';
 
 const TICK = 1000;
@@ -33,6 +34,7 @@ export function followIdentity({ identity, redecide, signal }: Follower, parts: 
   const pending = readiness.pending('identity', 'waiting for the first SVID');
   const begun = clock.monotonic();
   let [generation, expired, warned] = [0, false, false];
+  const agents = followAgents(parts, redecide);
   const look = (state: IdentityState): void => {
     if (state.kind === 'waiting') {
       pending.undone(`waiting for the first SVID${because(state.problem)}`);
@@ -58,8 +60,10 @@ export function followIdentity({ identity, redecide, signal }: Follower, parts: 
     }
     if (over) pending.undone(`the SVID expired at ${new Date(svid.notAfter).toISOString()}${because(state.problem)}`);
     else pending.done();
+    agents.lapse(state.identity);
     if (newest === generation) return;
     generation = newest;
+    agents.look(state.identity);
     tell('identity-updated', {
       generation,
       spiffeId: svid.id,
@@ -75,6 +79,35 @@ export function followIdentity({ identity, redecide, signal }: Follower, parts: 
   };
   identity.states.follow(look, signal);
   again();
+}
+
+interface AgentIdentities {
+  /** Says whose SVID is not issued. */
+  look(identity: Identity): void;
+  /** Decides again what is live when one of them has expired. */
+  lapse(identity: Identity): void;
+}
+
+function followAgents({ clock, config, log }: Parts, redecide: () => void): AgentIdentities {
+  const own = config.sidecar.agents.flatMap(({ name, identity }) =>
+    identity === undefined ? [] : [{ name, identity }],
+  );
+  let expired = 0;
+  return {
+    look(identity) {
+      for (const { name, identity: wanted } of own) {
+        if (svidFor(identity, wanted) !== undefined) continue;
+        const hint = 'compare identity of the agent with the registration entries of this workload';
+        log.log('warn', 'identity', `no SVID is issued for agent ${name}: it is refused`, { hint });
+      }
+    },
+    lapse(identity) {
+      const now = clock.now();
+      const before = expired;
+      expired = own.filter(({ identity: wanted }) => now >= (svidFor(identity, wanted)?.notAfter ?? Infinity)).length;
+      if (expired > before) redecide();
+    },
+  };
 }
 
 /** Not ready for good: nobody asks for the next SVID. */

@@ -4,7 +4,7 @@ import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import type { Authority } from '../policy/authority.ts';
 import { cut } from './copy.ts';
-import { describeForward, describeListener, type ListenerView } from './describe.ts';
+import { describeForward, describeForwardSocket, describeListener, type ListenerView } from './describe.ts';
 import { handle } from './handle.ts';
 import type { Interceptor } from './intercept.ts';
 import type { Bound } from './listeners.ts';
@@ -22,7 +22,7 @@ export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound,
 
   const forward = (bound: Bound, caller: Caller): Door => ({
     entry: 'forward',
-    describe: describeForward,
+    describe: bound.agent === undefined ? describeForward : describeForwardSocket,
     closing: bound.closing,
     lastCall: bound.lastCall,
     caller,

@@ -58,6 +58,20 @@ export function describeForward(head: RequestHead, reading: Reading): Described 
   return describe(head, rest, { entry: 'forward', authority: named, listener: undefined, reading });
 }
 
+/**
+ * A request on the forward socket of an agent: as on the port, or in origin-form, where Host says
+ * whom it is for. Programs that speak HTTP over a Unix socket know no other form.
+ */
+export function describeForwardSocket(head: RequestHead, reading: Reading): Described {
+  if (!head.target.startsWith('/')) return describeForward(head, reading);
+  refuseMethod(head.method);
+  const host = fieldOf(head.fields, 'host');
+  if (host === undefined) throw new Fault('malformed', 'there is no Host', { at: 'host' });
+  refuseForeignOrigin(head.fields, host);
+  const authority = parseAuthority(host, HTTP_PORT);
+  return describe(head, head.target, { entry: 'forward', authority, listener: undefined, reading });
+}
+
 /** A request to a destination's own listener. */
 export function describeListener(head: RequestHead, view: ListenerView, reading: Reading): Described {
   refuseMethod(head.method);

@@ -60,11 +60,15 @@ export function identities({ states, current, agents, clock }: IdentitiesOptions
   };
 }
 
-/** The snapshot with the SVID that fits; undefined where none does. */
-function as(identity: Identity, { hint, spiffeId }: AgentIdentity): Identity | undefined {
-  const fits = (one: X509Svid): boolean =>
-    (spiffeId === undefined || one.id === spiffeId) && (hint === undefined || one.hint === hint);
-  const svid = identity.svids.find(fits);
+/** The SVID that an agent goes out with; undefined where it is not issued. */
+export function svidFor({ svids }: Identity, { hint, spiffeId }: AgentIdentity): X509Svid | undefined {
+  return svids.find(
+    (one) => (spiffeId === undefined || one.id === spiffeId) && (hint === undefined || one.hint === hint),
+  );
+}
+
+function as(identity: Identity, wanted: AgentIdentity): Identity | undefined {
+  const svid = svidFor(identity, wanted);
   return svid === undefined ? undefined : Object.freeze({ ...identity, svid });
 }
 

@@ -54,6 +54,27 @@ t.test('what comes by the forward socket of an agent is its own, and takes no ta
   );
 });
 
+t.test(
+  'the forward socket takes origin-form too, for the host that Host names, and for no page of another origin',
+  async (t) => {
+    const { s, a } = await pair(t);
+    const own = await a.open();
+    const ask = (more: string, path = PATH): Promise<string> =>
+      at(own.forwardSocket, `GET ${path} HTTP/1.1\r\n${more}Connection: close\r\n\r\n`);
+    const proof = `Proxy-Authorization: ${own.credentials}\r\n`;
+    t.equal(statusOf(await ask(`Host: crm.internal\r\n${proof}`)), 200);
+    const seen = s.api.requests().length;
+    t.equal(statusOf(await ask(`Host: other.internal\r\n${proof}`)), 403);
+    t.equal(statusOf(await ask('Host: crm.internal\r\n')), 407);
+    t.equal(statusOf(await ask(`Host: crm.internal\r\nOrigin: http://evil.example\r\n${proof}`)), 403);
+    t.equal(statusOf(await ask(proof)), 400);
+    const line = await s.open();
+    line.write(`GET ${PATH} HTTP/1.1\r\nHost: crm.internal\r\n${proof}Connection: close\r\n\r\n`);
+    t.equal(statusOf(await line.ended()), 400, 'the port does not');
+    t.equal(s.api.requests().length, seen);
+  },
+);
+
 t.test('a client of agents finds the API by the folder of its agent', async (t) => {
   const { a } = await pair(t);
   await using task = await openTask(INTENT, { socket: a.folder });

@@ -70,7 +70,7 @@ export const AGENTS: readonly Sabotage[] = Object.freeze([
   sabotage(
     'the SVID of another never stands in for one that is not issued',
     'lib/proxy/identities.ts',
-    ['const svid = identity.svids.find(fits);', 'const svid = identity.svids.find(fits) ?? identity.svid;'],
+    ['const svid = svidFor(identity, wanted);', 'const svid = svidFor(identity, wanted) ?? identity.svid;'],
     MISSING,
   ),
   sabotage(
