@@ -279,7 +279,12 @@ class Listing {
     const value = bytes.length > LONG ? await parseLong(bytes, turns, options) : parseJson(bytes, options);
     const message = readServerMessage(value);
     if (message.kind !== 'response' || message.id === undefined || idKey(message.id) !== idKey(id)) return undefined;
-    if (message.result !== undefined) return message.result;
+    const { result } = message;
+    if (result !== undefined) {
+      const list = bytes.length > LONG ? result.get('tools') : undefined;
+      if (list !== undefined) await this.#asking.mcp.tools.digestAll(list, turns);
+      return result;
+    }
     const code = message.error?.get('code');
     throw new Fault('upstream-malformed', `the server answered error ${code instanceof JsonNumber ? code.text : ''}`);
   }
