@@ -22,10 +22,9 @@ import { endpointFrom } from '../lib/identity/address.ts';
 import type { IdentitySource } from '../lib/identity/source.ts';
 import type { Policy } from '../lib/policy/model.ts';
 import { type Proxy, type ProxyOptions, startProxy } from '../lib/proxy/proxy.ts';
-import { dnsResolver } from '../lib/proxy/resolver.ts';
 import { tlsContexts } from '../lib/tls/context.ts';
 import type { Interception } from '../lib/tls/interception.ts';
-import { systemResolver } from './system-resolver.ts';
+import { resolverOf } from './system-resolver.ts';
 import { type Budget, budgetOf, memoryLimit, openFiles } from './compose/budget.ts';
 import { closeRest, takeOver } from './compose/hand-over.ts';
 import { followIdentity, openIdentity } from './compose/identity.ts';
@@ -200,7 +199,7 @@ function serve(
     contexts: tlsContexts(),
     clock,
     shutdown,
-    resolver: sidecar.resolver === 'system' ? systemResolver(clock) : dnsResolver({ clock }),
+    resolver: resolverOf(sidecar.resolver, clock),
     limits: http1Limits({
       headMs: headersTimeout,
       keepAliveMs: idleTimeout,

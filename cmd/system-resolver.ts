@@ -8,7 +8,7 @@ import { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { Clock } from '../lib/base/clock.ts';
 import { onAbort } from '../lib/base/signal.ts';
-import { type Resolver, sharing } from '../lib/proxy/resolver.ts';
+import { dnsResolver, type Resolver, sharing } from '../lib/proxy/resolver.ts';
 
 /** One line of JSON for each name, one for each answer; it ends with its parent, whatever hangs in it. */
 const PROGRAM = `
@@ -38,6 +38,11 @@ interface Said {
   readonly id: number;
   readonly code?: string;
   readonly addresses: readonly string[];
+}
+
+/** The one that the Sidecar document names. */
+export function resolverOf(kind: 'dns' | 'system', clock: Clock): Resolver {
+  return kind === 'system' ? systemResolver(clock) : dnsResolver({ clock });
 }
 
 export function systemResolver(clock: Clock, command: readonly string[] = [process.execPath, '-e', PROGRAM]): Resolver {

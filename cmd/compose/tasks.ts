@@ -20,6 +20,7 @@ import type { TaskEvent } from '../../lib/tasks/events.ts';
 import type { StepUp } from '../../lib/tasks/step-ups.ts';
 import type { Late, Parts } from '../compose.ts';
 import { openState } from './state.ts';
+import { resolverOf } from '../system-resolver.ts';
 
 export interface TaskParts {
   readonly tasks: Tasks;
@@ -74,12 +75,13 @@ function unrecorded(cause: unknown): never {
 }
 
 async function webhookOf(
-  { tasks: { webhook } }: SidecarSpec,
-  around: Omit<WebhookOptions, 'url' | 'secret' | 'timeout'>,
+  { tasks: { webhook }, resolver }: SidecarSpec,
+  around: Omit<WebhookOptions, 'url' | 'secret' | 'timeout' | 'resolver'>,
 ): Promise<((stepUp: StepUp) => Promise<void>) | undefined> {
   if (webhook === undefined) return undefined;
   const { url, timeout, secretFile } = webhook;
-  return approvalWebhook({ ...around, url, timeout, secret: await readSecret(secretFile) });
+  const names = resolverOf(resolver, around.clock);
+  return approvalWebhook({ ...around, url, timeout, resolver: names, secret: await readSecret(secretFile) });
 }
 
 /** The operator's API; those of the agents listen. */

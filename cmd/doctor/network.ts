@@ -3,17 +3,15 @@
  * addresses that were named for it and to none else. It says something about the agent only where the agent runs and as its user.
  */
 import { isIP } from 'node:net';
-import type { Clock } from '../../lib/base/clock.ts';
 import { link } from '../../lib/base/signal.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import type { Config } from '../../lib/config/load.ts';
 import { formatAuthority, parseAuthority } from '../../lib/policy/authority.ts';
 import type { Destination } from '../../lib/policy/model.ts';
 import { dialler, type Dialler } from '../../lib/proxy/dial.ts';
-import { dnsResolver, type Resolver } from '../../lib/proxy/resolver.ts';
 import { routes } from '../../lib/proxy/route.ts';
 import { tlsContexts } from '../../lib/tls/context.ts';
-import { systemResolver } from '../system-resolver.ts';
+import { resolverOf } from '../system-resolver.ts';
 import { fail, ok, warn, type Patient, type Verdict } from './finding.ts';
 import { listenersOf } from './host.ts';
 import { reach } from './reach.ts';
@@ -21,7 +19,7 @@ import { reach } from './reach.ts';
 export async function checkDns({ config, patience, clock }: Patient): Promise<readonly Verdict[]> {
   if (config === undefined) return [];
   const own = new Set(listenersOf(config).map(([, { host, port }]) => formatAuthority(host, port)));
-  const resolver = resolverOf(config, clock);
+  const resolver = resolverOf(config.sidecar.resolver, clock);
   const dial = dialler({
     resolver,
     contexts: tlsContexts(),
@@ -75,10 +73,6 @@ export async function checkEgress(patient: Patient): Promise<readonly Verdict[]>
   ];
 }
 
-function resolverOf(config: Config | undefined, clock: Clock): Resolver {
-  return config?.sidecar.resolver === 'system' ? systemResolver(clock) : dnsResolver({ clock });
-}
-
 async function goRound(text: string, { config, patience, clock }: Patient): Promise<readonly Verdict[]> {
   let addresses: readonly string[];
   const target = targetOf(text, config);
@@ -88,7 +82,7 @@ async function goRound(text: string, { config, patience, clock }: Patient): Prom
   const { host, port } = target;
   using limit = link();
   const cancel = clock.after(patience, () => limit.abort(new Fault('timeout', 'no answer')), true);
-  const resolver = resolverOf(config, clock);
+  const resolver = resolverOf(config?.sidecar.resolver ?? 'dns', clock);
   try {
     const asking = { absolute: false, signal: limit.signal, of: text };
     addresses = isIP(host) === 0 ? await resolver.resolve(host, asking) : [host];

@@ -14,7 +14,9 @@ import { duration, note, person, token } from '../config/scalars.ts';
 import type { TaskEvent } from '../tasks/events.ts';
 import type { StepUp, StepUps } from '../tasks/step-ups.ts';
 import type { Task } from '../tasks/task.ts';
+import type { Resolver } from '../proxy/resolver.ts';
 import { decodeBody } from './api.ts';
+import { post } from './post.ts';
 
 export interface WebhookOptions {
   readonly url: string;
@@ -22,6 +24,8 @@ export interface WebhookOptions {
   /** Milliseconds for one answer. */
   readonly timeout: number;
   readonly clock: Clock;
+  /** Of the name in the URL. */
+  readonly resolver: Resolver;
   readonly stepUps: () => StepUps;
   readonly task: (id: string) => Task | undefined;
   readonly tell: (event: TaskEvent) => void;
@@ -32,7 +36,7 @@ export interface WebhookOptions {
 export const SIGNATURE = 'chaperone-signature';
 /** Seconds that an answer may be old, or that clocks may differ. */
 export const SKEW_SECONDS = 60;
-/** Characters of an answer. */
+/** Bytes of an answer. */
 const LONGEST_ANSWER = 16_384;
 /** Milliseconds before each further try of a question that was not answered. */
 const RETRIES: readonly number[] = [1000, 5000];
@@ -70,7 +74,7 @@ export function approvalWebhook(options: WebhookOptions): (stepUp: StepUp) => Pr
 
 async function ask(
   stepUp: StepUp,
-  { url, secret, timeout, clock, stepUps, task, signal }: WebhookOptions,
+  { url, secret, timeout, clock, resolver, stepUps, task, signal }: WebhookOptions,
 ): Promise<void> {
   const nonce = randomBytes(24).toString('base64url');
   const body = JSON.stringify(question(stepUp, task(stepUp.task), nonce));
@@ -79,10 +83,10 @@ async function ask(
   const cancel = clock.after(timeout, () => limited.abort(late), true);
   try {
     const headers = { 'content-type': 'application/json', [SIGNATURE]: sign(body, secret, clock.now()) };
-    const response = await fetch(url, { method: 'POST', headers, body, redirect: 'error', signal: limited.signal });
-    const text = await bounded(response);
-    if (!response.ok) throw new Fault('webhook-unreachable', `the webhook answered ${response.status}`);
-    verify(response.headers.get(SIGNATURE), text, { secret, now: clock.now() });
+    const posting = { headers, resolver, signal: limited.signal, most: LONGEST_ANSWER };
+    const { status, headers: said, text } = await post(url, body, posting);
+    if (status < 200 || status > 299) throw new Fault('webhook-unreachable', `the webhook answered ${status}`);
+    verify(String(said[SIGNATURE] ?? ''), text, { secret, now: clock.now() });
     await carryOut(stepUp.id, decodeBody(answerSchema, text), { nonce, stepUps: stepUps() });
   } catch (failure) {
     if (failure instanceof Fault) throw failure;
@@ -115,17 +119,6 @@ function question(stepUp: StepUp, task: Task | undefined, nonce: string): object
   };
 }
 
-async function bounded(response: Response): Promise<string> {
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const part of response.body ?? []) {
-    size += part.length;
-    if (size > LONGEST_ANSWER) throw new Fault('webhook', `the answer is longer than ${LONGEST_ANSWER} bytes`);
-    parts.push(part);
-  }
-  return Buffer.concat(parts).toString('utf8');
-}
-
 export function sign(body: string, secret: string, now: number): string {
   const seconds = Math.floor(now / 1000);
   return `t=${seconds},v1=${mac(`${seconds}.${body}`, secret).toString('hex')}`;
@@ -136,11 +129,11 @@ function mac(text: string, secret: string): Buffer {
 }
 
 function verify(
-  signature: string | null,
+  signature: string,
   body: string,
   { secret, now }: { readonly secret: string; readonly now: number },
 ): void {
-  const [, seconds = '', hex = ''] = /^t=(\d{1,12}),v1=([0-9a-f]{64})$/.exec(signature ?? '') ?? [];
+  const [, seconds = '', hex = ''] = /^t=(\d{1,12}),v1=([0-9a-f]{64})$/.exec(signature) ?? [];
   if (hex === '') throw new Fault('webhook', `the answer has no ${SIGNATURE}`);
   if (!timingSafeEqual(Buffer.from(hex, 'hex'), mac(`${seconds}.${body}`, secret)))
     throw new Fault('webhook', 'the signature of the answer is not that of the shared secret');

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import t, { type Test } from 'tap';
 import { approvalWebhook, sign, SIGNATURE, SKEW_SECONDS } from '../../lib/admin/approval-webhook.ts';
 import { systemClock } from '../../lib/base/clock.ts';
+import { dnsResolver, type Resolver } from '../../lib/proxy/resolver.ts';
 import type { StepUp } from '../../lib/tasks/step-ups.ts';
 import { asks, desk, intent, rule, STEP_UP, type Desk } from '../tasks/fixture.ts';
 
@@ -46,7 +47,10 @@ interface Case extends Desk {
   readonly why: () => unknown;
 }
 
-async function asking(url: string, given: { readonly timeout?: number; readonly tries?: boolean } = {}): Promise<Case> {
+async function asking(
+  url: string,
+  given: { readonly timeout?: number; readonly tries?: boolean; readonly resolver?: Resolver } = {},
+): Promise<Case> {
   const d = desk({}, rule({ stepUp: [{ ...STEP_UP, approvers: new Set(['webhook']), uses: 3 }] }));
   const { task } = d.tasks.open(intent({ actions: ['read', 'write'] }));
   const stepUp = await asks(d, task, {}, 'because');
@@ -56,6 +60,7 @@ async function asking(url: string, given: { readonly timeout?: number; readonly 
     secret: SECRET,
     timeout: given.timeout ?? 5000,
     clock: systemClock,
+    resolver: given.resolver ?? dnsResolver({ clock: systemClock }),
     stepUps: () => d.tasks.stepUps,
     task: (id) => d.tasks.get(id),
     tell: (event) => {
@@ -136,7 +141,7 @@ const WRONG: readonly (readonly [string, Answer, RegExp])[] = [
     ({ body, signature }, r) => void r.setHeader(SIGNATURE, signature).end(body),
     /unknown key|not known/,
   ],
-  ['a redirect', (_, r) => void r.writeHead(302, { location: 'http://127.0.0.1:1/' }).end(), /cannot be reached/],
+  ['a redirect', (_, r) => void r.writeHead(302, { location: 'http://127.0.0.1:1/' }).end(), /answered 302/],
   ['a failure', (_, r) => void r.writeHead(500).end(), /answered 500/],
   ['a cut', (_, r) => void r.destroy(), /cannot be reached/],
   ['silence', () => {}, /did not answer within/],
@@ -184,4 +189,22 @@ t.test('a webhook that is down is asked again, and then left alone', async (t) =
   const one = await asking(url, { tries: true });
   t.equal(stateOf(one), 'approved');
   t.equal(count, 2);
+});
+
+t.test('its name is resolved by the resolver of the sidecar', async (t) => {
+  const { url, asked } = await hook(t, (one, response) =>
+    signed(response, { decision: 'approve', nonce: one.question['nonce'], by: 'olga' }),
+  );
+  const names: string[] = [];
+  const resolver: Resolver = {
+    resolve: (name, { absolute }) => {
+      names.push(absolute ? `${name}.` : name);
+      return Promise.resolve(['127.0.0.1']);
+    },
+  };
+  const { port } = new URL(url);
+  const c = await asking(`http://approvals.internal:${port}/ask`, { resolver });
+  t.equal(stateOf(c), 'approved');
+  t.equal(asked.length, 1);
+  t.same(names, ['approvals.internal']);
 });
