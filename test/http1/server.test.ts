@@ -270,6 +270,19 @@ t.test('HEAD, 204 and 304 have no body whatever is given', async (t) => {
   );
 });
 
+t.test('a body that is not sent is let go of: for HEAD, 204 and 304', async (t) => {
+  const reasons: string[] = [];
+  await using server = await serve(async (x) => {
+    const status = Number(x.head.target.slice(1));
+    const body = Object.create(x.body, { cancel: { value: ({ message }: Error) => void reasons.push(message) } });
+    await x.respond({ status, fields: [], length: undefined }, body);
+  });
+  await using raw = await dial(server.port);
+  raw.send(head('HEAD /200 HTTP/1.1', HOST) + get('/204') + get('/304'));
+  await raw.sees(/304 Not Modified/);
+  t.same(reasons, Array(3).fill('this answer has no body'));
+});
+
 t.test('chunks, and trailers only where they are asked for (F7)', async (t) => {
   await using server = await serve(async (x) => {
     await x.respond({ status: 200, fields: [], length: undefined, trailers: x.head.target === '/yes' }, x.body);

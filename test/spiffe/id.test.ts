@@ -158,6 +158,17 @@ t.test('a bare trust domain is a name, not an ID (I-03)', async (t) => {
   }
 });
 
+t.test('says what is wrong with a trust domain', async (t) => {
+  const rows: readonly (readonly [string, RegExp, RegExp])[] = [
+    ['', /"" is not a trust domain: the trust domain is empty$/, /^write a lower-case name/],
+    ['Example.org', /the trust domain has upper-case letters$/, /^write a lower-case name/],
+    ['a b', /the trust domain may hold only a-z, 0-9, "\.", "-" and "_"$/, /^write a lower-case name/],
+    ['a'.repeat(256), /the trust domain is longer than 255 bytes$/, /^write a lower-case name/],
+    ['spiffe://a', /may hold only/, /^write the bare name, such as example\.org$/],
+  ];
+  for (const [text, message, hint] of rows) t.throws(() => parseTrustDomain(text), { message, hint });
+});
+
 t.test('a key of a bundle map is an ID of a trust domain or its bare name, never with a path (C-52)', async (t) => {
   t.equal(parseTrustDomainKey('spiffe://example.org'), 'example.org');
   t.equal(parseTrustDomainKey('example.org'), 'example.org');

@@ -75,6 +75,22 @@ t.test('refuses what would match too much or what nobody could read twice alike'
   }
 });
 
+t.test('says what is wrong with a pattern', async (t) => {
+  const rows: readonly (readonly [string, string])[] = [
+    ['*', 'it does not begin with "spiffe://"'],
+    ['spiffe://*/a', 'there is no wildcard for the trust domain'],
+    ['spiffe://td/**/a', '"**" may only be the last segment'],
+    ['spiffe://td/a*', '"*" must be a whole segment, not a part of "a*"'],
+    ['spiffe://td//*', 'the path has an empty segment'],
+    ['spiffe://td', 'it has no path, so no workload can match it'],
+  ];
+  for (const [text, problem] of rows) {
+    t.throws(() => parsePeerPattern(text), {
+      message: `${JSON.stringify(text)} is not a pattern of SPIFFE IDs: ${problem}`,
+    });
+  }
+});
+
 t.test('agrees with a plain definition of globs over segments', async () => {
   const plain = (pattern: readonly string[], segments: readonly string[]): boolean => {
     const [head, ...rest] = pattern;

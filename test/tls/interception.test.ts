@@ -98,6 +98,8 @@ t.test('the authority is bounded in time, may issue leaves for servers alone, an
   t.ok(ca.validToDate.getTime() - ca.validFromDate.getTime() <= CA_LIFETIME);
   t.same(ca.keyUsage, [PURPOSE.serverAuth]);
   const text = ca.raw.toString('latin1');
+  // 2.5.29.30, critical TRUE (RFC 5280 section 4.2.1.10).
+  t.ok(text.includes('\x06\x03\x55\x1d\x1e\x01\x01\xff'), 'the constraints are critical');
   t.ok(text.includes('\x82\x0bexample.com') && text.includes('\x82\x0ccrm.internal'), 'permitted subtrees');
 });
 

@@ -13,6 +13,12 @@ const web = by('test/tls/web.test.ts', 'who proves the name that was asked for, 
 
 export const INTERCEPT: readonly Sabotage[] = [
   sabotage(
+    'the name constraints of the CA are critical',
+    'lib/tls/issue.ts',
+    ["new Extension('2.5.29.30', true,", "new Extension('2.5.29.30', false,"],
+    authority('the authority is bounded in time, may issue leaves for servers alone, and names its domains'),
+  ),
+  sabotage(
     'Host is held against the tunnel too where the target names it',
     'lib/proxy/describe.ts',
     ["if (authority !== host) requireTunnel(parseAuthority(host, port), tunnel, 'host');", ''],
