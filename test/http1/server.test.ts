@@ -251,6 +251,11 @@ t.test('one empty line before a request is ignored, and no more', async (t) => {
     raw.send(bad);
     t.match(await raw.over(), /^HTTP\/1.1 400/, JSON.stringify(bad));
   }
+  await using slow = await dial(server.port);
+  slow.send('\r\n');
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  slow.send(`\r\n${get()}`);
+  t.match(await slow.over(), /^HTTP\/1.1 400/, 'one after the other');
   await using raw = await dial(server.port);
   raw.send('\r\n');
   raw.socket.end();

@@ -173,3 +173,32 @@ t.test('an answer against the standard is told as that, and not as a cut', async
   t.match(await until('the record', () => b.audit.of('ended')[before]), { outcome: 'upstream-malformed' });
   t.same(unpaired(b.audit.records), []);
 });
+
+t.test('a final answer is delivered though the request can be sent no more', async (t) => {
+  let script: Script = () => {};
+  await using upstream = await scripted(() => script);
+  await using b = await bench({ destinations: [destination(upstream)] });
+  const ends: Readonly<Record<string, (socket: Socket, stream: number) => void>> = {
+    'RST_STREAM(NO_ERROR)': (socket, stream) => void socket.write(frame(RST_STREAM, 0, stream, code(0))),
+    'RST_STREAM(CANCEL)': (socket, stream) => void socket.write(frame(RST_STREAM, 0, stream, code(8))),
+    'GOAWAY and FIN': (socket, stream) => void socket.end(frame(GOAWAY, 0, 0, Buffer.concat([code(stream), code(0)]))),
+    'a reset of the connection': (socket) => socket.resetAndDestroy(),
+  };
+  for (const [title, end] of Object.entries(ends)) {
+    for (let round = 0; round < 20; round++) {
+      const wire = await b.open('crm');
+      const chunk = `3e8\r\n${'x'.repeat(1000)}\r\n`;
+      script = (socket, stream) =>
+        void socket.write(Buffer.concat([head(stream), frame(DATA, END_STREAM, stream, 'hello')]), () => {
+          end(socket, stream);
+          wire.write(chunk.repeat(20));
+        });
+      wire.write(`POST /x HTTP/1.1\r\nHost: crm.internal\r\nTransfer-Encoding: chunked\r\n\r\n${chunk}`);
+      await until('it is over', () => wire.text.endsWith('0\r\n\r\n') || wire.reset || undefined, 10_000);
+      t.match(wire.text, /^HTTP\/1\.1 200 [^]*hello[^]*0\r\n\r\n$/, `${title}, round ${round}`);
+      wire.socket.destroy();
+      await b.quiet();
+    }
+  }
+  t.ok(b.audit.of('ended').every((one) => one.kind === 'ended' && one.outcome === 'completed'));
+});

@@ -1,5 +1,6 @@
 /** The server's side of HTTP/2, alone, over real sockets: what reaches the handler and what is refused. */
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { systemClock } from '../../lib/base/clock.ts';
 import type { Fault } from '../../lib/base/fault.ts';
 import type { ServerExchange } from '../../lib/http1/exchange.ts';
@@ -20,6 +21,8 @@ export interface Given {
   readonly limits?: Partial<Http1Limits>;
   readonly http2?: Partial<Http2Limits>;
   readonly handle?: (x: ServerExchange) => Promise<void>;
+  /** What is served in place of the socket. */
+  readonly through?: (socket: Socket) => Duplex;
 }
 
 export const answer = (x: ServerExchange): Promise<void> =>
@@ -34,7 +37,7 @@ export async function served(given: Given = {}): Promise<Served> {
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     sockets.add(() => socket.destroy());
     socket.on('error', () => {});
-    void serveHttp2(socket, {
+    void serveHttp2(given.through?.(socket) ?? socket, {
       limits: http1Limits(given.limits),
       http2: http2Limits(given.http2),
       clock: systemClock,

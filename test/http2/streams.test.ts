@@ -1,4 +1,6 @@
 /** Where a stream of a client begins and ends, and that what is refused is told of once. */
+import type { Socket } from 'node:net';
+import { Duplex } from 'node:stream';
 import t from 'tap';
 import { until } from '../fakes/until.ts';
 import {
@@ -155,4 +157,35 @@ t.test('a head on a stream below the last one ends the connection (RFC 9113 sect
   client.get(3, '/');
   t.equal(await client.status(3), 200, 'what was on its way when we reset the stream is no fault of the client');
   t.strictSame(site.refused, []);
+});
+
+/** A socket that takes one write at a time, and each after a while. */
+function busy(socket: Socket): Duplex {
+  const duplex = new Duplex({
+    writableHighWaterMark: 1,
+    read: () => void socket.resume(),
+    write: (chunk: Buffer, _encoding, done) => void setTimeout(() => socket.write(chunk, () => done()), 20),
+    destroy: (failure, done) => (socket.destroy(), done(failure)),
+  });
+  socket.on('data', (chunk: Buffer) => duplex.push(chunk)).on('close', () => duplex.destroy());
+  return duplex;
+}
+
+t.test('a head goes out before its stream is reset, also while the socket is busy', async (t) => {
+  const head = { status: 403, fields: [], length: undefined };
+  for (const content of [undefined, Buffer.from('no')]) {
+    await using site = await served({ through: busy, handle: (x) => x.respond(head, content) });
+    const client = await site.client();
+    const streams = Array.from({ length: 50 }, (_, i) => 2 * i + 1);
+    for (const id of streams) {
+      client.send(POST(id), frame(DATA, 0, id, 'the begin of an upload'));
+      // So that it is answered while what was said to another is on its way.
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    for (const id of streams) t.equal(await client.resetOf(id), 0);
+    for (const id of streams) {
+      const seen = client.frames.filter(({ stream }) => stream === id).map(({ type }) => type);
+      t.strictSame(seen, content === undefined ? [HEADERS, RST_STREAM] : [HEADERS, DATA, RST_STREAM]);
+    }
+  }
 });

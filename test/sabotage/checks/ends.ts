@@ -8,8 +8,8 @@ export const ENDS: readonly Sabotage[] = [
   sabotage(
     'a head goes out before its stream is reset',
     'lib/http2/exchange.ts',
-    ['if (ended) await this.#outlet.ended();', 'if (ended) await Promise.resolve();'],
-    told('a refused call is told its status, whatever of it is still to come'),
+    ['if (ended) await this.#outlet.ended();', 'if (ended) stream.destroy();'],
+    by('test/http2/streams.test.ts', 'a head goes out before its stream is reset, also while the socket is busy'),
   ),
   sabotage(
     'a call that is cut is told its status',
