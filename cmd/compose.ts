@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { startAdmin, type ToolPins } from '../lib/admin/admin.ts';
 import { type Health, type HealthOptions, startHealth } from '../lib/admin/health.ts';
 import { drops, type Drops } from '../lib/admin/drops.ts';
-import type { Logger } from '../lib/admin/logger.ts';
+import type { Level, Logger } from '../lib/admin/logger.ts';
 import { type Metrics, metrics } from '../lib/admin/metrics.ts';
 import { type Readiness, readiness } from '../lib/admin/ready.ts';
 import { type Audit, openAudit } from '../lib/audit/log.ts';
@@ -20,6 +20,7 @@ import { type Config, loadConfig } from '../lib/config/load.ts';
 import { http1Limits } from '../lib/http1/limits.ts';
 import { endpointFrom } from '../lib/identity/address.ts';
 import type { IdentitySource } from '../lib/identity/source.ts';
+import { formatAuthority } from '../lib/policy/authority.ts';
 import type { Policy } from '../lib/policy/model.ts';
 import { type Proxy, type ProxyOptions, startProxy } from '../lib/proxy/proxy.ts';
 import { tlsContexts } from '../lib/tls/context.ts';
@@ -125,6 +126,7 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   const admin = { status, quit: quit.resolve, tools: toolPins(proxy, parts), api };
   if (sidecar.adminApi !== undefined) opened.use(await startAdmin({ ...sidecar.adminApi, ...admin }));
   listening.done();
+  log.log('info', 'sidecar', `listening: ${placesOf(addresses, sidecar).join(', ')}`);
   announce(parts);
   return {
     addresses,
@@ -149,6 +151,16 @@ async function openHealth(
   if (health === undefined) return undefined;
   const interceptionCa = intercept && (() => late.interception?.authority().toString());
   return startHealth({ ...shown, address: health, interceptionCa });
+}
+
+/** Every place where somebody may connect, sockets too. */
+function placesOf(
+  addresses: ReadonlyMap<string, AddressInfo>,
+  { agents, adminApi }: Config['sidecar'],
+): readonly string[] {
+  const ports = [...addresses].map(([name, { address, port }]) => `${name} ${formatAuthority(address, port)}`);
+  const sockets = agents.flatMap(({ name, home }) => (home === undefined ? [] : [`agent ${name} ${home.socket}`]));
+  return [...ports, ...sockets, ...(adminApi === undefined ? [] : [`adminApi ${adminApi.socket}`])];
 }
 
 function announce({ audit, budget: { reduced }, config: { policy }, log, tell }: Parts): void {
@@ -235,9 +247,17 @@ function observed(audit: AuditLog, counted: Metrics): AuditLog {
   };
 }
 
+/** Events whose part has logged them already, in more words. */
+const LOGGED_BY_ITS_PART: ReadonlySet<LifecycleRecord['event']> = new Set([
+  'identity-updated',
+  'identity-withdrawn',
+  'policy-rejected',
+]);
+const LEVELS: Partial<Readonly<Record<LifecycleRecord['event'], Level>>> = { 'identity-expired': 'error' };
+
 function teller(audit: AuditLog, clock: Clock, log: Logger): Parts['tell'] {
   return (event, detail = {}) => {
-    log.log('info', 'sidecar', event, detail);
+    if (!LOGGED_BY_ITS_PART.has(event)) log.log(LEVELS[event] ?? 'info', 'sidecar', event, detail);
     const record: LifecycleRecord = { kind: 'lifecycle', time: new Date(clock.now()).toISOString(), event, detail };
     ignore(audit.write(record), 'the audit log counts its failures, and requests are refused by them');
   };

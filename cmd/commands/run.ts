@@ -3,8 +3,7 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { type Level, logger, type Logger, terminalStream } from '../../lib/admin/logger.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { ignore } from '../../lib/base/signal.ts';
-import { formatAuthority } from '../../lib/policy/authority.ts';
-import { compose, type Sidecar } from '../compose.ts';
+import { compose } from '../compose.ts';
 import type { Io } from '../io.ts';
 import { endAfter, endSoon } from '../ending.ts';
 import { processSignals } from '../signals.ts';
@@ -31,7 +30,6 @@ async function untilTheEnd(paths: readonly string[], io: Io): Promise<void> {
   if (typeof started === 'string') return ignore(composed, 'the process ends');
   await using sidecar = started;
   hangUp = () => void sidecar.reload();
-  io.err(addressLine(sidecar));
   const failed = await Promise.race([signals.stop, sidecar.quit, sidecar.failed]);
   endAfter(sidecar.drainTime + LAST_MS, AGAIN);
   const forced = signals.force.then(() => {
@@ -63,9 +61,4 @@ function processLogger(level: Level, io: Io): Logger {
   const colour = (io.env['NO_COLOR'] ?? '') === '';
   const lines = logger(level, process.stderr.isTTY ? terminalStream(write, colour) : { write });
   return lines;
-}
-
-function addressLine({ addresses }: Sidecar): string {
-  const list = [...addresses].map(([name, { address, port }]) => `${name} ${formatAuthority(address, port)}`);
-  return `chaperone: listening: ${list.join(', ')}`;
 }

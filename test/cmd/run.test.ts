@@ -40,7 +40,7 @@ function http(options: {
 
 /** The ports that the process says it listens on. */
 async function ports(running: Running): Promise<Readonly<Record<string, number>>> {
-  const line = await eventually('listening', () => /listening: (.*)/.exec(running.text())?.[1]);
+  const line = await eventually('listening', () => /listening: ([^"\n]*)/.exec(running.text())?.[1]);
   return Object.fromEntries(line.split(', ').map((one) => [one.split(' ')[0] ?? '', Number(one.split(':').at(-1))]));
 }
 
@@ -323,4 +323,23 @@ t.test('a Workload API that does not take what is asked ends it with 78, or with
   t.match(page, /workload-api: not asked again/);
   t.match((await http({ port, path: '/metrics' })).body, /chaperone_workload_api_final 1/);
   t.equal(waiting.child.exitCode, null);
+});
+
+t.test('the log is one JSON object a line, names every place to connect, and tells nothing twice', async (t) => {
+  const { config } = place(t, 'unix:///nowhere/x.sock');
+  await using sidecar = start(['run', '-c', config]);
+  await ports(sidecar);
+  sidecar.child.kill('SIGTERM');
+  const { err } = await sidecar.ended;
+  const lines = err.trim().split('\n');
+  const messages = lines.map((line) => (JSON.parse(line) as { readonly msg: string }).msg);
+  t.match(
+    messages.find((msg) => msg.startsWith('listening: ')),
+    /forward 127\.0\.0\.1:\d+/,
+  );
+  t.same(
+    messages.filter((msg, i) => messages.indexOf(msg) !== i),
+    [],
+    'no line is there twice',
+  );
 });

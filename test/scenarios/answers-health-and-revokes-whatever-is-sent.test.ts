@@ -122,7 +122,7 @@ async function site(t: Test): Promise<Site> {
     destinations: (api) => documents(api, `127.0.0.1:${server.port}`),
   });
   t.teardown(() => s[Symbol.asyncDispose]());
-  const listening = /listening: (.*)/.exec(s.sidecar.text())?.[1] ?? '';
+  const listening = /listening: ([^"\n]*)/.exec(s.sidecar.text())?.[1] ?? '';
   const ports = Object.fromEntries(
     listening.split(', ').map((one) => [one.split(' ')[0] ?? '', Number(one.split(':').at(-1))]),
   );

@@ -56,7 +56,7 @@ export async function apart(options: ApartOptions = {}): Promise<Apart> {
 async function readyPorts(sidecar: Running): Promise<Readonly<Record<string, number>>> {
   const line = await eventually('it listens', () => {
     if (sidecar.child.exitCode !== null) throw new Error(`it ended: ${sidecar.text()}`);
-    return /listening: (.*)/.exec(sidecar.text())?.[1];
+    return /listening: ([^"\n]*)/.exec(sidecar.text())?.[1];
   });
   const ports = Object.fromEntries(
     line.split(', ').map((one) => [one.split(' ')[0] ?? '', Number(one.split(':').at(-1))]),

@@ -8,7 +8,7 @@ t.test(
     await using w = await world();
     await w.workload.setIdentities(['/crm', '/db'].map((id) => ({ id })));
     await using sidecar = start(['run', '-c', w.folder]);
-    const line = await eventually('it listens', () => /listening: (.*)/.exec(sidecar.text())?.[1]);
+    const line = await eventually('it listens', () => /listening: ([^"\n]*)/.exec(sidecar.text())?.[1]);
     const port = (name: string): number => Number(new RegExp(`${name} [^,]*:(\\d+)`).exec(line)?.[1]);
     const agent = agentOf(() => port('forward'));
     const page = async (path: string): Promise<string> => {
