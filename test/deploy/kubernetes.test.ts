@@ -143,6 +143,7 @@ t.test('the door of the agent is shared with it, and that of the operator is nob
 
 t.test('the SVID is registered for the container of the sidecar, under the ID that the documents select', async (t) => {
   const { spec } = manifest('ClusterSPIFFEID');
+  t.equal(spec?.className, 'spire-mgmt-spire', 'that of the chart, which takes no other');
   for (const { kind, labels, pod } of workloads()) {
     t.match(labels, spec?.podSelector?.matchLabels, kind);
     t.ok(spec?.workloadSelectorTemplates?.includes(`k8s:container-name:${sidecarOf(pod).name}`), kind);
@@ -172,10 +173,11 @@ t.test('every name that a manifest refers to is there', async (t) => {
   }
   const deployment = manifest('Deployment').spec;
   t.match(deployment?.template?.metadata.labels, deployment?.selector?.matchLabels);
-  const { resources } = parse(readFileSync(join(KUBERNETES, 'kustomization.yaml'), 'utf8')) as {
-    readonly resources: readonly string[];
+  const resources = (folder: string): readonly string[] => {
+    const text = readFileSync(join(KUBERNETES, folder, 'kustomization.yaml'), 'utf8');
+    return (parse(text) as { readonly resources: readonly string[] }).resources.map((name) => join(folder, name));
   };
-  t.same([...resources, 'job.yaml'].toSorted(), files());
+  t.same([...resources(''), ...resources('registration'), 'job.yaml'].toSorted(), files().toSorted());
 });
 
 t.test('the Job is the pod of the Deployment', async (t) => {

@@ -1,6 +1,6 @@
 /** Reads deploy/kubernetes as values; any shape is allowed until a test asks for one. */
 import { readFileSync, readdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 
 export const KUBERNETES = resolve(import.meta.dirname, '../../deploy/kubernetes');
@@ -70,12 +70,15 @@ export interface Manifest {
     readonly podSelector?: { readonly matchLabels: Labels };
     readonly workloadSelectorTemplates?: readonly string[];
     readonly spiffeIDTemplate?: string;
+    readonly className?: string;
   };
 }
 
-/** File names of the manifests, without the kustomization. */
+/** Paths of the manifests below the folder, without the kustomizations. */
 export const files = (): readonly string[] =>
-  readdirSync(KUBERNETES).filter((name) => name.endsWith('.yaml') && name !== 'kustomization.yaml');
+  readdirSync(KUBERNETES, { recursive: true, encoding: 'utf8' }).filter(
+    (name) => name.endsWith('.yaml') && basename(name) !== 'kustomization.yaml',
+  );
 
 /** Every object of the folder. Throws on a YAML error or warning. */
 export function manifests(): readonly Manifest[] {
