@@ -17,7 +17,7 @@ import { type Disposer, disposer } from '../lib/base/dispose.ts';
 import { Fault } from '../lib/base/fault.ts';
 import { ignore } from '../lib/base/signal.ts';
 import { type Config, loadConfig } from '../lib/config/load.ts';
-import { http1Limits } from '../lib/http1/limits.ts';
+import { headLimits, http1Limits, type Http1Limits } from '../lib/http1/limits.ts';
 import { endpointFrom } from '../lib/identity/address.ts';
 import type { IdentitySource } from '../lib/identity/source.ts';
 import { formatAuthority } from '../lib/policy/authority.ts';
@@ -203,7 +203,6 @@ function serve(
   behind: Pick<ProxyOptions, 'identity' | 'audit' | 'interception' | 'tasks' | 'inherited'>,
   shutdown: AbortSignal,
 ): Promise<Proxy> {
-  const { headersTimeout, idleTimeout, maxHead, connectionMaxAge } = sidecar.listeners;
   return startProxy({
     sidecar,
     policy,
@@ -212,18 +211,25 @@ function serve(
     clock,
     shutdown,
     resolver: resolverOf(sidecar.resolver, clock),
-    limits: http1Limits({
-      headMs: headersTimeout,
-      keepAliveMs: idleTimeout,
-      headBytes: maxHead,
-      poolMaxAgeMs: connectionMaxAge,
-      poolIdle: budget.idle,
-    }),
+    limits: { ...listenerLimits(sidecar.listeners), poolIdle: budget.idle },
     agents: sidecar.agents,
     shares: budget.share,
     onDropped: (agent) => dropped.count(agent),
     onFault: (fault) => log.log('error', 'proxy', fault.describe()),
     onNotice: (what) => log.log('warn', 'proxy', what),
+  });
+}
+
+export function listenerLimits(listeners: Config['sidecar']['listeners']): Http1Limits {
+  return http1Limits({
+    ...headLimits(listeners),
+    fieldCount: listeners.maxFields,
+    headMs: listeners.headersTimeout,
+    keepAliveMs: listeners.idleTimeout,
+    bodyIdleMs: listeners.bodyTimeout,
+    writeIdleMs: listeners.writeTimeout,
+    poolMaxAgeMs: listeners.connectionMaxAge,
+    poolIdleMs: listeners.connectionIdle,
   });
 }
 

@@ -153,6 +153,38 @@ t.test('every test that is named is there', async (t) => {
   }
 });
 
+/** What sets each limit: by `file name`, by file, or by folder; the closest says it. */
+const SETTERS: ReadonlyMap<string, string> = new Map(
+  [...read('docs/limits.md').matchAll(/^\| `(lib\/[^`]+)` +\| ([^|`]*(?:`[^`]+`[^|`]*)*) \|$/gm)].map(
+    ([, what = '', how = '']) => [what, how.trim()],
+  ),
+);
+
+function setterOf({ where, name }: Row): string | undefined {
+  const folder = where.slice(0, where.indexOf('/', 4) + 1);
+  return SETTERS.get(`${where} ${name}`) ?? SETTERS.get(where) ?? SETTERS.get(folder);
+}
+
+t.test('every limit has a key that is there, or it is said why it has none', async (t) => {
+  t.ok(SETTERS.size > 30, `${SETTERS.size} lines`);
+  for (const row of ROWS) {
+    if (row.where.startsWith('lib/'))
+      t.ok(setterOf(row), `${row.where} ${row.name}: a line under "What sets them" of docs/limits.md`);
+  }
+  const shapes = [sidecarDocument.shape, destinationDocument.shape];
+  for (const [what, how] of SETTERS) {
+    const keys = [...how.matchAll(/`((?:listeners|timeouts|limits|audit|mcp)\.[a-zA-Z]+)`/g)].map(
+      ([, key = '']) => key,
+    );
+    t.ok(how.startsWith('none: ') || keys.length > 0, `${what}: a key, or "none: " and why`);
+    for (const key of keys)
+      t.ok(
+        shapes.some((shape) => field(shape, ['spec', ...key.split('.')]) !== undefined),
+        `${what}: ${key} is a key`,
+      );
+  }
+});
+
 const LIMIT_LIKE = /MOST|LONGEST|LARGEST|MAX|LIMIT|TIMEOUT|BYTES|CONNECTIONS|KEPT|_MS$/;
 const TEXTS = /\/\*[\s\S]*?\*\/|'[^'\n]*'/g;
 

@@ -70,7 +70,13 @@ export interface SidecarSpec {
     readonly idleTimeout: number;
     readonly maxConnections: number;
     readonly maxHead: number;
+    readonly maxField?: number | undefined;
+    readonly maxFields: number;
+    readonly maxTarget?: number | undefined;
+    readonly bodyTimeout: number;
+    readonly writeTimeout: number;
     readonly connectionMaxAge: number;
+    readonly connectionIdle: number;
   };
   /** Lowest first. */
   readonly dataClasses: readonly string[];

@@ -46,16 +46,17 @@ export function duration(example: string): Schema<number> {
   return text({ is: 'a duration', example, parse: parseDuration, grammar: /^\d{1,9}(?:ms|s|m|h)$/ });
 }
 
-/** Bytes; from `least` to 1 TiB. */
-export function size(example: string, least = 1): Schema<number> {
+/** Bytes; from `least` to `most`, 1 TiB where it is not said. */
+export function size(example: string, least = 1, most = 1024 ** 4): Schema<number> {
   return text({
     is: 'a size',
     example,
     grammar: /^\d{1,9}(?:B|KiB|MiB|GiB)$/,
     parse(value) {
       const bytes = amount(value, SIZES, 'a size');
-      if (bytes >= least && bytes <= 1024 ** 4) return bytes;
-      throw bad(`${value} is not a usable size`, `write at least ${least} bytes and at most 1024GiB`);
+      if (bytes >= least && bytes <= most) return bytes;
+      const highest = most === 1024 ** 4 ? '1024GiB' : `${most / 1024}KiB`;
+      throw bad(`${value} is not a usable size`, `write at least ${least} bytes and at most ${highest}`);
     },
   });
 }

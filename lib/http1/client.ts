@@ -17,9 +17,9 @@ import { ignore, reasonOf } from '../base/signal.ts';
 import type { BodyOwner } from './body.ts';
 import { IncomingBody, NO_BODY, hasBody } from './body.ts';
 import type { HandedOver } from './exchange.ts';
-import { RESPONSE, malformed, tooLarge } from './fields.ts';
+import { RESPONSE, longHead, malformed } from './fields.ts';
 import { parseResponseHead } from './head.ts';
-import { isUntouched, unprocessed, untouched } from './failures.ts';
+import { isUntouched, unprocessed, unread, untouched } from './failures.ts';
 import { Inlet } from './inlet.ts';
 import type { Http1Limits } from './limits.ts';
 import type { Body, Fields, OutgoingRequest, ResponseHead } from './message.ts';
@@ -115,7 +115,7 @@ class Client implements ClientConnection, BodyOwner {
     this.idleSince = clock.monotonic();
     this.#inlet = new Inlet(socket);
     this.#reading = new Watchdog(clock, () => this.#fail(timeout('the upstream did not answer in time')));
-    this.#writing = new Watchdog(clock, () => this.#fail(timeout('the upstream does not read the request')));
+    this.#writing = new Watchdog(clock, () => this.#fail(unread()));
     this.#outlet = new Outlet(socket, (full) => (full ? this.#writing.set(limits.writeIdleMs) : this.#writing.clear()));
     socket.allowHalfOpen = true;
     socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain);
@@ -391,9 +391,7 @@ function checkSwitch(asked: string | undefined, fields: Fields): void {
 const cut = (message: string): Fault => new Fault('upstream-cut', message);
 
 function timeout(message: string): Fault {
-  return new Fault('upstream-timeout', message, {
-    hint: 'raise the timeout of the destination, or look at the upstream',
-  });
+  return new Fault('upstream-timeout', message, { hint: 'look at the upstream' });
 }
 
-const overHead = (most: number): Fault => tooLarge(RESPONSE, `more than ${most} bytes`);
+const overHead = (most: number): Fault => longHead(RESPONSE, most);

@@ -1,5 +1,6 @@
 /** What the failure of a request says of whether it was processed, and so of whether it may be sent again. */
 import { Fault } from '../base/fault.ts';
+import { timeHint } from './limits.ts';
 
 /** A connection that was used before ended without a byte of answer: the server had most likely closed it while idle (RFC 9112 section 9.3.1). */
 class Untouched extends Fault {
@@ -30,4 +31,8 @@ export function isUntouched(failure: unknown): boolean {
 /** The same Fault, as one for which `isUntouched` is true. */
 export function untouched(fault: Fault): Fault {
   return new Untouched(fault.code, fault.message, { cause: fault });
+}
+
+export function unread(): Fault {
+  return new Fault('upstream-timeout', 'the upstream does not read the request', timeHint('writeTimeout'));
 }

@@ -47,10 +47,13 @@ export function malformed(rules: Rules, problem: string, cause?: unknown): Fault
   });
 }
 
-export function tooLarge(rules: Rules, problem: string): Fault {
-  return new Fault(rules.tooLarge, `the ${rules.subject} is too large: ${problem}`, {
-    hint: 'send less, or raise the limit',
-  });
+/** Of one that is over a limit; `key` of the Sidecar's `listeners` raises it, where one does. */
+export function tooLarge(rules: Rules, problem: string, key?: string): Fault {
+  return new Fault(rules.tooLarge, `the ${rules.subject} is too large: ${problem}`, { hint: hintFor(key) });
+}
+
+export function hintFor(key: string | undefined): string {
+  return key === undefined ? 'send less of it' : `send less of it, or raise listeners.${key} of the Sidecar`;
 }
 
 /** How a byte is named in a fault: never the byte itself. */
@@ -96,7 +99,7 @@ export function parseFields(text: string, at: number, rules: Rules, limits: Http
     let valueEnd = i;
     if (lineEnds(text, i, rules) === undefined) return undefined;
     while (valueEnd > valueStart && isBlank(text, valueEnd - 1)) valueEnd--;
-    if (fields.length >= most) throw tooLarge(rules, `more than ${limits[rules.count]} fields`);
+    if (fields.length >= most) throw tooManyFields(rules, limits);
     const written = text.slice(start, nameEnd);
     const name = (seen & UPPER) === 0 ? written : written.toLowerCase();
     if (text.charCodeAt(nameEnd) !== COLON && FRAMING.has(name))
@@ -123,7 +126,20 @@ function refuseTab(value: string, rules: Rules): void {
 }
 
 function within(start: number, end: number, rules: Rules, limits: Http1Limits): void {
-  if (end - start > limits.fieldBytes) throw tooLarge(rules, `a field line of more than ${limits.fieldBytes} bytes`);
+  if (end - start > limits.fieldBytes) throw longLine(rules, limits);
+}
+
+export function longLine(rules: Rules, { fieldBytes }: Http1Limits): Fault {
+  return tooLarge(rules, `a field line of more than ${fieldBytes} bytes`, 'maxField');
+}
+
+export function tooManyFields(rules: Rules, limits: Http1Limits): Fault {
+  const key = rules.count === 'fieldCount' ? 'maxFields' : undefined;
+  return tooLarge(rules, `more than ${limits[rules.count]} fields`, key);
+}
+
+export function longHead(rules: Rules, most: number): Fault {
+  return tooLarge(rules, `more than ${most} bytes`, 'maxHead');
 }
 
 /** Fields that would change how a message is framed, routed, authenticated or read, were they merged from trailers (RFC 9110 section 6.5.1). */

@@ -8,7 +8,7 @@
  */
 import { Fault } from '../base/fault.ts';
 import type { Rules } from './fields.ts';
-import { REQUEST, RESPONSE, byteAt, lineEnds, malformed, parseFields, tooLarge } from './fields.ts';
+import { REQUEST, RESPONSE, byteAt, hintFor, lineEnds, malformed, parseFields, tooLarge } from './fields.ts';
 import { OBS_TEXT, SP, TOKEN, VALUE, VISIBLE, byteCount, classes, tokenList } from './grammar.ts';
 import type { Http1Limits } from './limits.ts';
 import type { Fields, Framing, RequestHead, ResponseHead } from './message.ts';
@@ -29,9 +29,8 @@ export function parseRequestHead(text: string, limits: Http1Limits): RequestHead
     throw new Fault('method-not-supported', 'a request method in lower case is not supported');
   const targetStart = ++at;
   while ((classes(text.charCodeAt(at)) & VISIBLE) !== 0) at++;
-  if (at - targetStart > limits.targetBytes) {
-    throw new Fault('target-too-long', `the request target is longer than ${limits.targetBytes} bytes`);
-  }
+  if (at - targetStart > Math.min(limits.pathBytes, limits.targetBytes))
+    refuseLong(text.slice(targetStart, at), limits);
   if (at === text.length) return undefined;
   if (at === targetStart || text.charCodeAt(at) !== SP)
     throw malformed(REQUEST, `${byteAt(text, at)} in the request target`);
@@ -40,6 +39,20 @@ export function parseRequestHead(text: string, limits: Http1Limits): RequestHead
   const fields = parseFields(text, at + 11, REQUEST, limits);
   if (fields === undefined) return undefined;
   return requestOf(method, text.slice(targetStart, at), minor, fields);
+}
+
+/** Of the request target, or of what of it has come. */
+export function refuseLong(target: string, { pathBytes, targetBytes }: Http1Limits): void {
+  const scheme = target.startsWith('/') ? 0 : target.indexOf('://') + 3;
+  const from = scheme === 2 ? -1 : target.indexOf('/', scheme);
+  const mark = target.indexOf('?');
+  const path = from < 0 || (mark >= 0 && mark < from) ? 0 : (mark < 0 ? target.length : mark) - from;
+  if (path > pathBytes) throw tooLong(`path is longer than ${pathBytes} bytes`);
+  if (target.length > targetBytes) throw tooLong(`request target is longer than ${targetBytes} bytes`);
+}
+
+function tooLong(problem: string): Fault {
+  return new Fault('target-too-long', `the ${problem}`, { hint: hintFor('maxTarget') });
 }
 
 function requestOf(method: string, target: string, minor: 0 | 1, fields: Fields): RequestHead {
@@ -78,7 +91,8 @@ export function parseResponseHead(text: string, method: string, limits: Http1Lim
   expectAt(text, 12, ' ');
   let at = 13;
   while (at < text.length && (classes(text.charCodeAt(at)) & (VALUE | OBS_TEXT)) !== 0) at++;
-  if (at - 13 > limits.fieldBytes) throw tooLarge(RESPONSE, `a status line of more than ${limits.fieldBytes} bytes`);
+  if (at - 13 > limits.fieldBytes)
+    throw tooLarge(RESPONSE, `a status line of more than ${limits.fieldBytes} bytes`, 'maxField');
   if (text.length <= 13 || lineEnds(text, at, RESPONSE) === undefined) return undefined;
   const fields = parseFields(text, at + 2, RESPONSE, limits);
   if (fields === undefined) return undefined;

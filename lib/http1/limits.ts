@@ -15,6 +15,7 @@ const count = (most: number, doc: string): LimitRow => ({ default: most, unit: '
 const TABLE = {
   methodBytes: bytes(32, 'A longer request method is refused with 400.'),
   targetBytes: bytes(8192, 'A longer request target is refused with 414.'),
+  pathBytes: bytes(4096, 'A longer path in a request target is refused with 414.'),
   headBytes: bytes(32_768, 'A longer head, start line and fields together, is refused: 431, or 502 from an upstream.'),
   fieldBytes: bytes(16_384, 'A longer field line is refused: 431, or 502 from an upstream.'),
   fieldCount: count(128, 'More field lines in one head are refused: 431, or 502 from an upstream.'),
@@ -59,6 +60,29 @@ export type Http1Limits = { readonly [Name in keyof typeof TABLE]: number };
 
 /** The rows of the table, for the reference page and the tests. */
 export const HTTP1_LIMITS: { readonly [Name in keyof Http1Limits]: LimitRow } = TABLE;
+
+/** Which key of the Sidecar sets a limit of times. */
+export function timeHint(key: 'headersTimeout' | 'bodyTimeout' | 'writeTimeout'): { readonly hint: string } {
+  return { hint: `the limit is listeners.${key} of the Sidecar` };
+}
+
+/** What `listeners` of the Sidecar says of the sizes of heads, in bytes. */
+export interface HeadSizes {
+  readonly maxHead: number;
+  /** Half of the head where it is not said. */
+  readonly maxField?: number | undefined;
+  /** A quarter of the head where it is not said. */
+  readonly maxTarget?: number | undefined;
+}
+
+/** Limits of one head that fit one another: what raises the head raises field, target and path. */
+export function headLimits(
+  sizes: HeadSizes,
+): Pick<Http1Limits, 'headBytes' | 'fieldBytes' | 'targetBytes' | 'pathBytes'> {
+  const { maxHead, maxField = maxHead / 2, maxTarget = maxHead / 4 } = sizes;
+  const targetBytes = Math.min(maxTarget, maxHead);
+  return { headBytes: maxHead, fieldBytes: Math.min(maxField, maxHead), targetBytes, pathBytes: targetBytes / 2 };
+}
 
 /** The defaults with some of them changed. */
 export function http1Limits(changes: Partial<Http1Limits> = {}): Http1Limits {

@@ -15,11 +15,11 @@ import type { BodyOwner } from './body.ts';
 import { IncomingBody, hasBody } from './body.ts';
 import type { Connection, HandedOver, Line, ServerExchange } from './exchange.ts';
 import { Exchange } from './exchange.ts';
-import { REQUEST, malformed, tooLarge } from './fields.ts';
+import { REQUEST, longHead, malformed } from './fields.ts';
 import { parseRequestHead } from './head.ts';
 import { CR, LF } from './grammar.ts';
 import { Inlet } from './inlet.ts';
-import type { Http1Limits } from './limits.ts';
+import { timeHint, type Http1Limits } from './limits.ts';
 import type { OutgoingResponse, RequestHead } from './message.ts';
 import { fieldOf } from './message.ts';
 import { Outlet } from './outlet.ts';
@@ -95,7 +95,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
     this.#inlet = new Inlet(socket);
     this.#reading = new Watchdog(options.clock, () => this.#readTimeout());
     this.#writing = new Watchdog(options.clock, () =>
-      this.reset(new Fault('client-gone', 'the client does not read what it asked for')),
+      this.reset(new Fault('client-gone', 'the client does not read what it asked for', timeHint('writeTimeout'))),
     );
     this.outlet = new Outlet(socket, (full) =>
       full ? this.#writing.set(options.limits.writeIdleMs) : this.#writing.clear(),
@@ -388,13 +388,14 @@ class ServerConnection implements Connection, Line, BodyOwner {
   #readTimeout(): void {
     if (this.#state === 'lingering') this.#socket.destroy();
     else if (this.#skipping) this.#linger();
-    else if (this.#state === 'busy') this.#body?.fail(new Fault('request-timeout', 'the request body stopped coming'));
+    else if (this.#state === 'busy')
+      this.#body?.fail(new Fault('request-timeout', 'the request body stopped coming', timeHint('bodyTimeout')));
     else if (this.#inlet.unread > 0)
-      this.#refuse(new Fault('request-timeout', 'the request head did not come in time'));
+      this.#refuse(new Fault('request-timeout', 'the request head did not come in time', timeHint('headersTimeout')));
     else this.#linger();
   }
 }
 
 function overHead(most: number): Fault {
-  return tooLarge(REQUEST, `more than ${most} bytes`);
+  return longHead(REQUEST, most);
 }

@@ -7,7 +7,7 @@ import type { Http2Stream } from 'node:http2';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { parseTrailers } from '../http1/fields.ts';
-import type { Http1Limits } from '../http1/limits.ts';
+import { timeHint, type Http1Limits } from '../http1/limits.ts';
 import type { Body, Fields } from '../http1/message.ts';
 
 const NO_FIELDS: Fields = Object.freeze([]);
@@ -137,7 +137,8 @@ export class StreamBody implements Body {
   readonly #idle = (): void => {
     const { side } = this.#options;
     const code = side === 'request' ? 'request-timeout' : 'upstream-timeout';
-    this.cancel(new Fault(code, `the ${side} body stopped coming`));
+    const options = side === 'request' ? timeHint('bodyTimeout') : {};
+    this.cancel(new Fault(code, `the ${side} body stopped coming`, options));
   };
 
   readonly #onEnd = (): void => {

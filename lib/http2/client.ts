@@ -55,6 +55,7 @@ export class ClientSession implements Trunk {
       createConnection: () => socket,
       settings: { enablePush: false, initialWindowSize: http2.windowBytes, maxHeaderListSize: limits.headBytes },
       maxHeaderListPairs: limits.fieldCount + 8,
+      maxSendHeaderBlockLength: 4 * limits.headBytes,
       maxSessionMemory: http2.sessionBytes / MEGABYTE,
     });
     session.once('connect', () => session.setLocalWindowSize(http2.connectionWindowBytes));

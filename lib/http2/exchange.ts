@@ -5,6 +5,7 @@ import { Fault } from '../base/fault.ts';
 import { NO_BODY, hasBody } from '../http1/body.ts';
 import type { Connection, HandedOver, ServerExchange } from '../http1/exchange.ts';
 import type { Body, Fields, OutgoingResponse, RequestHead } from '../http1/message.ts';
+import { timeHint } from '../http1/limits.ts';
 import { Watchdog } from '../http1/watchdog.ts';
 import { StreamBody } from './body.ts';
 import { END_HEADERS, END_STREAM, HEAD_BYTES, HEADERS, type StreamSeen } from './frames.ts';
@@ -59,7 +60,7 @@ export class StreamExchange implements ServerExchange, Connection {
     const { limits, clock } = options;
     this.#options = options;
     this.#writing = new Watchdog(clock, () =>
-      this.cut(new Fault('client-gone', 'the client does not read what it asked for')),
+      this.cut(new Fault('client-gone', 'the client does not read what it asked for', timeHint('writeTimeout'))),
     );
     this.#outlet = new StreamOutlet(stream, (full) =>
       full ? this.#writing.set(limits.writeIdleMs) : this.#writing.clear(),

@@ -7,6 +7,8 @@
  */
 import { Fault } from '../base/fault.ts';
 import { OBS_TEXT, TOKEN, UPPER, VALUE, VISIBLE, byteCount, classes, consistsOf } from '../http1/grammar.ts';
+import { REQUEST, longHead, longLine, tooManyFields } from '../http1/fields.ts';
+import { refuseLong } from '../http1/head.ts';
 import type { Http1Limits } from '../http1/limits.ts';
 import type { Fields, Framing, RequestHead } from '../http1/message.ts';
 
@@ -43,8 +45,7 @@ export function requestHead(received: ReceivedHead, scheme: Scheme, limits: Http
     throw new Fault('method-not-supported', 'a request method in lower case is not supported');
   if (method === 'CONNECT') throw new Fault('method-not-supported', 'CONNECT over HTTP/2 is not served');
   if (parts.scheme !== scheme) throw malformed(`:scheme is not ${scheme}`);
-  if (path.length > limits.targetBytes)
-    throw new Fault('target-too-long', `the request target is longer than ${limits.targetBytes} bytes`);
+  refuseLong(path, limits);
   if (!(path.startsWith('/') || path === '*') || !consistsOf(path, VISIBLE)) throw malformed(':path is no origin-form');
   const framing = framingOf(method, parts, received.ended);
   return {
@@ -80,7 +81,7 @@ function partsOf(raw: readonly string[], limits: Http1Limits): Parts {
     expect: undefined,
     fields: [],
   };
-  if (raw.length > limits.fieldCount * 2 + 8) throw tooLarge(`more than ${limits.fieldCount} fields`);
+  if (raw.length > limits.fieldCount * 2 + 8) throw tooManyFields(REQUEST, limits);
   let size = 0;
   let cookie = -1;
   for (let i = 0; i < raw.length; i += 2) {
@@ -89,8 +90,8 @@ function partsOf(raw: readonly string[], limits: Http1Limits): Parts {
     // As a line of HTTP/1.1 would take it.
     const line = name.length + value.length + 4;
     size += line;
-    if (line > limits.fieldBytes) throw tooLarge(`a field line of more than ${limits.fieldBytes} bytes`);
-    if (size > limits.headBytes) throw tooLarge(`more than ${limits.headBytes} bytes`);
+    if (line > limits.fieldBytes) throw longLine(REQUEST, limits);
+    if (size > limits.headBytes) throw longHead(REQUEST, limits.headBytes);
     if (name.startsWith(':')) {
       takePseudo(parts, name, value);
       continue;
@@ -190,11 +191,5 @@ function hasUpper(name: string): boolean {
 export function malformed(problem: string): Fault {
   return new Fault('malformed', `the request head is malformed: ${problem}`, {
     hint: 'send HTTP/2 as RFC 9113 section 8 has it',
-  });
-}
-
-function tooLarge(problem: string): Fault {
-  return new Fault('head-too-large', `the request head is too large: ${problem}`, {
-    hint: 'send less, or raise the limit',
   });
 }

@@ -9,7 +9,7 @@ import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import { NO_BODY } from '../http1/body.ts';
 import type { ClientResponse, RequestOptions } from '../http1/client.ts';
-import { isUnprocessed, unprocessed, untouched } from '../http1/failures.ts';
+import { isUnprocessed, unprocessed, unread, untouched } from '../http1/failures.ts';
 import { RESPONSE, malformed } from '../http1/fields.ts';
 import type { Http1Limits } from '../http1/limits.ts';
 import type { Body, OutgoingRequest } from '../http1/message.ts';
@@ -70,9 +70,7 @@ export class RequestStream {
     this.#options = options;
     this.#trunk = trunk;
     const { clock, limits } = trunk;
-    this.#writing = new Watchdog(clock, () =>
-      this.destroy(new Fault('upstream-timeout', 'the upstream does not read the request')),
-    );
+    this.#writing = new Watchdog(clock, () => this.destroy(unread()));
     this.#outlet = new StreamOutlet(stream, (full) =>
       full ? this.#writing.set(limits.writeIdleMs) : this.#writing.clear(),
     ).trusting();

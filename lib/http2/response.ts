@@ -1,6 +1,6 @@
 /** The head of an answer over HTTP/2 as that of an answer over HTTP/1.1: the same limits and grammar, nothing of a connection in it. */
 import { byteCount } from '../http1/grammar.ts';
-import { RESPONSE, malformed, tooLarge } from '../http1/fields.ts';
+import { RESPONSE, longHead, longLine, malformed, tooManyFields } from '../http1/fields.ts';
 import { OBS_TEXT, TOKEN, UPPER, VALUE, classes, consistsOf } from '../http1/grammar.ts';
 import type { Http1Limits } from '../http1/limits.ts';
 import type { Fields, Framing, ResponseHead } from '../http1/message.ts';
@@ -36,7 +36,7 @@ function partsOf(raw: readonly string[], limits: Http1Limits): { status: number;
     const value = raw[i + 1] ?? '';
     const line = name.length + value.length + 4;
     size += line;
-    if (line > limits.fieldBytes) throw tooLarge(RESPONSE, `a field line of more than ${limits.fieldBytes} bytes`);
+    if (line > limits.fieldBytes) throw longLine(RESPONSE, limits);
     if (name === ':status') status = /^[1-5]\d\d$/.test(value) ? Number(value) : 0;
     else {
       checkField(name, value);
@@ -44,8 +44,8 @@ function partsOf(raw: readonly string[], limits: Http1Limits): { status: number;
     }
   }
   if (status === 0) throw malformed(RESPONSE, 'no status');
-  if (size > limits.headBytes) throw tooLarge(RESPONSE, `more than ${limits.headBytes} bytes`);
-  if (fields.length > limits.fieldCount * 2) throw tooLarge(RESPONSE, `more than ${limits.fieldCount} fields`);
+  if (size > limits.headBytes) throw longHead(RESPONSE, limits.headBytes);
+  if (fields.length > limits.fieldCount * 2) throw tooManyFields(RESPONSE, limits);
   return { status, fields };
 }
 

@@ -17,6 +17,7 @@ import { Watchdog } from '../http1/watchdog.ts';
 import { StreamExchange, type Ends } from './exchange.ts';
 import { Frames, type FrameWatcher, type StreamSeen } from './frames.ts';
 import { malformed, requestHead, type Scheme } from './head.ts';
+import { timeHint } from '../http1/limits.ts';
 import { http2Limits, type Http2Limits } from './limits.ts';
 import { ScreenedSocket } from './screened.ts';
 import { SentFrames, type SentWatcher } from './sent.ts';
@@ -100,6 +101,7 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
       },
       // Somewhat more than is served, so that a head over the limit is told of and answered.
       maxHeaderListPairs: limits.fieldCount + 64,
+      maxSendHeaderBlockLength: 4 * limits.headBytes,
       maxSessionMemory: http2.sessionBytes / MEGABYTE,
       maxSessionRejectedStreams: http2.refusedStreams,
       // Ours comes first and has a name.
@@ -307,7 +309,10 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
   }
 
   #idle(): void {
-    if (this.#blockOpen) this.#violated(new Fault('request-timeout', 'a header block was not complete in time'));
+    if (this.#blockOpen)
+      this.#violated(
+        new Fault('request-timeout', 'a header block was not complete in time', timeHint('headersTimeout')),
+      );
     else this.#part();
   }
 

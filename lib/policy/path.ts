@@ -13,8 +13,8 @@ import { Fault } from '../base/fault.ts';
 import { quote } from './host.ts';
 
 /** Characters of a path, of a query; a longer one is `target-too-long`. */
-export const LONGEST_PATH = 4096;
-export const LONGEST_QUERY = 8192;
+export const LONGEST_PATH = 65_536;
+export const LONGEST_QUERY = 65_536;
 
 export interface Target {
   /** Canonical, begins with `/`. */

@@ -158,8 +158,10 @@ export class McpExchange {
     requireJson(head.fields);
     if (head.expectContinue) x.inform(100, []);
     const { parts, policy, destination, tools } = this;
-    const most = Math.min(destination.limits.body ?? Infinity, policy.message);
-    const bytes = await wholeBody(x.body, { most, counted, tooLarge: requestTooLarge, held: this.held });
+    const { body = Infinity } = destination.limits;
+    const key = body < policy.message ? 'limits.body' : 'mcp.message';
+    const most = Math.min(body, policy.message);
+    const bytes = await wholeBody(x.body, { most, counted, tooLarge: requestTooLarge(key), held: this.held });
     const { message, facts: read } = await this.#parse(x, bytes);
     const { message: sent, pending } = mapped(message, parts.ids, this.session);
     this.pending = pending;
@@ -249,9 +251,9 @@ function once(tell: (what: string) => void): (what: string) => void {
   };
 }
 
-function requestTooLarge(most: number): Fault {
-  const hint = 'the limits are limits.body and mcp.message of the destination';
-  return new Fault('body-too-large', `the message is longer than ${most} bytes`, { hint });
+function requestTooLarge(key: 'limits.body' | 'mcp.message'): (most: number) => Fault {
+  const hint = `the limit is ${key} of the destination`;
+  return (most) => new Fault('body-too-large', `the message is longer than ${most} bytes`, { hint });
 }
 
 function hold(held: Held, bytes: number): void {

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
+import { listenerLimits } from '../../cmd/compose.ts';
 import { shortFolder } from '../fakes/folder.ts';
 import { eventually, start, type Running } from './cli.ts';
 
@@ -63,6 +64,34 @@ t.test('limits of the Sidecar document reach its listeners', async (t) => {
   t.equal(held[0]?.text, '', 'without an answer');
   await eventually('the third is served', () => third.text.startsWith('HTTP/1.1 '));
   for (const { socket } of [...held, third]) socket.destroy();
+});
+
+t.test('each key of listeners sets the limit that it says', async (t) => {
+  const listeners = {
+    headersTimeout: 1,
+    idleTimeout: 2,
+    maxConnections: 3,
+    maxHead: 4096,
+    maxFields: 5,
+    bodyTimeout: 6,
+    writeTimeout: 7,
+    connectionMaxAge: 8,
+    connectionIdle: 9,
+  };
+  t.match(listenerLimits(listeners), {
+    headMs: 1,
+    keepAliveMs: 2,
+    headBytes: 4096,
+    fieldBytes: 2048,
+    targetBytes: 1024,
+    pathBytes: 512,
+    fieldCount: 5,
+    bodyIdleMs: 6,
+    writeIdleMs: 7,
+    poolMaxAgeMs: 8,
+    poolIdleMs: 9,
+  });
+  t.match(listenerLimits({ ...listeners, maxField: 3000, maxTarget: 2000 }), { fieldBytes: 3000, targetBytes: 2000 });
 });
 
 t.test('a first SVID that takes too long is reported, and waited for', async (t) => {

@@ -15,9 +15,9 @@ t.test('every limit has a default, a unit and a sentence, and can be changed alo
 });
 
 t.test('every limit is met by name in a test of what happens at it', async (t) => {
-  const tests = readdirSync(import.meta.dirname).filter(
-    (file) => file.endsWith('.test.ts') && file !== 'limits.test.ts',
-  );
-  const text = tests.map((file) => readFileSync(join(import.meta.dirname, file), 'utf8')).join('\n');
+  const folders = [import.meta.dirname, join(import.meta.dirname, '../proxy')];
+  const tests = folders.flatMap((folder) => readdirSync(folder).map((file) => join(folder, file)));
+  const others = tests.filter((file) => file.endsWith('.test.ts') && file !== import.meta.filename);
+  const text = others.map((file) => readFileSync(file, 'utf8')).join('\n');
   for (const name of Object.keys(HTTP1_LIMITS)) t.match(text, new RegExp(`\\b${name}\\b`), name);
 });
