@@ -396,6 +396,4 @@ class ServerConnection implements Connection, Line, BodyOwner {
   }
 }
 
-function overHead(most: number): Fault {
-  return longHead(REQUEST, most);
-}
+const overHead = (most: number): Fault => longHead(REQUEST, most);

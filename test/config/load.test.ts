@@ -27,7 +27,8 @@ spec:
   health: { address: 0.0.0.0:15021 }
   audit: { sinks: [{ file: audit.jsonl }, { stdout: true }], onFailure: continue }
   defaults: { task: optional, unlisted: report }
-  listeners: { headersTimeout: 1s, idleTimeout: 2s, maxConnections: 3, maxHead: 4KiB, connectionMaxAge: 5s }
+  listeners: { headersTimeout: 1s, idleTimeout: 2s, maxConnections: 3, maxHead: 4KiB, maxField: 3KiB, maxFields: 99,
+    maxTarget: 1KiB, bodyTimeout: 7s, writeTimeout: 8s, connectionMaxAge: 5s, connectionIdle: 9s }
   drain: 6s
   log: { level: debug }
 `;
@@ -79,7 +80,19 @@ t.test('every setting of the sidecar arrives', async (t) => {
     defaults: { task: 'optional', unlisted: 'report' },
     maxStale: 600_000,
     resolver: 'dns',
-    listeners: { headersTimeout: 1000, idleTimeout: 2000, maxConnections: 3, maxHead: 4096, connectionMaxAge: 5000 },
+    listeners: {
+      headersTimeout: 1000,
+      idleTimeout: 2000,
+      maxConnections: 3,
+      maxHead: 4096,
+      maxField: 3072,
+      maxFields: 99,
+      maxTarget: 1024,
+      bodyTimeout: 7000,
+      writeTimeout: 8000,
+      connectionMaxAge: 5000,
+      connectionIdle: 9000,
+    },
     drain: 6000,
     dataClasses: ['public', 'internal', 'confidential', 'restricted'],
     log: { level: 'debug' },
