@@ -27,8 +27,7 @@ spec:
   health: { address: 0.0.0.0:15021 }
   audit: { sinks: [{ file: audit.jsonl }, { stdout: true }], onFailure: continue }
   defaults: { task: optional, unlisted: report }
-  listeners: { headersTimeout: 1s, idleTimeout: 2s, maxConnections: 3, maxHead: 4KiB, maxField: 3KiB, maxFields: 99,
-    maxTarget: 1KiB, bodyTimeout: 7s, writeTimeout: 8s, connectionMaxAge: 5s, connectionIdle: 9s }
+  listeners: { headersTimeout: 1s, idleTimeout: 2s, maxConnections: 3, maxHead: 4KiB, maxField: 3KiB, maxFields: 99, maxTarget: 1KiB, bodyTimeout: 7s, writeTimeout: 8s, connectionMaxAge: 5s, connectionIdle: 9s }
   drain: 6s
   log: { level: debug }
 `;

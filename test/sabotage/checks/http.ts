@@ -96,7 +96,7 @@ export const HTTP: readonly Sabotage[] = [
   sabotage(
     'heads have a bounded number of fields',
     'lib/http1/fields.ts',
-    ['if (fields.length >= most) throw tooLarge(', 'if (fields.length < 0) throw tooLarge('],
+    ['if (fields.length >= most) throw tooManyFields(', 'if (fields.length < 0) throw tooManyFields('],
     attack('headers', 'H9 too many fields, too long fields, too long heads'),
   ),
   sabotage(
