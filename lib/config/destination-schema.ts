@@ -155,6 +155,10 @@ export const destinationSpec = record(
           upstreamAddress,
           'Where it really is: a name, which may use the search list, or an IP address. Without it: the host and port that were asked for.',
         ),
+        host: optional(
+          upstreamHost,
+          'Protocols http, mcp and grpc: the Host that the upstream is sent, where it wants another one than the agent asks for, as servers do that check it. What is judged, recorded and verified stays the host that was asked for.',
+        ),
         cidrs: defaulted(
           list(cidr, { most: 100, unique: String }),
           [],
@@ -163,10 +167,6 @@ export const destinationSpec = record(
         http: optional(
           choice(['h1', 'h2']),
           'Protocol http alone: which HTTP the upstream is spoken to in. h1 (without it): HTTP/1.1. h2: HTTP/2, which it must choose by ALPN; in mode plaintext by prior knowledge. Protocol grpc is always h2.',
-        ),
-        host: optional(
-          upstreamHost,
-          'Protocols http, mcp and grpc: the Host that the upstream is sent, where it wants another one than the agent asks for, as servers do that check it. What is judged, recorded and verified stays the host that was asked for.',
         ),
       }),
       'Where the destination really is.',
