@@ -66,7 +66,7 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
   /** Requests that are read once it is known whether content follows their head. */
   readonly #undecided = new Map<number, () => void>();
   readonly #lastWords = new Map<number, Buffer>();
-  /** A stream was opened while as many were open as may be. */
+  /** The newest stream was opened while as many were open as may be. */
   #crowded = false;
   #blockOpen = false;
   #parting = false;
@@ -122,7 +122,8 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
   }
 
   opened(id: number, seen: StreamSeen): void {
-    if (this.#exchanges.size + this.#untold.size + this.#undecided.size >= this.#http2.streams) this.#crowded = true;
+    const open = this.#exchanges.size + this.#untold.size + this.#undecided.size;
+    this.#crowded = open >= this.#http2.streams;
     this.#untold.set(id, seen);
   }
 
