@@ -133,7 +133,7 @@ t.test('killing the command ends the task too', async (t) => {
     '--',
     'sh',
     '-c',
-    `echo up > ${mark}; exec sleep 3`,
+    `echo up > ${mark}; exec sleep 30`,
   ]);
   await eventually('the program runs', () => existsSync(mark) || undefined);
   const { out } = await cli(['task', 'list', ...p.options, '--json']);

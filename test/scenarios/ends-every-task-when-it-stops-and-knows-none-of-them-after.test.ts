@@ -25,20 +25,20 @@ t.test(
       more: `  agentApi: { socket: '${socket}' }\n`,
       destinations: (api) => `${crm(api)}${POLICY}`,
     });
-    const open = async (): Promise<{ readonly id: string; readonly authorization: string }> => {
+    const open = async (): Promise<{ readonly id: string; readonly credentials: string }> => {
       const opened = await apiClient(socket).ask({ method: 'POST', path: '/v1/tasks', body: BODY });
-      return { id: textOf(opened, 'id'), authorization: textOf(opened, 'authorization') };
+      return { id: textOf(opened, 'id'), credentials: textOf(opened, 'credentials') };
     };
-    const get = async (authorization: string): Promise<string> => {
+    const get = async (credentials: string): Promise<string> => {
       const line = await s.open();
       line.write(
-        `GET http://crm.internal/v1/customers HTTP/1.1\r\nHost: crm.internal\r\nProxy-Authorization: ${authorization}\r\nConnection: close\r\n\r\n`,
+        `GET http://crm.internal/v1/customers HTTP/1.1\r\nHost: crm.internal\r\nProxy-Authorization: ${credentials}\r\nConnection: close\r\n\r\n`,
       );
       return line.ended();
     };
     for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
       const [one, other] = [await open(), await open()];
-      t.equal(statusOf(await get(one.authorization)), 200);
+      t.equal(statusOf(await get(one.credentials)), 200);
       using held = await apiClient(socket).lines({ method: 'POST', path: '/v1/tasks', body: { ...BODY, hold: true } });
       const lines = held[Symbol.asyncIterator]();
       t.match((await lines.next()).value, { state: 'open' });
@@ -52,10 +52,10 @@ t.test(
           { detail: { why: 'the sidecar is stopping', uses: 1 } },
         );
       }
-      for (const { authorization } of [one, other]) {
-        const answer = await get(authorization);
+      for (const { credentials } of [one, other]) {
+        const answer = await get(credentials);
         t.equal(statusOf(answer), 407);
-        t.match(refusal(answer), { code: 'task-unknown', hint: /the sidecar was started anew/ });
+        t.match(refusal(answer), { code: 'task-unknown', message: /the sidecar was started anew/ });
       }
       await until('the door is open again', () => existsSync(socket));
     }
