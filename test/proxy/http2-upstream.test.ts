@@ -1,7 +1,7 @@
 /** HTTP/2 to upstreams: one verified connection for many requests, and no allowed request lost when it ends. */
 import t from 'tap';
 import type { Destination } from '../../lib/policy/model.ts';
-import { http1Limits } from '../../lib/http1/limits.ts';
+import { headLimits, http1Limits } from '../../lib/http1/limits.ts';
 import { testAuthority } from '../fakes/authority.ts';
 import { http2Client } from '../fakes/http2-client.ts';
 import { h2cUpstream, http2Upstream, type Handler } from '../fakes/http2-upstream.ts';
@@ -433,3 +433,16 @@ t.test(
     t.match(b.audit.of('ended'), [{ outcome: /client-gone|upstream-cut/ }]);
   },
 );
+
+t.test('heads as large as listeners.maxHead allows cross HTTP/2, in and out', async (t) => {
+  await using upstream = await h2cUpstream((stream, headers) => {
+    stream.respond({ ':status': 200, 'x-size': String(headers['x-jwt']?.length), 'x-back': 'b'.repeat(50_000) });
+    stream.end('ok');
+  });
+  const limits = http1Limits(headLimits({ maxHead: 131_072 }));
+  await using b = await bench({ destinations: [h2site(upstream, { mode: 'plaintext' })], options: { limits } });
+  await using client = http2Client(b.port('crm'));
+  const answer = await client.ask('/', { 'x-jwt': 'j'.repeat(50_000) });
+  t.match(answer, { status: 200, body: 'ok', headers: { 'x-size': '50000' } });
+  t.equal(answer.headers['x-back']?.length, 50_000);
+});
