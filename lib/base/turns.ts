@@ -8,6 +8,8 @@ export interface Turns {
   readonly full: boolean;
   /** Settles in a later turn, for one waiter in each, in order. */
   room(): Promise<void>;
+  /** Long work, one after another: what many of them hold at one time would be a burden by itself. */
+  alone<T>(work: () => Promise<T>): Promise<T>;
   /** Does work that counts, whatever comes of it. */
   counted<T>(work: () => T): T;
   /** Work that was done in this turn, in milliseconds. */
@@ -15,13 +17,14 @@ export interface Turns {
 }
 
 /** Milliseconds of counted work in one turn. */
-const SHARE = 10;
+const SHARE = 5;
 /** Shorter work is not counted: it is what a turn is made of. */
 const LEAST = 0.25;
 
 export function turns(): Turns {
   let spent = 0;
   let pending = false;
+  let last: Promise<void> = Promise.resolve();
   const waiting: (() => void)[] = [];
   let first = 0;
   const turn = (): void => {
@@ -51,6 +54,14 @@ export function turns(): Turns {
     room() {
       next();
       return new Promise((resolve) => waiting.push(resolve));
+    },
+    alone(work) {
+      const mine = last.then(work);
+      last = mine.then(
+        () => {},
+        () => {},
+      );
+      return mine;
     },
     counted(work) {
       const began = performance.now();

@@ -11,7 +11,7 @@ import { withMember } from './message.ts';
 import type { Conversation } from './reply.ts';
 
 /** Entries of one page: each is held against the rules, and a tool digested, in one go. */
-export const MOST_ENTRIES = 4096;
+export const MOST_ENTRIES = 2048;
 
 interface Listing {
   readonly member: string;

@@ -152,7 +152,19 @@ async function admittedOf(
   kind?: Message['kind'],
 ): Promise<Buffer | undefined> {
   const { turns } = mcp.parts;
+  const work = (): Promise<Buffer | undefined> => admitting(bytes, mcp, exchange, kind);
+  if (bytes.length > LONG) return turns.alone(work);
   if (turns.full) await turns.room();
+  return work();
+}
+
+async function admitting(
+  bytes: Buffer,
+  mcp: McpExchange,
+  exchange: Exchange,
+  kind: Message['kind'] | undefined,
+): Promise<Buffer | undefined> {
+  const { turns } = mcp.parts;
   const c = conversation(mcp, exchange);
   const json = bytes.length > LONG ? await readingLong(bytes, turns, readingFor(c)) : undefined;
   const message = messageOf(bytes, c, json);
@@ -247,6 +259,9 @@ function eventText(event: ServerEvent, data: string | undefined): string {
   return data === undefined && event.id === undefined ? '' : writeEvent({ ...event, data });
 }
 
+/** Bytes of a stream that are read in one go. */
+const AT_A_TIME = 16_384;
+
 /** A stream of events, each read, admitted and written anew as it comes; what is not taken is not read. */
 class InspectedEvents implements Body {
   readonly length = undefined;
@@ -257,6 +272,8 @@ class InspectedEvents implements Body {
   /** Read and not inspected yet. */
   #events: readonly ServerEvent[] = [];
   #at = 0;
+  /** Of the piece that came last: not read yet. */
+  #rest: Buffer | undefined;
   /** A long event is being inspected. */
   #working: Promise<void> | undefined;
   /** What has come of it. */
@@ -279,10 +296,12 @@ class InspectedEvents implements Body {
       const text = turns.counted(() => this.#next());
       if (text !== '') return Buffer.from(text);
       if (this.#hasMore()) continue;
-      const piece = this.#body.poll();
+      const piece = this.#rest ?? this.#body.poll();
       if (piece === 'end' || piece === 'later') return piece;
-      this.#exchange.received += piece.length;
-      this.#events = turns.counted(() => this.#reader.read(piece));
+      if (this.#rest === undefined) this.#exchange.received += piece.length;
+      // A copy: the buffer belongs to the connection. There may be an event for every few bytes.
+      this.#rest = piece.length > AT_A_TIME ? Buffer.from(piece.subarray(AT_A_TIME)) : undefined;
+      this.#events = turns.counted(() => this.#reader.read(piece.subarray(0, AT_A_TIME)));
       this.#at = 0;
     }
   }

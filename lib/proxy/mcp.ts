@@ -186,15 +186,21 @@ export class McpExchange {
     }
     hold(held, bytes.length);
     try {
-      const value = this.#identified(x, await parseLong(bytes, turns));
-      const { message, facts } = readValue(fields, value, this.#setting);
-      const words = digestible(message, facts);
-      const argsDigest = words && (await digestLong(words, turns));
-      const paramsDigest = facts.params && (await digestLong(digested(facts.params), turns));
-      return { message, facts: { ...facts, argsDigest, paramsDigest } };
+      return await turns.alone(() => this.#parseLong(x, bytes));
     } finally {
       held.bytes -= bytes.length;
     }
+  }
+
+  async #parseLong(x: ServerExchange, bytes: Buffer): Promise<Read> {
+    const { turns } = this.parts;
+    const { fields } = x.head;
+    const value = this.#identified(x, await parseLong(bytes, turns));
+    const { message, facts } = readValue(fields, value, this.#setting);
+    const words = digestible(message, facts);
+    const argsDigest = words && (await digestLong(words, turns));
+    const paramsDigest = facts.params && (await digestLong(digested(facts.params), turns));
+    return { message, facts: { ...facts, argsDigest, paramsDigest } };
   }
 
   /** From here on a refusal has the id of the request. */

@@ -10,7 +10,7 @@ t.test('a round goes on in later turns, urgent ones first, and one that begins a
   // Each takes a third of a turn.
   const round = rounds<number>(pacing, (one) => {
     seen.push(one);
-    pacing.count(4);
+    pacing.count(2);
   });
   const all = Array.from({ length: 20 }, (_, i) => i);
   round.begin([15, 16], all);

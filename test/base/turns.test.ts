@@ -28,7 +28,7 @@ t.test('a turn is full once its share is spent, and the next one is not; short w
   const pacing = turns();
   for (let i = 0; i < 1000; i += 1) pacing.count(0.1);
   t.notOk(pacing.full);
-  for (let i = 0; i < 9; i += 1) pacing.count(1);
+  for (let i = 0; i < 4; i += 1) pacing.count(1);
   t.notOk(pacing.full);
   pacing.count(1);
   t.ok(pacing.full);

@@ -561,8 +561,8 @@ t.test('a page of a list has a most', async (t) => {
   const listing = (count: number): Script =>
     result({ prompts: Array.from({ length: count }, (_, i) => ({ name: `p${i}` })) });
   const settings = { message: 4_194_304 };
-  await using p = await play(listing(4096), { settings });
+  await using p = await play(listing(2048), { settings });
   t.same((await post(p.b, message('prompts/list'))).body.result, { prompts: [] });
-  await using q = await play(listing(4097), { settings });
-  t.match((await post(q.b, message('prompts/list'))).body.error, { message: /a list of more than 4096 prompts/ });
+  await using q = await play(listing(2049), { settings });
+  t.match((await post(q.b, message('prompts/list'))).body.error, { message: /a list of more than 2048 prompts/ });
 });

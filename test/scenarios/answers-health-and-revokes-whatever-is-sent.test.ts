@@ -104,7 +104,7 @@ async function site(t: Test): Promise<Site> {
       request.setEncoding('utf8').on('data', (text: string) => (body += text));
       request.on('end', () => {
         const items = Array.from({ length: 100_000 }, (_, i) => ({ i, x: [] }));
-        const tools = Array.from({ length: 4000 }, (_, i) => ({
+        const tools = Array.from({ length: 2000 }, (_, i) => ({
           name: `t${i}`,
           inputSchema: { a: '\u00e9'.repeat(50) },
         }));
