@@ -24,7 +24,7 @@ export async function bundle(folder: string): Promise<readonly string[]> {
   await rm(join(folder, 'chunks'), { recursive: true, force: true });
   const { metafile } = await build({
     absWorkingDir: ROOT,
-    entryPoints: { chaperone: 'cmd/chaperone.ts', agent: 'cmd/demo/agent.ts', client: CLIENT },
+    entryPoints: { chaperone: 'cmd/chaperone.ts', agent: 'cmd/demo/agent.ts' },
     outdir: resolve(folder),
     outExtension: { '.js': '.mjs' },
     bundle: true,
@@ -38,6 +38,19 @@ export async function bundle(folder: string): Promise<readonly string[]> {
     minifyWhitespace: true,
     legalComments: 'none',
     metafile: true,
+    logLevel: 'warning',
+  });
+  // It runs in the programs of others, on the Node that they have, and its lines stand in their stack traces.
+  await build({
+    absWorkingDir: ROOT,
+    entryPoints: { client: CLIENT },
+    outdir: resolve(folder),
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    legalComments: 'none',
     logLevel: 'warning',
   });
   await declare(join(folder, 'types'));

@@ -34,6 +34,26 @@ export interface Asking {
 /** How often a step-up is looked at where no event says that something happened; milliseconds. */
 const LOOK_EVERY = 500;
 
+/** Between the attempts to complete a task; milliseconds. The last one has none behind it. */
+const COMPLETE_PAUSES: readonly (number | undefined)[] = [100, 500, 1000, undefined];
+
+interface Pending {
+  readonly promise: Promise<void>;
+  readonly resolve: () => void;
+}
+
+/** `Promise.withResolvers`, which Node 20 has not. */
+function pending(): Pending {
+  let resolve = (): void => {};
+  const promise = new Promise<void>((settle) => (resolve = settle));
+  return { promise, resolve };
+}
+
+function unknownEnd(id: string, cause: Unreachable): Unreachable {
+  const message = `it is not known that task ${id} has ended; its time ends it, or the operator: ${cause.message}`;
+  return new Unreachable(message, { cause });
+}
+
 /** @throws Refused when nothing of the intent is granted; Unreachable */
 export async function openTask(intent: Intent, options: OpenOptions = {}): Promise<Task> {
   const socket = socketOf(options);
@@ -66,7 +86,7 @@ export class Task implements AsyncDisposable {
   readonly #made: Made;
   readonly #through: Through | undefined;
   readonly #ended = new AbortController();
-  #happened = Promise.withResolvers<void>();
+  #happened = pending();
 
   /** Not for callers: see openTask. */
   constructor(made: Made) {
@@ -170,16 +190,31 @@ export class Task implements AsyncDisposable {
     return variables;
   }
 
-  /** Ends the task: what is under way for it is cut. Once is enough; a task that has ended stays so. */
+  /**
+   * Ends the task: what is under way for it is cut. Once is enough; a task that has ended stays so.
+   * Here it is used no more in any case. @throws Unreachable when it is not known that it ended
+   */
   async complete(): Promise<void> {
     try {
-      await this.#ask({ method: 'POST', path: `/v1/tasks/${this.id}/complete` });
-      this.#end('completed');
-    } catch (failure) {
-      if (!(failure instanceof Refused && failure.code === 'task-unknown') && !(failure instanceof Unreachable))
-        throw failure;
+      await this.#completed();
     } finally {
       this.#letGo();
+    }
+  }
+
+  async #completed(): Promise<void> {
+    for (const pause of COMPLETE_PAUSES) {
+      try {
+        await this.#ask({ method: 'POST', path: `/v1/tasks/${this.id}/complete` });
+        return this.#end('completed');
+      } catch (failure) {
+        if (failure instanceof Refused && failure.code === 'task-unknown') return;
+        if (!(failure instanceof Unreachable)) throw failure;
+        // No task outlives its sidecar.
+        if (failure.nobodyListens) return;
+        if (pause === undefined) throw unknownEnd(this.id, failure);
+        await new Promise((resolve) => setTimeout(resolve, pause));
+      }
     }
   }
 
@@ -206,7 +241,7 @@ export class Task implements AsyncDisposable {
     for await (const event of events) {
       last = String(Object(event).event);
       this.#happened.resolve();
-      this.#happened = Promise.withResolvers();
+      this.#happened = pending();
     }
     this.#happened.resolve();
     this.#end(last);

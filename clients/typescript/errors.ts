@@ -44,6 +44,12 @@ export class Unreachable extends Error {
     super(message, options);
     this.name = 'Unreachable';
   }
+
+  /** There is no listener at all: the sidecar has ended. Otherwise it may be busy. */
+  get nobodyListens(): boolean {
+    const { cause } = this;
+    return cause instanceof Error && 'code' in cause && (cause.code === 'ENOENT' || cause.code === 'ECONNREFUSED');
+  }
 }
 
 export interface Answered {

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { connect as connectTo, createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { fetch as undiciFetch, ProxyAgent, type Dispatcher } from 'undici';
@@ -267,4 +268,29 @@ t.test('a socket that is wrong says so', async (t) => {
   await t.rejects(task.fetch(CUSTOMERS), { name: 'Unreachable', message: /proxy 127\.0\.0\.1:\d+ does not answer/ });
   await eventually('the task is known to be gone', () => task.ended.aborted);
   await task.complete();
+});
+
+t.test('complete() raises when it is not known that the task ended, and tries again before', async (t) => {
+  await using p = await place(t);
+  const folder = shortFolder(t);
+  const path = join(folder, 'a.sock');
+  let [cut, asked] = [false, 0];
+  // What a door that takes nobody looks like: it accepts and closes.
+  const relay = createTcpServer((near) => {
+    if (cut) asked += 1;
+    if (cut) return void near.destroy();
+    const far = connectTo(p.agentSocket);
+    near.on('error', () => {}).on('data', (chunk) => far.write(chunk));
+    far.on('error', () => {}).on('data', (chunk) => near.write(chunk));
+  }).listen(path);
+  await once(relay, 'listening');
+  const task = await openTask(INTENT, { socket: path, hold: false });
+  cut = true;
+  await t.rejects(task.complete(), { name: 'Unreachable', message: /it is not known that task t-\S+ has ended/ });
+  t.equal(asked, 4);
+  t.same(await p.tasks(), ['open'], 'it is still open, as was said');
+  cut = false;
+  await task.complete();
+  t.same(await p.tasks(), []);
+  relay.close();
 });
