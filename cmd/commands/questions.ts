@@ -30,7 +30,7 @@ export function questionLines(stepUp: unknown, task: unknown): readonly string[]
     ...['arguments', 'meta', 'params', 'body'].flatMap((name) =>
       wordsOf(call, name) === '' ? [] : [line(name, wordsOf(call, name))],
     ),
-    ...listed(field(call, 'leftOut')).map((one) => line('not shown', `${one}; it is part of what is approved`)),
+    ...listed(field(call, 'leftOut')).map((one) => line('not shown', `${String(one)}; it is part of what is approved`)),
     line(
       'approves',
       `${bound}: action ${textOf(stepUp, 'action')} on ${textOf(stepUp, 'destination')}${rule === '' ? '' : ` by rule ${rule}`}`,

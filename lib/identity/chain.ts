@@ -77,9 +77,9 @@ export async function verifyIssuedChain(svid: X509Svid, bundle: X509Bundle, cloc
     await handshake(svid, bundle, clock);
   } catch (failure) {
     const { message, cause } = Fault.from(failure, 'bad-svid');
-    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    const code = cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : undefined;
     if (isEarly(svid, bundle, code, clock.now())) return;
-    const shown = code === undefined ? '' : ` (${String(code)})`;
+    const shown = code === undefined ? '' : ` (${code})`;
     throw new Fault(
       'bad-svid',
       `the X.509-SVID of ${svid.id} does not lead to the bundle of ${bundle.trustDomain}: ${message}${shown}`,

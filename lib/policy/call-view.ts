@@ -137,7 +137,7 @@ class Shown {
     if (typeof value === 'string') return this.#put(parts, JSON.stringify(this.text(value, path)));
     if (value instanceof JsonNumber) return this.#put(parts, this.text(value.text, path));
     if (isObject(value)) return this.#object(value, path, parts);
-    if (!Array.isArray(value)) return this.#put(parts, String(value));
+    if (!Array.isArray(value)) return this.#put(parts, JSON.stringify(value));
     this.#put(parts, '[');
     for (const [i, one] of value.slice(0, VIEW_LIMITS.members).entries()) {
       if (i > 0) this.#put(parts, ', ');

@@ -123,7 +123,7 @@ function plainly({ meta }: Node): Evaluate {
   const { alternate, macro } = meta;
   if (alternate !== undefined) return (evaluator, _node, context) => alternate.evaluate(evaluator, alternate, context);
   if (macro !== undefined) return (evaluator, _node, context) => macro.evaluate(evaluator, macro, context);
-  return meta.evaluate;
+  return (evaluator, node, context) => meta.evaluate(evaluator, node, context);
 }
 
 /** Operands first, then their cost, then what is done with them. */

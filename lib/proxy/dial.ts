@@ -41,7 +41,7 @@ export interface Reached {
 
 export interface Dialler {
   /** The judged addresses of the route; nothing has been dialled yet. */
-  readonly resolve: (route: Route, signal: AbortSignal, agent?: string | undefined) => Promise<readonly string[]>;
+  readonly resolve: (route: Route, signal: AbortSignal, agent?: string) => Promise<readonly string[]>;
   /** Connects to one of the judged addresses and secures the connection in the destination's mode. */
   readonly connect: (route: Route, addresses: readonly string[], by: DialOptions) => Promise<Reached>;
   /** The Fault for an address that this route may not use. */

@@ -13,7 +13,7 @@ import type { Identity, IdentityState, X509Svid } from '../spiffe/identity.ts';
 
 export interface Identities {
   /** The identity of an agent now; undefined: there is none. The same object as long as it is the same. */
-  of(agent: Agent | undefined): Identity | undefined;
+  readonly of: (agent: Agent | undefined) => Identity | undefined;
   /** The same, valid now. @throws Fault `no-identity`, `identity-expired` */
   current(agent: Agent | undefined): Identity;
   readonly states: Cell<IdentityState>;

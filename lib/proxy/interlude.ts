@@ -16,7 +16,7 @@ export type Interlude = 'none' | 'borne' | 'back';
 
 export interface Interludes {
   /** To be asked with each new state; calls `again` when the two seconds are over. */
-  of(state: IdentityState | undefined): Interlude;
+  readonly of: (state: IdentityState | undefined) => Interlude;
 }
 
 export function interludes(clock: Clock, again: () => void): Interludes {

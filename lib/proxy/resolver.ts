@@ -17,7 +17,7 @@ import { candidates, parseHosts, parseResolvConf, watched, type ResolvConf } fro
 
 export interface Resolver {
   /** All addresses of the name. Throws a Fault `upstream-unresolved`, or the signal's reason. */
-  resolve(name: string, options: ResolveOptions): Promise<readonly string[]>;
+  readonly resolve: (name: string, options: ResolveOptions) => Promise<readonly string[]>;
   /** Gives up what is under way: nothing keeps the process from ending. */
   close?(): void;
 }

@@ -14,7 +14,7 @@ export interface KeyType {
   readonly name: string;
   /** Whether it can prove itself in a handshake of TLS 1.2 or 1.3 here. */
   readonly proves: boolean;
-  make(): KeyPair;
+  readonly make: () => KeyPair;
 }
 
 type Generate = (type: string, options?: object) => KeyPair;

@@ -30,7 +30,7 @@ const initialize = (protocolVersion: unknown): string =>
 const hello = (p: Play, version: unknown = '2025-11-25') =>
   post(p.b, initialize(version), { fields: { 'mcp-protocol-version': '' } });
 const server =
-  (version: string | undefined = undefined): Script =>
+  (version?: string): Script =>
   ({ body }, response) =>
     sendJson(
       response,

@@ -33,8 +33,8 @@ async function resetting(steps: { now: readonly Step[] }) {
   const upstream = await h2cUpstream((stream) => {
     const step = steps.now[Math.min(at++, steps.now.length - 1)] ?? 'serve';
     stream.resume();
-    if (step !== 'serve') return void stream.close(step);
-    return void stream.on('end', () => (stream.respond({ ':status': 200 }), stream.end('served')));
+    if (step === 'serve') stream.on('end', () => (stream.respond({ ':status': 200 }), stream.end('served')));
+    else stream.close(step);
   });
   /** From here on these steps, and how many requests they got. */
   const follow = (...next: readonly Step[]): (() => number) => {
@@ -119,9 +119,9 @@ t.test(
     await using upstream = await h2cUpstream((stream, _, session) => {
       stream.resume();
       const id = stream.id ?? 0;
-      if (id > 1) return void session.goaway(0, 1);
-      if (polite-- > 0) return void stream.on('end', () => (stream.respond({ ':status': 200 }), stream.end('served')));
-      return void session.destroy();
+      if (id > 1) session.goaway(0, 1);
+      else if (polite-- > 0) stream.on('end', () => (stream.respond({ ':status': 200 }), stream.end('served')));
+      else session.destroy();
     });
     await using b = await bench({ destinations: [over(2, upstream)] });
     t.equal(statusOf(await b.get('http://crm.internal/first')), 200);

@@ -15,7 +15,10 @@ interface Room {
   readonly resolver: Resolver;
   readonly hosts: string;
   readonly resolvConf: string;
-  ask(name: string, options?: { absolute?: boolean; of?: string; signal?: AbortSignal }): Promise<readonly string[]>;
+  readonly ask: (
+    name: string,
+    options?: { absolute?: boolean; of?: string; signal?: AbortSignal },
+  ) => Promise<readonly string[]>;
 }
 
 async function room(t: Test, answer: (name: string, kind: 'A' | 'AAAA') => Answer): Promise<Room> {

@@ -15,10 +15,10 @@ function held(): { readonly fd: number; readonly port: number } {
   const make: unknown = Reflect.get(net, '_createServerHandle');
   if (typeof make !== 'function') throw new TypeError('the engine makes no handles');
   const handle: unknown = make('127.0.0.1', 0, 4, -1);
-  const { fd, getsockname } = handle as { fd: number; getsockname(out: { port?: number }): number };
+  const bound = handle as { readonly fd: number; getsockname(out: { port?: number }): number };
   const name: { port?: number } = {};
-  getsockname.call(handle, name);
-  return { fd, port: name.port ?? 0 };
+  bound.getsockname(name);
+  return { fd: bound.fd, port: name.port ?? 0 };
 }
 
 interface Started {
