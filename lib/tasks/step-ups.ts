@@ -137,8 +137,8 @@ class Questions implements StepUps {
     if (call === undefined) throw noSuchCall(task, decision);
     const { id: _, view, ...about } = call;
     const rule = ruleFor(task, call);
-    const waits = this.#waitsFor(task, call);
-    if (waits !== undefined) return waits;
+    const before = this.#askedBefore(task, call, decision);
+    if (before !== undefined) return before;
     this.#denials.check({ ...about, agent: task.agent.name });
     this.#makeRoom(task);
     const { clock, onAsked } = this.#options;
@@ -224,15 +224,17 @@ class Questions implements StepUps {
     this.#byTask.delete(task);
   }
 
-  /** A question for the same that waits already. */
-  #waitsFor(task: Task, { action, destination, rule, digest }: RefusedCall): StepUp | undefined {
+  /** A question for the same that waits already, or for this very refusal that was approved since. */
+  #askedBefore(task: Task, call: RefusedCall, decision: string): StepUp | undefined {
+    const { action, destination, rule, digest } = call;
     return this.of(task).find(
       (one) =>
-        one.state === 'pending' &&
-        one.action === action &&
-        one.destination === destination &&
-        one.rule === rule &&
-        one.digest === digest,
+        (one.state === 'approved' && one.decision === decision) ||
+        (one.state === 'pending' &&
+          one.action === action &&
+          one.destination === destination &&
+          one.rule === rule &&
+          one.digest === digest),
     );
   }
 

@@ -61,6 +61,24 @@ t.test('read-only until somebody approves, then for one call, then read-only aga
   );
 });
 
+t.test(
+  'who asks again for a refusal that was approved meanwhile is given the answer, and no second question',
+  async (t) => {
+    const d = desk();
+    const { task } = d.tasks.open(intent(asked));
+    const decision = refusedCall(d, task);
+    const { id } = await d.tasks.stepUps.ask(task, { decision });
+    await d.tasks.stepUps.approve(id, OLGA);
+    t.match(await d.tasks.stepUps.ask(task, { decision }), { id, state: 'approved', answeredBy: 'olga' });
+    t.same(d.tasks.stepUps.pending(), []);
+    t.equal(write(d, task), 'granted');
+    t.equal(write(d, task), 'step-up', 'it approves no more than it did');
+    const next = await asks(d, task);
+    t.match(next, { state: 'pending' }, 'the next refusal is a question of its own');
+    t.not(next.id, id);
+  },
+);
+
 t.test('a question names a call that was refused, and shows it; what the agent says stands apart', async (t) => {
   const d = desk();
   const { task } = d.tasks.open(intent(asked));
