@@ -8,6 +8,7 @@ import { proxyVariables } from '../../cmd/commands/env.ts';
 import { setStage } from '../../cmd/demo/stage.ts';
 import { testAuthority } from '../fakes/authority.ts';
 import { shortFolder } from '../fakes/folder.ts';
+import { until } from '../fakes/until.ts';
 import { mtlsUpstream } from '../fakes/upstream.ts';
 import { bench, site } from '../proxy/harness.ts';
 import { type Client, type Command, missing } from './clients.ts';
@@ -168,13 +169,30 @@ t.test('curl through CONNECT', { skip: missing(['curl', '--version']) }, async (
   await using stage = await setStage(undefined, () => {});
   while (!stage.sidecar.ready()) await new Promise((again) => setTimeout(again, 20));
   const env = { ...process.env, ...proxyVariables(stage.proxyUrl) };
-  await t.test('an https:// URL of a destination with rules is refused with the hint to say http://', async (t) => {
-    const { stdout, stderr } = await run('curl', ['-sS', '-v', 'https://crm.internal:80/'], { env }).catch(
-      (failure: { stdout: string; stderr: string }) => failure,
-    );
-    t.match(stdout + stderr, /403/);
-    t.equal(stage.crm.connections(), 0);
+  await t.test('http:// inside is let through and refused by what it asks', async (t) => {
+    const ask = async (path: string): Promise<string> =>
+      (await run('curl', ['-sS', '-i', '-p', '--suppress-connect-headers', `http://crm.internal${path}`], { env }))
+        .stdout;
+    const before = stage.crm.requests().length;
+    t.match(await ask('/v1/customers/1001'), /^HTTP\/1\.1 200[^]*Ada Engines/);
+    t.match(await ask('/v1/export/customers'), /^HTTP\/1\.1 403[^]*rule no-exports of destination crm denies/);
+    t.equal(stage.crm.requests().length, before + 1, 'one request alone reached the upstream');
+    t.match(await stage.audit(), /"entry":"cleartext"[^\n]*"effect":"allow"/);
+    t.match(await stage.audit(), /"entry":"cleartext"[^\n]*"effect":"deny"[^\n]*"rule":"no-exports"/);
   });
+  await t.test(
+    'TLS to a destination whose TLS starts at the sidecar gets an alert, and a record says why',
+    async (t) => {
+      const before = stage.crm.connections();
+      const { stderr } = await run('curl', ['-sS', 'https://crm.internal:80/'], { env }).catch(
+        (failure: { stderr: string }) => failure,
+      );
+      t.match(stderr, /access denied/i);
+      await until('it is recorded', async () => /"outcome":"wrong-entry"/.test(await stage.audit()));
+      t.match(await stage.audit(), /there is TLS in the tunnel to crm\.internal:80/);
+      t.equal(stage.crm.connections(), before, 'nothing was dialled');
+    },
+  );
   await t.test('an https:// URL of an unlisted host is refused', async (t) => {
     const { stderr } = await run('curl', ['-sS', 'https://unlisted.example/'], { env }).catch(
       (failure: { stderr: string }) => failure,

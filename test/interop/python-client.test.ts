@@ -29,9 +29,11 @@ function environment(p: Place): NodeJS.ProcessEnv {
 }
 
 async function agent(p: Place, command: string): Promise<unknown> {
-  const { stdout } = await run('python3', [SCRIPT, command], { env: environment(p) });
-  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '');
+  return answerOf(await run('python3', [SCRIPT, command], { env: environment(p) }));
 }
+
+const answerOf = ({ stdout }: { readonly stdout: string }): unknown =>
+  JSON.parse(stdout.trim().split('\n').at(-1) ?? '');
 
 t.test('a task is a block, and its calls go out by the client, requests and httpx alike', { skip }, async (t) => {
   await using p = await place(t);
@@ -70,11 +72,13 @@ t.test(
   { skip },
   async (t) => {
     await using p = await place(t);
-    const asking = agent(p, 'step_up');
-    await p.eventsUntil('step-up-asked');
-    for (const what of ['approve', 'deny'] as const) await p.answer(what);
+    const running = run('python3', [SCRIPT, 'step_up'], { env: environment(p) });
+    if (running.child.stdout !== null) await once(running.child.stdout, 'data');
+    await p.answer('approve');
+    await p.eventsUntil('step-up-asked', 2);
+    await p.answer('deny');
     const refused = ['step-up-required', 403];
-    t.match(await asking, [
+    t.match(answerOf(await running), [
       refused,
       'pending',
       'pending',
