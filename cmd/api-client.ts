@@ -13,6 +13,8 @@ export interface Asked {
 export interface ApiClient {
   /** The JSON of the answer. */
   ask(asked: Asked): Promise<unknown>;
+  /** The words of a page; a Fault `usage` of those that refuse. */
+  words(asked: Asked): Promise<string>;
   /** JSON Lines until the other side ends, or `stop` is called. */
   lines(asked: Asked): Promise<Lines>;
 }
@@ -25,17 +27,17 @@ export function apiClient(socket: string): ApiClient {
   return {
     async ask(asked) {
       const answer = await send(asked);
-      let text = '';
-      for await (const chunk of answer) text += String(chunk);
-      return outcome(answer.statusCode ?? 0, text);
+      return outcome(answer.statusCode ?? 0, await textFrom(answer));
+    },
+    async words(asked) {
+      const answer = await send(asked);
+      const text = (await textFrom(answer)).trimEnd();
+      if ((answer.statusCode ?? 0) >= 400) throw new Fault('usage', text);
+      return text;
     },
     async lines(asked) {
       const answer = await send(asked);
-      if ((answer.statusCode ?? 0) >= 400) {
-        let text = '';
-        for await (const chunk of answer) text += String(chunk);
-        outcome(answer.statusCode ?? 0, text);
-      }
+      if ((answer.statusCode ?? 0) >= 400) outcome(answer.statusCode ?? 0, await textFrom(answer));
       return {
         async *[Symbol.asyncIterator]() {
           try {
@@ -48,6 +50,12 @@ export function apiClient(socket: string): ApiClient {
       };
     },
   };
+}
+
+async function textFrom(answer: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of answer.setEncoding('utf8')) text += String(chunk);
+  return text;
 }
 
 function open(socketPath: string, { method, path, body, authorization }: Asked): Promise<IncomingMessage> {

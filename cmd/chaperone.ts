@@ -9,7 +9,8 @@
 import { Command, CommanderError } from 'commander';
 import { Fault } from '../lib/base/fault.ts';
 import { type Io, processIo } from './io.ts';
-import { collect } from './options.ts';
+import { operatorCommands } from './operator-commands.ts';
+import { collect, configured as below } from './options.ts';
 import { policyCommands } from './policy-commands.ts';
 import { taskCommands } from './task-commands.ts';
 
@@ -26,15 +27,7 @@ function program(): Command {
     .exitOverride()
     .showHelpAfterError('(add --help for the options)')
     .configureHelp({ sortSubcommands: false });
-  const configured = (name: string, about: string): Command =>
-    chaperone
-      .command(name)
-      .description(about)
-      .option('-c, --config <path>', 'configuration file or folder; may be repeated (default: chaperone.yaml)', collect)
-      .hook('preAction', (_, command) => {
-        if (command.opts()['config'] === undefined) command.setOptionValue('config', ['chaperone.yaml']);
-      });
-
+  const configured = (name: string, about: string): Command => below(chaperone, name, about);
   configured('run', 'run the sidecar until SIGTERM; SIGHUP loads the configuration again').action(async (options) =>
     (await import('./commands/run.ts')).run(options.config, io),
   );
@@ -43,7 +36,7 @@ function program(): Command {
     .description('write a commented starter configuration that passes check')
     .argument('[file]', 'where to; refuses to overwrite', 'chaperone.yaml')
     .action(async (file: string) => (await import('./commands/init.ts')).init(file, io));
-  policyCommands(configured, io);
+  policyCommands(chaperone, io);
   chaperone
     .command('schema')
     .description('print the JSON Schema of the documents, for editors')
@@ -63,6 +56,7 @@ function program(): Command {
     });
   agentCommands(configured, io);
   taskCommands(chaperone, io);
+  operatorCommands(chaperone, io);
   svidCommands(chaperone, io);
   laptopCommands(chaperone, io);
   return chaperone;

@@ -32,6 +32,7 @@ import { followIdentity, openIdentity } from './compose/identity.ts';
 import { startInterception } from './compose/interception.ts';
 import { readingsOf } from './compose/readings.ts';
 import { type Reload, reloader } from './compose/reload.ts';
+import { type Status, statusOf } from './compose/status.ts';
 import { openDoors, startTasks } from './compose/tasks.ts';
 
 export interface ComposeOptions {
@@ -122,7 +123,7 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   Object.assign(late, { proxy, identity, audit, reload });
   const quit = Promise.withResolvers<void>();
   const api = await openDoors(parts, taskParts, { proxy, opened });
-  const status = (): Status => ({ ...ready.report(), ...reload.status(), live: proxy.live() });
+  const status = (): Status => statusOf(late, parts, addresses);
   const admin = { status, quit: quit.resolve, tools: toolPins(proxy, parts), api };
   if (sidecar.adminApi !== undefined) opened.use(await startAdmin({ ...sidecar.adminApi, ...admin }));
   listening.done();
@@ -184,8 +185,6 @@ function budgetFor({ sidecar: { agents, listeners } }: Config): Budget {
   const means = { agents: agents.length, connections: listeners.maxConnections };
   return budgetOf({ ...means, files: openFiles(), memory: memoryLimit() });
 }
-
-type Status = Readonly<Record<string, unknown>>;
 
 /** An approval is the operator's word, and stands in the evidence. */
 function toolPins({ definitions }: Proxy, { tell }: Parts): ToolPins {

@@ -1,10 +1,10 @@
 /** The commands that read policy and decide nothing for an agent: to write it, to test it, to review it. */
 import type { Command } from 'commander';
 import type { Io } from './io.ts';
-import { collect } from './options.ts';
+import { collect, configured as below } from './options.ts';
 
-/** `configured` makes a command that takes `-c`. */
-export function policyCommands(configured: (name: string, about: string) => Command, io: Io): void {
+export function policyCommands(chaperone: Command, io: Io): void {
+  const configured = (name: string, about: string): Command => below(chaperone, name, about);
   configured('check', 'validate configuration, and warn of what is likely a mistake; dials nothing')
     .option('--strict', 'a warning is a problem: exit 78')
     .action(async (options) => (await import('./commands/check.ts')).check(options, io));

@@ -1,25 +1,14 @@
 /** The commands that have to do with tasks; their code is loaded when they are called. */
 import type { Command } from 'commander';
 import type { Io } from './io.ts';
-import { collect } from './options.ts';
+import { ADMIN, AGENT, speaking as below } from './options.ts';
 
-const AGENT = 'socket of the agent API, or its folder; default $CHAPERONE_AGENT_API, then that of the configuration';
 const WHOSE = 'the agent that it is for, where the configuration has several';
-const ADMIN = 'socket of the admin API; default $CHAPERONE_ADMIN_API, then that of the configuration';
 
 export function taskCommands(chaperone: Command, io: Io): void {
   const task = chaperone
     .command('task')
     .description('what an agent is doing, and may do: just in time, and gone when it ends');
-  const below = (parent: Command, name: string, about: string, api: string): Command =>
-    parent
-      .command(name)
-      .description(about)
-      .option('-c, --config <path>', 'configuration file or folder; may be repeated (default: chaperone.yaml)', collect)
-      .option('--api <socket>', api)
-      .hook('preAction', (_, command) => {
-        if (command.opts()['config'] === undefined) command.setOptionValue('config', ['chaperone.yaml']);
-      });
   below(task, 'run', 'run a program inside a task, which ends with it', AGENT)
     .requiredOption('--intent <file>', 'what the task is for (docs/tasks.md)')
     .option('--agent <name>', WHOSE)
@@ -44,12 +33,10 @@ export function taskCommands(chaperone: Command, io: Io): void {
   below(task, 'watch', 'print what happens to tasks until SIGINT', ADMIN)
     .option('--json', 'one JSON object a line')
     .action(async (options) => (await import('./commands/task.ts')).taskWatch(options, io));
-  answers(chaperone, below, io);
+  answers(chaperone, io);
 }
 
-type Below = (parent: Command, name: string, about: string, api: string) => Command;
-
-function answers(chaperone: Command, below: Below, io: Io): void {
+function answers(chaperone: Command, io: Io): void {
   below(chaperone, 'approve', 'approve a step-up', ADMIN)
     .argument('<step-up>', 'its id, as `task questions` shows it')
     .option('--by <name>', 'who approves; default the user of this process')

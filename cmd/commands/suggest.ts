@@ -6,9 +6,10 @@ import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { Fault } from '../../lib/base/fault.ts';
-import { loadConfig, type Config } from '../../lib/config/load.ts';
+import { loadConfig } from '../../lib/config/load.ts';
 import { suggestedText } from '../../lib/config/suggested.ts';
 import { suggest as suggestion, type Observation } from '../../lib/policy/suggest.ts';
+import { auditFiles } from '../audit-files.ts';
 import type { Io } from '../io.ts';
 
 export interface SuggestOptions {
@@ -20,7 +21,7 @@ export interface SuggestOptions {
 
 export async function suggest({ config, logs, json }: SuggestOptions, io: Io): Promise<void> {
   const loaded = await loadConfig(config, { generation: 1 });
-  const files = logs.length > 0 ? logs : sinksOf(loaded);
+  const files = logs.length > 0 ? logs : (await auditFiles(loaded, 'suggest LOG...')).flat();
   const seen: Observation[] = [];
   for (const file of files) for await (const one of observationsIn(file)) seen.push(one);
   const found = suggestion(seen, loaded.policy);
@@ -35,14 +36,6 @@ export async function suggest({ config, logs, json }: SuggestOptions, io: Io): P
   io.err(
     `${seen.length} records of what was refused or only let through: ${rules} rules and ${found.destinations.length} destinations suggested, ${found.left.length} left to you`,
   );
-}
-
-function sinksOf({ sidecar }: Config): readonly string[] {
-  const files = sidecar.audit.sinks.flatMap((sink) => ('file' in sink ? [sink.file] : []));
-  if (files.length > 0) return files;
-  throw new Fault('usage', 'the configuration writes no audit file', {
-    hint: 'name the logs: chaperone suggest LOG...',
-  });
 }
 
 /** Codes of the records that say what a policy in the making lacks. */
