@@ -16,7 +16,7 @@ export async function auditFiles({ sidecar }: Config, command: string): Promise<
   const sinks = sidecar.audit.sinks.flatMap((sink) => ('file' in sink ? [sink.file] : []));
   if (sinks.length === 0)
     throw new Fault('usage', 'the configuration writes no audit file', { hint: `name one: chaperone ${command}` });
-  return Promise.all(sinks.map((file) => (file.includes(PID) ? ofProcesses(file) : [file])));
+  return Promise.all(sinks.map(async (file) => (file.includes(PID) ? ofProcesses(file) : [file])));
 }
 
 /** The files of the first sink: every sink has every record. */

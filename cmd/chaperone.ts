@@ -13,6 +13,7 @@ import { operatorCommands } from './operator-commands.ts';
 import { collect, configured as below } from './options.ts';
 import { policyCommands } from './policy-commands.ts';
 import { taskCommands } from './task-commands.ts';
+import { VERSION } from './version.ts';
 
 const USAGE = 64;
 const BUG = 70;
@@ -23,7 +24,7 @@ function program(): Command {
   const io = processIo();
   const chaperone = new Command('chaperone')
     .description('SPIFFE workload-identity agent and mTLS sidecar proxy for AI agents')
-    .version('0.1.0')
+    .version(VERSION)
     .exitOverride()
     .showHelpAfterError('(add --help for the options)')
     .configureHelp({ sortSubcommands: false });

@@ -27,10 +27,19 @@ export function style(colour: boolean): Style {
   return { bold: ansi(1, 22), good: ansi(32, 39), bad: ansi(31, 39), dim: ansi(2, 22) };
 }
 
+/** As a shell has it of a program that wrote to nobody: 128 and SIGPIPE. */
+const NO_READER = 141;
+
 export function processIo(): Io {
   const noColour = (process.env['NO_COLOR'] ?? '') !== '';
+  let guarded = false;
   return {
-    out: (line) => void process.stdout.write(`${line}\n`),
+    out(line) {
+      // Whoever reads may have had enough, as `head` has.
+      if (!guarded) process.stdout.once('error', () => process.exit(NO_READER));
+      guarded = true;
+      process.stdout.write(`${line}\n`);
+    },
     err: (line) => void process.stderr.write(`${line}\n`),
     env: process.env,
     style: style(process.stdout.isTTY && !noColour),

@@ -1,5 +1,5 @@
 /** The commands that read policy and decide nothing for an agent: to write it, to test it, to review it. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Io } from './io.ts';
 import { collect, configured as below } from './options.ts';
 
@@ -7,7 +7,16 @@ export function policyCommands(chaperone: Command, io: Io): void {
   const configured = (name: string, about: string): Command => below(chaperone, name, about);
   configured('check', 'validate configuration, and warn of what is likely a mistake; dials nothing')
     .option('--strict', 'a warning is a problem: exit 78')
-    .action(async (options) => (await import('./commands/check.ts')).check(options, io));
+    .addOption(
+      new Option('--format <format>', 'text; json, one document; sarif, as code scanning reads it')
+        .choices(['text', 'json', 'sarif'])
+        .default('text'),
+    )
+    .option('--json', 'the same as --format json')
+    .action(async ({ json, ...options }) => {
+      const format = json === true ? 'json' : options.format;
+      process.exitCode = await (await import('./commands/check.ts')).check({ ...options, format }, io);
+    });
   configured('explain', 'say which rule decides one request, and why')
     .argument('<method>', 'GET, POST … or CONNECT')
     .argument('<target>', 'http://host/path, https://host/path through a tunnel, or host:port for CONNECT')

@@ -1,36 +1,126 @@
 /**
- * `chaperone check`: is this configuration sound? Dials nothing. Problems come as one Fault that lists them all; what loads and is likely a mistake is a warning, and
- * with `--strict` a problem too.
+ * `chaperone check`: is this configuration sound? Dials nothing. In text, problems come as one Fault
+ * that lists them all; what loads and is likely a mistake is a warning, and with `--strict` a problem
+ * too. In JSON and SARIF all of it is one document, whatever comes of it.
  */
-import { Fault } from '../../lib/base/fault.ts';
+import { CODES, Fault } from '../../lib/base/fault.ts';
 import { confusableNames } from '../../lib/config/confusable.ts';
-import { loadConfig } from '../../lib/config/load.ts';
-import { lintPolicy, notesOn, type LintFinding } from '../../lib/policy/lint.ts';
+import { type Config, loadConfig } from '../../lib/config/load.ts';
+import { problemsOf } from '../../lib/config/problem.ts';
+import { lintPolicy, notesOn } from '../../lib/policy/lint.ts';
 import type { Io } from '../io.ts';
+import { counted } from '../table.ts';
+import { sarif } from './sarif.ts';
 
 export interface CheckOptions {
   readonly config: readonly string[];
   readonly strict?: boolean;
+  readonly format: 'text' | 'json' | 'sarif';
 }
 
-export async function check({ config, strict }: CheckOptions, io: Io): Promise<void> {
-  const { policy, sidecar } = await loadConfig(config, { generation: 1 });
-  const setting = { identity: sidecar.name, forward: sidecar.forward !== undefined };
-  const warnings = [...lintPolicy(policy, setting), ...confusableNames(policy.destinations)];
-  if (strict === true && warnings.length > 0) throw new Fault('config', warnings.map(line).join('\n'));
-  const rules = policy.destinations.reduce((sum, { rules: list }) => sum + list.length, 0);
-  io.out(`ok: ${policy.destinations.length} destinations, ${rules} rules, digest ${policy.digest.slice(0, 16)}`);
-  for (const warning of warnings) io.out(`warning: ${line(warning)}`);
-  for (const { at, about, message, fix } of notesOn(policy)) io.out(`note: ${at} ${about}: ${message}; ${fix}`);
-  for (const destination of policy.destinations) {
-    if (destination.mode === 'report') {
-      io.out(
-        `note: ${destination.at}: destination ${destination.name} only reports; what its rules deny is let through`,
-      );
-    }
+export interface CheckFinding {
+  /** An error is what keeps the configuration from being loaded, or with `--strict` a warning. */
+  readonly level: 'error' | 'warning' | 'note';
+  /** Stable name of its kind: `config`, or one of those that docs/policy.md explains. */
+  readonly code: string;
+  /** Line and column count from 1; they are left out where the whole file is meant. */
+  readonly file: string;
+  readonly line?: number;
+  readonly column?: number;
+  /** Key path, or what it is about. */
+  readonly about: string;
+  readonly message: string;
+  readonly fix: string;
+}
+
+/** Gives the exit status. Throws a Fault `config` or `config-unreadable` where the format is text. */
+export async function check({ config, strict, format }: CheckOptions, io: Io): Promise<number> {
+  if (format === 'text') {
+    text(await loadConfig(config, { generation: 1 }), strict === true, io);
+    return 0;
+  }
+  const { findings, status, summary } = await outcome(config, strict === true);
+  io.out(format === 'sarif' ? sarif(findings) : JSON.stringify({ ok: status === 0, ...summary, findings }));
+  return status;
+}
+
+interface Outcome {
+  readonly findings: readonly CheckFinding[];
+  readonly status: number;
+  readonly summary?: Summary;
+}
+
+interface Summary {
+  readonly destinations: number;
+  readonly rules: number;
+  readonly digest: string;
+}
+
+async function outcome(paths: readonly string[], strict: boolean): Promise<Outcome> {
+  try {
+    const config = await loadConfig(paths, { generation: 1 });
+    const found = findingsOf(config);
+    const findings = found.map((one) =>
+      strict && one.level === 'warning' ? { ...one, level: 'error' as const } : one,
+    );
+    const bad = findings.some(({ level }) => level === 'error');
+    return { findings, status: bad ? CODES.config.exit : 0, summary: summaryOf(config) };
+  } catch (failure) {
+    const listed = failure instanceof Fault ? problemsOf(failure) : [];
+    if (!(failure instanceof Fault) || listed.length === 0) throw failure;
+    const findings = listed.map(({ at: { file, line: row, column }, path, message, fix }) => {
+      const place = row === 0 ? { file } : { file, line: row, column };
+      return { level: 'error' as const, code: 'config', ...place, about: path, message, fix };
+    });
+    return { findings, status: failure.exit };
   }
 }
 
-function line({ code, at, about, message, fix }: LintFinding): string {
-  return `${at} ${about}: ${message}; ${fix} (${code})`;
+function findingsOf({ policy, sidecar }: Config): readonly CheckFinding[] {
+  const setting = { identity: sidecar.name, forward: sidecar.forward !== undefined };
+  const warnings = [...lintPolicy(policy, setting), ...confusableNames(policy.destinations)];
+  const reporting = policy.destinations.filter(({ mode }) => mode === 'report');
+  const note = (code: string) => (one: { at: string; about: string; message: string; fix: string }) =>
+    placed('note', code, one);
+  return [
+    ...warnings.map((one) => placed('warning', one.code, one)),
+    ...notesOn(policy).map(note('encoded-slash')),
+    ...reporting
+      .map(({ at, name }) => ({
+        at,
+        about: `destination ${name}`,
+        message: 'only reports; what its rules deny is let through',
+        fix: 'write mode: enforce when its records say so',
+      }))
+      .map(note('only-reports')),
+  ];
+}
+
+function placed(
+  level: CheckFinding['level'],
+  code: string,
+  { at, about, message, fix }: { at: string; about: string; message: string; fix: string },
+): CheckFinding {
+  const [, file = at, line, column] = /^(.*):(\d+):(\d+)$/s.exec(at) ?? [];
+  return { level, code, file, line: Number(line), column: Number(column), about, message, fix };
+}
+
+function summaryOf({ policy: { destinations, digest } }: Config): Summary {
+  const rules = destinations.reduce((sum, { rules: list }) => sum + list.length, 0);
+  return { destinations: destinations.length, rules, digest };
+}
+
+function text(config: Config, strict: boolean, io: Io): void {
+  const findings = findingsOf(config);
+  const warnings = findings.filter(({ level }) => level === 'warning');
+  if (strict && warnings.length > 0) throw new Fault('config', warnings.map(line).join('\n'));
+  const { destinations, rules, digest } = summaryOf(config);
+  const counts = `${counted(destinations, 'destination')}, ${counted(rules, 'rule')}`;
+  io.out(`ok: ${counts}, digest ${digest.slice(0, 16)}`);
+  for (const warning of findings) io.out(`${warning.level}: ${line(warning)}`);
+}
+
+function line({ level, code, file, line: row, column, about, message, fix }: CheckFinding): string {
+  const words = `${file}:${row}:${column} ${about}: ${message}; ${fix}`;
+  return level === 'warning' ? `${words} (${code})` : words;
 }

@@ -36,11 +36,26 @@ export function problems(): Problems {
     },
     fault(code = 'config') {
       if (list.length === 0) return undefined;
-      const shown = [...list].sort(byPlace).slice(0, MOST_SHOWN).map(problemLine);
+      const ordered = [...list].sort(byPlace);
+      const shown = ordered.slice(0, MOST_SHOWN).map(problemLine);
       const rest = list.length > MOST_SHOWN ? [`and ${list.length - MOST_SHOWN} more`] : [];
-      return new Fault(code, [...new Set(shown), ...rest].join('\n'));
+      return new Fault(code, [...new Set(shown), ...rest].join('\n'), { cause: new Listed(ordered) });
     },
   };
+}
+
+/** The problems that a Fault lists, for whoever wants them one by one. */
+class Listed {
+  readonly problems: readonly Problem[];
+
+  constructor(problems: readonly Problem[]) {
+    this.problems = problems;
+  }
+}
+
+/** The problems of a Fault that came of `Problems`, by file and position; none of any other. */
+export function problemsOf({ cause }: Fault): readonly Problem[] {
+  return cause instanceof Listed ? cause.problems : [];
 }
 
 export function wholeFile(file: string): Place {

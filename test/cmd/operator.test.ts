@@ -56,7 +56,7 @@ async function mcpServer(t: Tap, says: () => string): Promise<string> {
     });
   });
   await new Promise<void>((bound) => server.listen(0, '127.0.0.1', bound));
-  t.teardown(() => void server.close().closeAllConnections());
+  t.teardown(() => server.close().closeAllConnections());
   const address = server.address();
   if (address === null || typeof address === 'string') throw new TypeError('a TCP server has an address');
   return `127.0.0.1:${address.port}`;

@@ -18,7 +18,7 @@ t.test('check warns of what is likely a mistake; --strict makes it a problem', a
   t.equal(loose.status, 0);
   t.match(
     loose.out,
-    /^ok: 1 destinations, 2 rules.*\nwarning: .*c\.yaml:\d+:1 rule again of destination crm: .*\(shadowed-rule\)\n$/,
+    /^ok: 1 destination, 2 rules.*\nwarning: .*c\.yaml:\d+:1 rule again of destination crm: .*\(shadowed-rule\)\n$/,
   );
   const strict = await cli(['check', '--strict', '-c', file]);
   t.equal(strict.status, 78);
