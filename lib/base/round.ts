@@ -13,21 +13,28 @@ export interface Round<T> {
   begin(urgent: readonly T[], all: readonly T[]): void;
 }
 
+/** Milliseconds after which visits are counted. */
+const BUNCH_MS = 1;
+
 /** `visit` must not throw. */
 export function rounds<T>(turns: Turns, visit: (one: T) => void): Round<T> {
   let queue: readonly T[] = [];
   let next = 0;
   let going = false;
-  const step = (one: T | undefined): void => {
-    if (one === undefined) return;
-    turns.counted(() => visit(one));
+  // Visits that are too short to count are counted together, and a large round has many of them.
+  const some = (): void => {
+    const until = performance.now() + BUNCH_MS;
+    do {
+      const one = queue[next++];
+      if (one !== undefined) visit(one);
+    } while (next < queue.length && !turns.full && performance.now() < until);
   };
   const go = async (): Promise<void> => {
     going = true;
     try {
       while (next < queue.length) {
         if (turns.full) await turns.room();
-        else step(queue[next++]);
+        else turns.counted(some);
       }
     } finally {
       going = false;

@@ -38,3 +38,30 @@ t.test('nothing is done for a round of nothing, and a later one begins in its ow
   round.begin([], [1, 2]);
   t.same(seen, [1, 2]);
 });
+
+t.test('visits that are too short to count are counted together: many of them give way', async (t) => {
+  const pacing = turns();
+  let counted = 0;
+  const seen: number[] = [];
+  const round = rounds<number>(
+    {
+      ...pacing,
+      get full() {
+        return pacing.full;
+      },
+      counted: (work) => ((counted += 1), pacing.counted(work)),
+    },
+    (one) => {
+      seen.push(one);
+      const end = performance.now() + 0.1;
+      while (performance.now() < end);
+    },
+  );
+  round.begin(
+    [],
+    Array.from({ length: 600 }, (_, i) => i),
+  );
+  t.ok(seen.length < 200, `${seen.length} of 600 in one turn`);
+  await until('all were reached', () => seen.length === 600);
+  t.ok(counted < 500, `${counted} times counted`);
+});

@@ -59,7 +59,7 @@ t.test('a large live set is decided again in turns, what has lost its destinatio
     when: 'request.header("x-data").exists(v, (v + request.path).matches("(x+x+)+y") || (request.path + v).matches("(x+x+)+z") || v.matches("(x*x*)+w"))',
   });
   const open = rule('open', 'allow', {});
-  const crm = site({ upstream: at, rules: [dear, open] });
+  const crm = site({ upstream: at, rules: [dear, open], limits: { concurrent: 256 } });
   const gone = site({ name: 'gone', hosts: ['gone.internal'], upstream: at, rules: [open] });
   await using b = await bench({ authority, destinations: [crm, gone] });
   const data = `x-data: ${'x'.repeat(200)}\r\n`.repeat(30);
@@ -70,17 +70,17 @@ t.test('a large live set is decided again in turns, what has lost its destinatio
     return line;
   };
   const kept: Wire[] = [];
-  for (let i = 0; i < 63; i += 1) kept.push(await ask('crm.internal', '/stream'));
+  for (let i = 0; i < 191; i += 1) kept.push(await ask('crm.internal', '/stream'));
   const lost = await ask('gone.internal', '/stream');
   let turnsOfOthers = 0;
   const other = (): void => {
     turnsOfOthers += 1;
-    if (b.audit.of('redecided').length < 64) setImmediate(other);
+    if (b.audit.of('redecided').length < 192) setImmediate(other);
   };
   b.policy.set(policyOf({ ...crm, rules: [dear, rule('other', 'allow', {})] }));
   t.match(b.audit.of('redecided')[0], { effect: 'deny', reason: /gone/ }, 'in the same turn, though it came last');
   other();
-  await until('all are decided again', () => b.audit.of('redecided').length === 64);
+  await until('all are decided again', () => b.audit.of('redecided').length === 192);
   t.ok(turnsOfOthers > 1, `${turnsOfOthers} turns of others in between`);
   await until('it is cut', () => lost.reset);
   t.notOk(kept.some(({ reset }) => reset));

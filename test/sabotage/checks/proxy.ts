@@ -64,6 +64,12 @@ export const PROXY: readonly Sabotage[] = [
     by('test/proxy/live.test.ts', 'a large live set is decided again in turns, what has lost its destination first'),
   ),
   sabotage(
+    'what is decided again quickly is counted too',
+    'lib/base/round.ts',
+    ['performance.now() + BUNCH_MS', 'performance.now()'],
+    by('test/base/round.test.ts', 'visits that are too short to count are counted together: many of them give way'),
+  ),
+  sabotage(
     'Host is the host of the target',
     DESCRIBE,
     ['if (host !== undefined && host !== authority) requireSame(named, host);', ''],
