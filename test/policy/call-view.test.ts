@@ -18,21 +18,21 @@ function message(params: object): CallView {
   const fields = ['content-type', 'application/json', 'mcp-protocol-version', '2025-11-25'];
   const text = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params });
   const mcp = readPost(fields, parseJson(Buffer.from(text)), {
-    policy: SETTINGS,
+    policy: { ...SETTINGS, meta: new Set(['com.bank/override']) },
     session: undefined,
     wasGiven: () => true,
   }).facts;
   return callView({ ...request({ method: 'POST', path: '/mcp' }), mcp });
 }
 
-t.test('a tool call is its tool, its arguments and _meta', async (t) => {
+t.test('a tool call is its tool, its arguments and what of _meta goes on', async (t) => {
   const shown = message({
     name: 'pay',
     arguments: { to: 'alice', amount: 7 },
-    _meta: { 'com.bank/override': 'mallory' },
+    _meta: { 'com.bank/override': 'mallory', 'com.bank/unlisted': 'eve' },
   });
   t.match(shown, { method: 'tools/call', tool: 'pay', arguments: '{"to": "alice", "amount": 7}' });
-  t.match([shown.meta, shown.leftOut], [/"com\.bank\/override": "mallory"/, []]);
+  t.match([shown.meta, shown.leftOut], ['{"com.bank/override": "mallory"}', []]);
 });
 
 t.test('values of names that secrets travel under are not shown, and that is said', async (t) => {

@@ -16,7 +16,7 @@ const FIELDS = ['content-type', 'application/json', 'mcp-protocol-version', '202
 
 function message(text: string): McpFacts {
   return readPost(FIELDS, parseJson(Buffer.from(text)), {
-    policy: { ...SETTINGS, serverRequests: new Set(['roots/list']) },
+    policy: { ...SETTINGS, serverRequests: new Set(['roots/list']), meta: new Set(['com.bank/override']) },
     session: undefined,
     wasGiven: () => true,
   }).facts;
@@ -80,6 +80,8 @@ t.test('a message of MCP is its method and all of its parameters, in whatever or
   t.equal(call('tools/call', { arguments: { b: 'x', a: 1 }, name: 'refund' }), one);
   t.equal(call('tools/call', { name: 'refund', arguments: { a: 1, b: 'x' }, _meta: { progressToken: 7 } }), one);
   t.equal(call('tools/call', { name: 'refund', arguments: { a: 1, b: 'x' }, _meta: { traceparent: TRACE } }), one);
+  const unlisted = { 'com.bank/unlisted': { to: 'mallory' } };
+  t.equal(call('tools/call', { name: 'refund', arguments: { a: 1, b: 'x' }, _meta: unlisted }), one, 'is not sent');
   for (const params of [
     { name: 'refund', arguments: { a: 1, b: 'x' }, _meta: { 'com.bank/override': { to: 'mallory' } } },
     { name: 'refund', arguments: { a: 2, b: 'x' } },

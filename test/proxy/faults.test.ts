@@ -12,13 +12,15 @@ const OK = 'HTTP/1.1 200 OK\r\n';
 t.test('an upstream with a wrong certificate is 502 with a code and gets no application byte (A14)', async (t) => {
   const authority = await testAuthority();
   const foreign = await testAuthority({ trustDomain: 'foreign.org' });
+  const other = await testAuthority({ trustDomain: 'other.test' });
+  const peers = ['spiffe://example.org/agent', 'spiffe://other.test/agent'];
   for (const row of MALFORMED_LEAVES) {
     await t.test(`${row.title} (${row.rule})`, async (t) => {
       const svid = await authority.svid(row.pathOrId ?? '/agent', row.options);
       await using upstream = await mtlsUpstream({ authority, svid });
-      const peers = ['spiffe://example.org/agent', 'spiffe://other.test/agent'];
       await using b = await bench({
         authority,
+        identity: authority.identity(await authority.svid('/agent'), [other]),
         destinations: [site({ peers, upstream: { host: '127.0.0.1', port: upstream.port } })],
       });
       const answer = await b.get('http://crm.internal/');
@@ -30,6 +32,17 @@ t.test('an upstream with a wrong certificate is 502 with a code and gets no appl
       t.same(unpaired(b.audit.records), []);
     });
   }
+  await t.test('an ID of a trust domain whose bundle is not known', async (t) => {
+    await using upstream = await mtlsUpstream({ authority, svid: await authority.svid('spiffe://other.test/agent') });
+    await using b = await bench({
+      authority,
+      destinations: [site({ peers, upstream: { host: '127.0.0.1', port: upstream.port } })],
+    });
+    const answer = await b.get('http://crm.internal/');
+    t.equal(statusOf(answer), 503, 'the bundle may come yet');
+    t.match(refusal(answer), { code: 'no-trust-bundle', message: /other\.test; federate with/ });
+    t.equal(upstream.received(), 0);
+  });
   await t.test('a good certificate of a foreign trust domain', async (t) => {
     await using upstream = await mtlsUpstream({ authority: foreign, trusts: [authority] });
     const identity = authority.identity(await authority.svid('/agent'), [foreign]);

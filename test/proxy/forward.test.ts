@@ -45,7 +45,7 @@ t.test('a denial has the words of the decision, resolves nothing and opens no co
     authority,
     destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port }, rules })],
   });
-  const answer = await b.get('http://crm.internal/x/..//admin/users');
+  const answer = await b.get('http://crm.internal/%61dmin/users');
   t.equal(statusOf(answer), 403);
   t.match(refusal(answer), {
     code: 'denied',
@@ -54,6 +54,10 @@ t.test('a denial has the words of the decision, resolves nothing and opens no co
   });
   const unlisted = await b.get('http://secret.evil.com/');
   t.match(refusal(unlisted), { code: 'denied', message: /^no destination has secret.evil.com:80/ });
+  for (const path of ['/x/../admin/users', '/x//admin/users', '/./admin/users']) {
+    const unclear = await b.get(`http://crm.internal${path}`);
+    t.match([statusOf(unclear), refusal(unclear).code], [400, 'ambiguous'], path);
+  }
   await b.quiet();
   const reasons = b.audit.of('decided').map((one) => ('reason' in one ? (one.reason ?? '') : ''));
   for (const [i, one] of [answer, unlisted].entries())

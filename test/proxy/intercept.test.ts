@@ -11,7 +11,7 @@ import { until } from '../fakes/until.ts';
 import { bench, policyOf, refusal, rule, statusOf, unpaired } from './harness.ts';
 import { hello, withExtension } from './hello.ts';
 import { inside, tunnel } from './inside.ts';
-import { saas, world } from './intercept-world.ts';
+import { saas, world, type World } from './intercept-world.ts';
 
 const GET = (path: string, host = 'api.example.com', more = ''): string =>
   `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n${more}\r\n`;
@@ -305,12 +305,26 @@ t.test('without a running authority for the host a tunnel is refused before it o
   t.same(upstream.connections, []);
 });
 
-t.test('a destination that is not intercepted stays refused over CONNECT (T1)', async (t) => {
-  await using w = await world(t, { site: { intercept: false } });
-  const answer = await w.b.ask('CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n\r\n');
-  t.match(refusal(answer), { code: 'wrong-entry', message: /tls\.intercept: true/ });
-  t.same(w.upstream.connections, []);
+t.test('a destination that is not intercepted stays refused over CONNECT to 443 (T1)', async (t) => {
+  for (const refusals of ['connect', 'inside'] as const) {
+    await using w = await world(t, { site: { intercept: false }, refusals });
+    const answer =
+      refusals === 'connect'
+        ? await w.b.ask('CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n\r\n')
+        : await refusedInside(w);
+    t.equal(statusOf(answer), 403, refusals);
+    t.match(refusal(answer), { code: 'wrong-entry', message: /tls\.intercept: true/ }, refusals);
+    await w.b.quiet();
+    t.same(unpaired(w.b.audit.records), []);
+    t.same(w.upstream.connections, []);
+  }
 });
+
+async function refusedInside(w: World): Promise<string> {
+  const agent = await inside(w.b, { ca: w.ca });
+  agent.write(GET('/secret'));
+  return agent.ended();
+}
 
 t.test('a WebSocket inside a tunnel is a request like any other, then frames', async (t) => {
   const authority = await testAuthority();

@@ -114,8 +114,8 @@ const ROWS: readonly Row[] = [
     code: 'task-unknown',
   },
   {
-    title: 'CONNECT to an HTTP destination (T1)',
-    request: 'CONNECT crm.internal:80 HTTP/1.1\r\nHost: crm.internal:80\r\n\r\n',
+    title: 'CONNECT to 443 of an HTTP destination (T1)',
+    request: 'CONNECT crm.internal:443 HTTP/1.1\r\nHost: crm.internal:443\r\n\r\n',
     status: 403,
     code: 'wrong-entry',
     hint: /http:\/\//,
@@ -126,8 +126,8 @@ t.test(
   'what is malformed, ambiguous or not allowed is named and reaches nobody; what was not understood closes the connection',
   async (t) => {
     await using upstream = await rawUpstream();
-    const destinations = [site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } })];
-    await using b = await bench({ destinations });
+    const at = { host: '127.0.0.1', port: upstream.port };
+    await using b = await bench({ destinations: [site({ mode: 'plaintext', ports: [80, 443], upstream: at })] });
     for (const { title, request, status, code, hint } of ROWS) {
       await t.test(title, async (t) => {
         const before = b.audit.records.length;

@@ -16,7 +16,7 @@ import { until } from '../fakes/until.ts';
 import { mtlsUpstream, rawUpstream } from '../fakes/upstream.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
 import { bench, rule, site, unpaired, wireOver, type Bench, type Wire } from './harness.ts';
-import { call, mcpServer, mcpSite, post, type Told } from './mcp-harness.ts';
+import { call, event, mcpServer, mcpSite, message, post, result, type Told } from './mcp-harness.ts';
 
 interface Room extends AsyncDisposable {
   readonly b: Bench;
@@ -41,13 +41,16 @@ async function room(t: Test): Promise<Room> {
     raw: (socket) => void socket.once('data', (head: Buffer) => switching(socket, head)),
   });
   const calls = await grpcServer(authority);
-  const tools = await mcpServer(({ body }, response) => {
-    if (body?.params?.['name'] === 'hang') return;
-    response.writeHead(200, { 'content-type': 'text/event-stream' });
-    response.write(
-      'data: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}\n\n',
-    );
-  });
+  const tools = await mcpServer(
+    ({ body }, response) => {
+      if (body?.params?.['name'] === 'hang') return;
+      const { progressToken } = body?.params?.['_meta'] as { progressToken?: unknown };
+      const params = { progressToken, progress: 1 };
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.write(event({ jsonrpc: '2.0', method: 'notifications/progress', params }));
+    },
+    result({ tools: ['hang', 'stream'].map((name) => ({ name, inputSchema: { type: 'object' } })) }),
+  );
   const at = ({ port }: { readonly port: number }): { host: string; port: number } => ({ host: '127.0.0.1', port });
   const grpc = { services: new Set([SERVICE]), methods: new Set(['*']) };
   const task = 'required';
@@ -189,7 +192,7 @@ const WAYS: Readonly<Record<string, (r: Room, opened: Opened, t: Test) => Promis
   },
   'a WebSocket': async (r, opened) => byWire(await stream(r, opened, HANDSHAKE, 'frame')),
   'a stream of events from an MCP server': async (r, opened) => {
-    const body = call('stream');
+    const body = message('tools/call', { name: 'stream', arguments: {}, _meta: { progressToken: 1 } });
     const head = `POST http://tools.internal/mcp HTTP/1.1\r\nHost: tools.internal\r\nContent-Type: application/json\r\nMCP-Protocol-Version: 2025-11-25\r\nAccept: application/json, text/event-stream\r\nContent-Length: ${body.length}\r\n${field(opened)}\r\n${body}`;
     const line = await r.b.open();
     line.write(head);
@@ -259,7 +262,8 @@ t.test('a request that has no answer yet is answered when its task ends: HTTP wi
   const answer: Promise<Told> = post(r.b, call('hang', {}, 7), { fields: { 'proxy-authorization': value(opened) } });
   await until('both are under way', () => r.b.audit.of('decided').length === 2 && opened.task.live === 2);
   r.tasks.end(opened.task, 'completed', 'its agent completed it');
-  t.match(await line.ended(), /^HTTP\/1\.1 403 [^]*was completed.* \[chaperone: task-ended,/);
+  await line.sees(/^HTTP\/1\.1 403 [^]*was completed.* \[chaperone: task-ended,.*\]\n$/);
+  line.socket.end();
   t.match(await answer, { status: 403, body: { id: 7, error: { data: { reason: 'task-ended' } } } });
   const dead = await post(r.b, call('hang', {}, 8), { fields: { 'proxy-authorization': value(opened) } });
   t.match(dead, {
