@@ -44,8 +44,8 @@ async function room(t: Test): Promise<Room> {
   const tools = await mcpServer(
     ({ body }, response) => {
       if (body?.params?.['name'] === 'hang') return;
-      const { progressToken } = body?.params?.['_meta'] as { progressToken?: unknown };
-      const params = { progressToken, progress: 1 };
+      const meta = (body?.params?.['_meta'] ?? {}) as { readonly progressToken?: unknown };
+      const params = { progressToken: meta.progressToken, progress: 1 };
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.write(event({ jsonrpc: '2.0', method: 'notifications/progress', params }));
     },
