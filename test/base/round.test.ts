@@ -39,7 +39,7 @@ t.test('nothing is done for a round of nothing, and a later one begins in its ow
   t.same(seen, [1, 2]);
 });
 
-t.test('visits that are too short to count are counted together: many of them give way', async (t) => {
+t.test('visits that are too short to count are counted together: many of them give way (BUNCH_MS)', async (t) => {
   const pacing = turns();
   let counted = 0;
   const seen: number[] = [];

@@ -67,7 +67,10 @@ export const PROXY: readonly Sabotage[] = [
     'what is decided again quickly is counted too',
     'lib/base/round.ts',
     ['performance.now() + BUNCH_MS', 'performance.now()'],
-    by('test/base/round.test.ts', 'visits that are too short to count are counted together: many of them give way'),
+    by(
+      'test/base/round.test.ts',
+      'visits that are too short to count are counted together: many of them give way (BUNCH_MS)',
+    ),
   ),
   sabotage(
     'Host is the host of the target',
