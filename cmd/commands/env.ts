@@ -1,7 +1,6 @@
 /**
- * `chaperone env`: the variables that send an agent through the sidecar. Both cases of each name, because curl reads only the lower-case
- * one for http and other clients only the upper-case one; loopback goes direct, so that local listeners stay reachable. With `intercept.trust` also those by which
- * programs trust the interception CA.
+ * `chaperone env`: the variables that send an agent through the sidecar, joined with those of the environment that it is
+ * called in. With `intercept.trust` also those by which programs trust the interception CA.
  */
 import { join } from 'node:path';
 import { Fault } from '../../lib/base/fault.ts';
@@ -9,10 +8,13 @@ import type { AgentHome } from '../../lib/config/agents.ts';
 import type { SidecarSpec } from '../../lib/config/compile.ts';
 import { formatAuthority } from '../../lib/policy/authority.ts';
 import { loadConfig } from '../../lib/config/load.ts';
-import { trustVariables } from '../../lib/tls/trust.ts';
 import { AGENT_API } from '../doors.ts';
+import { environmentOf } from '../environment.ts';
 import type { Io } from '../io.ts';
 import { quoted } from './trust.ts';
+
+const NODE_NOTE =
+  '# Node reads these from 22.21 and 24.5 on (24.0 to 24.4: fetch alone); on 20 a program needs a proxy agent in its code';
 
 export async function env(
   options: { readonly config: readonly string[]; readonly json?: boolean; readonly agent?: string },
@@ -25,24 +27,30 @@ export async function env(
       hint: 'set spec.forward.address in the Sidecar document',
     });
   }
-  const trusted = sidecar.intercept?.trustFolder;
-  const variables = {
-    ...(sidecar.forward &&
-      proxyVariables(`http://${formatAuthority(sidecar.forward.host, sidecar.forward.port, undefined)}`)),
-    ...(trusted === undefined ? undefined : trustVariables(trusted)),
-    ...(home && { [AGENT_API]: home.socket }),
-  };
+  const { host, port } = sidecar.forward ?? { host: '', port: 0 };
+  const { variables, notes } = await environmentOf(
+    {
+      proxy: sidecar.forward && `http://${formatAuthority(host, port, undefined)}`,
+      trust: sidecar.intercept?.trustFolder,
+      hosts: policy.destinations.flatMap(({ hosts }) => hosts),
+    },
+    io,
+  );
+  for (const note of notes) io.err(note);
+  if (home !== undefined) variables[AGENT_API] = home.socket;
   if (options.json === true) {
     io.out(JSON.stringify(variables));
     return;
   }
   for (const [name, value] of Object.entries(variables)) io.out(`export ${name}=${quoted(value)}`);
-  if (sidecar.intercept !== undefined && trusted === undefined)
+  if (sidecar.forward !== undefined) io.out(NODE_NOTE);
+  if (sidecar.intercept !== undefined && sidecar.intercept.trustFolder === undefined)
     io.out('# programs that say https:// to intercepted hosts need the CA too: chaperone trust --dir FOLDER');
   if (home?.forward === true) io.out(`# the forward proxy of this agent alone: ${join(home.folder, 'forward.sock')}`);
-  for (const { name, listen } of policy.destinations) {
-    if (listen !== undefined)
-      io.out(`# ${name} also listens on http://${formatAuthority(listen.host, listen.port, undefined)}`);
+  for (const { name, listen, protocol } of policy.destinations) {
+    if (listen === undefined) continue;
+    const address = formatAuthority(listen.host, listen.port, undefined);
+    io.out(`# ${name} also listens on ${protocol === 'tcp' ? `${address} (${protocol})` : `http://${address}`}`);
   }
 }
 
@@ -53,21 +61,4 @@ function homeOf({ agents }: SidecarSpec, name: string | undefined): AgentHome | 
   if (found !== undefined) return found.home;
   const hint = `there is ${agents.map((agent) => agent.name).join(', ')}`;
   throw new Fault('usage', `there is no agent ${name}`, { hint });
-}
-
-/** Name to value, for one proxy URL. */
-export function proxyVariables(proxy: string): Record<string, string> {
-  const none = 'localhost,127.0.0.1,::1';
-  const pairs: Record<string, string> = {};
-  for (const [name, value] of [
-    ['HTTP_PROXY', proxy],
-    ['HTTPS_PROXY', proxy],
-    ['ALL_PROXY', proxy],
-    ['NO_PROXY', none],
-  ] as const) {
-    pairs[name] = value;
-    pairs[name.toLowerCase()] = value;
-  }
-  pairs['NODE_USE_ENV_PROXY'] = '1';
-  return pairs;
 }

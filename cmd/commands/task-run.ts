@@ -10,11 +10,10 @@ import { Fault } from '../../lib/base/fault.ts';
 import { ignore } from '../../lib/base/signal.ts';
 import { loadConfig } from '../../lib/config/load.ts';
 import { intentBody } from '../../lib/tasks/intent.ts';
-import { trustVariables } from '../../lib/tls/trust.ts';
 import { apiClient, textOf } from '../api-client.ts';
 import { AGENT_API, agentSocket, type DoorOptions } from '../doors.ts';
+import { environmentOf } from '../environment.ts';
 import type { Io } from '../io.ts';
-import { proxyVariables } from './env.ts';
 
 export interface TaskRunOptions extends DoorOptions {
   readonly intent: string;
@@ -35,7 +34,7 @@ export async function taskRun(options: TaskRunOptions, io: Io): Promise<number> 
   const opened = (await events.next()).value;
   const id = textOf(opened, 'id');
   const authorization = textOf(opened, 'authorization');
-  const env = { ...io.env, ...(await variables(opened, options)), [AGENT_API]: socket };
+  const env = { ...io.env, ...(await variables(opened, options, io)), [AGENT_API]: socket };
   const ended = run(spawn(program, args, { env, stdio: 'inherit' }), program);
   ignore(watch(events, id, io), 'the sidecar may go before the program does');
   const status = await ended;
@@ -49,15 +48,20 @@ export async function intentText(path: string): Promise<string> {
   });
 }
 
-/** What sends a program through the sidecar as this task, and lets it ask for approvals. */
-export async function variables(opened: unknown, { config }: DoorOptions): Promise<Record<string, string>> {
-  const trusted = await loadConfig(config, { generation: 1 }).then(
-    ({ sidecar }) => sidecar.intercept?.trustFolder,
-    () => undefined,
+/** What sends a program through the sidecar as this task, and lets it ask for approvals; says what cannot be kept. */
+export async function variables(opened: unknown, { config }: DoorOptions, io: Io): Promise<Record<string, string>> {
+  const known = await loadConfig(config, { generation: 1 }).catch(() => undefined);
+  const { variables: all, notes } = await environmentOf(
+    {
+      proxy: textOf(opened, 'proxyUrl'),
+      trust: known?.sidecar.intercept?.trustFolder,
+      hosts: known?.policy.destinations.flatMap(({ hosts }) => hosts),
+    },
+    io,
   );
+  for (const note of notes) io.err(note);
   return {
-    ...proxyVariables(textOf(opened, 'proxyUrl')),
-    ...(trusted === undefined ? undefined : trustVariables(trusted)),
+    ...all,
     CHAPERONE_TASK: textOf(opened, 'id'),
     CHAPERONE_TASK_CREDENTIALS: textOf(opened, 'credentials'),
   };

@@ -22,7 +22,10 @@ export async function taskOpen(options: Shown & { readonly intent: string }, io:
   }
   for (const one of list(opened, 'refused'))
     io.err(`refused: ${textOf(one, 'part')} ${textOf(one, 'value')}: ${textOf(one, 'reason')}`);
-  const all = { ...(await variables(opened, options)), CHAPERONE_TASK_AUTHORIZATION: textOf(opened, 'authorization') };
+  const all = {
+    ...(await variables(opened, options, io)),
+    CHAPERONE_TASK_AUTHORIZATION: textOf(opened, 'authorization'),
+  };
   for (const [name, value] of Object.entries(all)) io.out(`export ${name}=${quoted(value)}`);
 }
 

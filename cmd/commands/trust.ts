@@ -3,6 +3,7 @@
  * and prints the variables that name the files. With `intercept.trust` in the configuration the sidecar writes the folder itself, and the variables are all there is to do.
  */
 import { X509Certificate } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Agent, get } from 'node:http';
 import { join, resolve } from 'node:path';
@@ -10,7 +11,11 @@ import { INTERCEPTION_CA_PAGE } from '../../lib/admin/health.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import type { SidecarSpec } from '../../lib/config/compile.ts';
 import { loadConfig } from '../../lib/config/load.ts';
-import { CA_FILE, trustFiles, trustVariables, writeTrust } from '../../lib/tls/trust.ts';
+import { joinTrust } from '../../lib/tls/joined-trust.ts';
+import { namedRoots } from '../../lib/tls/named-roots.ts';
+import { systemRoots } from '../../lib/tls/roots.ts';
+import { CA_FILE, trustFiles, writeTrust } from '../../lib/tls/trust.ts';
+import { environment } from '../environment.ts';
 import type { Io } from '../io.ts';
 
 export type TrustFormat = 'shell' | 'dotenv' | 'json';
@@ -41,12 +46,43 @@ export async function trust(options: TrustOptions, io: Io): Promise<void> {
       hint: 'say --dir, or set spec.intercept.trust.folder, which the sidecar then keeps up to date by itself',
     });
   }
-  if (options.dir !== undefined) {
-    const ca = await certificate(options, sidecar);
-    await writeTrust(folder, ca);
-    io.err(`wrote ${[...trustFiles(ca, []).keys()].join(', ')} to ${folder}; the CA is valid until ${ca.validTo}`);
+  const { mount = folder } = options;
+  const trusted =
+    options.dir === undefined ? await kept(folder, mount, io) : await written(folder, options, sidecar, io);
+  const { variables, notes } = environment({
+    proxy: undefined,
+    trust: trusted,
+    hosts: undefined,
+    before: io.env,
+    exists: existsSync,
+  });
+  if (options.dir === undefined && mount !== folder) {
+    // What is in these two names the folder as the sidecar sees it.
+    delete variables['WGETRC'];
+    delete variables['APT_CONFIG'];
   }
-  for (const line of print(trustVariables(options.mount ?? folder))) io.out(line);
+  for (const note of notes) io.err(note);
+  for (const line of print(variables)) io.out(line);
+}
+
+/** The folder that the sidecar writes; one of the user's where that lacks what is trusted already. */
+async function kept(folder: string, mount: string, io: Io): Promise<string> {
+  if (mount !== folder) return mount;
+  const joined = await joinTrust(folder, io.env);
+  for (const problem of joined.problems) io.err(problem);
+  return joined.folder;
+}
+
+/** Writes the files of the sidecar's CA, with what is trusted already. */
+async function written(folder: string, options: TrustOptions, sidecar: SidecarSpec, io: Io): Promise<string> {
+  const { mount = folder } = options;
+  const ca = await certificate(options, sidecar);
+  const named = namedRoots(io.env);
+  for (const problem of named.problems) io.err(problem);
+  await writeTrust(folder, ca, { named, mount, roots: systemRoots(io.env) });
+  const names = [...trustFiles(folder, ca, { roots: [] }).keys()].join(', ');
+  io.err(`wrote ${names} to ${folder}; the CA is valid until ${ca.validTo}`);
+  return mount;
 }
 
 type Print = (variables: Readonly<Record<string, string>>) => readonly string[];

@@ -11,7 +11,7 @@ import { type DemoUpstream, startDemoUpstream } from '../../lib/dev/upstream.ts'
 import { type DevWorkloadApi, startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import { trustVariables } from '../../lib/tls/trust.ts';
-import { proxyVariables } from '../commands/env.ts';
+import { proxyVariables } from '../environment.ts';
 import { compose, type Sidecar } from '../compose.ts';
 import { documents, type Places, SAAS_HOST } from './documents.ts';
 import { type Saas, startSaas } from './saas.ts';

@@ -1,7 +1,7 @@
 /** The part of the story about tasks: no access without one, read-only at first, more for one call once somebody approved it, and nothing left when it ends. */
 import { apiClient, field, textOf } from '../api-client.ts';
 import { AGENT_API } from '../doors.ts';
-import { proxyVariables } from '../commands/env.ts';
+import { proxyVariables } from '../environment.ts';
 import type { Stage } from './stage.ts';
 import { ask, expect, readRefusal, type Answer, type Step } from './telling.ts';
 

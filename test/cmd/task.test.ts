@@ -93,6 +93,24 @@ spec:
 /** A program that asks for a page through its environment and prints the status. */
 const FETCH = `fetch('http://crm.internal/v1/customers').then((r) => console.log('status', r.status))`;
 
+t.test('task run joins the environment that it was called in, and tells what it leaves out', async (t) => {
+  await using p = await place(t);
+  const print = 'console.log(JSON.stringify(process.env))';
+  const before = {
+    NO_PROXY: 'crm.internal,docs.corp.example',
+    JAVA_TOOL_OPTIONS: '-Xmx64m',
+    NODE_OPTIONS: '--no-warnings',
+  };
+  const command = [...p.options, '--intent', p.intent, '--', process.execPath, '-e', print];
+  const done = await cli(['task', 'run', ...command], before);
+  const env = JSON.parse(done.out) as Record<string, string>;
+  t.equal(env['NO_PROXY'], 'localhost,127.0.0.1,::1,docs.corp.example');
+  t.match(done.err, /NO_PROXY: left out crm\.internal/);
+  t.match(env['JAVA_TOOL_OPTIONS'], /^-Xmx64m .*-Dhttps\.proxyPort=\d+ .*-Djdk\.http\.auth\.tunneling/);
+  t.equal(env['NODE_OPTIONS'], '--no-warnings');
+  t.equal(env['WSS_PROXY'], env['HTTPS_PROXY']);
+});
+
 t.test('a program inside a task reaches what the task was granted, and nothing of it is left afterwards', async (t) => {
   await using p = await place(t);
   const done = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', process.execPath, '-e', FETCH]);

@@ -5,7 +5,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import t from 'tap';
-import { proxyVariables } from '../../cmd/commands/env.ts';
+import { proxyVariables } from '../../cmd/environment.ts';
 import { cli, eventually, start, type Ended, type Running } from './cli.ts';
 import { startWorld, type World } from './world.ts';
 

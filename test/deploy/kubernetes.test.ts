@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { parse } from 'yaml';
-import { proxyVariables } from '../../cmd/commands/env.ts';
+import { proxyVariables } from '../../cmd/environment.ts';
 import { AGENT_API } from '../../cmd/doors.ts';
 import { type Config, loadConfig } from '../../lib/config/load.ts';
 import { formatAuthority } from '../../lib/policy/authority.ts';

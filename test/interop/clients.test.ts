@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
-import { proxyVariables } from '../../cmd/commands/env.ts';
+import { proxyVariables } from '../../cmd/environment.ts';
 import { setStage } from '../../cmd/demo/stage.ts';
 import { testAuthority } from '../fakes/authority.ts';
 import { shortFolder } from '../fakes/folder.ts';

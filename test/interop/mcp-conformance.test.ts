@@ -7,7 +7,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t from 'tap';
-import { proxyVariables } from '../../cmd/commands/env.ts';
+import { proxyVariables } from '../../cmd/environment.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { openInterception } from '../../lib/tls/interception.ts';
 import { shortFolder } from '../fakes/folder.ts';

@@ -5,7 +5,7 @@ import type { ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
-import { proxyVariables } from '../../cmd/commands/env.ts';
+import { proxyVariables } from '../../cmd/environment.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { rawUpstream } from '../fakes/upstream.ts';
 import { bench, rule, unpaired } from '../proxy/harness.ts';

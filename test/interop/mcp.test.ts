@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import t from 'tap';
-import { proxyVariables } from '../../cmd/commands/env.ts';
+import { proxyVariables } from '../../cmd/environment.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { conditions } from '../../lib/policy/conditions.ts';
 import type { McpPolicy, Rule } from '../../lib/policy/model.ts';
