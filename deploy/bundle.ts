@@ -34,6 +34,7 @@ export async function bundle(folder: string): Promise<readonly string[]> {
     chunkNames: 'chunks/[name]-[hash]',
     target: 'node26',
     banner: { js: REQUIRE },
+    define: { CHAPERONE_COMMIT: JSON.stringify(await commit()) },
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'none',
@@ -61,6 +62,17 @@ export async function bundle(folder: string): Promise<readonly string[]> {
   for (const name of ['LICENSE', 'README.md', 'bin/chaperone', 'bin/package.json'])
     await copyFile(join(ROOT, name), join(folder, name));
   return packages.map(nameOf);
+}
+
+/** For `chaperone version`: $CHAPERONE_COMMIT where there is no repository, as in an image's build; '' where neither is. */
+async function commit(): Promise<string> {
+  const given = process.env['CHAPERONE_COMMIT'] ?? '';
+  if (given !== '') return given;
+  const asked = promisify(execFile)('git', ['-C', ROOT, 'rev-parse', '--short=12', 'HEAD']);
+  return asked.then(
+    ({ stdout }) => stdout.trim(),
+    () => '',
+  );
 }
 
 /** What programs in TypeScript need to know of the client. */

@@ -2,7 +2,7 @@
  * What `npm run bundle` writes runs where nothing else is: a temporary folder above which there is no node_modules, as in the image. The identity comes from
  * the embedded Workload API of the same bundle.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -64,6 +64,13 @@ t.test('every package in the bundle passes its licence on', async (t) => {
 t.test('chaperone --version says what package.json says', async (t) => {
   const { status, out, err } = await chaperone('--version').ended;
   t.same({ status, out: out.trim(), err }, { status: 0, out: manifest['version'], err: '' });
+});
+
+t.test('chaperone version says which commit was bundled', async (t) => {
+  const { out } = await chaperone('version', '--json').ended;
+  const asked = spawnSync('git', ['-C', ROOT, 'rev-parse', '--short=12', 'HEAD'], { encoding: 'utf8' });
+  const commit = asked.status === 0 ? asked.stdout.trim() : undefined;
+  t.match(JSON.parse(out), { version: manifest['version'], node: process.version, ...(commit && { commit }) });
 });
 
 t.test('chaperone check passes a good configuration and refuses a bad one', async (t) => {
