@@ -25,6 +25,8 @@ export interface LogOptions {
   readonly clock: Clock;
   /** Milliseconds in which the sinks must take a batch. */
   readonly timeout: number;
+  /** Told when records begin to fail, with why, and with undefined when they are taken again. */
+  readonly onChange?: (failure: Fault | undefined) => void;
 }
 
 export interface Audit extends AuditLog, AsyncDisposable {
@@ -90,7 +92,12 @@ export function auditLog(sinks: readonly Sink[], options: LogOptions): Audit {
     settle(batch, failure);
     return undefined;
   };
+  let failing = false;
   const settle = (batch: Batch, failure: Fault | undefined): void => {
+    if (failing !== (failure !== undefined)) {
+      failing = failure !== undefined;
+      options.onChange?.(failure);
+    }
     if (failure === undefined) {
       written += batch.records;
       batch.done.resolve();

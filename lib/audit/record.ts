@@ -119,6 +119,7 @@ export interface LifecycleRecord extends Common {
     | 'policy-rejected'
     | 'definition-approved'
     | 'interception-authority'
+    | 'evidence-resumed'
     | 'draining'
     | 'stopped';
   readonly detail: Readonly<Record<string, string | number>>;

@@ -1,5 +1,5 @@
 /** `chaperone run` as a process: what an operator meets. */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import t from 'tap';
@@ -10,7 +10,7 @@ import { startWorld, type World } from './world.ts';
 import { shortFolder } from '../fakes/folder.ts';
 import { cli, eventually, start, type Running } from './cli.ts';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 interface Asked {
   readonly status: number;
@@ -343,3 +343,26 @@ t.test('the log is one JSON object a line, names every place to connect, and tel
     'no line is there twice',
   );
 });
+
+t.test(
+  'while evidence cannot be written /readyz says so, and it recovers without traffic',
+  { skip: !existsSync('/dev/full') && 'this system has no /dev/full' },
+  async (t) => {
+    await using world: World = await startWorld(t);
+    const { config, audit } = place(t, world.endpoint, { upstream: world.upstream });
+    await using sidecar = start(['run', '-c', config]);
+    const { health, forward } = await ports(sidecar);
+    const ready = async (): Promise<Asked> => http({ port: health ?? 0, path: '/readyz' });
+    await eventually('it is ready', async () => (await ready()).status === 200);
+    renameSync(audit, `${audit}.good`);
+    symlinkSync('/dev/full', audit);
+    const refused = async (): Promise<boolean> => (await http({ port: forward ?? 0, ...CUSTOMER })).status === 503;
+    await eventually('requests are refused', refused);
+    t.match(await ready(), { status: 503, body: /evidence: .*ENOSPC/ });
+    renameSync(`${audit}.good`, audit);
+    await eventually('it is ready again', async () => (await ready()).status === 200);
+    t.match(readFileSync(audit, 'utf8'), /"event":"evidence-resumed","detail":\{"failures":\d+\}/);
+    sidecar.child.kill('SIGTERM');
+    t.equal((await sidecar.ended).status, 0);
+  },
+);
