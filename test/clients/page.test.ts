@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { place } from './place.ts';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const [, program = ''] = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(ROOT, 'docs/clients.md'), 'utf8')) ?? [];

@@ -10,7 +10,7 @@ import { openTask, Refused, type Task, Unreachable } from 'chaperone/client';
 import { shortFolder } from '../fakes/folder.ts';
 import { clientDocuments, eventually, type Place, place, type Places, WEB_HOST } from './place.ts';
 
-t.setTimeout(180_000);
+t.setTimeout(600_000);
 
 const INTENT = {
   purpose: 'answer-ticket',

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { cli } from './cli.ts';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 t.test('the demo ends by itself with exit 0 and every claim held', async (t) => {
   const { status, out, err } = await cli(['demo']);

@@ -13,7 +13,7 @@ import { shortFolder } from '../fakes/folder.ts';
 import { shiftedClock } from '../identity/fixture.ts';
 import { cli, eventually, start } from './cli.ts';
 
-t.setTimeout(180_000);
+t.setTimeout(600_000);
 
 interface Setup {
   readonly endpoint: string;

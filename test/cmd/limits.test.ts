@@ -7,7 +7,7 @@ import { listenerLimits } from '../../cmd/compose.ts';
 import { shortFolder } from '../fakes/folder.ts';
 import { eventually, start, type Running } from './cli.ts';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 function sidecar(t: Parameters<typeof shortFolder>[0], spec: string): Running {
   const folder = shortFolder(t);

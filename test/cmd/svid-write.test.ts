@@ -10,7 +10,7 @@ import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { shortFolder } from '../fakes/folder.ts';
 import { cli, eventually, start, type Running } from './cli.ts';
 
-t.setTimeout(180_000);
+t.setTimeout(600_000);
 
 async function world(t: Test) {
   const folder = shortFolder(t);

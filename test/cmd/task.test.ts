@@ -9,7 +9,7 @@ import { shortFolder } from '../fakes/folder.ts';
 import { cli, eventually, start, type Running } from './cli.ts';
 import { startWorld, type World } from './world.ts';
 
-t.setTimeout(180_000);
+t.setTimeout(600_000);
 
 const INTENT = 'purpose: support\nowner: alice\ntargets: [crm]\nactions: [read, write]\nlifetime: 5m\n';
 

@@ -9,7 +9,7 @@ import { proxyVariables } from '../../cmd/environment.ts';
 import { cli, eventually, start, type Ended, type Running } from './cli.ts';
 import { startWorld, type World } from './world.ts';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 /** A port that nothing listens on now. */
 async function freePort(): Promise<number> {

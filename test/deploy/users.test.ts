@@ -12,7 +12,7 @@ import { parseAllDocuments, stringify } from 'yaml';
 import { type Ended, eventually, start } from '../cmd/cli.ts';
 import { manifest, sidecarOf, workloads } from './manifests.ts';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 const INTENT = { purpose: 'research', owner: 'agent', targets: ['crm'], actions: ['read'] };
 const AS_WELL = 20_002;

@@ -5,7 +5,7 @@ import { loadConfig } from '../../lib/config/load.ts';
 import { EXAMPLES } from './documents.ts';
 import { tell } from './story.ts';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 t.test('the configuration of the examples loads as it stands', async (t) => {
   const { policy, sidecar } = await loadConfig([join(EXAMPLES, 'chaperone.yaml')], { generation: 1 });

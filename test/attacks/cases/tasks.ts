@@ -113,7 +113,8 @@ export const TASKS: readonly Attack[] = Object.freeze([
       'forward, WebSocket': UNSEEN,
       'listener, WebSocket': UNSEEN,
       'intercepted, WebSocket': UNSEEN,
-      'CONNECT, intercepted': passed(),
+      'CONNECT, cleartext WebSocket': UNSEEN,
+      ...CARRIES_NOTHING,
     },
   },
   {
