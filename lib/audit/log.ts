@@ -92,12 +92,9 @@ export function auditLog(sinks: readonly Sink[], options: LogOptions): Audit {
     settle(batch, failure);
     return undefined;
   };
-  let failing = false;
+  const changed = onlyChanges(options);
   const settle = (batch: Batch, failure: Fault | undefined): void => {
-    if (failing !== (failure !== undefined)) {
-      failing = failure !== undefined;
-      options.onChange?.(failure);
-    }
+    changed(failure);
     if (failure === undefined) {
       written += batch.records;
       batch.done.resolve();
@@ -128,6 +125,16 @@ export function auditLog(sinks: readonly Sink[], options: LogOptions): Audit {
       );
       return closing;
     },
+  };
+}
+
+/** Told of every batch, tells when they begin to fail and when they are taken again. */
+function onlyChanges({ onChange }: LogOptions): (failure: Fault | undefined) => void {
+  let failing = false;
+  return (failure) => {
+    if (failing === (failure !== undefined)) return;
+    failing = failure !== undefined;
+    onChange?.(failure);
   };
 }
 

@@ -187,7 +187,11 @@ t.test(
     const { config } = place(t, world.endpoint, { upstream: world.upstream, sink: '/dev/full' });
     await using sidecar = start(['run', '-c', config]);
     const { health = 0, forward = 0 } = await ports(sidecar);
-    await eventually('ready', async () => (await http({ port: health, path: '/readyz' })).status === 200);
+    const waits = async (): Promise<string> => (await http({ port: health, path: '/readyz' })).body;
+    await eventually('nothing but evidence is awaited', async () => {
+      const body = await waits();
+      return body.includes('evidence: ') && !body.includes('identity: ');
+    });
     const { status, body } = await http({ port: forward, ...CUSTOMER });
     t.equal(status, 503);
     t.match(body, /audit-unavailable/);
