@@ -54,6 +54,17 @@ t.test('where the Node that it needs is missing it says so in one sentence', asy
   });
   writeFileSync(join(app, 'chaperone.mjs'), 'process.exitCode = 7;');
   t.match(await run(process.execPath, [launcher]), { status: 7, err: '' }, 'the wanted Node itself will do');
+  writeFileSync(
+    join(app, 'chaperone.mjs'),
+    'process.exitCode = process.pid === Number(process.env.LISTEN_PID) ? 7 : 8;',
+  );
+  const same = `process.env.LISTEN_PID = String(process.pid); require(${JSON.stringify(launcher)})`;
+  t.match(
+    await run(process.execPath, ['-e', same]),
+    { status: 7 },
+    'it becomes the program: what was handed over stays',
+  );
+  writeFileSync(join(app, 'chaperone.mjs'), 'process.exitCode = 7;');
   t.match(await run(process.execPath, ['-r', join(folder, 'old.cjs'), launcher]), {
     status: 69,
     err: /^chaperone: Node 26 is needed, and this is 20\.1\.0 on [^\n]*: install Node 26, or the package [^\n]*\n$/,
