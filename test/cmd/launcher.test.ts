@@ -58,12 +58,9 @@ t.test('where the Node that it needs is missing it says so in one sentence', asy
     join(app, 'chaperone.mjs'),
     'process.exitCode = process.pid === Number(process.env.LISTEN_PID) ? 7 : 8;',
   );
-  const same = `process.env.LISTEN_PID = String(process.pid); require(${JSON.stringify(launcher)})`;
-  t.match(
-    await run(process.execPath, ['-e', same]),
-    { status: 7 },
-    'it becomes the program: what was handed over stays',
-  );
+  writeFileSync(join(folder, 'handed.cjs'), 'process.env.LISTEN_PID = String(process.pid);');
+  const handed = await run(process.execPath, ['-r', join(folder, 'handed.cjs'), launcher]);
+  t.match(handed, { status: 7 }, 'it becomes the program: what was handed over stays');
   writeFileSync(join(app, 'chaperone.mjs'), 'process.exitCode = 7;');
   t.match(await run(process.execPath, ['-r', join(folder, 'old.cjs'), launcher]), {
     status: 69,
