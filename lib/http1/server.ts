@@ -376,13 +376,18 @@ class ServerConnection implements Connection, Line, BodyOwner {
     this.#state = 'lingering';
     this.#reading.set(this.#options.limits.lingerMs);
     this.#socket.end();
-    this.#discard();
     this.#inlet.resume();
+    this.#discard();
   }
 
   #discard(): void {
+    const { lingerBytes, farewellMs } = this.#options.limits;
+    const before = this.#lingered;
     this.#lingered += this.#inlet.takeAll().length;
-    if (this.#lingered > this.#options.limits.lingerBytes) this.#socket.destroy();
+    if (this.#lingered <= lingerBytes) return;
+    // Who still writes is held up first and so comes to read: a reset at once would overtake the answer.
+    this.#inlet.pause();
+    if (before <= lingerBytes) this.#reading.set(farewellMs);
   }
 
   #readTimeout(): void {
