@@ -3,6 +3,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SETUP := node_modules/.ready
 PYTHON := .cache/python
 MCP := test/interop/mcp/node_modules
+NODES := test/interop/nodes/node_modules
 TESTS := node .ci/tests.ts
 
 .PHONY: help demo run bundle test test-differential test-heavy fuzz test-interop test-schemas test-spire check bench bench-rotation bench-interception bench-tasks proto docs clean
@@ -40,12 +41,17 @@ sabotage: $(SETUP) ## Take each security check out of a scratch copy, alone: a n
 fuzz: $(SETUP) ## All of the fuzzing, about ten minutes: node:http, Go's net/http, nginx (FUZZ_SEED= repeats, FUZZ_CASES= a million)
 	node test/differential/fuzz.ts
 
-test-interop: $(SETUP) $(PYTHON)/.ready $(MCP)/.ready ## Clients and peers of other make, our Python client, the examples in Python: curl, Node, Python, Go, Java, go-spiffe, Rust, Envoy, squid, MCP SDKs (needs python3; what else is missing is skipped by name)
+test-interop: $(SETUP) $(PYTHON)/.ready $(MCP)/.ready $(NODES)/.ready ## Clients and peers of other make, our clients, the examples in Python: curl, Node 20 to 26, Python, Go, Java, go-spiffe, Rust, Envoy, squid, MCP SDKs (needs python3; what else is missing is skipped by name)
 	@mkdir -p .cache
 	PATH="$(CURDIR)/$(PYTHON)/bin:$$PATH" $(TESTS) .cache/interop.tap --timeout=900 test/interop/*.test.ts
 
 $(MCP)/.ready: test/interop/mcp/package.json test/interop/mcp/package-lock.json
 	cd test/interop/mcp && npm ci --ignore-scripts
+	@touch $@
+
+# Node of other years, for Linux on x64; elsewhere npm installs none of them and their tests are skipped by name.
+$(NODES)/.ready: test/interop/nodes/package.json test/interop/nodes/package-lock.json
+	cd test/interop/nodes && npm ci --ignore-scripts
 	@touch $@
 
 $(PYTHON)/.ready: test/interop/requirements.txt clients/python/pyproject.toml $(wildcard clients/python/chaperone_client/*.py)
