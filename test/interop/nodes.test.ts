@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { openTask, type Task } from 'chaperone/client';
-import { proxyVariables } from '../../cmd/commands/env.ts';
+import { proxyVariables } from '../../cmd/environment.ts';
 import { bundle } from '../../deploy/bundle.ts';
 import { trustVariables } from '../../lib/tls/trust.ts';
 import { place, WEB_HOST, type Place } from '../clients/place.ts';
