@@ -337,15 +337,12 @@ class ServerConnection implements Connection, Line, BodyOwner {
     }
     this.#skipping = false;
     this.#exchange = this.#body = undefined;
-    if (this.#close || optimistic || this.#reason !== undefined || body?.complete === false) {
+    const over = this.#close || optimistic || this.#reason !== undefined || body?.complete === false;
+    if (over || (this.closing && inlet.unread === 0)) {
       this.#linger();
       return;
     }
     this.#state = 'idle';
-    if (this.closing && inlet.unread === 0) {
-      this.#linger();
-      return;
-    }
     this.#reading.set(this.#options.limits.keepAliveMs);
     if (inlet.unread > 0 || inlet.ended) this.#read();
     if (this.#state === 'idle') inlet.resume();
@@ -381,13 +378,11 @@ class ServerConnection implements Connection, Line, BodyOwner {
   }
 
   #discard(): void {
-    const { lingerBytes, farewellMs } = this.#options.limits;
-    const before = this.#lingered;
     this.#lingered += this.#inlet.takeAll().length;
-    if (this.#lingered <= lingerBytes) return;
+    if (this.#lingered <= this.#options.limits.lingerBytes) return;
     // Who still writes is held up first and so comes to read: a reset at once would overtake the answer.
     this.#inlet.pause();
-    if (before <= lingerBytes) this.#reading.set(farewellMs);
+    this.#reading.set(this.#options.limits.farewellMs);
   }
 
   #readTimeout(): void {

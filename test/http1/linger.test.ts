@@ -1,0 +1,24 @@
+/** A connection that we close is closed so that its client can read why (RFC 9112 section 9.6). */
+import t from 'tap';
+import { http1Limits } from '../../lib/http1/limits.ts';
+import { dial, head, serve } from './wire.ts';
+
+const HOST = 'Host: a';
+
+t.test(
+  'who goes on writing after a refusal, more than is discarded, is held up before the reset, and so reads the answer',
+  async (t) => {
+    await using server = await serve(async (x) => x.respond({ status: 413, fields: [], length: 0 }), {
+      limits: http1Limits({ lingerBytes: 1000, farewellMs: 3000 }),
+    });
+    await using raw = await dial(server.port);
+    raw.socket.pause();
+    raw.send(head('POST / HTTP/1.1', HOST, 'Content-Length: 900000000'));
+    raw.send(Buffer.alloc(40_000_000));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    t.equal(raw.error, undefined, 'no reset overtakes the answer');
+    raw.socket.resume();
+    await raw.sees('413');
+    await server.empty();
+  },
+);
