@@ -67,6 +67,7 @@ function agentCommands(configured: (name: string, about: string) => Command, io:
       '--dir <folder>',
       'write ca.pem, bundle.pem and truststore.p12 there; default: intercept.trust.folder, which the sidecar writes',
     )
+    .option('--nss <folder>', 'add the CA to this NSS database too, for browsers: $HOME/.pki/nssdb (needs certutil)')
     .option('--mount <folder>', 'where the program sees that folder, as in another container')
     .option('--ca <file>', 'the CA certificate; default: ask the running sidecar on spec.health.address')
     .option('--format <format>', 'shell, dotenv or json', 'shell')

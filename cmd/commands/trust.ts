@@ -28,6 +28,8 @@ export interface TrustOptions {
   readonly mount?: string;
   /** A file with the CA's certificate, instead of asking the sidecar. */
   readonly ca?: string;
+  /** Folder of an NSS database to add the CA to. */
+  readonly nss?: string;
   readonly format: string;
 }
 
@@ -39,6 +41,12 @@ export async function trust(options: TrustOptions, io: Io): Promise<void> {
     throw new Fault('usage', 'nothing is intercepted: there is no CA to trust', {
       hint: 'set spec.intercept in the Sidecar document',
     });
+  }
+  if (options.nss !== undefined) {
+    const { writeNss } = await import('../nss.ts');
+    writeNss(resolve(options.nss), await certificate(options, sidecar));
+    io.err(`the CA is in the NSS database ${options.nss}; browsers that run read it when they start again`);
+    if (options.dir === undefined && intercept.trustFolder === undefined) return;
   }
   const folder = options.dir === undefined ? intercept.trustFolder : resolve(options.dir);
   if (folder === undefined) {

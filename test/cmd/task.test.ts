@@ -32,7 +32,7 @@ async function place(t: Tap): Promise<Place> {
   writeFileSync(config, documents(folder, world));
   const running = start(['run', '-c', config]);
   await eventually('ready', () => /listening: /.test(running.text()) || undefined);
-  await eventually('an identity', () => /identity-updated/.test(running.text()) || undefined);
+  await eventually('an identity', () => /generation \d+: spiffe:/.test(running.text()) || undefined);
   return {
     world,
     running,

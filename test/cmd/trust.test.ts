@@ -2,10 +2,12 @@
 import { X509Certificate } from 'node:crypto';
 import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import t from 'tap';
 import { proxyVariables } from '../../cmd/environment.ts';
+import { systemClock } from '../../lib/base/clock.ts';
+import { openInterception } from '../../lib/tls/interception.ts';
 import { cli, eventually, start, type Ended, type Running } from './cli.ts';
 import { startWorld, type World } from './world.ts';
 
@@ -55,7 +57,7 @@ spec:
 async function running(config: string): Promise<Running> {
   const one = start(['run', '-c', config]);
   await eventually('listening', () => /listening: /.test(one.text()) || undefined);
-  await eventually('identity', () => /identity-updated/.test(one.text()) || undefined);
+  await eventually('identity', () => /generation \d+: spiffe:/.test(one.text()) || undefined);
   return one;
 }
 
@@ -174,4 +176,27 @@ t.test('explain says what an https:// URL comes to, the tunnel or the request in
   t.match(await explained('DELETE', 'https://crm.internal/v1/customers/7'), /^deny \(no-rule-matched\)/);
   t.match(await explained('GET', 'https://other.internal/'), /^deny \(unlisted\)[^]*judged: connect/);
   t.match(await explained('CONNECT', 'crm.internal:443'), /^allow[^]*is intercepted/);
+});
+
+t.test('trust --nss writes the database of browsers, and says what to install where certutil is missing', async (t) => {
+  await using world = await startWorld(t);
+  const { config } = await configured(world, '  intercept: { domains: [crm.internal] }');
+  using authority = await openInterception({ domains: ['crm.internal'], folder: undefined, clock: systemClock });
+  const ca = join(world.folder, 'own.pem');
+  writeFileSync(ca, authority.authority().toString());
+  const nss = join(world.folder, 'pki', 'nssdb');
+  const args = ['trust', '-c', config, '--ca', ca, '--nss', nss];
+  const without = await cli(args, { PATH: world.folder });
+  t.equal(without.status, 74);
+  t.match(without.err, /there is no certutil; install libnss3-tools \(Debian, Ubuntu\), nss-tools/);
+  const here = spawnSync('certutil', ['--version']).error === undefined;
+  await t.test('with certutil', { skip: here ? false : 'not on this machine: certutil' }, async (t) => {
+    for (const time of ['first', 'again']) {
+      const { status, err } = await cli(args);
+      t.equal(status, 0, err);
+      const listed = spawnSync('certutil', ['-L', '-d', `sql:${nss}`], { encoding: 'utf8' }).stdout;
+      t.same(listed.match(/chaperone interception +\S+/g)?.length, 1, time);
+      t.match(listed, /chaperone interception +C,,/);
+    }
+  });
 });

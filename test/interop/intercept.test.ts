@@ -51,6 +51,12 @@ const CLIENTS: readonly Https[] = [
   { name: 'curl, HTTP/1.1', needs: ['curl', '--version'], command: curl('--http1.1'), speaks: / 1\.1$/ },
   { name: 'curl, HTTP/2', needs: ['curl', '--version'], command: curl('--http2'), speaks: / 2$/ },
   {
+    name: 'wget',
+    needs: ['wget', '--version'],
+    // A 403 is an exit status of wget's own; both heads and bodies go to standard output.
+    command: (url) => ['sh', '-c', 'wget -qSO - --content-on-error "$0" 2>&1 | sed "s/^ *//" || true', url],
+  },
+  {
     name: 'Node fetch',
     needs: [process.execPath, '--version'],
     command: (url) => [
