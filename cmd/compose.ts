@@ -23,6 +23,7 @@ import type { IdentitySource } from '../lib/identity/source.ts';
 import { formatAuthority } from '../lib/policy/authority.ts';
 import type { Policy } from '../lib/policy/model.ts';
 import { type Proxy, type ProxyOptions, startProxy } from '../lib/proxy/proxy.ts';
+import type { Tasks } from '../lib/tasks/registry.ts';
 import { tlsContexts } from '../lib/tls/context.ts';
 import type { Interception } from '../lib/tls/interception.ts';
 import { resolverOf } from './system-resolver.ts';
@@ -115,6 +116,7 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   opened.defer(() => shutdown.abort(new Fault('shutting-down', 'the sidecar is stopping')));
   const taskParts = await startTasks(parts, late, shutdown.signal);
   const { tasks } = taskParts;
+  late.tasks = tasks;
   opened.use(tasks);
   const behind = { identity, audit: observed(audit, counted), interception, tasks };
   const inherited = await takeOver(identity, env, parts);
@@ -242,6 +244,9 @@ export interface Late {
   identity?: IdentitySource;
   audit?: Audit;
   reload?: Reload;
+  tasks?: Tasks;
+  /** How often each event came. */
+  taskEvents?: ReadonlyMap<string, number>;
   interception?: Interception | undefined;
 }
 

@@ -1,7 +1,9 @@
 /** What the gauges show at a scrape, read from the parts as they stand. */
 import type { Readings } from '../../lib/admin/metrics.ts';
 import type { Readiness } from '../../lib/admin/ready.ts';
+import type { Tasks } from '../../lib/tasks/registry.ts';
 import type { Late } from '../compose.ts';
+import { COMMIT, VERSION } from '../version.ts';
 
 export function readingsOf(late: Late, readiness: Readiness): Readings {
   const { proxy, identity, audit, reload, interception, drops } = late;
@@ -11,6 +13,9 @@ export function readingsOf(late: Late, readiness: Readiness): Readings {
   const pools = proxy?.pools();
   const { policy = 0, degraded, stale = 0 } = reload?.status() ?? {};
   return {
+    build: { version: VERSION, commit: COMMIT ?? 'unknown' },
+    tasks: tasksOf(late.tasks),
+    taskEvents: late.taskEvents ?? new Map(),
     svidExpiry: current === undefined ? undefined : current.svid.notAfter / 1000,
     bundleAuthorities: new Map(
       [...(current?.bundles.values() ?? [])].map((one) => [one.trustDomain, one.anchors.length]),
@@ -38,4 +43,14 @@ export function readingsOf(late: Late, readiness: Readiness): Readings {
     stale,
     ready: readiness.report().ready,
   };
+}
+
+function tasksOf(tasks: Tasks | undefined): Readings['tasks'] {
+  if (tasks === undefined) return [];
+  const [open, waiting] = [tasks.list(), tasks.stepUps.pending()];
+  return tasks.agents.map((agent) => ({
+    agent: agent.name,
+    open: open.filter((task) => task.agent === agent).length,
+    waiting: waiting.filter(({ task }) => tasks.get(task)?.agent === agent).length,
+  }));
 }

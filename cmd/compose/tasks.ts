@@ -36,7 +36,9 @@ export async function startTasks(
   const feed = taskFeed();
   const { onFailure } = config.sidecar.audit;
   let written = Promise.resolve();
+  const counts = (late.taskEvents = new Map<string, number>());
   const tell = (told: TaskEvent): void => {
+    counts.set(told.event, (counts.get(told.event) ?? 0) + 1);
     const event = { ...told, agent: tasks.get(told.task)?.agent.name };
     log.log('info', 'tasks', event.event, { task: event.task, agent: event.agent, ...event.detail });
     const record = { kind: 'task', time: new Date(clock.now()).toISOString(), ...event } as const;

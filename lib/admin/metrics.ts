@@ -16,6 +16,11 @@ export interface InterceptionReadings {
 
 /** What is read at each scrape. */
 export interface Readings {
+  readonly build: { readonly version: string; readonly commit: string };
+  /** Of each agent: tasks that are open or ending, and questions that wait. */
+  readonly tasks: readonly { readonly agent: string; readonly open: number; readonly waiting: number }[];
+  /** What happened to tasks since the start, by event; a fixed set. */
+  readonly taskEvents: ReadonlyMap<string, number>;
   /** Seconds since the epoch; undefined without an SVID. */
   readonly svidExpiry: number | undefined;
   readonly bundleAuthorities: ReadonlyMap<string, number>;

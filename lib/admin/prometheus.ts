@@ -1,11 +1,15 @@
 /** The metrics in Prometheus' own text, through prom-client, which is loaded at the first scrape. Everything is set when it is asked for. */
 import { Counter, Gauge, Registry } from 'prom-client';
 import { BUCKETS, type Readings, type Tallies } from './metrics.ts';
+import { processMetrics } from './process-metrics.ts';
 
 /** Prometheus text format 0.0.4 of what is read and what was counted. */
 export function prometheus(read: () => Readings, tallies: Tallies): () => Promise<string> {
   const registry = new Registry();
+  processMetrics(registry);
+  ofBuild(registry, read);
   gauges(registry, read);
+  ofTasks(registry, read);
   ofRecords(registry, tallies);
   return async () => `${await registry.metrics()}\n${durations(tallies)}`;
 }
@@ -120,12 +124,54 @@ function ofAgents(registry: Registry, read: () => Readings): void {
   });
 }
 
+function ofBuild(registry: Registry, read: () => Readings): void {
+  new Gauge({
+    name: 'chaperone_build_info',
+    help: '1; which program runs, on which Node',
+    labelNames: ['version', 'commit', 'node'] as const,
+    registers: [registry],
+    collect() {
+      this.set({ ...read().build, node: process.version }, 1);
+    },
+  });
+}
+
+function ofTasks(registry: Registry, read: () => Readings): void {
+  const registers = [registry];
+  const gauges = [
+    ['chaperone_tasks_open', 'Tasks that are open or ending, by agent', 'open'],
+    ['chaperone_step_ups_waiting', 'Questions that wait for an approval, by agent', 'waiting'],
+  ] as const;
+  for (const [name, help, what] of gauges) {
+    new Gauge({
+      name,
+      help,
+      labelNames: ['agent'] as const,
+      registers,
+      collect() {
+        this.reset();
+        for (const { agent, ...counts } of read().tasks) this.set({ agent }, counts[what]);
+      },
+    });
+  }
+  new Counter({
+    name: 'chaperone_task_events_total',
+    help: 'What happened to tasks and questions, by event',
+    labelNames: ['event'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const [event, sum] of read().taskEvents) this.inc({ event }, sum);
+    },
+  });
+}
+
 type Reading = (readings: Readings) => number | undefined;
 
 const GAUGES: readonly (readonly [string, string, Reading])[] = [
-  ['svid_expiry_seconds', 'When the SVID in use expires, seconds since the epoch', (now) => now.svidExpiry],
+  ['svid_expiry_timestamp_seconds', 'When the SVID in use expires, seconds since the epoch', (now) => now.svidExpiry],
   [
-    'bundle_last_update_seconds',
+    'bundle_last_update_timestamp_seconds',
     'When identity was last confirmed by the Workload API, seconds since the epoch',
     (now) => now.lastUpdate,
   ],
@@ -140,7 +186,7 @@ const GAUGES: readonly (readonly [string, string, Reading])[] = [
   ['upstream_connections_busy', 'Pooled upstream connections in use', (now) => now.poolBusy],
   ['interception_certificates', 'Certificates at hand for intercepted hosts', (now) => now.interception?.kept],
   [
-    'interception_ca_expiry_seconds',
+    'interception_ca_expiry_timestamp_seconds',
     'When the interception CA expires, seconds since the epoch',
     (now) => now.interception?.expiry,
   ],

@@ -4,6 +4,9 @@ import { metrics, type Readings } from '../../lib/admin/metrics.ts';
 import type { AuditRecord, DecidedRecord } from '../../lib/audit/record.ts';
 
 const NOTHING: Readings = {
+  build: { version: '1.2.3', commit: 'abc' },
+  tasks: [],
+  taskEvents: new Map(),
   svidExpiry: undefined,
   bundleAuthorities: new Map(),
   lastUpdate: undefined,
@@ -72,7 +75,7 @@ t.test('what is read at the scrape is what is shown, and follows it', async (t) 
   let now = NOTHING;
   const counted = metrics(() => now);
   const before = await samples(counted);
-  t.notOk(before.has('chaperone_svid_expiry_seconds'), 'no SVID, no expiry: not zero');
+  t.notOk(before.has('chaperone_svid_expiry_timestamp_seconds'), 'no SVID, no expiry: not zero');
   t.equal(before.get('chaperone_ready'), 0);
   now = {
     ...NOTHING,
@@ -95,6 +98,8 @@ t.test('what is read at the scrape is what is shown, and follows it', async (t) 
     poolIdle: 10,
     poolBusy: 11,
     auditFailures: 12,
+    tasks: [{ agent: 'a', open: 16, waiting: 17 }],
+    taskEvents: new Map([['opened', 18]]),
     interception: { kept: 14, issued: 15, expiry: 1_900_000_000 },
     policyGeneration: 13,
     degraded: true,
@@ -104,8 +109,8 @@ t.test('what is read at the scrape is what is shown, and follows it', async (t) 
   for (let scrape = 0; scrape < 2; scrape += 1) {
     const shown = await samples(counted);
     const expected: Readonly<Record<string, number>> = {
-      chaperone_svid_expiry_seconds: 1_800_000_000,
-      chaperone_bundle_last_update_seconds: 1_799_999_000,
+      chaperone_svid_expiry_timestamp_seconds: 1_800_000_000,
+      chaperone_bundle_last_update_timestamp_seconds: 1_799_999_000,
       'chaperone_bundle_authorities{trust_domain="example.org"}': 2,
       'chaperone_bundle_authorities{trust_domain="other.test"}': 0,
       chaperone_svid_rotations_total: 3,
@@ -121,9 +126,13 @@ t.test('what is read at the scrape is what is shown, and follows it', async (t) 
       chaperone_audit_failures_total: 12,
       chaperone_interception_certificates: 14,
       chaperone_interception_certificates_issued_total: 15,
-      chaperone_interception_ca_expiry_seconds: 1_900_000_000,
+      chaperone_interception_ca_expiry_timestamp_seconds: 1_900_000_000,
       chaperone_policy_generation: 13,
       chaperone_config_degraded: 1,
+      'chaperone_tasks_open{agent="a"}': 16,
+      'chaperone_step_ups_waiting{agent="a"}': 17,
+      'chaperone_task_events_total{event="opened"}': 18,
+      [`chaperone_build_info{version="1.2.3",commit="abc",node="${process.version}"}`]: 1,
       chaperone_config_stale_seconds: 7,
       chaperone_ready: 1,
     };
@@ -132,7 +141,7 @@ t.test('what is read at the scrape is what is shown, and follows it', async (t) 
   }
   now = NOTHING;
   const after = await samples(counted);
-  t.notOk(after.has('chaperone_svid_expiry_seconds'), 'an SVID that is gone is not shown');
+  t.notOk(after.has('chaperone_svid_expiry_timestamp_seconds'), 'an SVID that is gone is not shown');
   t.notOk(after.has('chaperone_interception_certificates'), 'where nothing is intercepted there are no certificates');
   t.notOk(after.has('chaperone_bundle_authorities{trust_domain="other.test"}'), 'nor is a bundle');
 });
@@ -182,4 +191,13 @@ t.test('two registries in one process do not meet', async (t) => {
   one.observe(ended('completed', 1));
   t.equal((await samples(one)).get('chaperone_ended_total{outcome="completed"}'), 1);
   t.notOk((await samples(other)).has('chaperone_ended_total{outcome="completed"}'));
+});
+
+t.test('what the process uses has the names that dashboards know', async (t) => {
+  const shown = await samples(metrics(() => NOTHING));
+  const of = (name: string): number => shown.get(`process_${name}`) ?? 0;
+  t.ok(of('cpu_seconds_total') > 0);
+  t.ok(of('resident_memory_bytes') > 1_000_000);
+  t.ok(of('open_fds') > 2 && of('open_fds') <= of('max_fds'));
+  t.ok(Math.abs(of('start_time_seconds') - Date.now() / 1000 + process.uptime()) < 10);
 });

@@ -129,9 +129,12 @@ t.test('a whole life: ready, serving, reloaded, rotated logs, drained', async (t
 
   await t.test('metrics are derived from what happened', async (t) => {
     const { body } = await http({ port: health, path: '/metrics' });
+    t.match(body, /^chaperone_build_info\{version="[^"]+",commit="[^"]+",node="v\d+[^"]*"\} 1$/m);
+    t.match(body, /^process_open_fds \d+$/m);
+    t.match(body, /^chaperone_tasks_open\{agent="[^"]+"\} 0$/m);
     t.match(body, /chaperone_decided_total\{agent="unknown",effect="allow",code="allowed",destination="crm"\} 1/);
     t.match(body, /chaperone_ended_total\{outcome="completed"\} 1/);
-    t.match(body, /chaperone_svid_expiry_seconds \d+/);
+    t.match(body, /chaperone_svid_expiry_timestamp_seconds \d+/);
     t.match(body, /chaperone_ready 1/);
   });
 
