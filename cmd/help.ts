@@ -1,6 +1,6 @@
 /** Examples under every --help, and `help` that knows a slip from a command. */
 import type { Command } from 'commander';
-import { nearest } from '../lib/config/problem.ts';
+import { nearest } from '../lib/base/nearest.ts';
 
 /** By the words after `chaperone`, '' for itself. */
 export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {

@@ -12,6 +12,7 @@ import { checkAdmin, checkAudit, checkPorts } from '../doctor/host.ts';
 import { checkClock, checkIdentity, checkSocket } from '../doctor/identity.ts';
 import { checkDns, checkEgress } from '../doctor/network.ts';
 import type { Io } from '../io.ts';
+import { counted } from '../table.ts';
 
 export interface DoctorOptions {
   readonly config: readonly string[];
@@ -89,7 +90,7 @@ async function configuration(paths: readonly string[]): Promise<Loaded> {
       );
     return {
       config,
-      verdicts: [ok(`${destinations.length} destinations, digest ${digest.slice(0, 16)}`), ...reporting],
+      verdicts: [ok(`${counted(destinations.length, 'destination')}, digest ${digest.slice(0, 16)}`), ...reporting],
     };
   } catch (failure) {
     const { message } = Fault.from(failure, 'config');

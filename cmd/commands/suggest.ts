@@ -11,6 +11,7 @@ import { suggestedText } from '../../lib/config/suggested.ts';
 import { suggest as suggestion, type Observation } from '../../lib/policy/suggest.ts';
 import { auditFiles } from '../audit-files.ts';
 import type { Io } from '../io.ts';
+import { counted } from '../table.ts';
 
 export interface SuggestOptions {
   readonly config: readonly string[];
@@ -34,7 +35,8 @@ export async function suggest({ config, logs, json }: SuggestOptions, io: Io): P
     io.out(suggestedText(sources, found).trimEnd());
   }
   io.err(
-    `${seen.length} records of what was refused or only let through: ${rules} rules and ${found.destinations.length} destinations suggested, ${found.left.length} left to you`,
+    `${counted(seen.length, 'record')} of what was refused or only let through: ${counted(rules, 'rule')} and ` +
+      `${counted(found.destinations.length, 'destination')} suggested, ${found.left.length} left to you`,
   );
 }
 

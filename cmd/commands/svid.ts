@@ -5,6 +5,7 @@ import { startIdentity } from '../../lib/identity/source.ts';
 import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';
 import { firstSvid } from '../first-svid.ts';
 import type { Io } from '../io.ts';
+import { counted } from '../table.ts';
 import { processSignals } from '../signals.ts';
 
 export interface SvidOptions {
@@ -66,7 +67,7 @@ function asText({ generation, svid: used, svids, bundles }: Identity, { style }:
     lines.push(`    serial ${serial}, valid until ${new Date(notAfter).toISOString()}`);
   }
   for (const { trustDomain, anchors } of bundles.values()) {
-    lines.push(`  trust bundle ${trustDomain}: ${anchors.length} authorities`);
+    lines.push(`  trust bundle ${trustDomain}: ${counted(anchors.length, 'authority', 'authorities')}`);
   }
   return lines.join('\n');
 }

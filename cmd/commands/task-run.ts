@@ -22,7 +22,7 @@ export interface TaskRunOptions extends DoorOptions {
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** Gives the exit status of the program, or 128 and the number of the signal that killed it. */
+/** Gives the exit status of the program, 128 and the number of the signal that killed it, or as shells have it 127 or 126 where it could not be run. */
 export async function taskRun(options: TaskRunOptions, io: Io): Promise<number> {
   const [program, ...args] = options.command;
   if (program === undefined) throw new Fault('usage', 'there is no program to run', { hint: 'write it behind --' });
@@ -35,7 +35,7 @@ export async function taskRun(options: TaskRunOptions, io: Io): Promise<number> 
   const id = textOf(opened, 'id');
   const authorization = textOf(opened, 'authorization');
   const env = { ...io.env, ...(await variables(opened, options, io)), [AGENT_API]: socket };
-  const ended = run(spawn(program, args, { env, stdio: 'inherit' }), program);
+  const ended = run(spawn(program, args, { env, stdio: 'inherit' }), program, io);
   ignore(watch(events, id, io), 'the sidecar may go before the program does');
   const status = await ended;
   await client.ask({ method: 'POST', path: `/v1/tasks/${id}/complete`, authorization }).catch(gone);
@@ -67,11 +67,25 @@ export async function variables(opened: unknown, { config }: DoorOptions, io: Io
   };
 }
 
-function run(child: ChildProcess, program: string): Promise<number> {
+/** What shells exit with, and say. */
+const NOT_RUN: ReadonlyMap<unknown, readonly [number, string]> = new Map([
+  ['ENOENT', [127, 'command not found; is it in PATH?']],
+  ['EACCES', [126, 'it may not be run; look at its mode']],
+]);
+
+function run(child: ChildProcess, program: string, io: Io): Promise<number> {
   const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
   for (const signal of SIGNALS) process.on(signal, pass);
   return new Promise<number>((resolve, reject) => {
-    child.once('error', (cause) => reject(new Fault('usage', `${program} cannot be run: ${cause.message}`, { cause })));
+    child.once('error', (cause) => {
+      const status = NOT_RUN.get('code' in cause ? cause.code : undefined);
+      if (status === undefined) {
+        reject(new Fault('usage', `${program} cannot be run: ${cause.message}`, { cause }));
+        return;
+      }
+      io.err(`chaperone: ${program}: ${status[1]}`);
+      resolve(status[0]);
+    });
     child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
   }).finally(() => {
     for (const signal of SIGNALS) process.off(signal, pass);

@@ -4,6 +4,7 @@ import { intentBody } from '../../lib/tasks/intent.ts';
 import { apiClient, field, textOf, wordsOf } from '../api-client.ts';
 import { agentSocket, operator, type DoorOptions } from '../doors.ts';
 import type { Io } from '../io.ts';
+import { counted } from '../table.ts';
 import { intentText, variables } from './task-run.ts';
 import { questionLines, stepUpWords } from './questions.ts';
 import { quoted } from './trust.ts';
@@ -110,7 +111,7 @@ export async function revoke({ task, reason, by, ...options }: RevokeOptions, io
   const body = { by: who(by), reason };
   if (task === undefined) {
     const done = await api.ask({ method: 'POST', path: '/v1/revoke-all', body });
-    io.out(`revoked: ${String(field(done, 'revoked'))} tasks`);
+    io.out(`revoked: ${counted(Number(field(done, 'revoked')), 'task')}`);
     return;
   }
   io.out(taskLine(await api.ask({ method: 'POST', path: `/v1/tasks/${encodeURIComponent(task)}/revoke`, body })));

@@ -9,6 +9,7 @@ import { startIdentity } from '../../lib/identity/source.ts';
 import { splitCertificates } from '../../lib/spiffe/certificate.ts';
 import type { Identity } from '../../lib/spiffe/identity.ts';
 import { trustDomainOf } from '../../lib/spiffe/id.ts';
+import { counted } from '../table.ts';
 import { codeOf, fail, ok, warn, type Patient, type Verdict } from './finding.ts';
 import { reach } from './reach.ts';
 
@@ -112,7 +113,7 @@ function judgeBundles({ svid, bundles }: Identity, { config, clock }: Patient): 
   return [...wanted].map(([trustDomain, by]) => {
     const anchors = bundles.get(trustDomain)?.anchors ?? [];
     const live = anchors.filter((one) => one.validToDate.getTime() > clock.now());
-    if (live.length > 0) return ok(`bundle of ${trustDomain}: ${live.length} authorities`);
+    if (live.length > 0) return ok(`bundle of ${trustDomain}: ${counted(live.length, 'authority', 'authorities')}`);
     return fail(
       `there is no usable bundle of ${trustDomain}, which ${by} needs`,
       anchors.length === 0 ? 'the Workload API gives none' : 'all of its authorities have expired',

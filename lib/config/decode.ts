@@ -4,7 +4,8 @@
  */
 import { Fault } from '../base/fault.ts';
 import { quote } from '../policy/host.ts';
-import { MOST_SHOWN, nearest, type Problems } from './problem.ts';
+import { nearest } from '../base/nearest.ts';
+import { MOST_SHOWN, type Problems } from './problem.ts';
 import { wanted, type FieldShape, type Plain, type RecordShape, type Shape } from './shape.ts';
 import { pathText, scalarTree, type Step, type Tree } from './tree.ts';
 

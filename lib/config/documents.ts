@@ -1,6 +1,7 @@
 /** Trees to documents: which schema reads one is said by its `kind`. */
 import { fail } from './decode.ts';
-import { nearest, type Problems } from './problem.ts';
+import { nearest } from '../base/nearest.ts';
+import { type Problems } from './problem.ts';
 import {
   API_VERSION,
   destinationDocument,

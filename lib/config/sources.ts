@@ -3,7 +3,7 @@
  * ConfigMap is read through its `..data` link as it stood at one moment, so that no set is half old and half new.
  */
 import { readdir, readFile, realpath, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { wholeFile, type Problems } from './problem.ts';
 import { YAML_LIMITS } from './yaml.ts';
 
@@ -42,7 +42,7 @@ async function expand(path: string, problems: Problems): Promise<readonly Found[
       unreadable(problems, path, 'the folder holds no *.yaml', 'name another, or put documents into it');
     return names.map((name) => ({ file: join(path, name), real: join(folder, name) }));
   } catch (failure) {
-    unreadable(problems, path, reason(failure), 'look at the path and its permissions');
+    unreadable(problems, path, reason(failure), fixFor(path, failure));
     return [];
   }
 }
@@ -70,14 +70,20 @@ async function readSource({ file, real }: Found, problems: Problems): Promise<So
     return { file, text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) };
   } catch (failure) {
     const utf8 = failure instanceof TypeError;
-    unreadable(
-      problems,
-      file,
-      utf8 ? 'the file is not UTF-8' : reason(failure),
-      utf8 ? 'save it as UTF-8' : 'look at the path and its permissions',
-    );
+    unreadable(problems, file, utf8 ? 'the file is not UTF-8' : reason(failure), utf8 ? 'save it as UTF-8' : READABLE);
     return undefined;
   }
+}
+
+const READABLE = 'look at the path and its permissions';
+
+/** What `init` writes and commands take where none is named. */
+const STARTER = 'chaperone.yaml';
+
+function fixFor(path: string, failure: unknown): string {
+  const missing = failure instanceof Error && 'code' in failure && failure.code === 'ENOENT';
+  if (!missing || basename(path) !== STARTER) return READABLE;
+  return `name another with -c, or write a starter: chaperone init${path === STARTER ? '' : ` ${path}`}`;
 }
 
 function reason(failure: unknown): string {

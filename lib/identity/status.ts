@@ -20,7 +20,7 @@ const UNAVAILABLE: StatusRow = {
   code: 'workload-api-unavailable',
   final: false,
   withdraws: false,
-  hint: 'is the SPIRE agent running, and is this its socket?',
+  hint: 'is the SPIRE agent running, and is this its socket? (on a laptop: chaperone dev)',
 };
 
 const ROWS: ReadonlyMap<number, StatusRow> = new Map([
@@ -62,10 +62,31 @@ export function callFault(failure: unknown, what: string): Fault {
   const number = codeOf(failure) ?? status.UNKNOWN;
   const { code, hint } = ROWS.get(number) ?? UNAVAILABLE;
   const details = failure instanceof Error ? ('details' in failure ? String(failure.details) : failure.message) : '';
+  const away = unreached(details);
+  if (away !== undefined)
+    return new Fault(code, `the Workload API is not reached (${statusName(number)}): ${away}`, {
+      hint,
+      cause: failure,
+    });
   return new Fault(code, `the Workload API answered ${what} with ${statusName(number)}: ${quoted(details)}`, {
     hint,
     cause: failure,
   });
+}
+
+/** By the system's code, what it means for a socket that was dialled. */
+const AWAY: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such socket',
+  ECONNREFUSED: 'nobody listens there',
+  EACCES: 'this user may not enter its folder, or use the socket',
+  ENOTDIR: 'part of the path is no folder',
+};
+
+/** In place of what the gRPC library says of a connection that it could not make. */
+function unreached(details: string): string | undefined {
+  const [, code = '', at = ''] = /connect (E[A-Z]+) (\S+)/.exec(details) ?? [];
+  const words = AWAY[code];
+  return words === undefined ? undefined : `${quoted(at.replace(/\.$/, ''))}: ${words} (${code})`;
 }
 
 /** The end of a stream that should have stayed open. */

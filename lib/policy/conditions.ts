@@ -5,6 +5,7 @@
  */
 import { ParseError, type ParseResult, type TypeError as CelTypeError } from '@marcbachmann/cel-js';
 import { Fault } from '../base/fault.ts';
+import { nearest } from '../base/nearest.ts';
 import { codeOf, environmentOf, rootOf, splitOf, type Operator } from './cel.ts';
 import { meterTree, type Meter } from './cel-meter.ts';
 import { checkTree, type Checked, type Objection } from './condition-check.ts';
@@ -212,8 +213,10 @@ function parsed(text: string, env: ReturnType<typeof environmentOf>): ParseResul
     return env.parse(text);
   } catch (failure) {
     const hint = 'see docs/policy.md for what a condition is';
-    if (failure instanceof ParseError)
-      throw fault(text, { message: lower(failure.summary), hint, start: failure.range?.start ?? 0 });
+    if (failure instanceof ParseError) {
+      const message = /\bEOF\b/.test(failure.summary) ? 'it ends in the middle' : lower(failure.summary);
+      throw fault(text, { message, hint, start: failure.range?.start ?? 0 });
+    }
     throw fault(text, { message: 'it cannot be read', hint, start: 0 });
   }
 }
@@ -230,7 +233,7 @@ function refusing<T>(text: string, act: () => T): T {
 
 function typed(text: string, program: ParseResult, phase: Phase): void {
   const { valid, type, error } = program.check();
-  if (!valid) throw fault(text, { ...wordsFor(error, phase), start: error?.range?.start ?? 0 });
+  if (!valid) throw fault(text, { ...wordsFor(error, text, phase), start: error?.range?.start ?? 0 });
   if (type === 'bool') return;
   const hint = type === 'dyn' ? 'compare it: args.force == true' : 'compare it with something';
   throw fault(text, {
@@ -240,20 +243,39 @@ function typed(text: string, program: ParseResult, phase: Phase): void {
   });
 }
 
-function wordsFor(error: CelTypeError | ParseError | undefined, phase: Phase): Omit<Objection, 'start'> {
+function wordsFor(error: CelTypeError | ParseError | undefined, text: string, phase: Phase): Omit<Objection, 'start'> {
   const message = lower(error?.summary ?? 'it cannot be type-checked');
   if (error?.code === 'unknown_variable') {
     const name = /: (\w+)$/.exec(message)?.[1] ?? '';
     const elsewhere = VARIABLES.some(([other]) => other === name);
     const here = variablesOf(phase).join(', ');
-    return elsewhere
-      ? { message: `${name} is not known for a ${phase} rule`, hint: `known are ${here}` }
-      : { message, hint: `known are ${here}` };
+    if (elsewhere) return { message: `${name} is not known for a ${phase} rule`, hint: `known are ${here}` };
+    return { message, hint: `${didYouMean(name, variablesOf(phase))}known are ${here}` };
   }
   if (error?.code === 'no_such_key') {
-    return { message, hint: `see docs/reference/conditions.md for the fields of ${Object.keys(TYPES).join(', ')}` };
+    return { message, hint: fieldsHint(text, error.range?.start ?? 0, phase) };
   }
   return { message, hint: 'make both sides one type' };
+}
+
+function didYouMean(name: string, known: readonly string[]): string {
+  const meant = nearest(name, known);
+  return meant === undefined ? '' : `did you mean ${meant}? `;
+}
+
+/** What the variable has before whose field the condition is wrong, where it can be told. */
+function fieldsHint(text: string, start: number, phase: Phase): string {
+  const page = 'see docs/reference/conditions.md';
+  const [, variable = '', name = ''] = /(\w+)\.(\w+)$/.exec(text.slice(0, start) + wordAt(text, start)) ?? [];
+  const row = VARIABLES.find(([other, { phases }]) => other === variable && phases.includes(phase))?.[1];
+  const [type, fields] = Object.entries(TYPES).find(([other]) => other === row?.type) ?? [];
+  if (type === undefined || fields === undefined) return `${page} for the fields of ${Object.keys(TYPES).join(', ')}`;
+  const known = Object.keys(fields);
+  return `${didYouMean(name, known)}${page}: ${type} has ${known.join(', ')}`;
+}
+
+function wordAt(text: string, start: number): string {
+  return /^\w*/.exec(text.slice(start))?.[0] ?? '';
 }
 
 function fault(text: string, { message, hint, start }: Objection): Fault {

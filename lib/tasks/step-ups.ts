@@ -318,7 +318,7 @@ function notWaiting(one: Asked): Fault {
   const { id, state } = one.stepUp;
   const still = one.answering ? 'is being answered' : `is ${state}`;
   const why = one.task.open ? still : 'belongs to a task that has ended';
-  return new Fault('no-such-step-up', `step-up ${id} waits for nobody: it ${why}`);
+  return new Fault('no-such-step-up', `step-up ${id} no longer waits for an answer: it ${why}`);
 }
 
 function noSuchCall({ id }: Task, decision: string): Fault {

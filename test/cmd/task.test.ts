@@ -116,6 +116,10 @@ t.test('a program inside a task reaches what the task was granted, and nothing o
   const done = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', process.execPath, '-e', FETCH]);
   t.match(done.out, /status 200/);
   t.equal(done.status, 0);
+  const unknown = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', 'no-such-program-here']);
+  t.match(unknown, { status: 127, err: /^chaperone: no-such-program-here: command not found/m });
+  const closed = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', p.intent]);
+  t.match(closed, { status: 126, err: /it may not be run; look at its mode/ });
   const bare = await cli([
     'task',
     'run',

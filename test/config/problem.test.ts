@@ -1,5 +1,6 @@
 import t from 'tap';
-import { nearest, problems, wholeFile } from '../../lib/config/problem.ts';
+import { nearest } from '../../lib/base/nearest.ts';
+import { problems, wholeFile } from '../../lib/config/problem.ts';
 
 t.test('problems come in order of place, each once, as file:line:column path: message; fix', async (t) => {
   const list = problems();
