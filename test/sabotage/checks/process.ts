@@ -43,4 +43,10 @@ export const PROCESS: readonly Sabotage[] = [
     ["if (isThreadHeld()) process.kill(process.pid, 'SIGKILL');", 'isThreadHeld();'],
     by(ENDS, 'a thread that is held, by a file that does not answer, is not waited for past the drain'),
   ),
+  sabotage(
+    'what NO_PROXY keeps matches no destination',
+    'cmd/no-proxy.ts',
+    ['hosts.some((host) => mayMatch(entry, host))', 'hosts.length > 99'],
+    by('test/cmd/environment.test.ts', 'an entry of NO_PROXY that any reader may take for a destination is left out'),
+  ),
 ];
