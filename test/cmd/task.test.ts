@@ -111,15 +111,19 @@ t.test('task run joins the environment that it was called in, and tells what it 
   t.equal(env['WSS_PROXY'], env['HTTPS_PROXY']);
 });
 
+t.test('a program that cannot be run ends task run as it ends a shell', async (t) => {
+  await using p = await place(t);
+  const unknown = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', 'no-such-program-here']);
+  t.match(unknown, { status: 127, err: /^chaperone: no-such-program-here: command not found/m });
+  const closed = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', p.intent]);
+  t.match(closed, { status: 126, err: /it may not be run; look at its mode/ });
+});
+
 t.test('a program inside a task reaches what the task was granted, and nothing of it is left afterwards', async (t) => {
   await using p = await place(t);
   const done = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', process.execPath, '-e', FETCH]);
   t.match(done.out, /status 200/);
   t.equal(done.status, 0);
-  const unknown = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', 'no-such-program-here']);
-  t.match(unknown, { status: 127, err: /^chaperone: no-such-program-here: command not found/m });
-  const closed = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', p.intent]);
-  t.match(closed, { status: 126, err: /it may not be run; look at its mode/ });
   const bare = await cli([
     'task',
     'run',
