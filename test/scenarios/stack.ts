@@ -120,7 +120,7 @@ export async function stack(options: WorldOptions = {}): Promise<Stack> {
       logger: () => ({ ...QUIET, log: (level, part, text) => void log.push(`${level} ${part} ${text}`) }),
     }),
   );
-  await until('the sidecar has its identity', () => sidecar.ready());
+  await until('the sidecar has its identity', () => sidecar.identity.states.get()?.kind === 'current');
   const agent = agentOf(() => sidecar.addresses.get('forward')?.port ?? 0);
   return { ...around, ...agent, sidecar, log, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };
 }
