@@ -175,7 +175,10 @@ t.test('a condition is a bool of its phase or it is refused, with place and fix'
   const cases: readonly (readonly [string, RegExp])[] = [
     ['request.method = "GET"', /^column \d+: /],
     ['request.method', /^column 1: the condition is a string, not a bool; compare it/],
-    ['requst.method == "GET"', /^column 1: unknown variable: requst; did you mean request\? known are request, destination/],
+    [
+      'requst.method == "GET"',
+      /^column 1: unknown variable: requst; did you mean request\? known are request, destination/,
+    ],
     ['request.verb == "GET"', /^column 9: no such key: verb; see docs\/reference\/conditions.md/],
     ['request.method == 1', /^column 1: no such overload: string == int/],
     ['true &&\n  request.port == "80"', /^line 2, column 3: no such overload/],
