@@ -16,7 +16,8 @@ const steps = read('deploy/docker/Dockerfile')
 const last = (name: string): string => steps.findLast(([step]) => step === name)?.[1] ?? '';
 
 t.test('the image starts from a pinned Node that is new enough', async (t) => {
-  const [, major, minor, patch] = /^NODE_IMAGE=node:(\d+)\.(\d+)\.(\d+)-slim$/.exec(last('ARG'))?.map(Number) ?? [];
+  const image = steps.find(([step, argument]) => step === 'ARG' && argument?.startsWith('NODE_IMAGE='))?.[1] ?? '';
+  const [, major, minor, patch] = /^NODE_IMAGE=node:(\d+)\.(\d+)\.(\d+)-slim$/.exec(image)?.map(Number) ?? [];
   t.equal(major, 26);
   t.ok((minor ?? 0) * 1000 + (patch ?? 0) >= 13_001);
   t.same(
