@@ -28,10 +28,13 @@ const ROWS = [
   { kind: 'mTLS', wanted: 1000, each: 256, tls: "{ mode: mtls, peers: ['spiffe://example.org/db'] }" },
 ] as const;
 
-/** This process has both ends of what the sidecar has the middle of: two descriptors a tunnel in each. */
+/**
+ * This process has both ends of what the sidecar has the middle of: two descriptors a tunnel in each. Of the
+ * sidecar's a part is for each agent and one for what is nobody's, as these tunnels are.
+ */
 function affordable(wanted: number): number {
   const limit = /Max open files\s+\d+\s+(\d+)/.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? Infinity;
-  return Math.min(wanted, Math.floor((Number(limit) - OTHERS) / 2));
+  return Math.min(wanted, Math.floor((Number(limit) - OTHERS) / 16));
 }
 
 async function fill(s: Apart, lines: Wire[], count: number): Promise<void> {
