@@ -1,5 +1,4 @@
 /** Whether evidence can be written, as /readyz says it: without it every request is refused. */
-import type { Clock } from '../../lib/base/clock.ts';
 import type { Fault } from '../../lib/base/fault.ts';
 import type { Audit } from '../../lib/audit/log.ts';
 import type { Pending, Readiness } from '../../lib/admin/ready.ts';
@@ -31,14 +30,10 @@ export function evidenceState(readiness: Readiness, onFailure: 'deny' | 'continu
       let cancel = (): void => {};
       const next = (): void => {
         if (failing) tell('evidence-resumed', { failures: audit.failures() });
-        cancel = later(clock, next);
+        cancel = clock.after(RETRY_MS, next);
       };
-      cancel = later(clock, next);
+      cancel = clock.after(RETRY_MS, next);
       return () => cancel();
     },
   };
-}
-
-function later(clock: Clock, act: () => void): () => void {
-  return clock.after(RETRY_MS, act);
 }

@@ -1,30 +1,27 @@
 /** What one key cannot say alone about a Destination of protocol mcp. */
 import { reachesEndpoint } from '../policy/endpoint.ts';
-import type { Check, Finding, Spec } from './finding.ts';
-
-const found = (wrong: boolean, steps: Finding['steps'], message: string, fix: string): readonly Finding[] =>
-  wrong ? [{ steps: ['spec', ...steps], message, fix }] : [];
+import { at, when, type Check, type Finding, type Spec } from './finding.ts';
 
 export const MCP_CHECKS: readonly Check[] = Object.freeze([
   {
     name: 'mcp-has-its-settings',
     doc: 'Protocol mcp needs `mcp`, which belongs to it alone, and a mode in which TLS does not hide the messages.',
     find: ({ protocol, mcp, tls }) => [
-      ...found(
+      ...when(
         protocol === 'mcp' && mcp === undefined,
-        ['protocol'],
+        at('protocol'),
         'protocol mcp does not say how the server is spoken to',
         'write mcp: { endpoints: [/mcp] }',
       ),
-      ...found(
+      ...when(
         protocol !== 'mcp' && mcp !== undefined,
-        ['mcp'],
+        at('mcp'),
         `protocol ${protocol} has no messages of MCP`,
         'write protocol: mcp, or remove mcp',
       ),
-      ...found(
+      ...when(
         protocol === 'mcp' && tls.mode === 'passthrough',
-        ['tls', 'mode'],
+        at('tls', 'mode'),
         'in mode passthrough the messages are inside the TLS of the agent',
         'write mode: mtls, web or web-mtls',
       ),
@@ -34,9 +31,9 @@ export const MCP_CHECKS: readonly Check[] = Object.freeze([
     name: 'mcp-has-endpoints',
     doc: '`mcp` has `endpoints`, or `path` for one; not both.',
     find: ({ mcp }) =>
-      found(
+      when(
         mcp !== undefined && (mcp.endpoints === undefined) === (mcp.path === undefined),
-        ['mcp'],
+        at('mcp'),
         mcp?.path === undefined ? 'no path takes messages' : 'path and endpoints say the same thing twice',
         'write endpoints: [/mcp]',
       ),
@@ -51,9 +48,9 @@ export const MCP_CHECKS: readonly Check[] = Object.freeze([
     doc: '`mcpLike` belongs to allow rules of protocol mcp.',
     find: ({ protocol, rules }) =>
       rules.flatMap(({ effect, http }, i) =>
-        found(
+        when(
           http?.mcpLike !== undefined && (protocol !== 'mcp' || effect === 'deny'),
-          ['rules', i, 'http', 'mcpLike'],
+          at('rules', i, 'http', 'mcpLike'),
           protocol === 'mcp' ? 'a deny rule is about all requests anyway' : `protocol ${protocol} has no endpoints`,
           'remove it',
         ),
@@ -67,8 +64,8 @@ function unreachable({ protocol, mcp }: Spec, { http }: Spec['rules'][number], i
   const endpoints = mcp.endpoints ?? (mcp.path === undefined ? [] : [mcp.path]);
   const message = 'a path at an endpoint of MCP, or below it, is for messages alone';
   const fix = 'write the rule with mcp, or another path';
-  if (endpoints.includes('/')) return found(true, ['rules', i, 'http'], message, fix);
+  if (endpoints.includes('/')) return when(true, at('rules', i, 'http'), message, fix);
   return (http.paths ?? []).flatMap(({ text }, j) =>
-    found(reachesEndpoint(endpoints, text), ['rules', i, 'http', 'paths', j], message, fix),
+    when(reachesEndpoint(endpoints, text), at('rules', i, 'http', 'paths', j), message, fix),
   );
 }

@@ -46,7 +46,7 @@ export function serveConnection(socket: Duplex, options: ServeOptions): Promise<
   return new Promise((resolve) => new ServerConnection(socket, options, resolve).start());
 }
 
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
 let connections = 0;
 

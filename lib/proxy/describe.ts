@@ -7,6 +7,7 @@
 import { Fault } from '../base/fault.ts';
 import { fieldOf, fieldsOf, type Fields, type RequestHead } from '../http1/message.ts';
 import { formatAuthority, parseAuthority, type Authority } from '../policy/authority.ts';
+import { HTTPS_PORT } from '../policy/matrix.ts';
 import type { EntryPoint, Facts, HttpFacts } from '../policy/facts.ts';
 import type { Destination, Policy } from '../policy/model.ts';
 import { canonicalTarget } from '../policy/path.ts';
@@ -34,7 +35,6 @@ export interface ListenerView {
 }
 
 const HTTP_PORT = 80;
-const HTTPS_PORT = 443;
 /** No port can be 0: it stands for one that was not written. */
 const UNSAID = 0;
 const NEVER: ReadonlySet<string> = new Set(['TRACE', 'TRACK', 'CONNECT']);

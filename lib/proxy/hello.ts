@@ -3,10 +3,14 @@ import type { Duplex } from 'node:stream';
 import { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
 import type { HandedOver } from '../http1/exchange.ts';
+import { PREFACE } from '../http1/server.ts';
 import { readClientHello, type ClientHello } from '../tls/clienthello.ts';
 
 /** How long an agent may take to send its ClientHello, and where it is intercepted to complete the handshake, in milliseconds. */
 export const HELLO_TIMEOUT = 10_000;
+
+/** What is spoken inside TLS that ends here, in order of preference (RFC 7301). */
+export const ALPN: readonly string[] = Object.freeze(['h2', 'http/1.1']);
 
 export interface HelloPolicy {
   /** The host of the CONNECT, which the ClientHello must name. */
@@ -52,8 +56,6 @@ export interface Beginning {
   /** All that was read. */
   readonly early: Buffer;
 }
-
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
 /** Tells TLS from HTTP by the first bytes, and HTTP/2 by its whole preface (RFC 9113 section 3.4). The socket is left paused. */
 export async function beginning({ socket, early }: HandedOver, signal: AbortSignal): Promise<Beginning> {

@@ -24,13 +24,10 @@ import { terminateTls } from '../tls/terminate.ts';
 import { cut } from './copy.ts';
 import { describeCleartext, describeIntercepted, type Reading } from './describe.ts';
 import type { Exchange } from './exchange.ts';
-import { beginning, clientHello, HELLO_TIMEOUT } from './hello.ts';
+import { ALPN, beginning, clientHello, HELLO_TIMEOUT } from './hello.ts';
 import { mayTellInside, refuseInside, type RefusedTunnel } from './refuse-inside.ts';
 import { serveHttp, type Door, type ServeParts } from './serve.ts';
 import type { Caller } from './shares.ts';
-
-/** What is spoken inside, in order of preference (RFC 7301). */
-const ALPN: readonly string[] = Object.freeze(['h2', 'http/1.1']);
 
 export interface Tunnel {
   readonly exchange: Exchange;

@@ -17,14 +17,12 @@ import { terminateTls } from '../tls/terminate.ts';
 import { cut } from './copy.ts';
 import type { Exchange } from './exchange.ts';
 import { grpcRefusal, speaksGrpc } from './grpc.ts';
-import { beginning, clientHello, HELLO_TIMEOUT } from './hello.ts';
+import { ALPN, beginning, clientHello, HELLO_TIMEOUT } from './hello.ts';
 import { type Answer, faultAnswer } from './respond.ts';
 import type { ServeParts } from './serve.ts';
 
 /** Handshakes for refusals: so many a second, and so many at once after a rest. */
 const RATE = Object.freeze({ count: 10, per: 1000, burst: 50, text: '10/s' });
-
-const ALPN: readonly string[] = Object.freeze(['h2', 'http/1.1']);
 
 export interface RefusedTunnel {
   readonly exchange: Exchange;
