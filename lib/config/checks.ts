@@ -156,6 +156,19 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
       ),
   },
   {
+    name: 'streaming-is-allowed-only',
+    doc: '`streaming` belongs to allow rules: deny rules hold for calls of every kind.',
+    find: ({ rules }) =>
+      rules.flatMap(({ effect, grpc }, i) =>
+        when(
+          effect === 'deny' && grpc?.streaming === true,
+          at('rules', i, 'grpc', 'streaming'),
+          'a deny rule is about streaming calls anyway',
+          'remove it',
+        ),
+      ),
+  },
+  {
     name: 'listen-needs-a-destination-to-stand-for',
     doc: 'Protocol tcp with `listen` needs `upstream.address` and a host without wildcard: a connection does not say where it wants to go.',
     find: ({ listen, protocol, upstream, hosts }) =>

@@ -262,8 +262,8 @@ function httpMatch(
   });
 }
 
-function grpcMatch({ services, methods }: NonNullable<RuleDocument['grpc']>): GrpcMatch {
-  return Object.freeze({ services: services && new Set(services), methods: methods && new Set(methods) });
+function grpcMatch({ services, methods, streaming }: NonNullable<RuleDocument['grpc']>): GrpcMatch {
+  return Object.freeze({ services: services && new Set(services), methods: methods && new Set(methods), streaming });
 }
 
 function mcpMatch({

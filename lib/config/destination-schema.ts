@@ -59,6 +59,11 @@ const grpcMatch = record({
     list(grpcMethod, { least: 1, most: 1000, unique: String }),
     'Exact, case-sensitive; `*` is every one. Without it: every method.',
   ),
+  streaming: defaulted(
+    flag(),
+    false,
+    'Allow rules alone: its calls send more than one message, so none of them is read whole to be approved. Calls stream either way: it matters for step-ups alone, where a call that sends a second message is refused unless the policy says `bound: false` and `uncounted: true`.',
+  ),
 });
 
 const rule = record(

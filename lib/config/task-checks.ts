@@ -67,7 +67,7 @@ export const TASK_CHECKS: readonly SetCheck[] = Object.freeze([
   },
   {
     name: 'what-is-approved-is-read',
-    doc: 'A step-up is of calls that are read whole: for tunnels, WebSockets and gRPC calls it says `bound: false` and `uncounted: true`.',
+    doc: 'A step-up is of calls that are read whole: for tunnels, WebSockets and gRPC calls whose rule says `streaming: true` it says `bound: false` and `uncounted: true`.',
     find: ({ taskPolicies, destinations }) =>
       taskPolicies.flatMap(({ tree, document: { spec } }) =>
         spec.stepUp.flatMap(({ actions, bound, uncounted }, i): readonly Placed[] => {
@@ -107,10 +107,10 @@ function unreadIn(
     return actions.includes(spec.action) ? `action ${spec.action} is a connection at ${at}` : undefined;
   }
   const rule = rules.find(
-    (one) => actions.includes(one.action ?? '') && (protocol === 'grpc' || one.http?.websocket === true),
+    (one) => actions.includes(one.action ?? '') && (one.grpc?.streaming === true || one.http?.websocket === true),
   );
   if (rule === undefined) return undefined;
-  const kind = protocol === 'grpc' ? 'gRPC calls' : 'a WebSocket';
+  const kind = protocol === 'grpc' ? 'streaming gRPC calls' : 'a WebSocket';
   return `action ${rule.action ?? ''} is ${kind} by rule ${rule.name} of ${at}`;
 }
 

@@ -22,12 +22,12 @@ const stepUp = record({
   uncounted: defaulted(
     flag(),
     false,
-    'true: for any number of calls while it lasts, and the only approval, with `bound: false`, of things in which no calls are counted: tunnels, WebSockets, gRPC calls, content longer than `maxBody`.',
+    'true: for any number of calls while it lasts, and the only approval, with `bound: false`, of things in which no calls are counted: tunnels, WebSockets, streaming gRPC calls, content longer than `maxBody`.',
   ),
   bound: defaulted(
     flag(),
     true,
-    'An approval is for the call that was shown and no other: of an MCP message its method and parameters, of a request its method, path, query, header fields and content. false: for any call of the same rule.',
+    'An approval is for the call that was shown and no other: of an MCP message its method and parameters, of a request its method, path, query, header fields and content, of a unary gRPC call its metadata and message. false: for any call of the same rule.',
   ),
   maxBody: defaulted(
     maxBody,

@@ -6,8 +6,9 @@
  * - redacted: values of names that secrets travel under are not shown;
  * - no text can steer a terminal, break a line, or turn the direction of what is read.
  */
-import type { Facts, HttpFacts } from './facts.ts';
+import type { Content, Facts, FieldLines, HttpFacts } from './facts.ts';
 import { SECRET_FIELDS } from './fields.ts';
+import { MESSAGE_PREFIX } from './grpc.ts';
 import { isObject, JsonNumber, type Json, type JsonObject } from './json.ts';
 import { parseJson } from './json-reader.ts';
 import { boundFields, readingOf } from './parameters.ts';
@@ -208,6 +209,14 @@ function fieldsOf({ fields }: HttpFacts, shown: Shown): readonly (readonly [stri
   });
 }
 
+/** Nothing of a message is decoded: without its schema protobuf has no names, and more than one meaning. */
+function messageOf({ bytes, digest }: Content, fields: FieldLines, shown: Shown): void {
+  const encoding = bytes[0] === 1 ? fields[fields.indexOf('grpc-encoding') + 1] : undefined;
+  const packed = encoding === undefined ? '' : `, compressed (${visible(encoding.slice(0, 32))})`;
+  const size = Math.max(0, bytes.length - MESSAGE_PREFIX);
+  shown.leftOut.push(`the message, which is not decoded: ${size} bytes${packed}; SHA-256 of the content ${digest}`);
+}
+
 function contentOf(facts: Facts, { content, fields }: HttpFacts, shown: Shown): { readonly body?: string } {
   switch (readingOf(facts)) {
     case 'never':
@@ -215,12 +224,17 @@ function contentOf(facts: Facts, { content, fields }: HttpFacts, shown: Shown): 
       return {};
     case 'unread':
     case 'long':
+    case 'streams':
       shown.leftOut.push('the content: it was not read');
       return {};
     case 'whole':
       break;
   }
-  if (content === undefined || content === 'long' || content.bytes.length === 0) return {};
+  if (content === undefined || typeof content === 'string' || content.bytes.length === 0) return {};
+  if (facts.grpc !== undefined) {
+    messageOf(content, fields, shown);
+    return {};
+  }
   const { bytes, digest } = content;
   const at = fields.indexOf('content-type');
   const type = at < 0 ? '' : (fields[at + 1] ?? '');

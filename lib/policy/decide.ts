@@ -41,7 +41,8 @@ export function decide(policy: Policy, facts: Facts, as?: SpiffeId): Decision {
   const { code, destination } = verdict;
   if ((code !== 'allowed' && code !== 'reported') || destination === undefined) return decision(policy, verdict);
   const allowed = { ...verdict, action: actionOf(verdict, destination) };
-  const call = { action: allowed.action, rule: allowed.rule?.name, conversation: verdict.conversation };
+  const { rule, conversation } = verdict;
+  const call = { action: allowed.action, rule: rule?.name, conversation, streams: rule?.grpc?.streaming };
   const task = judgeTask(destination, call, facts);
   if (task.code === 'granted')
     return decision(policy, { ...allowed, parameters: task.elevation?.digest }, task.elevation);

@@ -27,8 +27,8 @@ export interface HttpFacts {
   readonly websocket: boolean;
   /** There is no content; undefined where that is not known. */
   readonly empty?: boolean | undefined;
-  /** Where it was read whole before the decision, because it is part of what is approved; `long`: it was too long for that. */
-  readonly content?: Content | 'long' | undefined;
+  /** Where it was read whole before the decision, because it is part of what is approved; `long`: it was too long for that; `streams`: it is more than one message of gRPC. */
+  readonly content?: Content | 'long' | 'streams' | undefined;
   /** As sent, but for Host, our Via and credentials of ours; secrets among them: conditions see what lib/policy/fields.ts lets through, and nothing else may show a value. */
   readonly fields: FieldLines;
 }

@@ -179,18 +179,21 @@ function judgeStepUp({ id, elevations }: TaskFacts, call: StepUpCall, stepUp: St
   const reason = `task ${id} needs an approval for ${what}`;
   const hint = `ask for it: POST /v1/tasks/${id}/step-ups on the agent API, with the decision that this refusal names`;
   if (read && call.reading === 'unread') return { code: 'step-up', reason, hint, unread: stepUp.maxBody };
-  if (read && call.reading !== 'whole')
-    return notApprovable(id, what, call.reading === 'long' ? stepUp.maxBody : undefined);
+  if (read && call.reading !== 'whole') return notApprovable(id, what, WHY[call.reading](stepUp.maxBody));
   const elevation = elevations.find((one) => covers(one, call));
   if (elevation !== undefined) return { code: 'granted', elevation };
   return { code: 'step-up', reason, hint, parameters: stepUp.bound ? call.digest() : undefined };
 }
 
-function notApprovable(id: string, what: string, most: number | undefined): GrantVerdict {
-  const why =
-    most === undefined
-      ? 'what is sent in it is not read'
-      : `its content is longer than the ${most} bytes that are read`;
+/** Why nobody could say what is approved. */
+const WHY: Readonly<Record<Exclude<Reading, 'whole'>, (most: number) => string>> = Object.freeze({
+  unread: () => 'its content was not read',
+  never: () => 'what is sent in it is not read',
+  long: (most) => `its content is longer than the ${most} bytes that are read`,
+  streams: () => 'it sends more than one message, and only unary gRPC calls are read',
+});
+
+function notApprovable(id: string, what: string, why: string): GrantVerdict {
   return {
     code: 'not-approvable',
     reason: `task ${id} needs an approval for ${what}, and nobody could say what is approved: ${why}`,

@@ -13,6 +13,9 @@ export const SERVICE = /^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$/;
 export const METHOD = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const LONGEST = 255;
 
+/** Bytes before each message: whether it is compressed, and its length (PROTOCOL-HTTP2, Length-Prefixed-Message). */
+export const MESSAGE_PREFIX = 5;
+
 /** The call that a request is; undefined when it is none. */
 export function callOf({ method, path, query }: Pick<HttpFacts, 'method' | 'path' | 'query'>): GrpcFacts | undefined {
   if (method !== 'POST' || query !== '') return undefined;

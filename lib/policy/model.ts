@@ -50,6 +50,8 @@ export interface GrpcMatch {
   readonly services: ReadonlySet<string> | undefined;
   /** Exact names, or `*`; undefined: every method. */
   readonly methods: ReadonlySet<string> | undefined;
+  /** Its calls send more than one message: they are not read, and no approval is bound to one. */
+  readonly streaming?: boolean | undefined;
 }
 
 export interface Rule {

@@ -10,16 +10,17 @@ import { canonicalJson } from './json-writer.ts';
 
 /**
  * How much of a call is known: all of it; all but its content, which may be read; content that was found to be longer
- * than may be read; what is never read: a tunnel, a WebSocket, a gRPC call, an answer to a server of MCP.
+ * than may be read, or to be more than the one message of a unary gRPC call; what is never read: a tunnel, a
+ * WebSocket, a gRPC call that its rule calls streaming, an answer to a server of MCP.
  */
-export type Reading = 'whole' | 'unread' | 'long' | 'never';
+export type Reading = 'whole' | 'unread' | 'long' | 'streams' | 'never';
 
-export function readingOf({ http, mcp, grpc }: Facts): Reading {
+export function readingOf({ http, mcp }: Facts): Reading {
   if (mcp !== undefined) return mcp.kind === 'request' || mcp.kind === 'notification' ? 'whole' : 'never';
-  if (http === undefined || http.websocket || grpc !== undefined) return 'never';
+  if (http === undefined || http.websocket) return 'never';
   if (http.empty === true) return 'whole';
   if (http.content === undefined) return 'unread';
-  return http.content === 'long' ? 'long' : 'whole';
+  return typeof http.content === 'string' ? http.content : 'whole';
 }
 
 /** `sha-256:` and base64url of SHA-256 over a JSON array of texts, the destination's host and port first. */
@@ -37,7 +38,7 @@ export function parameterDigest(facts: Facts): string | undefined {
     ]);
   if (http === undefined) return undefined;
   const { content } = http;
-  const body = content === undefined || content === 'long' ? '' : content.digest;
+  const body = content === undefined || typeof content === 'string' ? '' : content.digest;
   return digestOf([...at, 'http', http.method, http.path, http.query, ...boundFields(http.fields), body]);
 }
 
@@ -63,7 +64,7 @@ export function digested(params: JsonObject): JsonObject {
  * which version, which precondition is in a field as often as in a body.
  */
 const FIELD_EACH_TIME =
-  /^(?:accept|accept-encoding|accept-language|user-agent|date|content-length|traceparent|tracestate|baggage|b3|x-b3-.*|x-request-id|x-correlation-id|x-amzn-trace-id|sentry-trace|idempotency-key|x-stainless-.*|priority|expect|te|max-forwards)$/;
+  /^(?:accept|accept-encoding|accept-language|user-agent|date|content-length|traceparent|tracestate|baggage|b3|x-b3-.*|x-request-id|x-correlation-id|x-amzn-trace-id|sentry-trace|idempotency-key|x-stainless-.*|priority|expect|te|max-forwards|grpc-timeout|grpc-accept-encoding|grpc-previous-rpc-attempts|grpc-trace-bin|grpc-tags-bin)$/;
 
 /** Name and value of the fields that are bound, in the order of their names. */
 export function boundFields(fields: FieldLines): readonly string[] {

@@ -18,13 +18,17 @@ export type TaskVerdict =
 const FREE: TaskVerdict = Object.freeze({ code: 'granted', elevation: undefined });
 
 /** What the call is, by the rule that allowed it or by its destination. */
-export type Called = Pick<Call, 'action' | 'rule' | 'conversation'>;
+export type Called = Pick<Call, 'action' | 'rule' | 'conversation'> & {
+  /** Its rule says that more than one message is sent in it. */
+  readonly streams?: boolean | undefined;
+};
 
 export function judgeTask(destination: Destination, called: Called, facts: Facts): TaskVerdict {
   const { task, host, port } = facts;
   if (task !== undefined) {
     const digest = (): string | undefined => parameterDigest(facts);
-    return judgeGrant(task, { destination, host, port, ...called, reading: readingOf(facts), digest });
+    const reading = called.streams === true ? 'never' : readingOf(facts);
+    return judgeGrant(task, { destination, host, port, ...called, reading, digest });
   }
   if (destination.task === 'optional') return FREE;
   return {

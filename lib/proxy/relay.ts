@@ -116,8 +116,7 @@ export class RequestArrival implements Arrival {
   }
 
   describe(time: number, policy: Policy): Facts | Promise<Facts> {
-    const { head } = this.#x;
-    const described = this.#from.describe(head, { policy, fields: this.#parts.fields, time });
+    const described = this.#from.describe(this.#x.head, { policy, fields: this.#parts.fields, time });
     this.#described = described;
     const { facts } = described;
     this.#fields = facts.http?.fields ?? NO_FIELDS;
@@ -172,9 +171,10 @@ export class RequestArrival implements Arrival {
   async readContent(exchange: Exchange, facts: Facts, unread: Unread): Promise<Facts> {
     exchange.stops(this);
     this.#reading = true;
-    const content = await contentOf(this.#x, exchange, { ...unread, now: this.#parts.now() });
+    const how = { now: this.#parts.now(), call: this.#call !== undefined };
+    const content = await contentOf(this.#x, exchange, { ...unread, ...how });
     this.#reading = false;
-    if (content !== 'long') this.#content = content.bytes;
+    if (typeof content !== 'string') this.#content = content.bytes;
     const read = { ...facts, http: facts.http && { ...facts.http, content } };
     this.#described &&= { ...this.#described, facts: read, continues: false };
     return read;

@@ -239,6 +239,12 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     RULES,
   ],
   [
+    'streaming-is-allowed-only',
+    '  protocol: grpc\n  rules: [{ name: a, effect: deny, grpc: { streaming: true } }]',
+    /a deny rule is about streaming calls anyway/,
+    RULES,
+  ],
+  [
     'listen-needs-a-destination-to-stand-for',
     '  protocol: tcp\n  listen: 127.0.0.1:9001',
     /spec\.listen: a connection does not say where it wants to go; write upstream/,

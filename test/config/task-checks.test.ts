@@ -52,7 +52,10 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
       `${SIDECAR}${OPERATOR}`,
       destination(`  upstream: { address: '127.0.0.1:9' }\n  protocol: tcp`),
       destination('  rules: [{ name: ws, effect: allow, action: write, http: { websocket: true } }]', 'b'),
-      destination('  protocol: grpc\n  rules: [{ name: all, effect: allow, action: execute, grpc: {} }]', 'c'),
+      destination(
+        '  protocol: grpc\n  rules: [{ name: all, effect: allow, action: execute, grpc: { streaming: true } }]',
+        'c',
+      ),
       taskPolicy(
         '  destinations: [crm, b, c]\n  stepUp:\n    - { actions: [admin] }\n    - { actions: [write], bound: false }\n    - { actions: [execute], uncounted: true }',
       ),
@@ -60,14 +63,15 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
     [
       /stepUp\[0\]: action admin is a connection at destination crm: nobody can be shown .*; write bound: false and unc/,
       /stepUp\[1\]: action write is a WebSocket by rule ws of destination b: /,
-      /stepUp\[2\]: action execute is gRPC calls by rule all of destination c: /,
+      /stepUp\[2\]: action execute is streaming gRPC calls by rule all of destination c: /,
     ],
     [
       `${SIDECAR}${OPERATOR}`,
       destination(`  upstream: { address: '127.0.0.1:9' }\n  protocol: tcp`),
       destination('  rules: [{ name: w, effect: allow, action: write, http: {} }]', 'b'),
+      destination('  protocol: grpc\n  rules: [{ name: all, effect: allow, action: execute, grpc: {} }]', 'c'),
       taskPolicy(
-        '  destinations: [crm, b]\n  stepUp:\n    - { actions: [admin], bound: false, uncounted: true }\n    - { actions: [write] }',
+        '  destinations: [crm, b, c]\n  stepUp:\n    - { actions: [admin], bound: false, uncounted: true }\n    - { actions: [write, execute] }',
       ),
     ],
   ],

@@ -65,11 +65,9 @@ t.test('what is not read whole has no digest', async (t) => {
   t.equal(digest({ empty: false, content: 'long' }), undefined, 'content that is too long');
   t.equal(digest({ websocket: true }), undefined, 'a WebSocket');
   t.equal(parameterDigest({ ...request({ empty: true }), http: undefined }), undefined, 'a tunnel');
-  t.equal(
-    parameterDigest({ ...request({ empty: true }), grpc: { service: 'a.B', method: 'C' } }),
-    undefined,
-    'a gRPC call',
-  );
+  const grpc = { service: 'a.B', method: 'C' };
+  t.equal(parameterDigest({ ...request({ empty: false }), grpc }), undefined, 'a gRPC call');
+  t.equal(parameterDigest({ ...request({ content: 'streams' }), grpc }), undefined, 'one that streams');
   const answer = message('{"jsonrpc":"2.0","id":1,"result":{"x":1}}');
   t.equal(parameterDigest({ ...request({ empty: true }), mcp: answer }), undefined, 'an answer to the server');
 });

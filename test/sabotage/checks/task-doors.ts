@@ -5,6 +5,7 @@ const registry = (title: string): ReturnType<typeof by> => by('test/tasks/regist
 const stepUps = (title: string): ReturnType<typeof by> => by('test/tasks/step-ups.test.ts', title);
 const doors = (title: string): ReturnType<typeof by> => by('test/admin/agent-api.test.ts', title);
 const views = (title: string): ReturnType<typeof by> => by('test/policy/call-view.test.ts', title);
+const calls = (title: string): ReturnType<typeof by> => by('test/proxy/grpc-approvals.test.ts', title);
 const webhook = (title: string): ReturnType<typeof by> => by('test/admin/approval-webhook.test.ts', title);
 const flows = (title: string): ReturnType<typeof by> => by('test/proxy/task-flows.test.ts', title);
 const parameters = (title: string): ReturnType<typeof by> => by('test/policy/parameters.test.ts', title);
@@ -99,11 +100,38 @@ const APPROVED: readonly Sabotage[] = [
   sabotage(
     'content is part of what is approved',
     'lib/policy/parameters.ts',
-    ["content === undefined || content === 'long' ? '' : content.digest", "''"],
+    ["content === undefined || typeof content === 'string' ? '' : content.digest", "''"],
     by(
       'test/proxy/approvals.test.ts',
       'the call that was refused is shown, and that call alone passes once it is approved',
     ),
+  ),
+  sabotage(
+    'a gRPC call that is approved is one message',
+    'lib/proxy/one-message.ts',
+    ['if (whole !== undefined && this.#seen > whole) throw', 'if (this.#seen === Infinity) throw'],
+    calls('a call that sends a second message, or never ends its first, is not approved and reaches nobody'),
+  ),
+  sabotage(
+    'the message of a gRPC call ends with the call',
+    'lib/proxy/one-message.ts',
+    ['if (this.#seen === 0 || this.#seen === this.#whole) return;', 'if (this.#seen >= 0) return;'],
+    calls('a call that sends a second message, or never ends its first, is not approved and reaches nobody'),
+  ),
+  sabotage(
+    'a streaming gRPC call is not approved',
+    'lib/policy/task-verdict.ts',
+    ["called.streams === true ? 'never' :", "called.streams === true ? 'whole' :"],
+    calls('a rule that says its calls stream is not waited for: without bound: false they are refused at once'),
+  ),
+  sabotage(
+    'the message of a gRPC call is part of what is approved',
+    'lib/proxy/content.ts',
+    [
+      'return { bytes, digest: contentDigest(bytes) };',
+      'return { bytes, digest: contentDigest(call ? Buffer.of() : bytes) };',
+    ],
+    calls('a unary gRPC call is refused with its message read, and that message alone passes once approved'),
   ),
   sabotage(
     'header fields are part of what is approved',
@@ -183,7 +211,7 @@ const APPROVED: readonly Sabotage[] = [
   sabotage(
     'a WebSocket has no digest',
     'lib/policy/parameters.ts',
-    ['http.websocket || ', ''],
+    [' || http.websocket', ''],
     parameters('what is not read whole has no digest'),
   ),
   sabotage(
