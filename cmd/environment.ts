@@ -13,6 +13,8 @@ import { noProxy } from './no-proxy.ts';
 export interface Wanted {
   /** URL of the forward proxy, with a task's credential where there is one. */
   readonly proxy: string | undefined;
+  /** URL of a proxy that asks for no credential, for programs that send none; default `proxy`. */
+  readonly bare?: string | undefined;
   /** Folder of the CA's files as the program sees it. */
   readonly trust: string | undefined;
   /** Hosts of all destinations; undefined: unknown. */
@@ -29,7 +31,7 @@ export interface Environment {
   readonly notes: readonly string[];
 }
 
-export function environment({ proxy, trust, hosts, before, exists }: Wanted): Environment {
+export function environment({ proxy, bare, trust, hosts, before, exists }: Wanted): Environment {
   const notes: string[] = [];
   const variables: Record<string, string> = {};
   const java: string[] = [];
@@ -40,7 +42,7 @@ export function environment({ proxy, trust, hosts, before, exists }: Wanted): En
       notes.push(`NO_PROXY: left out ${dropped.join(', ')}: ${why}, and programs would go around the sidecar`);
     }
     Object.assign(variables, proxyVariables(proxy, kept));
-    java.push(...javaProxy(proxy, kept));
+    java.push(...javaProxy(bare ?? proxy, kept));
   }
   if (trust !== undefined) {
     Object.assign(variables, trustVariables(trust));
@@ -55,11 +57,11 @@ export function environment({ proxy, trust, hosts, before, exists }: Wanted): En
 
 /** The same for the environment of this process, with files that hold what it trusts already. */
 export async function environmentOf(
-  { proxy, trust, hosts }: Pick<Wanted, 'proxy' | 'trust' | 'hosts'>,
+  { trust, ...wanted }: Pick<Wanted, 'proxy' | 'bare' | 'trust' | 'hosts'>,
   { env }: Io,
 ): Promise<Environment> {
   const joined = trust === undefined ? undefined : await joinTrust(trust, env);
-  const made = environment({ proxy, trust: joined?.folder, hosts, before: env, exists: existsSync });
+  const made = environment({ ...wanted, trust: joined?.folder, before: env, exists: existsSync });
   return { ...made, notes: [...(joined?.problems ?? []), ...made.notes] };
 }
 

@@ -4,6 +4,7 @@
  * the task: what would extend it, derive from it or complete it stays here.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { Fault } from '../../lib/base/fault.ts';
@@ -14,6 +15,7 @@ import { apiClient, textOf } from '../api-client.ts';
 import { AGENT_API, agentSocket, type DoorOptions } from '../doors.ts';
 import { environmentOf } from '../environment.ts';
 import type { Io } from '../io.ts';
+import { startRelay, type Relay } from '../relay/relay.ts';
 
 export interface TaskRunOptions extends DoorOptions {
   readonly intent: string;
@@ -34,12 +36,24 @@ export async function taskRun(options: TaskRunOptions, io: Io): Promise<number> 
   const opened = (await events.next()).value;
   const id = textOf(opened, 'id');
   const authorization = textOf(opened, 'authorization');
-  const env = { ...io.env, ...(await variables(opened, options, io)), [AGENT_API]: socket };
+  await using relay = await relayOf(textOf(opened, 'proxyUrl'), io);
+  const env = { ...io.env, ...(await variables(opened, options, io, relay)), [AGENT_API]: socket };
   const ended = run(spawn(program, args, { env, stdio: 'inherit' }), program, io);
   ignore(watch(events, id, io), 'the sidecar may go before the program does');
   const status = await ended;
   await client.ask({ method: 'POST', path: `/v1/tasks/${id}/complete`, authorization }).catch(gone);
   return status;
+}
+
+/** For programs that send no credentials to a proxy; none where the kernel does not show whose a connection is. */
+async function relayOf(proxy: string, io: Io): Promise<Relay | undefined> {
+  if (!existsSync('/proc/self/net/tcp')) return undefined;
+  let told = false;
+  const refused = (): void => {
+    if (!told) io.err('relay: refused a connection that is not shown to be of a program below this one');
+    told = true;
+  };
+  return startRelay({ proxy, root: process.pid, refused });
 }
 
 export async function intentText(path: string): Promise<string> {
@@ -49,11 +63,17 @@ export async function intentText(path: string): Promise<string> {
 }
 
 /** What sends a program through the sidecar as this task, and lets it ask for approvals; says what cannot be kept. */
-export async function variables(opened: unknown, { config }: DoorOptions, io: Io): Promise<Record<string, string>> {
+export async function variables(
+  opened: unknown,
+  { config }: DoorOptions,
+  io: Io,
+  relay?: Relay,
+): Promise<Record<string, string>> {
   const known = await loadConfig(config, { generation: 1 }).catch(() => undefined);
   const { variables: all, notes } = await environmentOf(
     {
       proxy: textOf(opened, 'proxyUrl'),
+      bare: relay?.url,
       trust: known?.sidecar.intercept?.trustFolder,
       hosts: known?.policy.destinations.flatMap(({ hosts }) => hosts),
     },
@@ -62,6 +82,7 @@ export async function variables(opened: unknown, { config }: DoorOptions, io: Io
   for (const note of notes) io.err(note);
   return {
     ...all,
+    ...(relay === undefined ? {} : { CHAPERONE_RELAY: relay.url }),
     CHAPERONE_TASK: textOf(opened, 'id'),
     CHAPERONE_TASK_CREDENTIALS: textOf(opened, 'credentials'),
   };
