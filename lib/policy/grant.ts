@@ -126,6 +126,8 @@ export interface Call {
   readonly conversation?: 'reads' | 'answers' | undefined;
   readonly rule: string | undefined;
   readonly reading: Reading;
+  /** Bytes of content that were read. */
+  readonly content?: number | undefined;
   /** Digest of its parameters (lib/policy/parameters.ts): asked for when it matters alone. undefined where they cannot be read. */
   readonly digest: () => string | undefined;
 }
@@ -180,6 +182,7 @@ function judgeStepUp({ id, elevations }: TaskFacts, call: StepUpCall, stepUp: St
   const hint = `ask for it: POST /v1/tasks/${id}/step-ups on the agent API, with the decision that this refusal names`;
   if (read && call.reading === 'unread') return { code: 'step-up', reason, hint, unread: stepUp.maxBody };
   if (read && call.reading !== 'whole') return notApprovable(id, what, WHY[call.reading](stepUp.maxBody));
+  if (read && (call.content ?? 0) > stepUp.maxBody) return notApprovable(id, what, WHY.long(stepUp.maxBody));
   const elevation = elevations.find((one) => covers(one, call));
   if (elevation !== undefined) return { code: 'granted', elevation };
   return { code: 'step-up', reason, hint, parameters: stepUp.bound ? call.digest() : undefined };

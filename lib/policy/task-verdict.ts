@@ -24,11 +24,13 @@ export type Called = Pick<Call, 'action' | 'rule' | 'conversation'> & {
 };
 
 export function judgeTask(destination: Destination, called: Called, facts: Facts): TaskVerdict {
-  const { task, host, port } = facts;
+  const { task, host, port, http } = facts;
   if (task !== undefined) {
     const digest = (): string | undefined => parameterDigest(facts);
     const reading = called.streams === true ? 'never' : readingOf(facts);
-    return judgeGrant(task, { destination, host, port, ...called, reading, digest });
+    const read = http?.content;
+    const content = typeof read === 'object' ? read.bytes.length : undefined;
+    return judgeGrant(task, { destination, host, port, ...called, reading, content, digest });
   }
   if (destination.task === 'optional') return FREE;
   return {

@@ -37,6 +37,12 @@ export interface Stoppable {
   stop(reason: Fault): void;
 }
 
+/** What can be read again, as another policy has it read. */
+export interface Rereadable {
+  /** @throws Fault for what that policy has nobody send */
+  reread(facts: Facts, policy: Policy): Facts;
+}
+
 /** How many exchanges of one destination are under way. */
 export interface Places {
   readonly name: string;
@@ -61,6 +67,8 @@ export class Exchange {
   /** The task it belongs to, from before it is decided. */
   task: Task | undefined;
   judgement: Judgement | undefined;
+  /** undefined: what was read depends on no policy. */
+  reader: Rereadable | undefined;
   upstream: Reached | undefined;
   /** Kind of the credential that was added in the agent's stead. */
   credential: string | undefined;

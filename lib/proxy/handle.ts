@@ -176,9 +176,10 @@ function judge(exchange: Exchange, described: Facts, standing: Standing): Judgem
   return judgement;
 }
 
-/** The decision at this moment; nothing is taken by it. */
-export function judged({ task, agent }: Exchange, described: Facts, standing: Standing): Judgement {
+/** The decision at this moment, on what is read as its policy has it read; nothing is taken by it. */
+export function judged({ task, agent, reader }: Exchange, read: Facts, standing: Standing): Judgement {
   const policy = policyNow(standing);
+  const described = reader?.reread(read, policy) ?? read;
   const identity = standing.identity.of(agent);
   const facts = task === undefined ? described : { ...described, task: task.facts(policy.dataClasses) };
   return { policy, facts, decision: decide(policy, facts, identity?.svid.id), identity };

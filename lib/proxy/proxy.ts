@@ -193,7 +193,7 @@ class Running implements Proxy {
     this.#farewell = { clock, ms: limits.farewellMs };
     const out = { upstreams: ways, fields, tokens, now: () => clock.monotonic(), recheck: this.#reconsider.one };
     const farewell = this.#farewell;
-    const relay = { ...out, mcp, farewell, listings: listings(out), policy: () => standing.policy.get() };
+    const relay = { ...out, mcp, farewell, listings: listings(out) };
     const serve = { standing, relay, limits };
     const others = [sidecar.health, sidecar.agentApi?.tcp?.address].filter((one) => one !== undefined);
     const accept = acceptor({ ...serve, interceptor: interceptor({ ...serve, interception: options.interception }) });

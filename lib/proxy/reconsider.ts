@@ -89,6 +89,10 @@ function reviewer({ standing: { evidence }, upstreams, contexts }: ReconsiderOpt
 
   return (exchange, judgement, at) => {
     const facts = factsNow(exchange, judgement, at.policy);
+    if (facts instanceof Fault) {
+      refuse(exchange, at, facts);
+      return;
+    }
     const identity = at.interlude === 'borne' ? judgement.identity : at.identityOf(exchange.agent);
     const decision = decide(at.policy, facts, identity?.svid.id);
     const fault = objection(exchange, decision, at, upstreams);
@@ -134,9 +138,18 @@ function hasLost({ agent, judgement, task }: Exchange, { policy, state, identity
   return state?.kind === 'withdrawn' || (state?.kind === 'current' && identityOf(agent) === undefined);
 }
 
-/** As they were, but for the task, whose grant and history may have changed since. */
-function factsNow(exchange: Exchange, { facts }: Judgement, { dataClasses }: Policy): Facts {
-  return exchange.task === undefined ? facts : { ...facts, task: exchange.task.facts(dataClasses, exchange) };
+/**
+ * As the policy has them read now, with the task, whose grant and history may have changed since; a
+ * Fault for what it would have refused to read.
+ */
+function factsNow(exchange: Exchange, judgement: Judgement, policy: Policy): Facts | Fault {
+  try {
+    const facts = exchange.reader?.reread(judgement.facts, policy) ?? judgement.facts;
+    return exchange.task === undefined ? facts : { ...facts, task: exchange.task.facts(policy.dataClasses, exchange) };
+  } catch (failure) {
+    const { message } = Fault.from(failure, 'internal');
+    return new Fault('no-longer-allowed', message, { hint: 'the policy changed while this was under way' });
+  }
 }
 
 function generations({ policy, state }: Now): { readonly policy: number; readonly identity: number } {

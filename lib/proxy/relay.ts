@@ -13,10 +13,10 @@ import type { Destination, Policy } from '../policy/model.ts';
 import type { Proof } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import type { AgentConnection } from './agent-connection.ts';
-import { NO_FIELDS, type Asked, type Asking, type Switch } from './asking.ts';
+import { NO_FIELDS, requireSame, type Asked, type Asking } from './asking.ts';
 import { contentOf } from './content.ts';
-import { copyBothWays, cut, type Farewell } from './copy.ts';
-import { agentCut, refusedUs, upstreamCut } from './cuts.ts';
+import { cut, type Farewell } from './copy.ts';
+import { refusedUs } from './cuts.ts';
 import { bodyTooLarge, boundedAnswer, CountedBody } from './counted.ts';
 import type { Described } from './describe.ts';
 import { EventStream, isEventStream } from './event-stream.ts';
@@ -43,8 +43,8 @@ import { Attempts, isIdempotent, repeatable } from './replay.ts';
 import { DECISION_FIELD, faultAnswer } from './respond.ts';
 import type { Caller } from './shares.ts';
 import type { Upstreams } from './upstreams.ts';
-import { checkSwitch, noWebSocket, closeFor, webSocketKey } from './websocket.ts';
-import { ServerFrames } from './websocket-frames.ts';
+import { switchProtocols } from './switch.ts';
+import { noWebSocket, webSocketKey } from './websocket.ts';
 
 /** What all requests share. */
 export interface RelayParts {
@@ -54,8 +54,6 @@ export interface RelayParts {
   readonly mcp: McpParts;
   readonly listings: Listings;
   readonly now: () => number;
-  /** That judges what is read now. */
-  readonly policy: () => Policy | undefined;
   readonly farewell: Farewell;
   /** Throws the Fault for an exchange that what changed since it was judged forbids. */
   readonly recheck: (exchange: Exchange) => void;
@@ -68,6 +66,8 @@ export class RequestArrival implements Arrival {
   readonly #from: AgentConnection;
   readonly #parts: RelayParts;
   #described: Described | undefined;
+  /** By which it was read. */
+  #under: Policy | undefined;
   /** That were judged, until a credential is put among them. */
   #fields: Fields = NO_FIELDS;
   /** What carries the request at the moment. */
@@ -113,13 +113,14 @@ export class RequestArrival implements Arrival {
   begun(exchange: Exchange): void {
     this.#from.exchange = exchange;
     exchange.tunnel = this.#from.tunnel;
+    exchange.reader = this;
   }
 
   describe(time: number, policy: Policy): Facts | Promise<Facts> {
     const described = this.#from.describe(this.#x.head, { policy, fields: this.#parts.fields, time });
     this.#described = described;
+    this.#under = policy;
     const { facts } = described;
-    this.#fields = facts.http?.fields ?? NO_FIELDS;
     if (this.transport.major === 2 && policy.find(facts.host, facts.port)?.protocol === 'grpc')
       return this.#readCall(described);
     const endpoint = endpointFor(policy, facts);
@@ -144,17 +145,23 @@ export class RequestArrival implements Arrival {
     exchange.enter('message', destination.timeouts.message, this.#parts.now());
     const message = await mcp.read(this.#x, (bytes) => (exchange.sent += bytes));
     this.#reading = false;
-    const { fields } = this.#parts;
-    const policy = this.#parts.policy() ?? under;
-    // What is judged by the policy of now is read by it, too.
-    const { time } = described.facts;
-    const read = policy === under ? described : this.#from.describe(this.#x.head, { policy, fields, time });
-    const { http, host, port } = read.facts;
-    policy.find(host, port)?.spellings?.args(message.args);
-    this.#fields = mcp.fields(http?.fields ?? NO_FIELDS);
-    const facts = { ...read.facts, http: http && { ...http, fields: this.#fields }, mcp: message };
-    this.#described = { ...read, facts, continues: false };
+    const { http, host, port } = described.facts;
+    under.find(host, port)?.spellings?.args(message.args);
+    const facts = { ...described.facts, http: http && { ...http, fields: mcp.fields(http.fields) }, mcp: message };
+    this.#described = { ...described, facts, continues: false };
     return facts;
+  }
+
+  /** What was read is read again by the policy that judges it. */
+  reread(facts: Facts, policy: Policy): Facts {
+    const { host, port, time, mcp, http: before } = facts;
+    const destination = policy.find(host, port);
+    if (policy === this.#under || destination === undefined) return facts;
+    const { http } = this.#from.describe(this.#x.head, { policy, fields: this.#parts.fields, time }).facts;
+    if (http === undefined) return facts;
+    if (mcp !== undefined) destination.spellings?.args(mcp.args);
+    const fields = mcp === undefined ? http.fields : (this.#mcp?.fields(http.fields) ?? http.fields);
+    return { ...facts, http: { ...http, fields, content: before?.content } };
   }
 
   /** Before a call of a tool is judged, its server has been asked what it says of it. */
@@ -162,7 +169,6 @@ export class RequestArrival implements Arrival {
     const mcp = this.#mcp;
     if (mcp === undefined) return undefined;
     return this.#parts.listings.before({ exchange, mcp, facts }, standing)?.then((known) => {
-      this.#fields = known.http?.fields ?? NO_FIELDS;
       if (this.#described !== undefined) this.#described = { ...this.#described, facts: known };
       return known;
     });
@@ -184,6 +190,7 @@ export class RequestArrival implements Arrival {
     const described = this.#described;
     if (described === undefined) throw new TypeError('carried before it was described');
     exchange.stops(this);
+    this.#fields = passage.facts.http?.fields ?? NO_FIELDS;
     if (described.webSocket !== undefined && passage.destination.http2 === true) throw noWebSocket(passage.destination);
     if (this.#call?.timeout !== undefined) exchange.deadline(this.#call.timeout);
     const body = this.#content ?? (this.#mcp === undefined ? this.#bodyFor(exchange, passage) : this.#mcp.sending());
@@ -192,7 +199,8 @@ export class RequestArrival implements Arrival {
     try {
       const response = boundedAnswer(whole, passage.destination.limits.response);
       if (this.#mcp !== undefined) await this.#answerMessage(exchange, response, this.#mcp);
-      else if (response.upgraded !== undefined) await this.#switch(exchange, response, { described, accept });
+      else if (response.upgraded !== undefined)
+        await switchProtocols(exchange, response, { described, accept, x: this.#x, parts: this.#parts });
       else await this.#answer(exchange, response, body instanceof CountedBody && !body.ended);
     } finally {
       this.#connection = undefined;
@@ -290,6 +298,7 @@ export class RequestArrival implements Arrival {
       try {
         exchange.throwIfAborted();
         recheck(exchange);
+        requireSame(facts, exchange.judgement?.facts);
         if (described.continues && !this.#x.answered) this.#x.inform(100, []);
         this.#awaitAnswer(exchange, destination);
         this.#connection = connection;
@@ -365,36 +374,5 @@ export class RequestArrival implements Arrival {
     const answer = { status: head.status, fields, length: body?.length ?? 0 };
     if (body === undefined || Buffer.isBuffer(body)) await this.#x.respond(answer, body);
     else await this.#answerEvents(exchange, { ...answer, length: undefined }, body);
-  }
-
-  async #switch(exchange: Exchange, { head, upgraded }: ClientResponse, { described, accept }: Switch): Promise<void> {
-    const { webSocket } = described;
-    if (upgraded === undefined || webSocket === undefined)
-      throw new Fault('upstream-malformed', 'the upstream switched protocols unasked');
-    try {
-      checkSwitch(head, accept, webSocket);
-    } catch (failure) {
-      cut(upgraded.socket);
-      throw failure;
-    }
-    exchange.status = 101;
-    const fields = this.#parts.fields.response(head.fields);
-    fields.push('sec-websocket-accept', webSocket.accept, DECISION_FIELD, exchange.id);
-    const agent = this.#x.upgrade({ status: 101, fields, length: undefined, upgrade: 'websocket' });
-    exchange.enter('idle', idleOf(exchange), this.#parts.now());
-    const frames = new ServerFrames();
-    await copyBothWays(
-      { ...agent, count: (bytes) => (exchange.sent += bytes), cut: agentCut },
-      {
-        ...upgraded,
-        count: (bytes) => (exchange.received += bytes),
-        cut: upstreamCut,
-        pass: (chunk) => frames.take(chunk),
-      },
-      {
-        signal: exchange.signal,
-        farewell: { ...this.#parts.farewell, words: (reason) => closeFor(reason, frames) },
-      },
-    );
   }
 }

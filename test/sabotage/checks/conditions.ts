@@ -103,7 +103,7 @@ export const CONDITIONS: readonly Sabotage[] = [
   sabotage(
     'other spellings of arguments that conditions read are refused',
     'lib/proxy/relay.ts',
-    ['    policy.find(host, port)?.spellings?.args(message.args);\n', ''],
+    ['    under.find(host, port)?.spellings?.args(message.args);\n', ''],
     attack('messages', 'M9 another spelling of what a condition reads is not sent'),
   ),
   sabotage(

@@ -37,7 +37,7 @@ export const ENDS: readonly Sabotage[] = [
   ),
   sabotage(
     'a frame of a WebSocket that has come in part is handed on as a fragment',
-    'lib/proxy/relay.ts',
+    'lib/proxy/switch.ts',
     ['pass: (chunk) => frames.take(chunk),', 'pass: (chunk) => (frames.take(chunk), [chunk]),'],
     told(
       'a WebSocket that is cut by a policy that no longer allows it is told so by a Close, also in the middle of a frame',

@@ -188,11 +188,33 @@ export const HTTP: readonly Sabotage[] = [
   ),
   sabotage(
     'what the policy of now judges is read by it',
-    'lib/proxy/relay.ts',
-    ['const policy = this.#parts.policy() ?? under;', 'const policy = under;'],
+    'lib/proxy/handle.ts',
+    ['reader?.reread(read, policy) ?? read', 'read'],
     by(
       'test/proxy/headers.test.ts',
       'what a policy of now judges is read by it too, though the message began under another',
+    ),
+    by(
+      'test/proxy/reread.test.ts',
+      'content that was read before a reload is judged, approved and sent under the policy after it',
+    ),
+  ),
+  sabotage(
+    'what is under way is read anew by a new policy',
+    'lib/proxy/reconsider.ts',
+    ['exchange.reader?.reread(judgement.facts, policy) ?? judgement.facts', 'judgement.facts'],
+    by(
+      'test/proxy/reread.test.ts',
+      'what a path of a spelling that is no longer kept carries is cut when the policy says so',
+    ),
+  ),
+  sabotage(
+    'what a policy since would send otherwise is not sent',
+    'lib/proxy/relay.ts',
+    ['        requireSame(facts, exchange.judgement?.facts);\n', ''],
+    by(
+      'test/proxy/reread.test.ts',
+      'a request of which a reload would send something else before it is sent reaches nobody',
     ),
   ),
   sabotage(
