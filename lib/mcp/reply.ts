@@ -41,6 +41,8 @@ export interface Conversation {
   readonly asked: Pending | undefined;
   /** The action of that, for what the server asks in it. */
   readonly action: string;
+  /** The rule that allowed it; undefined where none did. */
+  readonly rule?: string | undefined;
   readonly tools: AgentTools;
   /** Notes a text of the server's that may come back. */
   gave(use: string, text: string): void;
@@ -61,7 +63,7 @@ export function admit(message: Message, c: Conversation): Admitted {
 }
 
 /** The request as it is sent on, or why it is not. */
-function admitRequest(message: Request, { policy, version, session, action }: Conversation): Request | string {
+function admitRequest(message: Request, { policy, version, session, action, rule }: Conversation): Request | string {
   const { id, method, params } = message;
   if (isStateless(version) || session === undefined) return 'a request by the server outside of a session';
   if (method !== 'ping' && !policy.serverRequests.has(method))
@@ -70,7 +72,7 @@ function admitRequest(message: Request, { policy, version, session, action }: Co
     const problem = elicitationProblem(params, policy);
     if (problem !== undefined) return problem;
   }
-  if (!note(session.asked, idKey(id), { method, action })) return 'more requests by the server than are answered';
+  if (!note(session.asked, idKey(id), { method, action, rule })) return 'more requests by the server than are answered';
   const meta = params.get('_meta');
   const token = isObject(meta) ? meta.get('progressToken') : undefined;
   if (isToken(token)) remember(session.tokens, idKey(token), MOST_TOKENS);

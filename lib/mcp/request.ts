@@ -192,14 +192,21 @@ export function mirroredName({
   return typeof value === 'string' ? value : undefined;
 }
 
+/** An elicitation that is answered by no, and by nothing else (MCP 2025-11-25, elicitation, response actions). */
+function declines(method: string | undefined, result: JsonObject | undefined): boolean {
+  if (method !== 'elicitation/create' || result?.size !== 1) return false;
+  const action = result.get('action');
+  return action === 'decline' || action === 'cancel';
+}
+
 type About = Pick<McpFacts, 'kind' | 'method'> & Partial<McpFacts>;
 
 function aboutOf(message: Message, version: McpVersion, session: Session | undefined): About {
   const { kind } = message;
   if (message.kind === 'response') {
     const asked = message.id === undefined ? undefined : session?.asked.get(idKey(message.id));
-    const failed = message.error !== undefined;
-    return { kind, method: asked?.method ?? '', failed, answersIn: asked?.action };
+    const failed = message.error !== undefined || declines(asked?.method, message.result);
+    return { kind, method: asked?.method ?? '', failed, answersIn: asked?.action, answersBy: asked?.rule };
   }
   const { method, params } = message;
   const row = CLIENT_METHODS.get(method);

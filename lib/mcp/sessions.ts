@@ -39,8 +39,9 @@ export interface Session {
 /** A request by the server. */
 export interface Asked {
   readonly method: string;
-  /** Action of the call in which it asked. */
+  /** Action of the call in which it asked, and name of the rule that allowed that. */
   readonly action: string;
+  readonly rule?: string | undefined;
 }
 
 /** A request of the agent. */

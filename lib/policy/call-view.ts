@@ -220,6 +220,7 @@ function messageOf({ bytes, digest }: Content, fields: FieldLines, shown: Shown)
 function contentOf(facts: Facts, { content, fields }: HttpFacts, shown: Shown): { readonly body?: string } {
   switch (readingOf(facts)) {
     case 'never':
+    case 'answer':
       shown.leftOut.push('all that is sent after the head: nothing of it is read');
       return {};
     case 'unread':

@@ -107,7 +107,7 @@ function decision(policy: Policy, verdict: Verdict, elevation?: Elevation): Deci
     action: action ?? rule?.action,
     unused: verdict.conversation === undefined ? undefined : true,
     policyError,
-    limits: rule?.limits,
+    limits: verdict.conversation === undefined ? rule?.limits : undefined,
     elevation,
     policyGeneration: policy.generation,
   };
@@ -228,7 +228,7 @@ function judgeByRules(destination: Destination, facts: RequestFacts, as: SpiffeI
     when.evaluate((context ??= new ConditionContext(facts, destination, as))) === false;
   if (mcp !== undefined && needsNoRule(destination, mcp, closed)) {
     const reason = `destination ${name} allows ${asked(facts)}, which its protocol needs`;
-    return { code: 'allowed', reason, destination, policyError, ...inConversation(mcp) };
+    return { code: 'allowed', reason, destination, policyError, ...inConversation(destination, mcp) };
   }
   const why = policyError === undefined ? '' : `; a condition could not be evaluated: ${policyError}`;
   const reason = `no rule of destination ${name} allows ${asked(facts)}${why}`;
@@ -236,10 +236,14 @@ function judgeByRules(destination: Destination, facts: RequestFacts, as: SpiffeI
   return reported({ code: 'no-rule-matched', reason, hint, destination, policyError });
 }
 
-/** An answer has the action of the call in which the server asked; everything else of a conversation reads. */
-function inConversation({ kind, failed, answersIn }: McpFacts): Pick<Verdict, 'action' | 'conversation'> {
+/** An answer has action and rule of the call in which the server asked; everything else of a conversation reads. */
+function inConversation(
+  { rules }: Destination,
+  { kind, failed, answersIn, answersBy }: McpFacts,
+): Pick<Verdict, 'action' | 'conversation' | 'rule'> {
   if (kind !== 'response' || failed === true) return { action: 'read', conversation: 'reads' };
-  return { action: answersIn ?? 'write', conversation: 'answers' };
+  const rule = rules.find(({ name }) => name === answersBy);
+  return { action: answersIn ?? 'write', conversation: 'answers', rule };
 }
 
 /** What a rule says but for its condition. */

@@ -51,6 +51,8 @@ export interface McpFacts {
   readonly failed?: boolean | undefined;
   /** Of a response: the action of the call in which the server asked. */
   readonly answersIn?: string | undefined;
+  /** Name of the rule that allowed that call. */
+  readonly answersBy?: string | undefined;
   /** `params.name` of tools/call. */
   readonly tool: string | undefined;
   /** `params.name` of prompts/get, or what completion/complete refers to. */

@@ -192,6 +192,7 @@ function judgeStepUp({ id, elevations }: TaskFacts, call: StepUpCall, stepUp: St
 const WHY: Readonly<Record<Exclude<Reading, 'whole'>, (most: number) => string>> = Object.freeze({
   unread: () => 'its content was not read',
   never: () => 'what is sent in it is not read',
+  answer: () => 'it answers what the server asked within a call, and was not there to be shown with that call',
   long: (most) => `its content is longer than the ${most} bytes that are read`,
   streams: () => 'it sends more than one message, and only unary gRPC calls are read',
 });
@@ -200,7 +201,7 @@ function notApprovable(id: string, what: string, why: string): GrantVerdict {
   return {
     code: 'not-approvable',
     reason: `task ${id} needs an approval for ${what}, and nobody could say what is approved: ${why}`,
-    hint: 'send less at once, or let the operator write bound: false and uncounted: true for this action',
+    hint: 'send less at once, decline what a server asks, or let the operator write bound: false and uncounted: true for this action',
   };
 }
 

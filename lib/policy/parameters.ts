@@ -10,12 +10,14 @@ import { canonicalJson } from './json-writer.ts';
 
 /**
  * How much of a call is known: all of it; all but its content, which may be read; content that was found to be longer
- * than may be read, or to be more than the one message of a unary gRPC call; what is never read: a tunnel, a
- * WebSocket, a gRPC call that its rule calls streaming, an answer to a server of MCP.
+ * than may be read, or to be more than the one message of a unary gRPC call; an answer to what a server of MCP asked
+ * within a call, which is read, but is no call; what is never read: a tunnel, a WebSocket, a gRPC call that its rule
+ * calls streaming, a stream of MCP.
  */
-export type Reading = 'whole' | 'unread' | 'long' | 'streams' | 'never';
+export type Reading = 'whole' | 'unread' | 'long' | 'streams' | 'answer' | 'never';
 
 export function readingOf({ http, mcp }: Facts): Reading {
+  if (mcp?.kind === 'response') return 'answer';
   if (mcp !== undefined) return mcp.kind === 'request' || mcp.kind === 'notification' ? 'whole' : 'never';
   if (http === undefined || http.websocket) return 'never';
   if (http.empty === true) return 'whole';

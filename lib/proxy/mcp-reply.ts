@@ -108,7 +108,7 @@ function conversation(mcp: McpExchange, exchange: Exchange): Conversation {
     session: mcp.session,
     grant: exchange.judgement?.facts.task?.grant,
     asked: mcp.pending,
-    action: actionOf(exchange),
+    ...calledAs(exchange),
     tools: mcp.tools,
     gave: (use, text) => mcp.parts.given.note(`${mcp.place} ${use}`, text),
     unnamed: (tool) => mcp.parts.notice(unnamed(destination.name, tool)),
@@ -120,9 +120,9 @@ function conversation(mcp: McpExchange, exchange: Exchange): Conversation {
 }
 
 /** In a call the server asks for what belongs to that call; on its own stream for anything. */
-function actionOf({ judgement }: Exchange): string {
-  const { action, unused } = judgement?.decision ?? {};
-  return unused === true ? 'write' : (action ?? 'write');
+function calledAs({ judgement }: Exchange): Pick<Conversation, 'action' | 'rule'> {
+  const { action, rule, unused } = judgement?.decision ?? {};
+  return unused === true ? { action: 'write' } : { action: action ?? 'write', rule };
 }
 
 function unnamed(destination: string, tool: string): string {

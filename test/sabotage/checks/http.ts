@@ -5,6 +5,11 @@ const HEAD = 'lib/http1/head.ts';
 const FIELDS = 'lib/proxy/headers.ts';
 const TABLE = 'lib/policy/field-table.ts';
 
+const LINGERS = by(
+  'test/http1/linger.test.ts',
+  'who goes on writing after a refusal, more than is discarded, is held up before the reset, and so reads the answer',
+);
+
 export const HTTP: readonly Sabotage[] = [
   sabotage(
     'one Host',
@@ -197,6 +202,24 @@ export const HTTP: readonly Sabotage[] = [
     by(
       'test/proxy/reread.test.ts',
       'content that was read before a reload is judged, approved and sent under the policy after it',
+    ),
+  ),
+  sabotage(
+    'who writes on after a refusal is held up before the reset',
+    'lib/http1/server.ts',
+    [
+      '    this.#inlet.pause();\n    this.#reading.set(this.#options.limits.farewellMs);',
+      '    this.#socket.destroy();',
+    ],
+    LINGERS,
+  ),
+  sabotage(
+    'bytes after a refusal are discarded within a bound',
+    'lib/http1/server.ts',
+    ['if (this.#lingered <= this.#options.limits.lingerBytes) return;', 'if (this.#lingered >= 0) return;'],
+    by(
+      'test/http1/linger.test.ts',
+      'what still comes after a refusal is discarded up to a bound, and no more is taken',
     ),
   ),
   sabotage(

@@ -19,6 +19,13 @@ const TAKEN_BACK = stepUps(
   'what the policy no longer lets anybody approve is not approved, and what was approved so is taken back',
 );
 const STRICT = stepUps('an approval can only be narrower than the policy, and comes from who the policy says');
+const AGAIN = stepUps(
+  'who asks again for a refusal that was approved meanwhile is given the answer, and no second question',
+);
+const ANSWERS = by(
+  'test/proxy/mcp-answers.test.ts',
+  'what is answered within a call whose approval is bound was shown to nobody, and is refused; a no is not',
+);
 const FEW = stepUps('few questions wait at one time, for a task and for an agent; the same one waits once');
 const EXACT = stepUps('an approval is for its action, its destination, its rule and its parameters alone');
 
@@ -105,6 +112,33 @@ const APPROVED: readonly Sabotage[] = [
       'test/proxy/approvals.test.ts',
       'the call that was refused is shown, and that call alone passes once it is approved',
     ),
+  ),
+  sabotage(
+    'what is answered within an approved call is no part of it',
+    'lib/policy/parameters.ts',
+    ["if (mcp?.kind === 'response') return 'answer';", "if (mcp?.kind === 'response') return 'whole';"],
+    ANSWERS,
+  ),
+  sabotage(
+    'a no to what a server asks says nothing else',
+    'lib/mcp/request.ts',
+    [
+      "if (method !== 'elicitation/create' || result?.size !== 1)",
+      "if (method !== 'elicitation/create' || result === undefined)",
+    ],
+    ANSWERS,
+  ),
+  sabotage(
+    'a refusal that was approved is no second question',
+    'lib/tasks/step-ups.ts',
+    ["(one.state === 'approved' && one.decision === decision) ||", ''],
+    AGAIN,
+  ),
+  sabotage(
+    'an approval that was given is of its refusal, and not of the next',
+    'lib/tasks/step-ups.ts',
+    ["(one.state === 'approved' && one.decision === decision)", "one.state === 'approved'"],
+    AGAIN,
   ),
   sabotage(
     'a gRPC call that is approved is one message',
