@@ -3,8 +3,7 @@
  * everything is closed in reverse. Nothing is decided here.
  */
 import type { AddressInfo } from 'node:net';
-import { startAdmin, type ToolPins } from '../lib/admin/admin.ts';
-import { type Health, type HealthOptions, startHealth } from '../lib/admin/health.ts';
+import type { ToolPins } from '../lib/admin/admin.ts';
 import { drops, type Drops } from '../lib/admin/drops.ts';
 import type { Level, Logger } from '../lib/admin/logger.ts';
 import { type Metrics, metrics } from '../lib/admin/metrics.ts';
@@ -20,21 +19,23 @@ import { type Config, loadConfig } from '../lib/config/load.ts';
 import { headLimits, http1Limits, type Http1Limits } from '../lib/http1/limits.ts';
 import { endpointFrom } from '../lib/identity/address.ts';
 import type { IdentitySource } from '../lib/identity/source.ts';
-import { formatAuthority } from '../lib/policy/authority.ts';
 import type { Policy } from '../lib/policy/model.ts';
+import { openInherited } from '../lib/proxy/inherited.ts';
 import { type Proxy, type ProxyOptions, startProxy } from '../lib/proxy/proxy.ts';
 import type { Tasks } from '../lib/tasks/registry.ts';
 import { tlsContexts } from '../lib/tls/context.ts';
 import type { Interception } from '../lib/tls/interception.ts';
 import { resolverOf } from './system-resolver.ts';
 import { type Budget, budgetOf, memoryLimit, openFiles } from './compose/budget.ts';
-import { closeRest, takeOver } from './compose/hand-over.ts';
+import { awaitTurn, closeRest } from './compose/hand-over.ts';
 import { followIdentity, openIdentity } from './compose/identity.ts';
 import { evidenceState } from './compose/evidence.ts';
 import { startInterception } from './compose/interception.ts';
+import { drain, healthOf, openAdmin, placesOf } from './compose/pages.ts';
 import { readingsOf } from './compose/readings.ts';
 import { type Reload, reloader } from './compose/reload.ts';
 import { type Status, statusOf } from './compose/status.ts';
+import { supervisor } from './compose/supervisor.ts';
 import { openDoors, startTasks } from './compose/tasks.ts';
 
 export interface ComposeOptions {
@@ -101,8 +102,9 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   const dropped = (late.drops = drops(clock, () => log));
   const addresses = new Map<string, AddressInfo>();
   const shown = { readiness: ready, metrics: () => counted.render(), onDropped: () => dropped.count('health') };
-  const health = await openHealth(sidecar, shown, late);
-  if (health !== undefined) addresses.set('health', opened.use(health).address);
+  const inherited = openInherited(env, process.pid);
+  const health = healthOf(sidecar, { shown, late, inherited });
+  if (!health.shared) await health.open({ opened, addresses });
   const evidence = evidenceState(ready, sidecar.audit.onFailure);
   const audit = opened.use(await openAudit({ ...sidecar.audit, clock, onChange: evidence.changed }));
   const policy = cell<Policy>(config.policy);
@@ -119,21 +121,22 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   late.tasks = tasks;
   opened.use(tasks);
   const behind = { identity, audit: observed(audit, counted), interception, tasks };
-  const inherited = await takeOver(identity, env, parts);
+  await awaitTurn(identity, inherited, parts);
   const proxy = opened.use(await serve(parts, { ...behind, inherited }, shutdown.signal));
-  closeRest(inherited, parts);
   for (const [name, address] of proxy.addresses) addresses.set(name, address);
   followIdentity({ identity, redecide: () => proxy.redecide(), signal: shutdown.signal }, parts);
   const reload = opened.use(reloader({ paths, parts, proxy }));
   Object.assign(late, { proxy, identity, audit, reload });
   const quit = Promise.withResolvers<void>();
-  const api = await openDoors(parts, taskParts, { proxy, opened });
+  const doors = await openDoors(parts, taskParts, { proxy, opened, inherited });
   const status = (): Status => statusOf(late, parts, addresses);
-  const admin = { status, quit: quit.resolve, tools: toolPins(proxy, parts), api };
-  if (sidecar.adminApi !== undefined) opened.use(await startAdmin({ ...sidecar.adminApi, ...admin }));
+  const admin = { status, quit: quit.resolve, tools: toolPins(proxy, parts), api: doors.api };
+  const operators = await openAdmin(sidecar, { ...admin, inherited, opened });
+  closeRest(inherited, parts);
   listening.done();
-  log.log('info', 'sidecar', `listening: ${placesOf(addresses, sidecar).join(', ')}`);
-  announce(parts);
+  if (health.shared) await health.open({ opened, addresses });
+  const told = supervisor(env, parts, opened);
+  announce(parts, addresses);
   return {
     addresses,
     identity,
@@ -142,34 +145,16 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
     quit: quit.promise,
     failed: sidecar.identity.onFinal === 'exit' ? identity.final : new Promise<never>(() => {}),
     drainTime: sidecar.drain,
-    drain: () => drain(proxy, parts),
+    drain: () => drain({ proxy, health, pages: [...doors.pages, ...operators], told }, parts),
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };
 }
 
-type Shown = Pick<HealthOptions, 'readiness' | 'metrics' | 'onDropped'>;
-
-async function openHealth(
-  { health, intercept }: Config['sidecar'],
-  shown: Shown,
-  late: Late,
-): Promise<Health | undefined> {
-  if (health === undefined) return undefined;
-  const interceptionCa = intercept && (() => late.interception?.authority().toString());
-  return startHealth({ ...shown, address: health, interceptionCa });
-}
-
-/** Every place where somebody may connect, sockets too. */
-function placesOf(
-  addresses: ReadonlyMap<string, AddressInfo>,
-  { agents, adminApi }: Config['sidecar'],
-): readonly string[] {
-  const ports = [...addresses].map(([name, { address, port }]) => `${name} ${formatAuthority(address, port)}`);
-  const sockets = agents.flatMap(({ name, home }) => (home === undefined ? [] : [`agent ${name} ${home.socket}`]));
-  return [...ports, ...sockets, ...(adminApi === undefined ? [] : [`adminApi ${adminApi.socket}`])];
-}
-
-function announce({ audit, budget: { reduced }, config: { policy }, log, tell }: Parts): void {
+function announce(
+  { audit, budget: { reduced }, config: { policy, sidecar }, log, tell }: Parts,
+  addresses: Sidecar['addresses'],
+): void {
+  log.log('info', 'sidecar', `listening: ${placesOf(addresses, sidecar).join(', ')}`);
   if (reduced !== undefined) log.log('warn', 'listeners', reduced, { hint: 'raise it: ulimit -n, LimitNOFILE' });
   const { halfLine, halfLineLeft } = audit;
   if (halfLineLeft > 0) {
@@ -274,18 +259,4 @@ function teller(audit: AuditLog, clock: Clock, log: Logger): Parts['tell'] {
     const record: LifecycleRecord = { kind: 'lifecycle', time: new Date(clock.now()).toISOString(), event, detail };
     ignore(audit.write(record), 'the audit log counts its failures, and requests are refused by them');
   };
-}
-
-async function drain(proxy: Proxy, { config, clock, readiness: ready, tell }: Parts): Promise<void> {
-  ready.pending('drain', 'the sidecar is stopping');
-  tell('draining', { live: proxy.live() });
-  const late = new AbortController();
-  const cancel = clock.after(
-    config.sidecar.drain,
-    () => late.abort(new Fault('shutting-down', 'the time to drain is over')),
-    true,
-  );
-  await proxy.drain(late.signal);
-  cancel();
-  tell('stopped');
 }

@@ -5,16 +5,16 @@
 import { ignore } from '../../lib/base/signal.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import type { IdentitySource } from '../../lib/identity/source.ts';
-import { inheritedCount, openInherited, type Inherited } from '../../lib/proxy/inherited.ts';
+import type { Inherited } from '../../lib/proxy/inherited.ts';
 import type { Parts } from '../compose.ts';
 
-/** Waits for the first SVID, at most `identity.initialSync`, where there are sockets to take. Throws a Fault `listen`. */
-export async function takeOver(
+/** Waits for the first SVID, at most `identity.initialSync`, where there are sockets to take. */
+export async function awaitTurn(
   identity: IdentitySource,
-  env: NodeJS.ProcessEnv,
+  inherited: Inherited,
   { clock, config, log }: Parts,
-): Promise<Inherited> {
-  if (inheritedCount(env, process.pid) > 0) {
+): Promise<void> {
+  if (inherited.count > 0) {
     const enough = new AbortController();
     const over = new Fault('timeout', 'no SVID came in time');
     const cancel = clock.after(config.sidecar.identity.initialSync, () => enough.abort(over), true);
@@ -23,14 +23,13 @@ export async function takeOver(
     ignore(first, 'what is accepted then is refused with the reason');
     await first.then(cancel, cancel);
   }
-  return openInherited(env, process.pid);
 }
 
 /** Says which of them nobody wants. */
 export function closeRest(inherited: Inherited, { log }: Parts): void {
   for (const one of inherited.closeRest()) {
     log.log('warn', 'listeners', `the inherited socket ${one} is nobody's`, {
-      hint: 'its address or name must be that of spec.forward or of a destination with listen',
+      hint: 'its address, path or name must be that of a listener: docs/operations.md lists them',
     });
   }
 }

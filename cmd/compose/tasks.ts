@@ -1,10 +1,11 @@
 /** Tasks put together: the registry, who may open and answer, and what is told of them. */
 import { agentApi } from '../../lib/admin/agent-api.ts';
-import { startAgentDoor } from '../../lib/admin/agent-door.ts';
-import { agentHome } from '../../lib/admin/agent-home.ts';
+import { AGENT_TCP, startAgentDoor } from '../../lib/admin/agent-door.ts';
+import { agentHome, forwardSocket } from '../../lib/admin/agent-home.ts';
 import type { Api } from '../../lib/admin/api.ts';
 import { approvalWebhook, type WebhookOptions } from '../../lib/admin/approval-webhook.ts';
 import { operatorApi } from '../../lib/admin/operator-api.ts';
+import type { Pages } from '../../lib/admin/pages.ts';
 import { readSecret } from '../../lib/admin/secret-file.ts';
 import { taskFeed, type TaskFeed } from '../../lib/admin/task-feed.ts';
 import type { Ways } from '../../lib/admin/task-view.ts';
@@ -14,6 +15,7 @@ import type { Disposer } from '../../lib/base/dispose.ts';
 import type { SidecarSpec } from '../../lib/config/compile.ts';
 import type { Agent } from '../../lib/policy/agent.ts';
 import { formatAuthority } from '../../lib/policy/authority.ts';
+import { agentSocketName, type Inherited } from '../../lib/proxy/inherited.ts';
 import type { Proxy } from '../../lib/proxy/proxy.ts';
 import { tasks as registry, type Tasks } from '../../lib/tasks/registry.ts';
 import type { TaskEvent } from '../../lib/tasks/events.ts';
@@ -86,12 +88,25 @@ async function webhookOf(
   return approvalWebhook({ ...around, url, timeout, resolver: names, secret: await readSecret(secretFile) });
 }
 
+export interface Doors {
+  /** The operator's. */
+  readonly api: Api;
+  /** What listens for agents. */
+  readonly pages: readonly Pages[];
+}
+
+export interface Around {
+  readonly proxy: Proxy;
+  readonly opened: Disposer;
+  readonly inherited: Inherited;
+}
+
 /** The operator's API; those of the agents listen. */
 export async function openDoors(
   { config: { sidecar }, budget, drops }: Parts,
   { tasks, feed }: TaskParts,
-  { proxy, opened }: { readonly proxy: Proxy; readonly opened: Disposer },
-): Promise<Api> {
+  { proxy, opened, inherited }: Around,
+): Promise<Doors> {
   const homes = new Map<
     Agent,
     { readonly forward: string | undefined; readonly tasks: string; readonly mode: number }
@@ -107,16 +122,25 @@ export async function openDoors(
       return home === undefined ? {} : proxy.taskSockets(task, { folder: home.tasks, mode: home.mode });
     },
   };
+  const pages: Pages[] = [];
+  const tcp = sidecar.agentApi?.tcp && {
+    ...sidecar.agentApi.tcp,
+    fd: inherited.take({ name: AGENT_TCP, ...sidecar.agentApi.tcp.address }),
+  };
   for (const agent of sidecar.agents) {
     const { home } = agent;
     if (home === undefined) continue;
-    const made = opened.use(await agentHome(home));
-    homes.set(agent, { forward: home.forward ? made.forward : undefined, tasks: made.tasks, mode: home.mode });
-    if (home.forward) await proxy.openForward(agent, made.forward, home.mode);
+    const fd = inherited.take({ name: agentSocketName(agent, 'api'), path: home.socket });
+    const path = forwardSocket(home);
+    const forward = home.forward ? inherited.take({ name: agentSocketName(agent, 'forward'), path }) : undefined;
+    const shared = { api: fd !== undefined, forward: forward !== undefined };
+    const made = opened.use(await agentHome(home, shared));
+    homes.set(agent, { forward: home.forward ? path : undefined, tasks: made.tasks, mode: home.mode });
+    if (home.forward) await proxy.openForward(agent, { path, mode: home.mode, fd: forward });
     const api = agentApi({ agent, tasks, ways, feed });
     const onDropped = (): void => drops.count(`API of ${agent.name}`);
     const limits = { connections: budget.api, onDropped };
-    opened.use(await startAgentDoor({ ...home, ...limits, tcp: sidecar.agentApi?.tcp, api }));
+    pages.push(opened.use(await startAgentDoor({ ...home, fd, ...limits, tcp, api })));
   }
-  return operatorApi({ tasks, ways, feed });
+  return { api: operatorApi({ tasks, ways, feed }), pages };
 }

@@ -3,16 +3,18 @@
  * and ends the process, `GET /mcp/pins` lists the definitions of tools that were seen, `POST /mcp/approve?destination=…&tool=…&digest=…` pins the one that was
  * seen last, and below `/v1` are the tasks (operator-api.ts). It must never be mounted where the agent runs.
  */
-import { chmod, lstat, mkdir, rm, stat } from 'node:fs/promises';
+import { chmod, lstat, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Fault } from '../base/fault.ts';
 import type { Api } from './api.ts';
-import { closePages, json, type Page, type Route, servePages, text } from './pages.ts';
+import { json, type Page, type Pages, type Route, servePages, text } from './pages.ts';
 
 export interface AdminOptions {
   /** Absolute path. */
   readonly socket: string;
+  /** It, where the process was started with it. */
+  readonly fd?: number | undefined;
   readonly status: () => Readonly<Record<string, unknown>>;
   readonly quit: () => void;
   readonly tools: ToolPins;
@@ -28,9 +30,14 @@ export interface ToolPins {
 }
 
 /** Throws a Fault `listen` when the socket is in use or its folder is open to others. */
-export async function startAdmin({ socket, status, quit, tools, api }: AdminOptions): Promise<AsyncDisposable> {
+export async function startAdmin({ socket, fd, status, quit, tools, api }: AdminOptions): Promise<Pages> {
   await guardFolder(dirname(socket));
-  await removeStale(socket);
+  if (fd === undefined) await removeStale(socket);
+  const serve = async (path: string, of: number | undefined): Promise<Pages> => {
+    const pages = await servePages({ name: 'adminApi', path, fd: of }, routes, { api });
+    await chmod(path, 0o600);
+    return pages;
+  };
   const routes = new Map<string, Route>([
     ['/status', { method: 'GET', page: () => json(200, status()) }],
     [
@@ -46,9 +53,30 @@ export async function startAdmin({ socket, status, quit, tools, api }: AdminOpti
     ['/mcp/pins', { method: 'GET', page: () => json(200, tools.pins()) }],
     ['/mcp/approve', { method: 'POST', page: (query) => approve(query, tools) }],
   ]);
-  const server = await servePages({ path: socket }, routes, { ...(api && { api }) });
-  await chmod(socket, 0o600);
-  return { [Symbol.asyncDispose]: () => closePages(server) };
+  const shared = await serve(socket, fd);
+  if (fd === undefined) return shared;
+  await removeOwnOfOthers(dirname(socket));
+  const own = await serve(ownSocket(socket), undefined);
+  return {
+    address: undefined,
+    leave: () => shared.leave(),
+    async [Symbol.asyncDispose]() {
+      await Promise.all([shared[Symbol.asyncDispose](), own[Symbol.asyncDispose]()]);
+    },
+  };
+}
+
+/** Beside a socket that processes share, each has its own, by which its tasks can be reached while it drains. */
+export function ownSocket(socket: string): string {
+  return join(dirname(socket), `${process.pid}.sock`);
+}
+
+/** Those of processes that are gone. */
+async function removeOwnOfOthers(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    // Another process serves one that is left.
+    if (/^\d+\.sock$/.test(name)) await removeStale(join(folder, name)).catch(() => {});
+  }
 }
 
 function approve(query: URLSearchParams, tools: ToolPins): Page {

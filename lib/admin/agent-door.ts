@@ -5,18 +5,19 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { chmod } from 'node:fs/promises';
-import type { IncomingMessage, Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage } from 'node:http';
 import type { ListenAddress } from '../policy/model.ts';
 import type { Api } from './api.ts';
-import { closePages, MOST_CONNECTIONS, servePages } from './pages.ts';
+import { MOST_CONNECTIONS, servePages, type Pages } from './pages.ts';
 import { readSecret } from './secret-file.ts';
 
 export interface AgentDoorOptions {
   readonly socket: string;
+  /** It, where the process was started with it. */
+  readonly fd?: number | undefined;
   /** Of the socket. */
   readonly mode: number;
-  readonly tcp: { readonly address: ListenAddress; readonly tokenFile: string } | undefined;
+  readonly tcp: AgentTcp | undefined;
   readonly api: Api;
   /** At one time; more are cut. */
   readonly connections?: number;
@@ -24,32 +25,35 @@ export interface AgentDoorOptions {
   readonly onDropped?: () => void;
 }
 
-export interface AgentDoor extends AsyncDisposable {
-  readonly address: AddressInfo | undefined;
+export interface AgentTcp {
+  readonly address: ListenAddress;
+  readonly fd?: number | undefined;
+  readonly tokenFile: string;
 }
+
+/** How a supervisor may call that port. */
+export const AGENT_TCP = 'agentApi.tcp';
 
 const TOKEN = 'chaperone-token';
 
 /** The folder is there (agent-home.ts). Throws a Fault `listen`, or `config-unreadable` for a token file. */
-export async function startAgentDoor(options: AgentDoorOptions): Promise<AgentDoor> {
-  const { socket, mode, tcp, api, connections = MOST_CONNECTIONS, onDropped } = options;
+export async function startAgentDoor(options: AgentDoorOptions): Promise<Pages> {
+  const { socket, fd, mode, tcp, api, connections = MOST_CONNECTIONS, onDropped } = options;
   const limits = { connections, onDropped };
-  const servers: Server[] = [await servePages({ path: socket }, new Map(), { api, ...limits })];
+  const all = [await servePages({ name: 'agentApi', path: socket, fd }, new Map(), { api, ...limits })];
   await chmod(socket, mode);
-  let address: AddressInfo | undefined;
   if (tcp !== undefined) {
-    const server = await servePages(tcp.address, new Map(), {
-      api: guarded(api, await readSecret(tcp.tokenFile)),
-      ...limits,
-    });
-    servers.push(server);
-    const bound = server.address();
-    if (typeof bound === 'object' && bound !== null) address = bound;
+    const place = { name: AGENT_TCP, ...tcp.address, fd: tcp.fd };
+    const token = await readSecret(tcp.tokenFile);
+    all.push(await servePages(place, new Map(), { api: guarded(api, token), ...limits }));
   }
   return {
-    address,
+    address: all[1]?.address,
+    leave() {
+      for (const one of all) one.leave();
+    },
     async [Symbol.asyncDispose]() {
-      await Promise.all(servers.map(closePages));
+      await Promise.all(all.map((one) => one[Symbol.asyncDispose]()));
     },
   };
 }

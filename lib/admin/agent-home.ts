@@ -3,7 +3,7 @@
  * everybody in a network namespace, so a path is never what keeps others out: the folder is, by
  * its mode and group, and by being mounted where its agent runs and nowhere else.
  */
-import { chmod, chown, lstat, mkdir, readFile, rm } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Fault } from '../base/fault.ts';
 import type { AgentHome } from '../config/agents.ts';
@@ -17,28 +17,65 @@ export interface Home extends AsyncDisposable {
   readonly tasks: string;
 }
 
+/** Where the forward proxy of the agent listens. */
+export function forwardSocket({ folder }: AgentHome): string {
+  return join(folder, 'forward.sock');
+}
+
+/** Which of its sockets the process was started with. */
+export interface SharedSockets {
+  readonly api: boolean;
+  readonly forward: boolean;
+}
+
 /**
- * What a process that is gone has left behind there is removed.
+ * What a process that is gone has left behind there is removed. Where another process may serve
+ * the same agent, the sockets of tasks lie in a folder of each process.
  * @throws Fault `listen` where the folder is open to others, or another process serves a socket there
  */
-export async function agentHome(home: AgentHome): Promise<Home> {
+export async function agentHome(home: AgentHome, shared: SharedSockets = NONE_SHARED): Promise<Home> {
   const { socket, folder, mode } = home;
-  const [forward, tasks] = [join(folder, 'forward.sock'), join(folder, 'tasks')];
+  const [forward, all] = [forwardSocket(home), join(folder, 'tasks')];
   const beside = dirname(socket) !== folder;
+  const alone = !shared.api && !shared.forward;
   // Whoever may use the socket must be able to reach it; a folder that is there is the operator's.
   if (beside) await mkdir(dirname(socket), { recursive: true, mode: folderMode(mode) & 0o777 });
-  await removeStale(socket);
-  if (beside) await rm(folder, { recursive: true, force: true });
+  if (!shared.api) await removeStale(socket);
+  if (beside && alone) await rm(folder, { recursive: true, force: true });
   await close(home);
-  await removeStale(forward);
-  await rm(tasks, { recursive: true, force: true });
+  if (!shared.forward) await removeStale(forward);
+  if (alone) await rm(all, { recursive: true, force: true });
+  await mkdir(all, { recursive: true });
+  await chmod(all, folderMode(mode));
+  if (alone) return homeOf({ forward, tasks: all }, beside ? folder : all);
+  await removeOfTheGone(all);
+  const tasks = join(all, String(process.pid));
   await mkdir(tasks);
   await chmod(tasks, folderMode(mode));
-  return {
-    forward,
-    tasks,
-    [Symbol.asyncDispose]: () => rm(beside ? folder : tasks, { recursive: true, force: true }),
-  };
+  return homeOf({ forward, tasks }, tasks);
+}
+
+const NONE_SHARED: SharedSockets = { api: false, forward: false };
+
+function homeOf(paths: { readonly forward: string; readonly tasks: string }, own: string): Home {
+  return { ...paths, [Symbol.asyncDispose]: () => rm(own, { recursive: true, force: true }) };
+}
+
+/** Folders of processes that are gone, or that had our number before us. */
+async function removeOfTheGone(tasks: string): Promise<void> {
+  for (const name of await readdir(tasks)) {
+    const pid = Number(name);
+    if (pid !== process.pid && isRunning(pid)) continue;
+    await rm(join(tasks, name), { recursive: true, force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return Number.isSafeInteger(pid) && process.kill(pid, 0);
+  } catch (failure) {
+    return failure instanceof Error && 'code' in failure && failure.code === 'EPERM';
+  }
 }
 
 /** Makes the folder, for its group alone. */

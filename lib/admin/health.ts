@@ -3,11 +3,13 @@
  * agent may reach it.
  */
 import type { AddressInfo } from 'node:net';
-import { closePages, json, type Page, type Route, servePages, text } from './pages.ts';
+import { json, type Page, type Pages, type Route, servePages, text } from './pages.ts';
 import type { Readiness } from './ready.ts';
 
 export interface HealthOptions {
   readonly address: { readonly host: string; readonly port: number };
+  /** The socket, where the process was started with it. */
+  readonly fd?: number | undefined;
   readonly readiness: Readiness;
   /** Prometheus text. */
   readonly metrics: () => Promise<string>;
@@ -23,13 +25,13 @@ export const MOST_HEALTH = 64;
 /** Of the certificate, which is public; its key is nowhere. */
 export const INTERCEPTION_CA_PAGE = '/interception-ca.pem';
 
-export interface Health extends AsyncDisposable {
+export interface Health extends Pages {
   readonly address: AddressInfo;
 }
 
 /** Throws a Fault `listen`. */
 export async function startHealth(options: HealthOptions): Promise<Health> {
-  const { address, readiness, metrics, interceptionCa, onDropped } = options;
+  const { address, fd, readiness, metrics, interceptionCa, onDropped } = options;
   const routes = new Map<string, Route>([
     ['/livez', { method: 'GET', page: () => text(200, 'live') }],
     ['/readyz', { method: 'GET', page: () => readyPage(readiness) }],
@@ -43,14 +45,11 @@ export async function startHealth(options: HealthOptions): Promise<Health> {
   ]);
   if (interceptionCa !== undefined)
     routes.set(INTERCEPTION_CA_PAGE, { method: 'GET', page: () => caPage(interceptionCa()) });
-  const server = await servePages(address, routes, {
-    connections: MOST_HEALTH,
-    full: 'evict',
-    onDropped,
-  });
-  const bound = server.address();
-  if (bound === null || typeof bound === 'string') throw new TypeError('a TCP server has an address');
-  return { address: bound, [Symbol.asyncDispose]: () => closePages(server) };
+  const limits = { connections: MOST_HEALTH, full: 'evict', onDropped } as const;
+  const pages = await servePages({ name: 'health', ...address, fd }, routes, limits);
+  const { address: bound } = pages;
+  if (bound === undefined) throw new TypeError('a TCP server has an address');
+  return { ...pages, address: bound };
 }
 
 function caPage(pem: string | undefined): Page {

@@ -1,7 +1,8 @@
 /** Small HTTP pages for operators on node:http: exact paths, exact methods, nothing else; short limits, since anyone in the pod network may ask. */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { ListenOptions, Socket } from 'node:net';
+import { Server as TcpServer, type AddressInfo, type Socket } from 'node:net';
 import { Fault } from '../base/fault.ts';
+import type { Place } from '../proxy/inherited.ts';
 import { pathOf, type Api } from './api.ts';
 
 export interface Page {
@@ -41,7 +42,7 @@ const LIMITS = {
 } as const;
 
 export interface PagesOptions {
-  readonly api?: Api;
+  readonly api?: Api | undefined;
   readonly connections?: number;
   /** Where all places are taken: the newest connection is cut, or the oldest, so that who holds them keeps nobody out. */
   readonly full?: 'cut' | 'evict';
@@ -49,30 +50,66 @@ export interface PagesOptions {
   readonly onDropped?: (() => void) | undefined;
 }
 
+/** What listens; disposing it cuts who is connected. */
+export interface Pages extends AsyncDisposable {
+  /** undefined of a Unix socket. */
+  readonly address: AddressInfo | undefined;
+  /**
+   * Where the process was started with the socket, so that another listens on: accepts no more, and
+   * each answer is the last of its connection.
+   */
+  leave(): void;
+}
+
+/** Where to listen; `fd` of a socket that the process was started with comes first. */
+export type PagesPlace = Place & { readonly fd: number | undefined };
+
 /** Listens and answers. Throws a Fault `listen` that names the address. */
 export async function servePages(
-  where: ListenOptions,
+  where: PagesPlace,
   routes: ReadonlyMap<string, Route>,
   { api, connections = MOST_CONNECTIONS, full = 'cut', onDropped }: PagesOptions = {},
-): Promise<Server> {
+): Promise<Pages> {
   // Not imported: an import reads every export of node:http, WebSocket among them, and that loads undici, a tenth of the start.
   const { createServer } = process.getBuiltinModule('node:http');
+  let leaving = false;
   const server = createServer(LIMITS, (request, response) => {
+    if (leaving) response.setHeader('connection', 'close');
     void (api?.owns(pathOf(request)) === true ? api.answer(request, response) : answer(request, response, routes));
   });
   if (full === 'cut') server.maxConnections = connections;
   else evictOldest(server, connections, onDropped);
   server.on('drop', () => onDropped?.());
-  await new Promise<void>((resolve, reject) => {
-    const name = where.path ?? `${where.host}:${where.port}`;
+  await listen(server, where);
+  const address = server.address();
+  return {
+    address: typeof address === 'object' && address !== null ? address : undefined,
+    leave() {
+      if (where.fd === undefined) return;
+      leaving = true;
+      // That of node:http would cut connections on which a request may be under way to us.
+      TcpServer.prototype.close.call(server);
+    },
+    [Symbol.asyncDispose]: () => closed(server),
+  };
+}
+
+function listen(server: Server, { fd, ...place }: PagesPlace): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const name = 'path' in place ? place.path : `${place.host}:${place.port}`;
+    const hint = 'is something else there?';
     server.once('error', (cause) =>
-      reject(
-        new Fault('listen', `cannot listen on ${name}: ${cause.message}`, { cause, hint: 'is something else there?' }),
-      ),
+      reject(new Fault('listen', `cannot listen on ${name}: ${cause.message}`, { cause, hint })),
     );
-    server.listen(where, resolve);
+    server.listen(fd === undefined ? place : { fd }, resolve);
   });
-  return server;
+}
+
+async function closed(server: Server): Promise<void> {
+  await new Promise((resolve) => {
+    server.close(resolve);
+    server.closeAllConnections();
+  });
 }
 
 function evictOldest(server: Server, most: number, onDropped: (() => void) | undefined): void {
@@ -97,13 +134,6 @@ function evictOldest(server: Server, most: number, onDropped: (() => void) | und
     response.once('close', () => {
       if (all.has(socket)) idle.add(socket);
     });
-  });
-}
-
-export async function closePages(server: Server): Promise<void> {
-  await new Promise((resolve) => {
-    server.close(resolve);
-    server.closeAllConnections();
   });
 }
 

@@ -5,19 +5,25 @@
  *   way finish it, idle ones end;
  * - our own addresses are known, so that nobody is sent back to us.
  */
-import { createServer, isIP, type AddressInfo, type Server, type Socket } from 'node:net';
-import { networkInterfaces } from 'node:os';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
-import { formatAuthority } from '../policy/authority.ts';
 import type { Agent } from '../policy/agent.ts';
 import type { ListenAddress, Policy } from '../policy/model.ts';
 import type { Task } from '../tasks/task.ts';
 import { cut } from './copy.ts';
 import type { Inherited } from './inherited.ts';
+import { covers, listenOn, type TcpPlace } from './listen-on.ts';
 import type { Caller, Shares } from './shares.ts';
-import { closeTaskDoors, listenAt, openTaskDoors, type DoorFolder, type TaskDoors } from './task-doors.ts';
+import {
+  closeTaskDoors,
+  listenAt,
+  openTaskDoors,
+  type DoorFolder,
+  type TaskDoors,
+  type UnixPlace,
+} from './task-doors.ts';
 
 export const FORWARD = 'forward';
 
@@ -45,7 +51,7 @@ export interface Listeners extends AsyncDisposable {
   /** Whether a listener of ours has this address and port. */
   has(address: string, port: number): boolean;
   /** The forward proxy on a Unix socket in an agent's folder. Fault `listen`. */
-  openForward(agent: Agent, path: string, mode: number): Promise<void>;
+  openForward(agent: Agent, place: UnixPlace): Promise<void>;
   /** A Unix socket in a folder of the task for each of these destinations; name to path. Fault `listen` or `too-many`, and then none is left. */
   openFor(task: Task, where: DoorFolder, names: readonly string[]): Promise<Readonly<Record<string, string>>>;
   /** Closes them and removes the folder. */
@@ -75,17 +81,17 @@ export interface ListenersOptions {
  */
 export const LAST_CALL_MS = 5_000;
 
-interface Door extends Bound {
-  name: string;
-  readonly key: string;
+interface Leaving {
   readonly server: Server;
   readonly stop: AbortController;
   readonly last: AbortController;
+  /** The process was started with the socket. */
+  readonly inherited: boolean;
 }
 
-interface Wanted extends ListenAddress {
-  readonly name: string;
-  readonly forward: boolean;
+interface Door extends Bound, Leaving {
+  name: string;
+  readonly key: string;
 }
 
 export function listeners(options: ListenersOptions): Listeners {
@@ -96,7 +102,7 @@ class Doors implements Listeners {
   readonly #options: ListenersOptions;
   readonly #doors = new Map<string, Door>();
   readonly #ofTasks = new Map<Task, TaskDoors>();
-  readonly #ofAgents: Pick<Door, 'server' | 'stop'>[] = [];
+  readonly #ofAgents: Leaving[] = [];
   readonly #sockets = new Set<Socket>();
   #waiting: (() => void)[] = [];
   #closed = false;
@@ -144,21 +150,15 @@ class Doors implements Listeners {
     return this.#options.others.some((one) => one.port === port && covers(one.host, address));
   }
 
-  async openForward(agent: Agent, path: string, mode: number): Promise<void> {
-    const stop = new AbortController();
-    const bound: Bound = {
-      name: FORWARD,
-      forward: true,
-      agent,
-      task: undefined,
-      closing: stop.signal,
-      lastCall: stop.signal,
-    };
+  async openForward(agent: Agent, place: UnixPlace): Promise<void> {
+    const [stop, last] = [new AbortController(), new AbortController()];
+    const signals = { closing: stop.signal, lastCall: last.signal };
+    const bound: Bound = { name: FORWARD, forward: true, agent, task: undefined, ...signals };
     try {
-      const server = await listenAt(path, mode, (socket) => this.#track(socket, bound));
-      this.#ofAgents.push({ server, stop });
+      const server = await listenAt(place, (socket) => this.#track(socket, bound));
+      this.#ofAgents.push({ server, stop, last, inherited: place.fd !== undefined });
     } catch (failure) {
-      throw Fault.from(failure, 'listen', `the forward proxy of agent ${agent.name} cannot listen on ${path}`);
+      throw Fault.from(failure, 'listen', `the forward proxy of agent ${agent.name} cannot listen on ${place.path}`);
     }
   }
 
@@ -193,11 +193,8 @@ class Doors implements Listeners {
     this.#closed = true;
     for (const task of this.#ofTasks.keys())
       ignore(this.closeFor(task), 'the sockets are closed whatever becomes of the folder');
-    for (const door of this.#doors.values()) this.#leave(door);
-    for (const { server, stop } of this.#ofAgents.splice(0)) {
-      server.close();
-      stop.abort(new Fault('shutting-down', 'this listener is closing'));
-    }
+    for (const door of [...this.#doors.values(), ...this.#ofAgents.splice(0)]) this.#leave(door);
+    this.#doors.clear();
   }
 
   empty(): Promise<void> {
@@ -236,88 +233,56 @@ class Doors implements Listeners {
     for (const tell of told) tell();
   }
 
-  #wantedBy(policy: Policy): Map<string, Wanted> {
+  #wantedBy(policy: Policy): Map<string, TcpPlace> {
     const { forward } = this.#options;
-    const wanted: Wanted[] = policy.destinations.flatMap(({ name, listen }) =>
+    const wanted: TcpPlace[] = policy.destinations.flatMap(({ name, listen }) =>
       listen === undefined ? [] : [{ name, forward: false, ...listen }],
     );
     if (forward !== undefined) wanted.push({ name: FORWARD, forward: true, ...forward });
     return new Map(wanted.map((one) => [keyOf(one), one]));
   }
 
-  async #open(key: string, wanted: Wanted): Promise<Door> {
+  async #open(key: string, wanted: TcpPlace): Promise<Door> {
     const { inherited } = this.#options;
     const [stop, last] = [new AbortController(), new AbortController()];
     const { name, forward } = wanted;
     const bound = { name, forward, agent: undefined, task: undefined, closing: stop.signal, lastCall: last.signal };
-    const early: Socket[] = [];
-    const late: { door?: Door } = {};
-    const accept = (socket: Socket): void => {
-      if (late.door === undefined) early.push(socket);
-      else this.#track(socket, late.door);
-    };
-    const server = inherited?.take(wanted, accept) ?? (await listenOn(wanted, accept));
-    const door = (late.door = { ...bound, key, server, stop, last });
-    for (const socket of early) this.#track(socket, door);
+    const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true });
+    const fd = inherited?.take(wanted);
+    const door = { ...bound, key, server, stop, last, inherited: fd !== undefined };
+    server.on('connection', (socket) => this.#track(socket, door));
+    await listenOn(server, wanted, fd);
     return door;
   }
 
-  /** Others listen on where the sockets were inherited: who is connected is told so first. */
-  #leave(door: Door): void {
-    const { inherited, clock } = this.#options;
-    if (inherited === undefined || inherited.count === 0) {
-      this.#shut(door);
+  /** Another process listens on where the socket was inherited: who is connected is told so first. */
+  #leave(door: Leaving): void {
+    if (!door.inherited) {
+      end(door);
       return;
     }
-    this.#doors.delete(door.key);
     door.server.close();
     door.last.abort(new Fault('shutting-down', 'this listener is closing'));
-    clock.after(LAST_CALL_MS, () => this.#shut(door));
+    this.#options.clock.after(LAST_CALL_MS, () => end(door));
   }
 
   #shut(door: Door): void {
     this.#doors.delete(door.key);
-    door.server.close();
-    door.stop.abort(new Fault('shutting-down', 'this listener is closing'));
+    end(door);
   }
 }
 
-/** Port 0 is another port each time. */
-function keyOf({ name, host, port, forward }: Wanted): string {
-  return port === 0 || forward ? `${forward ? '' : name}@${host}:${port}` : `${host}:${port}`;
+function end({ server, stop }: Leaving): void {
+  server.close();
+  stop.abort(new Fault('shutting-down', 'this listener is closing'));
 }
 
-function listenOn({ name, host, port, forward }: Wanted, accept: (socket: Socket) => void): Promise<Server> {
-  const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, accept);
-  return new Promise((resolve, reject) => {
-    server.once('error', (error) => {
-      const code = 'code' in error ? String(error.code) : error.message;
-      const whose = forward ? 'the forward proxy' : `destination ${name}`;
-      const hint =
-        code === 'EADDRINUSE'
-          ? 'another program has that port: choose another'
-          : 'look at the address and at permissions';
-      reject(
-        new Fault('listen', `${whose} cannot listen on ${formatAuthority(host, port)} (${code})`, {
-          hint,
-          cause: error,
-        }),
-      );
-    });
-    server.listen({ host, port, backlog: 1024 }, () => resolve(server));
-  });
+/** Port 0 is another port each time. */
+function keyOf({ name, host, port, forward }: TcpPlace): string {
+  return port === 0 || forward ? `${forward ? '' : name}@${host}:${port}` : `${host}:${port}`;
 }
 
 function addressOf({ server }: Door): AddressInfo | undefined {
   const info = server.address();
   return typeof info === 'object' && info !== null ? info : undefined;
-}
-
-/** Whether a listener on `host` answers at `address`: the same address, or any of this machine's. */
-function covers(host: string, address: string): boolean {
-  if (host === address) return true;
-  const loopback = address === '::1' || address.startsWith('127.');
-  if (host === 'localhost') return loopback;
-  if (isIP(host) === 0 || (host !== '0.0.0.0' && host !== '::')) return false;
-  return loopback || Object.values(networkInterfaces()).some((all) => all?.some((one) => one.address === address));
 }

@@ -38,7 +38,7 @@ import { listings } from './mcp-list.ts';
 import { reconsider, type Reconsider } from './reconsider.ts';
 import { dnsResolver, type Resolver } from './resolver.ts';
 import { SHARE, Shares, type ShareCounts, type ShareLimits, type SharesOptions } from './shares.ts';
-import type { DoorFolder } from './task-doors.ts';
+import type { DoorFolder, UnixPlace } from './task-doors.ts';
 import { upstreams, type Upstreams } from './upstreams.ts';
 
 /** What the proxy needs to know of the Sidecar document. */
@@ -98,7 +98,7 @@ export interface Proxy extends AsyncDisposable {
   /** Decides again all that is live, when what a task did or holds has changed. */
   reconsider(): void;
   /** The forward proxy on a Unix socket that the agent alone can reach. Fault `listen`. */
-  openForward(agent: Agent, path: string, mode: number): Promise<void>;
+  openForward(agent: Agent, place: UnixPlace): Promise<void>;
   /** Unix sockets of a task, one for each destination of its grant with a local listener; they go with it. */
   taskSockets(task: Task, where: DoorFolder): Promise<Readonly<Record<string, string>>>;
   /** Lets go of what was obtained for a task that has ended. */
@@ -241,8 +241,8 @@ class Running implements Proxy {
     this.#reconsider.all();
   }
 
-  openForward(agent: Agent, path: string, mode: number): Promise<void> {
-    return this.#listeners.openForward(agent, path, mode);
+  openForward(agent: Agent, place: UnixPlace): Promise<void> {
+    return this.#listeners.openForward(agent, place);
   }
 
   async taskSockets(task: Task, where: DoorFolder): Promise<Readonly<Record<string, string>>> {

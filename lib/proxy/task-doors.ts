@@ -67,7 +67,7 @@ export async function openTaskDoors(
         closing: stop.signal,
         lastCall: stop.signal,
       };
-      servers.push(await listenAt(path, mode, (socket) => keep(sockets, socket, () => accept(socket, bound))));
+      servers.push(await listenAt({ path, mode }, (socket) => keep(sockets, socket, () => accept(socket, bound))));
       paths[name] = path;
     }
     return doors;
@@ -90,12 +90,19 @@ function keep(sockets: Set<Socket>, socket: Socket, accept: () => void): void {
   accept();
 }
 
+export interface UnixPlace {
+  readonly path: string;
+  readonly mode: number;
+  /** The socket, where the process was started with it. */
+  readonly fd?: number | undefined;
+}
+
 /** Listens on a Unix socket of this mode. */
-export async function listenAt(path: string, mode: number, accept: (socket: Socket) => void): Promise<Server> {
+export async function listenAt({ path, mode, fd }: UnixPlace, accept: (socket: Socket) => void): Promise<Server> {
   const server = createServer({ allowHalfOpen: true }, accept);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ path }, resolve);
+    server.listen(fd === undefined ? { path } : { fd }, resolve);
   });
   await chmod(path, mode);
   return server;

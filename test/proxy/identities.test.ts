@@ -64,7 +64,7 @@ async function room(t: Test, given: Parameters<typeof site>[0] = {}): Promise<Ro
     options: { agents: [A, B, C] },
   });
   const folder = shortFolder(t);
-  for (const one of [A, B, C]) await b.proxy.openForward(one, join(folder, one.name), 0o600);
+  for (const one of [A, B, C]) await b.proxy.openForward(one, { path: join(folder, one.name), mode: 0o600 });
   const at = async ({ name }: Agent): Promise<Wire> => {
     const socket = connect(join(folder, name));
     await once(socket, 'connect');

@@ -39,7 +39,7 @@ async function room(
     options: { shares, onDropped: (agent) => dropped.push(agent) },
   });
   const folder = shortFolder(t);
-  for (const agent of [A, B]) await b.proxy.openForward(agent, join(folder, agent.name), 0o600);
+  for (const agent of [A, B]) await b.proxy.openForward(agent, { path: join(folder, agent.name), mode: 0o600 });
   return {
     b,
     dropped,

@@ -1,54 +1,31 @@
-import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import * as net from 'node:net';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { heldSocket, type HeldSocket } from '../fakes/held-sockets.ts';
 import { until } from '../fakes/until.ts';
 import { wire } from '../proxy/harness.ts';
+import { inheriting, type Started } from './inheriting.ts';
 import { world, type World } from './stack.ts';
 
 t.setTimeout(300_000);
 
-/** A bound socket that nobody accepts on here, as a supervisor holds it. */
-function held(): { readonly fd: number; readonly port: number } {
-  const make: unknown = Reflect.get(net, '_createServerHandle');
-  if (typeof make !== 'function') throw new TypeError('the engine makes no handles');
-  const handle: unknown = make('127.0.0.1', 0, 4, -1);
-  const bound = handle as { readonly fd: number; getsockname(out: { port?: number }): number };
-  const name: { port?: number } = {};
-  bound.getsockname(name);
-  return { fd: bound.fd, port: name.port ?? 0 };
-}
-
-interface Started {
-  readonly child: ChildProcess;
-  text(): string;
-  ready(): Promise<void>;
-}
-
-const CLI = resolve('cmd/chaperone.ts');
-
-function sidecar(t: Test, w: World, fd: number, env: Record<string, string> = {}): Started {
-  // LISTEN_PID is known to the process alone, so a shell says it and becomes it.
-  const command = `LISTEN_PID=$$ exec "${process.execPath}" "${CLI}" run -c "${w.folder}"`;
-  const child = spawn('sh', ['-c', command], {
-    env: { PATH: process.env['PATH'] ?? '', LISTEN_FDS: '1', ...env },
-    stdio: ['ignore', 'pipe', 'pipe', fd],
-  });
-  t.teardown(() => child.kill('SIGKILL'));
-  let text = '';
-  child.stdout?.on('data', (chunk: Buffer) => (text += chunk.toString()));
-  child.stderr?.on('data', (chunk: Buffer) => (text += chunk.toString()));
+function sidecar(t: Test, w: World, socket: HeldSocket, env: Record<string, string> = {}): Sidecar {
+  const started = inheriting(t, w.folder, [socket], env);
   return {
-    child,
-    text: () => text,
+    ...started,
     async ready() {
-      const port = await until('it listens', () => /health 127\.0\.0\.1:(\d+)/.exec(text)?.[1], 60_000);
+      const health = (): string | undefined => /health 127\.0\.0\.1:(\d+)/.exec(started.text())?.[1];
+      const port = await until('it listens', health, 60_000);
       const ask = async (): Promise<boolean> => (await fetch(`http://127.0.0.1:${port}/readyz`)).status === 200;
       await until('it is ready', ask, 60_000);
     },
   };
+}
+
+interface Sidecar extends Started {
+  ready(): Promise<void>;
 }
 
 /** A world whose documents say where the inherited socket is; each process has its own evidence. */
@@ -104,13 +81,14 @@ function asked(port: number, agent: Agent): Promise<string> {
 }
 
 t.test('a process takes the listeners of another over under load, and no request fails', async (t) => {
-  const { fd, port } = held();
+  const held = heldSocket();
+  const { port } = held;
   await using w = await worldAt(port);
-  const first = sidecar(t, w, fd);
+  const first = sidecar(t, w, held);
   await first.ready();
   const gets = load(port);
   await until('it serves', () => gets.results.length > 50, 60_000);
-  const second = sidecar(t, w, fd);
+  const second = sidecar(t, w, held);
   await second.ready();
   const before = gets.results.length;
   await until('both serve', () => gets.results.length > before + 100, 60_000);
@@ -143,9 +121,10 @@ t.test('a process takes the listeners of another over under load, and no request
 });
 
 t.test('what is open at the old process goes on there until its drain ends', async (t) => {
-  const { fd, port } = held();
+  const held = heldSocket();
+  const { port } = held;
   await using w = await worldAt(port);
-  const first = sidecar(t, w, fd);
+  const first = sidecar(t, w, held);
   await first.ready();
   const line = net.connect(port, '127.0.0.1');
   t.teardown(() => line.destroy());
@@ -158,7 +137,7 @@ t.test('what is open at the old process goes on there until its drain ends', asy
   kept.write(ask);
   await kept.sees(/^HTTP\/1\.1 200 /);
   t.notMatch(kept.text, /connection: close/i);
-  const second = sidecar(t, w, fd);
+  const second = sidecar(t, w, held);
   await second.ready();
   first.child.kill('SIGTERM');
   await until('it drains', () => first.text().includes('draining'), 60_000);
@@ -176,14 +155,12 @@ t.test('what is open at the old process goes on there until its drain ends', asy
 });
 
 t.test('a socket that is for another process, or that nobody wants, is left alone and told', async (t) => {
-  const { fd, port } = held();
-  await using w = await worldAt(port);
-  const other = sidecar(t, w, fd, { LISTEN_FDS: '0' });
+  await using w = await worldAt(0);
+  const other = sidecar(t, w, heldSocket(), { LISTEN_FDS: '0' });
   await other.ready();
   t.notMatch(other.text(), /inherited socket/);
   other.child.kill('SIGKILL');
-  const { fd: strange } = held();
-  const stray = sidecar(t, w, strange);
+  const stray = sidecar(t, w, heldSocket());
   await stray.ready();
   t.match(stray.text(), /the inherited socket 127\.0\.0\.1:\d+ is nobody's/);
 });

@@ -2,6 +2,7 @@
 import { by, sabotage, type Sabotage } from '../sabotage.ts';
 
 const ENDS = 'test/scenarios/ends-in-time-whatever-hangs.test.ts';
+const OVER = 'test/scenarios/hands-everything-over.test.ts';
 
 export const PROCESS: readonly Sabotage[] = [
   sabotage(
@@ -31,11 +32,29 @@ export const PROCESS: readonly Sabotage[] = [
   sabotage(
     'kept connections are answered once more where another process listens on',
     'lib/proxy/listeners.ts',
-    ['if (inherited === undefined || inherited.count === 0) {', 'if (door.name !== "") {'],
+    ['if (!door.inherited) {', 'if (door.last !== door.stop) {'],
     by(
       'test/scenarios/hands-its-listeners-over.test.ts',
       'what is open at the old process goes on there until its drain ends',
     ),
+  ),
+  sabotage(
+    'connections that are kept at shared pages are told that the answer is the last',
+    'lib/admin/pages.ts',
+    ['if (where.fd === undefined) return;', 'if (where.fd !== -1) return;'],
+    by(OVER, 'with one document a process takes over all that listens under load, and no request fails'),
+  ),
+  sabotage(
+    'health that is shared is answered once the process can serve',
+    'cmd/compose.ts',
+    ['if (!health.shared) await', 'if (config.policy.generation > 0) await'],
+    by(OVER, 'with one document a process takes over all that listens under load, and no request fails'),
+  ),
+  sabotage(
+    'the sockets of tasks of a process that runs are left alone',
+    'lib/admin/agent-home.ts',
+    ['if (pid !== process.pid && isRunning(pid)) continue;', 'if (pid < 0) continue;'],
+    by(OVER, 'tasks stay with the process that opened them, which has a socket of its own while it drains'),
   ),
   sabotage(
     'a thread that is held does not hold the process',

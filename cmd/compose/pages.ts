@@ -1,0 +1,98 @@
+/**
+ * Pages and APIs of the sidecar put together, and its end. What was inherited another process serves
+ * too: health is answered once everything else is, and left first.
+ */
+import type { AddressInfo } from 'node:net';
+import { type AdminOptions, startAdmin } from '../../lib/admin/admin.ts';
+import { type Health, type HealthOptions, startHealth } from '../../lib/admin/health.ts';
+import type { Pages } from '../../lib/admin/pages.ts';
+import type { Disposer } from '../../lib/base/dispose.ts';
+import { Fault } from '../../lib/base/fault.ts';
+import type { SidecarSpec } from '../../lib/config/compile.ts';
+import { formatAuthority } from '../../lib/policy/authority.ts';
+import type { Inherited } from '../../lib/proxy/inherited.ts';
+import type { Proxy } from '../../lib/proxy/proxy.ts';
+import type { Late, Parts } from '../compose.ts';
+import type { Supervisor } from './supervisor.ts';
+
+interface AroundHealth {
+  readonly shown: Pick<HealthOptions, 'readiness' | 'metrics' | 'onDropped'>;
+  readonly late: Late;
+  readonly inherited: Inherited;
+}
+
+export interface HealthPages {
+  /** The process was started with the socket: until it can serve, another answers there. */
+  readonly shared: boolean;
+  open(around: { readonly opened: Disposer; readonly addresses: Map<string, AddressInfo> }): Promise<void>;
+  leave(): void;
+}
+
+export function healthOf({ health, intercept }: SidecarSpec, { shown, late, inherited }: AroundHealth): HealthPages {
+  if (health === undefined) return { shared: false, open: () => Promise.resolve(), leave: () => {} };
+  const interceptionCa = intercept && (() => late.interception?.authority().toString());
+  const fd = inherited.take({ name: 'health', ...health });
+  let pages: Health | undefined;
+  return {
+    shared: fd !== undefined,
+    async open({ opened, addresses }) {
+      pages = opened.use(await startHealth({ ...shown, address: health, fd, interceptionCa }));
+      addresses.set('health', pages.address);
+    },
+    leave: () => pages?.leave(),
+  };
+}
+
+/** The operator's socket, where there is one. */
+export async function openAdmin(
+  { adminApi }: SidecarSpec,
+  {
+    inherited,
+    opened,
+    ...options
+  }: Omit<AdminOptions, 'socket' | 'fd'> & Pick<AroundHealth, 'inherited'> & { readonly opened: Disposer },
+): Promise<readonly Pages[]> {
+  if (adminApi === undefined) return [];
+  const { socket } = adminApi;
+  const fd = inherited.take({ name: 'adminApi', path: socket });
+  return [opened.use(await startAdmin({ ...options, socket, fd }))];
+}
+
+/** Every place where somebody may connect, sockets too. */
+export function placesOf(
+  addresses: ReadonlyMap<string, AddressInfo>,
+  { agents, adminApi }: SidecarSpec,
+): readonly string[] {
+  const ports = [...addresses].map(([name, { address, port }]) => `${name} ${formatAuthority(address, port)}`);
+  const sockets = agents.flatMap(({ name, home }) => (home === undefined ? [] : [`agent ${name} ${home.socket}`]));
+  return [...ports, ...sockets, ...(adminApi === undefined ? [] : [`adminApi ${adminApi.socket}`])];
+}
+
+interface Draining {
+  readonly proxy: Proxy;
+  readonly health: HealthPages;
+  readonly pages: readonly Pages[];
+  readonly told: Supervisor;
+}
+
+/** Turns not ready, and serves what is under way until it ends or `drain` of the configuration is over. */
+export async function drain(
+  { proxy, health, pages, told }: Draining,
+  { config, clock, readiness: ready, tell }: Parts,
+): Promise<void> {
+  told.stopping();
+  health.leave();
+  for (const one of pages) one.leave();
+  // Where health is shared it speaks for whoever serves on.
+  if (!health.shared) ready.pending('drain', 'the sidecar is stopping');
+  tell('draining', { live: proxy.live() });
+  const late = new AbortController();
+  const cancel = clock.after(
+    config.sidecar.drain,
+    () => late.abort(new Fault('shutting-down', 'the time to drain is over')),
+    true,
+  );
+  await proxy.drain(late.signal);
+  cancel();
+  tell('stopped');
+}
