@@ -2,9 +2,10 @@
  * What the states of the identity mean for readiness and evidence. Expiry is judged by the wall clock on a short tick, since timers stand still while a
  * machine sleeps.
  */
-import { systemClock } from '../../lib/base/clock.ts';
+import { type Clock, systemClock } from '../../lib/base/clock.ts';
 import { ignore } from '../../lib/base/signal.ts';
 import { type IdentitySource, startIdentity } from '../../lib/identity/source.ts';
+import type { Agent, AgentIdentity } from '../../lib/policy/agent.ts';
 import { svidFor } from '../../lib/proxy/identities.ts';
 import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';
 import type { Parts } from '../compose.ts';
@@ -92,8 +93,8 @@ function followAgents({ clock, config, log }: Parts, redecide: () => void): Agen
   const own = config.sidecar.agents.flatMap(({ name, identity }) =>
     identity === undefined ? [] : [{ name, identity }],
   );
-  let expired = 0;
   return {
+    lapse: lapses(own, clock, redecide),
     look(identity) {
       for (const { name, identity: wanted } of own) {
         if (svidFor(identity, wanted) !== undefined) continue;
@@ -101,12 +102,25 @@ function followAgents({ clock, config, log }: Parts, redecide: () => void): Agen
         log.log('warn', 'identity', `no SVID is issued for agent ${name}: it is refused`, { hint });
       }
     },
-    lapse(identity) {
-      const now = clock.now();
-      const before = expired;
-      expired = own.filter(({ identity: wanted }) => now >= (svidFor(identity, wanted)?.notAfter ?? Infinity)).length;
-      if (expired > before) redecide();
-    },
+  };
+}
+
+/** An agent whose SVID may expire before the sidecar's own. */
+type Own = Pick<Agent, 'name'> & { readonly identity: AgentIdentity };
+
+/** To be called with each identity and on each tick: decides again when the SVID of an agent has expired since. */
+export function lapses(
+  own: readonly Own[],
+  clock: Pick<Clock, 'now'>,
+  redecide: () => void,
+): (identity: Identity) => void {
+  let expired: ReadonlySet<string> = new Set();
+  return (identity) => {
+    const now = clock.now();
+    const over = own.filter(({ identity: wanted }) => now >= (svidFor(identity, wanted)?.notAfter ?? Infinity));
+    const before = expired;
+    expired = new Set(over.map(({ name }) => name));
+    if (over.some(({ name }) => !before.has(name))) redecide();
   };
 }
 

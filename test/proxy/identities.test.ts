@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { systemClock } from '../../lib/base/clock.ts';
 import type { Agent } from '../../lib/policy/agent.ts';
 import type { Identity } from '../../lib/spiffe/identity.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
@@ -28,14 +29,24 @@ interface Room extends AsyncDisposable {
   get(agent: Agent, path?: string): Promise<string>;
   /** Issues these, the sidecar's own first. */
   issue(...paths: readonly string[]): Promise<void>;
+  /** Moves the wall clock. */
+  pass(ms: number): void;
   /** Whom the upstream has seen, connection by connection. */
   seen(): readonly (string | undefined)[];
 }
 
 let generations = 100;
 
+const SOON_MS = 600_000;
+
+/** A path that begins with `soon:` is of an SVID that expires in ten minutes; the others in an hour. */
 async function issued(authority: TestAuthority, paths: readonly string[]): Promise<Identity> {
-  const svids = await Promise.all(paths.map(async (path) => (await authority.svid(path)).x509Svid));
+  const svids = await Promise.all(
+    paths.map(async (path) => {
+      const notAfter = path.startsWith('soon:') ? { notAfter: Date.now() + SOON_MS } : {};
+      return (await authority.svid(path.replace('soon:', ''), notAfter)).x509Svid;
+    }),
+  );
   const [svid] = svids;
   if (svid === undefined) throw new Error('nothing is issued');
   generations += 1;
@@ -53,6 +64,8 @@ async function room(t: Test, given: Parameters<typeof site>[0] = {}): Promise<Ro
     },
   });
   const tokens: string[] = [];
+  let passed = 0;
+  const clock = { ...systemClock, now: () => Date.now() + passed };
   const b = await bench({
     authority,
     identity: await issued(authority, ['/own', '/a', '/b']),
@@ -61,7 +74,7 @@ async function room(t: Test, given: Parameters<typeof site>[0] = {}): Promise<Ro
       tokens.push(`${as} ${audience}`);
       return { token: `token-of-${as}`, expiresAt: Date.now() + 60_000 };
     },
-    options: { agents: [A, B, C] },
+    options: { agents: [A, B, C], clock },
   });
   const folder = shortFolder(t);
   for (const one of [A, B, C]) await b.proxy.openForward(one, { path: join(folder, one.name), mode: 0o600 });
@@ -84,6 +97,7 @@ async function room(t: Test, given: Parameters<typeof site>[0] = {}): Promise<Ro
     async issue(...paths) {
       b.identity.set({ kind: 'current', identity: await issued(authority, paths), problem: undefined });
     },
+    pass: (ms) => void (passed += ms),
     seen: () => upstream.connections.map(({ spiffeId }) => spiffeId),
     async [Symbol.asyncDispose]() {
       await b[Symbol.asyncDispose]();
@@ -144,3 +158,38 @@ t.test('tokens are asked for as each agent, and none goes out with that of anoth
   t.match(await r.get(A), /token-of-spiffe:\/\/example\.org\/a$/);
   t.same(r.tokens, ['spiffe://example.org/a crm', 'spiffe://example.org/b crm']);
 });
+
+t.test(
+  'an SVID of an agent that expires before the others is refused, never replaced by one of them, and what is open with it is cut',
+  async (t) => {
+    await using r = await room(t);
+    await r.issue('/own', 'soon:/a', '/b');
+    const lines = await Promise.all([A, B].map((one) => r.at(one)));
+    for (const line of lines) {
+      line.write('GET http://crm.internal/stream HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
+      await line.sees('first');
+    }
+    const before = r.seen().length;
+    r.pass(SOON_MS + 1000);
+    const refused = await r.get(A);
+    t.equal(statusOf(refused), 503);
+    t.match(refusal(refused), { code: 'identity-expired', message: /example\.org\/a of agent a expired/ });
+    t.equal(r.seen().length, before, 'the upstream was not even dialled');
+    r.b.proxy.reconsider();
+    await until(
+      'the stream of a is cut',
+      () => lines[0]?.socket.readableEnded === true || lines[0]?.socket.destroyed === true,
+    );
+    t.same([lines[1]?.socket.destroyed, lines[1]?.socket.readableEnded], [false, false]);
+    t.match(r.b.audit.of('redecided'), [{ effect: 'deny', code: 'identity-expired' }]);
+    t.equal(statusOf(await r.get(B)), 200);
+    t.ok(
+      r
+        .seen()
+        .slice(before)
+        .every((id) => id === 'spiffe://example.org/b'),
+    );
+    await r.issue('/own', '/a', '/b');
+    t.equal(statusOf(await r.get(A)), 200, 'and goes on with its next one');
+  },
+);

@@ -2,6 +2,7 @@
 import t from 'tap';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
+import { soleAgent } from '../../lib/policy/agent.ts';
 import { buildPolicy } from '../../lib/policy/lookup.ts';
 import { tasks, type Opened } from '../../lib/tasks/registry.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
@@ -77,6 +78,47 @@ t.test('a tool that its server calls destructive is no read, whoever never lists
   ]);
   t.equal((b.audit.own()[0] as { asker?: string }).asker, (b.audit.of('decided')[0] as { exchange: string }).exchange);
   t.same(unpaired(b.audit.records), []);
+});
+
+t.test('what a server says of its tools to one agent counts for no other', async (t) => {
+  const agents = [soleAgent('a'), soleAgent('b')];
+  const said = new Map([
+    ['a', tool('look', { destructiveHint: true })],
+    ['b', tool('look')],
+  ]);
+  const lists: Script = ({ body, headers }, response) =>
+    sendJson(response, rpc(body?.id, { tools: [said.get(headers.authorization?.slice(7) ?? '')] }));
+  const script: Script = (asked, response) => (asked.body?.method === 'tools/list' ? lists : ok)(asked, response);
+  await using server = await mcpServer(script, lists);
+  const rules = [mcpRule('read', 'allow', { tools: ['look'] })];
+  const site = mcpSite({ task: 'required', upstream: { host: '127.0.0.1', port: server.port }, rules });
+  const taskPolicies = [taskRule({ destinations: new Set(['tools']), actions: new Set(['read']), stepUp: [] })];
+  const policy = cell(
+    buildPolicy({ generation: 1, digest: 'd', destinations: [site], unlisted: 'deny', taskPolicies }),
+  );
+  await using registry = tasks({ clock: systemClock, policy, agents, tell: () => {}, onChange: () => {} });
+  await using b = await bench({ destinations: [site], options: { tasks: registry, policy, agents } });
+  const [asA, asB] = agents.map((agent) => {
+    const { task, secret } = registry.open(intent({ targets: ['tools'], actions: ['read'] }), agent);
+    const basic = Buffer.from(`${task.id}:${secret}`).toString('base64');
+    const fields = { 'proxy-authorization': `Basic ${basic}`, authorization: `Bearer ${agent.name}` };
+    return (body: string): Promise<Told> => post(b, body, { fields });
+  });
+  if (asA === undefined || asB === undefined) throw new TypeError('there are two');
+  const WRITES = { message: /its actions leave out write/ };
+  t.equal((await asB(call('look'))).body.error, undefined, 'to b it is harmless');
+  t.match((await asA(call('look'))).body.error, WRITES, 'to a it is not, whatever b was told');
+  t.equal((await asB(call('look'))).body.error, undefined, 'nor does what a was told count for b');
+  t.equal(server.listed.length, 2, 'each was told by itself');
+  said.set('b', tool('look', { title: 'another' }));
+  await asB(message('tools/list'));
+  t.match((await asB(call('look'))).body.error, { message: /is not the one that was pinned/ });
+  t.match((await asA(call('look'))).body.error, WRITES, 'what changed for b has not changed for a');
+  t.equal(server.asked.filter(({ body }) => body?.method === 'tools/call').length, 2);
+  t.match(
+    b.proxy.definitions.pins().map(({ pinned, current }) => pinned === current),
+    [false, true],
+  );
 });
 
 t.test('a server that does not tell has tools that write', async (t) => {

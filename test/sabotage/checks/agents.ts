@@ -74,6 +74,30 @@ export const AGENTS: readonly Sabotage[] = Object.freeze([
     MISSING,
   ),
   sabotage(
+    'what a server says of its tools counts for the agent that was told',
+    'lib/proxy/mcp.ts',
+    ["const to = `${endpoint} ${agent?.name ?? ''}`;", 'const to = endpoint;'],
+    by('test/proxy/mcp-listing.test.ts', 'what a server says of its tools to one agent counts for no other'),
+  ),
+  sabotage(
+    'an SVID of an agent that expires is noticed by itself',
+    'cmd/compose/identity.ts',
+    ['if (over.some(({ name }) => !before.has(name))) redecide();', 'if (over.length > before.size) redecide();'],
+    by(
+      'test/cmd/agents-expiry.test.ts',
+      'each SVID of an agent that expires is noticed, one that is renewed in the same moment or not',
+    ),
+  ),
+  sabotage(
+    'an SVID of an agent that has expired is not used',
+    'lib/proxy/identities.ts',
+    ['if (clock.now() < notAfter) return identity;', 'if (clock.now() < Infinity) return identity;'],
+    by(
+      'test/proxy/identities.test.ts',
+      'an SVID of an agent that expires before the others is refused, never replaced by one of them, and what is open with it is cut',
+    ),
+  ),
+  sabotage(
     'what is nobody’s has no identity where agents have their own',
     'lib/proxy/identities.ts',
     ['if (agent?.identity === undefined) return undefined;', 'if (agent?.identity === undefined) return identity;'],
