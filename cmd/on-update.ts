@@ -4,12 +4,15 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { systemClock } from '../lib/base/clock.ts';
 import { Fault } from '../lib/base/fault.ts';
+import { readBounded } from '../lib/base/read-file.ts';
 import { link, onAbort } from '../lib/base/signal.ts';
 import { parseDuration } from '../lib/config/scalars.ts';
+
+/** Bytes of a pid file. */
+const LONGEST_PID = 1024;
 
 export interface OnUpdateOptions {
   readonly onUpdateCommand?: string;
@@ -35,7 +38,9 @@ export function onUpdate(options: OnUpdateOptions): Tell {
   return async (signal) => {
     try {
       if (command !== undefined) await run([command, ...args], limit, signal);
-      if (number !== undefined && pidFile !== undefined) process.kill(pidOf(await readFile(pidFile, 'utf8')), number);
+      if (number === undefined || pidFile === undefined) return;
+      const bytes = await readBounded(pidFile, { most: LONGEST_PID });
+      process.kill(pidOf(bytes.toString('utf8')), number);
     } catch (failure) {
       const { message } = Fault.from(failure, 'on-update');
       throw new Fault('on-update', `the files are written, but their reader could not be told: ${message}`, {

@@ -12,11 +12,18 @@ import { VERSION } from './version.ts';
 /** A check of `doctor` failed. */
 const UNHEALTHY = 1;
 
+/** The likeliest argument too many is the configuration. */
+function withConfigHint(text: string): string {
+  const [, file] = /^error: too many arguments for .+: (?:.+, )?(\S+\.ya?ml)\.$/m.exec(text) ?? [];
+  return file === undefined ? text : `${text}(a configuration is named with -c: -c ${file})\n`;
+}
+
 export function program(io: Io): Command {
   const chaperone = new Command('chaperone')
     .description('SPIFFE workload-identity agent and mTLS sidecar proxy for AI agents')
     .version(VERSION)
     .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(withConfigHint(text)) })
     .showHelpAfterError('(add --help for the commands and options)')
     .configureHelp({ sortSubcommands: false });
   const configured = (name: string, about: string): Command => below(chaperone, name, about);

@@ -51,6 +51,7 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
   'how often or how much at a time, without a bound on anybody': [
     'lib/audit/sink.ts RETRY_MS LONGEST_RETRY_MS',
     'lib/config/watch.ts BURST_MS',
+    'lib/base/read-file.ts AGAIN_MS',
     'lib/http1/outlet.ts JOIN_BYTES BULK_BYTES BURST_BYTES',
     'lib/http1/limits.ts poolAgeJitter',
     'lib/identity/limits.ts baseMs timeMs timeoutMs share again',

@@ -2,11 +2,14 @@
  * `chaperone dev`: the embedded Workload API, until SIGINT or SIGTERM. It attests nobody and says so. `--serve` puts the demo's API beside it: an mTLS upstream for
  * those who have none at hand.
  */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { systemClock } from '../../lib/base/clock.ts';
-import { disposer } from '../../lib/base/dispose.ts';
+import { type Disposer, disposer } from '../../lib/base/dispose.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { parseDuration } from '../../lib/config/scalars.ts';
-import { createDevTrustDomain } from '../../lib/dev/domain.ts';
+import { createDevTrustDomain, type DevTrustDomain } from '../../lib/dev/domain.ts';
 import { type DemoUpstream, startDemoUpstream } from '../../lib/dev/upstream.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
@@ -30,7 +33,8 @@ interface Served {
 
 export async function dev(options: DevOptions, io: Io): Promise<void> {
   const served = (options.serve ?? []).map(servedOf);
-  const ids = [...new Set([...(options.id ?? ['/agent']), ...served.map(({ id }) => id)])];
+  const ids = [...new Set(options.id ?? ['/agent'])];
+  for (const id of ids) checkId(id);
   const ttl = parseDuration(options.ttl);
   const domain = await createDevTrustDomain({ name: options.trustDomain, clock: systemClock });
   using signals = processSignals(() => {});
@@ -46,11 +50,34 @@ export async function dev(options: DevOptions, io: Io): Promise<void> {
   );
   io.out(`export SPIFFE_ENDPOINT_SOCKET=${api.endpoint}`);
   await using opened = disposer();
+  if (served.length > 0) await serveAll(served, { domain, ttl, io, opened });
+  await signals.stop;
+}
+
+interface Serving {
+  readonly domain: DevTrustDomain;
+  readonly ttl: number;
+  readonly io: Io;
+  readonly opened: Disposer;
+}
+
+/** What is served gets its SVIDs from a socket of its own, so that no caller of the other can be it. */
+async function serveAll(served: readonly Served[], { domain, ttl, io, opened }: Serving): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'chaperone-dev-'));
+  opened.defer(() => rm(folder, { recursive: true, force: true }));
+  const identities = served.map(({ id }) => ({ id }));
+  const api = opened.use(await startDevWorkloadApi({ socket: join(folder, 'api.sock'), domain, identities, ttl }));
   for (const one of served) {
     const { address } = opened.use(await serve(one, { endpoint: api.endpoint, domain: domain.name, io }));
     io.out(`serving the demo's API as spiffe://${domain.name}${one.id} on ${address}`);
   }
-  await signals.stop;
+}
+
+function checkId(id: string): void {
+  if (/^(?:\/|spiffe:\/\/)/.test(id)) return;
+  throw new Fault('usage', `--id takes a path or a whole SPIFFE ID, not ${JSON.stringify(id)}`, {
+    hint: `such as --id /${id}`,
+  });
 }
 
 function serve(

@@ -32,6 +32,11 @@ export interface ExplainOptions {
 export async function explain(options: ExplainOptions, io: Io): Promise<void> {
   const { policy } = await loadConfig(options.config, { generation: 1 });
   const { method, target, listener, header, identity, time, task } = options;
+  if (listener === undefined && method !== 'CONNECT' && !/^[a-z]+:\/\//i.test(target)) {
+    throw new Fault('usage', `${JSON.stringify(target)} is no whole URL`, {
+      hint: 'write http://HOST/PATH or https://HOST/PATH; with --listener, the path alone',
+    });
+  }
   const facts = suppose(
     {
       method,

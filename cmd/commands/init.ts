@@ -1,6 +1,7 @@
 /** `chaperone init`: a starter configuration; never over an existing file. */
 import { writeFile } from 'node:fs/promises';
 import { Fault } from '../../lib/base/fault.ts';
+import { whyUnread } from '../../lib/base/read-file.ts';
 import { STARTER } from '../../lib/config/starter.ts';
 import type { Io } from '../io.ts';
 
@@ -13,7 +14,10 @@ export async function init(file: string, io: Io): Promise<void> {
         hint: 'name another file, or remove it first',
       });
     }
-    throw Fault.from(failure, 'config-unreadable', `cannot write ${file}`);
+    throw new Fault('config-unreadable', `cannot write ${file} (${whyUnread(failure)})`, {
+      hint: 'its folder must be there, and be yours to write',
+      cause: failure,
+    });
   }
   io.out(`wrote ${file}; next: chaperone check -c ${file}`);
 }

@@ -5,9 +5,9 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { Fault } from '../../lib/base/fault.ts';
+import { readBounded, whyUnread } from '../../lib/base/read-file.ts';
 import { ignore } from '../../lib/base/signal.ts';
 import { loadConfig } from '../../lib/config/load.ts';
 import { intentBody } from '../../lib/tasks/intent.ts';
@@ -56,10 +56,17 @@ async function relayOf(proxy: string, io: Io): Promise<Relay | undefined> {
   return startRelay({ proxy, root: process.pid, refused });
 }
 
+/** Bytes, as the agent API takes them. */
+const LONGEST_INTENT = 65_536;
+
 export async function intentText(path: string): Promise<string> {
-  return readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new Fault('config-unreadable', `the intent ${path} cannot be read`, { cause });
+  const bytes = await readBounded(path, { most: LONGEST_INTENT, pipes: true }).catch((cause: unknown) => {
+    throw new Fault('config-unreadable', `the intent ${path} cannot be read (${whyUnread(cause)})`, {
+      hint: 'name a file that holds it; docs/tasks.md shows one',
+      cause,
+    });
   });
+  return bytes.toString('utf8');
 }
 
 /** What sends a program through the sidecar as this task, and lets it ask for approvals; says what cannot be kept. */

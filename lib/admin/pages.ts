@@ -97,10 +97,14 @@ export async function servePages(
 function listen(server: Server, { fd, ...place }: PagesPlace): Promise<void> {
   return new Promise((resolve, reject) => {
     const name = 'path' in place ? place.path : `${place.host}:${place.port}`;
-    const hint = 'is something else there?';
-    server.once('error', (cause) =>
-      reject(new Fault('listen', `cannot listen on ${name}: ${cause.message}`, { cause, hint })),
-    );
+    server.once('error', (cause) => {
+      const code = 'code' in cause ? String(cause.code) : cause.message;
+      const taken = code === 'EADDRINUSE';
+      const hint = taken
+        ? 'another program has it, perhaps a sidecar that runs: choose another'
+        : 'look at the address';
+      reject(new Fault('listen', `${place.name} cannot listen on ${name} (${code})`, { cause, hint }));
+    });
     server.listen(fd === undefined ? place : { fd }, resolve);
   });
 }

@@ -1,20 +1,22 @@
 /** `tls.roots`: PEM files, read and checked when the document is loaded, so that a missing or wrong one is found before traffic is. */
 import { X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { Fault } from '../base/fault.ts';
+import { readBounded, whyUnread } from '../base/read-file.ts';
+
+/** Bytes of one file. */
+const MOST = 16 << 20;
 
 const BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?-----END \1-----/g;
 
 /** The certificates of a PEM file, one text each. Fault `config` when it cannot be read, has none, or holds anything else. */
 export async function readRoots(path: string): Promise<readonly string[]> {
-  const text = await readFile(path, 'utf8').catch((failure: unknown) => {
-    const code = failure instanceof Error && 'code' in failure ? String(failure.code) : String(failure);
+  const bytes = await readBounded(path, { most: MOST }).catch((failure: unknown) => {
     throw bad(
-      `${path} cannot be read (${code})`,
+      `${path} cannot be read (${whyUnread(failure)})`,
       'look at the path and its permissions; a relative one begins at the folder of the document',
     );
   });
-  const blocks = [...text.matchAll(BLOCK)];
+  const blocks = [...bytes.toString('utf8').matchAll(BLOCK)];
   if (blocks.length === 0)
     throw bad(`${path} holds no PEM certificate`, 'write a file of -----BEGIN CERTIFICATE----- blocks');
   return blocks.map(([block, label]) => {

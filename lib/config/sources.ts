@@ -2,8 +2,10 @@
  * Files and folders to texts. A folder stands for its `*.yaml` and `*.yml`, in order of name, without tests (`*.test.yaml`) and what lies deeper or begins with a dot. A mounted
  * ConfigMap is read through its `..data` link as it stood at one moment, so that no set is half old and half new.
  */
-import { readdir, readFile, realpath, stat } from 'node:fs/promises';
+import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { Fault } from '../base/fault.ts';
+import { readBounded, whyUnread } from '../base/read-file.ts';
 import { wholeFile, type Problems } from './problem.ts';
 import { YAML_LIMITS } from './yaml.ts';
 
@@ -31,18 +33,20 @@ export async function readSources(paths: readonly string[], problems: Problems):
 interface Found {
   readonly file: string;
   readonly real: string;
+  /** Named itself, and no file of a folder: it may be a pipe. */
+  readonly named: boolean;
 }
 
 async function expand(path: string, problems: Problems): Promise<readonly Found[]> {
   try {
-    if (!(await stat(path)).isDirectory()) return [{ file: path, real: path }];
+    if (!(await stat(path)).isDirectory()) return [{ file: path, real: path, named: true }];
     const folder = await dataOf(path);
     const names = (await readdir(folder)).filter((name) => DOCUMENTS.test(name) && !TESTS.test(name)).sort();
     if (names.length === 0)
       unreadable(problems, path, 'the folder holds no *.yaml', 'name another, or put documents into it');
-    return names.map((name) => ({ file: join(path, name), real: join(folder, name) }));
+    return names.map((name) => ({ file: join(path, name), real: join(folder, name), named: false }));
   } catch (failure) {
-    unreadable(problems, path, reason(failure), fixFor(path, failure));
+    unreadable(problems, path, `cannot be read (${whyUnread(failure)})`, fixFor(path, failure));
     return [];
   }
 }
@@ -60,19 +64,21 @@ async function dataOf(folder: string): Promise<string> {
   return realpath(join(folder, CONFIG_MAP_DATA)).catch(() => folder);
 }
 
-async function readSource({ file, real }: Found, problems: Problems): Promise<Source | undefined> {
+async function readSource({ file, real, named }: Found, problems: Problems): Promise<Source | undefined> {
   try {
-    const bytes = await readFile(real);
-    if (bytes.length > YAML_LIMITS.bytes) {
-      unreadable(problems, file, `the file is larger than ${YAML_LIMITS.bytes} bytes`, 'split it');
-      return undefined;
-    }
+    const bytes = await readBounded(real, { most: YAML_LIMITS.bytes, pipes: named });
+    // UTF-16 of plain text is UTF-8 too, with a NUL in each character.
+    if (bytes.includes(0)) throw new TypeError('NUL');
     return { file, text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) };
   } catch (failure) {
-    const utf8 = failure instanceof TypeError;
-    unreadable(problems, file, utf8 ? 'the file is not UTF-8' : reason(failure), utf8 ? 'save it as UTF-8' : READABLE);
+    if (failure instanceof TypeError) unreadable(problems, file, 'the file is not UTF-8', 'save it as UTF-8');
+    else unreadable(problems, file, `cannot be read (${whyUnread(failure)})`, hintOf(failure));
     return undefined;
   }
+}
+
+function hintOf(failure: unknown): string {
+  return failure instanceof Fault ? (failure.hint ?? READABLE) : READABLE;
 }
 
 const READABLE = 'look at the path and its permissions';
@@ -84,11 +90,6 @@ function fixFor(path: string, failure: unknown): string {
   const missing = failure instanceof Error && 'code' in failure && failure.code === 'ENOENT';
   if (!missing || basename(path) !== STARTER) return READABLE;
   return `name another with -c, or write a starter: chaperone init${path === STARTER ? '' : ` ${path}`}`;
-}
-
-function reason(failure: unknown): string {
-  const code = failure instanceof Error && 'code' in failure ? String(failure.code) : String(failure);
-  return `cannot be read (${code})`;
 }
 
 function unreadable(problems: Problems, file: string, message: string, fix: string): void {

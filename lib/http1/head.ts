@@ -26,7 +26,9 @@ export function parseRequestHead(text: string, limits: Http1Limits): RequestHead
   if (at === 0 || text.charCodeAt(at) !== SP) throw malformed(REQUEST, `${byteAt(text, at)} in the method`);
   const method = text.slice(0, at);
   if (method !== method.toUpperCase())
-    throw new Fault('method-not-supported', 'a request method in lower case is not supported');
+    throw new Fault('method-not-supported', 'a request method in lower case is not supported', {
+      hint: 'methods are told apart by letter case: write it in capitals',
+    });
   const targetStart = ++at;
   while ((classes(text.charCodeAt(at)) & VISIBLE) !== 0) at++;
   if (at - targetStart > Math.min(limits.pathBytes, limits.targetBytes))

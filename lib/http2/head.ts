@@ -42,7 +42,9 @@ export function requestHead(received: ReceivedHead, scheme: Scheme, limits: Http
   if (method.length > limits.methodBytes) throw malformed(`a method of more than ${limits.methodBytes} bytes`);
   if (!consistsOf(method, TOKEN)) throw malformed('a :method that is no token');
   if (method !== method.toUpperCase())
-    throw new Fault('method-not-supported', 'a request method in lower case is not supported');
+    throw new Fault('method-not-supported', 'a request method in lower case is not supported', {
+      hint: 'methods are told apart by letter case: write it in capitals',
+    });
   if (method === 'CONNECT') throw new Fault('method-not-supported', 'CONNECT over HTTP/2 is not served');
   if (parts.scheme !== scheme) throw malformed(`:scheme is not ${scheme}`);
   refuseLong(path, limits);

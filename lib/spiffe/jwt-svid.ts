@@ -92,6 +92,13 @@ function checkMembers(json: string): void {
   if (twice !== undefined) refuse(`has the member ${quoted(twice)} twice`);
 }
 
+/** Seconds to either side of the epoch that a date can say. */
+const LAST_SECOND = 8_640_000_000_000;
+
+function isTime(claim: unknown): claim is number {
+  return typeof claim === 'number' && Math.abs(claim) <= LAST_SECOND;
+}
+
 /** Section 3. */
 function checkClaims(claims: JWTPayload, { audience, now, early = LEEWAY_MS }: ReadOptions): JwtSvid {
   const { sub, aud, exp, nbf } = claims;
@@ -102,9 +109,9 @@ function checkClaims(claims: JWTPayload, { audience, now, early = LEEWAY_MS }: R
   if (audience === '' || !audiences.includes(audience)) {
     refuse(`is not for ${quoted(audience)} but for ${quoted(audiences.join(', '))}`);
   }
-  if (typeof exp !== 'number' || !Number.isFinite(exp)) refuse('has no expiry');
+  if (!isTime(exp)) refuse('has no expiry');
   if (now >= exp * 1000 + LEEWAY_MS) refuse(`expired ${Math.round(now / 1000 - exp)} s ago`);
-  if (nbf !== undefined && typeof nbf !== 'number') refuse('has a "not before" that is not a number');
+  if (nbf !== undefined && !isTime(nbf)) refuse('has a "not before" that is no time');
   if (nbf !== undefined && now < nbf * 1000 - early) {
     refuse(`is not valid for another ${Math.round(nbf - now / 1000)} s`, 'compare the clocks of both hosts');
   }

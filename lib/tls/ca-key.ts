@@ -67,10 +67,12 @@ function guard(path: string, { mode, uid }: { readonly mode: number; readonly ui
 
 /** The key's PEM; undefined when there is none. */
 async function read(path: string): Promise<string | undefined> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch((cause: unknown) => {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
-    throw refused(path, 'cannot be opened', 'it must be a file, no link, and readable to the sidecar', cause);
-  });
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
+    (cause: unknown) => {
+      if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
+      throw refused(path, 'cannot be opened', 'it must be a file, no link, and readable to the sidecar', cause);
+    },
+  );
   if (file === undefined) return undefined;
   try {
     const found = await file.stat();

@@ -9,7 +9,10 @@ export interface Peer {
   readonly spiffeId: SpiffeId | undefined;
   /** Upper-case hexadecimal serial number of the leaf. */
   readonly serial: string;
-  /** When the first of the certificates sent expires, milliseconds since the epoch: nothing may be kept open past it. */
+  /**
+   * When the first of the certificates that may be on its path expires, milliseconds since the
+   * epoch: nothing may be kept open past it.
+   */
   readonly notAfter: number;
   /** `TLSv1.3` or `TLSv1.2`. */
   readonly protocol: string;
@@ -58,11 +61,14 @@ export function sentChain(socket: TLSSocket, side: Side): readonly X509Certifica
 
 /** What the finished handshake says about the peer. */
 export function peerOf(socket: TLSSocket, chain: readonly X509Certificate[], spiffeId: SpiffeId | undefined): Peer {
+  const now = Date.now();
+  // The path was found valid just now: what had expired by then is not on it, only sent along.
+  const ends = chain.map(({ validToDate }) => validToDate.getTime()).filter((end, at) => at === 0 || end > now);
   const info = socket.getEphemeralKeyInfo();
   return Object.freeze({
     spiffeId,
     serial: chain[0]?.serialNumber.toUpperCase() ?? '',
-    notAfter: Math.min(...chain.map((certificate) => certificate.validToDate.getTime())),
+    notAfter: Math.min(...ends),
     protocol: socket.getProtocol() ?? 'unknown',
     group: info !== null && 'name' in info && typeof info.name === 'string' ? info.name : undefined,
   });

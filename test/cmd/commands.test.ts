@@ -118,7 +118,10 @@ t.test("dev --serve puts the demo's API beside the identity, and says what was a
   const [, port = ''] = await eventually('it serves', () =>
     /serving the demo's API as spiffe:\/\/dev\.local\/crm on 127\.0\.0\.1:(\d+)/.exec(dev.text()),
   );
-  t.match(dev.text(), /serving unix:\S+ for spiffe:\/\/dev\.local\/agent, spiffe:\/\/dev\.local\/crm/);
+  t.match(dev.text(), /serving unix:\S+ for spiffe:\/\/dev\.local\/agent$/m);
+  const { out } = await cli(['svid', 'show', '--workload-api', `unix://${socket}`]);
+  t.match(out, /spiffe:\/\/dev\.local\/agent/);
+  t.notMatch(out, /dev\.local\/crm/, 'who asks that socket cannot be what is served');
   const taken = await cli(['dev', '--socket', join(folder, 'x.sock'), '--serve', `/crm=${port}`]);
   t.match([taken.status, taken.err], [71, new RegExp(`127\\.0\\.0\\.1:${port}: .*EADDRINUSE`)]);
   for (const wrong of ['crm=8443', '/crm', '/crm=70000']) {

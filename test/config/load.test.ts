@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -342,6 +343,18 @@ t.test('what cannot be read is a problem with its own exit status', async (t) =>
   ]);
   await t.rejects(loadConfig(paths, { generation: 1 }), { code: 'config-unreadable', exit: 66 });
   await t.rejects(load(t, 'a: 1\n'), { code: 'config', exit: 78 });
+});
+
+t.test('what is in a folder and is no file is a problem, and holds nothing up', async (t) => {
+  const path = folder(t);
+  execFileSync('mkfifo', [join(path, 'pipe.yaml')]);
+  symlinkSync('/dev/zero', join(path, 'zero.yaml'));
+  writeFileSync(join(path, 'wide.yaml'), Buffer.from('a: 1\n', 'utf16le'));
+  t.match(await problemsIn(path, [path]), [
+    /^pipe\.yaml: cannot be read \(it is no regular file\); name a regular file/,
+    /^wide\.yaml: the file is not UTF-8; save it as UTF-8/,
+    /^zero\.yaml: cannot be read \(it is no regular file\); name a regular file/,
+  ]);
 });
 
 t.test('a mounted ConfigMap is read through its link as it stood at one moment', async (t) => {

@@ -1,5 +1,6 @@
 /** Through a corporate proxy: what it is told, what is still proved and judged, and what becomes of it when it misbehaves. */
-import { writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { rmSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { connect as tlsConnect } from 'node:tls';
@@ -170,6 +171,10 @@ t.test('credentials come from their file, read for each connection, and stand in
     t.equal(statusOf(answer), 503, JSON.stringify(text.slice(0, 20)));
     t.match(refusal(answer), { code: 'credential-unavailable', message: /via\.basic/ });
   }
+  rmSync(file);
+  execFileSync('mkfifo', [file]);
+  b.policy.set(policyOf(site({ name: 'pipe', mode: 'plaintext', insecure: true, upstream: AT, via: way })));
+  t.match(refusal(await asked()), { code: 'credential-unavailable', message: /it is no regular file/ });
   await b.quiet();
   t.notMatch(JSON.stringify(b.audit.records), /secret|second|YWdlbnQ/);
 });

@@ -94,9 +94,14 @@ t.test('a second signal ends it with 75, however long the drain is', async (t) =
 });
 
 t.test('a thread that is held, by a file that does not answer, is not waited for past the drain', async (t) => {
-  await using s = await apart({ more: SHORT });
-  execFileSync('mkfifo', [join(s.folder, 'zz.yaml')]);
-  writeFileSync(join(s.folder, 'destinations.yaml'), s.documents);
+  const hold = join(t.testdir({}), 'hold.mjs');
+  execFileSync('mkfifo', [`${hold}.pipe`]);
+  writeFileSync(
+    hold,
+    `import { open } from 'node:fs/promises';
+    process.on('SIGHUP', () => void open('${hold}.pipe', 'r'));`,
+  );
+  await using s = await apart({ more: SHORT, under: ['env', `NODE_OPTIONS=--import=file://${hold}`] });
   s.sidecar.child.kill('SIGHUP');
   await new Promise((resolve) => setTimeout(resolve, 500));
   s.sidecar.child.kill('SIGTERM');

@@ -186,6 +186,8 @@ t.test('refuses each claim that is missing or wrong (J-07, J-08, J-09)', async (
     ['expired', { exp: S - 11 }],
     ['not yet valid', { nbf: S + 11 }],
     ['a "not before" that is text', { nbf: 'now' }],
+    ['a "not before" past what a date can say', { nbf: -1e300 }],
+    ['an expiry past what a date can say', { exp: 8.64e12 + 1 }],
   ];
   for (const [title, claims] of rows) await refused(t, await token({ claims }), title);
   await refused(t, await token({ claims: { aud: [''] } }), 'nobody', { audience: '' });

@@ -1,7 +1,9 @@
 /** The client's side of mutual TLS against real servers: who is let through, who is not, and that nobody else gets a byte. */
+import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import t from 'tap';
 import { tlsContexts } from '../../lib/tls/context.ts';
+import { certificatesPem as pemOf, newKeys } from '../../lib/tls/issue.ts';
 import { MALFORMED_LEAVES, testAuthority, type LeafOptions, type TestIssuer } from '../fakes/authority.ts';
 import { mtlsUpstream, rawUpstream, type MtlsUpstream, type MtlsUpstreamOptions } from '../fakes/upstream.ts';
 import { until } from '../fakes/until.ts';
@@ -105,6 +107,30 @@ t.test('an upstream may send its root along, whatever that looks like (X-08)', a
   const { socket, peer } = reached(await attempt(upstream, { identity }));
   t.equal(peer.spiffeId, 'spiffe://example.org/upstream');
   socket.destroy();
+});
+
+t.test('what a peer sends along and had expired before says nothing of how long it is good', async (t) => {
+  const { authority } = await domain();
+  const keys = await newKeys();
+  const subject = 'O=Chaperone test, CN=renewed';
+  const [before, now] = await Promise.all([
+    authority.intermediate({ keys, subject, ...PAST }),
+    authority.intermediate({ keys, subject }),
+  ]);
+  const identity = authority.identity(await authority.svid('/ours'));
+  const right = await now.svid('/upstream');
+  const [leaf = new Uint8Array(), issuer = new Uint8Array()] = right.certificates;
+  for (const certificates of [
+    [leaf, before.certificate, issuer],
+    [leaf, issuer, before.certificate],
+  ]) {
+    const certificatesPem = pemOf(certificates);
+    await using upstream = await mtlsUpstream({ authority, svid: { ...right, certificates, certificatesPem } });
+    const { socket, peer } = reached(await attempt(upstream, { identity }));
+    const ends = [right.leaf, new X509Certificate(issuer)].map(({ validToDate }) => validToDate.getTime());
+    t.equal(peer.notAfter, Math.min(...ends));
+    socket.destroy();
+  }
 });
 
 const PAST = { notBefore: Date.UTC(2024, 0, 1), notAfter: Date.UTC(2024, 0, 2) };

@@ -16,6 +16,12 @@ export const CONFIG: readonly Sabotage[] = [
     STALE,
   ),
   sabotage(
+    'what is named as a file and is none is not read',
+    'lib/base/read-file.ts',
+    ['!found.isFile() && !(pipes && found.isFIFO())', '!found.isFile() && path.length === 0'],
+    by('test/config/load.test.ts', 'what is in a folder and is no file is a problem, and holds nothing up'),
+  ),
+  sabotage(
     'a configuration that is not in force for long is no readiness',
     'cmd/compose/staleness.ts',
     ['ready.undone(`the newest', 'why.concat(`the newest'],
