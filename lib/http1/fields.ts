@@ -151,12 +151,15 @@ const NOT_IN_TRAILERS: ReadonlySet<string> = new Set(
   ).split(' '),
 );
 
-/** The trailer section in `text`, its empty line included; undefined where the bytes ran out. */
+/**
+ * The trailer section in `text`, its empty line included; undefined where the bytes ran out. What has no
+ * business there is left out of an answer, as a recipient may (RFC 9110 section 6.5.2), and refused in a request.
+ */
 export function parseTrailers(text: string, role: 'request' | 'response', limits: Http1Limits): Fields | undefined {
   const rules = role === 'request' ? REQUEST_TRAILERS : RESPONSE_TRAILERS;
   const fields = parseFields(text, 0, rules, limits);
-  for (let i = 0; fields !== undefined && i < fields.length; i += 2) {
-    if (NOT_IN_TRAILERS.has(fields[i] ?? '')) throw malformed(rules, `"${fields[i]}" is not allowed in trailers`);
-  }
-  return fields;
+  const misplaced = fields?.find((name, i) => i % 2 === 0 && NOT_IN_TRAILERS.has(name));
+  if (misplaced === undefined) return fields;
+  if (role === 'request') throw malformed(rules, `"${misplaced}" is not allowed in trailers`);
+  return fields?.filter((_, i) => !NOT_IN_TRAILERS.has(fields[i - (i % 2)] ?? ''));
 }

@@ -36,7 +36,7 @@ export interface Read {
 /** Whether the body can be read as JSON at all; a Fault `unsupported-media` otherwise (M4, M5). */
 export function requireJson(fields: Fields): void {
   const type = fieldOf(fields, 'content-type');
-  if (type === undefined || !/^application\/json(?:\s*;\s*charset="?utf-8"?)?$/i.test(type.trim()))
+  if (type === undefined || !/^application\/json(?:[ \t]*;(?:[ \t]*charset="?utf-8"?)?)*$/i.test(type.trim()))
     throw new Fault('unsupported-media', 'the body of a message is application/json in UTF-8', { at: 'content-type' });
   requirePlain(fields);
 }

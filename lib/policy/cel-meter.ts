@@ -13,7 +13,7 @@ import { INSTEAD, type Evaluator, type Node } from './cel.ts';
 import { children } from './condition-check.ts';
 import { COMPREHENSIONS } from './condition-env.ts';
 import { noAnswer, Unanswerable } from './condition-view.ts';
-import { InexactNumber } from './plain.ts';
+import { InexactNumber, isPlainMap, memberOf, namesOf } from './plain.ts';
 
 /** The evaluation under way. */
 export interface Meter {
@@ -79,7 +79,7 @@ function bodyOf(node: Node, child: Node): string | undefined {
 function listed(evaluate: Evaluate, meter: Meter): Evaluate {
   return (evaluator, ast, context) => {
     const value = evaluate(evaluator, ast, context);
-    if (isMap(value)) spend(meter, Object.keys(value).length);
+    if (isPlainMap(value)) spend(meter, namesOf(value).length);
     return value;
   };
 }
@@ -211,9 +211,9 @@ function lengthOf(value: unknown): number {
 /** The library looks at the first member of each level; to find that of a map takes a list of its names. */
 function typeCost(value: unknown): number {
   if (Array.isArray(value)) return 1 + typeCost(value[0]);
-  if (!isMap(value)) return 0;
-  const names = Object.keys(value);
-  return 1 + names.length + typeCost(value[names[0] ?? '']);
+  if (!isPlainMap(value)) return 0;
+  const names = namesOf(value);
+  return 1 + names.length + typeCost(memberOf(value, names[0] ?? ''));
 }
 
 /** Every member may have to be looked at; what nothing may be decided by has no equal. */
@@ -225,18 +225,15 @@ function equalCost(a: unknown, b: unknown): number {
     for (let i = 0; i < length; i += 1) sum += equalCost(a[i], b[i]);
     return sum;
   }
-  if (isMap(a) && isMap(b)) {
+  if (isPlainMap(a) && isPlainMap(b)) {
     let sum = 1 + typeCost(a) + typeCost(b);
-    for (const name of Object.keys(a)) if (Object.hasOwn(b, name)) sum += equalCost(a[name], b[name]);
+    for (const name of namesOf(a)) {
+      const other = memberOf(b, name);
+      if (other !== undefined) sum += equalCost(memberOf(a, name), other);
+    }
     return sum;
   }
   return 1 + (chars(a) === chars(b) ? chars(a) / 32 : 0);
-}
-
-function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
-  if (typeof value !== 'object' || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
 }
 
 const ASCII = /^[\0-\x7f]*$/;

@@ -20,7 +20,7 @@ import {
   Unanswerable,
 } from './condition-view.ts';
 import { IntentView } from './intent-view.ts';
-import { exactDouble } from './plain.ts';
+import { exactDouble, isPlainMap, memberOf, namesOf, type PlainMap } from './plain.ts';
 
 /** A node of the syntax tree, as far as we look into it. */
 export interface Node {
@@ -105,14 +105,8 @@ export function strictHas({ meta }: Node): void {
     const [holder, key] = (args[0]?.args ?? []) as [Node, string];
     const value = evaluator.run(holder, context);
     if (typeof value !== 'object' || value === null || Array.isArray(value)) throw noAnswer('no_such_overload');
-    return isMap(value) ? Object.hasOwn(value, key) && value[key] !== undefined : Reflect.get(value, key) !== undefined;
+    return (isPlainMap(value) ? memberOf(value, key) : Reflect.get(value, key)) !== undefined;
   };
-}
-
-/** Data, as opposed to one of our views. */
-function isMap(value: object): value is Readonly<Record<string, unknown>> {
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
 }
 
 const CLASSES: Readonly<Record<TypeName, new (...args: never[]) => object>> = Object.freeze({
@@ -270,7 +264,7 @@ function sizes(env: Environment): void {
     return BigInt(characters);
   });
   of('list', (list: readonly unknown[]) => BigInt(list.length));
-  of('map', (map: object) => BigInt(Object.keys(map).length));
+  of('map', (map: PlainMap) => BigInt(namesOf(map).length));
 }
 
 /** RE2 of a pattern; throws with RE2's words for what is wrong. */

@@ -1,23 +1,51 @@
 /** JSON as conditions see it: plain data, whose numbers are doubles that say what was written. */
 import { isObject, type Json, JsonNumber } from './json.ts';
 
-export type Plain =
-  null | boolean | string | number | InexactNumber | readonly Plain[] | { readonly [name: string]: Plain };
+export type Plain = null | boolean | string | number | InexactNumber | readonly Plain[] | PlainMap;
+
+/** What CEL calls a map. */
+export type PlainMap = { readonly [name: string]: Plain } | ReadonlyMap<string, Plain>;
 
 /** A number that is not what any double says of itself: nothing may be decided by it. */
 export class InexactNumber {}
 
 const INEXACT = Object.freeze(new InexactNumber());
 
-/** Objects without a prototype. */
+/**
+ * Objects without a prototype; a Map where a member is called `constructor`, by which the CEL library
+ * would tell the type of an object.
+ */
 export function plainJson(value: Json): Plain {
   if (value instanceof JsonNumber) return exactDouble(value.text) ?? INEXACT;
   if (isObject(value)) {
+    if (value.has('constructor')) return new Map(Array.from(value, ([name, member]) => [name, plainJson(member)]));
     const result: Record<string, Plain> = Object.create(null) as Record<string, Plain>;
     for (const [name, member] of value) result[name] = plainJson(member);
     return result;
   }
   return Array.isArray(value) ? value.map(plainJson) : (value as null | boolean | string);
+}
+
+/** Data, as opposed to one of the views that conditions read. */
+export function isPlainMap(value: unknown): value is PlainMap {
+  if (typeof value !== 'object' || value === null) return false;
+  if (value instanceof Map) return true;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+export function namesOf(map: PlainMap): readonly string[] {
+  return isMap(map) ? Array.from(map.keys()) : Object.keys(map);
+}
+
+/** undefined where there is none. */
+export function memberOf(map: PlainMap, name: string): Plain | undefined {
+  if (isMap(map)) return map.get(name);
+  return Object.hasOwn(map, name) ? map[name] : undefined;
+}
+
+function isMap(map: PlainMap): map is ReadonlyMap<string, Plain> {
+  return map instanceof Map;
 }
 
 /** A sign, digits with one point among or beside them, an exponent; no other spelling of a number. */

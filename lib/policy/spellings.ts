@@ -9,7 +9,7 @@ import type { FieldLines } from './facts.ts';
 import { foldField } from './field-table.ts';
 import { quote } from './host.ts';
 import { isObject, type Json, type JsonObject } from './json.ts';
-import { foldsOf, parameterName } from './name-folds.ts';
+import { foldsOf, parameterFoldsOf, parameterName } from './name-folds.ts';
 
 /** Each throws a Fault `ambiguous`, which names what is read and nothing that was sent. */
 export interface Spellings {
@@ -34,7 +34,7 @@ export function spellingsOf({ name, when, rules }: Source): Spellings | undefine
   );
   const params = meaningOf(
     reads.map((one) => one.params),
-    { folds: foldsOf, tidy: TIDY },
+    { folds: parameterFoldsOf, tidy: TIDY },
   );
   const args = keysOf(
     reads.map((one) => one.args),
@@ -67,7 +67,7 @@ interface Folding {
 }
 
 /** No blanks at its ends, no characters that are not seen. */
-const TIDY = /^(?!\s)\P{C}*(?<!\s)$/u;
+const TIDY = /^(?!\s)[^\p{C}\p{Default_Ignorable_Code_Point}]*(?<!\s)$/u;
 /** Of a name in arguments, in characters: what is longer is no name that anybody reads. */
 const LONGEST_KEY = 256;
 

@@ -66,6 +66,16 @@ const LIMITS = [
   '%EF%BD%8Climit'.replace('limit', 'imit'),
   'lim%E2%80%8Bit',
   'limit%C2%A0',
+  'lim%C4%B1t',
+  'lim%C4%B0t',
+  'L%C4%B0M%C4%B1T',
+  'limit%EF%B8%8F',
+  'li%CD%8Fmit',
+  '%E3%85%A4limit',
+  '?limit',
+  '%3Flimit',
+  '$limit',
+  '%24Limit',
 ];
 
 t.test('a parameter that some server takes for one that is read is refused', async (t) => {
@@ -88,6 +98,10 @@ t.test('a parameter that some server takes for one that is read is refused', asy
   for (const name of ['page-size', 'page.size', 'page+size', 'Page_Size', 'page%5Bsize', 'ids', 'ids[1]'])
     t.throws(() => two?.params(`?${name}=1`), AMBIGUOUS, name);
   two?.params('?page_size=1&ids[]=1&pagesize=1');
+  const odata = of('request.param("$top").exists(n, int(n) > 100)');
+  for (const name of ['top', 'Top', '$Top', '%24TOP', '?$top'])
+    t.throws(() => odata?.params(`?${name}=1`), AMBIGUOUS, name);
+  odata?.params('?$top=1&%24top=2&topic=3&x=$top');
 });
 
 t.test('an argument is held to the names that are read at its place, and to no others', async (t) => {
@@ -95,6 +109,10 @@ t.test('an argument is held to the names that are read at its place, and to no o
   const held = (text: string): void => spellings?.args(argsOf(text));
   for (const key of [' amount', 'amount ', '\uff41mount', 'amount[]', 'a\\u200bmount', '_amount', 'amount\\t'])
     t.throws(() => held(`{"amount": 1, "${key}": 2}`), AMBIGUOUS, key);
+  for (const key of ['amount\\ufe0f', '\\u3164amount', 'am\\u034fount', 'am\\u180bount'])
+    t.throws(() => held(`{"amount": 1, "${key}": 2}`), AMBIGUOUS, key);
+  t.throws(() => held('{"items": [{"pr\\u0131ce": 9}]}'), AMBIGUOUS, 'one letter where it is a capital');
+  held('{"amount": 1, "$amount": 2, "?amount": 3}');
   t.throws(() => held('{"Amount": 1}'), AMBIGUOUS);
   t.throws(() => held('{"payee": {"name": "x"}}'), AMBIGUOUS);
   t.throws(() => held('{"items": [{"price": 1}, {"Price": 9}]}'), AMBIGUOUS);

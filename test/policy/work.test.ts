@@ -160,6 +160,37 @@ t.test('numbers in conditions are exact, or there is no answer', async (t) => {
   t.equal(answer('double(9007199254740993) > 1.0', '1'), 'a text is no number');
 });
 
+t.test('no name of an argument changes what a condition makes of the others', async (t) => {
+  for (const text of [
+    'args.amount > 100.0',
+    'args["amount"] == 500.0',
+    'has(args.amount)',
+    '"amount" in args',
+    'args.exists(k, k == "amount")',
+    'args.list.exists(one, one.amount > 100.0)',
+    '"amount" in args.opts',
+    'args.opts.amount > 100.0',
+    'has(args.opts.amount)',
+    'type(args.opts) == map',
+    'args.opts.size() == 2 && size(args) == 4',
+    'args.opts == args.list[0]',
+    'args.opts in args.list',
+    'args.opts != {"amount": 500.0}',
+  ]) {
+    for (const name of ['constructor', 'toString', 'hasOwnProperty', 'prototype', '__defineGetter__', 'then'])
+      for (const value of ['1', '"x"', 'null', '{}', '[]', 'true']) {
+        const object = `{"amount":500,"${name}":${value}}`;
+        const args = parseJson(Buffer.from(`{"amount":500,"${name}":${value},"list":[${object}],"opts":${object}}`));
+        const facts = call({});
+        const given = { ...facts, mcp: { ...facts.mcp, args } as Facts['mcp'] } as Facts;
+        const asked = compiler.compile(text, 'mcp').evaluate(new ConditionContext(given, crm, undefined));
+        t.equal(asked, true, `${text} beside ${name}: ${value}`);
+      }
+  }
+  t.equal(ask('args.constructor == "Ferrari"', { constructor: 'Ferrari' }).answer, true);
+  t.equal(ask('has(args.constructor)', { a: 1 }).answer, false);
+});
+
 t.test('no arguments make a condition cost more than a few milliseconds of CPU', async (t) => {
   for (const [name, args] of Object.entries(worstArguments(1_000_000))) {
     const facts = call(args);

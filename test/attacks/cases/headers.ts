@@ -35,7 +35,7 @@ const CLAIMS =
 
 /** The same families in names of their own. */
 const MORE_CLAIMS =
-  'X-User X-User-Id X-Email X-Groups X-Sso-User Teleport-Jwt-Assertion X-Webauth-User X-Authentik-Groups X-Credential-Identifier X-Envoy-Peer-Metadata L5d-Client-Id X-Amzn-Mtls-Clientcert-Subject X-Client-DN SSL-Client-S-DN X-Peer-Certificate X-Source-Ip True-Client-Address CloudFront-Viewer-Address X-Nf-Client-Connection-Ip X-Forwarded-Tls-Client-Cert Disguised-Host X-Scheme X-AppEngine-User-Email X-Azure-FDID X-Original-Forwarded-For'.split(
+  'X-User X-User-Id X-Email X-Groups X-Sso-User Teleport-Jwt-Assertion X-Webauth-User X-Authentik-Groups X-Credential-Identifier X-Envoy-Peer-Metadata L5d-Client-Id X-Amzn-Mtls-Clientcert-Subject X-Client-DN SSL-Client-S-DN X-Peer-Certificate X-Source-Ip True-Client-Address CloudFront-Viewer-Address X-Nf-Client-Connection-Ip X-Forwarded-Tls-Client-Cert Disguised-Host X-Scheme X-AppEngine-User-Email X-Azure-FDID X-Original-Forwarded-For X-Trusted-User X-Client-Spiffe-Id X-Peer-Identity CT-Remote-User X-Rh-Identity X-Certificate X-Middleware-Subrequest X-Sendfile-Type X-Accel-Mapping X-Target-Host X-Forward-For Dapr-App-Id Ms-AspNetCore-Token'.split(
     ' ',
   );
 const SPELLINGS: readonly ((name: string) => string)[] = [

@@ -283,6 +283,9 @@ export const PATHS: readonly Attack[] = [
       ...['limit[]', 'limit%5B%5D', '+limit', '%20limit', 'limit.', 'Limit', 'l%49mit', 'limit%255B', '[limit]'].map(
         (name) => `/a?q=x&${name}=101`,
       ),
+      ...['?limit', '%3Flimit', '$limit', 'lim%C4%B1t', 'LIM%C4%B0T', 'limit%EF%B8%8F', '%E3%85%A4limit'].map(
+        (name) => `/a?${name}=101`,
+      ),
     ),
     expect: refused('ambiguous', { reason: /"limit", which a condition of destination/ }),
   },

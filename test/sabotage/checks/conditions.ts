@@ -107,6 +107,30 @@ export const CONDITIONS: readonly Sabotage[] = [
     attack('messages', 'M9 another spelling of what a condition reads is not sent'),
   ),
   sabotage(
+    'letters that are one as capitals are one in names',
+    'lib/policy/name-folds.ts',
+    ['    .toUpperCase()\n', ''],
+    attack('paths', 'P8 another spelling of what a condition reads is not sent'),
+  ),
+  sabotage(
+    'characters that nobody draws are no part of a name',
+    'lib/policy/name-folds.ts',
+    ['\\p{Default_Ignorable_Code_Point}]/gu', ']/gu'],
+    attack('messages', 'M9 another spelling of what a condition reads is not sent'),
+  ),
+  sabotage(
+    'what servers take off before a parameter is taken off',
+    'lib/policy/spellings.ts',
+    ['folds: parameterFoldsOf', 'folds: foldsOf'],
+    attack('paths', 'P8 another spelling of what a condition reads is not sent'),
+  ),
+  sabotage(
+    'no name of an argument changes what conditions make of it',
+    'lib/policy/plain.ts',
+    ["if (value.has('constructor'))", "if (value.has('no constructor'))"],
+    by(WORK, 'no name of an argument changes what a condition makes of the others'),
+  ),
+  sabotage(
     'names that conditions loop over are held to what they are compared with',
     'lib/policy/condition-reads.ts',
     ["if (key === 'query') this.params.loose = true;", ''],

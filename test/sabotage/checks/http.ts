@@ -89,7 +89,7 @@ export const HTTP: readonly Sabotage[] = [
   sabotage(
     'trailers may not frame, route or authenticate',
     'lib/http1/fields.ts',
-    ["if (NOT_IN_TRAILERS.has(fields[i] ?? ''))", "if (NOT_IN_TRAILERS.has('none'))"],
+    ['  if (role === \'request\') throw malformed(rules, `"${misplaced}" is not allowed in trailers`);\n', ''],
     attack('framing', 'F7 trailers that frame, route, authenticate or claim'),
   ),
   sabotage(
