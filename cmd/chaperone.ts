@@ -14,18 +14,27 @@ import { program } from './program.ts';
 const USAGE = 64;
 const BUG = 70;
 
+const io = processIo();
+
 function exitStatus(failure: unknown): number {
   if (failure instanceof CommanderError) return failure.exitCode === 0 ? 0 : USAGE;
   if (failure instanceof Fault) {
     process.stderr.write(`chaperone: ${failure.describe()}\n`);
+    if (io.detail === 'verbose') for (const line of causes(failure)) process.stderr.write(`  because: ${line}\n`);
     return failure.exit;
   }
   process.stderr.write(`chaperone: this is a bug: ${failure instanceof Error ? failure.stack : String(failure)}\n`);
   return BUG;
 }
 
+/** From the nearest to the first. */
+function causes({ cause }: Error): readonly string[] {
+  if (!(cause instanceof Error)) return [];
+  return [cause instanceof Fault ? cause.describe() : cause.message, ...causes(cause)];
+}
+
 try {
-  await program(processIo()).parseAsync();
+  await program(io).parseAsync();
 } catch (failure) {
   process.exitCode = exitStatus(failure);
 }

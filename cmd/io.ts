@@ -7,6 +7,16 @@ export interface Io {
   readonly env: NodeJS.ProcessEnv;
   /** Emphasis and colour, or the text itself where colour is not wanted (https://no-color.org). */
   readonly style: Style;
+  /** How much is said besides what was asked for; the options of the command line set it. */
+  detail: Detail;
+}
+
+/** `quiet`: nothing of what went well. `verbose`: more, and the causes of what went wrong. */
+export type Detail = 'quiet' | 'usual' | 'verbose';
+
+/** Says that something was done, unless nobody wants to know. */
+export function done(io: Io, line: string): void {
+  if (io.detail !== 'quiet') io.out(line);
 }
 
 export interface Style {
@@ -43,5 +53,6 @@ export function processIo(): Io {
     err: (line) => void process.stderr.write(`${line}\n`),
     env: process.env,
     style: style(process.stdout.isTTY && !noColour),
+    detail: 'usual',
   };
 }

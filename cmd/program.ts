@@ -1,5 +1,5 @@
 /** The tree of commands and their options. Help, completion and parsing are made of it alone: no command's code is loaded. */
-import { Command } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { helpful } from './help.ts';
 import type { Io } from './io.ts';
 import { operatorCommands } from './operator-commands.ts';
@@ -22,10 +22,21 @@ export function program(io: Io): Command {
   const chaperone = new Command('chaperone')
     .description('SPIFFE workload-identity agent and mTLS sidecar proxy for AI agents')
     .version(VERSION)
+    .addOption(new Option('-v', 'the same as --version'))
+    .on('option:v', () => {
+      io.out(VERSION);
+      throw new CommanderError(0, 'commander.version', VERSION);
+    })
+    .addOption(new Option('--quiet', 'say nothing of what went well').conflicts('verbose'))
+    .option('--verbose', 'say more: what held, what narrows, the causes of what went wrong')
+    .hook('preAction', () => {
+      const { quiet, verbose } = chaperone.opts();
+      io.detail = quiet === true ? 'quiet' : verbose === true ? 'verbose' : 'usual';
+    })
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(withConfigHint(text)) })
     .showHelpAfterError('(add --help for the commands and options)')
-    .configureHelp({ sortSubcommands: false });
+    .configureHelp({ sortSubcommands: false, showGlobalOptions: true });
   const configured = (name: string, about: string): Command => below(chaperone, name, about);
   configured('run', 'run the sidecar until SIGTERM; SIGHUP loads the configuration again').action(async (options) =>
     (await import('./commands/run.ts')).run(options.config, io),

@@ -8,7 +8,7 @@ import { confusableNames } from '../../lib/config/confusable.ts';
 import { type Config, loadConfig } from '../../lib/config/load.ts';
 import { problemsOf } from '../../lib/config/problem.ts';
 import { lintPolicy, notesOn } from '../../lib/policy/lint.ts';
-import type { Io } from '../io.ts';
+import { done, type Io } from '../io.ts';
 import { counted } from '../table.ts';
 import { sarif } from './sarif.ts';
 
@@ -76,13 +76,23 @@ async function outcome(paths: readonly string[], strict: boolean): Promise<Outco
   }
 }
 
-function findingsOf({ policy, sidecar }: Config): readonly CheckFinding[] {
+const NO_DESTINATION = {
+  code: 'no-destination',
+  about: 'the configuration',
+  message: 'there is no Destination document, so every request is refused',
+  fix: 'write one, or name the folder that holds them by -c',
+} as const;
+
+function findingsOf({ policy, sidecar, sources }: Config): readonly CheckFinding[] {
   const setting = { identity: sidecar.name, forward: sidecar.forward !== undefined };
   const warnings = [...lintPolicy(policy, setting), ...confusableNames(policy.destinations)];
   const reporting = policy.destinations.filter(({ mode }) => mode === 'report');
   const note = (code: string) => (one: { at: string; about: string; message: string; fix: string }) =>
     placed('note', code, one);
   return [
+    ...(policy.destinations.length > 0
+      ? []
+      : [NO_DESTINATION].map((one) => placed('warning', one.code, { ...one, at: `${sources[0]}:1:1` }))),
     ...warnings.map((one) => placed('warning', one.code, one)),
     ...notesOn(policy).map(note('encoded-slash')),
     ...reporting
@@ -116,8 +126,8 @@ function text(config: Config, strict: boolean, io: Io): void {
   if (strict && warnings.length > 0) throw new Fault('config', warnings.map(line).join('\n'));
   const { destinations, rules, digest } = summaryOf(config);
   const counts = `${counted(destinations, 'destination')}, ${counted(rules, 'rule')}`;
-  io.out(`ok: ${counts}, digest ${digest.slice(0, 16)}`);
-  for (const warning of findings) io.out(`${warning.level}: ${line(warning)}`);
+  done(io, `ok: ${counts}, digest ${digest.slice(0, 16)}`);
+  for (const one of io.detail === 'quiet' ? warnings : findings) io.out(`${one.level}: ${line(one)}`);
 }
 
 function line({ level, code, file, line: row, column, about, message, fix }: CheckFinding): string {

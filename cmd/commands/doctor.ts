@@ -54,7 +54,7 @@ export async function doctor(options: DoctorOptions, io: Io): Promise<boolean> {
   }
   const healthy = findings.every(({ state }) => state !== 'fail');
   if (options.json === true) io.out(JSON.stringify({ healthy, findings }));
-  else for (const finding of findings) print(finding, io);
+  else for (const finding of findings) if (finding.state !== 'ok' || io.detail !== 'quiet') print(finding, io);
   return healthy;
 }
 

@@ -7,6 +7,8 @@ import { loadConfig } from '../../lib/config/load.ts';
 import type { ConditionTrace } from '../../lib/policy/condition-trace.ts';
 import { explain as explained, type Explanation, type RuleStep } from '../../lib/policy/explain.ts';
 import type { Facts } from '../../lib/policy/facts.ts';
+import { isObject } from '../../lib/policy/json.ts';
+import { parseJson } from '../../lib/policy/json-reader.ts';
 import { shownPath, shownQuery, shownUri } from '../../lib/policy/shown.ts';
 import { supposedTask } from '../../lib/policy/supposed-task.ts';
 import { suppose } from '../../lib/proxy/suppose.ts';
@@ -76,7 +78,19 @@ function messageOf({ message, tool, args }: ExplainOptions): string | undefined 
     return message;
   }
   if (message !== undefined) throw new Fault('usage', '--tool and --message are two ways of saying one thing');
+  if (args !== undefined) readArgs(args);
   return `{"method":"tools/call","params":{"name":${JSON.stringify(tool)},"arguments":${args ?? '{}'}}}`;
+}
+
+/** Told of by its own place, not by that in the message that it becomes a part of. */
+function readArgs(args: string): void {
+  let problem = 'an object is wanted';
+  try {
+    if (isObject(parseJson(Buffer.from(args)))) return;
+  } catch (failure) {
+    problem = Fault.from(failure, 'usage').message;
+  }
+  throw new Fault('usage', `--args: ${problem}`, { hint: `write a JSON object, as in '{"amount": 40}'` });
 }
 
 function timeOf(text: string | undefined): number {

@@ -1,9 +1,11 @@
-/** `chaperone init`: a starter configuration; never over an existing file. */
+/** `chaperone init`: a starter configuration, and the schema that editors hold it against; never over an existing file. */
 import { writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { Fault } from '../../lib/base/fault.ts';
 import { whyUnread } from '../../lib/base/read-file.ts';
-import { STARTER } from '../../lib/config/starter.ts';
-import type { Io } from '../io.ts';
+import { jsonSchema } from '../../lib/config/json-schema.ts';
+import { SCHEMA_FILE, STARTER } from '../../lib/config/starter.ts';
+import { done, type Io } from '../io.ts';
 
 export async function init(file: string, io: Io): Promise<void> {
   try {
@@ -19,5 +21,11 @@ export async function init(file: string, io: Io): Promise<void> {
       cause: failure,
     });
   }
-  io.out(`wrote ${file}; next: chaperone check -c ${file}`);
+  const schema = join(dirname(file), SCHEMA_FILE);
+  await writeFile(schema, `${JSON.stringify(jsonSchema(), null, 2)}\n`, { flag: 'wx' }).catch((cause: unknown) =>
+    io.err(
+      `${schema}: not written, so editors go by what is there (${whyUnread(cause)})`,
+    ),
+  );
+  done(io, `wrote ${file}, and ${SCHEMA_FILE} for editors; next: chaperone check -c ${file}`);
 }

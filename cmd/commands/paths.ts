@@ -6,7 +6,8 @@ import { Fault } from '../../lib/base/fault.ts';
 import { loadConfig } from '../../lib/config/load.ts';
 import { diffPaths, type PathChange, type Side } from '../../lib/policy/paths-diff.ts';
 import { pathsOf, purposeText, type AccessPath } from '../../lib/policy/paths.ts';
-import type { Io, Style } from '../io.ts';
+import { done, type Io, type Style } from '../io.ts';
+import { table } from '../table.ts';
 
 export interface PathsOptions {
   readonly config: readonly string[];
@@ -27,7 +28,11 @@ export async function paths(options: PathsOptions, io: Io): Promise<void> {
     return;
   }
   io.out(`${setting.identity} can ever take ${all.length} ${all.length === 1 ? 'path' : 'paths'}`);
-  for (const path of all) io.out(asText(path, io.style));
+  if (io.detail === 'verbose') for (const path of all) io.out(asText(path, io.style));
+  else if (all.length > 0) {
+    for (const line of table(HEAD, all.map(cells), io)) io.out(line);
+    done(io, 'how each is protected, and what narrows it: chaperone paths --verbose');
+  }
 }
 
 async function diff({ before, after, json }: PathsOptions, io: Io): Promise<void> {
@@ -60,6 +65,17 @@ function counted({ length }: readonly PathChange[]): string {
 
 function changeText({ destination, hosts, ports, what, action, dataClass }: PathChange): string {
   return `${destination}: ${action}, ${what} at ${hosts.join(', ')} port ${ports.join(', ')} (${dataClass})`;
+}
+
+const HEAD = ['destination', 'action', 'what', 'at', 'data', 'tasks', 'rule', 'narrowed'] as const;
+
+/** What narrows a path stands in the blocks of `--verbose`. */
+function cells(path: AccessPath): readonly string[] {
+  const { destination, action, what, hosts, ports, dataClass, purposes, rule, when, except } = path;
+  const at = `${hosts.join(' ')}:${ports.join(',')}`;
+  const tasks = purposes === undefined ? '-' : purposes.map(purposeText).join(', ');
+  const narrowed = [...(when === undefined ? [] : ['when']), ...(except.length > 0 ? ['deny rules'] : [])].join(', ');
+  return [destination, action, what.join('; '), at, dataClass, tasks, rule ?? '-', narrowed || '-'];
 }
 
 function asText(path: AccessPath, style: Style): string {

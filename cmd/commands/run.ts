@@ -23,7 +23,12 @@ export async function run(paths: readonly string[], io: Io): Promise<void> {
 async function untilTheEnd(paths: readonly string[], io: Io): Promise<void> {
   let hangUp = (): void => {};
   using signals = processSignals(() => hangUp());
-  const options = { paths, env: io.env, clock: systemClock, logger: (level: Level) => processLogger(level, io) };
+  const options = {
+    paths,
+    env: io.env,
+    clock: systemClock,
+    logger: (level: Level) => processLogger(levelOf(level, io), io),
+  };
   const composed = compose(options);
   const started = await Promise.race([composed, signals.stop]);
   // Nothing was accepted yet, so there is nothing to wait for.
@@ -38,6 +43,12 @@ async function untilTheEnd(paths: readonly string[], io: Io): Promise<void> {
   });
   await Promise.race([sidecar.drain(), forced]);
   if (failed instanceof Fault) throw failed;
+}
+
+/** `--quiet` takes away what is no warning, `--verbose` nothing. */
+function levelOf(level: Level, { detail }: Io): Level {
+  if (detail === 'verbose') return 'debug';
+  return detail === 'quiet' && level !== 'error' ? 'warn' : level;
 }
 
 /** Lines that a reader of standard error may leave unread; more are counted and left out. */

@@ -13,7 +13,7 @@ import { startIdentity, type IdentitySource } from '../../lib/identity/source.ts
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';
 import { firstSvid } from '../first-svid.ts';
-import type { Io } from '../io.ts';
+import { done, type Io } from '../io.ts';
 import { onUpdate, type OnUpdateOptions, type Tell } from '../on-update.ts';
 import { processSignals } from '../signals.ts';
 
@@ -74,7 +74,7 @@ export async function svidWrite(options: SvidWriteOptions, io: Io): Promise<void
 async function put(identity: Identity, { options: { dir }, io }: Parts): Promise<void> {
   await writeMirror(dir, identity);
   const { id, serial, notAfter } = identity.svid;
-  io.out(`${dir}: ${id}, serial ${serial}, valid until ${new Date(notAfter).toISOString()}`);
+  done(io, `${dir}: ${id}, serial ${serial}, valid until ${new Date(notAfter).toISOString()}`);
 }
 
 function report(failure: unknown, io: Io): void {

@@ -3,8 +3,8 @@ import { userInfo } from 'node:os';
 import { intentBody } from '../../lib/tasks/intent.ts';
 import { apiClient, field, textOf, wordsOf } from '../api-client.ts';
 import { agentSocket, operator, type DoorOptions } from '../doors.ts';
-import type { Io } from '../io.ts';
-import { counted } from '../table.ts';
+import { done, type Io } from '../io.ts';
+import { counted, table } from '../table.ts';
 import { intentText, variables } from './task-run.ts';
 import { questionLines, stepUpWords } from './questions.ts';
 import { quoted } from './trust.ts';
@@ -39,7 +39,7 @@ export async function taskList(options: Shown, io: Io): Promise<void> {
     return;
   }
   if (tasks.length === 0) io.out('no task is open');
-  for (const task of tasks) io.out(taskLine(task));
+  else for (const line of table(TASK_HEAD, tasks.map(taskCells), io)) io.out(line);
   for (const one of stepUps) io.out(`${textOf(one, 'id')}  waits for an approval: ${stepUpWords(one)}`);
   if (stepUps.length > 0) io.out('what they would do: chaperone task questions');
 }
@@ -62,7 +62,7 @@ export async function taskQuestions(options: Shown, io: Io): Promise<void> {
 
 export async function taskEnd(options: DoorOptions & { readonly task: string }, io: Io): Promise<void> {
   const api = await operator(options, io);
-  io.out(taskLine(await api.ask({ method: 'POST', path: `/v1/tasks/${encodeURIComponent(options.task)}/complete` })));
+  done(io, taskLine(await api.ask({ method: 'POST', path: `/v1/tasks/${encodeURIComponent(options.task)}/complete` })));
 }
 
 /** Events until SIGINT. */
@@ -88,15 +88,15 @@ export interface AnswerOptions extends DoorOptions {
 export async function approve({ stepUp, lasts, uses, ...options }: AnswerOptions, io: Io): Promise<void> {
   const body = { by: who(options.by), lasts, uses: uses === undefined ? undefined : Number(uses) };
   const api = await operator(options, io);
-  const done = await api.ask({ method: 'POST', path: `/v1/step-ups/${encodeURIComponent(stepUp)}/approve`, body });
-  io.out(`approved: ${stepUpWords(done)}`);
+  const answer = await api.ask({ method: 'POST', path: `/v1/step-ups/${encodeURIComponent(stepUp)}/approve`, body });
+  done(io, `approved: ${stepUpWords(answer)}`);
 }
 
 export async function deny({ stepUp, reason, lasts, ...options }: AnswerOptions, io: Io): Promise<void> {
   const api = await operator(options, io);
   const path = `/v1/step-ups/${encodeURIComponent(stepUp)}/deny`;
-  const done = await api.ask({ method: 'POST', path, body: { by: who(options.by), reason, lasts } });
-  io.out(`denied: ${stepUpWords(done)}`);
+  const answer = await api.ask({ method: 'POST', path, body: { by: who(options.by), reason, lasts } });
+  done(io, `denied: ${stepUpWords(answer)}`);
 }
 
 export interface RevokeOptions extends DoorOptions {
@@ -110,11 +110,11 @@ export async function revoke({ task, reason, by, ...options }: RevokeOptions, io
   const api = await operator(options, io);
   const body = { by: who(by), reason };
   if (task === undefined) {
-    const done = await api.ask({ method: 'POST', path: '/v1/revoke-all', body });
-    io.out(`revoked: ${counted(Number(field(done, 'revoked')), 'task')}`);
+    const answer = await api.ask({ method: 'POST', path: '/v1/revoke-all', body });
+    done(io, `revoked: ${counted(Number(field(answer, 'revoked')), 'task')}`);
     return;
   }
-  io.out(taskLine(await api.ask({ method: 'POST', path: `/v1/tasks/${encodeURIComponent(task)}/revoke`, body })));
+  done(io, taskLine(await api.ask({ method: 'POST', path: `/v1/tasks/${encodeURIComponent(task)}/revoke`, body })));
 }
 
 function who(by: string | undefined): string {
@@ -126,12 +126,28 @@ function list(value: unknown, name: string): readonly unknown[] {
   return Array.isArray(found) ? found : [];
 }
 
-function taskLine(task: unknown): string {
+const TASK_HEAD = ['task', 'state', 'purpose', 'for', 'may', 'on', 'until'] as const;
+
+/** Actions in parentheses wait for an approval. */
+function taskCells(task: unknown): readonly string[] {
   const owner = wordsOf(task, 'onBehalfOf') || wordsOf(task, 'owner');
   const grant = field(task, 'grant');
   const may = [...list(grant, 'actions'), ...list(grant, 'stepUp').map((one) => `(${String(one)})`)].join(' ');
-  const parts = [textOf(task, 'id'), textOf(task, 'state'), textOf(task, 'purpose'), `for ${owner}`, may];
-  return [...parts, `on ${list(grant, 'destinations').join(' ')}`, `until ${textOf(task, 'expiresAt')}`].join('  ');
+  const on = list(grant, 'destinations').join(' ');
+  return [
+    textOf(task, 'id'),
+    textOf(task, 'state'),
+    textOf(task, 'purpose'),
+    owner,
+    may,
+    on,
+    textOf(task, 'expiresAt'),
+  ];
+}
+
+function taskLine(task: unknown): string {
+  const [id, state, purpose, owner, may, on, until] = taskCells(task);
+  return [id, state, purpose, `for ${owner}`, may, `on ${on}`, `until ${until}`].join('  ');
 }
 
 function eventLine(line: unknown): string {

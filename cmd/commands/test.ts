@@ -12,7 +12,7 @@ import type { Decision } from '../../lib/policy/facts.ts';
 import type { Policy } from '../../lib/policy/model.ts';
 import { supposedTask } from '../../lib/policy/supposed-task.ts';
 import { suppose } from '../../lib/proxy/suppose.ts';
-import type { Io } from '../io.ts';
+import { done, type Io } from '../io.ts';
 import { junit } from './junit.ts';
 
 export interface TestOptions {
@@ -57,10 +57,14 @@ export async function test(options: TestOptions, io: Io): Promise<void> {
   } else {
     for (const { from, failure } of failed)
       io.out(`${io.style.bad('not ok')} ${from.at}: ${from.case.name}: ${failure}`);
-    io.out(
+    if (io.detail === 'verbose')
+      for (const { from, failure } of results)
+        if (failure === undefined) io.out(`${io.style.good('ok')} ${from.at}: ${from.case.name}`);
+    done(
+      io,
       `${results.length - failed.length} of ${results.length} cases hold; ${coverage.covered} of ${coverage.rules} rules decided a case (${reached} %)`,
     );
-    for (const one of coverage.missing) io.out(`  no case is decided by ${one}`);
+    for (const one of coverage.missing) done(io, `  no case is decided by ${one}`);
     if (short) io.out(`${io.style.bad('too few')}: ${least} % of the rules must decide a case`);
   }
   if (failed.length > 0 || short) process.exitCode = 1;

@@ -5,8 +5,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { LifecycleRecord } from '../../lib/audit/record.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import type { SidecarSpec } from '../../lib/config/compile.ts';
-import { loadConfig } from '../../lib/config/load.ts';
+import { type Config, loadConfig } from '../../lib/config/load.ts';
 import { watchConfig } from '../../lib/config/watch.ts';
 import type { Policy } from '../../lib/policy/model.ts';
 import type { Proxy } from '../../lib/proxy/proxy.ts';
@@ -48,7 +47,7 @@ export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
       // What the policy is swapped by is a step of its own: requests have a turn before it.
       await turn();
       sources = next.sources;
-      noteSettings(next.sidecar);
+      noteSettings(next);
       const same = next.policy.digest === policy.get()?.digest;
       if (degraded !== undefined || !same) await apply(next.policy);
       degraded = undefined;
@@ -97,10 +96,18 @@ export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
   };
 }
 
+export function warnOfNone(policy: Policy, log: Parts['log']): void {
+  if (policy.destinations.length !== 0) return;
+  log.log('warn', 'config', 'there is no Destination document, so every request is refused', {
+    hint: 'write one, or name the folder that holds them by -c',
+  });
+}
+
 /** Says once for each change that it counts at the next start. */
-function settingsNoter({ config, log }: Parts): (sidecar: SidecarSpec) => void {
+function settingsNoter({ config, log }: Parts): (next: Config) => void {
   let settings = JSON.stringify(config.sidecar);
-  return (sidecar) => {
+  return ({ sidecar, policy }) => {
+    warnOfNone(policy, log);
     const newest = JSON.stringify(sidecar);
     if (newest === settings) return;
     settings = newest;

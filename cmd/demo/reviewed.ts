@@ -17,7 +17,13 @@ export const REVIEWED: readonly Step[] = [
 
 async function suggested({ configFile, auditFile }: Stage): Promise<string> {
   const printed: string[] = [];
-  const io: Io = { out: (line) => void printed.push(line), err: () => {}, env: {}, style: style(false) };
+  const io: Io = {
+    out: (line) => void printed.push(line),
+    err: () => {},
+    env: {},
+    style: style(false),
+    detail: 'usual',
+  };
   await suggest({ config: [configFile], logs: [auditFile] }, io);
   const file = join(dirname(configFile), 'suggested.yaml');
   await writeFile(file, printed.join('\n'));

@@ -166,7 +166,10 @@ export function list<T>(
   return {
     shape,
     read(tree, reading) {
-      if (tree.kind !== 'list') return mismatch(reading, tree, shape);
+      if (tree.kind !== 'list') {
+        const fix = tree.kind === 'scalar' && tree.value !== null ? `write [${shown(tree)}]` : `write ${wanted(shape)}`;
+        return fail(reading, tree, `${shown(tree)} is not the list that is wanted here`, fix);
+      }
       const { items } = tree;
       if (items.length < least) fail(reading, tree, 'the list is too short', `write at least ${least}`);
       if (items.length > most) fail(reading, tree, `the list has ${items.length} items`, `write at most ${most}`);

@@ -46,6 +46,13 @@ t.test('init writes a configuration that check passes, and never over a file', a
   const checked = await cli(['check', '-c', file]);
   t.equal(checked.status, 0, checked.err);
   t.match(checked.out, /^ok: /);
+  const [first = ''] = readFileSync(file, 'utf8').split('\n');
+  const [, schema = ''] = /^# yaml-language-server: \$schema=(\S+)$/.exec(first) ?? [];
+  t.equal(
+    readFileSync(join(file, '..', schema), 'utf8'),
+    (await cli(['schema'])).out,
+    'the schema that it names is there',
+  );
   writeFileSync(file, 'mine');
   const again = await cli(['init', file]);
   t.equal(again.status, 64);

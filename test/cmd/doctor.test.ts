@@ -75,7 +75,7 @@ interface Report {
 /** In this process, as the command line would call it. */
 async function examine(config: string, more: Partial<DoctorOptions> = {}): Promise<Report> {
   const lines: string[] = [];
-  const io: Io = { out: (line) => lines.push(line), err: () => {}, env: {}, style: style(false) };
+  const io: Io = { out: (line) => lines.push(line), err: () => {}, env: {}, style: style(false), detail: 'usual' };
   const healthy = await doctor({ config: [config], timeout: '2s', json: true, ...more }, io);
   const { findings } = JSON.parse(lines.join('')) as { readonly findings: readonly Finding[] };
   for (const { state, why, fix } of findings)

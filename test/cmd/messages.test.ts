@@ -84,3 +84,62 @@ t.test('an address that is taken is told with the key that asks for it', async (
   t.equal(status, 71);
   t.match(err, /health cannot listen on 127\.0\.0\.1:\d+ \(EADDRINUSE\); another program has it/);
 });
+
+t.test('one value where a list is wanted is shown as a list', async (t) => {
+  const file = join(t.testdir(), 'c.yaml');
+  writeFileSync(file, documents('true').replace('ports: [80]', 'ports: 80'));
+  t.match(await cli(['check', '-c', file]), { status: 78, err: /c\.yaml:11:10 spec\.ports: 80 .*; write \[80\]\n/ });
+});
+
+t.test('a configuration without a destination is warned of, and by --strict refused', async (t) => {
+  const file = join(t.testdir(), 'c.yaml');
+  writeFileSync(file, documents('true').split('---')[0] ?? '');
+  const words = /c\.yaml:1:1 the configuration: there is no Destination document.*\(no-destination\)\n/;
+  t.match(await cli(['check', '-c', file]), { status: 0, out: words });
+  t.match(await cli(['check', '--strict', '-c', file]), { status: 78, err: words });
+  t.match(JSON.parse((await cli(['check', '--json', '-c', file])).out), { findings: [{ code: 'no-destination' }] });
+});
+
+t.test(
+  'explain takes options in any place, and says what is wrong with --args by itself',
+  async (t) => {
+    const file = join(t.testdir(), 'c.yaml');
+    writeFileSync(file, documents('true'));
+    const url = 'http://crm.internal/v1';
+    for (const args of [
+      ['GET', url, '-c', file],
+      ['-c', file, 'GET', url],
+      ['GET', '-c', file, url],
+    ])
+      t.match(await cli(['explain', ...args]), { status: 0, out: /^allow / }, args.join(' '));
+    const bad = await cli(['explain', '--args', '{bad', 'POST', '--tool', 'x', url, '-c', file]);
+    t.match(bad, { status: 64, err: /^chaperone: --args: .*character 1 .*; write a JSON object, as in / });
+    t.match(await cli(['explain', '--tool', 'x', 'POST', url, '--args', '[1]', '-c', file]), {
+      status: 64,
+      err: /--args: an object/,
+    });
+  },
+);
+
+t.test('--quiet leaves out what went well and nothing else; --verbose says more; not both', async (t) => {
+  const file = join(t.testdir(), 'c.yaml');
+  writeFileSync(file, documents('true'));
+  t.match(await cli(['check', '--quiet', '-c', file]), {
+    status: 0,
+    out: /^warning: .*constant-condition\)\n$/,
+    err: '',
+  });
+  t.match(await cli(['--quiet', 'init', join(t.testdir(), 'd.yaml')]), { status: 0, out: '', err: '' });
+  const none = join(t.testdir(), 'none.yaml');
+  t.match((await cli(['check', '--quiet', '-c', none])).err, /none\.yaml: cannot be read/);
+  const bad = ['init', join(none, 'x.yaml')];
+  t.match((await cli([...bad, '--verbose'])).err, /^chaperone: cannot write .*\n {2}because: .*\(?ENOENT/);
+  t.notMatch((await cli(bad)).err, /because: /);
+  t.match(await cli(['check', '--quiet', '--verbose', '-c', file]), { status: 64, err: /cannot be used with/ });
+});
+
+t.test('the version is told by each of its options', async (t) => {
+  const said = (await cli(['--version'])).out;
+  t.match(said, /^\d+\.\d+\.\d+\n$/);
+  for (const option of ['-V', '-v']) t.match(await cli([option]), { status: 0, out: said, err: '' }, option);
+});

@@ -37,7 +37,13 @@ t.test('a change that opens paths exits 1 and says which; one that closes some e
   const closes = await cli(['paths', '--diff', after, before, '--json']);
   t.equal(closes.status, 0);
   t.match(JSON.parse(closes.out), { opened: [], closed: [{ what: 'PUT /v1/notes' }, { what: 'POST /v1/notes' }] });
-  const list = await cli(['paths', '-c', after]);
+  const heads = await cli(['paths', '-c', after]);
+  t.match(
+    heads.out,
+    /^spiffe:\/\/example\.org\/agent can ever take 2 paths\nDESTINATION  ACTION  WHAT .* AT .* DATA .* TASKS  RULE .*NARROWED\n/,
+  );
+  t.match(heads.out, /\ncrm {10}read {4}GET \/v1\/\*\* .*crm\.internal:80 {2}restricted {2}- {6}read .*-\n/);
+  const list = await cli(['paths', '--verbose', '-c', after]);
   t.equal(list.status, 0);
   t.match(list.out, /^spiffe:\/\/example\.org\/agent can ever take 2 paths\ncrm: read, GET \/v1\/\*\*\n/);
   t.match(

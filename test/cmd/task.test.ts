@@ -111,6 +111,8 @@ t.test('task run joins the environment that it was called in, and tells what it 
   t.not(new URL(env['HTTP_PROXY'] ?? '').port, port);
   t.match(env['NODE_OPTIONS'], /--no-warnings/, 'and what the tests themselves preload');
   t.equal(env['WSS_PROXY'], env['HTTPS_PROXY']);
+  t.match(env['CHAPERONE_TASK_CREDENTIALS'], /^Basic /);
+  t.notOk('CHAPERONE_TASK_AUTHORIZATION' in env, 'nothing that extends the task');
 });
 
 t.test('a program that cannot be run ends task run as it ends a shell', async (t) => {
@@ -165,6 +167,11 @@ t.test('killing the command ends the task too', async (t) => {
   ]);
   await eventually('the program runs', () => existsSync(mark) || undefined);
   const { out } = await cli(['task', 'list', ...p.options, '--json']);
+  const heads = (await cli(['task', 'list', ...p.options])).out;
+  t.match(
+    heads,
+    /^TASK +STATE +PURPOSE +FOR +MAY +ON +UNTIL\nt-\S+ +open +support +alice +read \(write\) +crm +20\S+\n$/,
+  );
   t.match(JSON.parse(out), { tasks: [{ state: 'open', owner: 'alice', grant: { destinations: ['crm'] } }] });
   running.child.kill('SIGKILL');
   await eventually('revoked', () => p.records().some(({ event }) => event === 'revoked') || undefined);

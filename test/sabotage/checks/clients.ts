@@ -4,6 +4,7 @@ import { by, sabotage, type Sabotage } from '../sabotage.ts';
 const typescript = (title: string): ReturnType<typeof by> => by('test/clients/typescript.test.ts', title);
 
 const relay = (title: string): ReturnType<typeof by> => by('test/cmd/relay.test.ts', title);
+const messages = (title: string): ReturnType<typeof by> => by('test/cmd/messages.test.ts', title);
 
 export const CLIENTS: readonly Sabotage[] = [
   sabotage(
@@ -41,5 +42,35 @@ export const CLIENTS: readonly Sabotage[] = [
     'cmd/relay/owner.ts',
     ['own === undefined || !isOf(socket, own.inode)', 'own === undefined'],
     relay('a connection that was reset is not its who has its port now'),
+  ),
+  sabotage(
+    'a configuration without a destination is no sound one to --strict',
+    'cmd/commands/check.ts',
+    ['policy.destinations.length > 0', 'policy.destinations.length >= 0'],
+    messages('a configuration without a destination is warned of, and by --strict refused'),
+  ),
+  sabotage(
+    'warnings are problems to check --strict',
+    'cmd/commands/check.ts',
+    ['if (strict && warnings.length > 0)', 'if (strict && warnings.length < 0)'],
+    messages('a configuration without a destination is warned of, and by --strict refused'),
+  ),
+  sabotage(
+    'a change that opens a path does not pass a pipeline',
+    'cmd/commands/paths.ts',
+    ['if (opened.length > 0) process.exitCode', 'if (opened.length < 0) process.exitCode'],
+    by('test/cmd/paths.test.ts', 'a change that opens paths exits 1 and says which; one that closes some exits 0'),
+  ),
+  sabotage(
+    'init never writes over a file',
+    'cmd/commands/init.ts',
+    ["STARTER, { flag: 'wx'", "STARTER, { flag: 'w'"],
+    by('test/cmd/commands.test.ts', 'init writes a configuration that check passes, and never over a file'),
+  ),
+  sabotage(
+    'task run passes on what uses a task, and not what extends it',
+    'cmd/commands/task-run.ts',
+    ['[AGENT_API]: socket }', '[AGENT_API]: socket, CHAPERONE_TASK_AUTHORIZATION: authorization }'],
+    by('test/cmd/task.test.ts', 'task run joins the environment that it was called in, and tells what it leaves out'),
   ),
 ];
