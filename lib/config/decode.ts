@@ -168,7 +168,7 @@ export function list<T>(
     read(tree, reading) {
       if (tree.kind !== 'list') {
         const fix = tree.kind === 'scalar' && tree.value !== null ? `write [${shown(tree)}]` : `write ${wanted(shape)}`;
-        return fail(reading, tree, `${shown(tree)} is not the list that is wanted here`, fix);
+        return fail(reading, tree, `${shown(tree)} is not what is wanted here`, fix);
       }
       const { items } = tree;
       if (items.length < least) fail(reading, tree, 'the list is too short', `write at least ${least}`);
