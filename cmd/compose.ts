@@ -33,7 +33,7 @@ import { evidenceState } from './compose/evidence.ts';
 import { startInterception } from './compose/interception.ts';
 import { drain, healthOf, openAdmin, placesOf } from './compose/pages.ts';
 import { readingsOf } from './compose/readings.ts';
-import { type Reload, reloader, warnOfNone } from './compose/reload.ts';
+import { type Reload, reloader } from './compose/reload.ts';
 import { type Status, statusOf } from './compose/status.ts';
 import { supervisor } from './compose/supervisor.ts';
 import { openDoors, startTasks } from './compose/tasks.ts';
@@ -134,7 +134,6 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   const operators = await openAdmin(sidecar, { ...admin, inherited, opened });
   closeRest(inherited, parts);
   listening.done();
-  warnOfNone(parts.config.policy, log);
   if (health.shared) await health.open({ opened, addresses });
   const told = supervisor(env, parts, opened);
   announce(parts, addresses);

@@ -96,16 +96,17 @@ export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
   };
 }
 
-export function warnOfNone(policy: Policy, log: Parts['log']): void {
+function warnOfNone(policy: Policy, log: Parts['log']): void {
   if (policy.destinations.length !== 0) return;
   log.log('warn', 'config', 'there is no Destination document, so every request is refused', {
     hint: 'write one, or name the folder that holds them by -c',
   });
 }
 
-/** Says once for each change that it counts at the next start. */
+/** Says once for each change of the settings that it counts at the next start, and each time that nothing is allowed. */
 function settingsNoter({ config, log }: Parts): (next: Config) => void {
   let settings = JSON.stringify(config.sidecar);
+  warnOfNone(config.policy, log);
   return ({ sidecar, policy }) => {
     warnOfNone(policy, log);
     const newest = JSON.stringify(sidecar);
