@@ -23,9 +23,7 @@ export async function init(file: string, io: Io): Promise<void> {
   }
   const schema = join(dirname(file), SCHEMA_FILE);
   await writeFile(schema, `${JSON.stringify(jsonSchema(), null, 2)}\n`, { flag: 'wx' }).catch((cause: unknown) =>
-    io.err(
-      `${schema}: not written, so editors go by what is there (${whyUnread(cause)})`,
-    ),
+    io.err(`${schema}: not written, so editors go by what is there (${whyUnread(cause)})`),
   );
   done(io, `wrote ${file}, and ${SCHEMA_FILE} for editors; next: chaperone check -c ${file}`);
 }

@@ -100,26 +100,23 @@ t.test('a configuration without a destination is warned of, and by --strict refu
   t.match(JSON.parse((await cli(['check', '--json', '-c', file])).out), { findings: [{ code: 'no-destination' }] });
 });
 
-t.test(
-  'explain takes options in any place, and says what is wrong with --args by itself',
-  async (t) => {
-    const file = join(t.testdir(), 'c.yaml');
-    writeFileSync(file, documents('true'));
-    const url = 'http://crm.internal/v1';
-    for (const args of [
-      ['GET', url, '-c', file],
-      ['-c', file, 'GET', url],
-      ['GET', '-c', file, url],
-    ])
-      t.match(await cli(['explain', ...args]), { status: 0, out: /^allow / }, args.join(' '));
-    const bad = await cli(['explain', '--args', '{bad', 'POST', '--tool', 'x', url, '-c', file]);
-    t.match(bad, { status: 64, err: /^chaperone: --args: .*character 1 .*; write a JSON object, as in / });
-    t.match(await cli(['explain', '--tool', 'x', 'POST', url, '--args', '[1]', '-c', file]), {
-      status: 64,
-      err: /--args: an object/,
-    });
-  },
-);
+t.test('explain takes options in any place, and says what is wrong with --args by itself', async (t) => {
+  const file = join(t.testdir(), 'c.yaml');
+  writeFileSync(file, documents('true'));
+  const url = 'http://crm.internal/v1';
+  for (const args of [
+    ['GET', url, '-c', file],
+    ['-c', file, 'GET', url],
+    ['GET', '-c', file, url],
+  ])
+    t.match(await cli(['explain', ...args]), { status: 0, out: /^allow / }, args.join(' '));
+  const bad = await cli(['explain', '--args', '{bad', 'POST', '--tool', 'x', url, '-c', file]);
+  t.match(bad, { status: 64, err: /^chaperone: --args: .*character 1 .*; write a JSON object, as in / });
+  t.match(await cli(['explain', '--tool', 'x', 'POST', url, '--args', '[1]', '-c', file]), {
+    status: 64,
+    err: /--args: an object/,
+  });
+});
 
 t.test('--quiet leaves out what went well and nothing else; --verbose says more; not both', async (t) => {
   const file = join(t.testdir(), 'c.yaml');
