@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { isIP, type LookupFunction } from 'node:net';
 import { Fault } from '../base/fault.ts';
 import type { Resolver } from '../proxy/resolver.ts';
+import { connectNamed } from '../tls/named-server.ts';
 
 export interface Posting {
   readonly headers: Readonly<Record<string, string>>;
@@ -20,11 +21,13 @@ export interface Posted {
 
 export async function post(url: string, body: string, posting: Posting): Promise<Posted> {
   const { headers, resolver, signal, most } = posting;
-  const { request } = process.getBuiltinModule(url.startsWith('https:') ? 'node:https' : 'node:http');
+  const secure = url.startsWith('https:');
+  const { request } = process.getBuiltinModule(secure ? 'node:https' : 'node:http');
   const length = { 'content-length': String(Buffer.byteLength(body)) };
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const lookup = lookupBy(resolver, signal);
-    const asked = request(url, { method: 'POST', headers: { ...headers, ...length }, signal, lookup, agent: false });
+    const by = secure ? { createConnection: () => connectNamed(url, lookup) } : { agent: false, lookup };
+    const asked = request(url, { method: 'POST', headers: { ...headers, ...length }, signal, ...by });
     asked.on('response', resolve).on('error', reject).end(body);
   });
   const parts: Buffer[] = [];

@@ -1,10 +1,16 @@
 /** A webhook that approves step-ups, and everything it may do wrong: nothing but a fresh, signed answer to this question decides. */
+import { spawn } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import t, { type Test } from 'tap';
 import { approvalWebhook, sign, SIGNATURE, SKEW_SECONDS } from '../../lib/admin/approval-webhook.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { dnsResolver, type Resolver } from '../../lib/proxy/resolver.ts';
 import type { StepUp } from '../../lib/tasks/step-ups.ts';
+import { testAuthority } from '../fakes/authority.ts';
 import { asks, desk, intent, rule, STEP_UP, type Desk } from '../tasks/fixture.ts';
 
 const SECRET = 's'.repeat(40);
@@ -17,9 +23,14 @@ interface Asked {
 
 type Answer = (asked: Asked, response: ServerResponse) => void;
 
-async function hook(t: Test, answer: Answer): Promise<{ readonly url: string; readonly asked: Asked[] }> {
+async function hook(
+  t: Test,
+  answer: Answer,
+  secure?: { readonly cert: string; readonly key: string },
+): Promise<{ readonly url: string; readonly asked: Asked[] }> {
   const asked: Asked[] = [];
-  const server = createServer((request, response) => void take(request, response));
+  const listener = (request: IncomingMessage, response: ServerResponse): void => void take(request, response);
+  const server = secure === undefined ? createServer(listener) : createSecureServer(secure, listener);
   const take = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     let body = '';
     for await (const chunk of request) body += String(chunk);
@@ -33,7 +44,8 @@ async function hook(t: Test, answer: Answer): Promise<{ readonly url: string; re
     server.close();
   });
   const address = server.address();
-  return { url: `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}/ask`, asked };
+  const scheme = secure === undefined ? 'http' : 'https';
+  return { url: `${scheme}://127.0.0.1:${typeof address === 'object' ? address?.port : ''}/ask`, asked };
 }
 
 const signed = (response: ServerResponse, body: object, at = Date.now(), secret = SECRET): void => {
@@ -98,6 +110,39 @@ t.test('a fresh, signed answer to the question decides, within what the policy h
     sign(first?.body ?? '', SECRET, Number(/t=(\d+)/.exec(first?.signature ?? '')?.[1]) * 1000),
     'the question is signed too',
   );
+});
+
+/** Keys that end an engine which describes them to itself are tried in a process of their own. */
+const ODD = process.env['ODD_CURVES'] !== undefined;
+
+for (const curve of ODD ? ['secp256k1', 'brainpoolP256r1'] : ['P-256']) {
+  t.test(`a webhook whose CA has a key on ${curve} is heard over https, and one of another name is not`, async (t) => {
+    const authority = await testAuthority();
+    const middle = await authority.intermediate({ pair: generateKeyPairSync('ec', { namedCurve: curve }) });
+    const before = getCACertificates();
+    setDefaultCACertificates([...before, authority.pem]);
+    t.teardown(() => setDefaultCACertificates(before));
+    for (const [name, state] of [
+      ['localhost', 'approved'],
+      ['other.internal', 'pending'],
+    ] as const) {
+      const { certificatesPem: cert, privateKeyPem: key } = await middle.svid('/hook', { dns: [name] });
+      const { url } = await hook(t, ({ question }, response) => signed(response, yes(question['nonce'])), {
+        cert,
+        key,
+      });
+      const resolver: Resolver = { resolve: async () => ['127.0.0.1'] };
+      const one = await asking(url.replace('127.0.0.1', 'localhost'), { resolver });
+      t.equal(stateOf(one), state, name);
+      if (state === 'pending') t.match(one.why(), /cannot be reached/);
+    }
+  });
+}
+
+t.test('the process lives through a webhook whose CA has a key that ends the engine', { skip: ODD }, async (t) => {
+  const env = { PATH: process.env['PATH'], ODD_CURVES: 'yes' };
+  const child = spawn(process.execPath, [import.meta.filename], { env, stdio: ['ignore', 'ignore', 'inherit'] });
+  t.same(await once(child, 'exit'), [0, null]);
 });
 
 t.test('it may refuse, and the agent is told why', async (t) => {

@@ -255,6 +255,18 @@ const APPROVED: readonly Sabotage[] = [
     parameters('a message of MCP is its method and all of its parameters, in whatever order they are written'),
   ),
   sabotage(
+    'the engine describes no certificate of a webhook to itself',
+    'lib/tls/named-server.ts',
+    ['return rawPeerOnly(connect(', 'return (connect('],
+    webhook('the process lives through a webhook whose CA has a key that ends the engine'),
+  ),
+  sabotage(
+    'a webhook over https is who its URL names',
+    'lib/tls/named-server.ts',
+    ['=> checkName(host, raw);', '=> (raw.length > 0 ? undefined : checkName(host, raw));'],
+    webhook('a webhook whose CA has a key on P-256 is heard over https, and one of another name is not'),
+  ),
+  sabotage(
     'the answer of a webhook is signed',
     'lib/admin/approval-webhook.ts',
     [
