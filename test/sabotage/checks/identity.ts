@@ -175,6 +175,12 @@ export const IDENTITY: readonly Sabotage[] = [
     by('test/spiffe/jwt-svid.test.ts', 'refuses every header parameter but alg, kid and typ (J-06)'),
   ),
   sabotage(
+    'times of a JWT-SVID are those that a date can say',
+    'lib/spiffe/jwt-svid.ts',
+    ['Math.abs(claim) <= LAST_SECOND', 'Number.isFinite(claim)'],
+    by('test/spiffe/jwt-svid.test.ts', 'refuses each claim that is missing or wrong (J-07, J-08, J-09)'),
+  ),
+  sabotage(
     'a JWT-SVID has no member twice',
     'lib/spiffe/jwt-svid.ts',
     ['if (twice !== undefined) refuse(', "if (twice === '') refuse("],
