@@ -1,6 +1,6 @@
 /** Rules over several keys about the way to an upstream and how much may go there; joined to those of checks.ts. */
 import { isLoopback } from '../policy/ip.ts';
-import { when, type Check, type Finding } from './finding.ts';
+import { at, when, type Check, type Finding } from './finding.ts';
 
 export const WAY_CHECKS: readonly Check[] = Object.freeze([
   {
@@ -12,13 +12,13 @@ export const WAY_CHECKS: readonly Check[] = Object.freeze([
       return [
         ...when(
           cidrs.length > 0,
-          ['spec', 'upstream', 'cidrs'],
+          at('upstream', 'cidrs'),
           'the proxy of via resolves the name, so that its addresses are not judged here',
           'remove cidrs, or write via: { direct: true }',
         ),
         ...when(
           address !== undefined && isLoopback(address.host),
-          ['spec', 'upstream', 'address'],
+          at('upstream', 'address'),
           'a loopback address behind a proxy is the machine of the proxy',
           'write via: { direct: true }, or another address',
         ),
@@ -31,7 +31,7 @@ export const WAY_CHECKS: readonly Check[] = Object.freeze([
     find: ({ headers, protocol, tls }) =>
       when(
         headers !== undefined && (protocol === 'tcp' || tls.mode === 'passthrough'),
-        ['spec', 'headers'],
+        at('headers'),
         'its header fields are not seen here',
         'remove it',
       ),
@@ -42,7 +42,7 @@ export const WAY_CHECKS: readonly Check[] = Object.freeze([
     find: ({ paths, protocol, tls }) =>
       when(
         paths !== undefined && (protocol === 'tcp' || protocol === 'grpc' || tls.mode === 'passthrough'),
-        ['spec', 'paths'],
+        at('paths'),
         'there are no paths to be judged',
         'remove it',
       ),
@@ -55,13 +55,13 @@ export const WAY_CHECKS: readonly Check[] = Object.freeze([
         (http?.paths ?? []).flatMap(({ text }, j) => [
           ...when(
             text.includes('%2F') && paths?.encodedSlash !== 'keep',
-            ['spec', 'rules', i, 'http', 'paths', j],
+            at('rules', i, 'http', 'paths', j),
             'no path has an escaped slash here: it would never match',
             'write paths: { encodedSlash: keep }, or another pattern',
           ),
           ...when(
             text.includes('//') && paths?.emptySegments !== 'keep',
-            ['spec', 'rules', i, 'http', 'paths', j],
+            at('rules', i, 'http', 'paths', j),
             'no path has an empty segment here: it would never match',
             'write paths: { emptySegments: keep }, or another pattern',
           ),
@@ -72,8 +72,8 @@ export const WAY_CHECKS: readonly Check[] = Object.freeze([
     name: 'burst-needs-rate',
     doc: '`limits.burst` belongs to `limits.rate`, of a destination and of a rule.',
     find: ({ limits, rules }) => [
-      ...burstAlone(limits, ['spec', 'limits', 'burst']),
-      ...rules.flatMap((rule, i) => burstAlone(rule.limits ?? {}, ['spec', 'rules', i, 'limits', 'burst'])),
+      ...burstAlone(limits, at('limits', 'burst')),
+      ...rules.flatMap((rule, i) => burstAlone(rule.limits ?? {}, at('rules', i, 'limits', 'burst'))),
     ],
   },
   {
@@ -83,7 +83,7 @@ export const WAY_CHECKS: readonly Check[] = Object.freeze([
       rules.flatMap(({ effect, limits }, i) =>
         when(
           effect === 'deny' && limits !== undefined,
-          ['spec', 'rules', i, 'limits'],
+          at('rules', i, 'limits'),
           'a deny rule lets nothing through',
           'remove it',
         ),

@@ -5,7 +5,7 @@
  *   (`ſ` and the Kelvin sign included), are refused, as parsers disagree about which of them counts
  *   (the latter can be asked for);
  * - bounded: 64 levels, so many members of one object, numbers of 128 characters that a double can
- *   hold; UTF-8 without a byte order mark; no lone surrogate, no NUL in a name;
+ *   hold (in data that nothing is decided by 512 levels, and any number: its text goes on); UTF-8 without a byte order mark; no lone surrogate, no NUL in a name;
  * - nothing of a value appears in a message.
  */
 import { isUtf8 } from 'node:buffer';
@@ -13,16 +13,18 @@ import { Fault } from '../base/fault.ts';
 import { foldName, isPlainName, type Json, JsonNumber } from './json.ts';
 
 export const MOST_DEPTH = 64;
+/** Of data that nothing is decided by; the deepest that readers of other make take is about a thousand. */
+const MOST_DATA_DEPTH = 512;
 const LONGEST_NUMBER = 128;
 /** Members of one object; names have to be sorted, and held against one another. */
 const MOST_MEMBERS = 65_536;
 
 export interface ReadOptions {
   /**
-   * Names that differ in letter case alone are taken, as in data that nothing is decided by; who
-   * decides by an object of it asks `hasVariants` first.
+   * It is data that nothing is decided by: deep nesting, numbers that no double holds and names that
+   * differ in letter case alone are taken; who decides by an object of it asks `hasVariants` first.
    */
-  readonly cases?: boolean;
+  readonly data?: boolean;
   /** Called where half of a surrogate pair was replaced by U+FFFD; without it such a string is refused. */
   readonly onBroken?: () => void;
   /** Gets the place of each value and each name, in the order in which they are read. */
@@ -90,16 +92,16 @@ class Frame {
 
 export class JsonReader {
   readonly #text: string;
-  readonly #cases: boolean;
+  readonly #data: boolean;
   readonly #onBroken: (() => void) | undefined;
   readonly #places: number[] | undefined;
   #at = 0;
   /** What is open, outermost first. */
   readonly #open: Frame[] = [];
 
-  constructor(text: string, { cases = false, onBroken, places }: ReadOptions = {}) {
+  constructor(text: string, { data = false, onBroken, places }: ReadOptions = {}) {
     this.#text = text;
-    this.#cases = cases;
+    this.#data = data;
     this.#onBroken = onBroken;
     this.#places = places;
   }
@@ -173,7 +175,8 @@ export class JsonReader {
 
   #enter(frame: Frame): Json | undefined {
     this.#at += 1;
-    if (this.#open.length === MOST_DEPTH) throw bad(`nested deeper than ${MOST_DEPTH} levels`, this.#at);
+    const most = this.#data ? MOST_DATA_DEPTH : MOST_DEPTH;
+    if (this.#open.length === most) throw bad(`nested deeper than ${most} levels`, this.#at);
     this.#space();
     if (this.#text.charCodeAt(this.#at) === frame.close) {
       this.#at += 1;
@@ -202,7 +205,7 @@ export class JsonReader {
   /** Names are held against one another as they come: nothing is left for the end. */
   #oddName(frame: Frame, name: string, at: number): void {
     if (name.includes('\0')) throw bad('a member name with NUL', at);
-    if (this.#cases) return;
+    if (this.#data) return;
     const folded = foldName(name);
     const known = (frame.folded ??= new Set());
     const taken = known.has(folded) || (folded !== name && frame.members?.has(folded) === true);
@@ -235,10 +238,15 @@ export class JsonReader {
     NUMBER.lastIndex = this.#at;
     const text = NUMBER.exec(this.#text)?.[0];
     if (text === undefined) throw bad('no JSON value', this.#at);
-    if (text.length > LONGEST_NUMBER) throw bad(`a number of more than ${LONGEST_NUMBER} characters`, this.#at);
-    if (!Number.isFinite(Number(text))) throw bad('a number that no double can hold', this.#at);
+    if (!this.#data) this.#judge(text);
     this.#at += text.length;
     return new JsonNumber(text);
+  }
+
+  /** Conditions and digests mean a double: what is none has no one meaning. */
+  #judge(number: string): void {
+    if (number.length > LONGEST_NUMBER) throw bad(`a number of more than ${LONGEST_NUMBER} characters`, this.#at);
+    if (!Number.isFinite(Number(number))) throw bad('a number that no double can hold', this.#at);
   }
 
   /** Where a whole number of 1 to 15 digits without a sign ends; `start` where there is none. */

@@ -8,8 +8,8 @@ export function writeJson(value: Json): string {
 
 /**
  * The one text of all texts that mean the same (RFC 8785): members sorted by UTF-16 code units,
- * numbers as ECMAScript writes them, save those with more digits than a double keeps, which stay as
- * they are so that no two of them are taken for equal.
+ * numbers as ECMAScript writes them, save those with more digits than a double keeps or past all
+ * doubles, which stay as they are so that no two of them are taken for equal.
  */
 export function canonicalJson(value: Json): string {
   return new JsonWriter(value, 'canonical').write(Infinity);
@@ -106,5 +106,6 @@ function canonicalNumber(text: string): string {
     .replace(/[eE].*$/, '')
     .replace(/\D/g, '')
     .replace(/^0+/, '');
-  return digits.length > 15 ? text : JSON.stringify(Number(text));
+  const value = Number(text);
+  return digits.length > 15 || !Number.isFinite(value) ? text : JSON.stringify(value);
 }

@@ -20,7 +20,6 @@ export async function contentOf(
   { destination, most, now, call }: Unread & { readonly now: number; readonly call: boolean },
 ): Promise<Content | 'long' | 'streams'> {
   const { share } = exchange;
-  if (share === undefined) throw new TypeError('an exchange that is nowhere counted');
   exchange.enter('message', destination.timeouts.message, now);
   if (x.head.expectContinue) x.inform(100, []);
   const limit = destination.limits.body ?? Infinity;

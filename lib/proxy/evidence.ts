@@ -67,7 +67,7 @@ export function evidence({ audit, clock, onFailure, refusals: rate }: EvidenceOp
   const refused = refusals({ clock, rate, write: (record) => void write(record) });
   /** Whether the refusal has been counted in place of its records. */
   const counted = (exchange: Exchange, code: string): boolean => {
-    exchange.counted = exchange.share !== undefined && !refused.recorded(exchange.share, code);
+    exchange.counted = exchange.hasShare && !refused.recorded(exchange.share, code);
     return exchange.counted;
   };
 

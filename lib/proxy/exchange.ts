@@ -60,8 +60,7 @@ export class Exchange {
   agent: Agent | undefined;
   /** It is a refusal that was counted and has no records of its own. */
   counted = false;
-  /** Where it is counted, while it is under way. */
-  share: Share | undefined;
+  #share: Share | undefined;
   /** The exchange before whose decision the sidecar itself asks this. */
   asker: string | undefined;
   /** The task it belongs to, from before it is decided. */
@@ -114,6 +113,20 @@ export class Exchange {
     this.#transport = transport;
     this.started = started;
     this.#since = started;
+  }
+
+  /** Where it is counted, while it is under way. */
+  get share(): Share {
+    if (this.#share === undefined) throw new TypeError('an exchange that is nowhere counted');
+    return this.#share;
+  }
+
+  set share(share: Share | undefined) {
+    this.#share = share;
+  }
+
+  get hasShare(): boolean {
+    return this.#share !== undefined;
   }
 
   /** Aborts with the reason this exchange was aborted for. Made on first use: what is refused never needs one. */

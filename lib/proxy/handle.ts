@@ -207,7 +207,7 @@ function occupyRule(
   const { destination, rule = '', limits } = decision;
   const what = facts.mcp?.tool === undefined ? `rule ${rule}` : `tool ${facts.mcp.tool}`;
   const name = `${what} of destination ${destination?.name ?? ''}`;
-  if (limits?.rate !== undefined) exchange.share?.rates.take(name, limits.rate, clock.monotonic());
+  if (limits?.rate !== undefined) exchange.share.rates.take(name, limits.rate, clock.monotonic());
   if (limits?.concurrent !== undefined) live.occupySecond(exchange, name, limits.concurrent);
 }
 
@@ -222,7 +222,7 @@ function admit(
   if (exchange.entry === 'connect' && carriesRequests(matrixRow(facts, destination)))
     return { destination, facts, identity: undefined };
   const { rate } = destination.limits;
-  if (rate !== undefined) exchange.share?.rates.take(`destination ${destination.name}`, rate, clock.monotonic());
+  if (rate !== undefined) exchange.share.rates.take(`destination ${destination.name}`, rate, clock.monotonic());
   live.occupy(exchange, destination);
   if (decision.limits !== undefined) occupyRule(exchange, { decision, facts }, { live, clock });
   exchange.lasts(destination.timeouts.total);

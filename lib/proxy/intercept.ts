@@ -19,14 +19,14 @@ import type { RequestHead } from '../http1/message.ts';
 import { formatAuthority, type Authority } from '../policy/authority.ts';
 import { HTTPS_PORT } from '../policy/matrix.ts';
 import type { Destination } from '../policy/model.ts';
-import type { Interception, TlsContext } from '../tls/interception.ts';
+import type { TlsContext } from '../tls/interception.ts';
 import { terminateTls } from '../tls/terminate.ts';
 import { cut } from './copy.ts';
 import { describeCleartext, describeIntercepted, type Reading } from './describe.ts';
 import type { Exchange } from './exchange.ts';
 import { ALPN, beginning, clientHello, HELLO_TIMEOUT } from './hello.ts';
-import { mayTellInside, refuseInside, type RefusedTunnel } from './refuse-inside.ts';
-import { serveHttp, type Door, type ServeParts } from './serve.ts';
+import { type InsideParts, mayTellInside, refuseInside, type RefusedTunnel } from './refuse-inside.ts';
+import { serveHttp, type Door } from './serve.ts';
 import type { Caller } from './shares.ts';
 
 export interface Tunnel {
@@ -50,12 +50,7 @@ export interface Interceptor {
   refuse(tunnel: RefusedTunnel): Promise<boolean>;
 }
 
-export interface InterceptorOptions extends ServeParts {
-  /** Undefined when this sidecar was started without `intercept`. */
-  readonly interception: Interception | undefined;
-}
-
-export function interceptor(options: InterceptorOptions): Interceptor {
+export function interceptor(options: InsideParts): Interceptor {
   const { clock } = options.standing;
   return {
     async serve(tunnel) {
@@ -79,7 +74,7 @@ export function interceptor(options: InterceptorOptions): Interceptor {
   };
 }
 
-function contextFor(authority: Authority, { interception }: InterceptorOptions): Promise<TlsContext> {
+function contextFor(authority: Authority, { interception }: InsideParts): Promise<TlsContext> {
   if (interception?.covers(authority.host) !== true) throw notCovered(authority);
   return interception.contextFor(authority.host);
 }
@@ -88,7 +83,7 @@ async function serveIntercepted(
   tunnel: Tunnel,
   context: TlsContext,
   inside: HandedOver,
-  options: InterceptorOptions,
+  options: InsideParts,
 ): Promise<void> {
   const { exchange, authority, settled } = tunnel;
   const { host } = authority;
@@ -111,7 +106,7 @@ async function serveCleartext(
   tunnel: Tunnel,
   kind: 'http1' | 'http2',
   { socket, early }: HandedOver,
-  options: InterceptorOptions,
+  options: InsideParts,
 ): Promise<void> {
   const { exchange, authority, settled } = tunnel;
   settled();
@@ -134,7 +129,7 @@ async function serveRequests(
   { exchange, caller, closing }: Tunnel,
   socket: Duplex,
   door: Pick<Door, 'entry' | 'describe' | 'http2'>,
-  options: InterceptorOptions,
+  options: InsideParts,
 ): Promise<void> {
   const { standing, limits } = options;
   const { clock } = standing;

@@ -43,11 +43,10 @@ export function liveSet(clock: Clock): Live {
   const vacate = (exchange: Exchange, place: Places | undefined): void => {
     if (place === undefined) return;
     place.taken -= 1;
-    if (place.taken === 0) exchange.share?.places.delete(place.name);
+    if (place.taken === 0) exchange.share.places.delete(place.name);
   };
 
   const take = ({ share }: Exchange, name: string, most: number, of = ''): Places => {
-    if (share === undefined) throw new TypeError('an exchange that is nowhere counted');
     const { places } = share;
     let place = places.get(name);
     if (place !== undefined && place.taken >= most) {

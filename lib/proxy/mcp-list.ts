@@ -275,7 +275,7 @@ class Listing {
   /** The result of the request; undefined where the message is about something else. */
   async #resultIn(bytes: Buffer, { id }: Request): Promise<JsonObject | undefined> {
     const { turns } = this.#asking.mcp.parts;
-    const options = { cases: true, onBroken: () => {} };
+    const options = { data: true, onBroken: () => {} };
     const value = bytes.length > LONG ? await parseLong(bytes, turns, options) : parseJson(bytes, options);
     const message = readServerMessage(value);
     if (message.kind !== 'response' || message.id === undefined || idKey(message.id) !== idKey(id)) return undefined;

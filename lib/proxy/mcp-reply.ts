@@ -179,7 +179,7 @@ async function admitting(
 
 /** Tools that cut text leave half of a surrogate pair behind: the rest of what they say is worth having. */
 function readingFor(c: Conversation): ReadOptions {
-  return { cases: true, onBroken: () => c.withheld('half of a surrogate pair, which was replaced') };
+  return { data: true, onBroken: () => c.withheld('half of a surrogate pair, which was replaced') };
 }
 
 /** What the server says is held to the same grammar as what the agent says, but for the spelling of data. */

@@ -91,7 +91,6 @@ export class McpExchange {
     const { exchange, endpoint } = from;
     const { agent, entry, share, task } = exchange;
     if (mcp === undefined) throw new TypeError('a destination of protocol mcp has its settings');
-    if (share === undefined) throw new TypeError('an exchange that is nowhere counted');
     this.destination = destination;
     this.policy = mcp;
     this.parts = parts;

@@ -33,6 +33,7 @@ export interface RefusedTunnel {
 }
 
 export interface InsideParts extends ServeParts {
+  /** Undefined when this sidecar was started without `intercept`. */
   readonly interception: Interception | undefined;
 }
 
@@ -42,7 +43,7 @@ export function mayTellInside({ exchange, fault, host }: Omit<RefusedTunnel, 'ac
   if (exchange.judgement?.decision.effect !== 'deny' || fault.http !== 403) return false;
   if (interception?.refusals !== 'inside' || !interception.covers(host)) return false;
   try {
-    exchange.share?.rates.take('refusals told inside tunnels', RATE, standing.clock.monotonic());
+    exchange.share.rates.take('refusals told inside tunnels', RATE, standing.clock.monotonic());
     return true;
   } catch {
     return false;

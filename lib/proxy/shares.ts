@@ -112,8 +112,8 @@ export class Caller {
   }
 
   leave(exchange: Exchange): void {
+    if (!exchange.hasShare) return;
     const { share } = exchange;
-    if (share === undefined) return;
     exchange.share = undefined;
     share.exchanges -= 1;
     this.#exchanges -= 1;

@@ -36,7 +36,7 @@ t.test('what is read in steps of any size is what is read in one go, errors too'
 t.test('what is written in pieces of any size is what is written in one go', async () => {
   fc.assert(
     fc.property(anyJson, fc.integer({ min: 1, max: 20 }), (text, size) => {
-      const value = parseJson(Buffer.from(text), { cases: true });
+      const value = parseJson(Buffer.from(text), { data: true });
       const pieces = (form: 'as it is' | 'canonical'): string => {
         const writer = new JsonWriter(value, form);
         let all = '';

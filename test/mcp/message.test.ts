@@ -107,7 +107,7 @@ t.test('the text of an error is JSON whatever it says', async (t) => {
 t.test('data of a server may have any spelling, but not where something is decided', async (t) => {
   const told = (text: string): string => {
     try {
-      return readServerMessage(parseJson(Buffer.from(text), { cases: true })).kind;
+      return readServerMessage(parseJson(Buffer.from(text), { data: true })).kind;
     } catch (failure) {
       return failure instanceof Error ? failure.message : '';
     }

@@ -13,7 +13,7 @@ const compiler = conditions(['public', 'secret']);
 const crm = destination('crm', { dataClass: 'secret' });
 
 function call(args: object): Facts {
-  const value = parseJson(Buffer.from(JSON.stringify(args)), { cases: true });
+  const value = parseJson(Buffer.from(JSON.stringify(args)), { data: true });
   if (!isObject(value)) throw new TypeError('arguments are an object');
   const none = { prompt: undefined, resource: undefined, argsDigest: undefined, definition: undefined };
   return {

@@ -151,6 +151,35 @@ t.test('an answer is taken with half of a surrogate pair, members that nobody kn
   }
 });
 
+t.test('an answer is taken with numbers that no double holds, and nested as deep as clients read', async (t) => {
+  const odd = [
+    '1E400',
+    '-1e-999',
+    `1${'0'.repeat(300)}.5`,
+    '['.repeat(500) + ']'.repeat(500),
+    '"a\u2028b\u2029c\u0085d"',
+  ];
+  for (const type of ['application/json', 'text/event-stream'])
+    for (const [i, value] of odd.entries()) {
+      await using p = await play(({ body: asked }, response) => {
+        const text = `{"jsonrpc":"2.0","id":${String(asked?.id)},"result":{"content":[],"structuredContent":{"v":${value}}}}`;
+        response.writeHead(200, { 'content-type': type });
+        response.end(type === 'application/json' ? text : `data: ${text}\n\n`);
+      });
+      const { status, text } = await post(p.b, call('get_ticket'));
+      t.equal(status, 200, `${type}, number ${i}`);
+      t.ok(text.includes(`{"v":${value}}`), 'what the server said');
+    }
+  for (const value of ['['.repeat(510) + ']'.repeat(510), '1E', '01']) {
+    await using p = await play(({ body: asked }, response) =>
+      response
+        .writeHead(200, { 'content-type': 'application/json' })
+        .end(`{"jsonrpc":"2.0","id":${String(asked?.id)},"result":{"content":[],"v":{"w":${value}}}}`),
+    );
+    t.equal((await post(p.b, call('get_ticket'))).status, 502, value.slice(0, 20));
+  }
+});
+
 t.test('a tool that is left out for its name is told to the operator, and cut short', async (t) => {
   const notices: string[] = [];
   const tools = [

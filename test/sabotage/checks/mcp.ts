@@ -24,6 +24,12 @@ const SAID = by(
 
 export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
+    'numbers past all doubles stay apart in the canonical form',
+    'lib/policy/json-writer.ts',
+    ['digits.length > 15 || !Number.isFinite(value) ?', 'digits.length > 15 ?'],
+    by('test/policy/json.test.ts', 'canonical text is one for all texts of a value, and two for two values'),
+  ),
+  sabotage(
     'a name that is there twice is refused',
     'lib/policy/json-reader.ts',
     ['if (members.size === before) throw', 'if (members.size < 0) throw'],
@@ -44,7 +50,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'nesting has a depth',
     'lib/policy/json-reader.ts',
-    ['if (this.#open.length === MOST_DEPTH) throw', 'if (this.#open.length < 0) throw'],
+    ['if (this.#open.length === most) throw', 'if (this.#open.length < 0) throw'],
     by('test/policy/json.test.ts', 'bounds and forms (M4, M6)'),
   ),
   sabotage(
