@@ -29,7 +29,7 @@ export function mapped(message: Message, numbers: Ids, session: Session | undefi
     const { id, method, params } = message;
     const meta = params.get('_meta');
     const token = isObject(meta) ? meta.get('progressToken') : undefined;
-    const pending = { sent, id, method, token: isToken(token) ? token : undefined };
+    const pending = { sent, id, method, token: isToken(token) ? token : undefined, over: false };
     const own = isObject(meta) && token !== undefined ? withMember(meta, 'progressToken', sent) : meta;
     const left = own === undefined || own === meta ? params : withMember(params, '_meta', own);
     return { message: { ...message, id: sent, params: left }, pending };

@@ -134,7 +134,9 @@ function admitResponse(message: Response, c: Conversation): Admitted {
 /** The request that an answer is to; it is over then. */
 function answered({ id }: Response, { asked, session }: Conversation): Pending | undefined {
   const meant = id === undefined ? asked : isAsked(id, asked) ? asked : session?.pending.get(idKey(id));
-  if (meant !== undefined) session?.pending.delete(idKey(meant.sent));
+  if (meant === undefined || meant.over) return undefined;
+  session?.pending.delete(idKey(meant.sent));
+  meant.over = true;
   return meant;
 }
 

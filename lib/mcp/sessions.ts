@@ -53,6 +53,8 @@ export interface Pending {
   readonly method: string;
   /** With which the agent wants to be told of its progress. */
   readonly token: Id | undefined;
+  /** It was answered: nothing more is an answer to it. */
+  over: boolean;
 }
 
 export interface Sessions {

@@ -412,6 +412,30 @@ t.test(
   },
 );
 
+t.test('a request has one answer: what the server says to it after that is withheld', async (t) => {
+  const text = (said: string): unknown => ({ content: [{ type: 'text', text: said }] });
+  const script = withSessions(({ body }, response) => {
+    if (body?.method !== 'tools/call') response.writeHead(202).end();
+    else
+      events(
+        response,
+        event(rpc(body.id, text('first'))),
+        event(rpc(body.id, text('second'))),
+        event({ jsonrpc: '2.0', id: body.id, error: { code: -1, message: 'third' } }),
+      );
+  });
+  await using p = await play(script);
+  const fields = await session(p);
+  for (const held of [fields, fields]) {
+    const told = await post(p.b, call('get_ticket'), { fields: held });
+    t.equal(dataOf(told.text).length, 1);
+    t.match(told.text, /first/);
+    t.notMatch(told.text, /second|third/);
+  }
+  await p.b.quiet();
+  t.match(p.b.audit.of('ended').at(-1), { withheld: 'an answer that nobody asked for' });
+});
+
 t.test('the stream of a session resumes where it was cut, and is filtered as the answer would have been', async (t) => {
   let asked: unknown;
   const script = withSessions(({ http, body }, response) => {

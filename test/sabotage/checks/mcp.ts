@@ -312,6 +312,12 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     SESSIONS,
   ),
   sabotage(
+    'a request has one answer',
+    'lib/mcp/reply.ts',
+    ['  if (meant === undefined || meant.over) return undefined;\n', '  if (meant === undefined) return undefined;\n'],
+    by('test/proxy/mcp-replies.test.ts', 'a request has one answer: what the server says to it after that is withheld'),
+  ),
+  sabotage(
     'servers ask only for what the policy names',
     'lib/mcp/reply.ts',
     ["if (method !== 'ping' && !policy.serverRequests.has(method))", "if (method === '')"],
