@@ -98,7 +98,7 @@ proto: $(SETUP) ## Regenerate lib/identity/gen from proto/ (needs protoc)
 	protoc --plugin=node_modules/.bin/protoc-gen-es --es_out=lib/identity/gen --es_opt=target=ts,import_extension=ts,erasable_syntax=true -I proto proto/workload.proto
 
 docs: $(SETUP) ## Regenerate docs/reference from the schema
-	node lib/config/reference.ts
+	node lib/config/reference/pages.ts
 
 clean: ## Remove what the targets made
 	rm -rf node_modules .cache .tap .spire-dev

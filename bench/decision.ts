@@ -1,10 +1,10 @@
 /** What one decision costs, alone, with few and with many destinations; loaded from a document as an operator's would be. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { loadConfig } from '../lib/config/load.ts';
-import { decide } from '../lib/policy/decide.ts';
-import type { Facts } from '../lib/policy/facts.ts';
-import type { Policy } from '../lib/policy/model.ts';
+import { loadConfig } from '../lib/config/load/load.ts';
+import { decide } from '../lib/policy/decision/decide.ts';
+import type { Facts } from '../lib/policy/model/facts.ts';
+import type { Policy } from '../lib/policy/model/destination.ts';
 
 const DECISIONS = 200_000;
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../lib/base/clock.ts';
 import { disposer } from '../lib/base/dispose.ts';
-import { certificatesPem } from '../lib/tls/issue.ts';
+import { certificatesPem } from '../lib/interception/issue.ts';
 import { createDevTrustDomain, type DevTrustDomain } from '../lib/dev/domain.ts';
 import { type DevWorkloadApi, startDevWorkloadApi } from '../lib/dev/workload-api.ts';
 import { parseSpiffeId } from '../lib/spiffe/id.ts';

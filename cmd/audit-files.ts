@@ -3,7 +3,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Fault } from '../lib/base/fault.ts';
-import { type Config, loadConfig } from '../lib/config/load.ts';
+import { type Config, loadConfig } from '../lib/config/load/load.ts';
 
 /** What stands for the process in the path of a sink. */
 const PID = '{pid}';

@@ -3,11 +3,11 @@
  * everything is closed in reverse. Nothing is decided here.
  */
 import type { AddressInfo } from 'node:net';
-import type { ToolPins } from '../lib/admin/admin.ts';
-import { drops, type Drops } from '../lib/admin/drops.ts';
-import type { Level, Logger } from '../lib/admin/logger.ts';
-import { type Metrics, metrics } from '../lib/admin/metrics.ts';
-import { type Readiness, readiness } from '../lib/admin/ready.ts';
+import type { ToolPins } from '../lib/api/admin.ts';
+import { drops, type Drops } from '../lib/telemetry/drops.ts';
+import type { Level, Logger } from '../lib/telemetry/logger.ts';
+import { type Metrics, metrics } from '../lib/telemetry/metrics.ts';
+import { type Readiness, readiness } from '../lib/telemetry/readiness.ts';
 import { type Audit, openAudit } from '../lib/audit/log.ts';
 import type { AuditLog, LifecycleRecord } from '../lib/audit/record.ts';
 import { type Cell, cell } from '../lib/base/cell.ts';
@@ -15,16 +15,16 @@ import type { Clock } from '../lib/base/clock.ts';
 import { type Disposer, disposer } from '../lib/base/dispose.ts';
 import { Fault } from '../lib/base/fault.ts';
 import { ignore } from '../lib/base/signal.ts';
-import { type Config, loadConfig } from '../lib/config/load.ts';
+import { type Config, loadConfig } from '../lib/config/load/load.ts';
 import { headLimits, http1Limits, type Http1Limits } from '../lib/http1/limits.ts';
 import { endpointFrom } from '../lib/identity/address.ts';
 import type { IdentitySource } from '../lib/identity/source.ts';
-import type { Policy } from '../lib/policy/model.ts';
-import { openInherited } from '../lib/proxy/inherited.ts';
-import { type Proxy, type ProxyOptions, startProxy } from '../lib/proxy/proxy.ts';
+import type { Policy } from '../lib/policy/model/destination.ts';
+import { openInherited } from '../lib/listen/inherited.ts';
+import { type Proxy, type ProxyOptions, startProxy } from '../lib/listen/proxy.ts';
 import type { Tasks } from '../lib/tasks/registry.ts';
 import { tlsContexts } from '../lib/tls/context.ts';
-import type { Interception } from '../lib/tls/interception.ts';
+import type { Interception } from '../lib/interception/authority.ts';
 import { resolverOf } from './system-resolver.ts';
 import { type Budget, budgetOf, memoryLimit, openFiles } from './compose/budget.ts';
 import { awaitTurn, closeRest } from './compose/hand-over.ts';

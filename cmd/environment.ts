@@ -4,9 +4,9 @@
  */
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { HostPattern } from '../lib/policy/host.ts';
-import { joinTrust } from '../lib/tls/joined-trust.ts';
-import { APT_FILE, STORE_FILE, trustVariables, WGET_FILE } from '../lib/tls/trust.ts';
+import type { HostPattern } from '../lib/net/host.ts';
+import { joinTrust } from '../lib/interception/joined-trust.ts';
+import { APT_FILE, STORE_FILE, trustVariables, WGET_FILE } from '../lib/interception/trust.ts';
 import type { Io } from './io.ts';
 import { noProxy } from './no-proxy.ts';
 

@@ -2,7 +2,7 @@
 import { systemClock } from '../lib/base/clock.ts';
 import { Fault } from '../lib/base/fault.ts';
 import { link } from '../lib/base/signal.ts';
-import { parseDuration } from '../lib/config/scalars.ts';
+import { parseDuration } from '../lib/config/documents/scalars.ts';
 import type { IdentitySource } from '../lib/identity/source.ts';
 import type { Identity } from '../lib/spiffe/identity.ts';
 

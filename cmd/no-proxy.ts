@@ -3,7 +3,7 @@
  * an entry that any of them may take for a host of a destination is left out: it would go around the sidecar.
  */
 import { BlockList, isIP } from 'node:net';
-import type { HostPattern } from '../lib/policy/host.ts';
+import type { HostPattern } from '../lib/net/host.ts';
 
 const LOOPBACK = ['localhost', '127.0.0.1', '::1'] as const;
 

@@ -9,7 +9,7 @@ import { systemClock } from '../lib/base/clock.ts';
 import { Fault } from '../lib/base/fault.ts';
 import { readBounded } from '../lib/base/read-file.ts';
 import { link, onAbort } from '../lib/base/signal.ts';
-import { parseDuration } from '../lib/config/scalars.ts';
+import { parseDuration } from '../lib/config/documents/scalars.ts';
 
 /** Bytes of a pid file. */
 const LONGEST_PID = 1024;

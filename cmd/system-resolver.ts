@@ -8,7 +8,7 @@ import { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { Clock } from '../lib/base/clock.ts';
 import { onAbort } from '../lib/base/signal.ts';
-import { dnsResolver, type Resolver, sharing } from '../lib/proxy/resolver.ts';
+import { dnsResolver, type Resolver, sharing } from '../lib/upstream/resolver.ts';
 
 /** One line of JSON for each name, one for each answer; it ends with its parent, whatever hangs in it. */
 const PROGRAM = `

@@ -3,8 +3,8 @@ import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import t from 'tap';
 import { CODES } from '../lib/base/fault.ts';
-import { loadConfig } from '../lib/config/load.ts';
-import { loadTests } from '../lib/config/tests.ts';
+import { loadConfig } from '../lib/config/load/load.ts';
+import { loadTests } from '../lib/config/load/policy-tests.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');

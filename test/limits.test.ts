@@ -5,9 +5,9 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { destinationDocument, sidecarDocument } from '../lib/config/schema.ts';
-import type { FieldShape, Shape } from '../lib/config/shape.ts';
-import { parseDuration } from '../lib/config/scalars.ts';
+import { destinationDocument, sidecarDocument } from '../lib/config/documents/schema.ts';
+import type { FieldShape, Shape } from '../lib/schema/shape.ts';
+import { parseDuration } from '../lib/config/documents/scalars.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
@@ -28,31 +28,31 @@ const ROWS: readonly Row[] = [
 const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
   'what the engine or a format holds': [
     'lib/base/clock.ts LONGEST',
-    'lib/proxy/inherited.ts MOST',
+    'lib/listen/inherited.ts MOST',
     'lib/spiffe/der.ts MOST_LENGTH_BYTES',
     'lib/tls/path.ts LARGEST_RECORD',
     'lib/http2/frames.ts HEAD_BYTES',
-    'lib/http2/sent.ts GOAWAY_BYTES',
-    'lib/proxy/websocket-frames.ts LONGEST_CONTROL LONGEST_REASON',
-    'lib/proxy/task-doors.ts LONGEST',
+    'lib/http2/sent-frames.ts GOAWAY_BYTES',
+    'lib/forward/websocket-frames.ts LONGEST_CONTROL LONGEST_REASON',
+    'lib/listen/task-sockets.ts LONGEST',
   ],
   'memories of what servers said, of which the oldest goes first': [
     'lib/mcp/reply.ts MOST_TOKENS',
-    'lib/proxy/mcp-reply.ts MOST_EVENTS',
+    'lib/forward/mcp-reply.ts MOST_EVENTS',
   ],
   'how text is shown, not what is taken': [
-    'lib/proxy/mcp-reply.ts LONGEST_NAME',
-    'lib/proxy/mcp-reply.ts LONGEST_NAME',
-    'lib/proxy/mcp.ts MOST_NOTICES',
-    'lib/policy/shown.ts LONGEST_SHOWN',
-    'lib/policy/decide.ts LONGEST_ERROR',
-    'lib/proxy/respond.ts MOST_PHRASE',
+    'lib/forward/mcp-reply.ts LONGEST_NAME',
+    'lib/forward/mcp-reply.ts LONGEST_NAME',
+    'lib/forward/mcp.ts MOST_NOTICES',
+    'lib/policy/model/shown.ts LONGEST_SHOWN',
+    'lib/policy/decision/decide.ts LONGEST_ERROR',
+    'lib/exchange/fault-response.ts MOST_PHRASE',
   ],
   'how often or how much at a time, without a bound on anybody': [
-    'lib/audit/sink.ts RETRY_MS LONGEST_RETRY_MS',
-    'lib/config/watch.ts BURST_MS',
+    'lib/audit/sinks/file.ts RETRY_MS LONGEST_RETRY_MS',
+    'lib/config/load/watch.ts BURST_MS',
     'lib/base/read-file.ts AGAIN_MS',
-    'lib/http1/outlet.ts JOIN_BYTES BULK_BYTES BURST_BYTES',
+    'lib/http1/writer.ts JOIN_BYTES BULK_BYTES BURST_BYTES',
     'lib/http1/limits.ts poolAgeJitter',
     'lib/identity/limits.ts baseMs timeMs timeoutMs share again',
     'lib/identity/follow.ts LOOK_MS',
@@ -63,12 +63,12 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
   ],
   'guards that nothing reaches: work in memory that ends by itself': ['lib/identity/limits.ts chainMs'],
   'sizes of memories that cannot be seen from outside': [
-    'lib/proxy/upstreams.ts MOST_KEYS POOL_CONNECTIONS',
+    'lib/upstream/pools.ts MOST_KEYS POOL_CONNECTIONS',
     'lib/http2/frames.ts MOST_LATE',
   ],
-  'covered by the row beside it': ['lib/admin/pages.ts headersTimeout keepAliveTimeout connectionsCheckingInterval'],
-  'how many pairs a warning names': ['lib/config/confusable.ts MOST_ALIKE'],
-  'what numbers are, in conditions': ['lib/policy/cel.ts LARGEST_INT MOST_DIGITS', 'lib/policy/plain.ts LONGEST'],
+  'covered by the row beside it': ['lib/api/pages.ts headersTimeout keepAliveTimeout connectionsCheckingInterval'],
+  'how many pairs a warning names': ['lib/config/checks/confusables.ts MOST_ALIKE'],
+  'what numbers are, in conditions': ['lib/policy/conditions/cel.ts LARGEST_INT MOST_DIGITS', 'lib/policy/conditions/plain.ts LONGEST'],
   'how it is learned whether a server keeps its connections': [
     'lib/http1/reuse.ts SOON_MS MARKED_MS MOST_MARKED_MS PROOF_MS MARGIN_MS',
   ],

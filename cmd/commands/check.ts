@@ -4,10 +4,10 @@
  * too. In JSON and SARIF all of it is one document, whatever comes of it.
  */
 import { CODES, Fault } from '../../lib/base/fault.ts';
-import { confusableNames } from '../../lib/config/confusable.ts';
-import { type Config, loadConfig } from '../../lib/config/load.ts';
-import { problemsOf } from '../../lib/config/problem.ts';
-import { lintPolicy, notesOn } from '../../lib/policy/lint.ts';
+import { confusableNames } from '../../lib/config/checks/confusables.ts';
+import { type Config, loadConfig } from '../../lib/config/load/load.ts';
+import { problemsOf } from '../../lib/schema/problem.ts';
+import { lintPolicy, notesOn } from '../../lib/policy/review/lint.ts';
 import { done, type Io } from '../io.ts';
 import { counted } from '../table.ts';
 import { sarif } from './sarif.ts';

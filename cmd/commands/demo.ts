@@ -1,7 +1,7 @@
 /** `chaperone demo`: sets the stage, tells the story, checks each claim. Exit status 1 when one did not hold. */
 import { Fault } from '../../lib/base/fault.ts';
 import { ATTESTS_NOBODY } from '../../lib/dev/workload-api.ts';
-import { type Breakage, setStage, type Stage } from '../demo/stage.ts';
+import { type Breakage, setStage, type Stage } from '../demo/setup.ts';
 import { SAAS_HOST } from '../demo/documents.ts';
 import { STORY } from '../demo/story.ts';
 import type { Io } from '../io.ts';

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../lib/base/clock.ts';
 import { type Disposer, disposer } from '../../lib/base/dispose.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import { parseDuration } from '../../lib/config/scalars.ts';
+import { parseDuration } from '../../lib/config/documents/scalars.ts';
 import { createDevTrustDomain, type DevTrustDomain } from '../../lib/dev/domain.ts';
 import { type DemoUpstream, startDemoUpstream } from '../../lib/dev/upstream.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';

@@ -4,8 +4,8 @@
  */
 import { systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import { type Config, loadConfig } from '../../lib/config/load.ts';
-import { parseDuration } from '../../lib/config/scalars.ts';
+import { type Config, loadConfig } from '../../lib/config/load/load.ts';
+import { parseDuration } from '../../lib/config/documents/scalars.ts';
 import { endpointFrom } from '../../lib/identity/address.ts';
 import { type Check, type CheckName, CHECKS, fail, type Finding, ok, type Verdict, warn } from '../doctor/finding.ts';
 import { checkAdmin, checkAudit, checkPorts } from '../doctor/host.ts';

@@ -4,11 +4,11 @@
  */
 import { join } from 'node:path';
 import { Fault } from '../../lib/base/fault.ts';
-import type { AgentHome } from '../../lib/config/agents.ts';
-import type { SidecarSpec } from '../../lib/config/compile.ts';
-import { formatAuthority } from '../../lib/policy/authority.ts';
-import { loadConfig } from '../../lib/config/load.ts';
-import { AGENT_API } from '../doors.ts';
+import type { AgentHome } from '../../lib/config/load/agents.ts';
+import type { SidecarSpec } from '../../lib/config/load/compile.ts';
+import { formatAuthority } from '../../lib/net/authority.ts';
+import { loadConfig } from '../../lib/config/load/load.ts';
+import { AGENT_API } from '../api-socket.ts';
 import { environmentOf } from '../environment.ts';
 import type { Io } from '../io.ts';
 import { quoted } from './trust.ts';

@@ -3,15 +3,15 @@
  * The request is described and decided by the functions of the proxy itself; nothing is dialled or resolved. Values of header fields are never printed.
  */
 import { Fault } from '../../lib/base/fault.ts';
-import { loadConfig } from '../../lib/config/load.ts';
-import type { ConditionTrace } from '../../lib/policy/condition-trace.ts';
-import { explain as explained, type Explanation, type RuleStep } from '../../lib/policy/explain.ts';
-import type { Facts } from '../../lib/policy/facts.ts';
-import { isObject } from '../../lib/policy/json.ts';
-import { parseJson } from '../../lib/policy/json-reader.ts';
-import { shownPath, shownQuery, shownUri } from '../../lib/policy/shown.ts';
-import { supposedTask } from '../../lib/policy/supposed-task.ts';
-import { suppose } from '../../lib/proxy/suppose.ts';
+import { loadConfig } from '../../lib/config/load/load.ts';
+import type { ConditionTrace } from '../../lib/policy/conditions/trace.ts';
+import { explain as explained, type Explanation, type RuleStep } from '../../lib/policy/review/explain.ts';
+import type { Facts } from '../../lib/policy/model/facts.ts';
+import { isObject } from '../../lib/schema/json.ts';
+import { parseJson } from '../../lib/schema/json-reader.ts';
+import { shownPath, shownQuery, shownUri } from '../../lib/policy/model/shown.ts';
+import { supposedTask } from '../../lib/policy/review/hypothetical-task.ts';
+import { suppose } from '../../lib/listen/hypothetical.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import type { Io, Style } from '../io.ts';
 

@@ -3,8 +3,8 @@ import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Fault } from '../../lib/base/fault.ts';
 import { whyUnread } from '../../lib/base/read-file.ts';
-import { jsonSchema } from '../../lib/config/json-schema.ts';
-import { SCHEMA_FILE, STARTER } from '../../lib/config/starter.ts';
+import { jsonSchema } from '../../lib/config/reference/json-schema.ts';
+import { SCHEMA_FILE, STARTER } from '../../lib/config/reference/starter.ts';
 import { done, type Io } from '../io.ts';
 
 export async function init(file: string, io: Io): Promise<void> {

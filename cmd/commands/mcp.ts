@@ -1,7 +1,7 @@
 /** `chaperone mcp pins|approve`: what servers said of their tools, and what an operator made of it. */
 import { Fault } from '../../lib/base/fault.ts';
 import { textOf } from '../api-client.ts';
-import { operator, type DoorOptions } from '../doors.ts';
+import { operator, type DoorOptions } from '../api-socket.ts';
 import type { Io } from '../io.ts';
 import { table } from '../table.ts';
 

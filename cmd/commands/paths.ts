@@ -3,9 +3,9 @@
  * so that a pipeline asks a person; closing one is no error.
  */
 import { Fault } from '../../lib/base/fault.ts';
-import { loadConfig } from '../../lib/config/load.ts';
-import { diffPaths, type PathChange, type Side } from '../../lib/policy/paths-diff.ts';
-import { pathsOf, purposeText, type AccessPath } from '../../lib/policy/paths.ts';
+import { loadConfig } from '../../lib/config/load/load.ts';
+import { diffPaths, type PathChange, type Side } from '../../lib/policy/review/access-paths-diff.ts';
+import { pathsOf, purposeText, type AccessPath } from '../../lib/policy/review/access-paths.ts';
 import { done, type Io, type Style } from '../io.ts';
 import { table } from '../table.ts';
 

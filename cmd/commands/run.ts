@@ -1,6 +1,6 @@
 /** `chaperone run`: the sidecar until a signal or the operator ends it. */
 import { systemClock } from '../../lib/base/clock.ts';
-import { type Level, logger, type Logger, terminalStream } from '../../lib/admin/logger.ts';
+import { type Level, logger, type Logger, terminalStream } from '../../lib/telemetry/logger.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { ignore } from '../../lib/base/signal.ts';
 import { compose } from '../compose.ts';

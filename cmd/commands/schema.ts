@@ -1,5 +1,5 @@
 /** `chaperone schema`: the JSON Schema of the documents, for editors. */
-import { jsonSchema } from '../../lib/config/json-schema.ts';
+import { jsonSchema } from '../../lib/config/reference/json-schema.ts';
 import type { Io } from '../io.ts';
 
 export function schema(io: Io): void {

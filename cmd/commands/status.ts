@@ -1,6 +1,6 @@
 /** `chaperone status`: how a running sidecar stands, as its admin socket says. */
 import { field, wordsOf } from '../api-client.ts';
-import { operator, type DoorOptions } from '../doors.ts';
+import { operator, type DoorOptions } from '../api-socket.ts';
 import type { Io } from '../io.ts';
 import { counted, onOneLine } from '../table.ts';
 

@@ -8,7 +8,7 @@ import { sleep, systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { ignore, link } from '../../lib/base/signal.ts';
 import { endpointFrom } from '../../lib/identity/address.ts';
-import { removeMirror, writeMirror } from '../../lib/identity/mirror.ts';
+import { removeMirror, writeMirror } from '../../lib/identity/svid-files.ts';
 import { startIdentity, type IdentitySource } from '../../lib/identity/source.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';

@@ -2,7 +2,7 @@
 import { userInfo } from 'node:os';
 import { intentBody } from '../../lib/tasks/intent.ts';
 import { apiClient, field, textOf, wordsOf } from '../api-client.ts';
-import { agentSocket, operator, type DoorOptions } from '../doors.ts';
+import { agentSocket, operator, type DoorOptions } from '../api-socket.ts';
 import { done, type Io } from '../io.ts';
 import { counted, table } from '../table.ts';
 import { intentText, variables } from './task-run.ts';

@@ -4,14 +4,14 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { Fault } from '../../lib/base/fault.ts';
-import { loadConfig } from '../../lib/config/load.ts';
-import { loadTests, type PolicyCase } from '../../lib/config/tests.ts';
-import { coverageOf, percent } from '../../lib/policy/coverage.ts';
-import { decide } from '../../lib/policy/decide.ts';
-import type { Decision } from '../../lib/policy/facts.ts';
-import type { Policy } from '../../lib/policy/model.ts';
-import { supposedTask } from '../../lib/policy/supposed-task.ts';
-import { suppose } from '../../lib/proxy/suppose.ts';
+import { loadConfig } from '../../lib/config/load/load.ts';
+import { loadTests, type PolicyCase } from '../../lib/config/load/policy-tests.ts';
+import { coverageOf, percent } from '../../lib/policy/review/coverage.ts';
+import { decide } from '../../lib/policy/decision/decide.ts';
+import type { Decision } from '../../lib/policy/model/facts.ts';
+import type { Policy } from '../../lib/policy/model/destination.ts';
+import { supposedTask } from '../../lib/policy/review/hypothetical-task.ts';
+import { suppose } from '../../lib/listen/hypothetical.ts';
 import { done, type Io } from '../io.ts';
 import { junit } from './junit.ts';
 

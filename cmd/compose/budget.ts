@@ -5,8 +5,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { Fault } from '../../lib/base/fault.ts';
-import { SHARE, type ShareLimits } from '../../lib/proxy/shares.ts';
-import { MOST_CONNECTIONS } from '../../lib/admin/pages.ts';
+import { SHARE, type ShareLimits } from '../../lib/exchange/shares.ts';
+import { MOST_CONNECTIONS } from '../../lib/api/pages.ts';
 
 export interface Budget {
   readonly share: ShareLimits;

@@ -1,7 +1,7 @@
 /** Whether evidence can be written, as /readyz says it: without it every request is refused. */
 import type { Fault } from '../../lib/base/fault.ts';
 import type { Audit } from '../../lib/audit/log.ts';
-import type { Pending, Readiness } from '../../lib/admin/ready.ts';
+import type { Pending, Readiness } from '../../lib/telemetry/readiness.ts';
 import type { Parts } from '../compose.ts';
 
 /** How often a record is tried while none is taken, in milliseconds: agents that were refused may not come back. */

@@ -5,7 +5,7 @@
 import { ignore } from '../../lib/base/signal.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import type { IdentitySource } from '../../lib/identity/source.ts';
-import type { Inherited } from '../../lib/proxy/inherited.ts';
+import type { Inherited } from '../../lib/listen/inherited.ts';
 import type { Parts } from '../compose.ts';
 
 /** Waits for the first SVID, at most `identity.initialSync`, where there are sockets to take. */

@@ -5,8 +5,8 @@
 import { type Clock, systemClock } from '../../lib/base/clock.ts';
 import { ignore } from '../../lib/base/signal.ts';
 import { type IdentitySource, startIdentity } from '../../lib/identity/source.ts';
-import type { Agent, AgentIdentity } from '../../lib/policy/agent.ts';
-import { svidFor } from '../../lib/proxy/identities.ts';
+import type { Agent, AgentIdentity } from '../../lib/policy/model/agent.ts';
+import { svidFor } from '../../lib/upstream/identities.ts';
 import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';
 import type { Parts } from '../compose.ts';
 

@@ -1,8 +1,8 @@
 /** The interception authority put together, where the configuration asks for one: its code is loaded here and nowhere else, so that it costs nothing where it is off. */
 import type { X509Certificate } from 'node:crypto';
 import { Fault } from '../../lib/base/fault.ts';
-import type { InterceptSpec } from '../../lib/config/compile.ts';
-import type { Interception } from '../../lib/tls/interception.ts';
+import type { InterceptSpec } from '../../lib/config/load/compile.ts';
+import type { Interception } from '../../lib/interception/authority.ts';
 import type { Parts } from '../compose.ts';
 
 /** Throws a Fault `intercept-ca` or `trust-files`. */
@@ -11,7 +11,7 @@ export async function startInterception(
   { clock, log, tell }: Parts,
 ): Promise<Interception | undefined> {
   if (spec === undefined) return undefined;
-  const { openInterception } = await import('../../lib/tls/interception.ts');
+  const { openInterception } = await import('../../lib/interception/authority.ts');
   const { domains, refusals, caFolder: folder, trustFolder } = spec;
   const authority = await openInterception({ domains, folder, clock, refusals });
   if (authority.kept === 'disk') {
@@ -22,7 +22,7 @@ export async function startInterception(
   }
   const publish = async (certificate: X509Certificate): Promise<void> => {
     if (trustFolder === undefined) return;
-    const { writeTrust } = await import('../../lib/tls/trust.ts');
+    const { writeTrust } = await import('../../lib/interception/trust.ts');
     await writeTrust(trustFolder, certificate);
   };
   const announce = ({ fingerprint256, validToDate }: X509Certificate): void =>

@@ -3,15 +3,15 @@
  * too: health is answered once everything else is, and left first.
  */
 import type { AddressInfo } from 'node:net';
-import { type AdminOptions, startAdmin } from '../../lib/admin/admin.ts';
-import { type Health, type HealthOptions, startHealth } from '../../lib/admin/health.ts';
-import type { Pages } from '../../lib/admin/pages.ts';
+import { type AdminOptions, startAdmin } from '../../lib/api/admin.ts';
+import { type Health, type HealthOptions, startHealth } from '../../lib/telemetry/health.ts';
+import type { Pages } from '../../lib/api/pages.ts';
 import type { Disposer } from '../../lib/base/dispose.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import type { SidecarSpec } from '../../lib/config/compile.ts';
-import { formatAuthority } from '../../lib/policy/authority.ts';
-import type { Inherited } from '../../lib/proxy/inherited.ts';
-import type { Proxy } from '../../lib/proxy/proxy.ts';
+import type { SidecarSpec } from '../../lib/config/load/compile.ts';
+import { formatAuthority } from '../../lib/net/authority.ts';
+import type { Inherited } from '../../lib/listen/inherited.ts';
+import type { Proxy } from '../../lib/listen/proxy.ts';
 import type { Late, Parts } from '../compose.ts';
 import type { Supervisor } from './supervisor.ts';
 

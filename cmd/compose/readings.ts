@@ -1,6 +1,6 @@
 /** What the gauges show at a scrape, read from the parts as they stand. */
-import type { Readings } from '../../lib/admin/metrics.ts';
-import type { Readiness } from '../../lib/admin/ready.ts';
+import type { Readings } from '../../lib/telemetry/metrics.ts';
+import type { Readiness } from '../../lib/telemetry/readiness.ts';
 import type { Tasks } from '../../lib/tasks/registry.ts';
 import type { Late } from '../compose.ts';
 import { COMMIT, VERSION } from '../version.ts';

@@ -5,10 +5,10 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { LifecycleRecord } from '../../lib/audit/record.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import { type Config, loadConfig } from '../../lib/config/load.ts';
-import { watchConfig } from '../../lib/config/watch.ts';
-import type { Policy } from '../../lib/policy/model.ts';
-import type { Proxy } from '../../lib/proxy/proxy.ts';
+import { type Config, loadConfig } from '../../lib/config/load/load.ts';
+import { watchConfig } from '../../lib/config/load/watch.ts';
+import type { Policy } from '../../lib/policy/model/destination.ts';
+import type { Proxy } from '../../lib/listen/proxy.ts';
 import type { Parts } from '../compose.ts';
 import { staleness } from './staleness.ts';
 

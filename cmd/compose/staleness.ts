@@ -4,7 +4,7 @@
  * that was taken) may pass without a change of any file. Past a bound the sidecar is not ready: whoever
  * took something away by a document relies on its being read.
  */
-import type { Readiness } from '../../lib/admin/ready.ts';
+import type { Readiness } from '../../lib/telemetry/readiness.ts';
 import { backoff } from '../../lib/base/backoff.ts';
 import type { Clock } from '../../lib/base/clock.ts';
 

@@ -5,9 +5,9 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { guardFolder } from '../../lib/admin/admin.ts';
+import { guardFolder } from '../../lib/api/admin.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import type { SidecarSpec } from '../../lib/config/compile.ts';
+import type { SidecarSpec } from '../../lib/config/load/compile.ts';
 import type { CountsKept } from '../../lib/tasks/quotas.ts';
 
 export interface State {

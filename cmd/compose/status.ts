@@ -1,6 +1,6 @@
 /** What `GET /status` of the admin socket says: how things stand, in one object. */
 import type { AddressInfo } from 'node:net';
-import { formatAuthority } from '../../lib/policy/authority.ts';
+import { formatAuthority } from '../../lib/net/authority.ts';
 import type { Identity } from '../../lib/spiffe/identity.ts';
 import type { Late, Parts } from '../compose.ts';
 

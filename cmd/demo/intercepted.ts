@@ -1,7 +1,7 @@
 /** The part of the story about https:// URLs: the agent's TLS ends at the sidecar, where each request is judged, and starts anew towards a service that proves its name. */
 import { SAAS_HOST } from './documents.ts';
-import type { Stage } from './stage.ts';
-import { ask as asks, type Answer, type Step } from './telling.ts';
+import type { Stage } from './setup.ts';
+import { ask as asks, type Answer, type Step } from './check.ts';
 
 export const INTERCEPTED: readonly Step[] = [
   {

@@ -9,7 +9,7 @@ import {
   privateKeyPem,
   PURPOSE,
   signCertificate,
-} from '../../lib/tls/issue.ts';
+} from '../../lib/interception/issue.ts';
 
 export interface Saas extends AsyncDisposable {
   /** `127.0.0.1:port` */

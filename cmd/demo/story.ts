@@ -3,10 +3,10 @@
  * rest is told all the same, and the demo fails.
  */
 import { INTERCEPTED } from './intercepted.ts';
-import { REVIEWED } from './reviewed.ts';
-import type { Stage } from './stage.ts';
-import { TASKED } from './tasked.ts';
-import { ask, eventually, expect, readRefusal, type Step } from './telling.ts';
+import { REVIEWED } from './review-demo.ts';
+import type { Stage } from './setup.ts';
+import { TASKED } from './tasks-demo.ts';
+import { ask, eventually, expect, readRefusal, type Step } from './check.ts';
 
 export const STORY: readonly Step[] = [
   { title: 'An SVID comes from the Workload API; the sidecar is ready', check: identityArrives },

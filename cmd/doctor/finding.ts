@@ -1,6 +1,6 @@
 /** What a check of `chaperone doctor` finds, and what it is given to look at. A check never throws and contacts nothing that the operator did not name. */
 import type { Clock } from '../../lib/base/clock.ts';
-import type { Config } from '../../lib/config/load.ts';
+import type { Config } from '../../lib/config/load/load.ts';
 import type { Endpoint } from '../../lib/identity/address.ts';
 
 export const CHECKS = Object.freeze([

@@ -4,9 +4,9 @@ import { access, stat, statfs } from 'node:fs/promises';
 import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { dirname } from 'node:path';
-import type { Config } from '../../lib/config/load.ts';
-import { formatAuthority } from '../../lib/policy/authority.ts';
-import type { ListenAddress } from '../../lib/policy/model.ts';
+import type { Config } from '../../lib/config/load/load.ts';
+import { formatAuthority } from '../../lib/net/authority.ts';
+import type { ListenAddress } from '../../lib/policy/model/destination.ts';
 import { codeOf, fail, ok, warn, type Patient, type Verdict } from './finding.ts';
 
 /** Each listener's port is free, or taken by a sidecar that runs already. */

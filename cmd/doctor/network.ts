@@ -5,11 +5,11 @@
 import { isIP } from 'node:net';
 import { link } from '../../lib/base/signal.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import type { Config } from '../../lib/config/load.ts';
-import { formatAuthority, parseAuthority } from '../../lib/policy/authority.ts';
-import type { Destination } from '../../lib/policy/model.ts';
-import { dialler, type Dialler } from '../../lib/proxy/dial.ts';
-import { routes } from '../../lib/proxy/route.ts';
+import type { Config } from '../../lib/config/load/load.ts';
+import { formatAuthority, parseAuthority } from '../../lib/net/authority.ts';
+import type { Destination } from '../../lib/policy/model/destination.ts';
+import { dialler, type Dialler } from '../../lib/upstream/dial.ts';
+import { routes } from '../../lib/upstream/route.ts';
 import { tlsContexts } from '../../lib/tls/context.ts';
 import { resolverOf } from '../system-resolver.ts';
 import { fail, ok, warn, type Patient, type Verdict } from './finding.ts';

@@ -11,7 +11,7 @@ import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import { encodeRecord } from './encode.ts';
 import type { AuditLog } from './record.ts';
-import { fileSink, stdoutSink, type Sink } from './sink.ts';
+import { fileSink, stdoutSink, type Sink } from './sinks/file.ts';
 
 /** `{pid}` in a path is the process: two that follow each other write a file each. */
 export type SinkSpec = { readonly file: string } | { readonly stdout: true };

@@ -15,7 +15,7 @@ import {
   PURPOSE,
   signCertificate,
   type Signer,
-} from '../tls/issue.ts';
+} from '../interception/issue.ts';
 
 /** Clocks of two hosts differ: what is issued was already valid a moment ago. */
 const BACKDATED_MS = 10_000;

@@ -18,7 +18,7 @@ import { parseSpiffeId, type SpiffeId, trustDomainOf } from '../spiffe/id.ts';
 import { validateJwtSvid } from '../spiffe/jwt-svid.ts';
 import type { DevTrustDomain } from './domain.ts';
 import { jwtBundleBytes } from './domain.ts';
-import { type CallStatus, type Gate, NO_IDENTITY } from './gate.ts';
+import { type CallStatus, type Gate, NO_IDENTITY } from './fault-injection.ts';
 import { composeResponse, type DevIdentity, type DevState, type StreamMethod, uniqueByHint } from './state.ts';
 
 export interface HandlerParts {

@@ -10,7 +10,7 @@ import { disposer } from '../base/dispose.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore, link } from '../base/signal.ts';
 import { http1Limits } from '../http1/limits.ts';
-import type { Body } from '../http1/message.ts';
+import type { Body } from '../http/message.ts';
 import { type ServeOptions, serveConnection } from '../http1/server.ts';
 import { type IdentitySource, startIdentity } from '../identity/source.ts';
 import type { Select } from '../identity/select.ts';

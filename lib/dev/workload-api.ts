@@ -12,11 +12,11 @@ import { disposer } from '../base/dispose.ts';
 import { Fault } from '../base/fault.ts';
 import { workloadApiDefinition } from '../identity/service.ts';
 import { parseSpiffeId } from '../spiffe/id.ts';
-import { newKeys, pkcs8 } from '../tls/issue.ts';
+import { newKeys, pkcs8 } from '../interception/issue.ts';
 import { type DevTrustDomain, requireMember } from './domain.ts';
-import { type CallFaults, type Gate, gate } from './gate.ts';
+import { type CallFaults, type Gate, gate } from './fault-injection.ts';
 import { workloadApiHandlers } from './handlers.ts';
-import { type Holdings, openHoldings } from './holdings.ts';
+import { type Holdings, openHoldings } from './issued-svids.ts';
 import { guardSocket, prepareSocket, removeSocket, socketPath } from './socket.ts';
 import type { DevIdentity, ResponseFaults } from './state.ts';
 

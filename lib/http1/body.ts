@@ -4,11 +4,11 @@
  */
 import type { Code } from '../base/fault.ts';
 import { Fault } from '../base/fault.ts';
-import { REQUEST, RESPONSE, malformed, parseTrailers, tooLarge } from './fields.ts';
-import { CR, LF, OBS_TEXT, SEMICOLON, VALUE, classes } from './grammar.ts';
-import type { Inlet } from './inlet.ts';
+import { REQUEST, RESPONSE, malformed, parseTrailers, tooLarge } from '../http/field-lines.ts';
+import { CR, LF, OBS_TEXT, SEMICOLON, VALUE, classes } from '../http/grammar.ts';
+import type { Inlet } from './read-buffer.ts';
 import type { Http1Limits } from './limits.ts';
-import type { Body, Fields, Framing } from './message.ts';
+import type { Body, Fields, Framing } from '../http/message.ts';
 import { release } from './sockets.ts';
 
 const NO_FIELDS: Fields = Object.freeze([]);

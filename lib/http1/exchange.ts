@@ -7,8 +7,8 @@ import type { Duplex } from 'node:stream';
 import { Fault } from '../base/fault.ts';
 import type { IncomingBody } from './body.ts';
 import { NO_BODY } from './body.ts';
-import type { Body, Fields, OutgoingResponse, RequestHead } from './message.ts';
-import type { Outlet } from './outlet.ts';
+import type { Body, Fields, OutgoingResponse, RequestHead } from '../http/message.ts';
+import type { Outlet } from './writer.ts';
 import type { SendFraming } from './serialise.ts';
 import { informText, responseText } from './serialise.ts';
 

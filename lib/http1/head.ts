@@ -7,11 +7,11 @@
  * - methods in lower case are refused, as lenient servers read them as their upper-case twins.
  */
 import { Fault } from '../base/fault.ts';
-import type { Rules } from './fields.ts';
-import { REQUEST, RESPONSE, byteAt, hintFor, lineEnds, malformed, parseFields, tooLarge } from './fields.ts';
-import { OBS_TEXT, SP, TOKEN, VALUE, VISIBLE, byteCount, classes, tokenList } from './grammar.ts';
+import type { Rules } from '../http/field-lines.ts';
+import { REQUEST, RESPONSE, byteAt, hintFor, lineEnds, malformed, parseFields, tooLarge } from '../http/field-lines.ts';
+import { OBS_TEXT, SP, TOKEN, VALUE, VISIBLE, byteCount, classes, tokenList } from '../http/grammar.ts';
 import type { Http1Limits } from './limits.ts';
-import type { Fields, Framing, RequestHead, ResponseHead } from './message.ts';
+import type { Fields, Framing, RequestHead, ResponseHead } from '../http/message.ts';
 
 const NONE: Framing = Object.freeze({ kind: 'none' });
 const CHUNKED: Framing = Object.freeze({ kind: 'chunked' });

@@ -13,7 +13,7 @@ import { Fault } from '../base/fault.ts';
 import { ignore, onAbort, reasonOf } from '../base/signal.ts';
 import type { ClientConnection } from './client.ts';
 import { clientConnection } from './client.ts';
-import { Loan, type Lease } from './lease.ts';
+import { Loan, type Lease } from '../http/lease.ts';
 import type { Http1Limits } from './limits.ts';
 import { Reuse, SOON_MS, type Closing } from './reuse.ts';
 

@@ -8,7 +8,7 @@
  *   holds for a while, longer each time, and until one has stayed open far longer than it took then.
  */
 import type { Clock } from '../base/clock.ts';
-import { fieldOf, type Fields } from './message.ts';
+import { fieldOf, type Fields } from '../http/message.ts';
 
 /** A server that ends a connection within this time of an answer does so with every answer; milliseconds. */
 export const SOON_MS = 100;

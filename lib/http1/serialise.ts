@@ -2,8 +2,8 @@
  * Heads from values to text (latin1, one byte a character). Only what is asked for is written: fields as given, framing and connection options from the typed
  * properties. A field or value that could change the message's meaning is a TypeError, so nothing taken from a token or a tool's name splits a head.
  */
-import { TOKEN, VISIBLE, consistsOf } from './grammar.ts';
-import type { Fields, OutgoingRequest, OutgoingResponse } from './message.ts';
+import { TOKEN, VISIBLE, consistsOf } from '../http/grammar.ts';
+import type { Fields, OutgoingRequest, OutgoingResponse } from '../http/message.ts';
 
 /** How a body is sent: none, so many bytes, chunked, or until the connection closes. */
 export type SendFraming = 'none' | number | 'chunked' | 'until-close';

@@ -6,9 +6,9 @@ import type { Http2Stream } from 'node:http2';
 
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
-import { parseTrailers } from '../http1/fields.ts';
+import { parseTrailers } from '../http/field-lines.ts';
 import { timeHint, type Http1Limits } from '../http1/limits.ts';
-import type { Body, Fields } from '../http1/message.ts';
+import type { Body, Fields } from '../http/message.ts';
 
 const NO_FIELDS: Fields = Object.freeze([]);
 const SETTLED = Promise.resolve();

@@ -9,9 +9,9 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { ClientResponse, RequestOptions } from '../http1/client.ts';
-import { unprocessed } from '../http1/failures.ts';
+import { unprocessed } from '../http/failures.ts';
 import type { Http1Limits } from '../http1/limits.ts';
-import type { Body, OutgoingRequest } from '../http1/message.ts';
+import type { Body, OutgoingRequest } from '../http/message.ts';
 import type { Http2Limits } from './limits.ts';
 import { RequestStream, type Trunk } from './request.ts';
 

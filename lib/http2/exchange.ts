@@ -4,13 +4,13 @@ import { constants, type ServerHttp2Stream } from 'node:http2';
 import { Fault } from '../base/fault.ts';
 import { NO_BODY, hasBody } from '../http1/body.ts';
 import type { Connection, HandedOver, ServerExchange } from '../http1/exchange.ts';
-import type { Body, Fields, OutgoingResponse, RequestHead } from '../http1/message.ts';
+import type { Body, Fields, OutgoingResponse, RequestHead } from '../http/message.ts';
 import { timeHint } from '../http1/limits.ts';
 import { Watchdog } from '../http1/watchdog.ts';
 import { StreamBody } from './body.ts';
 import { END_HEADERS, END_STREAM, HEAD_BYTES, HEADERS, type StreamSeen } from './frames.ts';
 import { literalBlock } from './hpack.ts';
-import { StreamOutlet } from './outlet.ts';
+import { StreamOutlet } from './writer.ts';
 import type { Http2Options } from './server.ts';
 
 /** What a stream knows of the connection that it belongs to. */

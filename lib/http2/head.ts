@@ -6,11 +6,11 @@
  * - Content-Length once, and zero where the request ends with its head; HEAD ends with its head.
  */
 import { Fault } from '../base/fault.ts';
-import { OBS_TEXT, TOKEN, UPPER, VALUE, VISIBLE, byteCount, classes, consistsOf } from '../http1/grammar.ts';
-import { REQUEST, longHead, longLine, tooManyFields } from '../http1/fields.ts';
+import { OBS_TEXT, TOKEN, UPPER, VALUE, VISIBLE, byteCount, classes, consistsOf } from '../http/grammar.ts';
+import { REQUEST, longHead, longLine, tooManyFields } from '../http/field-lines.ts';
 import { refuseLong } from '../http1/head.ts';
 import type { Http1Limits } from '../http1/limits.ts';
-import type { Fields, Framing, RequestHead } from '../http1/message.ts';
+import type { Fields, Framing, RequestHead } from '../http/message.ts';
 
 export type Scheme = 'http' | 'https';
 

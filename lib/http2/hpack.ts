@@ -2,7 +2,7 @@
  * A walk over a header block (RFC 7541 section 6) that looks at every literal in it. The engine behind decodes the block as well, but it drops a field whose name
  * or value is not allowed without a word: what was sent and what is judged would differ. Nothing is remembered from block to block: an indexed field was a literal once.
  */
-import { OBS_TEXT, TOKEN, UPPER, VALUE, classes } from '../http1/grammar.ts';
+import { OBS_TEXT, TOKEN, UPPER, VALUE, classes } from '../http/grammar.ts';
 import { eachSymbol } from './huffman.ts';
 
 const COLON = 58;

@@ -9,13 +9,13 @@ import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import { NO_BODY } from '../http1/body.ts';
 import type { ClientResponse, RequestOptions } from '../http1/client.ts';
-import { isUnprocessed, unprocessed, unread, untouched } from '../http1/failures.ts';
-import { RESPONSE, malformed } from '../http1/fields.ts';
+import { isUnprocessed, unprocessed, unread, untouched } from '../http/failures.ts';
+import { RESPONSE, malformed } from '../http/field-lines.ts';
 import type { Http1Limits } from '../http1/limits.ts';
-import type { Body, OutgoingRequest } from '../http1/message.ts';
+import type { Body, OutgoingRequest } from '../http/message.ts';
 import { Watchdog } from '../http1/watchdog.ts';
 import { StreamBody } from './body.ts';
-import { StreamOutlet } from './outlet.ts';
+import { StreamOutlet } from './writer.ts';
 import { informHead, responseHead } from './response.ts';
 
 /** What a stream needs to know of its connection. */

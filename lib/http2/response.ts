@@ -1,9 +1,9 @@
 /** The head of an answer over HTTP/2 as that of an answer over HTTP/1.1: the same limits and grammar, nothing of a connection in it. */
-import { byteCount } from '../http1/grammar.ts';
-import { RESPONSE, longHead, longLine, malformed, tooManyFields } from '../http1/fields.ts';
-import { OBS_TEXT, TOKEN, UPPER, VALUE, classes, consistsOf } from '../http1/grammar.ts';
+import { byteCount } from '../http/grammar.ts';
+import { RESPONSE, longHead, longLine, malformed, tooManyFields } from '../http/field-lines.ts';
+import { OBS_TEXT, TOKEN, UPPER, VALUE, classes, consistsOf } from '../http/grammar.ts';
 import type { Http1Limits } from '../http1/limits.ts';
-import type { Fields, Framing, ResponseHead } from '../http1/message.ts';
+import type { Fields, Framing, ResponseHead } from '../http/message.ts';
 
 const NONE: Framing = Object.freeze({ kind: 'none' });
 const CHUNKED: Framing = Object.freeze({ kind: 'chunked' });

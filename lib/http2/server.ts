@@ -19,8 +19,8 @@ import { Frames, type FrameWatcher, type StreamSeen } from './frames.ts';
 import { malformed, requestHead, type Scheme } from './head.ts';
 import { timeHint } from '../http1/limits.ts';
 import { http2Limits, type Http2Limits } from './limits.ts';
-import { ScreenedSocket } from './screened.ts';
-import { SentFrames, type SentWatcher } from './sent.ts';
+import { ScreenedSocket } from './inspected-socket.ts';
+import { SentFrames, type SentWatcher } from './sent-frames.ts';
 
 export interface Http2Options extends ServeOptions {
   /** What `:scheme` must say: `https` where TLS ends here, `http` for prior knowledge in the clear. */

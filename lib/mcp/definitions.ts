@@ -5,10 +5,10 @@
 import { createHash } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
 import type { Turns } from '../base/turns.ts';
-import type { ToolDefinition } from '../policy/facts.ts';
-import { isObject, type Json, type JsonObject } from '../policy/json.ts';
-import { canonicalJson } from '../policy/json-writer.ts';
-import type { Destination } from '../policy/model.ts';
+import type { ToolDefinition } from '../policy/model/facts.ts';
+import { isObject, type Json, type JsonObject } from '../schema/json.ts';
+import { canonicalJson } from '../schema/json-writer.ts';
+import type { Destination } from '../policy/model/destination.ts';
 import { digestLong } from './long-json.ts';
 import { headerPaths, type HeaderPaths } from './header-values.ts';
 

@@ -3,10 +3,10 @@
  * over https (MCP 2025-11-25, elicitation). What decides is looked for under its own name; where it
  * stands under one that differs in letter case, or is no object, nothing is passed on.
  */
-import { parseAuthority } from '../policy/authority.ts';
-import type { HostPattern } from '../policy/host.ts';
-import { hasVariants, isObject, type Json, type JsonObject } from '../policy/json.ts';
-import type { McpPolicy } from '../policy/model.ts';
+import { parseAuthority } from '../net/authority.ts';
+import type { HostPattern } from '../net/host.ts';
+import { hasVariants, isObject, type Json, type JsonObject } from '../schema/json.ts';
+import type { McpPolicy } from '../policy/model/destination.ts';
 import { byFold, misspelt } from './message.ts';
 
 const HTTPS_PORT = 443;

@@ -3,7 +3,7 @@
  * that a tool's input schema marks with `x-mcp-header`. What does not fit a field is in a base64 envelope. Decisions are taken on the body alone.
  */
 import { isUtf8 } from 'node:buffer';
-import { isObject, type Json, JsonNumber, type JsonObject } from '../policy/json.ts';
+import { isObject, type Json, JsonNumber, type JsonObject } from '../schema/json.ts';
 
 /** Field name in lower case to the way to the argument. */
 export type HeaderPaths = ReadonlyMap<string, readonly string[]>;

@@ -2,7 +2,7 @@
  * Ids of requests, and tokens for their progress, as the server sees them: numbers of ours in place
  * of the agent's, which may be texts of any words. What the server says of them is mapped back.
  */
-import { isObject, type Json, JsonNumber, type JsonObject } from '../policy/json.ts';
+import { isObject, type Json, JsonNumber, type JsonObject } from '../schema/json.ts';
 import { idKey, type Id, type Message, withMember } from './message.ts';
 import { isToken, META_SUBSCRIPTION } from './meta.ts';
 import type { Pending, Session } from './sessions.ts';

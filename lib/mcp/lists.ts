@@ -2,10 +2,10 @@
  * Lists of a server, cut to what the agent may see: entries that policy does not allow, and tools
  * whose definition is not the pinned one, are left out and told to `withheld`.
  */
-import { hasVariants, isObject, type Json, type JsonObject } from '../policy/json.ts';
-import { isListed, type Entry } from '../policy/mcp.ts';
-import { NAME } from '../policy/mcp-methods.ts';
-import { uriProblem } from '../policy/resource.ts';
+import { hasVariants, isObject, type Json, type JsonObject } from '../schema/json.ts';
+import { isListed, type Entry } from '../policy/protocols/mcp.ts';
+import { NAME } from '../policy/model/mcp-methods.ts';
+import { uriProblem } from '../net/resource.ts';
 import { isHazardous } from './definitions.ts';
 import { withMember } from './message.ts';
 import type { Conversation } from './reply.ts';

@@ -4,9 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import type { Turns } from '../base/turns.ts';
-import type { Json } from '../policy/json.ts';
-import { JsonReader, type ReadOptions, textOf } from '../policy/json-reader.ts';
-import { JsonWriter } from '../policy/json-writer.ts';
+import type { Json } from '../schema/json.ts';
+import { JsonReader, type ReadOptions, textOf } from '../schema/json-reader.ts';
+import { JsonWriter } from '../schema/json-writer.ts';
 
 /** Bytes of a message that is handled in one go. */
 export const LONG = 65_536;

@@ -4,8 +4,8 @@
  * case would read another message than the one that was judged.
  */
 import { Fault } from '../base/fault.ts';
-import { EMPTY, foldName, hasVariants, isObject, type Json, JsonNumber, type JsonObject } from '../policy/json.ts';
-import { canonicalJson } from '../policy/json-writer.ts';
+import { EMPTY, foldName, hasVariants, isObject, type Json, JsonNumber, type JsonObject } from '../schema/json.ts';
+import { canonicalJson } from '../schema/json-writer.ts';
 
 export type Id = string | JsonNumber;
 

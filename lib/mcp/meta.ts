@@ -7,8 +7,8 @@
  *   text), and a token for progress, which is mapped to ours (outgoing.ts);
  * - names that the destination lists in `mcp.meta`.
  */
-import { isObject, type Json, JsonNumber, type JsonObject } from '../policy/json.ts';
-import type { McpPolicy } from '../policy/model.ts';
+import { isObject, type Json, JsonNumber, type JsonObject } from '../schema/json.ts';
+import type { McpPolicy } from '../policy/model/destination.ts';
 import { clientOffers } from './offers.ts';
 
 const RESERVED = 'io.modelcontextprotocol/';

@@ -2,10 +2,10 @@
  * What of an agent's message goes on to the server: the members that its method has in the protocol,
  * and of those the ones with a meaning. What is left out is in nothing that is judged or sent.
  */
-import { EMPTY, isObject, type Json, JsonNumber, type JsonObject } from '../policy/json.ts';
-import { CLIENT_METHODS, type McpVersion } from '../policy/mcp-methods.ts';
-import type { McpPolicy } from '../policy/model.ts';
-import { uriProblem } from '../policy/resource.ts';
+import { EMPTY, isObject, type Json, JsonNumber, type JsonObject } from '../schema/json.ts';
+import { CLIENT_METHODS, type McpVersion } from '../policy/model/mcp-methods.ts';
+import type { McpPolicy } from '../policy/model/destination.ts';
+import { uriProblem } from '../net/resource.ts';
 import {
   badMessage,
   badParam,

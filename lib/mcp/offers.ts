@@ -2,9 +2,9 @@
  * What each side says it can do, cut to what policy allows, so that neither asks in vain. Of what a
  * client says nothing but known words goes on: capabilities are an object of any shape.
  */
-import { isObject, type Json, type JsonObject } from '../policy/json.ts';
-import { mayAsk } from '../policy/mcp.ts';
-import type { Destination, McpPolicy } from '../policy/model.ts';
+import { isObject, type Json, type JsonObject } from '../schema/json.ts';
+import { mayAsk } from '../policy/protocols/mcp.ts';
+import type { Destination, McpPolicy } from '../policy/model/destination.ts';
 
 interface Offer {
   readonly name: string;

@@ -1,11 +1,11 @@
 /** The fields of a request as they are sent to the server: what mirrors the body is written anew from it, everything of MCP's that the agent sent is taken off. */
 import { Fault } from '../base/fault.ts';
-import { fieldOf, fieldsOf, type Fields } from '../http1/message.ts';
-import type { McpFacts } from '../policy/facts.ts';
-import { isNamed } from '../policy/field-table.ts';
-import { endsSomething } from '../policy/mcp.ts';
-import { isStateless } from '../policy/mcp-methods.ts';
-import type { Destination } from '../policy/model.ts';
+import { fieldOf, fieldsOf, type Fields } from '../http/message.ts';
+import type { McpFacts } from '../policy/model/facts.ts';
+import { isNamed } from '../policy/model/field-table.ts';
+import { endsSomething } from '../policy/protocols/mcp.ts';
+import { isStateless } from '../policy/model/mcp-methods.ts';
+import type { Destination } from '../policy/model/destination.ts';
 import { encodeValue, type HeaderPaths, paramFields, sameValue } from './header-values.ts';
 import { type Message } from './message.ts';
 import { mirroredName } from './request.ts';

@@ -3,10 +3,10 @@
  * the policy names them. What is withheld is told to `withheld` in words without values; an answer is never withheld but replaced by an error, as somebody
  * waits for it.
  */
-import type { Grant } from '../policy/grant.ts';
-import { isObject, type Json, type JsonObject } from '../policy/json.ts';
-import { isStateless, type McpVersion, MCP_VERSIONS, SERVER_NOTIFICATIONS } from '../policy/mcp-methods.ts';
-import type { Destination, McpPolicy } from '../policy/model.ts';
+import type { Grant } from '../policy/decision/grant.ts';
+import { isObject, type Json, type JsonObject } from '../schema/json.ts';
+import { isStateless, type McpVersion, MCP_VERSIONS, SERVER_NOTIFICATIONS } from '../policy/model/mcp-methods.ts';
+import type { Destination, McpPolicy } from '../policy/model/destination.ts';
 import type { AgentTools } from './definitions.ts';
 import { askedProblem, elicitationProblem, elicitationsProblem, knownMethod } from './elicitation.ts';
 import { remember } from './given.ts';

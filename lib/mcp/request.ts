@@ -6,10 +6,10 @@
  */
 import { hash } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
-import { fieldOf, fieldsOf, type Fields } from '../http1/message.ts';
-import type { McpFacts } from '../policy/facts.ts';
-import { EMPTY, isObject, type Json, type JsonObject } from '../policy/json.ts';
-import { canonicalJson } from '../policy/json-writer.ts';
+import { fieldOf, fieldsOf, type Fields } from '../http/message.ts';
+import type { McpFacts } from '../policy/model/facts.ts';
+import { EMPTY, isObject, type Json, type JsonObject } from '../schema/json.ts';
+import { canonicalJson } from '../schema/json-writer.ts';
 import {
   CLIENT_METHODS,
   isStateless,
@@ -17,9 +17,9 @@ import {
   type McpVersion,
   MCP_VERSIONS,
   NAME,
-} from '../policy/mcp-methods.ts';
-import type { McpPolicy } from '../policy/model.ts';
-import { uriProblem } from '../policy/resource.ts';
+} from '../policy/model/mcp-methods.ts';
+import type { McpPolicy } from '../policy/model/destination.ts';
+import { uriProblem } from '../net/resource.ts';
 import { digestOf } from './given.ts';
 import { decodeValue } from './header-values.ts';
 import { badMessage, badParam, idKey, type Message, readMessage, type Request, refuseVariants } from './message.ts';

@@ -3,7 +3,7 @@
  * 404, upon which a client opens another one (Streamable HTTP, session management). In memory: after a restart all are unknown.
  */
 import { Fault } from '../base/fault.ts';
-import type { McpVersion } from '../policy/mcp-methods.ts';
+import type { McpVersion } from '../policy/model/mcp-methods.ts';
 import type { Id } from './message.ts';
 
 /** Who opened it; all of it must be equal. */

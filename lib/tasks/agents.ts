@@ -1,7 +1,7 @@
 /** The agents of a sidecar as tasks see them: what each may open, and the history of its session. */
 import { Fault } from '../base/fault.ts';
-import type { Agent } from '../policy/agent.ts';
-import type { TaskPolicy } from '../policy/grant.ts';
+import type { Agent } from '../policy/model/agent.ts';
+import type { TaskPolicy } from '../policy/decision/grant.ts';
 import { history, type History } from './history.ts';
 import type { Intent } from './intent.ts';
 import type { Task } from './task.ts';

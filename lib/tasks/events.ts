@@ -1,5 +1,5 @@
 /** What happens to tasks, as it goes into evidence. No event holds a secret. */
-import { targetText } from '../policy/targets.ts';
+import { targetText } from '../policy/model/targets.ts';
 import type { Task } from './task.ts';
 
 export type TaskEventName =

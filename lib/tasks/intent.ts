@@ -3,11 +3,11 @@
  * decides. Read by the decoders of the configuration, so that a wrong one is answered with line, column and fix.
  */
 import { Fault } from '../base/fault.ts';
-import { defaulted, flag, type Infer, integer, list, optional, record, refine, required } from '../config/decode.ts';
-import { problems as collector } from '../config/problem.ts';
-import { canonicalJson } from '../config/tree.ts';
-import { action, dataClass, duration, name, person, target } from '../config/scalars.ts';
-import { parseYaml } from '../config/yaml.ts';
+import { defaulted, flag, type Infer, integer, list, optional, record, refine, required } from '../schema/decode.ts';
+import { problems as collector } from '../schema/problem.ts';
+import { canonicalJson } from '../schema/tree.ts';
+import { action, dataClass, duration, name, person, target } from '../config/documents/scalars.ts';
+import { parseYaml } from '../schema/yaml.ts';
 
 const fields = record({
   purpose: required(name, 'What for: one of the purposes of a TaskPolicy.'),

@@ -1,8 +1,8 @@
 /** What a TaskPolicy says of a task, at its opening, at each extension and after each reload alike. */
 import { Fault } from '../base/fault.ts';
-import type { TaskPolicy } from '../policy/grant.ts';
-import { IntentContext, type IntentFacts } from '../policy/intent-view.ts';
-import { narrow, type Ceiling } from './grant.ts';
+import type { TaskPolicy } from '../policy/decision/grant.ts';
+import { IntentContext, type IntentFacts } from '../policy/conditions/intent-scope.ts';
+import { narrow, type Ceiling } from './attenuate.ts';
 import type { Intent } from './intent.ts';
 import type { Spent, Whose } from './quotas.ts';
 import type { Held, Task } from './task.ts';

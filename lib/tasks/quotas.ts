@@ -7,7 +7,7 @@
  */
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
-import type { Quota } from '../policy/grant.ts';
+import type { Quota } from '../policy/decision/grant.ts';
 
 export type Counted = 'tasks' | 'calls';
 

@@ -3,7 +3,7 @@
  * shown to whoever decides is the call itself, and not what the agent says about it. Bounded for each task and each
  * agent; the oldest is forgotten.
  */
-import type { CallView } from '../policy/call-view.ts';
+import type { CallView } from '../policy/review/call-view.ts';
 import type { Task } from './task.ts';
 
 export interface RefusedCall {

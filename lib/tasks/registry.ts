@@ -8,19 +8,19 @@ import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
-import { soleAgent, type Agent } from '../policy/agent.ts';
-import type { Decision } from '../policy/facts.ts';
-import type { Quota, TaskPolicy } from '../policy/grant.ts';
-import type { Destination, Policy } from '../policy/model.ts';
+import { soleAgent, type Agent } from '../policy/model/agent.ts';
+import type { Decision } from '../policy/model/facts.ts';
+import type { Quota, TaskPolicy } from '../policy/decision/grant.ts';
+import type { Destination, Policy } from '../policy/model/destination.ts';
 import { Agents, mayOpen } from './agents.ts';
 import { openedDetail, type TaskEvent } from './events.ts';
-import { ceilingOf, ceilingUnder, cutIntent, type Ceiling, type Cut, type Refused } from './grant.ts';
+import { ceilingOf, ceilingUnder, cutIntent, type Ceiling, type Cut, type Refused } from './attenuate.ts';
 import type { Intent } from './intent.ts';
 import { conditionObjects, factsOf, limitTo, longest, mayOwn, quotaSpent, refusal } from './limits.ts';
 import { quotas, type CountsKept, type Quotas } from './quotas.ts';
 import { newSecret, newTaskId, parseCredentials, proves } from './secret.ts';
 import type { End } from './state.ts';
-import { stepUps, type StepUp, type StepUps } from './step-ups.ts';
+import { stepUps, type StepUp, type StepUps } from './approvals.ts';
 import { Task, tree, type Held, type Member } from './task.ts';
 
 export interface Opened {

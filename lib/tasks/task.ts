@@ -5,8 +5,8 @@
  * - the monotonic clock ends it in time, and the wall clock too when a suspended machine wakes up late.
  */
 import { Fault } from '../base/fault.ts';
-import type { Agent } from '../policy/agent.ts';
-import type { Approver, Elevation, Grant, StepUpPolicy, TaskFacts } from '../policy/grant.ts';
+import type { Agent } from '../policy/model/agent.ts';
+import type { Approver, Elevation, Grant, StepUpPolicy, TaskFacts } from '../policy/decision/grant.ts';
 import { highest, type History } from './history.ts';
 import type { Intent } from './intent.ts';
 import type { Whose } from './quotas.ts';

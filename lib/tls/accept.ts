@@ -12,7 +12,7 @@ import type { PeerPattern } from '../spiffe/pattern.ts';
 import type { VerifiedConnection } from './connect.ts';
 import type { TlsContexts } from './context.ts';
 import { pathFault } from './faults.ts';
-import { handshaken } from './handshaken.ts';
+import { handshaken } from './handshake.ts';
 import { verdictOf } from './path.ts';
 import { caller, claimOf, peerOf, sentChain, type Side } from './peer.ts';
 import { usable, verifyPeer } from './verify-peer.ts';

@@ -12,7 +12,7 @@ import { connect, type ConnectionOptions, type SecureContext, type TLSSocket } f
 import { Fault } from '../base/fault.ts';
 import { onAbort, reasonOf } from '../base/signal.ts';
 import { rawPeerOnly } from '../identity/raw-peer.ts';
-import type { TlsPolicy } from '../policy/model.ts';
+import type { TlsPolicy } from '../policy/model/destination.ts';
 import type { Identity } from '../spiffe/identity.ts';
 import type { TlsContexts } from './context.ts';
 import { pathFault, tlsFault } from './faults.ts';

@@ -5,8 +5,8 @@
  */
 import type { Code } from '../../lib/base/fault.ts';
 import type { Http1Limits } from '../../lib/http1/limits.ts';
-import type { LeafOptions } from '../fakes/authority.ts';
-import type { Site } from '../proxy/harness.ts';
+import type { LeafOptions } from '../support/authority.ts';
+import type { Site } from '../support/proxy.ts';
 import type { HelloSpec } from './hello.ts';
 import type { Named } from './tasks.ts';
 

@@ -1,5 +1,5 @@
 /** Rows against entry points: how many attempts there are for each, and what is owed and missing. As a program, prints the table. */
-import { MATRIX } from '../../lib/policy/matrix.ts';
+import { MATRIX } from '../../lib/policy/model/access-matrix.ts';
 import { CORPUS } from './corpus.ts';
 import { ENTRIES } from './entries/all.ts';
 import type { Entry } from './entries/entry.ts';

@@ -1,13 +1,13 @@
 /** Tasks for attempts: who is named in Proxy-Authorization, and how. Every attempt of such a world has the tasks open that it may try to pass for. */
 import { cell, type Cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import { buildPolicy } from '../../lib/policy/lookup.ts';
-import type { Elevation } from '../../lib/policy/grant.ts';
-import type { Destination, Policy } from '../../lib/policy/model.ts';
-import type { Proxy } from '../../lib/proxy/proxy.ts';
+import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
+import type { Elevation } from '../../lib/policy/decision/grant.ts';
+import type { Destination, Policy } from '../../lib/policy/model/destination.ts';
+import type { Proxy } from '../../lib/listen/proxy.ts';
 import { tasks, type Opened, type Tasks } from '../../lib/tasks/registry.ts';
 import { intent, rule, STEP_UP } from '../tasks/fixture.ts';
-import { site } from '../proxy/harness.ts';
+import { site } from '../support/proxy.ts';
 import type { Attempt } from './case.ts';
 
 /** How an attempt names a task. */

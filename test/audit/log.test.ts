@@ -7,10 +7,10 @@ import { join, resolve } from 'node:path';
 import t from 'tap';
 import { auditLog, openAudit, type Audit } from '../../lib/audit/log.ts';
 import type { AuditRecord } from '../../lib/audit/record.ts';
-import type { Sink } from '../../lib/audit/sink.ts';
+import type { Sink } from '../../lib/audit/sinks/file.ts';
 import { systemClock, type Clock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 
 const LIMITS = { clock: systemClock, timeout: 5000 };
 

@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import t from 'tap';
 import { rounds } from '../../lib/base/round.ts';
 import { turns } from '../../lib/base/turns.ts';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 
 t.test('a round goes on in later turns, urgent ones first, and one that begins anew starves nobody', async (t) => {
   const pacing = turns();

@@ -4,15 +4,15 @@ import { join } from 'node:path';
 import { apiClient, field, wordsOf } from '../../cmd/api-client.ts';
 import { compose } from '../../cmd/compose.ts';
 import { type Saas, startSaas } from '../../cmd/demo/saas.ts';
-import { logger } from '../../lib/admin/logger.ts';
+import { logger } from '../../lib/telemetry/logger.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { disposer } from '../../lib/base/dispose.ts';
 import { createDevTrustDomain } from '../../lib/dev/domain.ts';
 import { type DemoUpstream, startDemoUpstream } from '../../lib/dev/upstream.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
-import { shortFolder } from '../fakes/folder.ts';
-import { until } from '../fakes/until.ts';
+import { shortFolder } from '../support/folder.ts';
+import { until } from '../support/until.ts';
 
 export interface Places {
   readonly folder: string;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { fetch as undiciFetch, ProxyAgent, type Dispatcher } from 'undici';
 import { openTask, Refused, type Task, Unreachable } from 'chaperone/client';
-import { shortFolder } from '../fakes/folder.ts';
+import { shortFolder } from '../support/folder.ts';
 import { clientDocuments, eventually, type Place, place, type Places, WEB_HOST } from './place.ts';
 
 t.setTimeout(600_000);

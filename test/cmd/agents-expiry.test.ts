@@ -3,7 +3,7 @@ import t from 'tap';
 import { lapses } from '../../cmd/compose/identity.ts';
 import type { Identity } from '../../lib/spiffe/identity.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
-import { testAuthority } from '../fakes/authority.ts';
+import { testAuthority } from '../support/authority.ts';
 
 t.test('each SVID of an agent that expires is noticed, one that is renewed in the same moment or not', async (t) => {
   const authority = await testAuthority();

@@ -1,7 +1,7 @@
 /** Runs the command line as a process of its own. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { join, resolve } from 'node:path';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 

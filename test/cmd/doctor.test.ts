@@ -9,7 +9,7 @@ import { startDevWorkloadApi, type DevWorkloadApiOptions } from '../../lib/dev/w
 import { doctor, type DoctorOptions } from '../../cmd/commands/doctor.ts';
 import type { Finding } from '../../cmd/doctor/finding.ts';
 import { style, type Io } from '../../cmd/io.ts';
-import { shortFolder } from '../fakes/folder.ts';
+import { shortFolder } from '../support/folder.ts';
 import { shiftedClock } from '../identity/fixture.ts';
 import { cli, eventually, start } from './cli.ts';
 

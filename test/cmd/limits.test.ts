@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { listenerLimits } from '../../cmd/compose.ts';
-import { shortFolder } from '../fakes/folder.ts';
+import { shortFolder } from '../support/folder.ts';
 import { eventually, start, type Running } from './cli.ts';
 
 t.setTimeout(600_000);

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import t from 'tap';
-import { shortFolder } from '../fakes/folder.ts';
+import { shortFolder } from '../support/folder.ts';
 import { cli } from './cli.ts';
 
 const PROGRAM = resolve(import.meta.dirname, '../../cmd/chaperone.ts');

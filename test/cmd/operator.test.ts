@@ -3,7 +3,7 @@ import { appendFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import t from 'tap';
-import { shortFolder } from '../fakes/folder.ts';
+import { shortFolder } from '../support/folder.ts';
 import { cli, eventually, start } from './cli.ts';
 import { startWorld } from './world.ts';
 

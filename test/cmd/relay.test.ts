@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers';
 import t from 'tap';
 import { heldBelow } from '../../cmd/relay/owner.ts';
 import { startRelay } from '../../cmd/relay/relay.ts';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { place } from '../clients/place.ts';
 import { cli, eventually, start } from './cli.ts';
 

@@ -7,7 +7,7 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { createDevTrustDomain } from '../../lib/dev/domain.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { startWorld, type World } from './world.ts';
-import { shortFolder } from '../fakes/folder.ts';
+import { shortFolder } from '../support/folder.ts';
 import { cli, eventually, start, type Running } from './cli.ts';
 
 t.setTimeout(600_000);

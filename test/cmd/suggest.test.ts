@@ -2,12 +2,12 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import t from 'tap';
 import { encodeRecord } from '../../lib/audit/encode.ts';
-import { loadConfig } from '../../lib/config/load.ts';
-import { decide } from '../../lib/policy/decide.ts';
-import type { Policy } from '../../lib/policy/model.ts';
-import { suppose } from '../../lib/proxy/suppose.ts';
+import { loadConfig } from '../../lib/config/load/load.ts';
+import { decide } from '../../lib/policy/decision/decide.ts';
+import type { Policy } from '../../lib/policy/model/destination.ts';
+import { suppose } from '../../lib/listen/hypothetical.ts';
 import { folder } from '../config/documents.ts';
-import { bench } from '../proxy/harness.ts';
+import { bench } from '../support/proxy.ts';
 import { cli } from './cli.ts';
 
 const ROLLOUT = resolve(import.meta.dirname, '../../deploy/policies/rollout/policy.yaml');

@@ -4,7 +4,7 @@ import t from 'tap';
 import { systemResolver } from '../../cmd/system-resolver.ts';
 import { systemClock, type Clock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 
 const { signal } = new AbortController();
 // As the listeners of a sidecar do: the resolver keeps no process from ending.

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { proxyVariables } from '../../cmd/environment.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import { openInterception } from '../../lib/tls/interception.ts';
+import { openInterception } from '../../lib/interception/authority.ts';
 import { cli, eventually, start, type Ended, type Running } from './cli.ts';
 import { startWorld, type World } from './world.ts';
 

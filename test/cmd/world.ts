@@ -5,7 +5,7 @@ import { createDevTrustDomain } from '../../lib/dev/domain.ts';
 import { startDemoUpstream } from '../../lib/dev/upstream.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
-import { shortFolder } from '../fakes/folder.ts';
+import { shortFolder } from '../support/folder.ts';
 
 export interface World extends AsyncDisposable {
   readonly folder: string;

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { AGENT_CHECKS } from '../../lib/config/agent-checks.ts';
+import { AGENT_CHECKS } from '../../lib/config/checks/agents.ts';
 import { destination, load, problemsOf, SIDECAR, taskPolicy } from './documents.ts';
 
 const DOOR = '  agentApi: { socket: /run/chaperone/agent/api.sock }\n';

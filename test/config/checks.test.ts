@@ -1,5 +1,5 @@
 import t from 'tap';
-import { DESTINATION_CHECKS } from '../../lib/config/checks.ts';
+import { DESTINATION_CHECKS } from '../../lib/config/checks/destination.ts';
 import { destination, problemsOf, SIDECAR } from './documents.ts';
 
 const PEERS = "peers: ['spiffe://example.org/crm']";

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
-import { loadConfig, type Config } from '../../lib/config/load.ts';
+import { loadConfig, type Config } from '../../lib/config/load/load.ts';
 
 export const SIDECAR = `apiVersion: chaperone.dev/v1alpha1
 kind: Sidecar

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import Ajv from 'ajv';
 import t from 'tap';
 import { parseAllDocuments } from 'yaml';
-import { jsonSchema } from '../../lib/config/json-schema.ts';
-import { STARTER } from '../../lib/config/starter.ts';
+import { jsonSchema } from '../../lib/config/reference/json-schema.ts';
+import { STARTER } from '../../lib/config/reference/starter.ts';
 import { cli } from '../cmd/cli.ts';
 import { destination, problemsOf, SIDECAR } from './documents.ts';
 

@@ -1,7 +1,7 @@
 import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { YAML_LIMITS } from '../../lib/config/yaml.ts';
+import { YAML_LIMITS } from '../../lib/schema/yaml.ts';
 import { folder, problemsIn, SIDECAR } from './documents.ts';
 
 t.test('a file that is too large is a problem, to the byte', async (t) => {

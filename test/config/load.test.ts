@@ -4,11 +4,11 @@ import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
-import { loadConfig } from '../../lib/config/load.ts';
-import { readDocument } from '../../lib/config/documents.ts';
-import { problems as collector } from '../../lib/config/problem.ts';
-import { parseYaml } from '../../lib/config/yaml.ts';
-import { decide } from '../../lib/policy/decide.ts';
+import { loadConfig } from '../../lib/config/load/load.ts';
+import { readDocument } from '../../lib/config/documents/read.ts';
+import { problems as collector } from '../../lib/schema/problem.ts';
+import { parseYaml } from '../../lib/schema/yaml.ts';
+import { decide } from '../../lib/policy/decision/decide.ts';
 import { connection, request } from '../policy/destination.ts';
 import { destination, folder, load, problemsIn, problemsOf, SIDECAR } from './documents.ts';
 

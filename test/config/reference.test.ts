@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { referencePages } from '../../lib/config/reference.ts';
-import { destinationDocument, sidecarDocument } from '../../lib/config/schema.ts';
-import type { Shape } from '../../lib/config/shape.ts';
+import { referencePages } from '../../lib/config/reference/pages.ts';
+import { destinationDocument, sidecarDocument } from '../../lib/config/documents/schema.ts';
+import type { Shape } from '../../lib/schema/shape.ts';
 
 const FOLDER = join(import.meta.dirname, '..', '..', 'docs', 'reference');
 

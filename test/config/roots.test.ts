@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import t from 'tap';
-import { loadConfig } from '../../lib/config/load.ts';
+import { loadConfig } from '../../lib/config/load/load.ts';
 import { destination, folder, problemsIn, SIDECAR } from './documents.ts';
 
 const [one = '', two = ''] = rootCertificates;

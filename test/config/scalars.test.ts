@@ -1,8 +1,8 @@
 import t from 'tap';
-import type { Schema } from '../../lib/config/decode.ts';
-import { problems as collector } from '../../lib/config/problem.ts';
-import * as scalars from '../../lib/config/scalars.ts';
-import { scalarTree } from '../../lib/config/tree.ts';
+import type { Schema } from '../../lib/schema/decode.ts';
+import { problems as collector } from '../../lib/schema/problem.ts';
+import * as scalars from '../../lib/config/documents/scalars.ts';
+import { scalarTree } from '../../lib/schema/tree.ts';
 
 /** The value, or `!` and the problem. */
 function read<T>(schema: Schema<T>, text: string): T | string {

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { SET_CHECKS } from '../../lib/config/set-checks.ts';
+import { SET_CHECKS } from '../../lib/config/checks/set.ts';
 import { destination, problemsOf, SIDECAR } from './documents.ts';
 
 const FORWARD = `${SIDECAR}  forward: { address: 127.0.0.1:15001 }\n`;

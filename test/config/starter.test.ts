@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import t from 'tap';
 import { parseAllDocuments } from 'yaml';
-import { STARTER } from '../../lib/config/starter.ts';
-import { decide } from '../../lib/policy/decide.ts';
+import { STARTER } from '../../lib/config/reference/starter.ts';
+import { decide } from '../../lib/policy/decision/decide.ts';
 import { connection, request } from '../policy/destination.ts';
 import { load, problemsOf } from './documents.ts';
 

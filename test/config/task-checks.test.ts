@@ -1,5 +1,5 @@
 import t from 'tap';
-import { TASK_CHECKS } from '../../lib/config/task-checks.ts';
+import { TASK_CHECKS } from '../../lib/config/checks/tasks.ts';
 import { destination, load, problemsOf, SIDECAR, taskPolicy } from './documents.ts';
 
 const BARE = SIDECAR.replace('  defaults: { task: optional }\n', '');

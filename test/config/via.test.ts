@@ -2,8 +2,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { loadConfig } from '../../lib/config/load.ts';
-import { testAuthority } from '../fakes/authority.ts';
+import { loadConfig } from '../../lib/config/load/load.ts';
+import { testAuthority } from '../support/authority.ts';
 import { destination, folder, load, problemsIn, problemsOf, SIDECAR } from './documents.ts';
 
 const DEFAULT = SIDECAR.replace('{ task: optional }', "{ task: optional, via: { proxy: 'http://proxy.corp:3128' } }");

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import { watchConfig, type ConfigWatch, type WatchOptions } from '../../lib/config/watch.ts';
+import { watchConfig, type ConfigWatch, type WatchOptions } from '../../lib/config/load/watch.ts';
 import { folder } from './documents.ts';
 
 interface Watched extends ConfigWatch {

@@ -12,7 +12,7 @@ import {
   MOST_TOKENS,
 } from '../../lib/credentials/jwt-svid.ts';
 import type { IdentityState } from '../../lib/spiffe/identity.ts';
-import { testAuthority } from '../fakes/authority.ts';
+import { testAuthority } from '../support/authority.ts';
 
 const LIFE = 300_000;
 const NEVER = new AbortController().signal;

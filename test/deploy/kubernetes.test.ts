@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import t from 'tap';
 import { parse } from 'yaml';
 import { proxyVariables } from '../../cmd/environment.ts';
-import { AGENT_API } from '../../cmd/doors.ts';
-import { type Config, loadConfig } from '../../lib/config/load.ts';
-import { formatAuthority } from '../../lib/policy/authority.ts';
+import { AGENT_API } from '../../cmd/api-socket.ts';
+import { type Config, loadConfig } from '../../lib/config/load/load.ts';
+import { formatAuthority } from '../../lib/net/authority.ts';
 import { KUBERNETES, files, manifest, manifests, sidecarOf, workloads } from './manifests.ts';
 
 /** Loads the ConfigMap from a folder laid out as the kubelet does it: through links of which one is exchanged. */

@@ -3,12 +3,12 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { loadConfig } from '../../lib/config/load.ts';
-import { formatAuthority } from '../../lib/policy/authority.ts';
-import { forwardSocket } from '../../lib/admin/agent-home.ts';
+import { loadConfig } from '../../lib/config/load/load.ts';
+import { formatAuthority } from '../../lib/net/authority.ts';
+import { forwardSocket } from '../../lib/api/agent-folder.ts';
 import { processIo } from '../../cmd/io.ts';
 import { program } from '../../cmd/program.ts';
-import { shortFolder } from '../fakes/folder.ts';
+import { shortFolder } from '../support/folder.ts';
 
 const UNITS = ['chaperone.socket', 'chaperone-agent.socket', 'chaperone@.service'];
 const FOLDER = 'deploy/systemd';

@@ -4,9 +4,9 @@ import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import { createDevTrustDomain } from '../../lib/dev/domain.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
-import { until } from '../fakes/until.ts';
-import { shortFolder } from '../fakes/folder.ts';
-import { workloadClient } from '../fakes/workload-client.ts';
+import { until } from '../support/until.ts';
+import { shortFolder } from '../support/folder.ts';
+import { workloadClient } from '../support/workload-client.ts';
 
 async function serve(t: Test) {
   const domain = await createDevTrustDomain({ name: 'example.org', clock: systemClock });

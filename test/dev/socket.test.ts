@@ -5,7 +5,7 @@ import t from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import { createDevTrustDomain } from '../../lib/dev/domain.ts';
 import { socketPath } from '../../lib/dev/socket.ts';
-import { shortFolder } from '../fakes/folder.ts';
+import { shortFolder } from '../support/folder.ts';
 import { ATTESTS_NOBODY, startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
 
 const domain = await createDevTrustDomain({ name: 'example.org', clock: systemClock });

@@ -4,13 +4,13 @@ import { text } from 'node:stream/consumers';
 import { connect } from 'node:tls';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
-import { certificatesPem } from '../../lib/tls/issue.ts';
+import { certificatesPem } from '../../lib/interception/issue.ts';
 import { createDevTrustDomain } from '../../lib/dev/domain.ts';
 import { startDemoUpstream } from '../../lib/dev/upstream.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
-import { shortFolder } from '../fakes/folder.ts';
-import { until } from '../fakes/until.ts';
+import { shortFolder } from '../support/folder.ts';
+import { until } from '../support/until.ts';
 
 const AGENT = parseSpiffeId('spiffe://example.org/agent');
 const NOBODY = parseSpiffeId('spiffe://example.org/nobody');

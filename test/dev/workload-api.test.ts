@@ -5,8 +5,8 @@ import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import { createDevTrustDomain, type DevTrustDomain } from '../../lib/dev/domain.ts';
 import { type DevWorkloadApiOptions, startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
-import { shortFolder } from '../fakes/folder.ts';
-import { workloadClient } from '../fakes/workload-client.ts';
+import { shortFolder } from '../support/folder.ts';
+import { workloadClient } from '../support/workload-client.ts';
 
 const TWO = [
   { id: '/agent', hint: 'internal' },

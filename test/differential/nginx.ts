@@ -10,9 +10,9 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { seenIn } from '../http1/node-reader.ts';
-import type { Fields } from '../../lib/http1/message.ts';
+import type { Fields } from '../../lib/http/message.ts';
 import { asMap, type Meant, type Seen } from '../http1/reading.ts';
 import type { Peer, PeerReading } from './peer.ts';
 

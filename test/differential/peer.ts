@@ -6,9 +6,9 @@
 import { Fault } from '../../lib/base/fault.ts';
 import { http1Limits } from '../../lib/http1/limits.ts';
 import { parseRequestHead } from '../../lib/http1/head.ts';
-import { fieldRules } from '../../lib/proxy/headers.ts';
-import { describeForward, describeListener } from '../../lib/proxy/describe.ts';
-import { site } from '../proxy/harness.ts';
+import { fieldRules } from '../../lib/exchange/headers.ts';
+import { describeForward, describeListener } from '../../lib/exchange/describe.ts';
+import { site } from '../support/proxy.ts';
 import { weMean, type Meant, type Role } from '../http1/reading.ts';
 
 export interface Peer extends AsyncDisposable {

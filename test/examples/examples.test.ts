@@ -1,7 +1,7 @@
 /** The examples that need Node alone; those in Python are in test/interop. */
 import { join, resolve } from 'node:path';
 import t from 'tap';
-import { loadConfig } from '../../lib/config/load.ts';
+import { loadConfig } from '../../lib/config/load/load.ts';
 import { EXAMPLES } from './documents.ts';
 import { tell } from './story.ts';
 

@@ -5,9 +5,9 @@ import { Fault } from '../../lib/base/fault.ts';
 import { ignore } from '../../lib/base/signal.ts';
 import type { ClientConnection, ClientResponse, RequestOptions } from '../../lib/http1/client.ts';
 import { clientConnection } from '../../lib/http1/client.ts';
-import { isUnprocessed, isUntouched } from '../../lib/http1/failures.ts';
+import { isUnprocessed, isUntouched } from '../../lib/http/failures.ts';
 import { http1Limits } from '../../lib/http1/limits.ts';
-import type { Body, OutgoingRequest } from '../../lib/http1/message.ts';
+import type { Body, OutgoingRequest } from '../../lib/http/message.ts';
 import type { ManualClock } from './wire.ts';
 import { accept, collect, head, manualClock, until } from './wire.ts';
 

@@ -7,7 +7,7 @@ import t from 'tap';
 
 import { clientConnection } from '../../lib/http1/client.ts';
 import { http1Limits } from '../../lib/http1/limits.ts';
-import type { Body, Fields } from '../../lib/http1/message.ts';
+import type { Body, Fields } from '../../lib/http/message.ts';
 import { pick, seeded } from './generator.ts';
 import { fuzzed } from './mutate.ts';
 import { nodeJudgesElsewhere, nodeReads, nodeShows, seenIn } from './node-reader.ts';

@@ -5,7 +5,7 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { ignore } from '../../lib/base/signal.ts';
 import { clientConnection } from '../../lib/http1/client.ts';
 import { http1Limits } from '../../lib/http1/limits.ts';
-import type { Body, Fields } from '../../lib/http1/message.ts';
+import type { Body, Fields } from '../../lib/http/message.ts';
 import { serveConnection } from '../../lib/http1/server.ts';
 import { pick } from './generator.ts';
 import type { Random } from './generator.ts';

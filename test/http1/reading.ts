@@ -1,5 +1,5 @@
 /** What a reader made of a message, in a form in which two readers can be compared; and what we make of it. */
-import type { Fields } from '../../lib/http1/message.ts';
+import type { Fields } from '../../lib/http/message.ts';
 import { read } from './wire.ts';
 
 export type Role = 'request' | 'response';

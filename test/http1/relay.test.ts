@@ -5,10 +5,10 @@ import t from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import type { ServerExchange } from '../../lib/http1/exchange.ts';
 import { http1Limits } from '../../lib/http1/limits.ts';
-import type { Body } from '../../lib/http1/message.ts';
+import type { Body } from '../../lib/http/message.ts';
 import type { Pool } from '../../lib/http1/pool.ts';
 import { pool } from '../../lib/http1/pool.ts';
-import { fieldOf } from '../../lib/http1/message.ts';
+import { fieldOf } from '../../lib/http/message.ts';
 import type { TestServer } from './wire.ts';
 import { collect, dial, head, serve, until } from './wire.ts';
 

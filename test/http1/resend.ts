@@ -1,5 +1,5 @@
 /** Properties of the codec alone: how bytes arrive changes nothing, and what is read and written again is read the same. Faults are the only errors. */
-import type { Fields, Framing } from '../../lib/http1/message.ts';
+import type { Fields, Framing } from '../../lib/http/message.ts';
 import { requestText, responseText, trailerText } from '../../lib/http1/serialise.ts';
 import type { Random } from './generator.ts';
 import { pieces } from './mutate.ts';

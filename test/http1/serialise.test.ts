@@ -3,7 +3,7 @@ import t from 'tap';
 
 import { parseRequestHead, parseResponseHead } from '../../lib/http1/head.ts';
 import { http1Limits } from '../../lib/http1/limits.ts';
-import type { Fields, OutgoingRequest } from '../../lib/http1/message.ts';
+import type { Fields, OutgoingRequest } from '../../lib/http/message.ts';
 import type { SendFraming } from '../../lib/http1/serialise.ts';
 import { informText, requestText, responseText, trailerText } from '../../lib/http1/serialise.ts';
 

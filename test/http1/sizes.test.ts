@@ -4,7 +4,7 @@ import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
 import { IncomingBody } from '../../lib/http1/body.ts';
 import { parseRequestHead } from '../../lib/http1/head.ts';
-import { Inlet } from '../../lib/http1/inlet.ts';
+import { Inlet } from '../../lib/http1/read-buffer.ts';
 import { headLimits, http1Limits } from '../../lib/http1/limits.ts';
 
 const KIB = 1024;

@@ -10,12 +10,12 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { IncomingBody, hasBody } from '../../lib/http1/body.ts';
 import type { Connection, ServerExchange } from '../../lib/http1/exchange.ts';
-import { RESPONSE, REQUEST, tooLarge } from '../../lib/http1/fields.ts';
+import { RESPONSE, REQUEST, tooLarge } from '../../lib/http/field-lines.ts';
 import { parseRequestHead, parseResponseHead } from '../../lib/http1/head.ts';
-import { Inlet } from '../../lib/http1/inlet.ts';
+import { Inlet } from '../../lib/http1/read-buffer.ts';
 import type { Http1Limits } from '../../lib/http1/limits.ts';
 import { http1Limits } from '../../lib/http1/limits.ts';
-import type { Body, Fields, RequestHead, ResponseHead } from '../../lib/http1/message.ts';
+import type { Body, Fields, RequestHead, ResponseHead } from '../../lib/http/message.ts';
 import { serveConnection } from '../../lib/http1/server.ts';
 
 export type Outcome =

@@ -1,9 +1,9 @@
 /** Where a message of HTTP/2 ends, frame by frame: END_STREAM alone is an end, in both directions. */
 import type { Socket } from 'node:net';
 import t from 'tap';
-import { until } from '../fakes/until.ts';
-import { rawUpstream, type RawUpstream } from '../fakes/upstream.ts';
-import { bench, rule, site, unpaired, type Bench } from '../proxy/harness.ts';
+import { until } from '../support/until.ts';
+import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
+import { bench, rule, site, unpaired, type Bench } from '../support/proxy.ts';
 import {
   ACK,
   block,

@@ -6,7 +6,7 @@ import t from 'tap';
 import { Frames, type FrameWatcher } from '../../lib/http2/frames.ts';
 import { fieldsOfBlock } from '../../lib/http2/hpack.ts';
 import { http2Limits, type Http2Limits } from '../../lib/http2/limits.ts';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { wordsOf } from './hpack.ts';
 import { ask, block, CONTINUATION, DATA, END_HEADERS, END_STREAM, frame, HEADERS, PREFACE, SETTINGS } from './raw.ts';
 

@@ -1,6 +1,6 @@
 /** HTTP/2 by hand: frames written byte for byte, so that what no library would send can be sent, and frames read as they come. */
 import { connect, type Socket } from 'node:net';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { wordsOf } from './hpack.ts';
 
 export const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';

@@ -2,7 +2,7 @@
 import t, { type Test } from 'tap';
 import type { Fault } from '../../lib/base/fault.ts';
 import type { ServerExchange } from '../../lib/http1/exchange.ts';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import {
   ask,
   block,

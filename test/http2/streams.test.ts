@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import t from 'tap';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import {
   ask,
   block,

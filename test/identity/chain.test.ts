@@ -1,8 +1,8 @@
 import t from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import { verifyIssuedChain } from '../../lib/identity/chain.ts';
-import { until } from '../fakes/until.ts';
-import { testAuthority, type IssuerOptions, type TestIssuer } from '../fakes/authority.ts';
+import { until } from '../support/until.ts';
+import { testAuthority, type IssuerOptions, type TestIssuer } from '../support/authority.ts';
 
 const ca = await testAuthority();
 const HOUR = 3_600_000;

@@ -16,7 +16,7 @@ import { readJwtBundles, readX509Bundles } from '../../lib/identity/parse.ts';
 import { workloadApiDefinition } from '../../lib/identity/service.ts';
 import { isFinal, statusOf, withdraws } from '../../lib/identity/status.ts';
 import { validateJwtSvid } from '../../lib/spiffe/jwt-svid.ts';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { folder, trustDomain, workloadApiServer } from './fixture.ts';
 
 const soon = (): AbortSignal => AbortSignal.timeout(5000);

@@ -5,8 +5,8 @@ import { X509SVIDResponseSchema, X509SVIDSchema } from '../../lib/identity/gen/w
 import { LIMITS } from '../../lib/identity/limits.ts';
 import { overdue } from '../../lib/identity/follow.ts';
 import { parseTrustDomain } from '../../lib/spiffe/trust-domain.ts';
-import { testAuthority, type TestAuthority } from '../fakes/authority.ts';
-import { until } from '../fakes/until.ts';
+import { testAuthority, type TestAuthority } from '../support/authority.ts';
+import { until } from '../support/until.ts';
 import { follow, shiftedClock, workloadApiServer } from './fixture.ts';
 
 const HOUR = 3_600_000;

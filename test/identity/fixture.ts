@@ -9,7 +9,7 @@ import { startDevWorkloadApi, type DevWorkloadApi, type DevWorkloadApiOptions } 
 import type { IdentityNote } from '../../lib/identity/notes.ts';
 import { startIdentity, type IdentityOptions, type IdentitySource } from '../../lib/identity/source.ts';
 import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 
 export function trustDomain(name = 'example.org'): Promise<DevTrustDomain> {
   return createDevTrustDomain({ name, clock: systemClock });

@@ -11,7 +11,7 @@ import {
 } from '../../lib/identity/gen/workload_pb.ts';
 import { readJwtBundles, readX509Bundles, readX509Svids, type X509State } from '../../lib/identity/parse.ts';
 import type { Select } from '../../lib/identity/select.ts';
-import { type IssuerOptions, MALFORMED_LEAVES, testAuthority, type TestSvid } from '../fakes/authority.ts';
+import { type IssuerOptions, MALFORMED_LEAVES, testAuthority, type TestSvid } from '../support/authority.ts';
 
 const ca = await testAuthority();
 const other = await testAuthority({ trustDomain: 'other.test' });

@@ -3,7 +3,7 @@ import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import { parseTrustDomain } from '../../lib/spiffe/trust-domain.ts';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { folder, follow, shiftedClock, thrown, trustDomain, workloadApiServer } from './fixture.ts';
 
 const OTHER = parseTrustDomain('other.test');

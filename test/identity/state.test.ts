@@ -4,7 +4,7 @@ import type { X509State } from '../../lib/identity/parse.ts';
 import { selected, missing } from '../../lib/identity/select.ts';
 import { next, usableIdentity, type IdentityEvent } from '../../lib/identity/state.ts';
 import type { IdentityState } from '../../lib/spiffe/identity.ts';
-import { testAuthority } from '../fakes/authority.ts';
+import { testAuthority } from '../support/authority.ts';
 import { thrown } from './fixture.ts';
 
 const ca = await testAuthority();

@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { writeNss } from '../../cmd/nss.ts';
-import { shortFolder } from '../fakes/folder.ts';
-import { world } from '../proxy/intercept-world.ts';
-import { bench, site } from '../proxy/harness.ts';
-import { testAuthority } from '../fakes/authority.ts';
-import { mtlsUpstream } from '../fakes/upstream.ts';
+import { shortFolder } from '../support/folder.ts';
+import { world } from '../support/interception.ts';
+import { bench, site } from '../support/proxy.ts';
+import { testAuthority } from '../support/authority.ts';
+import { mtlsUpstream } from '../support/upstream.ts';
 import { missing } from './clients.ts';
 
 t.setTimeout(400_000);

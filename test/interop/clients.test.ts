@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { proxyVariables } from '../../cmd/environment.ts';
-import { setStage } from '../../cmd/demo/stage.ts';
-import { testAuthority } from '../fakes/authority.ts';
-import { shortFolder } from '../fakes/folder.ts';
-import { until } from '../fakes/until.ts';
-import { mtlsUpstream } from '../fakes/upstream.ts';
-import { bench, site } from '../proxy/harness.ts';
+import { setStage } from '../../cmd/demo/setup.ts';
+import { testAuthority } from '../support/authority.ts';
+import { shortFolder } from '../support/folder.ts';
+import { until } from '../support/until.ts';
+import { mtlsUpstream } from '../support/upstream.ts';
+import { bench, site } from '../support/proxy.ts';
 import { type Client, type Command, missing } from './clients.ts';
 
 const run = promisify(execFile);

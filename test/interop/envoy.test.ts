@@ -10,12 +10,12 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { createDevTrustDomain } from '../../lib/dev/domain.ts';
 import { startDemoUpstream } from '../../lib/dev/upstream.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
-import { writeMirror } from '../../lib/identity/mirror.ts';
+import { writeMirror } from '../../lib/identity/svid-files.ts';
 import { startIdentity, type IdentitySource } from '../../lib/identity/source.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
-import { shortFolder } from '../fakes/folder.ts';
-import { until } from '../fakes/until.ts';
-import { bench, refusal, site, statusOf, unpaired } from '../proxy/harness.ts';
+import { shortFolder } from '../support/folder.ts';
+import { until } from '../support/until.ts';
+import { bench, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
 import { envoyProgram, fileSecrets, NO_ENVOY, startEnvoy } from './envoy.ts';
 
 t.setTimeout(180_000);

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { globSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 
 /** The program itself, behind the wrapper of its package; undefined where there is none. */
 export function envoyProgram(): string | undefined {

@@ -13,9 +13,9 @@ import { startDemoUpstream } from '../../lib/dev/upstream.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { startIdentity } from '../../lib/identity/source.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
-import { startProxy } from '../../lib/proxy/proxy.ts';
+import { startProxy } from '../../lib/listen/proxy.ts';
 import { tlsContexts } from '../../lib/tls/context.ts';
-import { memoryAudit, policyOf, refusal, site, statusOf, wire } from '../proxy/harness.ts';
+import { memoryAudit, policyOf, refusal, site, statusOf, wire } from '../support/proxy.ts';
 
 const run = promisify(execFile);
 const AGENT = 'spiffe://dev.local/agent';

@@ -6,11 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
-import type { Destination, Rule } from '../../lib/policy/model.ts';
-import { testAuthority, type TestAuthority } from '../fakes/authority.ts';
-import { grpcClient, grpcServer, SERVICE } from '../fakes/grpc.ts';
-import { mtlsUpstream } from '../fakes/upstream.ts';
-import { bench, rule, site, unpaired } from '../proxy/harness.ts';
+import type { Destination, Rule } from '../../lib/policy/model/destination.ts';
+import { testAuthority, type TestAuthority } from '../support/authority.ts';
+import { grpcClient, grpcServer, SERVICE } from '../support/grpc.ts';
+import { mtlsUpstream } from '../support/upstream.ts';
+import { bench, rule, site, unpaired } from '../support/proxy.ts';
 
 const run = promisify(execFile);
 

@@ -10,10 +10,10 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { ProxyAgent, WebSocket } from 'undici';
 import { SAAS_HOST } from '../../cmd/demo/documents.ts';
-import { setStage, type Stage } from '../../cmd/demo/stage.ts';
+import { setStage, type Stage } from '../../cmd/demo/setup.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import { KEY_FILE } from '../../lib/tls/ca-key.ts';
-import { openInterception } from '../../lib/tls/interception.ts';
+import { KEY_FILE } from '../../lib/interception/ca-key.ts';
+import { openInterception } from '../../lib/interception/authority.ts';
 import {
   certificatesPem,
   KEY_USAGE,
@@ -22,13 +22,13 @@ import {
   privateKeyPem,
   PURPOSE,
   signCertificate,
-} from '../../lib/tls/issue.ts';
-import { trustVariables, writeTrust } from '../../lib/tls/trust.ts';
-import { testAuthority } from '../fakes/authority.ts';
-import { shortFolder } from '../fakes/folder.ts';
-import { until } from '../fakes/until.ts';
-import { rule, unpaired } from '../proxy/harness.ts';
-import { world } from '../proxy/intercept-world.ts';
+} from '../../lib/interception/issue.ts';
+import { trustVariables, writeTrust } from '../../lib/interception/trust.ts';
+import { testAuthority } from '../support/authority.ts';
+import { shortFolder } from '../support/folder.ts';
+import { until } from '../support/until.ts';
+import { rule, unpaired } from '../support/proxy.ts';
+import { world } from '../support/interception.ts';
 import { type Client, missing } from './clients.ts';
 
 const run = promisify(execFile);

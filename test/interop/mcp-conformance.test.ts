@@ -9,11 +9,11 @@ import { createInterface } from 'node:readline';
 import t from 'tap';
 import { proxyVariables } from '../../cmd/environment.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import { openInterception } from '../../lib/tls/interception.ts';
-import { shortFolder } from '../fakes/folder.ts';
-import { until } from '../fakes/until.ts';
-import { bench, unpaired, type Bench } from '../proxy/harness.ts';
-import { mcpRule, mcpSite, type McpSite } from '../proxy/mcp-harness.ts';
+import { openInterception } from '../../lib/interception/authority.ts';
+import { shortFolder } from '../support/folder.ts';
+import { until } from '../support/until.ts';
+import { bench, unpaired, type Bench } from '../support/proxy.ts';
+import { mcpRule, mcpSite, type McpSite } from '../support/mcp.ts';
 
 const HERE = join(import.meta.dirname, 'mcp');
 const SUITE = join(HERE, 'node_modules/@modelcontextprotocol/conformance/dist/index.js');

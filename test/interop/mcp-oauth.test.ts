@@ -7,9 +7,9 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { proxyVariables } from '../../cmd/environment.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import { rawUpstream } from '../fakes/upstream.ts';
-import { bench, rule, unpaired } from '../proxy/harness.ts';
-import { mcpRule, mcpSite } from '../proxy/mcp-harness.ts';
+import { rawUpstream } from '../support/upstream.ts';
+import { bench, rule, unpaired } from '../support/proxy.ts';
+import { mcpRule, mcpSite } from '../support/mcp.ts';
 
 const run = promisify(execFile);
 const HERE = join(import.meta.dirname, 'mcp');

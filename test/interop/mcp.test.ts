@@ -10,11 +10,11 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { proxyVariables } from '../../cmd/environment.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import { conditions } from '../../lib/policy/conditions.ts';
-import type { McpPolicy, Rule } from '../../lib/policy/model.ts';
-import { bench } from '../proxy/harness.ts';
-import { mcpRule, mcpSite } from '../proxy/mcp-harness.ts';
-import { until } from '../fakes/until.ts';
+import { conditions } from '../../lib/policy/conditions/compile.ts';
+import type { McpPolicy, Rule } from '../../lib/policy/model/destination.ts';
+import { bench } from '../support/proxy.ts';
+import { mcpRule, mcpSite } from '../support/mcp.ts';
+import { until } from '../support/until.ts';
 
 const run = promisify(execFile);
 const HERE = join(import.meta.dirname, 'mcp');

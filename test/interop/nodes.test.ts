@@ -9,7 +9,7 @@ import t from 'tap';
 import { openTask, type Task } from 'chaperone/client';
 import { proxyVariables } from '../../cmd/environment.ts';
 import { bundle } from '../../deploy/bundle.ts';
-import { trustVariables } from '../../lib/tls/trust.ts';
+import { trustVariables } from '../../lib/interception/trust.ts';
 import { place, WEB_HOST, type Place } from '../clients/place.ts';
 import { missing, type Command } from './clients.ts';
 

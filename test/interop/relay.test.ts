@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { place, WEB_HOST } from '../clients/place.ts';
 import { cli } from '../cmd/cli.ts';
-import { shortFolder } from '../fakes/folder.ts';
+import { shortFolder } from '../support/folder.ts';
 import { missing } from './clients.ts';
 
 t.setTimeout(400_000);

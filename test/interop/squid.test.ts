@@ -6,12 +6,12 @@ import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { connect as tlsConnect } from 'node:tls';
 import t, { type Test } from 'tap';
-import type { Via } from '../../lib/policy/model.ts';
-import { testAuthority } from '../fakes/authority.ts';
-import { shortFolder } from '../fakes/folder.ts';
-import { mtlsUpstream } from '../fakes/upstream.ts';
-import { until } from '../fakes/until.ts';
-import { bench, refusal, site, statusOf, unpaired } from '../proxy/harness.ts';
+import type { Via } from '../../lib/policy/model/destination.ts';
+import { testAuthority } from '../support/authority.ts';
+import { shortFolder } from '../support/folder.ts';
+import { mtlsUpstream } from '../support/upstream.ts';
+import { until } from '../support/until.ts';
+import { bench, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
 import { missing } from './clients.ts';
 
 t.setTimeout(120_000);

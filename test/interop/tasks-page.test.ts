@@ -5,8 +5,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import t from 'tap';
-import { shortFolder } from '../fakes/folder.ts';
-import { until } from '../fakes/until.ts';
+import { shortFolder } from '../support/folder.ts';
+import { until } from '../support/until.ts';
 import { missing } from './clients.ts';
 
 t.setTimeout(300_000);

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { proxyVariables } from '../../cmd/environment.ts';
-import { bench, rule, site, unpaired, type Bench } from '../proxy/harness.ts';
+import { bench, rule, site, unpaired, type Bench } from '../support/proxy.ts';
 import { missing } from './clients.ts';
 
 const SCRIPT = join(import.meta.dirname, 'websockets_peer.py');

@@ -3,8 +3,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import { turns } from '../../lib/base/turns.ts';
 import { digestLong, LONG, parseLong, writeLong } from '../../lib/mcp/long-json.ts';
-import { JsonReader, parseJson, parseText } from '../../lib/policy/json-reader.ts';
-import { canonicalJson, JsonWriter, writeJson } from '../../lib/policy/json-writer.ts';
+import { JsonReader, parseJson, parseText } from '../../lib/schema/json-reader.ts';
+import { canonicalJson, JsonWriter, writeJson } from '../../lib/schema/json-writer.ts';
 
 const anyJson = fc.json({ depthSize: 'medium' });
 

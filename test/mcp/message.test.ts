@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { asJson, errorText, idKey, readMessage, readServerMessage } from '../../lib/mcp/message.ts';
-import { isObject } from '../../lib/policy/json.ts';
-import { parseJson } from '../../lib/policy/json-reader.ts';
-import { writeJson } from '../../lib/policy/json-writer.ts';
+import { isObject } from '../../lib/schema/json.ts';
+import { parseJson } from '../../lib/schema/json-reader.ts';
+import { writeJson } from '../../lib/schema/json-writer.ts';
 
 const read = (value: unknown): ReturnType<typeof readMessage> =>
   readMessage(parseJson(Buffer.from(JSON.stringify(value))));

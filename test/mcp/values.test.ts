@@ -6,10 +6,10 @@ import { elicitationProblem } from '../../lib/mcp/elicitation.ts';
 import { given } from '../../lib/mcp/given.ts';
 import { decodeValue, encodeValue, headerPaths, paramFields, sameValue } from '../../lib/mcp/header-values.ts';
 import { keep, note, sessions } from '../../lib/mcp/sessions.ts';
-import { parseHostPattern } from '../../lib/policy/host.ts';
-import { isObject, type JsonObject } from '../../lib/policy/json.ts';
-import { parseJson } from '../../lib/policy/json-reader.ts';
-import { mcpSite, SETTINGS } from '../proxy/mcp-harness.ts';
+import { parseHostPattern } from '../../lib/net/host.ts';
+import { isObject, type JsonObject } from '../../lib/schema/json.ts';
+import { parseJson } from '../../lib/schema/json-reader.ts';
+import { mcpSite, SETTINGS } from '../support/mcp.ts';
 
 function object(value: unknown): JsonObject {
   const read = parseJson(Buffer.from(JSON.stringify(value)));

@@ -1,10 +1,10 @@
 /** A call as the person sees it who approves it: the call itself, bounded, redacted, and nothing that steers the eye. */
 import t from 'tap';
-import { callView, VIEW_LIMITS, type CallView } from '../../lib/policy/call-view.ts';
-import { contentDigest } from '../../lib/policy/parameters.ts';
-import { parseJson } from '../../lib/policy/json-reader.ts';
+import { callView, VIEW_LIMITS, type CallView } from '../../lib/policy/review/call-view.ts';
+import { contentDigest } from '../../lib/policy/decision/call-digest.ts';
+import { parseJson } from '../../lib/schema/json-reader.ts';
 import { readPost } from '../../lib/mcp/request.ts';
-import { SETTINGS } from '../proxy/mcp-harness.ts';
+import { SETTINGS } from '../support/mcp.ts';
 import { request } from './destination.ts';
 
 function view(content: string | Buffer | undefined, type = 'application/json', more: object = {}): CallView {

@@ -2,8 +2,8 @@
 import { getConformanceSuite } from '@bufbuild/cel-spec/testdata/tests.js';
 import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
-import { ConditionContext } from '../../lib/policy/condition-view.ts';
-import { conditions, type Condition } from '../../lib/policy/conditions.ts';
+import { ConditionContext } from '../../lib/policy/conditions/scope.ts';
+import { conditions, type Condition } from '../../lib/policy/conditions/compile.ts';
 import { destination, request } from './destination.ts';
 
 type Suite = ReturnType<typeof getConformanceSuite>;

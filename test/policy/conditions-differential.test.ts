@@ -3,11 +3,11 @@ import { run, type CelInput } from '@bufbuild/cel';
 import fc from 'fast-check';
 import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
-import { ConditionContext } from '../../lib/policy/condition-view.ts';
-import { conditions, type Condition } from '../../lib/policy/conditions.ts';
-import type { Facts } from '../../lib/policy/facts.ts';
-import { isObject } from '../../lib/policy/json.ts';
-import { parseJson } from '../../lib/policy/json-reader.ts';
+import { ConditionContext } from '../../lib/policy/conditions/scope.ts';
+import { conditions, type Condition } from '../../lib/policy/conditions/compile.ts';
+import type { Facts } from '../../lib/policy/model/facts.ts';
+import { isObject } from '../../lib/schema/json.ts';
+import { parseJson } from '../../lib/schema/json-reader.ts';
 import { destination, request } from './destination.ts';
 
 const compiler = conditions([]);

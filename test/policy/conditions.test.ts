@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
-import { ConditionContext } from '../../lib/policy/condition-view.ts';
-import { conditions, type Answer } from '../../lib/policy/conditions.ts';
-import type { Phase } from '../../lib/policy/condition-env.ts';
-import type { Facts } from '../../lib/policy/facts.ts';
-import type { TaskFacts } from '../../lib/policy/grant.ts';
-import { isObject } from '../../lib/policy/json.ts';
-import { parseJson } from '../../lib/policy/json-reader.ts';
+import { ConditionContext } from '../../lib/policy/conditions/scope.ts';
+import { conditions, type Answer } from '../../lib/policy/conditions/compile.ts';
+import type { Phase } from '../../lib/policy/conditions/variables.ts';
+import type { Facts } from '../../lib/policy/model/facts.ts';
+import type { TaskFacts } from '../../lib/policy/decision/grant.ts';
+import { isObject } from '../../lib/schema/json.ts';
+import { parseJson } from '../../lib/schema/json-reader.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import { connection, destination, request } from './destination.ts';
 

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { decide } from '../../lib/policy/decide.ts';
-import type { Facts } from '../../lib/policy/facts.ts';
-import { conditions, type Condition } from '../../lib/policy/conditions.ts';
-import type { Policy, Rule } from '../../lib/policy/model.ts';
+import { decide } from '../../lib/policy/decision/decide.ts';
+import type { Facts } from '../../lib/policy/model/facts.ts';
+import { conditions, type Condition } from '../../lib/policy/conditions/compile.ts';
+import type { Policy, Rule } from '../../lib/policy/model/destination.ts';
 import { connection, destination, policy, request, rule } from './destination.ts';
 
 const read = rule('read', 'allow', { methods: ['GET'], paths: ['/v1/customers/**'] });

@@ -1,10 +1,10 @@
 /** Destinations and facts for tests: what is not said is a plain mTLS destination and a plain GET. */
-import type { Condition } from '../../lib/policy/conditions.ts';
-import { parseHostPattern } from '../../lib/policy/host.ts';
-import type { EntryPoint, Facts, HttpFacts, RequestFacts } from '../../lib/policy/facts.ts';
-import { buildPolicy } from '../../lib/policy/lookup.ts';
-import type { Destination, Effect, Policy, Rule, TlsMode } from '../../lib/policy/model.ts';
-import { parsePathPattern } from '../../lib/policy/path-pattern.ts';
+import type { Condition } from '../../lib/policy/conditions/compile.ts';
+import { parseHostPattern } from '../../lib/net/host.ts';
+import type { EntryPoint, Facts, HttpFacts, RequestFacts } from '../../lib/policy/model/facts.ts';
+import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
+import type { Destination, Effect, Policy, Rule, TlsMode } from '../../lib/policy/model/destination.ts';
+import { parsePathPattern } from '../../lib/net/path-pattern.ts';
 
 interface Wanted extends Partial<Omit<Destination, 'hosts' | 'tls'>> {
   readonly hosts?: readonly string[];

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { constantOf, trace } from '../../lib/policy/condition-trace.ts';
-import { ConditionContext } from '../../lib/policy/condition-view.ts';
-import { conditions, type Condition } from '../../lib/policy/conditions.ts';
-import { decide } from '../../lib/policy/decide.ts';
-import { explain } from '../../lib/policy/explain.ts';
+import { constantOf, trace } from '../../lib/policy/conditions/trace.ts';
+import { ConditionContext } from '../../lib/policy/conditions/scope.ts';
+import { conditions, type Condition } from '../../lib/policy/conditions/compile.ts';
+import { decide } from '../../lib/policy/decision/decide.ts';
+import { explain } from '../../lib/policy/review/explain.ts';
 import { connection, destination, policy, request, rule } from './destination.ts';
 
 const compiler = conditions(['public', 'internal']);

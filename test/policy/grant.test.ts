@@ -1,6 +1,6 @@
 /** One call held against a grant: destination, class of data and action must each be in it. */
 import t from 'tap';
-import { judgeGrant, type Grant } from '../../lib/policy/grant.ts';
+import { judgeGrant, type Grant } from '../../lib/policy/decision/grant.ts';
 import { destination } from './destination.ts';
 
 const GRANT: Grant = {

@@ -1,8 +1,8 @@
 import t from 'tap';
-import { decide } from '../../lib/policy/decide.ts';
-import { callOf } from '../../lib/policy/grpc.ts';
-import type { Effect, Rule } from '../../lib/policy/model.ts';
-import type { RequestFacts } from '../../lib/policy/facts.ts';
+import { decide } from '../../lib/policy/decision/decide.ts';
+import { callOf } from '../../lib/policy/protocols/grpc.ts';
+import type { Effect, Rule } from '../../lib/policy/model/destination.ts';
+import type { RequestFacts } from '../../lib/policy/model/facts.ts';
 import { destination, policy, request } from './destination.ts';
 
 const grpcRule = (name: string, effect: Effect, services?: readonly string[], methods?: readonly string[]): Rule => ({

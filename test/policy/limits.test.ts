@@ -1,7 +1,7 @@
 import t from 'tap';
-import { CONDITION_LIMITS } from '../../lib/policy/condition-env.ts';
-import { conditions } from '../../lib/policy/conditions.ts';
-import { uriProblem } from '../../lib/policy/resource.ts';
+import { CONDITION_LIMITS } from '../../lib/policy/conditions/variables.ts';
+import { conditions } from '../../lib/policy/conditions/compile.ts';
+import { uriProblem } from '../../lib/net/resource.ts';
 
 t.test('a resource URI has a longest length, to the character', async (t) => {
   const uri = (length: number): string => `ticket://${'a'.repeat(length - 'ticket://'.length)}`;

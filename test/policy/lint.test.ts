@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { conditions, type Condition } from '../../lib/policy/conditions.ts';
-import { decide } from '../../lib/policy/decide.ts';
-import { lintPolicy, notesOn } from '../../lib/policy/lint.ts';
-import type { Destination, Rule } from '../../lib/policy/model.ts';
+import { conditions, type Condition } from '../../lib/policy/conditions/compile.ts';
+import { decide } from '../../lib/policy/decision/decide.ts';
+import { lintPolicy, notesOn } from '../../lib/policy/review/lint.ts';
+import type { Destination, Rule } from '../../lib/policy/model/destination.ts';
 import { destination, policy, request, rule } from './destination.ts';
 
 const setting = { identity: 'x', forward: true };

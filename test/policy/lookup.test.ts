@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { buildPolicy, tiesOf } from '../../lib/policy/lookup.ts';
+import { buildPolicy, tiesOf } from '../../lib/policy/decision/lookup.ts';
 import { destination, policy } from './destination.ts';
 
 t.test('the most specific host wins: exact over wildcard, longer over shorter', async (t) => {

@@ -1,12 +1,12 @@
-import { conditions } from '../../lib/policy/conditions.ts';
+import { conditions } from '../../lib/policy/conditions/compile.ts';
 import fc from 'fast-check';
 import t from 'tap';
-import { isListed, messageMatches } from '../../lib/policy/mcp.ts';
-import { EMPTY } from '../../lib/policy/json.ts';
-import type { McpFacts } from '../../lib/policy/facts.ts';
-import type { Grant } from '../../lib/policy/grant.ts';
-import { parseResourcePattern, uriProblem } from '../../lib/policy/resource.ts';
-import { mcpRule, mcpSite } from '../proxy/mcp-harness.ts';
+import { isListed, messageMatches } from '../../lib/policy/protocols/mcp.ts';
+import { EMPTY } from '../../lib/schema/json.ts';
+import type { McpFacts } from '../../lib/policy/model/facts.ts';
+import type { Grant } from '../../lib/policy/decision/grant.ts';
+import { parseResourcePattern, uriProblem } from '../../lib/net/resource.ts';
+import { mcpRule, mcpSite } from '../support/mcp.ts';
 
 const NOTHING: McpFacts = {
   version: '2025-11-25',

@@ -1,5 +1,5 @@
 /** Conditions as operators write them, over everything that an agent chooses; thirty kinds. */
-import type { Phase } from '../../lib/policy/condition-env.ts';
+import type { Phase } from '../../lib/policy/conditions/variables.ts';
 
 const WORDS = '["drop","delete","truncate","alter","grant","revoke","insert","update","exec","union"]';
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { COMMON_METHODS, nearMiss, ruleMatches } from '../../lib/policy/rules.ts';
-import type { Rule } from '../../lib/policy/model.ts';
+import { COMMON_METHODS, nearMiss, ruleMatches } from '../../lib/policy/protocols/http.ts';
+import type { Rule } from '../../lib/policy/model/destination.ts';
 import { request, rule } from './destination.ts';
 
 const get = { method: 'GET', path: '/a' };

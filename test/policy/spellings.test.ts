@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { conditions } from '../../lib/policy/conditions.ts';
-import type { Phase } from '../../lib/policy/condition-env.ts';
-import { isObject, type JsonObject } from '../../lib/policy/json.ts';
-import { parseJson } from '../../lib/policy/json-reader.ts';
-import { spellingsOf, type Spellings } from '../../lib/policy/spellings.ts';
+import { conditions } from '../../lib/policy/conditions/compile.ts';
+import type { Phase } from '../../lib/policy/conditions/variables.ts';
+import { isObject, type JsonObject } from '../../lib/schema/json.ts';
+import { parseJson } from '../../lib/schema/json-reader.ts';
+import { spellingsOf, type Spellings } from '../../lib/policy/conditions/spellings.ts';
 
 const CONDITIONS = conditions(['public']);
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { suggest, type Observation, type SuggestedRule } from '../../lib/policy/suggest.ts';
-import { ruleMatches } from '../../lib/policy/rules.ts';
+import { suggest, type Observation, type SuggestedRule } from '../../lib/policy/review/suggest.ts';
+import { ruleMatches } from '../../lib/policy/protocols/http.ts';
 import { destination, policy, request, rule } from './destination.ts';
 
 const seen = (more: Partial<Observation>): Observation => ({

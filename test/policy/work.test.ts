@@ -1,11 +1,11 @@
 /** What conditions may cost: in units, the same on every machine, and in CPU time of this one. */
 import t from 'tap';
-import { FUNCTIONS, METHODS, CONDITION_LIMITS } from '../../lib/policy/condition-env.ts';
-import { ConditionContext } from '../../lib/policy/condition-view.ts';
-import { conditions, type Answer } from '../../lib/policy/conditions.ts';
-import type { Facts } from '../../lib/policy/facts.ts';
-import { isObject } from '../../lib/policy/json.ts';
-import { parseJson } from '../../lib/policy/json-reader.ts';
+import { FUNCTIONS, METHODS, CONDITION_LIMITS } from '../../lib/policy/conditions/variables.ts';
+import { ConditionContext } from '../../lib/policy/conditions/scope.ts';
+import { conditions, type Answer } from '../../lib/policy/conditions/compile.ts';
+import type { Facts } from '../../lib/policy/model/facts.ts';
+import { isObject } from '../../lib/schema/json.ts';
+import { parseJson } from '../../lib/schema/json-reader.ts';
 import { destination, request } from './destination.ts';
 import { CONDITIONS, worstArguments } from './plausible.ts';
 

@@ -2,7 +2,7 @@
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { apiClient } from '../../cmd/api-client.ts';
-import { statusOf, wireOver, type Wire } from '../proxy/harness.ts';
+import { statusOf, wireOver, type Wire } from '../support/proxy.ts';
 import { crm } from './stack.ts';
 
 export interface AgentRoom {

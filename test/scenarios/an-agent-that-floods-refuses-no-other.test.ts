@@ -3,9 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { shortFolder } from '../fakes/folder.ts';
-import { until } from '../fakes/until.ts';
-import { statusOf, wire, type Wire } from '../proxy/harness.ts';
+import { shortFolder } from '../support/folder.ts';
+import { until } from '../support/until.ts';
+import { statusOf, wire, type Wire } from '../support/proxy.ts';
 import { agentIn, agentsSpec, getOf, INTENT, statusAt, taskedCrm, wireAt, type AgentRoom } from './agents.ts';
 import { apart, noProc, type Apart } from './apart.ts';
 

@@ -8,11 +8,11 @@ import { join } from 'node:path';
 import { connect as tlsConnect } from 'node:tls';
 import t, { type Test } from 'tap';
 import { apiClient } from '../../cmd/api-client.ts';
-import { shortFolder } from '../fakes/folder.ts';
-import { http2Client } from '../fakes/http2-client.ts';
-import { rawUpstream } from '../fakes/upstream.ts';
+import { shortFolder } from '../support/folder.ts';
+import { http2Client } from '../support/http2-client.ts';
+import { rawUpstream } from '../support/upstream.ts';
 import { HTTP_CONDITIONS, MCP_CONDITIONS, worstArguments } from '../policy/plausible.ts';
-import { wire, type Wire, wireOver } from '../proxy/harness.ts';
+import { wire, type Wire, wireOver } from '../support/proxy.ts';
 import { apart, type Apart } from './apart.ts';
 
 /** Milliseconds of CPU that may pass in the process before health or a revocation is answered. */

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { stack } from './stack.ts';
 
 t.test('cuts an open tunnel when its destination is taken out of the documents, and only that (C9)', async (t) => {

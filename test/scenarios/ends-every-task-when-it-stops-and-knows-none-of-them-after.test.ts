@@ -2,9 +2,9 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { apiClient, textOf } from '../../cmd/api-client.ts';
-import { shortFolder } from '../fakes/folder.ts';
-import { until } from '../fakes/until.ts';
-import { refusal, statusOf } from '../proxy/harness.ts';
+import { shortFolder } from '../support/folder.ts';
+import { until } from '../support/until.ts';
+import { refusal, statusOf } from '../support/proxy.ts';
 import { apart, noProc } from './apart.ts';
 import { crm } from './stack.ts';
 

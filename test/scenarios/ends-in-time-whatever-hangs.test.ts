@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { apart, type Apart } from './apart.ts';
 
 t.setTimeout(300_000);

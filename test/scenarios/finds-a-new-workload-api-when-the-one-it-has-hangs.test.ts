@@ -2,8 +2,8 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { start, eventually } from '../cmd/cli.ts';
-import { shortFolder } from '../fakes/folder.ts';
-import { until } from '../fakes/until.ts';
+import { shortFolder } from '../support/folder.ts';
+import { until } from '../support/until.ts';
 import { follow } from '../identity/fixture.ts';
 
 t.setTimeout(240_000);

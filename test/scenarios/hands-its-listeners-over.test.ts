@@ -3,9 +3,9 @@ import { Agent, request } from 'node:http';
 import * as net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { heldSocket, type HeldSocket } from '../fakes/held-sockets.ts';
-import { until } from '../fakes/until.ts';
-import { wire } from '../proxy/harness.ts';
+import { heldSocket, type HeldSocket } from '../support/held-sockets.ts';
+import { until } from '../support/until.ts';
+import { wire } from '../support/proxy.ts';
 import { inheriting, type Started } from './inheriting.ts';
 import { world, type World } from './stack.ts';
 

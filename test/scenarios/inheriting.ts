@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { resolve } from 'node:path';
 import type { Test } from 'tap';
-import type { HeldSocket } from '../fakes/held-sockets.ts';
+import type { HeldSocket } from '../support/held-sockets.ts';
 
 export interface Started {
   readonly child: ChildProcess;

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { stack } from './stack.ts';
 
 t.test('keeps the last good policy when a reload is bad, says so, and takes the next good one (C10)', async (t) => {

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { apart, noProc, type Apart } from './apart.ts';
 
 const ROUNDS = 60;

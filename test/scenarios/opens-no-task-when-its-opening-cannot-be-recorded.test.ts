@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { apiClient } from '../../cmd/api-client.ts';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { crm, stack, type Stack } from './stack.ts';
 
 const POLICY = `---

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import t from 'tap';
 import { apiClient } from '../../cmd/api-client.ts';
 import { cli } from '../cmd/cli.ts';
-import { shortFolder } from '../fakes/folder.ts';
-import { until } from '../fakes/until.ts';
-import { wire } from '../proxy/harness.ts';
+import { shortFolder } from '../support/folder.ts';
+import { until } from '../support/until.ts';
+import { wire } from '../support/proxy.ts';
 import { crm, stack, type Stack } from './stack.ts';
 
 const C = 'c4n4ry-5ecret';

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import t from 'tap';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { apart, noProc } from './apart.ts';
 
 const MOST = 160;

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, renameSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { stack } from './stack.ts';
 
 t.test(

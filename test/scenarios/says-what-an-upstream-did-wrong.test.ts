@@ -1,10 +1,10 @@
 import type { Duplex } from 'node:stream';
 import t from 'tap';
-import type { Destination } from '../../lib/policy/model.ts';
-import { testAuthority } from '../fakes/authority.ts';
-import { until } from '../fakes/until.ts';
-import { mtlsUpstream, type TlsConnection } from '../fakes/upstream.ts';
-import { bench, refusal, site, statusOf, unpaired } from '../proxy/harness.ts';
+import type { Destination } from '../../lib/policy/model/destination.ts';
+import { testAuthority } from '../support/authority.ts';
+import { until } from '../support/until.ts';
+import { mtlsUpstream, type TlsConnection } from '../support/upstream.ts';
+import { bench, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
 
 interface Wrong {
   readonly title: string;

@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { DevWorkloadApi } from '../../lib/dev/workload-api.ts';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { stack } from './stack.ts';
 
 interface Trouble {

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { type Clock, systemClock } from '../../lib/base/clock.ts';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { stack } from './stack.ts';
 
 t.setTimeout(240_000);

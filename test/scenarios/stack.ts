@@ -10,8 +10,8 @@ import { createDevTrustDomain, type DevTrustDomain } from '../../lib/dev/domain.
 import { startDemoUpstream, type DemoUpstream } from '../../lib/dev/upstream.ts';
 import { startDevWorkloadApi, type DevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
-import { until } from '../fakes/until.ts';
-import { statusOf, wire, type Wire } from '../proxy/harness.ts';
+import { until } from '../support/until.ts';
+import { statusOf, wire, type Wire } from '../support/proxy.ts';
 
 /** What a sidecar needs around it: documents on disk, identities, upstreams. */
 export interface World extends AsyncDisposable {

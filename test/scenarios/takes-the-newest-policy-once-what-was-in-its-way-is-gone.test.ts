@@ -1,6 +1,6 @@
 import { createServer, type AddressInfo } from 'node:net';
 import t from 'tap';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { stack } from './stack.ts';
 
 t.test(

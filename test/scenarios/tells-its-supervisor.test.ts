@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { inheriting } from './inheriting.ts';
 import { world } from './stack.ts';
 

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { openTask } from '../../clients/typescript/client.ts';
 import { apiClient } from '../../cmd/api-client.ts';
-import { shortFolder } from '../fakes/folder.ts';
-import { refusal, statusOf } from '../proxy/harness.ts';
+import { shortFolder } from '../support/folder.ts';
+import { refusal, statusOf } from '../support/proxy.ts';
 import { agentIn, agentsSpec, at, getOf, INTENT, statusAt, taskedCrm, type AgentRoom } from './agents.ts';
 import { stack, type Stack } from './stack.ts';
 

@@ -7,7 +7,7 @@ import { parseBundleDocument, parseBundleMap } from '../../lib/spiffe/bundle-doc
 import { parseJwtBundle, parseX509Bundle } from '../../lib/spiffe/bundle.ts';
 import { duplicateMember } from '../../lib/spiffe/jwks.ts';
 import { parseTrustDomain } from '../../lib/spiffe/trust-domain.ts';
-import { testAuthority } from '../fakes/authority.ts';
+import { testAuthority } from '../support/authority.ts';
 
 const ca = await testAuthority();
 const second = await testAuthority();

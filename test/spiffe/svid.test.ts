@@ -1,7 +1,7 @@
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import t from 'tap';
 import { parseX509Svid, type X509SvidParts } from '../../lib/spiffe/svid.ts';
-import { testAuthority } from '../fakes/authority.ts';
+import { testAuthority } from '../support/authority.ts';
 
 const ca = await testAuthority();
 const issued = await ca.svid('/agent');

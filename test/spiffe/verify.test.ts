@@ -7,7 +7,7 @@ import { Fault } from '../../lib/base/fault.ts';
 import { certificateFacts, splitCertificates } from '../../lib/spiffe/certificate.ts';
 import { DerError, elements } from '../../lib/spiffe/der.ts';
 import { verifyChainProfile, verifyLeaf } from '../../lib/spiffe/verify.ts';
-import { MALFORMED_LEAVES, testAuthority, type IssuerOptions, type LeafOptions } from '../fakes/authority.ts';
+import { MALFORMED_LEAVES, testAuthority, type IssuerOptions, type LeafOptions } from '../support/authority.ts';
 
 const ca = await testAuthority();
 const BAD = { name: 'Fault', code: 'bad-svid' };

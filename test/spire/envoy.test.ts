@@ -8,7 +8,7 @@ import t from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import { startDemoUpstream } from '../../lib/dev/upstream.ts';
 import { envoyProgram, NO_ENVOY, spireSecrets, startEnvoy } from '../interop/envoy.ts';
-import { bench, refusal, site, statusOf } from '../proxy/harness.ts';
+import { bench, refusal, site, statusOf } from '../support/proxy.ts';
 import { follow } from './followed.ts';
 import { startSpire } from './spire.ts';
 

@@ -6,7 +6,7 @@ import { validateJwtSvid } from '../../lib/spiffe/jwt-svid.ts';
 import { parsePeerPattern } from '../../lib/spiffe/pattern.ts';
 import { parseTrustDomain } from '../../lib/spiffe/trust-domain.ts';
 import { accepting, attempt, policy, type Outcome } from '../tls/fixture.ts';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { entryArguments, type Entry } from './entry.ts';
 import { follow, type Followed } from './followed.ts';
 import { startSpire, type Spire } from './spire.ts';

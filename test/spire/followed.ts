@@ -5,7 +5,7 @@ import type { IdentityNote } from '../../lib/identity/notes.ts';
 import { startIdentity, type IdentitySource } from '../../lib/identity/source.ts';
 import type { Select } from '../../lib/identity/select.ts';
 import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import type { Spire } from './spire.ts';
 
 export interface Followed extends AsyncDisposable {

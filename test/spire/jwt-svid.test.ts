@@ -2,7 +2,7 @@ import t from 'tap';
 import { parseEndpoint } from '../../lib/identity/address.ts';
 import { workloadApi } from '../../lib/identity/client.ts';
 import { validateJwtSvid } from '../../lib/spiffe/jwt-svid.ts';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { follow } from './followed.ts';
 import { startSpire } from './spire.ts';
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t from 'tap';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { run } from './run.ts';
 import { startSpire, type Spire } from './spire.ts';
 

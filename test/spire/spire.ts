@@ -15,7 +15,7 @@
 import { copyFile, link, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { createdId, entryArguments, lastWord, type Entry } from './entry.ts';
 import { freePorts, guard, run, type Ran } from './run.ts';
 

@@ -10,7 +10,7 @@ import { createServer, type SecureContextOptions, type TLSSocket } from 'node:tl
 import type { AddressInfo, Socket } from 'node:net';
 import type { Identity } from '../../lib/spiffe/identity.ts';
 import { parseTrustDomain } from '../../lib/spiffe/trust-domain.ts';
-import { until } from '../fakes/until.ts';
+import { until } from '../support/until.ts';
 import { follow } from './followed.ts';
 import type { Program } from './spire.ts';
 

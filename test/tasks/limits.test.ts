@@ -1,7 +1,7 @@
 /** What bounds a task holds at its opening, its extension, its derivation and at every reload alike. */
 import t from 'tap';
-import { conditions } from '../../lib/policy/conditions.ts';
-import type { TaskPolicy } from '../../lib/policy/grant.ts';
+import { conditions } from '../../lib/policy/conditions/compile.ts';
+import type { TaskPolicy } from '../../lib/policy/decision/grant.ts';
 import type { Task } from '../../lib/tasks/task.ts';
 import { asks, desk, intent, member, policyWith, rule, STEP_UP, type Desk } from './fixture.ts';
 

@@ -1,7 +1,7 @@
 /** How much an agent may do for a purpose, over all its tasks. */
 import t from 'tap';
-import { judgeGrant } from '../../lib/policy/grant.ts';
-import { soleAgent } from '../../lib/policy/agent.ts';
+import { judgeGrant } from '../../lib/policy/decision/grant.ts';
+import { soleAgent } from '../../lib/policy/model/agent.ts';
 import { quotas, type CountsKept } from '../../lib/tasks/quotas.ts';
 import type { Task } from '../../lib/tasks/task.ts';
 import { desk, intent, manualClock, member, policyWith, rule, type Desk } from './fixture.ts';

@@ -1,8 +1,8 @@
 import t from 'tap';
-import { soleAgent } from '../../lib/policy/agent.ts';
-import { conditions } from '../../lib/policy/conditions.ts';
-import { judgeGrant, type TaskPolicy } from '../../lib/policy/grant.ts';
-import { within } from '../../lib/tasks/grant.ts';
+import { soleAgent } from '../../lib/policy/model/agent.ts';
+import { conditions } from '../../lib/policy/conditions/compile.ts';
+import { judgeGrant, type TaskPolicy } from '../../lib/policy/decision/grant.ts';
+import { within } from '../../lib/tasks/attenuate.ts';
 import { MOST_TASKS } from '../../lib/tasks/registry.ts';
 import type { Task } from '../../lib/tasks/task.ts';
 import { desk, intent, manualClock, member, policyWith, rule, type Desk } from './fixture.ts';

@@ -6,8 +6,8 @@ import { Fault } from '../../lib/base/fault.ts';
 import { parsePeerPattern } from '../../lib/spiffe/pattern.ts';
 import { connectTls } from '../../lib/tls/connect.ts';
 import { tlsContexts } from '../../lib/tls/context.ts';
-import { MALFORMED_LEAVES, testAuthority, type TestIssuer, type TestSvid } from '../fakes/authority.ts';
-import { until } from '../fakes/until.ts';
+import { MALFORMED_LEAVES, testAuthority, type TestIssuer, type TestSvid } from '../support/authority.ts';
+import { until } from '../support/until.ts';
 import { accepting, dialled, domain, NEVER, policy, reached, settled, type Accepting } from './fixture.ts';
 
 interface Caller {

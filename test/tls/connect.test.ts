@@ -3,10 +3,10 @@ import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import t from 'tap';
 import { tlsContexts } from '../../lib/tls/context.ts';
-import { certificatesPem as pemOf, newKeys } from '../../lib/tls/issue.ts';
-import { MALFORMED_LEAVES, testAuthority, type LeafOptions, type TestIssuer } from '../fakes/authority.ts';
-import { mtlsUpstream, rawUpstream, type MtlsUpstream, type MtlsUpstreamOptions } from '../fakes/upstream.ts';
-import { until } from '../fakes/until.ts';
+import { certificatesPem as pemOf, newKeys } from '../../lib/interception/issue.ts';
+import { MALFORMED_LEAVES, testAuthority, type LeafOptions, type TestIssuer } from '../support/authority.ts';
+import { mtlsUpstream, rawUpstream, type MtlsUpstream, type MtlsUpstreamOptions } from '../support/upstream.ts';
+import { until } from '../support/until.ts';
 import { attempt, domain, policy, reached } from './fixture.ts';
 
 /** The fault of an attempt, and the certainty that the upstream got no application byte. */

@@ -2,7 +2,7 @@
 import t from 'tap';
 import type { TrustDomain } from '../../lib/spiffe/trust-domain.ts';
 import { tlsContexts } from '../../lib/tls/context.ts';
-import { testAuthority } from '../fakes/authority.ts';
+import { testAuthority } from '../support/authority.ts';
 
 const OWN = 'example.org' as TrustDomain;
 const OTHER = 'other.test' as TrustDomain;

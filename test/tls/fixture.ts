@@ -1,14 +1,14 @@
 /** What the TLS tests share: a domain with our identity, and one attempt to connect to an upstream or to be called, over real sockets. */
 import { once } from 'node:events';
 import { connect as dial, createServer, type AddressInfo, type Socket } from 'node:net';
-import type { TlsPolicy } from '../../lib/policy/model.ts';
+import type { TlsPolicy } from '../../lib/policy/model/destination.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import type { Identity } from '../../lib/spiffe/identity.ts';
 import { parsePeerPattern } from '../../lib/spiffe/pattern.ts';
 import { acceptTls, type AcceptTlsOptions } from '../../lib/tls/accept.ts';
 import { connectTls, type ConnectTlsOptions, type VerifiedConnection } from '../../lib/tls/connect.ts';
 import { tlsContexts } from '../../lib/tls/context.ts';
-import { testAuthority, type TestAuthority, type TestIssuer } from '../fakes/authority.ts';
+import { testAuthority, type TestAuthority, type TestIssuer } from '../support/authority.ts';
 
 export interface Domain {
   readonly authority: TestAuthority;

@@ -10,9 +10,9 @@ import { Fault } from '../../lib/base/fault.ts';
 import { connectTls } from '../../lib/tls/connect.ts';
 import { tlsContexts } from '../../lib/tls/context.ts';
 import { tlsFault } from '../../lib/tls/faults.ts';
-import { testAuthority } from '../fakes/authority.ts';
-import { mtlsUpstream, rawUpstream } from '../fakes/upstream.ts';
-import { until } from '../fakes/until.ts';
+import { testAuthority } from '../support/authority.ts';
+import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
+import { until } from '../support/until.ts';
 import { attempt, dialled, domain, NEVER, policy, reached, settled } from './fixture.ts';
 
 const WHO = 'the upstream crm.internal';

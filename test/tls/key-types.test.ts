@@ -12,9 +12,9 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { verifyIssuedChain } from '../../lib/identity/chain.ts';
 import { tlsContexts } from '../../lib/tls/context.ts';
 import { pathProblem, verdictOf } from '../../lib/tls/path.ts';
-import { testAuthority, type TestSvid } from '../fakes/authority.ts';
-import { KEY_TYPES } from '../fakes/key-types.ts';
-import { mtlsUpstream } from '../fakes/upstream.ts';
+import { testAuthority, type TestSvid } from '../support/authority.ts';
+import { KEY_TYPES } from '../support/key-types.ts';
+import { mtlsUpstream } from '../support/upstream.ts';
 import { accepting, attempt, dialled, domain, policy, reached } from './fixture.ts';
 
 /** Set in the process that a test starts to see that it lives. */

@@ -5,7 +5,7 @@ import t from 'tap';
 import type { TrustDomain } from '../../lib/spiffe/trust-domain.ts';
 import { tlsContexts } from '../../lib/tls/context.ts';
 import { pathProblem } from '../../lib/tls/path.ts';
-import { testAuthority, type TestIssuer } from '../fakes/authority.ts';
+import { testAuthority, type TestIssuer } from '../support/authority.ts';
 
 const DOMAIN = 'example.org' as TrustDomain;
 const PAST = { notBefore: Date.UTC(2024, 0, 1), notAfter: Date.UTC(2024, 0, 2) };

@@ -4,10 +4,10 @@ import { createServer, type AddressInfo } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import t from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
-import { openInterception } from '../../lib/tls/interception.ts';
-import { certificatesPem, KEY_USAGE, newKeys, pkcs8, privateKeyPem, signCertificate } from '../../lib/tls/issue.ts';
-import { testAuthority, type LeafOptions, type TestAuthority } from '../fakes/authority.ts';
-import { mtlsUpstream } from '../fakes/upstream.ts';
+import { openInterception } from '../../lib/interception/authority.ts';
+import { certificatesPem, KEY_USAGE, newKeys, pkcs8, privateKeyPem, signCertificate } from '../../lib/interception/issue.ts';
+import { testAuthority, type LeafOptions, type TestAuthority } from '../support/authority.ts';
+import { mtlsUpstream } from '../support/upstream.ts';
 import { attempt, policy } from './fixture.ts';
 
 const DAY = 24 * 3_600_000;

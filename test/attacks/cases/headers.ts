@@ -1,5 +1,5 @@
 /** Which fields cross: H1 to H9, F11, S14, T5, and the fields of T4. On CONNECT no field goes any further, so most of them mean nothing there. */
-import { rule } from '../../proxy/harness.ts';
+import { rule } from '../../support/proxy.ts';
 import { ELSEWHERE, passed, refused, type Attack, type Attempt, type World } from '../case.ts';
 import { CANARY } from '../entries/http1.ts';
 

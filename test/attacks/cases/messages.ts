@@ -1,7 +1,7 @@
 /** Messages to an MCP server: what cannot be read in one way only, what no rule allows, and what a server may not say. */
-import { conditions } from '../../../lib/policy/conditions.ts';
-import { rule } from '../../proxy/harness.ts';
-import { mcpRule, SETTINGS } from '../../proxy/mcp-harness.ts';
+import { conditions } from '../../../lib/policy/conditions/compile.ts';
+import { rule } from '../../support/proxy.ts';
+import { mcpRule, SETTINGS } from '../../support/mcp.ts';
 import { type Attack, type Attempt, passed, refused, type World } from '../case.ts';
 
 const MUCH = 'has(args.amount) && args.amount > 100.0';

@@ -1,5 +1,5 @@
 /** Which path: P1 to P7, R4. One deny rule stands over `/admin`, everything else is allowed. */
-import { rule } from '../../proxy/harness.ts';
+import { rule } from '../../support/proxy.ts';
 import { passed, refused, type Attack, type Attempt, type World } from '../case.ts';
 
 const GUARDED: World = {

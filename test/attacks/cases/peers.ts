@@ -1,5 +1,5 @@
 /** Who answers: A14, A15 and what is shown without an identity. Not one byte of the agent's may reach somebody else. */
-import { KEY_TYPES } from '../../fakes/key-types.ts';
+import { KEY_TYPES } from '../../support/key-types.ts';
 import { passed, refused, type Attack, type Attempt } from '../case.ts';
 
 const KEYS = KEY_TYPES.filter(({ proves }) => proves).map(({ make }) => make());

@@ -2,7 +2,7 @@
  * A secret in every place of a message: the runner finds it in no record and in no refusal. What carries it is an everyday mistake (a password in a URL, a token behind `#`
  * or `;`), and the refusal of it is what gets logged.
  */
-import { mcpRule, SETTINGS } from '../../proxy/mcp-harness.ts';
+import { mcpRule, SETTINGS } from '../../support/mcp.ts';
 import { passed, refused, type Attack, type Attempt, type World } from '../case.ts';
 import { CANARY } from '../entries/http1.ts';
 

@@ -1,5 +1,5 @@
 /** Tasks, by every way in: no call without one where one is required, none with one that is not live, and none beyond what was granted. Not one byte leaves. */
-import { mcpRule, SETTINGS } from '../../proxy/mcp-harness.ts';
+import { mcpRule, SETTINGS } from '../../support/mcp.ts';
 import { passed, refused, type Attack, type Attempt, type World, CARRIES_NOTHING } from '../case.ts';
 import type { Named } from '../tasks.ts';
 

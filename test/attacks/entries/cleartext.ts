@@ -1,8 +1,8 @@
 /** HTTP in the clear inside a CONNECT tunnel: the tunnel is honest, what is bent is inside. */
 import type { Socket } from 'node:net';
-import { until } from '../../fakes/until.ts';
+import { until } from '../../support/until.ts';
 import { rawClient, type RawClient } from '../../http2/raw.ts';
-import { wireOver, type Wire } from '../../proxy/harness.ts';
+import { wireOver, type Wire } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import { helloPieces } from '../hello.ts';
 import { HOST, type Stage } from '../stage.ts';

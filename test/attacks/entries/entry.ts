@@ -1,7 +1,7 @@
 /** A way in, as the corpus sees it: what of an exchange can be bent there, and how an attempt is rendered for it. */
 import type { Socket } from 'node:net';
-import type { EntryPoint } from '../../../lib/policy/facts.ts';
-import type { Outcome } from '../../../lib/policy/matrix.ts';
+import type { EntryPoint } from '../../../lib/policy/model/facts.ts';
+import type { Outcome } from '../../../lib/policy/model/access-matrix.ts';
 import type { Attempt, Facet } from '../case.ts';
 import type { Setting, Stage } from '../stage.ts';
 

@@ -1,6 +1,6 @@
 /** HTTP/1.1 as bytes: how an attempt is written, and how an answer is read without trusting it. */
-import { until } from '../../fakes/until.ts';
-import type { Wire } from '../../proxy/harness.ts';
+import { until } from '../../support/until.ts';
+import type { Wire } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import type { Seen } from './entry.ts';
 

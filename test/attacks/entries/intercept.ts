@@ -1,7 +1,7 @@
 /** Two more ways in through a CONNECT that is intercepted: WebSocket inside the TLS that ends here, and the tunnel itself. */
 import type { Socket } from 'node:net';
-import { until } from '../../fakes/until.ts';
-import { wireOver, type Wire } from '../../proxy/harness.ts';
+import { until } from '../../support/until.ts';
+import { wireOver, type Wire } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import { helloPieces } from '../hello.ts';
 import { HOST, type Stage } from '../stage.ts';

@@ -1,8 +1,8 @@
 /** Requests inside a CONNECT tunnel whose TLS ends at the sidecar. The tunnel itself is honest; what is bent is inside. */
 import type { Socket } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
-import { until } from '../../fakes/until.ts';
-import type { Wire } from '../../proxy/harness.ts';
+import { until } from '../../support/until.ts';
+import type { Wire } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import type { Stage } from '../stage.ts';
 import type { Entry, Manner, Seen } from './entry.ts';

@@ -1,7 +1,7 @@
 /** Ways in that carry one request after the other over HTTP/1.1: the forward port with absolute-form, and a destination's local listener; and WebSocket over both. */
 import type { Socket } from 'node:net';
-import { until } from '../../fakes/until.ts';
-import type { Wire } from '../../proxy/harness.ts';
+import { until } from '../../support/until.ts';
+import type { Wire } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import { HOST, type Stage } from '../stage.ts';
 import { facets, type Entry, type Manner, type Seen } from './entry.ts';

@@ -1,6 +1,6 @@
 /** Requests over HTTP/2, frame by frame: by prior knowledge on a local listener, and inside an intercepted tunnel. */
 import type { Socket } from 'node:net';
-import { until } from '../../fakes/until.ts';
+import { until } from '../../support/until.ts';
 import {
   block,
   DATA,

@@ -1,7 +1,7 @@
 /** Ways in that carry bytes: CONNECT with the agent's own TLS, CONNECT to a tcp destination, and the raw listener of one. */
 import type { Socket } from 'node:net';
-import { until } from '../../fakes/until.ts';
-import type { Wire } from '../../proxy/harness.ts';
+import { until } from '../../support/until.ts';
+import type { Wire } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import { helloPieces } from '../hello.ts';
 import { HOST, type Stage } from '../stage.ts';

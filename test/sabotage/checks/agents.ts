@@ -1,8 +1,8 @@
 /** Agents beside each other: what each has of its own, and that nothing stands in for it. */
 import { by, sabotage, type Sabotage } from '../sabotage.ts';
 
-const shares = (title: string): ReturnType<typeof by> => by('test/proxy/shares.test.ts', title);
-const identities = (title: string): ReturnType<typeof by> => by('test/proxy/identities.test.ts', title);
+const shares = (title: string): ReturnType<typeof by> => by('test/exchange/shares.test.ts', title);
+const identities = (title: string): ReturnType<typeof by> => by('test/upstream/identities.test.ts', title);
 const budget = (title: string): ReturnType<typeof by> => by('test/cmd/budget.test.ts', title);
 
 const CONNECTIONS = shares(
@@ -18,32 +18,32 @@ const TOKENS = identities('tokens are asked for as each agent, and none goes out
 export const AGENTS: readonly Sabotage[] = Object.freeze([
   sabotage(
     'connections are those of each agent',
-    'lib/proxy/shares.ts',
+    'lib/exchange/shares.ts',
     ['let share = this.#all.get(agent);', 'let share = [...this.#all.values()][0];'],
     CONNECTIONS,
     PLACES,
   ),
   sabotage(
     'connections of one agent have a bound',
-    'lib/proxy/shares.ts',
+    'lib/exchange/shares.ts',
     ['if (share.callers.size >= this.limits.connections && !this.#makeRoom(share)) return undefined;', ''],
     CONNECTIONS,
   ),
   sabotage(
     'a connection of nobody’s makes room for the next',
-    'lib/proxy/shares.ts',
+    'lib/exchange/shares.ts',
     ['      if (!caller.idle) continue;', '      if (caller.idle) continue;'],
     shares('of connections of nobody the oldest idle one makes room for one that may show its task'),
   ),
   sabotage(
     'exchanges of one agent have a bound',
-    'lib/proxy/shares.ts',
+    'lib/exchange/shares.ts',
     ['if (share.exchanges > exchanges) throw', 'if (share.exchanges < 0) throw'],
     shares('exchanges of one agent beyond its share are 503, and another has all of its own'),
   ),
   sabotage(
     'a refusal over the rate is counted in place of its records',
-    'lib/proxy/refusals.ts',
+    'lib/exchange/refusals.ts',
     ['if (counted.left >= 1) {', 'if (counted.left >= -1e9) {'],
     shares('refusals over the rate of an agent are counted into one record; those of another are not'),
     shares('a refusal that was counted has no records of its own, and is answered all the same'),
@@ -62,22 +62,22 @@ export const AGENTS: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'an agent goes out with its own SVID',
-    'lib/proxy/identities.ts',
+    'lib/upstream/identities.ts',
     ['if (!apart || identity === undefined) return identity;', 'if (identity !== null) return identity;'],
     OWN,
     MISSING,
   ),
   sabotage(
     'the SVID of another never stands in for one that is not issued',
-    'lib/proxy/identities.ts',
+    'lib/upstream/identities.ts',
     ['const svid = svidFor(identity, wanted);', 'const svid = svidFor(identity, wanted) ?? identity.svid;'],
     MISSING,
   ),
   sabotage(
     'what a server says of its tools counts for the agent that was told',
-    'lib/proxy/mcp.ts',
+    'lib/forward/mcp.ts',
     ["const to = `${endpoint} ${agent?.name ?? ''}`;", 'const to = endpoint;'],
-    by('test/proxy/mcp-listing.test.ts', 'what a server says of its tools to one agent counts for no other'),
+    by('test/forward/mcp-listing.test.ts', 'what a server says of its tools to one agent counts for no other'),
   ),
   sabotage(
     'an SVID of an agent that expires is noticed by itself',
@@ -90,16 +90,16 @@ export const AGENTS: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'an SVID of an agent that has expired is not used',
-    'lib/proxy/identities.ts',
+    'lib/upstream/identities.ts',
     ['if (clock.now() < notAfter) return identity;', 'if (clock.now() < Infinity) return identity;'],
     by(
-      'test/proxy/identities.test.ts',
+      'test/upstream/identities.test.ts',
       'an SVID of an agent that expires before the others is refused, never replaced by one of them, and what is open with it is cut',
     ),
   ),
   sabotage(
     'what is nobody’s has no identity where agents have their own',
-    'lib/proxy/identities.ts',
+    'lib/upstream/identities.ts',
     ['if (agent?.identity === undefined) return undefined;', 'if (agent?.identity === undefined) return identity;'],
     MISSING,
   ),
@@ -111,7 +111,7 @@ export const AGENTS: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'an identity that is gone cuts what lives on it',
-    'lib/proxy/interlude.ts',
+    'lib/exchange/interlude.ts',
     [
       '  if (identity === undefined) {',
       '  if (identity === undefined) return undefined;\n  if (identity === undefined) {',

@@ -1,7 +1,7 @@
 /** What does not load. */
 import { by, sabotage, type Sabotage } from '../sabotage.ts';
 
-const CHECKS = 'lib/config/tls-checks.ts';
+const CHECKS = 'lib/config/checks/tls.ts';
 
 const STALE = by(
   'test/scenarios/takes-the-newest-policy-once-what-was-in-its-way-is-gone.test.ts',
@@ -44,20 +44,20 @@ export const CONFIG: readonly Sabotage[] = [
   ),
   sabotage(
     'unknown keys are refused',
-    'lib/config/decode.ts',
+    'lib/schema/decode.ts',
     ['if (names.includes(key)) continue;', 'if (key !== "") continue;'],
     by('test/config/load.test.ts', 'every problem is named, with place, key, problem and fix (C10, C11)'),
   ),
   sabotage(
     'hosts that tie do not load',
-    'lib/policy/lookup.ts',
+    'lib/policy/decision/lookup.ts',
     ['if (other !== undefined) ties.push(', 'if (other === null) ties.push('],
     by('test/policy/lookup.test.ts', 'two destinations that claim the same pattern and port tie; other ports do not'),
   ),
   sabotage(
     'the admin socket is for its owner alone',
-    'lib/admin/admin.ts',
+    'lib/api/admin.ts',
     ['if ((mode & 0o077) !== 0) {', 'if (mode < 0) {'],
-    by('test/admin/admin.test.ts', 'a folder that others may enter is refused'),
+    by('test/api/admin.test.ts', 'a folder that others may enter is refused'),
   ),
 ];

@@ -1,7 +1,7 @@
 /** Where messages end, and that what ends them is told. */
 import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 
-const told = (title: string): ReturnType<typeof by> => by('test/proxy/told.test.ts', title);
+const told = (title: string): ReturnType<typeof by> => by('test/exchange/refusals-told.test.ts', title);
 const CLIENT = 'lib/http1/client.ts';
 
 export const ENDS: readonly Sabotage[] = [
@@ -13,13 +13,13 @@ export const ENDS: readonly Sabotage[] = [
   ),
   sabotage(
     'a call that is cut is told its status',
-    'lib/proxy/relay.ts',
+    'lib/forward/http.ts',
     ['!inOrder) this.#x.cut(reason, this.#lastWords(reason));', '!inOrder) this.#x.cut(reason);'],
     told('at the end of the drain every stream is told UNAVAILABLE'),
   ),
   sabotage(
     'at the end of the drain connections are cut once they were told',
-    'lib/proxy/proxy.ts',
+    'lib/listen/proxy.ts',
     ['const cancel = this.#options.clock.after(ms, resolve, true);', 'const cancel = resolve; resolve();'],
     told('at the end of the drain every stream is told UNAVAILABLE'),
   ),
@@ -37,7 +37,7 @@ export const ENDS: readonly Sabotage[] = [
   ),
   sabotage(
     'a frame of a WebSocket that has come in part is handed on as a fragment',
-    'lib/proxy/switch.ts',
+    'lib/forward/switch.ts',
     ['pass: (chunk) => frames.take(chunk),', 'pass: (chunk) => (frames.take(chunk), [chunk]),'],
     told(
       'a WebSocket that is cut by a policy that no longer allows it is told so by a Close, also in the middle of a frame',
@@ -45,7 +45,7 @@ export const ENDS: readonly Sabotage[] = [
   ),
   sabotage(
     'a blank before the colon of a field that frames is refused',
-    'lib/http1/fields.ts',
+    'lib/http/field-lines.ts',
     ['if (text.charCodeAt(nameEnd) !== COLON && FRAMING.has(name))', 'if (text.charCodeAt(nameEnd) < 0)'],
     attack('framing', 'F9 answers that are framed twice or unreadably, or switch unasked'),
   ),
@@ -78,13 +78,13 @@ export const ENDS: readonly Sabotage[] = [
   ),
   sabotage(
     'no TLS older than 1.2 in a tunnel',
-    'lib/proxy/hello.ts',
+    'lib/forward/client-hello.ts',
     ['if (old === true) return', 'if (old === true && host === "") return'],
     attack('tunnels', 'A1 TLS 1.0 and 1.1 alone are offered'),
   ),
   sabotage(
     'a connection that the engine ends is recorded',
-    'lib/http2/sent.ts',
+    'lib/http2/sent-frames.ts',
     ['this.#watcher.sentGoaway(bytes.readUInt32BE(at + 4));', ''],
     by(
       'test/http2/streams.test.ts',

@@ -2,8 +2,8 @@
 import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 
 const HEAD = 'lib/http1/head.ts';
-const FIELDS = 'lib/proxy/headers.ts';
-const TABLE = 'lib/policy/field-table.ts';
+const FIELDS = 'lib/exchange/headers.ts';
+const TABLE = 'lib/policy/model/field-table.ts';
 
 const LINGERS = by(
   'test/http1/linger.test.ts',
@@ -49,22 +49,22 @@ export const HTTP: readonly Sabotage[] = [
   ),
   sabotage(
     'a GET has no content where no rule allows it',
-    'lib/proxy/get-content.ts',
+    'lib/forward/get-content.ts',
     ['if (rules.some((rule) => rule.http?.contentOnGet === true)) return true;', 'if (rules.length > 0) return true;'],
     attack('framing', 'F3 GET and HEAD with a body'),
   ),
   sabotage(
     'content on a GET needs a rule that allows it',
-    'lib/policy/rules.ts',
+    'lib/policy/protocols/http.ts',
     ["contentOnGet === true || effect === 'deny';", "contentOnGet === true || effect !== 'deny' || effect === 'deny';"],
-    by('test/proxy/get-content.test.ts', 'another rule of the destination does not allow it: 403 and not one byte'),
+    by('test/forward/get-content.test.ts', 'another rule of the destination does not allow it: 403 and not one byte'),
   ),
   sabotage(
     'a connection that had a GET with content is not used again',
-    'lib/proxy/relay.ts',
+    'lib/forward/http.ts',
     ['if (this.#lent) loan.giveBack();', 'if (this.#lent || loan !== undefined) loan.giveBack();'],
     by(
-      'test/proxy/get-content.test.ts',
+      'test/forward/get-content.test.ts',
       'a GET with content passes where its rule allows it, on a connection of its own',
     ),
   ),
@@ -88,19 +88,19 @@ export const HTTP: readonly Sabotage[] = [
   ),
   sabotage(
     'trailers may not frame, route or authenticate',
-    'lib/http1/fields.ts',
+    'lib/http/field-lines.ts',
     ['  if (role === \'request\') throw malformed(rules, `"${misplaced}" is not allowed in trailers`);\n', ''],
     attack('framing', 'F7 trailers that frame, route, authenticate or claim'),
   ),
   sabotage(
     'lines end in CR LF',
-    'lib/http1/fields.ts',
+    'lib/http/field-lines.ts',
     ['if (at + 1 < text.length && text.charCodeAt(at + 1) !== LF)', 'if (at + 1 < 0)'],
     attack('framing', 'F4 lines that end, continue or begin as they must not'),
   ),
   sabotage(
     'heads have a bounded number of fields',
-    'lib/http1/fields.ts',
+    'lib/http/field-lines.ts',
     ['if (fields.length >= most) throw tooManyFields(', 'if (fields.length < 0) throw tooManyFields('],
     attack('headers', 'H9 too many fields, too long fields, too long heads'),
   ),
@@ -121,7 +121,7 @@ export const HTTP: readonly Sabotage[] = [
   ),
   sabotage(
     'behind a refused request nothing is read',
-    'lib/proxy/respond.ts',
+    'lib/exchange/fault-response.ts',
     ['return !UNDERSTOOD.has(code) && ', 'return code.length === 0 && '],
     attack('framing', 'F5 what comes behind a refused head is not read, whatever it is'),
   ),
@@ -172,7 +172,7 @@ export const HTTP: readonly Sabotage[] = [
     FIELDS,
     ["if (name === 'via' && value.includes(pseudonym)) throw looped();", ''],
     by(
-      'test/proxy/headers.test.ts',
+      'test/exchange/headers.test.ts',
       'a request that has been through this process is a loop; one through another is not (H7)',
     ),
   ),
@@ -184,7 +184,7 @@ export const HTTP: readonly Sabotage[] = [
   ),
   sabotage(
     'the fields that are judged are the fields that are sent',
-    'lib/proxy/describe.ts',
+    'lib/exchange/describe.ts',
     [
       'const fields = reading.fields.request(head.fields, headers);',
       'reading.fields.request(head.fields, headers);\n  const { fields } = head;',
@@ -193,14 +193,14 @@ export const HTTP: readonly Sabotage[] = [
   ),
   sabotage(
     'what the policy of now judges is read by it',
-    'lib/proxy/handle.ts',
+    'lib/exchange/handle.ts',
     ['reader?.reread(read, policy) ?? read', 'read'],
     by(
-      'test/proxy/headers.test.ts',
+      'test/exchange/headers.test.ts',
       'what a policy of now judges is read by it too, though the message began under another',
     ),
     by(
-      'test/proxy/reread.test.ts',
+      'test/exchange/reread.test.ts',
       'content that was read before a reload is judged, approved and sent under the policy after it',
     ),
   ),
@@ -224,19 +224,19 @@ export const HTTP: readonly Sabotage[] = [
   ),
   sabotage(
     'what is under way is read anew by a new policy',
-    'lib/proxy/reconsider.ts',
+    'lib/exchange/reauthorize.ts',
     ['exchange.reader?.reread(judgement.facts, policy) ?? judgement.facts', 'judgement.facts'],
     by(
-      'test/proxy/reread.test.ts',
+      'test/exchange/reread.test.ts',
       'what a path of a spelling that is no longer kept carries is cut when the policy says so',
     ),
   ),
   sabotage(
     'what a policy since would send otherwise is not sent',
-    'lib/proxy/relay.ts',
+    'lib/forward/http.ts',
     ['        requireSame(facts, exchange.judgement?.facts);\n', ''],
     by(
-      'test/proxy/reread.test.ts',
+      'test/exchange/reread.test.ts',
       'a request of which a reload would send something else before it is sent reaches nobody',
     ),
   ),
@@ -245,22 +245,22 @@ export const HTTP: readonly Sabotage[] = [
     TABLE,
     ["if (NEVER.has(kind)) return 'strip';", "if (NEVER.has(kind) && headers === undefined) return 'strip';"],
     by(
-      'test/proxy/headers.test.ts',
+      'test/exchange/headers.test.ts',
       'a destination may let claims pass, take more off, or let nothing but what it names pass',
     ),
   ),
   sabotage(
     'what never crosses is refused in a document that would let it pass',
-    'lib/config/headers-schema.ts',
+    'lib/config/documents/headers.ts',
     ['if (!NEVER.has(kind)) return name;', "if (kind !== 'plain' || NEVER.size > 0) return name;"],
-    by('test/proxy/headers.test.ts', 'what must never cross is refused where it is written, in pass and in only'),
+    by('test/exchange/headers.test.ts', 'what must never cross is refused where it is written, in pass and in only'),
   ),
   sabotage(
     'a claim passes in the spelling alone that a destination names',
     TABLE,
     ['const passed = isNamed(pass, name);', 'const passed = isNamed(pass, folded);'],
     by(
-      'test/proxy/headers.test.ts',
+      'test/exchange/headers.test.ts',
       'a destination may let claims pass, take more off, or let nothing but what it names pass',
     ),
   ),

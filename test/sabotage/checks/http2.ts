@@ -6,7 +6,7 @@ const FLOODS = by(
   'test/http2/server.test.ts',
   'R2, H9: floods end the connection with ENHANCE_YOUR_CALM and one record',
 );
-const NO_CALL = by('test/proxy/grpc.test.ts', 'what is no call is refused, and not one byte upstream');
+const NO_CALL = by('test/forward/grpc.test.ts', 'what is no call is refused, and not one byte upstream');
 
 const ENDS = by(
   'test/http2/ends.test.ts',
@@ -61,22 +61,22 @@ export const HTTP2: readonly Sabotage[] = [
     'lib/http2/exchange.ts',
     ['this.#stream.destroy(reason);', 'this.#stream.close(0);'],
     by(
-      'test/proxy/http2.test.ts',
+      'test/forward/http2.test.ts',
       'a policy that no longer allows it resets an open stream; others of the connection go on',
     ),
   ),
   sabotage(
     'an upstream of HTTP/2 chooses it by ALPN',
-    'lib/proxy/dial.ts',
+    'lib/upstream/dial.ts',
     ["socket.alpnProtocol !== 'h2'", "socket.alpnProtocol === 'h3'"],
-    by('test/proxy/http2-upstream.test.ts', 'an upstream that does not choose h2 gets not one byte of a request'),
+    by('test/forward/http2-upstream.test.ts', 'an upstream that does not choose h2 gets not one byte of a request'),
   ),
   sabotage(
     'what an upstream may have processed is not sent again',
     'lib/http2/request.ts',
     ['rstCode === constants.NGHTTP2_REFUSED_STREAM', 'rstCode !== 0'],
     by(
-      'test/proxy/http2-upstream.test.ts',
+      'test/forward/http2-upstream.test.ts',
       'a request that the upstream did not process is sent again, with its body; one that it may have is not',
     ),
   ),
@@ -85,19 +85,19 @@ export const HTTP2: readonly Sabotage[] = [
     'lib/http2/sessions.ts',
     ['for (const { session } of slot.members) session.close();', ''],
     by(
-      'test/proxy/http2-upstream.test.ts',
+      'test/forward/http2-upstream.test.ts',
       'a reload retires only connections whose settings changed, a connection has an age',
     ),
   ),
   sabotage(
     'rules of gRPC name services exactly',
-    'lib/policy/grpc.ts',
+    'lib/policy/protocols/grpc.ts',
     ['(services?.has(service) ?? true) &&', ''],
     by('test/policy/grpc.test.ts', 'rules name services and methods, exactly; deny first, nothing matched is denied'),
   ),
   sabotage(
     'a gRPC destination takes calls alone',
-    'lib/policy/decide.ts',
+    'lib/policy/decision/decide.ts',
     [
       "if (destination.protocol === 'grpc' && grpc === undefined)",
       "if (destination.protocol === 'grpc' && http.method === '')",
@@ -106,53 +106,53 @@ export const HTTP2: readonly Sabotage[] = [
   ),
   sabotage(
     'a call has the content type of gRPC',
-    'lib/proxy/grpc.ts',
+    'lib/forward/grpc.ts',
     ['if (!speaksGrpc(x)) {', "if (x.head.method === '') {"],
     NO_CALL,
   ),
   sabotage(
     'grpc-timeout ends a call',
-    'lib/proxy/relay.ts',
+    'lib/forward/http.ts',
     ['exchange.deadline(this.#call.timeout);', 'exchange.throwIfAborted();'],
     by(
-      'test/proxy/grpc.test.ts',
+      'test/forward/grpc.test.ts',
       'grpc-timeout bounds the call: DEADLINE_EXCEEDED before and after the answer began, and the upstream is told',
     ),
   ),
   sabotage(
     'a request is sent again a bounded number of times, over all reasons',
-    'lib/proxy/replay.ts',
+    'lib/forward/replay.ts',
     ['if (this.#made >= MOST_ATTEMPTS) return false;', ''],
-    by('test/proxy/repeats.test.ts', 'the bound is over all reasons together'),
+    by('test/forward/repeats.test.ts', 'the bound is over all reasons together'),
   ),
   sabotage(
     'CANCEL repeats a request once',
-    'lib/proxy/replay.ts',
+    'lib/forward/replay.ts',
     ['if (fresh || this.#guessed || !isUntouched(failure))', 'if (fresh || !isUntouched(failure))'],
-    by('test/proxy/repeats.test.ts', 'CANCEL repeats an idempotent request without a body once, and no other'),
+    by('test/forward/repeats.test.ts', 'CANCEL repeats an idempotent request without a body once, and no other'),
   ),
   sabotage(
     'what may have been done is not sent again',
-    'lib/proxy/replay.ts',
+    'lib/forward/replay.ts',
     ['return body === undefined && IDEMPOTENT.has(method);', 'return IDEMPOTENT.has(method) || body === undefined;'],
-    by('test/proxy/repeats.test.ts', 'CANCEL repeats an idempotent request without a body once, and no other'),
+    by('test/forward/repeats.test.ts', 'CANCEL repeats an idempotent request without a body once, and no other'),
   ),
   sabotage(
     'nothing is sent again for an agent that has gone',
-    'lib/proxy/relay.ts',
+    'lib/forward/http.ts',
     ['if (over !== undefined || this.#x.connection.gone || ', 'if (over !== undefined || '],
-    by('test/proxy/repeats.test.ts', 'nothing is sent again for an agent that has gone, by either way of going'),
+    by('test/forward/repeats.test.ts', 'nothing is sent again for an agent that has gone, by either way of going'),
   ),
   sabotage(
     'interim answers do not give an upstream more time',
-    'lib/proxy/exchange.ts',
+    'lib/exchange/exchange.ts',
     ['if (this.sent !== this.#headMark)', 'if (this.#moved() !== this.#mark)'],
-    by('test/proxy/repeats.test.ts', 'timeouts.headers counts all attempts and interim answers together'),
+    by('test/forward/repeats.test.ts', 'timeouts.headers counts all attempts and interim answers together'),
   ),
   sabotage(
     'what began to answer is not asked again',
     'lib/http2/request.ts',
     ['this.#why(waiting && this.#informs === 0)', 'this.#why(waiting)'],
-    by('test/proxy/repeats.test.ts', 'an interim answer is a part of an answer: nothing behind it is sent again'),
+    by('test/forward/repeats.test.ts', 'an interim answer is a part of an answer: nothing behind it is sent again'),
   ),
 ];

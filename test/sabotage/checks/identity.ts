@@ -128,27 +128,27 @@ export const IDENTITY: readonly Sabotage[] = [
   ),
   sabotage(
     'what is open is cut two seconds after PermissionDenied',
-    'lib/proxy/interlude.ts',
+    'lib/exchange/interlude.ts',
     ["return denied === 'borne' ? 'borne' : 'none';", "return 'borne';"],
     by(
-      'test/proxy/live.test.ts',
+      'test/exchange/live-set.test.ts',
       'identity denied: new requests are refused at once, what is open is cut two seconds later',
     ),
   ),
   sabotage(
     'another SPIFFE ID after PermissionDenied keeps nothing open',
-    'lib/proxy/interlude.ts',
+    'lib/exchange/interlude.ts',
     ["if (interlude !== 'back' || before", "if (interlude === 'back' || before"],
     by(
-      'test/proxy/live.test.ts',
+      'test/exchange/live-set.test.ts',
       'identity denied, and another SPIFFE ID is there after it: what is open is cut at once',
     ),
   ),
   sabotage(
     'what is open ends with our SVID',
-    'lib/proxy/interlude.ts',
+    'lib/exchange/interlude.ts',
     ['if (now >= notAfter) {', 'if (now < 0) {'],
-    by('test/proxy/live.test.ts', 'our SVID expires: what is open is cut when that is looked at'),
+    by('test/exchange/live-set.test.ts', 'our SVID expires: what is open is cut when that is looked at'),
   ),
   sabotage(
     'a bad SVID that is the one meant is never passed over for another',

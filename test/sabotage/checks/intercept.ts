@@ -1,12 +1,12 @@
 /** Inside the agent's TLS, and what the CA of the interception may do. */
 import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 
-const AUTHORITY = 'lib/tls/interception.ts';
-const KEY = 'lib/tls/ca-key.ts';
+const AUTHORITY = 'lib/interception/authority.ts';
+const KEY = 'lib/interception/ca-key.ts';
 const NAME = 'lib/tls/server-name.ts';
-const authority = (title: string): ReturnType<typeof by> => by('test/tls/interception.test.ts', title);
+const authority = (title: string): ReturnType<typeof by> => by('test/interception/authority.test.ts', title);
 const kept = by(
-  'test/tls/ca-key.test.ts',
+  'test/interception/ca-key.test.ts',
   'a folder or a file that is not the sidecar’s alone is refused, and left as it is (T7)',
 );
 const web = by('test/tls/web.test.ts', 'who proves the name that was asked for, and nobody else (RFC 9525)');
@@ -14,19 +14,19 @@ const web = by('test/tls/web.test.ts', 'who proves the name that was asked for, 
 export const INTERCEPT: readonly Sabotage[] = [
   sabotage(
     'the name constraints of the CA are critical',
-    'lib/tls/issue.ts',
+    'lib/interception/issue.ts',
     ["new Extension('2.5.29.30', true,", "new Extension('2.5.29.30', false,"],
     authority('the authority is bounded in time, may issue leaves for servers alone, and names its domains'),
   ),
   sabotage(
     'Host is held against the tunnel too where the target names it',
-    'lib/proxy/describe.ts',
+    'lib/exchange/describe.ts',
     ["if (authority !== host) requireTunnel(parseAuthority(host, port), tunnel, 'host');", ''],
     attack('tunnels', 'A2 another host inside than the tunnel goes to, in target or Host alone'),
   ),
   sabotage(
     'a policy change cuts an intercepted tunnel',
-    'lib/proxy/intercept.ts',
+    'lib/listen/intercepted.ts',
     [
       `const inside = link(closing, exchange.signal);
   let cancel = (): void => {};
@@ -36,13 +36,13 @@ export const INTERCEPT: readonly Sabotage[] = [
   const off = onAbort(inside.signal, () =>`,
     ],
     by(
-      'test/proxy/intercept.test.ts',
+      'test/listen/intercepted.test.ts',
       'a policy that no longer allows the destination cuts its tunnels; one that no longer intercepts it too',
     ),
   ),
   sabotage(
     'hosts that are intercepted lie inside the declared domains',
-    'lib/config/set-checks.ts',
+    'lib/config/checks/set.ts',
     ['if (isUnder(host, domains)) return [];', 'if (domains.length > 0) return [];'],
     by('test/config/set-checks.test.ts', 'intercepted-hosts-are-declared'),
   ),
@@ -72,15 +72,15 @@ export const INTERCEPT: readonly Sabotage[] = [
   ),
   sabotage(
     'a leaf is replaced before it ends',
-    'lib/tls/leaves.ts',
+    'lib/interception/leaf-cache.ts',
     ['if (leaf !== undefined && now() < leaf.renewAt) {', 'if (leaf !== undefined) {'],
-    by('test/tls/leaves.test.ts', 'a leaf near its end is replaced before it is shown'),
+    by('test/interception/leaf-cache.test.ts', 'a leaf near its end is replaced before it is shown'),
   ),
   sabotage(
     'leaves are bounded in number',
-    'lib/tls/leaves.ts',
+    'lib/interception/leaf-cache.ts',
     ['if (kept.size <= most) break;', 'if (kept.size > 0) break;'],
-    by('test/tls/leaves.test.ts', 'the least recently used leaf goes, and no more than the most are kept (T7)'),
+    by('test/interception/leaf-cache.test.ts', 'the least recently used leaf goes, and no more than the most are kept (T7)'),
   ),
   sabotage('the key of the CA is for its owner alone', KEY, ['if ((mode & 0o077) !== 0)', 'if (mode < 0)'], kept),
   sabotage(

@@ -2,56 +2,56 @@
 import { by, sabotage, type Sabotage } from '../sabotage.ts';
 
 const CANNOT_BE_READ = by(
-  'test/proxy/mcp.test.ts',
+  'test/forward/mcp.test.ts',
   'what cannot be read is 400, 413 or 415 with the error of JSON-RPC, and nothing reaches the server',
 );
 const MESSAGES = by('test/mcp/message.test.ts', 'everything else is refused (M1, M2, M3, M11)');
-const NAMES = by('test/policy/json.test.ts', 'names that some parser takes for equal are refused (M1, M2)');
+const NAMES = by('test/schema/json.test.ts', 'names that some parser takes for equal are refused (M1, M2)');
 const LISTS = by(
-  'test/proxy/mcp-replies.test.ts',
+  'test/forward/mcp-replies.test.ts',
   'lists show what is allowed and nothing else, in JSON and in a stream (C-25, M8)',
 );
 const SESSIONS = by(
-  'test/proxy/mcp-replies.test.ts',
+  'test/forward/mcp-replies.test.ts',
   'a session is of who opened it; from elsewhere it is 404 (M13, C-24)',
 );
 
 const FLOW = ', over what was read before, closes the whole conversation but its ends';
 const SAID = by(
-  'test/proxy/mcp-said.test.ts',
+  'test/forward/mcp-said.test.ts',
   'words in every part of a message that is no argument reach the server in none',
 );
 
 export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'numbers past all doubles stay apart in the canonical form',
-    'lib/policy/json-writer.ts',
+    'lib/schema/json-writer.ts',
     ['digits.length > 15 || !Number.isFinite(value) ?', 'digits.length > 15 ?'],
-    by('test/policy/json.test.ts', 'canonical text is one for all texts of a value, and two for two values'),
+    by('test/schema/json.test.ts', 'canonical text is one for all texts of a value, and two for two values'),
   ),
   sabotage(
     'a name that is there twice is refused',
-    'lib/policy/json-reader.ts',
+    'lib/schema/json-reader.ts',
     ['if (members.size === before) throw', 'if (members.size < 0) throw'],
     CANNOT_BE_READ,
   ),
   sabotage(
     'names that differ in letter case alone are refused',
-    'lib/policy/json-reader.ts',
+    'lib/schema/json-reader.ts',
     ['if (taken && frame.members', 'if (!taken && frame.members'],
     NAMES,
   ),
   sabotage(
     'half of a surrogate pair is refused',
-    'lib/policy/json-reader.ts',
+    'lib/schema/json-reader.ts',
     ['if (onBroken === undefined) throw', 'if (onBroken === null) throw'],
     CANNOT_BE_READ,
   ),
   sabotage(
     'nesting has a depth',
-    'lib/policy/json-reader.ts',
+    'lib/schema/json-reader.ts',
     ['if (this.#open.length === most) throw', 'if (this.#open.length < 0) throw'],
-    by('test/policy/json.test.ts', 'bounds and forms (M4, M6)'),
+    by('test/schema/json.test.ts', 'bounds and forms (M4, M6)'),
   ),
   sabotage(
     'members that JSON-RPC does not have are refused',
@@ -93,7 +93,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'the version in the field is the one in the body',
     'lib/mcp/request.ts',
     ['if (repeated !== undefined && repeated !== field)', 'if (repeated === null)'],
-    by('test/proxy/mcp.test.ts', '2026-07-28: fields and body say the same or nothing is sent (M7, C-03, C-04, C-05)'),
+    by('test/forward/mcp.test.ts', '2026-07-28: fields and body say the same or nothing is sent (M7, C-03, C-04, C-05)'),
   ),
   sabotage(
     'names of tools are of one alphabet',
@@ -103,40 +103,40 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'a URI has one spelling',
-    'lib/policy/resource.ts',
+    'lib/net/resource.ts',
     ["return 'has a dot segment';", 'return undefined;'],
-    by('test/proxy/mcp.test.ts', 'prompts, resources and their deny rules'),
+    by('test/forward/mcp.test.ts', 'prompts, resources and their deny rules'),
   ),
   sabotage(
     'only the endpoint is MCP',
-    'lib/proxy/mcp.ts',
+    'lib/forward/mcp.ts',
     ["if (destination.mcp?.endpoints.has(http.path) !== true || http.query !== '')", "if (http.path === '')"],
-    by('test/proxy/mcp.test.ts', 'only the endpoint is served, without a query, by POST, GET and DELETE'),
+    by('test/forward/mcp.test.ts', 'only the endpoint is served, without a query, by POST, GET and DELETE'),
   ),
   sabotage(
     'a request that is no message is denied at an MCP destination',
-    'lib/policy/decide.ts',
+    'lib/policy/decision/decide.ts',
     ['if (!rules.some((rule) => rule.http !== undefined)) return', 'if (rules.length > 1000) return'],
-    by('test/proxy/mcp.test.ts', 'only the endpoint is served, without a query, by POST, GET and DELETE'),
+    by('test/forward/mcp.test.ts', 'only the endpoint is served, without a query, by POST, GET and DELETE'),
   ),
   sabotage(
     'a deny rule over history is about the whole conversation',
-    'lib/policy/mcp.ts',
+    'lib/policy/protocols/mcp.ts',
     ['return readsHistory(when) && !endsSomething(message);', 'return when === null;'],
-    by('test/proxy/mcp-flow.test.ts', `a deny rule over every tool${FLOW}`),
+    by('test/forward/mcp-flow.test.ts', `a deny rule over every tool${FLOW}`),
   ),
   sabotage(
     'an allow rule that history closes opens no conversation',
-    'lib/policy/mcp.ts',
+    'lib/policy/protocols/mcp.ts',
     ['endsSomething(message) || !closed(when)', 'endsSomething(message) || when !== null'],
-    by('test/proxy/mcp-flow.test.ts', `an allow rule whose condition is false now${FLOW}`),
+    by('test/forward/mcp-flow.test.ts', `an allow rule whose condition is false now${FLOW}`),
   ),
   sabotage(
     'a list that was read stands in the history',
-    'lib/policy/decide.ts',
+    'lib/policy/decision/decide.ts',
     ["return { action: 'read', conversation: 'reads' };", 'return { carrier: true } as never;'],
     by(
-      'test/proxy/mcp-flow.test.ts',
+      'test/forward/mcp-flow.test.ts',
       'a list that was read is read: it stands in the history of its class, and takes no use',
     ),
   ),
@@ -169,7 +169,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'lib/mcp/narrowed.ts',
     ['passing.wasGiven(`${method} ${name}`, value)', "value !== ''"],
     by(
-      'test/proxy/mcp-said.test.ts',
+      'test/forward/mcp-said.test.ts',
       'what the server did not give is refused as a parameter, with the id of the request',
     ),
   ),
@@ -178,7 +178,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'lib/mcp/request.ts',
     ['session?.events.has(digestOf(resumedAt)) !== true', 'session === null'],
     by(
-      'test/proxy/mcp-replies.test.ts',
+      'test/forward/mcp-replies.test.ts',
       'the stream of a session resumes where it was cut, and is filtered as the answer would have been',
     ),
   ),
@@ -186,20 +186,20 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'ids of requests are ours',
     'lib/mcp/ids.ts',
     ['{ ...message, id: sent, params: left }', '{ ...message, params: left }'],
-    by('test/proxy/mcp-said.test.ts', 'ids and tokens are ours to the server, and its own to the agent'),
+    by('test/forward/mcp-said.test.ts', 'ids and tokens are ours to the server, and its own to the agent'),
   ),
   sabotage(
     'what ends something carries no new field',
     'lib/mcp/outgoing.ts',
     ['(!ends || shown(name, value))', "(!ends || name !== '')"],
-    by('test/proxy/mcp-said.test.ts', 'what ends something carries no field that the server was not shown before'),
+    by('test/forward/mcp-said.test.ts', 'what ends something carries no field that the server was not shown before'),
   ),
   sabotage(
     'errors to the server are in our words',
     'lib/mcp/narrowed.ts',
     ["['message', words ?? 'failed'],", "['message', error.get('message') ?? ''],"],
     by(
-      'test/proxy/mcp-said.test.ts',
+      'test/forward/mcp-said.test.ts',
       'answers to the server: errors in our words, results without what they do not have',
     ),
   ),
@@ -207,86 +207,86 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'a tool of which nothing is known writes',
     'lib/mcp/definitions.ts',
     ["{ state: 'unlisted', hazardous: true }", "{ state: 'unlisted', hazardous: false }"],
-    by('test/proxy/mcp-listing.test.ts', 'a server that does not tell has tools that write'),
+    by('test/forward/mcp-listing.test.ts', 'a server that does not tell has tools that write'),
   ),
   sabotage(
     'a tool that is not known is asked for before it is judged',
-    'lib/proxy/mcp-list.ts',
+    'lib/forward/mcp-list.ts',
     ['if (tool === undefined || !mcp.tools.wanted(tool)) return', "if (tool !== '') return"],
-    by('test/proxy/mcp-listing.test.ts', 'a tool that its server calls destructive is no read, whoever never lists it'),
+    by('test/forward/mcp-listing.test.ts', 'a tool that its server calls destructive is no read, whoever never lists it'),
   ),
   sabotage(
     'nothing is asked for what is denied anyway',
-    'lib/proxy/mcp-list.ts',
+    'lib/forward/mcp-list.ts',
     ['if (!mayPass(HARMLESS) && !mayPass(HAZARDOUS)) return', "if (tool === '') return"],
-    by('test/proxy/mcp-listing.test.ts', 'what is denied whatever the server says reaches it in no way'),
+    by('test/forward/mcp-listing.test.ts', 'what is denied whatever the server says reaches it in no way'),
   ),
   sabotage(
     'an elicitation stands under its own names',
     'lib/mcp/elicitation.ts',
     ['misspelt(value, deciding) === undefined', 'misspelt(value, deciding) !== null'],
-    by('test/proxy/mcp-offers.test.ts', 'an elicitation by URL is held to its hosts however its members are spelt'),
+    by('test/forward/mcp-offers.test.ts', 'an elicitation by URL is held to its hosts however its members are spelt'),
   ),
   sabotage(
     'what a server can do is cut to policy',
     'lib/mcp/offers.ts',
     ['if (!mayAsk(destination, method)) left.delete(name);', "if (method === '') left.delete(name);"],
-    by('test/proxy/mcp-offers.test.ts', 'what a server can do is cut to what policy allows'),
+    by('test/forward/mcp-offers.test.ts', 'what a server can do is cut to what policy allows'),
   ),
   sabotage(
     'a rule about HTTP is never about an endpoint of MCP',
-    'lib/policy/decide.ts',
+    'lib/policy/decision/decide.ts',
     ['if (reachesEndpoint(mcp?.endpoints ?? [], http.path))', "if (http.path === '')"],
-    by('test/proxy/mcp-beside.test.ts', 'in report mode too nothing that could be a message goes beside the endpoint'),
+    by('test/forward/mcp-beside.test.ts', 'in report mode too nothing that could be a message goes beside the endpoint'),
   ),
   sabotage(
     'an endpoint is one in every letter case',
-    'lib/policy/endpoint.ts',
+    'lib/policy/protocols/mcp-endpoint.ts',
     ['place.toUpperCase().toLowerCase()', 'place'],
-    by('test/proxy/mcp-beside.test.ts', 'spellings of an endpoint'),
+    by('test/forward/mcp-beside.test.ts', 'spellings of an endpoint'),
   ),
   sabotage(
     'what looks like a message needs a rule that says so',
-    'lib/policy/decide.ts',
+    'lib/policy/decision/decide.ts',
     ['rule.http?.mcpLike === false && isMcpLike(facts.http)', "rule.http?.mcpLike === false && rule.name === ''"],
     by(
-      'test/proxy/mcp-beside.test.ts',
+      'test/forward/mcp-beside.test.ts',
       'a rule about HTTP serves what lies beside the endpoint, and nothing that could be a message',
     ),
   ),
   sabotage(
     'report mode lets no message through beside the endpoint',
-    'lib/policy/decide.ts',
+    'lib/policy/decision/decide.ts',
     ['return refused && isMcpLike(http)', "return verdict.code === 'no-rule-matched' && isMcpLike(http)"],
-    by('test/proxy/mcp-beside.test.ts', 'in report mode too nothing that could be a message goes beside the endpoint'),
+    by('test/forward/mcp-beside.test.ts', 'in report mode too nothing that could be a message goes beside the endpoint'),
   ),
   sabotage(
     'the words of an error page are bounded',
-    'lib/proxy/mcp-reply.ts',
+    'lib/forward/mcp-reply.ts',
     ['total < LONGEST_ERROR;', 'total >= 0;'],
-    by('test/proxy/mcp-errors.test.ts', 'the words of an error are bounded, and what is no text is not told'),
+    by('test/forward/mcp-errors.test.ts', 'the words of an error are bounded, and what is no text is not told'),
   ),
   sabotage(
     'a method with an id where it has none is not that method',
     'lib/mcp/request.ts',
     ['if (row.kind !== kind || elsewhere)', 'if (elsewhere)'],
     by(
-      'test/proxy/mcp.test.ts',
+      'test/forward/mcp.test.ts',
       'unknown methods, answers that nobody waits for and notifications that are none are denied (M10)',
     ),
   ),
   sabotage(
     'a tool that changed is denied',
-    'lib/policy/decide.ts',
+    'lib/policy/decision/decide.ts',
     ["if (state === 'changed' ||", "if (state === 'pinned!' ||"],
     by(
-      'test/proxy/mcp-replies.test.ts',
+      'test/forward/mcp-replies.test.ts',
       'a tool whose definition changed is not listed and not called until it is approved (M9)',
     ),
   ),
   sabotage(
     'lists hold what is allowed',
-    'lib/policy/mcp.ts',
+    'lib/policy/protocols/mcp.ts',
     ['return shown && !rules.some(', 'return !shown || !rules.some('],
     LISTS,
   ),
@@ -295,15 +295,15 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'lib/mcp/lists.ts',
     ["return isShown(c, tool, isHazardous(entry)) ? undefined : 'not allowed';", 'return undefined;'],
     by(
-      'test/proxy/mcp-tasks.test.ts',
+      'test/forward/mcp-tasks.test.ts',
       'a task is shown and may call what it was granted; its sessions are its own (C-24, C-25, M13)',
     ),
   ),
   sabotage(
     'what a server says of its tool raises the action',
-    'lib/policy/mcp.ts',
+    'lib/policy/protocols/mcp.ts',
     ["return action === 'read' && hazardous ? 'write' : action;", 'return action;'],
-    by('test/proxy/mcp-replies.test.ts', 'annotations raise the action and never lower it (C-26)'),
+    by('test/forward/mcp-replies.test.ts', 'annotations raise the action and never lower it (C-26)'),
   ),
   sabotage(
     'a session belongs to the way in and the identity it was opened with',
@@ -315,14 +315,14 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'a request has one answer',
     'lib/mcp/reply.ts',
     ['  if (meant === undefined || meant.over) return undefined;\n', '  if (meant === undefined) return undefined;\n'],
-    by('test/proxy/mcp-replies.test.ts', 'a request has one answer: what the server says to it after that is withheld'),
+    by('test/forward/mcp-replies.test.ts', 'a request has one answer: what the server says to it after that is withheld'),
   ),
   sabotage(
     'servers ask only for what the policy names',
     'lib/mcp/reply.ts',
     ["if (method !== 'ping' && !policy.serverRequests.has(method))", "if (method === '')"],
     by(
-      'test/proxy/mcp-replies.test.ts',
+      'test/forward/mcp-replies.test.ts',
       'requests by the server reach the agent only where they are allowed, and so do its answers (M10, C-27)',
     ),
   ),
@@ -331,7 +331,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'lib/mcp/elicitation.ts',
     ["if (typeof method !== 'string' || !policy.serverRequests.has(method))", "if (typeof method !== 'string')"],
     by(
-      'test/proxy/mcp-replies.test.ts',
+      'test/forward/mcp-replies.test.ts',
       '2026-07-28: what a result asks for is held to the same list, and result types are known (C-08, C-27)',
     ),
   ),
@@ -339,7 +339,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'an answer is to what was asked',
     'lib/mcp/reply.ts',
     ['return asked !== undefined && idKey(asked.sent) === idKey(id);', 'return asked !== undefined;'],
-    by('test/proxy/mcp-replies.test.ts', 'what is no answer to what was asked is not passed on'),
+    by('test/forward/mcp-replies.test.ts', 'what is no answer to what was asked is not passed on'),
   ),
   sabotage(
     'users are sent to named hosts alone',
@@ -349,7 +349,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
       "kind === 'wildcard' || asked.length > host.length - 99",
     ],
     by(
-      'test/proxy/mcp-replies.test.ts',
+      'test/forward/mcp-replies.test.ts',
       '2026-07-28: what a result asks for is held to the same list, and result types are known (C-08, C-27)',
     ),
   ),
@@ -361,25 +361,25 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'messages before a decision have a bound together',
-    'lib/proxy/mcp.ts',
+    'lib/forward/mcp.ts',
     ['if (held.bytes > held.most)', 'if (held.bytes < 0)'],
-    by('test/proxy/mcp.test.ts', 'what agents may have held before anything is decided has a bound'),
+    by('test/forward/mcp.test.ts', 'what agents may have held before anything is decided has a bound'),
   ),
   sabotage(
     'an agent that goes away cancels its message',
-    'lib/proxy/mcp.ts',
+    'lib/forward/mcp.ts',
     ['    x.connection.untilEnd();\n', ''],
     by(
-      'test/proxy/mcp-streams.test.ts',
+      'test/forward/mcp-streams.test.ts',
       'an agent that goes away cancels what it asked for, though the stream is silent (C-13)',
     ),
   ),
   sabotage(
     'no argument is recorded',
-    'lib/proxy/evidence.ts',
+    'lib/exchange/evidence.ts',
     ['    argsDigest,\n  };', '    argsDigest: JSON.stringify([...message.args]),\n  };'],
     by(
-      'test/proxy/mcp.test.ts',
+      'test/forward/mcp.test.ts',
       'an allowed tool call arrives as it was judged, an other one is told in JSON-RPC and never arrives (C-22, C-29)',
     ),
   ),

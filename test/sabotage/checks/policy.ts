@@ -1,13 +1,13 @@
 /** What decides. */
 import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 
-const PATH = 'lib/policy/path.ts';
-const HOST = 'lib/policy/host.ts';
+const PATH = 'lib/net/path.ts';
+const HOST = 'lib/net/host.ts';
 
 export const POLICY: readonly Sabotage[] = [
   sabotage(
     'what no destination lists is denied',
-    'lib/policy/decide.ts',
+    'lib/policy/decision/decide.ts',
     [
       'found === undefined ? unlisted(policy, facts)',
       'found === undefined && policy.destinations.length === 0 ? unlisted(policy, facts)',
@@ -16,7 +16,7 @@ export const POLICY: readonly Sabotage[] = [
   ),
   sabotage(
     'a deny rule wins over an allow rule',
-    'lib/policy/rules.ts',
+    'lib/policy/protocols/http.ts',
     [
       'export function ruleMatches(',
       "export function ruleMatches(rule: Rule, ...rest: [HttpFacts]): boolean {\n  return rule.effect === 'allow' && matchesAsWritten(rule, ...rest);\n}\n\nfunction matchesAsWritten(",
@@ -25,19 +25,19 @@ export const POLICY: readonly Sabotage[] = [
   ),
   sabotage(
     'the access matrix refuses',
-    'lib/policy/decide.ts',
+    'lib/policy/decision/decide.ts',
     ["if (row.outcome === 'refused') {", 'if (facts.time < 0) {'],
     attack('tunnels', 'T1 CONNECT to a destination whose requests are judged'),
   ),
   sabotage(
     'a WebSocket needs a rule that says so',
-    'lib/policy/rules.ts',
+    'lib/policy/protocols/http.ts',
     ["return !request.websocket || websocket || effect === 'deny';", 'return websocket || effect !== undefined;'],
     attack('tunnels', 'T4 a WebSocket that no rule allows as one'),
   ),
   sabotage(
     'an allow rule without methods is about the common ones alone',
-    'lib/policy/rules.ts',
+    'lib/policy/protocols/http.ts',
     ["return effect === 'deny' || COMMON_METHODS.has(method);", "return effect === 'deny' || method !== '';"],
     attack('framing', 'F12 methods that nobody named are denied'),
   ),
@@ -88,19 +88,19 @@ export const POLICY: readonly Sabotage[] = [
   ),
   sabotage(
     'deny rules see through escaped slashes and runs of slashes that are kept',
-    'lib/policy/rules.ts',
+    'lib/policy/protocols/http.ts',
     ['? paths.some((pattern) => pattern.denies(path))', '? paths.some((pattern) => pattern.matches(path))'],
     attack('paths', 'P3 a destination that keeps escaped slashes sends them, and deny rules see through them'),
   ),
   sabotage(
     'allow rules do not see through what is kept',
-    'lib/policy/rules.ts',
+    'lib/policy/protocols/http.ts',
     [': paths.some((pattern) => pattern.matches(path));', ': paths.some((pattern) => pattern.denies(path));'],
     attack('paths', 'P3 an allow rule is about what is kept, and about nothing that it may become'),
   ),
   sabotage(
     'a pattern that no path of its destination could match does not load',
-    'lib/config/way-checks.ts',
+    'lib/config/checks/upstream.ts',
     ["text.includes('%2F') && paths?.encodedSlash !== 'keep',", "text === '%2F' && paths?.encodedSlash !== 'keep',"],
     by(
       'test/config/checks.test.ts',
@@ -109,19 +109,19 @@ export const POLICY: readonly Sabotage[] = [
   ),
   sabotage(
     'user information of a URI is not shown',
-    'lib/policy/shown.ts',
+    'lib/policy/model/shown.ts',
     ["const host = authority.slice(authority.lastIndexOf('@') + 1);", 'const host = authority;'],
     attack('secrets', 'C6 resources of MCP that no rule allows'),
   ),
   sabotage(
     'parameters of a segment are not shown',
-    'lib/policy/shown.ts',
+    'lib/policy/model/shown.ts',
     ["path.replace(/%3B[^/]*/g, '%3B...')", "path.replace(/%3B[^/]*/g, '$&')"],
     attack('secrets', 'C6 queries, and parameters that are escaped'),
   ),
   sabotage(
     'a reason shows of a resource what may be shown',
-    'lib/policy/mcp.ts',
+    'lib/policy/protocols/mcp.ts',
     ['(uri === undefined ? undefined : shownUri(uri))', 'uri'],
     attack('secrets', 'C6 resources of MCP that no rule allows'),
   ),
@@ -136,7 +136,7 @@ export const POLICY: readonly Sabotage[] = [
   ),
   sabotage(
     'a host that cannot be read is not quoted',
-    'lib/policy/host.ts',
+    'lib/net/host.ts',
     ['throw malformed(labelProblem(name, bad));', 'throw malformed(`${text} ${labelProblem(name, bad)}`);'],
     attack('secrets', 'C6 user information in the authority'),
   ),
@@ -160,13 +160,13 @@ export const POLICY: readonly Sabotage[] = [
   ),
   sabotage(
     'ports have no leading zeros, no sign and no name',
-    'lib/policy/authority.ts',
+    'lib/net/authority.ts',
     ['const PORT = /^[1-9]\\d{0,4}$/;', 'const PORT = /^.+$/;'],
     attack('authority', 'A11 ports that are none'),
   ),
   sabotage(
     'a wildcard does not cover its apex',
-    'lib/policy/lookup.ts',
+    'lib/policy/decision/lookup.ts',
     [
       'if (exact !== undefined) yield exact;',
       'if (exact !== undefined) yield exact;\n  const apex = index.wild.get(host);\n  if (apex !== undefined) yield apex;',
@@ -175,21 +175,21 @@ export const POLICY: readonly Sabotage[] = [
   ),
   sabotage(
     'private addresses are dialled only where the operator wrote them',
-    'lib/policy/addresses.ts',
+    'lib/net/addresses.ts',
     ["if (row.class === 'private' && (rule.private || ", "if (row.class === 'private' && (rule !== undefined || "],
     attack('addresses', 'S2 private, shared and unique-local, whose range nobody wrote'),
   ),
   sabotage(
     'the narrowest row of the address table speaks',
-    'lib/policy/special-purpose.ts',
+    'lib/net/special-purpose.ts',
     ['(a, b) => b.range.length - a.range.length,', '(a, b) => a.range.length - b.range.length,'],
-    by('test/policy/addresses.test.ts', 'metadata services are never dialled, whatever was written (S2)'),
+    by('test/net/addresses.test.ts', 'metadata services are never dialled, whatever was written (S2)'),
     attack('addresses', 'S2 metadata services'),
   ),
   sabotage(
     'IPv6 that carries IPv4 is never dialled',
-    'lib/policy/special-purpose.ts',
+    'lib/net/special-purpose.ts',
     ['64:ff9b::/96 | embeds |', '64:ff9b::/96 | private |'],
-    by('test/policy/addresses.test.ts', 'an IPv4 address in IPv6 clothes is refused, whatever it carries (S4)'),
+    by('test/net/addresses.test.ts', 'an IPv4 address in IPv6 clothes is refused, whatever it carries (S4)'),
   ),
 ];

@@ -16,7 +16,7 @@ export const PROCESS: readonly Sabotage[] = [
   ),
   sabotage(
     'NUL bytes at the end of an evidence file are cut off',
-    'lib/audit/torn.ts',
+    'lib/audit/incomplete-record.ts',
     ['const last = end.findLastIndex((byte) => byte !== 0);', 'const last = end.length - 1;'],
     by(
       'test/audit/log.test.ts',
@@ -31,7 +31,7 @@ export const PROCESS: readonly Sabotage[] = [
   ),
   sabotage(
     'kept connections are answered once more where another process listens on',
-    'lib/proxy/listeners.ts',
+    'lib/listen/listeners.ts',
     ['if (!door.inherited) {', 'if (door.last !== door.stop) {'],
     by(
       'test/scenarios/hands-its-listeners-over.test.ts',
@@ -40,7 +40,7 @@ export const PROCESS: readonly Sabotage[] = [
   ),
   sabotage(
     'connections that are kept at shared pages are told that the answer is the last',
-    'lib/admin/pages.ts',
+    'lib/api/pages.ts',
     ['if (where.fd === undefined) return;', 'if (where.fd !== -1) return;'],
     by(OVER, 'with one document a process takes over all that listens under load, and no request fails'),
   ),
@@ -52,7 +52,7 @@ export const PROCESS: readonly Sabotage[] = [
   ),
   sabotage(
     'the sockets of tasks of a process that runs are left alone',
-    'lib/admin/agent-home.ts',
+    'lib/api/agent-folder.ts',
     ['if (pid !== process.pid && isRunning(pid)) continue;', 'if (pid < 0) continue;'],
     by(OVER, 'tasks stay with the process that opened them, which has a socket of its own while it drains'),
   ),

@@ -1,43 +1,43 @@
 /** The path of an exchange. */
 import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 
-const DESCRIBE = 'lib/proxy/describe.ts';
-const DIAL = 'lib/proxy/dial.ts';
-const TUNNEL = 'lib/proxy/hello.ts';
-const WEBSOCKET = 'lib/proxy/websocket.ts';
+const DESCRIBE = 'lib/exchange/describe.ts';
+const DIAL = 'lib/upstream/dial.ts';
+const TUNNEL = 'lib/forward/client-hello.ts';
+const WEBSOCKET = 'lib/forward/websocket.ts';
 
 const NAMES = by(
-  'test/proxy/resolver.test.ts',
+  'test/upstream/resolver.test.ts',
   'a name of the agent is asked for as it stands; one of the operator by hosts file and search list',
 );
 
 export const PROXY: readonly Sabotage[] = [
   sabotage(
     'a name of the agent has no search list',
-    'lib/proxy/resolver.ts',
+    'lib/upstream/resolver.ts',
     ['absolute ? [name] : candidates(name, conf)', 'candidates(name, conf)'],
     NAMES,
   ),
   sabotage(
     'the hosts file is for names of the operator',
-    'lib/proxy/resolver.ts',
+    'lib/upstream/resolver.ts',
     ['absolute ? undefined : hostsNow().get(name)', 'hostsNow().get(name)'],
     NAMES,
   ),
   sabotage(
     'each destination has its share of names under way',
-    'lib/proxy/resolver.ts',
+    'lib/upstream/resolver.ts',
     ['if (same >= MOST_OF_ONE ||', 'if (same < 0 ||'],
     by(
-      'test/proxy/resolver.test.ts',
+      'test/upstream/resolver.test.ts',
       'names that are looked up at one time have a most; one name is one lookup, whoever asks (R3)',
     ),
   ),
   sabotage(
     'a late kind of address is not waited for',
-    'lib/proxy/resolver.ts',
+    'lib/upstream/resolver.ts',
     ['cancel = clock.after(LATE_MS, settle);', 'cancel = clock.after(60_000, settle);'],
-    by('test/proxy/resolver.test.ts', 'one kind of address is enough where the other fails, or is late'),
+    by('test/upstream/resolver.test.ts', 'one kind of address is enough where the other fails, or is late'),
   ),
   sabotage(
     'a turn has a share of work',
@@ -61,7 +61,7 @@ export const PROXY: readonly Sabotage[] = [
     'what has plainly lost its permission is decided again first',
     'lib/base/round.ts',
     ['new Set([...urgent, ...queue', 'new Set([...queue'],
-    by('test/proxy/live.test.ts', 'a large live set is decided again in turns, what has lost its destination first'),
+    by('test/exchange/live-set.test.ts', 'a large live set is decided again in turns, what has lost its destination first'),
   ),
   sabotage(
     'what is decided again quickly is counted too',
@@ -95,7 +95,7 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'a task reference that is no live task is refused',
-    'lib/proxy/handle.ts',
+    'lib/exchange/handle.ts',
     [
       "return new Fault('task-unknown', 'Proxy-Authorization names no live task'",
       "if (credentials !== 'none') return undefined;\n  return new Fault('task-unknown', 'Proxy-Authorization names no live task'",
@@ -112,7 +112,7 @@ export const PROXY: readonly Sabotage[] = [
     'pages of other origins are turned away at a local listener',
     DESCRIBE,
     ['const own = origin === undefined || origin === `http://${host}`;', "const own = origin !== 'none';"],
-    by('test/proxy/listener.test.ts', 'a local listener turns away other hosts, other origins and tunnels (M14, A4)'),
+    by('test/listen/listener.test.ts', 'a local listener turns away other hosts, other origins and tunnels (M14, A4)'),
   ),
   sabotage(
     'blind requests of pages are turned away at a local listener',
@@ -121,17 +121,17 @@ export const PROXY: readonly Sabotage[] = [
       "const OWN_SITES: ReadonlySet<string> = new Set(['same-origin', 'none']);",
       "const OWN_SITES: ReadonlySet<string> = new Set(['same-origin', 'none', 'cross-site', 'same-site', '']);",
     ],
-    by('test/proxy/listener.test.ts', 'a local listener turns away other hosts, other origins and tunnels (M14, A4)'),
+    by('test/listen/listener.test.ts', 'a local listener turns away other hosts, other origins and tunnels (M14, A4)'),
   ),
   sabotage(
     'deny rules see through parameters and dots in the URIs of resources',
-    'lib/policy/resource.ts',
+    'lib/net/resource.ts',
     ['return places.some((one) =>', 'return [start.toLowerCase(), uri.toLowerCase()].slice(1).some((one) =>'],
     by('test/policy/mcp.test.ts', 'patterns: whole, or a place and all below it; deny rules reach further'),
   ),
   sabotage(
     'the judged target is what is sent',
-    'lib/proxy/outgoing.ts',
+    'lib/forward/outgoing.ts',
     [
       'const { method, target, webSocket, hops } = described;',
       "const { method, webSocket, hops } = described;\n    const target = received.target.replace(/^http:\\/\\/[^/]*/, '') || '/';",
@@ -140,7 +140,7 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'the judged host is what is sent',
-    'lib/proxy/outgoing.ts',
+    'lib/forward/outgoing.ts',
     [
       "const fields = ['host', hostField(described.facts, destination), ...judged, 'via', via];",
       "const fields = ['host', fieldOf(received.fields, 'host') ?? hostField(described.facts, destination), ...judged, 'via', via];",
@@ -149,7 +149,7 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'names are judged before they are resolved',
-    'lib/proxy/relay.ts',
+    'lib/forward/http.ts',
     [
       'this.#described = described;',
       "this.#described = described;\n    const early = { host: described.facts.host, port: 80, literal: false, written: false, destination: { tls: { mode: 'mtls' } }, addresses: {} };\n    this.#parts.upstreams.resolve(early as never, new AbortController().signal).catch(() => {});",
@@ -194,7 +194,7 @@ export const PROXY: readonly Sabotage[] = [
       "if (mode !== 'plaintext' || insecure || address === '::1' || address.startsWith('127.')) return undefined;",
       "if (mode !== 'none') return undefined;",
     ],
-    by('test/proxy/dial.test.ts', 'plaintext reaches loopback alone unless insecure is written'),
+    by('test/upstream/dial.test.ts', 'plaintext reaches loopback alone unless insecure is written'),
   ),
   sabotage(
     'the SNI in a tunnel is the host of the CONNECT',
@@ -216,19 +216,19 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'websocket is served or denied wherever it is offered',
-    'lib/proxy/websocket.ts',
+    'lib/forward/websocket.ts',
     [
       "if (!offers.flatMap(list).some((protocol) => protocol.toLowerCase() === 'websocket')) return undefined;",
       "if (offers.join().toLowerCase() !== 'websocket') return undefined;",
     ],
-    by('test/proxy/websocket.test.ts', 'websocket anywhere in Upgrade is served, or denied where no rule allows it'),
+    by('test/forward/websocket.test.ts', 'websocket anywhere in Upgrade is served, or denied where no rule allows it'),
   ),
   sabotage(
     'a WebSocket that is cut is told so',
-    'lib/proxy/copy.ts',
+    'lib/forward/copy.ts',
     ['if (last !== undefined) socket.end(last);', ''],
     by(
-      'test/proxy/told.test.ts',
+      'test/exchange/refusals-told.test.ts',
       'a WebSocket that is cut by a policy that no longer allows it is told so by a Close, also in the middle of a frame',
     ),
   ),
@@ -240,13 +240,13 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'nothing is sent before it is recorded',
-    'lib/proxy/handle.ts',
+    'lib/exchange/handle.ts',
     ['await evidence.decided(exchange, judgement);', 'evidence.decided(exchange, judgement).catch(() => {});'],
     attack('tunnels', 'R5 what cannot be recorded is not sent'),
   ),
   sabotage(
     'evidence that fails denies',
-    'lib/proxy/evidence.ts',
+    'lib/exchange/evidence.ts',
     [
       "const failed = onFailure === 'deny' ? refuse : noted;",
       'const failed = onFailure === undefined ? refuse : noted;',
@@ -255,58 +255,58 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'text of the agent cannot steer a log',
-    'lib/proxy/evidence.ts',
+    'lib/exchange/evidence.ts',
     [".replace(UNSAFE, '?')", ''],
     by(
-      'test/proxy/evidence.test.ts',
+      'test/exchange/evidence.test.ts',
       'text from outside cannot break a line, steer a terminal or grow without bound (R7)',
     ),
   ),
   sabotage(
     'exchanges at one time are bounded',
-    'lib/proxy/live.ts',
+    'lib/exchange/live-set.ts',
     ['place.taken >= most', 'place.taken < 0'],
     attack('tunnels', 'R2 more at one time than the destination allows'),
   ),
   sabotage(
     'request bodies are bounded',
-    'lib/proxy/counted.ts',
+    'lib/forward/counted.ts',
     ['if (this.bytes > this.#most) throw', 'if (this.bytes < 0) throw'],
     by(
-      'test/proxy/bodies.test.ts',
+      'test/forward/bodies.test.ts',
       'a body over limits.body is 413: said beforehand before anything is dialled, otherwise as it is found',
     ),
   ),
   sabotage(
     'a change of policy decides again what is live',
-    'lib/proxy/proxy.ts',
+    'lib/listen/proxy.ts',
     ['state.identity.generation : 0);\n    this.#reconsider.all();', 'state.identity.generation : 0);'],
-    by('test/proxy/websocket.test.ts', 'a policy that no longer allows it cuts an open WebSocket within a second'),
+    by('test/forward/websocket.test.ts', 'a policy that no longer allows it cuts an open WebSocket within a second'),
   ),
   sabotage(
     'an identity that is withdrawn cuts what is live',
-    'lib/proxy/reconsider.ts',
+    'lib/exchange/reauthorize.ts',
     ['if (needsIdentity(destination)) {', 'if (at.state === undefined && needsIdentity(destination)) {'],
     by(
-      'test/proxy/live.test.ts',
+      'test/exchange/live-set.test.ts',
       'identity withdrawn: open streams are cut with that reason, idle connections too, and nothing falls back',
     ),
   ),
   sabotage(
     'a change between decision and connection is found',
-    'lib/proxy/reconsider.ts',
+    'lib/exchange/reauthorize.ts',
     ['if (exchange.upstream === undefined) return;\n', ''],
-    by('test/proxy/live.test.ts', 'a peer that a change took out between decision and connection gets nothing (C9)'),
+    by('test/exchange/live-set.test.ts', 'a peer that a change took out between decision and connection gets nothing (C9)'),
   ),
   sabotage(
     'pooled connections belong to one identity generation',
-    'lib/proxy/route.ts',
+    'lib/upstream/route.ts',
     ["if (!showsIdentity(destination)) return '-';", "return '-';"],
     attack('peers', 'A15 after a rotation the next exchange shows the new SVID on a new connection'),
   ),
   sabotage(
     'an expired identity is not used',
-    'lib/proxy/handle.ts',
+    'lib/exchange/handle.ts',
     [
       'identity !== undefined && clock.now() < identity.svid.notAfter ? identity : source.current(exchange.agent)',
       'identity ?? source.current(exchange.agent)',

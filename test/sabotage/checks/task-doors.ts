@@ -2,13 +2,13 @@
 import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 
 const registry = (title: string): ReturnType<typeof by> => by('test/tasks/registry.test.ts', title);
-const stepUps = (title: string): ReturnType<typeof by> => by('test/tasks/step-ups.test.ts', title);
-const doors = (title: string): ReturnType<typeof by> => by('test/admin/agent-api.test.ts', title);
+const stepUps = (title: string): ReturnType<typeof by> => by('test/tasks/approvals.test.ts', title);
+const doors = (title: string): ReturnType<typeof by> => by('test/api/agent.test.ts', title);
 const views = (title: string): ReturnType<typeof by> => by('test/policy/call-view.test.ts', title);
-const calls = (title: string): ReturnType<typeof by> => by('test/proxy/grpc-approvals.test.ts', title);
-const webhook = (title: string): ReturnType<typeof by> => by('test/admin/approval-webhook.test.ts', title);
-const flows = (title: string): ReturnType<typeof by> => by('test/proxy/task-flows.test.ts', title);
-const parameters = (title: string): ReturnType<typeof by> => by('test/policy/parameters.test.ts', title);
+const calls = (title: string): ReturnType<typeof by> => by('test/forward/grpc-approvals.test.ts', title);
+const webhook = (title: string): ReturnType<typeof by> => by('test/api/approval-webhook.test.ts', title);
+const flows = (title: string): ReturnType<typeof by> => by('test/exchange/task-flows.test.ts', title);
+const parameters = (title: string): ReturnType<typeof by> => by('test/policy/call-digest.test.ts', title);
 const history = (title: string): ReturnType<typeof by> => by('test/tasks/history.test.ts', title);
 
 const UNAPPROVED = attack(
@@ -23,7 +23,7 @@ const AGAIN = stepUps(
   'who asks again for a refusal that was approved meanwhile is given the answer, and no second question',
 );
 const ANSWERS = by(
-  'test/proxy/mcp-answers.test.ts',
+  'test/forward/mcp-answers.test.ts',
   'what is answered within a call whose approval is bound was shown to nobody, and is refused; a no is not',
 );
 const FEW = stepUps('few questions wait at one time, for a task and for an agent; the same one waits once');
@@ -32,20 +32,20 @@ const EXACT = stepUps('an approval is for its action, its destination, its rule 
 const APPROVED: readonly Sabotage[] = [
   sabotage(
     'an approval comes from who the policy says',
-    'lib/tasks/step-ups.ts',
+    'lib/tasks/approvals.ts',
     ['if (!rule.approvers.has(as)) {', 'if (rule.approvers.size === 0) {'],
     STRICT,
   ),
   sabotage(
     'asking is no approval',
-    'lib/tasks/step-ups.ts',
+    'lib/tasks/approvals.ts',
     ["if (rule.approvers.has('policy')) return", 'if (rule.approvers.size > 0) return'],
     stepUps('read-only until somebody approves, then for one call, then read-only again'),
     STRICT,
   ),
   sabotage(
     'an approval is no longer than the policy has it',
-    'lib/tasks/step-ups.ts',
+    'lib/tasks/approvals.ts',
     [
       'const lasts = Math.min(approval.lasts ?? stepUp.lasts, stepUp.lasts, rule.lasts);',
       'const lasts = approval.lasts ?? stepUp.lasts;',
@@ -54,7 +54,7 @@ const APPROVED: readonly Sabotage[] = [
   ),
   sabotage(
     'a step-up is answered once',
-    'lib/tasks/step-ups.ts',
+    'lib/tasks/approvals.ts',
     [
       "if (stateOf(one) === 'pending' && one.task.open && !one.answering) return one;",
       'if (one.task.open) return one;',
@@ -63,28 +63,28 @@ const APPROVED: readonly Sabotage[] = [
   ),
   sabotage(
     'an approval is for one destination',
-    'lib/policy/grant.ts',
+    'lib/policy/decision/grant.ts',
     ['destination !== call.destination.name || rule !== call.rule', 'rule !== call.rule'],
     EXACT,
     UNAPPROVED,
   ),
   sabotage(
     'an approval is for its parameters',
-    'lib/policy/grant.ts',
+    'lib/policy/decision/grant.ts',
     ['return digest === undefined || digest === call.digest();', 'return digest !== null;'],
     EXACT,
     UNAPPROVED,
   ),
   sabotage(
     'an approval is for one rule',
-    'lib/policy/grant.ts',
+    'lib/policy/decision/grant.ts',
     ['destination !== call.destination.name || rule !== call.rule', 'destination !== call.destination.name'],
     EXACT,
     UNAPPROVED,
   ),
   sabotage(
     'an approval is bound to what approvals are bound to now',
-    'lib/tasks/step-ups.ts',
+    'lib/tasks/approvals.ts',
     ['if (rule.bound !== (digest !== undefined)) {', "if (digest === '') {"],
     stepUps('what is not in the grant, is free anyway, or is of an ended task cannot be asked for'),
   ),
@@ -96,26 +96,26 @@ const APPROVED: readonly Sabotage[] = [
   ),
   sabotage(
     'what is not read whole is not approved',
-    'lib/policy/grant.ts',
+    'lib/policy/decision/grant.ts',
     ["if (read && call.reading !== 'whole')", "if (read && call.reading === 'unread')"],
     stepUps('what is not read whole is not approved, and counts as no call'),
     by(
-      'test/proxy/approvals.test.ts',
+      'test/exchange/approvals.test.ts',
       'content that is too long to be shown is not approved, bound or counted, and reaches nobody',
     ),
   ),
   sabotage(
     'content is part of what is approved',
-    'lib/policy/parameters.ts',
+    'lib/policy/decision/call-digest.ts',
     ["content === undefined || typeof content === 'string' ? '' : content.digest", "''"],
     by(
-      'test/proxy/approvals.test.ts',
+      'test/exchange/approvals.test.ts',
       'the call that was refused is shown, and that call alone passes once it is approved',
     ),
   ),
   sabotage(
     'what is answered within an approved call is no part of it',
-    'lib/policy/parameters.ts',
+    'lib/policy/decision/call-digest.ts',
     ["if (mcp?.kind === 'response') return 'answer';", "if (mcp?.kind === 'response') return 'whole';"],
     ANSWERS,
   ),
@@ -130,37 +130,37 @@ const APPROVED: readonly Sabotage[] = [
   ),
   sabotage(
     'a refusal that was approved is no second question',
-    'lib/tasks/step-ups.ts',
+    'lib/tasks/approvals.ts',
     ["(one.state === 'approved' && one.decision === decision) ||", ''],
     AGAIN,
   ),
   sabotage(
     'an approval that was given is of its refusal, and not of the next',
-    'lib/tasks/step-ups.ts',
+    'lib/tasks/approvals.ts',
     ["(one.state === 'approved' && one.decision === decision)", "one.state === 'approved'"],
     AGAIN,
   ),
   sabotage(
     'a gRPC call that is approved is one message',
-    'lib/proxy/one-message.ts',
+    'lib/forward/one-message.ts',
     ['if (whole !== undefined && this.#seen > whole) throw', 'if (this.#seen === Infinity) throw'],
     calls('a call that sends a second message, or never ends its first, is not approved and reaches nobody'),
   ),
   sabotage(
     'the message of a gRPC call ends with the call',
-    'lib/proxy/one-message.ts',
+    'lib/forward/one-message.ts',
     ['if (this.#seen === 0 || this.#seen === this.#whole) return;', 'if (this.#seen >= 0) return;'],
     calls('a call that sends a second message, or never ends its first, is not approved and reaches nobody'),
   ),
   sabotage(
     'a streaming gRPC call is not approved',
-    'lib/policy/task-verdict.ts',
+    'lib/policy/decision/task.ts',
     ["called.streams === true ? 'never' :", "called.streams === true ? 'whole' :"],
     calls('a rule that says its calls stream is not waited for: without bound: false they are refused at once'),
   ),
   sabotage(
     'the message of a gRPC call is part of what is approved',
-    'lib/proxy/content.ts',
+    'lib/forward/content.ts',
     [
       'return { bytes, digest: contentDigest(bytes) };',
       'return { bytes, digest: contentDigest(call ? Buffer.of() : bytes) };',
@@ -169,40 +169,40 @@ const APPROVED: readonly Sabotage[] = [
   ),
   sabotage(
     'header fields are part of what is approved',
-    'lib/policy/parameters.ts',
+    'lib/policy/decision/call-digest.ts',
     ['...boundFields(http.fields), body]', 'body]'],
     by(
-      'test/proxy/approvals.test.ts',
+      'test/exchange/approvals.test.ts',
       'the call that was refused is shown, and that call alone passes once it is approved',
     ),
   ),
   sabotage(
     'secrets of a call are not shown',
-    'lib/policy/call-view.ts',
+    'lib/policy/review/call-view.ts',
     ['if (!SECRET.test(name)) return this.text(value, what);', 'return this.text(value, what);'],
     views('values of names that secrets travel under are not shown, and that is said'),
   ),
   sabotage(
     'what is shown of a call steers no terminal',
-    'lib/policy/call-view.ts',
+    'lib/policy/review/call-view.ts',
     ['/[\\p{Cc}\\p{Cf}\\p{Co}\\p{Cn}\\p{Cs}\\p{Zl}\\p{Zp}]/gu', '/[\\p{Cc}]/gu'],
     views('no text steers a terminal, breaks a line or turns the direction of what is read'),
   ),
   sabotage(
     'few questions of a task wait',
-    'lib/tasks/step-ups.ts',
+    'lib/tasks/approvals.ts',
     ['if (ofTask >= waitingPerTask)', 'if (ofTask > waitingPerAgent)'],
     FEW,
   ),
   sabotage(
     'few questions of an agent wait',
-    'lib/tasks/step-ups.ts',
+    'lib/tasks/approvals.ts',
     ['if (waiting.length >= waitingPerAgent)', 'if (waiting.length > 1000)'],
     FEW,
   ),
   sabotage(
     'a refusal holds',
-    'lib/tasks/step-ups.ts',
+    'lib/tasks/approvals.ts',
     ['this.#denials.check({ ...about, agent: task.agent.name });', ''],
     stepUps('a refusal says who and why, and holds for the agent in every task until it lapses'),
   ),
@@ -238,19 +238,19 @@ const APPROVED: readonly Sabotage[] = [
   ),
   sabotage(
     'what cannot be recorded is not approved',
-    'lib/tasks/step-ups.ts',
+    'lib/tasks/approvals.ts',
     ["await this.#recorded(one, 'the approval');", 'one.answering = false;'],
     stepUps('what cannot be recorded is neither asked nor approved, and says so (R5)'),
   ),
   sabotage(
     'a WebSocket has no digest',
-    'lib/policy/parameters.ts',
+    'lib/policy/decision/call-digest.ts',
     [' || http.websocket', ''],
     parameters('what is not read whole has no digest'),
   ),
   sabotage(
     'the digest of a message is over all of its parameters',
-    'lib/policy/parameters.ts',
+    'lib/policy/decision/call-digest.ts',
     ["filter(([name]) => name !== '_meta')", "filter(([name]) => name === 'name' || name === 'arguments')"],
     parameters('a message of MCP is its method and all of its parameters, in whatever order they are written'),
   ),
@@ -268,7 +268,7 @@ const APPROVED: readonly Sabotage[] = [
   ),
   sabotage(
     'the answer of a webhook is signed',
-    'lib/admin/approval-webhook.ts',
+    'lib/api/approval-webhook.ts',
     [
       "if (!timingSafeEqual(Buffer.from(hex, 'hex'), mac(`${seconds}.${body}`, secret)))",
       'if (secret.length + body.length === 0)',
@@ -277,13 +277,13 @@ const APPROVED: readonly Sabotage[] = [
   ),
   sabotage(
     'the answer of a webhook is of now',
-    'lib/admin/approval-webhook.ts',
+    'lib/api/approval-webhook.ts',
     ['if (Math.abs(now / 1000 - Number(seconds)) > SKEW_SECONDS)', 'if (now < 0)'],
     webhook('an old answer decides nothing'),
   ),
   sabotage(
     'the answer of a webhook is to the question',
-    'lib/admin/approval-webhook.ts',
+    'lib/api/approval-webhook.ts',
     ['if (nonce !== asked.nonce) throw', "if (nonce === '') throw"],
     webhook('an answer to another question decides nothing'),
   ),
@@ -337,31 +337,31 @@ const REMEMBERED: readonly Sabotage[] = [
 const DOORS: readonly Sabotage[] = [
   sabotage(
     'an agent touches no task of another',
-    'lib/admin/agent-api.ts',
+    'lib/api/agent.ts',
     ["tree(own).find(({ id }) => id === call.path['task'])", "tasks.get(call.path['task'] ?? own.id)"],
     doors('an agent touches no task but its own, and approves nothing'),
   ),
   sabotage(
     'an agent lists no task of another',
-    'lib/admin/agent-api.ts',
+    'lib/api/agent.ts',
     ['tree(caller(call).task).map(taskView)', 'tasks.list().map(taskView)'],
     doors('an agent touches no task but its own, and approves nothing'),
   ),
   sabotage(
     'the loopback port of the agent API asks for its token',
-    'lib/admin/agent-door.ts',
+    'lib/api/agent-socket.ts',
     ['timingSafeEqual(digest(sent), wanted)', 'digest(sent).length === wanted.length'],
     doors('the loopback port asks for its token, and turns browsers away (T9, M14)'),
   ),
   sabotage(
     'the loopback port of the agent API turns browsers away',
-    'lib/admin/agent-door.ts',
+    'lib/api/agent-socket.ts',
     [' && !fromBrowser(request)', ''],
     doors('the loopback port asks for its token, and turns browsers away (T9, M14)'),
   ),
   sabotage(
     'the socket of the agent API has the mode that was asked for',
-    'lib/admin/agent-door.ts',
+    'lib/api/agent-socket.ts',
     ['await chmod(socket, mode);', 'await chmod(socket, 0o777);'],
     doors('the sockets are where they should be, with the modes they should have'),
   ),

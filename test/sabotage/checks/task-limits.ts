@@ -2,13 +2,13 @@
 import { by, sabotage, type Sabotage } from '../sabotage.ts';
 
 const limits = (title: string): ReturnType<typeof by> => by('test/tasks/limits.test.ts', title);
-const doors = (title: string): ReturnType<typeof by> => by('test/admin/agent-api.test.ts', title);
+const doors = (title: string): ReturnType<typeof by> => by('test/api/agent.test.ts', title);
 
 const EXTENDED = limits('what must hold for a task to be opened holds for its whole time when it is extended');
 const NARROWED = limits('a new policy narrows the approvals that stand, in time and in number');
 
 const NAMED = by(
-  'test/proxy/task-bounds.test.ts',
+  'test/exchange/task-bounds.test.ts',
   'a task that named a host reaches that host alone, of all that its destination has',
 );
 
@@ -29,10 +29,10 @@ const QUOTAS: readonly Sabotage[] = [
   ),
   sabotage(
     'calls over a quota are refused',
-    'lib/policy/grant.ts',
+    'lib/policy/decision/grant.ts',
     ['if (counts && task.spent !== undefined) {', 'if (task.spent === null) {'],
     by(
-      'test/proxy/task-bounds.test.ts',
+      'test/exchange/task-bounds.test.ts',
       'over a quota a call is 429 with Retry-After, whatever task it is of, and the upstream sees nothing',
     ),
   ),
@@ -62,7 +62,7 @@ const QUOTAS: readonly Sabotage[] = [
   ),
   sabotage(
     'conditions over the history need a place that outlives a restart',
-    'lib/config/when.ts',
+    'lib/config/load/conditions.ts',
     ['if (stateless(sidecar.document)) refuseHistory(all, problems);', ''],
     by(
       'test/config/task-checks.test.ts',
@@ -75,34 +75,34 @@ export const TASK_LIMITS: readonly Sabotage[] = [
   ...QUOTAS,
   sabotage(
     'hosts that were named are held against a call',
-    'lib/policy/grant.ts',
+    'lib/policy/decision/grant.ts',
     ['reaches(one, call.host, call.port)) === false)', 'reaches(one, call.host, call.port)) === null)'],
     NAMED,
   ),
   sabotage(
     'a port that was named is held against a call',
-    'lib/policy/targets.ts',
+    'lib/policy/model/targets.ts',
     ['if (target.port !== undefined && target.port !== port) return false;', ''],
     NAMED,
   ),
   sabotage(
     'a derived task has no hosts that its parent has not',
-    'lib/tasks/grant.ts',
+    'lib/tasks/attenuate.ts',
     ['const left = meetAll(hosts, ceiling.hosts?.get(destination.name));', 'const left = hosts;'],
     by(
-      'test/tasks/grant.test.ts',
+      'test/tasks/attenuate.test.ts',
       'a target that names a host grants that host alone, and a derived task no more of it',
     ),
   ),
   sabotage(
     'what uses a task does not lift its limits',
-    'lib/admin/agent-api.ts',
+    'lib/api/agent.ts',
     ["if (may !== 'use' && !control) throw", "if (may === 'use' && !control && may !== 'use') throw"],
     doors('what uses a task sees it and asks for step-ups, and does not extend, derive from or complete it'),
   ),
   sabotage(
     'a derived task does not extend itself',
-    'lib/admin/agent-api.ts',
+    'lib/api/agent.ts',
     ["may === 'extend' && found === own", "may !== 'extend' && found === own"],
     doors('a derived task is extended by what it was derived from, and by the operator, and not by itself'),
   ),
@@ -114,7 +114,7 @@ export const TASK_LIMITS: readonly Sabotage[] = [
   ),
   sabotage(
     'a part of a second counts against a limit in seconds',
-    'lib/policy/intent-view.ts',
+    'lib/policy/conditions/intent-scope.ts',
     ['Math.ceil(lifetime / 1000)', 'Math.floor(lifetime / 1000)'],
     EXTENDED,
   ),

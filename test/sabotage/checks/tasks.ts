@@ -2,12 +2,12 @@
 import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 
 const registry = (title: string): ReturnType<typeof by> => by('test/tasks/registry.test.ts', title);
-const stepUps = (title: string): ReturnType<typeof by> => by('test/tasks/step-ups.test.ts', title);
-const doors = (title: string): ReturnType<typeof by> => by('test/admin/agent-api.test.ts', title);
+const stepUps = (title: string): ReturnType<typeof by> => by('test/tasks/approvals.test.ts', title);
+const doors = (title: string): ReturnType<typeof by> => by('test/api/agent.test.ts', title);
 const agents = (title: string): ReturnType<typeof by> => by('test/scenarios/tells-two-agents-apart.test.ts', title);
-const flows = (title: string): ReturnType<typeof by> => by('test/proxy/task-flows.test.ts', title);
-const ends = (title: string): ReturnType<typeof by> => by('test/proxy/task-ends.test.ts', title);
-const proxied = (title: string): ReturnType<typeof by> => by('test/proxy/tasks.test.ts', title);
+const flows = (title: string): ReturnType<typeof by> => by('test/exchange/task-flows.test.ts', title);
+const ends = (title: string): ReturnType<typeof by> => by('test/exchange/task-ends.test.ts', title);
+const proxied = (title: string): ReturnType<typeof by> => by('test/exchange/tasks.test.ts', title);
 
 const DEAD = attack('tasks', 'G2 a task that has ended, is not that of the secret, or is none');
 const BOUND = proxied('a local listener takes a task by a socket of its own, which goes with it');
@@ -25,7 +25,7 @@ const DERIVED = registry(
 );
 const CUT = registry('a task ends when its time is over by either clock, and what is under way is cut');
 const CEILING = by(
-  'test/tasks/grant.test.ts',
+  'test/tasks/attenuate.test.ts',
   'a grant is the intent cut to the ceiling, and what is refused is named with its reason (C8)',
 );
 const TOKENS = proxied('each task has tokens of its own, which are forgotten with it (C3)');
@@ -58,7 +58,7 @@ const IDENTIFIED: readonly Sabotage[] = [
   ),
   sabotage(
     'the socket of one task takes no credentials of another',
-    'lib/proxy/handle.ts',
+    'lib/exchange/handle.ts',
     [
       'if (own && named?.open === true && (bound === undefined || bound === named)) return named;',
       'if (own && named?.open === true) return named;',
@@ -67,19 +67,19 @@ const IDENTIFIED: readonly Sabotage[] = [
   ),
   sabotage(
     'two references to tasks at once are none',
-    'lib/proxy/headers.ts',
+    'lib/exchange/headers.ts',
     ['if (found !== undefined) throw repeated(CREDENTIALS);', ''],
     attack('tasks', 'G2 two references at once'),
   ),
   sabotage(
     'the secret of another agent’s task is worth nothing on a socket of this one',
-    'lib/proxy/handle.ts',
+    'lib/exchange/handle.ts',
     ['const own = agent === undefined || agent === named?.agent;', 'const own = true;'],
     agents('what comes by the forward socket of an agent is its own, and takes no task of another'),
   ),
   sabotage(
     'the API of one agent takes no credentials of another',
-    'lib/admin/agent-api.ts',
+    'lib/api/agent.ts',
     ['found.task.agent === agent', 'found.task.open'],
     agents('the API of an agent neither opens, shows nor ends what is another’s'),
   ),
@@ -91,18 +91,18 @@ const IDENTIFIED: readonly Sabotage[] = [
   ),
   sabotage(
     'the folder of an agent is closed to others',
-    'lib/admin/agent-home.ts',
+    'lib/api/agent-folder.ts',
     ['  await chmod(folder, folderMode(mode));', '  await chmod(folder, 0o755);'],
     by(
-      'test/admin/agent-home.test.ts',
+      'test/api/agent-folder.test.ts',
       'the folder is made, closed to others, and what a process left of its tasks is gone',
     ),
   ),
   sabotage(
     'a folder of somebody else holds no sockets',
-    'lib/admin/agent-home.ts',
+    'lib/api/agent-folder.ts',
     ['found.uid !== owner', 'found.uid < 0'],
-    by('test/admin/agent-home.test.ts', 'a folder that is somebody else’s, or none, is refused'),
+    by('test/api/agent-folder.test.ts', 'a folder that is somebody else’s, or none, is refused'),
   ),
   sabotage(
     'an MCP session belongs to its task',
@@ -118,13 +118,13 @@ const IDENTIFIED: readonly Sabotage[] = [
   ),
   sabotage(
     'a connection that carried a token of a task belongs to it',
-    'lib/proxy/upstreams.ts',
+    'lib/upstream/pools.ts',
     ["`${key}|${identity?.svid.id ?? ''}|${task}`", "`${key}|${identity?.svid.id ?? ''}|`"],
     TOKENS,
   ),
   sabotage(
     'connections of a task that has ended are closed',
-    'lib/proxy/upstreams.ts',
+    'lib/upstream/pools.ts',
     ['retire((key) => !key.endsWith(`|${task}`))', 'retire((key) => key !== task)'],
     TOKENS,
   ),
@@ -133,32 +133,32 @@ const IDENTIFIED: readonly Sabotage[] = [
 const GRANTED: readonly Sabotage[] = [
   sabotage(
     'a destination that requires a task is not served without one',
-    'lib/policy/task-verdict.ts',
+    'lib/policy/decision/task.ts',
     ["if (destination.task === 'optional') return FREE;", 'if (destination.name.length > 0) return FREE;'],
     attack('tasks', 'G1 a destination that requires a task is asked without one'),
   ),
   sabotage(
     'a grant names its destinations',
-    'lib/policy/grant.ts',
+    'lib/policy/decision/grant.ts',
     ['if (!grant.destinations.has(destination.name))', 'if (grant.destinations.size === 0)'],
     UNGRANTED,
   ),
   sabotage(
     'a grant names its classes of data',
-    'lib/policy/grant.ts',
+    'lib/policy/decision/grant.ts',
     ['if (!grant.dataClasses.has(destination.dataClass))', 'if (grant.dataClasses.size === 0)'],
     UNGRANTED,
   ),
   sabotage(
     'a grant names its actions',
-    'lib/policy/grant.ts',
+    'lib/policy/decision/grant.ts',
     ["if (grant.actions.has(action)) return { code: 'granted'", "if (action !== '') return { code: 'granted'"],
     UNAPPROVED,
     proxied('an action that needs an approval waits for one, works once, and is read-only again'),
   ),
   sabotage(
     'a grant counts its calls',
-    'lib/policy/grant.ts',
+    'lib/policy/decision/grant.ts',
     ['if (counts && task.uses >= grant.uses) {', 'if (task.uses > 1e9) {'],
     attack('tasks', 'G3 more calls than were granted'),
   ),
@@ -185,13 +185,13 @@ const GRANTED: readonly Sabotage[] = [
   ),
   sabotage(
     'a grant has the destinations of its ceiling alone',
-    'lib/tasks/grant.ts',
+    'lib/tasks/attenuate.ts',
     ['if (!ceiling.destinations.has(destination.name)) continue;', ''],
     CEILING,
   ),
   sabotage(
     'a task lasts no longer than its ceiling',
-    'lib/tasks/grant.ts',
+    'lib/tasks/attenuate.ts',
     ['const lifetime = Math.min(intent.lifetime, ceiling.lifetime);', 'const lifetime = intent.lifetime;'],
     CEILING,
   ),
@@ -221,17 +221,17 @@ const GRANTED: readonly Sabotage[] = [
   ),
   sabotage(
     'a policy that changes narrows the destinations of open tasks',
-    'lib/tasks/grant.ts',
+    'lib/tasks/attenuate.ts',
     ['destinations: both(grant.destinations, ceiling.destinations),', 'destinations: grant.destinations,'],
     NARROWED,
   ),
   sabotage(
     'a policy that changes narrows the actions of open tasks',
-    'lib/tasks/grant.ts',
+    'lib/tasks/attenuate.ts',
     ['actions: both(grant.actions, ceiling.actions),', 'actions: grant.actions,'],
     registry('a new policy narrows what is open, and revokes what has no purpose any more'),
     TAKEN_BACK,
-    by('test/tasks/grant.test.ts', 'narrowing to a new ceiling gives nothing that was not there before'),
+    by('test/tasks/attenuate.test.ts', 'narrowing to a new ceiling gives nothing that was not there before'),
   ),
   sabotage(
     'a policy that changes revokes tasks of owners that it no longer lists',
@@ -247,7 +247,7 @@ const GRANTED: readonly Sabotage[] = [
   ),
   sabotage(
     'a narrowed grant cuts what it no longer covers',
-    'lib/proxy/reconsider.ts',
+    'lib/exchange/reauthorize.ts',
     ['return exchange.task === undefined ? facts :', 'return exchange.task?.id !== undefined ? facts :'],
     flows('a grant that a reload narrows cuts what it no longer covers, and nothing else'),
   ),
@@ -281,21 +281,21 @@ const ENDED: readonly Sabotage[] = [
   ),
   sabotage(
     'a task that is held ends with what holds it',
-    'lib/admin/task-operations.ts',
+    'lib/api/task-operations.ts',
     ['if (hold) onAbort(gone,', 'if (!hold) onAbort(gone,'],
     doors('a task that is held ends with the connection that holds it'),
   ),
   sabotage(
     'a task whose opening cannot be recorded is not handed out',
-    'lib/admin/task-operations.ts',
+    'lib/api/task-operations.ts',
     ['await one.recorded;', 'await one.recorded.catch(() => {});'],
-    by('test/admin/agent-door.test.ts', 'a task whose opening cannot be recorded is not handed out, and ends (R5)'),
+    by('test/api/agent-socket.test.ts', 'a task whose opening cannot be recorded is not handed out, and ends (R5)'),
   ),
   sabotage(
     'a task that was not handed out does not stay open',
-    'lib/admin/task-operations.ts',
+    'lib/api/task-operations.ts',
     ["tasks.end(task, 'revoked', 'it could not be handed out');", ''],
-    by('test/admin/agent-door.test.ts', 'a task that cannot be handed out whole is not left open'),
+    by('test/api/agent-socket.test.ts', 'a task that cannot be handed out whole is not left open'),
   ),
 ];
 

@@ -7,7 +7,7 @@ export const UPSTREAMS: readonly Sabotage[] = [
     'lib/http1/pool.ts',
     ["return !once || closing.state === 'stays';", 'return closing !== undefined || once;'],
     by(
-      'test/proxy/reuse.test.ts',
+      'test/upstream/reuse.test.ts',
       'a request that must not be sent twice takes a new connection where the server may close the old one',
     ),
   ),
@@ -16,7 +16,7 @@ export const UPSTREAMS: readonly Sabotage[] = [
     'lib/http1/reuse.ts',
     ["known.state = 'closes';", ''],
     by(
-      'test/proxy/reuse.test.ts',
+      'test/upstream/reuse.test.ts',
       'a request that must not be sent twice takes a new connection where the server may close the old one',
     ),
   ),
@@ -24,29 +24,29 @@ export const UPSTREAMS: readonly Sabotage[] = [
     'no request goes over a connection past the time that its server announced',
     'lib/http1/client.ts',
     ['this.#kept = said.ms;', ''],
-    by('test/proxy/reuse.test.ts', 'past the time that a server announces its connection is not used again'),
+    by('test/upstream/reuse.test.ts', 'past the time that a server announces its connection is not used again'),
   ),
   sabotage(
     'a body that the client may never send is not waited for',
     'lib/http1/exchange.ts',
     ['return this.head.expectContinue || !(', 'return !('],
-    by('test/proxy/denials.test.ts', 'what was not understood, or is not read whole, ends the connection'),
+    by('test/exchange/denials.test.ts', 'what was not understood, or is not read whole, ends the connection'),
   ),
   sabotage(
     'a stream of events is ended in order between two events alone',
-    'lib/proxy/event-stream.ts',
+    'lib/forward/event-stream.ts',
     ['return !this.#begun || BOUNDARY.test(this.#tail);', 'return !this.#begun || this.#tail.length > 0;'],
     by(
-      'test/proxy/event-streams.test.ts',
+      'test/forward/event-streams.test.ts',
       'everything else cuts: half an event, another reason, another type, a coding, a length',
     ),
   ),
   sabotage(
     'what a policy or a revocation ends never looks like an end',
-    'lib/proxy/event-stream.ts',
+    'lib/forward/event-stream.ts',
     ['IN_ORDER.has(reason.code) && this.#wake', 'this.#wake'],
     by(
-      'test/proxy/event-streams.test.ts',
+      'test/forward/event-streams.test.ts',
       'everything else cuts: half an event, another reason, another type, a coding, a length',
     ),
   ),

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { until } from '../../fakes/until.ts';
-import { rawUpstream } from '../../fakes/upstream.ts';
-import type { Wire } from '../../proxy/harness.ts';
+import { until } from '../../support/until.ts';
+import { rawUpstream } from '../../support/upstream.ts';
+import type { Wire } from '../../support/proxy.ts';
 import { apart, noProc, type Apart } from '../apart.ts';
 
 const SPEC = '  listeners: { maxConnections: 20000 }\n';

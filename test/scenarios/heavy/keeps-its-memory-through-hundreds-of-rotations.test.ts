@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { until } from '../../fakes/until.ts';
+import { until } from '../../support/until.ts';
 import { noProc } from '../apart.ts';
 import { agentOf, world } from '../stack.ts';
 

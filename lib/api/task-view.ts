@@ -1,0 +1,84 @@
+/** Tasks as the APIs show them: plain values, no secret but the two that opening hands out. */
+import type { Grant } from '../policy/decision/grant.ts';
+import { targetText } from '../policy/model/targets.ts';
+import type { Opened } from '../tasks/registry.ts';
+import type { StepUp } from '../tasks/approvals.ts';
+import type { Task } from '../tasks/task.ts';
+
+/** What an API needs to know of the proxy to say how a task is used. */
+export interface Ways {
+  /** `host:port` of the forward proxy; undefined when there is none. */
+  proxy(): string | undefined;
+  /** Path of the forward proxy in the folder of its agent; undefined where there is none. */
+  forward?(task: Task): string | undefined;
+  /** Local sockets of the task, by destination. */
+  sockets(task: Task): Promise<Readonly<Record<string, string>>>;
+}
+
+export async function openedView({ task, secret, control, refused }: Opened, ways: Ways): Promise<object> {
+  const proxy = ways.proxy();
+  const sockets = await ways.sockets(task);
+  const forward = ways.forward?.(task);
+  return {
+    ...taskView(task),
+    refused,
+    credentials: basic(task, secret),
+    authorization: basic(task, control),
+    ...(proxy === undefined ? undefined : { proxyUrl: `http://${task.id}:${secret}@${proxy}` }),
+    ...(forward === undefined ? undefined : { forwardSocket: forward }),
+    sockets,
+  };
+}
+
+function basic({ id }: Task, secret: string): string {
+  return `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}`;
+}
+
+export function taskView(task: Task): object {
+  const { id, agent, intent, parent, state, opened, expiresAt, uses, live, depth } = task;
+  return {
+    id,
+    agent: agent.name,
+    state: state.kind === 'open' ? 'open' : state.kind === 'ending' ? `ending: ${state.end}` : state.end,
+    purpose: intent.purpose,
+    owner: intent.owner,
+    onBehalfOf: intent.onBehalfOf,
+    parent: parent?.id,
+    depth,
+    openedAt: new Date(opened.wall).toISOString(),
+    expiresAt: new Date(expiresAt).toISOString(),
+    uses,
+    live,
+    grant: grantView(task.grant),
+    elevated: task.elevations.map(({ id: stepUp, action, destination, rule, uses: left }) => ({
+      stepUp,
+      action,
+      destination,
+      rule,
+      uses: counted(left),
+    })),
+  };
+}
+
+function grantView({ destinations, hosts, actions, stepUp, dataClasses, uses }: Grant): object {
+  return {
+    destinations: [...destinations],
+    actions: [...actions],
+    stepUp: [...stepUp.keys()],
+    dataClasses: [...dataClasses],
+    uses,
+    /** What of a destination, where the intent named hosts. */
+    ...(hosts === undefined || hosts.size === 0
+      ? undefined
+      : { hosts: Object.fromEntries([...hosts].map(([name, some]) => [name, some.map(targetText)])) }),
+  };
+}
+
+/** What the agent says stands apart from what it would do. */
+export function stepUpView({ askedAt, reason, uses, ...stepUp }: StepUp): object {
+  return { ...stepUp, uses: counted(uses), askedAt: new Date(askedAt).toISOString(), untrusted: { reason } };
+}
+
+function counted(uses: number): number | 'unlimited' {
+  return uses === Infinity ? 'unlimited' : uses;
+}

@@ -1,0 +1,22 @@
+/** A connection of an agent's, as the requests on it see it. */
+import type { RequestHead } from '../http/message.ts';
+import type { Proof } from '../tasks/registry.ts';
+import type { Task } from '../tasks/task.ts';
+import type { Described, Reading } from './describe.ts';
+import type { Exchange } from './exchange.ts';
+import type { Caller } from './shares.ts';
+
+/** At most one exchange is under way on it. */
+export interface AgentConnection {
+  exchange: Exchange | undefined;
+  /** Reads a head as the entry point of this connection does; throws a Fault for what is malformed, ambiguous or misdirected. */
+  readonly describe: (head: RequestHead, reading: Reading) => Described;
+  /** The exchange of the CONNECT through which this connection came. */
+  readonly tunnel: string | undefined;
+  /** Who is at the other end, of that CONNECT too. */
+  readonly caller: Caller;
+  /** The task that the socket, or that CONNECT, belongs to. */
+  readonly task: Task | undefined;
+  /** What its last Proxy-Authorization proved. */
+  readonly proof: Proof;
+}

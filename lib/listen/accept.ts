@@ -1,0 +1,78 @@
+/** What becomes of an accepted connection: HTTP on the forward port and at the listeners of http destinations, an exchange of its own at those of tcp ones. */
+import type { Socket } from 'node:net';
+import { Fault } from '../base/fault.ts';
+import { ignore } from '../base/signal.ts';
+import type { Authority } from '../net/authority.ts';
+import { cut } from '../forward/copy.ts';
+import { describeForward, describeForwardSocket, describeListener, type ListenerView } from '../exchange/describe.ts';
+import { handle } from '../exchange/handle.ts';
+import type { Interceptor } from './intercepted.ts';
+import type { Bound } from './listeners.ts';
+import { serveHttp, type Door, type ServeParts } from './serve.ts';
+import type { Caller } from '../exchange/shares.ts';
+import { ConnectArrival, RawArrival } from '../forward/tunnel.ts';
+
+export interface AcceptOptions extends ServeParts {
+  readonly interceptor: Interceptor;
+}
+
+export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound, caller: Caller) => void {
+  const { standing, relay, interceptor } = options;
+  const { policy } = standing;
+
+  const forward = (bound: Bound, caller: Caller): Door => ({
+    entry: 'forward',
+    describe: bound.agent === undefined ? describeForward : describeForwardSocket,
+    closing: bound.closing,
+    lastCall: bound.lastCall,
+    caller,
+    connect: (x, from) => new ConnectArrival(x, from, { ...relay, interceptor, closing: bound.closing }),
+  });
+
+  const listener = (socket: Socket, bound: Bound, caller: Caller): Door => {
+    const local = bound.task === undefined ? localOf(socket) : UNIX;
+    const view = (): ListenerView => {
+      const destination = policy.get()?.byName.get(bound.name);
+      if (destination !== undefined) return { destination, local };
+      throw new Fault('denied', `destination ${bound.name} of this listener is no longer in the policy`);
+    };
+    return {
+      entry: 'listener',
+      describe: (head, reading) => describeListener(head, view(), reading),
+      closing: bound.closing,
+      lastCall: bound.lastCall,
+      caller,
+      task: bound.task,
+      http2: 'preface',
+    };
+  };
+
+  const serve = (socket: Socket, door: Door): void => ignore(serveHttp(socket, door, options), 'it never rejects');
+
+  return (socket, bound, caller) => {
+    if (bound.closing.aborted) {
+      cut(socket);
+      return;
+    }
+    if (bound.forward) return serve(socket, forward(bound, caller));
+    const destination = policy.get()?.byName.get(bound.name);
+    if (destination === undefined) cut(socket);
+    else if (destination.protocol !== 'tcp') serve(socket, listener(socket, bound, caller));
+    else {
+      const { task } = bound;
+      ignore(handle(new RawArrival(socket, { destination, caller, task }, relay), standing), 'it never rejects');
+    }
+  };
+}
+
+/** A Unix socket stands for its destination under the name that clients give the other end of one. */
+const UNIX: Authority = Object.freeze({ host: 'localhost', port: 80 });
+
+function localOf({ localAddress, localPort }: Socket): Authority {
+  return { host: plainAddress(localAddress), port: localPort ?? 0 };
+}
+
+/** IPv4 in IPv6 form is the same place (a dual-stack listener). */
+function plainAddress(address: string | undefined): string {
+  return (address ?? '').replace(/^::ffff:(?=\d+\.)/, '');
+}

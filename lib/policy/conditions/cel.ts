@@ -1,0 +1,278 @@
+/**
+ * The CEL library as we use it. Its `matches` is a backtracking RegExp, its `has` takes whatever holds a key for a map, and its conversions take what CEL
+ * does not: once an expression is parsed, those calls are given to functions of ours, by the names below, which no expression can write. What all of them may cost is
+ * counted by lib/policy/conditions/cel-meter.ts. Everything here that leans on the shape of the library's syntax tree is under test.
+ */
+import { Environment, EvaluationError, serialize, type ASTNode } from '@marcbachmann/cel-js';
+import { RE2JS } from 're2js';
+import { CONDITION_LIMITS, TYPES, VARIABLES, type Phase, type TypeName } from './variables.ts';
+import {
+  ConnectionView,
+  DestinationView,
+  GrpcView,
+  HeaderView,
+  IdentityView,
+  McpView,
+  noAnswer,
+  ParamView,
+  RequestView,
+  TaskView,
+  Unanswerable,
+} from './scope.ts';
+import { IntentView } from './intent-scope.ts';
+import { exactDouble, isPlainMap, memberOf, namesOf, type PlainMap } from './plain.ts';
+
+/** A node of the syntax tree, as far as we look into it. */
+export interface Node {
+  readonly op: string;
+  readonly args: unknown;
+  readonly start: number;
+  readonly end: number;
+  readonly meta: {
+    readonly macro?: Macro;
+    readonly alternate?: Node;
+    evaluate(evaluator: Evaluator, node: Node, context: unknown): unknown;
+  };
+  evaluate: (evaluator: Evaluator, node: Node, context: unknown) => unknown;
+  /** What is done with the operands; known once the tree has been type-checked. */
+  readonly handle: (...operands: unknown[]) => unknown;
+}
+
+interface Macro {
+  readonly args: readonly Node[];
+  typeCheck(checker: Checker, macro: Macro, context: unknown): unknown;
+  evaluate(evaluator: Evaluator, macro: Macro, context: unknown): unknown;
+}
+
+interface Checker {
+  check(node: unknown, context: unknown): unknown;
+  getType(name: string): unknown;
+}
+
+export interface Evaluator {
+  run(node: unknown, context: unknown): unknown;
+}
+
+export function rootOf(ast: ASTNode): Node {
+  return ast as unknown as Node;
+}
+
+export type Operator = 'and' | 'or' | 'not' | 'choice' | 'leaf';
+
+const LOGIC: Readonly<Record<string, Operator>> = Object.freeze({
+  '&&': 'and',
+  '||': 'or',
+  '!_': 'not',
+  '?:': 'choice',
+});
+
+/** The operands of a logical operator, as texts; a chain of one operator is one. The tree must be fresh: one that was checked does not read as text. */
+export function splitOf(ast: ASTNode): { readonly op: Operator; readonly texts: readonly string[] } {
+  const op = LOGIC[ast.op];
+  if (op === undefined) return { op: 'leaf', texts: [] };
+  return { op, texts: operands(ast, ast.op).map(serialize) };
+}
+
+function operands({ args }: ASTNode, chain: ASTNode['op']): readonly ASTNode[] {
+  const own = (Array.isArray(args) ? args : [args]) as readonly ASTNode[];
+  if (chain !== '&&' && chain !== '||') return own;
+  return own.flatMap((one) => (one.op === chain ? operands(one, chain) : [one]));
+}
+
+/** What stands in for functions of the library; blanks keep expressions from writing these names. */
+export const INSTEAD: Readonly<Record<string, string>> = Object.freeze({
+  matches: 're2 matches',
+  contains: 'bounded contains',
+  lowerAscii: 'ascii lower',
+  int: 'whole int',
+  double: 'exact double',
+  bool: 'plain bool',
+  size: 'character size',
+});
+
+/** Gives a call to ours. */
+export function renameCall({ args }: Node): void {
+  const call = args as [string, ...unknown[]];
+  call[0] = INSTEAD[call[0]] ?? call[0];
+}
+
+/** `has(e.f)` as the CEL specification has it: an error of `e`, or an `e` that is no map or message, is an error. */
+export function strictHas({ meta }: Node): void {
+  const { macro } = meta;
+  if (macro === undefined) throw new TypeError('has is not the macro of the library that we know');
+  macro.typeCheck = (checker, { args }, context) => (checker.check(args[0], context), checker.getType('bool'));
+  macro.evaluate = (evaluator, { args }, context) => {
+    const [holder, key] = (args[0]?.args ?? []) as [Node, string];
+    const value = evaluator.run(holder, context);
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw noAnswer('no_such_overload');
+    return (isPlainMap(value) ? memberOf(value, key) : Reflect.get(value, key)) !== undefined;
+  };
+}
+
+const CLASSES: Readonly<Record<TypeName, new (...args: never[]) => object>> = Object.freeze({
+  Connection: ConnectionView,
+  Request: RequestView,
+  Param: ParamView,
+  Header: HeaderView,
+  Destination: DestinationView,
+  Identity: IdentityView,
+  Task: TaskView,
+  Mcp: McpView,
+  Grpc: GrpcView,
+  Intent: IntentView,
+});
+
+export interface EnvironmentOptions {
+  readonly phase: Phase;
+  readonly rank: (dataClass: string) => number | undefined;
+  readonly patterns: ReadonlyMap<string, RE2JS>;
+}
+
+/** The declared environment of a phase. */
+export function environmentOf({ phase, rank, patterns }: EnvironmentOptions): Environment {
+  const { nodes, depth, literalMembers } = CONDITION_LIMITS;
+  const env = new Environment({
+    unlistedVariablesAreDyn: false,
+    limits: {
+      maxAstNodes: nodes,
+      maxDepth: depth,
+      maxListElements: literalMembers,
+      maxMapEntries: literalMembers,
+      maxCallArguments: 4,
+    },
+  });
+  for (const [name, ctor] of Object.entries(CLASSES)) {
+    const fields = Object.entries(TYPES[name as TypeName]).map(([field, { type }]) => [field, type]);
+    env.registerType(name, { ctor, fields: Object.fromEntries(fields) });
+  }
+  for (const [name, { type, phases }] of VARIABLES) if (phases.includes(phase)) env.registerVariable(name, type);
+  env.registerFunction('Request.header(string): list<string>', (of: RequestView, name: string) => of.header(name));
+  env.registerFunction('Request.param(string): list<string>', (of: RequestView, name: string) => of.param(name));
+  env.registerFunction('rank(string): int', (dataClass: string) => {
+    const found = rank(dataClass);
+    if (found === undefined) throw noAnswer('no_such_class');
+    return BigInt(found);
+  });
+  toInt(env);
+  toDouble(env);
+  scanning(env, patterns);
+  return env;
+}
+
+/** The largest double below 2^63, and its opposite. */
+const LARGEST_INT = 9_223_372_036_854_774_784;
+const MOST_DIGITS = 20;
+
+interface Conversion {
+  readonly name: string;
+  readonly returnType: string;
+}
+
+type Takes = (type: string, handler: (value: never) => unknown) => void;
+
+function conversion(env: Environment, { name, returnType }: Conversion): Takes {
+  return (type, handler) =>
+    void env.registerFunction({
+      name: INSTEAD[name] ?? name,
+      returnType,
+      handler,
+      params: [{ name: 'value', type }],
+      async: false,
+    });
+}
+
+/** The library's takes doubles that no int can hold. */
+function toInt(env: Environment): void {
+  const takes = conversion(env, { name: 'int', returnType: 'int' });
+  takes('int', (value: bigint) => value);
+  takes('double', (value: number) => {
+    if (!(Math.abs(value) <= LARGEST_INT)) throw noAnswer('numeric_overflow');
+    return BigInt(Math.trunc(value));
+  });
+  takes('string', (value: string) => {
+    if (value.length > MOST_DIGITS || !/^[+-]?\d+$/.test(value)) throw noAnswer('int_conversion_error');
+    const whole = BigInt(value.replace(/^\+/, ''));
+    if (BigInt.asIntN(64, whole) !== whole) throw noAnswer('int_conversion_error');
+    return whole;
+  });
+  takes('google.protobuf.Timestamp', (value: Date) => BigInt(Math.floor(value.getTime() / 1000)));
+}
+
+const BOOLS: ReadonlyMap<string, boolean> = new Map(
+  ['1 t true TRUE True', '0 f false FALSE False'].flatMap((words, i) =>
+    words.split(' ').map((word) => [word, i === 0]),
+  ),
+);
+
+/** The library's takes hexadecimal and numbers that are none, and rounds; and it quotes what is no bool. */
+function toDouble(env: Environment): void {
+  const takes = conversion(env, { name: 'double', returnType: 'double' });
+  const exact = (text: string): number => {
+    const double = exactDouble(text);
+    if (double === undefined) throw noAnswer('double_conversion_error');
+    return double;
+  };
+  takes('double', (value: number) => value);
+  takes('int', (value: bigint) => exact(value.toString()));
+  takes('string', exact);
+  const takesBool = conversion(env, { name: 'bool', returnType: 'bool' });
+  takesBool('bool', (value: boolean) => value);
+  takesBool('string', (value: string) => {
+    const known = BOOLS.get(value);
+    if (known === undefined) throw noAnswer('bool_conversion_error');
+    return known;
+  });
+}
+
+function scanning(env: Environment, patterns: ReadonlyMap<string, RE2JS>): void {
+  const method = (name: string, returnType: string, handler: (of: string, arg: string) => unknown): void =>
+    void env.registerFunction({
+      name: INSTEAD[name] ?? name,
+      receiverType: 'string',
+      returnType,
+      handler,
+      params: name === 'lowerAscii' ? [] : [{ name: 'arg', type: 'string' }],
+      async: false,
+    });
+  method('matches', 'bool', (text, pattern) => {
+    const compiled = patterns.get(pattern);
+    if (compiled === undefined) throw noAnswer('invalid_regular_expression');
+    return compiled.test(text);
+  });
+  method('contains', 'bool', (text, part) => {
+    if (part.length > CONDITION_LIMITS.needle) throw noAnswer('too_long');
+    return text.includes(part);
+  });
+  sizes(env);
+  method('lowerAscii', 'string', (text) =>
+    ASCII.test(text) ? text.toLowerCase() : text.replace(/[A-Z]+/g, (upper) => upper.toLowerCase()),
+  );
+}
+
+const ASCII = /^[\0-\x7f]*$/;
+
+/** Of a string in characters, which takes reading it. */
+function sizes(env: Environment): void {
+  const name = INSTEAD['size'] ?? '';
+  const of = (type: 'string' | 'list' | 'map', handler: (value: never) => bigint): void => {
+    env.registerFunction({ name, returnType: 'int', handler, params: [{ name: 'value', type }], async: false });
+    env.registerFunction({ name, receiverType: type, returnType: 'int', handler, params: [], async: false });
+  };
+  of('string', (text: string) => {
+    let characters = 0;
+    for (let i = 0; i < text.length; i += (text.codePointAt(i) ?? 0) > 0xffff ? 2 : 1) characters += 1;
+    return BigInt(characters);
+  });
+  of('list', (list: readonly unknown[]) => BigInt(list.length));
+  of('map', (map: PlainMap) => BigInt(namesOf(map).length));
+}
+
+/** RE2 of a pattern; throws with RE2's words for what is wrong. */
+export function compilePattern(pattern: string): RE2JS {
+  return RE2JS.compile(pattern);
+}
+
+/** Our code, or the library's, of an answer that could not be given. */
+export function codeOf(failure: unknown): string {
+  return failure instanceof EvaluationError || failure instanceof Unanswerable ? failure.code : 'internal';
+}

@@ -1,0 +1,83 @@
+/** Whether what surrounds the rules of a destination has been loosened: where it leads, who must answer, what is sent along. Keys that nobody thought of count. */
+import type { Destination } from '../model/destination.ts';
+
+/** Looked at by lib/policy/review/access-paths-diff.ts, or without a say in what is permitted. */
+const ELSEWHERE: ReadonlySet<string> = new Set([
+  'name',
+  'at',
+  'hosts',
+  'ports',
+  'rules',
+  'timeouts',
+  'limits',
+  'mode',
+  'task',
+  'action',
+  'listen',
+  'tls',
+  'cidrs',
+  'mcp',
+  'when',
+  'spellings',
+]);
+
+/** In words what it was before; undefined: nothing is looser. */
+export function loosened(before: Destination, after: Destination): string | undefined {
+  const tls = tlsLoosened(before, after);
+  if (tls !== undefined) return tls;
+  if (before.mode === 'enforce' && after.mode === 'report') return 'its rules were enforced';
+  if (after.cidrs.some((range) => !before.cidrs.includes(range))) return 'its upstream.cidrs were fewer';
+  const mcp = mcpLoosened(before, after);
+  if (mcp !== undefined) return mcp;
+  for (const [key, value] of Object.entries(after)) {
+    if (ELSEWHERE.has(key)) continue;
+    const old: unknown = Reflect.get(before, key);
+    if (written(old) !== written(value)) return `its ${key} was ${shown(old)}`;
+  }
+  return undefined;
+}
+
+function tlsLoosened({ tls: old }: Destination, { tls }: Destination): string | undefined {
+  if (old.mode !== tls.mode) return `its tls.mode was ${old.mode}`;
+  const added = tls.peers.find(({ text }) => !old.peers.some((one) => one.text === text));
+  if (added !== undefined) return `${added.text} was not among its peers`;
+  if (old.serverName !== tls.serverName) return `its tls.serverName was ${old.serverName ?? 'that of the host'}`;
+  if (written(old.roots) !== written(tls.roots)) return 'its tls.roots were others';
+  if (tls.insecure && !old.insecure) return 'it was not insecure';
+  return old.intercept && !tls.intercept ? 'it was intercepted' : undefined;
+}
+
+function mcpLoosened({ mcp: old }: Destination, { mcp }: Destination): string | undefined {
+  if (mcp === undefined || old === undefined) return undefined;
+  const endpoints = [...old.endpoints].toSorted(byText).join(', ');
+  if ([...mcp.endpoints].toSorted(byText).join(', ') !== endpoints) return `its mcp.endpoints were ${endpoints}`;
+  const asks = [...mcp.serverRequests].find((method) => !old.serverRequests.has(method));
+  if (asks !== undefined) return `its server could not ask for ${asks}`;
+  const host = mcp.elicitationHosts.find(({ text }) => !old.elicitationHosts.some((one) => one.text === text));
+  if (host !== undefined) return `its server could not send users to ${host.text}`;
+  if (mcp.clientInfo === 'pass' && old.clientInfo !== 'pass') return 'its server was not told who the client is';
+  const meta = [...mcp.meta].find((name) => !old.meta.has(name));
+  if (meta !== undefined) return `${meta} of _meta did not pass`;
+  const pin = [...old.pins].find(([tool, digest]) => mcp.pins.get(tool) !== digest);
+  return pin === undefined ? undefined : `the definition of tool ${pin[0]} was pinned`;
+}
+
+function byText(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
+
+function shown(value: unknown): string {
+  if (value === undefined) return 'not set';
+  const text = typeof value === 'string' ? value : written(value);
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+}
+
+/** Equal values, equal text; sets and maps by their members. */
+function written(value: unknown): string {
+  return (
+    JSON.stringify(value, (_, one: unknown) => {
+      return one instanceof Set || one instanceof Map ? Array.from(one, written).toSorted(byText) : one;
+    }) ?? 'undefined'
+  );
+}

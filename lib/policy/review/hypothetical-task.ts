@@ -1,0 +1,45 @@
+/** A task that is only supposed, for tests of policy: granted the whole ceiling of its purpose, or everything where no TaskPolicy has the purpose. */
+import type { Elevation, Grant, TaskFacts } from '../decision/grant.ts';
+import type { Policy } from '../model/destination.ts';
+
+export type SupposedTask = Pick<
+  TaskFacts,
+  'id' | 'purpose' | 'depth' | 'read' | 'wrote' | 'actions' | 'destinations' | 'uses'
+> & {
+  /** Actions for which a step-up was approved. */
+  readonly elevated: readonly string[];
+};
+
+export function supposedTask({ elevated, ...task }: SupposedTask, policy: Policy): TaskFacts {
+  const elevations = elevated.map((action): Elevation => {
+    return { id: 'supposed', action, destination: '', rule: undefined, digest: undefined, supposed: true };
+  });
+  return {
+    ...task,
+    owner: 'test',
+    onBehalfOf: undefined,
+    grant: grantOf(task.purpose, policy),
+    elevations,
+  };
+}
+
+function grantOf(purpose: string, { taskPolicies, destinations }: Policy): Grant {
+  const ceiling = taskPolicies.get(purpose);
+  if (ceiling === undefined) {
+    return {
+      purpose,
+      destinations: new Set(destinations.map(({ name }) => name)),
+      actions: new Set(destinations.flatMap(actionsOf)),
+      stepUp: new Map(),
+      dataClasses: new Set(destinations.map(({ dataClass }) => dataClass)),
+      uses: Infinity,
+    };
+  }
+  const { actions, stepUp, uses, dataClasses } = ceiling;
+  const later = stepUp.flatMap((one) => Array.from(one.actions, (action) => [action, one] as const));
+  return { purpose, destinations: ceiling.destinations, actions, stepUp: new Map(later), dataClasses, uses };
+}
+
+function actionsOf({ rules, action }: Policy['destinations'][number]): readonly string[] {
+  return ['read', 'write', action, ...rules.flatMap((rule) => rule.action ?? [])];
+}

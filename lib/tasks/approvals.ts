@@ -1,0 +1,366 @@
+/**
+ * Read-only first, more for a moment: a call is refused, the agent asks for it, somebody else sees the call and
+ * approves it, and the task is elevated for seconds and a number of calls. Rules:
+ * - a question names a refused exchange, which the sidecar has kept: what is shown is that call, and what the agent
+ *   says about it stands apart;
+ * - the agent's door cannot approve; who may is said by the TaskPolicy for each action;
+ * - an approval is for one action of one rule of one destination, and where the policy does not say otherwise for that
+ *   very call; it can only be narrower than the policy: shorter, fewer calls;
+ * - a refusal holds for its time, for the agent and not for the task alone; few questions wait at one time;
+ * - a question or an approval that cannot be recorded is refused with that reason;
+ * - a question that nobody answers lapses; every step is an event.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Cell } from '../base/cell.ts';
+import type { Clock } from '../base/clock.ts';
+import { Fault } from '../base/fault.ts';
+import type { CallView } from '../policy/review/call-view.ts';
+import type { Approver, StepUpPolicy } from '../policy/decision/grant.ts';
+import type { Policy } from '../policy/model/destination.ts';
+import { Denials } from './denials.ts';
+import type { TaskEvent, TaskEventName } from './events.ts';
+import { RefusedCalls, type RefusedCall } from './refused-calls.ts';
+import type { Task } from './task.ts';
+
+export interface Question {
+  /** The refused exchange: `decision` of its refusal. */
+  readonly decision: string;
+  /** The agent's words, for whoever decides. */
+  readonly reason?: string | undefined;
+}
+
+export type StepUpState = 'pending' | 'approved' | 'denied' | 'lapsed';
+
+export interface StepUp extends Omit<RefusedCall, 'id' | 'view'>, Question {
+  readonly id: string;
+  readonly task: string;
+  readonly agent: string;
+  readonly state: StepUpState;
+  readonly call: CallView;
+  readonly approvers: readonly Approver[];
+  /** Milliseconds and calls that an approval is good for; Infinity: any number. */
+  readonly lasts: number;
+  readonly uses: number;
+  /** Wall clock, milliseconds. */
+  readonly askedAt: number;
+  readonly answeredBy?: string;
+  readonly answer?: string;
+}
+
+/** How an approval may narrow. */
+export interface Approval {
+  readonly lasts?: number | undefined;
+  readonly uses?: number | undefined;
+  readonly by: string;
+  readonly as: Approver;
+}
+
+export interface Denial {
+  readonly by: string;
+  readonly why: string;
+  /** Milliseconds that it holds; by itself as long as a task of the purpose may last. */
+  readonly lasts?: number | undefined;
+}
+
+export interface StepUps {
+  /** Keeps a call that was refused because it waits for an approval. */
+  refused(task: Task, call: RefusedCall): void;
+  /**
+   * Asks; approved at once where policy itself approves.
+   * @throws Fault `no-such-call`, `denied`, `too-many`, `audit-unavailable`
+   */
+  ask(task: Task, question: Question): Promise<StepUp>;
+  /** @throws Fault `no-such-step-up`, `denied`, `audit-unavailable`; then nothing is approved */
+  approve(id: string, approval: Approval): Promise<StepUp>;
+  deny(id: string, denial: Denial): StepUp;
+  get(id: string): StepUp | undefined;
+  of(task: Task): readonly StepUp[];
+  pending(): readonly StepUp[];
+  /** Lets questions lapse that were not answered in time. */
+  lapse(): void;
+  /** Forgets those of a task that has ended. */
+  forget(task: Task): void;
+}
+
+export const STEP_UP_LIMITS = Object.freeze({
+  pendingMs: 600_000,
+  /** That wait for an answer at one time. */
+  waitingPerTask: 3,
+  waitingPerAgent: 10,
+  /** That are remembered. */
+  perTask: 64,
+  all: 16_384,
+});
+
+interface Asked {
+  stepUp: StepUp;
+  readonly task: Task;
+  readonly askedAt: number;
+  /** Its approval is being recorded. */
+  answering: boolean;
+}
+
+export interface StepUpsOptions {
+  readonly clock: Clock;
+  readonly tell: (event: TaskEvent) => void;
+  /** As in TasksOptions. */
+  readonly recorded?: (() => Promise<void>) | undefined;
+  /** Told of a question that waits for somebody. */
+  readonly onAsked?: ((stepUp: StepUp) => void) | undefined;
+  readonly policy: Cell<Policy>;
+}
+
+export function stepUps(options: StepUpsOptions): StepUps {
+  return new Questions(options);
+}
+
+class Questions implements StepUps {
+  readonly #options: StepUpsOptions;
+  readonly #calls = new RefusedCalls();
+  readonly #denials: Denials;
+  readonly #asked = new Map<string, Asked>();
+  readonly #byTask = new Map<Task, Asked[]>();
+  /** The oldest first. */
+  readonly #pending = new Set<Asked>();
+
+  constructor(options: StepUpsOptions) {
+    this.#options = options;
+    this.#denials = new Denials(options.clock);
+  }
+
+  refused(task: Task, call: RefusedCall): void {
+    if (task.open) this.#calls.keep(task, call);
+  }
+
+  async ask(task: Task, { decision, reason }: Question): Promise<StepUp> {
+    const call = this.#calls.find(task, decision);
+    if (call === undefined) throw noSuchCall(task, decision);
+    const { id: _, view, ...about } = call;
+    const rule = ruleFor(task, call);
+    const before = this.#askedBefore(task, call, decision);
+    if (before !== undefined) return before;
+    this.#denials.check({ ...about, agent: task.agent.name });
+    this.#makeRoom(task);
+    const { clock, onAsked } = this.#options;
+    const stepUp: StepUp = Object.freeze({
+      ...about,
+      decision,
+      reason,
+      id: `s-${randomUUID()}`,
+      task: task.id,
+      agent: task.agent.name,
+      state: 'pending',
+      call: view,
+      approvers: [...rule.approvers],
+      lasts: rule.lasts,
+      uses: rule.uses,
+      askedAt: clock.now(),
+    });
+    const one: Asked = { stepUp, task, askedAt: clock.monotonic(), answering: true };
+    this.#keep(one);
+    this.#tell('step-up-asked', stepUp, { call: inShort(view), ...defined({ reason }) });
+    await this.#recorded(one, 'the question');
+    if (rule.approvers.has('policy')) return this.approve(stepUp.id, { by: 'policy', as: 'policy' });
+    onAsked?.(stepUp);
+    return one.stepUp;
+  }
+
+  async approve(id: string, approval: Approval): Promise<StepUp> {
+    const one = this.#waiting(id);
+    const { stepUp, task } = one;
+    // What the policy has now, which may be less than when it was asked.
+    const rule = ruleFor(task, stepUp);
+    const { by, as } = approval;
+    if (!rule.approvers.has(as)) {
+      const hint = `it is for: ${[...rule.approvers].join(' or ')}`;
+      throw new Fault('denied', `an approval by ${as} is not enough for action ${stepUp.action}`, { hint });
+    }
+    const lasts = Math.min(approval.lasts ?? stepUp.lasts, stepUp.lasts, rule.lasts);
+    const uses = Math.min(approval.uses ?? stepUp.uses, stepUp.uses, rule.uses);
+    one.answering = true;
+    this.#tell('step-up-approved', stepUp, { by, as, lasts, uses: uses === Infinity ? 'unlimited' : uses });
+    await this.#recorded(one, 'the approval');
+    if (stateOf(one) !== 'pending' || !task.open) throw notWaiting(one);
+    const at = this.#options.clock.monotonic();
+    const { action, destination, rule: name, digest } = stepUp;
+    task.elevate({ id, action, destination, rule: name, digest, as, at, until: at + lasts, uses, spent: 0 });
+    return this.#settle(one, { state: 'approved', answeredBy: by });
+  }
+
+  deny(id: string, { by, why, lasts }: Denial): StepUp {
+    const one = this.#waiting(id);
+    const { stepUp, task } = one;
+    const purpose = this.#options.policy.get()?.taskPolicies.get(task.intent.purpose);
+    const holds = lasts ?? purpose?.lifetime ?? task.lifetime;
+    this.#denials.add(stepUp, { by, why, lasts: holds });
+    this.#tell('step-up-denied', stepUp, { by, answer: why, lasts: holds });
+    return this.#settle(one, { state: 'denied', answeredBy: by, answer: why });
+  }
+
+  get(id: string): StepUp | undefined {
+    return this.#asked.get(id)?.stepUp;
+  }
+
+  of(task: Task): readonly StepUp[] {
+    return (this.#byTask.get(task) ?? []).map(({ stepUp }) => stepUp);
+  }
+
+  pending(): readonly StepUp[] {
+    return Array.from(this.#pending, ({ stepUp }) => stepUp);
+  }
+
+  lapse(): void {
+    const now = this.#options.clock.monotonic();
+    for (const one of this.#pending) {
+      if (now - one.askedAt < STEP_UP_LIMITS.pendingMs) return;
+      this.#tell('step-up-lapsed', one.stepUp, { was: 'pending' });
+      this.#settle(one, { state: 'lapsed' });
+    }
+  }
+
+  forget(task: Task): void {
+    this.#calls.forget(task);
+    for (const one of this.#byTask.get(task) ?? []) this.#drop(one);
+    this.#byTask.delete(task);
+  }
+
+  /** A question for the same that waits already, or for this very refusal that was approved since. */
+  #askedBefore(task: Task, call: RefusedCall, decision: string): StepUp | undefined {
+    const { action, destination, rule, digest } = call;
+    return this.of(task).find(
+      (one) =>
+        (one.state === 'approved' && one.decision === decision) ||
+        (one.state === 'pending' &&
+          one.action === action &&
+          one.destination === destination &&
+          one.rule === rule &&
+          one.digest === digest),
+    );
+  }
+
+  /** Whoever answers is not worn down; what was answered long ago makes room, what waits does not. */
+  #makeRoom(task: Task): void {
+    const { perTask, all, waitingPerTask, waitingPerAgent } = STEP_UP_LIMITS;
+    const waiting = [...this.#pending].filter((one) => one.task.agent === task.agent);
+    const ofTask = waiting.filter((one) => one.task === task).length;
+    const hint = 'wait for an answer, or go on without';
+    if (ofTask >= waitingPerTask)
+      throw new Fault('too-many', `${ofTask} questions of task ${task.id} wait for an answer`, { hint });
+    if (waiting.length >= waitingPerAgent)
+      throw new Fault('too-many', `${waiting.length} questions of agent ${task.agent.name} wait for an answer`, {
+        hint,
+      });
+    const own = this.#byTask.get(task) ?? [];
+    const answered = own.length < perTask ? -1 : own.findIndex(({ stepUp }) => stepUp.state !== 'pending');
+    if (answered >= 0) for (const one of own.splice(answered, 1)) this.#drop(one);
+    if (this.#asked.size >= all) throw new Fault('too-many', `${all} step-ups are kept already`);
+  }
+
+  /** Settles when what was told last stands in the evidence. @throws Fault; then the question waits, or is gone where it never did */
+  async #recorded(one: Asked, what: string): Promise<void> {
+    try {
+      await this.#options.recorded?.();
+    } catch (failure) {
+      const { message } = Fault.from(failure, 'audit-unavailable');
+      const why = `${what} could not be recorded, and counts for nothing: ${message}`;
+      this.#tell('step-up-unanswered', one.stepUp, { why });
+      if (what === 'the question') {
+        this.#drop(one);
+        this.#byTask.set(one.task, this.#byTask.get(one.task)?.filter((other) => other !== one) ?? []);
+      }
+      const hint = 'free the disk or repair the sink of the evidence, then try again';
+      throw new Fault('audit-unavailable', why, { hint, cause: failure });
+    } finally {
+      one.answering = false;
+    }
+  }
+
+  #keep(one: Asked): void {
+    this.#asked.set(one.stepUp.id, one);
+    this.#pending.add(one);
+    const own = this.#byTask.get(one.task);
+    if (own === undefined) this.#byTask.set(one.task, [one]);
+    else own.push(one);
+  }
+
+  #drop(one: Asked): void {
+    this.#asked.delete(one.stepUp.id);
+    this.#pending.delete(one);
+  }
+
+  #settle(one: Asked, change: Pick<StepUp, 'state' | 'answeredBy' | 'answer'>): StepUp {
+    one.stepUp = Object.freeze({ ...one.stepUp, ...change });
+    this.#pending.delete(one);
+    return one.stepUp;
+  }
+
+  #waiting(id: string): Asked {
+    const one = this.#asked.get(id);
+    if (one === undefined) throw new Fault('no-such-step-up', `there is no step-up ${id}`);
+    if (stateOf(one) === 'pending' && one.task.open && !one.answering) return one;
+    throw notWaiting(one);
+  }
+
+  #tell(event: TaskEventName, stepUp: StepUp, more: Detail = {}): void {
+    const { id, task, decision, action, destination, rule, digest } = stepUp;
+    const detail = { stepUp: id, decision, action, destination, ...defined({ rule, digest }), ...more };
+    this.#options.tell({ event, task, detail });
+  }
+}
+
+type Detail = TaskEvent['detail'];
+
+function stateOf({ stepUp }: Asked): StepUpState {
+  return stepUp.state;
+}
+
+function notWaiting(one: Asked): Fault {
+  const { id, state } = one.stepUp;
+  const still = one.answering ? 'is being answered' : `is ${state}`;
+  const why = one.task.open ? still : 'belongs to a task that has ended';
+  return new Fault('no-such-step-up', `step-up ${id} no longer waits for an answer: it ${why}`);
+}
+
+function noSuchCall({ id }: Task, decision: string): Fault {
+  return new Fault(
+    'no-such-call',
+    `no call of task ${id} that waits for an approval has decision ${decision.slice(0, 64)}`,
+    {
+      hint: 'make the call, and send the decision that its refusal names; old ones are forgotten',
+      at: 'decision',
+    },
+  );
+}
+
+/** Without query and content, for records. */
+function inShort({ method = 'connection', host, port, path = '', tool }: CallView): string {
+  return `${method} ${tool ?? `${host}:${port}${path}`}`.slice(0, 256);
+}
+
+function defined(values: Readonly<Record<string, string | undefined>>): Detail {
+  return Object.fromEntries(
+    Object.entries(values).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
+}
+
+/** The rule that lets a task ask this; a Fault that says why it may not. */
+function ruleFor(
+  { id, grant, open }: Task,
+  { action, destination, digest }: Pick<RefusedCall, 'action' | 'destination' | 'digest'>,
+): StepUpPolicy {
+  const rule = grant.stepUp.get(action);
+  if (!open) throw new Fault('task-unknown', `task ${id} is not open`);
+  if (rule === undefined) {
+    if (grant.actions.has(action)) throw new Fault('denied', `task ${id} may do ${action} without a step-up`);
+    throw new Fault('denied', `action ${action} is not in the grant of task ${id}, with a step-up or without`, {
+      hint: 'name it in the intent when the task is opened',
+    });
+  }
+  if (!grant.destinations.has(destination))
+    throw new Fault('denied', `destination ${destination} is not in the grant of task ${id}`);
+  if (rule.bound !== (digest !== undefined)) {
+    const hint = 'make the call again, and ask for that';
+    throw new Fault('denied', `the policy has changed what approvals of action ${action} are bound to`, { hint });
+  }
+  return rule;
+}

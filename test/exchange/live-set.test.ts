@@ -1,0 +1,462 @@
+import t from 'tap';
+import { Fault } from '../../lib/base/fault.ts';
+import type { IdentityState, X509Bundle } from '../../lib/spiffe/identity.ts';
+import { DENIED_GRACE_MS } from '../../lib/exchange/interlude.ts';
+import { testAuthority, type TestAuthority } from '../support/authority.ts';
+import { KEY_TYPES } from '../support/key-types.ts';
+import { until } from '../support/until.ts';
+import { mtlsUpstream, rawUpstream, type MtlsUpstream } from '../support/upstream.ts';
+import { bench, policyOf, refusal, rule, site, statusOf, unpaired, type Bench, type Wire } from '../support/proxy.ts';
+
+/** Answers `/stream` with a head and a first piece, then nothing; everything else at once. */
+async function streaming(authority: Awaited<ReturnType<typeof testAuthority>>): Promise<MtlsUpstream> {
+  return mtlsUpstream({
+    authority,
+    http: (request, response) => {
+      if (request.url !== '/stream') return void response.end('ok');
+      response.writeHead(200);
+      response.write('first');
+    },
+  });
+}
+
+async function stream(b: Bench): Promise<Wire> {
+  const line = await b.open();
+  line.write('GET http://crm.internal/stream HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
+  await line.sees('first');
+  return line;
+}
+
+t.test(
+  'a policy that no longer allows it cuts an open stream within a second; what is still allowed goes on',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await streaming(authority);
+    const at = { host: '127.0.0.1', port: upstream.port };
+    await using b = await bench({ authority, destinations: [site({ upstream: at })] });
+    const line = await stream(b);
+    b.policy.set(policyOf(site({ upstream: at, rules: [rule('streams', 'allow', { paths: ['/stream'] })] })));
+    t.match(b.audit.of('redecided'), [{ effect: 'allow', code: 'allowed' }], 'another rule allows it');
+    t.notOk(line.reset);
+    const began = performance.now();
+    b.policy.set(policyOf(site({ upstream: at, rules: [rule('none', 'deny', {})] })));
+    await until('the agent sees a cut', () => line.reset);
+    t.ok(performance.now() - began < 1000);
+    await b.quiet();
+    t.match(b.audit.of('redecided')[1], { effect: 'deny', reason: /rule none .* denies GET \/stream/ });
+    t.match(b.audit.of('ended'), [{ outcome: 'no-longer-allowed' }]);
+    await upstream.quiet();
+    t.same(unpaired(b.audit.records), []);
+  },
+);
+
+t.test('a large live set is decided again in turns, what has lost its destination first', async (t) => {
+  const authority = await testAuthority();
+  await using upstream = await streaming(authority);
+  const at = { host: '127.0.0.1', port: upstream.port };
+  // Some milliseconds of work for each.
+  const dear = rule('dear', 'deny', {
+    when: 'request.header("x-data").exists(v, (v + request.path).matches("(x+x+)+y") || (request.path + v).matches("(x+x+)+z") || v.matches("(x*x*)+w"))',
+  });
+  const open = rule('open', 'allow', {});
+  const crm = site({ upstream: at, rules: [dear, open], limits: { concurrent: 256 } });
+  const gone = site({ name: 'gone', hosts: ['gone.internal'], upstream: at, rules: [open] });
+  await using b = await bench({ authority, destinations: [crm, gone] });
+  const data = `x-data: ${'x'.repeat(200)}\r\n`.repeat(30);
+  const ask = async (host: string, path: string): Promise<Wire> => {
+    const line = await b.open();
+    line.write(`GET http://${host}${path} HTTP/1.1\r\nHost: ${host}\r\n${data}\r\n`);
+    await line.sees('first');
+    return line;
+  };
+  const kept: Wire[] = [];
+  for (let i = 0; i < 191; i += 1) kept.push(await ask('crm.internal', '/stream'));
+  const lost = await ask('gone.internal', '/stream');
+  let turnsOfOthers = 0;
+  const other = (): void => {
+    turnsOfOthers += 1;
+    if (b.audit.of('redecided').length < 192) setImmediate(other);
+  };
+  b.policy.set(policyOf({ ...crm, rules: [dear, rule('other', 'allow', {})] }));
+  t.match(b.audit.of('redecided')[0], { effect: 'deny', reason: /gone/ }, 'in the same turn, though it came last');
+  other();
+  await until('all are decided again', () => b.audit.of('redecided').length === 192);
+  t.ok(turnsOfOthers > 1, `${turnsOfOthers} turns of others in between`);
+  await until('it is cut', () => lost.reset);
+  t.notOk(kept.some(({ reset }) => reset));
+  b.policy.set(policyOf({ ...crm, rules: [dear, rule('third', 'allow', {})] }));
+  b.policy.set(policyOf({ ...crm, rules: [dear] }));
+  await until('all are cut, by the newest policy', () => kept.every(({ reset }) => reset));
+});
+
+const CHANGES: readonly (readonly [title: string, change: Parameters<typeof site>[0], reason: RegExp])[] = [
+  ['a peer that is no longer one', { peers: ['spiffe://example.org/other'] }, /no longer a peer/],
+  ['another mode', { mode: 'web' }, /now has tls\.mode web/],
+  ['a destination that is gone', { name: 'other', hosts: ['other.internal'] }, /no destination has/],
+];
+
+for (const [title, change, reason] of CHANGES) {
+  t.test(`an open stream is cut by ${title}`, async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await streaming(authority);
+    const at = { host: '127.0.0.1', port: upstream.port };
+    await using b = await bench({ authority, destinations: [site({ upstream: at })] });
+    const line = await stream(b);
+    b.policy.set(policyOf(site({ upstream: at, ...change })));
+    await until('the agent sees a cut', () => line.reset);
+    await b.quiet();
+    t.match(b.audit.of('redecided'), [{ effect: 'deny', reason }]);
+  });
+}
+
+t.test(
+  'identity withdrawn: open streams are cut with that reason, idle connections too, and nothing falls back',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await streaming(authority);
+    await using b = await bench({
+      authority,
+      destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })],
+    });
+    await b.get('http://crm.internal/');
+    const line = await stream(b);
+    b.identity.set({ kind: 'withdrawn', since: Date.now(), denied: false, problem: 'PermissionDenied' });
+    await until('the agent sees a cut', () => line.reset);
+    await b.quiet();
+    t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-identity', identity: 0 }]);
+    await upstream.quiet();
+    t.same(b.proxy.pools(), { keys: 0, idle: 0, leased: 0, dialling: 0, waiting: 0 });
+  },
+);
+
+async function withStream(authority: TestAuthority): Promise<{ upstream: MtlsUpstream; b: Bench; line: Wire }> {
+  const upstream = await streaming(authority);
+  const destinations = [site({ upstream: { host: '127.0.0.1', port: upstream.port } })];
+  const b = await bench({ authority, identity: authority.identity(await authority.svid('/agent')), destinations });
+  return { upstream, b, line: await stream(b) };
+}
+
+const DENIED: IdentityState = { kind: 'withdrawn', since: Date.now(), denied: true, problem: 'PermissionDenied' };
+
+async function as(authority: TestAuthority, path: string): Promise<IdentityState> {
+  const identity = authority.identity(await authority.svid(path), [], 2);
+  return { kind: 'current', identity, problem: undefined };
+}
+
+t.test('identity denied: new requests are refused at once, what is open is cut two seconds later', async (t) => {
+  const authority = await testAuthority();
+  const { upstream, b, line } = await withStream(authority);
+  await using _ = upstream;
+  await using __ = b;
+  const began = performance.now();
+  b.identity.set(DENIED);
+  const seen = upstream.received();
+  t.equal(refusal(await b.get('http://crm.internal/')).code, 'no-identity');
+  t.equal(upstream.received(), seen, 'not one byte of it');
+  t.notOk(line.reset);
+  await until('the agent sees a cut', () => line.reset, 20_000);
+  t.ok(performance.now() - began >= DENIED_GRACE_MS - 50);
+  await b.quiet();
+  t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-identity', identity: 0 }]);
+});
+
+t.test('identity denied for a moment: what is open goes on when the same SPIFFE ID is back', async (t) => {
+  const authority = await testAuthority();
+  const { upstream, b, line } = await withStream(authority);
+  await using _ = upstream;
+  await using __ = b;
+  b.identity.set(DENIED);
+  b.identity.set({ ...DENIED, problem: 'again' } as IdentityState);
+  b.identity.set(await as(authority, '/agent'));
+  await new Promise((resolve) => setTimeout(resolve, DENIED_GRACE_MS + 500));
+  t.notOk(line.reset);
+  t.same(b.audit.of('redecided'), []);
+  t.equal(statusOf(await b.get('http://crm.internal/')), 200);
+});
+
+t.test('identity denied, and another SPIFFE ID is there after it: what is open is cut at once', async (t) => {
+  const authority = await testAuthority();
+  const { upstream, b, line } = await withStream(authority);
+  await using _ = upstream;
+  await using __ = b;
+  b.identity.set(DENIED);
+  b.identity.set(await as(authority, '/other'));
+  await until('the agent sees a cut', () => line.reset);
+  await b.quiet();
+  t.match(b.audit.of('redecided'), [{ code: 'no-identity', reason: /we are now spiffe:\/\/example\.org\/other/ }]);
+});
+
+t.test('identity denied and then not issued any more: what is open is cut at once', async (t) => {
+  const authority = await testAuthority();
+  const { upstream, b, line } = await withStream(authority);
+  await using _ = upstream;
+  await using __ = b;
+  b.identity.set(DENIED);
+  b.identity.set({ ...DENIED, denied: false } as IdentityState);
+  t.match(b.audit.of('redecided'), [{ code: 'no-identity' }], 'in the same turn');
+  await until('the agent sees a cut', () => line.reset);
+});
+
+t.test('our SVID expires: what is open is cut when that is looked at', async (t) => {
+  const authority = await testAuthority();
+  await using upstream = await streaming(authority);
+  const destinations = [site({ upstream: { host: '127.0.0.1', port: upstream.port } })];
+  const svid = await authority.svid('/agent', { notAfter: Date.now() + 4000 });
+  await using b = await bench({ authority, identity: authority.identity(svid), destinations });
+  const line = await stream(b);
+  b.proxy.redecide();
+  t.notOk(line.reset);
+  await until('it has expired', () => Date.now() > svid.x509Svid.notAfter, 20_000);
+  b.proxy.redecide();
+  await until('the agent sees a cut', () => line.reset);
+  t.match(b.audit.of('redecided'), [{ code: 'identity-expired' }]);
+});
+
+t.test(
+  "the bundle of the peer's trust domain: gone, or without the anchor it led to, cuts; with another beside it does not (C13)",
+  async (t) => {
+    const authority = await testAuthority();
+    const foreign = await testAuthority({ trustDomain: 'foreign.org' });
+    const renewed = await testAuthority({ trustDomain: 'foreign.org' });
+    await using upstream = await mtlsUpstream({
+      authority: foreign,
+      trusts: [authority],
+      http: (_, response) => void response.writeHead(200).write('first'),
+    });
+    const svid = await authority.svid('/agent');
+    const destination = site({
+      peers: ['spiffe://foreign.org/upstream'],
+      upstream: { host: '127.0.0.1', port: upstream.port },
+    });
+    const identity = authority.identity(svid, [foreign], 1);
+    await using b = await bench({ authority, identity, destinations: [destination] });
+    const both: X509Bundle = {
+      trustDomain: foreign.trustDomain,
+      anchors: [...foreign.bundle.anchors, ...renewed.bundle.anchors],
+    };
+    const having = (generation: number, bundle: X509Bundle | undefined): void => {
+      const bundles = new Map(authority.identity(svid).bundles);
+      if (bundle !== undefined) bundles.set(foreign.trustDomain, bundle);
+      b.identity.set({ kind: 'current', identity: { ...identity, generation, bundles }, problem: undefined });
+    };
+    const first = await stream(b);
+    having(2, both);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    t.notOk(first.reset, 'a second anchor changes nothing');
+    having(3, renewed.bundle);
+    await until('the anchor is gone and the stream is cut', () => first.reset);
+    t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-trust-bundle', identity: 3 }]);
+    having(4, both);
+    const second = await stream(b);
+    having(5, undefined);
+    await until('the bundle is gone and the stream is cut', () => second.reset);
+    await b.quiet();
+    t.match(b.audit.of('redecided')[1], { code: 'no-trust-bundle', identity: 5 });
+    t.equal(statusOf(await b.get('http://crm.internal/')), 503);
+  },
+);
+
+for (const { name, make } of KEY_TYPES.filter(({ proves }) => proves)) {
+  t.test(`an upstream with a key of ${name} is verified again when an anchor goes`, async (t) => {
+    const authority = await testAuthority();
+    const renewed = await testAuthority();
+    const upstreamSvid = await authority.svid('/upstream', { pair: make() });
+    await using upstream = await mtlsUpstream({
+      authority,
+      svid: upstreamSvid,
+      http: (_, response) => void response.writeHead(200).write('first'),
+    });
+    const svid = await authority.svid('/agent');
+    const at = { host: '127.0.0.1', port: upstream.port };
+    const identity = authority.identity(svid, [], 1);
+    await using b = await bench({ authority, identity, destinations: [site({ upstream: at })] });
+    const having = (generation: number, anchors: X509Bundle['anchors']): void => {
+      const bundles = new Map([[authority.trustDomain, { trustDomain: authority.trustDomain, anchors }]]);
+      b.identity.set({ kind: 'current', identity: { ...identity, generation, bundles }, problem: undefined });
+    };
+    having(2, [...renewed.bundle.anchors, ...authority.bundle.anchors]);
+    const line = await stream(b);
+    having(3, authority.bundle.anchors);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    t.notOk(line.reset, 'the anchor that vouched for it is still there');
+    having(4, renewed.bundle.anchors);
+    await until('the anchor is gone and the stream is cut', () => line.reset);
+    await b.quiet();
+    t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-trust-bundle', identity: 4 }]);
+  });
+}
+
+t.test('a change between decision and connection is found before a byte is sent (C9)', async (t) => {
+  await using upstream = await rawUpstream();
+  const at = { host: '127.0.0.1', port: upstream.port };
+  const asked = Promise.withResolvers<void>();
+  const answer = Promise.withResolvers<readonly string[]>();
+  const resolver = { resolve: () => (asked.resolve(), answer.promise) };
+  const named = { mode: 'plaintext', insecure: true, hosts: ['crm.internal'], ports: [80] } as const;
+  await using b = await bench({ identity: 'none', options: { resolver }, destinations: [site({ ...named })] });
+  const waiting = b.get('http://crm.internal/');
+  await asked.promise;
+  b.policy.set(policyOf(site({ ...named, rules: [], upstream: at })));
+  answer.resolve(['127.0.0.1']);
+  const refused = await waiting;
+  t.equal(statusOf(refused), 403);
+  t.equal(refusal(refused).code, 'no-longer-allowed');
+  t.same(upstream.connections, []);
+  await b.quiet();
+  t.same(unpaired(b.audit.records), []);
+});
+
+t.test('a peer that a change took out between decision and connection gets nothing (C9)', async (t) => {
+  const authority = await testAuthority();
+  await using upstream = await mtlsUpstream({ authority });
+  const to = (peer: string): ReturnType<typeof site> =>
+    site({ upstream: { host: '127.0.0.1', port: upstream.port }, peers: [peer] });
+  await using b = await bench({ authority, destinations: [to('spiffe://example.org/upstream')] });
+  const recorded = Promise.withResolvers<void>();
+  b.audit.before = recorded.promise;
+  const waiting = b.get('http://crm.internal/');
+  await until('it is decided', () => b.audit.of('decided').length === 1);
+  b.policy.set(policyOf(to('spiffe://example.org/other')));
+  recorded.resolve();
+  const refused = await waiting;
+  t.equal(statusOf(refused), 403);
+  t.match(refusal(refused), { code: 'no-longer-allowed', message: /upstream is no longer a peer/ });
+  t.equal(upstream.received(), 0, 'not one byte');
+  await b.quiet();
+  t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-longer-allowed' }]);
+  t.same(unpaired(b.audit.records), []);
+});
+
+t.test('a reload retires only connections whose settings changed (invariant 8)', async (t) => {
+  const authority = await testAuthority();
+  await using one = await mtlsUpstream({ authority });
+  await using two = await mtlsUpstream({ authority });
+  const first = site({ name: 'one', hosts: ['one.internal'], upstream: { host: '127.0.0.1', port: one.port } });
+  const second = site({ name: 'two', hosts: ['two.internal'], upstream: { host: '127.0.0.1', port: two.port } });
+  await using b = await bench({ authority, destinations: [first, second] });
+  await b.get('http://one.internal/');
+  await b.get('http://two.internal/');
+  const changed = site({
+    name: 'two',
+    hosts: ['two.internal'],
+    upstream: { host: '127.0.0.1', port: two.port },
+    peers: ['spiffe://example.org/*'],
+  });
+  b.policy.set(
+    policyOf(site({ name: 'one', hosts: ['one.internal'], upstream: { host: '127.0.0.1', port: one.port } }), changed),
+  );
+  t.match(b.proxy.pools(), { idle: 1 });
+  await b.get('http://one.internal/');
+  await b.get('http://two.internal/');
+  t.equal(one.connections.length, 1);
+  t.equal(two.connections.length, 2);
+});
+
+t.test('an upstream whose certificate has expired since is verified anew', async (t) => {
+  const authority = await testAuthority();
+  const svid = await authority.svid('/upstream', { notAfter: Math.ceil(Date.now() / 1000) * 1000 + 2000 });
+  await using upstream = await mtlsUpstream({ authority, svid });
+  await using b = await bench({
+    authority,
+    destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })],
+  });
+  t.equal(statusOf(await b.get('http://crm.internal/')), 200);
+  await until('it has expired', () => Date.now() > svid.x509Svid.notAfter);
+  t.equal(statusOf(await b.get('http://crm.internal/')), 502);
+  t.equal(upstream.connections.length, 2);
+});
+
+t.test(
+  'drain: idle connections end, what runs is finished, nothing new is accepted; the signal cuts what is left',
+  async (t) => {
+    let finish: (() => void) | undefined;
+    await using upstream = await rawUpstream({
+      http: (_, response) => void (finish = () => void response.end('done')),
+    });
+    const destinations = [site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } })];
+    await using b = await bench({ identity: 'none', destinations });
+    const port = b.port();
+    const idle = await b.open();
+    const busy = b.get('http://crm.internal/');
+    const done = await until('the request has reached the upstream', () => finish);
+    const drained = b.proxy.drain(new AbortController().signal);
+    await idle.ended();
+    const { wire } = await import('../support/proxy.ts');
+    const late = await wire(port);
+    t.equal(await late.ended(), '');
+    done();
+    t.match(await busy, /done$/);
+    await drained;
+    t.match(b.audit.of('ended'), [{ outcome: 'completed' }]);
+
+    await using c = await bench({ identity: 'none', destinations });
+    const stuck = await c.open();
+    stuck.write('GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
+    await until('a request is under way', () => c.proxy.live() === 1 && c.audit.of('decided').length === 1);
+    const deadline = new AbortController();
+    const forced = c.proxy.drain(deadline.signal);
+    deadline.abort(new Fault('shutting-down', 'the drain took too long'));
+    await forced;
+    await until('the agent is cut', () => stuck.reset || stuck.socket.destroyed);
+    t.match(c.audit.of('ended'), [{ outcome: 'shutting-down' }]);
+    t.same(unpaired(c.audit.records), []);
+  },
+);
+
+t.test('shutdown cuts everything at once and leaves no socket', async (t) => {
+  const authority = await testAuthority();
+  await using upstream = await streaming(authority);
+  const b = await bench({ authority, destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })] });
+  const line = await stream(b);
+  b.shutdown.abort(new Fault('shutting-down', 'second signal'));
+  await until('the agent is cut', () => line.reset);
+  await b.quiet();
+  t.match(b.audit.of('ended'), [{ outcome: 'shutting-down' }]);
+  await b.proxy[Symbol.asyncDispose]();
+  await upstream.quiet();
+});
+
+t.test(
+  'two hundred requests over many ends: each has its two records and no socket is left (invariant 6)',
+  async (t) => {
+    await using upstream = await rawUpstream({
+      raw: (socket) =>
+        void socket
+          .on('end', () => socket.end())
+          .on('data', (chunk: Buffer) => {
+            const path = /^\w+ (\S+)/.exec(chunk.toString('latin1'))?.[1];
+            if (path === '/cut') socket.destroy();
+            else if (path === '/half') socket.end('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf');
+            else if (path !== '/slow') socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+          }),
+    });
+    const at = { host: '127.0.0.1', port: upstream.port };
+    const rules = [rule('no', 'deny', { paths: ['/deny'] }), rule('yes', 'allow', {})];
+    await using b = await bench({
+      identity: 'none',
+      destinations: [site({ mode: 'plaintext', rules, upstream: at, timeouts: { headers: 300 } })],
+    });
+    const kinds = ['/ok', '/cut', '/half', '/slow', '/deny', '/leave', '/malformed', '/unlisted'];
+    const each = Array.from({ length: 200 }, async (_, i) => {
+      const kind = kinds[i % kinds.length] ?? '/ok';
+      const line = await b.open();
+      const path = kind === '/leave' ? '/slow' : kind;
+      const host = kind === '/unlisted' ? 'no.internal' : 'crm.internal';
+      line.write(
+        `GET http://${host}${path}${kind === '/malformed' ? '#' : ''} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+      );
+      if (kind !== '/leave') return line.ended();
+      await until('it is live', () => b.audit.records.length > 0);
+      line.socket.resetAndDestroy();
+      return '';
+    });
+    await Promise.all(each);
+    await b.quiet();
+    const outcomes = b.audit.of('ended').map((one) => (one.kind === 'ended' ? one.outcome : ''));
+    t.ok(outcomes.length >= 175 && outcomes.length <= 200, `${outcomes.length} exchanges`);
+    for (const wanted of ['completed', 'upstream-cut', 'upstream-timeout', 'denied', 'malformed'])
+      t.ok(outcomes.includes(wanted), wanted);
+    t.same(unpaired(b.audit.records), []);
+    t.match(b.proxy.pools(), { leased: 0, dialling: 0, waiting: 0 });
+  },
+);
