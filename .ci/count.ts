@@ -1,6 +1,7 @@
 /**
- * Counts the tests (the sentences, not their assertions) in the TAP files named and prints one closing line. A file that ended badly
- * outside any of its tests counts as one failure. Skipped suites are handed in as `name=reason`.
+ * Counts the tests (the sentences, not their assertions) in the TAP files named and prints one
+ * closing line. A file that ended badly outside any of its tests counts as one failure. Skipped
+ * suites are handed in as `name=reason`.
  */
 import { createReadStream } from 'node:fs';
 import { Parser, type Result } from 'tap-parser';

@@ -1,7 +1,7 @@
 /**
- * `node .ci/tests.ts RESULTS [arguments of tap]`: runs tests, one line a file as it ends, what failed
- * as soon as it is known, and a closing line. The TAP goes to the file RESULTS. Whatever the tests
- * started and left behind is ended with them.
+ * `node .ci/tests.ts RESULTS [arguments of tap]`: runs tests, one line a file as it ends, what
+ * failed as soon as it is known, and a closing line. The TAP goes to the file RESULTS. Whatever the
+ * tests started and left behind is ended with them.
  */
 import { spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
@@ -25,12 +25,16 @@ function count(result: Result, file: string): void {
 /** Names of what failed inside a test, with where and why. */
 function report(parser: Parser, path: string): void {
   parser.on('assert', (result: Result) => {
-    if (result.ok || result.skip || result.todo || result.tapError === 'child test left in queue') return;
+    if (result.ok || result.skip || result.todo || result.tapError === 'child test left in queue')
+      return;
     const { diag } = result;
     console.log(`    not ok: ${path}${result.name}`);
     const told = ['at', 'diff', 'found', 'wanted', 'signal', 'expired'].flatMap((name) => {
-      const value: unknown = typeof diag === 'object' && diag !== null ? Reflect.get(diag, name) : undefined;
-      return value === undefined ? [] : [`${name}: ${typeof value === 'string' ? value : JSON.stringify(value)}`];
+      const value: unknown =
+        typeof diag === 'object' && diag !== null ? Reflect.get(diag, name) : undefined;
+      return value === undefined
+        ? []
+        : [`${name}: ${typeof value === 'string' ? value : JSON.stringify(value)}`];
     });
     for (const line of told.join('\n').split('\n')) if (line !== '') console.log(`        ${line}`);
   });
@@ -59,7 +63,10 @@ parser.on('plan', ({ end }: { readonly end: number }) => (planned = end));
 parser.on('child', onFile);
 
 // A group of its own, so that what tests leave behind can be found.
-const tap = spawn('tap', ['--reporter=tap', ...args], { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+const tap = spawn('tap', ['--reporter=tap', ...args], {
+  stdio: ['ignore', 'pipe', 'inherit'],
+  detached: true,
+});
 const file = createWriteStream(results);
 tap.stdout.on('data', (chunk: Buffer) => {
   file.write(chunk);
@@ -88,7 +95,8 @@ tap.on('close', (status) => {
 });
 
 function summary(): void {
-  if (failures.length > 0) console.log(`\nwhat failed:\n${failures.map((line) => `  ${line}`).join('\n')}`);
+  if (failures.length > 0)
+    console.log(`\nwhat failed:\n${failures.map((line) => `  ${line}`).join('\n')}`);
   if (failures.some((line) => line.includes('timeout')))
     console.log('some ran out of time: is this machine busy? (.taprc has the limit for a file)');
   const skipped = tally.skipped > 0 ? `, ${tally.skipped} skipped` : '';

@@ -1,4 +1,7 @@
-/** What must hold. Absolute figures move with the machine, so every bar is a ratio of figures of the same run, or a difference of sizes. */
+/**
+ * What must hold. Absolute figures move with the machine, so every bar is a ratio of figures of the
+ * same run, or a difference of sizes.
+ */
 
 export type Name = 'chaperone' | 'envoy' | 'haproxy' | 'http-proxy';
 export const NAMES: readonly Name[] = ['chaperone', 'envoy', 'haproxy', 'http-proxy'];
@@ -54,7 +57,10 @@ export interface Results {
   readonly reload: Stall;
 }
 
-/** ms of the main thread's CPU in one turn of the event loop, at most, while a reload runs; and of the clock. */
+/**
+ * ms of the main thread's CPU in one turn of the event loop, at most, while a reload runs; and of
+ * the clock.
+ */
 export interface Stall {
   readonly cpu: number;
   readonly wall: number;
@@ -85,7 +91,9 @@ export function middle({ rounds }: Results, name: Name, key: keyof Round): numbe
 
 /** The median over the rounds of the ratio within each round. */
 function ratio({ rounds }: Results, key: keyof Round, to: Name): number {
-  return median(rounds.chaperone.map((round, at) => figure(round, key) / figure(rounds[to][at], key)));
+  return median(
+    rounds.chaperone.map((round, at) => figure(round, key) / figure(rounds[to][at], key)),
+  );
 }
 
 export function bars(results: Results): readonly Bar[] {
@@ -94,11 +102,27 @@ export function bars(results: Results): readonly Bar[] {
   const starts = sizes.chaperone.ready.map((ready, at) => ready / (emptyNode[at] ?? Number.NaN));
   return [
     { text: "CPU per request, of Envoy's", measured: ratio(results, 'cpu64', 'envoy'), most: 0.6 },
-    { text: "CPU per request, of haproxy's", measured: ratio(results, 'cpu64', 'haproxy'), most: 1.7 },
-    { text: "p99 at 64 connections, of Envoy's", measured: ratio(results, 'p99of64', 'envoy'), most: 1 },
-    { text: "RSS after load, of Envoy's", measured: sizes.chaperone.loaded / sizes.envoy.loaded, most: 1.4 },
+    {
+      text: "CPU per request, of haproxy's",
+      measured: ratio(results, 'cpu64', 'haproxy'),
+      most: 1.7,
+    },
+    {
+      text: "p99 at 64 connections, of Envoy's",
+      measured: ratio(results, 'p99of64', 'envoy'),
+      most: 1,
+    },
+    {
+      text: "RSS after load, of Envoy's",
+      measured: sizes.chaperone.loaded / sizes.envoy.loaded,
+      most: 1.4,
+    },
     { text: "bulk CPU per GB, of Envoy's", measured: ratio(results, 'bulk', 'envoy'), most: 1.5 },
-    { text: 'RSS added by streaming 2 GB each way, MB', measured: streaming[1] - streaming[0], most: 32 },
+    {
+      text: 'RSS added by streaming 2 GB each way, MB',
+      measured: streaming[1] - streaming[0],
+      most: 32,
+    },
     { text: 'start to ready, of an empty Node process', measured: median(starts), most: 8 },
     { text: 'decision, share of CPU per request', measured: decision.few / cpu, most: 0.05 },
     {
@@ -106,13 +130,21 @@ export function bars(results: Results): readonly Bar[] {
       measured: decision.condition / cpu,
       most: 0.1,
     },
-    { text: 'decision with 10,000 destinations, of one with 10', measured: decision.many / decision.few, most: 1.2 },
+    {
+      text: 'decision with 10,000 destinations, of one with 10',
+      measured: decision.many / decision.few,
+      most: 1.2,
+    },
     {
       text: 'tools/call of 4 KB, of the same POST through Envoy',
       measured: ratio(results, 'cpuTool', 'envoy'),
       most: 1.5,
     },
-    { text: 'longest turn of the event loop during a reload, ms of CPU', measured: reload.cpu, most: 20 },
+    {
+      text: 'longest turn of the event loop during a reload, ms of CPU',
+      measured: reload.cpu,
+      most: 20,
+    },
   ];
 }
 

@@ -1,7 +1,9 @@
 /**
- * Compares Chaperone with Envoy, haproxy and http-proxy at the same job, on this machine, in one run. All of them run all the time and are loaded in turn, one
- * short load after another, so that what else the machine does falls on all of them. Prints the tables, writes docs/performance.md and exits with 1 when a bar is
- * missed. BENCH_QUICK=1 makes two short rounds and leaves the page alone.
+ * Compares Chaperone with Envoy, haproxy and http-proxy at the same job, on this machine, in one
+ * run. All of them run all the time and are loaded in turn, one short load after another, so that
+ * what else the machine does falls on all of them. Prints the tables, writes docs/performance.md
+ * and exits with 1 when a bar is missed. BENCH_QUICK=1 makes two short rounds and leaves the page
+ * alone.
  */
 import { cpus, loadavg } from 'node:os';
 import { bundle } from '../deploy/bundle.ts';
@@ -38,7 +40,9 @@ const REQUESTS = QUICK ? 20_000 : 1_000_000;
 /** However slow a program is. */
 const LOAD_SECONDS = QUICK ? 5 : 20;
 const DESTINATIONS = 10_000;
-const CONDITION = "request.method == 'GET' && request.path.startsWith('/v1/') && destination.dataClass != 'restricted'";
+const CONDITION =
+  "request.method == 'GET' && request.path.startsWith('/v1/') && destination.dataClass != " +
+  "'restricted'";
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
@@ -56,9 +60,14 @@ async function allPrograms(places: Places): Promise<Readonly<Record<Name, Progra
 }
 
 /** Starts of each program in turn, with an empty Node process beside them. */
-async function starts(programs: Readonly<Record<Name, Program>>): Promise<readonly [Results['emptyNode'], Starts]> {
+async function starts(
+  programs: Readonly<Record<Name, Program>>,
+): Promise<readonly [Results['emptyNode'], Starts]> {
   const empty: number[] = [];
-  const all: Record<Name, { ready: number[]; idle: number }> = eachName(() => ({ ready: [], idle: 0 }));
+  const all: Record<Name, { ready: number[]; idle: number }> = eachName(() => ({
+    ready: [],
+    idle: 0,
+  }));
   for (let i = 0; i < STARTS; i++) {
     for (const name of NAMES) {
       const [ready, idle] = await start(programs[name]);
@@ -83,14 +92,22 @@ function eachName<T>(make: (name: Name) => T): Record<Name, T> {
   };
 }
 
-async function rounds(subjects: Readonly<Record<Name, Subject>>, folder: string): Promise<Record<Name, Round[]>> {
+async function rounds(
+  subjects: Readonly<Record<Name, Subject>>,
+  folder: string,
+): Promise<Record<Name, Round[]>> {
   const all: Record<Name, Round[]> = eachName(() => []);
   for (const name of NAMES) await warmUp(subjects[name], folder, WARM_SECONDS);
   for (let i = 0; i < ROUNDS; i++) {
     for (const name of NAMES) {
-      const round = await measureRound(subjects[name], folder, { seconds: SECONDS, bodies: BODIES });
+      const round = await measureRound(subjects[name], folder, {
+        seconds: SECONDS,
+        bodies: BODIES,
+      });
       all[name].push(round);
-      const figures = Object.entries(round).map(([key, value]) => `${key} ${Number(value).toPrecision(3)}`);
+      const figures = Object.entries(round).map(
+        ([key, value]) => `${key} ${Number(value).toPrecision(3)}`,
+      );
       say(`${i + 1} ${name}: ${figures.join(', ')}`);
     }
   }
@@ -104,7 +121,10 @@ async function sizes(
 ): Promise<Results['sizes']> {
   const all = eachName((name): Sizes => ({ ...begun[name], loaded: 0, requests: 0 }));
   for (const name of NAMES) {
-    const [requests, loaded] = await loadUp(subjects[name], folder, { requests: REQUESTS, seconds: LOAD_SECONDS });
+    const [requests, loaded] = await loadUp(subjects[name], folder, {
+      requests: REQUESTS,
+      seconds: LOAD_SECONDS,
+    });
     all[name] = { ...begun[name], loaded, requests };
     say(`${name}: ${loaded.toFixed(0)} MB after ${requests} requests`);
   }
@@ -120,7 +140,8 @@ async function compare({ places }: Stage): Promise<Omit<Results, 'decision' | 'r
     program: programs[name],
     running: running.use(programs[name].launch()),
   }));
-  for (const { program, running: process } of Object.values(subjects)) await untilOk(program.ready, process);
+  for (const { program, running: process } of Object.values(subjects))
+    await untilOk(program.ready, process);
   // First, so that it is the memory after requests and not after whatever else is measured.
   const ofAll = await sizes(subjects, folder, begun);
   const inRounds = await rounds(subjects, folder);
@@ -157,5 +178,6 @@ if (!QUICK) {
   await writePage('comparison', page(text, about));
 }
 const missed = bars(results).filter((bar) => !holds(bar));
-for (const { text: bar, measured, most } of missed) say(`missed: ${bar}: ${measured.toFixed(2)}, at most ${most}`);
+for (const { text: bar, measured, most } of missed)
+  say(`missed: ${bar}: ${measured.toFixed(2)}, at most ${most}`);
 process.exitCode = missed.length === 0 ? 0 : 1;

@@ -1,4 +1,7 @@
-/** Envoy's configuration: RBAC and a JSON access log on the HTTP listener, plain TCP on the other, the same upstream TLS for both. */
+/**
+ * Envoy's configuration: RBAC and a JSON access log on the HTTP listener, plain TCP on the other,
+ * the same upstream TLS for both.
+ */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { start, TESTED_CORE } from './machine.ts';
@@ -7,13 +10,33 @@ import { type Places, type Ports, type Program, UPSTREAM_ID } from './programs.t
 export async function envoy(places: Places, { http, tcp }: Ports): Promise<Program> {
   const config = join(places.folder, 'envoy.json');
   await writeFile(config, JSON.stringify(envoyConfig(places, { http, tcp })));
-  const command = [places.envoy, '-c', config, '--concurrency', '1', '--use-dynamic-base-id', '-l', 'error'];
+  const command = [
+    places.envoy,
+    '-c',
+    config,
+    '--concurrency',
+    '1',
+    '--use-dynamic-base-id',
+    '-l',
+    'error',
+  ];
   const ready = `http://127.0.0.1:${http}/v1/small`;
-  return { name: 'envoy', http, tcp, absolute: undefined, ready, launch: () => start(TESTED_CORE, command) };
+  return {
+    name: 'envoy',
+    http,
+    tcp,
+    absolute: undefined,
+    ready,
+    launch: () => start(TESTED_CORE, command),
+  };
 }
 
-const type = (name: string): { '@type': string } => ({ '@type': `type.googleapis.com/envoy.${name}` });
-const address = (port: number): object => ({ socket_address: { address: '127.0.0.1', port_value: port } });
+const type = (name: string): { '@type': string } => ({
+  '@type': `type.googleapis.com/envoy.${name}`,
+});
+const address = (port: number): object => ({
+  socket_address: { address: '127.0.0.1', port_value: port },
+});
 
 function envoyConfig({ folder, upstreamPort }: Places, ports: Ports): object {
   const manager = {
@@ -30,11 +53,20 @@ function envoyConfig({ folder, upstreamPort }: Places, ports: Ports): object {
       },
     ],
     http_filters: [
-      { name: 'rbac', typed_config: { ...type('extensions.filters.http.rbac.v3.RBAC'), rules: ROLES } },
+      {
+        name: 'rbac',
+        typed_config: { ...type('extensions.filters.http.rbac.v3.RBAC'), rules: ROLES },
+      },
       { name: 'router', typed_config: type('extensions.filters.http.router.v3.Router') },
     ],
     route_config: {
-      virtual_hosts: [{ name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'out' } }] }],
+      virtual_hosts: [
+        {
+          name: 'all',
+          domains: ['*'],
+          routes: [{ match: { prefix: '/' }, route: { cluster: 'out' } }],
+        },
+      ],
     },
   };
   const cluster = {
@@ -46,7 +78,11 @@ function envoyConfig({ folder, upstreamPort }: Places, ports: Ports): object {
     },
     transport_socket: { name: 'tls', typed_config: upstreamTls(folder) },
   };
-  const raw = { ...type('extensions.filters.network.tcp_proxy.v3.TcpProxy'), stat_prefix: 'tcp', cluster: 'out' };
+  const raw = {
+    ...type('extensions.filters.network.tcp_proxy.v3.TcpProxy'),
+    stat_prefix: 'tcp',
+    cluster: 'out',
+  };
   return {
     static_resources: {
       listeners: [listener('http', ports.http, manager), listener('tcp', ports.tcp, raw)],
@@ -56,7 +92,11 @@ function envoyConfig({ folder, upstreamPort }: Places, ports: Ports): object {
 }
 
 function listener(name: string, port: number, filter: object): object {
-  return { name, address: address(port), filter_chains: [{ filters: [{ name, typed_config: filter }] }] };
+  return {
+    name,
+    address: address(port),
+    filter_chains: [{ filters: [{ name, typed_config: filter }] }],
+  };
 }
 
 const ACCESS_LOG = {
@@ -75,7 +115,9 @@ const ACCESS_LOG = {
 };
 
 const path = (prefix: string): object => ({ url_path: { path: { prefix } } });
-const method = (exact: string): object => ({ header: { name: ':method', string_match: { exact } } });
+const method = (exact: string): object => ({
+  header: { name: ':method', string_match: { exact } },
+});
 const ROLES = {
   action: 'ALLOW',
   policies: {
@@ -102,7 +144,10 @@ function upstreamTls(folder: string): object {
     ...type('extensions.transport_sockets.tls.v3.UpstreamTlsContext'),
     max_session_keys: 0,
     common_tls_context: {
-      tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' },
+      tls_params: {
+        tls_minimum_protocol_version: 'TLSv1_3',
+        tls_maximum_protocol_version: 'TLSv1_3',
+      },
       tls_certificates: [{ certificate_chain: file('agent.pem'), private_key: file('agent.pem') }],
       validation_context: {
         trusted_ca: file('ca.pem'),

@@ -1,6 +1,7 @@
 /**
- * What interception costs: a tunnel with TLS up in it, its certificate at hand or made for it, and a request inside one, each beside what it is measured against. The
- * agent and the upstream are a process of their own; the figures are the CPU of the sidecar's.
+ * What interception costs: a tunnel with TLS up in it, its certificate at hand or made for it, and
+ * a request inside one, each beside what it is measured against. The agent and the upstream are a
+ * process of their own; the figures are the CPU of the sidecar's.
  *
  *   node bench/interception.ts          prints the table; exits 1 when a bar is missed
  */
@@ -53,7 +54,8 @@ async function requests(socket: Socket, text: string, times: number): Promise<vo
 
 async function obey(order: Order): Promise<void> {
   const { what, times, port } = order;
-  if (what === 'inside') return requests(await secured(order, HOST), `GET / HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`, times);
+  if (what === 'inside')
+    return requests(await secured(order, HOST), `GET / HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`, times);
   if (what === 'forward') {
     const text = `GET http://${HOST}:443/ HTTP/1.1\r\nHost: ${HOST}:443\r\n\r\n`;
     return requests(connect({ host: '127.0.0.1', port, noDelay: true }), text, times);
@@ -94,7 +96,10 @@ spec:
 
 const ROUNDS = 3;
 
-/** us of this process for each of so many: the least of a few rounds, because what else the machine does only adds. */
+/**
+ * us of this process for each of so many: the least of a few rounds, because what else the machine
+ * does only adds.
+ */
 async function cost(child: ChildProcess, order: Order): Promise<number> {
   const told = async (times: number): Promise<void> => {
     child.send({ ...order, times });
@@ -119,7 +124,11 @@ async function sidecar(): Promise<number> {
     const file = join(folder, 'chaperone.yaml');
     await writeFile(file, document(port));
     const { policy, sidecar: settings } = await loadConfig([file], { generation: 1 });
-    using interception = await openInterception({ domains: ['example.com'], folder: undefined, clock: systemClock });
+    using interception = await openInterception({
+      domains: ['example.com'],
+      folder: undefined,
+      clock: systemClock,
+    });
     const none = (): never => {
       throw new Fault('no-identity', 'none is needed here');
     };
@@ -134,7 +143,9 @@ async function sidecar(): Promise<number> {
       interception,
     });
     const secureContext = await interception.contextFor(HOST);
-    const bare = createServer((raw) => new TLSSocket(raw, { isServer: true, secureContext }).on('error', () => 'left'));
+    const bare = createServer((raw) =>
+      new TLSSocket(raw, { isServer: true, secureContext }).on('error', () => 'left'),
+    );
     bare.listen(0, '127.0.0.1');
     await once(bare, 'listening');
     const ca = interception.authority().toString();
@@ -159,7 +170,12 @@ async function sidecar(): Promise<number> {
 function report(figures: Readonly<Record<Order['what'], number>>): number {
   const us = (value: number): string => `${value.toFixed(0).padStart(6)} us`;
   const rows: readonly (readonly [string, number, number, number])[] = [
-    ['a tunnel, its certificate at hand, to a bare TLS handshake', figures.cached, figures.bare, 3.5],
+    [
+      'a tunnel, its certificate at hand, to a bare TLS handshake',
+      figures.cached,
+      figures.bare,
+      3.5,
+    ],
     ['a tunnel, its certificate made, to a bare TLS handshake', figures.issued, figures.bare, 16],
     ['a request inside a tunnel, to one by http://', figures.inside, figures.forward, 3],
   ];
@@ -171,7 +187,8 @@ function report(figures: Readonly<Record<Order['what'], number>>): number {
     say(`${what}: ${us(one)} to ${us(other)}, ${ratio.toFixed(2)} (at most ${most}: ${verdict})`);
   }
   say(
-    `tunnels a second on one core: ${(1e6 / figures.cached).toFixed(0)}, ${(1e6 / figures.issued).toFixed(0)} with a certificate made for each`,
+    `tunnels a second on one core: ${(1e6 / figures.cached).toFixed(0)}, ` +
+      `${(1e6 / figures.issued).toFixed(0)} with a certificate made for each`,
   );
   return missed === 0 ? 0 : 1;
 }

@@ -17,13 +17,19 @@ export interface Load {
 export interface LoadOptions {
   readonly connections: number;
   readonly seconds: number;
-  /** `http` by default; through the TCP listener; a connection for each request; calls of an MCP tool. */
+  /**
+   * `http` by default; through the TCP listener; a connection for each request; calls of an MCP
+   * tool.
+   */
   readonly kind?: 'http' | 'tcp' | 'closing' | 'tool';
 }
 
 /** A call of an MCP tool with 4 KB of arguments, as a script of wrk. */
 function toolCall(program: Pick<Program, 'absolute'>): string {
-  const params = { name: 'search', arguments: { query: 'x'.repeat(3950), limit: 10, deep: { nested: [1, 2, 3] } } };
+  const params = {
+    name: 'search',
+    arguments: { query: 'x'.repeat(3950), limit: 10, deep: { nested: [1, 2, 3] } },
+  };
   const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params });
   const fields = {
     'content-type': 'application/json',
@@ -31,8 +37,16 @@ function toolCall(program: Pick<Program, 'absolute'>): string {
     'mcp-protocol-version': '2025-11-25',
   };
   const path = program.absolute === undefined ? '/v1/mcp' : `http://${TOOLS_HOST}/v1/mcp`;
-  const headers = Object.entries(fields).map(([name, value]) => `wrk.headers["${name}"] = "${value}"`);
-  return [`wrk.method = "POST"`, `wrk.path = "${path}"`, `wrk.body = [[${body}]]`, ...headers, ''].join('\n');
+  const headers = Object.entries(fields).map(
+    ([name, value]) => `wrk.headers["${name}"] = "${value}"`,
+  );
+  return [
+    `wrk.method = "POST"`,
+    `wrk.path = "${path}"`,
+    `wrk.body = [[${body}]]`,
+    ...headers,
+    '',
+  ].join('\n');
 }
 
 /** Requests of GET /v1/small, or calls of the tool. */
@@ -44,22 +58,42 @@ export async function wrk(
   const raw = kind === 'tcp';
   const tool = kind === 'tool';
   const host = tool ? TOOLS_HOST : ((raw ? undefined : absolute) ?? 'upstream.internal');
-  const headers = [`Host: ${host}`, ...(kind === 'closing' ? ['Connection: close'] : [])].map((field) => ['-H', field]);
-  const options = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '--latency', ...headers.flat()];
+  const headers = [`Host: ${host}`, ...(kind === 'closing' ? ['Connection: close'] : [])].map(
+    (field) => ['-H', field],
+  );
+  const options = [
+    '-t1',
+    `-c${connections}`,
+    `-d${seconds}s`,
+    '--timeout',
+    '10s',
+    '--latency',
+    ...headers.flat(),
+  ];
   if (tool || (!raw && absolute !== undefined)) {
     const script = join(folder, 'wrk.lua');
-    await writeFile(script, tool ? toolCall({ absolute }) : `wrk.path = "http://${absolute}/v1/small"\n`);
+    await writeFile(
+      script,
+      tool ? toolCall({ absolute }) : `wrk.path = "http://${absolute}/v1/small"\n`,
+    );
     options.push('-s', script);
   }
-  return parse(await run(OTHER_CORE, ['wrk', ...options, `http://127.0.0.1:${raw ? tcp : http}/v1/small`]));
+  return parse(
+    await run(OTHER_CORE, ['wrk', ...options, `http://127.0.0.1:${raw ? tcp : http}/v1/small`]),
+  );
 }
 
 function parse(text: string): Load {
   const number = (pattern: RegExp): number => Number(pattern.exec(text)?.[1] ?? 0);
-  const sockets = /Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/.exec(text)?.slice(1) ?? [];
+  const sockets =
+    /Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/.exec(text)?.slice(1) ??
+    [];
   return {
     requests: number(/(\d+) requests in/),
-    failures: sockets.reduce((sum, count) => sum + Number(count), number(/Non-2xx or 3xx responses: (\d+)/)),
+    failures: sockets.reduce(
+      (sum, count) => sum + Number(count),
+      number(/Non-2xx or 3xx responses: (\d+)/),
+    ),
     p50: milliseconds(/^\s+50%\s+([\d.]+)(us|ms|s|m)$/m.exec(text)),
     p99: milliseconds(/^\s+99%\s+([\d.]+)(us|ms|s|m)$/m.exec(text)),
     perSecond: number(/Requests\/sec:\s+([\d.]+)/),
@@ -67,7 +101,10 @@ function parse(text: string): Load {
 }
 
 function milliseconds(found: RegExpExecArray | null): number {
-  return Number(found?.[1]) * { us: 0.001, ms: 1, s: 1000, m: 60_000 }[(found?.[2] ?? 's') as 'us' | 'ms' | 's' | 'm'];
+  return (
+    Number(found?.[1]) *
+    { us: 0.001, ms: 1, s: 1000, m: 60_000 }[(found?.[2] ?? 's') as 'us' | 'ms' | 's' | 'm']
+  );
 }
 
 /** Microseconds of CPU a request at so many connections, and the load itself. */
@@ -80,14 +117,23 @@ export async function cpuPerRequest(
   const seen = await load();
   const used = (await cpuSeconds(running.pid)) - before;
   if (seen.requests === 0 || seen.failures > 0)
-    throw new Error(`${program.name}: ${seen.failures} of ${seen.requests} requests failed: ${running.output()}`);
+    throw new Error(
+      `${program.name}: ${seen.failures} of ${seen.requests} requests failed: ${running.output()}`,
+    );
   return [(used * 1e6) / seen.requests, seen];
 }
 
 /** CPU seconds a GB of downloads, over `count` of them one after another. */
-export async function cpuPerGigabyte(program: Program, running: Running, count: number): Promise<number> {
+export async function cpuPerGigabyte(
+  program: Program,
+  running: Running,
+  count: number,
+): Promise<number> {
   const before = await cpuSeconds(running.pid);
-  await curl(program, Array.from({ length: count }, () => ['-o', '/dev/null', target(program, '/v1/bulk')]).flat());
+  await curl(
+    program,
+    Array.from({ length: count }, () => ['-o', '/dev/null', target(program, '/v1/bulk')]).flat(),
+  );
   return ((await cpuSeconds(running.pid)) - before) / ((count * SIZE_OF_BULK) / 1e9);
 }
 

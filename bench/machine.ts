@@ -1,14 +1,22 @@
-/** What is measured of a process, from /proc, and how one is started on a core of its own. Linux only. */
+/**
+ * What is measured of a process, from /proc, and how one is started on a core of its own. Linux
+ * only.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 
-/** The program under test has this core to itself; what loads it and what it calls share the other one. */
+/**
+ * The program under test has this core to itself; what loads it and what it calls share the other
+ * one.
+ */
 export const TESTED_CORE = 0;
 export const OTHER_CORE = 1;
 
-/** USER_HZ, the unit of utime and stime: 100 on every Linux that Node runs on (proc_pid_stat(5)). */
+/**
+ * USER_HZ, the unit of utime and stime: 100 on every Linux that Node runs on (proc_pid_stat(5)).
+ */
 const TICK_SECONDS = 1 / 100;
 const READY_WITHIN_MS = 20_000;
 const END_WITHIN_MS = 2000;
@@ -20,8 +28,15 @@ export interface Running extends AsyncDisposable {
 }
 
 /** Starts a program on one core; it is ended when disposed of. */
-export function start(core: number, command: readonly string[], env: NodeJS.ProcessEnv = process.env): Running {
-  const child = spawn('taskset', ['-c', String(core), ...command], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+export function start(
+  core: number,
+  command: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+): Running {
+  const child = spawn('taskset', ['-c', String(core), ...command], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let output = '';
   const keep = (chunk: Buffer): void => void (output = (output + chunk.toString()).slice(-4000));
   child.stdout.on('data', keep);
@@ -49,11 +64,15 @@ function stop(child: ChildProcess): void {
 
 /** Runs a program to its end and gives what it printed; throws when it fails. */
 export async function run(core: number, command: readonly string[]): Promise<string> {
-  const child = spawn('taskset', ['-c', String(core), ...command], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn('taskset', ['-c', String(core), ...command], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  const status = await new Promise((resolve, reject) => child.on('error', reject).on('close', resolve));
+  const status = await new Promise((resolve, reject) =>
+    child.on('error', reject).on('close', resolve),
+  );
   if (status !== 0) throw new Error(`${command.join(' ')} ended with ${String(status)}: ${output}`);
   return output;
 }
@@ -68,7 +87,8 @@ export async function cpuSeconds(pid: number): Promise<number> {
 
 /** Resident memory, MB of 10^6 bytes. */
 export async function residentMegabytes(pid: number): Promise<number> {
-  const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8')) ?? [];
+  const [, kilobytes] =
+    /^VmRSS:\s+(\d+) kB$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8')) ?? [];
   return (Number(kilobytes) * 1024) / 1e6;
 }
 
@@ -81,11 +101,15 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Milliseconds until a GET is answered with 200; throws with what the program printed when it is not in time. */
+/**
+ * Milliseconds until a GET is answered with 200; throws with what the program printed when it is
+ * not in time.
+ */
 export async function untilOk(url: string, program: Running, asked?: string): Promise<number> {
   const began = performance.now();
   while ((await status(url, asked)) !== 200) {
-    if (performance.now() - began > READY_WITHIN_MS) throw new Error(`${url} did not answer 200: ${program.output()}`);
+    if (performance.now() - began > READY_WITHIN_MS)
+      throw new Error(`${url} did not answer 200: ${program.output()}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   return performance.now() - began;

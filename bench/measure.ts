@@ -1,4 +1,7 @@
-/** What is measured of one program: a round of short loads, and its sizes from start to a million requests. */
+/**
+ * What is measured of one program: a round of short loads, and its sizes from start to a million
+ * requests.
+ */
 import type { Round } from './bars.ts';
 import { cpuPerGigabyte, cpuPerRequest, wrk, type LoadOptions } from './load.ts';
 import { type Running, residentMegabytes, untilOk } from './machine.ts';
@@ -22,18 +25,28 @@ export async function warmUp({ program }: Subject, folder: string, seconds: numb
   await wrk(program, folder, { connections: 64, seconds });
   await wrk(program, folder, { connections: 1, seconds: 1 });
   await wrk(program, folder, { connections: 64, seconds: 1, kind: 'closing' });
-  if (program.name === 'chaperone') await wrk(program, folder, { connections: 64, seconds: 2, kind: 'tool' });
-  if (program.tcp !== undefined) await wrk(program, folder, { connections: 64, seconds: 1, kind: 'tcp' });
+  if (program.name === 'chaperone')
+    await wrk(program, folder, { connections: 64, seconds: 2, kind: 'tool' });
+  if (program.tcp !== undefined)
+    await wrk(program, folder, { connections: 64, seconds: 1, kind: 'tcp' });
 }
 
-export async function measureRound(subject: Subject, folder: string, { seconds, bodies }: Lengths): Promise<Round> {
+export async function measureRound(
+  subject: Subject,
+  folder: string,
+  { seconds, bodies }: Lengths,
+): Promise<Round> {
   const { program, running } = subject;
   const half = Math.max(1, Math.round(seconds / 2));
-  const under = (options: LoadOptions) => cpuPerRequest(program, running, () => wrk(program, folder, options));
+  const under = (options: LoadOptions) =>
+    cpuPerRequest(program, running, () => wrk(program, folder, options));
   const [cpu64, many] = await under({ connections: 64, seconds });
   const [cpu1, one] = await under({ connections: 1, seconds: half });
   const [cpuClosing, closing] = await under({ connections: 64, seconds: half, kind: 'closing' });
-  const tcp = program.tcp === undefined ? undefined : await under({ connections: 64, seconds: half, kind: 'tcp' });
+  const tcp =
+    program.tcp === undefined
+      ? undefined
+      : await under({ connections: 64, seconds: half, kind: 'tcp' });
   const judges = program.name === 'chaperone' || program.name === 'envoy';
   const tool = judges ? await under({ connections: 64, seconds: half, kind: 'tool' }) : undefined;
   return {
@@ -60,7 +73,10 @@ export async function start(program: Program): Promise<readonly [number, number]
   return [performance.now() - began, await residentMegabytes(running.pid)];
 }
 
-/** Requests at 64 connections until there were so many or the time is over; how many there were, and the MB after them. */
+/**
+ * Requests at 64 connections until there were so many or the time is over; how many there were, and
+ * the MB after them.
+ */
 export async function loadUp(
   { program, running }: Subject,
   folder: string,

@@ -1,4 +1,7 @@
-/** docs/performance.md: what `make bench` writes, and below it what `make bench-rotation` and `make bench-tasks` do; each leaves the others' parts as they are. */
+/**
+ * docs/performance.md: what `make bench` writes, and below it what `make bench-rotation` and `make
+ * bench-tasks` do; each leaves the others' parts as they are.
+ */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { format } from 'prettier';
@@ -7,7 +10,10 @@ const PAGE = join(import.meta.dirname, '..', 'docs', 'performance.md');
 /** In the order in which they stand, behind the comparison. */
 const SECTIONS = { rotation: '## Rotation under load', tasks: '## Tasks' } as const;
 
-/** From `perf record -e task-clock -g` with `--perf-basic-prof`, at 64 connections; not measured anew by each run. */
+/**
+ * From `perf record -e task-clock -g` with `--perf-basic-prof`, at 64 connections; not measured
+ * anew by each run.
+ */
 const PROFILE = `Where the CPU of a small request goes, by a sampling profile: almost half is the kernel's, and most of that its four system calls on sockets (the two writes alone, which run
 the receiving end of loopback too, are three tenths of the whole); an eighth our JavaScript, a tenth the engine's built-in functions (promises above all), an eighth V8's own runtime (JSON of
 the records, strings), the rest collection, TLS, Node's streams and malloc. So a ratio of CPU per request to Envoy's that is missed is not missed in one place: with no JavaScript at all, what is
@@ -15,15 +21,21 @@ left is more than haproxy takes. Of the memory, 50 MB
 are pages of Node's own program file, some 30 the engine's heap (more while it is loaded without a pause), some 20 what OpenSSL and Node hold for 64 pairs of connections.`;
 
 /** Replaces one part of the page. */
-export async function writePage(part: 'comparison' | keyof typeof SECTIONS, text: string): Promise<void> {
+export async function writePage(
+  part: 'comparison' | keyof typeof SECTIONS,
+  text: string,
+): Promise<void> {
   const page = await readFile(PAGE, 'utf8').catch(() => '# Performance\n');
   const headings = Object.values(SECTIONS);
   // Each part with its heading.
   const found = page.split(new RegExp(`^(?=(?:${headings.join('|')})$)`, 'm'));
-  const kept = (heading: string): string => found.find((one) => one.startsWith(`${heading}\n`)) ?? '';
+  const kept = (heading: string): string =>
+    found.find((one) => one.startsWith(`${heading}\n`)) ?? '';
   const parts = [
     part === 'comparison' ? text : (found[0] ?? ''),
-    ...Object.entries(SECTIONS).map(([name, heading]) => (name === part ? `${heading}\n\n${text}` : kept(heading))),
+    ...Object.entries(SECTIONS).map(([name, heading]) =>
+      name === part ? `${heading}\n\n${text}` : kept(heading),
+    ),
   ];
   await mkdir(dirname(PAGE), { recursive: true });
   const whole = parts.filter((one) => one !== '').join('\n\n');

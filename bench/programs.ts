@@ -1,6 +1,8 @@
 /**
- * The programs that are compared, each given the same job: HTTP/1.1 from loopback in, pooled mTLS to one upstream out, the upstream's SPIFFE ID verified, no
- * session resumed, rules that let GET and PUT below /v1 through and deny the rest. One worker each. Envoy and Chaperone write a record per request to a file.
+ * The programs that are compared, each given the same job: HTTP/1.1 from loopback in, pooled mTLS
+ * to one upstream out, the upstream's SPIFFE ID verified, no session resumed, rules that let GET
+ * and PUT below /v1 through and deny the rest. One worker each. Envoy and Chaperone write a record
+ * per request to a file.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -45,7 +47,11 @@ export const TOOLS_HOST = 'tools.internal';
 export const DIST = join(import.meta.dirname, '..', 'dist');
 
 /** Writes the certificates of the others, which take them from files. */
-export async function writeIdentities(folder: string, ca: string, svids: Record<string, Issued>): Promise<void> {
+export async function writeIdentities(
+  folder: string,
+  ca: string,
+  svids: Record<string, Issued>,
+): Promise<void> {
   await writeFile(join(folder, 'ca.pem'), ca);
   for (const [name, { certificatesPem, privateKeyPem }] of Object.entries(svids)) {
     await writeFile(join(folder, `${name}.pem`), certificatesPem + privateKeyPem, { mode: 0o600 });
@@ -53,7 +59,10 @@ export async function writeIdentities(folder: string, ca: string, svids: Record<
 }
 
 /** The mTLS upstream. `log` is a file that gets the serial of each request's client certificate. */
-export async function launchUpstream({ folder, upstreamPort }: Places, log?: string): Promise<Running> {
+export async function launchUpstream(
+  { folder, upstreamPort }: Places,
+  log?: string,
+): Promise<Running> {
   const www = join(folder, 'www', 'v1');
   await mkdir(www, { recursive: true });
   await writeFile(join(www, 'small'), 'ok\n');
@@ -84,7 +93,10 @@ http {
   return start(OTHER_CORE, ['nginx', '-p', folder, '-c', config]);
 }
 
-export async function chaperone(places: Places, ports: Ports & { health: number }): Promise<Program> {
+export async function chaperone(
+  places: Places,
+  ports: Ports & { health: number },
+): Promise<Program> {
   const config = join(places.folder, 'chaperone.yaml');
   const { http, tcp, health } = ports;
   await writeFile(config, documents(places, ports));
@@ -189,7 +201,10 @@ backend wrapped
   return { name: 'haproxy', http, tcp, absolute: undefined, ready, launch };
 }
 
-/** http-proxy 1.18, the package that most Node proxies are made of, with an https.Agent that keeps connections. */
+/**
+ * http-proxy 1.18, the package that most Node proxies are made of, with an https.Agent that keeps
+ * connections.
+ */
 export function httpProxy({ folder, upstreamPort }: Places, { http }: Ports): Program {
   const command = [
     process.execPath,

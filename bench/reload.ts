@@ -1,4 +1,7 @@
-/** How long a reload of ten thousand destinations keeps the event loop from everybody else, in a sidecar as `chaperone run` puts it together. */
+/**
+ * How long a reload of ten thousand destinations keeps the event loop from everybody else, in a
+ * sidecar as `chaperone run` puts it together.
+ */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { compose } from '../cmd/compose.ts';
@@ -8,17 +11,26 @@ import type { Stall } from './bars.ts';
 const RULES = 10;
 
 /** One file with so many destinations of ten rules each, loaded, changed and loaded again. */
-export async function reloadStall(folder: string, endpoint: string, destinations: number): Promise<Stall> {
+export async function reloadStall(
+  folder: string,
+  endpoint: string,
+  destinations: number,
+): Promise<Stall> {
   const file = join(folder, `reload-${destinations}.yaml`);
   const documents = Array.from({ length: destinations }, (_, n) => destination(n));
   const write = (allowed: string): Promise<void> =>
-    writeFile(file, [sidecar(folder, endpoint), ...documents].join('---\n').replaceAll('/changes/', allowed));
+    writeFile(
+      file,
+      [sidecar(folder, endpoint), ...documents].join('---\n').replaceAll('/changes/', allowed),
+    );
   await write('/a/');
   await using running = await compose({
     paths: [file],
     env: {},
     clock: systemClock,
-    logger: () => ({ log: (level, _, text) => void (level === 'error' && process.stderr.write(`${text}\n`)) }),
+    logger: () => ({
+      log: (level, _, text) => void (level === 'error' && process.stderr.write(`${text}\n`)),
+    }),
   });
   await write('/b/');
   const watch = watchTurns();

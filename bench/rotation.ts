@@ -1,6 +1,6 @@
 /**
- * SVIDs rotate every second while requests keep coming: none may fail, and the upstream must see every new serial. BENCH_SECONDS sets how long, 60 by default.
- * Exits with 1 otherwise.
+ * SVIDs rotate every second while requests keep coming: none may fail, and the upstream must see
+ * every new serial. BENCH_SECONDS sets how long, 60 by default. Exits with 1 otherwise.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -34,7 +34,11 @@ async function main(): Promise<boolean> {
   const { places, workloadApi, serials: issued } = stage;
   const log = join(places.folder, 'serials.log');
   await using upstream = await launchUpstream(places, log);
-  const program = await chaperone(places, { http: await freePort(), tcp: await freePort(), health: await freePort() });
+  const program = await chaperone(places, {
+    http: await freePort(),
+    tcp: await freePort(),
+    health: await freePort(),
+  });
   await using sidecar = program.launch();
   await untilOk(program.ready, sidecar);
   say(`sidecar: process ${sidecar.pid}, upstream: process ${upstream.pid}, ${SECONDS} s`);

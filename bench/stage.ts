@@ -1,4 +1,7 @@
-/** What every measurement stands on: a folder, the embedded development identity, the certificates of the others, and where everything listens. */
+/**
+ * What every measurement stands on: a folder, the embedded development identity, the certificates
+ * of the others, and where everything listens.
+ */
 import { X509Certificate } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -29,7 +32,10 @@ export async function setStage(label: string): Promise<Stage> {
   const domain = await createDevTrustDomain({ name: 'bench.local', clock: systemClock });
   const issued = (id: string) => domain.issue(parseSpiffeId(id), HOUR_MS);
   const ca = certificatesPem(domain.current().x509.map(({ certificate }) => certificate));
-  await writeIdentities(folder, ca, { upstream: await issued(UPSTREAM_ID), agent: await issued(AGENT_ID) });
+  await writeIdentities(folder, ca, {
+    upstream: await issued(UPSTREAM_ID),
+    agent: await issued(AGENT_ID),
+  });
   const serials: string[] = [];
   const noting: DevTrustDomain = {
     ...domain,
@@ -40,8 +46,20 @@ export async function setStage(label: string): Promise<Stage> {
     },
   };
   const socket = join(folder, 'identity', 'workload.sock');
-  const workloadApi = opened.use(await startDevWorkloadApi({ socket, domain: noting, identities: [{ id: AGENT_ID }] }));
+  const workloadApi = opened.use(
+    await startDevWorkloadApi({ socket, domain: noting, identities: [{ id: AGENT_ID }] }),
+  );
   const envoy = process.env['BENCH_ENVOY'] ?? 'envoy';
-  const places: Places = { folder, upstreamPort: await freePort(), envoy, endpoint: workloadApi.endpoint };
-  return { places, workloadApi, serials, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };
+  const places: Places = {
+    folder,
+    upstreamPort: await freePort(),
+    envoy,
+    endpoint: workloadApi.endpoint,
+  };
+  return {
+    places,
+    workloadApi,
+    serials,
+    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+  };
 }

@@ -22,13 +22,20 @@ export function tables(results: Results): string {
   return [
     line([`median (range) of ${rounds} rounds`, ...NAMES]),
     line(['---', ...NAMES.map(() => '---')]),
-    ...ROWS.map(([text, key, digits]) => line([text, ...NAMES.map((name) => cell(results, name, [key, digits]))])),
+    ...ROWS.map(([text, key, digits]) =>
+      line([text, ...NAMES.map((name) => cell(results, name, [key, digits]))]),
+    ),
     ...sizes(results),
     '',
     line(['bar', 'measured', 'at most', '']),
     line(['---', '---', '---', '---']),
     ...bars(results).map((bar) =>
-      line([bar.text, bar.measured.toFixed(2), String(bar.most), holds(bar) ? 'holds' : '**missed**']),
+      line([
+        bar.text,
+        bar.measured.toFixed(2),
+        String(bar.most),
+        holds(bar) ? 'holds' : '**missed**',
+      ]),
     ),
     '',
     alone(results),
@@ -37,7 +44,11 @@ export function tables(results: Results): string {
 
 const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
 
-function cell({ rounds }: Results, name: Name, [key, digits]: readonly [keyof Round, number]): string {
+function cell(
+  { rounds }: Results,
+  name: Name,
+  [key, digits]: readonly [keyof Round, number],
+): string {
   const all = rounds[name].flatMap((round) => round[key] ?? []);
   if (all.length === 0) return '–';
   return range(all, digits);
@@ -54,7 +65,9 @@ function sizes({ sizes: of }: Results): readonly string[] {
     line(['RSS idle, MB', ...NAMES.map((name) => of[name].idle.toFixed(0))]),
     line([
       'RSS after load, MB (thousand requests)',
-      ...NAMES.map((name) => `${of[name].loaded.toFixed(0)} (${(of[name].requests / 1000).toFixed(0)})`),
+      ...NAMES.map(
+        (name) => `${of[name].loaded.toFixed(0)} (${(of[name].requests / 1000).toFixed(0)})`,
+      ),
     ]),
   ];
 }

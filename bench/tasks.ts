@@ -1,6 +1,7 @@
 /**
- * What tasks cost: a call that names one beside a call that names none, a whole task around one call, the end of a task with a thousand streams, and ten thousand open
- * tasks. The agent and the upstream are a process of their own; CPU and memory are those of the sidecar's.
+ * What tasks cost: a call that names one beside a call that names none, a whole task around one
+ * call, the end of a task with a thousand streams, and ten thousand open tasks. The agent and the
+ * upstream are a process of their own; CPU and memory are those of the sidecar's.
  *
  *   node --expose-gc bench/tasks.ts          prints the table and writes it into docs/performance.md; exits 1 when a bar is missed
  */
@@ -37,14 +38,20 @@ const STREAMS = 1000;
 const OPEN = 10_000;
 const CALLS = 5000;
 const ROUNDS = 5;
-const INTENT = JSON.stringify({ purpose: 'bench', owner: 'bench', targets: ['web'], actions: ['read'] });
+const INTENT = JSON.stringify({
+  purpose: 'bench',
+  owner: 'bench',
+  targets: ['web'],
+  actions: ['read'],
+});
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 const ABOUT = `By \`make bench-tasks\`, on ${cpus().length} cores of ${cpus()[0]?.model.trim() ?? 'an unknown processor'}, load average ${(loadavg()[0] ?? 0).toFixed(1)}. One agent on one connection kept alive, a plaintext upstream on the
 same machine, records not written: the cheapest call that there is, so that what a task adds shows most. Opening and completing are two calls of the agent API.`;
 
 const get = (path: string, as: string | undefined): string =>
-  `GET http://web.internal${path} HTTP/1.1\r\nHost: web.internal\r\n${as === undefined ? '' : `Proxy-Authorization: ${as}\r\n`}\r\n`;
+  `GET http://web.internal${path} HTTP/1.1\r\nHost: ` +
+  `web.internal\r\n${as === undefined ? '' : `Proxy-Authorization: ${as}\r\n`}\r\n`;
 
 async function call(socket: Socket, as: string | undefined): Promise<void> {
   socket.write(get('/', as));
@@ -193,7 +200,13 @@ async function room(): Promise<Room> {
   const served = agentApi({ tasks: registry, feed, ways });
   stack.use(await startAgentDoor({ socket: api, mode: 0o600, tcp: undefined, api: served }));
   const order = { port: proxy.addresses.get('forward')?.port ?? 0, api };
-  return { child, tasks: registry, proxy, order, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+  return {
+    child,
+    tasks: registry,
+    proxy,
+    order,
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
 }
 
 async function told<T>(child: ChildProcess, order?: Order): Promise<T> {
@@ -202,7 +215,10 @@ async function told<T>(child: ChildProcess, order?: Order): Promise<T> {
   return answer;
 }
 
-/** us of this process for each call, without a task and with one, taken in turn: the least of the rounds, because what else the machine does only adds. */
+/**
+ * us of this process for each call, without a task and with one, taken in turn: the least of the
+ * rounds, because what else the machine does only adds.
+ */
 async function costs({ child, order }: Room, as: string): Promise<readonly [number, number]> {
   const of = async (given: Pick<Order, 'as'>): Promise<number> => {
     const before = process.cpuUsage();
@@ -235,7 +251,11 @@ async function sidecar(): Promise<number> {
   const opened = r.tasks.open(parseIntent('intent', INTENT));
   const as = `Basic ${Buffer.from(`${opened.task.id}:${opened.secret}`).toString('base64')}`;
   const [without, named] = await costs(r, as);
-  const [plain, all] = await told<readonly [number, number]>(r.child, { ...r.order, what: 'whole', times: 500 });
+  const [plain, all] = await told<readonly [number, number]>(r.child, {
+    ...r.order,
+    what: 'whole',
+    times: 500,
+  });
   await told(r.child, { ...r.order, what: 'streams', times: 1, as });
   const began = Date.now();
   r.tasks.end(opened.task, 'revoked', 'bench');
@@ -250,13 +270,15 @@ async function sidecar(): Promise<number> {
       '',
     ],
     [
-      `a task opened and completed, ${(all - plain).toFixed(2)} ms more, to a call, ${plain.toFixed(2)} ms`,
+      `a task opened and completed, ${(all - plain).toFixed(2)} ms more, to a call, ` +
+        `${plain.toFixed(2)} ms`,
       (all - plain) / plain,
       2,
       '',
     ],
     [
-      `${STREAMS} streams of a task, from its end until the agent has seen the last one cut (${aborted} ms in the sidecar)`,
+      `${STREAMS} streams of a task, from its end until the agent has seen the last one ` +
+        `cut (${aborted} ms in the sidecar)`,
       cut,
       1000,
       ' ms',
@@ -265,7 +287,8 @@ async function sidecar(): Promise<number> {
   ];
   const lines = rows.map(
     ([what, value, most, unit]) =>
-      `| ${what} | ${value.toFixed(2)}${unit} | ${most}${unit} | ${value > most ? 'missed' : 'held'} |`,
+      `| ${what} | ${value.toFixed(2)}${unit} | ${most}${unit} | ` +
+      `${value > most ? 'missed' : 'held'} |`,
   );
   const text = `${ABOUT}\n\n${['| what | measured | at most | |', '| --- | --- | --- | --- |', ...lines].join('\n')}\n`;
   say(text);

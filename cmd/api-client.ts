@@ -1,4 +1,7 @@
-/** The task APIs as commands use them: JSON over a Unix socket, one request a connection. An answer that is an error becomes the Fault it tells of. */
+/**
+ * The task APIs as commands use them: JSON over a Unix socket, one request a connection. An answer
+ * that is an error becomes the Fault it tells of.
+ */
 import { request, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { CODES, Fault, type Code } from '../lib/base/fault.ts';
@@ -58,8 +61,12 @@ async function textFrom(answer: IncomingMessage): Promise<string> {
   return text;
 }
 
-function open(socketPath: string, { method, path, body, authorization }: Asked): Promise<IncomingMessage> {
-  const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body);
+function open(
+  socketPath: string,
+  { method, path, body, authorization }: Asked,
+): Promise<IncomingMessage> {
+  const text =
+    body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body);
   const headers = {
     ...(text === undefined
       ? undefined
@@ -92,20 +99,27 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new Fault('api-unreachable', 'the answer is not JSON', { cause, hint: 'is this the socket of a sidecar?' });
+    throw new Fault('api-unreachable', 'the answer is not JSON', {
+      cause,
+      hint: 'is this the socket of a sidecar?',
+    });
   }
 }
 
 /** A member of what may be an object. */
 export function field(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null && name in value ? Reflect.get(value, name) : undefined;
+  return typeof value === 'object' && value !== null && name in value
+    ? Reflect.get(value, name)
+    : undefined;
 }
 
 /** A text member; a Fault when it is not there. */
 export function textOf(value: unknown, name: string): string {
   const found = field(value, name);
   if (typeof found === 'string') return found;
-  throw new Fault('api-unreachable', `the answer has no ${name}`, { hint: 'is the sidecar of another version?' });
+  throw new Fault('api-unreachable', `the answer has no ${name}`, {
+    hint: 'is the sidecar of another version?',
+  });
 }
 
 /** A text member, or ''. */

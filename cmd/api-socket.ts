@@ -1,4 +1,7 @@
-/** Which socket a command speaks to: the one it was told, that of the environment, or that of the configuration. */
+/**
+ * Which socket a command speaks to: the one it was told, that of the environment, or that of the
+ * configuration.
+ */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Fault } from '../lib/base/fault.ts';
@@ -17,7 +20,10 @@ export interface DoorOptions {
 export const AGENT_API = 'CHAPERONE_AGENT_API';
 export const ADMIN_API = 'CHAPERONE_ADMIN_API';
 
-export async function agentSocket({ api, agent, config }: DoorOptions, { env }: Io): Promise<string> {
+export async function agentSocket(
+  { api, agent, config }: DoorOptions,
+  { env }: Io,
+): Promise<string> {
   const named = api ?? (agent === undefined ? env[AGENT_API] : undefined);
   if (named !== undefined && named !== '') return inFolder(named);
   const { sidecar } = await loadConfig(config, { generation: 1 });
@@ -29,13 +35,16 @@ export async function agentSocket({ api, agent, config }: DoorOptions, { env }: 
       hint: 'write agentApi: { socket: /path } there',
     });
   const names = known.map(({ name }) => name).join(', ');
-  const problem = found === undefined ? `there is no agent ${agent ?? ''}` : 'there are several agents';
+  const problem =
+    found === undefined ? `there is no agent ${agent ?? ''}` : 'there are several agents';
   throw new Fault('usage', problem, { hint: `write --agent and one of ${names}` });
 }
 
 /** The socket in the folder of an agent, or the path itself. */
 function inFolder(path: string): string {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true ? join(path, 'api.sock') : path;
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+    ? join(path, 'api.sock')
+    : path;
 }
 
 export async function operator({ api, config }: DoorOptions, { env }: Io): Promise<ApiClient> {
@@ -43,5 +52,7 @@ export async function operator({ api, config }: DoorOptions, { env }: Io): Promi
   if (named !== undefined && named !== '') return apiClient(named);
   const { sidecar } = await loadConfig(config, { generation: 1 });
   if (sidecar.adminApi !== undefined) return apiClient(sidecar.adminApi.socket);
-  throw new Fault('usage', 'the Sidecar document has no adminApi', { hint: 'write adminApi: { socket: /path } there' });
+  throw new Fault('usage', 'the Sidecar document has no adminApi', {
+    hint: 'write adminApi: { socket: /path } there',
+  });
 }

@@ -9,19 +9,28 @@ import { type Config, loadConfig } from '../lib/config/load/load.ts';
 const PID = '{pid}';
 
 /**
- * Where the configuration writes evidence: of several sinks all, of one with `{pid}` the files of all
- * processes, the one that was written last at the end. @throws Fault `usage` where there is none
+ * Where the configuration writes evidence: of several sinks all, of one with `{pid}` the files of
+ * all processes, the one that was written last at the end. @throws Fault `usage` where there is
+ * none
  */
-export async function auditFiles({ sidecar }: Config, command: string): Promise<readonly string[][]> {
+export async function auditFiles(
+  { sidecar }: Config,
+  command: string,
+): Promise<readonly string[][]> {
   const sinks = sidecar.audit.sinks.flatMap((sink) => ('file' in sink ? [sink.file] : []));
   if (sinks.length === 0)
-    throw new Fault('usage', 'the configuration writes no audit file', { hint: `name one: chaperone ${command}` });
+    throw new Fault('usage', 'the configuration writes no audit file', {
+      hint: `name one: chaperone ${command}`,
+    });
   return Promise.all(sinks.map(async (file) => (file.includes(PID) ? ofProcesses(file) : [file])));
 }
 
 /** The files of the first sink: every sink has every record. */
 export async function evidenceOf(config: readonly string[]): Promise<readonly string[]> {
-  const [first = []] = await auditFiles(await loadConfig(config, { generation: 1 }), 'audit --file FILE');
+  const [first = []] = await auditFiles(
+    await loadConfig(config, { generation: 1 }),
+    'audit --file FILE',
+  );
   return first;
 }
 
@@ -32,7 +41,9 @@ async function ofProcesses(path: string): Promise<string[]> {
     .filter((name) => name.startsWith(before) && name.endsWith(after))
     .filter((name) => /^\d+$/.test(name.slice(before.length, name.length - after.length)))
     .map((name) => join(dirname(path), name));
-  const times = new Map(await Promise.all(found.map(async (file) => [file, (await stat(file)).mtimeMs] as const)));
+  const times = new Map(
+    await Promise.all(found.map(async (file) => [file, (await stat(file)).mtimeMs] as const)),
+  );
   return found.sort((a, b) => (times.get(a) ?? 0) - (times.get(b) ?? 0));
 }
 
@@ -50,14 +61,18 @@ export class GrowingFile implements AsyncDisposable {
     this.#path = path;
   }
 
-  /** The whole lines that were added since it was called last. @throws Fault `config-unreadable` at first */
+  /**
+   * The whole lines that were added since it was called last. @throws Fault `config-unreadable` at
+   * first
+   */
   async *lines(): AsyncGenerator<string> {
     try {
       this.#handle ??= await open(this.#path, 'r');
       yield* this.#added(this.#handle);
       if (!(await this.#replaced(this.#handle))) return;
     } catch (failure) {
-      const code = failure instanceof Error && 'code' in failure ? String(failure.code) : String(failure);
+      const code =
+        failure instanceof Error && 'code' in failure ? String(failure.code) : String(failure);
       throw new Fault('config-unreadable', `${this.#path} cannot be read (${code})`, {
         hint: 'look at the path and its permissions',
         cause: failure,
@@ -82,10 +97,16 @@ export class GrowingFile implements AsyncDisposable {
     }
   }
 
-  /** Whether another file is at the path by now, or this one was emptied. A path with nothing at it is awaited. */
+  /**
+   * Whether another file is at the path by now, or this one was emptied. A path with nothing at it
+   * is awaited.
+   */
   async #replaced(handle: FileHandle): Promise<boolean> {
     const [now, there] = [await handle.stat(), await stat(this.#path).catch(() => undefined)];
-    return now.size < this.#offset || (there !== undefined && (there.ino !== now.ino || there.dev !== now.dev));
+    return (
+      now.size < this.#offset ||
+      (there !== undefined && (there.ino !== now.ino || there.dev !== now.dev))
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,42 +1,42 @@
 /**
- * The only file that knows every folder. Order: health binds first, so that whoever asks is told what is awaited; then evidence, identity, listeners;
- * everything is closed in reverse. Nothing is decided here.
+ * The only file that knows every folder. Order: health binds first, so that whoever asks is told
+ * what is awaited; then evidence, identity, listeners; everything is closed in reverse. Nothing is
+ * decided here.
  */
 import type { AddressInfo } from 'node:net';
 import type { ToolPins } from '../lib/api/admin.ts';
-import { drops, type Drops } from '../lib/telemetry/drops.ts';
-import type { Level, Logger } from '../lib/telemetry/logger.ts';
-import { type Metrics, metrics } from '../lib/telemetry/metrics.ts';
-import { type Readiness, readiness } from '../lib/telemetry/readiness.ts';
-import { type Audit, openAudit } from '../lib/audit/log.ts';
+import { openAudit } from '../lib/audit/log.ts';
 import type { AuditLog, LifecycleRecord } from '../lib/audit/record.ts';
-import { type Cell, cell } from '../lib/base/cell.ts';
+import { cell } from '../lib/base/cell.ts';
 import type { Clock } from '../lib/base/clock.ts';
 import { type Disposer, disposer } from '../lib/base/dispose.ts';
 import { Fault } from '../lib/base/fault.ts';
 import { ignore } from '../lib/base/signal.ts';
 import { type Config, loadConfig } from '../lib/config/load/load.ts';
-import { headLimits, http1Limits, type Http1Limits } from '../lib/http1/limits.ts';
+import { type Http1Limits, headLimits, http1Limits } from '../lib/http/limits.ts';
 import { endpointFrom } from '../lib/identity/address.ts';
 import type { IdentitySource } from '../lib/identity/source.ts';
-import type { Policy } from '../lib/policy/model/destination.ts';
 import { openInherited } from '../lib/listen/inherited.ts';
 import { type Proxy, type ProxyOptions, startProxy } from '../lib/listen/proxy.ts';
-import type { Tasks } from '../lib/tasks/registry.ts';
+import type { Policy } from '../lib/policy/model/policy.ts';
+import { drops } from '../lib/telemetry/drops.ts';
+import type { Level, Logger } from '../lib/telemetry/logger.ts';
+import { type Metrics, metrics } from '../lib/telemetry/metrics.ts';
+import { readiness } from '../lib/telemetry/readiness.ts';
 import { tlsContexts } from '../lib/tls/context.ts';
-import type { Interception } from '../lib/interception/authority.ts';
-import { resolverOf } from './system-resolver.ts';
 import { type Budget, budgetOf, memoryLimit, openFiles } from './compose/budget.ts';
+import { evidenceState } from './compose/evidence.ts';
 import { awaitTurn, closeRest } from './compose/hand-over.ts';
 import { followIdentity, openIdentity } from './compose/identity.ts';
-import { evidenceState } from './compose/evidence.ts';
 import { startInterception } from './compose/interception.ts';
 import { drain, healthOf, openAdmin, placesOf } from './compose/pages.ts';
+import type { Late, Parts } from './compose/parts.ts';
 import { readingsOf } from './compose/readings.ts';
-import { type Reload, reloader } from './compose/reload.ts';
+import { reloader } from './compose/reload.ts';
 import { type Status, statusOf } from './compose/status.ts';
 import { supervisor } from './compose/supervisor.ts';
 import { openDoors, startTasks } from './compose/tasks.ts';
+import { resolverOf } from './system-resolver.ts';
 
 export interface ComposeOptions {
   /** Configuration files and folders. */
@@ -52,30 +52,25 @@ export interface Sidecar extends AsyncDisposable {
   readonly addresses: ReadonlyMap<string, AddressInfo>;
   readonly identity: IdentitySource;
   readonly ready: () => boolean;
-  /** Loads the configuration again and reopens audit files. Never throws: what was wrong is logged and shows as degraded. */
+  /**
+   * Loads the configuration again and reopens audit files. Never throws: what was wrong is logged
+   * and shows as degraded.
+   */
   readonly reload: () => Promise<void>;
   /** Settles when the operator asked for an end over the admin socket. */
   readonly quit: Promise<void>;
-  /** Settles with the reason to end for: `identity.onFinal: exit`, and the Workload API is not asked again. */
+  /**
+   * Settles with the reason to end for: `identity.onFinal: exit`, and the Workload API is not asked
+   * again.
+   */
   readonly failed: Promise<Fault>;
   /** Milliseconds, `drain` of the configuration. */
   readonly drainTime: number;
-  /** Turns not ready, serves what is under way until it ends or `drain` of the configuration is over. */
+  /**
+   * Turns not ready, serves what is under way until it ends or `drain` of the configuration is
+   * over.
+   */
   drain(): Promise<void>;
-}
-
-/** What the parts share while they are put together. */
-export interface Parts {
-  readonly config: Config;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly readiness: Readiness;
-  readonly policy: Cell<Policy>;
-  readonly audit: Audit;
-  readonly budget: Budget;
-  readonly drops: Drops;
-  /** Records on their way to metrics and log. */
-  readonly tell: (event: LifecycleRecord['event'], detail?: LifecycleRecord['detail']) => void;
 }
 
 /** Starts everything. Throws the Fault of whatever cannot be started, with nothing left running. */
@@ -89,7 +84,10 @@ export async function compose(options: ComposeOptions): Promise<Sidecar> {
   }
 }
 
-async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: Disposer): Promise<Sidecar> {
+async function assemble(
+  { paths, env, clock, logger }: ComposeOptions,
+  opened: Disposer,
+): Promise<Sidecar> {
   const config = await loadConfig(paths, { generation: 1 });
   const { sidecar } = config;
   const budget = budgetFor(config);
@@ -101,12 +99,18 @@ async function assemble({ paths, env, clock, logger }: ComposeOptions, opened: D
   const counted = metrics(() => readingsOf(late, ready));
   const dropped = (late.drops = drops(clock, () => log));
   const addresses = new Map<string, AddressInfo>();
-  const shown = { readiness: ready, metrics: () => counted.render(), onDropped: () => dropped.count('health') };
+  const shown = {
+    readiness: ready,
+    metrics: () => counted.render(),
+    onDropped: () => dropped.count('health'),
+  };
   const inherited = openInherited(env, process.pid);
   const health = healthOf(sidecar, { shown, late, inherited });
   if (!health.shared) await health.open({ opened, addresses });
   const evidence = evidenceState(ready, sidecar.audit.onFailure);
-  const audit = opened.use(await openAudit({ ...sidecar.audit, clock, onChange: evidence.changed }));
+  const audit = opened.use(
+    await openAudit({ ...sidecar.audit, clock, onChange: evidence.changed }),
+  );
   const policy = cell<Policy>(config.policy);
   const shared = { config, clock, log, readiness: ready, policy, audit, budget, drops: dropped };
   const parts: Parts = { ...shared, tell: teller(audit, clock, log) };
@@ -155,13 +159,24 @@ function announce(
   addresses: Sidecar['addresses'],
 ): void {
   log.log('info', 'sidecar', `listening: ${placesOf(addresses, sidecar).join(', ')}`);
-  if (reduced !== undefined) log.log('warn', 'listeners', reduced, { hint: 'raise it: ulimit -n, LimitNOFILE' });
+  if (reduced !== undefined)
+    log.log('warn', 'listeners', reduced, { hint: 'raise it: ulimit -n, LimitNOFILE' });
   const { halfLine, halfLineLeft } = audit;
   if (halfLineLeft > 0) {
     const hint = 'the file may only be appended to; that line does not parse';
-    log.log('warn', 'audit', `left half a line of ${halfLineLeft} bytes that a killed process had left`, { hint });
+    log.log(
+      'warn',
+      'audit',
+      `left half a line of ${halfLineLeft} bytes that a killed process had left`,
+      { hint },
+    );
   }
-  if (halfLine > 0) log.log('warn', 'audit', `cut off half a line of ${halfLine} bytes that a killed process had left`);
+  if (halfLine > 0)
+    log.log(
+      'warn',
+      'audit',
+      `cut off half a line of ${halfLine} bytes that a killed process had left`,
+    );
   const { generation, digest } = policy;
   tell('started', {
     policy: generation,
@@ -222,19 +237,6 @@ export function listenerLimits(listeners: Config['sidecar']['listeners']): Http1
   });
 }
 
-/** Parts that metrics read and that are made after them. */
-export interface Late {
-  drops?: Drops;
-  proxy?: Proxy;
-  identity?: IdentitySource;
-  audit?: Audit;
-  reload?: Reload;
-  tasks?: Tasks;
-  /** How often each event came. */
-  taskEvents?: ReadonlyMap<string, number>;
-  interception?: Interception | undefined;
-}
-
 /** Every record passes the counters on its way, whether it can be written or not. */
 function observed(audit: AuditLog, counted: Metrics): AuditLog {
   return {
@@ -251,12 +253,22 @@ const LOGGED_BY_ITS_PART: ReadonlySet<LifecycleRecord['event']> = new Set([
   'identity-withdrawn',
   'policy-rejected',
 ]);
-const LEVELS: Partial<Readonly<Record<LifecycleRecord['event'], Level>>> = { 'identity-expired': 'error' };
+const LEVELS: Partial<Readonly<Record<LifecycleRecord['event'], Level>>> = {
+  'identity-expired': 'error',
+};
 
 function teller(audit: AuditLog, clock: Clock, log: Logger): Parts['tell'] {
   return (event, detail = {}) => {
     if (!LOGGED_BY_ITS_PART.has(event)) log.log(LEVELS[event] ?? 'info', 'sidecar', event, detail);
-    const record: LifecycleRecord = { kind: 'lifecycle', time: new Date(clock.now()).toISOString(), event, detail };
-    ignore(audit.write(record), 'the audit log counts its failures, and requests are refused by them');
+    const record: LifecycleRecord = {
+      kind: 'lifecycle',
+      time: new Date(clock.now()).toISOString(),
+      event,
+      detail,
+    };
+    ignore(
+      audit.write(record),
+      'the audit log counts its failures, and requests are refused by them',
+    );
   };
 }

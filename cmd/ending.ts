@@ -31,7 +31,8 @@ const TASKS = '/proc/self/task';
 
 /** Whether a thread that does work for the engine is inside a call of the system. */
 function isThreadHeld(): boolean {
-  const read = (task: string, name: string): string => readFileSync(`${TASKS}/${task}/${name}`, 'utf8').trim();
+  const read = (task: string, name: string): string =>
+    readFileSync(`${TASKS}/${task}/${name}`, 'utf8').trim();
   try {
     return readdirSync(TASKS)
       .filter((task) => read(task, 'comm').startsWith('libuv-worker'))

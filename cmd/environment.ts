@@ -1,6 +1,7 @@
 /**
- * The variables by which programs find the sidecar and trust its CA, joined with what an environment has already. Both
- * cases of the names of proxies, because curl reads only the lower-case one for http and others only the upper-case one.
+ * The variables by which programs find the sidecar and trust its CA, joined with what an
+ * environment has already. Both cases of the names of proxies, because curl reads only the
+ * lower-case one for http and others only the upper-case one.
  */
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -38,8 +39,14 @@ export function environment({ proxy, bare, trust, hosts, before, exists }: Wante
   if (proxy !== undefined) {
     const { kept, dropped } = noProxy(exceptions(before), hosts);
     if (dropped.length > 0) {
-      const why = hosts === undefined ? 'the destinations are not known here' : 'destinations have such hosts';
-      notes.push(`NO_PROXY: left out ${dropped.join(', ')}: ${why}, and programs would go around the sidecar`);
+      const why =
+        hosts === undefined
+          ? 'the destinations are not known here'
+          : 'destinations have such hosts';
+      notes.push(
+        `NO_PROXY: left out ${dropped.join(', ')}: ${why}, and programs would go ` +
+          'around the sidecar',
+      );
     }
     Object.assign(variables, proxyVariables(proxy, kept));
     java.push(...javaProxy(bare ?? proxy, kept));
@@ -51,7 +58,8 @@ export function environment({ proxy, bare, trust, hosts, before, exists }: Wante
     else notes.push(storeNote(foreignStore(before) ?? '', trust));
     notes.push(...ownFiles(variables, before, exists));
   }
-  if (java.length > 0) variables['JAVA_TOOL_OPTIONS'] = joinJava(before['JAVA_TOOL_OPTIONS'] ?? '', java);
+  if (java.length > 0)
+    variables['JAVA_TOOL_OPTIONS'] = joinJava(before['JAVA_TOOL_OPTIONS'] ?? '', java);
   return { variables, notes };
 }
 
@@ -66,9 +74,13 @@ export async function environmentOf(
 }
 
 /** Name to value, for one proxy URL. */
-export function proxyVariables(proxy: string, direct = noProxy([], []).kept): Record<string, string> {
+export function proxyVariables(
+  proxy: string,
+  direct = noProxy([], []).kept,
+): Record<string, string> {
   const pairs: Record<string, string> = {};
-  for (const name of ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'WS_PROXY', 'WSS_PROXY']) pairs[name] = proxy;
+  for (const name of ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'WS_PROXY', 'WSS_PROXY'])
+    pairs[name] = proxy;
   pairs['NO_PROXY'] = direct.join(',');
   for (const [name, value] of Object.entries(pairs)) pairs[name.toLowerCase()] = value;
   pairs['NODE_USE_ENV_PROXY'] = '1';
@@ -78,7 +90,10 @@ export function proxyVariables(proxy: string, direct = noProxy([], []).kept): Re
 /** What its documentation gives as the default, besides localhost. */
 const JAVA_LOOPBACK: readonly string[] = ['127.*', '[::1]'];
 
-/** Java reads none of these variables. With a credential in the URL its program needs an Authenticator besides. */
+/**
+ * Java reads none of these variables. With a credential in the URL its program needs an
+ * Authenticator besides.
+ */
 function javaProxy(proxy: string, direct: readonly string[]): string[] {
   const { hostname, port, username } = new URL(proxy);
   const host = hostname.replace(/^\[(.*)\]$/, '$1');
@@ -99,13 +114,19 @@ function javaProxy(proxy: string, direct: readonly string[]): string[] {
 function exceptions(before: NodeJS.ProcessEnv): string[] {
   const java = /-Dhttp\.nonProxyHosts=(\S+)/.exec(before['JAVA_TOOL_OPTIONS'] ?? '')?.[1] ?? '';
   const own = java.replaceAll(/["']/g, '').split('|');
-  return [before['NO_PROXY'] ?? '', before['no_proxy'] ?? '', ...own.filter((name) => !JAVA_LOOPBACK.includes(name))];
+  return [
+    before['NO_PROXY'] ?? '',
+    before['no_proxy'] ?? '',
+    ...own.filter((name) => !JAVA_LOOPBACK.includes(name)),
+  ];
 }
 
 /** Ours come last, and win; those of an earlier run are taken out where the text has no quotes. */
 function joinJava(before: string, ours: readonly string[]): string {
   const names = new Set(ours.flatMap((text) => text.split(' ')).map(nameOf));
-  const kept = /["']/.test(before) ? [before] : before.split(/\s+/).filter((option) => !names.has(nameOf(option)));
+  const kept = /["']/.test(before)
+    ? [before]
+    : before.split(/\s+/).filter((option) => !names.has(nameOf(option)));
   return [...kept, ...ours].filter((text) => text !== '').join(' ');
 }
 
@@ -115,16 +136,26 @@ function nameOf(option: string): string {
 
 /** The trust store that options name already, where it is not ours. */
 function foreignStore(before: NodeJS.ProcessEnv): string | undefined {
-  const path = /-Djavax\.net\.ssl\.trustStore=["']?([^\s"']+)/.exec(before['JAVA_TOOL_OPTIONS'] ?? '')?.[1];
+  const path = /-Djavax\.net\.ssl\.trustStore=["']?([^\s"']+)/.exec(
+    before['JAVA_TOOL_OPTIONS'] ?? '',
+  )?.[1];
   return path === undefined || basename(path) === STORE_FILE ? undefined : path;
 }
 
 function storeNote(store: string, trust: string): string {
-  const importing = `keytool -importcert -noprompt -alias chaperone -file ${join(trust, 'ca.pem')} -keystore ${store}`;
-  return `JAVA_TOOL_OPTIONS: names the trust store ${store}, which is kept; add the CA to it: ${importing}`;
+  const importing =
+    `keytool -importcert -noprompt -alias chaperone -file ${join(trust, 'ca.pem')} ` +
+    `-keystore ${store}`;
+  return (
+    `JAVA_TOOL_OPTIONS: names the trust store ${store}, which is kept; add the CA to it: ` +
+    `${importing}`
+  );
 }
 
-/** Where wget or apt are configured already that stays, and what to add is said: such a file may hold passwords. */
+/**
+ * Where wget or apt are configured already that stays, and what to add is said: such a file may
+ * hold passwords.
+ */
 function ownFiles(
   variables: Record<string, string>,
   before: NodeJS.ProcessEnv,

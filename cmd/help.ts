@@ -7,15 +7,23 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   '': ['chaperone init', 'chaperone check', 'chaperone run', 'chaperone help task run'],
   run: ['chaperone run', 'chaperone run -c /etc/chaperone'],
   init: ['chaperone init', 'chaperone init policy/chaperone.yaml'],
-  check: ['chaperone check -c policy', 'chaperone check --strict', 'chaperone check --format sarif > chaperone.sarif'],
+  check: [
+    'chaperone check -c policy',
+    'chaperone check --strict',
+    'chaperone check --format sarif > chaperone.sarif',
+  ],
   explain: [
     'chaperone explain GET http://crm.internal/v1/customers/1001',
-    `chaperone explain POST http://tickets.internal/mcp --tool refund --args '{"id":"T-1","amount":40}'`,
+    'chaperone explain POST http://tickets.internal/mcp --tool refund --args ' +
+      `'{"id":"T-1","amount":40}'`,
     'chaperone explain CONNECT db.internal:5432 --task support',
   ],
   test: ['chaperone test', 'chaperone test policy/crm.test.yaml --junit report.xml --coverage 100'],
   paths: ['chaperone paths', 'chaperone paths --diff main/policy policy'],
-  suggest: ['chaperone suggest > suggested.yaml', 'chaperone suggest /var/log/chaperone/audit.jsonl'],
+  suggest: [
+    'chaperone suggest > suggested.yaml',
+    'chaperone suggest /var/log/chaperone/audit.jsonl',
+  ],
   schema: ['chaperone schema > chaperone.schema.json'],
   doctor: ['chaperone doctor', 'chaperone doctor --egress crm.internal:443 --json'],
   env: ['eval "$(chaperone env)"', 'chaperone env --agent support --json'],
@@ -64,10 +72,16 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
 export function helpful(command: Command, path = ''): void {
   const examples = EXAMPLES[path] ?? [];
   if (examples.length > 0)
-    command.addHelpText('after', ['', 'Examples:', ...examples.map((line) => `  ${line}`)].join('\n'));
+    command.addHelpText(
+      'after',
+      ['', 'Examples:', ...examples.map((line) => `  ${line}`)].join('\n'),
+    );
   if (command.commands.length === 0) return;
   for (const one of command.commands) helpful(one, `${path} ${one.name()}`.trimStart());
-  const help = command.createCommand('help').description('say what a command does and takes').argument('[command...]');
+  const help = command
+    .createCommand('help')
+    .description('say what a command does and takes')
+    .argument('[command...]');
   help.action((words: readonly string[]) => found(command, words).help());
   if (path === '') helpful(help, 'help');
   command.helpCommand(false).addCommand(help);
@@ -80,8 +94,11 @@ function found(command: Command, words: readonly string[]): Command {
     const next = at.commands.find((one) => one.name() === word);
     if (next === undefined) {
       const meant = nearest(word, names);
-      const hint = meant === undefined ? `(known are ${names.join(', ')})` : `(Did you mean ${meant}?)`;
-      command.error(`error: unknown command '${word}'\n${names.length === 0 ? '' : hint}`.trimEnd());
+      const hint =
+        meant === undefined ? `(known are ${names.join(', ')})` : `(Did you mean ${meant}?)`;
+      command.error(
+        `error: unknown command '${word}'\n${names.length === 0 ? '' : hint}`.trimEnd(),
+      );
     }
     at = next;
   }

@@ -1,6 +1,7 @@
 /**
- * What NO_PROXY may keep. Programs read it in several ways (suffixes with and without a dot, `*`, ports, CIDR ranges), so
- * an entry that any of them may take for a host of a destination is left out: it would go around the sidecar.
+ * What NO_PROXY may keep. Programs read it in several ways (suffixes with and without a dot, `*`,
+ * ports, CIDR ranges), so an entry that any of them may take for a host of a destination is left
+ * out: it would go around the sidecar.
  */
 import { BlockList, isIP } from 'node:net';
 import type { HostPattern } from '../lib/net/host.ts';
@@ -13,9 +14,14 @@ export interface NoProxy {
 }
 
 /** `hosts` of all destinations; undefined: unknown, and then nothing but loopback is kept. */
-export function noProxy(before: readonly string[], hosts: readonly HostPattern[] | undefined): NoProxy {
+export function noProxy(
+  before: readonly string[],
+  hosts: readonly HostPattern[] | undefined,
+): NoProxy {
   const [kept, dropped] = [new Set<string>(LOOPBACK), new Set<string>()];
-  for (const entry of before.flatMap((text) => text.split(/[\s,|]+/)).filter((text) => text !== '')) {
+  for (const entry of before
+    .flatMap((text) => text.split(/[\s,|]+/))
+    .filter((text) => text !== '')) {
     if (isLoopback(entry)) kept.add(entry);
     else if (hosts === undefined || hosts.some((host) => mayMatch(entry, host))) dropped.add(entry);
     else kept.add(entry);
@@ -33,7 +39,9 @@ function isLoopback(entry: string): boolean {
 /** Lower case, without port, brackets and a dot at the end. */
 function hostOf(entry: string): string {
   const text = entry.toLowerCase();
-  const bare = text.startsWith('[') ? text.replace(/^\[([^\]]*)\].*$/, '$1') : text.replace(/^([^:]*):\d+$/, '$1');
+  const bare = text.startsWith('[')
+    ? text.replace(/^\[([^\]]*)\].*$/, '$1')
+    : text.replace(/^([^:]*):\d+$/, '$1');
   return bare.replace(/\.$/, '');
 }
 

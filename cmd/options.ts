@@ -6,8 +6,10 @@ const DEFAULT_FILE = 'chaperone.yaml';
 
 /** Which socket `--api` names. */
 export const AGENT =
-  'socket of the agent API, or its folder; default $CHAPERONE_AGENT_API, then that of the configuration';
-export const ADMIN = 'socket of the admin API; default $CHAPERONE_ADMIN_API, then that of the configuration';
+  'socket of the agent API, or its folder; default $CHAPERONE_AGENT_API, then that of the ' +
+  'configuration';
+export const ADMIN =
+  'socket of the admin API; default $CHAPERONE_ADMIN_API, then that of the configuration';
 
 /** An option that may be given more than once. */
 export function collect(value: string, before: readonly string[] = []): readonly string[] {

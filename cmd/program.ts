@@ -1,4 +1,7 @@
-/** The tree of commands and their options. Help, completion and parsing are made of it alone: no command's code is loaded. */
+/**
+ * The tree of commands and their options. Help, completion and parsing are made of it alone: no
+ * command's code is loaded.
+ */
 import { Command, CommanderError, Option } from 'commander';
 import { helpful } from './help.ts';
 import type { Io } from './io.ts';
@@ -38,8 +41,8 @@ export function program(io: Io): Command {
     .showHelpAfterError('(add --help for the commands and options)')
     .configureHelp({ sortSubcommands: false, showGlobalOptions: true });
   const configured = (name: string, about: string): Command => below(chaperone, name, about);
-  configured('run', 'run the sidecar until SIGTERM; SIGHUP loads the configuration again').action(async (options) =>
-    (await import('./commands/run.ts')).run(options.config, io),
+  configured('run', 'run the sidecar until SIGTERM; SIGHUP loads the configuration again').action(
+    async (options) => (await import('./commands/run.ts')).run(options.config, io),
   );
   chaperone
     .command('init')
@@ -51,7 +54,10 @@ export function program(io: Io): Command {
     .command('schema')
     .description('print the JSON Schema of the documents, for editors')
     .action(async () => (await import('./commands/schema.ts')).schema(io));
-  configured('doctor', 'say what is wrong with this set-up, why, and what to do about it; exits 1 when a check fails')
+  configured(
+    'doctor',
+    'say what is wrong with this set-up, why, and what to do about it; exits 1 when a check fails',
+  )
     .option('--workload-api <address>', 'instead of the one of the configuration')
     .option(
       '--egress <address>',
@@ -62,7 +68,8 @@ export function program(io: Io): Command {
     .option('--timeout <duration>', 'how long to wait for an answer', '5s')
     .option('--json', 'one JSON document')
     .action(async (options) => {
-      if (!(await (await import('./commands/doctor.ts')).doctor(options, io))) process.exitCode = UNHEALTHY;
+      if (!(await (await import('./commands/doctor.ts')).doctor(options, io)))
+        process.exitCode = UNHEALTHY;
     });
   agentCommands(configured, io);
   taskCommands(chaperone, io);
@@ -80,20 +87,32 @@ function agentCommands(configured: (name: string, about: string) => Command, io:
     .option('--json', 'as JSON')
     .option('--agent <name>', 'the agent that it is for, where the configuration has several')
     .action(async (options) => (await import('./commands/env.ts')).env(options, io));
-  configured('trust', 'write what programs need to trust the interception CA, and print the variables that name it')
+  configured(
+    'trust',
+    'write what programs need to trust the interception CA, and print the variables that name it',
+  )
     .option(
       '--dir <folder>',
-      'write ca.pem, bundle.pem and truststore.p12 there; default: intercept.trust.folder, which the sidecar writes',
+      'write ca.pem, bundle.pem and truststore.p12 there; default: intercept.trust.folder, ' +
+        'which the sidecar writes',
     )
-    .option('--nss <folder>', 'add the CA to this NSS database too, for browsers: $HOME/.pki/nssdb (needs certutil)')
+    .option(
+      '--nss <folder>',
+      'add the CA to this NSS database too, for browsers: $HOME/.pki/nssdb (needs certutil)',
+    )
     .option('--mount <folder>', 'where the program sees that folder, as in another container')
-    .option('--ca <file>', 'the CA certificate; default: ask the running sidecar on spec.health.address')
+    .option(
+      '--ca <file>',
+      'the CA certificate; default: ask the running sidecar on spec.health.address',
+    )
     .option('--format <format>', 'shell, dotenv or json', 'shell')
     .action(async (options) => (await import('./commands/trust.ts')).trust(options, io));
 }
 
 function svidCommands(chaperone: Command, io: Io): void {
-  const svid = chaperone.command('svid').description('look at the identity that the Workload API gives');
+  const svid = chaperone
+    .command('svid')
+    .description('look at the identity that the Workload API gives');
   for (const [name, about] of [
     ['show', 'fetch once and print'],
     ['watch', 'print each update until SIGINT'],
@@ -101,17 +120,25 @@ function svidCommands(chaperone: Command, io: Io): void {
     svid
       .command(name)
       .description(about)
-      .option('--workload-api <address>', 'unix:///path or tcp://ip:port; default $SPIFFE_ENDPOINT_SOCKET')
+      .option(
+        '--workload-api <address>',
+        'unix:///path or tcp://ip:port; default $SPIFFE_ENDPOINT_SOCKET',
+      )
       .option('--timeout <duration>', 'how long to wait for the first SVID', '30s')
       .option('--json', 'one JSON object a line')
       .action(async (options) => (await import('./commands/svid.ts')).svid(name, options, io));
   }
   svid
     .command('write')
-    .description('keep a folder of PEM files in step with the identity, for programs that read files')
+    .description(
+      'keep a folder of PEM files in step with the identity, for programs that read files',
+    )
     .argument('[args...]', 'after --: arguments of --on-update-command')
     .requiredOption('--dir <folder>', 'gets svid.pem, key.pem (0600) and bundle.<trust domain>.pem')
-    .option('--workload-api <address>', 'unix:///path or tcp://ip:port; default $SPIFFE_ENDPOINT_SOCKET')
+    .option(
+      '--workload-api <address>',
+      'unix:///path or tcp://ip:port; default $SPIFFE_ENDPOINT_SOCKET',
+    )
     .option('--timeout <duration>', 'how long to wait for the first SVID', '30s')
     .option('--spiffe-id <id>', 'the SVID to write; default the first')
     .option('--hint <hint>', 'the SVID to write, by its hint')
@@ -135,13 +162,15 @@ function laptopCommands(chaperone: Command, io: Io): void {
     .option('--trust-domain <name>', 'trust domain', 'dev.local')
     .option(
       '--id <path>',
-      'SPIFFE ID path to issue; may be repeated, the first is the default identity (default: /agent)',
+      'SPIFFE ID path to issue; may be repeated, the first is the default identity ' +
+        '(default: /agent)',
       collect,
     )
     .option('--ttl <duration>', 'lifetime of an SVID; rotated at half of it', '5m')
     .option(
       '--serve <path=port>',
-      "serve the demo's API over mTLS on 127.0.0.1 as this SPIFFE ID, such as /crm=8443; may be repeated",
+      "serve the demo's API over mTLS on 127.0.0.1 as this SPIFFE ID, such as /crm=8443; " +
+        'may be repeated',
       collect,
     )
     .action(async (options) => (await import('./commands/dev.ts')).dev(options, io));

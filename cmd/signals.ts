@@ -1,4 +1,7 @@
-/** The process's signals as what they mean: SIGTERM and SIGINT drain, a second one forces, SIGHUP loads again. */
+/**
+ * The process's signals as what they mean: SIGTERM and SIGINT drain, a second one forces, SIGHUP
+ * loads again.
+ */
 export interface Signals extends Disposable {
   /** Settles with the name of the first SIGTERM or SIGINT. */
   readonly stop: Promise<NodeJS.Signals>;
@@ -18,6 +21,7 @@ export function processSignals(onHangup: () => void): Signals {
   return {
     stop: stop.promise,
     force: force.promise,
-    [Symbol.dispose]: () => void process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', onHangup),
+    [Symbol.dispose]: () =>
+      void process.off('SIGTERM', onStop).off('SIGINT', onStop).off('SIGHUP', onHangup),
   };
 }

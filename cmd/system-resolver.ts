@@ -1,7 +1,8 @@
 /**
- * Names by the system's own resolver (nsswitch: files, mDNS, LDAP and whatever else is set up), in a
- * child process: getaddrinfo blocks a thread and cannot be given up, and a thread that is blocked keeps
- * its process from ending. The child can be killed, and is, when too many of its answers are overdue.
+ * Names by the system's own resolver (nsswitch: files, mDNS, LDAP and whatever else is set up), in
+ * a child process: getaddrinfo blocks a thread and cannot be given up, and a thread that is blocked
+ * keeps its process from ending. The child can be killed, and is, when too many of its answers are
+ * overdue.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { Socket } from 'node:net';
@@ -10,7 +11,10 @@ import type { Clock } from '../lib/base/clock.ts';
 import { onAbort } from '../lib/base/signal.ts';
 import { dnsResolver, type Resolver, sharing } from '../lib/upstream/resolver.ts';
 
-/** One line of JSON for each name, one for each answer; it ends with its parent, whatever hangs in it. */
+/**
+ * One line of JSON for each name, one for each answer; it ends with its parent, whatever hangs in
+ * it.
+ */
 const PROGRAM = `
 const { lookup } = require('node:dns');
 const lines = require('node:readline').createInterface({ input: process.stdin });
@@ -25,7 +29,7 @@ lines.on('close', () => process.kill(process.pid, 'SIGKILL'));
 /** Milliseconds after which an answer is overdue. */
 const DEADLINE_MS = 10_000;
 /** Answers that are overdue before the child is replaced: it has threads for 32. */
-const MOST_OVERDUE = 8;
+const MAX_OVERDUE = 8;
 
 interface Pending {
   readonly name: string;
@@ -45,9 +49,14 @@ export function resolverOf(kind: 'dns' | 'system', clock: Clock): Resolver {
   return kind === 'system' ? systemResolver(clock) : dnsResolver({ clock });
 }
 
-export function systemResolver(clock: Clock, command: readonly string[] = [process.execPath, '-e', PROGRAM]): Resolver {
+export function systemResolver(
+  clock: Clock,
+  command: readonly string[] = [process.execPath, '-e', PROGRAM],
+): Resolver {
   const child = new Child(clock, command);
-  const resolver = sharing((name, absolute, signal) => child.ask(absolute ? `${name}.` : name, signal));
+  const resolver = sharing((name, absolute, signal) =>
+    child.ask(absolute ? `${name}.` : name, signal),
+  );
   return {
     resolve: resolver.resolve,
     close() {
@@ -99,7 +108,7 @@ class Child {
   #late(id: number): void {
     this.#take(id)?.reject(coded('ETIMEOUT'));
     this.#overdue += 1;
-    if (this.#overdue < MOST_OVERDUE) return;
+    if (this.#overdue < MAX_OVERDUE) return;
     this.#process?.kill('SIGKILL');
     this.#process = undefined;
     this.#overdue = 0;

@@ -14,9 +14,16 @@ export function taskCommands(chaperone: Command, io: Io): void {
     .option('--agent <name>', WHOSE)
     .argument('<command...>', 'after --: the program and its arguments')
     .action(async (command: readonly string[], options) => {
-      process.exitCode = await (await import('./commands/task-run.ts')).taskRun({ ...options, command }, io);
+      process.exitCode = await (
+        await import('./commands/task-run.ts')
+      ).taskRun({ ...options, command }, io);
     });
-  below(task, 'open', 'open a task and print the variables that send a program through the sidecar as that task', AGENT)
+  below(
+    task,
+    'open',
+    'open a task and print the variables that send a program through the sidecar as that task',
+    AGENT,
+  )
     .requiredOption('--intent <file>', 'what the task is for (docs/tasks.md)')
     .option('--agent <name>', WHOSE)
     .option('--json', 'the whole answer of the API')
@@ -24,12 +31,19 @@ export function taskCommands(chaperone: Command, io: Io): void {
   below(task, 'list', 'the tasks that are open, and the step-ups that wait for an answer', ADMIN)
     .option('--json', 'as JSON')
     .action(async (options) => (await import('./commands/task.ts')).taskList(options, io));
-  below(task, 'questions', 'the calls that wait for an approval: each with all that would be approved', ADMIN)
+  below(
+    task,
+    'questions',
+    'the calls that wait for an approval: each with all that would be approved',
+    ADMIN,
+  )
     .option('--json', 'as JSON')
     .action(async (options) => (await import('./commands/task.ts')).taskQuestions(options, io));
   below(task, 'end', 'complete a task', ADMIN)
     .argument('<task>', 'its id')
-    .action(async (id: string, options) => (await import('./commands/task.ts')).taskEnd({ ...options, task: id }, io));
+    .action(async (id: string, options) =>
+      (await import('./commands/task.ts')).taskEnd({ ...options, task: id }, io),
+    );
   below(task, 'watch', 'print what happens to tasks until SIGINT', ADMIN)
     .option('--json', 'one JSON object a line')
     .action(async (options) => (await import('./commands/task.ts')).taskWatch(options, io));
@@ -49,15 +63,26 @@ function answers(chaperone: Command, io: Io): void {
     .argument('<step-up>', 'its id')
     .option('--by <name>', 'who refuses; default the user of this process')
     .option('--reason <words>', 'for the agent')
-    .option('--lasts <duration>', 'how long the agent may not ask for it again; default as long as its tasks may last')
-    .action(async (stepUp: string, options) => (await import('./commands/task.ts')).deny({ ...options, stepUp }, io));
-  below(chaperone, 'revoke', 'revoke a task and those derived from it: what is under way is cut', ADMIN)
+    .option(
+      '--lasts <duration>',
+      'how long the agent may not ask for it again; default as long as its tasks may last',
+    )
+    .action(async (stepUp: string, options) =>
+      (await import('./commands/task.ts')).deny({ ...options, stepUp }, io),
+    );
+  below(
+    chaperone,
+    'revoke',
+    'revoke a task and those derived from it: what is under way is cut',
+    ADMIN,
+  )
     .argument('[task]', 'its id')
     .option('--all', 'every task')
     .option('--by <name>', 'who revokes; default the user of this process')
     .option('--reason <words>', 'stands in the records')
     .action(async (id: string | undefined, options, command: Command) => {
-      if ((id === undefined) === (options.all !== true)) command.error('error: name one task, or --all');
+      if ((id === undefined) === (options.all !== true))
+        command.error('error: name one task, or --all');
       await (await import('./commands/task.ts')).revoke({ ...options, task: id }, io);
     });
 }

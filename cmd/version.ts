@@ -7,4 +7,5 @@ export const VERSION = '0.1.0';
 declare const CHAPERONE_COMMIT: string | undefined;
 
 /** The commit of a bundle; undefined where it is not known, or the sources run. */
-export const COMMIT = typeof CHAPERONE_COMMIT === 'string' && CHAPERONE_COMMIT !== '' ? CHAPERONE_COMMIT : undefined;
+export const COMMIT =
+  typeof CHAPERONE_COMMIT === 'string' && CHAPERONE_COMMIT !== '' ? CHAPERONE_COMMIT : undefined;

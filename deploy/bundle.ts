@@ -1,7 +1,11 @@
 /**
- * `npm run bundle [-- folder]`: what a host without this checkout needs to run Chaperone, by default in `dist`: the programs and the chunks they share,
- * with every package in them; the launcher `bin/chaperone`; the client for agents, `chaperone/client`, and its types; a manifest whose only dependency is the Node to run on, optional, so that the tarball of `npm pack ./dist` works on every host Node and installs offline where that is 26; the licences. The image holds
- * these files and Node, no more. Node strips no types below node_modules, which is why sources are not what is packed.
+ * `npm run bundle [-- folder]`: what a host without this checkout needs to run Chaperone, by
+ * default in `dist`: the programs and the chunks they share, with every package in them; the
+ * launcher `bin/chaperone`; the client for agents, `chaperone/client`, and its types; a manifest
+ * whose only dependency is the Node to run on, optional, so that the tarball of `npm pack ./dist`
+ * works on every host Node and installs offline where that is 26; the licences. The image holds
+ * these files and Node, no more. Node strips no types below node_modules, which is why sources are
+ * not what is packed.
  */
 import { execFile } from 'node:child_process';
 import { copyFile, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
@@ -17,7 +21,10 @@ const REQUIRE = `import { createRequire as _createRequire } from 'node:module'; 
 
 type Manifest = Readonly<Record<string, unknown>>;
 
-/** Writes the bundle into a folder, over what an earlier one left; returns the names of the packages in it. Throws when a package has no licence to pass on. */
+/**
+ * Writes the bundle into a folder, over what an earlier one left; returns the names of the packages
+ * in it. Throws when a package has no licence to pass on.
+ */
 export async function bundle(folder: string): Promise<readonly string[]> {
   await mkdir(folder, { recursive: true });
   // Named by what is in them: those of an earlier bundle would stay.
@@ -41,7 +48,8 @@ export async function bundle(folder: string): Promise<readonly string[]> {
     metafile: true,
     logLevel: 'warning',
   });
-  // It runs in the programs of others, on the Node that they have, and its lines stand in their stack traces.
+  // It runs in the programs of others, on the Node that they have, and its lines stand in their
+  // stack traces.
   await build({
     absWorkingDir: ROOT,
     entryPoints: { client: CLIENT },
@@ -57,14 +65,20 @@ export async function bundle(folder: string): Promise<readonly string[]> {
   await declare(join(folder, 'types'));
   const packages = packagesOf(metafile);
   await writeFile(join(folder, 'THIRD-PARTY-LICENSES.txt'), await licences(packages));
-  await writeFile(join(folder, 'package.json'), `${JSON.stringify(await manifest(), undefined, 2)}\n`);
+  await writeFile(
+    join(folder, 'package.json'),
+    `${JSON.stringify(await manifest(), undefined, 2)}\n`,
+  );
   await mkdir(join(folder, 'bin'), { recursive: true });
   for (const name of ['LICENSE', 'README.md', 'bin/chaperone', 'bin/package.json'])
     await copyFile(join(ROOT, name), join(folder, name));
   return packages.map(nameOf);
 }
 
-/** For `chaperone version`: $CHAPERONE_COMMIT where there is no repository, as in an image's build; '' where neither is. */
+/**
+ * For `chaperone version`: $CHAPERONE_COMMIT where there is no repository, as in an image's build;
+ * '' where neither is.
+ */
 async function commit(): Promise<string> {
   const given = process.env['CHAPERONE_COMMIT'] ?? '';
   if (given !== '') return given;
@@ -79,26 +93,36 @@ async function commit(): Promise<string> {
 async function declare(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true });
   const project = ['--project', join(ROOT, 'clients/typescript'), '--outDir', resolve(folder)];
-  await promisify(execFile)(process.execPath, [join(ROOT, 'node_modules/typescript/lib/tsc.js'), ...project]);
+  await promisify(execFile)(process.execPath, [
+    join(ROOT, 'node_modules/typescript/lib/tsc.js'),
+    ...project,
+  ]);
 }
 
 /** Folders of packages, relative to the root; a nested copy counts for itself. */
 function packagesOf({ inputs }: Metafile): readonly string[] {
-  const folders = Object.keys(inputs).map((file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]);
+  const folders = Object.keys(inputs).map(
+    (file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0],
+  );
   return [...new Set(folders.filter((folder) => folder !== undefined))].toSorted();
 }
 
-const nameOf = (folder: string): string => folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length);
+const nameOf = (folder: string): string =>
+  folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length);
 
 async function licences(packages: readonly string[]): Promise<string> {
   const texts = packages.map(async (folder) => {
     const { version, license } = await readManifest(join(ROOT, folder));
     const files = (await readdir(join(ROOT, folder))).filter((name) => LICENCE.test(name));
-    if (files.length === 0 && typeof license !== 'string') throw new Error(`${folder} says nothing about its licence`);
-    const parts = await Promise.all(files.map((name) => readFile(join(ROOT, folder, name), 'utf8')));
-    return [`${nameOf(folder)} ${String(version)} (${String(license)})`, ...parts.map((text) => text.trim())].join(
-      '\n\n',
+    if (files.length === 0 && typeof license !== 'string')
+      throw new Error(`${folder} says nothing about its licence`);
+    const parts = await Promise.all(
+      files.map((name) => readFile(join(ROOT, folder, name), 'utf8')),
     );
+    return [
+      `${nameOf(folder)} ${String(version)} (${String(license)})`,
+      ...parts.map((text) => text.trim()),
+    ].join('\n\n');
   });
   return `${(await Promise.all(texts)).join(`\n\n${'-'.repeat(80)}\n\n`)}\n`;
 }

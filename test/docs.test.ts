@@ -31,7 +31,10 @@ t.test('every YAML example of the documentation is a configuration that loads', 
       if (!yaml.includes('apiVersion')) continue;
       examples += 1;
       const file = join(t.testdir(), 'example.yaml');
-      writeFileSync(file, /kind: (Sidecar|PolicyTest)/.test(yaml) ? yaml : `${SIDECAR}---\n${yaml}`);
+      writeFileSync(
+        file,
+        /kind: (Sidecar|PolicyTest)/.test(yaml) ? yaml : `${SIDECAR}---\n${yaml}`,
+      );
       const loading: Promise<unknown> = yaml.includes('kind: PolicyTest')
         ? loadTests([file], [])
         : loadConfig([file], { generation: 1 });
@@ -59,11 +62,14 @@ t.test('every make target and program that the README names is there', async (t)
 
 t.test('every exit status of a fault is documented', async (t) => {
   const page = read('docs/operations.md');
-  for (const [code, { exit }] of Object.entries(CODES)) t.match(page, new RegExp(`\\b${exit}\\b`), `${code}: ${exit}`);
+  for (const [code, { exit }] of Object.entries(CODES))
+    t.match(page, new RegExp(`\\b${exit}\\b`), `${code}: ${exit}`);
 });
 
 t.test('every dependency has its line, and no line is of one that is gone', async (t) => {
-  const manifest = JSON.parse(read('package.json')) as Readonly<Record<string, Readonly<Record<string, string>>>>;
+  const manifest = JSON.parse(read('package.json')) as Readonly<
+    Record<string, Readonly<Record<string, string>>>
+  >;
   const wanted = ['dependencies', 'devDependencies', 'optionalDependencies'].flatMap((kind) =>
     Object.keys(manifest[kind] ?? {}),
   );

@@ -1,6 +1,7 @@
 /**
- * docs/limits.md is held to the code (invariant 11): each value is the one of the code, each test that it names is there, and no limit of lib is missing. Whoever adds a number to
- * the code that bounds something adds a row; a number that bounds nothing goes to NOT_LIMITS with what it is.
+ * docs/limits.md is held to the code (invariant 11): each value is the one of the code, each test
+ * that it names is there, and no limit of lib is missing. Whoever adds a number to the code that
+ * bounds something adds a row; a number that bounds nothing goes to NOT_LIMITS with what it is.
  */
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,58 +22,78 @@ interface Row {
 }
 
 const ROWS: readonly Row[] = [
-  ...read('docs/limits.md').matchAll(/^\| `([^`]+)` +\| `([^`]+)` +\| (.*?) +\| .*? +\| `([^`]+)`: (.*?) +\|$/gm),
-].map(([, where = '', name = '', value = '', file = '', test = '']) => ({ where, name, value, file, test }));
+  ...read('docs/limits.md').matchAll(
+    /^\| `([^`]+)` +\| `([^`]+)` +\| (.*?) +\| .*? +\| `([^`]+)`: (.*?) +\|$/gm,
+  ),
+].map(([, where = '', name = '', value = '', file = '', test = '']) => ({
+  where,
+  name,
+  value,
+  file,
+  test,
+}));
 
-/** Numbers that are named like limits and are none, and bounds that nothing outside can reach or see. */
+/**
+ * Numbers that are named like limits and are none, and bounds that nothing outside can reach or
+ * see.
+ */
 const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
   'what the engine or a format holds': [
     'lib/base/clock.ts LONGEST',
     'lib/listen/inherited.ts MOST',
-    'lib/spiffe/der.ts MOST_LENGTH_BYTES',
-    'lib/tls/path.ts LARGEST_RECORD',
+    'lib/spiffe/der.ts MAX_LENGTH_BYTES',
+    'lib/tls/path.ts MAX_RECORD',
     'lib/http2/frames.ts HEAD_BYTES',
     'lib/http2/sent-frames.ts GOAWAY_BYTES',
-    'lib/forward/websocket-frames.ts LONGEST_CONTROL LONGEST_REASON',
+    'lib/forward/websocket-frames.ts MAX_CONTROL MAX_REASON',
     'lib/listen/task-sockets.ts LONGEST',
   ],
   'memories of what servers said, of which the oldest goes first': [
-    'lib/mcp/reply.ts MOST_TOKENS',
-    'lib/forward/mcp-reply.ts MOST_EVENTS',
+    'lib/mcp/reply.ts MAX_TOKENS',
+    'lib/forward/mcp-reply.ts MAX_EVENTS',
   ],
   'how text is shown, not what is taken': [
-    'lib/forward/mcp-reply.ts LONGEST_NAME',
-    'lib/forward/mcp-reply.ts LONGEST_NAME',
-    'lib/forward/mcp.ts MOST_NOTICES',
-    'lib/policy/model/shown.ts LONGEST_SHOWN',
-    'lib/policy/decision/decide.ts LONGEST_ERROR',
-    'lib/exchange/fault-response.ts MOST_PHRASE',
+    'lib/forward/mcp-reply.ts MAX_NAME',
+    'lib/forward/mcp-reply.ts MAX_NAME',
+    'lib/forward/mcp.ts MAX_NOTICES',
+    'lib/policy/model/shown.ts MAX_SHOWN',
+    'lib/policy/decision/decide.ts MAX_ERROR',
+    'lib/exchange/fault-response.ts MAX_PHRASE',
   ],
   'how often or how much at a time, without a bound on anybody': [
-    'lib/audit/sinks/file.ts RETRY_MS LONGEST_RETRY_MS',
+    'lib/audit/sinks/file.ts RETRY_MS MAX_RETRY_MS',
     'lib/config/load/watch.ts BURST_MS',
     'lib/base/read-file.ts AGAIN_MS',
     'lib/http1/writer.ts JOIN_BYTES BULK_BYTES BURST_BYTES',
-    'lib/http1/limits.ts poolAgeJitter',
+    'lib/http/limits.ts poolAgeJitter',
     'lib/identity/limits.ts baseMs timeMs timeoutMs share again',
     'lib/identity/follow.ts LOOK_MS',
     'lib/identity/watch.ts LOOK_MS',
   ],
   'refresh hints of bundle documents, which nothing fetches yet': [
-    'lib/spiffe/bundle-document.ts MOST_REFRESH_SECONDS',
+    'lib/spiffe/bundle-document.ts MAX_REFRESH_SECONDS',
   ],
-  'guards that nothing reaches: work in memory that ends by itself': ['lib/identity/limits.ts chainMs'],
+  'guards that nothing reaches: work in memory that ends by itself': [
+    'lib/identity/limits.ts chainMs',
+  ],
   'sizes of memories that cannot be seen from outside': [
-    'lib/upstream/pools.ts MOST_KEYS POOL_CONNECTIONS',
-    'lib/http2/frames.ts MOST_LATE',
+    'lib/upstream/pools.ts MAX_KEYS POOL_CONNECTIONS',
+    'lib/http2/frames.ts MAX_LATE',
   ],
-  'covered by the row beside it': ['lib/api/pages.ts headersTimeout keepAliveTimeout connectionsCheckingInterval'],
-  'how many pairs a warning names': ['lib/config/checks/confusables.ts MOST_ALIKE'],
-  'what numbers are, in conditions': ['lib/policy/conditions/cel.ts LARGEST_INT MOST_DIGITS', 'lib/policy/conditions/plain.ts LONGEST'],
+  'covered by the row beside it': [
+    'lib/api/pages.ts headersTimeout keepAliveTimeout connectionsCheckingInterval',
+  ],
+  'how many pairs a warning names': ['lib/config/checks/confusables.ts MAX_ALIKE'],
+  'what numbers are, in conditions': [
+    'lib/policy/conditions/cel.ts MAX_INT MAX_DIGITS',
+    'lib/policy/conditions/plain.ts LONGEST',
+  ],
   'how it is learned whether a server keeps its connections': [
-    'lib/http1/reuse.ts SOON_MS MARKED_MS MOST_MARKED_MS PROOF_MS MARGIN_MS',
+    'lib/http1/reuse.ts SOON_MS MARKED_MS MAX_MARKED_MS PROOF_MS MARGIN_MS',
   ],
-  'what flow control of HTTP/2 lets ahead in all': ['lib/http2/limits.ts connectionWindowBytes sessionBytes'],
+  'what flow control of HTTP/2 lets ahead in all': [
+    'lib/http2/limits.ts connectionWindowBytes sessionBytes',
+  ],
 };
 
 const EXEMPT = new Set(
@@ -118,7 +139,9 @@ function inCode({ where, name }: Row): number {
   const start = parts.length === 1 ? 0 : text.indexOf(parts[0] ?? '');
   const last = parts.at(-1) ?? '';
   const behind = text.slice(Math.max(start, 0));
-  const found = new RegExp(String.raw`\b${last}(?: = |: )(?:bytes\(|ms\(|count\()?\s*${NUMBER}`).exec(behind);
+  const found = new RegExp(
+    String.raw`\b${last}(?: = |: )(?:bytes\(|ms\(|count\()?\s*${NUMBER}`,
+  ).exec(behind);
   return start < 0 || found === null ? Number.NaN : evaluated(found[1] ?? '');
 }
 
@@ -135,13 +158,16 @@ function inSchema({ where, name }: Row): string {
   const { initial } = found;
   if (initial === undefined) return 'none';
   if (typeof initial !== 'string') return JSON.stringify(initial);
-  return /^\d+(ms|s|m|h)$/.test(initial) ? `${parseDuration(initial)} ms` : initial.replace(/([A-Z])/, ' $1');
+  return /^\d+(ms|s|m|h)$/.test(initial)
+    ? `${parseDuration(initial)} ms`
+    : initial.replace(/([A-Z])/, ' $1');
 }
 
 t.test('every value is the one of the code or of the schema', async (t) => {
   t.ok(ROWS.length > 60, `${ROWS.length} rows`);
   for (const row of ROWS) {
-    if (row.where.startsWith('lib/')) t.equal(numberOf(row.value), inCode(row), `${row.where} ${row.name}`);
+    if (row.where.startsWith('lib/'))
+      t.equal(numberOf(row.value), inCode(row), `${row.where} ${row.name}`);
     else if (row.value === 'none') t.equal(inSchema(row), 'none', row.name);
     else t.equal(numberOf(row.value), numberOf(inSchema(row)), row.name);
   }
@@ -150,15 +176,19 @@ t.test('every value is the one of the code or of the schema', async (t) => {
 t.test('every test that is named is there', async (t) => {
   for (const { file, test, name } of ROWS) {
     const quoted = test.replace(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
-    t.match(read(file), new RegExp(String.raw`t\.test\(\s*'${quoted}'`), `${name}: ${file}: ${test}`);
+    t.match(
+      read(file),
+      new RegExp(String.raw`t\.test\(\s*'${quoted}'`),
+      `${name}: ${file}: ${test}`,
+    );
   }
 });
 
 /** What sets each limit: by `file name`, by file, or by folder; the closest says it. */
 const SETTERS: ReadonlyMap<string, string> = new Map(
-  [...read('docs/limits.md').matchAll(/^\| `(lib\/[^`]+)` +\| ([^|`]*(?:`[^`]+`[^|`]*)*) \|$/gm)].map(
-    ([, what = '', how = '']) => [what, how.trim()],
-  ),
+  [
+    ...read('docs/limits.md').matchAll(/^\| `(lib\/[^`]+)` +\| ([^|`]*(?:`[^`]+`[^|`]*)*) \|$/gm),
+  ].map(([, what = '', how = '']) => [what, how.trim()]),
 );
 
 function setterOf({ where, name }: Row): string | undefined {
@@ -170,7 +200,10 @@ t.test('every limit has a key that is there, or it is said why it has none', asy
   t.ok(SETTERS.size > 30, `${SETTERS.size} lines`);
   for (const row of ROWS) {
     if (row.where.startsWith('lib/'))
-      t.ok(setterOf(row), `${row.where} ${row.name}: a line under "What sets them" of docs/limits.md`);
+      t.ok(
+        setterOf(row),
+        `${row.where} ${row.name}: a line under "What sets them" of docs/limits.md`,
+      );
   }
   const shapes = [sidecarDocument.shape, destinationDocument.shape];
   for (const [what, how] of SETTERS) {
@@ -189,17 +222,23 @@ t.test('every limit has a key that is there, or it is said why it has none', asy
 const LIMIT_LIKE = /MOST|LONGEST|LARGEST|MAX|LIMIT|TIMEOUT|BYTES|CONNECTIONS|KEPT|_MS$/;
 const TEXTS = /\/\*[\s\S]*?\*\/|'[^'\n]*'/g;
 
-/** `file NAME` of every number that is named like a limit, and of every number in a table of limits. */
+/**
+ * `file NAME` of every number that is named like a limit, and of every number in a table of limits.
+ */
 function numbersOf(file: string): readonly string[] {
   const text = read(file).replace(TEXTS, '');
   const constants = [...text.matchAll(/^(?:export )?const ([A-Z][A-Z0-9_]*) = [-\d(]/gm)]
     .map(([, name = '']) => name)
     .filter((name) => LIMIT_LIKE.test(name));
   const tables = [
-    ...text.matchAll(/\b(?:[A-Z\d_]*LIMITS|TABLE) = (?:Object\.freeze\()?\{([\s\S]*?)\n?\}(?:\);|;| as const)/g),
+    ...text.matchAll(
+      /\b(?:[A-Z\d_]*LIMITS|TABLE) = (?:Object\.freeze\()?\{([\s\S]*?)\n?\}(?:\);|;| as const)/g,
+    ),
   ];
   const members = tables.flatMap(([, body = '']) =>
-    [...body.matchAll(/\b([a-zA-Z]+): (?:bytes\(|ms\(|count\(|\{)?\s*(?:default: )?\d/g)].map(([, name = '']) => name),
+    [...body.matchAll(/\b([a-zA-Z]+): (?:bytes\(|ms\(|count\(|\{)?\s*(?:default: )?\d/g)].map(
+      ([, name = '']) => name,
+    ),
   );
   return [...constants, ...members].map((name) => `${file} ${name}`);
 }

@@ -12,7 +12,11 @@ t.test('every reader gives a value or a Fault for what it is handed, and soon', 
     const random = seeded(SEED);
     for (const input of reader.from) await reader.read(input);
     const outcomes = { taken: 0, refused: 0 };
-    for (let left = CASES / (reader.slow ?? 1); left > 0; left--) await readOne(reader, random, outcomes);
-    t.ok(outcomes.refused > 0 !== (reader.total ?? false), `${reader.name}: ${JSON.stringify(outcomes)}`);
+    for (let left = CASES / (reader.slow ?? 1); left > 0; left--)
+      await readOne(reader, random, outcomes);
+    t.ok(
+      outcomes.refused > 0 !== (reader.total ?? false),
+      `${reader.name}: ${JSON.stringify(outcomes)}`,
+    );
   }
 });

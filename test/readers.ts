@@ -1,6 +1,7 @@
 /**
- * Everything that reads text or bytes from outside, with real inputs to begin from. Each must give a value or a Fault, whatever it is handed, and soon.
- * HTTP has its own (test/http1, test/differential).
+ * Everything that reads text or bytes from outside, with real inputs to begin from. Each must give
+ * a value or a Fault, whatever it is handed, and soon. HTTP has its own (test/http1,
+ * test/differential).
  */
 import { create } from '@bufbuild/protobuf';
 import { readFileSync } from 'node:fs';
@@ -60,10 +61,14 @@ const ca = await testAuthority();
 const svid = await ca.svid('/agent');
 const domain = await createDevTrustDomain({ name: 'example.org', clock: systemClock });
 const jwks = Buffer.from(jwtBundleBytes(domain.current())).toString();
-const token = await domain.issueJwt(parseSpiffeId('spiffe://example.org/agent'), { audience: ['crm'], ttl: 600_000 });
+const token = await domain.issueJwt(parseSpiffeId('spiffe://example.org/agent'), {
+  audience: ['crm'],
+  ttl: 600_000,
+});
 
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
-const octets = (text: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(text, 'latin1'));
+const octets = (text: string): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(Buffer.from(text, 'latin1'));
 const deployed = (file: string): string =>
   readFileSync(join(import.meta.dirname, '..', 'deploy', 'kubernetes', file), 'latin1');
 
@@ -78,7 +83,12 @@ const DOCUMENT = JSON.stringify({
     { kty: 'EC', use: 'x509-svid', x5c: [Buffer.from(ca.certificate).toString('base64')] },
   ],
 });
-const ADDRESS_RULE = { loopback: false, private: true, cidrs: ['10.0.0.0/8'], own: new Set<string>() };
+const ADDRESS_RULE = {
+  loopback: false,
+  private: true,
+  cidrs: ['10.0.0.0/8'],
+  own: new Set<string>(),
+};
 const TD = parseTrustDomain('example.org');
 const JWT_BUNDLES = new Map([[TD, parseJwtBundle(TD, octets(jwks), { requireUse: false })]]);
 
@@ -94,7 +104,8 @@ const INTENT = JSON.stringify({
   actions: ['read'],
   lifetime: '10m',
 });
-const INTENT_YAML = 'purpose: weekly-report\nowner: alice\ntargets: [crm]\nactions: [read]\nlifetime: 10m\n';
+const INTENT_YAML =
+  'purpose: weekly-report\nowner: alice\ntargets: [crm]\nactions: [read]\nlifetime: 10m\n';
 /** GET / of http, and `x: y` with literal name and value (RFC 7541 appendix C). */
 const HEADER_BLOCK = '\x82\x86\x84\x40\x01x\x01y';
 const UNWATCHED = { opened() {}, moved() {}, tainted() {}, blockOpen() {} };
@@ -106,7 +117,11 @@ function frame(type: number, flags: number, payload: string): string {
 
 async function clientHello(): Promise<string> {
   const [ours, theirs] = duplexPair();
-  const socket = connect({ socket: ours, servername: 'crm.internal', ALPNProtocols: ['h2', 'http/1.1'] });
+  const socket = connect({
+    socket: ours,
+    servername: 'crm.internal',
+    ALPNProtocols: ['h2', 'http/1.1'],
+  });
   socket.on('error', () => 'nobody answers');
   const [bytes] = (await theirs.take(1).toArray()) as [Buffer];
   for (const end of [socket, ours, theirs]) end.destroy();
@@ -129,13 +144,21 @@ async function workloadMessage(text: string): Promise<unknown> {
     x509SvidKey: octets(key),
     bundle: octets(bundle),
   });
-  const { chosen } = await readX509Svids(create(X509SVIDResponseSchema, { svids: [message] }), systemClock, {});
+  const { chosen } = await readX509Svids(
+    create(X509SVIDResponseSchema, { svids: [message] }),
+    systemClock,
+    {},
+  );
   if (chosen.kind !== 'svid') throw chosen.fault;
   return chosen.svid;
 }
 
 export const READERS: readonly Reader[] = [
-  { name: 'SPIFFE ID', from: ['spiffe://example.org/ns/a/sa/b', 'spiffe://a'], read: parseSpiffeId },
+  {
+    name: 'SPIFFE ID',
+    from: ['spiffe://example.org/ns/a/sa/b', 'spiffe://a'],
+    read: parseSpiffeId,
+  },
   { name: 'trust domain', from: ['example.org', 'a_b.example'], read: parseTrustDomain },
   { name: 'peer pattern', from: ['spiffe://example.org/ns/*/sa/**'], read: parsePeerPattern },
   {
@@ -150,7 +173,11 @@ export const READERS: readonly Reader[] = [
   },
   { name: 'host pattern', from: ['*.crm.internal', '10.0.0.1', '[::1]'], read: parseHostPattern },
   { name: 'path pattern', from: ['/v1/*/notes/**', '/%C3%A4'], read: parsePathPattern },
-  { name: 'request target', from: ['/v1/a/b?c=%41', '/a%2e/x%c3%a4', '/a/b.c%2d'], read: canonicalTarget },
+  {
+    name: 'request target',
+    from: ['/v1/a/b?c=%41', '/a%2e/x%c3%a4', '/a/b.c%2d'],
+    read: canonicalTarget,
+  },
   {
     name: 'address and range',
     from: ['10.0.0.0/8', '::ffff:10.0.0.1', '2001:db8::/32', '169.254.169.254'],
@@ -159,7 +186,9 @@ export const READERS: readonly Reader[] = [
   },
   {
     name: 'JSON of a call',
-    from: ['{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","x":[1e3,"\\u00e4"]}}'],
+    from: [
+      '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","x":[1e3,"\\u00e4"]}}',
+    ],
     read: (text) => parseJson(octets(text)),
   },
   {
@@ -170,9 +199,23 @@ export const READERS: readonly Reader[] = [
     ],
     read: (text) => readMessage(parseJson(octets(text))),
   },
-  { name: 'resource pattern', from: ['file:///notes/**', 'ticket://open/**'], read: parseResourcePattern },
-  { name: 'condition', from: CONDITIONS, read: (text) => compiler.compile(text, 'request'), slow: 20 },
-  { name: 'intent of a task', from: [INTENT, INTENT_YAML], read: (text) => parseIntent('intent', text), slow: 4 },
+  {
+    name: 'resource pattern',
+    from: ['file:///notes/**', 'ticket://open/**'],
+    read: parseResourcePattern,
+  },
+  {
+    name: 'condition',
+    from: CONDITIONS,
+    read: (text) => compiler.compile(text, 'request'),
+    slow: 20,
+  },
+  {
+    name: 'intent of a task',
+    from: [INTENT, INTENT_YAML],
+    read: (text) => parseIntent('intent', text),
+    slow: 4,
+  },
   {
     name: 'header block of HTTP/2',
     from: [HEADER_BLOCK],
@@ -181,7 +224,10 @@ export const READERS: readonly Reader[] = [
   },
   {
     name: 'frames of HTTP/2',
-    from: [frame(1, 0x5, HEADER_BLOCK) + frame(0, 0, 'abc'), frame(4, 0, '') + frame(9, 4, HEADER_BLOCK)],
+    from: [
+      frame(1, 0x5, HEADER_BLOCK) + frame(0, 0, 'abc'),
+      frame(4, 0, '') + frame(9, 4, HEADER_BLOCK),
+    ],
     read: (text) => new Frames(http2Limits(), UNWATCHED, () => 0).read(Buffer.from(text, 'latin1')),
   },
   {
@@ -195,25 +241,43 @@ export const READERS: readonly Reader[] = [
     name: 'X.509-SVID',
     from: [CHAIN],
     read: (text) =>
-      parseX509Svid({ spiffeId: svid.id, certs: octets(text), key: svid.privateKey, hint: '' }, Date.now()),
+      parseX509Svid(
+        { spiffeId: svid.id, certs: octets(text), key: svid.privateKey, hint: '' },
+        Date.now(),
+      ),
     slow: 4,
   },
   {
     name: 'private key',
     from: [KEY],
     read: (text) =>
-      parseX509Svid({ spiffeId: svid.id, certs: svid.concatenated, key: octets(text), hint: '' }, Date.now()),
+      parseX509Svid(
+        { spiffeId: svid.id, certs: svid.concatenated, key: octets(text), hint: '' },
+        Date.now(),
+      ),
     slow: 4,
   },
-  { name: 'X.509 bundle', from: [ANCHOR, ANCHOR + ANCHOR], read: (text) => parseX509Bundle(TD, octets(text)) },
+  {
+    name: 'X.509 bundle',
+    from: [ANCHOR, ANCHOR + ANCHOR],
+    read: (text) => parseX509Bundle(TD, octets(text)),
+  },
   {
     name: 'message of the Workload API',
     from: [[svid.id, CHAIN, KEY, ANCHOR].join(PART)],
     read: workloadMessage,
     slow: 20,
   },
-  { name: 'JWT bundle', from: [jwks], read: (text) => parseJwtBundle(TD, octets(text), { requireUse: false }) },
-  { name: 'bundle document', from: [DOCUMENT], read: (text) => parseBundleDocument(TD, octets(text)) },
+  {
+    name: 'JWT bundle',
+    from: [jwks],
+    read: (text) => parseJwtBundle(TD, octets(text), { requireUse: false }),
+  },
+  {
+    name: 'bundle document',
+    from: [DOCUMENT],
+    read: (text) => parseBundleDocument(TD, octets(text)),
+  },
   {
     name: 'bundle map',
     from: [JSON.stringify({ trust_domains: { 'example.org': JSON.parse(DOCUMENT) } })],
@@ -222,22 +286,34 @@ export const READERS: readonly Reader[] = [
   {
     name: 'JWT-SVID',
     from: [token],
-    read: (text) => validateJwtSvid(text, { audience: 'crm', bundles: JWT_BUNDLES, now: Date.now() }),
+    read: (text) =>
+      validateJwtSvid(text, { audience: 'crm', bundles: JWT_BUNDLES, now: Date.now() }),
     slow: 4,
   },
-  { name: 'ClientHello', from: [await clientHello()], read: (text) => readClientHello(Buffer.from(text, 'latin1')) },
+  {
+    name: 'ClientHello',
+    from: [await clientHello()],
+    read: (text) => readClientHello(Buffer.from(text, 'latin1')),
+  },
 ];
 
 /** Generous: the slowest takes a few milliseconds. */
-const MOST_MS = 5000;
+const MAX_MS = 5000;
 
 export interface Outcomes {
   taken: number;
   refused: number;
 }
 
-/** Reads one distorted input; throws an error that holds the input where the reader threw anything but a Fault, or took for ever. */
-export async function readOne({ name, from, read }: Reader, random: Random, outcomes: Outcomes): Promise<void> {
+/**
+ * Reads one distorted input; throws an error that holds the input where the reader threw anything
+ * but a Fault, or took for ever.
+ */
+export async function readOne(
+  { name, from, read }: Reader,
+  random: Random,
+  outcomes: Outcomes,
+): Promise<void> {
   const input = distorted(random, pick(random, from), () => pick(random, from));
   const began = performance.now();
   try {
@@ -245,9 +321,12 @@ export async function readOne({ name, from, read }: Reader, random: Random, outc
     outcomes.taken++;
   } catch (failure) {
     if (!(failure instanceof Fault))
-      throw new Error(`${name} threw ${String(failure)} for ${JSON.stringify(input)}`, { cause: failure });
+      throw new Error(`${name} threw ${String(failure)} for ${JSON.stringify(input)}`, {
+        cause: failure,
+      });
     outcomes.refused++;
   }
   const took = performance.now() - began;
-  if (took > MOST_MS) throw new Error(`${name} took ${Math.round(took)} ms for ${JSON.stringify(input)}`);
+  if (took > MAX_MS)
+    throw new Error(`${name} took ${Math.round(took)} ms for ${JSON.stringify(input)}`);
 }

@@ -1,4 +1,7 @@
-/** docs/which-client.md: each client that a test runs is in its table, as one that a test runs, and nothing else is. */
+/**
+ * docs/which-client.md: each client that a test runs is in its table, as one that a test runs, and
+ * nothing else is.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -35,11 +38,16 @@ const TESTS = ['test/interop', 'test/cmd']
   )
   .join('\n');
 
-const ROWS = PAGE.split('\n').filter((line) => line.startsWith('| ') && !/^\| (?:client|-)/.test(line));
-const BOLD = ROWS.flatMap((row) => [...(row.split('|')[1] ?? '').matchAll(/\*\*(.+?)\*\*/g)].map(([, name]) => name));
+const ROWS = PAGE.split('\n').filter(
+  (line) => line.startsWith('| ') && !/^\| (?:client|-)/.test(line),
+);
+const BOLD = ROWS.flatMap((row) =>
+  [...(row.split('|')[1] ?? '').matchAll(/\*\*(.+?)\*\*/g)].map(([, name]) => name),
+);
 
 t.test('each client that a test runs stands in the table in bold, and no other', async (t) => {
-  for (const [name, pattern] of Object.entries(RUN)) t.equal(BOLD.includes(name), pattern.test(TESTS), name);
+  for (const [name, pattern] of Object.entries(RUN))
+    t.equal(BOLD.includes(name), pattern.test(TESTS), name);
   for (const name of BOLD) t.ok(name !== undefined && name in RUN, `${name} has a pattern here`);
 });
 

@@ -1,20 +1,30 @@
 /**
- * Tasks of an agent, as one object that is disposed: `await using task = await openTask({...})`. Nothing but Node is needed. A task is held by one connection of this process,
- * so that it ends with the process whatever happens to it; the connection does not keep the process alive.
+ * Tasks of an agent, as one object that is disposed: `await using task = await openTask({...})`.
+ * Nothing but Node is needed. A task is held by one connection of this process, so that it ends
+ * with the process whatever happens to it; the connection does not keep the process alive.
  */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ask, hold, type Asked, type Held } from './door.ts';
 import { Refused, Unreachable } from './errors.ts';
 import { through, type Through } from './through.ts';
-import { type DerivedIntent, type Intent, type Opened, openedOf, type StepUp, stepUpOf } from './values.ts';
+import {
+  type DerivedIntent,
+  type Intent,
+  type Opened,
+  openedOf,
+  type StepUp,
+  stepUpOf,
+} from './values.ts';
 
 export { Refused, Unreachable } from './errors.ts';
 export type { Refusal } from './errors.ts';
 export type { DerivedIntent, Grant, Intent, RefusedPart, StepUp } from './values.ts';
 
 export interface Where {
-  /** Path of the socket of the agent API, or of the agent's folder; default `$CHAPERONE_AGENT_API`. */
+  /**
+   * Path of the socket of the agent API, or of the agent's folder; default `$CHAPERONE_AGENT_API`.
+   */
   readonly socket?: string;
 }
 
@@ -26,7 +36,10 @@ export interface OpenOptions extends Where {
 export interface Asking {
   /** For whoever decides, who sees it apart from the call. */
   readonly reason?: string;
-  /** Milliseconds to wait for an answer; 0 asks and does not wait. Without it until somebody answers, or the question lapses. */
+  /**
+   * Milliseconds to wait for an answer; 0 asks and does not wait. Without it until somebody
+   * answers, or the question lapses.
+   */
   readonly wait?: number;
   readonly signal?: AbortSignal;
 }
@@ -50,26 +63,40 @@ function pending(): Pending {
 }
 
 function unknownEnd(id: string, cause: Unreachable): Unreachable {
-  const message = `it is not known that task ${id} has ended; its time ends it, or the operator: ${cause.message}`;
+  const message =
+    `it is not known that task ${id} has ended; its time ends it, or the operator: ` +
+    `${cause.message}`;
   return new Unreachable(message, { cause });
 }
 
 /** @throws Refused when nothing of the intent is granted; Unreachable */
 export async function openTask(intent: Intent, options: OpenOptions = {}): Promise<Task> {
   const socket = socketOf(options);
-  return opened(socket, { method: 'POST', path: '/v1/tasks' }, { ...intent, hold: options.hold ?? true });
+  return opened(
+    socket,
+    { method: 'POST', path: '/v1/tasks' },
+    { ...intent, hold: options.hold ?? true },
+  );
 }
 
 /**
- * The task that this process was started in by `chaperone task run`, which also ends it: here it is used and let
- * go of, and not extended, derived from or completed. @throws Refused, Unreachable
+ * The task that this process was started in by `chaperone task run`, which also ends it: here it is
+ * used and let go of, and not extended, derived from or completed. @throws Refused, Unreachable
  */
 export async function currentTask(options: Where = {}): Promise<Task> {
-  const { CHAPERONE_TASK: id, CHAPERONE_TASK_CREDENTIALS: credentials, HTTP_PROXY: proxyUrl } = process.env;
+  const {
+    CHAPERONE_TASK: id,
+    CHAPERONE_TASK_CREDENTIALS: credentials,
+    HTTP_PROXY: proxyUrl,
+  } = process.env;
   if (id === undefined || credentials === undefined)
     throw new Unreachable('this process is in no task: it was not started by `chaperone task run`');
   const socket = socketOf(options);
-  const view = await ask(socket, { method: 'GET', path: `/v1/tasks/${id}`, authorization: credentials });
+  const view = await ask(socket, {
+    method: 'GET',
+    path: `/v1/tasks/${id}`,
+    authorization: credentials,
+  });
   const answer = { ...Object(view), credentials, proxyUrl, refused: [], sockets: {} };
   return new Task({ socket, opened: openedOf(answer), held: undefined, owned: false });
 }
@@ -119,33 +146,46 @@ export class Task implements AsyncDisposable {
     return this.#made.opened.sockets;
   }
 
-  /** Aborts when the task ends; `reason` says how. That somebody else ended it is known of a task that is held. */
+  /**
+   * Aborts when the task ends; `reason` says how. That somebody else ended it is known of a task
+   * that is held.
+   */
   get ended(): AbortSignal {
     return this.#ended.signal;
   }
 
-  /** fetch as this task. A redirect is an answer like any other. @throws Refused where the sidecar answers in place of the upstream */
+  /**
+   * fetch as this task. A redirect is an answer like any other. @throws Refused where the sidecar
+   * answers in place of the upstream
+   */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
     if (this.#through === undefined)
       throw new Unreachable('the sidecar has no forward proxy: set spec.forward.address');
     return this.#through.fetch(input, init);
   }
 
-  /** A dispatcher of undici for this task, from the ProxyAgent of your undici. It throws on a refused tunnel without saying why. */
-  dispatcher<Dispatcher>(ProxyAgent: new (options: { uri: string; proxyTunnel: boolean }) => Dispatcher): Dispatcher {
+  /**
+   * A dispatcher of undici for this task, from the ProxyAgent of your undici. It throws on a
+   * refused tunnel without saying why.
+   */
+  dispatcher<Dispatcher>(
+    ProxyAgent: new (options: { uri: string; proxyTunnel: boolean }) => Dispatcher,
+  ): Dispatcher {
     if (this.proxyUrl === undefined)
       throw new Unreachable('the sidecar has no forward proxy: set spec.forward.address');
     return new ProxyAgent({ uri: this.proxyUrl, proxyTunnel: false });
   }
 
   /**
-   * Asks for an approval of a call that was refused with `step-up-required`, and waits until somebody answers; then
-   * make the very same call again. @param refused the refusal, or its `decision`
+   * Asks for an approval of a call that was refused with `step-up-required`, and waits until
+   * somebody answers; then make the very same call again. @param refused the refusal, or its
+   * `decision`
    * @throws Refused when it may not be asked for, or the task ends meanwhile
    */
   async stepUp(refused: Refused | string, { reason, wait, signal }: Asking = {}): Promise<StepUp> {
     const decision = typeof refused === 'string' ? refused : refused.decision;
-    if (decision === undefined) throw new TypeError('this refusal names no decision: it is of no call');
+    if (decision === undefined)
+      throw new TypeError('this refusal names no decision: it is of no call');
     const path = `/v1/tasks/${this.id}/step-ups`;
     let stepUp = stepUpOf(await this.#ask({ method: 'POST', path, body: { decision, reason } }));
     const until = performance.now() + (wait ?? Infinity);
@@ -158,24 +198,38 @@ export class Task implements AsyncDisposable {
     }
   }
 
-  /** A task for a sub-agent: never wider than this one, ended with it; purpose and who answers for it are this one's unless they are said. */
+  /**
+   * A task for a sub-agent: never wider than this one, ended with it; purpose and who answers for
+   * it are this one's unless they are said.
+   */
   derive(intent: DerivedIntent, options: Pick<OpenOptions, 'hold'> = {}): Promise<Task> {
     const { purpose, owner, onBehalfOf } = this.#made.opened;
     const body = { purpose, ...(owner && { owner }), ...(onBehalfOf && { onBehalfOf }), ...intent };
-    const asked = { method: 'POST', path: `/v1/tasks/${this.id}/tasks`, authorization: this.#authorization } as const;
+    const asked = {
+      method: 'POST',
+      path: `/v1/tasks/${this.id}/tasks`,
+      authorization: this.#authorization,
+    } as const;
     return opened(this.#made.socket, asked, { ...body, hold: options.hold ?? true });
   }
 
   /**
-   * Moves its end, counted from now, within the ceiling of its purpose; or that of a task derived from it, which
-   * cannot do it itself. @param lifetime such as `10m` @returns the new end
+   * Moves its end, counted from now, within the ceiling of its purpose; or that of a task derived
+   * from it, which cannot do it itself. @param lifetime such as `10m` @returns the new end
    */
   async extend(lifetime: string, derived: Task = this): Promise<Date> {
-    const view = await this.#ask({ method: 'POST', path: `/v1/tasks/${derived.id}/extend`, body: { lifetime } });
+    const view = await this.#ask({
+      method: 'POST',
+      path: `/v1/tasks/${derived.id}/extend`,
+      body: { lifetime },
+    });
     return openedOf({ ...Object(view), refused: [], sockets: {}, credentials: '' }).expiresAt;
   }
 
-  /** What a child process needs to use this task: not to extend it, derive from it or complete it. It holds a secret. */
+  /**
+   * What a child process needs to use this task: not to extend it, derive from it or complete it.
+   * It holds a secret.
+   */
   environment(): Record<string, string> {
     const variables: Record<string, string> = {
       CHAPERONE_AGENT_API: this.#made.socket,
@@ -268,15 +322,28 @@ export class Task implements AsyncDisposable {
   }
 }
 
-async function opened(socket: string, asked: Asked, body: { readonly hold: boolean }): Promise<Task> {
+async function opened(
+  socket: string,
+  asked: Asked,
+  body: { readonly hold: boolean },
+): Promise<Task> {
   if (!body.hold)
-    return new Task({ socket, opened: openedOf(await ask(socket, { ...asked, body })), held: undefined, owned: true });
+    return new Task({
+      socket,
+      opened: openedOf(await ask(socket, { ...asked, body })),
+      held: undefined,
+      owned: true,
+    });
   const held = await hold(socket, { ...asked, body });
   return new Task({ socket, opened: openedOf(held.first), held, owned: true });
 }
 
 function socketOf({ socket = process.env['CHAPERONE_AGENT_API'] }: Where): string {
   if (socket !== undefined && socket !== '')
-    return statSync(socket, { throwIfNoEntry: false })?.isDirectory() === true ? join(socket, 'api.sock') : socket;
-  throw new Unreachable('no socket of an agent API is named: set CHAPERONE_AGENT_API, or give `socket`');
+    return statSync(socket, { throwIfNoEntry: false })?.isDirectory() === true
+      ? join(socket, 'api.sock')
+      : socket;
+  throw new Unreachable(
+    'no socket of an agent API is named: set CHAPERONE_AGENT_API, or give `socket`',
+  );
 }

@@ -1,4 +1,7 @@
-/** The agent API over its Unix socket: JSON, one request a connection, and one connection that is held for as long as a task lasts. */
+/**
+ * The agent API over its Unix socket: JSON, one request a connection, and one connection that is
+ * held for as long as a task lasts.
+ */
 import { request, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { apiError, Unreachable } from './errors.ts';
@@ -26,7 +29,8 @@ export async function ask(socket: string, asked: Asked): Promise<unknown> {
 /** The connection does not keep the process alive. @throws Refused, Unreachable */
 export async function hold(socket: string, asked: Asked): Promise<Held> {
   const answer = await send(socket, asked);
-  if (statusOf(answer) >= 400) throw apiError({ status: statusOf(answer), text: await whole(answer), headers: {} });
+  if (statusOf(answer) >= 400)
+    throw apiError({ status: statusOf(answer), text: await whole(answer), headers: {} });
   const lines = linesOf(answer);
   const { value, done } = await lines.next();
   if (done === true) throw new Unreachable(`${socket} said nothing`);
@@ -34,7 +38,10 @@ export async function hold(socket: string, asked: Asked): Promise<Held> {
   return { first: json(value), events: values(lines), close: () => void answer.destroy() };
 }
 
-function send(socketPath: string, { method, path, body, authorization }: Asked): Promise<IncomingMessage> {
+function send(
+  socketPath: string,
+  { method, path, body, authorization }: Asked,
+): Promise<IncomingMessage> {
   const text = body === undefined ? undefined : JSON.stringify(body);
   const headers = {
     ...(text === undefined
@@ -45,7 +52,9 @@ function send(socketPath: string, { method, path, body, authorization }: Asked):
   return new Promise((resolve, reject) => {
     const asking = request({ socketPath, method, path, headers, agent: false }, resolve);
     asking.on('error', (cause) => {
-      const message = `${socketPath} does not answer: ${cause.message}; is the sidecar running, and may this user reach its agentApi socket?`;
+      const message =
+        `${socketPath} does not answer: ${cause.message}; is the sidecar running, and may ` +
+        'this user reach its agentApi socket?';
       reject(new Unreachable(message, { cause }));
     });
     asking.end(text);

@@ -1,4 +1,7 @@
-/** What goes wrong between an agent and its sidecar: it said no, or it is not there. Anything else that a call throws is of the network or of the caller. */
+/**
+ * What goes wrong between an agent and its sidecar: it said no, or it is not there. Anything else
+ * that a call throws is of the network or of the caller.
+ */
 
 export interface Refusal {
   /** HTTP status; of a tunnel, that of its CONNECT. */
@@ -48,7 +51,11 @@ export class Unreachable extends Error {
   /** There is no listener at all: the sidecar has ended. Otherwise it may be busy. */
   get nobodyListens(): boolean {
     const { cause } = this;
-    return cause instanceof Error && 'code' in cause && (cause.code === 'ENOENT' || cause.code === 'ECONNREFUSED');
+    return (
+      cause instanceof Error &&
+      'code' in cause &&
+      (cause.code === 'ENOENT' || cause.code === 'ECONNREFUSED')
+    );
   }
 }
 
@@ -59,8 +66,9 @@ export interface Answered {
 }
 
 /**
- * The refusal that an answer through the proxy is; undefined when it came from the upstream. Every answer has the decision in a header, which no upstream ever
- * sees: only the sidecar can say it again in the body. A 407 is a proxy's own by its meaning (RFC 9110 section 15.5.8).
+ * The refusal that an answer through the proxy is; undefined when it came from the upstream. Every
+ * answer has the decision in a header, which no upstream ever sees: only the sidecar can say it
+ * again in the body. A 407 is a proxy's own by its meaning (RFC 9110 section 15.5.8).
  */
 export function refusalOf({ status, text, headers }: Answered): Refused | undefined {
   const decision = headers['chaperone-decision'];
@@ -97,7 +105,9 @@ function errorIn(text: string): Omit<Refusal, 'status'> | undefined {
 function errorInLine(text: string): Omit<Refusal, 'status'> | undefined {
   const [, message, code, rule, decision] =
     /^(.*) \[chaperone: ([a-z-]+)(?:, rule (.+))?, decision ([\w-]+)\]\n?$/.exec(text) ?? [];
-  return message === undefined || code === undefined ? undefined : { code, message, rule, decision };
+  return message === undefined || code === undefined
+    ? undefined
+    : { code, message, rule, decision };
 }
 
 function parsed(text: string): unknown {

@@ -1,8 +1,14 @@
 /**
- * HTTP through the proxy URL of one task: absolute-form for http://, a CONNECT tunnel and TLS of our own for https://. Connections are kept for the next call and belong to
- * the task. Node's fetch is not used: it hides the body of a refused CONNECT and of a 407, where the sidecar says why.
+ * HTTP through the proxy URL of one task: absolute-form for http://, a CONNECT tunnel and TLS of
+ * our own for https://. Connections are kept for the next call and belong to the task. Node's fetch
+ * is not used: it hides the body of a refused CONNECT and of a 407, where the sidecar says why.
  */
-import { Agent as HttpAgent, request as overHttp, type ClientRequest, type IncomingMessage } from 'node:http';
+import {
+  Agent as HttpAgent,
+  request as overHttp,
+  type ClientRequest,
+  type IncomingMessage,
+} from 'node:http';
 import { Agent as HttpsAgent, request as overHttps } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { Readable } from 'node:stream';
@@ -11,13 +17,16 @@ import { connect } from 'node:tls';
 import { refusalOf, Unreachable } from './errors.ts';
 
 /** Bytes of an answer that is read to see whether it is a refusal; those are small. */
-const LONGEST_REFUSAL = 65_536;
+const MAX_REFUSAL = 65_536;
 /** May be asked twice (RFC 9110 section 9.2.1). */
 const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 const EMPTY: ReadonlySet<number> = new Set([101, 204, 205, 304]);
 
 export interface Through {
-  /** As fetch: a redirect is an answer like any other and is not followed. @throws Refused, Unreachable */
+  /**
+   * As fetch: a redirect is an answer like any other and is not followed. @throws Refused,
+   * Unreachable
+   */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
   /** Closes what is kept open. */
   close(): void;
@@ -30,18 +39,30 @@ export function through(proxyUrl: string): Through {
   return {
     async fetch(input, init) {
       if (init?.redirect !== undefined && init.redirect !== 'manual')
-        throw new TypeError("redirects are not followed here: leave `redirect` out, or say 'manual'");
+        throw new TypeError(
+          "redirects are not followed here: leave `redirect` out, or say 'manual'",
+        );
       const wanted = new Request(input, init);
       const url = new URL(wanted.url);
       if (url.protocol !== 'http:' && url.protocol !== 'https:')
         throw new TypeError(`${url.protocol} is not http: or https:`);
       const body = await bodyOf(wanted, init);
-      const given = { method: wanted.method, headers: fieldsOf(wanted, body), signal: wanted.signal };
+      const given = {
+        method: wanted.method,
+        headers: fieldsOf(wanted, body),
+        signal: wanted.signal,
+      };
       const proxied = { ...given.headers, ...proxy.fields, host: url.host };
       const send = (): ClientRequest =>
         url.protocol === 'https:'
           ? overHttps(url, { ...given, agent: tunnels })
-          : overHttp({ ...proxy.at, ...given, path: absolute(url), headers: proxied, agent: plain });
+          : overHttp({
+              ...proxy.at,
+              ...given,
+              path: absolute(url),
+              headers: proxied,
+              agent: plain,
+            });
       return responseOf(await answerTo(send, body, proxy.name), wanted.method);
     },
     close() {
@@ -59,7 +80,9 @@ interface Proxy {
 
 function proxyOf(text: string): Proxy {
   const { hostname, port, host, username, password } = new URL(text);
-  const credentials = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64');
+  const credentials = Buffer.from(
+    `${decodeURIComponent(username)}:${decodeURIComponent(password)}`,
+  ).toString('base64');
   return {
     at: { host: hostname.replace(/^\[(.*)\]$/, '$1'), port },
     name: host,
@@ -77,7 +100,11 @@ class Tunnels extends HttpsAgent {
   }
 
   override createConnection(
-    options: { readonly host?: string | null; readonly port?: string | number | null; readonly servername?: string },
+    options: {
+      readonly host?: string | null;
+      readonly port?: string | number | null;
+      readonly servername?: string;
+    },
     made: (failure: Error | null, stream: Duplex) => void,
   ): undefined {
     const host = options.host ?? '';
@@ -85,7 +112,8 @@ class Tunnels extends HttpsAgent {
     tunnel(this.#proxy, host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`).then(
       (socket) => made(null, connect({ ...options, host, port, socket })),
       // Node takes no stream where there is an error.
-      (failure: unknown) => made(failure instanceof Error ? failure : new Error(String(failure)), undefined as never),
+      (failure: unknown) =>
+        made(failure instanceof Error ? failure : new Error(String(failure)), undefined as never),
     );
   }
 }
@@ -93,7 +121,13 @@ class Tunnels extends HttpsAgent {
 function tunnel(proxy: Proxy, authority: string): Promise<Duplex> {
   return new Promise((resolve, reject) => {
     const headers = { ...proxy.fields, host: authority };
-    const asked = overHttp({ ...proxy.at, method: 'CONNECT', path: authority, headers, agent: false });
+    const asked = overHttp({
+      ...proxy.at,
+      method: 'CONNECT',
+      path: authority,
+      headers,
+      agent: false,
+    });
     asked.on('error', (cause) => reject(gone(proxy.name, cause)));
     asked.on('connect', (answer, socket, head) => {
       if (answer.statusCode === 200) resolve(socket);
@@ -103,9 +137,13 @@ function tunnel(proxy: Proxy, authority: string): Promise<Duplex> {
   });
 }
 
-async function refusedTunnel(answer: IncomingMessage, socket: Duplex, head: Buffer): Promise<Error> {
+async function refusedTunnel(
+  answer: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+): Promise<Error> {
   const status = answer.statusCode ?? 0;
-  const wanted = Math.min(Number(answer.headers['content-length'] ?? 0), LONGEST_REFUSAL);
+  const wanted = Math.min(Number(answer.headers['content-length'] ?? 0), MAX_REFUSAL);
   const chunks = [head];
   let size = head.length;
   if (size < wanted) {
@@ -117,7 +155,9 @@ async function refusedTunnel(answer: IncomingMessage, socket: Duplex, head: Buff
   }
   socket.destroy();
   const text = Buffer.concat(chunks).subarray(0, wanted).toString();
-  return refusalOf({ status, text, headers: answer.headers }) ?? new Error(`the tunnel got ${status}`);
+  return (
+    refusalOf({ status, text, headers: answer.headers }) ?? new Error(`the tunnel got ${status}`)
+  );
 }
 
 type SentBody = Buffer | Readable | undefined;
@@ -140,14 +180,20 @@ function absolute(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}${url.search}`;
 }
 
-function answerTo(send: () => ClientRequest, body: SentBody, proxy: string): Promise<IncomingMessage> {
+function answerTo(
+  send: () => ClientRequest,
+  body: SentBody,
+  proxy: string,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const asked = send();
     asked.on('response', resolve);
     asked.on('error', (cause) => {
-      // A connection that was kept may be closed in the moment in which it is taken: nothing was asked of anybody.
+      // A connection that was kept may be closed in the moment in which it is taken: nothing was
+      // asked of anybody.
       const stale = asked.reusedSocket && 'code' in cause && cause.code === 'ECONNRESET';
-      if (stale && body === undefined && SAFE.has(asked.method)) resolve(answerTo(send, body, proxy));
+      if (stale && body === undefined && SAFE.has(asked.method))
+        resolve(answerTo(send, body, proxy));
       else reject(gone(proxy, cause));
     });
     if (!(body instanceof Readable)) asked.end(body);
@@ -159,11 +205,16 @@ function answerTo(send: () => ClientRequest, body: SentBody, proxy: string): Pro
 /** Only what says that nobody listens at the proxy is about the sidecar. */
 function gone(proxy: string, cause: Error): Error {
   const refused = 'code' in cause && cause.code === 'ECONNREFUSED';
-  return refused ? new Unreachable(`the sidecar's proxy ${proxy} does not answer`, { cause }) : cause;
+  return refused
+    ? new Unreachable(`the sidecar's proxy ${proxy} does not answer`, { cause })
+    : cause;
 }
 
 /** Of a refusal: as the request asked for it. */
-const REFUSAL_TYPES: ReadonlySet<string> = new Set(['application/json', 'text/plain; charset=utf-8']);
+const REFUSAL_TYPES: ReadonlySet<string> = new Set([
+  'application/json',
+  'text/plain; charset=utf-8',
+]);
 
 async function responseOf(answer: IncomingMessage, method: string): Promise<Response> {
   const status = answer.statusCode ?? 0;
@@ -176,8 +227,9 @@ async function responseOf(answer: IncomingMessage, method: string): Promise<Resp
     answer.resume();
     return new Response(null, init);
   }
-  if (status < 400 || !REFUSAL_TYPES.has(type ?? '') || Number(length ?? Infinity) > LONGEST_REFUSAL) {
-    if (status !== 407) return new Response(Readable.toWeb(answer) as ReadableStream<Uint8Array>, init);
+  if (status < 400 || !REFUSAL_TYPES.has(type ?? '') || Number(length ?? Infinity) > MAX_REFUSAL) {
+    if (status !== 407)
+      return new Response(Readable.toWeb(answer) as ReadableStream<Uint8Array>, init);
   }
   const chunks: Buffer[] = [];
   for await (const chunk of answer) chunks.push(chunk as Buffer);

@@ -60,7 +60,10 @@ export interface Opened {
   readonly refused: readonly RefusedPart[];
   /** Uses the task, sees it and asks for step-ups. */
   readonly credentials: string;
-  /** Extends it, derives from it and completes it; a program that was started in the task does not have it. */
+  /**
+   * Extends it, derives from it and completes it; a program that was started in the task does not
+   * have it.
+   */
   readonly authorization: string | undefined;
   readonly proxyUrl: string | undefined;
   readonly sockets: Readonly<Record<string, string>>;
@@ -69,7 +72,15 @@ export interface Opened {
 
 /** @throws Unreachable when it is not what a sidecar of this version says */
 export function openedOf(value: unknown): Opened {
-  const answer = checked<Opened>(value, ['id', 'purpose', 'grant', 'refused', 'credentials', 'sockets', 'expiresAt']);
+  const answer = checked<Opened>(value, [
+    'id',
+    'purpose',
+    'grant',
+    'refused',
+    'credentials',
+    'sockets',
+    'expiresAt',
+  ]);
   return { ...answer, expiresAt: new Date(answer.expiresAt) };
 }
 

@@ -1,4 +1,7 @@
-/** Which records of the evidence are wanted, and each as a line. Later records of an exchange go with its decision. */
+/**
+ * Which records of the evidence are wanted, and each as a line. Later records of an exchange go
+ * with its decision.
+ */
 import { CODES } from '../../lib/base/fault.ts';
 
 export type Evidence = Readonly<Record<string, unknown>>;
@@ -10,8 +13,10 @@ export interface Wanted {
   readonly denied?: boolean;
 }
 
-/** Exchanges whose end may still come; of more the oldest are forgotten, and their ends stand alone. */
-const MOST_OPEN = 65_536;
+/**
+ * Exchanges whose end may still come; of more the oldest are forgotten, and their ends stand alone.
+ */
+const MAX_OPEN = 65_536;
 /** Exit status of what policy refused. */
 const REFUSED = 77;
 
@@ -21,14 +26,17 @@ interface Decided {
   readonly denied: boolean;
 }
 
-/** Gives what a record is about, in words, '' where it says so itself; undefined when it is not wanted. */
+/**
+ * Gives what a record is about, in words, '' where it says so itself; undefined when it is not
+ * wanted.
+ */
 export function selection(wanted: Wanted): (record: Evidence) => string | undefined {
   const open = new Map<string, Decided>();
   const note = (record: Evidence): Decided => {
     const denied = record['effect'] === 'deny';
     const decided = { subject: subjectOf(record), matched: matches(record, wanted), denied };
     open.set(text(record, 'exchange'), decided);
-    const [oldest = ''] = open.size > MOST_OPEN ? open.keys() : [];
+    const [oldest = ''] = open.size > MAX_OPEN ? open.keys() : [];
     open.delete(oldest);
     return decided;
   };
@@ -42,7 +50,8 @@ export function selection(wanted: Wanted): (record: Evidence) => string | undefi
       const before = open.get(text(record, 'exchange'));
       if (kind === 'ended') open.delete(text(record, 'exchange'));
       if (!(before?.matched ?? isAll(wanted))) return undefined;
-      if (wanted.denied === true && (before?.denied === true || !isRefusal(record))) return undefined;
+      if (wanted.denied === true && (before?.denied === true || !isRefusal(record)))
+        return undefined;
       return before?.subject ?? '';
     }
     if (wanted.denied === true && !['refused', 'refusals'].includes(kind)) return undefined;
@@ -71,7 +80,9 @@ function isRefusal(record: Evidence): boolean {
 
 /** `GET crm.internal:80/v1/x`, with the tool of a message of MCP. */
 function subjectOf(record: Evidence): string {
-  const called = ['tool', 'prompt', 'resource'].map((name) => text(record, name)).find((name) => name !== '');
+  const called = ['tool', 'prompt', 'resource']
+    .map((name) => text(record, name))
+    .find((name) => name !== '');
   const mcp = [text(record, 'mcpMethod'), called ?? ''].filter((part) => part !== '');
   const at = `${text(record, 'host')}:${text(record, 'port')}${text(record, 'path')}`;
   return [text(record, 'method') || text(record, 'entry'), at, ...mcp].join(' ');
@@ -87,16 +98,29 @@ export function recordLine(record: Evidence, subject: string): string {
 type Line = (record: Evidence, subject: string) => readonly [string, string];
 
 const LINES: Readonly<Record<string, Line>> = {
-  decided: (record) => [text(record, 'effect'), `${subjectOf(record)}  ${why(record)}${whose(record)}`],
+  decided: (record) => [
+    text(record, 'effect'),
+    `${subjectOf(record)}  ${why(record)}${whose(record)}`,
+  ],
   refused: (record) => ['refused', `${text(record, 'entry')}  ${why(record)}${whose(record)}`],
-  redecided: (record, subject) => [text(record, 'effect'), `${subject}  decided again: ${why(record)}`],
+  redecided: (record, subject) => [
+    text(record, 'effect'),
+    `${subject}  decided again: ${why(record)}`,
+  ],
   ended: (record, subject) => ['ended', `${subject}  ${endWords(record)}`],
   refusals: (record) => [
     'refusals',
-    `${text(record, 'count')} since ${text(record, 'since')}: ${pairs(record, 'codes')}${whose(record)}`,
+    `${text(record, 'count')} since ${text(record, 'since')}: ` +
+      `${pairs(record, 'codes')}${whose(record)}`,
   ],
-  task: (record) => ['task', `${text(record, 'event')}: ${pairs(record, 'detail')}${whose(record)}`],
-  lifecycle: (record) => ['sidecar', `${text(record, 'event')} ${pairs(record, 'detail')}`.trimEnd()],
+  task: (record) => [
+    'task',
+    `${text(record, 'event')}: ${pairs(record, 'detail')}${whose(record)}`,
+  ],
+  lifecycle: (record) => [
+    'sidecar',
+    `${text(record, 'event')} ${pairs(record, 'detail')}`.trimEnd(),
+  ],
 };
 
 /** Of a later version. */
@@ -118,7 +142,10 @@ function endWords(record: Evidence): string {
   const reason = record['reason'] === undefined ? '' : `: ${text(record, 'reason')}`;
   const bytes = `${text(record, 'sent')} bytes sent, ${text(record, 'received')} received`;
   const peer = record['peer'] === undefined ? '' : `  [peer=${text(record, 'peer')}]`;
-  return `${text(record, 'outcome')}${status}, ${text(record, 'durationMs')} ms, ${bytes}${reason}${peer}`;
+  return (
+    `${text(record, 'outcome')}${status}, ${text(record, 'durationMs')} ms, ` +
+    `${bytes}${reason}${peer}`
+  );
 }
 
 function pairs(record: Evidence, name: string): string {

@@ -46,7 +46,10 @@ export async function audit(options: AuditOptions, io: Io): Promise<void> {
   if (follow === true) await followed(files, print);
 }
 
-async function followed(files: readonly GrowingFile[], print: (line: string) => void): Promise<void> {
+async function followed(
+  files: readonly GrowingFile[],
+  print: (line: string) => void,
+): Promise<void> {
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
   while (!stop.signal.aborted) {
@@ -58,11 +61,17 @@ async function followed(files: readonly GrowingFile[], print: (line: string) => 
 function lastOf({ lines, follow }: AuditOptions): number | undefined {
   if (lines === undefined) return follow === true ? TAIL : undefined;
   if (/^\d{1,9}$/.test(lines)) return Number(lines);
-  throw new Fault('usage', `--lines ${lines} is not a number`, { hint: 'write one such as --lines 20' });
+  throw new Fault('usage', `--lines ${lines} is not a number`, {
+    hint: 'write one such as --lines 20',
+  });
 }
 
 /** undefined for what is not wanted, or is no record: a line that was cut off says nothing. */
-function shownLine(line: string, select: (record: Evidence) => string | undefined, json: boolean): string | undefined {
+function shownLine(
+  line: string,
+  select: (record: Evidence) => string | undefined,
+  json: boolean,
+): string | undefined {
   const record = recordOf(line);
   if (record === undefined) return undefined;
   const subject = select(record);
@@ -73,7 +82,9 @@ function shownLine(line: string, select: (record: Evidence) => string | undefine
 function recordOf(line: string): Evidence | undefined {
   try {
     const value: unknown = JSON.parse(line);
-    return typeof value === 'object' && value !== null && 'kind' in value ? { ...value } : undefined;
+    return typeof value === 'object' && value !== null && 'kind' in value
+      ? { ...value }
+      : undefined;
   } catch {
     return undefined;
   }

@@ -1,15 +1,16 @@
 /**
- * `chaperone check`: is this configuration sound? Dials nothing. In text, problems come as one Fault
- * that lists them all; what loads and is likely a mistake is a warning, and with `--strict` a problem
- * too. In JSON and SARIF all of it is one document, whatever comes of it.
+ * `chaperone check`: is this configuration sound? Dials nothing. In text, problems come as one
+ * Fault that lists them all; what loads and is likely a mistake is a warning, and with `--strict` a
+ * problem too. In JSON and SARIF all of it is one document, whatever comes of it.
  */
 import { CODES, Fault } from '../../lib/base/fault.ts';
 import { confusableNames } from '../../lib/config/checks/confusables.ts';
 import { type Config, loadConfig } from '../../lib/config/load/load.ts';
-import { problemsOf } from '../../lib/schema/problem.ts';
 import { lintPolicy, notesOn } from '../../lib/policy/review/lint.ts';
-import { done, type Io } from '../io.ts';
+import { problemsOf } from '../../lib/schema/problem.ts';
+import { type Io, done } from '../io.ts';
 import { counted } from '../table.ts';
+import type { CheckFinding } from './check-finding.ts';
 import { sarif } from './sarif.ts';
 
 export interface CheckOptions {
@@ -18,29 +19,20 @@ export interface CheckOptions {
   readonly format: 'text' | 'json' | 'sarif';
 }
 
-export interface CheckFinding {
-  /** An error is what keeps the configuration from being loaded, or with `--strict` a warning. */
-  readonly level: 'error' | 'warning' | 'note';
-  /** Stable name of its kind: `config`, or one of those that docs/policy.md explains. */
-  readonly code: string;
-  /** Line and column count from 1; they are left out where the whole file is meant. */
-  readonly file: string;
-  readonly line?: number;
-  readonly column?: number;
-  /** Key path, or what it is about. */
-  readonly about: string;
-  readonly message: string;
-  readonly fix: string;
-}
-
-/** Gives the exit status. Throws a Fault `config` or `config-unreadable` where the format is text. */
+/**
+ * Gives the exit status. Throws a Fault `config` or `config-unreadable` where the format is text.
+ */
 export async function check({ config, strict, format }: CheckOptions, io: Io): Promise<number> {
   if (format === 'text') {
     text(await loadConfig(config, { generation: 1 }), strict === true, io);
     return 0;
   }
   const { findings, status, summary } = await outcome(config, strict === true);
-  io.out(format === 'sarif' ? sarif(findings) : JSON.stringify({ ok: status === 0, ...summary, findings }));
+  io.out(
+    format === 'sarif'
+      ? sarif(findings)
+      : JSON.stringify({ ok: status === 0, ...summary, findings }),
+  );
   return status;
 }
 
@@ -87,12 +79,15 @@ function findingsOf({ policy, sidecar, sources }: Config): readonly CheckFinding
   const setting = { identity: sidecar.name, forward: sidecar.forward !== undefined };
   const warnings = [...lintPolicy(policy, setting), ...confusableNames(policy.destinations)];
   const reporting = policy.destinations.filter(({ mode }) => mode === 'report');
-  const note = (code: string) => (one: { at: string; about: string; message: string; fix: string }) =>
-    placed('note', code, one);
+  const note =
+    (code: string) => (one: { at: string; about: string; message: string; fix: string }) =>
+      placed('note', code, one);
   return [
     ...(policy.destinations.length > 0
       ? []
-      : [NO_DESTINATION].map((one) => placed('warning', one.code, { ...one, at: `${sources[0]}:1:1` }))),
+      : [NO_DESTINATION].map((one) =>
+          placed('warning', one.code, { ...one, at: `${sources[0]}:1:1` }),
+        )),
     ...warnings.map((one) => placed('warning', one.code, one)),
     ...notesOn(policy).map(note('encoded-slash')),
     ...reporting
@@ -127,7 +122,8 @@ function text(config: Config, strict: boolean, io: Io): void {
   const { destinations, rules, digest } = summaryOf(config);
   const counts = `${counted(destinations, 'destination')}, ${counted(rules, 'rule')}`;
   done(io, `ok: ${counts}, digest ${digest.slice(0, 16)}`);
-  for (const one of io.detail === 'quiet' ? warnings : findings) io.out(`${one.level}: ${line(one)}`);
+  for (const one of io.detail === 'quiet' ? warnings : findings)
+    io.out(`${one.level}: ${line(one)}`);
 }
 
 function line({ level, code, file, line: row, column, about, message, fix }: CheckFinding): string {

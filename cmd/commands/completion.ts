@@ -33,14 +33,18 @@ function nodesOf(command: Command, path: string): readonly Node[] {
   return [own, ...below.flatMap((one) => nodesOf(one, `${path} ${one.name()}`))];
 }
 
-const flagsOf = ({ short, long }: Option): readonly string[] => [short, long].filter((flag) => flag !== undefined);
+const flagsOf = ({ short, long }: Option): readonly string[] =>
+  [short, long].filter((flag) => flag !== undefined);
 const takesValue = ({ required, optional }: Option): boolean => required || optional;
 
 /** In single quotes, for bash and zsh. */
 const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`;
 
 /** The patterns of a `case` for values of options, in two groups: those with choices, and files. */
-function valued(nodes: readonly Node[]): { choices: readonly (readonly [string, string])[]; files: string } {
+function valued(nodes: readonly Node[]): {
+  choices: readonly (readonly [string, string])[];
+  files: string;
+} {
   const all = nodes.flatMap(({ path, options }) =>
     options.filter(takesValue).map((option) => ({
       pattern: flagsOf(option)
@@ -101,7 +105,9 @@ function zsh(nodes: readonly Node[]): string {
     [
       ...commands.map(({ name, about }) => quoted(`${name}:${about}`)),
       ...known.map(quoted),
-      ...options.flatMap((option) => flagsOf(option).map((flag) => quoted(`${flag}:${option.description}`))),
+      ...options.flatMap((option) =>
+        flagsOf(option).map((flag) => quoted(`${flag}:${option.description}`)),
+      ),
     ].join(' ');
   return `#compdef chaperone
 # source <(chaperone completion zsh), or write it as _chaperone into a folder of $fpath
@@ -128,16 +134,26 @@ if [[ \${funcstack[1]} == _chaperone ]]; then _chaperone "$@"; else compdef _cha
 }
 
 function fish(nodes: readonly Node[]): string {
-  const text = (words: string): string => `'${words.replaceAll('\\', '\\\\').replaceAll("'", String.raw`\'`)}'`;
+  const text = (words: string): string =>
+    `'${words.replaceAll('\\', '\\\\').replaceAll("'", String.raw`\'`)}'`;
   const lines = nodes.flatMap(({ path, commands, options, choices }) => {
     const at = `complete -c chaperone -n "__chaperone_at '${path}'"`;
     return [
       ...commands.map(({ name, about }) => `${at} -f -a ${name} -d ${text(about)}`),
       ...choices.map((choice) => `${at} -f -a ${choice}`),
       ...options.map((option) => {
-        const flags = flagsOf(option).map((flag) => (flag.startsWith('--') ? `-l ${flag.slice(2)}` : `-s ${flag[1]}`));
-        const value = option.argChoices === undefined ? '-r' : `-x -a ${text(option.argChoices.join(' '))}`;
-        return [at, ...flags, ...(takesValue(option) ? [value] : []), '-d', text(option.description)].join(' ');
+        const flags = flagsOf(option).map((flag) =>
+          flag.startsWith('--') ? `-l ${flag.slice(2)}` : `-s ${flag[1]}`,
+        );
+        const value =
+          option.argChoices === undefined ? '-r' : `-x -a ${text(option.argChoices.join(' '))}`;
+        return [
+          at,
+          ...flags,
+          ...(takesValue(option) ? [value] : []),
+          '-d',
+          text(option.description),
+        ].join(' ');
       }),
     ];
   });

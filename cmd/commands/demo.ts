@@ -1,4 +1,7 @@
-/** `chaperone demo`: sets the stage, tells the story, checks each claim. Exit status 1 when one did not hold. */
+/**
+ * `chaperone demo`: sets the stage, tells the story, checks each claim. Exit status 1 when one did
+ * not hold.
+ */
 import { Fault } from '../../lib/base/fault.ts';
 import { ATTESTS_NOBODY } from '../../lib/dev/workload-api.ts';
 import { type Breakage, setStage, type Stage } from '../demo/setup.ts';
@@ -26,7 +29,10 @@ export async function demo(options: DemoOptions, io: Io): Promise<void> {
       io.out(`${style.good('✔')} ${title}\n    ${style.dim(await check(stage))}`);
     } catch (failure) {
       failures += 1;
-      io.out(`${style.bad('✘')} ${title}\n    ${failure instanceof Error ? failure.message : String(failure)}`);
+      io.out(
+        `${style.bad('✘')} ${title}\n    ` +
+          `${failure instanceof Error ? failure.message : String(failure)}`,
+      );
     }
   }
   if (failures === 0) {
@@ -43,14 +49,18 @@ function breakageOf(text: string | undefined): Breakage {
   throw new Fault('usage', `--break takes allow-all or no-rotation, not ${JSON.stringify(text)}`);
 }
 
-async function keep({ proxyUrl, variables, configFile, auditFile, sidecar }: Stage, { out }: Io): Promise<void> {
+async function keep(
+  { proxyUrl, variables, configFile, auditFile, sidecar }: Stage,
+  { out }: Io,
+): Promise<void> {
   using signals = processSignals(() => void sidecar.reload());
   out(`configuration  ${configFile} (loaded again when it changes)`);
   out(`evidence       ${auditFile}`);
   out(`health         http://127.0.0.1:${sidecar.addresses.get('health')?.port}/readyz`);
   out(`try            http_proxy=${proxyUrl} curl http://crm.internal/v1/customers`);
   out(
-    `               https_proxy=${proxyUrl} curl --cacert ${variables['SSL_CERT_FILE']} https://${SAAS_HOST}/v1/models`,
+    `               https_proxy=${proxyUrl} curl --cacert ${variables['SSL_CERT_FILE']} ` +
+      `https://${SAAS_HOST}/v1/models`,
   );
   out('               Ctrl-C ends everything');
   await signals.stop;

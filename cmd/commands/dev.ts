@@ -1,6 +1,6 @@
 /**
- * `chaperone dev`: the embedded Workload API, until SIGINT or SIGTERM. It attests nobody and says so. `--serve` puts the demo's API beside it: an mTLS upstream for
- * those who have none at hand.
+ * `chaperone dev`: the embedded Workload API, until SIGINT or SIGTERM. It attests nobody and says
+ * so. `--serve` puts the demo's API beside it: an mTLS upstream for those who have none at hand.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -46,7 +46,8 @@ export async function dev(options: DevOptions, io: Io): Promise<void> {
     onNote: (text) => io.err(text),
   });
   io.out(
-    `serving ${api.endpoint} for ${ids.map((id) => (id.startsWith('/') ? `spiffe://${domain.name}${id}` : id)).join(', ')}`,
+    `serving ${api.endpoint} for ` +
+      `${ids.map((id) => (id.startsWith('/') ? `spiffe://${domain.name}${id}` : id)).join(', ')}`,
   );
   io.out(`export SPIFFE_ENDPOINT_SOCKET=${api.endpoint}`);
   await using opened = disposer();
@@ -61,14 +62,23 @@ interface Serving {
   readonly opened: Disposer;
 }
 
-/** What is served gets its SVIDs from a socket of its own, so that no caller of the other can be it. */
-async function serveAll(served: readonly Served[], { domain, ttl, io, opened }: Serving): Promise<void> {
+/**
+ * What is served gets its SVIDs from a socket of its own, so that no caller of the other can be it.
+ */
+async function serveAll(
+  served: readonly Served[],
+  { domain, ttl, io, opened }: Serving,
+): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'chaperone-dev-'));
   opened.defer(() => rm(folder, { recursive: true, force: true }));
   const identities = served.map(({ id }) => ({ id }));
-  const api = opened.use(await startDevWorkloadApi({ socket: join(folder, 'api.sock'), domain, identities, ttl }));
+  const api = opened.use(
+    await startDevWorkloadApi({ socket: join(folder, 'api.sock'), domain, identities, ttl }),
+  );
   for (const one of served) {
-    const { address } = opened.use(await serve(one, { endpoint: api.endpoint, domain: domain.name, io }));
+    const { address } = opened.use(
+      await serve(one, { endpoint: api.endpoint, domain: domain.name, io }),
+    );
     io.out(`serving the demo's API as spiffe://${domain.name}${one.id} on ${address}`);
   }
 }
@@ -92,7 +102,8 @@ function serve(
     clock: systemClock,
     port,
     onNote: (text) => io.err(text),
-    onRequest: ({ method, target, peer, status }) => io.out(`${status} ${method} ${target} for ${peer.spiffeId}`),
+    onRequest: ({ method, target, peer, status }) =>
+      io.out(`${status} ${method} ${target} for ${peer.spiffeId}`),
   });
 }
 
@@ -100,8 +111,12 @@ function servedOf(text: string): Served {
   const [, id = '', digits = ''] = /^(\/.+)=(\d{1,5})$/.exec(text) ?? [];
   const port = Number(digits);
   if (id === '' || port > 65_535)
-    throw new Fault('usage', `--serve takes a path of a SPIFFE ID and a port, not ${JSON.stringify(text)}`, {
-      hint: 'such as --serve /crm=8443',
-    });
+    throw new Fault(
+      'usage',
+      `--serve takes a path of a SPIFFE ID and a port, not ${JSON.stringify(text)}`,
+      {
+        hint: 'such as --serve /crm=8443',
+      },
+    );
   return { id, port };
 }

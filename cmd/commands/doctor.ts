@@ -1,13 +1,22 @@
 /**
- * `chaperone doctor`: what is wrong with this set-up, why, and what to do about it. It changes nothing, and contacts the Workload API, the resolver and what the operator
- * named, nothing else.
+ * `chaperone doctor`: what is wrong with this set-up, why, and what to do about it. It changes
+ * nothing, and contacts the Workload API, the resolver and what the operator named, nothing else.
  */
 import { systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { type Config, loadConfig } from '../../lib/config/load/load.ts';
 import { parseDuration } from '../../lib/config/documents/scalars.ts';
 import { endpointFrom } from '../../lib/identity/address.ts';
-import { type Check, type CheckName, CHECKS, fail, type Finding, ok, type Verdict, warn } from '../doctor/finding.ts';
+import {
+  type Check,
+  type CheckName,
+  CHECKS,
+  fail,
+  type Finding,
+  ok,
+  type Verdict,
+  warn,
+} from '../doctor/finding.ts';
 import { checkAdmin, checkAudit, checkPorts } from '../doctor/host.ts';
 import { checkClock, checkIdentity, checkSocket } from '../doctor/identity.ts';
 import { checkDns, checkEgress } from '../doctor/network.ts';
@@ -36,7 +45,10 @@ const LATER: Readonly<Record<Later, Check>> = Object.freeze({
   egress: checkEgress,
 });
 
-/** Whether no check failed; warnings do not count. @throws Fault `usage`; whatever else is wrong is a finding */
+/**
+ * Whether no check failed; warnings do not count. @throws Fault `usage`; whatever else is wrong is
+ * a finding
+ */
 export async function doctor(options: DoctorOptions, io: Io): Promise<boolean> {
   const wanted = wantedChecks(options.only);
   const patience = parseDuration(options.timeout);
@@ -54,14 +66,18 @@ export async function doctor(options: DoctorOptions, io: Io): Promise<boolean> {
   }
   const healthy = findings.every(({ state }) => state !== 'fail');
   if (options.json === true) io.out(JSON.stringify({ healthy, findings }));
-  else for (const finding of findings) if (finding.state !== 'ok' || io.detail !== 'quiet') print(finding, io);
+  else
+    for (const finding of findings)
+      if (finding.state !== 'ok' || io.detail !== 'quiet') print(finding, io);
   return healthy;
 }
 
 function wantedChecks(only: readonly string[] = CHECKS): ReadonlySet<string> {
   for (const name of only) {
     if (CHECKS.some((known) => known === name)) continue;
-    throw new Fault('usage', `there is no check ${JSON.stringify(name)}`, { hint: `known are ${CHECKS.join(', ')}` });
+    throw new Fault('usage', `there is no check ${JSON.stringify(name)}`, {
+      hint: `known are ${CHECKS.join(', ')}`,
+    });
   }
   return new Set(only);
 }
@@ -90,13 +106,18 @@ async function configuration(paths: readonly string[]): Promise<Loaded> {
       );
     return {
       config,
-      verdicts: [ok(`${counted(destinations.length, 'destination')}, digest ${digest.slice(0, 16)}`), ...reporting],
+      verdicts: [
+        ok(`${counted(destinations.length, 'destination')}, digest ${digest.slice(0, 16)}`),
+        ...reporting,
+      ],
     };
   } catch (failure) {
     const { message } = Fault.from(failure, 'config');
     const problems = message
       .split('\n')
-      .map((line) => fail(line, 'the documents are taken whole or not at all', 'see docs/reference'));
+      .map((line) =>
+        fail(line, 'the documents are taken whole or not at all', 'see docs/reference'),
+      );
     return { config: undefined, verdicts: problems };
   }
 }

@@ -1,6 +1,7 @@
 /**
- * `chaperone env`: the variables that send an agent through the sidecar, joined with those of the environment that it is
- * called in. With `intercept.trust` also those by which programs trust the interception CA.
+ * `chaperone env`: the variables that send an agent through the sidecar, joined with those of the
+ * environment that it is called in. With `intercept.trust` also those by which programs trust the
+ * interception CA.
  */
 import { join } from 'node:path';
 import { Fault } from '../../lib/base/fault.ts';
@@ -14,7 +15,8 @@ import type { Io } from '../io.ts';
 import { quoted } from './trust.ts';
 
 const NODE_NOTE =
-  '# Node reads these from 22.21 and 24.5 on (24.0 to 24.4: fetch alone); on 20 a program needs a proxy agent in its code';
+  '# Node reads these from 22.21 and 24.5 on (24.0 to 24.4: fetch alone); on 20 a program ' +
+  'needs a proxy agent in its code';
 
 export async function env(
   options: { readonly config: readonly string[]; readonly json?: boolean; readonly agent?: string },
@@ -45,12 +47,19 @@ export async function env(
   for (const [name, value] of Object.entries(variables)) io.out(`export ${name}=${quoted(value)}`);
   if (sidecar.forward !== undefined) io.out(NODE_NOTE);
   if (sidecar.intercept !== undefined && sidecar.intercept.trustFolder === undefined)
-    io.out('# programs that say https:// to intercepted hosts need the CA too: chaperone trust --dir FOLDER');
-  if (home?.forward === true) io.out(`# the forward proxy of this agent alone: ${join(home.folder, 'forward.sock')}`);
+    io.out(
+      '# programs that say https:// to intercepted hosts need the CA too: chaperone trust ' +
+        '--dir FOLDER',
+    );
+  if (home?.forward === true)
+    io.out(`# the forward proxy of this agent alone: ${join(home.folder, 'forward.sock')}`);
   for (const { name, listen, protocol } of policy.destinations) {
     if (listen === undefined) continue;
     const address = formatAuthority(listen.host, listen.port, undefined);
-    io.out(`# ${name} also listens on ${protocol === 'tcp' ? `${address} (${protocol})` : `http://${address}`}`);
+    io.out(
+      `# ${name} also listens on ` +
+        `${protocol === 'tcp' ? `${address} (${protocol})` : `http://${address}`}`,
+    );
   }
 }
 

@@ -1,11 +1,17 @@
 /**
- * `chaperone explain METHOD URL`: which rule decides one request, and why, in the words of the 403, with every rule on the way and every part of its condition.
- * The request is described and decided by the functions of the proxy itself; nothing is dialled or resolved. Values of header fields are never printed.
+ * `chaperone explain METHOD URL`: which rule decides one request, and why, in the words of the 403,
+ * with every rule on the way and every part of its condition. The request is described and decided
+ * by the functions of the proxy itself; nothing is dialled or resolved. Values of header fields are
+ * never printed.
  */
 import { Fault } from '../../lib/base/fault.ts';
 import { loadConfig } from '../../lib/config/load/load.ts';
 import type { ConditionTrace } from '../../lib/policy/conditions/trace.ts';
-import { explain as explained, type Explanation, type RuleStep } from '../../lib/policy/review/explain.ts';
+import {
+  explain as explained,
+  type Explanation,
+  type RuleStep,
+} from '../../lib/policy/review/explain.ts';
 import type { Facts } from '../../lib/policy/model/facts.ts';
 import { isObject } from '../../lib/schema/json.ts';
 import { parseJson } from '../../lib/schema/json-reader.ts';
@@ -51,8 +57,16 @@ export async function explain(options: ExplainOptions, io: Io): Promise<void> {
     },
     policy,
   );
-  const explanation = explained(policy, facts, identity === undefined ? undefined : parseSpiffeId(identity));
-  io.out(options.json === true ? JSON.stringify(plain(explanation, facts)) : asText(explanation, facts, io.style));
+  const explanation = explained(
+    policy,
+    facts,
+    identity === undefined ? undefined : parseSpiffeId(identity),
+  );
+  io.out(
+    options.json === true
+      ? JSON.stringify(plain(explanation, facts))
+      : asText(explanation, facts, io.style),
+  );
   if (explanation.decision.effect === 'deny') process.exitCode = DENIED;
 }
 
@@ -77,7 +91,8 @@ function messageOf({ message, tool, args }: ExplainOptions): string | undefined 
     if (args !== undefined) throw new Fault('usage', '--args needs --tool');
     return message;
   }
-  if (message !== undefined) throw new Fault('usage', '--tool and --message are two ways of saying one thing');
+  if (message !== undefined)
+    throw new Fault('usage', '--tool and --message are two ways of saying one thing');
   if (args !== undefined) readArgs(args);
   return `{"method":"tools/call","params":{"name":${JSON.stringify(tool)},"arguments":${args ?? '{}'}}}`;
 }
@@ -90,16 +105,23 @@ function readArgs(args: string): void {
   } catch (failure) {
     problem = Fault.from(failure, 'usage').message;
   }
-  throw new Fault('usage', `--args: ${problem}`, { hint: `write a JSON object, as in '{"amount": 40}'` });
+  throw new Fault('usage', `--args: ${problem}`, {
+    hint: `write a JSON object, as in '{"amount": 40}'`,
+  });
 }
 
 function timeOf(text: string | undefined): number {
   const time = text === undefined ? Date.now() : Date.parse(text);
   if (!Number.isNaN(time)) return time;
-  throw new Fault('usage', `${JSON.stringify(text)} is no time`, { hint: 'write 2026-01-31T12:00:00Z' });
+  throw new Fault('usage', `${JSON.stringify(text)} is no time`, {
+    hint: 'write 2026-01-31T12:00:00Z',
+  });
 }
 
-function plain({ decision, row, condition, steps }: Explanation, facts: Facts): Readonly<Record<string, unknown>> {
+function plain(
+  { decision, row, condition, steps }: Explanation,
+  facts: Facts,
+): Readonly<Record<string, unknown>> {
   const { effect, code, reason, hint, destination, rule, action, policyError } = decision;
   return {
     effect,
@@ -120,7 +142,16 @@ function plain({ decision, row, condition, steps }: Explanation, facts: Facts): 
 }
 
 /** What was judged, without what a header field holds. */
-function shown({ entry, host, port, listener, http, mcp, grpc, time }: Facts): Readonly<Record<string, unknown>> {
+function shown({
+  entry,
+  host,
+  port,
+  listener,
+  http,
+  mcp,
+  grpc,
+  time,
+}: Facts): Readonly<Record<string, unknown>> {
   const names = http?.fields.filter((_, i) => i % 2 === 0);
   const request = http && {
     method: http.method,
@@ -148,15 +179,22 @@ function shown({ entry, host, port, listener, http, mcp, grpc, time }: Facts): R
 
 function asText({ decision, condition, steps }: Explanation, facts: Facts, style: Style): string {
   const { effect, code, reason, hint, destination, rule } = decision;
-  const lines = [`${effect === 'allow' ? style.good('allow') : style.bad('deny')} (${code}): ${reason}`];
+  const lines = [
+    `${effect === 'allow' ? style.good('allow') : style.bad('deny')} (${code}): ${reason}`,
+  ];
   if (hint !== undefined) lines.push(`  hint: ${hint}`);
-  if (destination !== undefined) lines.push(`  destination: ${destination.name}, ${destination.at}`);
+  if (destination !== undefined)
+    lines.push(`  destination: ${destination.name}, ${destination.at}`);
   if (rule !== undefined) lines.push(`  rule: ${rule}`);
-  const asked = facts.http === undefined ? '' : `, ${facts.http.method} ${shownPath(facts.http.path)}`;
+  const asked =
+    facts.http === undefined ? '' : `, ${facts.http.method} ${shownPath(facts.http.path)}`;
   lines.push(`  judged: ${facts.entry}, ${facts.host} port ${facts.port}${asked}${about(facts)}`);
   if (condition !== undefined) lines.push('  when:', ...traceLines(condition, 4));
   if (steps.length > 0)
-    lines.push('  rules, in the order in which they are read:', ...steps.flatMap((one) => stepLines(one, style)));
+    lines.push(
+      '  rules, in the order in which they are read:',
+      ...steps.flatMap((one) => stepLines(one, style)),
+    );
   return lines.join('\n');
 }
 
@@ -168,7 +206,10 @@ function about({ mcp, grpc }: Facts): string {
   return grpc === undefined ? '' : `, ${grpc.service}/${grpc.method}`;
 }
 
-function stepLines({ rule, effect, outcome, why, condition }: RuleStep, style: Style): readonly string[] {
+function stepLines(
+  { rule, effect, outcome, why, condition }: RuleStep,
+  style: Style,
+): readonly string[] {
   const words = outcome === 'decides' ? style.bold(outcome) : outcome;
   const line = `    ${effect} ${rule}: ${words}${why === undefined ? '' : ` (${why})`}`;
   return [line, ...(condition === undefined ? [] : traceLines(condition, 6))];

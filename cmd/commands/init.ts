@@ -1,4 +1,7 @@
-/** `chaperone init`: a starter configuration, and the schema that editors hold it against; never over an existing file. */
+/**
+ * `chaperone init`: a starter configuration, and the schema that editors hold it against; never
+ * over an existing file.
+ */
 import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Fault } from '../../lib/base/fault.ts';
@@ -22,8 +25,9 @@ export async function init(file: string, io: Io): Promise<void> {
     });
   }
   const schema = join(dirname(file), SCHEMA_FILE);
-  await writeFile(schema, `${JSON.stringify(jsonSchema(), null, 2)}\n`, { flag: 'wx' }).catch((cause: unknown) =>
-    io.err(`${schema}: not written, so editors go by what is there (${whyUnread(cause)})`),
+  await writeFile(schema, `${JSON.stringify(jsonSchema(), null, 2)}\n`, { flag: 'wx' }).catch(
+    (cause: unknown) =>
+      io.err(`${schema}: not written, so editors go by what is there (${whyUnread(cause)})`),
   );
   done(io, `wrote ${file}, and ${SCHEMA_FILE} for editors; next: chaperone check -c ${file}`);
 }

@@ -1,4 +1,6 @@
-/** `chaperone mcp pins|approve`: what servers said of their tools, and what an operator made of it. */
+/**
+ * `chaperone mcp pins|approve`: what servers said of their tools, and what an operator made of it.
+ */
 import { Fault } from '../../lib/base/fault.ts';
 import { textOf } from '../api-client.ts';
 import { operator, type DoorOptions } from '../api-socket.ts';
@@ -38,7 +40,8 @@ export async function mcpPins(options: PinsOptions, io: Io): Promise<void> {
     const state = pinned === current ? 'as pinned' : 'changed: denied until it is approved';
     return [of, tool, pinned.slice(0, SHOWN), current.slice(0, SHOWN), state];
   });
-  for (const line of table(['destination', 'tool', 'pinned', 'current', 'state'], rows, io)) io.out(line);
+  for (const line of table(['destination', 'tool', 'pinned', 'current', 'state'], rows, io))
+    io.out(line);
 }
 
 export interface PinOptions extends DoorOptions {
@@ -53,17 +56,30 @@ const LEAST = 8;
 
 export async function mcpApprove(options: PinOptions, io: Io): Promise<void> {
   const { destination, tool, digest } = options;
-  const seen = (await pinsOf(options, io)).filter((pin) => pin.destination === destination && pin.tool === tool);
-  const meant = new Set(seen.map(({ current }) => current).filter((current) => current.startsWith(digest)));
+  const seen = (await pinsOf(options, io)).filter(
+    (pin) => pin.destination === destination && pin.tool === tool,
+  );
+  const meant = new Set(
+    seen.map(({ current }) => current).filter((current) => current.startsWith(digest)),
+  );
   const [found] = meant;
   if (found === undefined || meant.size > 1 || digest.length < LEAST) {
     const known = seen.map(({ current }) => current).join(', ');
-    throw new Fault('usage', `${destination} ${tool}: ${digest} is not the one definition that was seen last`, {
-      hint: known === '' ? 'look at chaperone mcp pins' : `there is ${known}; at least ${LEAST} characters of it`,
-    });
+    throw new Fault(
+      'usage',
+      `${destination} ${tool}: ${digest} is not the one definition that was seen last`,
+      {
+        hint:
+          known === ''
+            ? 'look at chaperone mcp pins'
+            : `there is ${known}; at least ${LEAST} characters of it`,
+      },
+    );
   }
   const query = new URLSearchParams({ destination, tool, digest: found });
-  await (await operator(options, io)).words({ method: 'POST', path: `/mcp/approve?${query.toString()}` });
+  await (
+    await operator(options, io)
+  ).words({ method: 'POST', path: `/mcp/approve?${query.toString()}` });
   io.out(`approved: ${destination} ${tool} ${found}`);
 }
 

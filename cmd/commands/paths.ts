@@ -1,10 +1,15 @@
 /**
- * `chaperone paths`: every access path that the policy can ever permit, for review; `--diff OLD NEW` what a change opens and closes. Opening a path is exit status 1,
- * so that a pipeline asks a person; closing one is no error.
+ * `chaperone paths`: every access path that the policy can ever permit, for review; `--diff OLD
+ * NEW` what a change opens and closes. Opening a path is exit status 1, so that a pipeline asks a
+ * person; closing one is no error.
  */
 import { Fault } from '../../lib/base/fault.ts';
 import { loadConfig } from '../../lib/config/load/load.ts';
-import { diffPaths, type PathChange, type Side } from '../../lib/policy/review/access-paths-diff.ts';
+import {
+  diffPaths,
+  type PathChange,
+  type Side,
+} from '../../lib/policy/review/access-paths-diff.ts';
 import { pathsOf, purposeText, type AccessPath } from '../../lib/policy/review/access-paths.ts';
 import { done, type Io, type Style } from '../io.ts';
 import { table } from '../table.ts';
@@ -41,7 +46,8 @@ async function diff({ before, after, json }: PathsOptions, io: Io): Promise<void
   const { opened, closed } = diffPaths(await sideOf([before]), await sideOf([after]));
   if (json === true) io.out(JSON.stringify({ opened, closed }));
   else {
-    for (const change of opened) io.out(`${io.style.bad('opens')} ${changeText(change)}: ${change.why}`);
+    for (const change of opened)
+      io.out(`${io.style.bad('opens')} ${changeText(change)}: ${change.why}`);
     for (const change of closed) io.out(`${io.style.good('closes')} ${changeText(change)}`);
     io.out(`this change opens ${counted(opened)} and closes ${counted(closed)}`);
   }
@@ -55,7 +61,8 @@ const OPENED = 1;
 export async function sideOf(config: readonly string[]): Promise<Side> {
   const { policy, sidecar } = await loadConfig(config, { generation: 1 });
   const { spiffeId, hint } = sidecar.identity.select;
-  const identity = spiffeId ?? (hint === undefined ? 'the first SVID' : `the SVID with the hint ${hint}`);
+  const identity =
+    spiffeId ?? (hint === undefined ? 'the first SVID' : `the SVID with the hint ${hint}`);
   return { policy, setting: { identity, forward: sidecar.forward !== undefined } };
 }
 
@@ -64,7 +71,10 @@ function counted({ length }: readonly PathChange[]): string {
 }
 
 function changeText({ destination, hosts, ports, what, action, dataClass }: PathChange): string {
-  return `${destination}: ${action}, ${what} at ${hosts.join(', ')} port ${ports.join(', ')} (${dataClass})`;
+  return (
+    `${destination}: ${action}, ${what} at ${hosts.join(', ')} port ${ports.join(', ')} ` +
+    `(${dataClass})`
+  );
 }
 
 const HEAD = ['destination', 'action', 'what', 'at', 'data', 'tasks', 'rule', 'narrowed'] as const;
@@ -74,22 +84,40 @@ function cells(path: AccessPath): readonly string[] {
   const { destination, action, what, hosts, ports, dataClass, purposes, rule, when, except } = path;
   const at = `${hosts.join(' ')}:${ports.join(',')}`;
   const tasks = purposes === undefined ? '-' : purposes.map(purposeText).join(', ');
-  const narrowed = [...(when === undefined ? [] : ['when']), ...(except.length > 0 ? ['deny rules'] : [])].join(', ');
+  const narrowed = [
+    ...(when === undefined ? [] : ['when']),
+    ...(except.length > 0 ? ['deny rules'] : []),
+  ].join(', ');
   return [destination, action, what.join('; '), at, dataClass, tasks, rule ?? '-', narrowed || '-'];
 }
 
 function asText(path: AccessPath, style: Style): string {
-  const { destination, hosts, ports, entries, protection, peers, upstream, what, action, dataClass } = path;
+  const {
+    destination,
+    hosts,
+    ports,
+    entries,
+    protection,
+    peers,
+    upstream,
+    what,
+    action,
+    dataClass,
+  } = path;
   const { credential, rule, when, except, purposes } = path;
   const lines = [
     `${style.bold(destination)}: ${action}, ${what.join('; ')}`,
     `  at ${hosts.join(', ')} port ${ports.join(', ')}, by ${entries.join(', ')}`,
     `  over ${protection}${upstream === undefined ? '' : ` to ${upstream}`}${peers.length === 0 ? '' : `, answered by ${peers.join(' or ')}`}`,
-    `  data ${dataClass}, credential ${credential ?? 'none'}, ${purposes === undefined ? 'no task needed' : `for tasks: ${purposes.map(purposeText).join(', ')}`}`,
+    `  data ${dataClass}, credential ${credential ?? 'none'}, ` +
+      `${purposes === undefined ? 'no task needed' : `for tasks: ${purposes.map(purposeText).join(', ')}`}`,
   ];
-  if (rule === undefined && when !== undefined) lines.push(`  when ${when.trim().replaceAll(/\s*\n\s*/g, ' ')}`);
+  if (rule === undefined && when !== undefined)
+    lines.push(`  when ${when.trim().replaceAll(/\s*\n\s*/g, ' ')}`);
   if (rule !== undefined)
-    lines.push(`  by rule ${rule}${when === undefined ? '' : `, when ${when.trim().replaceAll(/\s*\n\s*/g, ' ')}`}`);
+    lines.push(
+      `  by rule ${rule}${when === undefined ? '' : `, when ${when.trim().replaceAll(/\s*\n\s*/g, ' ')}`}`,
+    );
   if (except.length > 0) lines.push(`  less what is denied by ${except.join(', ')}`);
   return lines.join('\n');
 }

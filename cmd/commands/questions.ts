@@ -1,6 +1,6 @@
 /**
- * A question as an operator reads it: first the call itself, as the sidecar kept it when it refused it, then what the
- * agent says about it, which nobody has proved.
+ * A question as an operator reads it: first the call itself, as the sidecar kept it when it refused
+ * it, then what the agent says about it, which nobody has proved.
  */
 import { field, textOf, wordsOf } from '../api-client.ts';
 
@@ -9,7 +9,10 @@ export function stepUpWords(stepUp: unknown): string {
   const rule = wordsOf(stepUp, 'rule');
   const by = rule === '' ? '' : ` by rule ${rule}`;
   const call = callLine(field(stepUp, 'call'));
-  return `${textOf(stepUp, 'action')} on ${textOf(stepUp, 'destination')}${by} for task ${textOf(stepUp, 'task')}: ${call}`;
+  return (
+    `${textOf(stepUp, 'action')} on ${textOf(stepUp, 'destination')}${by} for task ` +
+    `${textOf(stepUp, 'task')}: ${call}`
+  );
 }
 
 /** @param task its task, where it is still there */
@@ -19,7 +22,8 @@ export function questionLines(stepUp: unknown, task: unknown): readonly string[]
   const uses = String(field(stepUp, 'uses'));
   const bound = digest === '' ? 'any call of this rule, not this one alone' : 'this call alone';
   const said = ['reason', 'purpose', 'owner', 'onBehalfOf'].flatMap((name) => {
-    const words = name === 'reason' ? wordsOf(field(stepUp, 'untrusted'), name) : wordsOf(task, name);
+    const words =
+      name === 'reason' ? wordsOf(field(stepUp, 'untrusted'), name) : wordsOf(task, name);
     return words === '' ? [] : [`${name} ${JSON.stringify(words)}`];
   });
   return [
@@ -30,17 +34,24 @@ export function questionLines(stepUp: unknown, task: unknown): readonly string[]
     ...['arguments', 'meta', 'params', 'body'].flatMap((name) =>
       wordsOf(call, name) === '' ? [] : [line(name, wordsOf(call, name))],
     ),
-    ...listed(field(call, 'leftOut')).map((one) => line('not shown', `${String(one)}; it is part of what is approved`)),
+    ...listed(field(call, 'leftOut')).map((one) =>
+      line('not shown', `${String(one)}; it is part of what is approved`),
+    ),
     line(
       'approves',
-      `${bound}: action ${textOf(stepUp, 'action')} on ${textOf(stepUp, 'destination')}${rule === '' ? '' : ` by rule ${rule}`}`,
+      `${bound}: action ${textOf(stepUp, 'action')} on ` +
+        `${textOf(stepUp, 'destination')}${rule === '' ? '' : ` by rule ${rule}`}`,
     ),
     line(
       'for',
-      `${uses} ${uses === '1' ? 'call' : 'calls'} within ${Number(field(stepUp, 'lasts')) / 1000} s${digest === '' ? '' : `, ${digest}`}`,
+      `${uses} ${uses === '1' ? 'call' : 'calls'} within ` +
+        `${Number(field(stepUp, 'lasts')) / 1000} s${digest === '' ? '' : `, ${digest}`}`,
     ),
     line('agent says', `${said.join(', ')} (unproved)`),
-    line('answer', `chaperone approve ${textOf(stepUp, 'id')} | chaperone deny ${textOf(stepUp, 'id')}`),
+    line(
+      'answer',
+      `chaperone approve ${textOf(stepUp, 'id')} | chaperone deny ${textOf(stepUp, 'id')}`,
+    ),
   ];
 }
 
@@ -48,7 +59,10 @@ function callLine(call: unknown): string {
   const [method, tool] = [wordsOf(call, 'method'), wordsOf(call, 'tool')];
   const about = tool || wordsOf(call, 'prompt') || wordsOf(call, 'resource');
   const where = `${wordsOf(call, 'host')}:${String(field(call, 'port'))}${wordsOf(call, 'path')}`;
-  return `${method === '' ? 'a connection' : method} ${about === '' ? where : `${about} at ${where}`}`;
+  return (
+    `${method === '' ? 'a connection' : method} ` +
+    `${about === '' ? where : `${about} at ${where}`}`
+  );
 }
 
 function line(name: string, words: string): string {

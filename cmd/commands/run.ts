@@ -52,7 +52,7 @@ function levelOf(level: Level, { detail }: Io): Level {
 }
 
 /** Lines that a reader of standard error may leave unread; more are counted and left out. */
-const MOST_UNREAD_BYTES = 262_144;
+const MAX_UNREAD_BYTES = 262_144;
 
 /** Lines on standard error: pretty on a terminal, JSON elsewhere. */
 function processLogger(level: Level, io: Io): Logger {
@@ -60,13 +60,14 @@ function processLogger(level: Level, io: Io): Logger {
   process.stderr.on('error', () => {});
   let left = 0;
   const write = (line: string): void => {
-    if (process.stderr.writableLength > MOST_UNREAD_BYTES) {
+    if (process.stderr.writableLength > MAX_UNREAD_BYTES) {
       left += 1;
       return;
     }
     const told = left;
     left = 0;
-    if (told > 0) lines.log('warn', 'log', `${told} lines were left out, as nobody read those before`);
+    if (told > 0)
+      lines.log('warn', 'log', `${told} lines were left out, as nobody read those before`);
     process.stderr.write(line);
   };
   const colour = (io.env['NO_COLOR'] ?? '') === '';

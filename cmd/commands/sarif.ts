@@ -2,9 +2,10 @@
 import { relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { VERSION } from '../version.ts';
-import type { CheckFinding } from './check.ts';
+import type { CheckFinding } from './check-finding.ts';
 
-const SCHEMA = 'https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json';
+const SCHEMA =
+  'https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json';
 
 /** Files below the working directory are named relative to it, as %SRCROOT%. */
 export function sarif(findings: readonly CheckFinding[]): string {

@@ -17,7 +17,8 @@ export async function status(options: StatusOptions, io: Io): Promise<boolean> {
   const ready = field(now, 'ready') === true;
   const counts = { tasks: lengthOf(tasks), questions: lengthOf(stepUps) };
   if (options.json === true) io.out(JSON.stringify({ ...Object(now), ...counts }));
-  else for (const [name, words] of rows(now, counts)) io.out(`${name.padEnd(11)} ${onOneLine(words)}`);
+  else
+    for (const [name, words] of rows(now, counts)) io.out(`${name.padEnd(11)} ${onOneLine(words)}`);
   return ready;
 }
 
@@ -41,7 +42,10 @@ function rows(now: unknown, { tasks, questions }: Counts): readonly (readonly [s
     ['degraded', degraded === '' ? 'no' : `for ${numberOf(now, 'stale')} s: ${degraded}`],
     ['identity', identityWords(now)],
     ['live', counted(numberOf(now, 'live'), 'exchange')],
-    ['tasks', `${counted(tasks, 'task')} open, ${counted(questions, 'question')} waiting for an approval`],
+    [
+      'tasks',
+      `${counted(tasks, 'task')} open, ${counted(questions, 'question')} waiting for an approval`,
+    ],
     ...Object.entries(Object(field(now, 'listening'))).map(
       ([name, at], i) => [i === 0 ? 'listening' : '', `${name} ${String(at)}`] as const,
     ),
@@ -53,7 +57,9 @@ function identityWords(now: unknown): string {
   const problem = wordsOf(now, 'identityProblem');
   if (identity === undefined) return problem === '' ? 'none yet' : `none: ${problem}`;
   const expires = wordsOf(identity, 'expires');
-  const words = `${wordsOf(identity, 'spiffeId')}, generation ${numberOf(identity, 'generation')}, until ${expires}`;
+  const words =
+    `${wordsOf(identity, 'spiffeId')}, generation ${numberOf(identity, 'generation')}, ` +
+    `until ${expires}`;
   return problem === '' ? words : `${words}; ${problem}`;
 }
 

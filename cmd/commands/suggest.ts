@@ -1,6 +1,7 @@
 /**
- * `chaperone suggest`: the configuration with the least that would allow what an audit log says was refused under `unlisted: report` or let through under
- * `mode: report`. It prints documents that load, to be reviewed, tested and compared (`paths --diff`); it changes nothing.
+ * `chaperone suggest`: the configuration with the least that would allow what an audit log says was
+ * refused under `unlisted: report` or let through under `mode: report`. It prints documents that
+ * load, to be reviewed, tested and compared (`paths --diff`); it changes nothing.
  */
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -30,13 +31,19 @@ export async function suggest({ config, logs, json }: SuggestOptions, io: Io): P
   if (json === true) {
     io.out(JSON.stringify({ ...found, rules: Object.fromEntries(found.rules) }));
   } else {
-    const documents = loaded.sources.filter((file) => /\.ya?ml$/.test(file) || config.includes(file));
-    const sources = await Promise.all(documents.map(async (file) => ({ file, text: await readFile(file, 'utf8') })));
+    const documents = loaded.sources.filter(
+      (file) => /\.ya?ml$/.test(file) || config.includes(file),
+    );
+    const sources = await Promise.all(
+      documents.map(async (file) => ({ file, text: await readFile(file, 'utf8') })),
+    );
     io.out(suggestedText(sources, found).trimEnd());
   }
   io.err(
-    `${counted(seen.length, 'record')} of what was refused or only let through: ${counted(rules, 'rule')} and ` +
-      `${counted(found.destinations.length, 'destination')} suggested, ${found.left.length} left to you`,
+    `${counted(seen.length, 'record')} of what was refused or only let through: ` +
+      `${counted(rules, 'rule')} and ` +
+      `${counted(found.destinations.length, 'destination')} suggested, ` +
+      `${found.left.length} left to you`,
   );
 }
 
@@ -45,12 +52,16 @@ const WANTED: ReadonlySet<unknown> = new Set(['reported', 'unlisted-reported']);
 
 async function* observationsIn(file: string): AsyncGenerator<Observation> {
   try {
-    for await (const line of createInterface({ input: createReadStream(file), crlfDelay: Infinity })) {
+    for await (const line of createInterface({
+      input: createReadStream(file),
+      crlfDelay: Infinity,
+    })) {
       const record = recordOf(line);
       if (record?.['kind'] === 'decided' && WANTED.has(record['code'])) yield observation(record);
     }
   } catch (failure) {
-    const code = failure instanceof Error && 'code' in failure ? String(failure.code) : String(failure);
+    const code =
+      failure instanceof Error && 'code' in failure ? String(failure.code) : String(failure);
     throw new Fault('config-unreadable', `${file} cannot be read (${code})`, {
       hint: 'look at the path and its permissions',
       cause: failure,
@@ -62,7 +73,9 @@ async function* observationsIn(file: string): AsyncGenerator<Observation> {
 function recordOf(line: string): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = JSON.parse(line);
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : undefined;
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? { ...value }
+      : undefined;
   } catch {
     return undefined;
   }

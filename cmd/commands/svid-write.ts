@@ -1,6 +1,7 @@
 /**
- * `chaperone svid write`: keeps a folder in step with the Workload API, for programs that read PEM files. Withdrawal and expiry take the files away (fail closed)
- * unless --keep; a Workload API that is merely away, and the end of this program, leave them.
+ * `chaperone svid write`: keeps a folder in step with the Workload API, for programs that read PEM
+ * files. Withdrawal and expiry take the files away (fail closed) unless --keep; a Workload API that
+ * is merely away, and the end of this program, leave them.
  */
 import { backoff } from '../../lib/base/backoff.ts';
 import type { Cell } from '../../lib/base/cell.ts';
@@ -27,10 +28,13 @@ export interface SvidWriteOptions extends OnUpdateOptions {
   readonly keep?: boolean;
 }
 
-/** How often the wall clock is looked at for expiry (it may be set), and a write that failed is tried again. */
+/**
+ * How often the wall clock is looked at for expiry (it may be set), and a write that failed is
+ * tried again.
+ */
 const LOOK_MS = 1_000;
 /** Longest pause before a reader that could not be told is told again. */
-const LONGEST_PAUSE_MS = 60_000;
+const MAX_PAUSE_MS = 60_000;
 /** How often it is tried with --once, a second apart. */
 const TRIES_ONCE = 5;
 const NEWS = new Fault('aborted', 'there is a new state');
@@ -42,7 +46,10 @@ interface Parts {
   readonly io: Io;
 }
 
-/** @throws Fault `usage`, `timeout` (no SVID in time), `mirror` (the first write failed), with --once also `on-update` and `aborted` */
+/**
+ * @throws Fault `usage`, `timeout` (no SVID in time), `mirror` (the first write failed), with
+ *         --once also `on-update` and `aborted`
+ */
 export async function svidWrite(options: SvidWriteOptions, io: Io): Promise<void> {
   const tell = onUpdate(options);
   await using source = startIdentity({
@@ -94,10 +101,13 @@ async function tellSoon(tell: Tell, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Whether the reader knows of what is written; one that could not be told is told again, ever less often. */
+/**
+ * Whether the reader knows of what is written; one that could not be told is told again, ever less
+ * often.
+ */
 class Telling {
   readonly #parts: Parts;
-  readonly #pauses = backoff({ baseMs: LOOK_MS, capMs: LONGEST_PAUSE_MS, random: () => 0 });
+  readonly #pauses = backoff({ baseMs: LOOK_MS, capMs: MAX_PAUSE_MS, random: () => 0 });
   #due: number | undefined;
 
   constructor(parts: Parts) {
@@ -129,7 +139,10 @@ class Telling {
   }
 }
 
-/** Always carries out the newest state; `written` is the generation whose files are in force, undefined when they are gone. Ends with the signal's reason. */
+/**
+ * Always carries out the newest state; `written` is the generation whose files are in force,
+ * undefined when they are gone. Ends with the signal's reason.
+ */
 async function keepUp(first: number, parts: Parts, signal: AbortSignal): Promise<never> {
   const { source, io } = parts;
   const telling = new Telling(parts);
@@ -147,7 +160,12 @@ async function keepUp(first: number, parts: Parts, signal: AbortSignal): Promise
         written = undefined;
         telling.forget();
       }
-      if (problem !== undefined || state?.kind !== 'current' || state.identity.generation === written) continue;
+      if (
+        problem !== undefined ||
+        state?.kind !== 'current' ||
+        state.identity.generation === written
+      )
+        continue;
       await put(state.identity, parts);
       written = state.identity.generation;
       told = '';
@@ -163,7 +181,9 @@ async function keepUp(first: number, parts: Parts, signal: AbortSignal): Promise
 
 async function takeAway(problem: string, { options: { dir, keep }, io }: Parts): Promise<void> {
   if (keep !== true) await removeMirror(dir);
-  io.err(`error: ${problem}: the files of ${dir} are ${keep === true ? 'kept (--keep)' : 'removed'}`);
+  io.err(
+    `error: ${problem}: the files of ${dir} are ${keep === true ? 'kept (--keep)' : 'removed'}`,
+  );
 }
 
 /** Waits for the next state, and no longer than a look at the clock. @throws the signal's reason */
@@ -175,6 +195,7 @@ async function changed(states: Cell<IdentityState>, signal: AbortSignal): Promis
 
 function unusable(state: IdentityState | undefined): string | undefined {
   if (state?.kind === 'withdrawn') return `the SVID was withdrawn: ${state.problem}`;
-  if (state?.kind !== 'current' || state.identity.svid.notAfter > systemClock.now()) return undefined;
+  if (state?.kind !== 'current' || state.identity.svid.notAfter > systemClock.now())
+    return undefined;
   return `the SVID expired at ${new Date(state.identity.svid.notAfter).toISOString()}`;
 }

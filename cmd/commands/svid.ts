@@ -1,4 +1,7 @@
-/** `chaperone svid show|watch`: what the Workload API gives whoever runs this. Prints identifiers and dates, never a key. */
+/**
+ * `chaperone svid show|watch`: what the Workload API gives whoever runs this. Prints identifiers
+ * and dates, never a key.
+ */
 import { systemClock } from '../../lib/base/clock.ts';
 import { endpointFrom } from '../../lib/identity/address.ts';
 import { startIdentity } from '../../lib/identity/source.ts';
@@ -22,7 +25,8 @@ export async function svid(what: 'show' | 'watch', options: SvidOptions, io: Io)
     clock: systemClock,
     onNote: ({ level, stream, text }) => io.err(`${level}: ${stream}: ${text}`),
   });
-  const print = (identity: Identity): void => io.out(options.json === true ? asJson(identity) : asText(identity, io));
+  const print = (identity: Identity): void =>
+    io.out(options.json === true ? asJson(identity) : asText(identity, io));
   print(await firstSvid(source, options.timeout, new AbortController().signal));
   if (what === 'watch') await watch(source.states, print, io);
 }
@@ -55,7 +59,10 @@ function asJson({ generation, svids, bundles }: Identity): string {
       notBefore: new Date(notBefore).toISOString(),
       notAfter: new Date(notAfter).toISOString(),
     })),
-    bundles: [...bundles.values()].map(({ trustDomain, anchors }) => ({ trustDomain, authorities: anchors.length })),
+    bundles: [...bundles.values()].map(({ trustDomain, anchors }) => ({
+      trustDomain,
+      authorities: anchors.length,
+    })),
   });
 }
 
@@ -67,7 +74,9 @@ function asText({ generation, svid: used, svids, bundles }: Identity, { style }:
     lines.push(`    serial ${serial}, valid until ${new Date(notAfter).toISOString()}`);
   }
   for (const { trustDomain, anchors } of bundles.values()) {
-    lines.push(`  trust bundle ${trustDomain}: ${counted(anchors.length, 'authority', 'authorities')}`);
+    lines.push(
+      `  trust bundle ${trustDomain}: ${counted(anchors.length, 'authority', 'authorities')}`,
+    );
   }
   return lines.join('\n');
 }

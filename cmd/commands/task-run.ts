@@ -1,7 +1,8 @@
 /**
- * `chaperone task run`: a program inside a task. The task is opened by a connection that is held for as long as the program runs, so that it ends whatever happens to
- * either of them; the program finds the way through the sidecar in its environment, and with it what uses
- * the task: what would extend it, derive from it or complete it stays here.
+ * `chaperone task run`: a program inside a task. The task is opened by a connection that is held
+ * for as long as the program runs, so that it ends whatever happens to either of them; the program
+ * finds the way through the sidecar in its environment, and with it what uses the task: what would
+ * extend it, derive from it or complete it stays here.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -24,10 +25,14 @@ export interface TaskRunOptions extends DoorOptions {
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** Gives the exit status of the program, 128 and the number of the signal that killed it, or as shells have it 127 or 126 where it could not be run. */
+/**
+ * Gives the exit status of the program, 128 and the number of the signal that killed it, or as
+ * shells have it 127 or 126 where it could not be run.
+ */
 export async function taskRun(options: TaskRunOptions, io: Io): Promise<number> {
   const [program, ...args] = options.command;
-  if (program === undefined) throw new Fault('usage', 'there is no program to run', { hint: 'write it behind --' });
+  if (program === undefined)
+    throw new Fault('usage', 'there is no program to run', { hint: 'write it behind --' });
   const socket = await agentSocket(options, io);
   const body = intentBody(options.intent, await intentText(options.intent), { hold: true });
   const client = apiClient(socket);
@@ -45,31 +50,44 @@ export async function taskRun(options: TaskRunOptions, io: Io): Promise<number> 
   return status;
 }
 
-/** For programs that send no credentials to a proxy; none where the kernel does not show whose a connection is. */
+/**
+ * For programs that send no credentials to a proxy; none where the kernel does not show whose a
+ * connection is.
+ */
 async function relayOf(proxy: string, io: Io): Promise<Relay | undefined> {
   if (!existsSync('/proc/self/net/tcp')) return undefined;
   let told = false;
   const refused = (): void => {
-    if (!told) io.err('relay: refused a connection that is not shown to be of a program below this one');
+    if (!told)
+      io.err('relay: refused a connection that is not shown to be of a program below this one');
     told = true;
   };
   return startRelay({ proxy, root: process.pid, refused });
 }
 
 /** Bytes, as the agent API takes them. */
-const LONGEST_INTENT = 65_536;
+const MAX_INTENT = 65_536;
 
 export async function intentText(path: string): Promise<string> {
-  const bytes = await readBounded(path, { most: LONGEST_INTENT, pipes: true }).catch((cause: unknown) => {
-    throw new Fault('config-unreadable', `the intent ${path} cannot be read (${whyUnread(cause)})`, {
-      hint: 'name a file that holds it; docs/tasks.md shows one',
-      cause,
-    });
-  });
+  const bytes = await readBounded(path, { most: MAX_INTENT, pipes: true }).catch(
+    (cause: unknown) => {
+      throw new Fault(
+        'config-unreadable',
+        `the intent ${path} cannot be read (${whyUnread(cause)})`,
+        {
+          hint: 'name a file that holds it; docs/tasks.md shows one',
+          cause,
+        },
+      );
+    },
+  );
   return bytes.toString('utf8');
 }
 
-/** What sends a program through the sidecar as this task, and lets it ask for approvals; says what cannot be kept. */
+/**
+ * What sends a program through the sidecar as this task, and lets it ask for approvals; says what
+ * cannot be kept.
+ */
 export async function variables(
   opened: unknown,
   { config }: DoorOptions,
@@ -114,7 +132,9 @@ function run(child: ChildProcess, program: string, io: Io): Promise<number> {
       io.err(`chaperone: ${program}: ${status[1]}`);
       resolve(status[0]);
     });
-    child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+    child.once('exit', (code, signal) =>
+      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
+    );
   }).finally(() => {
     for (const signal of SIGNALS) process.off(signal, pass);
   });

@@ -1,4 +1,7 @@
-/** `chaperone task open|list|end|watch` for people, and the operator's `approve`, `deny` and `revoke`. */
+/**
+ * `chaperone task open|list|end|watch` for people, and the operator's `approve`, `deny` and
+ * `revoke`.
+ */
 import { userInfo } from 'node:os';
 import { intentBody } from '../../lib/tasks/intent.ts';
 import { apiClient, field, textOf, wordsOf } from '../api-client.ts';
@@ -14,9 +17,16 @@ interface Shown extends DoorOptions {
 }
 
 /** Prints what a shell needs to act as the task, and to complete it; `--json` the whole answer. */
-export async function taskOpen(options: Shown & { readonly intent: string }, io: Io): Promise<void> {
+export async function taskOpen(
+  options: Shown & { readonly intent: string },
+  io: Io,
+): Promise<void> {
   const body = intentBody(options.intent, await intentText(options.intent), {});
-  const opened = await apiClient(await agentSocket(options, io)).ask({ method: 'POST', path: '/v1/tasks', body });
+  const opened = await apiClient(await agentSocket(options, io)).ask({
+    method: 'POST',
+    path: '/v1/tasks',
+    body,
+  });
   if (options.json === true) {
     io.out(JSON.stringify(opened));
     return;
@@ -40,7 +50,8 @@ export async function taskList(options: Shown, io: Io): Promise<void> {
   }
   if (tasks.length === 0) io.out('no task is open');
   else for (const line of table(TASK_HEAD, tasks.map(taskCells), io)) io.out(line);
-  for (const one of stepUps) io.out(`${textOf(one, 'id')}  waits for an approval: ${stepUpWords(one)}`);
+  for (const one of stepUps)
+    io.out(`${textOf(one, 'id')}  waits for an approval: ${stepUpWords(one)}`);
   if (stepUps.length > 0) io.out('what they would do: chaperone task questions');
 }
 
@@ -60,9 +71,20 @@ export async function taskQuestions(options: Shown, io: Io): Promise<void> {
   }
 }
 
-export async function taskEnd(options: DoorOptions & { readonly task: string }, io: Io): Promise<void> {
+export async function taskEnd(
+  options: DoorOptions & { readonly task: string },
+  io: Io,
+): Promise<void> {
   const api = await operator(options, io);
-  done(io, taskLine(await api.ask({ method: 'POST', path: `/v1/tasks/${encodeURIComponent(options.task)}/complete` })));
+  done(
+    io,
+    taskLine(
+      await api.ask({
+        method: 'POST',
+        path: `/v1/tasks/${encodeURIComponent(options.task)}/complete`,
+      }),
+    ),
+  );
 }
 
 /** Events until SIGINT. */
@@ -85,17 +107,31 @@ export interface AnswerOptions extends DoorOptions {
 }
 
 /** Says what was approved, which is what `task questions` showed. */
-export async function approve({ stepUp, lasts, uses, ...options }: AnswerOptions, io: Io): Promise<void> {
+export async function approve(
+  { stepUp, lasts, uses, ...options }: AnswerOptions,
+  io: Io,
+): Promise<void> {
   const body = { by: who(options.by), lasts, uses: uses === undefined ? undefined : Number(uses) };
   const api = await operator(options, io);
-  const answer = await api.ask({ method: 'POST', path: `/v1/step-ups/${encodeURIComponent(stepUp)}/approve`, body });
+  const answer = await api.ask({
+    method: 'POST',
+    path: `/v1/step-ups/${encodeURIComponent(stepUp)}/approve`,
+    body,
+  });
   done(io, `approved: ${stepUpWords(answer)}`);
 }
 
-export async function deny({ stepUp, reason, lasts, ...options }: AnswerOptions, io: Io): Promise<void> {
+export async function deny(
+  { stepUp, reason, lasts, ...options }: AnswerOptions,
+  io: Io,
+): Promise<void> {
   const api = await operator(options, io);
   const path = `/v1/step-ups/${encodeURIComponent(stepUp)}/deny`;
-  const answer = await api.ask({ method: 'POST', path, body: { by: who(options.by), reason, lasts } });
+  const answer = await api.ask({
+    method: 'POST',
+    path,
+    body: { by: who(options.by), reason, lasts },
+  });
   done(io, `denied: ${stepUpWords(answer)}`);
 }
 
@@ -106,7 +142,10 @@ export interface RevokeOptions extends DoorOptions {
   readonly reason?: string;
 }
 
-export async function revoke({ task, reason, by, ...options }: RevokeOptions, io: Io): Promise<void> {
+export async function revoke(
+  { task, reason, by, ...options }: RevokeOptions,
+  io: Io,
+): Promise<void> {
   const api = await operator(options, io);
   const body = { by: who(by), reason };
   if (task === undefined) {
@@ -114,7 +153,12 @@ export async function revoke({ task, reason, by, ...options }: RevokeOptions, io
     done(io, `revoked: ${counted(Number(field(answer, 'revoked')), 'task')}`);
     return;
   }
-  done(io, taskLine(await api.ask({ method: 'POST', path: `/v1/tasks/${encodeURIComponent(task)}/revoke`, body })));
+  done(
+    io,
+    taskLine(
+      await api.ask({ method: 'POST', path: `/v1/tasks/${encodeURIComponent(task)}/revoke`, body }),
+    ),
+  );
 }
 
 function who(by: string | undefined): string {
@@ -132,7 +176,10 @@ const TASK_HEAD = ['task', 'state', 'purpose', 'for', 'may', 'on', 'until'] as c
 function taskCells(task: unknown): readonly string[] {
   const owner = wordsOf(task, 'onBehalfOf') || wordsOf(task, 'owner');
   const grant = field(task, 'grant');
-  const may = [...list(grant, 'actions'), ...list(grant, 'stepUp').map((one) => `(${String(one)})`)].join(' ');
+  const may = [
+    ...list(grant, 'actions'),
+    ...list(grant, 'stepUp').map((one) => `(${String(one)})`),
+  ].join(' ');
   const on = list(grant, 'destinations').join(' ');
   return [
     textOf(task, 'id'),
@@ -151,6 +198,8 @@ function taskLine(task: unknown): string {
 }
 
 function eventLine(line: unknown): string {
-  const detail = Object.entries(Object(field(line, 'detail'))).map(([name, value]) => `${name}=${String(value)}`);
+  const detail = Object.entries(Object(field(line, 'detail'))).map(
+    ([name, value]) => `${name}=${String(value)}`,
+  );
   return `${textOf(line, 'task')}  ${textOf(line, 'event')}  ${detail.join(' ')}`;
 }

@@ -1,18 +1,20 @@
 /**
- * `chaperone test`: cases beside the policy, each a supposed exchange and the decision it must come to, made by the functions that decide in earnest. Exit status 1
- * when a case fails or too few rules were touched.
+ * `chaperone test`: cases beside the policy, each a supposed exchange and the decision it must come
+ * to, made by the functions that decide in earnest. Exit status 1 when a case fails or too few
+ * rules were touched.
  */
 import { writeFile } from 'node:fs/promises';
 import { Fault } from '../../lib/base/fault.ts';
 import { loadConfig } from '../../lib/config/load/load.ts';
-import { loadTests, type PolicyCase } from '../../lib/config/load/policy-tests.ts';
-import { coverageOf, percent } from '../../lib/policy/review/coverage.ts';
-import { decide } from '../../lib/policy/decision/decide.ts';
-import type { Decision } from '../../lib/policy/model/facts.ts';
-import type { Policy } from '../../lib/policy/model/destination.ts';
-import { supposedTask } from '../../lib/policy/review/hypothetical-task.ts';
+import { type PolicyCase, loadTests } from '../../lib/config/load/policy-tests.ts';
 import { suppose } from '../../lib/listen/hypothetical.ts';
-import { done, type Io } from '../io.ts';
+import { decide } from '../../lib/policy/decision/decide.ts';
+import type { Decision } from '../../lib/policy/model/decision.ts';
+import type { Policy } from '../../lib/policy/model/policy.ts';
+import { coverageOf, percent } from '../../lib/policy/review/coverage.ts';
+import { supposedTask } from '../../lib/policy/review/hypothetical-task.ts';
+import { type Io, done } from '../io.ts';
+import type { CaseResult } from './case-result.ts';
 import { junit } from './junit.ts';
 
 export interface TestOptions {
@@ -24,14 +26,6 @@ export interface TestOptions {
   /** File for a report in the format of JUnit. */
   readonly junit?: string;
   readonly json?: boolean;
-}
-
-export interface CaseResult {
-  readonly from: PolicyCase;
-  /** Why it failed; undefined: it did not. */
-  readonly failure: string | undefined;
-  /** undefined when it was refused unread. */
-  readonly decision: Decision | undefined;
 }
 
 export async function test(options: TestOptions, io: Io): Promise<void> {
@@ -53,7 +47,9 @@ export async function test(options: TestOptions, io: Io): Promise<void> {
       at: from.at,
       failure,
     }));
-    io.out(JSON.stringify({ cases, failed: failed.length, coverage: { ...coverage, percent: reached } }));
+    io.out(
+      JSON.stringify({ cases, failed: failed.length, coverage: { ...coverage, percent: reached } }),
+    );
   } else {
     for (const { from, failure } of failed)
       io.out(`${io.style.bad('not ok')} ${from.at}: ${from.case.name}: ${failure}`);
@@ -62,7 +58,8 @@ export async function test(options: TestOptions, io: Io): Promise<void> {
         if (failure === undefined) io.out(`${io.style.good('ok')} ${from.at}: ${from.case.name}`);
     done(
       io,
-      `${results.length - failed.length} of ${results.length} cases hold; ${coverage.covered} of ${coverage.rules} rules decided a case (${reached} %)`,
+      `${results.length - failed.length} of ${results.length} cases hold; ` +
+        `${coverage.covered} of ${coverage.rules} rules decided a case (${reached} %)`,
     );
     for (const one of coverage.missing) done(io, `  no case is decided by ${one}`);
     if (short) io.out(`${io.style.bad('too few')}: ${least} % of the rules must decide a case`);
@@ -73,10 +70,15 @@ export async function test(options: TestOptions, io: Io): Promise<void> {
 function leastOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   if (/^(?:\d{1,2}|100)$/.test(text)) return Number(text);
-  throw new Fault('usage', `--coverage ${JSON.stringify(text)} is no percentage`, { hint: 'write 0 to 100' });
+  throw new Fault('usage', `--coverage ${JSON.stringify(text)} is no percentage`, {
+    hint: 'write 0 to 100',
+  });
 }
 
-/** What is asked at no time of its own is asked at this one, so that a case means the same every day. */
+/**
+ * What is asked at no time of its own is asked at this one, so that a case means the same every
+ * day.
+ */
 const NOON = Date.UTC(2026, 0, 1, 12);
 
 function run(from: PolicyCase, policy: Policy): CaseResult {
@@ -102,7 +104,8 @@ function run(from: PolicyCase, policy: Policy): CaseResult {
     decision = decide(policy, facts, one.identity ?? given.identity);
     outcome = decision;
   } catch (failure) {
-    if (!(failure instanceof Fault) || failure.code === 'usage') throw Fault.from(failure, 'internal', from.at);
+    if (!(failure instanceof Fault) || failure.code === 'usage')
+      throw Fault.from(failure, 'internal', from.at);
     outcome = { effect: 'refused', code: failure.code, reason: failure.message };
   }
   return { from, failure: objection(outcome, one.expect), decision };

@@ -1,6 +1,8 @@
 /**
- * `chaperone trust`: what programs need to say https:// to intercepted hosts. Writes the CA of a running sidecar, alone and beside the roots of the system, into a folder,
- * and prints the variables that name the files. With `intercept.trust` in the configuration the sidecar writes the folder itself, and the variables are all there is to do.
+ * `chaperone trust`: what programs need to say https:// to intercepted hosts. Writes the CA of a
+ * running sidecar, alone and beside the roots of the system, into a folder, and prints the
+ * variables that name the files. With `intercept.trust` in the configuration the sidecar writes the
+ * folder itself, and the variables are all there is to do.
  */
 import { X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -45,18 +47,25 @@ export async function trust(options: TrustOptions, io: Io): Promise<void> {
   if (options.nss !== undefined) {
     const { writeNss } = await import('../nss.ts');
     writeNss(resolve(options.nss), await certificate(options, sidecar));
-    io.err(`the CA is in the NSS database ${options.nss}; browsers that run read it when they start again`);
+    io.err(
+      `the CA is in the NSS database ${options.nss}; browsers that run read it when ` +
+        'they start again',
+    );
     if (options.dir === undefined && intercept.trustFolder === undefined) return;
   }
   const folder = options.dir === undefined ? intercept.trustFolder : resolve(options.dir);
   if (folder === undefined) {
     throw new Fault('usage', 'there is no folder to write to', {
-      hint: 'say --dir, or set spec.intercept.trust.folder, which the sidecar then keeps up to date by itself',
+      hint:
+        'say --dir, or set spec.intercept.trust.folder, which the sidecar then keeps up to ' +
+        'date by itself',
     });
   }
   const { mount = folder } = options;
   const trusted =
-    options.dir === undefined ? await kept(folder, mount, io) : await written(folder, options, sidecar, io);
+    options.dir === undefined
+      ? await kept(folder, mount, io)
+      : await written(folder, options, sidecar, io);
   const { variables, notes } = environment({
     proxy: undefined,
     trust: trusted,
@@ -73,7 +82,9 @@ export async function trust(options: TrustOptions, io: Io): Promise<void> {
   for (const line of print(variables)) io.out(line);
 }
 
-/** The folder that the sidecar writes; one of the user's where that lacks what is trusted already. */
+/**
+ * The folder that the sidecar writes; one of the user's where that lacks what is trusted already.
+ */
 async function kept(folder: string, mount: string, io: Io): Promise<string> {
   if (mount !== folder) return mount;
   const joined = await joinTrust(folder, io.env);
@@ -82,7 +93,12 @@ async function kept(folder: string, mount: string, io: Io): Promise<string> {
 }
 
 /** Writes the files of the sidecar's CA, with what is trusted already. */
-async function written(folder: string, options: TrustOptions, sidecar: SidecarSpec, io: Io): Promise<string> {
+async function written(
+  folder: string,
+  options: TrustOptions,
+  sidecar: SidecarSpec,
+  io: Io,
+): Promise<string> {
   const { mount = folder } = options;
   const ca = await certificate(options, sidecar);
   const named = namedRoots(io.env);
@@ -98,13 +114,17 @@ type Print = (variables: Readonly<Record<string, string>>) => readonly string[];
 function printers(format: string): Print {
   switch (format) {
     case 'shell':
-      return (variables) => Object.entries(variables).map(([name, value]) => `export ${name}=${quoted(value)}`);
+      return (variables) =>
+        Object.entries(variables).map(([name, value]) => `export ${name}=${quoted(value)}`);
     case 'dotenv':
-      return (variables) => Object.entries(variables).map(([name, value]) => `${name}=${dotenv(value)}`);
+      return (variables) =>
+        Object.entries(variables).map(([name, value]) => `${name}=${dotenv(value)}`);
     case 'json':
       return (variables) => [JSON.stringify(variables)];
     default:
-      throw new Fault('usage', `there is no format ${format}`, { hint: 'say shell, dotenv or json' });
+      throw new Fault('usage', `there is no format ${format}`, {
+        hint: 'say shell, dotenv or json',
+      });
   }
 }
 
@@ -114,10 +134,15 @@ export function quoted(value: string): string {
 }
 
 function dotenv(value: string): string {
-  return /^[\w./:@%+=,-]+$/.test(value) ? value : `"${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
+  return /^[\w./:@%+=,-]+$/.test(value)
+    ? value
+    : `"${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 }
 
-async function certificate({ ca }: TrustOptions, { intercept, health }: SidecarSpec): Promise<X509Certificate> {
+async function certificate(
+  { ca }: TrustOptions,
+  { intercept, health }: SidecarSpec,
+): Promise<X509Certificate> {
   if (ca !== undefined) return parsed(await readFile(ca, 'utf8').catch(unreadable(ca)), ca);
   if (health !== undefined) {
     const host = ({ '0.0.0.0': '127.0.0.1', '::': '::1' } as const)[health.host] ?? health.host;
@@ -125,7 +150,9 @@ async function certificate({ ca }: TrustOptions, { intercept, health }: SidecarS
   }
   if (intercept?.trustFolder === undefined) {
     throw new Fault('usage', 'there is no way to ask the sidecar for its CA', {
-      hint: 'set spec.health.address or spec.intercept.trust.folder in the Sidecar document, or say --ca FILE',
+      hint:
+        'set spec.health.address or spec.intercept.trust.folder in the Sidecar document, or ' +
+        'say --ca FILE',
     });
   }
   const path = join(intercept.trustFolder, CA_FILE);
@@ -134,7 +161,11 @@ async function certificate({ ca }: TrustOptions, { intercept, health }: SidecarS
 
 function unreadable(path: string): (cause: unknown) => never {
   return (cause) => {
-    throw new Fault('config-unreadable', `${path} cannot be read: ${Fault.from(cause, 'internal').message}`, { cause });
+    throw new Fault(
+      'config-unreadable',
+      `${path} cannot be read: ${Fault.from(cause, 'internal').message}`,
+      { cause },
+    );
   };
 }
 
@@ -145,13 +176,18 @@ function parsed(pem: string, from: string): X509Certificate {
   } catch {
     // Told below, as what is no CA is.
   }
-  throw new Fault('malformed', `${from} gave no certificate of a CA`, { hint: 'is that the sidecar?' });
+  throw new Fault('malformed', `${from} gave no certificate of a CA`, {
+    hint: 'is that the sidecar?',
+  });
 }
 
 const PATIENCE = 5000;
 const LARGEST = 65_536;
 
-/** The certificate as a running sidecar shows it. Asked directly: whatever proxies the environment names are for others. */
+/**
+ * The certificate as a running sidecar shows it. Asked directly: whatever proxies the environment
+ * names are for others.
+ */
 function page(host: string, port: number): Promise<string> {
   const where = `http://${host.includes(':') ? `[${host}]` : host}:${port}${INTERCEPTION_CA_PAGE}`;
   return new Promise((settle, reject) => {

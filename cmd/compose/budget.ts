@@ -1,12 +1,12 @@
 /**
  * What each agent may have at one time, from what the process may have: open files and memory are
- * divided into equal shares, one for each agent and one for what is nobody's, and a part is kept for
- * the health pages, the operator and the sidecar itself.
+ * divided into equal shares, one for each agent and one for what is nobody's, and a part is kept
+ * for the health pages, the operator and the sidecar itself.
  */
 import { readFileSync } from 'node:fs';
 import { Fault } from '../../lib/base/fault.ts';
 import { SHARE, type ShareLimits } from '../../lib/exchange/shares.ts';
-import { MOST_CONNECTIONS } from '../../lib/api/pages.ts';
+import { MAX_CONNECTIONS } from '../../lib/api/pages.ts';
 
 export interface Budget {
   readonly share: ShareLimits;
@@ -21,7 +21,7 @@ export interface Budget {
 /** Open files kept for health pages, the operator, sinks, documents and the Workload API. */
 const RESERVED = 96;
 /** Connections to upstreams at rest, where there are open files for them. */
-const MOST_IDLE = 4096;
+const MAX_IDLE = 4096;
 /** Part of the memory that half-read messages may take together. */
 const MEMORY_PART = 8;
 
@@ -41,22 +41,38 @@ export function budgetOf({ agents, connections: wanted, files, memory }: Means):
   const shares = agents + 1;
   const held = Math.floor(Math.min(SHARE.held, (memory ?? Infinity) / MEMORY_PART) / shares);
   if (files === undefined)
-    return { share: shareOf(wanted, held, SHARE.sockets), api: MOST_CONNECTIONS, idle: MOST_IDLE, reduced: undefined };
+    return {
+      share: shareOf(wanted, held, SHARE.sockets),
+      api: MAX_CONNECTIONS,
+      idle: MAX_IDLE,
+      reduced: undefined,
+    };
   // Of one share a quarter is for the sockets of tasks and the API, the rest for connections of the
-  // agent, of which each may have two exchanges with a connection to an upstream, and leave one at rest.
+  // agent, of which each may have two exchanges with a connection to an upstream, and leave one at
+  // rest.
   const each = Math.max(0, Math.floor((files - RESERVED) / shares));
   const beside = Math.floor(each / 8);
   const connections = Math.min(wanted, Math.floor((each - 2 * beside) / 4));
   if (connections < 1) {
     const hint = `raise it to ${RESERVED + 16 * shares} or more (ulimit -n, LimitNOFILE)`;
-    throw new Fault('usage', `the limit of open files (${files}) leaves none for connections of agents`, { hint });
+    throw new Fault(
+      'usage',
+      `the limit of open files (${files}) leaves none for connections of agents`,
+      { hint },
+    );
   }
   const reduced =
     connections < wanted
-      ? `the limit of open files (${files}) allows ${connections} connections of each agent, not ${wanted}`
+      ? `the limit of open files (${files}) allows ${connections} connections of each agent, ` +
+        `not ${wanted}`
       : undefined;
   const share = shareOf(connections, held, Math.min(SHARE.sockets, beside));
-  return { share, api: Math.min(MOST_CONNECTIONS, beside), idle: Math.min(MOST_IDLE, connections * shares), reduced };
+  return {
+    share,
+    api: Math.min(MAX_CONNECTIONS, beside),
+    idle: Math.min(MAX_IDLE, connections * shares),
+    reduced,
+  };
 }
 
 function shareOf(connections: number, held: number, sockets: number): ShareLimits {
@@ -66,7 +82,8 @@ function shareOf(connections: number, held: number, sockets: number): ShareLimit
 /** As Linux has it: the engine has raised the soft limit to the hard one already. */
 export function openFiles(): number | undefined {
   try {
-    const [, soft] = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
+    const [, soft] =
+      /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
     return soft === undefined ? undefined : Number(soft);
   } catch {
     return undefined;

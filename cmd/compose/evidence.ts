@@ -1,10 +1,13 @@
 /** Whether evidence can be written, as /readyz says it: without it every request is refused. */
-import type { Fault } from '../../lib/base/fault.ts';
 import type { Audit } from '../../lib/audit/log.ts';
+import type { Fault } from '../../lib/base/fault.ts';
 import type { Pending, Readiness } from '../../lib/telemetry/readiness.ts';
-import type { Parts } from '../compose.ts';
+import type { Parts } from './parts.ts';
 
-/** How often a record is tried while none is taken, in milliseconds: agents that were refused may not come back. */
+/**
+ * How often a record is tried while none is taken, in milliseconds: agents that were refused may
+ * not come back.
+ */
 const RETRY_MS = 2000;
 
 export interface EvidenceState {

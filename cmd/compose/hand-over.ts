@@ -2,11 +2,11 @@
  * Taking over from another process: the listening sockets come from whoever starts both. They are
  * taken once there is an identity to serve with, since until then the other process serves better.
  */
-import { ignore } from '../../lib/base/signal.ts';
 import { Fault } from '../../lib/base/fault.ts';
+import { ignore } from '../../lib/base/signal.ts';
 import type { IdentitySource } from '../../lib/identity/source.ts';
 import type { Inherited } from '../../lib/listen/inherited.ts';
-import type { Parts } from '../compose.ts';
+import type { Parts } from './parts.ts';
 
 /** Waits for the first SVID, at most `identity.initialSync`, where there are sockets to take. */
 export async function awaitTurn(

@@ -1,14 +1,14 @@
 /**
- * What the states of the identity mean for readiness and evidence. Expiry is judged by the wall clock on a short tick, since timers stand still while a
- * machine sleeps.
+ * What the states of the identity mean for readiness and evidence. Expiry is judged by the wall
+ * clock on a short tick, since timers stand still while a machine sleeps.
  */
 import { type Clock, systemClock } from '../../lib/base/clock.ts';
 import { ignore } from '../../lib/base/signal.ts';
 import { type IdentitySource, startIdentity } from '../../lib/identity/source.ts';
 import type { Agent, AgentIdentity } from '../../lib/policy/model/agent.ts';
-import { svidFor } from '../../lib/upstream/identities.ts';
 import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';
-import type { Parts } from '../compose.ts';
+import { svidFor } from '../../lib/upstream/identities.ts';
+import type { Parts } from './parts.ts';
 
 const TICK = 1000;
 
@@ -41,7 +41,9 @@ export function followIdentity({ identity, redecide, signal }: Follower, parts: 
       pending.undone(`waiting for the first SVID${because(state.problem)}`);
       if (!warned && clock.monotonic() - begun > config.sidecar.identity.initialSync) {
         warned = true;
-        log.log('warn', 'identity', `no SVID yet${because(state.problem)}`, { hint: 'is there a registration entry?' });
+        log.log('warn', 'identity', `no SVID yet${because(state.problem)}`, {
+          hint: 'is there a registration entry?',
+        });
       }
       return;
     }
@@ -59,7 +61,10 @@ export function followIdentity({ identity, redecide, signal }: Follower, parts: 
       tell('identity-expired', { spiffeId: svid.id, serial: svid.serial });
       redecide();
     }
-    if (over) pending.undone(`the SVID expired at ${new Date(svid.notAfter).toISOString()}${because(state.problem)}`);
+    if (over)
+      pending.undone(
+        `the SVID expired at ${new Date(svid.notAfter).toISOString()}${because(state.problem)}`,
+      );
     else pending.done();
     agents.lapse(state.identity);
     if (newest === generation) return;
@@ -108,7 +113,10 @@ function followAgents({ clock, config, log }: Parts, redecide: () => void): Agen
 /** An agent whose SVID may expire before the sidecar's own. */
 type Own = Pick<Agent, 'name'> & { readonly identity: AgentIdentity };
 
-/** To be called with each identity and on each tick: decides again when the SVID of an agent has expired since. */
+/**
+ * To be called with each identity and on each tick: decides again when the SVID of an agent has
+ * expired since.
+ */
 export function lapses(
   own: readonly Own[],
   clock: Pick<Clock, 'now'>,
@@ -117,7 +125,9 @@ export function lapses(
   let expired: ReadonlySet<string> = new Set();
   return (identity) => {
     const now = clock.now();
-    const over = own.filter(({ identity: wanted }) => now >= (svidFor(identity, wanted)?.notAfter ?? Infinity));
+    const over = own.filter(
+      ({ identity: wanted }) => now >= (svidFor(identity, wanted)?.notAfter ?? Infinity),
+    );
     const before = expired;
     expired = new Set(over.map(({ name }) => name));
     if (over.some(({ name }) => !before.has(name))) redecide();
@@ -130,7 +140,9 @@ function followFinal(identity: IdentitySource, { readiness, log, config }: Parts
     identity.final.then(({ message }) => {
       readiness.pending('workload-api', `not asked again: ${message}`);
       const next =
-        config.sidecar.identity.onFinal === 'exit' ? 'the sidecar ends' : 'the SVID is used until it expires';
+        config.sidecar.identity.onFinal === 'exit'
+          ? 'the sidecar ends'
+          : 'the SVID is used until it expires';
       log.log('error', 'identity', `the Workload API is not asked again: ${next}`, {
         hint: 'see identity.onFinal; start again once it takes what is asked',
       });

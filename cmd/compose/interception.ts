@@ -1,9 +1,12 @@
-/** The interception authority put together, where the configuration asks for one: its code is loaded here and nowhere else, so that it costs nothing where it is off. */
+/**
+ * The interception authority put together, where the configuration asks for one: its code is loaded
+ * here and nowhere else, so that it costs nothing where it is off.
+ */
 import type { X509Certificate } from 'node:crypto';
 import { Fault } from '../../lib/base/fault.ts';
 import type { InterceptSpec } from '../../lib/config/load/compile.ts';
 import type { Interception } from '../../lib/interception/authority.ts';
-import type { Parts } from '../compose.ts';
+import type { Parts } from './parts.ts';
 
 /** Throws a Fault `intercept-ca` or `trust-files`. */
 export async function startInterception(
@@ -16,9 +19,14 @@ export async function startInterception(
   const authority = await openInterception({ domains, folder, clock, refusals });
   if (authority.kept === 'disk') {
     const hint = 'mount a tmpfs there';
-    log.log('warn', 'intercept', `the key of the interception CA is on a disk (${folder}) and outlives this pod`, {
-      hint,
-    });
+    log.log(
+      'warn',
+      'intercept',
+      `the key of the interception CA is on a disk (${folder}) and outlives this pod`,
+      {
+        hint,
+      },
+    );
   }
   const publish = async (certificate: X509Certificate): Promise<void> => {
     if (trustFolder === undefined) return;

@@ -1,18 +1,18 @@
 /**
- * Pages and APIs of the sidecar put together, and its end. What was inherited another process serves
- * too: health is answered once everything else is, and left first.
+ * Pages and APIs of the sidecar put together, and its end. What was inherited another process
+ * serves too: health is answered once everything else is, and left first.
  */
 import type { AddressInfo } from 'node:net';
 import { type AdminOptions, startAdmin } from '../../lib/api/admin.ts';
-import { type Health, type HealthOptions, startHealth } from '../../lib/telemetry/health.ts';
 import type { Pages } from '../../lib/api/pages.ts';
 import type { Disposer } from '../../lib/base/dispose.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import type { SidecarSpec } from '../../lib/config/load/compile.ts';
-import { formatAuthority } from '../../lib/net/authority.ts';
 import type { Inherited } from '../../lib/listen/inherited.ts';
 import type { Proxy } from '../../lib/listen/proxy.ts';
-import type { Late, Parts } from '../compose.ts';
+import { formatAuthority } from '../../lib/net/authority.ts';
+import { type Health, type HealthOptions, startHealth } from '../../lib/telemetry/health.ts';
+import type { Late, Parts } from './parts.ts';
 import type { Supervisor } from './supervisor.ts';
 
 interface AroundHealth {
@@ -24,12 +24,19 @@ interface AroundHealth {
 export interface HealthPages {
   /** The process was started with the socket: until it can serve, another answers there. */
   readonly shared: boolean;
-  open(around: { readonly opened: Disposer; readonly addresses: Map<string, AddressInfo> }): Promise<void>;
+  open(around: {
+    readonly opened: Disposer;
+    readonly addresses: Map<string, AddressInfo>;
+  }): Promise<void>;
   leave(): void;
 }
 
-export function healthOf({ health, intercept }: SidecarSpec, { shown, late, inherited }: AroundHealth): HealthPages {
-  if (health === undefined) return { shared: false, open: () => Promise.resolve(), leave: () => {} };
+export function healthOf(
+  { health, intercept }: SidecarSpec,
+  { shown, late, inherited }: AroundHealth,
+): HealthPages {
+  if (health === undefined)
+    return { shared: false, open: () => Promise.resolve(), leave: () => {} };
   const interceptionCa = intercept && (() => late.interception?.authority().toString());
   const fd = inherited.take({ name: 'health', ...health });
   let pages: Health | undefined;
@@ -50,7 +57,8 @@ export async function openAdmin(
     inherited,
     opened,
     ...options
-  }: Omit<AdminOptions, 'socket' | 'fd'> & Pick<AroundHealth, 'inherited'> & { readonly opened: Disposer },
+  }: Omit<AdminOptions, 'socket' | 'fd'> &
+    Pick<AroundHealth, 'inherited'> & { readonly opened: Disposer },
 ): Promise<readonly Pages[]> {
   if (adminApi === undefined) return [];
   const { socket } = adminApi;
@@ -63,8 +71,12 @@ export function placesOf(
   addresses: ReadonlyMap<string, AddressInfo>,
   { agents, adminApi }: SidecarSpec,
 ): readonly string[] {
-  const ports = [...addresses].map(([name, { address, port }]) => `${name} ${formatAuthority(address, port)}`);
-  const sockets = agents.flatMap(({ name, home }) => (home === undefined ? [] : [`agent ${name} ${home.socket}`]));
+  const ports = [...addresses].map(
+    ([name, { address, port }]) => `${name} ${formatAuthority(address, port)}`,
+  );
+  const sockets = agents.flatMap(({ name, home }) =>
+    home === undefined ? [] : [`agent ${name} ${home.socket}`],
+  );
   return [...ports, ...sockets, ...(adminApi === undefined ? [] : [`adminApi ${adminApi.socket}`])];
 }
 
@@ -75,7 +87,10 @@ interface Draining {
   readonly told: Supervisor;
 }
 
-/** Turns not ready, and serves what is under way until it ends or `drain` of the configuration is over. */
+/**
+ * Turns not ready, and serves what is under way until it ends or `drain` of the configuration is
+ * over.
+ */
 export async function drain(
   { proxy, health, pages, told }: Draining,
   { config, clock, readiness: ready, tell }: Parts,

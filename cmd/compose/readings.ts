@@ -1,9 +1,9 @@
 /** What the gauges show at a scrape, read from the parts as they stand. */
-import type { Readings } from '../../lib/telemetry/metrics.ts';
-import type { Readiness } from '../../lib/telemetry/readiness.ts';
 import type { Tasks } from '../../lib/tasks/registry.ts';
-import type { Late } from '../compose.ts';
+import type { Readiness } from '../../lib/telemetry/readiness.ts';
+import type { Readings } from '../../lib/telemetry/tallies.ts';
 import { COMMIT, VERSION } from '../version.ts';
+import type { Late } from './parts.ts';
 
 export function readingsOf(late: Late, readiness: Readiness): Readings {
   const { proxy, identity, audit, reload, interception, drops } = late;

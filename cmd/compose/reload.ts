@@ -1,30 +1,17 @@
 /**
- * Reload: read all, bind what is new, then swap; or keep the last good policy and say so. One at a time, in order. Settings of the Sidecar document other
- * than its policy take effect at the next start, and a change of them is pointed out.
+ * Reload: read all, bind what is new, then swap; or keep the last good policy and say so. One at a
+ * time, in order. Settings of the Sidecar document other than its policy take effect at the next
+ * start, and a change of them is pointed out.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { LifecycleRecord } from '../../lib/audit/record.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { type Config, loadConfig } from '../../lib/config/load/load.ts';
 import { watchConfig } from '../../lib/config/load/watch.ts';
-import type { Policy } from '../../lib/policy/model/destination.ts';
 import type { Proxy } from '../../lib/listen/proxy.ts';
-import type { Parts } from '../compose.ts';
+import type { Policy } from '../../lib/policy/model/policy.ts';
+import type { Parts, Reload } from './parts.ts';
 import { staleness } from './staleness.ts';
-
-export interface Reload extends AsyncDisposable {
-  now(): Promise<void>;
-  status(): ReloadStatus;
-}
-
-export interface ReloadStatus {
-  readonly policy: number;
-  readonly policyDigest: string;
-  /** Why the newest configuration is not in force. */
-  readonly degraded: string | undefined;
-  /** For how many seconds it has not been. */
-  readonly stale: number;
-}
 
 export interface ReloadOptions {
   readonly paths: readonly string[];
@@ -66,7 +53,11 @@ export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
     await proxy.prepare(next);
     generation = next.generation;
     policy.set(next);
-    tell('policy-loaded', { generation, digest: next.digest, destinations: next.destinations.length });
+    tell('policy-loaded', {
+      generation,
+      digest: next.digest,
+      destinations: next.destinations.length,
+    });
   };
   const now = (): Promise<void> => (chain = chain.then(() => load()));
   const most = parts.config.sidecar.maxStale;
@@ -87,7 +78,12 @@ export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
       }
       await now();
     },
-    status: () => ({ policy: generation, policyDigest: policy.get()?.digest ?? '', degraded, stale: age.seconds() }),
+    status: () => ({
+      policy: generation,
+      policyDigest: policy.get()?.digest ?? '',
+      degraded,
+      stale: age.seconds(),
+    }),
     async [Symbol.asyncDispose]() {
       stop.abort(new Fault('shutting-down', 'the sidecar is stopping'));
       age.end();
@@ -103,7 +99,10 @@ function warnOfNone(policy: Policy, log: Parts['log']): void {
   });
 }
 
-/** Says once for each change of the settings that it counts at the next start, and each time that nothing is allowed. */
+/**
+ * Says once for each change of the settings that it counts at the next start, and each time that
+ * nothing is allowed.
+ */
 function settingsNoter({ config, log }: Parts): (next: Config) => void {
   let settings = JSON.stringify(config.sidecar);
   warnOfNone(config.policy, log);
@@ -112,7 +111,11 @@ function settingsNoter({ config, log }: Parts): (next: Config) => void {
     const newest = JSON.stringify(sidecar);
     if (newest === settings) return;
     settings = newest;
-    log.log('warn', 'config', 'settings of the Sidecar document changed: they take effect at the next start');
+    log.log(
+      'warn',
+      'config',
+      'settings of the Sidecar document changed: they take effect at the next start',
+    );
   };
 }
 

@@ -1,8 +1,8 @@
 /**
- * What follows while the newest configuration is not the one in force. It is tried again, sooner first
- * and later less often: what was in its way (descriptors that had run out, a file that was away, a port
- * that was taken) may pass without a change of any file. Past a bound the sidecar is not ready: whoever
- * took something away by a document relies on its being read.
+ * What follows while the newest configuration is not the one in force. It is tried again, sooner
+ * first and later less often: what was in its way (descriptors that had run out, a file that was
+ * away, a port that was taken) may pass without a change of any file. Past a bound the sidecar is
+ * not ready: whoever took something away by a document relies on its being read.
  */
 import type { Readiness } from '../../lib/telemetry/readiness.ts';
 import { backoff } from '../../lib/base/backoff.ts';
@@ -49,7 +49,9 @@ export function staleness({ clock, readiness, most, again }: StalenessOptions): 
       notAgain = clock.after(delay.next(), again);
       if (since !== undefined) return;
       since = clock.monotonic();
-      notLate = clock.after(most, () => ready.undone(`the newest configuration is not in force: ${why}`));
+      notLate = clock.after(most, () =>
+        ready.undone(`the newest configuration is not in force: ${why}`),
+      );
     },
     current() {
       end();

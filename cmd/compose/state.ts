@@ -1,6 +1,6 @@
 /**
- * What a sidecar knows after a restart: that it has run before, and what was counted against quotas. The folder
- * belongs to the sidecar alone and lives as long as the pod.
+ * What a sidecar knows after a restart: that it has run before, and what was counted against
+ * quotas. The folder belongs to the sidecar alone and lives as long as the pod.
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
@@ -17,7 +17,10 @@ export interface State {
 }
 
 /** @throws Fault `listen` where others may enter the folder */
-export async function openState({ stateDir, adminApi }: Pick<SidecarSpec, 'stateDir' | 'adminApi'>): Promise<State> {
+export async function openState({
+  stateDir,
+  adminApi,
+}: Pick<SidecarSpec, 'stateDir' | 'adminApi'>): Promise<State> {
   const folder = stateDir ?? (adminApi && dirname(adminApi.socket));
   if (folder === undefined) return { unknownPast: true, counts: undefined };
   await guardFolder(folder, stateDir === undefined ? undefined : 'the state of the sidecar');
@@ -41,7 +44,8 @@ function countsIn(folder: string): CountsKept {
       try {
         return readFileSync(path, 'utf8');
       } catch (failure) {
-        if (failure instanceof Error && 'code' in failure && failure.code === 'ENOENT') return undefined;
+        if (failure instanceof Error && 'code' in failure && failure.code === 'ENOENT')
+          return undefined;
         throw Fault.from(failure, 'config-unreadable');
       }
     },

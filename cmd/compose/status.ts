@@ -2,7 +2,7 @@
 import type { AddressInfo } from 'node:net';
 import { formatAuthority } from '../../lib/net/authority.ts';
 import type { Identity } from '../../lib/spiffe/identity.ts';
-import type { Late, Parts } from '../compose.ts';
+import type { Late, Parts } from './parts.ts';
 
 export type Status = Readonly<Record<string, unknown>>;
 
@@ -23,10 +23,17 @@ export function statusOf(
     identityProblem: state?.problem,
     live: proxy?.live() ?? 0,
     agents: proxy?.shares() ?? [],
-    listening: Object.fromEntries([...addresses].map(([name, at]) => [name, formatAuthority(at.address, at.port)])),
+    listening: Object.fromEntries(
+      [...addresses].map(([name, at]) => [name, formatAuthority(at.address, at.port)]),
+    ),
   };
 }
 
 function identityWords({ svid, generation }: Identity): Status {
-  return { spiffeId: svid.id, generation, serial: svid.serial, expires: new Date(svid.notAfter).toISOString() };
+  return {
+    spiffeId: svid.id,
+    generation,
+    serial: svid.serial,
+    expires: new Date(svid.notAfter).toISOString(),
+  };
 }

@@ -5,7 +5,7 @@
  */
 import { execFile } from 'node:child_process';
 import type { Disposer } from '../../lib/base/dispose.ts';
-import type { Parts } from '../compose.ts';
+import type { Parts } from './parts.ts';
 
 export interface Supervisor {
   stopping(): void;
@@ -15,17 +15,26 @@ const PROGRAM = 'systemd-notify';
 /** How often readiness is looked at, in milliseconds. */
 const LOOK_MS = 100;
 /** For the program to be done. */
-const LONGEST_MS = 5_000;
+const MAX_MS = 5_000;
 
 /** Without NOTIFY_SOCKET nobody is told. */
-export function supervisor(env: NodeJS.ProcessEnv, { clock, readiness, log }: Parts, opened: Disposer): Supervisor {
+export function supervisor(
+  env: NodeJS.ProcessEnv,
+  { clock, readiness, log }: Parts,
+  opened: Disposer,
+): Supervisor {
   if ((env['NOTIFY_SOCKET'] ?? '') === '') return { stopping: () => {} };
   const tell = (...lines: readonly string[]): void => {
     // Not `--pid`: who the main process is systemd knows.
-    execFile(PROGRAM, lines, { env, timeout: LONGEST_MS }, (failure) => {
+    execFile(PROGRAM, lines, { env, timeout: MAX_MS }, (failure) => {
       if (failure === null) return;
       const hint = `is ${PROGRAM} there, and does the unit say NotifyAccess=all?`;
-      log.log('warn', 'supervisor', `${lines.join(' ')} could not be told: ${failure.message.trim()}`, { hint });
+      log.log(
+        'warn',
+        'supervisor',
+        `${lines.join(' ')} could not be told: ${failure.message.trim()}`,
+        { hint },
+      );
     });
   };
   let cancel = (): void => {};

@@ -28,7 +28,9 @@ export async function ask(
   url: string,
   { body, variables = {} }: Asking = {},
 ): Promise<Answer> {
-  const [answer] = await stage.agent(['ask', method, url, ...(body === undefined ? [] : [body])], { variables });
+  const [answer] = await stage.agent(['ask', method, url, ...(body === undefined ? [] : [body])], {
+    variables,
+  });
   expect(answer !== undefined, 'the agent got no answer at all');
   return answer as Answer;
 }

@@ -24,12 +24,15 @@ export function documents(places: Places, tunnels: boolean): string {
     destination(
       'crm',
       places.crm,
-      `  tls: { mode: mtls, peers: ['spiffe://dev.local/crm'] }\n  dataClass: confidential\n  rules:\n${rules}`,
+      `  tls: { mode: mtls, peers: ['spiffe://dev.local/crm'] }\n  dataClass: ` +
+        `confidential\n  rules:\n${rules}`,
     ),
     destination(
       'tickets',
       places.tickets,
-      `  protocol: mcp\n  mcp: { path: /mcp }\n  tls: { mode: mtls, peers: ['spiffe://dev.local/tickets'] }\n  dataClass: internal\n  rules:\n${places.allowAll ? EVERY_TOOL : TOOLS}`,
+      `  protocol: mcp\n  mcp: { path: /mcp }\n  tls: { mode: mtls, peers: ` +
+        `['spiffe://dev.local/tickets'] }\n  dataClass: internal\n  ` +
+        `rules:\n${places.allowAll ? EVERY_TOOL : TOOLS}`,
     ),
     destination(
       'billing',
@@ -69,7 +72,12 @@ function tasked({ crm, echo }: Places): readonly string[] {
   return [
     destination('support', crm, `${peer('crm')}  dataClass: confidential\n  rules:\n${SUPPORT}`),
     destination('forum', crm, `${peer('crm')}  dataClass: public\n  rules:\n${FORUM}`),
-    destination('line', echo, `${peer('echo')}  dataClass: public\n  protocol: tcp\n  action: read\n`, 7),
+    destination(
+      'line',
+      echo,
+      `${peer('echo')}  dataClass: public\n  protocol: tcp\n  action: read\n`,
+      7,
+    ),
     TASK_POLICY,
   ];
 }

@@ -1,4 +1,7 @@
-/** The part of the demo's story in which policy is made from evidence: what was refused becomes a suggestion, and a review sees what it would open. */
+/**
+ * The part of the demo's story in which policy is made from evidence: what was refused becomes a
+ * suggestion, and a review sees what it would open.
+ */
 import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { diffPaths } from '../../lib/policy/review/access-paths-diff.ts';
@@ -12,7 +15,10 @@ import { expect, type Step } from './check.ts';
 const HOST = 'exfiltrate.example';
 
 export const REVIEWED: readonly Step[] = [
-  { title: 'From the log a policy is suggested, and its review names the path that it would open', check: suggested },
+  {
+    title: 'From the log a policy is suggested, and its review names the path that it would open',
+    check: suggested,
+  },
 ];
 
 async function suggested({ configFile, auditFile }: Stage): Promise<string> {
@@ -37,6 +43,12 @@ async function suggested({ configFile, auditFile }: Stage): Promise<string> {
     .join('\n')
     .split('\n')
     .filter((line) => line.startsWith('# Not suggested: '));
-  expect(left?.includes('169.254.169.254') === true, `it says nothing of the metadata service: ${left}`);
-  return `the suggested policy loads; against the one in force it opens ${opened.length} path, to ${HOST}: that is for a person to refuse`;
+  expect(
+    left?.includes('169.254.169.254') === true,
+    `it says nothing of the metadata service: ${left}`,
+  );
+  return (
+    `the suggested policy loads; against the one in force it opens ${opened.length} path, to ` +
+    `${HOST}: that is for a person to refuse`
+  );
 }

@@ -1,4 +1,7 @@
-/** The demo's service on the public web: HTTPS with a certificate for its name from a CA of its own, which asks nobody for a certificate. It remembers what it was asked. */
+/**
+ * The demo's service on the public web: HTTPS with a certificate for its name from a CA of its own,
+ * which asks nobody for a certificate. It remembers what it was asked.
+ */
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import {
@@ -67,5 +70,9 @@ async function credentials(
     keyUsage: { bits: KEY_USAGE.digitalSignature, critical: true },
     extendedKeyUsage: [PURPOSE.serverAuth],
   });
-  return { root: certificatesPem([root]), cert: certificatesPem([leaf]), key: privateKeyPem(await pkcs8(keys)) };
+  return {
+    root: certificatesPem([root]),
+    cert: certificatesPem([leaf]),
+    key: privateKeyPem(await pkcs8(keys)),
+  };
 }

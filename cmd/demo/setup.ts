@@ -1,21 +1,23 @@
-/** The demo's set-up: embedded identity, two upstreams and an impostor, a configuration in a folder of its own, and the sidecar itself. */
+/**
+ * The demo's set-up: embedded identity, two upstreams and an impostor, a configuration in a folder
+ * of its own, and the sidecar itself.
+ */
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
-import { type Level, type Logger, logger } from '../../lib/telemetry/logger.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { type Disposer, disposer } from '../../lib/base/dispose.ts';
 import { createDevTrustDomain } from '../../lib/dev/domain.ts';
 import { type DemoUpstream, startDemoUpstream } from '../../lib/dev/upstream.ts';
 import { type DevWorkloadApi, startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
-import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import { trustVariables } from '../../lib/interception/trust.ts';
+import { parseSpiffeId } from '../../lib/spiffe/id.ts';
+import { type Level, type Logger, logger } from '../../lib/telemetry/logger.ts';
+import { type Sidecar, compose } from '../compose.ts';
 import { proxyVariables } from '../environment.ts';
-import { compose, type Sidecar } from '../compose.ts';
-import { documents, type Places, SAAS_HOST } from './documents.ts';
+import { type Places, SAAS_HOST, documents } from './documents.ts';
 import { type Saas, startSaas } from './saas.ts';
-import type { Held } from './tasks-demo.ts';
 
 /** Ways to break the demo on purpose, to see that its claims can fail. */
 export type Breakage = 'allow-all' | 'no-rotation' | undefined;
@@ -33,7 +35,10 @@ export interface Stage extends AsyncDisposable {
   readonly proxyUrl: string;
   /** What the agent has in its environment. */
   readonly variables: Readonly<Record<string, string>>;
-  /** Rewrites the configuration, as an operator's editor would; `tunnels` says whether the echo destination is there. */
+  /**
+   * Rewrites the configuration, as an operator's editor would; `tunnels` says whether the echo
+   * destination is there.
+   */
   configure(tunnels: boolean): Promise<void>;
   readonly agentSocket: string;
   readonly adminSocket: string;
@@ -65,10 +70,16 @@ export async function setStage(breakage: Breakage, log: (line: string) => void):
   }
 }
 
-async function build(opened: Disposer, breakage: Breakage, log: (line: string) => void): Promise<Stage> {
+async function build(
+  opened: Disposer,
+  breakage: Breakage,
+  log: (line: string) => void,
+): Promise<Stage> {
   const folder = await mkdtemp(join(tmpdir(), 'chaperone-'));
   opened.defer(() => rm(folder, { recursive: true, force: true }));
-  const workloadApi = opened.use(await identities(join(folder, 'identity', 'workload.sock'), breakage));
+  const workloadApi = opened.use(
+    await identities(join(folder, 'identity', 'workload.sock'), breakage),
+  );
   const crm = opened.use(await upstream(workloadApi, 'crm', 'api'));
   const tickets = opened.use(await upstream(workloadApi, 'tickets', 'mcp'));
   const impostor = opened.use(await upstream(workloadApi, 'impostor', 'api'));
@@ -89,11 +100,14 @@ async function build(opened: Disposer, breakage: Breakage, log: (line: string) =
     allowAll: breakage === 'allow-all',
   };
   const configFile = join(folder, 'chaperone.yaml');
-  const configure = (tunnels: boolean): Promise<void> => writeFile(configFile, documents(places, tunnels));
+  const configure = (tunnels: boolean): Promise<void> =>
+    writeFile(configFile, documents(places, tunnels));
   await writeFile(places.webRoots, saas.root);
   await configure(true);
   const lines = (level: Level): Logger => logger(level, { write: log });
-  const sidecar = opened.use(await compose({ paths: [configFile], env: {}, clock: systemClock, logger: lines }));
+  const sidecar = opened.use(
+    await compose({ paths: [configFile], env: {}, clock: systemClock, logger: lines }),
+  );
   const proxyUrl = `http://127.0.0.1:${sidecar.addresses.get('forward')?.port}`;
   const variables = { ...proxyVariables(proxyUrl), ...trustVariables(places.trust) };
   return {
@@ -112,7 +126,8 @@ async function build(opened: Disposer, breakage: Breakage, log: (line: string) =
     held: {},
     configure,
     variables,
-    agent: (args, options = {}) => runAgent(args, { ...variables, ...options.variables }, options.seen),
+    agent: (args, options = {}) =>
+      runAgent(args, { ...variables, ...options.variables }, options.seen),
     audit: () => readFile(places.auditFile, 'utf8'),
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };
@@ -122,12 +137,22 @@ async function identities(socket: string, breakage: Breakage): Promise<DevWorklo
   return startDevWorkloadApi({
     socket,
     domain: await createDevTrustDomain({ name: TRUST_DOMAIN, clock: systemClock }),
-    identities: [{ id: '/agent' }, { id: '/crm' }, { id: '/tickets' }, { id: '/impostor' }, { id: '/echo' }],
+    identities: [
+      { id: '/agent' },
+      { id: '/crm' },
+      { id: '/tickets' },
+      { id: '/impostor' },
+      { id: '/echo' },
+    ],
     ttl: breakage === 'no-rotation' ? LONG_LIVED : SHORT_LIVED,
   });
 }
 
-function upstream({ endpoint }: DevWorkloadApi, name: string, service: 'api' | 'mcp' | 'echo'): Promise<DemoUpstream> {
+function upstream(
+  { endpoint }: DevWorkloadApi,
+  name: string,
+  service: 'api' | 'mcp' | 'echo',
+): Promise<DemoUpstream> {
   return startDemoUpstream({
     endpoint,
     select: { spiffeId: parseSpiffeId(`spiffe://${TRUST_DOMAIN}/${name}`) },
@@ -159,4 +184,12 @@ async function runAgent(
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as unknown);
+}
+
+/** A task as the agent keeps it. */
+export interface Held {
+  readonly id: string;
+  readonly opened: unknown;
+  /** What a program in the task has in its environment. */
+  readonly variables: Readonly<Record<string, string>>;
 }

@@ -1,4 +1,7 @@
-/** What a check of `chaperone doctor` finds, and what it is given to look at. A check never throws and contacts nothing that the operator did not name. */
+/**
+ * What a check of `chaperone doctor` finds, and what it is given to look at. A check never throws
+ * and contacts nothing that the operator did not name.
+ */
 import type { Clock } from '../../lib/base/clock.ts';
 import type { Config } from '../../lib/config/load/load.ts';
 import type { Endpoint } from '../../lib/identity/address.ts';
@@ -45,8 +48,18 @@ export interface Patient {
 export type Check = (patient: Patient) => Promise<readonly Verdict[]>;
 
 export const ok = (what: string): Verdict => ({ state: 'ok', what });
-export const warn = (what: string, why: string, fix: string): Verdict => ({ state: 'warn', what, why, fix });
-export const fail = (what: string, why: string, fix: string): Verdict => ({ state: 'fail', what, why, fix });
+export const warn = (what: string, why: string, fix: string): Verdict => ({
+  state: 'warn',
+  what,
+  why,
+  fix,
+});
+export const fail = (what: string, why: string, fix: string): Verdict => ({
+  state: 'fail',
+  what,
+  why,
+  fix,
+});
 
 /** Node's code of an error, or its message. */
 export function codeOf(failure: unknown): string {

@@ -1,4 +1,7 @@
-/** What the sidecar needs of the machine: ports to listen on, a place for evidence, a folder that is the operator's alone. */
+/**
+ * What the sidecar needs of the machine: ports to listen on, a place for evidence, a folder that is
+ * the operator's alone.
+ */
 import { constants } from 'node:fs';
 import { access, stat, statfs } from 'node:fs/promises';
 import { request } from 'node:http';
@@ -22,7 +25,10 @@ export async function checkPorts({ config, patience }: Patient): Promise<readonl
     if (code === undefined) verdicts.push(ok(`${where} is free`));
     else if (code === 'EADDRINUSE' && (await (running ??= isRunning(config, patience)))) {
       verdicts.push(ok(`${where} is taken, and this sidecar is running`));
-    } else verdicts.push(fail(`${where} cannot be listened on`, code, FIXES[code] ?? 'use another address'));
+    } else
+      verdicts.push(
+        fail(`${where} cannot be listened on`, code, FIXES[code] ?? 'use another address'),
+      );
   }
   return verdicts;
 }
@@ -33,13 +39,18 @@ const FIXES: Readonly<Record<string, string>> = Object.freeze({
   EADDRNOTAVAIL: 'this machine does not have that address',
 });
 
-export function listenersOf({ sidecar, policy }: Config): readonly (readonly [string, ListenAddress])[] {
+export function listenersOf({
+  sidecar,
+  policy,
+}: Config): readonly (readonly [string, ListenAddress])[] {
   const own: readonly (readonly [string, ListenAddress | undefined])[] = [
     ['forward', sidecar.forward],
     ['health', sidecar.health],
     ...policy.destinations.map(({ name, listen }) => [name, listen] as const),
   ];
-  return own.flatMap(([name, address]) => (address === undefined ? [] : [[name, address] as const]));
+  return own.flatMap(([name, address]) =>
+    address === undefined ? [] : [[name, address] as const],
+  );
 }
 
 function bind({ host, port }: ListenAddress): Promise<string | undefined> {
@@ -50,9 +61,18 @@ function bind({ host, port }: ListenAddress): Promise<string | undefined> {
   });
 }
 
-/** A sidecar of this configuration runs when what answers at the admin socket or the health address speaks as one. */
-async function isRunning({ sidecar: { adminApi, health } }: Config, patience: number): Promise<boolean> {
-  const status = adminApi === undefined ? '' : await page({ socketPath: adminApi.socket, path: '/status' }, patience);
+/**
+ * A sidecar of this configuration runs when what answers at the admin socket or the health address
+ * speaks as one.
+ */
+async function isRunning(
+  { sidecar: { adminApi, health } }: Config,
+  patience: number,
+): Promise<boolean> {
+  const status =
+    adminApi === undefined
+      ? ''
+      : await page({ socketPath: adminApi.socket, path: '/status' }, patience);
   if (status.includes('"policyDigest"')) return true;
   if (health === undefined) return false;
   const { host, port } = health;
@@ -61,7 +81,7 @@ async function isRunning({ sidecar: { adminApi, health } }: Config, patience: nu
 
 type Where = { readonly path: string } & ({ readonly socketPath: string } | ListenAddress);
 
-const LONGEST_PAGE = 1 << 20;
+const MAX_PAGE = 1 << 20;
 
 /** Text of a page, or '' when there is none. */
 function page(where: Where, timeout: number): Promise<string> {
@@ -70,7 +90,7 @@ function page(where: Where, timeout: number): Promise<string> {
       let text = '';
       answer.on('data', (chunk: Buffer) => {
         text += chunk.toString();
-        if (text.length > LONGEST_PAGE) asked.destroy();
+        if (text.length > MAX_PAGE) asked.destroy();
       });
       answer.on('close', () => resolve(text));
     });
@@ -87,7 +107,9 @@ export async function checkAudit({ config }: Patient): Promise<readonly Verdict[
   if (config === undefined) return [];
   const { sinks, onFailure } = config.sidecar.audit;
   const verdicts = await Promise.all(
-    sinks.map(async (sink) => ('file' in sink ? auditFile(sink.file) : ok('records go to standard output'))),
+    sinks.map(async (sink) =>
+      'file' in sink ? auditFile(sink.file) : ok('records go to standard output'),
+    ),
   );
   if (onFailure === 'deny') return verdicts;
   const relaxed = warn(
@@ -102,17 +124,26 @@ async function auditFile(file: string): Promise<Verdict> {
   const fix = 'make the folder, and let the user that runs the sidecar write there';
   const folder = dirname(file);
   const there = await stat(file).catch(() => undefined);
-  if (there?.isDirectory() === true) return fail(`${file} is a folder`, 'records go to a file', 'name a file in it');
+  if (there?.isDirectory() === true)
+    return fail(`${file} is a folder`, 'records go to a file', 'name a file in it');
   try {
     await access(folder, constants.X_OK);
     await access(there === undefined ? folder : file, constants.W_OK);
   } catch (failure) {
-    return fail(`evidence cannot be written to ${file}: requests would be refused`, codeOf(failure), fix);
+    return fail(
+      `evidence cannot be written to ${file}: requests would be refused`,
+      codeOf(failure),
+      fix,
+    );
   }
   const { bavail, bsize } = await statfs(folder);
   if (bavail * bsize >= LITTLE_BYTES) return ok(`${file} can be written`);
   const room = `${Math.floor((bavail * bsize) / (1 << 20))} MiB are left for ${file}`;
-  return warn(room, 'requests are refused when records cannot be written', 'make room, or rotate the file');
+  return warn(
+    room,
+    'requests are refused when records cannot be written',
+    'make room, or rotate the file',
+  );
 }
 
 /** The folder's mode is the guard of the admin socket. */
@@ -125,12 +156,18 @@ export async function checkAdmin({ config }: Patient): Promise<readonly Verdict[
     const bits = (mode & 0o777).toString(8).padStart(4, '0');
     if ((mode & 0o077) !== 0) {
       return [
-        fail(`${folder} has mode ${bits}`, 'others could enter and open the admin socket', `chmod 700 ${folder}`),
+        fail(
+          `${folder} has mode ${bits}`,
+          'others could enter and open the admin socket',
+          `chmod 700 ${folder}`,
+        ),
       ];
     }
     if (uid !== process.geteuid?.() && uid !== 0) {
       const fix = 'give the socket a folder of its own, of the user that runs the sidecar';
-      return [fail(`${folder} belongs to user ${uid}`, 'that user could open the admin socket', fix)];
+      return [
+        fail(`${folder} belongs to user ${uid}`, 'that user could open the admin socket', fix),
+      ];
     }
     return [ok(`${folder} has mode ${bits}`)];
   } catch (failure) {

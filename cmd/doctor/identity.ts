@@ -1,4 +1,7 @@
-/** The Workload API's socket, the identity that it gives to whoever runs this, and the clock by which that identity is judged. */
+/**
+ * The Workload API's socket, the identity that it gives to whoever runs this, and the clock by
+ * which that identity is judged.
+ */
 import type { X509Certificate } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import type { NetConnectOpts } from 'node:net';
@@ -13,9 +16,15 @@ import { counted } from '../table.ts';
 import { codeOf, fail, ok, warn, type Patient, type Verdict } from './finding.ts';
 import { reach } from './reach.ts';
 
-const AGENT = 'is the SPIRE agent running, and is the folder of its socket (not the socket itself) mounted here?';
+const AGENT =
+  'is the SPIRE agent running, and is the folder of its socket (not the socket itself) ' +
+  'mounted here?';
 
-export async function checkSocket({ endpoint, patience, clock }: Patient): Promise<readonly Verdict[]> {
+export async function checkSocket({
+  endpoint,
+  patience,
+  clock,
+}: Patient): Promise<readonly Verdict[]> {
   if (endpoint === undefined) return [UNKNOWN];
   const { path, text } = endpoint;
   try {
@@ -60,15 +69,21 @@ export async function checkIdentity(patient: Patient): Promise<readonly Verdict[
     onNote: () => {},
   });
   const limit = new AbortController();
-  const giveUp = clock.after(patience, () => limit.abort(new Fault('timeout', 'no SVID came in time')), true);
+  const giveUp = clock.after(
+    patience,
+    () => limit.abort(new Fault('timeout', 'no SVID came in time')),
+    true,
+  );
   try {
     const identity = await source.firstUpdate(limit.signal);
     return [...judgeSvid(identity, patient), ...judgeBundles(identity, patient)];
   } catch {
     const state = source.states.get();
-    const why = (state?.kind === 'current' ? undefined : state?.problem) ?? `no answer within ${patience} ms`;
+    const why =
+      (state?.kind === 'current' ? undefined : state?.problem) ?? `no answer within ${patience} ms`;
     const fix =
-      'compare the registration entry with this process (user, path, container) and identity.select with the entry';
+      'compare the registration entry with this process (user, path, container) and ' +
+      'identity.select with the entry';
     return [fail('there is no SVID for us', why, fix)];
   } finally {
     giveUp();
@@ -113,7 +128,8 @@ function judgeBundles({ svid, bundles }: Identity, { config, clock }: Patient): 
   return [...wanted].map(([trustDomain, by]) => {
     const anchors = bundles.get(trustDomain)?.anchors ?? [];
     const live = anchors.filter((one) => one.validToDate.getTime() > clock.now());
-    if (live.length > 0) return ok(`bundle of ${trustDomain}: ${counted(live.length, 'authority', 'authorities')}`);
+    if (live.length > 0)
+      return ok(`bundle of ${trustDomain}: ${counted(live.length, 'authority', 'authorities')}`);
     return fail(
       `there is no usable bundle of ${trustDomain}, which ${by} needs`,
       anchors.length === 0 ? 'the Workload API gives none' : 'all of its authorities have expired',
@@ -122,33 +138,55 @@ function judgeBundles({ svid, bundles }: Identity, { config, clock }: Patient): 
   });
 }
 
-/** The newest SVID as it was sent, since one that is not valid by our clock is never used and so never seen elsewhere. */
-export async function checkClock({ endpoint, patience, clock }: Patient): Promise<readonly Verdict[]> {
+/**
+ * The newest SVID as it was sent, since one that is not valid by our clock is never used and so
+ * never seen elsewhere.
+ */
+export async function checkClock({
+  endpoint,
+  patience,
+  clock,
+}: Patient): Promise<readonly Verdict[]> {
   const limit = new AbortController();
-  const giveUp = clock.after(patience, () => limit.abort(new Fault('timeout', 'no SVID came in time')), true);
+  const giveUp = clock.after(
+    patience,
+    () => limit.abort(new Fault('timeout', 'no SVID came in time')),
+    true,
+  );
   const leaf = endpoint && (await newestLeaf(endpoint, limit.signal).catch(() => undefined));
   giveUp();
-  if (leaf !== undefined) return [judgeClock(clock.now(), leaf.validFromDate.getTime(), leaf.validToDate.getTime())];
+  if (leaf !== undefined)
+    return [judgeClock(clock.now(), leaf.validFromDate.getTime(), leaf.validToDate.getTime())];
   const fix = 'see the findings above, then run this again';
   return [warn('the clock cannot be compared with anything', 'there is no SVID', fix)];
 }
 
-async function newestLeaf(endpoint: Endpoint, signal: AbortSignal): Promise<X509Certificate | undefined> {
+async function newestLeaf(
+  endpoint: Endpoint,
+  signal: AbortSignal,
+): Promise<X509Certificate | undefined> {
   for await (const { svids } of workloadApi(endpoint).x509Svids(signal)) {
-    return splitCertificates(svids[0]?.x509Svid ?? new Uint8Array(), 'the X.509-SVID', 'bad-svid')[0];
+    return splitCertificates(
+      svids[0]?.x509Svid ?? new Uint8Array(),
+      'the X.509-SVID',
+      'bad-svid',
+    )[0];
   }
   return undefined;
 }
 
 function judgeClock(now: number, notBefore: number, notAfter: number): Verdict {
   const here = `it is ${new Date(now).toISOString()} here`;
-  const fix = 'set the clock by NTP, here and where SPIRE runs; a machine that slept must catch up first';
+  const fix =
+    'set the clock by NTP, here and where SPIRE runs; a machine that slept must catch up first';
   if (now < notBefore) {
     const why = `the newest SVID is valid from ${new Date(notBefore).toISOString()}`;
     return fail(`the clock is at least ${seconds(notBefore - now)} slow: ${here}`, why, fix);
   }
   if (now >= notAfter) {
-    const why = `the newest SVID was valid until ${new Date(notAfter).toISOString()}: the clock is fast, or the SPIRE agent has lost its server`;
+    const why =
+      `the newest SVID was valid until ${new Date(notAfter).toISOString()}: the clock is ` +
+      'fast, or the SPIRE agent has lost its server';
     return fail(`the newest SVID expired ${seconds(now - notAfter)} ago: ${here}`, why, fix);
   }
   return ok(`${here}, within the life of the newest SVID`);

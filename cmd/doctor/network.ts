@@ -1,6 +1,7 @@
 /**
- * Names and ways out. `dns` resolves the upstreams that the documents write and judges the answer as the proxy would; `egress` tries to go round the sidecar, to
- * addresses that were named for it and to none else. It says something about the agent only where the agent runs and as its user.
+ * Names and ways out. `dns` resolves the upstreams that the documents write and judges the answer
+ * as the proxy would; `egress` tries to go round the sidecar, to addresses that were named for it
+ * and to none else. It says something about the agent only where the agent runs and as its user.
  */
 import { isIP } from 'node:net';
 import { link } from '../../lib/base/signal.ts';
@@ -26,9 +27,13 @@ export async function checkDns({ config, patience, clock }: Patient): Promise<re
     clock,
     own: (address, port) => own.has(formatAuthority(address, port)),
   });
-  const written = config.policy.destinations.filter(({ upstream, via }) => upstream !== undefined || via !== undefined);
+  const written = config.policy.destinations.filter(
+    ({ upstream, via }) => upstream !== undefined || via !== undefined,
+  );
   try {
-    return await Promise.all(written.map((destination) => resolves(destination, dial, { patience, clock })));
+    return await Promise.all(
+      written.map((destination) => resolves(destination, dial, { patience, clock })),
+    );
   } finally {
     resolver.close?.();
   }
@@ -40,25 +45,40 @@ async function resolves(
   { patience, clock }: Pick<Patient, 'patience' | 'clock'>,
 ): Promise<Verdict> {
   const { name, hosts, ports, via } = destination;
-  const facts = { host: hosts[0]?.host ?? '', port: ports[0] ?? 0, listener: undefined, http: undefined };
+  const facts = {
+    host: hosts[0]?.host ?? '',
+    port: ports[0] ?? 0,
+    listener: undefined,
+    http: undefined,
+  };
   const route = routes().to(destination, { ...facts, entry: 'forward', time: clock.now() });
   using limit = link();
-  const cancel = clock.after(patience, () => limit.abort(new Fault('timeout', 'DNS did not answer in time')), true);
+  const cancel = clock.after(
+    patience,
+    () => limit.abort(new Fault('timeout', 'DNS did not answer in time')),
+    true,
+  );
   try {
     const addresses = await dial.resolve(route, limit.signal);
-    if (via !== undefined) return ok(`${name} is reached through ${via.text}: ${addresses.join(', ')}`);
+    if (via !== undefined)
+      return ok(`${name} is reached through ${via.text}: ${addresses.join(', ')}`);
     const shown = route.literal ? 'may be dialled' : `is ${addresses.join(', ')}`;
     return ok(`upstream of ${name}: ${route.host} ${shown}`);
   } catch (failure) {
     const { message, hint } = Fault.from(failure, 'upstream-unresolved');
-    return fail(`upstream of ${name}: ${message}`, `${destination.at} writes it`, hint ?? 'look at DNS');
+    return fail(
+      `upstream of ${name}: ${message}`,
+      `${destination.at} writes it`,
+      hint ?? 'look at DNS',
+    );
   } finally {
     cancel();
   }
 }
 
 const ROUND =
-  'a NetworkPolicy, a network namespace or a firewall rule by user has to leave the sidecar as the only way out';
+  'a NetworkPolicy, a network namespace or a firewall rule by user has to leave the ' +
+  'sidecar as the only way out';
 
 export async function checkEgress(patient: Patient): Promise<readonly Verdict[]> {
   if (patient.egress.length > 0) {
@@ -73,11 +93,20 @@ export async function checkEgress(patient: Patient): Promise<readonly Verdict[]>
   ];
 }
 
-async function goRound(text: string, { config, patience, clock }: Patient): Promise<readonly Verdict[]> {
+async function goRound(
+  text: string,
+  { config, patience, clock }: Patient,
+): Promise<readonly Verdict[]> {
   let addresses: readonly string[];
   const target = targetOf(text, config);
   if (target === undefined) {
-    return [fail(`${text} is neither host:port nor a destination`, 'nothing was tried', 'name one of them')];
+    return [
+      fail(
+        `${text} is neither host:port nor a destination`,
+        'nothing was tried',
+        'name one of them',
+      ),
+    ];
   }
   const { host, port } = target;
   using limit = link();
@@ -88,14 +117,23 @@ async function goRound(text: string, { config, patience, clock }: Patient): Prom
     addresses = isIP(host) === 0 ? await resolver.resolve(host, asking) : [host];
   } catch (failure) {
     const { message } = Fault.from(failure, 'upstream-unresolved');
-    return [warn(`${text}: ${message}`, 'its addresses could still be reached', 'name an address with --egress')];
+    return [
+      warn(
+        `${text}: ${message}`,
+        'its addresses could still be reached',
+        'name an address with --egress',
+      ),
+    ];
   } finally {
     cancel();
     resolver.close?.();
   }
   return await Promise.all(
     addresses.map(async (address) =>
-      judgeWay(formatAuthority(address, port), await reach({ host: address, port }, patience, clock)),
+      judgeWay(
+        formatAuthority(address, port),
+        await reach({ host: address, port }, patience, clock),
+      ),
     ),
   );
 }
@@ -120,7 +158,11 @@ function targetOf(
 function judgeWay(where: string, code: string | undefined): Verdict {
   switch (code) {
     case undefined:
-      return fail(`${where} was reached directly`, 'whoever runs here can go round the sidecar', ROUND);
+      return fail(
+        `${where} was reached directly`,
+        'whoever runs here can go round the sidecar',
+        ROUND,
+      );
     case 'ECONNREFUSED':
     case 'ECONNRESET':
       return warn(

@@ -7,7 +7,9 @@ import type { Socket } from 'node:net';
 import { endianness } from 'node:os';
 
 const LITTLE = endianness() === 'LE';
-/** 127.0.0.1 as a table of IPv4 sockets has it, and as one of IPv6 has it (Java connects by those). */
+/**
+ * 127.0.0.1 as a table of IPv4 sockets has it, and as one of IPv6 has it (Java connects by those).
+ */
 const LOOPBACK = LITTLE ? '0100007F' : '7F000001';
 const MAPPED = `${'0'.repeat(16)}${LITTLE ? 'FFFF0000' : '0000FFFF'}${LOOPBACK}`;
 const ESTABLISHED = '01';
@@ -23,8 +25,11 @@ function otherEnd(socket: Socket): string | undefined {
   const { localPort = 0, remotePort = 0 } = socket;
   const [here, there] = [port(localPort), port(remotePort)];
   const ends = table('tcp');
-  // A connection that was reset leaves its port to the next process, so this end has to be in the table too.
-  const own = ends.find(({ local, remote }) => local === LOOPBACK + here && remote === LOOPBACK + there);
+  // A connection that was reset leaves its port to the next process, so this end has to be in the
+  // table too.
+  const own = ends.find(
+    ({ local, remote }) => local === LOOPBACK + here && remote === LOOPBACK + there,
+  );
   if (own === undefined || !isOf(socket, own.inode)) return undefined;
   const other =
     ends.find(({ local, remote }) => local === LOOPBACK + there && remote === LOOPBACK + here) ??
@@ -52,7 +57,8 @@ function table(name: 'tcp' | 'tcp6'): readonly End[] {
 
 function isOf(socket: Socket, inode: string): boolean {
   const handle: unknown = Reflect.get(socket, '_handle');
-  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined;
+  const fd: unknown =
+    typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined;
   return typeof fd === 'number' && fd >= 0 && link(`/proc/self/fd/${fd}`) === `socket:[${inode}]`;
 }
 
@@ -73,7 +79,9 @@ function descendants(root: number): readonly number[] {
 }
 
 function holds(pid: number, inode: string): boolean {
-  return list(`/proc/${pid}/fd`).some((fd) => link(`/proc/${pid}/fd/${fd}`) === `socket:[${inode}]`);
+  return list(`/proc/${pid}/fd`).some(
+    (fd) => link(`/proc/${pid}/fd/${fd}`) === `socket:[${inode}]`,
+  );
 }
 
 function list(folder: string): readonly string[] {

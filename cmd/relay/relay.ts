@@ -1,10 +1,18 @@
 /**
- * A forward proxy on loopback for programs that send no credentials to a proxy: it passes each request
- * on to the sidecar's with those of the task, and judges nothing. It takes the connections of processes
- * below one alone. To a process that is not shown to be one of them it says so, and passes nothing on.
+ * A forward proxy on loopback for programs that send no credentials to a proxy: it passes each
+ * request on to the sidecar's with those of the task, and judges nothing. It takes the connections
+ * of processes below one alone. To a process that is not shown to be one of them it says so, and
+ * passes nothing on.
  */
 import { once } from 'node:events';
-import { Agent, createServer, request, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  Agent,
+  createServer,
+  request,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -27,7 +35,7 @@ export interface Relay extends AsyncDisposable {
 }
 
 /** The longest head that the sidecar can be told to take. */
-const MOST_HEAD_BYTES = 131_072;
+const MAX_HEAD_BYTES = 131_072;
 const LINGER_MS = 1000;
 
 interface Way {
@@ -73,7 +81,8 @@ export async function startRelay({ proxy, root, refused }: RelayOptions): Promis
 /** What a process that is none of the task's reads. */
 function turnAway(socket: Socket): void {
   const why =
-    'this proxy serves the programs that one `chaperone task run` started, and yours is not shown to be one\n';
+    'this proxy serves the programs that one `chaperone task run` started, and yours is ' +
+    'not shown to be one\n';
   const fields = `content-type: text/plain\r\ncontent-length: ${why.length}\r\nconnection: close`;
   socket.end(`HTTP/1.1 403 chaperone: not a program of this task\r\n${fields}\r\n\r\n${why}`);
   systemClock.after(LINGER_MS, () => socket.destroy());
@@ -83,10 +92,11 @@ function turnAway(socket: Socket): void {
 function serving(way: Way, agents: ReadonlyMap<Duplex, Agent>): Server {
   const http = createServer({
     requireHostHeader: false,
-    maxHeaderSize: MOST_HEAD_BYTES,
+    maxHeaderSize: MAX_HEAD_BYTES,
     requestTimeout: 0,
     keepAliveTimeout: 0,
-    // Java offers HTTP/2 by an upgrade, which the sidecar declines and so is one request of several.
+    // Java offers HTTP/2 by an upgrade, which the sidecar declines and so is one request of
+    // several.
     shouldUpgradeCallback: ({ headers }) => /\bwebsocket\b/i.test(headers.upgrade ?? ''),
   });
   const pass = (asked: IncomingMessage, answer: ServerResponse): void => {
@@ -115,7 +125,15 @@ function passOn(
 ): void {
   const { method, url: path, socket } = asked;
   const headers = fieldsOf(asked, credential);
-  const onward = request({ host, port, method, path, headers, agent, maxHeaderSize: MOST_HEAD_BYTES });
+  const onward = request({
+    host,
+    port,
+    method,
+    path,
+    headers,
+    agent,
+    maxHeaderSize: MAX_HEAD_BYTES,
+  });
   const framed = 'content-length' in asked.headers || 'transfer-encoding' in asked.headers;
   if (!framed) onward.useChunkedEncodingByDefault = false;
   answer.sendDate = false;
@@ -129,7 +147,10 @@ function passOn(
   });
   onward.on('error', (cause) => {
     if (!('code' in cause) || cause.code !== 'ECONNREFUSED') socket.destroy();
-    else answer.writeHead(502, 'chaperone: the sidecar does not answer', ['Connection', 'close']).end();
+    else
+      answer
+        .writeHead(502, 'chaperone: the sidecar does not answer', ['Connection', 'close'])
+        .end();
   });
   answer.once('close', () => answer.writableFinished || onward.destroy());
   ignore(pipeline(asked, onward), 'what the answer says counts');
@@ -137,10 +158,15 @@ function passOn(
 }
 
 function pairs(flat: readonly string[]): [string, string][] {
-  return flat.flatMap((name, i) => (i % 2 === 0 ? [[name, flat[i + 1] ?? ''] as [string, string]] : []));
+  return flat.flatMap((name, i) =>
+    i % 2 === 0 ? [[name, flat[i + 1] ?? ''] as [string, string]] : [],
+  );
 }
 
-/** What becomes a connection of bytes. A refused CONNECT is the last answer of its connection, as what follows would be bytes too. */
+/**
+ * What becomes a connection of bytes. A refused CONNECT is the last answer of its connection, as
+ * what follows would be bytes too.
+ */
 function tunnel(
   asked: IncomingMessage,
   socket: Duplex,

@@ -1,6 +1,7 @@
 /**
- * A plain loop: plan, act, look, until there is nothing left to do. The planner is a few rules, so that the example needs no model; a model that proposes the next step has
- * the same place and gets no more power by it, since what a step may do is decided at the sidecar.
+ * A plain loop: plan, act, look, until there is nothing left to do. The planner is a few rules, so
+ * that the example needs no model; a model that proposes the next step has the same place and gets
+ * no more power by it, since what a step may do is decided at the sidecar.
  *
  *   node examples/typescript/agent.ts     with CHAPERONE_AGENT_API in the environment; prints one JSON object a step
  */
@@ -26,15 +27,23 @@ interface Memory {
 
 const CRM = 'http://crm.internal';
 
-const nameOf = ({ tool, customer }: Step): string => (customer === undefined ? tool : `${tool} ${customer}`);
+const nameOf = ({ tool, customer }: Step): string =>
+  customer === undefined ? tool : `${tool} ${customer}`;
 const print = (value: object): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
 
-/** The next step towards a note for every customer of the gold plan; undefined when there is none left. */
+/**
+ * The next step towards a note for every customer of the gold plan; undefined when there is none
+ * left.
+ */
 function plan({ customers, over }: Memory): Step | undefined {
   const notes = customers
     .filter((one) => one.plan === 'gold')
     .map(({ id }) => ({ tool: 'add-note', customer: id }) as const);
-  const steps: readonly Step[] = [{ tool: 'list-customers' }, { tool: 'export-customers' }, ...notes];
+  const steps: readonly Step[] = [
+    { tool: 'list-customers' },
+    { tool: 'export-customers' },
+    ...notes,
+  ];
   return steps.find((step) => !over.has(nameOf(step)));
 }
 

@@ -1,7 +1,9 @@
 /**
- * The operator's door: a Unix socket whose folder's mode is its guard (0700, socket 0600). `GET /status` says how things stand, `POST /quitquitquit` drains
- * and ends the process, `GET /mcp/pins` lists the definitions of tools that were seen, `POST /mcp/approve?destination=…&tool=…&digest=…` pins the one that was
- * seen last, and below `/v1` are the tasks (operator-api.ts). It must never be mounted where the agent runs.
+ * The operator's door: a Unix socket whose folder's mode is its guard (0700, socket 0600). `GET
+ * /status` says how things stand, `POST /quitquitquit` drains and ends the process, `GET /mcp/pins`
+ * lists the definitions of tools that were seen, `POST /mcp/approve?destination=…&tool=…&digest=…`
+ * pins the one that was seen last, and below `/v1` are the tasks (operator-api.ts). It must never
+ * be mounted where the agent runs.
  */
 import { chmod, lstat, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -30,7 +32,14 @@ export interface ToolPins {
 }
 
 /** Throws a Fault `listen` when the socket is in use or its folder is open to others. */
-export async function startAdmin({ socket, fd, status, quit, tools, api }: AdminOptions): Promise<Pages> {
+export async function startAdmin({
+  socket,
+  fd,
+  status,
+  quit,
+  tools,
+  api,
+}: AdminOptions): Promise<Pages> {
   await guardFolder(dirname(socket));
   if (fd === undefined) await removeStale(socket);
   const serve = async (path: string, of: number | undefined): Promise<Pages> => {
@@ -66,7 +75,10 @@ export async function startAdmin({ socket, fd, status, quit, tools, api }: Admin
   };
 }
 
-/** Beside a socket that processes share, each has its own, by which its tasks can be reached while it drains. */
+/**
+ * Beside a socket that processes share, each has its own, by which its tasks can be reached while
+ * it drains.
+ */
 export function ownSocket(socket: string): string {
   return join(dirname(socket), `${process.pid}.sock`);
 }
@@ -80,7 +92,9 @@ async function removeOwnOfOthers(folder: string): Promise<void> {
 }
 
 function approve(query: URLSearchParams, tools: ToolPins): Page {
-  const [destination, tool, digest] = ['destination', 'tool', 'digest'].map((name) => query.get(name) ?? '');
+  const [destination, tool, digest] = ['destination', 'tool', 'digest'].map(
+    (name) => query.get(name) ?? '',
+  );
   try {
     tools.approve(destination ?? '', tool ?? '', digest ?? '');
     return text(200, 'approved');
@@ -95,9 +109,13 @@ export async function guardFolder(folder: string, what = 'the admin socket'): Pr
   const { mode, uid } = await stat(folder);
   const owner = process.geteuid?.() ?? uid;
   if (uid !== owner && uid !== 0) {
-    throw new Fault('listen', `cannot put ${what} into ${folder}: the folder belongs to user ${uid}`, {
-      hint: 'give it a folder of its own, which belongs to the user that runs the sidecar',
-    });
+    throw new Fault(
+      'listen',
+      `cannot put ${what} into ${folder}: the folder belongs to user ${uid}`,
+      {
+        hint: 'give it a folder of its own, which belongs to the user that runs the sidecar',
+      },
+    );
   }
   if ((mode & 0o077) !== 0) {
     throw new Fault('listen', `cannot put ${what} into ${folder}: others may enter that folder`, {
@@ -106,14 +124,21 @@ export async function guardFolder(folder: string, what = 'the admin socket'): Pr
   }
 }
 
-/** A socket that nobody answers on is left over from a process that is gone; anything else at that path is not ours to remove. */
+/**
+ * A socket that nobody answers on is left over from a process that is gone; anything else at that
+ * path is not ours to remove.
+ */
 export async function removeStale(socket: string): Promise<void> {
   const found = await lstat(socket).catch(() => undefined);
   if (found === undefined) return;
   if (!found.isSocket()) {
-    throw new Fault('listen', `cannot listen on ${socket}: there is something that is not a socket`, {
-      hint: 'remove it, or use another path',
-    });
+    throw new Fault(
+      'listen',
+      `cannot listen on ${socket}: there is something that is not a socket`,
+      {
+        hint: 'remove it, or use another path',
+      },
+    );
   }
   if (await answers(socket)) {
     throw new Fault('listen', `cannot listen on ${socket}: another process serves it`, {

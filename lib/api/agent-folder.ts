@@ -31,9 +31,13 @@ export interface SharedSockets {
 /**
  * What a process that is gone has left behind there is removed. Where another process may serve
  * the same agent, the sockets of tasks lie in a folder of each process.
- * @throws Fault `listen` where the folder is open to others, or another process serves a socket there
+ * @throws Fault `listen` where the folder is open to others, or another process serves a socket
+ *         there
  */
-export async function agentHome(home: AgentHome, shared: SharedSockets = NONE_SHARED): Promise<Home> {
+export async function agentHome(
+  home: AgentHome,
+  shared: SharedSockets = NONE_SHARED,
+): Promise<Home> {
   const { socket, folder, mode } = home;
   const [forward, all] = [forwardSocket(home), join(folder, 'tasks')];
   const beside = dirname(socket) !== folder;
@@ -86,7 +90,9 @@ async function close({ folder, mode, group }: AgentHome): Promise<void> {
   if (!found.isDirectory() || found.uid !== owner) {
     const what = found.isDirectory() ? `belongs to user ${found.uid}` : 'is no folder';
     const hint = 'name a folder that is not there yet: the sidecar makes it, for this agent alone';
-    throw new Fault('listen', `${folder} cannot hold the sockets of an agent: it ${what}`, { hint });
+    throw new Fault('listen', `${folder} cannot hold the sockets of an agent: it ${what}`, {
+      hint,
+    });
   }
   if (group !== undefined) await give(folder, owner, group);
   // Of the group last: a change of group takes the bit off that hands it on to what is made inside.
@@ -107,5 +113,7 @@ async function groupNumber(name: string): Promise<number> {
   const lines = (await readFile('/etc/group', 'utf8').catch(() => '')).split('\n');
   const found = lines.map((line) => line.split(':')).find(([one]) => one === name)?.[2];
   if (found !== undefined && /^\d+$/.test(found)) return Number(found);
-  throw new Fault('listen', `there is no group ${name} in /etc/group`, { hint: 'write its number, in quotes' });
+  throw new Fault('listen', `there is no group ${name} in /etc/group`, {
+    hint: 'write its number, in quotes',
+  });
 }

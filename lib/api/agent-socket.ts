@@ -1,14 +1,14 @@
 /**
- * Where the API of one agent listens: a Unix socket in a folder that keeps others out, and a loopback
- * port where that is asked for, whose callers show a token from a file. A page in a browser that finds
- * the port has no token, and is turned away for its Origin besides.
+ * Where the API of one agent listens: a Unix socket in a folder that keeps others out, and a
+ * loopback port where that is asked for, whose callers show a token from a file. A page in a
+ * browser that finds the port has no token, and is turned away for its Origin besides.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { chmod } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import type { ListenAddress } from '../policy/model/destination.ts';
 import type { Api } from './api.ts';
-import { MOST_CONNECTIONS, servePages, type Pages } from './pages.ts';
+import { MAX_CONNECTIONS, servePages, type Pages } from './pages.ts';
 import { readSecret } from './secret-file.ts';
 
 export interface AgentDoorOptions {
@@ -36,11 +36,16 @@ export const AGENT_TCP = 'agentApi.tcp';
 
 const TOKEN = 'chaperone-token';
 
-/** The folder is there (agent-home.ts). Throws a Fault `listen`, or `config-unreadable` for a token file. */
+/**
+ * The folder is there (agent-home.ts). Throws a Fault `listen`, or `config-unreadable` for a token
+ * file.
+ */
 export async function startAgentDoor(options: AgentDoorOptions): Promise<Pages> {
-  const { socket, fd, mode, tcp, api, connections = MOST_CONNECTIONS, onDropped } = options;
+  const { socket, fd, mode, tcp, api, connections = MAX_CONNECTIONS, onDropped } = options;
   const limits = { connections, onDropped };
-  const all = [await servePages({ name: 'agentApi', path: socket, fd }, new Map(), { api, ...limits })];
+  const all = [
+    await servePages({ name: 'agentApi', path: socket, fd }, new Map(), { api, ...limits }),
+  ];
   await chmod(socket, mode);
   if (tcp !== undefined) {
     const place = { name: AGENT_TCP, ...tcp.address, fd: tcp.fd };
@@ -65,7 +70,8 @@ function guarded(api: Api, token: string): Api {
     owns: () => true,
     answer(request, response) {
       const sent = request.headers[TOKEN];
-      const known = typeof sent === 'string' && timingSafeEqual(digest(sent), wanted) && !fromBrowser(request);
+      const known =
+        typeof sent === 'string' && timingSafeEqual(digest(sent), wanted) && !fromBrowser(request);
       if (known) return api.answer(request, response);
       const refusal = { error: 'denied', message: `this API asks for its token in ${TOKEN}` };
       response.writeHead(403, { 'content-type': 'application/json' });

@@ -1,9 +1,10 @@
 /**
- * The agent's door: it opens tasks, sees and ends its own, and asks for more. It never approves, and never
- * sees the tasks of another. Whoever reaches the door may ask for a task, which a task policy decides; what
- * touches a task needs what opening it gave (`Authorization: Basic`): to see it and to ask for a step-up
- * either secret will do, to extend it, derive from it and complete it `authorization` alone, and a derived
- * task is extended by nothing of its own. So a program that uses a task lifts none of its limits.
+ * The agent's door: it opens tasks, sees and ends its own, and asks for more. It never approves,
+ * and never sees the tasks of another. Whoever reaches the door may ask for a task, which a task
+ * policy decides; what touches a task needs what opening it gave (`Authorization: Basic`): to see
+ * it and to ask for a step-up either secret will do, to extend it, derive from it and complete it
+ * `authorization` alone, and a derived task is extended by nothing of its own. So a program that
+ * uses a task lifts none of its limits.
  */
 import { Fault } from '../base/fault.ts';
 import type { Agent } from '../policy/model/agent.ts';
@@ -25,9 +26,11 @@ export interface AgentApiOptions {
 
 export function agentApi({ agent, tasks, ways, feed }: AgentApiOptions): Api {
   const caller = ({ authorization }: Call): Proved => {
-    const found = authorization === undefined ? undefined : tasks.prove(authorization, 'authorization');
+    const found =
+      authorization === undefined ? undefined : tasks.prove(authorization, 'authorization');
     if (found !== undefined && (agent === undefined || found.task.agent === agent)) return found;
-    if (found !== undefined) throw new Fault('task-unknown', 'these are the credentials of another agent’s task');
+    if (found !== undefined)
+      throw new Fault('task-unknown', 'these are the credentials of another agent’s task');
     throw new Fault('task-unknown', 'there are no credentials of a task', {
       at: 'authorization',
       hint: 'send the authorization, or the credentials, that opening the task gave',
@@ -42,7 +45,9 @@ export function agentApi({ agent, tasks, ways, feed }: AgentApiOptions): Api {
     if (may !== 'use' && !control) throw usesOnly(found, may);
     if (may === 'extend' && found === own && own.parent !== undefined) {
       const hint = `send the authorization of task ${own.parent.id}, or ask the operator`;
-      throw new Fault('not-yours', `task ${own.id} is extended by what it was derived from`, { hint });
+      throw new Fault('not-yours', `task ${own.id} is extended by what it was derived from`, {
+        hint,
+      });
     }
     return found;
   };
@@ -62,5 +67,7 @@ export function agentApi({ agent, tasks, ways, feed }: AgentApiOptions): Api {
 
 function usesOnly({ id }: Task, may: Exclude<May, 'use'>): Fault {
   const hint = 'send the authorization that opening the task gave';
-  return new Fault('not-yours', `these credentials use task ${id}: they do not ${may} it`, { hint });
+  return new Fault('not-yours', `these credentials use task ${id}: they do not ${may} it`, {
+    hint,
+  });
 }

@@ -1,7 +1,10 @@
 /**
- * A small JSON API over node:http: one table of operations is what is served and what its OpenAPI document says. Rules:
- * - exact methods and paths, `{name}` for one segment; bodies are JSON, read whole up to a bound and decoded with line and column;
- * - a Fault becomes `{"error":"<code>","message":"<reason; what to do>"}` with the status of its code; what failed inside is not told.
+ * A small JSON API over node:http: one table of operations is what is served and what its OpenAPI
+ * document says. Rules:
+ * - exact methods and paths, `{name}` for one segment; bodies are JSON, read whole up to a bound
+ *   and decoded with line and column;
+ * - a Fault becomes `{"error":"<code>","message":"<reason; what to do>"}` with the status of its
+ *   code; what failed inside is not told.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Fault } from '../base/fault.ts';
@@ -49,12 +52,14 @@ export interface Api {
 }
 
 /** Bytes of a request body. */
-export const LONGEST_BODY = 65_536;
+export const MAX_BODY = 65_536;
 
 export function api(operations: readonly Operation[]): Api {
   const table = operations.map((operation) => ({ operation, segments: operation.path.split('/') }));
   const pacing = turns();
-  const find = (path: string): { readonly operation: Operation; readonly values: Record<string, string> }[] =>
+  const find = (
+    path: string,
+  ): { readonly operation: Operation; readonly values: Record<string, string> }[] =>
     table.flatMap(({ operation, segments }) => {
       const values = matched(segments, path.split('/'));
       return values === undefined ? [] : [{ operation, values }];
@@ -71,7 +76,8 @@ export function api(operations: readonly Operation[]): Api {
         const gone = new AbortController();
         response.on('close', () => gone.abort(new Fault('client-gone', 'the client went away')));
         const { authorization } = request.headers;
-        // Reading a body and opening a task are work: many at once take turns, and health goes in between.
+        // Reading a body and opening a task are work: many at once take turns, and health goes in
+        // between.
         if (pacing.full && hit.operation.urgent !== true) await pacing.room();
         const call = { path: hit.values, body, authorization, gone: gone.signal };
         const reply = await pacing.counted(() => hit.operation.answer(call));
@@ -97,13 +103,17 @@ export function pathOf({ url = '' }: IncomingMessage): string {
   return url.split('?', 1)[0] ?? '';
 }
 
-function matched(segments: readonly string[], parts: readonly string[]): Record<string, string> | undefined {
+function matched(
+  segments: readonly string[],
+  parts: readonly string[],
+): Record<string, string> | undefined {
   if (segments.length !== parts.length) return undefined;
   const values: Record<string, string> = {};
   for (const [i, segment] of segments.entries()) {
     const part = parts[i] ?? '';
     const name = /^\{(.+)\}$/.exec(segment)?.[1];
-    if (name === undefined ? segment !== part : !/^[A-Za-z0-9_-]{1,64}$/.test(part)) return undefined;
+    if (name === undefined ? segment !== part : !/^[A-Za-z0-9_-]{1,64}$/.test(part))
+      return undefined;
     if (name !== undefined) values[name] = part;
   }
   return values;
@@ -112,13 +122,16 @@ function matched(segments: readonly string[], parts: readonly string[]): Record<
 async function read(request: IncomingMessage): Promise<string> {
   const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase();
   if (type !== undefined && type !== 'application/json')
-    throw new Fault('malformed', 'the body is not JSON', { at: 'content-type', hint: 'send application/json' });
+    throw new Fault('malformed', 'the body is not JSON', {
+      at: 'content-type',
+      hint: 'send application/json',
+    });
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request) {
     if (!Buffer.isBuffer(chunk)) throw new TypeError('node:http gives buffers');
     size += chunk.length;
-    if (size > LONGEST_BODY) throw new Fault('body-too-large', `a body has at most ${LONGEST_BODY} bytes`);
+    if (size > MAX_BODY) throw new Fault('body-too-large', `a body has at most ${MAX_BODY} bytes`);
     chunks.push(chunk);
   }
   const text = Buffer.concat(chunks).toString('utf8');
@@ -126,18 +139,28 @@ async function read(request: IncomingMessage): Promise<string> {
   return text.trim() === '' ? '{}' : text;
 }
 
-function wrongMethod(response: ServerResponse, hits: readonly { readonly operation: Operation }[]): void {
+function wrongMethod(
+  response: ServerResponse,
+  hits: readonly { readonly operation: Operation }[],
+): void {
   const allow = hits.map(({ operation }) => operation.method).join(', ');
   response.setHeader('allow', allow);
   write(response, 405, { error: 'method-not-supported', message: `use ${allow}` });
 }
 
-async function send(response: ServerResponse, { status, body, lines }: Reply, gone: AbortSignal): Promise<void> {
+async function send(
+  response: ServerResponse,
+  { status, body, lines }: Reply,
+  gone: AbortSignal,
+): Promise<void> {
   if (lines === undefined) {
     write(response, status, body);
     return;
   }
-  response.writeHead(status, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
+  response.writeHead(status, {
+    'content-type': 'application/x-ndjson',
+    'cache-control': 'no-store',
+  });
   response.write(`${JSON.stringify(body)}\n`);
   for await (const line of lines) {
     // Where nobody reads, lines wait in the feed, which has a bound, and not here.

@@ -1,8 +1,12 @@
 /**
- * Somebody outside who approves step-ups: the question is posted as JSON, the answer decides. Rules:
- * - question and answer are both signed: `chaperone-signature: t=<seconds>,v1=<hex>`, HMAC-SHA256 with the shared secret over `<seconds>.<body>`;
- * - an answer counts once: it repeats the nonce of its question and is no older than a minute, so that no old one can be played again;
- * - an answer that is missing, late, unsigned, malformed or not for this question decides nothing: the step-up goes on waiting, and an event says why;
+ * Somebody outside who approves step-ups: the question is posted as JSON, the answer decides.
+ * Rules:
+ * - question and answer are both signed: `chaperone-signature: t=<seconds>,v1=<hex>`, HMAC-SHA256
+ *   with the shared secret over `<seconds>.<body>`;
+ * - an answer counts once: it repeats the nonce of its question and is no older than a minute, so
+ *   that no old one can be played again;
+ * - an answer that is missing, late, unsigned, malformed or not for this question decides nothing:
+ *   the step-up goes on waiting, and an event says why;
  * - redirects are not followed, and what the other side says is told in records by its shape alone.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
@@ -37,7 +41,7 @@ export const SIGNATURE = 'chaperone-signature';
 /** Seconds that an answer may be old, or that clocks may differ. */
 export const SKEW_SECONDS = 60;
 /** Bytes of an answer. */
-const LONGEST_ANSWER = 16_384;
+const MAX_ANSWER = 16_384;
 /** Milliseconds before each further try of a question that was not answered. */
 const RETRIES: readonly number[] = [1000, 5000];
 
@@ -82,10 +86,14 @@ async function ask(
   const late = new Fault('webhook-unreachable', `the webhook did not answer within ${timeout} ms`);
   const cancel = clock.after(timeout, () => limited.abort(late), true);
   try {
-    const headers = { 'content-type': 'application/json', [SIGNATURE]: sign(body, secret, clock.now()) };
-    const posting = { headers, resolver, signal: limited.signal, most: LONGEST_ANSWER };
+    const headers = {
+      'content-type': 'application/json',
+      [SIGNATURE]: sign(body, secret, clock.now()),
+    };
+    const posting = { headers, resolver, signal: limited.signal, most: MAX_ANSWER };
     const { status, headers: said, text } = await post(url, body, posting);
-    if (status < 200 || status > 299) throw new Fault('webhook-unreachable', `the webhook answered ${status}`);
+    if (status < 200 || status > 299)
+      throw new Fault('webhook-unreachable', `the webhook answered ${status}`);
     verify(String(said[SIGNATURE] ?? ''), text, { secret, now: clock.now() });
     await carryOut(stepUp.id, decodeBody(answerSchema, text), { nonce, stepUps: stepUps() });
   } catch (failure) {

@@ -38,7 +38,14 @@ function described({ path, summary, request, status }: Operation): JsonSchema {
     summary,
     ...(names.length === 0
       ? undefined
-      : { parameters: names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } })) }),
+      : {
+          parameters: names.map((name) => ({
+            name,
+            in: 'path',
+            required: true,
+            schema: { type: 'string' },
+          })),
+        }),
     ...(request === undefined
       ? undefined
       : {
@@ -48,8 +55,14 @@ function described({ path, summary, request, status }: Operation): JsonSchema {
           },
         }),
     responses: {
-      [status]: { description: 'Done.', content: { 'application/json': { schema: { type: 'object' } } } },
-      default: { description: 'Refused, and why.', content: { 'application/json': { schema: ERROR } } },
+      [status]: {
+        description: 'Done.',
+        content: { 'application/json': { schema: { type: 'object' } } },
+      },
+      default: {
+        description: 'Refused, and why.',
+        content: { 'application/json': { schema: ERROR } },
+      },
     },
   };
 }

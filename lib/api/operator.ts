@@ -1,4 +1,7 @@
-/** The operator's door to tasks: all of the agent's, for every task, and what the agent's does not have: approve, refuse, revoke, watch. Its guard is the socket's folder. */
+/**
+ * The operator's door to tasks: all of the agent's, for every task, and what the agent's does not
+ * have: approve, refuse, revoke, watch. Its guard is the socket's folder.
+ */
 import { Fault } from '../base/fault.ts';
 import type { Agent } from '../policy/model/agent.ts';
 import { intentSchema } from '../tasks/intent.ts';
@@ -21,7 +24,9 @@ export function operatorApi({ tasks, ways, feed }: OperatorApiOptions): Api {
   const task = ({ path }: Call): Task => {
     const found = tasks.get(path['task'] ?? '');
     if (found !== undefined) return found;
-    throw new Fault('no-such-task', `there is no task ${path['task'] ?? ''}`, { hint: 'it may have ended' });
+    throw new Fault('no-such-task', `there is no task ${path['task'] ?? ''}`, {
+      hint: 'it may have ended',
+    });
   };
   const door = { tasks, ways, feed, task };
   const operations: readonly Operation[] = [
@@ -45,7 +50,9 @@ function openingFor(door: TaskDoor): Operation {
     const found = door.tasks.agents.find(({ name }) => name === path['agent']);
     if (found !== undefined) return found;
     const known = door.tasks.agents.map(({ name }) => name).join(', ');
-    throw new Fault('no-such-agent', `there is no agent ${path['agent'] ?? ''}`, { hint: `there is ${known}` });
+    throw new Fault('no-such-agent', `there is no agent ${path['agent'] ?? ''}`, {
+      hint: `there is ${known}`,
+    });
   };
   return {
     method: 'POST',
@@ -53,7 +60,8 @@ function openingFor(door: TaskDoor): Operation {
     summary: 'Open a task for one of several agents.',
     request: intentSchema,
     status: 201,
-    answer: (call) => opened(door, door.tasks.open(decodeBody(intentSchema, call.body), agent(call)), call),
+    answer: (call) =>
+      opened(door, door.tasks.open(decodeBody(intentSchema, call.body), agent(call)), call),
   };
 }
 
@@ -113,7 +121,10 @@ function answering({ stepUps }: Tasks): readonly Operation[] {
       status: 200,
       async answer(call) {
         const answer = decodeBody(approval, call.body);
-        return { status: 200, body: stepUpView(await stepUps.approve(id(call), { ...answer, as: 'operator' })) };
+        return {
+          status: 200,
+          body: stepUpView(await stepUps.approve(id(call), { ...answer, as: 'operator' })),
+        };
       },
     },
     {
@@ -124,7 +135,10 @@ function answering({ stepUps }: Tasks): readonly Operation[] {
       status: 200,
       answer(call) {
         const { by, reason, lasts } = decodeBody(refusal, call.body);
-        return { status: 200, body: stepUpView(stepUps.deny(id(call), { by, why: reason, lasts })) };
+        return {
+          status: 200,
+          body: stepUpView(stepUps.deny(id(call), { by, why: reason, lasts })),
+        };
       },
     },
   ];

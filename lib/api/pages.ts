@@ -1,4 +1,7 @@
-/** Small HTTP pages for operators on node:http: exact paths, exact methods, nothing else; short limits, since anyone in the pod network may ask. */
+/**
+ * Small HTTP pages for operators on node:http: exact paths, exact methods, nothing else; short
+ * limits, since anyone in the pod network may ask.
+ */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Server as TcpServer, type AddressInfo, type Socket } from 'node:net';
 import { Fault } from '../base/fault.ts';
@@ -30,9 +33,12 @@ export function json(status: number, body: unknown): Page {
 }
 
 /** More are cut, or the oldest where `limits` says so. */
-export const MOST_CONNECTIONS = 256;
+export const MAX_CONNECTIONS = 256;
 
-/** In milliseconds and bytes; time-outs are looked at every second, since the engine's own interval is half a minute. */
+/**
+ * In milliseconds and bytes; time-outs are looked at every second, since the engine's own interval
+ * is half a minute.
+ */
 const LIMITS = {
   requestTimeout: 5_000,
   headersTimeout: 5_000,
@@ -44,7 +50,10 @@ const LIMITS = {
 export interface PagesOptions {
   readonly api?: Api | undefined;
   readonly connections?: number;
-  /** Where all places are taken: the newest connection is cut, or the oldest, so that who holds them keeps nobody out. */
+  /**
+   * Where all places are taken: the newest connection is cut, or the oldest, so that who holds them
+   * keeps nobody out.
+   */
   readonly full?: 'cut' | 'evict';
   /** Told of each connection that is cut. */
   readonly onDropped?: (() => void) | undefined;
@@ -68,14 +77,17 @@ export type PagesPlace = Place & { readonly fd: number | undefined };
 export async function servePages(
   where: PagesPlace,
   routes: ReadonlyMap<string, Route>,
-  { api, connections = MOST_CONNECTIONS, full = 'cut', onDropped }: PagesOptions = {},
+  { api, connections = MAX_CONNECTIONS, full = 'cut', onDropped }: PagesOptions = {},
 ): Promise<Pages> {
-  // Not imported: an import reads every export of node:http, WebSocket among them, and that loads undici, a tenth of the start.
+  // Not imported: an import reads every export of node:http, WebSocket among them, and that loads
+  // undici, a tenth of the start.
   const { createServer } = process.getBuiltinModule('node:http');
   let leaving = false;
   const server = createServer(LIMITS, (request, response) => {
     if (leaving) response.setHeader('connection', 'close');
-    void (api?.owns(pathOf(request)) === true ? api.answer(request, response) : answer(request, response, routes));
+    void (api?.owns(pathOf(request)) === true
+      ? api.answer(request, response)
+      : answer(request, response, routes));
   });
   if (full === 'cut') server.maxConnections = connections;
   else evictOldest(server, connections, onDropped);
@@ -103,7 +115,9 @@ function listen(server: Server, { fd, ...place }: PagesPlace): Promise<void> {
       const hint = taken
         ? 'another program has it, perhaps a sidecar that runs: choose another'
         : 'look at the address';
-      reject(new Fault('listen', `${place.name} cannot listen on ${name} (${code})`, { cause, hint }));
+      reject(
+        new Fault('listen', `${place.name} cannot listen on ${name} (${code})`, { cause, hint }),
+      );
     });
     server.listen(fd === undefined ? place : { fd }, resolve);
   });

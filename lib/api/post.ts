@@ -1,4 +1,7 @@
-/** One POST of JSON to somebody whose name is resolved by us, on a connection of its own; no redirect is followed. */
+/**
+ * One POST of JSON to somebody whose name is resolved by us, on a connection of its own; no
+ * redirect is followed.
+ */
 import type { IncomingMessage } from 'node:http';
 import { isIP, type LookupFunction } from 'node:net';
 import { Fault } from '../base/fault.ts';
@@ -26,8 +29,15 @@ export async function post(url: string, body: string, posting: Posting): Promise
   const length = { 'content-length': String(Buffer.byteLength(body)) };
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const lookup = lookupBy(resolver, signal);
-    const by = secure ? { createConnection: () => connectNamed(url, lookup) } : { agent: false, lookup };
-    const asked = request(url, { method: 'POST', headers: { ...headers, ...length }, signal, ...by });
+    const by = secure
+      ? { createConnection: () => connectNamed(url, lookup) }
+      : { agent: false, lookup };
+    const asked = request(url, {
+      method: 'POST',
+      headers: { ...headers, ...length },
+      signal,
+      ...by,
+    });
     asked.on('response', resolve).on('error', reject).end(body);
   });
   const parts: Buffer[] = [];
@@ -37,7 +47,11 @@ export async function post(url: string, body: string, posting: Posting): Promise
     if (size > most) throw new Fault('webhook', `the answer is longer than ${most} bytes`);
     parts.push(part);
   }
-  return { status: response.statusCode ?? 0, headers: response.headers, text: Buffer.concat(parts).toString('utf8') };
+  return {
+    status: response.statusCode ?? 0,
+    headers: response.headers,
+    text: Buffer.concat(parts).toString('utf8'),
+  };
 }
 
 /** The engine's own look-up blocks a thread that others need, and cannot be given up. */

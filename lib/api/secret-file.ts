@@ -1,4 +1,7 @@
-/** A secret that the operator keeps in a file: visible characters, enough of them. Its text goes nowhere but to whoever asked for it. */
+/**
+ * A secret that the operator keeps in a file: visible characters, enough of them. Its text goes
+ * nowhere but to whoever asked for it.
+ */
 import { Fault } from '../base/fault.ts';
 import { readBounded, whyUnread } from '../base/read-file.ts';
 
@@ -9,10 +12,14 @@ const LONGEST = 65_536;
 /** Without the white space around it. @throws Fault `config-unreadable` that names the file */
 export async function readSecret(path: string): Promise<string> {
   const bytes = await readBounded(path, { most: LONGEST }).catch((cause: unknown) => {
-    throw new Fault('config-unreadable', `the secret in ${path} cannot be read (${whyUnread(cause)})`, {
-      hint: 'look at the path and its permissions',
-      cause,
-    });
+    throw new Fault(
+      'config-unreadable',
+      `the secret in ${path} cannot be read (${whyUnread(cause)})`,
+      {
+        hint: 'look at the path and its permissions',
+        cause,
+      },
+    );
   });
   const secret = bytes.toString('utf8').trim();
   if (/^[!-~]+$/.test(secret) && secret.length >= SHORTEST) return secret;

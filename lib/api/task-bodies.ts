@@ -22,7 +22,8 @@ export const refusal = record({
   reason: defaulted(note, 'refused', 'For the agent.'),
   lasts: optional(
     duration('1h'),
-    'How long the agent may not ask for it again; as long as a task of the purpose may last otherwise.',
+    'How long the agent may not ask for it again; as long as a task of the purpose may ' +
+      'last otherwise.',
   ),
 });
 

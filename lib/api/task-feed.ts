@@ -1,4 +1,7 @@
-/** Task events as they happen, for whoever watches. A watcher that does not read loses the connection, not the sidecar its memory. */
+/**
+ * Task events as they happen, for whoever watches. A watcher that does not read loses the
+ * connection, not the sidecar its memory.
+ */
 import { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
 import type { TaskEvent } from '../tasks/events.ts';
@@ -12,7 +15,7 @@ export interface TaskFeed {
 }
 
 /** Events that wait for one watcher. */
-const MOST_WAITING = 10_000;
+const MAX_WAITING = 10_000;
 const LAST: ReadonlySet<TaskEvent['event']> = new Set(['completed', 'revoked', 'expired']);
 
 interface Watcher {
@@ -36,12 +39,16 @@ export function taskFeed(): TaskFeed {
     return watcher;
   };
 
-  async function* follow(watcher: Watcher, signal: AbortSignal): AsyncGenerator<TaskEvent, undefined> {
+  async function* follow(
+    watcher: Watcher,
+    signal: AbortSignal,
+  ): AsyncGenerator<TaskEvent, undefined> {
     try {
       while (!signal.aborted) {
         const next = watcher.waiting.shift();
         if (next !== undefined) yield next;
-        else if (watcher.lost) throw new Fault('too-many', 'the watcher does not read: events were lost');
+        else if (watcher.lost)
+          throw new Fault('too-many', 'the watcher does not read: events were lost');
         else {
           await watcher.wake.promise;
           watcher.wake = Promise.withResolvers();
@@ -65,7 +72,7 @@ export function taskFeed(): TaskFeed {
     tell(event) {
       for (const watcher of watchers) {
         if (!watcher.wants(event)) continue;
-        if (watcher.waiting.length < MOST_WAITING) watcher.waiting.push(event);
+        if (watcher.waiting.length < MAX_WAITING) watcher.waiting.push(event);
         else watcher.lost = true;
         watcher.wake.resolve();
       }

@@ -1,4 +1,7 @@
-/** What may be done with a task over either API, once it is known which task and that the caller may. */
+/**
+ * What may be done with a task over either API, once it is known which task and that the caller
+ * may.
+ */
 import { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
 import type { Agent } from '../policy/model/agent.ts';
@@ -31,10 +34,12 @@ export function taskOperations(door: TaskDoor): readonly Operation[] {
       method: 'POST',
       path: '/v1/tasks',
       summary:
-        'Open a task. The answer is the only place in which its secrets stand. With `hold` it goes on as JSON Lines, and the task ends when it is closed.',
+        'Open a task. The answer is the only place in which its secrets stand. With `hold` ' +
+        'it goes on as JSON Lines, and the task ends when it is closed.',
       request: intentSchema,
       status: 201,
-      answer: (call) => opened(door, tasks.open(decodeBody(intentSchema, call.body), door.agent), call),
+      answer: (call) =>
+        opened(door, tasks.open(decodeBody(intentSchema, call.body), door.agent), call),
     },
     {
       method: 'GET',
@@ -49,7 +54,8 @@ export function taskOperations(door: TaskDoor): readonly Operation[] {
       summary: 'Derive a task for a sub-agent: never wider than this one, and ended with it.',
       request: intentSchema,
       status: 201,
-      answer: (call) => opened(door, tasks.derive(task(call, 'derive'), decodeBody(intentSchema, call.body)), call),
+      answer: (call) =>
+        opened(door, tasks.derive(task(call, 'derive'), decodeBody(intentSchema, call.body)), call),
     },
     {
       method: 'POST',
@@ -84,12 +90,15 @@ function stepUpOperations({ tasks, task }: TaskDoor): readonly Operation[] {
       method: 'POST',
       path: '/v1/tasks/{task}/step-ups',
       summary:
-        'Ask for an approval of a call that was refused because it needs one. The answer comes at once; whether it was approved is to be asked for.',
+        'Ask for an approval of a call that was refused because it needs one. The answer ' +
+        'comes at once; whether it was approved is to be asked for.',
       request: question,
       status: 202,
       answer: async (call) => ({
         status: 202,
-        body: stepUpView(await tasks.stepUps.ask(task(call, 'use'), decodeBody(question, call.body))),
+        body: stepUpView(
+          await tasks.stepUps.ask(task(call, 'use'), decodeBody(question, call.body)),
+        ),
       }),
     },
     {
@@ -97,7 +106,10 @@ function stepUpOperations({ tasks, task }: TaskDoor): readonly Operation[] {
       path: '/v1/tasks/{task}/step-ups',
       summary: 'The step-ups that a task has asked for.',
       status: 200,
-      answer: (call) => ({ status: 200, body: { stepUps: tasks.stepUps.of(task(call, 'use')).map(stepUpView) } }),
+      answer: (call) => ({
+        status: 200,
+        body: { stepUps: tasks.stepUps.of(task(call, 'use')).map(stepUpView) },
+      }),
     },
     {
       method: 'GET',
@@ -107,7 +119,8 @@ function stepUpOperations({ tasks, task }: TaskDoor): readonly Operation[] {
       answer(call) {
         const own = task(call, 'use');
         const found = tasks.stepUps.of(own).find(({ id }) => id === call.path['stepUp']);
-        if (found === undefined) throw new Fault('no-such-step-up', `task ${own.id} has asked for no such step-up`);
+        if (found === undefined)
+          throw new Fault('no-such-step-up', `task ${own.id} has asked for no such step-up`);
         return { status: 200, body: stepUpView(found) };
       },
     },
@@ -115,7 +128,11 @@ function stepUpOperations({ tasks, task }: TaskDoor): readonly Operation[] {
 }
 
 /** What cannot be handed out whole, or stands in no record, is not left open. */
-export async function opened({ tasks, ways, feed }: TaskDoor, one: Opened, { gone }: Call): Promise<Reply> {
+export async function opened(
+  { tasks, ways, feed }: TaskDoor,
+  one: Opened,
+  { gone }: Call,
+): Promise<Reply> {
   const { task } = one;
   const { hold } = task.intent;
   const lines = hold ? feed.of(task.id, gone) : undefined;

@@ -1,8 +1,8 @@
 /** Tasks as the APIs show them: plain values, no secret but the two that opening hands out. */
-import type { Grant } from '../policy/decision/grant.ts';
+import type { Grant } from '../policy/model/grant.ts';
 import { targetText } from '../policy/model/targets.ts';
-import type { Opened } from '../tasks/registry.ts';
 import type { StepUp } from '../tasks/approvals.ts';
+import type { Opened } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 
 /** What an API needs to know of the proxy to say how a task is used. */
@@ -15,7 +15,10 @@ export interface Ways {
   sockets(task: Task): Promise<Readonly<Record<string, string>>>;
 }
 
-export async function openedView({ task, secret, control, refused }: Opened, ways: Ways): Promise<object> {
+export async function openedView(
+  { task, secret, control, refused }: Opened,
+  ways: Ways,
+): Promise<object> {
   const proxy = ways.proxy();
   const sockets = await ways.sockets(task);
   const forward = ways.forward?.(task);
@@ -39,7 +42,8 @@ export function taskView(task: Task): object {
   return {
     id,
     agent: agent.name,
-    state: state.kind === 'open' ? 'open' : state.kind === 'ending' ? `ending: ${state.end}` : state.end,
+    state:
+      state.kind === 'open' ? 'open' : state.kind === 'ending' ? `ending: ${state.end}` : state.end,
     purpose: intent.purpose,
     owner: intent.owner,
     onBehalfOf: intent.onBehalfOf,
@@ -70,13 +74,20 @@ function grantView({ destinations, hosts, actions, stepUp, dataClasses, uses }: 
     /** What of a destination, where the intent named hosts. */
     ...(hosts === undefined || hosts.size === 0
       ? undefined
-      : { hosts: Object.fromEntries([...hosts].map(([name, some]) => [name, some.map(targetText)])) }),
+      : {
+          hosts: Object.fromEntries([...hosts].map(([name, some]) => [name, some.map(targetText)])),
+        }),
   };
 }
 
 /** What the agent says stands apart from what it would do. */
 export function stepUpView({ askedAt, reason, uses, ...stepUp }: StepUp): object {
-  return { ...stepUp, uses: counted(uses), askedAt: new Date(askedAt).toISOString(), untrusted: { reason } };
+  return {
+    ...stepUp,
+    uses: counted(uses),
+    askedAt: new Date(askedAt).toISOString(),
+    untrusted: { reason },
+  };
 }
 
 function counted(uses: number): number | 'unlimited' {

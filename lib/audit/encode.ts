@@ -2,8 +2,9 @@
  * A record as one line of JSON, the only form in which evidence is written. Rules:
  * - one fixed order of keys for each kind, no white space: equal records, equal bytes;
  * - what a record's type does not name is not written, whatever the object holds;
- * - text is cut to `LONGEST_TEXT` characters and escaped beyond what JSON asks for, so that no text from outside can end a line, colour a
- *   terminal or turn its direction: C0, DEL and C1 controls, line and paragraph separators, bidirectional and invisible marks, lone surrogates.
+ * - text is cut to `MAX_TEXT` characters and escaped beyond what JSON asks for, so that no text
+ *   from outside can end a line, colour a terminal or turn its direction: C0, DEL and C1 controls,
+ *   line and paragraph separators, bidirectional and invisible marks, lone surrogates.
  */
 import type {
   AuditRecord,
@@ -16,31 +17,41 @@ import type {
   TaskRecord,
 } from './record.ts';
 
-export const LONGEST_TEXT = 1024;
+export const MAX_TEXT = 1024;
 
 /** The record with its line end. */
 export function encodeRecord(record: AuditRecord): string {
   return `${escapeMarks(JSON.stringify(ordered(record)))}\n`;
 }
 
-/** JSON text with the marks escaped that JSON lets through and a terminal or an editor obeys: C1 controls, separators, directions, invisible ones. */
+/**
+ * JSON text with the marks escaped that JSON lets through and a terminal or an editor obeys: C1
+ * controls, separators, directions, invisible ones.
+ */
 export function escapeMarks(json: string): string {
   return isPlain(json) ? json : json.replace(HARMFUL, escaped);
 }
 
-/** ASCII without DEL; JSON has escaped the other controls already. Much cheaper than to search for every mark in every line. */
+/**
+ * ASCII without DEL; JSON has escaped the other controls already. Much cheaper than to search for
+ * every mark in every line.
+ */
 function isPlain(line: string): boolean {
   return Buffer.byteLength(line) === line.length && !line.includes('\u007f');
 }
 
-const HARMFUL = /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+const HARMFUL =
+  /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
 
 /** What JSON itself lets through; outside of texts none of these marks occurs. */
 function escaped(mark: string): string {
   return `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
-/** A new object with the members of its kind in order; those that are undefined are left out by JSON. */
+/**
+ * A new object with the members of its kind in order; those that are undefined are left out by
+ * JSON.
+ */
 function ordered(record: AuditRecord): object {
   switch (record.kind) {
     case 'decided':
@@ -61,7 +72,7 @@ function ordered(record: AuditRecord): object {
 }
 
 function cut<T extends string | undefined>(text: T): T | string {
-  return text !== undefined && text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
+  return text !== undefined && text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text;
 }
 
 const decided = (record: DecidedRecord): object => ({
@@ -170,6 +181,9 @@ function sorted(detail: LifecycleRecord['detail']): LifecycleRecord['detail'] {
   return Object.fromEntries(
     Object.keys(detail)
       .sort()
-      .map((name) => [name, typeof detail[name] === 'string' ? cut(detail[name]) : (detail[name] ?? '')]),
+      .map((name) => [
+        name,
+        typeof detail[name] === 'string' ? cut(detail[name]) : (detail[name] ?? ''),
+      ]),
   );
 }

@@ -1,12 +1,17 @@
 /**
- * The end of a file whose writer was killed in the middle of a line, or whose machine went down before the disk had it (a run of NUL bytes). Nobody was told that such a line
- * is written, so nothing was sent on the strength of it: at start it is cut off, so that every line parses, and counted. What does not begin like a record is not ours and stays.
+ * The end of a file whose writer was killed in the middle of a line, or whose machine went down
+ * before the disk had it (a run of NUL bytes). Nobody was told that such a line is written, so
+ * nothing was sent on the strength of it: at start it is cut off, so that every line parses, and
+ * counted. What does not begin like a record is not ours and stays.
  */
 import type { FileHandle } from 'node:fs/promises';
 
 const LINE_END = 0x0a;
 const BEGINS = '{"time":"';
-/** Longer than any batch of records of one turn that was ever partly written; what has no line end in it is no log. */
+/**
+ * Longer than any batch of records of one turn that was ever partly written; what has no line end
+ * in it is no log.
+ */
 const FARTHEST = 1_048_576;
 
 export interface HalfLine {

@@ -1,9 +1,13 @@
 /**
  * The evidence log: group commit over one or more sinks. Rules:
- * - records are written in the order of `write`, those of one turn of the event loop (and those that came while a write was under way) with one write;
- * - at most one write is under way per sink; a record is settled when every sink has it, and fails when one could not take it;
- * - a failure concerns the records of its batch alone: the next batch tries again, so the log recovers by itself;
- * - a sink that does not take a batch in its time has failed; until it has taken it, every record fails at once.
+ * - records are written in the order of `write`, those of one turn of the event loop (and those
+ *   that came while a write was under way) with one write;
+ * - at most one write is under way per sink; a record is settled when every sink has it, and fails
+ *   when one could not take it;
+ * - a failure concerns the records of its batch alone: the next batch tries again, so the log
+ *   recovers by itself;
+ * - a sink that does not take a batch in its time has failed; until it has taken it, every record
+ *   fails at once.
  * Whether a failure refuses the request is decided by who writes (`onFailure`).
  */
 import type { Clock } from '../base/clock.ts';
@@ -56,7 +60,9 @@ export async function openAudit({ sinks: specs, ...options }: AuditOptions): Pro
   try {
     for (const spec of specs)
       sinks.push(
-        'file' in spec ? await fileSink(spec.file.replaceAll('{pid}', String(process.pid)), clock) : stdoutSink(clock),
+        'file' in spec
+          ? await fileSink(spec.file.replaceAll('{pid}', String(process.pid)), clock)
+          : stdoutSink(clock),
       );
   } catch (error) {
     await Promise.all(sinks.map((sink) => sink[Symbol.asyncDispose]()));
@@ -88,7 +94,8 @@ export function auditLog(sinks: readonly Sink[], options: LogOptions): Audit {
     waiting = undefined;
     if (batch === undefined) return undefined;
     const failure = limit.stalled() ?? appendAll(sinks, Buffer.from(batch.lines));
-    if (failure instanceof Promise) return limit.inTime(failure).then((late) => settle(batch, late));
+    if (failure instanceof Promise)
+      return limit.inTime(failure).then((late) => settle(batch, late));
     settle(batch, failure);
     return undefined;
   };
@@ -105,7 +112,8 @@ export function auditLog(sinks: readonly Sink[], options: LogOptions): Audit {
   };
   return {
     write(record) {
-      if (closing !== undefined) return Promise.reject(new Fault('audit-unavailable', 'the evidence log is closed'));
+      if (closing !== undefined)
+        return Promise.reject(new Fault('audit-unavailable', 'the evidence log is closed'));
       if (waiting === undefined) {
         waiting = { lines: '', records: 0, done: Promise.withResolvers<void>() };
         setImmediate(() => ignore(then(commit), 'commit settles its records itself'));
@@ -162,13 +170,24 @@ function stalling({ clock, timeout }: LogOptions): Stalling {
 }
 
 function tooSlow(timeout: number): Fault {
-  return new Fault('audit-unavailable', `a sink of evidence took no records for ${timeout / 1000} s`, {
-    hint: 'see who reads it, and its disk; records are taken again as soon as it is done with those before',
-  });
+  return new Fault(
+    'audit-unavailable',
+    `a sink of evidence took no records for ${timeout / 1000} s`,
+    {
+      hint:
+        'see who reads it, and its disk; records are taken again as soon as it is done with ' +
+        'those before',
+    },
+  );
 }
 
-/** The first failure of a sink, after all of them settled; at once where none has to be waited for. */
-function appendAll(sinks: readonly Sink[], lines: Buffer): Fault | undefined | Promise<Fault | undefined> {
+/**
+ * The first failure of a sink, after all of them settled; at once where none has to be waited for.
+ */
+function appendAll(
+  sinks: readonly Sink[],
+  lines: Buffer,
+): Fault | undefined | Promise<Fault | undefined> {
   const waits: Promise<void>[] = [];
   let first: Fault | undefined;
   for (const sink of sinks) {

@@ -1,8 +1,9 @@
 /**
- * The evidence records and their one canonical shape: one `decided` (or `refused`, when the request could not be parsed) and one `ended`
- * per exchange, `redecided` when a change of policy or identity touched it, `task` for what happens to a task, and `lifecycle` for the sidecar itself.
- * Redaction is by construction: a record has no field that could hold a header value, a query, a body or a key. Text that came from
- * outside is cut to a stated length before it gets here.
+ * The evidence records and their one canonical shape: one `decided` (or `refused`, when the request
+ * could not be parsed) and one `ended` per exchange, `redecided` when a change of policy or
+ * identity touched it, `task` for what happens to a task, and `lifecycle` for the sidecar itself.
+ * Redaction is by construction: a record has no field that could hold a header value, a query, a
+ * body or a key. Text that came from outside is cut to a stated length before it gets here.
  */
 
 interface Common {
@@ -11,7 +12,10 @@ interface Common {
 }
 
 interface OfExchange extends Common {
-  /** Identifies the exchange in all its records and in the answer's `chaperone-decision` field: UUID-shaped, unique. */
+  /**
+   * Identifies the exchange in all its records and in the answer's `chaperone-decision` field:
+   * UUID-shaped, unique.
+   */
   readonly exchange: string;
 }
 
@@ -36,7 +40,10 @@ export interface DecidedRecord extends OfExchange {
   readonly method?: string | undefined;
   /** Canonical path without the query, at most 512 characters. */
   readonly path?: string | undefined;
-  /** Of a message of MCP: its method, what it is about, and the SHA-256 of the canonical JSON of its arguments, never the arguments. */
+  /**
+   * Of a message of MCP: its method, what it is about, and the SHA-256 of the canonical JSON of its
+   * arguments, never the arguments.
+   */
   readonly mcpMethod?: string | undefined;
   readonly mcpVersion?: string | undefined;
   readonly tool?: string | undefined;
@@ -53,7 +60,10 @@ export interface DecidedRecord extends OfExchange {
   readonly agent?: string | undefined;
   /** The task it belongs to. */
   readonly task?: string | undefined;
-  /** What an approval of the call is bound to, where it needs one or lives on one: `sha-256:` and base64url. */
+  /**
+   * What an approval of the call is bound to, where it needs one or lives on one: `sha-256:` and
+   * base64url.
+   */
   readonly parameters?: string | undefined;
   /** The approved step-up that it used. */
   readonly stepUp?: string | undefined;
@@ -134,7 +144,10 @@ export interface TaskRecord extends Common {
   readonly detail: Readonly<Record<string, string | number>>;
 }
 
-/** Refusals of one agent that came more often than `audit.refusals` has it, in place of records of their own. */
+/**
+ * Refusals of one agent that came more often than `audit.refusals` has it, in place of records of
+ * their own.
+ */
 export interface RefusalsRecord extends Common {
   readonly kind: 'refusals';
   /** undefined: nobody has proved to be an agent. */
@@ -147,13 +160,20 @@ export interface RefusalsRecord extends Common {
 }
 
 export type AuditRecord =
-  DecidedRecord | RefusedRecord | RedecidedRecord | EndedRecord | LifecycleRecord | TaskRecord | RefusalsRecord;
+  | DecidedRecord
+  | RefusedRecord
+  | RedecidedRecord
+  | EndedRecord
+  | LifecycleRecord
+  | TaskRecord
+  | RefusalsRecord;
 
 /** Where evidence goes. */
 export interface AuditLog {
   /**
-   * Settles when the record is with the operating system on every sink; rejects with an `audit-unavailable` Fault otherwise. Records that are written together
-   * may share one promise; promises settle in the order of writing.
+   * Settles when the record is with the operating system on every sink; rejects with an
+   * `audit-unavailable` Fault otherwise. Records that are written together may share one promise;
+   * promises settle in the order of writing.
    */
   write(record: AuditRecord): Promise<void>;
 }

@@ -1,4 +1,7 @@
-/** Exponential back-off with full jitter: each delay is uniform in (0, min(cap, base * 2^n)]. Pure but for the randomness handed in. */
+/**
+ * Exponential back-off with full jitter: each delay is uniform in (0, min(cap, base * 2^n)]. Pure
+ * but for the randomness handed in.
+ */
 export interface Backoff {
   /** Milliseconds to wait before the next attempt. */
   next(): number;

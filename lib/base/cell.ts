@@ -1,12 +1,16 @@
 /**
- * A Cell holds the newest of a line of immutable snapshots. A reader takes one with `get()` and keeps it for the whole of what it does;
- * a follower is called with each new one, in order, after it was set.
+ * A Cell holds the newest of a line of immutable snapshots. A reader takes one with `get()` and
+ * keeps it for the whole of what it does; a follower is called with each new one, in order, after
+ * it was set.
  */
 export interface Cell<T> {
   /** The newest value, or undefined before the first. */
   get(): T | undefined;
   set(value: T): void;
-  /** Calls `act` after each later `set`, until the signal aborts. Followers are told in the order they joined. */
+  /**
+   * Calls `act` after each later `set`, until the signal aborts. Followers are told in the order
+   * they joined.
+   */
   follow(act: (value: T) => void, signal: AbortSignal): void;
 }
 

@@ -1,6 +1,7 @@
 /**
- * Time is handed in, so that tests control it. Timers live in this file alone: they do not keep the process alive unless asked to, and a delay past what the engine's
- * timers hold (2^31-1 ms, beyond which they fire at once) is waited for in turns.
+ * Time is handed in, so that tests control it. Timers live in this file alone: they do not keep the
+ * process alive unless asked to, and a delay past what the engine's timers hold (2^31-1 ms, beyond
+ * which they fire at once) is waited for in turns.
  */
 import { reasonOf } from './signal.ts';
 
@@ -9,7 +10,10 @@ export interface Clock {
   now(): number;
   /** Monotonic milliseconds: durations and deadlines. */
   monotonic(): number;
-  /** Calls `act` after `ms`; the returned function cancels. `hold` keeps the process alive until then. */
+  /**
+   * Calls `act` after `ms`; the returned function cancels. `hold` keeps the process alive until
+   * then.
+   */
   after(ms: number, act: () => void, hold?: boolean): () => void;
 }
 

@@ -1,4 +1,7 @@
-/** Undoes what was opened, in reverse order, all of it even when one fails; a second dispose waits for the first. */
+/**
+ * Undoes what was opened, in reverse order, all of it even when one fails; a second dispose waits
+ * for the first.
+ */
 export interface Disposer extends AsyncDisposable {
   /** Takes charge of a thing that closes itself. Returns it. */
   use<T extends AsyncDisposable>(thing: T): T;

@@ -1,8 +1,10 @@
 /**
- * The one error class. A Fault is what went wrong in the world (bad input, a peer, the network, policy); misuse of our own
- * functions stays a TypeError. Rules:
- * - the message names the place, the value's problem; the hint says the fix; neither ever holds a secret;
- * - the code is looked up in one table that says the HTTP status, the exit status and whether trying again can help;
+ * The one error class. A Fault is what went wrong in the world (bad input, a peer, the network,
+ * policy); misuse of our own functions stays a TypeError. Rules:
+ * - the message names the place, the value's problem; the hint says the fix; neither ever holds a
+ *   secret;
+ * - the code is looked up in one table that says the HTTP status, the exit status and whether
+ *   trying again can help;
  * - a Fault travels unchanged from where it is found to where it is answered.
  */
 
@@ -140,7 +142,9 @@ export class Fault extends Error {
     return CODES[this.code].retriable;
   }
 
-  /** The value itself when it is a Fault already, else a Fault of `code` that keeps it as its cause. */
+  /**
+   * The value itself when it is a Fault already, else a Fault of `code` that keeps it as its cause.
+   */
   static from(value: unknown, code: Code, message?: string): Fault {
     if (value instanceof Fault) return value;
     const text = value instanceof Error ? value.message : String(value);
@@ -150,6 +154,8 @@ export class Fault extends Error {
   /** One line for people: `at: message (hint)`. */
   describe(): string {
     const place = this.at === undefined ? '' : `${this.at}: `;
-    return this.hint === undefined ? `${place}${this.message}` : `${place}${this.message}; ${this.hint}`;
+    return this.hint === undefined
+      ? `${place}${this.message}`
+      : `${place}${this.message}; ${this.hint}`;
   }
 }

@@ -24,7 +24,10 @@ const NEVER = new AbortController().signal;
  * The whole content. Throws the system's error, or a Fault `config-unreadable` whose message is
  * the end of a sentence about the file.
  */
-export async function readBounded(path: string, { most, pipes = false }: ReadOptions): Promise<Buffer> {
+export async function readBounded(
+  path: string,
+  { most, pipes = false }: ReadOptions,
+): Promise<Buffer> {
   await using handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   const found = await handle.stat();
   if (found.isDirectory()) throw refused('it is a folder');
@@ -37,7 +40,8 @@ export async function readBounded(path: string, { most, pipes = false }: ReadOpt
     const bytes = Buffer.alloc(Math.min(left + 1, 65_536));
     const read = await chunk(handle, bytes);
     if (read === 0) return Buffer.concat(parts);
-    if (read === undefined && systemClock.monotonic() > until) throw refused('whoever writes to it is silent');
+    if (read === undefined && systemClock.monotonic() > until)
+      throw refused('whoever writes to it is silent');
     if (read === undefined) await sleep(systemClock, AGAIN_MS, NEVER);
     left -= read ?? 0;
     if (left < 0) throw refused(`it is larger than ${most} bytes`, 'make it smaller');
@@ -50,7 +54,8 @@ async function chunk(handle: FileHandle, bytes: Buffer): Promise<number | undefi
   try {
     return (await handle.read(bytes, 0, bytes.length)).bytesRead;
   } catch (failure) {
-    if (failure instanceof Error && 'code' in failure && failure.code === 'EAGAIN') return undefined;
+    if (failure instanceof Error && 'code' in failure && failure.code === 'EAGAIN')
+      return undefined;
     throw failure;
   }
 }

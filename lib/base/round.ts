@@ -1,7 +1,7 @@
 /**
  * Going over many things in turns of the event loop. What is to be gone over anew while a round is
- * under way is gone over once, and what that round has not reached yet comes before what it has: however
- * often rounds begin, everything is reached.
+ * under way is gone over once, and what that round has not reached yet comes before what it has:
+ * however often rounds begin, everything is reached.
  */
 import { ignore } from './signal.ts';
 import type { Turns } from './turns.ts';

@@ -1,6 +1,7 @@
 /**
- * Revocation travels down as an AbortSignal whose reason is a Fault. `AbortSignal.any` over a long-lived signal keeps memory for
- * every call, so signals are linked here by listeners that are taken off again.
+ * Revocation travels down as an AbortSignal whose reason is a Fault. `AbortSignal.any` over a
+ * long-lived signal keeps memory for every call, so signals are linked here by listeners that are
+ * taken off again.
  */
 import { Fault } from './fault.ts';
 
@@ -10,7 +11,10 @@ export interface Linked extends Disposable {
   abort(reason: Fault): void;
 }
 
-/** A signal that aborts with the first of its parents and with the same reason; disposing it takes all listeners off. */
+/**
+ * A signal that aborts with the first of its parents and with the same reason; disposing it takes
+ * all listeners off.
+ */
 export function link(...parents: readonly AbortSignal[]): Linked {
   const controller = new AbortController();
   const unlink: (() => void)[] = [];
@@ -32,7 +36,10 @@ export function link(...parents: readonly AbortSignal[]): Linked {
   };
 }
 
-/** Calls `act` once with the reason when the signal aborts, at once if it has already; returns how to take it off. */
+/**
+ * Calls `act` once with the reason when the signal aborts, at once if it has already; returns how
+ * to take it off.
+ */
 export function onAbort(signal: AbortSignal, act: (reason: Fault) => void): () => void {
   const run = (): void => act(reasonOf(signal));
   if (signal.aborted) {

@@ -8,7 +8,9 @@ export interface Turns {
   readonly full: boolean;
   /** Settles in a later turn, for one waiter in each, in order. */
   room(): Promise<void>;
-  /** Long work, one after another: what many of them hold at one time would be a burden by itself. */
+  /**
+   * Long work, one after another: what many of them hold at one time would be a burden by itself.
+   */
   alone<T>(work: () => Promise<T>): Promise<T>;
   /** Does work that counts, whatever comes of it. */
   counted<T>(work: () => T): T;

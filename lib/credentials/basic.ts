@@ -1,11 +1,17 @@
-/** User and password of an HTTP proxy (RFC 7617), from a file that is read for each use: a rotated one needs no reload, and nothing keeps the secret. */
+/**
+ * User and password of an HTTP proxy (RFC 7617), from a file that is read for each use: a rotated
+ * one needs no reload, and nothing keeps the secret.
+ */
 import { Fault } from '../base/fault.ts';
 import { readBounded, whyUnread } from '../base/read-file.ts';
 
 /** Bytes of the file. */
 export const LONGEST = 1024;
 
-/** The value of Proxy-Authorization. Throws a Fault `credential-unavailable`, which never tells of what the file holds. */
+/**
+ * The value of Proxy-Authorization. Throws a Fault `credential-unavailable`, which never tells of
+ * what the file holds.
+ */
 export async function basicFrom(file: string): Promise<string> {
   const line = (await content(file)).replace(/\r?\n$/, '');
   if (Buffer.byteLength(line) > LONGEST || !/^[^:\p{Cc}]+:\P{Cc}*$/u.test(line)) {
@@ -24,7 +30,11 @@ async function content(file: string): Promise<string> {
 
 function unavailable(file: string, why: string): Fault {
   const hint = 'look at via.basic of the destination, or of the defaults of the Sidecar';
-  return new Fault('credential-unavailable', `the credentials for the proxy cannot be read from ${file}: ${why}`, {
-    hint,
-  });
+  return new Fault(
+    'credential-unavailable',
+    `the credentials for the proxy cannot be read from ${file}: ${why}`,
+    {
+      hint,
+    },
+  );
 }

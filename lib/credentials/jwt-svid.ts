@@ -1,7 +1,9 @@
 /**
- * JWT-SVIDs as bearer tokens for upstreams, just in time. One token per (our SPIFFE ID, task, audience), as JWT-SVID section 7.2 recommends:
+ * JWT-SVIDs as bearer tokens for upstreams, just in time. One token per (our SPIFFE ID, task,
+ * audience), as JWT-SVID section 7.2 recommends:
  * - asked for when a request needs it, by one fetch however many requests wait;
- * - renewed in the background once half of its life is over; while it is valid, a Workload API that is slow or away costs nothing;
+ * - renewed in the background once half of its life is over; while it is valid, a Workload API that
+ *   is slow or away costs nothing;
  * - forgotten with the identity it speaks for; bounded, least recently used first out.
  * The token is a secret: it goes into one field of one request and nowhere else.
  */
@@ -25,9 +27,15 @@ export interface TokenIssuer {
 }
 
 export interface JwtSvids {
-  /** A token for this audience that is valid now. Throws a Fault `credential-unavailable`, or the signal's reason. */
+  /**
+   * A token for this audience that is valid now. Throws a Fault `credential-unavailable`, or the
+   * signal's reason.
+   */
   obtain(audience: string, identity: Identity, asker: Asker): Promise<string>;
-  /** Lets go of what was obtained for a task that has ended, and says what of it stays valid elsewhere: a JWT-SVID cannot be revoked (JWT-SVID section 7.2). */
+  /**
+   * Lets go of what was obtained for a task that has ended, and says what of it stays valid
+   * elsewhere: a JWT-SVID cannot be revoked (JWT-SVID section 7.2).
+   */
   forget(task: string): readonly string[];
   /** Tokens held now. */
   readonly size: number;
@@ -49,7 +57,7 @@ export interface JwtSvidsOptions {
 /** A fetch that takes longer is given up. */
 export const FETCH_TIMEOUT = 5_000;
 /** Tokens held at one time. */
-export const MOST_TOKENS = 1000;
+export const MAX_TOKENS = 1000;
 /** A token this close to its end is not sent: it has to arrive valid. */
 export const MARGIN = 5_000;
 /** Pause after a renewal that failed. */
@@ -67,7 +75,8 @@ export function jwtSvids({ issuer, clock, signal }: JwtSvidsOptions): JwtSvids {
   // What speaks for an identity that is gone must not be found again.
   issuer.states.follow((state) => {
     const ids = state.kind === 'current' ? state.identity.svids.map(({ id }) => id) : [];
-    for (const key of held.keys()) if (!ids.some((id) => key.startsWith(`${id} `))) held.delete(key);
+    for (const key of held.keys())
+      if (!ids.some((id) => key.startsWith(`${id} `))) held.delete(key);
   }, signal);
 
   const entryOf = (key: string): Held => {
@@ -75,7 +84,7 @@ export function jwtSvids({ issuer, clock, signal }: JwtSvidsOptions): JwtSvids {
     held.delete(key);
     held.set(key, entry);
     const oldest = held.keys().next();
-    if (held.size > MOST_TOKENS && oldest.done !== true) held.delete(oldest.value);
+    if (held.size > MAX_TOKENS && oldest.done !== true) held.delete(oldest.value);
     return entry;
   };
 
@@ -97,9 +106,12 @@ export function jwtSvids({ issuer, clock, signal }: JwtSvidsOptions): JwtSvids {
     async obtain(audience, identity, { signal: asker, task = '' }) {
       const entry = entryOf(`${identity.svid.id} ${task} ${audience}`);
       const now = clock.now();
-      const usable = entry.token !== undefined && now < entry.token.expiresAt - MARGIN ? entry.token : undefined;
-      if (usable === undefined) return (await orAborted(renew(entry, audience, identity.svid.id), asker)).token;
-      if (now >= entry.renewAt) ignore(renew(entry, audience, identity.svid.id), 'the token at hand is still valid');
+      const usable =
+        entry.token !== undefined && now < entry.token.expiresAt - MARGIN ? entry.token : undefined;
+      if (usable === undefined)
+        return (await orAborted(renew(entry, audience, identity.svid.id), asker)).token;
+      if (now >= entry.renewAt)
+        ignore(renew(entry, audience, identity.svid.id), 'the token at hand is still valid');
       return usable.token;
     },
     forget(task) {
@@ -108,7 +120,9 @@ export function jwtSvids({ issuer, clock, signal }: JwtSvidsOptions): JwtSvids {
         if (owner !== task) return [];
         held.delete(key);
         if (token === undefined || token.expiresAt <= clock.now()) return [];
-        return [`a JWT-SVID for ${audience}, valid until ${new Date(token.expiresAt).toISOString()}`];
+        return [
+          `a JWT-SVID for ${audience}, valid until ${new Date(token.expiresAt).toISOString()}`,
+        ];
       });
     },
     get size() {
@@ -126,16 +140,22 @@ async function fetchToken(
   using linked = link(signal);
   const hint = 'is the Workload API there, and does the registration entry allow JWT-SVIDs?';
   const cancel = clock.after(FETCH_TIMEOUT, () =>
-    linked.abort(new Fault('timeout', `the Workload API did not answer within ${FETCH_TIMEOUT} ms`)),
+    linked.abort(
+      new Fault('timeout', `the Workload API did not answer within ${FETCH_TIMEOUT} ms`),
+    ),
   );
   try {
     return await issuer.fetchJwtSvid(audience, linked.signal, as);
   } catch (failure) {
     const { message } = Fault.from(failure, 'credential-unavailable');
-    throw new Fault('credential-unavailable', `no JWT-SVID for audience ${JSON.stringify(audience)}: ${message}`, {
-      hint,
-      cause: failure,
-    });
+    throw new Fault(
+      'credential-unavailable',
+      `no JWT-SVID for audience ${JSON.stringify(audience)}: ${message}`,
+      {
+        hint,
+        cause: failure,
+      },
+    );
   } finally {
     cancel();
   }

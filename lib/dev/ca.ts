@@ -1,6 +1,7 @@
 /**
- * The development certificate authority: one self-signed EC P-256 root of one trust domain, issuing X.509-SVIDs that satisfy every rule of
- * the X509-SVID profile, the optional ones included. It is for development and tests: keys live in this process, nobody is attested.
+ * The development certificate authority: one self-signed EC P-256 root of one trust domain, issuing
+ * X.509-SVIDs that satisfy every rule of the X509-SVID profile, the optional ones included. It is
+ * for development and tests: keys live in this process, nobody is attested.
  */
 import type { SpiffeId } from '../spiffe/id.ts';
 import type { TrustDomain } from '../spiffe/trust-domain.ts';
@@ -27,7 +28,10 @@ export interface Authority extends Signer {
   readonly notAfter: number;
 }
 
-/** What is issued, as it is carried: DER certificates, leaf first, never the root; PKCS#8 DER; and the same as PEM. */
+/**
+ * What is issued, as it is carried: DER certificates, leaf first, never the root; PKCS#8 DER; and
+ * the same as PEM.
+ */
 export interface Issued {
   readonly certificates: readonly Uint8Array[];
   readonly privateKey: Uint8Array;
@@ -50,8 +54,14 @@ export interface Validity {
   readonly ttl: number;
 }
 
-/** A new root of the trust domain (X509-SVID sections 3.2, 4.1, 4.3: CA, keyCertSign, an ID without a path). */
-export async function createAuthority(trustDomain: TrustDomain, { now, ttl }: Validity): Promise<Authority> {
+/**
+ * A new root of the trust domain (X509-SVID sections 3.2, 4.1, 4.3: CA, keyCertSign, an ID without
+ * a path).
+ */
+export async function createAuthority(
+  trustDomain: TrustDomain,
+  { now, ttl }: Validity,
+): Promise<Authority> {
   const keys = await newKeys();
   const subject = `O=Chaperone development, CN=${trustDomain}`;
   const notAfter = wholeSecond(now + ttl);
@@ -68,8 +78,16 @@ export async function createAuthority(trustDomain: TrustDomain, { now, ttl }: Va
   return Object.freeze({ trustDomain, subject, keys, certificate, notAfter });
 }
 
-/** What the profile asks of a leaf (X509-SVID sections 2 to 5), with an explicit CA:FALSE; callers may overwrite any part of it. */
-export function leafSpec(id: string, keys: Keys, signer: Signer, { now, ttl }: Validity): CertificateSpec {
+/**
+ * What the profile asks of a leaf (X509-SVID sections 2 to 5), with an explicit CA:FALSE; callers
+ * may overwrite any part of it.
+ */
+export function leafSpec(
+  id: string,
+  keys: Keys,
+  signer: Signer,
+  { now, ttl }: Validity,
+): CertificateSpec {
   return {
     subject: 'O=Chaperone development',
     publicKey: keys.publicKey,
@@ -84,7 +102,11 @@ export function leafSpec(id: string, keys: Keys, signer: Signer, { now, ttl }: V
 }
 
 /** Issues one X.509-SVID with a fresh key. It never outlives the authority. */
-export async function issueX509Svid(authority: Authority, id: SpiffeId, { now, ttl }: Validity): Promise<IssuedSvid> {
+export async function issueX509Svid(
+  authority: Authority,
+  id: SpiffeId,
+  { now, ttl }: Validity,
+): Promise<IssuedSvid> {
   const keys = await newKeys();
   const spec = leafSpec(id, keys, authority, { now, ttl: Math.min(ttl, authority.notAfter - now) });
   return Object.freeze({ id, ...(await pack(spec, [await signCertificate(spec)], keys)) });

@@ -1,6 +1,7 @@
 /**
- * The demo's API, kept in memory: customers that may be read, notes that may be written, and an export that no agent should get. It answers every caller
- * that mTLS let through the same way; what an agent may do with it is the sidecar's business.
+ * The demo's API, kept in memory: customers that may be read, notes that may be written, and an
+ * export that no agent should get. It answers every caller that mTLS let through the same way; what
+ * an agent may do with it is the sidecar's business.
  *
  *   GET /v1/customers · GET /v1/customers/{id} · GET /v1/notes · POST /v1/notes {"customer","text"} · GET /v1/export/customers · GET /v1/whoami
  */
@@ -42,7 +43,7 @@ const CUSTOMERS: readonly Customer[] = [
   { id: '1003', name: 'Hopper Marine', plan: 'gold' },
 ];
 
-const LONGEST_NOTE = 1000;
+const MAX_NOTE = 1000;
 
 /** One API with a memory of its own. */
 export function demoApi(): (request: ApiRequest) => ApiAnswer {
@@ -55,11 +56,15 @@ export function demoApi(): (request: ApiRequest) => ApiAnswer {
       case '/v1/customers':
         return only('GET', request, () => json(200, CUSTOMERS));
       case '/v1/notes':
-        return request.method === 'POST' ? addNote(request, notes) : only('GET', request, () => json(200, notes));
+        return request.method === 'POST'
+          ? addNote(request, notes)
+          : only('GET', request, () => json(200, notes));
       case '/v1/export/customers':
         return only('GET', request, exported);
       case '/v1/whoami':
-        return only('GET', request, () => json(200, { caller: request.peer.spiffeId, serial: request.peer.serial }));
+        return only('GET', request, () =>
+          json(200, { caller: request.peer.spiffeId, serial: request.peer.serial }),
+        );
       default:
         return problem(404, `there is nothing at ${path}`);
     }
@@ -73,7 +78,8 @@ function oneCustomer(id: string): ApiAnswer {
 
 function addNote({ body, peer }: ApiRequest, notes: Note[]): ApiAnswer {
   const wanted = noteOf(body);
-  if (wanted === undefined) return problem(400, 'a note is {"customer": "<id>", "text": "<1 to 1000 characters>"}');
+  if (wanted === undefined)
+    return problem(400, 'a note is {"customer": "<id>", "text": "<1 to 1000 characters>"}');
   if (!CUSTOMERS.some(({ id }) => id === wanted.customer)) {
     return problem(404, `there is no customer ${wanted.customer}`);
   }
@@ -84,10 +90,11 @@ function addNote({ body, peer }: ApiRequest, notes: Note[]): ApiAnswer {
 
 function noteOf(body: Buffer): Pick<Note, 'customer' | 'text'> | undefined {
   const value = parsed(body);
-  if (typeof value !== 'object' || value === null || !('customer' in value) || !('text' in value)) return undefined;
+  if (typeof value !== 'object' || value === null || !('customer' in value) || !('text' in value))
+    return undefined;
   const { customer, text } = value;
   if (typeof customer !== 'string' || typeof text !== 'string') return undefined;
-  return text.length > 0 && text.length <= LONGEST_NOTE ? { customer, text } : undefined;
+  return text.length > 0 && text.length <= MAX_NOTE ? { customer, text } : undefined;
 }
 
 function parsed(body: Buffer): unknown {

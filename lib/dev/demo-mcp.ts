@@ -1,6 +1,8 @@
 /**
- * The demo's MCP server, in memory: tickets that may be read, and refunds that should be small. Streamable HTTP without sessions, versions 2025-06-18 to 2026-07-28,
- * enough of it for any client to call tools. Like the demo's API it does what it is asked; what an agent may ask for is the sidecar's business.
+ * The demo's MCP server, in memory: tickets that may be read, and refunds that should be small.
+ * Streamable HTTP without sessions, versions 2025-06-18 to 2026-07-28, enough of it for any client
+ * to call tools. Like the demo's API it does what it is asked; what an agent may ask for is the
+ * sidecar's business.
  *
  *   POST /mcp   search_tickets {query} · get_ticket {id} · refund {id, amount} · delete_ticket {id}
  */
@@ -28,7 +30,8 @@ const TOOLS: Readonly<Record<string, Tool>> = {
     description: 'Tickets whose text holds a word.',
     properties: { query: 'string' },
     annotations: READS,
-    run: ({ query }, tickets) => JSON.stringify(tickets.filter(({ text }) => text.includes(String(query)))),
+    run: ({ query }, tickets) =>
+      JSON.stringify(tickets.filter(({ text }) => text.includes(String(query)))),
   },
   get_ticket: {
     description: 'One ticket.',
@@ -76,10 +79,13 @@ export function demoMcp(): (request: ApiRequest) => ApiAnswer {
     { id: 'T-2', text: 'the parcel came twice', refunded: 0 },
   ];
   return ({ method, target, body }) => {
-    if (target !== PLACE) return { status: 404, type: 'text/plain', body: `there is nothing at ${target}` };
-    if (method !== 'POST') return { status: 405, type: 'text/plain', body: 'only POST is served here' };
+    if (target !== PLACE)
+      return { status: 404, type: 'text/plain', body: `there is nothing at ${target}` };
+    if (method !== 'POST')
+      return { status: 405, type: 'text/plain', body: 'only POST is served here' };
     const message = parsed(body);
-    if (message === undefined) return answer(400, null, { error: { code: -32700, message: 'not a message' } });
+    if (message === undefined)
+      return answer(400, null, { error: { code: -32700, message: 'not a message' } });
     if (message['id'] === undefined)
       return { status: 202, type: 'text/plain', body: '', asked: String(message['method']) };
     const params = values(message['params']);
@@ -121,13 +127,24 @@ function reply({ id, method }: Values, params: Values, tickets: Ticket[]): ApiAn
         answer(200, id, { error: { code: -32602, message: 'there is no such tool' } })
       );
     default:
-      return answer(newest ? 404 : 200, id, { error: { code: -32601, message: 'there is no such method' } });
+      return answer(newest ? 404 : 200, id, {
+        error: { code: -32601, message: 'there is no such method' },
+      });
   }
 }
 
-function asDefinition([name, { description, properties, annotations }]: readonly [string, Tool]): Values {
-  const schema = Object.entries(properties).map(([property, type]) => [property, { type }] as const);
-  const inputSchema = { type: 'object', properties: Object.fromEntries(schema), required: Object.keys(properties) };
+function asDefinition([name, { description, properties, annotations }]: readonly [
+  string,
+  Tool,
+]): Values {
+  const schema = Object.entries(properties).map(
+    ([property, type]) => [property, { type }] as const,
+  );
+  const inputSchema = {
+    type: 'object',
+    properties: Object.fromEntries(schema),
+    required: Object.keys(properties),
+  };
   return { name, description, inputSchema, annotations };
 }
 
@@ -147,13 +164,19 @@ function called(
 }
 
 function answer(status: number, id: unknown, rest: Values): ApiAnswer {
-  return { status, type: 'application/json', body: JSON.stringify({ jsonrpc: '2.0', id, ...rest }) };
+  return {
+    status,
+    type: 'application/json',
+    body: JSON.stringify({ jsonrpc: '2.0', id, ...rest }),
+  };
 }
 
 function parsed(body: Buffer): Values | undefined {
   try {
     const value: unknown = JSON.parse(body.toString('utf8'));
-    return typeof value === 'object' && value !== null && 'method' in value ? values(value) : undefined;
+    return typeof value === 'object' && value !== null && 'method' in value
+      ? values(value)
+      : undefined;
   } catch {
     return undefined;
   }

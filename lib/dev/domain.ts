@@ -1,7 +1,8 @@
 /**
- * A trust domain of development: its authorities, both kinds, and what they issue. Authorities are rotated as SPIRE does it: a new one is added to
- * the bundle and issues from then on, the older ones stay in the bundle until they are dropped. Several servers may share one trust domain, and two
- * trust domains federate by their servers knowing of each other.
+ * A trust domain of development: its authorities, both kinds, and what they issue. Authorities are
+ * rotated as SPIRE does it: a new one is added to the bundle and issues from then on, the older
+ * ones stay in the bundle until they are dropped. Several servers may share one trust domain, and
+ * two trust domains federate by their servers knowing of each other.
  */
 import { randomUUID } from 'node:crypto';
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
@@ -34,10 +35,16 @@ export interface DevTrustDomain {
   readonly authorities: Cell<Authorities>;
   /** The newest authorities. */
   current(): Authorities;
-  /** An X.509-SVID that lives `ttl` ms. Throws a Fault 'bad-spiffe-id' for an ID of another trust domain. */
+  /**
+   * An X.509-SVID that lives `ttl` ms. Throws a Fault 'bad-spiffe-id' for an ID of another trust
+   * domain.
+   */
   issue(id: SpiffeId, ttl: number): Promise<IssuedSvid>;
   /** A signed JWT-SVID (JWT-SVID section 3) that lives `ttl` ms. Throws as `issue`. */
-  issueJwt(id: SpiffeId, options: { readonly audience: readonly string[]; readonly ttl: number }): Promise<string>;
+  issueJwt(
+    id: SpiffeId,
+    options: { readonly audience: readonly string[]; readonly ttl: number },
+  ): Promise<string>;
   /** A new CA issues; the older ones stay trusted. */
   rotateX509Authority(): Promise<void>;
   rotateJwtAuthority(): Promise<void>;
@@ -53,12 +60,21 @@ export interface DevTrustDomainOptions {
   readonly authorityTtl?: number;
 }
 
-/** Makes a trust domain with one authority of each kind. Throws a Fault 'bad-spiffe-id' when its name is none. */
-export async function createDevTrustDomain(options: DevTrustDomainOptions): Promise<DevTrustDomain> {
+/**
+ * Makes a trust domain with one authority of each kind. Throws a Fault 'bad-spiffe-id' when its
+ * name is none.
+ */
+export async function createDevTrustDomain(
+  options: DevTrustDomainOptions,
+): Promise<DevTrustDomain> {
   const { clock, authorityTtl = AUTHORITY_TTL_MS } = options;
   const name = parseTrustDomain(options.name);
-  const newX509 = (): Promise<Authority> => createAuthority(name, { now: clock.now(), ttl: authorityTtl });
-  let current: Authorities = Object.freeze({ x509: [await newX509()], jwt: [await newJwtAuthority()] });
+  const newX509 = (): Promise<Authority> =>
+    createAuthority(name, { now: clock.now(), ttl: authorityTtl });
+  let current: Authorities = Object.freeze({
+    x509: [await newX509()],
+    jwt: [await newJwtAuthority()],
+  });
   const authorities = cell(current);
   const change = (next: Authorities): void => {
     current = Object.freeze(next);
@@ -72,7 +88,10 @@ export async function createDevTrustDomain(options: DevTrustDomainOptions): Prom
       requireMember(name, id);
       return issueX509Svid(first(current.x509), id, { now: clock.now(), ttl });
     },
-    async issueJwt(id: SpiffeId, { audience, ttl }: { readonly audience: readonly string[]; readonly ttl: number }) {
+    async issueJwt(
+      id: SpiffeId,
+      { audience, ttl }: { readonly audience: readonly string[]; readonly ttl: number },
+    ) {
       requireMember(name, id);
       return signJwtSvid(first(current.jwt), { id, audience, now: clock.now(), ttl });
     },
@@ -101,7 +120,11 @@ export function jwtBundleBytes({ jwt }: Authorities): Uint8Array {
 async function newJwtAuthority(): Promise<JwtAuthority> {
   const { privateKey, publicKey } = await generateKeyPair(JWT_ALGORITHM);
   const keyId = randomUUID().replaceAll('-', '');
-  return Object.freeze({ keyId, privateKey, publicKey: { ...(await exportJWK(publicKey)), kid: keyId } });
+  return Object.freeze({
+    keyId,
+    privateKey,
+    publicKey: { ...(await exportJWK(publicKey)), kid: keyId },
+  });
 }
 
 interface JwtParts {
@@ -111,7 +134,10 @@ interface JwtParts {
   readonly ttl: number;
 }
 
-function signJwtSvid({ keyId, privateKey }: JwtAuthority, { id, audience, now, ttl }: JwtParts): Promise<string> {
+function signJwtSvid(
+  { keyId, privateKey }: JwtAuthority,
+  { id, audience, now, ttl }: JwtParts,
+): Promise<string> {
   const issuedAt = Math.floor(now / 1000);
   return new SignJWT({})
     .setProtectedHeader({ alg: JWT_ALGORITHM, kid: keyId, typ: 'JWT' })
@@ -125,9 +151,13 @@ function signJwtSvid({ keyId, privateKey }: JwtAuthority, { id, audience, now, t
 /** Throws a Fault 'bad-spiffe-id' for an ID of another trust domain, or of the domain itself. */
 export function requireMember(name: TrustDomain, id: SpiffeId): void {
   if (trustDomainOf(id) === name && pathOf(id) !== '') return;
-  throw new Fault('bad-spiffe-id', `cannot issue ${id}: this authority issues to workloads of ${name} alone`, {
-    hint: `name an identity under spiffe://${name}/`,
-  });
+  throw new Fault(
+    'bad-spiffe-id',
+    `cannot issue ${id}: this authority issues to workloads of ${name} alone`,
+    {
+      hint: `name an identity under spiffe://${name}/`,
+    },
+  );
 }
 
 function first<T>(list: readonly T[]): T {

@@ -1,12 +1,19 @@
 /**
- * Every call to the development Workload API passes here first: it is counted, its security header is checked as SPIRE does (exactly one value,
- * `true`), and the faults of transport that a test or a demo switched on befall it. The gate can end a call that is under way with any status.
+ * Every call to the development Workload API passes here first: it is counted, its security header
+ * is checked as SPIRE does (exactly one value, `true`), and the faults of transport that a test or
+ * a demo switched on befall it. The gate can end a call that is under way with any status.
  */
-import { type Metadata, ServerInterceptingCall, type ServerInterceptor, status } from '@grpc/grpc-js';
+import {
+  type Metadata,
+  ServerInterceptingCall,
+  type ServerInterceptor,
+  status,
+} from '@grpc/grpc-js';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 
-export type Method = 'FetchX509SVID' | 'FetchX509Bundles' | 'FetchJWTSVID' | 'FetchJWTBundles' | 'ValidateJWTSVID';
+export type Method =
+  'FetchX509SVID' | 'FetchX509Bundles' | 'FetchJWTSVID' | 'FetchJWTBundles' | 'ValidateJWTSVID';
 
 export type StatusName = keyof typeof status;
 
@@ -59,7 +66,10 @@ export interface Gate {
 
 const HEADER = 'workload.spiffe.io';
 
-export const MISSING_HEADER: CallStatus = { code: 'INVALID_ARGUMENT', details: 'security header missing from request' };
+export const MISSING_HEADER: CallStatus = {
+  code: 'INVALID_ARGUMENT',
+  details: 'security header missing from request',
+};
 export const NO_IDENTITY: CallStatus = { code: 'PERMISSION_DENIED', details: 'no identity issued' };
 
 const DETAILS: Partial<Record<StatusName, string>> = {
@@ -84,7 +94,8 @@ export function gate(clock: Clock): Gate {
     const controller = new AbortController();
     const leave = (): void => {
       open.delete(current);
-      if (!controller.signal.aborted) controller.abort(new Fault('aborted', `the call of ${method} has ended`));
+      if (!controller.signal.aborted)
+        controller.abort(new Fault('aborted', `the call of ${method} has ended`));
     };
     const current: OpenCall = {
       method,
@@ -142,7 +153,9 @@ function callFaults(open: ReadonlySet<OpenCall>, counts: ReadonlyMap<Method, num
       failures = [];
     },
     calls: (method) =>
-      method === undefined ? [...counts.values()].reduce((sum, count) => sum + count, 0) : (counts.get(method) ?? 0),
+      method === undefined
+        ? [...counts.values()].reduce((sum, count) => sum + count, 0)
+        : (counts.get(method) ?? 0),
     open: (method) => ofMethod(method).length,
     delay: () => delay,
     judge(method, metadata) {
@@ -150,7 +163,10 @@ function callFaults(open: ReadonlySet<OpenCall>, counts: ReadonlyMap<Method, num
       const failure = failures.find((one) => one.left > 0 && (one.method ?? method) === method);
       if (failure === undefined) return undefined;
       failure.left -= 1;
-      return { code: failure.code, details: failure.details ?? DETAILS[failure.code] ?? failure.code };
+      return {
+        code: failure.code,
+        details: failure.details ?? DETAILS[failure.code] ?? failure.code,
+      };
     },
   };
 }

@@ -1,10 +1,16 @@
 /**
- * The Workload API's methods over one snapshot of state, with SPIRE's codes and texts. A stream sends its first message at once and another
- * whenever the state changed what it would say, never the same one twice; it ends with PermissionDenied as soon as no identity is left.
- * What a client may not have is refused, never left out in silence.
+ * The Workload API's methods over one snapshot of state, with SPIRE's codes and texts. A stream
+ * sends its first message at once and another whenever the state changed what it would say, never
+ * the same one twice; it ends with PermissionDenied as soon as no identity is left. What a client
+ * may not have is refused, never left out in silence.
  */
 import { create, type JsonObject, toBinary } from '@bufbuild/protobuf';
-import { type sendUnaryData, type ServerUnaryCall, type ServerWritableStream, status } from '@grpc/grpc-js';
+import {
+  type sendUnaryData,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  status,
+} from '@grpc/grpc-js';
 import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import {
@@ -19,7 +25,13 @@ import { validateJwtSvid } from '../spiffe/jwt-svid.ts';
 import type { DevTrustDomain } from './domain.ts';
 import { jwtBundleBytes } from './domain.ts';
 import { type CallStatus, type Gate, NO_IDENTITY } from './fault-injection.ts';
-import { composeResponse, type DevIdentity, type DevState, type StreamMethod, uniqueByHint } from './state.ts';
+import {
+  composeResponse,
+  type DevIdentity,
+  type DevState,
+  type StreamMethod,
+  uniqueByHint,
+} from './state.ts';
 
 export interface HandlerParts {
   readonly gate: Gate;
@@ -33,7 +45,10 @@ export interface HandlerParts {
   readonly allowedForeignClaims: readonly string[];
 }
 
-/** Responses are handed to gRPC as bytes, so that a fault switch can send what no message could hold. */
+/**
+ * Responses are handed to gRPC as bytes, so that a fault switch can send what no message could
+ * hold.
+ */
 type Bytes = Uint8Array;
 
 /** Ends a unary call with a status of its own. */
@@ -78,7 +93,9 @@ function unary<Request>(answer: (request: Request) => Promise<Bytes>) {
   return (call: ServerUnaryCall<Request, Bytes>, done: sendUnaryData<Bytes>): void => {
     const failed = (failure: unknown): void => {
       const { code, details } =
-        failure instanceof Refusal ? failure.status : { code: 'INTERNAL' as const, details: messageOf(failure) };
+        failure instanceof Refusal
+          ? failure.status
+          : { code: 'INTERNAL' as const, details: messageOf(failure) };
       done({ code: status[code], details });
     };
     void settle(answer(call.request), (bytes) => done(null, bytes), failed);
@@ -97,7 +114,10 @@ async function settle<T>(
   }
 }
 
-async function fetchJwtSvid({ audience, spiffeId }: JWTSVIDRequest, parts: HandlerParts): Promise<Bytes> {
+async function fetchJwtSvid(
+  { audience, spiffeId }: JWTSVIDRequest,
+  parts: HandlerParts,
+): Promise<Bytes> {
   if (audience.length === 0) throw invalid('audience must be specified');
   const wanted = spiffeId === '' ? undefined : requestedId(spiffeId);
   const identities: readonly DevIdentity[] = uniqueByHint(stateOf(parts.state).holdings);
@@ -122,25 +142,35 @@ function requestedId(text: string): SpiffeId {
   }
 }
 
-async function validate({ audience, svid }: ValidateJWTSVIDRequest, parts: HandlerParts): Promise<Bytes> {
+async function validate(
+  { audience, svid }: ValidateJWTSVIDRequest,
+  parts: HandlerParts,
+): Promise<Bytes> {
   if (audience === '') throw invalid('audience must be specified');
   if (svid === '') throw invalid('svid must be specified');
   const state = stateOf(parts.state);
   const bundles = new Map(
-    [[state.trustDomain, state.authorities] as const, ...federatedAuthorities(state)].map(([name, authorities]) => [
-      name,
-      parseJwtBundle(name, jwtBundleBytes(authorities), { requireUse: false }),
-    ]),
+    [[state.trustDomain, state.authorities] as const, ...federatedAuthorities(state)].map(
+      ([name, authorities]) => [
+        name,
+        parseJwtBundle(name, jwtBundleBytes(authorities), { requireUse: false }),
+      ],
+    ),
   );
-  const valid = await validateJwtSvid(svid, { audience, bundles, now: parts.clock.now() }).catch((failure: unknown) => {
-    throw invalid(messageOf(failure));
-  });
+  const valid = await validateJwtSvid(svid, { audience, bundles, now: parts.clock.now() }).catch(
+    (failure: unknown) => {
+      throw invalid(messageOf(failure));
+    },
+  );
   const own = trustDomainOf(valid.id) === state.trustDomain;
   const passed = Object.entries(valid.claims).filter(
     ([name]) => own || FOREIGN_CLAIMS.has(name) || parts.allowedForeignClaims.includes(name),
   );
   const claims = { ...Object.fromEntries(passed), aud: [...valid.audience] } as JsonObject;
-  return toBinary(ValidateJWTSVIDResponseSchema, create(ValidateJWTSVIDResponseSchema, { spiffeId: valid.id, claims }));
+  return toBinary(
+    ValidateJWTSVIDResponseSchema,
+    create(ValidateJWTSVIDResponseSchema, { spiffeId: valid.id, claims }),
+  );
 }
 
 /** Passed on whatever trust domain a token is of. */

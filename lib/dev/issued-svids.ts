@@ -1,13 +1,21 @@
 /**
- * The state behind the development Workload API: which identities are given out, their SVIDs, and who is federated. Every change is made one after
- * another and published as one new snapshot; SVIDs are issued anew at half of their life, and at once when the CA, the lifetime or the list changes.
+ * The state behind the development Workload API: which identities are given out, their SVIDs, and
+ * who is federated. Every change is made one after another and published as one new snapshot; SVIDs
+ * are issued anew at half of their life, and at once when the CA, the lifetime or the list changes.
  */
 import { type Cell, cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { TrustDomain } from '../spiffe/trust-domain.ts';
 import type { DevTrustDomain } from './domain.ts';
-import type { BundleForm, DevIdentity, DevState, Federated, Holding, ResponseFaults } from './state.ts';
+import type {
+  BundleForm,
+  DevIdentity,
+  DevState,
+  Federated,
+  Holding,
+  ResponseFaults,
+} from './state.ts';
 
 export interface HoldingsOptions {
   readonly domain: DevTrustDomain;
@@ -43,7 +51,10 @@ interface Settings {
   readonly faults: ResponseFaults;
 }
 
-/** Issues to everybody once, then keeps doing so. Throws a Fault 'bad-spiffe-id' for an identity of another trust domain. */
+/**
+ * Issues to everybody once, then keeps doing so. Throws a Fault 'bad-spiffe-id' for an identity of
+ * another trust domain.
+ */
 export async function openHoldings(options: HoldingsOptions): Promise<Holdings> {
   const closed = new AbortController();
   const state = cell<DevState>();
@@ -59,7 +70,10 @@ export async function openHoldings(options: HoldingsOptions): Promise<Holdings> 
     await issuing.reissue();
     issuing.schedule(() => inBackground(reissue));
   };
-  const change = (part: Partial<Settings>, then: () => Promise<void> | void = issuing.publish): Promise<void> =>
+  const change = (
+    part: Partial<Settings>,
+    then: () => Promise<void> | void = issuing.publish,
+  ): Promise<void> =>
     inTurn(() => {
       issuing.settings = { ...issuing.settings, ...part };
       return then();
@@ -72,7 +86,10 @@ export async function openHoldings(options: HoldingsOptions): Promise<Holdings> 
   const watch = (domain: DevTrustDomain): void => {
     if (watched.has(domain)) return;
     watched.add(domain);
-    domain.authorities.follow(() => inBackground(issuing.stale() ? reissue : issuing.publish), closed.signal);
+    domain.authorities.follow(
+      () => inBackground(issuing.stale() ? reissue : issuing.publish),
+      closed.signal,
+    );
   };
   for (const domain of [options.domain, ...options.federated]) watch(domain);
   await inTurn(reissue);
@@ -82,14 +99,18 @@ export async function openHoldings(options: HoldingsOptions): Promise<Holdings> 
     setTtl: (ttl) => change({ ttl }, reissue),
     setIdentities: (identities) => change({ identities }, reissue),
     setFaults: (faults) => change({ faults }),
-    setRotation: (rotation) => change({ rotation }, () => issuing.schedule(() => inBackground(reissue))),
+    setRotation: (rotation) =>
+      change({ rotation }, () => issuing.schedule(() => inBackground(reissue))),
     federate(domain) {
       watch(domain);
       return federated((all) => new Map(all).set(domain, 'right'));
     },
-    unfederate: (name) => federated((all) => new Map([...all].filter(([one]) => one.name !== name))),
+    unfederate: (name) =>
+      federated((all) => new Map([...all].filter(([one]) => one.name !== name))),
     setFederatedBundle: (name, form) =>
-      federated((all) => new Map([...all].map(([one, was]) => [one, one.name === name ? form : was]))),
+      federated(
+        (all) => new Map([...all].map(([one, was]) => [one, one.name === name ? form : was])),
+      ),
     async [Symbol.asyncDispose]() {
       await inTurn(() => {
         closed.abort(new Fault('shutting-down', 'the development Workload API is closed'));
@@ -125,7 +146,10 @@ function issuance({ domain, clock, ...options }: HoldingsOptions, state: Cell<De
     async reissue() {
       issuer = domain.current().x509[0];
       const { identities, ttl } = self.settings;
-      const issued = identities.map(async (one) => ({ ...one, svid: await domain.issue(one.id, ttl) }));
+      const issued = identities.map(async (one) => ({
+        ...one,
+        svid: await domain.issue(one.id, ttl),
+      }));
       holdings = Object.freeze(await Promise.all(issued));
       self.publish();
     },
@@ -150,7 +174,11 @@ function turns(closed: AbortSignal): (act: () => Promise<void> | void) => Promis
   };
 }
 
-function snapshot(domain: DevTrustDomain, holdings: readonly Holding[], settings: Settings): DevState {
+function snapshot(
+  domain: DevTrustDomain,
+  holdings: readonly Holding[],
+  settings: Settings,
+): DevState {
   const federated = [...settings.federated].map(([one, form]): [TrustDomain, Federated] => [
     one.name,
     { authorities: one.current(), form },

@@ -1,6 +1,7 @@
 /**
- * What the development Workload API gives out, as one immutable snapshot, and the three messages composed from it. Pure: a fault switch is a field
- * of the snapshot, so that a broken message is as reproducible as a right one.
+ * What the development Workload API gives out, as one immutable snapshot, and the three messages
+ * composed from it. Pure: a fault switch is a field of the snapshot, so that a broken message is as
+ * reproducible as a right one.
  */
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import {
@@ -25,7 +26,10 @@ export interface Holding extends DevIdentity {
   readonly svid: IssuedSvid;
 }
 
-/** How a federated bundle goes out: as it is, with nothing in it (a revocation), or as bytes that are no bundle. */
+/**
+ * How a federated bundle goes out: as it is, with nothing in it (a revocation), or as bytes that
+ * are no bundle.
+ */
 export type BundleForm = 'right' | 'empty' | 'malformed';
 
 /** Mandatory fields of a FetchX509SVID response (Workload API section 4.5). */
@@ -62,8 +66,8 @@ export interface DevState {
 }
 
 /**
- * Of several identities with one non-empty hint only the first is given out, as SPIRE keeps the oldest entry (Workload API section 5.2.1: hints are
- * unique in a response).
+ * Of several identities with one non-empty hint only the first is given out, as SPIRE keeps the
+ * oldest entry (Workload API section 5.2.1: hints are unique in a response).
  */
 export function uniqueByHint<T extends DevIdentity>(identities: readonly T[]): readonly T[] {
   const seen = new Set<string>();
@@ -82,9 +86,15 @@ export function composeResponse(method: StreamMethod, state: DevState): Uint8Arr
 
 const COMPOSERS: Readonly<Record<StreamMethod, (state: DevState) => Uint8Array>> = {
   FetchX509SVID: (state) => {
-    const svids = state.faults.blank === 'svids' ? [] : uniqueByHint(state.holdings).map((one) => x509Svid(one, state));
+    const svids =
+      state.faults.blank === 'svids'
+        ? []
+        : uniqueByHint(state.holdings).map((one) => x509Svid(one, state));
     const federatedBundles = federatedEntries(state, x509BundleBytes, MALFORMED_DER);
-    return toBinary(X509SVIDResponseSchema, create(X509SVIDResponseSchema, { svids, federatedBundles }));
+    return toBinary(
+      X509SVIDResponseSchema,
+      create(X509SVIDResponseSchema, { svids, federatedBundles }),
+    );
   },
   FetchX509Bundles: (state) => {
     const own = x509BundleBytes(state.authorities);
@@ -129,5 +139,7 @@ function federatedEntries(
 ): Record<string, Uint8Array> {
   const content = ({ form, authorities }: Federated): Uint8Array =>
     form === 'malformed' ? malformed : bytes(form === 'empty' ? NO_AUTHORITIES : authorities);
-  return Object.fromEntries([...federated].map(([name, one]) => [idOfTrustDomain(name), content(one)]));
+  return Object.fromEntries(
+    [...federated].map(([name, one]) => [idOfTrustDomain(name), content(one)]),
+  );
 }

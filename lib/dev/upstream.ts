@@ -1,6 +1,7 @@
 /**
- * The demo's upstreams: real mTLS servers on loopback. Their own SVID comes from a Workload API and rotates while they run; their callers are
- * verified as the sidecar verifies its peers. They keep a list of who called and what was asked, so that the demo can check its claims from the other side.
+ * The demo's upstreams: real mTLS servers on loopback. Their own SVID comes from a Workload API and
+ * rotates while they run; their callers are verified as the sidecar verifies its peers. They keep a
+ * list of who called and what was asked, so that the demo can check its claims from the other side.
  */
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -9,7 +10,7 @@ import type { Clock } from '../base/clock.ts';
 import { disposer } from '../base/dispose.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore, link } from '../base/signal.ts';
-import { http1Limits } from '../http1/limits.ts';
+import { http1Limits } from '../http/limits.ts';
 import type { Body } from '../http/message.ts';
 import { type ServeOptions, serveConnection } from '../http1/server.ts';
 import { type IdentitySource, startIdentity } from '../identity/source.ts';
@@ -29,7 +30,9 @@ export interface DemoUpstreamOptions {
   readonly select: Select;
   /** Peer patterns of who may call. */
   readonly callers: readonly string[];
-  /** `api`: the demo's HTTP API. `mcp`: the demo's MCP server. `echo`: every byte back, for raw TCP. */
+  /**
+   * `api`: the demo's HTTP API. `mcp`: the demo's MCP server. `echo`: every byte back, for raw TCP.
+   */
   readonly service: 'api' | 'mcp' | 'echo';
   readonly clock: Clock;
   /** On 127.0.0.1; default one that is free. */
@@ -74,25 +77,35 @@ export interface DemoUpstream extends AsyncDisposable {
 
 const HANDSHAKE_MS = 10_000;
 const INITIAL_SYNC_MS = 10_000;
-const LONGEST_BODY = 65_536;
+const MAX_BODY = 65_536;
 
 interface Upstream {
   readonly options: DemoUpstreamOptions;
   readonly identity: IdentitySource;
   readonly callers: readonly PeerPattern[];
   readonly closing: AbortController;
-  readonly seen: { connections: number; callers: SeenCaller[]; requests: SeenRequest[]; refused: string[] };
+  readonly seen: {
+    connections: number;
+    callers: SeenCaller[];
+    requests: SeenRequest[];
+    refused: string[];
+  };
 }
 
 type Service = (connection: VerifiedConnection) => Promise<void>;
 
-/** Waits for its first SVID, then listens. Throws the Fault of the identity when none comes, 'bad-pattern' for a bad caller. */
+/**
+ * Waits for its first SVID, then listens. Throws the Fault of the identity when none comes,
+ * 'bad-pattern' for a bad caller.
+ */
 export async function startDemoUpstream(options: DemoUpstreamOptions): Promise<DemoUpstream> {
   const { endpoint, select, clock, onNote = () => {} } = options;
   const callers = options.callers.map(parsePeerPattern);
   const cleanup = disposer();
   const closing = new AbortController();
-  const identity = cleanup.use(startIdentity({ endpoint, select, clock, onNote: ({ text }) => onNote(text) }));
+  const identity = cleanup.use(
+    startIdentity({ endpoint, select, clock, onNote: ({ text }) => onNote(text) }),
+  );
   try {
     await firstIdentity(identity, options);
     const upstream: Upstream = {
@@ -120,9 +133,16 @@ export async function startDemoUpstream(options: DemoUpstreamOptions): Promise<D
   }
 }
 
-async function firstIdentity(identity: IdentitySource, { clock, initialSync = INITIAL_SYNC_MS }: DemoUpstreamOptions) {
+async function firstIdentity(
+  identity: IdentitySource,
+  { clock, initialSync = INITIAL_SYNC_MS }: DemoUpstreamOptions,
+) {
   const timeout = new AbortController();
-  const cancel = clock.after(initialSync, () => timeout.abort(new Fault('timeout', 'no SVID came in time')), true);
+  const cancel = clock.after(
+    initialSync,
+    () => timeout.abort(new Fault('timeout', 'no SVID came in time')),
+    true,
+  );
   try {
     await identity.firstUpdate(timeout.signal);
   } finally {
@@ -138,12 +158,19 @@ function acceptor(upstream: Upstream): (raw: Socket) => Promise<void> {
   return async (raw) => {
     seen.connections += 1;
     using handshake = link(closing.signal);
-    const tooLate = (): void => handshake.abort(new Fault('client-tls', 'the handshake took too long'));
+    const tooLate = (): void =>
+      handshake.abort(new Fault('client-tls', 'the handshake took too long'));
     const cancel = clock.after(HANDSHAKE_MS, tooLate);
     try {
       const now = identity.current();
       const { signal } = handshake;
-      const accepted = await acceptTls(raw, { identity: now, callers, contexts, signal, now: () => clock.now() });
+      const accepted = await acceptTls(raw, {
+        identity: now,
+        callers,
+        contexts,
+        signal,
+        now: () => clock.now(),
+      });
       cancel();
       seen.callers.push(seenCaller(accepted, now.svid.serial));
       await serve(accepted);
@@ -179,7 +206,9 @@ function echoService({ options: { onNote = () => {} } }: Upstream): Service {
       await pipeline(socket, socket);
     } catch (failure) {
       socket.destroy();
-      onNote(`${peer.spiffeId ?? 'a caller'} went away: ${Fault.from(failure, 'client-gone').message}`);
+      onNote(
+        `${peer.spiffeId ?? 'a caller'} went away: ${Fault.from(failure, 'client-gone').message}`,
+      );
     }
   };
 }
@@ -227,7 +256,8 @@ async function wholeBody(body: Body): Promise<Buffer> {
       continue;
     }
     total += part.length;
-    if (total > LONGEST_BODY) throw new Fault('body-too-large', `a body here holds at most ${LONGEST_BODY} bytes`);
+    if (total > MAX_BODY)
+      throw new Fault('body-too-large', `a body here holds at most ${MAX_BODY} bytes`);
     chunks.push(part);
   }
 }
@@ -247,7 +277,8 @@ async function listen(
     throw Fault.from(cause, 'listen', `127.0.0.1:${port}`);
   });
   const address = server.address();
-  if (address === null || typeof address === 'string') throw new TypeError('a TCP listener has a port');
+  if (address === null || typeof address === 'string')
+    throw new TypeError('a TCP listener has a port');
   return {
     address: `${address.address}:${address.port}`,
     async [Symbol.asyncDispose]() {

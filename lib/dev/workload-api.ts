@@ -1,10 +1,13 @@
 /**
- * The embedded development identity: a real SPIFFE Workload API server on a Unix socket, with SPIRE's codes and texts, short-lived SVIDs that rotate by
- * themselves, and switches for everything that can go wrong.
+ * The embedded development identity: a real SPIFFE Workload API server on a Unix socket, with
+ * SPIRE's codes and texts, short-lived SVIDs that rotate by themselves, and switches for everything
+ * that can go wrong.
  *
- * IT ATTESTS NOBODY. Node cannot ask the kernel who is at the other end of a Unix socket (it has no SO_PEERCRED), so whoever can open the socket gets every
- * identity. The socket is of mode 0600 in a folder of mode 0700; that is all its protection. It is for development, demos and tests, never for production.
- * Not built: WIT-SVID methods (answered Unimplemented, as SPIRE does), gRPC reflection, per-caller rate limits, selectors.
+ * IT ATTESTS NOBODY. Node cannot ask the kernel who is at the other end of a Unix socket (it has no
+ * SO_PEERCRED), so whoever can open the socket gets every identity. The socket is of mode 0600 in a
+ * folder of mode 0700; that is all its protection. It is for development, demos and tests, never
+ * for production. Not built: WIT-SVID methods (answered Unimplemented, as SPIRE does), gRPC
+ * reflection, per-caller rate limits, selectors.
  */
 import { Server, ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js';
 import { type Clock, systemClock } from '../base/clock.ts';
@@ -44,7 +47,10 @@ export interface DevWorkloadApiOptions {
   readonly onNote?: (text: string) => void;
 }
 
-/** The fault switches of what is sent; those of calls are `CallFaults`. All take effect on open streams too, once their promise is fulfilled. */
+/**
+ * The fault switches of what is sent; those of calls are `CallFaults`. All take effect on open
+ * streams too, once their promise is fulfilled.
+ */
 export interface DevWorkloadApi
   extends AsyncDisposable, CallFaults, Omit<Holdings, 'state' | 'setFaults' | 'setIdentities'> {
   /** `unix:///…`, as SPIFFE_ENDPOINT_SOCKET takes it. */
@@ -53,9 +59,17 @@ export interface DevWorkloadApi
   readonly domain: DevTrustDomain;
   setIdentities(identities: readonly DevIdentityOptions[]): Promise<void>;
   setJwtTtl(ms: number): void;
-  /** Breaks responses in the given ways and no other; `{}` makes them right again. `foreignKey: true` makes a key that fits no certificate. */
-  breakResponses(faults: Omit<ResponseFaults, 'foreignKey'> & { readonly foreignKey?: boolean }): Promise<void>;
-  /** Ends every connection and removes the socket, as an agent that is gone; open calls end with CANCELLED or Unavailable. */
+  /**
+   * Breaks responses in the given ways and no other; `{}` makes them right again. `foreignKey:
+   * true` makes a key that fits no certificate.
+   */
+  breakResponses(
+    faults: Omit<ResponseFaults, 'foreignKey'> & { readonly foreignKey?: boolean },
+  ): Promise<void>;
+  /**
+   * Ends every connection and removes the socket, as an agent that is gone; open calls end with
+   * CANCELLED or Unavailable.
+   */
   stop(): Promise<void>;
   /** Listens again on the same path, with the state as it is. */
   start(): Promise<void>;
@@ -63,14 +77,18 @@ export interface DevWorkloadApi
 
 /** What a start-up banner must say. */
 export const ATTESTS_NOBODY =
-  'development identity: this Workload API attests nobody; whoever can open its socket gets every identity. Never use it in production';
+  'development identity: this Workload API attests nobody; whoever can open its socket ' +
+  'gets every identity. Never use it in production';
 
 /** Workload API section 8. */
-const LONGEST_HINT = 1024;
+const MAX_HINT = 1024;
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
 
-/** Starts serving. Throws a Fault 'listen' where it must not or cannot listen, 'bad-spiffe-id' for an identity of another trust domain. */
+/**
+ * Starts serving. Throws a Fault 'listen' where it must not or cannot listen, 'bad-spiffe-id' for
+ * an identity of another trust domain.
+ */
 export async function startDevWorkloadApi(options: DevWorkloadApiOptions): Promise<DevWorkloadApi> {
   const { domain, clock = systemClock, onNote = () => {}, ttl = HOUR_MS } = options;
   let { jwtTtl = 5 * MINUTE_MS } = options;
@@ -81,7 +99,14 @@ export async function startDevWorkloadApi(options: DevWorkloadApiOptions): Promi
   const closing = disposer();
   const { federated = [], allowedForeignClaims = [] } = options;
   const holdings = closing.use(
-    await openHoldings({ domain, identities: parse(options.identities), federated, ttl, clock, onNote }),
+    await openHoldings({
+      domain,
+      identities: parse(options.identities),
+      federated,
+      ttl,
+      clock,
+      onNote,
+    }),
   );
   const handlers = workloadApiHandlers({
     gate: calls,
@@ -108,7 +133,10 @@ export async function startDevWorkloadApi(options: DevWorkloadApiOptions): Promi
     setIdentities: (list) => holdings.setIdentities(parse(list)),
     setJwtTtl: (ms) => void (jwtTtl = ms),
     async breakResponses({ foreignKey = false, ...faults }) {
-      await holdings.setFaults({ ...faults, ...(foreignKey && { foreignKey: await pkcs8(await newKeys()) }) });
+      await holdings.setFaults({
+        ...faults,
+        ...(foreignKey && { foreignKey: await pkcs8(await newKeys()) }),
+      });
     },
     stop: () => listener.stop(),
     start: () => listener.start(),
@@ -119,8 +147,8 @@ export async function startDevWorkloadApi(options: DevWorkloadApiOptions): Promi
 function identity({ id, hint = '' }: DevIdentityOptions, { name }: DevTrustDomain): DevIdentity {
   const parsed = parseSpiffeId(id.startsWith('/') ? `spiffe://${name}${id}` : id);
   requireMember(name, parsed);
-  if (Buffer.byteLength(hint) > LONGEST_HINT) {
-    throw new Fault('config', `the hint of ${parsed} is longer than ${LONGEST_HINT} bytes`);
+  if (Buffer.byteLength(hint) > MAX_HINT) {
+    throw new Fault('config', `the hint of ${parsed} is longer than ${MAX_HINT} bytes`);
   }
   return Object.freeze({ id: parsed, hint });
 }
@@ -168,7 +196,10 @@ function bind(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (failure) => {
       if (failure === null) resolve();
-      else reject(new Fault('listen', `cannot serve on ${path}: ${failure.message}`, { cause: failure }));
+      else
+        reject(
+          new Fault('listen', `cannot serve on ${path}: ${failure.message}`, { cause: failure }),
+        );
     });
   });
 }

@@ -9,7 +9,10 @@ import type { Caller } from './shares.ts';
 /** At most one exchange is under way on it. */
 export interface AgentConnection {
   exchange: Exchange | undefined;
-  /** Reads a head as the entry point of this connection does; throws a Fault for what is malformed, ambiguous or misdirected. */
+  /**
+   * Reads a head as the entry point of this connection does; throws a Fault for what is malformed,
+   * ambiguous or misdirected.
+   */
   readonly describe: (head: RequestHead, reading: Reading) => Described;
   /** The exchange of the CONNECT through which this connection came. */
   readonly tunnel: string | undefined;

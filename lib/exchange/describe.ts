@@ -1,18 +1,23 @@
 /**
- * From a request head to what is judged, and from what is judged to what is sent: the same values, read once and strictly. Ambiguous means refused.
- * - The forward port takes absolute-form `http://` and CONNECT with authority-form (RFC 9112 section 3.2), a local listener takes origin-form, or absolute-form
- *   that names its own destination; inside an intercepted tunnel origin-form, or absolute-form `https://`, for the host of the tunnel alone.
- * - The target's authority and Host must be equal; the Host that is sent is written anew from the decided one (RFC 9112 section 3.2.2).
+ * From a request head to what is judged, and from what is judged to what is sent: the same values,
+ * read once and strictly. Ambiguous means refused.
+ * - The forward port takes absolute-form `http://` and CONNECT with authority-form (RFC 9112
+ *   section 3.2), a local listener takes origin-form, or absolute-form that names its own
+ *   destination; inside an intercepted tunnel origin-form, or absolute-form `https://`, for the
+ *   host of the tunnel alone.
+ * - The target's authority and Host must be equal; the Host that is sent is written anew from the
+ *   decided one (RFC 9112 section 3.2.2).
  */
 import { Fault } from '../base/fault.ts';
-import { fieldOf, fieldsOf, type Fields, type RequestHead } from '../http/message.ts';
-import { formatAuthority, parseAuthority, type Authority } from '../net/authority.ts';
-import { HTTPS_PORT } from '../policy/model/access-matrix.ts';
-import type { EntryPoint, Facts, HttpFacts } from '../policy/model/facts.ts';
-import type { Destination, Policy } from '../policy/model/destination.ts';
+import { type Fields, type RequestHead, fieldOf, fieldsOf } from '../http/message.ts';
+import { type Authority, formatAuthority, parseAuthority } from '../net/authority.ts';
 import { canonicalTarget } from '../net/path.ts';
+import { HTTPS_PORT } from '../policy/model/access-matrix.ts';
+import type { Destination } from '../policy/model/destination.ts';
+import type { EntryPoint, Facts, HttpFacts } from '../policy/model/facts.ts';
+import type { Policy } from '../policy/model/policy.ts';
 import type { FieldRules } from './headers.ts';
-import { webSocketOffer, type WebSocketOffer } from '../forward/websocket.ts';
+import { type WebSocketOffer, webSocketOffer } from './websocket-offer.ts';
 
 /** A request over HTTP, read strictly. */
 export interface Described {
@@ -40,7 +45,10 @@ const UNSAID = 0;
 const NEVER: ReadonlySet<string> = new Set(['TRACE', 'TRACK', 'CONNECT']);
 const WRITE_HTTP = 'say http://host/path to the proxy: it speaks TLS to the upstream by itself';
 
-/** How what comes in is read: the policy says which fields and which spellings of a path its destination takes. */
+/**
+ * How what comes in is read: the policy says which fields and which spellings of a path its
+ * destination takes.
+ */
 export interface Reading {
   readonly policy: Pick<Policy, 'find'>;
   readonly fields: Pick<FieldRules, 'request'>;
@@ -73,7 +81,11 @@ export function describeForwardSocket(head: RequestHead, reading: Reading): Desc
 }
 
 /** A request to a destination's own listener. */
-export function describeListener(head: RequestHead, view: ListenerView, reading: Reading): Described {
+export function describeListener(
+  head: RequestHead,
+  view: ListenerView,
+  reading: Reading,
+): Described {
   refuseMethod(head.method);
   const { destination, local } = view;
   const host = fieldOf(head.fields, 'host');
@@ -81,25 +93,44 @@ export function describeListener(head: RequestHead, view: ListenerView, reading:
   refuseForeignOrigin(head.fields, host);
   if (head.target.startsWith('/')) {
     const authority = namedAt(view, parseAuthority(host, UNSAID));
-    return describe(head, head.target, { entry: 'listener', authority, listener: destination.name, reading });
+    return describe(head, head.target, {
+      entry: 'listener',
+      authority,
+      listener: destination.name,
+      reading,
+    });
   }
   const { authority, rest } = absoluteForm(head.target);
   const named = parseAuthority(authority, HTTP_PORT);
   if (host !== authority) requireSame(named, host);
   if (isLocal(named, local)) throw misdirected('absolute-form names the listener itself');
-  return describe(head, rest, { entry: 'listener', authority: named, listener: destination.name, reading });
+  return describe(head, rest, {
+    entry: 'listener',
+    authority: named,
+    listener: destination.name,
+    reading,
+  });
 }
 
 /**
- * A request inside an intercepted tunnel: origin-form, or absolute-form `https://`. Both and Host must name the host and port of the CONNECT, on every request (RFC 9110
- * section 7.4): a certificate for one host is no permission to ask for another.
+ * A request inside an intercepted tunnel: origin-form, or absolute-form `https://`. Both and Host
+ * must name the host and port of the CONNECT, on every request (RFC 9110 section 7.4): a
+ * certificate for one host is no permission to ask for another.
  */
-export function describeIntercepted(head: RequestHead, tunnel: Authority, reading: Reading): Described {
+export function describeIntercepted(
+  head: RequestHead,
+  tunnel: Authority,
+  reading: Reading,
+): Described {
   return describeInside(head, tunnel, { entry: 'intercept', scheme: 'https', reading });
 }
 
 /** HTTP in the clear inside a tunnel: the same with `http://`. */
-export function describeCleartext(head: RequestHead, tunnel: Authority, reading: Reading): Described {
+export function describeCleartext(
+  head: RequestHead,
+  tunnel: Authority,
+  reading: Reading,
+): Described {
   return describeInside(head, tunnel, { entry: 'cleartext', scheme: 'http', reading });
 }
 
@@ -109,7 +140,11 @@ interface Inside {
   readonly reading: Reading;
 }
 
-function describeInside(head: RequestHead, tunnel: Authority, { entry, scheme, reading }: Inside): Described {
+function describeInside(
+  head: RequestHead,
+  tunnel: Authority,
+  { entry, scheme, reading }: Inside,
+): Described {
   refuseMethod(head.method);
   const host = fieldOf(head.fields, 'host');
   if (host === undefined) throw new Fault('malformed', 'there is no Host', { at: 'host' });
@@ -125,7 +160,9 @@ function describeInside(head: RequestHead, tunnel: Authority, { entry, scheme, r
 
 function requireTunnel(named: Authority, { host, port }: Authority, at: 'host' | 'target'): void {
   if (named.host === host && named.port === port) return;
-  const reason = `the request is for ${formatAuthority(named.host, named.port)} and its tunnel goes to ${formatAuthority(host, port)}`;
+  const reason =
+    `the request is for ${formatAuthority(named.host, named.port)} and its tunnel goes to ` +
+    `${formatAuthority(host, port)}`;
   throw new Fault('misdirected', reason, { hint: 'open a tunnel to the host that is meant', at });
 }
 
@@ -140,7 +177,14 @@ export function describeConnect(head: RequestHead, time: number): Facts {
   }
   if (webSocketOffer({ ...head, method: 'GET' }) !== undefined)
     throw new Fault('upgrade-not-supported', 'CONNECT cannot be upgraded');
-  return { entry: 'connect', host: named.host, port: named.port, listener: undefined, http: undefined, time };
+  return {
+    entry: 'connect',
+    host: named.host,
+    port: named.port,
+    listener: undefined,
+    http: undefined,
+    time,
+  };
 }
 
 /** A connection to the listener of a tcp destination. */
@@ -159,8 +203,15 @@ interface Judged {
   readonly reading: Reading;
 }
 
-/** What is stripped or nominated away is no fact: the fields that are judged are the fields that are sent. */
-function describe(head: RequestHead, rest: string, { entry, authority, listener, reading }: Judged): Described {
+/**
+ * What is stripped or nominated away is no fact: the fields that are judged are the fields that are
+ * sent.
+ */
+function describe(
+  head: RequestHead,
+  rest: string,
+  { entry, authority, listener, reading }: Judged,
+): Described {
   const { method } = head;
   const { policy, time } = reading;
   const { headers, paths, spellings } = policy.find(authority.host, authority.port) ?? UNLISTED;
@@ -171,7 +222,14 @@ function describe(head: RequestHead, rest: string, { entry, authority, listener,
     spellings.fields(fields);
     spellings.params(query);
   }
-  const http: HttpFacts = { method, path, query, websocket: webSocket !== undefined, empty: isEmpty(head), fields };
+  const http: HttpFacts = {
+    method,
+    path,
+    query,
+    websocket: webSocket !== undefined,
+    empty: isEmpty(head),
+    fields,
+  };
   return {
     facts: { entry, host: authority.host, port: authority.port, listener, http, time },
     method,
@@ -220,7 +278,10 @@ function wrongForm(target: string, scheme: string | undefined, served: 'http' | 
       at: 'target',
     });
   if (scheme !== undefined)
-    return new Fault('malformed', 'only http:// targets are served', { hint: WRITE_HTTP, at: 'target' });
+    return new Fault('malformed', 'only http:// targets are served', {
+      hint: WRITE_HTTP,
+      at: 'target',
+    });
   const problem =
     target.startsWith('/') || target === '*'
       ? 'the forward port takes absolute-form targets alone'
@@ -234,22 +295,35 @@ function requireSame(named: Authority, field: string): void {
 }
 
 function unequal(target: Authority, host: Authority): Fault {
-  const [asked, field] = [formatAuthority(target.host, target.port), formatAuthority(host.host, host.port)];
+  const [asked, field] = [
+    formatAuthority(target.host, target.port),
+    formatAuthority(host.host, host.port),
+  ];
   const hint = 'send the Host of the target, or none of your own';
-  return new Fault('ambiguous', `the target names ${asked} and Host names ${field}`, { hint, at: 'host' });
+  return new Fault('ambiguous', `the target names ${asked} and Host names ${field}`, {
+    hint,
+    at: 'host',
+  });
 }
 
-/** What origin-form at a listener means: its address stands for the destination, a name for itself. */
+/**
+ * What origin-form at a listener means: its address stands for the destination, a name for itself.
+ */
 function namedAt({ destination, local }: ListenerView, { host, port }: Authority): Authority {
-  if (isLocal({ host, port: port === UNSAID ? HTTP_PORT : port }, local)) return ownAuthority(destination);
+  if (isLocal({ host, port: port === UNSAID ? HTTP_PORT : port }, local))
+    return ownAuthority(destination);
   // Clients put the port they connected to behind the name they were given.
-  if (port === UNSAID || port === local.port) return { host, port: destination.ports[0] ?? HTTP_PORT };
+  if (port === UNSAID || port === local.port)
+    return { host, port: destination.ports[0] ?? HTTP_PORT };
   return { host, port };
 }
 
 function isLocal({ host, port }: Authority, local: Authority): boolean {
   if (port !== local.port) return false;
-  return host === local.host || (host === 'localhost' && (local.host === '::1' || local.host.startsWith('127.')));
+  return (
+    host === local.host ||
+    (host === 'localhost' && (local.host === '::1' || local.host.startsWith('127.')))
+  );
 }
 
 /** The host that a destination's listener stands for. */
@@ -267,7 +341,10 @@ function misdirected(why: string): Fault {
 
 const OWN_SITES: ReadonlySet<string> = new Set(['same-origin', 'none']);
 
-/** A page of another origin that found this port through a browser (DNS rebinding, cross-site requests) is turned away (M14). */
+/**
+ * A page of another origin that found this port through a browser (DNS rebinding, cross-site
+ * requests) is turned away (M14).
+ */
 function refuseForeignOrigin(fields: Fields, host: string): void {
   const origin = fieldOf(fields, 'origin');
   const own = origin === undefined || origin === `http://${host}`;
@@ -287,7 +364,9 @@ function refuseMethod(method: string): void {
 function hopsLeft(fields: Fields): number | undefined {
   const left = fieldOf(fields, 'max-forwards');
   if (left === undefined) return undefined;
-  if (!/^\d{1,9}$/.test(left)) throw new Fault('malformed', 'Max-Forwards is no number', { at: 'max-forwards' });
-  if (Number(left) === 0) throw new Fault('loop', 'Max-Forwards ran out at this proxy', { at: 'max-forwards' });
+  if (!/^\d{1,9}$/.test(left))
+    throw new Fault('malformed', 'Max-Forwards is no number', { at: 'max-forwards' });
+  if (Number(left) === 0)
+    throw new Fault('loop', 'Max-Forwards ran out at this proxy', { at: 'max-forwards' });
   return Number(left) - 1;
 }

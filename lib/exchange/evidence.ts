@@ -1,19 +1,23 @@
 /**
- * From an exchange to its records: exactly one `decided` (or `refused`) and one `ended`, and `redecided` when a change touched it.
- * Text that came from outside is cut and freed of control characters here; no header value, query or body ever enters a record.
+ * From an exchange to its records: exactly one `decided` (or `refused`) and one `ended`, and
+ * `redecided` when a change touched it. Text that came from outside is cut and freed of control
+ * characters here; no header value, query or body ever enters a record.
  */
 import type { AuditLog, AuditRecord, DecidedRecord } from '../audit/record.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import type { McpFacts } from '../policy/model/facts.ts';
-import type { Rate } from '../policy/model/destination.ts';
+import type { Rate } from '../policy/model/rule.ts';
 import { shownPath, shownUri } from '../policy/model/shown.ts';
 import type { Exchange, Judgement } from './exchange.ts';
 import { refusals } from './refusals.ts';
 
 export interface Evidence {
-  /** Settles when the decision may be acted upon; rejects with `audit-unavailable` when it must not be. */
+  /**
+   * Settles when the decision may be acted upon; rejects with `audit-unavailable` when it must not
+   * be.
+   */
   decided(exchange: Exchange, judgement: Judgement): Promise<void>;
   refused(exchange: Exchange, fault: Fault): void;
   redecided(exchange: Exchange, change: Redecision): void;
@@ -33,20 +37,22 @@ export interface Redecision {
 export interface EvidenceOptions {
   readonly audit: AuditLog;
   readonly clock: Clock;
-  /** What a decision that cannot be recorded means: nothing leaves, or it goes on without evidence. */
+  /**
+   * What a decision that cannot be recorded means: nothing leaves, or it goes on without evidence.
+   */
   readonly onFailure: 'deny' | 'continue';
   /** How often refusals of one agent have records of their own; undefined: always. */
   readonly refusals?: Rate | undefined;
 }
 
-const LONGEST_TEXT = 300;
-const LONGEST_PATH = 512;
+const MAX_TEXT = 300;
+const MAX_PATH = 512;
 // eslint-disable-next-line no-control-regex
 const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
 
 /** At most 300 characters, none of them able to break a line or to steer a terminal. */
 export function plain(text: string): string {
-  return (text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT - 1)}…` : text).replace(UNSAFE, '?');
+  return (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 1)}…` : text).replace(UNSAFE, '?');
 }
 
 export function evidence({ audit, clock, onFailure, refusals: rate }: EvidenceOptions): Evidence {
@@ -60,7 +66,11 @@ export function evidence({ audit, clock, onFailure, refusals: rate }: EvidenceOp
     const done = audit.write(record);
     if (done === newest) return done;
     newest = done;
-    ignore(done, 'a failure is counted by the log itself, and what must not go on without its record waits for it');
+    ignore(
+      done,
+      'a failure is counted by the log itself, and what must not go on without its record ' +
+        'waits for it',
+    );
     return done;
   };
 
@@ -115,7 +125,10 @@ export function evidence({ audit, clock, onFailure, refusals: rate }: EvidenceOp
 
 const RECORDED = Promise.resolve();
 
-/** These records tell what has happened already: the log counts the failure, and the next decision meets it. */
+/**
+ * These records tell what has happened already: the log counts the failure, and the next decision
+ * meets it.
+ */
 function noted(): void {}
 
 function refuse(failure: unknown): never {
@@ -124,10 +137,17 @@ function refuse(failure: unknown): never {
 
 function unrecorded(failure: unknown): Fault {
   const cause = failure instanceof Error ? failure.message : String(failure);
-  const hint = 'nothing was sent; free the disk or repair the sink, or set audit.onFailure to continue';
+  const hint =
+    'nothing was sent; free the disk or repair the sink, or set audit.onFailure to continue';
   if (failure instanceof Fault)
-    return new Fault('audit-unavailable', failure.message, { hint: failure.hint ?? hint, cause: failure });
-  return new Fault('audit-unavailable', `the decision could not be recorded: ${cause}`, { hint, cause: failure });
+    return new Fault('audit-unavailable', failure.message, {
+      hint: failure.hint ?? hint,
+      cause: failure,
+    });
+  return new Fault('audit-unavailable', `the decision could not be recorded: ${cause}`, {
+    hint,
+    cause: failure,
+  });
 }
 
 function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): AuditRecord {
@@ -152,7 +172,7 @@ function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): 
     host: facts.host,
     port: facts.port,
     method: grpc === undefined ? http && plain(http.method) : `${grpc.service}/${grpc.method}`,
-    path: http && shownPath(http.path).slice(0, LONGEST_PATH),
+    path: http && shownPath(http.path).slice(0, MAX_PATH),
     policy: policy.generation,
     policyDigest: policy.digest,
     identity: identity?.generation ?? 0,
@@ -172,7 +192,7 @@ function messageFields(message: McpFacts): Partial<DecidedRecord> {
     mcpVersion: version,
     tool,
     prompt: prompt && plain(prompt),
-    resource: resource && shownUri(resource).slice(0, LONGEST_PATH),
+    resource: resource && shownUri(resource).slice(0, MAX_PATH),
     argsDigest,
   };
 }
@@ -191,7 +211,8 @@ function endedRecord(
     time,
     exchange: exchange.id,
     outcome: fault?.code ?? 'completed',
-    reason: fault === undefined ? undefined : plain(fault.message) + (exchange.inOrder ? IN_ORDER : ''),
+    reason:
+      fault === undefined ? undefined : plain(fault.message) + (exchange.inOrder ? IN_ORDER : ''),
     status,
     toldInside: exchange.toldInside ? true : undefined,
     grpcStatus,

@@ -1,18 +1,22 @@
 /**
- * The ledger of one exchange, from the moment it is accepted until its `ended` record is written. Rules:
+ * The ledger of one exchange, from the moment it is accepted until its `ended` record is written.
+ * Rules:
  * - it is in the live set (live.ts) for its whole life, from before it is decided;
  * - it is aborted with a Fault, once; the first reason stands and is what the `ended` record says;
- * - deadlines are fields that the live set's one coarse timer looks at: no exchange has a timer of its own.
+ * - deadlines are fields that the live set's one coarse timer looks at: no exchange has a timer of
+ *   its own.
  */
 import { randomUUID } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
 import type { Agent } from '../policy/model/agent.ts';
-import type { Decision, EntryPoint, Facts } from '../policy/model/facts.ts';
-import type { Policy, Timeouts } from '../policy/model/destination.ts';
+import type { Decision } from '../policy/model/decision.ts';
+import type { Timeouts } from '../policy/model/destination.ts';
+import type { EntryPoint, Facts } from '../policy/model/facts.ts';
+import type { Policy } from '../policy/model/policy.ts';
 import type { Identity } from '../spiffe/identity.ts';
 import type { Task } from '../tasks/task.ts';
 import type { Reached } from '../upstream/dial.ts';
-import type { Share } from './shares.ts';
+import type { Places, Share } from './shares.ts';
 
 /** Byte counters of the agent's connection; what moves them is progress. */
 export interface Transport {
@@ -32,7 +36,9 @@ export interface Judgement {
   readonly identity: Identity | undefined;
 }
 
-/** What an abort must cut by hand, because it waits for something that the signal does not reach. */
+/**
+ * What an abort must cut by hand, because it waits for something that the signal does not reach.
+ */
 export interface Stoppable {
   stop(reason: Fault): void;
 }
@@ -41,12 +47,6 @@ export interface Stoppable {
 export interface Rereadable {
   /** @throws Fault for what that policy has nobody send */
   reread(facts: Facts, policy: Policy): Facts;
-}
-
-/** How many exchanges of one destination are under way. */
-export interface Places {
-  readonly name: string;
-  taken: number;
 }
 
 export class Exchange {
@@ -73,7 +73,10 @@ export class Exchange {
   credential: string | undefined;
   /** Where it stands in the live set, while it is in it (live.ts). */
   seat: number | undefined;
-  /** Where its places are counted, once it has them (live.ts): at its destination, and at its rule or tool where that has a limit. */
+  /**
+   * Where its places are counted, once it has them (live.ts): at its destination, and at its rule
+   * or tool where that has a limit.
+   */
   place: Places | undefined;
   second: Places | undefined;
   /** What of an answer was not passed on, in words. */
@@ -97,7 +100,9 @@ export class Exchange {
   #limit = Infinity;
   #since: number;
   #mark = 0;
-  /** The head of an answer is awaited so long, since when, and what of the request had gone then. */
+  /**
+   * The head of an answer is awaited so long, since when, and what of the request had gone then.
+   */
   #headLimit = Infinity;
   #headSince = 0;
   #headMark = 0;
@@ -129,7 +134,10 @@ export class Exchange {
     return this.#share !== undefined;
   }
 
-  /** Aborts with the reason this exchange was aborted for. Made on first use: what is refused never needs one. */
+  /**
+   * Aborts with the reason this exchange was aborted for. Made on first use: what is refused never
+   * needs one.
+   */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
@@ -171,16 +179,19 @@ export class Exchange {
     this.#own = true;
   }
 
-  /** The head of the answer is awaited from when this has ended; before that it may pause for so long. */
+  /**
+   * The head of the answer is awaited from when this has ended; before that it may pause for so
+   * long.
+   */
   sends(content: { readonly ended: boolean }, pause: number): void {
     this.#content = content;
     this.#pause = pause;
   }
 
   /**
-   * From `now` on, `phase` may take `limit` milliseconds: `connect` and `message` in all, the others
-   * without progress. The time of `headers` runs from its first call on, over all attempts of a
-   * request; content of the request that goes out starts it anew, interim answers do not.
+   * From `now` on, `phase` may take `limit` milliseconds: `connect` and `message` in all, the
+   * others without progress. The time of `headers` runs from its first call on, over all attempts
+   * of a request; content of the request that goes out starts it anew, interim answers do not.
    */
   enter(phase: Phase, limit: number, now: number): void {
     this.#phase = phase;
@@ -197,7 +208,8 @@ export class Exchange {
 
   /** The Fault of the first limit that is exceeded at `now`. */
   overdue(now: number): Fault | undefined {
-    if (now - this.started >= this.#lasts) return tooLong(this.#own ? 'deadline' : 'total', this.#lasts);
+    if (now - this.started >= this.#lasts)
+      return tooLong(this.#own ? 'deadline' : 'total', this.#lasts);
     if (this.#headLimit !== Infinity) {
       const late = this.#headLate(now);
       if (late !== undefined) return late;
@@ -235,13 +247,24 @@ export class Exchange {
 type Limit = Phase | 'content' | 'total' | 'deadline';
 
 const WAITS: Readonly<
-  Record<Limit, readonly ['upstream-timeout' | 'timeout' | 'request-timeout', string, keyof Timeouts | undefined]>
+  Record<
+    Limit,
+    readonly [
+      'upstream-timeout' | 'timeout' | 'request-timeout',
+      string,
+      keyof Timeouts | undefined,
+    ]
+  >
 > = {
   deciding: ['timeout', 'the exchange was not decided', undefined],
   message: ['request-timeout', 'the message in the body was not complete', 'message'],
   content: ['request-timeout', 'nothing more of the request body came', 'idle'],
   hello: ['request-timeout', 'no complete TLS ClientHello came through the tunnel', undefined],
-  handshake: ['request-timeout', 'the TLS handshake inside the tunnel was not completed', undefined],
+  handshake: [
+    'request-timeout',
+    'the TLS handshake inside the tunnel was not completed',
+    undefined,
+  ],
   connect: ['upstream-timeout', 'the upstream was not reached', 'connect'],
   headers: ['upstream-timeout', 'the upstream did not answer', 'headers'],
   idle: ['timeout', 'nothing moved in either direction', 'idle'],
@@ -251,7 +274,8 @@ const WAITS: Readonly<
 
 function tooLong(phase: Limit, limit: number): Fault {
   const [code, what, setting] = WAITS[phase];
-  const options = setting === undefined ? {} : { hint: `the limit is timeouts.${setting} of the destination` };
+  const options =
+    setting === undefined ? {} : { hint: `the limit is timeouts.${setting} of the destination` };
   return new Fault(code, `${what} within ${limit} ms`, options);
 }
 

@@ -7,9 +7,9 @@
  *   {"error":"denied","message":"<reason; what to do>","rule":"…","decision":"<exchange id>"}
  *   <reason; what to do> [chaperone: denied, rule …, decision <exchange id>]
  */
-import { type Code, CODES, Fault } from '../base/fault.ts';
-import { fieldOf, type Fields, type OutgoingResponse } from '../http/message.ts';
-import type { Decision } from '../policy/model/facts.ts';
+import { CODES, type Code, Fault } from '../base/fault.ts';
+import { type Fields, type OutgoingResponse, fieldOf } from '../http/message.ts';
+import type { Decision } from '../policy/model/decision.ts';
 import { plain } from './evidence.ts';
 
 export interface Answer {
@@ -32,7 +32,8 @@ export function denial(decision: Decision): Fault {
   const options = decision.hint === undefined ? {} : { hint: decision.hint };
   if (decision.code === 'misdirected') return new Fault('misdirected', decision.reason, options);
   if (decision.code === 'wrong-entry') return new Fault('wrong-entry', decision.reason, options);
-  if (decision.code === 'task-required') return new Fault('task-required', decision.reason, options);
+  if (decision.code === 'task-required')
+    return new Fault('task-required', decision.reason, options);
   if (decision.code === 'quota-spent')
     return new Fault('quota-spent', decision.reason, { ...options, ...after(decision) });
   if (decision.code === 'step-up') return new Fault('step-up-required', decision.reason, options);
@@ -44,7 +45,12 @@ function after({ retryAfter }: Decision): { readonly retryAfter?: number } {
 }
 
 /** Refusals that stay what they are until somebody changes the policy. */
-const STANDING: ReadonlySet<Code> = new Set<Code>(['denied', 'wrong-entry', 'address-refused', 'no-longer-allowed']);
+const STANDING: ReadonlySet<Code> = new Set<Code>([
+  'denied',
+  'wrong-entry',
+  'address-refused',
+  'no-longer-allowed',
+]);
 
 /** Reason and what to do in one line, for people and for models that read nothing else. */
 export function messageOf(fault: Fault): string {
@@ -67,14 +73,17 @@ export function faultAnswer(fault: Fault, { id, rule, fields }: RefusedExchange)
   const type = json ? 'application/json' : 'text/plain; charset=utf-8';
   const head = ['content-type', type, 'cache-control', 'no-store', DECISION_FIELD, id];
   if (fault.http === 407) head.push('proxy-authenticate', 'Basic realm="chaperone task"');
-  if (fault.http === 503 || fault.http === 429) head.push('retry-after', String(fault.retryAfter ?? 1));
+  if (fault.http === 503 || fault.http === 429)
+    head.push('retry-after', String(fault.retryAfter ?? 1));
   // Behind a refused upgrade bytes of the other protocol may come (RFC 9931).
-  const close = endsConnection(fault.code) || (fields !== undefined && fieldOf(fields, 'upgrade') !== undefined);
+  const close =
+    endsConnection(fault.code) ||
+    (fields !== undefined && fieldOf(fields, 'upgrade') !== undefined);
   return { head: { status: statusOf(fault), fields: head, length: body.length, close }, body };
 }
 
 /** Longest reason phrase, in characters: some clients print the status line and nothing else. */
-const MOST_PHRASE = 120;
+const MAX_PHRASE = 120;
 
 /**
  * Why a CONNECT is refused, for its status line (RFC 9112 section 4): printable ASCII alone. Words
@@ -82,14 +91,15 @@ const MOST_PHRASE = 120;
  */
 export function reasonPhrase(fault: Fault, judged: boolean): string {
   const text = judged || fault.http === 407 ? messageOf(fault) : fault.code;
-  return `chaperone: ${text.replace(/[^ -~]/g, '?')}`.slice(0, MOST_PHRASE);
+  return `chaperone: ${text.replace(/[^ -~]/g, '?')}`.slice(0, MAX_PHRASE);
 }
 
 /** Whether the client says that it reads JSON, or speaks it. */
 function readsJson(fields: Fields): boolean {
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i];
-    if ((name === 'accept' || name === 'content-type') && /[/+]json\b/i.test(fields[i + 1] ?? '')) return true;
+    if ((name === 'accept' || name === 'content-type') && /[/+]json\b/i.test(fields[i + 1] ?? ''))
+      return true;
   }
   return false;
 }

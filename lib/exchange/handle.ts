@@ -1,26 +1,28 @@
 /**
- * The story of every exchange, whichever way it came in: a request, a CONNECT, a raw connection. In this order, and nowhere else:
+ * The story of every exchange, whichever way it came in: a request, a CONNECT, a raw connection. In
+ * this order, and nowhere else:
  *   it is live before it is decided; it is described, judged and recorded before a byte leaves; then it is carried; whatever goes wrong becomes one
  *   Fault that the agent is told or sees as a cut; and it ends with exactly one `ended` record.
  */
-import type { Clock } from '../base/clock.ts';
 import type { Cell } from '../base/cell.ts';
+import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { Turns } from '../base/turns.ts';
-import { callView } from '../policy/review/call-view.ts';
 import { decide } from '../policy/decision/decide.ts';
-import type { EntryPoint, Facts } from '../policy/model/facts.ts';
 import { carriesRequests, matrixRow } from '../policy/model/access-matrix.ts';
-import type { Destination, Policy } from '../policy/model/destination.ts';
+import type { Destination } from '../policy/model/destination.ts';
+import type { EntryPoint, Facts } from '../policy/model/facts.ts';
+import type { Policy } from '../policy/model/policy.ts';
+import { callView } from '../policy/review/call-view.ts';
 import type { Identity } from '../spiffe/identity.ts';
 import type { Proof, Tasks } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
+import type { Identities } from '../upstream/identities.ts';
+import { needsIdentity } from '../upstream/route.ts';
 import type { Evidence } from './evidence.ts';
 import { Exchange, type Judgement, type Transport } from './exchange.ts';
-import type { Identities } from '../upstream/identities.ts';
-import type { Live } from './live-set.ts';
 import { denial } from './fault-response.ts';
-import { needsIdentity } from '../upstream/route.ts';
+import type { Live } from './live-set.ts';
 import type { Caller } from './shares.ts';
 
 /** One way in: how it is read, carried and answered. */
@@ -38,8 +40,8 @@ export interface Arrival {
   /** From here on the exchange is aborted when the agent goes away. */
   begun(exchange: Exchange): void;
   /**
-   * Reads what came, strictly; throws a Fault for what is malformed or ambiguous. `policy` says how it is to be read. A promise only where a body must be read before
-   * anything can be decided.
+   * Reads what came, strictly; throws a Fault for what is malformed or ambiguous. `policy` says how
+   * it is to be read. A promise only where a body must be read before anything can be decided.
    */
   describe(time: number, policy: Policy): Facts | Promise<Facts>;
   /**
@@ -48,8 +50,8 @@ export interface Arrival {
    */
   learn?(exchange: Exchange, facts: Facts, standing: Standing): Promise<Facts> | undefined;
   /**
-   * Reads content of up to so many bytes, because it is part of what is decided; gives the facts with it. undefined
-   * where there is none that could be read.
+   * Reads content of up to so many bytes, because it is part of what is decided; gives the facts
+   * with it. undefined where there is none that could be read.
    */
   readContent?(exchange: Exchange, facts: Facts, unread: Unread): Promise<Facts>;
   /** Everything after the permission: reaches the upstream and relays, until both are done. */
@@ -90,7 +92,8 @@ export async function handle(arrival: Arrival, standing: Standing): Promise<void
   const { caller } = arrival;
   const exchange = new Exchange(arrival.entry, arrival.transport, clock.monotonic());
   let fault: Fault | undefined;
-  // Before anything is read from policy or identity, so that a change after this line finds the exchange.
+  // Before anything is read from policy or identity, so that a change after this line finds the
+  // exchange.
   live.enter(exchange);
   exchange.agent = caller.agent;
   arrival.begun(exchange);
@@ -109,7 +112,11 @@ export async function handle(arrival: Arrival, standing: Standing): Promise<void
     turns.count(performance.now() - began);
     const { unread: most, destination } = judgement.decision;
     if (most !== undefined && destination !== undefined && arrival.readContent !== undefined)
-      judgement = judge(exchange, await arrival.readContent(exchange, known, { destination, most }), standing);
+      judgement = judge(
+        exchange,
+        await arrival.readContent(exchange, known, { destination, most }),
+        standing,
+      );
     if (judgement.decision.code === 'step-up') keepRefused(exchange, judgement, standing);
     exchange.judgement = judgement;
     await evidence.decided(exchange, judgement);
@@ -137,7 +144,8 @@ function taskOf(arrival: Arrival, { tasks }: Standing): Task | Fault | undefined
   const credentials = arrival.credentials();
   if (credentials === undefined && bound === undefined) return undefined;
   try {
-    const named = credentials === undefined ? bound : tasks?.authenticate(credentials, FIELD, arrival.proof);
+    const named =
+      credentials === undefined ? bound : tasks?.authenticate(credentials, FIELD, arrival.proof);
     // The secret of another agent's task is worth nothing here.
     const own = agent === undefined || agent === named?.agent;
     if (own && named?.open === true && (bound === undefined || bound === named)) return named;
@@ -154,7 +162,10 @@ function join(exchange: Exchange, task: Task | undefined): void {
   task?.enter(exchange);
 }
 
-/** Refuses, once it is known how to: a client of MCP hands on an error that answers its request, and looks no further at any other. */
+/**
+ * Refuses, once it is known how to: a client of MCP hands on an error that answers its request, and
+ * looks no further at any other.
+ */
 async function introduced(arrival: Arrival, standing: Standing, fault: Fault): Promise<never> {
   try {
     await arrival.describe(standing.clock.now(), policyNow(standing));
@@ -164,7 +175,10 @@ async function introduced(arrival: Arrival, standing: Standing, fault: Fault): P
   throw fault;
 }
 
-/** One policy and one identity, each read once, behind everything that had to be waited for; what the decision takes of its task is taken in the same turn. */
+/**
+ * One policy and one identity, each read once, behind everything that had to be waited for; what
+ * the decision takes of its task is taken in the same turn.
+ */
 function judge(exchange: Exchange, described: Facts, standing: Standing): Judgement {
   const { task, agent } = exchange;
   exchange.throwIfAborted();
@@ -176,26 +190,46 @@ function judge(exchange: Exchange, described: Facts, standing: Standing): Judgem
   return judgement;
 }
 
-/** The decision at this moment, on what is read as its policy has it read; nothing is taken by it. */
-export function judged({ task, agent, reader }: Exchange, read: Facts, standing: Standing): Judgement {
+/**
+ * The decision at this moment, on what is read as its policy has it read; nothing is taken by it.
+ */
+export function judged(
+  { task, agent, reader }: Exchange,
+  read: Facts,
+  standing: Standing,
+): Judgement {
   const policy = policyNow(standing);
   const described = reader?.reread(read, policy) ?? read;
   const identity = standing.identity.of(agent);
-  const facts = task === undefined ? described : { ...described, task: task.facts(policy.dataClasses) };
+  const facts =
+    task === undefined ? described : { ...described, task: task.facts(policy.dataClasses) };
   return { policy, facts, decision: decide(policy, facts, identity?.svid.id), identity };
 }
 
 /** So that a question can name it. */
-function keepRefused({ id, task }: Exchange, { decision, facts }: Judgement, { tasks }: Standing): void {
+function keepRefused(
+  { id, task }: Exchange,
+  { decision, facts }: Judgement,
+  { tasks }: Standing,
+): void {
   const { destination, action, rule, parameters: digest } = decision;
   if (task === undefined || destination === undefined || action === undefined) return;
-  tasks?.stepUps.refused(task, { id, action, destination: destination.name, rule, digest, view: callView(facts) });
+  tasks?.stepUps.refused(task, {
+    id,
+    action,
+    destination: destination.name,
+    rule,
+    digest,
+    view: callView(facts),
+  });
 }
 
 function policyNow({ policy }: Standing): Policy {
   const now = policy.get();
   if (now !== undefined) return now;
-  throw new Fault('shutting-down', 'no policy is loaded yet', { hint: 'see /readyz for what is awaited' });
+  throw new Fault('shutting-down', 'no policy is loaded yet', {
+    hint: 'see /readyz for what is awaited',
+  });
 }
 
 /** The limits of the rule: its tools each for themselves, all other calls of it together. */
@@ -222,13 +256,16 @@ function admit(
   if (exchange.entry === 'connect' && carriesRequests(matrixRow(facts, destination)))
     return { destination, facts, identity: undefined };
   const { rate } = destination.limits;
-  if (rate !== undefined) exchange.share.rates.take(`destination ${destination.name}`, rate, clock.monotonic());
+  if (rate !== undefined)
+    exchange.share.rates.take(`destination ${destination.name}`, rate, clock.monotonic());
   live.occupy(exchange, destination);
   if (decision.limits !== undefined) occupyRule(exchange, { decision, facts }, { live, clock });
   exchange.lasts(destination.timeouts.total);
   if (!needsIdentity(destination)) return { destination, facts, identity: undefined };
   // The source has the words for why there is none, or none that is still valid.
   const usable =
-    identity !== undefined && clock.now() < identity.svid.notAfter ? identity : source.current(exchange.agent);
+    identity !== undefined && clock.now() < identity.svid.notAfter
+      ? identity
+      : source.current(exchange.agent);
   return { destination, facts, identity: usable };
 }

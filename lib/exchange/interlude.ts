@@ -72,12 +72,20 @@ export function identityLost(
   }
   const { id, notAfter } = identity.svid;
   if (now >= notAfter) {
-    return new Fault('identity-expired', `our SVID expired at ${new Date(notAfter).toISOString()}`, {
-      hint: 'the Workload API issued no newer one: look at the SPIRE agent, and at the clock',
-    });
+    return new Fault(
+      'identity-expired',
+      `our SVID expired at ${new Date(notAfter).toISOString()}`,
+      {
+        hint: 'the Workload API issued no newer one: look at the SPIRE agent, and at the clock',
+      },
+    );
   }
   if (interlude !== 'back' || before === undefined || before.svid.id === id) return undefined;
-  return new Fault('no-identity', `our identity was withdrawn, and we are now ${id} and no longer ${before.svid.id}`, {
-    hint: 'ask again as the identity that there is now',
-  });
+  return new Fault(
+    'no-identity',
+    `our identity was withdrawn, and we are now ${id} and no longer ${before.svid.id}`,
+    {
+      hint: 'ask again as the identity that there is now',
+    },
+  );
 }

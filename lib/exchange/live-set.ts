@@ -1,11 +1,13 @@
 /**
- * The live set: every exchange, tunnel and raw connection from before it is decided until it has ended. Whoever takes away what an
- * exchange lives on (policy, identity, shutdown, time) finds it here, so that no revocation can fall between a decision and its use.
+ * The live set: every exchange, tunnel and raw connection from before it is decided until it has
+ * ended. Whoever takes away what an exchange lives on (policy, identity, shutdown, time) finds it
+ * here, so that no revocation can fall between a decision and its use.
  */
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { Destination } from '../policy/model/destination.ts';
-import type { Exchange, Places } from './exchange.ts';
+import type { Exchange } from './exchange.ts';
+import type { Places } from './shares.ts';
 
 /** How often deadlines are looked at, in milliseconds: how late a timeout may be noticed. */
 export const TICK = 100;
@@ -14,7 +16,10 @@ export interface Live {
   readonly size: number;
   enter(exchange: Exchange): void;
   leave(exchange: Exchange): void;
-  /** Takes one of the destination's `limits.concurrent` places until the exchange leaves; Fault `too-many` when there is none. */
+  /**
+   * Takes one of the destination's `limits.concurrent` places until the exchange leaves; Fault
+   * `too-many` when there is none.
+   */
   occupy(exchange: Exchange, destination: Destination): void;
   /** Takes one of so many places of a rule or a tool, besides. */
   occupySecond(exchange: Exchange, name: string, most: number): void;
@@ -25,7 +30,8 @@ export interface Live {
 }
 
 export function liveSet(clock: Clock): Live {
-  // Not a Set: one that comes and goes with each request leaves old tables behind, whose entries the young generation's collector has to keep.
+  // Not a Set: one that comes and goes with each request leaves old tables behind, whose entries
+  // the young generation's collector has to keep.
   const members: Exchange[] = [];
   let waiting: (() => void)[] = [];
   let ticking = false;
@@ -51,7 +57,9 @@ export function liveSet(clock: Clock): Live {
     let place = places.get(name);
     if (place !== undefined && place.taken >= most) {
       const hint = 'try again shortly, or raise limits.concurrent there';
-      throw new Fault('too-many', `${of}${name} already has ${place.taken} exchanges at one time`, { hint });
+      throw new Fault('too-many', `${of}${name} already has ${place.taken} exchanges at one time`, {
+        hint,
+      });
     }
     if (place === undefined) places.set(name, (place = { name, taken: 0 }));
     place.taken += 1;
@@ -85,7 +93,8 @@ export function liveSet(clock: Clock): Live {
       exchange.second = take(exchange, name, most);
     },
     all: () => members.slice(),
-    empty: () => (members.length === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
+    empty: () =>
+      members.length === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve)),
   };
 }
 

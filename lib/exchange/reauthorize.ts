@@ -1,30 +1,36 @@
 /**
- * Decides again what is live, when policy or identity has changed: what would no longer be allowed is aborted, with a `redecided` record, within the same turn
- * (one certificate chain's validation later where only the anchors of the peer's trust domain changed). An exchange that is allowed as before is left alone.
- * A large live set is gone through in turns of the event loop, what has plainly lost its permission first.
+ * Decides again what is live, when policy or identity has changed: what would no longer be allowed
+ * is aborted, with a `redecided` record, within the same turn (one certificate chain's validation
+ * later where only the anchors of the peer's trust domain changed). An exchange that is allowed as
+ * before is left alone. A large live set is gone through in turns of the event loop, what has
+ * plainly lost its permission first.
  */
 import { Fault } from '../base/fault.ts';
 import { rounds } from '../base/round.ts';
 import { ignore } from '../base/signal.ts';
 import { decide } from '../policy/decision/decide.ts';
-import type { Decision, Facts } from '../policy/model/facts.ts';
-import type { Policy } from '../policy/model/destination.ts';
 import type { Agent } from '../policy/model/agent.ts';
-import type { Identity, IdentityState } from '../spiffe/identity.ts';
+import type { Decision } from '../policy/model/decision.ts';
+import type { Facts } from '../policy/model/facts.ts';
+import type { Policy } from '../policy/model/policy.ts';
 import { trustDomainOf } from '../spiffe/id.ts';
+import type { Identity, IdentityState } from '../spiffe/identity.ts';
 import type { TlsContexts } from '../tls/context.ts';
 import { pathProblem } from '../tls/path.ts';
 import { sentChain, upstream as sideOf } from '../tls/peer.ts';
+import type { Upstreams } from '../upstream/pools.ts';
+import { needsIdentity } from '../upstream/route.ts';
 import type { Exchange, Judgement } from './exchange.ts';
 import type { Standing } from './handle.ts';
-import { identityLost, type Interlude, interludes, type Standpoint } from './interlude.ts';
-import { needsIdentity } from '../upstream/route.ts';
-import type { Upstreams } from '../upstream/pools.ts';
+import { type Interlude, type Standpoint, identityLost, interludes } from './interlude.ts';
 
 export interface Reconsider {
   /** Every live exchange, against what is current now. */
   readonly all: () => void;
-  /** One exchange that has just been connected: throws a Fault when what changed since it was judged forbids it. */
+  /**
+   * One exchange that has just been connected: throws a Fault when what changed since it was judged
+   * forbids it.
+   */
   readonly one: (exchange: Exchange) => void;
 }
 
@@ -51,7 +57,8 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
   const all = (): void => {
     const at = nowOf(standing, between.of);
     if (at === undefined) return;
-    // What the round before has not reached yet has not been held against an identity that came back.
+    // What the round before has not reached yet has not been held against an identity that came
+    // back.
     const back = round.underWay && newest?.interlude === 'back' && at.interlude === 'none';
     newest = back ? { ...at, interlude: 'back' } : at;
     const members = live.all();
@@ -70,7 +77,8 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
       const { judgement, reason } = exchange;
       if (reason !== undefined) throw reason;
       if (judgement === undefined || at === undefined) return;
-      if (judgement.policy === at.policy && judgement.identity === at.identityOf(exchange.agent)) return;
+      if (judgement.policy === at.policy && judgement.identity === at.identityOf(exchange.agent))
+        return;
       review(exchange, judgement, at);
       exchange.throwIfAborted();
     },
@@ -83,7 +91,12 @@ type Review = (exchange: Exchange, judgement: Judgement, at: Now) => void;
 function reviewer({ standing: { evidence }, upstreams, contexts }: ReconsiderOptions): Review {
   const refuse = (exchange: Exchange, at: Now, fault: Fault): void => {
     if (exchange.reason !== undefined) return;
-    evidence.redecided(exchange, { effect: 'deny', code: fault.code, reason: fault.message, ...generations(at) });
+    evidence.redecided(exchange, {
+      effect: 'deny',
+      code: fault.code,
+      reason: fault.message,
+      ...generations(at),
+    });
     exchange.abort(fault);
   };
 
@@ -112,7 +125,9 @@ function reviewer({ standing: { evidence }, upstreams, contexts }: ReconsiderOpt
     }
     exchange.judgement = { policy: at.policy, facts, decision, identity: judgement.identity };
     ignore(
-      verifyAgain(exchange, at, contexts).then((found) => found !== undefined && refuse(exchange, at, found)),
+      verifyAgain(exchange, at, contexts).then(
+        (found) => found !== undefined && refuse(exchange, at, found),
+      ),
       'a chain that cannot be read is a Fault that verifyAgain returns',
     );
   };
@@ -129,13 +144,18 @@ function nowOf(
 }
 
 /** Whether it has plainly lost its permission. */
-function hasLost({ agent, judgement, task }: Exchange, { policy, state, identityOf }: Now): boolean {
+function hasLost(
+  { agent, judgement, task }: Exchange,
+  { policy, state, identityOf }: Now,
+): boolean {
   const before = judgement?.decision.destination;
   if (before === undefined) return false;
   const destination = policy.byName.get(before.name);
   if (destination === undefined || task?.open === false) return true;
   if (!needsIdentity(destination)) return false;
-  return state?.kind === 'withdrawn' || (state?.kind === 'current' && identityOf(agent) === undefined);
+  return (
+    state?.kind === 'withdrawn' || (state?.kind === 'current' && identityOf(agent) === undefined)
+  );
 }
 
 /**
@@ -145,24 +165,44 @@ function hasLost({ agent, judgement, task }: Exchange, { policy, state, identity
 function factsNow(exchange: Exchange, judgement: Judgement, policy: Policy): Facts | Fault {
   try {
     const facts = exchange.reader?.reread(judgement.facts, policy) ?? judgement.facts;
-    return exchange.task === undefined ? facts : { ...facts, task: exchange.task.facts(policy.dataClasses, exchange) };
+    return exchange.task === undefined
+      ? facts
+      : { ...facts, task: exchange.task.facts(policy.dataClasses, exchange) };
   } catch (failure) {
     const { message } = Fault.from(failure, 'internal');
-    return new Fault('no-longer-allowed', message, { hint: 'the policy changed while this was under way' });
+    return new Fault('no-longer-allowed', message, {
+      hint: 'the policy changed while this was under way',
+    });
   }
 }
 
-function generations({ policy, state }: Now): { readonly policy: number; readonly identity: number } {
-  return { policy: policy.generation, identity: state?.kind === 'current' ? state.identity.generation : 0 };
+function generations({ policy, state }: Now): {
+  readonly policy: number;
+  readonly identity: number;
+} {
+  return {
+    policy: policy.generation,
+    identity: state?.kind === 'current' ? state.identity.generation : 0,
+  };
 }
 
-/** Why the exchange may not go on, in the order in which it was allowed: policy, address, identity, peer. */
-function objection(exchange: Exchange, decision: Decision, at: Now, upstreams: Upstreams): Fault | undefined {
+/**
+ * Why the exchange may not go on, in the order in which it was allowed: policy, address, identity,
+ * peer.
+ */
+function objection(
+  exchange: Exchange,
+  decision: Decision,
+  at: Now,
+  upstreams: Upstreams,
+): Fault | undefined {
   const identity = at.identityOf(exchange.agent);
   const { judgement, upstream } = exchange;
   const { destination } = decision;
   if (decision.effect === 'deny' || destination === undefined || judgement === undefined) {
-    return new Fault('no-longer-allowed', decision.reason, { hint: 'the policy changed while this was under way' });
+    return new Fault('no-longer-allowed', decision.reason, {
+      hint: 'the policy changed while this was under way',
+    });
   }
   if (needsIdentity(destination)) {
     // What reaches nobody yet is as good as new.
@@ -173,12 +213,18 @@ function objection(exchange: Exchange, decision: Decision, at: Now, upstreams: U
   if (upstream === undefined) return undefined;
   const before = judgement.decision.destination?.tls.mode;
   if (destination.tls.mode !== before) {
-    return new Fault('no-longer-allowed', `destination ${destination.name} now has tls.mode ${destination.tls.mode}`);
+    return new Fault(
+      'no-longer-allowed',
+      `destination ${destination.name} now has tls.mode ${destination.tls.mode}`,
+    );
   }
   const way = judgement.decision.destination?.via;
   if (destination.via?.text !== way?.text) {
     const now = destination.via?.text ?? 'no proxy';
-    return new Fault('no-longer-allowed', `destination ${destination.name} is now reached through ${now}`);
+    return new Fault(
+      'no-longer-allowed',
+      `destination ${destination.name} is now reached through ${now}`,
+    );
   }
   const route = upstreams.route(destination, judgement.facts);
   const refused = upstreams.judge(route, upstream.ip);
@@ -186,26 +232,46 @@ function objection(exchange: Exchange, decision: Decision, at: Now, upstreams: U
   const peer = upstream.peer?.spiffeId;
   if (destination.tls.mode !== 'mtls' || peer === undefined) return undefined;
   if (!destination.tls.peers.some((pattern) => pattern.matches(peer))) {
-    return new Fault('no-longer-allowed', `${peer} is no longer a peer of destination ${destination.name}`);
+    return new Fault(
+      'no-longer-allowed',
+      `${peer} is no longer a peer of destination ${destination.name}`,
+    );
   }
   const anchors = identity?.bundles.get(trustDomainOf(peer))?.anchors ?? [];
   if (identity === undefined || anchors.length > 0) return undefined;
   return new Fault('no-trust-bundle', `the trust bundle of ${trustDomainOf(peer)} is gone`);
 }
 
-/** Validates what the peer presented against the anchors of its trust domain as they are now, where one that it may lead to is gone. */
-async function verifyAgain(exchange: Exchange, at: Now, contexts: TlsContexts): Promise<Fault | undefined> {
+/**
+ * Validates what the peer presented against the anchors of its trust domain as they are now, where
+ * one that it may lead to is gone.
+ */
+async function verifyAgain(
+  exchange: Exchange,
+  at: Now,
+  contexts: TlsContexts,
+): Promise<Fault | undefined> {
   const { upstream } = exchange;
   const identity = at.identityOf(exchange.agent);
   const peer = upstream?.peer?.spiffeId;
-  if (upstream?.tls === undefined || upstream.identity === undefined || peer === undefined || identity === undefined)
+  if (
+    upstream?.tls === undefined ||
+    upstream.identity === undefined ||
+    peer === undefined ||
+    identity === undefined
+  )
     return undefined;
   const domain = trustDomainOf(peer);
-  const left = new Set(identity.bundles.get(domain)?.anchors.map(({ fingerprint256 }) => fingerprint256));
+  const left = new Set(
+    identity.bundles.get(domain)?.anchors.map(({ fingerprint256 }) => fingerprint256),
+  );
   const before = upstream.identity.bundles.get(domain)?.anchors ?? [];
   if (before.every(({ fingerprint256 }) => left.has(fingerprint256))) return undefined;
   try {
-    const problem = await pathProblem(sentChain(upstream.tls, sideOf(domain)), contexts.anchors(identity, domain));
+    const problem = await pathProblem(
+      sentChain(upstream.tls, sideOf(domain)),
+      contexts.anchors(identity, domain),
+    );
     if (problem === undefined) return undefined;
     return new Fault(
       'no-trust-bundle',

@@ -1,11 +1,11 @@
 /**
- * Refusals that come too often to be recorded one by one: over the rate of an agent they are counted
- * by their codes, and what was counted becomes one record, so that nobody fills the sink of all with
- * what was not allowed.
+ * Refusals that come too often to be recorded one by one: over the rate of an agent they are
+ * counted by their codes, and what was counted becomes one record, so that nobody fills the sink of
+ * all with what was not allowed.
  */
 import type { RefusalsRecord } from '../audit/record.ts';
 import type { Clock } from '../base/clock.ts';
-import type { Rate } from '../policy/model/destination.ts';
+import type { Rate } from '../policy/model/rule.ts';
 import type { Share } from './shares.ts';
 
 export interface Refusals {
@@ -49,7 +49,14 @@ export function refusals({ clock, rate, write }: RefusalsOptions): Refusals {
       const count = [...counted.codes.values()].reduce((sum, one) => sum + one, 0);
       counted.codes = new Map();
       const since = new Date(counted.since).toISOString();
-      write({ kind: 'refusals', time: now, ...(agent && { agent: agent.name }), since, count, codes });
+      write({
+        kind: 'refusals',
+        time: now,
+        ...(agent && { agent: agent.name }),
+        since,
+        count,
+        codes,
+      });
     }
   };
 
@@ -61,7 +68,10 @@ export function refusals({ clock, rate, write }: RefusalsOptions): Refusals {
       let counted = shares.get(share);
       if (counted === undefined)
         shares.set(share, (counted = { left: rate.burst, at: now, since: 0, codes: new Map() }));
-      counted.left = Math.min(rate.burst, counted.left + ((now - counted.at) * rate.count) / rate.per);
+      counted.left = Math.min(
+        rate.burst,
+        counted.left + ((now - counted.at) * rate.count) / rate.per,
+      );
       counted.at = now;
       if (counted.left >= 1) {
         counted.left -= 1;

@@ -9,10 +9,9 @@
  */
 import type { Socket } from 'node:net';
 import { Fault } from '../base/fault.ts';
-import { UNKNOWN, type Agent } from '../policy/model/agent.ts';
-import { cut } from '../forward/copy.ts';
-import type { Exchange, Places } from './exchange.ts';
-import { rates, type Rates } from './rate-limits.ts';
+import { cut } from '../http1/sockets.ts';
+import { type Agent, UNKNOWN } from '../policy/model/agent.ts';
+import { type Rates, rates } from './rate-limits.ts';
 
 /** Of each share. */
 export interface ShareLimits {
@@ -36,6 +35,14 @@ export interface ShareCounts {
   readonly agent: string;
   readonly connections: number;
   readonly exchanges: number;
+}
+
+/** What takes part of a share while it is under way. */
+export interface Member {
+  readonly agent: Agent | undefined;
+  readonly hasShare: boolean;
+  get share(): Share;
+  set share(share: Share | undefined);
 }
 
 export interface SharesOptions {
@@ -97,7 +104,7 @@ export class Caller {
    * One more exchange, of the agent that it has proved. It leaves by `leave`, refused or not.
    * @throws Fault `too-many`
    */
-  enter(exchange: Exchange): void {
+  enter(exchange: Member): void {
     const { agent } = exchange;
     if (agent !== undefined && this.share.agent !== agent) this.#move(agent);
     const { share } = this;
@@ -111,7 +118,7 @@ export class Caller {
       throw full(share, `${this.#shares.mostBusy} connections in use`);
   }
 
-  leave(exchange: Exchange): void {
+  leave(exchange: Member): void {
     if (!exchange.hasShare) return;
     const { share } = exchange;
     exchange.share = undefined;
@@ -141,7 +148,9 @@ function full({ agent, name }: Share, what: string): Fault {
 
 export class Shares {
   readonly limits: ShareLimits;
-  /** Connections of nobody's that may be in use; the rest is for those that have said nothing yet. */
+  /**
+   * Connections of nobody's that may be in use; the rest is for those that have said nothing yet.
+   */
   readonly mostBusy: number;
   readonly #options: SharesOptions;
   readonly #all = new Map<Agent | undefined, Share>();
@@ -195,4 +204,10 @@ export class Shares {
     }
     return false;
   }
+}
+
+/** How many exchanges of one destination are under way. */
+export interface Places {
+  readonly name: string;
+  taken: number;
 }

@@ -1,12 +1,18 @@
-/** The ClientHello that opens the agent's TLS inside a tunnel, read before anything is done about it. */
+/**
+ * The ClientHello that opens the agent's TLS inside a tunnel, read before anything is done about
+ * it.
+ */
 import type { Duplex } from 'node:stream';
 import { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
-import type { HandedOver } from '../http1/exchange.ts';
+import type { HandedOver } from '../http/server-exchange.ts';
 import { PREFACE } from '../http1/server.ts';
-import { readClientHello, type ClientHello } from '../interception/client-hello.ts';
+import { type ClientHello, readClientHello } from '../interception/client-hello.ts';
 
-/** How long an agent may take to send its ClientHello, and where it is intercepted to complete the handshake, in milliseconds. */
+/**
+ * How long an agent may take to send its ClientHello, and where it is intercepted to complete the
+ * handshake, in milliseconds.
+ */
 export const HELLO_TIMEOUT = 10_000;
 
 /** What is spoken inside TLS that ends here, in order of preference (RFC 7301). */
@@ -15,13 +21,22 @@ export const ALPN: readonly string[] = Object.freeze(['h2', 'http/1.1']);
 export interface HelloPolicy {
   /** The host of the CONNECT, which the ClientHello must name. */
   readonly host: string;
-  /** Whether it may carry an encrypted one beside it (RFC 9849): harmless where our side ends the TLS. */
+  /**
+   * Whether it may carry an encrypted one beside it (RFC 9849): harmless where our side ends the
+   * TLS.
+   */
   readonly ech: 'pass' | 'deny';
   readonly signal: AbortSignal;
 }
 
-/** The bytes up to and with a ClientHello as it must be; throws a Fault for anything else. The socket is left paused. */
-export async function clientHello({ socket, early }: HandedOver, { host, ech, signal }: HelloPolicy): Promise<Buffer> {
+/**
+ * The bytes up to and with a ClientHello as it must be; throws a Fault for anything else. The
+ * socket is left paused.
+ */
+export async function clientHello(
+  { socket, early }: HandedOver,
+  { host, ech, signal }: HelloPolicy,
+): Promise<Buffer> {
   let bytes = early;
   let hello = readClientHello(bytes);
   while (hello === 'more') {
@@ -30,7 +45,9 @@ export async function clientHello({ socket, early }: HandedOver, { host, ech, si
   }
   const objection = objectTo(hello, host, ech === 'pass');
   if (objection === undefined) return bytes;
-  throw new Fault('denied', `the TLS inside the tunnel to ${host} ${objection.problem}`, { hint: objection.hint });
+  throw new Fault('denied', `the TLS inside the tunnel to ${host} ${objection.problem}`, {
+    hint: objection.hint,
+  });
 }
 
 interface Objection {
@@ -38,11 +55,20 @@ interface Objection {
   readonly hint: string;
 }
 
-function objectTo({ serverName, ech, old }: ClientHello, host: string, passes: boolean): Objection | undefined {
+function objectTo(
+  { serverName, ech, old }: ClientHello,
+  host: string,
+  passes: boolean,
+): Objection | undefined {
   if (ech && !passes)
-    return { problem: 'may hide the name it asks for (encrypted ClientHello)', hint: 'turn ECH off in the client' };
-  if (old === true) return { problem: 'offers nothing newer than TLS 1.1', hint: 'use TLS 1.2 or later' };
-  if (serverName === undefined) return { problem: 'names no server (SNI)', hint: 'use a client that sends SNI' };
+    return {
+      problem: 'may hide the name it asks for (encrypted ClientHello)',
+      hint: 'turn ECH off in the client',
+    };
+  if (old === true)
+    return { problem: 'offers nothing newer than TLS 1.1', hint: 'use TLS 1.2 or later' };
+  if (serverName === undefined)
+    return { problem: 'names no server (SNI)', hint: 'use a client that sends SNI' };
   if (serverName === host) return undefined;
   return { problem: `asks for ${serverName}`, hint: 'SNI must be the host of the CONNECT request' };
 }
@@ -57,8 +83,14 @@ export interface Beginning {
   readonly early: Buffer;
 }
 
-/** Tells TLS from HTTP by the first bytes, and HTTP/2 by its whole preface (RFC 9113 section 3.4). The socket is left paused. */
-export async function beginning({ socket, early }: HandedOver, signal: AbortSignal): Promise<Beginning> {
+/**
+ * Tells TLS from HTTP by the first bytes, and HTTP/2 by its whole preface (RFC 9113 section 3.4).
+ * The socket is left paused.
+ */
+export async function beginning(
+  { socket, early }: HandedOver,
+  signal: AbortSignal,
+): Promise<Beginning> {
   let bytes = early;
   for (;;) {
     if (bytes[0] === HANDSHAKE) return { kind: 'tls', early: bytes };
@@ -78,7 +110,10 @@ function nextBytes(socket: Duplex, signal: AbortSignal): Promise<Buffer> {
       off();
     };
     const onData = (chunk: Buffer): void => (done(), resolve(chunk));
-    const onEnd = (): void => (done(), reject(new Fault('malformed', 'the tunnel ended before it said what is in it')));
+    const onEnd = (): void => (
+      done(),
+      reject(new Fault('malformed', 'the tunnel ended before it said what is in it'))
+    );
     const off = onAbort(signal, (reason) => {
       socket.off('data', onData).off('end', onEnd);
       reject(reason);

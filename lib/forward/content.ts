@@ -1,18 +1,22 @@
-/** Content of a request that is read whole before the decision, because it is part of what somebody approves. */
+/**
+ * Content of a request that is read whole before the decision, because it is part of what somebody
+ * approves.
+ */
 import { Fault } from '../base/fault.ts';
-import type { ServerExchange } from '../http1/exchange.ts';
-import type { Body } from '../http/message.ts';
-import type { Content } from '../policy/model/facts.ts';
-import { contentDigest } from '../policy/decision/call-digest.ts';
-import { bodyTooLarge } from './counted.ts';
+import { bodyTooLarge } from '../exchange/counted-body.ts';
 import type { Exchange } from '../exchange/exchange.ts';
 import type { Unread } from '../exchange/handle.ts';
+import type { Body } from '../http/message.ts';
+import type { ServerExchange } from '../http/server-exchange.ts';
+import { contentDigest } from '../policy/decision/call-digest.ts';
+import type { Content } from '../policy/model/facts.ts';
 import { wholeBody } from './mcp.ts';
 import { MoreMessages, OneMessage } from './one-message.ts';
 
 /**
  * @param call the content is that of a gRPC call
- * @throws Fault `body-too-large` past the destination's own limit, `malformed`, `too-many`, `request-timeout`
+ * @throws Fault `body-too-large` past the destination's own limit, `malformed`, `too-many`,
+ *         `request-timeout`
  */
 export async function contentOf(
   x: ServerExchange,
@@ -28,7 +32,12 @@ export async function contentOf(
   const counted = (bytes: number): void => void (exchange.sent += bytes);
   const body: Body = call ? new OneMessage(x.body) : x.body;
   try {
-    const bytes = await wholeBody(body, { most: Math.min(most, limit), counted, tooLarge, held: share.held });
+    const bytes = await wholeBody(body, {
+      most: Math.min(most, limit),
+      counted,
+      tooLarge,
+      held: share.held,
+    });
     return { bytes, digest: contentDigest(bytes) };
   } catch (failure) {
     if (failure === tooLong) return 'long';

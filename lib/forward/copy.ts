@@ -1,15 +1,17 @@
 /**
  * Raw bytes both ways between two sockets. Rules:
- * - what one side does not take stops the other from being read: nothing is queued beyond the sockets' own buffers;
+ * - what one side does not take stops the other from being read: nothing is queued beyond the
+ *   sockets' own buffers;
  * - the end of one direction is passed on and the other direction goes on (RFC 9293 section 3.6);
- * - everything else that ends a side, and an abort, cuts both by a reset, so that a cut never looks like an end. The upstream is cut at once; the agent when it has
- *   been handed what the upstream said before, and what ends the exchange where its protocol has words for that.
+ * - everything else that ends a side, and an abort, cuts both by a reset, so that a cut never looks
+ *   like an end. The upstream is cut at once; the agent when it has been handed what the upstream
+ *   said before, and what ends the exchange where its protocol has words for that.
  */
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
 import type { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
-import { keepReadable, release, resetSocket } from '../http1/sockets.ts';
+import { cut, keepReadable, release } from '../http1/sockets.ts';
 
 export interface Side {
   readonly socket: Duplex;
@@ -39,9 +41,14 @@ export interface Copying {
 }
 
 /**
- * Settles when both directions have ended; rejects with the Fault that cut them. Both sockets are closed either way. `near` is the agent's.
+ * Settles when both directions have ended; rejects with the Fault that cut them. Both sockets are
+ * closed either way. `near` is the agent's.
  */
-export async function copyBothWays(near: Side, far: Side, { signal, farewell }: Copying): Promise<void> {
+export async function copyBothWays(
+  near: Side,
+  far: Side,
+  { signal, farewell }: Copying,
+): Promise<void> {
   let stop: (fault: Fault) => void = () => {};
   const stopped = new Promise<never>((_, reject) => (stop = reject));
   const off = onAbort(signal, stop);
@@ -69,7 +76,10 @@ export async function copyBothWays(near: Side, far: Side, { signal, farewell }: 
 
 const NOTHING = Buffer.alloc(0);
 
-/** Lets go what is on its way to the agent, says the last words, and cuts its connection; settles when it is closed or cut. */
+/**
+ * Lets go what is on its way to the agent, says the last words, and cuts its connection; settles
+ * when it is closed or cut.
+ */
 async function part(socket: Duplex, reason: Fault, { clock, ms, words }: Farewell): Promise<void> {
   if (reason.code === 'client-gone' || socket.destroyed || socket.writableEnded) {
     cut(socket);
@@ -120,7 +130,8 @@ function copyOneWay(from: Side, to: Side, broken?: () => Fault | undefined): Pro
     });
     socket.on('error', (error) => reject(from.cut(error)));
     socket.on('close', () => {
-      // After its end a side may close whenever it likes; what it still had to take is lost if the other direction has not ended.
+      // After its end a side may close whenever it likes; what it still had to take is lost if the
+      // other direction has not ended.
       if (!ended || !socket.writableFinished) reject(from.cut(undefined));
     });
     if (socket.destroyed) reject(from.cut(undefined));
@@ -128,11 +139,4 @@ function copyOneWay(from: Side, to: Side, broken?: () => Fault | undefined): Pro
     if (!to.socket.writableNeedDrain) socket.resume();
     if (socket.readableEnded && !ended) to.socket.end(() => resolve());
   });
-}
-
-/** Ends a socket so that the other side sees a cut: a TCP reset where there is TCP, no close_notify where there is TLS. */
-export function cut(socket: Duplex): void {
-  // The error a reset may still cause has nobody to tell.
-  socket.on('error', () => {});
-  if (!socket.destroyed) resetSocket(socket);
 }

@@ -1,7 +1,8 @@
 /**
- * A stream of events (WHATWG HTML section 9.2) on its way to the agent. Where `idle`, `total` or the
- * end of the sidecar ends it, it is ended in order, between two events: its clients ask anew where
- * they were, and log no error. In the middle of an event, and for every other reason, it is cut.
+ * A stream of events (WHATWG HTML section 9.2) on its way to the agent. Where `idle`, `total` or
+ * the end of the sidecar ends it, it is ended in order, between two events: its clients ask anew
+ * where they were, and log no error. In the middle of an event, and for every other reason, it is
+ * cut.
  */
 import type { Clock } from '../base/clock.ts';
 import type { Code, Fault } from '../base/fault.ts';

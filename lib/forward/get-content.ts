@@ -1,10 +1,11 @@
 /**
- * Content on a GET, for which HTTP has no meaning (RFC 9110 section 9.3.1): some servers take it for
- * the begin of the next request on its connection.
+ * Content on a GET, for which HTTP has no meaning (RFC 9110 section 9.3.1): some servers take it
+ * for the begin of the next request on its connection.
  */
 import { Fault } from '../base/fault.ts';
+import type { Destination } from '../policy/model/destination.ts';
 import type { Facts } from '../policy/model/facts.ts';
-import type { Destination, Policy } from '../policy/model/destination.ts';
+import type { Policy } from '../policy/model/policy.ts';
 import { hasContentOnGet } from '../policy/protocols/http.ts';
 
 /**

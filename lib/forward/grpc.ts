@@ -1,18 +1,26 @@
 /**
- * gRPC over HTTP/2 (the protocol page of the gRPC project, PROTOCOL-HTTP2), as far as it is more than HTTP:
- * - a call is POST with content type `application/grpc`, over HTTP/2; its `grpc-timeout` is a deadline of the exchange;
- * - what ends a call here is told in its own words: a status and a message, in place of an answer (Trailers-Only) or, where it has begun, as trailers;
+ * gRPC over HTTP/2 (the protocol page of the gRPC project, PROTOCOL-HTTP2), as far as it is more
+ * than HTTP:
+ * - a call is POST with content type `application/grpc`, over HTTP/2; its `grpc-timeout` is a
+ *   deadline of the exchange;
+ * - what ends a call here is told in its own words: a status and a message, in place of an answer
+ *   (Trailers-Only) or, where it has begun, as trailers;
  * - trailers of the upstream are the agent's: they hold the status.
  */
-import type { Code } from '../base/fault.ts';
-import { Fault } from '../base/fault.ts';
-import type { ServerExchange } from '../http1/exchange.ts';
-import { fieldOf, fieldsOf } from '../http/message.ts';
-import type { Body, Fields, OutgoingResponse, ResponseHead } from '../http/message.ts';
-import type { CountedBody } from './counted.ts';
-import type { Exchange } from '../exchange/exchange.ts';
+import { type Code, Fault } from '../base/fault.ts';
+import type { CountedBody } from '../exchange/counted-body.ts';
 import { plain } from '../exchange/evidence.ts';
+import type { Exchange } from '../exchange/exchange.ts';
 import { DECISION_FIELD } from '../exchange/fault-response.ts';
+import {
+  type Body,
+  type Fields,
+  type OutgoingResponse,
+  type ResponseHead,
+  fieldOf,
+  fieldsOf,
+} from '../http/message.ts';
+import type { ServerExchange } from '../http/server-exchange.ts';
 
 const CANCELLED = 1;
 const INVALID_ARGUMENT = 3;
@@ -72,14 +80,21 @@ export function speaksGrpc({ head, connection }: ServerExchange): boolean {
   return connection.major === 2 && CONTENT_TYPE.test(fieldOf(head.fields, 'content-type') ?? '');
 }
 
-/** Milliseconds that a call to a gRPC destination gives itself, if it does. Throws a Fault for what is no call or has a deadline that is none. */
+/**
+ * Milliseconds that a call to a gRPC destination gives itself, if it does. Throws a Fault for what
+ * is no call or has a deadline that is none.
+ */
 export function callTimeout(x: ServerExchange): number | undefined {
   if (!speaksGrpc(x)) {
     const hint = 'send content-type: application/grpc';
-    throw new Fault('unsupported-media', 'a call to a gRPC destination has the content type application/grpc', {
-      hint,
-      at: 'content-type',
-    });
+    throw new Fault(
+      'unsupported-media',
+      'a call to a gRPC destination has the content type application/grpc',
+      {
+        hint,
+        at: 'content-type',
+      },
+    );
   }
   const [said, more] = fieldsOf(x.head.fields, 'grpc-timeout');
   if (said === undefined) return undefined;
@@ -90,11 +105,24 @@ export function callTimeout(x: ServerExchange): number | undefined {
 }
 
 /** In milliseconds. */
-const UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 0.001, n: 0.000_001 };
+const UNITS: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1000,
+  m: 1,
+  u: 0.001,
+  n: 0.000_001,
+};
 
 /** The answer to a call that ends before it was answered: Trailers-Only. */
 export function grpcRefusal(fault: Fault, exchange: Exchange): { readonly head: OutgoingResponse } {
-  const fields = ['content-type', 'application/grpc', ...statusFields(fault, exchange), DECISION_FIELD, exchange.id];
+  const fields = [
+    'content-type',
+    'application/grpc',
+    ...statusFields(fault, exchange),
+    DECISION_FIELD,
+    exchange.id,
+  ];
   return { head: { status: 200, fields, length: undefined } };
 }
 
@@ -109,16 +137,21 @@ export function statusFields(fault: Fault, exchange: Exchange): string[] {
   return ['grpc-status', String(status), 'grpc-message', percentEncoded(about + by + hint)];
 }
 
-/** Status-Message: everything but visible ASCII and space, and `%` itself, as UTF-8 in percent form. */
+/**
+ * Status-Message: everything but visible ASCII and space, and `%` itself, as UTF-8 in percent form.
+ */
 export function percentEncoded(text: string): string {
   return text.replace(/[^ -$&-~]+/gu, (part) =>
-    [...Buffer.from(part)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join(''),
+    [...Buffer.from(part)]
+      .map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`)
+      .join(''),
   );
 }
 
 /**
- * The answer to a call as it comes from the upstream. Where it breaks off it is ended with the status of the Fault instead, which a client can tell from every
- * other end; `fault` then says what happened.
+ * The answer to a call as it comes from the upstream. Where it breaks off it is ended with the
+ * status of the Fault instead, which a client can tell from every other end; `fault` then says what
+ * happened.
  */
 export class CallBody implements Body {
   readonly length = undefined;
@@ -163,7 +196,8 @@ export class CallBody implements Body {
 
   #brokenOff(failure: unknown): 'end' {
     const exchange = this.#exchange;
-    this.fault = exchange.reason ?? exchange.overdue(this.#now()) ?? Fault.from(failure, 'internal');
+    this.fault =
+      exchange.reason ?? exchange.overdue(this.#now()) ?? Fault.from(failure, 'internal');
     if (this.fault.code === 'client-gone') throw this.fault;
     return 'end';
   }

@@ -1,29 +1,36 @@
 /**
- * One request to an HTTP destination and its answer. What goes out is written anew from what was judged; the answer comes first and the upload runs beside it,
- * so that an early refusal reaches the agent. Both bodies pass as they come, with back-pressure, and nothing is held to fill a buffer.
+ * One request to an HTTP destination and its answer. What goes out is written anew from what was
+ * judged; the answer comes first and the upload runs beside it, so that an early refusal reaches
+ * the agent. Both bodies pass as they come, with back-pressure, and nothing is held to fill a
+ * buffer.
  */
 import { Fault } from '../base/fault.ts';
 import type { JwtSvids } from '../credentials/jwt-svid.ts';
-import type { ClientConnection, ClientResponse } from '../http1/client.ts';
-import type { Connection, ServerExchange } from '../http1/exchange.ts';
+import { refusedUs } from '../exchange/aborted.ts';
+import type { AgentConnection } from '../exchange/agent-connection.ts';
+import { type Asked, type Asking, NO_FIELDS, requireSame } from '../exchange/asking.ts';
+import { CountedBody, bodyTooLarge, boundedAnswer } from '../exchange/counted-body.ts';
+import type { Described } from '../exchange/describe.ts';
+import { type Exchange, idleOf } from '../exchange/exchange.ts';
+import { DECISION_FIELD, faultAnswer } from '../exchange/fault-response.ts';
+import type { Arrival, Passage, Standing, Unread } from '../exchange/handle.ts';
+import { type FieldRules, credentialsOf } from '../exchange/headers.ts';
+import type { Caller } from '../exchange/shares.ts';
+import type { ClientConnection, ClientResponse } from '../http/client.ts';
 import type { Body, Fields, OutgoingResponse } from '../http/message.ts';
+import type { Connection, ServerExchange } from '../http/server-exchange.ts';
+import { cut } from '../http1/sockets.ts';
+import type { Destination } from '../policy/model/destination.ts';
 import type { EntryPoint, Facts } from '../policy/model/facts.ts';
+import type { Policy } from '../policy/model/policy.ts';
 import { callOf } from '../policy/protocols/grpc.ts';
-import type { Destination, Policy } from '../policy/model/destination.ts';
 import type { Proof } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
-import type { AgentConnection } from '../exchange/agent-connection.ts';
-import { NO_FIELDS, requireSame, type Asked, type Asking } from '../exchange/asking.ts';
+import type { Upstreams } from '../upstream/pools.ts';
 import { contentOf } from './content.ts';
-import { cut, type Farewell } from './copy.ts';
-import { refusedUs } from '../exchange/aborted.ts';
-import { bodyTooLarge, boundedAnswer, CountedBody } from './counted.ts';
-import type { Described } from '../exchange/describe.ts';
+import type { Farewell } from './copy.ts';
 import { EventStream, isEventStream } from './event-stream.ts';
-import { idleOf, type Exchange } from '../exchange/exchange.ts';
-import type { Arrival, Passage, Standing, Unread } from '../exchange/handle.ts';
 import { mayHaveContentOnGet } from './get-content.ts';
-import { credentialsOf, type FieldRules } from '../exchange/headers.ts';
 import {
   type Call,
   type CallAnswer,
@@ -34,15 +41,12 @@ import {
   speaksGrpc,
   statusFields,
 } from './grpc.ts';
-import { endpointFor, McpExchange, type McpParts } from './mcp.ts';
 import type { Listings } from './mcp-list.ts';
 import { mcpRefusal } from './mcp-refusal.ts';
-import { mcpReply, REPLACED } from './mcp-reply.ts';
+import { REPLACED, mcpReply } from './mcp-reply.ts';
+import { McpExchange, type McpParts, endpointFor } from './mcp.ts';
 import { lengthFor, requestHead, withoutFields } from './outgoing.ts';
 import { Attempts, isIdempotent, repeatable } from './replay.ts';
-import { DECISION_FIELD, faultAnswer } from '../exchange/fault-response.ts';
-import type { Caller } from '../exchange/shares.ts';
-import type { Upstreams } from '../upstream/pools.ts';
 import { switchProtocols } from './switch.ts';
 import { noWebSocket, webSocketKey } from './websocket.ts';
 
@@ -117,7 +121,11 @@ export class RequestArrival implements Arrival {
   }
 
   describe(time: number, policy: Policy): Facts | Promise<Facts> {
-    const described = this.#from.describe(this.#x.head, { policy, fields: this.#parts.fields, time });
+    const described = this.#from.describe(this.#x.head, {
+      policy,
+      fields: this.#parts.fields,
+      time,
+    });
     this.#described = described;
     this.#under = policy;
     const { facts } = described;
@@ -135,7 +143,11 @@ export class RequestArrival implements Arrival {
   }
 
   /** The body of a message is part of what is judged. */
-  async #readMessage(destination: Destination, described: Described, under: Policy): Promise<Facts> {
+  async #readMessage(
+    destination: Destination,
+    described: Described,
+    under: Policy,
+  ): Promise<Facts> {
     const exchange = this.#from.exchange;
     if (exchange === undefined) throw new TypeError('described before it began');
     const from = { endpoint: described.facts.http?.path ?? '', exchange };
@@ -147,7 +159,11 @@ export class RequestArrival implements Arrival {
     this.#reading = false;
     const { http, host, port } = described.facts;
     under.find(host, port)?.spellings?.args(message.args);
-    const facts = { ...described.facts, http: http && { ...http, fields: mcp.fields(http.fields) }, mcp: message };
+    const facts = {
+      ...described.facts,
+      http: http && { ...http, fields: mcp.fields(http.fields) },
+      mcp: message,
+    };
     this.#described = { ...described, facts, continues: false };
     return facts;
   }
@@ -157,10 +173,15 @@ export class RequestArrival implements Arrival {
     const { host, port, time, mcp, http: before } = facts;
     const destination = policy.find(host, port);
     if (policy === this.#under || destination === undefined) return facts;
-    const { http } = this.#from.describe(this.#x.head, { policy, fields: this.#parts.fields, time }).facts;
+    const { http } = this.#from.describe(this.#x.head, {
+      policy,
+      fields: this.#parts.fields,
+      time,
+    }).facts;
     if (http === undefined) return facts;
     if (mcp !== undefined) destination.spellings?.args(mcp.args);
-    const fields = mcp === undefined ? http.fields : (this.#mcp?.fields(http.fields) ?? http.fields);
+    const fields =
+      mcp === undefined ? http.fields : (this.#mcp?.fields(http.fields) ?? http.fields);
     return { ...facts, http: { ...http, fields, content: before?.content } };
   }
 
@@ -191,16 +212,28 @@ export class RequestArrival implements Arrival {
     if (described === undefined) throw new TypeError('carried before it was described');
     exchange.stops(this);
     this.#fields = passage.facts.http?.fields ?? NO_FIELDS;
-    if (described.webSocket !== undefined && passage.destination.http2 === true) throw noWebSocket(passage.destination);
+    if (described.webSocket !== undefined && passage.destination.http2 === true)
+      throw noWebSocket(passage.destination);
     if (this.#call?.timeout !== undefined) exchange.deadline(this.#call.timeout);
-    const body = this.#content ?? (this.#mcp === undefined ? this.#bodyFor(exchange, passage) : this.#mcp.sending());
+    const body =
+      this.#content ??
+      (this.#mcp === undefined ? this.#bodyFor(exchange, passage) : this.#mcp.sending());
     if (passage.destination.credential !== undefined) await this.#authorize(exchange, passage);
-    const { loan, response: whole, accept } = await this.#ask(exchange, passage, { described, body });
+    const {
+      loan,
+      response: whole,
+      accept,
+    } = await this.#ask(exchange, passage, { described, body });
     try {
       const response = boundedAnswer(whole, passage.destination.limits.response);
       if (this.#mcp !== undefined) await this.#answerMessage(exchange, response, this.#mcp);
       else if (response.upgraded !== undefined)
-        await switchProtocols(exchange, response, { described, accept, x: this.#x, parts: this.#parts });
+        await switchProtocols(exchange, response, {
+          described,
+          accept,
+          x: this.#x,
+          parts: this.#parts,
+        });
       else await this.#answer(exchange, response, body instanceof CountedBody && !body.ended);
     } finally {
       this.#connection = undefined;
@@ -210,7 +243,10 @@ export class RequestArrival implements Arrival {
     }
   }
 
-  /** Breaks off both sides: an agent that does not read keeps the answer waiting, whatever happens to the upstream. */
+  /**
+   * Breaks off both sides: an agent that does not read keeps the answer waiting, whatever happens
+   * to the upstream.
+   */
   stop(reason: Fault): void {
     const inOrder = this.#events?.end(reason) === true;
     this.#connection?.destroy(reason);
@@ -221,7 +257,8 @@ export class RequestArrival implements Arrival {
   /** What a client of gRPC is told where its call ends after its answer began. */
   #lastWords(reason: Fault): (() => readonly string[]) | undefined {
     const exchange = this.#from.exchange;
-    if (this.#call === undefined || exchange === undefined || reason.code === 'client-gone') return undefined;
+    if (this.#call === undefined || exchange === undefined || reason.code === 'client-gone')
+      return undefined;
     return () => statusFields(reason, exchange);
   }
 
@@ -241,9 +278,13 @@ export class RequestArrival implements Arrival {
     }
   }
 
-  #refusal(exchange: Exchange, fault: Fault): { readonly head: OutgoingResponse; readonly body?: Buffer } {
+  #refusal(
+    exchange: Exchange,
+    fault: Fault,
+  ): { readonly head: OutgoingResponse; readonly body?: Buffer } {
     if (this.#mcp !== undefined) return mcpRefusal(this.#mcp, fault, exchange);
-    if (fault.code !== 'unsupported-media' && speaksGrpc(this.#x)) return grpcRefusal(fault, exchange);
+    if (fault.code !== 'unsupported-media' && speaksGrpc(this.#x))
+      return grpcRefusal(fault, exchange);
     const { fields } = this.#x.head;
     return faultAnswer(fault, { id: exchange.id, rule: exchange.judgement?.decision.rule, fields });
   }
@@ -252,7 +293,8 @@ export class RequestArrival implements Arrival {
   #bodyFor(exchange: Exchange, { destination }: Passage): CountedBody | undefined {
     const { framing } = this.#x.head;
     const most = destination.limits.body ?? Infinity;
-    if (framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0)) return undefined;
+    if (framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0))
+      return undefined;
     if (framing.kind === 'length' && framing.length > most) throw bodyTooLarge(most);
     const body = new CountedBody(this.#x.body, (bytes) => (exchange.sent += bytes), most);
     exchange.sends(body, destination.timeouts.idle);
@@ -274,7 +316,10 @@ export class RequestArrival implements Arrival {
     exchange.credential = credential.kind;
   }
 
-  /** Sends the request on a verified connection; again on another one where one kept open turned out to be dead before it was used. */
+  /**
+   * Sends the request on a verified connection; again on another one where one kept open turned out
+   * to be dead before it was used.
+   */
   async #ask(exchange: Exchange, passage: Passage, asked: Asked): Promise<Asking> {
     const { upstreams, now, recheck } = this.#parts;
     const { destination, facts, identity } = passage;
@@ -282,7 +327,12 @@ export class RequestArrival implements Arrival {
     const { described } = asked;
     const body = repeatable(asked.body, destination);
     const key = described.webSocket === undefined ? undefined : webSocketKey();
-    const more = { fields: this.#fields, via: this.#parts.fields.via, call: this.#call !== undefined, key: key?.key };
+    const more = {
+      fields: this.#fields,
+      via: this.#parts.fields.via,
+      call: this.#call !== undefined,
+      key: key?.key,
+    };
     const head = requestHead(destination, asked, { ...more, received: this.#x.head });
     let attempts: Attempts | undefined;
     for (;;) {
@@ -291,7 +341,12 @@ export class RequestArrival implements Arrival {
       let loan = upstreams.idle(route, identity, { task, once });
       if (loan === undefined) {
         exchange.enter('connect', destination.timeouts.connect, now());
-        loan = await upstreams.borrow(route, identity, { signal: exchange.signal, by: exchange.agent, task, once });
+        loan = await upstreams.borrow(route, identity, {
+          signal: exchange.signal,
+          by: exchange.agent,
+          task,
+          once,
+        });
       }
       const { connection, info } = loan.lease;
       exchange.upstream = info;
@@ -310,7 +365,11 @@ export class RequestArrival implements Arrival {
         // An upstream that keeps a deadline itself may cut the request before we look at the clock.
         const over = exchange.reason ?? exchange.overdue(now());
         attempts ??= new Attempts(described.method, body);
-        if (over !== undefined || this.#x.connection.gone || !attempts.again(failure, loan.lease.fresh))
+        if (
+          over !== undefined ||
+          this.#x.connection.gone ||
+          !attempts.again(failure, loan.lease.fresh)
+        )
           throw over ?? refusedUs(failure, route.matched);
       }
     }
@@ -318,10 +377,14 @@ export class RequestArrival implements Arrival {
 
   readonly #inform = (status: number, fields: readonly string[]): void => {
     // 100 is answered here (RFC 9110 section 10.1.1); the others are for the agent.
-    if (status !== 100 && !this.#x.answered) this.#x.inform(status, this.#parts.fields.response(fields));
+    if (status !== 100 && !this.#x.answered)
+      this.#x.inform(status, this.#parts.fields.response(fields));
   };
 
-  /** A stream of calls may be silent for long before its head comes; what bounds it is its deadline, and `idle`. */
+  /**
+   * A stream of calls may be silent for long before its head comes; what bounds it is its deadline,
+   * and `idle`.
+   */
   #awaitAnswer(exchange: Exchange, { timeouts }: Destination): void {
     const { now } = this.#parts;
     if (this.#call === undefined) exchange.enter('headers', timeouts.headers, now());
@@ -337,10 +400,12 @@ export class RequestArrival implements Arrival {
     const fields = this.#parts.fields.response(head.fields);
     fields.push(DECISION_FIELD, exchange.id);
     const counted = new CountedBody(body, (bytes) => (exchange.received += bytes));
-    if (this.#call !== undefined) return this.#answerCall(exchange, { head, fields, counted }, this.#call);
+    if (this.#call !== undefined)
+      return this.#answerCall(exchange, { head, fields, counted }, this.#call);
     const length = lengthFor(this.#x.head.method, head);
     const answer = { status: head.status, fields, length, close };
-    if (length !== undefined || !isEventStream(head.fields)) return this.#x.respond(answer, counted);
+    if (length !== undefined || !isEventStream(head.fields))
+      return this.#x.respond(answer, counted);
     return this.#answerEvents(exchange, answer, counted);
   }
 
@@ -351,14 +416,22 @@ export class RequestArrival implements Arrival {
     if (exchange.inOrder) exchange.throwIfAborted();
   }
 
-  async #answerCall(exchange: Exchange, { head, fields, counted }: CallAnswer, call: Call): Promise<void> {
+  async #answerCall(
+    exchange: Exchange,
+    { head, fields, counted }: CallAnswer,
+    call: Call,
+  ): Promise<void> {
     noteStatus(exchange, head.fields);
     const body = (call.body = new CallBody(counted, exchange, this.#parts.now));
     await this.#x.respond({ status: head.status, fields, length: undefined, trailers: true }, body);
     if (body.fault !== undefined) throw body.fault;
   }
 
-  async #answerMessage(exchange: Exchange, response: ClientResponse, mcp: McpExchange): Promise<void> {
+  async #answerMessage(
+    exchange: Exchange,
+    response: ClientResponse,
+    mcp: McpExchange,
+  ): Promise<void> {
     const { head } = response;
     exchange.throwIfAborted();
     exchange.enter('idle', mcp.destination.timeouts.idle, this.#parts.now());

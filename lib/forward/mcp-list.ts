@@ -1,39 +1,39 @@
 /**
  * The tools of an MCP server, asked for by the sidecar itself before a call of one that it does not
  * know is judged: what a server says of its tools bears on the decision, and an agent that never
- * lists must not escape it. With the session and the credentials of the agent, as an exchange of its
- * own with its own records, once for all who wait; it takes no use, and a time and a number of pages
- * bound it. Where it fails, the tool counts as one that writes (lib/mcp/definitions.ts).
+ * lists must not escape it. With the session and the credentials of the agent, as an exchange of
+ * its own with its own records, once for all who wait; it takes no use, and a time and a number of
+ * pages bound it. Where it fails, the tool counts as one that writes (lib/mcp/definitions.ts).
  */
 import { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
 import type { JwtSvids } from '../credentials/jwt-svid.ts';
-import type { ClientConnection, ClientResponse } from '../http1/client.ts';
-import { type Body, fieldOf, type OutgoingRequest } from '../http/message.ts';
-import { MOST_ENTRIES } from '../mcp/lists.ts';
+import { Exchange, type Judgement } from '../exchange/exchange.ts';
+import { type Standing, judged } from '../exchange/handle.ts';
+import type { FieldRules } from '../exchange/headers.ts';
+import type { ClientConnection, ClientResponse } from '../http/client.ts';
+import { type Body, type OutgoingRequest, fieldOf } from '../http/message.ts';
+import { MAX_ENTRIES } from '../mcp/lists.ts';
 import { LONG, parseLong } from '../mcp/long-json.ts';
-import { asJson, idKey, readServerMessage, type Request } from '../mcp/message.ts';
+import { type Request, asJson, idKey, readServerMessage } from '../mcp/message.ts';
 import { META_CAPABILITIES, META_VERSION } from '../mcp/meta.ts';
 import { outgoingFields } from '../mcp/outgoing.ts';
 import { EventReader } from '../mcp/sse.ts';
 import type { Facts, McpFacts, ToolDefinition } from '../policy/model/facts.ts';
-import { EMPTY, isObject, type Json, JsonNumber, type JsonObject } from '../schema/json.ts';
+import { NAME, isStateless } from '../policy/model/mcp-methods.ts';
+import { isListed } from '../policy/protocols/mcp.ts';
 import { parseJson } from '../schema/json-reader.ts';
 import { writeJson } from '../schema/json-writer.ts';
-import { isListed } from '../policy/protocols/mcp.ts';
-import { isStateless, NAME } from '../policy/model/mcp-methods.ts';
+import { EMPTY, type Json, JsonNumber, type JsonObject, isObject } from '../schema/json.ts';
 import type { Identity } from '../spiffe/identity.ts';
-import { Exchange, type Judgement } from '../exchange/exchange.ts';
-import { judged, type Standing } from '../exchange/handle.ts';
-import type { FieldRules } from '../exchange/headers.ts';
-import { wholeBody, type McpExchange } from './mcp.ts';
-import { hostField } from './outgoing.ts';
-import { needsIdentity } from '../upstream/route.ts';
 import type { Upstreams } from '../upstream/pools.ts';
+import { needsIdentity } from '../upstream/route.ts';
+import { type McpExchange, wholeBody } from './mcp.ts';
+import { hostField } from './outgoing.ts';
 
 /** Milliseconds for all pages together. */
-const LONGEST_MS = 5000;
-const MOST_PAGES = 32;
+const MAX_MS = 5000;
+const MAX_PAGES = 32;
 
 const HARMLESS: ToolDefinition = Object.freeze({ state: 'pinned', hazardous: false });
 const HAZARDOUS: ToolDefinition = Object.freeze({ state: 'pinned', hazardous: true });
@@ -47,8 +47,9 @@ export interface Asking {
 
 export interface Listings {
   /**
-   * The facts as they are when the server has been asked, or has not answered; undefined where nothing has to be
-   * asked, because the tool is known, or the call is denied whatever the server says.
+   * The facts as they are when the server has been asked, or has not answered; undefined where
+   * nothing has to be asked, because the tool is known, or the call is denied whatever the server
+   * says.
    */
   before(asking: Asking, standing: Standing): Promise<Facts> | undefined;
 }
@@ -107,7 +108,11 @@ class Listing {
     this.#asking = asking;
     this.#standing = standing;
     this.#ways = ways;
-    this.#own = new Exchange(exchange.entry, { bytesRead: 0, bytesWritten: 0 }, standing.clock.monotonic());
+    this.#own = new Exchange(
+      exchange.entry,
+      { bytesRead: 0, bytesWritten: 0 },
+      standing.clock.monotonic(),
+    );
     this.#own.task = exchange.task;
     this.#own.agent = exchange.agent;
     this.#own.asker = exchange.id;
@@ -127,7 +132,7 @@ class Listing {
       own.judgement = judgement;
       await evidence.decided(own, judgement);
       own.stops({ stop: (reason) => this.#connection?.destroy(reason) });
-      own.lasts(LONGEST_MS);
+      own.lasts(MAX_MS);
       await this.#pages(judgement);
     } catch (failure) {
       fault = own.reason ?? Fault.from(failure, 'internal');
@@ -148,11 +153,11 @@ class Listing {
 
   async #pages(judgement: Judgement): Promise<void> {
     let cursor: string | undefined;
-    for (let page = 0; page < MOST_PAGES; page += 1) {
+    for (let page = 0; page < MAX_PAGES; page += 1) {
       const result = await this.#page(judgement, cursor);
       const { destination } = this.#asking.mcp;
       const tools = result.get('tools');
-      if (!Array.isArray(tools) || tools.length > MOST_ENTRIES)
+      if (!Array.isArray(tools) || tools.length > MAX_ENTRIES)
         throw new Fault('upstream-malformed', 'the server answered with no list of tools');
       for (const tool of tools as readonly Json[]) this.#see(tool, destination.mode === 'report');
       const next = result.get('nextCursor');
@@ -181,7 +186,7 @@ class Listing {
     try {
       own.throwIfAborted();
       recheck(own);
-      own.enter('headers', LONGEST_MS, now());
+      own.enter('headers', MAX_MS, now());
       this.#connection = loan.lease.connection;
       const response = await this.#connection.request(head.head, head.body, { onInform: () => {} });
       const result = await this.#result(response, request);
@@ -215,17 +220,29 @@ class Listing {
     return { kind: 'request', id, method: 'tools/list', params };
   }
 
-  async #head(request: Request, identity: Identity | undefined): Promise<{ head: OutgoingRequest; body: Buffer }> {
+  async #head(
+    request: Request,
+    identity: Identity | undefined,
+  ): Promise<{ head: OutgoingRequest; body: Buffer }> {
     const { mcp, facts } = this.#asking;
     const { fields: rules, tokens } = this.#ways;
     const { destination } = mcp;
     const listed: McpFacts = { ...mcp.facts, ...LIST };
-    const outgoing = { ...mcp.outgoing, received: [], message: request, facts: listed, params: undefined };
+    const outgoing = {
+      ...mcp.outgoing,
+      received: [],
+      message: request,
+      facts: listed,
+      params: undefined,
+    };
     let fields = outgoingFields(mcp.kept, outgoing);
     if (destination.credential !== undefined && identity !== undefined) {
       const { signal } = this.#own;
       const asker = { signal, task: this.#own.task?.id };
-      fields = rules.authorized(fields, await tokens.obtain(destination.credential.audience, identity, asker));
+      fields = rules.authorized(
+        fields,
+        await tokens.obtain(destination.credential.audience, identity, asker),
+      );
       this.#own.credential = destination.credential.kind;
     }
     const body = Buffer.from(writeJson(asJson(request)));
@@ -248,7 +265,8 @@ class Listing {
     const type = fieldOf(head.fields, 'content-type') ?? '';
     if (/^text\/event-stream/i.test(type)) return this.#fromEvents(body, request);
     const counted = (bytes: number): void => void (own.received += bytes);
-    const tooLarge = (): Fault => new Fault('upstream-malformed', 'the server sent a list that is too long');
+    const tooLarge = (): Fault =>
+      new Fault('upstream-malformed', 'the server sent a list that is too long');
     const bytes = await wholeBody(body, { most: policy.message, counted, tooLarge, held });
     return (await this.#resultIn(bytes, request)) ?? silent();
   }
@@ -276,9 +294,11 @@ class Listing {
   async #resultIn(bytes: Buffer, { id }: Request): Promise<JsonObject | undefined> {
     const { turns } = this.#asking.mcp.parts;
     const options = { data: true, onBroken: () => {} };
-    const value = bytes.length > LONG ? await parseLong(bytes, turns, options) : parseJson(bytes, options);
+    const value =
+      bytes.length > LONG ? await parseLong(bytes, turns, options) : parseJson(bytes, options);
     const message = readServerMessage(value);
-    if (message.kind !== 'response' || message.id === undefined || idKey(message.id) !== idKey(id)) return undefined;
+    if (message.kind !== 'response' || message.id === undefined || idKey(message.id) !== idKey(id))
+      return undefined;
     const { result } = message;
     if (result !== undefined) {
       const list = bytes.length > LONG ? result.get('tools') : undefined;
@@ -286,7 +306,10 @@ class Listing {
       return result;
     }
     const code = message.error?.get('code');
-    throw new Fault('upstream-malformed', `the server answered error ${code instanceof JsonNumber ? code.text : ''}`);
+    throw new Fault(
+      'upstream-malformed',
+      `the server answered error ${code instanceof JsonNumber ? code.text : ''}`,
+    );
   }
 }
 

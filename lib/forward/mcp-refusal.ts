@@ -1,7 +1,9 @@
 /**
- * What an agent is told when its message ends in a Fault: an error of JSON-RPC with the id of its request, so that the client hands it on instead of giving up
- * the connection. A request that policy denied is told as the destination says (`mcp.denial`); everything else has the status of its Fault. Codes are those
- * that JSON-RPC and MCP define for what happened, and the destination's own for a denial, never one that they keep for later.
+ * What an agent is told when its message ends in a Fault: an error of JSON-RPC with the id of its
+ * request, so that the client hands it on instead of giving up the connection. A request that
+ * policy denied is told as the destination says (`mcp.denial`); everything else has the status of
+ * its Fault. Codes are those that JSON-RPC and MCP define for what happened, and the destination's
+ * own for a denial, never one that they keep for later.
  *
  *   {"jsonrpc":"2.0","id":7,"error":{"code":-31403,"message":"…","data":{"reason":"denied","hint":"…","rule":"…","decision":"<exchange id>","retryable":false}}}
  */
@@ -40,21 +42,43 @@ export function mcpRefusal(mcp: McpExchange, fault: Fault, exchange: Exchange): 
   const denied = decision?.effect === 'deny' && mcp.id !== undefined;
   const message = messageOf(fault);
   const hint = fault.hint === undefined ? undefined : plain(fault.hint);
-  const data = { reason: fault.code, hint, rule, decision: exchange.id, retryable: fault.retriable };
-  const private_ = denied || fault.http === 403 || fault.http === 404 ? denial.code : INTERNAL_ERROR;
-  // The message can be read and a parameter cannot be sent: clients hand such an error on, in a 200.
-  const param = fault.code === 'bad-message' && fault.at?.startsWith('params.') === true && mcp.id !== undefined;
+  const data = {
+    reason: fault.code,
+    hint,
+    rule,
+    decision: exchange.id,
+    retryable: fault.retriable,
+  };
+  const private_ =
+    denied || fault.http === 403 || fault.http === 404 ? denial.code : INTERNAL_ERROR;
+  // The message can be read and a parameter cannot be sent: clients hand such an error on, in a
+  // 200.
+  const param =
+    fault.code === 'bad-message' &&
+    fault.at?.startsWith('params.') === true &&
+    mcp.id !== undefined;
   const code = param ? INVALID_PARAMS : (RPC_CODES[fault.code] ?? private_);
   const error = { code, message, data: { ...data, ...supported(mcp, fault) } };
   const asResult = denied && denial.as === 'result' && mcp.facts.method === 'tools/call';
   const text = asResult ? resultText(mcp, message) : errorText(mcp.id, error);
   const body = Buffer.from(text);
   const { head } = answer;
-  const status = param ? 200 : !denied ? head.status : asResult ? 200 : fault.http === 429 ? 429 : denial.status;
+  const status = param
+    ? 200
+    : !denied
+      ? head.status
+      : asResult
+        ? 200
+        : fault.http === 429
+          ? 429
+          : denial.status;
   return { head: { ...head, status, length: body.length }, body };
 }
 
-function supported({ policy }: McpExchange, { code }: Fault): { readonly supported?: readonly string[] } {
+function supported(
+  { policy }: McpExchange,
+  { code }: Fault,
+): { readonly supported?: readonly string[] } {
   return code === 'unsupported-version' ? { supported: [...policy.versions] } : {};
 }
 

@@ -1,23 +1,26 @@
 /**
- * The answer of an MCP server on its way to the agent: JSON is read whole, a stream event by event, and both are written anew from what was admitted. What cannot be
- * read is not passed on: an answer of another media type in place of a message is `upstream-malformed`; of an error page the agent is told the words, cut short.
+ * The answer of an MCP server on its way to the agent: JSON is read whole, a stream event by event,
+ * and both are written anew from what was admitted. What cannot be read is not passed on: an answer
+ * of another media type in place of a message is `upstream-malformed`; of an error page the agent
+ * is told the words, cut short.
  */
 import { Fault } from '../base/fault.ts';
 import type { Turns } from '../base/turns.ts';
-import type { ClientResponse } from '../http1/client.ts';
-import { fieldOf, fieldsOf, type Body, type Fields, type ResponseHead } from '../http/message.ts';
-import { digestOf, remember } from '../mcp/given.ts';
-import { LONG, parseLong, writeLong } from '../mcp/long-json.ts';
-import { type Conversation, admit } from '../mcp/reply.ts';
-import { errorText, readServerMessage, type Message } from '../mcp/message.ts';
-import { SESSION_ID } from '../mcp/sessions.ts';
-import { EventReader, type ServerEvent, writeEvent } from '../mcp/sse.ts';
-import type { Json } from '../schema/json.ts';
-import { parseJson, type ReadOptions } from '../schema/json-reader.ts';
-import { writeJson } from '../schema/json-writer.ts';
-import { isStateless } from '../policy/model/mcp-methods.ts';
 import { plain } from '../exchange/evidence.ts';
 import type { Exchange } from '../exchange/exchange.ts';
+import type { ClientResponse } from '../http/client.ts';
+import { type Body, type Fields, type ResponseHead, fieldOf, fieldsOf } from '../http/message.ts';
+import type { Conversation } from '../mcp/conversation.ts';
+import { digestOf, remember } from '../mcp/given.ts';
+import { LONG, parseLong, writeLong } from '../mcp/long-json.ts';
+import { type Message, errorText, readServerMessage } from '../mcp/message.ts';
+import { admit } from '../mcp/reply.ts';
+import { SESSION_ID } from '../mcp/sessions.ts';
+import { EventReader, type ServerEvent, writeEvent } from '../mcp/sse.ts';
+import { isStateless } from '../policy/model/mcp-methods.ts';
+import { type ReadOptions, parseJson } from '../schema/json-reader.ts';
+import { writeJson } from '../schema/json-writer.ts';
+import type { Json } from '../schema/json.ts';
 import { type McpExchange, wholeBody } from './mcp.ts';
 
 /** What goes to the agent besides the status. */
@@ -39,16 +42,22 @@ export const REPLACED: ReadonlySet<string> = new Set([
 const JSON_TYPE = 'application/json';
 const STREAM_TYPE = 'text/event-stream';
 const UNSTORED: Fields = ['cache-control', 'no-store'];
-const MOST_WITHHELD = 16;
+const MAX_WITHHELD = 16;
 /** Characters of a name that are shown. */
-const LONGEST_NAME = 64;
+const MAX_NAME = 64;
 /** Ids of events of one session at which a stream may be resumed; the oldest go first. */
-const MOST_EVENTS = 1024;
+const MAX_EVENTS = 1024;
 /** Bytes of an error page that are looked at for what it says. */
-const LONGEST_ERROR = 4096;
+const MAX_ERROR = 4096;
 
-export async function mcpReply(mcp: McpExchange, { head, body }: ClientResponse, exchange: Exchange): Promise<Reply> {
-  const coding = fieldsOf(head.fields, 'content-encoding').find((one) => one.toLowerCase() !== 'identity');
+export async function mcpReply(
+  mcp: McpExchange,
+  { head, body }: ClientResponse,
+  exchange: Exchange,
+): Promise<Reply> {
+  const coding = fieldsOf(head.fields, 'content-encoding').find(
+    (one) => one.toLowerCase() !== 'identity',
+  );
   if (coding !== undefined)
     throw new Fault('upstream-malformed', 'the server encoded an answer that was asked for plain');
   const session = sessionFields(mcp, head);
@@ -61,7 +70,10 @@ export async function mcpReply(mcp: McpExchange, { head, body }: ClientResponse,
   }
   if (succeeded && kind !== 'request') {
     if (kind === 'stream')
-      throw new Fault('upstream-malformed', 'the server answered a request for a stream without one');
+      throw new Fault(
+        'upstream-malformed',
+        'the server answered a request for a stream without one',
+      );
     if (kind === 'end' && mcp.session !== undefined) mcp.parts.sessions.forget(mcp.session);
     body.cancel(new Fault('aborted', 'nothing is said in answer to a notification'));
     return { fields: session, body: undefined };
@@ -72,10 +84,16 @@ export async function mcpReply(mcp: McpExchange, { head, body }: ClientResponse,
       body: await errorBody(mcp, { head, body, type }, exchange),
     };
   if (type !== JSON_TYPE)
-    throw new Fault('upstream-malformed', 'the server answered with neither JSON nor a stream of events');
+    throw new Fault(
+      'upstream-malformed',
+      'the server answered with neither JSON nor a stream of events',
+    );
   const admitted = await admittedOf(await whole(body, mcp, exchange), mcp, exchange);
   if (admitted === undefined)
-    throw new Fault('upstream-malformed', 'the server answered another request than the one that was sent');
+    throw new Fault(
+      'upstream-malformed',
+      'the server answered another request than the one that was sent',
+    );
   return { fields: ['content-type', JSON_TYPE, ...UNSTORED, ...session], body: admitted };
 }
 
@@ -83,7 +101,10 @@ function mediaType({ fields }: ResponseHead): string {
   return (fieldOf(fields, 'content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
 }
 
-/** A session begins with the answer to initialize, belongs to who asked, and ends where the server does not know it. */
+/**
+ * A session begins with the answer to initialize, belongs to who asked, and ends where the server
+ * does not know it.
+ */
 function sessionFields(mcp: McpExchange, { status, fields }: ResponseHead): Fields {
   const id = fieldOf(fields, 'mcp-session-id');
   const { facts, owner, parts, session } = mcp;
@@ -114,7 +135,8 @@ function conversation(mcp: McpExchange, exchange: Exchange): Conversation {
     unnamed: (tool) => mcp.parts.notice(unnamed(destination.name, tool)),
     withheld(what) {
       exchange.withheld ??= [];
-      if (exchange.withheld.length < MOST_WITHHELD && !exchange.withheld.includes(what)) exchange.withheld.push(what);
+      if (exchange.withheld.length < MAX_WITHHELD && !exchange.withheld.includes(what))
+        exchange.withheld.push(what);
     },
   };
 }
@@ -126,7 +148,7 @@ function calledAs({ judgement }: Exchange): Pick<Conversation, 'action' | 'rule'
 }
 
 function unnamed(destination: string, tool: string): string {
-  const name = JSON.stringify(tool.slice(0, LONGEST_NAME));
+  const name = JSON.stringify(tool.slice(0, MAX_NAME));
   const alphabet = 'names of tools are 1 to 128 of A-Z, a-z, 0-9, _, . and -';
   return plain(`destination ${destination} lists a tool ${name}, which is left out: ${alphabet}`);
 }
@@ -169,7 +191,8 @@ async function admitting(
   const json = bytes.length > LONG ? await readingLong(bytes, turns, readingFor(c)) : undefined;
   const message = messageOf(bytes, c, json);
   if (kind !== undefined && message.kind !== kind) return undefined;
-  const tools = message.kind === 'response' && json !== undefined ? message.result?.get('tools') : undefined;
+  const tools =
+    message.kind === 'response' && json !== undefined ? message.result?.get('tools') : undefined;
   if (tools !== undefined) await mcp.tools.digestAll(tools, turns);
   const admitted = admit(message, c);
   if (admitted === undefined) return undefined;
@@ -177,12 +200,18 @@ async function admitting(
   return bytes.length > LONG ? writeLong(admitted, turns) : Buffer.from(writeJson(admitted));
 }
 
-/** Tools that cut text leave half of a surrogate pair behind: the rest of what they say is worth having. */
+/**
+ * Tools that cut text leave half of a surrogate pair behind: the rest of what they say is worth
+ * having.
+ */
 function readingFor(c: Conversation): ReadOptions {
   return { data: true, onBroken: () => c.withheld('half of a surrogate pair, which was replaced') };
 }
 
-/** What the server says is held to the same grammar as what the agent says, but for the spelling of data. */
+/**
+ * What the server says is held to the same grammar as what the agent says, but for the spelling of
+ * data.
+ */
 function messageOf(bytes: Buffer, c: Conversation, json?: Json): Message {
   try {
     return readServerMessage(json ?? parseJson(bytes, readingFor(c)));
@@ -200,7 +229,10 @@ async function readingLong(bytes: Buffer, turns: Turns, options: ReadOptions): P
 }
 
 function noMessage(failure: unknown): Fault {
-  return new Fault('upstream-malformed', `the server sent no message: ${Fault.from(failure, 'internal').message}`);
+  return new Fault(
+    'upstream-malformed',
+    `the server sent no message: ${Fault.from(failure, 'internal').message}`,
+  );
 }
 
 interface Failed {
@@ -210,7 +242,11 @@ interface Failed {
 }
 
 /** An error of JSON-RPC where the server sent one; otherwise the status, and what was said. */
-async function errorBody(mcp: McpExchange, { head, body, type }: Failed, exchange: Exchange): Promise<Buffer> {
+async function errorBody(
+  mcp: McpExchange,
+  { head, body, type }: Failed,
+  exchange: Exchange,
+): Promise<Buffer> {
   let bytes: Buffer | undefined;
   if (type === JSON_TYPE) {
     bytes = await whole(body, mcp, exchange);
@@ -231,7 +267,7 @@ async function errorBody(mcp: McpExchange, { head, body, type }: Failed, exchang
 /** The first bytes of a text; the rest is not read. */
 async function startOf(body: Body, exchange: Exchange): Promise<Buffer> {
   const pieces: Buffer[] = [];
-  for (let total = 0; total < LONGEST_ERROR;) {
+  for (let total = 0; total < MAX_ERROR;) {
     const piece = body.poll();
     if (piece === 'end') return Buffer.concat(pieces);
     if (piece === 'later') {
@@ -249,7 +285,7 @@ async function startOf(body: Body, exchange: Exchange): Promise<Buffer> {
 
 /** What a text says, in one line without markup; cut short. */
 function wordsOf(bytes: Buffer, type: string): string {
-  const text = bytes.subarray(0, LONGEST_ERROR).toString('utf8');
+  const text = bytes.subarray(0, MAX_ERROR).toString('utf8');
   const words = type.endsWith('html') ? text.replaceAll(/<[^>]*>/g, ' ') : text;
   return plain(words.replaceAll(/\s+/g, ' ').trim());
 }
@@ -262,7 +298,10 @@ function eventText(event: ServerEvent, data: string | undefined): string {
 /** Bytes of a stream that are read in one go. */
 const AT_A_TIME = 16_384;
 
-/** A stream of events, each read, admitted and written anew as it comes; what is not taken is not read. */
+/**
+ * A stream of events, each read, admitted and written anew as it comes; what is not taken is not
+ * read.
+ */
 class InspectedEvents implements Body {
   readonly length = undefined;
   readonly #body: Body;
@@ -333,21 +372,25 @@ class InspectedEvents implements Body {
 
   #inspect(event: ServerEvent): string {
     const { session } = this.#mcp;
-    if (event.id !== undefined && session !== undefined) remember(session.events, digestOf(event.id), MOST_EVENTS);
+    if (event.id !== undefined && session !== undefined)
+      remember(session.events, digestOf(event.id), MAX_EVENTS);
     if (event.comment || event.data === undefined || event.data === '') return writeEvent(event);
     const c = conversation(this.#mcp, this.#exchange);
     if (event.type !== 'message') c.withheld('an event of another type than message');
-    const admitted = event.type === 'message' ? admit(messageOf(Buffer.from(event.data), c), c) : undefined;
+    const admitted =
+      event.type === 'message' ? admit(messageOf(Buffer.from(event.data), c), c) : undefined;
     return eventText(event, typeof admitted === 'object' ? writeJson(admitted) : admitted);
   }
 
   async #inspectLong(event: ServerEvent, data: Buffer): Promise<void> {
     const { parts, session } = this.#mcp;
-    if (event.id !== undefined && session !== undefined) remember(session.events, digestOf(event.id), MOST_EVENTS);
+    if (event.id !== undefined && session !== undefined)
+      remember(session.events, digestOf(event.id), MAX_EVENTS);
     try {
       await parts.turns.room();
       const message = event.type === 'message';
-      if (!message) conversation(this.#mcp, this.#exchange).withheld('an event of another type than message');
+      if (!message)
+        conversation(this.#mcp, this.#exchange).withheld('an event of another type than message');
       const admitted = message ? await admittedOf(data, this.#mcp, this.#exchange) : undefined;
       this.#inspected = eventText(event, admitted?.toString('utf8'));
     } catch (failure) {

@@ -1,31 +1,48 @@
 /**
- * One exchange with an MCP server: its body is read whole, and judged, before it is decided; what was parsed is what is sent, written anew. What the server answers is
- * read in the same way (mcp-reply.ts), and a refusal is told in JSON-RPC (mcp-refusal.ts).
+ * One exchange with an MCP server: its body is read whole, and judged, before it is decided; what
+ * was parsed is what is sent, written anew. What the server answers is read in the same way
+ * (mcp-reply.ts), and a refusal is told in JSON-RPC (mcp-refusal.ts).
  */
 import { Fault } from '../base/fault.ts';
 import type { Turns } from '../base/turns.ts';
-import type { ServerExchange } from '../http1/exchange.ts';
-import { fieldsOf, type Body } from '../http/message.ts';
+import type { Exchange } from '../exchange/exchange.ts';
+import type { Held } from '../exchange/shares.ts';
+import { type Body, fieldsOf } from '../http/message.ts';
+import type { ServerExchange } from '../http/server-exchange.ts';
 import type { AgentTools, Definitions } from '../mcp/definitions.ts';
-import { given, type Given } from '../mcp/given.ts';
-import { ids, mapped, type Ids } from '../mcp/ids.ts';
-import { digestLong, LONG, parseLong, writeLong } from '../mcp/long-json.ts';
-import { asJson, idIn, idKey, type Id } from '../mcp/message.ts';
-import { checkParams, type Outgoing, outgoingFields, ownFields } from '../mcp/outgoing.ts';
-import { digestible, type Read, readBodiless, readPost, readValue, requireJson, type Setting } from '../mcp/request.ts';
-import { keep, type Owner, type Pending, type Session, sessions, type Sessions } from '../mcp/sessions.ts';
-import type { Agent } from '../policy/model/agent.ts';
-import type { Facts, McpFacts } from '../policy/model/facts.ts';
-import type { Json } from '../schema/json.ts';
-import { parseJson } from '../schema/json-reader.ts';
-import { writeJson } from '../schema/json-writer.ts';
+import { type Given, given } from '../mcp/given.ts';
+import { type Ids, ids, mapped } from '../mcp/ids.ts';
+import { LONG, digestLong, parseLong, writeLong } from '../mcp/long-json.ts';
+import { type Id, asJson, idIn, idKey } from '../mcp/message.ts';
+import { type Outgoing, checkParams, outgoingFields, ownFields } from '../mcp/outgoing.ts';
+import {
+  type Read,
+  type Setting,
+  digestible,
+  readBodiless,
+  readPost,
+  readValue,
+  requireJson,
+} from '../mcp/request.ts';
+import {
+  type Owner,
+  type Pending,
+  type Session,
+  type Sessions,
+  keep,
+  sessions,
+} from '../mcp/sessions.ts';
 import { digested } from '../policy/decision/call-digest.ts';
 import { matrixRow } from '../policy/model/access-matrix.ts';
+import type { Agent } from '../policy/model/agent.ts';
+import type { Destination, McpPolicy } from '../policy/model/destination.ts';
+import type { Facts, McpFacts } from '../policy/model/facts.ts';
+import type { Policy } from '../policy/model/policy.ts';
 import { endsSomething } from '../policy/protocols/mcp.ts';
-import type { Destination, McpPolicy, Policy } from '../policy/model/destination.ts';
-import type { Exchange } from '../exchange/exchange.ts';
+import { parseJson } from '../schema/json-reader.ts';
+import { writeJson } from '../schema/json-writer.ts';
+import type { Json } from '../schema/json.ts';
 import { needsIdentity } from '../upstream/route.ts';
-import type { Held } from '../exchange/shares.ts';
 
 /** What all exchanges with MCP servers share. */
 export interface McpParts {
@@ -42,15 +59,26 @@ export interface McpParts {
 }
 
 export function mcpParts(
-  parts: Pick<McpParts, 'definitions' | 'turns' | 'identity'> & { readonly onNotice?: McpParts['notice'] | undefined },
+  parts: Pick<McpParts, 'definitions' | 'turns' | 'identity'> & {
+    readonly onNotice?: McpParts['notice'] | undefined;
+  },
 ): McpParts {
   const { onNotice, ...rest } = parts;
-  return { ...rest, sessions: sessions(), given: given(), ids: ids(), notice: once((what) => onNotice?.(what)) };
+  return {
+    ...rest,
+    sessions: sessions(),
+    given: given(),
+    ids: ids(),
+    notice: once((what) => onNotice?.(what)),
+  };
 }
 
 const METHODS: ReadonlySet<string> = new Set(['POST', 'GET', 'DELETE']);
 
-/** The MCP destination whose endpoint this request is for, and which may be reached in this way; undefined: there is no message to be read. */
+/**
+ * The MCP destination whose endpoint this request is for, and which may be reached in this way;
+ * undefined: there is no message to be read.
+ */
 export function endpointFor(policy: Policy, facts: Facts): Destination | undefined {
   const { host, port, listener, http } = facts;
   const destination = policy.find(host, port);
@@ -96,7 +124,14 @@ export class McpExchange {
     this.parts = parts;
     this.held = share.held;
     const identity = needsIdentity(destination) ? parts.identity(agent) : undefined;
-    this.owner = { agent: agent?.name, endpoint, entry, task: task?.id, destination: name, identity };
+    this.owner = {
+      agent: agent?.name,
+      endpoint,
+      entry,
+      task: task?.id,
+      destination: name,
+      identity,
+    };
     const to = `${endpoint} ${agent?.name ?? ''}`;
     this.place = `${name} ${to}`;
     this.tools = parts.definitions.of(destination, to);
@@ -113,7 +148,10 @@ export class McpExchange {
     return this.#outgoing;
   }
 
-  /** Reads the message. `counted` is told of bytes of the body. From then on an agent that goes away cancels what it asked for (Streamable HTTP, cancellation). */
+  /**
+   * Reads the message. `counted` is told of bytes of the body. From then on an agent that goes away
+   * cancels what it asked for (Streamable HTTP, cancellation).
+   */
   async read(x: ServerExchange, counted: (bytes: number) => void): Promise<McpFacts> {
     const facts = await this.#readMessage(x, counted);
     x.connection.untilEnd();
@@ -128,7 +166,11 @@ export class McpExchange {
     this.#outgoing = { ...outgoing, facts: mcp, params: tools.headersOf(tool) };
     checkParams(this.#outgoing);
     const { http } = before;
-    return { ...before, mcp, http: http && { ...http, fields: outgoingFields(this.#kept, this.#outgoing) } };
+    return {
+      ...before,
+      mcp,
+      http: http && { ...http, fields: outgoingFields(this.#kept, this.#outgoing) },
+    };
   }
 
   /** What crosses the proxy anyway. */
@@ -145,9 +187,11 @@ export class McpExchange {
   /** The body to send, once it may be sent; undefined where there is none. */
   sending(): Buffer | undefined {
     const { outgoing, pending, session, parts, place } = this;
-    if (session !== undefined && pending !== undefined) keep(session.pending, idKey(pending.sent), pending);
+    if (session !== undefined && pending !== undefined)
+      keep(session.pending, idKey(pending.sent), pending);
     if (!endsSomething(outgoing.facts))
-      for (const [name, value] of pairs(ownFields(this.#kept, outgoing))) parts.given.note(`${place} ${name}`, value);
+      for (const [name, value] of pairs(ownFields(this.#kept, outgoing)))
+        parts.given.note(`${place} ${name}`, value);
     return this.#body;
   }
 
@@ -160,7 +204,12 @@ export class McpExchange {
     const { body = Infinity } = destination.limits;
     const key = body < policy.message ? 'limits.body' : 'mcp.message';
     const most = Math.min(body, policy.message);
-    const bytes = await wholeBody(x.body, { most, counted, tooLarge: requestTooLarge(key), held: this.held });
+    const bytes = await wholeBody(x.body, {
+      most,
+      counted,
+      tooLarge: requestTooLarge(key),
+      held: this.held,
+    });
     const { message, facts: read } = await this.#parse(x, bytes);
     const { message: sent, pending } = mapped(message, parts.ids, this.session);
     this.pending = pending;
@@ -170,7 +219,9 @@ export class McpExchange {
     this.#outgoing = this.#with({ received: head.fields, message: sent, facts, params });
     checkParams(this.#outgoing);
     this.#body =
-      bytes.length <= LONG ? Buffer.from(writeJson(asJson(sent))) : await writeLong(asJson(sent), parts.turns);
+      bytes.length <= LONG
+        ? Buffer.from(writeJson(asJson(sent)))
+        : await writeLong(asJson(sent), parts.turns);
     return facts;
   }
 
@@ -181,7 +232,9 @@ export class McpExchange {
     const { fields } = x.head;
     if (turns.full) await turns.room();
     if (bytes.length <= LONG) {
-      return turns.counted(() => readPost(fields, this.#identified(x, parseJson(bytes)), this.#setting));
+      return turns.counted(() =>
+        readPost(fields, this.#identified(x, parseJson(bytes)), this.#setting),
+      );
     }
     hold(held, bytes.length);
     try {
@@ -214,27 +267,40 @@ export class McpExchange {
   }
 
   #readBodiless({ head, body }: ServerExchange): McpFacts {
-    if (body.length !== 0) throw new Fault('bad-message', `a ${head.method} has no body`, { at: 'body' });
+    if (body.length !== 0)
+      throw new Fault('bad-message', `a ${head.method} has no body`, { at: 'body' });
     this.session = this.#sessionOf({ head });
     const kind = head.method === 'GET' ? 'stream' : 'end';
     const facts = readBodiless(head.fields, kind, { policy: this.policy, session: this.session });
-    this.#outgoing = this.#with({ received: head.fields, message: undefined, facts, params: undefined });
+    this.#outgoing = this.#with({
+      received: head.fields,
+      message: undefined,
+      facts,
+      params: undefined,
+    });
     return facts;
   }
 
-  readonly #wasGiven = (use: string, text: string): boolean => this.parts.given.has(`${this.place} ${use}`, text);
+  readonly #wasGiven = (use: string, text: string): boolean =>
+    this.parts.given.has(`${this.place} ${use}`, text);
 
   #with(read: Pick<Outgoing, 'received' | 'message' | 'facts' | 'params'>): Outgoing {
     const { session, destination } = this;
     return { ...read, session, destination, shown: this.#wasGiven };
   }
 
-  /** The session that the request names; what is not ours to use is 404. 2026-07-28 has none and ignores the field. */
+  /**
+   * The session that the request names; what is not ours to use is 404. 2026-07-28 has none and
+   * ignores the field.
+   */
   #sessionOf({ head: { fields } }: Pick<ServerExchange, 'head'>): Session | undefined {
     const [id, ...more] = fieldsOf(fields, 'mcp-session-id');
-    if (id === undefined || fieldsOf(fields, 'mcp-protocol-version')[0] === '2026-07-28') return undefined;
+    if (id === undefined || fieldsOf(fields, 'mcp-protocol-version')[0] === '2026-07-28')
+      return undefined;
     if (more.length > 0)
-      throw new Fault('header-mismatch', 'Mcp-Session-Id is there more than once', { at: 'mcp-session-id' });
+      throw new Fault('header-mismatch', 'Mcp-Session-Id is there more than once', {
+        at: 'mcp-session-id',
+      });
     return this.parts.sessions.find(id, this.owner);
   }
 }
@@ -244,13 +310,13 @@ function* pairs(fields: readonly string[]): Generator<readonly [string, string]>
 }
 
 /** Different notices; more are not told. */
-const MOST_NOTICES = 1000;
+const MAX_NOTICES = 1000;
 
 /** Tells each thing once. */
 function once(tell: (what: string) => void): (what: string) => void {
   const told = new Set<string>();
   return (what) => {
-    if (told.has(what) || told.size >= MOST_NOTICES) return;
+    if (told.has(what) || told.size >= MAX_NOTICES) return;
     told.add(what);
     tell(what);
   };
@@ -258,7 +324,8 @@ function once(tell: (what: string) => void): (what: string) => void {
 
 function requestTooLarge(key: 'limits.body' | 'mcp.message'): (most: number) => Fault {
   const hint = `the limit is ${key} of the destination`;
-  return (most) => new Fault('body-too-large', `the message is longer than ${most} bytes`, { hint });
+  return (most) =>
+    new Fault('body-too-large', `the message is longer than ${most} bytes`, { hint });
 }
 
 function hold(held: Held, bytes: number): void {
@@ -277,15 +344,22 @@ interface Reading {
   readonly held: Held;
 }
 
-/** All of a body, bounded; together with all others that are being received, because before a decision no other limit holds. */
-export async function wholeBody(body: Body, { most, counted, tooLarge, held }: Reading): Promise<Buffer> {
+/**
+ * All of a body, bounded; together with all others that are being received, because before a
+ * decision no other limit holds.
+ */
+export async function wholeBody(
+  body: Body,
+  { most, counted, tooLarge, held }: Reading,
+): Promise<Buffer> {
   if ((body.length ?? 0) > most) throw tooLarge(most);
   const pieces: Buffer[] = [];
   let total = 0;
   try {
     for (;;) {
       const piece = body.poll();
-      if (piece === 'end') return pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces);
+      if (piece === 'end')
+        return pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces);
       if (piece === 'later') {
         await body.ready();
         continue;

@@ -1,7 +1,7 @@
 /**
- * The content of a gRPC call that is read whole: one message and then the end, or none at all. Whether
- * a method streams stands in its schema, which is not known here: what sends more than one message is
- * no unary call, and is found to be none when the second one begins.
+ * The content of a gRPC call that is read whole: one message and then the end, or none at all.
+ * Whether a method streams stands in its schema, which is not known here: what sends more than one
+ * message is no unary call, and is found to be none when the second one begins.
  */
 import { Fault } from '../base/fault.ts';
 import type { Body, Fields } from '../http/message.ts';
@@ -51,9 +51,11 @@ export class OneMessage implements Body {
 
   #see(piece: Buffer): void {
     this.#seen += piece.length;
-    for (const byte of piece.subarray(0, MESSAGE_PREFIX - this.#prefix.length)) this.#prefix.push(byte);
+    for (const byte of piece.subarray(0, MESSAGE_PREFIX - this.#prefix.length))
+      this.#prefix.push(byte);
     const whole = this.#whole;
-    if (whole !== undefined && this.#seen > whole) throw new MoreMessages('a second message begins');
+    if (whole !== undefined && this.#seen > whole)
+      throw new MoreMessages('a second message begins');
   }
 
   #ended(): void {

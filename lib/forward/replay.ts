@@ -1,6 +1,7 @@
 /**
  * When a request is sent again, and the body that can be:
- * - any request of which it is certain that the upstream did not process it, while its body is whole;
+ * - any request of which it is certain that the upstream did not process it, while its body is
+ *   whole;
  * - one of an idempotent method without a body, once, whose connection had served before and ended
  *   without a byte of an answer (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1).
  * Whoever asks sees to it that nothing is sent again for an agent that has gone, or out of time.
@@ -9,7 +10,7 @@ import { isUnprocessed, isUntouched } from '../http/failures.ts';
 import type { Body, Fields } from '../http/message.ts';
 import { http2Limits } from '../http2/limits.ts';
 import type { Destination } from '../policy/model/destination.ts';
-import { CountedBody } from './counted.ts';
+import { CountedBody } from '../exchange/counted-body.ts';
 
 const REPLAYED = http2Limits().replayBytes;
 
@@ -68,17 +69,24 @@ export class ReplayBody implements Body {
 }
 
 /** The begin of a body is kept where an upstream can say that it did not process a request. */
-export function repeatable(body: Body | Buffer | undefined, { http2 }: Destination): Body | Buffer | undefined {
-  return http2 === true && body !== undefined && !Buffer.isBuffer(body) ? new ReplayBody(body, REPLAYED) : body;
+export function repeatable(
+  body: Body | Buffer | undefined,
+  { http2 }: Destination,
+): Body | Buffer | undefined {
+  return http2 === true && body !== undefined && !Buffer.isBuffer(body)
+    ? new ReplayBody(body, REPLAYED)
+    : body;
 }
 
 /** How often one request is sent, whatever the reasons. */
-const MOST_ATTEMPTS = 3;
+const MAX_ATTEMPTS = 3;
 
 /** RFC 9110 section 9.2.2; TRACE is never sent. */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
-/** Whether a request may be sent twice without being done twice: an idempotent one without a body. */
+/**
+ * Whether a request may be sent twice without being done twice: an idempotent one without a body.
+ */
 export function isIdempotent(method: string, body: Body | Buffer | undefined): boolean {
   return body === undefined && IDEMPOTENT.has(method);
 }
@@ -95,10 +103,13 @@ export class Attempts {
     this.#body = body;
   }
 
-  /** Whether to send it again after this failure, on a connection that was `fresh`. A body is then at its begin. */
+  /**
+   * Whether to send it again after this failure, on a connection that was `fresh`. A body is then
+   * at its begin.
+   */
   again(failure: unknown, fresh: boolean): boolean {
     this.#made += 1;
-    if (this.#made >= MOST_ATTEMPTS) return false;
+    if (this.#made >= MAX_ATTEMPTS) return false;
     if (isUnprocessed(failure)) return isWhole(this.#body);
     if (fresh || this.#guessed || !isUntouched(failure)) return false;
     this.#guessed = true;

@@ -1,22 +1,27 @@
 /** A request whose answer switched to WebSocket: frames both ways, until one side ends. */
 import { Fault } from '../base/fault.ts';
-import type { ClientResponse } from '../http1/client.ts';
-import type { ServerExchange } from '../http1/exchange.ts';
-import { copyBothWays, cut, type Farewell } from './copy.ts';
 import { agentCut, upstreamCut } from '../exchange/aborted.ts';
 import type { Described } from '../exchange/describe.ts';
-import { idleOf, type Exchange } from '../exchange/exchange.ts';
-import type { FieldRules } from '../exchange/headers.ts';
+import { type Exchange, idleOf } from '../exchange/exchange.ts';
 import { DECISION_FIELD } from '../exchange/fault-response.ts';
-import { checkSwitch, closeFor } from './websocket.ts';
+import type { FieldRules } from '../exchange/headers.ts';
+import type { ClientResponse } from '../http/client.ts';
+import type { ServerExchange } from '../http/server-exchange.ts';
+import { cut } from '../http1/sockets.ts';
+import { type Farewell, copyBothWays } from './copy.ts';
 import { ServerFrames } from './websocket-frames.ts';
+import { checkSwitch, closeFor } from './websocket.ts';
 
 interface Switch {
   readonly described: Described;
   /** Sec-WebSocket-Accept that belongs to our key. */
   readonly accept: string;
   readonly x: ServerExchange;
-  readonly parts: { readonly fields: FieldRules; readonly now: () => number; readonly farewell: Farewell };
+  readonly parts: {
+    readonly fields: FieldRules;
+    readonly now: () => number;
+    readonly farewell: Farewell;
+  };
 }
 
 /** @throws Fault `upstream-malformed` */
@@ -48,6 +53,9 @@ export async function switchProtocols(
       cut: upstreamCut,
       pass: (chunk) => frames.take(chunk),
     },
-    { signal: exchange.signal, farewell: { ...parts.farewell, words: (reason) => closeFor(reason, frames) } },
+    {
+      signal: exchange.signal,
+      farewell: { ...parts.farewell, words: (reason) => closeFor(reason, frames) },
+    },
   );
 }

@@ -1,32 +1,36 @@
 /**
- * Tunnels: CONNECT to a passthrough destination (the agent's own TLS), to a tcp destination (wrapped in TLS by us) or to one that is intercepted (lib/listen/intercepted.ts),
- * and raw connections to the listener of a tcp destination. Rules:
- * - bytes after the CONNECT head are tunnel data, never a request, and count only after the 200 (RFC 9931);
+ * Tunnels: CONNECT to a passthrough destination (the agent's own TLS), to a tcp destination
+ * (wrapped in TLS by us) or to one that is intercepted (lib/listen/intercepted.ts), and raw
+ * connections to the listener of a tcp destination. Rules:
+ * - bytes after the CONNECT head are tunnel data, never a request, and count only after the 200
+ *   (RFC 9931);
  * - tcp: the peer is verified before the 200, so that a wrong one is an answer and not a cut;
- * - passthrough: names and addresses are judged before the 200; the agent's ClientHello must name the host of the CONNECT before anything is dialled.
+ * - passthrough: names and addresses are judged before the 200; the agent's ClientHello must name
+ *   the host of the CONNECT before anything is dialled.
  */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Fault } from '../base/fault.ts';
-import type { HandedOver, ServerExchange } from '../http1/exchange.ts';
-import type { Facts } from '../policy/model/facts.ts';
-import { matrixRow } from '../policy/model/access-matrix.ts';
-import type { Destination } from '../policy/model/destination.ts';
-import type { Proof } from '../tasks/registry.ts';
-import type { Task } from '../tasks/task.ts';
-import type { AgentConnection } from '../exchange/agent-connection.ts';
-import { copyBothWays, cut } from './copy.ts';
 import { agentCut, upstreamCut } from '../exchange/aborted.ts';
+import type { AgentConnection } from '../exchange/agent-connection.ts';
 import { describeConnect, describeRaw } from '../exchange/describe.ts';
-import type { Reached } from '../upstream/dial.ts';
 import type { Exchange, Transport } from '../exchange/exchange.ts';
+import { DECISION_FIELD, faultAnswer, reasonPhrase } from '../exchange/fault-response.ts';
 import type { Arrival, Passage } from '../exchange/handle.ts';
 import { credentialsOf } from '../exchange/headers.ts';
-import { clientHello, HELLO_TIMEOUT } from './client-hello.ts';
-import type { Interceptor } from '../listen/intercepted.ts';
-import type { RelayParts } from './http.ts';
-import { DECISION_FIELD, faultAnswer, reasonPhrase } from '../exchange/fault-response.ts';
 import type { Caller } from '../exchange/shares.ts';
+import type { HandedOver, ServerExchange } from '../http/server-exchange.ts';
+import { cut } from '../http1/sockets.ts';
+import { matrixRow } from '../policy/model/access-matrix.ts';
+import type { Destination } from '../policy/model/destination.ts';
+import type { Facts } from '../policy/model/facts.ts';
+import type { Proof } from '../tasks/registry.ts';
+import type { Task } from '../tasks/task.ts';
+import type { Reached } from '../upstream/dial.ts';
+import { HELLO_TIMEOUT, clientHello } from './client-hello.ts';
+import { copyBothWays } from './copy.ts';
+import type { RelayParts } from './http.ts';
+import type { Interceptor } from './interceptor.ts';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -102,7 +106,10 @@ export class ConnectArrival implements Arrival {
       const { head, body } = faultAnswer(fault, { id: exchange.id, rule, fields: x.head.fields });
       exchange.status = head.status;
       try {
-        await x.respond({ ...head, reason: reasonPhrase(fault, exchange.judgement !== undefined) }, body);
+        await x.respond(
+          { ...head, reason: reasonPhrase(fault, exchange.judgement !== undefined) },
+          body,
+        );
       } catch {
         // The agent is gone: there is nobody to tell, and the record is written anyway.
       }
@@ -120,8 +127,14 @@ export class ConnectArrival implements Arrival {
     const route = upstreams.route(destination, facts);
     exchange.enter('connect', destination.timeouts.connect, now());
     const addresses = await upstreams.resolve(route, exchange.signal, exchange.agent?.name);
-    const reached = await upstreams.connect(route, addresses, { identity, signal: exchange.signal });
-    const agent = unlessRefused(reached, () => (reachedBy(exchange, reached, this.#parts), this.#accept(exchange)));
+    const reached = await upstreams.connect(route, addresses, {
+      identity,
+      signal: exchange.signal,
+    });
+    const agent = unlessRefused(
+      reached,
+      () => (reachedBy(exchange, reached, this.#parts), this.#accept(exchange)),
+    );
     await relayRaw({ exchange, agent, reached, destination }, this.#parts);
   }
 
@@ -135,9 +148,15 @@ export class ConnectArrival implements Arrival {
     const { ech = 'pass' } = destination.tls;
     const early = await clientHello(agent, { host: route.matched, ech, signal: exchange.signal });
     exchange.enter('connect', destination.timeouts.connect, now());
-    const reached = await upstreams.connect(route, addresses, { identity, signal: exchange.signal });
+    const reached = await upstreams.connect(route, addresses, {
+      identity,
+      signal: exchange.signal,
+    });
     unlessRefused(reached, () => reachedBy(exchange, reached, this.#parts));
-    await relayRaw({ exchange, agent: { socket: agent.socket, early }, reached, destination }, this.#parts);
+    await relayRaw(
+      { exchange, agent: { socket: agent.socket, early }, reached, destination },
+      this.#parts,
+    );
   }
 
   #lookInside(exchange: Exchange, { destination, facts }: Passage): Promise<void> {
@@ -154,7 +173,11 @@ export class ConnectArrival implements Arrival {
   }
 
   #accept(exchange: Exchange): HandedOver {
-    const agent = this.#x.upgrade({ status: 200, fields: [DECISION_FIELD, exchange.id], length: undefined });
+    const agent = this.#x.upgrade({
+      status: 200,
+      fields: [DECISION_FIELD, exchange.id],
+      length: undefined,
+    });
     exchange.status = 200;
     this.#open = agent;
     this.#unwatch = leaves(agent.socket, exchange);
@@ -205,9 +228,15 @@ export class RawArrival implements Arrival {
     const route = upstreams.route(destination, facts);
     exchange.enter('connect', destination.timeouts.connect, now());
     const addresses = await upstreams.resolve(route, exchange.signal, exchange.agent?.name);
-    const reached = await upstreams.connect(route, addresses, { identity, signal: exchange.signal });
+    const reached = await upstreams.connect(route, addresses, {
+      identity,
+      signal: exchange.signal,
+    });
     unlessRefused(reached, () => reachedBy(exchange, reached, this.#parts));
-    await relayRaw({ exchange, agent: { socket: this.#socket, early: NOTHING }, reached, destination }, this.#parts);
+    await relayRaw(
+      { exchange, agent: { socket: this.#socket, early: NOTHING }, reached, destination },
+      this.#parts,
+    );
   }
 
   fail(): Promise<void> {
@@ -230,12 +259,20 @@ async function relayRaw(
   exchange.enter('idle', destination.timeouts.idle, now());
   await copyBothWays(
     { ...agent, count: (bytes) => (exchange.sent += bytes), cut: agentCut },
-    { socket: reached.socket, early: NOTHING, count: (bytes) => (exchange.received += bytes), cut: upstreamCut },
+    {
+      socket: reached.socket,
+      early: NOTHING,
+      count: (bytes) => (exchange.received += bytes),
+      cut: upstreamCut,
+    },
     { signal: exchange.signal, farewell },
   );
 }
 
-/** Aborts the exchange when its agent's socket ends before whoever looks after it then has begun; returns how to stop that. */
+/**
+ * Aborts the exchange when its agent's socket ends before whoever looks after it then has begun;
+ * returns how to stop that.
+ */
 function leaves(socket: Duplex, exchange: Exchange): () => void {
   const onError = (cause: unknown): void => exchange.abort(agentCut(cause));
   const onClose = (): void => {

@@ -1,9 +1,9 @@
 /**
- * The frames of a WebSocket server on their way to its client (RFC 6455 section 5.2). What is handed
- * on always ends with a whole frame, so that a Close of ours can follow at any moment: a frame that
- * has come in part is passed on as a fragment of its message, as an intermediary may where no
- * extension was negotiated (section 5.4). What is no such frame is passed on as it is, and from there
- * on no Close can be said.
+ * The frames of a WebSocket server on their way to its client (RFC 6455 section 5.2). What is
+ * handed on always ends with a whole frame, so that a Close of ours can follow at any moment: a
+ * frame that has come in part is passed on as a fragment of its message, as an intermediary may
+ * where no extension was negotiated (section 5.4). What is no such frame is passed on as it is, and
+ * from there on no Close can be said.
  */
 const FIN = 0x80;
 const RESERVED_BITS = 0x70;
@@ -13,11 +13,11 @@ const CONTINUATION = 0;
 const BINARY = 2;
 const CLOSE = 8;
 const PONG = 10;
-const LONGEST_CONTROL = 125;
+const MAX_CONTROL = 125;
 const LENGTH_OF_2 = 126;
 const LENGTH_OF_8 = 127;
 /** Of the text in a Close, in bytes: what a control frame holds besides the code. */
-const LONGEST_REASON = 123;
+const MAX_REASON = 123;
 
 export class ServerFrames {
   /** The head of a frame, as far as it has come. */
@@ -60,19 +60,25 @@ export class ServerFrames {
       from = at;
     }
     const end = this.#opaque ? chunk.length : at;
-    if (end > from) parts.push(from === 0 && end === chunk.length ? chunk : chunk.subarray(from, end));
+    if (end > from)
+      parts.push(from === 0 && end === chunk.length ? chunk : chunk.subarray(from, end));
     return parts;
   }
 
   /** The frame that ends the WebSocket; undefined where none may be said. */
   close(code: number, reason: string): Buffer | undefined {
     if (this.#opaque || this.#closed) return undefined;
-    const text = new TextDecoder().decode(Buffer.from(reason).subarray(0, LONGEST_REASON), { stream: true });
+    const text = new TextDecoder().decode(Buffer.from(reason).subarray(0, MAX_REASON), {
+      stream: true,
+    });
     const payload = Buffer.concat([Buffer.from([code >> 8, code & 0xff]), Buffer.from(text)]);
     return Buffer.concat([Buffer.from([FIN | CLOSE, payload.length]), payload]);
   }
 
-  /** Takes bytes of a head; where they end. Afterwards a frame is under way, the head is not whole, or it is none. */
+  /**
+   * Takes bytes of a head; where they end. Afterwards a frame is under way, the head is not whole,
+   * or it is none.
+   */
   #readHead(chunk: Buffer, from: number): number {
     let at = from;
     while (at < chunk.length) {
@@ -94,11 +100,20 @@ export class ServerFrames {
     const size = this.#headBytes();
     this.#opcode = first & OPCODE;
     this.#fin = first & FIN;
-    this.#left = size === 2 ? second : size === 4 ? this.#head.readUInt16BE(2) : Number(this.#head.readBigUInt64BE(2));
+    this.#left =
+      size === 2
+        ? second
+        : size === 4
+          ? this.#head.readUInt16BE(2)
+          : Number(this.#head.readBigUInt64BE(2));
     const known = this.#opcode <= BINARY || (this.#opcode >= CLOSE && this.#opcode <= PONG);
-    const control = this.#opcode < CLOSE || (this.#fin !== 0 && second <= LONGEST_CONTROL);
+    const control = this.#opcode < CLOSE || (this.#fin !== 0 && second <= MAX_CONTROL);
     this.#opaque =
-      (first & RESERVED_BITS) !== 0 || second >= MASKED || !known || !control || !Number.isSafeInteger(this.#left);
+      (first & RESERVED_BITS) !== 0 ||
+      second >= MASKED ||
+      !known ||
+      !control ||
+      !Number.isSafeInteger(this.#left);
     if (this.#opaque) return;
     this.#have = 0;
     this.#inside = true;

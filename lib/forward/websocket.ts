@@ -1,41 +1,19 @@
 /**
- * The opening handshake of a WebSocket (RFC 6455 section 4), checked on both sides; what follows a checked 101 is relayed as raw bytes. Rules:
- * - websocket wherever it is offered is served or denied; every other protocol is an offer, declined by going on in HTTP/1.1 (RFC 9110 section 7.8);
- * - the two handshakes are two: the upstream gets a key of our own, the agent an accept value computed here, so neither side's text is taken on trust;
+ * The opening handshake of a WebSocket (RFC 6455 section 4), checked on both sides; what follows a
+ * checked 101 is relayed as raw bytes. Rules:
+ * - websocket wherever it is offered is served or denied; every other protocol is an offer,
+ *   declined by going on in HTTP/1.1 (RFC 9110 section 7.8);
+ * - the two handshakes are two: the upstream gets a key of our own, the agent an accept value
+ *   computed here, so neither side's text is taken on trust;
  * - extensions are not offered on, because frames are not looked into.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
 import { plain } from '../exchange/evidence.ts';
-import type { ServerFrames } from './websocket-frames.ts';
-import { fieldOf, fieldsOf, type Fields, type RequestHead, type ResponseHead } from '../http/message.ts';
+import { type WebSocketOffer, acceptOf } from '../exchange/websocket-offer.ts';
+import { type ResponseHead, fieldOf, fieldsOf } from '../http/message.ts';
 import type { Destination } from '../policy/model/destination.ts';
-
-export interface WebSocketOffer {
-  /** Sec-WebSocket-Accept for the agent. */
-  readonly accept: string;
-  /** Subprotocols offered, as sent. */
-  readonly protocols: readonly string[];
-}
-
-const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
-
-/** The handshake a request makes; undefined where it offers no WebSocket. Throws a Fault for one that is malformed. */
-export function webSocketOffer({ method, minor, fields, framing }: RequestHead): WebSocketOffer | undefined {
-  const offers = fieldsOf(fields, 'upgrade');
-  if (offers.length === 0) return undefined;
-  const nominated = fieldsOf(fields, 'connection').some((value) => /(^|,)\s*upgrade\s*(,|$)/i.test(value));
-  // Not for this hop (RFC 9110 section 7.8): it goes no further, and the request is an ordinary one.
-  if (!nominated || minor === 0) return undefined;
-  if (!offers.flatMap(list).some((protocol) => protocol.toLowerCase() === 'websocket')) return undefined;
-  if (method !== 'GET') throw malformed('its method is not GET');
-  if (framing.kind === 'chunked' || (framing.kind === 'length' && framing.length > 0)) throw malformed('it has a body');
-  if (fieldOf(fields, 'sec-websocket-version') !== '13') throw malformed('its version is not 13');
-  const keys = fieldsOf(fields, 'sec-websocket-key');
-  const key = keys[0] ?? '';
-  if (keys.length !== 1 || !/^[A-Za-z0-9+/]{22}==$/.test(key)) throw malformed('its key is not 16 bytes in base64');
-  return { accept: acceptOf(key), protocols: fieldsOf(fields, 'sec-websocket-protocol').flatMap(list) };
-}
+import type { ServerFrames } from './websocket-frames.ts';
 
 /** A key of our own for the upstream, with what it must answer. */
 export function webSocketKey(): { readonly key: string; readonly accept: string } {
@@ -43,11 +21,15 @@ export function webSocketKey(): { readonly key: string; readonly accept: string 
   return { key, accept: acceptOf(key) };
 }
 
-/** Throws a Fault unless the upstream's 101 is the answer to our handshake (RFC 6455 section 4.1). */
+/**
+ * Throws a Fault unless the upstream's 101 is the answer to our handshake (RFC 6455 section 4.1).
+ */
 export function checkSwitch(head: ResponseHead, accept: string, offer: WebSocketOffer): void {
   const { fields } = head;
-  if (fieldOf(fields, 'upgrade')?.toLowerCase() !== 'websocket') throw wrongSwitch('it does not switch to websocket');
-  if (fieldOf(fields, 'sec-websocket-accept') !== accept) throw wrongSwitch('its accept value does not fit the key');
+  if (fieldOf(fields, 'upgrade')?.toLowerCase() !== 'websocket')
+    throw wrongSwitch('it does not switch to websocket');
+  if (fieldOf(fields, 'sec-websocket-accept') !== accept)
+    throw wrongSwitch('its accept value does not fit the key');
   if (fieldOf(fields, 'sec-websocket-extensions') !== undefined)
     throw wrongSwitch('it uses an extension that was not offered');
   const chosen = fieldsOf(fields, 'sec-websocket-protocol');
@@ -59,38 +41,27 @@ export function checkSwitch(head: ResponseHead, accept: string, offer: WebSocket
 const GOING_AWAY = 1001;
 const POLICY_VIOLATION = 1008;
 
-/** The Close that tells an agent why we end its WebSocket; undefined where the upstream, or the agent, has cut it. */
+/**
+ * The Close that tells an agent why we end its WebSocket; undefined where the upstream, or the
+ * agent, has cut it.
+ */
 export function closeFor({ code, message }: Fault, frames: ServerFrames): Buffer | undefined {
-  if (code.startsWith('upstream-') || code === 'client-gone' || code === 'internal') return undefined;
+  if (code.startsWith('upstream-') || code === 'client-gone' || code === 'internal')
+    return undefined;
   const ends = code === 'shutting-down' || code === 'timeout';
   return frames.close(ends ? GOING_AWAY : POLICY_VIOLATION, plain(message));
 }
 
-function acceptOf(key: string): string {
-  return createHash('sha1')
-    .update(key + GUID)
-    .digest('base64');
-}
-
-function list(value: Fields[number]): readonly string[] {
-  return value
-    .split(',')
-    .map((name) => name.trim())
-    .filter((name) => name !== '');
-}
-
-function malformed(problem: string): Fault {
-  return new Fault('malformed', `the WebSocket handshake is malformed: ${problem}`, {
-    hint: 'see RFC 6455 section 4.1',
-    at: 'upgrade',
-  });
-}
-
 function wrongSwitch(problem: string): Fault {
-  return new Fault('upstream-malformed', `the upstream answered the WebSocket handshake wrongly: ${problem}`);
+  return new Fault(
+    'upstream-malformed',
+    `the upstream answered the WebSocket handshake wrongly: ${problem}`,
+  );
 }
 
 export function noWebSocket({ name }: Destination): Fault {
   const hint = 'no WebSocket is opened over HTTP/2: see upstream.http';
-  return new Fault('upgrade-not-supported', `destination ${name} speaks HTTP/2 to its upstream`, { hint });
+  return new Fault('upgrade-not-supported', `destination ${name} speaks HTTP/2 to its upstream`, {
+    hint,
+  });
 }

@@ -1,11 +1,13 @@
 /**
- * Field lines (RFC 9112 section 5), of heads and of trailer sections. A line is `name ":" OWS value OWS CRLF` and nothing else: no obs-fold, no bare CR or LF, no
- * control character; no space before the colon but in an answer, where a proxy takes it away (section 5.1) and nothing is framed by that line. The first fault in the order of the bytes is the one named, however the bytes arrived.
+ * Field lines (RFC 9112 section 5), of heads and of trailer sections. A line is `name ":" OWS value
+ * OWS CRLF` and nothing else: no obs-fold, no bare CR or LF, no control character; no space before
+ * the colon but in an answer, where a proxy takes it away (section 5.1) and nothing is framed by
+ * that line. The first fault in the order of the bytes is the one named, however the bytes arrived.
  */
 import type { Code } from '../base/fault.ts';
 import { Fault } from '../base/fault.ts';
 import { CR, COLON, HTAB, LF, OBS_TEXT, SP, TOKEN, UPPER, VALUE, classes } from './grammar.ts';
-import type { Http1Limits } from '../http1/limits.ts';
+import type { Http1Limits } from './limits.ts';
 import type { Fields } from './message.ts';
 
 /** Whose lines these are: the codes of their faults and the limits that bind them. */
@@ -32,7 +34,11 @@ export const RESPONSE: Rules = Object.freeze({
   blanks: true,
   count: 'fieldCount',
 });
-const REQUEST_TRAILERS: Rules = Object.freeze({ ...REQUEST, subject: 'request trailers', count: 'trailerCount' });
+const REQUEST_TRAILERS: Rules = Object.freeze({
+  ...REQUEST,
+  subject: 'request trailers',
+  count: 'trailerCount',
+});
 const RESPONSE_TRAILERS: Rules = Object.freeze({
   ...RESPONSE,
   blanks: false,
@@ -49,11 +55,15 @@ export function malformed(rules: Rules, problem: string, cause?: unknown): Fault
 
 /** Of one that is over a limit; `key` of the Sidecar's `listeners` raises it, where one does. */
 export function tooLarge(rules: Rules, problem: string, key?: string): Fault {
-  return new Fault(rules.tooLarge, `the ${rules.subject} is too large: ${problem}`, { hint: hintFor(key) });
+  return new Fault(rules.tooLarge, `the ${rules.subject} is too large: ${problem}`, {
+    hint: hintFor(key),
+  });
 }
 
 export function hintFor(key: string | undefined): string {
-  return key === undefined ? 'send less of it' : `send less of it, or raise listeners.${key} of the Sidecar`;
+  return key === undefined
+    ? 'send less of it'
+    : `send less of it, or raise listeners.${key} of the Sidecar`;
 }
 
 /** How a byte is named in a fault: never the byte itself. */
@@ -65,15 +75,21 @@ export function byteAt(text: string, at: number): string {
 export function lineEnds(text: string, at: number, rules: Rules): true | undefined {
   if (at < text.length && text.charCodeAt(at) !== CR)
     throw malformed(rules, `${byteAt(text, at)} is not allowed there`);
-  if (at + 1 < text.length && text.charCodeAt(at + 1) !== LF) throw malformed(rules, `a CR without LF at ${at}`);
+  if (at + 1 < text.length && text.charCodeAt(at + 1) !== LF)
+    throw malformed(rules, `a CR without LF at ${at}`);
   return at + 1 < text.length ? true : undefined;
 }
 
 /**
- * The field lines from `at` to the empty line that ends them; undefined where the bytes ran out before it. `text` holds bytes as latin1.
- * Throws a Fault for the first line that is not one.
+ * The field lines from `at` to the empty line that ends them; undefined where the bytes ran out
+ * before it. `text` holds bytes as latin1. Throws a Fault for the first line that is not one.
  */
-export function parseFields(text: string, at: number, rules: Rules, limits: Http1Limits): Fields | undefined {
+export function parseFields(
+  text: string,
+  at: number,
+  rules: Rules,
+  limits: Http1Limits,
+): Fields | undefined {
   const fields: string[] = [];
   const most = limits[rules.count] * 2;
   let i = at;
@@ -90,7 +106,8 @@ export function parseFields(text: string, at: number, rules: Rules, limits: Http
     if (i === text.length) return undefined;
     if (rules.blanks) while (isBlank(text, i)) i++;
     if (i === text.length) return undefined;
-    if (text.charCodeAt(i) !== COLON || nameEnd === start) throw malformed(rules, `${byteAt(text, i)} in a field name`);
+    if (text.charCodeAt(i) !== COLON || nameEnd === start)
+      throw malformed(rules, `${byteAt(text, i)} in a field name`);
     do i++;
     while (isBlank(text, i));
     const valueStart = i;
@@ -113,14 +130,22 @@ export function parseFields(text: string, at: number, rules: Rules, limits: Http
 }
 
 /** Readers differ on what such a line is; here they would take another message from it. */
-const FRAMING: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding', 'connection', 'upgrade']);
+const FRAMING: ReadonlySet<string> = new Set([
+  'content-length',
+  'transfer-encoding',
+  'connection',
+  'upgrade',
+]);
 
 function isBlank(text: string, at: number): boolean {
   const code = text.charCodeAt(at);
   return code === SP || code === HTAB;
 }
 
-/** White space may be a tab (RFC 9110 section 5.6.3), but known parsers do not take one off here, and then read another framing or host than we do. */
+/**
+ * White space may be a tab (RFC 9110 section 5.6.3), but known parsers do not take one off here,
+ * and then read another framing or host than we do.
+ */
 function refuseTab(value: string, rules: Rules): void {
   if (value.includes('\t')) throw malformed(rules, 'a tab in a field that frames or routes');
 }
@@ -142,20 +167,31 @@ export function longHead(rules: Rules, most: number): Fault {
   return tooLarge(rules, `more than ${most} bytes`, 'maxHead');
 }
 
-/** Fields that would change how a message is framed, routed, authenticated or read, were they merged from trailers (RFC 9110 section 6.5.1). */
+/**
+ * Fields that would change how a message is framed, routed, authenticated or read, were they merged
+ * from trailers (RFC 9110 section 6.5.1).
+ */
 const NOT_IN_TRAILERS: ReadonlySet<string> = new Set(
   (
-    'age authorization cache-control connection content-encoding content-length content-location content-range content-type cookie date expect expires forwarded host ' +
-    'if-match if-modified-since if-none-match if-range if-unmodified-since keep-alive location max-forwards pragma proxy-authenticate proxy-authorization ' +
-    'proxy-connection range retry-after set-cookie te trailer transfer-encoding upgrade vary via warning www-authenticate'
+    'age authorization cache-control connection content-encoding content-length ' +
+    'content-location content-range content-type cookie date expect expires forwarded host ' +
+    'if-match if-modified-since if-none-match if-range if-unmodified-since keep-alive ' +
+    'location max-forwards pragma proxy-authenticate proxy-authorization ' +
+    'proxy-connection range retry-after set-cookie te trailer transfer-encoding upgrade ' +
+    'vary via warning www-authenticate'
   ).split(' '),
 );
 
 /**
- * The trailer section in `text`, its empty line included; undefined where the bytes ran out. What has no
- * business there is left out of an answer, as a recipient may (RFC 9110 section 6.5.2), and refused in a request.
+ * The trailer section in `text`, its empty line included; undefined where the bytes ran out. What
+ * has no business there is left out of an answer, as a recipient may (RFC 9110 section 6.5.2), and
+ * refused in a request.
  */
-export function parseTrailers(text: string, role: 'request' | 'response', limits: Http1Limits): Fields | undefined {
+export function parseTrailers(
+  text: string,
+  role: 'request' | 'response',
+  limits: Http1Limits,
+): Fields | undefined {
   const rules = role === 'request' ? REQUEST_TRAILERS : RESPONSE_TRAILERS;
   const fields = parseFields(text, 0, rules, limits);
   const misplaced = fields?.find((name, i) => i % 2 === 0 && NOT_IN_TRAILERS.has(name));

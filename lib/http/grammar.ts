@@ -1,6 +1,7 @@
 /**
- * Character classes of RFC 9110 and RFC 9112 as one table indexed by byte, and the two checks on single values. No obsolete form has a class of its own but
- * `OBS_TEXT`: bytes over 0x7f are taken as opaque in values, and passed on as they came.
+ * Character classes of RFC 9110 and RFC 9112 as one table indexed by byte, and the two checks on
+ * single values. No obsolete form has a class of its own but `OBS_TEXT`: bytes over 0x7f are taken
+ * as opaque in values, and passed on as they came.
  */
 
 /** RFC 9110 section 5.6.2. */
@@ -26,7 +27,8 @@ const OTHER_TOKEN_CHARACTERS = "!#$%&'*+-.^_`|~";
 function classOf(code: number): number {
   const letter = (code >= 65 && code <= 90) || (code >= 97 && code <= 122);
   const digit = code >= 48 && code <= 57;
-  const token = letter || digit || (code < 128 && OTHER_TOKEN_CHARACTERS.includes(String.fromCharCode(code)));
+  const token =
+    letter || digit || (code < 128 && OTHER_TOKEN_CHARACTERS.includes(String.fromCharCode(code)));
   const visible = code > SP && code < 127;
   return (
     (token ? TOKEN : 0) |
@@ -47,7 +49,8 @@ export function classes(code: number): number {
 
 /** Whether all of a text, which must not be empty, is of these classes. */
 export function consistsOf(text: string, wanted: number): boolean {
-  for (let i = 0; i < text.length; i++) if ((classes(text.charCodeAt(i)) & wanted) === 0) return false;
+  for (let i = 0; i < text.length; i++)
+    if ((classes(text.charCodeAt(i)) & wanted) === 0) return false;
   return text.length > 0;
 }
 

@@ -1,5 +1,5 @@
 /** The lease of a pooled connection, which is given back exactly once. */
-import type { ClientConnection } from '../http1/client.ts';
+import type { ClientConnection } from './client.ts';
 
 /** The right to use one connection for one exchange. */
 export interface Lease<T> {
@@ -7,7 +7,10 @@ export interface Lease<T> {
   readonly info: T;
   /** Not used before. */
   readonly fresh: boolean;
-  /** Gives the connection back; it is kept only if its exchange is complete. A TypeError the second time. */
+  /**
+   * Gives the connection back; it is kept only if its exchange is complete. A TypeError the second
+   * time.
+   */
   release(): void;
   /** Gives it back destroyed. A TypeError the second time. */
   discard(reason: Error): void;

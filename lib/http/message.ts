@@ -1,6 +1,12 @@
-/** The values of HTTP/1.1 messages (RFC 9112), shared by parser, serialiser, connections and their users. */
+/**
+ * The values of HTTP/1.1 messages (RFC 9112), shared by parser, serialiser, connections and their
+ * users.
+ */
 
-/** Field lines in order: name, value, name, value …; names lower-case, values without surrounding white space (RFC 9110 section 5). */
+/**
+ * Field lines in order: name, value, name, value …; names lower-case, values without surrounding
+ * white space (RFC 9110 section 5).
+ */
 export type Fields = readonly string[];
 
 /** How a body's end is known (RFC 9112 section 6.3), decided once by the parser. */
@@ -10,7 +16,10 @@ export type Framing =
   | { readonly kind: 'chunked' }
   | { readonly kind: 'until-close' };
 
-/** A received request head. `fields` still holds all lines received, those of framing and hop-by-hop ones too. */
+/**
+ * A received request head. `fields` still holds all lines received, those of framing and hop-by-hop
+ * ones too.
+ */
 export interface RequestHead {
   readonly method: string;
   /** The request target as received (RFC 9112 section 3.2); judged elsewhere. */
@@ -20,7 +29,10 @@ export interface RequestHead {
   readonly framing: Framing;
   /** Whether the client can take another answer on this connection (RFC 9112 section 9.3). */
   readonly keepAlive: boolean;
-  /** Whether the client waits for `100` before it sends the body (RFC 9110 section 10.1.1); false where there is no body. */
+  /**
+   * Whether the client waits for `100` before it sends the body (RFC 9110 section 10.1.1); false
+   * where there is no body.
+   */
   readonly expectContinue: boolean;
 }
 
@@ -35,8 +47,9 @@ export interface ResponseHead {
 }
 
 /**
- * A head to be sent. `fields` must hold no content-length, transfer-encoding, connection, keep-alive or upgrade: the serialiser writes
- * those from `framing`, `close` and `upgrade` (a TypeError otherwise), so that framing said and framing done cannot differ.
+ * A head to be sent. `fields` must hold no content-length, transfer-encoding, connection,
+ * keep-alive or upgrade: the serialiser writes those from `framing`, `close` and `upgrade` (a
+ * TypeError otherwise), so that framing said and framing done cannot differ.
  */
 export interface OutgoingRequest {
   readonly method: string;
@@ -45,7 +58,10 @@ export interface OutgoingRequest {
   readonly framing: Framing;
   /** `connection: upgrade` and `upgrade: <token>` are written when set. */
   readonly upgrade?: string;
-  /** Send the body's trailer fields on, where the body is chunked; otherwise they are dropped (RFC 9110 section 6.5.1). */
+  /**
+   * Send the body's trailer fields on, where the body is chunked; otherwise they are dropped (RFC
+   * 9110 section 6.5.1).
+   */
   readonly trailers?: boolean;
 }
 
@@ -54,31 +70,46 @@ export interface OutgoingResponse {
   /** In place of the usual words of the status line: printable ASCII (RFC 9112 section 4). */
   readonly reason?: string;
   readonly fields: Fields;
-  /** Length of the body, or undefined when it is not known (chunked for 1.1, until close for 1.0); ignored where a status has no body. */
+  /**
+   * Length of the body, or undefined when it is not known (chunked for 1.1, until close for 1.0);
+   * ignored where a status has no body.
+   */
   readonly length: number | undefined;
   /** Close the connection after this answer. */
   readonly close?: boolean;
   readonly upgrade?: string;
-  /** Send the body's trailer fields on, where the body is chunked; otherwise they are dropped (RFC 9110 section 6.5.1). */
+  /**
+   * Send the body's trailer fields on, where the body is chunked; otherwise they are dropped (RFC
+   * 9110 section 6.5.1).
+   */
   readonly trailers?: boolean;
 }
 
 /**
- * A body being received. Pull with `poll`, wait with `ready`; what is not pulled stops the socket from being read (bounded buffering).
- * No stream objects, no event listeners.
+ * A body being received. Pull with `poll`, wait with `ready`; what is not pulled stops the socket
+ * from being read (bounded buffering). No stream objects, no event listeners.
  */
 export interface Body {
   /** Bytes in all, when known beforehand. */
   readonly length: number | undefined;
-  /** Bytes at hand; 'end' once complete; 'later' when there is nothing yet. Throws the Fault that cut the body. */
+  /**
+   * Bytes at hand; 'end' once complete; 'later' when there is nothing yet. Throws the Fault that
+   * cut the body.
+   */
   poll(): Buffer | 'end' | 'later';
-  /** Settles when `poll` has something to say again; rejects with the Fault that cut the body. One waiter at a time. */
+  /**
+   * Settles when `poll` has something to say again; rejects with the Fault that cut the body. One
+   * waiter at a time.
+   */
   ready(): Promise<void>;
   /** Trailer fields, after 'end'. */
   trailers(): Fields;
   /** Told by who sends the body that a piece has been sent and is not needed any more. */
   spent?(piece: Buffer): void;
-  /** No longer wanted: the connection that carries it will not be used again unless the body is already complete. */
+  /**
+   * No longer wanted: the connection that carries it will not be used again unless the body is
+   * already complete.
+   */
   cancel(reason: Error): void;
 }
 
@@ -91,6 +122,7 @@ export function fieldOf(fields: Fields, name: string): string | undefined {
 /** All values of a field in order. */
 export function fieldsOf(fields: Fields, name: string): readonly string[] {
   const values: string[] = [];
-  for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) values.push(fields[i + 1] ?? '');
+  for (let i = 0; i < fields.length; i += 2)
+    if (fields[i] === name) values.push(fields[i + 1] ?? '');
   return values;
 }

@@ -1,13 +1,16 @@
 /**
- * The body of a received message, decoded as it is pulled (RFC 9112 sections 6 and 7). Chunked is strict: 1*HEXDIG CRLF, data, CRLF; extensions are ignored in an
- * answer, as a recipient must (section 7.1.1), and refused in a request, where readers differ on their end; trailers are bounded and may not name what frames, routes or authenticates. Data is handed on in the buffers it was read in, and not touched once handed on.
+ * The body of a received message, decoded as it is pulled (RFC 9112 sections 6 and 7). Chunked is
+ * strict: 1*HEXDIG CRLF, data, CRLF; extensions are ignored in an answer, as a recipient must
+ * (section 7.1.1), and refused in a request, where readers differ on their end; trailers are
+ * bounded and may not name what frames, routes or authenticates. Data is handed on in the buffers
+ * it was read in, and not touched once handed on.
  */
 import type { Code } from '../base/fault.ts';
 import { Fault } from '../base/fault.ts';
 import { REQUEST, RESPONSE, malformed, parseTrailers, tooLarge } from '../http/field-lines.ts';
 import { CR, LF, OBS_TEXT, SEMICOLON, VALUE, classes } from '../http/grammar.ts';
 import type { Inlet } from './read-buffer.ts';
-import type { Http1Limits } from './limits.ts';
+import type { Http1Limits } from '../http/limits.ts';
 import type { Body, Fields, Framing } from '../http/message.ts';
 import { release } from './sockets.ts';
 
@@ -140,7 +143,9 @@ export class IncomingBody implements Body {
     return true;
   }
 
-  /** Nothing more will come; does nothing to a complete body. The first reason stays; returns it. */
+  /**
+   * Nothing more will come; does nothing to a complete body. The first reason stays; returns it.
+   */
   fail(reason: Fault): Fault {
     if (this.complete) return reason;
     this.#fault ??= reason;
@@ -155,7 +160,10 @@ export class IncomingBody implements Body {
 
   #cut(): Fault {
     const code: Code = this.#owner.side === 'request' ? 'client-gone' : 'upstream-cut';
-    return new Fault(code, `the connection was closed before the ${this.#owner.side} body was complete`);
+    return new Fault(
+      code,
+      `the connection was closed before the ${this.#owner.side} body was complete`,
+    );
   }
 
   #end(): 'end' {
@@ -169,14 +177,16 @@ export class IncomingBody implements Body {
     if (this.#inlet.unread === 0) return 'later';
     const piece = this.#inlet.take(this.#left);
     this.#left -= piece.length;
-    // At once, not at the next poll: whoever has the last byte may let the connection be used again.
+    // At once, not at the next poll: whoever has the last byte may let the connection be used
+    // again.
     if (this.#left === 0) this.#end();
     return piece;
   }
 
   /**
-   * The data of all chunks at hand as one piece, moved together in the buffer it came in, over framing that was read already: otherwise a peer that sends
-   * a byte a chunk would cost a write for each.
+   * The data of all chunks at hand as one piece, moved together in the buffer it came in, over
+   * framing that was read already: otherwise a peer that sends a byte a chunk would cost a write
+   * for each.
    */
   #nextOfChunks(): Buffer | 'end' | 'later' {
     const inlet = this.#inlet;
@@ -203,7 +213,8 @@ export class IncomingBody implements Body {
   #framingByte(byte: number): void {
     if (this.#step === 'size') {
       if (byte === CR && this.#digits > 0) this.#step = 'size-lf';
-      else if (byte === SEMICOLON && this.#digits > 0 && this.#owner.side === 'response') this.#step = 'extension';
+      else if (byte === SEMICOLON && this.#digits > 0 && this.#owner.side === 'response')
+        this.#step = 'extension';
       else this.#digit(byte);
     } else if (this.#step === 'extension') {
       this.#extensionByte(byte);
@@ -225,15 +236,22 @@ export class IncomingBody implements Body {
     else if ((classes(byte) & (VALUE | OBS_TEXT)) === 0)
       throw this.#malformed('a chunk extension with a control character');
     else if (++this.#extension > this.#limits.chunkExtensionBytes)
-      throw this.#malformed(`a chunk extension of more than ${this.#limits.chunkExtensionBytes} bytes`);
+      throw this.#malformed(
+        `a chunk extension of more than ${this.#limits.chunkExtensionBytes} bytes`,
+      );
   }
 
   #digit(byte: number): void {
     const value =
-      byte >= 48 && byte <= 57 ? byte - 48 : (byte | 32) >= 97 && (byte | 32) <= 102 ? (byte | 32) - 87 : -1;
+      byte >= 48 && byte <= 57
+        ? byte - 48
+        : (byte | 32) >= 97 && (byte | 32) <= 102
+          ? (byte | 32) - 87
+          : -1;
     if (value < 0)
       throw this.#malformed(
-        'a chunk size with something other than hexadecimal digits; extensions are not served in a request',
+        'a chunk size with something other than hexadecimal digits; extensions are not ' +
+          'served in a request',
       );
     this.#digits++;
     // Thirteen digits hold 2^52 - 1.
@@ -247,7 +265,8 @@ export class IncomingBody implements Body {
     try {
       if (inlet.bytes[inlet.at] === CR) {
         if (inlet.unread === 1) return 'later';
-        if (inlet.bytes[inlet.at + 1] !== LF) throw this.#malformed('a CR without LF after the last chunk');
+        if (inlet.bytes[inlet.at + 1] !== LF)
+          throw this.#malformed('a CR without LF after the last chunk');
         inlet.at += 2;
         return this.#end();
       }
@@ -267,6 +286,8 @@ export class IncomingBody implements Body {
 
   #malformed(problem: string): Fault {
     const fault = malformed(this.#owner.side === 'request' ? REQUEST : RESPONSE, problem);
-    return this.fail(new Fault(fault.code, `the ${this.#owner.side} body is malformed: ${problem}`));
+    return this.fail(
+      new Fault(fault.code, `the ${this.#owner.side} body is malformed: ${problem}`),
+    );
   }
 }

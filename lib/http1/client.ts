@@ -4,70 +4,42 @@
  *   idle ──request──► waiting ──head──► receiving ──end of body──► idle       waiting ──101, 2xx to CONNECT──► handed-over
  *   any ──error, cut, bytes nobody asked for──► closed
  *
- * The answer may come before the request is sent; then the rest of the request is not sent and the connection is not used again. So it does where the request cannot
- * be sent any more: what the upstream said before it stopped reading is read, and is the answer if it is one. A connection that says
- * anything while idle, or more than one answer, is destroyed (RFC 9112 section 9.2).
+ * The answer may come before the request is sent; then the rest of the request is not sent and the
+ * connection is not used again. So it does where the request cannot be sent any more: what the
+ * upstream said before it stopped reading is read, and is the answer if it is one. A connection
+ * that says anything while idle, or more than one answer, is destroyed (RFC 9112 section 9.2).
  */
 import type { Duplex } from 'node:stream';
-
-import type { Clock } from '../base/clock.ts';
-import { systemClock } from '../base/clock.ts';
+import { type Clock, systemClock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore, reasonOf } from '../base/signal.ts';
-import type { BodyOwner } from './body.ts';
-import { IncomingBody, NO_BODY, hasBody } from './body.ts';
-import type { HandedOver } from './exchange.ts';
-import { RESPONSE, longHead, malformed } from '../http/field-lines.ts';
-import { parseResponseHead } from './head.ts';
+import type { ClientConnection, ClientResponse, RequestOptions } from '../http/client.ts';
 import { isUntouched, unprocessed, unread, untouched } from '../http/failures.ts';
+import { RESPONSE, longHead, malformed } from '../http/field-lines.ts';
+import type { Http1Limits } from '../http/limits.ts';
+import {
+  type Body,
+  type Fields,
+  type OutgoingRequest,
+  type ResponseHead,
+  fieldOf,
+} from '../http/message.ts';
+import type { HandedOver } from '../http/server-exchange.ts';
+import { type BodyOwner, IncomingBody, NO_BODY, hasBody } from './body.ts';
+import { parseResponseHead } from './head.ts';
 import { Inlet } from './read-buffer.ts';
-import type { Http1Limits } from './limits.ts';
-import type { Body, Fields, OutgoingRequest, ResponseHead } from '../http/message.ts';
-import { fieldOf } from '../http/message.ts';
-import { Outlet } from './writer.ts';
-import { requestText } from './serialise.ts';
 import { announced } from './reuse.ts';
+import { requestText } from './serialise.ts';
 import { keepReadable, resetSocket } from './sockets.ts';
 import { Watchdog } from './watchdog.ts';
-
-export interface ClientResponse {
-  readonly head: ResponseHead;
-  readonly body: Body;
-  /** Settles when the request is sent, or when its rest is not wanted; rejects with the Fault that cut it. Its rejection needs no handler. */
-  readonly sent: Promise<void>;
-  /** After a 101 that was asked for, or 2xx to CONNECT. */
-  readonly upgraded: HandedOver | undefined;
-}
-
-export interface RequestOptions {
-  /** Aborting destroys the connection, until the answer's body is complete. Whoever can call `destroy` needs none. */
-  readonly signal?: AbortSignal;
-  /** Told each interim answer. */
-  onInform(status: number, fields: Fields): void;
-  /** The final head must come this long after the call; otherwise Fault 'upstream-timeout'. No limit by default. */
-  readonly headMs?: number;
-  /** Something of the answer's body must come each time this long after it was waited for; otherwise Fault 'upstream-timeout'. No limit by default. */
-  readonly bodyIdleMs?: number;
-}
-
-export interface ClientConnection {
-  readonly socket: Duplex;
-  /** Whether another request can be sent on it now. */
-  readonly reusable: boolean;
-  /** Monotonic time of the end of the last exchange. */
-  readonly idleSince: number;
-  /** The server has ended it unused, or without a byte of an answer, and sooner than it had announced. */
-  readonly endedEarly: boolean;
-  /**
-   * Sends a request and settles with the final answer's head. Rejects with a Fault: upstream-cut, upstream-malformed, upstream-timeout, or the reason of the signal
-   * or of the request's body. See `isUntouched` and `isUnprocessed` for when to try again.
-   */
-  request(head: OutgoingRequest, body: Buffer | Body | undefined, options: RequestOptions): Promise<ClientResponse>;
-  destroy(reason: Error): void;
-}
+import { Outlet } from './writer.ts';
 
 /** Takes charge of a connected socket nobody has read from. */
-export function clientConnection(socket: Duplex, limits: Http1Limits, clock: Clock = systemClock): ClientConnection {
+export function clientConnection(
+  socket: Duplex,
+  limits: Http1Limits,
+  clock: Clock = systemClock,
+): ClientConnection {
   return new Client(socket, limits, clock);
 }
 
@@ -114,9 +86,13 @@ class Client implements ClientConnection, BodyOwner {
     this.#clock = clock;
     this.idleSince = clock.monotonic();
     this.#inlet = new Inlet(socket);
-    this.#reading = new Watchdog(clock, () => this.#fail(timeout('the upstream did not answer in time')));
+    this.#reading = new Watchdog(clock, () =>
+      this.#fail(timeout('the upstream did not answer in time')),
+    );
     this.#writing = new Watchdog(clock, () => this.#fail(unread()));
-    this.#outlet = new Outlet(socket, (full) => (full ? this.#writing.set(limits.writeIdleMs) : this.#writing.clear()));
+    this.#outlet = new Outlet(socket, (full) =>
+      full ? this.#writing.set(limits.writeIdleMs) : this.#writing.clear(),
+    );
     socket.allowHalfOpen = true;
     socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain);
     socket.on('error', this.#onError).on('close', this.#onClose);
@@ -125,18 +101,24 @@ class Client implements ClientConnection, BodyOwner {
   }
 
   get reusable(): boolean {
-    if (this.#state !== 'idle' || !this.#keepAlive || this.#inlet.ended || this.socket.destroyed) return false;
+    if (this.#state !== 'idle' || !this.#keepAlive || this.#inlet.ended || this.socket.destroyed)
+      return false;
     return this.#kept === Infinity || this.#clock.monotonic() - this.idleSince < this.#kept;
   }
 
-  request(head: OutgoingRequest, body: Buffer | Body | undefined, options: RequestOptions): Promise<ClientResponse> {
+  request(
+    head: OutgoingRequest,
+    body: Buffer | Body | undefined,
+    options: RequestOptions,
+  ): Promise<ClientResponse> {
     if (this.#state !== 'idle' && this.#state !== 'closed')
       throw new TypeError('this connection is at another request');
     const text = requestText(head);
     checkBody(head, body);
     const { signal } = options;
     if (signal?.aborted === true) return Promise.reject(reasonOf(signal));
-    if (!this.reusable) return Promise.reject(unprocessed('the connection to the upstream is closed', this.#reason));
+    if (!this.reusable)
+      return Promise.reject(unprocessed('the connection to the upstream is closed', this.#reason));
     this.#state = 'waiting';
     this.#informs = 0;
     this.#before = this.#inlet.received;
@@ -213,13 +195,17 @@ class Client implements ClientConnection, BodyOwner {
     if (this.#state === 'waiting') this.#read();
     else if (this.#state === 'receiving') {
       if (this.#body?.wake() !== true) this.#inlet.pause();
-    } else if (this.#state === 'idle') this.#fail(malformed(RESPONSE, 'bytes that no request asked for'));
+    } else if (this.#state === 'idle')
+      this.#fail(malformed(RESPONSE, 'bytes that no request asked for'));
   };
 
   readonly #onEnd = (): void => {
     this.#inlet.ended = true;
     if (this.#state === 'receiving') this.#body?.wake();
-    else this.#leave(this.#lost(this.#unsent ?? cut('the upstream closed the connection before it answered')));
+    else
+      this.#leave(
+        this.#lost(this.#unsent ?? cut('the upstream closed the connection before it answered')),
+      );
   };
 
   readonly #onDrain = (): void => this.#outlet.wake();
@@ -235,7 +221,9 @@ class Client implements ClientConnection, BodyOwner {
   };
 
   readonly #onError = (cause: Error): void => {
-    this.#leave(this.#lost(new Fault('upstream-cut', 'the connection to the upstream failed', { cause })));
+    this.#leave(
+      this.#lost(new Fault('upstream-cut', 'the connection to the upstream failed', { cause })),
+    );
   };
 
   readonly #onClose = (): void => {
@@ -360,7 +348,8 @@ class Client implements ClientConnection, BodyOwner {
       const early = new Fault('aborted', 'the upstream answered before the request was sent');
       upload.cancel(early);
       this.#fail(early);
-    } else if (this.#inlet.unread > 0) this.#fail(malformed(RESPONSE, 'bytes after the end of the answer'));
+    } else if (this.#inlet.unread > 0)
+      this.#fail(malformed(RESPONSE, 'bytes after the end of the answer'));
     else if (!this.#keepAlive || this.#inlet.ended) {
       if (this.#keepAlive) this.#early();
       this.#fail(cut('the upstream ended the connection after its answer'));

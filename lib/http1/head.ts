@@ -1,29 +1,57 @@
 /**
- * Heads of HTTP/1.1 messages: from bytes to values, or a Fault. Pure. One grammar (RFC 9112, no obsolete form), decided once:
- * - nothing before the start line but one empty line before a request, which the connection takes away; single spaces; HTTP/1.1 or HTTP/1.0;
+ * Heads of HTTP/1.1 messages: from bytes to values, or a Fault. Pure. One grammar (RFC 9112, no
+ * obsolete form), decided once:
+ * - nothing before the start line but one empty line before a request, which the connection takes
+ *   away; single spaces; HTTP/1.1 or HTTP/1.0;
  * - HTTP/1.1 has exactly one Host, HTTP/1.0 at most one;
- * - at most one of Content-Length and Transfer-Encoding, each once; the only coding is `chunked`, and never with HTTP/1.0;
- * - HEAD, CONNECT and TRACE have no body; that of a GET is framed, and refused unless policy allows it. DELETE and OPTIONS may have one: it is framed like any other, widely used (Kubernetes), and sent on re-framed;
+ * - at most one of Content-Length and Transfer-Encoding, each once; the only coding is `chunked`,
+ *   and never with HTTP/1.0;
+ * - HEAD, CONNECT and TRACE have no body; that of a GET is framed, and refused unless policy allows
+ *   it. DELETE and OPTIONS may have one: it is framed like any other, widely used (Kubernetes), and
+ *   sent on re-framed;
  * - methods in lower case are refused, as lenient servers read them as their upper-case twins.
  */
 import { Fault } from '../base/fault.ts';
 import type { Rules } from '../http/field-lines.ts';
-import { REQUEST, RESPONSE, byteAt, hintFor, lineEnds, malformed, parseFields, tooLarge } from '../http/field-lines.ts';
-import { OBS_TEXT, SP, TOKEN, VALUE, VISIBLE, byteCount, classes, tokenList } from '../http/grammar.ts';
-import type { Http1Limits } from './limits.ts';
+import {
+  REQUEST,
+  RESPONSE,
+  byteAt,
+  hintFor,
+  lineEnds,
+  malformed,
+  parseFields,
+  tooLarge,
+} from '../http/field-lines.ts';
+import {
+  OBS_TEXT,
+  SP,
+  TOKEN,
+  VALUE,
+  VISIBLE,
+  byteCount,
+  classes,
+  tokenList,
+} from '../http/grammar.ts';
+import type { Http1Limits } from '../http/limits.ts';
 import type { Fields, Framing, RequestHead, ResponseHead } from '../http/message.ts';
 
 const NONE: Framing = Object.freeze({ kind: 'none' });
 const CHUNKED: Framing = Object.freeze({ kind: 'chunked' });
 const UNTIL_CLOSE: Framing = Object.freeze({ kind: 'until-close' });
 
-/** The request head at the start of `text` (bytes as latin1, ending with the empty line); undefined where the bytes ran out. Throws a Fault. */
+/**
+ * The request head at the start of `text` (bytes as latin1, ending with the empty line); undefined
+ * where the bytes ran out. Throws a Fault.
+ */
 export function parseRequestHead(text: string, limits: Http1Limits): RequestHead | undefined {
   let at = 0;
   while ((classes(text.charCodeAt(at)) & TOKEN) !== 0) at++;
-  if (at > limits.methodBytes) throw malformed(REQUEST, `a method of more than ${limits.methodBytes} bytes`);
+  if (at > limits.methodBytes)
+    throw malformed(REQUEST, `a method of more than ${limits.methodBytes} bytes`);
   if (at === text.length) return undefined;
-  if (at === 0 || text.charCodeAt(at) !== SP) throw malformed(REQUEST, `${byteAt(text, at)} in the method`);
+  if (at === 0 || text.charCodeAt(at) !== SP)
+    throw malformed(REQUEST, `${byteAt(text, at)} in the method`);
   const method = text.slice(0, at);
   if (method !== method.toUpperCase())
     throw new Fault('method-not-supported', 'a request method in lower case is not supported', {
@@ -48,9 +76,11 @@ export function refuseLong(target: string, { pathBytes, targetBytes }: Http1Limi
   const scheme = target.startsWith('/') ? 0 : target.indexOf('://') + 3;
   const from = scheme === 2 ? -1 : target.indexOf('/', scheme);
   const mark = target.indexOf('?');
-  const path = from < 0 || (mark >= 0 && mark < from) ? 0 : (mark < 0 ? target.length : mark) - from;
+  const path =
+    from < 0 || (mark >= 0 && mark < from) ? 0 : (mark < 0 ? target.length : mark) - from;
   if (path > pathBytes) throw tooLong(`path is longer than ${pathBytes} bytes`);
-  if (target.length > targetBytes) throw tooLong(`request target is longer than ${targetBytes} bytes`);
+  if (target.length > targetBytes)
+    throw tooLong(`request target is longer than ${targetBytes} bytes`);
 }
 
 function tooLong(problem: string): Fault {
@@ -67,7 +97,12 @@ function requestOf(method: string, target: string, minor: 0 | 1, fields: Fields)
       ? NONE
       : { kind: 'length', length: marks.length };
   const content = marks.chunked || (marks.length ?? 0) > 0;
-  if (method === 'HEAD' || method === 'CONNECT' || method === 'TRACE' || (method === 'GET' && !content)) {
+  if (
+    method === 'HEAD' ||
+    method === 'CONNECT' ||
+    method === 'TRACE' ||
+    (method === 'GET' && !content)
+  ) {
     if (content) throw malformed(REQUEST, `${method} with a body`);
     framing = NONE;
   }
@@ -75,11 +110,26 @@ function requestOf(method: string, target: string, minor: 0 | 1, fields: Fields)
     throw new Fault('expectation-failed', 'the request expects something other than 100-continue');
   }
   const expectContinue = marks.expect !== undefined && minor === 1 && content;
-  return { method, target, minor, fields, framing, keepAlive: minor === 1 && !marks.close, expectContinue };
+  return {
+    method,
+    target,
+    minor,
+    fields,
+    framing,
+    keepAlive: minor === 1 && !marks.close,
+    expectContinue,
+  };
 }
 
-/** The response head at the start of `text`, to a request of this method; undefined where the bytes ran out. Throws a Fault 'upstream-malformed'. */
-export function parseResponseHead(text: string, method: string, limits: Http1Limits): ResponseHead | undefined {
+/**
+ * The response head at the start of `text`, to a request of this method; undefined where the bytes
+ * ran out. Throws a Fault 'upstream-malformed'.
+ */
+export function parseResponseHead(
+  text: string,
+  method: string,
+  limits: Http1Limits,
+): ResponseHead | undefined {
   const minor = versionAt(text, 0, RESPONSE);
   if (minor === undefined) return undefined;
   expectAt(text, 8, ' ');
@@ -101,7 +151,8 @@ export function parseResponseHead(text: string, method: string, limits: Http1Lim
   const marks = marksOf(fields, minor, RESPONSE);
   const framing = responseFraming(status, method, marks);
   // What its server may send behind a head that says too much would be read as the next answer.
-  const overstated = status === 204 ? marks.chunked || (marks.length ?? 0) > 0 : status === 304 && marks.chunked;
+  const overstated =
+    status === 204 ? marks.chunked || (marks.length ?? 0) > 0 : status === 304 && marks.chunked;
   const keepAlive = minor === 1 && !marks.close && framing !== UNTIL_CLOSE && !overstated;
   return { status, reason: text.slice(13, at), minor, fields, framing, keepAlive };
 }
@@ -110,7 +161,8 @@ export function parseResponseHead(text: string, method: string, limits: Http1Lim
 function responseFraming(status: number, method: string, marks: Marks): Framing {
   const tunnel = status === 101 || (method === 'CONNECT' && status >= 200 && status < 300);
   if (tunnel || status < 200) {
-    if (marks.chunked || (marks.length ?? 0) > 0) throw malformed(RESPONSE, `a body with status ${status}`);
+    if (marks.chunked || (marks.length ?? 0) > 0)
+      throw malformed(RESPONSE, `a body with status ${status}`);
     return NONE;
   }
   // They end with their head whatever its fields say, and go on without those.
@@ -129,7 +181,13 @@ interface Marks {
 }
 
 function marksOf(fields: Fields, minor: 0 | 1, rules: Rules): Marks {
-  const marks: Marks = { hosts: 0, length: undefined, chunked: false, close: false, expect: undefined };
+  const marks: Marks = {
+    hosts: 0,
+    length: undefined,
+    chunked: false,
+    close: false,
+    expect: undefined,
+  };
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] as string;
     const value = fields[i + 1] as string;
@@ -139,7 +197,8 @@ function marksOf(fields: Fields, minor: 0 | 1, rules: Rules): Marks {
         if (name === 'host') marks.hosts++;
         break;
       case 6:
-        if (name === 'expect') marks.expect = marks.expect === undefined ? value : `${marks.expect}, ${value}`;
+        if (name === 'expect')
+          marks.expect = marks.expect === undefined ? value : `${marks.expect}, ${value}`;
         break;
       case 10:
         if (name === 'connection') markConnection(marks, value, rules);
@@ -153,7 +212,8 @@ function marksOf(fields: Fields, minor: 0 | 1, rules: Rules): Marks {
       default:
     }
   }
-  if (marks.chunked && marks.length !== undefined) throw malformed(rules, 'both Content-Length and Transfer-Encoding');
+  if (marks.chunked && marks.length !== undefined)
+    throw malformed(rules, 'both Content-Length and Transfer-Encoding');
   return marks;
 }
 
@@ -182,10 +242,12 @@ function versionAt(text: string, at: number, rules: Rules): 0 | 1 | undefined {
   if (text.startsWith('HTTP/1.1', at)) return 1;
   if (text.startsWith('HTTP/1.0', at)) return 0;
   const have = text.slice(at, at + 8);
-  if (have.length < 8 && ('HTTP/1.1'.startsWith(have) || 'HTTP/1.0'.startsWith(have))) return undefined;
+  if (have.length < 8 && ('HTTP/1.1'.startsWith(have) || 'HTTP/1.0'.startsWith(have)))
+    return undefined;
   throw malformed(rules, `neither HTTP/1.1 nor HTTP/1.0 at ${at}`);
 }
 
 function expectAt(text: string, at: number, wanted: string): void {
-  if (at < text.length && text[at] !== wanted) throw malformed(RESPONSE, `${byteAt(text, at)} in the status line`);
+  if (at < text.length && text[at] !== wanted)
+    throw malformed(RESPONSE, `${byteAt(text, at)} in the status line`);
 }

@@ -1,21 +1,24 @@
 /**
  * Connections to upstreams, kept by a key that stands for everything they depend on. Rules:
- * - at most so many open at once for a key; who comes later waits in order, for a limited time (one stuck upstream must not hold everything up);
- * - the connection used last is used first; idle ones end after a time, all after a maximum age with jitter, and at once when they say anything unasked;
- * - a request that must not be sent twice uses one that served before only where the server is known not to close those (reuse.ts);
- * - a retired key's connections end as soon as they are idle, and none of them is used for a new request;
+ * - at most so many open at once for a key; who comes later waits in order, for a limited time (one
+ *   stuck upstream must not hold everything up);
+ * - the connection used last is used first; idle ones end after a time, all after a maximum age
+ *   with jitter, and at once when they say anything unasked;
+ * - a request that must not be sent twice uses one that served before only where the server is
+ *   known not to close those (reuse.ts);
+ * - a retired key's connections end as soon as they are idle, and none of them is used for a new
+ *   request;
  * - a lease is given back exactly once, whatever happened.
  */
 import type { Duplex } from 'node:stream';
-
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore, onAbort, reasonOf } from '../base/signal.ts';
-import type { ClientConnection } from './client.ts';
+import type { ClientConnection } from '../http/client.ts';
+import { type Lease, Loan } from '../http/lease.ts';
+import type { Http1Limits } from '../http/limits.ts';
 import { clientConnection } from './client.ts';
-import { Loan, type Lease } from '../http/lease.ts';
-import type { Http1Limits } from './limits.ts';
-import { Reuse, SOON_MS, type Closing } from './reuse.ts';
+import { type Closing, Reuse, SOON_MS } from './reuse.ts';
 
 export interface Dialled<T> {
   readonly socket: Duplex;
@@ -34,11 +37,20 @@ export interface PoolCounts {
 }
 
 export interface Pool<T> extends AsyncDisposable {
-  /** An idle connection; undefined where there is none, or none for a request that may be sent `once` alone. */
+  /**
+   * An idle connection; undefined where there is none, or none for a request that may be sent
+   * `once` alone.
+   */
   take(key: string, once?: boolean): Lease<T> | undefined;
-  /** An idle connection, a new one, or one after waiting. Rejects with the dial's error, the signal's reason, or Fault 'too-many'. */
+  /**
+   * An idle connection, a new one, or one after waiting. Rejects with the dial's error, the
+   * signal's reason, or Fault 'too-many'.
+   */
   acquire(key: string, dial: Dial<T>, signal: AbortSignal, once?: boolean): Promise<Lease<T>>;
-  /** Ends what belongs to keys that are not kept: idle connections now, the others when they are given back. */
+  /**
+   * Ends what belongs to keys that are not kept: idle connections now, the others when they are
+   * given back.
+   */
   retire(keep: (key: string) => boolean): void;
   counts(): PoolCounts;
 }
@@ -111,7 +123,8 @@ class ConnectionPool<T> implements Pool<T> {
     if (idle !== undefined) return idle;
     const slot = this.#slotOf(key);
     if (this.#makesPlace(slot)) return this.#dial(slot, dial, signal);
-    if (slot.waiting.size >= this.#limits.poolQueue) throw tooMany(`${slot.waiting.size} requests wait already`);
+    if (slot.waiting.size >= this.#limits.poolQueue)
+      throw tooMany(`${slot.waiting.size} requests wait already`);
     return this.#queue(slot, { dial, signal, once });
   }
 
@@ -149,7 +162,12 @@ class ConnectionPool<T> implements Pool<T> {
     this.#ended(slot, member, member.rested);
     const [waiter] = slot.waiting;
     const unwanted = waiter === undefined ? this.#isSpare(slot) : !suits(slot, waiter.once);
-    if (unwanted || slot.retired || !connection.reusable || this.#clock.monotonic() >= member.expires) {
+    if (
+      unwanted ||
+      slot.retired ||
+      !connection.reusable ||
+      this.#clock.monotonic() >= member.expires
+    ) {
       connection.destroy(new Fault('aborted', 'the connection is not used again'));
       this.#vacancy(slot);
       return;
@@ -167,7 +185,7 @@ class ConnectionPool<T> implements Pool<T> {
 
   /** Where requests use new connections they leave more behind than the others take. */
   #isSpare(slot: Slot<T>): boolean {
-    return slot.closing.state !== 'stays' && slot.idle.length >= MOST_SPARE;
+    return slot.closing.state !== 'stays' && slot.idle.length >= MAX_SPARE;
   }
 
   /** Looks a while after an answer whether the server has left the connection open. */
@@ -241,7 +259,10 @@ class ConnectionPool<T> implements Pool<T> {
     return new Loan(this, slot, member, fresh);
   }
 
-  /** Dials for one who has a place; gives up at once when the signal aborts, and destroys what comes too late. */
+  /**
+   * Dials for one who has a place; gives up at once when the signal aborts, and destroys what comes
+   * too late.
+   */
   async #dial(slot: Slot<T>, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>> {
     slot.dialling++;
     const aborted = Promise.withResolvers<never>();
@@ -249,13 +270,20 @@ class ConnectionPool<T> implements Pool<T> {
     const dialled = (async () => dial(signal))();
     try {
       const { socket, info } = await Promise.race([dialled, aborted.promise]);
-      const lifetime = this.#limits.poolMaxAgeMs * (1 - this.#limits.poolAgeJitter * this.#random());
+      const lifetime =
+        this.#limits.poolMaxAgeMs * (1 - this.#limits.poolAgeJitter * this.#random());
       const connection = clientConnection(socket, this.#limits, this.#clock);
-      const member: Member<T> = { connection, info, expires: this.#clock.monotonic() + lifetime, rested: 0 };
+      const member: Member<T> = {
+        connection,
+        info,
+        expires: this.#clock.monotonic() + lifetime,
+        rested: 0,
+      };
       socket.once('close', () => this.#closedBy(slot, member));
       slot.dialling--;
       const lease = this.#lend(slot, member, true);
-      if (this.#closed) connection.destroy(new Fault('shutting-down', 'the pool of connections is closed'));
+      if (this.#closed)
+        connection.destroy(new Fault('shutting-down', 'the pool of connections is closed'));
       return lease;
     } catch (failure) {
       slot.dialling--;
@@ -310,9 +338,13 @@ class ConnectionPool<T> implements Pool<T> {
     this.#vacancy(slot);
   }
 
-  /** A connection has ended that was unused for so long; past the time for which one is kept it means nothing. */
+  /**
+   * A connection has ended that was unused for so long; past the time for which one is kept it
+   * means nothing.
+   */
   #ended({ closing }: Slot<T>, { connection }: Member<T>, rested: number): void {
-    if (connection.endedEarly && rested < this.#limits.poolIdleMs) this.#reuse.closed(closing, rested);
+    if (connection.endedEarly && rested < this.#limits.poolIdleMs)
+      this.#reuse.closed(closing, rested);
   }
 
   #retire(slot: Slot<T>): void {
@@ -331,9 +363,13 @@ class ConnectionPool<T> implements Pool<T> {
     const oldest = now - this.#limits.poolIdleMs;
     let left = 0;
     for (const slot of this.#slots.values()) {
-      for (const { connection } of slot.idle) this.#reuse.open(slot.closing, now - connection.idleSince);
-      const ended = slot.idle.filter(({ connection, expires }) => connection.idleSince <= oldest || expires <= now);
-      for (const { connection } of ended) connection.destroy(new Fault('aborted', 'the connection was idle too long'));
+      for (const { connection } of slot.idle)
+        this.#reuse.open(slot.closing, now - connection.idleSince);
+      const ended = slot.idle.filter(
+        ({ connection, expires }) => connection.idleSince <= oldest || expires <= now,
+      );
+      for (const { connection } of ended)
+        connection.destroy(new Fault('aborted', 'the connection was idle too long'));
       left += slot.idle.length - ended.length;
     }
     // Coarse: a connection may idle for one and a half times the limit.
@@ -350,7 +386,7 @@ interface Member<T> {
 }
 
 /** Idle connections that are kept where those that were used are not used for every request. */
-const MOST_SPARE = 8;
+const MAX_SPARE = 8;
 
 /** Whether a request may have a connection that served before. */
 function suits<T>({ closing }: Slot<T>, once: boolean): boolean {
@@ -358,5 +394,7 @@ function suits<T>({ closing }: Slot<T>, once: boolean): boolean {
 }
 
 function tooMany(problem: string): Fault {
-  return new Fault('too-many', `too many requests for one upstream at once: ${problem}`, { hint: 'try again later' });
+  return new Fault('too-many', `too many requests for one upstream at once: ${problem}`, {
+    hint: 'try again later',
+  });
 }

@@ -1,6 +1,7 @@
 /**
- * What a connection has received and nobody has taken yet. At most one buffer is held: while nobody waits for more, the socket is paused, so that what a
- * peer sends ahead is bounded. Heads and trailer sections are taken here, whole or not at all.
+ * What a connection has received and nobody has taken yet. At most one buffer is held: while nobody
+ * waits for more, the socket is paused, so that what a peer sends ahead is bounded. Heads and
+ * trailer sections are taken here, whole or not at all.
  */
 import type { Duplex } from 'node:stream';
 
@@ -80,10 +81,16 @@ export class Inlet {
   }
 
   /**
-   * Takes a block that ends with an empty line and hands it to `parse` as latin1; undefined while it is not complete. `parse` also sees the incomplete block, each
-   * time a line of it ends, so that what is wrong is refused at once. Throws what `parse` throws, or `over(most)` for a block longer than that.
+   * Takes a block that ends with an empty line and hands it to `parse` as latin1; undefined while
+   * it is not complete. `parse` also sees the incomplete block, each time a line of it ends, so
+   * that what is wrong is refused at once. Throws what `parse` throws, or `over(most)` for a block
+   * longer than that.
    */
-  takeBlock<T>(parse: (text: string) => T | undefined, most: number, over: (most: number) => Fault): T | undefined {
+  takeBlock<T>(
+    parse: (text: string) => T | undefined,
+    most: number,
+    over: (most: number) => Fault,
+  ): T | undefined {
     const { at, bytes } = this;
     const from = Math.max(at, this.#scanned - 3);
     const blank = bytes.indexOf(BLANK_LINE, from);

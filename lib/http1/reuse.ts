@@ -1,29 +1,39 @@
 /**
- * Whether a connection that has served may carry a request that must not be sent twice. A server may
- * close an unused connection at any time (RFC 9112 section 9.5), and a request that meets its close is
- * lost. So it is noted for each key how its server closes:
+ * Whether a connection that has served may carry a request that must not be sent twice. A server
+ * may close an unused connection at any time (RFC 9112 section 9.5), and a request that meets its
+ * close is lost. So it is noted for each key how its server closes:
  * - unknown, until a connection has stayed open for a while after an answer;
  * - it stays open;
  * - it closes: one ended right after an answer, or without having announced it (Keep-Alive). That
- *   holds for a while, longer each time, and until one has stayed open far longer than it took then.
+ *   holds for a while, longer each time, and until one has stayed open far longer than it took
+ *   then.
  */
 import type { Clock } from '../base/clock.ts';
 import { fieldOf, type Fields } from '../http/message.ts';
 
-/** A server that ends a connection within this time of an answer does so with every answer; milliseconds. */
+/**
+ * A server that ends a connection within this time of an answer does so with every answer;
+ * milliseconds.
+ */
 export const SOON_MS = 100;
 
 /** How long a server is taken to close connections, doubled each time it does; milliseconds. */
 const MARKED_MS = 60_000;
-const MOST_MARKED_MS = 3_600_000;
+const MAX_MARKED_MS = 3_600_000;
 
-/** A connection must have stayed open at least so long before a server is trusted again; milliseconds. */
+/**
+ * A connection must have stayed open at least so long before a server is trusted again;
+ * milliseconds.
+ */
 const PROOF_MS = 1000;
 
 /** Keys that are remembered; the one learned first is forgotten, and has to prove itself anew. */
-const MOST_KEYS = 4096;
+const MAX_KEYS = 4096;
 
-/** A server closes a little before the time that it announces, and the request travels; milliseconds. */
+/**
+ * A server closes a little before the time that it announces, and the request travels;
+ * milliseconds.
+ */
 const MARGIN_MS = 1000;
 
 export interface Closing {
@@ -46,7 +56,7 @@ export class Reuse {
   of(key: string): Closing {
     let known = this.#known.get(key);
     if (known !== undefined) return known;
-    const [oldest] = this.#known.size < MOST_KEYS ? [] : this.#known.keys();
+    const [oldest] = this.#known.size < MAX_KEYS ? [] : this.#known.keys();
     if (oldest !== undefined) this.#known.delete(oldest);
     this.#known.set(key, (known = { state: 'unknown', after: 0, until: 0, times: 0 }));
     return known;
@@ -61,7 +71,7 @@ export class Reuse {
 
   /** The server has closed a connection `ms` after its last answer, and not as it had announced. */
   closed(known: Closing, ms: number): void {
-    const holds = Math.min(MARKED_MS * 2 ** known.times, MOST_MARKED_MS);
+    const holds = Math.min(MARKED_MS * 2 ** known.times, MAX_MARKED_MS);
     known.after = known.state === 'closes' ? Math.max(known.after, ms) : ms;
     if (known.state !== 'closes') known.times += 1;
     known.state = 'closes';
@@ -76,7 +86,10 @@ export interface Announced {
   readonly more: number;
 }
 
-/** What a server says of how long it keeps the connection: `Keep-Alive: timeout=5, max=100`; undefined where nothing. */
+/**
+ * What a server says of how long it keeps the connection: `Keep-Alive: timeout=5, max=100`;
+ * undefined where nothing.
+ */
 export function announced(fields: Fields): Announced | undefined {
   const value = fieldOf(fields, 'keep-alive');
   if (value === undefined) return undefined;

@@ -1,47 +1,61 @@
 /**
- * The server's side of a connection, as one explicit state machine. Requests are answered in order, one at a time; what is sent ahead waits in the socket.
+ * The server's side of a connection, as one explicit state machine. Requests are answered in order,
+ * one at a time; what is sent ahead waits in the socket.
  *
  *   idle ──head──► busy ──answer and handler done──► idle | lingering       idle ──bad head, time out──► lingering
  *   busy ──upgrade──► handed-over                                             any ──reset, time out──► closed
  *
- * A connection that we close lingers: our side is ended, what still comes is discarded within bounds, so that the client can read the answer (RFC 9112 section 9.6).
+ * A connection that we close lingers: our side is ended, what still comes is discarded within
+ * bounds, so that the client can read the answer (RFC 9112 section 9.6).
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
-import type { BodyOwner } from './body.ts';
-import { IncomingBody, hasBody } from './body.ts';
-import type { Connection, HandedOver, Line, ServerExchange } from './exchange.ts';
-import { Exchange } from './exchange.ts';
 import { REQUEST, longHead, malformed } from '../http/field-lines.ts';
-import { parseRequestHead } from './head.ts';
 import { CR, LF } from '../http/grammar.ts';
+import { type Http1Limits, timeHint } from '../http/limits.ts';
+import { type OutgoingResponse, type RequestHead, fieldOf } from '../http/message.ts';
+import type { Connection, HandedOver, ServerExchange } from '../http/server-exchange.ts';
+import { type BodyOwner, IncomingBody, hasBody } from './body.ts';
+import { Exchange, type Line } from './exchange.ts';
+import { parseRequestHead } from './head.ts';
 import { Inlet } from './read-buffer.ts';
-import { timeHint, type Http1Limits } from './limits.ts';
-import type { OutgoingResponse, RequestHead } from '../http/message.ts';
-import { fieldOf } from '../http/message.ts';
-import { Outlet } from './writer.ts';
 import { responseText } from './serialise.ts';
 import { resetSocket } from './sockets.ts';
 import { Watchdog } from './watchdog.ts';
+import { Outlet } from './writer.ts';
 
 export interface ServeOptions {
   readonly limits: Http1Limits;
   readonly clock: Clock;
-  /** Once aborted, idle connections are closed and each answer is the last of its connection; `lastCall`: that alone. */
+  /**
+   * Once aborted, idle connections are closed and each answer is the last of its connection;
+   * `lastCall`: that alone.
+   */
   readonly draining: AbortSignal;
   readonly lastCall?: AbortSignal | undefined;
-  /** Called once a request. A rejection before an answer is answered by `refuse`; after it, it cuts the connection. */
+  /**
+   * Called once a request. A rejection before an answer is answered by `refuse`; after it, it cuts
+   * the connection.
+   */
   handle(exchange: ServerExchange): Promise<void>;
   /** What to answer to what could not be parsed or handled; the connection is closed after it. */
-  refuse(fault: Fault, connection: Connection): { readonly head: OutgoingResponse; readonly body: Buffer };
-  /** Takes a connection over that begins with the preface of HTTP/2 (RFC 9113 section 3.4); without it such a connection is malformed. */
+  refuse(
+    fault: Fault,
+    connection: Connection,
+  ): { readonly head: OutgoingResponse; readonly body: Buffer };
+  /**
+   * Takes a connection over that begins with the preface of HTTP/2 (RFC 9113 section 3.4); without
+   * it such a connection is malformed.
+   */
   preface?(handed: HandedOver): void;
 }
 
-/** Serves a connection, half-open allowed, until it is closed or handed over; never rejects. The socket must not have been read from. */
+/**
+ * Serves a connection, half-open allowed, until it is closed or handed over; never rejects. The
+ * socket must not have been read from.
+ */
 export function serveConnection(socket: Duplex, options: ServeOptions): Promise<void> {
   return new Promise((resolve) => new ServerConnection(socket, options, resolve).start());
 }
@@ -69,7 +83,9 @@ class ServerConnection implements Connection, Line, BodyOwner {
   #state: State = 'idle';
   #exchange: Exchange | undefined;
   #body: IncomingBody | undefined;
-  /** Of the exchange under way: its answer is sent, its handler has settled, its answer said close. */
+  /**
+   * Of the exchange under way: its answer is sent, its handler has settled, its answer said close.
+   */
   #responded = false;
   #handled = false;
   #close = false;
@@ -95,7 +111,13 @@ class ServerConnection implements Connection, Line, BodyOwner {
     this.#inlet = new Inlet(socket);
     this.#reading = new Watchdog(options.clock, () => this.#readTimeout());
     this.#writing = new Watchdog(options.clock, () =>
-      this.reset(new Fault('client-gone', 'the client does not read what it asked for', timeHint('writeTimeout'))),
+      this.reset(
+        new Fault(
+          'client-gone',
+          'the client does not read what it asked for',
+          timeHint('writeTimeout'),
+        ),
+      ),
     );
     this.outlet = new Outlet(socket, (full) =>
       full ? this.#writing.set(options.limits.writeIdleMs) : this.#writing.clear(),
@@ -173,7 +195,8 @@ class ServerConnection implements Connection, Line, BodyOwner {
     else this.#reading.clear();
   }
 
-  readonly #parse = (text: string): RequestHead | undefined => parseRequestHead(text, this.#options.limits);
+  readonly #parse = (text: string): RequestHead | undefined =>
+    parseRequestHead(text, this.#options.limits);
 
   readonly #onData = (chunk: Buffer): void => {
     this.#inlet.give(chunk);
@@ -190,14 +213,19 @@ class ServerConnection implements Connection, Line, BodyOwner {
     if (this.#state === 'idle') this.#read();
     else if (this.#skipping) this.#linger();
     else if (this.#state === 'busy' && this.#body !== undefined && !this.#body.atHand) {
-      const fault = new Fault('client-gone', 'the client ended the connection before its request was complete');
+      const fault = new Fault(
+        'client-gone',
+        'the client ended the connection before its request was complete',
+      );
       this.#body.fail(fault);
       this.#leave(fault);
     } else if (this.#state === 'busy' && this.#untilEnd) this.#left();
   };
 
   #left(): void {
-    this.#leave(new Fault('client-gone', 'the client ended the connection before the answer was complete'));
+    this.#leave(
+      new Fault('client-gone', 'the client ended the connection before the answer was complete'),
+    );
   }
 
   #leave(fault: Fault): void {
@@ -242,7 +270,10 @@ class ServerConnection implements Connection, Line, BodyOwner {
     this.#done();
   }
 
-  /** Whether the connection begins with the preface of HTTP/2, as far as it has come; when it is whole the connection is handed over. */
+  /**
+   * Whether the connection begins with the preface of HTTP/2, as far as it has come; when it is
+   * whole the connection is handed over.
+   */
   #isPreface(): boolean {
     const options = this.#options;
     const { bytes, at, unread } = this.#inlet;
@@ -259,7 +290,10 @@ class ServerConnection implements Connection, Line, BodyOwner {
     return true;
   }
 
-  /** One empty line before a request is ignored (RFC 9112 section 2.2). False: what has come may be the begin of one. */
+  /**
+   * One empty line before a request is ignored (RFC 9112 section 2.2). False: what has come may be
+   * the begin of one.
+   */
   #skipBlankLine(): boolean {
     const { bytes, at, unread } = this.#inlet;
     if (this.#blank || bytes[at] !== CR) return true;
@@ -329,15 +363,24 @@ class ServerConnection implements Connection, Line, BodyOwner {
     const body = this.#body;
     // Bytes after a refused upgrade may be of the other protocol already (RFC 9931).
     const optimistic =
-      inlet.unread > 0 && body === undefined && fieldOf(this.#exchange?.head.fields ?? [], 'upgrade') !== undefined;
+      inlet.unread > 0 &&
+      body === undefined &&
+      fieldOf(this.#exchange?.head.fields ?? [], 'upgrade') !== undefined;
     if (body !== undefined && !body.complete && (body.short || body.atHand)) body.skip();
-    if (body?.complete === false && !this.#close && body.short && this.#reason === undefined && !inlet.ended) {
+    if (
+      body?.complete === false &&
+      !this.#close &&
+      body.short &&
+      this.#reason === undefined &&
+      !inlet.ended
+    ) {
       this.#skip();
       return;
     }
     this.#skipping = false;
     this.#exchange = this.#body = undefined;
-    const over = this.#close || optimistic || this.#reason !== undefined || body?.complete === false;
+    const over =
+      this.#close || optimistic || this.#reason !== undefined || body?.complete === false;
     if (over || (this.closing && inlet.unread === 0)) {
       this.#linger();
       return;
@@ -380,7 +423,8 @@ class ServerConnection implements Connection, Line, BodyOwner {
   #discard(): void {
     this.#lingered += this.#inlet.takeAll().length;
     if (this.#lingered <= this.#options.limits.lingerBytes) return;
-    // Who still writes is held up first and so comes to read: a reset at once would overtake the answer.
+    // Who still writes is held up first and so comes to read: a reset at once would overtake the
+    // answer.
     this.#inlet.pause();
     this.#reading.set(this.#options.limits.farewellMs);
   }
@@ -389,9 +433,17 @@ class ServerConnection implements Connection, Line, BodyOwner {
     if (this.#state === 'lingering') this.#socket.destroy();
     else if (this.#skipping) this.#linger();
     else if (this.#state === 'busy')
-      this.#body?.fail(new Fault('request-timeout', 'the request body stopped coming', timeHint('bodyTimeout')));
+      this.#body?.fail(
+        new Fault('request-timeout', 'the request body stopped coming', timeHint('bodyTimeout')),
+      );
     else if (this.#inlet.unread > 0)
-      this.#refuse(new Fault('request-timeout', 'the request head did not come in time', timeHint('headersTimeout')));
+      this.#refuse(
+        new Fault(
+          'request-timeout',
+          'the request head did not come in time',
+          timeHint('headersTimeout'),
+        ),
+      );
     else this.#linger();
   }
 }

@@ -1,6 +1,7 @@
 /**
- * One coarse timer a connection: setting and clearing a limit is an assignment, and the timer is moved only when a limit ends before it would fire. A connection
- * that serves thousands of requests a second arms it about once in the shortest limit it sets.
+ * One coarse timer a connection: setting and clearing a limit is an assignment, and the timer is
+ * moved only when a limit ends before it would fire. A connection that serves thousands of requests
+ * a second arms it about once in the shortest limit it sets.
  */
 import type { Clock } from '../base/clock.ts';
 

@@ -1,6 +1,7 @@
 /**
- * What a connection sends: heads and small bodies in one write, chunks framed in one write, the full records of one turn of the event loop in few writes, and no more
- * taken from a body while the socket is full.
+ * What a connection sends: heads and small bodies in one write, chunks framed in one write, the
+ * full records of one turn of the event loop in few writes, and no more taken from a body while the
+ * socket is full.
  */
 import type { Duplex } from 'node:stream';
 
@@ -11,7 +12,10 @@ import { trailerText } from './serialise.ts';
 
 /** Up to here copying into one write is cheaper than writing twice. */
 const JOIN_BYTES = 16_384;
-/** A piece from here on is likely one of many that come in the same turn (full TLS records): it waits for them, until the turn ends or there are so many bytes. */
+/**
+ * A piece from here on is likely one of many that come in the same turn (full TLS records): it
+ * waits for them, until the turn ends or there are so many bytes.
+ */
 const BULK_BYTES = 8192;
 const BURST_BYTES = 49_152;
 
@@ -47,7 +51,10 @@ export class Outlet {
     this.#full = full;
   }
 
-  /** Text of bytes (latin1). False: wait for `drained` before more. Throws the Fault that ended the connection. */
+  /**
+   * Text of bytes (latin1). False: wait for `drained` before more. Throws the Fault that ended the
+   * connection.
+   */
   text(text: string): boolean {
     if (this.#fault !== undefined) throw this.#fault;
     this.sent += text.length;
@@ -124,8 +131,9 @@ export class Outlet {
   }
 
   /**
-   * Sends a head and all of a body after it. Looks one piece ahead, so that a small body that is at hand leaves in one write with its head, and at once:
-   * then there is nothing to wait for, and undefined is returned. Throws or rejects with the Fault that cut the body or the connection.
+   * Sends a head and all of a body after it. Looks one piece ahead, so that a small body that is at
+   * hand leaves in one write with its head, and at once: then there is nothing to wait for, and
+   * undefined is returned. Throws or rejects with the Fault that cut the body or the connection.
    */
   send(head: string, body: Body, sending: Sending): Promise<void> | undefined {
     const progress: Progress = { pending: head, total: 0, piece: body.poll() };
@@ -133,7 +141,10 @@ export class Outlet {
     return wait === undefined ? undefined : this.#rest(body, sending, { ...progress, wait });
   }
 
-  /** Sends what is at hand. What must be waited for before there is more, or undefined when all is sent. */
+  /**
+   * Sends what is at hand. What must be waited for before there is more, or undefined when all is
+   * sent.
+   */
   #atHand(body: Body, sending: Sending, progress: Progress): Wait | undefined {
     const { framing } = sending;
     while (progress.piece !== 'end') {
@@ -149,7 +160,9 @@ export class Outlet {
       const ended = progress.piece === 'end';
       const after = ended ? lastChunk(body, sending) : '';
       const bare = pending === '' && after === '' && framing !== 'chunked';
-      const more = bare ? this.#bytes(piece, spending(body, piece)) : this.#piece(pending, piece, after, sending);
+      const more = bare
+        ? this.#bytes(piece, spending(body, piece))
+        : this.#piece(pending, piece, after, sending);
       if (ended) return endAt(progress.total, framing);
       if (!more) return 'socket';
     }
@@ -157,7 +170,11 @@ export class Outlet {
     return endAt(progress.total, framing);
   }
 
-  async #rest(body: Body, sending: Sending, progress: Progress & { readonly wait: Wait }): Promise<void> {
+  async #rest(
+    body: Body,
+    sending: Sending,
+    progress: Progress & { readonly wait: Wait },
+  ): Promise<void> {
     this.#body = body;
     try {
       for (let wait: Wait | undefined = progress.wait; wait !== undefined;) {

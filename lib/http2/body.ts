@@ -1,13 +1,14 @@
 /**
- * The body of a stream of HTTP/2, pulled like that of a message of HTTP/1.1. What is not pulled is not read, so that the window of its stream closes: a peer sends
- * no more ahead than that, and no stream holds up another.
+ * The body of a stream of HTTP/2, pulled like that of a message of HTTP/1.1. What is not pulled is
+ * not read, so that the window of its stream closes: a peer sends no more ahead than that, and no
+ * stream holds up another.
  */
 import type { Http2Stream } from 'node:http2';
 
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { parseTrailers } from '../http/field-lines.ts';
-import { timeHint, type Http1Limits } from '../http1/limits.ts';
+import { timeHint, type Http1Limits } from '../http/limits.ts';
 import type { Body, Fields } from '../http/message.ts';
 
 const NO_FIELDS: Fields = Object.freeze([]);
@@ -85,7 +86,8 @@ export class StreamBody implements Body {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#waiter = { resolve, reject };
     const { pause } = this;
-    if (pause !== undefined && pause < Infinity) this.#cancel = this.#options.clock.after(pause, this.#idle);
+    if (pause !== undefined && pause < Infinity)
+      this.#cancel = this.#options.clock.after(pause, this.#idle);
     return promise;
   }
 
@@ -164,7 +166,8 @@ export class StreamBody implements Body {
     const { side, limits } = this.#options;
     try {
       let text = '';
-      for (let i = 0; raw !== undefined && i < raw.length; i += 2) text += `${raw[i]}: ${raw[i + 1]}\r\n`;
+      for (let i = 0; raw !== undefined && i < raw.length; i += 2)
+        text += `${raw[i]}: ${raw[i + 1]}\r\n`;
       this.#trailers = parseTrailers(`${text}\r\n`, side, limits) ?? NO_FIELDS;
     } catch (failure) {
       this.cancel(Fault.from(failure, 'internal'));

@@ -1,16 +1,16 @@
 /**
- * A connection of HTTP/2 to an upstream, on the engine's node:http2: many requests at once, each a stream of its own. It takes no more requests once the upstream said
- * GOAWAY, once it is told to close, or while its places are taken. A request that times out makes it prove that it is alive, so that a dead connection
- * does not swallow one request after another.
+ * A connection of HTTP/2 to an upstream, on the engine's node:http2: many requests at once, each a
+ * stream of its own. It takes no more requests once the upstream said GOAWAY, once it is told to
+ * close, or while its places are taken. A request that times out makes it prove that it is alive,
+ * so that a dead connection does not swallow one request after another.
  */
-import { connect, type ClientHttp2Session } from 'node:http2';
+import { type ClientHttp2Session, connect } from 'node:http2';
 import type { Duplex } from 'node:stream';
-
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
-import type { ClientResponse, RequestOptions } from '../http1/client.ts';
+import type { ClientResponse, RequestOptions } from '../http/client.ts';
 import { unprocessed } from '../http/failures.ts';
-import type { Http1Limits } from '../http1/limits.ts';
+import type { Http1Limits } from '../http/limits.ts';
 import type { Body, OutgoingRequest } from '../http/message.ts';
 import type { Http2Limits } from './limits.ts';
 import { RequestStream, type Trunk } from './request.ts';
@@ -53,7 +53,11 @@ export class ClientSession implements Trunk {
     this.#options = options;
     const session = connect(`${scheme}://upstream`, {
       createConnection: () => socket,
-      settings: { enablePush: false, initialWindowSize: http2.windowBytes, maxHeaderListSize: limits.headBytes },
+      settings: {
+        enablePush: false,
+        initialWindowSize: http2.windowBytes,
+        maxHeaderListSize: limits.headBytes,
+      },
       maxHeaderListPairs: limits.fieldCount + 8,
       maxSendHeaderBlockLength: 4 * limits.headBytes,
       maxSessionMemory: http2.sessionBytes / MEGABYTE,
@@ -74,7 +78,12 @@ export class ClientSession implements Trunk {
 
   /** Whether another request can be sent now. */
   get open(): boolean {
-    return this.#state === 'open' && !this.#session.closed && !this.#session.destroyed && !this.socket.destroyed;
+    return (
+      this.#state === 'open' &&
+      !this.#session.closed &&
+      !this.#session.destroyed &&
+      !this.socket.destroyed
+    );
   }
 
   get full(): boolean {
@@ -86,7 +95,10 @@ export class ClientSession implements Trunk {
     return this.#state === 'closed';
   }
 
-  /** Sends a request; see `ClientConnection.request`. `begun` is told of the stream, by which the request can be given up. */
+  /**
+   * Sends a request; see `ClientConnection.request`. `begun` is told of the stream, by which the
+   * request can be given up.
+   */
   request(
     head: OutgoingRequest,
     body: Buffer | Body | undefined,
@@ -94,10 +106,14 @@ export class ClientSession implements Trunk {
   ): { readonly stream: RequestStream | undefined; readonly answer: Promise<ClientResponse> } {
     try {
       const raw = rawHead(head, this.#options.scheme);
-      const stream = new RequestStream(this.#session.request(raw, { endStream: body === undefined }), head, {
-        options,
-        trunk: this,
-      });
+      const stream = new RequestStream(
+        this.#session.request(raw, { endStream: body === undefined }),
+        head,
+        {
+          options,
+          trunk: this,
+        },
+      );
       this.#streams.add(stream);
       stream.send(body);
       return { stream, answer: stream.answer };
@@ -156,8 +172,14 @@ export class ClientSession implements Trunk {
   };
 }
 
-/** The head as a list of fields, pseudo-headers first: Host becomes `:authority` (RFC 9113 section 8.3.1), framing becomes Content-Length. */
-function rawHead({ method, target, fields, framing, upgrade }: OutgoingRequest, scheme: string): string[] {
+/**
+ * The head as a list of fields, pseudo-headers first: Host becomes `:authority` (RFC 9113 section
+ * 8.3.1), framing becomes Content-Length.
+ */
+function rawHead(
+  { method, target, fields, framing, upgrade }: OutgoingRequest,
+  scheme: string,
+): string[] {
   if (upgrade !== undefined) throw new TypeError('nothing is upgraded over HTTP/2');
   const raw = [':method', method, ':scheme', scheme, ':authority', '', ':path', target];
   for (let i = 0; i < fields.length; i += 2) {
@@ -174,7 +196,9 @@ function asFault(failure: unknown): Fault {
   if (failure instanceof Fault) return failure;
   const code = failure instanceof Error && 'code' in failure ? String(failure.code) : '';
   if (code === 'ERR_HTTP2_HEADER_SINGLE_VALUE')
-    return new Fault('ambiguous', 'a field appears more than once that HTTP/2 sends once', { cause: failure });
+    return new Fault('ambiguous', 'a field appears more than once that HTTP/2 sends once', {
+      cause: failure,
+    });
   if (code.startsWith('ERR_HTTP2_GOAWAY') || code === 'ERR_HTTP2_INVALID_SESSION')
     return unprocessed('the connection to the upstream takes no more requests', failure);
   return Fault.from(failure, 'internal', 'the request cannot be sent over HTTP/2');

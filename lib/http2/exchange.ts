@@ -1,17 +1,19 @@
-/** One stream of a connection from a client as a request that waits for its answer. A reset stream is to its exchange what a closed connection is in HTTP/1.1. */
-import { constants, type ServerHttp2Stream } from 'node:http2';
-
+/**
+ * One stream of a connection from a client as a request that waits for its answer. A reset stream
+ * is to its exchange what a closed connection is in HTTP/1.1.
+ */
+import { type ServerHttp2Stream, constants } from 'node:http2';
 import { Fault } from '../base/fault.ts';
-import { NO_BODY, hasBody } from '../http1/body.ts';
-import type { Connection, HandedOver, ServerExchange } from '../http1/exchange.ts';
+import { timeHint } from '../http/limits.ts';
 import type { Body, Fields, OutgoingResponse, RequestHead } from '../http/message.ts';
-import { timeHint } from '../http1/limits.ts';
+import type { Connection, HandedOver, ServerExchange } from '../http/server-exchange.ts';
+import { NO_BODY, hasBody } from '../http1/body.ts';
 import { Watchdog } from '../http1/watchdog.ts';
 import { StreamBody } from './body.ts';
-import { END_HEADERS, END_STREAM, HEAD_BYTES, HEADERS, type StreamSeen } from './frames.ts';
+import { END_HEADERS, END_STREAM, HEADERS, HEAD_BYTES, type StreamSeen } from './frames.ts';
 import { literalBlock } from './hpack.ts';
+import type { Http2Options } from './options.ts';
 import { StreamOutlet } from './writer.ts';
-import type { Http2Options } from './server.ts';
 
 /** What a stream knows of the connection that it belongs to. */
 export interface Ends {
@@ -60,7 +62,13 @@ export class StreamExchange implements ServerExchange, Connection {
     const { limits, clock } = options;
     this.#options = options;
     this.#writing = new Watchdog(clock, () =>
-      this.cut(new Fault('client-gone', 'the client does not read what it asked for', timeHint('writeTimeout'))),
+      this.cut(
+        new Fault(
+          'client-gone',
+          'the client does not read what it asked for',
+          timeHint('writeTimeout'),
+        ),
+      ),
     );
     this.#outlet = new StreamOutlet(stream, (full) =>
       full ? this.#writing.set(limits.writeIdleMs) : this.#writing.clear(),
@@ -121,7 +129,8 @@ export class StreamExchange implements ServerExchange, Connection {
 
   inform(status: number, fields: Fields): void {
     if (this.answered) throw new TypeError('an interim answer after the answer');
-    if (status < 100 || status > 199 || status === 101) throw new TypeError(`status ${status} is not interim`);
+    if (status < 100 || status > 199 || status === 101)
+      throw new TypeError(`status ${status} is not interim`);
     if (this.#stream.destroyed) return;
     this.#informs++;
     this.#stream.additionalHeaders(grouped([':status', String(status), ...fields]));
@@ -129,7 +138,8 @@ export class StreamExchange implements ServerExchange, Connection {
 
   async respond(head: OutgoingResponse, body?: Buffer | Body): Promise<void> {
     if (this.answered) throw new TypeError('this exchange was answered already');
-    if (head.status < 200) throw new TypeError(`status ${head.status} is not an answer; use inform`);
+    if (head.status < 200)
+      throw new TypeError(`status ${head.status} is not an answer; use inform`);
     this.answered = true;
     try {
       await this.#send(head, body);
@@ -139,7 +149,8 @@ export class StreamExchange implements ServerExchange, Connection {
       this.#reset(fault);
       throw fault;
     }
-    if (this.#isBodiless(head.status)) discard(body, new Fault('aborted', 'this answer has no body'));
+    if (this.#isBodiless(head.status))
+      discard(body, new Fault('aborted', 'this answer has no body'));
     // The rest of the request is not wanted (RFC 9113 section 8.1).
     if (this.#incoming?.complete === false) {
       this.#stream.close(constants.NGHTTP2_NO_ERROR);
@@ -197,8 +208,11 @@ export class StreamExchange implements ServerExchange, Connection {
     if (this.#reason !== undefined) throw this.#reason;
     const stream = this.#stream;
     const first =
-      body === undefined || Buffer.isBuffer(body) || this.#isBodiless(head.status) ? undefined : body.poll();
-    const bytes = Buffer.isBuffer(body) && body.length > 0 && !this.#isBodiless(head.status) ? body : undefined;
+      body === undefined || Buffer.isBuffer(body) || this.#isBodiless(head.status)
+        ? undefined
+        : body.poll();
+    const bytes =
+      Buffer.isBuffer(body) && body.length > 0 && !this.#isBodiless(head.status) ? body : undefined;
     const ended = first === 'end' || (first === undefined && bytes === undefined);
     const trailers = head.trailers === true && !ended;
     stream.respond(this.#fields(head, body), {
@@ -214,7 +228,8 @@ export class StreamExchange implements ServerExchange, Connection {
   #fields({ status, fields, length }: OutgoingResponse, body: Buffer | Body | undefined): string[] {
     const raw = [':status', String(status), ...fields];
     const known = length ?? (Buffer.isBuffer(body) ? body.length : undefined);
-    if (known !== undefined && status !== 204 && status !== 304) raw.push('content-length', String(known));
+    if (known !== undefined && status !== 204 && status !== 304)
+      raw.push('content-length', String(known));
     return raw;
   }
 
@@ -238,14 +253,17 @@ export class StreamExchange implements ServerExchange, Connection {
   }
 
   readonly #onError = (cause: Error): void => {
-    // What the engine finds wrong on an open stream, above all content that is longer than Content-Length says; it ends the connection with it.
+    // What the engine finds wrong on an open stream, above all content that is longer than
+    // Content-Length says; it ends the connection with it.
     if ('code' in cause && cause.code === 'ERR_HTTP2_ERROR') this.#gone(against(cause));
   };
 
   readonly #onClose = (): void => {
     this.#writing.stop();
     if (!this.#outlet.finished || this.#incoming?.complete === false)
-      this.#gone(this.#stream.rstCode === constants.NGHTTP2_PROTOCOL_ERROR ? against(undefined) : gaveUp());
+      this.#gone(
+        this.#stream.rstCode === constants.NGHTTP2_PROTOCOL_ERROR ? against(undefined) : gaveUp(),
+      );
   };
 }
 
@@ -260,7 +278,9 @@ function trailersFrame(id: number, fields: Fields): Buffer {
   return frame;
 }
 
-/** The engine resets a stream whose content is shorter than Content-Length says with PROTOCOL_ERROR. */
+/**
+ * The engine resets a stream whose content is shorter than Content-Length says with PROTOCOL_ERROR.
+ */
 function against(cause: Error | undefined): Fault {
   const text = 'what the client sent is against RFC 9113 section 8.1.1';
   return new Fault('malformed', text, cause === undefined ? {} : { cause });
@@ -276,7 +296,8 @@ function grouped(raw: readonly string[]): Record<string, string[] | string> {
     const name = raw[i] ?? '';
     const before = headers[name];
     const value = raw[i + 1] ?? '';
-    headers[name] = before === undefined ? value : [...(Array.isArray(before) ? before : [before]), value];
+    headers[name] =
+      before === undefined ? value : [...(Array.isArray(before) ? before : [before]), value];
   }
   return headers;
 }

@@ -1,9 +1,12 @@
 /**
- * What a client's frames (RFC 9113 section 4) say that the engine behind does not: it refuses malformed streams and drops fields without a word, and its bounds on
- * floods have no name. Bytes are only read here, never changed. Rules:
+ * What a client's frames (RFC 9113 section 4) say that the engine behind does not: it refuses
+ * malformed streams and drops fields without a word, and its bounds on floods have no name. Bytes
+ * are only read here, never changed. Rules:
  * - a frame that ends the connection is not handed on;
- * - a header block with a field that is not allowed taints its stream: the engine will not show the field, so the request is refused by its id;
- * - what carries no content is bounded by a bucket, so that a flood ends the connection and a busy client never meets the bound.
+ * - a header block with a field that is not allowed taints its stream: the engine will not show the
+ *   field, so the request is refused by its id;
+ * - what carries no content is bounded by a bucket, so that a flood ends the connection and a busy
+ *   client never meets the bound.
  */
 import { Fault } from '../base/fault.ts';
 import { fieldsOfBlock } from './hpack.ts';
@@ -107,7 +110,8 @@ export class Frames {
   reset(id: number): void {
     if (!this.#open.delete(id)) return;
     this.#late.add(id);
-    if (this.#late.size > MOST_LATE) for (const oldest of this.#late) return void this.#late.delete(oldest);
+    if (this.#late.size > MAX_LATE)
+      for (const oldest of this.#late) return void this.#late.delete(oldest);
   }
 
   get #type(): number {
@@ -167,8 +171,10 @@ export class Frames {
     }
     this.#blockFrames++;
     this.#blockBytes += this.#left;
-    if (this.#blockFrames > this.#limits.blockFrames) throw flood('spreads a header block over too many frames');
-    if (this.#blockBytes > this.#limits.blockBytes) throw flood('sends a header block that is too large');
+    if (this.#blockFrames > this.#limits.blockFrames)
+      throw flood('spreads a header block over too many frames');
+    if (this.#blockBytes > this.#limits.blockBytes)
+      throw flood('sends a header block that is too large');
   }
 
   #fragmentEnded(): void {
@@ -209,7 +215,7 @@ export class Frames {
 }
 
 /** Streams that we have reset whose trailers may still be on their way. */
-const MOST_LATE = 256;
+const MAX_LATE = 256;
 
 const NAMES: ReadonlyMap<number, string> = new Map([
   [DATA, 'empty DATA'],
@@ -250,5 +256,7 @@ class Bucket {
 }
 
 function flood(what: string): Fault {
-  return new Fault('too-many', `the client ${what}`, { hint: 'use a client that keeps to one request a stream' });
+  return new Fault('too-many', `the client ${what}`, {
+    hint: 'use a client that keeps to one request a stream',
+  });
 }

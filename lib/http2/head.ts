@@ -1,15 +1,28 @@
 /**
- * A request head of HTTP/2 as the head of HTTP/1.1 that the rest of the sidecar judges. Strict, so that both read it the same (RFC 9113 section 8.3, 10.3):
- * - `:authority` and Host are equal, or one of them is left out; what is judged and sent is one Host, first of the fields;
- * - `:path` is in origin-form, or `*`; `:scheme` is that of the connection; no pseudo-header but the four of a request, so no extended CONNECT (RFC 8441);
- * - no field of a connection (section 8.2.2); TE says `trailers` or nothing; Cookie lines are one (section 8.2.3);
+ * A request head of HTTP/2 as the head of HTTP/1.1 that the rest of the sidecar judges. Strict, so
+ * that both read it the same (RFC 9113 section 8.3, 10.3):
+ * - `:authority` and Host are equal, or one of them is left out; what is judged and sent is one
+ *   Host, first of the fields;
+ * - `:path` is in origin-form, or `*`; `:scheme` is that of the connection; no pseudo-header but
+ *   the four of a request, so no extended CONNECT (RFC 8441);
+ * - no field of a connection (section 8.2.2); TE says `trailers` or nothing; Cookie lines are one
+ *   (section 8.2.3);
  * - Content-Length once, and zero where the request ends with its head; HEAD ends with its head.
  */
 import { Fault } from '../base/fault.ts';
-import { OBS_TEXT, TOKEN, UPPER, VALUE, VISIBLE, byteCount, classes, consistsOf } from '../http/grammar.ts';
+import {
+  OBS_TEXT,
+  TOKEN,
+  UPPER,
+  VALUE,
+  VISIBLE,
+  byteCount,
+  classes,
+  consistsOf,
+} from '../http/grammar.ts';
 import { REQUEST, longHead, longLine, tooManyFields } from '../http/field-lines.ts';
 import { refuseLong } from '../http1/head.ts';
-import type { Http1Limits } from '../http1/limits.ts';
+import type { Http1Limits } from '../http/limits.ts';
 import type { Fields, Framing, RequestHead } from '../http/message.ts';
 
 export type Scheme = 'http' | 'https';
@@ -35,20 +48,27 @@ const OF_CONNECTIONS: ReadonlySet<string> = new Set([
   'http2-settings',
 ]);
 
-export function requestHead(received: ReceivedHead, scheme: Scheme, limits: Http1Limits): RequestHead {
+export function requestHead(
+  received: ReceivedHead,
+  scheme: Scheme,
+  limits: Http1Limits,
+): RequestHead {
   const parts = partsOf(received.raw, limits);
   const { method, path, fields } = parts;
   if (method === '') throw malformed('no :method');
-  if (method.length > limits.methodBytes) throw malformed(`a method of more than ${limits.methodBytes} bytes`);
+  if (method.length > limits.methodBytes)
+    throw malformed(`a method of more than ${limits.methodBytes} bytes`);
   if (!consistsOf(method, TOKEN)) throw malformed('a :method that is no token');
   if (method !== method.toUpperCase())
     throw new Fault('method-not-supported', 'a request method in lower case is not supported', {
       hint: 'methods are told apart by letter case: write it in capitals',
     });
-  if (method === 'CONNECT') throw new Fault('method-not-supported', 'CONNECT over HTTP/2 is not served');
+  if (method === 'CONNECT')
+    throw new Fault('method-not-supported', 'CONNECT over HTTP/2 is not served');
   if (parts.scheme !== scheme) throw malformed(`:scheme is not ${scheme}`);
   refuseLong(path, limits);
-  if (!(path.startsWith('/') || path === '*') || !consistsOf(path, VISIBLE)) throw malformed(':path is no origin-form');
+  if (!(path.startsWith('/') || path === '*') || !consistsOf(path, VISIBLE))
+    throw malformed(':path is no origin-form');
   const framing = framingOf(method, parts, received.ended);
   return {
     method,
@@ -99,7 +119,8 @@ function partsOf(raw: readonly string[], limits: Http1Limits): Parts {
       continue;
     }
     checkField(name, value);
-    if (name === 'cookie' && cookie >= 0) parts.fields[cookie] = `${parts.fields[cookie]}; ${value}`;
+    if (name === 'cookie' && cookie >= 0)
+      parts.fields[cookie] = `${parts.fields[cookie]}; ${value}`;
     else if (takes(parts, name, value)) {
       if (name === 'cookie') cookie = parts.fields.length + 1;
       parts.fields.push(name, value);
@@ -133,11 +154,14 @@ function takePseudo(parts: Parts, name: string, value: string): void {
 
 /** What the engine has let through is looked at all the same: it is what is sent on. */
 function checkField(name: string, value: string): void {
-  if (name === '' || hasUpper(name) || !consistsOf(name, TOKEN)) throw malformed('a field name is no lower-case token');
+  if (name === '' || hasUpper(name) || !consistsOf(name, TOKEN))
+    throw malformed('a field name is no lower-case token');
   if (value !== '' && (!consistsOf(value, VALUE | OBS_TEXT) || BLANK_AT_AN_END.test(value)))
     throw malformed('the value of a field holds what it may not');
-  if (OF_CONNECTIONS.has(name)) throw malformed(`${name} is a field of connections, which HTTP/2 does not have`);
-  if (name === 'te' && value.toLowerCase() !== 'trailers') throw malformed('TE says something other than trailers');
+  if (OF_CONNECTIONS.has(name))
+    throw malformed(`${name} is a field of connections, which HTTP/2 does not have`);
+  if (name === 'te' && value.toLowerCase() !== 'trailers')
+    throw malformed('TE says something other than trailers');
 }
 
 const BLANK_AT_AN_END = /^[\t ]|[\t ]$/;
@@ -153,14 +177,19 @@ function takes(parts: Parts, name: string, value: string): boolean {
     if (parts.length !== undefined) throw malformed('more than one Content-Length');
     parts.length = byteCount(value);
     if (parts.length === undefined) throw malformed('Content-Length is not a number of bytes');
-  } else if (name === 'expect') parts.expect = parts.expect === undefined ? value : `${parts.expect}, ${value}`;
+  } else if (name === 'expect')
+    parts.expect = parts.expect === undefined ? value : `${parts.expect}, ${value}`;
   return true;
 }
 
 function hostFields({ authority, host }: Parts): Fields {
   const named = authority ?? host;
   if (named === undefined || named === '') throw malformed('neither :authority nor Host');
-  if (authority !== undefined && host !== undefined && authority.toLowerCase() !== host.toLowerCase()) {
+  if (
+    authority !== undefined &&
+    host !== undefined &&
+    authority.toLowerCase() !== host.toLowerCase()
+  ) {
     const hint = 'send one of them, or both alike';
     throw new Fault('ambiguous', ':authority and Host name different hosts', { hint, at: 'host' });
   }
@@ -171,7 +200,9 @@ function framingOf(method: string, { length }: Parts, ended: boolean): Framing {
   if (ended) {
     if ((length ?? 0) > 0) throw malformed('Content-Length says there is a body and there is none');
     // A POST without content says so to a server of HTTP/1.1 (RFC 9110 section 8.6).
-    return length === 0 || method === 'POST' || method === 'PUT' || method === 'PATCH' ? EMPTY : NONE;
+    return length === 0 || method === 'POST' || method === 'PUT' || method === 'PATCH'
+      ? EMPTY
+      : NONE;
   }
   if (method === 'HEAD' || method === 'TRACE') throw malformed(`${method} with a body`);
   return length === undefined ? CHUNKED : { kind: 'length', length };
@@ -185,7 +216,8 @@ function expects({ expect }: Parts, framing: Framing): boolean {
 }
 
 function hasUpper(name: string): boolean {
-  for (let i = 0; i < name.length; i++) if ((classes(name.charCodeAt(i)) & UPPER) !== 0) return true;
+  for (let i = 0; i < name.length; i++)
+    if ((classes(name.charCodeAt(i)) & UPPER) !== 0) return true;
   return false;
 }
 

@@ -1,6 +1,8 @@
 /**
- * A walk over a header block (RFC 7541 section 6) that looks at every literal in it. The engine behind decodes the block as well, but it drops a field whose name
- * or value is not allowed without a word: what was sent and what is judged would differ. Nothing is remembered from block to block: an indexed field was a literal once.
+ * A walk over a header block (RFC 7541 section 6) that looks at every literal in it. The engine
+ * behind decodes the block as well, but it drops a field whose name or value is not allowed without
+ * a word: what was sent and what is judged would differ. Nothing is remembered from block to block:
+ * an indexed field was a literal once.
  */
 import { OBS_TEXT, TOKEN, UPPER, VALUE, classes } from '../http/grammar.ts';
 import { eachSymbol } from './huffman.ts';
@@ -14,8 +16,10 @@ const nameByte = (code: number): boolean => {
 };
 
 /**
- * How many fields a whole block has, or what is wrong with a literal of it. A block that cannot be walked is left to the engine, which ends the connection. The number
- * is held against what the engine shows: it has more reasons to drop a field than a walk without its tables can know (blanks at an end, characters of Host).
+ * How many fields a whole block has, or what is wrong with a literal of it. A block that cannot be
+ * walked is left to the engine, which ends the connection. The number is held against what the
+ * engine shows: it has more reasons to drop a field than a walk without its tables can know (blanks
+ * at an end, characters of Host).
  */
 export function fieldsOfBlock(block: Buffer): number | 'name' | 'value' {
   const walk = new Walk(block);

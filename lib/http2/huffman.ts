@@ -1,9 +1,12 @@
 /**
- * The Huffman code of HPACK (RFC 7541 appendix B), for one question: whether every character of a string is of a class. The code is canonical, so that
- * the lengths of its 257 words say all of it.
+ * The Huffman code of HPACK (RFC 7541 appendix B), for one question: whether every character of a
+ * string is of a class. The code is canonical, so that the lengths of its 257 words say all of it.
  */
 
-/** One letter a symbol, 0 to 255 and the end: its position in ALPHABET is the length of the symbol's word in bits. */
+/**
+ * One letter a symbol, 0 to 255 and the end: its position in ALPHABET is the length of the symbol's
+ * word in bits.
+ */
 const LENGTHS =
   'mwBBBBBBBxDBBDBBBBBBBBDBBBBBBBBBfjjlmfhkjjhkhfffeeefffffffghofljmfgggggggggggggggggggggghghmsmnfoefefefffeggfffefgfeefgggggoknmB' +
   'tvttvvvwvwwwwwxwxxvwxwwwwuvwvwwxvutvvwwuwvvxuvwwuuvuwvwwtvvvwvvwzztsvwvyzzzAAzxysuzAAzAxuuzzBAAAtxtuvuuwvvyyxxzwzAzzAAAAABAAAAAzD';
@@ -14,7 +17,10 @@ const END = 256;
 const TREE = tree();
 
 function tree(): Int16Array {
-  const words = LENGTHS.split('').map((letter, symbol) => ({ symbol, length: ALPHABET.indexOf(letter) }));
+  const words = LENGTHS.split('').map((letter, symbol) => ({
+    symbol,
+    length: ALPHABET.indexOf(letter),
+  }));
   words.sort((a, b) => a.length - b.length || a.symbol - b.symbol);
   const cells = [0, 0];
   let code = 0;
@@ -37,8 +43,16 @@ function tree(): Int16Array {
   return Int16Array.from(cells);
 }
 
-/** Calls `each` with every symbol of the coded bytes; false when a call says false, or when the end symbol is among them. Padding is not looked at. */
-export function eachSymbol(bytes: Buffer, from: number, to: number, each: (symbol: number) => boolean): boolean {
+/**
+ * Calls `each` with every symbol of the coded bytes; false when a call says false, or when the end
+ * symbol is among them. Padding is not looked at.
+ */
+export function eachSymbol(
+  bytes: Buffer,
+  from: number,
+  to: number,
+  each: (symbol: number) => boolean,
+): boolean {
   let node = 0;
   for (let at = from; at < to; at++) {
     const byte = bytes[at] as number;

@@ -25,7 +25,11 @@ export class ScreenedSocket extends Duplex {
     super({ allowHalfOpen: true, emitClose: true });
     this.#options = options;
     const { socket } = options;
-    socket.on('data', this.#onData).on('end', this.#onGone).on('close', this.#onGone).on('error', this.#onGone);
+    socket
+      .on('data', this.#onData)
+      .on('end', this.#onGone)
+      .on('close', this.#onGone)
+      .on('error', this.#onGone);
     socket.pause();
   }
 
@@ -37,7 +41,10 @@ export class ScreenedSocket extends Duplex {
     this.#written(this.#send(chunk), done);
   }
 
-  override _writev(chunks: readonly { readonly chunk: Buffer }[], done: (error?: Error | null) => void): void {
+  override _writev(
+    chunks: readonly { readonly chunk: Buffer }[],
+    done: (error?: Error | null) => void,
+  ): void {
     const { socket } = this.#options;
     socket.cork();
     let more = true;
@@ -51,7 +58,10 @@ export class ScreenedSocket extends Duplex {
     done();
   }
 
-  /** What was written is still sent, and what still comes is discarded, so that the client can read why (RFC 9113 section 5.4.1). */
+  /**
+   * What was written is still sent, and what still comes is discarded, so that the client can read
+   * why (RFC 9113 section 5.4.1).
+   */
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     const { socket, clock, lingerMs } = this.#options;
     this.#over = true;

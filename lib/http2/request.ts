@@ -1,22 +1,22 @@
 /**
- * One request on a connection to an upstream, as a stream of its own. What the upstream did not process (RFC 9113 sections 6.8 and 8.7: it refused the stream, or its
- * GOAWAY names an earlier one) may be sent again, whatever its method; a connection that was cut says no such thing.
+ * One request on a connection to an upstream, as a stream of its own. What the upstream did not
+ * process (RFC 9113 sections 6.8 and 8.7: it refused the stream, or its GOAWAY names an earlier
+ * one) may be sent again, whatever its method; a connection that was cut says no such thing.
  */
-import { constants, type ClientHttp2Stream } from 'node:http2';
-
+import { type ClientHttp2Stream, constants } from 'node:http2';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
-import { NO_BODY } from '../http1/body.ts';
-import type { ClientResponse, RequestOptions } from '../http1/client.ts';
+import type { ClientResponse, RequestOptions } from '../http/client.ts';
 import { isUnprocessed, unprocessed, unread, untouched } from '../http/failures.ts';
 import { RESPONSE, malformed } from '../http/field-lines.ts';
-import type { Http1Limits } from '../http1/limits.ts';
+import type { Http1Limits } from '../http/limits.ts';
 import type { Body, OutgoingRequest } from '../http/message.ts';
+import { NO_BODY } from '../http1/body.ts';
 import { Watchdog } from '../http1/watchdog.ts';
 import { StreamBody } from './body.ts';
-import { StreamOutlet } from './writer.ts';
 import { informHead, responseHead } from './response.ts';
+import { StreamOutlet } from './writer.ts';
 
 /** What a stream needs to know of its connection. */
 export interface Trunk {
@@ -123,7 +123,8 @@ export class RequestStream {
 
   /** Nothing more is asked of it: a stream that is complete is left to close by itself. */
   release(reason: Fault): void {
-    if (this.#state === 'answered' && this.#body?.complete !== false && this.#stream.writableEnded) return;
+    if (this.#state === 'answered' && this.#body?.complete !== false && this.#stream.writableEnded)
+      return;
     this.destroy(reason);
   }
 
@@ -132,7 +133,8 @@ export class RequestStream {
       await this.#outlet.send(body, body.poll(), false);
     } catch (failure) {
       const fault = Fault.from(failure, 'upstream-cut');
-      // The answer is complete, or the stream is over already: the rest of the request is not wanted, which is no failure.
+      // The answer is complete, or the stream is over already: the rest of the request is not
+      // wanted, which is no failure.
       if (this.#state !== 'over' && !this.#outlet.failed) this.destroy(fault);
       throw fault;
     }
@@ -164,7 +166,10 @@ export class RequestStream {
         this.#answer.resolve({ head, body: NO_BODY, sent: this.#sent, upgraded: undefined });
         return;
       }
-      const length = head.framing.kind === 'length' && this.#head.method !== 'HEAD' ? head.framing.length : undefined;
+      const length =
+        head.framing.kind === 'length' && this.#head.method !== 'HEAD'
+          ? head.framing.length
+          : undefined;
       this.#body = new StreamBody(stream, {
         side: 'response',
         length,
@@ -215,7 +220,8 @@ export class RequestStream {
     const { last, cause, proven } = this.#trunk;
     if (silent && (id === undefined || id > last || rstCode === constants.NGHTTP2_REFUSED_STREAM))
       return unprocessed('the upstream did not process the request', cause);
-    // We reset a stream with such a code for what the upstream sent, and so does it for what it holds against us.
+    // We reset a stream with such a code for what the upstream sent, and so does it for what it
+    // holds against us.
     if (AGAINST_PROTOCOL.has(rstCode) || isOfEngine(cause ?? this.#cause))
       return malformed(RESPONSE, 'it is against RFC 9113', cause ?? this.#cause);
     if (cause !== undefined) {

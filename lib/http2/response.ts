@@ -1,20 +1,39 @@
-/** The head of an answer over HTTP/2 as that of an answer over HTTP/1.1: the same limits and grammar, nothing of a connection in it. */
+/**
+ * The head of an answer over HTTP/2 as that of an answer over HTTP/1.1: the same limits and
+ * grammar, nothing of a connection in it.
+ */
 import { byteCount } from '../http/grammar.ts';
 import { RESPONSE, longHead, longLine, malformed, tooManyFields } from '../http/field-lines.ts';
 import { OBS_TEXT, TOKEN, UPPER, VALUE, classes, consistsOf } from '../http/grammar.ts';
-import type { Http1Limits } from '../http1/limits.ts';
+import type { Http1Limits } from '../http/limits.ts';
 import type { Fields, Framing, ResponseHead } from '../http/message.ts';
 
 const NONE: Framing = Object.freeze({ kind: 'none' });
 const CHUNKED: Framing = Object.freeze({ kind: 'chunked' });
 
-const OF_CONNECTIONS: ReadonlySet<string> = new Set(['connection', 'keep-alive', 'proxy-connection', 'upgrade']);
+const OF_CONNECTIONS: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'upgrade',
+]);
 
 /** The final head of an answer. `ended`: it has no content. Throws a Fault `upstream-malformed`. */
-export function responseHead(raw: readonly string[], ended: boolean, limits: Http1Limits): ResponseHead {
+export function responseHead(
+  raw: readonly string[],
+  ended: boolean,
+  limits: Http1Limits,
+): ResponseHead {
   const { status, fields } = partsOf(raw, limits);
   if (status < 200) throw malformed(RESPONSE, `status ${status} in a final answer`);
-  return { status, reason: '', minor: 1, fields, framing: framingOf(fields, ended), keepAlive: true };
+  return {
+    status,
+    reason: '',
+    minor: 1,
+    fields,
+    framing: framingOf(fields, ended),
+    keepAlive: true,
+  };
 }
 
 /** The head of an interim answer. */
@@ -23,11 +42,15 @@ export function informHead(
   limits: Http1Limits,
 ): { readonly status: number; readonly fields: Fields } {
   const parts = partsOf(raw, limits);
-  if (parts.status > 199 || parts.status === 101) throw malformed(RESPONSE, `status ${parts.status} in between`);
+  if (parts.status > 199 || parts.status === 101)
+    throw malformed(RESPONSE, `status ${parts.status} in between`);
   return parts;
 }
 
-function partsOf(raw: readonly string[], limits: Http1Limits): { status: number; fields: string[] } {
+function partsOf(
+  raw: readonly string[],
+  limits: Http1Limits,
+): { status: number; fields: string[] } {
   const fields: string[] = [];
   let status = 0;
   let size = 0;
@@ -52,7 +75,8 @@ function partsOf(raw: readonly string[], limits: Http1Limits): { status: number;
 function checkField(name: string, value: string): void {
   if (!consistsOf(name, TOKEN)) throw malformed(RESPONSE, 'a field name is no token');
   for (let i = 0; i < name.length; i++)
-    if ((classes(name.charCodeAt(i)) & UPPER) !== 0) throw malformed(RESPONSE, 'a field name in upper case');
+    if ((classes(name.charCodeAt(i)) & UPPER) !== 0)
+      throw malformed(RESPONSE, 'a field name in upper case');
   if (value !== '' && !consistsOf(value, VALUE | OBS_TEXT))
     throw malformed(RESPONSE, `the value of ${name} holds what a field may not`);
   if (name === 'transfer-encoding' || OF_CONNECTIONS.has(name))

@@ -1,37 +1,38 @@
 /**
- * The server's side of a connection of HTTP/2, on the engine's node:http2 behind the same exchanges as lib/http1: each stream is one request, judged and answered
- * by itself. What the engine does in silence is seen in the frames (frames.ts): a stream that it refuses, or from which it drops a field, is a refused request
- * with a record of its own.
+ * The server's side of a connection of HTTP/2, on the engine's node:http2 behind the same exchanges
+ * as lib/http1: each stream is one request, judged and answered by itself. What the engine does in
+ * silence is seen in the frames (frames.ts): a stream that it refuses, or from which it drops a
+ * field, is a refused request with a record of its own.
  *
  *   serving ──draining, idle too long──► GOAWAY, what runs ends ──► closed      any ──flood, malformed frames──► GOAWAY with a code, closed
  */
-import { constants, performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import {
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+  constants,
+  performServerHandshake,
+} from 'node:http2';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
-import type { Connection } from '../http1/exchange.ts';
-import type { ServeOptions } from '../http1/server.ts';
+import { timeHint } from '../http/limits.ts';
+import type { Connection } from '../http/server-exchange.ts';
 import { Watchdog } from '../http1/watchdog.ts';
-import { StreamExchange, type Ends } from './exchange.ts';
-import { Frames, type FrameWatcher, type StreamSeen } from './frames.ts';
-import { malformed, requestHead, type Scheme } from './head.ts';
-import { timeHint } from '../http1/limits.ts';
-import { http2Limits, type Http2Limits } from './limits.ts';
+import { type Ends, StreamExchange } from './exchange.ts';
+import { type FrameWatcher, Frames, type StreamSeen } from './frames.ts';
+import { malformed, requestHead } from './head.ts';
 import { ScreenedSocket } from './inspected-socket.ts';
+import { type Http2Limits, http2Limits } from './limits.ts';
+import type { Http2Options } from './options.ts';
 import { SentFrames, type SentWatcher } from './sent-frames.ts';
 
-export interface Http2Options extends ServeOptions {
-  /** What `:scheme` must say: `https` where TLS ends here, `http` for prior knowledge in the clear. */
-  readonly scheme: Scheme;
-  readonly http2?: Http2Limits;
-}
-
 /**
- * Serves HTTP/2 on a connection that begins with the client's preface: a socket of prior knowledge, or an accepted TLS socket whose ALPN chose `h2`. `early` are
- * bytes that were read from it already. The same `handle` and `refuse` serve lib/http1/server.ts: each exchange has a `connection` of its own, with a
- * signal that aborts when its stream ends before the answer. Settles when the connection is closed; never rejects. The socket is owned from here.
+ * Serves HTTP/2 on a connection that begins with the client's preface: a socket of prior knowledge,
+ * or an accepted TLS socket whose ALPN chose `h2`. `early` are bytes that were read from it
+ * already. The same `handle` and `refuse` serve lib/http1/server.ts: each exchange has a
+ * `connection` of its own, with a signal that aborts when its stream ends before the answer.
+ * Settles when the connection is closed; never rejects. The socket is owned from here.
  */
 export function serveHttp2(socket: Duplex, options: Http2Options, early?: Buffer): Promise<void> {
   return new Promise((resolve) => new ServerConnection(socket, options, resolve).start(early));
@@ -164,7 +165,8 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
     if (code === constants.NGHTTP2_NO_ERROR || this.#parting) return;
     this.#parting = true;
     if (this.#untold.size > 0) this.#gaveAll();
-    else this.#options.refuse(malformed('the connection is against RFC 9113'), this.#asConnection());
+    else
+      this.#options.refuse(malformed('the connection is against RFC 9113'), this.#asConnection());
   }
 
   tainted(id: number, what: 'name' | 'value'): void {
@@ -179,14 +181,20 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
     else this.#rest();
   }
 
-  readonly #onStream = (stream: ServerHttp2Stream, _headers: unknown, _flags: number, raw: readonly string[]): void => {
+  readonly #onStream = (
+    stream: ServerHttp2Stream,
+    _headers: unknown,
+    _flags: number,
+    raw: readonly string[],
+  ): void => {
     const id = stream.id ?? 0;
     const seen = this.#untold.get(id);
     stream.on('error', () => {});
     // It was reset before, and that was told.
     if (seen === undefined) return;
     this.#untold.delete(id);
-    if (seen.ended || seen.content > 0 || !WITHOUT_CONTENT.has(methodIn(raw))) this.#begin(stream, raw, seen);
+    if (seen.ended || seen.content > 0 || !WITHOUT_CONTENT.has(methodIn(raw)))
+      this.#begin(stream, raw, seen);
     else this.#undecide(stream, raw, seen);
   };
 
@@ -200,7 +208,10 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
       this.#begin(stream, raw, seen);
     };
     const cancel = clock.after(limits.headMs, () => {
-      const late = new Fault('request-timeout', 'it did not come in time whether a GET has content');
+      const late = new Fault(
+        'request-timeout',
+        'it did not come in time whether a GET has content',
+      );
       if (this.#undecided.delete(id)) this.#refuse({ stream, seen }, late);
     });
     this.#reading.clear();
@@ -250,9 +261,12 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
     try {
       this.#refusing.set(id, refusing);
       stream.once('close', () => this.#refusing.delete(id));
-      stream.respond([':status', String(head.status), ...head.fields, 'content-length', String(body.length)], {
-        sendDate: false,
-      } as object);
+      stream.respond(
+        [':status', String(head.status), ...head.fields, 'content-length', String(body.length)],
+        {
+          sendDate: false,
+        } as object,
+      );
       stream.end(body);
       stream.resume();
     } catch {
@@ -281,11 +295,15 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
   #gave(id: number, why: string): void {
     if (!this.#untold.delete(id)) return;
     this.#tainted.delete(id);
-    this.#options.refuse(this.#crowded ? crowded(this.#http2.streams) : malformed(why), this.#asConnection());
+    this.#options.refuse(
+      this.#crowded ? crowded(this.#http2.streams) : malformed(why),
+      this.#asConnection(),
+    );
   }
 
   #gaveAll(): void {
-    for (const id of this.#untold.keys()) this.#gave(id, 'the connection ended with it, as it is no HTTP/2');
+    for (const id of this.#untold.keys())
+      this.#gave(id, 'the connection ended with it, as it is no HTTP/2');
   }
 
   #ended(id: number): void {
@@ -304,7 +322,10 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
     this.#options.refuse(fault, this.#asConnection());
     // Said first: what ending the streams says comes after it.
     if (this.#session.destroyed) return;
-    const code = fault.code === 'malformed' ? constants.NGHTTP2_PROTOCOL_ERROR : constants.NGHTTP2_ENHANCE_YOUR_CALM;
+    const code =
+      fault.code === 'malformed'
+        ? constants.NGHTTP2_PROTOCOL_ERROR
+        : constants.NGHTTP2_ENHANCE_YOUR_CALM;
     this.#session.goaway(code);
     this.#session.destroy(fault, code);
   }
@@ -312,7 +333,11 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
   #idle(): void {
     if (this.#blockOpen)
       this.#violated(
-        new Fault('request-timeout', 'a header block was not complete in time', timeHint('headersTimeout')),
+        new Fault(
+          'request-timeout',
+          'a header block was not complete in time',
+          timeHint('headersTimeout'),
+        ),
       );
     else this.#part();
   }

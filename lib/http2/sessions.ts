@@ -1,16 +1,19 @@
 /**
- * Connections of HTTP/2 to upstreams by the same keys as lib/http1/pool.ts, each shared by many requests. Rules:
- * - one connection for a key, and another only while the places of all are taken; those who come while it is dialled wait for it;
- * - unused ones end after a time, all take nothing new after a maximum age with jitter, or past the time they are good for (a peer's certificate);
+ * Connections of HTTP/2 to upstreams by the same keys as lib/http1/pool.ts, each shared by many
+ * requests. Rules:
+ * - one connection for a key, and another only while the places of all are taken; those who come
+ *   while it is dialled wait for it;
+ * - unused ones end after a time, all take nothing new after a maximum age with jitter, or past the
+ *   time they are good for (a peer's certificate);
  * - a retired key's connections take nothing new and close when what runs on them has ended.
  */
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore, onAbort, reasonOf } from '../base/signal.ts';
-import type { ClientConnection, ClientResponse, RequestOptions } from '../http1/client.ts';
-import type { Http1Limits } from '../http1/limits.ts';
-import type { Body, OutgoingRequest } from '../http/message.ts';
+import type { ClientConnection, ClientResponse, RequestOptions } from '../http/client.ts';
 import type { Lease } from '../http/lease.ts';
+import type { Http1Limits } from '../http/limits.ts';
+import type { Body, OutgoingRequest } from '../http/message.ts';
 import type { Dial, Pool, PoolCounts } from '../http1/pool.ts';
 import { ClientSession } from './client.ts';
 import type { Http2Limits } from './limits.ts';
@@ -163,7 +166,13 @@ class SessionPool<T> implements Pool<T> {
       }
       const lifetime = limits.poolMaxAgeMs * (1 - limits.poolAgeJitter * random());
       const onChange = (): void => this.#changed(slot, member);
-      const session = new ClientSession(socket, { limits, http2, clock, scheme: scheme(info), onChange });
+      const session = new ClientSession(socket, {
+        limits,
+        http2,
+        clock,
+        scheme: scheme(info),
+        onChange,
+      });
       const member: Member<T> = { session, info, expires: clock.monotonic() + lifetime };
       slot.members.add(member);
       this.#sweep ??= clock.after(limits.poolIdleMs, this.#onSweep);
@@ -245,7 +254,11 @@ class StreamLease<T> implements Lease<T>, ClientConnection {
     return false;
   }
 
-  request(head: OutgoingRequest, body: Buffer | Body | undefined, options: RequestOptions): Promise<ClientResponse> {
+  request(
+    head: OutgoingRequest,
+    body: Buffer | Body | undefined,
+    options: RequestOptions,
+  ): Promise<ClientResponse> {
     const { stream, answer } = this.#session.request(head, body, options);
     this.#stream = stream;
     return answer;

@@ -1,4 +1,7 @@
-/** What one side of a stream sends: the pieces of a body, no more of them taken while the window is closed, then trailers or the end. */
+/**
+ * What one side of a stream sends: the pieces of a body, no more of them taken while the window is
+ * closed, then trailers or the end.
+ */
 import type { Http2Stream } from 'node:http2';
 
 import { Fault } from '../base/fault.ts';
@@ -41,7 +44,10 @@ export class StreamOutlet {
     if (!this.finished) await this.#wait();
   }
 
-  /** Sends what is left of a body whose next piece was taken already. Settles when the peer's window has let all of it go. */
+  /**
+   * Sends what is left of a body whose next piece was taken already. Settles when the peer's window
+   * has let all of it go.
+   */
   async send(body: Body, next: Buffer | 'end' | 'later', trailers: boolean): Promise<void> {
     this.#body = body;
     try {
@@ -74,7 +80,10 @@ export class StreamOutlet {
     return this.#fault !== undefined;
   }
 
-  /** Nothing more can be sent; the body being sent is cancelled, unless it will be sent again. The first reason stays. */
+  /**
+   * Nothing more can be sent; the body being sent is cancelled, unless it will be sent again. The
+   * first reason stays.
+   */
   fail(reason: Fault, again = false): void {
     if (this.finished) return;
     this.#fault ??= reason;
@@ -116,11 +125,13 @@ export class StreamOutlet {
 
   #trail(fields: Fields): void {
     const headers: Record<string, string[]> = Object.create(null) as Record<string, string[]>;
-    for (let i = 0; i < fields.length; i += 2) (headers[fields[i] ?? ''] ??= []).push(fields[i + 1] ?? '');
+    for (let i = 0; i < fields.length; i += 2)
+      (headers[fields[i] ?? ''] ??= []).push(fields[i + 1] ?? '');
     try {
       this.#stream.sendTrailers(headers);
     } catch (failure) {
-      // The stream was reset meanwhile, or a field appears twice that may not: a cut, as the end without them would be a lie.
+      // The stream was reset meanwhile, or a field appears twice that may not: a cut, as the end
+      // without them would be a lie.
       this.fail(Fault.from(failure, 'upstream-malformed', 'the trailers cannot be sent on'));
     }
   }

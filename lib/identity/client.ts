@@ -1,8 +1,11 @@
 /**
  * The calls of the SPIFFE Workload API, one attempt each; lib/identity/watch.ts asks again. Rules:
- * - every call carries the metadata `workload.spiffe.io: true` (Workload Endpoint section 3) and a plain `:authority`, as a socket's path is none;
- * - every attempt has a channel of its own, so that a socket that was deleted and made again is dialled by its path, at once, whatever grpc-js remembers;
- * - a call ends by our signal or by the server, never by being forgotten: a stream that is no longer read is cancelled.
+ * - every call carries the metadata `workload.spiffe.io: true` (Workload Endpoint section 3) and a
+ *   plain `:authority`, as a socket's path is none;
+ * - every attempt has a channel of its own, so that a socket that was deleted and made again is
+ *   dialled by its path, at once, whatever grpc-js remembers;
+ * - a call ends by our signal or by the server, never by being forgotten: a stream that is no
+ *   longer read is cancelled.
  */
 import { create } from '@bufbuild/protobuf';
 import type { DescMessage, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
@@ -29,8 +32,9 @@ import { workloadApiDefinition } from './service.ts';
 import { callFault } from './status.ts';
 
 /**
- * Streams yield complete states, as received and not yet judged, and end when the server ends them. Every method throws a Fault `workload-api-*` that
- * keeps the status (`statusOf`), or the reason of its signal.
+ * Streams yield complete states, as received and not yet judged, and end when the server ends them.
+ * Every method throws a Fault `workload-api-*` that keeps the status (`statusOf`), or the reason of
+ * its signal.
  */
 export interface WorkloadApi {
   readonly endpoint: Endpoint;
@@ -72,7 +76,10 @@ function securityHeader(): Metadata {
   return metadata;
 }
 
-/** Messages of one stream. However the loop over them ends, the call is cancelled and its channel closed. */
+/**
+ * Messages of one stream. However the loop over them ends, the call is cancelled and its channel
+ * closed.
+ */
 async function* streamed<Q, R>(
   endpoint: Endpoint,
   method: MethodDefinition<Q, R>,
@@ -146,8 +153,10 @@ function nameOf(path: string): string {
 /** `limit`: milliseconds for a unary call. */
 export function workloadApi(endpoint: Endpoint, limit: number = LIMITS.unaryMs): WorkloadApi {
   const methods = workloadApiDefinition();
-  const message = <M extends DescMessage>(schema: M, fields?: MessageInitShape<M>): MessageShape<M> =>
-    create(schema, fields);
+  const message = <M extends DescMessage>(
+    schema: M,
+    fields?: MessageInitShape<M>,
+  ): MessageShape<M> => create(schema, fields);
   return Object.freeze({
     endpoint,
     x509Svids: (signal: AbortSignal) =>
@@ -157,14 +166,24 @@ export function workloadApi(endpoint: Endpoint, limit: number = LIMITS.unaryMs):
     jwtBundles: (signal: AbortSignal) =>
       streamed(endpoint, methods.fetchJWTBundles, message(JWTBundlesRequestSchema), signal),
     fetchJwtSvid: ({ audience, spiffeId = '' }, signal) =>
-      unary(endpoint, methods.fetchJWTSVID, message(JWTSVIDRequestSchema, { audience: [...audience], spiffeId }), {
-        signal,
-        limit,
-      }),
+      unary(
+        endpoint,
+        methods.fetchJWTSVID,
+        message(JWTSVIDRequestSchema, { audience: [...audience], spiffeId }),
+        {
+          signal,
+          limit,
+        },
+      ),
     validateJwtSvid: ({ audience, token }, signal) =>
-      unary(endpoint, methods.validateJWTSVID, message(ValidateJWTSVIDRequestSchema, { audience, svid: token }), {
-        signal,
-        limit,
-      }),
+      unary(
+        endpoint,
+        methods.validateJWTSVID,
+        message(ValidateJWTSVIDRequestSchema, { audience, svid: token }),
+        {
+          signal,
+          limit,
+        },
+      ),
   } satisfies WorkloadApi);
 }

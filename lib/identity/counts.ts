@@ -22,14 +22,20 @@ export interface IdentityCounts {
 
 export interface Counter {
   generation(): void;
-  update(received: { readonly dropped: readonly Fault[]; readonly crls: number }, now: number): void;
+  update(
+    received: { readonly dropped: readonly Fault[]; readonly crls: number },
+    now: number,
+  ): void;
   dropped(count: number): void;
   discarded(): void;
   final(): void;
   lost(fault: Fault): void;
 }
 
-export function identityCounts(): { readonly counter: Counter; readonly read: () => IdentityCounts } {
+export function identityCounts(): {
+  readonly counter: Counter;
+  readonly read: () => IdentityCounts;
+} {
   let [generations, reconnects, droppedBundles, discardedMessages, crls] = [0, 0, 0, 0, 0];
   let lastUpdate: number | undefined;
   let final = false;

@@ -123,7 +123,8 @@ class Following {
   async #judgeAgain(): Promise<void> {
     const { clock, select } = this.#options;
     const kept = this.#kept;
-    if (kept === undefined || !kept.state.untimely.some((one) => isTimely(one, clock.now()))) return;
+    if (kept === undefined || !kept.state.untimely.some((one) => isTimely(one, clock.now())))
+      return;
     const state = await readX509Svids(kept.message, clock, select);
     // A newer message may have come meanwhile.
     if (this.#kept !== kept) return;
@@ -140,8 +141,11 @@ class Following {
     const { id, notAfter } = state.identity.svid;
     this.#late = state.identity.generation;
     const until = new Date(notAfter).toISOString();
-    const why = state.problem === undefined ? 'the Workload API has sent no newer one' : state.problem;
-    this.#tell.warn(`the renewal of ${id} is overdue, which expires at ${until}: ${why}; it is asked for anew`);
+    const why =
+      state.problem === undefined ? 'the Workload API has sent no newer one' : state.problem;
+    this.#tell.warn(
+      `the renewal of ${id} is overdue, which expires at ${until}: ${why}; it is asked for anew`,
+    );
   }
 
   #receive({ message, state: whole }: Received): void {
@@ -169,7 +173,8 @@ class Following {
     const faults = [...(chosen.kind === 'svid' ? [] : [chosen.fault]), ...dropped, ...leftOut];
     const [first] = faults;
     if (first === undefined) this.#tell.fine();
-    else this.#tell.trouble(new Fault(first.code, faults.map((fault) => fault.describe()).join('; ')));
+    else
+      this.#tell.trouble(new Fault(first.code, faults.map((fault) => fault.describe()).join('; ')));
   }
 }
 
@@ -182,7 +187,8 @@ function withoutEarly(state: X509State, before: IdentityState | undefined, now: 
   if (chosen.kind !== 'svid' || before?.kind !== 'current') return state;
   const { id, notBefore, notAfter } = chosen.svid;
   const old = before.identity.svid;
-  if (notBefore <= now || old.id !== id || old.notBefore > now || old.notAfter <= notBefore) return state;
+  if (notBefore <= now || old.id !== id || old.notBefore > now || old.notAfter <= notBefore)
+    return state;
   const start = new Date(notBefore).toISOString();
   const fault = new Fault('bad-svid', `the new X.509-SVID of ${id} is not valid before ${start}`, {
     hint: 'the one before is used until then; compare the clocks of both hosts',
@@ -200,7 +206,10 @@ function announce({ states, select }: FollowOptions, before: IdentityState, tell
   const until = new Date(svid.notAfter).toISOString();
   tell.info(`generation ${generation}: ${svid.id}, serial ${svid.serial}, valid until ${until}`);
   if (previous !== undefined && isAnother(previous, svid.id) && select.spiffeId === undefined) {
-    tell.warn(`we are now ${svid.id} and no longer ${previous.svid.id}: identity.select.spiffeId holds on to one`);
+    tell.warn(
+      `we are now ${svid.id} and no longer ${previous.svid.id}: identity.select.spiffeId ` +
+        'holds on to one',
+    );
   }
 }
 

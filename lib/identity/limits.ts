@@ -1,6 +1,8 @@
 /** What we take from a Workload API, how long we wait for it, and how often we ask. */
 export const LIMITS = Object.freeze({
-  /** Bytes of one gRPC message; grpc-js alone stops at 4 MiB, which many federated bundles exceed. */
+  /**
+   * Bytes of one gRPC message; grpc-js alone stops at 4 MiB, which many federated bundles exceed.
+   */
   messageBytes: 32 << 20,
   /** X.509-SVIDs of one message. */
   svids: 100,
@@ -10,7 +12,10 @@ export const LIMITS = Object.freeze({
   unaryMs: 10_000,
   /** Back-off while the Workload API is away, in milliseconds. */
   away: Object.freeze({ baseMs: 250, capMs: 10_000 }),
-  /** Back-off while it has no identity for us: an operator has to act, and each call costs it an attestation. */
+  /**
+   * Back-off while it has no identity for us: an operator has to act, and each call costs it an
+   * attestation.
+   */
   denied: Object.freeze({ baseMs: 1_000, capMs: 30_000 }),
   /** Milliseconds by which the start of what was issued to us may lie ahead of our clock. */
   skewMs: 60_000,
@@ -23,7 +28,9 @@ export const LIMITS = Object.freeze({
   overdue: Object.freeze({
     /** Of an SVID's life, after which it should have been renewed: half of it, and a tenth more. */
     share: 0.6,
-    /** Milliseconds between attempts to ask on a connection of its own, at least; and of its life. */
+    /**
+     * Milliseconds between attempts to ask on a connection of its own, at least; and of its life.
+     */
     leastMs: 5_000,
     again: 0.05,
     /** Milliseconds that an open stream may take for its first message. */

@@ -1,4 +1,7 @@
-/** What a stream's life is worth telling an operator: the same trouble once, then only counted, and its end with the count. */
+/**
+ * What a stream's life is worth telling an operator: the same trouble once, then only counted, and
+ * its end with the count.
+ */
 import type { Fault } from '../base/fault.ts';
 
 export interface IdentityNote {
@@ -31,7 +34,8 @@ export function notes(stream: string, tell: (note: IdentityNote) => void): Notes
       tell({ level: 'warn', text, stream });
     },
     fine() {
-      if (failures > 0) tell({ level: 'info', text: `well again after ${failures} failed attempts`, stream });
+      if (failures > 0)
+        tell({ level: 'info', text: `well again after ${failures} failed attempts`, stream });
       failures = 0;
       last = undefined;
     },

@@ -16,7 +16,12 @@ import { quoted } from '../spiffe/trust-domain.ts';
 import type { TrustDomain } from '../spiffe/trust-domain.ts';
 import { verifyLeaf } from '../spiffe/verify.ts';
 import { verifyIssuedChain } from './chain.ts';
-import type { JWTBundlesResponse, X509BundlesResponse, X509SVID, X509SVIDResponse } from './gen/workload_pb.ts';
+import type {
+  JWTBundlesResponse,
+  X509BundlesResponse,
+  X509SVID,
+  X509SVIDResponse,
+} from './gen/workload_pb.ts';
 import { LIMITS } from './limits.ts';
 import { firstOfEachHint, missing, selected, type Select } from './select.ts';
 import { untimely, type Validity } from './timeliness.ts';
@@ -41,14 +46,21 @@ export interface X509State extends Bundles<X509Bundle> {
   readonly leftOut: readonly Fault[];
   /** Of SVIDs that the clock alone forbids now. */
   readonly untimely: readonly Validity[];
-  /** Revocation lists that came along. They are counted and not enforced: the standard says nothing of their use. */
+  /**
+   * Revocation lists that came along. They are counted and not enforced: the standard says nothing
+   * of their use.
+   */
   readonly crls: number;
 }
 
 function refuse(problem: string): never {
-  throw new Fault('workload-api-message', `a message of the Workload API was discarded: ${problem}`, {
-    hint: 'what was supplied before stays in use; the server breaks Workload API section 4.5',
-  });
+  throw new Fault(
+    'workload-api-message',
+    `a message of the Workload API was discarded: ${problem}`,
+    {
+      hint: 'what was supplied before stays in use; the server breaks Workload API section 4.5',
+    },
+  );
 }
 
 /** Bundles by trust domain. Two keys that name one domain are ambiguous, so neither is taken. */
@@ -116,7 +128,11 @@ async function issued(message: X509SVID, bundle: X509Bundle | Fault, clock: Cloc
 /** The bundle of the message's own trust domain, or what is wrong with it. */
 function ownBundle({ spiffeId, bundle }: X509SVID, leftOut: Fault[]): X509Bundle | Fault {
   try {
-    return parseX509Bundle(trustDomainOf(parseSpiffeId(spiffeId)), bundle, (fault) => void leftOut.push(fault));
+    return parseX509Bundle(
+      trustDomainOf(parseSpiffeId(spiffeId)),
+      bundle,
+      (fault) => void leftOut.push(fault),
+    );
   } catch (failure) {
     return Fault.from(failure, 'bad-bundle');
   }
@@ -127,7 +143,11 @@ function ownBundle({ spiffeId, bundle }: X509SVID, leftOut: Fault[]): X509Bundle
  * the federated ones say; the one that comes with the SVID that we act as goes first.
  * @throws Fault `workload-api-message`: the message is to be discarded
  */
-export async function readX509Svids(response: X509SVIDResponse, clock: Clock, select: Select): Promise<X509State> {
+export async function readX509Svids(
+  response: X509SVIDResponse,
+  clock: Clock,
+  select: Select,
+): Promise<X509State> {
   checkFields(response.svids);
   const leftOut: Fault[] = [];
   const { bundles: federated, dropped } = bundlesOf(response.federatedBundles, (trustDomain, der) =>
@@ -139,14 +159,17 @@ export async function readX509Svids(response: X509SVIDResponse, clock: Clock, se
   const reads = new Map<X509SVID, Read>();
   for (const message of received.toSorted((a, b) => Number(b === meant) - Number(a === meant))) {
     const bundle = ownBundle(message, leftOut);
-    if (!(bundle instanceof Fault) && !own.has(bundle.trustDomain)) own.set(bundle.trustDomain, bundle);
+    if (!(bundle instanceof Fault) && !own.has(bundle.trustDomain))
+      own.set(bundle.trustDomain, bundle);
     const read = await issued(message, bundle, clock);
     reads.set(message, read);
     if (message !== meant && read.fault !== undefined) leftOut.push(read.fault);
   }
   const inOrder = received.flatMap((message) => reads.get(message) ?? []);
   return Object.freeze({
-    chosen: chosenOf(meant === undefined ? misnamed(reads, select) : reads.get(meant), () => missing(received, select)),
+    chosen: chosenOf(meant === undefined ? misnamed(reads, select) : reads.get(meant), () =>
+      missing(received, select),
+    ),
     svids: Object.freeze(inOrder.flatMap(({ svid }) => svid ?? [])),
     bundles: new Map([...federated, ...own]),
     dropped,
@@ -156,7 +179,10 @@ export async function readX509Svids(response: X509SVIDResponse, clock: Clock, se
   });
 }
 
-/** An entry that bears another name than its certificate, which is of the identity that is meant: not one that is gone. */
+/**
+ * An entry that bears another name than its certificate, which is of the identity that is meant:
+ * not one that is gone.
+ */
 function misnamed(reads: ReadonlyMap<X509SVID, Read>, { spiffeId }: Select): Read | undefined {
   if (spiffeId === undefined) return undefined;
   for (const [message, read] of reads) {
@@ -185,7 +211,9 @@ export function readX509Bundles(response: X509BundlesResponse): Bundles<X509Bund
   return bundlesOf(response.bundles, (trustDomain, der) => parseX509Bundle(trustDomain, der));
 }
 
-/** FetchJWTBundles; an empty value is a domain without keys. @throws Fault `workload-api-message` */
+/**
+ * FetchJWTBundles; an empty value is a domain without keys. @throws Fault `workload-api-message`
+ */
 export function readJwtBundles(response: JWTBundlesResponse): Bundles<JwtBundle> {
   return bundlesOf(response.bundles, (trustDomain, jwks) =>
     jwks.length === 0

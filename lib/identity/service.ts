@@ -1,13 +1,17 @@
 /**
- * Joins the generated descriptors (lib/identity/gen) to grpc-js: one service definition, used by the client and by a server alike. Paths, streaming
- * kinds and codecs all come from the descriptor; nothing is written twice.
+ * Joins the generated descriptors (lib/identity/gen) to grpc-js: one service definition, used by
+ * the client and by a server alike. Paths, streaming kinds and codecs all come from the descriptor;
+ * nothing is written twice.
  */
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { DescMessage, DescMethod, DescService, MessageShape } from '@bufbuild/protobuf';
 import type { handleServerStreamingCall, handleUnaryCall, MethodDefinition } from '@grpc/grpc-js';
 import { SpiffeWorkloadAPI } from './gen/workload_pb.ts';
 
-/** grpc-js's definition of every method of a generated service, by the method's name as the generated code spells it. */
+/**
+ * grpc-js's definition of every method of a generated service, by the method's name as the
+ * generated code spells it.
+ */
 export type Definition<S extends DescService> = {
   readonly [N in keyof S['method']]: MethodDefinition<
     MessageShape<S['method'][N]['input']>,
@@ -19,7 +23,10 @@ export type Definition<S extends DescService> = {
 export type Handlers<S extends DescService> = {
   readonly [N in keyof S['method']]: S['method'][N]['methodKind'] extends 'unary'
     ? handleUnaryCall<MessageShape<S['method'][N]['input']>, MessageShape<S['method'][N]['output']>>
-    : handleServerStreamingCall<MessageShape<S['method'][N]['input']>, MessageShape<S['method'][N]['output']>>;
+    : handleServerStreamingCall<
+        MessageShape<S['method'][N]['input']>,
+        MessageShape<S['method'][N]['output']>
+      >;
 };
 
 function encoder<M extends DescMessage>(schema: M): (message: MessageShape<M>) => Buffer {
@@ -40,8 +47,10 @@ function methodDefinition<I extends DescMessage, O extends DescMessage>(
   return {
     path: `/${service.typeName}/${method.name}`,
     originalName: method.localName,
-    requestStream: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
-    responseStream: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
+    requestStream:
+      method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
+    responseStream:
+      method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
     requestSerialize: encoder(method.input),
     requestDeserialize: decoder(method.input),
     responseSerialize: encoder(method.output),
@@ -49,13 +58,22 @@ function methodDefinition<I extends DescMessage, O extends DescMessage>(
   };
 }
 
-/** The grpc-js definition of a generated service, for `new Client(...).makeServerStreamRequest(...)` and `server.addService(...)`. */
+/**
+ * The grpc-js definition of a generated service, for `new Client(...).makeServerStreamRequest(...)`
+ * and `server.addService(...)`.
+ */
 export function serviceDefinition<S extends DescService>(service: S): Definition<S> {
-  const entries = Object.entries(service.method).map(([name, method]) => [name, methodDefinition(service, method)]);
+  const entries = Object.entries(service.method).map(([name, method]) => [
+    name,
+    methodDefinition(service, method),
+  ]);
   return Object.freeze(Object.fromEntries(entries)) as Definition<S>;
 }
 
-/** A fresh definition of the SPIFFE Workload API; its paths are `/SpiffeWorkloadAPI/<Method>`, without a package. */
+/**
+ * A fresh definition of the SPIFFE Workload API; its paths are `/SpiffeWorkloadAPI/<Method>`,
+ * without a package.
+ */
 export function workloadApiDefinition(): Definition<typeof SpiffeWorkloadAPI> {
   return serviceDefinition(SpiffeWorkloadAPI);
 }

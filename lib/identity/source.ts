@@ -33,11 +33,19 @@ export interface IssuedJwtSvid extends JwtSvid {
 
 export interface IdentitySource extends AsyncDisposable {
   readonly states: Cell<IdentityState>;
-  /** The identity to use now. Throws a Fault `no-identity` or `identity-expired`, judged by the wall clock at this moment. */
+  /**
+   * The identity to use now. Throws a Fault `no-identity` or `identity-expired`, judged by the wall
+   * clock at this moment.
+   */
   current(): Identity;
-  /** The first identity that may be used; rejects with the signal's reason, or with `shutting-down`. */
+  /**
+   * The first identity that may be used; rejects with the signal's reason, or with `shutting-down`.
+   */
   firstUpdate(signal: AbortSignal): Promise<Identity>;
-  /** A fresh JWT-SVID of the identity that we act as, for one audience. Throws a Fault also when there is no such identity. */
+  /**
+   * A fresh JWT-SVID of the identity that we act as, for one audience. Throws a Fault also when
+   * there is no such identity.
+   */
   fetchJwtSvid(audience: string, signal: AbortSignal, as?: SpiffeId): Promise<IssuedJwtSvid>;
   /** Settles with the reason when the Workload API is not asked any more, as that cannot help. */
   readonly final: Promise<Fault>;
@@ -75,11 +83,21 @@ function settle(dropped: readonly Fault[], tell: Notes): void {
 }
 
 /** Hands over the newest JWT bundles, an empty map when they are withdrawn. */
-async function followJwt(parts: Parts, tell: Notes, supply: (bundles: JwtBundles) => void): Promise<void> {
+async function followJwt(
+  parts: Parts,
+  tell: Notes,
+  supply: (bundles: JwtBundles) => void,
+): Promise<void> {
   const { api, counter } = parts;
-  const read = async (message: Parameters<typeof readJwtBundles>[0]): Promise<ReturnType<typeof readJwtBundles>> =>
-    readJwtBundles(message);
-  for await (const event of watch({ ...parts, what: 'JWT bundles', open: (one) => api.jwtBundles(one), read })) {
+  const read = async (
+    message: Parameters<typeof readJwtBundles>[0],
+  ): Promise<ReturnType<typeof readJwtBundles>> => readJwtBundles(message);
+  for await (const event of watch({
+    ...parts,
+    what: 'JWT bundles',
+    open: (one) => api.jwtBundles(one),
+    read,
+  })) {
     if (event.kind === 'update') {
       supply(event.value.bundles);
       counter.dropped(event.value.dropped.length);
@@ -111,7 +129,8 @@ async function issuedJwtSvid(
     throw new Fault('workload-api-message', `the Workload API issued no JWT-SVID for ${id}`);
   }
   const read = readIssuedJwtSvid(found.svid, { audience, now: parts.clock.now() });
-  if (read.id !== id) throw new Fault('bad-jwt-svid', `the JWT-SVID that was issued as ${id} is one of ${read.id}`);
+  if (read.id !== id)
+    throw new Fault('bad-jwt-svid', `the JWT-SVID that was issued as ${id} is one of ${read.id}`);
   return Object.freeze({ ...read, token: found.svid });
 }
 
@@ -161,7 +180,10 @@ export function startIdentity(options: IdentityOptions): IdentitySource {
   const running = [told('X.509-SVIDs', (tell) => followX509({ ...parts, onFinal }, tell))];
   let askedJwt = false;
   const current = (): Identity =>
-    usableIdentity(states.get() ?? { kind: 'waiting', since: clock.now(), problem: undefined }, clock.now());
+    usableIdentity(
+      states.get() ?? { kind: 'waiting', since: clock.now(), problem: undefined },
+      clock.now(),
+    );
   return Object.freeze({
     states,
     current,
@@ -175,7 +197,10 @@ export function startIdentity(options: IdentityOptions): IdentitySource {
     },
     final: final.promise,
     jwtBundles() {
-      if (!askedJwt) running.push(told('JWT bundles', (tell) => followJwt(parts, tell, (bundles) => (jwt = bundles))));
+      if (!askedJwt)
+        running.push(
+          told('JWT bundles', (tell) => followJwt(parts, tell, (bundles) => (jwt = bundles))),
+        );
       askedJwt = true;
       return jwt;
     },

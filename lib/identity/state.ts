@@ -27,8 +27,16 @@ function digest({ svid, svids, bundles }: Omit<Identity, 'generation'>): string 
     bundle.trustDomain,
     ...bundle.anchors.map(({ fingerprint256 }) => fingerprint256).toSorted(),
   ]);
-  const issued = svids.map(({ id, hint, chain }) => [id, hint, ...chain.map(({ fingerprint256 }) => fingerprint256)]);
-  return JSON.stringify([svids.indexOf(svid), issued, anchors.toSorted(([a = ''], [b = '']) => (a < b ? -1 : 1))]);
+  const issued = svids.map(({ id, hint, chain }) => [
+    id,
+    hint,
+    ...chain.map(({ fingerprint256 }) => fingerprint256),
+  ]);
+  return JSON.stringify([
+    svids.indexOf(svid),
+    issued,
+    anchors.toSorted(([a = ''], [b = '']) => (a < b ? -1 : 1)),
+  ]);
 }
 
 function updated(state: IdentityState, received: X509State, context: StateContext): IdentityState {
@@ -45,13 +53,21 @@ function updated(state: IdentityState, received: X509State, context: StateContex
 
 type Supplied = Omit<Identity, 'generation'>;
 
-function supplied(state: IdentityState, parts: Supplied, { generation }: StateContext): IdentityState {
-  if (state.kind === 'current' && digest(state.identity) === digest(parts)) return { ...state, problem: undefined };
+function supplied(
+  state: IdentityState,
+  parts: Supplied,
+  { generation }: StateContext,
+): IdentityState {
+  if (state.kind === 'current' && digest(state.identity) === digest(parts))
+    return { ...state, problem: undefined };
   const identity = Object.freeze({ generation: generation + 1, ...parts });
   return { kind: 'current', identity, problem: undefined };
 }
 
-/** The SVIDs before stay, and the bundle of their trust domain where the message has none that can be used. */
+/**
+ * The SVIDs before stay, and the bundle of their trust domain where the message has none that can
+ * be used.
+ */
 function refused(
   state: IdentityState,
   fault: Fault,
@@ -62,7 +78,10 @@ function refused(
   if (state.kind !== 'current') return { ...state, problem };
   const { svid, svids, bundles: before } = state.identity;
   const own = before.get(trustDomainOf(svid.id));
-  const all = new Map([...(own === undefined ? [] : ([[own.trustDomain, own]] as const)), ...bundles]);
+  const all = new Map([
+    ...(own === undefined ? [] : ([[own.trustDomain, own]] as const)),
+    ...bundles,
+  ]);
   return { ...supplied(state, { svid, svids, bundles: all }, context), problem } as IdentityState;
 }
 
@@ -78,28 +97,38 @@ function withdrawn(state: IdentityState, fault: Fault, { now, denied }: Withdraw
 }
 
 /** The state after an event. Before anything was ever issued, being denied is a reason to wait. */
-export function next(state: IdentityState, event: IdentityEvent, context: StateContext): IdentityState {
+export function next(
+  state: IdentityState,
+  event: IdentityEvent,
+  context: StateContext,
+): IdentityState {
   switch (event.kind) {
     case 'update':
       return Object.freeze(updated(state, event.received, context));
     case 'trouble':
       return Object.freeze({ ...state, problem: event.fault.describe() });
     case 'denied':
-      if (state.kind === 'waiting') return Object.freeze({ ...state, problem: event.fault.describe() });
+      if (state.kind === 'waiting')
+        return Object.freeze({ ...state, problem: event.fault.describe() });
       return Object.freeze(withdrawn(state, event.fault, { now: context.now, denied: true }));
   }
 }
 
 /**
- * The identity of a state when it may be used at `now` (milliseconds since the epoch, wall clock: a suspended machine wakes up to an expired SVID).
+ * The identity of a state when it may be used at `now` (milliseconds since the epoch, wall clock: a
+ * suspended machine wakes up to an expired SVID).
  * @throws Fault `no-identity`, `identity-expired`
  */
 export function usableIdentity(state: IdentityState, now: number): Identity {
   switch (state.kind) {
     case 'waiting':
-      throw new Fault('no-identity', `no X.509-SVID yet: ${state.problem ?? 'the Workload API has not answered'}`, {
-        hint: 'requests are served as soon as one is issued',
-      });
+      throw new Fault(
+        'no-identity',
+        `no X.509-SVID yet: ${state.problem ?? 'the Workload API has not answered'}`,
+        {
+          hint: 'requests are served as soon as one is issued',
+        },
+      );
     case 'withdrawn':
       throw new Fault('no-identity', `the X.509-SVID was withdrawn: ${state.problem}`, {
         hint: 'requests are served again as soon as one is issued',

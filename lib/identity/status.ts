@@ -1,6 +1,7 @@
 /**
- * What the Workload API's statuses mean to a client (Workload Endpoint section 6 and appendix A), in one table. CANCELLED is here because a server that
- * is forced to stop sends it: only our own signal says that a call was cancelled by us.
+ * What the Workload API's statuses mean to a client (Workload Endpoint section 6 and appendix A),
+ * in one table. CANCELLED is here because a server that is forced to stop sends it: only our own
+ * signal says that a call was cancelled by us.
  */
 import { status } from '@grpc/grpc-js';
 import { Fault } from '../base/fault.ts';
@@ -30,12 +31,19 @@ const ROWS: ReadonlyMap<number, StatusRow> = new Map([
       code: 'workload-api-denied',
       final: false,
       withdraws: true,
-      hint: 'no registration entry matches this process; compare its selectors with those of the entry',
+      hint:
+        'no registration entry matches this process; compare its selectors with those ' +
+        'of the entry',
     },
   ],
   [
     status.INVALID_ARGUMENT,
-    { code: 'workload-api-refused', final: true, withdraws: false, hint: 'it does not take what we ask as we ask it' },
+    {
+      code: 'workload-api-refused',
+      final: true,
+      withdraws: false,
+      hint: 'it does not take what we ask as we ask it',
+    },
   ],
   [
     status.UNIMPLEMENTED,
@@ -61,17 +69,26 @@ export function callFault(failure: unknown, what: string): Fault {
   if (failure instanceof Fault) return failure;
   const number = codeOf(failure) ?? status.UNKNOWN;
   const { code, hint } = ROWS.get(number) ?? UNAVAILABLE;
-  const details = failure instanceof Error ? ('details' in failure ? String(failure.details) : failure.message) : '';
+  const details =
+    failure instanceof Error
+      ? 'details' in failure
+        ? String(failure.details)
+        : failure.message
+      : '';
   const away = unreached(details);
   if (away !== undefined)
     return new Fault(code, `the Workload API is not reached (${statusName(number)}): ${away}`, {
       hint,
       cause: failure,
     });
-  return new Fault(code, `the Workload API answered ${what} with ${statusName(number)}: ${quoted(details)}`, {
-    hint,
-    cause: failure,
-  });
+  return new Fault(
+    code,
+    `the Workload API answered ${what} with ${statusName(number)}: ${quoted(details)}`,
+    {
+      hint,
+      cause: failure,
+    },
+  );
 }
 
 /** By the system's code, what it means for a socket that was dialled. */
@@ -101,7 +118,10 @@ function statusName(number: number): string {
   return status[number] ?? `status ${number}`;
 }
 
-/** The gRPC status that a Fault of a call came from, such as `UNAVAILABLE`; `OK` for a stream that ended; for metrics. */
+/**
+ * The gRPC status that a Fault of a call came from, such as `UNAVAILABLE`; `OK` for a stream that
+ * ended; for metrics.
+ */
 export function statusOf(fault: Fault): string {
   return statusName(codeOf(fault.cause) ?? status.UNKNOWN);
 }

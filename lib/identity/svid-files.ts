@@ -1,11 +1,25 @@
 /**
  * A folder that mirrors an identity, for programs that read PEM files. Rules:
- * - a set is never seen mixed: each is written whole into a folder of its own, and one rename of the link `..data` puts it in force, as Kubernetes does for volumes.
- *   `svid.pem`, `key.pem` and `bundle.<trust domain>.pem` are links through `..data`; who must have certificate and key of one set resolves `..data` once;
- * - a set that is out of force is removed at once, so that no key outlives its use; modes are set on every write, whatever the umask;
+ * - a set is never seen mixed: each is written whole into a folder of its own, and one rename of
+ *   the link `..data` puts it in force, as Kubernetes does for volumes. `svid.pem`, `key.pem` and
+ *   `bundle.<trust domain>.pem` are links through `..data`; who must have certificate and key of
+ *   one set resolves `..data` once;
+ * - a set that is out of force is removed at once, so that no key outlives its use; modes are set
+ *   on every write, whatever the umask;
  * - what is not ours in the folder is left alone, unless it bears the name of a file of the set.
  */
-import { chmod, lstat, mkdir, mkdtemp, readdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Fault } from '../base/fault.ts';
 import type { Identity } from '../spiffe/identity.ts';
@@ -16,7 +30,10 @@ const OURS = /^(svid|key|bundle\.[a-z0-9._-]+)\.pem$/;
 const KEY_MODE = 0o600;
 const OPEN_MODE = 0o644;
 
-/** File name to PEM: leaf and intermediates, the PKCS#8 key, one bundle per trust domain. The value of `key.pem` is a secret. */
+/**
+ * File name to PEM: leaf and intermediates, the PKCS#8 key, one bundle per trust domain. The value
+ * of `key.pem` is a secret.
+ */
 export function mirrorFiles({ svid, bundles }: Identity): ReadonlyMap<string, string> {
   const files = new Map([
     ['svid.pem', svid.chain.map(String).join('')],
@@ -29,8 +46,9 @@ export function mirrorFiles({ svid, bundles }: Identity): ReadonlyMap<string, st
 }
 
 /**
- * Puts the files of an identity in force in the folder, which is made (0700) when it is not there, and takes away what the identity no longer has. Links come before
- * what they lead to, so that nothing is in force until all is.
+ * Puts the files of an identity in force in the folder, which is made (0700) when it is not there,
+ * and takes away what the identity no longer has. Links come before what they lead to, so that
+ * nothing is in force until all is.
  * @throws Fault `mirror`; the set before stays in force then
  */
 export async function writeMirror(folder: string, identity: Identity): Promise<void> {
@@ -53,7 +71,8 @@ export async function writeMirror(folder: string, identity: Identity): Promise<v
 }
 
 /**
- * Takes the files away, `..data` first, so that all of them are gone at once. A folder that is not there is fine.
+ * Takes the files away, `..data` first, so that all of them are gone at once. A folder that is not
+ * there is fine.
  * @throws Fault `mirror`
  */
 export async function removeMirror(folder: string): Promise<void> {
@@ -67,10 +86,14 @@ async function guarded(folder: string, act: () => Promise<void>): Promise<void> 
   try {
     await act();
   } catch (failure) {
-    throw new Fault('mirror', `${folder} cannot be brought up to date: ${Fault.from(failure, 'mirror').message}`, {
-      hint: 'the folder must be on a file system with links and writable to whoever runs this',
-      cause: failure,
-    });
+    throw new Fault(
+      'mirror',
+      `${folder} cannot be brought up to date: ${Fault.from(failure, 'mirror').message}`,
+      {
+        hint: 'the folder must be on a file system with links and writable to whoever runs this',
+        cause: failure,
+      },
+    );
   }
 }
 
@@ -87,7 +110,11 @@ async function replaceLink(set: string, name: string, target: string): Promise<v
 }
 
 /** Removes links of ours that are not in `names`, and every set but the one in force. */
-async function sweep(folder: string, names: readonly string[], inForce: string | undefined): Promise<void> {
+async function sweep(
+  folder: string,
+  names: readonly string[],
+  inForce: string | undefined,
+): Promise<void> {
   for (const name of await readdir(folder).catch(absent)) {
     const path = join(folder, name);
     if (name.startsWith(SET) && name !== inForce) await rm(path, { recursive: true, force: true });

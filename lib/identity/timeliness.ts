@@ -12,12 +12,16 @@ export interface Validity {
   readonly until: number;
 }
 
-/** Verdicts of the engine on a path of which a certificate is not valid now (an anchor, perhaps). */
+/**
+ * Verdicts of the engine on a path of which a certificate is not valid now (an anchor, perhaps).
+ */
 const BY_THE_CLOCK = /\((CERT_NOT_YET_VALID|CERT_HAS_EXPIRED)\)/;
 
 const ALWAYS: Validity = Object.freeze({ from: -Infinity, until: Infinity });
 
-/** Whether the clock may say something else: with the skew that is borne for what was issued to us. */
+/**
+ * Whether the clock may say something else: with the skew that is borne for what was issued to us.
+ */
 export function isTimely({ from, until }: Validity, now: number): boolean {
   return now >= from - LIMITS.skewMs && now < until;
 }

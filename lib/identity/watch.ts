@@ -17,8 +17,16 @@ export type WatchEvent<T> =
   | { readonly kind: 'update'; readonly value: T }
   /** A message was not usable as a whole; what was supplied before stands. */
   | { readonly kind: 'discarded'; readonly fault: Fault }
-  /** The stream ended. `final`: nobody asks again. `withdrawn`: what it supplied may not be used any more. */
-  | { readonly kind: 'lost'; readonly fault: Fault; readonly final: boolean; readonly withdrawn: boolean };
+  /**
+   * The stream ended. `final`: nobody asks again. `withdrawn`: what it supplied may not be used any
+   * more.
+   */
+  | {
+      readonly kind: 'lost';
+      readonly fault: Fault;
+      readonly final: boolean;
+      readonly withdrawn: boolean;
+    };
 
 export interface WatchOptions<M, T> {
   /** For messages: what the stream supplies. */
@@ -57,7 +65,9 @@ type Step<M> =
   /** It ended. */
   | { readonly line: Line<M>; readonly fault: Fault };
 
-/** Attempts, and what they come to; of each one thing at a time, so that no server is read ahead of. */
+/**
+ * Attempts, and what they come to; of each one thing at a time, so that no server is read ahead of.
+ */
 class Lines<M> {
   readonly #options: WatchOptions<M, unknown>;
   readonly #steps: Step<M>[] = [];
@@ -144,7 +154,9 @@ class Watching<M, T> {
       return undefined;
     }
     if (step.line !== this.#main && step.line !== this.#second) return undefined;
-    return step.fault === undefined ? await this.#take(step.line, step.message) : this.#lose(step.line, step.fault);
+    return step.fault === undefined
+      ? await this.#take(step.line, step.message)
+      : this.#lose(step.line, step.fault);
   }
 
   close(): void {
@@ -191,7 +203,9 @@ class Watching<M, T> {
 }
 
 /** Yields what happens until the signal aborts, and then ends without an error. */
-export async function* watch<M, T>(options: WatchOptions<M, T>): AsyncGenerator<WatchEvent<T>, void, undefined> {
+export async function* watch<M, T>(
+  options: WatchOptions<M, T>,
+): AsyncGenerator<WatchEvent<T>, void, undefined> {
   const { clock, signal, random } = options;
   const jitter = random === undefined ? {} : { random };
   const away = backoff({ ...LIMITS.away, ...jitter });

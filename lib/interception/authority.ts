@@ -1,9 +1,12 @@
 /**
  * The authority that stands in for the servers of intercepted destinations. Rules:
- * - its key is made here and stays in memory, or in a folder that only the sidecar enters (lib/interception/ca-key.ts), so that a restart breaks no running program;
- * - its certificate is limited to the declared domains by critical name constraints (RFC 5280 section 4.2.1.10), to servers, and to leaves; it is issued anew from
- *   the same key and name at each start and at half of its life: whoever trusts an older one trusts what is issued now;
- * - a leaf is for the one host that was decided, lasts 24 hours at most and never longer than the authority, and is replaced before it ends;
+ * - its key is made here and stays in memory, or in a folder that only the sidecar enters
+ *   (lib/interception/ca-key.ts), so that a restart breaks no running program;
+ * - its certificate is limited to the declared domains by critical name constraints (RFC 5280
+ *   section 4.2.1.10), to servers, and to leaves; it is issued anew from the same key and name at
+ *   each start and at half of its life: whoever trusts an older one trusts what is issued now;
+ * - a leaf is for the one host that was decided, lasts 24 hours at most and never longer than the
+ *   authority, and is replaced before it ends;
  * - what issues certificates is loaded with the first authority, not with the program.
  */
 import { createHash, X509Certificate, type webcrypto as WebCrypto } from 'node:crypto';
@@ -21,7 +24,10 @@ export const CA_LIFETIME = 90 * 24 * 3_600_000;
 export const LEAF_LIFETIME = 24 * 3_600_000;
 /** A leaf that has less than this left is replaced before it is shown again. */
 export const LEAF_RENEWAL = 6 * 3_600_000;
-/** Clocks of two machines differ: what is issued was already valid a moment ago. Part of the lifetime. */
+/**
+ * Clocks of two machines differ: what is issued was already valid a moment ago. Part of the
+ * lifetime.
+ */
 const BACKDATED = 60_000;
 /** After a renewal that failed. */
 const RETRY = 3_600_000;
@@ -57,7 +63,10 @@ export interface Interception extends Disposable {
   leaves(): LeafCounts;
 }
 
-/** Makes the authority or takes it up again. Throws a Fault `intercept-ca` when its folder is not safe to keep a key in. */
+/**
+ * Makes the authority or takes it up again. Throws a Fault `intercept-ca` when its folder is not
+ * safe to keep a key in.
+ */
 export async function openInterception(options: InterceptionOptions): Promise<Interception> {
   const key = options.folder === undefined ? await newKeyPair() : await keyInFolder(options.folder);
   const authority = await Authority.make(options, key);
@@ -91,7 +100,10 @@ class Authority implements Interception {
   #told: ((certificate: X509Certificate) => void)[] = [];
   #cancel: () => void = () => {};
 
-  static async make(options: InterceptionOptions, { keys, kept, spki }: KeptKey): Promise<Authority> {
+  static async make(
+    options: InterceptionOptions,
+    { keys, kept, spki }: KeptKey,
+  ): Promise<Authority> {
     const subject = subjectOf(spki);
     const certificate = await certify({ ...options, keys, subject });
     return new Authority(options, { keys, kept, subject, certificate });
@@ -124,9 +136,15 @@ class Authority implements Interception {
 
   #requireCovered(host: string): void {
     if (!this.covers(host)) {
-      throw new Fault('intercept-ca', `${host} is outside the domains that this sidecar may stand in for`, {
-        hint: 'add it to spec.intercept.domains of the Sidecar document, and start the sidecar again',
-      });
+      throw new Fault(
+        'intercept-ca',
+        `${host} is outside the domains that this sidecar may stand in for`,
+        {
+          hint:
+            'add it to spec.intercept.domains of the Sidecar document, and start the ' +
+            'sidecar again',
+        },
+      );
     }
   }
 
@@ -157,12 +175,18 @@ class Authority implements Interception {
 
   async #renew(): Promise<void> {
     const { domains } = this;
-    this.#certificate = await certify({ domains, clock: this.#clock, keys: this.#keys, subject: this.#subject });
+    this.#certificate = await certify({
+      domains,
+      clock: this.#clock,
+      keys: this.#keys,
+      subject: this.#subject,
+    });
     for (const tell of this.#told) tell(this.#certificate);
   }
 
   async #issue(host: string, keys: WebCrypto.CryptoKeyPair): Promise<Leaf> {
-    const { KEY_USAGE, PURPOSE, certificatesPem, pkcs8, privateKeyPem, signCertificate } = await import('./issue.ts');
+    const { KEY_USAGE, PURPOSE, certificatesPem, pkcs8, privateKeyPem, signCertificate } =
+      await import('./issue.ts');
     const notBefore = wholeSecond(this.#clock.now() - BACKDATED);
     const notAfter = Math.min(notBefore + LEAF_LIFETIME, this.#certificate.validToDate.getTime());
     const leaf = await signCertificate({

@@ -1,10 +1,20 @@
 /**
- * Where the key of the interception authority lives: in memory, or in a folder that the sidecar alone enters. Rules:
- * - a folder that is open to group or others, belongs to somebody else or is a link is refused, and so is such a file;
- * - the key is written whole and with mode 0600 before it has its name, and never over another: of two that start at one time both use the first one's;
- * - a file that is there and is not such a key is refused, not replaced: running programs trust whatever it was.
+ * Where the key of the interception authority lives: in memory, or in a folder that the sidecar
+ * alone enters. Rules:
+ * - a folder that is open to group or others, belongs to somebody else or is a link is refused, and
+ *   so is such a file;
+ * - the key is written whole and with mode 0600 before it has its name, and never over another: of
+ *   two that start at one time both use the first one's;
+ * - a file that is there and is not such a key is refused, not replaced: running programs trust
+ *   whatever it was.
  */
-import { createPrivateKey, createPublicKey, randomBytes, webcrypto, type webcrypto as WebCrypto } from 'node:crypto';
+import {
+  createPrivateKey,
+  createPublicKey,
+  randomBytes,
+  webcrypto,
+  type webcrypto as WebCrypto,
+} from 'node:crypto';
 import { constants } from 'node:fs';
 import { link, lstat, mkdir, open, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -30,7 +40,10 @@ export async function newKeyPair(): Promise<KeptKey> {
   return { keys, spki: await spkiOf(keys), kept: 'memory' };
 }
 
-/** The key of the folder, which is made (0700) and filled when it is not there. Throws a Fault `intercept-ca`. */
+/**
+ * The key of the folder, which is made (0700) and filled when it is not there. Throws a Fault
+ * `intercept-ca`.
+ */
 export async function keyInFolder(folder: string): Promise<KeptKey> {
   await guardFolder(folder);
   const path = join(folder, KEY_FILE);
@@ -42,14 +55,24 @@ export async function keyInFolder(folder: string): Promise<KeptKey> {
 
 async function guardFolder(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
-    throw refused(folder, 'cannot be made', 'name a folder that the sidecar may make or write to', cause);
+    throw refused(
+      folder,
+      'cannot be made',
+      'name a folder that the sidecar may make or write to',
+      cause,
+    );
   });
   const found = await lstat(folder);
-  if (!found.isDirectory()) throw refused(folder, 'is no folder', 'name a folder itself, not a link to one');
+  if (!found.isDirectory())
+    throw refused(folder, 'is no folder', 'name a folder itself, not a link to one');
   guard(folder, found, 'chmod 700 it');
 }
 
-function guard(path: string, { mode, uid }: { readonly mode: number; readonly uid: number }, fix: string): void {
+function guard(
+  path: string,
+  { mode, uid }: { readonly mode: number; readonly uid: number },
+  fix: string,
+): void {
   const ours = process.geteuid?.() ?? uid;
   if (uid !== ours)
     throw refused(
@@ -67,12 +90,18 @@ function guard(path: string, { mode, uid }: { readonly mode: number; readonly ui
 
 /** The key's PEM; undefined when there is none. */
 async function read(path: string): Promise<string | undefined> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
-    (cause: unknown) => {
-      if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
-      throw refused(path, 'cannot be opened', 'it must be a file, no link, and readable to the sidecar', cause);
-    },
-  );
+  const file = await open(
+    path,
+    constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+  ).catch((cause: unknown) => {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
+    throw refused(
+      path,
+      'cannot be opened',
+      'it must be a file, no link, and readable to the sidecar',
+      cause,
+    );
+  });
   if (file === undefined) return undefined;
   try {
     const found = await file.stat();
@@ -88,7 +117,10 @@ async function write(folder: string, path: string): Promise<string> {
   const { keys } = await newKeyPair();
   const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
   const pem = String(
-    createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }).export({ type: 'pkcs8', format: 'pem' }),
+    createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }).export({
+      type: 'pkcs8',
+      format: 'pem',
+    }),
   );
   const draft = join(folder, `.${KEY_FILE}.${randomBytes(8).toString('hex')}`);
   try {
@@ -96,7 +128,10 @@ async function write(folder: string, path: string): Promise<string> {
     await link(draft, path);
     return pem;
   } catch (cause) {
-    const first = cause instanceof Error && 'code' in cause && cause.code === 'EEXIST' ? await read(path) : undefined;
+    const first =
+      cause instanceof Error && 'code' in cause && cause.code === 'EEXIST'
+        ? await read(path)
+        : undefined;
     if (first !== undefined) return first;
     throw refused(
       folder,
@@ -113,10 +148,23 @@ async function imported(pem: string, path: string): Promise<WebCrypto.CryptoKeyP
   try {
     const secret = createPrivateKey(pem);
     const shown = createPublicKey(secret);
-    if (secret.asymmetricKeyDetails?.namedCurve !== 'prime256v1') throw new Error('another kind of key');
+    if (secret.asymmetricKeyDetails?.namedCurve !== 'prime256v1')
+      throw new Error('another kind of key');
     const [privateKey, publicKey] = await Promise.all([
-      webcrypto.subtle.importKey('pkcs8', secret.export({ type: 'pkcs8', format: 'der' }), ALGORITHM, true, ['sign']),
-      webcrypto.subtle.importKey('spki', shown.export({ type: 'spki', format: 'der' }), ALGORITHM, true, ['verify']),
+      webcrypto.subtle.importKey(
+        'pkcs8',
+        secret.export({ type: 'pkcs8', format: 'der' }),
+        ALGORITHM,
+        true,
+        ['sign'],
+      ),
+      webcrypto.subtle.importKey(
+        'spki',
+        shown.export({ type: 'spki', format: 'der' }),
+        ALGORITHM,
+        true,
+        ['verify'],
+      ),
     ]);
     return { privateKey, publicKey };
   } catch {
@@ -135,5 +183,8 @@ async function spkiOf({ publicKey }: WebCrypto.CryptoKeyPair): Promise<Uint8Arra
 
 function refused(path: string, problem: string, hint: string, cause?: unknown): Fault {
   const reason = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : '';
-  return new Fault('intercept-ca', `the key of the interception CA: ${path} ${problem}${reason}`, { hint, cause });
+  return new Fault('intercept-ca', `the key of the interception CA: ${path} ${problem}${reason}`, {
+    hint,
+    cause,
+  });
 }

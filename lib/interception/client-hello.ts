@@ -1,16 +1,25 @@
 /**
- * Reads the ClientHello that opens somebody else's TLS connection (RFC 8446 section 4.1.2), to learn the one server name it asks for. Rules:
- * - pure, strict and bounded: at most 16 KiB of handshake in at most 32 records, reassembled across them; every length is checked;
+ * Reads the ClientHello that opens somebody else's TLS connection (RFC 8446 section 4.1.2), to
+ * learn the one server name it asks for. Rules:
+ * - pure, strict and bounded: at most 16 KiB of handshake in at most 32 records, reassembled across
+ *   them; every length is checked;
  * - values unknown to us (GREASE, RFC 8701) are stepped over, a repeated extension is not;
- * - anything that cannot be one well-formed ClientHello is refused with a Fault `malformed`, at the first byte that shows it.
+ * - anything that cannot be one well-formed ClientHello is refused with a Fault `malformed`, at the
+ *   first byte that shows it.
  */
 import { isIP } from 'node:net';
 import { Fault } from '../base/fault.ts';
 
 export interface ClientHello {
-  /** Lower-case host name of the server_name extension (RFC 6066 section 3); undefined when there is no such extension. */
+  /**
+   * Lower-case host name of the server_name extension (RFC 6066 section 3); undefined when there is
+   * no such extension.
+   */
   readonly serverName: string | undefined;
-  /** Whether encrypted_client_hello (RFC 9849) is there: then `serverName` says nothing about the name really asked for. */
+  /**
+   * Whether encrypted_client_hello (RFC 9849) is there: then `serverName` says nothing about the
+   * name really asked for.
+   */
   readonly ech: boolean;
   /** Protocol names offered by ALPN (RFC 7301), in order. */
   readonly alpn: string[];
@@ -36,7 +45,10 @@ const ENCRYPTED_CLIENT_HELLO = 0xfe0d;
 /** Its draft ancestor, encrypted_server_name. */
 const ENCRYPTED_SERVER_NAME = 0xffce;
 
-/** `more` while `prefix` (all bytes since the start of the connection) is the beginning of a ClientHello. */
+/**
+ * `more` while `prefix` (all bytes since the start of the connection) is the beginning of a
+ * ClientHello.
+ */
 export function readClientHello(prefix: Buffer): 'more' | ClientHello {
   const message = reassemble(prefix);
   return message === 'more' ? 'more' : parse(message);
@@ -44,10 +56,14 @@ export function readClientHello(prefix: Buffer): 'more' | ClientHello {
 
 const refuse = (problem: string): Fault =>
   new Fault('malformed', `the tunnel does not begin with a TLS ClientHello: ${problem}`, {
-    hint: 'inside this tunnel the client itself must speak TLS: use an http:// URL for HTTP without it, protocol: tcp for anything else',
+    hint:
+      'inside this tunnel the client itself must speak TLS: use an http:// URL for HTTP ' +
+      'without it, protocol: tcp for anything else',
   });
 
-/** Body of the first handshake message, which must be a ClientHello and fill its records exactly. */
+/**
+ * Body of the first handshake message, which must be a ClientHello and fill its records exactly.
+ */
 function reassemble(prefix: Buffer): Buffer | 'more' {
   const parts: Buffer[] = [];
   let have = 0;
@@ -76,17 +92,21 @@ function lengthOf(parts: readonly Buffer[]): number | undefined {
   const first = parts[0];
   if (first === undefined) return undefined;
   const head = first.length >= 4 ? first : Buffer.concat(parts);
-  if (head.length > 0 && head[0] !== CLIENT_HELLO) throw refuse(`its first handshake message has type ${head[0]}`);
+  if (head.length > 0 && head[0] !== CLIENT_HELLO)
+    throw refuse(`its first handshake message has type ${head[0]}`);
   if (head.length < 4) return undefined;
   const length = head.readUIntBE(1, 3);
-  if (length > MAX_HANDSHAKE) throw refuse(`it is ${length} bytes long, at most ${MAX_HANDSHAKE} are read`);
+  if (length > MAX_HANDSHAKE)
+    throw refuse(`it is ${length} bytes long, at most ${MAX_HANDSHAKE} are read`);
   return length + 4;
 }
 
 /** One record of handshake bytes at the front; `whole` is false when more of it is to come. */
 function record(bytes: Buffer): { bytes: Buffer; whole: boolean } | 'more' {
-  if (bytes.length > 0 && bytes[0] !== HANDSHAKE) throw refuse(`its first byte is ${bytes[0]}, no TLS handshake`);
-  if (bytes.length > 1 && bytes[1] !== 3) throw refuse(`it speaks version ${bytes[1]} of the record protocol`);
+  if (bytes.length > 0 && bytes[0] !== HANDSHAKE)
+    throw refuse(`its first byte is ${bytes[0]}, no TLS handshake`);
+  if (bytes.length > 1 && bytes[1] !== 3)
+    throw refuse(`it speaks version ${bytes[1]} of the record protocol`);
   if (bytes.length < 5) return 'more';
   const length = bytes.readUInt16BE(3);
   if (length === 0 || length > MAX_HANDSHAKE) throw refuse(`a record of ${length} bytes`);
@@ -124,13 +144,16 @@ function reader(bytes: Buffer, what: string): Reader {
 function parse(message: Buffer): ClientHello {
   const hello = reader(message, 'the message');
   const version = hello.uint(2);
-  if (version < 0x0301 || version > 0x0303) throw refuse(`it says version 0x${version.toString(16)}`);
+  if (version < 0x0301 || version > 0x0303)
+    throw refuse(`it says version 0x${version.toString(16)}`);
   hello.take(32);
   if (hello.vector(1).length > 32) throw refuse('its session id is longer than 32 bytes');
   const suites = hello.vector(2);
-  if (suites.length < 2 || suites.length % 2 === 1) throw refuse('its list of cipher suites is not one');
+  if (suites.length < 2 || suites.length % 2 === 1)
+    throw refuse('its list of cipher suites is not one');
   if (!hello.vector(1).includes(0)) throw refuse('it does not offer the null compression');
-  if (hello.left === 0) return { serverName: undefined, ech: false, alpn: [], ...age(version, undefined) };
+  if (hello.left === 0)
+    return { serverName: undefined, ech: false, alpn: [], ...age(version, undefined) };
   const extensions = extensionsOf(hello.vector(2));
   if (hello.left > 0) throw refuse('bytes follow its extensions');
   const name = extensions.get(SERVER_NAME);
@@ -158,7 +181,8 @@ function extensionsOf(bytes: Buffer): ReadonlyMap<number, Buffer> {
   const list = reader(bytes, 'the list of extensions');
   const extensions = new Map<number, Buffer>();
   while (list.left > 0) {
-    if (extensions.has(PRE_SHARED_KEY)) throw refuse('an extension follows pre_shared_key, which must be last');
+    if (extensions.has(PRE_SHARED_KEY))
+      throw refuse('an extension follows pre_shared_key, which must be last');
     const type = list.uint(2);
     if (extensions.has(type)) throw refuse(`extension ${type} is there twice`);
     extensions.set(type, list.vector(2));
@@ -172,7 +196,11 @@ function serverName(extension: Buffer): string {
   if (names.uint(1) !== 0) throw refuse('its server name is of an unknown type');
   const name = names.vector(2).toString('latin1').toLowerCase();
   if (names.left > 0 || outer.left > 0) throw refuse('it asks for more than one server name');
-  if (name.length > 253 || !/^(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}$/.test(name) || isIP(name) !== 0) {
+  if (
+    name.length > 253 ||
+    !/^(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}$/.test(name) ||
+    isIP(name) !== 0
+  ) {
     throw refuse('its server name is not a host name');
   }
   return name;
@@ -187,6 +215,7 @@ function protocols(extension: Buffer): string[] {
     if (name.length === 0) throw refuse('a protocol name is empty');
     names.push(name.toString('latin1'));
   }
-  if (names.length === 0 || outer.left > 0) throw refuse('its ALPN extension is not a list of names');
+  if (names.length === 0 || outer.left > 0)
+    throw refuse('its ALPN extension is not a list of names');
   return names;
 }

@@ -1,6 +1,7 @@
 /**
- * Certificates are made here and nowhere else, on @peculiar/x509 over WebCrypto. This file knows no rules: it signs what it is told to, so that an authority can
- * issue what is right and the tests everything that is wrong. It is slow to load: what may not be needed imports it when it is.
+ * Certificates are made here and nowhere else, on @peculiar/x509 over WebCrypto. This file knows no
+ * rules: it signs what it is told to, so that an authority can issue what is right and the tests
+ * everything that is wrong. It is slow to load: what may not be needed imports it when it is.
  */
 import 'reflect-metadata';
 import { randomBytes, webcrypto, type webcrypto as WebCrypto } from 'node:crypto';
@@ -132,11 +133,15 @@ function statedExtensions(spec: CertificateSpec): Extension[] {
   const list: Extension[] = [];
   const { basicConstraints, keyUsage, extendedKeyUsage, names } = spec;
   if (basicConstraints !== undefined) {
-    list.push(new BasicConstraintsExtension(basicConstraints.ca, basicConstraints.pathLength, true));
+    list.push(
+      new BasicConstraintsExtension(basicConstraints.ca, basicConstraints.pathLength, true),
+    );
   }
   if (keyUsage !== undefined) list.push(new KeyUsagesExtension(keyUsage.bits, keyUsage.critical));
-  if (extendedKeyUsage !== undefined) list.push(new ExtendedKeyUsageExtension([...extendedKeyUsage], false));
-  if (names !== undefined) list.push(new SubjectAlternativeNameExtension([...names.values], names.critical));
+  if (extendedKeyUsage !== undefined)
+    list.push(new ExtendedKeyUsageExtension([...extendedKeyUsage], false));
+  if (names !== undefined)
+    list.push(new SubjectAlternativeNameExtension([...names.values], names.critical));
   if (spec.nameConstraints !== undefined) list.push(nameConstraints(spec.nameConstraints));
   return list;
 }
@@ -148,13 +153,29 @@ async function keyIdentifiers(spec: CertificateSpec): Promise<Extension[]> {
   ];
 }
 
-/** permittedSubtrees [0] of dNSName [2] and uniformResourceIdentifier [6]; excludedSubtrees [1] of iPAddress [7]. */
-function nameConstraints({ dns = [], uriHosts = [], noAddresses = false }: NameConstraints): Extension {
-  const permitted = [...dns.map((name) => text(0x82, name)), ...uriHosts.map((name) => text(0x86, name))];
+/**
+ * permittedSubtrees [0] of dNSName [2] and uniformResourceIdentifier [6]; excludedSubtrees [1] of
+ * iPAddress [7].
+ */
+function nameConstraints({
+  dns = [],
+  uriHosts = [],
+  noAddresses = false,
+}: NameConstraints): Extension {
+  const permitted = [
+    ...dns.map((name) => text(0x82, name)),
+    ...uriHosts.map((name) => text(0x86, name)),
+  ];
   const excluded = noAddresses ? [tlv(0x87, Buffer.alloc(8)), tlv(0x87, Buffer.alloc(32))] : [];
   const subtrees = (tag: number, bases: readonly Buffer[]): Buffer =>
-    bases.length === 0 ? Buffer.alloc(0) : tlv(tag, Buffer.concat(bases.map((base) => sequence(base))));
-  return new Extension('2.5.29.30', true, sequence(subtrees(0xa0, permitted), subtrees(0xa1, excluded)));
+    bases.length === 0
+      ? Buffer.alloc(0)
+      : tlv(tag, Buffer.concat(bases.map((base) => sequence(base))));
+  return new Extension(
+    '2.5.29.30',
+    true,
+    sequence(subtrees(0xa0, permitted), subtrees(0xa1, excluded)),
+  );
 }
 
 function text(tag: number, value: string): Buffer {

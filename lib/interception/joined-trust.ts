@@ -1,6 +1,7 @@
 /**
- * The files of a sidecar and what an environment names already, in a folder of the user's where the sidecar's files
- * lack some of it: the sidecar writes its own folder without knowing what programs trusted before.
+ * The files of a sidecar and what an environment names already, in a folder of the user's where the
+ * sidecar's files lack some of it: the sidecar writes its own folder without knowing what programs
+ * trusted before.
  */
 import { createHash, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -15,7 +16,10 @@ export interface JoinedTrust {
   readonly problems: readonly string[];
 }
 
-/** Throws a Fault `trust-files`. The folder's name depends on what is joined alone, so that a renewed CA replaces it. */
+/**
+ * Throws a Fault `trust-files`. The folder's name depends on what is joined alone, so that a
+ * renewed CA replaces it.
+ */
 export async function joinTrust(
   folder: string,
   env: Readonly<Record<string, string | undefined>>,
@@ -28,7 +32,9 @@ export async function joinTrust(
     const text = (name: string): string => readFileSync(join(folder, name), 'latin1');
     files = { own: text(CA_FILE), bundle: text(BUNDLE_FILE) };
   } catch {
-    const problem = `${folder} cannot be read yet: certificates that were named before are not joined; start the sidecar, then say this again`;
+    const problem =
+      `${folder} cannot be read yet: certificates that were named before are not joined; ` +
+      'start the sidecar, then say this again';
     return { folder, problems: [...problems, problem] };
   }
   const [before, roots] = [new Set(certificatesIn(files.own)), certificatesIn(files.bundle)];

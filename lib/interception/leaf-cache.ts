@@ -1,11 +1,12 @@
 /**
- * The certificates shown in place of servers, each with its key inside a context: the least recently used goes when there are too many, one that is near its end is
- * replaced before it is shown again, and a host that many ask for at once is issued for once.
+ * The certificates shown in place of servers, each with its key inside a context: the least
+ * recently used goes when there are too many, one that is near its end is replaced before it is
+ * shown again, and a host that many ask for at once is issued for once.
  */
 import type { SecureContext } from 'node:tls';
 
 /** Hosts under a wildcard are the agent's to choose: so many are kept. */
-export const MOST_LEAVES = 256;
+export const MAX_LEAVES = 256;
 
 export interface Leaf {
   readonly context: SecureContext;
@@ -31,7 +32,7 @@ export interface LeafCacheOptions {
   readonly most?: number;
 }
 
-export function leafCache({ issue, now, most = MOST_LEAVES }: LeafCacheOptions): LeafCache {
+export function leafCache({ issue, now, most = MAX_LEAVES }: LeafCacheOptions): LeafCache {
   // A Map keeps the order of insertion: the first key is the least recently used.
   const kept = new Map<string, Leaf>();
   const underWay = new Map<string, Promise<SecureContext>>();

@@ -1,6 +1,7 @@
 /**
- * The certificates that an environment already names for programs to trust (a company's CA), read so that files of ours
- * which take the place of those named hold them too. Only certificates are taken, never a key.
+ * The certificates that an environment already names for programs to trust (a company's CA), read
+ * so that files of ours which take the place of those named hold them too. Only certificates are
+ * taken, never a key.
  */
 import { X509Certificate } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
@@ -36,7 +37,9 @@ export interface NamedRoots {
 
 export const NO_NAMED: NamedRoots = Object.freeze({ adding: [], all: [], problems: [] });
 
-/** Interception CAs are left out, of an earlier run of ours too: the CA of now is added by itself. */
+/**
+ * Interception CAs are left out, of an earlier run of ours too: the CA of now is added by itself.
+ */
 export function namedRoots(env: Readonly<Record<string, string | undefined>>): NamedRoots {
   const problems = new Set<string>();
   const taken = (names: readonly string[]): string[] =>
@@ -44,9 +47,14 @@ export function namedRoots(env: Readonly<Record<string, string | undefined>>): N
       const path = env[name] ?? '';
       if (path === '') return [];
       try {
-        return certificatesAt(path, () => problems.add(`${name}: ${path} holds a block that is no certificate`));
+        return certificatesAt(path, () =>
+          problems.add(`${name}: ${path} holds a block that is no certificate`),
+        );
       } catch (failure) {
-        problems.add(`${name}: ${path} cannot be read and is left out: ${Fault.from(failure, 'internal').message}`);
+        problems.add(
+          `${name}: ${path} cannot be read and is left out: ` +
+            `${Fault.from(failure, 'internal').message}`,
+        );
         return [];
       }
     });

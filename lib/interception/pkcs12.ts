@@ -1,6 +1,8 @@
 /**
- * A trust store for Java: PKCS #12 (RFC 7292) with certificates and nothing else. Nothing in it is secret, so nothing is encrypted and there is no password, and the file's
- * mode guards it as it guards a PEM file. Java takes a certificate for a trusted one by an attribute of its own (trustedKeyUsage).
+ * A trust store for Java: PKCS #12 (RFC 7292) with certificates and nothing else. Nothing in it is
+ * secret, so nothing is encrypted and there is no password, and the file's mode guards it as it
+ * guards a PEM file. Java takes a certificate for a trusted one by an attribute of its own
+ * (trustedKeyUsage).
  */
 import { sequence, tlv } from '../tls/der.ts';
 
@@ -34,7 +36,11 @@ function bag(name: string, certificate: Uint8Array): Buffer {
     sequence(OID.trustedKeyUsage, tlv(0x31, OID.anyExtendedKeyUsage)),
   ];
   // A SET OF is in the order of its encodings (X.690 section 11.6).
-  return sequence(OID.certBag, tlv(0xa0, value), tlv(0x31, Buffer.concat(attributes.sort((a, b) => a.compare(b)))));
+  return sequence(
+    OID.certBag,
+    tlv(0xa0, value),
+    tlv(0x31, Buffer.concat(attributes.sort((a, b) => a.compare(b)))),
+  );
 }
 
 /** Big-endian, as a BMPString holds it. */

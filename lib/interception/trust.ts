@@ -1,6 +1,8 @@
 /**
- * What a program needs to trust the interception CA: files in a folder, and the variables that name them. Some variables add to the roots a program has, most replace
- * them: those get a file with the roots of the system and ours, so that what is not intercepted keeps working. Only certificates are written, never a key.
+ * What a program needs to trust the interception CA: files in a folder, and the variables that name
+ * them. Some variables add to the roots a program has, most replace them: those get a file with the
+ * roots of the system and ours, so that what is not intercepted keeps working. Only certificates
+ * are written, never a key.
  */
 import { randomBytes, X509Certificate } from 'node:crypto';
 import { chmod, mkdir, rename, rm, writeFile } from 'node:fs/promises';
@@ -42,8 +44,10 @@ export function trustFiles(
   const own = ca.toString();
   const all = [...new Set([...roots, ...named.all].map((pem) => pem.trim()))];
   const certificates = new Map<string, Uint8Array>([['chaperone interception', ca.raw]]);
-  for (const [i, pem] of all.entries()) certificates.set(`root ${i + 1}`, new X509Certificate(pem).raw);
-  const text = (pems: readonly string[]): string => [...pems.map((pem) => `${pem}\n`), own].join('');
+  for (const [i, pem] of all.entries())
+    certificates.set(`root ${i + 1}`, new X509Certificate(pem).raw);
+  const text = (pems: readonly string[]): string =>
+    [...pems.map((pem) => `${pem}\n`), own].join('');
   return new Map<string, string | Buffer>([
     [CA_FILE, text(named.adding)],
     [BUNDLE_FILE, text(all)],
@@ -53,16 +57,28 @@ export function trustFiles(
   ]);
 }
 
-/** Writes the files, readable to all, each of them whole before it has its name. Throws a Fault `trust-files`. */
-export async function writeTrust(folder: string, ca: X509Certificate, content: TrustContent = {}): Promise<void> {
+/**
+ * Writes the files, readable to all, each of them whole before it has its name. Throws a Fault
+ * `trust-files`.
+ */
+export async function writeTrust(
+  folder: string,
+  ca: X509Certificate,
+  content: TrustContent = {},
+): Promise<void> {
   try {
     await mkdir(folder, { recursive: true, mode: 0o755 });
-    for (const [name, text] of trustFiles(folder, ca, content)) await replace(join(folder, name), text);
+    for (const [name, text] of trustFiles(folder, ca, content))
+      await replace(join(folder, name), text);
   } catch (cause) {
-    throw new Fault('trust-files', `${folder} cannot be brought up to date: ${Fault.from(cause, 'internal').message}`, {
-      hint: 'name a folder that is writable to whoever runs this',
-      cause,
-    });
+    throw new Fault(
+      'trust-files',
+      `${folder} cannot be brought up to date: ${Fault.from(cause, 'internal').message}`,
+      {
+        hint: 'name a folder that is writable to whoever runs this',
+        cause,
+      },
+    );
   }
 }
 
@@ -99,7 +115,11 @@ export const TRUST_VARIABLES: readonly TrustVariable[] = Object.freeze([
   { name: 'AWS_CA_BUNDLE', file: BUNDLE_FILE, readers: 'AWS CLI and SDKs' },
   { name: 'PIP_CERT', file: BUNDLE_FILE, readers: 'pip' },
   { name: 'CARGO_HTTP_CAINFO', file: BUNDLE_FILE, readers: 'cargo' },
-  { name: 'GRPC_DEFAULT_SSL_ROOTS_FILE_PATH', file: BUNDLE_FILE, readers: 'gRPC core: C++, Python, Ruby; grpc-js' },
+  {
+    name: 'GRPC_DEFAULT_SSL_ROOTS_FILE_PATH',
+    file: BUNDLE_FILE,
+    readers: 'gRPC core: C++, Python, Ruby; grpc-js',
+  },
   { name: 'CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE', file: BUNDLE_FILE, readers: 'gcloud' },
   { name: 'HTTPLIB2_CA_CERTS', file: BUNDLE_FILE, readers: 'Python httplib2 (Google API clients)' },
   { name: 'NIX_SSL_CERT_FILE', file: BUNDLE_FILE, readers: 'programs of Nix' },
@@ -110,7 +130,9 @@ export const TRUST_VARIABLES: readonly TrustVariable[] = Object.freeze([
 
 /** Name to value. `folder` is where the program sees the files. */
 export function trustVariables(folder: string): Readonly<Record<string, string>> {
-  return Object.fromEntries(TRUST_VARIABLES.map(({ name, file }) => [name, valueOf(join(folder, file), file)]));
+  return Object.fromEntries(
+    TRUST_VARIABLES.map(({ name, file }) => [name, valueOf(join(folder, file), file)]),
+  );
 }
 
 function valueOf(path: string, file: TrustVariable['file']): string {

@@ -1,22 +1,32 @@
-/** What becomes of an accepted connection: HTTP on the forward port and at the listeners of http destinations, an exchange of its own at those of tcp ones. */
+/**
+ * What becomes of an accepted connection: HTTP on the forward port and at the listeners of http
+ * destinations, an exchange of its own at those of tcp ones.
+ */
 import type { Socket } from 'node:net';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
-import type { Authority } from '../net/authority.ts';
-import { cut } from '../forward/copy.ts';
-import { describeForward, describeForwardSocket, describeListener, type ListenerView } from '../exchange/describe.ts';
+import {
+  type ListenerView,
+  describeForward,
+  describeForwardSocket,
+  describeListener,
+} from '../exchange/describe.ts';
 import { handle } from '../exchange/handle.ts';
-import type { Interceptor } from './intercepted.ts';
-import type { Bound } from './listeners.ts';
-import { serveHttp, type Door, type ServeParts } from './serve.ts';
 import type { Caller } from '../exchange/shares.ts';
+import type { Interceptor } from '../forward/interceptor.ts';
 import { ConnectArrival, RawArrival } from '../forward/tunnel.ts';
+import { cut } from '../http1/sockets.ts';
+import type { Authority } from '../net/authority.ts';
+import type { Bound } from './bound.ts';
+import { type Door, type ServeParts, serveHttp } from './serve.ts';
 
 export interface AcceptOptions extends ServeParts {
   readonly interceptor: Interceptor;
 }
 
-export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound, caller: Caller) => void {
+export function acceptor(
+  options: AcceptOptions,
+): (socket: Socket, bound: Bound, caller: Caller) => void {
   const { standing, relay, interceptor } = options;
   const { policy } = standing;
 
@@ -26,7 +36,8 @@ export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound,
     closing: bound.closing,
     lastCall: bound.lastCall,
     caller,
-    connect: (x, from) => new ConnectArrival(x, from, { ...relay, interceptor, closing: bound.closing }),
+    connect: (x, from) =>
+      new ConnectArrival(x, from, { ...relay, interceptor, closing: bound.closing }),
   });
 
   const listener = (socket: Socket, bound: Bound, caller: Caller): Door => {
@@ -34,7 +45,10 @@ export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound,
     const view = (): ListenerView => {
       const destination = policy.get()?.byName.get(bound.name);
       if (destination !== undefined) return { destination, local };
-      throw new Fault('denied', `destination ${bound.name} of this listener is no longer in the policy`);
+      throw new Fault(
+        'denied',
+        `destination ${bound.name} of this listener is no longer in the policy`,
+      );
     };
     return {
       entry: 'listener',
@@ -47,7 +61,8 @@ export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound,
     };
   };
 
-  const serve = (socket: Socket, door: Door): void => ignore(serveHttp(socket, door, options), 'it never rejects');
+  const serve = (socket: Socket, door: Door): void =>
+    ignore(serveHttp(socket, door, options), 'it never rejects');
 
   return (socket, bound, caller) => {
     if (bound.closing.aborted) {
@@ -60,12 +75,17 @@ export function acceptor(options: AcceptOptions): (socket: Socket, bound: Bound,
     else if (destination.protocol !== 'tcp') serve(socket, listener(socket, bound, caller));
     else {
       const { task } = bound;
-      ignore(handle(new RawArrival(socket, { destination, caller, task }, relay), standing), 'it never rejects');
+      ignore(
+        handle(new RawArrival(socket, { destination, caller, task }, relay), standing),
+        'it never rejects',
+      );
     }
   };
 }
 
-/** A Unix socket stands for its destination under the name that clients give the other end of one. */
+/**
+ * A Unix socket stands for its destination under the name that clients give the other end of one.
+ */
 const UNIX: Authority = Object.freeze({ host: 'localhost', port: 80 });
 
 function localOf({ localAddress, localPort }: Socket): Authority {

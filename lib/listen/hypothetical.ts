@@ -1,46 +1,54 @@
 /**
- * The facts of an exchange that is only supposed: what would be judged if this came in, read by the very functions that read what comes in. For `explain` and for
- * tests of policy; nothing is dialled, resolved or recorded.
+ * The facts of an exchange that is only supposed: what would be judged if this came in, read by the
+ * very functions that read what comes in. For `explain` and for tests of policy; nothing is
+ * dialled, resolved or recorded.
  */
 import { Fault } from '../base/fault.ts';
-import { parseRequestHead } from '../http1/head.ts';
-import { http1Limits } from '../http1/limits.ts';
-import type { RequestHead } from '../http/message.ts';
-import type { Message } from '../mcp/message.ts';
-import { outgoingFields } from '../mcp/outgoing.ts';
-import { META_VERSION } from '../mcp/meta.ts';
-import { readPost } from '../mcp/request.ts';
-import { formatAuthority, parseAuthority } from '../net/authority.ts';
-import { decide } from '../policy/decision/decide.ts';
-import { isRequest, type Facts, type McpFacts, type RequestFacts } from '../policy/model/facts.ts';
-import type { TaskFacts } from '../policy/decision/grant.ts';
-import { callOf } from '../policy/protocols/grpc.ts';
-import { isObject, type Json, type JsonObject } from '../schema/json.ts';
-import { parseJson } from '../schema/json-reader.ts';
-import { isStateless } from '../policy/model/mcp-methods.ts';
-import { matrixRow } from '../policy/model/access-matrix.ts';
-import type { Destination, McpPolicy, Policy } from '../policy/model/destination.ts';
-import type { SpiffeId } from '../spiffe/id.ts';
 import {
+  type Reading,
   describeConnect,
   describeForward,
   describeIntercepted,
   describeListener,
   describeRaw,
-  type Reading,
 } from '../exchange/describe.ts';
 import { fieldRules } from '../exchange/headers.ts';
 import { endpointFor } from '../forward/mcp.ts';
+import { http1Limits } from '../http/limits.ts';
+import type { RequestHead } from '../http/message.ts';
+import { parseRequestHead } from '../http1/head.ts';
+import type { Message } from '../mcp/message.ts';
+import { META_VERSION } from '../mcp/meta.ts';
+import { outgoingFields } from '../mcp/outgoing.ts';
+import { readPost } from '../mcp/request.ts';
+import { formatAuthority, parseAuthority } from '../net/authority.ts';
+import { decide } from '../policy/decision/decide.ts';
+import { matrixRow } from '../policy/model/access-matrix.ts';
+import type { Destination, McpPolicy } from '../policy/model/destination.ts';
+import { type Facts, type McpFacts, type RequestFacts, isRequest } from '../policy/model/facts.ts';
+import type { TaskFacts } from '../policy/model/grant.ts';
+import { isStateless } from '../policy/model/mcp-methods.ts';
+import type { Policy } from '../policy/model/policy.ts';
+import { callOf } from '../policy/protocols/grpc.ts';
+import { parseJson } from '../schema/json-reader.ts';
+import { type Json, type JsonObject, isObject } from '../schema/json.ts';
+import type { SpiffeId } from '../spiffe/id.ts';
 
 export interface Supposed {
   readonly method: string;
-  /** `http://host/path`; `https://host/path`, for which a client sends CONNECT first; `host:port` of CONNECT. */
+  /**
+   * `http://host/path`; `https://host/path`, for which a client sends CONNECT first; `host:port` of
+   * CONNECT.
+   */
   readonly target: string;
   /** As asked on the local listener of this destination. */
   readonly listener?: string | undefined;
   /** `name: value` */
   readonly fields?: readonly string[];
-  /** The JSON-RPC message in the body, at an MCP destination: `{"method": …, "params": …}` is enough. */
+  /**
+   * The JSON-RPC message in the body, at an MCP destination: `{"method": …, "params": …}` is
+   * enough.
+   */
   readonly message?: string | undefined;
   /** Milliseconds since the epoch. */
   readonly time: number;
@@ -58,9 +66,13 @@ export function suppose(supposed: Supposed, policy: Policy): Facts {
   if (message === undefined) return facts;
   const destination = endpointFor(policy, facts);
   if (destination?.mcp === undefined || !isRequest(facts) || facts.http.method !== 'POST') {
-    throw new Fault('usage', 'there is a message, and this is no POST to the endpoint of an MCP destination', {
-      hint: 'see mcp.endpoints of the destination',
-    });
+    throw new Fault(
+      'usage',
+      'there is a message, and this is no POST to the endpoint of an MCP destination',
+      {
+        hint: 'see mcp.endpoints of the destination',
+      },
+    );
   }
   const whole = withMessage(facts, message, { destination, policy: destination.mcp });
   if (whole.mcp !== undefined) destination.spellings?.args(whole.mcp.args);
@@ -85,7 +97,10 @@ function described(supposed: Supposed, policy: Policy): Facts {
   return throughTunnel(head, authority, { policy, reading });
 }
 
-/** What an https:// URL comes to: the CONNECT that a client sends for it, or the request inside where the destination is intercepted. */
+/**
+ * What an https:// URL comes to: the CONNECT that a client sends for it, or the request inside
+ * where the destination is intercepted.
+ */
 function throughTunnel(
   head: RequestHead,
   named: string,
@@ -93,7 +108,10 @@ function throughTunnel(
 ): Facts {
   const authority = parseAuthority(named, 443);
   const target = formatAuthority(authority.host, authority.port);
-  const connect = describeConnect({ ...head, method: 'CONNECT', target, fields: ['host', target] }, reading.time);
+  const connect = describeConnect(
+    { ...head, method: 'CONNECT', target, fields: ['host', target] },
+    reading.time,
+  );
   const { effect, destination } = decide(policy, connect);
   const opened = effect === 'allow' && destination !== undefined;
   if (!opened || matrixRow(connect, destination).outcome !== 'intercepted') return connect;
@@ -116,7 +134,11 @@ function atListener(supposed: Supposed, { authority, listener, policy }: At): Fa
   const { time } = supposed;
   if (destination.protocol === 'tcp') return describeRaw(destination, time);
   const reading = { policy, fields: FIELDS, time };
-  return describeListener(headOf(supposed, authority), { destination, local: destination.listen }, reading).facts;
+  return describeListener(
+    headOf(supposed, authority),
+    { destination, local: destination.listen },
+    reading,
+  ).facts;
 }
 
 function headOf({ method, target, fields = [] }: Supposed, host: string): RequestHead {
@@ -124,7 +146,10 @@ function headOf({ method, target, fields = [] }: Supposed, host: string): Reques
   const one = lines.every((line) => !/[\r\n]/.test(line));
   const head = one ? parseRequestHead(`${lines.join('\r\n')}\r\n\r\n`, http1Limits()) : undefined;
   if (head === undefined)
-    throw new Fault('malformed', 'the method, the target or a field is no single line of a request');
+    throw new Fault(
+      'malformed',
+      'the method, the target or a field is no single line of a request',
+    );
   return head;
 }
 
@@ -150,12 +175,15 @@ interface SupposedMessage {
 
 function messageOf(text: string, kept: readonly string[], policy: McpPolicy): SupposedMessage {
   const written = parseJson(Buffer.from(text));
-  if (!isObject(written)) throw new Fault('usage', 'the message is no JSON object', { hint: 'write {"method": …}' });
-  const version = [...policy.versions].findLast((one) => !isStateless(one)) ?? [...policy.versions][0] ?? '';
+  if (!isObject(written))
+    throw new Fault('usage', 'the message is no JSON object', { hint: 'write {"method": …}' });
+  const version =
+    [...policy.versions].findLast((one) => !isStateless(one)) ?? [...policy.versions][0] ?? '';
   const stateless = isStateless(version as Parameters<typeof isStateless>[0]);
   const message = new Map<string, Json>([['jsonrpc', '2.0'], ...idOf(written), ...written]);
   const params = written.get('params');
-  if (stateless && (params === undefined || isObject(params))) message.set('params', repeating(params, version));
+  if (stateless && (params === undefined || isObject(params)))
+    message.set('params', repeating(params, version));
   const mirrors = stateless ? mirrorsOf(message) : [];
   const received = [...kept, 'mcp-protocol-version', version, ...mirrors];
   const read = readPost(received, message, { policy, session: undefined, wasGiven: () => true });
@@ -165,12 +193,17 @@ function messageOf(text: string, kept: readonly string[], policy: McpPolicy): Su
 /** What calls for an answer has an id. */
 function idOf(message: JsonObject): readonly (readonly [string, Json])[] {
   const method = message.get('method');
-  return typeof method === 'string' && method.startsWith('notifications/') ? [] : [['id', 'supposed']];
+  return typeof method === 'string' && method.startsWith('notifications/')
+    ? []
+    : [['id', 'supposed']];
 }
 
 function repeating(params: JsonObject | undefined, version: string): JsonObject {
   const meta = params?.get('_meta');
-  return new Map([...(params ?? []), ['_meta', new Map([...(isObject(meta) ? meta : []), [META_VERSION, version]])]]);
+  return new Map([
+    ...(params ?? []),
+    ['_meta', new Map([...(isObject(meta) ? meta : []), [META_VERSION, version]])],
+  ]);
 }
 
 function mirrorsOf(message: JsonObject): readonly string[] {

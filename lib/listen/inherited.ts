@@ -43,12 +43,18 @@ const FIRST = 3;
 const MOST = 64;
 
 /** How many sockets `env` has for process `pid`. */
-export function inheritedCount({ LISTEN_FDS: fds = '', LISTEN_PID: owner }: NodeJS.ProcessEnv, pid: number): number {
+export function inheritedCount(
+  { LISTEN_FDS: fds = '', LISTEN_PID: owner }: NodeJS.ProcessEnv,
+  pid: number,
+): number {
   const ours = /^\d{1,2}$/.test(fds) && (owner === undefined || owner === String(pid));
   return ours ? Math.min(Number(fds), MOST) : 0;
 }
 
-/** Those that `env` names for process `pid`. Throws a Fault `listen` for a descriptor that is no socket. */
+/**
+ * Those that `env` names for process `pid`. Throws a Fault `listen` for a descriptor that is no
+ * socket.
+ */
 export function openInherited(env: NodeJS.ProcessEnv, pid: number): Inherited {
   const count = inheritedCount(env, pid);
   const called = (env['LISTEN_FDNAMES'] ?? '').split(':');
@@ -68,14 +74,16 @@ export function openInherited(env: NodeJS.ProcessEnv, pid: number): Inherited {
     closeRest: () =>
       held.splice(0).map(({ fd, name, at }) => {
         closeSync(fd);
-        const where = at === undefined ? [] : ['path' in at ? at.path : formatAuthority(at.host, at.port)];
+        const where =
+          at === undefined ? [] : ['path' in at ? at.path : formatAuthority(at.host, at.port)];
         return [...(name === '' ? [] : [name]), ...where].join(' ') || `descriptor ${fd}`;
       }),
   };
 }
 
 function isSame(at: Port | { readonly path: string }, place: Place): boolean {
-  if ('path' in at || 'path' in place) return 'path' in at && 'path' in place && at.path === place.path;
+  if ('path' in at || 'path' in place)
+    return 'path' in at && 'path' in place && at.path === place.path;
   if (at.port !== place.port) return false;
   const loopback = at.host === '127.0.0.1' || at.host === '::1';
   return place.host === at.host || (place.host === 'localhost' && loopback);
@@ -90,9 +98,13 @@ function inodeOf(fd: number): string {
   }
   const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];
   if (inode !== undefined) return inode;
-  throw new Fault('listen', `the inherited descriptor ${fd} cannot be listened on: it is no socket`, {
-    hint: 'LISTEN_FDS counts listening sockets from descriptor 3 on (systemd: ListenStream=)',
-  });
+  throw new Fault(
+    'listen',
+    `the inherited descriptor ${fd} cannot be listened on: it is no socket`,
+    {
+      hint: 'LISTEN_FDS counts listening sockets from descriptor 3 on (systemd: ListenStream=)',
+    },
+  );
 }
 
 /** State of a TCP socket that listens, in /proc/net/tcp. */

@@ -2,53 +2,34 @@
  * Inside a CONNECT tunnel to a destination whose requests are judged. The first bytes say what is
  * there: TLS of an intercepted destination ends here, and each request comes in anew by the entry
  * `intercept`; HTTP in the clear comes in by `cleartext`, but not where the port means TLS. Rules:
- * - before the handshake goes on, the ClientHello must name the host of the CONNECT in the clear; the certificate shown is for that host and no other;
- * - each request, the second and the hundredth too, must be for the host and port of the CONNECT: anything else is 421;
- * - nothing is dialled for the tunnel itself; a request that is allowed dials as any other, and an upstream that cannot be verified is a 502 inside;
+ * - before the handshake goes on, the ClientHello must name the host of the CONNECT in the clear;
+ *   the certificate shown is for that host and no other;
+ * - each request, the second and the hundredth too, must be for the host and port of the CONNECT:
+ *   anything else is 421;
+ * - nothing is dialled for the tunnel itself; a request that is allowed dials as any other, and an
+ *   upstream that cannot be verified is a 502 inside;
  * - where the handshake fails the tunnel is closed and recorded: there is no way around it;
  * - TLS to a destination that is not intercepted gets an alert and goes no further.
- * The tunnel is an exchange of its own, with its two records; each request inside has its own two, which name the tunnel's.
+ * The tunnel is an exchange of its own, with its two records; each request inside has its own two,
+ * which name the tunnel's.
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { link, onAbort } from '../base/signal.ts';
-import type { HandedOver } from '../http1/exchange.ts';
+import { type Reading, describeCleartext, describeIntercepted } from '../exchange/describe.ts';
+import { ALPN, HELLO_TIMEOUT, beginning, clientHello } from '../forward/client-hello.ts';
+import type { Interceptor, Tunnel } from '../forward/interceptor.ts';
 import type { RequestHead } from '../http/message.ts';
-import { formatAuthority, type Authority } from '../net/authority.ts';
-import { HTTPS_PORT } from '../policy/model/access-matrix.ts';
-import type { Destination } from '../policy/model/destination.ts';
+import type { HandedOver } from '../http/server-exchange.ts';
+import { cut } from '../http1/sockets.ts';
 import type { TlsContext } from '../interception/authority.ts';
 import { terminateTls } from '../interception/terminate.ts';
-import { cut } from '../forward/copy.ts';
-import { describeCleartext, describeIntercepted, type Reading } from '../exchange/describe.ts';
-import type { Exchange } from '../exchange/exchange.ts';
-import { ALPN, beginning, clientHello, HELLO_TIMEOUT } from '../forward/client-hello.ts';
-import { type InsideParts, mayTellInside, refuseInside, type RefusedTunnel } from './refuse-inside.ts';
-import { serveHttp, type Door } from './serve.ts';
-import type { Caller } from '../exchange/shares.ts';
-
-export interface Tunnel {
-  readonly exchange: Exchange;
-  readonly destination: Destination;
-  readonly caller: Caller;
-  /** Host and port of the CONNECT, as decided. */
-  readonly authority: Authority;
-  /** Aborts when idle connections should end. */
-  readonly closing: AbortSignal;
-  /** Answers the CONNECT and gives its socket. */
-  readonly accept: () => HandedOver;
-  /** From here on the exchange need not be told that the agent's socket closed. */
-  readonly settled: () => void;
-}
-
-export interface Interceptor {
-  /** Serves the tunnel until it is over. Throws a Fault, before `accept` where the host cannot be stood in for. */
-  serve(tunnel: Tunnel): Promise<void>;
-  /** Tells a refusal inside the tunnel; false, with nothing done, where it is to be told at the CONNECT. */
-  refuse(tunnel: RefusedTunnel): Promise<boolean>;
-}
+import { type Authority, formatAuthority } from '../net/authority.ts';
+import { HTTPS_PORT } from '../policy/model/access-matrix.ts';
+import { type InsideParts, mayTellInside, refuseInside } from './refuse-inside.ts';
+import { type Door, serveHttp } from './serve.ts';
 
 export function interceptor(options: InsideParts): Interceptor {
   const { clock } = options.standing;
@@ -61,7 +42,8 @@ export function interceptor(options: InsideParts): Interceptor {
       exchange.enter('hello', HELLO_TIMEOUT, clock.monotonic());
       const { kind, early } = await beginning(agent, exchange.signal);
       const inside = { socket: agent.socket, early };
-      if (kind !== 'tls' && authority.port !== HTTPS_PORT) await serveCleartext(tunnel, kind, inside, options);
+      if (kind !== 'tls' && authority.port !== HTTPS_PORT)
+        await serveCleartext(tunnel, kind, inside, options);
       else if (context === undefined) throw await refuseTls(tunnel, agent.socket, clock);
       else await serveIntercepted(tunnel, context, inside, options);
       exchange.throwIfAborted();
@@ -89,12 +71,19 @@ async function serveIntercepted(
   const { host } = authority;
   exchange.enter('handshake', HELLO_TIMEOUT, options.standing.clock.monotonic());
   inside.socket.unshift(await clientHello(inside, { host, ech: 'pass', signal: exchange.signal }));
-  // Whoever leaves in the middle of the handshake most likely does not trust us: that is for the handshake to say.
+  // Whoever leaves in the middle of the handshake most likely does not trust us: that is for the
+  // handshake to say.
   settled();
-  const socket = await terminateTls(inside.socket, { host, context, alpn: ALPN, signal: exchange.signal });
+  const socket = await terminateTls(inside.socket, {
+    host,
+    context,
+    alpn: ALPN,
+    signal: exchange.signal,
+  });
   const door = {
     entry: 'intercept' as const,
-    describe: (head: RequestHead, reading: Reading) => describeIntercepted(head, authority, reading),
+    describe: (head: RequestHead, reading: Reading) =>
+      describeIntercepted(head, authority, reading),
     http2: socket.alpnProtocol === 'h2' ? ('agreed' as const) : undefined,
   };
   await serveRequests(tunnel, socket, door, options);
@@ -137,7 +126,10 @@ async function serveRequests(
   // What runs inside is cut for itself, and says why; then the connection goes.
   const inside = link(closing, exchange.signal);
   let cancel = (): void => {};
-  const off = onAbort(exchange.signal, () => (cancel = clock.after(limits.farewellMs, () => cut(socket))));
+  const off = onAbort(
+    exchange.signal,
+    () => (cancel = clock.after(limits.farewellMs, () => cut(socket))),
+  );
   const of = { closing: inside.signal, tunnel: exchange.id, caller, task: exchange.task };
   const describe: Door['describe'] = (head, reading) => {
     exchange.throwIfAborted();
@@ -161,7 +153,11 @@ const ACCESS_DENIED = Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 49]);
 /** How long the agent may take to close behind the alert, in milliseconds. */
 const ALERT_LINGER = 1000;
 
-async function refuseTls({ authority, settled }: Tunnel, socket: Duplex, clock: Clock): Promise<Fault> {
+async function refuseTls(
+  { authority, settled }: Tunnel,
+  socket: Duplex,
+  clock: Clock,
+): Promise<Fault> {
   settled();
   await new Promise<void>((resolve) => {
     const cancel = clock.after(ALERT_LINGER, resolve);
@@ -170,14 +166,18 @@ async function refuseTls({ authority, settled }: Tunnel, socket: Duplex, clock: 
     // What is left unread when a socket closes makes its end a reset, which overtakes the alert.
     socket.resume();
   });
-  const reason = `there is TLS in the tunnel to ${formatAuthority(authority.host, authority.port)}, which its destination does not intercept`;
+  const reason =
+    `there is TLS in the tunnel to ${formatAuthority(authority.host, authority.port)}, which ` +
+    'its destination does not intercept';
   return new Fault('wrong-entry', reason, {
     hint: 'use an http:// URL (TLS starts at the sidecar), or set tls.intercept: true',
   });
 }
 
 function notCovered({ host, port }: Authority): Fault {
-  const reason = `the sidecar was started without ${host} in intercept.domains: it cannot stand in for ${formatAuthority(host, port)}`;
+  const reason =
+    `the sidecar was started without ${host} in intercept.domains: it cannot stand in for ` +
+    `${formatAuthority(host, port)}`;
   return new Fault('wrong-entry', reason, {
     hint: 'start the sidecar again: intercept.domains takes effect at the next start',
   });

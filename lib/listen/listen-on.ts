@@ -36,11 +36,16 @@ export function listenOn(
   });
 }
 
-/** Whether a listener on `host` answers at `address`: the same address, or any of this machine's. */
+/**
+ * Whether a listener on `host` answers at `address`: the same address, or any of this machine's.
+ */
 export function covers(host: string, address: string): boolean {
   if (host === address) return true;
   const loopback = address === '::1' || address.startsWith('127.');
   if (host === 'localhost') return loopback;
   if (isIP(host) === 0 || (host !== '0.0.0.0' && host !== '::')) return false;
-  return loopback || Object.values(networkInterfaces()).some((all) => all?.some((one) => one.address === address));
+  return (
+    loopback ||
+    Object.values(networkInterfaces()).some((all) => all?.some((one) => one.address === address))
+  );
 }

@@ -1,49 +1,40 @@
 /**
- * Sockets that are listened on: the forward port, and one for each destination with `listen`. Only accepting happens here. Rules:
- * - a listener that cannot be bound is a Fault that names address and destination; nothing else is touched by it;
- * - what a new policy needs can be bound before the policy is current, and what it no longer needs is closed once it is: connections that have something under
- *   way finish it, idle ones end;
+ * Sockets that are listened on: the forward port, and one for each destination with `listen`. Only
+ * accepting happens here. Rules:
+ * - a listener that cannot be bound is a Fault that names address and destination; nothing else is
+ *   touched by it;
+ * - what a new policy needs can be bound before the policy is current, and what it no longer needs
+ *   is closed once it is: connections that have something under way finish it, idle ones end;
  * - our own addresses are known, so that nobody is sent back to us.
  */
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { type AddressInfo, type Server, type Socket, createServer } from 'node:net';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
-import type { Agent } from '../policy/model/agent.ts';
-import type { ListenAddress, Policy } from '../policy/model/destination.ts';
-import type { Task } from '../tasks/task.ts';
-import { cut } from '../forward/copy.ts';
-import type { Inherited } from './inherited.ts';
-import { covers, listenOn, type TcpPlace } from './listen-on.ts';
 import type { Caller, Shares } from '../exchange/shares.ts';
+import { cut } from '../http1/sockets.ts';
+import type { Agent } from '../policy/model/agent.ts';
+import type { ListenAddress } from '../policy/model/destination.ts';
+import type { Policy } from '../policy/model/policy.ts';
+import type { Task } from '../tasks/task.ts';
+import type { Bound } from './bound.ts';
+import type { Inherited } from './inherited.ts';
+import { type TcpPlace, covers, listenOn } from './listen-on.ts';
 import {
-  closeTaskDoors,
-  listenAt,
-  openTaskDoors,
   type DoorFolder,
   type TaskDoors,
   type UnixPlace,
+  closeTaskDoors,
+  listenAt,
+  openTaskDoors,
 } from './task-sockets.ts';
 
 export const FORWARD = 'forward';
 
-/** A bound listener, as what it accepts sees it. */
-export interface Bound {
-  /** `forward`, or the name of the destination it belongs to; a reload may give an address to another destination. */
-  readonly name: string;
-  readonly forward: boolean;
-  /** The agent in whose folder the socket lies; undefined: a TCP port, which proves nothing. */
-  readonly agent: Agent | undefined;
-  /** The task that the socket was opened for: all that comes in there is of that task. */
-  readonly task: Task | undefined;
-  /** Aborts when it accepts no longer and idle connections should end. */
-  readonly closing: AbortSignal;
-  /** Aborts before that, when each answer should be the last of its connection. */
-  readonly lastCall: AbortSignal;
-}
-
 export interface Listeners extends AsyncDisposable {
-  /** Binds what the policy needs and is not bound yet: all of it or, with a Fault `listen`, nothing. */
+  /**
+   * Binds what the policy needs and is not bound yet: all of it or, with a Fault `listen`, nothing.
+   */
   prepare(policy: Policy): Promise<void>;
   /** Closes what the policy does not need. */
   settle(policy: Policy): void;
@@ -52,8 +43,15 @@ export interface Listeners extends AsyncDisposable {
   has(address: string, port: number): boolean;
   /** The forward proxy on a Unix socket in an agent's folder. Fault `listen`. */
   openForward(agent: Agent, place: UnixPlace): Promise<void>;
-  /** A Unix socket in a folder of the task for each of these destinations; name to path. Fault `listen` or `too-many`, and then none is left. */
-  openFor(task: Task, where: DoorFolder, names: readonly string[]): Promise<Readonly<Record<string, string>>>;
+  /**
+   * A Unix socket in a folder of the task for each of these destinations; name to path. Fault
+   * `listen` or `too-many`, and then none is left.
+   */
+  openFor(
+    task: Task,
+    where: DoorFolder,
+    names: readonly string[],
+  ): Promise<Readonly<Record<string, string>>>;
   /** Closes them and removes the folder. */
   closeFor(task: Task): Promise<void>;
   /** Stops accepting everywhere; idle connections end. */
@@ -77,7 +75,8 @@ export interface ListenersOptions {
 
 /**
  * Milliseconds that idle connections are kept for one more request, which is answered and told that
- * it is the last, where another process listens on: a client never writes into a closing connection.
+ * it is the last, where another process listens on: a client never writes into a closing
+ * connection.
  */
 export const LAST_CALL_MS = 5_000;
 
@@ -158,17 +157,28 @@ class Doors implements Listeners {
       const server = await listenAt(place, (socket) => this.#track(socket, bound));
       this.#ofAgents.push({ server, stop, last, inherited: place.fd !== undefined });
     } catch (failure) {
-      throw Fault.from(failure, 'listen', `the forward proxy of agent ${agent.name} cannot listen on ${place.path}`);
+      throw Fault.from(
+        failure,
+        'listen',
+        `the forward proxy of agent ${agent.name} cannot listen on ${place.path}`,
+      );
     }
   }
 
-  async openFor(task: Task, where: DoorFolder, names: readonly string[]): Promise<Readonly<Record<string, string>>> {
+  async openFor(
+    task: Task,
+    where: DoorFolder,
+    names: readonly string[],
+  ): Promise<Readonly<Record<string, string>>> {
     if (names.length === 0 || this.#closed) return {};
     const { shares } = this.#options;
     const share = shares.of(task.agent);
     // Each is a descriptor, and agents open tasks as they like.
     if (share.sockets + names.length > shares.limits.sockets)
-      throw new Fault('too-many', `${share.sockets} sockets of tasks of agent ${share.name} are open already`);
+      throw new Fault(
+        'too-many',
+        `${share.sockets} sockets of tasks of agent ${share.name} are open already`,
+      );
     share.sockets += names.length;
     try {
       const doors = await openTaskDoors(task, { ...where, names }, this.#track);
@@ -198,7 +208,9 @@ class Doors implements Listeners {
   }
 
   empty(): Promise<void> {
-    return this.#sockets.size === 0 ? Promise.resolve() : new Promise((resolve) => this.#waiting.push(resolve));
+    return this.#sockets.size === 0
+      ? Promise.resolve()
+      : new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   cutAll(): void {
@@ -246,7 +258,14 @@ class Doors implements Listeners {
     const { inherited } = this.#options;
     const [stop, last] = [new AbortController(), new AbortController()];
     const { name, forward } = wanted;
-    const bound = { name, forward, agent: undefined, task: undefined, closing: stop.signal, lastCall: last.signal };
+    const bound = {
+      name,
+      forward,
+      agent: undefined,
+      task: undefined,
+      closing: stop.signal,
+      lastCall: last.signal,
+    };
     const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true });
     const fd = inherited?.take(wanted);
     const door = { ...bound, key, server, stop, last, inherited: fd !== undefined };
@@ -255,7 +274,9 @@ class Doors implements Listeners {
     return door;
   }
 
-  /** Another process listens on where the socket was inherited: who is connected is told so first. */
+  /**
+   * Another process listens on where the socket was inherited: who is connected is told so first.
+   */
   #leave(door: Leaving): void {
     if (!door.inherited) {
       end(door);

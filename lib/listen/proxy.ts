@@ -1,52 +1,63 @@
 /**
- * The proxy put together: listeners hand connections to exchanges, and whatever takes away what an exchange lives on (a new policy, a new identity, shutdown)
- * goes through the live set. A policy that needs other listeners is best announced by `prepare` before it is set, so that an address that cannot be bound refuses
- * the reload; otherwise they are bound when it is set, and a failure is told to `onFault`.
+ * The proxy put together: listeners hand connections to exchanges, and whatever takes away what an
+ * exchange lives on (a new policy, a new identity, shutdown) goes through the live set. A policy
+ * that needs other listeners is best announced by `prepare` before it is set, so that an address
+ * that cannot be bound refuses the reload; otherwise they are bound when it is set, and a failure
+ * is told to `onFault`.
  */
 import { randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import type { AuditLog } from '../audit/record.ts';
-import { jwtSvids, type IssuedToken, type JwtSvids } from '../credentials/jwt-svid.ts';
 import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
-import { ignore, link, onAbort, type Linked } from '../base/signal.ts';
+import { type Linked, ignore, link, onAbort } from '../base/signal.ts';
 import { turns } from '../base/turns.ts';
-import { http1Limits, type Http1Limits } from '../http1/limits.ts';
+import { type IssuedToken, type JwtSvids, jwtSvids } from '../credentials/jwt-svid.ts';
+import { evidence } from '../exchange/evidence.ts';
+import type { Standing } from '../exchange/handle.ts';
+import { fieldRules } from '../exchange/headers.ts';
+import { liveSet } from '../exchange/live-set.ts';
+import { type Reconsider, reconsider } from '../exchange/reauthorize.ts';
+import {
+  SHARE,
+  type ShareCounts,
+  type ShareLimits,
+  Shares,
+  type SharesOptions,
+} from '../exchange/shares.ts';
+import type { Farewell } from '../forward/copy.ts';
+import { listings } from '../forward/mcp-list.ts';
+import { mcpParts } from '../forward/mcp.ts';
+import { type Http1Limits, http1Limits } from '../http/limits.ts';
 import type { PoolCounts } from '../http1/pool.ts';
+import type { Interception } from '../interception/authority.ts';
 import { type Definitions, definitions } from '../mcp/definitions.ts';
 import type { Agent } from '../policy/model/agent.ts';
-import type { ListenAddress, Policy, Rate } from '../policy/model/destination.ts';
+import type { ListenAddress } from '../policy/model/destination.ts';
+import type { Policy } from '../policy/model/policy.ts';
+import type { Rate } from '../policy/model/rule.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import type { Identity, IdentityState } from '../spiffe/identity.ts';
 import type { Tasks } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import type { TlsContexts } from '../tls/context.ts';
-import type { Interception } from '../interception/authority.ts';
+import { type Identities, identities } from '../upstream/identities.ts';
+import { type Upstreams, upstreams } from '../upstream/pools.ts';
+import { type Resolver, dnsResolver } from '../upstream/resolver.ts';
 import { acceptor } from './accept.ts';
-import type { Farewell } from '../forward/copy.ts';
-import { evidence } from '../exchange/evidence.ts';
-import type { Standing } from '../exchange/handle.ts';
-import { fieldRules } from '../exchange/headers.ts';
-import { identities, type Identities } from '../upstream/identities.ts';
 import type { Inherited } from './inherited.ts';
 import { interceptor } from './intercepted.ts';
-import { listeners, type Listeners } from './listeners.ts';
-import { liveSet } from '../exchange/live-set.ts';
-import { mcpParts } from '../forward/mcp.ts';
-import { listings } from '../forward/mcp-list.ts';
-import { reconsider, type Reconsider } from '../exchange/reauthorize.ts';
-import { dnsResolver, type Resolver } from '../upstream/resolver.ts';
-import { SHARE, Shares, type ShareCounts, type ShareLimits, type SharesOptions } from '../exchange/shares.ts';
+import { type Listeners, listeners } from './listeners.ts';
 import type { DoorFolder, UnixPlace } from './task-sockets.ts';
-import { upstreams, type Upstreams } from '../upstream/pools.ts';
 
 /** What the proxy needs to know of the Sidecar document. */
 export interface ProxySettings {
   readonly forward?: ListenAddress | undefined;
   /** Never dialled, like our own listeners. */
   readonly health?: ListenAddress | undefined;
-  readonly agentApi?: { readonly tcp?: { readonly address: ListenAddress } | undefined } | undefined;
+  readonly agentApi?:
+    { readonly tcp?: { readonly address: ListenAddress } | undefined } | undefined;
   readonly audit: { readonly onFailure: 'deny' | 'continue'; readonly refusals?: Rate };
 }
 
@@ -93,17 +104,26 @@ export interface Proxy extends AsyncDisposable {
   readonly addresses: ReadonlyMap<string, AddressInfo>;
   /** Binds what a policy needs, before it is set; Fault `listen`, and then nothing has changed. */
   prepare(policy: Policy): Promise<void>;
-  /** Decides again all that is live and lets go of connections that nothing calls for any more. Follows policy and identity by itself. */
+  /**
+   * Decides again all that is live and lets go of connections that nothing calls for any more.
+   * Follows policy and identity by itself.
+   */
   redecide(): void;
   /** Decides again all that is live, when what a task did or holds has changed. */
   reconsider(): void;
   /** The forward proxy on a Unix socket that the agent alone can reach. Fault `listen`. */
   openForward(agent: Agent, place: UnixPlace): Promise<void>;
-  /** Unix sockets of a task, one for each destination of its grant with a local listener; they go with it. */
+  /**
+   * Unix sockets of a task, one for each destination of its grant with a local listener; they go
+   * with it.
+   */
   taskSockets(task: Task, where: DoorFolder): Promise<Readonly<Record<string, string>>>;
   /** Lets go of what was obtained for a task that has ended. */
   release(task: Task): Promise<readonly string[]>;
-  /** Accepts nothing more, finishes what is under way, and cuts what is left when the signal aborts. Settles when nothing is left. */
+  /**
+   * Accepts nothing more, finishes what is under way, and cuts what is left when the signal aborts.
+   * Settles when nothing is left.
+   */
   drain(signal: AbortSignal): Promise<void>;
   /** Exchanges, tunnels and raw connections under way. */
   live(): number;
@@ -183,7 +203,11 @@ class Running implements Proxy {
     this.#reconsider = reconsider({ standing, upstreams: ways, contexts });
     const fields = fieldRules({ pseudonym: `chaperone-${randomBytes(6).toString('hex')}` });
     this.#following = link(options.shutdown);
-    const tokens = (this.#tokens = jwtSvids({ issuer: identity, clock, signal: this.#following.signal }));
+    const tokens = (this.#tokens = jwtSvids({
+      issuer: identity,
+      clock,
+      signal: this.#following.signal,
+    }));
     const mcp = mcpParts({
       definitions: this.definitions,
       turns: pacing,
@@ -191,13 +215,29 @@ class Running implements Proxy {
       onNotice: options.onNotice,
     });
     this.#farewell = { clock, ms: limits.farewellMs };
-    const out = { upstreams: ways, fields, tokens, now: () => clock.monotonic(), recheck: this.#reconsider.one };
+    const out = {
+      upstreams: ways,
+      fields,
+      tokens,
+      now: () => clock.monotonic(),
+      recheck: this.#reconsider.one,
+    };
     const farewell = this.#farewell;
     const relay = { ...out, mcp, farewell, listings: listings(out) };
     const serve = { standing, relay, limits };
-    const others = [sidecar.health, sidecar.agentApi?.tcp?.address].filter((one) => one !== undefined);
-    const accept = acceptor({ ...serve, interceptor: interceptor({ ...serve, interception: options.interception }) });
-    const listening = { forward: sidecar.forward, others, shares: this.#shares, inherited: options.inherited };
+    const others = [sidecar.health, sidecar.agentApi?.tcp?.address].filter(
+      (one) => one !== undefined,
+    );
+    const accept = acceptor({
+      ...serve,
+      interceptor: interceptor({ ...serve, interception: options.interception }),
+    });
+    const listening = {
+      forward: sidecar.forward,
+      others,
+      shares: this.#shares,
+      inherited: options.inherited,
+    };
     this.#listeners = listeners({ ...listening, accept, clock });
     this.#standing = standing;
     this.#upstreams = ways;
@@ -210,7 +250,9 @@ class Running implements Proxy {
     if (first !== undefined) await this.#listeners.prepare(first);
     policy.follow((next) => {
       this.redecide();
-      this.#listeners.prepare(next).catch((failure: unknown) => this.#options.onFault?.(Fault.from(failure, 'listen')));
+      this.#listeners
+        .prepare(next)
+        .catch((failure: unknown) => this.#options.onFault?.(Fault.from(failure, 'listen')));
     }, signal);
     identity.states.follow(() => this.redecide(), signal);
     onAbort(signal, (reason) => {
@@ -247,7 +289,9 @@ class Running implements Proxy {
 
   async taskSockets(task: Task, where: DoorFolder): Promise<Readonly<Record<string, string>>> {
     const policy = this.#options.policy.get();
-    const names = [...task.grant.destinations].filter((name) => policy?.byName.get(name)?.listen !== undefined);
+    const names = [...task.grant.destinations].filter(
+      (name) => policy?.byName.get(name)?.listen !== undefined,
+    );
     return this.#listeners.openFor(task, where, names);
   }
 

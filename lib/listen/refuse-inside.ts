@@ -1,44 +1,43 @@
 /**
- * A refusal told inside the tunnel. Most clients hide the answer to a refused CONNECT, and SDKs take
- * it for a broken network; inside their own TLS they show every word. Rules:
- * - only what policy denied, for hosts of `intercept.domains`; 407, malformed requests and limits are
- *   answered at the CONNECT;
- * - nothing is resolved or dialled; the first request is answered with the refusal, whatever it asks;
+ * A refusal told inside the tunnel. Most clients hide the answer to a refused CONNECT, and SDKs
+ * take it for a broken network; inside their own TLS they show every word. Rules:
+ * - only what policy denied, for hosts of `intercept.domains`; 407, malformed requests and limits
+ *   are answered at the CONNECT;
+ * - nothing is resolved or dialled; the first request is answered with the refusal, whatever it
+ *   asks;
  * - it costs a handshake, so that there is a rate; past it the CONNECT itself is answered.
  */
 import type { Duplex } from 'node:stream';
 import type { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
-import type { HandedOver, ServerExchange } from '../http1/exchange.ts';
+import { type Answer, faultAnswer } from '../exchange/fault-response.ts';
+import { ALPN, HELLO_TIMEOUT, beginning, clientHello } from '../forward/client-hello.ts';
+import { grpcRefusal, speaksGrpc } from '../forward/grpc.ts';
+import type { RefusedTunnel } from '../forward/interceptor.ts';
+import type { HandedOver, ServerExchange } from '../http/server-exchange.ts';
 import { serveConnection } from '../http1/server.ts';
+import { cut } from '../http1/sockets.ts';
 import { serveHttp2 } from '../http2/server.ts';
 import type { Interception } from '../interception/authority.ts';
 import { terminateTls } from '../interception/terminate.ts';
-import { cut } from '../forward/copy.ts';
-import type { Exchange } from '../exchange/exchange.ts';
-import { grpcRefusal, speaksGrpc } from '../forward/grpc.ts';
-import { ALPN, beginning, clientHello, HELLO_TIMEOUT } from '../forward/client-hello.ts';
-import { type Answer, faultAnswer } from '../exchange/fault-response.ts';
 import type { ServeParts } from './serve.ts';
 
 /** Handshakes for refusals: so many a second, and so many at once after a rest. */
 const RATE = Object.freeze({ count: 10, per: 1000, burst: 50, text: '10/s' });
-
-export interface RefusedTunnel {
-  readonly exchange: Exchange;
-  readonly fault: Fault;
-  readonly host: string;
-  /** Answers the CONNECT with 200 and gives its socket. */
-  readonly accept: () => HandedOver;
-}
 
 export interface InsideParts extends ServeParts {
   /** Undefined when this sidecar was started without `intercept`. */
   readonly interception: Interception | undefined;
 }
 
-/** Whether this refusal may be told inside: decided by policy, of a host that our CA covers, within the rate. */
-export function mayTellInside({ exchange, fault, host }: Omit<RefusedTunnel, 'accept'>, parts: InsideParts): boolean {
+/**
+ * Whether this refusal may be told inside: decided by policy, of a host that our CA covers, within
+ * the rate.
+ */
+export function mayTellInside(
+  { exchange, fault, host }: Omit<RefusedTunnel, 'accept'>,
+  parts: InsideParts,
+): boolean {
   const { interception, standing } = parts;
   if (exchange.judgement?.decision.effect !== 'deny' || fault.http !== 403) return false;
   if (interception?.refusals !== 'inside' || !interception.covers(host)) return false;
@@ -64,7 +63,12 @@ export async function refuseInside(tunnel: RefusedTunnel, parts: InsideParts): P
     if (kind === 'tls') await answerTls(tunnel, inside, parts);
     else {
       agent.socket.unshift(early);
-      const answered = answer(tunnel, agent.socket, { http2: kind === 'http2', scheme: 'http' }, parts);
+      const answered = answer(
+        tunnel,
+        agent.socket,
+        { http2: kind === 'http2', scheme: 'http' },
+        parts,
+      );
       agent.socket.resume();
       await answered;
     }
@@ -76,7 +80,11 @@ export async function refuseInside(tunnel: RefusedTunnel, parts: InsideParts): P
   }
 }
 
-async function answerTls(tunnel: RefusedTunnel, inside: HandedOver, parts: InsideParts): Promise<void> {
+async function answerTls(
+  tunnel: RefusedTunnel,
+  inside: HandedOver,
+  parts: InsideParts,
+): Promise<void> {
   const { host, exchange } = tunnel;
   const { interception } = parts;
   if (interception === undefined) throw new TypeError('nothing can be told inside without a CA');

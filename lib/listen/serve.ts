@@ -1,24 +1,25 @@
 /**
- * HTTP on one connection of an agent's, whatever brought it here: each request becomes an exchange, and what cannot be parsed is refused with its own two records.
- * Over HTTP/2 each stream is an agent's connection of its own.
+ * HTTP on one connection of an agent's, whatever brought it here: each request becomes an exchange,
+ * and what cannot be parsed is refused with its own two records. Over HTTP/2 each stream is an
+ * agent's connection of its own.
  */
 import type { Duplex } from 'node:stream';
 import type { Fault } from '../base/fault.ts';
 import { ignore, onAbort } from '../base/signal.ts';
-import type { Connection, HandedOver, ServerExchange } from '../http1/exchange.ts';
-import type { Http1Limits } from '../http1/limits.ts';
+import type { AgentConnection } from '../exchange/agent-connection.ts';
+import type { Described, Reading } from '../exchange/describe.ts';
+import { Exchange } from '../exchange/exchange.ts';
+import { type Answer, faultAnswer } from '../exchange/fault-response.ts';
+import { type Arrival, type Standing, handle } from '../exchange/handle.ts';
+import type { Caller } from '../exchange/shares.ts';
+import { type RelayParts, RequestArrival } from '../forward/http.ts';
+import type { Http1Limits } from '../http/limits.ts';
 import type { RequestHead } from '../http/message.ts';
+import type { Connection, HandedOver, ServerExchange } from '../http/server-exchange.ts';
 import { serveConnection } from '../http1/server.ts';
 import { serveHttp2 } from '../http2/server.ts';
 import type { EntryPoint } from '../policy/model/facts.ts';
 import type { Task } from '../tasks/task.ts';
-import type { AgentConnection } from '../exchange/agent-connection.ts';
-import type { Described, Reading } from '../exchange/describe.ts';
-import { Exchange } from '../exchange/exchange.ts';
-import { handle, type Arrival, type Standing } from '../exchange/handle.ts';
-import { RequestArrival, type RelayParts } from '../forward/http.ts';
-import { faultAnswer, type Answer } from '../exchange/fault-response.ts';
-import type { Caller } from '../exchange/shares.ts';
 
 export interface ServeParts {
   readonly standing: Standing;
@@ -49,8 +50,15 @@ export interface Door {
   readonly http2?: 'agreed' | 'known' | 'preface' | undefined;
 }
 
-/** Serves the connection; never rejects. Settles when it is closed, or handed over to something that was told of it. */
-export function serveHttp(socket: Duplex, door: Door, { standing, relay, limits }: ServeParts): Promise<void> {
+/**
+ * Serves the connection; never rejects. Settles when it is closed, or handed over to something that
+ * was told of it.
+ */
+export function serveHttp(
+  socket: Duplex,
+  door: Door,
+  { standing, relay, limits }: ServeParts,
+): Promise<void> {
   const { clock, evidence } = standing;
   const { entry, closing: draining, lastCall, connect, tunnel, describe, caller, task } = door;
   const proof = { credentials: undefined, task: undefined };
@@ -63,7 +71,10 @@ export function serveHttp(socket: Duplex, door: Door, { standing, relay, limits 
       onAbort(x.connection.signal, (reason) => agent.exchange?.abort(reason));
     }
     const tunnelled = connect !== undefined && x.head.method === 'CONNECT';
-    return handle(tunnelled ? connect(x, agent) : new RequestArrival(x, agent, entry, relay), standing);
+    return handle(
+      tunnelled ? connect(x, agent) : new RequestArrival(x, agent, entry, relay),
+      standing,
+    );
   };
   const refuse = (fault: Fault, connection: Connection): Answer => {
     const exchange = new Exchange(entry, connection, clock.monotonic());

@@ -7,12 +7,12 @@
  * - those of a task go with it, and so do the connections that came through them.
  */
 import { chmod, mkdir, rm } from 'node:fs/promises';
-import { createServer, type Server, type Socket } from 'node:net';
+import { type Server, type Socket, createServer } from 'node:net';
 import { join } from 'node:path';
 import { Fault } from '../base/fault.ts';
+import { cut } from '../http1/sockets.ts';
 import type { Task } from '../tasks/task.ts';
-import { cut } from '../forward/copy.ts';
-import type { Bound } from './listeners.ts';
+import type { Bound } from './bound.ts';
 
 export interface TaskDoors {
   readonly folder: string;
@@ -30,7 +30,10 @@ export interface DoorFolder {
   readonly mode: number;
 }
 
-/** Of a folder whose sockets have this mode: who may use them may enter, and what is made inside has its group. */
+/**
+ * Of a folder whose sockets have this mode: who may use them may enter, and what is made inside has
+ * its group.
+ */
 export function folderMode(mode: number): number {
   return 0o2700 | ((mode & 0o060) === 0 ? 0 : 0o050) | ((mode & 0o006) === 0 ? 0 : 0o005);
 }
@@ -67,7 +70,11 @@ export async function openTaskDoors(
         closing: stop.signal,
         lastCall: stop.signal,
       };
-      servers.push(await listenAt({ path, mode }, (socket) => keep(sockets, socket, () => accept(socket, bound))));
+      servers.push(
+        await listenAt({ path, mode }, (socket) =>
+          keep(sockets, socket, () => accept(socket, bound)),
+        ),
+      );
       paths[name] = path;
     }
     return doors;
@@ -98,7 +105,10 @@ export interface UnixPlace {
 }
 
 /** Listens on a Unix socket of this mode. */
-export async function listenAt({ path, mode, fd }: UnixPlace, accept: (socket: Socket) => void): Promise<Server> {
+export async function listenAt(
+  { path, mode, fd }: UnixPlace,
+  accept: (socket: Socket) => void,
+): Promise<Server> {
   const server = createServer({ allowHalfOpen: true }, accept);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

@@ -1,6 +1,8 @@
 /**
- * What servers have said about their tools, in memory, for each agent by itself: the digest of each definition at first use, and the one that was seen last. A tool
- * whose definition changed since is not what was approved (a rug pull) and stays denied until somebody approves the new one, or the policy pins it.
+ * What servers have said about their tools, in memory, for each agent by itself: the digest of each
+ * definition at first use, and the one that was seen last. A tool whose definition changed since is
+ * not what was approved (a rug pull) and stays denied until somebody approves the new one, or the
+ * policy pins it.
  */
 import { createHash } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
@@ -48,7 +50,10 @@ export interface AgentTools {
 }
 
 export interface Definitions {
-  /** @param of the destination's name is what counts, and its pins @param to who sees them: endpoint and agent */
+  /**
+   * @param of the destination's name is what counts, and its pins @param to who sees them: endpoint
+   *        and agent
+   */
   of(destination: Destination, to: string): AgentTools;
   pins(): readonly Pin[];
   /** Pins what was seen last, if that is `digest`; a Fault `usage` otherwise. */
@@ -56,8 +61,11 @@ export interface Definitions {
 }
 
 /** Tools of one destination that are remembered; more are not listed. */
-const MOST_TOOLS = 4096;
-/** Milliseconds after which a definition is asked for again, and between two times of asking in vain. */
+const MAX_TOOLS = 4096;
+/**
+ * Milliseconds after which a definition is asked for again, and between two times of asking in
+ * vain.
+ */
 const LASTS_MS = 600_000;
 const AGAIN_MS = 10_000;
 
@@ -88,7 +96,12 @@ export function definitions(now: () => number): Definitions {
       const key = `${destination.name} ${to}`;
       let known = all.get(key);
       if (known === undefined) {
-        known = { destination: destination.name, tools: new Map(), asked: -Infinity, outdated: -Infinity };
+        known = {
+          destination: destination.name,
+          tools: new Map(),
+          asked: -Infinity,
+          outdated: -Infinity,
+        };
         all.set(key, known);
       }
       return new SeenTools(known, destination, now);
@@ -97,7 +110,12 @@ export function definitions(now: () => number): Definitions {
       const pins = new Map<string, Pin>();
       for (const { destination, tools } of all.values())
         for (const [tool, { pinned, current }] of tools)
-          pins.set([destination, tool, pinned, current].join(' '), { destination, tool, pinned, current });
+          pins.set([destination, tool, pinned, current].join(' '), {
+            destination,
+            tool,
+            pinned,
+            current,
+          });
       return [...pins.values()];
     },
     approve(destination, tool, digest) {
@@ -127,7 +145,8 @@ class SeenTools implements AgentTools {
   of(tool: string): ToolDefinition {
     const entry = this.#known.tools.get(tool);
     const written = this.#destination.mcp?.pins.get(tool);
-    if (entry === undefined) return written === undefined ? UNLISTED : { state: 'unverified', hazardous: true };
+    if (entry === undefined)
+      return written === undefined ? UNLISTED : { state: 'unverified', hazardous: true };
     const { current, hazardous } = entry;
     return { state: current === (written ?? entry.pinned) ? 'pinned' : 'changed', hazardous };
   }
@@ -140,11 +159,17 @@ class SeenTools implements AgentTools {
   see(tool: string, definition: JsonObject): boolean {
     const { tools } = this.#known;
     const before = tools.get(tool);
-    if (before === undefined && tools.size >= MOST_TOOLS) return false;
+    if (before === undefined && tools.size >= MAX_TOOLS) return false;
     const current = this.#digests.get(definition) ?? definitionDigest(definition);
     const pinned = before?.pinned ?? current;
     const headers = headerPaths(definition);
-    tools.set(tool, { pinned, current, hazardous: isHazardous(definition), headers, at: this.#now() });
+    tools.set(tool, {
+      pinned,
+      current,
+      hazardous: isHazardous(definition),
+      headers,
+      at: this.#now(),
+    });
     return current === (this.#destination.mcp?.pins.get(tool) ?? pinned);
   }
 
@@ -170,7 +195,10 @@ class SeenTools implements AgentTools {
   }
 }
 
-/** Annotations are hints of the server (MCP 2025-11-25, tools): what they say against a tool is believed, what they say for it is not. */
+/**
+ * Annotations are hints of the server (MCP 2025-11-25, tools): what they say against a tool is
+ * believed, what they say for it is not.
+ */
 export function isHazardous(definition: JsonObject): boolean {
   const annotations = definition.get('annotations');
   if (!isObject(annotations)) return false;

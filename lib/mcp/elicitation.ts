@@ -1,7 +1,7 @@
 /**
- * Where a server may send the user: elicitation by URL only to hosts that the policy names, and only
- * over https (MCP 2025-11-25, elicitation). What decides is looked for under its own name; where it
- * stands under one that differs in letter case, or is no object, nothing is passed on.
+ * Where a server may send the user: elicitation by URL only to hosts that the policy names, and
+ * only over https (MCP 2025-11-25, elicitation). What decides is looked for under its own name;
+ * where it stands under one that differs in letter case, or is no object, nothing is passed on.
  */
 import { parseAuthority } from '../net/authority.ts';
 import type { HostPattern } from '../net/host.ts';
@@ -17,12 +17,18 @@ const ERROR = byFold('code message data');
 const DATA = byFold('elicitations');
 
 /** Whether what decides in an object stands under its own name and no other. */
-function isReadable(value: Json | undefined, deciding: ReadonlyMap<string, string>): value is JsonObject {
+function isReadable(
+  value: Json | undefined,
+  deciding: ReadonlyMap<string, string>,
+): value is JsonObject {
   return isObject(value) && !hasVariants(value) && misspelt(value, deciding) === undefined;
 }
 
 /** Why an elicitation is not passed on, or undefined. */
-export function elicitationProblem(params: Json | undefined, { elicitationHosts }: McpPolicy): string | undefined {
+export function elicitationProblem(
+  params: Json | undefined,
+  { elicitationHosts }: McpPolicy,
+): string | undefined {
   if (!isReadable(params, ELICITATION)) return UNREADABLE;
   const mode = params.get('mode') ?? 'form';
   const url = params.get('url');
@@ -40,12 +46,19 @@ export function askedProblem(input: Json, policy: McpPolicy): string | undefined
   const method = input.get('method');
   const params = input.get('params');
   if (typeof method !== 'string' || !policy.serverRequests.has(method))
-    return `a request by the server that is not allowed: ${typeof method === 'string' ? knownMethod(method) : 'none'}`;
+    return (
+      'a request by the server that is not allowed: ' +
+      `${typeof method === 'string' ? knownMethod(method) : 'none'}`
+    );
   if (method === 'elicitation/create') return elicitationProblem(params, policy);
-  return params === undefined || isObject(params) ? undefined : 'requests by the server that cannot be read';
+  return params === undefined || isObject(params)
+    ? undefined
+    : 'requests by the server that cannot be read';
 }
 
-/** Why an error (2025-11-25: with URLs to which it sends the user) is not passed on, or undefined. */
+/**
+ * Why an error (2025-11-25: with URLs to which it sends the user) is not passed on, or undefined.
+ */
 export function elicitationsProblem(error: JsonObject, policy: McpPolicy): string | undefined {
   if (!isReadable(error, ERROR)) return 'an error that cannot be read';
   const data = error.get('data');
@@ -63,7 +76,9 @@ export function elicitationsProblem(error: JsonObject, policy: McpPolicy): strin
 
 /** A method's name where we know it: others are the server's own words. */
 export function knownMethod(method: string): string {
-  return /^(?:sampling|elicitation|roots|tasks)\/[a-zA-Z]{1,32}$/.test(method) ? method : 'one that is not known';
+  return /^(?:sampling|elicitation|roots|tasks)\/[a-zA-Z]{1,32}$/.test(method)
+    ? method
+    : 'one that is not known';
 }
 
 function isHost({ kind, host }: HostPattern, asked: string): boolean {

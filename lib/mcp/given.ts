@@ -12,9 +12,9 @@ export interface Given {
 }
 
 /** More push out the oldest. */
-const MOST_GIVEN = 65_536;
+const MAX_GIVEN = 65_536;
 
-export function given(most = MOST_GIVEN): Given {
+export function given(most = MAX_GIVEN): Given {
   const known = new Set<string>();
   return {
     note: (place, text) => remember(known, digestOf(`${place} ${text}`), most),

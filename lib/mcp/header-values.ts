@@ -1,6 +1,8 @@
 /**
- * Values that MCP 2026-07-28 mirrors from the body into fields of the request (Streamable HTTP, request metadata): `Mcp-Name`, and `Mcp-Param-…` for the arguments
- * that a tool's input schema marks with `x-mcp-header`. What does not fit a field is in a base64 envelope. Decisions are taken on the body alone.
+ * Values that MCP 2026-07-28 mirrors from the body into fields of the request (Streamable HTTP,
+ * request metadata): `Mcp-Name`, and `Mcp-Param-…` for the arguments that a tool's input schema
+ * marks with `x-mcp-header`. What does not fit a field is in a base64 envelope. Decisions are taken
+ * on the body alone.
  */
 import { isUtf8 } from 'node:buffer';
 import { isObject, type Json, JsonNumber, type JsonObject } from '../schema/json.ts';
@@ -11,7 +13,7 @@ export type HeaderPaths = ReadonlyMap<string, readonly string[]>;
 const ENVELOPE = /^=\?base64\?([A-Za-z0-9+/]*={0,2})\?=$/;
 const PLAIN = /^[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?$/;
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$/;
-const MOST_HEADERS = 32;
+const MAX_HEADERS = 32;
 const DEEPEST = 8;
 
 /** The text in a field, or undefined where the envelope is broken. */
@@ -28,21 +30,28 @@ export function encodeValue(text: string): string {
   return `=?base64?${Buffer.from(text).toString('base64')}?=`;
 }
 
-/** Where the schema of a tool has `x-mcp-header`, along `properties` alone; what breaks the rules is left out. */
+/**
+ * Where the schema of a tool has `x-mcp-header`, along `properties` alone; what breaks the rules is
+ * left out.
+ */
 export function headerPaths(definition: JsonObject): HeaderPaths {
   const found = new Map<string, readonly string[]>();
   collect(definition.get('inputSchema'), [], found);
   return found;
 }
 
-function collect(schema: Json | undefined, path: readonly string[], into: Map<string, readonly string[]>): void {
+function collect(
+  schema: Json | undefined,
+  path: readonly string[],
+  into: Map<string, readonly string[]>,
+): void {
   const properties = isObject(schema) ? schema.get('properties') : undefined;
   if (!isObject(properties) || path.length >= DEEPEST) return;
   for (const [name, property] of properties) {
     if (!isObject(property)) continue;
     const header = property.get('x-mcp-header');
     const way = [...path, name];
-    if (typeof header === 'string' && TOKEN.test(header) && into.size < MOST_HEADERS)
+    if (typeof header === 'string' && TOKEN.test(header) && into.size < MAX_HEADERS)
       into.set(`mcp-param-${header.toLowerCase()}`, way);
     collect(property, way, into);
   }
@@ -55,7 +64,8 @@ export function paramFields(paths: HeaderPaths, args: JsonObject): ReadonlyMap<s
     let value: Json | undefined = args;
     for (const step of way) value = isObject(value) ? value.get(step) : undefined;
     if (typeof value === 'string') fields.set(field, encodeValue(value));
-    else if (typeof value === 'boolean' || value instanceof JsonNumber) fields.set(field, scalarText(value));
+    else if (typeof value === 'boolean' || value instanceof JsonNumber)
+      fields.set(field, scalarText(value));
   }
   return fields;
 }
@@ -69,5 +79,8 @@ function scalarText(value: boolean | JsonNumber): string {
 export function sameValue(field: string, expected: string): boolean {
   const [said, meant] = [decodeValue(field), decodeValue(expected)];
   if (said === undefined || meant === undefined) return false;
-  return said === meant || (/^-?\d+(?:\.\d+)?$/.test(said) && /^-?\d+$/.test(meant) && Number(said) === Number(meant));
+  return (
+    said === meant ||
+    (/^-?\d+(?:\.\d+)?$/.test(said) && /^-?\d+$/.test(meant) && Number(said) === Number(meant))
+  );
 }

@@ -30,7 +30,8 @@ export function mapped(message: Message, numbers: Ids, session: Session | undefi
     const meta = params.get('_meta');
     const token = isObject(meta) ? meta.get('progressToken') : undefined;
     const pending = { sent, id, method, token: isToken(token) ? token : undefined, over: false };
-    const own = isObject(meta) && token !== undefined ? withMember(meta, 'progressToken', sent) : meta;
+    const own =
+      isObject(meta) && token !== undefined ? withMember(meta, 'progressToken', sent) : meta;
     const left = own === undefined || own === meta ? params : withMember(params, '_meta', own);
     return { message: { ...message, id: sent, params: left }, pending };
   }
@@ -39,7 +40,10 @@ export function mapped(message: Message, numbers: Ids, session: Session | undefi
   const { params } = message;
   // Of a request that is over, or was never made: of one that never is.
   const requestId = sentFor(params.get('requestId'), session) ?? numbers.next();
-  return { message: { ...message, params: withMember(params, 'requestId', requestId) }, pending: undefined };
+  return {
+    message: { ...message, params: withMember(params, 'requestId', requestId) },
+    pending: undefined,
+  };
 }
 
 function sentFor(id: Json | undefined, session: Session | undefined): Id | undefined {
@@ -68,5 +72,7 @@ export function subscribed(holder: JsonObject, open: Open): JsonObject {
   const value = isObject(meta) ? meta.get(META_SUBSCRIPTION) : undefined;
   if (!isObject(meta) || value === undefined) return holder;
   const meant = meantBy(value, open);
-  return meant === undefined ? holder : withMember(holder, '_meta', withMember(meta, META_SUBSCRIPTION, meant.id));
+  return meant === undefined
+    ? holder
+    : withMember(holder, '_meta', withMember(meta, META_SUBSCRIPTION, meant.id));
 }

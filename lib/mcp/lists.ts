@@ -2,16 +2,16 @@
  * Lists of a server, cut to what the agent may see: entries that policy does not allow, and tools
  * whose definition is not the pinned one, are left out and told to `withheld`.
  */
-import { hasVariants, isObject, type Json, type JsonObject } from '../schema/json.ts';
-import { isListed, type Entry } from '../policy/protocols/mcp.ts';
-import { NAME } from '../policy/model/mcp-methods.ts';
 import { uriProblem } from '../net/resource.ts';
+import { NAME } from '../policy/model/mcp-methods.ts';
+import { type Entry, isListed } from '../policy/protocols/mcp.ts';
+import { type Json, type JsonObject, hasVariants, isObject } from '../schema/json.ts';
+import type { Conversation } from './conversation.ts';
 import { isHazardous } from './definitions.ts';
 import { withMember } from './message.ts';
-import type { Conversation } from './reply.ts';
 
 /** Entries of one page: each is held against the rules, and a tool digested, in one go. */
-export const MOST_ENTRIES = 2048;
+export const MAX_ENTRIES = 2048;
 
 interface Listing {
   readonly member: string;
@@ -29,21 +29,27 @@ const LISTS: Readonly<Record<string, Listing | undefined>> = Object.freeze({
 });
 
 /** The result of a method that lists; undefined for every other, a text for one that is no list. */
-export function filtered(method: string, result: JsonObject, c: Conversation): JsonObject | string | undefined {
+export function filtered(
+  method: string,
+  result: JsonObject,
+  c: Conversation,
+): JsonObject | string | undefined {
   const listing = LISTS[method];
   if (listing === undefined) return undefined;
   const { member, keep } = listing;
   const entries = result.get(member);
   if (!Array.isArray(entries)) return `a list without ${member}`;
-  if (entries.length > MOST_ENTRIES) return `a list of more than ${MOST_ENTRIES} ${member}`;
+  if (entries.length > MAX_ENTRIES) return `a list of more than ${MAX_ENTRIES} ${member}`;
   const reasons = new Map<string, number>();
   const kept: Json[] = [];
   for (const entry of entries as readonly Json[]) {
     const reason = isObject(entry) && !hasVariants(entry) ? keep(entry, c) : 'that cannot be read';
-    if (reason === undefined) kept.push(member === 'tools' && isObject(entry) ? withoutTask(entry) : entry);
+    if (reason === undefined)
+      kept.push(member === 'tools' && isObject(entry) ? withoutTask(entry) : entry);
     else reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
   }
-  for (const [reason, count] of reasons) c.withheld(`${count} of ${entries.length} ${member} ${reason}`);
+  for (const [reason, count] of reasons)
+    c.withheld(`${count} of ${entries.length} ${member} ${reason}`);
   const next = result.get('nextCursor');
   if (typeof next === 'string') c.gave(`${method} cursor`, next);
   const list = withMember(result, member, kept);
@@ -59,10 +65,12 @@ function keepTool(entry: JsonObject, c: Conversation): string | undefined {
     return 'with a name that is not one';
   }
   const tool = { tool: name };
-  // Noted for whoever may call it, whether or not this task is shown it: what it says of itself counts when it is called.
+  // Noted for whoever may call it, whether or not this task is shown it: what it says of itself
+  // counts when it is called.
   if (c.destination.mode !== 'report' && !isListed(c.destination, tool)) return 'not allowed';
   if (!c.tools.see(name, entry)) return 'whose definition is not the pinned one';
-  if (taskSupport(entry) === 'required') return 'that are called as tasks alone, which are not served';
+  if (taskSupport(entry) === 'required')
+    return 'that are called as tasks alone, which are not served';
   return isShown(c, tool, isHazardous(entry)) ? undefined : 'not allowed';
 }
 
@@ -87,11 +95,16 @@ function keepNamed(member: string, about: (name: string) => Entry): Listing['kee
 
 function keepResource(entry: JsonObject, c: Conversation): string | undefined {
   const uri = entry.get('uri');
-  if (typeof uri !== 'string' || uriProblem(uri) !== undefined) return 'with a URI that is not taken';
+  if (typeof uri !== 'string' || uriProblem(uri) !== undefined)
+    return 'with a URI that is not taken';
   return isShown(c, { resource: uri }) ? undefined : 'not allowed';
 }
 
 /** In report mode nothing that rules say is held back. */
-export function isShown({ destination, grant }: Conversation, entry: Entry, hazardous = false): boolean {
+export function isShown(
+  { destination, grant }: Conversation,
+  entry: Entry,
+  hazardous = false,
+): boolean {
   return destination.mode === 'report' || isListed(destination, entry, { grant, hazardous });
 }

@@ -14,7 +14,11 @@ export const LONG = 65_536;
 const SLICE = 16_384;
 
 /** Throws as `parseJson` does. */
-export async function parseLong(bytes: Uint8Array, turns: Turns, options: ReadOptions = {}): Promise<Json> {
+export async function parseLong(
+  bytes: Uint8Array,
+  turns: Turns,
+  options: ReadOptions = {},
+): Promise<Json> {
   const reader = new JsonReader(textOf(bytes), options);
   for (;;) {
     await turns.room();
@@ -25,7 +29,8 @@ export async function parseLong(bytes: Uint8Array, turns: Turns, options: ReadOp
 
 export async function writeLong(value: Json, turns: Turns): Promise<Buffer> {
   const pieces: Buffer[] = [];
-  for await (const piece of slices(new JsonWriter(value, 'as it is'), turns)) pieces.push(Buffer.from(piece));
+  for await (const piece of slices(new JsonWriter(value, 'as it is'), turns))
+    pieces.push(Buffer.from(piece));
   return Buffer.concat(pieces);
 }
 

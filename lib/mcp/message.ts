@@ -1,10 +1,19 @@
 /**
- * One message of JSON-RPC 2.0 as MCP uses it: a request, a notification or a response, never a batch (MCP 2025-06-18 removed them). Members that JSON-RPC does
- * not have are refused, and so is whatever differs from one of its members, or of those of MCP that decide, in letter case alone: parsers that look past
- * case would read another message than the one that was judged.
+ * One message of JSON-RPC 2.0 as MCP uses it: a request, a notification or a response, never a
+ * batch (MCP 2025-06-18 removed them). Members that JSON-RPC does not have are refused, and so is
+ * whatever differs from one of its members, or of those of MCP that decide, in letter case alone:
+ * parsers that look past case would read another message than the one that was judged.
  */
 import { Fault } from '../base/fault.ts';
-import { EMPTY, foldName, hasVariants, isObject, type Json, JsonNumber, type JsonObject } from '../schema/json.ts';
+import {
+  EMPTY,
+  foldName,
+  hasVariants,
+  isObject,
+  type Json,
+  JsonNumber,
+  type JsonObject,
+} from '../schema/json.ts';
 import { canonicalJson } from '../schema/json-writer.ts';
 
 export type Id = string | JsonNumber;
@@ -32,15 +41,17 @@ export interface Response {
 
 export type Message = Request | Notification | Response;
 
-const LONGEST_ID = 256;
+const MAX_ID = 256;
 const MEMBERS = byFold('jsonrpc id method params result error');
 /** Members of `params` that something is decided by. */
 const PARAMS =
-  'name arguments uri _meta task ref argument inputResponses requestState protocolVersion capabilities clientInfo cursor mode url requestId';
+  'name arguments uri _meta task ref argument inputResponses requestState protocolVersion ' +
+  'capabilities clientInfo cursor mode url requestId';
 const DECIDING = byFold(PARAMS);
 /** Members of a result that something is decided by. */
 const OF_RESULTS = byFold(
-  'resultType inputRequests protocolVersion supportedVersions tools prompts resources resourceTemplates cacheScope',
+  'resultType inputRequests protocolVersion supportedVersions tools prompts resources ' +
+    'resourceTemplates cacheScope',
 );
 
 export function byFold(names: string): ReadonlyMap<string, string> {
@@ -56,26 +67,32 @@ export function badParam(name: string, what: string): Fault {
   return new Fault('bad-message', `params.${name} ${what}`, { at: `params.${name}` });
 }
 
-/** What the agent says: `params` has no variant of a deciding member. Throws a Fault `bad-message`. */
+/**
+ * What the agent says: `params` has no variant of a deciding member. Throws a Fault `bad-message`.
+ */
 export function readMessage(value: Json): Message {
   if (isObject(value))
     for (const name of value.keys())
-      if (!MEMBERS.has(name)) throw badMessage('a message has a member that JSON-RPC does not know');
+      if (!MEMBERS.has(name))
+        throw badMessage('a message has a member that JSON-RPC does not know');
   const message = anyMessage(value);
   if (message.kind !== 'response') refuseVariants(message.params);
   return message;
 }
 
 /**
- * What a server says: data of any spelling may be below, but not where something is decided. Members that JSON-RPC does not have are left out, and an empty result
- * or error beside the other one counts as none. Throws a Fault `bad-message`.
+ * What a server says: data of any spelling may be below, but not where something is decided.
+ * Members that JSON-RPC does not have are left out, and an empty result or error beside the other
+ * one counts as none. Throws a Fault `bad-message`.
  */
 export function readServerMessage(value: Json): Message {
   const message = anyMessage(isObject(value) ? known(value) : value);
   if (message.kind === 'request') refuseVariants(message.params);
-  if (message.kind === 'response' && message.result !== undefined) refuseVariants(message.result, OF_RESULTS);
+  if (message.kind === 'response' && message.result !== undefined)
+    refuseVariants(message.result, OF_RESULTS);
   const decided = message.kind === 'response' ? (message.result ?? message.error) : message.params;
-  if (decided !== undefined && hasVariants(decided)) throw badMessage('two members differ in letter case alone');
+  if (decided !== undefined && hasVariants(decided))
+    throw badMessage('two members differ in letter case alone');
   return message;
 }
 
@@ -105,10 +122,12 @@ function anyMessage(value: Json): Message {
   if (value.get('jsonrpc') !== '2.0') throw badMessage('jsonrpc is not "2.0"');
   const method = value.get('method');
   if (method === undefined) return response(value);
-  if (value.has('result') || value.has('error')) throw badMessage('a message with a method has no result and no error');
+  if (value.has('result') || value.has('error'))
+    throw badMessage('a message with a method has no result and no error');
   if (typeof method !== 'string' || method === '') throw badMessage('method is not a text');
   const params = value.get('params') ?? EMPTY;
-  if (!isObject(params) || value.get('params') === null) throw badMessage('params is not an object');
+  if (!isObject(params) || value.get('params') === null)
+    throw badMessage('params is not an object');
   if (!value.has('id')) return { kind: 'notification', method, params };
   return { kind: 'request', id: idOf(value.get('id')), method, params };
 }
@@ -126,17 +145,25 @@ function response(value: JsonObject): Response {
   if (!isObject(error) || !(code instanceof JsonNumber) || typeof error.get('message') !== 'string')
     throw badMessage('error has no code and message');
   const id = value.get('id') ?? undefined;
-  return { kind: 'response', id: id === undefined ? undefined : idOf(id), result: undefined, error };
+  return {
+    kind: 'response',
+    id: id === undefined ? undefined : idOf(id),
+    result: undefined,
+    error,
+  };
 }
 
 function idOf(id: Json | undefined): Id {
-  if (typeof id === 'string' && id.length <= LONGEST_ID) return id;
+  if (typeof id === 'string' && id.length <= MAX_ID) return id;
   if (id instanceof JsonNumber && /^-?\d{1,19}$/.test(id.text)) return id;
-  throw badMessage(`id is neither a whole number nor a text of at most ${LONGEST_ID} characters`);
+  throw badMessage(`id is neither a whole number nor a text of at most ${MAX_ID} characters`);
 }
 
 /** The deciding name that some member is in another letter case. */
-export function misspelt(object: JsonObject, deciding: ReadonlyMap<string, string>): string | undefined {
+export function misspelt(
+  object: JsonObject,
+  deciding: ReadonlyMap<string, string>,
+): string | undefined {
   for (const name of object.keys()) {
     const meant = deciding.get(foldName(name));
     if (meant !== undefined && meant !== name) return meant;

@@ -1,6 +1,6 @@
 /**
- * `_meta` of what an agent says (MCP 2025-11-25, basic; 2026-07-28, request metadata). It is part of
- * every message and would carry anything: what has no meaning for the protocol goes no further.
+ * `_meta` of what an agent says (MCP 2025-11-25, basic; 2026-07-28, request metadata). It is part
+ * of every message and would carry anything: what has no meaning for the protocol goes no further.
  * - the version, and what the client can do, cut to policy (offers.ts);
  * - who the client is: the sidecar, unless the destination says `clientInfo: pass`;
  * - the level of log messages, the trace parent (W3C Trace Context; tracestate and baggage are free
@@ -19,12 +19,17 @@ const META_LEVEL = `${RESERVED}logLevel`;
 /** On notifications of a stream: the id of the request that asked for them. */
 export const META_SUBSCRIPTION = `${RESERVED}subscriptionId`;
 
-const LEVELS: ReadonlySet<Json> = new Set('debug info notice warning error critical alert emergency'.split(' '));
+const LEVELS: ReadonlySet<Json> = new Set(
+  'debug info notice warning error critical alert emergency'.split(' '),
+);
 const TRACE_PARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** Names of the protocol; another letter case of one of them is refused. */
 export const PROTOCOL_NAMES: ReadonlyMap<string, string> = new Map(
-  [META_VERSION, META_CAPABILITIES, META_CLIENT, META_LEVEL, 'progressToken'].map((name) => [name.toLowerCase(), name]),
+  [META_VERSION, META_CAPABILITIES, META_CLIENT, META_LEVEL, 'progressToken'].map((name) => [
+    name.toLowerCase(),
+    name,
+  ]),
 );
 
 /** What the server is told of the client. */
@@ -33,7 +38,10 @@ const OURS: JsonObject = new Map([
   ['version', '1'],
 ]);
 
-export function clientInfo(told: Json | undefined, { clientInfo: how }: McpPolicy): Json | undefined {
+export function clientInfo(
+  told: Json | undefined,
+  { clientInfo: how }: McpPolicy,
+): Json | undefined {
   return told === undefined || how === 'pass' ? told : OURS;
 }
 
@@ -48,13 +56,19 @@ export function isToken(value: Json | undefined): value is string | JsonNumber {
 
 /**
  * What of `_meta` goes on; undefined where nothing does.
- * @param bare of a message that passes whatever was done before: nothing in it is of the agent's words
+ * @param bare of a message that passes whatever was done before: nothing in it is of the agent's
+ *        words
  */
-export function passingMeta(meta: JsonObject, policy: McpPolicy, bare: boolean): JsonObject | undefined {
+export function passingMeta(
+  meta: JsonObject,
+  policy: McpPolicy,
+  bare: boolean,
+): JsonObject | undefined {
   const passed = new Map<string, Json>();
   for (const [name, value] of meta) {
     const kept = passes(name, value, policy);
-    if (kept !== undefined && !(bare && !name.startsWith(RESERVED) && name !== 'progressToken')) passed.set(name, kept);
+    if (kept !== undefined && !(bare && !name.startsWith(RESERVED) && name !== 'progressToken'))
+      passed.set(name, kept);
   }
   return passed.size === 0 ? undefined : passed;
 }
@@ -78,7 +92,9 @@ function passes(name: string, value: Json, policy: McpPolicy): Json | undefined 
   }
 }
 
-/** What of `params` an approval can be bound to: without what differs from one sending to the next. */
+/**
+ * What of `params` an approval can be bound to: without what differs from one sending to the next.
+ */
 export function lastingParams(params: JsonObject, { meta: listed }: McpPolicy): JsonObject {
   const meta = params.get('_meta');
   if (!isObject(meta)) return params;

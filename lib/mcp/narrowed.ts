@@ -1,6 +1,7 @@
 /**
- * What of an agent's message goes on to the server: the members that its method has in the protocol,
- * and of those the ones with a meaning. What is left out is in nothing that is judged or sent.
+ * What of an agent's message goes on to the server: the members that its method has in the
+ * protocol, and of those the ones with a meaning. What is left out is in nothing that is judged or
+ * sent.
  */
 import { EMPTY, isObject, type Json, JsonNumber, type JsonObject } from '../schema/json.ts';
 import { CLIENT_METHODS, type McpVersion } from '../policy/model/mcp-methods.ts';
@@ -28,7 +29,9 @@ export interface Passing {
   readonly wasGiven: (use: string, text: string) => boolean;
 }
 
-/** Throws a Fault `bad-message` for what the server gave nobody, or what is not of its few words. */
+/**
+ * Throws a Fault `bad-message` for what the server gave nobody, or what is not of its few words.
+ */
 export function narrowed(message: Message, passing: Passing): Message {
   if (message.kind === 'response') return answer(message, passing);
   const params = paramsOf(message, passing);
@@ -86,7 +89,8 @@ function paramsOf(message: Request | Notification, passing: Passing): JsonObject
     const left = MEMBERS[name]?.(value, message, passing);
     if (left !== undefined) kept.set(name, left);
   }
-  if (kept.has('inputResponses') && passing.policy.serverRequests.size === 0) kept.delete('inputResponses');
+  if (kept.has('inputResponses') && passing.policy.serverRequests.size === 0)
+    kept.delete('inputResponses');
   return kept;
 }
 
@@ -125,14 +129,21 @@ function short(value: Json): Json {
   throw badMessage('progress is no number');
 }
 
-const WISHES: readonly string[] = ['toolsListChanged', 'promptsListChanged', 'resourcesListChanged'];
+const WISHES: readonly string[] = [
+  'toolsListChanged',
+  'promptsListChanged',
+  'resourcesListChanged',
+];
 
 /** What subscriptions/listen asks to be told of. */
 function wishes(asked: JsonObject): JsonObject {
-  const kept = new Map([...asked].filter(([name, value]) => WISHES.includes(name) && typeof value === 'boolean'));
+  const kept = new Map(
+    [...asked].filter(([name, value]) => WISHES.includes(name) && typeof value === 'boolean'),
+  );
   const resources = asked.get('resourceSubscriptions');
   if (!Array.isArray(resources)) return kept;
   for (const uri of resources)
-    if (typeof uri !== 'string' || uriProblem(uri) !== undefined) throw badMessage('a URI that is not taken');
+    if (typeof uri !== 'string' || uriProblem(uri) !== undefined)
+      throw badMessage('a URI that is not taken');
   return new Map<string, Json>([...kept, ['resourceSubscriptions', resources]]);
 }

@@ -59,7 +59,8 @@ export function serverOffers(offered: JsonObject, destination: Destination): Jso
   const extensions = left.get('extensions');
   if (isObject(extensions)) left.set('extensions', without(extensions, TASKS));
   if (destination.mode === 'report') return left;
-  for (const [name, method] of Object.entries(USED_BY)) if (!mayAsk(destination, method)) left.delete(name);
+  for (const [name, method] of Object.entries(USED_BY))
+    if (!mayAsk(destination, method)) left.delete(name);
   const resources = left.get('resources');
   if (isObject(resources) && !mayAsk(destination, 'resources/subscribe'))
     left.set('resources', without(resources, 'subscribe'));

@@ -1,4 +1,7 @@
-/** The fields of a request as they are sent to the server: what mirrors the body is written anew from it, everything of MCP's that the agent sent is taken off. */
+/**
+ * The fields of a request as they are sent to the server: what mirrors the body is written anew
+ * from it, everything of MCP's that the agent sent is taken off.
+ */
 import { Fault } from '../base/fault.ts';
 import { fieldOf, fieldsOf, type Fields } from '../http/message.ts';
 import type { McpFacts } from '../policy/model/facts.ts';
@@ -13,7 +16,9 @@ import type { Session } from './sessions.ts';
 
 /** Written anew, or with a meaning that is held against the message. */
 const OURS: ReadonlySet<string> = new Set(
-  'accept accept-encoding content-type content-encoding last-event-id user-agent traceparent'.split(' '),
+  'accept accept-encoding content-type content-encoding last-event-id user-agent traceparent'.split(
+    ' ',
+  ),
 );
 /** What passes besides where the destination does not say (`headers`): who asks, and from where. */
 const USUAL: ReadonlySet<string> = new Set(['authorization', 'x-api-key', 'origin']);
@@ -29,7 +34,9 @@ export interface Outgoing {
   /** undefined: the tool was not listed yet, and nothing is mirrored for it. */
   readonly params: HeaderPaths | undefined;
   readonly destination: Destination;
-  /** Whether a field went to the server with a message that was held against what was done before. */
+  /**
+   * Whether a field went to the server with a message that was held against what was done before.
+   */
   readonly shown: (name: string, value: string) => boolean;
 }
 
@@ -41,8 +48,14 @@ export function checkParams({ received, facts, params }: Outgoing): void {
     const name = received[i] ?? '';
     if (!name.startsWith(PARAM)) continue;
     const meant = expected.get(name);
-    if (meant === undefined || !sameValue(received[i + 1] ?? '', meant) || fieldsOf(received, name).length > 1)
-      throw new Fault('header-mismatch', 'an Mcp-Param field is not what the body says', { at: name.slice(0, 80) });
+    if (
+      meant === undefined ||
+      !sameValue(received[i + 1] ?? '', meant) ||
+      fieldsOf(received, name).length > 1
+    )
+      throw new Fault('header-mismatch', 'an Mcp-Param field is not what the body says', {
+        at: name.slice(0, 80),
+      });
   }
 }
 
@@ -57,7 +70,8 @@ export function ownFields(kept: Fields, { facts, destination, shown }: Outgoing)
     if (dashed === 'user-agent' && mcp?.clientInfo === 'pass' && !ends) fields.push(name, value);
     if (dashed === 'traceparent' && TRACE_PARENT.test(value) && !ends) fields.push(name, value);
     if (OURS.has(dashed) || dashed.startsWith('mcp-')) continue;
-    const named = headers !== undefined && (headers.only !== undefined || isNamed(headers.pass, name));
+    const named =
+      headers !== undefined && (headers.only !== undefined || isNamed(headers.pass, name));
     if ((named || USUAL.has(name)) && (!ends || shown(name, value))) fields.push(name, value);
   }
   return fields;
@@ -73,20 +87,26 @@ export function outgoingFields(kept: Fields, outgoing: Outgoing): string[] {
   fields.push('accept-encoding', 'identity');
   if (message !== undefined) fields.push('content-type', 'application/json');
   const stateless = isStateless(facts.version);
-  if (stateless || facts.method !== 'initialize') fields.push('mcp-protocol-version', facts.version);
+  if (stateless || facts.method !== 'initialize')
+    fields.push('mcp-protocol-version', facts.version);
   if (session !== undefined) fields.push('mcp-session-id', session.id);
   const resumed = facts.kind === 'stream' ? fieldOf(received, 'last-event-id') : undefined;
   if (resumed !== undefined) fields.push('last-event-id', resumed);
   if (message === undefined || message.kind === 'response') return fields;
-  if (stateless || fieldOf(received, 'mcp-method') !== undefined) fields.push('mcp-method', message.method);
+  if (stateless || fieldOf(received, 'mcp-method') !== undefined)
+    fields.push('mcp-method', message.method);
   const name = message.kind === 'request' ? mirroredName(message) : undefined;
   if (name !== undefined && (stateless || fieldOf(received, 'mcp-name') !== undefined))
     fields.push('mcp-name', encodeValue(name));
-  if (params !== undefined) for (const [field, value] of paramFields(params, facts.args)) fields.push(field, value);
+  if (params !== undefined)
+    for (const [field, value] of paramFields(params, facts.args)) fields.push(field, value);
   return fields;
 }
 
-/** The media types that a server of MCP answers in, and no others (Streamable HTTP, sending messages). */
+/**
+ * The media types that a server of MCP answers in, and no others (Streamable HTTP, sending
+ * messages).
+ */
 function acceptOf({ kind }: McpFacts, received: Fields): string | undefined {
   if (kind === 'end') return undefined;
   if (kind === 'stream') return 'text/event-stream';

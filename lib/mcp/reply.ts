@@ -1,81 +1,69 @@
 /**
- * What a server says, held against what the agent may see: lists are filtered, definitions of tools noted and compared, requests by the server admitted only where
- * the policy names them. What is withheld is told to `withheld` in words without values; an answer is never withheld but replaced by an error, as somebody
- * waits for it.
+ * What a server says, held against what the agent may see: lists are filtered, definitions of tools
+ * noted and compared, requests by the server admitted only where the policy names them. What is
+ * withheld is told to `withheld` in words without values; an answer is never withheld but replaced
+ * by an error, as somebody waits for it.
  */
-import type { Grant } from '../policy/decision/grant.ts';
-import { isObject, type Json, type JsonObject } from '../schema/json.ts';
-import { isStateless, type McpVersion, MCP_VERSIONS, SERVER_NOTIFICATIONS } from '../policy/model/mcp-methods.ts';
-import type { Destination, McpPolicy } from '../policy/model/destination.ts';
-import type { AgentTools } from './definitions.ts';
-import { askedProblem, elicitationProblem, elicitationsProblem, knownMethod } from './elicitation.ts';
+import { MCP_VERSIONS, SERVER_NOTIFICATIONS, isStateless } from '../policy/model/mcp-methods.ts';
+import { type Json, type JsonObject, isObject } from '../schema/json.ts';
+import type { Conversation } from './conversation.ts';
+import {
+  askedProblem,
+  elicitationProblem,
+  elicitationsProblem,
+  knownMethod,
+} from './elicitation.ts';
 import { remember } from './given.ts';
 import { meantBy, subscribed } from './ids.ts';
 import { filtered, isShown } from './lists.ts';
 import {
-  asJson,
-  errorText,
-  idKey,
   type Message,
   type Notification,
   type Request,
   type Response,
+  asJson,
+  errorText,
+  idKey,
   withMember,
 } from './message.ts';
 import { isToken } from './meta.ts';
 import { serverOffers } from './offers.ts';
-import { note, type Pending, type Session } from './sessions.ts';
+import { type Pending, note } from './sessions.ts';
 
 /** Tokens for progress of one session; more push out the oldest. */
-const MOST_TOKENS = 256;
-
-/** What an answer is read against. */
-export interface Conversation {
-  readonly destination: Destination;
-  readonly policy: McpPolicy;
-  readonly version: McpVersion;
-  readonly session: Session | undefined;
-  /** Of the task of the exchange. */
-  readonly grant: Grant | undefined;
-  /** What the agent asked; undefined on the stream of a session. */
-  readonly asked: Pending | undefined;
-  /** The action of that, for what the server asks in it. */
-  readonly action: string;
-  /** The rule that allowed it; undefined where none did. */
-  readonly rule?: string | undefined;
-  readonly tools: AgentTools;
-  /** Notes a text of the server's that may come back. */
-  gave(use: string, text: string): void;
-  withheld(what: string): void;
-  /** A tool that is left out for its name. */
-  unnamed(tool: string): void;
-}
+const MAX_TOKENS = 256;
 
 /** What to send on, as JSON or as text already; undefined where the message is withheld. */
 export type Admitted = JsonObject | string | undefined;
 
 export function admit(message: Message, c: Conversation): Admitted {
   if (message.kind === 'response') return admitResponse(message, c);
-  const admitted = message.kind === 'request' ? admitRequest(message, c) : admitNotification(message, c);
+  const admitted =
+    message.kind === 'request' ? admitRequest(message, c) : admitNotification(message, c);
   if (typeof admitted !== 'string') return asJson(admitted);
   c.withheld(admitted);
   return undefined;
 }
 
 /** The request as it is sent on, or why it is not. */
-function admitRequest(message: Request, { policy, version, session, action, rule }: Conversation): Request | string {
+function admitRequest(
+  message: Request,
+  { policy, version, session, action, rule }: Conversation,
+): Request | string {
   const { id, method, params } = message;
-  if (isStateless(version) || session === undefined) return 'a request by the server outside of a session';
+  if (isStateless(version) || session === undefined)
+    return 'a request by the server outside of a session';
   if (method !== 'ping' && !policy.serverRequests.has(method))
     return `a request by the server that is not allowed: ${knownMethod(method)}`;
   if (method === 'elicitation/create') {
     const problem = elicitationProblem(params, policy);
     if (problem !== undefined) return problem;
   }
-  if (!note(session.asked, idKey(id), { method, action, rule })) return 'more requests by the server than are answered';
+  if (!note(session.asked, idKey(id), { method, action, rule }))
+    return 'more requests by the server than are answered';
   const meta = params.get('_meta');
   const token = isObject(meta) ? meta.get('progressToken') : undefined;
-  if (isToken(token)) remember(session.tokens, idKey(token), MOST_TOKENS);
+  if (isToken(token)) remember(session.tokens, idKey(token), MAX_TOKENS);
   return message;
 }
 
@@ -128,12 +116,15 @@ function admitResponse(message: Response, c: Conversation): Admitted {
   const problem = resultProblem(result, c);
   if (problem !== undefined) return replaced(answer, problem, c);
   const admitted = admitResult(asked.method, result, c);
-  return typeof admitted === 'string' ? replaced(answer, admitted, c) : asJson({ ...answer, result: admitted });
+  return typeof admitted === 'string'
+    ? replaced(answer, admitted, c)
+    : asJson({ ...answer, result: admitted });
 }
 
 /** The request that an answer is to; it is over then. */
 function answered({ id }: Response, { asked, session }: Conversation): Pending | undefined {
-  const meant = id === undefined ? asked : isAsked(id, asked) ? asked : session?.pending.get(idKey(id));
+  const meant =
+    id === undefined ? asked : isAsked(id, asked) ? asked : session?.pending.get(idKey(id));
   if (meant === undefined || meant.over) return undefined;
   session?.pending.delete(idKey(meant.sent));
   meant.over = true;
@@ -147,7 +138,11 @@ function isAsked(id: NonNullable<Response['id']>, asked: Pending | undefined): b
 function replaced({ id }: Response, problem: string, c: Conversation): string {
   c.withheld(problem);
   const message = `the answer of the server was withheld: ${problem}`;
-  return errorText(id, { code: c.policy.denial.code, message, data: { reason: 'denied', retryable: false } });
+  return errorText(id, {
+    code: c.policy.denial.code,
+    message,
+    data: { reason: 'denied', retryable: false },
+  });
 }
 
 /** What a result asks of the agent (2026-07-28, multi round-trip requests). */
@@ -155,7 +150,8 @@ function resultProblem(result: JsonObject, { policy, version }: Conversation): s
   const type = result.get('resultType') ?? 'complete';
   const inputs = result.get('inputRequests');
   if (!isStateless(version)) return undefined;
-  if (type !== 'complete' && type !== 'input_required') return 'a result of a type that is not known';
+  if (type !== 'complete' && type !== 'input_required')
+    return 'a result of a type that is not known';
   if (inputs === undefined) return undefined;
   if (!isObject(inputs)) return 'requests by the server that cannot be read';
   for (const input of inputs.values()) {
@@ -186,7 +182,9 @@ function negotiated(result: JsonObject, c: Conversation): JsonObject | string {
 /** Without what policy does not leave of what the server can do. */
 function cut(result: JsonObject, { destination }: Conversation): JsonObject {
   const offered = result.get('capabilities');
-  return isObject(offered) ? withMember(result, 'capabilities', serverOffers(offered, destination)) : result;
+  return isObject(offered)
+    ? withMember(result, 'capabilities', serverOffers(offered, destination))
+    : result;
 }
 
 function discovered(result: JsonObject, c: Conversation): JsonObject | string {

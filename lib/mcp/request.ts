@@ -1,6 +1,8 @@
 /**
- * A request of Streamable HTTP read as one message: media type, JSON, JSON-RPC, protocol version and the fields that mirror the body, all in agreement or refused.
- * - The version is that of `MCP-Protocol-Version`, or of the session; in 2026-07-28 the body repeats it, and method and name stand in fields too.
+ * A request of Streamable HTTP read as one message: media type, JSON, JSON-RPC, protocol version
+ * and the fields that mirror the body, all in agreement or refused.
+ * - The version is that of `MCP-Protocol-Version`, or of the session; in 2026-07-28 the body
+ *   repeats it, and method and name stand in fields too.
  * - Fields are held against the body and then written anew from it; nothing is decided by them.
  * - What has no meaning for the protocol is in nothing that is judged or sent (narrowed.ts).
  */
@@ -22,7 +24,15 @@ import type { McpPolicy } from '../policy/model/destination.ts';
 import { uriProblem } from '../net/resource.ts';
 import { digestOf } from './given.ts';
 import { decodeValue } from './header-values.ts';
-import { badMessage, badParam, idKey, type Message, readMessage, type Request, refuseVariants } from './message.ts';
+import {
+  badMessage,
+  badParam,
+  idKey,
+  type Message,
+  readMessage,
+  type Request,
+  refuseVariants,
+} from './message.ts';
 import { lastingParams, META_VERSION, PROTOCOL_NAMES } from './meta.ts';
 import { narrowed, type Passing } from './narrowed.ts';
 import type { Session } from './sessions.ts';
@@ -36,8 +46,13 @@ export interface Read {
 /** Whether the body can be read as JSON at all; a Fault `unsupported-media` otherwise (M4, M5). */
 export function requireJson(fields: Fields): void {
   const type = fieldOf(fields, 'content-type');
-  if (type === undefined || !/^application\/json(?:[ \t]*;(?:[ \t]*charset="?utf-8"?)?)*$/i.test(type.trim()))
-    throw new Fault('unsupported-media', 'the body of a message is application/json in UTF-8', { at: 'content-type' });
+  if (
+    type === undefined ||
+    !/^application\/json(?:[ \t]*;(?:[ \t]*charset="?utf-8"?)?)*$/i.test(type.trim())
+  )
+    throw new Fault('unsupported-media', 'the body of a message is application/json in UTF-8', {
+      at: 'content-type',
+    });
   requirePlain(fields);
 }
 
@@ -51,7 +66,9 @@ function requirePlain(fields: Fields): void {
   }
 }
 
-/** The message of a POST. Throws Faults `bad-message`, `header-mismatch` and `unsupported-version`. */
+/**
+ * The message of a POST. Throws Faults `bad-message`, `header-mismatch` and `unsupported-version`.
+ */
 export function readPost(fields: Fields, value: Json, setting: Setting): Read {
   const { message, facts } = readValue(fields, value, setting);
   const words = digestible(message, facts);
@@ -60,7 +77,11 @@ export function readPost(fields: Fields, value: Json, setting: Setting): Read {
 }
 
 /** The same, but for the digest, which is left out. */
-export function readValue(fields: Fields, value: Json, { policy, session, wasGiven }: Setting): Read {
+export function readValue(
+  fields: Fields,
+  value: Json,
+  { policy, session, wasGiven }: Setting,
+): Read {
   const received = readMessage(value);
   const version = versionOf(fields, received, { policy, session });
   checkMirrors(fields, received, version);
@@ -71,21 +92,37 @@ export function readValue(fields: Fields, value: Json, { policy, session, wasGiv
 }
 
 /**
- * A GET or DELETE: the stream of the server, or the end of a session. A stream can be had without a session, but nothing can be resumed there: what was said before is
- * of whoever it was said to.
+ * A GET or DELETE: the stream of the server, or the end of a session. A stream can be had without a
+ * session, but nothing can be resumed there: what was said before is of whoever it was said to.
  */
-export function readBodiless(fields: Fields, kind: 'stream' | 'end', { policy, session }: Held): McpFacts {
+export function readBodiless(
+  fields: Fields,
+  kind: 'stream' | 'end',
+  { policy, session }: Held,
+): McpFacts {
   const resumedAt = only(fields, 'last-event-id');
   if (session === undefined && (kind === 'end' || resumedAt !== undefined))
-    throw new Fault('session-unknown', 'to resume a stream, or to end a session, needs its Mcp-Session-Id', {
-      hint: 'open a session with initialize',
-      at: 'mcp-session-id',
-    });
-  if (kind === 'stream' && resumedAt !== undefined && session?.events.has(digestOf(resumedAt)) !== true)
-    throw new Fault('bad-message', 'Last-Event-ID is not one that the server gave in this session', {
-      hint: 'open the stream without it',
-      at: 'last-event-id',
-    });
+    throw new Fault(
+      'session-unknown',
+      'to resume a stream, or to end a session, needs its Mcp-Session-Id',
+      {
+        hint: 'open a session with initialize',
+        at: 'mcp-session-id',
+      },
+    );
+  if (
+    kind === 'stream' &&
+    resumedAt !== undefined &&
+    session?.events.has(digestOf(resumedAt)) !== true
+  )
+    throw new Fault(
+      'bad-message',
+      'Last-Event-ID is not one that the server gave in this session',
+      {
+        hint: 'open the stream without it',
+        at: 'last-event-id',
+      },
+    );
   return { ...NOTHING, version: versionOf(fields, undefined, { policy, session }), kind };
 }
 
@@ -114,12 +151,20 @@ function only(fields: Fields, name: string): string | undefined {
 }
 
 function mismatch(what: string, at: string): Fault {
-  return new Fault('header-mismatch', what, { at, hint: 'fields repeat what the body says, or are left out' });
+  return new Fault('header-mismatch', what, {
+    at,
+    hint: 'fields repeat what the body says, or are left out',
+  });
 }
 
-function versionOf(fields: Fields, message: Message | undefined, { policy, session }: Held): McpVersion {
+function versionOf(
+  fields: Fields,
+  message: Message | undefined,
+  { policy, session }: Held,
+): McpVersion {
   const field = only(fields, 'mcp-protocol-version');
-  if (message?.kind === 'request' && message.method === 'initialize') return negotiated(message, policy);
+  if (message?.kind === 'request' && message.method === 'initialize')
+    return negotiated(message, policy);
   const repeated = metaOf(message)?.get(META_VERSION);
   if (repeated !== undefined && repeated !== field)
     throw mismatch('MCP-Protocol-Version is not the version in the body', 'mcp-protocol-version');
@@ -128,15 +173,24 @@ function versionOf(fields: Fields, message: Message | undefined, { policy, sessi
   const wanted = own ?? field ?? session?.version;
   const version = MCP_VERSIONS.find((one) => one === wanted);
   if (version === undefined || !policy.versions.has(version)) {
-    const what = wanted === undefined ? 'MCP-Protocol-Version is missing' : 'the protocol version is not allowed here';
+    const what =
+      wanted === undefined
+        ? 'MCP-Protocol-Version is missing'
+        : 'the protocol version is not allowed here';
     throw unsupported(what, policy);
   }
   if (isStateless(version) && repeated === undefined && message?.kind === 'request')
-    throw mismatch(`params._meta does not repeat the version (${META_VERSION})`, 'mcp-protocol-version');
+    throw mismatch(
+      `params._meta does not repeat the version (${META_VERSION})`,
+      'mcp-protocol-version',
+    );
   return version;
 }
 
-/** The version of a handshake: the one that is asked for, or the newest that may be spoken (2025-11-25, lifecycle). */
+/**
+ * The version of a handshake: the one that is asked for, or the newest that may be spoken
+ * (2025-11-25, lifecycle).
+ */
 function negotiated({ params }: Request, policy: McpPolicy): McpVersion {
   const asked = params.get('protocolVersion');
   if (typeof asked !== 'string' || !/^\d{4}-\d{2}-\d{2}$/.test(asked))
@@ -187,12 +241,19 @@ export function mirroredName({
   readonly params: JsonObject;
 }): string | undefined {
   const member =
-    method === 'resources/read' ? 'uri' : method === 'tools/call' || method === 'prompts/get' ? 'name' : undefined;
+    method === 'resources/read'
+      ? 'uri'
+      : method === 'tools/call' || method === 'prompts/get'
+        ? 'name'
+        : undefined;
   const value = member === undefined ? undefined : params.get(member);
   return typeof value === 'string' ? value : undefined;
 }
 
-/** An elicitation that is answered by no, and by nothing else (MCP 2025-11-25, elicitation, response actions). */
+/**
+ * An elicitation that is answered by no, and by nothing else (MCP 2025-11-25, elicitation, response
+ * actions).
+ */
 function declines(method: string | undefined, result: JsonObject | undefined): boolean {
   if (method !== 'elicitation/create' || result?.size !== 1) return false;
   const action = result.get('action');
@@ -206,12 +267,19 @@ function aboutOf(message: Message, version: McpVersion, session: Session | undef
   if (message.kind === 'response') {
     const asked = message.id === undefined ? undefined : session?.asked.get(idKey(message.id));
     const failed = message.error !== undefined || declines(asked?.method, message.result);
-    return { kind, method: asked?.method ?? '', failed, answersIn: asked?.action, answersBy: asked?.rule };
+    return {
+      kind,
+      method: asked?.method ?? '',
+      failed,
+      answersIn: asked?.action,
+      answersBy: asked?.rule,
+    };
   }
   const { method, params } = message;
   const row = CLIENT_METHODS.get(method);
   if (row === undefined) return { kind, method };
-  // With an id where it has none, or in a version that does not have it, it is not the method that is known.
+  // With an id where it has none, or in a version that does not have it, it is not the method that
+  // is known.
   const elsewhere = row.versions === (isStateless(version) ? 'session' : 'stateless');
   if (row.kind !== kind || elsewhere) return { kind, method: '' };
   switch (row.subject) {
@@ -261,7 +329,10 @@ function resourceOf(params: JsonObject): string {
   return uri;
 }
 
-/** completion/complete: of a prompt, or of a template, which stands for the place where its first expression begins. */
+/**
+ * completion/complete: of a prompt, or of a template, which stands for the place where its first
+ * expression begins.
+ */
 function referenceOf(params: JsonObject): Partial<McpFacts> {
   const ref = params.get('ref');
   if (!isObject(ref)) throw badMessage('params.ref is not an object');

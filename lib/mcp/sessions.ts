@@ -1,6 +1,7 @@
 /**
- * Sessions of MCP before 2026-07-28: each belongs to whoever opened it. A session id that is shown from elsewhere, or that is not known (any more), is answered with
- * 404, upon which a client opens another one (Streamable HTTP, session management). In memory: after a restart all are unknown.
+ * Sessions of MCP before 2026-07-28: each belongs to whoever opened it. A session id that is shown
+ * from elsewhere, or that is not known (any more), is answered with 404, upon which a client opens
+ * another one (Streamable HTTP, session management). In memory: after a restart all are unknown.
  */
 import { Fault } from '../base/fault.ts';
 import type { McpVersion } from '../policy/model/mcp-methods.ts';
@@ -65,12 +66,12 @@ export interface Sessions {
 }
 
 /** Of each agent; more push out the one that was used longest ago. */
-const MOST_SESSIONS = 10_000;
-const MOST_NOTED = 256;
+const MAX_SESSIONS = 10_000;
+const MAX_NOTED = 256;
 /** Visible ASCII (Streamable HTTP, session management). */
 export const SESSION_ID = /^[\x21-\x7e]{1,256}$/;
 
-export function sessions(most = MOST_SESSIONS): Sessions {
+export function sessions(most = MAX_SESSIONS): Sessions {
   const byAgent = new Map<string | undefined, Map<string, Session>>();
   const knownOf = ({ agent }: Owner): Map<string, Session> => {
     let known = byAgent.get(agent);
@@ -104,10 +105,14 @@ export function sessions(most = MOST_SESSIONS): Sessions {
       const key = keyOf(id, owner);
       const session = known.get(key);
       if (session === undefined || !sameOwner(session.owner, owner))
-        throw new Fault('session-unknown', 'the session is not known here, or was opened by somebody else', {
-          hint: 'open a session with initialize',
-          at: 'mcp-session-id',
-        });
+        throw new Fault(
+          'session-unknown',
+          'the session is not known here, or was opened by somebody else',
+          {
+            hint: 'open a session with initialize',
+            at: 'mcp-session-id',
+          },
+        );
       known.delete(key);
       known.set(key, session);
       return session;
@@ -123,7 +128,7 @@ function sameOwner(one: Owner, other: Owner): boolean {
 
 /** Remembers an id, and no more than so many. */
 export function note<T>(ids: Map<string, T>, key: string, what: T): boolean {
-  if (ids.size >= MOST_NOTED && !ids.has(key)) return false;
+  if (ids.size >= MAX_NOTED && !ids.has(key)) return false;
   ids.set(key, what);
   return true;
 }
@@ -131,7 +136,7 @@ export function note<T>(ids: Map<string, T>, key: string, what: T): boolean {
 /** The same; the oldest makes room. */
 export function keep<T>(ids: Map<string, T>, key: string, what: T): void {
   for (const oldest of ids.keys()) {
-    if (ids.size < MOST_NOTED) break;
+    if (ids.size < MAX_NOTED) break;
     ids.delete(oldest);
   }
   ids.set(key, what);

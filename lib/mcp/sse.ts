@@ -1,7 +1,8 @@
 /**
- * Server-sent events (WHATWG HTML, section 9.2) as they arrive: bytes in any pieces to whole events, and events back to text. Lines end with LF, CR or CRLF, a byte
- * order mark at the start is skipped, an event that its end cuts off is dropped. UTF-8 strictly. One event holds so many bytes and no more, comments and
- * fields that are ignored included. What is sent is written anew.
+ * Server-sent events (WHATWG HTML, section 9.2) as they arrive: bytes in any pieces to whole
+ * events, and events back to text. Lines end with LF, CR or CRLF, a byte order mark at the start is
+ * skipped, an event that its end cuts off is dropped. UTF-8 strictly. One event holds so many bytes
+ * and no more, comments and fields that are ignored included. What is sent is written anew.
  */
 import { isUtf8 } from 'node:buffer';
 import { Fault } from '../base/fault.ts';
@@ -21,7 +22,7 @@ export interface ServerEvent {
 
 const LF = 0x0a;
 const CR = 0x0d;
-const LONGEST_ID = 1024;
+const MAX_ID = 1024;
 const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
 
 export class EventReader {
@@ -106,7 +107,8 @@ export class EventReader {
 
   /** An empty line: what was collected, if there is anything to tell. */
   #dispatch(): ServerEvent | undefined {
-    const something = this.#data !== undefined || this.#id !== undefined || this.#retry !== undefined;
+    const something =
+      this.#data !== undefined || this.#id !== undefined || this.#retry !== undefined;
     const event =
       something || this.#comment
         ? {
@@ -126,7 +128,7 @@ export class EventReader {
 }
 
 function idOf(value: string): string {
-  if (value.length > LONGEST_ID) throw malformed(`an event id of more than ${LONGEST_ID} characters`);
+  if (value.length > MAX_ID) throw malformed(`an event id of more than ${MAX_ID} characters`);
   return value;
 }
 

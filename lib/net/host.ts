@@ -8,35 +8,49 @@
  *   IPv6     in brackets, without a zone identifier; kept in RFC 5952 form without the brackets.
  * Everything else is malformed: names beyond ASCII are written as A-labels (`xn--…`).
  *
- * A pattern is such a host, already in this canonical form, or `*.` before a name of at least two labels: it stands for names with one or more
- * labels more, never for the name itself, and only whole labels count (`*.example.com` is not `evilexample.com`).
+ * A pattern is such a host, already in this canonical form, or `*.` before a name of at least two
+ * labels: it stands for names with one or more labels more, never for the name itself, and only
+ * whole labels count (`*.example.com` is not `evilexample.com`).
  */
 import { Fault } from '../base/fault.ts';
 import { parseIp } from './ip.ts';
 
 const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
-/** What most names look like, in one test: two labels or more, of which the last begins with a letter and so is no number. */
-const COMMON = /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
+/**
+ * What most names look like, in one test: two labels or more, of which the last begins with a
+ * letter and so is no number.
+ */
+const COMMON =
+  /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
 const NUMBER = /^(?:\d+|0x[0-9a-f]*)$/;
 const LONGEST = 253;
 
 /**
- * Names below which strangers can register names of their own. A wildcard there would trust them all. This list is short on purpose and is
- * not the Public Suffix List: it stops the common accidents, the operator answers for the rest.
+ * Names below which strangers can register names of their own. A wildcard there would trust them
+ * all. This list is short on purpose and is not the Public Suffix List: it stops the common
+ * accidents, the operator answers for the rest.
  */
 const SHARED: ReadonlySet<string> = new Set(
   (
-    'ac.uk co.uk gov.uk org.uk com.au net.au org.au co.jp ne.jp or.jp co.kr co.nz co.za com.br com.cn com.mx com.sg com.tr com.tw co.in ' +
-    'amazonaws.com s3.amazonaws.com execute-api.amazonaws.com cloudfront.net elasticbeanstalk.com on.aws azurewebsites.net ' +
-    'azureedge.net cloudapp.net cloudapp.azure.com blob.core.windows.net windows.net appspot.com run.app web.app firebaseapp.com ' +
-    'cloudfunctions.net googleapis.com googleusercontent.com github.io githubusercontent.com gitlab.io herokuapp.com netlify.app ' +
-    'vercel.app pages.dev workers.dev fly.dev onrender.com repl.co glitch.me ngrok.io ngrok-free.app ngrok.app trycloudflare.com ' +
-    'loca.lt nip.io sslip.io xip.io localtest.me lvh.me traefik.me duckdns.org dyndns.org blogspot.com'
+    'ac.uk co.uk gov.uk org.uk com.au net.au org.au co.jp ne.jp or.jp co.kr co.nz co.za ' +
+    'com.br com.cn com.mx com.sg com.tr com.tw co.in ' +
+    'amazonaws.com s3.amazonaws.com execute-api.amazonaws.com cloudfront.net ' +
+    'elasticbeanstalk.com on.aws azurewebsites.net ' +
+    'azureedge.net cloudapp.net cloudapp.azure.com blob.core.windows.net windows.net ' +
+    'appspot.com run.app web.app firebaseapp.com ' +
+    'cloudfunctions.net googleapis.com googleusercontent.com github.io ' +
+    'githubusercontent.com gitlab.io herokuapp.com netlify.app ' +
+    'vercel.app pages.dev workers.dev fly.dev onrender.com repl.co glitch.me ngrok.io ' +
+    'ngrok-free.app ngrok.app trycloudflare.com ' +
+    'loca.lt nip.io sslip.io xip.io localtest.me lvh.me traefik.me duckdns.org dyndns.org ' +
+    'blogspot.com'
   ).split(' '),
 );
 
 export interface HostPattern {
-  /** As written, which is canonical: `crm.internal`, `*.example.com`, `10.0.0.5`, `[2001:db8::1]`. */
+  /**
+   * As written, which is canonical: `crm.internal`, `*.example.com`, `10.0.0.5`, `[2001:db8::1]`.
+   */
   readonly text: string;
   readonly kind: 'exact' | 'wildcard' | 'address';
   /** Canonical host; for a wildcard the name behind `*.`; for IPv6 without brackets. */
@@ -81,7 +95,9 @@ function labelProblem(name: string, label: string): string {
 /** Without the text: it may hold user and password. */
 function malformed(problem: string): Fault {
   return new Fault('malformed', `the host ${problem}`, {
-    hint: 'send a name of ASCII labels (xn--… for others), a dotted quad or an IPv6 address in brackets',
+    hint:
+      'send a name of ASCII labels (xn--… for others), a dotted quad or an IPv6 ' +
+      'address in brackets',
   });
 }
 
@@ -97,7 +113,11 @@ export function quote(text: string, longest = 80): string {
 export function parseHostPattern(text: string): HostPattern {
   if (text.startsWith('*')) return parseWildcard(text);
   if (text.includes('*'))
-    throw badPattern(text, 'has `*` elsewhere than as its whole left-most label', 'write *.example.com');
+    throw badPattern(
+      text,
+      'has `*` elsewhere than as its whole left-most label',
+      'write *.example.com',
+    );
   const host = canonicalOf(text, text);
   const address = parseIp(host) !== undefined;
   return Object.freeze({ text, kind: address ? 'address' : 'exact', host });
@@ -106,16 +126,28 @@ export function parseHostPattern(text: string): HostPattern {
 function parseWildcard(text: string): HostPattern {
   const host = text.slice(2);
   if (!text.startsWith('*.') || host.includes('*')) {
-    throw badPattern(text, 'has `*` elsewhere than as its whole left-most label', 'write *.example.com');
+    throw badPattern(
+      text,
+      'has `*` elsewhere than as its whole left-most label',
+      'write *.example.com',
+    );
   }
   if (canonicalOf(host, text) !== host || parseIp(host) !== undefined || host.startsWith('[')) {
     throw badPattern(text, 'is a wildcard over an address', 'list the addresses one by one');
   }
   if (!host.includes('.')) {
-    throw badPattern(text, 'would cover a whole top-level domain', 'name at least two labels behind `*.`');
+    throw badPattern(
+      text,
+      'would cover a whole top-level domain',
+      'name at least two labels behind `*.`',
+    );
   }
   if (SHARED.has(host)) {
-    throw badPattern(text, `would cover names that strangers can register under ${host}`, 'name the hosts one by one');
+    throw badPattern(
+      text,
+      `would cover names that strangers can register under ${host}`,
+      'name the hosts one by one',
+    );
   }
   return Object.freeze({ text, kind: 'wildcard', host });
 }
@@ -127,12 +159,15 @@ function canonicalOf(host: string, pattern: string): string {
   } catch (error) {
     const problem = error instanceof Fault ? error.message : String(error);
     throw new Fault('bad-pattern', `host pattern ${quote(pattern)}: ${problem}`, {
-      hint: 'write a name of ASCII labels (xn--… for others), a dotted quad or an IPv6 address in brackets, without scheme, port or path',
+      hint:
+        'write a name of ASCII labels (xn--… for others), a dotted quad or an IPv6 address ' +
+        'in brackets, without scheme, port or path',
       cause: error,
     });
   }
   const shown = canonical.includes(':') ? `[${canonical}]` : canonical;
-  if (shown !== host) throw badPattern(pattern, 'is not in canonical form', `write ${pattern.replace(host, shown)}`);
+  if (shown !== host)
+    throw badPattern(pattern, 'is not in canonical form', `write ${pattern.replace(host, shown)}`);
   return canonical;
 }
 

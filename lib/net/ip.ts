@@ -1,6 +1,7 @@
 /**
- * IP addresses and ranges as bytes. Only canonical text gets in: what the operating system would also read as an address in some other way
- * (`127.1`, `0177.0.0.1`, `2130706433`, zone identifiers) is not an address here.
+ * IP addresses and ranges as bytes. Only canonical text gets in: what the operating system would
+ * also read as an address in some other way (`127.1`, `0177.0.0.1`, `2130706433`, zone identifiers)
+ * is not an address here.
  */
 import { isIPv4, isIPv6 } from 'node:net';
 import ipaddr from 'ipaddr.js';
@@ -19,7 +20,10 @@ export interface IpRange {
   readonly text: string;
 }
 
-/** The address, or undefined when the text is not exactly one address (a zone identifier makes it none). */
+/**
+ * The address, or undefined when the text is not exactly one address (a zone identifier makes it
+ * none).
+ */
 export function parseIp(text: string): Ip | undefined {
   if (isIPv4(text)) return { family: 4, bytes: ipaddr.IPv4.parse(text).toByteArray(), text };
   if (!isIPv6(text) || text.includes('%')) return undefined;

@@ -1,20 +1,25 @@
 /**
- * Request targets in origin-form (RFC 9112 section 3.2.1). A path has one spelling; that text is judged, recorded and sent:
- *   1. only what RFC 3986 allows in a path gets in; `;`, `\`, `#`, white space, raw non-ASCII and bad `%` escapes are malformed;
- *   2. `%5C`, escaped control characters and escapes that are not UTF-8 are malformed: servers differ over what they mean;
- *   3. escapes of unreserved characters are undone, other escapes are kept in upper case; `%25` is undone by nobody, so a double escape stays one;
- *   4. `.` and `..` segments, `//` and `%2F` are refused: some servers resolve them and some do not. A destination may keep the last two; then `.` and `..`
- *      between `/` or `%2F` are still refused, and so are escapes that become a slash or a dot when they are undone twice.
- * Case and a trailing slash are kept and count. The query is checked, never changed. No message quotes a path: the canonical form is in the hint, which the client alone
- * is told.
+ * Request targets in origin-form (RFC 9112 section 3.2.1). A path has one spelling; that text is
+ * judged, recorded and sent:
+ *   1. only what RFC 3986 allows in a path gets in; `;`, `\`, `#`, white space, raw non-ASCII and
+ *      bad `%` escapes are malformed;
+ *   2. `%5C`, escaped control characters and escapes that are not UTF-8 are malformed: servers
+ *      differ over what they mean;
+ *   3. escapes of unreserved characters are undone, other escapes are kept in upper case; `%25` is
+ *      undone by nobody, so a double escape stays one;
+ *   4. `.` and `..` segments, `//` and `%2F` are refused: some servers resolve them and some do
+ *      not. A destination may keep the last two; then `.` and `..` between `/` or `%2F` are still
+ *      refused, and so are escapes that become a slash or a dot when they are undone twice.
+ * Case and a trailing slash are kept and count. The query is checked, never changed. No message
+ * quotes a path: the canonical form is in the hint, which the client alone is told.
  */
 import { Buffer, isUtf8 } from 'node:buffer';
 import { Fault } from '../base/fault.ts';
 import { quote } from './host.ts';
 
 /** Characters of a path, of a query; a longer one is `target-too-long`. */
-export const LONGEST_PATH = 65_536;
-export const LONGEST_QUERY = 65_536;
+export const MAX_PATH = 65_536;
+export const MAX_QUERY = 65_536;
 
 export interface Target {
   /** Canonical, begins with `/`. */
@@ -35,20 +40,26 @@ const STRICT: PathPolicy = Object.freeze({ encodedSlash: false, emptySegments: f
 const PATH_ALLOWED = /^(?:[A-Za-z0-9\-._~!$&'()*+,=:@/]|%[0-9A-Fa-f]{2})*$/;
 const QUERY_ALLOWED = /^[!"$-~]*$/;
 const UNRESERVED = /[A-Za-z0-9\-._~]/;
-/** A path made of these alone, without `//` and without a segment that begins with a dot, is canonical already. */
+/**
+ * A path made of these alone, without `//` and without a segment that begins with a dot, is
+ * canonical already.
+ */
 const PLAIN = /^(?:\/[A-Za-z0-9\-_~!$&'()*+,=:@][A-Za-z0-9\-._~!$&'()*+,=:@]*)*\/?$/;
 /** A segment that some servers resolve, between slashes in any spelling. */
 const DOTS = /(?:\/|%2F)\.{1,2}(?=\/|%2F|$)/;
 /** What becomes a slash, a backslash or a dot once it is undone twice. */
 const TWICE = /%25(?:2F|5C|2E)/i;
 
-/** Splits and canonicalises an origin-form target; Fault `malformed`, `ambiguous` or `target-too-long`. */
+/**
+ * Splits and canonicalises an origin-form target; Fault `malformed`, `ambiguous` or
+ * `target-too-long`.
+ */
 export function canonicalTarget(originForm: string, keeps: PathPolicy = STRICT): Target {
   const mark = originForm.indexOf('?');
   const rawPath = mark < 0 ? originForm : originForm.slice(0, mark);
   const query = mark < 0 ? '' : originForm.slice(mark);
-  if (rawPath.length > LONGEST_PATH) throw tooLong('path', LONGEST_PATH);
-  if (query.length > LONGEST_QUERY) throw tooLong('query', LONGEST_QUERY);
+  if (rawPath.length > MAX_PATH) throw tooLong('path', MAX_PATH);
+  if (query.length > MAX_QUERY) throw tooLong('query', MAX_QUERY);
   if (query !== '' && !queryAllowed(query)) {
     throw malformed(
       'the query has characters that a query cannot have',
@@ -64,30 +75,44 @@ function queryAllowed(query: string): boolean {
 }
 
 function canonicalPath(raw: string, keeps: PathPolicy): string {
-  if (!raw.startsWith('/')) throw malformed('the target does not begin with a slash', 'send an absolute path');
+  if (!raw.startsWith('/'))
+    throw malformed('the target does not begin with a slash', 'send an absolute path');
   if (!PATH_ALLOWED.test(raw))
-    throw malformed('the path has characters that a path cannot have', 'percent-encode them (`;` as %3B)');
+    throw malformed(
+      'the path has characters that a path cannot have',
+      'percent-encode them (`;` as %3B)',
+    );
   const path = raw.includes('%') ? undoEscapes(raw, keeps) : raw;
   if (DOTS.test(path)) throw spelt('has dot segments', path, keeps);
   if (path.includes('//') && !keeps.emptySegments)
-    throw spelt('has empty segments', path, keeps, '; paths.emptySegments of the destination may keep them');
+    throw spelt(
+      'has empty segments',
+      path,
+      keeps,
+      '; paths.emptySegments of the destination may keep them',
+    );
   return path;
 }
 
 /** There is another spelling of it that everybody reads in one way, which the client is told. */
 function spelt(problem: string, path: string, keeps: PathPolicy, key = ''): Fault {
   const canonical = path.includes('%2F') ? undefined : resolved(path, keeps);
-  if (canonical === undefined) return malformed(`the path ${problem}`, 'send the path without them');
+  if (canonical === undefined)
+    return malformed(`the path ${problem}`, 'send the path without them');
   const shown =
-    canonical.length > LONGEST_HINT ? 'send the path without them' : `send ${quote(canonical, LONGEST_HINT)}`;
+    canonical.length > MAX_HINT
+      ? 'send the path without them'
+      : `send ${quote(canonical, MAX_HINT)}`;
   return new Fault('ambiguous', `the path ${problem}, which servers read in different ways`, {
     hint: `${shown}${key}`,
   });
 }
 
-const LONGEST_HINT = 160;
+const MAX_HINT = 160;
 
-/** Dot segments resolved and runs of slashes joined, if they are to be; undefined above the root. */
+/**
+ * Dot segments resolved and runs of slashes joined, if they are to be; undefined above the root.
+ */
 function resolved(path: string, { emptySegments }: PathPolicy): string | undefined {
   const segments = (emptySegments ? path : collapsed(path)).split('/').slice(1);
   const kept: string[] = [];
@@ -117,22 +142,31 @@ function undoEscapes(raw: string, { encodedSlash }: PathPolicy): string {
     return UNRESERVED.test(char) ? char : escape.toUpperCase();
   });
   if (encodedSlash && TWICE.test(text))
-    throw malformed('the path has an escaped escape of a slash or a dot', 'escape what is meant once');
+    throw malformed(
+      'the path has an escaped escape of a slash or a dot',
+      'escape what is meant once',
+    );
   if (!isUtf8(octets(text)))
-    throw malformed('the path has escapes that are not UTF-8', 'percent-encode the UTF-8 octets of the name');
+    throw malformed(
+      'the path has escapes that are not UTF-8',
+      'percent-encode the UTF-8 octets of the name',
+    );
   return text;
 }
 
 function slashed(): Fault {
   const hint =
-    'where the names of this upstream have slashes, paths: { encodedSlash: keep } of the destination lets them through';
+    'where the names of this upstream have slashes, paths: { encodedSlash: keep } of the ' +
+    'destination lets them through';
   return malformed('the path has an escaped slash (%2F)', hint);
 }
 
 /** What the escapes stand for, one character an octet; the text is ASCII. */
 export function octets(text: string): Buffer {
   return Buffer.from(
-    text.replace(/%([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+    text.replace(/%([0-9A-F]{2})/g, (_, hex: string) =>
+      String.fromCharCode(Number.parseInt(hex, 16)),
+    ),
     'latin1',
   );
 }

@@ -1,17 +1,18 @@
 /**
- * URIs of MCP resources, and patterns of them. A URI has one spelling or is refused: lower-case scheme, no dot segments, no escapes of what needs none, no escaped
- * slash or backslash, visible ASCII alone. A pattern is a whole URI, or one that ends in `/**`: that place and all below it.
+ * URIs of MCP resources, and patterns of them. A URI has one spelling or is refused: lower-case
+ * scheme, no dot segments, no escapes of what needs none, no escaped slash or backslash, visible
+ * ASCII alone. A pattern is a whole URI, or one that ends in `/**`: that place and all below it.
  */
 import { Fault } from '../base/fault.ts';
-import { spellingsOf } from '../policy/protocols/mcp-endpoint.ts';
 import { quote } from './host.ts';
+import { spellingsOf } from './path-spellings.ts';
 
 export interface ResourcePattern {
   readonly text: string;
   matches(uri: string): boolean;
   /**
-   * Deny rules see through what servers differ about: letter case, a query, user information, default ports,
-   * `;…`, blanks and dots at the end of a segment, and escapes of all of these.
+   * Deny rules see through what servers differ about: letter case, a query, user information,
+   * default ports, `;…`, blanks and dots at the end of a segment, and escapes of all of these.
    */
   denies(uri: string): boolean;
   /** Whether some URI that begins with `start` could match. */
@@ -29,7 +30,8 @@ export function uriProblem(uri: string): string | undefined {
   const [path = ''] = uri.split(/[?#]/, 1);
   if (/(^|[/:])\.{1,2}(\/|$)/.test(path)) return 'has a dot segment';
   if (path.replace(/^[a-z0-9+.-]+:(\/\/)?/, '').includes('//')) return 'has an empty segment';
-  if (uri.startsWith('file:') && !uri.startsWith('file:///')) return 'is another spelling of a file:/// URI';
+  if (uri.startsWith('file:') && !uri.startsWith('file:///'))
+    return 'is another spelling of a file:/// URI';
   if (/%(?![0-9A-Fa-f]{2})/.test(uri)) return 'has a % without two hexadecimal digits';
   if (/%(2[dDeEfF]|5[cCfF]|7[eE]|3\d|[46][1-9a-fA-F]|[57][0-9aA]|[01][0-9a-fA-F]|7[fF])/.test(uri))
     return 'escapes what needs no escape, a slash, a backslash or a control character';

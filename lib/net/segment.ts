@@ -1,9 +1,13 @@
-/** One segment of a path pattern, and how two of them compare: for matching, and for reading policies against each other. */
+/**
+ * One segment of a path pattern, and how two of them compare: for matching, and for reading
+ * policies against each other.
+ */
 import { octets } from './path.ts';
 
 /**
- * What must stand in a segment: literals, with one character or more between each two of them; octets behind the escapes, one character each. `['']`: empty; `['', '']`:
- * anything but empty; `['', '.json']`: whatever ends so.
+ * What must stand in a segment: literals, with one character or more between each two of them;
+ * octets behind the escapes, one character each. `['']`: empty; `['', '']`: anything but empty;
+ * `['', '.json']`: whatever ends so.
  */
 export type Segment = readonly string[];
 
@@ -42,7 +46,9 @@ export function segmentMatches(wanted: Segment, text: string): boolean {
 export function segmentIncludes(wide: Segment, narrow: Segment): boolean {
   if (narrow.length === 1) return segmentMatches(wide, narrow[0] ?? '');
   if (wide.length === 2)
-    return (narrow[0] ?? '').startsWith(wide[0] ?? '') && (narrow.at(-1) ?? '').endsWith(wide[1] ?? '');
+    return (
+      (narrow[0] ?? '').startsWith(wide[0] ?? '') && (narrow.at(-1) ?? '').endsWith(wide[1] ?? '')
+    );
   return wide.length === narrow.length && wide.every((literal, i) => literal === narrow[i]);
 }
 
@@ -52,5 +58,8 @@ export function segmentsMeet(a: Segment, b: Segment): boolean {
   if (b.length === 1) return segmentMatches(a, b[0] ?? '');
   const [start, end] = [a[0] ?? '', a.at(-1) ?? ''];
   const [first, last] = [b[0] ?? '', b.at(-1) ?? ''];
-  return (start.startsWith(first) || first.startsWith(start)) && (end.endsWith(last) || last.endsWith(end));
+  return (
+    (start.startsWith(first) || first.startsWith(start)) &&
+    (end.endsWith(last) || last.endsWith(end))
+  );
 }

@@ -1,7 +1,9 @@
 /**
- * Addresses with a meaning of their own, as data: the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890, RFC 8190) row by row, then
- * what those registries leave to others: multicast, forms of IPv6 that carry an IPv4 address, metadata services. The narrowest row that
- * holds an address says what it is; an address in no row is public (IPv6: only inside 2000::/3, the one block that is handed out, RFC 4291).
+ * Addresses with a meaning of their own, as data: the IANA IPv4 and IPv6 Special-Purpose Address
+ * Registries (RFC 6890, RFC 8190) row by row, then what those registries leave to others:
+ * multicast, forms of IPv6 that carry an IPv4 address, metadata services. The narrowest row that
+ * holds an address says what it is; an address in no row is public (IPv6: only inside 2000::/3, the
+ * one block that is handed out, RFC 4291).
  */
 import { parseRange, type IpRange } from './ip.ts';
 
@@ -13,7 +15,8 @@ import { parseRange, type IpRange } from './ip.ts';
  * embeds      an IPv4 address in IPv6 clothes: never; the IPv4 address itself can be written
  * reserved    never
  */
-export type AddressClass = 'metadata' | 'link-local' | 'loopback' | 'private' | 'embeds' | 'reserved';
+export type AddressClass =
+  'metadata' | 'link-local' | 'loopback' | 'private' | 'embeds' | 'reserved';
 
 export interface SpecialRow {
   readonly range: IpRange;
@@ -98,7 +101,10 @@ fd00:42::42/128 | metadata | Scaleway metadata service
 fec0::/10 | reserved | Deprecated site-local addresses
 ff00::/8 | reserved | Multicast`;
 
-/** IPv6 blocks that IANA has not handed out are nobody's: outside this one only the rows above have a meaning. */
+/**
+ * IPv6 blocks that IANA has not handed out are nobody's: outside this one only the rows above have
+ * a meaning.
+ */
 export const GLOBAL_UNICAST = rangeOf('2000::/3');
 
 function rangeOf(text: string): IpRange {
@@ -133,7 +139,9 @@ function classOf(text: string): AddressClass {
 
 /** Every row, narrowest first, so that the first that holds an address is the one that speaks. */
 export const SPECIAL_ROWS: readonly SpecialRow[] = Object.freeze(
-  [...rowsOf(IANA_IPV4, 'IANA IPv4'), ...rowsOf(IANA_IPV6, 'IANA IPv6'), ...rowsOf(OTHER, 'other')].sort(
-    (a, b) => b.range.length - a.range.length,
-  ),
+  [
+    ...rowsOf(IANA_IPV4, 'IANA IPv4'),
+    ...rowsOf(IANA_IPV6, 'IANA IPv6'),
+    ...rowsOf(OTHER, 'other'),
+  ].sort((a, b) => b.range.length - a.range.length),
 );

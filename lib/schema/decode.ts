@@ -1,11 +1,12 @@
 /**
- * Decoders: a schema is data that says what is wanted (shape) and reads a tree into a typed value. A decoder never throws; it adds every problem it
- * finds, with place and fix, and goes on, so that one run names them all. Only this file and its callers in this folder turn unknown into typed.
+ * Decoders: a schema is data that says what is wanted (shape) and reads a tree into a typed value.
+ * A decoder never throws; it adds every problem it finds, with place and fix, and goes on, so that
+ * one run names them all. Only this file and its callers in this folder turn unknown into typed.
  */
 import { Fault } from '../base/fault.ts';
 import { quote } from '../net/host.ts';
 import { nearest } from '../base/nearest.ts';
-import { MOST_SHOWN, type Problems } from './problem.ts';
+import { MAX_SHOWN, type Problems } from './problem.ts';
 import { wanted, type FieldShape, type Plain, type RecordShape, type Shape } from './shape.ts';
 import { pathText, scalarTree, type Step, type Tree } from './tree.ts';
 
@@ -30,11 +31,18 @@ export interface Field<T> {
 }
 
 export type Fields = Readonly<Record<string, Field<unknown>>>;
-export type Read<F extends Fields> = { readonly [K in keyof F]: F[K] extends Field<infer T> ? T : never };
+export type Read<F extends Fields> = {
+  readonly [K in keyof F]: F[K] extends Field<infer T> ? T : never;
+};
 export type Infer<S> = S extends Schema<infer T> ? T : never;
 
 /** Adds a problem at a node; the outcome is none. */
-export function fail({ problems, steps }: Reading, at: Tree, message: string, fix: string): undefined {
+export function fail(
+  { problems, steps }: Reading,
+  at: Tree,
+  message: string,
+  fix: string,
+): undefined {
   problems.add({ at: at.at, path: pathText(steps), message, fix });
   return undefined;
 }
@@ -109,7 +117,10 @@ export function text<T>({ is, example, parse, grammar }: TextOptions<T>): Schema
 }
 
 /** One of a few words; `later` are words of the design that are not built yet. */
-export function choice<const V extends string>(values: readonly V[], later: readonly string[] = []): Schema<V> {
+export function choice<const V extends string>(
+  values: readonly V[],
+  later: readonly string[] = [],
+): Schema<V> {
   const shape: Shape = Object.freeze({ kind: 'choice', values, later });
   return {
     shape,
@@ -121,7 +132,10 @@ export function choice<const V extends string>(values: readonly V[], later: read
       if (later.includes(written))
         return fail(reading, tree, `${written} is not supported yet`, `write ${wanted(shape)}`);
       const near = nearest(written, values);
-      const fix = near === undefined ? `write ${wanted(shape)}` : `did you mean ${near}? Wanted is ${wanted(shape)}`;
+      const fix =
+        near === undefined
+          ? `write ${wanted(shape)}`
+          : `did you mean ${near}? Wanted is ${wanted(shape)}`;
       return fail(reading, tree, `${quote(written)} is not known here`, fix);
     },
   };
@@ -132,9 +146,11 @@ export function integer(least: number, most: number): Schema<number> {
   return {
     shape,
     read(tree, reading) {
-      if (tree.kind !== 'scalar' || typeof tree.value !== 'number') return mismatch(reading, tree, shape);
+      if (tree.kind !== 'scalar' || typeof tree.value !== 'number')
+        return mismatch(reading, tree, shape);
       const decimal = tree.plain === undefined || /^(?:0|-?[1-9]\d*)$/.test(tree.plain);
-      const fits = decimal && Number.isSafeInteger(tree.value) && tree.value >= least && tree.value <= most;
+      const fits =
+        decimal && Number.isSafeInteger(tree.value) && tree.value >= least && tree.value <= most;
       return fits ? { value: tree.value } : mismatch(reading, tree, shape);
     },
   };
@@ -162,23 +178,35 @@ export function list<T>(
   item: Schema<T>,
   { least = 0, most = 10_000, unique }: ListOptions<T> = {},
 ): Schema<readonly T[]> {
-  const shape: Shape = Object.freeze({ kind: 'list', item: item.shape, least, most, unique: unique !== undefined });
+  const shape: Shape = Object.freeze({
+    kind: 'list',
+    item: item.shape,
+    least,
+    most,
+    unique: unique !== undefined,
+  });
   return {
     shape,
     read(tree, reading) {
       if (tree.kind !== 'list') {
-        const fix = tree.kind === 'scalar' && tree.value !== null ? `write [${shown(tree)}]` : `write ${wanted(shape)}`;
+        const fix =
+          tree.kind === 'scalar' && tree.value !== null
+            ? `write [${shown(tree)}]`
+            : `write ${wanted(shape)}`;
         return fail(reading, tree, `${shown(tree)} is not what is wanted here`, fix);
       }
       const { items } = tree;
-      if (items.length < least) fail(reading, tree, 'the list is too short', `write at least ${least}`);
-      if (items.length > most) fail(reading, tree, `the list has ${items.length} items`, `write at most ${most}`);
+      if (items.length < least)
+        fail(reading, tree, 'the list is too short', `write at least ${least}`);
+      if (items.length > most)
+        fail(reading, tree, `the list has ${items.length} items`, `write at most ${most}`);
       const keys = new Set<string>();
       const outcomes = items.slice(0, most).map((one, i) => {
         const outcome = item.read(one, below(reading, i));
         const key = outcome && unique?.(outcome.value);
         if (key === undefined) return outcome;
-        if (keys.has(key)) return fail(below(reading, i), one, `${quote(key)} is there twice`, 'keep one');
+        if (keys.has(key))
+          return fail(below(reading, i), one, `${quote(key)} is there twice`, 'keep one');
         keys.add(key);
         return outcome;
       });
@@ -190,8 +218,13 @@ export function list<T>(
 }
 
 /** A map of known keys. Unknown ones and ones that are not built yet are problems. */
-export function record<const F extends Fields>(fields: F, later: readonly string[] = []): Schema<Read<F>> {
-  const shapes = Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, field.shape]));
+export function record<const F extends Fields>(
+  fields: F,
+  later: readonly string[] = [],
+): Schema<Read<F>> {
+  const shapes = Object.fromEntries(
+    Object.entries(fields).map(([name, field]) => [name, field.shape]),
+  );
   const shape: RecordShape = Object.freeze({ kind: 'record', fields: shapes, later });
   return {
     shape,
@@ -209,7 +242,11 @@ export function record<const F extends Fields>(fields: F, later: readonly string
   };
 }
 
-function knownKeys(tree: Extract<Tree, { kind: 'map' }>, shape: RecordShape, reading: Reading): boolean {
+function knownKeys(
+  tree: Extract<Tree, { kind: 'map' }>,
+  shape: RecordShape,
+  reading: Reading,
+): boolean {
   const names = Object.keys(shape.fields);
   let known = true;
   for (const { key, keyAt } of tree.entries.values()) {
@@ -218,11 +255,17 @@ function knownKeys(tree: Extract<Tree, { kind: 'map' }>, shape: RecordShape, rea
     const at = scalarTree(null, keyAt);
     const inside = below(reading, key);
     if (shape.later.includes(key)) {
-      fail(inside, at, `the key ${key} is not supported yet`, 'remove it: it would not be enforced');
+      fail(
+        inside,
+        at,
+        `the key ${key} is not supported yet`,
+        'remove it: it would not be enforced',
+      );
       continue;
     }
     // Past what is shown nobody is helped by a likely name, which is costly to find.
-    const near = reading.problems.size < MOST_SHOWN ? nearest(key, [...names, ...shape.later]) : undefined;
+    const near =
+      reading.problems.size < MAX_SHOWN ? nearest(key, [...names, ...shape.later]) : undefined;
     const fix = near === undefined ? `known here are ${names.join(', ')}` : `did you mean ${near}?`;
     fail(reading, at, `unknown key ${quote(key)}`, fix);
   }
@@ -244,7 +287,8 @@ export function required<T>(schema: Schema<T>, doc: string): Field<T> {
 export function optional<T>(schema: Schema<T>, doc: string): Field<T | undefined> {
   return {
     shape: { shape: schema.shape, doc, presence: 'optional', initial: undefined },
-    read: (tree, _holder, reading) => (tree === undefined ? { value: undefined } : schema.read(tree, reading)),
+    read: (tree, _holder, reading) =>
+      tree === undefined ? { value: undefined } : schema.read(tree, reading),
   };
 }
 
@@ -259,7 +303,8 @@ export function defaulted<T>(schema: Schema<T>, initial: Plain, doc: string): Fi
 function plainTree(plain: Plain, holder: Tree): Tree {
   const { at } = holder;
   if (typeof plain !== 'object') return scalarTree(plain, at);
-  if (isList(plain)) return { kind: 'list', at, items: plain.map((item) => plainTree(item, holder)) };
+  if (isList(plain))
+    return { kind: 'list', at, items: plain.map((item) => plainTree(item, holder)) };
   const entries = Object.entries(plain).map(
     ([key, value]) => [key, { key, keyAt: at, value: plainTree(value, holder) }] as const,
   );
@@ -270,8 +315,14 @@ function isList(plain: Plain): plain is readonly Plain[] {
   return Array.isArray(plain);
 }
 
-/** A schema whose values go through `step`, which may find another problem: it returns the value, or message and fix. */
-export function refine<T, U>(schema: Schema<T>, step: (value: T) => { readonly value: U } | Refusal): Schema<U> {
+/**
+ * A schema whose values go through `step`, which may find another problem: it returns the value, or
+ * message and fix.
+ */
+export function refine<T, U>(
+  schema: Schema<T>,
+  step: (value: T) => { readonly value: U } | Refusal,
+): Schema<U> {
   return {
     shape: schema.shape,
     read(tree, reading) {

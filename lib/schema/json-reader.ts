@@ -5,27 +5,35 @@
  *   (`ſ` and the Kelvin sign included), are refused, as parsers disagree about which of them counts
  *   (the latter can be asked for);
  * - bounded: 64 levels, so many members of one object, numbers of 128 characters that a double can
- *   hold (in data that nothing is decided by 512 levels, and any number: its text goes on); UTF-8 without a byte order mark; no lone surrogate, no NUL in a name;
+ *   hold (in data that nothing is decided by 512 levels, and any number: its text goes on); UTF-8
+ *   without a byte order mark; no lone surrogate, no NUL in a name;
  * - nothing of a value appears in a message.
  */
 import { isUtf8 } from 'node:buffer';
 import { Fault } from '../base/fault.ts';
 import { foldName, isPlainName, type Json, JsonNumber } from './json.ts';
 
-export const MOST_DEPTH = 64;
-/** Of data that nothing is decided by; the deepest that readers of other make take is about a thousand. */
-const MOST_DATA_DEPTH = 512;
-const LONGEST_NUMBER = 128;
+export const MAX_DEPTH = 64;
+/**
+ * Of data that nothing is decided by; the deepest that readers of other make take is about a
+ * thousand.
+ */
+const MAX_DATA_DEPTH = 512;
+const MAX_NUMBER = 128;
 /** Members of one object; names have to be sorted, and held against one another. */
-const MOST_MEMBERS = 65_536;
+const MAX_MEMBERS = 65_536;
 
 export interface ReadOptions {
   /**
-   * It is data that nothing is decided by: deep nesting, numbers that no double holds and names that
-   * differ in letter case alone are taken; who decides by an object of it asks `hasVariants` first.
+   * It is data that nothing is decided by: deep nesting, numbers that no double holds and names
+   * that differ in letter case alone are taken; who decides by an object of it asks `hasVariants`
+   * first.
    */
   readonly data?: boolean;
-  /** Called where half of a surrogate pair was replaced by U+FFFD; without it such a string is refused. */
+  /**
+   * Called where half of a surrogate pair was replaced by U+FFFD; without it such a string is
+   * refused.
+   */
   readonly onBroken?: () => void;
   /** Gets the place of each value and each name, in the order in which they are read. */
   readonly places?: number[];
@@ -170,12 +178,12 @@ export class JsonReader {
     const before = members.size;
     members.set(name, value);
     if (members.size === before) throw bad('a member name that is there twice', nameAt);
-    if (before >= MOST_MEMBERS) throw bad(`an object of more than ${MOST_MEMBERS} members`, nameAt);
+    if (before >= MAX_MEMBERS) throw bad(`an object of more than ${MAX_MEMBERS} members`, nameAt);
   }
 
   #enter(frame: Frame): Json | undefined {
     this.#at += 1;
-    const most = this.#data ? MOST_DATA_DEPTH : MOST_DEPTH;
+    const most = this.#data ? MAX_DATA_DEPTH : MAX_DEPTH;
     if (this.#open.length === most) throw bad(`nested deeper than ${most} levels`, this.#at);
     this.#space();
     if (this.#text.charCodeAt(this.#at) === frame.close) {
@@ -245,7 +253,8 @@ export class JsonReader {
 
   /** Conditions and digests mean a double: what is none has no one meaning. */
   #judge(number: string): void {
-    if (number.length > LONGEST_NUMBER) throw bad(`a number of more than ${LONGEST_NUMBER} characters`, this.#at);
+    if (number.length > MAX_NUMBER)
+      throw bad(`a number of more than ${MAX_NUMBER} characters`, this.#at);
     if (!Number.isFinite(Number(number))) throw bad('a number that no double can hold', this.#at);
   }
 
@@ -290,6 +299,8 @@ export class JsonReader {
   }
 
   #unfinished(code: number, at: number): Fault {
-    return Number.isNaN(code) ? bad('a string without its end', at) : bad('a control character in a string', at);
+    return Number.isNaN(code)
+      ? bad('a string without its end', at)
+      : bad('a control character in a string', at);
   }
 }

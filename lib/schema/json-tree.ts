@@ -1,6 +1,7 @@
 /**
- * JSON text to a tree, for the decoders of documents: bodies of APIs are read by the reader that reads
- * messages, whose work is a matter of their length alone, and never as YAML, which is for files.
+ * JSON text to a tree, for the decoders of documents: bodies of APIs are read by the reader that
+ * reads messages, whose work is a matter of their length alone, and never as YAML, which is for
+ * files.
  */
 import { Fault } from '../base/fault.ts';
 import { isObject, type Json, JsonNumber } from './json.ts';
@@ -19,7 +20,9 @@ function valueOf(source: string, text: string, places: number[]): Json {
     return parseText(text, { places });
   } catch (failure) {
     const { message } = Fault.from(failure, 'malformed');
-    throw new Fault('malformed', `${source}: ${message}`, { hint: 'send one JSON object (RFC 8259)' });
+    throw new Fault('malformed', `${source}: ${message}`, {
+      hint: 'send one JSON object (RFC 8259)',
+    });
   }
 }
 
@@ -47,7 +50,8 @@ class Planter {
       }
       return { kind: 'map', at, entries };
     }
-    if (value instanceof JsonNumber) return { kind: 'scalar', at, value: value.value, plain: value.text };
+    if (value instanceof JsonNumber)
+      return { kind: 'scalar', at, value: value.value, plain: value.text };
     if (typeof value === 'object' && value !== null)
       return { kind: 'list', at, items: value.map((item) => this.tree(item)) };
     return { kind: 'scalar', at, value, plain: undefined };

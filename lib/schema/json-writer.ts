@@ -1,5 +1,14 @@
-/** JSON values to text, without white space; a long text in pieces, so that who writes can give way. */
-import { isObject, isPlainName, type Json, type JsonArray, JsonNumber, type JsonObject } from './json.ts';
+/**
+ * JSON values to text, without white space; a long text in pieces, so that who writes can give way.
+ */
+import {
+  isObject,
+  isPlainName,
+  type Json,
+  type JsonArray,
+  JsonNumber,
+  type JsonObject,
+} from './json.ts';
 
 /** JSON text that reads as the same value. */
 export function writeJson(value: Json): string {
@@ -79,7 +88,8 @@ export class JsonWriter {
   #begin(value: Json): string {
     if (typeof value === 'string') return JSON.stringify(value);
     if (value === null || typeof value === 'boolean') return String(value);
-    if (value instanceof JsonNumber) return this.#canonical ? canonicalNumber(value.text) : value.text;
+    if (value instanceof JsonNumber)
+      return this.#canonical ? canonicalNumber(value.text) : value.text;
     const frame = new Frame(value, this.#canonical);
     this.#open.push(frame);
     return frame.open;
@@ -94,7 +104,8 @@ function namesOf(object: JsonObject, sorted: boolean): readonly string[] {
   const names = [...object.keys()];
   if (!sorted) return names;
   // Texts compare by UTF-16 code units, in `<` and in sort() alike.
-  for (let i = 1; i < names.length; i += 1) if ((names[i - 1] ?? '') > (names[i] ?? '')) return names.sort();
+  for (let i = 1; i < names.length; i += 1)
+    if ((names[i - 1] ?? '') > (names[i] ?? '')) return names.sort();
   return names;
 }
 

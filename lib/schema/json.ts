@@ -1,6 +1,6 @@
 /**
- * JSON as values: what lib/schema/json-reader.ts reads and lib/schema/json-writer.ts writes. What was
- * read is what is written: members keep their order, numbers their text.
+ * JSON as values: what lib/schema/json-reader.ts reads and lib/schema/json-writer.ts writes. What
+ * was read is what is written: members keep their order, numbers their text.
  */
 
 export type Json = null | boolean | string | JsonNumber | JsonArray | JsonObject;

@@ -1,7 +1,12 @@
-/** What is wrong in the documents: every problem is collected with its place and its fix, so that one run names them all. */
+/**
+ * What is wrong in the documents: every problem is collected with its place and its fix, so that
+ * one run names them all.
+ */
 import { Fault, type Code } from '../base/fault.ts';
 
-/** Line and column count from 1, columns in UTF-16 units, as editors do. Line 0 is the file itself. */
+/**
+ * Line and column count from 1, columns in UTF-16 units, as editors do. Line 0 is the file itself.
+ */
 export interface Place {
   readonly file: string;
   readonly line: number;
@@ -18,7 +23,7 @@ export interface Problem {
 }
 
 /** Past so many nobody reads on; the rest is counted. */
-export const MOST_SHOWN = 100;
+export const MAX_SHOWN = 100;
 
 export interface Problems {
   add(problem: Problem): void;
@@ -37,9 +42,11 @@ export function problems(): Problems {
     fault(code = 'config') {
       if (list.length === 0) return undefined;
       const ordered = [...list].sort(byPlace);
-      const shown = ordered.slice(0, MOST_SHOWN).map(problemLine);
-      const rest = list.length > MOST_SHOWN ? [`and ${list.length - MOST_SHOWN} more`] : [];
-      return new Fault(code, [...new Set(shown), ...rest].join('\n'), { cause: new Listed(ordered) });
+      const shown = ordered.slice(0, MAX_SHOWN).map(problemLine);
+      const rest = list.length > MAX_SHOWN ? [`and ${list.length - MAX_SHOWN} more`] : [];
+      return new Fault(code, [...new Set(shown), ...rest].join('\n'), {
+        cause: new Listed(ordered),
+      });
     },
   };
 }
@@ -68,7 +75,10 @@ export function placeText({ file, line, column }: Place): string {
 
 /** `file:line:column path: message; fix` */
 function problemLine({ at, path, message, fix }: Problem): string {
-  return `${placeText(at)} ${path === '' ? '' : `${path}: `}${message}${fix === '' ? '' : `; ${fix}`}`;
+  return (
+    `${placeText(at)} ` +
+    `${path === '' ? '' : `${path}: `}${message}${fix === '' ? '' : `; ${fix}`}`
+  );
 }
 
 function byPlace({ at: a }: Problem, { at: b }: Problem): number {

@@ -1,17 +1,28 @@
-/** What a schema says about itself, as data: messages, the reference pages and a JSON Schema are made from it. */
+/**
+ * What a schema says about itself, as data: messages, the reference pages and a JSON Schema are
+ * made from it.
+ */
 
 /** A default as it would be written. */
-export type Plain = string | number | boolean | readonly Plain[] | { readonly [key: string]: Plain };
+export type Plain =
+  string | number | boolean | readonly Plain[] | { readonly [key: string]: Plain };
 
 export type Shape =
   | {
       readonly kind: 'text';
       readonly is: string;
       readonly example: string;
-      /** What every good text matches and some bad ones may too: what editors can check. A regular expression of ECMA-262. */
+      /**
+       * What every good text matches and some bad ones may too: what editors can check. A regular
+       * expression of ECMA-262.
+       */
       readonly pattern: string | undefined;
     }
-  | { readonly kind: 'choice'; readonly values: readonly string[]; readonly later: readonly string[] }
+  | {
+      readonly kind: 'choice';
+      readonly values: readonly string[];
+      readonly later: readonly string[];
+    }
   | { readonly kind: 'integer'; readonly least: number; readonly most: number }
   | { readonly kind: 'flag' }
   | { readonly kind: 'any'; readonly example: string }
@@ -45,7 +56,9 @@ export function wanted(shape: Shape): string {
     case 'text':
       return `${shape.is} such as ${shape.example}`;
     case 'choice':
-      return shape.values.length === 1 ? (shape.values[0] ?? '') : `one of ${shape.values.join(', ')}`;
+      return shape.values.length === 1
+        ? (shape.values[0] ?? '')
+        : `one of ${shape.values.join(', ')}`;
     case 'integer':
       return `a whole number from ${shape.least} to ${shape.most}`;
     case 'flag':

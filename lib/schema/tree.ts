@@ -1,4 +1,7 @@
-/** A document as plain nodes with places: what lib/schema/yaml.ts makes and decoders read. Keys are strings, each once. */
+/**
+ * A document as plain nodes with places: what lib/schema/yaml.ts makes and decoders read. Keys are
+ * strings, each once.
+ */
 import type { Place } from './problem.ts';
 
 export interface Entry {
@@ -34,7 +37,8 @@ export function locate(tree: Tree, steps: readonly Step[]): Tree {
 }
 
 function child(node: Tree, step: Step): Tree | undefined {
-  if (node.kind === 'map') return typeof step === 'string' ? node.entries.get(step)?.value : undefined;
+  if (node.kind === 'map')
+    return typeof step === 'string' ? node.entries.get(step)?.value : undefined;
   return node.kind === 'list' && typeof step === 'number' ? node.items[step] : undefined;
 }
 

@@ -1,16 +1,36 @@
 /**
- * YAML text to trees. YAML 1.2, core schema, and of that the part that has one meaning: what other readers of YAML take for something else (`yes`, merge
- * keys, tags, directives, duplicate keys) and what can blow a small text up (aliases within aliases) is refused, with its place and its fix.
+ * YAML text to trees. YAML 1.2, core schema, and of that the part that has one meaning: what other
+ * readers of YAML take for something else (`yes`, merge keys, tags, directives, duplicate keys) and
+ * what can blow a small text up (aliases within aliases) is refused, with its place and its fix.
  */
-import { Composer, isAlias, isMap, isScalar, isSeq, LineCounter, Parser, type Document } from 'yaml';
+import {
+  Composer,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  Parser,
+  type Document,
+} from 'yaml';
 import { Fault } from '../base/fault.ts';
 import type { Place, Problems } from './problem.ts';
 import type { Entry, Scalar, Tree } from './tree.ts';
 
-/** Bytes of one file; nesting; aliases in one document; nodes that aliases may stand for in one document. */
-export const YAML_LIMITS = Object.freeze({ bytes: 16 * 1024 * 1024, depth: 32, aliases: 32, aliasedNodes: 10_000 });
+/**
+ * Bytes of one file; nesting; aliases in one document; nodes that aliases may stand for in one
+ * document.
+ */
+export const YAML_LIMITS = Object.freeze({
+  bytes: 16 * 1024 * 1024,
+  depth: 32,
+  aliases: 32,
+  aliasedNodes: 10_000,
+});
 
-/** The documents of a file that could be read; what could not is among the problems. Throws nothing. */
+/**
+ * The documents of a file that could be read; what could not is among the problems. Throws nothing.
+ */
 export function parseYaml(file: string, text: string, problems: Problems): readonly Tree[] {
   return [...readYaml(file, text, problems)];
 }
@@ -80,11 +100,16 @@ class Reader {
   /** undefined: empty, or refused. */
   document(document: Document): Tree | undefined {
     for (const { code, message, pos } of [...document.errors, ...document.warnings]) {
-      this.problem(pos[0], message.replace(/\s+/g, ' '), FIXES[code] ?? 'see the YAML 1.2 specification');
+      this.problem(
+        pos[0],
+        message.replace(/\s+/g, ' '),
+        FIXES[code] ?? 'see the YAML 1.2 specification',
+      );
     }
     const { explicit } = document.directives?.yaml ?? {};
     const start = document.range?.[0] ?? 0;
-    if (explicit === true) this.problem(start, 'the file has a %YAML directive', 'remove it: documents are YAML 1.2');
+    if (explicit === true)
+      this.problem(start, 'the file has a %YAML directive', 'remove it: documents are YAML 1.2');
     if (document.errors.length > 0 || document.warnings.length > 0) return undefined;
     const { contents } = document;
     if (contents === null || (isScalar(contents) && contents.value === null)) return undefined;
@@ -107,7 +132,11 @@ class Reader {
     const offset = node.range?.[0] ?? near;
     if (this.#following.length > 0 && (this.#aliased += 1) > YAML_LIMITS.aliasedNodes) {
       if (this.#aliased === YAML_LIMITS.aliasedNodes + 1) {
-        this.problem(offset, `aliases stand for more than ${YAML_LIMITS.aliasedNodes} values`, 'write the values out');
+        this.problem(
+          offset,
+          `aliases stand for more than ${YAML_LIMITS.aliasedNodes} values`,
+          'write the values out',
+        );
       }
       return this.#empty(offset);
     }
@@ -116,7 +145,11 @@ class Reader {
       return this.#empty(offset);
     }
     if (node.tag !== undefined)
-      this.problem(offset, `the value has the tag ${node.tag}`, 'remove the tag, quote text instead');
+      this.problem(
+        offset,
+        `the value has the tag ${node.tag}`,
+        'remove the tag, quote text instead',
+      );
     if (node.anchor !== undefined) this.#anchors.set(node.anchor, undefined);
     const tree = this.#plain(node, offset, depth);
     if (node.anchor !== undefined) this.#anchors.set(node.anchor, node);
@@ -126,7 +159,12 @@ class Reader {
   #plain(node: unknown, offset: number, depth: number): Tree {
     const at = this.#place(offset);
     if (isMap(node)) return { kind: 'map', at, entries: this.#entries(node.items, offset, depth) };
-    if (isSeq(node)) return { kind: 'list', at, items: node.items.map((item) => this.#node(item, offset, depth + 1)) };
+    if (isSeq(node))
+      return {
+        kind: 'list',
+        at,
+        items: node.items.map((item) => this.#node(item, offset, depth + 1)),
+      };
     if (!isScalar(node)) return this.#empty(offset);
     const plain = node.type === 'PLAIN' ? (node.source ?? '') : undefined;
     return { kind: 'scalar', at, value: scalarOf(node.value), plain };
@@ -142,11 +180,21 @@ class Reader {
       const offset = isScalar(node) ? (node.range?.[0] ?? near) : near;
       const key = isScalar(node) && typeof node.value === 'string' ? node.value : undefined;
       if (key === undefined)
-        this.problem(offset, 'a key is not text', 'keys are names; quote a number if it is meant as one');
-      else if (key === '<<') this.problem(offset, 'merge keys (<<) are not used here', 'write the keys out');
+        this.problem(
+          offset,
+          'a key is not text',
+          'keys are names; quote a number if it is meant as one',
+        );
+      else if (key === '<<')
+        this.problem(offset, 'merge keys (<<) are not used here', 'write the keys out');
       else if (entries.has(key))
         this.problem(offset, `the key ${key} is there twice (${lineOf(entries, key)})`, 'keep one');
-      else entries.set(key, { key, keyAt: this.#place(offset), value: this.#node(value, offset, depth + 1) });
+      else
+        entries.set(key, {
+          key,
+          keyAt: this.#place(offset),
+          value: this.#node(value, offset, depth + 1),
+        });
       if (isScalar(node) && node.tag !== undefined)
         this.problem(offset, `a key has the tag ${node.tag}`, 'remove the tag');
     }
@@ -156,7 +204,11 @@ class Reader {
   #alias({ source }: { source: string }, offset: number, depth: number): Tree {
     this.#aliases += 1;
     if (this.#aliases === YAML_LIMITS.aliases + 1) {
-      this.problem(offset, `there are more than ${YAML_LIMITS.aliases} aliases`, 'write the values out');
+      this.problem(
+        offset,
+        `there are more than ${YAML_LIMITS.aliases} aliases`,
+        'write the values out',
+      );
     }
     if (this.#aliases > YAML_LIMITS.aliases) return this.#empty(offset);
     const target = this.#anchors.get(source);
@@ -186,7 +238,12 @@ function lineOf(entries: ReadonlyMap<string, Entry>, key: string): string {
 }
 
 function scalarOf(value: unknown): Scalar {
-  if (value === null || typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean')
+  if (
+    value === null ||
+    typeof value === 'string' ||
+    typeof value === 'number' ||
+    typeof value === 'boolean'
+  )
     return value;
   return JSON.stringify(value) ?? null;
 }

@@ -1,6 +1,8 @@
 /**
- * Trust bundles (SPIFFE_Trust_Domain_and_Bundle.md). A bundle belongs to one trust domain and is never merged with another; X.509 authorities and
- * JWT authorities are different values so that neither can verify the other's SVIDs. An empty bundle is legal and means that nothing of that domain is trusted.
+ * Trust bundles (SPIFFE_Trust_Domain_and_Bundle.md). A bundle belongs to one trust domain and is
+ * never merged with another; X.509 authorities and JWT authorities are different values so that
+ * neither can verify the other's SVIDs. An empty bundle is legal and means that nothing of that
+ * domain is trusted.
  */
 import type { JSONWebKeySet } from 'jose';
 import { Fault } from '../base/fault.ts';
@@ -14,7 +16,10 @@ import type { TrustDomain } from './trust-domain.ts';
 /** Throws a Fault `bad-bundle` unless the bundle of `trustDomain` is of a size that we take. */
 function checkSize(trustDomain: TrustDomain, bytes: Uint8Array): void {
   if (bytes.length <= LIMITS.bundleBytes) return;
-  throw new Fault('bad-bundle', `the bundle of ${trustDomain} is longer than ${LIMITS.bundleBytes} bytes`);
+  throw new Fault(
+    'bad-bundle',
+    `the bundle of ${trustDomain} is longer than ${LIMITS.bundleBytes} bytes`,
+  );
 }
 
 /** Told of each certificate that is left out of a bundle. */
@@ -27,7 +32,11 @@ export type LeftOut = (fault: Fault) => void;
  * of what was there, the bundle is bad as a whole.
  * @throws Fault `bad-bundle`
  */
-export function parseX509Bundle(trustDomain: TrustDomain, der: Uint8Array, leftOut: LeftOut = () => {}): X509Bundle {
+export function parseX509Bundle(
+  trustDomain: TrustDomain,
+  der: Uint8Array,
+  leftOut: LeftOut = () => {},
+): X509Bundle {
   checkSize(trustDomain, der);
   const certificates = splitReadable(der, `the bundle of ${trustDomain}`, leftOut);
   return x509Bundle(trustDomain, certificates, leftOut);
@@ -40,7 +49,10 @@ export function x509Bundle(
   leftOut: LeftOut = () => {},
 ): X509Bundle {
   if (certificates.length > LIMITS.anchors) {
-    throw new Fault('bad-bundle', `the bundle of ${trustDomain} has more than ${LIMITS.anchors} certificates`);
+    throw new Fault(
+      'bad-bundle',
+      `the bundle of ${trustDomain} has more than ${LIMITS.anchors} certificates`,
+    );
   }
   const faults = certificates.filter(({ ca }) => !ca).map((one) => noAuthority(trustDomain, one));
   const authorities = certificates.filter(({ ca }) => ca);
@@ -50,22 +62,30 @@ export function x509Bundle(
   return Object.freeze({ trustDomain, anchors: Object.freeze(anchors) });
 }
 
-function noAuthority(trustDomain: TrustDomain, { serialNumber }: X509Bundle['anchors'][number]): Fault {
+function noAuthority(
+  trustDomain: TrustDomain,
+  { serialNumber }: X509Bundle['anchors'][number],
+): Fault {
   const problem = `the bundle of ${trustDomain} holds a certificate that is no CA's`;
   return new Fault('bad-bundle', problem, {
-    hint: `its serial number is ${serialNumber}; bundles hold only signing certificates, of X.509 version 3`,
+    hint:
+      `its serial number is ${serialNumber}; bundles hold only signing certificates, of ` +
+      'X.509 version 3',
   });
 }
 
 export interface JwtBundleOptions {
   /**
-   * Whether a key without `use` is ignored, as the standard has it for bundle documents (section 4.2.2). Not so for the Workload API: SPIRE sends a
-   * plain JWK Set there, whose keys have none.
+   * Whether a key without `use` is ignored, as the standard has it for bundle documents (section
+   * 4.2.2). Not so for the Workload API: SPIRE sends a plain JWK Set there, whose keys have none.
    */
   readonly requireUse: boolean;
 }
 
-/** The keys of a JWK Set that may verify JWT-SVIDs; those of another use, of unknown type or without a key ID are ignored one by one. */
+/**
+ * The keys of a JWK Set that may verify JWT-SVIDs; those of another use, of unknown type or without
+ * a key ID are ignored one by one.
+ */
 export function jwtKeys(keys: readonly Jwk[], { requireUse }: JwtBundleOptions): JSONWebKeySet {
   const usable = keys
     .filter(({ use }) => use === 'jwt-svid' || (use === undefined && !requireUse))
@@ -75,10 +95,15 @@ export function jwtKeys(keys: readonly Jwk[], { requireUse }: JwtBundleOptions):
 }
 
 /**
- * The JWT authorities of a trust domain from a JWK Set (JWT-SVID section 6). Only public members are kept.
+ * The JWT authorities of a trust domain from a JWK Set (JWT-SVID section 6). Only public members
+ * are kept.
  * @throws Fault `bad-bundle`
  */
-export function parseJwtBundle(trustDomain: TrustDomain, jwks: Uint8Array, options: JwtBundleOptions): JwtBundle {
+export function parseJwtBundle(
+  trustDomain: TrustDomain,
+  jwks: Uint8Array,
+  options: JwtBundleOptions,
+): JwtBundle {
   checkSize(trustDomain, jwks);
   const { keys } = decodeJwks(jwks, `the JWT bundle of ${trustDomain}`);
   return Object.freeze({ trustDomain, keys: Object.freeze(jwtKeys(keys, options)) });

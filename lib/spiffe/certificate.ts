@@ -1,8 +1,10 @@
 /**
- * What the X509-SVID profile asks of a certificate, read from its DER. node:crypto cannot say it: its `keyUsage` is the extended one, its
- * `subjectAltName` is a joined string that must never be split, and it knows nothing of criticality. General X.509 libraries refuse whole
- * certificates for names that SPIFFE does not care about. The engine has parsed these bytes already; the walk here only picks from them, refuses
- * what is not DER, and refuses an extension that stands twice (RFC 5280 section 4.2), of which readers could take different ones.
+ * What the X509-SVID profile asks of a certificate, read from its DER. node:crypto cannot say it:
+ * its `keyUsage` is the extended one, its `subjectAltName` is a joined string that must never be
+ * split, and it knows nothing of criticality. General X.509 libraries refuse whole certificates for
+ * names that SPIFFE does not care about. The engine has parsed these bytes already; the walk here
+ * only picks from them, refuses what is not DER, and refuses an extension that stands twice (RFC
+ * 5280 section 4.2), of which readers could take different ones.
  */
 import { X509Certificate } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
@@ -23,7 +25,9 @@ export interface CertificateFacts {
   readonly keyUsage: KeyUsage | undefined;
   /** Extended key usage; undefined when the extension is absent. */
   readonly purposes: { readonly serverAuth: boolean; readonly clientAuth: boolean } | undefined;
-  /** URI names of the subject alternative name, as bytes read as Latin-1, so that nothing is folded. */
+  /**
+   * URI names of the subject alternative name, as bytes read as Latin-1, so that nothing is folded.
+   */
   readonly uris: readonly string[];
   readonly namesCritical: boolean;
 }
@@ -33,7 +37,9 @@ interface Extension {
   readonly value: Uint8Array;
 }
 
-/** The extensions of a certificate by the hexadecimal content of their OID (RFC 5280 section 4.1). */
+/**
+ * The extensions of a certificate by the hexadecimal content of their OID (RFC 5280 section 4.1).
+ */
 function extensionsOf(tbs: Uint8Array): ReadonlyMap<string, Extension> {
   const found = new Map<string, Extension>();
   const field = elements(tbs).find(({ tag }) => tag === 0xa3);
@@ -41,10 +47,12 @@ function extensionsOf(tbs: Uint8Array): ReadonlyMap<string, Extension> {
   for (const { content } of elements(only(field.content, TAG.sequence).content)) {
     const parts = elements(content);
     const [oid, value] = [parts[0], parts.at(-1)];
-    if (oid?.tag !== TAG.oid || value?.tag !== TAG.octetString) throw new DerError('it has a broken extension');
+    if (oid?.tag !== TAG.oid || value?.tag !== TAG.octetString)
+      throw new DerError('it has a broken extension');
     const name = Buffer.from(oid.content).toString('hex');
     if (found.has(name)) throw new DerError('it has one extension twice');
-    const critical = parts.length === 3 && parts[1]?.tag === TAG.boolean && parts[1].content[0] !== 0;
+    const critical =
+      parts.length === 3 && parts[1]?.tag === TAG.boolean && parts[1].content[0] !== 0;
     found.set(name, { critical, value: value.content });
   }
   return found;
@@ -78,7 +86,9 @@ function isCa({ value }: Extension): boolean {
 }
 
 function purposesOf({ value }: Extension): NonNullable<CertificateFacts['purposes']> {
-  const oids = elements(only(value, TAG.sequence).content).map(({ content }) => Buffer.from(content).toString('hex'));
+  const oids = elements(only(value, TAG.sequence).content).map(({ content }) =>
+    Buffer.from(content).toString('hex'),
+  );
   return { serverAuth: oids.includes(OID.serverAuth), clientAuth: oids.includes(OID.clientAuth) };
 }
 
@@ -100,7 +110,10 @@ function read(der: Uint8Array): CertificateFacts {
   const [tbs] = elements(only(der, TAG.sequence).content);
   if (tbs?.tag !== TAG.sequence) throw new DerError('it has no body');
   const extensions = extensionsOf(tbs.content);
-  const [names, basic] = [extensions.get(OID.alternativeNames), extensions.get(OID.basicConstraints)];
+  const [names, basic] = [
+    extensions.get(OID.alternativeNames),
+    extensions.get(OID.basicConstraints),
+  ];
   const [usage, purposes] = [extensions.get(OID.keyUsage), extensions.get(OID.extendedKeyUsage)];
   return Object.freeze({
     subjectEmpty: isSubjectEmpty(tbs.content),
@@ -117,13 +130,15 @@ export function certificateFacts(certificate: X509Certificate): CertificateFacts
   try {
     return read(certificate.raw);
   } catch (failure) {
-    if (failure instanceof DerError) throw new Fault('bad-svid', `a certificate cannot be read: ${failure.message}`);
+    if (failure instanceof DerError)
+      throw new Fault('bad-svid', `a certificate cannot be read: ${failure.message}`);
     throw failure;
   }
 }
 
 /**
- * Splits concatenated DER certificates (Workload API section 5.2), strictly: every byte belongs to one. Empty input gives an empty list.
+ * Splits concatenated DER certificates (Workload API section 5.2), strictly: every byte belongs to
+ * one. Empty input gives an empty list.
  * @throws Fault `code` with `what` as the subject of its message
  */
 export function splitCertificates(der: Uint8Array, what: string, code: Code): X509Certificate[] {
@@ -134,7 +149,9 @@ export function splitCertificates(der: Uint8Array, what: string, code: Code): X5
     });
   } catch (failure) {
     const why = failure instanceof DerError ? failure.message : 'it holds a broken certificate';
-    throw new Fault(code, `${what} is not a concatenation of DER certificates: ${why}`, { cause: failure });
+    throw new Fault(code, `${what} is not a concatenation of DER certificates: ${why}`, {
+      cause: failure,
+    });
   }
 }
 
@@ -143,7 +160,11 @@ export function splitCertificates(der: Uint8Array, what: string, code: Code): X5
  * of what was there, it is thrown.
  * @throws Fault `bad-bundle` with `what` as the subject of its message
  */
-export function splitReadable(der: Uint8Array, what: string, leftOut: (fault: Fault) => void): X509Certificate[] {
+export function splitReadable(
+  der: Uint8Array,
+  what: string,
+  leftOut: (fault: Fault) => void,
+): X509Certificate[] {
   const faults: Fault[] = [];
   const certificates = partsOf(der, what).flatMap((part) => {
     try {

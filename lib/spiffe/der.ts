@@ -1,6 +1,7 @@
 /**
- * Just enough DER (X.690 section 10) to walk values that somebody else must not be trusted to have split: one-byte tags, definite lengths in their
- * shortest form, nothing left over. Whatever does not fit is a `DerError`, which the callers turn into a Fault that names the place.
+ * Just enough DER (X.690 section 10) to walk values that somebody else must not be trusted to have
+ * split: one-byte tags, definite lengths in their shortest form, nothing left over. Whatever does
+ * not fit is a `DerError`, which the callers turn into a Fault that names the place.
  */
 
 /** One tag-length-value. */
@@ -23,21 +24,26 @@ export const TAG = Object.freeze({
 });
 
 /** Longer than any certificate that we would take. */
-const MOST_LENGTH_BYTES = 3;
+const MAX_LENGTH_BYTES = 3;
 
-function lengthAt(bytes: Uint8Array, at: number): { readonly length: number; readonly next: number } {
+function lengthAt(
+  bytes: Uint8Array,
+  at: number,
+): { readonly length: number; readonly next: number } {
   const first = bytes[at];
   if (first === undefined) throw new DerError('it ends in the middle of a length');
   if (first < 0x80) return { length: first, next: at + 1 };
   const count = first & 0x7f;
-  if (count === 0 || count > MOST_LENGTH_BYTES) throw new DerError('it has a length of a forbidden form');
+  if (count === 0 || count > MAX_LENGTH_BYTES)
+    throw new DerError('it has a length of a forbidden form');
   let length = 0;
   for (let index = 1; index <= count; index += 1) {
     const byte = bytes[at + index];
     if (byte === undefined) throw new DerError('it ends in the middle of a length');
     length = length * 256 + byte;
   }
-  if (length < 0x80 || length < 256 ** (count - 1)) throw new DerError('it has a length that is not the shortest');
+  if (length < 0x80 || length < 256 ** (count - 1))
+    throw new DerError('it has a length that is not the shortest');
   return { length, next: at + 1 + count };
 }
 
@@ -60,6 +66,7 @@ export function elements(bytes: Uint8Array): Der[] {
 /** The only element of `bytes`, which must have this tag. */
 export function only(bytes: Uint8Array, tag: number): Der {
   const [first, ...rest] = elements(bytes);
-  if (first?.tag !== tag || rest.length > 0) throw new DerError('it is not the one value that belongs there');
+  if (first?.tag !== tag || rest.length > 0)
+    throw new DerError('it is not the one value that belongs there');
   return first;
 }

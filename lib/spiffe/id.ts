@@ -1,6 +1,7 @@
 /**
- * SPIFFE IDs (SPIFFE-ID section 2): `spiffe://<trust domain>[/<segment>...]`. A scanner over character codes, as URL parsers fold case, resolve dot
- * segments and decode percent escapes, each of which would make two spellings of one identity. What is accepted is already canonical: two IDs
+ * SPIFFE IDs (SPIFFE-ID section 2): `spiffe://<trust domain>[/<segment>...]`. A scanner over
+ * character codes, as URL parsers fold case, resolve dot segments and decode percent escapes, each
+ * of which would make two spellings of one identity. What is accepted is already canonical: two IDs
  * are equal if and only if their strings are.
  */
 import { Fault } from '../base/fault.ts';
@@ -13,7 +14,7 @@ declare const brand: unique symbol;
 export type SpiffeId = string & { readonly [brand]: 'SpiffeId' };
 
 /** SPIFFE-ID section 2.3. */
-export const LONGEST_SPIFFE_ID = 2048;
+export const MAX_SPIFFE_ID = 2048;
 
 const SCHEME = 'spiffe://';
 const SLASH = 0x2f;
@@ -47,7 +48,7 @@ function problemOfPath(path: string): string | undefined {
 }
 
 function problemOf(text: string): string | undefined {
-  if (text.length > LONGEST_SPIFFE_ID) return `it is longer than ${LONGEST_SPIFFE_ID} bytes`;
+  if (text.length > MAX_SPIFFE_ID) return `it is longer than ${MAX_SPIFFE_ID} bytes`;
   if (!text.startsWith(SCHEME)) return 'it does not begin with "spiffe://"';
   const slash = text.indexOf('/', SCHEME.length);
   const end = slash === -1 ? text.length : slash;
@@ -87,7 +88,8 @@ export function idOfTrustDomain(trustDomain: TrustDomain): SpiffeId {
 }
 
 /**
- * A trust domain written either as its SPIFFE ID (as the Workload API's map keys are, Workload API section 5.2) or as its bare name.
+ * A trust domain written either as its SPIFFE ID (as the Workload API's map keys are, Workload API
+ * section 5.2) or as its bare name.
  * @throws Fault `bad-spiffe-id`, also for an ID with a path
  */
 export function parseTrustDomainKey(text: string): TrustDomain {

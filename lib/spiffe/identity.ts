@@ -1,6 +1,7 @@
 /**
- * Identity: who we are, as one immutable snapshot per generation. SVID, own bundle and federated bundles are swapped together, so no
- * reader ever sees a certificate of one update with the bundle of another. A request reads it once.
+ * Identity: who we are, as one immutable snapshot per generation. SVID, own bundle and federated
+ * bundles are swapped together, so no reader ever sees a certificate of one update with the bundle
+ * of another. A request reads it once.
  */
 import type { KeyObject, X509Certificate } from 'node:crypto';
 import type { JSONWebKeySet } from 'jose';
@@ -22,7 +23,10 @@ export interface X509Svid {
   readonly serial: string;
 }
 
-/** X.509 authorities of one trust domain; used for X.509-SVIDs alone. Empty means: nothing of that domain is trusted. */
+/**
+ * X.509 authorities of one trust domain; used for X.509-SVIDs alone. Empty means: nothing of that
+ * domain is trusted.
+ */
 export interface X509Bundle {
   readonly trustDomain: TrustDomain;
   readonly anchors: readonly X509Certificate[];
@@ -45,14 +49,17 @@ export interface Identity {
   readonly bundles: ReadonlyMap<TrustDomain, X509Bundle>;
 }
 
-/** Names an identity by what a connection depends on: its generation, and which of its SVIDs we act as. */
+/**
+ * Names an identity by what a connection depends on: its generation, and which of its SVIDs we act
+ * as.
+ */
 export function identityKey({ generation, svid, svids }: Identity): string {
   return `${generation}.${svids.indexOf(svid)}`;
 }
 
 /**
- * State of the source: `current` may be used until its SVID's notAfter (unless `withdrawn`); the others carry what is awaited or why
- * nothing may be used.
+ * State of the source: `current` may be used until its SVID's notAfter (unless `withdrawn`); the
+ * others carry what is awaited or why nothing may be used.
  */
 export type IdentityState =
   | { readonly kind: 'waiting'; readonly since: number; readonly problem: string | undefined }
@@ -61,7 +68,10 @@ export type IdentityState =
       readonly kind: 'withdrawn';
       /** Milliseconds since the epoch. */
       readonly since: number;
-      /** By PermissionDenied, which may be over in a moment; an SVID that is left out of a message is not. */
+      /**
+       * By PermissionDenied, which may be over in a moment; an SVID that is left out of a message
+       * is not.
+       */
       readonly denied: boolean;
       readonly problem: string;
     };

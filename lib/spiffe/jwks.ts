@@ -1,6 +1,7 @@
 /**
- * JWK Sets (RFC 7517 section 5) as SPIFFE uses them: JSON in UTF-8, no member twice (readers could take different ones), numbers as they were written, unknown
- * members left alone, and of a key only its public part.
+ * JWK Sets (RFC 7517 section 5) as SPIFFE uses them: JSON in UTF-8, no member twice (readers could
+ * take different ones), numbers as they were written, unknown members left alone, and of a key only
+ * its public part.
  */
 import type { JWK } from 'jose';
 import { Fault } from '../base/fault.ts';
@@ -38,17 +39,25 @@ export function duplicateMember(json: string): string | undefined {
   return undefined;
 }
 
-/** Integers as bigint: a sequence number has 64 bits and more (Trust Domain and Bundle section 4.1.1). */
+/**
+ * Integers as bigint: a sequence number has 64 bits and more (Trust Domain and Bundle section
+ * 4.1.1).
+ */
 function exact(_name: string, value: unknown, context?: { readonly source?: string }): unknown {
   const source = context?.source;
-  return typeof value === 'number' && source !== undefined && /^-?\d+$/.test(source) ? BigInt(source) : value;
+  return typeof value === 'number' && source !== undefined && /^-?\d+$/.test(source)
+    ? BigInt(source)
+    : value;
 }
 
 /**
  * Any JSON object of a bundle.
  * @throws Fault `bad-bundle` with `what` as its subject
  */
-export function decodeJsonObject(bytes: Uint8Array, what: string): Readonly<Record<string, unknown>> {
+export function decodeJsonObject(
+  bytes: Uint8Array,
+  what: string,
+): Readonly<Record<string, unknown>> {
   let text: string;
   let value: unknown;
   try {
@@ -59,7 +68,8 @@ export function decodeJsonObject(bytes: Uint8Array, what: string): Readonly<Reco
   }
   if (!isObject(value)) throw new Fault('bad-bundle', `${what} is not a JSON object`);
   const twice = duplicateMember(text);
-  if (twice !== undefined) throw new Fault('bad-bundle', `${what} has the member ${JSON.stringify(twice)} twice`);
+  if (twice !== undefined)
+    throw new Fault('bad-bundle', `${what} has the member ${JSON.stringify(twice)} twice`);
   return value;
 }
 
@@ -67,7 +77,8 @@ export function decodeJsonObject(bytes: Uint8Array, what: string): Readonly<Reco
 export function jwksOf(value: Readonly<Record<string, unknown>>, what: string): Jwks {
   const { keys, ...members } = value;
   if (!Array.isArray(keys)) throw new Fault('bad-bundle', `${what} has no "keys" array`);
-  if (keys.length > LIMITS.keys) throw new Fault('bad-bundle', `${what} has more than ${LIMITS.keys} keys`);
+  if (keys.length > LIMITS.keys)
+    throw new Fault('bad-bundle', `${what} has more than ${LIMITS.keys} keys`);
   return { keys: keys.filter(isObject), members };
 }
 
@@ -76,18 +87,30 @@ export function decodeJwks(bytes: Uint8Array, what: string): Jwks {
   return jwksOf(decodeJsonObject(bytes, what), what);
 }
 
-/** The members that make a public key of each type (RFC 7518 section 6). Symmetric keys are none of them. */
+/**
+ * The members that make a public key of each type (RFC 7518 section 6). Symmetric keys are none of
+ * them.
+ */
 const PUBLIC_MEMBERS: ReadonlyMap<unknown, readonly string[]> = new Map([
   ['EC', ['crv', 'x', 'y']],
   ['RSA', ['n', 'e']],
 ]);
 
-/** The public part of a key that JWT-SVIDs may be signed with; undefined when it is of another type, incomplete, or has no key ID. */
+/**
+ * The public part of a key that JWT-SVIDs may be signed with; undefined when it is of another type,
+ * incomplete, or has no key ID.
+ */
 export function publicKey(key: Jwk): JWK | undefined {
   const { kty, kid, alg } = key as Readonly<Record<string, unknown>>;
   const wanted = PUBLIC_MEMBERS.get(kty);
-  if (wanted === undefined || typeof kty !== 'string' || typeof kid !== 'string' || kid === '') return undefined;
+  if (wanted === undefined || typeof kty !== 'string' || typeof kid !== 'string' || kid === '')
+    return undefined;
   const parts = wanted.map((name) => [name, key[name]] as const);
   if (!parts.every(([, value]) => typeof value === 'string')) return undefined;
-  return Object.freeze({ kty, kid, ...(typeof alg === 'string' && { alg }), ...Object.fromEntries(parts) });
+  return Object.freeze({
+    kty,
+    kid,
+    ...(typeof alg === 'string' && { alg }),
+    ...Object.fromEntries(parts),
+  });
 }

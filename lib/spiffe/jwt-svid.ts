@@ -1,7 +1,8 @@
 /**
- * JWT-SVIDs (JWT-SVID.md), validated here with the keys of the subject's trust domain and of no other. Order: form, algorithm, header, claims, then the
- * signature, so that no key is touched for a token that is refused anyway. Keys and addresses of keys that a token brings along are never used.
- * No message holds the token.
+ * JWT-SVIDs (JWT-SVID.md), validated here with the keys of the subject's trust domain and of no
+ * other. Order: form, algorithm, header, claims, then the signature, so that no key is touched for
+ * a token that is refused anyway. Keys and addresses of keys that a token brings along are never
+ * used. No message holds the token.
  */
 import { compactVerify, decodeJwt, decodeProtectedHeader, importJWK } from 'jose';
 import type { JWK, JWTPayload, ProtectedHeaderParameters } from 'jose';
@@ -46,9 +47,14 @@ interface Fit {
   readonly crv?: string;
 }
 
-/** The only algorithms there are (JWT-SVID section 2.1), each with the keys that it fits (RFC 7518 section 3.1). */
+/**
+ * The only algorithms there are (JWT-SVID section 2.1), each with the keys that it fits (RFC 7518
+ * section 3.1).
+ */
 const ALGORITHMS: ReadonlyMap<unknown, Fit> = new Map<unknown, Fit>([
-  ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'].map((alg) => [alg, { kty: 'RSA' }] as const),
+  ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'].map(
+    (alg) => [alg, { kty: 'RSA' }] as const,
+  ),
   ['ES256', { kty: 'EC', crv: 'P-256' }],
   ['ES384', { kty: 'EC', crv: 'P-384' }],
   ['ES512', { kty: 'EC', crv: 'P-521' }],
@@ -72,15 +78,22 @@ interface Header {
   readonly kid: string | undefined;
 }
 
-/** Section 2 and 2.1 to 2.3: what the header must not have is refused, though it would not be used. */
+/**
+ * Section 2 and 2.1 to 2.3: what the header must not have is refused, though it would not be used.
+ */
 function checkHeader(header: ProtectedHeaderParameters): Header {
   const { alg, kid, typ, crit } = header;
   const fit = ALGORITHMS.get(alg);
-  if (fit === undefined || alg === undefined) refuse(`is signed with ${quoted(String(alg))}, which is not allowed`);
-  if (typ !== undefined && typ !== 'JWT' && typ !== 'JOSE') refuse(`has the type ${quoted(String(typ))}, not JWT`);
+  if (fit === undefined || alg === undefined)
+    refuse(`is signed with ${quoted(String(alg))}, which is not allowed`);
+  if (typ !== undefined && typ !== 'JWT' && typ !== 'JOSE')
+    refuse(`has the type ${quoted(String(typ))}, not JWT`);
   if (crit !== undefined) refuse('has critical header parameters, of which we know none');
-  const other = Object.keys(header).find((name) => name !== 'alg' && name !== 'kid' && name !== 'typ');
-  if (other !== undefined) refuse(`has the header parameter ${quoted(other)}, which must not be there`);
+  const other = Object.keys(header).find(
+    (name) => name !== 'alg' && name !== 'kid' && name !== 'typ',
+  );
+  if (other !== undefined)
+    refuse(`has the header parameter ${quoted(other)}, which must not be there`);
   if (kid !== undefined && typeof kid !== 'string') refuse('has a key ID that is not a string');
   return { alg, fit, kid };
 }
@@ -100,7 +113,10 @@ function isTime(claim: unknown): claim is number {
 }
 
 /** Section 3. */
-function checkClaims(claims: JWTPayload, { audience, now, early = LEEWAY_MS }: ReadOptions): JwtSvid {
+function checkClaims(
+  claims: JWTPayload,
+  { audience, now, early = LEEWAY_MS }: ReadOptions,
+): JwtSvid {
   const { sub, aud, exp, nbf } = claims;
   if (typeof sub !== 'string') refuse('has no subject');
   const listed: readonly unknown[] = Array.isArray(aud) ? aud : [aud];
@@ -113,16 +129,26 @@ function checkClaims(claims: JWTPayload, { audience, now, early = LEEWAY_MS }: R
   if (now >= exp * 1000 + LEEWAY_MS) refuse(`expired ${Math.round(now / 1000 - exp)} s ago`);
   if (nbf !== undefined && !isTime(nbf)) refuse('has a "not before" that is no time');
   if (nbf !== undefined && now < nbf * 1000 - early) {
-    refuse(`is not valid for another ${Math.round(nbf - now / 1000)} s`, 'compare the clocks of both hosts');
+    refuse(
+      `is not valid for another ${Math.round(nbf - now / 1000)} s`,
+      'compare the clocks of both hosts',
+    );
   }
-  return Object.freeze({ id: subjectOf(sub), audience: Object.freeze(audiences), expiresAt: exp * 1000, claims });
+  return Object.freeze({
+    id: subjectOf(sub),
+    audience: Object.freeze(audiences),
+    expiresAt: exp * 1000,
+    claims,
+  });
 }
 
 function subjectOf(sub: string): SpiffeId {
   try {
     return parseSpiffeId(sub);
   } catch (failure) {
-    return refuse(`has a subject that is no SPIFFE ID: ${Fault.from(failure, 'bad-jwt-svid').message}`);
+    return refuse(
+      `has a subject that is no SPIFFE ID: ${Fault.from(failure, 'bad-jwt-svid').message}`,
+    );
   }
 }
 
@@ -164,7 +190,8 @@ function read(token: string, options: ReadOptions): Read {
 }
 
 /**
- * What a JWT-SVID says, everything checked but its signature: for tokens that the Workload API has just issued to us, never for those of others.
+ * What a JWT-SVID says, everything checked but its signature: for tokens that the Workload API has
+ * just issued to us, never for those of others.
  * @throws Fault `bad-jwt-svid`
  */
 export function readIssuedJwtSvid(token: string, options: ReadOptions): JwtSvid {
@@ -172,7 +199,8 @@ export function readIssuedJwtSvid(token: string, options: ReadOptions): JwtSvid 
 }
 
 /**
- * Validates a JWT-SVID (JWT-SVID section 4). A token without `kid` is tried with up to eight keys that fit its algorithm.
+ * Validates a JWT-SVID (JWT-SVID section 4). A token without `kid` is tried with up to eight keys
+ * that fit its algorithm.
  * @throws Fault `bad-jwt-svid`
  */
 export async function validateJwtSvid(token: string, options: JwtSvidOptions): Promise<JwtSvid> {

@@ -1,4 +1,7 @@
-/** What is accepted from a Workload API or a bundle document at most. Bounded so that a broken server cannot exhaust us; far above what is real. */
+/**
+ * What is accepted from a Workload API or a bundle document at most. Bounded so that a broken
+ * server cannot exhaust us; far above what is real.
+ */
 export const LIMITS = Object.freeze({
   /** Certificates of one X.509-SVID: leaf and intermediates. */
   chain: 16,

@@ -1,13 +1,15 @@
 /**
- * Who a peer may be: a SPIFFE ID, or one with globs in whole path segments. Never a regular expression, never a prefix of a string.
+ * Who a peer may be: a SPIFFE ID, or one with globs in whole path segments. Never a regular
+ * expression, never a prefix of a string.
  *
  *   pattern = "spiffe://" trust-domain *( "/" ( segment / "*" ) ) [ "/**" ]
  *
- * `*` is exactly one segment, `**` is one or more and stands only at the end; neither is part of a segment (`api-*`) nor in the trust domain, so
- * every pattern belongs to one trust domain. Comparison is byte for byte (SPIFFE-ID section 2.4).
+ * `*` is exactly one segment, `**` is one or more and stands only at the end; neither is part of a
+ * segment (`api-*`) nor in the trust domain, so every pattern belongs to one trust domain.
+ * Comparison is byte for byte (SPIFFE-ID section 2.4).
  */
 import { Fault } from '../base/fault.ts';
-import { LONGEST_SPIFFE_ID, parseSpiffeId, pathOf, problemOfSegment, trustDomainOf } from './id.ts';
+import { MAX_SPIFFE_ID, parseSpiffeId, pathOf, problemOfSegment, trustDomainOf } from './id.ts';
 import type { SpiffeId } from './id.ts';
 import { problemOfTrustDomain, quoted } from './trust-domain.ts';
 import type { TrustDomain } from './trust-domain.ts';
@@ -23,7 +25,9 @@ const SCHEME = 'spiffe://';
 const HINT = 'globs are whole path segments: spiffe://example.org/ns/*/sa/api, or /** at the end';
 
 function refuse(text: string, problem: string, hint = HINT): never {
-  throw new Fault('bad-pattern', `${quoted(text)} is not a pattern of SPIFFE IDs: ${problem}`, { hint });
+  throw new Fault('bad-pattern', `${quoted(text)} is not a pattern of SPIFFE IDs: ${problem}`, {
+    hint,
+  });
 }
 
 function checkSegments(text: string, segments: readonly string[]): void {
@@ -33,7 +37,8 @@ function checkSegments(text: string, segments: readonly string[]): void {
       if (index !== segments.length - 1) refuse(text, '"**" may only be the last segment');
       continue;
     }
-    if (segment.includes('*')) refuse(text, `"*" must be a whole segment, not a part of ${quoted(segment)}`);
+    if (segment.includes('*'))
+      refuse(text, `"*" must be a whole segment, not a part of ${quoted(segment)}`);
     const problem = problemOfSegment(segment);
     if (problem !== undefined) refuse(text, problem);
   }
@@ -51,15 +56,20 @@ function segmentMatcher(prefix: string, segments: readonly string[]): (id: Spiff
 }
 
 /**
- * Parses a pattern of peers. An exact SPIFFE ID must have a path: the ID of a trust domain itself is never a workload's (X509-SVID section 3.1).
+ * Parses a pattern of peers. An exact SPIFFE ID must have a path: the ID of a trust domain itself
+ * is never a workload's (X509-SVID section 3.1).
  * @throws Fault `bad-pattern`
  */
 export function parsePeerPattern(text: string): PeerPattern {
   if (!text.includes('*')) {
     const id = exact(text);
-    return Object.freeze({ text, trustDomain: trustDomainOf(id), matches: (other: SpiffeId) => other === id });
+    return Object.freeze({
+      text,
+      trustDomain: trustDomainOf(id),
+      matches: (other: SpiffeId) => other === id,
+    });
   }
-  if (text.length > LONGEST_SPIFFE_ID) refuse(text, `it is longer than ${LONGEST_SPIFFE_ID} bytes`);
+  if (text.length > MAX_SPIFFE_ID) refuse(text, `it is longer than ${MAX_SPIFFE_ID} bytes`);
   if (!text.startsWith(SCHEME)) refuse(text, 'it does not begin with "spiffe://"');
   const slash = text.indexOf('/', SCHEME.length);
   const name = text.slice(SCHEME.length, slash === -1 ? text.length : slash);
@@ -85,7 +95,11 @@ function exact(text: string): SpiffeId {
     throw new Fault('bad-pattern', fault.message, { hint: fault.hint ?? HINT });
   }
   if (pathOf(id) === '') {
-    refuse(text, 'it has no path, so no workload can match it', `to allow the whole trust domain write ${text}/**`);
+    refuse(
+      text,
+      'it has no path, so no workload can match it',
+      `to allow the whole trust domain write ${text}/**`,
+    );
   }
   return id;
 }

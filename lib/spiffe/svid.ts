@@ -1,4 +1,7 @@
-/** X.509-SVIDs as they are issued to us (Workload API section 5.2.1): parsed once, checked before anything is done with them. */
+/**
+ * X.509-SVIDs as they are issued to us (Workload API section 5.2.1): parsed once, checked before
+ * anything is done with them.
+ */
 import { createPrivateKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
@@ -47,17 +50,29 @@ export function parseX509Svid(
   const [leaf] = chain;
   if (leaf === undefined) throw new Fault('bad-svid', `the X.509-SVID of ${id} has no certificate`);
   if (chain.length > LIMITS.chain) {
-    throw new Fault('bad-svid', `the X.509-SVID of ${id} has more than ${LIMITS.chain} certificates`);
+    throw new Fault(
+      'bad-svid',
+      `the X.509-SVID of ${id} has more than ${LIMITS.chain} certificates`,
+    );
   }
   if (chain.slice(1).some(({ ca }) => !ca)) {
-    throw new Fault('bad-svid', `the X.509-SVID of ${id} has a certificate after its leaf that is no CA's`);
+    throw new Fault(
+      'bad-svid',
+      `the X.509-SVID of ${id} has a certificate after its leaf that is no CA's`,
+    );
   }
   if (Buffer.byteLength(hint) > LIMITS.hintBytes) {
-    throw new Fault('bad-svid', `the hint of ${id} is longer than ${LIMITS.hintBytes} bytes: ${quoted(hint)}`);
+    throw new Fault(
+      'bad-svid',
+      `the hint of ${id} is longer than ${LIMITS.hintBytes} bytes: ${quoted(hint)}`,
+    );
   }
   const certified = verifyChainProfile(chain, now, options);
   if (certified !== id) {
-    throw new Fault('bad-svid', `the X.509-SVID that was issued as ${id} is a certificate of ${certified}`);
+    throw new Fault(
+      'bad-svid',
+      `the X.509-SVID that was issued as ${id} is a certificate of ${certified}`,
+    );
   }
   const privateKey = privateKeyOf(key, id);
   if (!leaf.checkPrivateKey(privateKey)) {

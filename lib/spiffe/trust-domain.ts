@@ -1,6 +1,7 @@
 /**
- * Trust domain names (SPIFFE-ID section 2.1). Scanned by character code: no URL parser, no folding of case, no special treatment of names that
- * look like DNS names or IPv4 addresses. Upper case is refused, not lower-cased, so that equal names are equal strings.
+ * Trust domain names (SPIFFE-ID section 2.1). Scanned by character code: no URL parser, no folding
+ * of case, no special treatment of names that look like DNS names or IPv4 addresses. Upper case is
+ * refused, not lower-cased, so that equal names are equal strings.
  */
 import { Fault } from '../base/fault.ts';
 
@@ -10,7 +11,7 @@ declare const brand: unique symbol;
 export type TrustDomain = string & { readonly [brand]: 'TrustDomain' };
 
 /** SPIFFE-ID section 2.3. */
-export const LONGEST_TRUST_DOMAIN = 255;
+export const MAX_TRUST_DOMAIN = 255;
 
 const DOT = 0x2e;
 const DASH = 0x2d;
@@ -29,13 +30,17 @@ export function isTrustDomainCode(code: number): boolean {
 
 /** Printable form of what a user or a peer gave, cut short, never with control characters in it. */
 export function quoted(text: string): string {
-  return JSON.stringify(text.length > 120 ? `${text.slice(0, 117)}...` : text).replace(/[\u007f-\uffff]/g, '?');
+  return JSON.stringify(text.length > 120 ? `${text.slice(0, 117)}...` : text).replace(
+    /[\u007f-\uffff]/g,
+    '?',
+  );
 }
 
 /** What is wrong with `name` as a trust domain, or undefined when nothing is. */
 export function problemOfTrustDomain(name: string): string | undefined {
   if (name === '') return 'the trust domain is empty';
-  if (name.length > LONGEST_TRUST_DOMAIN) return `the trust domain is longer than ${LONGEST_TRUST_DOMAIN} bytes`;
+  if (name.length > MAX_TRUST_DOMAIN)
+    return `the trust domain is longer than ${MAX_TRUST_DOMAIN} bytes`;
   for (let at = 0; at < name.length; at += 1) {
     const code = name.charCodeAt(at);
     if (isTrustDomainCode(code)) continue;

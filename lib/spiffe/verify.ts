@@ -1,6 +1,8 @@
 /**
- * The X509-SVID profile (X509-SVID sections 3 to 5), on top of an established engine's path validation and never instead of it: nothing here
- * follows a signature or builds a path. Used alike on what we are issued, on peers we dial and on peers that dial us. Each refusal names its section.
+ * The X509-SVID profile (X509-SVID sections 3 to 5), on top of an established engine's path
+ * validation and never instead of it: nothing here follows a signature or builds a path. Used alike
+ * on what we are issued, on peers we dial and on peers that dial us. Each refusal names its
+ * section.
  */
 import type { X509Certificate } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
@@ -10,18 +12,27 @@ import { parseSpiffeId, pathOf } from './id.ts';
 import type { SpiffeId } from './id.ts';
 
 function refuse(problem: string, section: string, hint?: string): never {
-  throw new Fault('bad-svid', `${problem} (X509-SVID section ${section})`, hint === undefined ? {} : { hint });
+  throw new Fault(
+    'bad-svid',
+    `${problem} (X509-SVID section ${section})`,
+    hint === undefined ? {} : { hint },
+  );
 }
 
 /** Sections 2 and 3.1: one URI name, a SPIFFE ID with a path. */
 function idOfLeaf(facts: CertificateFacts): SpiffeId {
   const [uri, ...more] = facts.uris;
-  if (uri === undefined) refuse('the leaf has no URI name', '2', 'it is no X.509-SVID: an ordinary certificate?');
-  if (more.length > 0) refuse(`the leaf has ${facts.uris.length} URI names where exactly one is allowed`, '2');
+  if (uri === undefined)
+    refuse('the leaf has no URI name', '2', 'it is no X.509-SVID: an ordinary certificate?');
+  if (more.length > 0)
+    refuse(`the leaf has ${facts.uris.length} URI names where exactly one is allowed`, '2');
   const id = spiffeIdIn(uri);
   if (pathOf(id) === '') refuse(`the leaf's SPIFFE ID ${id} has no path`, '3.1');
   if (facts.subjectEmpty && !facts.namesCritical) {
-    refuse('the leaf has an empty subject and a subject alternative name that is not critical', '3.1');
+    refuse(
+      'the leaf has an empty subject and a subject alternative name that is not critical',
+      '3.1',
+    );
   }
   return id;
 }
@@ -30,9 +41,13 @@ function spiffeIdIn(uri: string): SpiffeId {
   try {
     return parseSpiffeId(uri);
   } catch (failure) {
-    throw new Fault('bad-svid', `${Fault.from(failure, 'bad-svid').message} (X509-SVID section 3.1)`, {
-      cause: failure,
-    });
+    throw new Fault(
+      'bad-svid',
+      `${Fault.from(failure, 'bad-svid').message} (X509-SVID section 3.1)`,
+      {
+        cause: failure,
+      },
+    );
   }
 }
 
@@ -56,7 +71,8 @@ function checkLeafUse({ ca, keyUsage, purposes }: CertificateFacts): void {
 function checkIssuer(certificate: X509Certificate): void {
   const { ca, keyUsage, uris } = certificateFacts(certificate);
   if (!ca) refuse('an intermediate is no CA certificate', '4.1');
-  if (keyUsage?.keyCertSign !== true) refuse('an intermediate may not sign certificates (no keyCertSign)', '4.3');
+  if (keyUsage?.keyCertSign !== true)
+    refuse('an intermediate may not sign certificates (no keyCertSign)', '4.3');
   if (!keyUsage.critical) refuse("an intermediate's key usage is not critical", '4.3');
   for (const uri of uris) {
     const id = asSpiffeId(uri);
@@ -76,11 +92,15 @@ function issuersOf(
   sent: readonly X509Certificate[],
   anchors: readonly X509Certificate[],
 ): readonly X509Certificate[] {
-  const trusted = new Set(sent.length === 0 ? [] : anchors.map(({ fingerprint256 }) => fingerprint256));
+  const trusted = new Set(
+    sent.length === 0 ? [] : anchors.map(({ fingerprint256 }) => fingerprint256),
+  );
   const found = [leaf];
   let left = sent.filter(({ fingerprint256 }) => !trusted.has(fingerprint256));
   for (const one of found) {
-    found.push(...left.filter((issuer) => one.issuer === issuer.subject || one.checkIssued(issuer)));
+    found.push(
+      ...left.filter((issuer) => one.issuer === issuer.subject || one.checkIssued(issuer)),
+    );
     left = left.filter((issuer) => !found.includes(issuer));
   }
   return found.slice(1);
@@ -129,7 +149,11 @@ export function verifyChainProfile(
   const [notBefore, notAfter] = [leaf.validFromDate, leaf.validToDate];
   if (now >= notAfter.getTime()) refuse(`the leaf expired at ${notAfter.toISOString()}`, '5.1');
   if (now < notBefore.getTime() - skew) {
-    refuse(`the leaf is not valid before ${notBefore.toISOString()}`, '5.1', 'compare the clocks of both hosts');
+    refuse(
+      `the leaf is not valid before ${notBefore.toISOString()}`,
+      '5.1',
+      'compare the clocks of both hosts',
+    );
   }
   for (const issuer of issuersOf(leaf, sent, anchors)) checkIssuer(issuer);
   return id;

@@ -1,8 +1,10 @@
-/** The agents of a sidecar as tasks see them: what each may open, and the history of its session. */
+/**
+ * The agents of a sidecar as tasks see them: what each may open, and the history of its session.
+ */
 import { Fault } from '../base/fault.ts';
 import type { Agent } from '../policy/model/agent.ts';
-import type { TaskPolicy } from '../policy/decision/grant.ts';
-import { history, type History } from './history.ts';
+import type { TaskPolicy } from '../policy/model/grant.ts';
+import { type History, history } from './history.ts';
 import type { Intent } from './intent.ts';
 import type { Task } from './task.ts';
 
@@ -43,7 +45,10 @@ export class Agents {
     return found;
   }
 
-  /** Of a task that is opened: one apart begins with what its session has done, and does not flow back. */
+  /**
+   * Of a task that is opened: one apart begins with what its session has done, and does not flow
+   * back.
+   */
   historyFor(agent: Agent, isolated: boolean): History {
     const session = this.sessionOf(agent);
     return isolated ? session.copy() : session;
@@ -57,6 +62,10 @@ export class Agents {
 }
 
 /** Whether the policy, and the agent's own purposes, let it open such a task. */
-export function mayOpen({ agents }: TaskPolicy, { purpose }: Intent, { name, purposes }: Agent): boolean {
+export function mayOpen(
+  { agents }: TaskPolicy,
+  { purpose }: Intent,
+  { name, purposes }: Agent,
+): boolean {
   return agents?.has(name) !== false && purposes?.has(purpose) !== false;
 }

@@ -1,12 +1,13 @@
 /**
- * Read-only first, more for a moment: a call is refused, the agent asks for it, somebody else sees the call and
- * approves it, and the task is elevated for seconds and a number of calls. Rules:
- * - a question names a refused exchange, which the sidecar has kept: what is shown is that call, and what the agent
- *   says about it stands apart;
+ * Read-only first, more for a moment: a call is refused, the agent asks for it, somebody else sees
+ * the call and approves it, and the task is elevated for seconds and a number of calls. Rules:
+ * - a question names a refused exchange, which the sidecar has kept: what is shown is that call,
+ *   and what the agent says about it stands apart;
  * - the agent's door cannot approve; who may is said by the TaskPolicy for each action;
- * - an approval is for one action of one rule of one destination, and where the policy does not say otherwise for that
- *   very call; it can only be narrower than the policy: shorter, fewer calls;
- * - a refusal holds for its time, for the agent and not for the task alone; few questions wait at one time;
+ * - an approval is for one action of one rule of one destination, and where the policy does not say
+ *   otherwise for that very call; it can only be narrower than the policy: shorter, fewer calls;
+ * - a refusal holds for its time, for the agent and not for the task alone; few questions wait at
+ *   one time;
  * - a question or an approval that cannot be recorded is refused with that reason;
  * - a question that nobody answers lapses; every step is an event.
  */
@@ -14,12 +15,12 @@ import { randomUUID } from 'node:crypto';
 import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
+import type { Approver, StepUpPolicy } from '../policy/model/grant.ts';
+import type { Policy } from '../policy/model/policy.ts';
 import type { CallView } from '../policy/review/call-view.ts';
-import type { Approver, StepUpPolicy } from '../policy/decision/grant.ts';
-import type { Policy } from '../policy/model/destination.ts';
 import { Denials } from './denials.ts';
 import type { TaskEvent, TaskEventName } from './events.ts';
-import { RefusedCalls, type RefusedCall } from './refused-calls.ts';
+import { type RefusedCall, RefusedCalls } from './refused-calls.ts';
 import type { Task } from './task.ts';
 
 export interface Question {
@@ -160,7 +161,8 @@ class Questions implements StepUps {
     this.#keep(one);
     this.#tell('step-up-asked', stepUp, { call: inShort(view), ...defined({ reason }) });
     await this.#recorded(one, 'the question');
-    if (rule.approvers.has('policy')) return this.approve(stepUp.id, { by: 'policy', as: 'policy' });
+    if (rule.approvers.has('policy'))
+      return this.approve(stepUp.id, { by: 'policy', as: 'policy' });
     onAsked?.(stepUp);
     return one.stepUp;
   }
@@ -173,17 +175,35 @@ class Questions implements StepUps {
     const { by, as } = approval;
     if (!rule.approvers.has(as)) {
       const hint = `it is for: ${[...rule.approvers].join(' or ')}`;
-      throw new Fault('denied', `an approval by ${as} is not enough for action ${stepUp.action}`, { hint });
+      throw new Fault('denied', `an approval by ${as} is not enough for action ${stepUp.action}`, {
+        hint,
+      });
     }
     const lasts = Math.min(approval.lasts ?? stepUp.lasts, stepUp.lasts, rule.lasts);
     const uses = Math.min(approval.uses ?? stepUp.uses, stepUp.uses, rule.uses);
     one.answering = true;
-    this.#tell('step-up-approved', stepUp, { by, as, lasts, uses: uses === Infinity ? 'unlimited' : uses });
+    this.#tell('step-up-approved', stepUp, {
+      by,
+      as,
+      lasts,
+      uses: uses === Infinity ? 'unlimited' : uses,
+    });
     await this.#recorded(one, 'the approval');
     if (stateOf(one) !== 'pending' || !task.open) throw notWaiting(one);
     const at = this.#options.clock.monotonic();
     const { action, destination, rule: name, digest } = stepUp;
-    task.elevate({ id, action, destination, rule: name, digest, as, at, until: at + lasts, uses, spent: 0 });
+    task.elevate({
+      id,
+      action,
+      destination,
+      rule: name,
+      digest,
+      as,
+      at,
+      until: at + lasts,
+      uses,
+      spent: 0,
+    });
     return this.#settle(one, { state: 'approved', answeredBy: by });
   }
 
@@ -224,7 +244,9 @@ class Questions implements StepUps {
     this.#byTask.delete(task);
   }
 
-  /** A question for the same that waits already, or for this very refusal that was approved since. */
+  /**
+   * A question for the same that waits already, or for this very refusal that was approved since.
+   */
   #askedBefore(task: Task, call: RefusedCall, decision: string): StepUp | undefined {
     const { action, destination, rule, digest } = call;
     return this.of(task).find(
@@ -238,25 +260,37 @@ class Questions implements StepUps {
     );
   }
 
-  /** Whoever answers is not worn down; what was answered long ago makes room, what waits does not. */
+  /**
+   * Whoever answers is not worn down; what was answered long ago makes room, what waits does not.
+   */
   #makeRoom(task: Task): void {
     const { perTask, all, waitingPerTask, waitingPerAgent } = STEP_UP_LIMITS;
     const waiting = [...this.#pending].filter((one) => one.task.agent === task.agent);
     const ofTask = waiting.filter((one) => one.task === task).length;
     const hint = 'wait for an answer, or go on without';
     if (ofTask >= waitingPerTask)
-      throw new Fault('too-many', `${ofTask} questions of task ${task.id} wait for an answer`, { hint });
-    if (waiting.length >= waitingPerAgent)
-      throw new Fault('too-many', `${waiting.length} questions of agent ${task.agent.name} wait for an answer`, {
+      throw new Fault('too-many', `${ofTask} questions of task ${task.id} wait for an answer`, {
         hint,
       });
+    if (waiting.length >= waitingPerAgent)
+      throw new Fault(
+        'too-many',
+        `${waiting.length} questions of agent ${task.agent.name} wait for an answer`,
+        {
+          hint,
+        },
+      );
     const own = this.#byTask.get(task) ?? [];
-    const answered = own.length < perTask ? -1 : own.findIndex(({ stepUp }) => stepUp.state !== 'pending');
+    const answered =
+      own.length < perTask ? -1 : own.findIndex(({ stepUp }) => stepUp.state !== 'pending');
     if (answered >= 0) for (const one of own.splice(answered, 1)) this.#drop(one);
     if (this.#asked.size >= all) throw new Fault('too-many', `${all} step-ups are kept already`);
   }
 
-  /** Settles when what was told last stands in the evidence. @throws Fault; then the question waits, or is gone where it never did */
+  /**
+   * Settles when what was told last stands in the evidence. @throws Fault; then the question waits,
+   * or is gone where it never did
+   */
   async #recorded(one: Asked, what: string): Promise<void> {
     try {
       await this.#options.recorded?.();
@@ -266,7 +300,10 @@ class Questions implements StepUps {
       this.#tell('step-up-unanswered', one.stepUp, { why });
       if (what === 'the question') {
         this.#drop(one);
-        this.#byTask.set(one.task, this.#byTask.get(one.task)?.filter((other) => other !== one) ?? []);
+        this.#byTask.set(
+          one.task,
+          this.#byTask.get(one.task)?.filter((other) => other !== one) ?? [],
+        );
       }
       const hint = 'free the disk or repair the sink of the evidence, then try again';
       throw new Fault('audit-unavailable', why, { hint, cause: failure });
@@ -303,7 +340,14 @@ class Questions implements StepUps {
 
   #tell(event: TaskEventName, stepUp: StepUp, more: Detail = {}): void {
     const { id, task, decision, action, destination, rule, digest } = stepUp;
-    const detail = { stepUp: id, decision, action, destination, ...defined({ rule, digest }), ...more };
+    const detail = {
+      stepUp: id,
+      decision,
+      action,
+      destination,
+      ...defined({ rule, digest }),
+      ...more,
+    };
     this.#options.tell({ event, task, detail });
   }
 }
@@ -351,16 +395,25 @@ function ruleFor(
   const rule = grant.stepUp.get(action);
   if (!open) throw new Fault('task-unknown', `task ${id} is not open`);
   if (rule === undefined) {
-    if (grant.actions.has(action)) throw new Fault('denied', `task ${id} may do ${action} without a step-up`);
-    throw new Fault('denied', `action ${action} is not in the grant of task ${id}, with a step-up or without`, {
-      hint: 'name it in the intent when the task is opened',
-    });
+    if (grant.actions.has(action))
+      throw new Fault('denied', `task ${id} may do ${action} without a step-up`);
+    throw new Fault(
+      'denied',
+      `action ${action} is not in the grant of task ${id}, with a step-up or without`,
+      {
+        hint: 'name it in the intent when the task is opened',
+      },
+    );
   }
   if (!grant.destinations.has(destination))
     throw new Fault('denied', `destination ${destination} is not in the grant of task ${id}`);
   if (rule.bound !== (digest !== undefined)) {
     const hint = 'make the call again, and ask for that';
-    throw new Fault('denied', `the policy has changed what approvals of action ${action} are bound to`, { hint });
+    throw new Fault(
+      'denied',
+      `the policy has changed what approvals of action ${action} are bound to`,
+      { hint },
+    );
   }
   return rule;
 }

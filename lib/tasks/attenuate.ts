@@ -1,11 +1,20 @@
 /**
- * From intent to grant: the intersection with a ceiling, which is a TaskPolicy for a root task and the parent's grant for a derived one. Pure, and decidable: sets
- * and numbers only, so that a grant is never wider than what it was cut from. What is refused is named with its reason.
+ * From intent to grant: the intersection with a ceiling, which is a TaskPolicy for a root task and
+ * the parent's grant for a derived one. Pure, and decidable: sets and numbers only, so that a grant
+ * is never wider than what it was cut from. What is refused is named with its reason.
  */
-import type { Grant, StepUpPolicy, TaskPolicy } from '../policy/decision/grant.ts';
-import type { Destination, Policy } from '../policy/model/destination.ts';
+import type { Destination } from '../policy/model/destination.ts';
+import type { Grant, StepUpPolicy, TaskPolicy } from '../policy/model/grant.ts';
+import type { Policy } from '../policy/model/policy.ts';
 import { shownTarget } from '../policy/model/shown.ts';
-import { asked, meetAll, parseTarget, targetText, type HostTarget, type HostTargets } from '../policy/model/targets.ts';
+import {
+  type HostTarget,
+  type HostTargets,
+  asked,
+  meetAll,
+  parseTarget,
+  targetText,
+} from '../policy/model/targets.ts';
 import type { Intent } from './intent.ts';
 
 export interface Refused {
@@ -78,7 +87,9 @@ export function cutIntent(intent: Intent, ceiling: Ceiling, policy: Policy): Cut
   const grant: Grant = Object.freeze({
     purpose: intent.purpose,
     destinations: new Set(named.map(([{ name }]) => name)),
-    hosts: new Map(named.flatMap(([{ name }, hosts]) => (hosts === undefined ? [] : [[name, hosts] as const]))),
+    hosts: new Map(
+      named.flatMap(([{ name }, hosts]) => (hosts === undefined ? [] : [[name, hosts] as const])),
+    ),
     actions: new Set(intent.actions.filter((action) => ceiling.actions.has(action))),
     stepUp: new Map([...ceiling.stepUp].filter(([action]) => intent.actions.includes(action))),
     dataClasses: classes,
@@ -89,8 +100,11 @@ export function cutIntent(intent: Intent, ceiling: Ceiling, policy: Policy): Cut
 
 /** The grant under a ceiling that has changed: never wider than it was. */
 export function narrow(grant: Grant, ceiling: Ceiling): Grant {
-  const both = (a: ReadonlySet<string>, b: ReadonlySet<string>): ReadonlySet<string> => a.intersection(b);
-  const stepUp = [...ceiling.stepUp].filter(([action]) => grant.stepUp.has(action) || grant.actions.has(action));
+  const both = (a: ReadonlySet<string>, b: ReadonlySet<string>): ReadonlySet<string> =>
+    a.intersection(b);
+  const stepUp = [...ceiling.stepUp].filter(
+    ([action]) => grant.stepUp.has(action) || grant.actions.has(action),
+  );
   return Object.freeze({
     purpose: grant.purpose,
     destinations: both(grant.destinations, ceiling.destinations),
@@ -106,11 +120,15 @@ export function narrow(grant: Grant, ceiling: Ceiling): Grant {
 export function within(inner: Grant, outer: Grant): boolean {
   return (
     inner.destinations.isSubsetOf(outer.destinations) &&
-    [...inner.destinations].every((name) => hostsWithin(inner.hosts?.get(name), outer.hosts?.get(name))) &&
+    [...inner.destinations].every((name) =>
+      hostsWithin(inner.hosts?.get(name), outer.hosts?.get(name)),
+    ) &&
     inner.actions.isSubsetOf(outer.actions) &&
     inner.dataClasses.isSubsetOf(outer.dataClasses) &&
     inner.uses <= outer.uses &&
-    [...inner.stepUp].every(([action, rule]) => outer.actions.has(action) || outer.stepUp.get(action) === rule)
+    [...inner.stepUp].every(
+      ([action, rule]) => outer.actions.has(action) || outer.stepUp.get(action) === rule,
+    )
   );
 }
 
@@ -129,9 +147,13 @@ function targetsOf({ targets }: Intent, ceiling: Ceiling, policy: Policy, refuse
       if (left?.length === 0) continue;
       any = true;
       const before = found.has(destination) ? found.get(destination) : [];
-      found.set(destination, before === undefined || left === undefined ? undefined : [...before, ...left]);
+      found.set(
+        destination,
+        before === undefined || left === undefined ? undefined : [...before, ...left],
+      );
     }
-    // In the same words whether it is there or not: which destinations there are is not for the agent to find out.
+    // In the same words whether it is there or not: which destinations there are is not for the
+    // agent to find out.
     if (!any) refuse('targets', shownTarget(target), `${ceiling.name} does not have it`);
   }
   return found;
@@ -144,13 +166,22 @@ function destinationsOf(target: string, policy: Policy): Targets {
   const hosts = parseTarget(target);
   if (hosts === undefined) return new Map();
   const ports = hosts.port === undefined ? policy.portsOf(asked(hosts)) : [hosts.port];
-  return new Map(ports.flatMap((one) => policy.find(asked(hosts), one) ?? []).map((one) => [one, [hosts]]));
+  return new Map(
+    ports.flatMap((one) => policy.find(asked(hosts), one) ?? []).map((one) => [one, [hosts]]),
+  );
 }
 
 /** Whether each of the one is in one of the other; undefined is a whole destination. */
-function hostsWithin(inner: readonly HostTarget[] | undefined, outer: readonly HostTarget[] | undefined): boolean {
+function hostsWithin(
+  inner: readonly HostTarget[] | undefined,
+  outer: readonly HostTarget[] | undefined,
+): boolean {
   if (outer === undefined) return true;
-  return inner?.every((one) => meetAll([one], outer)?.some((met) => targetText(met) === targetText(one))) === true;
+  return (
+    inner?.every((one) =>
+      meetAll([one], outer)?.some((met) => targetText(met) === targetText(one)),
+    ) === true
+  );
 }
 
 function classesOf(
@@ -161,6 +192,7 @@ function classesOf(
 ): ReadonlySet<string> {
   const asked = dataClasses ?? [...new Set(destinations.map(({ dataClass }) => dataClass))];
   for (const one of asked)
-    if (!ceiling.dataClasses.has(one)) refuse('dataClasses', one, `${ceiling.name} does not have it`);
+    if (!ceiling.dataClasses.has(one))
+      refuse('dataClasses', one, `${ceiling.name} does not have it`);
   return new Set(asked.filter((one) => ceiling.dataClasses.has(one)));
 }

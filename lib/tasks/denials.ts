@@ -1,4 +1,7 @@
-/** What was refused to an agent is not asked again until the refusal has lapsed, in whatever task it comes. */
+/**
+ * What was refused to an agent is not asked again until the refusal has lapsed, in whatever task it
+ * comes.
+ */
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 
@@ -19,7 +22,7 @@ interface Denial {
 }
 
 /** Refusals in force for one agent; while there are more it asks nothing. */
-export const MOST_DENIALS = 1024;
+export const MAX_DENIALS = 1024;
 
 export class Denials {
   readonly #clock: Clock;
@@ -30,13 +33,18 @@ export class Denials {
   }
 
   /** @param lasts milliseconds */
-  add(denied: Denied, { lasts, by, why }: { readonly lasts: number; readonly by: string; readonly why: string }): void {
+  add(
+    denied: Denied,
+    { lasts, by, why }: { readonly lasts: number; readonly by: string; readonly why: string },
+  ): void {
     const own = this.#ofAgent.get(denied.agent) ?? new Map<string, Denial>();
     this.#ofAgent.set(denied.agent, own);
     own.set(keyOf(denied), { until: this.#clock.monotonic() + lasts, by, why });
   }
 
-  /** @throws Fault `denied`, or `too-many` where so many are in force that one could be forgotten */
+  /**
+   * @throws Fault `denied`, or `too-many` where so many are in force that one could be forgotten
+   */
   check(denied: Denied): void {
     const own = this.#ofAgent.get(denied.agent);
     if (own === undefined) return;
@@ -50,8 +58,11 @@ export class Denials {
         retryAfter: seconds,
       });
     }
-    if (own.size >= MOST_DENIALS)
-      throw new Fault('too-many', `${own.size} questions of agent ${denied.agent} were refused, and it asks no more`);
+    if (own.size >= MAX_DENIALS)
+      throw new Fault(
+        'too-many',
+        `${own.size} questions of agent ${denied.agent} were refused, and it asks no more`,
+      );
   }
 }
 

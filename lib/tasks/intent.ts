@@ -1,9 +1,20 @@
 /**
- * What an agent declares that it is about to do. An intent may be written by anyone, a language model among them: it asks, and only the ceiling of a TaskPolicy
- * decides. Read by the decoders of the configuration, so that a wrong one is answered with line, column and fix.
+ * What an agent declares that it is about to do. An intent may be written by anyone, a language
+ * model among them: it asks, and only the ceiling of a TaskPolicy decides. Read by the decoders of
+ * the configuration, so that a wrong one is answered with line, column and fix.
  */
 import { Fault } from '../base/fault.ts';
-import { defaulted, flag, type Infer, integer, list, optional, record, refine, required } from '../schema/decode.ts';
+import {
+  defaulted,
+  flag,
+  type Infer,
+  integer,
+  list,
+  optional,
+  record,
+  refine,
+  required,
+} from '../schema/decode.ts';
 import { problems as collector } from '../schema/problem.ts';
 import { canonicalJson } from '../schema/tree.ts';
 import { action, dataClass, duration, name, person, target } from '../config/documents/scalars.ts';
@@ -17,7 +28,10 @@ const fields = record({
     list(target, { least: 1, most: 1000, unique: String }),
     'Names of destinations, or hosts with or without port.',
   ),
-  actions: required(list(action, { least: 1, most: 64, unique: String }), 'What is to be done there.'),
+  actions: required(
+    list(action, { least: 1, most: 64, unique: String }),
+    'What is to be done there.',
+  ),
   dataClasses: optional(
     list(dataClass, { least: 1, most: 64, unique: String }),
     'Classes of data to be touched; those of the targets otherwise.',
@@ -30,14 +44,17 @@ const fields = record({
 
 export const intentSchema = refine(fields, (intent) =>
   intent.owner === undefined && intent.onBehalfOf === undefined
-    ? { message: 'nobody answers for the task', fix: 'write owner, or onBehalfOf for a person the agent acts for' }
+    ? {
+        message: 'nobody answers for the task',
+        fix: 'write owner, or onBehalfOf for a person the agent acts for',
+      }
     : { value: intent },
 );
 
 export type Intent = Infer<typeof intentSchema>;
 
 /** Larger intents are refused; in characters. */
-export const LONGEST_INTENT = 65_536;
+export const MAX_INTENT = 65_536;
 
 /**
  * Of a file: one YAML document, or JSON, which is YAML. What comes over an API is JSON alone.
@@ -48,15 +65,22 @@ export function parseIntent(source: string, text: string): Intent {
   return read(source, text).intent;
 }
 
-/** The JSON body that asks for this intent, with members of it replaced. @throws Fault `malformed`, as parseIntent */
-export function intentBody(source: string, text: string, more: Readonly<Record<string, boolean>>): string {
+/**
+ * The JSON body that asks for this intent, with members of it replaced. @throws Fault `malformed`,
+ * as parseIntent
+ */
+export function intentBody(
+  source: string,
+  text: string,
+  more: Readonly<Record<string, boolean>>,
+): string {
   const whole: unknown = JSON.parse(read(source, text).json);
   return JSON.stringify(Object.assign(Object(whole), more));
 }
 
 function read(source: string, text: string): { readonly intent: Intent; readonly json: string } {
-  if (text.length > LONGEST_INTENT)
-    throw new Fault('body-too-large', `an intent has at most ${LONGEST_INTENT} characters`);
+  if (text.length > MAX_INTENT)
+    throw new Fault('body-too-large', `an intent has at most ${MAX_INTENT} characters`);
   const problems = collector();
   const trees = parseYaml(source, text, problems);
   const [tree] = trees;

@@ -1,17 +1,21 @@
 /**
- * Quotas: so many in any span of that length, for each agent and purpose, over all their tasks. Rules:
- * - no span holds more: what is counted leaves the window no earlier than it must, and up to a thousandth of the
- *   span later where a quota has more than 1000;
- * - a restart does not wash a count off: what is counted is written down before it is acted upon, a five-hundredth
- *   of the quota ahead, so that it is written seldom. What was written and cannot be read counts as all of it.
+ * Quotas: so many in any span of that length, for each agent and purpose, over all their tasks.
+ * Rules:
+ * - no span holds more: what is counted leaves the window no earlier than it must, and up to a
+ *   thousandth of the span later where a quota has more than 1000;
+ * - a restart does not wash a count off: what is counted is written down before it is acted upon, a
+ *   five-hundredth of the quota ahead, so that it is written seldom. What was written and cannot be
+ *   read counts as all of it.
  */
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
-import type { Quota } from '../policy/decision/grant.ts';
+import type { Quota } from '../policy/model/grant.ts';
 
 export type Counted = 'tasks' | 'calls';
 
-/** What is kept over a restart; synchronous, because what is counted must not be acted upon before. */
+/**
+ * What is kept over a restart; synchronous, because what is counted must not be acted upon before.
+ */
 export interface CountsKept {
   /** undefined: nothing was ever kept. Throws where it cannot be read. */
   load(): string | undefined;
@@ -32,7 +36,10 @@ export interface Whose {
 export interface Quotas {
   /** Why there may not be one more now; undefined: there may. */
   spent(kind: Counted, whose: Whose, quota: Quota | undefined): Spent | undefined;
-  /** @throws Fault `audit-unavailable` where it cannot be written down; then it must not be acted upon */
+  /**
+   * @throws Fault `audit-unavailable` where it cannot be written down; then it must not be acted
+   *         upon
+   */
   count(kind: Counted, whose: Whose, quota: Quota | undefined): void;
 }
 
@@ -64,7 +71,11 @@ class Window {
 
   /** Forgets what began before. */
   forget(before: number): void {
-    for (let first = this.#at[this.#from]; first !== undefined && first <= before; first = this.#at[this.#from]) {
+    for (
+      let first = this.#at[this.#from];
+      first !== undefined && first <= before;
+      first = this.#at[this.#from]
+    ) {
       this.total -= this.#many[this.#from] ?? 0;
       this.#from += 1;
     }
@@ -85,7 +96,9 @@ class Window {
   }
 
   all(): readonly (readonly [number, number])[] {
-    return this.#at.slice(this.#from).map((at, i) => [at, this.#many[this.#from + i] ?? 0] as const);
+    return this.#at
+      .slice(this.#from)
+      .map((at, i) => [at, this.#many[this.#from + i] ?? 0] as const);
   }
 }
 
@@ -139,7 +152,10 @@ class Counts implements Quotas {
       this.#kept?.save(written(this.#windows, this.#clock));
     } catch (cause) {
       const hint = 'nothing was done; free the disk of stateDir or repair it';
-      throw new Fault('audit-unavailable', 'what is counted against quotas cannot be written', { hint, cause });
+      throw new Fault('audit-unavailable', 'what is counted against quotas cannot be written', {
+        hint,
+        cause,
+      });
     }
   }
 }
@@ -160,7 +176,9 @@ function seconds(ms: number): number {
 function written(windows: ReadonlyMap<string, Window>, clock: Clock): string {
   const [monotonic, wall] = [clock.monotonic(), clock.now()];
   const all = [...windows].map(([key, window]) => {
-    const made = window.all().map(([at, many]) => [Math.floor(wall - (monotonic - at)), many] as const);
+    const made = window
+      .all()
+      .map(([at, many]) => [Math.floor(wall - (monotonic - at)), many] as const);
     return [key, window.ahead === 0 ? made : [...made, [wall, window.ahead] as const]] as const;
   });
   return JSON.stringify({ version: 1, windows: Object.fromEntries(all) });
@@ -172,7 +190,9 @@ function restored(kept: CountsKept | undefined, clock: Clock): Map<string, Windo
   try {
     const text = kept?.load();
     if (text === undefined) return windows;
-    const { version, windows: all }: { version?: unknown; windows?: unknown } = Object(JSON.parse(text));
+    const { version, windows: all }: { version?: unknown; windows?: unknown } = Object(
+      JSON.parse(text),
+    );
     if (version !== 1 || typeof all !== 'object' || all === null) return undefined;
     for (const [key, made] of Object.entries(all)) windows.set(key, windowOf(made, clock));
     return windows;

@@ -1,7 +1,7 @@
 /**
- * Calls that were refused because they wait for an approval, kept for a while so that a question can name one: what is
- * shown to whoever decides is the call itself, and not what the agent says about it. Bounded for each task and each
- * agent; the oldest is forgotten.
+ * Calls that were refused because they wait for an approval, kept for a while so that a question
+ * can name one: what is shown to whoever decides is the call itself, and not what the agent says
+ * about it. Bounded for each task and each agent; the oldest is forgotten.
  */
 import type { CallView } from '../policy/review/call-view.ts';
 import type { Task } from './task.ts';
@@ -34,7 +34,8 @@ export class RefusedCalls {
     this.#ofAgent.set(task.agent.name, all);
     all.push({ task, call });
     const [oldest] = own.length > REFUSED_LIMITS.perTask ? [{ task, call: own[0] }] : all;
-    if (own.length > REFUSED_LIMITS.perTask || all.length > REFUSED_LIMITS.perAgent) this.#drop(oldest);
+    if (own.length > REFUSED_LIMITS.perTask || all.length > REFUSED_LIMITS.perAgent)
+      this.#drop(oldest);
   }
 
   find(task: Task, id: string): RefusedCall | undefined {

@@ -1,27 +1,46 @@
 /**
- * The tasks of this sidecar. They live in memory alone: what a restart has forgotten is refused, and never mistaken for no task. Rules:
- * - a root task is cut to the TaskPolicy of its purpose, a derived one to what its parent holds; a policy that changes narrows what is open, or revokes it;
- * - a task ends with its parent, when its time is over, when it says so, when the operator says so, or when a connection that holds it closes;
+ * The tasks of this sidecar. They live in memory alone: what a restart has forgotten is refused,
+ * and never mistaken for no task. Rules:
+ * - a root task is cut to the TaskPolicy of its purpose, a derived one to what its parent holds; a
+ *   policy that changes narrows what is open, or revokes it;
+ * - a task ends with its parent, when its time is over, when it says so, when the operator says so,
+ *   or when a connection that holds it closes;
  * - an end is carried out in the same turn: nothing new, and what is under way is aborted.
  */
 import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
-import { soleAgent, type Agent } from '../policy/model/agent.ts';
-import type { Decision } from '../policy/model/facts.ts';
-import type { Quota, TaskPolicy } from '../policy/decision/grant.ts';
-import type { Destination, Policy } from '../policy/model/destination.ts';
+import { type Agent, soleAgent } from '../policy/model/agent.ts';
+import type { Decision } from '../policy/model/decision.ts';
+import type { Destination } from '../policy/model/destination.ts';
+import type { Quota, TaskPolicy } from '../policy/model/grant.ts';
+import type { Policy } from '../policy/model/policy.ts';
 import { Agents, mayOpen } from './agents.ts';
-import { openedDetail, type TaskEvent } from './events.ts';
-import { ceilingOf, ceilingUnder, cutIntent, type Ceiling, type Cut, type Refused } from './attenuate.ts';
+import { type StepUp, type StepUps, stepUps } from './approvals.ts';
+import {
+  type Ceiling,
+  type Cut,
+  type Refused,
+  ceilingOf,
+  ceilingUnder,
+  cutIntent,
+} from './attenuate.ts';
+import { type TaskEvent, openedDetail } from './events.ts';
 import type { Intent } from './intent.ts';
-import { conditionObjects, factsOf, limitTo, longest, mayOwn, quotaSpent, refusal } from './limits.ts';
-import { quotas, type CountsKept, type Quotas } from './quotas.ts';
+import {
+  conditionObjects,
+  factsOf,
+  limitTo,
+  longest,
+  mayOwn,
+  quotaSpent,
+  refusal,
+} from './limits.ts';
+import { type CountsKept, type Quotas, quotas } from './quotas.ts';
 import { newSecret, newTaskId, parseCredentials, proves } from './secret.ts';
 import type { End } from './state.ts';
-import { stepUps, type StepUp, type StepUps } from './approvals.ts';
-import { Task, tree, type Held, type Member } from './task.ts';
+import { type Held, type Member, Task, tree } from './task.ts';
 
 export interface Opened {
   readonly task: Task;
@@ -30,7 +49,10 @@ export interface Opened {
   /** Proves that a call may extend it, derive from it and complete it; handed out once. */
   readonly control: string;
   readonly refused: readonly Refused[];
-  /** Settles when its opening stands in the evidence; rejects when it cannot, and then the task is ended. */
+  /**
+   * Settles when its opening stands in the evidence; rejects when it cannot, and then the task is
+   * ended.
+   */
   readonly recorded: Promise<void>;
 }
 
@@ -54,7 +76,10 @@ export interface Tasks extends AsyncDisposable {
   list(): readonly Task[];
   end(task: Task, end: End, why: string): void;
   endAll(end: End, why: string): number;
-  /** Moves the end of a task, no further than the ceiling of its purpose has it from its opening. Returns the lifetime in ms. */
+  /**
+   * Moves the end of a task, no further than the ceiling of its purpose has it from its opening.
+   * Returns the lifetime in ms.
+   */
   extend(task: Task, lifetime: number): number;
   readonly stepUps: StepUps;
   /** Notes what an exchange was allowed, in the same turn as its decision. */
@@ -87,11 +112,19 @@ export interface TasksOptions {
   readonly agents?: readonly Agent[];
   readonly policy: Cell<Policy>;
   readonly tell: (event: TaskEvent) => void;
-  /** Settles when what was told last stands in the evidence; rejects when it does not and must not be acted upon. */
+  /**
+   * Settles when what was told last stands in the evidence; rejects when it does not and must not
+   * be acted upon.
+   */
   readonly recorded?: (() => Promise<void>) | undefined;
-  /** Called in a later turn when what is live must be decided again: a history has grown, a grant has shrunk. */
+  /**
+   * Called in a later turn when what is live must be decided again: a history has grown, a grant
+   * has shrunk.
+   */
   readonly onChange: () => void;
-  /** What was done before this sidecar started is not known: every class counts as read and written. */
+  /**
+   * What was done before this sidecar started is not known: every class counts as read and written.
+   */
   readonly unknownPast?: boolean;
   /** What was counted against quotas, over a restart; in memory alone without it. */
   readonly counts?: CountsKept | undefined;
@@ -109,7 +142,7 @@ interface Entering {
 /** How often clocks are looked at, in milliseconds: how late an expiry may be noticed. */
 const TICK = 200;
 /** Of all agents together: each has as large a part. */
-export const MOST_TASKS = 20_000;
+export const MAX_TASKS = 20_000;
 
 export function tasks(options: TasksOptions): Tasks {
   return new Registry(options);
@@ -144,15 +177,23 @@ class Registry implements Tasks {
     const policy = this.#policy();
     const { purpose, owner, onBehalfOf } = intent;
     const rule = policy.taskPolicies.get(purpose);
-    // Which purposes there are is for the operator to know: whoever steers the agent would ask for the widest.
+    // Which purposes there are is for the operator to know: whoever steers the agent would ask for
+    // the widest.
     if (rule === undefined)
-      throw refusal(`no task policy has the purpose ${purpose}`, 'ask the operator which purpose to use');
+      throw refusal(
+        `no task policy has the purpose ${purpose}`,
+        'ask the operator which purpose to use',
+      );
     if (!mayOwn(rule, intent)) {
       const who = owner ?? onBehalfOf ?? '';
-      throw refusal(`task policy ${rule.name} does not let ${who} open a task`, 'its owners are listed there');
+      throw refusal(
+        `task policy ${rule.name} does not let ${who} open a task`,
+        'its owners are listed there',
+      );
     }
     if (!mayOpen(rule, intent, agent)) {
-      const hint = 'see agents of the task policy, and purposes of the agent in the Sidecar document';
+      const hint =
+        'see agents of the task policy, and purposes of the agent in the Sidecar document';
       throw refusal(`agent ${agent.name} may not open tasks of purpose ${purpose}`, hint);
     }
     return this.#enter(intent, cutIntent(intent, ceilingOf(rule), policy), { rule, agent });
@@ -161,40 +202,65 @@ class Registry implements Tasks {
   derive(parent: Task, intent: Intent): Opened {
     const policy = this.#policy();
     const rule = policy.taskPolicies.get(parent.intent.purpose);
-    if (!parent.open || rule === undefined) throw new Fault('task-unknown', `task ${parent.id} is not open`);
+    if (!parent.open || rule === undefined)
+      throw new Fault('task-unknown', `task ${parent.id} is not open`);
     if (parent.depth >= rule.depth)
-      throw refusal(`task policy ${rule.name} lets tasks be derived ${rule.depth} deep`, 'use the task that there is');
+      throw refusal(
+        `task policy ${rule.name} lets tasks be derived ${rule.depth} deep`,
+        'use the task that there is',
+      );
     for (const part of ['purpose', 'owner', 'onBehalfOf'] as const) {
       if (intent[part] !== parent.intent[part])
-        throw refusal(`${part} is not that of task ${parent.id}`, 'a derived task has purpose and owner of its parent');
+        throw refusal(
+          `${part} is not that of task ${parent.id}`,
+          'a derived task has purpose and owner of its parent',
+        );
     }
     const held = tree(parent.root).filter(({ open }) => open).length;
     if (held >= rule.open)
       throw refusal(`${held} tasks are open under task ${parent.root.id}`, 'complete some of them');
     const { clock } = this.#options;
     const lifetime = parent.lifetime - (clock.monotonic() - parent.opened.monotonic);
-    const left = { lifetime: Math.max(1, Math.floor(lifetime)), uses: Math.max(1, parent.grant.uses - parent.uses) };
-    return this.#enter(intent, cutIntent(intent, ceilingUnder(parent.id, parent.grant, left), policy), {
-      rule,
-      agent: parent.agent,
-      parent,
-    });
+    const left = {
+      lifetime: Math.max(1, Math.floor(lifetime)),
+      uses: Math.max(1, parent.grant.uses - parent.uses),
+    };
+    return this.#enter(
+      intent,
+      cutIntent(intent, ceilingUnder(parent.id, parent.grant, left), policy),
+      {
+        rule,
+        agent: parent.agent,
+        parent,
+      },
+    );
   }
 
   #enter(intent: Intent, cut: Cut, { rule, agent, parent }: Entering): Opened {
     const { grant, lifetime, refused } = cut;
     const isolated = parent?.isolated ?? cut.isolated;
-    this.#agents.requireRoom(agent, MOST_TASKS);
+    this.#agents.requireRoom(agent, MAX_TASKS);
     if (grant.destinations.size === 0 || grant.actions.size + grant.stepUp.size === 0) {
-      const words = refused.map(({ part, value, reason }) => `${part} ${value}: ${reason}`).join('; ');
-      throw refusal(`nothing is left of the intent: ${words}`, 'see the task policy of this purpose');
+      const words = refused
+        .map(({ part, value, reason }) => `${part} ${value}: ${reason}`)
+        .join('; ');
+      throw refusal(
+        `nothing is left of the intent: ${words}`,
+        'see the task policy of this purpose',
+      );
     }
     const whose = { agent: agent.name, purpose: intent.purpose };
     const spent = this.#quotas.spent('tasks', whose, rule.quotas.tasks);
     if (spent !== undefined) throw quotaSpent(whose, spent);
     const { clock, tell } = this.#options;
     const depth = parent === undefined ? 0 : parent.depth + 1;
-    const objection = conditionObjects(rule, { ...intent, ...cut, isolated, depth, time: clock.now() });
+    const objection = conditionObjects(rule, {
+      ...intent,
+      ...cut,
+      isolated,
+      depth,
+      time: clock.now(),
+    });
     if (objection !== undefined) throw refusal(objection, 'see its when');
     this.#quotas.count('tasks', whose, rule.quotas.tasks);
     const [use, control] = [newSecret(), newSecret()];
@@ -226,7 +292,8 @@ class Registry implements Tasks {
   }
 
   authenticate(credentials: string, at: string, proof?: Proof): Task {
-    const found = proof?.credentials === credentials ? proof.task : this.#proved(credentials, at, 'secret');
+    const found =
+      proof?.credentials === credentials ? proof.task : this.#proved(credentials, at, 'secret');
     const task = this.#live(found, at);
     if (proof !== undefined) [proof.credentials, proof.task] = [credentials, task];
     return task;
@@ -272,7 +339,10 @@ class Registry implements Tasks {
     ignore(ending, 'it tells what it could not release');
   }
 
-  /** What is left to do once nothing new can start: credentials are given back; what cannot be is told. */
+  /**
+   * What is left to do once nothing new can start: credentials are given back; what cannot be is
+   * told.
+   */
   async #finish(task: Task): Promise<void> {
     const { release, tell } = this.#options;
     await task.quiet();
@@ -298,7 +368,10 @@ class Registry implements Tasks {
     const most = longest(task, rule?.lifetime ?? 0);
     const asked = Math.min(spent + lifetime, most);
     if (asked <= task.lifetime) {
-      throw refusal(`task ${task.id} cannot be extended`, `it may last ${Math.floor(most)} ms from its opening`);
+      throw refusal(
+        `task ${task.id} cannot be extended`,
+        `it may last ${Math.floor(most)} ms from its opening`,
+      );
     }
     // Over the whole of its time, as though it were opened for that long.
     const objection = rule && conditionObjects(rule, factsOf(task, asked, clock.now()));
@@ -310,10 +383,15 @@ class Registry implements Tasks {
 
   claim(member: Member, { task, agent, destination, action, elevation, unused }: Claimed): void {
     const counted = unused === true ? undefined : task;
-    if (counted) this.#quotas.count('calls', counted.whose, this.#quotaOfCalls(counted.intent.purpose));
+    if (counted)
+      this.#quotas.count('calls', counted.whose, this.#quotaOfCalls(counted.intent.purpose));
     counted?.claim(member, elevation);
     const mark = { action, destination: destination.name, dataClass: destination.dataClass };
-    if (this.#agents.recordsOf(task, agent).reduce((grown, record) => record.mark(member.id, mark) || grown, false))
+    if (
+      this.#agents
+        .recordsOf(task, agent)
+        .reduce((grown, record) => record.mark(member.id, mark) || grown, false)
+    )
       this.#changed();
   }
 
@@ -342,20 +420,23 @@ class Registry implements Tasks {
       const rule = policy.taskPolicies.get(task.intent.purpose);
       const under = (held.get(task.root) ?? 0) + 1;
       const objection =
-        rule === undefined ? 'its purpose is no longer in the policy' : this.#objection(task, rule, under);
+        rule === undefined
+          ? 'its purpose is no longer in the policy'
+          : this.#objection(task, rule, under);
       if (objection !== undefined) this.end(task, 'revoked', objection);
       else held.set(task.root, under);
     }
   }
 
   /**
-   * Narrows a task that is open to what its policy has now. Why it would not be opened any more, whatever is left of
-   * its grant; undefined where it would.
+   * Narrows a task that is open to what its policy has now. Why it would not be opened any more,
+   * whatever is left of its grant; undefined where it would.
    * @param under tasks under its root up to this one
    */
   #objection(task: Task, rule: TaskPolicy, under: number): string | undefined {
     if (!mayOwn(rule, task.intent)) return 'its owner may not open such a task any more';
-    if (!mayOpen(rule, task.intent, task.agent)) return 'its agent may not open such a task any more';
+    if (!mayOpen(rule, task.intent, task.agent))
+      return 'its agent may not open such a task any more';
     if (task.isolated && !rule.isolated) return 'a history of its own is no longer allowed';
     if (task.depth > rule.depth) return 'it is derived deeper than is still allowed';
     if (under > rule.open) return `${rule.open} tasks may still be open under one that was opened`;
@@ -382,7 +463,11 @@ class Registry implements Tasks {
 
   #tellLapsed({ id: task }: Task, lapsed: readonly Held[]): void {
     for (const { id } of lapsed)
-      this.#options.tell({ event: 'step-up-lapsed', task, detail: { stepUp: id, was: 'approved' } });
+      this.#options.tell({
+        event: 'step-up-lapsed',
+        task,
+        detail: { stepUp: id, was: 'approved' },
+      });
   }
 
   /** One timer, however many tasks come and go. */

@@ -1,8 +1,8 @@
 /**
- * What proves that a request belongs to a task: `task:secret` in Proxy-Authorization, as the user and
- * password of a proxy URL (RFC 7617). A task has two secrets of 256 random bits, one to use it and one
- * to extend, derive from and complete it; of each its SHA-256 alone is kept, and compared in constant
- * time.
+ * What proves that a request belongs to a task: `task:secret` in Proxy-Authorization, as the user
+ * and password of a proxy URL (RFC 7617). A task has two secrets of 256 random bits, one to use it
+ * and one to extend, derive from and complete it; of each its SHA-256 alone is kept, and compared
+ * in constant time.
  */
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
@@ -43,7 +43,8 @@ function digestOf(secret: string): Buffer {
 
 /**
  * `Basic` credentials as task and secret (RFC 7617 section 2).
- * @throws Fault `task-unknown` for any other form: a reference that is there and cannot be read is never "no task"
+ * @throws Fault `task-unknown` for any other form: a reference that is there and cannot be read is
+ *         never "no task"
  */
 export function parseCredentials(value: string, at: string): Credentials {
   const encoded = /^basic +([A-Za-z0-9+/]{1,256}={0,2})$/i.exec(value)?.[1];

@@ -1,6 +1,7 @@
 /**
- * The states of a task, pure: open -> ending -> ended. While it is ending nothing new is allowed and what is under way is being cut; it has ended when nothing of
- * it is left. The first reason stands.
+ * The states of a task, pure: open -> ending -> ended. While it is ending nothing new is allowed
+ * and what is under way is being cut; it has ended when nothing of it is left. The first reason
+ * stands.
  */
 export type End = 'completed' | 'revoked' | 'expired';
 

@@ -1,16 +1,20 @@
 /**
- * One task: its grant, its clock, its elevations and what is under way for it. The registry drives it; whoever holds one can only read it. Rules:
- * - uses are counted in the same synchronous step as the decision, here and in every task it was derived from, so that parallel calls cannot share one;
- * - it ends by completion, revocation or expiry; then what is under way is aborted at once, and with it every task derived from it;
- * - the monotonic clock ends it in time, and the wall clock too when a suspended machine wakes up late.
+ * One task: its grant, its clock, its elevations and what is under way for it. The registry drives
+ * it; whoever holds one can only read it. Rules:
+ * - uses are counted in the same synchronous step as the decision, here and in every task it was
+ *   derived from, so that parallel calls cannot share one;
+ * - it ends by completion, revocation or expiry; then what is under way is aborted at once, and
+ *   with it every task derived from it;
+ * - the monotonic clock ends it in time, and the wall clock too when a suspended machine wakes up
+ *   late.
  */
 import { Fault } from '../base/fault.ts';
 import type { Agent } from '../policy/model/agent.ts';
-import type { Approver, Elevation, Grant, StepUpPolicy, TaskFacts } from '../policy/decision/grant.ts';
-import { highest, type History } from './history.ts';
+import type { Approver, Elevation, Grant, StepUpPolicy, TaskFacts } from '../policy/model/grant.ts';
+import { type History, highest } from './history.ts';
 import type { Intent } from './intent.ts';
 import type { Whose } from './quotas.ts';
-import { next, OPEN, type End, type TaskState } from './state.ts';
+import { type End, OPEN, type TaskState, next } from './state.ts';
 
 /** An exchange of the task, as far as its end goes. */
 export interface Member {
@@ -84,7 +88,19 @@ export class Task {
   #quiet: (() => void)[] = [];
 
   constructor(parts: TaskParts) {
-    const { id, agent, intent, grant, parent, history, isolated, secret, control, opened, lifetime } = parts;
+    const {
+      id,
+      agent,
+      intent,
+      grant,
+      parent,
+      history,
+      isolated,
+      secret,
+      control,
+      opened,
+      lifetime,
+    } = parts;
     this.id = id;
     this.agent = agent;
     this.intent = intent;
@@ -128,7 +144,8 @@ export class Task {
   }
 
   /**
-   * What a decision is to know: of a new call, or of a member that is decided again, which keeps what it took and does not see its own marks.
+   * What a decision is to know: of a new call, or of a member that is decided again, which keeps
+   * what it took and does not see its own marks.
    * @param classes data classes, the least sensitive first
    */
   facts(classes: readonly string[], member?: Member): TaskFacts {
@@ -142,7 +159,12 @@ export class Task {
       onBehalfOf: intent.onBehalfOf,
       depth: this.depth,
       grant,
-      elevations: claim === undefined ? this.#elevations : claim.elevation === undefined ? NONE : [claim.elevation],
+      elevations:
+        claim === undefined
+          ? this.#elevations
+          : claim.elevation === undefined
+            ? NONE
+            : [claim.elevation],
       uses: claim === undefined || claim === NOTHING ? this.#spent() : claim.before,
       spent: claim === undefined ? this.#spentByAll() : undefined,
       read: highest(done.read, classes),
@@ -155,7 +177,8 @@ export class Task {
   /** A task derived from one whose uses are spent has none left either. */
   #spent(): number {
     const { parent } = this;
-    if (parent !== undefined && parent.#spent() >= parent.grant.uses) return Math.max(this.uses, this.grant.uses);
+    if (parent !== undefined && parent.#spent() >= parent.grant.uses)
+      return Math.max(this.uses, this.grant.uses);
     return this.uses;
   }
 
@@ -203,8 +226,9 @@ export class Task {
   }
 
   /**
-   * Holds approvals to what the policy has now: what it would not let anybody approve is taken back, what it would
-   * let be approved for a shorter time or fewer calls is cut to that. Returns what has lapsed, as `lapse`.
+   * Holds approvals to what the policy has now: what it would not let anybody approve is taken
+   * back, what it would let be approved for a shorter time or fewer calls is cut to that. Returns
+   * what has lapsed, as `lapse`.
    */
   narrowElevations(stepUp: Grant['stepUp'], monotonic: number): readonly Held[] {
     const all = new Set([
@@ -221,15 +245,22 @@ export class Task {
     return this.lapse(monotonic);
   }
 
-  /** Lets go of what has lapsed, and cuts what lives on it. Returns the elevations that were still unused. */
+  /**
+   * Lets go of what has lapsed, and cuts what lives on it. Returns the elevations that were still
+   * unused.
+   */
   lapse(monotonic: number): readonly Held[] {
     if (this.#elevations.length === 0 && this.#members.size === 0) return NONE;
     const lapsed = this.#elevations.filter(({ until }) => until <= monotonic);
-    if (lapsed.length > 0) this.#elevations = this.#elevations.filter(({ until }) => until > monotonic);
+    if (lapsed.length > 0)
+      this.#elevations = this.#elevations.filter(({ until }) => until > monotonic);
     for (const [member, { elevation }] of this.#members) {
       if (elevation === undefined || elevation.until > monotonic) continue;
       member.abort(
-        new Fault('no-longer-allowed', `the approval that this call of task ${this.id} lived on has lapsed`),
+        new Fault(
+          'no-longer-allowed',
+          `the approval that this call of task ${this.id} lived on has lapsed`,
+        ),
       );
     }
     return lapsed;
@@ -240,7 +271,9 @@ export class Task {
     const ending = next(this.#state, { kind: end });
     if (ending === this.#state) return false;
     this.#state = ending;
-    const reason = new Fault('task-ended', `task ${this.id} ${WORDS[end]}: ${why}`, { hint: 'open another task' });
+    const reason = new Fault('task-ended', `task ${this.id} ${WORDS[end]}: ${why}`, {
+      hint: 'open another task',
+    });
     for (const member of this.#members.keys()) member.abort(reason);
     return true;
   }
@@ -252,7 +285,9 @@ export class Task {
 
   /** Settles when nothing of the task is under way. */
   quiet(): Promise<void> {
-    return this.#members.size === 0 ? Promise.resolve() : new Promise((resolve) => this.#quiet.push(resolve));
+    return this.#members.size === 0
+      ? Promise.resolve()
+      : new Promise((resolve) => this.#quiet.push(resolve));
   }
 
   /** The end of the ending. */

@@ -22,7 +22,11 @@ export function drops(clock: Clock, log: () => Logger): Drops {
     if (!waiting) return;
     for (const [where, connections] of fresh) {
       const hint = 'who opens so many? see listeners.maxConnections and the limit of open files';
-      log().log('warn', 'listeners', 'connections were cut: there were too many', { where, connections, hint });
+      log().log('warn', 'listeners', 'connections were cut: there were too many', {
+        where,
+        connections,
+        hint,
+      });
     }
     fresh = new Map();
     clock.after(LOG_EVERY, tell);

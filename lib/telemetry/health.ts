@@ -1,6 +1,6 @@
 /**
- * The health listener: `/livez`, `/readyz`, `/metrics`, and where TLS is intercepted the CA's certificate, read-only and nothing else, so that kubelet, Prometheus and the
- * agent may reach it.
+ * The health listener: `/livez`, `/readyz`, `/metrics`, and where TLS is intercepted the CA's
+ * certificate, read-only and nothing else, so that kubelet, Prometheus and the agent may reach it.
  */
 import type { AddressInfo } from 'node:net';
 import { json, type Page, type Pages, type Route, servePages, text } from '../api/pages.ts';
@@ -13,14 +13,18 @@ export interface HealthOptions {
   readonly readiness: Readiness;
   /** Prometheus text. */
   readonly metrics: () => Promise<string>;
-  /** PEM of the interception CA, undefined while there is none; without it there is no such page. */
+  /**
+   * PEM of the interception CA, undefined while there is none; without it there is no such page.
+   */
   readonly interceptionCa?: (() => string | undefined) | undefined;
   /** Told of each connection that is cut because there are too many. */
   readonly onDropped?: () => void;
 }
 
-/** Connections at one time, whose descriptors are kept for them: of more the oldest idle one is cut. */
-export const MOST_HEALTH = 64;
+/**
+ * Connections at one time, whose descriptors are kept for them: of more the oldest idle one is cut.
+ */
+export const MAX_HEALTH = 64;
 
 /** Of the certificate, which is public; its key is nowhere. */
 export const INTERCEPTION_CA_PAGE = '/interception-ca.pem';
@@ -39,13 +43,17 @@ export async function startHealth(options: HealthOptions): Promise<Health> {
       '/metrics',
       {
         method: 'GET',
-        page: async () => ({ status: 200, type: 'text/plain; version=0.0.4; charset=utf-8', body: await metrics() }),
+        page: async () => ({
+          status: 200,
+          type: 'text/plain; version=0.0.4; charset=utf-8',
+          body: await metrics(),
+        }),
       },
     ],
   ]);
   if (interceptionCa !== undefined)
     routes.set(INTERCEPTION_CA_PAGE, { method: 'GET', page: () => caPage(interceptionCa()) });
-  const limits = { connections: MOST_HEALTH, full: 'evict', onDropped } as const;
+  const limits = { connections: MAX_HEALTH, full: 'evict', onDropped } as const;
   const pages = await servePages({ name: 'health', ...address, fd }, routes, limits);
   const { address: bound } = pages;
   if (bound === undefined) throw new TypeError('a TCP server has an address');

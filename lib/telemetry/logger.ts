@@ -1,7 +1,8 @@
 /**
- * Log lines for people and machines, not evidence: one JSON object a line, `{time, level, component, msg, …}`, time in RFC 3339, level in words. Only what
- * is handed in as plain fields is written; nothing serialises requests, keys or tokens. Text from outside may be in a message: no control character of it
- * ever reaches the line or the terminal unescaped.
+ * Log lines for people and machines, not evidence: one JSON object a line, `{time, level,
+ * component, msg, …}`, time in RFC 3339, level in words. Only what is handed in as plain fields is
+ * written; nothing serialises requests, keys or tokens. Text from outside may be in a message: no
+ * control character of it ever reaches the line or the terminal unescaped.
  */
 import { type DestinationStream, type Logger as Pino, pino, stdTimeFunctions } from 'pino';
 import { escapeMarks } from '../audit/encode.ts';
@@ -32,11 +33,18 @@ const PAINT: Readonly<Record<Level, number>> = { debug: 2, info: 36, warn: 33, e
 export function terminalStream(write: (line: string) => void, colour: boolean): DestinationStream {
   return {
     write(line) {
-      const { time, level, component, msg, ...rest } = JSON.parse(line) as Readonly<Record<string, unknown>>;
+      const { time, level, component, msg, ...rest } = JSON.parse(line) as Readonly<
+        Record<string, unknown>
+      >;
       const label = String(level).padEnd(5);
       const shown = colour ? `\u001b[${PAINT[level as Level]}m${label}\u001b[0m` : label;
-      const fields = Object.entries(rest).map(([name, value]) => ` ${name}=${escapeMarks(JSON.stringify(value))}`);
-      write(`${String(time).slice(11, 19)} ${shown} ${String(component)}: ${unquoted(msg)}${fields.join('')}\n`);
+      const fields = Object.entries(rest).map(
+        ([name, value]) => ` ${name}=${escapeMarks(JSON.stringify(value))}`,
+      );
+      write(
+        `${String(time).slice(11, 19)} ${shown} ${String(component)}: ` +
+          `${unquoted(msg)}${fields.join('')}\n`,
+      );
     },
   };
 }

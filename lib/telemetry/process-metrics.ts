@@ -5,7 +5,11 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 /** Read at each scrape; what cannot be read is not shown. */
 const GAUGES: readonly (readonly [string, string, () => number | undefined])[] = [
   ['process_resident_memory_bytes', 'Resident memory', () => process.memoryUsage.rss()],
-  ['process_start_time_seconds', 'Start of the process, seconds since the epoch', () => performance.timeOrigin / 1000],
+  [
+    'process_start_time_seconds',
+    'Start of the process, seconds since the epoch',
+    () => performance.timeOrigin / 1000,
+  ],
   ['process_open_fds', 'Open file descriptors', openDescriptors],
   ['process_max_fds', 'How many descriptors may be open', mostDescriptors],
 ];
@@ -42,7 +46,9 @@ function openDescriptors(): number | undefined {
 }
 
 function mostDescriptors(): number | undefined {
-  const [, soft] = /^Max open files +(\d+)/m.exec(tried(() => readFileSync('/proc/self/limits', 'utf8')) ?? '') ?? [];
+  const [, soft] =
+    /^Max open files +(\d+)/m.exec(tried(() => readFileSync('/proc/self/limits', 'utf8')) ?? '') ??
+    [];
   return soft === undefined ? undefined : Number(soft);
 }
 

@@ -1,7 +1,10 @@
-/** The metrics in Prometheus' own text, through prom-client, which is loaded at the first scrape. Everything is set when it is asked for. */
+/**
+ * The metrics in Prometheus' own text, through prom-client, which is loaded at the first scrape.
+ * Everything is set when it is asked for.
+ */
 import { Counter, Gauge, Registry } from 'prom-client';
-import { BUCKETS, type Readings, type Tallies } from './metrics.ts';
 import { processMetrics } from './process-metrics.ts';
+import { BUCKETS, type Readings, type Tallies } from './tallies.ts';
 
 /** Prometheus text format 0.0.4 of what is read and what was counted. */
 export function prometheus(read: () => Readings, tallies: Tallies): () => Promise<string> {
@@ -93,7 +96,8 @@ function ofEnds(registry: Registry, tallies: Tallies): void {
     registers,
     collect() {
       this.reset();
-      for (const direction of ['sent', 'received'] as const) this.inc({ direction }, tallies[direction]);
+      for (const direction of ['sent', 'received'] as const)
+        this.inc({ direction }, tallies[direction]);
     },
   });
 }
@@ -169,13 +173,21 @@ function ofTasks(registry: Registry, read: () => Readings): void {
 type Reading = (readings: Readings) => number | undefined;
 
 const GAUGES: readonly (readonly [string, string, Reading])[] = [
-  ['svid_expiry_timestamp_seconds', 'When the SVID in use expires, seconds since the epoch', (now) => now.svidExpiry],
+  [
+    'svid_expiry_timestamp_seconds',
+    'When the SVID in use expires, seconds since the epoch',
+    (now) => now.svidExpiry,
+  ],
   [
     'bundle_last_update_timestamp_seconds',
     'When identity was last confirmed by the Workload API, seconds since the epoch',
     (now) => now.lastUpdate,
   ],
-  ['identity_crls', 'Revocation lists in the newest message; they are not enforced', (now) => now.crls],
+  [
+    'identity_crls',
+    'Revocation lists in the newest message; they are not enforced',
+    (now) => now.crls,
+  ],
   [
     'workload_api_final',
     '1 when the Workload API is not asked any more, as that cannot help',
@@ -184,7 +196,11 @@ const GAUGES: readonly (readonly [string, string, Reading])[] = [
   ['exchanges_live', 'Exchanges, tunnels and raw connections under way', (now) => now.live],
   ['upstream_connections_idle', 'Pooled upstream connections at rest', (now) => now.poolIdle],
   ['upstream_connections_busy', 'Pooled upstream connections in use', (now) => now.poolBusy],
-  ['interception_certificates', 'Certificates at hand for intercepted hosts', (now) => now.interception?.kept],
+  [
+    'interception_certificates',
+    'Certificates at hand for intercepted hosts',
+    (now) => now.interception?.kept,
+  ],
   [
     'interception_ca_expiry_timestamp_seconds',
     'When the interception CA expires, seconds since the epoch',
@@ -196,19 +212,31 @@ const GAUGES: readonly (readonly [string, string, Reading])[] = [
     '1 while the newest configuration was refused and an older one is in force',
     (now) => Number(now.degraded),
   ],
-  ['config_stale_seconds', 'For how long the newest configuration has not been the one in force', (now) => now.stale],
+  [
+    'config_stale_seconds',
+    'For how long the newest configuration has not been the one in force',
+    (now) => now.stale,
+  ],
   ['ready', '1 while /readyz says ready', (now) => Number(now.ready)],
 ];
 
 const TOTALS: readonly (readonly [string, string, Reading])[] = [
   ['svid_rotations_total', 'New identities after the first', (now) => now.rotations],
-  ['workload_api_reconnects_total', 'Attempts at a Workload API stream that ended', (now) => now.reconnects],
+  [
+    'workload_api_reconnects_total',
+    'Attempts at a Workload API stream that ended',
+    (now) => now.reconnects,
+  ],
   [
     'workload_api_dropped_bundles_total',
     'Bundles of single trust domains that were not usable',
     (now) => now.droppedBundles,
   ],
-  ['workload_api_discarded_messages_total', 'Messages of which no SVID was taken', (now) => now.discardedMessages],
+  [
+    'workload_api_discarded_messages_total',
+    'Messages of which no SVID was taken',
+    (now) => now.discardedMessages,
+  ],
   [
     'interception_certificates_issued_total',
     'Certificates made for intercepted hosts',
@@ -251,7 +279,8 @@ function gauges(registry: Registry, read: () => Readings): void {
     registers,
     collect() {
       this.reset();
-      for (const [trust_domain, count] of read().bundleAuthorities) this.set({ trust_domain }, count);
+      for (const [trust_domain, count] of read().bundleAuthorities)
+        this.set({ trust_domain }, count);
     },
   });
 

@@ -1,10 +1,16 @@
-/** Readiness as a set of named things that are still pending. Each says in its own words what is awaited; ready means none is left. */
+/**
+ * Readiness as a set of named things that are still pending. Each says in its own words what is
+ * awaited; ready means none is left.
+ */
 import type { Clock } from '../base/clock.ts';
 
 export interface Pending {
   /** It is there. */
   done(): void;
-  /** It is awaited again, and why. Does not restart the count of seconds when it was pending already. */
+  /**
+   * It is awaited again, and why. Does not restart the count of seconds when it was pending
+   * already.
+   */
   undone(detail: string): void;
 }
 

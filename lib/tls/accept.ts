@@ -1,7 +1,8 @@
 /**
- * The server's side of mutual TLS, with the same order of checks as lib/tls/connect.ts. A bare TLSSocket instead of tls.Server, because the latter silently
- * ignores `allowPartialTrustChain` and hands out tickets; the verdict of OpenSSL on the caller's path is therefore asked for here, and a caller whose
- * path is not valid never becomes a connection.
+ * The server's side of mutual TLS, with the same order of checks as lib/tls/connect.ts. A bare
+ * TLSSocket instead of tls.Server, because the latter silently ignores `allowPartialTrustChain` and
+ * hands out tickets; the verdict of OpenSSL on the caller's path is therefore asked for here, and a
+ * caller whose path is not valid never becomes a connection.
  */
 import type { Socket } from 'node:net';
 import { TLSSocket, type SecureContext } from 'node:tls';
@@ -31,15 +32,22 @@ export interface AcceptTlsOptions {
 }
 
 /**
- * Accepts mutual TLS over a socket, which it owns from here: on failure it is destroyed. Throws a Fault `client-tls`, `no-trust-bundle`, `no-identity`,
- * `identity-expired`, or the signal's reason. No application byte is read or written before the caller is known.
+ * Accepts mutual TLS over a socket, which it owns from here: on failure it is destroyed. Throws a
+ * Fault `client-tls`, `no-trust-bundle`, `no-identity`, `identity-expired`, or the signal's reason.
+ * No application byte is read or written before the caller is known.
  */
-export async function acceptTls(raw: Socket, options: AcceptTlsOptions): Promise<VerifiedConnection> {
+export async function acceptTls(
+  raw: Socket,
+  options: AcceptTlsOptions,
+): Promise<VerifiedConnection> {
   const side = caller(raw.remoteAddress ?? 'an unknown address');
   try {
     const identity = usable(options.identity, options.now());
     const domains = options.callers.map(({ trustDomain }) => trustDomain);
-    const socket = await handshake(raw, options.contexts.spiffe(identity, domains), { side, options });
+    const socket = await handshake(raw, options.contexts.spiffe(identity, domains), {
+      side,
+      options,
+    });
     const chain = sentChain(socket, side);
     const problem = verdictOf(socket);
     if (problem !== undefined) throw pathFault(side, problem, claimOf(chain[0]));
@@ -59,7 +67,11 @@ interface Accepting {
   readonly options: AcceptTlsOptions;
 }
 
-function handshake(raw: Socket, secureContext: SecureContext, { side, options }: Accepting): Promise<TLSSocket> {
+function handshake(
+  raw: Socket,
+  secureContext: SecureContext,
+  { side, options }: Accepting,
+): Promise<TLSSocket> {
   return handshaken(raw, {
     start: () =>
       new TLSSocket(raw, {

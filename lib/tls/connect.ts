@@ -1,10 +1,15 @@
 /**
- * The client's side of TLS: a socket comes back only when the other end is proved to be who policy expects. Order, none of it skipped on any connection:
+ * The client's side of TLS: a socket comes back only when the other end is proved to be who policy
+ * expects. Order, none of it skipped on any connection:
  * 1. our own identity is there and unexpired, and there are anchors; else nothing is sent;
- * 2. OpenSSL validates the path against the anchors of the trust domains that `peers` name, and of nothing else;
- * 3. the profile rules of X.509-SVIDs are checked by us on the certificates as sent (lib/spiffe/verify.ts);
- * 4. the SPIFFE ID matches a pattern of `peers`; where those span several trust domains, the path is validated again with the anchors of the peer's own alone.
- * No session is ever offered or resumed, because the engine skips its checks on a resumed one. No application byte is sent or read before the verdict.
+ * 2. OpenSSL validates the path against the anchors of the trust domains that `peers` name, and of
+ *    nothing else;
+ * 3. the profile rules of X.509-SVIDs are checked by us on the certificates as sent
+ *    (lib/spiffe/verify.ts);
+ * 4. the SPIFFE ID matches a pattern of `peers`; where those span several trust domains, the path
+ *    is validated again with the anchors of the peer's own alone.
+ * No session is ever offered or resumed, because the engine skips its checks on a resumed one. No
+ * application byte is sent or read before the verdict.
  */
 import type { Socket } from 'node:net';
 import { isIP } from 'node:net';
@@ -43,10 +48,14 @@ export interface VerifiedConnection {
 }
 
 /**
- * Speaks TLS over a connected socket, which it owns from here: on failure it is destroyed. Throws a Fault `upstream-tls`, `upstream-identity`, `no-trust-bundle`,
- * `no-identity`, `identity-expired`, or the signal's reason.
+ * Speaks TLS over a connected socket, which it owns from here: on failure it is destroyed. Throws a
+ * Fault `upstream-tls`, `upstream-identity`, `no-trust-bundle`, `no-identity`, `identity-expired`,
+ * or the signal's reason.
  */
-export async function connectTls(raw: Socket, options: ConnectTlsOptions): Promise<VerifiedConnection> {
+export async function connectTls(
+  raw: Socket,
+  options: ConnectTlsOptions,
+): Promise<VerifiedConnection> {
   try {
     const context = contextFor(options);
     const socket = await handshake(raw, context, options);
@@ -79,7 +88,11 @@ function contextFor({ tls, identity, contexts, now }: ConnectTlsOptions): Secure
   }
 }
 
-function handshake(raw: Socket, context: SecureContext, options: ConnectTlsOptions): Promise<TLSSocket> {
+function handshake(
+  raw: Socket,
+  context: SecureContext,
+  options: ConnectTlsOptions,
+): Promise<TLSSocket> {
   const side = upstream(options.host);
   return new Promise((resolve, reject) => {
     if (options.signal.aborted) throw reasonOf(options.signal);
@@ -99,7 +112,8 @@ function handshake(raw: Socket, context: SecureContext, options: ConnectTlsOptio
     };
     const closed = (): void => fail(new Error('socket hang up'));
     const off = onAbort(options.signal, fail);
-    // Comes before the engine's own check of the path, which destroys the socket when it fails: the last chance to see what was presented.
+    // Comes before the engine's own check of the path, which destroys the socket when it fails: the
+    // last chance to see what was presented.
     socket.prependOnceListener('secure', () => (seen = claimOf(socket.getPeerX509Certificate())));
     socket.once('error', fail);
     socket.once('close', closed);
@@ -110,16 +124,22 @@ function handshake(raw: Socket, context: SecureContext, options: ConnectTlsOptio
   });
 }
 
-function connectionOptions(raw: Socket, secureContext: SecureContext, options: ConnectTlsOptions): ConnectionOptions {
+function connectionOptions(
+  raw: Socket,
+  secureContext: SecureContext,
+  options: ConnectTlsOptions,
+): ConnectionOptions {
   const name = options.tls.serverName ?? options.host;
   const spiffe = options.tls.mode === 'mtls';
   return {
     socket: raw,
     secureContext,
     rejectUnauthorized: true,
-    // An IP address is no server name (RFC 6066 section 3); `host` is what the engine then verifies in the web modes.
+    // An IP address is no server name (RFC 6066 section 3); `host` is what the engine then verifies
+    // in the web modes.
     ...(isIP(name) === 0 ? { servername: name } : { host: name }),
-    // In SPIFFE modes the name is the SPIFFE ID, which verdict() checks; DNS names prove nothing there.
+    // In SPIFFE modes the name is the SPIFFE ID, which verdict() checks; DNS names prove nothing
+    // there.
     checkServerIdentity: spiffe ? () => undefined : (_, { raw: der }) => checkName(name, der),
     ...(options.alpn === undefined ? {} : { ALPNProtocols: [...options.alpn] }),
   };
@@ -134,15 +154,24 @@ async function verdict(socket: TLSSocket, options: ConnectTlsOptions): Promise<P
   if (tls.mode !== 'mtls' && chain[0] !== undefined && isStandIn(chain[0])) {
     throw new Fault(
       'upstream-identity',
-      `${side.who} shows a certificate of an interception CA, which stands in for others and proves nothing`,
+      `${side.who} shows a certificate of an interception CA, which stands in for others ` +
+        'and proves nothing',
       {
-        hint: 'start the sidecar without the variables that `chaperone trust` prints, and see who answers at the address',
+        hint:
+          'start the sidecar without the variables that `chaperone trust` prints, and see ' +
+          'who answers at the address',
       },
     );
   }
   const id =
     tls.mode === 'mtls'
-      ? await verifyPeer(chain, { side, patterns: tls.peers, identity: usable(identity, now()), contexts, now: now() })
+      ? await verifyPeer(chain, {
+          side,
+          patterns: tls.peers,
+          identity: usable(identity, now()),
+          contexts,
+          now: now(),
+        })
       : undefined;
   if (signal.aborted) throw reasonOf(signal);
   if (socket.destroyed) throw tlsFault(socket.errored ?? new Error('socket hang up'), side.who);
@@ -153,19 +182,27 @@ function failureOf(failure: unknown, side: Side, seen: string): Fault {
   if (failure instanceof Fault) return failure;
   const code = failure instanceof Error && 'code' in failure ? failure.code : undefined;
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    return new Fault('upstream-identity', `${side.who} is not the server asked for: its certificate names ${seen}`, {
-      hint: 'set tls.serverName to the name in the certificate, or correct the address',
-      cause: failure,
-    });
+    return new Fault(
+      'upstream-identity',
+      `${side.who} is not the server asked for: its certificate names ${seen}`,
+      {
+        hint: 'set tls.serverName to the name in the certificate, or correct the address',
+        cause: failure,
+      },
+    );
   }
-  // OpenSSL's verdicts come as upper-case words; the engine's own codes begin with ERR_, those of the system with E.
+  // OpenSSL's verdicts come as upper-case words; the engine's own codes begin with ERR_, those of
+  // the system with E.
   if (failure instanceof Error && typeof code === 'string' && /^(?!E)[A-Z_]+$/.test(code)) {
     return pathFault(side, verdictText(failure), seen);
   }
   return tlsFault(failure, side.who);
 }
 
-/** Errors after the reported one have nobody to tell; whoever uses the socket next adds a listener of its own. */
+/**
+ * Errors after the reported one have nobody to tell; whoever uses the socket next adds a listener
+ * of its own.
+ */
 function keepQuiet(socket: Socket): void {
   socket.on('error', () => {});
 }

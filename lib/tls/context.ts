@@ -1,12 +1,18 @@
 /**
- * SecureContexts, cached: building one costs milliseconds, and it depends only on who we are and whom we trust. Rules:
- * - the anchors of a SPIFFE context are those of the trust domains named, and always a list: an empty text or `undefined` would make the
- *   engine fall back to the system's roots. No anchors at all is refused here, before anything is dialled;
- * - a context belongs to one identity generation; those of the two newest generations are kept, older ones are dropped with their key;
- * - TLS 1.2 at least, only ephemeral key agreement with authenticated encryption, no renegotiation, no tickets: a resumed session would
- *   skip the verification of the peer, and a renegotiated one could change the peer after it. The engine's default list of groups prefers
- *   X25519MLKEM768 and offers X25519 in the same flight, so a peer that knows neither hybrid group costs no extra round trip;
- * - an anchor need not be self-signed (SPIFFE Trust Domain and Bundle section 6), hence `allowPartialTrustChain`.
+ * SecureContexts, cached: building one costs milliseconds, and it depends only on who we are and
+ * whom we trust. Rules:
+ * - the anchors of a SPIFFE context are those of the trust domains named, and always a list: an
+ *   empty text or `undefined` would make the engine fall back to the system's roots. No anchors at
+ *   all is refused here, before anything is dialled;
+ * - a context belongs to one identity generation; those of the two newest generations are kept,
+ *   older ones are dropped with their key;
+ * - TLS 1.2 at least, only ephemeral key agreement with authenticated encryption, no renegotiation,
+ *   no tickets: a resumed session would skip the verification of the peer, and a renegotiated one
+ *   could change the peer after it. The engine's default list of groups prefers X25519MLKEM768 and
+ *   offers X25519 in the same flight, so a peer that knows neither hybrid group costs no extra
+ *   round trip;
+ * - an anchor need not be self-signed (SPIFFE Trust Domain and Bundle section 6), hence
+ *   `allowPartialTrustChain`.
  */
 import { constants, createHash } from 'node:crypto';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
@@ -16,11 +22,17 @@ import type { TrustDomain } from '../spiffe/trust-domain.ts';
 import { judgeOptions } from './path.ts';
 
 export interface TlsContexts {
-  /** For both directions of SPIFFE mTLS: our SVID, and the anchors of `domains` alone. Throws a Fault `no-trust-bundle` when there are none. */
+  /**
+   * For both directions of SPIFFE mTLS: our SVID, and the anchors of `domains` alone. Throws a
+   * Fault `no-trust-bundle` when there are none.
+   */
   spiffe(identity: Identity, domains: readonly TrustDomain[]): SecureContext;
   /** Anchors of one trust domain and no certificate of ours, for `pathProblem` alone. */
   anchors(identity: Identity, domain: TrustDomain): SecureContext;
-  /** For a server of the web: `roots` (PEM) instead of the system's when given, our SVID presented only when an identity is handed in. */
+  /**
+   * For a server of the web: `roots` (PEM) instead of the system's when given, our SVID presented
+   * only when an identity is handed in.
+   */
   web(identity: Identity | undefined, roots: readonly string[] | undefined): SecureContext;
   /** Contexts held now, for the tests and for metrics. */
   readonly size: number;
@@ -48,7 +60,10 @@ const COMMON = {
   secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
 } as const satisfies SecureContextOptions;
 
-/** For a server that asks for no certificate: the empty list keeps the engine from loading the system's roots for nothing. */
+/**
+ * For a server that asks for no certificate: the empty list keeps the engine from loading the
+ * system's roots for nothing.
+ */
 export const SERVER_COMMON = { ...COMMON, ca: [] } satisfies SecureContextOptions;
 
 export function tlsContexts(): TlsContexts {
@@ -80,7 +95,9 @@ export function tlsContexts(): TlsContexts {
         createSecureContext(judgeOptions(anchorsOf(identity, [domain]))),
       ),
     web(identity, roots) {
-      const key = `web ${identity === undefined ? '-' : identityKey(identity)} ${roots === undefined ? 'system' : digest(roots)}`;
+      const key =
+        `web ${identity === undefined ? '-' : identityKey(identity)} ` +
+        `${roots === undefined ? 'system' : digest(roots)}`;
       return cached(identity?.generation ?? WITHOUT_IDENTITY, key, () =>
         createSecureContext({
           ...COMMON,
@@ -99,7 +116,9 @@ export function tlsContexts(): TlsContexts {
 const WITHOUT_IDENTITY = Infinity;
 
 function dropOld(generations: Map<number, unknown>): void {
-  const numbers = [...generations.keys()].filter((generation) => generation !== WITHOUT_IDENTITY).sort((a, b) => a - b);
+  const numbers = [...generations.keys()]
+    .filter((generation) => generation !== WITHOUT_IDENTITY)
+    .sort((a, b) => a - b);
   for (const old of numbers.slice(0, -GENERATIONS_KEPT)) generations.delete(old);
 }
 
@@ -113,9 +132,15 @@ function ownCertificate({ svid }: Identity): SecureContextOptions {
 function anchorsOf(identity: Identity, domains: readonly TrustDomain[]): string[] {
   const anchors = domains.flatMap((domain) => identity.bundles.get(domain)?.anchors ?? []);
   if (anchors.length > 0) return anchors.map((anchor) => anchor.toString());
-  throw new Fault('no-trust-bundle', `no trust anchor is known for ${domains.join(', ') || 'any trust domain'}`, {
-    hint: 'federate with that trust domain (SPIRE: federatesWith on our registration entry), or correct the trust domain in peers',
-  });
+  throw new Fault(
+    'no-trust-bundle',
+    `no trust anchor is known for ${domains.join(', ') || 'any trust domain'}`,
+    {
+      hint:
+        'federate with that trust domain (SPIRE: federatesWith on our registration entry), ' +
+        'or correct the trust domain in peers',
+    },
+  );
 }
 
 function givenRoots(roots: readonly string[]): string[] {

@@ -1,6 +1,7 @@
 /**
- * What a failed TLS connection means, in words that say what to do. The engine's errors carry an alert's name (RFC 8446 section 6) or OpenSSL's verdict
- * on the path; both are turned into Faults here and nowhere else.
+ * What a failed TLS connection means, in words that say what to do. The engine's errors carry an
+ * alert's name (RFC 8446 section 6) or OpenSSL's verdict on the path; both are turned into Faults
+ * here and nowhere else.
  */
 import { Fault } from '../base/fault.ts';
 import type { Side } from './peer.ts';
@@ -16,7 +17,9 @@ interface Verdict {
 
 const UNTRUSTED: Verdict = {
   text: 'its certificate leads to no trust anchor that may vouch for it',
-  hint: 'the peer belongs to another trust domain, or its bundle changed: check its SPIFFE ID and the federation of its trust domain',
+  hint:
+    'the peer belongs to another trust domain, or its bundle changed: check its SPIFFE ID ' +
+    'and the federation of its trust domain',
 };
 
 /** OpenSSL's verdicts that need other words than its own. */
@@ -30,9 +33,14 @@ const VERDICTS: Readonly<Record<string, Verdict>> = {
   CERT_SIGNATURE_FAILURE: UNTRUSTED,
   CERT_HAS_EXPIRED: {
     text: 'a certificate of its chain has expired',
-    hint: 'the peer no longer rotates its SVID: look at its SPIRE agent, and at the clocks of both sides',
+    hint:
+      'the peer no longer rotates its SVID: look at its SPIRE agent, and at the clocks ' +
+      'of both sides',
   },
-  CERT_NOT_YET_VALID: { text: 'a certificate of its chain is not valid yet', hint: 'compare the clocks of both sides' },
+  CERT_NOT_YET_VALID: {
+    text: 'a certificate of its chain is not valid yet',
+    hint: 'compare the clocks of both sides',
+  },
   INVALID_PURPOSE: {
     text: 'its certificate may not be used for TLS',
     hint: 'issue an SVID for server and client authentication',
@@ -53,12 +61,17 @@ export function pathFault(side: Side, verdict: string, seen: string): Fault {
     text: 'its certificate chain is not valid',
     hint: 'look at the chain that the peer sends',
   };
-  return new Fault(side.untrusted, `${side.who} is not trusted: ${text} (${verdict}); it presented ${seen}`, { hint });
+  return new Fault(
+    side.untrusted,
+    `${side.who} is not trusted: ${text} (${verdict}); it presented ${seen}`,
+    { hint },
+  );
 }
 
 /**
- * An error of a TLS connection to an upstream as a Fault `upstream-tls`; a Fault stays what it is. To be asked for every error of the socket, later ones too: in TLS 1.3
- * an upstream's refusal of our SVID arrives after our handshake is complete, with the first read.
+ * An error of a TLS connection to an upstream as a Fault `upstream-tls`; a Fault stays what it is.
+ * To be asked for every error of the socket, later ones too: in TLS 1.3 an upstream's refusal of
+ * our SVID arrives after our handshake is complete, with the first read.
  */
 export function tlsFault(error: unknown, who: string): Fault {
   if (error instanceof Fault) return error;
@@ -68,7 +81,9 @@ export function tlsFault(error: unknown, who: string): Fault {
       'upstream-tls',
       `${who} does not accept our certificate: it answered with the TLS ${alertIn(text)}`,
       {
-        hint: 'the upstream must trust the bundle of our trust domain and allow our SPIFFE ID; see its log, and `chaperone svid show` for ours',
+        hint:
+          'the upstream must trust the bundle of our trust domain and allow our SPIFFE ID; ' +
+          'see its log, and `chaperone svid show` for ours',
         cause: error,
       },
     );
@@ -81,7 +96,9 @@ export function tlsFault(error: unknown, who: string): Fault {
   }
   if (/alert/i.test(text)) {
     return new Fault('upstream-tls', `${who} ended the TLS handshake with the ${alertIn(text)}`, {
-      hint: 'the upstream must speak TLS 1.2 or 1.3 with ephemeral keys and know the server name; see its log',
+      hint:
+        'the upstream must speak TLS 1.2 or 1.3 with ephemeral keys and know the server ' +
+        'name; see its log',
       cause: error,
     });
   }
@@ -91,7 +108,9 @@ export function tlsFault(error: unknown, who: string): Fault {
       cause: error,
     });
   }
-  return new Fault('upstream-tls', `the TLS connection to ${who} failed: ${text}`, { cause: error });
+  return new Fault('upstream-tls', `the TLS connection to ${who} failed: ${text}`, {
+    cause: error,
+  });
 }
 
 function textOf(error: unknown): string {

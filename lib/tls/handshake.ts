@@ -1,4 +1,7 @@
-/** The server's side of a handshake, waited for: it is done, or the socket is gone and there is one reason why. */
+/**
+ * The server's side of a handshake, waited for: it is done, or the socket is gone and there is one
+ * reason why.
+ */
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { onAbort, reasonOf } from '../base/signal.ts';
@@ -15,7 +18,10 @@ export interface Awaited {
 }
 
 /** Owns the raw socket from here: on failure it is destroyed. */
-export function handshaken(raw: Duplex, { start, signal, objection, fault }: Awaited): Promise<TLSSocket> {
+export function handshaken(
+  raw: Duplex,
+  { start, signal, objection, fault }: Awaited,
+): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) throw reasonOf(signal);
     const socket = start();

@@ -17,7 +17,7 @@ import { Fault } from '../base/fault.ts';
 import { sequence, tlv } from './der.ts';
 
 const TURNS = 100;
-const LARGEST_RECORD = 16_384;
+const MAX_RECORD = 16_384;
 
 /**
  * The engine's code of why the chain (leaf first) does not lead to an anchor of the context
@@ -48,7 +48,9 @@ export async function pathProblem(
       // A server keeps chain and verdict in one step, and only of a chain that it has judged.
       if (judge.getPeerX509Certificate() !== undefined) return askedOf(handleOf(judge));
     }
-    throw new Fault('upstream-tls', 'the chain that the peer presented cannot be read', { cause: failure });
+    throw new Fault('upstream-tls', 'the chain that the peer presented cannot be read', {
+      cause: failure,
+    });
   } finally {
     judge.destroy();
     far.destroy();
@@ -81,7 +83,10 @@ function isNegotiated(socket: TLSSocket): boolean {
   return cipher?.name !== undefined;
 }
 
-/** The engine's code, with OpenSSL's words where it has no code of its own for them (name constraints, key usage of a CA). */
+/**
+ * The engine's code, with OpenSSL's words where it has no code of its own for them (name
+ * constraints, key usage of a CA).
+ */
 export function verdictText(error: Error): string {
   const code = 'code' in error && typeof error.code === 'string' ? error.code : 'UNSPECIFIED';
   return code === 'UNSPECIFIED' ? `${code}: ${error.message}` : code;
@@ -103,7 +108,10 @@ function unverified(): Fault {
 
 function isHandle(value: unknown): value is Handle {
   return (
-    typeof value === 'object' && value !== null && 'verifyError' in value && typeof value.verifyError === 'function'
+    typeof value === 'object' &&
+    value !== null &&
+    'verifyError' in value &&
+    typeof value.verifyError === 'function'
   );
 }
 
@@ -128,8 +136,8 @@ function callerFlight(chain: readonly X509Certificate[]): Buffer {
   const list = Buffer.concat(chain.map(({ raw }) => vector24(raw)));
   const messages = Buffer.concat([message(1, hello), message(11, vector24(list))]);
   const records: Buffer[] = [];
-  for (let at = 0; at < messages.length; at += LARGEST_RECORD) {
-    const part = messages.subarray(at, at + LARGEST_RECORD);
+  for (let at = 0; at < messages.length; at += MAX_RECORD) {
+    const part = messages.subarray(at, at + MAX_RECORD);
     records.push(Buffer.from([22, 3, 3, part.length >> 8, part.length & 255]), part);
   }
   return Buffer.concat(records);

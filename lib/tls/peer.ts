@@ -48,7 +48,11 @@ export const MAX_CHAIN = 10;
 /** Certificates as sent, leaf first. Throws a Fault when there is none or far too many. */
 export function sentChain(socket: TLSSocket, side: Side): readonly X509Certificate[] {
   const chain: X509Certificate[] = [];
-  for (let next = socket.getPeerX509Certificate(); next !== undefined; next = next.issuerCertificate) {
+  for (
+    let next = socket.getPeerX509Certificate();
+    next !== undefined;
+    next = next.issuerCertificate
+  ) {
     if (chain.length === MAX_CHAIN)
       throw new Fault(side.untrusted, `${side.who} sent more than ${MAX_CHAIN} certificates`);
     chain.push(next);
@@ -60,10 +64,16 @@ export function sentChain(socket: TLSSocket, side: Side): readonly X509Certifica
 }
 
 /** What the finished handshake says about the peer. */
-export function peerOf(socket: TLSSocket, chain: readonly X509Certificate[], spiffeId: SpiffeId | undefined): Peer {
+export function peerOf(
+  socket: TLSSocket,
+  chain: readonly X509Certificate[],
+  spiffeId: SpiffeId | undefined,
+): Peer {
   const now = Date.now();
   // The path was found valid just now: what had expired by then is not on it, only sent along.
-  const ends = chain.map(({ validToDate }) => validToDate.getTime()).filter((end, at) => at === 0 || end > now);
+  const ends = chain
+    .map(({ validToDate }) => validToDate.getTime())
+    .filter((end, at) => at === 0 || end > now);
   const info = socket.getEphemeralKeyInfo();
   return Object.freeze({
     spiffeId,
@@ -74,7 +84,10 @@ export function peerOf(socket: TLSSocket, chain: readonly X509Certificate[], spi
   });
 }
 
-/** What a certificate claims to be, for messages alone: its subject alternative names, cut. Nothing is decided from this text. */
+/**
+ * What a certificate claims to be, for messages alone: its subject alternative names, cut. Nothing
+ * is decided from this text.
+ */
 export function claimOf(leaf: X509Certificate | undefined): string {
   if (leaf === undefined) return 'no certificate';
   const names = leaf.subjectAltName;

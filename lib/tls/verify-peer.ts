@@ -1,4 +1,7 @@
-/** The checks that make a SPIFFE peer, after OpenSSL validated its path; the same in both directions. */
+/**
+ * The checks that make a SPIFFE peer, after OpenSSL validated its path; the same in both
+ * directions.
+ */
 import type { X509Certificate } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
 import { trustDomainOf, type SpiffeId } from '../spiffe/id.ts';
@@ -21,10 +24,14 @@ export interface PeerCheck {
 }
 
 /**
- * The peer's SPIFFE ID when `chain` (as sent, leaf first; its path already validated against the anchors of all trust domains that `patterns` name) is an
- * X.509-SVID of a peer that is expected. Throws a Fault with what was expected and what was seen.
+ * The peer's SPIFFE ID when `chain` (as sent, leaf first; its path already validated against the
+ * anchors of all trust domains that `patterns` name) is an X.509-SVID of a peer that is expected.
+ * Throws a Fault with what was expected and what was seen.
  */
-export async function verifyPeer(chain: readonly X509Certificate[], check: PeerCheck): Promise<SpiffeId> {
+export async function verifyPeer(
+  chain: readonly X509Certificate[],
+  check: PeerCheck,
+): Promise<SpiffeId> {
   const { side, patterns, identity, contexts } = check;
   const id = profiled(chain, check);
   if (!patterns.some((pattern) => pattern.matches(id))) {
@@ -33,7 +40,9 @@ export async function verifyPeer(chain: readonly X509Certificate[], check: PeerC
       side.unexpected,
       `${side.who} is ${id}, which is not expected here: expected ${expected || 'nobody'}`,
       {
-        hint: 'if that is the right peer, add its SPIFFE ID to the list; if not, the address leads to another workload',
+        hint:
+          'if that is the right peer, add its SPIFFE ID to the list; if not, the address ' +
+          'leads to another workload',
       },
     );
   }
@@ -44,7 +53,10 @@ export async function verifyPeer(chain: readonly X509Certificate[], check: PeerC
   return id;
 }
 
-function profiled(chain: readonly X509Certificate[], { side, patterns, identity, now }: PeerCheck): SpiffeId {
+function profiled(
+  chain: readonly X509Certificate[],
+  { side, patterns, identity, now }: PeerCheck,
+): SpiffeId {
   const domains = new Set(patterns.map(({ trustDomain }) => trustDomain));
   const anchors = [...domains].flatMap((domain) => identity.bundles.get(domain)?.anchors ?? []);
   try {
@@ -62,13 +74,22 @@ function profiled(chain: readonly X509Certificate[], { side, patterns, identity,
   }
 }
 
-/** The identity when there is one and its SVID is valid now; else a Fault `no-identity` or `identity-expired`. */
+/**
+ * The identity when there is one and its SVID is valid now; else a Fault `no-identity` or
+ * `identity-expired`.
+ */
 export function usable(identity: Identity | undefined, now: number): Identity {
   if (identity === undefined) {
-    throw new Fault('no-identity', 'there is no SVID to present yet', { hint: 'see /readyz for what is awaited' });
+    throw new Fault('no-identity', 'there is no SVID to present yet', {
+      hint: 'see /readyz for what is awaited',
+    });
   }
   if (now < identity.svid.notAfter) return identity;
-  throw new Fault('identity-expired', `our SVID expired at ${new Date(identity.svid.notAfter).toISOString()}`, {
-    hint: 'the Workload API issued no newer one: look at the SPIRE agent, and at the clock',
-  });
+  throw new Fault(
+    'identity-expired',
+    `our SVID expired at ${new Date(identity.svid.notAfter).toISOString()}`,
+    {
+      hint: 'the Workload API issued no newer one: look at the SPIRE agent, and at the clock',
+    },
+  );
 }

@@ -1,6 +1,6 @@
 /**
- * From an allowed route to a connection: resolve once, judge every address of the answer, dial what was judged, make sure that this is what answered,
- * and let lib/tls prove the peer. Rules:
+ * From an allowed route to a connection: resolve once, judge every address of the answer, dial what
+ * was judged, make sure that this is what answered, and let lib/tls prove the peer. Rules:
  * - one refused address refuses the name (S7), and nothing is dialled;
  * - nothing is resolved twice: the next address is tried only out of the same judged answer (S6);
  * - our own listeners are never dialled (S11).
@@ -41,9 +41,19 @@ export interface Reached {
 
 export interface Dialler {
   /** The judged addresses of the route; nothing has been dialled yet. */
-  readonly resolve: (route: Route, signal: AbortSignal, agent?: string) => Promise<readonly string[]>;
-  /** Connects to one of the judged addresses and secures the connection in the destination's mode. */
-  readonly connect: (route: Route, addresses: readonly string[], by: DialOptions) => Promise<Reached>;
+  readonly resolve: (
+    route: Route,
+    signal: AbortSignal,
+    agent?: string,
+  ) => Promise<readonly string[]>;
+  /**
+   * Connects to one of the judged addresses and secures the connection in the destination's mode.
+   */
+  readonly connect: (
+    route: Route,
+    addresses: readonly string[],
+    by: DialOptions,
+  ) => Promise<Reached>;
   /** The Fault for an address that this route may not use. */
   readonly judge: (route: Route, address: string) => Fault | undefined;
 }
@@ -65,9 +75,13 @@ const H2: readonly string[] = Object.freeze(['h2']);
 
 function noHttp2(socket: Socket, { matched }: Route): Fault {
   socket.destroy();
-  return new Fault('upstream-tls', `the upstream ${matched} does not speak HTTP/2: it did not choose h2 by ALPN`, {
-    hint: 'look at the server, or take upstream.http out of the destination',
-  });
+  return new Fault(
+    'upstream-tls',
+    `the upstream ${matched} does not speak HTTP/2: it did not choose h2 by ALPN`,
+    {
+      hint: 'look at the server, or take upstream.http out of the destination',
+    },
+  );
 }
 
 const NO_ADDRESSES: ReadonlySet<string> = new Set();
@@ -83,7 +97,9 @@ export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dia
       const { host, literal, absolute } = firstStop(route);
       // Nobody but the proxy will look up the target; what needs no look-up is judged all the same.
       const fault =
-        route.destination.via !== undefined && route.literal ? judgeTarget(route, route.host, own) : undefined;
+        route.destination.via !== undefined && route.literal
+          ? judgeTarget(route, route.host, own)
+          : undefined;
       if (fault !== undefined) throw fault;
       const addresses = literal
         ? [host]
@@ -98,12 +114,28 @@ export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dia
     async connect(route, addresses, { identity, signal }) {
       const { tls, via, timeouts } = route.destination;
       const { port } = via ?? route;
-      const first = await connectAny({ addresses, port, patience: timeouts.connect, clock, signal });
+      const first = await connectAny({
+        addresses,
+        port,
+        patience: timeouts.connect,
+        clock,
+        signal,
+      });
       const ip = addressOf(first);
       const way = { address: formatAuthority(ip, port, undefined), ip, via: via?.text };
-      const raw = via === undefined ? first : await tunnelThrough(first, route, via, { contexts, clock, signal });
+      const raw =
+        via === undefined
+          ? first
+          : await tunnelThrough(first, route, via, { contexts, clock, signal });
       if (tls.mode === 'plaintext' || tls.mode === 'passthrough') {
-        return { socket: raw, ...way, peer: undefined, tls: undefined, identity: undefined, serial: undefined };
+        return {
+          socket: raw,
+          ...way,
+          peer: undefined,
+          tls: undefined,
+          identity: undefined,
+          serial: undefined,
+        };
       }
       const { socket, peer } = await connectTls(raw, {
         tls,
@@ -114,7 +146,8 @@ export function dialler({ resolver, contexts, clock, own }: DiallerOptions): Dia
         now: () => clock.now(),
         ...(route.destination.http2 === true ? { alpn: H2 } : undefined),
       });
-      if (route.destination.http2 === true && socket.alpnProtocol !== 'h2') throw noHttp2(socket, route);
+      if (route.destination.http2 === true && socket.alpnProtocol !== 'h2')
+        throw noHttp2(socket, route);
       const shown = showsIdentity(route.destination) ? identity : undefined;
       return { socket, ...way, peer, tls: socket, identity: shown, serial: shown?.svid.serial };
     },
@@ -126,11 +159,20 @@ type Own = DiallerOptions['own'];
 function judgeProxy({ host, port, text }: Via, address: string, own: Own): Fault | undefined {
   if (own(address, port)) return new Fault('loop', `the proxy ${text} of via is our own listener`);
   // The operator wrote it, and it is the operator's network that it stands in.
-  const problem = judgeAddress(address, { loopback: isIP(host) !== 0, private: true, cidrs: [], own: NO_ADDRESSES });
-  if (problem === undefined) return undefined;
-  return new Fault('address-refused', `the proxy ${text} is ${address}, which may not be dialled: ${problem}`, {
-    hint: 'look at via of the destination',
+  const problem = judgeAddress(address, {
+    loopback: isIP(host) !== 0,
+    private: true,
+    cidrs: [],
+    own: NO_ADDRESSES,
   });
+  if (problem === undefined) return undefined;
+  return new Fault(
+    'address-refused',
+    `the proxy ${text} is ${address}, which may not be dialled: ${problem}`,
+    {
+      hint: 'look at via of the destination',
+    },
+  );
 }
 
 function judgeTarget(route: Route, address: string, own: Own): Fault | undefined {
@@ -138,28 +180,38 @@ function judgeTarget(route: Route, address: string, own: Own): Fault | undefined
     const hint = 'the destination leads back to a listener of this sidecar';
     return new Fault(
       'loop',
-      `${route.host} is ${formatAuthority(address, route.port, undefined)}, which is our own listener`,
+      `${route.host} is ${formatAuthority(address, route.port, undefined)}, which is our ` +
+        'own listener',
       { hint },
     );
   }
-  const why = judgeAddress(address, { ...route.addresses, own: NO_ADDRESSES }) ?? judgePlaintext(route, address);
+  const why =
+    judgeAddress(address, { ...route.addresses, own: NO_ADDRESSES }) ??
+    judgePlaintext(route, address);
   if (why === undefined) return undefined;
   const hint =
-    'public addresses are allowed; others need upstream.address with mode mtls, or upstream.cidrs, in the destination';
+    'public addresses are allowed; others need upstream.address with mode mtls, or ' +
+    'upstream.cidrs, in the destination';
   const subject = route.literal ? address : `${route.host} resolves to ${address}, which`;
   return new Fault('address-refused', `${subject} may not be dialled: ${why}`, { hint });
 }
 
 /** What is looked up and dialled: the upstream, or the proxy on the way to it. */
-function firstStop(route: Route): { readonly host: string; readonly literal: boolean; readonly absolute: boolean } {
+function firstStop(route: Route): {
+  readonly host: string;
+  readonly literal: boolean;
+  readonly absolute: boolean;
+} {
   const { via } = route.destination;
-  if (via === undefined) return { host: route.host, literal: route.literal, absolute: !route.written };
+  if (via === undefined)
+    return { host: route.host, literal: route.literal, absolute: !route.written };
   return { host: via.host, literal: isIP(via.host) !== 0, absolute: false };
 }
 
 function judgePlaintext({ destination }: Route, address: string): string | undefined {
   const { mode, insecure } = destination.tls;
-  if (mode !== 'plaintext' || insecure || address === '::1' || address.startsWith('127.')) return undefined;
+  if (mode !== 'plaintext' || insecure || address === '::1' || address.startsWith('127.'))
+    return undefined;
   return 'tls.mode plaintext reaches loopback addresses alone unless insecure: true is written';
 }
 
@@ -172,7 +224,10 @@ interface Attempt {
   readonly signal: AbortSignal;
 }
 
-/** Tries the judged addresses in turn; all but the last share the time, so that one silent address does not use it up. */
+/**
+ * Tries the judged addresses in turn; all but the last share the time, so that one silent address
+ * does not use it up.
+ */
 async function connectAny({ addresses, port, patience, clock, signal }: Attempt): Promise<Socket> {
   let last = new Fault('upstream-refused', 'there is no address to dial');
   for (const [index, address] of addresses.entries()) {
@@ -193,10 +248,15 @@ interface Patience {
   readonly limit: number | undefined;
 }
 
-function connectOne(address: string, port: number, { clock, signal, limit }: Patience): Promise<Socket> {
+function connectOne(
+  address: string,
+  port: number,
+  { clock, signal, limit }: Patience,
+): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const where = formatAuthority(address, port, undefined);
-    // The address is a literal: nothing is resolved here. Half-open, because one direction of a tunnel may end before the other.
+    // The address is a literal: nothing is resolved here. Half-open, because one direction of a
+    // tunnel may end before the other.
     const socket = connect({
       host: address,
       port,
@@ -217,10 +277,15 @@ function connectOne(address: string, port: number, { clock, signal, limit }: Pat
       reject(fault);
     };
     const connected = (): void =>
-      finish(addressOf(socket) === address || sameAddress(socket, address) ? undefined : elsewhere(socket, where));
+      finish(
+        addressOf(socket) === address || sameAddress(socket, address)
+          ? undefined
+          : elsewhere(socket, where),
+      );
     const failed = (error: Error): void => finish(refused(error, where));
     const off = onAbort(signal, finish);
-    const cancel = limit === undefined ? undefined : clock.after(limit, () => finish(silent(where, limit)));
+    const cancel =
+      limit === undefined ? undefined : clock.after(limit, () => finish(silent(where, limit)));
     socket.once('connect', connected);
     socket.once('error', failed);
   });
@@ -233,7 +298,10 @@ function addressOf(socket: Socket): string {
 
 /** IPv6 has several spellings of one address; the engine's own check compares the bytes. */
 function sameAddress(socket: Socket, address: string): boolean {
-  return isIPv6(address) && URL.parse(`http://[${addressOf(socket)}]`)?.host === URL.parse(`http://[${address}]`)?.host;
+  return (
+    isIPv6(address) &&
+    URL.parse(`http://[${addressOf(socket)}]`)?.host === URL.parse(`http://[${address}]`)?.host
+  );
 }
 
 function elsewhere(socket: Socket, where: string): Fault {
@@ -245,15 +313,29 @@ function silent(where: string, limit: number): Fault {
 }
 
 /** The upstream has no part in these: descriptors, local ports or memory have run out here. */
-const OUR_LIMITS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM']);
+const OUR_LIMITS: ReadonlySet<string> = new Set([
+  'EMFILE',
+  'ENFILE',
+  'EADDRNOTAVAIL',
+  'ENOBUFS',
+  'ENOMEM',
+]);
 
 function refused(error: Error, where: string): Fault {
   const code = 'code' in error ? String(error.code) : error.message;
-  if (code === 'ETIMEDOUT') return new Fault('upstream-timeout', `${where} did not answer`, { cause: error });
+  if (code === 'ETIMEDOUT')
+    return new Fault('upstream-timeout', `${where} did not answer`, { cause: error });
   if (OUR_LIMITS.has(code)) {
-    const raise = 'raise the limit of open files (ulimit -n), or lower spec.listeners.maxConnections';
-    return new Fault('too-many', `this sidecar can open no connection more (${code})`, { hint: raise, cause: error });
+    const raise =
+      'raise the limit of open files (ulimit -n), or lower spec.listeners.maxConnections';
+    return new Fault('too-many', `this sidecar can open no connection more (${code})`, {
+      hint: raise,
+      cause: error,
+    });
   }
   const hint = 'look whether the upstream runs, and at upstream.address of the destination';
-  return new Fault('upstream-refused', `${where} cannot be reached (${code})`, { hint, cause: error });
+  return new Fault('upstream-refused', `${where} cannot be reached (${code})`, {
+    hint,
+    cause: error,
+  });
 }

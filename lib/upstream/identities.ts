@@ -1,7 +1,8 @@
 /**
  * Whom an agent goes out as: the SVID that its document names, out of those that the Workload API
  * gives, or the sidecar's own where agents have none. Rules:
- * - where it is not issued there is none; another agent's, or the sidecar's, never stands in for it;
+ * - where it is not issued there is none; another agent's, or the sidecar's, never stands in for
+ *   it;
  * - where agents have identities of their own, what nobody has proved to be an agent's has none;
  * - all come of one snapshot: an agent's differs from the sidecar's by its SVID alone.
  */
@@ -12,7 +13,10 @@ import type { Agent, AgentIdentity } from '../policy/model/agent.ts';
 import type { Identity, IdentityState, X509Svid } from '../spiffe/identity.ts';
 
 export interface Identities {
-  /** The identity of an agent now; undefined: there is none. The same object as long as it is the same. */
+  /**
+   * The identity of an agent now; undefined: there is none. The same object as long as it is the
+   * same.
+   */
   readonly of: (agent: Agent | undefined) => Identity | undefined;
   /** The same, valid now. @throws Fault `no-identity`, `identity-expired` */
   current(agent: Agent | undefined): Identity;
@@ -39,7 +43,8 @@ export function identities({ states, current, agents, clock }: IdentitiesOptions
     if (agent?.identity === undefined) return undefined;
     if (identity !== whole) [whole, own] = [identity, new Map()];
     let found = own.get(agent);
-    if (found === undefined && !own.has(agent)) own.set(agent, (found = as(identity, agent.identity)));
+    if (found === undefined && !own.has(agent))
+      own.set(agent, (found = as(identity, agent.identity)));
     return found;
   };
 
@@ -53,17 +58,25 @@ export function identities({ states, current, agents, clock }: IdentitiesOptions
       const { id, notAfter } = identity.svid;
       if (clock.now() < notAfter) return identity;
       const at = new Date(notAfter).toISOString();
-      throw new Fault('identity-expired', `the X.509-SVID ${id} of agent ${agent?.name ?? ''} expired at ${at}`, {
-        hint: 'is the Workload API there? see /readyz',
-      });
+      throw new Fault(
+        'identity-expired',
+        `the X.509-SVID ${id} of agent ${agent?.name ?? ''} expired at ${at}`,
+        {
+          hint: 'is the Workload API there? see /readyz',
+        },
+      );
     },
   };
 }
 
 /** The SVID that an agent goes out with; undefined where it is not issued. */
-export function svidFor({ svids }: Identity, { hint, spiffeId }: AgentIdentity): X509Svid | undefined {
+export function svidFor(
+  { svids }: Identity,
+  { hint, spiffeId }: AgentIdentity,
+): X509Svid | undefined {
   return svids.find(
-    (one) => (spiffeId === undefined || one.id === spiffeId) && (hint === undefined || one.hint === hint),
+    (one) =>
+      (spiffeId === undefined || one.id === spiffeId) && (hint === undefined || one.hint === hint),
   );
 }
 
@@ -74,9 +87,13 @@ function as(identity: Identity, wanted: AgentIdentity): Identity | undefined {
 
 function missing(agent: Agent | undefined): Fault {
   if (agent === undefined)
-    return new Fault('no-identity', 'nobody has proved to be an agent, and each agent has an identity of its own', {
-      hint: 'show the credentials of a task, or use the forward socket of an agent',
-    });
+    return new Fault(
+      'no-identity',
+      'nobody has proved to be an agent, and each agent has an identity of its own',
+      {
+        hint: 'show the credentials of a task, or use the forward socket of an agent',
+      },
+    );
   const { hint, spiffeId } = agent.identity ?? {};
   const wanted = spiffeId ?? `hint ${JSON.stringify(hint)}`;
   return new Fault('no-identity', `no X.509-SVID was issued for agent ${agent.name} (${wanted})`, {

@@ -17,11 +17,11 @@ export interface ResolvConf {
 }
 
 /** As the C library bounds them. */
-const MOST_SERVERS = 3;
-const MOST_SEARCHED = 32;
-const MOST_NDOTS = 15;
-const MOST_SECONDS = 30;
-const MOST_ATTEMPTS = 5;
+const MAX_SERVERS = 3;
+const MAX_SEARCHED = 32;
+const MAX_NDOTS = 15;
+const MAX_SECONDS = 30;
+const MAX_ATTEMPTS = 5;
 
 export function parseResolvConf(text: string): ResolvConf {
   let servers: string[] = [];
@@ -43,11 +43,13 @@ export function parseResolvConf(text: string): ResolvConf {
   const number = (name: string, fallback: number, most: number): number =>
     Math.min(numbers.get(name) ?? fallback, most);
   return Object.freeze({
-    servers: servers.length === 0 ? ['127.0.0.1'] : servers.slice(0, MOST_SERVERS),
-    search: search.map((domain) => domain.replace(/^\.|\.$/g, '').toLowerCase()).slice(0, MOST_SEARCHED),
-    ndots: number('ndots', 1, MOST_NDOTS),
-    timeout: Math.max(number('timeout', 5, MOST_SECONDS), 1) * 1000,
-    attempts: Math.max(number('attempts', 2, MOST_ATTEMPTS), 1),
+    servers: servers.length === 0 ? ['127.0.0.1'] : servers.slice(0, MAX_SERVERS),
+    search: search
+      .map((domain) => domain.replace(/^\.|\.$/g, '').toLowerCase())
+      .slice(0, MAX_SEARCHED),
+    ndots: number('ndots', 1, MAX_NDOTS),
+    timeout: Math.max(number('timeout', 5, MAX_SECONDS), 1) * 1000,
+    attempts: Math.max(number('attempts', 2, MAX_ATTEMPTS), 1),
   });
 }
 
@@ -69,7 +71,10 @@ export function parseHosts(text: string): Hosts {
 }
 
 /** The candidates for a name that the operator wrote, in the order in which they are asked for. */
-export function candidates(name: string, { search, ndots }: Pick<ResolvConf, 'search' | 'ndots'>): readonly string[] {
+export function candidates(
+  name: string,
+  { search, ndots }: Pick<ResolvConf, 'search' | 'ndots'>,
+): readonly string[] {
   const longer = search.filter((domain) => domain !== '').map((domain) => `${name}.${domain}`);
   const dots = name.split('.').length - 1;
   return dots >= ndots ? [name, ...longer] : [...longer, name];

@@ -1,21 +1,23 @@
 /**
- * The way to the upstreams: routes, dialling and the pools together. A connection is taken from the pool of its route's key and goes back to it only if that
- * key is still of use: what a change of policy or identity retired is never used again.
+ * The way to the upstreams: routes, dialling and the pools together. A connection is taken from the
+ * pool of its route's key and goes back to it only if that key is still of use: what a change of
+ * policy or identity retired is never used again.
  */
 import type { Clock } from '../base/clock.ts';
-import type { Asker } from '../credentials/jwt-svid.ts';
 import { Fault } from '../base/fault.ts';
-import { http1Limits, type Http1Limits } from '../http1/limits.ts';
+import type { Asker } from '../credentials/jwt-svid.ts';
 import type { Lease } from '../http/lease.ts';
-import { pool, type Pool, type PoolCounts } from '../http1/pool.ts';
+import { type Http1Limits, http1Limits } from '../http/limits.ts';
+import { type Pool, type PoolCounts, pool } from '../http1/pool.ts';
 import { http2Limits } from '../http2/limits.ts';
 import { sessions } from '../http2/sessions.ts';
 import type { Agent } from '../policy/model/agent.ts';
+import type { Destination } from '../policy/model/destination.ts';
 import type { Facts } from '../policy/model/facts.ts';
-import type { Destination, Policy } from '../policy/model/destination.ts';
+import type { Policy } from '../policy/model/policy.ts';
 import type { Identity } from '../spiffe/identity.ts';
-import { dialler, type Dialler, type DiallerOptions, type Reached } from './dial.ts';
-import { routes, type Route } from './route.ts';
+import { type Dialler, type DiallerOptions, type Reached, dialler } from './dial.ts';
+import { type Route, routes } from './route.ts';
 
 export interface Borrower extends Asker {
   /** The request must not be sent twice. */
@@ -33,7 +35,9 @@ export interface Loan {
 
 export interface Upstreams extends AsyncDisposable, Dialler {
   readonly route: (destination: Destination, facts: Facts) => Route;
-  /** An idle connection of the pool, as `borrow` gives it, at once; undefined where there is none. */
+  /**
+   * An idle connection of the pool, as `borrow` gives it, at once; undefined where there is none.
+   */
   readonly idle: (
     route: Route,
     identity: Identity | undefined,
@@ -51,16 +55,23 @@ export interface Upstreams extends AsyncDisposable, Dialler {
 /** A connection that carried a credential of one identity or one task is not for another. */
 function keyFor(route: Route, identity: Identity | undefined, task = ''): string {
   const key = route.key(identity);
-  return route.destination.credential === undefined ? key : `${key}|${identity?.svid.id ?? ''}|${task}`;
+  return route.destination.credential === undefined
+    ? key
+    : `${key}|${identity?.svid.id ?? ''}|${task}`;
 }
 
-/** A destination's `limits.concurrent` bounds its connections; the pool's own bound stands above it. */
+/**
+ * A destination's `limits.concurrent` bounds its connections; the pool's own bound stands above it.
+ */
 const POOL_CONNECTIONS = 4096;
 
 /** Keys whose currency is remembered; names under a wildcard are the agent's to choose. */
-const MOST_KEYS = 4096;
+const MAX_KEYS = 4096;
 
-/** What was decided before a change may still take, after it, a connection that nobody should take again. */
+/**
+ * What was decided before a change may still take, after it, a connection that nobody should take
+ * again.
+ */
 class Currency {
   #keep: (key: string) => boolean = () => true;
   readonly #known = new Map<string, boolean>();
@@ -68,7 +79,7 @@ class Currency {
   isCurrent(key: string): boolean {
     const known = this.#known.get(key);
     if (known !== undefined) return known;
-    if (this.#known.size >= MOST_KEYS) this.#known.clear();
+    if (this.#known.size >= MAX_KEYS) this.#known.clear();
     const verdict = this.#keep(key);
     this.#known.set(key, verdict);
     return verdict;
@@ -90,7 +101,8 @@ export function upstreams(
   const limits = http1Limits({ ...options.limits, poolConnections: POOL_CONNECTIONS });
   const connections = pool<Reached>({ limits, clock });
   const shared = sharedPool(limits, clock);
-  const poolOf = ({ destination }: Route): Pool<Reached> => (destination.http2 === true ? shared : connections);
+  const poolOf = ({ destination }: Route): Pool<Reached> =>
+    destination.http2 === true ? shared : connections;
   const retire = (keeps: (key: string) => boolean): void => {
     connections.retire(keeps);
     shared.retire(keeps);
@@ -115,7 +127,9 @@ export function upstreams(
 
   const borrow: Upstreams['borrow'] = async (route, identity, { signal, by, task, once }) => {
     const key = keyFor(route, identity, task);
-    const reach = async (until: AbortSignal): Promise<{ socket: Reached['socket']; info: Reached }> => {
+    const reach = async (
+      until: AbortSignal,
+    ): Promise<{ socket: Reached['socket']; info: Reached }> => {
       const addresses = await dial.resolve(route, until, by?.name);
       const reached = await dial.connect(route, addresses, { identity, signal: until });
       return { socket: reached.socket, info: reached };

@@ -1,12 +1,13 @@
 /**
  * Names to addresses, by DNS questions on sockets of our own: no thread is shared with anybody, a
  * question that is not answered keeps nobody waiting but who asked it, and can be given up.
- * - A name that the agent supplied is asked for as it stands: no search list can turn it into another
- *   name, and the hosts file, which belongs to the operator's names, is not read for it. It is only
- *   asked for after it was allowed.
- * - A name that the operator wrote is looked for in the hosts file, then asked for by the search list
- *   and `ndots` of resolv.conf.
- * - A and AAAA are asked for at once; what one of them gives is enough where the other fails or is late.
+ * - A name that the agent supplied is asked for as it stands: no search list can turn it into
+ *   another name, and the hosts file, which belongs to the operator's names, is not read for it. It
+ *   is only asked for after it was allowed.
+ * - A name that the operator wrote is looked for in the hosts file, then asked for by the search
+ *   list and `ndots` of resolv.conf.
+ * - A and AAAA are asked for at once; what one of them gives is enough where the other fails or is
+ *   late.
  */
 import { promises as dns } from 'node:dns';
 import { networkInterfaces } from 'node:os';
@@ -33,8 +34,8 @@ export interface ResolveOptions {
 }
 
 /** Names that are being resolved at one time for one agent: for one destination, and for all. */
-const MOST_OF_ONE = 64;
-const MOST_LOOKUPS = 1024;
+const MAX_OF_ONE = 64;
+const MAX_LOOKUPS = 1024;
 
 export interface DnsOptions {
   readonly clock: Clock;
@@ -85,13 +86,17 @@ interface Lookup {
   waiters: number;
 }
 
-/** Questions for one name at the same time are one lookup, which ends when nobody waits for it any more. */
+/**
+ * Questions for one name at the same time are one lookup, which ends when nobody waits for it any
+ * more.
+ */
 export function sharing(ask: Ask): Resolver {
   const underWay = new Map<string, Lookup>();
   const begin = (key: string, name: string, { absolute, of, agent }: ResolveOptions): Lookup => {
     const own = Array.from(underWay.values()).filter((lookup) => lookup.agent === agent);
     const same = own.filter((lookup) => lookup.of === of).length;
-    if (same >= MOST_OF_ONE || own.length >= MOST_LOOKUPS) throw tooMany(same >= MOST_OF_ONE ? of : undefined);
+    if (same >= MAX_OF_ONE || own.length >= MAX_LOOKUPS)
+      throw tooMany(same >= MAX_OF_ONE ? of : undefined);
     const stop = new AbortController();
     const answer = ask(name, absolute, stop.signal);
     const lookup = { of, agent, answer, stop, waiters: 0 };
@@ -119,7 +124,8 @@ export function sharing(ask: Ask): Resolver {
       }
     },
     close() {
-      for (const { stop } of underWay.values()) stop.abort(new Fault('shutting-down', 'the resolver is closed'));
+      for (const { stop } of underWay.values())
+        stop.abort(new Fault('shutting-down', 'the resolver is closed'));
       underWay.clear();
     },
   });
@@ -136,7 +142,10 @@ interface Asking {
 const LATE_MS = 100;
 
 /** A resolver for one question: its socket, its port and its times are nobody else's. */
-async function question(name: string, { conf, port, clock, signal }: Asking): Promise<readonly string[]> {
+async function question(
+  name: string,
+  { conf, port, clock, signal }: Asking,
+): Promise<readonly string[]> {
   const resolver = new dns.Resolver({ timeout: conf.timeout, tries: conf.attempts });
   resolver.setServers(conf.servers.map((server) => (port === 53 ? server : `${server}:${port}`)));
   const off = onAbort(signal, () => resolver.cancel());
@@ -151,13 +160,19 @@ async function question(name: string, { conf, port, clock, signal }: Asking): Pr
 type Half = { readonly addresses: readonly string[] } | { readonly failure: unknown } | undefined;
 
 /** Settles with both, or with the one that has addresses once the other has failed or is late. */
-function either(a: Promise<string[]>, aaaa: Promise<string[]>, clock: Clock): Promise<readonly string[]> {
+function either(
+  a: Promise<string[]>,
+  aaaa: Promise<string[]>,
+  clock: Clock,
+): Promise<readonly string[]> {
   return new Promise((resolve, reject) => {
     const halves: Half[] = [undefined, undefined];
     let cancel: (() => void) | undefined;
     const settle = (): void => {
       cancel?.();
-      const found = inOrder(halves.map((half) => (half !== undefined && 'addresses' in half ? half.addresses : [])));
+      const found = inOrder(
+        halves.map((half) => (half !== undefined && 'addresses' in half ? half.addresses : [])),
+      );
       if (found.length > 0) resolve(found);
       else reject(failureOf(halves));
     };
@@ -178,7 +193,9 @@ function either(a: Promise<string[]>, aaaa: Promise<string[]>, clock: Clock): Pr
 
 /** What does not say that there is nothing says more. */
 function failureOf(halves: readonly Half[]): unknown {
-  const failures = halves.flatMap((half) => (half !== undefined && 'failure' in half ? [half.failure] : []));
+  const failures = halves.flatMap((half) =>
+    half !== undefined && 'failure' in half ? [half.failure] : [],
+  );
   const nothing = new Set(['ENODATA', 'ENOTFOUND']);
   return (
     failures.find((one) => !nothing.has(codeOf(one))) ??
@@ -197,7 +214,7 @@ function inOrder([v4 = [], v6 = []]: readonly (readonly string[])[]): readonly s
 
 function tooMany(destination: string | undefined): Fault {
   const [most, whose] =
-    destination === undefined ? [MOST_LOOKUPS, ''] : [MOST_OF_ONE, ` for destination ${destination}`];
+    destination === undefined ? [MAX_LOOKUPS, ''] : [MAX_OF_ONE, ` for destination ${destination}`];
   return new Fault('too-many', `${most} names are being resolved at one time${whose}`, {
     hint: 'DNS is slow or silent: look at it, and at names that nobody has',
   });
@@ -209,9 +226,13 @@ function codeOf(failure: unknown): string {
 
 function unresolved(name: string, absolute: boolean, cause: unknown): Fault {
   const hint = absolute
-    ? 'the name is resolved as it stands, without a search list; if it is yours, write upstream.address in the destination'
+    ? 'the name is resolved as it stands, without a search list; if it is yours, write ' +
+      'upstream.address in the destination'
     : 'look at upstream.address of the destination, and at DNS';
-  return new Fault('upstream-unresolved', `${name} cannot be resolved (${codeOf(cause)})`, { hint, cause });
+  return new Fault('upstream-unresolved', `${name} cannot be resolved (${codeOf(cause)})`, {
+    hint,
+    cause,
+  });
 }
 
 function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -1,12 +1,14 @@
 /**
- * Where an allowed exchange goes, compiled once for each destination and name: what is resolved, what the addresses may be, and the digest that pools
- * are keyed by. A pooled connection is used only where everything it depends on is equal, so a reload empties only what changed.
+ * Where an allowed exchange goes, compiled once for each destination and name: what is resolved,
+ * what the addresses may be, and the digest that pools are keyed by. A pooled connection is used
+ * only where everything it depends on is equal, so a reload empties only what changed.
  */
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
+import type { Destination } from '../policy/model/destination.ts';
 import type { Facts } from '../policy/model/facts.ts';
-import type { Destination, Policy } from '../policy/model/destination.ts';
-import { identityKey, type Identity } from '../spiffe/identity.ts';
+import type { Policy } from '../policy/model/policy.ts';
+import { type Identity, identityKey } from '../spiffe/identity.ts';
 
 export interface Route {
   readonly destination: Destination;
@@ -20,9 +22,15 @@ export interface Route {
   /** `host` is an address. */
   readonly literal: boolean;
   readonly addresses: AddressRule;
-  /** Hex digest of the settings the connection depends on; equal settings, equal digest, whatever the policy generation. */
+  /**
+   * Hex digest of the settings the connection depends on; equal settings, equal digest, whatever
+   * the policy generation.
+   */
   readonly settings: string;
-  /** The key of the pool whose connections may carry this: `destination|settings|identity or -|name|host:port`. */
+  /**
+   * The key of the pool whose connections may carry this: `destination|settings|identity or
+   * -|name|host:port`.
+   */
   readonly key: (identity: Identity | undefined) => string;
 }
 
@@ -35,12 +43,15 @@ export interface AddressRule {
 
 export interface Routes {
   readonly to: (destination: Destination, facts: Facts) => Route;
-  /** Whether a pool's key is still of use under this policy and this generation of our identities (0: there is none). */
+  /**
+   * Whether a pool's key is still of use under this policy and this generation of our identities
+   * (0: there is none).
+   */
   readonly keep: (policy: Policy, generation: number) => (key: string) => boolean;
 }
 
 /** Names under one wildcard are the agent's to choose: so many are remembered. */
-const MOST_NAMES = 1024;
+const MAX_NAMES = 1024;
 
 /** Whether connections of this mode carry our SVID. */
 export function showsIdentity({ tls }: Destination): boolean {
@@ -66,13 +77,14 @@ export function routes(): Routes {
       const key = `${facts.host} ${facts.port}`;
       const known = byName.get(key);
       if (known !== undefined) return known;
-      if (byName.size >= MOST_NAMES) byName.clear();
+      if (byName.size >= MAX_NAMES) byName.clear();
       const route = compile(destination, facts.host, facts.port);
       byName.set(key, route);
       return route;
     },
     keep(policy, current) {
-      // By name, and when a key is asked about: few of the destinations of a large policy have connections.
+      // By name, and when a key is asked about: few of the destinations of a large policy have
+      // connections.
       return (key) => {
         const [name = '', settings, shown = ''] = key.split('|', 3);
         const destination = policy.byName.get(name);
@@ -91,14 +103,16 @@ function compile(destination: Destination, matched: string, port: number): Route
   const host = upstream?.host ?? matched;
   const literal = isIP(host) !== 0;
   const written =
-    upstream !== undefined || hosts.some((pattern) => pattern.kind !== 'wildcard' && pattern.host === matched);
+    upstream !== undefined ||
+    hosts.some((pattern) => pattern.kind !== 'wildcard' && pattern.host === matched);
   const addresses = {
     loopback: literal && written,
     // A private address is as good as the proof of who answers there.
     private: upstream !== undefined && tls.mode === 'mtls',
     cidrs,
   };
-  // A name in `hosts` is matched, not looked up, by the operator: only `upstream` may use the search list.
+  // A name in `hosts` is matched, not looked up, by the operator: only `upstream` may use the
+  // search list.
   const settings = settingsOf(destination);
   const reached = upstream?.port ?? port;
   const keyOf = (identity: Identity | undefined): string =>

@@ -1,16 +1,20 @@
 /**
- * Through somebody else's HTTP proxy: CONNECT to the target that was judged, and the bytes of a tunnel after it. Rules:
+ * Through somebody else's HTTP proxy: CONNECT to the target that was judged, and the bytes of a
+ * tunnel after it. Rules:
  * - the proxy is told the target and its own credentials, nothing of the agent's;
- * - its address is judged as one that the operator wrote; it resolves the target, so that only its name, or the literal, is judged here;
- * - anything but a 2xx that ends with its head is refused: bytes that come with it are nobody's answer to anything that was asked (RFC 9110 section 9.3.6), unless
- *   the upstream is one that may speak first.
+ * - its address is judged as one that the operator wrote; it resolves the target, so that only its
+ *   name, or the literal, is judged here;
+ * - anything but a 2xx that ends with its head is refused: bytes that come with it are nobody's
+ *   answer to anything that was asked (RFC 9110 section 9.3.6), unless the upstream is one that may
+ *   speak first.
  */
 import type { Socket } from 'node:net';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { basicFrom } from '../credentials/basic.ts';
-import { clientConnection, type ClientResponse } from '../http1/client.ts';
-import { http1Limits } from '../http1/limits.ts';
+import type { ClientResponse } from '../http/client.ts';
+import { http1Limits } from '../http/limits.ts';
+import { clientConnection } from '../http1/client.ts';
 import { formatAuthority } from '../net/authority.ts';
 import type { Destination, TlsPolicy, Via } from '../policy/model/destination.ts';
 import { connectTls } from '../tls/connect.ts';
@@ -26,8 +30,16 @@ export interface TunnelOptions {
 const LIMITS = http1Limits();
 const NONE: readonly never[] = [];
 
-/** The tunnel to the route's target over a connection to the proxy, which is destroyed when there is none. */
-export async function tunnelThrough(raw: Socket, route: Route, via: Via, options: TunnelOptions): Promise<Socket> {
+/**
+ * The tunnel to the route's target over a connection to the proxy, which is destroyed when there is
+ * none.
+ */
+export async function tunnelThrough(
+  raw: Socket,
+  route: Route,
+  via: Via,
+  options: TunnelOptions,
+): Promise<Socket> {
   const target = formatAuthority(route.host, route.port, undefined);
   let socket = raw;
   try {
@@ -48,12 +60,26 @@ export async function tunnelThrough(raw: Socket, route: Route, via: Via, options
     raw.destroy();
     const { code, message, hint } = Fault.from(failure, 'via-refused');
     const more = hint === undefined ? {} : { hint };
-    throw new Fault(code, `${target} through the proxy ${via.text}: ${message}`, { cause: failure, ...more });
+    throw new Fault(code, `${target} through the proxy ${via.text}: ${message}`, {
+      cause: failure,
+      ...more,
+    });
   }
 }
 
-async function secured(raw: Socket, { host, roots }: Via, { contexts, clock, signal }: TunnelOptions): Promise<Socket> {
-  const tls: TlsPolicy = { mode: 'web', peers: NONE, serverName: undefined, roots, insecure: false, intercept: false };
+async function secured(
+  raw: Socket,
+  { host, roots }: Via,
+  { contexts, clock, signal }: TunnelOptions,
+): Promise<Socket> {
+  const tls: TlsPolicy = {
+    mode: 'web',
+    peers: NONE,
+    serverName: undefined,
+    roots,
+    insecure: false,
+    intercept: false,
+  };
   const now = (): number => clock.now();
   return (await connectTls(raw, { tls, host, identity: undefined, contexts, signal, now })).socket;
 }
@@ -70,7 +96,10 @@ function tunnelOf({ head, upgraded }: ClientResponse, destination: Destination):
   });
 }
 
-/** Where nothing proves who speaks and the upstream may be the first to: a greeting of a raw protocol, the SETTINGS of HTTP/2. */
+/**
+ * Where nothing proves who speaks and the upstream may be the first to: a greeting of a raw
+ * protocol, the SETTINGS of HTTP/2.
+ */
 function mayBegin({ tls, protocol, http2 }: Destination): boolean {
   return tls.mode === 'plaintext' && (protocol === 'tcp' || http2 === true);
 }

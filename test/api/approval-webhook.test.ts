@@ -1,4 +1,7 @@
-/** A webhook that approves step-ups, and everything it may do wrong: nothing but a fresh, signed answer to this question decides. */
+/**
+ * A webhook that approves step-ups, and everything it may do wrong: nothing but a fresh, signed
+ * answer to this question decides.
+ */
 import { spawn } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
@@ -29,8 +32,10 @@ async function hook(
   secure?: { readonly cert: string; readonly key: string },
 ): Promise<{ readonly url: string; readonly asked: Asked[] }> {
   const asked: Asked[] = [];
-  const listener = (request: IncomingMessage, response: ServerResponse): void => void take(request, response);
-  const server = secure === undefined ? createServer(listener) : createSecureServer(secure, listener);
+  const listener = (request: IncomingMessage, response: ServerResponse): void =>
+    void take(request, response);
+  const server =
+    secure === undefined ? createServer(listener) : createSecureServer(secure, listener);
   const take = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     let body = '';
     for await (const chunk of request) body += String(chunk);
@@ -45,7 +50,10 @@ async function hook(
   });
   const address = server.address();
   const scheme = secure === undefined ? 'http' : 'https';
-  return { url: `${scheme}://127.0.0.1:${typeof address === 'object' ? address?.port : ''}/ask`, asked };
+  return {
+    url: `${scheme}://127.0.0.1:${typeof address === 'object' ? address?.port : ''}/ask`,
+    asked,
+  };
 }
 
 const signed = (response: ServerResponse, body: object, at = Date.now(), secret = SECRET): void => {
@@ -82,11 +90,13 @@ async function asking(
     signal: stop.signal,
   });
   await ask(stepUp);
-  const why = (): unknown => d.events.find(({ event }) => event === 'step-up-unanswered')?.detail['why'];
+  const why = (): unknown =>
+    d.events.find(({ event }) => event === 'step-up-unanswered')?.detail['why'];
   return { ...d, stepUp, why };
 }
 
-const stateOf = ({ tasks, stepUp }: Case): string | undefined => tasks.stepUps.get(stepUp.id)?.state;
+const stateOf = ({ tasks, stepUp }: Case): string | undefined =>
+  tasks.stepUps.get(stepUp.id)?.state;
 
 t.test('a fresh, signed answer to the question decides, within what the policy has', async (t) => {
   const { url, asked } = await hook(t, ({ question }, response) =>
@@ -116,38 +126,61 @@ t.test('a fresh, signed answer to the question decides, within what the policy h
 const ODD = process.env['ODD_CURVES'] !== undefined;
 
 for (const curve of ODD ? ['secp256k1', 'brainpoolP256r1'] : ['P-256']) {
-  t.test(`a webhook whose CA has a key on ${curve} is heard over https, and one of another name is not`, async (t) => {
-    const authority = await testAuthority();
-    const middle = await authority.intermediate({ pair: generateKeyPairSync('ec', { namedCurve: curve }) });
-    const before = getCACertificates();
-    setDefaultCACertificates([...before, authority.pem]);
-    t.teardown(() => setDefaultCACertificates(before));
-    for (const [name, state] of [
-      ['localhost', 'approved'],
-      ['other.internal', 'pending'],
-    ] as const) {
-      const { certificatesPem: cert, privateKeyPem: key } = await middle.svid('/hook', { dns: [name] });
-      const { url } = await hook(t, ({ question }, response) => signed(response, yes(question['nonce'])), {
-        cert,
-        key,
+  t.test(
+    `a webhook whose CA has a key on ${curve} is heard over https, and one of another name is not`,
+    async (t) => {
+      const authority = await testAuthority();
+      const middle = await authority.intermediate({
+        pair: generateKeyPairSync('ec', { namedCurve: curve }),
       });
-      const resolver: Resolver = { resolve: async () => ['127.0.0.1'] };
-      const one = await asking(url.replace('127.0.0.1', 'localhost'), { resolver });
-      t.equal(stateOf(one), state, name);
-      if (state === 'pending') t.match(one.why(), /cannot be reached/);
-    }
-  });
+      const before = getCACertificates();
+      setDefaultCACertificates([...before, authority.pem]);
+      t.teardown(() => setDefaultCACertificates(before));
+      for (const [name, state] of [
+        ['localhost', 'approved'],
+        ['other.internal', 'pending'],
+      ] as const) {
+        const { certificatesPem: cert, privateKeyPem: key } = await middle.svid('/hook', {
+          dns: [name],
+        });
+        const { url } = await hook(
+          t,
+          ({ question }, response) => signed(response, yes(question['nonce'])),
+          {
+            cert,
+            key,
+          },
+        );
+        const resolver: Resolver = { resolve: async () => ['127.0.0.1'] };
+        const one = await asking(url.replace('127.0.0.1', 'localhost'), { resolver });
+        t.equal(stateOf(one), state, name);
+        if (state === 'pending') t.match(one.why(), /cannot be reached/);
+      }
+    },
+  );
 }
 
-t.test('the process lives through a webhook whose CA has a key that ends the engine', { skip: ODD }, async (t) => {
-  const env = { PATH: process.env['PATH'], ODD_CURVES: 'yes' };
-  const child = spawn(process.execPath, [import.meta.filename], { env, stdio: ['ignore', 'ignore', 'inherit'] });
-  t.same(await once(child, 'exit'), [0, null]);
-});
+t.test(
+  'the process lives through a webhook whose CA has a key that ends the engine',
+  { skip: ODD },
+  async (t) => {
+    const env = { PATH: process.env['PATH'], ODD_CURVES: 'yes' };
+    const child = spawn(process.execPath, [import.meta.filename], {
+      env,
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    t.same(await once(child, 'exit'), [0, null]);
+  },
+);
 
 t.test('it may refuse, and the agent is told why', async (t) => {
   const { url } = await hook(t, ({ question }, response) =>
-    signed(response, { decision: 'deny', nonce: question['nonce'], by: 'olga', reason: 'not today' }),
+    signed(response, {
+      decision: 'deny',
+      nonce: question['nonce'],
+      by: 'olga',
+      reason: 'not today',
+    }),
   );
   const one = await asking(url);
   t.match(one.tasks.stepUps.get(one.stepUp.id), { state: 'denied', answer: 'not today' });
@@ -179,14 +212,22 @@ const WRONG: readonly (readonly [string, Answer, RegExp])[] = [
   ],
   ['an answer to another question', (_, r) => signed(r, yes('other')), /another question/],
   ['no nonce', (_, r) => signed(r, { decision: 'approve', by: 'olga' }), /nonce/],
-  ['another word', ({ question }, r) => signed(r, { ...yes(question['nonce']), decision: 'yes' }), /decision/],
+  [
+    'another word',
+    ({ question }, r) => signed(r, { ...yes(question['nonce']), decision: 'yes' }),
+    /decision/,
+  ],
   ['no JSON', (_, r) => signed(r, 'approve' as unknown as object), /not what is wanted/],
   [
     'the question itself',
     ({ body, signature }, r) => void r.setHeader(SIGNATURE, signature).end(body),
     /unknown key|not known/,
   ],
-  ['a redirect', (_, r) => void r.writeHead(302, { location: 'http://127.0.0.1:1/' }).end(), /answered 302/],
+  [
+    'a redirect',
+    (_, r) => void r.writeHead(302, { location: 'http://127.0.0.1:1/' }).end(),
+    /answered 302/,
+  ],
   ['a failure', (_, r) => void r.writeHead(500).end(), /answered 500/],
   ['a cut', (_, r) => void r.destroy(), /cannot be reached/],
   ['silence', () => {}, /did not answer within/],

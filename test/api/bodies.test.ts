@@ -1,6 +1,9 @@
-/** What a body may cost before anybody is known to be allowed anything: CPU time, as others share the machine. */
+/**
+ * What a body may cost before anybody is known to be allowed anything: CPU time, as others share
+ * the machine.
+ */
 import t from 'tap';
-import { decodeBody, LONGEST_BODY } from '../../lib/api/api.ts';
+import { decodeBody, MAX_BODY } from '../../lib/api/api.ts';
 import { approval, extension, question, refusal, revocation } from '../../lib/api/task-bodies.ts';
 import type { Schema } from '../../lib/schema/decode.ts';
 import { Fault } from '../../lib/base/fault.ts';
@@ -8,7 +11,7 @@ import { intentSchema } from '../../lib/tasks/intent.ts';
 
 const filled = (open: string, member: (i: number) => string, close: string): string => {
   let text = open;
-  for (let i = 0; text.length < LONGEST_BODY - 64; i += 1) text += `${i === 0 ? '' : ','}${member(i)}`;
+  for (let i = 0; text.length < MAX_BODY - 64; i += 1) text += `${i === 0 ? '' : ','}${member(i)}`;
   return text + close;
 };
 
@@ -34,7 +37,14 @@ const SHAPES: Readonly<Record<string, string>> = {
   'comments of YAML': '# \n'.repeat(20_000),
 };
 
-const SCHEMAS: readonly Schema<unknown>[] = [intentSchema, extension, question, approval, refusal, revocation];
+const SCHEMAS: readonly Schema<unknown>[] = [
+  intentSchema,
+  extension,
+  question,
+  approval,
+  refusal,
+  revocation,
+];
 
 t.test('no shape of a body costs an API more than a few milliseconds', async (t) => {
   for (const [name, text] of Object.entries(SHAPES)) {

@@ -1,16 +1,19 @@
 /**
- * The corpus as data. An attack belongs to a row of rows.ts and is a list of attempts that must all come to the same end. An attempt says what is asked for and how,
- * never by which way in: entries/ renders it for each entry point, so that every way in is held to every attack it can be given. The corpus grows by rows here,
- * by one file in entries/ for another way in, and by nothing else.
+ * The corpus as data. An attack belongs to a row of rows.ts and is a list of attempts that must all
+ * come to the same end. An attempt says what is asked for and how, never by which way in: entries/
+ * renders it for each entry point, so that every way in is held to every attack it can be given.
+ * The corpus grows by rows here, by one file in entries/ for another way in, and by nothing else.
  */
 import type { Code } from '../../lib/base/fault.ts';
-import type { Http1Limits } from '../../lib/http1/limits.ts';
+import type { Http1Limits } from '../../lib/http/limits.ts';
 import type { LeafOptions } from '../support/authority.ts';
 import type { Site } from '../support/proxy.ts';
 import type { HelloSpec } from './hello.ts';
-import type { Named } from './tasks.ts';
 
-/** What of an exchange the agent, the upstream or DNS can bend; an entry point has some of them, and a row attacks one or more. */
+/**
+ * What of an exchange the agent, the upstream or DNS can bend; an entry point has some of them, and
+ * a row attacks one or more.
+ */
 export type Facet =
   | 'authority' // who is asked for
   | 'target' // the request target as a whole
@@ -66,11 +69,17 @@ export interface Attempt {
   };
   /** What the upstream says, as it is. */
   readonly answer?: string;
-  /** What goes before it: an honest exchange on the same connection, one that does not end on another, or one and then a new SVID. */
+  /**
+   * What goes before it: an honest exchange on the same connection, one that does not end on
+   * another, or one and then a new SVID.
+   */
   readonly after?: 'a-good-one' | 'a-busy-one' | 'rotation';
 }
 
-/** Where attempts are made, when it is not the usual place; attempts of one world share its proxy and upstream. */
+/**
+ * Where attempts are made, when it is not the usual place; attempts of one world share its proxy
+ * and upstream.
+ */
 export interface World {
   /** Over the usual destination of the entry point. */
   readonly site?: Site;
@@ -95,11 +104,17 @@ export interface Refused {
   readonly code: Code;
   /** Default: the status of the code; `cut` where an answer has been given, or cannot be. */
   readonly status?: number | 'cut';
-  /** At which step: when it was read (a `refused` record), judged (`decided` as deny), or carried (`decided` as allow, `ended` with the code). */
+  /**
+   * At which step: when it was read (a `refused` record), judged (`decided` as deny), or carried
+   * (`decided` as allow, `ended` with the code).
+   */
   readonly when?: 'read' | 'judged' | 'carried';
   /** In the reason of the record. */
   readonly reason?: RegExp;
-  /** Default `unreached`: not even a TCP connection. `silent`: not one byte behind TLS. `asked`: the request was sent, its answer was not believed. */
+  /**
+   * Default `unreached`: not even a TCP connection. `silent`: not one byte behind TLS. `asked`: the
+   * request was sent, its answer was not believed.
+   */
   readonly upstream?: 'unreached' | 'silent' | 'asked';
 }
 
@@ -137,7 +152,9 @@ export interface Attack {
   readonly world?: World;
 }
 
-export const refused = (code: Code, more: Omit<Refused, 'code'> = {}): Expect => ({ refused: { code, ...more } });
+export const refused = (code: Code, more: Omit<Refused, 'code'> = {}): Expect => ({
+  refused: { code, ...more },
+});
 export const passed = (what: Passed = {}): Expect => ({ passed: what });
 /** A tunnel whose requests are judged takes, dials and needs nothing itself. */
 export const CARRIES_NOTHING: Readonly<Record<string, Expect>> = Object.freeze({
@@ -150,3 +167,31 @@ export const ELSEWHERE: Readonly<Record<string, Expect>> = Object.freeze({
   intercept: refused('misdirected', { when: 'read' }),
   cleartext: refused('misdirected', { when: 'read' }),
 });
+
+/** How an attempt names a task. */
+export type Named =
+  | 'live'
+  | 'completed'
+  | 'revoked'
+  | 'secret of another'
+  | 'id of another'
+  | 'sub-agent of one that ended'
+  | 'id alone'
+  | 'secret alone'
+  | 'person'
+  | 'nothing'
+  | 'bearer'
+  | 'digest'
+  | 'behind text'
+  | 'before text'
+  | 'not base64'
+  | 'for elsewhere'
+  | 'for other data'
+  | 'spent'
+  | 'not approved'
+  | 'approved for elsewhere'
+  | 'approved for another rule'
+  | 'approved for other parameters'
+  | 'live twice'
+  | 'dead before live'
+  | 'live before dead';

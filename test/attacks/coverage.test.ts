@@ -5,10 +5,13 @@ import { ENTRIES } from './entries/all.ts';
 import { appliesTo, owed, rowOf, ROWS } from './rows.ts';
 import { NOT_BUILT, NOT_ENTERED, WAIVERS } from './waivers.ts';
 
-t.test('every row is attacked at every entry point that has what it bends, or is waived with a reason', async (t) => {
-  t.same(missing(), []);
-  t.comment(coverageTable());
-});
+t.test(
+  'every row is attacked at every entry point that has what it bends, or is waived with a reason',
+  async (t) => {
+    t.same(missing(), []);
+    t.comment(coverageTable());
+  },
+);
 
 t.test('every outcome of the access matrix has an entry point in the corpus', async (t) => {
   t.same(unentered(), NOT_ENTERED);
@@ -33,19 +36,26 @@ t.test('titles tell attacks apart', async (t) => {
   );
 });
 
-t.test('a waiver is for a row that is owed and not attacked; what is not built has no entry point yet', async (t) => {
-  for (const { row, entry } of WAIVERS) {
-    const places = ENTRIES.filter((one) => (entry === undefined || one.name === entry) && owed(rowOf(row), one));
-    t.ok(places.length > 0, `${row} is owed somewhere`);
-    for (const place of places)
-      t.notOk(
-        CORPUS.some((attack) => attack.row === row && appliesTo(attack, place)),
-        `${row} at ${place.name}`,
+t.test(
+  'a waiver is for a row that is owed and not attacked; what is not built has no entry point yet',
+  async (t) => {
+    for (const { row, entry } of WAIVERS) {
+      const places = ENTRIES.filter(
+        (one) => (entry === undefined || one.name === entry) && owed(rowOf(row), one),
       );
-  }
-  const unbuilt = ROWS.filter((row) => !ENTRIES.some((entry) => owed(row, entry))).map(({ id }) => id);
-  t.same(
-    unbuilt,
-    NOT_BUILT.map(({ row }) => row),
-  );
-});
+      t.ok(places.length > 0, `${row} is owed somewhere`);
+      for (const place of places)
+        t.notOk(
+          CORPUS.some((attack) => attack.row === row && appliesTo(attack, place)),
+          `${row} at ${place.name}`,
+        );
+    }
+    const unbuilt = ROWS.filter((row) => !ENTRIES.some((entry) => owed(row, entry))).map(
+      ({ id }) => id,
+    );
+    t.same(
+      unbuilt,
+      NOT_BUILT.map(({ row }) => row),
+    );
+  },
+);

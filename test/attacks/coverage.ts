@@ -1,4 +1,7 @@
-/** Rows against entry points: how many attempts there are for each, and what is owed and missing. As a program, prints the table. */
+/**
+ * Rows against entry points: how many attempts there are for each, and what is owed and missing. As
+ * a program, prints the table.
+ */
 import { MATRIX } from '../../lib/policy/model/access-matrix.ts';
 import { CORPUS } from './corpus.ts';
 import { ENTRIES } from './entries/all.ts';
@@ -15,14 +18,17 @@ export function attemptsOf(row: Row, entry: Entry): number {
 }
 
 export function waiverOf(row: Row, entry: Entry): string | undefined {
-  return WAIVERS.find((one) => one.row === row.id && (one.entry === undefined || one.entry === entry.name))?.why;
+  return WAIVERS.find(
+    (one) => one.row === row.id && (one.entry === undefined || one.entry === entry.name),
+  )?.why;
 }
 
 /** What is owed at an entry point, has no case and no waiver. */
 export function missing(): readonly string[] {
   return ROWS.flatMap((row) =>
     ENTRIES.filter(
-      (entry) => owed(row, entry) && attemptsOf(row, entry) === 0 && waiverOf(row, entry) === undefined,
+      (entry) =>
+        owed(row, entry) && attemptsOf(row, entry) === 0 && waiverOf(row, entry) === undefined,
     ).map(({ name }) => `${row.id} at ${name}`),
   );
 }
@@ -31,11 +37,16 @@ export function missing(): readonly string[] {
 export function unentered(): readonly string[] {
   const served = MATRIX.filter(({ outcome }) => outcome !== 'refused');
   return served
-    .filter((row) => !ENTRIES.some(({ door, outcome }) => door === row.entry && outcome === row.outcome))
+    .filter(
+      (row) => !ENTRIES.some(({ door, outcome }) => door === row.entry && outcome === row.outcome),
+    )
     .map(({ entry, outcome }) => `${entry}: ${outcome}`);
 }
 
-/** The table as Markdown: attempts by row and entry point; `waived`, or nothing where the row cannot happen. */
+/**
+ * The table as Markdown: attempts by row and entry point; `waived`, or nothing where the row cannot
+ * happen.
+ */
 export function coverageTable(): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   const rows = ROWS.map((row) =>
@@ -49,7 +60,9 @@ export function coverageTable(): string {
       }),
     ]),
   );
-  const total = ENTRIES.map((entry) => String(ROWS.reduce((sum, row) => sum + attemptsOf(row, entry), 0)));
+  const total = ENTRIES.map((entry) =>
+    String(ROWS.reduce((sum, row) => sum + attemptsOf(row, entry), 0)),
+  );
   const waivers = [...WAIVERS, ...NOT_BUILT].map(
     ({ row, entry, why }) => `- ${row}${entry === undefined ? '' : ` at ${entry}`}: ${why}.`,
   );

@@ -1,4 +1,7 @@
-/** What an agent may say in a tunnel: a ClientHello as node:tls writes it, bent in the ways that are said, or anything else. */
+/**
+ * What an agent may say in a tunnel: a ClientHello as node:tls writes it, bent in the ways that are
+ * said, or anything else.
+ */
 import { connect } from 'node:tls';
 import { duplexPair } from 'node:stream';
 
@@ -22,7 +25,10 @@ export interface HelloSpec {
 /** The pieces in which it is sent, through a tunnel to `host`. */
 export async function helloPieces(spec: HelloSpec, host: string): Promise<readonly Buffer[]> {
   if (spec.bytes !== undefined) return [Buffer.from(spec.bytes, 'latin1')];
-  let bytes = await plainHello(spec.name === undefined ? host : (spec.name ?? undefined), spec.version);
+  let bytes = await plainHello(
+    spec.name === undefined ? host : (spec.name ?? undefined),
+    spec.version,
+  );
   for (const type of spec.extensions ?? []) bytes = withExtension(bytes, type, 0);
   if (spec.padding !== undefined) bytes = withExtension(bytes, 21, spec.padding);
   if (spec.records !== undefined) bytes = inRecords(bytes, spec.records);
@@ -50,7 +56,11 @@ async function plainHello(servername: string | undefined, version?: number): Pro
 }
 
 function withExtension(bytes: Buffer, type: number, size: number): Buffer {
-  const out = Buffer.concat([bytes, Buffer.from([type >> 8, type & 255, size >> 8, size & 255]), Buffer.alloc(size)]);
+  const out = Buffer.concat([
+    bytes,
+    Buffer.from([type >> 8, type & 255, size >> 8, size & 255]),
+    Buffer.alloc(size),
+  ]);
   let at = 5 + 4 + 2 + 32;
   at += 1 + (out[at] ?? 0);
   at += 2 + out.readUInt16BE(at);

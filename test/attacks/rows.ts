@@ -1,6 +1,7 @@
 /**
- * What is attacked, by row, and which part of an exchange each row bends. A row is owed at every entry point that has one of its facets; coverage.ts holds the cases
- * against this, and waivers.ts says the few that are not owed.
+ * What is attacked, by row, and which part of an exchange each row bends. A row is owed at every
+ * entry point that has one of its facets; coverage.ts holds the cases against this, and waivers.ts
+ * says the few that are not owed.
  */
 import type { Attack, Facet } from './case.ts';
 import type { Entry } from './entries/entry.ts';
@@ -11,13 +12,18 @@ export interface Row {
   readonly facets: readonly Facet[];
 }
 
-const row = (id: string, what: string, ...facets: Facet[]): Row => Object.freeze({ id, what, facets });
+const row = (id: string, what: string, ...facets: Facet[]): Row =>
+  Object.freeze({ id, what, facets });
 
 export const ROWS: readonly Row[] = Object.freeze([
   row('3.1', 'what the access matrix refuses', 'any'),
   // Who is asked for.
   row('A1', 'the SNI in a tunnel is not the host of the CONNECT, or there is none', 'hello'),
-  row('A2', 'the request inside the TLS names another host than the tunnel (domain fronting)', 'inside'),
+  row(
+    'A2',
+    'the request inside the TLS names another host than the tunnel (domain fronting)',
+    'inside',
+  ),
   row('A3', 'a later request of one connection names another host', 'later'),
   row('A4', 'target and Host differ, Host is there twice or not at all', 'authority'),
   row('A5', 'user information, backslash, fragment or query in the authority', 'authority'),
@@ -108,7 +114,12 @@ export const ROWS: readonly Row[] = Object.freeze([
   row('M16', 'messages beside the endpoint, by a rule about HTTP', 'message'),
   // Tasks.
   row('G1', 'no task where one is required', 'any'),
-  row('G2', 'a reference to a task that is not live, not one, or not the own one', 'fields', 'message'),
+  row(
+    'G2',
+    'a reference to a task that is not live, not one, or not the own one',
+    'fields',
+    'message',
+  ),
   row('G3', 'what a task was not granted', 'fields'),
   row('G4', 'what waits for an approval that is not there', 'fields'),
   row('C5', 'secrets of tasks go no further', 'fields'),

@@ -1,7 +1,9 @@
 /**
- * One runner for the whole corpus: every attack over every way in that has what it bends. After each attempt it holds what the agent saw, what the upstream saw,
- * what DNS was asked and what was recorded against what is expected, and against what is always so: one opening and one closing record, no secret and no control
- * character in a record, no second answer, nobody talked to by way of the environment, no socket left.
+ * One runner for the whole corpus: every attack over every way in that has what it bends. After
+ * each attempt it holds what the agent saw, what the upstream saw, what DNS was asked and what was
+ * recorded against what is expected, and against what is always so: one opening and one closing
+ * record, no secret and no control character in a record, no second answer, nobody talked to by way
+ * of the environment, no socket left.
  */
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
@@ -20,13 +22,13 @@ import { appliesTo } from './rows.ts';
 import { HOST, stage, type Stage } from './stage.ts';
 
 /** Of one section of the corpus, on a machine that has other things to do. */
-const LONGEST_MS = 300_000;
+const MAX_MS = 300_000;
 const USUAL: World = Object.freeze({});
 const HONEST: Manner = Object.freeze({ probing: false, begins: () => {} });
 
 /** Tests of these attacks over every entry point, one stage for each entry point and world. */
 export function attacks(t: Test, given: readonly Attack[]): void {
-  t.setTimeout(LONGEST_MS);
+  t.setTimeout(MAX_MS);
   for (const entry of ENTRIES) {
     const mine = given.filter((attack) => appliesTo(attack, entry));
     if (mine.length === 0) continue;
@@ -36,14 +38,23 @@ export function attacks(t: Test, given: readonly Attack[]): void {
         await using at = await stage(entry.setting, world);
         for (const attack of group) {
           await t.test(`${attack.row} ${attack.title}`, async (t) => {
-            for (const attempt of attack.attempts) await strike(t, { entry, at, attack, attempt: at.dressed(attempt) });
+            for (const attempt of attack.attempts)
+              await strike(t, { entry, at, attack, attempt: at.dressed(attempt) });
           });
         }
         await at.bench.proxy[Symbol.asyncDispose]();
         await at.upstream.quiet();
-        t.same(unpaired(at.bench.audit.records), [], 'one opening and one closing record for each exchange');
+        t.same(
+          unpaired(at.bench.audit.records),
+          [],
+          'one opening and one closing record for each exchange',
+        );
       }
-      t.equal(trap.connections.length, 0, 'nobody follows the proxy variables of the environment (S14)');
+      t.equal(
+        trap.connections.length,
+        0,
+        'nobody follows the proxy variables of the environment (S14)',
+      );
     });
   }
 }
@@ -51,10 +62,19 @@ export function attacks(t: Test, given: readonly Attack[]): void {
 /** A proxy that the environment names while the attempts are made. */
 async function environment(t: Test): ReturnType<typeof rawUpstream> {
   const trap = await rawUpstream();
-  for (const name of ['HTTP_PROXY', 'http_proxy', 'HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'all_proxy']) {
+  for (const name of [
+    'HTTP_PROXY',
+    'http_proxy',
+    'HTTPS_PROXY',
+    'https_proxy',
+    'ALL_PROXY',
+    'all_proxy',
+  ]) {
     const before = process.env[name];
     process.env[name] = `http://${trap.address}`;
-    t.teardown(() => (before === undefined ? delete process.env[name] : (process.env[name] = before)));
+    t.teardown(() =>
+      before === undefined ? delete process.env[name] : (process.env[name] = before),
+    );
   }
   return trap;
 }
@@ -85,7 +105,8 @@ async function strike(t: Test, { entry, at, attack, attempt }: Strike): Promise<
   const live = at.bench.proxy.live();
   await at.set(attempt);
   let before = mark(at);
-  const made = (): readonly AuditRecord[] => recordsOf(entry, at.bench.audit.records.slice(before.records));
+  const made = (): readonly AuditRecord[] =>
+    recordsOf(entry, at.bench.audit.records.slice(before.records));
   const seen = await entry.strike(at, attempt, { probing, begins: () => (before = mark(at)) });
   await until('it has ended', () => at.bench.proxy.live() === live);
   // An end alone would be half of a close: it may still want its answer.
@@ -109,7 +130,9 @@ async function strike(t: Test, { entry, at, attack, attempt }: Strike): Promise<
 /** The records of the attempt; those of the tunnel it was made in are the tunnel's. */
 function recordsOf({ inside, door }: Entry, all: readonly AuditRecord[]): readonly AuditRecord[] {
   const records = all.filter((one) => !isOwn(one, all));
-  const opened = records.flatMap((one) => ('entry' in one && one.entry === door ? [one.exchange] : []));
+  const opened = records.flatMap((one) =>
+    'entry' in one && one.entry === door ? [one.exchange] : [],
+  );
   if (inside !== true || opened.length === 0) return records;
   return records.filter((one) => 'exchange' in one && opened.includes(one.exchange));
 }
@@ -117,7 +140,9 @@ function recordsOf({ inside, door }: Entry, all: readonly AuditRecord[]): readon
 /** What the sidecar itself asked of the upstream, before it judged. */
 function isOwn(record: AuditRecord, all: readonly AuditRecord[]): boolean {
   if (!('exchange' in record)) return false;
-  return all.some((one) => one.kind === 'decided' && one.exchange === record.exchange && one.asker !== undefined);
+  return all.some(
+    (one) => one.kind === 'decided' && one.exchange === record.exchange && one.asker !== undefined,
+  );
 }
 
 /** An honest exchange that does not end. */
@@ -159,15 +184,22 @@ function titleOf(attempt: Attempt): string {
 
 /** What the upstream received of this attempt, behind TLS. */
 function receivedBy({ at, before }: After): string {
-  return at.upstream.connections.map(({ plain }, i) => plain.text.slice(before.received[i] ?? 0)).join('');
+  return at.upstream.connections
+    .map(({ plain }, i) => plain.text.slice(before.received[i] ?? 0))
+    .join('');
 }
 
 /** Whatever stood in Proxy-Authorization that could open something. */
 function secretsOf({ fields = [] }: Attempt): readonly string[] {
   const values = fields.flatMap((line) => /^proxy-authorization: (.*)$/i.exec(line)?.[1] ?? []);
-  const tokens = values.flatMap((value) => value.split(/[ ,"]+/)).filter((token) => token.length > 20);
+  const tokens = values
+    .flatMap((value) => value.split(/[ ,"]+/))
+    .filter((token) => token.length > 20);
   return tokens
-    .flatMap((token) => [token, Buffer.from(token, 'base64').toString('latin1').split(':')[1] ?? token])
+    .flatMap((token) => [
+      token,
+      Buffer.from(token, 'base64').toString('latin1').split(':')[1] ?? token,
+    ])
     .filter((secret) => secret.length > 20);
 }
 
@@ -184,7 +216,9 @@ function always(t: Test, { records, seen, at, attempt }: After, what: string): v
     t.notOk(seen.text.includes(secret), `none in an answer (C5): ${what}`);
   }
   t.notMatch(text, CANARY, `no secret in a record: ${what}`);
-  const said = records.flatMap((record) => Object.values(record)).filter((value) => typeof value === 'string');
+  const said = records
+    .flatMap((record) => Object.values(record))
+    .filter((value) => typeof value === 'string');
   t.notOk(
     said.find((value) => CONTROL.test(value)),
     `no control character in a record: ${what}`,
@@ -206,17 +240,27 @@ function heldBack(t: Test, expected: Refused, after: After, what: string): void 
   } else {
     t.same(seen.statuses, [status], `one answer: ${what}: ${seen.text}`);
     const told =
-      seen.statuses.length === 1 ? toldBy(seen.text.slice(seen.text.indexOf(`HTTP/1.1 ${status}`))) : undefined;
+      seen.statuses.length === 1
+        ? toldBy(seen.text.slice(seen.text.indexOf(`HTTP/1.1 ${status}`)))
+        : undefined;
     t.equal(told?.code, code, what);
     if (at.bench.audit.fail === undefined)
-      t.equal(told?.decision, records.find(ofExchange)?.exchange, `the answer names its records: ${what}`);
+      t.equal(
+        told?.decision,
+        records.find(ofExchange)?.exchange,
+        `the answer names its records: ${what}`,
+      );
     if (status < 500 && when !== 'carried' && closes(entry, expected))
       t.match(seen.text, /\r\nconnection: close\r\n/, `and the connection closes: ${what}`);
   }
   recorded(t, records, { code, when, what, reason: expected.reason });
   const received = receivedBy(after);
   if (upstream === 'unreached')
-    t.equal(at.upstream.connections.length, before.connections, `no TCP connection was opened: ${what}`);
+    t.equal(
+      at.upstream.connections.length,
+      before.connections,
+      `no TCP connection was opened: ${what}`,
+    );
   if (upstream !== 'asked') t.equal(received, '', `not one byte reached the upstream: ${what}`);
   t.notMatch(seen.text, /^HTTP\/1\.1 100/m, `no invitation to send a body: ${what}`);
   t.notMatch(received, /smuggled/, `what came behind reached nobody: ${what}`);
@@ -230,21 +274,35 @@ function heldBack(t: Test, expected: Refused, after: After, what: string): void 
   );
 }
 
-/** Whether nothing that comes behind a refusal is read. What was understood may be followed by more. */
+/**
+ * Whether nothing that comes behind a refusal is read. What was understood may be followed by more.
+ */
 function closes({ door, streams, setting }: Entry, { code }: Refused): boolean {
-  return streams !== true && (door === 'connect' || setting.serve === 'websocket' || endsConnection(code));
+  return (
+    streams !== true &&
+    (door === 'connect' || setting.serve === 'websocket' || endsConnection(code))
+  );
 }
 
 /** Of JSON-RPC the reason is in the data of the error. */
 function toldBy(answer: string): { readonly code: unknown; readonly decision: unknown } {
-  const error: { code: unknown; decision: unknown; data?: { reason: unknown; decision: unknown } } = refusal(answer);
-  return error.data === undefined ? error : { code: error.data.reason, decision: error.data.decision };
+  const error: { code: unknown; decision: unknown; data?: { reason: unknown; decision: unknown } } =
+    refusal(answer);
+  return error.data === undefined
+    ? error
+    : { code: error.data.reason, decision: error.data.decision };
 }
 
 /** What could break a line or steer a terminal. */
 // eslint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
-const JUDGED = new Set<string>(['denied', 'wrong-entry', 'misdirected', 'task-required', 'step-up-required']);
+const JUDGED = new Set<string>([
+  'denied',
+  'wrong-entry',
+  'misdirected',
+  'task-required',
+  'step-up-required',
+]);
 const CARRIED = /^(upstream-|address-|no-|identity-|audit-|body-|too-many|credential-)/;
 
 function stepOf({ code, when }: Refused): NonNullable<Refused['when']> {
@@ -264,7 +322,11 @@ interface Recorded {
   readonly reason: RegExp | undefined;
 }
 
-function recorded(t: Test, records: readonly AuditRecord[], { code, when, what, reason }: Recorded): void {
+function recorded(
+  t: Test,
+  records: readonly AuditRecord[],
+  { code, when, what, reason }: Recorded,
+): void {
   if (records.length === 0) return;
   const [opening, closing] = records;
   if (when === 'read') t.match(opening, { kind: 'refused', code }, what);
@@ -275,7 +337,11 @@ function recorded(t: Test, records: readonly AuditRecord[], { code, when, what, 
 
 function letThrough(t: Test, expected: Passed, after: After, what: string): void {
   const { seen, entry, at, before, attempt, records } = after;
-  t.same(seen.statuses, entry.passes === 0 ? [] : [expected.status ?? entry.passes], `${what}: ${seen.text}`);
+  t.same(
+    seen.statuses,
+    entry.passes === 0 ? [] : [expected.status ?? entry.passes],
+    `${what}: ${seen.text}`,
+  );
   t.notOk(seen.cut, `not cut: ${what}`);
   const [opening] = records;
   const { host = HOST } = expected;
@@ -303,5 +369,6 @@ function letThrough(t: Test, expected: Passed, after: After, what: string): void
     const serial = state?.kind === 'current' ? state.identity.svid.serial : 'none';
     t.equal(at.upstream.connections.at(-1)?.serial, serial, `with the newest SVID: ${what}`);
   }
-  if (attempt.dns === undefined) t.equal(at.asked.length, before.asked, `nothing was resolved: ${what}`);
+  if (attempt.dns === undefined)
+    t.equal(at.asked.length, before.asked, `nothing was resolved: ${what}`);
 }

@@ -1,20 +1,29 @@
 /**
- * Where the attempts of one entry point and one world are made: a whole proxy over real sockets, one upstream that writes down every byte, a resolver that writes
- * down every question, and a trap that nobody may ever talk to: the proxy that the environment names.
+ * Where the attempts of one entry point and one world are made: a whole proxy over real sockets,
+ * one upstream that writes down every byte, a resolver that writes down every question, and a trap
+ * that nobody may ever talk to: the proxy that the environment names.
  */
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import { http1Limits } from '../../lib/http1/limits.ts';
+import { http1Limits } from '../../lib/http/limits.ts';
 import type { Destination } from '../../lib/policy/model/destination.ts';
 import type { Resolver } from '../../lib/upstream/resolver.ts';
 import { openInterception } from '../../lib/interception/authority.ts';
 import { echo } from '../support/answer.ts';
 import { testAuthority, type TestAuthority } from '../support/authority.ts';
 import { mtlsUpstream, type MtlsUpstream, type TlsConnection } from '../support/upstream.ts';
-import { bench, policyOf, rule, site, type Bench, type BenchOptions, type Site } from '../support/proxy.ts';
+import {
+  bench,
+  policyOf,
+  rule,
+  site,
+  type Bench,
+  type BenchOptions,
+  type Site,
+} from '../support/proxy.ts';
 import type { Attempt, World } from './case.ts';
 import { guests } from './tasks.ts';
 
@@ -54,9 +63,15 @@ const COVERED = ['crm.internal', 'wild.example', 'nip.io', 'sslip.io', 'example.
 
 const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
 
-export async function stage({ site: own, anyone, serve, intercepts }: Setting, world: World): Promise<Stage> {
+export async function stage(
+  { site: own, anyone, serve, intercepts }: Setting,
+  world: World,
+): Promise<Stage> {
   const authority = await testAuthority();
-  const strangers = { 'another-authority': await testAuthority(), 'another-domain': await otherDomain() };
+  const strangers = {
+    'another-authority': await testAuthority(),
+    'another-domain': await otherDomain(),
+  };
   const upstreamSvid = await authority.svid('/upstream', { dns: [HOST] });
   let now: Attempt = {};
   const upstream = await mtlsUpstream({
@@ -88,8 +103,10 @@ export async function stage({ site: own, anyone, serve, intercepts }: Setting, w
     },
     ...(world.token === undefined ? {} : { fetchJwtSvid: tokens(world.token) }),
   }));
-  if (world.self === 'forward') built.policy.set(policyOf(destinationOf(own, world, { ...at, port: built.port() })));
-  if (world.audit === 'failing') built.audit.fail = new Fault('audit-unavailable', 'no space is left on the device');
+  if (world.self === 'forward')
+    built.policy.set(policyOf(destinationOf(own, world, { ...at, port: built.port() })));
+  if (world.audit === 'failing')
+    built.audit.fail = new Fault('audit-unavailable', 'no space is left on the device');
   let generation = 1;
   return {
     bench: built,
@@ -102,7 +119,9 @@ export async function stage({ site: own, anyone, serve, intercepts }: Setting, w
       now = attempt;
       const { peer } = attempt;
       const issuer = peer?.from === undefined ? authority : strangers[peer.from];
-      upstream.present(peer === undefined ? upstreamSvid : await issuer.svid(peer.id ?? '/upstream', peer.leaf));
+      upstream.present(
+        peer === undefined ? upstreamSvid : await issuer.svid(peer.id ?? '/upstream', peer.leaf),
+      );
     },
     dressed: (attempt) => known?.dressed(attempt) ?? attempt,
     async rotate() {
@@ -135,13 +154,23 @@ async function identityFor(
 ): Promise<Exclude<BenchOptions['identity'], undefined>> {
   if (identity === 'none') return 'none';
   const past = identity === 'expired' ? { notAfter: Date.now() - 1000 } : {};
-  return authority.identity(await authority.svid('/agent', past), federated === true ? [other] : []);
+  return authority.identity(
+    await authority.svid('/agent', past),
+    federated === true ? [other] : [],
+  );
 }
 
-function destinationOf(own: Site, world: World, upstream: { host: string; port: number }): Destination {
+function destinationOf(
+  own: Site,
+  world: World,
+  upstream: { host: string; port: number },
+): Destination {
   return site({
     name: 'crm',
-    rules: own.protocol === 'tcp' || own.mode === 'passthrough' ? [] : [rule('all', 'allow', { websocket: true })],
+    rules:
+      own.protocol === 'tcp' || own.mode === 'passthrough'
+        ? []
+        : [rule('all', 'allow', { websocket: true })],
     ...own,
     ...(world.resolved === true ? {} : { upstream }),
     ...world.site,
@@ -177,7 +206,8 @@ function resolving(asked: string[], now: () => Attempt): Resolver {
       times = attempt === at ? times + 1 : 0;
       at = attempt;
       const answer = attempt.dns?.[Math.min(times, attempt.dns.length - 1)];
-      if (answer === undefined) throw new Fault('upstream-unresolved', `${name} cannot be resolved (ENOTFOUND)`);
+      if (answer === undefined)
+        throw new Fault('upstream-unresolved', `${name} cannot be resolved (ENOTFOUND)`);
       return answer;
     },
   };
@@ -190,8 +220,12 @@ interface Answers {
 
 function answers(serve: Setting['serve'], now: () => Attempt): Answers {
   if (serve === 'bytes')
-    return { raw: (socket) => void socket.on('data', () => socket.write('heard')).on('end', () => socket.end()) };
-  if (serve === 'websocket') return { raw: (socket) => void socket.once('data', switching(socket, now)) };
+    return {
+      raw: (socket) =>
+        void socket.on('data', () => socket.write('heard')).on('end', () => socket.end()),
+    };
+  if (serve === 'websocket')
+    return { raw: (socket) => void socket.once('data', switching(socket, now)) };
   return {
     async http(request, response) {
       const said = now().answer;
@@ -208,13 +242,18 @@ async function answering(said: string, request: IncomingMessage): Promise<string
   const id = /"id":("[^"]*"|\d+)/.exec(body)?.[1] ?? '1';
   return said
     .replace('"id":1', `"id":${id}`)
-    .replace(/Content-Length: (\d+)/, (_, length: string) => `Content-Length: ${Number(length) + id.length - 1}`);
+    .replace(
+      /Content-Length: (\d+)/,
+      (_, length: string) => `Content-Length: ${Number(length) + id.length - 1}`,
+    );
 }
 
 function switching(socket: Duplex, now: () => Attempt): (head: Buffer) => void {
   return (head) => {
     const key = /sec-websocket-key: (\S+)/i.exec(head.toString('latin1'))?.[1] ?? '';
-    const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+    const accept = createHash('sha1')
+      .update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+      .digest('base64');
     const said = now().answer?.replace('ACCEPT', accept);
     socket.write(Buffer.from(said ?? `${SWITCH}Sec-WebSocket-Accept: ${accept}\r\n\r\n`, 'latin1'));
     socket.on('data', (chunk: Buffer) => socket.write(chunk)).on('end', () => socket.end());

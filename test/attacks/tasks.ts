@@ -1,42 +1,18 @@
-/** Tasks for attempts: who is named in Proxy-Authorization, and how. Every attempt of such a world has the tasks open that it may try to pass for. */
-import { cell, type Cell } from '../../lib/base/cell.ts';
+/**
+ * Tasks for attempts: who is named in Proxy-Authorization, and how. Every attempt of such a world
+ * has the tasks open that it may try to pass for.
+ */
+import { type Cell, cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Elevation } from '../../lib/policy/decision/grant.ts';
-import type { Destination, Policy } from '../../lib/policy/model/destination.ts';
 import type { Proxy } from '../../lib/listen/proxy.ts';
-import { tasks, type Opened, type Tasks } from '../../lib/tasks/registry.ts';
-import { intent, rule, STEP_UP } from '../tasks/fixture.ts';
+import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
+import type { Destination } from '../../lib/policy/model/destination.ts';
+import type { Elevation } from '../../lib/policy/model/grant.ts';
+import type { Policy } from '../../lib/policy/model/policy.ts';
+import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
 import { site } from '../support/proxy.ts';
-import type { Attempt } from './case.ts';
-
-/** How an attempt names a task. */
-export type Named =
-  | 'live'
-  | 'completed'
-  | 'revoked'
-  | 'secret of another'
-  | 'id of another'
-  | 'sub-agent of one that ended'
-  | 'id alone'
-  | 'secret alone'
-  | 'person'
-  | 'nothing'
-  | 'bearer'
-  | 'digest'
-  | 'behind text'
-  | 'before text'
-  | 'not base64'
-  | 'for elsewhere'
-  | 'for other data'
-  | 'spent'
-  | 'not approved'
-  | 'approved for elsewhere'
-  | 'approved for another rule'
-  | 'approved for other parameters'
-  | 'live twice'
-  | 'dead before live'
-  | 'live before dead';
+import { STEP_UP, intent, rule } from '../tasks/fixture.ts';
+import type { Attempt, Named } from './case.ts';
 
 export interface Guests extends AsyncDisposable {
   readonly tasks: Tasks;
@@ -48,8 +24,15 @@ export interface Guests extends AsyncDisposable {
 const EVERYTHING = ['read', 'admin'];
 
 export function guests(own: Destination, proxy: () => Proxy | undefined): Guests {
-  const elsewhere = { ...site({ name: 'elsewhere', hosts: ['elsewhere.internal'] }), dataClass: 'public' };
-  const common = { destinations: new Set([own.name, 'elsewhere']), actions: new Set(EVERYTHING), stepUp: [] };
+  const elsewhere = {
+    ...site({ name: 'elsewhere', hosts: ['elsewhere.internal'] }),
+    dataClass: 'public',
+  };
+  const common = {
+    destinations: new Set([own.name, 'elsewhere']),
+    actions: new Set(EVERYTHING),
+    stepUp: [],
+  };
   const approved = { ...STEP_UP, actions: new Set(EVERYTHING), uses: Infinity };
   const taskPolicies = [
     rule({ ...common, uses: 1_000_000 }),
@@ -60,14 +43,21 @@ export function guests(own: Destination, proxy: () => Proxy | undefined): Guests
   const policy = cell<Policy>(
     buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies }),
   );
-  const registry = tasks({ clock: systemClock, policy, tell: () => {}, onChange: () => proxy()?.reconsider() });
+  const registry = tasks({
+    clock: systemClock,
+    policy,
+    tell: () => {},
+    onChange: () => proxy()?.reconsider(),
+  });
   return {
     tasks: registry,
     policy,
     dressed(attempt) {
       const values = attempt.task === undefined ? [] : valuesOf(attempt.task, registry, own);
       const fields = values.map((value) => `Proxy-Authorization: ${value}`);
-      return fields.length === 0 ? attempt : { ...attempt, fields: [...fields, ...(attempt.fields ?? [])] };
+      return fields.length === 0
+        ? attempt
+        : { ...attempt, fields: [...fields, ...(attempt.fields ?? [])] };
     },
     [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose](),
   };
@@ -84,8 +74,13 @@ function valuesOf(named: Named, registry: Tasks, destination: Destination): read
   const open = (given: object = {}): Opened =>
     registry.open(intent({ targets: [own, 'elsewhere'], actions: EVERYTHING, ...given }));
   const [one, other] = [open(), open()];
-  const ended = (end: 'completed' | 'revoked'): string => (registry.end(one.task, end, 'by hand'), pair(one));
-  /** Elevated for every action, of every rule of the destination and of none, but for what is given. */
+  const ended = (end: 'completed' | 'revoked'): string => (
+    registry.end(one.task, end, 'by hand'),
+    pair(one)
+  );
+  /**
+   * Elevated for every action, of every rule of the destination and of none, but for what is given.
+   */
   const approved = (purpose: string, given: Partial<Elevation>): string => {
     const opened = open({ purpose });
     const until = systemClock.monotonic() + 60_000;

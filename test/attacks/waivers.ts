@@ -1,4 +1,7 @@
-/** Rows that are not owed at an entry point although it has what they bend, each with its reason; and outcomes of the access matrix that have no entry point here. */
+/**
+ * Rows that are not owed at an entry point although it has what they bend, each with its reason;
+ * and outcomes of the access matrix that have no entry point here.
+ */
 
 export interface Waiver {
   readonly row: string;
@@ -10,7 +13,9 @@ export interface Waiver {
 export const WAIVERS: readonly Waiver[] = Object.freeze([
   {
     row: 'T8',
-    why: 'that the network has no other way out is proved where the network is: deploy/kubernetes and its tests',
+    why:
+      'that the network has no other way out is proved where the network is: ' +
+      'deploy/kubernetes and its tests',
   },
   {
     row: '3.1',

@@ -1,7 +1,7 @@
 /** A record is one line of JSON with a fixed order of keys, whatever text it carries. */
 import fc from 'fast-check';
 import t from 'tap';
-import { encodeRecord, LONGEST_TEXT } from '../../lib/audit/encode.ts';
+import { encodeRecord, MAX_TEXT } from '../../lib/audit/encode.ts';
 import type { AuditRecord, DecidedRecord, EndedRecord } from '../../lib/audit/record.ts';
 
 const TIME = '2026-01-02T03:04:05.678Z';
@@ -64,7 +64,14 @@ const ENDED: Required<EndedRecord> = {
 const ALL: readonly AuditRecord[] = [
   DECIDED,
   ENDED,
-  { time: TIME, kind: 'refused', exchange: 'e', entry: 'connect', code: 'malformed', reason: 'two Host fields' },
+  {
+    time: TIME,
+    kind: 'refused',
+    exchange: 'e',
+    entry: 'connect',
+    code: 'malformed',
+    reason: 'two Host fields',
+  },
   {
     time: TIME,
     kind: 'redecided',
@@ -75,7 +82,12 @@ const ALL: readonly AuditRecord[] = [
     policy: 4,
     identity: 2,
   },
-  { time: TIME, kind: 'lifecycle', event: 'policy-loaded', detail: { digest: 'ab', generation: 4 } },
+  {
+    time: TIME,
+    kind: 'lifecycle',
+    event: 'policy-loaded',
+    detail: { digest: 'ab', generation: 4 },
+  },
 ];
 
 t.test(
@@ -90,34 +102,47 @@ t.test(
   },
 );
 
-t.test('members that are not there are left out, and what the type does not name is never written', async (t) => {
-  const { rule: _rule, method: _method, ...rest } = DECIDED;
-  t.notMatch(encodeRecord(rest), /"rule"|"method"/);
-  const smuggled = { ...DECIDED, authorization: 'Bearer canary', toJSON: () => 'canary' };
-  t.notMatch(encodeRecord(smuggled), /canary/);
-});
+t.test(
+  'members that are not there are left out, and what the type does not name is never written',
+  async (t) => {
+    const { rule: _rule, method: _method, ...rest } = DECIDED;
+    t.notMatch(encodeRecord(rest), /"rule"|"method"/);
+    const smuggled = { ...DECIDED, authorization: 'Bearer canary', toJSON: () => 'canary' };
+    t.notMatch(encodeRecord(smuggled), /canary/);
+  },
+);
 
 t.test('equal records give equal bytes, however they were built', async (t) => {
-  const backwards = Object.fromEntries(Object.entries(DECIDED).reverse()) as unknown as DecidedRecord;
+  const backwards = Object.fromEntries(
+    Object.entries(DECIDED).reverse(),
+  ) as unknown as DecidedRecord;
   t.equal(encodeRecord(backwards), encodeRecord(DECIDED));
   const detail = (entries: Record<string, number>): string =>
     encodeRecord({ time: TIME, kind: 'lifecycle', event: 'ready', detail: entries });
   t.equal(detail({ b: 1, a: 2 }), detail({ a: 2, b: 1 }));
 });
 
-t.test('text from outside cannot end a line, colour a terminal or turn its direction (R7)', async (t) => {
-  const nasty = '\u001b[31mred\r\n{"kind":"decided"}\u0085\u009b31m\u2028\u2029\u202e\u2066\u200b\ufeff\u007f\ud800"\\';
-  const line = encodeRecord({ ...DECIDED, path: nasty, host: nasty });
-  t.match(line, /^[ -~]*\n$/, 'nothing but printable ASCII and the last line end');
-  t.equal(JSON.parse(line).path, nasty, 'and still the same text');
-});
+t.test(
+  'text from outside cannot end a line, colour a terminal or turn its direction (R7)',
+  async (t) => {
+    const nasty =
+      '\u001b[31mred\r\n{"kind":"decided"}\u0085\u009b31m\u2028\u2029\u202e\u2066\u200b\ufeff\u007f\ud800"\\';
+    const line = encodeRecord({ ...DECIDED, path: nasty, host: nasty });
+    t.match(line, /^[ -~]*\n$/, 'nothing but printable ASCII and the last line end');
+    t.equal(JSON.parse(line).path, nasty, 'and still the same text');
+  },
+);
 
 t.test('any text gives one line that parses (R7, property)', async (t) => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary', maxLength: 80 }), (text) => {
       const line = encodeRecord({ ...DECIDED, reason: text });
       const controls = /[\p{Cc}\u2028-\u202e\u2066-\u2069\u200e\u200f\ufeff]/u;
-      return line.endsWith('}\n') && !controls.test(line.slice(0, -1)) && JSON.parse(line).reason === text;
+      return (
+        line.endsWith('}\n') &&
+        !controls.test(line.slice(0, -1)) &&
+        JSON.parse(line).reason === text
+      );
     }),
   );
   t.pass();
@@ -125,6 +150,6 @@ t.test('any text gives one line that parses (R7, property)', async (t) => {
 
 t.test('text is cut to its stated length and numbers stay numbers', async (t) => {
   const line = encodeRecord({ ...ENDED, reason: 'x'.repeat(5000), durationMs: NaN });
-  t.equal(JSON.parse(line).reason.length, LONGEST_TEXT + 1);
+  t.equal(JSON.parse(line).reason.length, MAX_TEXT + 1);
   t.equal(JSON.parse(line).durationMs, null);
 });

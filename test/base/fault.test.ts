@@ -20,6 +20,9 @@ t.test('from keeps a Fault as it is and wraps anything else with its cause', asy
 });
 
 t.test('describe names the place, the problem and the fix', async (t) => {
-  const fault = new Fault('config', 'unknown key "peer"', { at: 'a.yaml:4:11', hint: 'did you mean "peers"?' });
+  const fault = new Fault('config', 'unknown key "peer"', {
+    at: 'a.yaml:4:11',
+    hint: 'did you mean "peers"?',
+  });
   t.equal(fault.describe(), 'a.yaml:4:11: unknown key "peer"; did you mean "peers"?');
 });

@@ -23,7 +23,9 @@ t.test('pipes, devices and folders are refused at once, as many as there are', a
   mkdirSync(join(folder, 'folder'));
   execFileSync('mkfifo', [join(folder, 'pipe')]);
   // More than there are threads.
-  const pipes = Array.from({ length: 20 }, () => refusal(readBounded(join(folder, 'pipe'), { most: 10 })));
+  const pipes = Array.from({ length: 20 }, () =>
+    refusal(readBounded(join(folder, 'pipe'), { most: 10 })),
+  );
   t.same(new Set(await Promise.all(pipes)), new Set(['it is no regular file']));
   for (const device of ['/dev/zero', '/dev/null']) {
     t.equal(await refusal(readBounded(device, { most: 10, pipes: true })), 'it is no regular file');
@@ -37,7 +39,9 @@ t.test('a pipe that may be one is read to its end, however slow its writer', asy
   const pipe = join(t.testdir(), 'pipe');
   execFileSync('mkfifo', [pipe]);
   const writer = spawn('sh', ['-c', `exec > ${pipe}; printf one; echo >&2; sleep 0.3; printf two`]);
-  await new Promise((resolve) => writer.stderr.once('data', resolve).resume() && setTimeout(resolve, 100));
+  await new Promise(
+    (resolve) => writer.stderr.once('data', resolve).resume() && setTimeout(resolve, 100),
+  );
   const reading = readBounded(pipe, { most: 6, pipes: true });
   t.equal(String(await reading), 'onetwo');
 });

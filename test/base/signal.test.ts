@@ -38,16 +38,19 @@ t.test('a disposed link keeps no listener on its parents', async (t) => {
   t.ok(process.memoryUsage().heapUsed - before < 64 * 1024 * 1024);
 });
 
-t.test('onAbort runs once, at once when already aborted, and not after it was taken off', async (t) => {
-  const seen: string[] = [];
-  onAbort(AbortSignal.abort(gone), (reason) => seen.push(reason.code));
-  t.same(seen, ['client-gone']);
-  const controller = new AbortController();
-  const off = onAbort(controller.signal, () => seen.push('never'));
-  off();
-  controller.abort(gone);
-  t.same(seen, ['client-gone']);
-});
+t.test(
+  'onAbort runs once, at once when already aborted, and not after it was taken off',
+  async (t) => {
+    const seen: string[] = [];
+    onAbort(AbortSignal.abort(gone), (reason) => seen.push(reason.code));
+    t.same(seen, ['client-gone']);
+    const controller = new AbortController();
+    const off = onAbort(controller.signal, () => seen.push('never'));
+    off();
+    controller.abort(gone);
+    t.same(seen, ['client-gone']);
+  },
+);
 
 t.test('a foreign abort reason becomes a Fault', async (t) => {
   t.equal(reasonOf(AbortSignal.abort()).code, 'aborted');

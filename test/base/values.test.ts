@@ -21,7 +21,10 @@ t.test('a cell hands each new value to its followers in order, until they stop',
 
 t.test('back-off grows to its cap with full jitter and starts over after a success', async (t) => {
   const most = backoff({ baseMs: 100, capMs: 1000, random: () => 0 });
-  t.same([most.next(), most.next(), most.next(), most.next(), most.next()], [100, 200, 400, 800, 1000]);
+  t.same(
+    [most.next(), most.next(), most.next(), most.next(), most.next()],
+    [100, 200, 400, 800, 1000],
+  );
   most.reset();
   t.equal(most.next(), 100);
   const least = backoff({ baseMs: 100, capMs: 1000, random: () => 0.999 });

@@ -1,5 +1,6 @@
 /**
- * An agent of a few words, in a process of its own, which knows its sidecar by the environment alone:
+ * An agent of a few words, in a process of its own, which knows its sidecar by the environment
+ * alone:
  *   fetch URL     as a task of its own; prints the status, or the code of the refusal
  *   inherited URL the same, in the task that it was started in
  *   hang          opens a task, prints its id, and stays until it is killed
@@ -8,7 +9,12 @@
 import { currentTask, openTask, Refused, type Task } from 'chaperone/client';
 
 const [what = '', url = ''] = process.argv.slice(2);
-const INTENT = { purpose: 'answer-ticket', owner: 'agent', targets: ['crm', 'web'], actions: ['read'] };
+const INTENT = {
+  purpose: 'answer-ticket',
+  owner: 'agent',
+  targets: ['crm', 'web'],
+  actions: ['read'],
+};
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
 
 async function show(task: Task): Promise<void> {

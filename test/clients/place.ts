@@ -1,4 +1,7 @@
-/** A sidecar with what its agents and operators meet: an embedded identity, the demo's API over mTLS, a service on the web, and the documents of a test. */
+/**
+ * A sidecar with what its agents and operators meet: an embedded identity, the demo's API over
+ * mTLS, a service on the web, and the documents of a test.
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { apiClient, field, wordsOf } from '../../cmd/api-client.ts';
@@ -70,13 +73,16 @@ export async function place(
   const places = { folder, workloadApi: api.endpoint, crm: upstream.address, saas: web.address };
   writeFileSync(join(folder, 'c.yaml'), documents(places));
   const paths = [join(folder, 'c.yaml')];
-  const log = (level: Parameters<typeof logger>[0]): ReturnType<typeof logger> => logger(level, { write: () => {} });
+  const log = (level: Parameters<typeof logger>[0]): ReturnType<typeof logger> =>
+    logger(level, { write: () => {} });
   const sidecar = opened.use(await compose({ paths, env: {}, clock: systemClock, logger: log }));
   await until('the sidecar is ready', () => sidecar.ready(), PATIENCE);
   const adminSocket = join(folder, 'admin', 'a.sock');
   const operator = apiClient(adminSocket);
   const listed = async (what: string): Promise<readonly unknown[]> =>
-    Object(await operator.ask({ method: 'GET', path: `/v1/${what === 'tasks' ? what : 'step-ups'}` }))[what];
+    Object(
+      await operator.ask({ method: 'GET', path: `/v1/${what === 'tasks' ? what : 'step-ups'}` }),
+    )[what];
   const audit = (): string => readFileSync(join(folder, 'audit.jsonl'), 'utf8');
   return {
     ...places,
@@ -92,7 +98,11 @@ export async function place(
         return events.filter((one) => one === event).length >= count ? events : undefined;
       }),
     async answer(what) {
-      const waiting = await until('a step-up waits', async () => (await listed('stepUps'))[0], PATIENCE);
+      const waiting = await until(
+        'a step-up waits',
+        async () => (await listed('stepUps'))[0],
+        PATIENCE,
+      );
       const path = `/v1/step-ups/${wordsOf(waiting, 'id')}/${what}`;
       return operator.ask({ method: 'POST', path, body: { by: 'olga' } });
     },
@@ -107,7 +117,9 @@ function eventsOf(text: string): readonly string[] {
     .split('\n')
     .filter((line) => line !== '')
     .map((line): unknown => JSON.parse(line));
-  return records.flatMap((record) => (field(record, 'kind') === 'task' ? [wordsOf(record, 'event')] : []));
+  return records.flatMap((record) =>
+    field(record, 'kind') === 'task' ? [wordsOf(record, 'event')] : [],
+  );
 }
 
 export const eventually = <T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> =>

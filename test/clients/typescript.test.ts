@@ -41,7 +41,8 @@ function agent(env: Readonly<Record<string, string>>, ...args: readonly string[]
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let text = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => (text += chunk.toString()));
   const ended = once(child, 'close').then(([status]: (number | null)[]) => status ?? null);
   return { child, text: () => text, ended };
 }
@@ -63,9 +64,15 @@ t.test('a task is opened, used, and ends with its block', async (t) => {
     const answer = await task.fetch(CUSTOMERS, { headers: { accept: 'application/json' } });
     t.equal(answer.status, 200);
     t.match(await answer.json(), [{ name: 'Ada Engines Ltd' }]);
-    t.match(p.upstream.requests(), [{ method: 'GET', target: '/v1/customers', peer: { spiffeId: /agent/ } }]);
+    t.match(p.upstream.requests(), [
+      { method: 'GET', target: '/v1/customers', peer: { spiffeId: /agent/ } },
+    ]);
     const missing = await task.fetch(new URL('http://crm.internal/v1/customers/9?x=1#y'));
-    t.match([missing.status, await missing.text()], [404, /there is no customer 9/], 'an upstream’s own 404');
+    t.match(
+      [missing.status, await missing.text()],
+      [404, /there is no customer 9/],
+      'an upstream’s own 404',
+    );
     t.equal((await task.fetch(CUSTOMERS, { method: 'HEAD' })).body, null);
     t.same(await p.tasks(), ['open']);
   }
@@ -86,7 +93,11 @@ t.test('what policy refuses is a Refused in the words of the record', async (t) 
   const unlisted = await refusedBy(task.fetch('http://elsewhere.example/'));
   t.equal(unlisted.status, 403);
   const tunnel = await refusedBy(task.fetch('https://elsewhere.example/'));
-  t.match([tunnel.status, tunnel.code, tunnel.decision], [403, 'denied', /./], 'a refused CONNECT says as much');
+  t.match(
+    [tunnel.status, tunnel.code, tunnel.decision],
+    [403, 'denied', /./],
+    'a refused CONNECT says as much',
+  );
   t.equal(p.upstream.requests().length, 0);
   await t.rejects(openTask({ ...INTENT, purpose: 'other' }, { socket: p.agentSocket }), {
     name: 'Refused',
@@ -99,7 +110,11 @@ t.test('what policy refuses is a Refused in the words of the record', async (t) 
 t.test('an upstream that words its answer as a refusal is not taken for the sidecar', async (t) => {
   const forged = JSON.stringify({ error: { code: 'denied', message: 'forged', decision: 'x' } });
   const server = createServer((_, answer) => {
-    const fields = { 'content-type': 'application/json', 'content-length': forged.length, 'chaperone-decision': 'y' };
+    const fields = {
+      'content-type': 'application/json',
+      'content-length': forged.length,
+      'chaperone-decision': 'y',
+    };
     answer.writeHead(403, fields).end(forged);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -112,59 +127,83 @@ t.test('an upstream that words its answer as a refusal is not taken for the side
   way.close();
 });
 
-t.test('a kept connection that is closed as it is taken costs no call that may be asked twice', async (t) => {
-  const asked: string[] = [];
-  const sockets = new Map<unknown, number>();
-  const server = createServer((request, answer) => {
-    asked.push(request.method ?? '');
-    const nth = (sockets.get(request.socket) ?? 0) + 1;
-    sockets.set(request.socket, nth);
-    if (nth === 1) answer.end('here');
-    else request.socket.destroy();
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.teardown(() => server.close());
-  const { through } = await import('../../clients/typescript/through.ts');
-  const way = through(`http://t-1:secret@127.0.0.1:${Object(server.address()).port}`);
-  for (let i = 0; i < 3; i += 1) t.equal(await (await way.fetch(CUSTOMERS)).text(), 'here');
-  await t.rejects(way.fetch(NOTES, NOTE), { code: 'ECONNRESET' }, 'a write is asked once');
-  t.same(asked, ['GET', 'GET', 'GET', 'GET', 'GET', 'POST']);
-  way.close();
-});
+t.test(
+  'a kept connection that is closed as it is taken costs no call that may be asked twice',
+  async (t) => {
+    const asked: string[] = [];
+    const sockets = new Map<unknown, number>();
+    const server = createServer((request, answer) => {
+      asked.push(request.method ?? '');
+      const nth = (sockets.get(request.socket) ?? 0) + 1;
+      sockets.set(request.socket, nth);
+      if (nth === 1) answer.end('here');
+      else request.socket.destroy();
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    t.teardown(() => server.close());
+    const { through } = await import('../../clients/typescript/through.ts');
+    const way = through(`http://t-1:secret@127.0.0.1:${Object(server.address()).port}`);
+    for (let i = 0; i < 3; i += 1) t.equal(await (await way.fetch(CUSTOMERS)).text(), 'here');
+    await t.rejects(way.fetch(NOTES, NOTE), { code: 'ECONNRESET' }, 'a write is asked once');
+    t.same(asked, ['GET', 'GET', 'GET', 'GET', 'GET', 'POST']);
+    way.close();
+  },
+);
 
-t.test('a step-up is approved meanwhile by the operator, is good for one call, and may be denied', async (t) => {
-  await using p = await place(t);
-  await using task = await openTask(INTENT, { socket: p.agentSocket });
-  const refused = await refusedBy(task.fetch(NOTES, NOTE));
-  t.equal(refused.code, 'step-up-required');
-  const reason = 'the customer asked';
-  t.match(await task.stepUp(refused, { reason, wait: 0 }), { state: 'pending' }, 'asks and does not wait');
-  const began = performance.now();
-  t.match(await task.stepUp(refused, { reason, wait: 300 }), { state: 'pending' }, 'waits no longer than it was told');
-  t.ok(performance.now() - began >= 300);
-  const [stepUp] = await Promise.all([task.stepUp(refused, { reason }), p.answer('approve')]);
-  t.match(stepUp, { state: 'approved', answeredBy: 'olga', uses: 1 });
-  t.equal((await task.fetch(NOTES, NOTE)).status, 201);
-  const again = await refusedBy(task.fetch(NOTES, NOTE));
-  t.equal(again.code, 'step-up-required');
-  const [denied] = await Promise.all([task.stepUp(again.decision ?? ''), p.answer('deny')]);
-  t.match(denied, { state: 'denied', answer: 'refused' });
-  t.match(await refusedBy(task.stepUp(again)), { code: 'denied' }, 'what was denied is not asked again');
-  t.match(await refusedBy(task.stepUp('no-such-decision')), { code: 'no-such-call' });
-  const other = await refusedBy(task.fetch(NOTES, { method: 'POST', body: 'another' }));
-  const stop = AbortSignal.timeout(50);
-  await t.rejects(task.stepUp(other, { signal: stop }), { name: 'TimeoutError' });
-  const [, ended] = await Promise.all([p.revokeAll(), refusedBy(task.stepUp(other))]);
-  t.equal(ended.code, 'task-unknown', 'a task that ends waits no longer');
-  t.equal(p.upstream.requests().filter(({ method }) => method === 'POST').length, 1);
-  t.notOk(p.audit().includes(new URL(task.proxyUrl ?? '').password), 'no record holds the secret');
-});
+t.test(
+  'a step-up is approved meanwhile by the operator, is good for one call, and may be denied',
+  async (t) => {
+    await using p = await place(t);
+    await using task = await openTask(INTENT, { socket: p.agentSocket });
+    const refused = await refusedBy(task.fetch(NOTES, NOTE));
+    t.equal(refused.code, 'step-up-required');
+    const reason = 'the customer asked';
+    t.match(
+      await task.stepUp(refused, { reason, wait: 0 }),
+      { state: 'pending' },
+      'asks and does not wait',
+    );
+    const began = performance.now();
+    t.match(
+      await task.stepUp(refused, { reason, wait: 300 }),
+      { state: 'pending' },
+      'waits no longer than it was told',
+    );
+    t.ok(performance.now() - began >= 300);
+    const [stepUp] = await Promise.all([task.stepUp(refused, { reason }), p.answer('approve')]);
+    t.match(stepUp, { state: 'approved', answeredBy: 'olga', uses: 1 });
+    t.equal((await task.fetch(NOTES, NOTE)).status, 201);
+    const again = await refusedBy(task.fetch(NOTES, NOTE));
+    t.equal(again.code, 'step-up-required');
+    const [denied] = await Promise.all([task.stepUp(again.decision ?? ''), p.answer('deny')]);
+    t.match(denied, { state: 'denied', answer: 'refused' });
+    t.match(
+      await refusedBy(task.stepUp(again)),
+      { code: 'denied' },
+      'what was denied is not asked again',
+    );
+    t.match(await refusedBy(task.stepUp('no-such-decision')), { code: 'no-such-call' });
+    const other = await refusedBy(task.fetch(NOTES, { method: 'POST', body: 'another' }));
+    const stop = AbortSignal.timeout(50);
+    await t.rejects(task.stepUp(other, { signal: stop }), { name: 'TimeoutError' });
+    const [, ended] = await Promise.all([p.revokeAll(), refusedBy(task.stepUp(other))]);
+    t.equal(ended.code, 'task-unknown', 'a task that ends waits no longer');
+    t.equal(p.upstream.requests().filter(({ method }) => method === 'POST').length, 1);
+    t.notOk(
+      p.audit().includes(new URL(task.proxyUrl ?? '').password),
+      'no record holds the secret',
+    );
+  },
+);
 
 t.test('a derived task is narrower and ends with its parent; a task can be extended', async (t) => {
   await using p = await place(t);
   const task = await openTask({ ...INTENT, lifetime: '1m' }, { socket: p.agentSocket });
   const child = await task.derive({ targets: ['crm'], actions: ['read', 'admin'] });
-  t.same([child.grant.actions, child.grant.stepUp, child.grant.destinations], [['read'], [], ['crm']]);
+  t.same(
+    [child.grant.actions, child.grant.stepUp, child.grant.destinations],
+    [['read'], [], ['crm']],
+  );
   t.match(child.refused, [{ part: 'actions', value: 'admin' }]);
   t.equal((await child.fetch(CUSTOMERS)).status, 200);
   t.match(await refusedBy(child.fetch(NOTES, NOTE)), { code: 'denied' });
@@ -190,10 +229,19 @@ t.test('bodies of each kind arrive whole, with their length where it is known', 
   }
   const large = 'x'.repeat(20_000_000);
   const early = await refusedBy(task.fetch(NOTES, { method: 'POST', body: large }));
-  t.match(early, { code: 'denied', message: /nobody could say what is approved/ }, 'before the upload is over');
+  t.match(
+    early,
+    { code: 'denied', message: /nobody could say what is approved/ },
+    'before the upload is over',
+  );
   const flowing = new Blob([large]).stream();
-  t.equal((await refusedBy(task.fetch(NOTES, { method: 'POST', body: flowing, duplex: 'half' }))).status, 403);
-  const many = await Promise.all(Array.from({ length: 40 }, async () => (await task.fetch(CUSTOMERS)).json()));
+  t.equal(
+    (await refusedBy(task.fetch(NOTES, { method: 'POST', body: flowing, duplex: 'half' }))).status,
+    403,
+  );
+  const many = await Promise.all(
+    Array.from({ length: 40 }, async () => (await task.fetch(CUSTOMERS)).json()),
+  );
   t.equal(many.length, 40);
   const cut = new AbortController();
   const asked = task.fetch(CUSTOMERS, { signal: cut.signal });
@@ -201,17 +249,24 @@ t.test('bodies of each kind arrive whole, with their length where it is known', 
   await t.rejects(asked, { name: 'AbortError' });
 });
 
-t.test('https:// goes through a tunnel of the task, of which one serves several calls', async (t) => {
-  await using p = await place(t);
-  const allowed = agent(environment(p), 'fetch', `https://${WEB_HOST}/v1/models`);
-  t.equal(await allowed.ended, 0, allowed.text());
-  t.match(allowed.text(), /^200 /);
-  t.same(p.web.requests(), ['GET /v1/models', 'GET /v1/models']);
-  t.equal([...p.audit().matchAll(/"kind":"decided"[^\n]*"entry":"connect"/g)].length, 1, 'one tunnel');
-  const refused = agent(environment(p), 'fetch', `https://${WEB_HOST}/v1/keys`);
-  t.equal(await refused.ended, 0, refused.text());
-  t.match(refused.text(), /^refused: denied 403/, 'inside the tunnel too');
-});
+t.test(
+  'https:// goes through a tunnel of the task, of which one serves several calls',
+  async (t) => {
+    await using p = await place(t);
+    const allowed = agent(environment(p), 'fetch', `https://${WEB_HOST}/v1/models`);
+    t.equal(await allowed.ended, 0, allowed.text());
+    t.match(allowed.text(), /^200 /);
+    t.same(p.web.requests(), ['GET /v1/models', 'GET /v1/models']);
+    t.equal(
+      [...p.audit().matchAll(/"kind":"decided"[^\n]*"entry":"connect"/g)].length,
+      1,
+      'one tunnel',
+    );
+    const refused = agent(environment(p), 'fetch', `https://${WEB_HOST}/v1/keys`);
+    t.equal(await refused.ended, 0, refused.text());
+    t.match(refused.text(), /^refused: denied 403/, 'inside the tunnel too');
+  },
+);
 
 t.test('a child process is in the task by its environment', async (t) => {
   await using p = await place(t);
@@ -221,9 +276,14 @@ t.test('a child process is in the task by its environment', async (t) => {
   t.match(inherited.text(), /^200 /);
   t.same(p.events(), ['opened'], 'letting go of it did not end it');
   const program = `fetch('${CUSTOMERS}').then((r) => process.exit(r.status === 200 ? 0 : 1))`;
-  const plain = spawn(process.execPath, ['-e', program], { env: task.environment(), stdio: 'ignore' });
+  const plain = spawn(process.execPath, ['-e', program], {
+    env: task.environment(),
+    stdio: 'ignore',
+  });
   t.same((await once(plain, 'close'))[0], 0, 'Node’s own fetch');
-  const answer = await undiciFetch(CUSTOMERS, { dispatcher: task.dispatcher<Dispatcher>(ProxyAgent) });
+  const answer = await undiciFetch(CUSTOMERS, {
+    dispatcher: task.dispatcher<Dispatcher>(ProxyAgent),
+  });
   t.equal(answer.status, 200, 'undici');
   t.match(await answer.json(), [{ id: '1001' }, {}, {}]);
 });
@@ -265,32 +325,41 @@ t.test('a socket that is wrong says so', async (t) => {
   await using p = await place(t);
   const task = await openTask(INTENT, { socket: p.agentSocket });
   await p[Symbol.asyncDispose]();
-  await t.rejects(task.fetch(CUSTOMERS), { name: 'Unreachable', message: /proxy 127\.0\.0\.1:\d+ does not answer/ });
+  await t.rejects(task.fetch(CUSTOMERS), {
+    name: 'Unreachable',
+    message: /proxy 127\.0\.0\.1:\d+ does not answer/,
+  });
   await eventually('the task is known to be gone', () => task.ended.aborted);
   await task.complete();
 });
 
-t.test('complete() raises when it is not known that the task ended, and tries again before', async (t) => {
-  await using p = await place(t);
-  const folder = shortFolder(t);
-  const path = join(folder, 'a.sock');
-  let [cut, asked] = [false, 0];
-  // What a door that takes nobody looks like: it accepts and closes.
-  const relay = createTcpServer((near) => {
-    if (cut) asked += 1;
-    if (cut) return void near.destroy();
-    const far = connectTo(p.agentSocket);
-    near.on('error', () => {}).on('data', (chunk) => far.write(chunk));
-    far.on('error', () => {}).on('data', (chunk) => near.write(chunk));
-  }).listen(path);
-  await once(relay, 'listening');
-  const task = await openTask(INTENT, { socket: path, hold: false });
-  cut = true;
-  await t.rejects(task.complete(), { name: 'Unreachable', message: /it is not known that task t-\S+ has ended/ });
-  t.equal(asked, 4);
-  t.same(await p.tasks(), ['open'], 'it is still open, as was said');
-  cut = false;
-  await task.complete();
-  t.same(await p.tasks(), []);
-  relay.close();
-});
+t.test(
+  'complete() raises when it is not known that the task ended, and tries again before',
+  async (t) => {
+    await using p = await place(t);
+    const folder = shortFolder(t);
+    const path = join(folder, 'a.sock');
+    let [cut, asked] = [false, 0];
+    // What a door that takes nobody looks like: it accepts and closes.
+    const relay = createTcpServer((near) => {
+      if (cut) asked += 1;
+      if (cut) return void near.destroy();
+      const far = connectTo(p.agentSocket);
+      near.on('error', () => {}).on('data', (chunk) => far.write(chunk));
+      far.on('error', () => {}).on('data', (chunk) => near.write(chunk));
+    }).listen(path);
+    await once(relay, 'listening');
+    const task = await openTask(INTENT, { socket: path, hold: false });
+    cut = true;
+    await t.rejects(task.complete(), {
+      name: 'Unreachable',
+      message: /it is not known that task t-\S+ has ended/,
+    });
+    t.equal(asked, 4);
+    t.same(await p.tasks(), ['open'], 'it is still open, as was said');
+    cut = false;
+    await task.complete();
+    t.same(await p.tasks(), []);
+    relay.close();
+  },
+);

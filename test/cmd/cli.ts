@@ -24,7 +24,12 @@ export function start(
   env: Readonly<Record<string, string>> = {},
   under: readonly string[] = [],
 ): Running {
-  const [command = process.execPath, ...rest] = [...under, process.execPath, join(ROOT, 'cmd/chaperone.ts'), ...args];
+  const [command = process.execPath, ...rest] = [
+    ...under,
+    process.execPath,
+    join(ROOT, 'cmd/chaperone.ts'),
+    ...args,
+  ];
   const child = spawn(command, rest, {
     env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '/', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -32,7 +37,9 @@ export function start(
   let [out, err] = ['', ''];
   child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
-  const ended = new Promise<Ended>((settle) => child.on('close', (status) => settle({ status, out, err })));
+  const ended = new Promise<Ended>((settle) =>
+    child.on('close', (status) => settle({ status, out, err })),
+  );
   return {
     child,
     text: () => out + err,
@@ -44,8 +51,10 @@ export function start(
   };
 }
 
-export const cli = (args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ended> =>
-  start(args, env).ended;
+export const cli = (
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Ended> => start(args, env).ended;
 
 /** `until`, with the patience that processes of their own need. */
 export const eventually = <T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> =>

@@ -98,16 +98,19 @@ t.test('env prints every variable in both cases', async (t) => {
   t.match(variables['http_proxy'], /^http:\/\/127\.0\.0\.1:\d+$/);
 });
 
-t.test('env names the socket of the agent that is meant, and the forward proxy that is its own', async (t) => {
-  const file = join(t.testdir({ 'c.yaml': AGENTS }), 'c.yaml');
-  const named = await cli(['env', '--agent', 'b', '-c', file]);
-  t.equal(named.status, 0, named.err);
-  t.match(named.out, /^export CHAPERONE_AGENT_API='?\/run\/b\/api\.sock'?$/m);
-  t.match(named.out, /forward proxy of this agent alone: \/run\/b\/forward\.sock/);
-  t.notMatch(named.out, /HTTP_PROXY/, 'there is no port');
-  t.match((await cli(['env', '--agent', 'c', '-c', file])).err, /there is no agent c[^]*a, b/);
-  t.match((await cli(['env', '-c', file])).err, /no forward proxy/);
-});
+t.test(
+  'env names the socket of the agent that is meant, and the forward proxy that is its own',
+  async (t) => {
+    const file = join(t.testdir({ 'c.yaml': AGENTS }), 'c.yaml');
+    const named = await cli(['env', '--agent', 'b', '-c', file]);
+    t.equal(named.status, 0, named.err);
+    t.match(named.out, /^export CHAPERONE_AGENT_API='?\/run\/b\/api\.sock'?$/m);
+    t.match(named.out, /forward proxy of this agent alone: \/run\/b\/forward\.sock/);
+    t.notMatch(named.out, /HTTP_PROXY/, 'there is no port');
+    t.match((await cli(['env', '--agent', 'c', '-c', file])).err, /there is no agent c[^]*a, b/);
+    t.match((await cli(['env', '-c', file])).err, /no forward proxy/);
+  },
+);
 
 const AGENTS = `apiVersion: chaperone.dev/v1alpha1
 kind: Sidecar
@@ -118,21 +121,30 @@ spec:
     - { name: b, folder: /run/b }
 `;
 
-t.test("dev --serve puts the demo's API beside the identity, and says what was asked of it", async (t) => {
-  const folder = shortFolder(t);
-  const socket = join(folder, 'w.sock');
-  await using dev = start(['dev', '--socket', socket, '--serve', '/crm=0']);
-  const [, port = ''] = await eventually('it serves', () =>
-    /serving the demo's API as spiffe:\/\/dev\.local\/crm on 127\.0\.0\.1:(\d+)/.exec(dev.text()),
-  );
-  t.match(dev.text(), /serving unix:\S+ for spiffe:\/\/dev\.local\/agent$/m);
-  const { out } = await cli(['svid', 'show', '--workload-api', `unix://${socket}`]);
-  t.match(out, /spiffe:\/\/dev\.local\/agent/);
-  t.notMatch(out, /dev\.local\/crm/, 'who asks that socket cannot be what is served');
-  const taken = await cli(['dev', '--socket', join(folder, 'x.sock'), '--serve', `/crm=${port}`]);
-  t.match([taken.status, taken.err], [71, new RegExp(`127\\.0\\.0\\.1:${port}: .*EADDRINUSE`)]);
-  for (const wrong of ['crm=8443', '/crm', '/crm=70000']) {
-    const { status, err } = await cli(['dev', '--socket', join(folder, 'x.sock'), '--serve', wrong]);
-    t.match([status, err], [64, /--serve takes a path of a SPIFFE ID and a port/], wrong);
-  }
-});
+t.test(
+  "dev --serve puts the demo's API beside the identity, and says what was asked of it",
+  async (t) => {
+    const folder = shortFolder(t);
+    const socket = join(folder, 'w.sock');
+    await using dev = start(['dev', '--socket', socket, '--serve', '/crm=0']);
+    const [, port = ''] = await eventually('it serves', () =>
+      /serving the demo's API as spiffe:\/\/dev\.local\/crm on 127\.0\.0\.1:(\d+)/.exec(dev.text()),
+    );
+    t.match(dev.text(), /serving unix:\S+ for spiffe:\/\/dev\.local\/agent$/m);
+    const { out } = await cli(['svid', 'show', '--workload-api', `unix://${socket}`]);
+    t.match(out, /spiffe:\/\/dev\.local\/agent/);
+    t.notMatch(out, /dev\.local\/crm/, 'who asks that socket cannot be what is served');
+    const taken = await cli(['dev', '--socket', join(folder, 'x.sock'), '--serve', `/crm=${port}`]);
+    t.match([taken.status, taken.err], [71, new RegExp(`127\\.0\\.0\\.1:${port}: .*EADDRINUSE`)]);
+    for (const wrong of ['crm=8443', '/crm', '/crm=70000']) {
+      const { status, err } = await cli([
+        'dev',
+        '--socket',
+        join(folder, 'x.sock'),
+        '--serve',
+        wrong,
+      ]);
+      t.match([status, err], [64, /--serve takes a path of a SPIFFE ID and a port/], wrong);
+    }
+  },
+);

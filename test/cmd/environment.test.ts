@@ -1,4 +1,7 @@
-/** `env`, `trust` and `task run` where an environment has something already: what programs trusted and reached stays. */
+/**
+ * `env`, `trust` and `task run` where an environment has something already: what programs trusted
+ * and reached stays.
+ */
 import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -49,9 +52,15 @@ async function company(t: Tap): Promise<Company> {
   };
 }
 
-async function configured(folder: string): Promise<{ readonly config: string; readonly trust: string }> {
+async function configured(
+  folder: string,
+): Promise<{ readonly config: string; readonly trust: string }> {
   const trust = join(folder, 'trust');
-  using authority = await openInterception({ domains: ['crm.internal'], folder: undefined, clock: systemClock });
+  using authority = await openInterception({
+    domains: ['crm.internal'],
+    folder: undefined,
+    clock: systemClock,
+  });
   await writeTrust(trust, authority.authority());
   const config = join(folder, 'c.yaml');
   writeFileSync(
@@ -89,14 +98,19 @@ spec:
   return { config, trust };
 }
 
-const FETCH = 'fetch(process.argv[1]).then((r) => console.log(r.status), (e) => console.log(e.cause?.code))';
+const FETCH =
+  'fetch(process.argv[1]).then((r) => console.log(r.status), (e) => console.log(e.cause?.code))';
 
 t.test(
   'a company CA that was named stays trusted by Node and curl after env, also when it is called twice',
   async (t) => {
     await using c = await company(t);
     const { config, trust } = await configured(c.folder);
-    const before: Record<string, string> = { HOME: c.folder, NODE_EXTRA_CA_CERTS: c.named, CURL_CA_BUNDLE: c.named };
+    const before: Record<string, string> = {
+      HOME: c.folder,
+      NODE_EXTRA_CA_CERTS: c.named,
+      CURL_CA_BUNDLE: c.named,
+    };
     const bad = join(c.folder, 'bad.pem');
     writeFileSync(bad, '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
     const first = await cli(['env', '--json', '-c', config], { ...before, PIP_CERT: bad });
@@ -149,65 +163,116 @@ t.test('each variable that holds one file is joined, by trust --dir as by env', 
       t.ok(pems.length > 50, `${args[0]}: ${name}: roots`);
     }
   }
-  const missing = await cli(['env', '-c', config], { HOME: c.folder, AWS_CA_BUNDLE: '/nowhere.pem' });
+  const missing = await cli(['env', '-c', config], {
+    HOME: c.folder,
+    AWS_CA_BUNDLE: '/nowhere.pem',
+  });
   t.match(missing.err, /AWS_CA_BUNDLE: \/nowhere\.pem cannot be read and is left out: ENOENT/);
-  t.match(missing.out, `export AWS_CA_BUNDLE='${trust}/bundle.pem'`, 'nothing to join: the files of the sidecar');
+  t.match(
+    missing.out,
+    `export AWS_CA_BUNDLE='${trust}/bundle.pem'`,
+    'nothing to join: the files of the sidecar',
+  );
 });
 
-t.test('env tells what is left out of NO_PROXY, and a tcp listener is no http:// URL', async (t) => {
-  const folder = shortFolder(t);
-  const { config } = await configured(folder);
-  const NO_PROXY = '127.0.0.0/8, .corp.example,internal';
-  const { out, err } = await cli(['env', '-c', config], { HOME: folder, NO_PROXY, no_proxy: 'crm.internal:443' });
-  t.match(out, /^export NO_PROXY='localhost,127\.0\.0\.1,::1,127\.0\.0\.0\/8,\.corp\.example'$/m);
-  t.match(out, /^export no_proxy='localhost,127\.0\.0\.1,::1,127\.0\.0\.0\/8,\.corp\.example'$/m);
-  t.match(err, /NO_PROXY: left out internal, crm\.internal:443: destinations have such hosts/);
-  t.match(out, /^# cache also listens on 127\.0\.0\.1:16379 \(tcp\)$/m);
-  t.match(out, /^export WSS_PROXY='http:\/\/127\.0\.0\.1:15001'$/m);
-  t.match(out, /-Dhttps\.proxyHost=127\.0\.0\.1 -Dhttps\.proxyPort=15001/);
-  t.match(out, /^# Node reads these from 22\.21 and 24\.5/m);
-});
+t.test(
+  'env tells what is left out of NO_PROXY, and a tcp listener is no http:// URL',
+  async (t) => {
+    const folder = shortFolder(t);
+    const { config } = await configured(folder);
+    const NO_PROXY = '127.0.0.0/8, .corp.example,internal';
+    const { out, err } = await cli(['env', '-c', config], {
+      HOME: folder,
+      NO_PROXY,
+      no_proxy: 'crm.internal:443',
+    });
+    t.match(out, /^export NO_PROXY='localhost,127\.0\.0\.1,::1,127\.0\.0\.0\/8,\.corp\.example'$/m);
+    t.match(out, /^export no_proxy='localhost,127\.0\.0\.1,::1,127\.0\.0\.0\/8,\.corp\.example'$/m);
+    t.match(err, /NO_PROXY: left out internal, crm\.internal:443: destinations have such hosts/);
+    t.match(out, /^# cache also listens on 127\.0\.0\.1:16379 \(tcp\)$/m);
+    t.match(out, /^export WSS_PROXY='http:\/\/127\.0\.0\.1:15001'$/m);
+    t.match(out, /-Dhttps\.proxyHost=127\.0\.0\.1 -Dhttps\.proxyPort=15001/);
+    t.match(out, /^# Node reads these from 22\.21 and 24\.5/m);
+  },
+);
 
 t.test('an entry of NO_PROXY that any reader may take for a destination is left out', async (t) => {
-  const hosts = ['crm.internal', '*.example.com', '10.1.2.3', '[fd00::7]', 'db'].map(parseHostPattern);
+  const hosts = ['crm.internal', '*.example.com', '10.1.2.3', '[fd00::7]', 'db'].map(
+    parseHostPattern,
+  );
   const dropped =
-    '* . crm.internal .internal INTERNAL crm.internal. crm.internal:443 *.internal m.internal crm.* api.example.com ' +
-    '.a.b.example.com example.com com api.* 10.0.0.0/8 10.1.2.3 10.* 10. 0.0.0.0/0 [fd00::7] fd00:0::7 fd00::/8 ' +
+    '* . crm.internal .internal INTERNAL crm.internal. crm.internal:443 *.internal ' +
+    'm.internal crm.* api.example.com ' +
+    '.a.b.example.com example.com com api.* 10.0.0.0/8 10.1.2.3 10.* 10. 0.0.0.0/0 ' +
+    '[fd00::7] fd00:0::7 fd00::/8 ' +
     'fd00::/zz <local> db';
   t.same(noProxy([dropped], hosts).dropped, dropped.split(' '));
   const kept =
-    'localhost 127.0.0.1 ::1 127.* 127.0.0.0/8 [::1]:80 localhost:8080 other.internal crm.internal.corp ' +
+    'localhost 127.0.0.1 ::1 127.* 127.0.0.0/8 [::1]:80 localhost:8080 other.internal ' +
+    'crm.internal.corp ' +
     'example.org 10.2.0.0/16 192.168.* fe80::/10 169.254.169.254';
   t.same(noProxy([kept], hosts).dropped, []);
   t.same(noProxy([kept], hosts).kept, kept.split(' '));
-  t.same(noProxy(['127.0.0.0/1 127.0.0.1.example.com'], hosts).kept, ['localhost', '127.0.0.1', '::1']);
-  t.same(noProxy(['localhost other.corp'], undefined).dropped, ['other.corp'], 'unknown destinations may be anything');
+  t.same(noProxy(['127.0.0.0/1 127.0.0.1.example.com'], hosts).kept, [
+    'localhost',
+    '127.0.0.1',
+    '::1',
+  ]);
+  t.same(
+    noProxy(['localhost other.corp'], undefined).dropped,
+    ['other.corp'],
+    'unknown destinations may be anything',
+  );
 });
 
-t.test('options of Java are joined: its own come first, a trust store of its own stays', async (t) => {
-  const wanted = { proxy: 'http://t-1:secret@127.0.0.1:15001', trust: '/t', hosts: [], exists: () => false };
-  const java = (JAVA_TOOL_OPTIONS: string): ReturnType<typeof environment> =>
-    environment({ ...wanted, before: { JAVA_TOOL_OPTIONS, NODE_OPTIONS: '--trace-warnings' } });
-  const first = java('-Xmx1g -Dhttp.nonProxyHosts=*.corp|localhost -Dhttps.proxyHost=old');
-  const options = first.variables['JAVA_TOOL_OPTIONS'] ?? '';
-  t.match(options, /^-Xmx1g -Dhttp\.proxyHost=127\.0\.0\.1 /);
-  t.match(options, /-Dhttp\.nonProxyHosts=\S*\*\.corp/);
-  t.match(options, /-Djdk\.http\.auth\.tunneling\.disabledSchemes= .*trustStore=\/t\/truststore\.p12/);
-  t.notMatch(options, /=old|secret/);
-  t.equal(java(options).variables['JAVA_TOOL_OPTIONS'], options, 'joined twice it is the same');
-  t.notOk('NODE_OPTIONS' in first.variables, 'what programs of Node are told stays as it is');
-  const other = java('-Djavax.net.ssl.trustStore=/corp.jks');
-  t.notMatch(other.variables['JAVA_TOOL_OPTIONS'], /truststore\.p12/);
-  t.match(other.notes.join(), /trust store \/corp\.jks, which is kept; add the CA to it: keytool -importcert/);
-});
+t.test(
+  'options of Java are joined: its own come first, a trust store of its own stays',
+  async (t) => {
+    const wanted = {
+      proxy: 'http://t-1:secret@127.0.0.1:15001',
+      trust: '/t',
+      hosts: [],
+      exists: () => false,
+    };
+    const java = (JAVA_TOOL_OPTIONS: string): ReturnType<typeof environment> =>
+      environment({ ...wanted, before: { JAVA_TOOL_OPTIONS, NODE_OPTIONS: '--trace-warnings' } });
+    const first = java('-Xmx1g -Dhttp.nonProxyHosts=*.corp|localhost -Dhttps.proxyHost=old');
+    const options = first.variables['JAVA_TOOL_OPTIONS'] ?? '';
+    t.match(options, /^-Xmx1g -Dhttp\.proxyHost=127\.0\.0\.1 /);
+    t.match(options, /-Dhttp\.nonProxyHosts=\S*\*\.corp/);
+    t.match(
+      options,
+      /-Djdk\.http\.auth\.tunneling\.disabledSchemes= .*trustStore=\/t\/truststore\.p12/,
+    );
+    t.notMatch(options, /=old|secret/);
+    t.equal(java(options).variables['JAVA_TOOL_OPTIONS'], options, 'joined twice it is the same');
+    t.notOk('NODE_OPTIONS' in first.variables, 'what programs of Node are told stays as it is');
+    const other = java('-Djavax.net.ssl.trustStore=/corp.jks');
+    t.notMatch(other.variables['JAVA_TOOL_OPTIONS'], /truststore\.p12/);
+    t.match(
+      other.notes.join(),
+      /trust store \/corp\.jks, which is kept; add the CA to it: keytool -importcert/,
+    );
+  },
+);
 
 t.test('settings of wget and apt stay, and what to add to them is said', async (t) => {
   const wanted = { proxy: undefined, trust: '/t', hosts: [] };
   const exists = (path: string): boolean => path === '/home/a/.wgetrc';
   const none = environment({ ...wanted, before: { HOME: '/home/b' }, exists });
   t.match(none.variables, { WGETRC: '/t/chaperone.wgetrc', APT_CONFIG: '/t/chaperone.apt.conf' });
-  const some = environment({ ...wanted, before: { HOME: '/home/a', APT_CONFIG: '/etc/mine' }, exists });
+  const some = environment({
+    ...wanted,
+    before: { HOME: '/home/a', APT_CONFIG: '/etc/mine' },
+    exists,
+  });
   t.notOk('WGETRC' in some.variables || 'APT_CONFIG' in some.variables);
-  t.match(some.notes.join('\n'), /\/home\/a\/\.wgetrc stays; add to it: ca_certificate = \/t\/bundle\.pem/);
-  t.match(some.notes.join('\n'), /\/etc\/mine stays; add to it: #include "\/t\/chaperone\.apt\.conf"/);
+  t.match(
+    some.notes.join('\n'),
+    /\/home\/a\/\.wgetrc stays; add to it: ca_certificate = \/t\/bundle\.pem/,
+  );
+  t.match(
+    some.notes.join('\n'),
+    /\/etc\/mine stays; add to it: #include "\/t\/chaperone\.apt\.conf"/,
+  );
 });

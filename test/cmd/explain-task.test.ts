@@ -4,7 +4,9 @@ import t from 'tap';
 import { destination, folder, SIDECAR } from '../config/documents.ts';
 import { cli } from './cli.ts';
 
-const TASKS = `${SIDECAR}  agentApi: { socket: /run/chaperone/agent/api.sock }\n  adminApi: { socket: /run/chaperone/admin/api.sock }\n`;
+const TASKS =
+  `${SIDECAR}  agentApi: { socket: /run/chaperone/agent/api.sock }\n  adminApi: { socket: ` +
+  `/run/chaperone/admin/api.sock }\n`;
 const POLICY = `apiVersion: chaperone.dev/v1alpha1
 kind: TaskPolicy
 metadata: { name: triage }
@@ -50,34 +52,47 @@ spec:
   const explained = async (...args: readonly string[]): Promise<string> =>
     (await cli(['explain', '-c', path, ...args])).out;
   t.match(await explained('GET', 'http://crm.internal/'), /deny \(task-required\)/);
-  t.match(await explained('GET', 'http://crm.internal/', '--task', 'triage'), /allow \(allowed\): rule read/);
+  t.match(
+    await explained('GET', 'http://crm.internal/', '--task', 'triage'),
+    /allow \(allowed\): rule read/,
+  );
   t.match(await explained('POST', 'http://crm.internal/', '--task', 'triage'), /deny \(step-up\)/);
   const { out } = await cli(['paths', '-c', path, '--json']);
   t.same(JSON.parse(out).paths, [], 'nothing leads to it: there is no listener');
 });
 
-t.test('a path names the purposes that it may be taken for; one that none may is no path', async (t) => {
-  const path = folder(t);
-  writeFileSync(join(path, 'c.yaml'), [`${TASKS}  forward: { address: 127.0.0.1:15001 }\n`, POLICY, CRM].join('---\n'));
-  const { out } = await cli(['paths', '-c', path, '--json']);
-  const paths: readonly { readonly rule: string; readonly purposes: readonly unknown[] }[] = JSON.parse(out).paths;
-  t.same(
-    paths.map(({ rule, purposes }) => [rule, purposes]),
-    [
-      ['read', [{ purpose: 'triage', stepUp: false }]],
-      ['write', [{ purpose: 'triage', stepUp: true }]],
-    ],
-  );
-  const wider = join(path, 'wider.yaml');
-  writeFileSync(
-    wider,
-    [
-      `${TASKS}  forward: { address: 127.0.0.1:15001 }\n`,
-      POLICY.replace('actions: [read]', 'actions: [read, write]').replace(/ {2}stepUp.*\n/, ''),
-      CRM,
-    ].join('---\n'),
-  );
-  const opens = await cli(['paths', '--diff', join(path, 'c.yaml'), wider]);
-  t.match(opens, { status: 1, out: /opens crm: write, POST .*: tasks for triage had no grant for it/ });
-  t.match(await cli(['paths', '--diff', wider, join(path, 'c.yaml')]), { status: 0 });
-});
+t.test(
+  'a path names the purposes that it may be taken for; one that none may is no path',
+  async (t) => {
+    const path = folder(t);
+    writeFileSync(
+      join(path, 'c.yaml'),
+      [`${TASKS}  forward: { address: 127.0.0.1:15001 }\n`, POLICY, CRM].join('---\n'),
+    );
+    const { out } = await cli(['paths', '-c', path, '--json']);
+    const paths: readonly { readonly rule: string; readonly purposes: readonly unknown[] }[] =
+      JSON.parse(out).paths;
+    t.same(
+      paths.map(({ rule, purposes }) => [rule, purposes]),
+      [
+        ['read', [{ purpose: 'triage', stepUp: false }]],
+        ['write', [{ purpose: 'triage', stepUp: true }]],
+      ],
+    );
+    const wider = join(path, 'wider.yaml');
+    writeFileSync(
+      wider,
+      [
+        `${TASKS}  forward: { address: 127.0.0.1:15001 }\n`,
+        POLICY.replace('actions: [read]', 'actions: [read, write]').replace(/ {2}stepUp.*\n/, ''),
+        CRM,
+      ].join('---\n'),
+    );
+    const opens = await cli(['paths', '--diff', join(path, 'c.yaml'), wider]);
+    t.match(opens, {
+      status: 1,
+      out: /opens crm: write, POST .*: tasks for triage had no grant for it/,
+    });
+    t.match(await cli(['paths', '--diff', wider, join(path, 'c.yaml')]), { status: 0 });
+  },
+);

@@ -1,4 +1,7 @@
-/** The command that npm installs: it finds the Node to run on, whatever Node it was started by, or says what is missing. */
+/**
+ * The command that npm installs: it finds the Node to run on, whatever Node it was started by, or
+ * says what is missing.
+ */
 import { execFile, execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,7 +21,11 @@ interface Ended {
 function run(node: string, args: readonly string[]): Promise<Ended> {
   return new Promise((settle) =>
     execFile(node, args, (error, out, err) => {
-      settle({ status: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err });
+      settle({
+        status: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1,
+        out,
+        err,
+      });
     }),
   );
 }
@@ -33,7 +40,11 @@ t.test('it runs the program and hands on its words and its exit status', async (
   for (const node of [process.execPath, ...OTHERS]) {
     const version = execFileSync(node, ['--version']).toString().trim();
     if (Number(/\d+/.exec(version)?.[0]) < 18) continue;
-    t.match(await run(node, [LAUNCHER, '--version']), { status: 0, out: /^\d+\.\d+\.\d+\n/, err: '' }, version);
+    t.match(
+      await run(node, [LAUNCHER, '--version']),
+      { status: 0, out: /^\d+\.\d+\.\d+\n/, err: '' },
+      version,
+    );
     const failed = await run(node, [LAUNCHER, 'check', '-c', join(t.testdir(), 'none.yaml')]);
     t.match(failed, { status: 66, err: /cannot be read/ }, version);
   }
@@ -43,7 +54,10 @@ t.test('where the Node that it needs is missing it says so in one sentence', asy
   // Above it there is no node_modules.
   const folder = mkdtempSync(join(tmpdir(), 'chaperone-launcher-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
-  writeFileSync(join(folder, 'old.cjs'), `Object.defineProperty(process, 'versions', { value: { node: '20.1.0' } });`);
+  writeFileSync(
+    join(folder, 'old.cjs'),
+    `Object.defineProperty(process, 'versions', { value: { node: '20.1.0' } });`,
+  );
   const app = join(folder, 'app');
   mkdirSync(app);
   cpSync(join(ROOT, 'bin'), join(app, 'bin'), { recursive: true });
@@ -53,7 +67,11 @@ t.test('where the Node that it needs is missing it says so in one sentence', asy
     err: /^chaperone: there is no program beside [^\n]*: install the package again\n$/,
   });
   writeFileSync(join(app, 'chaperone.mjs'), 'process.exitCode = 7;');
-  t.match(await run(process.execPath, [launcher]), { status: 7, err: '' }, 'the wanted Node itself will do');
+  t.match(
+    await run(process.execPath, [launcher]),
+    { status: 7, err: '' },
+    'the wanted Node itself will do',
+  );
   writeFileSync(
     join(app, 'chaperone.mjs'),
     'process.exitCode = process.pid === Number(process.env.LISTEN_PID) ? 7 : 8;',

@@ -23,7 +23,9 @@ spec:
 ${spec}
 `,
   );
-  return start(['run', '-c', file], { SPIFFE_ENDPOINT_SOCKET: `unix://${join(folder, 'none.sock')}` });
+  return start(['run', '-c', file], {
+    SPIFFE_ENDPOINT_SOCKET: `unix://${join(folder, 'none.sock')}`,
+  });
 }
 
 interface Line {
@@ -47,9 +49,13 @@ t.test('limits of the Sidecar document reach its listeners', async (t) => {
     t,
     '  listeners: { headersTimeout: 300ms, idleTimeout: 300ms, maxConnections: 2, maxHead: 1KiB }',
   );
-  const port = Number(await eventually('listening', () => /forward 127\.0\.0\.1:(\d+)/.exec(running.text())?.[1]));
+  const port = Number(
+    await eventually('listening', () => /forward 127\.0\.0\.1:(\d+)/.exec(running.text())?.[1]),
+  );
   const large = await open(port);
-  large.socket.write(`GET http://a.internal/ HTTP/1.1\r\nHost: a.internal\r\nX: ${'a'.repeat(1024)}\r\n\r\n`);
+  large.socket.write(
+    `GET http://a.internal/ HTTP/1.1\r\nHost: a.internal\r\nX: ${'a'.repeat(1024)}\r\n\r\n`,
+  );
   await eventually('431', () => large.text.startsWith('HTTP/1.1 431 ') && large.over);
   const slow = await open(port);
   slow.socket.write('GET http://a.internal/ HTTP/1.1\r\n');
@@ -91,7 +97,10 @@ t.test('each key of listeners sets the limit that it says', async (t) => {
     poolMaxAgeMs: 8,
     poolIdleMs: 9,
   });
-  t.match(listenerLimits({ ...listeners, maxField: 3000, maxTarget: 2000 }), { fieldBytes: 3000, targetBytes: 2000 });
+  t.match(listenerLimits({ ...listeners, maxField: 3000, maxTarget: 2000 }), {
+    fieldBytes: 3000,
+    targetBytes: 2000,
+  });
 });
 
 t.test('a first SVID that takes too long is reported, and waited for', async (t) => {

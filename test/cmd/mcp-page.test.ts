@@ -15,8 +15,11 @@ t.test('every explain of the page says what the page says', async (t) => {
   const commands = [...page.matchAll(/^\$ chaperone (explain .*)\n(.*)$/gm)];
   t.ok(commands.length >= 6);
   for (const [, command = '', said = ''] of commands) {
-    const words = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? '');
-    const { out, status } = await start(words.map((word) => (word === 'mcp.yaml' ? file : word))).ended;
+    const words = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(
+      ([, quoted, plain]) => quoted ?? plain ?? '',
+    );
+    const { out, status } = await start(words.map((word) => (word === 'mcp.yaml' ? file : word)))
+      .ended;
     t.equal(out.split('\n')[0], said, command);
     t.equal(status, said.startsWith('allow') ? 0 : 77);
   }

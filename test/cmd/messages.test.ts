@@ -25,17 +25,29 @@ spec:
   rules: [{ name: all, effect: allow, action: read, http: { methods: [GET] }, when: '${when}' }]
 `;
 
-t.test('a configuration that is not there leads to init, and only where that is what it is', async (t) => {
-  const { status, stderr } = spawnSync(process.execPath, [PROGRAM, 'check'], { cwd: t.testdir(), encoding: 'utf8' });
-  t.equal(status, 66);
-  t.match(stderr, /chaperone\.yaml: cannot be read \(ENOENT\); .*write a starter: chaperone init\n$/);
-  t.notMatch((await cli(['check', '-c', join(t.testdir(), 'other.yaml')])).err, /chaperone init/);
-});
+t.test(
+  'a configuration that is not there leads to init, and only where that is what it is',
+  async (t) => {
+    const { status, stderr } = spawnSync(process.execPath, [PROGRAM, 'check'], {
+      cwd: t.testdir(),
+      encoding: 'utf8',
+    });
+    t.equal(status, 66);
+    t.match(
+      stderr,
+      /chaperone\.yaml: cannot be read \(ENOENT\); .*write a starter: chaperone init\n$/,
+    );
+    t.notMatch((await cli(['check', '-c', join(t.testdir(), 'other.yaml')])).err, /chaperone init/);
+  },
+);
 
 t.test('a slip in a condition says what was meant', async (t) => {
   const file = join(t.testdir(), 'c.yaml');
   for (const [when, words] of [
-    ['request.pth == "/x"', /column 9: no such key: pth; did you mean path\? .*: Request has method, path, /],
+    [
+      'request.pth == "/x"',
+      /column 9: no such key: pth; did you mean path\? .*: Request has method, path, /,
+    ],
     ['destination.nam == "x"', /did you mean name\?/],
     ['reqest.path == "/x"', /unknown variable: reqest; did you mean request\? known are request, /],
     ['request.path ==', /column 16: it ends in the middle; /],
@@ -47,10 +59,23 @@ t.test('a slip in a condition says what was meant', async (t) => {
 
 t.test('a Workload API that is not there is told in plain words', async (t) => {
   const socket = join(shortFolder(t), 'none.sock');
-  const { status, err } = await cli(['svid', 'show', '--workload-api', `unix://${socket}`, '--timeout', '1s']);
+  const { status, err } = await cli([
+    'svid',
+    'show',
+    '--workload-api',
+    `unix://${socket}`,
+    '--timeout',
+    '1s',
+  ]);
   t.equal(status, 75);
-  t.ok(err.includes(`not reached (UNAVAILABLE): "${socket}": there is no such socket (ENOENT)`), err);
-  t.match(err, /is the SPIRE agent running, and is this its socket\? \(on a laptop: chaperone dev\)/);
+  t.ok(
+    err.includes(`not reached (UNAVAILABLE): "${socket}": there is no such socket (ENOENT)`),
+    err,
+  );
+  t.match(
+    err,
+    /is the SPIRE agent running, and is this its socket\? \(on a laptop: chaperone dev\)/,
+  );
   t.notMatch(err, /Resolution note|Last error/);
 });
 
@@ -62,11 +87,27 @@ t.test('what is likely to be typed wrong first is answered with what to type', a
     [['check', file], 64, /\(a configuration is named with -c: -c \S+c\.yaml\)/],
     [['run', 'x', file], 64, /named with -c: -c \S+c\.yaml/],
     [['run', 'folder'], 64, /got 1: folder\.\n\(add --help/],
-    [['dev', '--id', 'agent', '--socket', join(folder, 'w')], 64, /not "agent"; such as --id \/agent$/m],
+    [
+      ['dev', '--id', 'agent', '--socket', join(folder, 'w')],
+      64,
+      /not "agent"; such as --id \/agent$/m,
+    ],
     [['init', join(folder, 'none', 'c.yaml')], 66, /c\.yaml \(ENOENT\); its folder must be there/],
-    [['explain', ...at, 'get', 'http://crm.internal/'], 65, /lower case .*; .*write it in capitals/],
-    [['explain', ...at, 'GET', 'crm.internal/x'], 64, /"crm\.internal\/x" is no whole URL; write http:\/\//],
-    [['task', 'open', ...at, '--intent', join(folder, 'i')], 66, /the intent \S+i cannot be read \(ENOENT\); name a/],
+    [
+      ['explain', ...at, 'get', 'http://crm.internal/'],
+      65,
+      /lower case .*; .*write it in capitals/,
+    ],
+    [
+      ['explain', ...at, 'GET', 'crm.internal/x'],
+      64,
+      /"crm\.internal\/x" is no whole URL; write http:\/\//,
+    ],
+    [
+      ['task', 'open', ...at, '--intent', join(folder, 'i')],
+      66,
+      /the intent \S+i cannot be read \(ENOENT\); name a/,
+    ],
   ] as const) {
     t.match(await cli(args), { status, err: words }, args.join(' '));
   }
@@ -80,7 +121,9 @@ t.test('an address that is taken is told with the key that asks for it', async (
   const health = `forward: { address: '127.0.0.1:0' }, health: { address: '127.0.0.1:${port}' }`;
   const text = documents('true').replace(/forward: \{[^}]*\}/, health);
   const file = join(t.testdir({ 'c.yaml': text }), 'c.yaml');
-  const { status, err } = await cli(['run', '-c', file], { SPIFFE_ENDPOINT_SOCKET: 'unix:///none' });
+  const { status, err } = await cli(['run', '-c', file], {
+    SPIFFE_ENDPOINT_SOCKET: 'unix:///none',
+  });
   t.equal(status, 71);
   t.match(err, /health cannot listen on 127\.0\.0\.1:\d+ \(EADDRINUSE\); another program has it/);
 });
@@ -88,55 +131,81 @@ t.test('an address that is taken is told with the key that asks for it', async (
 t.test('one value where a list is wanted is shown as a list', async (t) => {
   const file = join(t.testdir(), 'c.yaml');
   writeFileSync(file, documents('true').replace('ports: [80]', 'ports: 80'));
-  t.match(await cli(['check', '-c', file]), { status: 78, err: /c\.yaml:11:10 spec\.ports: 80 .*; write \[80\]\n/ });
+  t.match(await cli(['check', '-c', file]), {
+    status: 78,
+    err: /c\.yaml:11:10 spec\.ports: 80 .*; write \[80\]\n/,
+  });
 });
 
 t.test('a configuration without a destination is warned of, and by --strict refused', async (t) => {
   const file = join(t.testdir(), 'c.yaml');
   writeFileSync(file, documents('true').split('---')[0] ?? '');
-  const words = /c\.yaml:1:1 the configuration: there is no Destination document.*\(no-destination\)\n/;
+  const words =
+    /c\.yaml:1:1 the configuration: there is no Destination document.*\(no-destination\)\n/;
   t.match(await cli(['check', '-c', file]), { status: 0, out: words });
   t.match(await cli(['check', '--strict', '-c', file]), { status: 78, err: words });
-  t.match(JSON.parse((await cli(['check', '--json', '-c', file])).out), { findings: [{ code: 'no-destination' }] });
-});
-
-t.test('explain takes options in any place, and says what is wrong with --args by itself', async (t) => {
-  const file = join(t.testdir(), 'c.yaml');
-  writeFileSync(file, documents('true'));
-  const url = 'http://crm.internal/v1';
-  for (const args of [
-    ['GET', url, '-c', file],
-    ['-c', file, 'GET', url],
-    ['GET', '-c', file, url],
-  ])
-    t.match(await cli(['explain', ...args]), { status: 0, out: /^allow / }, args.join(' '));
-  const bad = await cli(['explain', '--args', '{bad', 'POST', '--tool', 'x', url, '-c', file]);
-  t.match(bad, { status: 64, err: /^chaperone: --args: .*character 1 .*; write a JSON object, as in / });
-  t.match(await cli(['explain', '--tool', 'x', 'POST', url, '--args', '[1]', '-c', file]), {
-    status: 64,
-    err: /--args: an object/,
+  t.match(JSON.parse((await cli(['check', '--json', '-c', file])).out), {
+    findings: [{ code: 'no-destination' }],
   });
 });
 
-t.test('--quiet leaves out what went well and nothing else; --verbose says more; not both', async (t) => {
-  const file = join(t.testdir(), 'c.yaml');
-  writeFileSync(file, documents('true'));
-  t.match(await cli(['check', '--quiet', '-c', file]), {
-    status: 0,
-    out: /^warning: .*constant-condition\)\n$/,
-    err: '',
-  });
-  t.match(await cli(['--quiet', 'init', join(t.testdir(), 'd.yaml')]), { status: 0, out: '', err: '' });
-  const none = join(t.testdir(), 'none.yaml');
-  t.match((await cli(['check', '--quiet', '-c', none])).err, /none\.yaml: cannot be read/);
-  const bad = ['init', join(none, 'x.yaml')];
-  t.match((await cli([...bad, '--verbose'])).err, /^chaperone: cannot write .*\n {2}because: .*\(?ENOENT/);
-  t.notMatch((await cli(bad)).err, /because: /);
-  t.match(await cli(['check', '--quiet', '--verbose', '-c', file]), { status: 64, err: /cannot be used with/ });
-});
+t.test(
+  'explain takes options in any place, and says what is wrong with --args by itself',
+  async (t) => {
+    const file = join(t.testdir(), 'c.yaml');
+    writeFileSync(file, documents('true'));
+    const url = 'http://crm.internal/v1';
+    for (const args of [
+      ['GET', url, '-c', file],
+      ['-c', file, 'GET', url],
+      ['GET', '-c', file, url],
+    ])
+      t.match(await cli(['explain', ...args]), { status: 0, out: /^allow / }, args.join(' '));
+    const bad = await cli(['explain', '--args', '{bad', 'POST', '--tool', 'x', url, '-c', file]);
+    t.match(bad, {
+      status: 64,
+      err: /^chaperone: --args: .*character 1 .*; write a JSON object, as in /,
+    });
+    t.match(await cli(['explain', '--tool', 'x', 'POST', url, '--args', '[1]', '-c', file]), {
+      status: 64,
+      err: /--args: an object/,
+    });
+  },
+);
+
+t.test(
+  '--quiet leaves out what went well and nothing else; --verbose says more; not both',
+  async (t) => {
+    const file = join(t.testdir(), 'c.yaml');
+    writeFileSync(file, documents('true'));
+    t.match(await cli(['check', '--quiet', '-c', file]), {
+      status: 0,
+      out: /^warning: .*constant-condition\)\n$/,
+      err: '',
+    });
+    t.match(await cli(['--quiet', 'init', join(t.testdir(), 'd.yaml')]), {
+      status: 0,
+      out: '',
+      err: '',
+    });
+    const none = join(t.testdir(), 'none.yaml');
+    t.match((await cli(['check', '--quiet', '-c', none])).err, /none\.yaml: cannot be read/);
+    const bad = ['init', join(none, 'x.yaml')];
+    t.match(
+      (await cli([...bad, '--verbose'])).err,
+      /^chaperone: cannot write .*\n {2}because: .*\(?ENOENT/,
+    );
+    t.notMatch((await cli(bad)).err, /because: /);
+    t.match(await cli(['check', '--quiet', '--verbose', '-c', file]), {
+      status: 64,
+      err: /cannot be used with/,
+    });
+  },
+);
 
 t.test('the version is told by each of its options', async (t) => {
   const said = (await cli(['--version'])).out;
   t.match(said, /^\d+\.\d+\.\d+\n$/);
-  for (const option of ['-V', '-v']) t.match(await cli([option]), { status: 0, out: said, err: '' }, option);
+  for (const option of ['-V', '-v'])
+    t.match(await cli([option]), { status: 0, out: said, err: '' }, option);
 });

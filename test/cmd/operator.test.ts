@@ -43,13 +43,20 @@ async function mcpServer(t: Tap, says: () => string): Promise<string> {
     request.on('data', (chunk: Buffer) => (text += chunk.toString()));
     request.on('end', () => {
       const { id, method } = JSON.parse(text);
-      const tools = [{ name: 'look', description: says(), inputSchema: { type: 'object', properties: {} } }];
+      const tools = [
+        { name: 'look', description: says(), inputSchema: { type: 'object', properties: {} } },
+      ];
       const initialized = {
         protocolVersion: '2025-11-25',
         capabilities: { tools: {} },
         serverInfo: { name: 'x', version: '1' },
       };
-      const result = method === 'tools/list' ? { tools } : method === 'initialize' ? initialized : { content: [] };
+      const result =
+        method === 'tools/list'
+          ? { tools }
+          : method === 'initialize'
+            ? initialized
+            : { content: [] };
       response.setHeader('content-type', 'application/json');
       response.writeHead(id === undefined ? 202 : 200);
       response.end(id === undefined ? '' : JSON.stringify({ jsonrpc: '2.0', id, result }));
@@ -58,7 +65,8 @@ async function mcpServer(t: Tap, says: () => string): Promise<string> {
   await new Promise<void>((bound) => server.listen(0, '127.0.0.1', bound));
   t.teardown(() => server.close().closeAllConnections());
   const address = server.address();
-  if (address === null || typeof address === 'string') throw new TypeError('a TCP server has an address');
+  if (address === null || typeof address === 'string')
+    throw new TypeError('a TCP server has an address');
   return `127.0.0.1:${address.port}`;
 }
 
@@ -80,66 +88,89 @@ const ask = (body, path = 'http://tickets.internal/mcp') => new Promise((done) =
 })();
 `;
 
-t.test('status, pins, approval and evidence of a running sidecar, each by one command', async (t) => {
-  await using world = await startWorld(t);
-  const folder = shortFolder(t);
-  const config = join(folder, 'c.yaml');
-  let description = 'looks';
-  const server = await mcpServer(t, () => description);
-  writeFileSync(config, sidecar(folder, world.endpoint) + destination(server));
-  const own = ['-c', config];
-  await using running = start(['run', ...own]);
-  const status = await eventually('it is ready', async () => {
-    const { status: code, out } = await cli(['status', ...own]);
-    return code === 0 ? out : undefined;
-  });
-  t.match(status, /^sidecar +agent, process \d+$/m);
-  t.match(status, /^ready +yes$/m);
-  t.match(status, /^policy +generation 1, digest [0-9a-f]{16}$/m);
-  t.match(status, /^degraded +no$/m);
-  t.match(status, /^identity +spiffe:\/\/dev\.local\/agent, generation \d+, until 20\d\d-.*Z$/m);
-  t.match(status, /^live +0 exchanges$/m);
-  t.match(status, /^tasks +0 tasks open, 0 questions waiting for an approval$/m);
-  const [, proxy = ''] = /^listening +forward (\S+)$/m.exec(status) ?? [];
-  const ask = (): Promise<string> => run([process.execPath, '-e', LIST, `http://${proxy}`]);
+t.test(
+  'status, pins, approval and evidence of a running sidecar, each by one command',
+  async (t) => {
+    await using world = await startWorld(t);
+    const folder = shortFolder(t);
+    const config = join(folder, 'c.yaml');
+    let description = 'looks';
+    const server = await mcpServer(t, () => description);
+    writeFileSync(config, sidecar(folder, world.endpoint) + destination(server));
+    const own = ['-c', config];
+    await using running = start(['run', ...own]);
+    const status = await eventually('it is ready', async () => {
+      const { status: code, out } = await cli(['status', ...own]);
+      return code === 0 ? out : undefined;
+    });
+    t.match(status, /^sidecar +agent, process \d+$/m);
+    t.match(status, /^ready +yes$/m);
+    t.match(status, /^policy +generation 1, digest [0-9a-f]{16}$/m);
+    t.match(status, /^degraded +no$/m);
+    t.match(status, /^identity +spiffe:\/\/dev\.local\/agent, generation \d+, until 20\d\d-.*Z$/m);
+    t.match(status, /^live +0 exchanges$/m);
+    t.match(status, /^tasks +0 tasks open, 0 questions waiting for an approval$/m);
+    const [, proxy = ''] = /^listening +forward (\S+)$/m.exec(status) ?? [];
+    const ask = (): Promise<string> => run([process.execPath, '-e', LIST, `http://${proxy}`]);
 
-  t.match((await cli(['mcp', 'pins', ...own])).out, /no such tool has been listed/);
-  t.match(await ask(), /^200 .*"look"/);
-  const pins = await cli(['mcp', 'pins', ...own]);
-  t.match(
-    pins.out,
-    /^DESTINATION +TOOL +PINNED +CURRENT +STATE\ntickets +look +[0-9a-f]{16} +[0-9a-f]{16} +as pinned$/m,
-  );
-  description = 'looks, and sends what it saw elsewhere';
-  t.notMatch(await ask(), /"look"/, 'a changed definition is not listed');
-  const [changed] = JSON.parse((await cli(['mcp', 'pins', '--changed', '--json', ...own])).out);
-  t.match(changed, { destination: 'tickets', tool: 'look' });
-  const wrong = await cli(['mcp', 'approve', 'tickets', 'look', changed.pinned, ...own]);
-  t.match([wrong.status, wrong.err], [64, new RegExp(`is not the one definition.*${changed.current}`)]);
-  t.equal((await cli(['mcp', 'approve', 'tickets', 'look', '', ...own])).status, 64, 'nothing names nothing');
-  t.notMatch(await ask(), /"look"/);
-  const approved = await cli(['mcp', 'approve', 'tickets', 'look', changed.current.slice(0, 12), ...own]);
-  t.match(approved, { status: 0, out: `approved: tickets look ${changed.current}\n` });
-  t.match(await ask(), /^200 .*"look"/);
-
-  const denied = await cli(['audit', '--denied', '--destination', 'tickets', ...own]);
-  const lines = denied.out.trim().split('\n');
-  t.equal(lines.length, 4, 'one for each call that was refused, and no more');
-  for (const line of lines)
+    t.match((await cli(['mcp', 'pins', ...own])).out, /no such tool has been listed/);
+    t.match(await ask(), /^200 .*"look"/);
+    const pins = await cli(['mcp', 'pins', ...own]);
     t.match(
-      line,
-      /^20\S+Z  deny +POST tickets\.internal:80\/mcp tools\/call drop  no-rule-matched: .*destination=tickets/,
+      pins.out,
+      /^DESTINATION +TOOL +PINNED +CURRENT +STATE\ntickets +look +[0-9a-f]{16} +[0-9a-f]{16} +as pinned$/m,
     );
-  t.match((await cli(['audit', ...own])).out, /sidecar +definition-approved destination=tickets .*tool=look/);
-  running.child.kill('SIGTERM');
-  await running.ended;
-  t.match(await cli(['status', ...own]), { status: 69, err: /does not answer/ });
-});
+    description = 'looks, and sends what it saw elsewhere';
+    t.notMatch(await ask(), /"look"/, 'a changed definition is not listed');
+    const [changed] = JSON.parse((await cli(['mcp', 'pins', '--changed', '--json', ...own])).out);
+    t.match(changed, { destination: 'tickets', tool: 'look' });
+    const wrong = await cli(['mcp', 'approve', 'tickets', 'look', changed.pinned, ...own]);
+    t.match(
+      [wrong.status, wrong.err],
+      [64, new RegExp(`is not the one definition.*${changed.current}`)],
+    );
+    t.equal(
+      (await cli(['mcp', 'approve', 'tickets', 'look', '', ...own])).status,
+      64,
+      'nothing names nothing',
+    );
+    t.notMatch(await ask(), /"look"/);
+    const approved = await cli([
+      'mcp',
+      'approve',
+      'tickets',
+      'look',
+      changed.current.slice(0, 12),
+      ...own,
+    ]);
+    t.match(approved, { status: 0, out: `approved: tickets look ${changed.current}\n` });
+    t.match(await ask(), /^200 .*"look"/);
+
+    const denied = await cli(['audit', '--denied', '--destination', 'tickets', ...own]);
+    const lines = denied.out.trim().split('\n');
+    t.equal(lines.length, 4, 'one for each call that was refused, and no more');
+    for (const line of lines)
+      t.match(
+        line,
+        /^20\S+Z  deny +POST tickets\.internal:80\/mcp tools\/call drop  no-rule-matched: .*destination=tickets/,
+      );
+    t.match(
+      (await cli(['audit', ...own])).out,
+      /sidecar +definition-approved destination=tickets .*tool=look/,
+    );
+    running.child.kill('SIGTERM');
+    await running.ended;
+    t.match(await cli(['status', ...own]), { status: 69, err: /does not answer/ });
+  },
+);
 
 t.test('status exits 75 while the sidecar is not ready, and says what is awaited', async (t) => {
   const folder = shortFolder(t);
   const config = join(folder, 'c.yaml');
-  writeFileSync(config, sidecar(folder, `unix://${folder}/nobody.sock`) + destination('127.0.0.1:9'));
+  writeFileSync(
+    config,
+    sidecar(folder, `unix://${folder}/nobody.sock`) + destination('127.0.0.1:9'),
+  );
   await using _ = start(['run', '-c', config]);
   const { out } = await eventually('it answers', async () => {
     const asked = await cli(['status', '-c', config]);
@@ -151,66 +182,126 @@ t.test('status exits 75 while the sidecar is not ready, and says what is awaited
   t.match([ready, waiting[0].name], [false, 'identity']);
 });
 
-const record = (values: object): string => `${JSON.stringify({ time: '2026-01-31T12:00:00.000Z', ...values })}\n`;
+const record = (values: object): string =>
+  `${JSON.stringify({ time: '2026-01-31T12:00:00.000Z', ...values })}\n`;
 const decided = (exchange: string, values: object): string =>
-  record({ kind: 'decided', exchange, host: 'h', port: 80, method: 'GET', path: '/x', code: 'allowed', ...values });
+  record({
+    kind: 'decided',
+    exchange,
+    host: 'h',
+    port: 80,
+    method: 'GET',
+    path: '/x',
+    code: 'allowed',
+    ...values,
+  });
 
-t.test('audit filters by destination, task and agent, and the end of an exchange goes with its decision', async (t) => {
-  const file = join(t.testdir(), 'a.jsonl');
-  writeFileSync(
-    file,
-    decided('1', { effect: 'allow', destination: 'crm', task: 't1', agent: 'a' }) +
-      decided('2', { effect: 'deny', destination: 'mail', task: 't2', agent: 'b', code: 'denied' }) +
-      'half a li\n' +
-      record({ kind: 'ended', exchange: '2', outcome: 'denied', status: 403, sent: 0, received: 0 }) +
-      record({ kind: 'ended', exchange: '1', outcome: 'task-ended', status: 200, sent: 0, received: 9 }) +
-      record({ kind: 'task', event: 'revoked', task: 't1', agent: 'a', detail: { reason: 'over' } }) +
-      record({ kind: 'refused', exchange: '3', entry: 'forward', code: 'malformed', reason: 'no\u001b[31m\u202ehost' }),
-  );
-  const lines = async (...args: readonly string[]): Promise<readonly string[]> => {
-    const { out, err, status } = await cli(['audit', '--file', file, ...args]);
-    t.equal(status, 0, err);
-    return out.split('\n').filter((line) => line !== '');
-  };
-  t.equal((await lines()).length, 6);
-  t.match(await lines('--destination', 'crm'), [/allow +GET h:80\/x/, /ended +GET h:80\/x  task-ended, status 200/]);
-  t.match(await lines('--task', 't1'), [/allow/, /ended/, /task +revoked: reason=over/]);
-  t.match(await lines('--agent', 'b'), [/deny/, /ended/]);
-  const denied = await lines('--denied');
-  t.match(denied, [/deny +GET/, /ended +GET h:80\/x  task-ended/, /refused +forward/]);
-  t.equal(denied.length, 3, 'the end of what was denied says nothing new');
-  t.match(await lines('-n', '1'), [/refused/]);
-  t.same(await lines('-n', '0'), []);
-  for (const form of [[], ['--json']])
-    for (const mark of ['\u001b', '\u202e'])
-      t.notOk((await lines(...form)).join('').includes(mark), 'nothing that a terminal obeys');
-  t.same(JSON.parse((await lines('--json', '-n', '1'))[0] ?? '').reason, 'no\u001b[31m\u202ehost');
-  t.match(await cli(['audit', '--file', file, '-n', 'x']), { status: 64, err: /--lines x is not a number/ });
-  t.match(await cli(['audit', '--file', `${file}x`]), { status: 66, err: /a\.jsonlx cannot be read \(ENOENT\)/ });
-});
+t.test(
+  'audit filters by destination, task and agent, and the end of an exchange goes with its decision',
+  async (t) => {
+    const file = join(t.testdir(), 'a.jsonl');
+    writeFileSync(
+      file,
+      decided('1', { effect: 'allow', destination: 'crm', task: 't1', agent: 'a' }) +
+        decided('2', {
+          effect: 'deny',
+          destination: 'mail',
+          task: 't2',
+          agent: 'b',
+          code: 'denied',
+        }) +
+        'half a li\n' +
+        record({
+          kind: 'ended',
+          exchange: '2',
+          outcome: 'denied',
+          status: 403,
+          sent: 0,
+          received: 0,
+        }) +
+        record({
+          kind: 'ended',
+          exchange: '1',
+          outcome: 'task-ended',
+          status: 200,
+          sent: 0,
+          received: 9,
+        }) +
+        record({
+          kind: 'task',
+          event: 'revoked',
+          task: 't1',
+          agent: 'a',
+          detail: { reason: 'over' },
+        }) +
+        record({
+          kind: 'refused',
+          exchange: '3',
+          entry: 'forward',
+          code: 'malformed',
+          reason: 'no\u001b[31m\u202ehost',
+        }),
+    );
+    const lines = async (...args: readonly string[]): Promise<readonly string[]> => {
+      const { out, err, status } = await cli(['audit', '--file', file, ...args]);
+      t.equal(status, 0, err);
+      return out.split('\n').filter((line) => line !== '');
+    };
+    t.equal((await lines()).length, 6);
+    t.match(await lines('--destination', 'crm'), [
+      /allow +GET h:80\/x/,
+      /ended +GET h:80\/x  task-ended, status 200/,
+    ]);
+    t.match(await lines('--task', 't1'), [/allow/, /ended/, /task +revoked: reason=over/]);
+    t.match(await lines('--agent', 'b'), [/deny/, /ended/]);
+    const denied = await lines('--denied');
+    t.match(denied, [/deny +GET/, /ended +GET h:80\/x  task-ended/, /refused +forward/]);
+    t.equal(denied.length, 3, 'the end of what was denied says nothing new');
+    t.match(await lines('-n', '1'), [/refused/]);
+    t.same(await lines('-n', '0'), []);
+    for (const form of [[], ['--json']])
+      for (const mark of ['\u001b', '\u202e'])
+        t.notOk((await lines(...form)).join('').includes(mark), 'nothing that a terminal obeys');
+    t.same(
+      JSON.parse((await lines('--json', '-n', '1'))[0] ?? '').reason,
+      'no\u001b[31m\u202ehost',
+    );
+    t.match(await cli(['audit', '--file', file, '-n', 'x']), {
+      status: 64,
+      err: /--lines x is not a number/,
+    });
+    t.match(await cli(['audit', '--file', `${file}x`]), {
+      status: 66,
+      err: /a\.jsonlx cannot be read \(ENOENT\)/,
+    });
+  },
+);
 
-t.test('audit --follow goes on over half lines, rotation and a file that was emptied', async (t) => {
-  const folder = t.testdir();
-  const file = join(folder, 'a.jsonl');
-  writeFileSync(file, decided('1', { effect: 'allow', destination: 'one' }));
-  await using following = start(['audit', '--file', file, '--follow']);
-  const sees = (word: string): Promise<unknown> =>
-    eventually(word, () => following.text().includes(`destination=${word}`) || undefined);
-  await sees('one');
-  const two = decided('2', { effect: 'allow', destination: 'two' });
-  appendFileSync(file, two.slice(0, 40));
-  appendFileSync(file, two.slice(40));
-  await sees('two');
-  renameSync(file, join(folder, 'a.1.jsonl'));
-  writeFileSync(file, decided('3', { effect: 'allow', destination: 'three' }));
-  await sees('three');
-  writeFileSync(file, '');
-  await eventually('it is empty', () => readFileSync(file).length === 0);
-  appendFileSync(file, decided('4', { effect: 'deny', destination: 'four' }));
-  await sees('four');
-  following.child.kill('SIGINT');
-  t.match(await following.ended, { status: 0, err: '' });
-});
+t.test(
+  'audit --follow goes on over half lines, rotation and a file that was emptied',
+  async (t) => {
+    const folder = t.testdir();
+    const file = join(folder, 'a.jsonl');
+    writeFileSync(file, decided('1', { effect: 'allow', destination: 'one' }));
+    await using following = start(['audit', '--file', file, '--follow']);
+    const sees = (word: string): Promise<unknown> =>
+      eventually(word, () => following.text().includes(`destination=${word}`) || undefined);
+    await sees('one');
+    const two = decided('2', { effect: 'allow', destination: 'two' });
+    appendFileSync(file, two.slice(0, 40));
+    appendFileSync(file, two.slice(40));
+    await sees('two');
+    renameSync(file, join(folder, 'a.1.jsonl'));
+    writeFileSync(file, decided('3', { effect: 'allow', destination: 'three' }));
+    await sees('three');
+    writeFileSync(file, '');
+    await eventually('it is empty', () => readFileSync(file).length === 0);
+    appendFileSync(file, decided('4', { effect: 'deny', destination: 'four' }));
+    await sees('four');
+    following.child.kill('SIGINT');
+    t.match(await following.ended, { status: 0, err: '' });
+  },
+);
 
 async function run(command: readonly string[]): Promise<string> {
   const { execFile } = await import('node:child_process');

@@ -39,7 +39,10 @@ t.test(
       out,
       /not ok .*policy\.test\.yaml:7:7: write <&": effect is deny, not allow: no rule of destination crm allows POST/,
     );
-    t.match(out, /2 of 3 cases hold; 1 of 2 rules decided a case \(50 %\)\n {2}no case is decided by crm\/no-exports/);
+    t.match(
+      out,
+      /2 of 3 cases hold; 1 of 2 rules decided a case \(50 %\)\n {2}no case is decided by crm\/no-exports/,
+    );
     const xml = readFileSync(report, 'utf8');
     t.match(xml, /<testsuites tests="3" failures="1" errors="0">/);
     t.match(
@@ -66,20 +69,48 @@ t.test('too few rules that decide a case fail too', async (t) => {
   t.equal((await cli(['test', '-c', path, '--coverage', 'all'])).status, 64);
 });
 
-t.test('cases are read as strictly as policy: what is wrong is named, nothing is run', async (t) => {
-  const path = place(
-    t,
-    CASES.replace('effect: allow, rule', 'efect: allow, rule').replace('GET http://crm.internal/../x', 'GET'),
-  );
-  const { status, err } = await cli(['test', '-c', path]);
-  t.equal(status, 78);
-  t.match(err, /policy\.test\.yaml:6:\d+ spec\.cases\[0\]\.expect: unknown key "efect"; did you mean effect\?/);
-  t.match(err, /policy\.test\.yaml:8:\d+ spec\.cases\[2\]\.request: a request is a method, a blank and a target/);
-  const named = await cli(['check', '-c', join(path, 'policy.yaml'), '-c', join(path, 'policy.test.yaml')]);
-  t.match(named.err, /kind PolicyTest is no part of a policy; keep it in a file that ends in \.test\.yaml/);
-  const none = folder(t);
-  mkdirSync(join(none, 'p'));
-  writeFileSync(join(none, 'p', 'c.yaml'), POLICY);
-  t.match(await cli(['test', '-c', join(none, 'p')]), { status: 64, err: /there is no \*\.test\.yaml beside/ });
-  t.match(await cli(['check', '-c', path]), { status: 0 }, 'a folder does not stand for its tests');
-});
+t.test(
+  'cases are read as strictly as policy: what is wrong is named, nothing is run',
+  async (t) => {
+    const path = place(
+      t,
+      CASES.replace('effect: allow, rule', 'efect: allow, rule').replace(
+        'GET http://crm.internal/../x',
+        'GET',
+      ),
+    );
+    const { status, err } = await cli(['test', '-c', path]);
+    t.equal(status, 78);
+    t.match(
+      err,
+      /policy\.test\.yaml:6:\d+ spec\.cases\[0\]\.expect: unknown key "efect"; did you mean effect\?/,
+    );
+    t.match(
+      err,
+      /policy\.test\.yaml:8:\d+ spec\.cases\[2\]\.request: a request is a method, a blank and a target/,
+    );
+    const named = await cli([
+      'check',
+      '-c',
+      join(path, 'policy.yaml'),
+      '-c',
+      join(path, 'policy.test.yaml'),
+    ]);
+    t.match(
+      named.err,
+      /kind PolicyTest is no part of a policy; keep it in a file that ends in \.test\.yaml/,
+    );
+    const none = folder(t);
+    mkdirSync(join(none, 'p'));
+    writeFileSync(join(none, 'p', 'c.yaml'), POLICY);
+    t.match(await cli(['test', '-c', join(none, 'p')]), {
+      status: 64,
+      err: /there is no \*\.test\.yaml beside/,
+    });
+    t.match(
+      await cli(['check', '-c', path]),
+      { status: 0 },
+      'a folder does not stand for its tests',
+    );
+  },
+);

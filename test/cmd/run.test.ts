@@ -1,5 +1,12 @@
 /** `chaperone run` as a process: what an operator meets. */
-import { existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import t from 'tap';
@@ -40,8 +47,13 @@ function http(options: {
 
 /** The ports that the process says it listens on. */
 async function ports(running: Running): Promise<Readonly<Record<string, number>>> {
-  const line = await eventually('listening', () => /listening: ([^"\n]*)/.exec(running.text())?.[1]);
-  return Object.fromEntries(line.split(', ').map((one) => [one.split(' ')[0] ?? '', Number(one.split(':').at(-1))]));
+  const line = await eventually(
+    'listening',
+    () => /listening: ([^"\n]*)/.exec(running.text())?.[1],
+  );
+  return Object.fromEntries(
+    line.split(', ').map((one) => [one.split(' ')[0] ?? '', Number(one.split(':').at(-1))]),
+  );
 }
 
 interface Place {
@@ -124,7 +136,10 @@ t.test('a whole life: ready, serving, reloaded, rotated logs, drained', async (t
   const { config, audit, folder } = place(t, world.endpoint, { upstream: world.upstream });
   await using sidecar = start(['run', '-c', config]);
   const { health = 0, forward = 0 } = await ports(sidecar);
-  await eventually('ready', async () => (await http({ port: health, path: '/readyz' })).status === 200);
+  await eventually(
+    'ready',
+    async () => (await http({ port: health, path: '/readyz' })).status === 200,
+  );
   t.equal((await http({ port: forward, ...CUSTOMER })).status, 200);
 
   await t.test('metrics are derived from what happened', async (t) => {
@@ -132,7 +147,10 @@ t.test('a whole life: ready, serving, reloaded, rotated logs, drained', async (t
     t.match(body, /^chaperone_build_info\{version="[^"]+",commit="[^"]+",node="v\d+[^"]*"\} 1$/m);
     t.match(body, /^process_open_fds \d+$/m);
     t.match(body, /^chaperone_tasks_open\{agent="[^"]+"\} 0$/m);
-    t.match(body, /chaperone_decided_total\{agent="unknown",effect="allow",code="allowed",destination="crm"\} 1/);
+    t.match(
+      body,
+      /chaperone_decided_total\{agent="unknown",effect="allow",code="allowed",destination="crm"\} 1/,
+    );
     t.match(body, /chaperone_ended_total\{outcome="completed"\} 1/);
     t.match(body, /chaperone_svid_expiry_timestamp_seconds \d+/);
     t.match(body, /chaperone_ready 1/);
@@ -141,9 +159,18 @@ t.test('a whole life: ready, serving, reloaded, rotated logs, drained', async (t
   await t.test('a changed file is loaded by itself', async (t) => {
     writeFileSync(
       config,
-      documents({ folder, workloadApi: world.endpoint, upstream: world.upstream, audit, rule: 'POST' }),
+      documents({
+        folder,
+        workloadApi: world.endpoint,
+        upstream: world.upstream,
+        audit,
+        rule: 'POST',
+      }),
     );
-    await eventually('denied now', async () => (await http({ port: forward, ...CUSTOMER })).status === 403);
+    await eventually(
+      'denied now',
+      async () => (await http({ port: forward, ...CUSTOMER })).status === 403,
+    );
     t.pass();
   });
 
@@ -155,9 +182,18 @@ t.test('a whole life: ready, serving, reloaded, rotated logs, drained', async (t
     t.equal((await http({ port: forward, ...CUSTOMER })).status, 403);
     writeFileSync(
       config,
-      documents({ folder, workloadApi: world.endpoint, upstream: world.upstream, audit, rule: 'GET' }),
+      documents({
+        folder,
+        workloadApi: world.endpoint,
+        upstream: world.upstream,
+        audit,
+        rule: 'GET',
+      }),
     );
-    await eventually('allowed again', async () => (await http({ port: forward, ...CUSTOMER })).status === 200);
+    await eventually(
+      'allowed again',
+      async () => (await http({ port: forward, ...CUSTOMER })).status === 200,
+    );
   });
 
   await t.test('a rotated audit file is opened anew on SIGHUP', async (t) => {
@@ -205,16 +241,28 @@ t.test(
 t.test('a second signal forces, with exit 75', async (t) => {
   await using world: World = await startWorld(t, 'echo');
   const { config, folder, audit } = place(t, world.endpoint);
-  const text = documents({ folder, workloadApi: world.endpoint, upstream: world.upstream, audit, rule: 'GET' })
+  const text = documents({
+    folder,
+    workloadApi: world.endpoint,
+    upstream: world.upstream,
+    audit,
+    rule: 'GET',
+  })
     .replace('drain: 1s', 'drain: 1h')
     .replace(/ {2}rules: .*\n/, '  protocol: tcp\n');
   writeFileSync(config, text);
   await using sidecar = start(['run', '-c', config]);
   const { health = 0, forward = 0 } = await ports(sidecar);
-  await eventually('ready', async () => (await http({ port: health, path: '/readyz' })).status === 200);
+  await eventually(
+    'ready',
+    async () => (await http({ port: health, path: '/readyz' })).status === 200,
+  );
   const held = request({ port: forward, method: 'CONNECT', path: 'crm.internal:80', agent: false });
   const open = new Promise((resolve) =>
-    held.on('connect', (answer, socket) => (socket.on('error', () => {}), resolve(answer.statusCode))),
+    held.on(
+      'connect',
+      (answer, socket) => (socket.on('error', () => {}), resolve(answer.statusCode)),
+    ),
   );
   held.on('error', () => {});
   held.end();
@@ -226,50 +274,77 @@ t.test('a second signal forces, with exit 75', async (t) => {
   t.equal((await sidecar.ended).status, 75);
 });
 
-t.test('a port in use, a missing endpoint and a bad document refuse to start, each with its status', async (t) => {
-  const taken = start(['run', '-c', place(t, 'unix:///nowhere/x.sock').config]);
-  await using _ = taken;
-  const { health = 0 } = await ports(taken);
-  const { config } = place(t, 'unix:///nowhere/x.sock');
-  writeFileSync(
-    config,
-    readFileSync(config, 'utf8').replace(
-      'health: { address: 127.0.0.1:0 }',
-      `health: { address: '127.0.0.1:${health}' }`,
-    ),
-  );
-  const used = await cli(['run', '-c', config]);
-  t.equal(used.status, 71, used.err);
-  t.match(used.err, new RegExp(`127\\.0\\.0\\.1:${health}`));
-  writeFileSync(
-    config,
-    readFileSync(config, 'utf8')
-      .replace(/ {2}identity: .*\n/, '')
-      .replace(String(health), '0'),
-  );
-  const lost = await cli(['run', '-c', config]);
-  t.equal(lost.status, 64, lost.err);
-  t.match(lost.err, /SPIFFE_ENDPOINT_SOCKET/);
-  writeFileSync(config, 'kind: Sidecar');
-  t.equal((await cli(['run', '-c', config])).status, 78);
-});
+t.test(
+  'a port in use, a missing endpoint and a bad document refuse to start, each with its status',
+  async (t) => {
+    const taken = start(['run', '-c', place(t, 'unix:///nowhere/x.sock').config]);
+    await using _ = taken;
+    const { health = 0 } = await ports(taken);
+    const { config } = place(t, 'unix:///nowhere/x.sock');
+    writeFileSync(
+      config,
+      readFileSync(config, 'utf8').replace(
+        'health: { address: 127.0.0.1:0 }',
+        `health: { address: '127.0.0.1:${health}' }`,
+      ),
+    );
+    const used = await cli(['run', '-c', config]);
+    t.equal(used.status, 71, used.err);
+    t.match(used.err, new RegExp(`127\\.0\\.0\\.1:${health}`));
+    writeFileSync(
+      config,
+      readFileSync(config, 'utf8')
+        .replace(/ {2}identity: .*\n/, '')
+        .replace(String(health), '0'),
+    );
+    const lost = await cli(['run', '-c', config]);
+    t.equal(lost.status, 64, lost.err);
+    t.match(lost.err, /SPIFFE_ENDPOINT_SOCKET/);
+    writeFileSync(config, 'kind: Sidecar');
+    t.equal((await cli(['run', '-c', config])).status, 78);
+  },
+);
 
-t.test('svid show prints what the Workload API gives, and says why when nothing comes', async (t) => {
-  await using world: World = await startWorld(t);
-  const { status, out } = await cli(['svid', 'show', '--json'], { SPIFFE_ENDPOINT_SOCKET: world.endpoint });
-  t.equal(status, 0);
-  t.match(JSON.parse(out), { generation: 1, svids: [{ spiffeId: 'spiffe://dev.local/agent' }, {}] });
-  t.notMatch(out, /PRIVATE/);
-  const none = await cli(['svid', 'show', '--timeout', '300ms', '--workload-api', `unix://${world.folder}/none.sock`]);
-  t.equal(none.status, 75);
-  t.match(none.err, /no SVID came within 300ms/);
-});
+t.test(
+  'svid show prints what the Workload API gives, and says why when nothing comes',
+  async (t) => {
+    await using world: World = await startWorld(t);
+    const { status, out } = await cli(['svid', 'show', '--json'], {
+      SPIFFE_ENDPOINT_SOCKET: world.endpoint,
+    });
+    t.equal(status, 0);
+    t.match(JSON.parse(out), {
+      generation: 1,
+      svids: [{ spiffeId: 'spiffe://dev.local/agent' }, {}],
+    });
+    t.notMatch(out, /PRIVATE/);
+    const none = await cli([
+      'svid',
+      'show',
+      '--timeout',
+      '300ms',
+      '--workload-api',
+      `unix://${world.folder}/none.sock`,
+    ]);
+    t.equal(none.status, 75);
+    t.match(none.err, /no SVID came within 300ms/);
+  },
+);
 
 t.test('explain says the words of the 403, for requests and for CONNECT', async (t) => {
   const { config } = place(t, 'unix:///nowhere/x.sock');
-  const denied = await cli(['explain', '-c', config, 'DELETE', 'http://crm.internal/v1/customers/1']);
+  const denied = await cli([
+    'explain',
+    '-c',
+    config,
+    'DELETE',
+    'http://crm.internal/v1/customers/1',
+  ]);
   t.equal(denied.status, 77);
-  t.match(denied.out, /deny \(no-rule-matched\): no rule of destination crm allows DELETE \/v1\/customers\/1/);
+  t.match(
+    denied.out,
+    /deny \(no-rule-matched\): no rule of destination crm allows DELETE \/v1\/customers\/1/,
+  );
   const allowed = await cli(['explain', '-c', config, 'GET', 'http://CRM.internal/v1']);
   t.equal(allowed.status, 0, allowed.err);
   t.match(allowed.out, /judged: forward, crm\.internal port 80, GET \/v1/);
@@ -279,9 +354,26 @@ t.test('explain says the words of the 403, for requests and for CONNECT', async 
   const dots = await cli(['explain', '-c', config, 'GET', 'http://crm.internal/a/../v1']);
   t.match(dots, { status: 65, err: /send "\/v1"/ });
   t.equal((await cli(['explain', '-c', config, 'GET', 'ftp://crm.internal/'])).status, 65);
-  const secret = ['-H', 'Authorization: Bearer canary-51', '--identity', 'spiffe://dev.local/agent'];
-  const { out } = await cli(['explain', '-c', config, '--json', ...secret, 'GET', 'http://crm.internal/v1']);
-  t.match(JSON.parse(out), { effect: 'allow', rules: [{ outcome: 'decides' }], facts: { http: { path: '/v1' } } });
+  const secret = [
+    '-H',
+    'Authorization: Bearer canary-51',
+    '--identity',
+    'spiffe://dev.local/agent',
+  ];
+  const { out } = await cli([
+    'explain',
+    '-c',
+    config,
+    '--json',
+    ...secret,
+    'GET',
+    'http://crm.internal/v1',
+  ]);
+  t.match(JSON.parse(out), {
+    effect: 'allow',
+    rules: [{ outcome: 'decides' }],
+    facts: { http: { path: '/v1' } },
+  });
   t.notMatch(out, 'canary', 'values of fields are not shown (C5)');
 });
 
@@ -298,58 +390,67 @@ t.test('dev serves a Workload API that svid show reads', async (t) => {
   t.equal((await dev.ended).status, 0);
 });
 
-t.test('a Workload API that does not take what is asked ends it with 78, or with onFinal: wait not', async (t) => {
-  const folder = shortFolder(t);
-  const api = await startDevWorkloadApi({
-    socket: join(folder, 'identity', 'w.sock'),
-    domain: await createDevTrustDomain({ name: 'dev.local', clock: systemClock }),
-    identities: [{ id: '/agent' }],
-  });
-  t.teardown(() => api[Symbol.asyncDispose]());
-  const { config } = place(t, api.endpoint);
-  const text = readFileSync(config, 'utf8');
-  await using ending = start(['run', '-c', config]);
-  const health = await ports(ending);
-  await eventually('ready', async () => (await http({ port: health['health'] ?? 0, path: '/readyz' })).status === 200);
-  api.failNext({ code: 'INVALID_ARGUMENT', calls: Infinity });
-  api.endCalls({ code: 'INVALID_ARGUMENT', details: 'as told' });
-  const { status, err } = await ending.ended;
-  t.equal(status, 78, err);
-  t.match(err, /answered FetchX509SVID with INVALID_ARGUMENT/);
-  writeFileSync(config, text.replace('identity: {', 'identity: { onFinal: wait,'));
-  api.heal();
-  await using waiting = start(['run', '-c', config]);
-  const port = (await ports(waiting))['health'] ?? 0;
-  await eventually('ready', async () => (await http({ port, path: '/readyz' })).status === 200);
-  api.failNext({ code: 'INVALID_ARGUMENT', calls: Infinity });
-  api.endCalls({ code: 'INVALID_ARGUMENT', details: 'as told' });
-  const page = await eventually('not ready', async () => {
-    const { status: now, body } = await http({ port, path: '/readyz' });
-    return now === 503 ? body : undefined;
-  });
-  t.match(page, /workload-api: not asked again/);
-  t.match((await http({ port, path: '/metrics' })).body, /chaperone_workload_api_final 1/);
-  t.equal(waiting.child.exitCode, null);
-});
+t.test(
+  'a Workload API that does not take what is asked ends it with 78, or with onFinal: wait not',
+  async (t) => {
+    const folder = shortFolder(t);
+    const api = await startDevWorkloadApi({
+      socket: join(folder, 'identity', 'w.sock'),
+      domain: await createDevTrustDomain({ name: 'dev.local', clock: systemClock }),
+      identities: [{ id: '/agent' }],
+    });
+    t.teardown(() => api[Symbol.asyncDispose]());
+    const { config } = place(t, api.endpoint);
+    const text = readFileSync(config, 'utf8');
+    await using ending = start(['run', '-c', config]);
+    const health = await ports(ending);
+    await eventually(
+      'ready',
+      async () => (await http({ port: health['health'] ?? 0, path: '/readyz' })).status === 200,
+    );
+    api.failNext({ code: 'INVALID_ARGUMENT', calls: Infinity });
+    api.endCalls({ code: 'INVALID_ARGUMENT', details: 'as told' });
+    const { status, err } = await ending.ended;
+    t.equal(status, 78, err);
+    t.match(err, /answered FetchX509SVID with INVALID_ARGUMENT/);
+    writeFileSync(config, text.replace('identity: {', 'identity: { onFinal: wait,'));
+    api.heal();
+    await using waiting = start(['run', '-c', config]);
+    const port = (await ports(waiting))['health'] ?? 0;
+    await eventually('ready', async () => (await http({ port, path: '/readyz' })).status === 200);
+    api.failNext({ code: 'INVALID_ARGUMENT', calls: Infinity });
+    api.endCalls({ code: 'INVALID_ARGUMENT', details: 'as told' });
+    const page = await eventually('not ready', async () => {
+      const { status: now, body } = await http({ port, path: '/readyz' });
+      return now === 503 ? body : undefined;
+    });
+    t.match(page, /workload-api: not asked again/);
+    t.match((await http({ port, path: '/metrics' })).body, /chaperone_workload_api_final 1/);
+    t.equal(waiting.child.exitCode, null);
+  },
+);
 
-t.test('the log is one JSON object a line, names every place to connect, and tells nothing twice', async (t) => {
-  const { config } = place(t, 'unix:///nowhere/x.sock');
-  await using sidecar = start(['run', '-c', config]);
-  await ports(sidecar);
-  sidecar.child.kill('SIGTERM');
-  const { err } = await sidecar.ended;
-  const lines = err.trim().split('\n');
-  const messages = lines.map((line) => (JSON.parse(line) as { readonly msg: string }).msg);
-  t.match(
-    messages.find((msg) => msg.startsWith('listening: ')),
-    /forward 127\.0\.0\.1:\d+/,
-  );
-  t.same(
-    messages.filter((msg, i) => messages.indexOf(msg) !== i),
-    [],
-    'no line is there twice',
-  );
-});
+t.test(
+  'the log is one JSON object a line, names every place to connect, and tells nothing twice',
+  async (t) => {
+    const { config } = place(t, 'unix:///nowhere/x.sock');
+    await using sidecar = start(['run', '-c', config]);
+    await ports(sidecar);
+    sidecar.child.kill('SIGTERM');
+    const { err } = await sidecar.ended;
+    const lines = err.trim().split('\n');
+    const messages = lines.map((line) => (JSON.parse(line) as { readonly msg: string }).msg);
+    t.match(
+      messages.find((msg) => msg.startsWith('listening: ')),
+      /forward 127\.0\.0\.1:\d+/,
+    );
+    t.same(
+      messages.filter((msg, i) => messages.indexOf(msg) !== i),
+      [],
+      'no line is there twice',
+    );
+  },
+);
 
 t.test(
   'while evidence cannot be written /readyz says so, and it recovers without traffic',
@@ -363,7 +464,8 @@ t.test(
     await eventually('it is ready', async () => (await ready()).status === 200);
     renameSync(audit, `${audit}.good`);
     symlinkSync('/dev/full', audit);
-    const refused = async (): Promise<boolean> => (await http({ port: forward ?? 0, ...CUSTOMER })).status === 503;
+    const refused = async (): Promise<boolean> =>
+      (await http({ port: forward ?? 0, ...CUSTOMER })).status === 503;
     await eventually('requests are refused', refused);
     t.match(await ready(), { status: 503, body: /evidence: .*ENOSPC/ });
     renameSync(`${audit}.good`, audit);

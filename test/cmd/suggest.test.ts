@@ -1,14 +1,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import t from 'tap';
 import { encodeRecord } from '../../lib/audit/encode.ts';
 import { loadConfig } from '../../lib/config/load/load.ts';
-import { decide } from '../../lib/policy/decision/decide.ts';
-import type { Policy } from '../../lib/policy/model/destination.ts';
 import { suppose } from '../../lib/listen/hypothetical.ts';
+import { decide } from '../../lib/policy/decision/decide.ts';
+import type { Policy } from '../../lib/policy/model/policy.ts';
 import { folder } from '../config/documents.ts';
 import { bench } from '../support/proxy.ts';
 import { cli } from './cli.ts';
+import t from 'tap';
 
 const ROLLOUT = resolve(import.meta.dirname, '../../deploy/policies/rollout/policy.yaml');
 
@@ -30,7 +30,10 @@ async function logOf(policy: Policy): Promise<string> {
   b.policy.set(policy);
   for (const [method, target] of ASKED) {
     const host = method === 'CONNECT' ? target : target.split('/')[2];
-    await b.ask(`${method} ${target} HTTP/1.1\r\nHost: ${host}\r\nCookie: canary-4\r\nConnection: close\r\n\r\n`);
+    await b.ask(
+      `${method} ${target} HTTP/1.1\r\nHost: ${host}\r\nCookie: canary-4\r\nConnection: ` +
+        `close\r\n\r\n`,
+    );
   }
   await b.quiet();
   return b.audit.records.map(encodeRecord).join('');
@@ -52,7 +55,10 @@ t.test(
     );
     t.notMatch(text, /canary/);
     t.match(text, /^# Suggested by chaperone suggest.*Review it/);
-    t.match(text, /# Not suggested: DELETE \/tickets\/9: rule no-deletes of destination tickets denies it/);
+    t.match(
+      text,
+      /# Not suggested: DELETE \/tickets\/9: rule no-deletes of destination tickets denies it/,
+    );
     t.match(text, /# Not suggested: GET \/: 10\.1\.2\.3 is an address/);
     t.match(text, /# A first week: what is not listed/, 'comments stay');
     const { policy: after } = await loadConfig([out], { generation: 1 });
@@ -62,7 +68,11 @@ t.test(
       decide(after, suppose({ method, target, time: 0 }, after)).effect;
     const denied = new Set(['DELETE http://tickets.internal/tickets/9', 'GET http://10.1.2.3/']);
     for (const [method, target] of ASKED) {
-      t.equal(verdict(method, target), denied.has(`${method} ${target}`) ? 'deny' : 'allow', `${method} ${target}`);
+      t.equal(
+        verdict(method, target),
+        denied.has(`${method} ${target}`) ? 'deny' : 'allow',
+        `${method} ${target}`,
+      );
     }
     t.equal(
       verdict('PATCH', 'http://tickets.internal/tickets/4711'),
@@ -79,7 +89,8 @@ t.test(
       ['CONNECT', 'wiki.example.com:22'],
       ['CONNECT', 'other.example.com:443'],
     ];
-    for (const [method, target] of beside) t.equal(verdict(method, target), 'deny', `${method} ${target}`);
+    for (const [method, target] of beside)
+      t.equal(verdict(method, target), 'deny', `${method} ${target}`);
     t.equal((await cli(['check', '-c', out])).status, 0);
     const opens = await cli(['paths', '--diff', ROLLOUT, out]);
     t.equal(opens.status, 1);
@@ -88,16 +99,19 @@ t.test(
   },
 );
 
-t.test('it reads the logs that the configuration writes, and says when there are none', async (t) => {
-  const path = folder(t);
-  const file = join(path, 'policy.yaml');
-  writeFileSync(file, readFileSync(ROLLOUT));
-  writeFileSync(join(path, 'audit.jsonl'), '');
-  const none = await cli(['suggest', '-c', file, '--json']);
-  t.equal(none.status, 0);
-  t.same(JSON.parse(none.out), { rules: {}, destinations: [], left: [] });
-  t.match(await cli(['suggest', '-c', file, join(path, 'gone')]), {
-    status: 66,
-    err: /gone cannot be read \(ENOENT\)/,
-  });
-});
+t.test(
+  'it reads the logs that the configuration writes, and says when there are none',
+  async (t) => {
+    const path = folder(t);
+    const file = join(path, 'policy.yaml');
+    writeFileSync(file, readFileSync(ROLLOUT));
+    writeFileSync(join(path, 'audit.jsonl'), '');
+    const none = await cli(['suggest', '-c', file, '--json']);
+    t.equal(none.status, 0);
+    t.same(JSON.parse(none.out), { rules: {}, destinations: [], left: [] });
+    t.match(await cli(['suggest', '-c', file, join(path, 'gone')]), {
+      status: 66,
+      err: /gone cannot be read \(ENOENT\)/,
+    });
+  },
+);

@@ -1,7 +1,15 @@
 /** `chaperone svid write` as a process, against the development Workload API. */
 import { X509Certificate, createPrivateKey } from 'node:crypto';
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, readdirSync, realpathSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  realpathSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
@@ -24,11 +32,20 @@ async function world(t: Test) {
   });
   t.teardown(() => api[Symbol.asyncDispose]());
   const dir = join(folder, 'mirror');
-  const args = (...more: readonly string[]) => ['svid', 'write', '--workload-api', api.endpoint, '--dir', dir, ...more];
+  const args = (...more: readonly string[]) => [
+    'svid',
+    'write',
+    '--workload-api',
+    api.endpoint,
+    '--dir',
+    dir,
+    ...more,
+  ];
   return { api, folder, dir, args };
 }
 
-const serial = (dir: string): string => new X509Certificate(readFileSync(join(dir, 'svid.pem'))).serialNumber;
+const serial = (dir: string): string =>
+  new X509Certificate(readFileSync(join(dir, 'svid.pem'))).serialNumber;
 const keyThere = (dir: string): boolean => existsSync(join(dir, 'key.pem'));
 
 /** Runs until the files are there; killed at the end. */
@@ -41,7 +58,9 @@ async function keepUp(args: readonly string[], dir: string): Promise<Running> {
 /** A program that adds a line to a file each time it runs, then does `then`. */
 function script(folder: string, then = ''): string {
   const file = join(folder, 'on-update.sh');
-  writeFileSync(file, `#!/bin/sh\necho "told $@" >> ${join(folder, 'told')}\n${then}\n`, { mode: 0o755 });
+  writeFileSync(file, `#!/bin/sh\necho "told $@" >> ${join(folder, 'told')}\n${then}\n`, {
+    mode: 0o755,
+  });
   return file;
 }
 
@@ -66,7 +85,10 @@ t.test('--once writes the first SVID, tells its reader and ends with 0', async (
 t.test('the SVID is chosen by its hint or its SPIFFE ID', async (t) => {
   const { args } = await world(t);
   t.match((await cli(args('--once', '--hint', 'two'))).out, /example\.org\/other,/);
-  t.match((await cli(args('--once', '--spiffe-id', 'spiffe://example.org/other'))).out, /example\.org\/other,/);
+  t.match(
+    (await cli(args('--once', '--spiffe-id', 'spiffe://example.org/other'))).out,
+    /example\.org\/other,/,
+  );
 });
 
 t.test('--once without an SVID in time ends with 75, says why, and writes nothing', async (t) => {
@@ -79,7 +101,11 @@ t.test('--once without an SVID in time ends with 75, says why, and writes nothin
 
 t.test('without --once too, no first SVID in time ends with 75', async (t) => {
   const { args } = await world(t);
-  const { status, err } = await cli([...args('--timeout', '500ms'), '--workload-api', 'unix:///nowhere/w.sock']);
+  const { status, err } = await cli([
+    ...args('--timeout', '500ms'),
+    '--workload-api',
+    'unix:///nowhere/w.sock',
+  ]);
   t.equal(status, 75);
   t.match(err, /no SVID came within 500ms: .*nowhere/);
 });
@@ -123,35 +149,43 @@ t.test('a folder that cannot be written ends with 74 and names it', async (t) =>
   t.match(err, /file\/mirror cannot be brought up to date: .*writable/);
 });
 
-t.test('each rotation replaces the files, and a reader that resolves ..data once always has a pair', async (t) => {
-  const { api, args, dir, folder } = await world(t);
-  await using running = await keepUp(args('--on-update-command', script(folder)), dir);
-  const serials = new Set<string>();
-  let pairs = 0;
-  for (let turn = 0; turn < 10; turn += 1) {
-    const before = serial(dir);
-    serials.add(before);
-    await api.rotate();
-    await eventually('another serial', () => {
-      try {
-        const set = realpathSync(join(dir, '..data'));
-        const leaf = new X509Certificate(readFileSync(join(set, 'svid.pem')));
-        if (!leaf.checkPrivateKey(createPrivateKey(readFileSync(join(set, 'key.pem')))))
-          throw new Error('certificate and key of two sets');
-        pairs += 1;
-        return leaf.serialNumber !== before;
-      } catch (failure) {
-        if (failure instanceof Error && 'code' in failure && failure.code === 'ENOENT') return false;
-        throw failure;
-      }
-    });
-  }
-  t.equal(serials.size, 10);
-  t.ok(pairs >= 10);
-  t.equal(readdirSync(dir).filter((name) => name.startsWith('..set-')).length <= 2, true, 'old keys do not stay');
-  await eventually('told of each', () => told(folder).length >= 11);
-  t.equal(running.child.exitCode, null);
-});
+t.test(
+  'each rotation replaces the files, and a reader that resolves ..data once always has a pair',
+  async (t) => {
+    const { api, args, dir, folder } = await world(t);
+    await using running = await keepUp(args('--on-update-command', script(folder)), dir);
+    const serials = new Set<string>();
+    let pairs = 0;
+    for (let turn = 0; turn < 10; turn += 1) {
+      const before = serial(dir);
+      serials.add(before);
+      await api.rotate();
+      await eventually('another serial', () => {
+        try {
+          const set = realpathSync(join(dir, '..data'));
+          const leaf = new X509Certificate(readFileSync(join(set, 'svid.pem')));
+          if (!leaf.checkPrivateKey(createPrivateKey(readFileSync(join(set, 'key.pem')))))
+            throw new Error('certificate and key of two sets');
+          pairs += 1;
+          return leaf.serialNumber !== before;
+        } catch (failure) {
+          if (failure instanceof Error && 'code' in failure && failure.code === 'ENOENT')
+            return false;
+          throw failure;
+        }
+      });
+    }
+    t.equal(serials.size, 10);
+    t.ok(pairs >= 10);
+    t.equal(
+      readdirSync(dir).filter((name) => name.startsWith('..set-')).length <= 2,
+      true,
+      'old keys do not stay',
+    );
+    await eventually('told of each', () => told(folder).length >= 11);
+    t.equal(running.child.exitCode, null);
+  },
+);
 
 t.test('a withdrawn SVID takes the files away, and they come back with it', async (t) => {
   const { api, args, dir } = await world(t);
@@ -161,23 +195,28 @@ t.test('a withdrawn SVID takes the files away, and they come back with it', asyn
     'gone, and nothing is left of the set',
     () => !readdirSync(dir).some((name) => /^\.\.|\.pem$/.test(name)),
   );
-  await eventually('said', () => /error: the SVID was withdrawn: .*are removed/.test(running.text()));
+  await eventually('said', () =>
+    /error: the SVID was withdrawn: .*are removed/.test(running.text()),
+  );
   await api.setIdentities([{ id: '/agent' }]);
   await eventually('back', () => keyThere(dir));
   t.pass();
 });
 
-t.test('an SVID that expires takes the files away; a Workload API that is merely away does not', async (t) => {
-  const { api, args, dir } = await world(t);
-  await api.setRotation(false);
-  await api.setTtl(6_000);
-  await using running = await keepUp(args(), dir);
-  await api.stop();
-  await eventually('the trouble is told', () => /warn: .*X\.509-SVIDs/.test(running.text()));
-  t.ok(keyThere(dir), 'still there while valid');
-  await eventually('expired', () => !keyThere(dir));
-  await eventually('said', () => /error: the SVID expired at .*are removed/.test(running.text()));
-});
+t.test(
+  'an SVID that expires takes the files away; a Workload API that is merely away does not',
+  async (t) => {
+    const { api, args, dir } = await world(t);
+    await api.setRotation(false);
+    await api.setTtl(6_000);
+    await using running = await keepUp(args(), dir);
+    await api.stop();
+    await eventually('the trouble is told', () => /warn: .*X\.509-SVIDs/.test(running.text()));
+    t.ok(keyThere(dir), 'still there while valid');
+    await eventually('expired', () => !keyThere(dir));
+    await eventually('said', () => /error: the SVID expired at .*are removed/.test(running.text()));
+  },
+);
 
 t.test('--keep keeps them', async (t) => {
   const { api, args, dir } = await world(t);
@@ -200,20 +239,32 @@ t.test('a reader’s program that fails is told and does not stop the mirror', a
 t.test('a reader’s program that hangs is killed when its time is over', async (t) => {
   const { args, folder } = await world(t);
   const { status, err } = await cli(
-    args('--once', '--on-update-timeout', '300ms', '--on-update-command', script(folder, 'exec sleep 600')),
+    args(
+      '--once',
+      '--on-update-timeout',
+      '300ms',
+      '--on-update-command',
+      script(folder, 'exec sleep 600'),
+    ),
   );
   t.equal(status, 71);
   t.match(err, /still running after 0\.3 s and was killed/);
 });
 
-t.test('SIGTERM ends at once with 0, also while the reader’s program runs, and leaves the files', async (t) => {
-  const { args, dir, folder } = await world(t);
-  await using running = await keepUp(args('--on-update-command', script(folder, 'exec sleep 600')), dir);
-  await eventually('it runs', () => told(folder).length === 1);
-  running.child.kill('SIGTERM');
-  t.equal((await running.ended).status, 0);
-  t.ok(keyThere(dir));
-});
+t.test(
+  'SIGTERM ends at once with 0, also while the reader’s program runs, and leaves the files',
+  async (t) => {
+    const { args, dir, folder } = await world(t);
+    await using running = await keepUp(
+      args('--on-update-command', script(folder, 'exec sleep 600')),
+      dir,
+    );
+    await eventually('it runs', () => told(folder).length === 1);
+    running.child.kill('SIGTERM');
+    t.equal((await running.ended).status, 0);
+    t.ok(keyThere(dir));
+  },
+);
 
 t.test('SIGTERM ends the wait for the first SVID', async (t) => {
   const { api, args } = await world(t);
@@ -228,8 +279,13 @@ t.test('a signal goes to the process of the pid file, which is read anew each ti
   const { api, args, dir, folder } = await world(t);
   const pidFile = join(folder, 'pid');
   writeFileSync(pidFile, '0\n');
-  await using running = await keepUp(args('--on-update-signal', 'SIGUSR2', '--pid-file', pidFile), dir);
-  await eventually('a group of processes is refused', () => /does not hold one process id/.test(running.text()));
+  await using running = await keepUp(
+    args('--on-update-signal', 'SIGUSR2', '--pid-file', pidFile),
+    dir,
+  );
+  await eventually('a group of processes is refused', () =>
+    /does not hold one process id/.test(running.text()),
+  );
   let signals = 0;
   const count = (): void => void (signals += 1);
   process.on('SIGUSR2', count);
@@ -257,20 +313,26 @@ t.test(
   },
 );
 
-t.test('a reader that comes late, or whose pid file is still the old one, is told when it is there', async (t) => {
-  const { args, dir, folder } = await world(t);
-  const pidFile = join(folder, 'late.pid');
-  await using running = await keepUp(args('--on-update-signal', 'HUP', '--pid-file', pidFile), dir);
-  await eventually('it says so', () => running.text().includes('their reader could not be told'));
-  const wait = 'trap "echo told; exit 0" HUP; echo ready; while :; do sleep 0.1; done';
-  const reader = spawn('sh', ['-c', wait], { stdio: ['ignore', 'pipe', 'ignore'] });
-  t.teardown(() => reader.kill('SIGKILL'));
-  let said = '';
-  reader.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
-  await eventually('it is ready', () => said.includes('ready'));
-  writeFileSync(pidFile, String(reader.pid));
-  await eventually('it is told', () => said.includes('told'));
-});
+t.test(
+  'a reader that comes late, or whose pid file is still the old one, is told when it is there',
+  async (t) => {
+    const { args, dir, folder } = await world(t);
+    const pidFile = join(folder, 'late.pid');
+    await using running = await keepUp(
+      args('--on-update-signal', 'HUP', '--pid-file', pidFile),
+      dir,
+    );
+    await eventually('it says so', () => running.text().includes('their reader could not be told'));
+    const wait = 'trap "echo told; exit 0" HUP; echo ready; while :; do sleep 0.1; done';
+    const reader = spawn('sh', ['-c', wait], { stdio: ['ignore', 'pipe', 'ignore'] });
+    t.teardown(() => reader.kill('SIGKILL'));
+    let said = '';
+    reader.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+    await eventually('it is ready', () => said.includes('ready'));
+    writeFileSync(pidFile, String(reader.pid));
+    await eventually('it is told', () => said.includes('told'));
+  },
+);
 
 t.test('with --once a reader that comes within seconds is told', async (t) => {
   const { args, folder } = await world(t);

@@ -11,7 +11,8 @@ import { startWorld, type World } from './world.ts';
 
 t.setTimeout(600_000);
 
-const INTENT = 'purpose: support\nowner: alice\ntargets: [crm]\nactions: [read, write]\nlifetime: 5m\n';
+const INTENT =
+  'purpose: support\nowner: alice\ntargets: [crm]\nactions: [read, write]\nlifetime: 5m\n';
 
 interface Place extends AsyncDisposable {
   readonly world: World;
@@ -32,7 +33,10 @@ async function place(t: Tap): Promise<Place> {
   writeFileSync(config, documents(folder, world));
   const running = start(['run', '-c', config]);
   await eventually('ready', () => /listening: /.test(running.text()) || undefined);
-  await eventually('an identity', () => /generation \d+: spiffe:/.test(running.text()) || undefined);
+  await eventually(
+    'an identity',
+    () => /generation \d+: spiffe:/.test(running.text()) || undefined,
+  );
   return {
     world,
     running,
@@ -93,63 +97,101 @@ spec:
 /** A program that asks for a page through its environment and prints the status. */
 const FETCH = `fetch('http://crm.internal/v1/customers').then((r) => console.log('status', r.status))`;
 
-t.test('task run joins the environment that it was called in, and tells what it leaves out', async (t) => {
-  await using p = await place(t);
-  const print = 'console.log(JSON.stringify(process.env))';
-  const before = {
-    NO_PROXY: 'crm.internal,docs.corp.example',
-    JAVA_TOOL_OPTIONS: '-Xmx64m',
-    NODE_OPTIONS: '--no-warnings',
-  };
-  const command = [...p.options, '--intent', p.intent, '--', process.execPath, '-e', print];
-  const done = await cli(['task', 'run', ...command], before);
-  const env = JSON.parse(done.out) as Record<string, string>;
-  t.equal(env['NO_PROXY'], 'localhost,127.0.0.1,::1,docs.corp.example');
-  t.match(done.err, /NO_PROXY: left out crm\.internal/);
-  const { port } = new URL(env['CHAPERONE_RELAY'] ?? '');
-  t.match(env['JAVA_TOOL_OPTIONS'], new RegExp(`^-Xmx64m .*-Dhttps\\.proxyPort=${port} `), 'it sends no credential');
-  t.not(new URL(env['HTTP_PROXY'] ?? '').port, port);
-  t.match(env['NODE_OPTIONS'], /--no-warnings/, 'and what the tests themselves preload');
-  t.equal(env['WSS_PROXY'], env['HTTPS_PROXY']);
-  t.match(env['CHAPERONE_TASK_CREDENTIALS'], /^Basic /);
-  t.notOk('CHAPERONE_TASK_AUTHORIZATION' in env, 'nothing that extends the task');
-});
+t.test(
+  'task run joins the environment that it was called in, and tells what it leaves out',
+  async (t) => {
+    await using p = await place(t);
+    const print = 'console.log(JSON.stringify(process.env))';
+    const before = {
+      NO_PROXY: 'crm.internal,docs.corp.example',
+      JAVA_TOOL_OPTIONS: '-Xmx64m',
+      NODE_OPTIONS: '--no-warnings',
+    };
+    const command = [...p.options, '--intent', p.intent, '--', process.execPath, '-e', print];
+    const done = await cli(['task', 'run', ...command], before);
+    const env = JSON.parse(done.out) as Record<string, string>;
+    t.equal(env['NO_PROXY'], 'localhost,127.0.0.1,::1,docs.corp.example');
+    t.match(done.err, /NO_PROXY: left out crm\.internal/);
+    const { port } = new URL(env['CHAPERONE_RELAY'] ?? '');
+    t.match(
+      env['JAVA_TOOL_OPTIONS'],
+      new RegExp(`^-Xmx64m .*-Dhttps\\.proxyPort=${port} `),
+      'it sends no credential',
+    );
+    t.not(new URL(env['HTTP_PROXY'] ?? '').port, port);
+    t.match(env['NODE_OPTIONS'], /--no-warnings/, 'and what the tests themselves preload');
+    t.equal(env['WSS_PROXY'], env['HTTPS_PROXY']);
+    t.match(env['CHAPERONE_TASK_CREDENTIALS'], /^Basic /);
+    t.notOk('CHAPERONE_TASK_AUTHORIZATION' in env, 'nothing that extends the task');
+  },
+);
 
 t.test('a program that cannot be run ends task run as it ends a shell', async (t) => {
   await using p = await place(t);
-  const unknown = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', 'no-such-program-here']);
-  t.match(unknown, { status: 127, err: /^chaperone: no-such-program-here: command not found/m });
-  const closed = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', p.intent]);
-  t.match(closed, { status: 126, err: /it may not be run; look at its mode/ });
-});
-
-t.test('a program inside a task reaches what the task was granted, and nothing of it is left afterwards', async (t) => {
-  await using p = await place(t);
-  const done = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', process.execPath, '-e', FETCH]);
-  t.match(done.out, /status 200/);
-  t.equal(done.status, 0);
-  const bare = await cli([
+  const unknown = await cli([
     'task',
     'run',
     ...p.options,
     '--intent',
     p.intent,
     '--',
-    process.execPath,
-    '-e',
-    'process.exit(7)',
+    'no-such-program-here',
   ]);
-  t.equal(bare.status, 7, 'the exit status is the program’s');
-  const killed = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', 'sh', '-c', 'kill -TERM $$']);
-  t.equal(killed.status, 143);
-  const listed = await cli(['task', 'list', ...p.options]);
-  t.match(listed.out, /no task is open/);
-  const events = p
-    .records()
-    .filter(({ kind }) => kind === 'task')
-    .map(({ event }) => event);
-  t.same(events, ['opened', 'completed', 'opened', 'completed', 'opened', 'completed']);
+  t.match(unknown, { status: 127, err: /^chaperone: no-such-program-here: command not found/m });
+  const closed = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', p.intent]);
+  t.match(closed, { status: 126, err: /it may not be run; look at its mode/ });
 });
+
+t.test(
+  'a program inside a task reaches what the task was granted, and nothing of it is left afterwards',
+  async (t) => {
+    await using p = await place(t);
+    const done = await cli([
+      'task',
+      'run',
+      ...p.options,
+      '--intent',
+      p.intent,
+      '--',
+      process.execPath,
+      '-e',
+      FETCH,
+    ]);
+    t.match(done.out, /status 200/);
+    t.equal(done.status, 0);
+    const bare = await cli([
+      'task',
+      'run',
+      ...p.options,
+      '--intent',
+      p.intent,
+      '--',
+      process.execPath,
+      '-e',
+      'process.exit(7)',
+    ]);
+    t.equal(bare.status, 7, 'the exit status is the program’s');
+    const killed = await cli([
+      'task',
+      'run',
+      ...p.options,
+      '--intent',
+      p.intent,
+      '--',
+      'sh',
+      '-c',
+      'kill -TERM $$',
+    ]);
+    t.equal(killed.status, 143);
+    const listed = await cli(['task', 'list', ...p.options]);
+    t.match(listed.out, /no task is open/);
+    const events = p
+      .records()
+      .filter(({ kind }) => kind === 'task')
+      .map(({ event }) => event);
+    t.same(events, ['opened', 'completed', 'opened', 'completed', 'opened', 'completed']);
+  },
+);
 
 t.test('killing the command ends the task too', async (t) => {
   await using p = await place(t);
@@ -172,9 +214,14 @@ t.test('killing the command ends the task too', async (t) => {
     heads,
     /^TASK +STATE +PURPOSE +FOR +MAY +ON +UNTIL\nt-\S+ +open +support +alice +read \(write\) +crm +20\S+\n$/,
   );
-  t.match(JSON.parse(out), { tasks: [{ state: 'open', owner: 'alice', grant: { destinations: ['crm'] } }] });
+  t.match(JSON.parse(out), {
+    tasks: [{ state: 'open', owner: 'alice', grant: { destinations: ['crm'] } }],
+  });
   running.child.kill('SIGKILL');
-  await eventually('revoked', () => p.records().some(({ event }) => event === 'revoked') || undefined);
+  await eventually(
+    'revoked',
+    () => p.records().some(({ event }) => event === 'revoked') || undefined,
+  );
   await running[Symbol.asyncDispose]();
 });
 
@@ -186,7 +233,9 @@ t.test('an operator sees a step-up, approves it, and revokes everything', async 
   t.match(variables.out, /export HTTP_PROXY='?http:\/\/t-/);
   t.match(variables.out, /export http_proxy=/, 'curl reads the lower-case one alone');
   const post = async (): Promise<string> => {
-    const script = `fetch('http://crm.internal/v1/notes', { method: 'POST', body: 'x' }).then(async (r) => console.log(r.status, await r.text()), (e) => console.log(e.cause.message))`;
+    const script =
+      `fetch('http://crm.internal/v1/notes', { method: 'POST', body: 'x' }).then(async (r) ` +
+      '=> console.log(r.status, await r.text()), (e) => console.log(e.cause.message))';
     const env = { HTTP_PROXY: proxyUrl, NODE_USE_ENV_PROXY: '1' };
     return (await promisify(execFile)(process.execPath, ['-e', script], { env })).stdout;
   };
@@ -203,7 +252,9 @@ t.test('an operator sees a step-up, approves it, and revokes everything', async 
       },
       (answer) => {
         let text = '';
-        answer.on('data', (chunk: Buffer) => (text += chunk.toString())).on('end', () => resolve(JSON.parse(text).id));
+        answer
+          .on('data', (chunk: Buffer) => (text += chunk.toString()))
+          .on('end', () => resolve(JSON.parse(text).id));
       },
     );
     asked.on('error', reject).end(JSON.stringify({ decision, reason: 'the customer asked' }));
@@ -223,7 +274,10 @@ t.test('an operator sees a step-up, approves it, and revokes everything', async 
     /^ {4}agent says {2}reason "the customer asked", purpose "support", owner "alice" \(unproved\)$/m,
   ])
     t.match(shown, line);
-  t.equal((await cli(['approve', ...p.options, stepUp, '--by', 'olga'])).out.trim(), `approved: ${about}`);
+  t.equal(
+    (await cli(['approve', ...p.options, stepUp, '--by', 'olga'])).out.trim(),
+    `approved: ${about}`,
+  );
   t.match((await cli(['task', 'questions', ...p.options])).out, /no question waits/);
   t.notMatch(await post(), /step-up-required/);
   t.equal((await cli(['approve', ...p.options, stepUp])).status, 66, 'once');
@@ -245,7 +299,10 @@ t.test('what is wrong with an intent, a socket or a task is said in one sentence
     (await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', 'true'])).err,
     /nothing is left of the intent/,
   );
-  t.match((await cli(['task', 'end', ...p.options, 't-nothing'])).err, /there is no task t-nothing/);
+  t.match(
+    (await cli(['task', 'end', ...p.options, 't-nothing'])).err,
+    /there is no task t-nothing/,
+  );
   t.match((await cli(['task', 'list', '--api', join(p.folder, 'no.sock')])).err, /does not answer/);
   t.match((await cli(['revoke', ...p.options])).err, /name one task, or --all/);
 });

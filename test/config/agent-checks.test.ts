@@ -8,12 +8,20 @@ const agents = (...lines: readonly string[]): string =>
   `  agents:\n${lines.map((line) => `    - { ${line} }\n`).join('')}`;
 const TWO = agents('name: a, folder: /run/a', 'name: b, folder: /run/b');
 
-/** Name of the check, documents that it refuses, what it says, and documents next to them that pass. */
-const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], readonly string[]])[] = [
+/**
+ * Name of the check, documents that it refuses, what it says, and documents next to them that pass.
+ */
+const CASES: readonly (readonly [
+  string,
+  readonly string[],
+  readonly RegExp[],
+  readonly string[],
+])[] = [
   [
     'the-doors-are-apart',
     [
-      `${SIDECAR}${OPERATOR}  agentApi: { socket: /run/chaperone/admin/agent/a.sock, tcp: { address: '0.0.0.0:1', tokenFile: x } }\n`,
+      `${SIDECAR}${OPERATOR}  agentApi: { socket: /run/chaperone/admin/agent/a.sock, tcp: ` +
+        `{ address: '0.0.0.0:1', tokenFile: x } }\n`,
     ],
     [
       /agentApi\.socket: the agent would reach the operator’s door/,
@@ -23,7 +31,9 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
   ],
   [
     'the-doors-are-apart',
-    [`${SIDECAR}${OPERATOR}${agents('name: a, folder: /run/chaperone', 'name: b, folder: /run/chaperone/b')}`],
+    [
+      `${SIDECAR}${OPERATOR}${agents('name: a, folder: /run/chaperone', 'name: b, folder: /run/chaperone/b')}`,
+    ],
     [
       /agents\[0\]\.folder: agent a would reach the operator’s door/,
       /agents\[1\]\.folder: agent b would reach agent a/,
@@ -32,13 +42,18 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
   ],
   [
     'one-form-of-agents',
-    [`${SIDECAR}${TWO}  agentApi: { socket: /run/c/a.sock, tcp: { address: '127.0.0.1:1', tokenFile: x } }\n`],
+    [
+      `${SIDECAR}${TWO}  agentApi: { socket: /run/c/a.sock, tcp: { address: '127.0.0.1:1', ` +
+        `tokenFile: x } }\n`,
+    ],
     [/agentApi: agents is there too, .*; remove agentApi: a port tells agents apart by nothing/],
     [`${SIDECAR}${DOOR}`],
   ],
   [
     'all-agents-have-an-identity-or-none-has',
-    [`${SIDECAR}${agents('name: a, folder: /run/a, identity: { hint: a }', 'name: b, folder: /run/b')}`],
+    [
+      `${SIDECAR}${agents('name: a, folder: /run/a, identity: { hint: a }', 'name: b, folder: /run/b')}`,
+    ],
     [/agents\[1\]: agent b has no identity, and others have/],
     [
       `${SIDECAR}${agents(
@@ -71,8 +86,13 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
       `${SIDECAR}${agents(`name: a, folder: /run/${'x'.repeat(80)}`)}`,
       destination('  listen: 127.0.0.1:0', 'a-destination'),
     ],
-    [/agents\[0\]\.folder: the path of a task’s socket for destination a-destination would be longer than 107 bytes/],
-    [`${SIDECAR}${agents(`name: a, folder: /run/${'x'.repeat(80)}`)}`, destination('', 'a-destination')],
+    [
+      /agents\[0\]\.folder: the path of a task’s socket for destination a-destination would be longer than 107 bytes/,
+    ],
+    [
+      `${SIDECAR}${agents(`name: a, folder: /run/${'x'.repeat(80)}`)}`,
+      destination('', 'a-destination'),
+    ],
   ],
 ];
 
@@ -90,19 +110,41 @@ for (const [name, wrong, messages, right] of CASES) {
 }
 
 t.test('every check has a case here, and a sentence', async (t) => {
-  t.same([...new Set(CASES.map(([name]) => name))].sort(), AGENT_CHECKS.map(({ name }) => name).sort());
+  t.same(
+    [...new Set(CASES.map(([name]) => name))].sort(),
+    AGENT_CHECKS.map(({ name }) => name).sort(),
+  );
   for (const { doc } of AGENT_CHECKS) t.match(doc, /^[A-Z`].{20,}\.$/, doc);
 });
 
-t.test('an agent arrives with its folder, and the short form is one agent with the name of the document', async (t) => {
-  const home = { socket: '/run/a/api.sock', folder: '/run/a', forward: true, mode: 0o660, group: 'staff' };
-  const several = await load(t, `${SIDECAR}${agents('name: a, folder: /run/a, group: staff, identity: { hint: x }')}`);
-  t.match(several.sidecar.agents, [{ name: 'a', purposes: undefined, identity: { hint: 'x' }, home }]);
-  const short = await load(t, `${SIDECAR}${DOOR}`);
-  const beside = { socket: '/run/chaperone/agent/api.sock', folder: '/run/chaperone/agent/api.sock.d' };
-  t.match(short.sidecar.agents, [{ name: 'agent', identity: undefined, home: { ...beside, forward: false } }]);
-  t.match((await load(t, SIDECAR)).sidecar.agents, [{ name: 'agent', home: undefined }]);
-});
+t.test(
+  'an agent arrives with its folder, and the short form is one agent with the name of the document',
+  async (t) => {
+    const home = {
+      socket: '/run/a/api.sock',
+      folder: '/run/a',
+      forward: true,
+      mode: 0o660,
+      group: 'staff',
+    };
+    const several = await load(
+      t,
+      `${SIDECAR}${agents('name: a, folder: /run/a, group: staff, identity: { hint: x }')}`,
+    );
+    t.match(several.sidecar.agents, [
+      { name: 'a', purposes: undefined, identity: { hint: 'x' }, home },
+    ]);
+    const short = await load(t, `${SIDECAR}${DOOR}`);
+    const beside = {
+      socket: '/run/chaperone/agent/api.sock',
+      folder: '/run/chaperone/agent/api.sock.d',
+    };
+    t.match(short.sidecar.agents, [
+      { name: 'agent', identity: undefined, home: { ...beside, forward: false } },
+    ]);
+    t.match((await load(t, SIDECAR)).sidecar.agents, [{ name: 'agent', home: undefined }]);
+  },
+);
 
 t.test('the words of an agent are held to their grammar', async (t) => {
   for (const [line, message] of [
@@ -114,5 +156,11 @@ t.test('the words of an agent are held to their grammar', async (t) => {
     ["name: a, folder: /run/a, mode: '0666'", /0600, 0660/],
   ] as const)
     t.match(await problemsOf(t, `${SIDECAR}${agents(line)}`), [message], line);
-  t.match(await problemsOf(t, `${SIDECAR}${agents('name: a, folder: /run/a', 'name: a, folder: /run/b')}`), [/twice/]);
+  t.match(
+    await problemsOf(
+      t,
+      `${SIDECAR}${agents('name: a, folder: /run/a', 'name: a, folder: /run/b')}`,
+    ),
+    [/twice/],
+  );
 });

@@ -10,9 +10,11 @@ const RULES = '  rules: [{ name: a, effect: deny, http: {} }]';
 const CASES: readonly (readonly [string, string, RegExp, string])[] = [
   [
     'via-is-judged-elsewhere',
-    `${MTLS}  upstream: { address: 'crm.example:443', cidrs: [10.0.0.0/8] }\n  via: { proxy: 'http://p.corp:3128' }`,
+    `${MTLS}  upstream: { address: 'crm.example:443', cidrs: [10.0.0.0/8] }\n  via: { ` +
+      `proxy: 'http://p.corp:3128' }`,
     /spec\.upstream\.cidrs: the proxy of via resolves the name/,
-    `${MTLS}  upstream: { address: 'crm.example:443', cidrs: [10.0.0.0/8] }\n  via: { direct: true }`,
+    `${MTLS}  upstream: { address: 'crm.example:443', cidrs: [10.0.0.0/8] }\n  via: { ` +
+      'direct: true }',
   ],
   [
     'via-is-judged-elsewhere',
@@ -30,7 +32,8 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     'burst-needs-rate',
     `${MTLS}  rules: [{ name: a, effect: allow, action: read, http: {}, limits: { burst: 5 } }]`,
     /spec\.rules\[0\]\.limits\.burst: there is no rate/,
-    `${MTLS}  rules: [{ name: a, effect: allow, action: read, http: {}, limits: { burst: 5, rate: 1/m } }]`,
+    `${MTLS}  rules: [{ name: a, effect: allow, action: read, http: {}, limits: { burst: ` +
+      '5, rate: 1/m } }]',
   ],
   [
     'paths-need-requests',
@@ -42,13 +45,15 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     'patterns-fit-the-paths',
     '  rules: [{ name: a, effect: allow, action: read, http: { paths: [/projects/a%2Fb] } }]',
     /spec\.rules\[0\]\.http\.paths\[0\]: no path has an escaped slash here: it would never match; write paths: /,
-    '  paths: { encodedSlash: keep }\n  rules: [{ name: a, effect: allow, action: read, http: { paths: [/projects/a%2Fb] } }]',
+    '  paths: { encodedSlash: keep }\n  rules: [{ name: a, effect: allow, action: read, ' +
+      'http: { paths: [/projects/a%2Fb] } }]',
   ],
   [
     'patterns-fit-the-paths',
     '  rules: [{ name: a, effect: deny, http: { paths: [/a, /a//b] } }]',
     /spec\.rules\[0\]\.http\.paths\[1\]: no path has an empty segment here: it would never match; write paths: /,
-    '  paths: { emptySegments: keep }\n  rules: [{ name: a, effect: deny, http: { paths: [/a, /a//b] } }]',
+    '  paths: { emptySegments: keep }\n  rules: [{ name: a, effect: deny, http: { paths: ' +
+      '[/a, /a//b] } }]',
   ],
   [
     'headers-need-requests',
@@ -100,9 +105,11 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
   ],
   [
     'no-websocket-over-h2',
-    `${MTLS}  upstream: { http: h2 }\n  rules: [{ name: a, effect: allow, action: read, http: { websocket: true } }]`,
+    `${MTLS}  upstream: { http: h2 }\n  rules: [{ name: a, effect: allow, action: read, ` +
+      'http: { websocket: true } }]',
     /spec\.rules\[0\]\.http\.websocket: no WebSocket is opened over HTTP\/2/,
-    `${MTLS}  upstream: { http: h1 }\n  rules: [{ name: a, effect: allow, action: read, http: { websocket: true } }]`,
+    `${MTLS}  upstream: { http: h1 }\n  rules: [{ name: a, effect: allow, action: read, ` +
+      'http: { websocket: true } }]',
   ],
   [
     'grpc-is-not-passthrough',
@@ -110,7 +117,12 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     /spec\.tls\.mode: in mode passthrough the calls are inside the TLS of the agent/,
     '  tls: { mode: web }\n  protocol: grpc',
   ],
-  ['mtls-needs-peers', '  tls: { mode: mtls }', /spec\.tls: mode mtls has no peers: any workload/, MTLS],
+  [
+    'mtls-needs-peers',
+    '  tls: { mode: mtls }',
+    /spec\.tls: mode mtls has no peers: any workload/,
+    MTLS,
+  ],
   [
     'peers-need-mtls',
     `  tls: { mode: web, ${PEERS} }`,
@@ -207,7 +219,12 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     /spec\.when: its requests are judged by rules; write when on a rule/,
     "  protocol: tcp\n  when: 'request.port == 80'",
   ],
-  ['tcp-has-no-rules', `  protocol: tcp\n${RULES}`, /spec\.rules: protocol tcp is not HTTP/, '  protocol: tcp'],
+  [
+    'tcp-has-no-rules',
+    `  protocol: tcp\n${RULES}`,
+    /spec\.rules: protocol tcp is not HTTP/,
+    '  protocol: tcp',
+  ],
   [
     'no-rules-no-report',
     '  protocol: tcp\n  mode: report',
@@ -252,7 +269,8 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
   ],
   [
     'listen-needs-a-destination-to-stand-for',
-    "  protocol: tcp\n  listen: 127.0.0.1:9001\n  upstream: { address: a.b:80 }\n  hosts: ['*.example.com']",
+    '  protocol: tcp\n  listen: 127.0.0.1:9001\n  upstream: { address: a.b:80 }\n  hosts: ' +
+      "['*.example.com']",
     /spec\.hosts: a connection does not say which host is meant/,
     "  listen: 127.0.0.1:9001\n  hosts: ['*.example.com']",
   ],
@@ -260,7 +278,8 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     'mcp-has-its-settings',
     `${MTLS}  protocol: mcp`,
     /spec\.protocol: protocol mcp does not say how the server is spoken to; write mcp: \{ endpoints: \[\/mcp\] \}/,
-    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: allow, action: read, mcp: { tools: [x] } }]`,
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: allow, ` +
+      'action: read, mcp: { tools: [x] } }]',
   ],
   [
     'mcp-has-its-settings',
@@ -288,13 +307,17 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
   ],
   [
     'http-beside-the-endpoints',
-    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: allow, action: read, http: { paths: [/health, /MCP/**] } }]`,
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: allow, ` +
+      'action: read, http: { paths: [/health, /MCP/**] } }]',
     /spec\.rules\[0\]\.http\.paths\[1\]: a path at an endpoint of MCP, or below it, is for messages alone/,
-    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: allow, action: read, http: { paths: [/health, '/.well-known/**'] }, when: 'request.method == "GET"' }]`,
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: allow, ` +
+      `action: read, http: { paths: [/health, '/.well-known/**'] }, when: 'request.method ` +
+      `== "GET"' }]`,
   ],
   [
     'http-beside-the-endpoints',
-    `${MTLS}  protocol: mcp\n  mcp: { path: / }\n  rules: [{ name: a, effect: allow, action: read, http: {} }]`,
+    `${MTLS}  protocol: mcp\n  mcp: { path: / }\n  rules: [{ name: a, effect: allow, ` +
+      'action: read, http: {} }]',
     /spec\.rules\[0\]\.http: a path at an endpoint of MCP, or below it, is for messages alone/,
     `${MTLS}  protocol: mcp\n  mcp: { path: / }`,
   ],
@@ -302,7 +325,8 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     'mcp-like-is-for-mcp',
     `${MTLS}  rules: [{ name: a, effect: allow, action: read, http: { mcpLike: allow } }]`,
     /spec\.rules\[0\]\.http\.mcpLike: protocol http has no endpoints; remove it/,
-    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: allow, action: read, http: { mcpLike: allow } }]`,
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: allow, ` +
+      'action: read, http: { mcpLike: allow } }]',
   ],
   [
     'upstream-host-is-for-requests',
@@ -312,7 +336,8 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
   ],
   [
     'rules-fit-the-protocol',
-    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: deny, http: {}, mcp: { tools: [x] } }]`,
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: deny, ` +
+      'http: {}, mcp: { tools: [x] } }]',
     /spec\.rules\[0\]\.http: a rule is about messages or about requests beside them, not about both/,
     `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: deny, http: {} }]`,
   ],
@@ -320,7 +345,8 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     'rules-fit-the-protocol',
     `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: deny, mcp: {} }]`,
     /spec\.rules\[0\]: a rule of protocol mcp says nothing under mcp; write mcp: \{ tools: \[name\] \}/,
-    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: deny, mcp: { resources: ['ticket://secret/**'] } }]`,
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: deny, ` +
+      `mcp: { resources: ['ticket://secret/**'] } }]`,
   ],
   [
     'rules-fit-the-protocol',
@@ -346,7 +372,12 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     /spec\.listen: whoever reaches this address acts with the identity of this sidecar; listen on 127\.0\.0\.1/,
     '  listen: 0.0.0.0:9001\n  unsafeNonLoopback: true',
   ],
-  ['listen-on-loopback', "  listen: '10.0.0.1:9001'", /whoever reaches this address/, "  listen: '[::1]:9001'"],
+  [
+    'listen-on-loopback',
+    "  listen: '10.0.0.1:9001'",
+    /whoever reaches this address/,
+    "  listen: '[::1]:9001'",
+  ],
   [
     'upstream-may-be-dialled',
     `${MTLS}  upstream: { address: 169.254.169.254:80 }`,
@@ -385,11 +416,18 @@ for (const [name, wrong, message, right] of CASES) {
     t.equal(problems.length, 1, problems.join('\n'));
     t.match(problems[0], message);
     t.match(problems[0], /^c\.yaml:\d+:\d+ spec\.[^:]+: .*; \S/, 'place, key, problem and fix');
-    t.same(await problemsOf(t, SIDECAR, destination(right.replace(/\n$/, ''))), [], `passes: ${right}`);
+    t.same(
+      await problemsOf(t, SIDECAR, destination(right.replace(/\n$/, ''))),
+      [],
+      `passes: ${right}`,
+    );
   });
 }
 
 t.test('every check has a case here, and a sentence', async (t) => {
-  t.same([...new Set(CASES.map(([name]) => name))].sort(), DESTINATION_CHECKS.map(({ name }) => name).sort());
+  t.same(
+    [...new Set(CASES.map(([name]) => name))].sort(),
+    DESTINATION_CHECKS.map(({ name }) => name).sort(),
+  );
   for (const { name, doc } of DESTINATION_CHECKS) t.match(doc, /^[A-Z`].{20,}\.$/, name);
 });

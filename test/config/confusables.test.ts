@@ -3,9 +3,9 @@ import { confusableNames, skeleton } from '../../lib/config/checks/confusables.t
 import { destination } from '../policy/destination.ts';
 
 const of = (...hosts: readonly string[]): readonly string[] =>
-  confusableNames(hosts.map((host, i) => destination(`d${'abcdefgh'[i]}-${i}-site`, { hosts: [host] }))).map(
-    ({ code, message }) => `${code}: ${message}`,
-  );
+  confusableNames(
+    hosts.map((host, i) => destination(`d${'abcdefgh'[i]}-${i}-site`, { hosts: [host] })),
+  ).map(({ code, message }) => `${code}: ${message}`);
 
 t.test('hosts that a reader takes for each other are named (A7)', async (t) => {
   const pairs: readonly (readonly [string, string])[] = [
@@ -17,11 +17,14 @@ t.test('hosts that a reader takes for each other are named (A7)', async (t) => {
     ['github.example', 'githubs.example'],
     ['google.example', 'g00gle.example'],
   ];
-  for (const [one, other] of pairs) t.match(of(one, other), [new RegExp(`${other} is easily taken for ${one}`)], other);
+  for (const [one, other] of pairs)
+    t.match(of(one, other), [new RegExp(`${other} is easily taken for ${one}`)], other);
 });
 
 t.test('a host in letters of another script is shown as it reads (A7)', async (t) => {
-  t.match(of('xn--pple-43d.example'), [/xn--pple-43d\.example reads аpple\.example, which looks like apple\.example/]);
+  t.match(of('xn--pple-43d.example'), [
+    /xn--pple-43d\.example reads аpple\.example, which looks like apple\.example/,
+  ]);
   t.match(of('xn--80ak6aa92e.example', 'apple.example'), [
     /looks like apple\.example/,
     /apple\.example is easily taken for xn--80ak6aa92e\.example \(аррӏе\.example\)/,
@@ -53,6 +56,9 @@ t.test('names of destinations are compared too', async (t) => {
     destination('biling', { hosts: ['b.y'] }),
   ]);
   t.match(found, [
-    { about: 'destination biling', message: /its name biling is easily taken for billing, another destination/ },
+    {
+      about: 'destination biling',
+      message: /its name biling is easily taken for billing, another destination/,
+    },
   ]);
 });

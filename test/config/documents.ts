@@ -13,9 +13,13 @@ spec:
   defaults: { task: optional }
 `;
 
-/** A Destination with the given lines of `spec` (two blanks deep); `name` is also its host below .internal unless hosts are written. */
+/**
+ * A Destination with the given lines of `spec` (two blanks deep); `name` is also its host below
+ * .internal unless hosts are written.
+ */
 export function destination(spec: string, name = 'crm'): string {
-  const has = (key: string): boolean => spec.split('\n').some((line) => line.startsWith(`  ${key}:`));
+  const has = (key: string): boolean =>
+    spec.split('\n').some((line) => line.startsWith(`  ${key}:`));
   const lines = [
     ...(has('hosts') ? [] : [`  hosts: [${name}.internal]`]),
     ...(has('ports') ? [] : ['  ports: [80]']),
@@ -42,7 +46,10 @@ export async function load(t: Test, ...texts: readonly string[]): Promise<Config
   return loadConfig([file], { generation: 1 });
 }
 
-/** The problems of the texts, without the folder: `c.yaml:4:11 spec.x: message; fix`; [] when they load. */
+/**
+ * The problems of the texts, without the folder: `c.yaml:4:11 spec.x: message; fix`; [] when they
+ * load.
+ */
 export async function problemsOf(t: Test, ...texts: readonly string[]): Promise<readonly string[]> {
   const path = folder(t);
   const file = join(path, 'c.yaml');
@@ -50,7 +57,10 @@ export async function problemsOf(t: Test, ...texts: readonly string[]): Promise<
   return problemsIn(path, [file]);
 }
 
-export async function problemsIn(path: string, paths: readonly string[]): Promise<readonly string[]> {
+export async function problemsIn(
+  path: string,
+  paths: readonly string[],
+): Promise<readonly string[]> {
   try {
     await loadConfig(paths, { generation: 1 });
     return [];
@@ -62,7 +72,8 @@ export async function problemsIn(path: string, paths: readonly string[]): Promis
 
 /** A TaskPolicy for purpose `support` on destination `crm`, with the given lines of `spec`. */
 export function taskPolicy(spec: string, name = 'support'): string {
-  const has = (key: string): boolean => spec.split('\n').some((line) => line.startsWith(`  ${key}:`));
+  const has = (key: string): boolean =>
+    spec.split('\n').some((line) => line.startsWith(`  ${key}:`));
   const lines = [
     ...(has('purposes') ? [] : ['  purposes: [support]']),
     ...(has('destinations') ? [] : ['  destinations: [crm]']),

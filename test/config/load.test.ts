@@ -68,7 +68,11 @@ t.test('every setting of the sidecar arrives', async (t) => {
       },
     ],
     tasks: {
-      webhook: { url: 'https://approvals.example.org/x', secretFile: join(path, 'secret'), timeout: 5000 },
+      webhook: {
+        url: 'https://approvals.example.org/x',
+        secretFile: join(path, 'secret'),
+        timeout: 5000,
+      },
     },
     health: { host: '0.0.0.0', port: 15021 },
     audit: {
@@ -130,7 +134,13 @@ t.test('what is not written has the safe default (C11)', async (t) => {
     mode: 'enforce',
     timeouts: { connect: 5000, headers: 600_000, message: 30_000, idle: 300_000, total: 3_600_000 },
     limits: { concurrent: 64, body: undefined },
-    tls: { mode: 'mtls', serverName: undefined, roots: undefined, insecure: false, intercept: false },
+    tls: {
+      mode: 'mtls',
+      serverName: undefined,
+      roots: undefined,
+      insecure: false,
+      intercept: false,
+    },
   });
   t.equal(decide(policy, request()).code, 'no-rule-matched', 'without rules everything is denied');
 });
@@ -155,7 +165,8 @@ t.test('a destination arrives as policy and decides', async (t) => {
     limits: { concurrent: 2, body: 1_048_576 },
     at: /c\.yaml:7:1$/,
   });
-  const code = (path: string, websocket = false): string => decide(policy, request({ path, websocket })).code;
+  const code = (path: string, websocket = false): string =>
+    decide(policy, request({ path, websocket })).code;
   t.equal(code('/v1/customers/7'), 'allowed');
   t.equal(code('/v1/customers/export'), 'denied-by-rule');
   t.equal(code('/live', true), 'allowed');
@@ -170,7 +181,8 @@ t.test('what is loaded is frozen, all the way down', async (t) => {
   );
   const loose: string[] = [];
   const visit = (value: unknown, path: string): void => {
-    if (typeof value !== 'object' || value === null || value instanceof Map || value instanceof Set) return;
+    if (typeof value !== 'object' || value === null || value instanceof Map || value instanceof Set)
+      return;
     if (!Object.isFrozen(value)) loose.push(path);
     for (const [key, inner] of Object.entries(value)) visit(inner, `${path}.${key}`);
   };
@@ -185,7 +197,8 @@ t.test('every problem is named, with place, key, problem and fix (C10, C11)', as
       .replace('initialSync: 2m', 'initialSync: 2')
       .replace('onFailure: continue', 'onFailure: no'),
     destination(
-      '  protcol: http\n  task: requird\n  retries: x\n  dataClass: none\n  rules: [{ name: a, effect: allow, action: read, http: { method: [GET] }, a2a: {} }]',
+      '  protcol: http\n  task: requird\n  retries: x\n  dataClass: none\n  rules: [{ ' +
+        'name: a, effect: allow, action: read, http: { method: [GET] }, a2a: {} }]',
     ),
     'kind: TaskPolicy\napiVersion: chaperone.dev/v1alpha1\n',
     'kind: Destinaton\n',
@@ -216,64 +229,86 @@ t.test('every problem is named, with place, key, problem and fix (C10, C11)', as
 t.test('each key and word of the design that is not built yet is refused by name', async (t) => {
   const sidecarKeys = ['inbound'].map((key) => [key, `${SIDECAR}  ${key}: []\n`] as const);
   for (const [key, text] of sidecarKeys)
-    t.match(await problemsOf(t, text), [new RegExp(`spec\\.${key}: the key ${key} is not supported yet`)], key);
-  const ruleWith = (key: string): string => `  rules: [{ name: a, effect: deny, http: {}, ${key}: x }]`;
+    t.match(
+      await problemsOf(t, text),
+      [new RegExp(`spec\\.${key}: the key ${key} is not supported yet`)],
+      key,
+    );
+  const ruleWith = (key: string): string =>
+    `  rules: [{ name: a, effect: deny, http: {}, ${key}: x }]`;
   const cases: readonly (readonly [string, string])[] = [
     ...['retries'].map((key) => [key, `  ${key}: x`] as const),
     ...['a2a'].map((key) => [key, ruleWith(key)] as const),
     ...['a2a', 'postgres'].map((word) => [word, `  protocol: ${word}`] as const),
   ];
   for (const [word, spec] of cases)
-    t.match(await problemsOf(t, SIDECAR, destination(spec)), [new RegExp(`${word} is not supported yet`)], spec);
+    t.match(
+      await problemsOf(t, SIDECAR, destination(spec)),
+      [new RegExp(`${word} is not supported yet`)],
+      spec,
+    );
 });
 
-t.test('conditions are compiled with the documents: each that is none is a problem at its place (when)', async (t) => {
-  const rules = (...conditions: readonly string[]): string =>
-    `  rules:\n${conditions.map((text, i) => `    - { name: r${i}, effect: deny, http: {}, when: ${text} }`).join('\n')}`;
-  t.match(await problemsOf(t, SIDECAR, destination(rules('""'))), [/ spec\.rules\[0\]\.when: the condition is empty/]);
-  const found = await problemsOf(
-    t,
-    SIDECAR.replace('spec:', 'spec:\n  dataClasses: [low, high]'),
-    destination(rules("'request.verb == 1'", "'request.port == 81'", '\'rank("secret") > 1\'')),
-    destination(rules("'args.x == 1'"), 'wiki'),
-  );
-  t.match(found, [
-    /^c\.yaml:16:49 spec\.rules\[0\]\.when: column 9: no such key: verb; see docs/,
-    /^c\.yaml:18:49 spec\.rules\[2\]\.when: column 6: "secret" is no data class; they are low, high$/,
-    /^c\.yaml:28:49 spec\.rules\[0\]\.when: column 1: args is not known for a request rule; known are request, /,
-  ]);
-  const { policy } = await load(
-    t,
-    SIDECAR.replace('spec:', 'spec:\n  dataClasses: [low, high]'),
-    destination(
-      `${rules('\'request.param("force") == ["1"]\'')}\n    - { name: low, effect: allow, action: read, http: {}, when: rank(destination.dataClass) == 1 }`,
-    ),
-  );
-  t.equal(policy.byName.get('crm')?.dataClass, 'high', 'the highest class is the default');
-  t.same(policy.dataClasses, ['low', 'high'], 'as tasks order them too');
-  t.match(decide(policy, request()), { effect: 'allow', rule: 'low' });
-  t.match(decide(policy, request({ query: '?force=1' })), { effect: 'deny', code: 'denied-by-rule', rule: 'r0' });
-});
+t.test(
+  'conditions are compiled with the documents: each that is none is a problem at its place (when)',
+  async (t) => {
+    const rules = (...conditions: readonly string[]): string =>
+      `  rules:\n${conditions.map((text, i) => `    - { name: r${i}, effect: deny, http: {}, when: ${text} }`).join('\n')}`;
+    t.match(await problemsOf(t, SIDECAR, destination(rules('""'))), [
+      / spec\.rules\[0\]\.when: the condition is empty/,
+    ]);
+    const found = await problemsOf(
+      t,
+      SIDECAR.replace('spec:', 'spec:\n  dataClasses: [low, high]'),
+      destination(rules("'request.verb == 1'", "'request.port == 81'", '\'rank("secret") > 1\'')),
+      destination(rules("'args.x == 1'"), 'wiki'),
+    );
+    t.match(found, [
+      /^c\.yaml:16:49 spec\.rules\[0\]\.when: column 9: no such key: verb; see docs/,
+      /^c\.yaml:18:49 spec\.rules\[2\]\.when: column 6: "secret" is no data class; they are low, high$/,
+      /^c\.yaml:28:49 spec\.rules\[0\]\.when: column 1: args is not known for a request rule; known are request, /,
+    ]);
+    const { policy } = await load(
+      t,
+      SIDECAR.replace('spec:', 'spec:\n  dataClasses: [low, high]'),
+      destination(
+        `${rules('\'request.param("force") == ["1"]\'')}\n    - { name: low, effect: ` +
+          'allow, action: read, http: {}, when: rank(destination.dataClass) == 1 }',
+      ),
+    );
+    t.equal(policy.byName.get('crm')?.dataClass, 'high', 'the highest class is the default');
+    t.same(policy.dataClasses, ['low', 'high'], 'as tasks order them too');
+    t.match(decide(policy, request()), { effect: 'allow', rule: 'low' });
+    t.match(decide(policy, request({ query: '?force=1' })), {
+      effect: 'deny',
+      code: 'denied-by-rule',
+      rule: 'r0',
+    });
+  },
+);
 
-t.test('a destination of connections has a condition of its own, over what is known of a connection', async (t) => {
-  const spec = (when: string): string => `  protocol: tcp\n  ports: [5432]\n  when: ${when}`;
-  t.match(await problemsOf(t, SIDECAR, destination(spec('\'request.method == "GET"\''))), [
-    /^c\.yaml:\d+:\d+ spec\.when: column 9: no such key: method/,
-  ]);
-  const { policy } = await load(t, SIDECAR, destination(spec("'request.time.getHours() >= 8'")));
-  const at = (hour: number): string =>
-    decide(policy, { ...connection({ port: 5432 }), time: Date.UTC(2026, 0, 1, hour) }).code;
-  t.equal(at(8), 'allowed');
-  t.equal(at(7), 'no-rule-matched');
-  const { policy: late } = await load(t, SIDECAR, destination(spec("'task.uses < 3'")));
-  t.match(decide(late, connection({ port: 5432 })), {
-    effect: 'deny',
-    code: 'condition-failed',
-    reason:
-      /condition of destination crm could not be evaluated for a connection to crm\.internal:5432 \(.*not known here\)/,
-    policyError: /^crm: /,
-  });
-});
+t.test(
+  'a destination of connections has a condition of its own, over what is known of a connection',
+  async (t) => {
+    const spec = (when: string): string => `  protocol: tcp\n  ports: [5432]\n  when: ${when}`;
+    t.match(await problemsOf(t, SIDECAR, destination(spec('\'request.method == "GET"\''))), [
+      /^c\.yaml:\d+:\d+ spec\.when: column 9: no such key: method/,
+    ]);
+    const { policy } = await load(t, SIDECAR, destination(spec("'request.time.getHours() >= 8'")));
+    const at = (hour: number): string =>
+      decide(policy, { ...connection({ port: 5432 }), time: Date.UTC(2026, 0, 1, hour) }).code;
+    t.equal(at(8), 'allowed');
+    t.equal(at(7), 'no-rule-matched');
+    const { policy: late } = await load(t, SIDECAR, destination(spec("'task.uses < 3'")));
+    t.match(decide(late, connection({ port: 5432 })), {
+      effect: 'deny',
+      code: 'condition-failed',
+      reason:
+        /condition of destination crm could not be evaluated for a connection to crm\.internal:5432 \(.*not known here\)/,
+      policyError: /^crm: /,
+    });
+  },
+);
 
 t.test('values of the wrong kind are refused, never turned into the right one (C11)', async (t) => {
   const cases: readonly (readonly [string, RegExp])[] = [
@@ -300,7 +335,8 @@ t.test('values of the wrong kind are refused, never turned into the right one (C
     ['  rules: { a: b }', /write a list/],
     ['  rules: [x]', /write a map with the keys name, effect, action, http/],
   ];
-  for (const [spec, message] of cases) t.match(await problemsOf(t, SIDECAR, destination(spec)), [message], spec);
+  for (const [spec, message] of cases)
+    t.match(await problemsOf(t, SIDECAR, destination(spec)), [message], spec);
 });
 
 t.test('a set needs exactly one Sidecar, and says where the other one is', async (t) => {
@@ -313,23 +349,28 @@ t.test('a set needs exactly one Sidecar, and says where the other one is', async
   t.match(await problemsOf(t, ''), [/there is no Sidecar document/]);
 });
 
-t.test('files and folders: *.yaml and *.yml in order, nothing hidden, nothing deeper', async (t) => {
-  const path = folder(t);
-  writeFileSync(join(path, 'b.yml'), destination('', 'b'));
-  writeFileSync(join(path, 'a.yaml'), destination('', 'a'));
-  writeFileSync(join(path, '.hidden.yaml'), 'broken: [');
-  writeFileSync(join(path, 'notes.txt'), 'broken: [');
-  mkdirSync(join(path, 'deeper'));
-  writeFileSync(join(path, 'deeper', 'c.yaml'), 'broken: [');
-  const other = folder(t);
-  writeFileSync(join(other, 'side.conf'), SIDECAR);
-  const { policy, sources } = await loadConfig([path, join(other, 'side.conf'), path], { generation: 1 });
-  t.same(
-    policy.destinations.map(({ name }) => name),
-    ['a', 'b'],
-  );
-  t.same(sources, [join(path, 'a.yaml'), join(path, 'b.yml'), join(other, 'side.conf')]);
-});
+t.test(
+  'files and folders: *.yaml and *.yml in order, nothing hidden, nothing deeper',
+  async (t) => {
+    const path = folder(t);
+    writeFileSync(join(path, 'b.yml'), destination('', 'b'));
+    writeFileSync(join(path, 'a.yaml'), destination('', 'a'));
+    writeFileSync(join(path, '.hidden.yaml'), 'broken: [');
+    writeFileSync(join(path, 'notes.txt'), 'broken: [');
+    mkdirSync(join(path, 'deeper'));
+    writeFileSync(join(path, 'deeper', 'c.yaml'), 'broken: [');
+    const other = folder(t);
+    writeFileSync(join(other, 'side.conf'), SIDECAR);
+    const { policy, sources } = await loadConfig([path, join(other, 'side.conf'), path], {
+      generation: 1,
+    });
+    t.same(
+      policy.destinations.map(({ name }) => name),
+      ['a', 'b'],
+    );
+    t.same(sources, [join(path, 'a.yaml'), join(path, 'b.yml'), join(other, 'side.conf')]);
+  },
+);
 
 t.test('what cannot be read is a problem with its own exit status', async (t) => {
   const path = folder(t);
@@ -366,7 +407,10 @@ t.test('a mounted ConfigMap is read through its link as it stood at one moment',
   version('..1', SIDECAR);
   symlinkSync('..1', join(path, '..data'));
   symlinkSync('..data/c.yaml', join(path, 'c.yaml'));
-  t.match(await loadConfig([path], { generation: 1 }), { sidecar: { name: 'agent' }, sources: [join(path, 'c.yaml')] });
+  t.match(await loadConfig([path], { generation: 1 }), {
+    sidecar: { name: 'agent' },
+    sources: [join(path, 'c.yaml')],
+  });
   version('..2', SIDECAR.replace('name: agent', 'name: second'));
   symlinkSync('..2', join(path, '..data_tmp'));
   renameSync(join(path, '..data_tmp'), join(path, '..data'));
@@ -378,8 +422,18 @@ t.test('a mounted ConfigMap is read through its link as it stood at one moment',
 
 t.test('equal documents have an equal digest, whatever their order, file or layout', async (t) => {
   const one = await load(t, SIDECAR, destination('  dataClass: public', 'a'), destination('', 'b'));
-  const same = await load(t, destination('', 'b'), `# moved\n${destination('  "dataClass": "public"', 'a')}`, SIDECAR);
-  const other = await load(t, SIDECAR, destination('  dataClass: internal', 'a'), destination('', 'b'));
+  const same = await load(
+    t,
+    destination('', 'b'),
+    `# moved\n${destination('  "dataClass": "public"', 'a')}`,
+    SIDECAR,
+  );
+  const other = await load(
+    t,
+    SIDECAR,
+    destination('  dataClass: internal', 'a'),
+    destination('', 'b'),
+  );
   t.match(one.policy.digest, /^[0-9a-f]{64}$/);
   t.equal(one.policy.digest, same.policy.digest);
   t.not(one.policy.digest, other.policy.digest);
@@ -444,7 +498,8 @@ t.test('decoders throw nothing, whatever a document holds', async (t) => {
     fc.property(document, (one) => {
       const problems = collector();
       const found = { sidecars: [], destinations: [], taskPolicies: [], broken: new Set<string>() };
-      for (const tree of parseYaml('c.yaml', JSON.stringify(one), problems)) readDocument(tree, found, problems);
+      for (const tree of parseYaml('c.yaml', JSON.stringify(one), problems))
+        readDocument(tree, found, problems);
       if (problems.size > 0) refused += 1;
       return problems.size > 0 || found.sidecars.length + found.destinations.length > 0;
     }),
@@ -458,7 +513,11 @@ t.test('loading throws nothing but a Fault, whatever the file', async (t) => {
   const file = join(path, 'c.yaml');
   const base = `${FULL}---\n${destination('  rules: [{ name: a, effect: deny, http: { paths: [/x] } }]')}`;
   const edits = fc.array(
-    fc.tuple(fc.nat(base.length), fc.oneof(fc.constant(''), fc.string({ maxLength: 4 })), fc.nat(12)),
+    fc.tuple(
+      fc.nat(base.length),
+      fc.oneof(fc.constant(''), fc.string({ maxLength: 4 })),
+      fc.nat(12),
+    ),
     { maxLength: 4 },
   );
   let loaded = 0;
@@ -475,7 +534,9 @@ t.test('loading throws nothing but a Fault, whatever the file', async (t) => {
       } catch (error) {
         return (
           error instanceof Fault &&
-          error.message.split('\n').every((line) => line.startsWith(file) || line.startsWith('and '))
+          error.message
+            .split('\n')
+            .every((line) => line.startsWith(file) || line.startsWith('and '))
         );
       }
     }),

@@ -7,11 +7,14 @@ import type { Shape } from '../../lib/schema/shape.ts';
 
 const FOLDER = join(import.meta.dirname, '..', '..', 'docs', 'reference');
 
-t.test('the committed reference pages are what the schema says (make docs writes them)', async (t) => {
-  const pages = referencePages();
-  t.same(readdirSync(FOLDER).sort(), [...pages.keys()].sort());
-  for (const [name, text] of pages) t.equal(readFileSync(join(FOLDER, name), 'utf8'), text, name);
-});
+t.test(
+  'the committed reference pages are what the schema says (make docs writes them)',
+  async (t) => {
+    const pages = referencePages();
+    t.same(readdirSync(FOLDER).sort(), [...pages.keys()].sort());
+    for (const [name, text] of pages) t.equal(readFileSync(join(FOLDER, name), 'utf8'), text, name);
+  },
+);
 
 function keysOf(shape: Shape, prefix: string): readonly string[] {
   if (shape.kind === 'list') return keysOf(shape.item, `${prefix}[]`);

@@ -7,7 +7,10 @@ import { scalarTree } from '../../lib/schema/tree.ts';
 /** The value, or `!` and the problem. */
 function read<T>(schema: Schema<T>, text: string): T | string {
   const problems = collector();
-  const outcome = schema.read(scalarTree(text, { file: 'c', line: 1, column: 1 }), { problems, steps: [] });
+  const outcome = schema.read(scalarTree(text, { file: 'c', line: 1, column: 1 }), {
+    problems,
+    steps: [],
+  });
   return outcome === undefined ? `!${problems.fault()?.message}` : outcome.value;
 }
 
@@ -45,8 +48,22 @@ t.test('rates are a whole number and a period', async (t) => {
   t.match(read(scalars.rate, '50/s'), { count: 50, per: 1000, text: '50/s' });
   t.match(read(scalars.rate, '600/m'), { count: 600, per: 60_000 });
   t.match(read(scalars.rate, '1/h'), { count: 1, per: 3_600_000 });
-  for (const wrong of ['0/s', '50', '50/d', '1.5/s', '-1/s', '50 /s', '99999999/s', '050/s', '50/S'])
-    t.match(read(scalars.rate, wrong), /^!.*is not a rate; write a whole number and a period/, wrong);
+  for (const wrong of [
+    '0/s',
+    '50',
+    '50/d',
+    '1.5/s',
+    '-1/s',
+    '50 /s',
+    '99999999/s',
+    '050/s',
+    '50/S',
+  ])
+    t.match(
+      read(scalars.rate, wrong),
+      /^!.*is not a rate; write a whole number and a period/,
+      wrong,
+    );
 });
 
 t.test('sizes carry units', async (t) => {
@@ -63,7 +80,8 @@ t.test('sizes carry units', async (t) => {
 });
 
 t.test('domains to stand in for are names of two labels or more, and nobody else’s', async (t) => {
-  for (const text of ['example.com', 'crm.internal', 'a.github.io']) t.equal(read(scalars.dnsDomain, text), text);
+  for (const text of ['example.com', 'crm.internal', 'a.github.io'])
+    t.equal(read(scalars.dnsDomain, text), text);
   for (const text of [
     '*.example.com',
     'com',
@@ -109,7 +127,8 @@ t.test('upstreams are a host and a port', async (t) => {
 });
 
 t.test('methods are tokens in their own case; CONNECT and TRACE are nobody’s (F12)', async (t) => {
-  for (const text of ['GET', 'PROPFIND', 'x-custom', 'M-SEARCH']) t.equal(read(scalars.method, text), text);
+  for (const text of ['GET', 'PROPFIND', 'x-custom', 'M-SEARCH'])
+    t.equal(read(scalars.method, text), text);
   t.match(read(scalars.method, 'get'), /write GET/);
   for (const text of ['CONNECT', 'trace', 'G T', '', 'GET\n', 'GÉT', 'G/T', 'M'.repeat(33)])
     t.match(read(scalars.method, text), /^!/, text);
@@ -137,11 +156,24 @@ t.test('names, paths, sockets and Workload API addresses', async (t) => {
     [scalars.action, ['read', 'my-own'], ['', 'Read', '1x', 'a b']],
     [scalars.hint, ['research', 'a b'], ['', ' a', 'a\n', 'é']],
     [scalars.file, ['a.pem', '/x/y', '../y'], ['', 'x/', 'a\u0000b', 'a\nb']],
-    [scalars.socket, ['/run/a.sock'], ['a.sock', '/', '/run/', '/run/a\u0000', `/${'a'.repeat(107)}`]],
+    [
+      scalars.socket,
+      ['/run/a.sock'],
+      ['a.sock', '/', '/run/', '/run/a\u0000', `/${'a'.repeat(107)}`],
+    ],
     [
       scalars.workloadApi,
       ['unix:///run/a.sock', 'unix:/run/a.sock', 'tcp://127.0.0.1:8081'],
-      ['', '/run/a.sock', 'unix:a.sock', 'unix://host', 'http://x', 'tcp://x', 'unix:///a?b', 'tcp://1.2.3.4:1/x'],
+      [
+        '',
+        '/run/a.sock',
+        'unix:a.sock',
+        'unix://host',
+        'http://x',
+        'tcp://x',
+        'unix:///a?b',
+        'tcp://1.2.3.4:1/x',
+      ],
     ],
     [
       scalars.serverName,

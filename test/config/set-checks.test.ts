@@ -6,17 +6,34 @@ const FORWARD = `${SIDECAR}  forward: { address: 127.0.0.1:15001 }\n`;
 
 const INTERCEPT = `${FORWARD}  intercept: { domains: [example.com] }\n`;
 
-/** Name of the check, documents that it refuses, what it says, and documents next to them that pass. */
-const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], readonly string[]])[] = [
+/**
+ * Name of the check, documents that it refuses, what it says, and documents next to them that pass.
+ */
+const CASES: readonly (readonly [
+  string,
+  readonly string[],
+  readonly RegExp[],
+  readonly string[],
+])[] = [
   [
     'data-classes-are-declared',
-    [SIDECAR.replace('spec:', 'spec:\n  dataClasses: [low, high]'), destination('  dataClass: internal')],
+    [
+      SIDECAR.replace('spec:', 'spec:\n  dataClasses: [low, high]'),
+      destination('  dataClass: internal'),
+    ],
     [/spec\.dataClass: internal is no data class; write one of low, high/],
-    [SIDECAR.replace('spec:', 'spec:\n  dataClasses: [low, high]'), destination('  dataClass: low')],
+    [
+      SIDECAR.replace('spec:', 'spec:\n  dataClasses: [low, high]'),
+      destination('  dataClass: low'),
+    ],
   ],
   [
     'names-are-unique',
-    [SIDECAR, destination('  hosts: [a.internal]', 'one'), destination('  hosts: [b.internal]', 'one')],
+    [
+      SIDECAR,
+      destination('  hosts: [a.internal]', 'one'),
+      destination('  hosts: [b.internal]', 'one'),
+    ],
     [/^c\.yaml:17:19 metadata\.name: another Destination has the name one \(.*c\.yaml:7:1\)/],
     [SIDECAR, destination('', 'one'), destination('', 'two')],
   ],
@@ -54,7 +71,8 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
     [
       INTERCEPT,
       destination(
-        "  tls: { mode: web, intercept: true }\n  hosts: [example.com, '*.example.com', evilexample.com, '*.example.org', 93.184.215.14]",
+        "  tls: { mode: web, intercept: true }\n  hosts: [example.com, '*.example.com', " +
+          "evilexample.com, '*.example.org', 93.184.215.14]",
       ),
     ],
     [
@@ -64,7 +82,10 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
     ],
     [
       INTERCEPT,
-      destination("  tls: { mode: web, intercept: true }\n  hosts: [example.com, '*.example.com', a.b.example.com]"),
+      destination(
+        "  tls: { mode: web, intercept: true }\n  hosts: [example.com, '*.example.com', " +
+          'a.b.example.com]',
+      ),
     ],
   ],
   ...[
@@ -74,9 +95,15 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
     ['ca', './ca'],
   ].map(([ca, trust]): (typeof CASES)[number] => [
     'intercept-folders-are-apart',
-    [`${FORWARD}  intercept: { domains: [example.com], ca: { folder: ${ca} }, trust: { folder: ${trust} } }\n`],
+    [
+      `${FORWARD}  intercept: { domains: [example.com], ca: { folder: ${ca} }, trust: { ` +
+        `folder: ${trust} } }\n`,
+    ],
     [/spec\.intercept\.trust\.folder: .* is for the agent to read, and the key of the CA is in/],
-    [`${FORWARD}  intercept: { domains: [example.com], ca: { folder: ${ca} }, trust: { folder: /run/c-trust } }\n`],
+    [
+      `${FORWARD}  intercept: { domains: [example.com], ca: { folder: ${ca} }, trust: { ` +
+        `folder: /run/c-trust } }\n`,
+    ],
   ]),
   [
     'intercept-needs-forward',
@@ -86,7 +113,10 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
   ],
   [
     'listeners-do-not-collide',
-    [`${FORWARD}  health: { address: 0.0.0.0:15001 }\n`, destination("  listen: '127.0.0.1:15001'")],
+    [
+      `${FORWARD}  health: { address: 0.0.0.0:15001 }\n`,
+      destination("  listen: '127.0.0.1:15001'"),
+    ],
     [
       /spec\.health\.address: 0\.0\.0\.0:15001 is taken by the forward proxy; use another port/,
       /spec\.listen: 127\.0\.0\.1:15001 is taken by the forward proxy/,
@@ -127,12 +157,22 @@ for (const [name, wrong, messages, right] of CASES) {
 }
 
 t.test('every check has a case here, and a sentence', async (t) => {
-  t.same([...new Set(CASES.map(([name]) => name))].sort(), SET_CHECKS.map(({ name }) => name).sort());
+  t.same(
+    [...new Set(CASES.map(([name]) => name))].sort(),
+    SET_CHECKS.map(({ name }) => name).sort(),
+  );
   for (const { name, doc } of SET_CHECKS) t.match(doc, /^[A-Z`].{20,}\.$/, name);
 });
 
-t.test('a Sidecar with a problem of its own does not make up problems of the destinations', async (t) => {
-  const problems = await problemsOf(t, SIDECAR.replace('spec:', 'spec:\n  foo: 1'), destination(''));
-  t.match(problems, [/unknown key "foo"/]);
-  t.equal(problems.length, 1);
-});
+t.test(
+  'a Sidecar with a problem of its own does not make up problems of the destinations',
+  async (t) => {
+    const problems = await problemsOf(
+      t,
+      SIDECAR.replace('spec:', 'spec:\n  foo: 1'),
+      destination(''),
+    );
+    t.match(problems, [/unknown key "foo"/]);
+    t.equal(problems.length, 1);
+  },
+);

@@ -7,11 +7,23 @@ const DOOR = '  agentApi: { socket: /run/chaperone/agent/api.sock }\n';
 const OPERATOR = '  adminApi: { socket: /run/chaperone/admin/api.sock }\n';
 const FORM = '  stepUp: [{ actions: [write] }]';
 
-/** Name of the check, documents that it refuses, what it says, and documents next to them that pass. */
-const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], readonly string[]])[] = [
+/**
+ * Name of the check, documents that it refuses, what it says, and documents next to them that pass.
+ */
+const CASES: readonly (readonly [
+  string,
+  readonly string[],
+  readonly RegExp[],
+  readonly string[],
+])[] = [
   [
     'tasks-can-be-opened',
-    [`${BARE}  log: {}\n`, destination('', 'a'), destination('  task: optional', 'b'), destination('', 'c')],
+    [
+      `${BARE}  log: {}\n`,
+      destination('', 'a'),
+      destination('  task: optional', 'b'),
+      destination('', 'c'),
+    ],
     [
       /^c\.yaml:11:3 spec: a task is required here, and nobody can open one; write agentApi .* or task: optional/,
       /^c\.yaml:28:3 spec: a task/,
@@ -21,7 +33,9 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
   [
     'a-purpose-has-one-task-policy',
     [SIDECAR, destination(''), taskPolicy('', 'one'), taskPolicy('', 'two')],
-    [/purposes\[0\]: support is also a purpose of another TaskPolicy \(.*c\.yaml:\d+:1\); leave it to one/],
+    [
+      /purposes\[0\]: support is also a purpose of another TaskPolicy \(.*c\.yaml:\d+:1\); leave it to one/,
+    ],
     [SIDECAR, destination(''), taskPolicy('', 'one'), taskPolicy('  purposes: [other]', 'two')],
   ],
   [
@@ -36,7 +50,8 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
       `${SIDECAR}${DOOR}`,
       destination(''),
       taskPolicy(
-        '  stepUp:\n    - { actions: [write, admin] }\n    - { actions: [write], approvers: [webhook] }\n    - { actions: [execute], approvers: [policy] }',
+        '  stepUp:\n    - { actions: [write, admin] }\n    - { actions: [write], ' +
+          'approvers: [webhook] }\n    - { actions: [execute], approvers: [policy] }',
       ),
     ],
     [
@@ -51,13 +66,18 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
     [
       `${SIDECAR}${OPERATOR}`,
       destination(`  upstream: { address: '127.0.0.1:9' }\n  protocol: tcp`),
-      destination('  rules: [{ name: ws, effect: allow, action: write, http: { websocket: true } }]', 'b'),
       destination(
-        '  protocol: grpc\n  rules: [{ name: all, effect: allow, action: execute, grpc: { streaming: true } }]',
+        '  rules: [{ name: ws, effect: allow, action: write, http: { websocket: true } }]',
+        'b',
+      ),
+      destination(
+        '  protocol: grpc\n  rules: [{ name: all, effect: allow, action: execute, grpc: { ' +
+          'streaming: true } }]',
         'c',
       ),
       taskPolicy(
-        '  destinations: [crm, b, c]\n  stepUp:\n    - { actions: [admin] }\n    - { actions: [write], bound: false }\n    - { actions: [execute], uncounted: true }',
+        '  destinations: [crm, b, c]\n  stepUp:\n    - { actions: [admin] }\n    - { ' +
+          'actions: [write], bound: false }\n    - { actions: [execute], uncounted: true }',
       ),
     ],
     [
@@ -69,17 +89,27 @@ const CASES: readonly (readonly [string, readonly string[], readonly RegExp[], r
       `${SIDECAR}${OPERATOR}`,
       destination(`  upstream: { address: '127.0.0.1:9' }\n  protocol: tcp`),
       destination('  rules: [{ name: w, effect: allow, action: write, http: {} }]', 'b'),
-      destination('  protocol: grpc\n  rules: [{ name: all, effect: allow, action: execute, grpc: {} }]', 'c'),
+      destination(
+        '  protocol: grpc\n  rules: [{ name: all, effect: allow, action: execute, grpc: {} }]',
+        'c',
+      ),
       taskPolicy(
-        '  destinations: [crm, b, c]\n  stepUp:\n    - { actions: [admin], bound: false, uncounted: true }\n    - { actions: [write, execute] }',
+        '  destinations: [crm, b, c]\n  stepUp:\n    - { actions: [admin], bound: false, ' +
+          'uncounted: true }\n    - { actions: [write, execute] }',
       ),
     ],
   ],
   [
     'quotas-outlive-a-restart',
     [`${SIDECAR}${DOOR}`, destination(''), taskPolicy('  quotas: { tasks: 20/h, calls: 500/h }')],
-    [/spec\.quotas: after a restart nobody would know what was counted; write stateDir in the Sidecar/],
-    [`${SIDECAR}${DOOR}${OPERATOR}`, destination(''), taskPolicy('  quotas: { tasks: 20/h, calls: 500/h }')],
+    [
+      /spec\.quotas: after a restart nobody would know what was counted; write stateDir in the Sidecar/,
+    ],
+    [
+      `${SIDECAR}${DOOR}${OPERATOR}`,
+      destination(''),
+      taskPolicy('  quotas: { tasks: 20/h, calls: 500/h }'),
+    ],
   ],
 ];
 
@@ -92,23 +122,30 @@ for (const [name, wrong, messages, right] of CASES) {
   });
 }
 
-t.test('a condition over what was done before does not load where a restart would forget it', async (t) => {
-  const over = (when: string): string =>
-    destination(`  rules: [{ name: r, effect: allow, action: read, http: {}, when: '${when}' }]`);
-  for (const when of [
-    'rank(task.read) < rank("internal")',
-    '!("admin" in task.actions)',
-    'has(task.wrote) && task . wrote == "none"',
-    'task.destinations.exists(one, one == "crm")',
-  ]) {
-    const problems = await problemsOf(t, `${SIDECAR}${DOOR}`, over(when));
-    t.match(problems, [/spec\.rules\[0\]\.when: it reads the history of tasks, .*; write stateDir/], when);
-    t.same(await problemsOf(t, `${SIDECAR}${OPERATOR}`, over(when)), []);
-    t.same(await problemsOf(t, `${SIDECAR}  stateDir: /run/chaperone/state\n`, over(when)), []);
-  }
-  for (const when of ['task.uses < 5', 'request.path == "task.read"', 'task.purpose == "read"'])
-    t.same(await problemsOf(t, SIDECAR, over(when)), [], when);
-});
+t.test(
+  'a condition over what was done before does not load where a restart would forget it',
+  async (t) => {
+    const over = (when: string): string =>
+      destination(`  rules: [{ name: r, effect: allow, action: read, http: {}, when: '${when}' }]`);
+    for (const when of [
+      'rank(task.read) < rank("internal")',
+      '!("admin" in task.actions)',
+      'has(task.wrote) && task . wrote == "none"',
+      'task.destinations.exists(one, one == "crm")',
+    ]) {
+      const problems = await problemsOf(t, `${SIDECAR}${DOOR}`, over(when));
+      t.match(
+        problems,
+        [/spec\.rules\[0\]\.when: it reads the history of tasks, .*; write stateDir/],
+        when,
+      );
+      t.same(await problemsOf(t, `${SIDECAR}${OPERATOR}`, over(when)), []);
+      t.same(await problemsOf(t, `${SIDECAR}  stateDir: /run/chaperone/state\n`, over(when)), []);
+    }
+    for (const when of ['task.uses < 5', 'request.path == "task.read"', 'task.purpose == "read"'])
+      t.same(await problemsOf(t, SIDECAR, over(when)), [], when);
+  },
+);
 
 t.test('every check has a case here, and a sentence', async (t) => {
   t.same(CASES.map(([name]) => name).sort(), TASK_CHECKS.map(({ name }) => name).sort());
@@ -145,7 +182,8 @@ t.test('a task policy arrives with its defaults, by each of its purposes', async
   ]);
   t.same(rule?.quotas, {});
   const more =
-    '  quotas: { calls: 5/m }\n  stepUp: [{ actions: [write], bound: false, uncounted: true, maxBody: 1MiB }]';
+    '  quotas: { calls: 5/m }\n  stepUp: [{ actions: [write], bound: false, uncounted: ' +
+    'true, maxBody: 1MiB }]';
   const loaded = await load(t, `${SIDECAR}${OPERATOR}`, destination(''), taskPolicy(more));
   const other = loaded.policy.taskPolicies.get('support');
   t.match(other?.quotas, { calls: { count: 5, per: 60_000, text: '5/m' } });
@@ -176,7 +214,11 @@ t.test('a task is required unless it says otherwise', async (t) => {
 });
 
 t.test('the condition of a task policy is type-checked when it is loaded', async (t) => {
-  const good = [SIDECAR, destination(''), taskPolicy('  when: intent.lifetime < 600 && intent.time.getHours() < 18')];
+  const good = [
+    SIDECAR,
+    destination(''),
+    taskPolicy('  when: intent.lifetime < 600 && intent.time.getHours() < 18'),
+  ];
   t.same(await problemsOf(t, ...good), []);
   t.match((await load(t, ...good)).policy.taskPolicies.get('support')?.when?.text, /lifetime/);
   for (const [text, message] of [
@@ -184,5 +226,7 @@ t.test('the condition of a task policy is type-checked when it is loaded', async
     ['intent.lifetime', /spec\.when: .*bool/],
     ['request.path == "/"', /spec\.when: .*request/],
   ] as const)
-    t.match(await problemsOf(t, SIDECAR, destination(''), taskPolicy(`  when: ${text}`)), [message]);
+    t.match(await problemsOf(t, SIDECAR, destination(''), taskPolicy(`  when: ${text}`)), [
+      message,
+    ]);
 });

@@ -15,9 +15,14 @@ interface Watched extends ConfigWatch {
   quiet(): Promise<void>;
 }
 
-const wait = (ms: number): Promise<void> => new Promise((resolve) => void systemClock.after(ms, resolve, true));
+const wait = (ms: number): Promise<void> =>
+  new Promise((resolve) => void systemClock.after(ms, resolve, true));
 
-async function watching(t: Test, paths: readonly string[], options: Partial<WatchOptions> = {}): Promise<Watched> {
+async function watching(
+  t: Test,
+  paths: readonly string[],
+  options: Partial<WatchOptions> = {},
+): Promise<Watched> {
   const end = new AbortController();
   const stop = (): void => end.abort(new Fault('aborted', 'the test is over'));
   t.teardown(stop);
@@ -48,37 +53,43 @@ async function watching(t: Test, paths: readonly string[], options: Partial<Watc
   };
 }
 
-t.test('a file that is written over, replaced by a rename, removed and made again is told each time', async (t) => {
-  const path = folder(t);
-  const file = join(path, 'c.yaml');
-  writeFileSync(file, '1');
-  const watched = await watching(t, [file]);
-  writeFileSync(file, '22');
-  await watched.reach(1);
-  writeFileSync(`${file}.new`, '33');
-  renameSync(`${file}.new`, file);
-  await watched.reach(2);
-  rmSync(file);
-  await watched.reach(3);
-  writeFileSync(file, '4');
-  await watched.reach(4);
-});
+t.test(
+  'a file that is written over, replaced by a rename, removed and made again is told each time',
+  async (t) => {
+    const path = folder(t);
+    const file = join(path, 'c.yaml');
+    writeFileSync(file, '1');
+    const watched = await watching(t, [file]);
+    writeFileSync(file, '22');
+    await watched.reach(1);
+    writeFileSync(`${file}.new`, '33');
+    renameSync(`${file}.new`, file);
+    await watched.reach(2);
+    rmSync(file);
+    await watched.reach(3);
+    writeFileSync(file, '4');
+    await watched.reach(4);
+  },
+);
 
-t.test('a folder tells of documents that are added, changed and removed, and of nothing else', async (t) => {
-  const path = folder(t);
-  writeFileSync(join(path, 'a.yaml'), '1');
-  const watched = await watching(t, [path]);
-  writeFileSync(join(path, 'b.yml'), '1');
-  await watched.reach(1);
-  writeFileSync(join(path, 'a.yaml'), '22');
-  await watched.reach(2);
-  rmSync(join(path, 'b.yml'));
-  await watched.reach(3);
-  writeFileSync(join(path, 'audit.jsonl'), '{}');
-  writeFileSync(join(path, '.a.yaml.swp'), 'x');
-  await watched.quiet();
-  t.equal(watched.count(), 3);
-});
+t.test(
+  'a folder tells of documents that are added, changed and removed, and of nothing else',
+  async (t) => {
+    const path = folder(t);
+    writeFileSync(join(path, 'a.yaml'), '1');
+    const watched = await watching(t, [path]);
+    writeFileSync(join(path, 'b.yml'), '1');
+    await watched.reach(1);
+    writeFileSync(join(path, 'a.yaml'), '22');
+    await watched.reach(2);
+    rmSync(join(path, 'b.yml'));
+    await watched.reach(3);
+    writeFileSync(join(path, 'audit.jsonl'), '{}');
+    writeFileSync(join(path, '.a.yaml.swp'), 'x');
+    await watched.quiet();
+    t.equal(watched.count(), 3);
+  },
+);
 
 t.test('the swap of a mounted ConfigMap is one change', async (t) => {
   const path = folder(t);
@@ -127,7 +138,11 @@ t.test('what the configuration names is looked at too; naming it is no change', 
   writeFileSync(file, '1');
   writeFileSync(root, '1');
   let named: readonly string[] = [];
-  const watched = await watching(t, [file], { pollMs: 30, also: () => named, onChange: () => void (named = [root]) });
+  const watched = await watching(t, [file], {
+    pollMs: 30,
+    also: () => named,
+    onChange: () => void (named = [root]),
+  });
   writeFileSync(file, '22');
   await watched.reach(1);
   await watched.quiet();
@@ -162,7 +177,9 @@ t.test('a reload is told, changed or not, and never twice at a time', async (t) 
 t.test('a change whose handling fails does not end the watch', async (t) => {
   const file = join(folder(t), 'c.yaml');
   writeFileSync(file, '1');
-  const watched = await watching(t, [file], { onChange: () => Promise.reject(new Error('handling failed')) });
+  const watched = await watching(t, [file], {
+    onChange: () => Promise.reject(new Error('handling failed')),
+  });
   writeFileSync(file, '22');
   await watched.reach(1);
   writeFileSync(file, '333');

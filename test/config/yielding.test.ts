@@ -22,30 +22,36 @@ spec:
     - { name: write, effect: allow, action: write, http: { methods: [POST], paths: [/v2/**] } }
 `;
 
-t.test('no turn of the event loop belongs to the loader for long, however many documents one file holds', async (t) => {
-  const file = join(t.testdir(), 'many.yaml');
-  writeFileSync(file, [SIDECAR, ...Array.from({ length: 1000 }, (_, n) => destination(n))].join('---\n'));
-  const before = cpuMs();
-  let longest = 0;
-  let turns = 0;
-  let over = false;
-  let last = before;
-  const look = (): void => {
-    const now = cpuMs();
-    longest = Math.max(longest, now - last);
-    last = now;
-    turns += 1;
-    if (!over) setImmediate(look);
-  };
-  setImmediate(look);
-  t.teardown(() => (over = true));
-  const { policy } = await loadConfig([file], { generation: 1 });
-  over = true;
-  const all = cpuMs() - before;
-  t.equal(policy.destinations.length, 1000);
-  t.ok(turns > 10, `${turns} turns`);
-  t.ok(longest < all / 2, `the longest turn took ${longest.toFixed(0)} of ${all.toFixed(0)} ms`);
-});
+t.test(
+  'no turn of the event loop belongs to the loader for long, however many documents one file holds',
+  async (t) => {
+    const file = join(t.testdir(), 'many.yaml');
+    writeFileSync(
+      file,
+      [SIDECAR, ...Array.from({ length: 1000 }, (_, n) => destination(n))].join('---\n'),
+    );
+    const before = cpuMs();
+    let longest = 0;
+    let turns = 0;
+    let over = false;
+    let last = before;
+    const look = (): void => {
+      const now = cpuMs();
+      longest = Math.max(longest, now - last);
+      last = now;
+      turns += 1;
+      if (!over) setImmediate(look);
+    };
+    setImmediate(look);
+    t.teardown(() => (over = true));
+    const { policy } = await loadConfig([file], { generation: 1 });
+    over = true;
+    const all = cpuMs() - before;
+    t.equal(policy.destinations.length, 1000);
+    t.ok(turns > 10, `${turns} turns`);
+    t.ok(longest < all / 2, `the longest turn took ${longest.toFixed(0)} of ${all.toFixed(0)} ms`);
+  },
+);
 
 /** Of this thread: other programs on the machine do not count. */
 function cpuMs(): number {

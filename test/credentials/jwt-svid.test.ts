@@ -9,7 +9,7 @@ import {
   jwtSvids,
   type JwtSvids,
   MARGIN,
-  MOST_TOKENS,
+  MAX_TOKENS,
 } from '../../lib/credentials/jwt-svid.ts';
 import type { IdentityState } from '../../lib/spiffe/identity.ts';
 import { testAuthority } from '../support/authority.ts';
@@ -76,10 +76,16 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 t.test('one token per identity and audience, fetched once for many askers (J-12)', async (t) => {
   const { tokens, asked } = bench();
-  const all = await Promise.all(Array.from({ length: 20 }, () => tokens.obtain('crm', agent, by(NEVER))));
+  const all = await Promise.all(
+    Array.from({ length: 20 }, () => tokens.obtain('crm', agent, by(NEVER))),
+  );
   t.same(new Set(all), new Set(['crm-1']));
   t.equal(await tokens.obtain('erp', agent, by(NEVER)), 'erp-2');
-  t.equal(await tokens.obtain('crm', other, by(NEVER)), 'crm-3', 'another identity has a token of its own');
+  t.equal(
+    await tokens.obtain('crm', other, by(NEVER)),
+    'crm-3',
+    'another identity has a token of its own',
+  );
   t.same(asked, ['crm', 'erp', 'crm']);
 });
 
@@ -96,21 +102,24 @@ t.test('renewed at half life in the background, while the one at hand is still s
   t.equal(await tokens.obtain('crm', agent, by(NEVER)), 'crm-2');
 });
 
-t.test('a Workload API that is away costs nothing while the token is valid, and says so after', async (t) => {
-  const b = bench();
-  await b.tokens.obtain('crm', agent, by(NEVER));
-  b.answer = () => Promise.reject(new Fault('workload-api-unavailable', 'no socket'));
-  b.pass(LIFE / 2);
-  t.equal(await b.tokens.obtain('crm', agent, by(NEVER)), 'crm-1');
-  await turn();
-  t.equal(await b.tokens.obtain('crm', agent, by(NEVER)), 'crm-1');
-  t.equal(b.asked.length, 2, 'a failed renewal is not tried again at once');
-  b.pass(LIFE / 2 - MARGIN);
-  await t.rejects(b.tokens.obtain('crm', agent, by(NEVER)), {
-    code: 'credential-unavailable',
-    message: 'no JWT-SVID for audience "crm": no socket',
-  });
-});
+t.test(
+  'a Workload API that is away costs nothing while the token is valid, and says so after',
+  async (t) => {
+    const b = bench();
+    await b.tokens.obtain('crm', agent, by(NEVER));
+    b.answer = () => Promise.reject(new Fault('workload-api-unavailable', 'no socket'));
+    b.pass(LIFE / 2);
+    t.equal(await b.tokens.obtain('crm', agent, by(NEVER)), 'crm-1');
+    await turn();
+    t.equal(await b.tokens.obtain('crm', agent, by(NEVER)), 'crm-1');
+    t.equal(b.asked.length, 2, 'a failed renewal is not tried again at once');
+    b.pass(LIFE / 2 - MARGIN);
+    await t.rejects(b.tokens.obtain('crm', agent, by(NEVER)), {
+      code: 'credential-unavailable',
+      message: 'no JWT-SVID for audience "crm": no socket',
+    });
+  },
+);
 
 t.test('a token about to expire is not sent', async (t) => {
   const b = bench();
@@ -133,30 +142,41 @@ t.test('tokens are forgotten with the identity they speak for (C3)', async (t) =
   t.equal(tokens.size, 0);
 });
 
-t.test('a fetch that hangs is given up, and an asker that leaves does not end it for the others', async (t) => {
-  const b = bench();
-  let give: (token: IssuedToken) => void = () => {};
-  b.answer = () => new Promise((resolve) => (give = resolve));
-  const leaving = new AbortController();
-  const [left, stayed] = [b.tokens.obtain('crm', agent, by(leaving.signal)), b.tokens.obtain('crm', agent, by(NEVER))];
-  leaving.abort(new Fault('client-gone', 'gone'));
-  await t.rejects(left, { code: 'client-gone' });
-  give({ token: 'late', expiresAt: 2_000_000 });
-  t.equal(await stayed, 'late');
-  b.answer = (_, signal) =>
-    new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
-  const hung = b.tokens.obtain('erp', agent, by(NEVER));
-  b.pass(FETCH_TIMEOUT);
-  await t.rejects(hung, { code: 'credential-unavailable', message: /did not answer within 5000 ms/ });
-});
+t.test(
+  'a fetch that hangs is given up, and an asker that leaves does not end it for the others',
+  async (t) => {
+    const b = bench();
+    let give: (token: IssuedToken) => void = () => {};
+    b.answer = () => new Promise((resolve) => (give = resolve));
+    const leaving = new AbortController();
+    const [left, stayed] = [
+      b.tokens.obtain('crm', agent, by(leaving.signal)),
+      b.tokens.obtain('crm', agent, by(NEVER)),
+    ];
+    leaving.abort(new Fault('client-gone', 'gone'));
+    await t.rejects(left, { code: 'client-gone' });
+    give({ token: 'late', expiresAt: 2_000_000 });
+    t.equal(await stayed, 'late');
+    b.answer = (_, signal) =>
+      new Promise((_resolve, reject) =>
+        signal.addEventListener('abort', () => reject(signal.reason)),
+      );
+    const hung = b.tokens.obtain('erp', agent, by(NEVER));
+    b.pass(FETCH_TIMEOUT);
+    await t.rejects(hung, {
+      code: 'credential-unavailable',
+      message: /did not answer within 5000 ms/,
+    });
+  },
+);
 
 t.test('the cache is bounded, least recently used first out', async (t) => {
   const { tokens, asked } = bench();
   await tokens.obtain('first', agent, by(NEVER));
-  for (let i = 1; i < MOST_TOKENS; i += 1) await tokens.obtain(`a${i}`, agent, by(NEVER));
+  for (let i = 1; i < MAX_TOKENS; i += 1) await tokens.obtain(`a${i}`, agent, by(NEVER));
   await tokens.obtain('first', agent, by(NEVER));
   await tokens.obtain('one more', agent, by(NEVER));
-  t.equal(tokens.size, MOST_TOKENS);
+  t.equal(tokens.size, MAX_TOKENS);
   const before = asked.length;
   await tokens.obtain('first', agent, by(NEVER));
   t.equal(asked.length, before, 'what was used lately is kept');

@@ -16,8 +16,11 @@ const steps = read('deploy/docker/Dockerfile')
 const last = (name: string): string => steps.findLast(([step]) => step === name)?.[1] ?? '';
 
 t.test('the image starts from a pinned Node that is new enough', async (t) => {
-  const image = steps.find(([step, argument]) => step === 'ARG' && argument?.startsWith('NODE_IMAGE='))?.[1] ?? '';
-  const [, major, minor, patch] = /^NODE_IMAGE=node:(\d+)\.(\d+)\.(\d+)-slim$/.exec(image)?.map(Number) ?? [];
+  const image =
+    steps.find(([step, argument]) => step === 'ARG' && argument?.startsWith('NODE_IMAGE='))?.[1] ??
+    '';
+  const [, major, minor, patch] =
+    /^NODE_IMAGE=node:(\d+)\.(\d+)\.(\d+)-slim$/.exec(image)?.map(Number) ?? [];
   t.equal(major, 26);
   t.ok((minor ?? 0) * 1000 + (patch ?? 0) >= 13_001);
   t.same(
@@ -27,26 +30,31 @@ t.test('the image starts from a pinned Node that is new enough', async (t) => {
   );
 });
 
-t.test('nothing runs in the final stage, and the program starts without a shell, as a user of no name', async (t) => {
-  const final = steps.slice(steps.findLastIndex(([step]) => step === 'FROM'));
-  t.notOk(final.some(([step]) => step === 'RUN'));
-  t.same(
-    final.filter(([step]) => step === 'COPY' || step === 'ADD').map(([, what]) => what),
-    ['--from=build --chown=0:0 /out/ /app/'],
-    'it holds the bundle alone, which the user cannot change',
-  );
-  t.match(last('USER'), /^[1-9]\d*:[1-9]\d*$/);
-  const [, memory = '', options = ''] =
-    /^#!\/usr\/bin\/env -S (\S+) node (.*)$/m.exec(read('cmd/chaperone.ts').split('\n')[0] ?? '') ?? [];
-  t.same(
-    JSON.parse(last('ENTRYPOINT')),
-    ['/usr/local/bin/node', ...options.split(' '), '/app/chaperone.mjs'],
-    'with the options of the program itself',
-  );
-  t.ok(final.some(([step, what]) => step === 'ENV' && what === memory));
-  t.equal(last('STOPSIGNAL'), 'SIGTERM');
-  t.notMatch(read('deploy/docker/Dockerfile'), /^(?:ARG|ENV) .*(?:TOKEN|KEY|SECRET|PASSWORD)/im);
-});
+t.test(
+  'nothing runs in the final stage, and the program starts without a shell, as a user of no name',
+  async (t) => {
+    const final = steps.slice(steps.findLastIndex(([step]) => step === 'FROM'));
+    t.notOk(final.some(([step]) => step === 'RUN'));
+    t.same(
+      final.filter(([step]) => step === 'COPY' || step === 'ADD').map(([, what]) => what),
+      ['--from=build --chown=0:0 /out/ /app/'],
+      'it holds the bundle alone, which the user cannot change',
+    );
+    t.match(last('USER'), /^[1-9]\d*:[1-9]\d*$/);
+    const [, memory = '', options = ''] =
+      /^#!\/usr\/bin\/env -S (\S+) node (.*)$/m.exec(
+        read('cmd/chaperone.ts').split('\n')[0] ?? '',
+      ) ?? [];
+    t.same(
+      JSON.parse(last('ENTRYPOINT')),
+      ['/usr/local/bin/node', ...options.split(' '), '/app/chaperone.mjs'],
+      'with the options of the program itself',
+    );
+    t.ok(final.some(([step, what]) => step === 'ENV' && what === memory));
+    t.equal(last('STOPSIGNAL'), 'SIGTERM');
+    t.notMatch(read('deploy/docker/Dockerfile'), /^(?:ARG|ENV) .*(?:TOKEN|KEY|SECRET|PASSWORD)/im);
+  },
+);
 
 t.test('what the build copies is there and reaches the builder', async (t) => {
   const ignore = read('deploy/docker/Dockerfile.dockerignore').split('\n');

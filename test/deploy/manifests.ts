@@ -27,7 +27,10 @@ export interface Container extends Named {
   readonly image: string;
   readonly restartPolicy?: string;
   readonly env?: readonly (Named & { readonly value: string })[];
-  readonly ports?: readonly (Named & { readonly containerPort: number; readonly hostPort?: number })[];
+  readonly ports?: readonly (Named & {
+    readonly containerPort: number;
+    readonly hostPort?: number;
+  })[];
   readonly securityContext: SecurityContext;
   readonly volumeMounts: readonly (Named & {
     readonly mountPath: string;
@@ -94,14 +97,21 @@ export function manifests(): readonly Manifest[] {
 /** The one object of a kind. */
 export function manifest(kind: string): Manifest {
   const [found, ...more] = manifests().filter((each) => each.kind === kind);
-  if (found === undefined || more.length > 0) throw new Error(`${more.length + 1} objects of kind ${kind}`);
+  if (found === undefined || more.length > 0)
+    throw new Error(`${more.length + 1} objects of kind ${kind}`);
   return found;
 }
 
 /** Everything that makes pods. */
-export function workloads(): readonly { readonly kind: string; readonly labels: Labels; readonly pod: Pod }[] {
+export function workloads(): readonly {
+  readonly kind: string;
+  readonly labels: Labels;
+  readonly pod: Pod;
+}[] {
   return manifests().flatMap(({ kind, spec }) =>
-    spec?.template === undefined ? [] : [{ kind, labels: spec.template.metadata.labels, pod: spec.template.spec }],
+    spec?.template === undefined
+      ? []
+      : [{ kind, labels: spec.template.metadata.labels, pod: spec.template.spec }],
   );
 }
 

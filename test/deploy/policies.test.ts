@@ -10,7 +10,11 @@ for (const name of readdirSync(POLICIES)) {
     `the example policy ${name} decides every one of its cases as they say, and every rule of it decides one`,
     async (t) => {
       const folder = join(POLICIES, name);
-      t.match(readFileSync(join(folder, 'policy.yaml'), 'utf8'), /^# [A-Z].*\.\n/, 'it says what it is for');
+      t.match(
+        readFileSync(join(folder, 'policy.yaml'), 'utf8'),
+        /^# [A-Z].*\.\n/,
+        'it says what it is for',
+      );
       t.ok(existsSync(join(folder, 'policy.test.yaml')));
       const { status, out, err } = await cli(['test', '-c', folder, '--coverage', '100', '--json']);
       const { cases, failed, coverage } = JSON.parse(out || '{}');

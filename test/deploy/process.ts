@@ -1,4 +1,7 @@
-/** Node in a folder of its own with the environment of an image: nothing of this checkout is in reach. */
+/**
+ * Node in a folder of its own with the environment of an image: nothing of this checkout is in
+ * reach.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 
 export interface Ended {
@@ -23,7 +26,9 @@ export function startIn(cwd: string, args: readonly string[]): Started {
   let [out, err] = ['', ''];
   child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
-  const ended = new Promise<Ended>((settle) => child.on('close', (status) => settle({ status, out, err })));
+  const ended = new Promise<Ended>((settle) =>
+    child.on('close', (status) => settle({ status, out, err })),
+  );
   return {
     child,
     text: () => out + err,

@@ -1,6 +1,7 @@
 /**
- * Users and groups of the pod, tried out: a folder as the kubelet makes an emptyDir with an fsGroup, the sidecar and the agent as two users of that group, and a third who is not
- * in it. Needs root, to become them.
+ * Users and groups of the pod, tried out: a folder as the kubelet makes an emptyDir with an
+ * fsGroup, the sidecar and the agent as two users of that group, and a third who is not in it.
+ * Needs root, to become them.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -32,7 +33,12 @@ const agentUser = pod.containers[0]?.securityContext.runAsUser ?? 0;
 
 function impossible(): string | false {
   try {
-    const [command, ...args] = [...as(sidecarUser, group), process.execPath, program, '--version'] as const;
+    const [command, ...args] = [
+      ...as(sidecarUser, group),
+      process.execPath,
+      program,
+      '--version',
+    ] as const;
     execFileSync(command, args, { stdio: 'ignore' });
     return false;
   } catch {
@@ -56,7 +62,9 @@ function documents(folder: string): string {
 
 /** What becomes of a connection of that user. */
 async function reached(user: number, groups: number, socket: string): Promise<string> {
-  const script = `require('node:net').connect(process.argv[1]).on('connect', function () { console.log('connected'); this.destroy(); }).on('error', (e) => console.log(e.code))`;
+  const script =
+    `require('node:net').connect(process.argv[1]).on('connect', function () { ` +
+    `console.log('connected'); this.destroy(); }).on('error', (e) => console.log(e.code))`;
   const [command, ...args] = [...as(user, groups), process.execPath, '-e', script, socket] as const;
   return (await promisify(execFile)(command, args)).stdout.trim();
 }
@@ -78,10 +86,21 @@ t.test(
     writeFileSync(join(folder, 'c.yaml'), documents(folder));
     writeFileSync(join(folder, 'intent.yaml'), stringify(INTENT));
     await using sidecar = start(['run', '-c', join(folder, 'c.yaml')], {}, as(sidecarUser, group));
-    await eventually(`it listens: ${sidecar.text()}`, () => /listening: /.test(sidecar.text()) || undefined);
+    await eventually(
+      `it listens: ${sidecar.text()}`,
+      () => /listening: /.test(sidecar.text()) || undefined,
+    );
     const open = (user: number, groups: number): Promise<Ended> => {
       const socket = join(folder, 'agent', 'api.sock');
-      const args = ['task', 'open', '--api', socket, '--intent', join(folder, 'intent.yaml'), '--json'];
+      const args = [
+        'task',
+        'open',
+        '--api',
+        socket,
+        '--intent',
+        join(folder, 'intent.yaml'),
+        '--json',
+      ];
       return start(args, {}, as(user, groups)).ended;
     };
     const opened = await open(agentUser, group);
@@ -95,7 +114,11 @@ t.test(
     const admin = join(folder, 'admin', 'own', 'api.sock');
     const list = (user: number, groups: number): Promise<Ended> =>
       start(['task', 'list', '--api', admin], {}, as(user, groups)).ended;
-    t.match((await list(agentUser, group)).err, /does not answer: .*EACCES/, 'even where its folder were mounted');
-    t.match((await list(sidecarUser, group)).out, /research  for agent/);
+    t.match(
+      (await list(agentUser, group)).err,
+      /does not answer: .*EACCES/,
+      'even where its folder were mounted',
+    );
+    t.match((await list(sidecarUser, group)).out, /research +agent/);
   },
 );

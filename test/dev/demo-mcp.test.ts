@@ -19,12 +19,21 @@ t.test('enough of the protocol for any client to call tools', async (t) => {
     });
     return {
       ...answer,
-      body: answer.type === 'application/json' ? (JSON.parse(answer.body) as Record<string, unknown>) : {},
+      body:
+        answer.type === 'application/json'
+          ? (JSON.parse(answer.body) as Record<string, unknown>)
+          : {},
     };
   };
-  const rpc = (method: string, params: unknown = {}): unknown => ({ jsonrpc: '2.0', id: 1, method, params });
+  const rpc = (method: string, params: unknown = {}): unknown => ({
+    jsonrpc: '2.0',
+    id: 1,
+    method,
+    params,
+  });
   const tool = (name: string, args: unknown): unknown =>
-    send(rpc('tools/call', { name, arguments: args })).body['result'] ?? send(rpc('tools/call', { name })).body;
+    send(rpc('tools/call', { name, arguments: args })).body['result'] ??
+    send(rpc('tools/call', { name })).body;
   t.match(send(rpc('initialize', { protocolVersion: '2025-06-18' })).body, {
     result: { protocolVersion: '2025-06-18' },
   });
@@ -34,19 +43,33 @@ t.test('enough of the protocol for any client to call tools', async (t) => {
   t.equal(send({ jsonrpc: '2.0', method: 'notifications/initialized' }).status, 202);
   t.match(send(rpc('tools/list')).body, {
     result: {
-      tools: [{ name: 'search_tickets' }, {}, { name: 'refund', inputSchema: { required: ['id', 'amount'] } }, {}],
+      tools: [
+        { name: 'search_tickets' },
+        {},
+        { name: 'refund', inputSchema: { required: ['id', 'amount'] } },
+        {},
+      ],
     },
   });
-  t.match(tool('refund', { id: 'T-1', amount: 5 }), { content: [{ text: '5 refunded for T-1, 5 in all' }] });
+  t.match(tool('refund', { id: 'T-1', amount: 5 }), {
+    content: [{ text: '5 refunded for T-1, 5 in all' }],
+  });
   t.match(tool('get_ticket', { id: 'T-1' }), { content: [{ text: /"refunded":5/ }] });
   t.match(tool('refund', { id: 'T-1', amount: '5' }), { isError: true });
   t.match(tool('delete_ticket', { id: 'T-1' }), { content: [{ text: 'deleted' }] });
   t.match(tool('get_ticket', { id: 'T-1' }), { isError: true });
   t.match(tool('search_tickets', { query: 'twice' }), { content: [{ text: /T-2/ }] });
   t.match(tool('toString', {}), { error: { code: -32602 } });
-  t.match(send(rpc('server/discover', { _meta: { 'io.modelcontextprotocol/protocolVersion': '2026-07-28' } })).body, {
-    result: { resultType: 'complete', supportedVersions: ['2026-07-28'] },
-  });
+  t.match(
+    send(
+      rpc('server/discover', {
+        _meta: { 'io.modelcontextprotocol/protocolVersion': '2026-07-28' },
+      }),
+    ).body,
+    {
+      result: { resultType: 'complete', supportedVersions: ['2026-07-28'] },
+    },
+  );
   t.match(send(rpc('nothing')).body, { error: { code: -32601 } });
   t.equal(send('{').status, 400);
   t.equal(send('', 'GET').status, 405);

@@ -30,9 +30,16 @@ async function serve(t: Test) {
 
 t.test('the next calls fail with the given status, then heal (S-21)', async (t) => {
   const { client, api } = await serve(t);
-  for (const code of ['PERMISSION_DENIED', 'UNAVAILABLE', 'INVALID_ARGUMENT', 'UNIMPLEMENTED', 'CANCELLED'] as const) {
+  for (const code of [
+    'PERMISSION_DENIED',
+    'UNAVAILABLE',
+    'INVALID_ARGUMENT',
+    'UNIMPLEMENTED',
+    'CANCELLED',
+  ] as const) {
     api.failNext({ code, calls: 2, method: 'FetchX509SVID' });
-    for (const _ of [1, 2]) t.equal((await client.stream('fetchX509SVID').ended()).code, status[code], code);
+    for (const _ of [1, 2])
+      t.equal((await client.stream('fetchX509SVID').ended()).code, status[code], code);
     const stream = client.stream('fetchX509SVID');
     await stream.message(1);
     stream.cancel();
@@ -97,14 +104,22 @@ t.test('duplicate hints, a foreign key, a foreign ID, raw bytes (S-21)', async (
   );
   await api.breakResponses({ foreignKey: true });
   const [svid] = (await broken()).svids;
-  const key = createPrivateKey({ key: Buffer.from(svid?.x509SvidKey ?? []), format: 'der', type: 'pkcs8' });
+  const key = createPrivateKey({
+    key: Buffer.from(svid?.x509SvidKey ?? []),
+    format: 'der',
+    type: 'pkcs8',
+  });
   t.notOk(new X509Certificate(svid?.x509Svid ?? Buffer.alloc(0)).checkPrivateKey(key));
   await api.breakResponses({ foreignId: 'spiffe://example.org/somebody' });
   const [other] = (await broken()).svids;
   t.equal(other?.spiffeId, 'spiffe://example.org/somebody');
   t.match(new X509Certificate(other?.x509Svid ?? Buffer.alloc(0)).subjectAltName, '/agent');
   await api.breakResponses({ raw: { FetchX509SVID: Buffer.from('ffff', 'hex') } });
-  t.not((await client.stream('fetchX509SVID').ended()).code, status.OK, 'no client can decode that');
+  t.not(
+    (await client.stream('fetchX509SVID').ended()).code,
+    status.OK,
+    'no client can decode that',
+  );
 });
 
 t.test('a federated bundle goes empty, malformed, away and comes back (S-21, C-54)', async (t) => {
@@ -115,7 +130,10 @@ t.test('a federated bundle goes empty, malformed, away and comes back (S-21, C-5
   await jwt.message(1);
   await api.setFederatedBundle(federated.name, 'empty');
   t.equal((await x509.message(2)).federatedBundles['spiffe://other.test']?.length, 0);
-  t.equal(Buffer.from((await jwt.message(2)).bundles['spiffe://other.test'] ?? []).toString(), '{"keys":[]}');
+  t.equal(
+    Buffer.from((await jwt.message(2)).bundles['spiffe://other.test'] ?? []).toString(),
+    '{"keys":[]}',
+  );
   await api.setFederatedBundle(federated.name, 'malformed');
   const malformed = (await x509.message(3)).federatedBundles['spiffe://other.test'];
   t.throws(() => new X509Certificate(malformed ?? Buffer.alloc(0)));
@@ -137,7 +155,10 @@ t.test('the socket goes away and comes back; the first response may be slow (S-2
   const again = await until('it is reachable again', async () => {
     const next = client.stream('fetchX509SVID');
     const start = performance.now();
-    await until('a message or the end', () => next.messages.length > 0 || next.status !== undefined);
+    await until(
+      'a message or the end',
+      () => next.messages.length > 0 || next.status !== undefined,
+    );
     return next.messages.length > 0 ? performance.now() - start : undefined;
   });
   t.ok(again >= 149, `the first message took ${again} ms`);
@@ -150,6 +171,7 @@ t.test('the lifetime can be cut, and rotation stopped so that SVIDs expire (S-21
   await api.setRotation(false);
   await api.setTtl(3000);
   const [svid] = (await stream.message(2)).svids;
-  const left = new X509Certificate(svid?.x509Svid ?? Buffer.alloc(0)).validToDate.getTime() - Date.now();
+  const left =
+    new X509Certificate(svid?.x509Svid ?? Buffer.alloc(0)).validToDate.getTime() - Date.now();
   t.ok(left > 0 && left <= 3000, `${left} ms left`);
 });

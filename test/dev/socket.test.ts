@@ -24,22 +24,31 @@ t.test('listens on a Unix socket alone (S-01, S-02)', async (t) => {
     'unix:',
     '/run/',
   ];
-  for (const text of bad) t.throws(() => socketPath(text), { code: 'listen', hint: /Unix|TCP/ }, text);
+  for (const text of bad)
+    t.throws(() => socketPath(text), { code: 'listen', hint: /Unix|TCP/ }, text);
   t.throws(() => socketPath(`/${'x'.repeat(107)}`), { code: 'listen', message: /107 bytes/ });
 });
 
-t.test('folder 0700, socket 0600, said that nobody is attested, gone after disposal (S-22)', async (t) => {
-  const folder = `${shortFolder(t)}/made/private`;
-  const notes: string[] = [];
-  const socket = `${folder}/api.sock`;
-  const api = await startDevWorkloadApi({ socket, domain, identities, onNote: (text) => notes.push(text) });
-  t.equal(statSync(folder).mode & 0o777, 0o700);
-  t.equal(statSync(socket).mode & 0o777, 0o600);
-  t.same(notes, [ATTESTS_NOBODY]);
-  t.match(ATTESTS_NOBODY, /attests nobody/);
-  await api[Symbol.asyncDispose]();
-  t.notOk(existsSync(socket));
-});
+t.test(
+  'folder 0700, socket 0600, said that nobody is attested, gone after disposal (S-22)',
+  async (t) => {
+    const folder = `${shortFolder(t)}/made/private`;
+    const notes: string[] = [];
+    const socket = `${folder}/api.sock`;
+    const api = await startDevWorkloadApi({
+      socket,
+      domain,
+      identities,
+      onNote: (text) => notes.push(text),
+    });
+    t.equal(statSync(folder).mode & 0o777, 0o700);
+    t.equal(statSync(socket).mode & 0o777, 0o600);
+    t.same(notes, [ATTESTS_NOBODY]);
+    t.match(ATTESTS_NOBODY, /attests nobody/);
+    await api[Symbol.asyncDispose]();
+    t.notOk(existsSync(socket));
+  },
+);
 
 t.test(
   'refuses a folder open to others, a file in its place, a living server; takes over a dead socket (S-22)',
@@ -48,7 +57,10 @@ t.test(
     const start = (socket: string) => startDevWorkloadApi({ socket, domain, identities });
     mkdirSync(`${root}/open`);
     chmodSync(`${root}/open`, 0o755);
-    await t.rejects(start(`${root}/open/api.sock`), { code: 'listen', message: /open to others \(mode 755\)/ });
+    await t.rejects(start(`${root}/open/api.sock`), {
+      code: 'listen',
+      message: /open to others \(mode 755\)/,
+    });
     mkdirSync(`${root}/mine`, { mode: 0o700 });
     writeFileSync(`${root}/mine/file`, '');
     await t.rejects(start(`${root}/mine/file`), { code: 'listen', message: /no socket/ });
@@ -67,6 +79,10 @@ t.test(
 t.test('an identity of another trust domain or without a path is refused', async (t) => {
   const socket = `${shortFolder(t)}/private/api.sock`;
   for (const id of ['spiffe://other.test/a', 'spiffe://example.org', 'nonsense']) {
-    await t.rejects(startDevWorkloadApi({ socket, domain, identities: [{ id }] }), { code: 'bad-spiffe-id' }, id);
+    await t.rejects(
+      startDevWorkloadApi({ socket, domain, identities: [{ id }] }),
+      { code: 'bad-spiffe-id' },
+      id,
+    );
   }
 });

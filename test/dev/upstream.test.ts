@@ -50,7 +50,11 @@ async function start(t: Test, service: 'api' | 'echo') {
 
 t.test('the demo API answers its callers and remembers who they were', async (t) => {
   const { upstream, options } = await start(t, 'api');
-  const call = async (method: string, path: string, body = ''): Promise<{ status: number; body: string }> => {
+  const call = async (
+    method: string,
+    path: string,
+    body = '',
+  ): Promise<{ status: number; body: string }> => {
     const request = httpsRequest({ ...(await options()), agent: false, method, path });
     request.end(body);
     const [response] = await once(request, 'response');
@@ -66,7 +70,10 @@ t.test('the demo API answers its callers and remembers who they were', async (t)
   t.match(await call('GET', '/v1/notes'), { status: 200, body: /called back/ });
   for (const bad of ['{', '{}', '{"customer":1,"text":"x"}', '{"customer":"1001","text":""}'])
     t.equal((await call('POST', '/v1/notes', bad)).status, 400);
-  t.match(await call('GET', '/v1/export/customers'), { status: 200, body: /^id,name,plan\r\n1001,/ });
+  t.match(await call('GET', '/v1/export/customers'), {
+    status: 200,
+    body: /^id,name,plan\r\n1001,/,
+  });
   t.match(await call('DELETE', '/v1/customers'), { status: 405 });
   t.match(await call('GET', '/v1/whoami'), { status: 200, body: AGENT });
   t.equal((await call('POST', '/v1/notes', 'x'.repeat(70_000))).status, 413);
@@ -86,18 +93,21 @@ t.test('a caller that is not expected is refused unread', async (t) => {
   t.same([upstream.requests(), upstream.callers()], [[], []]);
 });
 
-t.test('the echo sends every byte back, counts them, and shows a new certificate after a rotation', async (t) => {
-  const { api, upstream, options } = await start(t, 'echo');
-  const shown = async (): Promise<string> => {
-    const socket = connect(await options());
-    socket.end('every byte');
-    t.equal(await text(socket), 'every byte');
-    return upstream.callers().at(-1)?.ourSerial ?? '';
-  };
-  const first = await shown();
-  t.equal(upstream.callers()[0]?.received, 10, 'application bytes, not ciphertext');
-  const { generation } = upstream.identity.current();
-  await api.rotate();
-  await until('the new SVID is there', () => upstream.identity.current().generation > generation);
-  t.not(await shown(), first);
-});
+t.test(
+  'the echo sends every byte back, counts them, and shows a new certificate after a rotation',
+  async (t) => {
+    const { api, upstream, options } = await start(t, 'echo');
+    const shown = async (): Promise<string> => {
+      const socket = connect(await options());
+      socket.end('every byte');
+      t.equal(await text(socket), 'every byte');
+      return upstream.callers().at(-1)?.ourSerial ?? '';
+    };
+    const first = await shown();
+    t.equal(upstream.callers()[0]?.received, 10, 'application bytes, not ciphertext');
+    const { generation } = upstream.identity.current();
+    await api.rotate();
+    await until('the new SVID is there', () => upstream.identity.current().generation > generation);
+    t.not(await shown(), first);
+  },
+);

@@ -1,7 +1,8 @@
 /**
- * The whole of the fuzzing: the codec alone, and against node:http, Go's net/http and nginx, each over FUZZ_CASES messages (a million), half of them requests.
- * The seed is printed; FUZZ_SEED repeats a run. A failure is printed as the fewest bytes that still fail, and the exit status is 1. A run of full length
- * without one rewrites the table in docs/assurance.md.
+ * The whole of the fuzzing: the codec alone, and against node:http, Go's net/http and nginx, each
+ * over FUZZ_CASES messages (a million), half of them requests. The seed is printed; FUZZ_SEED
+ * repeats a run. A failure is printed as the fewest bytes that still fail, and the exit status is
+ * 1. A run of full length without one rewrites the table in docs/assurance.md.
  */
 import { randomInt } from 'node:crypto';
 
@@ -49,7 +50,13 @@ async function codec(role: Role): Promise<void> {
         problem,
       );
   }
-  rows.push({ peer: 'the codec alone', role, direction: 'received', cases: Math.ceil(CASES / 2), counts: undefined });
+  rows.push({
+    peer: 'the codec alone',
+    role,
+    direction: 'received',
+    cases: Math.ceil(CASES / 2),
+    counts: undefined,
+  });
 }
 
 async function against(peer: Peer, role: Role): Promise<void> {
@@ -57,7 +64,8 @@ async function against(peer: Peer, role: Role): Promise<void> {
   const counts = noCounts();
   for (let left = Math.ceil(CASES / 2); left > 0; left -= BATCH) {
     const texts = Array.from({ length: Math.min(BATCH, left) }, () => fuzzed(random, role));
-    for (const difference of await judgeAll(peer, role, texts, counts)) await report(peer, role, difference);
+    for (const difference of await judgeAll(peer, role, texts, counts))
+      await report(peer, role, difference);
   }
   rows.push({ peer: peer.name, role, direction: 'received', cases: Math.ceil(CASES / 2), counts });
 }
@@ -66,7 +74,11 @@ async function report(peer: Peer, role: Role, { text, wanted, got }: Difference)
   const differs = async (less: string): Promise<boolean> =>
     weMean(role, less) !== undefined && (await judgeAll(peer, role, [less], noCounts())).length > 0;
   const small = failures < MOST ? await shrunk(text, differs) : text;
-  failed(`${peer.name}, ${role}`, small, `the whole: ${JSON.stringify(text)}\n  meant ${wanted}\n  read  ${got}`);
+  failed(
+    `${peer.name}, ${role}`,
+    small,
+    `the whole: ${JSON.stringify(text)}\n  meant ${wanted}\n  read  ${got}`,
+  );
 }
 
 /** What our connections write is read as it was meant, and nothing may be excused. */
@@ -120,7 +132,9 @@ for (const [name, why, make] of [
     await against(peer, role);
     await sent(peer, role, Math.ceil(CASES / 20));
   }
-  console.log(`${name}: ${failures} failures so far, ${Math.round((performance.now() - started) / 1000)} s`);
+  console.log(
+    `${name}: ${failures} failures so far, ${Math.round((performance.now() - started) / 1000)} s`,
+  );
 }
 for (const reader of READERS) await readAll(reader);
 console.log(`readers of other things: ${failures} failures so far`);
@@ -128,4 +142,7 @@ console.table(rows.map(({ counts, ...row }) => ({ ...row, ...counts })));
 console.log(failures === 0 ? 'no failure' : `${failures} failures; repeat with FUZZ_SEED=${SEED}`);
 process.exitCode = failures === 0 ? 0 : 1;
 if (failures === 0 && missing.length === 0 && CASES >= FULL)
-  writeFindings(rows, read, { seed: SEED, seconds: Math.round((performance.now() - started) / 1000) });
+  writeFindings(rows, read, {
+    seed: SEED,
+    seconds: Math.round((performance.now() - started) / 1000),
+  });

@@ -33,13 +33,26 @@ interface GoReading {
 }
 
 /** net/http takes these out of the header and keeps them elsewhere, or drops them. */
-const REQUEST_OWN: ReadonlySet<string> = new Set(['host', 'transfer-encoding', 'trailer', 'content-length']);
-const RESPONSE_OWN: ReadonlySet<string> = new Set(['transfer-encoding', 'trailer', 'content-length', 'connection']);
+const REQUEST_OWN: ReadonlySet<string> = new Set([
+  'host',
+  'transfer-encoding',
+  'trailer',
+  'content-length',
+]);
+const RESPONSE_OWN: ReadonlySet<string> = new Set([
+  'transfer-encoding',
+  'trailer',
+  'content-length',
+  'connection',
+]);
 
 export async function goPeer(): Promise<Peer> {
   const folder = mkdtempSync(join(tmpdir(), 'chaperone-go-'));
   const program = join(folder, 'gohttp');
-  execFileSync('go', ['build', '-o', program, '.'], { cwd: join(import.meta.dirname, 'gohttp'), stdio: 'inherit' });
+  execFileSync('go', ['build', '-o', program, '.'], {
+    cwd: join(import.meta.dirname, 'gohttp'),
+    stdio: 'inherit',
+  });
   const child = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   return {
@@ -86,9 +99,14 @@ function shownBy(role: Role, { seen, refused }: GoReading): PeerReading {
   return { shown, refused };
 }
 
-function sorted(fields: Readonly<Record<string, string[]>>, without?: ReadonlySet<string>): Record<string, string[]> {
+function sorted(
+  fields: Readonly<Record<string, string[]>>,
+  without?: ReadonlySet<string>,
+): Record<string, string[]> {
   return asMap(
-    Object.entries(fields).flatMap(([name, values]) => values.flatMap((value) => [name.toLowerCase(), value])),
+    Object.entries(fields).flatMap(([name, values]) =>
+      values.flatMap((value) => [name.toLowerCase(), value]),
+    ),
     without,
   );
 }

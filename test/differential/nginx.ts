@@ -1,6 +1,8 @@
 /**
- * nginx as a reader of requests: it reads them from a Unix socket and passes them on to node:http, which tells what it was given. Every message is followed by a
- * sentinel on the same connection: nginx must read both, so both end the message at the same byte. Connections are kept for as long as messages allow.
+ * nginx as a reader of requests: it reads them from a Unix socket and passes them on to node:http,
+ * which tells what it was given. Every message is followed by a sentinel on the same connection:
+ * nginx must read both, so both end the message at the same byte. Connections are kept for as long
+ * as messages allow.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -29,7 +31,9 @@ const LANES = 16;
 const PATIENCE_MS = 5000;
 /** Not passed on by a proxy, or written anew. */
 const OWN: ReadonlySet<string> = new Set(
-  'host connection content-length transfer-encoding te keep-alive expect upgrade trailer proxy-connection'.split(' '),
+  'host connection content-length transfer-encoding te keep-alive expect upgrade trailer proxy-connection'.split(
+    ' ',
+  ),
 );
 const SENTINEL = 'GET /sentinel HTTP/1.1\r\nHost: sentinel\r\n\r\n';
 
@@ -160,7 +164,10 @@ class Lane {
   /** Closed by nginx after what was shown: in order where one message was. */
   #over(shown: readonly unknown[], refused: string | undefined): PeerReading {
     this.#socket = undefined;
-    return { shown: shown[0], refused: shown.length === 1 ? undefined : (refused ?? 'closed without an answer') };
+    return {
+      shown: shown[0],
+      refused: shown.length === 1 ? undefined : (refused ?? 'closed without an answer'),
+    };
   }
 
   /** False when nothing came for long. */
@@ -190,7 +197,10 @@ class Lane {
     const head = this.#text.slice(0, end);
     this.#text = this.#text.slice(end + 4);
     const read = /\r\nx-read: (\d+)/i.exec(head)?.[1];
-    return { status: Number(head.slice(9, 12)), read: read === undefined ? undefined : Number(read) };
+    return {
+      status: Number(head.slice(9, 12)),
+      read: read === undefined ? undefined : Number(read),
+    };
   }
 }
 
@@ -211,9 +221,17 @@ function nginxShows({ method, target, fields, body }: Meant): unknown {
   };
 }
 
-/** nginx takes methods of upper-case letters alone, serves neither TRACE nor CONNECT, and no target `*`; the reader behind it knows only the methods it lists. */
+/**
+ * nginx takes methods of upper-case letters alone, serves neither TRACE nor CONNECT, and no target
+ * `*`; the reader behind it knows only the methods it lists.
+ */
 function nginxExcuse({ method, target }: Meant): string | undefined {
-  if (!http.METHODS.includes(method) || !/^[A-Z_-]+$/.test(method) || method === 'TRACE' || method === 'CONNECT')
+  if (
+    !http.METHODS.includes(method) ||
+    !/^[A-Z_-]+$/.test(method) ||
+    method === 'TRACE' ||
+    method === 'CONNECT'
+  )
     return 'method';
   if (target === '*') return 'target';
   return undefined;

@@ -16,7 +16,8 @@ export async function nodePeer(): Promise<Peer> {
       return readings;
     },
     shows: (_role, meant) => nodeShows(meant).seen[0],
-    excuse: (role, meant) => (role === 'request' && nodeJudgesElsewhere(meant) ? 'method or target' : undefined),
+    excuse: (role, meant) =>
+      role === 'request' && nodeJudgesElsewhere(meant) ? 'method or target' : undefined,
     async [Symbol.asyncDispose]() {},
   };
 }

@@ -1,10 +1,11 @@
 /**
- * Other makers' readers of HTTP/1.1, one at a time against ours. What we accept they must accept and read the same; what we send they must read as we meant it.
- * A refusal of theirs of what we accept counts as a difference, unless a rule of the peer's own, named here, or our own proxy (lib/proxy, which judges targets
- * after the codec) refuses it too.
+ * Other makers' readers of HTTP/1.1, one at a time against ours. What we accept they must accept
+ * and read the same; what we send they must read as we meant it. A refusal of theirs of what we
+ * accept counts as a difference, unless a rule of the peer's own, named here, or our own proxy
+ * (lib/proxy, which judges targets after the codec) refuses it too.
  */
 import { Fault } from '../../lib/base/fault.ts';
-import { http1Limits } from '../../lib/http1/limits.ts';
+import { http1Limits } from '../../lib/http/limits.ts';
 import { parseRequestHead } from '../../lib/http1/head.ts';
 import { fieldRules } from '../../lib/exchange/headers.ts';
 import { describeForward, describeListener } from '../../lib/exchange/describe.ts';
@@ -51,16 +52,27 @@ export interface Difference {
 }
 
 const LIMITS = http1Limits();
-const READING = { policy: { find: () => undefined }, fields: fieldRules({ pseudonym: 'fuzz' }), time: 0 };
+const READING = {
+  policy: { find: () => undefined },
+  fields: fieldRules({ pseudonym: 'fuzz' }),
+  time: 0,
+};
 const DESTINATION = site({ hosts: ['a.example', 'a', 'b.example'] });
 
-/** Whether the proxy refuses a request that the codec accepts: its target, its Host or its fields are none that we serve. */
+/**
+ * Whether the proxy refuses a request that the codec accepts: its target, its Host or its fields
+ * are none that we serve.
+ */
 function proxyRefuses({ text, target }: Meant): boolean {
   const head = parseRequestHead(text, LIMITS);
   if (head === undefined) return true;
   try {
     if (target.startsWith('/'))
-      describeListener(head, { destination: DESTINATION, local: { host: '127.0.0.1', port: 1 } }, READING);
+      describeListener(
+        head,
+        { destination: DESTINATION, local: { host: '127.0.0.1', port: 1 } },
+        READING,
+      );
     else describeForward(head, READING);
     return false;
   } catch (failure) {
@@ -93,10 +105,17 @@ export function judge(
     counts.excused++;
     return undefined;
   }
-  return { text, wanted, got: reading.refused === undefined ? shown : `refused: ${reading.refused} ${shown}` };
+  return {
+    text,
+    wanted,
+    got: reading.refused === undefined ? shown : `refused: ${reading.refused} ${shown}`,
+  };
 }
 
-/** Judges messages by what we make of them; messages that we refuse are sent whole, others without what comes after them. */
+/**
+ * Judges messages by what we make of them; messages that we refuse are sent whole, others without
+ * what comes after them.
+ */
 export async function judgeAll(
   peer: Peer,
   role: Role,

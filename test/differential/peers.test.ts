@@ -35,17 +35,21 @@ for (const { name, roles, missing, make } of PEERS) {
       },
     );
 
-    t.test(`every ${role} that we send, ${name} reads as we meant it (F10)`, { skip: missing }, async (t) => {
-      await using peer = await make();
-      const random = seeded(SEED + 1);
-      const cases = [];
-      for (let done = 0; done < CASES / 10; done++) {
-        const meant = await (role === 'request' ? sentRequest(random) : sentAnswer(random));
-        cases.push({ text: meant.text, meant });
-      }
-      const counts = noCounts();
-      t.same(await judgeMeant(peer, role, cases, counts), []);
-      t.equal(counts.same, cases.length);
-    });
+    t.test(
+      `every ${role} that we send, ${name} reads as we meant it (F10)`,
+      { skip: missing },
+      async (t) => {
+        await using peer = await make();
+        const random = seeded(SEED + 1);
+        const cases = [];
+        for (let done = 0; done < CASES / 10; done++) {
+          const meant = await (role === 'request' ? sentRequest(random) : sentAnswer(random));
+          cases.push({ text: meant.text, meant });
+        }
+        const counts = noCounts();
+        t.same(await judgeMeant(peer, role, cases, counts), []);
+        t.equal(counts.same, cases.length);
+      },
+    );
   }
 }

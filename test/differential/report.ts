@@ -1,4 +1,6 @@
-/** The table of a full run in docs/assurance.md, between two marks; all else of the page is others'. */
+/**
+ * The table of a full run in docs/assurance.md, between two marks; all else of the page is others'.
+ */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -16,7 +18,8 @@ export interface Row {
 const PAGE = join(import.meta.dirname, '..', '..', 'docs', 'assurance.md');
 const BEGIN = '<!-- fuzzing: written by make fuzz -->';
 const END = '<!-- fuzzing: end -->';
-const NEW_PAGE = '# Assurance\n\nWhat was run to find out whether the promises hold, and what came out.\n';
+const NEW_PAGE =
+  '# Assurance\n\nWhat was run to find out whether the promises hold, and what came out.\n';
 
 /** What a reader of something other than HTTP made of distorted inputs. */
 export interface Read {
@@ -32,7 +35,9 @@ export function writeFindings(rows: readonly Row[], read: readonly Read[], run: 
   const from = page.indexOf(BEGIN);
   const to = page.indexOf(END);
   const whole =
-    from < 0 ? `${page.trimEnd()}\n\n${section}\n` : page.slice(0, from) + section + page.slice(to + END.length);
+    from < 0
+      ? `${page.trimEnd()}\n\n${section}\n`
+      : page.slice(0, from) + section + page.slice(to + END.length);
   writeFileSync(PAGE, whole);
 }
 
@@ -57,18 +62,33 @@ function findings(rows: readonly Row[], read: readonly Read[], { seed, seconds }
       '0',
     ];
   });
-  const others = read.map(({ reader, cases, taken, refused }) => [reader, ...[cases, taken, refused].map(number)]);
+  const others = read.map(({ reader, cases, taken, refused }) => [
+    reader,
+    ...[cases, taken, refused].map(number),
+  ]);
   const ran = `Last full run: seed ${seed}, ${seconds} seconds.`;
   return `${TEXT}\n\n${ran}\n\n${table(HEAD, cells, 2)}\n\n${READ_TEXT}\n\n${table(READ_HEAD, others, 1)}\n`;
 }
 
 /** The first `texts` columns are to the left, the others, which hold numbers, to the right. */
-function table(head: readonly string[], cells: readonly (readonly string[])[], texts: number): string {
+function table(
+  head: readonly string[],
+  cells: readonly (readonly string[])[],
+  texts: number,
+): string {
   const line = (row: readonly string[]): string => `| ${row.join(' | ')} |`;
-  const widths = head.map((name, at) => Math.max(name.length, ...cells.map((row) => row[at]?.length ?? 0)));
+  const widths = head.map((name, at) =>
+    Math.max(name.length, ...cells.map((row) => row[at]?.length ?? 0)),
+  );
   const padded = (row: readonly string[]): string =>
-    line(row.map((text, at) => (at < texts ? text.padEnd(widths[at] ?? 0) : text.padStart(widths[at] ?? 0))));
-  const rule = line(widths.map((width, at) => (at < texts ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`)));
+    line(
+      row.map((text, at) =>
+        at < texts ? text.padEnd(widths[at] ?? 0) : text.padStart(widths[at] ?? 0),
+      ),
+    );
+  const rule = line(
+    widths.map((width, at) => (at < texts ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`)),
+  );
   return [padded(head), rule, ...cells.map(padded)].join('\n');
 }
 

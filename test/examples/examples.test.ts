@@ -8,7 +8,9 @@ import { tell } from './story.ts';
 t.setTimeout(600_000);
 
 t.test('the configuration of the examples loads as it stands', async (t) => {
-  const { policy, sidecar } = await loadConfig([join(EXAMPLES, 'chaperone.yaml')], { generation: 1 });
+  const { policy, sidecar } = await loadConfig([join(EXAMPLES, 'chaperone.yaml')], {
+    generation: 1,
+  });
   t.same(
     policy.destinations.map(({ name }) => name),
     ['crm'],

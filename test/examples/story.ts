@@ -1,4 +1,7 @@
-/** One story for every agent of the examples: what it says, what the operator answers meanwhile, and what the upstream saw. */
+/**
+ * One story for every agent of the examples: what it says, what the operator answers meanwhile, and
+ * what the upstream saw.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Test } from 'tap';
@@ -20,16 +23,24 @@ export async function tell(t: Test, command: readonly [string, ...string[]]): Pr
   const [status] = (await closed) as [number | null];
   t.equal(status, 0, err);
   const [opened, ...steps] = said(out);
-  t.match(opened, { task: /^t-/, grant: { destinations: ['crm'], actions: ['read'], stepUp: ['write'] } });
-  t.same(steps.map(({ step, result, refused, asked }) => [step, result ?? refused ?? asked]).slice(0, -1), [
-    ['list-customers', '3 customers'],
-    ['export-customers', 'denied'],
-    ['add-note 1001', 'step-up-required'],
-    ['add-note 1001', 'approved'],
-    ['add-note 1001', '201'],
-    ['add-note 1003', 'step-up-required'],
-    ['add-note 1003', 'denied'],
-  ]);
+  t.match(opened, {
+    task: /^t-/,
+    grant: { destinations: ['crm'], actions: ['read'], stepUp: ['write'] },
+  });
+  t.same(
+    steps
+      .map(({ step, result, refused, asked }) => [step, result ?? refused ?? asked])
+      .slice(0, -1),
+    [
+      ['list-customers', '3 customers'],
+      ['export-customers', 'denied'],
+      ['add-note 1001', 'step-up-required'],
+      ['add-note 1001', 'approved'],
+      ['add-note 1001', '201'],
+      ['add-note 1003', 'step-up-required'],
+      ['add-note 1003', 'denied'],
+    ],
+  );
   t.same(steps.at(-1), {
     done: {
       'list-customers': '3 customers',

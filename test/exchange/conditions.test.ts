@@ -2,40 +2,63 @@ import t from 'tap';
 import { encodeRecord } from '../../lib/audit/encode.ts';
 import { testAuthority } from '../support/authority.ts';
 import { mtlsUpstream } from '../support/upstream.ts';
-import { bench, policyOf, refusal, rule, site, statusOf, unpaired, type Bench } from '../support/proxy.ts';
+import {
+  bench,
+  policyOf,
+  refusal,
+  rule,
+  site,
+  statusOf,
+  unpaired,
+  type Bench,
+} from '../support/proxy.ts';
 
 const CANARY = 'canary-8842';
 
 function get(b: Bench, target: string, fields = ''): Promise<string> {
-  return b.ask(`GET http://crm.internal${target} HTTP/1.1\r\nHost: crm.internal\r\n${fields}Connection: close\r\n\r\n`);
+  return b.ask(
+    `GET http://crm.internal${target} HTTP/1.1\r\nHost: ` +
+      `crm.internal\r\n${fields}Connection: close\r\n\r\n`,
+  );
 }
 
-t.test('conditions decide over query, fields and identity as they arrive; what is denied is not sent', async (t) => {
-  const authority = await testAuthority();
-  await using upstream = await mtlsUpstream({ authority });
-  const rules = [
-    rule('no-force', 'deny', { when: 'request.query.exists(q, q.name == "force")' }),
-    rule('tenant', 'allow', {
-      when: 'request.header("x-tenant") == ["blue"] && identity.spiffeId == "spiffe://example.org/agent"',
-    }),
-  ];
-  await using b = await bench({
-    authority,
-    destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port }, rules })],
-  });
-  t.equal(statusOf(await get(b, '/a?id=7', 'X-Tenant: blue\r\n')), 200);
-  const before = upstream.connections.length;
-  t.match(refusal(await get(b, '/a?id=7')), { message: /no rule of destination crm allows GET \/a;/ });
-  t.match(
-    refusal(await get(b, '/a', 'X-Tenant: blue\r\nX-Tenant: red\r\n')),
-    { message: /no rule/ },
-    'every value counts (H6)',
-  );
-  t.match(refusal(await get(b, '/a?x=1&%66orce', 'X-Tenant: blue\r\n')), { rule: 'no-force' }, 'however it is escaped');
-  t.equal(upstream.connections.length, before, 'nothing that is denied opens a connection');
-  await b.quiet();
-  t.same(unpaired(b.audit.records), []);
-});
+t.test(
+  'conditions decide over query, fields and identity as they arrive; what is denied is not sent',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await mtlsUpstream({ authority });
+    const rules = [
+      rule('no-force', 'deny', { when: 'request.query.exists(q, q.name == "force")' }),
+      rule('tenant', 'allow', {
+        when:
+          'request.header("x-tenant") == ["blue"] && identity.spiffeId == ' +
+          '"spiffe://example.org/agent"',
+      }),
+    ];
+    await using b = await bench({
+      authority,
+      destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port }, rules })],
+    });
+    t.equal(statusOf(await get(b, '/a?id=7', 'X-Tenant: blue\r\n')), 200);
+    const before = upstream.connections.length;
+    t.match(refusal(await get(b, '/a?id=7')), {
+      message: /no rule of destination crm allows GET \/a;/,
+    });
+    t.match(
+      refusal(await get(b, '/a', 'X-Tenant: blue\r\nX-Tenant: red\r\n')),
+      { message: /no rule/ },
+      'every value counts (H6)',
+    );
+    t.match(
+      refusal(await get(b, '/a?x=1&%66orce', 'X-Tenant: blue\r\n')),
+      { rule: 'no-force' },
+      'however it is escaped',
+    );
+    t.equal(upstream.connections.length, before, 'nothing that is denied opens a connection');
+    await b.quiet();
+    t.same(unpaired(b.audit.records), []);
+  },
+);
 
 t.test(
   'what cannot be evaluated: a deny rule denies, an allow rule does not allow, records say so without a value (C5)',
@@ -44,8 +67,14 @@ t.test(
     await using upstream = await mtlsUpstream({ authority });
     const at = { host: '127.0.0.1', port: upstream.port };
     const broken = 'int(request.header("x-count")[0]) > 5';
-    const allows = [rule('many', 'allow', { when: broken }), rule('rest', 'allow', { paths: ['/rest'] })];
-    await using b = await bench({ authority, destinations: [site({ upstream: at, rules: allows })] });
+    const allows = [
+      rule('many', 'allow', { when: broken }),
+      rule('rest', 'allow', { paths: ['/rest'] }),
+    ];
+    await using b = await bench({
+      authority,
+      destinations: [site({ upstream: at, rules: allows })],
+    });
     const secret = `X-Count: ${CANARY}\r\nAuthorization: Bearer ${CANARY}\r\nCookie: a=${CANARY}\r\n`;
     const refused = await get(b, `/?t=${CANARY}`, secret);
     t.match(refusal(refused), {
@@ -53,16 +82,29 @@ t.test(
     });
     t.equal(statusOf(await get(b, '/rest', secret)), 200);
     b.policy.set(
-      policyOf(site({ upstream: at, rules: [rule('few', 'deny', { when: broken }), rule('all', 'allow')] })),
+      policyOf(
+        site({
+          upstream: at,
+          rules: [rule('few', 'deny', { when: broken }), rule('all', 'allow')],
+        }),
+      ),
     );
     const denied = await get(b, '/rest', secret);
-    t.match(refusal(denied), { rule: 'few', message: /could not be evaluated for GET \/rest \(a text is no number\)/ });
+    t.match(refusal(denied), {
+      rule: 'few',
+      message: /could not be evaluated for GET \/rest \(a text is no number\)/,
+    });
     t.equal(statusOf(await get(b, '/rest', 'X-Count: 3\r\n')), 200);
     await b.quiet();
     t.match(b.audit.of('decided'), [
       { effect: 'deny', code: 'no-rule-matched', policyError: 'many: a text is no number' },
       { effect: 'allow', code: 'allowed', rule: 'rest', policyError: 'many: a text is no number' },
-      { effect: 'deny', code: 'condition-failed', rule: 'few', policyError: 'few: a text is no number' },
+      {
+        effect: 'deny',
+        code: 'condition-failed',
+        rule: 'few',
+        policyError: 'few: a text is no number',
+      },
       { effect: 'allow', code: 'allowed', rule: 'all', policyError: undefined },
     ]);
     t.notMatch(refused + denied + b.audit.records.map(encodeRecord).join(''), CANARY);
@@ -76,7 +118,9 @@ t.test('mode report lets through what a condition would deny, and says why', asy
   const rules = [rule('few', 'deny', { when: 'task.uses > 3' }), rule('all', 'allow')];
   await using b = await bench({
     authority,
-    destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port }, rules, report: true })],
+    destinations: [
+      site({ upstream: { host: '127.0.0.1', port: upstream.port }, rules, report: true }),
+    ],
   });
   t.equal(statusOf(await get(b, '/')), 200);
   await b.quiet();
@@ -85,28 +129,36 @@ t.test('mode report lets through what a condition would deny, and says why', asy
   ]);
 });
 
-t.test('an open stream is decided again by the conditions of a new policy, over its own facts', async (t) => {
-  const authority = await testAuthority();
-  await using upstream = await mtlsUpstream({
-    authority,
-    http: (_request, response) => void (response.writeHead(200), response.write('first')),
-  });
-  const at = { host: '127.0.0.1', port: upstream.port };
-  await using b = await bench({ authority, destinations: [site({ upstream: at })] });
-  const [blue, red] = [await b.open(), await b.open()];
-  for (const [line, tenant] of [
-    [blue, 'blue'],
-    [red, 'red'],
-  ] as const) {
-    line.write(`GET http://crm.internal/s HTTP/1.1\r\nHost: crm.internal\r\nX-Tenant: ${tenant}\r\n\r\n`);
-    await line.sees('first');
-  }
-  const only = rule('blue', 'allow', { when: 'request.header("x-tenant") == ["blue"]' });
-  b.policy.set(policyOf(site({ upstream: at, rules: [only] })));
-  await red.ended();
-  t.ok(red.reset);
-  t.notOk(blue.reset);
-  const effects = b.audit.of('redecided').map((one) => ('effect' in one ? one.effect : ''));
-  t.ok(effects.length === 2 && effects.includes('allow') && effects.includes('deny'), effects.join());
-  blue.socket.destroy();
-});
+t.test(
+  'an open stream is decided again by the conditions of a new policy, over its own facts',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await mtlsUpstream({
+      authority,
+      http: (_request, response) => void (response.writeHead(200), response.write('first')),
+    });
+    const at = { host: '127.0.0.1', port: upstream.port };
+    await using b = await bench({ authority, destinations: [site({ upstream: at })] });
+    const [blue, red] = [await b.open(), await b.open()];
+    for (const [line, tenant] of [
+      [blue, 'blue'],
+      [red, 'red'],
+    ] as const) {
+      line.write(
+        `GET http://crm.internal/s HTTP/1.1\r\nHost: crm.internal\r\nX-Tenant: ${tenant}\r\n\r\n`,
+      );
+      await line.sees('first');
+    }
+    const only = rule('blue', 'allow', { when: 'request.header("x-tenant") == ["blue"]' });
+    b.policy.set(policyOf(site({ upstream: at, rules: [only] })));
+    await red.ended();
+    t.ok(red.reset);
+    t.notOk(blue.reset);
+    const effects = b.audit.of('redecided').map((one) => ('effect' in one ? one.effect : ''));
+    t.ok(
+      effects.length === 2 && effects.includes('allow') && effects.includes('deny'),
+      effects.join(),
+    );
+    blue.socket.destroy();
+  },
+);

@@ -1,6 +1,9 @@
-/** What a refusal does to the agent's connection: kept where the message was understood and read whole, closed where it was not. */
+/**
+ * What a refusal does to the agent's connection: kept where the message was understood and read
+ * whole, closed where it was not.
+ */
 import t from 'tap';
-import { http1Limits } from '../../lib/http1/limits.ts';
+import { http1Limits } from '../../lib/http/limits.ts';
 import { until } from '../support/until.ts';
 import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
 import { bench, rule, site, type Bench, type Wire } from '../support/proxy.ts';
@@ -31,7 +34,8 @@ function asked(host: string, line: string, fields = ''): string {
   return `${line} HTTP/1.1\r\nHost: ${host}\r\n${fields}\r\n`;
 }
 
-const statuses = (text: string): string[] => [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status = '']) => status);
+const statuses = (text: string): string[] =>
+  [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status = '']) => status);
 
 /** Writes and waits for so many answers more. */
 async function answers(line: Wire | Inside, data: string, count = 1): Promise<string[]> {
@@ -41,7 +45,10 @@ async function answers(line: Wire | Inside, data: string, count = 1): Promise<st
   return statuses(line.text).slice(before);
 }
 
-/** A denied request, one that is allowed, a denied one with a body that comes later, and one that is allowed. */
+/**
+ * A denied request, one that is allowed, a denied one with a body that comes later, and one that is
+ * allowed.
+ */
 async function kept(line: Wire | Inside, host: string, base: string): Promise<string[]> {
   const seen = await answers(line, asked(host, `GET ${base}/no`));
   seen.push(...(await answers(line, asked(host, `GET ${base}/yes/1`))));
@@ -81,7 +88,11 @@ t.test('what is sent behind a denied request is judged by itself', async (t) => 
 t.test('a request that names no live task is refused, and its connection kept', async (t) => {
   await using both = await plain();
   const line = await both.b.open();
-  const unknown = asked('crm.internal', 'GET http://crm.internal/yes/1', 'Proxy-Authorization: Basic eDp5\r\n');
+  const unknown = asked(
+    'crm.internal',
+    'GET http://crm.internal/yes/1',
+    'Proxy-Authorization: Basic eDp5\r\n',
+  );
   t.same(await answers(line, unknown), ['407']);
   t.same(await answers(line, asked('crm.internal', 'GET http://crm.internal/yes/1')), ['200']);
 });
@@ -114,12 +125,21 @@ t.test('what was not understood, or is not read whole, ends the connection', asy
 t.test('a body that was announced and never comes ends the connection in its time', async (t) => {
   await using both = await plain();
   const line = await both.b.open();
-  t.same(await answers(line, asked('crm.internal', 'POST http://crm.internal/no', 'Content-Length: 3\r\n')), ['403']);
+  t.same(
+    await answers(
+      line,
+      asked('crm.internal', 'POST http://crm.internal/no', 'Content-Length: 3\r\n'),
+    ),
+    ['403'],
+  );
   line.write('x');
   await line.ended();
   t.same(statuses(line.text), ['403']);
   const gone = await both.b.open();
-  await answers(gone, asked('crm.internal', 'POST http://crm.internal/no', 'Content-Length: 3\r\n'));
+  await answers(
+    gone,
+    asked('crm.internal', 'POST http://crm.internal/no', 'Content-Length: 3\r\n'),
+  );
   gone.socket.end();
   await gone.ended();
   t.equal(both.upstream.connections.length, 0);

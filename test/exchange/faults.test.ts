@@ -1,60 +1,66 @@
 import { spawn, spawnSync } from 'node:child_process';
-import t from 'tap';
+import { Fault } from '../../lib/base/fault.ts';
+import { cut } from '../../lib/http1/sockets.ts';
 import { MALFORMED_LEAVES, testAuthority } from '../support/authority.ts';
+import { bench, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
-import { Fault } from '../../lib/base/fault.ts';
-import { cut } from '../../lib/forward/copy.ts';
-import { bench, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
+import t from 'tap';
 
 const OK = 'HTTP/1.1 200 OK\r\n';
 
-t.test('an upstream with a wrong certificate is 502 with a code and gets no application byte (A14)', async (t) => {
-  const authority = await testAuthority();
-  const foreign = await testAuthority({ trustDomain: 'foreign.org' });
-  const other = await testAuthority({ trustDomain: 'other.test' });
-  const peers = ['spiffe://example.org/agent', 'spiffe://other.test/agent'];
-  for (const row of MALFORMED_LEAVES) {
-    await t.test(`${row.title} (${row.rule})`, async (t) => {
-      const svid = await authority.svid(row.pathOrId ?? '/agent', row.options);
-      await using upstream = await mtlsUpstream({ authority, svid });
+t.test(
+  'an upstream with a wrong certificate is 502 with a code and gets no application byte (A14)',
+  async (t) => {
+    const authority = await testAuthority();
+    const foreign = await testAuthority({ trustDomain: 'foreign.org' });
+    const other = await testAuthority({ trustDomain: 'other.test' });
+    const peers = ['spiffe://example.org/agent', 'spiffe://other.test/agent'];
+    for (const row of MALFORMED_LEAVES) {
+      await t.test(`${row.title} (${row.rule})`, async (t) => {
+        const svid = await authority.svid(row.pathOrId ?? '/agent', row.options);
+        await using upstream = await mtlsUpstream({ authority, svid });
+        await using b = await bench({
+          authority,
+          identity: authority.identity(await authority.svid('/agent'), [other]),
+          destinations: [site({ peers, upstream: { host: '127.0.0.1', port: upstream.port } })],
+        });
+        const answer = await b.get('http://crm.internal/');
+        t.equal(statusOf(answer), 502, answer);
+        t.match(refusal(answer).code, /^(upstream-tls|upstream-identity|bad-svid)$/);
+        t.equal(upstream.received(), 0);
+        await b.quiet();
+        t.match(b.audit.of('ended'), [{ outcome: refusal(answer).code, status: 502 }]);
+        t.same(unpaired(b.audit.records), []);
+      });
+    }
+    await t.test('an ID of a trust domain whose bundle is not known', async (t) => {
+      await using upstream = await mtlsUpstream({
+        authority,
+        svid: await authority.svid('spiffe://other.test/agent'),
+      });
       await using b = await bench({
         authority,
-        identity: authority.identity(await authority.svid('/agent'), [other]),
         destinations: [site({ peers, upstream: { host: '127.0.0.1', port: upstream.port } })],
       });
       const answer = await b.get('http://crm.internal/');
-      t.equal(statusOf(answer), 502, answer);
-      t.match(refusal(answer).code, /^(upstream-tls|upstream-identity|bad-svid)$/);
+      t.equal(statusOf(answer), 503, 'the bundle may come yet');
+      t.match(refusal(answer), { code: 'no-trust-bundle', message: /other\.test; federate with/ });
       t.equal(upstream.received(), 0);
-      await b.quiet();
-      t.match(b.audit.of('ended'), [{ outcome: refusal(answer).code, status: 502 }]);
-      t.same(unpaired(b.audit.records), []);
     });
-  }
-  await t.test('an ID of a trust domain whose bundle is not known', async (t) => {
-    await using upstream = await mtlsUpstream({ authority, svid: await authority.svid('spiffe://other.test/agent') });
-    await using b = await bench({
-      authority,
-      destinations: [site({ peers, upstream: { host: '127.0.0.1', port: upstream.port } })],
+    await t.test('a good certificate of a foreign trust domain', async (t) => {
+      await using upstream = await mtlsUpstream({ authority: foreign, trusts: [authority] });
+      const identity = authority.identity(await authority.svid('/agent'), [foreign]);
+      await using b = await bench({
+        authority,
+        identity,
+        destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })],
+      });
+      t.equal(statusOf(await b.get('http://crm.internal/')), 502);
+      t.equal(upstream.received(), 0);
     });
-    const answer = await b.get('http://crm.internal/');
-    t.equal(statusOf(answer), 503, 'the bundle may come yet');
-    t.match(refusal(answer), { code: 'no-trust-bundle', message: /other\.test; federate with/ });
-    t.equal(upstream.received(), 0);
-  });
-  await t.test('a good certificate of a foreign trust domain', async (t) => {
-    await using upstream = await mtlsUpstream({ authority: foreign, trusts: [authority] });
-    const identity = authority.identity(await authority.svid('/agent'), [foreign]);
-    await using b = await bench({
-      authority,
-      identity,
-      destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })],
-    });
-    t.equal(statusOf(await b.get('http://crm.internal/')), 502);
-    t.equal(upstream.received(), 0);
-  });
-});
+  },
+);
 
 t.test(
   'what an upstream may do wrong with its answer is 502 while no head was sent, and a cut after it (F9)',
@@ -73,16 +79,24 @@ t.test(
         'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n',
         502,
       ],
-      ['six interim answers', 'HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(6) + `${OK}Content-Length: 0\r\n\r\n`, 502],
+      [
+        'six interim answers',
+        'HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(6) + `${OK}Content-Length: 0\r\n\r\n`,
+        502,
+      ],
       ['a body cut in the middle', `${OK}Content-Length: 10\r\n\r\nabc`, 200],
       ['chunks cut in the middle', `${OK}Transfer-Encoding: chunked\r\n\r\n5\r\nab`, 200],
       ['a malformed chunk', `${OK}Transfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n`, 200],
     ];
     for (const [title, bytes, status] of rows) {
-      await using upstream = await rawUpstream({ raw: (socket) => void socket.once('data', () => socket.end(bytes)) });
+      await using upstream = await rawUpstream({
+        raw: (socket) => void socket.once('data', () => socket.end(bytes)),
+      });
       await using b = await bench({
         identity: 'none',
-        destinations: [site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } })],
+        destinations: [
+          site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+        ],
       });
       const line = await b.open();
       line.write('GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
@@ -90,7 +104,11 @@ t.test(
       else await line.sees(/decision [\w-]+\]/);
       // A reset may overtake what was sent before it.
       if (status !== 200 || line.text !== '')
-        t.match(line.text.replace(/HTTP\/1\.1 103[^]*?\r\n\r\n/g, ''), new RegExp(`^HTTP/1.1 ${status}`), title);
+        t.match(
+          line.text.replace(/HTTP\/1\.1 103[^]*?\r\n\r\n/g, ''),
+          new RegExp(`^HTTP/1.1 ${status}`),
+          title,
+        );
       if (status === 200) t.notMatch(line.text, /0\r\n\r\n$/, 'no end of the body is made up');
       await b.quiet();
       t.match(b.audit.of('ended'), [{ outcome: /^upstream-(cut|malformed)$/, status }], title);
@@ -100,51 +118,69 @@ t.test(
   },
 );
 
-t.test('refused is 502, a reset before the answer is 502, and the connection to the agent stays', async (t) => {
-  await using upstream = await rawUpstream({
-    raw: (socket) => void socket.once('data', () => cut(socket)),
-  });
-  await using b = await bench({
-    identity: 'none',
-    destinations: [
-      site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
-      site({ name: 'closed', hosts: ['closed.internal'], mode: 'plaintext', upstream: { host: '127.0.0.1', port: 1 } }),
-    ],
-  });
-  const line = await b.open();
-  line.write('GET http://closed.internal/ HTTP/1.1\r\nHost: closed.internal\r\n\r\n');
-  await line.sees('upstream-refused');
-  line.write('GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n');
-  t.match(await line.ended(), /502[^]*502[^]*upstream-cut/);
-});
-
-t.test('an agent that leaves while its request waits, or while its answer streams, cuts the upstream', async (t) => {
-  await using upstream = await rawUpstream({
-    raw: (socket) =>
-      void socket.once(
-        'data',
-        (chunk: Buffer) => chunk.includes('stream') && socket.write(`${OK}Content-Length: 100\r\n\r\nabc`),
-      ),
-  });
-  await using b = await bench({
-    identity: 'none',
-    destinations: [site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } })],
-  });
-  for (const path of ['wait', 'stream']) {
-    const line = await b.open();
-    line.write(`GET http://crm.internal/${path} HTTP/1.1\r\nHost: crm.internal\r\n\r\n`);
-    await until('the upstream has the request', () => upstream.connections.at(-1)?.raw.text.includes(path));
-    if (path === 'stream') await line.sees('abc');
-    line.socket.resetAndDestroy();
-    await b.quiet();
-    await upstream.quiet();
-    t.match(b.audit.of('ended').at(-1), {
-      outcome: 'client-gone',
-      ...(path === 'stream' ? { received: 3, status: 200 } : {}),
+t.test(
+  'refused is 502, a reset before the answer is 502, and the connection to the agent stays',
+  async (t) => {
+    await using upstream = await rawUpstream({
+      raw: (socket) => void socket.once('data', () => cut(socket)),
     });
-  }
-  t.same(unpaired(b.audit.records), []);
-});
+    await using b = await bench({
+      identity: 'none',
+      destinations: [
+        site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+        site({
+          name: 'closed',
+          hosts: ['closed.internal'],
+          mode: 'plaintext',
+          upstream: { host: '127.0.0.1', port: 1 },
+        }),
+      ],
+    });
+    const line = await b.open();
+    line.write('GET http://closed.internal/ HTTP/1.1\r\nHost: closed.internal\r\n\r\n');
+    await line.sees('upstream-refused');
+    line.write(
+      'GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n',
+    );
+    t.match(await line.ended(), /502[^]*502[^]*upstream-cut/);
+  },
+);
+
+t.test(
+  'an agent that leaves while its request waits, or while its answer streams, cuts the upstream',
+  async (t) => {
+    await using upstream = await rawUpstream({
+      raw: (socket) =>
+        void socket.once(
+          'data',
+          (chunk: Buffer) =>
+            chunk.includes('stream') && socket.write(`${OK}Content-Length: 100\r\n\r\nabc`),
+        ),
+    });
+    await using b = await bench({
+      identity: 'none',
+      destinations: [
+        site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+      ],
+    });
+    for (const path of ['wait', 'stream']) {
+      const line = await b.open();
+      line.write(`GET http://crm.internal/${path} HTTP/1.1\r\nHost: crm.internal\r\n\r\n`);
+      await until('the upstream has the request', () =>
+        upstream.connections.at(-1)?.raw.text.includes(path),
+      );
+      if (path === 'stream') await line.sees('abc');
+      line.socket.resetAndDestroy();
+      await b.quiet();
+      await upstream.quiet();
+      t.match(b.audit.of('ended').at(-1), {
+        outcome: 'client-gone',
+        ...(path === 'stream' ? { received: 3, status: 200 } : {}),
+      });
+    }
+    t.same(unpaired(b.audit.records), []);
+  },
+);
 
 t.test(
   'without an identity, or with one that expired, modes that need it are 503 with a hint and others go on (C12)',
@@ -187,14 +223,24 @@ t.test(
     await using upstream = await rawUpstream();
     const destinations = [
       site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
-      site({ name: 'tcp', protocol: 'tcp', hosts: ['tcp.example.com'], ports: [1], mode: 'plaintext', insecure: true }),
+      site({
+        name: 'tcp',
+        protocol: 'tcp',
+        hosts: ['tcp.example.com'],
+        ports: [1],
+        mode: 'plaintext',
+        insecure: true,
+      }),
     ];
     await using b = await bench({ identity: 'none', destinations });
     b.audit.fail = new Fault('audit-unavailable', 'no space left on device');
     const answer = await b.get('http://crm.internal/');
     t.equal(statusOf(answer), 503);
     t.match(refusal(answer), { code: 'audit-unavailable', message: /no space left/ });
-    t.equal(statusOf(await b.ask('CONNECT tcp.example.com:1 HTTP/1.1\r\nHost: tcp.example.com\r\n\r\n')), 503);
+    t.equal(
+      statusOf(await b.ask('CONNECT tcp.example.com:1 HTTP/1.1\r\nHost: tcp.example.com\r\n\r\n')),
+      503,
+    );
     t.same(upstream.connections, []);
     t.same(b.asked, []);
     b.audit.fail = undefined;
@@ -205,25 +251,34 @@ t.test(
   },
 );
 
-t.test('the decided record is awaited: while the log has not taken it, no byte leaves', async (t) => {
-  await using upstream = await rawUpstream();
-  await using b = await bench({
-    identity: 'none',
-    destinations: [site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } })],
-  });
-  const gate = Promise.withResolvers<void>();
-  b.audit.before = gate.promise;
-  const answer = b.get('http://crm.internal/');
-  await until('the record was handed over', () => b.audit.of('decided').length === 1);
-  for (let i = 0; i < 20; i += 1) await new Promise((resolve) => setImmediate(resolve));
-  t.same(upstream.connections, []);
-  gate.resolve();
-  t.equal(statusOf(await answer), 200);
-});
+t.test(
+  'the decided record is awaited: while the log has not taken it, no byte leaves',
+  async (t) => {
+    await using upstream = await rawUpstream();
+    await using b = await bench({
+      identity: 'none',
+      destinations: [
+        site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+      ],
+    });
+    const gate = Promise.withResolvers<void>();
+    b.audit.before = gate.promise;
+    const answer = b.get('http://crm.internal/');
+    await until('the record was handed over', () => b.audit.of('decided').length === 1);
+    for (let i = 0; i < 20; i += 1) await new Promise((resolve) => setImmediate(resolve));
+    t.same(upstream.connections, []);
+    gate.resolve();
+    t.equal(statusOf(await answer), 200);
+  },
+);
 
 t.test(
   'an upstream that does not accept our SVID is 502, in TLS 1.3 too, where it says so after the handshake',
-  { skip: spawnSync('openssl', ['version']).status !== 0 && 'needs the openssl command, whose server says why' },
+  {
+    skip:
+      spawnSync('openssl', ['version']).status !== 0 &&
+      'needs the openssl command, whose server says why',
+  },
   async (t) => {
     const authority = await testAuthority();
     const stranger = await testAuthority({ trustDomain: 'stranger.org' });
@@ -234,50 +289,79 @@ t.test(
       'key.pem': svid.privateKeyPem,
     });
     for (const version of ['-tls1_2', '-tls1_3']) {
-      const args = `s_server -accept 127.0.0.1:0 ${version} -cert cert.pem -key key.pem -CAfile ca.pem -Verify 1 -verify_return_error`;
+      const args =
+        `s_server -accept 127.0.0.1:0 ${version} -cert cert.pem -key key.pem -CAfile ca.pem ` +
+        '-Verify 1 -verify_return_error';
       const server = spawn('openssl', args.split(' '), { cwd: folder });
       let said = '';
       server.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
-      const port = await until('it listens', () => Number(/ACCEPT 127\.0\.0\.1:(\d+)/.exec(said)?.[1]) || undefined);
-      await using b = await bench({ authority, destinations: [site({ upstream: { host: '127.0.0.1', port } })] });
+      const port = await until(
+        'it listens',
+        () => Number(/ACCEPT 127\.0\.0\.1:(\d+)/.exec(said)?.[1]) || undefined,
+      );
+      await using b = await bench({
+        authority,
+        destinations: [site({ upstream: { host: '127.0.0.1', port } })],
+      });
       const answer = await b.get('http://crm.internal/');
       t.equal(statusOf(answer), 502, version);
-      t.match(refusal(answer), { code: 'upstream-tls', message: /does not accept our certificate/ }, version);
+      t.match(
+        refusal(answer),
+        { code: 'upstream-tls', message: /does not accept our certificate/ },
+        version,
+      );
       t.notMatch(said, /GET/);
       server.kill();
     }
   },
 );
 
-t.test('web mode: the name is verified against the given roots and sent as SNI; our SVID is not shown', async (t) => {
-  const authority = await testAuthority();
-  const svid = await authority.svid('/web', { dns: ['api.example.com'] });
-  await using upstream = await mtlsUpstream({ authority, svid, client: 'accept' });
-  const at = { host: '127.0.0.1', port: upstream.port };
-  const web = { hosts: ['api.example.com'], ports: [443], roots: [authority.pem], upstream: at } as const;
-  await using b = await bench({
-    authority,
-    destinations: [
-      site({ ...web, mode: 'web' }),
-      site({ ...web, name: 'other', hosts: ['other.example.com'], mode: 'web' }),
-      site({ ...web, name: 'named', hosts: ['named.example.com'], mode: 'web-mtls', serverName: 'api.example.com' }),
-    ],
-  });
-  const answer = await b.ask(
-    'GET http://api.example.com:443/ HTTP/1.1\r\nHost: api.example.com:443\r\nConnection: close\r\n\r\n',
-  );
-  t.equal(statusOf(answer), 200, answer);
-  t.match(answer, '"host","api.example.com"', 'without the port that https has by default');
-  t.match(upstream.connections[0], { serverName: 'api.example.com', spiffeId: undefined });
-  const wrong = await b.ask(
-    'GET http://other.example.com:443/ HTTP/1.1\r\nHost: other.example.com:443\r\nConnection: close\r\n\r\n',
-  );
-  t.equal(refusal(wrong).code, 'upstream-identity');
-  const mutual = await b.ask(
-    'GET http://named.example.com:443/ HTTP/1.1\r\nHost: named.example.com:443\r\nConnection: close\r\n\r\n',
-  );
-  t.equal(statusOf(mutual), 200, mutual);
-  t.equal(upstream.connections.at(-1)?.spiffeId, 'spiffe://example.org/agent');
-  await b.quiet();
-  t.match(b.audit.of('ended')[0], { peer: 'unverified' });
-});
+t.test(
+  'web mode: the name is verified against the given roots and sent as SNI; our SVID is not shown',
+  async (t) => {
+    const authority = await testAuthority();
+    const svid = await authority.svid('/web', { dns: ['api.example.com'] });
+    await using upstream = await mtlsUpstream({ authority, svid, client: 'accept' });
+    const at = { host: '127.0.0.1', port: upstream.port };
+    const web = {
+      hosts: ['api.example.com'],
+      ports: [443],
+      roots: [authority.pem],
+      upstream: at,
+    } as const;
+    await using b = await bench({
+      authority,
+      destinations: [
+        site({ ...web, mode: 'web' }),
+        site({ ...web, name: 'other', hosts: ['other.example.com'], mode: 'web' }),
+        site({
+          ...web,
+          name: 'named',
+          hosts: ['named.example.com'],
+          mode: 'web-mtls',
+          serverName: 'api.example.com',
+        }),
+      ],
+    });
+    const answer = await b.ask(
+      'GET http://api.example.com:443/ HTTP/1.1\r\nHost: ' +
+        'api.example.com:443\r\nConnection: close\r\n\r\n',
+    );
+    t.equal(statusOf(answer), 200, answer);
+    t.match(answer, '"host","api.example.com"', 'without the port that https has by default');
+    t.match(upstream.connections[0], { serverName: 'api.example.com', spiffeId: undefined });
+    const wrong = await b.ask(
+      'GET http://other.example.com:443/ HTTP/1.1\r\nHost: ' +
+        'other.example.com:443\r\nConnection: close\r\n\r\n',
+    );
+    t.equal(refusal(wrong).code, 'upstream-identity');
+    const mutual = await b.ask(
+      'GET http://named.example.com:443/ HTTP/1.1\r\nHost: ' +
+        'named.example.com:443\r\nConnection: close\r\n\r\n',
+    );
+    t.equal(statusOf(mutual), 200, mutual);
+    t.equal(upstream.connections.at(-1)?.spiffeId, 'spiffe://example.org/agent');
+    await b.quiet();
+    t.match(b.audit.of('ended')[0], { peer: 'unverified' });
+  },
+);

@@ -1,11 +1,17 @@
 /**
  * A hint that names a key is held to it: with the key as it is the request is refused in words that
- * name it, with the key raised the same request is served. The first test walks over the hints of lib.
+ * name it, with the key raised the same request is served. The first test walks over the hints of
+ * lib.
  */
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { headLimits, http1Limits, type HeadSizes, type Http1Limits } from '../../lib/http1/limits.ts';
+import {
+  headLimits,
+  http1Limits,
+  type HeadSizes,
+  type Http1Limits,
+} from '../../lib/http/limits.ts';
 import type { Limits, Timeouts } from '../../lib/policy/model/destination.ts';
 import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
 import { bench, rule, site, statusOf, type Site } from '../support/proxy.ts';
@@ -38,7 +44,8 @@ const URL_ = 'http://crm.internal';
 const get = (target: string, fields = ''): string =>
   `GET ${target} HTTP/1.1\r\nHost: crm.internal\r\n${fields}Connection: close\r\n\r\n`;
 const post = (length: number, sent: number): string =>
-  `POST ${URL_}/ HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\nContent-Length: ${length}\r\n\r\n${'x'.repeat(sent)}`;
+  `POST ${URL_}/ HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\nContent-Length: ` +
+  `${length}\r\n\r\n${'x'.repeat(sent)}`;
 const sizes = (changes: HeadSizes): Setting => ({ limits: headLimits(changes) });
 const K = 1024;
 const lines = (count: number, length: number): string =>
@@ -53,7 +60,8 @@ const patient = (): Promise<RawUpstream> =>
       let text = '';
       socket.on('data', (chunk: Buffer) => {
         text += chunk.toString('latin1');
-        if (text.includes('\r\n\r\n')) socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+        if (text.includes('\r\n\r\n'))
+          socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
       });
     },
   });
@@ -105,7 +113,8 @@ const CASES: Readonly<Record<string, Case>> = {
           let bytes = 0;
           socket.on('data', (chunk: Buffer) => {
             bytes += chunk.length;
-            if (bytes > 30_000_000) socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+            if (bytes > 30_000_000)
+              socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
           });
         },
       }),
@@ -125,13 +134,27 @@ const CASES: Readonly<Record<string, Case>> = {
     upstream: slow,
     status: 504,
   },
-  'timeouts.idle': { low: { timeouts: { idle: 200 } }, high: SOON, request: post(4, 2), later: 'xx', status: 408 },
-  'limits.body': { low: { of: { body: 100 } }, high: { of: { body: 200 } }, request: post(200, 200), status: 413 },
+  'timeouts.idle': {
+    low: { timeouts: { idle: 200 } },
+    high: SOON,
+    request: post(4, 2),
+    later: 'xx',
+    status: 408,
+  },
+  'limits.body': {
+    low: { of: { body: 100 } },
+    high: { of: { body: 200 } },
+    request: post(200, 200),
+    status: 413,
+  },
   'limits.response': {
     low: { of: { response: 1 } },
     high: { of: { response: 2 } },
     request: get(`${URL_}/`),
-    upstream: () => rawUpstream({ http: (_, response) => void response.setHeader('content-length', '2').end('ok') }),
+    upstream: () =>
+      rawUpstream({
+        http: (_, response) => void response.setHeader('content-length', '2').end('ok'),
+      }),
     status: 502,
   },
 };
@@ -140,7 +163,8 @@ const CASES: Readonly<Record<string, Case>> = {
 const SHOWN: Readonly<Record<string, readonly [file: string, title: string]>> = {
   'limits.concurrent': [
     'test/forward/bodies.test.ts',
-    'more exchanges than limits.concurrent: 503 with Retry-After; a place is free again afterwards (R2)',
+    'more exchanges than limits.concurrent: 503 with Retry-After; a place is free again ' +
+      'afterwards (R2)',
   ],
   'limits.rate': [
     'test/exchange/rate-limits.test.ts',
@@ -148,12 +172,25 @@ const SHOWN: Readonly<Record<string, readonly [file: string, title: string]>> = 
   ],
   'timeouts.connect': [
     'test/upstream/dial.test.ts',
-    'an upstream that does not answer the connection, the handshake or the request is 504 in the time of its phase',
+    'an upstream that does not answer the connection, the handshake or the request is 504 ' +
+      'in the time of its phase',
   ],
-  'listeners.maxConnections': ['test/cmd/limits.test.ts', 'limits of the Sidecar document reach its listeners'],
-  'listeners.bodyTimeout': ['test/exchange/hints.test.ts', 'the keys that bound what is read before it is judged'],
-  'timeouts.message': ['test/exchange/hints.test.ts', 'the keys that bound what is read before it is judged'],
-  'mcp.message': ['test/exchange/hints.test.ts', 'the keys that bound what is read before it is judged'],
+  'listeners.maxConnections': [
+    'test/cmd/limits.test.ts',
+    'limits of the Sidecar document reach its listeners',
+  ],
+  'listeners.bodyTimeout': [
+    'test/exchange/hints.test.ts',
+    'the keys that bound what is read before it is judged',
+  ],
+  'timeouts.message': [
+    'test/exchange/hints.test.ts',
+    'the keys that bound what is read before it is judged',
+  ],
+  'mcp.message': [
+    'test/exchange/hints.test.ts',
+    'the keys that bound what is read before it is judged',
+  ],
 };
 
 /** Every key that a hint of lib names. */
@@ -166,11 +203,15 @@ function named(): ReadonlySet<string> {
       '',
     );
     for (const [quoted] of text.matchAll(/'[^'\n]*'|`[^`\n]*`/g))
-      for (const [key] of quoted.matchAll(/\b(?:(?:listeners|timeouts|limits)\.[a-z][a-zA-Z]*|mcp\.message)\b/g))
+      for (const [key] of quoted.matchAll(
+        /\b(?:(?:listeners|timeouts|limits)\.[a-z][a-zA-Z]*|mcp\.message)\b/g,
+      ))
         keys.add(key);
     for (const [, time, most] of text.matchAll(/(?:hintFor|timeHint)\('(\w+)'\)|, '(max\w+)'\)/g))
       keys.add(`listeners.${time ?? most}`);
-    for (const [, key] of text.matchAll(/\['(?:upstream-timeout|timeout|request-timeout)', '[^']*', '(\w+)'\]/g))
+    for (const [, key] of text.matchAll(
+      /\['(?:upstream-timeout|timeout|request-timeout)', '[^']*', '(\w+)'\]/g,
+    ))
       keys.add(`timeouts.${key}`);
   }
   return keys;
@@ -179,15 +220,24 @@ function named(): ReadonlySet<string> {
 t.test('every key that a hint names is shown to help', async (t) => {
   const keys = [...named()];
   t.ok(keys.length > 12, keys.join());
-  for (const key of keys) t.ok(key in CASES || key in SHOWN, `${key}: a case here, or the test that shows it`);
+  for (const key of keys)
+    t.ok(key in CASES || key in SHOWN, `${key}: a case here, or the test that shows it`);
   for (const [key, [file, title]] of Object.entries(SHOWN))
     t.ok(readFileSync(join(ROOT, file), 'utf8').includes(title), `${key}: ${file}: ${title}`);
 });
 
-async function outcome({ request, later, upstream: make = rawUpstream }: Case, setting: Setting): Promise<string> {
+async function outcome(
+  { request, later, upstream: make = rawUpstream }: Case,
+  setting: Setting,
+): Promise<string> {
   await using upstream = await make();
   const rules = [rule('all', 'allow', { methods: ['GET', 'POST'] })];
-  const more: Site = { mode: 'plaintext', rules, timeouts: setting.timeouts ?? {}, limits: setting.of ?? {} };
+  const more: Site = {
+    mode: 'plaintext',
+    rules,
+    timeouts: setting.timeouts ?? {},
+    limits: setting.of ?? {},
+  };
   const to = { host: '127.0.0.1', port: upstream.port };
   await using b = await bench({
     destinations: [site({ ...more, upstream: to })],
@@ -209,7 +259,11 @@ for (const [key, one] of Object.entries(CASES))
 
 t.test('the keys that bound what is read before it is judged', async (t) => {
   const body = call('get_ticket', { text: 'x'.repeat(3000) });
-  const head = `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\nconnection: close\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ${body.length}\r\n\r\n`;
+  const head =
+    `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\nconnection: ` +
+    `close\r\ncontent-type: application/json\r\naccept: application/json, ` +
+    `text/event-stream\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ` +
+    `${body.length}\r\n\r\n`;
   const ask = async (limits: Partial<Http1Limits>, message: number): Promise<string> => {
     await using p = await play(
       result({ content: [] }),

@@ -1,4 +1,7 @@
-/** Invariant 4 end to end: whatever an agent sends, what was recorded as judged is what reached the upstream. */
+/**
+ * Invariant 4 end to end: whatever an agent sends, what was recorded as judged is what reached the
+ * upstream.
+ */
 import type { IncomingMessage } from 'node:http';
 import t from 'tap';
 import { until } from '../support/until.ts';
@@ -9,7 +12,17 @@ import { bench, site, unpaired } from '../support/proxy.ts';
 const SEED = Number(process.env['FUZZ_SEED'] ?? 20_260_101);
 const CASES = 600;
 
-const METHODS = ['GET', 'GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS', 'PURGE', 'TRACE', 'get'] as const;
+const METHODS = [
+  'GET',
+  'GET',
+  'HEAD',
+  'POST',
+  'DELETE',
+  'OPTIONS',
+  'PURGE',
+  'TRACE',
+  'get',
+] as const;
 const HOSTS = [
   'crm.internal',
   'CRM.internal',
@@ -42,57 +55,77 @@ const HARM = [
 ] as const;
 
 function someTarget(random: Random): string {
-  const path = Array.from({ length: Math.floor(random() * 7) }, () => pick(random, random() < 0.95 ? GOOD : BAD)).join(
-    '',
-  );
+  const path = Array.from({ length: Math.floor(random() * 7) }, () =>
+    pick(random, random() < 0.95 ? GOOD : BAD),
+  ).join('');
   return `http://${pick(random, random() < 0.8 ? ['crm.internal'] : HOSTS)}/${path}${pick(random, QUERIES)}`;
 }
 
 function someRequest(random: Random): string {
-  const lines = Array.from({ length: Math.floor(random() * 4) }, () => pick(random, random() < 0.9 ? FIELDS : HARM));
-  if (random() < 0.95) lines.push('Host: crm.internal');
-  return [`${pick(random, METHODS)} ${someTarget(random)} HTTP/1.1`, ...lines, 'Connection: close', '', ''].join(
-    '\r\n',
+  const lines = Array.from({ length: Math.floor(random() * 4) }, () =>
+    pick(random, random() < 0.9 ? FIELDS : HARM),
   );
+  if (random() < 0.95) lines.push('Host: crm.internal');
+  return [
+    `${pick(random, METHODS)} ${someTarget(random)} HTTP/1.1`,
+    ...lines,
+    'Connection: close',
+    '',
+    '',
+  ].join('\r\n');
 }
 
-t.test('what was judged is what the upstream was asked: method, authority, path (P7, H1, invariant 4)', async (t) => {
-  const seen: IncomingMessage[] = [];
-  await using upstream = await rawUpstream({
-    http(request, response) {
-      seen.push(request);
-      response.end();
-    },
-  });
-  const at = { host: '127.0.0.1', port: upstream.port };
-  await using b = await bench({ identity: 'none', destinations: [site({ mode: 'plaintext', upstream: at })] });
-  const random = seeded(SEED);
-  let sent = 0;
-  for (let left = CASES; left > 0; left--) {
-    const text = someRequest(random);
-    const before = b.audit.records.length;
-    const answer = await b.ask(text);
-    await until('both records are written', () => b.audit.records.length === before + 2);
-    const [record] = b.audit.records.slice(before);
-    const [request] = seen.splice(0);
-    const allowed = record?.kind === 'decided' && record.effect === 'allow';
-    if (request === undefined) {
-      if (allowed && !answer.startsWith('HTTP/1.1 400'))
-        t.fail(`allowed but not sent: ${JSON.stringify(text)} ${answer}`);
-      continue;
+t.test(
+  'what was judged is what the upstream was asked: method, authority, path (P7, H1, invariant 4)',
+  async (t) => {
+    const seen: IncomingMessage[] = [];
+    await using upstream = await rawUpstream({
+      http(request, response) {
+        seen.push(request);
+        response.end();
+      },
+    });
+    const at = { host: '127.0.0.1', port: upstream.port };
+    await using b = await bench({
+      identity: 'none',
+      destinations: [site({ mode: 'plaintext', upstream: at })],
+    });
+    const random = seeded(SEED);
+    let sent = 0;
+    for (let left = CASES; left > 0; left--) {
+      const text = someRequest(random);
+      const before = b.audit.records.length;
+      const answer = await b.ask(text);
+      await until('both records are written', () => b.audit.records.length === before + 2);
+      const [record] = b.audit.records.slice(before);
+      const [request] = seen.splice(0);
+      const allowed = record?.kind === 'decided' && record.effect === 'allow';
+      if (request === undefined) {
+        if (allowed && !answer.startsWith('HTTP/1.1 400'))
+          t.fail(`allowed but not sent: ${JSON.stringify(text)} ${answer}`);
+        continue;
+      }
+      sent++;
+      if (!allowed) {
+        t.fail(`sent though not allowed: ${JSON.stringify(text)}`);
+        continue;
+      }
+      const { method, url = '', headers } = request;
+      const judged = {
+        method: record.method,
+        path: record.path,
+        host: record.host,
+        port: record.port,
+      };
+      const got = { method, path: url.replace(/\?.*$/s, ''), host: headers.host, port: 80 };
+      if (JSON.stringify(got) !== JSON.stringify(judged))
+        t.strictSame(got, judged, JSON.stringify(text));
+      const claims = Object.keys(headers).filter((name) =>
+        /forwarded|override|original/.test(name),
+      );
+      if (claims.length > 0) t.same(claims, [], JSON.stringify(text));
     }
-    sent++;
-    if (!allowed) {
-      t.fail(`sent though not allowed: ${JSON.stringify(text)}`);
-      continue;
-    }
-    const { method, url = '', headers } = request;
-    const judged = { method: record.method, path: record.path, host: record.host, port: record.port };
-    const got = { method, path: url.replace(/\?.*$/s, ''), host: headers.host, port: 80 };
-    if (JSON.stringify(got) !== JSON.stringify(judged)) t.strictSame(got, judged, JSON.stringify(text));
-    const claims = Object.keys(headers).filter((name) => /forwarded|override|original/.test(name));
-    if (claims.length > 0) t.same(claims, [], JSON.stringify(text));
-  }
-  t.ok(sent > CASES / 10 && sent < CASES * 0.9, `${sent} of ${CASES} were sent`);
-  t.same(unpaired(b.audit.records), []);
-});
+    t.ok(sent > CASES / 10 && sent < CASES * 0.9, `${sent} of ${CASES} were sent`);
+    t.same(unpaired(b.audit.records), []);
+  },
+);

@@ -17,39 +17,49 @@ function hurried(times: number): Clock {
   };
 }
 
-t.test('a ClientHello that does not come ends the tunnel in its time, and nothing was dialled', async (t) => {
-  await using upstream = await rawUpstream({ raw: (socket) => void socket.resume() });
-  const destination = site({
-    name: 'web',
-    hosts: ['web.example.com'],
-    ports: [443],
-    mode: 'passthrough',
-    upstream: { host: '127.0.0.1', port: upstream.port },
-  });
-  await using b = await bench({ identity: 'none', destinations: [destination], options: { clock: hurried(20) } });
-  const line = await b.open();
-  const began = performance.now();
-  line.write('CONNECT web.example.com:443 HTTP/1.1\r\nHost: web.example.com:443\r\n\r\n');
-  await line.sees('200');
-  await b.quiet();
-  const took = performance.now() - began;
-  t.ok(took >= 450, `10 s of a clock twenty times as fast: ${took} ms`);
-  t.match(b.audit.of('ended')[0], { outcome: /timeout/ });
-  t.same(upstream.connections, []);
-});
+t.test(
+  'a ClientHello that does not come ends the tunnel in its time, and nothing was dialled',
+  async (t) => {
+    await using upstream = await rawUpstream({ raw: (socket) => void socket.resume() });
+    const destination = site({
+      name: 'web',
+      hosts: ['web.example.com'],
+      ports: [443],
+      mode: 'passthrough',
+      upstream: { host: '127.0.0.1', port: upstream.port },
+    });
+    await using b = await bench({
+      identity: 'none',
+      destinations: [destination],
+      options: { clock: hurried(20) },
+    });
+    const line = await b.open();
+    const began = performance.now();
+    line.write('CONNECT web.example.com:443 HTTP/1.1\r\nHost: web.example.com:443\r\n\r\n');
+    await line.sees('200');
+    await b.quiet();
+    const took = performance.now() - began;
+    t.ok(took >= 450, `10 s of a clock twenty times as fast: ${took} ms`);
+    t.match(b.audit.of('ended')[0], { outcome: /timeout/ });
+    t.same(upstream.connections, []);
+  },
+);
 
-t.test('names beyond number do not fill memory: routes are forgotten and made again, with the same key', async (t) => {
-  const table = routes();
-  const destination = site({ hosts: ['*.crm.internal'] });
-  const first = table.to(destination, facts('a.crm.internal'));
-  for (let i = 1; i < 1024; i += 1) table.to(destination, facts(`a${i}.crm.internal`));
-  t.equal(table.to(destination, facts('a.crm.internal')), first, 'so many are remembered');
-  table.to(destination, facts('one-more.crm.internal'));
-  const again = table.to(destination, facts('a.crm.internal'));
-  t.not(again, first);
-  t.equal(again.key(undefined), first.key(undefined));
-  t.equal(policyOf(destination).destinations.length, 1);
-});
+t.test(
+  'names beyond number do not fill memory: routes are forgotten and made again, with the same key',
+  async (t) => {
+    const table = routes();
+    const destination = site({ hosts: ['*.crm.internal'] });
+    const first = table.to(destination, facts('a.crm.internal'));
+    for (let i = 1; i < 1024; i += 1) table.to(destination, facts(`a${i}.crm.internal`));
+    t.equal(table.to(destination, facts('a.crm.internal')), first, 'so many are remembered');
+    table.to(destination, facts('one-more.crm.internal'));
+    const again = table.to(destination, facts('a.crm.internal'));
+    t.not(again, first);
+    t.equal(again.key(undefined), first.key(undefined));
+    t.equal(policyOf(destination).destinations.length, 1);
+  },
+);
 
 t.test('a path is cut to its stated length in records, and sent whole', async (t) => {
   await using b = await bench({ identity: 'none', destinations: [site({ mode: 'plaintext' })] });

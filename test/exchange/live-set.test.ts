@@ -6,10 +6,22 @@ import { testAuthority, type TestAuthority } from '../support/authority.ts';
 import { KEY_TYPES } from '../support/key-types.ts';
 import { until } from '../support/until.ts';
 import { mtlsUpstream, rawUpstream, type MtlsUpstream } from '../support/upstream.ts';
-import { bench, policyOf, refusal, rule, site, statusOf, unpaired, type Bench, type Wire } from '../support/proxy.ts';
+import {
+  bench,
+  policyOf,
+  refusal,
+  rule,
+  site,
+  statusOf,
+  unpaired,
+  type Bench,
+  type Wire,
+} from '../support/proxy.ts';
 
 /** Answers `/stream` with a head and a first piece, then nothing; everything else at once. */
-async function streaming(authority: Awaited<ReturnType<typeof testAuthority>>): Promise<MtlsUpstream> {
+async function streaming(
+  authority: Awaited<ReturnType<typeof testAuthority>>,
+): Promise<MtlsUpstream> {
   return mtlsUpstream({
     authority,
     http: (request, response) => {
@@ -35,64 +47,90 @@ t.test(
     const at = { host: '127.0.0.1', port: upstream.port };
     await using b = await bench({ authority, destinations: [site({ upstream: at })] });
     const line = await stream(b);
-    b.policy.set(policyOf(site({ upstream: at, rules: [rule('streams', 'allow', { paths: ['/stream'] })] })));
-    t.match(b.audit.of('redecided'), [{ effect: 'allow', code: 'allowed' }], 'another rule allows it');
+    b.policy.set(
+      policyOf(site({ upstream: at, rules: [rule('streams', 'allow', { paths: ['/stream'] })] })),
+    );
+    t.match(
+      b.audit.of('redecided'),
+      [{ effect: 'allow', code: 'allowed' }],
+      'another rule allows it',
+    );
     t.notOk(line.reset);
     const began = performance.now();
     b.policy.set(policyOf(site({ upstream: at, rules: [rule('none', 'deny', {})] })));
     await until('the agent sees a cut', () => line.reset);
     t.ok(performance.now() - began < 1000);
     await b.quiet();
-    t.match(b.audit.of('redecided')[1], { effect: 'deny', reason: /rule none .* denies GET \/stream/ });
+    t.match(b.audit.of('redecided')[1], {
+      effect: 'deny',
+      reason: /rule none .* denies GET \/stream/,
+    });
     t.match(b.audit.of('ended'), [{ outcome: 'no-longer-allowed' }]);
     await upstream.quiet();
     t.same(unpaired(b.audit.records), []);
   },
 );
 
-t.test('a large live set is decided again in turns, what has lost its destination first', async (t) => {
-  const authority = await testAuthority();
-  await using upstream = await streaming(authority);
-  const at = { host: '127.0.0.1', port: upstream.port };
-  // Some milliseconds of work for each.
-  const dear = rule('dear', 'deny', {
-    when: 'request.header("x-data").exists(v, (v + request.path).matches("(x+x+)+y") || (request.path + v).matches("(x+x+)+z") || v.matches("(x*x*)+w"))',
-  });
-  const open = rule('open', 'allow', {});
-  const crm = site({ upstream: at, rules: [dear, open], limits: { concurrent: 256 } });
-  const gone = site({ name: 'gone', hosts: ['gone.internal'], upstream: at, rules: [open] });
-  await using b = await bench({ authority, destinations: [crm, gone] });
-  const data = `x-data: ${'x'.repeat(200)}\r\n`.repeat(30);
-  const ask = async (host: string, path: string): Promise<Wire> => {
-    const line = await b.open();
-    line.write(`GET http://${host}${path} HTTP/1.1\r\nHost: ${host}\r\n${data}\r\n`);
-    await line.sees('first');
-    return line;
-  };
-  const kept: Wire[] = [];
-  for (let i = 0; i < 191; i += 1) kept.push(await ask('crm.internal', '/stream'));
-  const lost = await ask('gone.internal', '/stream');
-  let turnsOfOthers = 0;
-  const other = (): void => {
-    turnsOfOthers += 1;
-    if (b.audit.of('redecided').length < 192) setImmediate(other);
-  };
-  b.policy.set(policyOf({ ...crm, rules: [dear, rule('other', 'allow', {})] }));
-  t.match(b.audit.of('redecided')[0], { effect: 'deny', reason: /gone/ }, 'in the same turn, though it came last');
-  other();
-  await until('all are decided again', () => b.audit.of('redecided').length === 192);
-  t.ok(turnsOfOthers > 1, `${turnsOfOthers} turns of others in between`);
-  await until('it is cut', () => lost.reset);
-  t.notOk(kept.some(({ reset }) => reset));
-  b.policy.set(policyOf({ ...crm, rules: [dear, rule('third', 'allow', {})] }));
-  b.policy.set(policyOf({ ...crm, rules: [dear] }));
-  await until('all are cut, by the newest policy', () => kept.every(({ reset }) => reset));
-});
+t.test(
+  'a large live set is decided again in turns, what has lost its destination first',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await streaming(authority);
+    const at = { host: '127.0.0.1', port: upstream.port };
+    // Some milliseconds of work for each.
+    const dear = rule('dear', 'deny', {
+      when:
+        'request.header("x-data").exists(v, (v + request.path).matches("(x+x+)+y") || ' +
+        '(request.path + v).matches("(x+x+)+z") || v.matches("(x*x*)+w"))',
+    });
+    const open = rule('open', 'allow', {});
+    const crm = site({ upstream: at, rules: [dear, open], limits: { concurrent: 256 } });
+    const gone = site({ name: 'gone', hosts: ['gone.internal'], upstream: at, rules: [open] });
+    await using b = await bench({ authority, destinations: [crm, gone] });
+    const data = `x-data: ${'x'.repeat(200)}\r\n`.repeat(30);
+    const ask = async (host: string, path: string): Promise<Wire> => {
+      const line = await b.open();
+      line.write(`GET http://${host}${path} HTTP/1.1\r\nHost: ${host}\r\n${data}\r\n`);
+      await line.sees('first');
+      return line;
+    };
+    const kept: Wire[] = [];
+    for (let i = 0; i < 191; i += 1) kept.push(await ask('crm.internal', '/stream'));
+    const lost = await ask('gone.internal', '/stream');
+    let turnsOfOthers = 0;
+    const other = (): void => {
+      turnsOfOthers += 1;
+      if (b.audit.of('redecided').length < 192) setImmediate(other);
+    };
+    b.policy.set(policyOf({ ...crm, rules: [dear, rule('other', 'allow', {})] }));
+    t.match(
+      b.audit.of('redecided')[0],
+      { effect: 'deny', reason: /gone/ },
+      'in the same turn, though it came last',
+    );
+    other();
+    await until('all are decided again', () => b.audit.of('redecided').length === 192);
+    t.ok(turnsOfOthers > 1, `${turnsOfOthers} turns of others in between`);
+    await until('it is cut', () => lost.reset);
+    t.notOk(kept.some(({ reset }) => reset));
+    b.policy.set(policyOf({ ...crm, rules: [dear, rule('third', 'allow', {})] }));
+    b.policy.set(policyOf({ ...crm, rules: [dear] }));
+    await until('all are cut, by the newest policy', () => kept.every(({ reset }) => reset));
+  },
+);
 
-const CHANGES: readonly (readonly [title: string, change: Parameters<typeof site>[0], reason: RegExp])[] = [
+const CHANGES: readonly (readonly [
+  title: string,
+  change: Parameters<typeof site>[0],
+  reason: RegExp,
+])[] = [
   ['a peer that is no longer one', { peers: ['spiffe://example.org/other'] }, /no longer a peer/],
   ['another mode', { mode: 'web' }, /now has tls\.mode web/],
-  ['a destination that is gone', { name: 'other', hosts: ['other.internal'] }, /no destination has/],
+  [
+    'a destination that is gone',
+    { name: 'other', hosts: ['other.internal'] },
+    /no destination has/,
+  ],
 ];
 
 for (const [title, change, reason] of CHANGES) {
@@ -120,7 +158,12 @@ t.test(
     });
     await b.get('http://crm.internal/');
     const line = await stream(b);
-    b.identity.set({ kind: 'withdrawn', since: Date.now(), denied: false, problem: 'PermissionDenied' });
+    b.identity.set({
+      kind: 'withdrawn',
+      since: Date.now(),
+      denied: false,
+      problem: 'PermissionDenied',
+    });
     await until('the agent sees a cut', () => line.reset);
     await b.quiet();
     t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-identity', identity: 0 }]);
@@ -129,62 +172,84 @@ t.test(
   },
 );
 
-async function withStream(authority: TestAuthority): Promise<{ upstream: MtlsUpstream; b: Bench; line: Wire }> {
+async function withStream(
+  authority: TestAuthority,
+): Promise<{ upstream: MtlsUpstream; b: Bench; line: Wire }> {
   const upstream = await streaming(authority);
   const destinations = [site({ upstream: { host: '127.0.0.1', port: upstream.port } })];
-  const b = await bench({ authority, identity: authority.identity(await authority.svid('/agent')), destinations });
+  const b = await bench({
+    authority,
+    identity: authority.identity(await authority.svid('/agent')),
+    destinations,
+  });
   return { upstream, b, line: await stream(b) };
 }
 
-const DENIED: IdentityState = { kind: 'withdrawn', since: Date.now(), denied: true, problem: 'PermissionDenied' };
+const DENIED: IdentityState = {
+  kind: 'withdrawn',
+  since: Date.now(),
+  denied: true,
+  problem: 'PermissionDenied',
+};
 
 async function as(authority: TestAuthority, path: string): Promise<IdentityState> {
   const identity = authority.identity(await authority.svid(path), [], 2);
   return { kind: 'current', identity, problem: undefined };
 }
 
-t.test('identity denied: new requests are refused at once, what is open is cut two seconds later', async (t) => {
-  const authority = await testAuthority();
-  const { upstream, b, line } = await withStream(authority);
-  await using _ = upstream;
-  await using __ = b;
-  const began = performance.now();
-  b.identity.set(DENIED);
-  const seen = upstream.received();
-  t.equal(refusal(await b.get('http://crm.internal/')).code, 'no-identity');
-  t.equal(upstream.received(), seen, 'not one byte of it');
-  t.notOk(line.reset);
-  await until('the agent sees a cut', () => line.reset, 20_000);
-  t.ok(performance.now() - began >= DENIED_GRACE_MS - 50);
-  await b.quiet();
-  t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-identity', identity: 0 }]);
-});
+t.test(
+  'identity denied: new requests are refused at once, what is open is cut two seconds later',
+  async (t) => {
+    const authority = await testAuthority();
+    const { upstream, b, line } = await withStream(authority);
+    await using _ = upstream;
+    await using __ = b;
+    const began = performance.now();
+    b.identity.set(DENIED);
+    const seen = upstream.received();
+    t.equal(refusal(await b.get('http://crm.internal/')).code, 'no-identity');
+    t.equal(upstream.received(), seen, 'not one byte of it');
+    t.notOk(line.reset);
+    await until('the agent sees a cut', () => line.reset, 20_000);
+    t.ok(performance.now() - began >= DENIED_GRACE_MS - 50);
+    await b.quiet();
+    t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-identity', identity: 0 }]);
+  },
+);
 
-t.test('identity denied for a moment: what is open goes on when the same SPIFFE ID is back', async (t) => {
-  const authority = await testAuthority();
-  const { upstream, b, line } = await withStream(authority);
-  await using _ = upstream;
-  await using __ = b;
-  b.identity.set(DENIED);
-  b.identity.set({ ...DENIED, problem: 'again' } as IdentityState);
-  b.identity.set(await as(authority, '/agent'));
-  await new Promise((resolve) => setTimeout(resolve, DENIED_GRACE_MS + 500));
-  t.notOk(line.reset);
-  t.same(b.audit.of('redecided'), []);
-  t.equal(statusOf(await b.get('http://crm.internal/')), 200);
-});
+t.test(
+  'identity denied for a moment: what is open goes on when the same SPIFFE ID is back',
+  async (t) => {
+    const authority = await testAuthority();
+    const { upstream, b, line } = await withStream(authority);
+    await using _ = upstream;
+    await using __ = b;
+    b.identity.set(DENIED);
+    b.identity.set({ ...DENIED, problem: 'again' } as IdentityState);
+    b.identity.set(await as(authority, '/agent'));
+    await new Promise((resolve) => setTimeout(resolve, DENIED_GRACE_MS + 500));
+    t.notOk(line.reset);
+    t.same(b.audit.of('redecided'), []);
+    t.equal(statusOf(await b.get('http://crm.internal/')), 200);
+  },
+);
 
-t.test('identity denied, and another SPIFFE ID is there after it: what is open is cut at once', async (t) => {
-  const authority = await testAuthority();
-  const { upstream, b, line } = await withStream(authority);
-  await using _ = upstream;
-  await using __ = b;
-  b.identity.set(DENIED);
-  b.identity.set(await as(authority, '/other'));
-  await until('the agent sees a cut', () => line.reset);
-  await b.quiet();
-  t.match(b.audit.of('redecided'), [{ code: 'no-identity', reason: /we are now spiffe:\/\/example\.org\/other/ }]);
-});
+t.test(
+  'identity denied, and another SPIFFE ID is there after it: what is open is cut at once',
+  async (t) => {
+    const authority = await testAuthority();
+    const { upstream, b, line } = await withStream(authority);
+    await using _ = upstream;
+    await using __ = b;
+    b.identity.set(DENIED);
+    b.identity.set(await as(authority, '/other'));
+    await until('the agent sees a cut', () => line.reset);
+    await b.quiet();
+    t.match(b.audit.of('redecided'), [
+      { code: 'no-identity', reason: /we are now spiffe:\/\/example\.org\/other/ },
+    ]);
+  },
+);
 
 t.test('identity denied and then not issued any more: what is open is cut at once', async (t) => {
   const authority = await testAuthority();
@@ -237,7 +302,11 @@ t.test(
     const having = (generation: number, bundle: X509Bundle | undefined): void => {
       const bundles = new Map(authority.identity(svid).bundles);
       if (bundle !== undefined) bundles.set(foreign.trustDomain, bundle);
-      b.identity.set({ kind: 'current', identity: { ...identity, generation, bundles }, problem: undefined });
+      b.identity.set({
+        kind: 'current',
+        identity: { ...identity, generation, bundles },
+        problem: undefined,
+      });
     };
     const first = await stream(b);
     having(2, both);
@@ -271,8 +340,14 @@ for (const { name, make } of KEY_TYPES.filter(({ proves }) => proves)) {
     const identity = authority.identity(svid, [], 1);
     await using b = await bench({ authority, identity, destinations: [site({ upstream: at })] });
     const having = (generation: number, anchors: X509Bundle['anchors']): void => {
-      const bundles = new Map([[authority.trustDomain, { trustDomain: authority.trustDomain, anchors }]]);
-      b.identity.set({ kind: 'current', identity: { ...identity, generation, bundles }, problem: undefined });
+      const bundles = new Map([
+        [authority.trustDomain, { trustDomain: authority.trustDomain, anchors }],
+      ]);
+      b.identity.set({
+        kind: 'current',
+        identity: { ...identity, generation, bundles },
+        problem: undefined,
+      });
     };
     having(2, [...renewed.bundle.anchors, ...authority.bundle.anchors]);
     const line = await stream(b);
@@ -286,53 +361,79 @@ for (const { name, make } of KEY_TYPES.filter(({ proves }) => proves)) {
   });
 }
 
-t.test('a change between decision and connection is found before a byte is sent (C9)', async (t) => {
-  await using upstream = await rawUpstream();
-  const at = { host: '127.0.0.1', port: upstream.port };
-  const asked = Promise.withResolvers<void>();
-  const answer = Promise.withResolvers<readonly string[]>();
-  const resolver = { resolve: () => (asked.resolve(), answer.promise) };
-  const named = { mode: 'plaintext', insecure: true, hosts: ['crm.internal'], ports: [80] } as const;
-  await using b = await bench({ identity: 'none', options: { resolver }, destinations: [site({ ...named })] });
-  const waiting = b.get('http://crm.internal/');
-  await asked.promise;
-  b.policy.set(policyOf(site({ ...named, rules: [], upstream: at })));
-  answer.resolve(['127.0.0.1']);
-  const refused = await waiting;
-  t.equal(statusOf(refused), 403);
-  t.equal(refusal(refused).code, 'no-longer-allowed');
-  t.same(upstream.connections, []);
-  await b.quiet();
-  t.same(unpaired(b.audit.records), []);
-});
+t.test(
+  'a change between decision and connection is found before a byte is sent (C9)',
+  async (t) => {
+    await using upstream = await rawUpstream();
+    const at = { host: '127.0.0.1', port: upstream.port };
+    const asked = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<readonly string[]>();
+    const resolver = { resolve: () => (asked.resolve(), answer.promise) };
+    const named = {
+      mode: 'plaintext',
+      insecure: true,
+      hosts: ['crm.internal'],
+      ports: [80],
+    } as const;
+    await using b = await bench({
+      identity: 'none',
+      options: { resolver },
+      destinations: [site({ ...named })],
+    });
+    const waiting = b.get('http://crm.internal/');
+    await asked.promise;
+    b.policy.set(policyOf(site({ ...named, rules: [], upstream: at })));
+    answer.resolve(['127.0.0.1']);
+    const refused = await waiting;
+    t.equal(statusOf(refused), 403);
+    t.equal(refusal(refused).code, 'no-longer-allowed');
+    t.same(upstream.connections, []);
+    await b.quiet();
+    t.same(unpaired(b.audit.records), []);
+  },
+);
 
-t.test('a peer that a change took out between decision and connection gets nothing (C9)', async (t) => {
-  const authority = await testAuthority();
-  await using upstream = await mtlsUpstream({ authority });
-  const to = (peer: string): ReturnType<typeof site> =>
-    site({ upstream: { host: '127.0.0.1', port: upstream.port }, peers: [peer] });
-  await using b = await bench({ authority, destinations: [to('spiffe://example.org/upstream')] });
-  const recorded = Promise.withResolvers<void>();
-  b.audit.before = recorded.promise;
-  const waiting = b.get('http://crm.internal/');
-  await until('it is decided', () => b.audit.of('decided').length === 1);
-  b.policy.set(policyOf(to('spiffe://example.org/other')));
-  recorded.resolve();
-  const refused = await waiting;
-  t.equal(statusOf(refused), 403);
-  t.match(refusal(refused), { code: 'no-longer-allowed', message: /upstream is no longer a peer/ });
-  t.equal(upstream.received(), 0, 'not one byte');
-  await b.quiet();
-  t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-longer-allowed' }]);
-  t.same(unpaired(b.audit.records), []);
-});
+t.test(
+  'a peer that a change took out between decision and connection gets nothing (C9)',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await mtlsUpstream({ authority });
+    const to = (peer: string): ReturnType<typeof site> =>
+      site({ upstream: { host: '127.0.0.1', port: upstream.port }, peers: [peer] });
+    await using b = await bench({ authority, destinations: [to('spiffe://example.org/upstream')] });
+    const recorded = Promise.withResolvers<void>();
+    b.audit.before = recorded.promise;
+    const waiting = b.get('http://crm.internal/');
+    await until('it is decided', () => b.audit.of('decided').length === 1);
+    b.policy.set(policyOf(to('spiffe://example.org/other')));
+    recorded.resolve();
+    const refused = await waiting;
+    t.equal(statusOf(refused), 403);
+    t.match(refusal(refused), {
+      code: 'no-longer-allowed',
+      message: /upstream is no longer a peer/,
+    });
+    t.equal(upstream.received(), 0, 'not one byte');
+    await b.quiet();
+    t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-longer-allowed' }]);
+    t.same(unpaired(b.audit.records), []);
+  },
+);
 
 t.test('a reload retires only connections whose settings changed (invariant 8)', async (t) => {
   const authority = await testAuthority();
   await using one = await mtlsUpstream({ authority });
   await using two = await mtlsUpstream({ authority });
-  const first = site({ name: 'one', hosts: ['one.internal'], upstream: { host: '127.0.0.1', port: one.port } });
-  const second = site({ name: 'two', hosts: ['two.internal'], upstream: { host: '127.0.0.1', port: two.port } });
+  const first = site({
+    name: 'one',
+    hosts: ['one.internal'],
+    upstream: { host: '127.0.0.1', port: one.port },
+  });
+  const second = site({
+    name: 'two',
+    hosts: ['two.internal'],
+    upstream: { host: '127.0.0.1', port: two.port },
+  });
   await using b = await bench({ authority, destinations: [first, second] });
   await b.get('http://one.internal/');
   await b.get('http://two.internal/');
@@ -343,7 +444,14 @@ t.test('a reload retires only connections whose settings changed (invariant 8)',
     peers: ['spiffe://example.org/*'],
   });
   b.policy.set(
-    policyOf(site({ name: 'one', hosts: ['one.internal'], upstream: { host: '127.0.0.1', port: one.port } }), changed),
+    policyOf(
+      site({
+        name: 'one',
+        hosts: ['one.internal'],
+        upstream: { host: '127.0.0.1', port: one.port },
+      }),
+      changed,
+    ),
   );
   t.match(b.proxy.pools(), { idle: 1 });
   await b.get('http://one.internal/');
@@ -354,7 +462,9 @@ t.test('a reload retires only connections whose settings changed (invariant 8)',
 
 t.test('an upstream whose certificate has expired since is verified anew', async (t) => {
   const authority = await testAuthority();
-  const svid = await authority.svid('/upstream', { notAfter: Math.ceil(Date.now() / 1000) * 1000 + 2000 });
+  const svid = await authority.svid('/upstream', {
+    notAfter: Math.ceil(Date.now() / 1000) * 1000 + 2000,
+  });
   await using upstream = await mtlsUpstream({ authority, svid });
   await using b = await bench({
     authority,
@@ -373,7 +483,9 @@ t.test(
     await using upstream = await rawUpstream({
       http: (_, response) => void (finish = () => void response.end('done')),
     });
-    const destinations = [site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } })];
+    const destinations = [
+      site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+    ];
     await using b = await bench({ identity: 'none', destinations });
     const port = b.port();
     const idle = await b.open();
@@ -392,7 +504,10 @@ t.test(
     await using c = await bench({ identity: 'none', destinations });
     const stuck = await c.open();
     stuck.write('GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
-    await until('a request is under way', () => c.proxy.live() === 1 && c.audit.of('decided').length === 1);
+    await until(
+      'a request is under way',
+      () => c.proxy.live() === 1 && c.audit.of('decided').length === 1,
+    );
     const deadline = new AbortController();
     const forced = c.proxy.drain(deadline.signal);
     deadline.abort(new Fault('shutting-down', 'the drain took too long'));
@@ -406,7 +521,10 @@ t.test(
 t.test('shutdown cuts everything at once and leaves no socket', async (t) => {
   const authority = await testAuthority();
   await using upstream = await streaming(authority);
-  const b = await bench({ authority, destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })] });
+  const b = await bench({
+    authority,
+    destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })],
+  });
   const line = await stream(b);
   b.shutdown.abort(new Fault('shutting-down', 'second signal'));
   await until('the agent is cut', () => line.reset);
@@ -426,8 +544,10 @@ t.test(
           .on('data', (chunk: Buffer) => {
             const path = /^\w+ (\S+)/.exec(chunk.toString('latin1'))?.[1];
             if (path === '/cut') socket.destroy();
-            else if (path === '/half') socket.end('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf');
-            else if (path !== '/slow') socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+            else if (path === '/half')
+              socket.end('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf');
+            else if (path !== '/slow')
+              socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
           }),
     });
     const at = { host: '127.0.0.1', port: upstream.port };
@@ -443,7 +563,8 @@ t.test(
       const path = kind === '/leave' ? '/slow' : kind;
       const host = kind === '/unlisted' ? 'no.internal' : 'crm.internal';
       line.write(
-        `GET http://${host}${path}${kind === '/malformed' ? '#' : ''} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+        `GET http://${host}${path}${kind === '/malformed' ? '#' : ''} HTTP/1.1\r\nHost: ` +
+          `${host}\r\nConnection: close\r\n\r\n`,
       );
       if (kind !== '/leave') return line.ended();
       await until('it is live', () => b.audit.records.length > 0);

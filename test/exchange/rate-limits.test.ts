@@ -1,14 +1,28 @@
 import type { ServerResponse } from 'node:http';
-import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
-import type { Rate } from '../../lib/policy/model/destination.ts';
-import { MOST_KEYS, rates, type Rates } from '../../lib/exchange/rate-limits.ts';
-import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
-import { until } from '../support/until.ts';
+import { MAX_KEYS, type Rates, rates } from '../../lib/exchange/rate-limits.ts';
+import type { Rate } from '../../lib/policy/model/rule.ts';
 import { call, mcpRule, play, post, result } from '../support/mcp.ts';
-import { bench, refusal, rule, site, statusOf, unpaired, type Bench, type Site } from '../support/proxy.ts';
+import {
+  type Bench,
+  type Site,
+  bench,
+  refusal,
+  rule,
+  site,
+  statusOf,
+  unpaired,
+} from '../support/proxy.ts';
+import { until } from '../support/until.ts';
+import { type RawUpstream, rawUpstream } from '../support/upstream.ts';
+import t from 'tap';
 
-const rate = (count: number, per = 1000, burst = count): Rate => ({ count, per, burst, text: `${count}/s` });
+const rate = (count: number, per = 1000, burst = count): Rate => ({
+  count,
+  per,
+  burst,
+  text: `${count}/s`,
+});
 
 /** The Fault, or 'taken'. */
 function take(table: Rates, key: string, by: Rate, now: number): Fault | 'taken' {
@@ -21,29 +35,37 @@ function take(table: Rates, key: string, by: Rate, now: number): Fault | 'taken'
   }
 }
 
-t.test('so many at once, then as they come back; what is refused costs nothing; keys do not share', async (t) => {
-  const table = rates();
-  const ten = rate(10);
-  for (let i = 0; i < 10; i += 1) t.equal(take(table, 'crm', ten, 0), 'taken');
-  for (let i = 0; i < 5; i += 1) t.match(take(table, 'crm', ten, 50), { code: 'too-many', retryAfter: 1 });
-  t.equal(take(table, 'other', ten, 50), 'taken');
-  t.equal(take(table, 'crm', ten, 100), 'taken', 'one came back after a tenth of a second');
-  t.match(take(table, 'crm', ten, 100), { code: 'too-many' });
-  for (let i = 0; i < 10; i += 1) t.equal(take(table, 'crm', ten, 60_000), 'taken', 'a long rest fills it');
-  t.match(take(table, 'crm', ten, 60_000), { code: 'too-many' }, 'and no further');
-});
+t.test(
+  'so many at once, then as they come back; what is refused costs nothing; keys do not share',
+  async (t) => {
+    const table = rates();
+    const ten = rate(10);
+    for (let i = 0; i < 10; i += 1) t.equal(take(table, 'crm', ten, 0), 'taken');
+    for (let i = 0; i < 5; i += 1)
+      t.match(take(table, 'crm', ten, 50), { code: 'too-many', retryAfter: 1 });
+    t.equal(take(table, 'other', ten, 50), 'taken');
+    t.equal(take(table, 'crm', ten, 100), 'taken', 'one came back after a tenth of a second');
+    t.match(take(table, 'crm', ten, 100), { code: 'too-many' });
+    for (let i = 0; i < 10; i += 1)
+      t.equal(take(table, 'crm', ten, 60_000), 'taken', 'a long rest fills it');
+    t.match(take(table, 'crm', ten, 60_000), { code: 'too-many' }, 'and no further');
+  },
+);
 
-t.test('a slow rate says how long to wait; a burst may be less or more than the rate', async (t) => {
-  const table = rates();
-  const slow = rate(6, 60_000, 1);
-  t.equal(take(table, 'a', slow, 0), 'taken');
-  t.match(take(table, 'a', slow, 0), { retryAfter: 10, message: /^a is asked more often/ });
-  t.match(take(table, 'a', slow, 7000), { retryAfter: 3 });
-  t.equal(take(table, 'a', slow, 10_000), 'taken');
-  const bursty = rate(1, 1000, 5);
-  for (let i = 0; i < 5; i += 1) t.equal(take(table, 'b', bursty, 0), 'taken');
-  t.match(take(table, 'b', bursty, 0), { code: 'too-many' });
-});
+t.test(
+  'a slow rate says how long to wait; a burst may be less or more than the rate',
+  async (t) => {
+    const table = rates();
+    const slow = rate(6, 60_000, 1);
+    t.equal(take(table, 'a', slow, 0), 'taken');
+    t.match(take(table, 'a', slow, 0), { retryAfter: 10, message: /^a is asked more often/ });
+    t.match(take(table, 'a', slow, 7000), { retryAfter: 3 });
+    t.equal(take(table, 'a', slow, 10_000), 'taken');
+    const bursty = rate(1, 1000, 5);
+    for (let i = 0; i < 5; i += 1) t.equal(take(table, 'b', bursty, 0), 'taken');
+    t.match(take(table, 'b', bursty, 0), { code: 'too-many' });
+  },
+);
 
 t.test('a rate that a reload changes holds at once, and what was taken still counts', async (t) => {
   const table = rates();
@@ -56,7 +78,8 @@ t.test(
   'keys beyond number do not fill memory: those at rest are forgotten, and one more in use is refused',
   async (t) => {
     const table = rates();
-    for (let i = 0; i < MOST_KEYS; i += 1) t.equal(take(table, `k${i}`, rate(1), 0) === 'taken', true);
+    for (let i = 0; i < MAX_KEYS; i += 1)
+      t.equal(take(table, `k${i}`, rate(1), 0) === 'taken', true);
     t.match(take(table, 'more', rate(1), 500), { code: 'too-many' });
     t.equal(take(table, 'more', rate(1), 1000), 'taken');
   },
@@ -65,7 +88,9 @@ t.test(
 function to(upstream: RawUpstream, more: Site = {}): Promise<Bench> {
   return bench({
     identity: 'none',
-    destinations: [site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port }, ...more })],
+    destinations: [
+      site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port }, ...more }),
+    ],
   });
 }
 
@@ -75,13 +100,21 @@ t.test(
   'over limits.rate: 503 with Retry-After in the time that it takes, recorded, and nothing is dialled',
   async (t) => {
     await using upstream = await rawUpstream();
-    await using b = await to(upstream, { limits: { rate: { count: 120, per: HOUR, burst: 2, text: '120/h' } } });
-    t.same([await b.get('http://crm.internal/1'), await b.get('http://crm.internal/2')].map(statusOf), [200, 200]);
+    await using b = await to(upstream, {
+      limits: { rate: { count: 120, per: HOUR, burst: 2, text: '120/h' } },
+    });
+    t.same(
+      [await b.get('http://crm.internal/1'), await b.get('http://crm.internal/2')].map(statusOf),
+      [200, 200],
+    );
     const before = upstream.connections.length;
     const third = await b.get('http://crm.internal/3');
     t.equal(statusOf(third), 503);
     t.match(third, /\r\nretry-after: (29|30)\r\n/);
-    t.match(refusal(third), { code: 'too-many', message: 'destination crm is asked more often than 120/h' });
+    t.match(refusal(third), {
+      code: 'too-many',
+      message: 'destination crm is asked more often than 120/h',
+    });
     t.equal(upstream.connections.length, before);
     await b.quiet();
     t.match(b.audit.of('decided')[2], { effect: 'allow' });
@@ -115,13 +148,19 @@ t.test('tunnels and raw connections count too', async (t) => {
 t.test(
   'an answer over limits.response is 502 where it says its length, and reaches the agent in no part',
   async (t) => {
-    await using upstream = await rawUpstream({ http: (_, response) => void response.end('x'.repeat(101)) });
+    await using upstream = await rawUpstream({
+      http: (_, response) => void response.end('x'.repeat(101)),
+    });
     await using b = await to(upstream, { limits: { response: 100 } });
     const answer = await b.get('http://crm.internal/');
     t.equal(statusOf(answer), 502);
     t.match(refusal(answer), { code: 'response-too-large', message: /limits\.response/ });
     t.equal(
-      statusOf(await b.ask('HEAD http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n')),
+      statusOf(
+        await b.ask(
+          'HEAD http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n',
+        ),
+      ),
       200,
     );
     await b.quiet();
@@ -129,24 +168,27 @@ t.test(
   },
 );
 
-t.test('an answer that grows over limits.response is cut, so that it looks cut, and recorded', async (t) => {
-  await using upstream = await rawUpstream({
-    http: (_, response) => {
-      response.write('y'.repeat(60));
-      setImmediate(() => response.end('z'.repeat(60)));
-    },
-  });
-  await using b = await to(upstream, { limits: { response: 100 } });
-  const line = await b.open();
-  line.write('GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
-  const text = await line.ended();
-  t.equal(line.reset, true);
-  t.notMatch(text, /z/, 'the piece that went over is not passed on');
-  t.notMatch(text, /\r\n0\r\n\r\n$/);
-  await b.quiet();
-  t.match(b.audit.of('ended')[0], { outcome: 'response-too-large' });
-  t.same(unpaired(b.audit.records), []);
-});
+t.test(
+  'an answer that grows over limits.response is cut, so that it looks cut, and recorded',
+  async (t) => {
+    await using upstream = await rawUpstream({
+      http: (_, response) => {
+        response.write('y'.repeat(60));
+        setImmediate(() => response.end('z'.repeat(60)));
+      },
+    });
+    await using b = await to(upstream, { limits: { response: 100 } });
+    const line = await b.open();
+    line.write('GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
+    const text = await line.ended();
+    t.equal(line.reset, true);
+    t.notMatch(text, /z/, 'the piece that went over is not passed on');
+    t.notMatch(text, /\r\n0\r\n\r\n$/);
+    await b.quiet();
+    t.match(b.audit.of('ended')[0], { outcome: 'response-too-large' });
+    t.same(unpaired(b.audit.records), []);
+  },
+);
 
 t.test('an answer of just limits.response passes, said beforehand or not', async (t) => {
   await using upstream = await rawUpstream({
@@ -160,45 +202,54 @@ t.test('an answer of just limits.response passes, said beforehand or not', async
   t.match(await b.get('http://crm.internal/chunks'), /^HTTP\/1\.1 200[^]*b{99}/);
 });
 
-t.test('a rule has limits of its own: what it allows is counted apart, and nothing over them is dialled', async (t) => {
-  const open: ServerResponse[] = [];
-  await using upstream = await rawUpstream({
-    http(request, response) {
-      if (request.url !== '/slow') return void response.end('ok');
-      open.push(response);
-      response.write('first');
-    },
-  });
-  const rules = [
-    { ...rule('slow', 'allow', { paths: ['/slow'] }), limits: { concurrent: 1, rate: undefined } },
-    { ...rule('rare', 'allow', { paths: ['/rare'] }), limits: { concurrent: undefined, rate: rate(1, HOUR) } },
-    rule('rest', 'allow'),
-  ];
-  await using b = await to(upstream, { rules });
-  const slow = await b.open();
-  slow.write('GET http://crm.internal/slow HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
-  await slow.sees('first');
-  t.match(refusal(await b.get('http://crm.internal/slow')), {
-    code: 'too-many',
-    message: 'rule slow of destination crm already has 1 exchanges at one time',
-  });
-  t.equal(statusOf(await b.get('http://crm.internal/rare')), 200);
-  t.match(refusal(await b.get('http://crm.internal/rare')), {
-    code: 'too-many',
-    message: /rule rare of destination crm is asked more often/,
-  });
-  t.equal(statusOf(await b.get('http://crm.internal/else')), 200, 'the others are free');
-  open[0]?.end();
-  await b.quiet();
-  const again = await b.open();
-  again.write('GET http://crm.internal/slow HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
-  await again.sees('first');
-  open[1]?.end();
-  await b.quiet();
-  slow.socket.destroy();
-  again.socket.destroy();
-  t.same(unpaired(b.audit.records), []);
-});
+t.test(
+  'a rule has limits of its own: what it allows is counted apart, and nothing over them is dialled',
+  async (t) => {
+    const open: ServerResponse[] = [];
+    await using upstream = await rawUpstream({
+      http(request, response) {
+        if (request.url !== '/slow') return void response.end('ok');
+        open.push(response);
+        response.write('first');
+      },
+    });
+    const rules = [
+      {
+        ...rule('slow', 'allow', { paths: ['/slow'] }),
+        limits: { concurrent: 1, rate: undefined },
+      },
+      {
+        ...rule('rare', 'allow', { paths: ['/rare'] }),
+        limits: { concurrent: undefined, rate: rate(1, HOUR) },
+      },
+      rule('rest', 'allow'),
+    ];
+    await using b = await to(upstream, { rules });
+    const slow = await b.open();
+    slow.write('GET http://crm.internal/slow HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
+    await slow.sees('first');
+    t.match(refusal(await b.get('http://crm.internal/slow')), {
+      code: 'too-many',
+      message: 'rule slow of destination crm already has 1 exchanges at one time',
+    });
+    t.equal(statusOf(await b.get('http://crm.internal/rare')), 200);
+    t.match(refusal(await b.get('http://crm.internal/rare')), {
+      code: 'too-many',
+      message: /rule rare of destination crm is asked more often/,
+    });
+    t.equal(statusOf(await b.get('http://crm.internal/else')), 200, 'the others are free');
+    open[0]?.end();
+    await b.quiet();
+    const again = await b.open();
+    again.write('GET http://crm.internal/slow HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
+    await again.sees('first');
+    open[1]?.end();
+    await b.quiet();
+    slow.socket.destroy();
+    again.socket.destroy();
+    t.same(unpaired(b.audit.records), []);
+  },
+);
 
 t.test('at an MCP server the limits of a rule are those of each tool', async (t) => {
   const rules = [

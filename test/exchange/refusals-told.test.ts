@@ -1,39 +1,45 @@
-/** What ends an exchange is told before it is cut: frames as an agent sees them, many of each kind. */
+/**
+ * What ends an exchange is told before it is cut: frames as an agent sees them, many of each kind.
+ */
 import { createHash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
-import t, { type Test } from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
-import { http1Limits } from '../../lib/http1/limits.ts';
-import type { Destination, Rule } from '../../lib/policy/model/destination.ts';
-import { testAuthority } from '../support/authority.ts';
-import { h2cUpstream } from '../support/http2-upstream.ts';
-import { until } from '../support/until.ts';
-import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
+import { http1Limits } from '../../lib/http/limits.ts';
+import type { Destination } from '../../lib/policy/model/destination.ts';
+import type { Rule } from '../../lib/policy/model/rule.ts';
 import {
-  ask,
-  block,
   DATA,
   END_HEADERS,
   END_STREAM,
-  frame,
-  GOAWAY,
-  HEADERS,
-  rawClient,
-  RST_STREAM,
-  WINDOW_UPDATE,
   type Field,
   type Frame,
+  GOAWAY,
+  HEADERS,
+  RST_STREAM,
   type RawClient,
+  WINDOW_UPDATE,
+  ask,
+  block,
+  frame,
+  rawClient,
 } from '../http2/raw.ts';
-import { bench, policyOf, rule, site, unpaired, type Bench } from '../support/proxy.ts';
+import { testAuthority } from '../support/authority.ts';
+import { h2cUpstream } from '../support/http2-upstream.ts';
 import { inside } from '../support/inside.ts';
 import { world } from '../support/interception.ts';
+import { type Bench, bench, policyOf, rule, site, unpaired } from '../support/proxy.ts';
+import { until } from '../support/until.ts';
+import { type RawUpstream, rawUpstream } from '../support/upstream.ts';
+import t, { type Test } from 'tap';
 
 const MANY = 200;
 /** Streams on one connection. */
 const EACH = 20;
 
-function billing(upstream: { readonly port: number }, effect: Rule['effect'] = 'allow'): Destination {
+function billing(
+  upstream: { readonly port: number },
+  effect: Rule['effect'] = 'allow',
+): Destination {
   const grpc = { services: undefined, methods: new Set(['Watch', 'Get']) };
   const action = effect === 'allow' ? 'read' : undefined;
   const at = { host: '127.0.0.1', port: upstream.port };
@@ -65,8 +71,13 @@ const MESSAGE = Buffer.alloc(5);
 /** The frames of a stream up to its end: a header block that ends it, or its reset. */
 async function framesOf(client: RawClient, stream: number): Promise<readonly Frame[]> {
   const over = (one: Frame): boolean =>
-    one.stream === stream && (one.type === RST_STREAM || (one.type !== DATA && (one.flags & END_STREAM) !== 0));
-  await until('the stream is over', () => client.frames.find(over) ?? (client.over || undefined), 20_000);
+    one.stream === stream &&
+    (one.type === RST_STREAM || (one.type !== DATA && (one.flags & END_STREAM) !== 0));
+  await until(
+    'the stream is over',
+    () => client.frames.find(over) ?? (client.over || undefined),
+    20_000,
+  );
   return client.frames.filter((one) => one.stream === stream);
 }
 
@@ -77,7 +88,8 @@ function statusIn(frames: readonly Frame[]): string | undefined {
   const text = last.payload.toString('latin1');
   // As a literal that our own blocks hold, or as the engine's coder writes it.
   return (
-    /grpc-status.(\d+)/s.exec(text)?.[1] ?? (text.includes('\x9a\xca\xc8\xb2\x12\x34\xda\x8f') ? 'coded' : undefined)
+    /grpc-status.(\d+)/s.exec(text)?.[1] ??
+    (text.includes('\x9a\xca\xc8\xb2\x12\x34\xda\x8f') ? 'coded' : undefined)
   );
 }
 
@@ -88,7 +100,8 @@ async function told(b: Bench, frames: (stream: number) => Buffer): Promise<numbe
     const client = await rawClient(b.port('billing'));
     const streams = Array.from({ length: EACH }, (_, i) => 2 * i + 1);
     client.send(...streams.map(frames));
-    for (const stream of streams) if (statusIn(await framesOf(client, stream)) !== undefined) count++;
+    for (const stream of streams)
+      if (statusIn(await framesOf(client, stream)) !== undefined) count++;
     client.socket.destroy();
   }
   return count;
@@ -110,7 +123,11 @@ t.test('a refused call is told its status, whatever of it is still to come', asy
   await b.quiet();
   t.equal(upstream.connections.length, 0, 'nothing was dialled');
   t.same(unpaired(b.audit.records), []);
-  t.ok(b.audit.of('ended').every((record) => record.kind === 'ended' && record.grpcStatus !== undefined));
+  t.ok(
+    b.audit
+      .of('ended')
+      .every((record) => record.kind === 'ended' && record.grpcStatus !== undefined),
+  );
 });
 
 /** Streams under way, on a few connections, each with a first message from the upstream. */
@@ -120,9 +137,13 @@ async function streaming(b: Bench, heads = true): Promise<readonly RawClient[]> 
     const client = await rawClient(b.port('billing'));
     clients.push(client);
     for (let i = 0; i < EACH; i++)
-      client.send(frame(HEADERS, END_HEADERS, 2 * i + 1, call('Watch')), frame(DATA, 0, 2 * i + 1, MESSAGE));
+      client.send(
+        frame(HEADERS, END_HEADERS, 2 * i + 1, call('Watch')),
+        frame(DATA, 0, 2 * i + 1, MESSAGE),
+      );
   }
-  for (const client of heads ? clients : []) for (let i = 0; i < EACH; i++) await client.sees(DATA, 2 * i + 1);
+  for (const client of heads ? clients : [])
+    for (let i = 0; i < EACH; i++) await client.sees(DATA, 2 * i + 1);
   await until('all are under way', () => b.proxy.live() === MANY || undefined, 20_000);
   return clients;
 }
@@ -130,7 +151,8 @@ async function streaming(b: Bench, heads = true): Promise<readonly RawClient[]> 
 async function allTold(t: Test, clients: readonly RawClient[]): Promise<void> {
   let count = 0;
   for (const client of clients)
-    for (let i = 0; i < EACH; i++) if (statusIn(await framesOf(client, 2 * i + 1)) !== undefined) count++;
+    for (let i = 0; i < EACH; i++)
+      if (statusIn(await framesOf(client, 2 * i + 1)) !== undefined) count++;
   t.equal(count, MANY);
   for (const { socket } of clients) socket.destroy();
 }
@@ -142,19 +164,24 @@ const ENDS: Readonly<Record<string, (b: Bench, at: { readonly port: number }) =>
 
 for (const [way, end] of Object.entries(ENDS)) {
   for (const heads of [true, false]) {
-    t.test(`a stream that ${way} cuts is told its status${heads ? '' : ' before its head'}`, async (t) => {
-      await using upstream = await h2cUpstream((stream) => {
-        if (heads) stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
-        if (heads) stream.write(MESSAGE);
-      });
-      await using b = await bench({ destinations: [billing(upstream)] });
-      const clients = await streaming(b, heads);
-      end(b, upstream);
-      await allTold(t, clients);
-      await b.quiet();
-      t.ok(b.audit.of('ended').every((record) => record.kind === 'ended' && record.grpcStatus === 7));
-      t.same(unpaired(b.audit.records), []);
-    });
+    t.test(
+      `a stream that ${way} cuts is told its status${heads ? '' : ' before its head'}`,
+      async (t) => {
+        await using upstream = await h2cUpstream((stream) => {
+          if (heads) stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
+          if (heads) stream.write(MESSAGE);
+        });
+        await using b = await bench({ destinations: [billing(upstream)] });
+        const clients = await streaming(b, heads);
+        end(b, upstream);
+        await allTold(t, clients);
+        await b.quiet();
+        t.ok(
+          b.audit.of('ended').every((record) => record.kind === 'ended' && record.grpcStatus === 7),
+        );
+        t.same(unpaired(b.audit.records), []);
+      },
+    );
   }
 }
 
@@ -169,7 +196,9 @@ t.test('at the end of the drain every stream is told UNAVAILABLE', async (t) => 
     const drained = drainedNow(b);
     await allTold(t, clients);
     await drained;
-    t.ok(b.audit.of('ended').every((record) => record.kind === 'ended' && record.grpcStatus === 14));
+    t.ok(
+      b.audit.of('ended').every((record) => record.kind === 'ended' && record.grpcStatus === 14),
+    );
     t.ok(clients.every(({ frames }) => frames.some(({ type }) => type === GOAWAY)));
     t.same(unpaired(b.audit.records), []);
   }
@@ -184,7 +213,10 @@ function drainedNow(b: Bench): Promise<void> {
 }
 
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
-const HANDSHAKE = `GET http://chat.internal/ws HTTP/1.1\r\nHost: chat.internal\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${KEY}\r\n\r\n`;
+const HANDSHAKE =
+  `GET http://chat.internal/ws HTTP/1.1\r\nHost: chat.internal\r\nConnection: ` +
+  `Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ` +
+  `${KEY}\r\n\r\n`;
 
 function chat(upstream: { readonly port: number }, websocket = true): Destination {
   const at = { host: '127.0.0.1', port: upstream.port };
@@ -201,17 +233,22 @@ function chat(upstream: { readonly port: number }, websocket = true): Destinatio
 
 /** A server of WebSockets that says something at once, and more than a whole frame. */
 function chatServer(says: readonly Buffer[]): Promise<RawUpstream> {
-  return rawUpstream({ raw: (socket) => void socket.once('data', (head: Buffer) => switchTo(socket, head, says)) });
+  return rawUpstream({
+    raw: (socket) => void socket.once('data', (head: Buffer) => switchTo(socket, head, says)),
+  });
 }
 
 function switchTo(socket: Duplex, head: Buffer, says: readonly Buffer[]): void {
   const key = /sec-websocket-key: (\S+)/i.exec(head.toString('latin1'))?.[1] ?? '';
-  const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+  const accept = createHash('sha1')
+    .update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+    .digest('base64');
   socket.on('error', () => {});
   socket.write(
     Buffer.concat([
       Buffer.from(
-        `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+        `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: ` +
+          `Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
       ),
       ...says,
     ]),
@@ -223,7 +260,11 @@ const TEXT = Buffer.from('\x81\x05hello', 'latin1');
 const PART = Buffer.concat([Buffer.from([0x82, 126, 3, 232]), Buffer.alloc(100, 'p')]);
 
 /** Opcodes of the frames of a server, the code of its Close, and whether they end with it. */
-function framesIn(text: string): { readonly opcodes: number[]; readonly code: number; readonly last: boolean } {
+function framesIn(text: string): {
+  readonly opcodes: number[];
+  readonly code: number;
+  readonly last: boolean;
+} {
   const bytes = Buffer.from(text.slice(text.indexOf('\r\n\r\n') + 4), 'latin1');
   const opcodes: number[] = [];
   let code = 0;
@@ -240,36 +281,46 @@ function framesIn(text: string): { readonly opcodes: number[]; readonly code: nu
 }
 
 const GOING_AWAY = 1001;
-const CUTS: Readonly<Record<string, readonly [code: number, (b: Bench, at: RawUpstream) => void]>> = {
-  'a policy that no longer allows it': [1008, (b, at) => b.policy.set(policyOf(chat(at, false)))],
-  'the end of the drain': [GOING_AWAY, (b) => void drainedNow(b)],
-};
+const CUTS: Readonly<Record<string, readonly [code: number, (b: Bench, at: RawUpstream) => void]>> =
+  {
+    'a policy that no longer allows it': [1008, (b, at) => b.policy.set(policyOf(chat(at, false)))],
+    'the end of the drain': [GOING_AWAY, (b) => void drainedNow(b)],
+  };
 
 for (const [way, [code, end]] of Object.entries(CUTS)) {
-  t.test(`a WebSocket that is cut by ${way} is told so by a Close, also in the middle of a frame`, async (t) => {
-    for (const says of [[], [TEXT], [TEXT, PART]]) {
-      await using upstream = await chatServer(says);
-      await using b = await bench({ identity: 'none', destinations: [chat(upstream)] });
-      const lines = await Promise.all(Array.from({ length: MANY }, () => b.open()));
-      for (const line of lines) line.write(HANDSHAKE);
-      await until('all are open', () => upstream.connections.length === MANY || undefined, 20_000);
-      const last = says.at(-1)?.toString('latin1').slice(-5) ?? '\r\n\r\n';
-      for (const line of lines) await line.sees(last, 20_000);
-      const before = upstream.received();
-      for (const line of lines) line.write('x'.repeat(100));
-      end(b, upstream);
-      for (const line of lines) await line.ended();
-      const seen = lines.map(({ text }) => framesIn(text));
-      t.ok(
-        seen.every((one) => one.last && one.code === code),
-        JSON.stringify(seen.find((one) => !one.last) ?? seen[0]),
-      );
-      t.equal(lines.filter(({ reset }) => reset).length, 0);
-      await b.quiet();
-      // A policy is held against many exchanges in slices of a turn, so that some are cut a little later.
-      if (code === GOING_AWAY) t.equal(upstream.received(), before, 'the upstream received not one byte more');
-    }
-  });
+  t.test(
+    `a WebSocket that is cut by ${way} is told so by a Close, also in the middle of a frame`,
+    async (t) => {
+      for (const says of [[], [TEXT], [TEXT, PART]]) {
+        await using upstream = await chatServer(says);
+        await using b = await bench({ identity: 'none', destinations: [chat(upstream)] });
+        const lines = await Promise.all(Array.from({ length: MANY }, () => b.open()));
+        for (const line of lines) line.write(HANDSHAKE);
+        await until(
+          'all are open',
+          () => upstream.connections.length === MANY || undefined,
+          20_000,
+        );
+        const last = says.at(-1)?.toString('latin1').slice(-5) ?? '\r\n\r\n';
+        for (const line of lines) await line.sees(last, 20_000);
+        const before = upstream.received();
+        for (const line of lines) line.write('x'.repeat(100));
+        end(b, upstream);
+        for (const line of lines) await line.ended();
+        const seen = lines.map(({ text }) => framesIn(text));
+        t.ok(
+          seen.every((one) => one.last && one.code === code),
+          JSON.stringify(seen.find((one) => !one.last) ?? seen[0]),
+        );
+        t.equal(lines.filter(({ reset }) => reset).length, 0);
+        await b.quiet();
+        // A policy is held against many exchanges in slices of a turn, so that some are cut a
+        // little later.
+        if (code === GOING_AWAY)
+          t.equal(upstream.received(), before, 'the upstream received not one byte more');
+      }
+    },
+  );
 }
 
 t.test('what an agent has sent when its WebSocket is cut reaches nobody', async (t) => {
@@ -318,9 +369,15 @@ t.test('an agent that reads nothing is cut all the same (farewellMs)', async (t)
     stream.write(Buffer.alloc(16 * 1024 * 1024));
   });
   const { farewellMs } = http1Limits();
-  await using b = await bench({ destinations: [billing(upstream)], options: { limits: http1Limits({ farewellMs }) } });
+  await using b = await bench({
+    destinations: [billing(upstream)],
+    options: { limits: http1Limits({ farewellMs }) },
+  });
   // A window that lets everything come, and nobody who takes it.
-  const client = await rawClient(b.port('billing'), Buffer.from([0, 1, 0, 0, 0, 0, 0, 4, 0x7f, 0xff, 0xff, 0xff]));
+  const client = await rawClient(
+    b.port('billing'),
+    Buffer.from([0, 1, 0, 0, 0, 0, 0, 4, 0x7f, 0xff, 0xff, 0xff]),
+  );
   client.send(frame(WINDOW_UPDATE, 0, 0, Buffer.from([0x7f, 0xff, 0, 0])));
   client.socket.pause();
   client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, call('Watch')));
@@ -339,7 +396,13 @@ t.test('an answer before the end of an upload is whole before the rest is reset'
   });
   const at = { host: '127.0.0.1', port: upstream.port };
   const rules = [rule('some', 'allow', { methods: ['POST'], paths: ['/200', '/204', '/304'] })];
-  const crm = site({ mode: 'plaintext', listen: true, rules, upstream: at, limits: { concurrent: 1000 } });
+  const crm = site({
+    mode: 'plaintext',
+    listen: true,
+    rules,
+    upstream: at,
+    limits: { concurrent: 1000 },
+  });
   await using b = await bench({ identity: 'none', destinations: [crm] });
   for (const path of ['/200', '/204', '/304', '/denied']) {
     let whole = 0;
@@ -353,8 +416,12 @@ t.test('an answer before the end of an upload is whole before the rest is reset'
         );
       for (const stream of streams) {
         await client.sees(RST_STREAM, stream);
-        const ended = client.frames.findIndex((one) => one.stream === stream && (one.flags & END_STREAM) !== 0);
-        const reset = client.frames.findIndex((one) => one.stream === stream && one.type === RST_STREAM);
+        const ended = client.frames.findIndex(
+          (one) => one.stream === stream && (one.flags & END_STREAM) !== 0,
+        );
+        const reset = client.frames.findIndex(
+          (one) => one.stream === stream && one.type === RST_STREAM,
+        );
         if (ended >= 0 && ended < reset && (await client.resetOf(stream)) === 0) whole++;
       }
       client.socket.destroy();
@@ -367,51 +434,70 @@ t.test('an answer before the end of an upload is whole before the rest is reset'
 
 const EVENTS = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: one\n\n';
 
-t.test('a stream of events is cut by a policy that no longer allows it, over both versions', async (t) => {
-  await using upstream = await rawUpstream({
-    raw: (socket) => void socket.on('error', () => {}).once('data', () => socket.write(EVENTS)),
-  });
-  const at = { host: '127.0.0.1', port: upstream.port };
-  const destinations = [site({ mode: 'plaintext', listen: true, upstream: at, limits: { concurrent: 1000 } })];
-  await using b = await bench({ identity: 'none', destinations });
-  const lines = await Promise.all(Array.from({ length: EACH }, () => b.open('crm')));
-  const client = await rawClient(b.port('crm'));
-  for (const [i, line] of lines.entries()) {
-    line.write('GET /events HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
-    client.get(2 * i + 1, '/events');
-  }
-  for (const [i, line] of lines.entries()) {
-    await line.sees('one');
-    await client.sees(DATA, 2 * i + 1);
-  }
-  b.policy.set(policyOf());
-  for (const [i, line] of lines.entries()) {
-    await until('it is cut', () => line.reset || undefined);
-    t.notMatch(line.text, /0\r\n\r\n$/, 'not ended');
-    t.not(await client.resetOf(2 * i + 1), 0);
-  }
-  client.socket.destroy();
-  await b.quiet();
-  t.ok(b.audit.of('ended').every((one) => one.kind === 'ended' && one.outcome === 'no-longer-allowed'));
-});
+t.test(
+  'a stream of events is cut by a policy that no longer allows it, over both versions',
+  async (t) => {
+    await using upstream = await rawUpstream({
+      raw: (socket) => void socket.on('error', () => {}).once('data', () => socket.write(EVENTS)),
+    });
+    const at = { host: '127.0.0.1', port: upstream.port };
+    const destinations = [
+      site({ mode: 'plaintext', listen: true, upstream: at, limits: { concurrent: 1000 } }),
+    ];
+    await using b = await bench({ identity: 'none', destinations });
+    const lines = await Promise.all(Array.from({ length: EACH }, () => b.open('crm')));
+    const client = await rawClient(b.port('crm'));
+    for (const [i, line] of lines.entries()) {
+      line.write('GET /events HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
+      client.get(2 * i + 1, '/events');
+    }
+    for (const [i, line] of lines.entries()) {
+      await line.sees('one');
+      await client.sees(DATA, 2 * i + 1);
+    }
+    b.policy.set(policyOf());
+    for (const [i, line] of lines.entries()) {
+      await until('it is cut', () => line.reset || undefined);
+      t.notMatch(line.text, /0\r\n\r\n$/, 'not ended');
+      t.not(await client.resetOf(2 * i + 1), 0);
+    }
+    client.socket.destroy();
+    await b.quiet();
+    t.ok(
+      b.audit
+        .of('ended')
+        .every((one) => one.kind === 'ended' && one.outcome === 'no-longer-allowed'),
+    );
+  },
+);
 
-t.test('at the end of the drain a request without an answer is told 503, over both versions', async (t) => {
-  await using upstream = await rawUpstream({ raw: (socket) => void socket.on('error', () => {}).resume() });
-  const at = { host: '127.0.0.1', port: upstream.port };
-  const destinations = [site({ mode: 'plaintext', listen: true, upstream: at, limits: { concurrent: 1000 } })];
-  await using b = await bench({ identity: 'none', destinations });
-  const lines = await Promise.all(Array.from({ length: MANY }, () => b.open('crm')));
-  for (const line of lines) line.write('GET /hang HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
-  const client = await rawClient(b.port('crm'));
-  for (let i = 0; i < EACH; i++) client.get(2 * i + 1, '/hang');
-  await until('all are under way', () => b.proxy.live() === MANY + EACH || undefined, 20_000);
-  const drained = drainedNow(b);
-  const answers = await Promise.all(lines.map((line) => line.ended()));
-  t.equal(answers.filter((answer) => /^HTTP\/1\.1 503 [^]*shutting-down/.test(answer)).length, MANY);
-  for (let i = 0; i < EACH; i++) t.equal(await client.status(2 * i + 1), 503);
-  await drained;
-  t.ok(b.audit.of('ended').every((one) => one.kind === 'ended' && one.status === 503));
-});
+t.test(
+  'at the end of the drain a request without an answer is told 503, over both versions',
+  async (t) => {
+    await using upstream = await rawUpstream({
+      raw: (socket) => void socket.on('error', () => {}).resume(),
+    });
+    const at = { host: '127.0.0.1', port: upstream.port };
+    const destinations = [
+      site({ mode: 'plaintext', listen: true, upstream: at, limits: { concurrent: 1000 } }),
+    ];
+    await using b = await bench({ identity: 'none', destinations });
+    const lines = await Promise.all(Array.from({ length: MANY }, () => b.open('crm')));
+    for (const line of lines) line.write('GET /hang HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
+    const client = await rawClient(b.port('crm'));
+    for (let i = 0; i < EACH; i++) client.get(2 * i + 1, '/hang');
+    await until('all are under way', () => b.proxy.live() === MANY + EACH || undefined, 20_000);
+    const drained = drainedNow(b);
+    const answers = await Promise.all(lines.map((line) => line.ended()));
+    t.equal(
+      answers.filter((answer) => /^HTTP\/1\.1 503 [^]*shutting-down/.test(answer)).length,
+      MANY,
+    );
+    for (let i = 0; i < EACH; i++) t.equal(await client.status(2 * i + 1), 503);
+    await drained;
+    t.ok(b.audit.of('ended').every((one) => one.kind === 'ended' && one.status === 503));
+  },
+);
 
 t.test('inside an intercepted tunnel and over TLS, too, a WebSocket is told', async (t) => {
   const authority = await testAuthority();
@@ -422,11 +508,14 @@ t.test('inside an intercepted tunnel and over TLS, too, a WebSocket is told', as
     upstream: {
       authority,
       svid,
-      raw: (socket: Duplex) => void socket.once('data', (head: Buffer) => switchTo(socket, head, [TEXT, PART])),
+      raw: (socket: Duplex) =>
+        void socket.once('data', (head: Buffer) => switchTo(socket, head, [TEXT, PART])),
     },
   });
   const agent = await inside(w.b, { ca: w.ca });
-  agent.write(HANDSHAKE.replace('http://chat.internal', '').replace('chat.internal', 'api.example.com'));
+  agent.write(
+    HANDSHAKE.replace('http://chat.internal', '').replace('chat.internal', 'api.example.com'),
+  );
   await agent.sees('ppp');
   w.b.policy.set(policyOf());
   t.match(framesIn(await agent.ended()), { code: 1008, last: true });

@@ -1,16 +1,20 @@
-/** What is judged is what the policy in force would have sent: a reload between reading and sending, and one while an answer is under way. */
+/**
+ * What is judged is what the policy in force would have sent: a reload between reading and sending,
+ * and one while an answer is under way.
+ */
 import t from 'tap';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import type { FieldNames } from '../../lib/policy/model/field-table.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Destination, Policy } from '../../lib/policy/model/destination.ts';
+import type { Destination } from '../../lib/policy/model/destination.ts';
+import type { FieldNames } from '../../lib/policy/model/field-table.ts';
+import type { Policy } from '../../lib/policy/model/policy.ts';
 import { tasks } from '../../lib/tasks/registry.ts';
 import { testAuthority } from '../support/authority.ts';
+import { type Site, bench, policyOf, refusal, rule, site, statusOf } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import { mtlsUpstream, type MtlsUpstream } from '../support/upstream.ts';
-import { intent, rule as taskRule, STEP_UP } from '../tasks/fixture.ts';
-import { bench, policyOf, refusal, rule, site, statusOf, type Site } from '../support/proxy.ts';
+import { type MtlsUpstream, mtlsUpstream } from '../support/upstream.ts';
+import { STEP_UP, intent, rule as taskRule } from '../tasks/fixture.ts';
 
 const none: FieldNames = { exact: new Set(), prefixes: [] };
 const old: FieldNames = { exact: new Set(['x-old']), prefixes: [] };
@@ -31,7 +35,9 @@ async function upstreamOf(authority: Awaited<ReturnType<typeof testAuthority>>):
       let text = '';
       request.on('data', (chunk: Buffer) => (text += chunk.toString()));
       request.on('end', () => {
-        received.push(`${request.method} ${request.url} ${String(request.headers['x-old'])} ${text}`);
+        received.push(
+          `${request.method} ${request.url} ${String(request.headers['x-old'])} ${text}`,
+        );
         if (request.url?.startsWith('/stream') === true) response.write('first');
         else response.end('done');
       });
@@ -41,103 +47,139 @@ async function upstreamOf(authority: Awaited<ReturnType<typeof testAuthority>>):
   return { at, received, server, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
 
-t.test('content that was read before a reload is judged, approved and sent under the policy after it', async (t) => {
-  const authority = await testAuthority();
-  await using upstream = await upstreamOf(authority);
-  const rules = [{ ...rule('write', 'allow', { methods: ['POST'] }), action: 'write' }];
-  const taskPolicies = [
-    taskRule({ destinations: new Set(['crm']), stepUp: [{ ...STEP_UP, bound: true, uses: 9, maxBody: 4096 }] }),
-  ];
-  const shorter = [
-    taskRule({ destinations: new Set(['crm']), stepUp: [{ ...STEP_UP, bound: true, uses: 9, maxBody: 1024 }] }),
-  ];
-  const of = (more: Site, policies = taskPolicies): Policy => {
-    const destinations: Destination[] = [site({ upstream: upstream.at, task: 'required', rules, ...more })];
-    return buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies: policies });
-  };
-  const policy = cell(of({}));
-  await using registry = tasks({ clock: systemClock, policy, tell: () => {}, onChange: () => {} });
-  await using b = await bench({
-    authority,
-    destinations: [...of({}).destinations],
-    options: { tasks: registry, policy },
-  });
-  const { task, secret } = registry.open(intent({ targets: ['crm'], actions: ['write'] }));
-  const credentials = Buffer.from(`${task.id}:${secret}`).toString('base64');
-  const head = (fields: string, length: number): string =>
-    `POST http://crm.internal/v1 HTTP/1.1\r\nHost: crm.internal\r\nProxy-Authorization: Basic ${credentials}\r\n` +
-    `${fields}Content-Length: ${length}\r\nConnection: close\r\n\r\n`;
-  const refused = await b.ask(`${head('', 4)}note`);
-  const asked = await registry.stepUps.ask(task, { decision: refusal(refused).decision ?? '' });
-  await registry.stepUps.approve(asked.id, { by: 'olga', as: 'operator' });
-  const whole = await b.ask(`${head('X-Old: 1\r\n', 4)}note`);
-  t.equal(refusal(whole).code, 'step-up-required', 'with the field it is another call');
-  /** Sends half, reloads, and sends the rest. */
-  const between = async (content: string, then: () => void): Promise<string> => {
-    const line = await b.open();
-    line.write(head('X-Old: 1\r\n', content.length) + content.slice(0, 2));
-    await until('it is being read', () => b.proxy.live() === 1);
-    then();
-    line.write(content.slice(2));
-    return line.ended();
-  };
-  t.equal(statusOf(await between('note', () => policy.set(of({ headers: STRIPS })))), 200);
-  t.same(upstream.received, ['POST /v1 undefined note'], 'what was approved, and no field more');
-  const long = await between('x'.repeat(2000), () => policy.set(of({ headers: STRIPS }, shorter)));
-  t.match(refusal(long), { code: 'denied', message: /longer than the 1024 bytes/ });
-  t.equal(upstream.received.length, 1);
-});
-
-t.test('a request of which a reload would send something else before it is sent reaches nobody', async (t) => {
-  const authority = await testAuthority();
-  await using upstream = await upstreamOf(authority);
-  await using b = await bench({ authority, destinations: [site({ upstream: upstream.at })] });
-  const ask = async (fields: string): Promise<string> => {
-    const held = Promise.withResolvers<void>();
-    b.audit.before = held.promise;
-    const before = b.audit.of('decided').length;
-    const answer = b.ask(
-      `GET http://crm.internal/v1 HTTP/1.1\r\nHost: crm.internal\r\n${fields}Connection: close\r\n\r\n`,
+t.test(
+  'content that was read before a reload is judged, approved and sent under the policy after it',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await upstreamOf(authority);
+    const rules = [{ ...rule('write', 'allow', { methods: ['POST'] }), action: 'write' }];
+    const taskPolicies = [
+      taskRule({
+        destinations: new Set(['crm']),
+        stepUp: [{ ...STEP_UP, bound: true, uses: 9, maxBody: 4096 }],
+      }),
+    ];
+    const shorter = [
+      taskRule({
+        destinations: new Set(['crm']),
+        stepUp: [{ ...STEP_UP, bound: true, uses: 9, maxBody: 1024 }],
+      }),
+    ];
+    const of = (more: Site, policies = taskPolicies): Policy => {
+      const destinations: Destination[] = [
+        site({ upstream: upstream.at, task: 'required', rules, ...more }),
+      ];
+      return buildPolicy({
+        generation: 1,
+        digest: 'd',
+        destinations,
+        unlisted: 'deny',
+        taskPolicies: policies,
+      });
+    };
+    const policy = cell(of({}));
+    await using registry = tasks({
+      clock: systemClock,
+      policy,
+      tell: () => {},
+      onChange: () => {},
+    });
+    await using b = await bench({
+      authority,
+      destinations: [...of({}).destinations],
+      options: { tasks: registry, policy },
+    });
+    const { task, secret } = registry.open(intent({ targets: ['crm'], actions: ['write'] }));
+    const credentials = Buffer.from(`${task.id}:${secret}`).toString('base64');
+    const head = (fields: string, length: number): string =>
+      `POST http://crm.internal/v1 HTTP/1.1\r\nHost: crm.internal\r\nProxy-Authorization: ` +
+      `Basic ${credentials}\r\n` +
+      `${fields}Content-Length: ${length}\r\nConnection: close\r\n\r\n`;
+    const refused = await b.ask(`${head('', 4)}note`);
+    const asked = await registry.stepUps.ask(task, { decision: refusal(refused).decision ?? '' });
+    await registry.stepUps.approve(asked.id, { by: 'olga', as: 'operator' });
+    const whole = await b.ask(`${head('X-Old: 1\r\n', 4)}note`);
+    t.equal(refusal(whole).code, 'step-up-required', 'with the field it is another call');
+    /** Sends half, reloads, and sends the rest. */
+    const between = async (content: string, then: () => void): Promise<string> => {
+      const line = await b.open();
+      line.write(head('X-Old: 1\r\n', content.length) + content.slice(0, 2));
+      await until('it is being read', () => b.proxy.live() === 1);
+      then();
+      line.write(content.slice(2));
+      return line.ended();
+    };
+    t.equal(statusOf(await between('note', () => policy.set(of({ headers: STRIPS })))), 200);
+    t.same(upstream.received, ['POST /v1 undefined note'], 'what was approved, and no field more');
+    const long = await between('x'.repeat(2000), () =>
+      policy.set(of({ headers: STRIPS }, shorter)),
     );
-    await until('it is decided', () => b.audit.of('decided').length > before);
-    b.audit.before = undefined;
-    b.policy.set(policyOf(site({ upstream: upstream.at, headers: STRIPS })));
-    held.resolve();
-    return answer;
-  };
-  t.match(refusal(await ask('X-Old: 1\r\n')), {
-    code: 'no-longer-allowed',
-    message: /which of its fields.*send it again/,
-  });
-  t.same(upstream.received, []);
-  b.policy.set(policyOf(site({ upstream: upstream.at })));
-  t.equal(statusOf(await ask('X-New: 1\r\n')), 200, 'what is sent as before goes on');
-  t.equal(upstream.received.length, 1);
-});
+    t.match(refusal(long), { code: 'denied', message: /longer than the 1024 bytes/ });
+    t.equal(upstream.received.length, 1);
+  },
+);
 
-t.test('what a path of a spelling that is no longer kept carries is cut when the policy says so', async (t) => {
-  const authority = await testAuthority();
-  await using upstream = await upstreamOf(authority);
-  const keeps = { encodedSlash: true, emptySegments: true };
-  const of = (paths: Site['paths']): Destination => site({ upstream: upstream.at, paths });
-  await using b = await bench({ authority, destinations: [of(keeps)] });
-  const open = async (path: string): Promise<Awaited<ReturnType<typeof b.open>>> => {
-    const line = await b.open();
-    line.write(`GET http://crm.internal${path} HTTP/1.1\r\nHost: crm.internal\r\n\r\n`);
-    await line.sees('first');
-    return line;
-  };
-  const [slash, empty, plain] = [await open('/stream/a%2Fb'), await open('/stream//a'), await open('/stream/a')];
-  b.policy.set(policyOf(of({ encodedSlash: true, emptySegments: false })));
-  await empty.ended();
-  t.equal(b.proxy.live(), 2);
-  b.policy.set(policyOf(of(undefined)));
-  await slash.ended();
-  t.equal(b.proxy.live(), 1, 'a path that every policy takes goes on');
-  t.match(b.audit.of('redecided'), [
-    { effect: 'deny', code: 'no-longer-allowed' },
-    { effect: 'deny', code: 'no-longer-allowed' },
-  ]);
-  plain.socket.destroy();
-  await b.quiet();
-});
+t.test(
+  'a request of which a reload would send something else before it is sent reaches nobody',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await upstreamOf(authority);
+    await using b = await bench({ authority, destinations: [site({ upstream: upstream.at })] });
+    const ask = async (fields: string): Promise<string> => {
+      const held = Promise.withResolvers<void>();
+      b.audit.before = held.promise;
+      const before = b.audit.of('decided').length;
+      const answer = b.ask(
+        `GET http://crm.internal/v1 HTTP/1.1\r\nHost: crm.internal\r\n${fields}Connection: ` +
+          `close\r\n\r\n`,
+      );
+      await until('it is decided', () => b.audit.of('decided').length > before);
+      b.audit.before = undefined;
+      b.policy.set(policyOf(site({ upstream: upstream.at, headers: STRIPS })));
+      held.resolve();
+      return answer;
+    };
+    t.match(refusal(await ask('X-Old: 1\r\n')), {
+      code: 'no-longer-allowed',
+      message: /which of its fields.*send it again/,
+    });
+    t.same(upstream.received, []);
+    b.policy.set(policyOf(site({ upstream: upstream.at })));
+    t.equal(statusOf(await ask('X-New: 1\r\n')), 200, 'what is sent as before goes on');
+    t.equal(upstream.received.length, 1);
+  },
+);
+
+t.test(
+  'what a path of a spelling that is no longer kept carries is cut when the policy says so',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await upstreamOf(authority);
+    const keeps = { encodedSlash: true, emptySegments: true };
+    const of = (paths: Site['paths']): Destination => site({ upstream: upstream.at, paths });
+    await using b = await bench({ authority, destinations: [of(keeps)] });
+    const open = async (path: string): Promise<Awaited<ReturnType<typeof b.open>>> => {
+      const line = await b.open();
+      line.write(`GET http://crm.internal${path} HTTP/1.1\r\nHost: crm.internal\r\n\r\n`);
+      await line.sees('first');
+      return line;
+    };
+    const [slash, empty, plain] = [
+      await open('/stream/a%2Fb'),
+      await open('/stream//a'),
+      await open('/stream/a'),
+    ];
+    b.policy.set(policyOf(of({ encodedSlash: true, emptySegments: false })));
+    await empty.ended();
+    t.equal(b.proxy.live(), 2);
+    b.policy.set(policyOf(of(undefined)));
+    await slash.ended();
+    t.equal(b.proxy.live(), 1, 'a path that every policy takes goes on');
+    t.match(b.audit.of('redecided'), [
+      { effect: 'deny', code: 'no-longer-allowed' },
+      { effect: 'deny', code: 'no-longer-allowed' },
+    ]);
+    plain.socket.destroy();
+    await b.quiet();
+  },
+);

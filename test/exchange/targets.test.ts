@@ -21,7 +21,12 @@ const bad = (title: string, request: string, hint?: RegExp): Row => ({
   code: 'malformed',
   ...(hint && { hint }),
 });
-const two = (title: string, request: string): Row => ({ title, request, status: 400, code: 'ambiguous' });
+const two = (title: string, request: string): Row => ({
+  title,
+  request,
+  status: 400,
+  code: 'ambiguous',
+});
 
 const ROWS: readonly Row[] = [
   bad('origin-form at the forward port', get('/v1'), /http:\/\/host\/path/),
@@ -32,8 +37,14 @@ const ROWS: readonly Row[] = [
   bad('ws: in absolute-form (S13)', get('ws://crm.internal/')),
   bad('unix: in absolute-form (S13)', get('unix:///run/spire/api.sock')),
   two('absolute-form authority and Host differ (A4)', get('http://crm.internal/', 'evil.com')),
-  two('the port of absolute-form and of Host differ (A4)', get('http://crm.internal/', 'crm.internal:8080')),
-  bad('two Hosts (A4)', 'GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nHost: crm.internal\r\n\r\n'),
+  two(
+    'the port of absolute-form and of Host differ (A4)',
+    get('http://crm.internal/', 'crm.internal:8080'),
+  ),
+  bad(
+    'two Hosts (A4)',
+    'GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nHost: crm.internal\r\n\r\n',
+  ),
   bad('no Host (A4)', 'GET http://crm.internal/ HTTP/1.1\r\n\r\n'),
   bad('user information (A5)', get('http://crm.internal@evil.com/', 'evil.com')),
   bad('user information with a password (A5)', get('http://a:b@crm.internal/')),
@@ -61,10 +72,18 @@ const ROWS: readonly Row[] = [
     status: 407,
     code: 'task-unknown',
   },
-  { title: 'an empty task reference', request: field('Proxy-Authorization:'), status: 407, code: 'task-unknown' },
+  {
+    title: 'an empty task reference',
+    request: field('Proxy-Authorization:'),
+    status: 407,
+    code: 'task-unknown',
+  },
   bad('Connection names Host (H2)', field('Connection: host')),
   bad('Connection names Authorization (H2)', field('Connection: close, Authorization')),
-  bad('Connection names Content-Length (H2)', field('Content-Length: 0\r\nConnection: content-length', 'POST')),
+  bad(
+    'Connection names Content-Length (H2)',
+    field('Content-Length: 0\r\nConnection: content-length', 'POST'),
+  ),
   bad('Connection names a field of ours (H2)', field('Connection: x-spiffe-id')),
   bad('Connection names a field of ours with an underscore (H2)', field('Connection: x_spiffe_id')),
   two('a method override (F11)', field('X-HTTP-Method-Override: DELETE', 'POST')),
@@ -73,17 +92,35 @@ const ROWS: readonly Row[] = [
   two('a path override', field('X-Original-URL: /admin')),
   two('two Authorizations (H6)', field('Authorization: Bearer a\r\nAuthorization: Bearer b')),
   two('two Content-Types (H6)', field('Content-Type: a/b\r\nContent-Type: c/d')),
-  bad('Content-Length and Transfer-Encoding (F1)', field('Content-Length: 3\r\nTransfer-Encoding: chunked', 'POST')),
+  bad(
+    'Content-Length and Transfer-Encoding (F1)',
+    field('Content-Length: 3\r\nTransfer-Encoding: chunked', 'POST'),
+  ),
   bad('GET with a body (F3)', field('Content-Length: 3\r\n\r\nabc')),
-  { title: 'TRACE (F12)', request: field('X: y', 'TRACE'), status: 501, code: 'method-not-supported' },
-  { title: 'a lower-case method (F12)', request: field('X: y', 'get'), status: 501, code: 'method-not-supported' },
+  {
+    title: 'TRACE (F12)',
+    request: field('X: y', 'TRACE'),
+    status: 501,
+    code: 'method-not-supported',
+  },
+  {
+    title: 'a lower-case method (F12)',
+    request: field('X: y', 'get'),
+    status: 501,
+    code: 'method-not-supported',
+  },
   {
     title: 'another expectation',
     request: field('Expect: 200-ok\r\nContent-Length: 1\r\n\r\nx', 'POST'),
     status: 417,
     code: 'expectation-failed',
   },
-  { title: 'Max-Forwards at zero (H7)', request: field('Max-Forwards: 0', 'OPTIONS'), status: 508, code: 'loop' },
+  {
+    title: 'Max-Forwards at zero (H7)',
+    request: field('Max-Forwards: 0', 'OPTIONS'),
+    status: 508,
+    code: 'loop',
+  },
   {
     title: 'a port that is not listed (A11)',
     request: get('http://crm.internal:22/', 'crm.internal:22'),
@@ -98,18 +135,35 @@ const ROWS: readonly Row[] = [
   },
   bad('CONNECT without a port', 'CONNECT crm.internal HTTP/1.1\r\nHost: crm.internal\r\n\r\n'),
   bad('CONNECT with a path', 'CONNECT crm.internal:443/x HTTP/1.1\r\nHost: crm.internal\r\n\r\n'),
-  bad('CONNECT with user information (A5)', 'CONNECT a@crm.internal:443 HTTP/1.1\r\nHost: crm.internal\r\n\r\n'),
-  bad('CONNECT with a question mark (A5)', 'CONNECT crm.internal:443?x HTTP/1.1\r\nHost: crm.internal\r\n\r\n'),
-  bad('CONNECT with a URL', 'CONNECT https://crm.internal:443 HTTP/1.1\r\nHost: crm.internal\r\n\r\n'),
-  two('CONNECT and Host differ (A4)', 'CONNECT crm.internal:443 HTTP/1.1\r\nHost: evil.com:443\r\n\r\n'),
-  two('CONNECT and the port of Host differ (A4)', 'CONNECT crm.internal:443 HTTP/1.1\r\nHost: crm.internal:80\r\n\r\n'),
+  bad(
+    'CONNECT with user information (A5)',
+    'CONNECT a@crm.internal:443 HTTP/1.1\r\nHost: crm.internal\r\n\r\n',
+  ),
+  bad(
+    'CONNECT with a question mark (A5)',
+    'CONNECT crm.internal:443?x HTTP/1.1\r\nHost: crm.internal\r\n\r\n',
+  ),
+  bad(
+    'CONNECT with a URL',
+    'CONNECT https://crm.internal:443 HTTP/1.1\r\nHost: crm.internal\r\n\r\n',
+  ),
+  two(
+    'CONNECT and Host differ (A4)',
+    'CONNECT crm.internal:443 HTTP/1.1\r\nHost: evil.com:443\r\n\r\n',
+  ),
+  two(
+    'CONNECT and the port of Host differ (A4)',
+    'CONNECT crm.internal:443 HTTP/1.1\r\nHost: crm.internal:80\r\n\r\n',
+  ),
   bad(
     'CONNECT with a body',
     'CONNECT crm.internal:443 HTTP/1.1\r\nHost: crm.internal:443\r\nContent-Length: 3\r\n\r\nabc',
   ),
   {
     title: 'CONNECT with a task reference',
-    request: 'CONNECT crm.internal:443 HTTP/1.1\r\nHost: crm.internal:443\r\nProxy-Authorization: Basic x\r\n\r\n',
+    request:
+      'CONNECT crm.internal:443 HTTP/1.1\r\nHost: crm.internal:443\r\nProxy-Authorization: ' +
+      'Basic x\r\n\r\n',
     status: 407,
     code: 'task-unknown',
   },
@@ -127,13 +181,17 @@ t.test(
   async (t) => {
     await using upstream = await rawUpstream();
     const at = { host: '127.0.0.1', port: upstream.port };
-    await using b = await bench({ destinations: [site({ mode: 'plaintext', ports: [80, 443], upstream: at })] });
+    await using b = await bench({
+      destinations: [site({ mode: 'plaintext', ports: [80, 443], upstream: at })],
+    });
     for (const { title, request, status, code, hint } of ROWS) {
       await t.test(title, async (t) => {
         const before = b.audit.records.length;
         // A second request behind one that was not understood is never looked at (F5).
         const understood = !request.startsWith('CONNECT') && [403, 407, 421, 508].includes(status);
-        const answer = await b.ask(understood ? request : request + get('http://crm.internal/second'));
+        const answer = await b.ask(
+          understood ? request : request + get('http://crm.internal/second'),
+        );
         t.equal(statusOf(answer), status, answer);
         t.equal(answer.match(/^HTTP\/1\.1 \d/gm)?.length, 1, 'one answer');
         t.equal(/\r\nconnection: close\r\n/.test(answer), !understood);
@@ -158,7 +216,9 @@ t.test(
 
 t.test('what is canonical is what is sent: authority, path and query (P7)', async (t) => {
   await using upstream = await rawUpstream();
-  const destinations = [site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } })];
+  const destinations = [
+    site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+  ];
   await using b = await bench({ destinations });
   const rows: readonly (readonly [string, string, string, string])[] = [
     ['http://crm.internal', 'crm.internal', '/', 'crm.internal'],
@@ -170,7 +230,9 @@ t.test('what is canonical is what is sent: authority, path and query (P7)', asyn
   for (const [target, host, sent, authority] of rows) {
     const answer = await b.ask(get(target, host, 'Connection: close\r\n'));
     t.equal(statusOf(answer), 200, target);
-    const echo: { url: string; headers: string[] } = JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4));
+    const echo: { url: string; headers: string[] } = JSON.parse(
+      answer.slice(answer.indexOf('\r\n\r\n') + 4),
+    );
     t.equal(echo.url, sent, target);
     t.same(echo.headers.slice(0, 2), ['host', authority]);
   }
@@ -179,7 +241,9 @@ t.test('what is canonical is what is sent: authority, path and query (P7)', asyn
 t.test('HTTP/1.0 without Host is served and its connection ends', async (t) => {
   await using upstream = await rawUpstream();
   await using b = await bench({
-    destinations: [site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } })],
+    destinations: [
+      site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+    ],
   });
   const answer = await b.ask('GET http://crm.internal/ HTTP/1.0\r\n\r\n');
   t.equal(statusOf(answer), 200);

@@ -2,13 +2,13 @@
 import t from 'tap';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import type { TaskPolicy } from '../../lib/policy/decision/grant.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import { tasks, type Opened, type Tasks } from '../../lib/tasks/registry.ts';
+import type { TaskPolicy } from '../../lib/policy/model/grant.ts';
+import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
 import { testAuthority } from '../support/authority.ts';
-import { mtlsUpstream, type MtlsUpstream } from '../support/upstream.ts';
+import { type Bench, bench, refusal, rule, site, statusOf } from '../support/proxy.ts';
+import { type MtlsUpstream, mtlsUpstream } from '../support/upstream.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
-import { bench, refusal, rule, site, statusOf, type Bench } from '../support/proxy.ts';
 
 interface Room extends AsyncDisposable {
   readonly b: Bench;
@@ -44,9 +44,16 @@ async function room(given: Partial<TaskPolicy> = {}): Promise<Room> {
     }),
   ];
   const taskPolicies = [taskRule({ destinations: new Set(['apps']), ...given })];
-  const policy = cell(buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies }));
+  const policy = cell(
+    buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies }),
+  );
   const late: { proxy?: Bench['proxy'] } = {};
-  const registry = tasks({ clock: systemClock, policy, tell: () => {}, onChange: () => late.proxy?.reconsider() });
+  const registry = tasks({
+    clock: systemClock,
+    policy,
+    tell: () => {},
+    onChange: () => late.proxy?.reconsider(),
+  });
   const b = await bench({ authority, destinations, options: { tasks: registry, policy } });
   late.proxy = b.proxy;
   return {
@@ -73,27 +80,42 @@ t.test(
   async (t) => {
     await using r = await room({ quotas: { calls: { count: 2, per: 3_600_000, text: '2/h' } } });
     const seen: number[] = [];
-    for (let i = 0; i < 4; i += 1) seen.push(statusOf(await r.ask('GET', 'wiki.internal', r.open())) ?? 0);
+    for (let i = 0; i < 4; i += 1)
+      seen.push(statusOf(await r.ask('GET', 'wiki.internal', r.open())) ?? 0);
     t.same(seen, [200, 200, 429, 429]);
     const answer = await r.ask('GET', 'wiki.internal', r.open());
-    t.match(refusal(answer), { code: 'quota-spent', message: /2\/h calls .* another task changes nothing/ });
+    t.match(refusal(answer), {
+      code: 'quota-spent',
+      message: /2\/h calls .* another task changes nothing/,
+    });
     t.match(answer, /\r\nretry-after: 3[56]\d\d\r\n/i);
     t.equal(r.received.length, 2);
     t.match(r.b.audit.of('decided').at(-1), { effect: 'deny', code: 'quota-spent' });
   },
 );
 
-t.test('a task that named a host reaches that host alone, of all that its destination has', async (t) => {
-  await using r = await room();
-  const one = r.open({ targets: ['wiki.internal:80'] });
-  for (const where of ['payroll.internal', 'x.apps.internal:8080', 'wiki.internal:8080']) {
-    const answer = await r.ask('GET', where, one);
-    t.match([statusOf(answer), refusal(answer)], [403, { message: /its targets leave out/ }], where);
-  }
-  t.same([r.received, r.upstream.connections.length], [[], 0], 'not one byte');
-  t.equal(statusOf(await r.ask('GET', 'wiki.internal', one)), 200);
-  const below = r.open({ targets: ['*.apps.internal'] });
-  t.equal(statusOf(await r.ask('GET', 'x.apps.internal:8080', below)), 200);
-  t.equal(statusOf(await r.ask('GET', 'wiki.internal', below)), 403);
-  t.equal(statusOf(await r.ask('GET', 'payroll.internal', r.open())), 200, 'a destination that was named is had whole');
-});
+t.test(
+  'a task that named a host reaches that host alone, of all that its destination has',
+  async (t) => {
+    await using r = await room();
+    const one = r.open({ targets: ['wiki.internal:80'] });
+    for (const where of ['payroll.internal', 'x.apps.internal:8080', 'wiki.internal:8080']) {
+      const answer = await r.ask('GET', where, one);
+      t.match(
+        [statusOf(answer), refusal(answer)],
+        [403, { message: /its targets leave out/ }],
+        where,
+      );
+    }
+    t.same([r.received, r.upstream.connections.length], [[], 0], 'not one byte');
+    t.equal(statusOf(await r.ask('GET', 'wiki.internal', one)), 200);
+    const below = r.open({ targets: ['*.apps.internal'] });
+    t.equal(statusOf(await r.ask('GET', 'x.apps.internal:8080', below)), 200);
+    t.equal(statusOf(await r.ask('GET', 'wiki.internal', below)), 403);
+    t.equal(
+      statusOf(await r.ask('GET', 'payroll.internal', r.open())),
+      200,
+      'a destination that was named is had whole',
+    );
+  },
+);

@@ -1,22 +1,35 @@
-/** The end of a task, by every way in: what is under way is cut within a second, whatever it is, its record says why, and nothing of another task is touched (C6). */
+/**
+ * The end of a task, by every way in: what is under way is cut within a second, whatever it is, its
+ * record says why, and nothing of another task is touched (C6).
+ */
 import { createHash } from 'node:crypto';
-import { connect as http2, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { type ClientHttp2Session, type ClientHttp2Stream, connect as http2 } from 'node:http2';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
-import t, { type Test } from 'tap';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Destination, Policy } from '../../lib/policy/model/destination.ts';
-import { tasks, type Opened, type Tasks } from '../../lib/tasks/registry.ts';
+import type { Destination } from '../../lib/policy/model/destination.ts';
+import type { Policy } from '../../lib/policy/model/policy.ts';
+import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
 import { testAuthority } from '../support/authority.ts';
 import { shortFolder } from '../support/folder.ts';
-import { grpcServer, SERVICE } from '../support/grpc.ts';
+import { SERVICE, grpcServer } from '../support/grpc.ts';
+import {
+  type Told,
+  call,
+  event,
+  mcpServer,
+  mcpSite,
+  message,
+  post,
+  result,
+} from '../support/mcp.ts';
+import { type Bench, type Wire, bench, rule, site, unpaired, wireOver } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
-import { bench, rule, site, unpaired, wireOver, type Bench, type Wire } from '../support/proxy.ts';
-import { call, event, mcpServer, mcpSite, message, post, result, type Told } from '../support/mcp.ts';
+import t, { type Test } from 'tap';
 
 interface Room extends AsyncDisposable {
   readonly b: Bench;
@@ -36,7 +49,10 @@ async function room(t: Test): Promise<Room> {
       response.write('first');
     },
   });
-  const bytes = await mtlsUpstream({ authority, raw: (socket) => void socket.on('data', () => socket.write('heard')) });
+  const bytes = await mtlsUpstream({
+    authority,
+    raw: (socket) => void socket.on('data', () => socket.write('heard')),
+  });
   const ws = await rawUpstream({
     raw: (socket) => void socket.once('data', (head: Buffer) => switching(socket, head)),
   });
@@ -49,9 +65,14 @@ async function room(t: Test): Promise<Room> {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.write(event({ jsonrpc: '2.0', method: 'notifications/progress', params }));
     },
-    result({ tools: ['hang', 'stream'].map((name) => ({ name, inputSchema: { type: 'object' } })) }),
+    result({
+      tools: ['hang', 'stream'].map((name) => ({ name, inputSchema: { type: 'object' } })),
+    }),
   );
-  const at = ({ port }: { readonly port: number }): { host: string; port: number } => ({ host: '127.0.0.1', port });
+  const at = ({ port }: { readonly port: number }): { host: string; port: number } => ({
+    host: '127.0.0.1',
+    port,
+  });
   const grpc = { services: new Set([SERVICE]), methods: new Set(['*']) };
   const task = 'required';
   const destinations: readonly Destination[] = [
@@ -84,7 +105,9 @@ async function room(t: Test): Promise<Room> {
         task,
         listen: true,
       }),
-      rules: [{ name: 'all', effect: 'allow', action: 'read', http: undefined, grpc, when: undefined }],
+      rules: [
+        { name: 'all', effect: 'allow', action: 'read', http: undefined, grpc, when: undefined },
+      ],
       http2: true,
     },
   ];
@@ -126,13 +149,17 @@ function mcpAny(): Destination['rules'][number] {
 
 function switching(socket: Duplex, head: Buffer): void {
   const key = /sec-websocket-key: (\S+)/i.exec(head.toString('latin1'))?.[1] ?? '';
-  const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+  const accept = createHash('sha1')
+    .update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+    .digest('base64');
   socket.write(
-    `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\nframe`,
+    `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: ` +
+      `Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\nframe`,
   );
 }
 
-const value = ({ task, secret }: Opened): string => `Basic ${Buffer.from(`${task.id}:${secret}`).toString('base64')}`;
+const value = ({ task, secret }: Opened): string =>
+  `Basic ${Buffer.from(`${task.id}:${secret}`).toString('base64')}`;
 const field = (opened: Opened): string => `Proxy-Authorization: ${value(opened)}\r\n`;
 
 /** Something under way for a task, and how its agent sees that it is over. */
@@ -152,7 +179,9 @@ async function stream(r: Room, opened: Opened, head: string, sees: string): Prom
 }
 
 const HANDSHAKE =
-  'GET http://chat.internal/ HTTP/1.1\r\nHost: chat.internal\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
+  'GET http://chat.internal/ HTTP/1.1\r\nHost: chat.internal\r\nConnection: ' +
+  'Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ' +
+  'dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
 
 interface Http2Stream extends Running {
   readonly stream: ClientHttp2Stream;
@@ -183,17 +212,36 @@ async function http2Stream(
 
 const WAYS: Readonly<Record<string, (r: Room, opened: Opened, t: Test) => Promise<Running>>> = {
   'a stream at the forward port': async (r, opened) =>
-    byWire(await stream(r, opened, 'GET http://crm.internal/s HTTP/1.1\r\nHost: crm.internal\r\n\r\n', 'first')),
+    byWire(
+      await stream(
+        r,
+        opened,
+        'GET http://crm.internal/s HTTP/1.1\r\nHost: crm.internal\r\n\r\n',
+        'first',
+      ),
+    ),
   'a tunnel to bytes': async (r, opened) => {
-    const line = await stream(r, opened, 'CONNECT db.internal:80 HTTP/1.1\r\nHost: db.internal:80\r\n\r\n', '200');
+    const line = await stream(
+      r,
+      opened,
+      'CONNECT db.internal:80 HTTP/1.1\r\nHost: db.internal:80\r\n\r\n',
+      '200',
+    );
     line.write('x');
     await line.sees('heard');
     return byWire(line);
   },
   'a WebSocket': async (r, opened) => byWire(await stream(r, opened, HANDSHAKE, 'frame')),
   'a stream of events from an MCP server': async (r, opened) => {
-    const body = message('tools/call', { name: 'stream', arguments: {}, _meta: { progressToken: 1 } });
-    const head = `POST http://tools.internal/mcp HTTP/1.1\r\nHost: tools.internal\r\nContent-Type: application/json\r\nMCP-Protocol-Version: 2025-11-25\r\nAccept: application/json, text/event-stream\r\nContent-Length: ${body.length}\r\n${field(opened)}\r\n${body}`;
+    const body = message('tools/call', {
+      name: 'stream',
+      arguments: {},
+      _meta: { progressToken: 1 },
+    });
+    const head =
+      `POST http://tools.internal/mcp HTTP/1.1\r\nHost: tools.internal\r\nContent-Type: ` +
+      `application/json\r\nMCP-Protocol-Version: 2025-11-25\r\nAccept: application/json, ` +
+      `text/event-stream\r\nContent-Length: ${body.length}\r\n${field(opened)}\r\n${body}`;
     const line = await r.b.open();
     line.write(head);
     await line.sees('progress');
@@ -211,68 +259,96 @@ const WAYS: Readonly<Record<string, (r: Room, opened: Opened, t: Test) => Promis
 };
 
 for (const [way, begin] of Object.entries(WAYS)) {
-  t.test(`${way} is cut at once when its task ends, and that of another task goes on`, async (t) => {
-    const r = await room(t);
-    const [mine, theirs] = [r.open(), r.open()];
-    const [one, other] = [await begin(r, mine, t), await begin(r, theirs, t)];
-    const began = performance.now();
-    r.tasks.end(mine.task, 'revoked', 'by hand');
-    await until('it is over', () => one.over(), LATE_MS);
-    t.ok(performance.now() - began < LATE_MS);
-    t.notOk(other.over());
-    await until('it is recorded', () => r.b.audit.of('ended').length > 0);
-    t.match(r.b.audit.of('ended'), [{ outcome: 'task-ended', reason: /task t-\S+ was revoked: by hand/ }]);
-    r.tasks.endAll('completed', 'done');
-    await until('that of the other is over', () => other.over(), LATE_MS);
-    await r.b.quiet();
-    t.same(unpaired(r.b.audit.records), []);
-  });
+  t.test(
+    `${way} is cut at once when its task ends, and that of another task goes on`,
+    async (t) => {
+      const r = await room(t);
+      const [mine, theirs] = [r.open(), r.open()];
+      const [one, other] = [await begin(r, mine, t), await begin(r, theirs, t)];
+      const began = performance.now();
+      r.tasks.end(mine.task, 'revoked', 'by hand');
+      await until('it is over', () => one.over(), LATE_MS);
+      t.ok(performance.now() - began < LATE_MS);
+      t.notOk(other.over());
+      await until('it is recorded', () => r.b.audit.of('ended').length > 0);
+      t.match(r.b.audit.of('ended'), [
+        { outcome: 'task-ended', reason: /task t-\S+ was revoked: by hand/ },
+      ]);
+      r.tasks.endAll('completed', 'done');
+      await until('that of the other is over', () => other.over(), LATE_MS);
+      await r.b.quiet();
+      t.same(unpaired(r.b.audit.records), []);
+    },
+  );
 }
 
-t.test('a gRPC stream is told with PERMISSION_DENIED when its task ends, and no task is UNAUTHENTICATED', async (t) => {
-  const r = await room(t);
-  const opened = r.open();
-  const headers = {
-    ':method': 'POST',
-    ':path': `/${SERVICE}/Watch`,
-    ':authority': 'billing.internal',
-    'content-type': 'application/grpc',
-    te: 'trailers',
-  };
-  const one = await http2Stream(r, opened, 'billing', headers);
-  r.tasks.end(opened.task, 'expired', 'its time is over');
-  await until('it is over', () => one.over(), LATE_MS);
-  t.match(one.trailers, { 'grpc-status': '7', 'grpc-message': /has expired/ });
-  t.match(r.b.audit.of('ended'), [{ outcome: 'task-ended', grpcStatus: 7 }]);
-  for (const credentials of [undefined, value(opened), 'Bearer x']) {
-    const session = http2(`http://127.0.0.1:${r.b.port('billing')}`);
-    const bare = session.request({ ...headers, ...(credentials && { 'proxy-authorization': credentials }) });
-    const told = await new Promise<object>((resolve) => bare.once('response', resolve).end());
-    t.match(told, { ':status': 200, 'grpc-status': '16' }, String(credentials));
-    session.destroy();
-  }
-  one.session.destroy();
-});
+t.test(
+  'a gRPC stream is told with PERMISSION_DENIED when its task ends, and no task is UNAUTHENTICATED',
+  async (t) => {
+    const r = await room(t);
+    const opened = r.open();
+    const headers = {
+      ':method': 'POST',
+      ':path': `/${SERVICE}/Watch`,
+      ':authority': 'billing.internal',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    };
+    const one = await http2Stream(r, opened, 'billing', headers);
+    r.tasks.end(opened.task, 'expired', 'its time is over');
+    await until('it is over', () => one.over(), LATE_MS);
+    t.match(one.trailers, { 'grpc-status': '7', 'grpc-message': /has expired/ });
+    t.match(r.b.audit.of('ended'), [{ outcome: 'task-ended', grpcStatus: 7 }]);
+    for (const credentials of [undefined, value(opened), 'Bearer x']) {
+      const session = http2(`http://127.0.0.1:${r.b.port('billing')}`);
+      const bare = session.request({
+        ...headers,
+        ...(credentials && { 'proxy-authorization': credentials }),
+      });
+      const told = await new Promise<object>((resolve) => bare.once('response', resolve).end());
+      t.match(told, { ':status': 200, 'grpc-status': '16' }, String(credentials));
+      session.destroy();
+    }
+    one.session.destroy();
+  },
+);
 
-t.test('a request that has no answer yet is answered when its task ends: HTTP with 403, MCP in JSON-RPC', async (t) => {
-  const r = await room(t);
-  const opened = r.open();
-  const line = await r.b.open();
-  line.write(`GET http://crm.internal/hang HTTP/1.1\r\nHost: crm.internal\r\n${field(opened)}\r\n`);
-  const answer: Promise<Told> = post(r.b, call('hang', {}, 7), { fields: { 'proxy-authorization': value(opened) } });
-  await until('both are under way', () => r.b.audit.of('decided').length === 2 && opened.task.live === 2);
-  r.tasks.end(opened.task, 'completed', 'its agent completed it');
-  await line.sees(/^HTTP\/1\.1 403 [^]*was completed.* \[chaperone: task-ended,.*\]\n$/);
-  line.socket.end();
-  t.match(await answer, { status: 403, body: { id: 7, error: { data: { reason: 'task-ended' } } } });
-  const dead = await post(r.b, call('hang', {}, 8), { fields: { 'proxy-authorization': value(opened) } });
-  t.match(dead, {
-    status: 407,
-    body: { id: 8, error: { data: { reason: 'task-unknown', hint: /open another task/ } } },
-  });
-  const none = await post(r.b, call('hang', {}, 9));
-  t.match(none, { body: { id: 9, error: { data: { reason: 'task-required', hint: /open a task/ } } } });
-});
+t.test(
+  'a request that has no answer yet is answered when its task ends: HTTP with 403, MCP in JSON-RPC',
+  async (t) => {
+    const r = await room(t);
+    const opened = r.open();
+    const line = await r.b.open();
+    line.write(
+      `GET http://crm.internal/hang HTTP/1.1\r\nHost: crm.internal\r\n${field(opened)}\r\n`,
+    );
+    const answer: Promise<Told> = post(r.b, call('hang', {}, 7), {
+      fields: { 'proxy-authorization': value(opened) },
+    });
+    await until(
+      'both are under way',
+      () => r.b.audit.of('decided').length === 2 && opened.task.live === 2,
+    );
+    r.tasks.end(opened.task, 'completed', 'its agent completed it');
+    await line.sees(/^HTTP\/1\.1 403 [^]*was completed.* \[chaperone: task-ended,.*\]\n$/);
+    line.socket.end();
+    t.match(await answer, {
+      status: 403,
+      body: { id: 7, error: { data: { reason: 'task-ended' } } },
+    });
+    const dead = await post(r.b, call('hang', {}, 8), {
+      fields: { 'proxy-authorization': value(opened) },
+    });
+    t.match(dead, {
+      status: 407,
+      body: { id: 8, error: { data: { reason: 'task-unknown', hint: /open another task/ } } },
+    });
+    const none = await post(r.b, call('hang', {}, 9));
+    t.match(none, {
+      body: { id: 9, error: { data: { reason: 'task-required', hint: /open a task/ } } },
+    });
+  },
+);
 
 t.test('a thousand streams of one task are cut within a second', async (t) => {
   const r = await room(t);

@@ -1,15 +1,18 @@
-/** "After confidential data was read, nothing goes there any more", and the ways round it: another task, none, a stream from before, a sub-agent, a restart. */
+/**
+ * "After confidential data was read, nothing goes there any more", and the ways round it: another
+ * task, none, a stream from before, a sub-agent, a restart.
+ */
 import t, { type Test } from 'tap';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Policy } from '../../lib/policy/model/destination.ts';
-import { tasks, type Opened, type Tasks } from '../../lib/tasks/registry.ts';
+import type { Policy } from '../../lib/policy/model/policy.ts';
+import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
+import { mcpServer, mcpSite, message, post, sendJson } from '../support/mcp.ts';
+import { type Bench, bench, rule, site, statusOf } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { rawUpstream } from '../support/upstream.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
-import { bench, rule, site, statusOf, type Bench } from '../support/proxy.ts';
-import { message, mcpServer, mcpSite, post, sendJson } from '../support/mcp.ts';
 
 interface Room {
   readonly b: Bench;
@@ -22,21 +25,34 @@ interface Room {
 const header = (opened: Opened | undefined): string =>
   opened === undefined
     ? ''
-    : `Proxy-Authorization: Basic ${Buffer.from(`${opened.task.id}:${opened.secret}`).toString('base64')}\r\n`;
+    : 'Proxy-Authorization: Basic ' +
+      `${Buffer.from(`${opened.task.id}:${opened.secret}`).toString('base64')}\r\n`;
 
 async function room(t: Test, unknownPast = false): Promise<Room> {
   const upstream = await rawUpstream({
-    http: (request, response) => void (request.url === '/s' ? response.write('first') : response.end()),
+    http: (request, response) =>
+      void (request.url === '/s' ? response.write('first') : response.end()),
   });
   const at = { upstream: { host: '127.0.0.1', port: upstream.port }, mode: 'plaintext' } as const;
   const when = "rank(task.read) < rank('confidential')";
   const destinations = [
     { ...site({ name: 'crm', ...at }), dataClass: 'confidential' },
-    site({ name: 'forum', hosts: ['forum.internal'], ...at, rules: [rule('read', 'allow', { when })] }),
+    site({
+      name: 'forum',
+      hosts: ['forum.internal'],
+      ...at,
+      rules: [rule('read', 'allow', { when })],
+    }),
   ];
   const whole = taskRule({ destinations: new Set(['crm', 'forum']), isolated: true });
   const build = (rule: typeof whole): Policy =>
-    buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies: [rule] });
+    buildPolicy({
+      generation: 1,
+      digest: 'd',
+      destinations,
+      unlisted: 'deny',
+      taskPolicies: [rule],
+    });
   const policy = cell<Policy>(build(whole));
   const late: { proxy?: Bench['proxy'] } = {};
   const onChange = (): void => late.proxy?.reconsider();
@@ -53,25 +69,35 @@ async function room(t: Test, unknownPast = false): Promise<Room> {
     open: (given = {}) => registry.open(intent({ targets: ['crm', 'forum'], ...given })),
     get: async (host, opened) =>
       statusOf(
-        await b.ask(`GET http://${host}/ HTTP/1.1\r\nHost: ${host}\r\n${header(opened)}Connection: close\r\n\r\n`),
+        await b.ask(
+          `GET http://${host}/ HTTP/1.1\r\nHost: ${host}\r\n${header(opened)}Connection: ` +
+            `close\r\n\r\n`,
+        ),
       ),
   };
 }
 
-t.test('another task and a sub-agent inherit what was read; an isolated task has its own past', async (t) => {
-  const r = await room(t);
-  const [reader, second, apart] = [r.open(), r.open(), r.open({ isolated: true })];
-  const child = r.tasks.derive(second.task, intent({ targets: ['forum'] }));
-  const all = [reader, second, apart, child];
-  for (const one of all) t.equal(await r.get('forum.internal', one), 200);
-  t.equal(await r.get('crm.internal', reader), 200);
-  const after = await Promise.all([...all, r.open()].map((one) => r.get('forum.internal', one)));
-  t.same(after, [403, 403, 200, 403, 403]);
-  t.equal(await r.get('forum.internal'), 403, 'without a task nobody can say what was read');
-  t.equal(await r.get('crm.internal', apart), 200);
-  const sub = r.tasks.derive(apart.task, intent({ targets: ['forum'] }));
-  t.equal(await r.get('forum.internal', sub), 403, 'a sub-agent of it has the past of its parent');
-});
+t.test(
+  'another task and a sub-agent inherit what was read; an isolated task has its own past',
+  async (t) => {
+    const r = await room(t);
+    const [reader, second, apart] = [r.open(), r.open(), r.open({ isolated: true })];
+    const child = r.tasks.derive(second.task, intent({ targets: ['forum'] }));
+    const all = [reader, second, apart, child];
+    for (const one of all) t.equal(await r.get('forum.internal', one), 200);
+    t.equal(await r.get('crm.internal', reader), 200);
+    const after = await Promise.all([...all, r.open()].map((one) => r.get('forum.internal', one)));
+    t.same(after, [403, 403, 200, 403, 403]);
+    t.equal(await r.get('forum.internal'), 403, 'without a task nobody can say what was read');
+    t.equal(await r.get('crm.internal', apart), 200);
+    const sub = r.tasks.derive(apart.task, intent({ targets: ['forum'] }));
+    t.equal(
+      await r.get('forum.internal', sub),
+      403,
+      'a sub-agent of it has the past of its parent',
+    );
+  },
+);
 
 t.test('reading without a task counts for the tasks that come later', async (t) => {
   const r = await room(t);
@@ -87,49 +113,69 @@ t.test('what a sub-agent reads counts for its parent', async (t) => {
   t.equal(await r.get('forum.internal', parent), 403);
 });
 
-t.test('a stream that was opened before is cut within a second, and one of an isolated task goes on', async (t) => {
-  const r = await room(t);
-  const streams = [];
-  for (const opened of [r.open(), r.open(), r.open({ isolated: true })]) {
-    const line = await r.b.open();
-    line.write(`GET http://forum.internal/s HTTP/1.1\r\nHost: forum.internal\r\n${header(opened)}\r\n`);
-    await line.sees('first');
-    streams.push(line);
-  }
-  const [one, other, apart] = streams;
-  t.equal(await r.get('crm.internal', r.open()), 200);
-  await until('those that share the past are cut', () => one?.reset === true && other?.reset === true, 1000);
-  t.notOk(apart?.reset);
-  t.match(r.b.audit.of('redecided'), [{ effect: 'deny' }, { effect: 'deny' }]);
-});
+t.test(
+  'a stream that was opened before is cut within a second, and one of an isolated task goes on',
+  async (t) => {
+    const r = await room(t);
+    const streams = [];
+    for (const opened of [r.open(), r.open(), r.open({ isolated: true })]) {
+      const line = await r.b.open();
+      line.write(
+        `GET http://forum.internal/s HTTP/1.1\r\nHost: forum.internal\r\n${header(opened)}\r\n`,
+      );
+      await line.sees('first');
+      streams.push(line);
+    }
+    const [one, other, apart] = streams;
+    t.equal(await r.get('crm.internal', r.open()), 200);
+    await until(
+      'those that share the past are cut',
+      () => one?.reset === true && other?.reset === true,
+      1000,
+    );
+    t.notOk(apart?.reset);
+    t.match(r.b.audit.of('redecided'), [{ effect: 'deny' }, { effect: 'deny' }]);
+  },
+);
 
 t.test('after a restart nobody knows what was read, and that counts as everything', async (t) => {
   const r = await room(t, true);
   t.equal(await r.get('forum.internal', r.open()), 403);
 });
 
-t.test('a grant that a reload narrows cuts what it no longer covers, and nothing else', async (t) => {
-  const r = await room(t);
-  const opened = r.open();
-  const stream = async (host: string): Promise<Awaited<ReturnType<Bench['open']>>> => {
-    const line = await r.b.open();
-    line.write(`GET http://${host}/s HTTP/1.1\r\nHost: ${host}\r\n${header(opened)}\r\n`);
-    await line.sees('first');
-    return line;
-  };
-  const [forum, crm] = [await stream('forum.internal'), await stream('crm.internal')];
-  forum.socket.destroy();
-  r.policy.set(taskRule({ destinations: new Set(['forum']) }));
-  await until('it is cut', () => crm.reset, 1000);
-  t.ok(opened.task.open);
-  t.equal(await r.get('crm.internal', opened), 403);
-});
+t.test(
+  'a grant that a reload narrows cuts what it no longer covers, and nothing else',
+  async (t) => {
+    const r = await room(t);
+    const opened = r.open();
+    const stream = async (host: string): Promise<Awaited<ReturnType<Bench['open']>>> => {
+      const line = await r.b.open();
+      line.write(`GET http://${host}/s HTTP/1.1\r\nHost: ${host}\r\n${header(opened)}\r\n`);
+      await line.sees('first');
+      return line;
+    };
+    const [forum, crm] = [await stream('forum.internal'), await stream('crm.internal')];
+    forum.socket.destroy();
+    r.policy.set(taskRule({ destinations: new Set(['forum']) }));
+    await until('it is cut', () => crm.reset, 1000);
+    t.ok(opened.task.open);
+    t.equal(await r.get('crm.internal', opened), 403);
+  },
+);
 
 t.test('an MCP session of one task is unknown to another, and to none (M13)', async (t) => {
   await using server = await mcpServer(({ body }, response) => {
-    const result = { protocolVersion: '2025-11-25', capabilities: {}, serverInfo: { name: 's', version: '1' } };
+    const result = {
+      protocolVersion: '2025-11-25',
+      capabilities: {},
+      serverInfo: { name: 's', version: '1' },
+    };
     response.setHeader('mcp-session-id', 'one');
-    sendJson(response, { jsonrpc: '2.0', id: body?.id, result: body?.method === 'initialize' ? result : {} });
+    sendJson(response, {
+      jsonrpc: '2.0',
+      id: body?.id,
+      result: body?.method === 'initialize' ? result : {},
+    });
   });
   const destinations = [mcpSite({ upstream: { host: '127.0.0.1', port: server.port } })];
   const taskPolicies = [taskRule({ destinations: new Set(['tools']) })];
@@ -137,12 +183,27 @@ t.test('an MCP session of one task is unknown to another, and to none (M13)', as
     buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies }),
   );
   const registry = tasks({ clock: systemClock, policy, tell: () => {}, onChange: () => {} });
-  await using b = await bench({ identity: 'none', destinations, options: { tasks: registry, policy } });
+  await using b = await bench({
+    identity: 'none',
+    destinations,
+    options: { tasks: registry, policy },
+  });
   const as = (opened: Opened | undefined): Record<string, string> =>
-    opened === undefined ? {} : { 'proxy-authorization': header(opened).replace(/^.*?: |\r\n$/g, '') };
-  const [mine, theirs] = [registry.open(intent({ targets: ['tools'] })), registry.open(intent({ targets: ['tools'] }))];
-  const hello = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'c', version: '1' } };
-  const opened = await post(b, message('initialize', hello), { fields: { ...as(mine), 'mcp-protocol-version': '' } });
+    opened === undefined
+      ? {}
+      : { 'proxy-authorization': header(opened).replace(/^.*?: |\r\n$/g, '') };
+  const [mine, theirs] = [
+    registry.open(intent({ targets: ['tools'] })),
+    registry.open(intent({ targets: ['tools'] })),
+  ];
+  const hello = {
+    protocolVersion: '2025-11-25',
+    capabilities: {},
+    clientInfo: { name: 'c', version: '1' },
+  };
+  const opened = await post(b, message('initialize', hello), {
+    fields: { ...as(mine), 'mcp-protocol-version': '' },
+  });
   t.equal(opened.status, 200);
   const ping = (one: Opened | undefined): Promise<{ readonly status: number }> =>
     post(b, message('ping'), { fields: { ...as(one), 'mcp-session-id': 'one' } });

@@ -1,22 +1,25 @@
-/** Tasks at the listeners: what belongs to one, what it may do, and that nothing of it outlives it. */
+/**
+ * Tasks at the listeners: what belongs to one, what it may do, and that nothing of it outlives it.
+ */
 import { readdirSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
-import t from 'tap';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import type { TaskPolicy } from '../../lib/policy/decision/grant.ts';
-import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Destination, Policy } from '../../lib/policy/model/destination.ts';
 import { SHARE } from '../../lib/exchange/shares.ts';
+import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
+import type { Destination } from '../../lib/policy/model/destination.ts';
+import type { TaskPolicy } from '../../lib/policy/model/grant.ts';
+import type { Policy } from '../../lib/policy/model/policy.ts';
 import type { TaskEvent } from '../../lib/tasks/events.ts';
-import { tasks, type Opened, type Tasks } from '../../lib/tasks/registry.ts';
-import { testAuthority, type TestAuthority } from '../support/authority.ts';
+import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
+import { type TestAuthority, testAuthority } from '../support/authority.ts';
 import { shortFolder } from '../support/folder.ts';
+import { type Bench, bench, refusal, rule, site, statusOf, unpaired } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import { mtlsUpstream, type MtlsUpstream } from '../support/upstream.ts';
+import { type MtlsUpstream, mtlsUpstream } from '../support/upstream.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
-import { bench, refusal, rule, site, statusOf, unpaired, type Bench } from '../support/proxy.ts';
+import t from 'tap';
 
 interface Room extends AsyncDisposable {
   readonly b: Bench;
@@ -38,7 +41,10 @@ function header(opened: Opened | string | undefined): string {
   return `Proxy-Authorization: Basic ${Buffer.from(text).toString('base64')}\r\n`;
 }
 
-function policyOf(destinations: readonly Destination[], taskPolicies: readonly TaskPolicy[]): Policy {
+function policyOf(
+  destinations: readonly Destination[],
+  taskPolicies: readonly TaskPolicy[],
+): Policy {
   return buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies });
 }
 
@@ -66,7 +72,9 @@ async function room(given: Partial<TaskPolicy> = {}): Promise<Room> {
       action: 'read',
     }),
   ];
-  const policy = cell(policyOf(destinations, [taskRule({ destinations: new Set(['crm', 'db']), ...given })]));
+  const policy = cell(
+    policyOf(destinations, [taskRule({ destinations: new Set(['crm', 'db']), ...given })]),
+  );
   const late: { proxy?: Bench['proxy'] } = {};
   const registry = tasks({
     clock: systemClock,
@@ -85,9 +93,13 @@ async function room(given: Partial<TaskPolicy> = {}): Promise<Room> {
     tasks: registry,
     upstream,
     authority,
-    open: (asked = {}) => registry.open(intent({ targets: ['crm', 'db'], actions: ['read', 'write'], ...asked })),
+    open: (asked = {}) =>
+      registry.open(intent({ targets: ['crm', 'db'], actions: ['read', 'write'], ...asked })),
     get: (path, opened, host = 'crm.internal') =>
-      b.ask(`GET http://${host}${path} HTTP/1.1\r\nHost: ${host}\r\n${header(opened)}Connection: close\r\n\r\n`),
+      b.ask(
+        `GET http://${host}${path} HTTP/1.1\r\nHost: ` +
+          `${host}\r\n${header(opened)}Connection: close\r\n\r\n`,
+      ),
     async [Symbol.asyncDispose]() {
       await registry[Symbol.asyncDispose]();
       await b[Symbol.asyncDispose]();
@@ -96,16 +108,21 @@ async function room(given: Partial<TaskPolicy> = {}): Promise<Room> {
   };
 }
 
-t.test('a destination that requires a task serves none without one; the upstream sees not one byte', async (t) => {
-  await using r = await room();
-  const answer = await r.get('/x');
-  t.equal(statusOf(answer), 407);
-  t.match(refusal(answer), { code: 'task-required', message: /open a task/ });
-  t.match(answer, /proxy-authenticate: Basic/i);
-  t.equal(r.upstream.connections.length, 0);
-  t.match(r.b.audit.of('decided'), [{ effect: 'deny', code: 'task-required', destination: 'crm' }]);
-  t.same(unpaired(r.b.audit.records), []);
-});
+t.test(
+  'a destination that requires a task serves none without one; the upstream sees not one byte',
+  async (t) => {
+    await using r = await room();
+    const answer = await r.get('/x');
+    t.equal(statusOf(answer), 407);
+    t.match(refusal(answer), { code: 'task-required', message: /open a task/ });
+    t.match(answer, /proxy-authenticate: Basic/i);
+    t.equal(r.upstream.connections.length, 0);
+    t.match(r.b.audit.of('decided'), [
+      { effect: 'deny', code: 'task-required', destination: 'crm' },
+    ]);
+    t.same(unpaired(r.b.audit.records), []);
+  },
+);
 
 t.test(
   'a live task gets what it was granted, its record names it, and its secret goes no further (H3, C5)',
@@ -142,7 +159,10 @@ t.test('a reference that is no live task is 407 everywhere, never no task', asyn
       `CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal:5432\r\n${header(one)}\r\n`,
     );
     t.equal(statusOf(connected), 407, `${name} CONNECT`);
-    const local = await r.b.ask(`GET /x HTTP/1.1\r\nHost: crm.internal\r\n${header(one)}\r\n`, 'crm');
+    const local = await r.b.ask(
+      `GET /x HTTP/1.1\r\nHost: crm.internal\r\n${header(one)}\r\n`,
+      'crm',
+    );
     t.equal(statusOf(local), 407, `${name} at a listener`);
   }
   t.equal(r.upstream.connections.length, 0);
@@ -153,7 +173,10 @@ t.test('a reference that is no live task is 407 everywhere, never no task', asyn
 t.test('what a task was not granted is refused, whatever the rules allow', async (t) => {
   await using r = await room();
   const opened = r.open({ targets: ['db'], actions: ['read'] });
-  t.match(refusal(await r.get('/x', opened)), { code: 'denied', message: /crm is not among its targets/ });
+  t.match(refusal(await r.get('/x', opened)), {
+    code: 'denied',
+    message: /crm is not among its targets/,
+  });
   t.match(
     refusal(await r.get('/x', opened, 'wiki.internal')),
     { message: /wiki is not among its targets/ },
@@ -165,27 +188,31 @@ t.test('what a task was not granted is refused, whatever the rules allow', async
   t.equal(r.upstream.connections.length, 1);
 });
 
-t.test('an action that needs an approval waits for one, works once, and is read-only again', async (t) => {
-  await using r = await room();
-  const opened = r.open();
-  const post = (): Promise<string> =>
-    r.b.ask(
-      `POST http://crm.internal/x HTTP/1.1\r\nHost: crm.internal\r\n${header(opened)}Content-Length: 0\r\nConnection: close\r\n\r\n`,
-    );
-  const refused = await post();
-  t.equal(statusOf(refused), 403);
-  t.match(refusal(refused), {
-    code: 'step-up-required',
-    message: /approval for action write .*step-ups on the agent API/,
-  });
-  t.equal(r.upstream.connections.length, 0);
-  const { decision } = refusal(refused);
-  const { id } = await r.tasks.stepUps.ask(opened.task, { decision: decision ?? '' });
-  await r.tasks.stepUps.approve(id, { by: 'olga', as: 'operator' });
-  t.equal(statusOf(await post()), 200);
-  t.equal(statusOf(await post()), 403);
-  t.match(r.b.audit.of('decided')[1], { effect: 'allow', action: 'write', stepUp: id });
-});
+t.test(
+  'an action that needs an approval waits for one, works once, and is read-only again',
+  async (t) => {
+    await using r = await room();
+    const opened = r.open();
+    const post = (): Promise<string> =>
+      r.b.ask(
+        `POST http://crm.internal/x HTTP/1.1\r\nHost: ` +
+          `crm.internal\r\n${header(opened)}Content-Length: 0\r\nConnection: close\r\n\r\n`,
+      );
+    const refused = await post();
+    t.equal(statusOf(refused), 403);
+    t.match(refusal(refused), {
+      code: 'step-up-required',
+      message: /approval for action write .*step-ups on the agent API/,
+    });
+    t.equal(r.upstream.connections.length, 0);
+    const { decision } = refusal(refused);
+    const { id } = await r.tasks.stepUps.ask(opened.task, { decision: decision ?? '' });
+    await r.tasks.stepUps.approve(id, { by: 'olga', as: 'operator' });
+    t.equal(statusOf(await post()), 200);
+    t.equal(statusOf(await post()), 403);
+    t.match(r.b.audit.of('decided')[1], { effect: 'allow', action: 'write', stepUp: id });
+  },
+);
 
 t.test(
   'the end of a task cuts its streams and tunnels within a second, and nothing of another task (C6)',
@@ -194,13 +221,17 @@ t.test(
     const [one, other] = [r.open(), r.open()];
     const stream = async (opened: Opened): Promise<Awaited<ReturnType<Bench['open']>>> => {
       const line = await r.b.open();
-      line.write(`GET http://crm.internal/stream HTTP/1.1\r\nHost: crm.internal\r\n${header(opened)}\r\n`);
+      line.write(
+        `GET http://crm.internal/stream HTTP/1.1\r\nHost: crm.internal\r\n${header(opened)}\r\n`,
+      );
       await line.sees('first');
       return line;
     };
     const [mine, theirs] = [await stream(one), await stream(other)];
     const tunnel = await r.b.open();
-    tunnel.write(`CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal:5432\r\n${header(one)}\r\n`);
+    tunnel.write(
+      `CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal:5432\r\n${header(one)}\r\n`,
+    );
     await tunnel.sees('200');
     const began = performance.now();
     r.tasks.end(one.task, 'revoked', 'by hand');
@@ -212,7 +243,10 @@ t.test(
     t.match(
       r.b.audit
         .of('ended')
-        .filter(({ kind, ...rest }) => kind === 'ended' && 'outcome' in rest && rest.outcome === 'task-ended'),
+        .filter(
+          ({ kind, ...rest }) =>
+            kind === 'ended' && 'outcome' in rest && rest.outcome === 'task-ended',
+        ),
       [{ reason: /was revoked: by hand/ }, { reason: /was revoked/ }],
     );
   },
@@ -224,7 +258,9 @@ t.test('the kill switch cuts every open stream of every task within a second', a
   const lines = await Promise.all(
     Array.from({ length: 60 }, async () => {
       const line = await r.b.open();
-      line.write(`GET http://crm.internal/stream HTTP/1.1\r\nHost: crm.internal\r\n${header(opened)}\r\n`);
+      line.write(
+        `GET http://crm.internal/stream HTTP/1.1\r\nHost: crm.internal\r\n${header(opened)}\r\n`,
+      );
       await line.sees('first');
       return line;
     }),
@@ -251,20 +287,33 @@ t.test('a local listener takes a task by a socket of its own, which goes with it
       let text = '';
       const socket = connect(sockets['crm'] ?? '');
       socket.on('error', (error) => resolve(error.message));
-      socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1'))).on('close', () => resolve(text));
+      socket
+        .on('data', (chunk: Buffer) => (text += chunk.toString('latin1')))
+        .on('close', () => resolve(text));
       socket.write(request);
     });
-  t.equal(statusOf(await ask('GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')), 200);
+  t.equal(
+    statusOf(await ask('GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')),
+    200,
+  );
   t.match(r.b.audit.of('decided'), [{ task: opened.task.id, entry: 'listener' }]);
   const other = r.open();
   t.equal(
-    statusOf(await ask(`GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${header(other)}\r\n`)),
+    statusOf(
+      await ask(`GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${header(other)}\r\n`),
+    ),
     407,
     'two tasks at once are none',
   );
-  t.equal(statusOf(await ask('GET /x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n')), 421);
+  t.equal(
+    statusOf(await ask('GET /x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n')),
+    421,
+  );
   r.tasks.end(opened.task, 'completed', 'done');
-  await until('the socket is gone', async () => /ENOENT|ECONNREFUSED/.test(await ask('x')) || undefined);
+  await until(
+    'the socket is gone',
+    async () => /ENOENT|ECONNREFUSED/.test(await ask('x')) || undefined,
+  );
 });
 
 t.test('tasks together have no more sockets than descriptors can be spared for', async (t) => {
@@ -289,7 +338,12 @@ t.test('each task has tokens of its own, which are forgotten with it (C3)', asyn
   });
   const credential = { kind: 'jwt-svid', audience: 'crm' } as const;
   const destinations = [
-    site({ upstream: { host: '127.0.0.1', port: upstream.port }, task: 'required', credential, rules: RULES }),
+    site({
+      upstream: { host: '127.0.0.1', port: upstream.port },
+      task: 'required',
+      credential,
+      rules: RULES,
+    }),
   ];
   const policy = cell(policyOf(destinations, [taskRule({ destinations: new Set(['crm']) })]));
   const events: TaskEvent[] = [];
@@ -306,19 +360,32 @@ t.test('each task has tokens of its own, which are forgotten with it (C3)', asyn
     authority,
     destinations,
     options: { tasks: registry, policy },
-    fetchJwtSvid: () => Promise.resolve({ token: `token-${++issued}`, expiresAt: Date.now() + 300_000 }),
+    fetchJwtSvid: () =>
+      Promise.resolve({ token: `token-${++issued}`, expiresAt: Date.now() + 300_000 }),
   });
   late.proxy = b.proxy;
   const get = (opened: Opened): Promise<string> =>
-    b.ask(`GET http://crm.internal/x HTTP/1.1\r\nHost: crm.internal\r\n${header(opened)}Connection: close\r\n\r\n`);
+    b.ask(
+      `GET http://crm.internal/x HTTP/1.1\r\nHost: ` +
+        `crm.internal\r\n${header(opened)}Connection: close\r\n\r\n`,
+    );
   const [one, other] = [registry.open(intent()), registry.open(intent())];
   t.match(await get(one), /token-1/);
   t.match(await get(one), /token-1/);
   t.match(await get(other), /token-2/);
-  t.equal(upstream.connections.length, 2, 'a connection that carried a token of one task is not for another');
+  t.equal(
+    upstream.connections.length,
+    2,
+    'a connection that carried a token of one task is not for another',
+  );
   registry.end(one.task, 'completed', 'done');
-  await until('what cannot be revoked is told', () => events.find(({ event }) => event === 'credential-left'));
-  t.match(events.at(-1), { task: one.task.id, detail: { what: /^a JWT-SVID for crm, valid until \d{4}-/ } });
+  await until('what cannot be revoked is told', () =>
+    events.find(({ event }) => event === 'credential-left'),
+  );
+  t.match(events.at(-1), {
+    task: one.task.id,
+    detail: { what: /^a JWT-SVID for crm, valid until \d{4}-/ },
+  });
   t.notOk(JSON.stringify(events).includes('token-'));
   await until('its connection is closed', () => b.proxy.pools().idle === 1);
   t.match(await get(other), /token-2/);

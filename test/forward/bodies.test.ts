@@ -2,14 +2,24 @@ import { connect } from 'node:net';
 import t from 'tap';
 import { until } from '../support/until.ts';
 import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
-import { bench, refusal, site, statusOf, unpaired, type Bench, type Site } from '../support/proxy.ts';
+import {
+  bench,
+  refusal,
+  site,
+  statusOf,
+  unpaired,
+  type Bench,
+  type Site,
+} from '../support/proxy.ts';
 
 const HEAD = 'http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n';
 
 function to(upstream: RawUpstream, more: Site = {}): Promise<Bench> {
   return bench({
     identity: 'none',
-    destinations: [site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port }, ...more })],
+    destinations: [
+      site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port }, ...more }),
+    ],
   });
 }
 
@@ -33,45 +43,60 @@ t.test('a refused request gets no 100 (F8)', async (t) => {
   t.notMatch(answer, /100 Continue/);
 });
 
-t.test('interim answers of the upstream reach the agent, 100 does not, HTTP/1.0 gets none', async (t) => {
-  await using upstream = await rawUpstream({
-    raw: (socket) =>
-      void socket.on('data', () =>
-        socket.write(
-          'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\nKeep-Alive: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n',
+t.test(
+  'interim answers of the upstream reach the agent, 100 does not, HTTP/1.0 gets none',
+  async (t) => {
+    await using upstream = await rawUpstream({
+      raw: (socket) =>
+        void socket.on('data', () =>
+          socket.write(
+            'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: ' +
+              '</a>\r\nKeep-Alive: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n',
+          ),
         ),
-      ),
-  });
-  await using b = await to(upstream);
-  const answer = await b.ask(`GET ${HEAD}Connection: close\r\n\r\n`);
-  t.match(answer, /^HTTP\/1\.1 103 Early Hints\r\nlink: <\/a>\r\nvia: [^\r]*\r\n\r\nHTTP\/1\.1 204/);
-  t.match(await b.ask('GET http://crm.internal/ HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 204/);
-});
+    });
+    await using b = await to(upstream);
+    const answer = await b.ask(`GET ${HEAD}Connection: close\r\n\r\n`);
+    t.match(
+      answer,
+      /^HTTP\/1\.1 103 Early Hints\r\nlink: <\/a>\r\nvia: [^\r]*\r\n\r\nHTTP\/1\.1 204/,
+    );
+    t.match(await b.ask('GET http://crm.internal/ HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 204/);
+  },
+);
 
-t.test('an early answer reaches the agent while it still uploads, and the upload stops', async (t) => {
-  await using upstream = await rawUpstream({
-    raw: (socket) =>
-      void socket
-        .once('data', () => socket.write('HTTP/1.1 413 Too Much\r\nContent-Length: 4\r\n\r\nstop'))
-        .on('end', () => socket.end()),
-  });
-  await using b = await to(upstream);
-  for (let i = 0; i < 10; i += 1) {
-    const line = await b.open();
-    line.write(`POST ${HEAD}Content-Length: 100000000\r\n\r\n`);
-    const feed = setInterval(() => line.socket.writable && line.socket.write(Buffer.alloc(10_000)), 1);
-    await line.sees('stop');
-    clearInterval(feed);
-    t.match(line.text, /^HTTP\/1\.1 413[^]*connection: close/);
-    line.socket.destroy();
-  }
-  await b.quiet();
-  t.match(
-    b.audit.of('ended'),
-    Array.from({ length: 10 }, () => ({ outcome: 'completed', status: 413, received: 4 })),
-  );
-  await upstream.quiet();
-});
+t.test(
+  'an early answer reaches the agent while it still uploads, and the upload stops',
+  async (t) => {
+    await using upstream = await rawUpstream({
+      raw: (socket) =>
+        void socket
+          .once('data', () =>
+            socket.write('HTTP/1.1 413 Too Much\r\nContent-Length: 4\r\n\r\nstop'),
+          )
+          .on('end', () => socket.end()),
+    });
+    await using b = await to(upstream);
+    for (let i = 0; i < 10; i += 1) {
+      const line = await b.open();
+      line.write(`POST ${HEAD}Content-Length: 100000000\r\n\r\n`);
+      const feed = setInterval(
+        () => line.socket.writable && line.socket.write(Buffer.alloc(10_000)),
+        1,
+      );
+      await line.sees('stop');
+      clearInterval(feed);
+      t.match(line.text, /^HTTP\/1\.1 413[^]*connection: close/);
+      line.socket.destroy();
+    }
+    await b.quiet();
+    t.match(
+      b.audit.of('ended'),
+      Array.from({ length: 10 }, () => ({ outcome: 'completed', status: 413, received: 4 })),
+    );
+    await upstream.quiet();
+  },
+);
 
 t.test('HEAD, 204, 304 and 205 have no body, and their connections go on', async (t) => {
   await using upstream = await rawUpstream({
@@ -79,7 +104,11 @@ t.test('HEAD, 204, 304 and 205 have no body, and their connections go on', async
       const status = Number(request.url?.slice(1)) || 200;
       response.writeHead(
         status,
-        request.method === 'HEAD' ? { 'content-length': '1234' } : status === 200 ? { 'content-length': '2' } : {},
+        request.method === 'HEAD'
+          ? { 'content-length': '1234' }
+          : status === 200
+            ? { 'content-length': '2' }
+            : {},
       );
       response.end(status === 200 && request.method === 'GET' ? 'ok' : undefined);
     },
@@ -90,8 +119,13 @@ t.test('HEAD, 204, 304 and 205 have no body, and their connections go on', async
   for (const [i, one] of asked.entries()) {
     const [method, path] = one.split(' ');
     const last = i === asked.length - 1 ? 'Connection: close\r\n' : '';
-    line.write(`${method} http://crm.internal${path} HTTP/1.1\r\nHost: crm.internal\r\n${last}\r\n`);
-    await until(`${one} was answered`, () => (line.text.match(/^HTTP\/1\.1/gm)?.length ?? 0) === i + 1);
+    line.write(
+      `${method} http://crm.internal${path} HTTP/1.1\r\nHost: crm.internal\r\n${last}\r\n`,
+    );
+    await until(
+      `${one} was answered`,
+      () => (line.text.match(/^HTTP\/1\.1/gm)?.length ?? 0) === i + 1,
+    );
   }
   const all = await line.ended();
   t.match(
@@ -101,30 +135,38 @@ t.test('HEAD, 204, 304 and 205 have no body, and their connections go on', async
   t.equal(upstream.connections.length, 1, 'one connection was used again');
 });
 
-t.test('chunked both ways, trailers dropped (F7), and 1.0 clients get an answer until close', async (t) => {
-  await using upstream = await rawUpstream({
-    raw: (socket) =>
-      void socket.on('data', (chunk: Buffer) => {
-        if (chunk.includes('0\r\n') || chunk.includes('GET')) {
-          socket.write(
-            'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n',
-          );
-        }
-      }),
-  });
-  await using b = await to(upstream);
-  const answer = await b.ask(
-    `POST ${HEAD}Transfer-Encoding: chunked\r\nTrailer: X-Role\r\nConnection: close\r\n\r\n2\r\nhi\r\n3\r\n!!!\r\n0\r\nX-Role: admin\r\n\r\n`,
-  );
-  t.match(answer, /transfer-encoding: chunked\r\n[^]*3\r\nabc\r\n0$/);
-  t.notMatch(answer, /x-sum/i);
-  const sent = upstream.connections[0]?.raw.text ?? '';
-  t.match(sent, /\r\n0\r\n\r\n$/);
-  t.notMatch(sent, /x-role/i);
-  t.match(await b.ask('GET http://crm.internal/ HTTP/1.0\r\n\r\n'), /connection: close\r\n\r\nabc$/);
-  await b.quiet();
-  t.match(b.audit.of('ended')[0], { sent: 5, received: 3, outcome: 'completed' });
-});
+t.test(
+  'chunked both ways, trailers dropped (F7), and 1.0 clients get an answer until close',
+  async (t) => {
+    await using upstream = await rawUpstream({
+      raw: (socket) =>
+        void socket.on('data', (chunk: Buffer) => {
+          if (chunk.includes('0\r\n') || chunk.includes('GET')) {
+            socket.write(
+              'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: ' +
+                'X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n',
+            );
+          }
+        }),
+    });
+    await using b = await to(upstream);
+    const answer = await b.ask(
+      `POST ${HEAD}Transfer-Encoding: chunked\r\nTrailer: X-Role\r\nConnection: ` +
+        `close\r\n\r\n2\r\nhi\r\n3\r\n!!!\r\n0\r\nX-Role: admin\r\n\r\n`,
+    );
+    t.match(answer, /transfer-encoding: chunked\r\n[^]*3\r\nabc\r\n0$/);
+    t.notMatch(answer, /x-sum/i);
+    const sent = upstream.connections[0]?.raw.text ?? '';
+    t.match(sent, /\r\n0\r\n\r\n$/);
+    t.notMatch(sent, /x-role/i);
+    t.match(
+      await b.ask('GET http://crm.internal/ HTTP/1.0\r\n\r\n'),
+      /connection: close\r\n\r\nabc$/,
+    );
+    await b.quiet();
+    t.match(b.audit.of('ended')[0], { sent: 5, received: 3, outcome: 'completed' });
+  },
+);
 
 t.test('Server-Sent Events pass one by one, unbuffered', async (t) => {
   let push: (text: string) => void = () => {};
@@ -144,8 +186,12 @@ t.test('Server-Sent Events pass one by one, unbuffered', async (t) => {
     await line.sees(`data: ${i}\n\n`, 500);
   }
   line.socket.destroy();
-  // An end of the agent's side alone is no farewell (it may be half a close); the next events find out.
-  await until('the exchange ends', () => (push('data: nobody reads this\n\n'), b.proxy.live() === 0));
+  // An end of the agent's side alone is no farewell (it may be half a close); the next events find
+  // out.
+  await until(
+    'the exchange ends',
+    () => (push('data: nobody reads this\n\n'), b.proxy.live() === 0),
+  );
   t.match(b.audit.of('ended'), [{ outcome: 'client-gone', status: 200 }]);
 });
 
@@ -158,7 +204,9 @@ t.test(
     t.equal(statusOf(said), 413);
     t.equal(refusal(said).code, 'body-too-large');
     t.same(upstream.connections, []);
-    const found = await b.ask(`POST ${HEAD}Transfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n6\r\nSECRET\r\n0\r\n\r\n`);
+    const found = await b.ask(
+      `POST ${HEAD}Transfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n6\r\nSECRET\r\n0\r\n\r\n`,
+    );
     t.equal(statusOf(found), 413);
     await b.quiet();
     t.notMatch(upstream.connections[0]?.raw.text, /SECRET/);
@@ -171,8 +219,10 @@ t.test('requests sent ahead are answered in order, each decided on its own (A3)'
   await using upstream = await rawUpstream();
   await using b = await to(upstream);
   const answer = await b.ask(
-    `GET http://crm.internal/1 HTTP/1.1\r\nHost: crm.internal\r\n\r\nGET http://crm.internal/2 HTTP/1.1\r\nHost: crm.internal\r\n\r\n` +
-      `GET http://evil.internal/3 HTTP/1.1\r\nHost: evil.internal\r\n\r\nGET http://crm.internal/4 HTTP/1.1\r\nHost: crm.internal\r\n\r\n`,
+    `GET http://crm.internal/1 HTTP/1.1\r\nHost: crm.internal\r\n\r\nGET ` +
+      `http://crm.internal/2 HTTP/1.1\r\nHost: crm.internal\r\n\r\n` +
+      `GET http://evil.internal/3 HTTP/1.1\r\nHost: evil.internal\r\n\r\nGET ` +
+      `http://crm.internal/4 HTTP/1.1\r\nHost: crm.internal\r\n\r\n`,
   );
   t.match(answer, /"\/1"[^]*"\/2"[^]*HTTP\/1\.1 403[^]*"\/4"/);
   t.equal(b.audit.of('decided').length, 4);
@@ -182,7 +232,9 @@ t.test(
   'more exchanges than limits.concurrent: 503 with Retry-After; a place is free again afterwards (R2)',
   async (t) => {
     const waiting: (() => void)[] = [];
-    await using upstream = await rawUpstream({ http: (_, response) => void waiting.push(() => response.end('ok')) });
+    await using upstream = await rawUpstream({
+      http: (_, response) => void waiting.push(() => response.end('ok')),
+    });
     await using b = await to(upstream, { limits: { concurrent: 2 } });
     const first = [b.get('http://crm.internal/1'), b.get('http://crm.internal/2')];
     await until('two are under way', () => waiting.length === 2);
@@ -199,27 +251,31 @@ t.test(
   },
 );
 
-t.test('an idle connection that the upstream closed costs no request: one safe retry on a fresh one', async (t) => {
-  let served = 0;
-  await using upstream = await rawUpstream({
-    raw: (socket) =>
-      void socket.on('data', () => {
-        served += 1;
-        // Every second request of the test falls into the gap between a connection's death and our noticing it.
-        if (served === 2) socket.destroy();
-        else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
-      }),
-  });
-  await using b = await to(upstream);
-  t.equal(statusOf(await b.get('http://crm.internal/')), 200);
-  t.equal(statusOf(await b.get('http://crm.internal/')), 200, 'retried');
-  t.equal(upstream.connections.length, 2);
-  served = 1;
-  const post = await b.ask(`POST ${HEAD}Content-Length: 2\r\nConnection: close\r\n\r\nhi`);
-  t.equal(statusOf(post), 502, 'a request with a body is not sent twice');
-  t.same(unpaired(b.audit.records), []);
-  t.equal(b.audit.of('decided').length, 3, 'a retry is not another exchange');
-});
+t.test(
+  'an idle connection that the upstream closed costs no request: one safe retry on a fresh one',
+  async (t) => {
+    let served = 0;
+    await using upstream = await rawUpstream({
+      raw: (socket) =>
+        void socket.on('data', () => {
+          served += 1;
+          // Every second request of the test falls into the gap between a connection's death and
+          // our noticing it.
+          if (served === 2) socket.destroy();
+          else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+        }),
+    });
+    await using b = await to(upstream);
+    t.equal(statusOf(await b.get('http://crm.internal/')), 200);
+    t.equal(statusOf(await b.get('http://crm.internal/')), 200, 'retried');
+    t.equal(upstream.connections.length, 2);
+    served = 1;
+    const post = await b.ask(`POST ${HEAD}Content-Length: 2\r\nConnection: close\r\n\r\nhi`);
+    t.equal(statusOf(post), 502, 'a request with a body is not sent twice');
+    t.same(unpaired(b.audit.records), []);
+    t.equal(b.audit.of('decided').length, 3, 'a retry is not another exchange');
+  },
+);
 
 t.test('300 MB each way in flat memory', { timeout: 120_000 }, async (t) => {
   const SIZE = 300 * 1024 * 1024;
@@ -272,7 +328,10 @@ t.test('300 MB each way in flat memory', { timeout: 120_000 }, async (t) => {
   }
   await until('the upload is answered', () => got > 0, 60_000);
   clearInterval(watch);
-  t.ok(peak - start < 150 * 1024 * 1024, `resident memory grew by ${Math.round((peak - start) / 1024 / 1024)} MiB`);
+  t.ok(
+    peak - start < 150 * 1024 * 1024,
+    `resident memory grew by ${Math.round((peak - start) / 1024 / 1024)} MiB`,
+  );
   await b.quiet();
   t.match(b.audit.of('ended'), [{ received: SIZE }, { sent: SIZE }]);
   socket.destroy();
@@ -308,5 +367,9 @@ t.test('a slow reader stops the upstream: what is in between stays bounded', asy
   });
   t.ok(last < 50_000_000, `${last} bytes in between`);
   await b.quiet();
-  t.match(b.audit.of('ended'), [{ outcome: 'timeout' }], 'and a reader that never reads is cut (R1)');
+  t.match(
+    b.audit.of('ended'),
+    [{ outcome: 'timeout' }],
+    'and a reader that never reads is cut (R1)',
+  );
 });

@@ -1,4 +1,7 @@
-/** A JWT-SVID in the agent's stead, from a real Workload API to an upstream that writes down every byte. */
+/**
+ * A JWT-SVID in the agent's stead, from a real Workload API to an upstream that writes down every
+ * byte.
+ */
 import { join } from 'node:path';
 import t from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
@@ -21,7 +24,11 @@ t.test(
   async (t) => {
     const domain = await createDevTrustDomain({ name: 'example.org', clock: systemClock });
     const socket = join(shortFolder(t), 'api', 'a.sock');
-    await using workload = await startDevWorkloadApi({ socket, domain, identities: [{ id: '/agent' }] });
+    await using workload = await startDevWorkloadApi({
+      socket,
+      domain,
+      identities: [{ id: '/agent' }],
+    });
     await using source = startIdentity({
       endpoint: workload.endpoint,
       select: {},
@@ -40,20 +47,30 @@ t.test(
       fetchJwtSvid: (audience, signal) => source.fetchJwtSvid(audience, signal),
     });
     const answer = await b.ask(
-      'GET http://crm.internal/a HTTP/1.1\r\nHost: crm.internal\r\nAuthorization: Bearer agents-own\r\nConnection: close\r\n\r\n',
+      'GET http://crm.internal/a HTTP/1.1\r\nHost: crm.internal\r\nAuthorization: Bearer ' +
+        'agents-own\r\nConnection: close\r\n\r\n',
     );
     t.equal(statusOf(answer), 200, answer);
     const seen = upstream.connections[0]?.plain.text ?? '';
     t.notMatch(seen, /agents-own/);
-    const sent = [...seen.matchAll(/^authorization: Bearer (\S+)\r$/gim)].map(([, token = '']) => token);
+    const sent = [...seen.matchAll(/^authorization: Bearer (\S+)\r$/gim)].map(
+      ([, token = '']) => token,
+    );
     t.equal(sent.length, 1, 'one Authorization');
     await until('JWT authorities', () => source.jwtBundles().size > 0);
     const token = sent[0] ?? '';
-    const valid = await validateJwtSvid(token, { audience: 'crm', bundles: source.jwtBundles(), now: Date.now() });
+    const valid = await validateJwtSvid(token, {
+      audience: 'crm',
+      bundles: source.jwtBundles(),
+      now: Date.now(),
+    });
     t.equal(valid.id, 'spiffe://example.org/agent');
     await b.quiet();
     const records = JSON.stringify(b.audit.records);
-    t.notOk(records.includes(token) || records.includes(token.split('.')[2] ?? ''), 'no record holds the token');
+    t.notOk(
+      records.includes(token) || records.includes(token.split('.')[2] ?? ''),
+      'no record holds the token',
+    );
     t.match(b.audit.of('ended')[0], { credential: 'jwt-svid', outcome: 'completed' });
     t.same(unpaired(b.audit.records), []);
   },
@@ -89,7 +106,8 @@ t.test('a destination without credentials passes what the agent sent', async (t)
     destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })],
   });
   await b.ask(
-    'GET http://crm.internal/a HTTP/1.1\r\nHost: crm.internal\r\nAuthorization: Bearer own\r\nConnection: close\r\n\r\n',
+    'GET http://crm.internal/a HTTP/1.1\r\nHost: crm.internal\r\nAuthorization: Bearer ' +
+      'own\r\nConnection: close\r\n\r\n',
   );
   t.match(upstream.connections[0]?.plain.text ?? '', /authorization: Bearer own/i);
 });

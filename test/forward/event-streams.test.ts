@@ -14,7 +14,11 @@ const HEAD = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\
 const ASK = 'GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n\r\n';
 
 /** Says these chunks at once and then nothing, or what `more` says. */
-function streaming(chunks: readonly string[], more: (socket: Socket) => void = () => {}, fields = '') {
+function streaming(
+  chunks: readonly string[],
+  more: (socket: Socket) => void = () => {},
+  fields = '',
+) {
   return rawUpstream({
     raw(socket) {
       socket.once('data', () => {
@@ -28,42 +32,49 @@ function streaming(chunks: readonly string[], more: (socket: Socket) => void = (
 
 function over(upstream: RawUpstream, timeouts: Partial<Timeouts>): Promise<Bench> {
   const to = { host: '127.0.0.1', port: upstream.port };
-  return bench({ destinations: [site({ mode: 'plaintext', listen: true, upstream: to, timeouts })] });
+  return bench({
+    destinations: [site({ mode: 'plaintext', listen: true, upstream: to, timeouts })],
+  });
 }
 
 const EVENT = 'data: one\n\n';
 
-t.test('idle, total and the end of the sidecar end a stream of events in order, and it is recorded so', async (t) => {
-  const ends: Readonly<Record<string, { timeouts: Partial<Timeouts>; end?: (b: Bench) => void; outcome: string }>> = {
-    idle: { timeouts: { idle: 300 }, outcome: 'timeout' },
-    total: { timeouts: { total: 400 }, outcome: 'timeout' },
-    drain: {
-      timeouts: {},
-      end: (b) => void b.proxy.drain(AbortSignal.abort(new Fault('shutting-down', 'over'))),
-      outcome: 'shutting-down',
-    },
-  };
-  for (const [name, { timeouts, end, outcome }] of Object.entries(ends)) {
-    await using upstream = await streaming([EVENT]);
-    await using b = await over(upstream, timeouts);
-    const line = await b.open();
-    line.write(ASK);
-    await using client = http2Client(b.port('crm'));
-    const stream = client.open({ ':path': '/' });
-    await Promise.all([line.sees('data: one'), stream.sees('data: one')]);
-    end?.(b);
-    await line.sees('\r\n0\r\n\r\n');
-    t.notOk(line.reset, name);
-    t.match(await stream.answer(), { body: EVENT, code: 0 }, name);
-    await b.quiet();
-    t.match(b.audit.of('ended'), [
-      { outcome, reason: /ended in order$/ },
-      { outcome, reason: /ended in order$/ },
-    ]);
-    await upstream.quiet();
-    line.socket.destroy();
-  }
-});
+t.test(
+  'idle, total and the end of the sidecar end a stream of events in order, and it is recorded so',
+  async (t) => {
+    const ends: Readonly<
+      Record<string, { timeouts: Partial<Timeouts>; end?: (b: Bench) => void; outcome: string }>
+    > = {
+      idle: { timeouts: { idle: 300 }, outcome: 'timeout' },
+      total: { timeouts: { total: 400 }, outcome: 'timeout' },
+      drain: {
+        timeouts: {},
+        end: (b) => void b.proxy.drain(AbortSignal.abort(new Fault('shutting-down', 'over'))),
+        outcome: 'shutting-down',
+      },
+    };
+    for (const [name, { timeouts, end, outcome }] of Object.entries(ends)) {
+      await using upstream = await streaming([EVENT]);
+      await using b = await over(upstream, timeouts);
+      const line = await b.open();
+      line.write(ASK);
+      await using client = http2Client(b.port('crm'));
+      const stream = client.open({ ':path': '/' });
+      await Promise.all([line.sees('data: one'), stream.sees('data: one')]);
+      end?.(b);
+      await line.sees('\r\n0\r\n\r\n');
+      t.notOk(line.reset, name);
+      t.match(await stream.answer(), { body: EVENT, code: 0 }, name);
+      await b.quiet();
+      t.match(b.audit.of('ended'), [
+        { outcome, reason: /ended in order$/ },
+        { outcome, reason: /ended in order$/ },
+      ]);
+      await upstream.quiet();
+      line.socket.destroy();
+    }
+  },
+);
 
 t.test('the connection of a stream that was ended in order serves on', async (t) => {
   await using upstream = await streaming([EVENT]);
@@ -77,45 +88,56 @@ t.test('the connection of a stream that was ended in order serves on', async (t)
   line.socket.destroy();
 });
 
-t.test('everything else cuts: half an event, another reason, another type, a coding, a length', async (t) => {
-  const cases: Readonly<Record<string, () => Promise<RawUpstream>>> = {
-    'half an event': () => streaming([EVENT, 'data: tw']),
-    'half a line end': () => streaming(['data: one\r\n']),
-    'a coding': () => streaming([EVENT], () => {}, 'Content-Encoding: gzip\r\n'),
-    'another type': () =>
-      rawUpstream({
-        raw: (socket) =>
-          void socket.once('data', () =>
-            socket.write(`HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n`),
-          ),
-      }),
-    'a length': () =>
-      rawUpstream({
-        raw: (socket) => void socket.once('data', () => socket.write(`${HEAD}Content-Length: 99\r\n\r\n${EVENT}`)),
-      }),
-  };
-  for (const [name, make] of Object.entries(cases)) {
-    await using upstream = await make();
-    await using b = await over(upstream, { idle: 300 });
+t.test(
+  'everything else cuts: half an event, another reason, another type, a coding, a length',
+  async (t) => {
+    const cases: Readonly<Record<string, () => Promise<RawUpstream>>> = {
+      'half an event': () => streaming([EVENT, 'data: tw']),
+      'half a line end': () => streaming(['data: one\r\n']),
+      'a coding': () => streaming([EVENT], () => {}, 'Content-Encoding: gzip\r\n'),
+      'another type': () =>
+        rawUpstream({
+          raw: (socket) =>
+            void socket.once('data', () =>
+              socket.write(
+                `HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: ` +
+                  `chunked\r\n\r\n1\r\na\r\n`,
+              ),
+            ),
+        }),
+      'a length': () =>
+        rawUpstream({
+          raw: (socket) =>
+            void socket.once('data', () =>
+              socket.write(`${HEAD}Content-Length: 99\r\n\r\n${EVENT}`),
+            ),
+        }),
+    };
+    for (const [name, make] of Object.entries(cases)) {
+      await using upstream = await make();
+      await using b = await over(upstream, { idle: 300 });
+      const line = await b.open();
+      line.write(ASK);
+      await line.ended();
+      t.ok(line.reset, name);
+      t.notMatch(line.text, /\r\n0\r\n\r\n/, name);
+      await b.quiet();
+      t.match(b.audit.of('ended'), [{ outcome: 'timeout', reason: /^(?!.*in order)/ }], name);
+    }
+    await using upstream = await streaming([EVENT]);
+    await using b = await over(upstream, {});
     const line = await b.open();
     line.write(ASK);
+    await line.sees('data: one');
+    const to = { host: '127.0.0.1', port: upstream.port };
+    b.policy.set(
+      policyOf(site({ mode: 'plaintext', upstream: to, rules: [rule('none', 'deny')] })),
+    );
     await line.ended();
-    t.ok(line.reset, name);
-    t.notMatch(line.text, /\r\n0\r\n\r\n/, name);
-    await b.quiet();
-    t.match(b.audit.of('ended'), [{ outcome: 'timeout', reason: /^(?!.*in order)/ }], name);
-  }
-  await using upstream = await streaming([EVENT]);
-  await using b = await over(upstream, {});
-  const line = await b.open();
-  line.write(ASK);
-  await line.sees('data: one');
-  const to = { host: '127.0.0.1', port: upstream.port };
-  b.policy.set(policyOf(site({ mode: 'plaintext', upstream: to, rules: [rule('none', 'deny')] })));
-  await line.ended();
-  t.ok(line.reset, 'a policy that allows it no longer');
-  t.notMatch(line.text, /\r\n0\r\n\r\n/);
-});
+    t.ok(line.reset, 'a policy that allows it no longer');
+    t.notMatch(line.text, /\r\n0\r\n\r\n/);
+  },
+);
 
 t.test(
   'comments keep a stream open where the key asks for them, between two events, and count for nothing',
@@ -128,7 +150,11 @@ t.test(
     const body = line.text.slice(line.text.indexOf('\r\n\r\n') + 4);
     t.match(body, /^b\r\ndata: one\n\n\r\n(3\r\n:\n\n\r\n){2,}0\r\n\r\n$/);
     await b.quiet();
-    t.match(b.audit.of('ended'), [{ outcome: 'timeout', received: EVENT.length }], 'idle comes in its time');
+    t.match(
+      b.audit.of('ended'),
+      [{ outcome: 'timeout', received: EVENT.length }],
+      'idle comes in its time',
+    );
     line.socket.destroy();
 
     await using half = await streaming(['data: tw']);
@@ -148,46 +174,59 @@ t.test(
   },
 );
 
-t.test('events and comments reach the agent whole and in turn, a byte order mark at the begin alone', async (t) => {
-  const later = (socket: Socket): void => {
-    const say = (text: string): void =>
-      void socket.write(`${Buffer.byteLength(text, 'latin1').toString(16)}\r\n${text}\r\n`, 'latin1');
-    setTimeout(say, 300, '\xef\xbb\xbfdata: on');
-    setTimeout(say, 600, 'e\n\n');
-    setTimeout(() => (say('data: two\n\n'), socket.write('0\r\n\r\n')), 900);
-  };
-  await using upstream = await streaming([], later);
-  await using b = await over(upstream, { keepAlive: 60 });
-  await using client = http2Client(b.port('crm'));
-  const { body, code } = await client.ask('/');
-  t.equal(code, 0);
-  t.match(body, /^(:\n\n)+data: one\n\n(:\n\n)+data: two\n\n$/);
-  await b.quiet();
-  t.match(b.audit.of('ended'), [{ outcome: 'completed' }]);
-});
+t.test(
+  'events and comments reach the agent whole and in turn, a byte order mark at the begin alone',
+  async (t) => {
+    const later = (socket: Socket): void => {
+      const say = (text: string): void =>
+        void socket.write(
+          `${Buffer.byteLength(text, 'latin1').toString(16)}\r\n${text}\r\n`,
+          'latin1',
+        );
+      setTimeout(say, 300, '\xef\xbb\xbfdata: on');
+      setTimeout(say, 600, 'e\n\n');
+      setTimeout(() => (say('data: two\n\n'), socket.write('0\r\n\r\n')), 900);
+    };
+    await using upstream = await streaming([], later);
+    await using b = await over(upstream, { keepAlive: 60 });
+    await using client = http2Client(b.port('crm'));
+    const { body, code } = await client.ask('/');
+    t.equal(code, 0);
+    t.match(body, /^(:\n\n)+data: one\n\n(:\n\n)+data: two\n\n$/);
+    await b.quiet();
+    t.match(b.audit.of('ended'), [{ outcome: 'completed' }]);
+  },
+);
 
-t.test('a request body may pause as long as idle says, and the head is awaited from its end on', async (t) => {
-  await using upstream = await rawUpstream();
-  const to = { host: '127.0.0.1', port: upstream.port };
-  const rules = [rule('all', 'allow', { methods: ['POST'] })];
-  const timeouts = { headers: 300, idle: 1500 };
-  await using b = await bench({
-    destinations: [site({ mode: 'plaintext', listen: true, upstream: to, rules, timeouts })],
-  });
-  const line = await b.open();
-  line.write('POST http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nContent-Length: 4\r\n\r\nab');
-  await new Promise((resolve) => setTimeout(resolve, 700));
-  line.write('cd');
-  await line.sees('HTTP/1.1 200');
-  await using client = http2Client(b.port('crm'));
-  const slow = client.open({ ':method': 'POST', ':path': '/' }, false);
-  slow.stream.write('ab');
-  await new Promise((resolve) => setTimeout(resolve, 700));
-  slow.stream.end('cd');
-  t.equal((await slow.answer()).status, 200);
-  const stuck = await b.open();
-  stuck.write('POST http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nContent-Length: 4\r\n\r\nab');
-  t.match(await stuck.ended(), /^HTTP\/1\.1 408 [^]*timeouts\.idle/);
-  t.match(b.audit.of('ended').at(-1), { outcome: 'request-timeout' });
-  line.socket.destroy();
-});
+t.test(
+  'a request body may pause as long as idle says, and the head is awaited from its end on',
+  async (t) => {
+    await using upstream = await rawUpstream();
+    const to = { host: '127.0.0.1', port: upstream.port };
+    const rules = [rule('all', 'allow', { methods: ['POST'] })];
+    const timeouts = { headers: 300, idle: 1500 };
+    await using b = await bench({
+      destinations: [site({ mode: 'plaintext', listen: true, upstream: to, rules, timeouts })],
+    });
+    const line = await b.open();
+    line.write(
+      'POST http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nContent-Length: 4\r\n\r\nab',
+    );
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    line.write('cd');
+    await line.sees('HTTP/1.1 200');
+    await using client = http2Client(b.port('crm'));
+    const slow = client.open({ ':method': 'POST', ':path': '/' }, false);
+    slow.stream.write('ab');
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    slow.stream.end('cd');
+    t.equal((await slow.answer()).status, 200);
+    const stuck = await b.open();
+    stuck.write(
+      'POST http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nContent-Length: 4\r\n\r\nab',
+    );
+    t.match(await stuck.ended(), /^HTTP\/1\.1 408 [^]*timeouts\.idle/);
+    t.match(b.audit.of('ended').at(-1), { outcome: 'request-timeout' });
+    line.socket.destroy();
+  },
+);

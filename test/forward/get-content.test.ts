@@ -1,10 +1,22 @@
-/** Content on a GET: by rule alone, and never on a connection that carries another request afterwards. */
+/**
+ * Content on a GET: by rule alone, and never on a connection that carries another request
+ * afterwards.
+ */
 import t from 'tap';
-import type { Rule } from '../../lib/policy/model/destination.ts';
+import type { Rule } from '../../lib/policy/model/rule.ts';
 import { http2Client } from '../support/http2-client.ts';
 import { h2cUpstream } from '../support/http2-upstream.ts';
-import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
-import { bench, refusal, rule, site, statusOf, unpaired, type Bench, type Site } from '../support/proxy.ts';
+import {
+  type Bench,
+  type Site,
+  bench,
+  refusal,
+  rule,
+  site,
+  statusOf,
+  unpaired,
+} from '../support/proxy.ts';
+import { type RawUpstream, rawUpstream } from '../support/upstream.ts';
 
 function allowing(name: string, paths: string[]): Rule {
   const plain = rule(name, 'allow', { methods: ['GET', 'POST'], paths });
@@ -32,35 +44,42 @@ const to = (upstream: { readonly port: number }, more: Site = {}): Promise<Bench
   });
 
 const get = (path: string, ...lines: readonly string[]): string =>
-  `GET http://crm.internal${path} HTTP/1.1\r\nHost: crm.internal\r\n${lines.map((line) => `${line}\r\n`).join('')}\r\n`;
+  `GET http://crm.internal${path} HTTP/1.1\r\nHost: ` +
+  `crm.internal\r\n${lines.map((line) => `${line}\r\n`).join('')}\r\n`;
 
 /** Reads whole requests, and answers each. */
 function server(): Promise<RawUpstream> {
   return rawUpstream({ http: (_, response) => void response.end('found') });
 }
 
-t.test('a GET with content passes where its rule allows it, on a connection of its own', async (t) => {
-  await using upstream = await server();
-  await using b = await to(upstream);
-  const line = await b.open();
-  line.write(get('/_search/a', 'Content-Length: 2') + '{}');
-  await line.sees('found');
-  line.write(get('/_search/b', 'Transfer-Encoding: chunked') + '3\r\n{ }\r\n0\r\n\r\n');
-  await line.sees(/found[^]*found/);
-  line.write(get('/_search/c'));
-  await line.sees(/found[^]*found[^]*found/);
-  line.write(get('/_search/d'));
-  await line.sees(/found[^]*found[^]*found[^]*found/);
-  line.socket.destroy();
-  await b.quiet();
-  const seen = upstream.connections.map(({ raw }) => raw.text);
-  t.match(seen[0], /^GET \/_search\/a [^]*\r\ncontent-length: 2\r\n[^]*\{\}$/);
-  t.match(seen[1], /^GET \/_search\/b [^]*\r\ntransfer-encoding: chunked\r\n[^]*3\r\n\{ \}\r\n0\r\n\r\n$/);
-  t.match(seen[2], /^GET \/_search\/c [^]*GET \/_search\/d /, 'others share one as ever');
-  t.equal(seen.length, 3);
-  t.match(b.audit.of('ended')[0], { outcome: 'completed', sent: 2 });
-  t.same(unpaired(b.audit.records), []);
-});
+t.test(
+  'a GET with content passes where its rule allows it, on a connection of its own',
+  async (t) => {
+    await using upstream = await server();
+    await using b = await to(upstream);
+    const line = await b.open();
+    line.write(get('/_search/a', 'Content-Length: 2') + '{}');
+    await line.sees('found');
+    line.write(get('/_search/b', 'Transfer-Encoding: chunked') + '3\r\n{ }\r\n0\r\n\r\n');
+    await line.sees(/found[^]*found/);
+    line.write(get('/_search/c'));
+    await line.sees(/found[^]*found[^]*found/);
+    line.write(get('/_search/d'));
+    await line.sees(/found[^]*found[^]*found[^]*found/);
+    line.socket.destroy();
+    await b.quiet();
+    const seen = upstream.connections.map(({ raw }) => raw.text);
+    t.match(seen[0], /^GET \/_search\/a [^]*\r\ncontent-length: 2\r\n[^]*\{\}$/);
+    t.match(
+      seen[1],
+      /^GET \/_search\/b [^]*\r\ntransfer-encoding: chunked\r\n[^]*3\r\n\{ \}\r\n0\r\n\r\n$/,
+    );
+    t.match(seen[2], /^GET \/_search\/c [^]*GET \/_search\/d /, 'others share one as ever');
+    t.equal(seen.length, 3);
+    t.match(b.audit.of('ended')[0], { outcome: 'completed', sent: 2 });
+    t.same(unpaired(b.audit.records), []);
+  },
+);
 
 t.test('it passes over HTTP/2 on both sides', async (t) => {
   await using upstream = await h2cUpstream();
@@ -78,10 +97,16 @@ t.test('another rule of the destination does not allow it: 403 and not one byte'
   const other = await b.ask(`${get('/other', 'Content-Length: 2', 'Connection: close')}{}`);
   t.equal(statusOf(other), 403);
   t.match(refusal(other).message, /contentOnGet: allow/);
-  const denied = await b.ask(`${get('/_search/secret', 'Content-Length: 2', 'Connection: close')}{}`);
+  const denied = await b.ask(
+    `${get('/_search/secret', 'Content-Length: 2', 'Connection: close')}{}`,
+  );
   t.equal(statusOf(denied), 403, 'a deny rule is about it anyway');
   t.match(b.audit.of('decided'), [{ effect: 'deny' }, { effect: 'deny', rule: 'never' }]);
   for (const method of ['HEAD', 'TRACE'])
-    t.equal(statusOf(await b.ask(`${get('/_search/a', 'Content-Length: 2').replace('GET', method)}{}`)), 400, method);
+    t.equal(
+      statusOf(await b.ask(`${get('/_search/a', 'Content-Length: 2').replace('GET', method)}{}`)),
+      400,
+      method,
+    );
   t.equal(upstream.received(), 0);
 });

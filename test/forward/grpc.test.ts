@@ -1,20 +1,41 @@
-/** gRPC calls through the local listener of a gRPC destination: grpc-js on both sides, and requests by hand where it would not send them. */
+/**
+ * gRPC calls through the local listener of a gRPC destination: grpc-js on both sides, and requests
+ * by hand where it would not send them.
+ */
 import { status } from '@grpc/grpc-js';
-import t from 'tap';
-import type { Destination, Rule } from '../../lib/policy/model/destination.ts';
+import type { Destination } from '../../lib/policy/model/destination.ts';
+import type { Rule } from '../../lib/policy/model/rule.ts';
 import { testAuthority } from '../support/authority.ts';
-import { grpcClient, grpcServer, SERVICE } from '../support/grpc.ts';
+import { SERVICE, grpcClient, grpcServer } from '../support/grpc.ts';
 import { http2Client } from '../support/http2-client.ts';
-import { h2cUpstream, http2Server, http2Upstream, type Http2Seen } from '../support/http2-upstream.ts';
+import {
+  type Http2Seen,
+  h2cUpstream,
+  http2Server,
+  http2Upstream,
+} from '../support/http2-upstream.ts';
 import { inside } from '../support/inside.ts';
 import { world } from '../support/interception.ts';
+import { type Site, bench, policyOf, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { rawUpstream } from '../support/upstream.ts';
-import { bench, policyOf, refusal, site, statusOf, unpaired, type Site } from '../support/proxy.ts';
+import t from 'tap';
 
-function grpcRule(name: string, effect: Rule['effect'], methods: readonly string[], service = SERVICE): Rule {
+function grpcRule(
+  name: string,
+  effect: Rule['effect'],
+  methods: readonly string[],
+  service = SERVICE,
+): Rule {
   const grpc = { services: new Set([service]), methods: new Set(methods) };
-  return { name, effect, action: effect === 'allow' ? 'read' : undefined, http: undefined, grpc, when: undefined };
+  return {
+    name,
+    effect,
+    action: effect === 'allow' ? 'read' : undefined,
+    http: undefined,
+    grpc,
+    when: undefined,
+  };
 }
 
 function grpcSite(upstream: { readonly port: number }, more: Site = {}): Destination {
@@ -44,77 +65,94 @@ const path = (name: string) => ({ ':path': `/${SERVICE}/${name}` });
 /** An empty message. */
 const MESSAGE = Buffer.from([0, 0, 0, 0, 0]);
 
-t.test('all four kinds of calls, with metadata and trailers, over one verified connection', async (t) => {
-  const authority = await testAuthority();
-  await using server = await grpcServer(authority);
-  await using b = await bench({ authority, destinations: [grpcSite(server)] });
-  await using client = grpcClient(b.port('billing'));
-  const got = await client.unary('Get', 'invoice 7', { 'x-asked': 'yes' });
-  t.match(got, { value: 'invoice 7', code: status.OK });
-  t.strictSame(got.trailers.get('x-trailer'), ['kept']);
-  t.strictSame(got.trailers.get('x-seen'), ['yes']);
-  t.strictSame(got.trailers.get('x-data-bin'), [Buffer.from([0, 255])]);
-  const list = client.stream('List', 'all');
-  t.equal((await list.status()).code, status.OK);
-  t.strictSame(list.messages, ['item 0', 'item 1', 'item 2', 'item 3', 'item 4']);
-  t.match(await client.upload('Sum', [Buffer.alloc(1_000_000), Buffer.alloc(2_000_000)]), {
-    value: '3000000',
-    code: 0,
-  });
-  const chat = client.stream('Chat');
-  chat.write('one');
-  await chat.sees('one');
-  chat.write('two');
-  await chat.sees('two');
-  chat.close();
-  t.equal((await chat.status()).code, status.OK);
-  t.match(await client.unary('Fail', 'x'), { code: status.NOT_FOUND, details: 'no invoice “7”' });
-  const large = 'y'.repeat(4_000_000);
-  t.equal((await client.unary('Get', large)).value?.length, large.length);
-  await b.quiet();
-  t.match(b.audit.of('decided')[0], {
-    method: `${SERVICE}/Get`,
-    path: `/${SERVICE}/Get`,
-    rule: 'all',
-    destination: 'billing',
-  });
-  t.match(b.audit.of('ended')[0], {
-    outcome: 'completed',
-    status: 200,
-    grpcStatus: 0,
-    peer: 'spiffe://example.org/upstream',
-    sent: 14,
-    received: 14,
-  });
-  t.match(b.audit.of('ended')[4], { outcome: 'completed', grpcStatus: status.NOT_FOUND });
-  t.match(b.proxy.pools(), { keys: 1, idle: 1 });
-  t.same(unpaired(b.audit.records), []);
-});
+t.test(
+  'all four kinds of calls, with metadata and trailers, over one verified connection',
+  async (t) => {
+    const authority = await testAuthority();
+    await using server = await grpcServer(authority);
+    await using b = await bench({ authority, destinations: [grpcSite(server)] });
+    await using client = grpcClient(b.port('billing'));
+    const got = await client.unary('Get', 'invoice 7', { 'x-asked': 'yes' });
+    t.match(got, { value: 'invoice 7', code: status.OK });
+    t.strictSame(got.trailers.get('x-trailer'), ['kept']);
+    t.strictSame(got.trailers.get('x-seen'), ['yes']);
+    t.strictSame(got.trailers.get('x-data-bin'), [Buffer.from([0, 255])]);
+    const list = client.stream('List', 'all');
+    t.equal((await list.status()).code, status.OK);
+    t.strictSame(list.messages, ['item 0', 'item 1', 'item 2', 'item 3', 'item 4']);
+    t.match(await client.upload('Sum', [Buffer.alloc(1_000_000), Buffer.alloc(2_000_000)]), {
+      value: '3000000',
+      code: 0,
+    });
+    const chat = client.stream('Chat');
+    chat.write('one');
+    await chat.sees('one');
+    chat.write('two');
+    await chat.sees('two');
+    chat.close();
+    t.equal((await chat.status()).code, status.OK);
+    t.match(await client.unary('Fail', 'x'), { code: status.NOT_FOUND, details: 'no invoice “7”' });
+    const large = 'y'.repeat(4_000_000);
+    t.equal((await client.unary('Get', large)).value?.length, large.length);
+    await b.quiet();
+    t.match(b.audit.of('decided')[0], {
+      method: `${SERVICE}/Get`,
+      path: `/${SERVICE}/Get`,
+      rule: 'all',
+      destination: 'billing',
+    });
+    t.match(b.audit.of('ended')[0], {
+      outcome: 'completed',
+      status: 200,
+      grpcStatus: 0,
+      peer: 'spiffe://example.org/upstream',
+      sent: 14,
+      received: 14,
+    });
+    t.match(b.audit.of('ended')[4], { outcome: 'completed', grpcStatus: status.NOT_FOUND });
+    t.match(b.proxy.pools(), { keys: 1, idle: 1 });
+    t.same(unpaired(b.audit.records), []);
+  },
+);
 
-t.test('a denied call: PERMISSION_DENIED with rule and decision, and not one byte upstream', async (t) => {
-  await using upstream = await rawUpstream();
-  const rules = [grpcRule('no-get', 'deny', ['Get']), grpcRule('list', 'allow', ['List', 'Get'])];
-  await using b = await bench({ destinations: [grpcSite(upstream, { mode: 'plaintext', rules })] });
-  await using client = grpcClient(b.port('billing'));
-  const denied = await client.unary('Get', 'x');
-  t.match(denied, {
-    value: undefined,
-    code: status.PERMISSION_DENIED,
-    details: /rule no-get of destination billing denies billing\.v1\.Invoices\/Get; deny rules win/,
-  });
-  await b.quiet();
-  const [decided] = b.audit.of('decided');
-  t.match(decided, { effect: 'deny', code: 'denied-by-rule', rule: 'no-get', method: `${SERVICE}/Get` });
-  t.strictSame(denied.trailers.get('chaperone-decision'), [
-    decided !== undefined && 'exchange' in decided ? decided.exchange : '',
-  ]);
-  t.match(await client.unary('Fail', 'x'), { code: status.PERMISSION_DENIED, details: /Fail must be listed/ });
-  t.equal((await client.stream('Chat').status()).code, status.PERMISSION_DENIED);
-  await b.quiet();
-  t.match(b.audit.of('ended')[0], { outcome: 'denied', status: 200, grpcStatus: 7 });
-  t.equal(upstream.connections.length, 0);
-  t.same(unpaired(b.audit.records), []);
-});
+t.test(
+  'a denied call: PERMISSION_DENIED with rule and decision, and not one byte upstream',
+  async (t) => {
+    await using upstream = await rawUpstream();
+    const rules = [grpcRule('no-get', 'deny', ['Get']), grpcRule('list', 'allow', ['List', 'Get'])];
+    await using b = await bench({
+      destinations: [grpcSite(upstream, { mode: 'plaintext', rules })],
+    });
+    await using client = grpcClient(b.port('billing'));
+    const denied = await client.unary('Get', 'x');
+    t.match(denied, {
+      value: undefined,
+      code: status.PERMISSION_DENIED,
+      details:
+        /rule no-get of destination billing denies billing\.v1\.Invoices\/Get; deny rules win/,
+    });
+    await b.quiet();
+    const [decided] = b.audit.of('decided');
+    t.match(decided, {
+      effect: 'deny',
+      code: 'denied-by-rule',
+      rule: 'no-get',
+      method: `${SERVICE}/Get`,
+    });
+    t.strictSame(denied.trailers.get('chaperone-decision'), [
+      decided !== undefined && 'exchange' in decided ? decided.exchange : '',
+    ]);
+    t.match(await client.unary('Fail', 'x'), {
+      code: status.PERMISSION_DENIED,
+      details: /Fail must be listed/,
+    });
+    t.equal((await client.stream('Chat').status()).code, status.PERMISSION_DENIED);
+    await b.quiet();
+    t.match(b.audit.of('ended')[0], { outcome: 'denied', status: 200, grpcStatus: 7 });
+    t.equal(upstream.connections.length, 0);
+    t.same(unpaired(b.audit.records), []);
+  },
+);
 
 t.test('what is no call is refused, and not one byte upstream', async (t) => {
   await using upstream = await rawUpstream();
@@ -141,18 +179,24 @@ t.test('what is no call is refused, and not one byte upstream', async (t) => {
   ];
   for (const [headers, code, words] of rows) {
     const answer = await ask(headers);
-    t.match(answer, { ...refused, headers: { 'content-type': 'application/grpc' } }, JSON.stringify(headers));
+    t.match(
+      answer,
+      { ...refused, headers: { 'content-type': 'application/grpc' } },
+      JSON.stringify(headers),
+    );
     t.equal(Number(answer.headers['grpc-status']), code, JSON.stringify(headers));
     t.match(answer.headers['grpc-message'], words);
   }
   const plain = await b.ask(
-    `POST /${SERVICE}/Get HTTP/1.1\r\nHost: billing.internal\r\nContent-Type: application/grpc\r\nContent-Length: 5\r\n\r\n\0\0\0\0\0`,
+    `POST /${SERVICE}/Get HTTP/1.1\r\nHost: billing.internal\r\nContent-Type: ` +
+      `application/grpc\r\nContent-Length: 5\r\n\r\n\0\0\0\0\0`,
     'billing',
   );
   t.equal(statusOf(plain), 403, 'over HTTP/1.1');
   t.match(refusal(plain), { message: /no gRPC call.*HTTP\/2/ });
   const forward = await b.ask(
-    'POST http://billing.internal/a.B/C HTTP/1.1\r\nHost: billing.internal\r\nContent-Length: 0\r\n\r\n',
+    'POST http://billing.internal/a.B/C HTTP/1.1\r\nHost: ' +
+      'billing.internal\r\nContent-Length: 0\r\n\r\n',
   );
   t.equal(statusOf(forward), 403);
   t.match(refusal(forward), { code: 'wrong-entry', message: /local listener/ });
@@ -169,8 +213,12 @@ t.test(
       stream.resume();
       if (headers[':path'] === `/${SERVICE}/Hang`) return;
       // Keeps the deadline itself, to the millisecond.
-      if (headers[':path'] === `/${SERVICE}/Sum`) return void setTimeout(() => stream.close(8), 310);
-      stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+      if (headers[':path'] === `/${SERVICE}/Sum`)
+        return void setTimeout(() => stream.close(8), 310);
+      stream.respond(
+        { ':status': 200, 'content-type': 'application/grpc' },
+        { waitForTrailers: true },
+      );
       stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
       if (headers[':path'] === `/${SERVICE}/Watch`) stream.write('first');
       else stream.end(MESSAGE);
@@ -178,11 +226,18 @@ t.test(
     await using b = await bench({ authority, destinations: [grpcSite(server)] });
     await using client = http2Client(b.port('billing'), 'billing.internal');
     const began = performance.now();
-    const hang = await client.ask('/', { ...CALL, ...path('Hang'), 'grpc-timeout': '300m' }, MESSAGE);
+    const hang = await client.ask(
+      '/',
+      { ...CALL, ...path('Hang'), 'grpc-timeout': '300m' },
+      MESSAGE,
+    );
     t.ok(performance.now() - began < 5000);
     t.match(hang, {
       status: 200,
-      headers: { 'grpc-status': '4', 'grpc-message': /did not end before its deadline, within 300 ms/ },
+      headers: {
+        'grpc-status': '4',
+        'grpc-message': /did not end before its deadline, within 300 ms/,
+      },
     });
     const watch = client.open({ ...CALL, ...path('Watch'), 'grpc-timeout': '500000u' }, false);
     watch.stream.end(MESSAGE);
@@ -217,13 +272,19 @@ t.test(
     chat.write('one');
     await chat.sees('one');
     b.policy.set(policyOf(grpcSite(server, { rules: [grpcRule('chat', 'allow', ['Chat'])] })));
-    t.match(await watch.status(), { code: status.PERMISSION_DENIED, details: /no rule of destination billing allows/ });
+    t.match(await watch.status(), {
+      code: status.PERMISSION_DENIED,
+      details: /no rule of destination billing allows/,
+    });
     chat.write('two');
     await chat.sees('two');
     chat.cancel();
     await until('the upstream knows of both', () => server.cancelled.length === 2);
     await b.quiet();
-    t.match(b.audit.of('ended'), [{ outcome: 'no-longer-allowed', grpcStatus: 7 }, { outcome: 'client-gone' }]);
+    t.match(b.audit.of('ended'), [
+      { outcome: 'no-longer-allowed', grpcStatus: 7 },
+      { outcome: 'client-gone' },
+    ]);
     t.match(b.audit.of('redecided'), [{ effect: 'deny' }, { effect: 'allow', code: 'allowed' }]);
   },
 );
@@ -243,51 +304,80 @@ t.test('faults of the upstream and limits have their status', async (t) => {
   await using b = await bench({ authority, destinations: [billing, gone] });
   await using client = grpcClient(b.port('billing'));
   await using other = grpcClient(b.port('gone'));
-  t.match(await other.unary('Get', 'x'), { code: status.UNAVAILABLE, details: /cannot be reached/ });
+  t.match(await other.unary('Get', 'x'), {
+    code: status.UNAVAILABLE,
+    details: /cannot be reached/,
+  });
   t.match(await client.unary('Get', 'x'), { code: status.UNAVAILABLE, details: /upstream/ });
   const cut = client.stream('Watch', 'x');
   t.match(await cut.status(), { code: status.UNAVAILABLE });
-  t.match(await client.unary('Get', 'a message that is too long'), { code: status.RESOURCE_EXHAUSTED });
+  t.match(await client.unary('Get', 'a message that is too long'), {
+    code: status.RESOURCE_EXHAUSTED,
+  });
   await b.quiet();
   const hang = client.stream('Hang', 'x');
-  await until('it is under way', () => upstream.requests.some((one) => one[':path'] === `/${SERVICE}/Hang`));
-  t.match(await client.unary('Get', 'x'), { code: status.RESOURCE_EXHAUSTED, details: /already has 1 exchanges/ });
+  await until('it is under way', () =>
+    upstream.requests.some((one) => one[':path'] === `/${SERVICE}/Hang`),
+  );
+  t.match(await client.unary('Get', 'x'), {
+    code: status.RESOURCE_EXHAUSTED,
+    details: /already has 1 exchanges/,
+  });
   hang.cancel();
   await b.quiet();
   t.same(unpaired(b.audit.records), []);
 });
 
-t.test('Trailers-Only, answers that are not gRPC, and the fields of a call cross as they are', async (t) => {
-  await using upstream = await h2cUpstream((stream, headers) => {
-    stream.resume();
-    if (headers[':path'] === `/${SERVICE}/Fail`)
-      return stream.respond(
-        { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '5', 'grpc-message': 'no' },
-        { endStream: true },
-      );
-    stream.respond({ ':status': 418, 'content-type': 'text/plain', 'x-te': String(headers['te']) });
-    stream.end(String(headers['grpc-timeout']));
-    return undefined;
-  });
-  await using b = await bench({ destinations: [grpcSite(upstream, { mode: 'plaintext' })] });
-  await using client = http2Client(b.port('billing'), 'billing.internal');
-  const failed = await client.ask('/', { ...CALL, ...path('Fail') }, MESSAGE);
-  t.match(failed, { status: 200, body: '', headers: { 'grpc-status': '5', 'grpc-message': 'no' } });
-  t.equal(failed.headers['content-length'], undefined);
-  const odd = await client.ask('/', { ...CALL, ...path('Get'), 'grpc-timeout': '5S' }, MESSAGE);
-  t.match(odd, { status: 418, body: '5S', headers: { 'x-te': 'trailers' } });
-  await b.quiet();
-  t.match(b.audit.of('ended'), [
-    { grpcStatus: 5, outcome: 'completed' },
-    { status: 418, grpcStatus: undefined },
-  ]);
-});
+t.test(
+  'Trailers-Only, answers that are not gRPC, and the fields of a call cross as they are',
+  async (t) => {
+    await using upstream = await h2cUpstream((stream, headers) => {
+      stream.resume();
+      if (headers[':path'] === `/${SERVICE}/Fail`)
+        return stream.respond(
+          {
+            ':status': 200,
+            'content-type': 'application/grpc',
+            'grpc-status': '5',
+            'grpc-message': 'no',
+          },
+          { endStream: true },
+        );
+      stream.respond({
+        ':status': 418,
+        'content-type': 'text/plain',
+        'x-te': String(headers['te']),
+      });
+      stream.end(String(headers['grpc-timeout']));
+      return undefined;
+    });
+    await using b = await bench({ destinations: [grpcSite(upstream, { mode: 'plaintext' })] });
+    await using client = http2Client(b.port('billing'), 'billing.internal');
+    const failed = await client.ask('/', { ...CALL, ...path('Fail') }, MESSAGE);
+    t.match(failed, {
+      status: 200,
+      body: '',
+      headers: { 'grpc-status': '5', 'grpc-message': 'no' },
+    });
+    t.equal(failed.headers['content-length'], undefined);
+    const odd = await client.ask('/', { ...CALL, ...path('Get'), 'grpc-timeout': '5S' }, MESSAGE);
+    t.match(odd, { status: 418, body: '5S', headers: { 'x-te': 'trailers' } });
+    await b.quiet();
+    t.match(b.audit.of('ended'), [
+      { grpcStatus: 5, outcome: 'completed' },
+      { status: 418, grpcStatus: undefined },
+    ]);
+  },
+);
 
 t.test('inside an intercepted tunnel: ALPN h2, calls judged one by one', async (t) => {
   const seen: Http2Seen = { sessions: [], requests: [], codes: [] };
   const raw = http2Server((stream) => {
     stream.resume();
-    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    stream.respond(
+      { ':status': 200, 'content-type': 'application/grpc' },
+      { waitForTrailers: true },
+    );
     stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
     stream.end(MESSAGE);
   }, seen);
@@ -310,11 +400,18 @@ t.test('inside an intercepted tunnel: ALPN h2, calls judged one by one', async (
     status: 200,
     headers: { 'grpc-status': '7' },
   });
-  t.match(await client.ask('/', { ...call, ...path('Get'), ':authority': 'other.example.com' }, MESSAGE), {
-    headers: { 'grpc-status': '3' },
-  });
+  t.match(
+    await client.ask('/', { ...call, ...path('Get'), ':authority': 'other.example.com' }, MESSAGE),
+    {
+      headers: { 'grpc-status': '3' },
+    },
+  );
   t.equal(seen.requests.length, 1);
-  t.match(seen.requests[0], { ':path': `/${SERVICE}/Get`, ':authority': 'api.example.com', te: 'trailers' });
+  t.match(seen.requests[0], {
+    ':path': `/${SERVICE}/Get`,
+    ':authority': 'api.example.com',
+    te: 'trailers',
+  });
   t.match(w.b.audit.of('decided').slice(1), [
     { entry: 'intercept', effect: 'allow', method: `${SERVICE}/Get` },
     { entry: 'intercept', effect: 'deny', method: `${SERVICE}/Delete` },

@@ -1,61 +1,88 @@
-/** HTTP/2 to upstreams: one verified connection for many requests, and no allowed request lost when it ends. */
+/**
+ * HTTP/2 to upstreams: one verified connection for many requests, and no allowed request lost when
+ * it ends.
+ */
 import t from 'tap';
 import type { Destination } from '../../lib/policy/model/destination.ts';
-import { headLimits, http1Limits } from '../../lib/http1/limits.ts';
+import { headLimits, http1Limits } from '../../lib/http/limits.ts';
 import { testAuthority } from '../support/authority.ts';
 import { http2Client } from '../support/http2-client.ts';
 import { h2cUpstream, http2Upstream, type Handler } from '../support/http2-upstream.ts';
 import { until } from '../support/until.ts';
 import { frame, SETTINGS } from '../http2/raw.ts';
 import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
-import { bench, policyOf, refusal, rule, site, statusOf, unpaired, type Bench, type Site } from '../support/proxy.ts';
+import {
+  bench,
+  policyOf,
+  refusal,
+  rule,
+  site,
+  statusOf,
+  unpaired,
+  type Bench,
+  type Site,
+} from '../support/proxy.ts';
 
 /** A destination whose upstream is spoken to in HTTP/2. */
 function h2site(upstream: { readonly port: number }, more: Site = {}): Destination {
-  return { ...site({ listen: true, upstream: { host: '127.0.0.1', port: upstream.port }, ...more }), http2: true };
+  return {
+    ...site({ listen: true, upstream: { host: '127.0.0.1', port: upstream.port }, ...more }),
+    http2: true,
+  };
 }
 
 function post(b: Bench, path: string, body: string): Promise<string> {
   return b.ask(
-    `POST http://crm.internal${path} HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    `POST http://crm.internal${path} HTTP/1.1\r\nHost: crm.internal\r\nConnection: ` +
+      `close\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
   );
 }
 
-t.test('HTTP/1.1 in, HTTP/2 out: one verified connection carries all, and Host is :authority (F6)', async (t) => {
-  const authority = await testAuthority();
-  await using upstream = await http2Upstream({ authority });
-  await using b = await bench({ authority, destinations: [h2site(upstream)] });
-  const answers = await Promise.all([
-    b.get('http://crm.internal/a?b'),
-    post(b, '/c', 'content'),
-    b.ask(
-      'GET http://crm.internal/h HTTP/1.1\r\nHost: crm.internal\r\nX-One: 1\r\nTE: trailers\r\nConnection: close, X-Two\r\nX-Two: 2\r\n\r\n',
-    ),
-    ...Array.from({ length: 20 }, (_, i) => b.get(`http://crm.internal/${i}`)),
-  ]);
-  t.ok(answers.every((answer) => statusOf(answer) === 200));
-  t.match(answers[0], /":path":"\/a\?b"/);
-  t.match(answers[0], /":authority":"crm.internal"/);
-  t.match(answers[0], /":scheme":"https"/);
-  t.match(answers[1], /"content-length":"7".*"body":"content"/);
-  t.match(answers[2], /"x-one":"1"/);
-  for (const name of ['host', 'te', 'x-two', 'connection']) t.notMatch(answers[2], new RegExp(`"${name}"`), name);
-  t.equal(upstream.connections.length, 1);
-  t.equal(upstream.connections[0]?.alpn, 'h2');
-  t.equal(upstream.connections[0]?.spiffeId, 'spiffe://example.org/agent');
-  t.notOk(upstream.connections[0]?.resumed);
-  await b.quiet();
-  t.match(b.audit.of('ended')[0], { peer: 'spiffe://example.org/upstream', outcome: 'completed', status: 200 });
-  t.match(b.proxy.pools(), { keys: 1, idle: 1, leased: 0 });
-  t.same(unpaired(b.audit.records), []);
-});
+t.test(
+  'HTTP/1.1 in, HTTP/2 out: one verified connection carries all, and Host is :authority (F6)',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await http2Upstream({ authority });
+    await using b = await bench({ authority, destinations: [h2site(upstream)] });
+    const answers = await Promise.all([
+      b.get('http://crm.internal/a?b'),
+      post(b, '/c', 'content'),
+      b.ask(
+        'GET http://crm.internal/h HTTP/1.1\r\nHost: crm.internal\r\nX-One: 1\r\nTE: ' +
+          'trailers\r\nConnection: close, X-Two\r\nX-Two: 2\r\n\r\n',
+      ),
+      ...Array.from({ length: 20 }, (_, i) => b.get(`http://crm.internal/${i}`)),
+    ]);
+    t.ok(answers.every((answer) => statusOf(answer) === 200));
+    t.match(answers[0], /":path":"\/a\?b"/);
+    t.match(answers[0], /":authority":"crm.internal"/);
+    t.match(answers[0], /":scheme":"https"/);
+    t.match(answers[1], /"content-length":"7".*"body":"content"/);
+    t.match(answers[2], /"x-one":"1"/);
+    for (const name of ['host', 'te', 'x-two', 'connection'])
+      t.notMatch(answers[2], new RegExp(`"${name}"`), name);
+    t.equal(upstream.connections.length, 1);
+    t.equal(upstream.connections[0]?.alpn, 'h2');
+    t.equal(upstream.connections[0]?.spiffeId, 'spiffe://example.org/agent');
+    t.notOk(upstream.connections[0]?.resumed);
+    await b.quiet();
+    t.match(b.audit.of('ended')[0], {
+      peer: 'spiffe://example.org/upstream',
+      outcome: 'completed',
+      status: 200,
+    });
+    t.match(b.proxy.pools(), { keys: 1, idle: 1, leased: 0 });
+    t.same(unpaired(b.audit.records), []);
+  },
+);
 
 t.test(
   'HTTP/2 in and out: bodies stream both ways, HEAD, 204, interim answers; trailers are dropped (F7)',
   async (t) => {
     const authority = await testAuthority();
     await using upstream = await http2Upstream({ authority }, (stream, headers) => {
-      if (headers[':path'] === '/204') return stream.respond({ ':status': 204 }, { endStream: true });
+      if (headers[':path'] === '/204')
+        return stream.respond({ ':status': 204 }, { endStream: true });
       if (headers[':method'] === 'HEAD')
         return stream.respond({ ':status': 200, 'content-length': '5' }, { endStream: true });
       stream.additionalHeaders({ ':status': 103, link: '</a>' });
@@ -93,7 +120,10 @@ t.test('an upstream that does not choose h2 gets not one byte of a request', asy
   await using silent = await mtlsUpstream({ authority });
   await using b = await bench({
     authority,
-    destinations: [h2site(upstream), h2site(silent, { name: 'silent', hosts: ['silent.internal'] })],
+    destinations: [
+      h2site(upstream),
+      h2site(silent, { name: 'silent', hosts: ['silent.internal'] }),
+    ],
   });
   for (const host of ['crm.internal', 'silent.internal']) {
     const answer = await b.get(`http://${host}/`);
@@ -152,10 +182,16 @@ t.test(
     await using client = http2Client(b.port('crm'));
     const results: number[] = [];
     for (let round = 0; round < 10; round++) {
-      const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => client.ask(`/${i}`, {}, 'x'.repeat(100))));
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, (_, i) => client.ask(`/${i}`, {}, 'x'.repeat(100))),
+      );
       results.push(...answers.map(({ status }) => status));
     }
-    t.equal(results.filter((status) => status === 200).length, 200, results.filter((status) => status !== 200).join());
+    t.equal(
+      results.filter((status) => status === 200).length,
+      200,
+      results.filter((status) => status !== 200).join(),
+    );
     t.ok(upstream.connections.length > 5, `${upstream.connections.length} connections`);
     await b.quiet();
     t.same(unpaired(b.audit.records), []);
@@ -227,38 +263,43 @@ const streaming: Handler = (stream, headers) => {
   stream.write(Buffer.alloc(200_000));
 };
 
-t.test('what one request suffers, no other of the connection does: client gone, policy, timeout', async (t) => {
-  const authority = await testAuthority();
-  await using upstream = await http2Upstream({ authority }, (stream, headers, session) =>
-    headers[':path'] === '/silent' ? undefined : streaming(stream, headers, session),
-  );
-  const more = { timeouts: { headers: 500 } };
-  await using b = await bench({ authority, destinations: [h2site(upstream, more)] });
-  await using client = http2Client(b.port('crm'));
-  const [gone, cut, stays] = ['/gone', '/cut', '/stays'].map((path) => client.open({ ':path': path }));
-  await Promise.all([gone?.sees('first'), cut?.sees('first'), stays?.sees('first')]);
-  const silent = client.ask('/silent');
-  gone?.stream.close(8);
-  await until('the upstream sees one reset', () => upstream.codes.length === 1);
-  const rules = [rule('stays', 'allow', { paths: ['/stays', '/silent'] })];
-  b.policy.set(policyOf(h2site(upstream, { ...more, rules })));
-  t.equal((await cut?.answer())?.code, 2);
-  t.equal((await silent).status, 504);
-  await until('the upstream sees all resets', () => upstream.codes.length === 3);
-  t.notOk(stays?.stream.closed);
-  t.equal(upstream.connections.length, 1);
-  await until('three have ended', () => b.audit.of('ended').length === 3);
-  stays?.stream.close(8);
-  b.policy.set(policyOf(site({ name: 'other' })));
-  await until(
-    'nothing keeps the connection',
-    () => b.proxy.pools().keys + b.proxy.pools().idle + b.proxy.pools().leased === 0,
-  );
-  t.match(
-    b.audit.of('ended').map((one) => 'outcome' in one && one.outcome),
-    ['client-gone', 'no-longer-allowed', 'upstream-timeout'],
-  );
-});
+t.test(
+  'what one request suffers, no other of the connection does: client gone, policy, timeout',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await http2Upstream({ authority }, (stream, headers, session) =>
+      headers[':path'] === '/silent' ? undefined : streaming(stream, headers, session),
+    );
+    const more = { timeouts: { headers: 500 } };
+    await using b = await bench({ authority, destinations: [h2site(upstream, more)] });
+    await using client = http2Client(b.port('crm'));
+    const [gone, cut, stays] = ['/gone', '/cut', '/stays'].map((path) =>
+      client.open({ ':path': path }),
+    );
+    await Promise.all([gone?.sees('first'), cut?.sees('first'), stays?.sees('first')]);
+    const silent = client.ask('/silent');
+    gone?.stream.close(8);
+    await until('the upstream sees one reset', () => upstream.codes.length === 1);
+    const rules = [rule('stays', 'allow', { paths: ['/stays', '/silent'] })];
+    b.policy.set(policyOf(h2site(upstream, { ...more, rules })));
+    t.equal((await cut?.answer())?.code, 2);
+    t.equal((await silent).status, 504);
+    await until('the upstream sees all resets', () => upstream.codes.length === 3);
+    t.notOk(stays?.stream.closed);
+    t.equal(upstream.connections.length, 1);
+    await until('three have ended', () => b.audit.of('ended').length === 3);
+    stays?.stream.close(8);
+    b.policy.set(policyOf(site({ name: 'other' })));
+    await until(
+      'nothing keeps the connection',
+      () => b.proxy.pools().keys + b.proxy.pools().idle + b.proxy.pools().leased === 0,
+    );
+    t.match(
+      b.audit.of('ended').map((one) => 'outcome' in one && one.outcome),
+      ['client-gone', 'no-longer-allowed', 'upstream-timeout'],
+    );
+  },
+);
 
 t.test(
   'rotation: new requests go over a connection with the new SVID, what runs goes on over the old one',
@@ -280,39 +321,49 @@ t.test(
     await using client = http2Client(b.port('crm'));
     const long = client.open({ ':path': '/long' });
     await long.sees('first');
-    b.identity.set({ kind: 'current', identity: authority.identity(two, [], 2), problem: undefined });
+    b.identity.set({
+      kind: 'current',
+      identity: authority.identity(two, [], 2),
+      problem: undefined,
+    });
     t.equal((await client.ask('/short')).status, 200);
     t.equal(upstream.connections.length, 2);
     t.not(upstream.connections[0]?.serial, upstream.connections[1]?.serial);
     open[0]?.();
     t.match(await long.answer(), { body: 'firstlast', code: 0 });
-    await until('the old connection is closed', () => b.proxy.pools().idle === 1 && b.proxy.pools().leased === 0);
+    await until(
+      'the old connection is closed',
+      () => b.proxy.pools().idle === 1 && b.proxy.pools().leased === 0,
+    );
     t.ok(upstream.sessions[0]?.closed);
   },
 );
 
-t.test('a reload retires only connections whose settings changed, a connection has an age', async (t) => {
-  const authority = await testAuthority();
-  await using upstream = await http2Upstream({ authority });
-  await using b = await bench({
-    authority,
-    destinations: [h2site(upstream)],
-    options: { limits: http1Limits({ poolMaxAgeMs: 1500, poolAgeJitter: 0 }) },
-  });
-  await b.get('http://crm.internal/');
-  b.policy.set(policyOf(h2site(upstream)));
-  await b.get('http://crm.internal/');
-  t.equal(upstream.connections.length, 1, 'equal settings');
-  b.policy.set(policyOf(h2site(upstream, { peers: ['spiffe://example.org/*'] })));
-  await until('the retired connection is closed', () => upstream.sessions[0]?.closed);
-  await b.get('http://crm.internal/');
-  t.equal(upstream.connections.length, 2, 'other peers');
-  await until('it is too old', async () => {
+t.test(
+  'a reload retires only connections whose settings changed, a connection has an age',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await http2Upstream({ authority });
+    await using b = await bench({
+      authority,
+      destinations: [h2site(upstream)],
+      options: { limits: http1Limits({ poolMaxAgeMs: 1500, poolAgeJitter: 0 }) },
+    });
     await b.get('http://crm.internal/');
-    return upstream.connections.length === 3;
-  });
-  t.match(b.proxy.pools(), { idle: 1 });
-});
+    b.policy.set(policyOf(h2site(upstream)));
+    await b.get('http://crm.internal/');
+    t.equal(upstream.connections.length, 1, 'equal settings');
+    b.policy.set(policyOf(h2site(upstream, { peers: ['spiffe://example.org/*'] })));
+    await until('the retired connection is closed', () => upstream.sessions[0]?.closed);
+    await b.get('http://crm.internal/');
+    t.equal(upstream.connections.length, 2, 'other peers');
+    await until('it is too old', async () => {
+      await b.get('http://crm.internal/');
+      return upstream.connections.length === 3;
+    });
+    t.match(b.proxy.pools(), { idle: 1 });
+  },
+);
 
 t.test('back-pressure both ways over one connection', async (t) => {
   const authority = await testAuthority();
@@ -354,46 +405,53 @@ t.test('back-pressure both ways over one connection', async (t) => {
   t.equal(taken, 256 * piece.length);
 });
 
-t.test('an upstream that misbehaves: 1xx floods, heads too large, protocol errors, a cut', async (t) => {
-  const authority = await testAuthority();
-  await using upstream = await http2Upstream({ authority }, (stream, headers, session) => {
-    const path = headers[':path'];
-    if (path === '/informs') for (let i = 0; i < 7; i++) stream.additionalHeaders({ ':status': 103 });
-    else if (path === '/large') return stream.respond({ ':status': 200, 'x-large': 'a'.repeat(17_000) });
-    else if (path === '/cut') return session.socket.destroy();
-    stream.respond({ ':status': 200 });
-    if (path === '/short') {
-      stream.write('begin');
-      setTimeout(() => session.destroy(), 50);
-    } else stream.end('ok');
-    return undefined;
-  });
-  await using b = await bench({ authority, destinations: [h2site(upstream)] });
-  await using client = http2Client(b.port('crm'));
-  for (const [path, code] of [
-    ['/informs', 'upstream-malformed'],
-    ['/large', 'upstream-malformed'],
-    ['/cut', 'upstream-cut'],
-  ] as const) {
-    t.equal((await client.ask(path)).status, 502, path);
+t.test(
+  'an upstream that misbehaves: 1xx floods, heads too large, protocol errors, a cut',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await http2Upstream({ authority }, (stream, headers, session) => {
+      const path = headers[':path'];
+      if (path === '/informs')
+        for (let i = 0; i < 7; i++) stream.additionalHeaders({ ':status': 103 });
+      else if (path === '/large')
+        return stream.respond({ ':status': 200, 'x-large': 'a'.repeat(17_000) });
+      else if (path === '/cut') return session.socket.destroy();
+      stream.respond({ ':status': 200 });
+      if (path === '/short') {
+        stream.write('begin');
+        setTimeout(() => session.destroy(), 50);
+      } else stream.end('ok');
+      return undefined;
+    });
+    await using b = await bench({ authority, destinations: [h2site(upstream)] });
+    await using client = http2Client(b.port('crm'));
+    for (const [path, code] of [
+      ['/informs', 'upstream-malformed'],
+      ['/large', 'upstream-malformed'],
+      ['/cut', 'upstream-cut'],
+    ] as const) {
+      t.equal((await client.ask(path)).status, 502, path);
+      await b.quiet();
+      t.match(b.audit.of('ended').at(-1), { outcome: code }, path);
+    }
+    const short = await client.ask('/short');
+    t.match(short, { status: 200, code: 2 }, 'a cut looks cut');
+    t.equal((await client.ask('/ok')).status, 200);
+    await using garbage = await rawUpstream({ bytes: 'HTTP/1.1 400 Bad Request\r\n\r\n' });
+    b.policy.set(policyOf(h2site(garbage, { mode: 'plaintext' })));
+    t.equal((await client.ask('/')).status, 502);
     await b.quiet();
-    t.match(b.audit.of('ended').at(-1), { outcome: code }, path);
-  }
-  const short = await client.ask('/short');
-  t.match(short, { status: 200, code: 2 }, 'a cut looks cut');
-  t.equal((await client.ask('/ok')).status, 200);
-  await using garbage = await rawUpstream({ bytes: 'HTTP/1.1 400 Bad Request\r\n\r\n' });
-  b.policy.set(policyOf(h2site(garbage, { mode: 'plaintext' })));
-  t.equal((await client.ask('/')).status, 502);
-  await b.quiet();
-  t.same(unpaired(b.audit.records), []);
-});
+    t.same(unpaired(b.audit.records), []);
+  },
+);
 
 t.test('limits: an upstream with few places gets more connections, not more streams', async (t) => {
   await using upstream = await h2cUpstream(
     (stream) => void setTimeout(() => (stream.respond({ ':status': 200 }), stream.end('ok')), 30),
   );
-  await using b = await bench({ destinations: [h2site(upstream, { mode: 'plaintext', limits: { concurrent: 500 } })] });
+  await using b = await bench({
+    destinations: [h2site(upstream, { mode: 'plaintext', limits: { concurrent: 500 } })],
+  });
   await using client = http2Client(b.port('crm'));
   await client.ask('/');
   const answers = await Promise.all(Array.from({ length: 120 }, () => client.ask('/')));
@@ -402,8 +460,12 @@ t.test('limits: an upstream with few places gets more connections, not more stre
 });
 
 t.test('a dead connection is found out by a request that times out', async (t) => {
-  await using upstream = await rawUpstream({ raw: (socket) => void socket.resume().write(frame(SETTINGS, 0, 0)) });
-  await using b = await bench({ destinations: [h2site(upstream, { mode: 'plaintext', timeouts: { headers: 200 } })] });
+  await using upstream = await rawUpstream({
+    raw: (socket) => void socket.resume().write(frame(SETTINGS, 0, 0)),
+  });
+  await using b = await bench({
+    destinations: [h2site(upstream, { mode: 'plaintext', timeouts: { headers: 200 } })],
+  });
   t.equal(statusOf(await b.get('http://crm.internal/')), 504);
   t.match(b.proxy.pools(), { idle: 1 }, 'it has to prove that it lives');
   await until('it is closed', () => b.proxy.pools().idle === 0, 15_000);
@@ -424,23 +486,36 @@ t.test(
     await using client = http2Client(b.port('crm'));
     const stuck = client.open({ ':path': '/' });
     stuck.stream.pause();
-    await until('the answer stands', () => stuck.status === 200 && (b.audit.of('decided').length > 0 || undefined));
+    await until(
+      'the answer stands',
+      () => stuck.status === 200 && (b.audit.of('decided').length > 0 || undefined),
+    );
     await until('the upstream has reset it', () => upstream.codes.length === 1);
     stuck.stream.close(8);
     await b.quiet();
     b.policy.set(policyOf(site({ name: 'other' })));
-    await until('nothing keeps the connection', () => b.proxy.pools().idle + b.proxy.pools().leased === 0);
+    await until(
+      'nothing keeps the connection',
+      () => b.proxy.pools().idle + b.proxy.pools().leased === 0,
+    );
     t.match(b.audit.of('ended'), [{ outcome: /client-gone|upstream-cut/ }]);
   },
 );
 
 t.test('heads as large as listeners.maxHead allows cross HTTP/2, in and out', async (t) => {
   await using upstream = await h2cUpstream((stream, headers) => {
-    stream.respond({ ':status': 200, 'x-size': String(headers['x-jwt']?.length), 'x-back': 'b'.repeat(50_000) });
+    stream.respond({
+      ':status': 200,
+      'x-size': String(headers['x-jwt']?.length),
+      'x-back': 'b'.repeat(50_000),
+    });
     stream.end('ok');
   });
   const limits = http1Limits(headLimits({ maxHead: 131_072 }));
-  await using b = await bench({ destinations: [h2site(upstream, { mode: 'plaintext' })], options: { limits } });
+  await using b = await bench({
+    destinations: [h2site(upstream, { mode: 'plaintext' })],
+    options: { limits },
+  });
   await using client = http2Client(b.port('crm'));
   const answer = await client.ask('/', { 'x-jwt': 'j'.repeat(50_000) });
   t.match(answer, { status: 200, body: 'ok', headers: { 'x-size': '50000' } });

@@ -1,4 +1,7 @@
-/** HTTP/2 by prior knowledge on the local listener of a destination: the same judgement, records, limits and cuts as over HTTP/1.1. */
+/**
+ * HTTP/2 by prior knowledge on the local listener of a destination: the same judgement, records,
+ * limits and cuts as over HTTP/1.1.
+ */
 import { createHash } from 'node:crypto';
 import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
@@ -21,41 +24,47 @@ import {
 } from '../http2/raw.ts';
 import { bench, policyOf, rule, site, statusOf, unpaired } from '../support/proxy.ts';
 
-t.test('each stream is a request that is judged by itself and has records of its own', async (t) => {
-  const authority = await testAuthority();
-  await using upstream = await mtlsUpstream({ authority });
-  const destination = site({
-    listen: true,
-    hosts: ['crm.internal', '*.crm.internal'],
-    upstream: { host: '127.0.0.1', port: upstream.port },
-    rules: [rule('reads', 'allow', { methods: ['GET', 'POST'], paths: ['/v1/**'] })],
-  });
-  await using b = await bench({ authority, destinations: [destination] });
-  await using client = http2Client(b.port('crm'));
-  const answers = await Promise.all([
-    client.ask('/v1/a?q=1', { 'x-one': '1', cookie: 'a=1' }),
-    client.ask('/v2/a'),
-    client.ask('/v1/%62', { ':authority': 'eu.crm.internal' }),
-    client.ask('/v1/c', {}, 'content'),
-  ]);
-  t.strictSame(
-    answers.map(({ status }) => status),
-    [200, 403, 200, 200],
-  );
-  t.match(answers[0]?.body, /"method":"GET","url":"\/v1\/a\?q=1".*"host","crm.internal"/);
-  t.match(answers[2]?.body, /"url":"\/v1\/b".*"host","eu.crm.internal"/);
-  t.match(answers[3]?.body, /"transfer-encoding","chunked".*"body":"content"/);
-  t.match(refusalOf(answers[1] as never), { code: 'denied', message: /no rule of destination crm allows GET \/v2\/a/ });
-  t.match(answers[0]?.headers['chaperone-decision'], /^[0-9a-f-]{36}$/);
-  t.equal(new Set(answers.map(({ headers }) => headers['chaperone-decision'])).size, 4);
-  await b.quiet();
-  t.equal(b.audit.of('decided').length, 4);
-  t.match(
-    b.audit.of('ended').find((one) => 'sent' in one && one.sent === 7),
-    { outcome: 'completed', status: 200 },
-  );
-  t.same(unpaired(b.audit.records), []);
-});
+t.test(
+  'each stream is a request that is judged by itself and has records of its own',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await mtlsUpstream({ authority });
+    const destination = site({
+      listen: true,
+      hosts: ['crm.internal', '*.crm.internal'],
+      upstream: { host: '127.0.0.1', port: upstream.port },
+      rules: [rule('reads', 'allow', { methods: ['GET', 'POST'], paths: ['/v1/**'] })],
+    });
+    await using b = await bench({ authority, destinations: [destination] });
+    await using client = http2Client(b.port('crm'));
+    const answers = await Promise.all([
+      client.ask('/v1/a?q=1', { 'x-one': '1', cookie: 'a=1' }),
+      client.ask('/v2/a'),
+      client.ask('/v1/%62', { ':authority': 'eu.crm.internal' }),
+      client.ask('/v1/c', {}, 'content'),
+    ]);
+    t.strictSame(
+      answers.map(({ status }) => status),
+      [200, 403, 200, 200],
+    );
+    t.match(answers[0]?.body, /"method":"GET","url":"\/v1\/a\?q=1".*"host","crm.internal"/);
+    t.match(answers[2]?.body, /"url":"\/v1\/b".*"host","eu.crm.internal"/);
+    t.match(answers[3]?.body, /"transfer-encoding","chunked".*"body":"content"/);
+    t.match(refusalOf(answers[1] as never), {
+      code: 'denied',
+      message: /no rule of destination crm allows GET \/v2\/a/,
+    });
+    t.match(answers[0]?.headers['chaperone-decision'], /^[0-9a-f-]{36}$/);
+    t.equal(new Set(answers.map(({ headers }) => headers['chaperone-decision'])).size, 4);
+    await b.quiet();
+    t.equal(b.audit.of('decided').length, 4);
+    t.match(
+      b.audit.of('ended').find((one) => 'sent' in one && one.sent === 7),
+      { outcome: 'completed', status: 200 },
+    );
+    t.same(unpaired(b.audit.records), []);
+  },
+);
 
 t.test('both versions on one port; a WebSocket stays HTTP/1.1', async (t) => {
   await using upstream = await rawUpstream();
@@ -63,14 +72,21 @@ t.test('both versions on one port; a WebSocket stays HTTP/1.1', async (t) => {
     raw: (socket) =>
       void socket.once('data', (head: Buffer) => {
         const key = /sec-websocket-key: (\S+)/.exec(head.toString())?.[1] ?? '';
-        const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+        const accept = createHash('sha1')
+          .update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+          .digest('base64');
         socket.write(
-          `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+          `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ` +
+            `websocket\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
         );
         socket.on('data', (chunk: Buffer) => socket.write(chunk));
       }),
   });
-  const destination = site({ listen: true, mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } });
+  const destination = site({
+    listen: true,
+    mode: 'plaintext',
+    upstream: { host: '127.0.0.1', port: upstream.port },
+  });
   const chat = site({
     name: 'chat',
     hosts: ['chat.internal'],
@@ -82,7 +98,9 @@ t.test('both versions on one port; a WebSocket stays HTTP/1.1', async (t) => {
   await using b = await bench({ destinations: [destination, chat] });
   const web = await b.open('chat');
   web.write(
-    'GET / HTTP/1.1\r\nHost: chat.internal\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+    'GET / HTTP/1.1\r\nHost: chat.internal\r\nConnection: Upgrade\r\nUpgrade: ' +
+      'websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ' +
+      'dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
   );
   await web.sees('s3pPLMBiTxaQ9kYGzzhZRbK+xOo=');
   web.write('frame');
@@ -100,7 +118,12 @@ t.test('both versions on one port; a WebSocket stays HTTP/1.1', async (t) => {
   t.equal(await stream.resetOf(1), 1, 'F12: no extended CONNECT');
   stream.socket.destroy();
   t.equal(sockets.connections.length, 1);
-  t.equal(statusOf(await b.ask('GET / HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n', 'crm')), 200);
+  t.equal(
+    statusOf(
+      await b.ask('GET / HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n', 'crm'),
+    ),
+    200,
+  );
   await using client = http2Client(b.port('crm'));
   t.equal((await client.ask('/')).status, 200);
   // In pieces, as a slow network brings it.
@@ -112,8 +135,13 @@ t.test('both versions on one port; a WebSocket stays HTTP/1.1', async (t) => {
   const like = await b.ask('PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n', 'crm');
   t.equal(statusOf(like), 400, 'almost a preface');
   const upgrade =
-    'GET / HTTP/1.1\r\nHost: crm.internal\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n\r\n';
-  t.equal(statusOf(await b.ask(upgrade.replace('Upgrade,', 'close, Upgrade,'), 'crm')), 200, 'T5: no upgrade to h2c');
+    'GET / HTTP/1.1\r\nHost: crm.internal\r\nConnection: Upgrade, ' +
+    'HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n\r\n';
+  t.equal(
+    statusOf(await b.ask(upgrade.replace('Upgrade,', 'close, Upgrade,'), 'crm')),
+    200,
+    'T5: no upgrade to h2c',
+  );
   t.equal(statusOf(await b.ask(PREFACE)), 400, 'T5: not on the forward port');
   t.equal(upstream.connections.length, 1, 'one pool for both');
 });
@@ -127,7 +155,10 @@ t.test('what is refused reaches no upstream with a byte: A3, A4, F6, H9, F12, M1
   const at = { mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } } as const;
   const other = site({ name: 'other', hosts: ['other.internal'], ...at });
   await using b = await bench({
-    destinations: [site({ listen: true, ...at, rules: [rule('get', 'allow', { methods: ['GET'] })] }), other],
+    destinations: [
+      site({ listen: true, ...at, rules: [rule('get', 'allow', { methods: ['GET'] })] }),
+      other,
+    ],
   });
   const rows = [
     [
@@ -148,9 +179,24 @@ t.test('what is refused reaches no upstream with a byte: A3, A4, F6, H9, F12, M1
     ['TRACE', ask('TRACE', '/'), 501, 'method-not-supported'],
     ['above the root', ask('GET', '/../../etc'), 400, 'malformed'],
     ['another origin', ask('GET', '/', ['origin', 'http://evil.com']), 403, 'denied'],
-    ['a task that is none', ask('GET', '/', ['proxy-authorization', 'Basic x']), 407, 'task-unknown'],
-    ['F11: a method override', ask('GET', '/', ['x-http-method-override', 'DELETE']), 400, 'ambiguous'],
-    ['two Authorization', ask('GET', '/', ['authorization', 'a'], ['authorization', 'b']), 400, 'ambiguous'],
+    [
+      'a task that is none',
+      ask('GET', '/', ['proxy-authorization', 'Basic x']),
+      407,
+      'task-unknown',
+    ],
+    [
+      'F11: a method override',
+      ask('GET', '/', ['x-http-method-override', 'DELETE']),
+      400,
+      'ambiguous',
+    ],
+    [
+      'two Authorization',
+      ask('GET', '/', ['authorization', 'a'], ['authorization', 'b']),
+      400,
+      'ambiguous',
+    ],
     [
       'too many fields',
       ask('GET', '/', ...Array.from({ length: 140 }, (_, i) => [`x${i}`, 'a'] as const)),
@@ -185,7 +231,9 @@ t.test('what is refused reaches no upstream with a byte: A3, A4, F6, H9, F12, M1
 
 t.test('the engine refuses in silence; the record tells', async (t) => {
   await using b = await bench({
-    destinations: [site({ listen: true, mode: 'plaintext', upstream: { host: '127.0.0.1', port: 1 } })],
+    destinations: [
+      site({ listen: true, mode: 'plaintext', upstream: { host: '127.0.0.1', port: 1 } }),
+    ],
   });
   const client = await rawClient(b.port('crm'));
   client.get(1, '/', ['transfer-encoding', 'chunked']);
@@ -198,66 +246,87 @@ t.test('the engine refuses in silence; the record tells', async (t) => {
   client.socket.destroy();
 });
 
-t.test('F6: content that does not fit its Content-Length never completes at the upstream', async (t) => {
-  await using upstream = await rawUpstream({ raw: (socket) => void socket.resume().on('error', () => {}) });
-  const destination = site({ listen: true, mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } });
-  await using b = await bench({ destinations: [destination] });
-  for (const [said, sent] of [
-    ['9', 'short'],
-    ['3', 'longer\r\nGET /smuggled HTTP/1.1'],
-  ] as const) {
+t.test(
+  'F6: content that does not fit its Content-Length never completes at the upstream',
+  async (t) => {
+    await using upstream = await rawUpstream({
+      raw: (socket) => void socket.resume().on('error', () => {}),
+    });
+    const destination = site({
+      listen: true,
+      mode: 'plaintext',
+      upstream: { host: '127.0.0.1', port: upstream.port },
+    });
+    await using b = await bench({ destinations: [destination] });
+    for (const [said, sent] of [
+      ['9', 'short'],
+      ['3', 'longer\r\nGET /smuggled HTTP/1.1'],
+    ] as const) {
+      const client = await rawClient(b.port('crm'));
+      const seen = upstream.connections.length;
+      client.send(
+        frame(HEADERS, END_HEADERS, 1, block(...ask('POST', '/', ['content-length', said]))),
+      );
+      await until('the head is at the upstream', () => upstream.connections[seen]?.raw.total);
+      client.send(frame(DATA, END_STREAM, 1, sent));
+      await b.quiet();
+      t.match(b.audit.of('ended').at(-1), { outcome: 'malformed' });
+      t.notMatch(upstream.connections.at(-1)?.raw.text, /smuggled/);
+      client.socket.destroy();
+    }
+    t.equal(upstream.connections.length, 2, 'the connections are not used again');
+  },
+);
+
+t.test(
+  'a stream that the agent resets cancels its request at the upstream, and no other',
+  async (t) => {
+    await using upstream = await rawUpstream({
+      http: (request, response) => void (response.writeHead(200), response.write(request.url)),
+    });
+    const destination = site({
+      listen: true,
+      mode: 'plaintext',
+      upstream: { host: '127.0.0.1', port: upstream.port },
+    });
+    await using b = await bench({ destinations: [destination] });
     const client = await rawClient(b.port('crm'));
-    const seen = upstream.connections.length;
-    client.send(frame(HEADERS, END_HEADERS, 1, block(...ask('POST', '/', ['content-length', said]))));
-    await until('the head is at the upstream', () => upstream.connections[seen]?.raw.total);
-    client.send(frame(DATA, END_STREAM, 1, sent));
-    await b.quiet();
-    t.match(b.audit.of('ended').at(-1), { outcome: 'malformed' });
-    t.notMatch(upstream.connections.at(-1)?.raw.text, /smuggled/);
+    client.get(1, '/one');
+    client.get(3, '/two');
+    await client.status(1);
+    await client.status(3);
+    t.equal(b.proxy.live(), 2);
+    client.send(frame(RST_STREAM, 0, 1, Buffer.from([0, 0, 0, 8])));
+    await until('one is over', () => b.proxy.live() === 1);
+    t.match(b.audit.of('ended'), [{ outcome: 'client-gone' }]);
     client.socket.destroy();
-  }
-  t.equal(upstream.connections.length, 2, 'the connections are not used again');
-});
+    await b.quiet();
+    t.match(b.audit.of('ended')[1], { outcome: 'client-gone' });
+  },
+);
 
-t.test('a stream that the agent resets cancels its request at the upstream, and no other', async (t) => {
-  await using upstream = await rawUpstream({
-    http: (request, response) => void (response.writeHead(200), response.write(request.url)),
-  });
-  const destination = site({ listen: true, mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } });
-  await using b = await bench({ destinations: [destination] });
-  const client = await rawClient(b.port('crm'));
-  client.get(1, '/one');
-  client.get(3, '/two');
-  await client.status(1);
-  await client.status(3);
-  t.equal(b.proxy.live(), 2);
-  client.send(frame(RST_STREAM, 0, 1, Buffer.from([0, 0, 0, 8])));
-  await until('one is over', () => b.proxy.live() === 1);
-  t.match(b.audit.of('ended'), [{ outcome: 'client-gone' }]);
-  client.socket.destroy();
-  await b.quiet();
-  t.match(b.audit.of('ended')[1], { outcome: 'client-gone' });
-});
-
-t.test('a policy that no longer allows it resets an open stream; others of the connection go on', async (t) => {
-  const authority = await testAuthority();
-  await using upstream = await mtlsUpstream({
-    authority,
-    http: (_, response) => void (response.writeHead(200), response.write('first')),
-  });
-  const at = { listen: true, upstream: { host: '127.0.0.1', port: upstream.port } } as const;
-  await using b = await bench({ authority, destinations: [site(at)] });
-  await using client = http2Client(b.port('crm'));
-  const [one, two] = [client.open({ ':path': '/one' }), client.open({ ':path': '/two' })];
-  await one.sees('first');
-  await two.sees('first');
-  b.policy.set(policyOf(site({ ...at, rules: [rule('two', 'allow', { paths: ['/two'] })] })));
-  t.equal((await one.answer()).code, 2, 'INTERNAL_ERROR: a cut looks cut');
-  t.notOk(two.stream.closed);
-  await until('it is recorded', () => b.audit.of('ended')[0]);
-  t.match(b.audit.of('redecided'), [{ effect: 'deny' }, { effect: 'allow' }]);
-  t.match(b.audit.of('ended'), [{ outcome: 'no-longer-allowed' }]);
-});
+t.test(
+  'a policy that no longer allows it resets an open stream; others of the connection go on',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await mtlsUpstream({
+      authority,
+      http: (_, response) => void (response.writeHead(200), response.write('first')),
+    });
+    const at = { listen: true, upstream: { host: '127.0.0.1', port: upstream.port } } as const;
+    await using b = await bench({ authority, destinations: [site(at)] });
+    await using client = http2Client(b.port('crm'));
+    const [one, two] = [client.open({ ':path': '/one' }), client.open({ ':path': '/two' })];
+    await one.sees('first');
+    await two.sees('first');
+    b.policy.set(policyOf(site({ ...at, rules: [rule('two', 'allow', { paths: ['/two'] })] })));
+    t.equal((await one.answer()).code, 2, 'INTERNAL_ERROR: a cut looks cut');
+    t.notOk(two.stream.closed);
+    await until('it is recorded', () => b.audit.of('ended')[0]);
+    t.match(b.audit.of('redecided'), [{ effect: 'deny' }, { effect: 'allow' }]);
+    t.match(b.audit.of('ended'), [{ outcome: 'no-longer-allowed' }]);
+  },
+);
 
 t.test(
   'limits.concurrent counts streams; timeouts and an upstream that cuts are answers of their stream',
@@ -296,8 +365,14 @@ t.test(
 
 t.test('drain: GOAWAY, what runs is finished, the connection ends; abort cuts', async (t) => {
   let finish: (() => void) | undefined;
-  await using upstream = await rawUpstream({ http: (_, response) => void (finish = () => void response.end('done')) });
-  const destination = site({ listen: true, mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } });
+  await using upstream = await rawUpstream({
+    http: (_, response) => void (finish = () => void response.end('done')),
+  });
+  const destination = site({
+    listen: true,
+    mode: 'plaintext',
+    upstream: { host: '127.0.0.1', port: upstream.port },
+  });
   await using b = await bench({ destinations: [destination] });
   await using client = http2Client(b.port('crm'));
   const running = client.ask('/');
@@ -315,10 +390,16 @@ t.test('100-continue, interim answers and HEAD cross', async (t) => {
   await using upstream = await rawUpstream({
     http: (request, response) => {
       response.writeEarlyHints({ link: '</a>; rel=preload' });
-      request.resume().on('end', () => response.writeHead(200, { 'content-length': '5' }).end('hello'));
+      request
+        .resume()
+        .on('end', () => response.writeHead(200, { 'content-length': '5' }).end('hello'));
     },
   });
-  const destination = site({ listen: true, mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } });
+  const destination = site({
+    listen: true,
+    mode: 'plaintext',
+    upstream: { host: '127.0.0.1', port: upstream.port },
+  });
   await using b = await bench({ destinations: [destination] });
   await using client = http2Client(b.port('crm'));
   const one = client.open({ ':method': 'POST', ':path': '/', expect: '100-continue' }, false);
@@ -330,34 +411,45 @@ t.test('100-continue, interim answers and HEAD cross', async (t) => {
   t.match(head, { status: 200, body: '', headers: { 'content-length': '5' } });
 });
 
-t.test('back-pressure: an agent that does not read stops the upstream; bytes are counted as content', async (t) => {
-  const piece = Buffer.alloc(65_536, 'x');
-  let written = 0;
-  await using upstream = await rawUpstream({
-    http: (_, response) => {
-      response.writeHead(200);
-      const more = (): void => {
-        while (written < 512 * piece.length && response.write((written += piece.length) > 0 ? piece : '')) continue;
-        if (written >= 512 * piece.length) response.end();
-        else response.once('drain', more);
-      };
-      more();
-    },
-  });
-  const destination = site({ listen: true, mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } });
-  await using b = await bench({ destinations: [destination] });
-  await using client = http2Client(b.port('crm'));
-  const one = client.open({ ':path': '/' });
-  one.stream.pause();
-  let last = -1;
-  await until('the upstream is stopped', async () => {
-    const before = written;
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    return written === before && before > 0 && (last = before) > 0;
-  });
-  t.ok(last < 16 * 1024 * 1024, `the upstream could write ${last} bytes of 32 MiB`);
-  one.stream.resume();
-  t.equal((await one.answer()).body.length, 512 * piece.length);
-  await b.quiet();
-  t.match(b.audit.of('ended'), [{ received: 512 * piece.length, sent: 0, outcome: 'completed' }]);
-});
+t.test(
+  'back-pressure: an agent that does not read stops the upstream; bytes are counted as content',
+  async (t) => {
+    const piece = Buffer.alloc(65_536, 'x');
+    let written = 0;
+    await using upstream = await rawUpstream({
+      http: (_, response) => {
+        response.writeHead(200);
+        const more = (): void => {
+          while (
+            written < 512 * piece.length &&
+            response.write((written += piece.length) > 0 ? piece : '')
+          )
+            continue;
+          if (written >= 512 * piece.length) response.end();
+          else response.once('drain', more);
+        };
+        more();
+      },
+    });
+    const destination = site({
+      listen: true,
+      mode: 'plaintext',
+      upstream: { host: '127.0.0.1', port: upstream.port },
+    });
+    await using b = await bench({ destinations: [destination] });
+    await using client = http2Client(b.port('crm'));
+    const one = client.open({ ':path': '/' });
+    one.stream.pause();
+    let last = -1;
+    await until('the upstream is stopped', async () => {
+      const before = written;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      return written === before && before > 0 && (last = before) > 0;
+    });
+    t.ok(last < 16 * 1024 * 1024, `the upstream could write ${last} bytes of 32 MiB`);
+    one.stream.resume();
+    t.equal((await one.answer()).body.length, 512 * piece.length);
+    await b.quiet();
+    t.match(b.audit.of('ended'), [{ received: 512 * piece.length, sent: 0, outcome: 'completed' }]);
+  },
+);

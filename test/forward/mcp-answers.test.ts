@@ -1,14 +1,29 @@
-/** What a server asks within a call that needed an approval: the call was approved, and what is answered in it was shown to nobody. */
+/**
+ * What a server asks within a call that needed an approval: the call was approved, and what is
+ * answered in it was shown to nobody.
+ */
 import t from 'tap';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import type { StepUpPolicy } from '../../lib/policy/decision/grant.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import { tasks, type Tasks } from '../../lib/tasks/registry.ts';
-import { intent, rule as taskRule, STEP_UP } from '../tasks/fixture.ts';
-import { bench, type Bench, type Wire } from '../support/proxy.ts';
-import { call, mcpRule, mcpServer, mcpSite, message, post, rpc, sendJson, VERSION } from '../support/mcp.ts';
-import type { McpServer, Script, Told } from '../support/mcp.ts';
+import type { StepUpPolicy } from '../../lib/policy/model/grant.ts';
+import { type Tasks, tasks } from '../../lib/tasks/registry.ts';
+import {
+  type McpServer,
+  type Script,
+  type Told,
+  VERSION,
+  call,
+  mcpRule,
+  mcpServer,
+  mcpSite,
+  message,
+  post,
+  rpc,
+  sendJson,
+} from '../support/mcp.ts';
+import { type Bench, type Wire, bench } from '../support/proxy.ts';
+import { STEP_UP, intent, rule as taskRule } from '../tasks/fixture.ts';
 
 const ASKED = {
   jsonrpc: '2.0',
@@ -56,15 +71,28 @@ async function room(given: Partial<StepUpPolicy>): Promise<Room> {
   const rules = [{ ...mcpRule('pay', 'allow', { tools: ['pay'] }), action: 'write' }];
   const settings = { serverRequests: new Set(['elicitation/create']) };
   const destinations = [
-    mcpSite({ upstream: { host: '127.0.0.1', port: server.port }, rules, settings, task: 'required' }),
+    mcpSite({
+      upstream: { host: '127.0.0.1', port: server.port },
+      rules,
+      settings,
+      task: 'required',
+    }),
   ];
   const stepUp = [{ ...STEP_UP, bound: true, uses: 9, ...given }];
-  const taskPolicies = [taskRule({ destinations: new Set(['tools']), actions: new Set(['read']), stepUp })];
-  const policy = cell(buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies }));
+  const taskPolicies = [
+    taskRule({ destinations: new Set(['tools']), actions: new Set(['read']), stepUp }),
+  ];
+  const policy = cell(
+    buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies }),
+  );
   const registry = tasks({ clock: systemClock, policy, tell: () => {}, onChange: () => {} });
   const b = await bench({ identity: 'none', destinations, options: { tasks: registry, policy } });
-  const { task, secret } = registry.open(intent({ targets: ['tools'], actions: ['read', 'write'] }));
-  const fields = { 'proxy-authorization': `Basic ${Buffer.from(`${task.id}:${secret}`).toString('base64')}` };
+  const { task, secret } = registry.open(
+    intent({ targets: ['tools'], actions: ['read', 'write'] }),
+  );
+  const fields = {
+    'proxy-authorization': `Basic ${Buffer.from(`${task.id}:${secret}`).toString('base64')}`,
+  };
   const hello = {
     protocolVersion: VERSION,
     capabilities: { elicitation: {} },
@@ -79,10 +107,14 @@ async function room(given: Partial<StepUpPolicy>): Promise<Room> {
     async runs() {
       const line = await b.open();
       const body = call('pay');
-      const more = Object.entries({ ...fields, 'mcp-session-id': 's1' }).map((pair) => `${pair.join(': ')}\r\n`);
+      const more = Object.entries({ ...fields, 'mcp-session-id': 's1' }).map(
+        (pair) => `${pair.join(': ')}\r\n`,
+      );
       line.write(
-        'POST http://tools.internal/mcp HTTP/1.1\r\nHost: tools.internal\r\nContent-Type: application/json\r\n' +
-          `Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: ${VERSION}\r\n${more.join('')}` +
+        'POST http://tools.internal/mcp HTTP/1.1\r\nHost: tools.internal\r\nContent-Type: ' +
+          'application/json\r\n' +
+          `Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: ` +
+          `${VERSION}\r\n${more.join('')}` +
           `Connection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
       );
       await line.sees('how much?');
@@ -110,11 +142,18 @@ t.test(
       await r.approve(await r.says(call('pay')));
       const running = await r.runs();
       const yes = await r.says(answered({ action: 'accept', content: { amount: 1_000_000 } }));
-      t.match(yes.body.error, { message: /was not there to be shown with that call.*decline what a server asks/ });
+      t.match(yes.body.error, {
+        message: /was not there to be shown with that call.*decline what a server asks/,
+      });
       const more = await r.says(answered({ action: 'decline', content: { amount: 1_000_000 } }));
       t.match(more.body.error, { message: /not there to be shown/ }, 'a no that says more');
       t.same(r.given(), [], 'not one byte of it');
-      t.match(r.b.audit.of('decided').at(-1), { effect: 'deny', code: 'not-approvable', rule: 'pay', action: 'write' });
+      t.match(r.b.audit.of('decided').at(-1), {
+        effect: 'deny',
+        code: 'not-approvable',
+        rule: 'pay',
+        action: 'write',
+      });
       t.equal((await r.says(answered({ action: 'decline' }))).status, 202);
       t.match(await running.ended(), /"content":\[\]/);
       t.same(
@@ -125,11 +164,14 @@ t.test(
   },
 );
 
-t.test('an approval of whatever the rule allows is also of what is answered in its calls', async (t) => {
-  await using r = await room({ bound: false, uses: Infinity });
-  await r.approve(await r.says(call('pay')));
-  const running = await r.runs();
-  t.equal((await r.says(answered({ action: 'accept', content: { amount: 5 } }))).status, 202);
-  t.match(await running.ended(), /"content":\[\]/);
-  t.equal(r.given().length, 1);
-});
+t.test(
+  'an approval of whatever the rule allows is also of what is answered in its calls',
+  async (t) => {
+    await using r = await room({ bound: false, uses: Infinity });
+    await r.approve(await r.says(call('pay')));
+    const running = await r.runs();
+    t.equal((await r.says(answered({ action: 'accept', content: { amount: 5 } }))).status, 202);
+    t.match(await running.ended(), /"content":\[\]/);
+    t.equal(r.given().length, 1);
+  },
+);

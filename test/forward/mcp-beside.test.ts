@@ -7,54 +7,85 @@ import { call, mcpRule, play, post, result } from '../support/mcp.ts';
 const ok = result({ content: [{ type: 'text', text: 'done' }] });
 const read = mcpRule('read', 'allow', { tools: ['get_ticket'] });
 
-t.test('a rule about HTTP serves what lies beside the endpoint, and nothing that could be a message', async (t) => {
-  const rules = [
-    read,
-    rule('discovery', 'allow', { methods: ['GET'], paths: ['/.well-known/**'], mcpLike: false }),
-    rule('token', 'allow', { methods: ['POST'], paths: ['/token', '/upload'], mcpLike: false }),
-    rule('agents', 'allow', { methods: ['POST'], paths: ['/a2a'], mcpLike: true }),
-    rule('no', 'deny', { paths: ['/.well-known/secret'] }),
-    rule('no-posts', 'deny', { methods: ['POST'], paths: ['/mcp'] }),
-  ];
-  await using p = await play(ok, { rules });
-  const { b, server } = p;
-  const bare = { accept: '*/*', 'mcp-protocol-version': '' };
-  const asks = async (method: string, path: string, fields: Readonly<Record<string, string>> = bare) =>
-    (await post(b, method === 'GET' ? '' : '{}', { method, path, fields })).status;
-  const discovery = { accept: 'application/json', 'mcp-protocol-version': '2025-11-25' };
-  t.equal(await asks('GET', '/.well-known/oauth-protected-resource/mcp', discovery), 200, 'as the SDKs ask');
-  t.equal(await asks('POST', '/token?grant=1'), 200);
-  t.equal(
-    await asks('POST', '/a2a', { accept: 'text/event-stream', 'mcp-protocol-version': '' }),
-    200,
-    'its rule says so',
-  );
-  t.same(
-    server.asked.map(({ http, text }) => `${http} ${text}`),
-    ['GET ', 'POST {}', 'POST {}'],
-  );
-  t.equal(await asks('GET', '/.well-known/secret'), 403);
-  t.equal(await asks('POST', '/token', { ...bare, accept: 'text/event-stream' }), 403);
-  t.equal(await asks('POST', '/upload', { ...bare, 'mcp-session-id': '1' }), 403);
-  t.equal(await asks('POST', '/other'), 403);
-  t.equal(server.asked.length, 3);
-  const told = await post(b, '{}', { path: '/token', fields: { accept: 'text/event-stream' } });
-  t.match(told.text, /looks like a message of MCP beside its endpoints/);
-  t.match(told.text, /mcpLike: allow/);
-  t.equal((await post(b, call('get_ticket'))).status, 200, 'rules about HTTP say nothing about messages');
-  t.match(b.audit.of('decided').at(-1), { rule: 'read', tool: 'get_ticket' });
-});
+t.test(
+  'a rule about HTTP serves what lies beside the endpoint, and nothing that could be a message',
+  async (t) => {
+    const rules = [
+      read,
+      rule('discovery', 'allow', { methods: ['GET'], paths: ['/.well-known/**'], mcpLike: false }),
+      rule('token', 'allow', { methods: ['POST'], paths: ['/token', '/upload'], mcpLike: false }),
+      rule('agents', 'allow', { methods: ['POST'], paths: ['/a2a'], mcpLike: true }),
+      rule('no', 'deny', { paths: ['/.well-known/secret'] }),
+      rule('no-posts', 'deny', { methods: ['POST'], paths: ['/mcp'] }),
+    ];
+    await using p = await play(ok, { rules });
+    const { b, server } = p;
+    const bare = { accept: '*/*', 'mcp-protocol-version': '' };
+    const asks = async (
+      method: string,
+      path: string,
+      fields: Readonly<Record<string, string>> = bare,
+    ) => (await post(b, method === 'GET' ? '' : '{}', { method, path, fields })).status;
+    const discovery = { accept: 'application/json', 'mcp-protocol-version': '2025-11-25' };
+    t.equal(
+      await asks('GET', '/.well-known/oauth-protected-resource/mcp', discovery),
+      200,
+      'as the SDKs ask',
+    );
+    t.equal(await asks('POST', '/token?grant=1'), 200);
+    t.equal(
+      await asks('POST', '/a2a', { accept: 'text/event-stream', 'mcp-protocol-version': '' }),
+      200,
+      'its rule says so',
+    );
+    t.same(
+      server.asked.map(({ http, text }) => `${http} ${text}`),
+      ['GET ', 'POST {}', 'POST {}'],
+    );
+    t.equal(await asks('GET', '/.well-known/secret'), 403);
+    t.equal(await asks('POST', '/token', { ...bare, accept: 'text/event-stream' }), 403);
+    t.equal(await asks('POST', '/upload', { ...bare, 'mcp-session-id': '1' }), 403);
+    t.equal(await asks('POST', '/other'), 403);
+    t.equal(server.asked.length, 3);
+    const told = await post(b, '{}', { path: '/token', fields: { accept: 'text/event-stream' } });
+    t.match(told.text, /looks like a message of MCP beside its endpoints/);
+    t.match(told.text, /mcpLike: allow/);
+    t.equal(
+      (await post(b, call('get_ticket'))).status,
+      200,
+      'rules about HTTP say nothing about messages',
+    );
+    t.match(b.audit.of('decided').at(-1), { rule: 'read', tool: 'get_ticket' });
+  },
+);
 
 t.test('in report mode too nothing that could be a message goes beside the endpoint', async (t) => {
-  await using p = await play(ok, { report: true, rules: [rule('pages', 'allow', { paths: ['/x'], mcpLike: false })] });
+  await using p = await play(ok, {
+    report: true,
+    rules: [rule('pages', 'allow', { paths: ['/x'], mcpLike: false })],
+  });
   t.equal(
-    (await post(p.b, '{}', { path: '/other', fields: { 'mcp-protocol-version': '', accept: '*/*' } })).status,
+    (
+      await post(p.b, '{}', {
+        path: '/other',
+        fields: { 'mcp-protocol-version': '', accept: '*/*' },
+      })
+    ).status,
     200,
   );
   for (const path of ['/other', '/x', '/MCP', '/mcp/below'])
-    t.equal((await post(p.b, '{}', { path, fields: { accept: 'text/event-stream' } })).status, 403, path);
+    t.equal(
+      (await post(p.b, '{}', { path, fields: { accept: 'text/event-stream' } })).status,
+      403,
+      path,
+    );
   for (const path of ['/MCP', '/mcp/below', '/mcp/'])
-    t.equal((await post(p.b, '{}', { path, fields: { 'mcp-protocol-version': '', accept: '*/*' } })).status, 403, path);
+    t.equal(
+      (await post(p.b, '{}', { path, fields: { 'mcp-protocol-version': '', accept: '*/*' } }))
+        .status,
+      403,
+      path,
+    );
   t.equal(p.server.asked.length, 1);
 });
 
@@ -62,7 +93,8 @@ t.test('every endpoint takes messages, and a session belongs to one of them', as
   await using p = await play(
     ({ body }, response) => {
       response.writeHead(200, { 'content-type': 'application/json', 'mcp-session-id': 's1' });
-      const value = body?.method === 'initialize' ? { protocolVersion: '2025-11-25', capabilities: {} } : {};
+      const value =
+        body?.method === 'initialize' ? { protocolVersion: '2025-11-25', capabilities: {} } : {};
       response.end(JSON.stringify({ jsonrpc: '2.0', id: body?.id, result: value }));
     },
     { settings: { endpoints: new Set(['/mcp', '/v2/mcp']) } },
@@ -72,7 +104,11 @@ t.test('every endpoint takes messages, and a session belongs to one of them', as
     jsonrpc: '2.0',
     id: 1,
     method: 'initialize',
-    params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'a', version: '1' } },
+    params: {
+      protocolVersion: '2025-11-25',
+      capabilities: {},
+      clientInfo: { name: 'a', version: '1' },
+    },
   });
   t.match((await post(b, handshake, { path: '/v2/mcp' })).head, /mcp-session-id: s1/);
   const fields = { 'mcp-session-id': 's1' };
@@ -81,12 +117,15 @@ t.test('every endpoint takes messages, and a session belongs to one of them', as
   t.equal((await post(b, call('get_ticket'), { path: '/v3/mcp' })).status, 403);
 });
 
-t.test('the upstream is sent the Host that it wants, and what is judged stays what was asked for', async (t) => {
-  await using p = await play(ok, { sentHost: 'localhost:3000' });
-  t.equal((await post(p.b, call('get_ticket'))).status, 200);
-  t.equal(p.server.asked.at(-1)?.headers.host, 'localhost:3000');
-  t.match(p.b.audit.of('decided')[0], { host: 'tools.internal', port: 80 });
-});
+t.test(
+  'the upstream is sent the Host that it wants, and what is judged stays what was asked for',
+  async (t) => {
+    await using p = await play(ok, { sentHost: 'localhost:3000' });
+    t.equal((await post(p.b, call('get_ticket'))).status, 200);
+    t.equal(p.server.asked.at(-1)?.headers.host, 'localhost:3000');
+    t.match(p.b.audit.of('decided')[0], { host: 'tools.internal', port: 80 });
+  },
+);
 
 t.test('spellings of an endpoint', async (t) => {
   const near = [
@@ -95,7 +134,15 @@ t.test('spellings of an endpoint', async (t) => {
     '/\u212Acp/../mcp', '/mcp/%2e%2e/x',
   ]; // prettier-ignore
   for (const path of near) t.equal(reachesEndpoint(['/v1', '/mcp'], path), true, path);
-  for (const path of ['/', '/mcpx', '/x/mcp', '/mc', '/mcp-x/y', '/token', '/.well-known/oauth-protected-resource/mcp'])
+  for (const path of [
+    '/',
+    '/mcpx',
+    '/x/mcp',
+    '/mc',
+    '/mcp-x/y',
+    '/token',
+    '/.well-known/oauth-protected-resource/mcp',
+  ])
     t.equal(reachesEndpoint(['/v1', '/mcp'], path), false, path);
   t.equal(reachesEndpoint(['/'], '/anything'), true);
 });

@@ -4,11 +4,13 @@ import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { conditions } from '../../lib/policy/conditions/compile.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Rule } from '../../lib/policy/model/destination.ts';
-import { tasks, type Opened } from '../../lib/tasks/registry.ts';
-import { intent, rule as taskRule } from '../tasks/fixture.ts';
-import { bench, rule, site, unpaired, type Bench } from '../support/proxy.ts';
+import type { Rule } from '../../lib/policy/model/rule.ts';
+import { type Opened, tasks } from '../../lib/tasks/registry.ts';
 import {
+  type McpServer,
+  type Script,
+  type Told,
+  VERSION,
   call,
   mcpRule,
   mcpServer,
@@ -16,12 +18,10 @@ import {
   message,
   post,
   rpc,
-  type McpServer,
-  type Script,
   sendJson,
-  type Told,
-  VERSION,
 } from '../support/mcp.ts';
+import { type Bench, bench, rule, site, unpaired } from '../support/proxy.ts';
+import { intent, rule as taskRule } from '../tasks/fixture.ts';
 
 const CLASSES = ['public', 'internal', 'confidential', 'restricted'];
 const compile = (text: string): Rule['when'] => conditions(CLASSES).compile(text, 'mcp');
@@ -30,15 +30,20 @@ const allow = (when?: string): Rule => ({
   ...mcpRule('use', 'allow', { tools: ['*'], prompts: ['*'] }),
   when: when === undefined ? undefined : compile(when),
 });
-const deny = (when: string): Rule => ({ ...mcpRule('no-leak', 'deny', { tools: ['*'] }), when: compile(when) });
+const deny = (when: string): Rule => ({
+  ...mcpRule('no-leak', 'deny', { tools: ['*'] }),
+  when: compile(when),
+});
 const READ = "rank(task.read) >= rank('confidential')";
 
 const script: Script = ({ body, http }, response) => {
   if (body?.method === 'initialize') {
     response.setHeader('mcp-session-id', 's1');
     sendJson(response, rpc(body.id, { protocolVersion: VERSION, capabilities: {} }));
-  } else if (http === 'GET') response.writeHead(200, { 'content-type': 'text/event-stream' }).end(': \n\n');
-  else if (http === 'DELETE' || body?.id === undefined || body.method === undefined) response.writeHead(202).end();
+  } else if (http === 'GET')
+    response.writeHead(200, { 'content-type': 'text/event-stream' }).end(': \n\n');
+  else if (http === 'DELETE' || body?.id === undefined || body.method === undefined)
+    response.writeHead(202).end();
   else if (body.method === 'tools/call') {
     response.writeHead(200, { 'content-type': 'text/event-stream' });
     for (const id of [1, 2])
@@ -64,12 +69,16 @@ async function stage(given: {
   readonly crmRules?: readonly Rule[];
   readonly actions?: readonly string[];
 }): Promise<Stage> {
-  const lists: Script = ({ body }, response) => sendJson(response, rpc(body?.id, { tools: [{ name: 'x' }] }));
+  const lists: Script = ({ body }, response) =>
+    sendJson(response, rpc(body?.id, { tools: [{ name: 'x' }] }));
   const server = await mcpServer(script, lists);
   const crmServer = await mcpServer((_, response) => response.writeHead(200).end());
   const upstream = { host: '127.0.0.1', port: server.port };
   const settings = { serverRequests: new Set(['roots/list']) };
-  const tools = { ...mcpSite({ upstream, rules: given.rules, settings }), dataClass: given.dataClass };
+  const tools = {
+    ...mcpSite({ upstream, rules: given.rules, settings }),
+    dataClass: given.dataClass,
+  };
   const crm = {
     ...site({
       mode: 'plaintext',
@@ -97,11 +106,21 @@ async function stage(given: {
     }),
   );
   const late: { b?: Bench } = {};
-  const registry = tasks({ clock: systemClock, policy, tell: () => {}, onChange: () => late.b?.proxy.reconsider() });
+  const registry = tasks({
+    clock: systemClock,
+    policy,
+    tell: () => {},
+    onChange: () => late.b?.proxy.reconsider(),
+  });
   const b = await bench({ destinations: [tools, crm], options: { tasks: registry, policy } });
   late.b = b;
   const { task, secret } = registry.open(
-    intent({ targets: ['tools', 'crm'], actions: given.actions ?? ['read', 'write'], dataClasses: CLASSES, uses: 2 }),
+    intent({
+      targets: ['tools', 'crm'],
+      actions: given.actions ?? ['read', 'write'],
+      dataClasses: CLASSES,
+      uses: 2,
+    }),
   );
   const basic = `Basic ${Buffer.from(`${task.id}:${secret}`).toString('base64')}`;
   return {
@@ -112,7 +131,8 @@ async function stage(given: {
       post(b, body, { ...rest, fields: { 'proxy-authorization': basic, ...fields } }),
     crm: (method) =>
       b.ask(
-        `${method} http://crm.internal/x HTTP/1.1\r\nhost: crm.internal\r\nconnection: close\r\nproxy-authorization: ${basic}\r\ncontent-length: 0\r\n\r\n`,
+        `${method} http://crm.internal/x HTTP/1.1\r\nhost: crm.internal\r\nconnection: ` +
+          `close\r\nproxy-authorization: ${basic}\r\ncontent-length: 0\r\n\r\n`,
       ),
     async [Symbol.asyncDispose]() {
       await b[Symbol.asyncDispose]();
@@ -128,61 +148,88 @@ const hello = message('initialize', {
   capabilities: {},
   clientInfo: { name: 'a', version: '1' },
 });
-const notification = (method: string, params = {}): string => JSON.stringify({ jsonrpc: '2.0', method, params });
-const answer = (id: number, said: object): string => JSON.stringify({ jsonrpc: '2.0', id, ...said });
+const notification = (method: string, params = {}): string =>
+  JSON.stringify({ jsonrpc: '2.0', method, params });
+const answer = (id: number, said: object): string =>
+  JSON.stringify({ jsonrpc: '2.0', id, ...said });
 
 for (const [what, rules] of [
   ['a deny rule over every tool', [allow(), deny(READ)]],
   ['an allow rule whose condition is false now', [allow(`!(${READ})`)]],
-  ['an allow rule that reads arguments too', [allow(`!(${READ}) && (!has(args.x) || args.x != 1)`)]],
+  [
+    'an allow rule that reads arguments too',
+    [allow(`!(${READ}) && (!has(args.x) || args.x != 1)`)],
+  ],
 ] as const) {
-  t.test(`${what}, over what was read before, closes the whole conversation but its ends`, async (t) => {
-    await using at = await stage({ rules, dataClass: 'public' });
-    const { server, b } = at;
-    const fields = { 'mcp-session-id': 's1' };
-    t.equal((await at.says(hello)).status, 200);
-    t.equal((await at.says(call('x'), { fields })).status, 200);
-    t.match(await at.crm('GET'), /^HTTP\/1\.1 200/);
-    const before = server.asked.length;
-    const closed: readonly (readonly [string, string, object?])[] = [
-      ['initialize', hello],
-      ['a list', message('tools/list')],
-      ['discovery of resources', message('resources/templates/list')],
-      ['a prompt', message('prompts/get', { name: 'p' })],
-      ['initialized', notification('notifications/initialized')],
-      ['roots changed', notification('notifications/roots/list_changed')],
-      ['a stream', '', { method: 'GET', fields: { ...fields, 'content-type': '' } }],
-      ['an answer with a result', answer(1, { result: { roots: [] } })],
-    ];
-    for (const [name, body, sending = { fields }] of closed) {
-      const told = await at.says(body, sending);
-      t.match(told.body.error, { code: -31403 }, `${name}: ${told.text}`);
-    }
-    t.equal(server.asked.length, before, 'the server heard nothing');
-    t.equal((await at.says(answer(2, { error: { code: -1, message: 'no' } }), { fields })).status, 202);
-    t.equal((await at.says(notification('notifications/cancelled', { requestId: 1 }), { fields })).status, 202);
-    t.equal((await at.says(message('ping'), { fields })).body.error, undefined);
-    const end = { method: 'DELETE', fields: { ...fields, 'content-type': '' } };
-    t.equal((await at.says('', end)).status, 202);
-    t.equal(server.asked.length, before + 4);
-    await b.quiet();
-    t.same(unpaired(b.audit.records), []);
-  });
+  t.test(
+    `${what}, over what was read before, closes the whole conversation but its ends`,
+    async (t) => {
+      await using at = await stage({ rules, dataClass: 'public' });
+      const { server, b } = at;
+      const fields = { 'mcp-session-id': 's1' };
+      t.equal((await at.says(hello)).status, 200);
+      t.equal((await at.says(call('x'), { fields })).status, 200);
+      t.match(await at.crm('GET'), /^HTTP\/1\.1 200/);
+      const before = server.asked.length;
+      const closed: readonly (readonly [string, string, object?])[] = [
+        ['initialize', hello],
+        ['a list', message('tools/list')],
+        ['discovery of resources', message('resources/templates/list')],
+        ['a prompt', message('prompts/get', { name: 'p' })],
+        ['initialized', notification('notifications/initialized')],
+        ['roots changed', notification('notifications/roots/list_changed')],
+        ['a stream', '', { method: 'GET', fields: { ...fields, 'content-type': '' } }],
+        ['an answer with a result', answer(1, { result: { roots: [] } })],
+      ];
+      for (const [name, body, sending = { fields }] of closed) {
+        const told = await at.says(body, sending);
+        t.match(told.body.error, { code: -31403 }, `${name}: ${told.text}`);
+      }
+      t.equal(server.asked.length, before, 'the server heard nothing');
+      t.equal(
+        (await at.says(answer(2, { error: { code: -1, message: 'no' } }), { fields })).status,
+        202,
+      );
+      t.equal(
+        (await at.says(notification('notifications/cancelled', { requestId: 1 }), { fields }))
+          .status,
+        202,
+      );
+      t.equal((await at.says(message('ping'), { fields })).body.error, undefined);
+      const end = { method: 'DELETE', fields: { ...fields, 'content-type': '' } };
+      t.equal((await at.says('', end)).status, 202);
+      t.equal(server.asked.length, before + 4);
+      await b.quiet();
+      t.same(unpaired(b.audit.records), []);
+    },
+  );
 }
 
-t.test('a list that was read is read: it stands in the history of its class, and takes no use', async (t) => {
-  const crmRules = [
-    rule('all', 'allow', { methods: ['GET', 'POST'] }),
-    { ...rule('no-leak', 'deny', { methods: ['POST'] }), when: conditions(CLASSES).compile(READ, 'request') },
-  ];
-  await using at = await stage({ rules: [allow()], dataClass: 'confidential', crmClass: 'public', crmRules });
-  t.match(await at.crm('POST'), /^HTTP\/1\.1 200/);
-  for (const body of [message('resources/list'), hello, message('ping'), message('tools/list')])
-    t.equal((await at.says(body)).body.error, undefined);
-  t.match(await at.crm('POST'), /^HTTP\/1\.1 403/);
-  t.equal(at.task.uses, 1, 'the first POST');
-  for (const record of at.b.audit.of('decided').slice(1, 5)) t.match(record, { action: 'read', effect: 'allow' });
-});
+t.test(
+  'a list that was read is read: it stands in the history of its class, and takes no use',
+  async (t) => {
+    const crmRules = [
+      rule('all', 'allow', { methods: ['GET', 'POST'] }),
+      {
+        ...rule('no-leak', 'deny', { methods: ['POST'] }),
+        when: conditions(CLASSES).compile(READ, 'request'),
+      },
+    ];
+    await using at = await stage({
+      rules: [allow()],
+      dataClass: 'confidential',
+      crmClass: 'public',
+      crmRules,
+    });
+    t.match(await at.crm('POST'), /^HTTP\/1\.1 200/);
+    for (const body of [message('resources/list'), hello, message('ping'), message('tools/list')])
+      t.equal((await at.says(body)).body.error, undefined);
+    t.match(await at.crm('POST'), /^HTTP\/1\.1 403/);
+    t.equal(at.task.uses, 1, 'the first POST');
+    for (const record of at.b.audit.of('decided').slice(1, 5))
+      t.match(record, { action: 'read', effect: 'allow' });
+  },
+);
 
 t.test(
   'a conversation needs no action of the grant but its data class, and goes on when all uses are made',
@@ -197,12 +244,19 @@ t.test(
   },
 );
 
-t.test('an answer has the action of the call in which the server asked, and a digest', async (t) => {
-  await using at = await stage({ rules: [allow()], dataClass: 'public', actions: ['read'] });
-  const fields = { 'mcp-session-id': 's1' };
-  await at.says(hello);
-  await at.says(call('x'), { fields });
-  t.equal((await at.says(answer(1, { result: { roots: [] } }), { fields })).status, 202);
-  t.match(at.b.audit.of('decided').at(-1), { action: 'read', mcpMethod: 'response', argsDigest: /^[0-9a-f]{64}$/ });
-  t.equal(at.task.uses, 1);
-});
+t.test(
+  'an answer has the action of the call in which the server asked, and a digest',
+  async (t) => {
+    await using at = await stage({ rules: [allow()], dataClass: 'public', actions: ['read'] });
+    const fields = { 'mcp-session-id': 's1' };
+    await at.says(hello);
+    await at.says(call('x'), { fields });
+    t.equal((await at.says(answer(1, { result: { roots: [] } }), { fields })).status, 202);
+    t.match(at.b.audit.of('decided').at(-1), {
+      action: 'read',
+      mcpMethod: 'response',
+      argsDigest: /^[0-9a-f]{64}$/,
+    });
+    t.equal(at.task.uses, 1);
+  },
+);

@@ -25,7 +25,11 @@ import {
 } from '../support/mcp.ts';
 
 const ok = result({ content: [] });
-const tool = (name: string, annotations = {}): unknown => ({ name, inputSchema: { type: 'object' }, annotations });
+const tool = (name: string, annotations = {}): unknown => ({
+  name,
+  inputSchema: { type: 'object' },
+  annotations,
+});
 const HARMLESS = tool('get_ticket');
 
 interface Stage extends AsyncDisposable {
@@ -40,10 +44,22 @@ interface Stage extends AsyncDisposable {
 async function stage(lists: Script): Promise<Stage> {
   const server = await mcpServer(ok, lists);
   const rules = [mcpRule('read', 'allow', { tools: ['get_ticket', 'wipe'] })];
-  const site = mcpSite({ task: 'required', upstream: { host: '127.0.0.1', port: server.port }, rules });
-  const taskPolicies = [taskRule({ destinations: new Set(['tools']), actions: new Set(['read']), stepUp: [] })];
+  const site = mcpSite({
+    task: 'required',
+    upstream: { host: '127.0.0.1', port: server.port },
+    rules,
+  });
+  const taskPolicies = [
+    taskRule({ destinations: new Set(['tools']), actions: new Set(['read']), stepUp: [] }),
+  ];
   const policy = cell(
-    buildPolicy({ generation: 1, digest: 'd', destinations: [site], unlisted: 'deny', taskPolicies }),
+    buildPolicy({
+      generation: 1,
+      digest: 'd',
+      destinations: [site],
+      unlisted: 'deny',
+      taskPolicies,
+    }),
   );
   const registry = tasks({ clock: systemClock, policy, tell: () => {}, onChange: () => {} });
   const b = await bench({ destinations: [site], options: { tasks: registry, policy } });
@@ -53,7 +69,8 @@ async function stage(lists: Script): Promise<Stage> {
     b,
     server,
     reader,
-    says: (body, fields = {}) => post(b, body, { fields: { 'proxy-authorization': `Basic ${secret}`, ...fields } }),
+    says: (body, fields = {}) =>
+      post(b, body, { fields: { 'proxy-authorization': `Basic ${secret}`, ...fields } }),
     async [Symbol.asyncDispose]() {
       await b[Symbol.asyncDispose]();
       await registry[Symbol.asyncDispose]();
@@ -63,20 +80,38 @@ async function stage(lists: Script): Promise<Stage> {
 }
 
 t.test('a tool that its server calls destructive is no read, whoever never lists it', async (t) => {
-  await using at = await stage(result({ tools: [HARMLESS, tool('wipe', { destructiveHint: true })] }));
+  await using at = await stage(
+    result({ tools: [HARMLESS, tool('wipe', { destructiveHint: true })] }),
+  );
   const { b, server, reader } = at;
-  t.match((await at.says(call('wipe'))).body.error, { code: -31403, message: /its actions leave out write/ });
+  t.match((await at.says(call('wipe'))).body.error, {
+    code: -31403,
+    message: /its actions leave out write/,
+  });
   t.equal(server.asked.length, 0, 'the call reached nobody');
   t.equal(server.listed.length, 1);
-  t.equal((await at.says(call('get_ticket'))).body.error, undefined, 'listed without a word against it');
+  t.equal(
+    (await at.says(call('get_ticket'))).body.error,
+    undefined,
+    'listed without a word against it',
+  );
   t.equal(server.listed.length, 1, 'once for all');
   t.equal(reader.task.uses, 1, 'the list took no use');
   await b.quiet();
   t.match(b.audit.own(), [
-    { kind: 'decided', effect: 'allow', mcpMethod: 'tools/list', task: reader.task.id, tool: undefined },
+    {
+      kind: 'decided',
+      effect: 'allow',
+      mcpMethod: 'tools/list',
+      task: reader.task.id,
+      tool: undefined,
+    },
     { kind: 'ended', outcome: 'completed', status: 200 },
   ]);
-  t.equal((b.audit.own()[0] as { asker?: string }).asker, (b.audit.of('decided')[0] as { exchange: string }).exchange);
+  t.equal(
+    (b.audit.own()[0] as { asker?: string }).asker,
+    (b.audit.of('decided')[0] as { exchange: string }).exchange,
+  );
   t.same(unpaired(b.audit.records), []);
 });
 
@@ -88,20 +123,48 @@ t.test('what a server says of its tools to one agent counts for no other', async
   ]);
   const lists: Script = ({ body, headers }, response) =>
     sendJson(response, rpc(body?.id, { tools: [said.get(headers.authorization?.slice(7) ?? '')] }));
-  const script: Script = (asked, response) => (asked.body?.method === 'tools/list' ? lists : ok)(asked, response);
+  const script: Script = (asked, response) =>
+    (asked.body?.method === 'tools/list' ? lists : ok)(asked, response);
   await using server = await mcpServer(script, lists);
   const rules = [mcpRule('read', 'allow', { tools: ['look'] })];
-  const site = mcpSite({ task: 'required', upstream: { host: '127.0.0.1', port: server.port }, rules });
-  const taskPolicies = [taskRule({ destinations: new Set(['tools']), actions: new Set(['read']), stepUp: [] })];
+  const site = mcpSite({
+    task: 'required',
+    upstream: { host: '127.0.0.1', port: server.port },
+    rules,
+  });
+  const taskPolicies = [
+    taskRule({ destinations: new Set(['tools']), actions: new Set(['read']), stepUp: [] }),
+  ];
   const policy = cell(
-    buildPolicy({ generation: 1, digest: 'd', destinations: [site], unlisted: 'deny', taskPolicies }),
+    buildPolicy({
+      generation: 1,
+      digest: 'd',
+      destinations: [site],
+      unlisted: 'deny',
+      taskPolicies,
+    }),
   );
-  await using registry = tasks({ clock: systemClock, policy, agents, tell: () => {}, onChange: () => {} });
-  await using b = await bench({ destinations: [site], options: { tasks: registry, policy, agents } });
+  await using registry = tasks({
+    clock: systemClock,
+    policy,
+    agents,
+    tell: () => {},
+    onChange: () => {},
+  });
+  await using b = await bench({
+    destinations: [site],
+    options: { tasks: registry, policy, agents },
+  });
   const [asA, asB] = agents.map((agent) => {
-    const { task, secret } = registry.open(intent({ targets: ['tools'], actions: ['read'] }), agent);
+    const { task, secret } = registry.open(
+      intent({ targets: ['tools'], actions: ['read'] }),
+      agent,
+    );
     const basic = Buffer.from(`${task.id}:${secret}`).toString('base64');
-    const fields = { 'proxy-authorization': `Basic ${basic}`, authorization: `Bearer ${agent.name}` };
+    const fields = {
+      'proxy-authorization': `Basic ${basic}`,
+      authorization: `Bearer ${agent.name}`,
+    };
     return (body: string): Promise<Told> => post(b, body, { fields });
   });
   if (asA === undefined || asB === undefined) throw new TypeError('there are two');
@@ -125,18 +188,29 @@ t.test('a server that does not tell has tools that write', async (t) => {
   const silent: readonly (readonly [string, Script])[] = [
     [
       'an error',
-      ({ body }, response) => sendJson(response, { jsonrpc: '2.0', id: body?.id, error: { code: -1, message: 'no' } }),
+      ({ body }, response) =>
+        sendJson(response, { jsonrpc: '2.0', id: body?.id, error: { code: -1, message: 'no' } }),
     ],
     ['a page', (_, response) => response.writeHead(500).end()],
     ['no list', result({ tools: 'none' })],
     ['a list without it', result({ tools: [tool('other')] })],
     ['a cut', (_, response) => response.destroy()],
-    ['the answer to something else', (_, response) => sendJson(response, rpc(1, { tools: [HARMLESS] }))],
-    ['a list without end', ({ body }, response) => sendJson(response, rpc(body?.id, { tools: [], nextCursor: 'x' }))],
+    [
+      'the answer to something else',
+      (_, response) => sendJson(response, rpc(1, { tools: [HARMLESS] })),
+    ],
+    [
+      'a list without end',
+      ({ body }, response) => sendJson(response, rpc(body?.id, { tools: [], nextCursor: 'x' })),
+    ],
   ];
   for (const [what, lists] of silent) {
     await using at = await stage(lists);
-    t.match((await at.says(call('get_ticket'))).body.error, { message: /its actions leave out write/ }, what);
+    t.match(
+      (await at.says(call('get_ticket'))).body.error,
+      { message: /its actions leave out write/ },
+      what,
+    );
     t.equal(at.server.asked.length, 0, what);
     t.ok(at.server.listed.length <= 32, what);
     await at.b.quiet();
@@ -146,26 +220,39 @@ t.test('a server that does not tell has tools that write', async (t) => {
 
 t.test('five seconds is as long as it is waited for', { timeout: 120_000 }, async (t) => {
   await using at = await stage(() => {});
-  t.match((await at.says(call('get_ticket'))).body.error, { message: /its actions leave out write/ });
+  t.match((await at.says(call('get_ticket'))).body.error, {
+    message: /its actions leave out write/,
+  });
   await at.b.quiet();
   t.match(at.b.audit.own().at(-1), { kind: 'ended', outcome: 'timeout' });
 });
 
-t.test('pages and streams are read, with the session and the credentials of the agent', async (t) => {
-  await using at = await stage(({ body }, response) => {
-    const first = body?.params?.['cursor'] === undefined;
-    const page = first ? { tools: [tool('other')], nextCursor: 'second' } : { tools: [HARMLESS] };
-    response.writeHead(200, { 'content-type': 'text/event-stream' });
-    // And then the stream is left open.
-    response.write(`: hello\n\ndata: ${JSON.stringify(rpc(body?.id, page))}\n\n`);
-  });
-  t.equal((await at.says(call('get_ticket'), { authorization: 'Bearer own', 'x-odd': 'words' })).body.error, undefined);
-  t.equal(at.server.listed.length, 2);
-  for (const { headers } of at.server.listed) {
-    t.match(headers, { authorization: 'Bearer own', 'mcp-protocol-version': '2025-11-25', 'x-odd': undefined });
-    t.equal(headers['proxy-authorization'], undefined);
-  }
-});
+t.test(
+  'pages and streams are read, with the session and the credentials of the agent',
+  async (t) => {
+    await using at = await stage(({ body }, response) => {
+      const first = body?.params?.['cursor'] === undefined;
+      const page = first ? { tools: [tool('other')], nextCursor: 'second' } : { tools: [HARMLESS] };
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      // And then the stream is left open.
+      response.write(`: hello\n\ndata: ${JSON.stringify(rpc(body?.id, page))}\n\n`);
+    });
+    t.equal(
+      (await at.says(call('get_ticket'), { authorization: 'Bearer own', 'x-odd': 'words' })).body
+        .error,
+      undefined,
+    );
+    t.equal(at.server.listed.length, 2);
+    for (const { headers } of at.server.listed) {
+      t.match(headers, {
+        authorization: 'Bearer own',
+        'mcp-protocol-version': '2025-11-25',
+        'x-odd': undefined,
+      });
+      t.equal(headers['proxy-authorization'], undefined);
+    }
+  },
+);
 
 t.test('calls at one time wait for one list', async (t) => {
   let answer: () => void = () => {};
@@ -189,24 +276,29 @@ t.test('what is denied whatever the server says reaches it in no way', async (t)
   t.equal(p.server.connections.length, 0);
 });
 
-t.test('a tool that changes when the server says so is asked for again before it is called', async (t) => {
-  let description = 'first';
-  const lists: Script = ({ body }, response) =>
-    sendJson(response, rpc(body?.id, { tools: [{ name: 'get_ticket', description }] }));
-  const changed = `data: ${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' })}\n\n`;
-  await using p = await play(
-    ({ body }, response) => {
-      response.writeHead(200, { 'content-type': 'text/event-stream' });
-      response.end(`${changed}data: ${JSON.stringify(rpc(body?.id, { content: [] }))}\n\n`);
-    },
-    { lists },
-  );
-  t.equal((await post(p.b, call('get_ticket'))).status, 200);
-  description = 'second';
-  t.match((await post(p.b, call('get_ticket'))).body.error, { message: /is not the one that was pinned/ });
-  t.equal(p.server.asked.length, 1);
-  t.equal(p.server.listed.length, 2);
-});
+t.test(
+  'a tool that changes when the server says so is asked for again before it is called',
+  async (t) => {
+    let description = 'first';
+    const lists: Script = ({ body }, response) =>
+      sendJson(response, rpc(body?.id, { tools: [{ name: 'get_ticket', description }] }));
+    const changed = `data: ${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' })}\n\n`;
+    await using p = await play(
+      ({ body }, response) => {
+        response.writeHead(200, { 'content-type': 'text/event-stream' });
+        response.end(`${changed}data: ${JSON.stringify(rpc(body?.id, { content: [] }))}\n\n`);
+      },
+      { lists },
+    );
+    t.equal((await post(p.b, call('get_ticket'))).status, 200);
+    description = 'second';
+    t.match((await post(p.b, call('get_ticket'))).body.error, {
+      message: /is not the one that was pinned/,
+    });
+    t.equal(p.server.asked.length, 1);
+    t.equal(p.server.listed.length, 2);
+  },
+);
 
 t.test('a tool that the policy pins is verified before its first call', async (t) => {
   const { definitionDigest } = await import('../../lib/mcp/definitions.ts');
@@ -230,13 +322,21 @@ t.test('a tool that the policy pins is verified before its first call', async (t
 t.test('2026-07-28: the list is asked for in the version of the call', async (t) => {
   await using p = await play(ok, { lists: result({ tools: [HARMLESS] }) });
   t.equal((await post(p.b, ...newest('tools/call', { name: 'get_ticket' }))).status, 200);
-  t.match(p.server.listed[0]?.headers, { 'mcp-method': 'tools/list', 'mcp-protocol-version': '2026-07-28' });
-  t.match(p.server.listed[0]?.body?.params?.['_meta'], { 'io.modelcontextprotocol/protocolVersion': '2026-07-28' });
+  t.match(p.server.listed[0]?.headers, {
+    'mcp-method': 'tools/list',
+    'mcp-protocol-version': '2026-07-28',
+  });
+  t.match(p.server.listed[0]?.body?.params?.['_meta'], {
+    'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  });
 });
 
 t.test('an agent that lists has nothing listed for it', async (t) => {
   await using p = await play(({ body }, response) =>
-    sendJson(response, rpc(body?.id, body?.method === 'tools/list' ? { tools: [HARMLESS] } : { content: [] })),
+    sendJson(
+      response,
+      rpc(body?.id, body?.method === 'tools/list' ? { tools: [HARMLESS] } : { content: [] }),
+    ),
   );
   await post(p.b, message('tools/list'));
   await post(p.b, call('get_ticket'));

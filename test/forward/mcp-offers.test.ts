@@ -26,7 +26,11 @@ const ALL = {
 };
 
 const initialize = (protocolVersion: unknown): string =>
-  message('initialize', { protocolVersion, capabilities: {}, clientInfo: { name: 'a', version: '1' } });
+  message('initialize', {
+    protocolVersion,
+    capabilities: {},
+    clientInfo: { name: 'a', version: '1' },
+  });
 const hello = (p: Play, version: unknown = '2025-11-25') =>
   post(p.b, initialize(version), { fields: { 'mcp-protocol-version': '' } });
 const server =
@@ -34,7 +38,10 @@ const server =
   ({ body }, response) =>
     sendJson(
       response,
-      rpc(body?.id, { protocolVersion: version ?? body?.params?.['protocolVersion'], capabilities: ALL }),
+      rpc(body?.id, {
+        protocolVersion: version ?? body?.params?.['protocolVersion'],
+        capabilities: ALL,
+      }),
     );
 
 t.test('what a server can do is cut to what policy allows', async (t) => {
@@ -55,37 +62,47 @@ t.test('what a server can do is cut to what policy allows', async (t) => {
   await using reporting = await play(server(), { report: true });
   t.same(
     Object.keys(((await hello(reporting)).body.result?.['capabilities'] ?? {}) as object),
-    [...Object.keys(left), 'prompts'].toSorted((a, b) => Object.keys(ALL).indexOf(a) - Object.keys(ALL).indexOf(b)),
+    [...Object.keys(left), 'prompts'].toSorted(
+      (a, b) => Object.keys(ALL).indexOf(a) - Object.keys(ALL).indexOf(b),
+    ),
   );
-  await using stateless = await play(result({ supportedVersions: [NEWEST, '2030-01-01'], capabilities: ALL }));
+  await using stateless = await play(
+    result({ supportedVersions: [NEWEST, '2030-01-01'], capabilities: ALL }),
+  );
   const found = (await post(stateless.b, ...newest('server/discover'))).body.result;
   t.same(found?.['supportedVersions'], [NEWEST]);
   t.equal((found?.['capabilities'] as Partial<typeof ALL> | undefined)?.logging, undefined);
 });
 
-t.test('a version that is not known is answered with one that is (2025-11-25, lifecycle)', async (t) => {
-  await using p = await play(server());
-  for (const [asked, sent] of [
-    ['2030-01-01', '2025-11-25'],
-    ['2024-11-05', '2025-11-25'],
-    [NEWEST, '2025-11-25'],
-    ['2025-06-18', '2025-06-18'],
-  ] as const) {
-    const told = await hello(p, asked);
-    t.equal(told.body.result?.['protocolVersion'], sent, asked);
-    t.equal(p.server.asked.at(-1)?.body?.params?.['protocolVersion'], sent, asked);
-  }
-  const before = p.server.asked.length;
-  for (const asked of ['latest', 7, null, '2025-11-25; words'])
-    t.match((await hello(p, asked)).body.error, { code: -32602, message: /params\.protocolVersion/ });
-  t.equal(p.server.asked.length, before);
-  await using older = await play(server('2024-11-05'));
-  t.match((await hello(older)).body.error, { message: /a protocol version that is not allowed/ });
-  await using one = await play(server(), { settings: { versions: new Set(['2025-06-18']) } });
-  t.equal((await hello(one)).body.result?.['protocolVersion'], '2025-06-18');
-  await using none = await play(server(), { settings: { versions: new Set([NEWEST]) } });
-  t.match((await hello(none)).body.error, { code: -32022, data: { supported: [NEWEST] } });
-});
+t.test(
+  'a version that is not known is answered with one that is (2025-11-25, lifecycle)',
+  async (t) => {
+    await using p = await play(server());
+    for (const [asked, sent] of [
+      ['2030-01-01', '2025-11-25'],
+      ['2024-11-05', '2025-11-25'],
+      [NEWEST, '2025-11-25'],
+      ['2025-06-18', '2025-06-18'],
+    ] as const) {
+      const told = await hello(p, asked);
+      t.equal(told.body.result?.['protocolVersion'], sent, asked);
+      t.equal(p.server.asked.at(-1)?.body?.params?.['protocolVersion'], sent, asked);
+    }
+    const before = p.server.asked.length;
+    for (const asked of ['latest', 7, null, '2025-11-25; words'])
+      t.match((await hello(p, asked)).body.error, {
+        code: -32602,
+        message: /params\.protocolVersion/,
+      });
+    t.equal(p.server.asked.length, before);
+    await using older = await play(server('2024-11-05'));
+    t.match((await hello(older)).body.error, { message: /a protocol version that is not allowed/ });
+    await using one = await play(server(), { settings: { versions: new Set(['2025-06-18']) } });
+    t.equal((await hello(one)).body.result?.['protocolVersion'], '2025-06-18');
+    await using none = await play(server(), { settings: { versions: new Set([NEWEST]) } });
+    t.match((await hello(none)).body.error, { code: -32022, data: { supported: [NEWEST] } });
+  },
+);
 
 t.test('a refusal has the id of its request, whatever is wrong with it', async (t) => {
   await using p = await play(server());
@@ -106,79 +123,101 @@ t.test('a refusal has the id of its request, whatever is wrong with it', async (
   t.equal(p.server.connections.length, 0);
 });
 
-t.test('tasks are not served: a tool that needs one is not listed, others are called without', async (t) => {
-  const tools = ['required', 'optional', 'forbidden'].map((taskSupport) => ({
-    name: taskSupport,
-    inputSchema: {},
-    execution: { taskSupport },
-  }));
-  await using p = await play(
-    ({ body }, response) =>
-      sendJson(response, rpc(body?.id, body?.method === 'tools/list' ? { tools } : { content: [] })),
-    { rules: [mcpRule('all', 'allow', { tools: ['*'] })] },
-  );
-  const { result: listed } = (await post(p.b, message('tools/list'))).body;
-  t.match(listed?.['tools'], [
-    { name: 'optional', execution: { taskSupport: 'forbidden' } },
-    { name: 'forbidden', execution: { taskSupport: 'forbidden' } },
-  ]);
-  await post(p.b, message('tools/call', { name: 'optional', task: { ttl: 1 } }));
-  t.same(p.server.asked.at(-1)?.body?.params, { name: 'optional' });
-  await p.b.quiet();
-  t.match(p.b.audit.of('ended')[0], { withheld: /1 of 3 tools that are called as tasks alone/ });
-});
-
-t.test('an answer is taken with half of a surrogate pair, members that nobody knows, and an empty error', async (t) => {
-  const body = (id: unknown, text: string): string =>
-    `{"jsonrpc":"2.0","id":${String(id)},"error":null,"serverTime":1,"result":{"content":[{"type":"text","text":"${text}"}]}}`;
-  await using p = await play(({ body: asked }, response) =>
-    response.writeHead(200, { 'content-type': 'application/json' }).end(body(asked?.id, 'a\\ud83d b')),
-  );
-  const told = await post(p.b, call('get_ticket'));
-  t.same(told.body, { jsonrpc: '2.0', id: 1, result: { content: [{ type: 'text', text: 'a\ufffd b' }] } });
-  await p.b.quiet();
-  t.match(p.b.audit.of('ended')[0], { withheld: 'half of a surrogate pair, which was replaced' });
-  for (const bad of [
-    '{"jsonrpc":"2.0","id":ID,"Result":{},"result":{}}',
-    '{"jsonrpc":"2.0","id":ID,"result":{},"error":{"code":1,"message":"m"}}',
-    '{"jsonrpc":"2.0","id":ID,"error":null}',
-    '{"jsonrpc":"2.0","id":ID,"result":null}',
-  ]) {
-    await using q = await play(({ body: asked }, response) =>
-      response.writeHead(200, { 'content-type': 'application/json' }).end(bad.replace('ID', String(asked?.id))),
+t.test(
+  'tasks are not served: a tool that needs one is not listed, others are called without',
+  async (t) => {
+    const tools = ['required', 'optional', 'forbidden'].map((taskSupport) => ({
+      name: taskSupport,
+      inputSchema: {},
+      execution: { taskSupport },
+    }));
+    await using p = await play(
+      ({ body }, response) =>
+        sendJson(
+          response,
+          rpc(body?.id, body?.method === 'tools/list' ? { tools } : { content: [] }),
+        ),
+      { rules: [mcpRule('all', 'allow', { tools: ['*'] })] },
     );
-    t.equal((await post(q.b, call('get_ticket'))).status, 502, bad);
-  }
-});
+    const { result: listed } = (await post(p.b, message('tools/list'))).body;
+    t.match(listed?.['tools'], [
+      { name: 'optional', execution: { taskSupport: 'forbidden' } },
+      { name: 'forbidden', execution: { taskSupport: 'forbidden' } },
+    ]);
+    await post(p.b, message('tools/call', { name: 'optional', task: { ttl: 1 } }));
+    t.same(p.server.asked.at(-1)?.body?.params, { name: 'optional' });
+    await p.b.quiet();
+    t.match(p.b.audit.of('ended')[0], { withheld: /1 of 3 tools that are called as tasks alone/ });
+  },
+);
 
-t.test('an answer is taken with numbers that no double holds, and nested as deep as clients read', async (t) => {
-  const odd = [
-    '1E400',
-    '-1e-999',
-    `1${'0'.repeat(300)}.5`,
-    '['.repeat(500) + ']'.repeat(500),
-    '"a\u2028b\u2029c\u0085d"',
-  ];
-  for (const type of ['application/json', 'text/event-stream'])
-    for (const [i, value] of odd.entries()) {
-      await using p = await play(({ body: asked }, response) => {
-        const text = `{"jsonrpc":"2.0","id":${String(asked?.id)},"result":{"content":[],"structuredContent":{"v":${value}}}}`;
-        response.writeHead(200, { 'content-type': type });
-        response.end(type === 'application/json' ? text : `data: ${text}\n\n`);
-      });
-      const { status, text } = await post(p.b, call('get_ticket'));
-      t.equal(status, 200, `${type}, number ${i}`);
-      t.ok(text.includes(`{"v":${value}}`), 'what the server said');
-    }
-  for (const value of ['['.repeat(510) + ']'.repeat(510), '1E', '01']) {
+t.test(
+  'an answer is taken with half of a surrogate pair, members that nobody knows, and an empty error',
+  async (t) => {
+    const body = (id: unknown, text: string): string =>
+      `{"jsonrpc":"2.0","id":${String(id)},"error":null,"serverTime":1,"result":{"content":[{"type":"text","text":"${text}"}]}}`;
     await using p = await play(({ body: asked }, response) =>
       response
         .writeHead(200, { 'content-type': 'application/json' })
-        .end(`{"jsonrpc":"2.0","id":${String(asked?.id)},"result":{"content":[],"v":{"w":${value}}}}`),
+        .end(body(asked?.id, 'a\\ud83d b')),
     );
-    t.equal((await post(p.b, call('get_ticket'))).status, 502, value.slice(0, 20));
-  }
-});
+    const told = await post(p.b, call('get_ticket'));
+    t.same(told.body, {
+      jsonrpc: '2.0',
+      id: 1,
+      result: { content: [{ type: 'text', text: 'a\ufffd b' }] },
+    });
+    await p.b.quiet();
+    t.match(p.b.audit.of('ended')[0], { withheld: 'half of a surrogate pair, which was replaced' });
+    for (const bad of [
+      '{"jsonrpc":"2.0","id":ID,"Result":{},"result":{}}',
+      '{"jsonrpc":"2.0","id":ID,"result":{},"error":{"code":1,"message":"m"}}',
+      '{"jsonrpc":"2.0","id":ID,"error":null}',
+      '{"jsonrpc":"2.0","id":ID,"result":null}',
+    ]) {
+      await using q = await play(({ body: asked }, response) =>
+        response
+          .writeHead(200, { 'content-type': 'application/json' })
+          .end(bad.replace('ID', String(asked?.id))),
+      );
+      t.equal((await post(q.b, call('get_ticket'))).status, 502, bad);
+    }
+  },
+);
+
+t.test(
+  'an answer is taken with numbers that no double holds, and nested as deep as clients read',
+  async (t) => {
+    const odd = [
+      '1E400',
+      '-1e-999',
+      `1${'0'.repeat(300)}.5`,
+      '['.repeat(500) + ']'.repeat(500),
+      '"a\u2028b\u2029c\u0085d"',
+    ];
+    for (const type of ['application/json', 'text/event-stream'])
+      for (const [i, value] of odd.entries()) {
+        await using p = await play(({ body: asked }, response) => {
+          const text = `{"jsonrpc":"2.0","id":${String(asked?.id)},"result":{"content":[],"structuredContent":{"v":${value}}}}`;
+          response.writeHead(200, { 'content-type': type });
+          response.end(type === 'application/json' ? text : `data: ${text}\n\n`);
+        });
+        const { status, text } = await post(p.b, call('get_ticket'));
+        t.equal(status, 200, `${type}, number ${i}`);
+        t.ok(text.includes(`{"v":${value}}`), 'what the server said');
+      }
+    for (const value of ['['.repeat(510) + ']'.repeat(510), '1E', '01']) {
+      await using p = await play(({ body: asked }, response) =>
+        response
+          .writeHead(200, { 'content-type': 'application/json' })
+          .end(
+            `{"jsonrpc":"2.0","id":${String(asked?.id)},"result":{"content":[],"v":{"w":${value}}}}`,
+          ),
+      );
+      t.equal((await post(p.b, call('get_ticket'))).status, 502, value.slice(0, 20));
+    }
+  },
+);
 
 t.test('a tool that is left out for its name is told to the operator, and cut short', async (t) => {
   const notices: string[] = [];
@@ -187,10 +226,17 @@ t.test('a tool that is left out for its name is told to the operator, and cut sh
     { name: `a/b\u2028${'x'.repeat(500)}` },
     { name: 'get_ticket', inputSchema: {} },
   ];
-  await using p = await play(result({ tools }), {}, { options: { onNotice: (what) => notices.push(what) } });
+  await using p = await play(
+    result({ tools }),
+    {},
+    { options: { onNotice: (what) => notices.push(what) } },
+  );
   for (let i = 0; i < 3; i += 1) await post(p.b, message('tools/list'));
   t.equal(notices.length, 2, 'once for each');
-  t.match(notices[0], /^destination tools lists a tool "Get User", which is left out: names of tools are/);
+  t.match(
+    notices[0],
+    /^destination tools lists a tool "Get User", which is left out: names of tools are/,
+  );
   for (const one of notices) t.notMatch(one, /[\u2028\n]|x{100}/);
 });
 
@@ -213,7 +259,10 @@ t.test('an elicitation by URL is held to its hosts however its members are spelt
       resultType: 'input_required',
       inputRequests: { a: { method: 'elicitation/create', Params: { mode: 'url', url: evil } } },
     },
-    { resultType: 'input_required', inputRequests: { a: { Method: 'elicitation/create', params: {} } } },
+    {
+      resultType: 'input_required',
+      inputRequests: { a: { Method: 'elicitation/create', params: {} } },
+    },
   ]) {
     await using p = await play(result(value), given);
     const told = await post(p.b, ...newest('tools/call', { name: 'get_ticket' }));
@@ -228,7 +277,11 @@ t.test('an elicitation by URL is held to its hosts however its members are spelt
   ]) {
     await using p = await play(
       ({ body }, response) =>
-        sendJson(response, { jsonrpc: '2.0', id: body?.id, error: { code: -32042, message: 'm', data } }),
+        sendJson(response, {
+          jsonrpc: '2.0',
+          id: body?.id,
+          error: { code: -32042, message: 'm', data },
+        }),
       given,
     );
     const told = await post(p.b, call('get_ticket'));

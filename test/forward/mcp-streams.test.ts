@@ -2,12 +2,31 @@
 import { hash } from 'node:crypto';
 import t from 'tap';
 import { until } from '../support/until.ts';
-import { call, dataOf, event, events, mcpRule, message, play, post, rpc, type Script, TOOLS } from '../support/mcp.ts';
+import {
+  call,
+  dataOf,
+  event,
+  events,
+  mcpRule,
+  message,
+  play,
+  post,
+  rpc,
+  type Script,
+  TOOLS,
+} from '../support/mcp.ts';
 
 t.test('a stream is read in any pieces, with any line ends (M12)', async (t) => {
   // One message over many data lines, as it may be written where a line may end.
   const data = JSON.stringify(rpc(1, { tools: TOOLS }), undefined, 1).split('\n');
-  const lines = ['\ufeff: hello', 'event: message', 'id: 7', ...data.map((line) => `data:${line}`), '', ''];
+  const lines = [
+    '\ufeff: hello',
+    'event: message',
+    'id: 7',
+    ...data.map((line) => `data:${line}`),
+    '',
+    '',
+  ];
   for (const end of ['\n', '\r\n', '\r']) {
     await using p = await play((_, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
@@ -26,32 +45,40 @@ t.test('a stream is read in any pieces, with any line ends (M12)', async (t) => 
   }
 });
 
-t.test('an event reaches the agent when it ends, and an endless one ends the stream (M12)', async (t) => {
-  let say: (text: string) => void = () => {};
-  await using p = await play((_, response) => {
-    response.writeHead(200, { 'content-type': 'text/event-stream' });
-    response.flushHeaders();
-    say = (text) => void response.write(text);
-  });
-  const { b } = p;
-  const line = await b.open();
-  const body = call('get_ticket');
-  line.write(
-    `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
-  );
-  await line.sees('HTTP/1.1 200');
-  say('data: {"jsonrpc":"2.0","method":"notifications/message",');
-  say('"params":{"level":"info","data":"1"}}\n');
-  say('\n');
-  await line.sees('"data":"1"');
-  say(': alive\n\n');
-  await line.sees(/:\n\n/);
-  say(`data: ${'x'.repeat(70_000)}`);
-  await line.ended();
-  await b.quiet();
-  t.match(b.audit.of('ended')[0], { outcome: 'upstream-malformed', reason: /more than 65536 bytes/ });
-  t.equal(line.reset || !line.text.endsWith('0\r\n\r\n'), true, 'a cut looks cut');
-});
+t.test(
+  'an event reaches the agent when it ends, and an endless one ends the stream (M12)',
+  async (t) => {
+    let say: (text: string) => void = () => {};
+    await using p = await play((_, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.flushHeaders();
+      say = (text) => void response.write(text);
+    });
+    const { b } = p;
+    const line = await b.open();
+    const body = call('get_ticket');
+    line.write(
+      `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: ` +
+        `application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ` +
+        `${body.length}\r\n\r\n${body}`,
+    );
+    await line.sees('HTTP/1.1 200');
+    say('data: {"jsonrpc":"2.0","method":"notifications/message",');
+    say('"params":{"level":"info","data":"1"}}\n');
+    say('\n');
+    await line.sees('"data":"1"');
+    say(': alive\n\n');
+    await line.sees(/:\n\n/);
+    say(`data: ${'x'.repeat(70_000)}`);
+    await line.ended();
+    await b.quiet();
+    t.match(b.audit.of('ended')[0], {
+      outcome: 'upstream-malformed',
+      reason: /more than 65536 bytes/,
+    });
+    t.equal(line.reset || !line.text.endsWith('0\r\n\r\n'), true, 'a cut looks cut');
+  },
+);
 
 t.test('bad events end the stream: not JSON, not UTF-8, another type', async (t) => {
   for (const [what, bytes] of [
@@ -76,7 +103,11 @@ t.test('an agent that does not read keeps the server from sending', async (t) =>
   let written = 0;
   await using p = await play((_, response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' });
-    const one = event({ jsonrpc: '2.0', method: 'notifications/message', params: { data: 'x'.repeat(30_000) } });
+    const one = event({
+      jsonrpc: '2.0',
+      method: 'notifications/message',
+      params: { data: 'x'.repeat(30_000) },
+    });
     const more = (): void => {
       if (written > 200_000_000 || response.destroyed) return;
       written += one.length;
@@ -88,7 +119,9 @@ t.test('an agent that does not read keeps the server from sending', async (t) =>
   line.socket.pause();
   const body = call('get_ticket');
   line.write(
-    `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: ` +
+      `application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ` +
+      `${body.length}\r\n\r\n${body}`,
   );
   let before = -1;
   await until('the server stopped', async () => {
@@ -102,26 +135,37 @@ t.test('an agent that does not read keeps the server from sending', async (t) =>
   await p.b.quiet();
 });
 
-t.test('an agent that goes away cancels what it asked for, though the stream is silent (C-13)', async (t) => {
-  for (const answers of [true, false]) {
-    let gone = false;
-    await using p = await play((_, response) => {
-      if (answers) response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
-      response.on('close', () => (gone = true));
-    });
-    const line = await p.b.open();
-    const body = call('get_ticket');
-    const head = `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ${body.length}\r\n\r\n`;
-    line.write(head);
-    line.write(body);
-    if (answers) await line.sees('HTTP/1.1 200');
-    else await until('the server was asked', () => p.server.asked.length > 0 || undefined);
-    line.socket.end();
-    await until('the server sees that it was cancelled', () => gone || undefined);
-    await p.b.quiet();
-    t.match(p.b.audit.of('ended')[0], { outcome: 'client-gone' }, answers ? 'in a stream' : 'before the answer');
-  }
-});
+t.test(
+  'an agent that goes away cancels what it asked for, though the stream is silent (C-13)',
+  async (t) => {
+    for (const answers of [true, false]) {
+      let gone = false;
+      await using p = await play((_, response) => {
+        if (answers)
+          response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
+        response.on('close', () => (gone = true));
+      });
+      const line = await p.b.open();
+      const body = call('get_ticket');
+      const head =
+        `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: ` +
+        `application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ` +
+        `${body.length}\r\n\r\n`;
+      line.write(head);
+      line.write(body);
+      if (answers) await line.sees('HTTP/1.1 200');
+      else await until('the server was asked', () => p.server.asked.length > 0 || undefined);
+      line.socket.end();
+      await until('the server sees that it was cancelled', () => gone || undefined);
+      await p.b.quiet();
+      t.match(
+        p.b.audit.of('ended')[0],
+        { outcome: 'client-gone' },
+        answers ? 'in a stream' : 'before the answer',
+      );
+    }
+  },
+);
 
 t.test(
   'a server without sessions may have a stream: what it says is filtered, and what it asks is withheld',
@@ -147,10 +191,18 @@ t.test(
 
 t.test('a long message passes whole, and a long event between short ones, in order', async (t) => {
   const long = 'é\n'.repeat(100_000);
-  const LOG = { jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'short' } };
+  const LOG = {
+    jsonrpc: '2.0',
+    method: 'notifications/message',
+    params: { level: 'info', data: 'short' },
+  };
   const script: Script = ({ body }, response) => {
     const say = (value: unknown): string => event(rpc(body?.id, { content: [], value }));
-    const log = event({ jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: long } });
+    const log = event({
+      jsonrpc: '2.0',
+      method: 'notifications/message',
+      params: { level: 'info', data: long },
+    });
     events(response, event(LOG), log, event(LOG), say(body?.params?.['arguments']));
   };
   const rules = [mcpRule('all', 'allow', { tools: ['get_ticket'] })];
@@ -163,7 +215,10 @@ t.test('a long message passes whole, and a long event between short ones, in ord
   t.match(data[1], { params: { data: long } });
   t.same(data[2], LOG);
   t.same(data[3], rpc(1, { content: [], value: args }));
-  const canonical = JSON.stringify({ list: args.list.map(([i]) => [i, { a: 2, z: 1 }]), text: long });
+  const canonical = JSON.stringify({
+    list: args.list.map(([i]) => [i, { a: 2, z: 1 }]),
+    text: long,
+  });
   t.match(p.b.audit.of('decided')[0], { argsDigest: hash('sha256', canonical) });
   await using q = await play(
     ({ body }, response) =>
@@ -173,7 +228,11 @@ t.test('a long message passes whole, and a long event between short ones, in ord
       settings: { message: 4_194_304 },
     },
   );
-  t.same(dataOf((await post(q.b, call('get_ticket', {}))).text), [], 'what is no message cuts the stream');
+  t.same(
+    dataOf((await post(q.b, call('get_ticket', {}))).text),
+    [],
+    'what is no message cuts the stream',
+  );
   await q.b.quiet();
   t.match(q.b.audit.of('ended'), [{ outcome: 'upstream-malformed' }]);
 });

@@ -1,4 +1,7 @@
-/** Messages to an MCP server: what is refused never reaches it, what is allowed reaches it as it was judged. */
+/**
+ * Messages to an MCP server: what is refused never reaches it, what is allowed reaches it as it was
+ * judged.
+ */
 import t from 'tap';
 import { parseJson } from '../../lib/schema/json-reader.ts';
 import { until } from '../support/until.ts';
@@ -10,21 +13,33 @@ const ok = result({ content: [{ type: 'text', text: 'done' }] });
 t.test(
   'an allowed tool call arrives as it was judged, an other one is told in JSON-RPC and never arrives (C-22, C-29)',
   async (t) => {
-    await using p = await play(ok, { lists: result({ tools: [{ name: 'get_ticket', inputSchema: {} }] }) });
+    await using p = await play(ok, {
+      lists: result({ tools: [{ name: 'get_ticket', inputSchema: {} }] }),
+    });
     const { b, server } = p;
     const told = await post(
       b,
       '{ "params" : {"arguments":{"big":9007199254740993,"x":1.0,"s":"\\u00e9"},"name":"get_ticket"},\n"method":"tools/call","id":7,"jsonrpc":"2.0"}',
     );
     t.equal(told.status, 200, told.text);
-    t.same(told.body, { jsonrpc: '2.0', id: 7, result: { content: [{ type: 'text', text: 'done' }] } });
+    t.same(told.body, {
+      jsonrpc: '2.0',
+      id: 7,
+      result: { content: [{ type: 'text', text: 'done' }] },
+    });
     t.equal(
       server.asked[0]?.text,
       `{"jsonrpc":"2.0","id":${String(server.asked[0]?.body?.id)},"method":"tools/call","params":{"arguments":{"big":9007199254740993,"x":1.0,"s":"é"},"name":"get_ticket"}}`,
       'numbers keep their digits',
     );
-    t.equal(server.asked[0]?.headers['content-length'], String(Buffer.byteLength(server.asked[0]?.text ?? '')));
-    t.match(server.asked[0]?.headers, { 'mcp-protocol-version': '2025-11-25', 'accept-encoding': 'identity' });
+    t.equal(
+      server.asked[0]?.headers['content-length'],
+      String(Buffer.byteLength(server.asked[0]?.text ?? '')),
+    );
+    t.match(server.asked[0]?.headers, {
+      'mcp-protocol-version': '2025-11-25',
+      'accept-encoding': 'identity',
+    });
 
     const denied = await post(b, call('delete_ticket', { id: 'hunter2' }, 'abc'));
     t.equal(denied.status, 200, 'an error that clients hand on');
@@ -34,7 +49,11 @@ t.test(
       denied.body.error?.message,
       /^no rule of destination tools allows tools\/call delete_ticket; .*do not repeat/,
     );
-    t.match(denied.body.error?.data, { reason: 'denied', hint: /tools: \[delete_ticket\]/, retryable: false });
+    t.match(denied.body.error?.data, {
+      reason: 'denied',
+      hint: /tools: \[delete_ticket\]/,
+      retryable: false,
+    });
     t.equal(server.asked.length, 1);
     await b.quiet();
     const [first, second] = b.audit.of('decided');
@@ -53,7 +72,11 @@ t.test(
       tool: 'delete_ticket',
       exchange: denied.body.error?.data?.['decision'],
     });
-    t.notMatch(JSON.stringify(b.audit.records), /hunter2|9007199254740993/, 'no argument in a record');
+    t.notMatch(
+      JSON.stringify(b.audit.records),
+      /hunter2|9007199254740993/,
+      'no argument in a record',
+    );
     t.same(unpaired(b.audit.records), []);
   },
 );
@@ -63,7 +86,13 @@ t.test(
   async (t) => {
     await using p = await play(ok);
     const { b, server } = p;
-    const cases: readonly (readonly [string, string | Buffer, Record<string, string>, number, number])[] = [
+    const cases: readonly (readonly [
+      string,
+      string | Buffer,
+      Record<string, string>,
+      number,
+      number,
+    ])[] = [
       [
         'M1 a name twice',
         '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_ticket","name":"delete_ticket"}}',
@@ -71,44 +100,104 @@ t.test(
         400,
         -32700,
       ],
-      ['M1 a method twice', '{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}', {}, 400, -32700],
-      ['M2 Method', '{"jsonrpc":"2.0","id":1,"Method":"tools/call","method":"ping"}', {}, 400, -32700],
+      [
+        'M1 a method twice',
+        '{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}',
+        {},
+        400,
+        -32700,
+      ],
+      [
+        'M2 Method',
+        '{"jsonrpc":"2.0","id":1,"Method":"tools/call","method":"ping"}',
+        {},
+        400,
+        -32700,
+      ],
       ['M2 Method alone', '{"jsonrpc":"2.0","id":1,"Method":"ping"}', {}, 400, -32600],
-      ['M2 the long s', '{"jsonrpc":"2.0","id":1,"method":"tools/call","param\u017f":{}}', {}, 400, -32600],
+      [
+        'M2 the long s',
+        '{"jsonrpc":"2.0","id":1,"method":"tools/call","param\u017f":{}}',
+        {},
+        400,
+        -32600,
+      ],
       ['M2 Name', message('tools/call', { Name: 'get_ticket', arguments: {} }), {}, 400, -32600],
       ['M2 NUL', '{"jsonrpc":"2.0","id":1,"method\\u0000":"ping"}', {}, 400, -32700],
       ['M3 a batch', `[${call('get_ticket')},${call('delete_ticket')}]`, {}, 400, -32600],
       ['M3 an empty batch', '[]', {}, 400, -32600],
       ['M4 text/plain', call('get_ticket'), { 'content-type': 'text/plain' }, 415, -32600],
       ['M4 no type', call('get_ticket'), { 'content-type': '' }, 415, -32600],
-      ['M4 UTF-16 said', call('get_ticket'), { 'content-type': 'application/json; charset=utf-16' }, 415, -32600],
+      [
+        'M4 UTF-16 said',
+        call('get_ticket'),
+        { 'content-type': 'application/json; charset=utf-16' },
+        415,
+        -32600,
+      ],
       ['M4 UTF-16 sent', Buffer.from(call('get_ticket'), 'utf16le'), {}, 400, -32700],
       ['M4 a byte order mark', `\ufeff${call('get_ticket')}`, {}, 400, -32700],
       ['M5 gzip', call('get_ticket'), { 'content-encoding': 'gzip' }, 415, -32600],
       ['M5 stacked', call('get_ticket'), { 'content-encoding': 'identity, gzip' }, 415, -32600],
       ['M6 too long', call('get_ticket', { x: 'a'.repeat(70_000) }), {}, 413, -32600],
-      ['M6 too deep', call('get_ticket', JSON.parse(`${'['.repeat(80)}${']'.repeat(80)}`)), {}, 400, -32700],
+      [
+        'M6 too deep',
+        call('get_ticket', JSON.parse(`${'['.repeat(80)}${']'.repeat(80)}`)),
+        {},
+        400,
+        -32700,
+      ],
       ['M6 half a pair', '{"jsonrpc":"2.0","id":1,"method":"\\ud800"}', {}, 400, -32700],
       ['M6 NaN', '{"jsonrpc":"2.0","id":NaN,"method":"ping"}', {}, 400, -32700],
       ['M7 Mcp-Method', call('get_ticket'), { 'mcp-method': 'ping' }, 400, -32020],
       ['M7 Mcp-Name', call('get_ticket'), { 'mcp-name': 'list_tickets' }, 400, -32020],
-      ['M7 Mcp-Name in an envelope', call('get_ticket'), { 'mcp-name': '=?base64?bGlzdA==?=' }, 400, -32020],
+      [
+        'M7 Mcp-Name in an envelope',
+        call('get_ticket'),
+        { 'mcp-name': '=?base64?bGlzdA==?=' },
+        400,
+        -32020,
+      ],
       ['M8 Cyrillic', call('get_tick\u0435t'), {}, 400, -32600],
       ['M8 a zero width space', call('get_ticket\u200b'), {}, 400, -32600],
       ['M8 a space behind', call('get_ticket '), {}, 400, -32600],
       ['M11 params is a list', message('tools/call', ['get_ticket']), {}, 400, -32600],
       ['M11 no name', message('tools/call', { arguments: {} }), {}, 400, -32600],
       ['M11 the name is a number', message('tools/call', { name: 7 }), {}, 400, -32600],
-      ['M11 arguments is a list', message('tools/call', { name: 'get_ticket', arguments: [] }), {}, 400, -32600],
-      ['M11 arguments is null', message('tools/call', { name: 'get_ticket', arguments: null }), {}, 400, -32600],
+      [
+        'M11 arguments is a list',
+        message('tools/call', { name: 'get_ticket', arguments: [] }),
+        {},
+        400,
+        -32600,
+      ],
+      [
+        'M11 arguments is null',
+        message('tools/call', { name: 'get_ticket', arguments: null }),
+        {},
+        400,
+        -32600,
+      ],
       ['no jsonrpc', '{"id":1,"method":"ping"}', {}, 400, -32600],
       ['the id is null', message('ping', {}, null), {}, 400, -32600],
       ['the id is a fraction', message('ping', {}, 1.5), {}, 400, -32600],
       ['not JSON', 'method=tools/call', {}, 400, -32700],
       ['nothing', '', {}, 400, -32700],
       ['two values', `${call('get_ticket')}${call('delete_ticket')}`, {}, 400, -32700],
-      ['a version of tomorrow', call('get_ticket'), { 'mcp-protocol-version': '2027-01-01' }, 400, -32022],
-      ['a version of yesterday', call('get_ticket'), { 'mcp-protocol-version': '2025-03-26' }, 400, -32022],
+      [
+        'a version of tomorrow',
+        call('get_ticket'),
+        { 'mcp-protocol-version': '2027-01-01' },
+        400,
+        -32022,
+      ],
+      [
+        'a version of yesterday',
+        call('get_ticket'),
+        { 'mcp-protocol-version': '2025-03-26' },
+        400,
+        -32022,
+      ],
       ['no version', call('get_ticket'), { 'mcp-protocol-version': '' }, 400, -32022],
       ['a session of nobody', call('get_ticket'), { 'mcp-session-id': 'abc' }, 404, -31403],
     ];
@@ -129,7 +218,11 @@ t.test('letter case of a name, and of a media type (M4, M8)', async (t) => {
   await using p = await play(ok);
   const { b, server } = p;
   t.equal(
-    (await post(b, call('get_ticket'), { fields: { 'content-type': 'Application/JSON; charset=UTF-8' } })).status,
+    (
+      await post(b, call('get_ticket'), {
+        fields: { 'content-type': 'Application/JSON; charset=UTF-8' },
+      })
+    ).status,
     200,
   );
   t.match((await post(b, call('Get_Ticket'))).body.error, { code: -31403 });
@@ -137,29 +230,42 @@ t.test('letter case of a name, and of a media type (M4, M8)', async (t) => {
   t.equal(server.asked[0]?.headers['content-type'], 'application/json', 'written anew');
 });
 
-t.test('unknown methods, answers that nobody waits for and notifications that are none are denied (M10)', async (t) => {
-  await using p = await play(ok);
-  const { b, server } = p;
-  for (const method of ['tools/delete', 'tasks/list', 'tools/Call', 'sampling/createMessage', 'rpc.discover']) {
-    const told = await post(b, message(method));
-    t.match(
-      told.body.error,
-      { code: -31403, message: new RegExp(`no rule of destination tools allows ${method}`) },
-      method,
-    );
-  }
-  const asNotification = JSON.stringify({ jsonrpc: '2.0', method: 'tools/call', params: { name: 'get_ticket' } });
-  for (const body of [
-    asNotification,
-    '{"jsonrpc":"2.0","id":3,"result":{}}',
-    '{"jsonrpc":"2.0","method":"notifications/unknown"}',
-  ]) {
-    const told = await post(b, body);
-    t.equal(told.status, 403, body);
-    t.match(told.body.error, { code: -31403 });
-  }
-  t.equal(server.connections.length, 0);
-});
+t.test(
+  'unknown methods, answers that nobody waits for and notifications that are none are denied (M10)',
+  async (t) => {
+    await using p = await play(ok);
+    const { b, server } = p;
+    for (const method of [
+      'tools/delete',
+      'tasks/list',
+      'tools/Call',
+      'sampling/createMessage',
+      'rpc.discover',
+    ]) {
+      const told = await post(b, message(method));
+      t.match(
+        told.body.error,
+        { code: -31403, message: new RegExp(`no rule of destination tools allows ${method}`) },
+        method,
+      );
+    }
+    const asNotification = JSON.stringify({
+      jsonrpc: '2.0',
+      method: 'tools/call',
+      params: { name: 'get_ticket' },
+    });
+    for (const body of [
+      asNotification,
+      '{"jsonrpc":"2.0","id":3,"result":{}}',
+      '{"jsonrpc":"2.0","method":"notifications/unknown"}',
+    ]) {
+      const told = await post(b, body);
+      t.equal(told.status, 403, body);
+      t.match(told.body.error, { code: -31403 });
+    }
+    t.equal(server.connections.length, 0);
+  },
+);
 
 t.test('only the endpoint is served, without a query, by POST, GET and DELETE', async (t) => {
   await using p = await play(ok);
@@ -184,72 +290,114 @@ t.test('only the endpoint is served, without a query, by POST, GET and DELETE', 
   t.equal(server.asked.length, 1);
 });
 
-t.test('what belongs to every conversation needs no rule, and none of it without any', async (t) => {
-  await using p = await play(ok);
-  for (const method of ['ping', 'tools/list']) t.equal((await post(p.b, message(method))).status, 200, method);
-  t.match(p.b.audit.of('decided')[0], { effect: 'allow', code: 'allowed', mcpMethod: 'ping', action: 'read' });
-  await using none = await play(ok, { rules: [] });
-  t.match((await post(none.b, message('ping'))).body.error, { code: -31403, message: /no rule/ });
-  await using pingless = await play(ok, {
-    rules: [mcpRule('read', 'allow', { tools: ['*'] }), mcpRule('no', 'deny', { methods: ['ping'] })],
-  });
-  t.match((await post(pingless.b, message('ping'))).body.error, {
-    message: /rule no of destination tools denies ping/,
-  });
-});
+t.test(
+  'what belongs to every conversation needs no rule, and none of it without any',
+  async (t) => {
+    await using p = await play(ok);
+    for (const method of ['ping', 'tools/list'])
+      t.equal((await post(p.b, message(method))).status, 200, method);
+    t.match(p.b.audit.of('decided')[0], {
+      effect: 'allow',
+      code: 'allowed',
+      mcpMethod: 'ping',
+      action: 'read',
+    });
+    await using none = await play(ok, { rules: [] });
+    t.match((await post(none.b, message('ping'))).body.error, { code: -31403, message: /no rule/ });
+    await using pingless = await play(ok, {
+      rules: [
+        mcpRule('read', 'allow', { tools: ['*'] }),
+        mcpRule('no', 'deny', { methods: ['ping'] }),
+      ],
+    });
+    t.match((await post(pingless.b, message('ping'))).body.error, {
+      message: /rule no of destination tools denies ping/,
+    });
+  },
+);
 
-t.test('2026-07-28: fields and body say the same or nothing is sent (M7, C-03, C-04, C-05)', async (t) => {
-  await using p = await play(ok, {
-    rules: [mcpRule('read', 'allow', { tools: ['get_ticket'], resources: ['ticket://**'] })],
-  });
-  const { b, server } = p;
-  const good = newest('tools/call', { name: 'get_ticket', arguments: {} });
-  t.equal((await post(b, ...good)).status, 200);
-  t.match(server.asked[0]?.headers, {
-    'mcp-method': 'tools/call',
-    'mcp-name': 'get_ticket',
-    'mcp-protocol-version': NEWEST,
-  });
-  t.notMatch(server.asked[0]?.text ?? '', /sampling|roots/, 'what the server may not ask for is not offered to it');
-  const enveloped = newest('tools/call', { name: 'get_ticket' }, { 'mcp-name': '=?base64?Z2V0X3RpY2tldA==?=' });
-  t.equal((await post(b, ...enveloped)).status, 200);
-  for (const changes of [
-    { 'mcp-method': '' },
-    { 'mcp-name': '' },
-    { 'mcp-name': 'other' },
-    { 'mcp-method': 'ping' },
-    { 'mcp-protocol-version': '2025-11-25' },
-    { 'mcp-name': '=?base64?Z2V0X3RpY2tldA?=' },
-  ]) {
-    const told = await post(b, ...newest('tools/call', { name: 'get_ticket' }, changes as Record<string, string>));
-    t.equal(told.status, 400, JSON.stringify(changes));
-    t.equal(told.body.error?.code, -32020, told.text);
-  }
-  t.equal(
-    (
-      await post(b, call('get_ticket'), {
-        fields: { 'mcp-protocol-version': NEWEST, 'mcp-method': 'tools/call', 'mcp-name': 'get_ticket' },
-      })
-    ).body.error?.code,
-    -32020,
-    'the body must repeat it',
-  );
-  t.match(
-    (await post(b, ...newest('resources/subscribe', { uri: 'ticket://1' }, { 'mcp-name': '' }))).body.error,
-    { code: -31403 },
-    'a method of earlier versions',
-  );
-  t.equal(server.asked.length, 2);
-  const bare = { 'content-type': '', 'mcp-protocol-version': NEWEST };
-  t.equal((await post(b, '', { method: 'DELETE', fields: bare })).status, 404, 'there is no session to end');
-  const resuming = { ...bare, 'last-event-id': '7' };
-  t.equal((await post(b, '', { method: 'GET', fields: resuming })).status, 404, 'and no stream to resume');
-  t.equal(server.asked.length, 2);
-});
+t.test(
+  '2026-07-28: fields and body say the same or nothing is sent (M7, C-03, C-04, C-05)',
+  async (t) => {
+    await using p = await play(ok, {
+      rules: [mcpRule('read', 'allow', { tools: ['get_ticket'], resources: ['ticket://**'] })],
+    });
+    const { b, server } = p;
+    const good = newest('tools/call', { name: 'get_ticket', arguments: {} });
+    t.equal((await post(b, ...good)).status, 200);
+    t.match(server.asked[0]?.headers, {
+      'mcp-method': 'tools/call',
+      'mcp-name': 'get_ticket',
+      'mcp-protocol-version': NEWEST,
+    });
+    t.notMatch(
+      server.asked[0]?.text ?? '',
+      /sampling|roots/,
+      'what the server may not ask for is not offered to it',
+    );
+    const enveloped = newest(
+      'tools/call',
+      { name: 'get_ticket' },
+      { 'mcp-name': '=?base64?Z2V0X3RpY2tldA==?=' },
+    );
+    t.equal((await post(b, ...enveloped)).status, 200);
+    for (const changes of [
+      { 'mcp-method': '' },
+      { 'mcp-name': '' },
+      { 'mcp-name': 'other' },
+      { 'mcp-method': 'ping' },
+      { 'mcp-protocol-version': '2025-11-25' },
+      { 'mcp-name': '=?base64?Z2V0X3RpY2tldA?=' },
+    ]) {
+      const told = await post(
+        b,
+        ...newest('tools/call', { name: 'get_ticket' }, changes as Record<string, string>),
+      );
+      t.equal(told.status, 400, JSON.stringify(changes));
+      t.equal(told.body.error?.code, -32020, told.text);
+    }
+    t.equal(
+      (
+        await post(b, call('get_ticket'), {
+          fields: {
+            'mcp-protocol-version': NEWEST,
+            'mcp-method': 'tools/call',
+            'mcp-name': 'get_ticket',
+          },
+        })
+      ).body.error?.code,
+      -32020,
+      'the body must repeat it',
+    );
+    t.match(
+      (await post(b, ...newest('resources/subscribe', { uri: 'ticket://1' }, { 'mcp-name': '' })))
+        .body.error,
+      { code: -31403 },
+      'a method of earlier versions',
+    );
+    t.equal(server.asked.length, 2);
+    const bare = { 'content-type': '', 'mcp-protocol-version': NEWEST };
+    t.equal(
+      (await post(b, '', { method: 'DELETE', fields: bare })).status,
+      404,
+      'there is no session to end',
+    );
+    const resuming = { ...bare, 'last-event-id': '7' };
+    t.equal(
+      (await post(b, '', { method: 'GET', fields: resuming })).status,
+      404,
+      'and no stream to resume',
+    );
+    t.equal(server.asked.length, 2);
+  },
+);
 
 t.test('prompts, resources and their deny rules', async (t) => {
   const rules = [
-    mcpRule('read', 'allow', { prompts: ['summarise'], resources: ['ticket://open/**', 'file:///srv/readme'] }),
+    mcpRule('read', 'allow', {
+      prompts: ['summarise'],
+      resources: ['ticket://open/**', 'file:///srv/readme'],
+    }),
     mcpRule('no', 'deny', { resources: ['ticket://open/secret/**'] }),
   ];
   await using p = await play(ok, { rules });
@@ -279,7 +427,10 @@ t.test('prompts, resources and their deny rules', async (t) => {
     true,
   );
   t.equal(
-    await allowed('completion/complete', { ref: { type: 'ref/resource', uri: 'ticket://{id}' }, argument: {} }),
+    await allowed('completion/complete', {
+      ref: { type: 'ref/resource', uri: 'ticket://{id}' },
+      argument: {},
+    }),
     false,
   );
   const before = server.asked.length;
@@ -300,34 +451,52 @@ t.test('prompts, resources and their deny rules', async (t) => {
 });
 
 t.test('denials as the destination says: as the result of a tool, or with 403', async (t) => {
-  await using asResult = await play(ok, { settings: { denial: { as: 'result', status: 200, code: -31403 } } });
+  await using asResult = await play(ok, {
+    settings: { denial: { as: 'result', status: 200, code: -31403 } },
+  });
   const told = await post(asResult.b, call('delete_ticket'));
   t.equal(told.status, 200);
   t.match(told.body.result, {
     isError: true,
     content: [{ type: 'text', text: /denied by policy: no rule of destination tools/ }],
   });
-  t.match((await post(asResult.b, message('tasks/list'))).body.error, { code: -31403 }, 'only tools have results');
-  await using strict = await play(ok, { settings: { denial: { as: 'error', status: 403, code: -1 } } });
+  t.match(
+    (await post(asResult.b, message('tasks/list'))).body.error,
+    { code: -31403 },
+    'only tools have results',
+  );
+  await using strict = await play(ok, {
+    settings: { denial: { as: 'error', status: 403, code: -1 } },
+  });
   const refused = await post(strict.b, call('delete_ticket'));
   t.equal(refused.status, 403);
   t.equal(refused.body.error?.code, -1);
 });
 
-t.test('in report mode what the rules deny goes through, and nothing else is relaxed', async (t) => {
-  await using p = await play(ok, { report: true });
-  t.equal((await post(p.b, call('delete_ticket'))).body.error, undefined);
-  t.match(p.b.audit.of('decided')[0], { effect: 'allow', code: 'reported', tool: 'delete_ticket' });
-  t.equal((await post(p.b, '[]')).status, 400);
-  t.equal((await post(p.b, call('x'), { path: '/other' })).status, 403);
-});
+t.test(
+  'in report mode what the rules deny goes through, and nothing else is relaxed',
+  async (t) => {
+    await using p = await play(ok, { report: true });
+    t.equal((await post(p.b, call('delete_ticket'))).body.error, undefined);
+    t.match(p.b.audit.of('decided')[0], {
+      effect: 'allow',
+      code: 'reported',
+      tool: 'delete_ticket',
+    });
+    t.equal((await post(p.b, '[]')).status, 400);
+    t.equal((await post(p.b, call('x'), { path: '/other' })).status, 403);
+  },
+);
 
 t.test('a server that is gone, and a log that cannot be written (M15)', async (t) => {
   await using p = await play(ok);
   await p.server[Symbol.asyncDispose]();
   const gone = await post(p.b, call('get_ticket'));
   t.equal(gone.status, 502);
-  t.match(gone.body, { id: 1, error: { code: -32603, data: { reason: 'upstream-refused', retryable: true } } });
+  t.match(gone.body, {
+    id: 1,
+    error: { code: -32603, data: { reason: 'upstream-refused', retryable: true } },
+  });
   await using q = await play(ok);
   const { Fault } = await import('../../lib/base/fault.ts');
   q.b.audit.fail = new Fault('audit-unavailable', 'the disk is full');
@@ -342,7 +511,9 @@ t.test('a body in chunks, and one that is announced by Expect', async (t) => {
   const body = call('get_ticket', { x: 'y'.repeat(100) });
   const line = await b.open();
   line.write(
-    'POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\nconnection: close\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\ntransfer-encoding: chunked\r\n\r\n',
+    'POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\nconnection: ' +
+      'close\r\ncontent-type: application/json\r\nmcp-protocol-version: ' +
+      '2025-11-25\r\ntransfer-encoding: chunked\r\n\r\n',
   );
   for (let at = 0; at < body.length; at += 10) {
     const piece = body.slice(at, at + 10);
@@ -354,7 +525,9 @@ t.test('a body in chunks, and one that is announced by Expect', async (t) => {
   t.same(parseJson(Buffer.from(server.asked[0]?.text ?? '')), parseJson(Buffer.from(body)));
   const expecting = await b.open();
   expecting.write(
-    `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\nconnection: close\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\nexpect: 100-continue\r\ncontent-length: ${body.length}\r\n\r\n`,
+    `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\nconnection: ` +
+      `close\r\ncontent-type: application/json\r\nmcp-protocol-version: ` +
+      `2025-11-25\r\nexpect: 100-continue\r\ncontent-length: ${body.length}\r\n\r\n`,
   );
   await expecting.sees('HTTP/1.1 100');
   expecting.write(body);
@@ -363,20 +536,36 @@ t.test('a body in chunks, and one that is announced by Expect', async (t) => {
   t.match(answer, /HTTP\/1\.1 200 /);
 });
 
-t.test('a local listener serves messages too, and turns pages of other origins away (M14)', async (t) => {
-  await using p = await play(ok, { listen: true });
-  const { b, server } = p;
-  const local = `127.0.0.1:${b.port('tools')}`;
-  t.equal((await post(b, call('get_ticket'), { name: 'tools', fields: { host: local } })).status, 200);
-  t.match((await post(b, call('no'), { name: 'tools', fields: { host: local } })).body.error, { code: -31403 });
-  t.equal(
-    (await post(b, call('get_ticket'), { name: 'tools', fields: { host: local, origin: 'http://evil.example' } }))
-      .status,
-    403,
-  );
-  t.equal((await post(b, call('get_ticket'), { name: 'tools', fields: { host: 'evil.example' } })).status, 421);
-  t.equal(server.asked.length, 1);
-});
+t.test(
+  'a local listener serves messages too, and turns pages of other origins away (M14)',
+  async (t) => {
+    await using p = await play(ok, { listen: true });
+    const { b, server } = p;
+    const local = `127.0.0.1:${b.port('tools')}`;
+    t.equal(
+      (await post(b, call('get_ticket'), { name: 'tools', fields: { host: local } })).status,
+      200,
+    );
+    t.match((await post(b, call('no'), { name: 'tools', fields: { host: local } })).body.error, {
+      code: -31403,
+    });
+    t.equal(
+      (
+        await post(b, call('get_ticket'), {
+          name: 'tools',
+          fields: { host: local, origin: 'http://evil.example' },
+        })
+      ).status,
+      403,
+    );
+    t.equal(
+      (await post(b, call('get_ticket'), { name: 'tools', fields: { host: 'evil.example' } }))
+        .status,
+      421,
+    );
+    t.equal(server.asked.length, 1);
+  },
+);
 
 t.test('messages inside a CONNECT are judged one by one', async (t) => {
   await using p = await play(ok);
@@ -385,7 +574,9 @@ t.test('messages inside a CONNECT are judged one by one', async (t) => {
   await line.sees(/^HTTP\/1\.1 200 /);
   const body = call('delete_ticket');
   line.write(
-    `POST /mcp HTTP/1.1\r\nhost: tools.internal\r\nconnection: close\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    `POST /mcp HTTP/1.1\r\nhost: tools.internal\r\nconnection: close\r\ncontent-type: ` +
+      `application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ` +
+      `${body.length}\r\n\r\n${body}`,
   );
   t.match(await line.ended(), /no rule of destination tools allows tools\/call delete_ticket/);
   t.equal(p.server.connections.length, 0);
@@ -395,21 +586,26 @@ t.test('a message that does not arrive is given up, whatever trickles (R1)', asy
   await using p = await play(ok, { timeouts: { message: 300 } });
   const line = await p.b.open();
   line.write(
-    'POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: 1000\r\n\r\n{',
+    'POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: ' +
+      'application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: 1000\r\n\r\n{',
   );
   const trickle = setInterval(() => line.socket.writable && line.write(' '), 50);
   const answer = await line.ended();
   clearInterval(trickle);
   t.match(answer, /^HTTP\/1\.1 408 /);
   await p.b.quiet();
-  t.match(p.b.audit.of('refused')[0], { code: 'request-timeout', reason: /the message in the body was not complete/ });
+  t.match(p.b.audit.of('refused')[0], {
+    code: 'request-timeout',
+    reason: /the message in the body was not complete/,
+  });
   t.equal(p.server.connections.length, 0);
 });
 
 t.test('an agent that goes away, and a shutdown, while a message is being received', async (t) => {
   const { Fault } = await import('../../lib/base/fault.ts');
   const half =
-    'POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: 1000\r\n\r\n{';
+    'POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: ' +
+    'application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: 1000\r\n\r\n{';
   for (const end of ['gone', 'shutdown'] as const) {
     await using p = await play(ok);
     const line = await p.b.open();
@@ -418,7 +614,9 @@ t.test('an agent that goes away, and a shutdown, while a message is being receiv
     if (end === 'gone') line.socket.destroy();
     else p.b.shutdown.abort(new Fault('shutting-down', 'now'));
     await p.b.quiet();
-    t.match(p.b.audit.of('ended')[0], { outcome: end === 'gone' ? 'client-gone' : 'shutting-down' });
+    t.match(p.b.audit.of('ended')[0], {
+      outcome: end === 'gone' ? 'client-gone' : 'shutting-down',
+    });
     t.same(unpaired(p.b.audit.records), []);
   }
 });
@@ -429,7 +627,9 @@ t.test('what agents may have held before anything is decided has a bound', async
   const lines = [await p.b.open(), await p.b.open()];
   for (const line of lines) {
     line.write(
-      `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ${most}\r\n\r\n`,
+      `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: ` +
+        `application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ` +
+        `${most}\r\n\r\n`,
     );
     line.write(Buffer.alloc(36_000_000, 0x20));
   }

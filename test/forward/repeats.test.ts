@@ -1,4 +1,7 @@
-/** How often an upstream sees one request: the strongest word on what is sent again, and what is not. */
+/**
+ * How often an upstream sees one request: the strongest word on what is sent again, and what is
+ * not.
+ */
 import type { Duplex } from 'node:stream';
 import t from 'tap';
 import type { Destination } from '../../lib/policy/model/destination.ts';
@@ -15,17 +18,28 @@ const IDEMPOTENT = METHODS.slice(0, 5);
 function over(version: 1 | 2, upstream: { readonly port: number }, more: Site = {}): Destination {
   const to = { host: '127.0.0.1', port: upstream.port };
   const rules = [rule('all', 'allow', { methods: METHODS })];
-  return site({ listen: true, mode: 'plaintext', upstream: to, rules, http2: version === 2, ...more });
+  return site({
+    listen: true,
+    mode: 'plaintext',
+    upstream: to,
+    rules,
+    http2: version === 2,
+    ...more,
+  });
 }
 
 function request(b: Bench, method: string, path: string, body = ''): Promise<string> {
   const length = body === '' ? '' : `Content-Length: ${body.length}\r\n`;
   return b.ask(
-    `${method} http://crm.internal${path} HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n${length}\r\n${body}`,
+    `${method} http://crm.internal${path} HTTP/1.1\r\nHost: crm.internal\r\nConnection: ` +
+      `close\r\n${length}\r\n${body}`,
   );
 }
 
-/** What the upstream does with the requests in turn: a code of RST_STREAM, or `serve`; the last for all that follow. */
+/**
+ * What the upstream does with the requests in turn: a code of RST_STREAM, or `serve`; the last for
+ * all that follow.
+ */
 type Step = number | 'serve';
 
 async function resetting(steps: { now: readonly Step[] }) {
@@ -33,7 +47,8 @@ async function resetting(steps: { now: readonly Step[] }) {
   const upstream = await h2cUpstream((stream) => {
     const step = steps.now[Math.min(at++, steps.now.length - 1)] ?? 'serve';
     stream.resume();
-    if (step === 'serve') stream.on('end', () => (stream.respond({ ':status': 200 }), stream.end('served')));
+    if (step === 'serve')
+      stream.on('end', () => (stream.respond({ ':status': 200 }), stream.end('served')));
     else stream.close(step);
   });
   /** From here on these steps, and how many requests they got. */
@@ -64,21 +79,28 @@ t.test('CANCEL repeats an idempotent request without a body once, and no other',
   t.same(unpaired(b.audit.records), []);
 });
 
-t.test('REFUSED_STREAM repeats any request, three attempts in all; other codes repeat none', async (t) => {
-  await using upstream = await resetting({ now: ['serve'] });
-  await using b = await bench({ destinations: [over(2, upstream)] });
-  t.equal(statusOf(await b.get('http://crm.internal/first')), 200);
-  for (const method of METHODS) {
-    const seen = upstream.follow(7);
-    t.equal(statusOf(await request(b, method, '/refused', method === 'POST' ? 'content' : '')), 502, method);
-    t.equal(seen(), 3, method);
-  }
-  for (const code of [0, 1, 2, 5, 11]) {
-    const seen = upstream.follow(code);
-    t.equal(statusOf(await request(b, 'DELETE', '/reset')), 502, `code ${code}`);
-    t.equal(seen(), 1, `code ${code}`);
-  }
-});
+t.test(
+  'REFUSED_STREAM repeats any request, three attempts in all; other codes repeat none',
+  async (t) => {
+    await using upstream = await resetting({ now: ['serve'] });
+    await using b = await bench({ destinations: [over(2, upstream)] });
+    t.equal(statusOf(await b.get('http://crm.internal/first')), 200);
+    for (const method of METHODS) {
+      const seen = upstream.follow(7);
+      t.equal(
+        statusOf(await request(b, method, '/refused', method === 'POST' ? 'content' : '')),
+        502,
+        method,
+      );
+      t.equal(seen(), 3, method);
+    }
+    for (const code of [0, 1, 2, 5, 11]) {
+      const seen = upstream.follow(code);
+      t.equal(statusOf(await request(b, 'DELETE', '/reset')), 502, `code ${code}`);
+      t.equal(seen(), 1, `code ${code}`);
+    }
+  },
+);
 
 t.test('the bound is over all reasons together', async (t) => {
   await using upstream = await resetting({ now: ['serve'] });
@@ -99,7 +121,8 @@ t.test('the bound is over all reasons together', async (t) => {
 t.test('an interim answer is a part of an answer: nothing behind it is sent again', async (t) => {
   let code = 8;
   await using upstream = await h2cUpstream((stream, headers) => {
-    if (headers[':path'] === '/first') return void (stream.respond({ ':status': 200 }), stream.end('served'));
+    if (headers[':path'] === '/first')
+      return void (stream.respond({ ':status': 200 }), stream.end('served'));
     stream.additionalHeaders({ ':status': 103 });
     return void setTimeout(() => stream.close(code), 20);
   });
@@ -120,13 +143,22 @@ t.test(
       stream.resume();
       const id = stream.id ?? 0;
       if (id > 1) session.goaway(0, 1);
-      else if (polite-- > 0) stream.on('end', () => (stream.respond({ ':status': 200 }), stream.end('served')));
+      else if (polite-- > 0)
+        stream.on('end', () => (stream.respond({ ':status': 200 }), stream.end('served')));
       else session.destroy();
     });
     await using b = await bench({ destinations: [over(2, upstream)] });
     t.equal(statusOf(await b.get('http://crm.internal/first')), 200);
-    t.equal(statusOf(await request(b, 'POST', '/above', 'content')), 502, 'cut on the second connection');
-    t.equal(upstream.requests.length, 3, 'the connection that was cut said nothing of having not processed it');
+    t.equal(
+      statusOf(await request(b, 'POST', '/above', 'content')),
+      502,
+      'cut on the second connection',
+    );
+    t.equal(
+      upstream.requests.length,
+      3,
+      'the connection that was cut said nothing of having not processed it',
+    );
   },
 );
 
@@ -134,7 +166,8 @@ t.test('nothing is sent again for an agent that has gone, by either way of going
   let release: (() => void)[] = [];
   let code = 8;
   await using upstream = await h2cUpstream((stream, headers) => {
-    if (headers[':path'] === '/first') return void (stream.respond({ ':status': 200 }), stream.end('served'));
+    if (headers[':path'] === '/first')
+      return void (stream.respond({ ':status': 200 }), stream.end('served'));
     return void release.push(() => stream.close(code));
   });
   await using b = await bench({ destinations: [over(2, upstream)] });
@@ -207,7 +240,10 @@ t.test('the rate of a destination is claimed once, however often a request is se
   t.equal(b.audit.of('decided').length, 3);
 });
 
-/** An HTTP/1.1 upstream that answers the first request of the first connection and does `then` at each one after it. */
+/**
+ * An HTTP/1.1 upstream that answers the first request of the first connection and does `then` at
+ * each one after it.
+ */
 async function dying(then: (socket: Duplex) => void) {
   const seen: string[] = [];
   const upstream = await rawUpstream({
@@ -230,7 +266,8 @@ t.test(
       await using b = await bench({ destinations: [over(1, upstream)] });
       t.equal(statusOf(await b.get('http://crm.internal/')), 200);
       t.equal(statusOf(await request(b, method, '/')), 502, method);
-      // A request that must not be repeated is not lent a connection whose key has proved nothing yet.
+      // A request that must not be repeated is not lent a connection whose key has proved nothing
+      // yet.
       t.equal(upstream.seen.length - 1, IDEMPOTENT.includes(method) ? 2 : 1, method);
     }
     await using upstream = await dying((socket) => socket.end());
@@ -241,12 +278,15 @@ t.test(
   },
 );
 
-t.test('HTTP/1.1: a byte of an answer, or a connection that is new, and it is not sent again', async (t) => {
-  await using upstream = await dying((socket) => socket.end('HTTP/1.1 2'));
-  await using b = await bench({ destinations: [over(1, upstream)] });
-  t.equal(statusOf(await b.get('http://crm.internal/')), 200);
-  t.equal(statusOf(await request(b, 'GET', '/')), 502);
-  t.equal(upstream.seen.length, 2);
-  t.equal(statusOf(await request(b, 'GET', '/')), 502, 'on a new connection');
-  t.equal(upstream.seen.length, 3);
-});
+t.test(
+  'HTTP/1.1: a byte of an answer, or a connection that is new, and it is not sent again',
+  async (t) => {
+    await using upstream = await dying((socket) => socket.end('HTTP/1.1 2'));
+    await using b = await bench({ destinations: [over(1, upstream)] });
+    t.equal(statusOf(await b.get('http://crm.internal/')), 200);
+    t.equal(statusOf(await request(b, 'GET', '/')), 502);
+    t.equal(upstream.seen.length, 2);
+    t.equal(statusOf(await request(b, 'GET', '/')), 502, 'on a new connection');
+    t.equal(upstream.seen.length, 3);
+  },
+);

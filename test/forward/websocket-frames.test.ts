@@ -1,4 +1,6 @@
-/** Frames of a WebSocket server as they are handed on: the same messages, and always whole frames. */
+/**
+ * Frames of a WebSocket server as they are handed on: the same messages, and always whole frames.
+ */
 import fc from 'fast-check';
 import t from 'tap';
 import { ServerFrames } from '../../lib/forward/websocket-frames.ts';
@@ -28,7 +30,11 @@ function decoded(bytes: Buffer): readonly Frame[] {
     const [first, short] = [bytes.readUInt8(at), bytes.readUInt8(at + 1)];
     const size = short === 126 ? 4 : short === 127 ? 10 : 2;
     const length =
-      short === 126 ? bytes.readUInt16BE(at + 2) : short === 127 ? Number(bytes.readBigUInt64BE(at + 2)) : short;
+      short === 126
+        ? bytes.readUInt16BE(at + 2)
+        : short === 127
+          ? Number(bytes.readBigUInt64BE(at + 2))
+          : short;
     if (at + size + length > bytes.length) throw new Error('a frame in part');
     const payload = bytes.subarray(at + size, at + size + length);
     frames.push({ opcode: first & 15, fin: first >= 0x80, payload });
@@ -37,7 +43,10 @@ function decoded(bytes: Buffer): readonly Frame[] {
   return frames;
 }
 
-/** What a client makes of frames: whole messages, what of one has come, and control frames, in order. */
+/**
+ * What a client makes of frames: whole messages, what of one has come, and control frames, in
+ * order.
+ */
 function messages(frames: readonly Frame[]): readonly string[] {
   const seen: string[] = [];
   let open: { opcode: number; parts: Buffer[] } | undefined;
@@ -65,7 +74,11 @@ const control: fc.Arbitrary<readonly Frame[]> = fc
   .map((one) => [{ opcode: one.opcode, fin: true, payload: Buffer.from(one.payload) }]);
 /** A message in fragments, with control frames between them. */
 const message: fc.Arbitrary<readonly Frame[]> = fc
-  .record({ opcode: fc.constantFrom(1, 2), parts: fc.array(payload, { minLength: 1, maxLength: 3 }), between: control })
+  .record({
+    opcode: fc.constantFrom(1, 2),
+    parts: fc.array(payload, { minLength: 1, maxLength: 3 }),
+    between: control,
+  })
   .map(({ opcode, parts, between }) =>
     parts.flatMap((part, i) => [
       { opcode: i === 0 ? opcode : 0, fin: i === parts.length - 1, payload: Buffer.from(part) },
@@ -74,24 +87,31 @@ const message: fc.Arbitrary<readonly Frame[]> = fc
   );
 const stream = fc.array(fc.oneof(message, control), { maxLength: 6 }).map((all) => all.flat());
 
-t.test('however the bytes arrive, what is handed on are whole frames of the same messages', async (t) => {
-  fc.assert(
-    fc.property(stream, fc.array(fc.integer({ min: 1, max: 40_000 }), { maxLength: 40 }), (frames, sizes) => {
-      const bytes = Buffer.concat(frames.map(encoded));
-      const reader = new ServerFrames();
-      const out: Buffer[] = [];
-      let at = 0;
-      for (const size of [...sizes, bytes.length]) {
-        out.push(...reader.take(bytes.subarray(at, at + size)));
-        decoded(Buffer.concat(out));
-        at += size;
-        if (at >= bytes.length) break;
-      }
-      t.strictSame(messages(decoded(Buffer.concat(out))), messages(frames));
-    }),
-    { numRuns: 300 },
-  );
-});
+t.test(
+  'however the bytes arrive, what is handed on are whole frames of the same messages',
+  async (t) => {
+    fc.assert(
+      fc.property(
+        stream,
+        fc.array(fc.integer({ min: 1, max: 40_000 }), { maxLength: 40 }),
+        (frames, sizes) => {
+          const bytes = Buffer.concat(frames.map(encoded));
+          const reader = new ServerFrames();
+          const out: Buffer[] = [];
+          let at = 0;
+          for (const size of [...sizes, bytes.length]) {
+            out.push(...reader.take(bytes.subarray(at, at + size)));
+            decoded(Buffer.concat(out));
+            at += size;
+            if (at >= bytes.length) break;
+          }
+          t.strictSame(messages(decoded(Buffer.concat(out))), messages(frames));
+        },
+      ),
+      { numRuns: 300 },
+    );
+  },
+);
 
 t.test('byte by byte, and whole, too; whole frames are handed on as they came', async (t) => {
   const frames: readonly Frame[] = [
@@ -123,29 +143,33 @@ t.test('a Close can follow at any byte, with its code and a reason that fits', a
   }
 });
 
-t.test('what is no frame of a server is handed on as it is, and nothing is said behind it', async (t) => {
-  const rows: Readonly<Record<string, Buffer>> = {
-    text: Buffer.from('hello'),
-    'a reserved bit': Buffer.from([0xc1, 1, 65]),
-    'a mask': Buffer.from([0x81, 0x81, 0, 0, 0, 0, 65]),
-    'an opcode that is none': Buffer.from([0x83, 1, 65]),
-    'a control frame in part': Buffer.from([0x09, 1, 65]),
-    'a control frame that is too long': Buffer.from([0x89, 126, 1, 0]),
-    'a length past all numbers': Buffer.from([0x82, 127, 255, 255, 255, 255, 255, 255, 255, 255]),
-  };
-  const good = encoded({ opcode: 1, fin: true, payload: Buffer.from('ok') });
-  for (const [title, bad] of Object.entries(rows)) {
-    for (const size of [1, 100]) {
-      const bytes = Buffer.concat([good, bad, Buffer.from('rest')]);
-      const reader = new ServerFrames();
-      const out: Buffer[] = [];
-      for (let at = 0; at < bytes.length; at += size) out.push(...reader.take(bytes.subarray(at, at + size)));
-      const text = Buffer.concat(out).toString('latin1');
-      t.ok(text.endsWith(`${bad.toString('latin1')}rest`), title);
-      t.equal(reader.close(1001, ''), undefined, title);
+t.test(
+  'what is no frame of a server is handed on as it is, and nothing is said behind it',
+  async (t) => {
+    const rows: Readonly<Record<string, Buffer>> = {
+      text: Buffer.from('hello'),
+      'a reserved bit': Buffer.from([0xc1, 1, 65]),
+      'a mask': Buffer.from([0x81, 0x81, 0, 0, 0, 0, 65]),
+      'an opcode that is none': Buffer.from([0x83, 1, 65]),
+      'a control frame in part': Buffer.from([0x09, 1, 65]),
+      'a control frame that is too long': Buffer.from([0x89, 126, 1, 0]),
+      'a length past all numbers': Buffer.from([0x82, 127, 255, 255, 255, 255, 255, 255, 255, 255]),
+    };
+    const good = encoded({ opcode: 1, fin: true, payload: Buffer.from('ok') });
+    for (const [title, bad] of Object.entries(rows)) {
+      for (const size of [1, 100]) {
+        const bytes = Buffer.concat([good, bad, Buffer.from('rest')]);
+        const reader = new ServerFrames();
+        const out: Buffer[] = [];
+        for (let at = 0; at < bytes.length; at += size)
+          out.push(...reader.take(bytes.subarray(at, at + size)));
+        const text = Buffer.concat(out).toString('latin1');
+        t.ok(text.endsWith(`${bad.toString('latin1')}rest`), title);
+        t.equal(reader.close(1001, ''), undefined, title);
+      }
     }
-  }
-  const closed = new ServerFrames();
-  closed.take(encoded({ opcode: 8, fin: true, payload: Buffer.from([3, 232]) }));
-  t.equal(closed.close(1001, ''), undefined, 'one Close is enough');
-});
+    const closed = new ServerFrames();
+    closed.take(encoded({ opcode: 8, fin: true, payload: Buffer.from([3, 232]) }));
+    t.equal(closed.close(1001, ''), undefined, 'one Close is enough');
+  },
+);

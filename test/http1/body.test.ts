@@ -1,6 +1,6 @@
 import t from 'tap';
 
-import { http1Limits } from '../../lib/http1/limits.ts';
+import { http1Limits } from '../../lib/http/limits.ts';
 import { head, readEveryWay } from './wire.ts';
 
 const CHUNKED = head('POST / HTTP/1.1', 'Host: a.example', 'Transfer-Encoding: chunked');
@@ -18,26 +18,33 @@ t.test('a chunked body is decoded the same for every split of its bytes', async 
   ];
   for (const [wire, body] of cases) {
     t.match(readEveryWay(CHUNKED + wire), { body, trailers: [], rest: '' }, JSON.stringify(wire));
-    t.match(readEveryWay(ANSWER + wire, { to: 'GET' }), { body, trailers: [], rest: '' }, JSON.stringify(wire));
+    t.match(
+      readEveryWay(ANSWER + wire, { to: 'GET' }),
+      { body, trailers: [], rest: '' },
+      JSON.stringify(wire),
+    );
   }
 });
 
-t.test('chunk extensions of an answer are ignored, bounded; in a request they are refused (F2)', async (t) => {
-  const cases = [
-    '5;a=b\r\nhello\r\n0\r\n\r\n',
-    '5;\r\nhello\r\n0;last\r\n\r\n',
-    '2;a="b;\xfc c"\r\nhe\r\n3;x;y=z\r\nllo\r\n0;\r\n\r\n',
-    `5;${'a'.repeat(1024)}\r\nhello\r\n0;${'a'.repeat(1024)}\r\n\r\n`,
-  ];
-  for (const wire of cases) {
-    const read = readEveryWay(ANSWER + wire, { to: 'GET' });
-    t.match(read, { body: 'hello', trailers: [], rest: '' }, JSON.stringify(wire));
-    t.match(readEveryWay(CHUNKED + wire), { fault: 'malformed' }, JSON.stringify(wire));
-  }
-  const { chunkExtensionBytes } = http1Limits();
-  const longer = `${ANSWER}5;${'a'.repeat(chunkExtensionBytes + 1)}\r\nhello\r\n0\r\n\r\n`;
-  t.match(readEveryWay(longer, { to: 'GET' }), { fault: 'upstream-malformed' }, 'past the limit');
-});
+t.test(
+  'chunk extensions of an answer are ignored, bounded; in a request they are refused (F2)',
+  async (t) => {
+    const cases = [
+      '5;a=b\r\nhello\r\n0\r\n\r\n',
+      '5;\r\nhello\r\n0;last\r\n\r\n',
+      '2;a="b;\xfc c"\r\nhe\r\n3;x;y=z\r\nllo\r\n0;\r\n\r\n',
+      `5;${'a'.repeat(1024)}\r\nhello\r\n0;${'a'.repeat(1024)}\r\n\r\n`,
+    ];
+    for (const wire of cases) {
+      const read = readEveryWay(ANSWER + wire, { to: 'GET' });
+      t.match(read, { body: 'hello', trailers: [], rest: '' }, JSON.stringify(wire));
+      t.match(readEveryWay(CHUNKED + wire), { fault: 'malformed' }, JSON.stringify(wire));
+    }
+    const { chunkExtensionBytes } = http1Limits();
+    const longer = `${ANSWER}5;${'a'.repeat(chunkExtensionBytes + 1)}\r\nhello\r\n0\r\n\r\n`;
+    t.match(readEveryWay(longer, { to: 'GET' }), { fault: 'upstream-malformed' }, 'past the limit');
+  },
+);
 
 t.test('what is not plainly chunked is refused, the same for every split (F1, F2)', async (t) => {
   const cases: readonly (readonly [string, string])[] = [
@@ -83,17 +90,23 @@ t.test('what is not plainly chunked is refused, the same for every split (F1, F2
 t.test(
   'trailers are kept apart from the fields; what frames, routes or authenticates is refused in a request, and left out of an answer (F7)',
   async (t) => {
-    t.match(readEveryWay(`${ANSWER}1\r\na\r\n0\r\nGrpc-Status: 0\r\nx-sum:1\r\n\r\n`, { to: 'GET' }), {
-      head: { fields: ['transfer-encoding', 'chunked'] },
-      body: 'a',
-      trailers: ['grpc-status', '0', 'x-sum', '1'],
-    });
+    t.match(
+      readEveryWay(`${ANSWER}1\r\na\r\n0\r\nGrpc-Status: 0\r\nx-sum:1\r\n\r\n`, { to: 'GET' }),
+      {
+        head: { fields: ['transfer-encoding', 'chunked'] },
+        body: 'a',
+        trailers: ['grpc-status', '0', 'x-sum', '1'],
+      },
+    );
     const forbidden =
-      'Host Content-Length Transfer-Encoding Authorization Proxy-Authorization Cookie Set-Cookie Connection Trailer TE Upgrade Content-Type Forwarded Expect';
+      'Host Content-Length Transfer-Encoding Authorization Proxy-Authorization Cookie ' +
+      'Set-Cookie Connection Trailer TE Upgrade Content-Type Forwarded Expect';
     for (const name of forbidden.split(' ')) {
       t.match(readEveryWay(`${CHUNKED}0\r\n${name}: a\r\n\r\n`), { fault: 'malformed' }, name);
       t.match(
-        readEveryWay(`${ANSWER}1\r\na\r\n0\r\nx-one: 1\r\n${name}: a\r\nx-two: 2\r\n\r\n`, { to: 'GET' }),
+        readEveryWay(`${ANSWER}1\r\na\r\n0\r\nx-one: 1\r\n${name}: a\r\nx-two: 2\r\n\r\n`, {
+          to: 'GET',
+        }),
         { body: 'a', trailers: ['x-one', '1', 'x-two', '2'] },
         name,
       );
@@ -103,11 +116,19 @@ t.test(
 
 t.test('trailers are bounded in bytes and number (F7, H9)', async (t) => {
   const limits = http1Limits({ trailerBytes: 64, trailerCount: 2 });
-  t.match(readEveryWay(`${CHUNKED}0\r\na: 1\r\nb: 2\r\n\r\n`, { limits }), { trailers: ['a', '1', 'b', '2'] });
-  t.match(readEveryWay(`${CHUNKED}0\r\na: 1\r\nb: 2\r\nc: 3\r\n\r\n`, { limits }), { fault: 'head-too-large' });
-  t.match(readEveryWay(`${CHUNKED}0\r\na: ${'1'.repeat(80)}`, { limits }), { fault: 'head-too-large' });
+  t.match(readEveryWay(`${CHUNKED}0\r\na: 1\r\nb: 2\r\n\r\n`, { limits }), {
+    trailers: ['a', '1', 'b', '2'],
+  });
+  t.match(readEveryWay(`${CHUNKED}0\r\na: 1\r\nb: 2\r\nc: 3\r\n\r\n`, { limits }), {
+    fault: 'head-too-large',
+  });
+  t.match(readEveryWay(`${CHUNKED}0\r\na: ${'1'.repeat(80)}`, { limits }), {
+    fault: 'head-too-large',
+  });
   t.match(readEveryWay(`${CHUNKED}0\r\na: ${'1'.repeat(57)}\r\n\r\n`, { limits }), { body: '' });
-  t.match(readEveryWay(`${CHUNKED}0\r\na: ${'1'.repeat(58)}\r\n\r\n`, { limits }), { fault: 'head-too-large' });
+  t.match(readEveryWay(`${CHUNKED}0\r\na: ${'1'.repeat(58)}\r\n\r\n`, { limits }), {
+    fault: 'head-too-large',
+  });
 });
 
 t.test('bytes after the end of a message are not of it (F5)', async (t) => {
@@ -127,9 +148,16 @@ t.test('bytes after the end of a message are not of it (F5)', async (t) => {
 
 t.test('a body that ends before its length is a cut, whose code says whose', async (t) => {
   t.match(readEveryWay(`${CHUNKED}5\r\nhel`, { end: true }), { fault: 'client-gone' });
-  t.match(readEveryWay(`${ANSWER}5\r\nhello\r\n`, { to: 'GET', end: true }), { fault: 'upstream-cut' });
-  t.match(readEveryWay(`${ANSWER}5\r\nhello\r\n0\r\n`, { to: 'GET', end: true }), { fault: 'upstream-cut' });
-  t.match(readEveryWay(`${head('HTTP/1.1 200 OK', 'Content-Length: 5')}hell`, { to: 'GET', end: true }), {
+  t.match(readEveryWay(`${ANSWER}5\r\nhello\r\n`, { to: 'GET', end: true }), {
     fault: 'upstream-cut',
   });
+  t.match(readEveryWay(`${ANSWER}5\r\nhello\r\n0\r\n`, { to: 'GET', end: true }), {
+    fault: 'upstream-cut',
+  });
+  t.match(
+    readEveryWay(`${head('HTTP/1.1 200 OK', 'Content-Length: 5')}hell`, { to: 'GET', end: true }),
+    {
+      fault: 'upstream-cut',
+    },
+  );
 });

@@ -3,15 +3,19 @@ import t from 'tap';
 
 import { Fault } from '../../lib/base/fault.ts';
 import { ignore } from '../../lib/base/signal.ts';
-import type { ClientConnection, ClientResponse, RequestOptions } from '../../lib/http1/client.ts';
-import { clientConnection } from '../../lib/http1/client.ts';
+import type { ClientConnection, ClientResponse, RequestOptions } from '../../lib/http/client.ts';
 import { isUnprocessed, isUntouched } from '../../lib/http/failures.ts';
-import { http1Limits } from '../../lib/http1/limits.ts';
+import { http1Limits } from '../../lib/http/limits.ts';
 import type { Body, OutgoingRequest } from '../../lib/http/message.ts';
-import type { ManualClock } from './wire.ts';
-import { accept, collect, head, manualClock, until } from './wire.ts';
+import { clientConnection } from '../../lib/http1/client.ts';
+import { type ManualClock, accept, collect, head, manualClock, until } from './wire.ts';
 
-const GET: OutgoingRequest = { method: 'GET', target: '/', fields: ['host', 'a'], framing: { kind: 'none' } };
+const GET: OutgoingRequest = {
+  method: 'GET',
+  target: '/',
+  fields: ['host', 'a'],
+  framing: { kind: 'none' },
+};
 const OK = (body: string, ...lines: readonly string[]): string =>
   head('HTTP/1.1 200 OK', `Content-Length: ${body.length}`, ...lines) + body;
 
@@ -46,7 +50,8 @@ async function talk(clock?: ManualClock): Promise<Talk> {
     informs,
     received: () => text,
     ask: (request = {}, body, options = {}) => {
-      const onInform = (status: number, fields: readonly string[]) => void informs.push([status, fields]);
+      const onInform = (status: number, fields: readonly string[]) =>
+        void informs.push([status, fields]);
       return client.request({ ...GET, ...request }, body, {
         signal: new AbortController().signal,
         onInform,
@@ -72,7 +77,10 @@ t.test('one connection carries request after request', async (t) => {
     const asking = it.ask({ target: `/${i}` });
     t.notOk(it.client.reusable);
     t.throws(() => it.ask(), TypeError, 'one at a time');
-    await until(() => it.received().includes(`GET /${i} HTTP/1.1\r\nhost: a\r\n\r\n`), 'the request');
+    await until(
+      () => it.received().includes(`GET /${i} HTTP/1.1\r\nhost: a\r\n\r\n`),
+      'the request',
+    );
     it.upstream.write(wire);
     const { head, body, sent, upgraded } = await asking;
     t.equal((await collect(body)).toString(), wire.includes('abc') ? 'abc' : '');
@@ -89,7 +97,10 @@ t.test('head and small body leave in one write, a large one as it is', async () 
   for (const size of [3, 100_000]) {
     const body = Buffer.alloc(size, 'x');
     const asking = it.ask({ method: 'POST', framing: { kind: 'length', length: size } }, body);
-    await until(() => it.received().endsWith(`content-length: ${size}\r\n\r\n${'x'.repeat(size)}`), 'the body');
+    await until(
+      () => it.received().endsWith(`content-length: ${size}\r\n\r\n${'x'.repeat(size)}`),
+      'the body',
+    );
     it.upstream.write(OK(''));
     await (
       await asking
@@ -99,7 +110,10 @@ t.test('head and small body leave in one write, a large one as it is', async () 
 
 t.test('interim answers are told, and a flood of them is refused (F8)', async (t) => {
   await using it = await talk();
-  const asking = it.ask({ method: 'POST', framing: { kind: 'length', length: 3 } }, Buffer.from('abc'));
+  const asking = it.ask(
+    { method: 'POST', framing: { kind: 'length', length: 3 } },
+    Buffer.from('abc'),
+  );
   it.upstream.write(head('HTTP/1.1 100 Continue') + head('HTTP/1.1 103 Early Hints', 'Link: </a>'));
   await until(() => it.informs.length === 2, 'both');
   it.upstream.write(OK('x'));
@@ -118,62 +132,76 @@ t.test('interim answers are told, and a flood of them is refused (F8)', async (t
   t.notOk(it.client.reusable);
 });
 
-t.test('what is not plainly an answer to what was asked is refused and the connection destroyed (F9)', async (t) => {
-  const cases: readonly (readonly [string, string])[] = [
-    [
-      'Content-Length and Transfer-Encoding',
-      head('HTTP/1.1 200 OK', 'Content-Length: 3', 'Transfer-Encoding: chunked'),
-    ],
-    ['two Content-Lengths', head('HTTP/1.1 200 OK', 'Content-Length: 3', 'Content-Length: 3')],
-    [
-      'a 101 that nobody asked for',
-      head('HTTP/1.1 101 Switching Protocols', 'Connection: upgrade', 'Upgrade: websocket'),
-    ],
-    ['a head over the limit', head('HTTP/1.1 200 OK', `X: ${'a'.repeat(20_000)}`)],
-    ['another protocol', 'SSH-2.0-OpenSSH_9.2p1\r\n'],
-  ];
-  for (const [title, wire] of cases) {
+t.test(
+  'what is not plainly an answer to what was asked is refused and the connection destroyed (F9)',
+  async (t) => {
+    const cases: readonly (readonly [string, string])[] = [
+      [
+        'Content-Length and Transfer-Encoding',
+        head('HTTP/1.1 200 OK', 'Content-Length: 3', 'Transfer-Encoding: chunked'),
+      ],
+      ['two Content-Lengths', head('HTTP/1.1 200 OK', 'Content-Length: 3', 'Content-Length: 3')],
+      [
+        'a 101 that nobody asked for',
+        head('HTTP/1.1 101 Switching Protocols', 'Connection: upgrade', 'Upgrade: websocket'),
+      ],
+      ['a head over the limit', head('HTTP/1.1 200 OK', `X: ${'a'.repeat(20_000)}`)],
+      ['another protocol', 'SSH-2.0-OpenSSH_9.2p1\r\n'],
+    ];
+    for (const [title, wire] of cases) {
+      await using it = await talk();
+      const asking = it.ask();
+      it.upstream.write(wire);
+      await t.rejects(asking, { code: 'upstream-malformed' }, title);
+      t.notOk(it.client.reusable);
+      await until(
+        () => it.upstream.closed || it.upstream.readableEnded,
+        'the upstream to see the end',
+      );
+    }
     await using it = await talk();
-    const asking = it.ask();
-    it.upstream.write(wire);
-    await t.rejects(asking, { code: 'upstream-malformed' }, title);
-    t.notOk(it.client.reusable);
-    await until(() => it.upstream.closed || it.upstream.readableEnded, 'the upstream to see the end');
-  }
-  await using it = await talk();
-  const asking = it.ask({ upgrade: 'websocket' });
-  it.upstream.write(head('HTTP/1.1 101 Switching Protocols', 'Connection: upgrade', 'Upgrade: h2c'));
-  await t.rejects(asking, { code: 'upstream-malformed' }, 'a 101 to another protocol');
-});
+    const asking = it.ask({ upgrade: 'websocket' });
+    it.upstream.write(
+      head('HTTP/1.1 101 Switching Protocols', 'Connection: upgrade', 'Upgrade: h2c'),
+    );
+    await t.rejects(asking, { code: 'upstream-malformed' }, 'a 101 to another protocol');
+  },
+);
 
-t.test('bytes after the end of an answer, or while idle, destroy the connection (F9)', async (t) => {
-  for (const wire of [
-    `${OK('abc')}x`,
-    OK('abc') + OK('abc'),
-    `${OK('')}x`,
-    `${head('HTTP/1.1 200 OK', 'Transfer-Encoding: chunked')}0\r\n\r\nx`,
-  ]) {
-    await using it = await talk();
-    const asking = it.ask();
-    it.upstream.write(wire);
-    const { body } = await asking;
-    await collect(body);
-    t.notOk(it.client.reusable, JSON.stringify(wire));
-    await until(() => it.client.socket.destroyed, 'its end');
-  }
-  for (const act of [
-    (s: net.Socket) => void s.write('x'),
-    (s: net.Socket) => void s.write(OK('')),
-    (s: net.Socket) => void s.end(),
-    (s: net.Socket) => void s.resetAndDestroy(),
-  ]) {
-    await using it = await talk();
-    t.ok(it.client.reusable);
-    act(it.upstream);
-    await until(() => !it.client.reusable && it.client.socket.destroyed, 'its end');
-    t.ok(isUnprocessed(await it.ask().catch((failure: unknown) => failure)), 'a request on it was never sent');
-  }
-});
+t.test(
+  'bytes after the end of an answer, or while idle, destroy the connection (F9)',
+  async (t) => {
+    for (const wire of [
+      `${OK('abc')}x`,
+      OK('abc') + OK('abc'),
+      `${OK('')}x`,
+      `${head('HTTP/1.1 200 OK', 'Transfer-Encoding: chunked')}0\r\n\r\nx`,
+    ]) {
+      await using it = await talk();
+      const asking = it.ask();
+      it.upstream.write(wire);
+      const { body } = await asking;
+      await collect(body);
+      t.notOk(it.client.reusable, JSON.stringify(wire));
+      await until(() => it.client.socket.destroyed, 'its end');
+    }
+    for (const act of [
+      (s: net.Socket) => void s.write('x'),
+      (s: net.Socket) => void s.write(OK('')),
+      (s: net.Socket) => void s.end(),
+      (s: net.Socket) => void s.resetAndDestroy(),
+    ]) {
+      await using it = await talk();
+      t.ok(it.client.reusable);
+      act(it.upstream);
+      await until(() => !it.client.reusable && it.client.socket.destroyed, 'its end');
+      t.ok(
+        isUnprocessed(await it.ask().catch((failure: unknown) => failure)),
+        'a request on it was never sent',
+      );
+    }
+  },
+);
 
 t.test('an answer that is cut is a cut, and never a short answer (F9)', async (t) => {
   const cases: readonly (readonly [string, string | undefined])[] = [
@@ -257,37 +285,43 @@ t.test(
   },
 );
 
-t.test('an early answer stops the upload and ends the connection; the upload is no failure (F9)', async (t) => {
-  await using it = await talk();
-  let cancelled: Error | undefined;
-  let stop: (reason: Error) => void = () => {};
-  const upload: Body = {
-    length: 100,
-    poll: () => {
-      if (cancelled !== undefined) throw cancelled;
-      return 'later';
-    },
-    ready: () => new Promise((_, reject) => (stop = reject)),
-    trailers: () => [],
-    cancel(reason) {
-      cancelled = reason;
-      stop(reason);
-    },
-  };
-  const asking = it.ask({ method: 'POST', framing: { kind: 'length', length: 100 } }, upload);
-  await until(() => it.received().includes('\r\n\r\n'), 'the head');
-  it.upstream.write(head('HTTP/1.1 413 No', 'Content-Length: 2'));
-  const { head: answer, body, sent } = await asking;
-  t.equal(answer.status, 413);
-  t.equal(cancelled, undefined, 'both may go on side by side');
-  it.upstream.write('no');
-  t.equal((await collect(body)).toString(), 'no');
-  await sent;
-  t.ok(cancelled);
-  t.notOk(it.client.reusable);
-});
+t.test(
+  'an early answer stops the upload and ends the connection; the upload is no failure (F9)',
+  async (t) => {
+    await using it = await talk();
+    let cancelled: Error | undefined;
+    let stop: (reason: Error) => void = () => {};
+    const upload: Body = {
+      length: 100,
+      poll: () => {
+        if (cancelled !== undefined) throw cancelled;
+        return 'later';
+      },
+      ready: () => new Promise((_, reject) => (stop = reject)),
+      trailers: () => [],
+      cancel(reason) {
+        cancelled = reason;
+        stop(reason);
+      },
+    };
+    const asking = it.ask({ method: 'POST', framing: { kind: 'length', length: 100 } }, upload);
+    await until(() => it.received().includes('\r\n\r\n'), 'the head');
+    it.upstream.write(head('HTTP/1.1 413 No', 'Content-Length: 2'));
+    const { head: answer, body, sent } = await asking;
+    t.equal(answer.status, 413);
+    t.equal(cancelled, undefined, 'both may go on side by side');
+    it.upstream.write('no');
+    t.equal((await collect(body)).toString(), 'no');
+    await sent;
+    t.ok(cancelled);
+    t.notOk(it.client.reusable);
+  },
+);
 
-/** The upstream says something, resets the connection, and what is sent next fails before anything is read. */
+/**
+ * The upstream says something, resets the connection, and what is sent next fails before anything
+ * is read.
+ */
 async function answeredAndReset(it: Talk, said: string): Promise<ClientResponse> {
   const reset = Promise.withResolvers<void>();
   let pieces = 0;
@@ -312,7 +346,10 @@ async function answeredAndReset(it: Talk, said: string): Promise<ClientResponse>
 }
 
 t.test('a final answer is delivered though the request can be sent no more', async (t) => {
-  for (const said of [OK('done'), `${head('HTTP/1.1 413 No', 'Transfer-Encoding: chunked')}4\r\ndone\r\n0\r\n\r\n`]) {
+  for (const said of [
+    OK('done'),
+    `${head('HTTP/1.1 413 No', 'Transfer-Encoding: chunked')}4\r\ndone\r\n0\r\n\r\n`,
+  ]) {
     for (let round = 0; round < 20; round++) {
       await using it = await talk();
       const { body, sent } = await answeredAndReset(it, said);
@@ -342,61 +379,67 @@ t.test('a reset is no end of an answer that lasts until the connection closes', 
   );
 });
 
-t.test('an upload that is cut cuts the request, so that the upstream never takes it for whole (F9)', async (t) => {
-  await using it = await talk();
-  const gone = new Fault('client-gone', 'test');
-  const pieces: (Buffer | Fault)[] = [Buffer.from('abc'), Buffer.from('def'), gone];
-  const upload: Body = {
-    length: undefined,
-    poll() {
-      const piece = pieces.shift() ?? gone;
-      if (piece instanceof Fault) throw piece;
-      return piece;
-    },
-    ready: async () => {},
-    trailers: () => [],
-    cancel() {},
-  };
-  let failure: NodeJS.ErrnoException | undefined;
-  it.upstream.on('error', (caught) => (failure = caught));
-  const asking = it.ask({ method: 'POST', framing: { kind: 'chunked' } }, upload);
-  await t.rejects(asking, gone);
-  await until(() => it.upstream.closed || it.upstream.readableEnded, 'the end');
-  t.notMatch(it.received(), /0\r\n\r\n$/);
-  t.equal(failure?.code, 'ECONNRESET');
-});
-
-t.test('an abort destroys the connection, before the answer and in its body; after it, it does not', async (t) => {
-  const reason = new Fault('no-longer-allowed', 'revoked');
-  {
+t.test(
+  'an upload that is cut cuts the request, so that the upstream never takes it for whole (F9)',
+  async (t) => {
     await using it = await talk();
-    const controller = new AbortController();
-    const asking = it.ask({}, undefined, { signal: controller.signal });
-    controller.abort(reason);
-    await t.rejects(asking, reason);
+    const gone = new Fault('client-gone', 'test');
+    const pieces: (Buffer | Fault)[] = [Buffer.from('abc'), Buffer.from('def'), gone];
+    const upload: Body = {
+      length: undefined,
+      poll() {
+        const piece = pieces.shift() ?? gone;
+        if (piece instanceof Fault) throw piece;
+        return piece;
+      },
+      ready: async () => {},
+      trailers: () => [],
+      cancel() {},
+    };
+    let failure: NodeJS.ErrnoException | undefined;
+    it.upstream.on('error', (caught) => (failure = caught));
+    const asking = it.ask({ method: 'POST', framing: { kind: 'chunked' } }, upload);
+    await t.rejects(asking, gone);
     await until(() => it.upstream.closed || it.upstream.readableEnded, 'the end');
-  }
-  {
-    await using it = await talk();
-    const controller = new AbortController();
-    const asking = it.ask({}, undefined, { signal: controller.signal });
-    it.upstream.write(OK('abc').slice(0, -1));
-    const { body } = await asking;
-    controller.abort(reason);
-    await t.rejects(collect(body), reason);
-  }
-  {
-    await using it = await talk();
-    const controller = new AbortController();
-    const asking = it.ask({}, undefined, { signal: controller.signal });
-    it.upstream.write(OK('abc'));
-    await collect((await asking).body);
-    controller.abort(reason);
-    t.ok(it.client.reusable);
-    await t.rejects(it.ask({}, undefined, { signal: controller.signal }), reason);
-    t.ok(it.client.reusable, 'nothing was sent');
-  }
-});
+    t.notMatch(it.received(), /0\r\n\r\n$/);
+    t.equal(failure?.code, 'ECONNRESET');
+  },
+);
+
+t.test(
+  'an abort destroys the connection, before the answer and in its body; after it, it does not',
+  async (t) => {
+    const reason = new Fault('no-longer-allowed', 'revoked');
+    {
+      await using it = await talk();
+      const controller = new AbortController();
+      const asking = it.ask({}, undefined, { signal: controller.signal });
+      controller.abort(reason);
+      await t.rejects(asking, reason);
+      await until(() => it.upstream.closed || it.upstream.readableEnded, 'the end');
+    }
+    {
+      await using it = await talk();
+      const controller = new AbortController();
+      const asking = it.ask({}, undefined, { signal: controller.signal });
+      it.upstream.write(OK('abc').slice(0, -1));
+      const { body } = await asking;
+      controller.abort(reason);
+      await t.rejects(collect(body), reason);
+    }
+    {
+      await using it = await talk();
+      const controller = new AbortController();
+      const asking = it.ask({}, undefined, { signal: controller.signal });
+      it.upstream.write(OK('abc'));
+      await collect((await asking).body);
+      controller.abort(reason);
+      t.ok(it.client.reusable);
+      await t.rejects(it.ask({}, undefined, { signal: controller.signal }), reason);
+      t.ok(it.client.reusable, 'nothing was sent');
+    }
+  },
+);
 
 t.test('an answer nobody reads on is given up with its connection', async (t) => {
   await using it = await talk();
@@ -409,54 +452,60 @@ t.test('an answer nobody reads on is given up with its connection', async (t) =>
   await until(() => it.upstream.closed || it.upstream.readableEnded, 'the end');
 });
 
-t.test('an upstream that does not answer, stops in the body or does not read is timed out (R1, R3)', async (t) => {
-  const clock = manualClock();
-  {
-    await using it = await talk(clock);
-    const asking = it.ask({}, undefined, { headMs: 1000 });
-    clock.advance(999);
-    it.upstream.write(head('HTTP/1.1 100 Continue'));
-    await until(() => it.informs.length > 0, 'the interim answer');
-    clock.advance(2);
-    await t.rejects(asking, { code: 'upstream-timeout' });
-  }
-  {
-    await using it = await talk(clock);
-    const asking = it.ask({}, undefined, { headMs: 1000, bodyIdleMs: 500 });
-    it.upstream.write(head('HTTP/1.1 200 OK', 'Content-Length: 5'));
-    const { body } = await asking;
-    clock.advance(5000);
-    const collected = collect(body);
-    clock.advance(499);
-    it.upstream.write('a');
-    await new Promise((resolve) => setTimeout(resolve, 30));
-    clock.advance(499);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    clock.advance(2);
-    await t.rejects(collected, { code: 'upstream-timeout' });
-  }
-  {
-    await using it = await talk(clock);
-    it.upstream.pause();
-    const piece = Buffer.alloc(1_000_000);
-    const endless: Body = {
-      length: undefined,
-      poll: () => piece,
-      ready: async () => {},
-      trailers: () => [],
-      cancel() {},
-    };
-    const asking = it.ask({ method: 'POST', framing: { kind: 'chunked' } }, endless);
-    await until(() => it.client.socket.writableNeedDrain, 'a full socket');
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    clock.advance(http1Limits().writeIdleMs + 1);
-    await t.rejects(asking, { code: 'upstream-timeout' });
-  }
-});
+t.test(
+  'an upstream that does not answer, stops in the body or does not read is timed out (R1, R3)',
+  async (t) => {
+    const clock = manualClock();
+    {
+      await using it = await talk(clock);
+      const asking = it.ask({}, undefined, { headMs: 1000 });
+      clock.advance(999);
+      it.upstream.write(head('HTTP/1.1 100 Continue'));
+      await until(() => it.informs.length > 0, 'the interim answer');
+      clock.advance(2);
+      await t.rejects(asking, { code: 'upstream-timeout' });
+    }
+    {
+      await using it = await talk(clock);
+      const asking = it.ask({}, undefined, { headMs: 1000, bodyIdleMs: 500 });
+      it.upstream.write(head('HTTP/1.1 200 OK', 'Content-Length: 5'));
+      const { body } = await asking;
+      clock.advance(5000);
+      const collected = collect(body);
+      clock.advance(499);
+      it.upstream.write('a');
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      clock.advance(499);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      clock.advance(2);
+      await t.rejects(collected, { code: 'upstream-timeout' });
+    }
+    {
+      await using it = await talk(clock);
+      it.upstream.pause();
+      const piece = Buffer.alloc(1_000_000);
+      const endless: Body = {
+        length: undefined,
+        poll: () => piece,
+        ready: async () => {},
+        trailers: () => [],
+        cancel() {},
+      };
+      const asking = it.ask({ method: 'POST', framing: { kind: 'chunked' } }, endless);
+      await until(() => it.client.socket.writableNeedDrain, 'a full socket');
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      clock.advance(http1Limits().writeIdleMs + 1);
+      await t.rejects(asking, { code: 'upstream-timeout' });
+    }
+  },
+);
 
 t.test('an upgraded connection is handed over with its early bytes (T4, F9)', async (t) => {
   for (const [request, wire] of [
-    [{ upgrade: 'websocket' }, head('HTTP/1.1 101 Switching Protocols', 'Connection: upgrade', 'Upgrade: WebSocket')],
+    [
+      { upgrade: 'websocket' },
+      head('HTTP/1.1 101 Switching Protocols', 'Connection: upgrade', 'Upgrade: WebSocket'),
+    ],
     [{ method: 'CONNECT', target: 'a.example:443' }, head('HTTP/1.1 200 OK')],
   ] as const) {
     await using it = await talk();
@@ -469,7 +518,9 @@ t.test('an upgraded connection is handed over with its early bytes (T4, F9)', as
     t.equal(upgraded?.socket.listenerCount('data'), 0);
     t.notOk(it.client.reusable);
     let text = '';
-    upgraded?.socket.on('error', () => {}).on('data', (chunk: Buffer) => (text += chunk.toString()));
+    upgraded?.socket
+      .on('error', () => {})
+      .on('data', (chunk: Buffer) => (text += chunk.toString()));
     upgraded?.socket.resume();
     upgraded?.socket.write('ping');
     it.upstream.write('pong');
@@ -482,7 +533,11 @@ t.test('misuse is a TypeError and sends nothing', async (t) => {
   await using it = await talk();
   const length = (n: number) => ({ framing: { kind: 'length', length: n } as const });
   t.throws(() => it.ask({ method: 'POST', ...length(3) }), TypeError, 'no body');
-  t.throws(() => it.ask({ method: 'POST', ...length(3) }, Buffer.from('ab')), TypeError, 'another length');
+  t.throws(
+    () => it.ask({ method: 'POST', ...length(3) }, Buffer.from('ab')),
+    TypeError,
+    'another length',
+  );
   t.throws(
     () => it.ask({ method: 'POST', framing: { kind: 'chunked' } }, Buffer.from('ab')),
     TypeError,

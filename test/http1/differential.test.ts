@@ -1,12 +1,13 @@
 /**
- * node:http is the oracle: what we accept it must accept and read the same; what we send it must read as we meant. Our being stricter is right, and counted.
+ * node:http is the oracle: what we accept it must accept and read the same; what we send it must
+ * read as we meant. Our being stricter is right, and counted.
  */
 import http from 'node:http';
 import net from 'node:net';
 import t from 'tap';
 
 import { clientConnection } from '../../lib/http1/client.ts';
-import { http1Limits } from '../../lib/http1/limits.ts';
+import { http1Limits } from '../../lib/http/limits.ts';
 import type { Body, Fields } from '../../lib/http/message.ts';
 import { pick, seeded } from './generator.ts';
 import { fuzzed } from './mutate.ts';
@@ -30,13 +31,15 @@ const REGRESSIONS = [
 t.test(
   'the codec says the same however bytes arrive, and reads what it wrote again as the same (F4, F10)',
   async (t) => {
-    for (const [role, text] of REGRESSIONS) t.equal(codecProblem(role, text, seeded(0), true), undefined);
+    for (const [role, text] of REGRESSIONS)
+      t.equal(codecProblem(role, text, seeded(0), true), undefined);
     for (const role of ['request', 'response'] as const) {
       const random = seeded(SEED);
       for (let round = 0; round < CASES; round++) {
         const text = fuzzed(random, role);
         const problem = codecProblem(role, text, random, round % 100 === 0);
-        if (problem !== undefined) t.fail(`seed ${SEED}, case ${round}: ${JSON.stringify(text)}: ${problem}`);
+        if (problem !== undefined)
+          t.fail(`seed ${SEED}, case ${round}: ${JSON.stringify(text)}: ${problem}`);
       }
     }
   },
@@ -48,31 +51,35 @@ const ROLES = [
 ] as const;
 
 for (const { role, rows } of ROLES) {
-  t.test(`every ${role} that we accept, node:http accepts and reads the same (${rows})`, async (t) => {
-    const random = seeded(SEED + (role === 'request' ? 0 : 1));
-    const counts = { both: 0, stricter: 0, neither: 0 };
-    for (let round = 0; round < CASES; round++) {
-      const text = fuzzed(random, role);
-      const meant = weMean(role, text);
-      if (meant === undefined) {
-        const { seen, refused } = await nodeReads(role, text);
-        counts[seen.length > 0 && !refused ? 'stricter' : 'neither']++;
-        continue;
+  t.test(
+    `every ${role} that we accept, node:http accepts and reads the same (${rows})`,
+    async (t) => {
+      const random = seeded(SEED + (role === 'request' ? 0 : 1));
+      const counts = { both: 0, stricter: 0, neither: 0 };
+      for (let round = 0; round < CASES; round++) {
+        const text = fuzzed(random, role);
+        const meant = weMean(role, text);
+        if (meant === undefined) {
+          const { seen, refused } = await nodeReads(role, text);
+          counts[seen.length > 0 && !refused ? 'stricter' : 'neither']++;
+          continue;
+        }
+        counts.both++;
+        if (role === 'request' && nodeJudgesElsewhere(meant)) continue;
+        // Without what comes after the message: that node reads it whole shows that both end it at
+        // the same byte.
+        const { seen } = await nodeReads(role, meant.text);
+        const [wanted] = nodeShows(meant).seen;
+        if (JSON.stringify(seen[0]) !== JSON.stringify(wanted))
+          t.strictSame(seen[0], wanted, `seed ${SEED}, case ${round}: ${JSON.stringify(text)}`);
       }
-      counts.both++;
-      if (role === 'request' && nodeJudgesElsewhere(meant)) continue;
-      // Without what comes after the message: that node reads it whole shows that both end it at the same byte.
-      const { seen } = await nodeReads(role, meant.text);
-      const [wanted] = nodeShows(meant).seen;
-      if (JSON.stringify(seen[0]) !== JSON.stringify(wanted))
-        t.strictSame(seen[0], wanted, `seed ${SEED}, case ${round}: ${JSON.stringify(text)}`);
-    }
-    t.comment(`${role}s: ${JSON.stringify(counts)}`);
-    t.ok(
-      counts.both > CASES / 5 && counts.neither > CASES / 10 && counts.stricter > 0,
-      'the generator makes good and bad ones',
-    );
-  });
+      t.comment(`${role}s: ${JSON.stringify(counts)}`);
+      t.ok(
+        counts.both > CASES / 5 && counts.neither > CASES / 10 && counts.stricter > 0,
+        'the generator makes good and bad ones',
+      );
+    },
+  );
 }
 
 t.test('every request that we send, node:http reads as we meant it (F10)', async (t) => {
@@ -130,7 +137,14 @@ t.test('every request that we send, node:http reads as we meant it (F10)', async
 t.test('every answer that we send, node:http reads as we meant it (F10)', async (t) => {
   const random = seeded(SEED + 3);
   let next:
-    { status: number; fields: Fields; length: number | undefined; trailers: Fields; body: Body | Buffer } | undefined;
+    | {
+        status: number;
+        fields: Fields;
+        length: number | undefined;
+        trailers: Fields;
+        body: Body | Buffer;
+      }
+    | undefined;
   await using server = await serve(async (x) => {
     if (next === undefined) throw new Error('nothing to answer');
     const { status, fields, length, body } = next;
@@ -152,9 +166,15 @@ t.test('every answer that we send, node:http reads as we meant it (F10)', async 
       body: kind === 'buffer' ? bytes : body,
     };
     const seen = await new Promise<Seen>((resolve, reject) => {
-      const request = http.request({ port: server.port, host: '127.0.0.1', agent, method, path: '/' }, (message) => {
-        seenIn(`${message.statusCode} ${message.httpVersionMinor}`, message).then(resolve, reject);
-      });
+      const request = http.request(
+        { port: server.port, host: '127.0.0.1', agent, method, path: '/' },
+        (message) => {
+          seenIn(`${message.statusCode} ${message.httpVersionMinor}`, message).then(
+            resolve,
+            reject,
+          );
+        },
+      );
       request.on('error', reject);
       request.end();
     });

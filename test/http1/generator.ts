@@ -1,4 +1,7 @@
-/** A seeded generator of HTTP/1.1 messages, good ones and ones a few edits away from good. The same seed gives the same messages. */
+/**
+ * A seeded generator of HTTP/1.1 messages, good ones and ones a few edits away from good. The same
+ * seed gives the same messages.
+ */
 
 export type Random = () => number;
 
@@ -101,7 +104,8 @@ function chunks(random: Random): string {
     const size = data.length.toString(16);
     text += `${random() < 0.2 ? `0${size.toUpperCase()}` : size}\r\n${data}\r\n`;
   }
-  const trailers = random() < 0.3 ? pick(random, ['X-Sum: 1\r\n', 'X-Sum: 1\r\nX-Two:\r\n', 'Host: b\r\n']) : '';
+  const trailers =
+    random() < 0.3 ? pick(random, ['X-Sum: 1\r\n', 'X-Sum: 1\r\nX-Two:\r\n', 'Host: b\r\n']) : '';
   return `${text}0\r\n${trailers}\r\n`;
 }
 
@@ -123,10 +127,12 @@ function mutate(random: Random, text: string): string {
     const kind = random();
     if (kind < 0.35) mutated = mutated.slice(0, at) + pick(random, EDITS) + mutated.slice(at);
     else if (kind < 0.55) mutated = mutated.slice(0, at) + mutated.slice(at + 1 + upTo(random, 2));
-    else if (kind < 0.7) mutated = mutated.slice(0, at) + pick(random, EDITS) + mutated.slice(at + 1);
+    else if (kind < 0.7)
+      mutated = mutated.slice(0, at) + pick(random, EDITS) + mutated.slice(at + 1);
     else {
       const lineEnd = mutated.indexOf('\r\n', Math.floor(at / 2)) + 2;
-      if (lineEnd > 1) mutated = `${mutated.slice(0, lineEnd)}${pick(random, HARM)}\r\n${mutated.slice(lineEnd)}`;
+      if (lineEnd > 1)
+        mutated = `${mutated.slice(0, lineEnd)}${pick(random, HARM)}\r\n${mutated.slice(lineEnd)}`;
     }
   }
   return mutated;
@@ -145,7 +151,15 @@ export function someRequest(random: Random): string {
     framing.length === 0
       ? pick(random, ['GET', 'HEAD', 'DELETE', 'POST', 'OPTIONS'])
       : pick(random, ['POST', 'PUT', 'PATCH', 'DELETE']);
-  const target = pick(random, ['/', '/a/b?c=d', '*', 'http://a.example/x', '/%20', '/..//', '/a;b']);
+  const target = pick(random, [
+    '/',
+    '/a/b?c=d',
+    '*',
+    'http://a.example/x',
+    '/%20',
+    '/..//',
+    '/a;b',
+  ]);
   const version = random() < 0.1 ? 'HTTP/1.0' : 'HTTP/1.1';
   const lines = [
     `${method} ${target} ${version}`,

@@ -1,6 +1,6 @@
 import t from 'tap';
 
-import { HTTP1_LIMITS } from '../../lib/http1/limits.ts';
+import { HTTP1_LIMITS } from '../../lib/http/limits.ts';
 import { head, readEveryWay } from './wire.ts';
 
 const HOST = 'Host: a.example';
@@ -11,7 +11,11 @@ interface Refusal {
   readonly code?: string;
 }
 
-const refusal = (title: string, text: string, code = 'malformed'): Refusal => ({ title, text, code });
+const refusal = (title: string, text: string, code = 'malformed'): Refusal => ({
+  title,
+  text,
+  code,
+});
 const get = (...lines: readonly string[]): string => head('GET / HTTP/1.1', HOST, ...lines);
 const post = (...lines: readonly string[]): string => head('POST / HTTP/1.1', HOST, ...lines);
 
@@ -33,7 +37,10 @@ const REQUESTS: readonly Refusal[] = [
   refusal('a space before the first field (F4)', head('GET / HTTP/1.1', ` ${HOST}`)),
   refusal('a space before the colon (F4)', head('GET / HTTP/1.1', 'Host : a')),
   refusal('a tab before the colon (F4)', get('X\t: a')),
-  refusal('a space before the colon of Transfer-Encoding (F1)', post('Transfer-Encoding : chunked')),
+  refusal(
+    'a space before the colon of Transfer-Encoding (F1)',
+    post('Transfer-Encoding : chunked'),
+  ),
   refusal('an empty field name', get(': a')),
   refusal('a field without a colon', get('nothing')),
   refusal('a name with a character that is no token', get('a(b): c')),
@@ -65,9 +72,18 @@ const REQUESTS: readonly Refusal[] = [
   refusal('two Hosts (A4)', get('Host: b.example')),
   refusal('two equal Hosts (A4)', get(HOST)),
   refusal('two Hosts with HTTP/1.0 (A4)', head('GET / HTTP/1.0', HOST, HOST)),
-  refusal('Content-Length and Transfer-Encoding (F1)', post('Content-Length: 4', 'Transfer-Encoding: chunked')),
-  refusal('Transfer-Encoding and Content-Length (F1)', post('Transfer-Encoding: chunked', 'Content-Length: 4')),
-  refusal('Content-Length: 0 and Transfer-Encoding (F1)', post('Content-Length: 0', 'Transfer-Encoding: chunked')),
+  refusal(
+    'Content-Length and Transfer-Encoding (F1)',
+    post('Content-Length: 4', 'Transfer-Encoding: chunked'),
+  ),
+  refusal(
+    'Transfer-Encoding and Content-Length (F1)',
+    post('Transfer-Encoding: chunked', 'Content-Length: 4'),
+  ),
+  refusal(
+    'Content-Length: 0 and Transfer-Encoding (F1)',
+    post('Content-Length: 0', 'Transfer-Encoding: chunked'),
+  ),
   refusal('two Content-Lengths (F1)', post('Content-Length: 4', 'Content-Length: 5')),
   refusal('two equal Content-Lengths (F1)', post('Content-Length: 4', 'Content-Length: 4')),
   ...[
@@ -98,22 +114,52 @@ const REQUESTS: readonly Refusal[] = [
     'chunked,',
     ',chunked',
     '\x0bchunked',
-  ].map((value) => refusal(`Transfer-Encoding "${value}" (F1, F2)`, post(`Transfer-Encoding: ${value}`))),
+  ].map((value) =>
+    refusal(`Transfer-Encoding "${value}" (F1, F2)`, post(`Transfer-Encoding: ${value}`)),
+  ),
   refusal('a tab after chunked (F1)', post('Transfer-Encoding: chunked\t')),
   refusal('a tab before chunked (F1)', post('Transfer-Encoding:\tchunked')),
-  refusal('a tab after Host, which nginx takes for a part of it (F3)', head('GET / HTTP/1.1', 'Host: a.example\t')),
+  refusal(
+    'a tab after Host, which nginx takes for a part of it (F3)',
+    head('GET / HTTP/1.1', 'Host: a.example\t'),
+  ),
   refusal('a tab beside a length (F1)', post('Content-Length: 4\t')),
-  refusal('Transfer-Encoding twice (F1)', post('Transfer-Encoding: chunked', 'Transfer-Encoding: chunked')),
-  refusal('Transfer-Encoding split over two lines (F2)', post('Transfer-Encoding: gzip', 'Transfer-Encoding: chunked')),
-  refusal('Transfer-Encoding with HTTP/1.0 (F2)', head('POST / HTTP/1.0', HOST, 'Transfer-Encoding: chunked')),
+  refusal(
+    'Transfer-Encoding twice (F1)',
+    post('Transfer-Encoding: chunked', 'Transfer-Encoding: chunked'),
+  ),
+  refusal(
+    'Transfer-Encoding split over two lines (F2)',
+    post('Transfer-Encoding: gzip', 'Transfer-Encoding: chunked'),
+  ),
+  refusal(
+    'Transfer-Encoding with HTTP/1.0 (F2)',
+    head('POST / HTTP/1.0', HOST, 'Transfer-Encoding: chunked'),
+  ),
   ...['HEAD', 'TRACE'].flatMap((method) => [
-    refusal(`${method} with Content-Length (F3)`, head(`${method} / HTTP/1.1`, HOST, 'Content-Length: 1')),
-    refusal(`${method} with chunks (F3)`, head(`${method} / HTTP/1.1`, HOST, 'Transfer-Encoding: chunked')),
+    refusal(
+      `${method} with Content-Length (F3)`,
+      head(`${method} / HTTP/1.1`, HOST, 'Content-Length: 1'),
+    ),
+    refusal(
+      `${method} with chunks (F3)`,
+      head(`${method} / HTTP/1.1`, HOST, 'Transfer-Encoding: chunked'),
+    ),
   ]),
-  refusal('CONNECT with Content-Length (F3)', head('CONNECT a.example:443 HTTP/1.1', HOST, 'Content-Length: 1')),
-  refusal('CONNECT with chunks (F3)', head('CONNECT a.example:443 HTTP/1.1', HOST, 'Transfer-Encoding: chunked')),
+  refusal(
+    'CONNECT with Content-Length (F3)',
+    head('CONNECT a.example:443 HTTP/1.1', HOST, 'Content-Length: 1'),
+  ),
+  refusal(
+    'CONNECT with chunks (F3)',
+    head('CONNECT a.example:443 HTTP/1.1', HOST, 'Transfer-Encoding: chunked'),
+  ),
   refusal('a Connection that is no list of tokens (H2)', get('Connection: a b')),
-  refusal('an expectation of something else (F8)', post('Content-Length: 1', 'Expect: 200-ok'), 'expectation-failed'),
+  refusal(
+    'an expectation of something else (F8)',
+    post('Content-Length: 1', 'Expect: 200-ok'),
+    'expectation-failed',
+  ),
   refusal(
     'two expectations (F8)',
     post('Content-Length: 1', 'Expect: 100-continue', 'Expect: x'),
@@ -160,17 +206,34 @@ t.test(
       ['a name that never ends', `GET / HTTP/1.1\r\n${'a'.repeat(300)}`, 'head-too-large'],
       ['white space that never ends', `GET / HTTP/1.1\r\nx:${' '.repeat(300)}`, 'head-too-large'],
       ['a fifth field', get('a: 1', 'b: 2', 'c: 3', 'd: 4'), 'head-too-large'],
-      ['a fifth field that would be a second Host', get('a: 1', 'b: 2', 'c: 3', 'Host: b'), 'head-too-large'],
-      ['all of it', get(`a: ${'a'.repeat(57)}`, `b: ${'b'.repeat(57)}`, `c: ${'c'.repeat(57)}`), 'head-too-large'],
+      [
+        'a fifth field that would be a second Host',
+        get('a: 1', 'b: 2', 'c: 3', 'Host: b'),
+        'head-too-large',
+      ],
+      [
+        'all of it',
+        get(`a: ${'a'.repeat(57)}`, `b: ${'b'.repeat(57)}`, `c: ${'c'.repeat(57)}`),
+        'head-too-large',
+      ],
     ];
-    for (const [title, text, code] of cases) t.match(readEveryWay(text, reading), { fault: code }, title);
-    t.match(readEveryWay(get('a: 1', 'b: 2', 'c: 3'), reading), { body: '' }, 'as many fields as the limit');
+    for (const [title, text, code] of cases)
+      t.match(readEveryWay(text, reading), { fault: code }, title);
+    t.match(
+      readEveryWay(get('a: 1', 'b: 2', 'c: 3'), reading),
+      { body: '' },
+      'as many fields as the limit',
+    );
     t.match(
       readEveryWay(head(`GET /${'a'.repeat(19)} HTTP/1.1`, HOST), reading),
       { body: '' },
       'a target as long as the limit',
     );
-    t.match(readEveryWay(get(`x: ${'a'.repeat(57)}`), reading), { body: '' }, 'a field as long as the limit');
+    t.match(
+      readEveryWay(get(`x: ${'a'.repeat(57)}`), reading),
+      { body: '' },
+      'a field as long as the limit',
+    );
     const left = 200 - get('a: ', 'b: ', 'c: ').length - 100;
     const filled = (more: number): string =>
       get(`a: ${'a'.repeat(50)}`, `b: ${'b'.repeat(50)}`, `c: ${'c'.repeat(left + more)}`);
@@ -222,14 +285,18 @@ t.test('framing, keep-alive and expectation are decided once', async (t) => {
     [head('GET / HTTP/1.0', HOST, 'Connection: keep-alive'), { keepAlive: false, minor: 0 }],
     [get('Expect: 100-continue'), { expectContinue: false }],
   ];
-  for (const [text, expected] of cases) t.match(readEveryWay(text), { head: expected }, JSON.stringify(text));
+  for (const [text, expected] of cases)
+    t.match(readEveryWay(text), { head: expected }, JSON.stringify(text));
   t.match(readEveryWay(`${post('Content-Length: 1', 'Expect: 100-Continue')}x`), {
     head: { expectContinue: true },
     body: 'x',
   });
-  t.match(readEveryWay(`${head('POST / HTTP/1.0', 'Content-Length: 1', 'Expect: 100-continue')}x`), {
-    head: { expectContinue: false },
-  });
+  t.match(
+    readEveryWay(`${head('POST / HTTP/1.0', 'Content-Length: 1', 'Expect: 100-continue')}x`),
+    {
+      head: { expectContinue: false },
+    },
+  );
   t.match(
     readEveryWay(`${head('DELETE /x HTTP/1.1', HOST, 'Content-Length: 2')}{}`),
     { body: '{}' },
@@ -240,18 +307,32 @@ t.test('framing, keep-alive and expectation are decided once', async (t) => {
     { body: '{}' },
     'OPTIONS may have a body (F3)',
   );
-  t.match(readEveryWay(`${get('Content-Length: 2')}{}`), { body: '{}' }, 'that of a GET is framed as any other (F3)');
-  t.match(readEveryWay(`${post('Content-Length: 002')}{}`), { body: '{}' }, 'leading zeros are digits');
+  t.match(
+    readEveryWay(`${get('Content-Length: 2')}{}`),
+    { body: '{}' },
+    'that of a GET is framed as any other (F3)',
+  );
+  t.match(
+    readEveryWay(`${post('Content-Length: 002')}{}`),
+    { body: '{}' },
+    'leading zeros are digits',
+  );
 });
 
 const ok = (...lines: readonly string[]): string => head('HTTP/1.1 200 OK', ...lines);
 
 const RESPONSES: readonly Refusal[] = [
-  refusal('Content-Length and Transfer-Encoding (F9)', ok('Content-Length: 4', 'Transfer-Encoding: chunked')),
+  refusal(
+    'Content-Length and Transfer-Encoding (F9)',
+    ok('Content-Length: 4', 'Transfer-Encoding: chunked'),
+  ),
   refusal('two Content-Lengths (F9)', ok('Content-Length: 4', 'Content-Length: 4')),
   refusal('a Content-Length that is no number (F9)', ok('Content-Length: 4, 4')),
   refusal('a Transfer-Encoding other than chunked (F9)', ok('Transfer-Encoding: gzip, chunked')),
-  refusal('Transfer-Encoding with HTTP/1.0 (F9)', head('HTTP/1.0 200 OK', 'Transfer-Encoding: chunked')),
+  refusal(
+    'Transfer-Encoding with HTTP/1.0 (F9)',
+    head('HTTP/1.0 200 OK', 'Transfer-Encoding: chunked'),
+  ),
   refusal('a body with 100 (F9)', head('HTTP/1.1 100 Continue', 'Content-Length: 4')),
   refusal('a body with 101 (F9)', head('HTTP/1.1 101 Switching Protocols', 'Content-Length: 4')),
   refusal('a bare LF (F4)', 'HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n'),
@@ -276,10 +357,13 @@ const RESPONSES: readonly Refusal[] = [
   refusal('too many fields (H9)', ok(...Array.from({ length: 129 }, () => 'x: y'))),
 ];
 
-t.test('what is not plainly a response head is refused, the same for every split of its bytes (F9, F4)', async (t) => {
-  for (const { title, text } of RESPONSES)
-    t.match(readEveryWay(text, { to: 'GET' }), { fault: 'upstream-malformed' }, title);
-});
+t.test(
+  'what is not plainly a response head is refused, the same for every split of its bytes (F9, F4)',
+  async (t) => {
+    for (const { title, text } of RESPONSES)
+      t.match(readEveryWay(text, { to: 'GET' }), { fault: 'upstream-malformed' }, title);
+  },
+);
 
 t.test('where a response ends is decided as RFC 9112 section 6.3 has it', async (t) => {
   const cases: readonly (readonly [string, string, string, object])[] = [
@@ -290,11 +374,36 @@ t.test('where a response ends is decided as RFC 9112 section 6.3 has it', async 
     ['GET', head('HTTP/1.1 304 Not Modified', 'Content-Length: 3'), '', { body: '' }],
     ['GET', head('HTTP/1.1 204 No Content'), '', { body: '' }],
     ['GET', head('HTTP/1.1 204 No Content', 'Content-Length: 0'), '', { body: '' }],
-    ['GET', head('HTTP/1.1 204 No', 'Content-Length: 4'), '', { body: '', head: { keepAlive: false } }],
-    ['GET', head('HTTP/1.1 204 No', 'Transfer-Encoding: chunked'), '', { body: '', head: { keepAlive: false } }],
-    ['GET', head('HTTP/1.1 304 Not', 'Transfer-Encoding: chunked'), '', { body: '', head: { keepAlive: false } }],
-    ['GET', ok('X : a', 'Y \t: b', 'Content-Length: 0'), '', { head: { fields: ['x', 'a', 'y', 'b'] } }],
-    ['GET', ok('Connection: keep-alive,', 'Connection:', 'Content-Length: 0'), '', { head: { keepAlive: true } }],
+    [
+      'GET',
+      head('HTTP/1.1 204 No', 'Content-Length: 4'),
+      '',
+      { body: '', head: { keepAlive: false } },
+    ],
+    [
+      'GET',
+      head('HTTP/1.1 204 No', 'Transfer-Encoding: chunked'),
+      '',
+      { body: '', head: { keepAlive: false } },
+    ],
+    [
+      'GET',
+      head('HTTP/1.1 304 Not', 'Transfer-Encoding: chunked'),
+      '',
+      { body: '', head: { keepAlive: false } },
+    ],
+    [
+      'GET',
+      ok('X : a', 'Y \t: b', 'Content-Length: 0'),
+      '',
+      { head: { fields: ['x', 'a', 'y', 'b'] } },
+    ],
+    [
+      'GET',
+      ok('Connection: keep-alive,', 'Connection:', 'Content-Length: 0'),
+      '',
+      { head: { keepAlive: true } },
+    ],
     ['GET', ok('Connection: , close', 'Content-Length: 0'), '', { head: { keepAlive: false } }],
     ['CONNECT', ok(), '', { body: '', head: { framing: { kind: 'none' } } }],
     ['CONNECT', head('HTTP/1.1 403 No', 'Content-Length: 3'), 'abc', { body: 'abc' }],
@@ -307,8 +416,18 @@ t.test('where a response ends is decided as RFC 9112 section 6.3 has it', async 
       '',
       { head: { reason: 'N\xf6t  Found', status: 404 } },
     ],
-    ['GET', head('HTTP/1.0 200 OK', 'Content-Length: 3'), 'abc', { body: 'abc', head: { keepAlive: false } }],
-    ['GET', ok('Content-Length: 3', 'Connection: close'), 'abc', { body: 'abc', head: { keepAlive: false } }],
+    [
+      'GET',
+      head('HTTP/1.0 200 OK', 'Content-Length: 3'),
+      'abc',
+      { body: 'abc', head: { keepAlive: false } },
+    ],
+    [
+      'GET',
+      ok('Content-Length: 3', 'Connection: close'),
+      'abc',
+      { body: 'abc', head: { keepAlive: false } },
+    ],
   ];
   for (const [to, text, body, expected] of cases) {
     const end = body === '' && /^HTTP\/1.1 200 OK\r\nX/.test(text);
@@ -318,5 +437,9 @@ t.test('where a response ends is decided as RFC 9112 section 6.3 has it', async 
     body: 'abc',
     head: { framing: { kind: 'until-close' }, keepAlive: false },
   });
-  t.equal(readEveryWay(`${ok()}abc`, { to: 'GET' }), 'incomplete', 'until close is not over before the end');
+  t.equal(
+    readEveryWay(`${ok()}abc`, { to: 'GET' }),
+    'incomplete',
+    'until close is not over before the end',
+  );
 });

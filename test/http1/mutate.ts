@@ -1,4 +1,7 @@
-/** Messages distorted as bytes, without regard to what they say: flips, splices, truncations, repetitions. And making a failing one small. */
+/**
+ * Messages distorted as bytes, without regard to what they say: flips, splices, truncations,
+ * repetitions. And making a failing one small.
+ */
 import { pick, someRequest, someResponse } from './generator.ts';
 import type { Random } from './generator.ts';
 import type { Role } from './reading.ts';
@@ -12,7 +15,9 @@ function flipped(random: Random, text: string): string {
 }
 
 function spliced(random: Random, text: string, other: string): string {
-  return text.slice(0, below(random, text.length + 1)) + other.slice(below(random, other.length + 1));
+  return (
+    text.slice(0, below(random, text.length + 1)) + other.slice(below(random, other.length + 1))
+  );
 }
 
 function truncated(random: Random, text: string): string {
@@ -50,16 +55,25 @@ export function fuzzed(random: Random, role: Role): string {
 
 /** The bytes in two to four pieces, cut anywhere. */
 export function pieces(random: Random, bytes: Buffer): readonly Buffer[] {
-  const cuts = Array.from({ length: 1 + below(random, 3) }, () => below(random, bytes.length + 1)).sort(
-    (a, b) => a - b,
-  );
+  const cuts = Array.from({ length: 1 + below(random, 3) }, () =>
+    below(random, bytes.length + 1),
+  ).sort((a, b) => a - b);
   return [0, ...cuts].map((from, at) => bytes.subarray(from, cuts[at] ?? bytes.length));
 }
 
-/** A shorter text that still fails, found by leaving parts out; the same text where none is shorter. */
-export async function shrunk(text: string, fails: (text: string) => Promise<boolean>): Promise<string> {
+/**
+ * A shorter text that still fails, found by leaving parts out; the same text where none is shorter.
+ */
+export async function shrunk(
+  text: string,
+  fails: (text: string) => Promise<boolean>,
+): Promise<string> {
   let smallest = text;
-  for (let size = Math.ceil(text.length / 2); size > 0; size = size === 1 ? 0 : Math.ceil(size / 2)) {
+  for (
+    let size = Math.ceil(text.length / 2);
+    size > 0;
+    size = size === 1 ? 0 : Math.ceil(size / 2)
+  ) {
     for (let at = 0; at < smallest.length;) {
       const without = smallest.slice(0, at) + smallest.slice(at + size);
       if (await fails(without)) smallest = without;

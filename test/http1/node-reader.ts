@@ -4,7 +4,8 @@ import { duplexPair } from 'node:stream';
 
 import type { Meant, Reading, Role, Seen } from './reading.ts';
 
-const flat = (raw: readonly string[]): string[] => raw.map((text, at) => (at % 2 === 0 ? text.toLowerCase() : text));
+const flat = (raw: readonly string[]): string[] =>
+  raw.map((text, at) => (at % 2 === 0 ? text.toLowerCase() : text));
 
 export async function seenIn(start: string, message: http.IncomingMessage): Promise<Seen> {
   const pieces: Buffer[] = [];
@@ -17,7 +18,9 @@ export async function seenIn(start: string, message: http.IncomingMessage): Prom
   };
 }
 
-/** What node's server makes of these bytes: the requests it read whole, and whether it found fault. */
+/**
+ * What node's server makes of these bytes: the requests it read whole, and whether it found fault.
+ */
 async function readRequests(text: string): Promise<Reading> {
   const seen: Seen[] = [];
   let refused = false;
@@ -43,7 +46,8 @@ async function readRequests(text: string): Promise<Reading> {
   ours.resume();
   ours.write(text, 'latin1');
   // All of it happens in this process, within a few turns.
-  for (let turn = 0; turn < 20 && seen.length === 0 && !refused; turn++) await new Promise(setImmediate);
+  for (let turn = 0; turn < 20 && seen.length === 0 && !refused; turn++)
+    await new Promise(setImmediate);
   for (const end of [ours, theirs]) end.destroy();
   server.close();
   return { seen, refused };
@@ -62,10 +66,10 @@ async function readResponse(text: string): Promise<Reading> {
       const request = http.request({ path: '/', host: 'a', agent });
       request.on('error', reject);
       request.on('response', (message) => {
-        seenIn(`${message.statusCode} ${message.statusMessage} ${message.httpVersionMinor}`, message).then(
-          resolve,
-          reject,
-        );
+        seenIn(
+          `${message.statusCode} ${message.statusMessage} ${message.httpVersionMinor}`,
+          message,
+        ).then(resolve, reject);
       });
       ours.once('data', () => ours.end(text, 'latin1'));
       request.end();
@@ -88,7 +92,10 @@ export function nodeShows({ start, fields, body, trailers }: Meant): Reading {
   return { seen: [{ start, fields, body, trailers }], refused: false };
 }
 
-/** What only the proxy judges, and node's parser in its own way: methods it does not know, targets of no known form. */
+/**
+ * What only the proxy judges, and node's parser in its own way: methods it does not know, targets
+ * of no known form.
+ */
 export function nodeJudgesElsewhere({ method, target }: Meant): boolean {
   return !http.METHODS.includes(method) || !/^(\/|\*|https?:\/\/[a-z.]+\/)/.test(target);
 }

@@ -1,10 +1,12 @@
-/** Messages as our own client and server connections write them, with what they are meant to say. */
+/**
+ * Messages as our own client and server connections write them, with what they are meant to say.
+ */
 import { duplexPair, type Duplex } from 'node:stream';
 
 import { systemClock } from '../../lib/base/clock.ts';
 import { ignore } from '../../lib/base/signal.ts';
 import { clientConnection } from '../../lib/http1/client.ts';
-import { http1Limits } from '../../lib/http1/limits.ts';
+import { http1Limits } from '../../lib/http/limits.ts';
 import type { Body, Fields } from '../../lib/http/message.ts';
 import { serveConnection } from '../../lib/http1/server.ts';
 import { pick } from './generator.ts';
@@ -16,9 +18,10 @@ const LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789-_.';
 
 export function someFields(random: Random): Fields {
   const word = (most: number): string =>
-    Array.from({ length: 1 + Math.floor(random() * most) }, () => LETTERS[Math.floor(random() * LETTERS.length)]).join(
-      '',
-    );
+    Array.from(
+      { length: 1 + Math.floor(random() * most) },
+      () => LETTERS[Math.floor(random() * LETTERS.length)],
+    ).join('');
   return Array.from({ length: Math.floor(random() * 8) }, () => [
     `x-${word(8)}`,
     pick(random, [word(30), `${word(5)} \t${word(5)}`, '', '"q", (c)', 'a:b;c=d']),
@@ -51,14 +54,17 @@ export function someBody(
 async function whole(stream: Duplex, role: Role): Promise<string> {
   let text = '';
   stream.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')));
-  for (let turn = 0; turn < MOST_TURNS; turn++) {
-    if (read([Buffer.from(text, 'latin1')], role === 'response' ? { to: 'GET' } : {}) !== 'incomplete') return text;
+  for (let turn = 0; turn < MAX_TURNS; turn++) {
+    if (
+      read([Buffer.from(text, 'latin1')], role === 'response' ? { to: 'GET' } : {}) !== 'incomplete'
+    )
+      return text;
     await new Promise(setImmediate);
   }
   throw new Error(`no whole ${role} came: ${JSON.stringify(text)}`);
 }
 
-const MOST_TURNS = 10_000;
+const MAX_TURNS = 10_000;
 const SMALL = 200;
 const WRITTEN = { none: () => [], chunked: () => ['transfer-encoding', 'chunked'] } as const;
 
@@ -68,10 +74,15 @@ export async function sentRequest(random: Random): Promise<Meant> {
   const trailers = random() < 0.5 ? ['x-sum', '1'] : [];
   const { body, bytes } = someBody(random, trailers, SMALL);
   const kind = pick(random, ['none', 'chunked', 'length', 'buffer'] as const);
-  const method = kind === 'none' ? pick(random, ['GET', 'HEAD', 'POST', 'OPTIONS']) : pick(random, ['POST', 'PUT']);
+  const method =
+    kind === 'none'
+      ? pick(random, ['GET', 'HEAD', 'POST', 'OPTIONS'])
+      : pick(random, ['POST', 'PUT']);
   const target = pick(random, ['/', '/a?b=c', '/%20/%3Ba?..//%25', 'http://a/x']);
   const framing =
-    kind === 'buffer' || kind === 'length' ? ({ kind: 'length', length: bytes.length } as const) : ({ kind } as const);
+    kind === 'buffer' || kind === 'length'
+      ? ({ kind: 'length', length: bytes.length } as const)
+      : ({ kind } as const);
   const [ours, theirs] = duplexPair();
   const client = clientConnection(ours, http1Limits());
   const given = kind === 'none' ? undefined : kind === 'buffer' ? bytes : body;
@@ -88,7 +99,8 @@ export async function sentRequest(random: Random): Promise<Meant> {
   ).sent;
   client.destroy(new Error('read'));
   theirs.destroy();
-  const said = framing.kind === 'length' ? ['content-length', String(bytes.length)] : WRITTEN[framing.kind]();
+  const said =
+    framing.kind === 'length' ? ['content-length', String(bytes.length)] : WRITTEN[framing.kind]();
   return {
     text,
     method,
@@ -116,8 +128,12 @@ export async function sentAnswer(random: Random): Promise<Meant> {
       limits: http1Limits(),
       clock: systemClock,
       draining: new AbortController().signal,
-      handle: (x) => x.respond({ status, fields, length, trailers: true }, kind === 'buffer' ? bytes : body),
-      refuse: (fault) => ({ head: { status: fault.http, fields: [], length: 0 }, body: Buffer.alloc(0) }),
+      handle: (x) =>
+        x.respond({ status, fields, length, trailers: true }, kind === 'buffer' ? bytes : body),
+      refuse: (fault) => ({
+        head: { status: fault.http, fields: [], length: 0 },
+        body: Buffer.alloc(0),
+      }),
     }),
     'it never rejects',
   );

@@ -2,8 +2,8 @@ import net from 'node:net';
 import t from 'tap';
 
 import { Fault } from '../../lib/base/fault.ts';
-import { http1Limits } from '../../lib/http1/limits.ts';
-import type { Http1Limits } from '../../lib/http1/limits.ts';
+import { http1Limits } from '../../lib/http/limits.ts';
+import type { Http1Limits } from '../../lib/http/limits.ts';
 import type { OutgoingRequest } from '../../lib/http/message.ts';
 import type { Lease } from '../../lib/http/lease.ts';
 import type { Dial, Pool } from '../../lib/http1/pool.ts';
@@ -11,7 +11,12 @@ import { pool } from '../../lib/http1/pool.ts';
 import type { ManualClock, TestServer } from './wire.ts';
 import { collect, manualClock, serve, until } from './wire.ts';
 
-const GET: OutgoingRequest = { method: 'GET', target: '/', fields: ['host', 'a'], framing: { kind: 'none' } };
+const GET: OutgoingRequest = {
+  method: 'GET',
+  target: '/',
+  fields: ['host', 'a'],
+  framing: { kind: 'none' },
+};
 const never = new AbortController().signal;
 const NOBODY = { keys: 0, idle: 0, leased: 0, dialling: 0, waiting: 0 };
 
@@ -30,7 +35,10 @@ async function fixture(changes: Partial<Http1Limits> = {}): Promise<Fixture> {
   const server = await serve(async (x) =>
     x.respond({ status: 200, fields: [], length: undefined }, Buffer.from('abc')),
   );
-  const connections = pool<number>({ limits: http1Limits({ poolAgeJitter: 0, ...changes }), clock });
+  const connections = pool<number>({
+    limits: http1Limits({ poolAgeJitter: 0, ...changes }),
+    clock,
+  });
   let dials = 0;
   const dial = async (): Promise<{ socket: net.Socket; info: number }> => {
     const info = ++dials;
@@ -77,25 +85,28 @@ t.test('the connection used last is used again first; keys never share one', asy
   t.equal((await it.acquire()).info, 3);
 });
 
-t.test('connections at rest over all keys have a most; the one that rests longest makes place', async (t) => {
-  await using it = await fixture({ poolIdle: 2 });
-  for (const key of ['a', 'b', 'c', 'd']) {
-    const lease = await it.acquire(key);
-    await use(lease);
-    lease.release();
-  }
-  t.match(it.pool.counts(), { idle: 2, keys: 2 });
-  const [fresh, kept] = [await it.acquire('a'), await it.acquire('d')];
-  t.same([fresh.fresh, kept.fresh], [true, false]);
-  for (const lease of [fresh, kept]) lease.discard(new Error('done'));
-  await until(() => it.pool.counts().keys === 1, 'the others are forgotten');
-  for (const key of ['e', 'f']) {
-    const lease = await it.acquire(key);
-    await use(lease);
-    lease.release();
-  }
-  t.match(it.pool.counts(), { idle: 2 }, 'what was lent, ended or was retired is not counted');
-});
+t.test(
+  'connections at rest over all keys have a most; the one that rests longest makes place',
+  async (t) => {
+    await using it = await fixture({ poolIdle: 2 });
+    for (const key of ['a', 'b', 'c', 'd']) {
+      const lease = await it.acquire(key);
+      await use(lease);
+      lease.release();
+    }
+    t.match(it.pool.counts(), { idle: 2, keys: 2 });
+    const [fresh, kept] = [await it.acquire('a'), await it.acquire('d')];
+    t.same([fresh.fresh, kept.fresh], [true, false]);
+    for (const lease of [fresh, kept]) lease.discard(new Error('done'));
+    await until(() => it.pool.counts().keys === 1, 'the others are forgotten');
+    for (const key of ['e', 'f']) {
+      const lease = await it.acquire(key);
+      await use(lease);
+      lease.release();
+    }
+    t.match(it.pool.counts(), { idle: 2 }, 'what was lent, ended or was retired is not counted');
+  },
+);
 
 t.test('a lease given back twice is a TypeError', async (t) => {
   await using it = await fixture();
@@ -208,22 +219,25 @@ t.test('a dial that fails is told to its asker alone, and the next one dials', a
   await until(() => it.pool.counts().keys === 0, 'nothing to be left');
 });
 
-t.test('an idle connection that says something, or ends, is destroyed and not used again (F9)', async (t) => {
-  await using it = await fixture();
-  for (const act of [
-    (s: net.Socket) => void s.write('x'),
-    (s: net.Socket) => void s.end(),
-    (s: net.Socket) => void s.resetAndDestroy(),
-  ]) {
-    const lease = await it.acquire();
-    t.ok(lease.fresh);
-    lease.release();
-    t.match(it.pool.counts(), { idle: 1 });
-    for (const socket of it.server.connections) act(socket);
-    await until(() => it.pool.counts().keys === 0, 'the connection to go');
-  }
-  t.strictSame(it.pool.counts(), NOBODY);
-});
+t.test(
+  'an idle connection that says something, or ends, is destroyed and not used again (F9)',
+  async (t) => {
+    await using it = await fixture();
+    for (const act of [
+      (s: net.Socket) => void s.write('x'),
+      (s: net.Socket) => void s.end(),
+      (s: net.Socket) => void s.resetAndDestroy(),
+    ]) {
+      const lease = await it.acquire();
+      t.ok(lease.fresh);
+      lease.release();
+      t.match(it.pool.counts(), { idle: 1 });
+      for (const socket of it.server.connections) act(socket);
+      await until(() => it.pool.counts().keys === 0, 'the connection to go');
+    }
+    t.strictSame(it.pool.counts(), NOBODY);
+  },
+);
 
 t.test('an idle connection ends after the idle time, any after the maximum age (R3)', async (t) => {
   await using it = await fixture({ poolIdleMs: 1000, poolMaxAgeMs: 5000 });
@@ -245,44 +259,61 @@ t.test('an idle connection ends after the idle time, any after the maximum age (
   }
 });
 
-t.test('ages have jitter, so that connections of one moment do not end in one moment (R3)', async (t) => {
-  const clock = manualClock();
-  const shares = [0, 0.5];
-  await using it = await fixture();
-  await using connections = pool<number>({
-    limits: http1Limits({ poolMaxAgeMs: 1000, poolAgeJitter: 0.2, poolIdleMs: 1e6 }),
-    clock,
-    random: () => shares.shift() ?? 0,
-  });
-  const [full, less] = await Promise.all([
-    connections.acquire('k', it.dial, never),
-    connections.acquire('k', it.dial, never),
-  ]);
-  clock.advance(901);
-  full.release();
-  less.release();
-  t.match(connections.counts(), { idle: 1 }, 'the one with half of the jitter is too old');
-});
+t.test(
+  'ages have jitter, so that connections of one moment do not end in one moment (R3)',
+  async (t) => {
+    const clock = manualClock();
+    const shares = [0, 0.5];
+    await using it = await fixture();
+    await using connections = pool<number>({
+      limits: http1Limits({ poolMaxAgeMs: 1000, poolAgeJitter: 0.2, poolIdleMs: 1e6 }),
+      clock,
+      random: () => shares.shift() ?? 0,
+    });
+    const [full, less] = await Promise.all([
+      connections.acquire('k', it.dial, never),
+      connections.acquire('k', it.dial, never),
+    ]);
+    clock.advance(901);
+    full.release();
+    less.release();
+    t.match(connections.counts(), { idle: 1 }, 'the one with half of the jitter is too old');
+  },
+);
 
-t.test('retiring ends idle connections now and leased ones when given back; other keys stay', async (t) => {
-  await using it = await fixture({ poolConnections: 1 });
-  const [idle, leased, kept] = await Promise.all([it.acquire('idle'), it.acquire('leased'), it.acquire('kept')]);
-  idle.release();
-  kept.release();
-  const waits = it.acquire('leased');
-  it.pool.retire((key) => key === 'kept');
-  await until(() => it.server.connections.size === 2, 'the idle one to go');
-  await use(leased);
-  const fresh = await it.acquire('leased');
-  t.equal(fresh.info, 4, 'a new request gets a new connection, though the old one is still leased');
-  leased.release();
-  t.equal((await waits).fresh, true, 'who waited before gets a connection too');
-  (await waits).release();
-  fresh.release();
-  await until(() => it.pool.counts().leased === 0 && it.server.connections.size === 2, 'the retired ones to go');
-  t.equal((await it.acquire('leased')).info, fresh.info);
-  t.equal((await it.acquire('kept')).info, kept.info);
-});
+t.test(
+  'retiring ends idle connections now and leased ones when given back; other keys stay',
+  async (t) => {
+    await using it = await fixture({ poolConnections: 1 });
+    const [idle, leased, kept] = await Promise.all([
+      it.acquire('idle'),
+      it.acquire('leased'),
+      it.acquire('kept'),
+    ]);
+    idle.release();
+    kept.release();
+    const waits = it.acquire('leased');
+    it.pool.retire((key) => key === 'kept');
+    await until(() => it.server.connections.size === 2, 'the idle one to go');
+    await use(leased);
+    const fresh = await it.acquire('leased');
+    t.equal(
+      fresh.info,
+      4,
+      'a new request gets a new connection, though the old one is still leased',
+    );
+    leased.release();
+    t.equal((await waits).fresh, true, 'who waited before gets a connection too');
+    (await waits).release();
+    fresh.release();
+    await until(
+      () => it.pool.counts().leased === 0 && it.server.connections.size === 2,
+      'the retired ones to go',
+    );
+    t.equal((await it.acquire('leased')).info, fresh.info);
+    t.equal((await it.acquire('kept')).info, kept.info);
+  },
+);
 
 t.test('a disposed pool has nothing open, and nobody waits', async (t) => {
   const it = await fixture({ poolConnections: 1 });

@@ -1,16 +1,15 @@
-/** Server and client together, as the data path uses them: a relay between two real TCP connections. */
+/**
+ * Server and client together, as the data path uses them: a relay between two real TCP connections.
+ */
 import net from 'node:net';
 import t from 'tap';
 
 import { systemClock } from '../../lib/base/clock.ts';
-import type { ServerExchange } from '../../lib/http1/exchange.ts';
-import { http1Limits } from '../../lib/http1/limits.ts';
-import type { Body } from '../../lib/http/message.ts';
-import type { Pool } from '../../lib/http1/pool.ts';
-import { pool } from '../../lib/http1/pool.ts';
-import { fieldOf } from '../../lib/http/message.ts';
-import type { TestServer } from './wire.ts';
-import { collect, dial, head, serve, until } from './wire.ts';
+import { http1Limits } from '../../lib/http/limits.ts';
+import { type Body, fieldOf } from '../../lib/http/message.ts';
+import type { ServerExchange } from '../../lib/http/server-exchange.ts';
+import { type Pool, pool } from '../../lib/http1/pool.ts';
+import { type TestServer, collect, dial, head, serve, until } from './wire.ts';
 
 const MB = 1_000_000;
 
@@ -102,7 +101,8 @@ function bytes(total: number): Body & { readonly given: number } {
 function watch(sockets: () => Iterable<net.Socket>): () => number {
   let most = 0;
   const timer = setInterval(() => {
-    for (const socket of sockets()) most = Math.max(most, socket.writableLength + socket.readableLength);
+    for (const socket of sockets())
+      most = Math.max(most, socket.writableLength + socket.readableLength);
   }, 1);
   return () => {
     clearInterval(timer);
@@ -155,7 +155,8 @@ t.test('a slow upstream of a 200 MB upload keeps what is buffered bounded (R1)',
   const body = bytes(200 * MB);
   const upload = (async () => {
     for (let piece = body.poll(); piece !== 'end'; piece = body.poll()) {
-      if (!raw.socket.write(piece as Buffer)) await new Promise((resolve) => raw.socket.once('drain', resolve));
+      if (!raw.socket.write(piece as Buffer))
+        await new Promise((resolve) => raw.socket.once('drain', resolve));
     }
   })();
   await new Promise((resolve) => setTimeout(resolve, 300));
@@ -169,39 +170,48 @@ t.test('a slow upstream of a 200 MB upload keeps what is buffered bounded (R1)',
   t.match(it.pool.counts(), { idle: 1 });
 });
 
-t.test('everything is relayed as it is meant: methods, chunks, trailers, 100, 1xx, HEAD, empty bodies', async (t) => {
-  await using it = await relay(async (x) => {
-    if (x.head.expectContinue) x.inform(100, []);
-    x.inform(103, ['link', '</a>']);
-    const status = x.head.target === '/none' ? 204 : 200;
-    await x.respond({ status, fields: ['content-type', 'text/x'], length: x.body.length, trailers: true }, x.body);
-  });
-  const cases: readonly (readonly [string, RegExp])[] = [
-    [
-      head('GET / HTTP/1.1', 'Host: a'),
-      /^HTTP\/1\.1 103 [^]*HTTP\/1\.1 200 OK\r\ncontent-type: text\/x\r\ncontent-length: 0\r\n\r\n$/,
-    ],
-    [head('HEAD / HTTP/1.1', 'Host: a'), /200 OK\r\n[^]*\r\n\r\n$/],
-    [head('GET /none HTTP/1.1', 'Host: a'), /204 No Content\r\ncontent-type: text\/x\r\n\r\n$/],
-    [`${head('PUT / HTTP/1.1', 'Host: a', 'Content-Length: 3')}abc`, /content-length: 3\r\n\r\nabc$/],
-    [
-      `${head('POST / HTTP/1.1', 'Host: a', 'Transfer-Encoding: chunked')}3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n`,
-      /transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n$/,
-    ],
-  ];
-  for (const [text, pattern] of cases) {
+t.test(
+  'everything is relayed as it is meant: methods, chunks, trailers, 100, 1xx, HEAD, empty bodies',
+  async (t) => {
+    await using it = await relay(async (x) => {
+      if (x.head.expectContinue) x.inform(100, []);
+      x.inform(103, ['link', '</a>']);
+      const status = x.head.target === '/none' ? 204 : 200;
+      await x.respond(
+        { status, fields: ['content-type', 'text/x'], length: x.body.length, trailers: true },
+        x.body,
+      );
+    });
+    const cases: readonly (readonly [string, RegExp])[] = [
+      [
+        head('GET / HTTP/1.1', 'Host: a'),
+        /^HTTP\/1\.1 103 [^]*HTTP\/1\.1 200 OK\r\ncontent-type: text\/x\r\ncontent-length: 0\r\n\r\n$/,
+      ],
+      [head('HEAD / HTTP/1.1', 'Host: a'), /200 OK\r\n[^]*\r\n\r\n$/],
+      [head('GET /none HTTP/1.1', 'Host: a'), /204 No Content\r\ncontent-type: text\/x\r\n\r\n$/],
+      [
+        `${head('PUT / HTTP/1.1', 'Host: a', 'Content-Length: 3')}abc`,
+        /content-length: 3\r\n\r\nabc$/,
+      ],
+      [
+        `${head('POST / HTTP/1.1', 'Host: a', 'Transfer-Encoding: chunked')}3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n`,
+        /transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n$/,
+      ],
+    ];
+    for (const [text, pattern] of cases) {
+      await using raw = await dial(it.port);
+      raw.send(text);
+      await raw.sees(pattern);
+    }
     await using raw = await dial(it.port);
-    raw.send(text);
-    await raw.sees(pattern);
-  }
-  await using raw = await dial(it.port);
-  raw.send(head('POST / HTTP/1.1', 'Host: a', 'Content-Length: 3', 'Expect: 100-continue'));
-  await raw.sees('100 Continue');
-  raw.send('abc');
-  await raw.sees(/\r\n\r\nabc$/);
-  t.strictSame(it.failures, []);
-  t.match(it.pool.counts(), { idle: 1, leased: 0 });
-});
+    raw.send(head('POST / HTTP/1.1', 'Host: a', 'Content-Length: 3', 'Expect: 100-continue'));
+    await raw.sees('100 Continue');
+    raw.send('abc');
+    await raw.sees(/\r\n\r\nabc$/);
+    t.strictSame(it.failures, []);
+    t.match(it.pool.counts(), { idle: 1, leased: 0 });
+  },
+);
 
 t.test('a piece is passed on when it comes, not when the body is complete', async (t) => {
   let push: (piece: Buffer | 'end') => void = () => {};
@@ -219,7 +229,10 @@ t.test('a piece is passed on when it comes, not when the body is complete', asyn
       trailers: () => [],
       cancel: () => (pieces = []),
     };
-    await x.respond({ status: 200, fields: ['content-type', 'text/event-stream'], length: undefined }, body);
+    await x.respond(
+      { status: 200, fields: ['content-type', 'text/event-stream'], length: undefined },
+      body,
+    );
   });
   await using raw = await dial(it.port);
   raw.send(head('GET / HTTP/1.1', 'Host: a'));
@@ -271,18 +284,21 @@ t.test('an upstream that is cut in its answer cuts the client, by a reset', asyn
   t.match(it.failures, [{ code: 'upstream-cut' }]);
 });
 
-t.test('an upstream that answers early is heard, and the rest of the upload is not sent', async (t) => {
-  await using it = await relay(async (x) =>
-    x.respond({ status: 413, fields: [], length: undefined }, Buffer.from('no')),
-  );
-  await using raw = await dial(it.port);
-  raw.send(`${head('POST / HTTP/1.1', 'Host: a', `Content-Length: ${50 * MB}`)}abc`);
-  await raw.sees(/^HTTP\/1\.1 413 [^]*no$/);
-  await raw.over();
-  await it.server.empty();
-  t.strictSame(it.failures, []);
-  t.match(it.pool.counts(), { idle: 0, leased: 0 });
-});
+t.test(
+  'an upstream that answers early is heard, and the rest of the upload is not sent',
+  async (t) => {
+    await using it = await relay(async (x) =>
+      x.respond({ status: 413, fields: [], length: undefined }, Buffer.from('no')),
+    );
+    await using raw = await dial(it.port);
+    raw.send(`${head('POST / HTTP/1.1', 'Host: a', `Content-Length: ${50 * MB}`)}abc`);
+    await raw.sees(/^HTTP\/1\.1 413 [^]*no$/);
+    await raw.over();
+    await it.server.empty();
+    t.strictSame(it.failures, []);
+    t.match(it.pool.counts(), { idle: 0, leased: 0 });
+  },
+);
 
 t.test('a client that goes while its answer is on the way lets go of the upstream', async (t) => {
   let failure: unknown;

@@ -1,12 +1,13 @@
 import t from 'tap';
 
 import { Fault } from '../../lib/base/fault.ts';
-import type { ServerExchange } from '../../lib/http1/exchange.ts';
-import { http1Limits } from '../../lib/http1/limits.ts';
+import { http1Limits } from '../../lib/http/limits.ts';
+import type { ServerExchange } from '../../lib/http/server-exchange.ts';
 import { accept, collect, dial, head, manualClock, serve, until } from './wire.ts';
 
 const HOST = 'Host: a.example';
-const get = (path = '/', ...lines: readonly string[]): string => head(`GET ${path} HTTP/1.1`, HOST, ...lines);
+const get = (path = '/', ...lines: readonly string[]): string =>
+  head(`GET ${path} HTTP/1.1`, HOST, ...lines);
 const post = (body: string, ...lines: readonly string[]): string =>
   head('POST / HTTP/1.1', HOST, `Content-Length: ${body.length}`, ...lines) + body;
 
@@ -39,37 +40,43 @@ t.test(
       [...text.matchAll(/x-target: (\S+)/g)].map((found) => found[1]),
       ['/slow', '/', '/c', '/last'],
     );
-    t.match(text, /\r\n\r\nabcHTTP\/1\.1 200 OK\r\nx-target: \/c\r\ncontent-length: 2\r\n\r\ndeHTTP/);
+    t.match(
+      text,
+      /\r\n\r\nabcHTTP\/1\.1 200 OK\r\nx-target: \/c\r\ncontent-length: 2\r\n\r\ndeHTTP/,
+    );
     raw.send(get('/again'));
     await raw.sees('/again');
   },
 );
 
-t.test('what cannot be parsed is answered once, and what comes after it is never read (F1, F4, F5)', async (t) => {
-  const cases: readonly (readonly [string, number])[] = [
-    [head('GET / HTTP/1.1', HOST, HOST), 400],
-    [head('POST / HTTP/1.1', HOST, 'Content-Length: 3', 'Transfer-Encoding: chunked'), 400],
-    ['GET / HTTP/1.1\n\n', 400],
-    [head(`GET /${'a'.repeat(9000)} HTTP/1.1`, HOST), 414],
-    [get('/', `X: ${'a'.repeat(20_000)}`), 431],
-    [post('a', 'Expect: x'), 417],
-    [head('get / HTTP/1.1', HOST), 501],
-  ];
-  for (const [text, status] of cases) {
-    let handled = 0;
-    await using server = await serve(async (x) => {
-      handled++;
-      await echo(x);
-    });
-    await using raw = await dial(server.port);
-    raw.send(text + get('/smuggled'));
-    const answer = await raw.over();
-    t.match(answer, new RegExp(`^HTTP/1\\.1 ${status} [^]*connection: close\r\n`));
-    t.equal(answer.split('HTTP/1.1').length, 2, 'one answer');
-    t.equal(handled, 0);
-    await server.empty();
-  }
-});
+t.test(
+  'what cannot be parsed is answered once, and what comes after it is never read (F1, F4, F5)',
+  async (t) => {
+    const cases: readonly (readonly [string, number])[] = [
+      [head('GET / HTTP/1.1', HOST, HOST), 400],
+      [head('POST / HTTP/1.1', HOST, 'Content-Length: 3', 'Transfer-Encoding: chunked'), 400],
+      ['GET / HTTP/1.1\n\n', 400],
+      [head(`GET /${'a'.repeat(9000)} HTTP/1.1`, HOST), 414],
+      [get('/', `X: ${'a'.repeat(20_000)}`), 431],
+      [post('a', 'Expect: x'), 417],
+      [head('get / HTTP/1.1', HOST), 501],
+    ];
+    for (const [text, status] of cases) {
+      let handled = 0;
+      await using server = await serve(async (x) => {
+        handled++;
+        await echo(x);
+      });
+      await using raw = await dial(server.port);
+      raw.send(text + get('/smuggled'));
+      const answer = await raw.over();
+      t.match(answer, new RegExp(`^HTTP/1\\.1 ${status} [^]*connection: close\r\n`));
+      t.equal(answer.split('HTTP/1.1').length, 2, 'one answer');
+      t.equal(handled, 0);
+      await server.empty();
+    }
+  },
+);
 
 t.test('a malformed body cuts short the handler and the connection (F1)', async (t) => {
   await using server = await serve(echo);
@@ -82,23 +89,26 @@ t.test('a malformed body cuts short the handler and the connection (F1)', async 
   t.notMatch(answer, 'smuggled');
 });
 
-t.test('a client that waits for 100 gets it from the handler, and only then sends (F8)', async (t) => {
-  await using server = await serve(async (x) => {
-    t.ok(x.head.expectContinue);
-    x.inform(103, ['link', '</a>']);
-    x.inform(100, []);
-    await echo(x);
-    t.throws(() => x.inform(100, []), TypeError);
-  });
-  await using raw = await dial(server.port);
-  raw.send(head('POST / HTTP/1.1', HOST, 'Content-Length: 3', 'Expect: 100-continue'));
-  t.equal(
-    await raw.sees('100 Continue\r\n\r\n'),
-    'HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n',
-  );
-  raw.send('abc');
-  await raw.sees(/200 OK[^]*abc$/);
-});
+t.test(
+  'a client that waits for 100 gets it from the handler, and only then sends (F8)',
+  async (t) => {
+    await using server = await serve(async (x) => {
+      t.ok(x.head.expectContinue);
+      x.inform(103, ['link', '</a>']);
+      x.inform(100, []);
+      await echo(x);
+      t.throws(() => x.inform(100, []), TypeError);
+    });
+    await using raw = await dial(server.port);
+    raw.send(head('POST / HTTP/1.1', HOST, 'Content-Length: 3', 'Expect: 100-continue'));
+    t.equal(
+      await raw.sees('100 Continue\r\n\r\n'),
+      'HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n',
+    );
+    raw.send('abc');
+    await raw.sees(/200 OK[^]*abc$/);
+  },
+);
 
 t.test(
   'an answer before a body that nobody reads says close, is readable, and ends the connection (F3, F8)',
@@ -108,7 +118,9 @@ t.test(
         x.respond({ status: 413, fields: [], length: undefined }, Buffer.from('no')),
       );
       await using raw = await dial(server.port);
-      raw.send(head('POST / HTTP/1.1', HOST, 'Content-Length: 200000', 'Expect: 100-continue') + sent);
+      raw.send(
+        head('POST / HTTP/1.1', HOST, 'Content-Length: 200000', 'Expect: 100-continue') + sent,
+      );
       const text = await raw.over();
       t.match(text, /^HTTP\/1\.1 413 [^]*connection: close\r\n\r\nno$/);
       t.equal(raw.error, undefined, 'no reset');
@@ -137,21 +149,24 @@ t.test('a small body that is at hand but not read does not cost the connection',
   await raw.sees(/403[^]*403/);
 });
 
-t.test('a client that half-closes after its request gets its answer, and its signal does not abort', async (t) => {
-  await using server = await serve(async (x) => {
-    const { signal } = x.connection;
-    await new Promise((resolve) => setTimeout(resolve, 30));
-    t.equal(signal.aborted, false);
-    await echo(x);
-  });
-  for (const text of [get('/a'), post('abc'), get('/a') + get('/b')]) {
-    await using raw = await dial(server.port);
-    raw.socket.end(text, 'latin1');
-    const answer = await raw.over();
-    t.equal(answer.match(/200 OK/g)?.length, text.match(/HTTP\/1\.1/g)?.length);
-    await server.empty();
-  }
-});
+t.test(
+  'a client that half-closes after its request gets its answer, and its signal does not abort',
+  async (t) => {
+    await using server = await serve(async (x) => {
+      const { signal } = x.connection;
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      t.equal(signal.aborted, false);
+      await echo(x);
+    });
+    for (const text of [get('/a'), post('abc'), get('/a') + get('/b')]) {
+      await using raw = await dial(server.port);
+      raw.socket.end(text, 'latin1');
+      const answer = await raw.over();
+      t.equal(answer.match(/200 OK/g)?.length, text.match(/HTTP\/1\.1/g)?.length);
+      await server.empty();
+    }
+  },
+);
 
 t.test('a client that ends in the middle of a head or a body is told 400, or gone', async (t) => {
   const seen: unknown[] = [];
@@ -179,37 +194,40 @@ t.test('a client that ends in the middle of a head or a body is told 400, or gon
   await server.empty();
 });
 
-t.test('a client that resets aborts the signal, cuts its body and cancels what is sent to it', async (t) => {
-  let gone: Fault | undefined;
-  let cancelled: Error | undefined;
-  let failure: unknown;
-  const endless = {
-    length: undefined,
-    poll: () => 'later' as const,
-    ready: () => new Promise<void>((_, reject) => (stop = reject)),
-    trailers: () => [],
-    cancel: (reason: Error) => {
-      cancelled = reason;
-      stop(reason);
-    },
-  };
-  let stop: (reason: Error) => void = () => {};
-  await using server = await serve(async (x) => {
-    x.connection.signal.addEventListener('abort', () => (gone = x.connection.signal.reason));
-    await x
-      .respond({ status: 200, fields: [], length: undefined }, endless)
-      .catch((caught: unknown) => (failure = caught));
-  });
-  await using raw = await dial(server.port);
-  raw.send(get());
-  await raw.sees('chunked');
-  raw.socket.resetAndDestroy();
-  await until(() => failure !== undefined, 'the answer to fail');
-  t.match(gone, { code: 'client-gone' });
-  t.equal(cancelled, gone);
-  t.equal(failure, gone);
-  await server.empty();
-});
+t.test(
+  'a client that resets aborts the signal, cuts its body and cancels what is sent to it',
+  async (t) => {
+    let gone: Fault | undefined;
+    let cancelled: Error | undefined;
+    let failure: unknown;
+    const endless = {
+      length: undefined,
+      poll: () => 'later' as const,
+      ready: () => new Promise<void>((_, reject) => (stop = reject)),
+      trailers: () => [],
+      cancel: (reason: Error) => {
+        cancelled = reason;
+        stop(reason);
+      },
+    };
+    let stop: (reason: Error) => void = () => {};
+    await using server = await serve(async (x) => {
+      x.connection.signal.addEventListener('abort', () => (gone = x.connection.signal.reason));
+      await x
+        .respond({ status: 200, fields: [], length: undefined }, endless)
+        .catch((caught: unknown) => (failure = caught));
+    });
+    await using raw = await dial(server.port);
+    raw.send(get());
+    await raw.sees('chunked');
+    raw.socket.resetAndDestroy();
+    await until(() => failure !== undefined, 'the answer to fail');
+    t.match(gone, { code: 'client-gone' });
+    t.equal(cancelled, gone);
+    t.equal(failure, gone);
+    await server.empty();
+  },
+);
 
 t.test('HTTP/1.0 is answered without chunks, until close', async (t) => {
   await using server = await serve(async (x) => {
@@ -237,16 +255,25 @@ t.test('HTTP/1.0 is answered without chunks, until close', async (t) => {
 });
 
 t.test('one empty line before a request is ignored, and no more', async (t) => {
-  await using server = await serve((x) => x.respond({ status: 200, fields: [], length: undefined }, Buffer.from('ok')));
+  await using server = await serve((x) =>
+    x.respond({ status: 200, fields: [], length: undefined }, Buffer.from('ok')),
+  );
   for (const pieces of [[`\r\n${get()}`], ['\r', '\n', get()], ['\r\n', `${get()}\r\n${get()}`]]) {
     await using raw = await dial(server.port);
     for (const piece of pieces) {
       raw.send(piece);
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    await raw.sees(new RegExp(`^(HTTP/1.1 200 OK[^]*?ok){${pieces.join('').split('GET').length - 1}}$`));
+    await raw.sees(
+      new RegExp(`^(HTTP/1.1 200 OK[^]*?ok){${pieces.join('').split('GET').length - 1}}$`),
+    );
   }
-  for (const bad of [`\r\n\r\n${get()}`, `\n${get()}`, `\r${get()}`, '\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n']) {
+  for (const bad of [
+    `\r\n\r\n${get()}`,
+    `\n${get()}`,
+    `\r${get()}`,
+    '\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
+  ]) {
     await using raw = await dial(server.port);
     raw.send(bad);
     t.match(await raw.over(), /^HTTP\/1.1 400/, JSON.stringify(bad));
@@ -271,7 +298,8 @@ t.test('HEAD, 204 and 304 have no body whatever is given', async (t) => {
   raw.send(head('HEAD /200 HTTP/1.1', HOST) + get('/204') + get('/304') + get('/200'));
   t.equal(
     await raw.sees(/abc$/),
-    'HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nHTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 304 Not Modified\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc',
+    'HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nHTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 ' +
+      '304 Not Modified\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc',
   );
 });
 
@@ -279,7 +307,9 @@ t.test('a body that is not sent is let go of: for HEAD, 204 and 304', async (t) 
   const reasons: string[] = [];
   await using server = await serve(async (x) => {
     const status = Number(x.head.target.slice(1));
-    const body = Object.create(x.body, { cancel: { value: ({ message }: Error) => void reasons.push(message) } });
+    const body = Object.create(x.body, {
+      cancel: { value: ({ message }: Error) => void reasons.push(message) },
+    });
     await x.respond({ status, fields: [], length: undefined }, body);
   });
   await using raw = await dial(server.port);
@@ -290,7 +320,10 @@ t.test('a body that is not sent is let go of: for HEAD, 204 and 304', async (t) 
 
 t.test('chunks, and trailers only where they are asked for (F7)', async (t) => {
   await using server = await serve(async (x) => {
-    await x.respond({ status: 200, fields: [], length: undefined, trailers: x.head.target === '/yes' }, x.body);
+    await x.respond(
+      { status: 200, fields: [], length: undefined, trailers: x.head.target === '/yes' },
+      x.body,
+    );
   });
   await using raw = await dial(server.port);
   const chunked = (path: string): string =>
@@ -298,7 +331,8 @@ t.test('chunks, and trailers only where they are asked for (F7)', async (t) => {
   raw.send(chunked('/yes') + chunked('/no'));
   t.equal(
     await raw.sees(/0\r\n\r\n$/),
-    'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n',
+    'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-sum: ' +
+      '1\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n',
   );
 });
 
@@ -312,7 +346,8 @@ t.test(
           ? { status: 200, fields: [], length: undefined }
           : { status: 101, fields: [], length: undefined, upgrade: 'websocket' },
       );
-      for (const event of ['data', 'drain', 'error']) t.equal(socket.listenerCount(event), 0, event);
+      for (const event of ['data', 'drain', 'error'])
+        t.equal(socket.listenerCount(event), 0, event);
       socket.on('error', () => {});
       socket.on('data', (chunk: Buffer) => socket.end(`${early.toString()}|${chunk.toString()}`));
       socket.resume();
@@ -333,26 +368,35 @@ t.test(
   },
 );
 
-t.test('bytes after a refused CONNECT or a refused upgrade are never read as a request (F5)', async (t) => {
-  let handled = 0;
-  await using server = await serve(async (x) => {
-    handled++;
-    t.throws(
-      () => x.upgrade({ status: 200, fields: [], length: 0, ...(x.head.method === 'GET' ? {} : { status: 101 }) }),
-      TypeError,
-    );
-    await x.respond({ status: 403, fields: [], length: 0 });
-  });
-  for (const text of [
-    head('CONNECT a.example:443 HTTP/1.1', HOST),
-    get('/', 'Connection: upgrade', 'Upgrade: websocket'),
-  ]) {
-    await using raw = await dial(server.port);
-    raw.send(text + get('/smuggled'));
-    t.equal((await raw.over()).split('HTTP/1.1').length, 2);
-  }
-  t.equal(handled, 2);
-});
+t.test(
+  'bytes after a refused CONNECT or a refused upgrade are never read as a request (F5)',
+  async (t) => {
+    let handled = 0;
+    await using server = await serve(async (x) => {
+      handled++;
+      t.throws(
+        () =>
+          x.upgrade({
+            status: 200,
+            fields: [],
+            length: 0,
+            ...(x.head.method === 'GET' ? {} : { status: 101 }),
+          }),
+        TypeError,
+      );
+      await x.respond({ status: 403, fields: [], length: 0 });
+    });
+    for (const text of [
+      head('CONNECT a.example:443 HTTP/1.1', HOST),
+      get('/', 'Connection: upgrade', 'Upgrade: websocket'),
+    ]) {
+      await using raw = await dial(server.port);
+      raw.send(text + get('/smuggled'));
+      t.equal((await raw.over()).split('HTTP/1.1').length, 2);
+    }
+    t.equal(handled, 2);
+  },
+);
 
 t.test('misuse of an exchange is a TypeError, and the client is told 500', async (t) => {
   const misuses: readonly ((x: ServerExchange) => Promise<void>)[] = [
@@ -382,159 +426,182 @@ t.test('misuse of an exchange is a TypeError, and the client is told 500', async
   await raw.sees('200');
 });
 
-t.test('a cut, a body cut and a body of the wrong length look cut to the client, by a reset', async (t) => {
-  const body = (pieces: readonly (Buffer | Fault)[]) => {
-    const left = [...pieces];
-    return {
-      length: undefined,
-      poll() {
-        const piece = left.shift();
-        if (piece instanceof Fault) throw piece;
-        return piece ?? ('end' as const);
-      },
-      ready: async () => {},
-      trailers: () => [],
-      cancel() {},
+t.test(
+  'a cut, a body cut and a body of the wrong length look cut to the client, by a reset',
+  async (t) => {
+    const body = (pieces: readonly (Buffer | Fault)[]) => {
+      const left = [...pieces];
+      return {
+        length: undefined,
+        poll() {
+          const piece = left.shift();
+          if (piece instanceof Fault) throw piece;
+          return piece ?? ('end' as const);
+        },
+        ready: async () => {},
+        trailers: () => [],
+        cancel() {},
+      };
     };
-  };
-  const cut = new Fault('upstream-cut', 'gone');
-  const cases: readonly (readonly [string, (x: ServerExchange) => Promise<void>])[] = [
-    [
-      'upstream-cut',
-      async (x) =>
-        x.respond({ status: 200, fields: [], length: undefined }, body([Buffer.from('a'), Buffer.from('b'), cut])),
-    ],
-    ['internal', async (x) => x.respond({ status: 200, fields: [], length: 3 }, body([Buffer.from('a')]))],
-    ['internal', async (x) => x.respond({ status: 200, fields: [], length: 3 }, body([Buffer.from('abcd')]))],
-    ['none', async (x) => x.cut(cut)],
-  ];
-  for (const [code, act] of cases) {
-    let failure: unknown;
-    await using server = await serve(async (x) => act(x).catch((caught: unknown) => void (failure = caught)));
-    await using raw = await dial(server.port);
-    raw.send(get());
-    await until(() => raw.error !== undefined, 'the reset');
-    t.equal(raw.error?.code, 'ECONNRESET');
-    if (code === 'none') t.equal(failure, undefined);
-    else t.match(failure, { code });
-    t.notMatch(raw.text, /0\r\n\r\n$/, 'no proper end');
-    await server.empty();
-  }
-});
+    const cut = new Fault('upstream-cut', 'gone');
+    const cases: readonly (readonly [string, (x: ServerExchange) => Promise<void>])[] = [
+      [
+        'upstream-cut',
+        async (x) =>
+          x.respond(
+            { status: 200, fields: [], length: undefined },
+            body([Buffer.from('a'), Buffer.from('b'), cut]),
+          ),
+      ],
+      [
+        'internal',
+        async (x) => x.respond({ status: 200, fields: [], length: 3 }, body([Buffer.from('a')])),
+      ],
+      [
+        'internal',
+        async (x) => x.respond({ status: 200, fields: [], length: 3 }, body([Buffer.from('abcd')])),
+      ],
+      ['none', async (x) => x.cut(cut)],
+    ];
+    for (const [code, act] of cases) {
+      let failure: unknown;
+      await using server = await serve(async (x) =>
+        act(x).catch((caught: unknown) => void (failure = caught)),
+      );
+      await using raw = await dial(server.port);
+      raw.send(get());
+      await until(() => raw.error !== undefined, 'the reset');
+      t.equal(raw.error?.code, 'ECONNRESET');
+      if (code === 'none') t.equal(failure, undefined);
+      else t.match(failure, { code });
+      t.notMatch(raw.text, /0\r\n\r\n$/, 'no proper end');
+      await server.empty();
+    }
+  },
+);
 
-t.test('a draining server closes idle connections at once and the others after their answer', async (t) => {
-  const draining = new AbortController();
-  let go: () => void = () => {};
-  await using server = await serve(
-    async (x) => {
-      if (x.head.target === '/slow') await new Promise<void>((resolve) => (go = resolve));
-      await echo(x);
-    },
-    { draining: draining.signal },
-  );
-  await using idle = await dial(server.port);
-  idle.send(get());
-  await idle.sees('200');
-  await using busy = await dial(server.port);
-  busy.send(get('/slow'));
-  await until(() => server.connections.size === 2, 'both');
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  draining.abort(new Fault('shutting-down', 'test'));
-  t.notMatch(await idle.over(), 'close');
-  go();
-  t.match(await busy.over(), /connection: close/);
-  await server.empty();
-});
-
-t.test('each phase has its time: head, keep-alive, body, lingering, slow reader (R1)', async (t) => {
-  const clock = manualClock();
-  const failures: unknown[] = [];
-  const limits = http1Limits();
-  await using server = await serve(
-    async (x) => {
-      try {
-        if (x.head.target === '/large')
-          await x.respond({ status: 200, fields: [], length: undefined }, Buffer.alloc(64_000_000));
-        else await echo(x);
-      } catch (failure) {
-        failures.push(failure);
-        throw failure;
-      }
-    },
-    { clock },
-  );
-  const settled = async (): Promise<void> => {
-    for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 4));
-  };
-  {
-    await using raw = await dial(server.port);
-    await until(() => clock.timers > 0, 'the connection');
-    clock.advance(limits.keepAliveMs - 1);
-    await settled();
-    t.equal(raw.closed, false);
-    clock.advance(2);
-    t.equal(await raw.over(), '', 'idle from the start: closed without a word');
+t.test(
+  'a draining server closes idle connections at once and the others after their answer',
+  async (t) => {
+    const draining = new AbortController();
+    let go: () => void = () => {};
+    await using server = await serve(
+      async (x) => {
+        if (x.head.target === '/slow') await new Promise<void>((resolve) => (go = resolve));
+        await echo(x);
+      },
+      { draining: draining.signal },
+    );
+    await using idle = await dial(server.port);
+    idle.send(get());
+    await idle.sees('200');
+    await using busy = await dial(server.port);
+    busy.send(get('/slow'));
+    await until(() => server.connections.size === 2, 'both');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    draining.abort(new Fault('shutting-down', 'test'));
+    t.notMatch(await idle.over(), 'close');
+    go();
+    t.match(await busy.over(), /connection: close/);
     await server.empty();
-  }
-  {
-    await using raw = await dial(server.port);
-    raw.send('GET / HTTP/1.1\r\nX: ');
-    await settled();
-    // A byte now and then does not buy time: the clock runs from the first.
-    for (let i = 0; i < 9; i++) {
-      clock.advance(limits.headMs / 10);
-      raw.send('a');
+  },
+);
+
+t.test(
+  'each phase has its time: head, keep-alive, body, lingering, slow reader (R1)',
+  async (t) => {
+    const clock = manualClock();
+    const failures: unknown[] = [];
+    const limits = http1Limits();
+    await using server = await serve(
+      async (x) => {
+        try {
+          if (x.head.target === '/large')
+            await x.respond(
+              { status: 200, fields: [], length: undefined },
+              Buffer.alloc(64_000_000),
+            );
+          else await echo(x);
+        } catch (failure) {
+          failures.push(failure);
+          throw failure;
+        }
+      },
+      { clock },
+    );
+    const settled = async (): Promise<void> => {
+      for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 4));
+    };
+    {
+      await using raw = await dial(server.port);
+      await until(() => clock.timers > 0, 'the connection');
+      clock.advance(limits.keepAliveMs - 1);
       await settled();
       t.equal(raw.closed, false);
+      clock.advance(2);
+      t.equal(await raw.over(), '', 'idle from the start: closed without a word');
+      await server.empty();
     }
-    clock.advance(limits.headMs / 5);
-    t.match(await raw.over(), /^HTTP\/1\.1 408 /, 'a trickle');
-    await server.empty();
-  }
-  {
-    await using raw = await dial(server.port);
-    raw.send('GET / HTTP/1.1\r\nHost: a');
-    await settled();
-    clock.advance(limits.headMs - 1);
-    await settled();
-    t.equal(raw.text, '');
-    clock.advance(2);
-    t.match(await raw.over(), /^HTTP\/1\.1 408 /, 'slowloris');
-    await server.empty();
-  }
-  {
-    await using raw = await dial(server.port);
-    raw.send(get());
-    await raw.sees('200');
-    clock.advance(limits.keepAliveMs + 1);
-    await until(() => raw.ended, 'the end of an idle connection');
-    clock.advance(limits.lingerMs + 1);
-    await server.empty();
-  }
-  {
-    await using raw = await dial(server.port);
-    raw.send(post('abc').slice(0, -1));
-    await settled();
-    clock.advance(limits.bodyIdleMs - 1);
-    raw.send('');
-    await settled();
-    t.equal(raw.text, '');
-    clock.advance(2);
-    t.match(await raw.over(), /^HTTP\/1\.1 408 /, 'a body that stops');
-    t.match(failures.pop(), { code: 'request-timeout' });
-    await server.empty();
-  }
-  {
-    await using raw = await dial(server.port);
-    raw.socket.pause();
-    raw.send(get('/large'));
-    await settled();
-    clock.advance(limits.writeIdleMs + 1);
-    await until(() => failures.length > 0, 'the slow reader to be cut');
-    t.match(failures.pop(), { code: 'client-gone' });
-    await server.empty();
-  }
-});
+    {
+      await using raw = await dial(server.port);
+      raw.send('GET / HTTP/1.1\r\nX: ');
+      await settled();
+      // A byte now and then does not buy time: the clock runs from the first.
+      for (let i = 0; i < 9; i++) {
+        clock.advance(limits.headMs / 10);
+        raw.send('a');
+        await settled();
+        t.equal(raw.closed, false);
+      }
+      clock.advance(limits.headMs / 5);
+      t.match(await raw.over(), /^HTTP\/1\.1 408 /, 'a trickle');
+      await server.empty();
+    }
+    {
+      await using raw = await dial(server.port);
+      raw.send('GET / HTTP/1.1\r\nHost: a');
+      await settled();
+      clock.advance(limits.headMs - 1);
+      await settled();
+      t.equal(raw.text, '');
+      clock.advance(2);
+      t.match(await raw.over(), /^HTTP\/1\.1 408 /, 'slowloris');
+      await server.empty();
+    }
+    {
+      await using raw = await dial(server.port);
+      raw.send(get());
+      await raw.sees('200');
+      clock.advance(limits.keepAliveMs + 1);
+      await until(() => raw.ended, 'the end of an idle connection');
+      clock.advance(limits.lingerMs + 1);
+      await server.empty();
+    }
+    {
+      await using raw = await dial(server.port);
+      raw.send(post('abc').slice(0, -1));
+      await settled();
+      clock.advance(limits.bodyIdleMs - 1);
+      raw.send('');
+      await settled();
+      t.equal(raw.text, '');
+      clock.advance(2);
+      t.match(await raw.over(), /^HTTP\/1\.1 408 /, 'a body that stops');
+      t.match(failures.pop(), { code: 'request-timeout' });
+      await server.empty();
+    }
+    {
+      await using raw = await dial(server.port);
+      raw.socket.pause();
+      raw.send(get('/large'));
+      await settled();
+      clock.advance(limits.writeIdleMs + 1);
+      await until(() => failures.length > 0, 'the slow reader to be cut');
+      t.match(failures.pop(), { code: 'client-gone' });
+      await server.empty();
+    }
+  },
+);
 
 t.test('the timer of a busy connection is armed seldom (R1)', async (t) => {
   const clock = manualClock();
@@ -548,22 +615,25 @@ t.test('the timer of a busy connection is armed seldom (R1)', async (t) => {
   }
 });
 
-t.test('what is sent ahead of an answer is not taken from the socket without bound (R1)', async (t) => {
-  let go: () => void = () => {};
-  let read = () => 0;
-  await using server = await serve(async (x) => {
-    read = () => x.connection.bytesRead;
-    await new Promise<void>((resolve) => (go = resolve));
-    await x.respond({ status: 200, fields: [], length: 0, close: true });
-  });
-  await using raw = await dial(server.port);
-  raw.send(get() + get().repeat(400_000));
-  await until(() => read() > 0, 'the first');
-  await new Promise((resolve) => setTimeout(resolve, 100));
-  t.ok(read() < 300_000, `${read()} bytes`);
-  go();
-  await raw.over();
-});
+t.test(
+  'what is sent ahead of an answer is not taken from the socket without bound (R1)',
+  async (t) => {
+    let go: () => void = () => {};
+    let read = () => 0;
+    await using server = await serve(async (x) => {
+      read = () => x.connection.bytesRead;
+      await new Promise<void>((resolve) => (go = resolve));
+      await x.respond({ status: 200, fields: [], length: 0, close: true });
+    });
+    await using raw = await dial(server.port);
+    raw.send(get() + get().repeat(400_000));
+    await until(() => read() > 0, 'the first');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    t.ok(read() < 300_000, `${read()} bytes`);
+    go();
+    await raw.over();
+  },
+);
 
 t.test('a connection tells who it is and what it carried', async (t) => {
   let written = 0;

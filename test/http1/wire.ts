@@ -1,21 +1,19 @@
 /**
- * Messages as bytes for the tests: read with our parser in any split, and conversations over real sockets. Nothing here is a stand-in: the code under test is
- * the one the connections use, and sockets are TCP on loopback.
+ * Messages as bytes for the tests: read with our parser in any split, and conversations over real
+ * sockets. Nothing here is a stand-in: the code under test is the one the connections use, and
+ * sockets are TCP on loopback.
  */
 import net from 'node:net';
 import { PassThrough } from 'node:stream';
-
-import type { Clock } from '../../lib/base/clock.ts';
-import { systemClock } from '../../lib/base/clock.ts';
+import { type Clock, systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
+import { REQUEST, RESPONSE, tooLarge } from '../../lib/http/field-lines.ts';
+import { type Http1Limits, http1Limits } from '../../lib/http/limits.ts';
+import type { Body, Fields, RequestHead, ResponseHead } from '../../lib/http/message.ts';
+import type { Connection, ServerExchange } from '../../lib/http/server-exchange.ts';
 import { IncomingBody, hasBody } from '../../lib/http1/body.ts';
-import type { Connection, ServerExchange } from '../../lib/http1/exchange.ts';
-import { RESPONSE, REQUEST, tooLarge } from '../../lib/http/field-lines.ts';
 import { parseRequestHead, parseResponseHead } from '../../lib/http1/head.ts';
 import { Inlet } from '../../lib/http1/read-buffer.ts';
-import type { Http1Limits } from '../../lib/http1/limits.ts';
-import { http1Limits } from '../../lib/http1/limits.ts';
-import type { Body, Fields, RequestHead, ResponseHead } from '../../lib/http/message.ts';
 import { serveConnection } from '../../lib/http1/server.ts';
 
 export type Outcome =
@@ -37,7 +35,10 @@ export interface Reading {
 }
 
 /** What our reader makes of these chunks, arriving one after the other. */
-export function read(chunks: readonly Buffer[], { limits = http1Limits(), to, end = false }: Reading = {}): Outcome {
+export function read(
+  chunks: readonly Buffer[],
+  { limits = http1Limits(), to, end = false }: Reading = {},
+): Outcome {
   const inlet = new Inlet(new PassThrough());
   const rules = to === undefined ? REQUEST : RESPONSE;
   const owner = {
@@ -54,7 +55,9 @@ export function read(chunks: readonly Buffer[], { limits = http1Limits(), to, en
     to === undefined ? parseRequestHead(text, limits) : parseResponseHead(text, to, limits);
   const step = (): void => {
     if (head === undefined) {
-      head = inlet.takeBlock<RequestHead | ResponseHead>(parse, limits.headBytes, (most) => tooLarge(rules, `${most}`));
+      head = inlet.takeBlock<RequestHead | ResponseHead>(parse, limits.headBytes, (most) =>
+        tooLarge(rules, `${most}`),
+      );
       if (head === undefined) return;
       if (hasBody(head.framing)) body = new IncomingBody(head.framing, inlet, owner, limits);
     }
@@ -69,7 +72,8 @@ export function read(chunks: readonly Buffer[], { limits = http1Limits(), to, en
   };
   try {
     for (const chunk of chunks) {
-      // A copy, as bodies may move data within what they were given; pieces are kept as they are, so that one written to later would show.
+      // A copy, as bodies may move data within what they were given; pieces are kept as they are,
+      // so that one written to later would show.
       inlet.give(Buffer.from(chunk));
       step();
     }
@@ -90,7 +94,10 @@ export function read(chunks: readonly Buffer[], { limits = http1Limits(), to, en
 
 /** As one buffer, one byte at a time, and cut in two at every position. */
 export function splits(bytes: Buffer): (readonly Buffer[])[] {
-  const ways: (readonly Buffer[])[] = [[bytes], Array.from(bytes, (_, at) => bytes.subarray(at, at + 1))];
+  const ways: (readonly Buffer[])[] = [
+    [bytes],
+    Array.from(bytes, (_, at) => bytes.subarray(at, at + 1)),
+  ];
   for (let at = 1; at < bytes.length; at++) ways.push([bytes.subarray(0, at), bytes.subarray(at)]);
   return ways;
 }
@@ -101,7 +108,8 @@ export function readEveryWay(text: string, reading: Reading = {}): Outcome {
   const [whole, ...others] = ways.map((chunks) => read(chunks, reading));
   const wanted = JSON.stringify(whole);
   for (const [at, other] of others.entries()) {
-    if (JSON.stringify(other) !== wanted) throw new Error(`split ${at} gives ${JSON.stringify(other)}, not ${wanted}`);
+    if (JSON.stringify(other) !== wanted)
+      throw new Error(`split ${at} gives ${JSON.stringify(other)}, not ${wanted}`);
   }
   return whole ?? 'incomplete';
 }
@@ -129,12 +137,18 @@ export async function serve(
   handle: (exchange: ServerExchange) => Promise<void>,
   serving: Serving = {},
 ): Promise<TestServer> {
-  const { limits = http1Limits(), clock = systemClock, draining = new AbortController().signal } = serving;
+  const {
+    limits = http1Limits(),
+    clock = systemClock,
+    draining = new AbortController().signal,
+  } = serving;
   const refuse = (fault: Fault, _connection: Connection) => ({
     head: { status: fault.http, fields: ['content-type', 'text/plain'], length: undefined },
     body: Buffer.from(`${fault.code}: ${fault.message}`),
   });
-  return await accept((socket) => void serveConnection(socket, { limits, clock, draining, handle, refuse }));
+  return await accept(
+    (socket) => void serveConnection(socket, { limits, clock, draining, handle, refuse }),
+  );
 }
 
 /** A TCP server whose connections are handed out raw. */
@@ -222,7 +236,8 @@ export async function dial(port: number): Promise<Raw> {
 export async function until(holds: () => boolean, what: string | (() => string)): Promise<void> {
   const deadline = performance.now() + 10_000;
   while (!holds()) {
-    if (performance.now() > deadline) throw new Error(`waited in vain for ${typeof what === 'string' ? what : what()}`);
+    if (performance.now() > deadline)
+      throw new Error(`waited in vain for ${typeof what === 'string' ? what : what()}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }

@@ -1,4 +1,6 @@
-/** Where a message of HTTP/2 ends, frame by frame: END_STREAM alone is an end, in both directions. */
+/**
+ * Where a message of HTTP/2 ends, frame by frame: END_STREAM alone is an end, in both directions.
+ */
 import type { Socket } from 'node:net';
 import t from 'tap';
 import { until } from '../support/until.ts';
@@ -49,11 +51,17 @@ function scripted(script: () => Script, seen: Buffer[] = []): Promise<RawUpstrea
 
 const code = (value: number): Buffer => Buffer.from([0, 0, 0, value]);
 const head = (stream: number, flags = 0): Buffer =>
-  frame(HEADERS, END_HEADERS | flags, stream, block([':status', '200'], ['content-type', 'text/plain']));
+  frame(
+    HEADERS,
+    END_HEADERS | flags,
+    stream,
+    block([':status', '200'], ['content-type', 'text/plain']),
+  );
 
 /** How the upstream ends what it says; the frames that say it are given. */
 const BODIES: Readonly<Record<string, (stream: number) => Buffer>> = {
-  'DATA with END_STREAM': (stream) => Buffer.concat([head(stream), frame(DATA, END_STREAM, stream, 'hello')]),
+  'DATA with END_STREAM': (stream) =>
+    Buffer.concat([head(stream), frame(DATA, END_STREAM, stream, 'hello')]),
   'an empty DATA with END_STREAM': (stream) =>
     Buffer.concat([head(stream), frame(DATA, 0, stream, 'hello'), frame(DATA, END_STREAM, stream)]),
   trailers: (stream) =>
@@ -66,10 +74,14 @@ const BODIES: Readonly<Record<string, (stream: number) => Buffer>> = {
 };
 
 const AFTER: Readonly<Record<string, (socket: Socket, stream: number) => void>> = {
-  'RST_STREAM(NO_ERROR)': (socket, stream) => void socket.write(frame(RST_STREAM, 0, stream, code(0))),
-  'RST_STREAM(CANCEL)': (socket, stream) => void socket.write(frame(RST_STREAM, 0, stream, code(8))),
-  'RST_STREAM(INTERNAL_ERROR)': (socket, stream) => void socket.write(frame(RST_STREAM, 0, stream, code(2))),
-  'GOAWAY and FIN': (socket, stream) => void socket.end(frame(GOAWAY, 0, 0, Buffer.concat([code(stream), code(0)]))),
+  'RST_STREAM(NO_ERROR)': (socket, stream) =>
+    void socket.write(frame(RST_STREAM, 0, stream, code(0))),
+  'RST_STREAM(CANCEL)': (socket, stream) =>
+    void socket.write(frame(RST_STREAM, 0, stream, code(8))),
+  'RST_STREAM(INTERNAL_ERROR)': (socket, stream) =>
+    void socket.write(frame(RST_STREAM, 0, stream, code(2))),
+  'GOAWAY and FIN': (socket, stream) =>
+    void socket.end(frame(GOAWAY, 0, 0, Buffer.concat([code(stream), code(0)]))),
   FIN: (socket) => void socket.end(),
 };
 
@@ -94,54 +106,73 @@ async function overHttp1(b: Bench): Promise<{ readonly body: string; readonly wh
 async function overHttp2(b: Bench): Promise<{ readonly body: string; readonly whole: boolean }> {
   const client = await rawClient(b.port('crm'));
   client.get(1, '/x');
-  const of = (one: { readonly stream: number; readonly type: number; readonly flags: number }): boolean =>
-    one.stream === 1 && (one.type === RST_STREAM || (one.flags & END_STREAM) !== 0);
+  const of = (one: {
+    readonly stream: number;
+    readonly type: number;
+    readonly flags: number;
+  }): boolean => one.stream === 1 && (one.type === RST_STREAM || (one.flags & END_STREAM) !== 0);
   const last = await until('the stream is over', () => client.frames.find(of), 10_000);
   client.socket.destroy();
   return { body: client.content(1), whole: last.type !== RST_STREAM };
 }
 
-t.test('an answer is complete with END_STREAM, whatever comes after it, and never without', async (t) => {
-  let script: Script = () => {};
-  await using upstream = await scripted(() => script);
-  await using b = await bench({ destinations: [destination(upstream)] });
-  for (const [body, said] of Object.entries(BODIES)) {
-    for (const [after, then] of Object.entries(AFTER)) {
-      for (const pause of [0, 20]) {
-        script = (socket, stream) => {
-          socket.cork();
-          socket.write(said(stream));
-          if (pause === 0) then(socket, stream);
-          socket.uncork();
-          if (pause > 0) setTimeout(() => then(socket, stream), pause);
-        };
-        for (const [agent, get] of [
-          ['1.1', overHttp1],
-          ['2', overHttp2],
-        ] as const) {
-          const name = `${body}, then ${after}${pause === 0 ? ' at once' : ''}, to HTTP/${agent}`;
-          const before = b.audit.of('ended').length;
-          const answer = await get(b);
-          const ended = await until('the record', () => b.audit.of('ended')[before]);
-          const whole = body !== 'no END_STREAM';
-          t.equal(answer.whole, whole, name);
-          if (whole) t.match(answer.body, 'hello', name);
-          t.match(ended, { outcome: whole ? 'completed' : 'upstream-cut' }, name);
+t.test(
+  'an answer is complete with END_STREAM, whatever comes after it, and never without',
+  async (t) => {
+    let script: Script = () => {};
+    await using upstream = await scripted(() => script);
+    await using b = await bench({ destinations: [destination(upstream)] });
+    for (const [body, said] of Object.entries(BODIES)) {
+      for (const [after, then] of Object.entries(AFTER)) {
+        for (const pause of [0, 20]) {
+          script = (socket, stream) => {
+            socket.cork();
+            socket.write(said(stream));
+            if (pause === 0) then(socket, stream);
+            socket.uncork();
+            if (pause > 0) setTimeout(() => then(socket, stream), pause);
+          };
+          for (const [agent, get] of [
+            ['1.1', overHttp1],
+            ['2', overHttp2],
+          ] as const) {
+            const name = `${body}, then ${after}${pause === 0 ? ' at once' : ''}, to HTTP/${agent}`;
+            const before = b.audit.of('ended').length;
+            const answer = await get(b);
+            const ended = await until('the record', () => b.audit.of('ended')[before]);
+            const whole = body !== 'no END_STREAM';
+            t.equal(answer.whole, whole, name);
+            if (whole) t.match(answer.body, 'hello', name);
+            t.match(ended, { outcome: whole ? 'completed' : 'upstream-cut' }, name);
+          }
         }
       }
     }
-  }
-  await b.quiet();
-  t.same(unpaired(b.audit.records), []);
-});
+    await b.quiet();
+    t.same(unpaired(b.audit.records), []);
+  },
+);
 
-const ANSWERS_AGAINST_THE_STANDARD: Readonly<Record<string, (stream: number) => readonly Buffer[]>> = {
-  'two :status': (s) => [frame(HEADERS, END_HEADERS, s, block([':status', '200'], [':status', '201']))],
+const ANSWERS_AGAINST_THE_STANDARD: Readonly<
+  Record<string, (stream: number) => readonly Buffer[]>
+> = {
+  'two :status': (s) => [
+    frame(HEADERS, END_HEADERS, s, block([':status', '200'], [':status', '201'])),
+  ],
   'no :status': (s) => [frame(HEADERS, END_HEADERS, s, block(['x-a', 'b']))],
-  'an upper-case name': (s) => [frame(HEADERS, END_HEADERS, s, block([':status', '200'], ['X-A', 'b']))],
-  'a field of connections': (s) => [frame(HEADERS, END_HEADERS, s, block([':status', '200'], ['connection', 'close']))],
+  'an upper-case name': (s) => [
+    frame(HEADERS, END_HEADERS, s, block([':status', '200'], ['X-A', 'b'])),
+  ],
+  'a field of connections': (s) => [
+    frame(HEADERS, END_HEADERS, s, block([':status', '200'], ['connection', 'close'])),
+  ],
   'two lengths': (s) => [
-    frame(HEADERS, END_HEADERS, s, block([':status', '200'], ['content-length', '1'], ['content-length', '2'])),
+    frame(
+      HEADERS,
+      END_HEADERS,
+      s,
+      block([':status', '200'], ['content-length', '1'], ['content-length', '2']),
+    ),
   ],
   'a status that is none': (s) => [frame(HEADERS, END_HEADERS, s, block([':status', '20']))],
   'content without a head': (s) => [frame(DATA, END_STREAM, s, 'x')],
@@ -162,15 +193,24 @@ t.test('an answer against the standard is told as that, and not as a cut', async
     script = (socket, stream) => void socket.write(Buffer.concat(says(stream)));
     const before = b.audit.of('ended').length;
     t.match(await overHttp1(b), { body: /^HTTP\/1\.1 502 / }, title);
-    t.match(await until('the record', () => b.audit.of('ended')[before]), { outcome: 'upstream-malformed' }, title);
+    t.match(
+      await until('the record', () => b.audit.of('ended')[before]),
+      { outcome: 'upstream-malformed' },
+      title,
+    );
   }
   script = (socket, stream) =>
     void socket.write(
-      Buffer.concat([head(stream), frame(HEADERS, END_HEADERS | END_STREAM, stream, block([':path', '/']))]),
+      Buffer.concat([
+        head(stream),
+        frame(HEADERS, END_HEADERS | END_STREAM, stream, block([':path', '/'])),
+      ]),
     );
   const before = b.audit.of('ended').length;
   t.notOk((await overHttp1(b)).whole, 'trailers, too');
-  t.match(await until('the record', () => b.audit.of('ended')[before]), { outcome: 'upstream-malformed' });
+  t.match(await until('the record', () => b.audit.of('ended')[before]), {
+    outcome: 'upstream-malformed',
+  });
   t.same(unpaired(b.audit.records), []);
 });
 
@@ -179,9 +219,12 @@ t.test('a final answer is delivered though the request can be sent no more', asy
   await using upstream = await scripted(() => script);
   await using b = await bench({ destinations: [destination(upstream)] });
   const ends: Readonly<Record<string, (socket: Socket, stream: number) => void>> = {
-    'RST_STREAM(NO_ERROR)': (socket, stream) => void socket.write(frame(RST_STREAM, 0, stream, code(0))),
-    'RST_STREAM(CANCEL)': (socket, stream) => void socket.write(frame(RST_STREAM, 0, stream, code(8))),
-    'GOAWAY and FIN': (socket, stream) => void socket.end(frame(GOAWAY, 0, 0, Buffer.concat([code(stream), code(0)]))),
+    'RST_STREAM(NO_ERROR)': (socket, stream) =>
+      void socket.write(frame(RST_STREAM, 0, stream, code(0))),
+    'RST_STREAM(CANCEL)': (socket, stream) =>
+      void socket.write(frame(RST_STREAM, 0, stream, code(8))),
+    'GOAWAY and FIN': (socket, stream) =>
+      void socket.end(frame(GOAWAY, 0, 0, Buffer.concat([code(stream), code(0)]))),
     'a reset of the connection': (socket) => socket.resetAndDestroy(),
   };
   for (const [title, end] of Object.entries(ends)) {
@@ -189,12 +232,21 @@ t.test('a final answer is delivered though the request can be sent no more', asy
       const wire = await b.open('crm');
       const chunk = `3e8\r\n${'x'.repeat(1000)}\r\n`;
       script = (socket, stream) =>
-        void socket.write(Buffer.concat([head(stream), frame(DATA, END_STREAM, stream, 'hello')]), () => {
-          end(socket, stream);
-          wire.write(chunk.repeat(20));
-        });
-      wire.write(`POST /x HTTP/1.1\r\nHost: crm.internal\r\nTransfer-Encoding: chunked\r\n\r\n${chunk}`);
-      await until('it is over', () => wire.text.endsWith('0\r\n\r\n') || wire.reset || undefined, 10_000);
+        void socket.write(
+          Buffer.concat([head(stream), frame(DATA, END_STREAM, stream, 'hello')]),
+          () => {
+            end(socket, stream);
+            wire.write(chunk.repeat(20));
+          },
+        );
+      wire.write(
+        `POST /x HTTP/1.1\r\nHost: crm.internal\r\nTransfer-Encoding: chunked\r\n\r\n${chunk}`,
+      );
+      await until(
+        'it is over',
+        () => wire.text.endsWith('0\r\n\r\n') || wire.reset || undefined,
+        10_000,
+      );
       t.match(wire.text, /^HTTP\/1\.1 200 [^]*hello[^]*0\r\n\r\n$/, `${title}, round ${round}`);
       wire.socket.destroy();
       await b.quiet();

@@ -1,4 +1,7 @@
-/** What is read from a client's frames beside the engine: held against RFC 7541's own examples and against what the engine itself writes. */
+/**
+ * What is read from a client's frames beside the engine: held against RFC 7541's own examples and
+ * against what the engine itself writes.
+ */
 import { connect } from 'node:http2';
 import { createServer, type AddressInfo } from 'node:net';
 import fc from 'fast-check';
@@ -8,7 +11,18 @@ import { fieldsOfBlock } from '../../lib/http2/hpack.ts';
 import { http2Limits, type Http2Limits } from '../../lib/http2/limits.ts';
 import { until } from '../support/until.ts';
 import { wordsOf } from './hpack.ts';
-import { ask, block, CONTINUATION, DATA, END_HEADERS, END_STREAM, frame, HEADERS, PREFACE, SETTINGS } from './raw.ts';
+import {
+  ask,
+  block,
+  CONTINUATION,
+  DATA,
+  END_HEADERS,
+  END_STREAM,
+  frame,
+  HEADERS,
+  PREFACE,
+  SETTINGS,
+} from './raw.ts';
 
 interface Noted extends FrameWatcher {
   readonly seen: string[];
@@ -25,7 +39,11 @@ function noted(): Noted {
   };
 }
 
-function read(bytes: Buffer, sizes: readonly number[] = [], limits: Partial<Http2Limits> = {}): readonly string[] {
+function read(
+  bytes: Buffer,
+  sizes: readonly number[] = [],
+  limits: Partial<Http2Limits> = {},
+): readonly string[] {
   const watcher = noted();
   const frames = new Frames(http2Limits(limits), watcher, () => 0);
   let at = 0;
@@ -43,7 +61,10 @@ t.test('the Huffman code is that of RFC 7541 (appendix C)', async (t) => {
   t.equal(wordsOf(hex('f1e3 c2e5 f23a 6ba0 ab90 f4ff')), 'www.example.com');
   t.equal(wordsOf(hex('a8eb 1064 9cbf')), 'no-cache');
   t.equal(wordsOf(hex('25a8 49e9 5bb8 e8b4 bf')), 'custom-value');
-  t.equal(wordsOf(hex('d07a be94 1054 d444 a820 0595 040b 8166 e082 a62d 1bff')), 'Mon, 21 Oct 2013 20:13:21 GMT');
+  t.equal(
+    wordsOf(hex('d07a be94 1054 d444 a820 0595 040b 8166 e082 a62d 1bff')),
+    'Mon, 21 Oct 2013 20:13:21 GMT',
+  );
 });
 
 t.test('blocks of RFC 7541 (appendix C.3, C.4) and literals that are none', async (t) => {
@@ -57,12 +78,20 @@ t.test('blocks of RFC 7541 (appendix C.3, C.4) and literals that are none', asyn
   t.equal(fieldsOfBlock(block(['X', 'a'])), 'name');
   t.equal(fieldsOfBlock(block(['x', 'caf\xe9'])), 1, 'obs-text is opaque');
   t.equal(fieldsOfBlock(block(['x', 'caf\x7f'])), 'value');
-  t.equal(fieldsOfBlock(hex('00ff ffff ffff ff')), 1, 'a length past the end is the engine’s to refuse');
+  t.equal(
+    fieldsOfBlock(hex('00ff ffff ffff ff')),
+    1,
+    'a length past the end is the engine’s to refuse',
+  );
 });
 
 t.test('however the bytes arrive, the same is seen', async (t) => {
   const whole = block(...ask('GET', '/', ['x', 'a\nb']));
-  const padded = Buffer.concat([Buffer.from([3, 0, 0, 0, 0, 16]), block(...ask('GET', '/')), Buffer.alloc(3)]);
+  const padded = Buffer.concat([
+    Buffer.from([3, 0, 0, 0, 0, 16]),
+    block(...ask('GET', '/')),
+    Buffer.alloc(3),
+  ]);
   const bytes = Buffer.concat([
     Buffer.from(PREFACE),
     frame(SETTINGS, 0, 0),
@@ -106,7 +135,9 @@ t.test('what the engine writes for sound fields is never found wanting', async (
   });
   const values = fc.sample(value, 300);
   for (const [i, text] of values.entries())
-    session.request({ ':path': `/${i}`, 'x-value': text, [`x-name-${i % 7}`]: 'a' }).on('error', () => {});
+    session
+      .request({ ':path': `/${i}`, 'x-value': text, [`x-name-${i % 7}`]: 'a' })
+      .on('error', () => {});
   const wanted = `${values.length * 2 - 1}: 6 fields`;
   const seen = await until('all heads are there', () => {
     const now = read(Buffer.concat(received), [], { blockFrames: 1000 });

@@ -1,4 +1,7 @@
-/** HTTP/2 by hand: frames written byte for byte, so that what no library would send can be sent, and frames read as they come. */
+/**
+ * HTTP/2 by hand: frames written byte for byte, so that what no library would send can be sent, and
+ * frames read as they come.
+ */
 import { connect, type Socket } from 'node:net';
 import { until } from '../support/until.ts';
 import { wordsOf } from './hpack.ts';
@@ -24,7 +27,12 @@ export interface Frame {
   readonly payload: Buffer;
 }
 
-export function frame(type: number, flags: number, stream: number, payload: Buffer | string = ''): Buffer {
+export function frame(
+  type: number,
+  flags: number,
+  stream: number,
+  payload: Buffer | string = '',
+): Buffer {
   const body = Buffer.isBuffer(payload) ? payload : Buffer.from(payload, 'latin1');
   const head = Buffer.alloc(9);
   head.writeUIntBE(body.length, 0, 3);
@@ -58,7 +66,13 @@ export type Field = readonly [string, string];
 
 /** The pseudo-headers of a request, and more fields. */
 export function ask(method: string, path: string, ...more: readonly Field[]): readonly Field[] {
-  return [[':method', method], [':scheme', 'http'], [':path', path], [':authority', 'crm.internal'], ...more];
+  return [
+    [':method', method],
+    [':scheme', 'http'],
+    [':path', path],
+    [':authority', 'crm.internal'],
+    ...more,
+  ];
 }
 
 export interface RawClient {
@@ -82,12 +96,22 @@ export interface RawClient {
   content(stream: number): string;
 }
 
-/** SETTINGS_HEADER_TABLE_SIZE 0: the server's encoder remembers nothing, so that each block can be read by itself. */
+/**
+ * SETTINGS_HEADER_TABLE_SIZE 0: the server's encoder remembers nothing, so that each block can be
+ * read by itself.
+ */
 const NO_TABLE = Buffer.from([0, 1, 0, 0, 0, 0]);
 
-/** A connection, new or given, past preface and SETTINGS; SETTINGS and PING of the server are acknowledged. */
-export async function rawClient(to: number | Socket, settings: Buffer = NO_TABLE): Promise<RawClient> {
-  const socket = typeof to === 'number' ? connect({ host: '127.0.0.1', port: to, noDelay: true }) : to;
+/**
+ * A connection, new or given, past preface and SETTINGS; SETTINGS and PING of the server are
+ * acknowledged.
+ */
+export async function rawClient(
+  to: number | Socket,
+  settings: Buffer = NO_TABLE,
+): Promise<RawClient> {
+  const socket =
+    typeof to === 'number' ? connect({ host: '127.0.0.1', port: to, noDelay: true }) : to;
   const frames: Frame[] = [];
   let rest = Buffer.alloc(0);
   let over = false;
@@ -104,17 +128,21 @@ export async function rawClient(to: number | Socket, settings: Buffer = NO_TABLE
       rest = rest.subarray(9 + length);
       frames.push(one);
       if (one.type === SETTINGS && (one.flags & ACK) === 0) socket.write(frame(SETTINGS, ACK, 0));
-      if (one.type === PING && (one.flags & ACK) === 0) socket.write(frame(PING, ACK, 0, one.payload));
+      if (one.type === PING && (one.flags & ACK) === 0)
+        socket.write(frame(PING, ACK, 0, one.payload));
     }
   });
   socket.on('error', () => (over = true));
   socket.on('close', () => (over = true));
   socket.write(Buffer.concat([Buffer.from(PREFACE), frame(SETTINGS, 0, 0, settings)]));
-  const shown = (): string => JSON.stringify(frames.map(({ type, flags, stream }) => [type, flags, stream]));
+  const shown = (): string =>
+    JSON.stringify(frames.map(({ type, flags, stream }) => [type, flags, stream]));
   const find = (what: string, pick: (one: Frame) => boolean): Promise<Frame> =>
     until(
       what,
-      () => frames.find(pick) ?? (over ? Promise.reject(new Error(`${what}: closed after ${shown()}`)) : undefined),
+      () =>
+        frames.find(pick) ??
+        (over ? Promise.reject(new Error(`${what}: closed after ${shown()}`)) : undefined),
       10_000,
     );
   const client: RawClient = {
@@ -124,27 +152,40 @@ export async function rawClient(to: number | Socket, settings: Buffer = NO_TABLE
       return over;
     },
     send: (...parts) =>
-      void socket.write(Buffer.concat(parts.map((one) => (Buffer.isBuffer(one) ? one : Buffer.from(one, 'latin1'))))),
+      void socket.write(
+        Buffer.concat(
+          parts.map((one) => (Buffer.isBuffer(one) ? one : Buffer.from(one, 'latin1'))),
+        ),
+      ),
     get: (stream, path, ...more) =>
-      client.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, block(...ask('GET', path, ...more)))),
-    sees: (type, stream) => find(`frame ${type} on ${stream}`, (one) => one.type === type && one.stream === stream),
+      client.send(
+        frame(HEADERS, END_HEADERS | END_STREAM, stream, block(...ask('GET', path, ...more))),
+      ),
+    sees: (type, stream) =>
+      find(`frame ${type} on ${stream}`, (one) => one.type === type && one.stream === stream),
     status: async (stream) => {
       const { payload } = await client.sees(HEADERS, stream);
       return statusIn(payload);
     },
     resetOf: async (stream) => (await client.sees(RST_STREAM, stream)).payload.readUInt32BE(0),
     goaway: async () => (await client.sees(GOAWAY, 0)).payload.readUInt32BE(4),
-    ended: async () => void (await until('the connection is over', () => over || undefined, 10_000)),
+    ended: async () =>
+      void (await until('the connection is over', () => over || undefined, 10_000)),
     content: (stream) =>
       Buffer.concat(
-        frames.filter((one) => one.type === DATA && one.stream === stream).map(({ payload }) => payload),
+        frames
+          .filter((one) => one.type === DATA && one.stream === stream)
+          .map(({ payload }) => payload),
       ).toString('latin1'),
   };
   await client.sees(SETTINGS, 0);
   return client;
 }
 
-/** `:status` comes first in a block: indexed (8 to 14 of the static table), or a literal under index 8. */
+/**
+ * `:status` comes first in a block: indexed (8 to 14 of the static table), or a literal under index
+ * 8.
+ */
 export function statusIn(payload: Buffer): number {
   const first = payload[0] ?? 0;
   // A dynamic table size update may stand before it.

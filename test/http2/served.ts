@@ -1,13 +1,16 @@
-/** The server's side of HTTP/2, alone, over real sockets: what reaches the handler and what is refused. */
-import { createServer, type AddressInfo, type Socket } from 'node:net';
+/**
+ * The server's side of HTTP/2, alone, over real sockets: what reaches the handler and what is
+ * refused.
+ */
+import { type AddressInfo, type Socket, createServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { systemClock } from '../../lib/base/clock.ts';
 import type { Fault } from '../../lib/base/fault.ts';
-import type { ServerExchange } from '../../lib/http1/exchange.ts';
-import { http1Limits, type Http1Limits } from '../../lib/http1/limits.ts';
-import { http2Limits, type Http2Limits } from '../../lib/http2/limits.ts';
+import { type Http1Limits, http1Limits } from '../../lib/http/limits.ts';
+import type { ServerExchange } from '../../lib/http/server-exchange.ts';
+import { type Http2Limits, http2Limits } from '../../lib/http2/limits.ts';
 import { serveHttp2 } from '../../lib/http2/server.ts';
-import { rawClient, type RawClient } from './raw.ts';
+import { type RawClient, rawClient } from './raw.ts';
 
 export interface Served extends AsyncDisposable {
   readonly port: number;
@@ -26,7 +29,10 @@ export interface Given {
 }
 
 export const answer = (x: ServerExchange): Promise<void> =>
-  x.respond({ status: 200, fields: ['content-type', 'text/plain'], length: undefined }, Buffer.from('hello'));
+  x.respond(
+    { status: 200, fields: ['content-type', 'text/plain'], length: undefined },
+    Buffer.from('hello'),
+  );
 
 export async function served(given: Given = {}): Promise<Served> {
   const handled: ServerExchange[] = [];

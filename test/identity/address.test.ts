@@ -89,18 +89,34 @@ t.test('refuses everything else with a named error and a fix (C-02, C-03, C-04)'
 });
 
 t.test('guesses what two slashes were meant to be (C-05)', async (t) => {
-  t.match(refusal(() => parseEndpoint('unix://tmp/x.sock')).hint, /did you mean unix:\/\/\/tmp\/x\.sock\?/);
+  t.match(
+    refusal(() => parseEndpoint('unix://tmp/x.sock')).hint,
+    /did you mean unix:\/\/\/tmp\/x\.sock\?/,
+  );
   t.match(refusal(() => parseEndpoint('/tmp/x.sock')).hint, /unix:\/\/\/tmp\/x\.sock/);
-  t.notMatch(refusal(() => parseEndpoint('unix://john:doe@foo/path')).describe(), /did you mean.*doe/);
+  t.notMatch(
+    refusal(() => parseEndpoint('unix://john:doe@foo/path')).describe(),
+    /did you mean.*doe/,
+  );
 });
 
-t.test('configuration wins over the variable, and neither is an error that names it (C-01, C-06)', async (t) => {
-  const env = { SPIFFE_ENDPOINT_SOCKET: 'unix:///from/env' };
-  t.equal(endpointFrom('unix:///configured', env).path, '/configured');
-  t.equal(endpointFrom(undefined, env).path, '/from/env');
-  for (const empty of [{}, { SPIFFE_ENDPOINT_SOCKET: '' }]) {
-    t.match(refusal(() => endpointFrom(undefined, empty)).describe(), /SPIFFE_ENDPOINT_SOCKET/);
-  }
-  t.equal(refusal(() => endpointFrom(undefined, { SPIFFE_ENDPOINT_SOCKET: 'x' })).at, 'SPIFFE_ENDPOINT_SOCKET');
-  t.equal(refusal(() => endpointFrom('x', env)).at, undefined, 'a bad configuration does not fall back');
-});
+t.test(
+  'configuration wins over the variable, and neither is an error that names it (C-01, C-06)',
+  async (t) => {
+    const env = { SPIFFE_ENDPOINT_SOCKET: 'unix:///from/env' };
+    t.equal(endpointFrom('unix:///configured', env).path, '/configured');
+    t.equal(endpointFrom(undefined, env).path, '/from/env');
+    for (const empty of [{}, { SPIFFE_ENDPOINT_SOCKET: '' }]) {
+      t.match(refusal(() => endpointFrom(undefined, empty)).describe(), /SPIFFE_ENDPOINT_SOCKET/);
+    }
+    t.equal(
+      refusal(() => endpointFrom(undefined, { SPIFFE_ENDPOINT_SOCKET: 'x' })).at,
+      'SPIFFE_ENDPOINT_SOCKET',
+    );
+    t.equal(
+      refusal(() => endpointFrom('x', env)).at,
+      undefined,
+      'a bad configuration does not fall back',
+    );
+  },
+);

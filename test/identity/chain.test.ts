@@ -19,13 +19,19 @@ t.test('a chain leads to its anchor, directly and by intermediates (X-08, X-30)'
   const svid = (await two.svid('/a')).x509Svid;
   t.equal(svid.chain.length, 3);
   await t.resolves(verifyIssuedChain(svid, ca.bundle, systemClock));
-  await t.resolves(verifyIssuedChain(svid, two.bundle, systemClock), 'an anchor that is not self-signed');
+  await t.resolves(
+    verifyIssuedChain(svid, two.bundle, systemClock),
+    'an anchor that is not self-signed',
+  );
 });
 
 t.test('another authority of the same name is another authority (X-09)', async (t) => {
   const svid = (await ca.svid('/a')).x509Svid;
   const other = await testAuthority();
-  await t.rejects(verifyIssuedChain(svid, other.bundle, systemClock), { name: 'Fault', code: 'bad-svid' });
+  await t.rejects(verifyIssuedChain(svid, other.bundle, systemClock), {
+    name: 'Fault',
+    code: 'bad-svid',
+  });
 });
 
 t.test('no anchors trust nothing, never the system’s roots (invariant 2)', async (t) => {
@@ -45,7 +51,11 @@ const BROKEN: readonly (readonly [string, RegExp, () => Promise<TestIssuer>])[] 
     () => below({ keyUsage: ['digitalSignature'] }),
   ],
   ['a path that is too long', /PATH_LENGTH_EXCEEDED/, () => below({ pathLength: 0 }, {})],
-  ['a name that is not permitted', /permitted subtree violation/, () => below({ permittedUriHosts: ['other.test'] })],
+  [
+    'a name that is not permitted',
+    /permitted subtree violation/,
+    () => below({ permittedUriHosts: ['other.test'] }),
+  ],
 ];
 
 for (const [title, reason, issuer] of BROKEN) {
@@ -66,7 +76,9 @@ t.test('a name that is permitted is accepted (X-22)', async (t) => {
 
 t.test('refuses an expired leaf and a missing intermediate (X-08)', async (t) => {
   const expired = (await ca.svid('/a', past)).x509Svid;
-  await t.rejects(verifyIssuedChain(expired, ca.bundle, systemClock), { message: /CERT_HAS_EXPIRED/ });
+  await t.rejects(verifyIssuedChain(expired, ca.bundle, systemClock), {
+    message: /CERT_HAS_EXPIRED/,
+  });
   const svid = (await (await below({})).svid('/a')).x509Svid;
   const cut = { ...svid, chain: svid.chain.slice(0, 1) };
   await t.rejects(verifyIssuedChain(cut, ca.bundle, systemClock), { code: 'bad-svid' });
@@ -84,7 +96,9 @@ t.test('leaves nothing open', async (t) => {
     process.getActiveResourcesInfo().filter((kind) => /TLS|Socket|Pipe|Timeout/.test(kind)).length;
   // Whoever runs the tests holds pipes and timers of its own.
   const before = held();
-  await Promise.all(Array.from({ length: 20 }, () => verifyIssuedChain(svid, ca.bundle, systemClock)));
+  await Promise.all(
+    Array.from({ length: 20 }, () => verifyIssuedChain(svid, ca.bundle, systemClock)),
+  );
   await until('no handle and no timer is left', () => held() <= before);
   t.ok(held() <= before);
 });

@@ -1,13 +1,24 @@
-/** A real development Workload API on a socket of its own, and a source of identity that follows it, both closed by the test's end. */
+/**
+ * A real development Workload API on a socket of its own, and a source of identity that follows it,
+ * both closed by the test's end.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { systemClock, type Clock } from '../../lib/base/clock.ts';
 import { createDevTrustDomain, type DevTrustDomain } from '../../lib/dev/domain.ts';
-import { startDevWorkloadApi, type DevWorkloadApi, type DevWorkloadApiOptions } from '../../lib/dev/workload-api.ts';
+import {
+  startDevWorkloadApi,
+  type DevWorkloadApi,
+  type DevWorkloadApiOptions,
+} from '../../lib/dev/workload-api.ts';
 import type { IdentityNote } from '../../lib/identity/notes.ts';
-import { startIdentity, type IdentityOptions, type IdentitySource } from '../../lib/identity/source.ts';
+import {
+  startIdentity,
+  type IdentityOptions,
+  type IdentitySource,
+} from '../../lib/identity/source.ts';
 import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';
 import { until } from '../support/until.ts';
 
@@ -44,10 +55,16 @@ export interface Followed extends IdentitySource {
   reaches(what: string, probe: (state: IdentityState) => boolean): Promise<IdentityState>;
 }
 
-/** Back-offs are a tenth of a percent of what they would be at most: retries come at once, in order. */
+/**
+ * Back-offs are a tenth of a percent of what they would be at most: retries come at once, in order.
+ */
 const HARDLY_ANY = 0.999;
 
-export function follow(t: Test, endpoint: string, options: Partial<IdentityOptions> = {}): Followed {
+export function follow(
+  t: Test,
+  endpoint: string,
+  options: Partial<IdentityOptions> = {},
+): Followed {
   const notes: IdentityNote[] = [];
   const history: IdentityState[] = [];
   const source = startIdentity({
@@ -80,7 +97,11 @@ export function follow(t: Test, endpoint: string, options: Partial<IdentityOptio
 /** The system's clock, set forward or back at will: a machine that slept. */
 export function shiftedClock(): Clock & { shift(ms: number): void } {
   let offset = 0;
-  return { ...systemClock, now: () => systemClock.now() + offset, shift: (ms) => void (offset += ms) };
+  return {
+    ...systemClock,
+    now: () => systemClock.now() + offset,
+    shift: (ms) => void (offset += ms),
+  };
 }
 
 /** What an act throws. */

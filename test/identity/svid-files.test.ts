@@ -23,7 +23,10 @@ async function world(t: Test) {
   const rotated = async () => {
     const before = source.current().generation;
     await api.rotate();
-    await source.reaches('the next', (state) => state.kind === 'current' && state.identity.generation > before);
+    await source.reaches(
+      'the next',
+      (state) => state.kind === 'current' && state.identity.generation > before,
+    );
     return source.current();
   };
   return { api, source, federated, rotated, dir: join(await folder(t), 'mirror') };
@@ -49,7 +52,10 @@ t.test('leaf, key and one bundle per trust domain, as PEM', async (t) => {
     links,
   );
   for (const name of links) t.equal(readlinkSync(join(dir, name)), `..data/${name}`);
-  t.equal(new X509Certificate(readFileSync(join(dir, 'svid.pem'))).serialNumber, identity.svid.serial);
+  t.equal(
+    new X509Certificate(readFileSync(join(dir, 'svid.pem'))).serialNumber,
+    identity.svid.serial,
+  );
   t.ok(pair(dir));
   t.match(
     readFileSync(join(dir, 'key.pem'), 'utf8'),
@@ -62,54 +68,66 @@ t.test('leaf, key and one bundle per trust domain, as PEM', async (t) => {
   }
 });
 
-t.test('modes are set on every write, whatever the umask and whatever they were made into', async (t) => {
-  const { source, dir, rotated } = await world(t);
-  for (const umask of [0o000, 0o077, 0o777]) {
-    const before = process.umask(umask);
-    try {
-      await writeMirror(dir, source.current());
-    } finally {
-      process.umask(before);
+t.test(
+  'modes are set on every write, whatever the umask and whatever they were made into',
+  async (t) => {
+    const { source, dir, rotated } = await world(t);
+    for (const umask of [0o000, 0o077, 0o777]) {
+      const before = process.umask(umask);
+      try {
+        await writeMirror(dir, source.current());
+      } finally {
+        process.umask(before);
+      }
+      t.equal(mode(join(dir, 'key.pem')), '600', umask.toString(8));
+      t.equal(mode(join(dir, 'svid.pem')), '644');
+      t.equal(mode(join(dir, 'bundle.example.org.pem')), '644');
+      t.equal(mode(join(dir, '..data')), '755');
+      await rotated();
     }
-    t.equal(mode(join(dir, 'key.pem')), '600', umask.toString(8));
-    t.equal(mode(join(dir, 'svid.pem')), '644');
-    t.equal(mode(join(dir, 'bundle.example.org.pem')), '644');
-    t.equal(mode(join(dir, '..data')), '755');
-    await rotated();
-  }
-});
+  },
+);
 
-t.test('a new folder is for us alone, and the mode of one that was there is its owner’s', async (t) => {
-  const { source, dir } = await world(t);
-  await writeMirror(dir, source.current());
-  t.equal(mode(dir), '700');
-  const shared = join(dir, '..', 'shared');
-  mkdirSync(shared, { mode: 0o750 });
-  await writeMirror(shared, source.current());
-  t.equal(mode(shared), '750');
-});
+t.test(
+  'a new folder is for us alone, and the mode of one that was there is its owner’s',
+  async (t) => {
+    const { source, dir } = await world(t);
+    await writeMirror(dir, source.current());
+    t.equal(mode(dir), '700');
+    const shared = join(dir, '..', 'shared');
+    mkdirSync(shared, { mode: 0o750 });
+    await writeMirror(shared, source.current());
+    t.equal(mode(shared), '750');
+  },
+);
 
-t.test('the set before is gone once the next is in force, and so is what a crash left', async (t) => {
-  const { source, dir, rotated } = await world(t);
-  await writeMirror(dir, source.current());
-  const first = readlinkSync(join(dir, '..data'));
-  mkdirSync(join(dir, '..set-crash'));
-  writeFileSync(join(dir, '..set-crash', 'key.pem'), 'old secret');
-  symlinkSync('..data/svid.pem', join(dir, '..set-crash', '.link'));
-  await writeMirror(dir, await rotated());
-  const second = readlinkSync(join(dir, '..data'));
-  t.not(second, first);
-  t.same(
-    names(dir).filter((name) => name.startsWith('..')),
-    ['..data', second],
-  );
-});
+t.test(
+  'the set before is gone once the next is in force, and so is what a crash left',
+  async (t) => {
+    const { source, dir, rotated } = await world(t);
+    await writeMirror(dir, source.current());
+    const first = readlinkSync(join(dir, '..data'));
+    mkdirSync(join(dir, '..set-crash'));
+    writeFileSync(join(dir, '..set-crash', 'key.pem'), 'old secret');
+    symlinkSync('..data/svid.pem', join(dir, '..set-crash', '.link'));
+    await writeMirror(dir, await rotated());
+    const second = readlinkSync(join(dir, '..data'));
+    t.not(second, first);
+    t.same(
+      names(dir).filter((name) => name.startsWith('..')),
+      ['..data', second],
+    );
+  },
+);
 
 t.test('a trust domain that is no longer federated leaves with its bundle', async (t) => {
   const { api, source, dir, federated } = await world(t);
   await writeMirror(dir, source.current());
   await api.unfederate(federated.name);
-  await source.reaches('one bundle', (state) => state.kind === 'current' && state.identity.bundles.size === 1);
+  await source.reaches(
+    'one bundle',
+    (state) => state.kind === 'current' && state.identity.bundles.size === 1,
+  );
   await writeMirror(dir, source.current());
   t.notOk(names(dir).includes('bundle.other.test.pem'));
   t.ok(names(dir).includes('bundle.example.org.pem'));
@@ -132,19 +150,28 @@ t.test('what is not ours is left alone, and taking away takes only what is ours'
   await t.resolves(removeMirror(join(dir, 'never')), 'a folder that is not there is fine');
 });
 
-t.test('a write that fails keeps the set before in force and leaves nothing of its own', async (t) => {
-  const { api, source, dir } = await world(t);
-  await writeMirror(dir, source.current());
-  const before = readlinkSync(join(dir, '..data'));
-  const third = await trustDomain('third.test');
-  mkdirSync(join(dir, 'bundle.third.test.pem'));
-  await api.federate(third);
-  await source.reaches('three', (state) => state.kind === 'current' && state.identity.bundles.size === 3);
-  await t.rejects(writeMirror(dir, source.current()), { code: 'mirror', message: /bundle\.third\.test\.pem/ });
-  t.equal(readlinkSync(join(dir, '..data')), before);
-  t.ok(pair(dir));
-  t.equal(names(dir).filter((name) => name.startsWith('..set-')).length, 1);
-});
+t.test(
+  'a write that fails keeps the set before in force and leaves nothing of its own',
+  async (t) => {
+    const { api, source, dir } = await world(t);
+    await writeMirror(dir, source.current());
+    const before = readlinkSync(join(dir, '..data'));
+    const third = await trustDomain('third.test');
+    mkdirSync(join(dir, 'bundle.third.test.pem'));
+    await api.federate(third);
+    await source.reaches(
+      'three',
+      (state) => state.kind === 'current' && state.identity.bundles.size === 3,
+    );
+    await t.rejects(writeMirror(dir, source.current()), {
+      code: 'mirror',
+      message: /bundle\.third\.test\.pem/,
+    });
+    t.equal(readlinkSync(join(dir, '..data')), before);
+    t.ok(pair(dir));
+    t.equal(names(dir).filter((name) => name.startsWith('..set-')).length, 1);
+  },
+);
 
 t.test('a folder that cannot be written is named, with what it must be', async (t) => {
   const { source, dir } = await world(t);
@@ -176,7 +203,8 @@ t.test('a reader never sees certificate and key of two sets while sets change', 
         seen.add(readlinkSync(join(dir, '..data')));
         pairs += 1;
       } catch (failure) {
-        if (!(failure instanceof Error && 'code' in failure && failure.code === 'ENOENT')) throw failure;
+        if (!(failure instanceof Error && 'code' in failure && failure.code === 'ENOENT'))
+          throw failure;
         away += 1;
       }
       await new Promise((resolve) => setImmediate(resolve));

@@ -22,7 +22,10 @@ function recordingClock(): Clock & { readonly slept: readonly number[] } {
 
 const failed = (code: number): Fault => callFault({ code }, 'X');
 
-/** What each attempt does: messages that are read ('bad' is discarded), then how it ends; undefined is a clean end. */
+/**
+ * What each attempt does: messages that are read ('bad' is discarded), then how it ends; undefined
+ * is a clean end.
+ */
 interface Attempt {
   readonly messages?: readonly string[];
   readonly end?: Fault;
@@ -59,24 +62,43 @@ async function run(attempts: readonly Attempt[], random = 0): Promise<Run> {
   return { events, slept: clock.slept, attempts: count };
 }
 
-t.test('every end but a final one is followed by another attempt (C-20, C-41, C-42, C-44, C-45)', async (t) => {
-  const codes = [status.UNAVAILABLE, status.CANCELLED, status.PERMISSION_DENIED, status.INTERNAL, status.UNKNOWN];
-  const { events, attempts } = await run([{}, ...codes.map((code) => ({ end: failed(code) })), { messages: ['a'] }]);
-  t.equal(attempts, codes.length + 3);
-  t.same(
-    events.map((event) => (event.kind === 'lost' ? event.withdrawn : event.kind)),
-    [false, false, false, true, false, false, 'update', false],
-  );
-});
+t.test(
+  'every end but a final one is followed by another attempt (C-20, C-41, C-42, C-44, C-45)',
+  async (t) => {
+    const codes = [
+      status.UNAVAILABLE,
+      status.CANCELLED,
+      status.PERMISSION_DENIED,
+      status.INTERNAL,
+      status.UNKNOWN,
+    ];
+    const { events, attempts } = await run([
+      {},
+      ...codes.map((code) => ({ end: failed(code) })),
+      { messages: ['a'] },
+    ]);
+    t.equal(attempts, codes.length + 3);
+    t.same(
+      events.map((event) => (event.kind === 'lost' ? event.withdrawn : event.kind)),
+      [false, false, false, true, false, false, 'update', false],
+    );
+  },
+);
 
 t.test('InvalidArgument ends it, and Unimplemented does not (C-40, C-43)', async (t) => {
-  const last = await run([{ messages: ['a'], end: failed(status.INVALID_ARGUMENT) }, { messages: ['never'] }]);
+  const last = await run([
+    { messages: ['a'], end: failed(status.INVALID_ARGUMENT) },
+    { messages: ['never'] },
+  ]);
   t.equal(last.attempts, 1);
   t.match(last.events, [
     { kind: 'update', value: 'a' },
     { kind: 'lost', final: true },
   ]);
-  const { events } = await run([{ messages: ['a'], end: failed(status.UNIMPLEMENTED) }, { messages: ['b'] }]);
+  const { events } = await run([
+    { messages: ['a'], end: failed(status.UNIMPLEMENTED) },
+    { messages: ['b'] },
+  ]);
   t.match(events, [
     { kind: 'update', value: 'a' },
     { kind: 'lost', final: false, withdrawn: false },
@@ -85,15 +107,27 @@ t.test('InvalidArgument ends it, and Unimplemented does not (C-40, C-43)', async
   ]);
 });
 
-t.test('delays double up to a cap, and start over only after a good message (C-20, C-45)', async (t) => {
-  const away = { end: failed(status.UNAVAILABLE) };
-  const { slept } = await run([...Array(8).fill(away), { messages: ['bad'] }, { messages: ['good'] }, away]);
-  t.same(slept, [250, 500, 1000, 2000, 4000, 8000, 10_000, 10_000, 10_000, 250, 500]);
-});
+t.test(
+  'delays double up to a cap, and start over only after a good message (C-20, C-45)',
+  async (t) => {
+    const away = { end: failed(status.UNAVAILABLE) };
+    const { slept } = await run([
+      ...Array(8).fill(away),
+      { messages: ['bad'] },
+      { messages: ['good'] },
+      away,
+    ]);
+    t.same(slept, [250, 500, 1000, 2000, 4000, 8000, 10_000, 10_000, 10_000, 250, 500]);
+  },
+);
 
 t.test('without an identity it asks at a gentler pace of its own (C-42)', async (t) => {
   const denied = { end: failed(status.PERMISSION_DENIED) };
-  const { slept } = await run([denied, { end: failed(status.UNAVAILABLE) }, ...Array(5).fill(denied)]);
+  const { slept } = await run([
+    denied,
+    { end: failed(status.UNAVAILABLE) },
+    ...Array(5).fill(denied),
+  ]);
   t.same(slept, [1000, 250, 2000, 4000, 8000, 16_000, 30_000]);
 });
 
@@ -117,7 +151,13 @@ t.test('our own signal ends it without an event, while it waits too', async (t) 
     yield* [];
   };
   const kinds: string[] = [];
-  for await (const { kind } of watch({ what: 'x', open, read: async (m) => m, clock, signal: stop.signal }))
+  for await (const { kind } of watch({
+    what: 'x',
+    open,
+    read: async (m) => m,
+    clock,
+    signal: stop.signal,
+  }))
     kinds.push(kind);
   t.same(kinds, ['lost']);
 });
@@ -126,7 +166,11 @@ t.test('our own signal ends it without an event, while it waits too', async (t) 
 class Server {
   readonly stop = new AbortController();
   readonly events: WatchEvent<string>[] = [];
-  readonly opened: { readonly signal: AbortSignal; send(message: string): void; fail(fault: Fault): void }[] = [];
+  readonly opened: {
+    readonly signal: AbortSignal;
+    send(message: string): void;
+    fail(fault: Fault): void;
+  }[] = [];
   every: number | undefined;
   atOnce = false;
   readonly #timers = new Map<() => void, number>();
@@ -149,7 +193,13 @@ class Server {
     const { signal } = this.stop;
     const overdue = (): Overdue | undefined =>
       this.every === undefined ? undefined : { every: this.every, atOnce: this.atOnce };
-    const options = { what: 'things', open: (one: AbortSignal) => this.#open(one), clock, signal, overdue };
+    const options = {
+      what: 'things',
+      open: (one: AbortSignal) => this.#open(one),
+      clock,
+      signal,
+      overdue,
+    };
     const read = async (message: string): Promise<string> => message;
     for await (const event of watch({ ...options, read, random: () => 0 })) this.events.push(event);
   }
@@ -188,7 +238,8 @@ class Server {
   }
 }
 
-const settled = (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+const settled = (): Promise<void> =>
+  new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
 
 async function server(t: Test): Promise<Server> {
   const made = new Server();
@@ -217,41 +268,47 @@ t.test(
   },
 );
 
-t.test('once news is overdue the first attempt is made at once, the others in their time', async (t) => {
-  const s = await server(t);
-  s.opened[0]?.send('a');
-  await s.pass(2);
-  [s.every, s.atOnce] = [5000, true];
-  await s.pass(1);
-  t.same(s.open(), [0, 1]);
-  s.opened[1]?.send('a');
-  await settled();
-  await s.pass(4);
-  t.same(s.open(), [1]);
-  await s.pass(1);
-  t.same(s.open(), [1, 2]);
-  s.every = undefined;
-  s.opened[2]?.send('b');
-  await settled();
-  await s.pass(2);
-  s.every = 5000;
-  await s.pass(1);
-  t.same(s.open(), [2, 3]);
-});
+t.test(
+  'once news is overdue the first attempt is made at once, the others in their time',
+  async (t) => {
+    const s = await server(t);
+    s.opened[0]?.send('a');
+    await s.pass(2);
+    [s.every, s.atOnce] = [5000, true];
+    await s.pass(1);
+    t.same(s.open(), [0, 1]);
+    s.opened[1]?.send('a');
+    await settled();
+    await s.pass(4);
+    t.same(s.open(), [1]);
+    await s.pass(1);
+    t.same(s.open(), [1, 2]);
+    s.every = undefined;
+    s.opened[2]?.send('b');
+    await settled();
+    await s.pass(2);
+    s.every = 5000;
+    await s.pass(1);
+    t.same(s.open(), [2, 3]);
+  },
+);
 
-t.test('the stream that was tried takes the place of the silent one once it has answered', async (t) => {
-  const s = await server(t);
-  s.every = 5000;
-  await s.pass(5);
-  t.same(s.open(), [0, 1]);
-  s.opened[1]?.send('new');
-  await settled();
-  t.same(s.open(), [1]);
-  s.opened[0]?.send('late');
-  await settled();
-  t.match(s.events, [{ kind: 'update', value: 'new' }]);
-  t.equal(s.events.length, 1, 'what the other says late is not looked at');
-});
+t.test(
+  'the stream that was tried takes the place of the silent one once it has answered',
+  async (t) => {
+    const s = await server(t);
+    s.every = 5000;
+    await s.pass(5);
+    t.same(s.open(), [0, 1]);
+    s.opened[1]?.send('new');
+    await settled();
+    t.same(s.open(), [1]);
+    s.opened[0]?.send('late');
+    await settled();
+    t.match(s.events, [{ kind: 'update', value: 'new' }]);
+    t.equal(s.events.length, 1, 'what the other says late is not looked at');
+  },
+);
 
 t.test('an attempt that fails is told and leaves the silent stream as it is', async (t) => {
   const s = await server(t);

@@ -34,38 +34,48 @@ t.test('of two sidecars that start at one time both use the key of the first', a
   t.same(await readdir(folder), [KEY_FILE]);
 });
 
-t.test('a folder or a file that is not the sidecar’s alone is refused, and left as it is (T7)', async (t) => {
-  const base = shortFolder(t);
-  const prepared = async (name: string): Promise<string> => {
-    const folder = join(base, name);
-    await keyInFolder(folder);
-    return folder;
-  };
-  const open = await prepared('open');
-  await chmod(open, 0o750);
-  await t.rejects(keyInFolder(open), {
-    code: 'intercept-ca',
-    message: /open to others \(mode 750\)/,
-    hint: /chmod 700/,
-  });
+t.test(
+  'a folder or a file that is not the sidecar’s alone is refused, and left as it is (T7)',
+  async (t) => {
+    const base = shortFolder(t);
+    const prepared = async (name: string): Promise<string> => {
+      const folder = join(base, name);
+      await keyInFolder(folder);
+      return folder;
+    };
+    const open = await prepared('open');
+    await chmod(open, 0o750);
+    await t.rejects(keyInFolder(open), {
+      code: 'intercept-ca',
+      message: /open to others \(mode 750\)/,
+      hint: /chmod 700/,
+    });
 
-  const readable = await prepared('readable');
-  await chmod(join(readable, KEY_FILE), 0o640);
-  await t.rejects(keyInFolder(readable), { code: 'intercept-ca', message: /mode 640/, hint: /chmod 600/ });
+    const readable = await prepared('readable');
+    await chmod(join(readable, KEY_FILE), 0o640);
+    await t.rejects(keyInFolder(readable), {
+      code: 'intercept-ca',
+      message: /mode 640/,
+      hint: /chmod 600/,
+    });
 
-  const linked = join(base, 'linked');
-  await symlink(await prepared('real'), linked);
-  await t.rejects(keyInFolder(linked), { code: 'intercept-ca', message: /is no folder/ });
+    const linked = join(base, 'linked');
+    await symlink(await prepared('real'), linked);
+    await t.rejects(keyInFolder(linked), { code: 'intercept-ca', message: /is no folder/ });
 
-  const elsewhere = join(base, 'elsewhere');
-  await mkdir(elsewhere, { mode: 0o700 });
-  await symlink(join(base, 'real', KEY_FILE), join(elsewhere, KEY_FILE));
-  await t.rejects(keyInFolder(elsewhere), { code: 'intercept-ca', message: /cannot be opened \(ELOOP\)/ });
+    const elsewhere = join(base, 'elsewhere');
+    await mkdir(elsewhere, { mode: 0o700 });
+    await symlink(join(base, 'real', KEY_FILE), join(elsewhere, KEY_FILE));
+    await t.rejects(keyInFolder(elsewhere), {
+      code: 'intercept-ca',
+      message: /cannot be opened \(ELOOP\)/,
+    });
 
-  const inside = join(base, 'file');
-  await writeFile(inside, '');
-  await t.rejects(keyInFolder(inside), { code: 'intercept-ca' });
-});
+    const inside = join(base, 'file');
+    await writeFile(inside, '');
+    await t.rejects(keyInFolder(inside), { code: 'intercept-ca' });
+  },
+);
 
 t.test('what is no EC P-256 key is refused and neither replaced nor told', async (t) => {
   const base = shortFolder(t);

@@ -32,12 +32,17 @@ async function captured(client: (port: number) => () => void): Promise<Buffer> {
 
 const byNode = (options: ConnectionOptions): Promise<Buffer> =>
   captured((port) => {
-    const socket = connect({ socket: dial({ host: '127.0.0.1', port }), rejectUnauthorized: false, ...options });
+    const socket = connect({
+      socket: dial({ host: '127.0.0.1', port }),
+      rejectUnauthorized: false,
+      ...options,
+    });
     socket.on('error', () => 'nobody answers');
     return () => socket.destroy();
   });
 
-const openssl = spawnSync('openssl', ['version']).status === 0 ? false : 'the openssl command is not installed';
+const openssl =
+  spawnSync('openssl', ['version']).status === 0 ? false : 'the openssl command is not installed';
 const curl = spawnSync('curl', ['--version']).status === 0 ? false : 'curl is not installed';
 
 const byCommand = (command: string, args: (port: number) => string[]): Promise<Buffer> =>
@@ -65,8 +70,10 @@ const vector = (width: 1 | 2, bytes: Buffer): Buffer => {
 };
 const extension = (type: number, bytes: Buffer): Buffer =>
   Buffer.concat([Buffer.from([type >> 8, type & 255]), vector(2, bytes)]);
-const hostName = (name: string | Buffer): Buffer => Buffer.concat([Buffer.from([0]), vector(2, Buffer.from(name))]);
-const sni = (...entries: readonly Buffer[]): Buffer => extension(0, vector(2, Buffer.concat(entries)));
+const hostName = (name: string | Buffer): Buffer =>
+  Buffer.concat([Buffer.from([0]), vector(2, Buffer.from(name))]);
+const sni = (...entries: readonly Buffer[]): Buffer =>
+  extension(0, vector(2, Buffer.concat(entries)));
 
 interface Parts {
   readonly version?: number;
@@ -96,7 +103,10 @@ function hello(parts: Parts = {}): Buffer {
     after,
   ]);
   const message = Buffer.concat([Buffer.from([1, 0, body.length >> 8, body.length & 255]), body]);
-  return Buffer.concat([Buffer.from([22, 3, 1, message.length >> 8, message.length & 255]), message]);
+  return Buffer.concat([
+    Buffer.from([22, 3, 1, message.length >> 8, message.length & 255]),
+    message,
+  ]);
 }
 
 function read(bytes: Buffer): ClientHello {
@@ -158,16 +168,30 @@ t.test('asks for more at every byte but the last, in one record and in many (A13
   }
 });
 
-t.test('steps over GREASE (RFC 8701) and flags encrypted_client_hello, GREASE or not (A12)', async (t) => {
-  const grease = [extension(0x0a0a, Buffer.alloc(0)), extension(0x8a8a, Buffer.from([0]))];
-  const named = sni(hostName('crm.internal'));
-  t.same(read(hello({ suites: Buffer.from('0a0a1301', 'hex'), extensions: Buffer.concat([...grease, named]) })), CRM);
-  t.same(read(hello({ extensions: Buffer.concat([named, extension(0xfe0d, Buffer.alloc(40))]) })), {
-    ...CRM,
-    ech: true,
-  });
-  t.same(read(hello({ extensions: 'absent' })), { serverName: undefined, ech: false, alpn: [] });
-});
+t.test(
+  'steps over GREASE (RFC 8701) and flags encrypted_client_hello, GREASE or not (A12)',
+  async (t) => {
+    const grease = [extension(0x0a0a, Buffer.alloc(0)), extension(0x8a8a, Buffer.from([0]))];
+    const named = sni(hostName('crm.internal'));
+    t.same(
+      read(
+        hello({
+          suites: Buffer.from('0a0a1301', 'hex'),
+          extensions: Buffer.concat([...grease, named]),
+        }),
+      ),
+      CRM,
+    );
+    t.same(
+      read(hello({ extensions: Buffer.concat([named, extension(0xfe0d, Buffer.alloc(40))]) })),
+      {
+        ...CRM,
+        ech: true,
+      },
+    );
+    t.same(read(hello({ extensions: 'absent' })), { serverName: undefined, ech: false, alpn: [] });
+  },
+);
 
 const MALFORMED: readonly (readonly [string, Buffer, RegExp])[] = [
   ['plain HTTP (T3)', Buffer.from('G'), /first byte is 71/],
@@ -188,20 +212,50 @@ const MALFORMED: readonly (readonly [string, Buffer, RegExp])[] = [
     inRecords(hello(), Array<number>(MAX_RECORDS + 1).fill(1)),
     /more than 32 records/,
   ],
-  ['two names', hello({ extensions: sni(hostName('a.test'), hostName('b.test')) }), /more than one/],
-  ['a name of another type', hello({ extensions: sni(Buffer.from([1, 0, 1, 97])) }), /unknown type/],
-  ['an empty list of names', hello({ extensions: extension(0, Buffer.from([0, 0])) }), /ends early/],
+  [
+    'two names',
+    hello({ extensions: sni(hostName('a.test'), hostName('b.test')) }),
+    /more than one/,
+  ],
+  [
+    'a name of another type',
+    hello({ extensions: sni(Buffer.from([1, 0, 1, 97])) }),
+    /unknown type/,
+  ],
+  [
+    'an empty list of names',
+    hello({ extensions: extension(0, Buffer.from([0, 0])) }),
+    /ends early/,
+  ],
   ['an empty server_name', hello({ extensions: extension(0, Buffer.alloc(0)) }), /ends early/],
   ['an empty name', hello({ extensions: sni(hostName('')) }), /not a host name/],
-  ['a name with a dot at its end', hello({ extensions: sni(hostName('crm.internal.')) }), /not a host name/],
-  ['a name with a NUL (A8)', hello({ extensions: sni(hostName('crm.internal\0.evil.test')) }), /not a host name/],
-  ['a name that is not ASCII (A7)', hello({ extensions: sni(hostName('crm。internal')) }), /not a host name/],
+  [
+    'a name with a dot at its end',
+    hello({ extensions: sni(hostName('crm.internal.')) }),
+    /not a host name/,
+  ],
+  [
+    'a name with a NUL (A8)',
+    hello({ extensions: sni(hostName('crm.internal\0.evil.test')) }),
+    /not a host name/,
+  ],
+  [
+    'a name that is not ASCII (A7)',
+    hello({ extensions: sni(hostName('crm。internal')) }),
+    /not a host name/,
+  ],
   ['an address as a name', hello({ extensions: sni(hostName('127.0.0.1')) }), /not a host name/],
   ['a label of 64 bytes', hello({ extensions: sni(hostName('a'.repeat(64))) }), /not a host name/],
-  ['a name of 254 bytes', hello({ extensions: sni(hostName(`${'a.'.repeat(126)}bc`)) }), /not a host name/],
+  [
+    'a name of 254 bytes',
+    hello({ extensions: sni(hostName(`${'a.'.repeat(126)}bc`)) }),
+    /not a host name/,
+  ],
   [
     'bytes after the names',
-    hello({ extensions: extension(0, Buffer.concat([vector(2, hostName('a.test')), Buffer.from([0])])) }),
+    hello({
+      extensions: extension(0, Buffer.concat([vector(2, hostName('a.test')), Buffer.from([0])])),
+    }),
     /more than one/,
   ],
   [
@@ -225,8 +279,16 @@ const MALFORMED: readonly (readonly [string, Buffer, RegExp])[] = [
   ['no compression', hello({ compression: Buffer.alloc(0) }), /null compression/],
   ['only a real compression', hello({ compression: Buffer.from([1]) }), /null compression/],
   ['an empty ALPN list', hello({ extensions: extension(16, Buffer.from([0, 0])) }), /ALPN/],
-  ['an empty ALPN name', hello({ extensions: extension(16, Buffer.from([0, 1, 0])) }), /protocol name is empty/],
-  ['an ALPN list with bytes after it', hello({ extensions: extension(16, Buffer.from([0, 2, 1, 104, 0])) }), /ALPN/],
+  [
+    'an empty ALPN name',
+    hello({ extensions: extension(16, Buffer.from([0, 1, 0])) }),
+    /protocol name is empty/,
+  ],
+  [
+    'an ALPN list with bytes after it',
+    hello({ extensions: extension(16, Buffer.from([0, 2, 1, 104, 0])) }),
+    /ALPN/,
+  ],
 ];
 
 for (const [title, bytes, message] of MALFORMED) {
@@ -238,46 +300,61 @@ for (const [title, bytes, message] of MALFORMED) {
 t.test('refuses a second message in the same record', async (t) => {
   const one = hello();
   const message = Buffer.concat([one.subarray(5), Buffer.from([1, 0, 0, 0])]);
-  const bytes = Buffer.concat([Buffer.from([22, 3, 1, message.length >> 8, message.length & 255]), message]);
+  const bytes = Buffer.concat([
+    Buffer.from([22, 3, 1, message.length >> 8, message.length & 255]),
+    message,
+  ]);
   t.throws(() => readClientHello(bytes), { code: 'malformed', message: /bytes follow it/ });
 });
 
-t.test('the longest ClientHello is read and needs no more than the stated number of bytes', async (t) => {
-  const room = MAX_HANDSHAKE - (hello({ extensions: sni(hostName('crm.internal')) }).length - 9) - 4;
-  const named = Buffer.concat([sni(hostName('crm.internal')), extension(21, Buffer.alloc(room))]);
-  const body = hello({ extensions: named }).subarray(5);
-  t.equal(body.length, MAX_HANDSHAKE + 4);
-  const bytes = inRecords(Buffer.concat([Buffer.alloc(5), body]), Array<number>(MAX_RECORDS - 1).fill(520));
-  t.same(read(bytes), CRM);
-  t.ok(bytes.length <= MAX_CLIENT_HELLO_BYTES);
-});
+t.test(
+  'the longest ClientHello is read and needs no more than the stated number of bytes',
+  async (t) => {
+    const room =
+      MAX_HANDSHAKE - (hello({ extensions: sni(hostName('crm.internal')) }).length - 9) - 4;
+    const named = Buffer.concat([sni(hostName('crm.internal')), extension(21, Buffer.alloc(room))]);
+    const body = hello({ extensions: named }).subarray(5);
+    t.equal(body.length, MAX_HANDSHAKE + 4);
+    const bytes = inRecords(
+      Buffer.concat([Buffer.alloc(5), body]),
+      Array<number>(MAX_RECORDS - 1).fill(520),
+    );
+    t.same(read(bytes), CRM);
+    t.ok(bytes.length <= MAX_CLIENT_HELLO_BYTES);
+  },
+);
 
-t.test('never throws anything but a Fault, and more bytes never change an answer (property)', async (t) => {
-  const real = await byNode({ servername: 'crm.internal', ALPNProtocols: ['h2'] });
-  const outcome = (bytes: Buffer): string => {
-    try {
-      const found = readClientHello(bytes);
-      return found === 'more' ? found : JSON.stringify(found);
-    } catch (failure) {
-      if (!(failure instanceof Fault) || failure.code !== 'malformed') throw failure;
-      return 'malformed';
-    }
-  };
-  const mutated = fc
-    .array(fc.tuple(fc.nat(real.length - 1), fc.nat(255)), { minLength: 1, maxLength: 6 })
-    .map((changes) => {
-      const bytes = Buffer.from(real);
-      for (const [at, value] of changes) bytes[at] = value;
-      return bytes;
-    });
-  const noise = fc.uint8Array({ maxLength: 400 }).map((bytes) => Buffer.concat([Buffer.from([22, 3, 1]), bytes]));
-  fc.assert(
-    fc.property(fc.oneof(mutated, noise), fc.nat(2000), (bytes, cut) => {
-      const early = outcome(bytes.subarray(0, cut % bytes.length));
-      const late = outcome(bytes);
-      return early === 'more' || early === late;
-    }),
-    { numRuns: 5000 },
-  );
-  t.pass();
-});
+t.test(
+  'never throws anything but a Fault, and more bytes never change an answer (property)',
+  async (t) => {
+    const real = await byNode({ servername: 'crm.internal', ALPNProtocols: ['h2'] });
+    const outcome = (bytes: Buffer): string => {
+      try {
+        const found = readClientHello(bytes);
+        return found === 'more' ? found : JSON.stringify(found);
+      } catch (failure) {
+        if (!(failure instanceof Fault) || failure.code !== 'malformed') throw failure;
+        return 'malformed';
+      }
+    };
+    const mutated = fc
+      .array(fc.tuple(fc.nat(real.length - 1), fc.nat(255)), { minLength: 1, maxLength: 6 })
+      .map((changes) => {
+        const bytes = Buffer.from(real);
+        for (const [at, value] of changes) bytes[at] = value;
+        return bytes;
+      });
+    const noise = fc
+      .uint8Array({ maxLength: 400 })
+      .map((bytes) => Buffer.concat([Buffer.from([22, 3, 1]), bytes]));
+    fc.assert(
+      fc.property(fc.oneof(mutated, noise), fc.nat(2000), (bytes, cut) => {
+        const early = outcome(bytes.subarray(0, cut % bytes.length));
+        const late = outcome(bytes);
+        return early === 'more' || early === late;
+      }),
+      { numRuns: 5000 },
+    );
+    t.pass();
+  },
+);

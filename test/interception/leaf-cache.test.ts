@@ -1,6 +1,6 @@
 import { createSecureContext } from 'node:tls';
 import t from 'tap';
-import { type Leaf, leafCache, MOST_LEAVES } from '../../lib/interception/leaf-cache.ts';
+import { type Leaf, leafCache, MAX_LEAVES } from '../../lib/interception/leaf-cache.ts';
 
 interface Issuer {
   readonly hosts: string[];
@@ -24,7 +24,10 @@ function issuer(life = 100): Issuer {
 t.test('a host is issued for once, however many ask at one time', async (t) => {
   const from = issuer();
   const cache = leafCache({ issue: from.issue, now: () => from.now });
-  const [first, second] = await Promise.all([cache.contextFor('a.test'), cache.contextFor('a.test')]);
+  const [first, second] = await Promise.all([
+    cache.contextFor('a.test'),
+    cache.contextFor('a.test'),
+  ]);
   t.equal(first, second);
   t.equal(await cache.contextFor('a.test'), first);
   t.same(from.hosts, ['a.test']);
@@ -46,7 +49,7 @@ t.test('a leaf near its end is replaced before it is shown', async (t) => {
 t.test('the least recently used leaf goes, and no more than the most are kept (T7)', async (t) => {
   const from = issuer();
   const cache = leafCache({ issue: from.issue, now: () => from.now });
-  for (let i = 0; i < MOST_LEAVES; i += 1) await cache.contextFor(`h${i}.test`);
+  for (let i = 0; i < MAX_LEAVES; i += 1) await cache.contextFor(`h${i}.test`);
   await cache.contextFor('h0.test');
   await cache.contextFor('one-more.test');
   t.same(cache.counts(), { kept: 256, issued: 257 });

@@ -1,4 +1,7 @@
-/** Debian's Chromium: what `chaperone trust --nss` writes is all it needs, and a denial is the page that is shown. */
+/**
+ * Debian's Chromium: what `chaperone trust --nss` writes is all it needs, and a denial is the page
+ * that is shown.
+ */
 import { execFile } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
@@ -19,39 +22,74 @@ const NEEDS = missing(['chromium', '--version']) || missing(['sh', '-c', 'comman
 
 /** The page as the browser has it after loading. */
 async function page(home: string, port: number, url: string): Promise<string> {
-  const args = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--dump-dom'];
-  const own = [`--user-data-dir=${join(home, 'profile')}`, `--proxy-server=http://127.0.0.1:${port}`, url];
+  const args = [
+    '--headless',
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-dev-shm-usage',
+    '--dump-dom',
+  ];
+  const own = [
+    `--user-data-dir=${join(home, 'profile')}`,
+    `--proxy-server=http://127.0.0.1:${port}`,
+    url,
+  ];
   const env = { PATH: process.env['PATH'] ?? '', HOME: home };
   return (await run('chromium', [...args, ...own], { env, timeout: 120_000 })).stdout;
 }
 
-t.test('Chromium shows a page of an intercepted host, and the words of a denial', { skip: NEEDS }, async (t) => {
-  await using w = await world(t);
-  const home = shortFolder(t);
-  writeNss(join(home, '.pki', 'nssdb'), w.interception.authority());
-  t.match(await page(home, w.b.port(), 'https://api.example.com/hello'), /"url":"\/hello"/);
-  t.match(
-    await page(home, w.b.port(), 'https://api.example.com/export/all'),
-    /rule no-exports of destination \w+ denies/,
-  );
-  t.notMatch(w.upstream.connections.map(({ plain }) => plain.text).join('\n'), /GET \/export/, 'not one byte of it');
-});
+t.test(
+  'Chromium shows a page of an intercepted host, and the words of a denial',
+  { skip: NEEDS },
+  async (t) => {
+    await using w = await world(t);
+    const home = shortFolder(t);
+    writeNss(join(home, '.pki', 'nssdb'), w.interception.authority());
+    t.match(await page(home, w.b.port(), 'https://api.example.com/hello'), /"url":"\/hello"/);
+    t.match(
+      await page(home, w.b.port(), 'https://api.example.com/export/all'),
+      /rule no-exports of destination \w+ denies/,
+    );
+    t.notMatch(
+      w.upstream.connections.map(({ plain }) => plain.text).join('\n'),
+      /GET \/export/,
+      'not one byte of it',
+    );
+  },
+);
 
-t.test('Chromium without the CA gets nothing of an intercepted host', { skip: NEEDS }, async (t) => {
-  await using w = await world(t);
-  t.notMatch(await page(shortFolder(t), w.b.port(), 'https://api.example.com/hello'), /"url":"\/hello"/);
-  t.notMatch(w.upstream.connections.map(({ plain }) => plain.text).join('\n'), /\/hello/);
-});
+t.test(
+  'Chromium without the CA gets nothing of an intercepted host',
+  { skip: NEEDS },
+  async (t) => {
+    await using w = await world(t);
+    t.notMatch(
+      await page(shortFolder(t), w.b.port(), 'https://api.example.com/hello'),
+      /"url":"\/hello"/,
+    );
+    t.notMatch(w.upstream.connections.map(({ plain }) => plain.text).join('\n'), /\/hello/);
+  },
+);
 
-t.test('Chromium shows a page of a passthrough host, with its own TLS to the end', { skip: NEEDS }, async (t) => {
-  const authority = await testAuthority();
-  const svid = await authority.svid('/web', { dns: ['web.example.com'] });
-  await using upstream = await mtlsUpstream({ authority, svid, client: 'none' });
-  const at = { host: '127.0.0.1', port: upstream.port };
-  const web = site({ name: 'web', hosts: ['web.example.com'], ports: [443], mode: 'passthrough', upstream: at });
-  await using b = await bench({ authority, identity: 'none', destinations: [web] });
-  const home = shortFolder(t);
-  writeNss(join(home, '.pki', 'nssdb'), new X509Certificate(authority.pem));
-  t.match(await page(home, b.port(), 'https://web.example.com/through'), /"url":"\/through"/);
-  t.match(b.audit.of('decided').at(-1), { effect: 'allow', destination: 'web' });
-});
+t.test(
+  'Chromium shows a page of a passthrough host, with its own TLS to the end',
+  { skip: NEEDS },
+  async (t) => {
+    const authority = await testAuthority();
+    const svid = await authority.svid('/web', { dns: ['web.example.com'] });
+    await using upstream = await mtlsUpstream({ authority, svid, client: 'none' });
+    const at = { host: '127.0.0.1', port: upstream.port };
+    const web = site({
+      name: 'web',
+      hosts: ['web.example.com'],
+      ports: [443],
+      mode: 'passthrough',
+      upstream: at,
+    });
+    await using b = await bench({ authority, identity: 'none', destinations: [web] });
+    const home = shortFolder(t);
+    writeNss(join(home, '.pki', 'nssdb'), new X509Certificate(authority.pem));
+    t.match(await page(home, b.port(), 'https://web.example.com/through'), /"url":"\/through"/);
+    t.match(b.audit.of('decided').at(-1), { effect: 'allow', destination: 'web' });
+  },
+);

@@ -1,4 +1,7 @@
-/** Common HTTP clients with nothing but the variables that `chaperone env` prints: through to an mTLS upstream, and refused where policy says so. */
+/**
+ * Common HTTP clients with nothing but the variables that `chaperone env` prints: through to an
+ * mTLS upstream, and refused where policy says so.
+ */
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,12 +22,16 @@ const python = (library: string): string =>
   `import ${library},sys; r = ${library}.get(sys.argv[1]); print(r.status_code, r.text, end="")`;
 
 const node = (before: string): ((url: string) => Command) => {
-  const program = `${before}; const r = await fetch(process.argv[1]); process.stdout.write(r.status + ' ' + (await r.text()))`;
+  const program =
+    `${before}; const r = await fetch(process.argv[1]); process.stdout.write(r.status + ' ' ` +
+    '+ (await r.text()))';
   return (url) => [process.execPath, '--input-type=module', '-e', program, url];
 };
 
 const dispatcher = (made: string): ((url: string) => Command) =>
-  node(`import { ${made.split('(')[0]}, fetch, setGlobalDispatcher } from 'undici'; setGlobalDispatcher(new ${made})`);
+  node(
+    `import { ${made.split('(')[0]}, fetch, setGlobalDispatcher } from 'undici'; setGlobalDispatcher(new ${made})`,
+  );
 
 const CLIENTS: readonly Client[] = [
   {
@@ -32,7 +39,11 @@ const CLIENTS: readonly Client[] = [
     needs: ['curl', '--version'],
     command: (url) => ['curl', '-sS', '-i', '--suppress-connect-headers', url],
   },
-  { name: 'Node fetch with NODE_USE_ENV_PROXY', needs: [process.execPath, '--version'], command: node('') },
+  {
+    name: 'Node fetch with NODE_USE_ENV_PROXY',
+    needs: [process.execPath, '--version'],
+    command: node(''),
+  },
   {
     name: 'undici EnvHttpProxyAgent',
     needs: [process.execPath, '--version'],
@@ -73,7 +84,9 @@ const CLIENTS: readonly Client[] = [
 /** Those of `chaperone env`, and in Java's words. */
 function variables(proxy: string): Readonly<Record<string, string>> {
   const { hostname, port } = new URL(proxy);
-  const java = ['http', 'https'].map((scheme) => `-D${scheme}.proxyHost=${hostname} -D${scheme}.proxyPort=${port}`);
+  const java = ['http', 'https'].map(
+    (scheme) => `-D${scheme}.proxyHost=${hostname} -D${scheme}.proxyPort=${port}`,
+  );
   return { ...proxyVariables(proxy), JAVA_TOOL_OPTIONS: java.join(' ') };
 }
 
@@ -111,7 +124,9 @@ t.test('clients that know of no proxy reach a local listener, whatever they offe
   const at = { host: '127.0.0.1', port: upstream.port };
   await using b = await bench({ authority, destinations: [site({ listen: true, upstream: at })] });
   const { PATH, HOME } = process.env;
-  for (const client of CLIENTS.filter(({ name }) => !name.includes('Proxy') && !name.includes('PROXY'))) {
+  for (const client of CLIENTS.filter(
+    ({ name }) => !name.includes('Proxy') && !name.includes('PROXY'),
+  )) {
     await t.test(client.name, { skip: missing(client.needs) }, async (t) => {
       const [program, ...args] = client.command(`http://127.0.0.1:${b.port('crm')}/x`);
       const variants = program === 'java' ? [args, ['-Dcontent=asked', ...args]] : [args];
@@ -123,47 +138,51 @@ t.test('clients that know of no proxy reach a local listener, whatever they offe
     });
   }
   await b.quiet();
-  for (const { plain } of upstream.connections) t.notMatch(plain.text, /upgrade|h2c|http2-settings/i);
+  for (const { plain } of upstream.connections)
+    t.notMatch(plain.text, /upgrade|h2c|http2-settings/i);
 });
 
-t.test('https:// of a passthrough destination goes through CONNECT, with the client’s own TLS', async (t) => {
-  const authority = await testAuthority();
-  const svid = await authority.svid('/web', { dns: ['web.example.com'] });
-  await using upstream = await mtlsUpstream({ authority, svid, client: 'none' });
-  const hosts = ['web.example.com'];
-  const at = { host: '127.0.0.1', port: upstream.port };
-  const web = site({ name: 'web', hosts, ports: [443], mode: 'passthrough', upstream: at });
-  await using b = await bench({ authority, identity: 'none', destinations: [web] });
-  const roots = join(shortFolder(t), 'roots.pem');
-  writeFileSync(roots, authority.pem);
-  const trust = ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE'];
-  const env = {
-    ...process.env,
-    ...variables(`http://127.0.0.1:${b.port()}`),
-    ...Object.fromEntries(trust.map((name) => [name, roots])),
-  };
-  for (const client of CLIENTS) {
-    await t.test(client.name, { skip: missing(client.needs) }, async (t) => {
-      const before = b.audit.records.length;
-      const [program, ...args] = client.command('https://web.example.com/x', roots);
-      const { stdout } = await run(program, args, { env });
-      t.match(stdout, /200[\s\S]*"\/x"/);
-      await b.quiet();
-      t.match(b.audit.records.slice(before), [
-        { kind: 'decided', entry: 'connect', effect: 'allow', destination: 'web' },
-        { kind: 'ended', outcome: 'completed', peer: 'unverified' },
-      ]);
-      const [refused, ...rest] = client.command('https://unlisted.example.com/', roots);
-      const denied = await run(refused, rest, { env }).then(
-        ({ stdout: text }) => `answered: ${text}`,
-        (failure: { readonly stderr: string }) => failure.stderr,
-      );
-      t.notMatch(denied, /answered/, 'a host that is not listed is no tunnel');
-      await b.quiet();
-      t.match(b.audit.records.at(-2), { kind: 'decided', effect: 'deny', code: 'unlisted' });
-    });
-  }
-});
+t.test(
+  'https:// of a passthrough destination goes through CONNECT, with the client’s own TLS',
+  async (t) => {
+    const authority = await testAuthority();
+    const svid = await authority.svid('/web', { dns: ['web.example.com'] });
+    await using upstream = await mtlsUpstream({ authority, svid, client: 'none' });
+    const hosts = ['web.example.com'];
+    const at = { host: '127.0.0.1', port: upstream.port };
+    const web = site({ name: 'web', hosts, ports: [443], mode: 'passthrough', upstream: at });
+    await using b = await bench({ authority, identity: 'none', destinations: [web] });
+    const roots = join(shortFolder(t), 'roots.pem');
+    writeFileSync(roots, authority.pem);
+    const trust = ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE'];
+    const env = {
+      ...process.env,
+      ...variables(`http://127.0.0.1:${b.port()}`),
+      ...Object.fromEntries(trust.map((name) => [name, roots])),
+    };
+    for (const client of CLIENTS) {
+      await t.test(client.name, { skip: missing(client.needs) }, async (t) => {
+        const before = b.audit.records.length;
+        const [program, ...args] = client.command('https://web.example.com/x', roots);
+        const { stdout } = await run(program, args, { env });
+        t.match(stdout, /200[\s\S]*"\/x"/);
+        await b.quiet();
+        t.match(b.audit.records.slice(before), [
+          { kind: 'decided', entry: 'connect', effect: 'allow', destination: 'web' },
+          { kind: 'ended', outcome: 'completed', peer: 'unverified' },
+        ]);
+        const [refused, ...rest] = client.command('https://unlisted.example.com/', roots);
+        const denied = await run(refused, rest, { env }).then(
+          ({ stdout: text }) => `answered: ${text}`,
+          (failure: { readonly stderr: string }) => failure.stderr,
+        );
+        t.notMatch(denied, /answered/, 'a host that is not listed is no tunnel');
+        await b.quiet();
+        t.match(b.audit.records.at(-2), { kind: 'decided', effect: 'deny', code: 'unlisted' });
+      });
+    }
+  },
+);
 
 t.test('curl through CONNECT', { skip: missing(['curl', '--version']) }, async (t) => {
   await using stage = await setStage(undefined, () => {});
@@ -171,14 +190,25 @@ t.test('curl through CONNECT', { skip: missing(['curl', '--version']) }, async (
   const env = { ...process.env, ...proxyVariables(stage.proxyUrl) };
   await t.test('http:// inside is let through and refused by what it asks', async (t) => {
     const ask = async (path: string): Promise<string> =>
-      (await run('curl', ['-sS', '-i', '-p', '--suppress-connect-headers', `http://crm.internal${path}`], { env }))
-        .stdout;
+      (
+        await run(
+          'curl',
+          ['-sS', '-i', '-p', '--suppress-connect-headers', `http://crm.internal${path}`],
+          { env },
+        )
+      ).stdout;
     const before = stage.crm.requests().length;
     t.match(await ask('/v1/customers/1001'), /^HTTP\/1\.1 200[^]*Ada Engines/);
-    t.match(await ask('/v1/export/customers'), /^HTTP\/1\.1 403[^]*rule no-exports of destination crm denies/);
+    t.match(
+      await ask('/v1/export/customers'),
+      /^HTTP\/1\.1 403[^]*rule no-exports of destination crm denies/,
+    );
     t.equal(stage.crm.requests().length, before + 1, 'one request alone reached the upstream');
     t.match(await stage.audit(), /"entry":"cleartext"[^\n]*"effect":"allow"/);
-    t.match(await stage.audit(), /"entry":"cleartext"[^\n]*"effect":"deny"[^\n]*"rule":"no-exports"/);
+    t.match(
+      await stage.audit(),
+      /"entry":"cleartext"[^\n]*"effect":"deny"[^\n]*"rule":"no-exports"/,
+    );
   });
   await t.test(
     'TLS to a destination whose TLS starts at the sidecar gets an alert, and a record says why',
@@ -188,7 +218,9 @@ t.test('curl through CONNECT', { skip: missing(['curl', '--version']) }, async (
         (failure: { stderr: string }) => failure,
       );
       t.match(stderr, /access denied/i);
-      await until('it is recorded', async () => /"outcome":"wrong-entry"/.test(await stage.audit()));
+      await until('it is recorded', async () =>
+        /"outcome":"wrong-entry"/.test(await stage.audit()),
+      );
       t.match(await stage.audit(), /there is TLS in the tunnel to crm\.internal:80/);
       t.equal(stage.crm.connections(), before, 'nothing was dialled');
     },

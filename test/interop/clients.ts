@@ -7,7 +7,9 @@ export interface Client {
   readonly name: string;
   /** Whether it is on this machine: a command that must succeed. */
   readonly needs: Command;
-  /** Prints `<status> <body>` for a URL; `roots` is a PEM file to trust, for what no variable tells. */
+  /**
+   * Prints `<status> <body>` for a URL; `roots` is a PEM file to trust, for what no variable tells.
+   */
   readonly command: (url: string, roots?: string) => Command;
 }
 

@@ -1,4 +1,7 @@
-/** Envoy as mTLS upstream and as mTLS client of ours, its secrets in the files that `svid write` keeps; it authorises by SPIFFE ID, and so do we. */
+/**
+ * Envoy as mTLS upstream and as mTLS client of ours, its secrets in the files that `svid write`
+ * keeps; it authorises by SPIFFE ID, and so do we.
+ */
 import { request } from 'node:http';
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
@@ -40,7 +43,13 @@ async function shownSerial(port: number, caller: IdentitySource): Promise<string
   const { chain, privateKey } = caller.current().svid;
   const key = privateKey.export({ type: 'pkcs8', format: 'pem' });
   // Only what it shows is looked at; the proxy verifies it.
-  const socket = connect({ host: '127.0.0.1', port, cert: chain.map(String).join(''), key, rejectUnauthorized: false });
+  const socket = connect({
+    host: '127.0.0.1',
+    port,
+    cert: chain.map(String).join(''),
+    key,
+    rejectUnauthorized: false,
+  });
   await once(socket, 'secureConnect');
   const serial = socket.getPeerX509Certificate()?.serialNumber.toUpperCase();
   socket.destroy();
@@ -76,20 +85,28 @@ t.test('Envoy with secrets from files', { skip: program === undefined && NO_ENVO
   const at = { host: '127.0.0.1', port: envoy.server };
   const destinations = [
     site({ name: 'envoy', hosts: ['envoy.internal'], upstream: at, peers: [ENVOY] }),
-    site({ name: 'wrong', hosts: ['wrong.internal'], upstream: at, peers: ['spiffe://dev.local/somebody'] }),
+    site({
+      name: 'wrong',
+      hosts: ['wrong.internal'],
+      upstream: at,
+      peers: ['spiffe://dev.local/somebody'],
+    }),
   ];
   await using b = await bench({ destinations, options: { identity: own } });
 
-  await t.test('as upstream: it sees our SPIFFE ID, lets /ok through and refuses the rest', async (t) => {
-    const answer = await b.get('http://envoy.internal/ok');
-    t.equal(statusOf(answer), 200, answer);
-    t.match(answer, /x-caller: spiffe:\/\/dev\.local\/agent\r\n[\s\S]*from envoy$/);
-    t.equal(statusOf(await b.get('http://envoy.internal/no')), 403);
-    t.equal(refusal(await b.get('http://wrong.internal/ok')).code, 'upstream-identity');
-    await b.quiet();
-    t.match(b.audit.of('ended')[0], { outcome: 'completed', status: 200, peer: ENVOY });
-    t.same(unpaired(b.audit.records), []);
-  });
+  await t.test(
+    'as upstream: it sees our SPIFFE ID, lets /ok through and refuses the rest',
+    async (t) => {
+      const answer = await b.get('http://envoy.internal/ok');
+      t.equal(statusOf(answer), 200, answer);
+      t.match(answer, /x-caller: spiffe:\/\/dev\.local\/agent\r\n[\s\S]*from envoy$/);
+      t.equal(statusOf(await b.get('http://envoy.internal/no')), 403);
+      t.equal(refusal(await b.get('http://wrong.internal/ok')).code, 'upstream-identity');
+      await b.quiet();
+      t.match(b.audit.of('ended')[0], { outcome: 'completed', status: 200, peer: ENVOY });
+      t.same(unpaired(b.audit.records), []);
+    },
+  );
 
   await t.test('another of our identities is refused by its RBAC', async (t) => {
     await using second = await bench({ destinations, options: { identity: other } });
@@ -102,14 +119,25 @@ t.test('Envoy with secrets from files', { skip: program === undefined && NO_ENVO
     await until('a new SVID for it', () => its.current().svid.serial !== before);
     await writeMirror(mirror, its.current());
     const { serial } = its.current().svid;
-    await until('the new serial is shown', async () => (await shownSerial(envoy.server, own)) === serial);
+    await until(
+      'the new serial is shown',
+      async () => (await shownSerial(envoy.server, own)) === serial,
+    );
     t.equal(statusOf(await b.get('http://envoy.internal/ok')), 200);
   });
 
-  await t.test('as client: our server sees it as /envoy, and it refuses a server that is another', async (t) => {
-    const asked = request({ host: '127.0.0.1', port: envoy.client, path: '/v1/customers/1001', agent: false }).end();
-    const [answer] = (await once(asked, 'response')) as [IncomingMessage];
-    t.equal(answer.statusCode, 200, await text(answer));
-    t.equal(upstream.requests().at(-1)?.peer.spiffeId, ENVOY);
-  });
+  await t.test(
+    'as client: our server sees it as /envoy, and it refuses a server that is another',
+    async (t) => {
+      const asked = request({
+        host: '127.0.0.1',
+        port: envoy.client,
+        path: '/v1/customers/1001',
+        agent: false,
+      }).end();
+      const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+      t.equal(answer.statusCode, 200, await text(answer));
+      t.equal(upstream.requests().at(-1)?.peer.spiffeId, ENVOY);
+    },
+  );
 });

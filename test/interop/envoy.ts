@@ -1,6 +1,7 @@
 /**
- * A real Envoy for tests: as mTLS server that says who called and lets one SPIFFE ID read, and as mTLS client of an upstream of ours. Its certificate and trust bundle come as
- * secrets: from files (a mirrored folder), or from a SPIRE agent's own SDS socket.
+ * A real Envoy for tests: as mTLS server that says who called and lets one SPIFFE ID read, and as
+ * mTLS client of an upstream of ours. Its certificate and trust bundle come as secrets: from files
+ * (a mirrored folder), or from a SPIRE agent's own SDS socket.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,8 +13,12 @@ import { until } from '../support/until.ts';
 /** The program itself, behind the wrapper of its package; undefined where there is none. */
 export function envoyProgram(): string | undefined {
   try {
-    const found = realpathSync(execFileSync('sh', ['-c', 'command -v envoy'], { encoding: 'utf8' }).trim());
-    const [packaged] = globSync(join(dirname(found), '../lib/python3*/site-packages/envoy/_bin/envoy'));
+    const found = realpathSync(
+      execFileSync('sh', ['-c', 'command -v envoy'], { encoding: 'utf8' }).trim(),
+    );
+    const [packaged] = globSync(
+      join(dirname(found), '../lib/python3*/site-packages/envoy/_bin/envoy'),
+    );
     return packaged ?? found;
   } catch {
     return undefined;
@@ -45,7 +50,11 @@ export function fileSecrets(mirror: string, trustDomain: string, folder: string)
   const file = (name: string): Json => ({ filename: join(mirror, name) });
   return {
     certificate: source('svid', {
-      tls_certificate: { certificate_chain: file('svid.pem'), private_key: file('key.pem'), ...watched },
+      tls_certificate: {
+        certificate_chain: file('svid.pem'),
+        private_key: file('key.pem'),
+        ...watched,
+      },
     }),
     validation: source('bundle', {
       validation_context: { trusted_ca: file(`bundle.${trustDomain}.pem`), ...watched },
@@ -54,14 +63,20 @@ export function fileSecrets(mirror: string, trustDomain: string, folder: string)
   };
 }
 
-/** Secrets from the SDS that a SPIRE agent serves on its Workload API socket: named by SPIFFE ID and trust domain. */
+/**
+ * Secrets from the SDS that a SPIRE agent serves on its Workload API socket: named by SPIFFE ID and
+ * trust domain.
+ */
 export function spireSecrets(socket: string, spiffeId: string): Secrets {
   const grpc = {
     api_type: 'GRPC',
     transport_api_version: 'V3',
     grpc_services: { envoy_grpc: { cluster_name: 'spire' } },
   };
-  const named = (name: string): Json => ({ name, sds_config: { api_config_source: grpc, resource_api_version: 'V3' } });
+  const named = (name: string): Json => ({
+    name,
+    sds_config: { api_config_source: grpc, resource_api_version: 'V3' },
+  });
   const trustDomain = spiffeId.split('/', 3).join('/');
   return {
     certificate: named(spiffeId),
@@ -89,7 +104,10 @@ export interface EnvoyOptions {
   readonly secrets: Secrets;
   /** The SPIFFE ID that may GET /ok; everything else is 403. */
   readonly reader: string;
-  /** The upstream that its plain listener leads to over mTLS, and the one SPIFFE ID that may answer there. */
+  /**
+   * The upstream that its plain listener leads to over mTLS, and the one SPIFFE ID that may answer
+   * there.
+   */
   readonly upstream?: { readonly port: number; readonly peer: string };
 }
 
@@ -115,7 +133,9 @@ export async function startEnvoy(options: EnvoyOptions): Promise<Envoy> {
       'envoy listens',
       async () => {
         if (child.exitCode !== null) throw new Error(`envoy ended: ${said}`);
-        return (await answers(server)) && (options.upstream === undefined || (await answers(client)));
+        return (
+          (await answers(server)) && (options.upstream === undefined || (await answers(client)))
+        );
       },
       30_000,
     );
@@ -133,7 +153,11 @@ export async function startEnvoy(options: EnvoyOptions): Promise<Envoy> {
   };
 }
 
-function configuration({ secrets, reader, upstream }: EnvoyOptions, server: number, client: number): Json {
+function configuration(
+  { secrets, reader, upstream }: EnvoyOptions,
+  server: number,
+  client: number,
+): Json {
   const serving = {
     require_client_certificate: true,
     common_tls_context: {
@@ -142,7 +166,12 @@ function configuration({ secrets, reader, upstream }: EnvoyOptions, server: numb
     },
   };
   const listeners = [
-    listener(server, 'server', tls('DownstreamTlsContext', serving), manager('server', answering(), [rbac(reader)])),
+    listener(
+      server,
+      'server',
+      tls('DownstreamTlsContext', serving),
+      manager('server', answering(), [rbac(reader)]),
+    ),
   ];
   const clusters = [...secrets.clusters];
   if (upstream !== undefined) {
@@ -160,7 +189,9 @@ function mtlsCluster(
     common_tls_context: {
       tls_certificate_sds_secret_configs: [certificate],
       combined_validation_context: {
-        default_validation_context: { match_typed_subject_alt_names: [{ san_type: 'URI', matcher: { exact: peer } }] },
+        default_validation_context: {
+          match_typed_subject_alt_names: [{ san_type: 'URI', matcher: { exact: peer } }],
+        },
         validation_context_sds_secret_config: validation,
       },
     },
@@ -168,7 +199,9 @@ function mtlsCluster(
   return {
     name: 'upstream',
     connect_timeout: '5s',
-    load_assignment: endpoints('upstream', { socket_address: { address: '127.0.0.1', port_value: port } }),
+    load_assignment: endpoints('upstream', {
+      socket_address: { address: '127.0.0.1', port_value: port },
+    }),
     ...tls('UpstreamTlsContext', sent),
   };
 }
@@ -207,7 +240,10 @@ const manager = (name: string, route: Json, filters: readonly Json[]): Json => (
     route_config: { virtual_hosts: [{ name, domains: ['*'], routes: [route] }] },
     http_filters: [
       ...filters,
-      { name: 'envoy.filters.http.router', typed_config: type('extensions.filters.http.router.v3.Router') },
+      {
+        name: 'envoy.filters.http.router',
+        typed_config: type('extensions.filters.http.router.v3.Router'),
+      },
     ],
   },
 });

@@ -1,4 +1,7 @@
-/** The reference implementation on the other side: go-spiffe v2 as Workload API client of the dev server, as mTLS server behind the proxy and as mTLS client. */
+/**
+ * The reference implementation on the other side: go-spiffe v2 as Workload API client of the dev
+ * server, as mTLS server behind the proxy and as mTLS client.
+ */
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -33,7 +36,9 @@ t.test('go-spiffe v2', { skip: !toolchain() && 'there is no Go toolchain' }, asy
   const folder = mkdtempSync(join(tmpdir(), 'go-spiffe-'));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const program = join(folder, 'gospiffe');
-  await run('go', ['build', '-mod=readonly', '-o', program, '.'], { cwd: join(import.meta.dirname, 'gospiffe') });
+  await run('go', ['build', '-mod=readonly', '-o', program, '.'], {
+    cwd: join(import.meta.dirname, 'gospiffe'),
+  });
   const partner = await createDevTrustDomain({ name: 'partner.test', clock: systemClock });
   const domain = await createDevTrustDomain({ name: 'dev.local', clock: systemClock });
   const identities = [{ id: '/agent' }, { id: '/crm' }];
@@ -48,7 +53,12 @@ t.test('go-spiffe v2', { skip: !toolchain() && 'there is no Go toolchain' }, asy
     SPIFFE_ENDPOINT_SOCKET: workload.endpoint,
     PICK: pick,
   });
-  await using source = startIdentity({ endpoint: workload.endpoint, select: {}, clock: systemClock, onNote: () => {} });
+  await using source = startIdentity({
+    endpoint: workload.endpoint,
+    select: {},
+    clock: systemClock,
+    onNote: () => {},
+  });
   await source.firstUpdate(AbortSignal.timeout(10_000));
 
   await t.test('reads SVIDs, bundles and JWT-SVIDs from the dev Workload API', async (t) => {
@@ -60,37 +70,53 @@ t.test('go-spiffe v2', { skip: !toolchain() && 'there is no Go toolchain' }, asy
     t.match(stdout, /other audience refused: true/);
   });
 
-  await t.test('answers the proxy as mTLS server, and is refused where another peer is expected', async (t) => {
-    const server = spawn(program, ['serve', AGENT], { env: env('/crm'), stdio: ['ignore', 'pipe', 'inherit'] });
-    t.teardown(() => server.kill());
-    const [line] = (await once(server.stdout, 'data')) as [Buffer];
-    const upstream = { host: '127.0.0.1', port: Number(line.toString().trim().split(':').at(-1)) };
-    await using proxy = await startProxy({
-      sidecar: { forward: { host: '127.0.0.1', port: 0 }, audit: { onFailure: 'deny' } },
-      policy: cell(
-        policyOf(
-          site({ upstream, peers: ['spiffe://dev.local/crm'] }),
-          site({ name: 'other', hosts: ['other.internal'], upstream, peers: ['spiffe://dev.local/other'] }),
+  await t.test(
+    'answers the proxy as mTLS server, and is refused where another peer is expected',
+    async (t) => {
+      const server = spawn(program, ['serve', AGENT], {
+        env: env('/crm'),
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      t.teardown(() => server.kill());
+      const [line] = (await once(server.stdout, 'data')) as [Buffer];
+      const upstream = {
+        host: '127.0.0.1',
+        port: Number(line.toString().trim().split(':').at(-1)),
+      };
+      await using proxy = await startProxy({
+        sidecar: { forward: { host: '127.0.0.1', port: 0 }, audit: { onFailure: 'deny' } },
+        policy: cell(
+          policyOf(
+            site({ upstream, peers: ['spiffe://dev.local/crm'] }),
+            site({
+              name: 'other',
+              hosts: ['other.internal'],
+              upstream,
+              peers: ['spiffe://dev.local/other'],
+            }),
+          ),
         ),
-      ),
-      identity: source,
-      audit: memoryAudit(),
-      contexts: tlsContexts(),
-      clock: systemClock,
-      shutdown: new AbortController().signal,
-    });
-    const get = async (host: string): Promise<string> => {
-      const connection = await wire(proxy.addresses.get('forward')?.port ?? 0);
-      connection.write(`GET http://${host}/a/b HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
-      return connection.ended();
-    };
-    const answer = await get('crm.internal');
-    t.equal(statusOf(answer), 200, answer);
-    t.match(answer, new RegExp(`GET /a/b from ${AGENT}`));
-    const refused = await get('other.internal');
-    t.equal(statusOf(refused), 502);
-    t.match(refusal(refused), { code: 'upstream-identity' });
-  });
+        identity: source,
+        audit: memoryAudit(),
+        contexts: tlsContexts(),
+        clock: systemClock,
+        shutdown: new AbortController().signal,
+      });
+      const get = async (host: string): Promise<string> => {
+        const connection = await wire(proxy.addresses.get('forward')?.port ?? 0);
+        connection.write(
+          `GET http://${host}/a/b HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+        );
+        return connection.ended();
+      };
+      const answer = await get('crm.internal');
+      t.equal(statusOf(answer), 200, answer);
+      t.match(answer, new RegExp(`GET /a/b from ${AGENT}`));
+      const refused = await get('other.internal');
+      t.equal(statusOf(refused), 502);
+      t.match(refusal(refused), { code: 'upstream-identity' });
+    },
+  );
 
   await t.test(
     'is accepted by our server as the caller it proves to be, and refuses a server that is another',
@@ -111,7 +137,9 @@ t.test('go-spiffe v2', { skip: !toolchain() && 'there is no Go toolchain' }, asy
         run(program, ['get', upstream.address, 'spiffe://dev.local/other'], { env: env('/agent') }),
         /unexpected ID/,
       );
-      await t.rejects(run(program, ['get', upstream.address, 'spiffe://dev.local/crm'], { env: env('/crm') }));
+      await t.rejects(
+        run(program, ['get', upstream.address, 'spiffe://dev.local/crm'], { env: env('/crm') }),
+      );
       t.equal(upstream.requests().length, 1, 'a caller that is not expected is not served');
     },
   );

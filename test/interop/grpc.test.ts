@@ -1,16 +1,20 @@
-/** gRPC and HTTP/2 of other make on both sides of the proxy: grpc-go, curl and nghttp2 as clients, grpc-go as the mTLS upstream that ends its connections all the time. */
+/**
+ * gRPC and HTTP/2 of other make on both sides of the proxy: grpc-go, curl and nghttp2 as clients,
+ * grpc-go as the mTLS upstream that ends its connections all the time.
+ */
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import t, { type Test } from 'tap';
-import type { Destination, Rule } from '../../lib/policy/model/destination.ts';
-import { testAuthority, type TestAuthority } from '../support/authority.ts';
-import { grpcClient, grpcServer, SERVICE } from '../support/grpc.ts';
-import { mtlsUpstream } from '../support/upstream.ts';
+import type { Destination } from '../../lib/policy/model/destination.ts';
+import type { Rule } from '../../lib/policy/model/rule.ts';
+import { type TestAuthority, testAuthority } from '../support/authority.ts';
+import { SERVICE, grpcClient, grpcServer } from '../support/grpc.ts';
 import { bench, rule, site, unpaired } from '../support/proxy.ts';
+import { mtlsUpstream } from '../support/upstream.ts';
+import t, { type Test } from 'tap';
 
 const run = promisify(execFile);
 
@@ -29,14 +33,23 @@ const RULES: readonly Rule[] = [
     effect: 'allow',
     action: 'read',
     http: undefined,
-    grpc: { services: new Set([SERVICE]), methods: new Set(['Get', 'Fail', 'Hang', 'Chat', 'List', 'Sum']) },
+    grpc: {
+      services: new Set([SERVICE]),
+      methods: new Set(['Get', 'Fail', 'Hang', 'Chat', 'List', 'Sum']),
+    },
     when: undefined,
   },
 ];
 
 function billing(upstream: { readonly port: number }): Destination {
   const at = { host: '127.0.0.1', port: upstream.port };
-  const wanted = { name: 'billing', hosts: ['billing.internal'], listen: true, upstream: at, rules: RULES } as const;
+  const wanted = {
+    name: 'billing',
+    hosts: ['billing.internal'],
+    listen: true,
+    upstream: at,
+    rules: RULES,
+  } as const;
   return { ...site({ ...wanted, protocol: 'grpc', limits: { concurrent: 1000 } }), http2: true };
 }
 
@@ -44,17 +57,24 @@ async function program(t: Test): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'grpc-go-'));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const built = join(folder, 'grpcgo');
-  await run('go', ['build', '-mod=readonly', '-o', built, '.'], { cwd: join(import.meta.dirname, 'grpcgo') });
+  await run('go', ['build', '-mod=readonly', '-o', built, '.'], {
+    cwd: join(import.meta.dirname, 'grpcgo'),
+  });
   return built;
 }
 
 /** grpc-go as `/upstream`, over mutual TLS. */
-async function goServer(t: Test, built: string, authority: TestAuthority): Promise<{ readonly port: number }> {
+async function goServer(
+  t: Test,
+  built: string,
+  authority: TestAuthority,
+): Promise<{ readonly port: number }> {
   const folder = mkdtempSync(join(tmpdir(), 'grpc-go-svid-'));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const svid = await authority.svid('/upstream');
   const files = { cert: svid.certificatesPem, key: svid.privateKeyPem, ca: authority.pem };
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, `${name}.pem`), text);
+  for (const [name, text] of Object.entries(files))
+    writeFileSync(join(folder, `${name}.pem`), text);
   const paths = Object.keys(files).map((name) => join(folder, `${name}.pem`));
   const server = spawn(built, ['serve', ...paths], { stdio: ['ignore', 'pipe', 'inherit'] });
   t.teardown(() => server.kill());
@@ -66,7 +86,8 @@ const STORY = new RegExp(
   [
     '^unary invoice \\[kept\\] <nil>',
     'fail NotFound no invoice “7”',
-    'denied PermissionDenied no rule of destination billing allows billing\\.v1\\.Invoices/Denied; .*',
+    'denied PermissionDenied no rule of destination billing allows ' +
+      'billing\\.v1\\.Invoices/Denied; .*',
     'deadline DeadlineExceeded',
     'large 8388608 <nil>',
     'chat 100 EOF',
@@ -79,15 +100,18 @@ t.test('grpc-go', { skip: !has('go', 'version') && 'there is no Go toolchain' },
   const built = await program(t);
   const authority = await testAuthority();
 
-  await t.test('as client and as upstream: no call is lost while it ends its connections', async (t) => {
-    const upstream = await goServer(t, built, authority);
-    await using b = await bench({ authority, destinations: [billing(upstream)] });
-    const { stdout } = await run(built, ['call', `127.0.0.1:${b.port('billing')}`]);
-    t.match(stdout, STORY);
-    await b.quiet();
-    t.same(unpaired(b.audit.records), []);
-    t.match(b.audit.of('ended')[0], { peer: 'spiffe://example.org/upstream', grpcStatus: 0 });
-  });
+  await t.test(
+    'as client and as upstream: no call is lost while it ends its connections',
+    async (t) => {
+      const upstream = await goServer(t, built, authority);
+      await using b = await bench({ authority, destinations: [billing(upstream)] });
+      const { stdout } = await run(built, ['call', `127.0.0.1:${b.port('billing')}`]);
+      t.match(stdout, STORY);
+      await b.quiet();
+      t.same(unpaired(b.audit.records), []);
+      t.match(b.audit.of('ended')[0], { peer: 'spiffe://example.org/upstream', grpcStatus: 0 });
+    },
+  );
 
   await t.test('as upstream of grpc-js', async (t) => {
     const upstream = await goServer(t, built, authority);
@@ -127,7 +151,10 @@ t.test(
   async (t) => {
     const authority = await testAuthority();
     await using server = await grpcServer(authority);
-    await using upstream = await mtlsUpstream({ authority, http: (_, response) => void response.end('ok') });
+    await using upstream = await mtlsUpstream({
+      authority,
+      http: (_, response) => void response.end('ok'),
+    });
     const crm = site({
       listen: true,
       upstream: { host: '127.0.0.1', port: upstream.port },
@@ -148,15 +175,29 @@ t.test(
       ];
       return (await run('h2load', args)).stdout;
     };
-    t.match(await load('crm', '/'), /4000 succeeded, 0 failed, 0 errored[^]*4000 2xx, 0 3xx, 0 4xx, 0 5xx/);
+    t.match(
+      await load('crm', '/'),
+      /4000 succeeded, 0 failed, 0 errored[^]*4000 2xx, 0 3xx, 0 4xx, 0 5xx/,
+    );
     const message = join(mkdtempSync(join(tmpdir(), 'h2load-')), 'message');
     t.teardown(() => rmSync(join(message, '..'), { recursive: true, force: true }));
     writeFileSync(message, Buffer.from([0, 0, 0, 0, 4, 1, 2, 3, 4]));
-    const call = ['-d', message, '-H', 'content-type: application/grpc', '-H', 'te: trailers', `/${SERVICE}/Get`];
+    const call = [
+      '-d',
+      message,
+      '-H',
+      'content-type: application/grpc',
+      '-H',
+      'te: trailers',
+      `/${SERVICE}/Get`,
+    ];
     t.match(await load('billing', ...call), /4000 succeeded, 0 failed, 0 errored/);
     await b.quiet();
     t.equal(b.audit.of('decided').length, 8000);
-    t.equal(b.audit.of('ended').filter((one) => 'grpcStatus' in one && one.grpcStatus === 0).length, 4000);
+    t.equal(
+      b.audit.of('ended').filter((one) => 'grpcStatus' in one && one.grpcStatus === 0).length,
+      4000,
+    );
     t.same(unpaired(b.audit.records), []);
   },
 );

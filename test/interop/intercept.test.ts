@@ -1,4 +1,7 @@
-/** Clients of other make that say https://, with nothing but the variables that `chaperone env` and `chaperone trust` print: judged inside their own TLS. */
+/**
+ * Clients of other make that say https://, with nothing but the variables that `chaperone env` and
+ * `chaperone trust` print: judged inside their own TLS.
+ */
 import { execFile, spawn } from 'node:child_process';
 import { createHash, createPrivateKey, type X509Certificate } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -40,21 +43,33 @@ interface Https extends Client {
   readonly more?: (stage: Stage) => Readonly<Record<string, string>>;
 }
 
-const requests = 'import requests,sys; r = requests.get(sys.argv[1]); print(r.status_code, r.text, end="")';
+const requests =
+  'import requests,sys; r = requests.get(sys.argv[1]); print(r.status_code, r.text, end="")';
 const httpx = (options: string): string =>
-  `import httpx,sys; r = httpx.Client(${options}).get(sys.argv[1]); print(r.status_code, r.text, r.http_version, end="")`;
+  `import httpx,sys; r = httpx.Client(${options}).get(sys.argv[1]); print(r.status_code, ` +
+  'r.text, r.http_version, end="")';
 const curl =
   (version: string): Https['command'] =>
   (url) => ['curl', '-sS', version, '-w', ' %{http_version}', '-o', '-', '-D', '-', url];
 
 const CLIENTS: readonly Https[] = [
-  { name: 'curl, HTTP/1.1', needs: ['curl', '--version'], command: curl('--http1.1'), speaks: / 1\.1$/ },
+  {
+    name: 'curl, HTTP/1.1',
+    needs: ['curl', '--version'],
+    command: curl('--http1.1'),
+    speaks: / 1\.1$/,
+  },
   { name: 'curl, HTTP/2', needs: ['curl', '--version'], command: curl('--http2'), speaks: / 2$/ },
   {
     name: 'wget',
     needs: ['wget', '--version'],
     // A 403 is an exit status of wget's own; both heads and bodies go to standard output.
-    command: (url) => ['sh', '-c', 'wget -qSO - --content-on-error "$0" 2>&1 | sed "s/^ *//" || true', url],
+    command: (url) => [
+      'sh',
+      '-c',
+      'wget -qSO - --content-on-error "$0" 2>&1 | sed "s/^ *//" || true',
+      url,
+    ],
   },
   {
     name: 'Node fetch',
@@ -62,7 +77,8 @@ const CLIENTS: readonly Https[] = [
     command: (url) => [
       process.execPath,
       '-e',
-      'fetch(process.argv[1]).then(async (r) => process.stdout.write(`${r.status} ${await r.text()}`))',
+      'fetch(process.argv[1]).then(async (r) => process.stdout.write(`${r.status} ${await ' +
+        'r.text()}`))',
       url,
     ],
   },
@@ -87,7 +103,9 @@ const CLIENTS: readonly Https[] = [
     needs: ['java', '--version'],
     command: (url) => ['java', join(import.meta.dirname, 'Fetch.java'), url],
     more: ({ variables, proxyUrl }) => ({
-      JAVA_TOOL_OPTIONS: `${variables['JAVA_TOOL_OPTIONS']} -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=${new URL(proxyUrl).port}`,
+      JAVA_TOOL_OPTIONS:
+        `${variables['JAVA_TOOL_OPTIONS']} -Dhttps.proxyHost=127.0.0.1 ` +
+        `-Dhttps.proxyPort=${new URL(proxyUrl).port}`,
     }),
     speaks: /HTTP_2$/,
   },
@@ -122,7 +140,11 @@ t.test('clients that say https://', async (t) => {
         const denied = await ask('/v1/keys');
         t.match(denied, /^403/);
         t.match(denied, /no rule of destination saas allows GET \/v1\/keys/);
-        t.same(stage.saas.requests().slice(before), ['GET /v1/models'], 'one request alone reached the service');
+        t.same(
+          stage.saas.requests().slice(before),
+          ['GET /v1/models'],
+          'one request alone reached the service',
+        );
       },
     );
   }
@@ -158,12 +180,20 @@ t.test(
   { skip: missing(['openssl', 'version']) },
   async (t) => {
     await using stage = await staged();
-    const request = (host: string): string => `GET /v1/models HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+    const request = (host: string): string =>
+      `GET /v1/models HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
     const before = stage.saas.requests().length;
-    const good = await sClient(stage, ['-servername', SAAS_HOST, '-verify_hostname', SAAS_HOST], request(SAAS_HOST));
+    const good = await sClient(
+      stage,
+      ['-servername', SAAS_HOST, '-verify_hostname', SAAS_HOST],
+      request(SAAS_HOST),
+    );
     t.match(good, /Verification: OK/);
     t.match(good, /HTTP\/1\.1 200/);
-    t.match(await sClient(stage, ['-servername', SAAS_HOST], request('evil.example')), /HTTP\/1\.1 421/);
+    t.match(
+      await sClient(stage, ['-servername', SAAS_HOST], request('evil.example')),
+      /HTTP\/1\.1 421/,
+    );
     const other = await sClient(stage, ['-servername', `www.${SAAS_HOST}`], request(SAAS_HOST));
     t.notMatch(other, /Verification: OK[^]*HTTP\/1\.1 200/);
     const none = await sClient(stage, ['-noservername'], request(SAAS_HOST));
@@ -182,7 +212,12 @@ t.test(
     await using stage = await staged();
     const other = join(shortFolder(t), 'other.pem');
     writeFileSync(other, (await testAuthority()).pem);
-    const env = { PATH: process.env['PATH'] ?? '', ...stage.variables, CURL_CA_BUNDLE: other, SSL_CERT_FILE: other };
+    const env = {
+      PATH: process.env['PATH'] ?? '',
+      ...stage.variables,
+      CURL_CA_BUNDLE: other,
+      SSL_CERT_FILE: other,
+    };
     const failure = await run('curl', ['-sS', `https://${SAAS_HOST}/v1/models`], { env }).catch(
       (error: { stderr: string }) => error,
     );
@@ -199,9 +234,12 @@ t.test('a WebSocket client through CONNECT (undici)', async (t) => {
   const echo = (socket: Duplex): void =>
     void socket.once('data', (head: Buffer) => {
       const key = /sec-websocket-key: (\S+)/i.exec(head.toString('latin1'))?.[1] ?? '';
-      const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+      const accept = createHash('sha1')
+        .update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+        .digest('base64');
       socket.write(
-        `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+        `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: ` +
+          `Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
       );
       // One text frame of our own; what the client says is not looked into.
       socket.write(Buffer.concat([Buffer.from([0x81, 5]), Buffer.from('hello')]));
@@ -209,7 +247,10 @@ t.test('a WebSocket client through CONNECT (undici)', async (t) => {
       socket.once('data', () => socket.end(Buffer.from([0x88, 0]))).on('end', () => socket.end());
     });
   await using w = await world(t, {
-    site: { rules: [rule('ws', 'allow', { paths: ['/ws'], websocket: true })], roots: [authority.pem] },
+    site: {
+      rules: [rule('ws', 'allow', { paths: ['/ws'], websocket: true })],
+      roots: [authority.pem],
+    },
     upstream: { authority, svid, raw: echo },
   });
   const dispatcher = new ProxyAgent({
@@ -232,33 +273,42 @@ t.test('a WebSocket client through CONNECT (undici)', async (t) => {
   t.same(unpaired(w.b.audit.records), []);
 });
 
-t.test('with the key of the CA in hand, clients take nothing outside of its domains (T7)', async (t) => {
-  const folder = shortFolder(t);
-  using authority = await openInterception({
-    domains: ['example.com'],
-    folder: join(folder, 'ca'),
-    clock: systemClock,
-  });
-  await writeTrust(join(folder, 'trust'), authority.authority());
-  await using server = await posing(join(folder, 'ca', KEY_FILE), authority.authority());
-  const env = {
-    HOME: process.env['HOME'] ?? '/',
-    PATH: process.env['PATH'] ?? '',
-    ...trustVariables(join(folder, 'trust')),
-  };
-  for (const client of CLIENTS) {
-    await t.test(client.name, { skip: missing(client.needs) }, async (t) => {
-      const [program, ...args] = client.command(`https://localhost:${server.port}/`);
-      const { stdout } = await run(program, args, { env }).catch((failure: { stdout: string }) => failure);
-      // Java does not hold a certificate that it trusts directly to the constraints in it (docs/interception.md).
-      if (client.name === 'Java HttpClient') t.match(stdout, /^200 posed/);
-      else t.notMatch(stdout, /posed/);
+t.test(
+  'with the key of the CA in hand, clients take nothing outside of its domains (T7)',
+  async (t) => {
+    const folder = shortFolder(t);
+    using authority = await openInterception({
+      domains: ['example.com'],
+      folder: join(folder, 'ca'),
+      clock: systemClock,
     });
-  }
-});
+    await writeTrust(join(folder, 'trust'), authority.authority());
+    await using server = await posing(join(folder, 'ca', KEY_FILE), authority.authority());
+    const env = {
+      HOME: process.env['HOME'] ?? '/',
+      PATH: process.env['PATH'] ?? '',
+      ...trustVariables(join(folder, 'trust')),
+    };
+    for (const client of CLIENTS) {
+      await t.test(client.name, { skip: missing(client.needs) }, async (t) => {
+        const [program, ...args] = client.command(`https://localhost:${server.port}/`);
+        const { stdout } = await run(program, args, { env }).catch(
+          (failure: { stdout: string }) => failure,
+        );
+        // Java does not hold a certificate that it trusts directly to the constraints in it
+        // (docs/interception.md).
+        if (client.name === 'Java HttpClient') t.match(stdout, /^200 posed/);
+        else t.notMatch(stdout, /posed/);
+      });
+    }
+  },
+);
 
 /** A server that poses as localhost with a certificate that the stolen key signed. */
-async function posing(keyFile: string, ca: X509Certificate): Promise<AsyncDisposable & { readonly port: number }> {
+async function posing(
+  keyFile: string,
+  ca: X509Certificate,
+): Promise<AsyncDisposable & { readonly port: number }> {
   const p256 = { name: 'ECDSA', namedCurve: 'P-256' };
   const secret = createPrivateKey(readFileSync(keyFile)).export({ type: 'pkcs8', format: 'der' });
   const spki = ca.publicKey.export({ type: 'spki', format: 'der' });

@@ -1,6 +1,8 @@
 /**
- * The official conformance suite of MCP against a server behind the sidecar: by the forward proxy, by a local listener, and inside a TLS that is intercepted. The server answers to the name
- * `localhost` alone and the sidecar is asked for another one; but for the two checks of DNS rebinding, which the suite makes of local names alone.
+ * The official conformance suite of MCP against a server behind the sidecar: by the forward proxy,
+ * by a local listener, and inside a TLS that is intercepted. The server answers to the name
+ * `localhost` alone and the sidecar is asked for another one; but for the two checks of DNS
+ * rebinding, which the suite makes of local names alone.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
@@ -24,13 +26,18 @@ const ALL = mcpRule('all', 'allow', {
   methods: ['logging/setLevel'],
 });
 
-async function everything(origins: readonly string[]): Promise<AsyncDisposable & { readonly port: number }> {
+async function everything(
+  origins: readonly string[],
+): Promise<AsyncDisposable & { readonly port: number }> {
   const child = spawn(process.execPath, [join(HERE, 'everything.mjs'), ...origins], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
   let port = 0;
-  createInterface(child.stdout).on('line', (line) => (port = (JSON.parse(line) as { readonly port: number }).port));
+  createInterface(child.stdout).on(
+    'line',
+    (line) => (port = (JSON.parse(line) as { readonly port: number }).port),
+  );
   await until('the server prints its port', () => port > 0 || undefined, 30_000);
   return {
     port,
@@ -119,22 +126,35 @@ for (const { name, site, url, local, env } of WAYS) {
       upstream: { host: '127.0.0.1', port: server.port },
       sentHost: `localhost:${server.port}`,
       rules: [ALL],
-      settings: { serverRequests: new Set(['sampling/createMessage', 'elicitation/create', 'roots/list']) },
+      settings: {
+        serverRequests: new Set(['sampling/createMessage', 'elicitation/create', 'roots/list']),
+      },
       ...site,
       ...(site.listen === true ? { listen: 24_817 } : {}),
     });
-    await using b = await bench({ destinations: [destination], options: { clock: systemClock, interception } });
+    await using b = await bench({
+      destinations: [destination],
+      options: { clock: systemClock, interception },
+    });
     const said = await conformance(url(b), env(b, ca));
     const summary = said.slice(said.indexOf('=== SUMMARY'));
     if (local === undefined) t.match(summary, /^Total: 40 passed, 0 failed$/m);
     else {
       t.match(summary, /^Total: 38 passed, 2 failed$/m, summary);
       t.match(summary, /dns-rebinding-protection: 0 passed, 2 failed/);
-      const rebinding = await conformance(local, env(b, ca), ['--scenario', 'dns-rebinding-protection']);
+      const rebinding = await conformance(local, env(b, ca), [
+        '--scenario',
+        'dns-rebinding-protection',
+      ]);
       if (site.intercept !== true) t.match(rebinding, /Passed: 2\/2, 0 failed/, rebinding);
       else {
-        // The client takes the SNI from the Host that it forges: what the check wants refused with 4xx is cut before.
-        t.match(rebinding, /LocalhostHostAccepted|localhost-host-valid-accepted.*SUCCESS/, rebinding);
+        // The client takes the SNI from the Host that it forges: what the check wants refused with
+        // 4xx is cut before.
+        t.match(
+          rebinding,
+          /LocalhostHostAccepted|localhost-host-valid-accepted.*SUCCESS/,
+          rebinding,
+        );
         t.match(rebinding, /Passed: 1\/2, 1 failed/);
         t.match(JSON.stringify(b.audit.records), /evil\.example\.com/);
       }

@@ -1,20 +1,23 @@
 /**
- * The official MCP SDKs on both sides of the sidecar: TypeScript of 2025-06-18, 2025-11-25 and 2026-07-28 and Python, every client with every server. What is allowed
- * works as it does without a sidecar, streams and requests by the server included; what is not is an error that the client hands on, and never ran.
+ * The official MCP SDKs on both sides of the sidecar: TypeScript of 2025-06-18, 2025-11-25 and
+ * 2026-07-28 and Python, every client with every server. What is allowed works as it does without a
+ * sidecar, streams and requests by the server included; what is not is an error that the client
+ * hands on, and never ran.
  */
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
-import t from 'tap';
 import { proxyVariables } from '../../cmd/environment.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { conditions } from '../../lib/policy/conditions/compile.ts';
-import type { McpPolicy, Rule } from '../../lib/policy/model/destination.ts';
-import { bench } from '../support/proxy.ts';
+import type { McpPolicy } from '../../lib/policy/model/destination.ts';
+import type { Rule } from '../../lib/policy/model/rule.ts';
 import { mcpRule, mcpSite } from '../support/mcp.ts';
+import { bench } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
+import t from 'tap';
 
 const run = promisify(execFile);
 const HERE = join(import.meta.dirname, 'mcp');
@@ -31,8 +34,18 @@ const SERVERS: Readonly<Record<string, Command>> = {
 
 const CLIENTS: Readonly<Record<string, (url: string) => Command>> = {
   'TypeScript 1.17': (url) => [process.execPath, script('client.mjs'), 'sdk-of-2025', url],
-  'TypeScript 1.32': (url) => [process.execPath, script('client.mjs'), '@modelcontextprotocol/sdk', url],
-  'TypeScript 2.4': (url) => [process.execPath, script('client.mjs'), '@modelcontextprotocol/client', url],
+  'TypeScript 1.32': (url) => [
+    process.execPath,
+    script('client.mjs'),
+    '@modelcontextprotocol/sdk',
+    url,
+  ],
+  'TypeScript 2.4': (url) => [
+    process.execPath,
+    script('client.mjs'),
+    '@modelcontextprotocol/client',
+    url,
+  ],
   Python: (url) => ['python3', script('client.py'), url, 'auto'],
   'Python, with a handshake': (url) => ['python3', script('client.py'), url, 'legacy'],
 };
@@ -123,7 +136,9 @@ for (const [serverName, serverCommand] of Object.entries(SERVERS)) {
       const skip = missing(command(''));
       await t.test(`client: ${clientName}`, { skip, timeout: 120_000 }, async (t) => {
         const before = server.ran.length;
-        const seen = await converse(server, command, { serverRequests: new Set(['sampling/createMessage']) });
+        const seen = await converse(server, command, {
+          serverRequests: new Set(['sampling/createMessage']),
+        });
         t.match(seen.version, /^20\d\d-\d\d-\d\d$/);
         t.comment(`version ${seen.version}`);
         t.same(seen.tools, ['get_ticket', 'refund', 'count', 'ask'], 'delete_ticket is not listed');
@@ -131,7 +146,10 @@ for (const [serverName, serverCommand] of Object.entries(SERVERS)) {
         const { answers } = seen;
         t.equal(answers['read'], 'ticket T-1');
         t.equal(answers['small'], 'refunded 40');
-        t.match(answers['large'], { code: -31403, message: /no rule of destination tools allows tools\/call refund/ });
+        t.match(answers['large'], {
+          code: -31403,
+          message: /no rule of destination tools allows tools\/call refund/,
+        });
         t.match(answers['other'], {
           code: -31403,
           message: /no rule of destination tools allows tools\/call delete_ticket/,

@@ -1,4 +1,7 @@
-/** A real squid as corporate proxy: tunnels with credentials, refusals in its own words, and names that it resolves itself. */
+/**
+ * A real squid as corporate proxy: tunnels with credentials, refusals in its own words, and names
+ * that it resolves itself.
+ */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
@@ -26,16 +29,26 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Lets tunnels to one port through, for the one user; loopback addresses too, since that is where the upstreams of a test are. */
-async function squid(t: Test, open: readonly number[]): Promise<{ readonly port: number; readonly log: () => string }> {
+/**
+ * Lets tunnels to one port through, for the one user; loopback addresses too, since that is where
+ * the upstreams of a test are.
+ */
+async function squid(
+  t: Test,
+  open: readonly number[],
+): Promise<{ readonly port: number; readonly log: () => string }> {
   const folder = shortFolder(t);
   execFileSync('chmod', ['0777', folder]);
   const port = await freePort();
   const helper = join(folder, 'auth.sh');
   const words = USER.replace(':', ' ').replaceAll(' me', '%20me').replaceAll(' out', '%20out');
-  writeFileSync(helper, `#!/bin/sh\nwhile read -r line; do [ "$line" = "${words}" ] && echo OK || echo ERR; done\n`, {
-    mode: 0o755,
-  });
+  writeFileSync(
+    helper,
+    `#!/bin/sh\nwhile read -r line; do [ "$line" = "${words}" ] && echo OK || echo ERR; done\n`,
+    {
+      mode: 0o755,
+    },
+  );
   writeFileSync(join(folder, 'hosts'), '127.0.0.1 crm.prod.example\n', { mode: 0o644 });
   const file = join(folder, 'squid.conf');
   writeFileSync(
@@ -59,7 +72,8 @@ http_access deny all
   );
   const child = spawn('squid', ['-N', '-f', file], { stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => (said += chunk.toString()));
   const ended = once(child, 'exit');
   t.teardown(async () => {
     child.kill('SIGKILL');
@@ -78,7 +92,10 @@ http_access deny all
     },
     30_000,
   );
-  return { port, log: () => execFileSync('cat', [join(folder, 'access.log')], { encoding: 'utf8' }) };
+  return {
+    port,
+    log: () => execFileSync('cat', [join(folder, 'access.log')], { encoding: 'utf8' }),
+  };
 }
 
 t.test('through a real squid', { skip: missing(['squid', '-v']) }, async (t) => {
@@ -106,9 +123,26 @@ t.test('through a real squid', { skip: missing(['squid', '-v']) }, async (t) => 
       site({ upstream: at, via: way(good) }),
       site({ name: 'wrong', hosts: ['wrong.internal'], upstream: at, via: way(bad) }),
       site({ name: 'nobody', hosts: ['nobody.internal'], upstream: at, via: way(undefined) }),
-      site({ name: 'closed', hosts: ['closed.internal'], upstream: { ...at, port: 9 }, via: way(good) }),
-      site({ name: 'lost', hosts: ['lost.internal'], upstream: { ...at, host: 'lost.invalid' }, via: way(good) }),
-      site({ name: 'tcp', hosts: ['tcp.internal'], ports: [5432], protocol: 'tcp', upstream: at, via: way(good) }),
+      site({
+        name: 'closed',
+        hosts: ['closed.internal'],
+        upstream: { ...at, port: 9 },
+        via: way(good),
+      }),
+      site({
+        name: 'lost',
+        hosts: ['lost.internal'],
+        upstream: { ...at, host: 'lost.invalid' },
+        via: way(good),
+      }),
+      site({
+        name: 'tcp',
+        hosts: ['tcp.internal'],
+        ports: [5432],
+        protocol: 'tcp',
+        upstream: at,
+        via: way(good),
+      }),
       site({
         name: 'web',
         hosts: ['web.example.com'],
@@ -126,7 +160,10 @@ t.test('through a real squid', { skip: missing(['squid', '-v']) }, async (t) => 
     t.equal(upstream.connections[0]?.spiffeId, 'spiffe://example.org/agent');
     t.same(b.asked, []);
     await b.quiet();
-    t.match(b.audit.of('ended')[0], { peer: 'spiffe://example.org/upstream', via: `http://127.0.0.1:${proxy.port}` });
+    t.match(b.audit.of('ended')[0], {
+      peer: 'spiffe://example.org/upstream',
+      via: `http://127.0.0.1:${proxy.port}`,
+    });
   });
 
   await t.test(
@@ -140,7 +177,11 @@ t.test('through a real squid', { skip: missing(['squid', '-v']) }, async (t) => 
       ] as const) {
         const answer = await b.get(`http://${host}.internal/`);
         t.equal(statusOf(answer), 502, host);
-        t.match(refusal(answer), { code: 'via-refused', message: new RegExp(`it answered ${status}`) }, host);
+        t.match(
+          refusal(answer),
+          { code: 'via-refused', message: new RegExp(`it answered ${status}`) },
+          host,
+        );
         t.notMatch(answer, /squid|html/i, 'its page is not passed on');
       }
     },
@@ -157,7 +198,11 @@ t.test('through a real squid', { skip: missing(['squid', '-v']) }, async (t) => 
     tunnel.write('CONNECT web.example.com:443 HTTP/1.1\r\nHost: web.example.com:443\r\n\r\n');
     await tunnel.sees('200');
     tunnel.socket.removeAllListeners('data');
-    const tls = tlsConnect({ socket: tunnel.socket, servername: 'web.example.com', ca: authority.pem });
+    const tls = tlsConnect({
+      socket: tunnel.socket,
+      servername: 'web.example.com',
+      ca: authority.pem,
+    });
     tls.write('GET /inside HTTP/1.1\r\nHost: web.example.com\r\nConnection: close\r\n\r\n');
     let text = '';
     tls.on('data', (chunk: Buffer) => (text += chunk.toString()));
@@ -168,8 +213,13 @@ t.test('through a real squid', { skip: missing(['squid', '-v']) }, async (t) => 
   });
 
   await t.test('squid itself saw CONNECT alone, and our user', async (t) => {
-    const log = await until('its log', () => (proxy.log().includes('/407') ? proxy.log() : undefined));
-    t.match(log, new RegExp(`TCP_TUNNEL/200 .* CONNECT crm\\.prod\\.example:${upstream.port} agent`));
+    const log = await until('its log', () =>
+      proxy.log().includes('/407') ? proxy.log() : undefined,
+    );
+    t.match(
+      log,
+      new RegExp(`TCP_TUNNEL/200 .* CONNECT crm\\.prod\\.example:${upstream.port} agent`),
+    );
     t.notMatch(log, / GET | POST /);
   });
 });

@@ -1,4 +1,6 @@
-/** docs/tasks.md: its ten minutes, run as they are written, in a folder and on ports of this test. */
+/**
+ * docs/tasks.md: its ten minutes, run as they are written, in a folder and on ports of this test.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -48,9 +50,14 @@ interface Shell extends AsyncDisposable {
 
 /** One shell for all commands, as a reader has it: what they export stays. */
 function shell(folder: string): Shell {
-  const child = spawn('bash', ['--norc'], { cwd: folder, env: environment(folder), stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn('bash', ['--norc'], {
+    cwd: folder,
+    env: environment(folder),
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
   let text = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => (text += chunk.toString()));
   let count = 0;
   return {
     async run(command) {
@@ -70,7 +77,9 @@ function environment(folder: string): NodeJS.ProcessEnv {
 
 /** `…` stands for anything. */
 function pattern(output: string): RegExp {
-  const parts = output.split('…').map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`));
+  const parts = output
+    .split('…')
+    .map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`));
   return new RegExp(`^${parts.join('[^]*')}$`);
 }
 
@@ -92,7 +101,9 @@ t.test(
         (so, [port, free]) => so.replaceAll(port, String(free)),
         text.replaceAll('/tmp/chaperone', folder),
       );
-    const [documents = '', intent = ''] = [...SECTION.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, yaml = '']) => yaml);
+    const [documents = '', intent = ''] = [...SECTION.matchAll(/```yaml\n([\s\S]*?)```/g)].map(
+      ([, yaml = '']) => yaml,
+    );
     writeFileSync(join(folder, 'chaperone.yaml'), here(documents));
     writeFileSync(join(folder, 'intent.yaml'), intent);
     await using sh = shell(folder);
@@ -100,7 +111,9 @@ t.test(
     await sh.run(`chaperone() { ${program} "$@"; }`);
     let [stepUp, decision, ran] = ['s-…', '…', 0];
     for (const { command, output } of commands()) {
-      const wanted = here(command).replace('s-…', stepUp).replace('"decision":"…"', `"decision":"${decision}"`);
+      const wanted = here(command)
+        .replace('s-…', stepUp)
+        .replace('"decision":"…"', `"decision":"${decision}"`);
       const [, server] = /^chaperone (dev|run)\b/.exec(command) ?? [];
       if (server !== undefined) {
         const args = [join(ROOT, 'cmd/chaperone.ts'), ...wanted.split(' ').slice(1)];

@@ -1,6 +1,7 @@
 /**
- * The Python package `websockets` with nothing but the variables that `chaperone env` prints: it says CONNECT for
- * ws:// too, and what it says inside is HTTP in the clear, which is judged as any request is.
+ * The Python package `websockets` with nothing but the variables that `chaperone env` prints: it
+ * says CONNECT for ws:// too, and what it says inside is HTTP in the clear, which is judged as any
+ * request is.
  */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -41,7 +42,10 @@ async function ask(b: Bench, url: string): Promise<unknown> {
 t.test('Python websockets over ws://', { skip }, async (t) => {
   await using server = await serve();
   const upstream = { host: '127.0.0.1', port: server.port };
-  const rules = [rule('ws', 'allow', { paths: ['/ws'], websocket: true }), rule('read', 'allow', { paths: ['/v1'] })];
+  const rules = [
+    rule('ws', 'allow', { paths: ['/ws'], websocket: true }),
+    rule('read', 'allow', { paths: ['/v1'] }),
+  ];
   await using b = await bench({ destinations: [site({ mode: 'plaintext', rules, upstream })] });
 
   await t.test('what is allowed is a WebSocket, long messages and its end included', async (t) => {
@@ -62,7 +66,10 @@ t.test('Python websockets over ws://', { skip }, async (t) => {
   });
 
   await t.test('a host that is not listed is refused at CONNECT, with the reason', async (t) => {
-    t.match(await ask(b, 'ws://unlisted.example/ws'), { connect: 403, reason: /chaperone: .*unlisted\.example/ });
+    t.match(await ask(b, 'ws://unlisted.example/ws'), {
+      connect: 403,
+      reason: /chaperone: .*unlisted\.example/,
+    });
   });
 
   await b.quiet();

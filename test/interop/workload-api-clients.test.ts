@@ -1,4 +1,7 @@
-/** Workload API clients of other languages against the dev server: each prints what it read. go-spiffe has a file of its own. */
+/**
+ * Workload API clients of other languages against the dev server: each prints what it read.
+ * go-spiffe has a file of its own.
+ */
 import { execFile, execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -57,7 +60,9 @@ t.test(
   'the spiffe crate of Rust reads SVIDs, bundles and JWT-SVIDs (S-19, S-20)',
   { skip: unless('cargo', '--version'), timeout: 900_000 },
   async (t) => {
-    await run('cargo', ['build', '--quiet', '--release', '--locked', '--target-dir', TARGET], { cwd: RUST });
+    await run('cargo', ['build', '--quiet', '--release', '--locked', '--target-dir', TARGET], {
+      cwd: RUST,
+    });
     await readsAll(t, join(TARGET, 'release', 'rustspiffe'), []);
   },
 );

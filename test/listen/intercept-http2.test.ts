@@ -15,30 +15,33 @@ async function client(w: World): Promise<Http2Client> {
   return http2Client(0, 'api.example.com', tls);
 }
 
-t.test('each stream is judged by itself, allowed ones beside denied ones, and leaves its own records', async (t) => {
-  await using w = await world(t);
-  await using h2 = await client(w);
-  const answers = await Promise.all([
-    h2.ask('/v1/items?page=2', HTTPS),
-    h2.ask('/export/all', HTTPS),
-    h2.ask('/v1/items', HTTPS, 'hello'),
-  ]);
-  t.match(
-    answers.map(({ status }) => status),
-    [200, 403, 200],
-  );
-  t.match(answers[0]?.body, /"url":"\/v1\/items\?page=2"/);
-  t.match(answers[2]?.body, /"body":"hello"/);
-  h2.session.close();
-  await w.b.quiet();
-  const [connect, ...streams] = w.b.audit.of('decided');
-  const tunnel = connect?.kind === 'decided' ? connect.exchange : '';
-  t.match(connect, { entry: 'connect', effect: 'allow' });
-  t.equal(streams.length, 3);
-  for (const one of streams) t.match(one, { entry: 'intercept', tunnel });
-  t.same(unpaired(w.b.audit.records), []);
-  t.notMatch(w.upstream.connections.map(({ plain }) => plain.text).join(''), /export/);
-});
+t.test(
+  'each stream is judged by itself, allowed ones beside denied ones, and leaves its own records',
+  async (t) => {
+    await using w = await world(t);
+    await using h2 = await client(w);
+    const answers = await Promise.all([
+      h2.ask('/v1/items?page=2', HTTPS),
+      h2.ask('/export/all', HTTPS),
+      h2.ask('/v1/items', HTTPS, 'hello'),
+    ]);
+    t.match(
+      answers.map(({ status }) => status),
+      [200, 403, 200],
+    );
+    t.match(answers[0]?.body, /"url":"\/v1\/items\?page=2"/);
+    t.match(answers[2]?.body, /"body":"hello"/);
+    h2.session.close();
+    await w.b.quiet();
+    const [connect, ...streams] = w.b.audit.of('decided');
+    const tunnel = connect?.kind === 'decided' ? connect.exchange : '';
+    t.match(connect, { entry: 'connect', effect: 'allow' });
+    t.equal(streams.length, 3);
+    for (const one of streams) t.match(one, { entry: 'intercept', tunnel });
+    t.same(unpaired(w.b.audit.records), []);
+    t.notMatch(w.upstream.connections.map(({ plain }) => plain.text).join(''), /export/);
+  },
+);
 
 t.test('a stream for another authority is 421 and its neighbours go on (A2, A3)', async (t) => {
   await using w = await world(t);
@@ -50,7 +53,10 @@ t.test('a stream for another authority is 421 and its neighbours go on (A2, A3)'
     ['the scheme in the clear', { ':scheme': 'http' }, 400],
   ];
   for (const [title, headers, status] of rows) {
-    const [bad, good] = await Promise.all([h2.ask('/x', { ...HTTPS, ...headers }), h2.ask('/ok', HTTPS)]);
+    const [bad, good] = await Promise.all([
+      h2.ask('/x', { ...HTTPS, ...headers }),
+      h2.ask('/ok', HTTPS),
+    ]);
     t.equal(bad.status, status, title);
     if (status === 421) t.match(refusalOf(bad), { code: 'misdirected' }, title);
     t.equal(good.status, 200, title);

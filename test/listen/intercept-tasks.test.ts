@@ -1,17 +1,20 @@
-/** Tasks and interception: what is inside a tunnel belongs to the task of its CONNECT, and nothing of it outlives the task. */
+/**
+ * Tasks and interception: what is inside a tunnel belongs to the task of its CONNECT, and nothing
+ * of it outlives the task.
+ */
 import t, { type Test } from 'tap';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Policy } from '../../lib/policy/model/destination.ts';
 import { openInterception } from '../../lib/interception/authority.ts';
-import { tasks, type Opened, type Tasks } from '../../lib/tasks/registry.ts';
+import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
+import type { Policy } from '../../lib/policy/model/policy.ts';
+import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
 import { testAuthority } from '../support/authority.ts';
-import { mtlsUpstream, type MtlsUpstream } from '../support/upstream.ts';
-import { intent, rule as taskRule } from '../tasks/fixture.ts';
-import { bench, refusal, rule, statusOf, unpaired, type Bench } from '../support/proxy.ts';
 import { inside } from '../support/inside.ts';
 import { saas } from '../support/interception.ts';
+import { type Bench, bench, refusal, rule, statusOf, unpaired } from '../support/proxy.ts';
+import { type MtlsUpstream, mtlsUpstream } from '../support/upstream.ts';
+import { intent, rule as taskRule } from '../tasks/fixture.ts';
 
 interface Room extends AsyncDisposable {
   readonly b: Bench;
@@ -24,7 +27,11 @@ async function room(t: Test): Promise<Room> {
   const authority = await testAuthority();
   const svid = await authority.svid('/saas', { dns: ['api.example.com'] });
   const upstream = await mtlsUpstream({ authority, svid, client: 'none' });
-  const interception = await openInterception({ domains: ['example.com'], folder: undefined, clock: systemClock });
+  const interception = await openInterception({
+    domains: ['example.com'],
+    folder: undefined,
+    clock: systemClock,
+  });
   t.teardown(() => interception[Symbol.dispose]());
   const rules = [
     rule('read', 'allow', { methods: ['GET'] }),
@@ -88,26 +95,38 @@ t.test(
     await r.b.quiet();
     t.match(r.b.audit.of('ended').at(-1), { outcome: /task|no-longer/ });
     t.equal(
-      statusOf(await r.b.ask(`CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n${named(opened)}\r\n`)),
+      statusOf(
+        await r.b.ask(
+          `CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n${named(opened)}\r\n`,
+        ),
+      ),
       407,
     );
     t.notOk(JSON.stringify(r.b.audit.records).includes(opened.secret));
-    t.notMatch(r.upstream.connections.map(({ plain }) => plain.text).join(''), /proxy-authorization/i);
+    t.notMatch(
+      r.upstream.connections.map(({ plain }) => plain.text).join(''),
+      /proxy-authorization/i,
+    );
     t.same(unpaired(r.b.audit.records), []);
   },
 );
 
-t.test('what the grant leaves out, and a request without a task, is refused inside and reaches nobody', async (t) => {
-  await using r = await room(t);
-  const opened = r.registry.open(intent({ targets: ['saas'], actions: ['read'] }));
-  const writing = await inside(r.b, { ca: r.ca, fields: named(opened) });
-  writing.write('POST /a HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 0\r\n\r\n');
-  const refused = await writing.ended();
-  t.equal(statusOf(refused), 403, refused);
-  t.match(refusal(refused), { message: /write/ });
-  const answer = await r.b.ask('CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n\r\n');
-  t.equal(statusOf(answer), 407, 'the tunnel itself');
-  await r.b.quiet();
-  t.same(r.upstream.connections, []);
-  t.same(unpaired(r.b.audit.records), []);
-});
+t.test(
+  'what the grant leaves out, and a request without a task, is refused inside and reaches nobody',
+  async (t) => {
+    await using r = await room(t);
+    const opened = r.registry.open(intent({ targets: ['saas'], actions: ['read'] }));
+    const writing = await inside(r.b, { ca: r.ca, fields: named(opened) });
+    writing.write('POST /a HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 0\r\n\r\n');
+    const refused = await writing.ended();
+    t.equal(statusOf(refused), 403, refused);
+    t.match(refusal(refused), { message: /write/ });
+    const answer = await r.b.ask(
+      'CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n\r\n',
+    );
+    t.equal(statusOf(answer), 407, 'the tunnel itself');
+    await r.b.quiet();
+    t.same(r.upstream.connections, []);
+    t.same(unpaired(r.b.audit.records), []);
+  },
+);

@@ -1,4 +1,7 @@
-/** Interception: what is inside a CONNECT tunnel is judged request by request, or nothing of it gets through. */
+/**
+ * Interception: what is inside a CONNECT tunnel is judged request by request, or nothing of it gets
+ * through.
+ */
 import { createHash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { connect as tlsConnect } from 'node:tls';
@@ -23,7 +26,9 @@ t.test(
     const agent = await inside(w.b, { ca: w.ca });
     agent.write(GET('/v1/items?page=2'));
     await agent.sees(/^HTTP\/1\.1 200 [^]*"url":"\/v1\/items\?page=2"/);
-    agent.write(`POST /v1/items HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 5\r\n\r\nhello`);
+    agent.write(
+      `POST /v1/items HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 5\r\n\r\nhello`,
+    );
     await agent.sees(/"body":"hello"/);
     agent.write(GET('/export/all'));
     const all = await agent.ended();
@@ -31,7 +36,12 @@ t.test(
     await w.b.quiet();
 
     const [connect, ...requests] = w.b.audit.of('decided');
-    t.match(connect, { entry: 'connect', effect: 'allow', destination: 'saas', reason: /is intercepted/ });
+    t.match(connect, {
+      entry: 'connect',
+      effect: 'allow',
+      destination: 'saas',
+      reason: /is intercepted/,
+    });
     const within = connect?.kind === 'decided' ? connect.exchange : '';
     t.match(requests, [
       {
@@ -45,13 +55,27 @@ t.test(
         port: 443,
       },
       { entry: 'intercept', effect: 'allow', rule: 'read', method: 'POST', tunnel: within },
-      { entry: 'intercept', effect: 'deny', rule: 'no-exports', code: 'denied-by-rule', tunnel: within },
+      {
+        entry: 'intercept',
+        effect: 'deny',
+        rule: 'no-exports',
+        code: 'denied-by-rule',
+        tunnel: within,
+      },
     ]);
     t.same(unpaired(w.b.audit.records), []);
-    const ended = w.b.audit.of('ended').find((one) => one.kind === 'ended' && one.exchange === within);
+    const ended = w.b.audit
+      .of('ended')
+      .find((one) => one.kind === 'ended' && one.exchange === within);
     t.match(ended, { outcome: 'completed', status: 200 });
-    t.ok(ended?.kind === 'ended' && ended.sent > 150 && ended.received > 400, 'the tunnel’s bytes are counted');
-    t.ok(w.upstream.connections.length <= 2, 'a POST has one of its own until the upstream is known to keep them');
+    t.ok(
+      ended?.kind === 'ended' && ended.sent > 150 && ended.received > 400,
+      'the tunnel’s bytes are counted',
+    );
+    t.ok(
+      w.upstream.connections.length <= 2,
+      'a POST has one of its own until the upstream is known to keep them',
+    );
     t.notMatch(w.upstream.connections.map(({ plain }) => plain.text).join(''), /export/);
     t.match(
       w.upstream.connections[0]?.plain.text ?? '',
@@ -76,7 +100,9 @@ t.test(
         maxVersion: version,
         ALPNProtocols: ['http/1.1'],
       });
-      await new Promise((resolve, reject) => tls.once('secureConnect', resolve).once('error', reject));
+      await new Promise((resolve, reject) =>
+        tls.once('secureConnect', resolve).once('error', reject),
+      );
       t.equal(tls.getProtocol(), version);
       t.equal(tls.alpnProtocol, 'http/1.1');
       t.equal(tls.getPeerX509Certificate()?.subjectAltName, 'DNS:www.example.com');
@@ -93,7 +119,9 @@ t.test(
       maxVersion: 'TLSv1.1',
       ciphers: 'DEFAULT@SECLEVEL=0',
     });
-    await t.rejects(new Promise((resolve, reject) => tls.once('secureConnect', resolve).once('error', reject)));
+    await t.rejects(
+      new Promise((resolve, reject) => tls.once('secureConnect', resolve).once('error', reject)),
+    );
   },
 );
 
@@ -146,54 +174,88 @@ t.test(
 t.test('absolute-form https:// and a port that is said are the same host', async (t) => {
   await using w = await world(t);
   const agent = await inside(w.b, { ca: w.ca });
-  agent.write(GET('https://api.example.com/a', 'api.example.com:443') + GET('/b', 'API.example.com.'));
+  agent.write(
+    GET('https://api.example.com/a', 'api.example.com:443') + GET('/b', 'API.example.com.'),
+  );
   await agent.sees(/"url":"\/a"[^]*"url":"\/b"/);
   agent.write(GET('http://api.example.com/c'));
   t.match(await agent.ended(), /400 Bad Request[^]*neither a path nor an https/);
 });
 
-t.test('what else is no request for the tunnel is refused inside, and reaches nobody', async (t) => {
-  await using w = await world(t);
-  const rows: readonly (readonly [string, string, number])[] = [
-    ['no Host', 'GET / HTTP/1.0\r\n\r\n', 400],
-    ['two Hosts', 'GET / HTTP/1.1\r\nHost: api.example.com\r\nHost: api.example.com\r\n\r\n', 400],
-    ['CONNECT inside', 'CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com:443\r\n\r\n', 501],
-    ['TRACE', 'TRACE / HTTP/1.1\r\nHost: api.example.com\r\n\r\n', 501],
-    ['a task reference inside', GET('/', 'api.example.com', 'Proxy-Authorization: Basic YTpi\r\n'), 407],
-    ['user information', GET('https://a@api.example.com/'), 400],
-    ['a path that is climbed out of', GET('/a/%2e%2e/%2e%2e/x'), 400],
-    ['a method override', GET('/', 'api.example.com', 'X-HTTP-Method-Override: DELETE\r\n'), 400],
-    [
-      'two lengths',
-      'POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n',
-      400,
-    ],
-    ['no HTTP', 'SSH-2.0-OpenSSH_9.6\r\n\r\n', 400],
-    ['the preface of HTTP/2 that was not agreed on', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
-  ];
-  for (const [title, bytes, status] of rows) {
-    const agent = await inside(w.b, { ca: w.ca });
-    agent.write(bytes);
-    t.equal(statusOf(await agent.ended()), status, title);
-  }
-  await w.b.quiet();
-  t.same(w.upstream.connections, []);
-  t.same(unpaired(w.b.audit.records), []);
-});
+t.test(
+  'what else is no request for the tunnel is refused inside, and reaches nobody',
+  async (t) => {
+    await using w = await world(t);
+    const rows: readonly (readonly [string, string, number])[] = [
+      ['no Host', 'GET / HTTP/1.0\r\n\r\n', 400],
+      [
+        'two Hosts',
+        'GET / HTTP/1.1\r\nHost: api.example.com\r\nHost: api.example.com\r\n\r\n',
+        400,
+      ],
+      [
+        'CONNECT inside',
+        'CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com:443\r\n\r\n',
+        501,
+      ],
+      ['TRACE', 'TRACE / HTTP/1.1\r\nHost: api.example.com\r\n\r\n', 501],
+      [
+        'a task reference inside',
+        GET('/', 'api.example.com', 'Proxy-Authorization: Basic YTpi\r\n'),
+        407,
+      ],
+      ['user information', GET('https://a@api.example.com/'), 400],
+      ['a path that is climbed out of', GET('/a/%2e%2e/%2e%2e/x'), 400],
+      ['a method override', GET('/', 'api.example.com', 'X-HTTP-Method-Override: DELETE\r\n'), 400],
+      [
+        'two lengths',
+        'POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: ' +
+          '1\r\nTransfer-Encoding: chunked\r\n\r\n',
+        400,
+      ],
+      ['no HTTP', 'SSH-2.0-OpenSSH_9.6\r\n\r\n', 400],
+      ['the preface of HTTP/2 that was not agreed on', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
+    ];
+    for (const [title, bytes, status] of rows) {
+      const agent = await inside(w.b, { ca: w.ca });
+      agent.write(bytes);
+      t.equal(statusOf(await agent.ended()), status, title);
+    }
+    await w.b.quiet();
+    t.same(w.upstream.connections, []);
+    t.same(unpaired(w.b.audit.records), []);
+  },
+);
 
 t.test(
   'a tunnel whose TLS is not for the host of the CONNECT, or is no TLS, opens no connection (A1, A12, A13, T3)',
   async (t) => {
     await using w = await world(t);
     const ech = withExtension(await hello('evil.example.com'), 0xfe0d);
-    const agents: readonly (readonly [string, (line: Awaited<ReturnType<typeof tunnel>>) => void, RegExp])[] = [
+    const agents: readonly (readonly [
+      string,
+      (line: Awaited<ReturnType<typeof tunnel>>) => void,
+      RegExp,
+    ])[] = [
       [
         'another SNI (A1)',
-        (line) => void tlsConnect({ socket: line.socket, servername: 'evil.example.com' }).on('error', () => {}),
+        (line) =>
+          void tlsConnect({ socket: line.socket, servername: 'evil.example.com' }).on(
+            'error',
+            () => {},
+          ),
         /asks for evil\.example\.com/,
       ],
-      ['no SNI (A1)', (line) => void tlsConnect({ socket: line.socket }).on('error', () => {}), /names no server/],
-      ['encrypted ClientHello beside another SNI (A12)', (line) => line.write(ech), /asks for evil/],
+      [
+        'no SNI (A1)',
+        (line) => void tlsConnect({ socket: line.socket }).on('error', () => {}),
+        /names no server/,
+      ],
+      [
+        'encrypted ClientHello beside another SNI (A12)',
+        (line) => line.write(ech),
+        /asks for evil/,
+      ],
       ['plain HTTP (T3)', (line) => line.write(GET('/')), /no TLS handshake/],
       ['SSH (T3)', (line) => line.write('SSH-2.0-OpenSSH_9.6\r\n'), /no TLS handshake/],
       [
@@ -213,7 +275,9 @@ t.test(
       line.socket.removeAllListeners('data');
       act(line);
       line.socket.resume();
-      await until(`${title} is recorded`, () => w.b.audit.records.slice(before).some(({ kind }) => kind === 'ended'));
+      await until(`${title} is recorded`, () =>
+        w.b.audit.records.slice(before).some(({ kind }) => kind === 'ended'),
+      );
       t.match(
         w.b.audit.records.slice(before).find(({ kind }) => kind === 'ended'),
         { reason },
@@ -227,18 +291,22 @@ t.test(
   },
 );
 
-t.test('an agent that does not trust the CA, or pins, gets nothing, and the record says why (T6)', async (t) => {
-  await using w = await world(t);
-  const other = await testAuthority();
-  await t.rejects(inside(w.b, { ca: other.pem }), /unable to verify|self-signed|unable to get/);
-  await w.b.quiet();
-  t.match(w.b.audit.of('ended').at(-1), {
-    outcome: 'client-tls',
-    reason: /^the agent (does not trust our certificate|completed no TLS handshake) for api\.example\.com/,
-  });
-  t.same(w.upstream.connections, [], 'no fall-open');
-  t.same(unpaired(w.b.audit.records), []);
-});
+t.test(
+  'an agent that does not trust the CA, or pins, gets nothing, and the record says why (T6)',
+  async (t) => {
+    await using w = await world(t);
+    const other = await testAuthority();
+    await t.rejects(inside(w.b, { ca: other.pem }), /unable to verify|self-signed|unable to get/);
+    await w.b.quiet();
+    t.match(w.b.audit.of('ended').at(-1), {
+      outcome: 'client-tls',
+      reason:
+        /^the agent (does not trust our certificate|completed no TLS handshake) for api\.example\.com/,
+    });
+    t.same(w.upstream.connections, [], 'no fall-open');
+    t.same(unpaired(w.b.audit.records), []);
+  },
+);
 
 t.test(
   'an agent that leaves in the middle of the handshake is recorded as one that may not trust the CA (T6)',
@@ -253,72 +321,94 @@ t.test(
       line.socket[leave]();
       await w.b.quiet();
       const ended = w.b.audit.records.slice(before).find(({ kind }) => kind === 'ended');
-      t.match(ended, { outcome: 'client-tls', reason: /completed no TLS handshake for api\.example\.com/ }, leave);
+      t.match(
+        ended,
+        { outcome: 'client-tls', reason: /completed no TLS handshake for api\.example\.com/ },
+        leave,
+      );
     }
     t.same(w.upstream.connections, []);
     t.same(unpaired(w.b.audit.records), []);
   },
 );
 
-t.test('an upstream that cannot be verified is a 502 inside, and gets no request (T6, A14)', async (t) => {
-  const rows: readonly (readonly [
-    string,
-    { readonly dns?: readonly string[]; readonly notAfter?: number; readonly notBefore?: number },
-    string,
-  ])[] = [
-    ['another name', { dns: ['www.example.com'] }, 'upstream-identity'],
-    ['expired', { dns: ['api.example.com'], notBefore: 0, notAfter: 1000 }, 'upstream-tls'],
-  ];
-  for (const [title, leaf, code] of rows) {
+t.test(
+  'an upstream that cannot be verified is a 502 inside, and gets no request (T6, A14)',
+  async (t) => {
+    const rows: readonly (readonly [
+      string,
+      { readonly dns?: readonly string[]; readonly notAfter?: number; readonly notBefore?: number },
+      string,
+    ])[] = [
+      ['another name', { dns: ['www.example.com'] }, 'upstream-identity'],
+      ['expired', { dns: ['api.example.com'], notBefore: 0, notAfter: 1000 }, 'upstream-tls'],
+    ];
+    for (const [title, leaf, code] of rows) {
+      const authority = await testAuthority();
+      const svid = await authority.svid('/saas', leaf);
+      await using w = await world(t, {
+        upstream: { authority, svid },
+        site: { roots: [authority.pem] },
+      });
+      const agent = await inside(w.b, { ca: w.ca });
+      agent.write(GET('/secret'));
+      await agent.sees(/^HTTP\/1\.1 502 [^]*\]\n/);
+      t.equal(refusal(agent.text).code, code, title);
+      t.equal(w.upstream.received(), 0, title);
+      agent.tls.destroy();
+      await w.b.quiet();
+      t.same(unpaired(w.b.audit.records), []);
+    }
+  },
+);
+
+t.test(
+  'without a running authority for the host a tunnel is refused before it opens',
+  async (t) => {
+    await using upstream = await rawUpstream();
     const authority = await testAuthority();
-    const svid = await authority.svid('/saas', leaf);
-    await using w = await world(t, { upstream: { authority, svid }, site: { roots: [authority.pem] } });
-    const agent = await inside(w.b, { ca: w.ca });
-    agent.write(GET('/secret'));
-    await agent.sees(/^HTTP\/1\.1 502 [^]*\]\n/);
-    t.equal(refusal(agent.text).code, code, title);
-    t.equal(w.upstream.received(), 0, title);
-    agent.tls.destroy();
-    await w.b.quiet();
-    t.same(unpaired(w.b.audit.records), []);
-  }
-});
-
-t.test('without a running authority for the host a tunnel is refused before it opens', async (t) => {
-  await using upstream = await rawUpstream();
-  const authority = await testAuthority();
-  using narrow = await openInterception({ domains: ['example.org'], folder: undefined, clock: systemClock });
-  for (const interception of [undefined, narrow]) {
-    await using b = await bench({
-      identity: 'none',
-      destinations: [saas(upstream.port, authority)],
-      options: { interception },
+    using narrow = await openInterception({
+      domains: ['example.org'],
+      folder: undefined,
+      clock: systemClock,
     });
-    const answer = await b.ask('CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n\r\n');
-    t.equal(statusOf(answer), 403);
-    t.match(refusal(answer), {
-      code: 'wrong-entry',
-      message: /cannot stand in for api\.example\.com:443.*start the sidecar again/,
-    });
-    t.same(unpaired(b.audit.records), []);
-  }
-  t.same(upstream.connections, []);
-});
+    for (const interception of [undefined, narrow]) {
+      await using b = await bench({
+        identity: 'none',
+        destinations: [saas(upstream.port, authority)],
+        options: { interception },
+      });
+      const answer = await b.ask(
+        'CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n\r\n',
+      );
+      t.equal(statusOf(answer), 403);
+      t.match(refusal(answer), {
+        code: 'wrong-entry',
+        message: /cannot stand in for api\.example\.com:443.*start the sidecar again/,
+      });
+      t.same(unpaired(b.audit.records), []);
+    }
+    t.same(upstream.connections, []);
+  },
+);
 
-t.test('a destination that is not intercepted stays refused over CONNECT to 443 (T1)', async (t) => {
-  for (const refusals of ['connect', 'inside'] as const) {
-    await using w = await world(t, { site: { intercept: false }, refusals });
-    const answer =
-      refusals === 'connect'
-        ? await w.b.ask('CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n\r\n')
-        : await refusedInside(w);
-    t.equal(statusOf(answer), 403, refusals);
-    t.match(refusal(answer), { code: 'wrong-entry', message: /tls\.intercept: true/ }, refusals);
-    await w.b.quiet();
-    t.same(unpaired(w.b.audit.records), []);
-    t.same(w.upstream.connections, []);
-  }
-});
+t.test(
+  'a destination that is not intercepted stays refused over CONNECT to 443 (T1)',
+  async (t) => {
+    for (const refusals of ['connect', 'inside'] as const) {
+      await using w = await world(t, { site: { intercept: false }, refusals });
+      const answer =
+        refusals === 'connect'
+          ? await w.b.ask('CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n\r\n')
+          : await refusedInside(w);
+      t.equal(statusOf(answer), 403, refusals);
+      t.match(refusal(answer), { code: 'wrong-entry', message: /tls\.intercept: true/ }, refusals);
+      await w.b.quiet();
+      t.same(unpaired(w.b.audit.records), []);
+      t.same(w.upstream.connections, []);
+    }
+  },
+);
 
 async function refusedInside(w: World): Promise<string> {
   const agent = await inside(w.b, { ca: w.ca });
@@ -338,9 +428,12 @@ t.test('a WebSocket inside a tunnel is a request like any other, then frames', a
       raw: (socket: Duplex) =>
         void socket.once('data', (head: Buffer) => {
           const key = /sec-websocket-key: (\S+)/i.exec(head.toString('latin1'))?.[1] ?? '';
-          const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+          const accept = createHash('sha1')
+            .update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+            .digest('base64');
           socket.write(
-            `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+            `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: ` +
+              `Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
           );
           socket.on('data', (chunk: Buffer) => socket.write(chunk)).on('end', () => socket.end());
         }),
@@ -350,7 +443,8 @@ t.test('a WebSocket inside a tunnel is a request like any other, then frames', a
     GET(
       path,
       'api.example.com',
-      'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n',
+      'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: ' +
+        '13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n',
     );
   const refused = await inside(w.b, { ca: w.ca });
   refused.write(upgrade('/other'));
@@ -378,7 +472,11 @@ t.test(
       const agent = await inside(w.b, { ca: w.ca });
       agent.write(GET('/a'));
       await agent.sees('"/a"');
-      w.b.policy.set(next === 'gone' ? policyOf() : policyOf(saas(w.upstream.port, w.authority, { intercept: false })));
+      w.b.policy.set(
+        next === 'gone'
+          ? policyOf()
+          : policyOf(saas(w.upstream.port, w.authority, { intercept: false })),
+      );
       await agent.ended();
       await w.b.quiet();
       t.match(w.b.audit.of('ended').at(-1), { outcome: 'no-longer-allowed' }, next);
@@ -393,7 +491,9 @@ t.test('rules that change hold for the next request in an open tunnel', async (t
   agent.write(GET('/a'));
   await agent.sees('"/a"');
   w.b.policy.set(
-    policyOf(saas(w.upstream.port, w.authority, { rules: [rule('none', 'deny'), rule('read', 'allow')] })),
+    policyOf(
+      saas(w.upstream.port, w.authority, { rules: [rule('none', 'deny'), rule('read', 'allow')] }),
+    ),
   );
   agent.write(GET('/b'));
   t.match(await agent.ended(), /HTTP\/1\.1 403 [^]*rule none/);
@@ -402,7 +502,11 @@ t.test('rules that change hold for the next request in an open tunnel', async (t
 
 t.test('idle tunnels take no place of the destination and end when the proxy drains', async (t) => {
   await using w = await world(t, { site: { limits: { concurrent: 1 } } });
-  const agents = [await inside(w.b, { ca: w.ca }), await inside(w.b, { ca: w.ca }), await inside(w.b, { ca: w.ca })];
+  const agents = [
+    await inside(w.b, { ca: w.ca }),
+    await inside(w.b, { ca: w.ca }),
+    await inside(w.b, { ca: w.ca }),
+  ];
   for (const agent of agents) {
     agent.write(GET('/a'));
     await agent.sees('"/a"');

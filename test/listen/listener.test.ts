@@ -28,7 +28,10 @@ t.test(
       ['http://crm.internal/a', 'crm.internal', 'crm.internal'],
     ];
     for (const [target, host, sent] of rows) {
-      const answer = await b.ask(`GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`, 'crm');
+      const answer = await b.ask(
+        `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+        'crm',
+      );
       t.equal(statusOf(answer), 200, `${target} ${host}`);
       t.match(answer, `"host","${sent}"`, `${target} ${host}`);
     }
@@ -40,105 +43,157 @@ t.test(
   },
 );
 
-t.test('a local listener turns away other hosts, other origins and tunnels (M14, A4)', async (t) => {
-  await using upstream = await rawUpstream();
-  const other = site({
-    name: 'other',
-    hosts: ['other.internal'],
-    mode: 'plaintext',
-    upstream: { host: '127.0.0.1', port: upstream.port },
-  });
-  const destination = site({ listen: true, mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } });
-  await using b = await bench({ destinations: [destination, other] });
-  const port = b.port('crm');
-  const own = `127.0.0.1:${port}`;
-  const rows: readonly (readonly [title: string, request: string, status: number, code: string])[] = [
-    ['a rebound name', `GET / HTTP/1.1\r\nHost: evil.com:${port}\r\n\r\n`, 421, 'misdirected'],
-    ['another destination', 'GET / HTTP/1.1\r\nHost: other.internal\r\n\r\n', 421, 'misdirected'],
-    [
-      'another destination in absolute-form',
-      'GET http://other.internal/ HTTP/1.1\r\nHost: other.internal\r\n\r\n',
-      421,
-      'misdirected',
-    ],
-    ['the listener itself in absolute-form', `GET http://${own}/ HTTP/1.1\r\nHost: ${own}\r\n\r\n`, 421, 'misdirected'],
-    [
-      'absolute-form and Host differ',
-      'GET http://crm.internal/ HTTP/1.1\r\nHost: other.internal\r\n\r\n',
-      400,
-      'ambiguous',
-    ],
-    ['a page of another origin', `GET / HTTP/1.1\r\nHost: ${own}\r\nOrigin: http://evil.com\r\n\r\n`, 403, 'denied'],
-    ...['cross-site', 'same-site', 'Cross-Site', ''].map((from): [string, string, number, string] => [
-      `an image or a link of a page (${from})`,
-      `GET /delete?x=1 HTTP/1.1\r\nHost: ${own}\r\nSec-Fetch-Site: ${from}\r\n\r\n`,
-      403,
-      'denied',
-    ]),
-    [
-      'a page that says it twice',
-      `GET / HTTP/1.1\r\nHost: ${own}\r\nSec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site\r\n\r\n`,
-      403,
-      'denied',
-    ],
-    ['a page without an origin', `GET / HTTP/1.1\r\nHost: ${own}\r\nOrigin: null\r\n\r\n`, 403, 'denied'],
-    ['CONNECT', 'CONNECT crm.internal:80 HTTP/1.1\r\nHost: crm.internal:80\r\n\r\n', 501, 'method-not-supported'],
-    ['a task reference', `GET / HTTP/1.1\r\nHost: ${own}\r\nProxy-Authorization: Basic x\r\n\r\n`, 407, 'task-unknown'],
-    ['an asterisk', `OPTIONS * HTTP/1.1\r\nHost: ${own}\r\n\r\n`, 400, 'malformed'],
-  ];
-  for (const [title, request, status, code] of rows) {
-    const answer = await b.ask(request, 'crm');
-    t.equal(statusOf(answer), status, title);
-    t.equal(refusal(answer).code, code, title);
-  }
-  const same = await b.ask(
-    `GET / HTTP/1.1\r\nHost: ${own}\r\nOrigin: http://${own}\r\nConnection: close\r\n\r\n`,
-    'crm',
-  );
-  t.equal(statusOf(same), 200, 'its own origin');
-  t.equal(upstream.connections.length, 1);
-  await b.quiet();
-  t.same(unpaired(b.audit.records), []);
-});
+t.test(
+  'a local listener turns away other hosts, other origins and tunnels (M14, A4)',
+  async (t) => {
+    await using upstream = await rawUpstream();
+    const other = site({
+      name: 'other',
+      hosts: ['other.internal'],
+      mode: 'plaintext',
+      upstream: { host: '127.0.0.1', port: upstream.port },
+    });
+    const destination = site({
+      listen: true,
+      mode: 'plaintext',
+      upstream: { host: '127.0.0.1', port: upstream.port },
+    });
+    await using b = await bench({ destinations: [destination, other] });
+    const port = b.port('crm');
+    const own = `127.0.0.1:${port}`;
+    const rows: readonly (readonly [
+      title: string,
+      request: string,
+      status: number,
+      code: string,
+    ])[] = [
+      ['a rebound name', `GET / HTTP/1.1\r\nHost: evil.com:${port}\r\n\r\n`, 421, 'misdirected'],
+      ['another destination', 'GET / HTTP/1.1\r\nHost: other.internal\r\n\r\n', 421, 'misdirected'],
+      [
+        'another destination in absolute-form',
+        'GET http://other.internal/ HTTP/1.1\r\nHost: other.internal\r\n\r\n',
+        421,
+        'misdirected',
+      ],
+      [
+        'the listener itself in absolute-form',
+        `GET http://${own}/ HTTP/1.1\r\nHost: ${own}\r\n\r\n`,
+        421,
+        'misdirected',
+      ],
+      [
+        'absolute-form and Host differ',
+        'GET http://crm.internal/ HTTP/1.1\r\nHost: other.internal\r\n\r\n',
+        400,
+        'ambiguous',
+      ],
+      [
+        'a page of another origin',
+        `GET / HTTP/1.1\r\nHost: ${own}\r\nOrigin: http://evil.com\r\n\r\n`,
+        403,
+        'denied',
+      ],
+      ...['cross-site', 'same-site', 'Cross-Site', ''].map(
+        (from): [string, string, number, string] => [
+          `an image or a link of a page (${from})`,
+          `GET /delete?x=1 HTTP/1.1\r\nHost: ${own}\r\nSec-Fetch-Site: ${from}\r\n\r\n`,
+          403,
+          'denied',
+        ],
+      ),
+      [
+        'a page that says it twice',
+        `GET / HTTP/1.1\r\nHost: ${own}\r\nSec-Fetch-Site: none\r\nSec-Fetch-Site: ` +
+          `cross-site\r\n\r\n`,
+        403,
+        'denied',
+      ],
+      [
+        'a page without an origin',
+        `GET / HTTP/1.1\r\nHost: ${own}\r\nOrigin: null\r\n\r\n`,
+        403,
+        'denied',
+      ],
+      [
+        'CONNECT',
+        'CONNECT crm.internal:80 HTTP/1.1\r\nHost: crm.internal:80\r\n\r\n',
+        501,
+        'method-not-supported',
+      ],
+      [
+        'a task reference',
+        `GET / HTTP/1.1\r\nHost: ${own}\r\nProxy-Authorization: Basic x\r\n\r\n`,
+        407,
+        'task-unknown',
+      ],
+      ['an asterisk', `OPTIONS * HTTP/1.1\r\nHost: ${own}\r\n\r\n`, 400, 'malformed'],
+    ];
+    for (const [title, request, status, code] of rows) {
+      const answer = await b.ask(request, 'crm');
+      t.equal(statusOf(answer), status, title);
+      t.equal(refusal(answer).code, code, title);
+    }
+    const same = await b.ask(
+      `GET / HTTP/1.1\r\nHost: ${own}\r\nOrigin: http://${own}\r\nConnection: close\r\n\r\n`,
+      'crm',
+    );
+    t.equal(statusOf(same), 200, 'its own origin');
+    t.equal(upstream.connections.length, 1);
+    await b.quiet();
+    t.same(unpaired(b.audit.records), []);
+  },
+);
 
-t.test('a raw TCP listener: bytes wrapped in mTLS, half-closes kept, one decision a connection', async (t) => {
-  const authority = await testAuthority();
-  await using upstream = await mtlsUpstream({
-    authority,
-    raw: (socket) => {
-      socket.write('hello ');
-      socket.on('data', (chunk) => socket.write(chunk)).on('end', () => socket.end('bye'));
-    },
-  });
-  const destination = site({
-    name: 'db',
-    protocol: 'tcp',
-    listen: true,
-    hosts: ['db.internal'],
-    ports: [5432],
-    upstream: { host: '127.0.0.1', port: upstream.port },
-  });
-  await using b = await bench({ authority, destinations: [destination] });
-  const line = await b.open('db');
-  await line.sees('hello ');
-  line.write('x'.repeat(100_000));
-  line.socket.end();
-  const all = await line.ended();
-  t.equal(all.length, 100_009);
-  t.match(all, /bye$/);
-  await b.quiet();
-  t.match(b.audit.of('decided'), [
-    { entry: 'listener', destination: 'db', host: 'db.internal', port: 5432, effect: 'allow' },
-  ]);
-  t.match(b.audit.of('ended'), [
-    { outcome: 'completed', sent: 100_000, received: 100_009, peer: 'spiffe://example.org/upstream' },
-  ]);
-  await upstream.quiet();
-});
+t.test(
+  'a raw TCP listener: bytes wrapped in mTLS, half-closes kept, one decision a connection',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await mtlsUpstream({
+      authority,
+      raw: (socket) => {
+        socket.write('hello ');
+        socket.on('data', (chunk) => socket.write(chunk)).on('end', () => socket.end('bye'));
+      },
+    });
+    const destination = site({
+      name: 'db',
+      protocol: 'tcp',
+      listen: true,
+      hosts: ['db.internal'],
+      ports: [5432],
+      upstream: { host: '127.0.0.1', port: upstream.port },
+    });
+    await using b = await bench({ authority, destinations: [destination] });
+    const line = await b.open('db');
+    await line.sees('hello ');
+    line.write('x'.repeat(100_000));
+    line.socket.end();
+    const all = await line.ended();
+    t.equal(all.length, 100_009);
+    t.match(all, /bye$/);
+    await b.quiet();
+    t.match(b.audit.of('decided'), [
+      { entry: 'listener', destination: 'db', host: 'db.internal', port: 5432, effect: 'allow' },
+    ]);
+    t.match(b.audit.of('ended'), [
+      {
+        outcome: 'completed',
+        sent: 100_000,
+        received: 100_009,
+        peer: 'spiffe://example.org/upstream',
+      },
+    ]);
+    await upstream.quiet();
+  },
+);
 
 t.test('a raw TCP listener: whatever goes wrong is a cut, and the record says what', async (t) => {
   const authority = await testAuthority();
-  await using upstream = await mtlsUpstream({ authority, id: '/mallory', raw: (socket) => void socket.resume() });
+  await using upstream = await mtlsUpstream({
+    authority,
+    id: '/mallory',
+    raw: (socket) => void socket.resume(),
+  });
   const tcp = (name: string, port: number): ReturnType<typeof site> =>
     site({
       name,
@@ -148,7 +203,10 @@ t.test('a raw TCP listener: whatever goes wrong is a cut, and the record says wh
       ports: [1],
       upstream: { host: '127.0.0.1', port },
     });
-  await using b = await bench({ authority, destinations: [tcp('wrong', upstream.port), tcp('refused', 1)] });
+  await using b = await bench({
+    authority,
+    destinations: [tcp('wrong', upstream.port), tcp('refused', 1)],
+  });
   for (const [name, outcome] of [
     ['wrong', 'upstream-identity'],
     ['refused', 'upstream-refused'],
@@ -171,7 +229,8 @@ t.test(
     const crm = site({ listen: true, mode: 'plaintext', upstream: at });
     await using b = await bench({ destinations: [crm] });
     const port = b.port('crm');
-    const request = (host: string): string => `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+    const request = (host: string): string =>
+      `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
 
     const next = policyOf(
       site({ name: 'new', hosts: ['new.internal'], listen: true, mode: 'plaintext', upstream: at }),
@@ -192,7 +251,13 @@ t.test(
     const busy = typeof address === 'object' ? (address?.port ?? 0) : 0;
     const clash = policyOf(
       crm,
-      site({ name: 'busy', hosts: ['busy.internal'], listen: busy, mode: 'plaintext', upstream: at }),
+      site({
+        name: 'busy',
+        hosts: ['busy.internal'],
+        listen: busy,
+        mode: 'plaintext',
+        upstream: at,
+      }),
     );
     await t.rejects(b.proxy.prepare(clash), {
       code: 'listen',
@@ -201,20 +266,34 @@ t.test(
     t.same([...b.proxy.addresses.keys()].sort(), ['forward', 'new'], 'nothing was half-applied');
 
     const reused = b.port('new');
-    b.policy.set(policyOf(site({ name: 'a', hosts: ['a.internal'], listen: reused, mode: 'plaintext', upstream: at })));
+    b.policy.set(
+      policyOf(
+        site({ name: 'a', hosts: ['a.internal'], listen: reused, mode: 'plaintext', upstream: at }),
+      ),
+    );
     await until('the port is bound anew', async () => b.proxy.addresses.has('a') || undefined);
-    b.policy.set(policyOf(site({ name: 'b', hosts: ['b.internal'], listen: reused, mode: 'plaintext', upstream: at })));
+    b.policy.set(
+      policyOf(
+        site({ name: 'b', hosts: ['b.internal'], listen: reused, mode: 'plaintext', upstream: at }),
+      ),
+    );
     t.equal(b.port('b'), reused, 'the same address, for another destination');
     t.equal(statusOf(await b.ask(request('a.internal'), 'b')), 421);
     t.equal(statusOf(await b.ask(request('b.internal'), 'b')), 200);
   },
 );
 
-t.test('a listener that cannot be bound at start refuses to start and names the address', async (t) => {
-  const taken = createServer();
-  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
-  t.teardown(() => taken.close());
-  const address = taken.address();
-  const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
-  await t.rejects(bench({ destinations: [site({ listen: port })] }), { code: 'listen', exit: 71 });
-});
+t.test(
+  'a listener that cannot be bound at start refuses to start and names the address',
+  async (t) => {
+    const taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+    t.teardown(() => taken.close());
+    const address = taken.address();
+    const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
+    await t.rejects(bench({ destinations: [site({ listen: port })] }), {
+      code: 'listen',
+      exit: 71,
+    });
+  },
+);

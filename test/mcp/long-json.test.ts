@@ -11,7 +11,9 @@ const anyJson = fc.json({ depthSize: 'medium' });
 t.test('what is read in steps of any size is what is read in one go, errors too', async () => {
   const outcome = (read: () => unknown): string => {
     try {
-      return JSON.stringify(read(), (_, value: unknown) => (value instanceof Map ? [...value] : value));
+      return JSON.stringify(read(), (_, value: unknown) =>
+        value instanceof Map ? [...value] : value,
+      );
     } catch (failure) {
       return String(failure);
     }
@@ -43,28 +45,38 @@ t.test('what is written in pieces of any size is what is written in one go', asy
         for (let piece = writer.write(size); piece !== ''; piece = writer.write(size)) all += piece;
         return all;
       };
-      return pieces('as it is') === writeJson(value) && pieces('canonical') === canonicalJson(value);
+      return (
+        pieces('as it is') === writeJson(value) && pieces('canonical') === canonicalJson(value)
+      );
     }),
     { numRuns: 2000 },
   );
 });
 
-t.test('a long message is read, written and digested as a short one, and others have turns in between', async (t) => {
-  const pacing = turns();
-  const text = JSON.stringify({ b: Array.from({ length: 50_000 }, (_, i) => [i, `é${i}`]), a: { z: 1, y: [] } });
-  t.ok(text.length > 8 * LONG);
-  let others = 0;
-  let done = false;
-  const other = (): void => {
-    others += 1;
-    if (!done) setImmediate(other);
-  };
-  other();
-  const value = await parseLong(Buffer.from(text), pacing);
-  t.ok(others > 8, `${others} turns of others while it was read`);
-  t.equal((await writeLong(value, pacing)).toString(), text);
-  t.equal(await digestLong(value, pacing), hash('sha256', canonicalJson(value)));
-  done = true;
-  await t.rejects(parseLong(Buffer.from(`${text}x`), pacing), { code: 'bad-json' });
-  await t.rejects(parseLong(Buffer.from([0xff, ...Buffer.from(text)]), pacing), { code: 'bad-json' });
-});
+t.test(
+  'a long message is read, written and digested as a short one, and others have turns in between',
+  async (t) => {
+    const pacing = turns();
+    const text = JSON.stringify({
+      b: Array.from({ length: 50_000 }, (_, i) => [i, `é${i}`]),
+      a: { z: 1, y: [] },
+    });
+    t.ok(text.length > 8 * LONG);
+    let others = 0;
+    let done = false;
+    const other = (): void => {
+      others += 1;
+      if (!done) setImmediate(other);
+    };
+    other();
+    const value = await parseLong(Buffer.from(text), pacing);
+    t.ok(others > 8, `${others} turns of others while it was read`);
+    t.equal((await writeLong(value, pacing)).toString(), text);
+    t.equal(await digestLong(value, pacing), hash('sha256', canonicalJson(value)));
+    done = true;
+    await t.rejects(parseLong(Buffer.from(`${text}x`), pacing), { code: 'bad-json' });
+    await t.rejects(parseLong(Buffer.from([0xff, ...Buffer.from(text)]), pacing), {
+      code: 'bad-json',
+    });
+  },
+);

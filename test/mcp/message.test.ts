@@ -61,7 +61,9 @@ t.test('everything else is refused (M1, M2, M3, M11)', async (t) => {
 });
 
 t.test('a message that was read is written as the same message', async () => {
-  const value = fc.jsonValue({ maxDepth: 3 }).map((json) => ({ x: JSON.parse(JSON.stringify(json)) as unknown }));
+  const value = fc
+    .jsonValue({ maxDepth: 3 })
+    .map((json) => ({ x: JSON.parse(JSON.stringify(json)) as unknown }));
   const any = fc.oneof(
     fc.record({
       id: fc.oneof(fc.integer(), fc.string({ maxLength: 9 })),
@@ -85,7 +87,9 @@ t.test('a message that was read is written as the same message', async () => {
 
 t.test('ids: the number 1 is not the text "1", and 1 is 1', async (t) => {
   const id = (text: string): string => {
-    const message = readMessage(parseJson(Buffer.from(`{"jsonrpc":"2.0","method":"ping","id":${text}}`)));
+    const message = readMessage(
+      parseJson(Buffer.from(`{"jsonrpc":"2.0","method":"ping","id":${text}}`)),
+    );
     return message.kind === 'request' ? idKey(message.id) : '';
   };
   t.not(id('1'), id('"1"'));
@@ -94,7 +98,11 @@ t.test('ids: the number 1 is not the text "1", and 1 is 1', async (t) => {
 });
 
 t.test('the text of an error is JSON whatever it says', async (t) => {
-  const text = errorText('a"b', { code: -1, message: 'x\u2028"y', data: { reason: 'r', hint: undefined } });
+  const text = errorText('a"b', {
+    code: -1,
+    message: 'x\u2028"y',
+    data: { reason: 'r', hint: undefined },
+  });
   const value = parseJson(Buffer.from(text));
   t.same(JSON.parse(text), {
     jsonrpc: '2.0',
@@ -112,9 +120,14 @@ t.test('data of a server may have any spelling, but not where something is decid
       return failure instanceof Error ? failure.message : '';
     }
   };
-  t.equal(told('{"jsonrpc":"2.0","id":1,"result":{"structuredContent":{"id":1,"ID":2}}}'), 'response');
   t.equal(
-    told('{"jsonrpc":"2.0","method":"notifications/message","params":{"Name":1,"data":{"a":1,"A":2}}}'),
+    told('{"jsonrpc":"2.0","id":1,"result":{"structuredContent":{"id":1,"ID":2}}}'),
+    'response',
+  );
+  t.equal(
+    told(
+      '{"jsonrpc":"2.0","method":"notifications/message","params":{"Name":1,"data":{"a":1,"A":2}}}',
+    ),
     'notification',
   );
   for (const text of [

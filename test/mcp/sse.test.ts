@@ -31,17 +31,27 @@ t.test('fields, as the standard reads them (M12)', async (t) => {
 t.test('the same events whatever the pieces and the line ends', async () => {
   const line = fc.oneof(
     fc.constantFrom('', ':', 'data', 'id: 1', 'event: message', 'retry: 5', 'data: {"é":"😀"}'),
-    fc.string({ unit: 'grapheme', maxLength: 20 }).map((text) => `data: ${text.replace(/[\r\n]/g, '')}`),
+    fc
+      .string({ unit: 'grapheme', maxLength: 20 })
+      .map((text) => `data: ${text.replace(/[\r\n]/g, '')}`),
   );
   fc.assert(
-    fc.property(fc.array(line), fc.constantFrom('\n', '\r', '\r\n'), fc.array(fc.nat(40)), (lines, end, cuts) => {
-      const bytes = Buffer.from(`${lines.join(end)}${end}`);
-      const pieces: Buffer[] = [];
-      let at = 0;
-      for (const cut of cuts) pieces.push(bytes.subarray(at, (at = Math.min(bytes.length, at + cut))));
-      pieces.push(bytes.subarray(at));
-      return JSON.stringify(readAll(pieces)) === JSON.stringify(readAll([`${lines.join('\n')}\n`]));
-    }),
+    fc.property(
+      fc.array(line),
+      fc.constantFrom('\n', '\r', '\r\n'),
+      fc.array(fc.nat(40)),
+      (lines, end, cuts) => {
+        const bytes = Buffer.from(`${lines.join(end)}${end}`);
+        const pieces: Buffer[] = [];
+        let at = 0;
+        for (const cut of cuts)
+          pieces.push(bytes.subarray(at, (at = Math.min(bytes.length, at + cut))));
+        pieces.push(bytes.subarray(at));
+        return (
+          JSON.stringify(readAll(pieces)) === JSON.stringify(readAll([`${lines.join('\n')}\n`]))
+        );
+      },
+    ),
   );
 });
 
@@ -59,7 +69,9 @@ t.test('what is written reads as what was read', async () => {
         const events = list.filter(
           ({ id, data, retry }) => id !== undefined || data !== undefined || retry !== undefined,
         );
-        const text = events.map((event) => writeEvent({ ...event, type: 'message', comment: false })).join('');
+        const text = events
+          .map((event) => writeEvent({ ...event, type: 'message', comment: false }))
+          .join('');
         const again = readAll([text]).map(({ id, data, retry }) => ({ id, data, retry }));
         return JSON.stringify(again) === JSON.stringify(events);
       },

@@ -4,7 +4,13 @@ import t from 'tap';
 import { definitionDigest, definitions } from '../../lib/mcp/definitions.ts';
 import { elicitationProblem } from '../../lib/mcp/elicitation.ts';
 import { given } from '../../lib/mcp/given.ts';
-import { decodeValue, encodeValue, headerPaths, paramFields, sameValue } from '../../lib/mcp/header-values.ts';
+import {
+  decodeValue,
+  encodeValue,
+  headerPaths,
+  paramFields,
+  sameValue,
+} from '../../lib/mcp/header-values.ts';
 import { keep, note, sessions } from '../../lib/mcp/sessions.ts';
 import { parseHostPattern } from '../../lib/net/host.ts';
 import { isObject, type JsonObject } from '../../lib/schema/json.ts';
@@ -17,30 +23,36 @@ function object(value: unknown): JsonObject {
   return read;
 }
 
-t.test('field values: plain where they can be, else in the envelope, and back (C-05)', async (t) => {
-  t.equal(encodeValue('us-west1'), 'us-west1');
-  t.equal(encodeValue('Hello, 世界'), '=?base64?SGVsbG8sIOS4lueVjA==?=');
-  t.equal(encodeValue(' padded '), '=?base64?IHBhZGRlZCA=?=');
-  t.equal(encodeValue('=?base64?literal?='), '=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?=');
-  for (const bad of [
-    '=?base64?SGVsbG8?=',
-    '=?base64?!!!!?=',
-    '=?base64?/w==?=',
-    '=?base64?SGVsbG8=',
-    '=?base64?SGVsbG9=?=',
-  ])
-    t.equal(decodeValue(bad), undefined, bad);
-  t.equal(decodeValue('=?BASE64?SGVsbG8=?='), '=?BASE64?SGVsbG8=?=', 'markers are lower-case');
-  fc.assert(
-    fc.property(
-      fc.string({ unit: 'grapheme', minLength: 1 }),
-      (text) => !text.isWellFormed() || decodeValue(encodeValue(text)) === text,
-    ),
-  );
-  fc.assert(
-    fc.property(fc.string({ unit: 'binary' }), (text) => /^[\x20-\x7e\t]*$/.test(encodeValue(text)) || text === ''),
-  );
-});
+t.test(
+  'field values: plain where they can be, else in the envelope, and back (C-05)',
+  async (t) => {
+    t.equal(encodeValue('us-west1'), 'us-west1');
+    t.equal(encodeValue('Hello, 世界'), '=?base64?SGVsbG8sIOS4lueVjA==?=');
+    t.equal(encodeValue(' padded '), '=?base64?IHBhZGRlZCA=?=');
+    t.equal(encodeValue('=?base64?literal?='), '=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?=');
+    for (const bad of [
+      '=?base64?SGVsbG8?=',
+      '=?base64?!!!!?=',
+      '=?base64?/w==?=',
+      '=?base64?SGVsbG8=',
+      '=?base64?SGVsbG9=?=',
+    ])
+      t.equal(decodeValue(bad), undefined, bad);
+    t.equal(decodeValue('=?BASE64?SGVsbG8=?='), '=?BASE64?SGVsbG8=?=', 'markers are lower-case');
+    fc.assert(
+      fc.property(
+        fc.string({ unit: 'grapheme', minLength: 1 }),
+        (text) => !text.isWellFormed() || decodeValue(encodeValue(text)) === text,
+      ),
+    );
+    fc.assert(
+      fc.property(
+        fc.string({ unit: 'binary' }),
+        (text) => /^[\x20-\x7e\t]*$/.test(encodeValue(text)) || text === '',
+      ),
+    );
+  },
+);
 
 t.test('numbers in fields compare as numbers, texts as texts (C-05)', async (t) => {
   t.ok(sameValue('42.0', '42'));
@@ -77,7 +89,10 @@ t.test('x-mcp-header is found along properties alone', async (t) => {
     ],
   );
   t.same([...paramFields(paths, object({ region: null, deep: true }))], []);
-  const many = Array.from({ length: 40 }, (_, i) => [`p${i}`, { 'x-mcp-header': `H${i}` }] as const);
+  const many = Array.from(
+    { length: 40 },
+    (_, i) => [`p${i}`, { 'x-mcp-header': `H${i}` }] as const,
+  );
   t.equal(headerPaths(object({ inputSchema: { properties: Object.fromEntries(many) } })).size, 32);
 });
 
@@ -85,15 +100,31 @@ t.test('definitions: first use pins, order does not matter, everything else does
   const site = mcpSite({});
   const all = definitions(() => 0);
   const tools = all.of(site, '/mcp');
-  t.same(tools.of('x'), { state: 'unlisted', hazardous: true }, 'what nothing is known of counts as one that writes');
+  t.same(
+    tools.of('x'),
+    { state: 'unlisted', hazardous: true },
+    'what nothing is known of counts as one that writes',
+  );
   t.equal(tools.see('x', object({ name: 'x', description: 'd' })), true);
-  t.equal(tools.see('x', object({ description: 'd', name: 'x' })), true, 'the order of members is no change');
+  t.equal(
+    tools.see('x', object({ description: 'd', name: 'x' })),
+    true,
+    'the order of members is no change',
+  );
   t.same(all.of(site, '/mcp').of('x'), { state: 'pinned', hazardous: false });
-  for (const changed of [{ name: 'x', description: 'D' }, { name: 'x' }, { name: 'x', description: 'd', _meta: {} }]) {
+  for (const changed of [
+    { name: 'x', description: 'D' },
+    { name: 'x' },
+    { name: 'x', description: 'd', _meta: {} },
+  ]) {
     t.equal(tools.see('x', object(changed)), false);
     t.equal(tools.of('x').state, 'changed');
   }
-  t.equal(all.of({ ...site, name: 'other' }, '/mcp').of('x').state, 'unlisted', 'a name is of one destination');
+  t.equal(
+    all.of({ ...site, name: 'other' }, '/mcp').of('x').state,
+    'unlisted',
+    'a name is of one destination',
+  );
   const elsewhere = all.of(site, '/v2/mcp');
   t.equal(elsewhere.of('x').state, 'unlisted', 'and of whom it was shown to');
   elsewhere.see('x', object({ name: 'x' }));
@@ -102,27 +133,30 @@ t.test('definitions: first use pins, order does not matter, everything else does
   t.equal(definitionDigest(object({ a: 1 })).length, 64);
 });
 
-t.test('a tool is asked for when it is not known, when it is old, and when the server says so', async (t) => {
-  let now = 1_000_000;
-  const tools = definitions(() => now).of(mcpSite({}), '/mcp');
-  t.equal(tools.wanted('x'), true);
-  tools.asking();
-  t.equal(tools.wanted('x'), false, 'not at once again where it is not listed');
-  now += 10_000;
-  t.equal(tools.wanted('x'), true);
-  tools.see('x', object({ name: 'x' }));
-  t.equal(tools.wanted('x'), false);
-  now += 1;
-  tools.outdated();
-  t.equal(tools.wanted('x'), true);
-  tools.asking();
-  now += 1;
-  tools.see('x', object({ name: 'x' }));
-  now += 599_999;
-  t.equal(tools.wanted('x'), false);
-  now += 1;
-  t.equal(tools.wanted('x'), true);
-});
+t.test(
+  'a tool is asked for when it is not known, when it is old, and when the server says so',
+  async (t) => {
+    let now = 1_000_000;
+    const tools = definitions(() => now).of(mcpSite({}), '/mcp');
+    t.equal(tools.wanted('x'), true);
+    tools.asking();
+    t.equal(tools.wanted('x'), false, 'not at once again where it is not listed');
+    now += 10_000;
+    t.equal(tools.wanted('x'), true);
+    tools.see('x', object({ name: 'x' }));
+    t.equal(tools.wanted('x'), false);
+    now += 1;
+    tools.outdated();
+    t.equal(tools.wanted('x'), true);
+    tools.asking();
+    now += 1;
+    tools.see('x', object({ name: 'x' }));
+    now += 599_999;
+    t.equal(tools.wanted('x'), false);
+    now += 1;
+    t.equal(tools.wanted('x'), true);
+  },
+);
 
 t.test('what servers gave is remembered, so much and no more', async (t) => {
   const memory = given(3);
@@ -140,10 +174,15 @@ t.test('what servers gave is remembered, so much and no more', async (t) => {
 
 t.test('a server that lists without end fills no memory', async (t) => {
   const tools = definitions(() => 0).of(mcpSite({}), '/mcp');
-  const seen = Array.from({ length: 4100 }, (_, i) => tools.see(`t${i}`, object({ name: `t${i}` })));
+  const seen = Array.from({ length: 4100 }, (_, i) =>
+    tools.see(`t${i}`, object({ name: `t${i}` })),
+  );
   t.equal(seen.filter(Boolean).length, 4096);
   const ids = new Map<string, string>();
-  t.equal(Array.from({ length: 300 }, (_, i) => note(ids, String(i), 'm')).filter(Boolean).length, 256);
+  t.equal(
+    Array.from({ length: 300 }, (_, i) => note(ids, String(i), 'm')).filter(Boolean).length,
+    256,
+  );
 });
 
 t.test('sessions: bound to all of their owner; the oldest makes room (M13)', async (t) => {
@@ -162,7 +201,11 @@ t.test('sessions: bound to all of their owner; the oldest makes room (M13)', asy
   table.open('2', owner);
   table.find('1', owner);
   table.open('3', owner);
-  t.throws(() => table.find('2', owner), { code: 'session-unknown' }, 'the one that was used longest ago is gone');
+  t.throws(
+    () => table.find('2', owner),
+    { code: 'session-unknown' },
+    'the one that was used longest ago is gone',
+  );
   t.equal(table.find('1', owner).id, '1');
   table.forget(table.find('1', owner));
   t.throws(() => table.find('1', owner));

@@ -3,11 +3,17 @@ import { classOf, judgeAddress, judgeRange, type AddressRule } from '../../lib/n
 import { SPECIAL_ROWS } from '../../lib/net/special-purpose.ts';
 
 const STRICT: AddressRule = { loopback: false, private: false, cidrs: [], own: new Set() };
-const LOOSE: AddressRule = { loopback: true, private: true, cidrs: ['10.0.0.0/8', 'fc00::/7'], own: new Set() };
+const LOOSE: AddressRule = {
+  loopback: true,
+  private: true,
+  cidrs: ['10.0.0.0/8', 'fc00::/7'],
+  own: new Set(),
+};
 
 /**
- * Block, first and last address, what it is, and what the addresses just before and just after it are ('' where there is none): written out from the
- * registries by hand, so that the table of the code is held against something else than itself.
+ * Block, first and last address, what it is, and what the addresses just before and just after it
+ * are ('' where there is none): written out from the registries by hand, so that the table of the
+ * code is held against something else than itself.
  */
 const IPV4 = `
 0.0.0.0/8          0.0.0.0          0.255.255.255    reserved    -           public
@@ -72,16 +78,25 @@ ff00::/8          ff00::           ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff reser
 fd00:ec2::/32     fd00:ec2::       fd00:ec2:ffff:ffff:ffff:ffff:ffff:ffff  metadata   private     private`;
 
 const toNumber = (text: string): bigint => {
-  if (!text.includes(':')) return text.split('.').reduce((sum, part) => sum * 256n + BigInt(part), 0n);
+  if (!text.includes(':'))
+    return text.split('.').reduce((sum, part) => sum * 256n + BigInt(part), 0n);
   const [head = '', tail] = text.split('::');
   const left = head === '' ? [] : head.split(':');
   const right = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeros = Array.from({ length: tail === undefined ? 0 : 8 - left.length - right.length }, () => '0');
-  return [...left, ...zeros, ...right].reduce((sum, part) => sum * 65536n + BigInt(`0x${part}`), 0n);
+  const zeros = Array.from(
+    { length: tail === undefined ? 0 : 8 - left.length - right.length },
+    () => '0',
+  );
+  return [...left, ...zeros, ...right].reduce(
+    (sum, part) => sum * 65536n + BigInt(`0x${part}`),
+    0n,
+  );
 };
 const toText = (value: bigint, family6: boolean): string =>
   family6
-    ? Array.from({ length: 8 }, (_, i) => ((value >> BigInt(112 - 16 * i)) & 0xffffn).toString(16)).join(':')
+    ? Array.from({ length: 8 }, (_, i) =>
+        ((value >> BigInt(112 - 16 * i)) & 0xffffn).toString(16),
+      ).join(':')
     : Array.from({ length: 4 }, (_, i) => String((value >> BigInt(24 - 8 * i)) & 0xffn)).join('.');
 
 const rows = [IPV4, IPV6, OTHER].flatMap((text) =>
@@ -92,28 +107,36 @@ const rows = [IPV4, IPV6, OTHER].flatMap((text) =>
 );
 
 for (const [block = '', first = '', last = '', kind, before, after] of rows) {
-  t.test(`${block} from its first to its last address, and its neighbours (S2, S3, S4)`, async (t) => {
-    const six = block.includes(':');
-    if (kind !== '*') {
-      t.equal(classOf(first), kind, `first ${first}`);
-      t.equal(classOf(last), kind, `last ${last}`);
-      const span = toNumber(last) - toNumber(first) + 1n;
-      // Rows that the test enters at ::2 leave :: and ::1 to rows of their own.
-      const length = BigInt(block.split('/')[1] ?? '');
-      t.equal(
-        block === '::/96' ? span + 2n : span,
-        1n << ((six ? 128n : 32n) - length),
-        'the block is as wide as its prefix',
-      );
-    }
-    if (before !== '-') t.equal(classOf(toText(toNumber(first) - 1n, six)), before, 'just before');
-    if (after !== '-') t.equal(classOf(toText(toNumber(last) + 1n, six)), after, 'just after');
-    for (const address of kind === '*' ? [] : [first, last]) {
-      const liftable = kind === 'loopback' || kind === 'private';
-      t.match(judgeAddress(address, STRICT), /\S/, `${address} is refused by default`);
-      t.equal(judgeAddress(address, LOOSE) === undefined, liftable, `${address} with everything lifted`);
-    }
-  });
+  t.test(
+    `${block} from its first to its last address, and its neighbours (S2, S3, S4)`,
+    async (t) => {
+      const six = block.includes(':');
+      if (kind !== '*') {
+        t.equal(classOf(first), kind, `first ${first}`);
+        t.equal(classOf(last), kind, `last ${last}`);
+        const span = toNumber(last) - toNumber(first) + 1n;
+        // Rows that the test enters at ::2 leave :: and ::1 to rows of their own.
+        const length = BigInt(block.split('/')[1] ?? '');
+        t.equal(
+          block === '::/96' ? span + 2n : span,
+          1n << ((six ? 128n : 32n) - length),
+          'the block is as wide as its prefix',
+        );
+      }
+      if (before !== '-')
+        t.equal(classOf(toText(toNumber(first) - 1n, six)), before, 'just before');
+      if (after !== '-') t.equal(classOf(toText(toNumber(last) + 1n, six)), after, 'just after');
+      for (const address of kind === '*' ? [] : [first, last]) {
+        const liftable = kind === 'loopback' || kind === 'private';
+        t.match(judgeAddress(address, STRICT), /\S/, `${address} is refused by default`);
+        t.equal(
+          judgeAddress(address, LOOSE) === undefined,
+          liftable,
+          `${address} with everything lifted`,
+        );
+      }
+    },
+  );
 }
 
 t.test('the table of the code has the rows of the registries and no others (S3)', async (t) => {
@@ -151,7 +174,8 @@ t.test('metadata services are never dialled, whatever was written (S2)', async (
     };
     t.match(judgeAddress(address, everything), /metadata services are never dialled/, address);
   }
-  for (const address of ['168.63.129.15', '168.63.129.17']) t.equal(judgeAddress(address, STRICT), undefined, address);
+  for (const address of ['168.63.129.15', '168.63.129.17'])
+    t.equal(judgeAddress(address, STRICT), undefined, address);
 });
 
 t.test('an IPv4 address in IPv6 clothes is refused, whatever it carries (S4)', async (t) => {
@@ -200,13 +224,19 @@ t.test('loopback needs the written literal; private needs proof or a range (S2)'
   const judged = (address: string, rule: Partial<AddressRule>): string | undefined =>
     judgeAddress(address, { ...STRICT, ...rule });
   t.equal(judged('127.0.0.1', { loopback: true }), undefined);
-  t.match(judged('127.0.0.1', { private: true, cidrs: ['127.0.0.0/8', '0.0.0.0/0'] }), /writes the very address/);
+  t.match(
+    judged('127.0.0.1', { private: true, cidrs: ['127.0.0.0/8', '0.0.0.0/0'] }),
+    /writes the very address/,
+  );
   t.equal(judged('10.1.2.3', { private: true }), undefined);
   t.match(judged('10.1.2.3', { loopback: true }), /mode mtls, or a range in upstream.cidrs/);
   t.equal(judged('10.1.2.3', { cidrs: ['192.168.0.0/16', '10.1.0.0/16'] }), undefined);
   t.match(judged('10.2.0.0', { cidrs: ['10.1.0.0/16'] }), /private/);
   t.equal(judged('fd12::1', { cidrs: ['fd12::/16'] }), undefined);
-  t.match(judged('198.18.0.1', { private: true, cidrs: ['198.18.0.0/15'] }), /never dialled \(Benchmarking/);
+  t.match(
+    judged('198.18.0.1', { private: true, cidrs: ['198.18.0.0/15'] }),
+    /never dialled \(Benchmarking/,
+  );
   t.equal(judged('8.8.8.8', {}), undefined);
   t.equal(judged('2a00:1450:4001:81b::200e', {}), undefined);
 });
@@ -219,7 +249,14 @@ t.test('our own addresses are refused, however they are spelled (S11)', async (t
 });
 
 t.test('a range of a document must lie in one private block', async (t) => {
-  for (const range of ['10.0.0.0/8', '10.96.0.0/12', '192.168.1.7/32', '100.64.0.0/10', 'fd00::/8', 'fc00::/7'])
+  for (const range of [
+    '10.0.0.0/8',
+    '10.96.0.0/12',
+    '192.168.1.7/32',
+    '100.64.0.0/10',
+    'fd00::/8',
+    'fc00::/7',
+  ])
     t.equal(judgeRange(range), undefined, range);
   t.match(judgeRange('0.0.0.0/0'), /not inside one private block/);
   t.match(judgeRange('8.8.8.0/24'), /not inside one private block/);
@@ -227,7 +264,10 @@ t.test('a range of a document must lie in one private block', async (t) => {
   t.match(judgeRange('127.0.0.0/8'), /Loopback\), which is never dialled|never dialled/);
   t.match(judgeRange('169.254.169.254/32'), /never dialled/);
   t.match(judgeRange('fe80::/64'), /never dialled/);
-  t.match(judgeRange('100.100.100.200/32'), /Alibaba Cloud metadata service\), which is never dialled/);
+  t.match(
+    judgeRange('100.100.100.200/32'),
+    /Alibaba Cloud metadata service\), which is never dialled/,
+  );
   for (const range of [
     '10.0.0.1/8',
     '10.0.0.0',

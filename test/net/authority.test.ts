@@ -29,10 +29,22 @@ t.test('ports have one spelling (A11)', async (t) => {
     '0x50',
     '８０',
   ]) {
-    t.throws(() => parseAuthority(`crm.internal:${port}`, 80), { code: 'malformed' }, JSON.stringify(port));
-    t.throws(() => parseAuthority(`[::1]:${port}`, 80), { code: 'malformed' }, JSON.stringify(port));
+    t.throws(
+      () => parseAuthority(`crm.internal:${port}`, 80),
+      { code: 'malformed' },
+      JSON.stringify(port),
+    );
+    t.throws(
+      () => parseAuthority(`[::1]:${port}`, 80),
+      { code: 'malformed' },
+      JSON.stringify(port),
+    );
   }
-  t.throws(() => parseAuthority('crm.internal', undefined), { code: 'malformed' }, 'a port is needed');
+  t.throws(
+    () => parseAuthority('crm.internal', undefined),
+    { code: 'malformed' },
+    'a port is needed',
+  );
 });
 
 t.test('user information and anything else around the host is malformed (A5, S13)', async (t) => {
@@ -57,34 +69,39 @@ t.test('user information and anything else around the host is malformed (A5, S13
   }
 });
 
-t.test('what is formatted reads back as itself, and nothing but a malformed Fault is thrown (P7)', async (t) => {
-  const authority = fc.oneof(
-    fc.string(),
-    fc
-      .tuple(
-        fc.oneof(
-          fc.domain(),
-          fc.ipV4(),
-          fc.ipV6().map((ip) => `[${ip}]`),
-        ),
-        fc.integer({ min: 1, max: 65535 }),
-      )
-      .map(([host, port]) => `${host}:${port}`),
-  );
-  let read = 0;
-  fc.assert(
-    fc.property(authority, (text) => {
-      try {
-        const { host, port } = parseAuthority(text, undefined);
-        read += 1;
-        const again = parseAuthority(formatAuthority(host, port), undefined);
-        const short = parseAuthority(formatAuthority(host, port, port), port);
-        return again.host === host && again.port === port && short.host === host && short.port === port;
-      } catch (error) {
-        return error instanceof Fault && error.code === 'malformed';
-      }
-    }),
-    { numRuns: 2000 },
-  );
-  t.ok(read > 200, `${read} were read`);
-});
+t.test(
+  'what is formatted reads back as itself, and nothing but a malformed Fault is thrown (P7)',
+  async (t) => {
+    const authority = fc.oneof(
+      fc.string(),
+      fc
+        .tuple(
+          fc.oneof(
+            fc.domain(),
+            fc.ipV4(),
+            fc.ipV6().map((ip) => `[${ip}]`),
+          ),
+          fc.integer({ min: 1, max: 65535 }),
+        )
+        .map(([host, port]) => `${host}:${port}`),
+    );
+    let read = 0;
+    fc.assert(
+      fc.property(authority, (text) => {
+        try {
+          const { host, port } = parseAuthority(text, undefined);
+          read += 1;
+          const again = parseAuthority(formatAuthority(host, port), undefined);
+          const short = parseAuthority(formatAuthority(host, port, port), port);
+          return (
+            again.host === host && again.port === port && short.host === host && short.port === port
+          );
+        } catch (error) {
+          return error instanceof Fault && error.code === 'malformed';
+        }
+      }),
+      { numRuns: 2000 },
+    );
+    t.ok(read > 200, `${read} were read`);
+  },
+);

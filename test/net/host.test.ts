@@ -125,45 +125,55 @@ t.test('a canonical host stays as it is (P7)', async (t) => {
 
 t.test('patterns are exact hosts, addresses or one left-most wildcard label (A9)', async (t) => {
   t.match(parseHostPattern('crm.internal'), { kind: 'exact', host: 'crm.internal' });
-  t.match(parseHostPattern('*.example.com'), { kind: 'wildcard', host: 'example.com', text: '*.example.com' });
+  t.match(parseHostPattern('*.example.com'), {
+    kind: 'wildcard',
+    host: 'example.com',
+    text: '*.example.com',
+  });
   t.match(parseHostPattern('10.0.0.5'), { kind: 'address', host: '10.0.0.5' });
   t.match(parseHostPattern('[2001:db8::1]'), { kind: 'address', host: '2001:db8::1' });
 });
 
-t.test('patterns that would cover too much, or are not canonical, are refused with the fix (A9)', async (t) => {
-  const cases: readonly (readonly [string, RegExp])[] = [
-    ['*', /left-most label/],
-    ['*.', /empty/],
-    ['*.com', /whole top-level domain.*two labels/],
-    ['*.internal', /whole top-level domain/],
-    ['*.co.uk', /strangers can register/],
-    ['*.github.io', /strangers can register/],
-    ['*.nip.io', /strangers can register/],
-    ['a.*.example.com', /left-most label/],
-    ['a*.example.com', /left-most label/],
-    ['*a.example.com', /left-most label/],
-    ['*.*.example.com', /left-most label/],
-    ['*.10.0.0.1', /over an address/],
-    ['*.[::1]', /over an address/],
-    ['CRM.internal', /write crm\.internal/],
-    ['crm.internal.', /write crm\.internal/],
-    ['*.Example.com', /over an address|canonical/],
-    ['[2001:DB8::1]', /write \[2001:db8::1\]/],
-    ['https://crm.internal', /without scheme/],
-    ['crm.internal:443', /without scheme, port/],
-    ['crm.internal/v1', /without scheme, port or path/],
-    ['bücher.example', /A-labels|xn--/],
-    ['127.1', /dotted quad/],
-  ];
-  for (const [text, message] of cases) {
-    const fault = faultOf(() => parseHostPattern(text));
-    t.equal(fault.code, 'bad-pattern', text);
-    t.match(fault.describe(), message, text);
-  }
-});
+t.test(
+  'patterns that would cover too much, or are not canonical, are refused with the fix (A9)',
+  async (t) => {
+    const cases: readonly (readonly [string, RegExp])[] = [
+      ['*', /left-most label/],
+      ['*.', /empty/],
+      ['*.com', /whole top-level domain.*two labels/],
+      ['*.internal', /whole top-level domain/],
+      ['*.co.uk', /strangers can register/],
+      ['*.github.io', /strangers can register/],
+      ['*.nip.io', /strangers can register/],
+      ['a.*.example.com', /left-most label/],
+      ['a*.example.com', /left-most label/],
+      ['*a.example.com', /left-most label/],
+      ['*.*.example.com', /left-most label/],
+      ['*.10.0.0.1', /over an address/],
+      ['*.[::1]', /over an address/],
+      ['CRM.internal', /write crm\.internal/],
+      ['crm.internal.', /write crm\.internal/],
+      ['*.Example.com', /over an address|canonical/],
+      ['[2001:DB8::1]', /write \[2001:db8::1\]/],
+      ['https://crm.internal', /without scheme/],
+      ['crm.internal:443', /without scheme, port/],
+      ['crm.internal/v1', /without scheme, port or path/],
+      ['bücher.example', /A-labels|xn--/],
+      ['127.1', /dotted quad/],
+    ];
+    for (const [text, message] of cases) {
+      const fault = faultOf(() => parseHostPattern(text));
+      t.equal(fault.code, 'bad-pattern', text);
+      t.match(fault.describe(), message, text);
+    }
+  },
+);
 
-t.test('text from outside is quoted on one line, without control or confusable characters (R7)', async (t) => {
-  t.equal(quote('a\r\n\u001b[31mb'), '"a\\r\\n\\u001b[31mb"');
-  t.equal(quote('b\u00fccher\u200b'), '"b\\u{fc}cher\\u{200b}"');
-  t.equal(quote('x'.repeat(100)), `"${'x'.repeat(80)}…"`);
-});
+t.test(
+  'text from outside is quoted on one line, without control or confusable characters (R7)',
+  async (t) => {
+    t.equal(quote('a\r\n\u001b[31mb'), '"a\\r\\n\\u001b[31mb"');
+    t.equal(quote('b\u00fccher\u200b'), '"b\\u{fc}cher\\u{200b}"');
+    t.equal(quote('x'.repeat(100)), `"${'x'.repeat(80)}…"`);
+  },
+);

@@ -29,13 +29,16 @@ t.test('an IPv6 address has one text, whatever its spelling', async () => {
     fc.property(fc.ipV6(), (text) => {
       const once = parseIp(text);
       const upper = parseIp(text.toUpperCase());
-      return once !== undefined && parseIp(once.text)?.text === once.text && upper?.text === once.text;
+      return (
+        once !== undefined && parseIp(once.text)?.text === once.text && upper?.text === once.text
+      );
     }),
   );
 });
 
 t.test('a range holds exactly the addresses that share its first bits', async (t) => {
-  const bits = (bytes: readonly number[]): string => bytes.map((byte) => byte.toString(2).padStart(8, '0')).join('');
+  const bits = (bytes: readonly number[]): string =>
+    bytes.map((byte) => byte.toString(2).padStart(8, '0')).join('');
   fc.assert(
     fc.property(fc.ipV4(), fc.ipV4(), fc.nat(32), (a, b, length) => {
       const [one, two] = [parseIp(a), parseIp(b)];
@@ -51,8 +54,13 @@ t.test('a range holds exactly the addresses that share its first bits', async (t
 });
 
 t.test('a range within another', async (t) => {
-  const [wide, narrow, other] = [parseRange('10.0.0.0/8'), parseRange('10.96.0.0/12'), parseRange('11.0.0.0/12')];
-  if (wide === undefined || narrow === undefined || other === undefined) throw new Error('ranges parse');
+  const [wide, narrow, other] = [
+    parseRange('10.0.0.0/8'),
+    parseRange('10.96.0.0/12'),
+    parseRange('11.0.0.0/12'),
+  ];
+  if (wide === undefined || narrow === undefined || other === undefined)
+    throw new Error('ranges parse');
   t.ok(rangeWithin(narrow, wide));
   t.ok(rangeWithin(wide, wide));
   t.notOk(rangeWithin(wide, narrow));

@@ -19,38 +19,50 @@ interface Combination {
 const COMBINATIONS: readonly Combination[] = ENTRIES.flatMap((entry) =>
   PROTOCOLS.flatMap((protocol) =>
     MODES.flatMap((mode) =>
-      [true, false].flatMap((intercept) => [80, 443].map((port) => ({ entry, protocol, mode, intercept, port }))),
+      [true, false].flatMap((intercept) =>
+        [80, 443].map((port) => ({ entry, protocol, mode, intercept, port })),
+      ),
     ),
   ),
 );
 
-function reached({ entry, protocol, mode, intercept, port }: Combination): ReturnType<typeof matrixRow> {
+function reached({
+  entry,
+  protocol,
+  mode,
+  intercept,
+  port,
+}: Combination): ReturnType<typeof matrixRow> {
   const one = destination('x', { protocol, tlsMode: mode });
   return matrixRow({ entry, port }, { protocol, tls: { ...one.tls, intercept } });
 }
 
-t.test('every combination of entry, protocol, mode, interception and port is in exactly one row', async (t) => {
-  for (const one of COMBINATIONS) {
-    const { entry, protocol, mode, intercept, port } = one;
-    const rows = MATRIX.filter(
-      (row) =>
-        row.entry === entry &&
-        row.protocols.includes(protocol) &&
-        row.modes.includes(mode) &&
-        (row.intercept ?? intercept) === intercept &&
-        (row.port === undefined || (row.port === 'https') === (port === 443)),
-    );
-    t.equal(rows.length, 1, JSON.stringify(one));
-    t.equal(reached(one), rows[0], JSON.stringify(one));
-  }
-});
+t.test(
+  'every combination of entry, protocol, mode, interception and port is in exactly one row',
+  async (t) => {
+    for (const one of COMBINATIONS) {
+      const { entry, protocol, mode, intercept, port } = one;
+      const rows = MATRIX.filter(
+        (row) =>
+          row.entry === entry &&
+          row.protocols.includes(protocol) &&
+          row.modes.includes(mode) &&
+          (row.intercept ?? intercept) === intercept &&
+          (row.port === undefined || (row.port === 'https') === (port === 443)),
+      );
+      t.equal(rows.length, 1, JSON.stringify(one));
+      t.equal(reached(one), rows[0], JSON.stringify(one));
+    }
+  },
+);
 
 t.test('outcomes are those of the design (T1, T2)', async (t) => {
   const expected = ({ entry, protocol, mode, intercept, port }: Combination): Outcome => {
     if (mode === 'passthrough') return entry === 'connect' ? 'tunnel' : 'refused';
     const judged = protocol !== 'tcp';
     if (entry === 'connect' && !judged) return 'wrapped';
-    if (entry === 'connect') return intercept ? 'intercepted' : port === 443 ? 'refused' : 'inspected';
+    if (entry === 'connect')
+      return intercept ? 'intercepted' : port === 443 ? 'refused' : 'inspected';
     if (entry === 'cleartext') return judged ? 'request' : 'refused';
     if (entry === 'intercept') return judged && intercept ? 'request' : 'refused';
     if (entry === 'forward' && protocol === 'grpc') return 'refused';

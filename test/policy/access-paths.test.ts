@@ -1,29 +1,53 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { atomsOf, includes, meets, type Atom } from '../../lib/policy/protocols/permissions.ts';
 import { conditions } from '../../lib/policy/conditions/compile.ts';
 import { decide } from '../../lib/policy/decision/decide.ts';
-import type { Destination, Policy } from '../../lib/policy/model/destination.ts';
-import { diffPaths, type PathsDiff } from '../../lib/policy/review/access-paths-diff.ts';
-import { pathsOf } from '../../lib/policy/review/access-paths.ts';
+import type { Destination } from '../../lib/policy/model/destination.ts';
+import type { Policy } from '../../lib/policy/model/policy.ts';
 import { ruleMatches } from '../../lib/policy/protocols/http.ts';
+import { type Atom, atomsOf, includes, meets } from '../../lib/policy/protocols/permissions.ts';
+import { type PathsDiff, diffPaths } from '../../lib/policy/review/access-paths-diff.ts';
+import { pathsOf } from '../../lib/policy/review/access-paths.ts';
 import { connection, destination, policy, request, rule } from './destination.ts';
 
 const setting = { identity: 'spiffe://example.org/agent', forward: true };
 const compiler = conditions(['public', 'internal']);
 
-const methods = fc.option(fc.uniqueArray(fc.constantFrom('GET', 'POST', 'TRACE'), { minLength: 1 }), {
+const methods = fc.option(
+  fc.uniqueArray(fc.constantFrom('GET', 'POST', 'TRACE'), { minLength: 1 }),
+  {
+    nil: undefined,
+  },
+);
+const pattern = fc.constantFrom(
+  '/',
+  '/a',
+  '/a/',
+  '/a/**',
+  '/a/*',
+  '/*',
+  '/**',
+  '/a/b',
+  '/b/**',
+  '/a/*/c',
+  '/a/b/**',
+);
+const paths = fc.option(fc.uniqueArray(pattern, { minLength: 1, maxLength: 3 }), {
   nil: undefined,
 });
-const pattern = fc.constantFrom('/', '/a', '/a/', '/a/**', '/a/*', '/*', '/**', '/a/b', '/b/**', '/a/*/c', '/a/b/**');
-const paths = fc.option(fc.uniqueArray(pattern, { minLength: 1, maxLength: 3 }), { nil: undefined });
 const path = fc.constantFrom('/', '/a', '/a/', '/a/b', '/a/b/', '/a/b/c', '/b', '/b/x', '/c');
-const match = fc.record({ methods, paths, websocket: fc.boolean() }).map(({ methods: m, paths: p, websocket }) => ({
-  ...(m && { methods: m }),
-  ...(p && { paths: p }),
-  websocket,
-}));
-const asked = fc.record({ method: fc.constantFrom('GET', 'POST', 'TRACE', 'PUT'), path, websocket: fc.boolean() });
+const match = fc
+  .record({ methods, paths, websocket: fc.boolean() })
+  .map(({ methods: m, paths: p, websocket }) => ({
+    ...(m && { methods: m }),
+    ...(p && { paths: p }),
+    websocket,
+  }));
+const asked = fc.record({
+  method: fc.constantFrom('GET', 'POST', 'TRACE', 'PUT'),
+  path,
+  websocket: fc.boolean(),
+});
 
 t.test(
   'patterns compare as what they match does: one that includes another matches what that matches (property)',
@@ -33,7 +57,9 @@ t.test(
       fc.property(match, match, asked, (one, other, facts) => {
         const [a, b] = [rule('a', 'allow', one), rule('b', 'allow', other)];
         const { http } = request(facts);
-        const every = atomsOf(b).every((narrow) => atomsOf(a).some((wide) => includes(wide, narrow)));
+        const every = atomsOf(b).every((narrow) =>
+          atomsOf(a).some((wide) => includes(wide, narrow)),
+        );
         const none = !atomsOf(a).some((x) => atomsOf(b).some((y) => meets(x, y)));
         if (every) inside += 1;
         if (none) apart += 1;
@@ -46,32 +72,63 @@ t.test(
   },
 );
 
-t.test('atoms of MCP and gRPC compare by name, by * and by the method that stands for them all', async (t) => {
-  const tool = (name: string): Atom => ({ kind: 'tool', name });
-  const cases: readonly (readonly [Atom, Atom, boolean, boolean])[] = [
-    [tool('*'), tool('pay'), true, true],
-    [tool('pay'), tool('*'), false, true],
-    [tool('pay'), tool('refund'), false, false],
-    [{ kind: 'method', name: 'tools/call' }, tool('pay'), true, true],
-    [tool('pay'), { kind: 'prompt', name: 'pay' }, false, false],
-    [{ kind: 'resource', name: 'doc://a/**' }, { kind: 'resource', name: 'doc://a/b' }, true, true],
-    [{ kind: 'resource', name: 'doc://a/b' }, { kind: 'resource', name: 'doc://a/**' }, false, true],
-    [{ kind: 'resource', name: 'doc://a/**' }, { kind: 'resource', name: 'doc://b' }, false, false],
-    [{ kind: 'call', service: '*', method: 'Get' }, { kind: 'call', service: 'a.B', method: 'Get' }, true, true],
-    [{ kind: 'call', service: 'a.B', method: 'Get' }, { kind: 'call', service: '*', method: '*' }, false, true],
-    [{ kind: 'all' }, { kind: 'connection' }, true, true],
-    [{ kind: 'connection' }, { kind: 'all' }, false, true],
-  ];
-  for (const [a, b, inside, both] of cases) {
-    t.equal(includes(a, b), inside, `${JSON.stringify(a)} includes ${JSON.stringify(b)}`);
-    t.equal(meets(a, b), both, `${JSON.stringify(a)} meets ${JSON.stringify(b)}`);
-  }
-});
+t.test(
+  'atoms of MCP and gRPC compare by name, by * and by the method that stands for them all',
+  async (t) => {
+    const tool = (name: string): Atom => ({ kind: 'tool', name });
+    const cases: readonly (readonly [Atom, Atom, boolean, boolean])[] = [
+      [tool('*'), tool('pay'), true, true],
+      [tool('pay'), tool('*'), false, true],
+      [tool('pay'), tool('refund'), false, false],
+      [{ kind: 'method', name: 'tools/call' }, tool('pay'), true, true],
+      [tool('pay'), { kind: 'prompt', name: 'pay' }, false, false],
+      [
+        { kind: 'resource', name: 'doc://a/**' },
+        { kind: 'resource', name: 'doc://a/b' },
+        true,
+        true,
+      ],
+      [
+        { kind: 'resource', name: 'doc://a/b' },
+        { kind: 'resource', name: 'doc://a/**' },
+        false,
+        true,
+      ],
+      [
+        { kind: 'resource', name: 'doc://a/**' },
+        { kind: 'resource', name: 'doc://b' },
+        false,
+        false,
+      ],
+      [
+        { kind: 'call', service: '*', method: 'Get' },
+        { kind: 'call', service: 'a.B', method: 'Get' },
+        true,
+        true,
+      ],
+      [
+        { kind: 'call', service: 'a.B', method: 'Get' },
+        { kind: 'call', service: '*', method: '*' },
+        false,
+        true,
+      ],
+      [{ kind: 'all' }, { kind: 'connection' }, true, true],
+      [{ kind: 'connection' }, { kind: 'all' }, false, true],
+    ];
+    for (const [a, b, inside, both] of cases) {
+      t.equal(includes(a, b), inside, `${JSON.stringify(a)} includes ${JSON.stringify(b)}`);
+      t.equal(meets(a, b), both, `${JSON.stringify(a)} meets ${JSON.stringify(b)}`);
+    }
+  },
+);
 
 /** Two destinations, one a wildcard over the other. */
-const rules = fc.array(fc.record({ effect: fc.constantFrom('allow' as const, 'deny' as const), match }), {
-  maxLength: 4,
-});
+const rules = fc.array(
+  fc.record({ effect: fc.constantFrom('allow' as const, 'deny' as const), match }),
+  {
+    maxLength: 4,
+  },
+);
 const site = fc.record({
   rules,
   present: fc.boolean(),
@@ -79,7 +136,11 @@ const site = fc.record({
   optional: fc.constant(true),
 });
 const policies = fc.tuple(site, site).map(([wide, narrow]): Policy => {
-  const of = (name: string, hosts: readonly string[], { rules: all, report }: typeof wide): Destination =>
+  const of = (
+    name: string,
+    hosts: readonly string[],
+    { rules: all, report }: typeof wide,
+  ): Destination =>
     destination(name, {
       hosts,
       mode: report && name === 'wide' ? 'report' : 'enforce',
@@ -92,36 +153,48 @@ const policies = fc.tuple(site, site).map(([wide, narrow]): Policy => {
 });
 const host = fc.constantFrom('x.a.example', 'y.a.example', 'z.deep.a.example');
 
-t.test('what a request is allowed is a path; what a change allows it is opened (property)', async (t) => {
-  let [allowed, opened] = [0, 0];
-  fc.assert(
-    fc.property(policies, policies, asked, host, (before, after, facts, name) => {
-      const one = request({ ...facts, host: name });
-      const [then, now] = [decide(before, one), decide(after, one)];
-      if (now.effect === 'deny') return true;
-      allowed += 1;
-      const listed = pathsOf(after, setting).some((each) => each.destination === now.destination?.name);
-      const change = diffPaths({ policy: before, setting }, { policy: after, setting });
-      if (then.effect === 'allow') return listed;
-      opened += 1;
-      return listed && change.opened.some((each) => each.destination === now.destination?.name);
-    }),
-    { numRuns: 3000 },
-  );
-  t.ok(allowed > 300 && opened > 100, `${allowed} allowed, ${opened} opened`);
-});
+t.test(
+  'what a request is allowed is a path; what a change allows it is opened (property)',
+  async (t) => {
+    let [allowed, opened] = [0, 0];
+    fc.assert(
+      fc.property(policies, policies, asked, host, (before, after, facts, name) => {
+        const one = request({ ...facts, host: name });
+        const [then, now] = [decide(before, one), decide(after, one)];
+        if (now.effect === 'deny') return true;
+        allowed += 1;
+        const listed = pathsOf(after, setting).some(
+          (each) => each.destination === now.destination?.name,
+        );
+        const change = diffPaths({ policy: before, setting }, { policy: after, setting });
+        if (then.effect === 'allow') return listed;
+        opened += 1;
+        return listed && change.opened.some((each) => each.destination === now.destination?.name);
+      }),
+      { numRuns: 3000 },
+    );
+    t.ok(allowed > 300 && opened > 100, `${allowed} allowed, ${opened} opened`);
+  },
+);
 
-t.test('a policy opens nothing beside itself, whatever its documents and rules are called (property)', async () => {
-  fc.assert(
-    fc.property(policies, (one) => {
-      const renamed = policy(
-        ...one.destinations.map((each) => ({ ...each, name: `other-${each.name}`, at: 'elsewhere:1:1' })),
-      );
-      const same = diffPaths({ policy: one, setting }, { policy: renamed, setting });
-      return same.opened.length + same.closed.length === 0;
-    }),
-  );
-});
+t.test(
+  'a policy opens nothing beside itself, whatever its documents and rules are called (property)',
+  async () => {
+    fc.assert(
+      fc.property(policies, (one) => {
+        const renamed = policy(
+          ...one.destinations.map((each) => ({
+            ...each,
+            name: `other-${each.name}`,
+            at: 'elsewhere:1:1',
+          })),
+        );
+        const same = diffPaths({ policy: one, setting }, { policy: renamed, setting });
+        return same.opened.length + same.closed.length === 0;
+      }),
+    );
+  },
+);
 
 const read = rule('read', 'allow', { methods: ['GET'], paths: ['/a/**'] });
 const diff = (before: Destination, after: Destination): PathsDiff =>
@@ -133,43 +206,73 @@ t.test('a change says what it opens and why; closing opens nothing', async (t) =
   const crm = destination('crm', { rules: [read] });
   const when = (text: string): Destination =>
     destination('crm', {
-      rules: [rule('read', 'allow', { methods: ['GET'], paths: ['/a/**'], when: compiler.compile(text, 'request') })],
+      rules: [
+        rule('read', 'allow', {
+          methods: ['GET'],
+          paths: ['/a/**'],
+          when: compiler.compile(text, 'request'),
+        }),
+      ],
     });
   const with_ = (more: Partial<Destination>): Destination => ({ ...crm, ...more });
   const deny = rule('no-b', 'deny', { paths: ['/a/b/**'] });
-  t.same(opens(crm, destination('crm', { rules: [rule('read', 'allow', { methods: ['GET'], paths: ['/a/b'] })] })), []);
+  t.same(
+    opens(
+      crm,
+      destination('crm', { rules: [rule('read', 'allow', { methods: ['GET'], paths: ['/a/b'] })] }),
+    ),
+    [],
+  );
   t.same(opens(crm, when('request.port == 80')), [], 'a condition narrows');
   t.same(opens(when('request.port == 80'), crm), ['it had another condition']);
-  t.same(opens(when('request.port == 80'), when('request.port == 81')), ['it had another condition']);
+  t.same(opens(when('request.port == 80'), when('request.port == 81')), [
+    'it had another condition',
+  ]);
   t.same(opens(with_({ rules: [deny, read] }), crm), ['rule no-b denied a part of it']);
   t.same(opens(crm, with_({ rules: [deny, read] })), []);
   t.same(opens(crm, with_({ rules: [{ ...read, action: 'admin' }] })), ['it was read']);
   t.same(opens(crm, with_({ upstream: { host: 'evil', port: 1 } })), ['its upstream was not set']);
   t.same(opens(crm, with_({ tls: { ...crm.tls, mode: 'web' } })), ['its tls.mode was mtls']);
   t.same(opens(crm, with_({ dataClass: 'restricted' })), ['its dataClass was internal']);
-  t.same(opens(crm, with_({ credential: { kind: 'jwt-svid', audience: 'crm' } })), ['its credential was not set']);
+  t.same(opens(crm, with_({ credential: { kind: 'jwt-svid', audience: 'crm' } })), [
+    'its credential was not set',
+  ]);
   t.same(opens(crm, with_({ cidrs: ['10.0.0.0/8'] })), ['its upstream.cidrs were fewer']);
   t.same(opens(crm, with_({ mode: 'report' })), ['its rules were enforced']);
   t.same(opens(with_({ mode: 'report' }), crm), []);
-  t.same(opens(crm, with_({ listen: { host: '127.0.0.1', port: 1 } })), ['it was not reached by listener']);
+  t.same(opens(crm, with_({ listen: { host: '127.0.0.1', port: 1 } })), [
+    'it was not reached by listener',
+  ]);
   t.same(opens(crm, with_({ timeouts: { ...crm.timeouts, total: 1 }, name: 'renamed' })), []);
   t.same(opens(crm, with_({ ports: [80, 443] })), ['no destination had it']);
   t.same(opens({ ...crm, task: 'required' }, crm), ['it needed a task']);
-  t.match(diff(crm, with_({ rules: [] })), { opened: [], closed: [{ what: 'GET /a/**', action: 'read' }] });
+  t.match(diff(crm, with_({ rules: [] })), {
+    opened: [],
+    closed: [{ what: 'GET /a/**', action: 'read' }],
+  });
 });
 
 t.test(
   'paths leave out what can never be: denied altogether, not served, or for tasks that nobody can open',
   async (t) => {
     const gone = rule('gone', 'deny', { paths: ['/a/**'] });
-    const of = (...all: readonly Destination[]): readonly (readonly [string, readonly string[]])[] =>
+    const of = (
+      ...all: readonly Destination[]
+    ): readonly (readonly [string, readonly string[]])[] =>
       pathsOf(policy(...all), setting).map(({ destination: name, what }) => [name, what]);
     t.same(of(destination('crm', { rules: [gone, read] })), []);
     t.same(of(destination('crm', { rules: [read], task: 'required' })), []);
     t.same(of(destination('crm', { rules: [read] })), [['crm', ['GET /a/**']]]);
     const tunnel = destination('web', { tlsMode: 'passthrough', ports: [443] });
     t.same(of(tunnel), [['web', ['a connection, unseen inside']]]);
-    t.equal(decide(policy(tunnel), connection({ host: 'web.internal', port: 443 })).effect, 'allow');
-    t.same(pathsOf(policy(tunnel), { ...setting, forward: false }), [], 'without a forward proxy it is not reached');
+    t.equal(
+      decide(policy(tunnel), connection({ host: 'web.internal', port: 443 })).effect,
+      'allow',
+    );
+    t.same(
+      pathsOf(policy(tunnel), { ...setting, forward: false }),
+      [],
+      'without a forward proxy it is not reached',
+    );
   },
 );

@@ -1,4 +1,7 @@
-/** Names that proxies and clouds send to the servers behind them, family by family, and names that only look like those. */
+/**
+ * Names that proxies and clouds send to the servers behind them, family by family, and names that
+ * only look like those.
+ */
 import t from 'tap';
 import { claimOf } from '../../lib/policy/model/claims.ts';
 import { foldField, kindOf } from '../../lib/policy/model/field-table.ts';

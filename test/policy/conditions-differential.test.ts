@@ -1,14 +1,18 @@
-/** The same conditions and the same arguments, asked of @bufbuild/cel: two implementations of one language must answer alike. */
-import { run, type CelInput } from '@bufbuild/cel';
+/**
+ * The same conditions and the same arguments, asked of @bufbuild/cel: two implementations of one
+ * language must answer alike.
+ */
+import { type CelInput, run } from '@bufbuild/cel';
+import { Fault } from '../../lib/base/fault.ts';
+import { conditions } from '../../lib/policy/conditions/compile.ts';
+import { ConditionContext } from '../../lib/policy/conditions/scope.ts';
+import type { Condition } from '../../lib/policy/model/condition.ts';
+import type { Facts } from '../../lib/policy/model/facts.ts';
+import { parseJson } from '../../lib/schema/json-reader.ts';
+import { isObject } from '../../lib/schema/json.ts';
+import { destination, request } from './destination.ts';
 import fc from 'fast-check';
 import t from 'tap';
-import { Fault } from '../../lib/base/fault.ts';
-import { ConditionContext } from '../../lib/policy/conditions/scope.ts';
-import { conditions, type Condition } from '../../lib/policy/conditions/compile.ts';
-import type { Facts } from '../../lib/policy/model/facts.ts';
-import { isObject } from '../../lib/schema/json.ts';
-import { parseJson } from '../../lib/schema/json-reader.ts';
-import { destination, request } from './destination.ts';
 
 const compiler = conditions([]);
 
@@ -17,7 +21,12 @@ type Data = null | boolean | number | string | readonly Data[] | { readonly [key
 function facts(args: Data): Facts {
   const value = parseJson(Buffer.from(JSON.stringify(args)));
   if (!isObject(value)) throw new TypeError('arguments are an object');
-  const none = { prompt: undefined, resource: undefined, argsDigest: undefined, definition: undefined };
+  const none = {
+    prompt: undefined,
+    resource: undefined,
+    argsDigest: undefined,
+    definition: undefined,
+  };
   const mcp = {
     version: '2025-11-25',
     kind: 'request',
@@ -36,7 +45,9 @@ function input(data: Data): CelInput {
 }
 
 function ours(condition: Condition, args: Data): string {
-  const answer = condition.evaluate(new ConditionContext(facts(args), destination('crm'), undefined));
+  const answer = condition.evaluate(
+    new ConditionContext(facts(args), destination('crm'), undefined),
+  );
   return typeof answer === 'boolean' ? String(answer) : 'none';
 }
 
@@ -52,8 +63,14 @@ function theirs(text: string, args: Data): string {
 const key = fc.constantFrom('a', 'b', 'c');
 // Not '': the other one reads it as the int 0.
 const word = fc.constantFrom('x', 'xy', 'y', '/etc/passwd', 'ſ', 'é', '😀x');
-const leaf = fc.oneof(word, fc.integer({ min: -2, max: 3 }), fc.double({ noNaN: true, min: -2, max: 3 }), fc.boolean());
-// null in lists alone: has() of a member that is null is true to the specification and to us, and false to the other one.
+const leaf = fc.oneof(
+  word,
+  fc.integer({ min: -2, max: 3 }),
+  fc.double({ noNaN: true, min: -2, max: 3 }),
+  fc.boolean(),
+);
+// null in lists alone: has() of a member that is null is true to the specification and to us, and
+// false to the other one.
 const member = fc.oneof(leaf, fc.constant(null));
 const value = fc.oneof(leaf, fc.array(member, { maxLength: 3 }), fc.dictionary(key, leaf));
 const anyArgs = fc.dictionary(key, value);
@@ -68,16 +85,26 @@ const { condition } = fc.letrec<{ condition: string; atom: string; term: string 
   ),
   atom: fc.oneof(
     fc
-      .tuple(tie('term'), fc.constantFrom('==', '!=', '<', '<=', '>', '>='), fc.constantFrom('1', '2.5', '"x"', 'true'))
+      .tuple(
+        tie('term'),
+        fc.constantFrom('==', '!=', '<', '<=', '>', '>='),
+        fc.constantFrom('1', '2.5', '"x"', 'true'),
+      )
       .map((parts) => parts.join(' ')),
     fc.tuple(tie('term'), fc.constantFrom('==', '!='), tie('term')).map((parts) => parts.join(' ')),
-    fc.tuple(tie('term'), fc.constantFrom('[1, 2]', '["x", "y"]', '[]')).map((parts) => parts.join(' in ')),
+    fc
+      .tuple(tie('term'), fc.constantFrom('[1, 2]', '["x", "y"]', '[]'))
+      .map((parts) => parts.join(' in ')),
     fc.tuple(fc.constantFrom('"x"', '1', '"a"'), tie('term')).map((parts) => parts.join(' in ')),
-    // Not has(args.a.b): what is there when args.a is no map is an error to the specification and to us, and false to the other one.
+    // Not has(args.a.b): what is there when args.a is no map is an error to the specification and
+    // to us, and false to the other one.
     key.map((name) => `has(args.${name})`),
     tie('term').map((term) => `size(${term}) > 1`),
     fc
-      .tuple(tie('term'), fc.constantFrom('startsWith("x")', 'endsWith("y")', 'contains("x")', 'matches("^x.?$")'))
+      .tuple(
+        tie('term'),
+        fc.constantFrom('startsWith("x")', 'endsWith("y")', 'contains("x")', 'matches("^x.?$")'),
+      )
       .map((parts) => parts.join('.')),
     fc
       .tuple(
@@ -98,7 +125,9 @@ const { condition } = fc.letrec<{ condition: string; atom: string; term: string 
       .tuple(tie('condition'), fc.constantFrom('&&', '||'), tie('condition'))
       .map(([a, op, b]) => `(${a}) ${op} (${b})`),
     tie('condition').map((one) => `!(${one})`),
-    fc.tuple(tie('condition'), tie('condition'), tie('condition')).map(([a, b, c]) => `(${a}) ? (${b}) : (${c})`),
+    fc
+      .tuple(tie('condition'), tie('condition'), tie('condition'))
+      .map(([a, b, c]) => `(${a}) ? (${b}) : (${c})`),
   ),
 }));
 
@@ -117,7 +146,8 @@ t.test('our engine and the other one answer alike, errors included', async (t) =
       }
       const [here, there] = [ours(program, args), theirs(text, args)];
       counts.set(here, (counts.get(here) ?? 0) + 1);
-      if (here !== there) throw new Error(`${text} of ${JSON.stringify(args)}: ${here} here, ${there} there`);
+      if (here !== there)
+        throw new Error(`${text} of ${JSON.stringify(args)}: ${here} here, ${there} there`);
       return true;
     }),
     { numRuns: 2500 },

@@ -1,17 +1,24 @@
-/** Destinations and facts for tests: what is not said is a plain mTLS destination and a plain GET. */
-import type { Condition } from '../../lib/policy/conditions/compile.ts';
+/**
+ * Destinations and facts for tests: what is not said is a plain mTLS destination and a plain GET.
+ */
 import { parseHostPattern } from '../../lib/net/host.ts';
-import type { EntryPoint, Facts, HttpFacts, RequestFacts } from '../../lib/policy/model/facts.ts';
-import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Destination, Effect, Policy, Rule, TlsMode } from '../../lib/policy/model/destination.ts';
 import { parsePathPattern } from '../../lib/net/path-pattern.ts';
+import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
+import type { Condition } from '../../lib/policy/model/condition.ts';
+import type { Destination, TlsMode } from '../../lib/policy/model/destination.ts';
+import type { EntryPoint, Facts, HttpFacts, RequestFacts } from '../../lib/policy/model/facts.ts';
+import type { Policy } from '../../lib/policy/model/policy.ts';
+import type { Effect, Rule } from '../../lib/policy/model/rule.ts';
 
 interface Wanted extends Partial<Omit<Destination, 'hosts' | 'tls'>> {
   readonly hosts?: readonly string[];
   readonly tlsMode?: TlsMode;
 }
 
-export function destination(name: string, { hosts, tlsMode = 'mtls', ...rest }: Wanted = {}): Destination {
+export function destination(
+  name: string,
+  { hosts, tlsMode = 'mtls', ...rest }: Wanted = {},
+): Destination {
   return {
     name,
     hosts: (hosts ?? [`${name}.internal`]).map(parseHostPattern),
@@ -20,7 +27,14 @@ export function destination(name: string, { hosts, tlsMode = 'mtls', ...rest }: 
     listen: undefined,
     upstream: undefined,
     cidrs: [],
-    tls: { mode: tlsMode, peers: [], serverName: undefined, roots: undefined, insecure: false, intercept: false },
+    tls: {
+      mode: tlsMode,
+      peers: [],
+      serverName: undefined,
+      roots: undefined,
+      insecure: false,
+      intercept: false,
+    },
     dataClass: 'internal',
     task: 'optional',
     action: 'admin',
@@ -42,7 +56,11 @@ interface Match {
   readonly when?: Condition;
 }
 
-export function rule(name: string, effect: Effect, { methods, paths, websocket = false, when }: Match = {}): Rule {
+export function rule(
+  name: string,
+  effect: Effect,
+  { methods, paths, websocket = false, when }: Match = {},
+): Rule {
   return {
     name,
     effect,

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { constantOf, trace } from '../../lib/policy/conditions/trace.ts';
+import { conditions } from '../../lib/policy/conditions/compile.ts';
 import { ConditionContext } from '../../lib/policy/conditions/scope.ts';
-import { conditions, type Condition } from '../../lib/policy/conditions/compile.ts';
+import { constantOf, trace } from '../../lib/policy/conditions/trace.ts';
 import { decide } from '../../lib/policy/decision/decide.ts';
+import type { Condition } from '../../lib/policy/model/condition.ts';
 import { explain } from '../../lib/policy/review/explain.ts';
 import { connection, destination, policy, request, rule } from './destination.ts';
 
@@ -55,7 +56,11 @@ t.test('each rule is told in the order in which it is read, with what became of 
     condition: { answer: 'false', parts: [{ answer: 'true' }, { answer: 'false' }] },
     steps: [],
   });
-  t.same(explain(policy(destination('tcp', { protocol: 'tcp' })), connection({ host: 'tcp.internal' })).steps, []);
+  t.same(
+    explain(policy(destination('tcp', { protocol: 'tcp' })), connection({ host: 'tcp.internal' }))
+      .steps,
+    [],
+  );
 });
 
 t.test('a condition is told part by part; what reads nothing is constant', async (t) => {
@@ -67,7 +72,10 @@ t.test('a condition is told part by part; what reads nothing is constant', async
     answer: 'false',
     parts: [
       { text: 'request.port == 80', answer: 'true', parts: [] },
-      { answer: 'false', parts: [{ text: 'request.port == 81', answer: 'false' }, { parts: [{ answer: 'true' }] }] },
+      {
+        answer: 'false',
+        parts: [{ text: 'request.port == 81', answer: 'false' }, { parts: [{ answer: 'true' }] }],
+      },
       { text: 'task.uses == 1', answer: /not known here/ },
     ],
   });
@@ -85,37 +93,47 @@ t.test('a condition is told part by part; what reads nothing is constant', async
   for (const [text, wanted] of cases) t.equal(constantOf(when(text), context()()), wanted, text);
 });
 
-t.test('an explanation is the decision: the step that decides is the rule of the decision (property)', async (t) => {
-  const texts = [
-    undefined,
-    'request.port == 80',
-    'request.port == 81',
-    'task.uses == 1',
-    'request.path == "/a" || task.uses == 1',
-  ];
-  const one = fc.record({
-    effect: fc.constantFrom('allow' as const, 'deny' as const),
-    path: fc.constantFrom('/a', '/b', '/**'),
-    text: fc.constantFrom(...texts),
-  });
-  let decided = 0;
-  fc.assert(
-    fc.property(fc.array(one, { maxLength: 6 }), fc.constantFrom('/a', '/b', '/c'), (rules, path) => {
-      const all = rules.map(({ effect, path: pattern, text }, i) =>
-        rule(`r${i}`, effect, { paths: [pattern], ...(text === undefined ? undefined : { when: when(text) }) }),
-      );
-      const of = policy(destination('crm', { rules: all }));
-      const { decision, steps } = explain(of, request({ path }));
-      const direct = decide(of, request({ path }));
-      const deciding = steps.filter(({ outcome }) => outcome === 'decides');
-      if (deciding.length > 0) decided += 1;
-      return (
-        decision.reason === direct.reason &&
-        steps.length === all.length &&
-        deciding.length === (direct.rule === undefined ? 0 : 1) &&
-        deciding[0]?.rule === direct.rule
-      );
-    }),
-  );
-  t.ok(decided > 20, `${decided} were decided by a rule`);
-});
+t.test(
+  'an explanation is the decision: the step that decides is the rule of the decision (property)',
+  async (t) => {
+    const texts = [
+      undefined,
+      'request.port == 80',
+      'request.port == 81',
+      'task.uses == 1',
+      'request.path == "/a" || task.uses == 1',
+    ];
+    const one = fc.record({
+      effect: fc.constantFrom('allow' as const, 'deny' as const),
+      path: fc.constantFrom('/a', '/b', '/**'),
+      text: fc.constantFrom(...texts),
+    });
+    let decided = 0;
+    fc.assert(
+      fc.property(
+        fc.array(one, { maxLength: 6 }),
+        fc.constantFrom('/a', '/b', '/c'),
+        (rules, path) => {
+          const all = rules.map(({ effect, path: pattern, text }, i) =>
+            rule(`r${i}`, effect, {
+              paths: [pattern],
+              ...(text === undefined ? undefined : { when: when(text) }),
+            }),
+          );
+          const of = policy(destination('crm', { rules: all }));
+          const { decision, steps } = explain(of, request({ path }));
+          const direct = decide(of, request({ path }));
+          const deciding = steps.filter(({ outcome }) => outcome === 'decides');
+          if (deciding.length > 0) decided += 1;
+          return (
+            decision.reason === direct.reason &&
+            steps.length === all.length &&
+            deciding.length === (direct.rule === undefined ? 0 : 1) &&
+            deciding[0]?.rule === direct.rule
+          );
+        },
+      ),
+    );
+    t.ok(decided > 20, `${decided} were decided by a rule`);
+  },
+);

@@ -1,6 +1,7 @@
 /** One call held against a grant: destination, class of data and action must each be in it. */
 import t from 'tap';
-import { judgeGrant, type Grant } from '../../lib/policy/decision/grant.ts';
+import { judgeGrant } from '../../lib/policy/decision/grant.ts';
+import type { Grant } from '../../lib/policy/model/grant.ts';
 import { destination } from './destination.ts';
 
 const GRANT: Grant = {
@@ -13,7 +14,14 @@ const GRANT: Grant = {
 };
 
 function code(grant: Grant, action: string | undefined, uses = 0): string {
-  const task = { id: 't', purpose: 'support', owner: 'a', onBehalfOf: undefined, depth: 0, elevations: [] };
+  const task = {
+    id: 't',
+    purpose: 'support',
+    owner: 'a',
+    onBehalfOf: undefined,
+    depth: 0,
+    elevations: [],
+  };
   const done = { read: 'none', wrote: 'none', actions: [], destinations: [] };
   const call = {
     destination: destination('crm'),
@@ -37,7 +45,11 @@ t.test('where hosts were named, those alone are in the grant, at their ports', a
   t.equal(at('crm.internal', 80, true), 'outside-grant', 'names below it are not that name');
   t.equal(at('rm.internal', undefined, true), 'outside-grant', 'whole labels alone');
   t.equal(code({ ...GRANT, hosts: new Map([['crm', []]]) }, 'read'), 'outside-grant');
-  t.equal(code({ ...GRANT, hosts: new Map([['wiki', []]]) }, 'read'), 'granted', 'another is had whole');
+  t.equal(
+    code({ ...GRANT, hosts: new Map([['wiki', []]]) }, 'read'),
+    'granted',
+    'another is had whole',
+  );
   t.equal(
     at('payroll.internal') === code({ ...GRANT, hosts: new Map([['crm', []]]) }, undefined),
     true,
@@ -45,17 +57,23 @@ t.test('where hosts were named, those alone are in the grant, at their ports', a
   );
 });
 
-t.test('destination, class of data and action are each held against the grant, by themselves', async (t) => {
-  t.equal(code(GRANT, 'read'), 'granted');
-  t.equal(code({ ...GRANT, destinations: new Set(['wiki']) }, 'read'), 'outside-grant');
-  // The class of a destination may have changed since the grant was cut.
-  t.equal(code({ ...GRANT, dataClasses: new Set(['public']) }, 'read'), 'outside-grant');
-  t.equal(code(GRANT, 'write'), 'outside-grant');
-  t.equal(code(GRANT, 'read', 1), 'uses-spent');
-});
+t.test(
+  'destination, class of data and action are each held against the grant, by themselves',
+  async (t) => {
+    t.equal(code(GRANT, 'read'), 'granted');
+    t.equal(code({ ...GRANT, destinations: new Set(['wiki']) }, 'read'), 'outside-grant');
+    // The class of a destination may have changed since the grant was cut.
+    t.equal(code({ ...GRANT, dataClasses: new Set(['public']) }, 'read'), 'outside-grant');
+    t.equal(code(GRANT, 'write'), 'outside-grant');
+    t.equal(code(GRANT, 'read', 1), 'uses-spent');
+  },
+);
 
-t.test('what only carries calls takes no use and has no action, but its destination must be granted', async (t) => {
-  t.equal(code(GRANT, undefined, 1), 'granted');
-  t.equal(code({ ...GRANT, destinations: new Set() }, undefined), 'outside-grant');
-  t.equal(code({ ...GRANT, dataClasses: new Set() }, undefined), 'outside-grant');
-});
+t.test(
+  'what only carries calls takes no use and has no action, but its destination must be granted',
+  async (t) => {
+    t.equal(code(GRANT, undefined, 1), 'granted');
+    t.equal(code({ ...GRANT, destinations: new Set() }, undefined), 'outside-grant');
+    t.equal(code({ ...GRANT, dataClasses: new Set() }, undefined), 'outside-grant');
+  },
+);

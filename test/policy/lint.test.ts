@@ -1,9 +1,11 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { conditions, type Condition } from '../../lib/policy/conditions/compile.ts';
+import { conditions } from '../../lib/policy/conditions/compile.ts';
 import { decide } from '../../lib/policy/decision/decide.ts';
+import type { Condition } from '../../lib/policy/model/condition.ts';
+import type { Destination } from '../../lib/policy/model/destination.ts';
+import type { Rule } from '../../lib/policy/model/rule.ts';
 import { lintPolicy, notesOn } from '../../lib/policy/review/lint.ts';
-import type { Destination, Rule } from '../../lib/policy/model/destination.ts';
 import { destination, policy, request, rule } from './destination.ts';
 
 const setting = { identity: 'x', forward: true };
@@ -11,9 +13,12 @@ const compiler = conditions(['public', 'internal']);
 const when = (text: string): Condition => compiler.compile(text, 'request');
 
 function lint(...destinations: readonly Destination[]): readonly string[] {
-  return lintPolicy(policy(...destinations), setting).map(({ code, about, message }) => `${code} ${about}: ${message}`);
+  return lintPolicy(policy(...destinations), setting).map(
+    ({ code, about, message }) => `${code} ${about}: ${message}`,
+  );
 }
-const rules = (...all: readonly Rule[]): readonly string[] => lint(destination('crm', { rules: all }));
+const rules = (...all: readonly Rule[]): readonly string[] =>
+  lint(destination('crm', { rules: all }));
 
 t.test('a rule that can never decide is named, with what takes it away', async (t) => {
   const read = rule('read', 'allow', { methods: ['GET'], paths: ['/a/b'] });
@@ -23,20 +28,36 @@ t.test('a rule that can never decide is named, with what takes it away', async (
   t.same(rules(read), []);
   t.same(rules(read, all), [], 'the narrow one first');
   t.same(rules(all, read), [
-    `shadowed-rule ${about('read')}: allow rule all before it allows all that it is about: it never decides`,
+    `shadowed-rule ${about('read')}: allow rule all before it allows all that it is about: ` +
+      'it never decides',
   ]);
-  t.same(rules(read, deny), [`dead-rule ${about('read')}: deny rule none takes away all that it allows`]);
-  t.same(rules(deny, rule('again', 'deny', { paths: ['/a/b/**'] }), rule('x', 'allow', { paths: ['/c'] })), [
-    `shadowed-rule ${about('again')}: deny rule none before it denies all that it is about: it never decides`,
+  t.same(rules(read, deny), [
+    `dead-rule ${about('read')}: deny rule none takes away all that it allows`,
   ]);
+  t.same(
+    rules(
+      deny,
+      rule('again', 'deny', { paths: ['/a/b/**'] }),
+      rule('x', 'allow', { paths: ['/c'] }),
+    ),
+    [
+      `shadowed-rule ${about('again')}: deny rule none before it denies all that it is ` +
+        'about: it never decides',
+    ],
+  );
   const never = rule('never', 'allow', { when: when('request.port == 80 && 1 == 2') });
-  t.same(rules(never), [`dead-rule ${about('never')}: its condition is always false: it never matches`]);
+  t.same(rules(never), [
+    `dead-rule ${about('never')}: its condition is always false: it never matches`,
+  ]);
   t.same(rules(rule('always', 'deny', { when: when('true || request.port == 80') })), [
     `constant-condition ${about('always')}: its condition is always true`,
   ]);
   const db = destination('db', { protocol: 'tcp', when: compiler.compile('1 == 2', 'connect') });
   t.match(lint(db), [/^constant-condition destination db: .*always false/]);
-  const sometimes = rule('sometimes', 'deny', { paths: ['/a/**'], when: when('request.port == 81') });
+  const sometimes = rule('sometimes', 'deny', {
+    paths: ['/a/**'],
+    when: when('request.port == 81'),
+  });
   t.same(rules(sometimes, read), [], 'a condition may not hold');
 });
 
@@ -44,10 +65,13 @@ t.test(
   'a destination that nothing reaches, and one of a name that anybody points anywhere (S8), are named',
   async (t) => {
     const read = rule('read', 'allow');
-    t.match(lintPolicy(policy(destination('crm', { rules: [read] })), { ...setting, forward: false }), [
-      { code: 'dead-destination', message: /nothing leads to it/ },
+    t.match(
+      lintPolicy(policy(destination('crm', { rules: [read] })), { ...setting, forward: false }),
+      [{ code: 'dead-destination', message: /nothing leads to it/ }],
+    );
+    t.match(lint(destination('crm', { rules: [read], task: 'required' })), [
+      /^dead-destination .*for tasks alone/,
     ]);
-    t.match(lint(destination('crm', { rules: [read], task: 'required' })), [/^dead-destination .*for tasks alone/]);
     t.match(lint(destination('crm', { rules: [read], hosts: ['10.0.0.1.nip.io', 'a.internal'] })), [
       /^rebinding-name .*nip\.io/,
     ]);
@@ -67,13 +91,18 @@ t.test('a rule over what was read that lets GET, or other messages, pass is name
     ...rule('no-leak', 'deny', match),
     when: text,
   });
-  const leak = /^flow-leak rule no-leak of destination forum: .* rule read still allows GET or HEAD/;
+  const leak =
+    /^flow-leak rule no-leak of destination forum: .* rule read still allows GET or HEAD/;
   t.same(at(read, post), [], 'no flow is meant');
   t.same(at(stops(), read, post), []);
   t.match(at(stops({ methods: ['POST', 'PUT'] }), read, post), [leak]);
-  t.match(at(stops({}, when('request.method != "GET" && rank(task.read) > 0')), read, post), [leak]);
+  t.match(at(stops({}, when('request.method != "GET" && rank(task.read) > 0')), read, post), [
+    leak,
+  ]);
   t.match(at(stops({ paths: ['/upload/**'] }), read), [leak]);
-  t.match(at({ ...post, when: history }, read), [/^flow-leak rule post .* rule read still allows GET/]);
+  t.match(at({ ...post, when: history }, read), [
+    /^flow-leak rule post .* rule read still allows GET/,
+  ]);
   t.same(at(stops({ methods: ['POST'] }), post), [], 'nothing but what is stopped is allowed');
   t.same(at(stops({ methods: ['POST'] }), { ...read, when: history }, post), []);
   const says = (tools: readonly string[], more: Partial<Rule> = {}): Rule => ({
@@ -83,8 +112,16 @@ t.test('a rule over what was read that lets GET, or other messages, pass is name
     mcp: { tools: new Set(tools), prompts: new Set(), resources: [], methods: new Set() },
     ...more,
   });
-  const use: Rule = { ...says(['*']), name: 'use', effect: 'allow', action: 'write', when: undefined };
-  t.match(at(says(['post']), use), [/^flow-leak .* rule use still allows messages that carry data out/]);
+  const use: Rule = {
+    ...says(['*']),
+    name: 'use',
+    effect: 'allow',
+    action: 'write',
+    when: undefined,
+  };
+  t.match(at(says(['post']), use), [
+    /^flow-leak .* rule use still allows messages that carry data out/,
+  ]);
   t.same(at(says(['*']), use), []);
   t.same(
     lint(destination('crm', { dataClass: 'public', rules: [stops({ methods: ['POST'] }), read] })),
@@ -98,25 +135,31 @@ t.test('a rule that is called dead or shadowed never decides (property)', async 
   const one = fc.record({
     effect: fc.constantFrom('allow' as const, 'deny' as const),
     paths: fc.uniqueArray(path, { minLength: 1, maxLength: 2 }),
-    methods: fc.option(fc.uniqueArray(fc.constantFrom('GET', 'POST'), { minLength: 1 }), { nil: undefined }),
+    methods: fc.option(fc.uniqueArray(fc.constantFrom('GET', 'POST'), { minLength: 1 }), {
+      nil: undefined,
+    }),
   });
   let named = 0;
   fc.assert(
-    fc.property(fc.array(one, { maxLength: 5 }), fc.constantFrom('/', '/a', '/a/b', '/a/b/c', '/c'), (all, asked) => {
-      const of = policy(
-        destination('crm', {
-          rules: all.map(({ effect, paths, methods }, i) =>
-            rule(`r${i}`, effect, { paths, ...(methods && { methods }) }),
-          ),
-        }),
-      );
-      const never = lintPolicy(of, setting).map(({ about }) => /^rule (\S+)/.exec(about)?.[1]);
-      named += never.length;
-      return ['GET', 'POST', 'TRACE'].every((method) => {
-        const { rule: decided } = decide(of, request({ method, path: asked }));
-        return decided === undefined || !never.includes(decided);
-      });
-    }),
+    fc.property(
+      fc.array(one, { maxLength: 5 }),
+      fc.constantFrom('/', '/a', '/a/b', '/a/b/c', '/c'),
+      (all, asked) => {
+        const of = policy(
+          destination('crm', {
+            rules: all.map(({ effect, paths, methods }, i) =>
+              rule(`r${i}`, effect, { paths, ...(methods && { methods }) }),
+            ),
+          }),
+        );
+        const never = lintPolicy(of, setting).map(({ about }) => /^rule (\S+)/.exec(about)?.[1]);
+        named += never.length;
+        return ['GET', 'POST', 'TRACE'].every((method) => {
+          const { rule: decided } = decide(of, request({ method, path: asked }));
+          return decided === undefined || !never.includes(decided);
+        });
+      },
+    ),
     { numRuns: 1000 },
   );
   t.ok(named > 100, `${named} were named`);
@@ -132,25 +175,51 @@ t.test(
     const pattern = rule('no-purge', 'deny', { paths: ['/v1/{name}:purge'] });
     t.same(rules(pattern, rule('rest', 'allow')), []);
     const site = policy(destination('crm', { rules: [pattern, rule('rest', 'allow')] }));
-    for (const path of ['/v1/x:purge', '/v1/x%3Apurge']) t.equal(decide(site, request({ path })).effect, 'deny', path);
+    for (const path of ['/v1/x:purge', '/v1/x%3Apurge'])
+      t.equal(decide(site, request({ path })).effect, 'deny', path);
   },
 );
 
 t.test('patterns with parameters include, and meet, what they match', async (t) => {
   const all = rule('all', 'allow', { paths: ['/v1/{name}:publish', '/v1/*/x', '/v1/{a}.{b}'] });
-  const shadowed = (path: string): number => rules(all, rule('one', 'allow', { paths: [path] })).length;
-  for (const path of ['/v1/a:publish', '/v1/{topic}:publish', '/v1/a.json/x', '/v1/{sid}.json/x', '/v1/{x}.{y}'])
+  const shadowed = (path: string): number =>
+    rules(all, rule('one', 'allow', { paths: [path] })).length;
+  for (const path of [
+    '/v1/a:publish',
+    '/v1/{topic}:publish',
+    '/v1/a.json/x',
+    '/v1/{sid}.json/x',
+    '/v1/{x}.{y}',
+  ])
     t.equal(shadowed(path), 1, path);
-  for (const path of ['/v1/a', '/v1/{topic}:purge', '/v1/a.', '/v1/{a}']) t.equal(shadowed(path), 0, path);
-  const dead = rules(rule('read', 'allow', { paths: ['/v1/{sid}.json'] }), rule('none', 'deny', { paths: ['/v1/*'] }));
+  for (const path of ['/v1/a', '/v1/{topic}:purge', '/v1/a.', '/v1/{a}'])
+    t.equal(shadowed(path), 0, path);
+  const dead = rules(
+    rule('read', 'allow', { paths: ['/v1/{sid}.json'] }),
+    rule('none', 'deny', { paths: ['/v1/*'] }),
+  );
   t.match(dead, [/^dead-rule rule read/]);
 });
 
-t.test('a destination of a kind whose names have slashes is told of the key that keeps them', async (t) => {
-  const notes = (host: string, paths?: Destination['paths']): readonly string[] =>
-    notesOn(policy(destination('x', { hosts: [host], paths }))).map(({ message, fix }) => `${message}; ${fix}`);
-  for (const host of ['registry.npmjs.org', 'npm.corp.example', 'gitlab.com', 'gitlab.corp.example'])
-    t.match(notes(host), [/%2F.*, which is refused; if it is to pass, write paths: \{ encodedSlash: keep \}/], host);
-  t.same(notes('gitlab.com', { encodedSlash: true, emptySegments: false }), []);
-  t.same(notes('api.example.com'), []);
-});
+t.test(
+  'a destination of a kind whose names have slashes is told of the key that keeps them',
+  async (t) => {
+    const notes = (host: string, paths?: Destination['paths']): readonly string[] =>
+      notesOn(policy(destination('x', { hosts: [host], paths }))).map(
+        ({ message, fix }) => `${message}; ${fix}`,
+      );
+    for (const host of [
+      'registry.npmjs.org',
+      'npm.corp.example',
+      'gitlab.com',
+      'gitlab.corp.example',
+    ])
+      t.match(
+        notes(host),
+        [/%2F.*, which is refused; if it is to pass, write paths: \{ encodedSlash: keep \}/],
+        host,
+      );
+    t.same(notes('gitlab.com', { encodedSlash: true, emptySegments: false }), []);
+    t.same(notes('api.example.com'), []);
+  },
+);

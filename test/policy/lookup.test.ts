@@ -22,14 +22,17 @@ t.test('the most specific host wins: exact over wildcard, longer over shorter', 
   for (const [host, port, name] of cases) t.equal(find(host, port)?.name, name, `${host}:${port}`);
 });
 
-t.test('a wildcard is one or more labels, never the apex, and only at a dot (A9, A10)', async (t) => {
-  const { find } = policy(destination('any', { hosts: ['*.example.com'] }));
-  t.equal(find('a.example.com', 80)?.name, 'any');
-  t.equal(find('b.a.example.com', 80)?.name, 'any');
-  t.equal(find('example.com', 80), undefined);
-  t.equal(find('evilexample.com', 80), undefined);
-  t.equal(find('a.example.com.evil.com', 80), undefined);
-});
+t.test(
+  'a wildcard is one or more labels, never the apex, and only at a dot (A9, A10)',
+  async (t) => {
+    const { find } = policy(destination('any', { hosts: ['*.example.com'] }));
+    t.equal(find('a.example.com', 80)?.name, 'any');
+    t.equal(find('b.a.example.com', 80)?.name, 'any');
+    t.equal(find('example.com', 80), undefined);
+    t.equal(find('evilexample.com', 80), undefined);
+    t.equal(find('a.example.com.evil.com', 80), undefined);
+  },
+);
 
 t.test('addresses are found by their canonical text', async (t) => {
   const { find } = policy(destination('ip', { hosts: ['10.0.0.5', '[2001:db8::1]'] }));
@@ -38,31 +41,43 @@ t.test('addresses are found by their canonical text', async (t) => {
   t.equal(find('0.0.5', 80), undefined);
 });
 
-t.test('a port that is not listed is not served, and the listed ones are known (A11)', async (t) => {
-  const { find, portsOf } = policy(
-    destination('a', { hosts: ['a.example.com'], ports: [8443, 443] }),
-    destination('b', { hosts: ['*.example.com'], ports: [80] }),
-  );
-  t.equal(find('a.example.com', 22), undefined);
-  t.same(portsOf('a.example.com'), [80, 443, 8443]);
-  t.same(portsOf('z.example.com'), [80]);
-  t.same(portsOf('example.com'), []);
-});
+t.test(
+  'a port that is not listed is not served, and the listed ones are known (A11)',
+  async (t) => {
+    const { find, portsOf } = policy(
+      destination('a', { hosts: ['a.example.com'], ports: [8443, 443] }),
+      destination('b', { hosts: ['*.example.com'], ports: [80] }),
+    );
+    t.equal(find('a.example.com', 22), undefined);
+    t.same(portsOf('a.example.com'), [80, 443, 8443]);
+    t.same(portsOf('z.example.com'), [80]);
+    t.same(portsOf('example.com'), []);
+  },
+);
 
-t.test('two destinations that claim the same pattern and port tie; other ports do not', async (t) => {
-  const a = destination('a', { hosts: ['x.example.com', '*.example.com'], ports: [80, 443] });
-  const b = destination('b', { hosts: ['x.example.com', '*.example.com'], ports: [443, 8443] });
-  t.same(
-    tiesOf([a, b]).map(({ pattern, port, first, second }) => `${pattern} ${port} ${first.name} ${second.name}`),
-    ['x.example.com 443 a b', '*.example.com 443 a b'],
-  );
-  t.same(tiesOf([a, destination('c', { hosts: ['x.example.com'], ports: [8080] })]), []);
-  t.throws(() => policy(a, b), TypeError);
-  t.throws(
-    () => policy(destination('a', { hosts: ['p.example.com'] }), destination('a', { hosts: ['q.example.com'] })),
-    TypeError,
-  );
-});
+t.test(
+  'two destinations that claim the same pattern and port tie; other ports do not',
+  async (t) => {
+    const a = destination('a', { hosts: ['x.example.com', '*.example.com'], ports: [80, 443] });
+    const b = destination('b', { hosts: ['x.example.com', '*.example.com'], ports: [443, 8443] });
+    t.same(
+      tiesOf([a, b]).map(
+        ({ pattern, port, first, second }) => `${pattern} ${port} ${first.name} ${second.name}`,
+      ),
+      ['x.example.com 443 a b', '*.example.com 443 a b'],
+    );
+    t.same(tiesOf([a, destination('c', { hosts: ['x.example.com'], ports: [8080] })]), []);
+    t.throws(() => policy(a, b), TypeError);
+    t.throws(
+      () =>
+        policy(
+          destination('a', { hosts: ['p.example.com'] }),
+          destination('a', { hosts: ['q.example.com'] }),
+        ),
+      TypeError,
+    );
+  },
+);
 
 t.test('a policy cannot be changed', async (t) => {
   const made = policy(destination('a'));
@@ -81,9 +96,12 @@ t.test('find agrees with a search of every pattern', async (t) => {
   let hits = 0;
   fc.assert(
     fc.property(set, name, fc.constantFrom(80, 443), (pairs, host, port) => {
-      const destinations = pairs.map(([text, at], i) => destination(`d${i}`, { hosts: [text], ports: [at] }));
+      const destinations = pairs.map(([text, at], i) =>
+        destination(`d${i}`, { hosts: [text], ports: [at] }),
+      );
       const { find } = buildPolicy({ generation: 1, digest: '', destinations, unlisted: 'deny' });
-      const holds = (text: string): boolean => (text.startsWith('*.') ? host.endsWith(text.slice(1)) : host === text);
+      const holds = (text: string): boolean =>
+        text.startsWith('*.') ? host.endsWith(text.slice(1)) : host === text;
       const best = destinations
         .filter(({ hosts, ports }) => holds(hosts[0]?.text ?? '') && ports[0] === port)
         .sort((x, y) => rank(y.hosts[0]?.text ?? '') - rank(x.hosts[0]?.text ?? ''))[0];
@@ -123,5 +141,8 @@ t.test('looking up costs the same with 10 destinations as with 10,000', async (t
   best(few.find);
   best(many.find);
   const ratio = best(many.find) / best(few.find);
-  t.ok(ratio < 20, `10,000 cost ${ratio.toFixed(2)} times 10; a search would cost hundreds of times`);
+  t.ok(
+    ratio < 20,
+    `10,000 cost ${ratio.toFixed(2)} times 10; a search would cost hundreds of times`,
+  );
 });

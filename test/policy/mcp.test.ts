@@ -1,12 +1,12 @@
+import { parseResourcePattern, uriProblem } from '../../lib/net/resource.ts';
 import { conditions } from '../../lib/policy/conditions/compile.ts';
-import fc from 'fast-check';
-import t from 'tap';
+import type { McpFacts } from '../../lib/policy/model/facts.ts';
+import type { Grant } from '../../lib/policy/model/grant.ts';
 import { isListed, messageMatches } from '../../lib/policy/protocols/mcp.ts';
 import { EMPTY } from '../../lib/schema/json.ts';
-import type { McpFacts } from '../../lib/policy/model/facts.ts';
-import type { Grant } from '../../lib/policy/decision/grant.ts';
-import { parseResourcePattern, uriProblem } from '../../lib/net/resource.ts';
 import { mcpRule, mcpSite } from '../support/mcp.ts';
+import fc from 'fast-check';
+import t from 'tap';
 
 const NOTHING: McpFacts = {
   version: '2025-11-25',
@@ -27,7 +27,8 @@ t.test('a rule is about what it names and nothing else', async (t) => {
     resources: ['x://y/**'],
     methods: ['logging/setLevel'],
   });
-  const about = (facts: Partial<McpFacts>): boolean => messageMatches(one, { ...NOTHING, ...facts });
+  const about = (facts: Partial<McpFacts>): boolean =>
+    messageMatches(one, { ...NOTHING, ...facts });
   t.ok(about({ method: 'tools/call', tool: 'a' }));
   t.notOk(about({ method: 'tools/call', tool: 'A' }));
   t.notOk(about({ method: 'tools/call', tool: 'p' }), 'a prompt is not a tool');
@@ -46,9 +47,12 @@ t.test('deny rules with a condition hide nothing from a list, others do', async 
   t.equal(isListed(mcpSite({ rules: [allow] }), { tool: 'x' }), true);
   t.equal(isListed(mcpSite({ rules: [allow, deny] }), { tool: 'x' }), false);
   t.equal(
-    isListed(mcpSite({ rules: [allow, { ...deny, when: conditions([]).compile('true', 'mcp') }] }), {
-      tool: 'x',
-    }),
+    isListed(
+      mcpSite({ rules: [allow, { ...deny, when: conditions([]).compile('true', 'mcp') }] }),
+      {
+        tool: 'x',
+      },
+    ),
     true,
   );
   t.equal(isListed(mcpSite({ rules: [] }), { tool: 'x' }), false);
@@ -104,7 +108,13 @@ t.test('patterns: whole, or a place and all below it; deny rules reach further',
   t.ok(place.matches('x://y/secret/1'));
   t.notOk(place.matches('x://y/secrets/1'));
   t.notOk(place.matches('x://y/Secret/1'));
-  for (const uri of ['x://y/secret/1', 'x://y/Secret/1', 'x://y/secret', 'x://y/secret?a', 'x://y/SECRET/#b'])
+  for (const uri of [
+    'x://y/secret/1',
+    'x://y/Secret/1',
+    'x://y/secret',
+    'x://y/secret?a',
+    'x://y/SECRET/#b',
+  ])
     t.ok(place.denies(uri), uri);
   t.ok(parseResourcePattern('x://y/a').denies('x://y/A?b'));
   for (const uri of [
@@ -140,16 +150,24 @@ t.test('patterns: whole, or a place and all below it; deny rules reach further',
     fc.property(
       fc.webPath(),
       (path) =>
-        uriProblem(`x://y${path}`) !== undefined || !place.matches(`x://y${path}`) || place.denies(`x://y${path}`),
+        uriProblem(`x://y${path}`) !== undefined ||
+        !place.matches(`x://y${path}`) ||
+        place.denies(`x://y${path}`),
     ),
   );
 });
 
 t.test('a task is shown what its grant has, now or after a step-up', async (t) => {
-  const rules = [mcpRule('r', 'allow', { tools: ['look'] }), mcpRule('w', 'allow', { tools: ['change'] }, 'write')];
+  const rules = [
+    mcpRule('r', 'allow', { tools: ['look'] }),
+    mcpRule('w', 'allow', { tools: ['change'] }, 'write'),
+  ];
   const site = mcpSite({ rules });
   const grant = (actions: readonly string[], stepUp: readonly string[] = []): Grant =>
-    ({ actions: new Set(actions), stepUp: new Map(stepUp.map((action) => [action, {}])) }) as unknown as Grant;
+    ({
+      actions: new Set(actions),
+      stepUp: new Map(stepUp.map((action) => [action, {}])),
+    }) as unknown as Grant;
   t.equal(isListed(site, { tool: 'look' }, { grant: grant(['read']) }), true);
   t.equal(isListed(site, { tool: 'change' }, { grant: grant(['read']) }), false);
   t.equal(isListed(site, { tool: 'change' }, { grant: grant(['read'], ['write']) }), true);

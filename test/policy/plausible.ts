@@ -1,7 +1,8 @@
 /** Conditions as operators write them, over everything that an agent chooses; thirty kinds. */
-import type { Phase } from '../../lib/policy/conditions/variables.ts';
+import type { Phase } from '../../lib/policy/model/condition.ts';
 
-const WORDS = '["drop","delete","truncate","alter","grant","revoke","insert","update","exec","union"]';
+const WORDS =
+  '["drop","delete","truncate","alter","grant","revoke","insert","update","exec","union"]';
 
 export const MCP_CONDITIONS: readonly string[] = [
   `${WORDS}.exists(w, args.sql.lowerAscii().contains(w))`,
@@ -65,7 +66,11 @@ export function worstArguments(bytes: number): Readonly<Record<string, object>> 
   return {
     'one text in both cases': { sql: long('aA'), kind: 'x', tags: ['x'] },
     'one text that is not ASCII': { sql: long('éA'), kind: 'x', tags: ['x'] },
-    'many texts beside a long one': { sql: 'x', kind: part(2, 'aA'), tags: list(1900, () => part(3800, 'aA')) },
+    'many texts beside a long one': {
+      sql: 'x',
+      kind: part(2, 'aA'),
+      tags: list(1900, () => part(3800, 'aA')),
+    },
     'equal texts': { kind: part(100, 'b'), tags: list(99, () => part(100, 'b')) },
     'texts that nearly match': {
       sql: long('drop  '),
@@ -76,11 +81,23 @@ export function worstArguments(bytes: number): Readonly<Record<string, object>> 
     'objects of another kind': {
       items: list(500, () => ({ price: 'x', name: part(1000, 'x'), label: part(1000, 'x') })),
     },
-    'members that are missing': { items: list(2000, () => 0), tags: list(40, () => ({})), kind: 'x' },
-    'lists of lists': { items: list(300, () => [[[[1]]]]), tags: list(300, () => [[[[1]]]]), kind: [[[[2]]]] },
-    'a wide object': Object.fromEntries(list(2000, (i) => [`n${i}${part(2000, 'x')}`, i]) as [string, unknown][]),
+    'members that are missing': {
+      items: list(2000, () => 0),
+      tags: list(40, () => ({})),
+      kind: 'x',
+    },
+    'lists of lists': {
+      items: list(300, () => [[[[1]]]]),
+      tags: list(300, () => [[[[1]]]]),
+      kind: [[[[2]]]],
+    },
+    'a wide object': Object.fromEntries(
+      list(2000, (i) => [`n${i}${part(2000, 'x')}`, i]) as [string, unknown][],
+    ),
     'wide objects': {
-      items: list(2, () => Object.fromEntries(list(900, (i) => [`n${i}`, i]) as [string, unknown][])),
+      items: list(2, () =>
+        Object.fromEntries(list(900, (i) => [`n${i}`, i]) as [string, unknown][]),
+      ),
       tags: [1],
     },
     'long numbers': { amount: number, items: list(1900, () => number), tags: [] },

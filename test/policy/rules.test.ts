@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
+import type { Rule } from '../../lib/policy/model/rule.ts';
 import { COMMON_METHODS, nearMiss, ruleMatches } from '../../lib/policy/protocols/http.ts';
-import type { Rule } from '../../lib/policy/model/destination.ts';
 import { request, rule } from './destination.ts';
 
 const get = { method: 'GET', path: '/a' };
@@ -11,7 +11,10 @@ t.test('a rule matches when method, path and upgrade do', async (t) => {
   t.ok(ruleMatches(allow, request(get).http));
   t.ok(ruleMatches(allow, request({ ...get, path: '/b/c' }).http));
   t.notOk(ruleMatches(allow, request({ ...get, path: '/c' }).http));
-  t.notOk(ruleMatches(allow, request({ ...get, method: 'HEAD' }).http), 'HEAD is a method of its own');
+  t.notOk(
+    ruleMatches(allow, request({ ...get, method: 'HEAD' }).http),
+    'HEAD is a method of its own',
+  );
   t.notOk(ruleMatches(allow, request({ ...get, websocket: true }).http));
 });
 

@@ -23,32 +23,45 @@ const rulesFor = (
   protocol: 'http' | 'mcp' | 'grpc',
   ...all: readonly Partial<Observation>[]
 ): readonly SuggestedRule[] =>
-  suggest(all.map(seen), policy(destination('crm', { protocol, rules: [rule('seen-read', 'allow')] }))).rules.get(
-    'crm',
-  ) ?? [];
+  suggest(
+    all.map(seen),
+    policy(destination('crm', { protocol, rules: [rule('seen-read', 'allow')] })),
+  ).rules.get('crm') ?? [];
 
-t.test('methods and paths are as they were asked for; several identifiers become one star', async (t) => {
-  t.same(
-    rulesFor(
-      'http',
-      { path: '/v1/customers/7' },
-      { path: '/v1/customers/8' },
-      { path: '/v1/orders/1' },
-      { method: 'POST', path: '/v1/orders/1' },
-      { path: '/a*b' },
-      { path: '/k/6f1e5c9a-0000-4000-8000-0123456789ab/x' },
-      { path: '/k/7f1e5c9a-0000-4000-8000-0123456789ab/x' },
-    ),
-    [
-      {
-        name: 'seen-read-2',
-        action: 'read',
-        about: { http: { methods: ['GET'], paths: ['/a%2Ab', '/k/*/x', '/v1/customers/*', '/v1/orders/1'] } },
-      },
-      { name: 'seen-write', action: 'write', about: { http: { methods: ['POST'], paths: ['/v1/orders/1'] } } },
-    ],
-  );
-});
+t.test(
+  'methods and paths are as they were asked for; several identifiers become one star',
+  async (t) => {
+    t.same(
+      rulesFor(
+        'http',
+        { path: '/v1/customers/7' },
+        { path: '/v1/customers/8' },
+        { path: '/v1/orders/1' },
+        { method: 'POST', path: '/v1/orders/1' },
+        { path: '/a*b' },
+        { path: '/k/6f1e5c9a-0000-4000-8000-0123456789ab/x' },
+        { path: '/k/7f1e5c9a-0000-4000-8000-0123456789ab/x' },
+      ),
+      [
+        {
+          name: 'seen-read-2',
+          action: 'read',
+          about: {
+            http: {
+              methods: ['GET'],
+              paths: ['/a%2Ab', '/k/*/x', '/v1/customers/*', '/v1/orders/1'],
+            },
+          },
+        },
+        {
+          name: 'seen-write',
+          action: 'write',
+          about: { http: { methods: ['POST'], paths: ['/v1/orders/1'] } },
+        },
+      ],
+    );
+  },
+);
 
 t.test('a log that was tampered with writes nothing into documents (R7)', async (t) => {
   const nasty: readonly Partial<Observation>[] = [
@@ -83,10 +96,9 @@ t.test('tools, prompts, resources and calls are named', async (t) => {
     ],
   );
   t.same(
-    rulesFor('grpc', { path: '/a.B/GetX' }, { path: '/a.B/ListX' }, { path: '/a.B/Drop' }).map(({ action, about }) => [
-      action,
-      about,
-    ]),
+    rulesFor('grpc', { path: '/a.B/GetX' }, { path: '/a.B/ListX' }, { path: '/a.B/Drop' }).map(
+      ({ action, about }) => [action, about],
+    ),
     [
       ['read', { grpc: { services: ['a.B'], methods: ['GetX', 'ListX'] } }],
       ['write', { grpc: { services: ['a.B'], methods: ['Drop'] } }],
@@ -98,7 +110,9 @@ t.test(
   'what is suggested matches everything that was asked, and no method on a path that it was not asked on (property)',
   async () => {
     const segment = fc.constantFrom('a', 'b', '1', '22', 'x*', 'customers');
-    const path = fc.array(segment, { minLength: 1, maxLength: 3 }).map((parts) => `/${parts.join('/')}`);
+    const path = fc
+      .array(segment, { minLength: 1, maxLength: 3 })
+      .map((parts) => `/${parts.join('/')}`);
     const one = fc.record({ method: fc.constantFrom('GET', 'POST', 'PUT'), path });
     fc.assert(
       fc.property(fc.array(one, { minLength: 1, maxLength: 8 }), (asked) => {
@@ -115,7 +129,9 @@ t.test(
           ({ method, path: at }) =>
             allows(method, at) &&
             ['GET', 'POST', 'PUT'].every(
-              (other) => !allows(other, at) || asked.some((each) => each.method === other && like(each.path).test(at)),
+              (other) =>
+                !allows(other, at) ||
+                asked.some((each) => each.method === other && like(each.path).test(at)),
             ),
         );
       }),

@@ -1,11 +1,12 @@
 /** What conditions may cost: in units, the same on every machine, and in CPU time of this one. */
 import t from 'tap';
-import { FUNCTIONS, METHODS, CONDITION_LIMITS } from '../../lib/policy/conditions/variables.ts';
+import { conditions } from '../../lib/policy/conditions/compile.ts';
 import { ConditionContext } from '../../lib/policy/conditions/scope.ts';
-import { conditions, type Answer } from '../../lib/policy/conditions/compile.ts';
+import { CONDITION_LIMITS, FUNCTIONS, METHODS } from '../../lib/policy/conditions/variables.ts';
+import type { Answer } from '../../lib/policy/model/condition.ts';
 import type { Facts } from '../../lib/policy/model/facts.ts';
-import { isObject } from '../../lib/schema/json.ts';
 import { parseJson } from '../../lib/schema/json-reader.ts';
+import { isObject } from '../../lib/schema/json.ts';
 import { destination, request } from './destination.ts';
 import { CONDITIONS, worstArguments } from './plausible.ts';
 
@@ -15,10 +16,22 @@ const crm = destination('crm', { dataClass: 'secret' });
 function call(args: object): Facts {
   const value = parseJson(Buffer.from(JSON.stringify(args)), { data: true });
   if (!isObject(value)) throw new TypeError('arguments are an object');
-  const none = { prompt: undefined, resource: undefined, argsDigest: undefined, definition: undefined };
+  const none = {
+    prompt: undefined,
+    resource: undefined,
+    argsDigest: undefined,
+    definition: undefined,
+  };
   return {
     ...request({ query: `?${'a=b%41&'.repeat(250)}` }),
-    mcp: { version: '2025-11-25', kind: 'request', method: 'tools/call', tool: 'pay', args: value, ...none },
+    mcp: {
+      version: '2025-11-25',
+      kind: 'request',
+      method: 'tools/call',
+      tool: 'pay',
+      args: value,
+      ...none,
+    },
   };
 }
 
@@ -34,29 +47,43 @@ function ask(text: string, args: object): Asked {
   return { answer, work: CONDITION_LIMITS.work - context.work };
 }
 
-const problem = ({ answer }: Asked): string => (typeof answer === 'boolean' ? String(answer) : answer.problem);
+const problem = ({ answer }: Asked): string =>
+  typeof answer === 'boolean' ? String(answer) : answer.problem;
 const MUCH = 'it takes more work than one decision may';
 
-t.test('past the work of one decision there is no answer, whatever the operators make of errors', async (t) => {
-  const much = { list: Array.from({ length: 1500 }, () => 'a'.repeat(100)), text: 'é'.repeat(6000), one: true };
-  for (const dear of [
-    'args.list.exists(i, (args.text + i).lowerAscii() == "x")',
-    'args.list.all(i, (args.text + i).lowerAscii() != "x")',
-    'args.list.map(i, (args.text + i).lowerAscii()).size() == 0',
-  ]) {
-    t.equal(problem(ask(dear, much)), MUCH, dear);
-    t.ok(ask(dear, much).work < 2 * CONDITION_LIMITS.work, 'nothing is done any more');
-    t.equal(problem(ask(`${dear} || true`, much)), MUCH);
-    t.equal(problem(ask(`true || ${dear}`, much)), 'true', 'what is not evaluated costs nothing');
-    t.equal(problem(ask(`!(${dear} && false)`, much)), MUCH);
-    t.equal(problem(ask(`args.list.exists(i, ${'args.one'}) && (${dear} || args.one)`, much)), MUCH);
-  }
-  const context = new ConditionContext(call(much), crm, undefined);
-  const dear = compiler.compile('args.list.exists(i, (args.text + i).lowerAscii() == "x")', 'mcp');
-  t.type(dear.evaluate(context), 'object');
-  const next = compiler.compile('args.one == true', 'mcp').evaluate(context);
-  t.match(next, { problem: MUCH }, 'the conditions of one decision share it');
-});
+t.test(
+  'past the work of one decision there is no answer, whatever the operators make of errors',
+  async (t) => {
+    const much = {
+      list: Array.from({ length: 1500 }, () => 'a'.repeat(100)),
+      text: 'é'.repeat(6000),
+      one: true,
+    };
+    for (const dear of [
+      'args.list.exists(i, (args.text + i).lowerAscii() == "x")',
+      'args.list.all(i, (args.text + i).lowerAscii() != "x")',
+      'args.list.map(i, (args.text + i).lowerAscii()).size() == 0',
+    ]) {
+      t.equal(problem(ask(dear, much)), MUCH, dear);
+      t.ok(ask(dear, much).work < 2 * CONDITION_LIMITS.work, 'nothing is done any more');
+      t.equal(problem(ask(`${dear} || true`, much)), MUCH);
+      t.equal(problem(ask(`true || ${dear}`, much)), 'true', 'what is not evaluated costs nothing');
+      t.equal(problem(ask(`!(${dear} && false)`, much)), MUCH);
+      t.equal(
+        problem(ask(`args.list.exists(i, ${'args.one'}) && (${dear} || args.one)`, much)),
+        MUCH,
+      );
+    }
+    const context = new ConditionContext(call(much), crm, undefined);
+    const dear = compiler.compile(
+      'args.list.exists(i, (args.text + i).lowerAscii() == "x")',
+      'mcp',
+    );
+    t.type(dear.evaluate(context), 'object');
+    const next = compiler.compile('args.one == true', 'mcp').evaluate(context);
+    t.match(next, { problem: MUCH }, 'the conditions of one decision share it');
+  },
+);
 
 t.test('the same work is counted each time, and more of it for more to be read', async (t) => {
   const less = { sql: 'a'.repeat(4000), tags: ['a', 'b'], kind: 'a' };
@@ -88,7 +115,10 @@ t.test('what does not change in a loop is evaluated once', async (t) => {
   t.equal(answer, false);
   t.ok(work < 10_000, `${work} units`);
   t.equal(
-    ask('args.tags.exists(t, t == "t5" && args.tags.exists(u, u == "t6"))'.replace(/ && .*\)\)/, ')'), args).answer,
+    ask(
+      'args.tags.exists(t, t == "t5" && args.tags.exists(u, u == "t6"))'.replace(/ && .*\)\)/, ')'),
+      args,
+    ).answer,
     true,
   );
   t.equal(ask('args.tags.all(t, args.tags[0] == "t0" && t != args.kind)', args).answer, true);
@@ -117,11 +147,15 @@ t.test('every function and method that can be called has a price', async (t) => 
 t.test('numbers in conditions are exact, or there is no answer', async (t) => {
   const raw = (amount: string): Facts => {
     const facts = call({});
-    const args = parseJson(Buffer.from(`{"amount":${amount},"list":[${amount}],"map":{"x":${amount}}}`));
+    const args = parseJson(
+      Buffer.from(`{"amount":${amount},"list":[${amount}],"map":{"x":${amount}}}`),
+    );
     return { ...facts, mcp: { ...facts.mcp, args } as Facts['mcp'] } as Facts;
   };
   const answer = (text: string, amount: string): string => {
-    const given = compiler.compile(text, 'mcp').evaluate(new ConditionContext(raw(amount), crm, undefined));
+    const given = compiler
+      .compile(text, 'mcp')
+      .evaluate(new ConditionContext(raw(amount), crm, undefined));
     return typeof given === 'boolean' ? String(given) : given.problem;
   };
   const INEXACT = 'a number has more digits, or is larger, than is read exactly';
@@ -145,16 +179,47 @@ t.test('numbers in conditions are exact, or there is no answer', async (t) => {
     'args.list.map(n, n) == [100.0]',
   ]) {
     t.not(answer(text, '100'), INEXACT, text);
-    for (const amount of ['100.00000000000000000001', '9007199254740993', '99999999999999999999', '1e-400'])
+    for (const amount of [
+      '100.00000000000000000001',
+      '9007199254740993',
+      '99999999999999999999',
+      '1e-400',
+    ])
       t.equal(answer(text, amount), INEXACT, `${text} for ${amount}`);
     t.not(answer(text, '9007199254740992'), INEXACT, text);
   }
   t.equal(answer('type(args.amount) == double && args.amount > 100.0', '9007199254740992'), 'true');
   t.equal(answer('type(args.amount) == double && args.amount > 100.0', '1e20'), 'true');
-  t.equal(answer('has(args.amount)', '9007199254740993'), 'true', 'that it is there is no matter of its digits');
-  for (const text of ['0x10', 'NaN', 'Infinity', '-Infinity', 'inf', '1e999', '', ' 1', '1_0', '9007199254740993'])
+  t.equal(
+    answer('has(args.amount)', '9007199254740993'),
+    'true',
+    'that it is there is no matter of its digits',
+  );
+  for (const text of [
+    '0x10',
+    'NaN',
+    'Infinity',
+    '-Infinity',
+    'inf',
+    '1e999',
+    '',
+    ' 1',
+    '1_0',
+    '9007199254740993',
+  ])
     t.equal(answer(`double("${text}") > 1.0 || true`, '1'), 'true');
-  for (const text of ['0x10', 'NaN', 'Infinity', '-Infinity', 'inf', '1e999', '', ' 1', '1_0', '9007199254740993'])
+  for (const text of [
+    '0x10',
+    'NaN',
+    'Infinity',
+    '-Infinity',
+    'inf',
+    '1e999',
+    '',
+    ' 1',
+    '1_0',
+    '9007199254740993',
+  ])
     t.equal(answer(`double("${text}") > 1.0`, '1'), 'a text is no number', text);
   t.equal(answer('args.amount * 1e308 > 1.0', '1e10'), 'a number is too large');
   t.equal(answer('double(9007199254740993) > 1.0', '1'), 'a text is no number');
@@ -177,13 +242,24 @@ t.test('no name of an argument changes what a condition makes of the others', as
     'args.opts in args.list',
     'args.opts != {"amount": 500.0}',
   ]) {
-    for (const name of ['constructor', 'toString', 'hasOwnProperty', 'prototype', '__defineGetter__', 'then'])
+    for (const name of [
+      'constructor',
+      'toString',
+      'hasOwnProperty',
+      'prototype',
+      '__defineGetter__',
+      'then',
+    ])
       for (const value of ['1', '"x"', 'null', '{}', '[]', 'true']) {
         const object = `{"amount":500,"${name}":${value}}`;
-        const args = parseJson(Buffer.from(`{"amount":500,"${name}":${value},"list":[${object}],"opts":${object}}`));
+        const args = parseJson(
+          Buffer.from(`{"amount":500,"${name}":${value},"list":[${object}],"opts":${object}}`),
+        );
         const facts = call({});
         const given = { ...facts, mcp: { ...facts.mcp, args } as Facts['mcp'] } as Facts;
-        const asked = compiler.compile(text, 'mcp').evaluate(new ConditionContext(given, crm, undefined));
+        const asked = compiler
+          .compile(text, 'mcp')
+          .evaluate(new ConditionContext(given, crm, undefined));
         t.equal(asked, true, `${text} beside ${name}: ${value}`);
       }
   }

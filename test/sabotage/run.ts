@@ -1,6 +1,7 @@
 /**
- * Takes one security check after the other out of a scratch copy and demands that a test which names it turns red. A sabotage that survives is a check that nothing
- * proves; a test file that no longer loads proves nothing either. The table goes into docs/assurance.md.
+ * Takes one security check after the other out of a scratch copy and demands that a test which
+ * names it turns red. A sabotage that survives is a check that nothing proves; a test file that no
+ * longer loads proves nothing either. The table goes into docs/assurance.md.
  *
  *   node test/sabotage/run.ts [--jobs N] [word ...]      only checks whose words or file contain one of the words; writes no table then
  */
@@ -29,7 +30,11 @@ async function attempt(broken: Sabotage, whole: Scratch): Promise<Verdict> {
 }
 
 /** Without a sabotage every named test must be green, or its redness proves nothing. */
-async function control(chosen: readonly Sabotage[], copy: Scratch, jobs: number): Promise<readonly string[]> {
+async function control(
+  chosen: readonly Sabotage[],
+  copy: Scratch,
+  jobs: number,
+): Promise<readonly string[]> {
   const wanted = Map.groupBy(
     chosen.flatMap(({ proofs }) => proofs),
     ({ file }) => file,
@@ -46,7 +51,11 @@ function green(results: Results, title: string): boolean {
   return results.green.has(title) && !results.red.has(title);
 }
 
-async function inTurn<T>(all: readonly T[], jobs: number, work: (one: T) => Promise<void>): Promise<void> {
+async function inTurn<T>(
+  all: readonly T[],
+  jobs: number,
+  work: (one: T) => Promise<void>,
+): Promise<void> {
   const left = [...all];
   const worker = async (): Promise<void> => {
     for (let one = left.shift(); one !== undefined; one = left.shift()) await work(one);
@@ -58,7 +67,8 @@ function tableOf(verdicts: ReadonlyMap<Sabotage, Verdict>): string {
   const rows = SABOTAGES.flatMap((one) => {
     const verdict = verdicts.get(one);
     if (verdict === undefined) return [];
-    const what = verdict.kind === 'found' ? `${verdict.by.title} (${verdict.by.file})` : verdict.kind;
+    const what =
+      verdict.kind === 'found' ? `${verdict.by.title} (${verdict.by.file})` : verdict.kind;
     return [`| ${one.check} | ${one.file} | ${what.replaceAll('|', '\\|')} |`];
   });
   return [
@@ -77,7 +87,8 @@ async function main(): Promise<number> {
   });
   const chosen = SABOTAGES.filter(
     ({ check, file }) =>
-      positionals.length === 0 || positionals.some((word) => check.includes(word) || file.includes(word)),
+      positionals.length === 0 ||
+      positionals.some((word) => check.includes(word) || file.includes(word)),
   );
   const jobs = Number(values.jobs);
   using whole = scratch();
@@ -89,7 +100,11 @@ async function main(): Promise<number> {
     const verdict = await attempt(one, whole);
     verdicts.set(one, verdict);
     const more =
-      verdict.kind === 'found' ? `: ${verdict.by.title}` : verdict.kind === 'broken' ? `: ${verdict.why}` : '';
+      verdict.kind === 'found'
+        ? `: ${verdict.by.title}`
+        : verdict.kind === 'broken'
+          ? `: ${verdict.why}`
+          : '';
     console.log(`${verdict.kind.padEnd(8)} ${one.check}${more}`);
   });
   const missed = [...verdicts.values()].filter(({ kind }) => kind !== 'found').length;

@@ -1,4 +1,7 @@
-/** A security check and how to break it: the text that makes it, what it becomes, and the tests that must then be red. A list of them lies in checks/, one file an area. */
+/**
+ * A security check and how to break it: the text that makes it, what it becomes, and the tests that
+ * must then be red. A list of them lies in checks/, one file an area.
+ */
 
 export interface Proof {
   /** A test file. */
@@ -31,4 +34,7 @@ export function sabotage(
 
 export const by = (file: string, title: string): Proof => ({ file, title });
 /** A case of the attack corpus, in the test of its section. */
-export const attack = (section: string, title: string): Proof => ({ file: `test/attacks/${section}.test.ts`, title });
+export const attack = (section: string, title: string): Proof => ({
+  file: `test/attacks/${section}.test.ts`,
+  title,
+});

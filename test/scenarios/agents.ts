@@ -1,4 +1,7 @@
-/** A sidecar with two agents that are told apart, `a` and `b`, and what each of them does in its own folder. */
+/**
+ * A sidecar with two agents that are told apart, `a` and `b`, and what each of them does in its own
+ * folder.
+ */
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { apiClient } from '../../cmd/api-client.ts';
@@ -11,7 +14,11 @@ export interface AgentRoom {
   /** Opens a task for the crm. */
   open(more?: Readonly<Record<string, unknown>>): Promise<OpenedTask>;
   /** A request of the agent API. */
-  ask(method: 'GET' | 'POST', path: string, authorization?: string): Promise<Record<string, unknown>>;
+  ask(
+    method: 'GET' | 'POST',
+    path: string,
+    authorization?: string,
+  ): Promise<Record<string, unknown>>;
   /** GET http://crm.internal PATH at the forward socket; gives the answer. */
   get(path: string, credentials?: string): Promise<string>;
 }
@@ -31,14 +38,22 @@ export const INTENT = { purpose: 'support', owner: 'alice', targets: ['crm'], ac
 export function agentIn(root: string, name: string): AgentRoom {
   const folder = join(root, name);
   const ask: AgentRoom['ask'] = async (method, path, authorization) =>
-    Object(await apiClient(join(folder, 'api.sock')).ask({ method, path, ...(authorization && { authorization }) }));
+    Object(
+      await apiClient(join(folder, 'api.sock')).ask({
+        method,
+        path,
+        ...(authorization && { authorization }),
+      }),
+    );
   return {
     name,
     folder,
     ask,
     async open(more = {}) {
       const body = { ...INTENT, ...more };
-      return Object(await apiClient(join(folder, 'api.sock')).ask({ method: 'POST', path: '/v1/tasks', body }));
+      return Object(
+        await apiClient(join(folder, 'api.sock')).ask({ method: 'POST', path: '/v1/tasks', body }),
+      );
     },
     get: (path, credentials) => at(join(folder, 'forward.sock'), getOf(path, credentials)),
   };
@@ -46,7 +61,10 @@ export function agentIn(root: string, name: string): AgentRoom {
 
 export function getOf(path: string, credentials?: string): string {
   const proof = credentials === undefined ? '' : `Proxy-Authorization: ${credentials}\r\n`;
-  return `GET http://crm.internal${path} HTTP/1.1\r\nHost: crm.internal\r\n${proof}Connection: close\r\n\r\n`;
+  return (
+    `GET http://crm.internal${path} HTTP/1.1\r\nHost: crm.internal\r\n${proof}Connection: ` +
+    `close\r\n\r\n`
+  );
 }
 
 /** A raw connection to a Unix socket. */

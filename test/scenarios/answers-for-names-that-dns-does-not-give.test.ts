@@ -38,7 +38,8 @@ spec:
 
 const noNamespace =
   noProc ||
-  (spawnSync('unshare', ['-m', 'true']).status !== 0 && 'needs unshare with the right to make mount namespaces');
+  (spawnSync('unshare', ['-m', 'true']).status !== 0 &&
+    'needs unshare with the right to make mount namespaces');
 
 /** Port 53 is for the privileged. */
 async function noPort(): Promise<string | false> {
@@ -82,10 +83,17 @@ t.test(
     ] as const) {
       const answer = await get(s, name);
       t.equal(statusOf(answer), status, answer);
-      t.match(refusal(answer), { code, message: new RegExp(`${name.replaceAll('.', '\\.')}.*; .`) });
+      t.match(refusal(answer), {
+        code,
+        message: new RegExp(`${name.replaceAll('.', '\\.')}.*; .`),
+      });
     }
     const silent = Array.from({ length: 12 }, () => get(s, 'silent.dns.test'));
-    t.equal(await s.get('/v1/customers'), 200, 'others are served while lookups hang: evidence is written beside them');
+    t.equal(
+      await s.get('/v1/customers'),
+      200,
+      'others are served while lookups hang: evidence is written beside them',
+    );
     for (const answer of await Promise.all(silent)) t.match(statusOf(answer), /^50[24]$/, answer);
     const asked = dns.asked.filter((name) => name === 'silent.dns.test.').length;
     t.ok(asked > 0 && asked < 12, `${asked} questions: at one time a name is asked for once`);
@@ -98,9 +106,13 @@ t.test(
     await Promise.all(slower);
     const hanging = Array.from({ length: 100 }, (_, i) => get(s, `hang-${i}.dns.test`));
     const codes = (await Promise.all(hanging)).map((answer) => refusal(answer).code);
-    t.ok(codes.filter((code) => code === 'too-many').length >= 36, 'names that hang are no queue without end (R3)');
     t.ok(
-      dns.asked.includes('gone.dns.test.') && dns.asked.every((name) => !name.endsWith('.example.org.')),
+      codes.filter((code) => code === 'too-many').length >= 36,
+      'names that hang are no queue without end (R3)',
+    );
+    t.ok(
+      dns.asked.includes('gone.dns.test.') &&
+        dns.asked.every((name) => !name.endsWith('.example.org.')),
       'no search list',
     );
     t.equal(s.api.connections(), 1, 'nothing else was dialled');

@@ -1,6 +1,7 @@
 /**
- * The costliest things that can be sent, many at once, by every way in, under conditions of forty kinds; meanwhile health is asked, and tasks are revoked. What each
- * of those waits for is counted in CPU time of the sidecar's process, as others use the machine too.
+ * The costliest things that can be sent, many at once, by every way in, under conditions of forty
+ * kinds; meanwhile health is asked, and tasks are revoked. What each of those waits for is counted
+ * in CPU time of the sidecar's process, as others use the machine too.
  */
 import { readFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
@@ -23,10 +24,18 @@ const AT_ONCE = 3;
 
 const rules = (conditions: readonly string[], match: string): string =>
   conditions
-    .map((when, i) => `    - { name: r${i}, effect: allow, action: read, ${match}, when: ${JSON.stringify(when)} }\n`)
+    .map(
+      (when, i) =>
+        `    - { name: r${i}, effect: allow, action: read, ${match}, when: ` +
+        `${JSON.stringify(when)} }\n`,
+    )
     .join('');
 
-const destination = (name: string, port: number, more: string): string => `apiVersion: chaperone.dev/v1alpha1
+const destination = (
+  name: string,
+  port: number,
+  more: string,
+): string => `apiVersion: chaperone.dev/v1alpha1
 kind: Destination
 metadata: { name: ${name} }
 spec:
@@ -36,19 +45,27 @@ ${more}---
 `;
 
 const tools = (upstream: string): string =>
-  `  protocol: mcp\n  mcp: { endpoints: [/mcp] }\n${upstream}  rules:\n${rules(MCP_CONDITIONS, 'mcp: { tools: [pay] }')}`;
+  `  protocol: mcp\n  mcp: { endpoints: [/mcp] }\n${upstream}  ` +
+  `rules:\n${rules(MCP_CONDITIONS, 'mcp: { tools: [pay] }')}`;
 
 function documents(api: string, server: string): string {
   const mtls = (more = ''): string =>
-    `  upstream: { address: '${api}' }\n  tls: { mode: mtls, peers: ['spiffe://example.org/crm']${more} }\n`;
+    `  upstream: { address: '${api}' }\n  tls: { mode: mtls, peers: ` +
+    `['spiffe://example.org/crm']${more} }\n`;
   return [
-    destination('crm', 80, `${mtls()}  rules:\n${rules(HTTP_CONDITIONS, 'http: { paths: [/**] }')}`),
+    destination(
+      'crm',
+      80,
+      `${mtls()}  rules:\n${rules(HTTP_CONDITIONS, 'http: { paths: [/**] }')}`,
+    ),
     destination('tools', 80, `  listen: '127.0.0.1:0'\n${tools(mtls())}`),
     destination('inside', 443, tools(mtls(', intercept: true'))),
     destination(
       'server',
       80,
-      `  protocol: mcp\n  mcp: { endpoints: [/mcp] }\n  upstream: { address: '${server}' }\n  tls: { mode: plaintext }\n  rules:\n    - { name: all, effect: allow, action: read, mcp: { tools: ['*'] } }\n`,
+      `  protocol: mcp\n  mcp: { endpoints: [/mcp] }\n  upstream: { address: '${server}' ` +
+        `}\n  tls: { mode: plaintext }\n  rules:\n    - { name: all, effect: allow, action: ` +
+        `read, mcp: { tools: ['*'] } }\n`,
     ),
     `apiVersion: chaperone.dev/v1alpha1
 kind: TaskPolicy
@@ -65,11 +82,19 @@ const FIELDS = {
 };
 
 const call = (args: unknown): string =>
-  JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'pay', arguments: args } });
+  JSON.stringify({
+    jsonrpc: '2.0',
+    id: 1,
+    method: 'tools/call',
+    params: { name: 'pay', arguments: args },
+  });
 
 function post(host: string, body: string, target = '/mcp'): string {
   const fields = Object.entries(FIELDS).map(([name, value]) => `${name}: ${value}\r\n`);
-  return `POST ${target} HTTP/1.1\r\nHost: ${host}\r\n${fields.join('')}Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`;
+  return (
+    `POST ${target} HTTP/1.1\r\nHost: ${host}\r\n${fields.join('')}Content-Length: ` +
+    `${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`
+  );
 }
 
 /** JSON that is costly to read, and no call at all or one without arguments that matter. */
@@ -109,9 +134,15 @@ async function site(t: Test): Promise<Site> {
           inputSchema: { a: '\u00e9'.repeat(50) },
         }));
         const list = /"tools\/list"/.test(body);
-        const result = JSON.stringify({ jsonrpc: '2.0', id: 1, result: list ? { tools } : { content: [], items } });
+        const result = JSON.stringify({
+          jsonrpc: '2.0',
+          id: 1,
+          result: list ? { tools } : { content: [], items },
+        });
         const events = /"length":\d*[13579]\b/.test(body);
-        response.writeHead(200, { 'content-type': events ? 'text/event-stream' : 'application/json' });
+        response.writeHead(200, {
+          'content-type': events ? 'text/event-stream' : 'application/json',
+        });
         response.end(events ? `${':\n\n'.repeat(300_000)}data: ${result}\n\n` : result);
       });
     },
@@ -162,15 +193,27 @@ function ways({ s, ports, agent }: Site): Readonly<Record<string, Way>> {
   const forward = ports['forward'] ?? 0;
   const api = (socket: string, path: string) => async (message: string) =>
     new Promise((resolve) => {
-      const fields = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(message) };
-      const asked = httpRequest({ socketPath: socket, path, method: 'POST', headers: fields, agent: false });
+      const fields = {
+        'content-type': 'application/json',
+        'content-length': Buffer.byteLength(message),
+      };
+      const asked = httpRequest({
+        socketPath: socket,
+        path,
+        method: 'POST',
+        headers: fields,
+        agent: false,
+      });
       asked
-        .on('response', (response) => response.resume().on('close', () => resolve(`HTTP/1.1 ${response.statusCode}`)))
+        .on('response', (response) =>
+          response.resume().on('close', () => resolve(`HTTP/1.1 ${response.statusCode}`)),
+        )
         .on('error', resolve);
       asked.end(message);
     });
   return {
-    'the forward port': (message) => raw(forward, post('tools.internal', message, 'http://tools.internal/mcp')),
+    'the forward port': (message) =>
+      raw(forward, post('tools.internal', message, 'http://tools.internal/mcp')),
     'a local listener': (message) => raw(ports['tools'] ?? 0, post('tools.internal', message)),
     'a listener, HTTP/2': async (message) => {
       await using client = http2Client(ports['tools'] ?? 0, 'tools.internal');
@@ -182,34 +225,53 @@ function ways({ s, ports, agent }: Site): Readonly<Record<string, Way>> {
       line.write('CONNECT inside.internal:443 HTTP/1.1\r\nHost: inside.internal:443\r\n\r\n');
       await line.sees(/^HTTP\/1\.1 200 [^]*\r\n\r\n/);
       const inner = wireOver(
-        tlsConnect({ socket: line.socket, servername: 'inside.internal', rejectUnauthorized: false }),
+        tlsConnect({
+          socket: line.socket,
+          servername: 'inside.internal',
+          rejectUnauthorized: false,
+        }),
       );
       inner.write(post('inside.internal', message));
       return over(inner);
     },
     'what a server answers': (message) =>
-      raw(forward, post('server.internal', call({ length: message.length }), 'http://server.internal/mcp')),
+      raw(
+        forward,
+        post('server.internal', call({ length: message.length }), 'http://server.internal/mcp'),
+      ),
     'what a server streams': (message) =>
-      raw(forward, post('server.internal', call({ length: message.length | 1 }), 'http://server.internal/mcp')),
+      raw(
+        forward,
+        post('server.internal', call({ length: message.length | 1 }), 'http://server.internal/mcp'),
+      ),
     'what a server lists': () =>
       raw(
         forward,
-        post('server.internal', '{"jsonrpc":"2.0","id":1,"method":"tools/list"}', 'http://server.internal/mcp'),
+        post(
+          'server.internal',
+          '{"jsonrpc":"2.0","id":1,"method":"tools/list"}',
+          'http://server.internal/mcp',
+        ),
       ),
     'a query': (message) => {
       const query = 'a=%41&'.repeat(250) + 'x'.repeat(Math.min(message.length, 6000));
       return raw(
         forward,
-        `GET http://crm.internal/v1/x?${query} HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n`,
+        `GET http://crm.internal/v1/x?${query} HTTP/1.1\r\nHost: ` +
+          `crm.internal\r\nConnection: close\r\n\r\n`,
       );
     },
     'the agent API': (message) =>
       Promise.all(FLOOD.map((body) => api(agent, '/v1/tasks')(message.length > 0 ? body : '{}'))),
-    'the admin API': () => Promise.all(BODIES.map(api(join(s.folder, 'admin', 'api.sock'), '/v1/step-ups/s/approve'))),
+    'the admin API': () =>
+      Promise.all(BODIES.map(api(join(s.folder, 'admin', 'api.sock'), '/v1/step-ups/s/approve'))),
   };
 }
 
-/** Tasks to be revoked while things are sent: to open one is the agent's, and waits with what it sends. */
+/**
+ * Tasks to be revoked while things are sent: to open one is the agent's, and waits with what it
+ * sends.
+ */
 async function stock({ agent }: Site): Promise<string[]> {
   const body = { purpose: 'support', owner: 'alice', targets: ['crm'], actions: ['read'] };
   const open = async (): Promise<string> =>
@@ -248,7 +310,12 @@ interface Waited {
 }
 
 /** Everything is sent by one way at once, and health and revocation are asked for meanwhile. */
-async function flooded(one: Site, name: string, way: Way, heard: (answer: string) => void): Promise<Waited> {
+async function flooded(
+  one: Site,
+  name: string,
+  way: Way,
+  heard: (answer: string) => void,
+): Promise<Waited> {
   const tasks = await stock(one);
   let left = 0;
   const sent = Promise.all(
@@ -265,7 +332,10 @@ async function flooded(one: Site, name: string, way: Way, heard: (answer: string
   return waited;
 }
 
-/** A full collection falls into one of hundreds of samples now and then: what is slow by itself is slow each time. */
+/**
+ * A full collection falls into one of hundreds of samples now and then: what is slow by itself is
+ * slow each time.
+ */
 const ATTEMPTS = 4;
 
 t.test(
@@ -283,7 +353,10 @@ t.test(
         health = Math.min(health, waited.health);
         revocation = Math.min(revocation, waited.revocation);
       }
-      t.ok(health <= most, `${name}: /livez waited for ${health} ms, at most, in the best of its attempts`);
+      t.ok(
+        health <= most,
+        `${name}: /livez waited for ${health} ms, at most, in the best of its attempts`,
+      );
       t.ok(revocation <= most, `${name}: a revocation waited for ${revocation} ms, at most`);
     }
   },

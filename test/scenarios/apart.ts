@@ -43,7 +43,9 @@ export async function apart(options: ApartOptions = {}): Promise<Apart> {
     descriptors: () => files().length,
     sockets: () => files().filter((fd) => isSocket(`/proc/${sidecar.child.pid}/fd/${fd}`)).length,
     memory: () =>
-      Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${sidecar.child.pid}/status`, 'utf8'))?.[1]) * 1024,
+      Number(
+        /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${sidecar.child.pid}/status`, 'utf8'))?.[1],
+      ) * 1024,
     async restart() {
       await sidecar.ended;
       sidecar = run();

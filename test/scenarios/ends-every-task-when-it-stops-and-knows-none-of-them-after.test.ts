@@ -32,20 +32,27 @@ t.test(
     const get = async (credentials: string): Promise<string> => {
       const line = await s.open();
       line.write(
-        `GET http://crm.internal/v1/customers HTTP/1.1\r\nHost: crm.internal\r\nProxy-Authorization: ${credentials}\r\nConnection: close\r\n\r\n`,
+        `GET http://crm.internal/v1/customers HTTP/1.1\r\nHost: ` +
+          `crm.internal\r\nProxy-Authorization: ${credentials}\r\nConnection: close\r\n\r\n`,
       );
       return line.ended();
     };
     for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
       const [one, other] = [await open(), await open()];
       t.equal(statusOf(await get(one.credentials)), 200);
-      using held = await apiClient(socket).lines({ method: 'POST', path: '/v1/tasks', body: { ...BODY, hold: true } });
+      using held = await apiClient(socket).lines({
+        method: 'POST',
+        path: '/v1/tasks',
+        body: { ...BODY, hold: true },
+      });
       const lines = held[Symbol.asyncIterator]();
       t.match((await lines.next()).value, { state: 'open' });
       s.sidecar.child.kill(signal);
       await s.restart();
       if (signal === 'SIGTERM') {
-        const ended = s.records().filter(({ kind, event }) => kind === 'task' && event === 'revoked');
+        const ended = s
+          .records()
+          .filter(({ kind, event }) => kind === 'task' && event === 'revoked');
         t.same(ended.length, 3, 'each has its end in the evidence');
         t.match(
           ended.find(({ task }) => task === one.id),

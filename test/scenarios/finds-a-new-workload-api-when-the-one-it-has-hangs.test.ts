@@ -24,7 +24,11 @@ t.test(
     await eventually('the other serves', () => second.text().includes('unix://'));
     await until('its SVID is in use', () => source.current().svid.serial !== svid.serial, 60_000);
     t.ok(Date.now() < svid.notAfter, 'at no time without one');
-    t.ok(source.notes.some(({ level, text }) => level === 'warn' && /renewal of .* is overdue/.test(text)));
+    t.ok(
+      source.notes.some(
+        ({ level, text }) => level === 'warn' && /renewal of .* is overdue/.test(text),
+      ),
+    );
     t.ok(source.history.every(({ kind }) => kind === 'current'));
   },
 );

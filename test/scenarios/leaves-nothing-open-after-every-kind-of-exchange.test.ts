@@ -15,7 +15,11 @@ const KINDS: readonly ((s: Apart) => Promise<unknown>)[] = [
   (s) => said(s, `CONNECT x.test:1 HTTP/1.1\r\nHost: x.test:1\r\n\r\n`),
   (s) => gone(s, 'GET http://crm.internal/v1/cust'),
   (s) => gone(s, `GET http://crm.internal/v1/customers HTTP/1.1\r\n${CRM}\r\n`),
-  (s) => gone(s, `POST http://crm.internal/v1/customers HTTP/1.1\r\n${CRM}Content-Length: 100\r\n\r\nabc`),
+  (s) =>
+    gone(
+      s,
+      `POST http://crm.internal/v1/customers HTTP/1.1\r\n${CRM}Content-Length: 100\r\n\r\nabc`,
+    ),
   (s) => gone(s, 'CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal:5432\r\n\r\n'),
   async (s) => (await s.tunnel()).socket.resetAndDestroy(),
   async (s) => (await s.tunnel()).socket.end(),

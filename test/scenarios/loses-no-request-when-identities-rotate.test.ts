@@ -19,10 +19,13 @@ t.test(
           asked += 1;
           await until(
             'the answer',
-            () => (line.text.match(/^HTTP\/1\.1 /gm)?.length ?? 0) >= wanted || line.socket.destroyed,
+            () =>
+              (line.text.match(/^HTTP\/1\.1 /gm)?.length ?? 0) >= wanted || line.socket.destroyed,
           );
         }
-        statuses.push(...[...line.text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => Number(status)));
+        statuses.push(
+          ...[...line.text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => Number(status)),
+        );
         line.socket.destroy();
       }
     });

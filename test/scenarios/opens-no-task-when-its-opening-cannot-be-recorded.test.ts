@@ -30,7 +30,11 @@ t.test(
       const client = apiClient(join(s.folder, 'admin', 'api.sock'));
       const open = client.ask({ method: 'POST', path: '/v1/tasks', body });
       if (opens) t.match(await open, { state: 'open' });
-      else await t.rejects(open, { code: 'audit-unavailable', message: /could not be recorded.*ENOSPC/ });
+      else
+        await t.rejects(open, {
+          code: 'audit-unavailable',
+          message: /could not be recorded.*ENOSPC/,
+        });
       await until('what was not handed out has ended', async () => {
         const { tasks } = Object(await client.ask({ method: 'GET', path: '/v1/tasks' }));
         return tasks.length === (opens ? 1 : 0);

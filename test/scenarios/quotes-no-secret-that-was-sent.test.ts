@@ -51,7 +51,8 @@ const LINES: readonly string[] = [
   `GET http://crm.internal/${C}%2f HTTP/1.1\r\nHost: crm.internal`,
   `GET http://crm.internal/a?k=${C} HTTP/1.1\r\nHost: crm.internal`,
   `GET http://crm.internal/a?k=${C}%00 HTTP/1.1\r\nHost: crm.internal`,
-  `GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nAuthorization: Bearer ${C}\r\nCookie: ${C}`,
+  `GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nAuthorization: Bearer ` +
+    `${C}\r\nCookie: ${C}`,
   `GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nConnection: content-${C}`,
   `GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nX-${C}: 1\r\nX-Original-URL: /${C}`,
   `GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nX-${C} : 1`,
@@ -61,7 +62,8 @@ const LINES: readonly string[] = [
   `GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nTransfer-Encoding: ${C}`,
   `OPTIONS http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nMax-Forwards: ${C}`,
   `GET http://crm.internal/ HTTP/${C}\r\nHost: crm.internal`,
-  `GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nProxy-Authorization: Basic ${Buffer.from(`t-1:${C}`).toString('base64')}`,
+  `GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nProxy-Authorization: Basic ` +
+    `${Buffer.from(`t-1:${C}`).toString('base64')}`,
   `GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nProxy-Authorization: Bearer ${C}`,
   `CONNECT user:${C}@crm.internal:443 HTTP/1.1\r\nHost: crm.internal:443`,
   `CONNECT crm.internal:${C} HTTP/1.1\r\nHost: crm.internal`,
@@ -71,10 +73,16 @@ const MESSAGES: readonly unknown[] = [
   { method: 'resources/read', params: { uri: `https://u:${C}@x.example/a;v=${C}?k=${C}#${C}` } },
   { method: 'resources/read', params: { uri: `doc://open/a?k=${C}` } },
   { method: 'resources/read', params: { uri: `no uri ${C}` } },
-  { method: 'tools/call', params: { name: 'get', arguments: { [C]: C, b: 1, c: 2 }, _meta: { 'a.b/c': C } } },
+  {
+    method: 'tools/call',
+    params: { name: 'get', arguments: { [C]: C, b: 1, c: 2 }, _meta: { 'a.b/c': C } },
+  },
   { method: 'tools/call', params: { name: 'put', arguments: { a: C } } },
   { method: 'prompts/get', params: { name: 'p', arguments: { a: C } } },
-  { method: 'initialize', params: { protocolVersion: C, capabilities: {}, clientInfo: { name: C, version: C } } },
+  {
+    method: 'initialize',
+    params: { protocolVersion: C, capabilities: {}, clientInfo: { name: C, version: C } },
+  },
   { method: 'notifications/progress', params: { progressToken: C, message: C, progress: 1 } },
   { [C]: 1 },
 ];
@@ -92,8 +100,10 @@ async function sayAll(s: Stack): Promise<string> {
     const body = JSON.stringify({ jsonrpc: '2.0', id: `${C}-1`, ...Object(message) });
     const to = await wire(forward);
     to.write(
-      `POST http://docs.internal/mcp HTTP/1.1\r\nHost: docs.internal\r\nContent-Type: application/json\r\n` +
-        `Mcp-Session-Id: ${C}\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+      `POST http://docs.internal/mcp HTTP/1.1\r\nHost: docs.internal\r\nContent-Type: ` +
+        `application/json\r\n` +
+        `Mcp-Session-Id: ${C}\r\nContent-Length: ${body.length}\r\nConnection: ` +
+        `close\r\n\r\n${body}`,
     );
     // The id of a request is for its answer.
     told += (await to.ended()).replaceAll(`"id":"${C}-1"`, '');
@@ -125,19 +135,32 @@ t.test(
   'nothing that was sent stands in a record, an answer, the log, a metric, a status or an explanation',
   async (t) => {
     const socket = join(shortFolder(t), 'agent.sock');
-    await using s = await stack({ more: more(socket), destinations: (api) => `${crm(api)}${MORE_DESTINATIONS}` });
+    await using s = await stack({
+      more: more(socket),
+      destinations: (api) => `${crm(api)}${MORE_DESTINATIONS}`,
+    });
     t.equal(found(await sayAll(s)), undefined, 'answers');
     const agent = apiClient(socket);
     const told: string[] = [];
     for (const body of [
-      { purpose: 'support', owner: 'a', targets: [`https://u:${C}@crm.internal/?k=${C}`], actions: ['read'] },
+      {
+        purpose: 'support',
+        owner: 'a',
+        targets: [`https://u:${C}@crm.internal/?k=${C}`],
+        actions: ['read'],
+      },
       { purpose: 'support', owner: 'a', targets: [`u:${C}@crm.internal`], actions: ['read'] },
     ])
       await agent
         .ask({ method: 'POST', path: '/v1/tasks', body })
-        .catch((failure: unknown) => told.push(failure instanceof Error ? failure.message : String(failure)));
+        .catch((failure: unknown) =>
+          told.push(failure instanceof Error ? failure.message : String(failure)),
+        );
     t.equal(found(told.join('\n')), undefined, 'answers of the API');
-    await until('all is recorded', () => s.records().filter(({ kind }) => kind === 'ended').length >= LINES.length);
+    await until(
+      'all is recorded',
+      () => s.records().filter(({ kind }) => kind === 'ended').length >= LINES.length,
+    );
     const health = s.sidecar.addresses.get('health')?.port ?? 0;
     const admin = apiClient(join(s.folder, 'admin', 'api.sock'));
     const outputs: Readonly<Record<string, string>> = {
@@ -154,39 +177,56 @@ t.test(
   },
 );
 
-t.test('explain, tests of policy and suggestions quote nothing of what they are asked about', async (t) => {
-  await using s = await stack({ destinations: (api) => `${crm(api)}${MORE_DESTINATIONS}` });
-  const targets = [
-    `http://u:${C}@crm.internal/`,
-    `http://crm.internal/a?k=${C}&${C}`,
-    `http://crm.internal/a;v=${C}`,
-    `http://crm.internal/a%3Bv=${C}`,
-    `http://crm.internal/a#${C}`,
-    `http://crm.internal/${C}/../a`,
-  ];
-  for (const target of targets) {
-    for (const more of [[], ['--json']]) {
-      const field = ['--header', `X-A: ${C}`];
-      const { out, err } = await cli(['explain', '-c', s.folder, ...field, ...more, 'GET', target]);
-      t.equal(found(out + err), undefined, `${target} ${more.join('')}`);
+t.test(
+  'explain, tests of policy and suggestions quote nothing of what they are asked about',
+  async (t) => {
+    await using s = await stack({ destinations: (api) => `${crm(api)}${MORE_DESTINATIONS}` });
+    const targets = [
+      `http://u:${C}@crm.internal/`,
+      `http://crm.internal/a?k=${C}&${C}`,
+      `http://crm.internal/a;v=${C}`,
+      `http://crm.internal/a%3Bv=${C}`,
+      `http://crm.internal/a#${C}`,
+      `http://crm.internal/${C}/../a`,
+    ];
+    for (const target of targets) {
+      for (const more of [[], ['--json']]) {
+        const field = ['--header', `X-A: ${C}`];
+        const { out, err } = await cli([
+          'explain',
+          '-c',
+          s.folder,
+          ...field,
+          ...more,
+          'GET',
+          target,
+        ]);
+        t.equal(found(out + err), undefined, `${target} ${more.join('')}`);
+      }
     }
-  }
-  const message = JSON.stringify({ method: 'resources/read', params: { uri: `https://u:${C}@x.example/a?k=${C}` } });
-  for (const more of [[], ['--json']]) {
-    const asked = ['--message', message, ...more, 'POST', 'http://docs.internal/mcp'];
-    const { out, err } = await cli(['explain', '-c', s.folder, ...asked]);
-    t.match(out, /x\.example\/a/);
-    t.equal(found(out + err), undefined, out);
-  }
-  await sayAll(s);
-  await until('all is recorded', () => s.records().filter(({ kind }) => kind === 'ended').length >= LINES.length);
-  writeFileSync(
-    join(s.folder, 'audit.log'),
-    s
-      .records()
-      .map((one) => JSON.stringify(one))
-      .join('\n'),
-  );
-  const { out, err } = await cli(['suggest', '-c', s.folder, join(s.folder, 'audit.log')]);
-  t.equal(found(out + err), undefined, 'suggest');
-});
+    const message = JSON.stringify({
+      method: 'resources/read',
+      params: { uri: `https://u:${C}@x.example/a?k=${C}` },
+    });
+    for (const more of [[], ['--json']]) {
+      const asked = ['--message', message, ...more, 'POST', 'http://docs.internal/mcp'];
+      const { out, err } = await cli(['explain', '-c', s.folder, ...asked]);
+      t.match(out, /x\.example\/a/);
+      t.equal(found(out + err), undefined, out);
+    }
+    await sayAll(s);
+    await until(
+      'all is recorded',
+      () => s.records().filter(({ kind }) => kind === 'ended').length >= LINES.length,
+    );
+    writeFileSync(
+      join(s.folder, 'audit.log'),
+      s
+        .records()
+        .map((one) => JSON.stringify(one))
+        .join('\n'),
+    );
+    const { out, err } = await cli(['suggest', '-c', s.folder, join(s.folder, 'audit.log')]);
+    t.equal(found(out + err), undefined, 'suggest');
+  },
+);

@@ -18,14 +18,22 @@ t.test(
     await until('it refuses', async () => (await s.get('/v1/customers')) === 503, 10_000);
     const before = s.api.requests().length;
     const line = await s.open();
-    line.write('GET http://crm.internal/v1/customers HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n');
+    line.write(
+      'GET http://crm.internal/v1/customers HTTP/1.1\r\nHost: crm.internal\r\nConnection: ' +
+        'close\r\n\r\n',
+    );
     t.match(await line.ended(), /ENOSPC[^]*make room[^]*audit-unavailable/);
     t.equal(s.api.requests().length, before, 'nothing is sent without evidence');
     renameSync(good, file);
     await until('it serves again', async () => (await s.get('/v1/customers')) === 200, 10_000);
     const lines = readFileSync(file, 'utf8').trim().split('\n');
     for (const text of lines) JSON.parse(text);
-    const decided = s.records().filter(({ kind, effect }) => kind === 'decided' && effect === 'allow');
-    t.ok(decided.length >= s.api.requests().length - (before - requests), 'what was sent is in the log');
+    const decided = s
+      .records()
+      .filter(({ kind, effect }) => kind === 'decided' && effect === 'allow');
+    t.ok(
+      decided.length >= s.api.requests().length - (before - requests),
+      'what was sent is in the log',
+    );
   },
 );

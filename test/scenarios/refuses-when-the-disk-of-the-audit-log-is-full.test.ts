@@ -8,7 +8,10 @@ t.test(
   async (t) => {
     await using s = await stack({ sinks: "[{ file: '/dev/full' }]" });
     const line = await s.open();
-    line.write('GET http://crm.internal/v1/customers HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n');
+    line.write(
+      'GET http://crm.internal/v1/customers HTTP/1.1\r\nHost: crm.internal\r\nConnection: ' +
+        'close\r\n\r\n',
+    );
     const answer = await line.ended();
     t.match(answer, /^HTTP\/1\.1 503 [^]*ENOSPC[^]*audit-unavailable/);
     t.equal(s.api.connections(), 0);

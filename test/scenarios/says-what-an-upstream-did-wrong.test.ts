@@ -21,7 +21,8 @@ const TEN = `${OK}Content-Length: 10\r\n\r\n`;
 const SOON = { headers: 300, idle: 300, total: 700 };
 
 /** The transport under TLS goes, without a word of TLS. */
-const reset = (_socket: Duplex, { transport }: TlsConnection): void => void transport.resetAndDestroy();
+const reset = (_socket: Duplex, { transport }: TlsConnection): void =>
+  void transport.resetAndDestroy();
 const finish = (_socket: Duplex, { transport }: TlsConnection): void => void transport.end();
 
 function after(text: string, then: Wrong['does']): Wrong['does'] {
@@ -37,24 +38,50 @@ const silent = (): void => {};
 
 const WRONGS: readonly Wrong[] = [
   { title: 'resets before the answer', does: reset, agent: 502, outcome: 'upstream-cut' },
-  { title: 'resets in the head', does: after(`${OK}Content-`, reset), agent: 502, outcome: 'upstream-cut' },
-  { title: 'resets in the body', does: after(`${TEN}abc`, reset), agent: 'cut', outcome: 'upstream-cut' },
-  { title: 'ends in the body', does: (socket) => socket.end(`${TEN}abc`), agent: 'cut', outcome: 'upstream-cut' },
+  {
+    title: 'resets in the head',
+    does: after(`${OK}Content-`, reset),
+    agent: 502,
+    outcome: 'upstream-cut',
+  },
+  {
+    title: 'resets in the body',
+    does: after(`${TEN}abc`, reset),
+    agent: 'cut',
+    outcome: 'upstream-cut',
+  },
+  {
+    title: 'ends in the body',
+    does: (socket) => socket.end(`${TEN}abc`),
+    agent: 'cut',
+    outcome: 'upstream-cut',
+  },
   {
     title: 'ends a body until close, by TLS',
     does: (socket) => socket.end(`${OK}\r\nabc`),
     agent: 'whole',
     outcome: 'completed',
   },
-  // The engine does not tell an end under TLS from one by TLS (docs/operations.md, "What cannot be told").
+  // The engine does not tell an end under TLS from one by TLS (docs/operations.md, "What cannot be
+  // told").
   {
     title: 'ends a body until close, under TLS',
     does: after(`${OK}\r\nabc`, finish),
     agent: 'whole',
     outcome: 'completed',
   },
-  { title: 'resets a body until close', does: after(`${OK}\r\nabc`, reset), agent: 'cut', outcome: 'upstream-cut' },
-  { title: 'half-closes without an answer', does: (socket) => socket.end(), agent: 502, outcome: 'upstream-cut' },
+  {
+    title: 'resets a body until close',
+    does: after(`${OK}\r\nabc`, reset),
+    agent: 'cut',
+    outcome: 'upstream-cut',
+  },
+  {
+    title: 'half-closes without an answer',
+    does: (socket) => socket.end(),
+    agent: 502,
+    outcome: 'upstream-cut',
+  },
   {
     title: 'says no HTTP',
     does: (socket) => socket.write('\x16\x03\x01 garbage\r\n\r\n'),
@@ -62,7 +89,13 @@ const WRONGS: readonly Wrong[] = [
     outcome: 'upstream-malformed',
   },
   { title: 'never answers', does: silent, agent: 504, outcome: 'upstream-timeout', timeouts: SOON },
-  { title: 'stops in the head', does: after(OK, silent), agent: 504, outcome: 'upstream-timeout', timeouts: SOON },
+  {
+    title: 'stops in the head',
+    does: after(OK, silent),
+    agent: 504,
+    outcome: 'upstream-timeout',
+    timeouts: SOON,
+  },
   {
     title: 'trickles its head',
     does: after(`${OK}X: `, trickle),
@@ -117,7 +150,10 @@ for (const { title, does, agent, outcome, timeouts } of WRONGS) {
       await using b = await bench({
         authority,
         destinations: [
-          site({ upstream: { host: '127.0.0.1', port: upstream.port }, ...(timeouts !== undefined && { timeouts }) }),
+          site({
+            upstream: { host: '127.0.0.1', port: upstream.port },
+            ...(timeouts !== undefined && { timeouts }),
+          }),
         ],
       });
       const line = await b.open();
@@ -129,7 +165,10 @@ for (const { title, does, agent, outcome, timeouts } of WRONGS) {
       } else if (agent === 'whole') {
         await line.sees(/(abc|0123456789)(\r\n0\r\n\r\n)?$/);
       } else {
-        const answer = (await line.sees(/\[chaperone: [^]*\n$/)).replace(/HTTP\/1\.1 103[^]*?\r\n\r\n/g, '');
+        const answer = (await line.sees(/\[chaperone: [^]*\n$/)).replace(
+          /HTTP\/1\.1 103[^]*?\r\n\r\n/g,
+          '',
+        );
         t.equal(statusOf(answer), agent, answer);
         t.equal(refusal(answer).code, outcome);
       }

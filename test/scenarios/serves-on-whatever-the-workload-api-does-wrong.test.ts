@@ -22,7 +22,10 @@ const failing = (
   },
   end: (api) => api.heal(),
 });
-const broken = (title: string, faults: Parameters<DevWorkloadApi['breakResponses']>[0]): Trouble => ({
+const broken = (
+  title: string,
+  faults: Parameters<DevWorkloadApi['breakResponses']>[0],
+): Trouble => ({
   title,
   begin: (api) => api.breakResponses(faults),
   end: mend,
@@ -86,7 +89,10 @@ for (const { title, begin, end } of TROUBLES) {
         },
         20_000,
       );
-      t.ok(s.workload.calls(STREAM) - calls < 60, `${s.workload.calls(STREAM) - calls} calls: no hot loop`);
+      t.ok(
+        s.workload.calls(STREAM) - calls < 60,
+        `${s.workload.calls(STREAM) - calls} calls: no hot loop`,
+      );
       tunnel.write('pong');
       await tunnel.sees('pong');
     },
@@ -105,24 +111,30 @@ t.test(
     await until('it is not ready', () => !s.sidecar.ready());
     t.ok(s.log.some((line) => /error identity .*not asked again/.test(line)));
     t.equal(await s.get('/v1/customers'), 200);
-    t.ok(s.workload.calls(STREAM) - calls < 8, `${s.workload.calls(STREAM) - calls} calls, of sidecar and upstreams`);
+    t.ok(
+      s.workload.calls(STREAM) - calls < 8,
+      `${s.workload.calls(STREAM) - calls} calls, of sidecar and upstreams`,
+    );
   },
 );
 
-t.test('asks again when the Workload API says UNIMPLEMENTED, and takes the next SVID (C-43)', async (t) => {
-  await using s = await stack();
-  t.equal(await s.get('/v1/customers'), 200);
-  const before = s.api.requests().at(-1)?.peer.serial;
-  s.workload.failNext({ code: 'UNIMPLEMENTED', calls: 3 });
-  s.workload.endCalls({ code: 'UNIMPLEMENTED', details: 'unknown service' }, STREAM);
-  await s.workload.rotate();
-  await until(
-    'the next SVID is in use',
-    async () => {
-      t.equal(await s.get('/v1/customers'), 200);
-      return s.api.requests().at(-1)?.peer.serial !== before;
-    },
-    30_000,
-  );
-  t.ok(s.sidecar.ready());
-});
+t.test(
+  'asks again when the Workload API says UNIMPLEMENTED, and takes the next SVID (C-43)',
+  async (t) => {
+    await using s = await stack();
+    t.equal(await s.get('/v1/customers'), 200);
+    const before = s.api.requests().at(-1)?.peer.serial;
+    s.workload.failNext({ code: 'UNIMPLEMENTED', calls: 3 });
+    s.workload.endCalls({ code: 'UNIMPLEMENTED', details: 'unknown service' }, STREAM);
+    await s.workload.rotate();
+    await until(
+      'the next SVID is in use',
+      async () => {
+        t.equal(await s.get('/v1/customers'), 200);
+        return s.api.requests().at(-1)?.peer.serial !== before;
+      },
+      30_000,
+    );
+    t.ok(s.sidecar.ready());
+  },
+);

@@ -11,7 +11,10 @@ t.test(
     t.equal(await s.get('/v1/customers'), 200, 'the SVID is still valid');
     await until('the SVID has expired', async () => (await s.get('/v1/customers')) === 503, 12_000);
     const line = await s.open();
-    line.write('GET http://crm.internal/v1/customers HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n');
+    line.write(
+      'GET http://crm.internal/v1/customers HTTP/1.1\r\nHost: crm.internal\r\nConnection: ' +
+        'close\r\n\r\n',
+    );
     t.match(await line.ended(), /expired at [^]*identity-expired/);
     t.equal(await s.get('/v1/other'), 403, 'a denial is a denial whatever the identity');
     await s.workload.start();

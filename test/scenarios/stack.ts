@@ -1,4 +1,7 @@
-/** The whole sidecar as `chaperone run` composes it: documents on disk, a Workload API over gRPC, real upstreams with identities of their own. */
+/**
+ * The whole sidecar as `chaperone run` composes it: documents on disk, a Workload API over gRPC,
+ * real upstreams with identities of their own.
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -61,7 +64,12 @@ const AGENT = '/agent';
 const QUIET = { log: () => {} };
 
 export async function world(options: WorldOptions = {}): Promise<World> {
-  const { ttl = 3_600_000, sinks = '[{ file: audit.jsonl }]', clock = systemClock, more = '' } = options;
+  const {
+    ttl = 3_600_000,
+    sinks = '[{ file: audit.jsonl }]',
+    clock = systemClock,
+    more = '',
+  } = options;
   const { issuing = clock } = options;
   const opened = disposer();
   const folder = await mkdtemp(join(tmpdir(), 'chaperone-'));
@@ -69,7 +77,13 @@ export async function world(options: WorldOptions = {}): Promise<World> {
   const domain = await createDevTrustDomain({ name: 'example.org', clock: issuing });
   const identities = [AGENT, '/crm', '/db'].map((id) => ({ id }));
   const workload = opened.use(
-    await startDevWorkloadApi({ socket: join(folder, 'api', 'api.sock'), domain, identities, ttl, clock: issuing }),
+    await startDevWorkloadApi({
+      socket: join(folder, 'api', 'api.sock'),
+      domain,
+      identities,
+      ttl,
+      clock: issuing,
+    }),
   );
   const upstream = async (id: string, service: 'api' | 'echo'): Promise<DemoUpstream> =>
     opened.use(
@@ -86,7 +100,12 @@ export async function world(options: WorldOptions = {}): Promise<World> {
   const documents = (options.destinations ?? destinations)(api.address, echo.address);
   writeFileSync(
     join(folder, 'sidecar.yaml'),
-    sidecarDocument({ endpoint: workload.endpoint, admin: join(folder, 'admin', 'api.sock'), sinks, more }),
+    sidecarDocument({
+      endpoint: workload.endpoint,
+      admin: join(folder, 'admin', 'api.sock'),
+      sinks,
+      more,
+    }),
   );
   const file = join(folder, 'destinations.yaml');
   writeFileSync(file, documents);
@@ -117,12 +136,24 @@ export async function stack(options: WorldOptions = {}): Promise<Stack> {
       paths: [around.folder],
       env: {},
       clock: options.clock ?? systemClock,
-      logger: () => ({ ...QUIET, log: (level, part, text) => void log.push(`${level} ${part} ${text}`) }),
+      logger: () => ({
+        ...QUIET,
+        log: (level, part, text) => void log.push(`${level} ${part} ${text}`),
+      }),
     }),
   );
-  await until('the sidecar has its identity', () => sidecar.identity.states.get()?.kind === 'current');
+  await until(
+    'the sidecar has its identity',
+    () => sidecar.identity.states.get()?.kind === 'current',
+  );
   const agent = agentOf(() => sidecar.addresses.get('forward')?.port ?? 0);
-  return { ...around, ...agent, sidecar, log, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };
+  return {
+    ...around,
+    ...agent,
+    sidecar,
+    log,
+    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+  };
 }
 
 /** What an agent does at the forward port. */
@@ -131,7 +162,9 @@ export function agentOf(port: () => number): Pick<Stack, 'get' | 'open' | 'tunne
   return {
     async get(path, host = 'crm.internal') {
       const line = await open();
-      line.write(`GET http://${host}${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+      line.write(
+        `GET http://${host}${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+      );
       return statusOf(await line.ended());
     },
     open,
@@ -146,7 +179,9 @@ export function agentOf(port: () => number): Pick<Stack, 'get' | 'open' | 'tunne
   };
 }
 
-function sidecarDocument(given: Readonly<Record<'endpoint' | 'admin' | 'sinks' | 'more', string>>): string {
+function sidecarDocument(
+  given: Readonly<Record<'endpoint' | 'admin' | 'sinks' | 'more', string>>,
+): string {
   const { endpoint, admin, sinks, more } = given;
   return `apiVersion: chaperone.dev/v1alpha1
 kind: Sidecar

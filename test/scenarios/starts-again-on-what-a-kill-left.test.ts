@@ -21,13 +21,18 @@ t.test(
     await Promise.all(workers);
     await until('the tunnel is cut', () => tunnel.socket.destroyed || tunnel.reset, 10_000);
     // What a kill in the middle of a write leaves.
-    appendFileSync(join(s.folder, 'audit.jsonl'), '{"time":"2026-01-01T00:00:00.000Z","kind":"deci');
+    appendFileSync(
+      join(s.folder, 'audit.jsonl'),
+      '{"time":"2026-01-01T00:00:00.000Z","kind":"deci',
+    );
     await s.restart();
     t.equal(await s.get('/v1/customers'), 200);
     const started = s.records().findLast(({ event }) => event === 'started');
     t.match(started, { detail: { halfLine: 47 } });
     t.match(s.sidecar.text(), /half a line of 47 bytes/);
-    const decided = new Set(s.records().flatMap(({ kind, exchange }) => (kind === 'decided' ? [exchange] : [])));
+    const decided = new Set(
+      s.records().flatMap(({ kind, exchange }) => (kind === 'decided' ? [exchange] : [])),
+    );
     const ended = s.records().filter(({ kind }) => kind === 'ended');
     t.ok(
       ended.every(({ exchange }) => decided.has(exchange)),

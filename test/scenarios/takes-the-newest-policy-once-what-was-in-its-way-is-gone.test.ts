@@ -22,15 +22,26 @@ t.test(
         .replace('  upstream:', `  listen: '127.0.0.1:${port}'\n  upstream:`)
         .replace('paths: [/v1/customers/**]', 'paths: [/v1/other/**]'),
     );
-    await until('the load has failed', () => s.log.find((line) => /error config.*EADDRINUSE/.test(line)), 30_000);
+    await until(
+      'the load has failed',
+      () => s.log.find((line) => /error config.*EADDRINUSE/.test(line)),
+      30_000,
+    );
     t.equal(await s.get('/v1/customers'), 200, 'the last good one is in force');
     await until('/readyz says so', async () => (await page('/readyz')).startsWith('503'), 30_000);
-    t.match(await page('/readyz'), /policy: the newest configuration is not in force: .*EADDRINUSE/);
+    t.match(
+      await page('/readyz'),
+      /policy: the newest configuration is not in force: .*EADDRINUSE/,
+    );
     t.match(await page('/metrics'), /\nchaperone_config_stale_seconds [1-9]/);
     t.match(await page('/metrics'), /\nchaperone_config_degraded 1\n/);
     // No file changes from here on.
     await new Promise((resolve) => taken.close(resolve));
-    await until('the newest is in force', async () => (await s.get('/v1/customers')) === 403, 60_000);
+    await until(
+      'the newest is in force',
+      async () => (await s.get('/v1/customers')) === 403,
+      60_000,
+    );
     await until('/readyz says so', async () => (await page('/readyz')).startsWith('200'));
     t.match(await page('/metrics'), /\nchaperone_config_stale_seconds 0\n/);
     const told = s.log.filter((line) => line.startsWith('error config'));

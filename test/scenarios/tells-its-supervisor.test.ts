@@ -37,25 +37,42 @@ t.test('it is told when the sidecar is ready and when it stops', { skip: REAL },
   await until('it ends', () => child.exitCode !== null, 60_000);
 });
 
-t.test('not before the sidecar is ready, and a program that fails is told in the log alone', async (t) => {
-  await using w = await world();
-  const [bin, said] = [join(w.folder, 'bin'), join(w.folder, 'said')];
-  mkdirSync(bin);
-  const program = `#!/bin/sh\necho "$@" >> ${said}\nexit 3\n`;
-  writeFileSync(join(bin, 'systemd-notify'), program);
-  chmodSync(join(bin, 'systemd-notify'), 0o755);
-  const file = join(w.folder, 'sidecar.yaml');
-  const text = readFileSync(file, 'utf8');
-  writeFileSync(file, text.replace(/workloadApi: '[^']*'/, `workloadApi: 'unix://${w.folder}/later.sock'`));
-  const env = { NOTIFY_SOCKET: join(w.folder, 'notify'), PATH: `${bin}:${process.env['PATH'] ?? ''}` };
-  const early = inheriting(t, w.folder, [], env);
-  await until('it waits for its identity', () => early.text().includes('listening:'), 60_000);
-  early.child.kill('SIGTERM');
-  await until('it ends', () => early.child.exitCode !== null, 60_000);
-  t.equal(readFileSync(said, 'utf8'), 'STOPPING=1 STATUS=draining\n');
-  writeFileSync(file, text);
-  const one = inheriting(t, w.folder, [], env);
-  await until('it is ready', () => readFileSync(said, 'utf8').includes('READY=1 STATUS=ready'), 60_000);
-  await until('the failure is logged', () => /READY=1 .* could not be told/.test(one.text()), 60_000);
-  t.equal(one.child.exitCode, null);
-});
+t.test(
+  'not before the sidecar is ready, and a program that fails is told in the log alone',
+  async (t) => {
+    await using w = await world();
+    const [bin, said] = [join(w.folder, 'bin'), join(w.folder, 'said')];
+    mkdirSync(bin);
+    const program = `#!/bin/sh\necho "$@" >> ${said}\nexit 3\n`;
+    writeFileSync(join(bin, 'systemd-notify'), program);
+    chmodSync(join(bin, 'systemd-notify'), 0o755);
+    const file = join(w.folder, 'sidecar.yaml');
+    const text = readFileSync(file, 'utf8');
+    writeFileSync(
+      file,
+      text.replace(/workloadApi: '[^']*'/, `workloadApi: 'unix://${w.folder}/later.sock'`),
+    );
+    const env = {
+      NOTIFY_SOCKET: join(w.folder, 'notify'),
+      PATH: `${bin}:${process.env['PATH'] ?? ''}`,
+    };
+    const early = inheriting(t, w.folder, [], env);
+    await until('it waits for its identity', () => early.text().includes('listening:'), 60_000);
+    early.child.kill('SIGTERM');
+    await until('it ends', () => early.child.exitCode !== null, 60_000);
+    t.equal(readFileSync(said, 'utf8'), 'STOPPING=1 STATUS=draining\n');
+    writeFileSync(file, text);
+    const one = inheriting(t, w.folder, [], env);
+    await until(
+      'it is ready',
+      () => readFileSync(said, 'utf8').includes('READY=1 STATUS=ready'),
+      60_000,
+    );
+    await until(
+      'the failure is logged',
+      () => /READY=1 .* could not be told/.test(one.text()),
+      60_000,
+    );
+    t.equal(one.child.exitCode, null);
+  },
+);

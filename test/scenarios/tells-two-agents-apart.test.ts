@@ -6,7 +6,16 @@ import { openTask } from '../../clients/typescript/client.ts';
 import { apiClient } from '../../cmd/api-client.ts';
 import { shortFolder } from '../support/folder.ts';
 import { refusal, statusOf } from '../support/proxy.ts';
-import { agentIn, agentsSpec, at, getOf, INTENT, statusAt, taskedCrm, type AgentRoom } from './agents.ts';
+import {
+  agentIn,
+  agentsSpec,
+  at,
+  getOf,
+  INTENT,
+  statusAt,
+  taskedCrm,
+  type AgentRoom,
+} from './agents.ts';
 import { stack, type Stack } from './stack.ts';
 
 interface Pair {
@@ -25,34 +34,37 @@ async function pair(t: Test): Promise<Pair> {
 const PATH = '/v1/customers/1001';
 const LOCAL = `GET ${PATH} HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n`;
 
-t.test('what comes by the forward socket of an agent is its own, and takes no task of another', async (t) => {
-  const { s, a, b } = await pair(t);
-  const [own, other] = [await a.open(), await b.open()];
-  t.equal(own.forwardSocket, join(a.folder, 'forward.sock'));
-  t.equal(statusOf(await a.get(PATH, own.credentials)), 200);
-  const before = s.api.requests().length;
-  const stolen = await a.get(PATH, other.credentials);
-  t.equal(statusOf(stolen), 407);
-  t.match(refusal(stolen), { code: 'task-unknown' });
-  t.equal(statusOf(await a.get(PATH)), 407, 'and an agent without a task is no task');
-  t.equal(s.api.requests().length, before, 'the upstream received not one of them');
-  const decided = s.records().filter(({ kind }) => kind === 'decided');
-  t.match(decided, [
-    { agent: 'a', task: own.id, effect: 'allow' },
-    { agent: 'a', code: 'task-required' },
-  ]);
-  t.match(
-    s.records().find(({ kind }) => kind === 'refused'),
-    { agent: 'a', code: 'task-unknown' },
-  );
-  t.match(
-    s.records().filter(({ event }) => event === 'opened'),
-    [
-      { agent: 'a', task: own.id },
-      { agent: 'b', task: other.id },
-    ],
-  );
-});
+t.test(
+  'what comes by the forward socket of an agent is its own, and takes no task of another',
+  async (t) => {
+    const { s, a, b } = await pair(t);
+    const [own, other] = [await a.open(), await b.open()];
+    t.equal(own.forwardSocket, join(a.folder, 'forward.sock'));
+    t.equal(statusOf(await a.get(PATH, own.credentials)), 200);
+    const before = s.api.requests().length;
+    const stolen = await a.get(PATH, other.credentials);
+    t.equal(statusOf(stolen), 407);
+    t.match(refusal(stolen), { code: 'task-unknown' });
+    t.equal(statusOf(await a.get(PATH)), 407, 'and an agent without a task is no task');
+    t.equal(s.api.requests().length, before, 'the upstream received not one of them');
+    const decided = s.records().filter(({ kind }) => kind === 'decided');
+    t.match(decided, [
+      { agent: 'a', task: own.id, effect: 'allow' },
+      { agent: 'a', code: 'task-required' },
+    ]);
+    t.match(
+      s.records().find(({ kind }) => kind === 'refused'),
+      { agent: 'a', code: 'task-unknown' },
+    );
+    t.match(
+      s.records().filter(({ event }) => event === 'opened'),
+      [
+        { agent: 'a', task: own.id },
+        { agent: 'b', task: other.id },
+      ],
+    );
+  },
+);
 
 t.test(
   'the forward socket takes origin-form too, for the host that Host names, and for no page of another origin',
@@ -66,7 +78,10 @@ t.test(
     const seen = s.api.requests().length;
     t.equal(statusOf(await ask(`Host: other.internal\r\n${proof}`)), 403);
     t.equal(statusOf(await ask('Host: crm.internal\r\n')), 407);
-    t.equal(statusOf(await ask(`Host: crm.internal\r\nOrigin: http://evil.example\r\n${proof}`)), 403);
+    t.equal(
+      statusOf(await ask(`Host: crm.internal\r\nOrigin: http://evil.example\r\n${proof}`)),
+      403,
+    );
     t.equal(statusOf(await ask(proof)), 400);
     const line = await s.open();
     line.write(`GET ${PATH} HTTP/1.1\r\nHost: crm.internal\r\n${proof}Connection: close\r\n\r\n`);
@@ -83,20 +98,23 @@ t.test('a client of agents finds the API by the folder of its agent', async (t) 
   });
 });
 
-t.test('a port proves nothing: what comes by one is an agent’s once it has shown a task', async (t) => {
-  const { s, b } = await pair(t);
-  const own = await b.open();
-  const ask = async (credentials?: string): Promise<string> => {
-    const line = await s.open();
-    line.write(getOf(PATH, credentials));
-    return line.ended();
-  };
-  t.equal(statusOf(await ask()), 407);
-  t.equal(statusOf(await ask(own.credentials)), 200);
-  const [nobody, proved] = s.records().filter(({ kind }) => kind === 'decided');
-  t.notOk(nobody !== undefined && 'agent' in nobody);
-  t.match(proved, { agent: 'b', task: own.id });
-});
+t.test(
+  'a port proves nothing: what comes by one is an agent’s once it has shown a task',
+  async (t) => {
+    const { s, b } = await pair(t);
+    const own = await b.open();
+    const ask = async (credentials?: string): Promise<string> => {
+      const line = await s.open();
+      line.write(getOf(PATH, credentials));
+      return line.ended();
+    };
+    t.equal(statusOf(await ask()), 407);
+    t.equal(statusOf(await ask(own.credentials)), 200);
+    const [nobody, proved] = s.records().filter(({ kind }) => kind === 'decided');
+    t.notOk(nobody !== undefined && 'agent' in nobody);
+    t.match(proved, { agent: 'b', task: own.id });
+  },
+);
 
 t.test('the API of an agent neither opens, shows nor ends what is another’s', async (t) => {
   const { s, a, b } = await pair(t);
@@ -107,31 +125,44 @@ t.test('the API of an agent neither opens, shows nor ends what is another’s', 
     ['POST', `/v1/tasks/${other.id}/complete`],
   ] as const)
     await t.rejects(a.ask(method, path, other.authorization), { code: 'task-unknown' }, path);
-  t.match(await b.ask('GET', `/v1/tasks/${other.id}`, other.authorization), { state: 'open', agent: 'b' });
+  t.match(await b.ask('GET', `/v1/tasks/${other.id}`, other.authorization), {
+    state: 'open',
+    agent: 'b',
+  });
   const operator = apiClient(join(s.folder, 'admin', 'api.sock'));
-  await t.rejects(operator.ask({ method: 'POST', path: '/v1/tasks', body: INTENT }), { code: 'task-refused' });
-  t.match(await operator.ask({ method: 'POST', path: '/v1/agents/a/tasks', body: INTENT }), { agent: 'a' });
+  await t.rejects(operator.ask({ method: 'POST', path: '/v1/tasks', body: INTENT }), {
+    code: 'task-refused',
+  });
+  t.match(await operator.ask({ method: 'POST', path: '/v1/agents/a/tasks', body: INTENT }), {
+    agent: 'a',
+  });
   await t.rejects(operator.ask({ method: 'POST', path: '/v1/agents/c/tasks', body: INTENT }), {
     code: 'no-such-agent',
   });
 });
 
-t.test('the socket of a task is one in the folder of its agent, and is that of its task alone', async (t) => {
-  const { s, a, b } = await pair(t);
-  const [own, other] = [await a.open(), await b.open()];
-  const path = own.sockets['crm'] ?? '';
-  t.ok(path.startsWith(join(a.folder, 'tasks')));
-  t.equal(await statusAt(path, LOCAL), 200);
-  const mixed = LOCAL.replace('Connection', `Proxy-Authorization: ${other.credentials}\r\nConnection`);
-  t.equal(statusOf(await at(path, mixed)), 407);
-  t.match(
-    s.records().filter(({ kind }) => kind === 'decided'),
-    [{ agent: 'a', task: own.id }],
-  );
-  const mode = (one: string): string => (statSync(one).mode & 0o777).toString(8);
-  t.same([a.folder, join(a.folder, 'tasks'), join(path, '..')].map(mode), ['750', '750', '750']);
-  t.same([path, own.forwardSocket, join(a.folder, 'api.sock')].map(mode), ['660', '660', '660']);
-});
+t.test(
+  'the socket of a task is one in the folder of its agent, and is that of its task alone',
+  async (t) => {
+    const { s, a, b } = await pair(t);
+    const [own, other] = [await a.open(), await b.open()];
+    const path = own.sockets['crm'] ?? '';
+    t.ok(path.startsWith(join(a.folder, 'tasks')));
+    t.equal(await statusAt(path, LOCAL), 200);
+    const mixed = LOCAL.replace(
+      'Connection',
+      `Proxy-Authorization: ${other.credentials}\r\nConnection`,
+    );
+    t.equal(statusOf(await at(path, mixed)), 407);
+    t.match(
+      s.records().filter(({ kind }) => kind === 'decided'),
+      [{ agent: 'a', task: own.id }],
+    );
+    const mode = (one: string): string => (statSync(one).mode & 0o777).toString(8);
+    t.same([a.folder, join(a.folder, 'tasks'), join(path, '..')].map(mode), ['750', '750', '750']);
+    t.same([path, own.forwardSocket, join(a.folder, 'api.sock')].map(mode), ['660', '660', '660']);
+  },
+);
 
 /** Tries to connect, as a user of no group of ours; prints what became of it. */
 const CONNECT = `
@@ -140,7 +171,15 @@ require('net').connect(process.argv[1]).on('connect', () => { console.log('conne
 `;
 
 function asAnother(path: string): string {
-  const args = ['--reuid=4242', '--regid=4242', '--clear-groups', process.execPath, '-e', CONNECT, path];
+  const args = [
+    '--reuid=4242',
+    '--regid=4242',
+    '--clear-groups',
+    process.execPath,
+    '-e',
+    CONNECT,
+    path,
+  ];
   return execFileSync('setpriv', args, { encoding: 'utf8' }).trim();
 }
 
@@ -162,7 +201,11 @@ t.test(
       .split('\n')
       .map((line) => line.split(' ').at(-1) ?? '')
       .filter((path) => path.startsWith(root));
-    for (const path of [sockets['crm'] ?? '', join(a.folder, 'api.sock'), join(a.folder, 'forward.sock')]) {
+    for (const path of [
+      sockets['crm'] ?? '',
+      join(a.folder, 'api.sock'),
+      join(a.folder, 'forward.sock'),
+    ]) {
       t.ok(listed.includes(path), `${path} is known to everybody in the network namespace`);
       t.equal(asAnother(path), 'EACCES');
     }

@@ -8,8 +8,12 @@ t.test(
     await using w = await world();
     await w.workload.setIdentities(['/crm', '/db'].map((id) => ({ id })));
     await using sidecar = start(['run', '-c', w.folder]);
-    const line = await eventually('it listens', () => /listening: ([^"\n]*)/.exec(sidecar.text())?.[1]);
-    const port = (name: string): number => Number(new RegExp(`${name} [^,]*:(\\d+)`).exec(line)?.[1]);
+    const line = await eventually(
+      'it listens',
+      () => /listening: ([^"\n]*)/.exec(sidecar.text())?.[1],
+    );
+    const port = (name: string): number =>
+      Number(new RegExp(`${name} [^,]*:(\\d+)`).exec(line)?.[1]);
     const agent = agentOf(() => port('forward'));
     const page = async (path: string): Promise<string> => {
       const answer = await fetch(`http://127.0.0.1:${port('health')}${path}`);
@@ -24,6 +28,9 @@ t.test(
     await eventually('it is ready', async () => (await page('/readyz')).startsWith('200'));
     t.equal(await agent.get('/v1/customers'), 200);
     t.ok(w.workload.calls('FetchX509SVID') - calls < 20, 'no hot loop');
-    t.ok((sidecar.text().match(/error/g) ?? []).length < 3, 'what is normal at a start is no storm of errors');
+    t.ok(
+      (sidecar.text().match(/error/g) ?? []).length < 3,
+      'what is normal at a start is no storm of errors',
+    );
   },
 );

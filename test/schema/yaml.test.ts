@@ -4,7 +4,10 @@ import { problems as collector } from '../../lib/schema/problem.ts';
 import { canonicalJson } from '../../lib/schema/tree.ts';
 import { parseYaml, YAML_LIMITS } from '../../lib/schema/yaml.ts';
 
-function read(text: string): { readonly values: readonly unknown[]; readonly problems: readonly string[] } {
+function read(text: string): {
+  readonly values: readonly unknown[];
+  readonly problems: readonly string[];
+} {
   const problems = collector();
   const trees = parseYaml('c.yaml', text, problems);
   return {
@@ -24,7 +27,11 @@ t.test('documents become trees; empty ones are nothing', async (t) => {
 
 t.test('each thing with two meanings is refused with place and fix (C11)', async (t) => {
   const cases: readonly (readonly [string, string, RegExp])[] = [
-    ['duplicate key', 'a: 1\nb: 2\na: 3\n', /^c\.yaml:3:1 the key a is there twice \(line 1\); keep one$/],
+    [
+      'duplicate key',
+      'a: 1\nb: 2\na: 3\n',
+      /^c\.yaml:3:1 the key a is there twice \(line 1\); keep one$/,
+    ],
     [
       'merge key',
       'a: &x { b: 1 }\nc:\n  <<: *x\n',
@@ -34,7 +41,11 @@ t.test('each thing with two meanings is refused with place and fix (C11)', async
     ['boolean as key', 'true: x\n', /^c\.yaml:1:1 a key is not text/],
     ['list as key', '? [a]\n: b\n', /a key is not text/],
     ['nothing as key', ': b\n', /a key is not text/],
-    ['tab as indentation', 'a:\n\tb: 1\n', /^c\.yaml:2:1 Tabs are not allowed as indentation; indent with spaces$/],
+    [
+      'tab as indentation',
+      'a:\n\tb: 1\n',
+      /^c\.yaml:2:1 Tabs are not allowed as indentation; indent with spaces$/,
+    ],
     [
       'byte order mark',
       '\ufeffa: 1\n',
@@ -42,7 +53,11 @@ t.test('each thing with two meanings is refused with place and fix (C11)', async
     ],
     ['YAML 1.1', '%YAML 1.1\n---\na: 1\n', /the file has a %YAML directive; remove it/],
     ['unknown directive', '%FOO bar\n---\na: 1\n', /Unknown directive %FOO/],
-    ['tag', 'a: !!str 1\n', /^c\.yaml:1:10 the value has the tag tag:yaml\.org,2002:str; remove the tag/],
+    [
+      'tag',
+      'a: !!str 1\n',
+      /^c\.yaml:1:10 the value has the tag tag:yaml\.org,2002:str; remove the tag/,
+    ],
     ['unknown tag', 'a: !secret x\n', /Unresolved tag: !secret/],
     ['tag on a key', '!!str a: 1\n', /tag/],
     ['tag on a map', 'a: !!map { b: 1 }\n', /the value has the tag/],
@@ -62,7 +77,8 @@ t.test('each thing with two meanings is refused with place and fix (C11)', async
 
 t.test('aliases stand for what they name, up to a cap (C11)', async (t) => {
   t.same(read('a: &x { b: [1] }\nc: *x\n').values, [{ a: { b: [1] }, c: { b: [1] } }]);
-  const list = (count: number): string => `a: &x 1\nb: [${Array.from({ length: count }, () => '*x').join(', ')}]\n`;
+  const list = (count: number): string =>
+    `a: &x 1\nb: [${Array.from({ length: count }, () => '*x').join(', ')}]\n`;
   t.same(read(list(YAML_LIMITS.aliases)).problems, []);
   t.match(read(list(YAML_LIMITS.aliases + 1)).problems, [/there are more than 32 aliases/]);
 });
@@ -71,7 +87,8 @@ t.test('a bomb of aliases within aliases is refused at once (C11)', async (t) =>
   const levels = Array.from(
     { length: 9 },
     (_, i) =>
-      `l${i}: &l${i} [${i === 0 ? Array.from({ length: 40 }, () => 'x').join(', ') : `*l${i - 1}, *l${i - 1}, *l${i - 1}`}]`,
+      `l${i}: &l${i} ` +
+      `[${i === 0 ? Array.from({ length: 40 }, () => 'x').join(', ') : `*l${i - 1}, *l${i - 1}, *l${i - 1}`}]`,
   );
   const start = performance.now();
   const { problems, values } = read(levels.join('\n'));
@@ -80,12 +97,15 @@ t.test('a bomb of aliases within aliases is refused at once (C11)', async (t) =>
   t.ok(performance.now() - start < 1000);
 });
 
-t.test('nesting has a cap, and a nest that exhausts the parser is a problem, not a crash', async (t) => {
-  const nest = (depth: number): string => `${'['.repeat(depth)}${']'.repeat(depth)}`;
-  t.same(read(`a: ${nest(YAML_LIMITS.depth)}`).problems, []);
-  t.match(read(`a: ${nest(YAML_LIMITS.depth + 1)}`).problems, [/nested deeper than 32/]);
-  t.not(read(`a: ${nest(20_000)}`).problems.length, 0);
-});
+t.test(
+  'nesting has a cap, and a nest that exhausts the parser is a problem, not a crash',
+  async (t) => {
+    const nest = (depth: number): string => `${'['.repeat(depth)}${']'.repeat(depth)}`;
+    t.same(read(`a: ${nest(YAML_LIMITS.depth)}`).problems, []);
+    t.match(read(`a: ${nest(YAML_LIMITS.depth + 1)}`).problems, [/nested deeper than 32/]);
+    t.not(read(`a: ${nest(20_000)}`).problems.length, 0);
+  },
+);
 
 t.test('problems of all documents of a file are named (C10)', async (t) => {
   const { problems } = read('a: 1\na: 2\n---\nb: *x\n---\n80: c\n');

@@ -13,7 +13,8 @@ const ca = await testAuthority();
 const second = await testAuthority();
 const TD = parseTrustDomain('example.org');
 const BAD = { name: 'Fault', code: 'bad-bundle' };
-const json = (value: unknown): Uint8Array => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value));
+const json = (value: unknown): Uint8Array =>
+  Buffer.from(typeof value === 'string' ? value : JSON.stringify(value));
 const ec = await exportJWK((await generateKeyPair('ES256', { extractable: true })).publicKey);
 const rsa = await exportJWK((await generateKeyPair('RS256', { extractable: true })).publicKey);
 const secret = await exportJWK((await generateKeyPair('ES256', { extractable: true })).privateKey);
@@ -49,18 +50,21 @@ t.test('refuses a bundle with a leaf, junk, or too much in it (X-20, C-50, C-56)
   for (const [title, bytes] of rows) t.throws(() => parseX509Bundle(TD, bytes), BAD, title);
 });
 
-t.test('one certificate that is no authority is left out and told, the others stay (X-20, C-54)', async (t) => {
-  const leaf = await ca.svid('/agent');
-  const broken = Buffer.from([0x30, 3, 2, 1, 5]);
-  const told: string[] = [];
-  const der = Buffer.concat([leaf.concatenated, ca.certificate, broken, second.certificate]);
-  const { anchors } = parseX509Bundle(TD, der, ({ message }) => told.push(message));
-  t.same(
-    anchors.map(({ raw }) => raw),
-    [Buffer.from(ca.certificate), Buffer.from(second.certificate)],
-  );
-  t.match(told, [/broken certificate/, /no CA's/]);
-});
+t.test(
+  'one certificate that is no authority is left out and told, the others stay (X-20, C-54)',
+  async (t) => {
+    const leaf = await ca.svid('/agent');
+    const broken = Buffer.from([0x30, 3, 2, 1, 5]);
+    const told: string[] = [];
+    const der = Buffer.concat([leaf.concatenated, ca.certificate, broken, second.certificate]);
+    const { anchors } = parseX509Bundle(TD, der, ({ message }) => told.push(message));
+    t.same(
+      anchors.map(({ raw }) => raw),
+      [Buffer.from(ca.certificate), Buffer.from(second.certificate)],
+    );
+    t.match(told, [/broken certificate/, /no CA's/]);
+  },
+);
 
 t.test('an intermediate is a legal authority (X-30)', async (t) => {
   t.equal(parseX509Bundle(TD, (await ca.intermediate()).certificate).anchors.length, 1);
@@ -90,7 +94,11 @@ t.test(
     t.same(kids(true), ['a', 'b', 'c'], 'a bundle document: no use, no key');
     t.same(kids(false), ['a', 'b', 'c', 'none'], 'the Workload API: SPIRE sends no use (C-53a)');
     const kept = parseJwtBundle(TD, json({ keys }), { requireUse: true }).keys.keys;
-    t.same(Object.keys(kept[2] ?? {}).toSorted(), ['crv', 'kid', 'kty', 'x', 'y'], 'no private member');
+    t.same(
+      Object.keys(kept[2] ?? {}).toSorted(),
+      ['crv', 'kid', 'kty', 'x', 'y'],
+      'no private member',
+    );
   },
 );
 
@@ -107,34 +115,48 @@ t.test('no keys are legal and no "keys" are not (B-01, B-05)', async (t) => {
     '"x"',
     '{"keys":[{"kid":1,"kid":2}]}',
   ];
-  for (const text of rows) t.throws(() => parseJwtBundle(TD, json(text), { requireUse: false }), BAD, text);
-  t.throws(() => parseJwtBundle(TD, Buffer.from([0x7b, 0xff, 0x7d]), { requireUse: false }), BAD, 'not UTF-8');
+  for (const text of rows)
+    t.throws(() => parseJwtBundle(TD, json(text), { requireUse: false }), BAD, text);
+  t.throws(
+    () => parseJwtBundle(TD, Buffer.from([0x7b, 0xff, 0x7d]), { requireUse: false }),
+    BAD,
+    'not UTF-8',
+  );
   const many = { keys: Array(257).fill({ ...ec, kid: 'a' }) };
   t.throws(() => parseJwtBundle(TD, json(many), { requireUse: false }), BAD, 'C-56');
 });
 
-t.test('a bundle document carries both kinds, with its sequence exactly (B-01, B-02, B-03)', async (t) => {
-  const keys = [root(ca.certificate), root(second.certificate), { ...ec, kid: 'a', use: 'jwt-svid' }];
-  const members = '"spiffe_sequence":18446744073709551617,"spiffe_refresh_hint":120,"extra":{"a":1.5}';
-  const document = parseBundleDocument(TD, json(`{"keys":${JSON.stringify(keys)},${members}}`));
-  t.equal(document.sequence, 18446744073709551617n);
-  t.equal(document.refreshMs, 120_000);
-  t.same(
-    document.x509.anchors.map(digest),
-    [ca.certificate, second.certificate].map((raw) => digest({ raw })),
-  );
-  t.same(
-    document.jwt.keys.keys.map(({ kid }) => kid),
-    ['a'],
-  );
-});
+t.test(
+  'a bundle document carries both kinds, with its sequence exactly (B-01, B-02, B-03)',
+  async (t) => {
+    const keys = [
+      root(ca.certificate),
+      root(second.certificate),
+      { ...ec, kid: 'a', use: 'jwt-svid' },
+    ];
+    const members =
+      '"spiffe_sequence":18446744073709551617,"spiffe_refresh_hint":120,"extra":{"a":1.5}';
+    const document = parseBundleDocument(TD, json(`{"keys":${JSON.stringify(keys)},${members}}`));
+    t.equal(document.sequence, 18446744073709551617n);
+    t.equal(document.refreshMs, 120_000);
+    t.same(
+      document.x509.anchors.map(digest),
+      [ca.certificate, second.certificate].map((raw) => digest({ raw })),
+    );
+    t.same(
+      document.jwt.keys.keys.map(({ kid }) => kid),
+      ['a'],
+    );
+  },
+);
 
 function digest({ raw }: { readonly raw: Uint8Array }): string {
   return createHash('sha256').update(raw).digest('hex');
 }
 
 t.test('the refresh hint has a default and is kept within bounds (B-03)', async (t) => {
-  const hint = (text: string): number => parseBundleDocument(TD, json(`{"keys":[]${text}}`)).refreshMs;
+  const hint = (text: string): number =>
+    parseBundleDocument(TD, json(`{"keys":[]${text}}`)).refreshMs;
   t.equal(hint(''), 300_000);
   t.equal(hint(',"spiffe_refresh_hint":0'), 60_000);
   t.equal(hint(',"spiffe_refresh_hint":99999999999999999999'), 86_400_000);
@@ -144,15 +166,22 @@ t.test('the refresh hint has a default and is kept within bounds (B-03)', async 
   }
 });
 
-t.test('an entry without a certificate is ignored, of several the first is used (X-31)', async (t) => {
-  const both = { ...root(ca.certificate), x5c: [ca.certificate, second.certificate].map(base64) };
-  const keys = [{ ...ec, use: 'x509-svid' }, { ...ec, use: 'x509-svid', x5c: [] }, both];
-  const { x509 } = parseBundleDocument(TD, json({ keys }));
-  t.same(x509.anchors.map(digest), [digest({ raw: ca.certificate })]);
-  for (const x5c of [['junk'], [base64(Buffer.concat([ca.certificate, Buffer.from('x')]))], ['']]) {
-    t.throws(() => parseBundleDocument(TD, json({ keys: [{ ...both, x5c }] })), BAD);
-  }
-});
+t.test(
+  'an entry without a certificate is ignored, of several the first is used (X-31)',
+  async (t) => {
+    const both = { ...root(ca.certificate), x5c: [ca.certificate, second.certificate].map(base64) };
+    const keys = [{ ...ec, use: 'x509-svid' }, { ...ec, use: 'x509-svid', x5c: [] }, both];
+    const { x509 } = parseBundleDocument(TD, json({ keys }));
+    t.same(x509.anchors.map(digest), [digest({ raw: ca.certificate })]);
+    for (const x5c of [
+      ['junk'],
+      [base64(Buffer.concat([ca.certificate, Buffer.from('x')]))],
+      [''],
+    ]) {
+      t.throws(() => parseBundleDocument(TD, json({ keys: [{ ...both, x5c }] })), BAD);
+    }
+  },
+);
 
 function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('base64');
@@ -173,14 +202,21 @@ t.test('a bundle map is taken whole or not at all (B-06)', async (t) => {
     '{"trust_domains":{"a.test":null}}',
   ];
   for (const text of bad) t.throws(() => parseBundleMap(json(text)), BAD, text);
-  t.throws(() => parseBundleMap(json('{"trust_domains":{"A.test":{"keys":[]}}}')), { code: 'bad-spiffe-id' });
+  t.throws(() => parseBundleMap(json('{"trust_domains":{"A.test":{"keys":[]}}}')), {
+    code: 'bad-spiffe-id',
+  });
 });
 
 t.test('finds a member that stands twice, and nothing in JSON without one', async (t) => {
   t.equal(duplicateMember('{"a":{"b":1,"c":{"b":2}},"d":["a",{"a":"x\\"a\\":"}]}'), undefined);
   t.equal(duplicateMember('[{"a":1},{"a":[{"k":1,"k":2}]}]'), 'k');
   t.equal(duplicateMember('{"a\\n":1,"b":2,"a\\u000a":3}'), 'a\n');
-  fc.assert(fc.property(fc.json(), (text) => duplicateMember(JSON.stringify(JSON.parse(text))) === undefined));
+  fc.assert(
+    fc.property(
+      fc.json(),
+      (text) => duplicateMember(JSON.stringify(JSON.parse(text))) === undefined,
+    ),
+  );
 });
 
 t.test('any bytes give a bundle or a Fault', async () => {

@@ -1,7 +1,13 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
-import { idOfTrustDomain, parseSpiffeId, parseTrustDomainKey, pathOf, trustDomainOf } from '../../lib/spiffe/id.ts';
+import {
+  idOfTrustDomain,
+  parseSpiffeId,
+  parseTrustDomainKey,
+  pathOf,
+  trustDomainOf,
+} from '../../lib/spiffe/id.ts';
 import { parseTrustDomain } from '../../lib/spiffe/trust-domain.ts';
 
 const TD = 'spiffe://trustdomain';
@@ -22,9 +28,14 @@ const ACCEPTED = [
   'spiffe://1.2.3.4/service',
   'spiffe://a_b.example/foo',
   'spiffe://a',
-  ...['example..org', '.example.org', 'example.org.', '-example.org', 'example-.org', '_dmarc.example.org'].map(
-    (name) => `spiffe://${name}`,
-  ),
+  ...[
+    'example..org',
+    '.example.org',
+    'example.org.',
+    '-example.org',
+    'example-.org',
+    '_dmarc.example.org',
+  ].map((name) => `spiffe://${name}`),
   `${TD}/2f0ba7a0-53a2-4a43-9d4b-7a2a4b3b7b0a`,
   `${TD}/AZaz09._-`,
   LONG_TD,
@@ -49,12 +60,26 @@ const REFUSED = [
   'SPIFFE://trustdomain/path',
   'spiffe://TRUSTDOMAIN/path',
   'spiffe://trustdomaiN',
-  ...['/', '//', '//path', '/path/', '/.', '/./path', '/path/.', '/path/./other', '/..', '/../path', '/path/..'].map(
-    (path) => TD + path,
-  ),
+  ...[
+    '/',
+    '//',
+    '//path',
+    '/path/',
+    '/.',
+    '/./path',
+    '/path/.',
+    '/path/./other',
+    '/..',
+    '/../path',
+    '/path/..',
+  ].map((path) => TD + path),
   `${TD}/path/../other`,
-  ...['td:8080/a', 'td:/a', 'user:password@test.org/a', 'u@td/a', '@td/a'].map((rest) => `spiffe://${rest}`),
-  ...['?query=1', '?', '#fragment', '#', '$', ';bar', ':bar', '@bar', ' bar', '!b'].map((end) => `${TD}/path${end}`),
+  ...['td:8080/a', 'td:/a', 'user:password@test.org/a', 'u@td/a', '@td/a'].map(
+    (rest) => `spiffe://${rest}`,
+  ),
+  ...['?query=1', '?', '#fragment', '#', '$', ';bar', ':bar', '@bar', ' bar', '!b'].map(
+    (end) => `${TD}/path${end}`,
+  ),
   `${TD}?query`,
   `${TD}#fragment`,
   `${TD}\\path`,
@@ -77,27 +102,33 @@ const REFUSED = [
   '\u{1F92F}',
 ];
 
-t.test('accepts every legal spelling and gives back its parts (I-01, I-03, I-04, I-05, I-06)', async (t) => {
-  for (const text of ACCEPTED) {
-    const id = parseSpiffeId(text);
-    t.equal(id, text);
-    t.equal(`spiffe://${trustDomainOf(id)}${pathOf(id)}`, text);
-  }
-  const id = parseSpiffeId('spiffe://example.org/ns/a');
-  t.equal(trustDomainOf(id), 'example.org');
-  t.equal(pathOf(id), '/ns/a');
-  t.equal(idOfTrustDomain(trustDomainOf(id)), 'spiffe://example.org');
-});
+t.test(
+  'accepts every legal spelling and gives back its parts (I-01, I-03, I-04, I-05, I-06)',
+  async (t) => {
+    for (const text of ACCEPTED) {
+      const id = parseSpiffeId(text);
+      t.equal(id, text);
+      t.equal(`spiffe://${trustDomainOf(id)}${pathOf(id)}`, text);
+    }
+    const id = parseSpiffeId('spiffe://example.org/ns/a');
+    t.equal(trustDomainOf(id), 'example.org');
+    t.equal(pathOf(id), '/ns/a');
+    t.equal(idOfTrustDomain(trustDomainOf(id)), 'spiffe://example.org');
+  },
+);
 
-t.test('refuses every other spelling with a named error (I-01, I-02, I-03, I-04, I-05, I-06, I-07)', async (t) => {
-  for (const text of REFUSED) {
-    const fault = refusal(() => parseSpiffeId(text));
-    t.equal(fault.code, 'bad-spiffe-id', JSON.stringify(text.slice(0, 60)));
-    t.ok(fault.hint);
-    t.ok(fault.message.length < 250, 'the message is bounded');
-    t.match(fault.message, /^[\x20-\x7e]*$/, 'the message is printable');
-  }
-});
+t.test(
+  'refuses every other spelling with a named error (I-01, I-02, I-03, I-04, I-05, I-06, I-07)',
+  async (t) => {
+    for (const text of REFUSED) {
+      const fault = refusal(() => parseSpiffeId(text));
+      t.equal(fault.code, 'bad-spiffe-id', JSON.stringify(text.slice(0, 60)));
+      t.ok(fault.hint);
+      t.ok(fault.message.length < 250, 'the message is bounded');
+      t.match(fault.message, /^[\x20-\x7e]*$/, 'the message is printable');
+    }
+  },
+);
 
 t.test('says upper case is the problem rather than folding it (I-07)', async (t) => {
   t.match(refusal(() => parseSpiffeId('spiffe://Example.org/a')).message, /upper-case/);
@@ -114,7 +145,11 @@ t.test('decides on every byte exactly as the grammar does (I-03, I-05)', async (
         return false;
       }
     };
-    t.equal(accepts(`spiffe://td${char}x`), /[a-z0-9._/-]/.test(char), `trust domain, byte ${code}`);
+    t.equal(
+      accepts(`spiffe://td${char}x`),
+      /[a-z0-9._/-]/.test(char),
+      `trust domain, byte ${code}`,
+    );
     t.equal(accepts(`spiffe://td/p${char}x`), /[a-zA-Z0-9._/-]/.test(char), `path, byte ${code}`);
   }
 });
@@ -130,7 +165,9 @@ t.test('never throws anything but a Fault, and never changes what it accepts (I-
       try {
         const id = parseSpiffeId(text);
         return (
-          id === text && /^spiffe:\/\/[a-z0-9._-]+(\/[a-zA-Z0-9._-]+)*$/.test(text) && !/[^/]\/\.{1,2}(\/|$)/.test(text)
+          id === text &&
+          /^spiffe:\/\/[a-z0-9._-]+(\/[a-zA-Z0-9._-]+)*$/.test(text) &&
+          !/[^/]\/\.{1,2}(\/|$)/.test(text)
         );
       } catch (failure) {
         return failure instanceof Fault && failure.code === 'bad-spiffe-id';
@@ -142,7 +179,9 @@ t.test('never throws anything but a Fault, and never changes what it accepts (I-
 
 t.test('accepts whatever the grammar generates (I-05)', async () => {
   const name = fc.stringMatching(/^[a-z0-9._-]{1,40}$/);
-  const segment = fc.stringMatching(/^[a-zA-Z0-9._-]{1,20}$/).filter((text) => text !== '.' && text !== '..');
+  const segment = fc
+    .stringMatching(/^[a-zA-Z0-9._-]{1,20}$/)
+    .filter((text) => text !== '.' && text !== '..');
   fc.assert(
     fc.property(name, fc.array(segment, { maxLength: 6 }), (trustDomain, segments) => {
       const text = `spiffe://${trustDomain}${segments.map((one) => `/${one}`).join('')}`;
@@ -153,7 +192,15 @@ t.test('accepts whatever the grammar generates (I-05)', async () => {
 
 t.test('a bare trust domain is a name, not an ID (I-03)', async (t) => {
   t.equal(parseTrustDomain('example.org'), 'example.org');
-  for (const text of ['', 'spiffe://example.org', 'example.org/a', 'Example.org', 'a b', 'a:1', 'a'.repeat(256)]) {
+  for (const text of [
+    '',
+    'spiffe://example.org',
+    'example.org/a',
+    'Example.org',
+    'a b',
+    'a:1',
+    'a'.repeat(256),
+  ]) {
     t.equal(refusal(() => parseTrustDomain(text)).code, 'bad-spiffe-id', text.slice(0, 30));
   }
 });
@@ -162,17 +209,31 @@ t.test('says what is wrong with a trust domain', async (t) => {
   const rows: readonly (readonly [string, RegExp, RegExp])[] = [
     ['', /"" is not a trust domain: the trust domain is empty$/, /^write a lower-case name/],
     ['Example.org', /the trust domain has upper-case letters$/, /^write a lower-case name/],
-    ['a b', /the trust domain may hold only a-z, 0-9, "\.", "-" and "_"$/, /^write a lower-case name/],
+    [
+      'a b',
+      /the trust domain may hold only a-z, 0-9, "\.", "-" and "_"$/,
+      /^write a lower-case name/,
+    ],
     ['a'.repeat(256), /the trust domain is longer than 255 bytes$/, /^write a lower-case name/],
     ['spiffe://a', /may hold only/, /^write the bare name, such as example\.org$/],
   ];
-  for (const [text, message, hint] of rows) t.throws(() => parseTrustDomain(text), { message, hint });
+  for (const [text, message, hint] of rows)
+    t.throws(() => parseTrustDomain(text), { message, hint });
 });
 
-t.test('a key of a bundle map is an ID of a trust domain or its bare name, never with a path (C-52)', async (t) => {
-  t.equal(parseTrustDomainKey('spiffe://example.org'), 'example.org');
-  t.equal(parseTrustDomainKey('example.org'), 'example.org');
-  for (const text of ['spiffe://example.org/', 'spiffe://example.org/a', 'example.org/a', '', 'http://example.org']) {
-    t.equal(refusal(() => parseTrustDomainKey(text)).code, 'bad-spiffe-id', text);
-  }
-});
+t.test(
+  'a key of a bundle map is an ID of a trust domain or its bare name, never with a path (C-52)',
+  async (t) => {
+    t.equal(parseTrustDomainKey('spiffe://example.org'), 'example.org');
+    t.equal(parseTrustDomainKey('example.org'), 'example.org');
+    for (const text of [
+      'spiffe://example.org/',
+      'spiffe://example.org/a',
+      'example.org/a',
+      '',
+      'http://example.org',
+    ]) {
+      t.equal(refusal(() => parseTrustDomainKey(text)).code, 'bad-spiffe-id', text);
+    }
+  },
+);

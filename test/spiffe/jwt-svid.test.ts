@@ -30,7 +30,9 @@ const bundle = (
   keys: readonly JWK[],
   name = 'example.org',
 ): ReadonlyMap<ReturnType<typeof parseTrustDomain>, JwtBundle> =>
-  new Map([[parseTrustDomain(name), { trustDomain: parseTrustDomain(name), keys: { keys: [...keys] } }]]);
+  new Map([
+    [parseTrustDomain(name), { trustDomain: parseTrustDomain(name), keys: { keys: [...keys] } }],
+  ]);
 const bundles = bundle([es256.jwk]);
 
 interface Changes {
@@ -43,13 +45,20 @@ interface Changes {
 function token({ header = {}, claims = {}, by = es256 }: Changes = {}): Promise<string> {
   const all = { sub: SUB, aud: ['crm'], exp: S + 300, iat: S, ...claims };
   return new SignJWT(JSON.parse(JSON.stringify(all)))
-    .setProtectedHeader(JSON.parse(JSON.stringify({ alg: by.alg, kid: by.jwk.kid, typ: 'JWT', ...header })))
+    .setProtectedHeader(
+      JSON.parse(JSON.stringify({ alg: by.alg, kid: by.jwk.kid, typ: 'JWT', ...header })),
+    )
     .sign(by.privateKey, { crit: { x: true } });
 }
 
 const options = { audience: 'crm', bundles, now: NOW };
 
-async function refused(t: Test, text: string, title: string, change: Partial<typeof options> = {}): Promise<Fault> {
+async function refused(
+  t: Test,
+  text: string,
+  title: string,
+  change: Partial<typeof options> = {},
+): Promise<Fault> {
   try {
     await validateJwtSvid(text, { ...options, ...change });
   } catch (failure) {
@@ -62,19 +71,42 @@ async function refused(t: Test, text: string, title: string, change: Partial<typ
 }
 
 t.test('accepts a good token and tells whose it is (J-02, J-07, J-08, J-09)', async (t) => {
-  const svid = await validateJwtSvid(await token({ claims: { aud: ['crm', 'erp'], nbf: S - 5, extra: 1 } }), options);
-  t.match(svid, { id: SUB, audience: ['crm', 'erp'], expiresAt: NOW + 300_000, claims: { extra: 1 } });
-  t.equal((await validateJwtSvid(await token({ claims: { aud: 'crm' } }), options)).audience[0], 'crm');
+  const svid = await validateJwtSvid(
+    await token({ claims: { aud: ['crm', 'erp'], nbf: S - 5, extra: 1 } }),
+    options,
+  );
+  t.match(svid, {
+    id: SUB,
+    audience: ['crm', 'erp'],
+    expiresAt: NOW + 300_000,
+    claims: { extra: 1 },
+  });
+  t.equal(
+    (await validateJwtSvid(await token({ claims: { aud: 'crm' } }), options)).audience[0],
+    'crm',
+  );
 });
 
-for (const alg of ['RS256', 'RS384', 'RS512', 'ES256', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512']) {
+for (const alg of [
+  'RS256',
+  'RS384',
+  'RS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'PS256',
+  'PS384',
+  'PS512',
+]) {
   t.test(`accepts ${alg} and no other key for it (J-02, J-03)`, async (t) => {
     const by = await signer(alg, 'k');
     const good = await token({ by });
     t.equal((await validateJwtSvid(good, { ...options, bundles: bundle([by.jwk]) })).id, SUB);
     const other = await signer(alg.startsWith('ES') ? 'RS256' : 'ES256', 'k');
     await refused(t, good, 'a key of another type', { bundles: bundle([other.jwk]) });
-    await refused(t, good, 'a key for another algorithm', { bundles: bundle([{ ...by.jwk, alg: 'XX256' }]) });
+    await refused(t, good, 'a key for another algorithm', {
+      bundles: bundle([{ ...by.jwk, alg: 'XX256' }]),
+    });
   });
 }
 
@@ -90,7 +122,8 @@ t.test('refuses algorithms beside the nine, even with a key for them (J-02)', as
   await refused(t, `${head('none')}.`, 'none, unsigned');
   await refused(t, `${head('none')}.AA`, 'none with something');
   await refused(t, `${head('NONE')}.AA`, 'NONE');
-  const mac = (data: string): string => createHmac('sha256', 'secret').update(data).digest('base64url');
+  const mac = (data: string): string =>
+    createHmac('sha256', 'secret').update(data).digest('base64url');
   const oct = { kty: 'oct', k: Buffer.from('secret').toString('base64url'), kid: 'k' };
   await refused(t, `${head('HS256')}.${mac(head('HS256'))}`, 'HS256', { bundles: bundle([oct]) });
   const ed = generateKeyPairSync('ed25519');
@@ -106,7 +139,9 @@ t.test('refuses algorithms beside the nine, even with a key for them (J-02)', as
 
 t.test('refuses every form but the compact one (J-01)', async (t) => {
   const good = await token();
-  const json = await new FlattenedSign(Buffer.from(JSON.stringify({ sub: SUB, aud: 'crm', exp: S + 300 })))
+  const json = await new FlattenedSign(
+    Buffer.from(JSON.stringify({ sub: SUB, aud: 'crm', exp: S + 300 })),
+  )
     .setProtectedHeader({ alg: 'ES256', kid: 'es256' })
     .sign(es256.privateKey);
   const forms = [
@@ -122,14 +157,23 @@ t.test('refuses every form but the compact one (J-01)', async (t) => {
     `Bearer ${good}`,
     `${good}=`,
   ];
-  for (const text of [...forms, JSON.stringify(json), good.replace('.', '..'), 'x'.repeat(20_000)]) {
+  for (const text of [
+    ...forms,
+    JSON.stringify(json),
+    good.replace('.', '..'),
+    'x'.repeat(20_000),
+  ]) {
     await refused(t, text, text.slice(0, 20));
   }
 });
 
 t.test('a type is JWT or JOSE or absent (J-05, W-06)', async (t) => {
   for (const typ of ['JWT', 'JOSE', undefined]) {
-    t.equal((await validateJwtSvid(await token({ header: { typ } }), options)).id, SUB, String(typ));
+    t.equal(
+      (await validateJwtSvid(await token({ header: { typ } }), options)).id,
+      SUB,
+      String(typ),
+    );
   }
   for (const typ of ['jwt', 'wit+jwt', 'at+jwt', '', 1, null]) {
     await refused(t, await token({ header: { typ } }), String(typ));
@@ -139,7 +183,12 @@ t.test('a type is JWT or JOSE or absent (J-05, W-06)', async (t) => {
 t.test('refuses critical headers, and never uses keys that the token brings (J-06)', async (t) => {
   await refused(t, await token({ header: { crit: ['x'], x: 1 } }), 'crit');
   const jwk = { ...stranger.jwk };
-  const brought = { jwk, jku: 'https://evil.test/keys', x5u: 'https://evil.test/cert', x5c: ['AAAA'] };
+  const brought = {
+    jwk,
+    jku: 'https://evil.test/keys',
+    x5u: 'https://evil.test/cert',
+    x5c: ['AAAA'],
+  };
   await refused(t, await token({ by: stranger, header: brought }), 'keys brought along');
 });
 
@@ -150,24 +199,27 @@ t.test('refuses every header parameter but alg, kid and typ (J-06)', async (t) =
   }
 });
 
-t.test('refuses a member that is there twice, in header and claims, however it is spelt (J-07)', async (t) => {
-  const part = (json: string): string => Buffer.from(json).toString('base64url');
-  const claims = `"aud":["crm"],"exp":${S + 300}`;
-  const good = part(`{"alg":"ES256","kid":"es256"}`);
-  const rows: readonly (readonly [string, string])[] = [
-    [good, part(`{"sub":"spiffe://example.org/admin","sub":"${SUB}",${claims}}`)],
-    [good, part(`{"sub":"spiffe://example.org/admin","s\\u0075b":"${SUB}",${claims}}`)],
-    [good, part(`{"sub":"${SUB}",${claims},"deep":[{"a":1,"a":2}]}`)],
-    [part(`{"alg":"ES256","kid":"other","kid":"es256"}`), part(`{"sub":"${SUB}",${claims}}`)],
-  ];
-  for (const [header, payload] of rows) {
-    const text = `${header}.${payload}`;
-    const key = KeyObject.from(es256.privateKey);
-    const signature = sign('sha256', Buffer.from(text), { key, dsaEncoding: 'ieee-p1363' });
-    const fault = await refused(t, `${text}.${signature.toString('base64url')}`, payload);
-    t.match(fault.message, /twice/);
-  }
-});
+t.test(
+  'refuses a member that is there twice, in header and claims, however it is spelt (J-07)',
+  async (t) => {
+    const part = (json: string): string => Buffer.from(json).toString('base64url');
+    const claims = `"aud":["crm"],"exp":${S + 300}`;
+    const good = part(`{"alg":"ES256","kid":"es256"}`);
+    const rows: readonly (readonly [string, string])[] = [
+      [good, part(`{"sub":"spiffe://example.org/admin","sub":"${SUB}",${claims}}`)],
+      [good, part(`{"sub":"spiffe://example.org/admin","s\\u0075b":"${SUB}",${claims}}`)],
+      [good, part(`{"sub":"${SUB}",${claims},"deep":[{"a":1,"a":2}]}`)],
+      [part(`{"alg":"ES256","kid":"other","kid":"es256"}`), part(`{"sub":"${SUB}",${claims}}`)],
+    ];
+    for (const [header, payload] of rows) {
+      const text = `${header}.${payload}`;
+      const key = KeyObject.from(es256.privateKey);
+      const signature = sign('sha256', Buffer.from(text), { key, dsaEncoding: 'ieee-p1363' });
+      const fault = await refused(t, `${text}.${signature.toString('base64url')}`, payload);
+      t.match(fault.message, /twice/);
+    }
+  },
+);
 
 t.test('refuses each claim that is missing or wrong (J-07, J-08, J-09)', async (t) => {
   const rows: readonly (readonly [string, Readonly<Record<string, unknown>>])[] = [
@@ -217,7 +269,9 @@ t.test('only the keys of the subject’s trust domain count (J-07, C-31)', async
 
 t.test('a signature that does not hold is refused', async (t) => {
   const [head, body, signature = ''] = (await token()).split('.');
-  const other = Buffer.from(JSON.stringify({ sub: SUB, aud: ['crm'], exp: S + 9e9 })).toString('base64url');
+  const other = Buffer.from(JSON.stringify({ sub: SUB, aud: ['crm'], exp: S + 9e9 })).toString(
+    'base64url',
+  );
   await refused(t, `${head}.${other}.${signature}`, 'another body');
   await refused(
     t,
@@ -235,7 +289,11 @@ t.test('a token without key ID is tried with at most eight keys that fit (J-04)'
   ];
   const among = (before: number): ReturnType<typeof bundle> =>
     bundle([...Array(20).fill(rs.jwk), ...others.slice(0, before), es256.jwk]);
-  t.equal((await validateJwtSvid(text, { ...options, bundles: among(7) })).id, SUB, 'the eighth that fits');
+  t.equal(
+    (await validateJwtSvid(text, { ...options, bundles: among(7) })).id,
+    SUB,
+    'the eighth that fits',
+  );
   await refused(t, text, 'the ninth', { bundles: among(8) });
   await refused(t, await token({ header: { kid: '' } }), 'an empty key ID is a key ID');
   await refused(t, await token({ header: { kid: 'unknown' } }), 'an unknown key ID');
@@ -243,11 +301,20 @@ t.test('a token without key ID is tried with at most eight keys that fit (J-04)'
 
 t.test('what was issued to us is checked but for the signature', async (t) => {
   const text = await token({ by: stranger });
-  t.match(readIssuedJwtSvid(text, { audience: 'crm', now: NOW }), { id: SUB, expiresAt: NOW + 300_000 });
+  t.match(readIssuedJwtSvid(text, { audience: 'crm', now: NOW }), {
+    id: SUB,
+    expiresAt: NOW + 300_000,
+  });
   t.throws(() => readIssuedJwtSvid(text, { audience: 'erp', now: NOW }), { code: 'bad-jwt-svid' });
-  t.throws(() => readIssuedJwtSvid(text, { audience: 'crm', now: NOW + 400_000 }), { code: 'bad-jwt-svid' });
+  t.throws(() => readIssuedJwtSvid(text, { audience: 'crm', now: NOW + 400_000 }), {
+    code: 'bad-jwt-svid',
+  });
   const early = (ahead: number): Promise<string> => token({ claims: { nbf: S + ahead } });
-  t.equal(readIssuedJwtSvid(await early(60), { audience: 'crm', now: NOW }).id, SUB, 'our clock may be the slow one');
+  t.equal(
+    readIssuedJwtSvid(await early(60), { audience: 'crm', now: NOW }).id,
+    SUB,
+    'our clock may be the slow one',
+  );
   const late = await early(61);
   t.throws(() => readIssuedJwtSvid(late, { audience: 'crm', now: NOW }), { code: 'bad-jwt-svid' });
 });

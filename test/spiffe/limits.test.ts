@@ -11,14 +11,22 @@ t.test('a JWT bundle has at most so many keys', async (t) => {
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const jwk = publicKey.export({ format: 'jwk' });
   const bundle = (count: number): Uint8Array =>
-    Buffer.from(JSON.stringify({ keys: Array.from({ length: count }, (_, i) => ({ ...jwk, kid: `k${i}` })) }));
-  t.equal(parseJwtBundle(TD, bundle(LIMITS.keys), { requireUse: false }).keys.keys.length, LIMITS.keys);
-  t.throws(() => parseJwtBundle(TD, bundle(LIMITS.keys + 1), { requireUse: false }), { code: 'bad-bundle' });
+    Buffer.from(
+      JSON.stringify({ keys: Array.from({ length: count }, (_, i) => ({ ...jwk, kid: `k${i}` })) }),
+    );
+  t.equal(
+    parseJwtBundle(TD, bundle(LIMITS.keys), { requireUse: false }).keys.keys.length,
+    LIMITS.keys,
+  );
+  t.throws(() => parseJwtBundle(TD, bundle(LIMITS.keys + 1), { requireUse: false }), {
+    code: 'bad-bundle',
+  });
 });
 
 t.test('a JWT-SVID has a longest length, to the character', async (t) => {
   const options = { audience: 'crm', bundles: new Map(), now: Date.now() };
-  const words = (text: string) => validateJwtSvid(text, options).then(String, (fault: unknown) => String(fault));
+  const words = (text: string) =>
+    validateJwtSvid(text, options).then(String, (fault: unknown) => String(fault));
   t.match(await words('a'.repeat(LIMITS.token + 1)), /longer than 16384 characters/);
   t.notMatch(await words('a'.repeat(LIMITS.token)), /longer than/);
 });

@@ -7,12 +7,20 @@ import { Fault } from '../../lib/base/fault.ts';
 import { certificateFacts, splitCertificates } from '../../lib/spiffe/certificate.ts';
 import { DerError, elements } from '../../lib/spiffe/der.ts';
 import { verifyChainProfile, verifyLeaf } from '../../lib/spiffe/verify.ts';
-import { MALFORMED_LEAVES, testAuthority, type IssuerOptions, type LeafOptions } from '../support/authority.ts';
+import {
+  MALFORMED_LEAVES,
+  testAuthority,
+  type IssuerOptions,
+  type LeafOptions,
+} from '../support/authority.ts';
 
 const ca = await testAuthority();
 const BAD = { name: 'Fault', code: 'bad-svid' };
 
-async function chainOf(pathOrId: string, options: LeafOptions = {}): Promise<readonly X509Certificate[]> {
+async function chainOf(
+  pathOrId: string,
+  options: LeafOptions = {},
+): Promise<readonly X509Certificate[]> {
   return (await ca.svid(pathOrId, options)).chain;
 }
 
@@ -22,14 +30,17 @@ t.test('accepts what the profile asks for and says whose it is (X-01, X-02)', as
   t.equal(verifyChainProfile(chain, Date.now()), 'spiffe://example.org/agent');
 });
 
-t.test('other kinds of names beside the one URI do no harm, commas in them neither (X-01)', async (t) => {
-  const [leaf] = await chainOf('/agent', {
-    dns: ['a.example.org'],
-    ips: ['10.0.0.1'],
-    emails: ['URI:spiffe://x/y,URI:a@b'],
-  });
-  t.equal(verifyLeaf(leaf as X509Certificate), 'spiffe://example.org/agent');
-});
+t.test(
+  'other kinds of names beside the one URI do no harm, commas in them neither (X-01)',
+  async (t) => {
+    const [leaf] = await chainOf('/agent', {
+      dns: ['a.example.org'],
+      ips: ['10.0.0.1'],
+      emails: ['URI:spiffe://x/y,URI:a@b'],
+    });
+    t.equal(verifyLeaf(leaf as X509Certificate), 'spiffe://example.org/agent');
+  },
+);
 
 for (const { rule, title, pathOrId = '/agent', options } of MALFORMED_LEAVES) {
   if (rule === 'X-09') continue;
@@ -48,8 +59,14 @@ for (const { rule, title, pathOrId = '/agent', options } of MALFORMED_LEAVES) {
 }
 
 t.test('an absent extended key usage and an absent CA flag are legal (X-03, X-07)', async (t) => {
-  t.equal(verifyChainProfile(await chainOf('/a', { purposes: 'absent' }), Date.now()), 'spiffe://example.org/a');
-  t.equal(verifyChainProfile(await chainOf('/a', { ca: 'absent' }), Date.now()), 'spiffe://example.org/a');
+  t.equal(
+    verifyChainProfile(await chainOf('/a', { purposes: 'absent' }), Date.now()),
+    'spiffe://example.org/a',
+  );
+  t.equal(
+    verifyChainProfile(await chainOf('/a', { ca: 'absent' }), Date.now()),
+    'spiffe://example.org/a',
+  );
   const critical = await chainOf('/a', { subject: '', sanCritical: true });
   t.equal(verifyChainProfile(critical, Date.now()), 'spiffe://example.org/a', 'X-06');
 });
@@ -91,18 +108,28 @@ for (const [title, options, good] of ISSUERS) {
   });
 }
 
-t.test('what is sent along and is not on the path, or is an anchor, does not matter (X-08)', async (t) => {
-  const issuer = await ca.intermediate({ keyUsage: 'absent' });
-  const { chain } = await issuer.svid('/agent');
-  const stranger = (await (await testAuthority()).svid('/stranger')).leaf;
-  const now = Date.now();
-  t.throws(() => verifyChainProfile(chain, now), BAD);
-  t.equal(verifyChainProfile(chain, now, { anchors: issuer.bundle.anchors }), 'spiffe://example.org/agent');
-  const own = await chainOf('/agent');
-  t.equal(verifyChainProfile([...own, stranger], now), 'spiffe://example.org/agent');
-  const path = [...own, ...chain.slice(1), ...issuer.bundle.anchors];
-  t.equal(verifyChainProfile(path, now), 'spiffe://example.org/agent', 'nobody of the path was issued by it');
-});
+t.test(
+  'what is sent along and is not on the path, or is an anchor, does not matter (X-08)',
+  async (t) => {
+    const issuer = await ca.intermediate({ keyUsage: 'absent' });
+    const { chain } = await issuer.svid('/agent');
+    const stranger = (await (await testAuthority()).svid('/stranger')).leaf;
+    const now = Date.now();
+    t.throws(() => verifyChainProfile(chain, now), BAD);
+    t.equal(
+      verifyChainProfile(chain, now, { anchors: issuer.bundle.anchors }),
+      'spiffe://example.org/agent',
+    );
+    const own = await chainOf('/agent');
+    t.equal(verifyChainProfile([...own, stranger], now), 'spiffe://example.org/agent');
+    const path = [...own, ...chain.slice(1), ...issuer.bundle.anchors];
+    t.equal(
+      verifyChainProfile(path, now),
+      'spiffe://example.org/agent',
+      'nobody of the path was issued by it',
+    );
+  },
+);
 
 t.test('a start that lies ahead is borne as far as is said, an end is not', async (t) => {
   const start = Math.floor(Date.now() / 1000) * 1000;
@@ -134,7 +161,8 @@ t.test('reads what an independent library reads', async (t) => {
         },
         purposes: purposesIn(other),
         uris: urisIn(other),
-        namesCritical: other.getExtension(peculiar.SubjectAlternativeNameExtension)?.critical ?? false,
+        namesCritical:
+          other.getExtension(peculiar.SubjectAlternativeNameExtension)?.critical ?? false,
       },
       JSON.stringify(options),
     );
@@ -144,7 +172,10 @@ t.test('reads what an independent library reads', async (t) => {
 function purposesIn(other: peculiar.X509Certificate): unknown {
   const usages = other.getExtension(peculiar.ExtendedKeyUsageExtension)?.usages.map(String);
   return (
-    usages && { serverAuth: usages.includes('1.3.6.1.5.5.7.3.1'), clientAuth: usages.includes('1.3.6.1.5.5.7.3.2') }
+    usages && {
+      serverAuth: usages.includes('1.3.6.1.5.5.7.3.1'),
+      clientAuth: usages.includes('1.3.6.1.5.5.7.3.2'),
+    }
   );
 }
 
@@ -154,15 +185,24 @@ function urisIn(other: peculiar.X509Certificate): string[] {
 }
 
 async function withExtensions(extensions: readonly peculiar.Extension[]): Promise<X509Certificate> {
-  const keys = await webcrypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify']);
+  const keys = await webcrypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, [
+    'sign',
+    'verify',
+  ]);
   const made = await peculiar.X509CertificateGenerator.createSelfSigned(
-    { name: 'CN=x', keys, signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' }, extensions: [...extensions] },
+    {
+      name: 'CN=x',
+      keys,
+      signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
+      extensions: [...extensions],
+    },
     webcrypto,
   );
   return new X509Certificate(Buffer.from(made.rawData));
 }
 
-const names = (hex: string): peculiar.Extension => new peculiar.Extension('2.5.29.17', false, Buffer.from(hex, 'hex'));
+const names = (hex: string): peculiar.Extension =>
+  new peculiar.Extension('2.5.29.17', false, Buffer.from(hex, 'hex'));
 
 t.test('a name of a kind that general libraries do not know is left alone (X-01)', async (t) => {
   const uri = Buffer.from('spiffe://example.org/a').toString('hex');
@@ -178,8 +218,12 @@ t.test('a name of a kind that general libraries do not know is left alone (X-01)
 
 t.test('refuses an extension that stands twice and one that is not DER', async (t) => {
   const usage = new peculiar.KeyUsagesExtension(peculiar.KeyUsageFlags.digitalSignature, true);
-  const one = new peculiar.SubjectAlternativeNameExtension([{ type: 'url', value: 'spiffe://example.org/a' }]);
-  const two = new peculiar.SubjectAlternativeNameExtension([{ type: 'url', value: 'spiffe://example.org/b' }]);
+  const one = new peculiar.SubjectAlternativeNameExtension([
+    { type: 'url', value: 'spiffe://example.org/a' },
+  ]);
+  const two = new peculiar.SubjectAlternativeNameExtension([
+    { type: 'url', value: 'spiffe://example.org/b' },
+  ]);
   t.equal(verifyLeaf(await withExtensions([usage, one])), 'spiffe://example.org/a');
   const rows: readonly (readonly [readonly peculiar.Extension[], RegExp])[] = [
     [[usage, one, two], /one extension twice/],
@@ -214,29 +258,36 @@ t.test('splits concatenated DER to the last byte (C-50)', async (t) => {
     Buffer.from([0x30, 0x00]),
     Buffer.from([0x1f, 0x81]),
   ];
-  for (const bytes of bad) t.throws(() => splitCertificates(bytes, 'it', 'bad-svid'), BAD, bytes.toString('hex', 0, 8));
+  for (const bytes of bad)
+    t.throws(() => splitCertificates(bytes, 'it', 'bad-svid'), BAD, bytes.toString('hex', 0, 8));
 });
 
-t.test('splitting any bytes gives certificates or a Fault, and elements give back every byte', async () => {
-  const { concatenated } = await ca.svid('/agent');
-  const damaged = fc
-    .tuple(fc.nat(concatenated.length - 1), fc.nat(255))
-    .map(([at, byte]) => Uint8Array.from(concatenated, (old, index) => (index === at ? byte : old)));
-  fc.assert(
-    fc.property(fc.oneof(fc.uint8Array({ maxLength: 300 }), damaged), (bytes) => {
-      try {
-        const whole = Buffer.concat(elements(bytes).map((element) => element.whole));
-        if (!whole.equals(bytes)) return false;
-      } catch (failure) {
-        if (!(failure instanceof DerError)) return false;
-      }
-      try {
-        for (const certificate of splitCertificates(bytes, 'it', 'bad-svid')) verifyLeaf(certificate);
-        return true;
-      } catch (failure) {
-        return failure instanceof Fault;
-      }
-    }),
-    { numRuns: 1000 },
-  );
-});
+t.test(
+  'splitting any bytes gives certificates or a Fault, and elements give back every byte',
+  async () => {
+    const { concatenated } = await ca.svid('/agent');
+    const damaged = fc
+      .tuple(fc.nat(concatenated.length - 1), fc.nat(255))
+      .map(([at, byte]) =>
+        Uint8Array.from(concatenated, (old, index) => (index === at ? byte : old)),
+      );
+    fc.assert(
+      fc.property(fc.oneof(fc.uint8Array({ maxLength: 300 }), damaged), (bytes) => {
+        try {
+          const whole = Buffer.concat(elements(bytes).map((element) => element.whole));
+          if (!whole.equals(bytes)) return false;
+        } catch (failure) {
+          if (!(failure instanceof DerError)) return false;
+        }
+        try {
+          for (const certificate of splitCertificates(bytes, 'it', 'bad-svid'))
+            verifyLeaf(certificate);
+          return true;
+        } catch (failure) {
+          return failure instanceof Fault;
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  },
+);

@@ -1,4 +1,7 @@
-/** Registration entries, as `spire-server entry` takes them and as its answers and the agent's log speak of them. */
+/**
+ * Registration entries, as `spire-server entry` takes them and as its answers and the agent's log
+ * speak of them.
+ */
 
 export interface Entry {
   /** A whole SPIFFE ID, or its path in the server's trust domain: `/agents/research`. */
@@ -22,9 +25,14 @@ export function ownUser(): string {
   return `unix:uid:${uid}`;
 }
 
-/** The arguments of `spire-server entry create`. The parent is the name that `up` gives to every agent it starts. */
+/**
+ * The arguments of `spire-server entry create`. The parent is the name that `up` gives to every
+ * agent it starts.
+ */
 export function entryArguments(entry: Entry, trustDomain: string): readonly string[] {
-  const id = entry.spiffeId.startsWith('/') ? `spiffe://${trustDomain}${entry.spiffeId}` : entry.spiffeId;
+  const id = entry.spiffeId.startsWith('/')
+    ? `spiffe://${trustDomain}${entry.spiffeId}`
+    : entry.spiffeId;
   const args = ['-parentID', `spiffe://${trustDomain}/spire-dev/agent`, '-spiffeID', id];
   for (const selector of entry.selectors ?? [ownUser()]) args.push('-selector', selector);
   if (entry.ttl !== undefined) args.push('-x509SVIDTTL', String(entry.ttl));
@@ -35,7 +43,10 @@ export function entryArguments(entry: Entry, trustDomain: string): readonly stri
   return args;
 }
 
-/** The ID in the answer of `entry create -output json`, which ends with 0 even when the server refused the entry. */
+/**
+ * The ID in the answer of `entry create -output json`, which ends with 0 even when the server
+ * refused the entry.
+ */
 export function createdId(answer: string): string {
   const { results } = JSON.parse(answer) as {
     readonly results?: readonly {

@@ -19,11 +19,19 @@ const CLIENT = { spiffeId: '/client' };
 const SERVER = { spiffeId: '/server' };
 
 async function update(spire: Spire, id: string, entry: Entry): Promise<void> {
-  await spire.server(['entry', 'update', '-entryID', id, ...entryArguments(entry, spire.trustDomain)]);
+  await spire.server([
+    'entry',
+    'update',
+    '-entryID',
+    id,
+    ...entryArguments(entry, spire.trustDomain),
+  ]);
 }
 
 function fingerprints(identity: Identity, domain: typeof ONE): readonly string[] {
-  return (identity.bundles.get(domain)?.anchors ?? []).map(({ fingerprint256 }) => fingerprint256).sort();
+  return (identity.bundles.get(domain)?.anchors ?? [])
+    .map(({ fingerprint256 }) => fingerprint256)
+    .sort();
 }
 
 /** One call of one.test/client to two.test/server through lib/tls, as both ends saw it. */
@@ -37,7 +45,10 @@ async function call(
     identity: shown,
     callers: [parsePeerPattern('spiffe://one.test/client')],
   });
-  const dialled = await attempt(accept, { identity: client.source.current(), tls: policy({ peers: [peer] }) });
+  const dialled = await attempt(accept, {
+    identity: client.source.current(),
+    tls: policy({ peers: [peer] }),
+  });
   return { dialled, accepted: await accept.outcome, shown };
 }
 
@@ -82,9 +93,17 @@ t.test(
     await update(one, clientEntry, { ...CLIENT, federatesWith: ['two.test'] });
     const knows = await client.identity('the federated bundle', ({ bundles }) => bundles.has(TWO));
     t.ok(knows.generation > apart.generation);
-    t.strictSame(fingerprints(knows, TWO), fingerprints(server.source.current(), TWO), 'it is the other domain’s own');
+    t.strictSame(
+      fingerprints(knows, TWO),
+      fingerprints(server.source.current(), TWO),
+      'it is the other domain’s own',
+    );
     const oneWay = await call(client, server);
-    t.match(oneWay.accepted.fault, { code: 'no-trust-bundle' }, 'the server does not know the client yet');
+    t.match(
+      oneWay.accepted.fault,
+      { code: 'no-trust-bundle' },
+      'the server does not know the client yet',
+    );
 
     await update(two, serverEntry, { ...SERVER, federatesWith: ['one.test'] });
     await server.identity('the federated bundle', ({ bundles }) => bundles.has(ONE));
@@ -99,17 +118,32 @@ t.test(
     const other = await call(client, server, 'spiffe://two.test/somebody-else');
     t.match(other.dialled.fault, { code: 'upstream-identity' });
     const pooled = await call(client, server, 'spiffe://one.test/server');
-    t.match(pooled.dialled.fault, { code: 'upstream-tls' }, 'an anchor of two.test is none of one.test');
-    await until('the federated JWT bundle is there', () => client.source.jwtBundles().has(TWO), 30_000);
+    t.match(
+      pooled.dialled.fault,
+      { code: 'upstream-tls' },
+      'an anchor of two.test is none of one.test',
+    );
+    await until(
+      'the federated JWT bundle is there',
+      () => client.source.jwtBundles().has(TWO),
+      30_000,
+    );
     t.equal(await judged(client, server), 'spiffe://two.test/server');
 
     await update(one, clientEntry, CLIENT);
-    const again = await client.identity('the federated bundle is gone', ({ bundles }) => !bundles.has(TWO));
+    const again = await client.identity(
+      'the federated bundle is gone',
+      ({ bundles }) => !bundles.has(TWO),
+    );
     t.ok(again.generation > knows.generation);
     t.strictSame([...again.bundles.keys()], ['one.test']);
     const cut = await call(client, server);
     t.match(cut.dialled.fault, { code: 'no-trust-bundle' });
-    await until('the federated JWT bundle is gone', () => !client.source.jwtBundles().has(TWO), 30_000);
+    await until(
+      'the federated JWT bundle is gone',
+      () => !client.source.jwtBundles().has(TWO),
+      30_000,
+    );
     t.match(await judged(client, server), { code: 'bad-jwt-svid' });
     t.equal(client.refusal(), undefined, 'our own identity is untouched');
   },

@@ -14,8 +14,14 @@ t.test(
     const dir = await mkdtemp(join(tmpdir(), 'spire-'));
     t.teardown(() => rm(dir, { recursive: true, force: true }));
     await using own = follow({ workloadApi: `unix://${join(dir, 'agent/api.sock')}` });
-    const absent = await own.reaches('it has noticed that there is no socket', ({ problem }) => problem !== undefined);
-    t.match(absent, { kind: 'waiting', problem: /UNAVAILABLE.*is the SPIRE agent running, and is this its socket\?/ });
+    const absent = await own.reaches(
+      'it has noticed that there is no socket',
+      ({ problem }) => problem !== undefined,
+    );
+    t.match(absent, {
+      kind: 'waiting',
+      problem: /UNAVAILABLE.*is the SPIRE agent running, and is this its socket\?/,
+    });
     t.match(own.refusal(), { code: 'no-identity', http: 503, retriable: true });
 
     await using spire = await startSpire({ trustDomain: 'one.test', dir });
@@ -23,12 +29,18 @@ t.test(
       'it is told of no entry',
       ({ problem }) => problem?.includes('no identity issued') === true,
     );
-    t.match(denied, { kind: 'waiting', problem: /PERMISSION_DENIED.*no registration entry matches this process/ });
+    t.match(denied, {
+      kind: 'waiting',
+      problem: /PERMISSION_DENIED.*no registration entry matches this process/,
+    });
     t.match(own.refusal()?.message, /no X\.509-SVID yet: .*no identity issued/);
 
     await spire.createEntry({ spiffeId: '/agent', hint: 'first' });
     const { generation, svid, bundles } = await own.identity('the first SVID', undefined, 60_000);
-    t.match({ generation, svid }, { generation: 1, svid: { id: 'spiffe://one.test/agent', hint: 'first' } });
+    t.match(
+      { generation, svid },
+      { generation: 1, svid: { id: 'spiffe://one.test/agent', hint: 'first' } },
+    );
     t.strictSame([...bundles.keys()], ['one.test']);
     t.equal(own.refusal(), undefined);
     t.strictSame(new Set(own.states.map(({ kind }) => kind)), new Set(['waiting', 'current']));
@@ -52,8 +64,14 @@ t.test(
     t.equal(identity.svid.id, 'spiffe://one.test/chosen');
 
     await spire.deleteEntry(chosen);
-    const gone = await one.reaches('the selected one is withdrawn', ({ kind }) => kind === 'withdrawn');
-    t.match(gone.problem, /no X\.509-SVID was issued for hint "b"; issued were spiffe:\/\/one\.test\/oldest/);
+    const gone = await one.reaches(
+      'the selected one is withdrawn',
+      ({ kind }) => kind === 'withdrawn',
+    );
+    t.match(
+      gone.problem,
+      /no X\.509-SVID was issued for hint "b"; issued were spiffe:\/\/one\.test\/oldest/,
+    );
     t.match(one.refusal(), { code: 'no-identity', http: 503 });
     t.ok(identity.svid.notAfter > Date.now(), 'although it would have been valid for long');
     const left = await any.identity('the other stays', ({ svids }) => svids.length === 1);

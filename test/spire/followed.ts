@@ -1,4 +1,7 @@
-/** An identity source on a real Workload API, with everything it ever said written down: what the scenarios against SPIRE wait for and judge. */
+/**
+ * An identity source on a real Workload API, with everything it ever said written down: what the
+ * scenarios against SPIRE wait for and judge.
+ */
 import { systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import type { IdentityNote } from '../../lib/identity/notes.ts';
@@ -17,9 +20,17 @@ export interface Followed extends AsyncDisposable {
   readonly identities: readonly Identity[];
   state(): IdentityState;
   /** The first identity, or the next one that satisfies; within 30 s unless said otherwise. */
-  identity(what: string, fits?: (identity: Identity) => boolean, within?: number): Promise<Identity>;
+  identity(
+    what: string,
+    fits?: (identity: Identity) => boolean,
+    within?: number,
+  ): Promise<Identity>;
   /** Until the state satisfies; within 30 s unless said otherwise. */
-  reaches(what: string, fits: (state: IdentityState) => boolean, within?: number): Promise<IdentityState>;
+  reaches(
+    what: string,
+    fits: (state: IdentityState) => boolean,
+    within?: number,
+  ): Promise<IdentityState>;
   /** Why no identity may be used now; undefined when one may be. */
   refusal(): Fault | undefined;
 }
@@ -57,7 +68,9 @@ export function follow(spire: Pick<Spire, 'workloadApi'>, select: Select = {}): 
       return await until(what, probe, within);
     } catch (failure) {
       const { kind, problem } = state();
-      throw new Error(`${String(failure)}; the state is ${kind}: ${problem ?? 'no problem'}`, { cause: failure });
+      throw new Error(`${String(failure)}; the state is ${kind}: ${problem ?? 'no problem'}`, {
+        cause: failure,
+      });
     }
   };
   return {
@@ -75,7 +88,8 @@ export function follow(spire: Pick<Spire, 'workloadApi'>, select: Select = {}): 
       };
       return told(what, find, within);
     },
-    reaches: (what, fits, within = PATIENCE_MS) => told(what, () => (fits(state()) ? state() : undefined), within),
+    reaches: (what, fits, within = PATIENCE_MS) =>
+      told(what, () => (fits(state()) ? state() : undefined), within),
     refusal,
     async [Symbol.asyncDispose]() {
       over.abort();

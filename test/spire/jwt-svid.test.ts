@@ -12,7 +12,9 @@ t.setTimeout(120_000);
 function prolonged(token: string): string {
   const [header = '', payload = '', signature = ''] = token.split('.');
   const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as { exp: number };
-  const longer = Buffer.from(JSON.stringify({ ...claims, exp: claims.exp + 86_400 })).toString('base64url');
+  const longer = Buffer.from(JSON.stringify({ ...claims, exp: claims.exp + 86_400 })).toString(
+    'base64url',
+  );
   return [header, longer, signature].join('.');
 }
 
@@ -33,26 +35,41 @@ t.test(
     t.strictSame([...bundles.keys()], ['one.test']);
 
     const issued = await own.source.fetchJwtSvid('crm', signal);
-    t.match(issued, { id: 'spiffe://one.test/agent', audience: ['crm'] }, 'of the identity that was selected');
+    t.match(
+      issued,
+      { id: 'spiffe://one.test/agent', audience: ['crm'] },
+      'of the identity that was selected',
+    );
     const seconds = (issued.expiresAt - Date.now()) / 1000;
     t.ok(seconds > 30 && seconds <= 61, `expires in ${seconds} s`);
     const { token } = issued;
 
     const judge = { audience: 'crm', bundles, now: Date.now() };
-    t.match(await validateJwtSvid(token, judge), { id: issued.id, audience: ['crm'], expiresAt: issued.expiresAt });
+    t.match(await validateJwtSvid(token, judge), {
+      id: issued.id,
+      audience: ['crm'],
+      expiresAt: issued.expiresAt,
+    });
     const wrong = validateJwtSvid(token, { ...judge, audience: 'billing' });
     await t.rejects(wrong, { code: 'bad-jwt-svid', message: /billing/ });
     const late = validateJwtSvid(token, { ...judge, now: issued.expiresAt + 60_000 });
     await t.rejects(late, { code: 'bad-jwt-svid', message: /expired/ });
     const forged = prolonged(token);
-    await t.rejects(validateJwtSvid(forged, judge), { code: 'bad-jwt-svid', message: /was not signed by one\.test/ });
-    await t.rejects(validateJwtSvid(token, { ...judge, bundles: new Map() }), { code: 'bad-jwt-svid' });
+    await t.rejects(validateJwtSvid(forged, judge), {
+      code: 'bad-jwt-svid',
+      message: /was not signed by one\.test/,
+    });
+    await t.rejects(validateJwtSvid(token, { ...judge, bundles: new Map() }), {
+      code: 'bad-jwt-svid',
+    });
 
     const agent = workloadApi(parseEndpoint(spire.workloadApi));
     const { spiffeId, claims } = await agent.validateJwtSvid({ audience: 'crm', token }, signal);
     t.equal(spiffeId, issued.id);
     t.strictSame(claims?.['exp'], issued.expiresAt / 1000);
-    await t.rejects(agent.validateJwtSvid({ audience: 'billing', token }, signal), { code: 'workload-api-refused' });
+    await t.rejects(agent.validateJwtSvid({ audience: 'billing', token }, signal), {
+      code: 'workload-api-refused',
+    });
     await t.rejects(agent.validateJwtSvid({ audience: 'crm', token: forged }, signal), {
       code: 'workload-api-refused',
     });
@@ -63,7 +80,10 @@ t.test(
       ['spiffe://one.test/agent', 'spiffe://one.test/other'],
       'without an ID: one of each identity',
     );
-    const foreign = agent.fetchJwtSvid({ audience: ['crm'], spiffeId: 'spiffe://one.test/nobody' }, signal);
+    const foreign = agent.fetchJwtSvid(
+      { audience: ['crm'], spiffeId: 'spiffe://one.test/nobody' },
+      signal,
+    );
     await t.rejects(foreign, { code: 'workload-api-denied' });
     t.equal(own.refusal(), undefined, 'a call that was denied takes nothing away');
   },

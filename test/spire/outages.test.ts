@@ -1,4 +1,7 @@
-/** Being away is not being withdrawn: what was issued is used until it expires, and not a moment longer. */
+/**
+ * Being away is not being withdrawn: what was issued is used until it expires, and not a moment
+ * longer.
+ */
 import t from 'tap';
 import { follow } from './followed.ts';
 import { startSpire } from './spire.ts';
@@ -28,17 +31,25 @@ t.test(
       'never without an identity while it is away',
     );
     await spire.startAgent();
-    const after = await own.identity('a newer SVID', ({ generation }) => generation > before.generation);
+    const after = await own.identity(
+      'a newer SVID',
+      ({ generation }) => generation > before.generation,
+    );
     t.equal(after.generation, before.generation + 1);
     t.not(after.svid.serial, before.svid.serial);
     t.equal(after.svid.id, before.svid.id);
     const well = await own.reaches('all is well', ({ problem }) => problem === undefined);
     t.equal(well.kind, 'current');
-    // This agent was attested anew, and its server needs up to a second to offer it the entries: until then it says, truly, that it has none.
+    // This agent was attested anew, and its server needs up to a second to offer it the entries:
+    // until then it says, truly, that it has none.
     const withdrawn = own.states.filter(({ kind }) => kind === 'withdrawn');
     t.ok(withdrawn.every(({ problem }) => problem?.includes('no identity issued')));
     t.notOk(own.states.some(({ kind }) => kind === 'waiting'));
-    t.ok(own.notes.some(({ level, text }) => level === 'info' && /well again after \d+ failed attempts/.test(text)));
+    t.ok(
+      own.notes.some(
+        ({ level, text }) => level === 'info' && /well again after \d+ failed attempts/.test(text),
+      ),
+    );
   },
 );
 
@@ -56,7 +67,8 @@ t.test(
     const last = (): number => own.identities.at(-1)?.svid.notAfter ?? 0;
     while (own.refusal() === undefined && Date.now() < last() + 5000) {
       const [identity, now] = [own.source.current(), Date.now()];
-      if (now > identity.svid.notAfter + 100) t.fail(`it is used ${now - identity.svid.notAfter} ms after it expired`);
+      if (now > identity.svid.notAfter + 100)
+        t.fail(`it is used ${now - identity.svid.notAfter} ms after it expired`);
       await own.reaches('a moment passes', () => Date.now() > now + 200);
     }
     const fault = own.refusal();
@@ -71,7 +83,11 @@ t.test(
 
     const generation = own.identities.at(-1)?.generation ?? 0;
     await spire.startServer();
-    const after = await own.identity('a newer SVID', (identity) => identity.generation > generation, 60_000);
+    const after = await own.identity(
+      'a newer SVID',
+      (identity) => identity.generation > generation,
+      60_000,
+    );
     t.ok(after.svid.notAfter > Date.now());
     t.equal(own.refusal(), undefined);
   },

@@ -1,4 +1,7 @@
-/** The main job against the real thing: requests go out as mTLS between two identities that SPIRE issued to two processes, and survive their rotation. */
+/**
+ * The main job against the real thing: requests go out as mTLS between two identities that SPIRE
+ * issued to two processes, and survive their rotation.
+ */
 import { Agent, request } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
 import { text } from 'node:stream/consumers';
@@ -22,11 +25,18 @@ interface Scene {
   readonly b: Bench;
 }
 
-/** One trust domain, this process as /agent, a child as /crm; `crm` expects /crm, `wrong` expects somebody else at the same address. */
+/**
+ * One trust domain, this process as /agent, a child as /crm; `crm` expects /crm, `wrong` expects
+ * somebody else at the same address.
+ */
 async function withScene(run: (scene: Scene) => Promise<void>): Promise<void> {
   await using spire = await startSpire({ trustDomain: 'one.test' });
   const program = await spire.program('crm');
-  await spire.createEntry({ spiffeId: '/agent', selectors: [`unix:path:${process.execPath}`], ttl: TTL_S });
+  await spire.createEntry({
+    spiffeId: '/agent',
+    selectors: [`unix:path:${process.execPath}`],
+    ttl: TTL_S,
+  });
   await spire.createEntry({ spiffeId: '/crm', selectors: [program.selector], ttl: TTL_S });
   await spire.waitForSync();
   await using upstream = await startUpstream(program, spire.workloadApi, 'one.test');
@@ -35,8 +45,18 @@ async function withScene(run: (scene: Scene) => Promise<void>): Promise<void> {
   const at = { host: '127.0.0.1', port: upstream.port };
   await using b = await bench({
     destinations: [
-      site({ name: 'crm', hosts: ['crm.internal'], peers: ['spiffe://one.test/crm'], upstream: at }),
-      site({ name: 'wrong', hosts: ['wrong.internal'], peers: ['spiffe://one.test/billing'], upstream: at }),
+      site({
+        name: 'crm',
+        hosts: ['crm.internal'],
+        peers: ['spiffe://one.test/crm'],
+        upstream: at,
+      }),
+      site({
+        name: 'wrong',
+        hosts: ['wrong.internal'],
+        peers: ['spiffe://one.test/billing'],
+        upstream: at,
+      }),
     ],
     options: { identity: own.source },
   });
@@ -67,7 +87,8 @@ async function asking(
       }).end();
       const [answer] = (await once(asked, 'response')) as [IncomingMessage];
       const body = await text(answer);
-      if (answer.statusCode !== 200) loop.problems.push(`${work.path}: ${answer.statusCode} ${body}`);
+      if (answer.statusCode !== 200)
+        loop.problems.push(`${work.path}: ${answer.statusCode} ${body}`);
       else loop.answers.push(JSON.parse(body) as Loop['answers'][number]);
     } catch (failure) {
       loop.problems.push(`${work.path}: ${String(failure)}`);
@@ -97,8 +118,12 @@ t.test(
         'the serial is one of ours',
       );
       await b.quiet();
-      t.match(b.audit.of('decided'), [{ spiffeId: 'spiffe://one.test/agent', effect: 'allow', destination: 'crm' }]);
-      t.match(b.audit.of('ended'), [{ outcome: 'completed', status: 200, peer: 'spiffe://one.test/crm' }]);
+      t.match(b.audit.of('decided'), [
+        { spiffeId: 'spiffe://one.test/agent', effect: 'allow', destination: 'crm' },
+      ]);
+      t.match(b.audit.of('ended'), [
+        { outcome: 'completed', status: 200, peer: 'spiffe://one.test/crm' },
+      ]);
 
       const wrong = await b.get('http://wrong.internal/secret');
       t.equal(statusOf(wrong), 502, wrong);
@@ -146,7 +171,9 @@ t.test(
       );
       await b.quiet();
       t.same(unpaired(b.audit.records), []);
-      const generations = new Set(b.audit.of('decided').map((record) => ('identity' in record ? record.identity : 0)));
+      const generations = new Set(
+        b.audit.of('decided').map((record) => ('identity' in record ? record.identity : 0)),
+      );
       t.ok(generations.size >= 4, 'records name the generation that each request used');
     });
   },

@@ -25,8 +25,14 @@ t.test(
       identities.map((_identity, at) => at + 1),
       'without a gap',
     );
-    t.equal(new Set(identities.map(({ svid }) => svid.serial)).size, identities.length, 'a new serial each');
-    const keys = identities.map(({ svid }) => svid.privateKey.export({ type: 'pkcs8', format: 'pem' }));
+    t.equal(
+      new Set(identities.map(({ svid }) => svid.serial)).size,
+      identities.length,
+      'a new serial each',
+    );
+    const keys = identities.map(({ svid }) =>
+      svid.privateKey.export({ type: 'pkcs8', format: 'pem' }),
+    );
     t.equal(new Set(keys).size, identities.length, 'and a new key each');
     for (const { svid } of identities) t.equal(svid.id, 'spiffe://one.test/agent');
     for (const [at, { svid }] of identities.entries()) {
@@ -36,7 +42,11 @@ t.test(
       t.ok(svid.notBefore < before.notAfter, 'came before that one expired');
     }
     t.equal(own.refusal(), undefined);
-    t.match(own.source.metrics(), { rotations: identities.length - 1, reconnects: 0, discardedMessages: 0 });
+    t.match(own.source.metrics(), {
+      rotations: identities.length - 1,
+      reconnects: 0,
+      discardedMessages: 0,
+    });
     t.ok(
       own.states.every(({ kind }) => kind === 'current'),
       'never without an identity in between',

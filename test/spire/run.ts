@@ -1,4 +1,7 @@
-/** What the SPIRE tests need of the machine: a program run to its end, free ports, and a guard that outlives the test process. */
+/**
+ * What the SPIRE tests need of the machine: a program run to its end, free ports, and a guard that
+ * outlives the test process.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:net';
@@ -17,14 +20,28 @@ export interface Ran {
   readonly stderr: string;
 }
 
-/** Runs a program to its end; rejects with what it wrote on standard error when it ends with anything but 0. */
-export async function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<Ran> {
+/**
+ * Runs a program to its end; rejects with what it wrote on standard error when it ends with
+ * anything but 0.
+ */
+export async function run(
+  program: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<Ran> {
   const within = options.within ?? 60_000;
-  const child = spawn(program, args, { env: options.env ?? process.env, signal: AbortSignal.timeout(within) });
+  const child = spawn(program, args, {
+    env: options.env ?? process.env,
+    signal: AbortSignal.timeout(within),
+  });
   const ended = once(child, 'close');
   child.stdin.on('error', () => 'it may end without reading all of it');
   child.stdin.end(options.input ?? '');
-  const [stdout, stderr, [code, signal]] = await Promise.all([buffer(child.stdout), buffer(child.stderr), ended]);
+  const [stdout, stderr, [code, signal]] = await Promise.all([
+    buffer(child.stdout),
+    buffer(child.stderr),
+    ended,
+  ]);
   if (code !== 0) {
     const how = code === null ? `was ended by ${signal}` : `ended with ${code}`;
     throw new Error(`${program} ${args.join(' ')} ${how}: ${stderr.toString().trim()}`);
@@ -40,7 +57,8 @@ export async function freePorts(count: number): Promise<readonly number[]> {
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const address = server.address();
-    if (address === null || typeof address === 'string') throw new Error('a TCP server has no port');
+    if (address === null || typeof address === 'string')
+      throw new Error('a TCP server has no port');
     servers.push(server);
     ports.push(address.port);
   }
@@ -57,8 +75,9 @@ export interface Guard {
 }
 
 /**
- * Runs the shell `commands` when this process ends without having released the guard, by SIGKILL too: the guard's standard input is
- * then closed by the kernel. It is in a session of its own, so that Ctrl-C does not reach it, and keeps this process from nothing.
+ * Runs the shell `commands` when this process ends without having released the guard, by SIGKILL
+ * too: the guard's standard input is then closed by the kernel. It is in a session of its own, so
+ * that Ctrl-C does not reach it, and keeps this process from nothing.
  */
 export function guard(commands: string, env: NodeJS.ProcessEnv): Guard {
   const child = spawn('sh', ['-c', `read -r word || { ${commands}; }`], {

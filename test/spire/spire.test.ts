@@ -15,7 +15,9 @@ t.setTimeout(180_000);
 /** IDs in the answer of `spire-agent api fetch x509`. */
 async function fetchedIds(spire: Spire): Promise<readonly string[]> {
   const answer = await spire.agent(['api', 'fetch', 'x509', '-output', 'json']);
-  const { svids } = JSON.parse(answer.stdout) as { readonly svids: readonly { readonly spiffe_id: string }[] };
+  const { svids } = JSON.parse(answer.stdout) as {
+    readonly svids: readonly { readonly spiffe_id: string }[];
+  };
   return svids.map((svid) => svid.spiffe_id).sort();
 }
 
@@ -28,37 +30,52 @@ function alive(pid: number): boolean {
   }
 }
 
-/** A process that ended but whose parent does not ask for its status still has its number, with no command line. */
+/**
+ * A process that ended but whose parent does not ask for its status still has its number, with no
+ * command line.
+ */
 async function gone(pid: number): Promise<boolean> {
   if (!alive(pid)) return true;
-  return existsSync('/proc/self') && (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')) === '';
+  return (
+    existsSync('/proc/self') &&
+    (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')) === ''
+  );
 }
 
-t.test('the agent serves the SVID of an entry, with its lifetime, until the entry is deleted', async (t) => {
-  await using spire = await startSpire({ trustDomain: 'one.test' });
-  const id = await spire.createEntry({
-    spiffeId: '/agents/research',
-    ttl: 60,
-    hint: 'research',
-    dns: ['research.test'],
-  });
-  await spire.waitForSync();
-  t.strictSame(await fetchedIds(spire), ['spiffe://one.test/agents/research']);
+t.test(
+  'the agent serves the SVID of an entry, with its lifetime, until the entry is deleted',
+  async (t) => {
+    await using spire = await startSpire({ trustDomain: 'one.test' });
+    const id = await spire.createEntry({
+      spiffeId: '/agents/research',
+      ttl: 60,
+      hint: 'research',
+      dns: ['research.test'],
+    });
+    await spire.waitForSync();
+    t.strictSame(await fetchedIds(spire), ['spiffe://one.test/agents/research']);
 
-  const written = join(spire.dir, 'svid');
-  await run('mkdir', [written]);
-  const shown = await spire.agent(['api', 'fetch', 'x509', '-write', written]);
-  t.match(shown.stdout, /Hint:\s+research/);
-  const certificate = await run('openssl', ['x509', '-in', join(written, 'svid.0.pem'), '-noout', '-text']);
-  t.match(certificate.stdout, /DNS:research\.test, URI:spiffe:\/\/one\.test\/agents\/research/);
-  const lifetime = /Not Before: (.*)\n\s+Not After : (.*)\n/.exec(certificate.stdout);
-  const seconds = (Date.parse(lifetime?.[2] ?? '') - Date.parse(lifetime?.[1] ?? '')) / 1000;
-  t.ok(seconds >= 60 && seconds <= 75, `60 s and the ten before it was made, not ${seconds}`);
+    const written = join(spire.dir, 'svid');
+    await run('mkdir', [written]);
+    const shown = await spire.agent(['api', 'fetch', 'x509', '-write', written]);
+    t.match(shown.stdout, /Hint:\s+research/);
+    const certificate = await run('openssl', [
+      'x509',
+      '-in',
+      join(written, 'svid.0.pem'),
+      '-noout',
+      '-text',
+    ]);
+    t.match(certificate.stdout, /DNS:research\.test, URI:spiffe:\/\/one\.test\/agents\/research/);
+    const lifetime = /Not Before: (.*)\n\s+Not After : (.*)\n/.exec(certificate.stdout);
+    const seconds = (Date.parse(lifetime?.[2] ?? '') - Date.parse(lifetime?.[1] ?? '')) / 1000;
+    t.ok(seconds >= 60 && seconds <= 75, `60 s and the ten before it was made, not ${seconds}`);
 
-  await spire.deleteEntry(id);
-  await spire.waitForSync();
-  await t.rejects(fetchedIds(spire), /PermissionDenied desc = no identity issued/);
-});
+    await spire.deleteEntry(id);
+    await spire.waitForSync();
+    await t.rejects(fetchedIds(spire), /PermissionDenied desc = no identity issued/);
+  },
+);
 
 t.test('two programs of one user have two identities', async (t) => {
   await using spire = await startSpire({ trustDomain: 'one.test' });
@@ -71,10 +88,17 @@ t.test('two programs of one user have two identities', async (t) => {
   t.strictSame(await fetchedIds(spire), ['spiffe://one.test/cli']);
   t.strictSame(await workloadIds(first.path, spire), ['spiffe://one.test/first']);
   t.strictSame(await workloadIds(second.path, spire), ['spiffe://one.test/second']);
-  t.strictSame(await workloadIds(process.execPath, spire), [], 'the Node that runs the tests has no entry');
+  t.strictSame(
+    await workloadIds(process.execPath, spire),
+    [],
+    'the Node that runs the tests has no entry',
+  );
 });
 
-/** The IDs that a Node child, started as the program of that path, gets from the Workload API over bare HTTP/2. */
+/**
+ * The IDs that a Node child, started as the program of that path, gets from the Workload API over
+ * bare HTTP/2.
+ */
 async function workloadIds(program: string, spire: Spire): Promise<readonly string[]> {
   const script = `
     const { connect } = require('node:http2'), { createConnection } = require('node:net');
@@ -106,7 +130,11 @@ t.test(
     t.strictSame(await fetchedIds(spire), ['spiffe://one.test/kept']);
 
     await spire.stopServer();
-    t.strictSame(await fetchedIds(spire), ['spiffe://one.test/kept'], 'the agent serves what it has');
+    t.strictSame(
+      await fetchedIds(spire),
+      ['spiffe://one.test/kept'],
+      'the agent serves what it has',
+    );
     await spire.stopAgent();
     await t.rejects(spire.startAgent(), /the server of .* does not run/);
     await spire.startServer();
@@ -117,19 +145,25 @@ t.test(
   },
 );
 
-t.test('two trust domains side by side; the bundle endpoint of one is read by the other', async (t) => {
-  await using one = await startSpire({ trustDomain: 'one.test' });
-  await using two = await startSpire({ trustDomain: 'two.test' });
-  await one.federateWith(two);
-  await one.createEntry({ spiffeId: '/w', federatesWith: ['two.test'] });
-  await two.createEntry({ spiffeId: '/w' });
-  await Promise.all([one.waitForSync(), two.waitForSync()]);
-  const seen = await one.agent(['api', 'fetch', 'x509']);
-  t.match(seen.stdout, /SPIFFE ID:\s+spiffe:\/\/one\.test\/w/);
-  t.match(seen.stdout, /\[spiffe:\/\/two\.test\] CA #1/);
-  t.notMatch((await two.agent(['api', 'fetch', 'x509'])).stdout, /one\.test/);
-  await t.rejects(two.createEntry({ spiffeId: '/x', federatesWith: ['one.test'] }), /refused the entry.*one\.test/);
-});
+t.test(
+  'two trust domains side by side; the bundle endpoint of one is read by the other',
+  async (t) => {
+    await using one = await startSpire({ trustDomain: 'one.test' });
+    await using two = await startSpire({ trustDomain: 'two.test' });
+    await one.federateWith(two);
+    await one.createEntry({ spiffeId: '/w', federatesWith: ['two.test'] });
+    await two.createEntry({ spiffeId: '/w' });
+    await Promise.all([one.waitForSync(), two.waitForSync()]);
+    const seen = await one.agent(['api', 'fetch', 'x509']);
+    t.match(seen.stdout, /SPIFFE ID:\s+spiffe:\/\/one\.test\/w/);
+    t.match(seen.stdout, /\[spiffe:\/\/two\.test\] CA #1/);
+    t.notMatch((await two.agent(['api', 'fetch', 'x509'])).stdout, /one\.test/);
+    await t.rejects(
+      two.createEntry({ spiffeId: '/x', federatesWith: ['one.test'] }),
+      /refused the entry.*one\.test/,
+    );
+  },
+);
 
 t.test('disposing leaves no process and no folder', async (t) => {
   const spire = await startSpire({ trustDomain: 'one.test' });
@@ -165,6 +199,9 @@ t.test('a start that cannot succeed says why and leaves nothing', async (t) => {
   await t.rejects(startSpire({ trustDomain: 'Not.A.Domain', dir }), needsDomain);
   t.strictSame(await readdir(dir), []);
   const long = join(parent, 'x'.repeat(90));
-  await t.rejects(startSpire({ trustDomain: 'one.test', dir: long }), /too long for the path of a Unix socket/);
+  await t.rejects(
+    startSpire({ trustDomain: 'one.test', dir: long }),
+    /too long for the path of a Unix socket/,
+  );
   t.strictSame(await readdir(long), []);
 });

@@ -1,16 +1,21 @@
 /**
- * A real SPIRE server and agent for one test: one trust domain, driven by the scripts and configs of deploy/spire-dev. Rules:
- * - it lives in a folder of its own under the system's temporary folder, on free loopback ports, so that several run side by side;
+ * A real SPIRE server and agent for one test: one trust domain, driven by the scripts and configs
+ * of deploy/spire-dev. Rules:
+ * - it lives in a folder of its own under the system's temporary folder, on free loopback ports, so
+ *   that several run side by side;
  * - nothing outlives the test process, even one that is killed: a guard then runs `down`;
  * - nothing here waits by sleeping; what SPIRE does by itself is awaited by what it writes.
  *
- * Who is who: the agent knows a process by `unix:uid`, `unix:gid` and `unix:path`, the path of its program as the kernel has it. All
- * processes of a test have one uid, so a second identity is a second path: `program()` hard-links the running Node under a name of
- * its own, and what is spawned from there has that path. The test process itself has the path `process.execPath`. A symbolic link or
- * a `#!` line does not help: the kernel has the interpreter's path. `unix:sha256` is off. Or use two of these: two trust domains.
+ * Who is who: the agent knows a process by `unix:uid`, `unix:gid` and `unix:path`, the path of its
+ * program as the kernel has it. All processes of a test have one uid, so a second identity is a
+ * second path: `program()` hard-links the running Node under a name of its own, and what is spawned
+ * from there has that path. The test process itself has the path `process.execPath`. A symbolic
+ * link or a `#!` line does not help: the kernel has the interpreter's path. `unix:sha256` is off.
+ * Or use two of these: two trust domains.
  *
- * Timing: an X509-SVID is valid from ten seconds before it was made and renewed at half of that whole span (a tenth more or less): a
- * TTL of 60 s renews about every 24 s, of 20 s about every 5 s. A new or deleted entry reaches the agent in about a second.
+ * Timing: an X509-SVID is valid from ten seconds before it was made and renewed at half of that
+ * whole span (a tenth more or less): a TTL of 60 s renews about every 24 s, of 20 s about every 5
+ * s. A new or deleted entry reaches the agent in about a second.
  */
 import { copyFile, link, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -28,7 +33,10 @@ export type StopSignal = 'SIGTERM' | 'SIGKILL';
 
 export interface SpireOptions {
   readonly trustDomain: string;
-  /** Where to keep everything; must be a short path, for sockets are in it. Default: a new temporary folder, removed at the end. */
+  /**
+   * Where to keep everything; must be a short path, for sockets are in it. Default: a new temporary
+   * folder, removed at the end.
+   */
   readonly dir?: string;
 }
 
@@ -51,7 +59,9 @@ export interface Spire extends AsyncDisposable {
   readonly bundleEndpoint: { readonly url: string; readonly spiffeId: string };
   /** Path of the program spire-agent: the `unix:path` of what `agent()` runs. */
   readonly agentProgram: string;
-  /** Registers an entry under this agent and returns its ID; the agent has it after `waitForSync`. */
+  /**
+   * Registers an entry under this agent and returns its ID; the agent has it after `waitForSync`.
+   */
   createEntry(entry: Entry): Promise<string>;
   /** Removes an entry; the agent has dropped it after `waitForSync`. */
   deleteEntry(id: string): Promise<void>;
@@ -75,17 +85,31 @@ export interface Spire extends AsyncDisposable {
   program(name: string): Promise<Program>;
   /** Runs `spire-server COMMAND` on this server; rejects with its words when it fails. */
   server(command: readonly string[], input?: string): Promise<Ran>;
-  /** Runs `spire-agent COMMAND` (as `api fetch x509`) on this agent; rejects with its words when it fails. */
+  /**
+   * Runs `spire-agent COMMAND` (as `api fetch x509`) on this agent; rejects with its words when it
+   * fails.
+   */
   agent(command: readonly string[]): Promise<Ran>;
 }
 
-/** Starts server and agent and waits until they are healthy. Builds SPIRE if that was never done, which takes minutes. */
+/**
+ * Starts server and agent and waits until they are healthy. Builds SPIRE if that was never done,
+ * which takes minutes.
+ */
 export async function startSpire(options: SpireOptions): Promise<Spire> {
   const bin = (await run(join(SCRIPTS, 'build'), ['--pinned'], { within: BUILD_MS })).stdout.trim();
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'spire-')));
-  const base = { ...process.env, SPIRE_DEV_DIR: dir, SPIRE_DEV_TRUST_DOMAIN: options.trustDomain, SPIRE_DEV_BIN: bin };
+  const base = {
+    ...process.env,
+    SPIRE_DEV_DIR: dir,
+    SPIRE_DEV_TRUST_DOMAIN: options.trustDomain,
+    SPIRE_DEV_BIN: bin,
+  };
   const clean = options.dir === undefined ? '; rm -rf -- "$SPIRE_DEV_DIR"' : '';
-  const watch = guard(`"$SPIRE_DEV_DOWN"${clean}`, { ...base, SPIRE_DEV_DOWN: join(SCRIPTS, 'down') });
+  const watch = guard(`"$SPIRE_DEV_DOWN"${clean}`, {
+    ...base,
+    SPIRE_DEV_DOWN: join(SCRIPTS, 'down'),
+  });
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     await run(join(SCRIPTS, 'down'), [], { env: base });
@@ -110,12 +134,17 @@ interface Up {
 async function up(base: NodeJS.ProcessEnv): Promise<Up> {
   for (let attempt = 1; ; attempt += 1) {
     const [port = 0, bundlePort = 0] = await freePorts(2);
-    const env = { ...base, SPIRE_DEV_PORT: String(port), SPIRE_DEV_BUNDLE_PORT: String(bundlePort) };
+    const env = {
+      ...base,
+      SPIRE_DEV_PORT: String(port),
+      SPIRE_DEV_BUNDLE_PORT: String(bundlePort),
+    };
     try {
       await run(join(SCRIPTS, 'up'), [], { env });
       return { env, bundlePort };
     } catch (failure) {
-      if (attempt === PORT_TRIES || !String(failure).includes('address already in use')) throw failure;
+      if (attempt === PORT_TRIES || !String(failure).includes('address already in use'))
+        throw failure;
     }
   }
 }
@@ -135,7 +164,11 @@ function spire(parts: Parts): Spire {
   const wanted = new Map<string, 'present' | 'absent'>();
 
   const server: Spire['server'] = (command, input) =>
-    run(join(bin, 'spire-server'), [...command, '-socketPath', serverSocket], input === undefined ? {} : { input });
+    run(
+      join(bin, 'spire-server'),
+      [...command, '-socketPath', serverSocket],
+      input === undefined ? {} : { input },
+    );
   const start = async (which: 'server' | 'agent'): Promise<void> => {
     await run(join(SCRIPTS, 'up'), [which], { env });
   };
@@ -152,10 +185,19 @@ function spire(parts: Parts): Spire {
     agentSocket,
     workloadApi: `unix://${agentSocket}`,
     serverSocket,
-    bundleEndpoint: { url: `https://127.0.0.1:${parts.bundlePort}`, spiffeId: `spiffe://${trustDomain}/spire/server` },
+    bundleEndpoint: {
+      url: `https://127.0.0.1:${parts.bundlePort}`,
+      spiffeId: `spiffe://${trustDomain}/spire/server`,
+    },
     agentProgram,
     createEntry: async (entry) => {
-      const made = await server(['entry', 'create', '-output', 'json', ...entryArguments(entry, trustDomain)]);
+      const made = await server([
+        'entry',
+        'create',
+        '-output',
+        'json',
+        ...entryArguments(entry, trustDomain),
+      ]);
       const id = createdId(made.stdout);
       wanted.set(id, 'present');
       return id;
@@ -203,7 +245,11 @@ async function linkNode(folder: string, name: string): Promise<Program> {
     await link(process.execPath, path);
   } catch (failure) {
     // Another file system, or a user who may not link what is not theirs.
-    if (!(failure instanceof Error && 'code' in failure && (failure.code === 'EXDEV' || failure.code === 'EPERM')))
+    if (!(
+      failure instanceof Error &&
+      'code' in failure &&
+      (failure.code === 'EXDEV' || failure.code === 'EPERM')
+    ))
       throw failure;
     await copyFile(process.execPath, path);
   }

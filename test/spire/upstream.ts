@@ -1,6 +1,8 @@
 /**
- * An upstream in a process of its own, which SPIRE knows by its program: neither process ever holds the other's key. It is the test's oracle and therefore speaks TLS by
- * node:tls alone: it trusts its own trust domain, demands a certificate, shows its newest SVID, and reports on standard output what it saw, one JSON a line.
+ * An upstream in a process of its own, which SPIRE knows by its program: neither process ever holds
+ * the other's key. It is the test's oracle and therefore speaks TLS by node:tls alone: it trusts
+ * its own trust domain, demands a certificate, shows its newest SVID, and reports on standard
+ * output what it saw, one JSON a line.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -24,12 +26,18 @@ export interface Seen {
   readonly resumed: boolean;
 }
 
-type Report = { readonly port: number } | { readonly seen: Seen } | { readonly closed: number; readonly bytes: number };
+type Report =
+  | { readonly port: number }
+  | { readonly seen: Seen }
+  | { readonly closed: number; readonly bytes: number };
 
 export interface UpstreamProcess extends AsyncDisposable {
   readonly port: number;
   readonly seen: readonly Seen[];
-  /** Application bytes received on each TCP connection that has ended, by its number; 0 also when no handshake came about. */
+  /**
+   * Application bytes received on each TCP connection that has ended, by its number; 0 also when no
+   * handshake came about.
+   */
   readonly received: ReadonlyMap<number, number>;
 }
 
@@ -37,7 +45,9 @@ export interface UpstreamProcess extends AsyncDisposable {
 export const SLOW_MS = 9_000;
 const SLOW_PIECES = 18;
 
-/** Starts the program as an upstream with the identity that SPIRE gives it; waits until it listens. */
+/**
+ * Starts the program as an upstream with the identity that SPIRE gives it; waits until it listens.
+ */
 export async function startUpstream(
   program: Program,
   workloadApi: string,
@@ -139,7 +149,14 @@ interface Line {
 function serve(socket: TLSSocket, line: Line, ownSerial: () => string): void {
   const leaf = socket.getPeerX509Certificate();
   const serial = leaf?.serialNumber ?? '';
-  say({ seen: { number: line.number, serial, names: leaf?.subjectAltName ?? '', resumed: socket.isSessionReused() } });
+  say({
+    seen: {
+      number: line.number,
+      serial,
+      names: leaf?.subjectAltName ?? '',
+      resumed: socket.isSessionReused(),
+    },
+  });
   let head = '';
   const shown = ownSerial();
   socket.on('error', () => 'the close that follows is reported');

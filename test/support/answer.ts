@@ -1,4 +1,7 @@
-/** How a fake upstream answers on a connection that it accepted: bytes said as they are, a function that owns the socket, or HTTP by node:http. */
+/**
+ * How a fake upstream answers on a connection that it accepted: bytes said as they are, a function
+ * that owns the socket, or HTTP by node:http.
+ */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 
@@ -8,7 +11,11 @@ export interface Answers<Seen> {
   /** Owns the socket from the first moment. */
   readonly raw?: (socket: Duplex, seen: Seen) => void | Promise<void>;
   /** Answers requests; the default when nothing else is given is `echo`. */
-  readonly http?: (request: IncomingMessage, response: ServerResponse, seen: Seen) => void | Promise<void>;
+  readonly http?: (
+    request: IncomingMessage,
+    response: ServerResponse,
+    seen: Seen,
+  ) => void | Promise<void>;
 }
 
 /** One request as the upstream read it; also the body of the default answer. */
@@ -28,9 +35,13 @@ export interface Answerer<Seen> {
 
 export function answerer<Seen>(answers: Answers<Seen>): Answerer<Seen> {
   const { bytes, raw } = answers;
-  if (raw !== undefined) return { serve: (socket, seen) => guard(socket, raw(socket, seen)), close: () => {} };
+  if (raw !== undefined)
+    return { serve: (socket, seen) => guard(socket, raw(socket, seen)), close: () => {} };
   if (bytes !== undefined)
-    return { serve: (socket) => void socket.once('data', () => socket.end(bytes)), close: () => {} };
+    return {
+      serve: (socket) => void socket.once('data', () => socket.end(bytes)),
+      close: () => {},
+    };
   const { http = echo } = answers;
   const seenBy = new WeakMap<Duplex, Seen>();
   const server: Server = createServer((request, response) => {
@@ -42,7 +53,10 @@ export function answerer<Seen>(answers: Answers<Seen>): Answerer<Seen> {
     serve(socket, seen) {
       seenBy.set(socket, seen);
       server.emit('connection', socket);
-      socket.on('data', () => 'keeps node:http from reading past the stream, where nobody could write it down');
+      socket.on(
+        'data',
+        () => 'keeps node:http from reading past the stream, where nobody could write it down',
+      );
     },
     close: () => server.closeAllConnections(),
   };

@@ -2,18 +2,24 @@ import { X509Certificate } from 'node:crypto';
 import t from 'tap';
 import { MALFORMED_LEAVES, testAuthority } from './authority.ts';
 
-t.test('a right leaf verifies against its root and carries explicit constraints (S-19)', async (t) => {
-  const authority = await testAuthority({ trustDomain: 'example.org' });
-  const root = new X509Certificate(authority.certificate);
-  const svid = await authority.svid('/agent');
-  t.equal(svid.leaf.subjectAltName, 'URI:spiffe://example.org/agent');
-  t.ok(svid.leaf.checkIssued(root));
-  t.ok(svid.leaf.verify(root.publicKey));
-  t.notOk(svid.leaf.ca);
-  t.ok(svid.leaf.checkPrivateKey(svid.key));
-  t.strictSame(svid.leaf.keyUsage, ['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2']);
-  t.ok(Buffer.from(svid.leaf.raw).includes(Buffer.from('551d130101ff04023000', 'hex')), 'basicConstraints CA:FALSE');
-});
+t.test(
+  'a right leaf verifies against its root and carries explicit constraints (S-19)',
+  async (t) => {
+    const authority = await testAuthority({ trustDomain: 'example.org' });
+    const root = new X509Certificate(authority.certificate);
+    const svid = await authority.svid('/agent');
+    t.equal(svid.leaf.subjectAltName, 'URI:spiffe://example.org/agent');
+    t.ok(svid.leaf.checkIssued(root));
+    t.ok(svid.leaf.verify(root.publicKey));
+    t.notOk(svid.leaf.ca);
+    t.ok(svid.leaf.checkPrivateKey(svid.key));
+    t.strictSame(svid.leaf.keyUsage, ['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2']);
+    t.ok(
+      Buffer.from(svid.leaf.raw).includes(Buffer.from('551d130101ff04023000', 'hex')),
+      'basicConstraints CA:FALSE',
+    );
+  },
+);
 
 t.test('every malformed leaf can be issued', async (t) => {
   const authority = await testAuthority();

@@ -1,6 +1,7 @@
 /**
- * A real certificate authority for tests. By default it issues X.509-SVIDs that satisfy every rule; each option of `LeafOptions` and
- * `IssuerOptions` breaks one of them, so that any malformed certificate can be made. `MALFORMED_LEAVES` lists the usual ones by rule.
+ * A real certificate authority for tests. By default it issues X.509-SVIDs that satisfy every rule;
+ * each option of `LeafOptions` and `IssuerOptions` breaks one of them, so that any malformed
+ * certificate can be made. `MALFORMED_LEAVES` lists the usual ones by rule.
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { createAuthority, type Issued, leafSpec, pack, type Validity } from '../../lib/dev/ca.ts';
@@ -75,13 +76,18 @@ export interface TestIssuer {
   readonly pem: string;
   /** Its certificate as the only anchor: for an intermediate, an anchor that is not self-signed. */
   readonly bundle: X509Bundle;
-  /** Issues a leaf for a path of the trust domain ('/agent') or for a whole ID, of any trust domain. */
+  /**
+   * Issues a leaf for a path of the trust domain ('/agent') or for a whole ID, of any trust domain.
+   */
   svid(pathOrId: string, options?: LeafOptions): Promise<TestSvid>;
   intermediate(options?: IssuerOptions): Promise<TestIssuer>;
 }
 
 export interface TestAuthority extends TestIssuer {
-  /** A snapshot as lib/identity would publish it: this SVID, the authority's bundle and those of `federated`. */
+  /**
+   * A snapshot as lib/identity would publish it: this SVID, the authority's bundle and those of
+   * `federated`.
+   */
   identity(svid: TestSvid, federated?: readonly TestIssuer[], generation?: number): Identity;
 }
 
@@ -95,8 +101,16 @@ export async function testAuthority(options: AuthorityOptions = {}): Promise<Tes
   const { trustDomain: name = 'example.org', notAfter } = options;
   const trustDomain = name as TrustDomain;
   const now = options.notBefore ?? Date.now();
-  const root = await createAuthority(trustDomain, { now, ttl: notAfter === undefined ? 24 * HOUR : notAfter - now });
-  const issuer = testIssuer({ trustDomain, signer: root, certificate: root.certificate, below: [] });
+  const root = await createAuthority(trustDomain, {
+    now,
+    ttl: notAfter === undefined ? 24 * HOUR : notAfter - now,
+  });
+  const issuer = testIssuer({
+    trustDomain,
+    signer: root,
+    certificate: root.certificate,
+    below: [],
+  });
   return Object.freeze({
     ...issuer,
     identity: (svid: TestSvid, federated: readonly TestIssuer[] = [], generation = 1): Identity =>
@@ -120,7 +134,10 @@ interface IssuerParts {
 }
 
 function testIssuer({ trustDomain, signer, key, certificate, below }: IssuerParts): TestIssuer {
-  const bundle = Object.freeze({ trustDomain, anchors: Object.freeze([new X509Certificate(certificate)]) });
+  const bundle = Object.freeze({
+    trustDomain,
+    anchors: Object.freeze([new X509Certificate(certificate)]),
+  });
   return {
     trustDomain,
     certificate,
@@ -138,9 +155,18 @@ function testIssuer({ trustDomain, signer, key, certificate, below }: IssuerPart
     async intermediate(options = {}) {
       const keys = options.keys ?? (await newKeys());
       const subject = options.subject ?? `O=Chaperone test, CN=intermediate ${below.length + 1}`;
-      const made = await signed(issuerSpec({ ...options, subject }, keys, signer), options.pair, key);
+      const made = await signed(
+        issuerSpec({ ...options, subject }, keys, signer),
+        options.pair,
+        key,
+      );
       const certificates = { certificate: made, below: [made, ...below] };
-      return testIssuer({ trustDomain, signer: { subject, keys }, key: options.pair?.privateKey, ...certificates });
+      return testIssuer({
+        trustDomain,
+        signer: { subject, keys },
+        key: options.pair?.privateKey,
+        ...certificates,
+      });
     },
   };
 }
@@ -149,9 +175,17 @@ function validity(): Validity {
   return { now: Date.now(), ttl: HOUR };
 }
 
-function keyUsage({ keyUsage, keyUsageCritical = true }: CommonOptions): Pick<CertificateSpec, 'keyUsage'> {
+function keyUsage({
+  keyUsage,
+  keyUsageCritical = true,
+}: CommonOptions): Pick<CertificateSpec, 'keyUsage'> {
   if (keyUsage === undefined || keyUsage === 'absent') return {};
-  return { keyUsage: { bits: keyUsage.reduce((bits, name) => bits | KEY_USAGE[name], 0), critical: keyUsageCritical } };
+  return {
+    keyUsage: {
+      bits: keyUsage.reduce((bits, name) => bits | KEY_USAGE[name], 0),
+      critical: keyUsageCritical,
+    },
+  };
 }
 
 function brokenLeaf(right: CertificateSpec, options: LeafOptions): CertificateSpec {
@@ -163,17 +197,26 @@ function brokenLeaf(right: CertificateSpec, options: LeafOptions): CertificateSp
     subject,
     notBefore: options.notBefore ?? right.notBefore,
     notAfter: options.notAfter ?? right.notAfter,
-    ...(values.length > 0 && { names: { values, critical: options.sanCritical ?? subject === '' } }),
-    ...(ca !== 'absent' && { basicConstraints: { ca: ca ?? false, ...(pathLength !== undefined && { pathLength }) } }),
+    ...(values.length > 0 && {
+      names: { values, critical: options.sanCritical ?? subject === '' },
+    }),
+    ...(ca !== 'absent' && {
+      basicConstraints: { ca: ca ?? false, ...(pathLength !== undefined && { pathLength }) },
+    }),
     ...keyUsage({ ...options, keyUsage: options.keyUsage ?? ['digitalSignature'] }),
     ...(purposes !== 'absent' && {
       extendedKeyUsage: (purposes ?? ['serverAuth', 'clientAuth']).map((name) => PURPOSE[name]),
     }),
-    ...(options.permittedUriHosts !== undefined && { nameConstraints: { uriHosts: options.permittedUriHosts } }),
+    ...(options.permittedUriHosts !== undefined && {
+      nameConstraints: { uriHosts: options.permittedUriHosts },
+    }),
   };
 }
 
-function alternativeNames(options: LeafOptions, own: readonly AlternativeName[]): AlternativeName[] {
+function alternativeNames(
+  options: LeafOptions,
+  own: readonly AlternativeName[],
+): AlternativeName[] {
   const { uris, dns = [], ips = [], emails = [] } = options;
   return [
     ...(uris === undefined ? own : uris.map((value) => ({ type: 'url' as const, value }))),
@@ -188,7 +231,15 @@ function issuerSpec(
   keys: Keys,
   signer: Signer,
 ): CertificateSpec {
-  const { subject, ca = true, uris = [], pathLength, permittedUriHosts, notBefore, notAfter } = options;
+  const {
+    subject,
+    ca = true,
+    uris = [],
+    pathLength,
+    permittedUriHosts,
+    notBefore,
+    notAfter,
+  } = options;
   return {
     subject,
     publicKey: keys.publicKey,
@@ -208,7 +259,11 @@ function testSvid(id: string, issued: Issued): TestSvid {
   const chain = Object.freeze(issued.certificates.map((der) => new X509Certificate(der)));
   const [leaf] = chain;
   if (leaf === undefined) throw new TypeError('a chain has a leaf');
-  const key = createPrivateKey({ key: Buffer.from(issued.privateKey), format: 'der', type: 'pkcs8' });
+  const key = createPrivateKey({
+    key: Buffer.from(issued.privateKey),
+    format: 'der',
+    type: 'pkcs8',
+  });
   const spiffeId = id as SpiffeId;
   return Object.freeze({
     ...issued,
@@ -229,7 +284,10 @@ function testSvid(id: string, issued: Issued): TestSvid {
   });
 }
 
-/** Leaves that no validator of ours may take: the rule, what is wrong, and how to have one issued for `spiffe://example.org/agent`. */
+/**
+ * Leaves that no validator of ours may take: the rule, what is wrong, and how to have one issued
+ * for `spiffe://example.org/agent`.
+ */
 export interface MalformedLeaf {
   readonly rule: string;
   readonly title: string;
@@ -248,16 +306,37 @@ export const MALFORMED_LEAVES: readonly MalformedLeaf[] = [
   { rule: 'X-01', title: 'the same URI SAN twice', options: { uris: [AGENT, AGENT] } },
   { rule: 'X-01', title: 'no SAN at all', options: { uris: [] } },
   { rule: 'X-01', title: 'a DNS SAN only', options: { uris: [], dns: ['agent.example.org'] } },
-  { rule: 'X-02', title: 'a URI that is not a SPIFFE ID', options: { uris: ['https://example.org/agent'] } },
+  {
+    rule: 'X-02',
+    title: 'a URI that is not a SPIFFE ID',
+    options: { uris: ['https://example.org/agent'] },
+  },
   { rule: 'X-02', title: 'an ID without a path', options: { uris: ['spiffe://example.org'] } },
-  { rule: 'X-02', title: 'an ID with a trailing slash', options: { uris: ['spiffe://example.org/'] } },
-  { rule: 'X-02', title: 'an upper-case trust domain', options: { uris: ['spiffe://EXAMPLE.org/agent'] } },
+  {
+    rule: 'X-02',
+    title: 'an ID with a trailing slash',
+    options: { uris: ['spiffe://example.org/'] },
+  },
+  {
+    rule: 'X-02',
+    title: 'an upper-case trust domain',
+    options: { uris: ['spiffe://EXAMPLE.org/agent'] },
+  },
   { rule: 'X-03', title: 'CA:TRUE', options: { ca: true } },
-  { rule: 'X-04', title: 'keyCertSign', options: { keyUsage: ['digitalSignature', 'keyCertSign'] } },
+  {
+    rule: 'X-04',
+    title: 'keyCertSign',
+    options: { keyUsage: ['digitalSignature', 'keyCertSign'] },
+  },
   { rule: 'X-04', title: 'cRLSign', options: { keyUsage: ['digitalSignature', 'cRLSign'] } },
   { rule: 'X-05', title: 'no key usage', options: { keyUsage: 'absent' } },
   { rule: 'X-05', title: 'a key usage that is not critical', options: { keyUsageCritical: false } },
-  { rule: 'X-05', title: 'no digitalSignature', options: { keyUsage: ['keyAgreement'] }, openssl: true },
+  {
+    rule: 'X-05',
+    title: 'no digitalSignature',
+    options: { keyUsage: ['keyAgreement'] },
+    openssl: true,
+  },
   {
     rule: 'X-06',
     title: 'an empty subject and a SAN that is not critical',
@@ -265,7 +344,12 @@ export const MALFORMED_LEAVES: readonly MalformedLeaf[] = [
   },
   { rule: 'X-07', title: 'serverAuth alone', options: { purposes: ['serverAuth'] } },
   { rule: 'X-07', title: 'clientAuth alone', options: { purposes: ['clientAuth'] } },
-  { rule: 'X-07', title: 'another purpose alone', options: { purposes: ['codeSigning'] }, openssl: true },
+  {
+    rule: 'X-07',
+    title: 'another purpose alone',
+    options: { purposes: ['codeSigning'] },
+    openssl: true,
+  },
   {
     rule: 'X-08',
     title: 'expired',
@@ -278,5 +362,10 @@ export const MALFORMED_LEAVES: readonly MalformedLeaf[] = [
     options: { notBefore: Date.UTC(2090, 0, 1), notAfter: Date.UTC(2090, 0, 1) + DAY },
     openssl: true,
   },
-  { rule: 'X-09', title: 'an ID of another trust domain', pathOrId: 'spiffe://other.test/agent', options: {} },
+  {
+    rule: 'X-09',
+    title: 'an ID of another trust domain',
+    pathOrId: 'spiffe://other.test/agent',
+    options: {},
+  },
 ];

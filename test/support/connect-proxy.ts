@@ -1,4 +1,7 @@
-/** Somebody else's HTTP proxy, small and real: CONNECT leads to one port of this machine whatever was asked for, or the test says what is answered. */
+/**
+ * Somebody else's HTTP proxy, small and real: CONNECT leads to one port of this machine whatever
+ * was asked for, or the test says what is answered.
+ */
 import { connect, type Socket } from 'node:net';
 import { createSecureContext, TLSSocket } from 'node:tls';
 import type { TestSvid } from './authority.ts';
@@ -20,7 +23,11 @@ export interface ConnectProxyOptions {
   readonly tls?: TestSvid;
 }
 
-export async function connectProxy({ to = 0, answer, tls }: ConnectProxyOptions): Promise<ConnectProxy> {
+export async function connectProxy({
+  to = 0,
+  answer,
+  tls,
+}: ConnectProxyOptions): Promise<ConnectProxy> {
   const heads: string[] = [];
   let carried = 0;
   const listener = await listen((raw) => {
@@ -50,6 +57,9 @@ export async function connectProxy({ to = 0, answer, tls }: ConnectProxyOptions)
 }
 
 function secured(raw: Socket, svid: TestSvid): TLSSocket {
-  const secureContext = createSecureContext({ cert: svid.certificatesPem, key: svid.privateKeyPem });
+  const secureContext = createSecureContext({
+    cert: svid.certificatesPem,
+    key: svid.privateKeyPem,
+  });
   return new TLSSocket(raw, { isServer: true, secureContext });
 }

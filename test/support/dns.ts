@@ -30,7 +30,8 @@ export async function dnsServer(
     const { name, end } = nameAt(question);
     asked.push(name);
     const said = answer(name, question.readUInt16BE(end) === A ? 'A' : 'AAAA');
-    if (said !== 'silence') socket.send(reply(question.subarray(0, end + 4), said), from.port, from.address);
+    if (said !== 'silence')
+      socket.send(reply(question.subarray(0, end + 4), said), from.port, from.address);
   });
   socket.bind(port, address);
   await once(socket, 'listening');
@@ -70,7 +71,10 @@ function reply(question: Buffer, said: Exclude<Answer, 'silence'>): Buffer {
 function record(address: string): Buffer {
   const v4 = isIPv4(address);
   const bytes = v4 ? Buffer.from(address.split('.').map(Number)) : v6Bytes(address);
-  return Buffer.concat([Buffer.from([0xc0, HEADER, 0, v4 ? A : AAAA, 0, 1, 0, 0, 0, 0, 0, bytes.length]), bytes]);
+  return Buffer.concat([
+    Buffer.from([0xc0, HEADER, 0, v4 ? A : AAAA, 0, 1, 0, 0, 0, 0, 0, bytes.length]),
+    bytes,
+  ]);
 }
 
 /** Of an address with at most one `::`. */
@@ -78,6 +82,10 @@ function v6Bytes(address: string): Buffer {
   const [before = '', after] = address.split('::');
   const groups = (text = ''): string[] => text.split(':').filter((group) => group !== '');
   const [left, right] = [groups(before), groups(after)];
-  const all = [...left, ...Array.from({ length: 8 - left.length - right.length }, () => '0'), ...right];
+  const all = [
+    ...left,
+    ...Array.from({ length: 8 - left.length - right.length }, () => '0'),
+    ...right,
+  ];
   return Buffer.from(all.map((group) => group.padStart(4, '0')).join(''), 'hex');
 }

@@ -1,4 +1,7 @@
-/** Temporary folders whose paths are short enough for Unix sockets (107 bytes), unlike those of `t.testdir()`. */
+/**
+ * Temporary folders whose paths are short enough for Unix sockets (107 bytes), unlike those of
+ * `t.testdir()`.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -77,16 +77,26 @@ async function bind(
       ? ServerCredentials.createInsecure()
       : ServerCredentials.createSsl(
           Buffer.from(authority.pem),
-          [{ private_key: Buffer.from(svid.privateKeyPem), cert_chain: Buffer.from(svid.certificatesPem) }],
+          [
+            {
+              private_key: Buffer.from(svid.privateKeyPem),
+              cert_chain: Buffer.from(svid.certificatesPem),
+            },
+          ],
           true,
         );
   return new Promise((resolve, reject) =>
-    server.bindAsync('127.0.0.1:0', secure, (error, port) => (error === null ? resolve(port) : reject(error))),
+    server.bindAsync('127.0.0.1:0', secure, (error, port) =>
+      error === null ? resolve(port) : reject(error),
+    ),
   );
 }
 
 function implementation(calls: string[], cancelled: string[]): UntypedServiceImplementation {
-  const note = (name: string, call: { on(event: 'cancelled', listener: () => void): unknown }): void => {
+  const note = (
+    name: string,
+    call: { on(event: 'cancelled', listener: () => void): unknown },
+  ): void => {
     calls.push(name);
     call.on('cancelled', () => cancelled.push(name));
   };
@@ -151,7 +161,11 @@ export interface GrpcStream {
 
 export interface GrpcClient extends AsyncDisposable {
   readonly client: Client;
-  unary(name: keyof typeof METHODS, value: string | Buffer, metadata?: Record<string, string>): Promise<GrpcAnswer>;
+  unary(
+    name: keyof typeof METHODS,
+    value: string | Buffer,
+    metadata?: Record<string, string>,
+  ): Promise<GrpcAnswer>;
   /** All messages are sent, then the one answer is awaited. */
   upload(name: keyof typeof METHODS, values: readonly Buffer[]): Promise<GrpcAnswer>;
   stream(name: keyof typeof METHODS, value?: string): GrpcStream;
@@ -182,7 +196,8 @@ export function grpcClient(port: number): GrpcClient {
       const { path } = METHODS[name];
       const both: ClientDuplexStream<Buffer, Buffer> | undefined =
         value === undefined ? client.makeBidiStreamRequest(path, same, same) : undefined;
-      const call = both ?? client.makeServerStreamRequest(path, same, same, Buffer.from(value ?? ''));
+      const call =
+        both ?? client.makeServerStreamRequest(path, same, same, Buffer.from(value ?? ''));
       const messages: string[] = [];
       let end: StatusObject | undefined;
       call.on('data', (bytes: Buffer) => messages.push(bytes.toString()));
@@ -196,7 +211,8 @@ export function grpcClient(port: number): GrpcClient {
         write: (text) => void both?.write(Buffer.from(text)),
         close: () => void both?.end(),
         cancel: () => call.cancel(),
-        sees: async (text) => void (await until(`${text} in ${messages.join()}`, () => messages.includes(text))),
+        sees: async (text) =>
+          void (await until(`${text} in ${messages.join()}`, () => messages.includes(text))),
         status: () => until('the status', () => end, 20_000),
       };
     },

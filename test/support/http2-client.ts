@@ -1,6 +1,14 @@
-/** A client of HTTP/2 in the clear by prior knowledge, on node:http2: one session, answers as values. */
+/**
+ * A client of HTTP/2 in the clear by prior knowledge, on node:http2: one session, answers as
+ * values.
+ */
 import { refusalIn, type ReadRefusal } from './proxy.ts';
-import { connect, type ClientHttp2Session, type ClientHttp2Stream, type OutgoingHttpHeaders } from 'node:http2';
+import {
+  connect,
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  type OutgoingHttpHeaders,
+} from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { until } from './until.ts';
 
@@ -33,7 +41,10 @@ export interface Http2Client extends AsyncDisposable {
 }
 
 export function http2Client(port: number, authority = 'crm.internal', over?: Duplex): Http2Client {
-  const session = connect(`http://127.0.0.1:${port}`, over === undefined ? {} : { createConnection: () => over });
+  const session = connect(
+    `http://127.0.0.1:${port}`,
+    over === undefined ? {} : { createConnection: () => over },
+  );
   let goaway: number | undefined;
   session.on('error', () => {});
   session.on('goaway', (code: number) => (goaway = code));

@@ -1,4 +1,7 @@
-/** An upstream that speaks HTTP/2 alone, on node:http2: over mutual TLS by ALPN, or in the clear by prior knowledge. */
+/**
+ * An upstream that speaks HTTP/2 alone, on node:http2: over mutual TLS by ALPN, or in the clear by
+ * prior knowledge.
+ */
 import {
   performServerHandshake,
   type IncomingHttpHeaders,
@@ -14,7 +17,11 @@ import {
   type RawUpstream,
 } from './upstream.ts';
 
-export type Handler = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, session: ServerHttp2Session) => void;
+export type Handler = (
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  session: ServerHttp2Session,
+) => void;
 
 export interface Http2Seen {
   readonly sessions: ServerHttp2Session[];
@@ -56,7 +63,11 @@ export async function http2Upstream(
   handler: Handler = echo,
 ): Promise<MtlsUpstream & Http2Seen> {
   const seen: Http2Seen = { sessions: [], requests: [], codes: [] };
-  const upstream = await mtlsUpstream({ alpn: ['h2'], ...options, raw: http2Server(handler, seen) });
+  const upstream = await mtlsUpstream({
+    alpn: ['h2'],
+    ...options,
+    raw: http2Server(handler, seen),
+  });
   return Object.assign(upstream, seen);
 }
 

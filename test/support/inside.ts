@@ -26,7 +26,11 @@ export interface InsideOptions {
 }
 
 /** CONNECT, and what comes before TLS. */
-export async function tunnel(b: Bench, authority = 'api.example.com:443', fields = ''): Promise<Wire> {
+export async function tunnel(
+  b: Bench,
+  authority = 'api.example.com:443',
+  fields = '',
+): Promise<Wire> {
   const line = await b.open();
   line.write(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${fields}\r\n`);
   await line.sees('\r\n\r\n');

@@ -1,4 +1,7 @@
-/** The world of the interception tests: https://api.example.com/ with rules, an upstream that proves that name, and a running authority. */
+/**
+ * The world of the interception tests: https://api.example.com/ with rules, an upstream that proves
+ * that name, and a running authority.
+ */
 import type { Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import { type Interception, openInterception } from '../../lib/interception/authority.ts';
@@ -11,8 +14,15 @@ const RULES = [
   rule('read', 'allow', { methods: ['GET', 'POST'], paths: ['/**'] }),
 ];
 
-/** Stands for https://api.example.com/; the upstream proves that DNS name to us and asks for no certificate. */
-export function saas(port: number, authority: TestAuthority, more: Site = {}): ReturnType<typeof site> {
+/**
+ * Stands for https://api.example.com/; the upstream proves that DNS name to us and asks for no
+ * certificate.
+ */
+export function saas(
+  port: number,
+  authority: TestAuthority,
+  more: Site = {},
+): ReturnType<typeof site> {
   return site({
     name: 'saas',
     hosts: ['api.example.com'],

@@ -3,7 +3,11 @@ import { generateKeyPairSync, KeyObject, sign } from 'node:crypto';
 import type { Issued } from '../../lib/dev/ca.ts';
 import { elements } from '../../lib/spiffe/der.ts';
 import { sequence, tlv } from '../../lib/tls/der.ts';
-import { type CertificateSpec, privateKeyPem, signCertificate } from '../../lib/interception/issue.ts';
+import {
+  type CertificateSpec,
+  privateKeyPem,
+  signCertificate,
+} from '../../lib/interception/issue.ts';
 
 export interface KeyPair {
   readonly publicKey: KeyObject;
@@ -46,11 +50,18 @@ export const KEY_TYPES: readonly KeyType[] = [
   kind(false, 'x448'),
   ...['ml-dsa-44', 'ml-dsa-65', 'ml-dsa-87'].map((type) => kind(true, type)),
   ...['ml-kem-512', 'ml-kem-768', 'ml-kem-1024'].map((type) => kind(false, type)),
-  ...HASH_BASED.flatMap((size) => [kind(false, `slh-dsa-sha2-${size}`), kind(false, `slh-dsa-shake-${size}`)]),
+  ...HASH_BASED.flatMap((size) => [
+    kind(false, `slh-dsa-sha2-${size}`),
+    kind(false, `slh-dsa-shake-${size}`),
+  ]),
 ];
 
 /** The same certificate for another key, signed again by the issuer's EC key. */
-function withPublicKey(certificate: Uint8Array, publicKey: KeyObject, issuer: KeyObject): Uint8Array {
+function withPublicKey(
+  certificate: Uint8Array,
+  publicKey: KeyObject,
+  issuer: KeyObject,
+): Uint8Array {
   const [whole] = elements(certificate);
   const [body, algorithm] = elements(whole?.content ?? new Uint8Array());
   if (body === undefined || algorithm === undefined) throw new TypeError('it is no certificate');

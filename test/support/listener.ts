@@ -1,6 +1,7 @@
 /**
- * What the fake upstreams share: a TCP listener on an ephemeral loopback port that knows every socket it accepted, writes down what it
- * received, and is gone when it is disposed: no socket is left.
+ * What the fake upstreams share: a TCP listener on an ephemeral loopback port that knows every
+ * socket it accepted, writes down what it received, and is gone when it is disposed: no socket is
+ * left.
  */
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -36,7 +37,10 @@ export function byteLog(): ByteLog & { add(chunk: Buffer): void } {
   };
 }
 
-/** Notes every chunk as it enters the stream, without making it flow: a handler that does not read still feels back-pressure. */
+/**
+ * Notes every chunk as it enters the stream, without making it flow: a handler that does not read
+ * still feels back-pressure.
+ */
 export function note(stream: Duplex, log: { add(chunk: Buffer): void }): void {
   const push = stream.push.bind(stream);
   stream.push = (chunk: Buffer | null, encoding) => {
@@ -58,7 +62,10 @@ export interface Listener extends AsyncDisposable {
   reset(): void;
 }
 
-export async function listen(accept: (socket: Socket) => void, host = '127.0.0.1'): Promise<Listener> {
+export async function listen(
+  accept: (socket: Socket) => void,
+  host = '127.0.0.1',
+): Promise<Listener> {
   const sockets = new Set<Socket>();
   const server: Server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     sockets.add(socket);
@@ -69,7 +76,8 @@ export async function listen(accept: (socket: Socket) => void, host = '127.0.0.1
   server.listen({ host, port: 0 });
   await once(server, 'listening');
   const address = server.address();
-  if (address === null || typeof address === 'string') throw new TypeError('a TCP listener has a port');
+  if (address === null || typeof address === 'string')
+    throw new TypeError('a TCP listener has a port');
   const quiet = async (within?: number): Promise<void> => {
     await until(`no socket of ${host}:${address.port} is open`, () => sockets.size === 0, within);
   };

@@ -1,11 +1,15 @@
-/** An MCP destination behind the bench's proxy, and a server whose every word is the test's: what it was asked is kept as it came. */
+/**
+ * An MCP destination behind the bench's proxy, and a server whose every word is the test's: what it
+ * was asked is kept as it came.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseHostPattern } from '../../lib/net/host.ts';
-import { MCP_VERSIONS } from '../../lib/policy/model/mcp-methods.ts';
-import type { Destination, McpPolicy, Rule } from '../../lib/policy/model/destination.ts';
 import { parseResourcePattern } from '../../lib/net/resource.ts';
-import { rawUpstream, type RawUpstream } from './upstream.ts';
-import { type Bench, bench, type BenchOptions, site, type Site } from './proxy.ts';
+import type { Destination, McpPolicy } from '../../lib/policy/model/destination.ts';
+import { MCP_VERSIONS } from '../../lib/policy/model/mcp-methods.ts';
+import type { Rule } from '../../lib/policy/model/rule.ts';
+import { type Bench, type BenchOptions, type Site, bench, site } from './proxy.ts';
+import { type RawUpstream, rawUpstream } from './upstream.ts';
 
 interface Match {
   readonly tools?: readonly string[];
@@ -64,7 +68,8 @@ export interface Asked {
   /** The body as it came. */
   readonly text: string;
   readonly body:
-    { readonly id?: unknown; readonly method?: string; readonly params?: Record<string, unknown> } | undefined;
+    | { readonly id?: unknown; readonly method?: string; readonly params?: Record<string, unknown> }
+    | undefined;
 }
 
 /** Answers one request; it may write whatever it likes. */
@@ -76,8 +81,14 @@ export interface McpServer extends RawUpstream {
   readonly listed: readonly Asked[];
 }
 
-/** @param lists what the sidecar is told when it asks for the tools itself; undefined: the script is asked */
-export async function mcpServer(script: Script, lists: Script | undefined = result({ tools: [] })): Promise<McpServer> {
+/**
+ * @param lists what the sidecar is told when it asks for the tools itself; undefined: the script is
+ *        asked
+ */
+export async function mcpServer(
+  script: Script,
+  lists: Script | undefined = result({ tools: [] }),
+): Promise<McpServer> {
   const asked: Asked[] = [];
   const listed: Asked[] = [];
   const upstream = await rawUpstream({
@@ -118,7 +129,11 @@ export interface Told {
   readonly body: {
     readonly id?: unknown;
     readonly result?: Record<string, unknown>;
-    readonly error?: { readonly code: number; readonly message: string; readonly data?: Record<string, unknown> };
+    readonly error?: {
+      readonly code: number;
+      readonly message: string;
+      readonly data?: Record<string, unknown>;
+    };
   };
 }
 
@@ -147,10 +162,17 @@ export async function post(
     'content-length': String(Buffer.byteLength(body)),
     ...fields,
   };
-  const lines = Object.entries(all).flatMap(([field, value]) => (value === '' ? [] : [`${field}: ${value}\r\n`]));
+  const lines = Object.entries(all).flatMap(([field, value]) =>
+    value === '' ? [] : [`${field}: ${value}\r\n`],
+  );
   const target = name === undefined ? `http://tools.internal${path}` : path;
   const line = await b.open(name);
-  line.write(Buffer.concat([Buffer.from(`${method} ${target} HTTP/1.1\r\n${lines.join('')}\r\n`), Buffer.from(body)]));
+  line.write(
+    Buffer.concat([
+      Buffer.from(`${method} ${target} HTTP/1.1\r\n${lines.join('')}\r\n`),
+      Buffer.from(body),
+    ]),
+  );
   return toldBy(await line.ended());
 }
 
@@ -229,7 +251,11 @@ export const TOOLS = [
     inputSchema: { type: 'object' },
     annotations: { readOnlyHint: true },
   },
-  { name: 'delete_ticket', inputSchema: { type: 'object' }, annotations: { destructiveHint: true } },
+  {
+    name: 'delete_ticket',
+    inputSchema: { type: 'object' },
+    annotations: { destructiveHint: true },
+  },
   { name: 'get_tick\u0435t', inputSchema: { type: 'object' } },
   'get_ticket',
 ];
@@ -240,10 +266,17 @@ export const events = (response: ServerResponse, ...parts: readonly (string | Bu
   response.end();
 };
 
-export const event = (value: unknown): string => `event: message\ndata: ${JSON.stringify(value)}\n\n`;
-export const rpc = (id: unknown, value: unknown): unknown => ({ jsonrpc: '2.0', id, result: value });
+export const event = (value: unknown): string =>
+  `event: message\ndata: ${JSON.stringify(value)}\n\n`;
+export const rpc = (id: unknown, value: unknown): unknown => ({
+  jsonrpc: '2.0',
+  id,
+  result: value,
+});
 
 /** The data of the events in an answer that may be chunked. */
 export function dataOf(text: string): readonly Record<string, unknown>[] {
-  return [...text.matchAll(/^data: (\{.*\})$/gm)].map(([, json = '']) => JSON.parse(json) as Record<string, unknown>);
+  return [...text.matchAll(/^data: (\{.*\})$/gm)].map(
+    ([, json = '']) => JSON.parse(json) as Record<string, unknown>,
+  );
 }

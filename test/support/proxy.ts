@@ -1,21 +1,26 @@
-/** A whole proxy in this process over real sockets, with an audit log in memory and policies written as values; and a client that speaks raw bytes. */
-import { connect, type Socket } from 'node:net';
-import { cell, type Cell } from '../../lib/base/cell.ts';
+/**
+ * A whole proxy in this process over real sockets, with an audit log in memory and policies written
+ * as values; and a client that speaks raw bytes.
+ */
+import { type Socket, connect } from 'node:net';
+import type { AuditLog, AuditRecord } from '../../lib/audit/record.ts';
+import { type Cell, cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import type { AuditLog, AuditRecord } from '../../lib/audit/record.ts';
-import { conditions } from '../../lib/policy/conditions/compile.ts';
+import { type Proxy, type ProxyOptions, startProxy } from '../../lib/listen/proxy.ts';
 import { parseHostPattern } from '../../lib/net/host.ts';
-import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import { parsePathPattern } from '../../lib/net/path-pattern.ts';
+import { conditions } from '../../lib/policy/conditions/compile.ts';
 import { spellingsOf } from '../../lib/policy/conditions/spellings.ts';
-import type { Destination, Policy, Rule } from '../../lib/policy/model/destination.ts';
-import { startProxy, type Proxy, type ProxyOptions } from '../../lib/listen/proxy.ts';
-import type { Resolver } from '../../lib/upstream/resolver.ts';
+import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
+import type { Destination } from '../../lib/policy/model/destination.ts';
+import type { Policy } from '../../lib/policy/model/policy.ts';
+import type { Rule } from '../../lib/policy/model/rule.ts';
 import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';
 import { parsePeerPattern } from '../../lib/spiffe/pattern.ts';
 import { tlsContexts } from '../../lib/tls/context.ts';
-import { testAuthority, type TestAuthority } from './authority.ts';
+import type { Resolver } from '../../lib/upstream/resolver.ts';
+import { type TestAuthority, testAuthority } from './authority.ts';
 import { until } from './until.ts';
 
 export interface Site {
@@ -52,38 +57,59 @@ export interface Site {
 export function rule(
   name: string,
   effect: Rule['effect'],
-  http: { methods?: string[]; paths?: string[]; websocket?: boolean; when?: string; mcpLike?: boolean } = {},
+  http: {
+    methods?: string[];
+    paths?: string[];
+    websocket?: boolean;
+    when?: string;
+    mcpLike?: boolean;
+  } = {},
 ): Rule {
   const { methods, paths, websocket = false, when, mcpLike } = http;
   return {
     name,
     effect,
     action: effect === 'allow' ? 'read' : undefined,
-    http: { methods: methods && new Set(methods), paths: paths?.map(parsePathPattern), websocket, mcpLike },
+    http: {
+      methods: methods && new Set(methods),
+      paths: paths?.map(parsePathPattern),
+      websocket,
+      mcpLike,
+    },
     when: when === undefined ? undefined : CONDITIONS.compile(when, 'request'),
   };
 }
 
 const CONDITIONS = conditions(['public', 'internal', 'confidential', 'restricted']);
 
-/** A destination `crm` for http://crm.internal/ over mTLS, everything allowed, unless said otherwise. */
+/**
+ * A destination `crm` for http://crm.internal/ over mTLS, everything allowed, unless said
+ * otherwise.
+ */
 export function site(given: Site = {}): Destination {
   const { mode = 'mtls', listen, upstream, name = 'crm' } = given;
-  const rules = given.rules ?? (given.protocol === 'tcp' || mode === 'passthrough' ? [] : [rule('all', 'allow')]);
+  const rules =
+    given.rules ??
+    (given.protocol === 'tcp' || mode === 'passthrough' ? [] : [rule('all', 'allow')]);
   return Object.freeze({
     name,
     hosts: (given.hosts ?? ['crm.internal']).map(parseHostPattern),
     ports: given.ports ?? [80],
     protocol: given.protocol ?? 'http',
     listen:
-      listen === undefined || listen === false ? undefined : { host: '127.0.0.1', port: listen === true ? 0 : listen },
+      listen === undefined || listen === false
+        ? undefined
+        : { host: '127.0.0.1', port: listen === true ? 0 : listen },
     upstream,
     sentHost: given.sentHost,
     cidrs: given.cidrs ?? [],
     http2: given.http2 ?? given.protocol === 'grpc',
     tls: {
       mode,
-      peers: mode === 'mtls' ? (given.peers ?? ['spiffe://example.org/upstream']).map(parsePeerPattern) : [],
+      peers:
+        mode === 'mtls'
+          ? (given.peers ?? ['spiffe://example.org/upstream']).map(parsePeerPattern)
+          : [],
       serverName: given.serverName,
       roots: given.roots,
       insecure: given.insecure ?? false,
@@ -97,8 +123,21 @@ export function site(given: Site = {}): Destination {
     credential: given.credential,
     rules,
     spellings: spellingsOf({ name, rules }),
-    timeouts: { connect: 5000, headers: 10_000, message: 10_000, idle: 10_000, total: 60_000, ...given.timeouts },
-    limits: { concurrent: 64, body: undefined, response: undefined, rate: undefined, ...given.limits },
+    timeouts: {
+      connect: 5000,
+      headers: 10_000,
+      message: 10_000,
+      idle: 10_000,
+      total: 60_000,
+      ...given.timeouts,
+    },
+    limits: {
+      concurrent: 64,
+      body: undefined,
+      response: undefined,
+      rate: undefined,
+      ...given.limits,
+    },
     headers: given.headers,
     paths: given.paths,
     mcp: given.mcp,
@@ -135,7 +174,10 @@ export function memoryAudit(): MemoryAudit {
   const records: AuditRecord[] = [];
   const isOwn = (record: AuditRecord): boolean =>
     'exchange' in record &&
-    records.some((one) => one.kind === 'decided' && one.exchange === record.exchange && one.asker !== undefined);
+    records.some(
+      (one) =>
+        one.kind === 'decided' && one.exchange === record.exchange && one.asker !== undefined,
+    );
   return {
     records,
     fail: undefined,
@@ -197,18 +239,23 @@ export async function bench(given: BenchOptions): Promise<Bench> {
     resolve: async (name, { absolute }) => {
       asked.push(absolute ? `${name}.` : name);
       const answer = given.names?.[name];
-      if (answer === undefined) throw new Fault('upstream-unresolved', `${name} cannot be resolved (ENOTFOUND)`);
+      if (answer === undefined)
+        throw new Fault('upstream-unresolved', `${name} cannot be resolved (ENOTFOUND)`);
       return answer;
     },
   };
   const proxy = await startProxy({
-    sidecar: { forward: { host: '127.0.0.1', port: 0 }, audit: { onFailure: given.onFailure ?? 'deny' } },
+    sidecar: {
+      forward: { host: '127.0.0.1', port: 0 },
+      audit: { onFailure: given.onFailure ?? 'deny' },
+    },
     policy,
     identity: {
       states,
       current: () => currentOf(states),
       fetchJwtSvid:
-        given.fetchJwtSvid ?? (() => Promise.reject(new Fault('workload-api-unavailable', 'there is no Workload API'))),
+        given.fetchJwtSvid ??
+        (() => Promise.reject(new Fault('workload-api-unavailable', 'there is no Workload API'))),
     },
     audit: given.audit ?? audit,
     contexts: tlsContexts(),
@@ -236,7 +283,8 @@ export async function bench(given: BenchOptions): Promise<Bench> {
     port,
     open,
     ask,
-    get: (url) => ask(`GET ${url} HTTP/1.1\r\nHost: ${url.split('/')[2]}\r\nConnection: close\r\n\r\n`),
+    get: (url) =>
+      ask(`GET ${url} HTTP/1.1\r\nHost: ${url.split('/')[2]}\r\nConnection: close\r\n\r\n`),
     quiet: () => until('no exchange is live', () => proxy.live() === 0 || undefined).then(() => {}),
     [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose](),
   };
@@ -244,18 +292,24 @@ export async function bench(given: BenchOptions): Promise<Bench> {
 
 function currentOf(states: Cell<IdentityState>): Identity {
   const state = states.get();
-  if (state?.kind !== 'current') throw new Fault('no-identity', 'no SVID yet', { hint: 'see /readyz' });
+  if (state?.kind !== 'current')
+    throw new Fault('no-identity', 'no SVID yet', { hint: 'see /readyz' });
   if (state.identity.svid.notAfter <= Date.now())
     throw new Fault('identity-expired', 'our SVID expired', { hint: 'see /readyz' });
   return state.identity;
 }
 
-/** Whether a refusal has come whole behind which the connection is kept: whoever wants no more ends it. */
+/**
+ * Whether a refusal has come whole behind which the connection is kept: whoever wants no more ends
+ * it.
+ */
 export function keepsOpen(text: string): boolean {
   const at = text.search(/HTTP\/1\.1 [45]\d\d /);
   const head = at < 0 ? undefined : /^[^]*?\r\n\r\n/.exec(text.slice(at))?.[0];
   if (head === undefined || /\r\nconnection: close\r\n/i.test(head)) return false;
-  return text.length >= at + head.length + Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0);
+  return (
+    text.length >= at + head.length + Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0)
+  );
 }
 
 /** A raw connection. */
@@ -310,7 +364,9 @@ export function wireOver(socket: Socket): Wire {
         within,
       ),
     ended: () =>
-      until('the connection is over', () => (over ? text() || ' ' : undefined), 10_000).then((all) => all.trim()),
+      until('the connection is over', () => (over ? text() || ' ' : undefined), 10_000).then(
+        (all) => all.trim(),
+      ),
   };
 }
 
@@ -352,7 +408,10 @@ export function unpaired(records: readonly AuditRecord[]): readonly string[] {
       record.kind === 'refusals'
     )
       continue;
-    counts.set(record.exchange, (counts.get(record.exchange) ?? '') + (record.kind === 'ended' ? 'E' : 'D'));
+    counts.set(
+      record.exchange,
+      (counts.get(record.exchange) ?? '') + (record.kind === 'ended' ? 'E' : 'D'),
+    );
   }
   return [...counts].filter(([, kinds]) => kinds !== 'DE').map(([id, kinds]) => `${id} ${kinds}`);
 }

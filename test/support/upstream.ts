@@ -1,11 +1,17 @@
 /**
- * Real upstreams for tests. Both write down every byte that reached them: `raw` as it was on the wire, `plain` after TLS. Neither resumes
- * sessions unless `tickets` is set. A deny path is proved by `connections` being empty, or by `raw.total` and `plain.total` being 0.
+ * Real upstreams for tests. Both write down every byte that reached them: `raw` as it was on the
+ * wire, `plain` after TLS. Neither resumes sessions unless `tickets` is set. A deny path is proved
+ * by `connections` being empty, or by `raw.total` and `plain.total` being 0.
  */
 import { constants, type X509Certificate } from 'node:crypto';
 import { Duplex } from 'node:stream';
 import type { Socket } from 'node:net';
-import { createSecureContext, type SecureContext, type SecureContextOptions, TLSSocket } from 'node:tls';
+import {
+  createSecureContext,
+  type SecureContext,
+  type SecureContextOptions,
+  TLSSocket,
+} from 'node:tls';
 import { type Answerer, type Answers, answerer } from './answer.ts';
 import type { LeafOptions, TestIssuer, TestSvid } from './authority.ts';
 import { type ByteLog, byteLog, listen, type Listener, note } from './listener.ts';
@@ -38,7 +44,10 @@ export async function rawUpstream(options: RawUpstreamOptions = {}): Promise<Raw
     note(socket, raw);
     answers.serve(socket, seen);
   }, options.host);
-  return withAnswers(listener, answers, { connections, received: () => sum(connections.map(({ raw }) => raw)) });
+  return withAnswers(listener, answers, {
+    connections,
+    received: () => sum(connections.map(({ raw }) => raw)),
+  });
 }
 
 /** A connection to a TLS upstream. What TLS says is undefined until the handshake is done. */
@@ -51,7 +60,10 @@ export interface TlsConnection {
   readonly socket: TLSSocket;
   /** What TLS runs on. */
   readonly transport: Socket;
-  /** `handshaking` until TLS is up; `accepted` or `refused` by our verdict on the client; `failed` when TLS failed. */
+  /**
+   * `handshaking` until TLS is up; `accepted` or `refused` by our verdict on the client; `failed`
+   * when TLS failed.
+   */
   readonly state: 'handshaking' | 'accepted' | 'refused' | 'failed';
   /** Why it was refused or failed. */
   readonly problem: string | undefined;
@@ -102,7 +114,8 @@ type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 export async function mtlsUpstream(options: MtlsUpstreamOptions): Promise<MtlsUpstream> {
   const connections: TlsConnection[] = [];
   const answers = answerer(options);
-  let svid = options.svid ?? (await options.authority.svid(options.id ?? '/upstream', options.leaf));
+  let svid =
+    options.svid ?? (await options.authority.svid(options.id ?? '/upstream', options.leaf));
   let context = serverContext(options, svid);
   const listener = await listen((socket) => {
     connections.push(acceptTls(socket, connections.length + 1, { options, context, answers }));
@@ -141,7 +154,11 @@ function serverContext(
   });
 }
 
-function acceptTls(socket: Socket, number: number, { options, context, answers }: TlsParts): TlsConnection {
+function acceptTls(
+  socket: Socket,
+  number: number,
+  { options, context, answers }: TlsParts,
+): TlsConnection {
   const raw = byteLog();
   const plain = byteLog();
   const { alpn, client = 'require' } = options;
@@ -166,13 +183,16 @@ function acceptTls(socket: Socket, number: number, { options, context, answers }
     ...NOTHING,
   };
   secure.on('error', (problem) => {
-    if (seen.state === 'handshaking') Object.assign(seen, { state: 'failed', problem: problem.message });
+    if (seen.state === 'handshaking')
+      Object.assign(seen, { state: 'failed', problem: problem.message });
   });
   secure.once('close', () => socket.destroy());
   // A handshake cannot go on with half a connection.
   socket.once(
     'end',
-    () => seen.state === 'handshaking' && secure.destroy(new Error('the client left during the handshake')),
+    () =>
+      seen.state === 'handshaking' &&
+      secure.destroy(new Error('the client left during the handshake')),
   );
   secure.once('secure', () => {
     describe(seen);
@@ -216,12 +236,16 @@ function serverNameOf(socket: TLSSocket): string | undefined {
   return typeof servername === 'string' ? servername : undefined;
 }
 
-function verdict({ allow, client = 'require' }: MtlsUpstreamOptions, seen: TlsConnection): string | undefined {
+function verdict(
+  { allow, client = 'require' }: MtlsUpstreamOptions,
+  seen: TlsConnection,
+): string | undefined {
   if (client !== 'require') return undefined;
   if (seen.clientCertificate === undefined) return 'the client showed no certificate';
   const problem = (seen.socket as unknown as { readonly _handle: TlsHandle })._handle.verifyError();
   if (problem !== null && problem !== undefined) return problem.message;
-  if (allow !== undefined && !allow.includes(seen.spiffeId ?? '')) return `${seen.spiffeId ?? 'nobody'} is not allowed`;
+  if (allow !== undefined && !allow.includes(seen.spiffeId ?? ''))
+    return `${seen.spiffeId ?? 'nobody'} is not allowed`;
   return undefined;
 }
 
@@ -235,7 +259,8 @@ function tapped(raw: Socket, note: (chunk: Buffer) => void): Duplex {
   const duplex = new Duplex({
     allowHalfOpen: true,
     read: () => void raw.resume(),
-    write: (chunk: Buffer, _encoding, done) => void raw.write(chunk, (failure) => done(failure ?? null)),
+    write: (chunk: Buffer, _encoding, done) =>
+      void raw.write(chunk, (failure) => done(failure ?? null)),
     final: (done) => void raw.end(() => done()),
     destroy(failure, done) {
       raw.destroy();
@@ -255,7 +280,11 @@ function sum(logs: readonly ByteLog[]): number {
   return logs.reduce((total, log) => total + log.total, 0);
 }
 
-function withAnswers<T extends object, Seen>(listener: Listener, answers: Answerer<Seen>, more: T): Listener & T {
+function withAnswers<T extends object, Seen>(
+  listener: Listener,
+  answers: Answerer<Seen>,
+  more: T,
+): Listener & T {
   return Object.defineProperties(
     {
       ...listener,

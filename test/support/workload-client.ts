@@ -1,4 +1,7 @@
-/** A Workload API client that knows nothing of ours but the descriptors: what any gRPC client would see of the server. */
+/**
+ * A Workload API client that knows nothing of ours but the descriptors: what any gRPC client would
+ * see of the server.
+ */
 import { Client, credentials, Metadata, type ServiceError, type StatusObject } from '@grpc/grpc-js';
 import { create } from '@bufbuild/protobuf';
 import {
@@ -26,12 +29,19 @@ type StreamName = 'fetchX509SVID' | 'fetchX509Bundles' | 'fetchJWTBundles';
 type MessageOf<N extends StreamName> = ReturnType<Definition[N]['responseDeserialize']>;
 
 export function workloadClient(endpoint: string) {
-  const client = new Client(endpoint, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
+  const client = new Client(endpoint, credentials.createInsecure(), {
+    'grpc.use_local_subchannel_pool': 1,
+  });
   const methods = workloadApiDefinition();
   return {
     client,
-    stream<N extends StreamName>(name: N, header: readonly string[] = ['true']): Received<MessageOf<N>> {
-      const { path, requestSerialize, responseDeserialize } = methods[name] as Definition['fetchX509SVID'];
+    stream<N extends StreamName>(
+      name: N,
+      header: readonly string[] = ['true'],
+    ): Received<MessageOf<N>> {
+      const { path, requestSerialize, responseDeserialize } = methods[
+        name
+      ] as Definition['fetchX509SVID'];
       const call = client.makeServerStreamRequest(
         path,
         requestSerialize,
@@ -62,14 +72,28 @@ export function workloadClient(endpoint: string) {
       const { path, requestSerialize, responseDeserialize } = methods.fetchJWTSVID;
       const request = create(JWTSVIDRequestSchema, { audience: [...audience], spiffeId });
       return answered((done) =>
-        client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, metadata(header), done),
+        client.makeUnaryRequest(
+          path,
+          requestSerialize,
+          responseDeserialize,
+          request,
+          metadata(header),
+          done,
+        ),
       );
     },
     validate(audience: string, svid: string): Promise<ValidateJWTSVIDResponse> {
       const { path, requestSerialize, responseDeserialize } = methods.validateJWTSVID;
       const request = create(ValidateJWTSVIDRequestSchema, { audience, svid });
       return answered((done) =>
-        client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, metadata(['true']), done),
+        client.makeUnaryRequest(
+          path,
+          requestSerialize,
+          responseDeserialize,
+          request,
+          metadata(['true']),
+          done,
+        ),
       );
     },
     [Symbol.asyncDispose]: async () => client.close(),
@@ -82,7 +106,9 @@ function metadata(values: readonly string[]): Metadata {
   return made;
 }
 
-function answered<T>(act: (done: (failure: ServiceError | null, value?: T) => void) => unknown): Promise<T> {
+function answered<T>(
+  act: (done: (failure: ServiceError | null, value?: T) => void) => unknown,
+): Promise<T> {
   return new Promise((resolve, reject) => {
     act((failure, value) => {
       if (failure === null && value !== undefined) resolve(value);

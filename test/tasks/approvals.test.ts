@@ -1,18 +1,31 @@
 import t from 'tap';
-import { judgeGrant, type StepUpPolicy } from '../../lib/policy/decision/grant.ts';
 import type { Reading } from '../../lib/policy/decision/call-digest.ts';
+import { judgeGrant } from '../../lib/policy/decision/grant.ts';
 import { soleAgent } from '../../lib/policy/model/agent.ts';
-import { MOST_DENIALS } from '../../lib/tasks/denials.ts';
-import { REFUSED_LIMITS } from '../../lib/tasks/refused-calls.ts';
+import type { StepUpPolicy } from '../../lib/policy/model/grant.ts';
 import { STEP_UP_LIMITS } from '../../lib/tasks/approvals.ts';
+import { MAX_DENIALS } from '../../lib/tasks/denials.ts';
+import { REFUSED_LIMITS } from '../../lib/tasks/refused-calls.ts';
 import type { Task } from '../../lib/tasks/task.ts';
-import { asks, desk, intent, member, policyWith, refusedCall, rule, STEP_UP, VIEW, type Desk } from './fixture.ts';
+import {
+  type Desk,
+  STEP_UP,
+  VIEW,
+  asks,
+  desk,
+  intent,
+  member,
+  policyWith,
+  refusedCall,
+  rule,
+} from './fixture.ts';
 
 const CLASSES = ['public', 'internal', 'confidential', 'restricted'];
 const DIGEST = `sha-256:${'A'.repeat(43)}`;
 const asked = { targets: ['crm', 'wiki'], actions: ['read', 'write'] };
 const OLGA = { by: 'olga', as: 'operator' } as const;
-const stepUp = (given: Partial<StepUpPolicy>): ReturnType<typeof rule> => rule({ stepUp: [{ ...STEP_UP, ...given }] });
+const stepUp = (given: Partial<StepUpPolicy>): ReturnType<typeof rule> =>
+  rule({ stepUp: [{ ...STEP_UP, ...given }] });
 
 interface Write {
   readonly name?: string;
@@ -30,11 +43,21 @@ function judged(
   const { name = 'crm', by = 'write', digest, reading = 'whole' } = given;
   const destination = policy.get()?.byName.get(name);
   if (destination === undefined) throw new TypeError('no such destination');
-  const call = { destination, host: `${name}.internal`, port: 80, action: 'write', rule: by, reading };
+  const call = {
+    destination,
+    host: `${name}.internal`,
+    port: 80,
+    action: 'write',
+    rule: by,
+    reading,
+  };
   return judgeGrant(task.facts(CLASSES, one), { ...call, digest: () => digest });
 }
 
-/** The code of the verdict; a call that is granted takes what it uses, and goes on where `one` is given. */
+/**
+ * The code of the verdict; a call that is granted takes what it uses, and goes on where `one` is
+ * given.
+ */
 function write(d: Desk, task: Task, given: Write = {}, one = member('x')): string {
   const verdict = judged(d, task, given);
   const destination = d.policy.get()?.byName.get(given.name ?? 'crm');
@@ -69,7 +92,11 @@ t.test(
     const decision = refusedCall(d, task);
     const { id } = await d.tasks.stepUps.ask(task, { decision });
     await d.tasks.stepUps.approve(id, OLGA);
-    t.match(await d.tasks.stepUps.ask(task, { decision }), { id, state: 'approved', answeredBy: 'olga' });
+    t.match(await d.tasks.stepUps.ask(task, { decision }), {
+      id,
+      state: 'approved',
+      answeredBy: 'olga',
+    });
     t.same(d.tasks.stepUps.pending(), []);
     t.equal(write(d, task), 'granted');
     t.equal(write(d, task), 'step-up', 'it approves no more than it did');
@@ -79,28 +106,40 @@ t.test(
   },
 );
 
-t.test('a question names a call that was refused, and shows it; what the agent says stands apart', async (t) => {
-  const d = desk();
-  const { task } = d.tasks.open(intent(asked));
-  const other = d.tasks.open(intent(asked)).task;
-  const decision = refusedCall(d, task, { rule: 'add-note', view: { ...VIEW, path: '/admin/all' } });
-  const ask = (of: Task, id: string): Promise<unknown> => d.tasks.stepUps.ask(of, { decision: id });
-  await t.rejects(ask(task, 'x'.repeat(36)), { code: 'no-such-call', at: 'decision' }, 'of a call that was never made');
-  await t.rejects(ask(other, decision), { code: 'no-such-call' }, 'of another task');
-  t.match(await d.tasks.stepUps.ask(task, { decision, reason: 'read the opening hours' }), {
-    decision,
-    call: { method: 'POST', path: '/admin/all' },
-    action: 'write',
-    destination: 'crm',
-    rule: 'add-note',
-    reason: 'read the opening hours',
-  });
-  for (let i = 0; i < REFUSED_LIMITS.perTask; i += 1) refusedCall(d, task);
-  await t.rejects(ask(task, decision), { code: 'no-such-call' }, 'the oldest is forgotten');
-  const first = refusedCall(d, other);
-  for (let i = 0; i < REFUSED_LIMITS.perAgent; i += 1) refusedCall(d, d.tasks.open(intent(asked)).task);
-  await t.rejects(ask(other, first), { code: 'no-such-call' }, 'and so it is for an agent');
-});
+t.test(
+  'a question names a call that was refused, and shows it; what the agent says stands apart',
+  async (t) => {
+    const d = desk();
+    const { task } = d.tasks.open(intent(asked));
+    const other = d.tasks.open(intent(asked)).task;
+    const decision = refusedCall(d, task, {
+      rule: 'add-note',
+      view: { ...VIEW, path: '/admin/all' },
+    });
+    const ask = (of: Task, id: string): Promise<unknown> =>
+      d.tasks.stepUps.ask(of, { decision: id });
+    await t.rejects(
+      ask(task, 'x'.repeat(36)),
+      { code: 'no-such-call', at: 'decision' },
+      'of a call that was never made',
+    );
+    await t.rejects(ask(other, decision), { code: 'no-such-call' }, 'of another task');
+    t.match(await d.tasks.stepUps.ask(task, { decision, reason: 'read the opening hours' }), {
+      decision,
+      call: { method: 'POST', path: '/admin/all' },
+      action: 'write',
+      destination: 'crm',
+      rule: 'add-note',
+      reason: 'read the opening hours',
+    });
+    for (let i = 0; i < REFUSED_LIMITS.perTask; i += 1) refusedCall(d, task);
+    await t.rejects(ask(task, decision), { code: 'no-such-call' }, 'the oldest is forgotten');
+    const first = refusedCall(d, other);
+    for (let i = 0; i < REFUSED_LIMITS.perAgent; i += 1)
+      refusedCall(d, d.tasks.open(intent(asked)).task);
+    await t.rejects(ask(other, first), { code: 'no-such-call' }, 'and so it is for an agent');
+  },
+);
 
 t.test('an approval lapses, and what lives on it is cut', async (t) => {
   const d = desk({}, stepUp({ uses: 5 }));
@@ -115,64 +154,100 @@ t.test('an approval lapses, and what lives on it is cut', async (t) => {
   t.match(d.events.at(-1), { event: 'step-up-lapsed' });
 });
 
-t.test('a call that took the last use of an approval keeps it when it is decided again', async (t) => {
-  const d = desk();
-  const { task } = d.tasks.open(intent(asked));
-  await d.tasks.stepUps.approve((await asks(d, task)).id, OLGA);
-  const running = member('long');
-  t.equal(write(d, task, {}, running), 'granted');
-  t.equal(judged(d, task, {}, running).code, 'granted');
-  t.equal(judged(d, task, {}).code, 'step-up');
-});
+t.test(
+  'a call that took the last use of an approval keeps it when it is decided again',
+  async (t) => {
+    const d = desk();
+    const { task } = d.tasks.open(intent(asked));
+    await d.tasks.stepUps.approve((await asks(d, task)).id, OLGA);
+    const running = member('long');
+    t.equal(write(d, task, {}, running), 'granted');
+    t.equal(judged(d, task, {}, running).code, 'granted');
+    t.equal(judged(d, task, {}).code, 'step-up');
+  },
+);
 
-t.test('an approval is for its action, its destination, its rule and its parameters alone', async (t) => {
-  const d = desk({}, stepUp({ bound: true, uses: 9 }));
-  const { task } = d.tasks.open(intent(asked));
-  await d.tasks.stepUps.approve((await asks(d, task, { digest: DIGEST })).id, OLGA);
-  t.equal(write(d, task, { digest: DIGEST }), 'granted');
-  t.equal(
-    write(d, task, { digest: DIGEST.replace('A', 'B') }),
-    'step-up',
-    'parameters changed after the permit (B-56)',
-  );
-  t.equal(write(d, task, { digest: DIGEST, by: 'delete' }), 'step-up');
-  t.equal(write(d, task, { name: 'wiki', digest: DIGEST }), 'step-up');
-  const loose = desk({}, stepUp({ uses: 9 }));
-  const free = loose.tasks.open(intent(asked)).task;
-  await loose.tasks.stepUps.approve((await asks(loose, free)).id, OLGA);
-  t.equal(write(loose, free, { digest: DIGEST }), 'granted', 'whatever its parameters');
-  t.equal(write(loose, free, { by: 'delete' }), 'step-up', 'but of its rule');
-  t.equal(write(loose, free, { name: 'wiki' }), 'step-up', 'and its destination');
-});
+t.test(
+  'an approval is for its action, its destination, its rule and its parameters alone',
+  async (t) => {
+    const d = desk({}, stepUp({ bound: true, uses: 9 }));
+    const { task } = d.tasks.open(intent(asked));
+    await d.tasks.stepUps.approve((await asks(d, task, { digest: DIGEST })).id, OLGA);
+    t.equal(write(d, task, { digest: DIGEST }), 'granted');
+    t.equal(
+      write(d, task, { digest: DIGEST.replace('A', 'B') }),
+      'step-up',
+      'parameters changed after the permit (B-56)',
+    );
+    t.equal(write(d, task, { digest: DIGEST, by: 'delete' }), 'step-up');
+    t.equal(write(d, task, { name: 'wiki', digest: DIGEST }), 'step-up');
+    const loose = desk({}, stepUp({ uses: 9 }));
+    const free = loose.tasks.open(intent(asked)).task;
+    await loose.tasks.stepUps.approve((await asks(loose, free)).id, OLGA);
+    t.equal(write(loose, free, { digest: DIGEST }), 'granted', 'whatever its parameters');
+    t.equal(write(loose, free, { by: 'delete' }), 'step-up', 'but of its rule');
+    t.equal(write(loose, free, { name: 'wiki' }), 'step-up', 'and its destination');
+  },
+);
 
 t.test('what is not read whole is not approved, and counts as no call', async (t) => {
-  for (const given of [{ bound: true }, { bound: false, uses: 3 }, { bound: true, uses: Infinity }]) {
+  for (const given of [
+    { bound: true },
+    { bound: false, uses: 3 },
+    { bound: true, uses: Infinity },
+  ]) {
     const d = desk({}, stepUp(given));
     const { task } = d.tasks.open(intent(asked));
-    t.match(judged(d, task, { reading: 'unread' }), { code: 'step-up', unread: 65_536 }, 'content is read first');
-    t.match(judged(d, task, { reading: 'long' }), { code: 'not-approvable', reason: /longer than the 65536 bytes/ });
-    t.match(judged(d, task, { reading: 'never' }), { code: 'not-approvable', hint: /bound: false and uncounted/ });
+    t.match(
+      judged(d, task, { reading: 'unread' }),
+      { code: 'step-up', unread: 65_536 },
+      'content is read first',
+    );
+    t.match(judged(d, task, { reading: 'long' }), {
+      code: 'not-approvable',
+      reason: /longer than the 65536 bytes/,
+    });
+    t.match(judged(d, task, { reading: 'never' }), {
+      code: 'not-approvable',
+      hint: /bound: false and uncounted/,
+    });
     const digest = given.bound ? DIGEST : undefined;
     await d.tasks.stepUps.approve((await asks(d, task, { digest })).id, OLGA);
-    for (const reading of ['unread', 'long', 'never'] as const) t.not(write(d, task, { reading }), 'granted', reading);
+    for (const reading of ['unread', 'long', 'never'] as const)
+      t.not(write(d, task, { reading }), 'granted', reading);
   }
   const d = desk({}, stepUp({ uses: Infinity }));
   const { task } = d.tasks.open(intent(asked));
-  t.match(judged(d, task, { reading: 'never', by: undefined }), { code: 'step-up', unread: undefined });
+  t.match(judged(d, task, { reading: 'never', by: undefined }), {
+    code: 'step-up',
+    unread: undefined,
+  });
   t.match(await d.tasks.stepUps.approve((await asks(d, task)).id, OLGA), { uses: Infinity });
-  for (const reading of ['never', 'whole', 'unread'] as const) t.equal(write(d, task, { reading }), 'granted');
+  for (const reading of ['never', 'whole', 'unread'] as const)
+    t.equal(write(d, task, { reading }), 'granted');
   t.match(d.events.at(-1), { event: 'step-up-approved', detail: { uses: 'unlimited' } });
 });
 
-t.test('an approval can only be narrower than the policy, and comes from who the policy says', async (t) => {
-  const d = desk({}, stepUp({ approvers: new Set(['webhook']), uses: 3 }));
-  const { task } = d.tasks.open(intent(asked));
-  const { id } = await asks(d, task);
-  await t.rejects(d.tasks.stepUps.approve(id, OLGA), { code: 'denied', hint: /webhook/ }, 'a local one is forbidden');
-  await d.tasks.stepUps.approve(id, { by: 'hook', as: 'webhook', lasts: 3_600_000, uses: 1000 });
-  t.match(task.elevations, [{ uses: 3, until: d.clock.monotonic() + 60_000 }]);
-  await t.rejects(d.tasks.stepUps.approve(id, { by: 'hook', as: 'webhook' }), { code: 'no-such-step-up' }, 'once');
-});
+t.test(
+  'an approval can only be narrower than the policy, and comes from who the policy says',
+  async (t) => {
+    const d = desk({}, stepUp({ approvers: new Set(['webhook']), uses: 3 }));
+    const { task } = d.tasks.open(intent(asked));
+    const { id } = await asks(d, task);
+    await t.rejects(
+      d.tasks.stepUps.approve(id, OLGA),
+      { code: 'denied', hint: /webhook/ },
+      'a local one is forbidden',
+    );
+    await d.tasks.stepUps.approve(id, { by: 'hook', as: 'webhook', lasts: 3_600_000, uses: 1000 });
+    t.match(task.elevations, [{ uses: 3, until: d.clock.monotonic() + 60_000 }]);
+    await t.rejects(
+      d.tasks.stepUps.approve(id, { by: 'hook', as: 'webhook' }),
+      { code: 'no-such-step-up' },
+      'once',
+    );
+  },
+);
 
 t.test('policy may approve by itself, which leaves its record', async (t) => {
   const d = desk({}, stepUp({ approvers: new Set(['policy']) }));
@@ -182,20 +257,26 @@ t.test('policy may approve by itself, which leaves its record', async (t) => {
   t.match(d.events.at(-1), { event: 'step-up-approved', detail: { as: 'policy' } });
 });
 
-t.test('what is not in the grant, is free anyway, or is of an ended task cannot be asked for', async (t) => {
-  const d = desk();
-  const { task } = d.tasks.open(intent(asked));
-  await t.rejects(asks(d, task, { action: 'admin' }), { code: 'denied', hint: /intent/ });
-  await t.rejects(asks(d, task, { action: 'read' }), { message: /without a step-up/ });
-  await t.rejects(asks(d, task, { destination: 'vault' }), { code: 'denied' });
-  await t.rejects(asks(d, task, { digest: DIGEST }), { code: 'denied', message: /policy has changed/ });
-  const { id } = await asks(d, task);
-  const decision = refusedCall(d, task);
-  d.tasks.end(task, 'completed', 'done');
-  await t.rejects(d.tasks.stepUps.approve(id, OLGA), { code: 'no-such-step-up' });
-  await t.rejects(d.tasks.stepUps.ask(task, { decision }), { code: /no-such-call|task-unknown/ });
-  await t.rejects(d.tasks.stepUps.approve('s-nothing', OLGA), { code: 'no-such-step-up' });
-});
+t.test(
+  'what is not in the grant, is free anyway, or is of an ended task cannot be asked for',
+  async (t) => {
+    const d = desk();
+    const { task } = d.tasks.open(intent(asked));
+    await t.rejects(asks(d, task, { action: 'admin' }), { code: 'denied', hint: /intent/ });
+    await t.rejects(asks(d, task, { action: 'read' }), { message: /without a step-up/ });
+    await t.rejects(asks(d, task, { destination: 'vault' }), { code: 'denied' });
+    await t.rejects(asks(d, task, { digest: DIGEST }), {
+      code: 'denied',
+      message: /policy has changed/,
+    });
+    const { id } = await asks(d, task);
+    const decision = refusedCall(d, task);
+    d.tasks.end(task, 'completed', 'done');
+    await t.rejects(d.tasks.stepUps.approve(id, OLGA), { code: 'no-such-step-up' });
+    await t.rejects(d.tasks.stepUps.ask(task, { decision }), { code: /no-such-call|task-unknown/ });
+    await t.rejects(d.tasks.stepUps.approve('s-nothing', OLGA), { code: 'no-such-step-up' });
+  },
+);
 
 t.test('a question that nobody answers lapses', async (t) => {
   const d = desk();
@@ -207,24 +288,28 @@ t.test('a question that nobody answers lapses', async (t) => {
   await t.rejects(d.tasks.stepUps.approve(id, OLGA), { code: 'no-such-step-up' });
 });
 
-t.test('few questions wait at one time, for a task and for an agent; the same one waits once', async (t) => {
-  const agents = [soleAgent('a'), soleAgent('b')];
-  const d = desk({ agents }, stepUp({ bound: true }));
-  const { waitingPerTask, waitingPerAgent } = STEP_UP_LIMITS;
-  t.same([waitingPerTask, waitingPerAgent], [3, 10]);
-  const open = (i = 0): Task => d.tasks.open(intent(asked), agents[i]).task;
-  const fresh = (task: Task, n: number): Promise<unknown> => asks(d, task, { digest: `sha-256:${n}` });
-  const first = open();
-  const one = await asks(d, first, { digest: DIGEST });
-  t.equal((await asks(d, first, { digest: DIGEST })).id, one.id, 'asked again while it waits');
-  for (let n = 1; n < waitingPerTask; n += 1) await fresh(first, n);
-  await t.rejects(fresh(first, 9), { code: 'too-many', message: /3 questions of task/ });
-  for (let n = waitingPerTask; n < waitingPerAgent; n += 1) await fresh(open(), n);
-  await t.rejects(fresh(open(), 99), { code: 'too-many', message: /10 questions of agent a/ });
-  await fresh(open(1), 1);
-  d.tasks.stepUps.deny(one.id, { by: 'olga', why: 'no' });
-  await fresh(first, 9);
-});
+t.test(
+  'few questions wait at one time, for a task and for an agent; the same one waits once',
+  async (t) => {
+    const agents = [soleAgent('a'), soleAgent('b')];
+    const d = desk({ agents }, stepUp({ bound: true }));
+    const { waitingPerTask, waitingPerAgent } = STEP_UP_LIMITS;
+    t.same([waitingPerTask, waitingPerAgent], [3, 10]);
+    const open = (i = 0): Task => d.tasks.open(intent(asked), agents[i]).task;
+    const fresh = (task: Task, n: number): Promise<unknown> =>
+      asks(d, task, { digest: `sha-256:${n}` });
+    const first = open();
+    const one = await asks(d, first, { digest: DIGEST });
+    t.equal((await asks(d, first, { digest: DIGEST })).id, one.id, 'asked again while it waits');
+    for (let n = 1; n < waitingPerTask; n += 1) await fresh(first, n);
+    await t.rejects(fresh(first, 9), { code: 'too-many', message: /3 questions of task/ });
+    for (let n = waitingPerTask; n < waitingPerAgent; n += 1) await fresh(open(), n);
+    await t.rejects(fresh(open(), 99), { code: 'too-many', message: /10 questions of agent a/ });
+    await fresh(open(1), 1);
+    d.tasks.stepUps.deny(one.id, { by: 'olga', why: 'no' });
+    await fresh(first, 9);
+  },
+);
 
 t.test('what was answered makes room, and all of it is bounded', async (t) => {
   const d = desk({}, stepUp({ approvers: new Set(['policy']) }));
@@ -232,7 +317,11 @@ t.test('what was answered makes room, and all of it is bounded', async (t) => {
   const first = open();
   for (let i = 0; i < 3 * STEP_UP_LIMITS.perTask; i += 1) await asks(d, first);
   t.equal(d.tasks.stepUps.of(first).length, STEP_UP_LIMITS.perTask);
-  for (let left = STEP_UP_LIMITS.all - STEP_UP_LIMITS.perTask; left > 0; left -= STEP_UP_LIMITS.perTask) {
+  for (
+    let left = STEP_UP_LIMITS.all - STEP_UP_LIMITS.perTask;
+    left > 0;
+    left -= STEP_UP_LIMITS.perTask
+  ) {
     const task = open();
     for (let i = 0; i < STEP_UP_LIMITS.perTask; i += 1) await asks(d, task);
   }
@@ -242,41 +331,50 @@ t.test('what was answered makes room, and all of it is bounded', async (t) => {
   t.equal((await asks(d, open())).state, 'approved', 'what a task asked goes with it');
 });
 
-t.test('a refusal says who and why, and holds for the agent in every task until it lapses', async (t) => {
-  const agents = [soleAgent('a'), soleAgent('b')];
-  const d = desk({ agents }, stepUp({ bound: true }));
-  const { task } = d.tasks.open(intent(asked), agents[0]);
-  const { id } = await asks(d, task, { digest: DIGEST });
-  const denied = d.tasks.stepUps.deny(id, { by: 'olga', why: 'not today' });
-  t.match(denied, { state: 'denied', answeredBy: 'olga', answer: 'not today' });
-  t.equal(write(d, task, { digest: DIGEST }), 'step-up');
-  const again = d.tasks.open(intent(asked), agents[0]).task;
-  for (const one of [task, again])
-    await t.rejects(asks(d, one, { digest: DIGEST }), {
-      code: 'denied',
-      message: /olga has refused this: not today/,
-      hint: /holds for 900 s, in every task/,
-    });
-  await asks(d, again, { digest: DIGEST.replace('A', 'B') });
-  await asks(d, again, { digest: DIGEST, rule: 'other' });
-  await asks(d, again, { digest: DIGEST, destination: 'wiki' });
-  await asks(d, d.tasks.open(intent(asked), agents[1]).task, { digest: DIGEST });
-  d.clock.pass(900_000);
-  const later = d.tasks.open(intent(asked), agents[0]).task;
-  const { id: next } = await asks(d, later, { digest: DIGEST });
-  d.tasks.stepUps.deny(next, { by: 'olga', why: 'no', lasts: 5000 });
-  await t.rejects(asks(d, later, { digest: DIGEST }), { code: 'denied', hint: /holds for 5 s/ });
-  d.clock.pass(5000);
-  t.equal((await asks(d, later, { digest: DIGEST })).state, 'pending');
-});
+t.test(
+  'a refusal says who and why, and holds for the agent in every task until it lapses',
+  async (t) => {
+    const agents = [soleAgent('a'), soleAgent('b')];
+    const d = desk({ agents }, stepUp({ bound: true }));
+    const { task } = d.tasks.open(intent(asked), agents[0]);
+    const { id } = await asks(d, task, { digest: DIGEST });
+    const denied = d.tasks.stepUps.deny(id, { by: 'olga', why: 'not today' });
+    t.match(denied, { state: 'denied', answeredBy: 'olga', answer: 'not today' });
+    t.equal(write(d, task, { digest: DIGEST }), 'step-up');
+    const again = d.tasks.open(intent(asked), agents[0]).task;
+    for (const one of [task, again])
+      await t.rejects(asks(d, one, { digest: DIGEST }), {
+        code: 'denied',
+        message: /olga has refused this: not today/,
+        hint: /holds for 900 s, in every task/,
+      });
+    await asks(d, again, { digest: DIGEST.replace('A', 'B') });
+    await asks(d, again, { digest: DIGEST, rule: 'other' });
+    await asks(d, again, { digest: DIGEST, destination: 'wiki' });
+    await asks(d, d.tasks.open(intent(asked), agents[1]).task, { digest: DIGEST });
+    d.clock.pass(900_000);
+    const later = d.tasks.open(intent(asked), agents[0]).task;
+    const { id: next } = await asks(d, later, { digest: DIGEST });
+    d.tasks.stepUps.deny(next, { by: 'olga', why: 'no', lasts: 5000 });
+    await t.rejects(asks(d, later, { digest: DIGEST }), { code: 'denied', hint: /holds for 5 s/ });
+    d.clock.pass(5000);
+    t.equal((await asks(d, later, { digest: DIGEST })).state, 'pending');
+  },
+);
 
-t.test('an agent that was refused so often that a refusal could be forgotten asks no more', async (t) => {
-  const d = desk({}, stepUp({ bound: true }));
-  const { task } = d.tasks.open(intent(asked));
-  for (let i = 0; i < MOST_DENIALS; i += 1)
-    d.tasks.stepUps.deny((await asks(d, task, { digest: `sha-256:${i}` })).id, { by: 'olga', why: 'no' });
-  await t.rejects(asks(d, task, { digest: DIGEST }), { code: 'too-many' });
-});
+t.test(
+  'an agent that was refused so often that a refusal could be forgotten asks no more',
+  async (t) => {
+    const d = desk({}, stepUp({ bound: true }));
+    const { task } = d.tasks.open(intent(asked));
+    for (let i = 0; i < MAX_DENIALS; i += 1)
+      d.tasks.stepUps.deny((await asks(d, task, { digest: `sha-256:${i}` })).id, {
+        by: 'olga',
+        why: 'no',
+      });
+    await t.rejects(asks(d, task, { digest: DIGEST }), { code: 'too-many' });
+  },
+);
 
 t.test(
   'what the policy no longer lets anybody approve is not approved, and what was approved so is taken back',
@@ -301,13 +399,16 @@ t.test(
     const waits = await asks(d, task);
     d.policy.set(policyWith(stepUp({ approvers: new Set(['webhook']), bound: true })));
     t.same(task.elevations, [], 'it was for any parameters');
-    await t.rejects(d.tasks.stepUps.approve(waits.id, { by: 'hook', as: 'webhook' }), { message: /has changed/ });
+    await t.rejects(d.tasks.stepUps.approve(waits.id, { by: 'hook', as: 'webhook' }), {
+      message: /has changed/,
+    });
   },
 );
 
 t.test('what cannot be recorded is neither asked nor approved, and says so (R5)', async (t) => {
   let works = true;
-  const recorded = (): Promise<void> => (works ? Promise.resolve() : Promise.reject(new Error('no space left')));
+  const recorded = (): Promise<void> =>
+    works ? Promise.resolve() : Promise.reject(new Error('no space left'));
   const d = desk({ recorded });
   const { task } = d.tasks.open(intent(asked));
   const { id } = await asks(d, task);
@@ -316,44 +417,68 @@ t.test('what cannot be recorded is neither asked nor approved, and says so (R5)'
     code: 'audit-unavailable',
     message: /the approval could not be recorded, .*no space left/,
   });
-  t.same([task.elevations, write(d, task), d.tasks.stepUps.get(id)?.state], [[], 'step-up', 'pending']);
-  t.match(d.events.at(-1), { event: 'step-up-unanswered', detail: { stepUp: id, why: /no space left/ } });
-  await t.rejects(asks(d, task, { destination: 'wiki' }), { code: 'audit-unavailable', message: /the question/ });
+  t.same(
+    [task.elevations, write(d, task), d.tasks.stepUps.get(id)?.state],
+    [[], 'step-up', 'pending'],
+  );
+  t.match(d.events.at(-1), {
+    event: 'step-up-unanswered',
+    detail: { stepUp: id, why: /no space left/ },
+  });
+  await t.rejects(asks(d, task, { destination: 'wiki' }), {
+    code: 'audit-unavailable',
+    message: /the question/,
+  });
   t.equal(d.tasks.stepUps.of(task).length, 1, 'nor is it asked');
   works = true;
   t.equal((await d.tasks.stepUps.approve(id, OLGA)).state, 'approved');
   t.equal(write(d, task), 'granted');
 });
 
-t.test('while an approval is being recorded nobody else answers, and a task that ends is not elevated', async (t) => {
-  let settle = (): void => {};
-  let slow = false;
-  const recorded = (): Promise<void> => (slow ? new Promise((resolve) => (settle = resolve)) : Promise.resolve());
-  const d = desk({ recorded });
-  const { task } = d.tasks.open(intent(asked));
-  const { id } = await asks(d, task);
-  slow = true;
-  const first = d.tasks.stepUps.approve(id, OLGA);
-  t.equal(write(d, task), 'step-up', 'not before it stands in the evidence');
-  await t.rejects(d.tasks.stepUps.approve(id, OLGA), { message: /is being answered/ });
-  t.throws(() => d.tasks.stepUps.deny(id, { by: 'paul', why: 'no' }), { code: 'no-such-step-up' });
-  d.tasks.end(task, 'revoked', 'by hand');
-  settle();
-  await t.rejects(first, { code: 'no-such-step-up' });
-  t.same(task.elevations, []);
-});
+t.test(
+  'while an approval is being recorded nobody else answers, and a task that ends is not elevated',
+  async (t) => {
+    let settle = (): void => {};
+    let slow = false;
+    const recorded = (): Promise<void> =>
+      slow ? new Promise((resolve) => (settle = resolve)) : Promise.resolve();
+    const d = desk({ recorded });
+    const { task } = d.tasks.open(intent(asked));
+    const { id } = await asks(d, task);
+    slow = true;
+    const first = d.tasks.stepUps.approve(id, OLGA);
+    t.equal(write(d, task), 'step-up', 'not before it stands in the evidence');
+    await t.rejects(d.tasks.stepUps.approve(id, OLGA), { message: /is being answered/ });
+    t.throws(() => d.tasks.stepUps.deny(id, { by: 'paul', why: 'no' }), {
+      code: 'no-such-step-up',
+    });
+    d.tasks.end(task, 'revoked', 'by hand');
+    settle();
+    await t.rejects(first, { code: 'no-such-step-up' });
+    t.same(task.elevations, []);
+  },
+);
 
-t.test('the words by which an approval was had, and those of the answer, stand in the records', async (t) => {
-  const d = desk({}, stepUp({ bound: true }));
-  const { task } = d.tasks.open(intent(asked));
-  const { id } = await asks(d, task, { digest: DIGEST }, 'the customer asked');
-  d.tasks.stepUps.deny(id, { by: 'olga', why: 'not today' });
-  const about = { stepUp: id, action: 'write', destination: 'crm', rule: 'write', digest: DIGEST };
-  t.match(d.events.slice(1), [
-    {
-      event: 'step-up-asked',
-      detail: { ...about, reason: 'the customer asked', call: 'POST crm.internal:80/v1/notes' },
-    },
-    { event: 'step-up-denied', detail: { ...about, by: 'olga', answer: 'not today' } },
-  ]);
-});
+t.test(
+  'the words by which an approval was had, and those of the answer, stand in the records',
+  async (t) => {
+    const d = desk({}, stepUp({ bound: true }));
+    const { task } = d.tasks.open(intent(asked));
+    const { id } = await asks(d, task, { digest: DIGEST }, 'the customer asked');
+    d.tasks.stepUps.deny(id, { by: 'olga', why: 'not today' });
+    const about = {
+      stepUp: id,
+      action: 'write',
+      destination: 'crm',
+      rule: 'write',
+      digest: DIGEST,
+    };
+    t.match(d.events.slice(1), [
+      {
+        event: 'step-up-asked',
+        detail: { ...about, reason: 'the customer asked', call: 'POST crm.internal:80/v1/notes' },
+      },
+      { event: 'step-up-denied', detail: { ...about, by: 'olga', answer: 'not today' } },
+    ]);
+  },
+);

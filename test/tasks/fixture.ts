@@ -1,17 +1,17 @@
 /** Tasks over a policy of three destinations, on a clock that the test moves. */
 import { randomUUID } from 'node:crypto';
-import { cell, type Cell } from '../../lib/base/cell.ts';
+import { type Cell, cell } from '../../lib/base/cell.ts';
 import type { Clock } from '../../lib/base/clock.ts';
-import type { CallView } from '../../lib/policy/review/call-view.ts';
-import type { StepUpPolicy, TaskPolicy } from '../../lib/policy/decision/grant.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Policy } from '../../lib/policy/model/destination.ts';
-import type { TaskEvent } from '../../lib/tasks/events.ts';
-import { parseIntent, type Intent } from '../../lib/tasks/intent.ts';
-import type { RefusedCall } from '../../lib/tasks/refused-calls.ts';
+import type { StepUpPolicy, TaskPolicy } from '../../lib/policy/model/grant.ts';
+import type { Policy } from '../../lib/policy/model/policy.ts';
+import type { CallView } from '../../lib/policy/review/call-view.ts';
 import type { StepUp } from '../../lib/tasks/approvals.ts';
+import type { TaskEvent } from '../../lib/tasks/events.ts';
+import { type Intent, parseIntent } from '../../lib/tasks/intent.ts';
+import type { RefusedCall } from '../../lib/tasks/refused-calls.ts';
+import { type Tasks, type TasksOptions, tasks } from '../../lib/tasks/registry.ts';
 import type { Task } from '../../lib/tasks/task.ts';
-import { tasks, type Tasks, type TasksOptions } from '../../lib/tasks/registry.ts';
 import { destination } from '../policy/destination.ts';
 
 export interface ManualClock extends Clock {
@@ -116,7 +116,13 @@ export function desk(given: Partial<TasksOptions> = {}, ...rules: readonly TaskP
 export function intent(given: Readonly<Record<string, unknown>> = {}): Intent {
   return parseIntent(
     'intent',
-    JSON.stringify({ purpose: 'support', owner: 'alice', targets: ['crm'], actions: ['read'], ...given }),
+    JSON.stringify({
+      purpose: 'support',
+      owner: 'alice',
+      targets: ['crm'],
+      actions: ['read'],
+      ...given,
+    }),
   );
 }
 
@@ -131,20 +137,39 @@ export const VIEW: CallView = {
 };
 
 /** A call of the task that was refused because it waits for an approval; gives its decision. */
-export function refusedCall({ tasks: registry }: Desk, task: Task, given: Partial<RefusedCall> = {}): string {
+export function refusedCall(
+  { tasks: registry }: Desk,
+  task: Task,
+  given: Partial<RefusedCall> = {},
+): string {
   const id = given.id ?? randomUUID();
-  const call = { action: 'write', destination: 'crm', rule: 'write', digest: undefined, view: VIEW };
+  const call = {
+    action: 'write',
+    destination: 'crm',
+    rule: 'write',
+    digest: undefined,
+    view: VIEW,
+  };
   registry.stepUps.refused(task, { ...call, ...given, id });
   return id;
 }
 
 /** The same, asked for. */
-export function asks(d: Desk, task: Task, given: Partial<RefusedCall> = {}, reason?: string): Promise<StepUp> {
+export function asks(
+  d: Desk,
+  task: Task,
+  given: Partial<RefusedCall> = {},
+  reason?: string,
+): Promise<StepUp> {
   return d.tasks.stepUps.ask(task, { decision: refusedCall(d, task, given), reason });
 }
 
 /** Something under way for a task. */
-export function member(id: string): { readonly id: string; readonly reasons: string[]; abort(reason: Error): void } {
+export function member(id: string): {
+  readonly id: string;
+  readonly reasons: string[];
+  abort(reason: Error): void;
+} {
   const reasons: string[] = [];
   return { id, reasons, abort: (reason) => void reasons.push(reason.message) };
 }

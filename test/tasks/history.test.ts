@@ -1,7 +1,11 @@
 import t from 'tap';
 import { history } from '../../lib/tasks/history.ts';
 
-const mark = (action: string, destination: string, dataClass: string) => ({ action, destination, dataClass });
+const mark = (action: string, destination: string, dataClass: string) => ({
+  action,
+  destination,
+  dataClass,
+});
 
 t.test('reading marks what was read, writing what was written, everything else both', async (t) => {
   const h = history();
@@ -15,16 +19,19 @@ t.test('reading marks what was read, writing what was written, everything else b
   t.same([...destinations], ['crm', 'wiki', 'shell']);
 });
 
-t.test('an exchange does not see its own marks, and sees them once another has made them too', async (t) => {
-  const h = history();
-  t.ok(h.mark('a', mark('read', 'crm', 'confidential')));
-  t.same([...h.before('a').read], []);
-  t.same([...h.before('b').read], ['confidential']);
-  t.ok(h.mark('b', mark('read', 'crm', 'confidential')), 'a sees it now');
-  t.same([...h.before('a').read], ['confidential']);
-  t.notOk(h.mark('c', mark('read', 'crm', 'confidential')), 'nobody sees more than before');
-  t.notOk(h.mark('a', mark('read', 'crm', 'confidential')));
-});
+t.test(
+  'an exchange does not see its own marks, and sees them once another has made them too',
+  async (t) => {
+    const h = history();
+    t.ok(h.mark('a', mark('read', 'crm', 'confidential')));
+    t.same([...h.before('a').read], []);
+    t.same([...h.before('b').read], ['confidential']);
+    t.ok(h.mark('b', mark('read', 'crm', 'confidential')), 'a sees it now');
+    t.same([...h.before('a').read], ['confidential']);
+    t.notOk(h.mark('c', mark('read', 'crm', 'confidential')), 'nobody sees more than before');
+    t.notOk(h.mark('a', mark('read', 'crm', 'confidential')));
+  },
+);
 
 t.test('a past that is not known counts as having read and written every class', async (t) => {
   const h = history(['public', 'restricted']);

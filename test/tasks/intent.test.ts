@@ -14,9 +14,17 @@ t.test('an intent is YAML or JSON, with defaults', async (t) => {
     isolated: false,
     hold: false,
   };
-  const yaml = 'purpose: support\nowner: alice\ntargets: [crm, "api.example.com:443"]\nactions: [read]\nlifetime: 5m\n';
+  const yaml =
+    'purpose: support\nowner: alice\ntargets: [crm, "api.example.com:443"]\nactions: ' +
+    '[read]\nlifetime: 5m\n';
   t.same(parseIntent('i.yaml', yaml), wanted);
-  const json = { purpose: 'support', owner: 'alice', targets: wanted.targets, actions: ['read'], lifetime: '5m' };
+  const json = {
+    purpose: 'support',
+    owner: 'alice',
+    targets: wanted.targets,
+    actions: ['read'],
+    lifetime: '5m',
+  };
   t.same(parseIntent('body', JSON.stringify(json, undefined, 2)), wanted);
 });
 
@@ -25,7 +33,10 @@ t.test('a wrong intent is answered with place and fix, and nothing is guessed', 
   const cases: readonly (readonly [string, RegExp])[] = [
     ['', /must be one document/],
     [`${whole}---\n${whole}`, /must be one document/],
-    ['purpose: a\ntargets: [c]\nactions: [read]\n', /i:1:1.*nobody answers for the task; write owner/],
+    [
+      'purpose: a\ntargets: [c]\nactions: [read]\n',
+      /i:1:1.*nobody answers for the task; write owner/,
+    ],
     [`${whole}purpose: b\n`, /i:5:1.*purpose/],
     [`${whole}ttl: 5m\n`, /i:5:1 unknown key "ttl"/],
     [`${whole}lifetime: 5\n`, /i:5:11 lifetime: 5 is a number/],
@@ -41,5 +52,6 @@ t.test('a wrong intent is answered with place and fix, and nothing is guessed', 
     ['{"purpose": "a", "purpose": "b"}', /purpose/],
     ['x'.repeat(70_000), /at most 65536/],
   ];
-  for (const [text, message] of cases) t.throws(() => parseIntent('i', text), { message }, text.slice(0, 60));
+  for (const [text, message] of cases)
+    t.throws(() => parseIntent('i', text), { message }, text.slice(0, 60));
 });

@@ -18,49 +18,75 @@ const WHOSE = { agent: 'agent', purpose: 'support' };
 function call({ tasks, policy }: Desk, task: Task): ReturnType<typeof judgeGrant> {
   const destination = policy.get()?.byName.get('crm');
   if (destination === undefined) throw new TypeError('there is a crm');
-  const asked = { destination, host: 'crm.internal', port: 80, action: 'read', rule: 'read', digest: () => undefined };
+  const asked = {
+    destination,
+    host: 'crm.internal',
+    port: 80,
+    action: 'read',
+    rule: 'read',
+    digest: () => undefined,
+  };
   const verdict = judgeGrant(task.facts([]), { ...asked, reading: 'whole' });
   if (verdict.code === 'granted')
     tasks.claim(member('m'), { task, destination, action: 'read', elevation: verdict.elevation });
   return verdict;
 }
 
-t.test('an agent opens so many tasks for a purpose in any span of that length, derived ones included', async (t) => {
-  const d = desk({}, rule({ quotas: { tasks: per(3) } }), rule({ name: 'other', purposes: ['other'] }));
-  const { task } = d.tasks.open(intent());
-  d.clock.pass(1000);
-  d.tasks.derive(task, intent());
-  d.tasks.end(d.tasks.open(intent()).task, 'completed', 'done');
-  const refused = { code: 'quota-spent', http: 429, retryAfter: 3599, message: /3\/h tasks .* for purpose support/ };
-  t.throws(() => d.tasks.open(intent()), refused, 'a task that has ended counts');
-  t.throws(() => d.tasks.derive(task, intent()), refused);
-  t.throws(() => d.tasks.open(intent({ targets: ['vault'] })), { code: 'task-refused' });
-  t.ok(d.tasks.open(intent({ purpose: 'other' })), 'another purpose is counted apart');
-  d.clock.pass(HOUR - 1001);
-  t.throws(() => d.tasks.open(intent()), { code: 'quota-spent', retryAfter: 1 });
-  d.clock.pass(1);
-  t.ok(d.tasks.open(intent()));
-  t.throws(
-    () => d.tasks.open(intent()),
-    { code: 'quota-spent', retryAfter: 1 },
-    'the window slides: it is not begun anew',
-  );
-  t.equal(d.events.filter(({ event }) => event === 'opened').length, 5, 'what was refused was not opened');
-});
+t.test(
+  'an agent opens so many tasks for a purpose in any span of that length, derived ones included',
+  async (t) => {
+    const d = desk(
+      {},
+      rule({ quotas: { tasks: per(3) } }),
+      rule({ name: 'other', purposes: ['other'] }),
+    );
+    const { task } = d.tasks.open(intent());
+    d.clock.pass(1000);
+    d.tasks.derive(task, intent());
+    d.tasks.end(d.tasks.open(intent()).task, 'completed', 'done');
+    const refused = {
+      code: 'quota-spent',
+      http: 429,
+      retryAfter: 3599,
+      message: /3\/h tasks .* for purpose support/,
+    };
+    t.throws(() => d.tasks.open(intent()), refused, 'a task that has ended counts');
+    t.throws(() => d.tasks.derive(task, intent()), refused);
+    t.throws(() => d.tasks.open(intent({ targets: ['vault'] })), { code: 'task-refused' });
+    t.ok(d.tasks.open(intent({ purpose: 'other' })), 'another purpose is counted apart');
+    d.clock.pass(HOUR - 1001);
+    t.throws(() => d.tasks.open(intent()), { code: 'quota-spent', retryAfter: 1 });
+    d.clock.pass(1);
+    t.ok(d.tasks.open(intent()));
+    t.throws(
+      () => d.tasks.open(intent()),
+      { code: 'quota-spent', retryAfter: 1 },
+      'the window slides: it is not begun anew',
+    );
+    t.equal(
+      d.events.filter(({ event }) => event === 'opened').length,
+      5,
+      'what was refused was not opened',
+    );
+  },
+);
 
-t.test('an agent makes so many calls for a purpose, however many tasks it opens for that', async (t) => {
-  const d = desk({}, rule({ quotas: { calls: per(5) } }));
-  const seen: string[] = [];
-  for (let i = 0; i < 8; i += 1) seen.push(call(d, d.tasks.open(intent({ uses: 2 })).task).code);
-  t.same(seen, [...Array<string>(5).fill('granted'), ...Array<string>(3).fill('quota-spent')]);
-  const { task } = d.tasks.open(intent());
-  t.match(call(d, task), { code: 'quota-spent', retryAfter: 3600, reason: /5\/h calls/ });
-  d.policy.set(policyWith(rule({ quotas: { calls: per(6) } })));
-  t.match(call(d, task).code, 'granted', 'what a new policy says holds at once');
-  t.match(call(d, task).code, 'quota-spent');
-  d.clock.pass(HOUR);
-  t.match(call(d, d.tasks.open(intent()).task).code, 'granted');
-});
+t.test(
+  'an agent makes so many calls for a purpose, however many tasks it opens for that',
+  async (t) => {
+    const d = desk({}, rule({ quotas: { calls: per(5) } }));
+    const seen: string[] = [];
+    for (let i = 0; i < 8; i += 1) seen.push(call(d, d.tasks.open(intent({ uses: 2 })).task).code);
+    t.same(seen, [...Array<string>(5).fill('granted'), ...Array<string>(3).fill('quota-spent')]);
+    const { task } = d.tasks.open(intent());
+    t.match(call(d, task), { code: 'quota-spent', retryAfter: 3600, reason: /5\/h calls/ });
+    d.policy.set(policyWith(rule({ quotas: { calls: per(6) } })));
+    t.match(call(d, task).code, 'granted', 'what a new policy says holds at once');
+    t.match(call(d, task).code, 'quota-spent');
+    d.clock.pass(HOUR);
+    t.match(call(d, d.tasks.open(intent()).task).code, 'granted');
+  },
+);
 
 t.test('what is decided again was counted already', async (t) => {
   const d = desk({}, rule({ quotas: { calls: per(1) } }));
@@ -70,7 +96,10 @@ t.test('what is decided again was counted already', async (t) => {
   const destination = d.policy.get()?.byName.get('crm');
   if (destination === undefined) return;
   d.tasks.claim(running, { task, destination, action: 'read', elevation: undefined });
-  t.same([task.facts([], running).spent, task.facts([]).spent], [undefined, { quota: '1/h', retryAfter: 3600 }]);
+  t.same(
+    [task.facts([], running).spent, task.facts([]).spent],
+    [undefined, { quota: '1/h', retryAfter: 3600 }],
+  );
 });
 
 t.test('the quotas of one agent are not spent by another', async (t) => {
@@ -79,7 +108,10 @@ t.test('the quotas of one agent are not spent by another', async (t) => {
   const [a, b] = agents.map((agent) => d.tasks.open(intent(), agent).task);
   t.throws(() => d.tasks.open(intent(), agents[0]), { code: 'quota-spent' });
   if (a === undefined || b === undefined) return;
-  t.same([call(d, a).code, call(d, a).code, call(d, b).code], ['granted', 'quota-spent', 'granted']);
+  t.same(
+    [call(d, a).code, call(d, a).code, call(d, b).code],
+    ['granted', 'quota-spent', 'granted'],
+  );
 });
 
 function memory(text?: string): CountsKept & { text: string | undefined; saved: number } {
@@ -124,7 +156,10 @@ t.test('a large quota is written down ahead of what is counted, and seldom', asy
   t.equal(kept.saved, 3);
   const second = quotas(manualClock(), kept);
   t.equal(second.spent('calls', WHOSE, per(301)), undefined);
-  t.ok(second.spent('calls', WHOSE, per(300)), 'what was written and perhaps not made counts as made');
+  t.ok(
+    second.spent('calls', WHOSE, per(300)),
+    'what was written and perhaps not made counts as made',
+  );
 });
 
 t.test(
@@ -149,19 +184,22 @@ t.test(
   },
 );
 
-t.test('no span of an hour holds more than a large quota, and what is remembered of it is bounded', async (t) => {
-  const clock = manualClock();
-  const quota = per(100_000);
-  const one = quotas(clock);
-  const made: number[] = [];
-  for (let i = 0; i < 60_000; i += 1) {
-    clock.pass(100);
-    for (let n = 0; n < 4 && one.spent('calls', WHOSE, quota) === undefined; n += 1) {
-      one.count('calls', WHOSE, quota);
-      made.push(clock.monotonic());
+t.test(
+  'no span of an hour holds more than a large quota, and what is remembered of it is bounded',
+  async (t) => {
+    const clock = manualClock();
+    const quota = per(100_000);
+    const one = quotas(clock);
+    const made: number[] = [];
+    for (let i = 0; i < 60_000; i += 1) {
+      clock.pass(100);
+      for (let n = 0; n < 4 && one.spent('calls', WHOSE, quota) === undefined; n += 1) {
+        one.count('calls', WHOSE, quota);
+        made.push(clock.monotonic());
+      }
     }
-  }
-  for (let i = quota.count; i < made.length; i += 97)
-    if ((made[i] ?? 0) - (made[i - quota.count] ?? 0) < HOUR) t.fail(`${i} came too early`);
-  t.ok(made.length > 150_000, `${made.length} were made in 100 minutes`);
-});
+    for (let i = quota.count; i < made.length; i += 97)
+      if ((made[i] ?? 0) - (made[i - quota.count] ?? 0) < HOUR) t.fail(`${i} came too early`);
+    t.ok(made.length > 150_000, `${made.length} were made in 100 minutes`);
+  },
+);

@@ -42,5 +42,9 @@ t.test('credentials of any other form are refused, never taken for none', async 
     basic('x'.repeat(10_000)),
   ];
   for (const value of wrong)
-    t.throws(() => parseCredentials(value, 'x'), { code: 'task-unknown', at: 'x' }, value.slice(0, 80));
+    t.throws(
+      () => parseCredentials(value, 'x'),
+      { code: 'task-unknown', at: 'x' },
+      value.slice(0, 80),
+    );
 });

@@ -9,7 +9,8 @@ const STATES: readonly TaskState[] = [
   ...ENDS.map((end) => ({ kind: 'ended', end }) as const),
 ];
 
-const name = (state: TaskState): string => (state.kind === 'open' ? 'open' : `${state.kind} ${state.end}`);
+const name = (state: TaskState): string =>
+  state.kind === 'open' ? 'open' : `${state.kind} ${state.end}`;
 
 /** What each event makes of each state; the rest leaves it as it is. */
 const CHANGES: Readonly<Record<string, string>> = {

@@ -1,9 +1,12 @@
-/** The health pages over real sockets: three pages, read-only, answered from the first moment, by nobody else's rules. */
+/**
+ * The health pages over real sockets: three pages, read-only, answered from the first moment, by
+ * nobody else's rules.
+ */
 import { once } from 'node:events';
 import { request, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import t from 'tap';
-import { MOST_HEALTH, startHealth, type Health } from '../../lib/telemetry/health.ts';
+import { MAX_HEALTH, startHealth, type Health } from '../../lib/telemetry/health.ts';
 import { readiness, type Readiness } from '../../lib/telemetry/readiness.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { until } from '../support/until.ts';
@@ -26,36 +29,65 @@ async function health(
   metrics = async (): Promise<string> => 'chaperone_ready 1\n',
 ): Promise<Health & { ready: Readiness }> {
   const ready = readiness(systemClock);
-  const started = await startHealth({ address: { host: '127.0.0.1', port: 0 }, readiness: ready, metrics });
+  const started = await startHealth({
+    address: { host: '127.0.0.1', port: 0 },
+    readiness: ready,
+    metrics,
+  });
   return { ...started, ready };
 }
 
-t.test('live at once; ready when nothing is awaited, and says what is (invariant 10)', async (t) => {
-  await using pages = await health();
-  const { port } = pages.address;
-  t.match(await ask(port, '/livez'), { status: 200, body: 'live\n' });
-  const identity = pages.ready.pending('identity', 'waiting for the first SVID');
-  const waiting = await ask(port, '/readyz');
-  t.match(waiting, { status: 503, headers: { 'content-type': 'application/json', 'cache-control': 'no-store' } });
-  t.same(JSON.parse(waiting.body), { ready: false, waiting: ['identity: waiting for the first SVID, 0 s'] });
-  t.match(await ask(port, '/livez'), { status: 200 }, 'waiting is not dying');
-  identity.done();
-  t.match(await ask(port, '/readyz?verbose'), { status: 200, body: '{"ready":true,"waiting":[]}\n' });
-  t.match(await ask(port, '/metrics'), {
-    status: 200,
-    body: 'chaperone_ready 1\n',
-    headers: { 'content-type': /version=0\.0\.4/ },
-  });
-});
+t.test(
+  'live at once; ready when nothing is awaited, and says what is (invariant 10)',
+  async (t) => {
+    await using pages = await health();
+    const { port } = pages.address;
+    t.match(await ask(port, '/livez'), { status: 200, body: 'live\n' });
+    const identity = pages.ready.pending('identity', 'waiting for the first SVID');
+    const waiting = await ask(port, '/readyz');
+    t.match(waiting, {
+      status: 503,
+      headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
+    });
+    t.same(JSON.parse(waiting.body), {
+      ready: false,
+      waiting: ['identity: waiting for the first SVID, 0 s'],
+    });
+    t.match(await ask(port, '/livez'), { status: 200 }, 'waiting is not dying');
+    identity.done();
+    t.match(await ask(port, '/readyz?verbose'), {
+      status: 200,
+      body: '{"ready":true,"waiting":[]}\n',
+    });
+    t.match(await ask(port, '/metrics'), {
+      status: 200,
+      body: 'chaperone_ready 1\n',
+      headers: { 'content-type': /version=0\.0\.4/ },
+    });
+  },
+);
 
 t.test('HEAD has no body; other methods are 405 with allow, other paths 404 (T9)', async (t) => {
   await using pages = await health();
   const { port } = pages.address;
-  t.match(await ask(port, '/livez', 'HEAD'), { status: 200, body: '', headers: { 'content-length': '5' } });
+  t.match(await ask(port, '/livez', 'HEAD'), {
+    status: 200,
+    body: '',
+    headers: { 'content-length': '5' },
+  });
   for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']) {
     t.match(await ask(port, '/readyz', method), { status: 405, headers: { allow: 'GET' } }, method);
   }
-  for (const path of ['/', '/quitquitquit', '/status', '/livez/', '/LIVEZ', '//livez', '/metrics/x', '/__proto__']) {
+  for (const path of [
+    '/',
+    '/quitquitquit',
+    '/status',
+    '/livez/',
+    '/LIVEZ',
+    '//livez',
+    '/metrics/x',
+    '/__proto__',
+  ]) {
     t.match(await ask(port, path), { status: 404 }, path);
   }
   t.match(await ask(port, '/quitquitquit', 'POST'), { status: 404 });
@@ -109,7 +141,7 @@ t.test(
     await using pages = await health();
     const { port } = pages.address;
     const held = await Promise.all(
-      Array.from({ length: MOST_HEALTH + 1 }, async () => {
+      Array.from({ length: MAX_HEALTH + 1 }, async () => {
         const socket = connect(port, '127.0.0.1');
         socket.on('error', () => {});
         await once(socket, 'connect');

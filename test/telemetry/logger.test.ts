@@ -9,13 +9,24 @@ function written(level: Level): { lines: string[]; log: ReturnType<typeof logger
 
 t.test('one JSON object a line: time, level in words, component, msg, fields', async (t) => {
   const { lines, log } = written('info');
-  log.log('warn', 'identity', 'no SVID yet', { hint: 'is there an entry?', count: 2, left: undefined });
+  log.log('warn', 'identity', 'no SVID yet', {
+    hint: 'is there an entry?',
+    count: 2,
+    left: undefined,
+  });
   t.equal(lines.length, 1);
   const line = JSON.parse(lines[0] ?? '');
   t.match(line.time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
   t.same(
     { ...line, time: '' },
-    { time: '', level: 'warn', component: 'identity', msg: 'no SVID yet', hint: 'is there an entry?', count: 2 },
+    {
+      time: '',
+      level: 'warn',
+      component: 'identity',
+      msg: 'no SVID yet',
+      hint: 'is there an entry?',
+      count: 2,
+    },
   );
   t.match(lines[0], /\}\n$/);
 });
@@ -39,20 +50,23 @@ t.test('text from outside cannot end a line or steer a terminal, in JSON (R7)', 
   t.match(JSON.parse(lines[0] ?? ''), { msg: NASTY, host: NASTY });
 });
 
-t.test('for a terminal the same line is short, and coloured only when wanted (R7, NO_COLOR)', async (t) => {
-  for (const colour of [true, false]) {
-    let shown = '';
-    const log = logger(
-      'info',
-      terminalStream((line) => void (shown += line), colour),
-    );
-    log.log('error', 'proxy', NASTY, { host: NASTY, port: 80 });
-    const painted = shown.replace('\u001b[31merror\u001b[0m', 'error');
-    t.equal(painted !== shown, colour);
-    t.notMatch(painted.slice(0, -1), HARMFUL);
-    t.match(
-      painted,
-      /^\d\d:\d\d:\d\d error proxy: a\\u001b\[31mred\\r\\nb\\u009b31m\\u2028\\u202e"quoted" \\\\ é host=".*" port=80\n$/,
-    );
-  }
-});
+t.test(
+  'for a terminal the same line is short, and coloured only when wanted (R7, NO_COLOR)',
+  async (t) => {
+    for (const colour of [true, false]) {
+      let shown = '';
+      const log = logger(
+        'info',
+        terminalStream((line) => void (shown += line), colour),
+      );
+      log.log('error', 'proxy', NASTY, { host: NASTY, port: 80 });
+      const painted = shown.replace('\u001b[31merror\u001b[0m', 'error');
+      t.equal(painted !== shown, colour);
+      t.notMatch(painted.slice(0, -1), HARMFUL);
+      t.match(
+        painted,
+        /^\d\d:\d\d:\d\d error proxy: a\\u001b\[31mred\\r\\nb\\u009b31m\\u2028\\u202e"quoted" \\\\ é host=".*" port=80\n$/,
+      );
+    }
+  },
+);

@@ -1,7 +1,11 @@
-/** Metrics: counters from records, gauges as they stand at the scrape, labels that the agent cannot choose. */
+/**
+ * Metrics: counters from records, gauges as they stand at the scrape, labels that the agent cannot
+ * choose.
+ */
 import t from 'tap';
-import { metrics, type Readings } from '../../lib/telemetry/metrics.ts';
 import type { AuditRecord, DecidedRecord } from '../../lib/audit/record.ts';
+import { metrics } from '../../lib/telemetry/metrics.ts';
+import type { Readings } from '../../lib/telemetry/tallies.ts';
 
 const NOTHING: Readings = {
   build: { version: '1.2.3', commit: 'abc' },
@@ -65,9 +69,14 @@ const ended = (outcome: string, durationMs: number): AuditRecord => ({
 
 /** Samples by their whole name with labels. */
 async function samples(of: { render(): Promise<string> }): Promise<ReadonlyMap<string, number>> {
-  const lines = (await of.render()).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  const lines = (await of.render())
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'));
   return new Map(
-    lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]),
+    lines.map((line) => [
+      line.slice(0, line.lastIndexOf(' ')),
+      Number(line.slice(line.lastIndexOf(' ') + 1)),
+    ]),
   );
 }
 
@@ -141,8 +150,14 @@ t.test('what is read at the scrape is what is shown, and follows it', async (t) 
   }
   now = NOTHING;
   const after = await samples(counted);
-  t.notOk(after.has('chaperone_svid_expiry_timestamp_seconds'), 'an SVID that is gone is not shown');
-  t.notOk(after.has('chaperone_interception_certificates'), 'where nothing is intercepted there are no certificates');
+  t.notOk(
+    after.has('chaperone_svid_expiry_timestamp_seconds'),
+    'an SVID that is gone is not shown',
+  );
+  t.notOk(
+    after.has('chaperone_interception_certificates'),
+    'where nothing is intercepted there are no certificates',
+  );
   t.notOk(after.has('chaperone_bundle_authorities{trust_domain="other.test"}'), 'nor is a bundle');
 });
 
@@ -153,17 +168,36 @@ t.test('decisions, refusals, ends, bytes and durations are counted from records'
   counted.observe(decided('deny', 'denied-by-rule', 'crm'));
   counted.observe(decided('deny', 'unlisted', undefined));
   counted.observe({ ...decided('deny', 'condition-failed', 'crm'), policyError: 'r: no answer' });
-  counted.observe({ time, kind: 'refused', exchange: 'e', entry: 'forward', code: 'malformed', reason: 'r' });
+  counted.observe({
+    time,
+    kind: 'refused',
+    exchange: 'e',
+    entry: 'forward',
+    code: 'malformed',
+    reason: 'r',
+  });
   counted.observe(ended('completed', 3));
   counted.observe(ended('upstream-cut', 40_000));
   counted.observe({ time, kind: 'lifecycle', event: 'ready', detail: {} });
   const shown = await samples(counted);
-  t.equal(shown.get('chaperone_decided_total{agent="unknown",effect="allow",code="allowed",destination="crm"}'), 2);
   t.equal(
-    shown.get('chaperone_decided_total{agent="unknown",effect="deny",code="denied-by-rule",destination="crm"}'),
+    shown.get(
+      'chaperone_decided_total{agent="unknown",effect="allow",code="allowed",destination="crm"}',
+    ),
+    2,
+  );
+  t.equal(
+    shown.get(
+      'chaperone_decided_total{agent="unknown",effect="deny",code="denied-by-rule",destination="crm"}',
+    ),
     1,
   );
-  t.equal(shown.get('chaperone_decided_total{agent="unknown",effect="deny",code="unlisted",destination=""}'), 1);
+  t.equal(
+    shown.get(
+      'chaperone_decided_total{agent="unknown",effect="deny",code="unlisted",destination=""}',
+    ),
+    1,
+  );
   t.equal(shown.get('chaperone_policy_errors_total{destination="crm"}'), 1);
   t.equal(shown.get('chaperone_refused_total{code="malformed"}'), 1);
   t.equal(shown.get('chaperone_ended_total{outcome="completed"}'), 1);

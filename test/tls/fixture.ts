@@ -1,4 +1,7 @@
-/** What the TLS tests share: a domain with our identity, and one attempt to connect to an upstream or to be called, over real sockets. */
+/**
+ * What the TLS tests share: a domain with our identity, and one attempt to connect to an upstream
+ * or to be called, over real sockets.
+ */
 import { once } from 'node:events';
 import { connect as dial, createServer, type AddressInfo, type Socket } from 'node:net';
 import type { TlsPolicy } from '../../lib/policy/model/destination.ts';
@@ -6,7 +9,11 @@ import { Fault } from '../../lib/base/fault.ts';
 import type { Identity } from '../../lib/spiffe/identity.ts';
 import { parsePeerPattern } from '../../lib/spiffe/pattern.ts';
 import { acceptTls, type AcceptTlsOptions } from '../../lib/tls/accept.ts';
-import { connectTls, type ConnectTlsOptions, type VerifiedConnection } from '../../lib/tls/connect.ts';
+import {
+  connectTls,
+  type ConnectTlsOptions,
+  type VerifiedConnection,
+} from '../../lib/tls/connect.ts';
 import { tlsContexts } from '../../lib/tls/context.ts';
 import { testAuthority, type TestAuthority, type TestIssuer } from '../support/authority.ts';
 
@@ -58,8 +65,16 @@ export async function settled(connecting: Promise<VerifiedConnection>): Promise<
 }
 
 /** Dials as the proxy does. */
-export async function dialled(upstream: { readonly host: string; readonly port: number }): Promise<Socket> {
-  const raw = dial({ host: upstream.host, port: upstream.port, noDelay: true, allowHalfOpen: true });
+export async function dialled(upstream: {
+  readonly host: string;
+  readonly port: number;
+}): Promise<Socket> {
+  const raw = dial({
+    host: upstream.host,
+    port: upstream.port,
+    noDelay: true,
+    allowHalfOpen: true,
+  });
   raw.on('error', () => 'part of many tests');
   await once(raw, 'connect');
   return raw;
@@ -81,7 +96,8 @@ export async function attempt(
       ...options,
     }),
   );
-  if (outcome.connection !== undefined) outcome.connection.socket.write('GET / HTTP/1.1\r\nhost: crm.internal\r\n\r\n');
+  if (outcome.connection !== undefined)
+    outcome.connection.socket.write('GET / HTTP/1.1\r\nhost: crm.internal\r\n\r\n');
   else if (!raw.destroyed) throw new Error('the socket is still there');
   return outcome;
 }

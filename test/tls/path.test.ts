@@ -1,4 +1,6 @@
-/** Path validation without the peer's key, by OpenSSL: its verdicts are those of a real handshake. */
+/**
+ * Path validation without the peer's key, by OpenSSL: its verdicts are those of a real handshake.
+ */
 import { generateKeyPairSync } from 'node:crypto';
 import type { X509Certificate } from 'node:crypto';
 import t from 'tap';
@@ -10,32 +12,45 @@ import { testAuthority, type TestIssuer } from '../support/authority.ts';
 const DOMAIN = 'example.org' as TrustDomain;
 const PAST = { notBefore: Date.UTC(2024, 0, 1), notAfter: Date.UTC(2024, 0, 2) };
 
-async function problem(chain: readonly X509Certificate[], anchor: TestIssuer): Promise<string | undefined> {
+async function problem(
+  chain: readonly X509Certificate[],
+  anchor: TestIssuer,
+): Promise<string | undefined> {
   const authority = await testAuthority();
-  const identity = authority.identity(await authority.svid('/ours'), [{ ...anchor, trustDomain: DOMAIN }]);
+  const identity = authority.identity(await authority.svid('/ours'), [
+    { ...anchor, trustDomain: DOMAIN },
+  ]);
   return pathProblem(chain, tlsContexts().anchors(identity, DOMAIN));
 }
 
-t.test('a valid chain has no problem, with one anchor or another of it, whatever the key', async (t) => {
-  const root = await testAuthority();
-  const middle = await root.intermediate();
-  const { chain } = await (await middle.intermediate()).svid('/agent');
-  t.equal(chain.length, 3);
-  t.equal(await problem(chain, root), undefined);
-  t.equal(await problem(chain, middle), undefined, 'an anchor that is not self-signed (X-30)');
-  t.equal(await problem(chain.slice(0, 2), middle), undefined);
-});
+t.test(
+  'a valid chain has no problem, with one anchor or another of it, whatever the key',
+  async (t) => {
+    const root = await testAuthority();
+    const middle = await root.intermediate();
+    const { chain } = await (await middle.intermediate()).svid('/agent');
+    t.equal(chain.length, 3);
+    t.equal(await problem(chain, root), undefined);
+    t.equal(await problem(chain, middle), undefined, 'an anchor that is not self-signed (X-30)');
+    t.equal(await problem(chain.slice(0, 2), middle), undefined);
+  },
+);
 
 t.test(
   'expired, no CA, too long, outside of name constraints, another anchor, incomplete: each has its reason (X-08, X-20, X-22)',
   async (t) => {
     const root = await testAuthority();
-    const chainOf = async (issuer: TestIssuer, options = {}) => (await issuer.svid('/agent', options)).chain;
+    const chainOf = async (issuer: TestIssuer, options = {}) =>
+      (await issuer.svid('/agent', options)).chain;
     const cases: readonly (readonly [string, readonly X509Certificate[], RegExp])[] = [
       ['an expired leaf', await chainOf(root, PAST), /CERT_HAS_EXPIRED/],
       ['an expired intermediate', await chainOf(await root.intermediate(PAST)), /CERT_HAS_EXPIRED/],
       ['CA:FALSE', await chainOf(await root.intermediate({ ca: false })), /INVALID/],
-      ['no keyCertSign', await chainOf(await root.intermediate({ keyUsage: ['digitalSignature'] })), /UNSPECIFIED: /],
+      [
+        'no keyCertSign',
+        await chainOf(await root.intermediate({ keyUsage: ['digitalSignature'] })),
+        /UNSPECIFIED: /,
+      ],
       [
         'path length',
         await chainOf(await (await root.intermediate({ pathLength: 0 })).intermediate()),
@@ -47,7 +62,11 @@ t.test(
         /UNSPECIFIED: permitted subtree/,
       ],
       ['another purpose', await chainOf(root, { purposes: ['codeSigning'] }), /INVALID_PURPOSE/],
-      ['without its intermediate', (await chainOf(await root.intermediate())).slice(0, 1), /UNABLE_TO/],
+      [
+        'without its intermediate',
+        (await chainOf(await root.intermediate())).slice(0, 1),
+        /UNABLE_TO/,
+      ],
       ['another authority', await chainOf(await testAuthority()), /UNABLE_TO|SIGNATURE/],
     ];
     for (const [title, chain, expected] of cases)
@@ -71,7 +90,9 @@ t.test('a key that no certificate verification can use is a Fault, not a wait', 
   if (leaf === undefined) throw new TypeError('a chain has a leaf');
   const odd = new Proxy(leaf, {
     get: (target, name) =>
-      name === 'raw' ? publicKey.export({ type: 'spki', format: 'der' }) : Reflect.get(target, name, target),
+      name === 'raw'
+        ? publicKey.export({ type: 'spki', format: 'der' })
+        : Reflect.get(target, name, target),
   });
   await t.rejects(problem([odd], root), { code: 'upstream-tls', message: /cannot be read/ });
   await t.rejects(problem([], root), { code: 'upstream-tls' });
@@ -80,6 +101,8 @@ t.test('a key that no certificate verification can use is a Fault, not a wait', 
 t.test('many at once do not disturb each other', async (t) => {
   const [root, other] = await Promise.all([testAuthority(), testAuthority()]);
   const { chain } = await root.svid('/agent');
-  const verdicts = await Promise.all(Array.from({ length: 40 }, (_, n) => problem(chain, n % 2 === 0 ? root : other)));
+  const verdicts = await Promise.all(
+    Array.from({ length: 40 }, (_, n) => problem(chain, n % 2 === 0 ? root : other)),
+  );
   for (const [n, verdict] of verdicts.entries()) t.equal(verdict === undefined, n % 2 === 0);
 });

@@ -1,11 +1,21 @@
-/** The web modes against certificates that are badly issued: who proves a name, and that nobody else gets a byte. */
+/**
+ * The web modes against certificates that are badly issued: who proves a name, and that nobody else
+ * gets a byte.
+ */
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import t from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import { openInterception } from '../../lib/interception/authority.ts';
-import { certificatesPem, KEY_USAGE, newKeys, pkcs8, privateKeyPem, signCertificate } from '../../lib/interception/issue.ts';
+import {
+  certificatesPem,
+  KEY_USAGE,
+  newKeys,
+  pkcs8,
+  privateKeyPem,
+  signCertificate,
+} from '../../lib/interception/issue.ts';
 import { testAuthority, type LeafOptions, type TestAuthority } from '../support/authority.ts';
 import { mtlsUpstream } from '../support/upstream.ts';
 import { attempt, policy } from './fixture.ts';
@@ -52,8 +62,17 @@ const TRIES: readonly Try[] = [
   },
   { title: 'a wildcard over everything', leaf: { dns: ['*'] }, code: 'upstream-identity' },
   { title: 'a partial wildcard', leaf: { dns: ['a*.example.com'] }, code: 'upstream-identity' },
-  { title: 'a partial wildcard at the end of a label', leaf: { dns: ['*i.example.com'] }, code: 'upstream-identity' },
-  { title: 'two wildcards', host: 'a.b.example.com', leaf: { dns: ['*.*.example.com'] }, code: 'upstream-identity' },
+  {
+    title: 'a partial wildcard at the end of a label',
+    leaf: { dns: ['*i.example.com'] },
+    code: 'upstream-identity',
+  },
+  {
+    title: 'two wildcards',
+    host: 'a.b.example.com',
+    leaf: { dns: ['*.*.example.com'] },
+    code: 'upstream-identity',
+  },
   {
     title: 'a wildcard within an A-label',
     host: 'xn--api.example.com',
@@ -66,9 +85,17 @@ const TRIES: readonly Try[] = [
     code: 'upstream-identity',
     message: /DNS:www\.example\.com/,
   },
-  { title: 'a name that ends alike', leaf: { dns: ['evilapi.example.com'] }, code: 'upstream-identity' },
+  {
+    title: 'a name that ends alike',
+    leaf: { dns: ['evilapi.example.com'] },
+    code: 'upstream-identity',
+  },
   { title: 'a name below', leaf: { dns: ['x.api.example.com'] }, code: 'upstream-identity' },
-  { title: 'a name with a byte 0 in it', leaf: { dns: ['api.example.com\0.evil.test'] }, code: 'upstream-identity' },
+  {
+    title: 'a name with a byte 0 in it',
+    leaf: { dns: ['api.example.com\0.evil.test'] },
+    code: 'upstream-identity',
+  },
   {
     title: 'the name as common name alone',
     leaf: { subject: 'CN=api.example.com', uris: [] },
@@ -79,11 +106,29 @@ const TRIES: readonly Try[] = [
     leaf: { subject: 'CN=api.example.com' },
     code: 'upstream-identity',
   },
-  { title: 'the name as URI', leaf: { uris: ['https://api.example.com/'] }, code: 'upstream-identity' },
-  { title: 'the name as e-mail domain', leaf: { emails: ['a@api.example.com'] }, code: 'upstream-identity' },
+  {
+    title: 'the name as URI',
+    leaf: { uris: ['https://api.example.com/'] },
+    code: 'upstream-identity',
+  },
+  {
+    title: 'the name as e-mail domain',
+    leaf: { emails: ['a@api.example.com'] },
+    code: 'upstream-identity',
+  },
   { title: 'an address as address', host: '127.0.0.1', leaf: { ips: ['127.0.0.1'] } },
-  { title: 'another address', host: '127.0.0.1', leaf: { ips: ['127.0.0.2'] }, code: 'upstream-identity' },
-  { title: 'an address as DNS name', host: '127.0.0.1', leaf: { dns: ['127.0.0.1'] }, code: 'upstream-identity' },
+  {
+    title: 'another address',
+    host: '127.0.0.1',
+    leaf: { ips: ['127.0.0.2'] },
+    code: 'upstream-identity',
+  },
+  {
+    title: 'an address as DNS name',
+    host: '127.0.0.1',
+    leaf: { dns: ['127.0.0.1'] },
+    code: 'upstream-identity',
+  },
   {
     title: 'an address as common name',
     host: '127.0.0.1',
@@ -134,10 +179,17 @@ const TRIES: readonly Try[] = [
   },
 ];
 
-async function tried(authority: TestAuthority, one: Try): Promise<{ code: string; message: string; received: number }> {
+async function tried(
+  authority: TestAuthority,
+  one: Try,
+): Promise<{ code: string; message: string; received: number }> {
   const svid = await authority.svid('/web', one.leaf);
   await using upstream = await mtlsUpstream({ authority, svid, client: 'none' });
-  const tls = policy({ mode: 'web', roots: [authority.pem], ...(one.serverName && { serverName: one.serverName }) });
+  const tls = policy({
+    mode: 'web',
+    roots: [authority.pem],
+    ...(one.serverName && { serverName: one.serverName }),
+  });
   const { connection, fault } = await attempt(upstream, {
     identity: undefined,
     tls,
@@ -148,7 +200,11 @@ async function tried(authority: TestAuthority, one: Try): Promise<{ code: string
     connection.socket.destroy();
   }
   await upstream.quiet();
-  return { code: fault?.code ?? 'connected', message: fault?.message ?? '', received: upstream.received() };
+  return {
+    code: fault?.code ?? 'connected',
+    message: fault?.message ?? '',
+    received: upstream.received(),
+  };
 }
 
 t.test('who proves the name that was asked for, and nobody else (RFC 9525)', async (t) => {
@@ -166,21 +222,32 @@ t.test('chains that lead to no given root', async (t) => {
   const leaf = { dns: NAME };
   const rows = [
     ['another root', await other.svid('/web', leaf)],
-    ['an intermediate that is no CA', await (await authority.intermediate({ ca: false })).svid('/web', leaf)],
+    [
+      'an intermediate that is no CA',
+      await (await authority.intermediate({ ca: false })).svid('/web', leaf),
+    ],
     [
       'an intermediate that has expired',
-      await (await authority.intermediate({ notBefore: now - 3 * DAY, notAfter: now - DAY })).svid('/web', leaf),
+      await (
+        await authority.intermediate({ notBefore: now - 3 * DAY, notAfter: now - DAY })
+      ).svid('/web', leaf),
     ],
     ['an intermediate of another root', await (await other.intermediate()).svid('/web', leaf)],
     [
       'a chain that is too long',
-      await (await (await authority.intermediate({ pathLength: 0 })).intermediate()).svid('/web', leaf),
+      await (
+        await (await authority.intermediate({ pathLength: 0 })).intermediate()
+      ).svid('/web', leaf),
     ],
   ] as const;
   for (const [title, svid] of rows) {
     await using upstream = await mtlsUpstream({ authority, svid, client: 'none' });
     const tls = policy({ mode: 'web', roots: [authority.pem] });
-    const { fault } = await attempt(upstream, { identity: undefined, tls, host: 'api.example.com' });
+    const { fault } = await attempt(upstream, {
+      identity: undefined,
+      tls,
+      host: 'api.example.com',
+    });
     t.match(fault, { code: 'upstream-tls', message: /is not trusted/ }, title);
     await upstream.quiet();
     t.equal(upstream.received(), 0, title);
@@ -221,10 +288,17 @@ t.test('a self-signed certificate is trusted only where it is given as a root', 
   for (const roots of [undefined, [authority.pem]]) {
     const tls = policy({ mode: 'web', ...(roots && { roots }) });
     const { fault } = await attempt(upstream, { identity: undefined, tls, host });
-    t.match(fault, { code: 'upstream-tls', message: /leads to no trust anchor.*DEPTH_ZERO_SELF_SIGNED_CERT/ });
+    t.match(fault, {
+      code: 'upstream-tls',
+      message: /leads to no trust anchor.*DEPTH_ZERO_SELF_SIGNED_CERT/,
+    });
   }
   t.equal(upstream.received(), 0);
-  const given = await attempt(upstream, { identity: undefined, tls: policy({ mode: 'web', roots: [cert] }), host });
+  const given = await attempt(upstream, {
+    identity: undefined,
+    tls: policy({ mode: 'web', roots: [cert] }),
+    host,
+  });
   t.equal(given.fault, undefined);
   given.connection?.socket.destroy();
 });
@@ -232,19 +306,32 @@ t.test('a self-signed certificate is trusted only where it is given as a root', 
 t.test(
   'an interception CA vouches for no upstream, even where the environment made this process trust it',
   async (t) => {
-    using interception = await openInterception({ domains: ['example.com'], folder: undefined, clock: systemClock });
+    using interception = await openInterception({
+      domains: ['example.com'],
+      folder: undefined,
+      clock: systemClock,
+    });
     const secureContext = await interception.contextFor('api.example.com');
     let received = 0;
     const server = createServer((raw) => {
       const socket = new TLSSocket(raw, { isServer: true, secureContext });
-      socket.on('data', (chunk: Buffer) => (received += chunk.length)).on('error', () => 'expected');
+      socket
+        .on('data', (chunk: Buffer) => (received += chunk.length))
+        .on('error', () => 'expected');
     });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
     const tls = policy({ mode: 'web', roots: [interception.authority().toString()] });
-    const { fault } = await attempt({ host: '127.0.0.1', port }, { identity: undefined, tls, host: 'api.example.com' });
-    t.match(fault, { code: 'upstream-identity', message: /interception CA/, hint: /without the variables/ });
+    const { fault } = await attempt(
+      { host: '127.0.0.1', port },
+      { identity: undefined, tls, host: 'api.example.com' },
+    );
+    t.match(fault, {
+      code: 'upstream-identity',
+      message: /interception CA/,
+      hint: /without the variables/,
+    });
     t.equal(received, 0);
     server.close();
     await once(server, 'close');

@@ -5,40 +5,52 @@ import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
 import { dnsResolver } from '../../lib/upstream/resolver.ts';
 import { bench, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
 
-/** The machine's own addresses are loopback here, so what a name leads to is allowed only where the operator wrote the literal. */
-t.test('addresses of an answer are judged, all of them, before anything is dialled (S2, S3, S4, S7)', async (t) => {
-  await using upstream = await rawUpstream();
-  const answers: Readonly<Record<string, readonly string[]>> = {
-    'loopback.example.com': ['127.0.0.1'],
-    'metadata.example.com': ['169.254.169.254'],
-    'private.example.com': ['10.0.0.1'],
-    'zero.example.com': ['0.0.0.0'],
-    'mapped.example.com': ['::ffff:127.0.0.1'],
-    'nat64.example.com': ['64:ff9b::7f00:1'],
-    'mixed.example.com': ['93.184.215.14', '127.0.0.1'],
-    'none.example.com': [],
-  };
-  await using b = await bench({
-    identity: 'none',
-    names: answers,
-    destinations: [
-      site({ name: 'any', hosts: ['*.example.com'], ports: [upstream.port], mode: 'plaintext', insecure: true }),
-    ],
-  });
-  for (const name of Object.keys(answers)) {
-    const answer = await b.get(`http://${name}:${upstream.port}/`);
-    const { code } = refusal(answer);
-    t.equal(code, name.startsWith('none') ? 'upstream-unresolved' : 'address-refused', name);
-    t.equal(statusOf(answer), name.startsWith('none') ? 502 : 403, name);
-  }
-  t.same(
-    b.asked,
-    Object.keys(answers).map((name) => `${name}.`),
-    'asked once each, absolutely (S9)',
-  );
-  t.same(upstream.connections, []);
-  t.same(unpaired(b.audit.records), []);
-});
+/**
+ * The machine's own addresses are loopback here, so what a name leads to is allowed only where the
+ * operator wrote the literal.
+ */
+t.test(
+  'addresses of an answer are judged, all of them, before anything is dialled (S2, S3, S4, S7)',
+  async (t) => {
+    await using upstream = await rawUpstream();
+    const answers: Readonly<Record<string, readonly string[]>> = {
+      'loopback.example.com': ['127.0.0.1'],
+      'metadata.example.com': ['169.254.169.254'],
+      'private.example.com': ['10.0.0.1'],
+      'zero.example.com': ['0.0.0.0'],
+      'mapped.example.com': ['::ffff:127.0.0.1'],
+      'nat64.example.com': ['64:ff9b::7f00:1'],
+      'mixed.example.com': ['93.184.215.14', '127.0.0.1'],
+      'none.example.com': [],
+    };
+    await using b = await bench({
+      identity: 'none',
+      names: answers,
+      destinations: [
+        site({
+          name: 'any',
+          hosts: ['*.example.com'],
+          ports: [upstream.port],
+          mode: 'plaintext',
+          insecure: true,
+        }),
+      ],
+    });
+    for (const name of Object.keys(answers)) {
+      const answer = await b.get(`http://${name}:${upstream.port}/`);
+      const { code } = refusal(answer);
+      t.equal(code, name.startsWith('none') ? 'upstream-unresolved' : 'address-refused', name);
+      t.equal(statusOf(answer), name.startsWith('none') ? 502 : 403, name);
+    }
+    t.same(
+      b.asked,
+      Object.keys(answers).map((name) => `${name}.`),
+      'asked once each, absolutely (S9)',
+    );
+    t.same(upstream.connections, []);
+    t.same(unpaired(b.audit.records), []);
+  },
+);
 
 t.test(
   'a name is asked once for a connection: an answer that changes between check and use changes nothing (S6)',
@@ -55,7 +67,12 @@ t.test(
       identity: 'none',
       options: { resolver },
       destinations: [
-        site({ hosts: ['rebind.example.com'], ports: [upstream.port], mode: 'plaintext', insecure: true }),
+        site({
+          hosts: ['rebind.example.com'],
+          ports: [upstream.port],
+          mode: 'plaintext',
+          insecure: true,
+        }),
       ],
     });
     const answer = await b.get(`http://rebind.example.com:${upstream.port}/`);
@@ -65,24 +82,31 @@ t.test(
   },
 );
 
-t.test('names the operator wrote may use the search list; a literal is not asked for (S9)', async (t) => {
-  const authority = await testAuthority();
-  await using upstream = await mtlsUpstream({ authority });
-  await using b = await bench({
-    authority,
-    names: { 'crm.prod': ['127.0.0.1'] },
-    destinations: [
-      site({ upstream: { host: 'crm.prod', port: upstream.port } }),
-      site({ name: 'literal', hosts: ['literal.internal'], upstream: { host: '127.0.0.1', port: upstream.port } }),
-    ],
-  });
-  t.match(refusal(await b.get('http://crm.internal/')), {
-    code: 'address-refused',
-    message: /crm\.prod resolves to 127\.0\.0\.1/,
-  });
-  t.equal(statusOf(await b.get('http://literal.internal/')), 200);
-  t.same(b.asked, ['crm.prod']);
-});
+t.test(
+  'names the operator wrote may use the search list; a literal is not asked for (S9)',
+  async (t) => {
+    const authority = await testAuthority();
+    await using upstream = await mtlsUpstream({ authority });
+    await using b = await bench({
+      authority,
+      names: { 'crm.prod': ['127.0.0.1'] },
+      destinations: [
+        site({ upstream: { host: 'crm.prod', port: upstream.port } }),
+        site({
+          name: 'literal',
+          hosts: ['literal.internal'],
+          upstream: { host: '127.0.0.1', port: upstream.port },
+        }),
+      ],
+    });
+    t.match(refusal(await b.get('http://crm.internal/')), {
+      code: 'address-refused',
+      message: /crm\.prod resolves to 127\.0\.0\.1/,
+    });
+    t.equal(statusOf(await b.get('http://literal.internal/')), 200);
+    t.same(b.asked, ['crm.prod']);
+  },
+);
 
 t.test('the next judged address is tried when one refuses; none left is 502', async (t) => {
   const authority = await testAuthority();
@@ -108,11 +132,17 @@ t.test('the next judged address is tried when one refuses; none left is 502', as
     time: 0,
   } as const;
   const route = routes().to(destination, facts);
-  const by = { identity: authority.identity(await authority.svid('/agent')), signal: new AbortController().signal };
+  const by = {
+    identity: authority.identity(await authority.svid('/agent')),
+    signal: new AbortController().signal,
+  };
   const reached = await dial.connect(route, ['127.0.0.2', '127.0.0.1'], by);
   t.equal(reached.address, `127.0.0.1:${upstream.port}`);
   reached.socket.destroy();
-  await t.rejects(dial.connect(route, ['127.0.0.2', '127.0.0.3'], by), { code: 'upstream-refused', http: 502 });
+  await t.rejects(dial.connect(route, ['127.0.0.2', '127.0.0.3'], by), {
+    code: 'upstream-refused',
+    http: 502,
+  });
 });
 
 t.test('our own listeners are never dialled: 508 (S11)', async (t) => {
@@ -158,14 +188,19 @@ t.test('plaintext reaches loopback alone unless insecure is written', async (t) 
     names: { 'plain.example.com': ['93.184.215.14'] },
     destinations: [site({ hosts: ['plain.example.com'], mode: 'plaintext' })],
   });
-  t.match(refusal(await b.get('http://plain.example.com/')), { code: 'address-refused', message: /insecure: true/ });
+  t.match(refusal(await b.get('http://plain.example.com/')), {
+    code: 'address-refused',
+    message: /insecure: true/,
+  });
 });
 
 t.test(
   'an upstream that does not answer the connection, the handshake or the request is 504 in the time of its phase',
   async (t) => {
     const authority = await testAuthority();
-    await using silent = await rawUpstream({ raw: (socket) => void socket.resume().on('end', () => socket.end()) });
+    await using silent = await rawUpstream({
+      raw: (socket) => void socket.resume().on('end', () => socket.end()),
+    });
     const at = { host: '127.0.0.1', port: silent.port };
     const never = { resolve: () => new Promise<never>(() => {}) };
     await using b = await bench({
@@ -174,7 +209,13 @@ t.test(
       destinations: [
         site({ name: 'dns', hosts: ['dns.example.com'], timeouts: { connect: 200 } }),
         site({ name: 'tls', hosts: ['tls.internal'], upstream: at, timeouts: { connect: 200 } }),
-        site({ name: 'head', hosts: ['head.internal'], mode: 'plaintext', upstream: at, timeouts: { headers: 200 } }),
+        site({
+          name: 'head',
+          hosts: ['head.internal'],
+          mode: 'plaintext',
+          upstream: at,
+          timeouts: { headers: 200 },
+        }),
       ],
     });
     for (const [host, limit] of [
@@ -185,7 +226,11 @@ t.test(
       const began = performance.now();
       const answer = await b.get(`http://${host}/`);
       t.equal(statusOf(answer), 504, host);
-      t.match(refusal(answer), { code: 'upstream-timeout', message: new RegExp(`timeouts.${limit}`) }, host);
+      t.match(
+        refusal(answer),
+        { code: 'upstream-timeout', message: new RegExp(`timeouts.${limit}`) },
+        host,
+      );
       t.ok(performance.now() - began < 2000, 'in time');
     }
     await b.quiet();

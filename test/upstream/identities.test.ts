@@ -11,7 +11,15 @@ import { testAuthority, type TestAuthority } from '../support/authority.ts';
 import { shortFolder } from '../support/folder.ts';
 import { until } from '../support/until.ts';
 import { mtlsUpstream, type MtlsUpstream } from '../support/upstream.ts';
-import { bench, refusal, site, statusOf, wireOver, type Bench, type Wire } from '../support/proxy.ts';
+import {
+  bench,
+  refusal,
+  site,
+  statusOf,
+  wireOver,
+  type Bench,
+  type Wire,
+} from '../support/proxy.ts';
 
 const agent = (name: string): Agent => ({
   name,
@@ -39,7 +47,9 @@ let generations = 100;
 
 const SOON_MS = 600_000;
 
-/** A path that begins with `soon:` is of an SVID that expires in ten minutes; the others in an hour. */
+/**
+ * A path that begins with `soon:` is of an SVID that expires in ten minutes; the others in an hour.
+ */
 async function issued(authority: TestAuthority, paths: readonly string[]): Promise<Identity> {
   const svids = await Promise.all(
     paths.map(async (path) => {
@@ -58,7 +68,8 @@ async function room(t: Test, given: Parameters<typeof site>[0] = {}): Promise<Ro
   const upstream = await mtlsUpstream({
     authority,
     http: (request, response) => {
-      if (request.url !== '/stream') return void response.end(request.headers.authorization ?? 'ok');
+      if (request.url !== '/stream')
+        return void response.end(request.headers.authorization ?? 'ok');
       response.writeHead(200);
       response.write('first');
     },
@@ -77,7 +88,8 @@ async function room(t: Test, given: Parameters<typeof site>[0] = {}): Promise<Ro
     options: { agents: [A, B, C], clock },
   });
   const folder = shortFolder(t);
-  for (const one of [A, B, C]) await b.proxy.openForward(one, { path: join(folder, one.name), mode: 0o600 });
+  for (const one of [A, B, C])
+    await b.proxy.openForward(one, { path: join(folder, one.name), mode: 0o600 });
   const at = async ({ name }: Agent): Promise<Wire> => {
     const socket = connect(join(folder, name));
     await once(socket, 'connect');
@@ -91,11 +103,18 @@ async function room(t: Test, given: Parameters<typeof site>[0] = {}): Promise<Ro
     at,
     async get(one, path = '/') {
       const line = await at(one);
-      line.write(`GET http://crm.internal${path} HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n`);
+      line.write(
+        `GET http://crm.internal${path} HTTP/1.1\r\nHost: crm.internal\r\nConnection: ` +
+          `close\r\n\r\n`,
+      );
       return line.ended();
     },
     async issue(...paths) {
-      b.identity.set({ kind: 'current', identity: await issued(authority, paths), problem: undefined });
+      b.identity.set({
+        kind: 'current',
+        identity: await issued(authority, paths),
+        problem: undefined,
+      });
     },
     pass: (ms) => void (passed += ms),
     seen: () => upstream.connections.map(({ spiffeId }) => spiffeId),
@@ -106,15 +125,18 @@ async function room(t: Test, given: Parameters<typeof site>[0] = {}): Promise<Ro
   };
 }
 
-t.test('each agent goes out with its own SVID, on connections of its own, and its records say so', async (t) => {
-  await using r = await room(t);
-  for (const one of [A, B, A, B]) t.equal(statusOf(await r.get(one)), 200);
-  t.same(r.seen(), ['spiffe://example.org/a', 'spiffe://example.org/b']);
-  t.match(
-    r.b.audit.of('decided').map((record) => record),
-    [A, B, A, B].map(({ name }) => ({ agent: name, spiffeId: `spiffe://example.org/${name}` })),
-  );
-});
+t.test(
+  'each agent goes out with its own SVID, on connections of its own, and its records say so',
+  async (t) => {
+    await using r = await room(t);
+    for (const one of [A, B, A, B]) t.equal(statusOf(await r.get(one)), 200);
+    t.same(r.seen(), ['spiffe://example.org/a', 'spiffe://example.org/b']);
+    t.match(
+      r.b.audit.of('decided').map((record) => record),
+      [A, B, A, B].map(({ name }) => ({ agent: name, spiffeId: `spiffe://example.org/${name}` })),
+    );
+  },
+);
 
 t.test(
   'an agent whose SVID is not issued is refused, never served with another; nor is what is nobody’s',
@@ -122,7 +144,10 @@ t.test(
     await using r = await room(t);
     const missing = await r.get(C);
     t.equal(statusOf(missing), 503);
-    t.match(refusal(missing), { code: 'no-identity', message: /agent c \(spiffe:\/\/example\.org\/c\)/ });
+    t.match(refusal(missing), {
+      code: 'no-identity',
+      message: /agent c \(spiffe:\/\/example\.org\/c\)/,
+    });
     const nobody = await r.b.get('http://crm.internal/');
     t.equal(statusOf(nobody), 503);
     t.match(refusal(nobody), { code: 'no-identity', message: /nobody has proved to be an agent/ });
@@ -133,23 +158,26 @@ t.test(
   },
 );
 
-t.test('an SVID that is no longer issued cuts the streams of its agent, and no others', async (t) => {
-  await using r = await room(t);
-  const lines = await Promise.all([A, B].map((one) => r.at(one)));
-  for (const line of lines) {
-    line.write('GET http://crm.internal/stream HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
-    await line.sees('first');
-  }
-  await r.issue('/own', '/b');
-  await until(
-    'the stream of a is cut',
-    () => lines[0]?.socket.readableEnded === true || lines[0]?.socket.destroyed === true,
-  );
-  t.same([lines[1]?.socket.destroyed, lines[1]?.socket.readableEnded], [false, false]);
-  t.match(r.b.audit.of('redecided'), [{ effect: 'deny', code: 'no-identity' }]);
-  t.equal(statusOf(await r.get(A)), 503);
-  t.equal(statusOf(await r.get(B)), 200);
-});
+t.test(
+  'an SVID that is no longer issued cuts the streams of its agent, and no others',
+  async (t) => {
+    await using r = await room(t);
+    const lines = await Promise.all([A, B].map((one) => r.at(one)));
+    for (const line of lines) {
+      line.write('GET http://crm.internal/stream HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
+      await line.sees('first');
+    }
+    await r.issue('/own', '/b');
+    await until(
+      'the stream of a is cut',
+      () => lines[0]?.socket.readableEnded === true || lines[0]?.socket.destroyed === true,
+    );
+    t.same([lines[1]?.socket.destroyed, lines[1]?.socket.readableEnded], [false, false]);
+    t.match(r.b.audit.of('redecided'), [{ effect: 'deny', code: 'no-identity' }]);
+    t.equal(statusOf(await r.get(A)), 503);
+    t.equal(statusOf(await r.get(B)), 200);
+  },
+);
 
 t.test('tokens are asked for as each agent, and none goes out with that of another', async (t) => {
   await using r = await room(t, { credential: { kind: 'jwt-svid', audience: 'crm' } });
@@ -173,7 +201,10 @@ t.test(
     r.pass(SOON_MS + 1000);
     const refused = await r.get(A);
     t.equal(statusOf(refused), 503);
-    t.match(refusal(refused), { code: 'identity-expired', message: /example\.org\/a of agent a expired/ });
+    t.match(refusal(refused), {
+      code: 'identity-expired',
+      message: /example\.org\/a of agent a expired/,
+    });
     t.equal(r.seen().length, before, 'the upstream was not even dialled');
     r.b.proxy.reconsider();
     await until(

@@ -24,8 +24,14 @@ interface Room {
 async function room(t: Test, answer: (name: string, kind: 'A' | 'AAAA') => Answer): Promise<Room> {
   const folder = shortFolder(t);
   const [hosts, resolvConf] = [join(folder, 'hosts'), join(folder, 'resolv.conf')];
-  writeFileSync(hosts, '127.0.0.1 localhost\n10.1.2.3  Billing billing.corp.test # ours\n10.1.2.4 billing\n');
-  writeFileSync(resolvConf, 'nameserver 127.0.0.1\nsearch corp.test other.test\noptions timeout:1 attempts:1\n');
+  writeFileSync(
+    hosts,
+    '127.0.0.1 localhost\n10.1.2.3  Billing billing.corp.test # ours\n10.1.2.4 billing\n',
+  );
+  writeFileSync(
+    resolvConf,
+    'nameserver 127.0.0.1\nsearch corp.test other.test\noptions timeout:1 attempts:1\n',
+  );
   const dns = await dnsServer('127.0.0.1', answer, 0);
   const resolver = dnsResolver({ clock: systemClock, hosts, resolvConf, port: dns.port });
   t.teardown(async () => {
@@ -57,7 +63,10 @@ t.test(
     const { ask, dns } = await room(t, known);
     t.same([...(await ask('both.test'))].sort(), ['192.0.2.1', '2001:db8::1']);
     t.same(await ask('six.test'), ['2001:db8::2']);
-    await t.rejects(ask('db'), { code: 'upstream-unresolved', message: 'db cannot be resolved (ENOTFOUND)' });
+    await t.rejects(ask('db'), {
+      code: 'upstream-unresolved',
+      message: 'db cannot be resolved (ENOTFOUND)',
+    });
     await t.rejects(ask('billing'), { code: 'upstream-unresolved' });
     t.notOk(
       dns.asked.some((name) => name.endsWith('corp.test.') || name.endsWith('other.test.')),
@@ -70,7 +79,11 @@ t.test(
     t.same(await ask('x.localhost'), ['127.0.0.1', '::1']);
     t.equal(dns.asked.length, before, 'DNS was not asked for them');
     t.same(await ask('db', { absolute: false }), ['192.0.2.7']);
-    t.same([...new Set(dns.asked.slice(before))], ['db.corp.test.'], 'without a dot the search list is first');
+    t.same(
+      [...new Set(dns.asked.slice(before))],
+      ['db.corp.test.'],
+      'without a dot the search list is first',
+    );
     t.same(await ask('a.b', { absolute: false }), ['192.0.2.8'], 'with one it is last');
     await t.rejects(ask('nobody', { absolute: false }), { code: 'upstream-unresolved' });
     t.same(
@@ -110,18 +123,30 @@ t.test('one kind of address is enough where the other fails, or is late', async 
   await t.rejects(ask('silent.test'), { message: /ETIMEOUT/ });
 });
 
-t.test('names that are looked up at one time have a most; one name is one lookup, whoever asks (R3)', async (t) => {
-  const { ask, dns } = await room(t, (name) => (name.startsWith('slow') ? 'silence' : ['192.0.2.1']));
-  const settled = Array.from({ length: 64 }, (_, i) => ask(`slow${i}.test`).catch((failure: unknown) => failure));
-  await t.rejects(ask('good.test'), { code: 'too-many', hint: /DNS is slow or silent/ });
-  const again = ask('slow0.test').catch((failure: unknown) => failure);
-  const began = performance.now();
-  t.same(await ask('good.test', { of: 'other' }), ['192.0.2.1'], 'another destination has its own share');
-  t.ok(performance.now() - began < 900, 'and waits for nobody');
-  for (const failure of await Promise.all([...settled, again])) t.match(failure, { code: 'upstream-unresolved' });
-  t.equal(dns.asked.filter((name) => name === 'slow0.test.').length, 2, 'A and AAAA, once');
-  t.same(await ask('good.test'), ['192.0.2.1'], 'and then there is room again');
-});
+t.test(
+  'names that are looked up at one time have a most; one name is one lookup, whoever asks (R3)',
+  async (t) => {
+    const { ask, dns } = await room(t, (name) =>
+      name.startsWith('slow') ? 'silence' : ['192.0.2.1'],
+    );
+    const settled = Array.from({ length: 64 }, (_, i) =>
+      ask(`slow${i}.test`).catch((failure: unknown) => failure),
+    );
+    await t.rejects(ask('good.test'), { code: 'too-many', hint: /DNS is slow or silent/ });
+    const again = ask('slow0.test').catch((failure: unknown) => failure);
+    const began = performance.now();
+    t.same(
+      await ask('good.test', { of: 'other' }),
+      ['192.0.2.1'],
+      'another destination has its own share',
+    );
+    t.ok(performance.now() - began < 900, 'and waits for nobody');
+    for (const failure of await Promise.all([...settled, again]))
+      t.match(failure, { code: 'upstream-unresolved' });
+    t.equal(dns.asked.filter((name) => name === 'slow0.test.').length, 2, 'A and AAAA, once');
+    t.same(await ask('good.test'), ['192.0.2.1'], 'and then there is room again');
+  },
+);
 
 t.test('all destinations together have a most of names, too', async (t) => {
   const never = sharing(() => new Promise(() => {}));
@@ -140,24 +165,27 @@ t.test('all destinations together have a most of names, too', async (t) => {
   await t.rejects(one, { code: 'client-gone' }, 'and then there is room again');
 });
 
-t.test('a lookup that nobody waits for any more is given up; one that somebody waits for goes on', async (t) => {
-  let answer: Answer = 'silence';
-  const { ask, resolver } = await room(t, () => answer);
-  const fault = new Fault('client-gone', 'left');
-  const [one, two] = [new AbortController(), new AbortController()];
-  const first = ask('slow.test', { signal: one.signal });
-  const second = ask('slow.test', { signal: two.signal });
-  one.abort(fault);
-  await t.rejects(first, { code: 'client-gone' });
-  two.abort(fault);
-  await t.rejects(second, { code: 'client-gone' });
-  answer = ['192.0.2.1'];
-  t.same(await ask('slow.test'), ['192.0.2.1'], 'it is asked for anew');
-  answer = 'silence';
-  const last = ask('last.test');
-  resolver.close?.();
-  await t.rejects(last, { code: 'upstream-unresolved' });
-});
+t.test(
+  'a lookup that nobody waits for any more is given up; one that somebody waits for goes on',
+  async (t) => {
+    let answer: Answer = 'silence';
+    const { ask, resolver } = await room(t, () => answer);
+    const fault = new Fault('client-gone', 'left');
+    const [one, two] = [new AbortController(), new AbortController()];
+    const first = ask('slow.test', { signal: one.signal });
+    const second = ask('slow.test', { signal: two.signal });
+    one.abort(fault);
+    await t.rejects(first, { code: 'client-gone' });
+    two.abort(fault);
+    await t.rejects(second, { code: 'client-gone' });
+    answer = ['192.0.2.1'];
+    t.same(await ask('slow.test'), ['192.0.2.1'], 'it is asked for anew');
+    answer = 'silence';
+    const last = ask('last.test');
+    resolver.close?.();
+    await t.rejects(last, { code: 'upstream-unresolved' });
+  },
+);
 
 t.test('nothing that is being resolved keeps a process from ending', async (t) => {
   const { dns } = await room(t, () => 'silence');
@@ -177,14 +205,25 @@ t.test('nothing that is being resolved keeps a process from ending', async (t) =
   const began = performance.now();
   await until('it ended', () => child.exitCode !== null, 60_000);
   t.equal(said, 'upstream-unresolved\n');
-  t.ok(performance.now() - began < 9000, 'before the server was given up: two tries of five seconds');
+  t.ok(
+    performance.now() - began < 9000,
+    'before the server was given up: two tries of five seconds',
+  );
 });
 
 t.test('resolv.conf and hosts are read as the C library reads them', async (t) => {
-  t.same(parseResolvConf(''), { servers: ['127.0.0.1'], search: [], ndots: 1, timeout: 5000, attempts: 2 });
+  t.same(parseResolvConf(''), {
+    servers: ['127.0.0.1'],
+    search: [],
+    ndots: 1,
+    timeout: 5000,
+    attempts: 2,
+  });
   t.same(
     parseResolvConf(
-      '# nameserver 1.1.1.1\n;nameserver 1.1.1.2\nnameserver  10.0.0.1 \nnameserver nonsense\nnameserver fd00::1\nnameserver 10.0.0.3\nnameserver 10.0.0.4\ndomain a.test\nsearch B.test. .c.test\noptions ndots:5 timeout:99 attempts:0 rotate\n',
+      '# nameserver 1.1.1.1\n;nameserver 1.1.1.2\nnameserver  10.0.0.1 \nnameserver ' +
+        'nonsense\nnameserver fd00::1\nnameserver 10.0.0.3\nnameserver 10.0.0.4\ndomain ' +
+        'a.test\nsearch B.test. .c.test\noptions ndots:5 timeout:99 attempts:0 rotate\n',
     ),
     {
       servers: ['10.0.0.1', 'fd00::1', '10.0.0.3'],
@@ -195,7 +234,11 @@ t.test('resolv.conf and hosts are read as the C library reads them', async (t) =
     },
   );
   t.same(
-    [...parseHosts('::1 localhost ip6-localhost\n127.0.0.1 LOCALHOST\n#1.1.1.1 x\nbad y\n1.2.3.4\n')],
+    [
+      ...parseHosts(
+        '::1 localhost ip6-localhost\n127.0.0.1 LOCALHOST\n#1.1.1.1 x\nbad y\n1.2.3.4\n',
+      ),
+    ],
     [
       ['localhost', ['::1', '127.0.0.1']],
       ['ip6-localhost', ['::1']],
@@ -210,9 +253,14 @@ t.test('names that are looked up for one agent leave another its own share', asy
   const gone = new AbortController();
   const ask = (name: string, agent?: string): Promise<unknown> =>
     never.resolve(name, { absolute: true, signal: gone.signal, of: 'web', agent });
-  const asked = Array.from({ length: 64 }, (_, i) => ask(`n${i}.test`, 'a').catch((failure: unknown) => failure));
+  const asked = Array.from({ length: 64 }, (_, i) =>
+    ask(`n${i}.test`, 'a').catch((failure: unknown) => failure),
+  );
   await t.rejects(ask('x.test', 'a'), { code: 'too-many' });
-  const others = [ask('x.test', 'b'), ask('y.test')].map((one) => one.catch((failure: unknown) => failure));
+  const others = [ask('x.test', 'b'), ask('y.test')].map((one) =>
+    one.catch((failure: unknown) => failure),
+  );
   gone.abort(new Fault('client-gone', 'left'));
-  for (const failure of await Promise.all([...asked, ...others])) t.match(failure, { code: 'client-gone' });
+  for (const failure of await Promise.all([...asked, ...others]))
+    t.match(failure, { code: 'client-gone' });
 });

@@ -1,4 +1,7 @@
-/** Servers that close connections: right after an answer, soon after, by a reset, as announced, or at a time of their own. No POST may meet their close. */
+/**
+ * Servers that close connections: right after an answer, soon after, by a reset, as announced, or
+ * at a time of their own. No POST may meet their close.
+ */
 import type { Socket } from 'node:net';
 import t from 'tap';
 import { until } from '../support/until.ts';
@@ -59,7 +62,8 @@ async function send(line: Wire, method: string): Promise<number> {
   const from = line.text.length;
   const body = method === 'GET' ? '' : 'body';
   line.write(
-    `${method} http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    `${method} http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nContent-Length: ` +
+      `${body.length}\r\n\r\n${body}`,
   );
   return until('a whole answer', () => {
     const text = line.text.slice(from);
@@ -77,7 +81,10 @@ interface Traffic {
 }
 
 /** Agents that send POSTs, and here and there a GET. Statuses of both. */
-async function traffic(b: Bench, { agents, each, pause }: Traffic): Promise<{ posts: number[]; gets: number[] }> {
+async function traffic(
+  b: Bench,
+  { agents, each, pause }: Traffic,
+): Promise<{ posts: number[]; gets: number[] }> {
   const posts: number[] = [];
   const gets: number[] = [];
   const agent = async (): Promise<void> => {
@@ -198,7 +205,9 @@ t.test('past the time that a server announces its connection is not used again',
 });
 
 t.test('where requests take new connections, few unused ones are left behind', async (t) => {
-  await using upstream = await closing({ after: (socket, answers) => void (answers > 1 && end(socket)) });
+  await using upstream = await closing({
+    after: (socket, answers) => void (answers > 1 && end(socket)),
+  });
   await using b = await over(upstream);
   const line = await b.open();
   t.equal(await send(line, 'GET'), 200);
@@ -210,16 +219,23 @@ t.test('where requests take new connections, few unused ones are left behind', a
   line.socket.end();
 });
 
-t.test('of a server that closes unannounced at its own time, only what was on its way then is lost', async (t) => {
-  // It closes each connection 300 ms after its last answer, and the agents pause about as long: the worst there is.
-  await using upstream = await closing({ after: idle(300) });
-  await using b = await over(upstream);
-  const agents = 8;
-  const { posts } = await traffic(b, { agents, each: 20, pause: 600 });
-  const lost = posts.filter((status) => status !== 200).length;
-  t.comment(`${lost} of ${posts.length} lost`);
-  t.ok(lost <= agents, `${lost} lost: at most the ones that were on their way at the first close`);
-});
+t.test(
+  'of a server that closes unannounced at its own time, only what was on its way then is lost',
+  async (t) => {
+    // It closes each connection 300 ms after its last answer, and the agents pause about as long:
+    // the worst there is.
+    await using upstream = await closing({ after: idle(300) });
+    await using b = await over(upstream);
+    const agents = 8;
+    const { posts } = await traffic(b, { agents, each: 20, pause: 600 });
+    const lost = posts.filter((status) => status !== 200).length;
+    t.comment(`${lost} of ${posts.length} lost`);
+    t.ok(
+      lost <= agents,
+      `${lost} lost: at most the ones that were on their way at the first close`,
+    );
+  },
+);
 
 /** A server's own limit for unused connections. */
 function idle(ms: number): Closing['after'] {

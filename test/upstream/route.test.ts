@@ -33,17 +33,20 @@ t.test(
   },
 );
 
-t.test('keys name the identity generation where our SVID is shown, and only there (A15)', async (t) => {
-  const authority = await testAuthority();
-  const svid = await authority.svid('/agent');
-  const table = routes();
-  const [one, two] = [1, 2].map((generation) => authority.identity(svid, [], generation));
-  const mtls = table.to(site(), facts('crm.internal'));
-  t.not(mtls.key(one), mtls.key(two));
-  t.equal(mtls.key(one), mtls.key(one));
-  const web = table.to(site({ mode: 'web' }), facts('crm.internal'));
-  t.equal(web.key(one), web.key(two));
-});
+t.test(
+  'keys name the identity generation where our SVID is shown, and only there (A15)',
+  async (t) => {
+    const authority = await testAuthority();
+    const svid = await authority.svid('/agent');
+    const table = routes();
+    const [one, two] = [1, 2].map((generation) => authority.identity(svid, [], generation));
+    const mtls = table.to(site(), facts('crm.internal'));
+    t.not(mtls.key(one), mtls.key(two));
+    t.equal(mtls.key(one), mtls.key(one));
+    const web = table.to(site({ mode: 'web' }), facts('crm.internal'));
+    t.equal(web.key(one), web.key(two));
+  },
+);
 
 t.test('a policy and an identity keep exactly the keys that they would make', async (t) => {
   const authority = await testAuthority();
@@ -52,15 +55,22 @@ t.test('a policy and an identity keep exactly the keys that they would make', as
   const table = routes();
   const wild = site({ name: 'wild', hosts: ['*.example.com'], mode: 'web' });
   const crm = site();
-  const keys = [table.to(crm, facts('crm.internal')).key(one), table.to(wild, facts('a.example.com')).key(one)];
+  const keys = [
+    table.to(crm, facts('crm.internal')).key(one),
+    table.to(wild, facts('a.example.com')).key(one),
+  ];
   t.same(keys.map(table.keep(policyOf(site(), wild), 1)), [true, true]);
   t.same(keys.map(table.keep(policyOf(site(), wild), 2)), [false, true]);
-  t.same(keys.map(table.keep(policyOf(site({ peers: ['spiffe://example.org/*'] })), 1)), [false, false]);
+  t.same(keys.map(table.keep(policyOf(site({ peers: ['spiffe://example.org/*'] })), 1)), [
+    false,
+    false,
+  ]);
 });
 
 t.test('what the operator wrote is told from what the agent asked for', async (t) => {
   const table = routes();
-  const of = (given: Parameters<typeof site>[0], host = 'crm.internal') => table.to(site(given), facts(host));
+  const of = (given: Parameters<typeof site>[0], host = 'crm.internal') =>
+    table.to(site(given), facts(host));
   t.match(of({}), {
     host: 'crm.internal',
     written: false,
@@ -78,7 +88,10 @@ t.test('what the operator wrote is told from what the agent asked for', async (t
     { addresses: { private: false } },
     'only mTLS proves who is there',
   );
-  t.match(of({ upstream: { host: '127.0.0.1', port: 1 } }), { literal: true, addresses: { loopback: true } });
+  t.match(of({ upstream: { host: '127.0.0.1', port: 1 } }), {
+    literal: true,
+    addresses: { loopback: true },
+  });
   t.match(
     of({ hosts: ['127.0.0.1'] }, '127.0.0.1'),
     { literal: true, addresses: { loopback: true } },

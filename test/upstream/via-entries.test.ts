@@ -1,4 +1,7 @@
-/** Every way in and every protocol out, through a corporate proxy that behaves and through one that smuggles: the same judgement, records and refusals. */
+/**
+ * Every way in and every protocol out, through a corporate proxy that behaves and through one that
+ * smuggles: the same judgement, records and refusals.
+ */
 import { createHash } from 'node:crypto';
 import t from 'tap';
 import type { Destination, Via } from '../../lib/policy/model/destination.ts';
@@ -25,7 +28,10 @@ const via = ({ port }: ConnectProxy): Via => ({
 /** Answers for the upstream before it was asked. */
 const smuggler = (): Promise<ConnectProxy> =>
   connectProxy({
-    answer: (socket) => void socket.write('HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nsmuggle'),
+    answer: (socket) =>
+      void socket.write(
+        'HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nsmuggle',
+      ),
   });
 
 function http2(more: Site): Destination {
@@ -42,7 +48,13 @@ t.test('HTTP/2 in and out: over TLS by ALPN, and in the clear where that is writ
     authority,
     destinations: [
       http2({ via: via(toSecure) }),
-      http2({ name: 'plain', hosts: ['plain.internal'], mode: 'plaintext', insecure: true, via: via(toPlain) }),
+      http2({
+        name: 'plain',
+        hosts: ['plain.internal'],
+        mode: 'plaintext',
+        insecure: true,
+        via: via(toPlain),
+      }),
     ],
   });
   for (const [name, proxy] of [
@@ -61,7 +73,11 @@ t.test('HTTP/2 in and out: over TLS by ALPN, and in the clear where that is writ
     );
   }
   await b.quiet();
-  t.match(b.audit.of('ended')[0], { outcome: 'completed', peer: 'spiffe://example.org/upstream', via: /^http:/ });
+  t.match(b.audit.of('ended')[0], {
+    outcome: 'completed',
+    peer: 'spiffe://example.org/upstream',
+    via: /^http:/,
+  });
   t.same(unpaired(b.audit.records), []);
 });
 
@@ -90,20 +106,31 @@ t.test('a WebSocket', async (t) => {
     raw: (socket) =>
       void socket.once('data', (head: Buffer) => {
         const key = /sec-websocket-key: (\S+)/i.exec(head.toString('latin1'))?.[1] ?? '';
-        const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+        const accept = createHash('sha1')
+          .update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+          .digest('base64');
         socket.write(
-          `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+          `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: ` +
+            `Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
         );
         socket.on('data', (chunk: Buffer) => socket.write(chunk)).on('end', () => socket.end());
       }),
   });
   await using proxy = await connectProxy({ to: upstream.port });
   const rules = [rule('ws', 'allow', { methods: ['GET'], websocket: true })];
-  const destination = site({ mode: 'plaintext', insecure: true, rules, upstream: AT, via: via(proxy) });
+  const destination = site({
+    mode: 'plaintext',
+    insecure: true,
+    rules,
+    upstream: AT,
+    via: via(proxy),
+  });
   await using b = await bench({ identity: 'none', destinations: [destination] });
   const line = await b.open();
   line.write(
-    'GET http://crm.internal/ws HTTP/1.1\r\nHost: crm.internal\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+    'GET http://crm.internal/ws HTTP/1.1\r\nHost: crm.internal\r\nConnection: ' +
+      'Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ' +
+      'dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
   );
   await line.sees('101');
   line.write('frame');
@@ -116,10 +143,24 @@ t.test('a WebSocket', async (t) => {
 t.test('a greeting of a raw upstream, which speaks first, is not lost', async (t) => {
   await using proxy = await connectProxy({
     answer: (socket) =>
-      void socket.write('HTTP/1.1 200 OK\r\n\r\n220 mail.example ESMTP\r\n', () => socket.write('second')),
+      void socket.write('HTTP/1.1 200 OK\r\n\r\n220 mail.example ESMTP\r\n', () =>
+        socket.write('second'),
+      ),
   });
-  const tcp = { name: 'mail', hosts: ['mail.internal'], ports: [25], protocol: 'tcp', listen: true } as const;
-  const destination = site({ ...tcp, mode: 'plaintext', insecure: true, upstream: AT, via: via(proxy) });
+  const tcp = {
+    name: 'mail',
+    hosts: ['mail.internal'],
+    ports: [25],
+    protocol: 'tcp',
+    listen: true,
+  } as const;
+  const destination = site({
+    ...tcp,
+    mode: 'plaintext',
+    insecure: true,
+    upstream: AT,
+    via: via(proxy),
+  });
   await using b = await bench({ identity: 'none', destinations: [destination] });
   const raw = await b.open('mail');
   t.equal(await raw.sees('second'), '220 mail.example ESMTP\r\nsecond');
@@ -130,34 +171,43 @@ t.test('a greeting of a raw upstream, which speaks first, is not lost', async (t
   line.socket.destroy();
 });
 
-t.test('a proxy that smuggles is refused on each of them, and nothing of it reaches the agent', async (t) => {
-  await using proxy = await smuggler();
-  await using b = await bench({
-    destinations: [
-      http2({ via: via(proxy) }),
-      http2({ name: 'plain', hosts: ['plain.internal'], mode: 'plaintext', insecure: true, via: via(proxy) }),
-    ],
-  });
-  for (const [name, code] of [
-    ['crm', 'via-refused'],
-    ['plain', 'upstream-'],
-  ] as const) {
-    const told = await b.get(`http://${name}.internal/`);
-    t.equal(statusOf(told), 502, name);
-    t.ok(refusal(told).code.startsWith(code), `${name}: ${refusal(told).code}`);
-    await using client = http2Client(b.port(name), `${name}.internal`);
-    const one = client.open({ ':method': 'GET', ':path': '/' });
-    await one.sees(code);
-    t.notMatch(told, /smuggle/);
-  }
-  await using w = await world(t, { site: { via: via(proxy) } });
-  const agent = await inside(w.b, { ca: w.ca });
-  agent.write('GET /v1/items HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n');
-  const answer = await agent.sees('via-refused');
-  t.match(answer, /^HTTP\/1\.1 502 /);
-  agent.tls.destroy();
-  t.notMatch(answer, /smuggle/);
-  await b.quiet();
-  await w.b.quiet();
-  t.same([...unpaired(b.audit.records), ...unpaired(w.b.audit.records)], []);
-});
+t.test(
+  'a proxy that smuggles is refused on each of them, and nothing of it reaches the agent',
+  async (t) => {
+    await using proxy = await smuggler();
+    await using b = await bench({
+      destinations: [
+        http2({ via: via(proxy) }),
+        http2({
+          name: 'plain',
+          hosts: ['plain.internal'],
+          mode: 'plaintext',
+          insecure: true,
+          via: via(proxy),
+        }),
+      ],
+    });
+    for (const [name, code] of [
+      ['crm', 'via-refused'],
+      ['plain', 'upstream-'],
+    ] as const) {
+      const told = await b.get(`http://${name}.internal/`);
+      t.equal(statusOf(told), 502, name);
+      t.ok(refusal(told).code.startsWith(code), `${name}: ${refusal(told).code}`);
+      await using client = http2Client(b.port(name), `${name}.internal`);
+      const one = client.open({ ':method': 'GET', ':path': '/' });
+      await one.sees(code);
+      t.notMatch(told, /smuggle/);
+    }
+    await using w = await world(t, { site: { via: via(proxy) } });
+    const agent = await inside(w.b, { ca: w.ca });
+    agent.write('GET /v1/items HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n');
+    const answer = await agent.sees('via-refused');
+    t.match(answer, /^HTTP\/1\.1 502 /);
+    agent.tls.destroy();
+    t.notMatch(answer, /smuggle/);
+    await b.quiet();
+    await w.b.quiet();
+    t.same([...unpaired(b.audit.records), ...unpaired(w.b.audit.records)], []);
+  },
+);

@@ -1,10 +1,14 @@
 /**
- * Where lines of evidence go. A sink takes one batch at a time and settles when the operating system has all of it; a batch that it could take
- * only in part is taken back, so that a half line is never joined by the next, and one that a killed process left is cut off at start. Files are opened for appending with mode 0600 and followed through
- * rotation: a path that was renamed or removed is opened anew within a second, or at once by `reopen`.
- * What is no regular file (a pipe, a FIFO, a terminal) is opened so that a write never waits: no thread is held by a reader who does not read, and neither is the end of the process.
- * A regular file is written at once, which is a copy into the page cache and cheaper than to wake a thread for it; once such a write was slow (a disk that must first
- * take what was written before), threads do it for a while, so that a slow disk delays the event loop by one write in that while.
+ * Where lines of evidence go. A sink takes one batch at a time and settles when the operating
+ * system has all of it; a batch that it could take only in part is taken back, so that a half line
+ * is never joined by the next, and one that a killed process left is cut off at start. Files are
+ * opened for appending with mode 0600 and followed through rotation: a path that was renamed or
+ * removed is opened anew within a second, or at once by `reopen`. What is no regular file (a pipe,
+ * a FIFO, a terminal) is opened so that a write never waits: no thread is held by a reader who does
+ * not read, and neither is the end of the process. A regular file is written at once, which is a
+ * copy into the page cache and cheaper than to wake a thread for it; once such a write was slow (a
+ * disk that must first take what was written before), threads do it for a while, so that a slow
+ * disk delays the event loop by one write in that while.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { constants, open, stat } from 'node:fs/promises';
@@ -18,7 +22,10 @@ export interface Sink extends AsyncDisposable {
   readonly halfLine: number;
   /** Bytes of one that may not be cut off. */
   readonly halfLineLeft: number;
-  /** Appends whole lines; undefined when it has done so already. Throws or rejects with a Fault `audit-unavailable`. Never called again before it settled. */
+  /**
+   * Appends whole lines; undefined when it has done so already. Throws or rejects with a Fault
+   * `audit-unavailable`. Never called again before it settled.
+   */
   append(lines: Buffer): Promise<void> | undefined;
   /** Opens the path anew, where there is one. */
   reopen(): Promise<void>;
@@ -38,7 +45,10 @@ function unavailable(name: string, error: unknown): Fault {
       ? 'make room: requests are allowed again as soon as records can be written'
       : 'check the path, its folder and who may write there';
   const reason = error instanceof Error ? error.message : String(error);
-  return new Fault('audit-unavailable', `cannot write evidence to ${name}: ${reason}`, { hint, cause: error });
+  return new Fault('audit-unavailable', `cannot write evidence to ${name}: ${reason}`, {
+    hint,
+    cause: error,
+  });
 }
 
 interface OpenFile {
@@ -52,7 +62,10 @@ interface OpenFile {
   torn: boolean;
 }
 
-/** Opens the file at once, so that a path that cannot be written is found at start. Throws a Fault `audit-unavailable`. */
+/**
+ * Opens the file at once, so that a path that cannot be written is found at start. Throws a Fault
+ * `audit-unavailable`.
+ */
 export async function fileSink(path: string, clock: Clock): Promise<Sink> {
   const { first, half } = await openFirst(path);
   let file: OpenFile | undefined = first;
@@ -75,7 +88,13 @@ export async function fileSink(path: string, clock: Clock): Promise<Sink> {
   /** How many bytes could be written at once. */
   const writeNow = (lines: Buffer): number => {
     const now = clock.monotonic();
-    if (file?.regular !== true || file.torn || now - checked >= CHECK_EVERY_MS || now < threadsUntil) return 0;
+    if (
+      file?.regular !== true ||
+      file.torn ||
+      now - checked >= CHECK_EVERY_MS ||
+      now < threadsUntil
+    )
+      return 0;
     const count = writeSync(file.handle.fd, lines);
     const after = clock.monotonic();
     if (after - now >= SLOW_MS) threadsUntil = after + THREADS_FOR_MS;
@@ -116,7 +135,9 @@ export async function fileSink(path: string, clock: Clock): Promise<Sink> {
 }
 
 /** Opens the file and cuts off the half line at its end. */
-async function openFirst(path: string): Promise<{ readonly first: OpenFile; readonly half: HalfLine }> {
+async function openFirst(
+  path: string,
+): Promise<{ readonly first: OpenFile; readonly half: HalfLine }> {
   const first = await openFile(path).catch((error: unknown) => {
     throw unavailable(path, error);
   });
@@ -165,7 +186,11 @@ async function stillAt(path: string, { device, inode }: OpenFile): Promise<boole
 }
 
 /** Writes all of it, so much of which is written, or takes back what was written. */
-async function appendWhole(file: OpenFile, lines: Buffer, { begun, write: some }: Appending): Promise<void> {
+async function appendWhole(
+  file: OpenFile,
+  lines: Buffer,
+  { begun, write: some }: Appending,
+): Promise<void> {
   const bytes = file.torn ? Buffer.concat([Buffer.from([LINE_END]), lines]) : lines;
   let written = begun;
   try {
@@ -177,7 +202,10 @@ async function appendWhole(file: OpenFile, lines: Buffer, { begun, write: some }
   }
 }
 
-/** The end of the file, when it is what we wrote, is cut off again; where that is not allowed or not possible, the next batch begins a new line. */
+/**
+ * The end of the file, when it is what we wrote, is cut off again; where that is not allowed or not
+ * possible, the next batch begins a new line.
+ */
 async function takeBack(file: OpenFile, written: Buffer): Promise<void> {
   file.torn = true;
   try {
@@ -186,7 +214,8 @@ async function takeBack(file: OpenFile, written: Buffer): Promise<void> {
     const { bytesRead } = await file.handle.read(end, 0, end.length, size - end.length);
     if (bytesRead !== end.length || !end.equals(written)) return;
     await file.handle.truncate(size - written.length);
-    file.torn = size > written.length && (await lastByte(file.handle, size - written.length)) !== LINE_END;
+    file.torn =
+      size > written.length && (await lastByte(file.handle, size - written.length)) !== LINE_END;
   } catch {
     // An append-only file cannot be cut; `torn` says what is to be done about it.
   }
@@ -201,7 +230,11 @@ interface Appending {
   readonly write: Writer;
 }
 
-function writerTo({ handle: { fd }, regular }: OpenFile, clock: Clock, closed: AbortSignal): Writer {
+function writerTo(
+  { handle: { fd }, regular }: OpenFile,
+  clock: Clock,
+  closed: AbortSignal,
+): Writer {
   return regular ? byThread(fd) : withoutWaiting(fd, clock, closed);
 }
 
@@ -215,10 +248,13 @@ function byThread(descriptor: number): Writer {
     });
 }
 
-/** For a descriptor whose writes never wait: while it takes nothing, it is tried again, ever less often. */
+/**
+ * For a descriptor whose writes never wait: while it takes nothing, it is tried again, ever less
+ * often.
+ */
 function withoutWaiting(descriptor: number, clock: Clock, closed: AbortSignal): Writer {
   return async (bytes, from) => {
-    for (let pause = RETRY_MS; ; pause = Math.min(2 * pause, LONGEST_RETRY_MS)) {
+    for (let pause = RETRY_MS; ; pause = Math.min(2 * pause, MAX_RETRY_MS)) {
       try {
         return writeSync(descriptor, bytes, from);
       } catch (error) {
@@ -235,7 +271,7 @@ function isFull(error: unknown): boolean {
 
 const STDOUT = 1;
 const RETRY_MS = 2;
-const LONGEST_RETRY_MS = 50;
+const MAX_RETRY_MS = 50;
 
 /**
  * Standard output. What it is gets opened once more, since the one that we were given may be shared
@@ -273,7 +309,10 @@ export function stdoutSink(clock: Clock): Sink {
 
 function reopened(): number | undefined {
   try {
-    return openSync(`/proc/self/fd/${STDOUT}`, constants.O_WRONLY | constants.O_APPEND | constants.O_NONBLOCK);
+    return openSync(
+      `/proc/self/fd/${STDOUT}`,
+      constants.O_WRONLY | constants.O_APPEND | constants.O_NONBLOCK,
+    );
   } catch {
     return undefined;
   }

@@ -1,6 +1,6 @@
 /**
- * What one key cannot say alone: rules over several keys of one Destination, as a list of small named functions. The reference page lists them by
- * their words; each has a test by its name.
+ * What one key cannot say alone: rules over several keys of one Destination, as a list of small
+ * named functions. The reference page lists them by their words; each has a test by its name.
  */
 import { classOf, judgeAddress } from '../../net/addresses.ts';
 import { isLoopback, parseIp } from '../../net/ip.ts';
@@ -21,13 +21,16 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
       when(
         tls.mode === 'passthrough' && rules.length > 0,
         at('rules'),
-        'in mode passthrough the requests are inside the TLS of the agent: rules could not be enforced',
+        'in mode passthrough the requests are inside the TLS of the agent: rules could ' +
+          'not be enforced',
         'remove the rules, or use mode web and let the agent say http://',
       ),
   },
   {
     name: 'when-is-for-connections',
-    doc: '`when` of a destination belongs to protocol tcp and mode passthrough: elsewhere the rules have conditions.',
+    doc:
+      '`when` of a destination belongs to protocol tcp and mode passthrough: elsewhere the ' +
+      'rules have conditions.',
     find: ({ when: condition, protocol, tls }) =>
       when(
         condition !== undefined && protocol !== 'tcp' && tls.mode !== 'passthrough',
@@ -49,7 +52,9 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
   },
   {
     name: 'no-rules-no-report',
-    doc: '`mode: report` needs requests that are judged: not in mode passthrough and not with protocol tcp.',
+    doc:
+      '`mode: report` needs requests that are judged: not in mode passthrough and not with ' +
+      'protocol tcp.',
     find: ({ mode, protocol, tls }) =>
       when(
         mode === 'report' && (protocol === 'tcp' || tls.mode === 'passthrough'),
@@ -79,24 +84,33 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
   },
   {
     name: 'rules-fit-the-protocol',
-    doc: 'What a rule is about is written under the protocol of its destination: `http`, `grpc`, or `mcp` with at least one key. A rule of protocol mcp may have `http` instead: it is then about requests beside the endpoints.',
+    doc:
+      'What a rule is about is written under the protocol of its destination: `http`, ' +
+      '`grpc`, or `mcp` with at least one key. A rule of protocol mcp may have `http` ' +
+      'instead: it is then about requests beside the endpoints.',
     find: ({ protocol, rules }) =>
       protocol === 'tcp' ? [] : rules.flatMap((rule, i) => ruleMisfits(protocol, rule, i)),
   },
   {
     name: 'upstream-http-is-for-http',
-    doc: '`upstream.http` belongs to protocol http, and to modes in which the requests are ours to send.',
+    doc:
+      '`upstream.http` belongs to protocol http, and to modes in which the requests are ' +
+      'ours to send.',
     find: ({ protocol, tls, upstream }) =>
       when(
         upstream?.http !== undefined && (protocol !== 'http' || tls.mode === 'passthrough'),
         at('upstream', 'http'),
-        protocol === 'grpc' ? 'protocol grpc is always HTTP/2' : 'no requests of ours are sent there',
+        protocol === 'grpc'
+          ? 'protocol grpc is always HTTP/2'
+          : 'no requests of ours are sent there',
         'remove it',
       ),
   },
   {
     name: 'upstream-host-is-for-requests',
-    doc: '`upstream.host` belongs to protocols http, mcp and grpc, in modes in which the requests are ours to send.',
+    doc:
+      '`upstream.host` belongs to protocols http, mcp and grpc, in modes in which the ' +
+      'requests are ours to send.',
     find: ({ protocol, tls, upstream }) =>
       when(
         upstream?.host !== undefined && (protocol === 'tcp' || tls.mode === 'passthrough'),
@@ -131,7 +145,9 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
   },
   {
     name: 'websocket-is-allowed-only',
-    doc: '`websocket` belongs to allow rules: deny rules hold for WebSocket as for everything else.',
+    doc:
+      '`websocket` belongs to allow rules: deny rules hold for WebSocket as for ' +
+      'everything else.',
     find: ({ rules }) =>
       rules.flatMap(({ effect, http }, i) =>
         when(
@@ -144,7 +160,9 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
   },
   {
     name: 'content-on-get-is-allowed-only',
-    doc: '`contentOnGet` belongs to allow rules: deny rules hold for a GET with content as for every other.',
+    doc:
+      '`contentOnGet` belongs to allow rules: deny rules hold for a GET with content as for ' +
+      'every other.',
     find: ({ rules }) =>
       rules.flatMap(({ effect, http }, i) =>
         when(
@@ -170,7 +188,9 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
   },
   {
     name: 'listen-needs-a-destination-to-stand-for',
-    doc: 'Protocol tcp with `listen` needs `upstream.address` and a host without wildcard: a connection does not say where it wants to go.',
+    doc:
+      'Protocol tcp with `listen` needs `upstream.address` and a host without wildcard: a ' +
+      'connection does not say where it wants to go.',
     find: ({ listen, protocol, upstream, hosts }) =>
       listen === undefined || protocol !== 'tcp'
         ? []
@@ -191,7 +211,9 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
   },
   {
     name: 'no-listen-for-passthrough',
-    doc: 'Mode passthrough has no `listen`: it is reached by CONNECT, whose host the ClientHello is held against.',
+    doc:
+      'Mode passthrough has no `listen`: it is reached by CONNECT, whose host the ' +
+      'ClientHello is held against.',
     find: ({ listen, tls }) =>
       when(
         listen !== undefined && tls.mode === 'passthrough',
@@ -213,8 +235,14 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
   },
   {
     name: 'upstream-may-be-dialled',
-    doc: 'An upstream written as an IP address is one that may be dialled: never metadata, link-local or other special-purpose addresses; private ones with mode mtls or in `upstream.cidrs`.',
-    find: (spec) => literals(spec).flatMap(({ steps, host, written }) => judgeLiteral(spec, steps, { host, written })),
+    doc:
+      'An upstream written as an IP address is one that may be dialled: never metadata, ' +
+      'link-local or other special-purpose addresses; private ones with mode mtls or in ' +
+      '`upstream.cidrs`.',
+    find: (spec) =>
+      literals(spec).flatMap(({ steps, host, written }) =>
+        judgeLiteral(spec, steps, { host, written }),
+      ),
   },
 ]);
 
@@ -224,12 +252,22 @@ const ABOUT = Object.freeze({
   mcp: 'write mcp: { tools: [name] }',
 });
 
-function ruleMisfits(protocol: keyof typeof ABOUT, rule: Spec['rules'][number], i: number): readonly Finding[] {
+function ruleMisfits(
+  protocol: keyof typeof ABOUT,
+  rule: Spec['rules'][number],
+  i: number,
+): readonly Finding[] {
   const { http, grpc, mcp } = rule;
   if (protocol === 'mcp' && http !== undefined)
     return [...misfit(rule, i, { key: 'grpc', protocol }), ...twice(rule, i)];
-  const said = { http, grpc, mcp: mcp && Object.values(mcp).some((value) => value !== undefined) ? mcp : undefined };
-  const foreign = (['http', 'grpc', 'mcp'] as const).filter((key) => key !== protocol && rule[key] !== undefined);
+  const said = {
+    http,
+    grpc,
+    mcp: mcp && Object.values(mcp).some((value) => value !== undefined) ? mcp : undefined,
+  };
+  const foreign = (['http', 'grpc', 'mcp'] as const).filter(
+    (key) => key !== protocol && rule[key] !== undefined,
+  );
   const nothing = `a rule of protocol ${protocol} says nothing under ${protocol}`;
   return [
     ...when(said[protocol] === undefined, at('rules', i), nothing, ABOUT[protocol]),
@@ -239,7 +277,11 @@ function ruleMisfits(protocol: keyof typeof ABOUT, rule: Spec['rules'][number], 
 
 type Misfit = { readonly key: 'http' | 'grpc' | 'mcp'; readonly protocol: string };
 
-function misfit(rule: Spec['rules'][number], i: number, { key, protocol }: Misfit): readonly Finding[] {
+function misfit(
+  rule: Spec['rules'][number],
+  i: number,
+  { key, protocol }: Misfit,
+): readonly Finding[] {
   const message = `protocol ${protocol} has no ${key} to be seen`;
   return when(rule[key] !== undefined, at('rules', i, key), message, 'remove it');
 }
@@ -276,12 +318,18 @@ function judgeLiteral(
   { host, written }: Pick<Literal, 'host' | 'written'>,
 ): readonly Finding[] {
   const proved = written && spec.tls.mode === 'mtls';
-  const rule = { loopback: true, private: proved, cidrs: spec.upstream?.cidrs ?? [], own: new Set<string>() };
+  const rule = {
+    loopback: true,
+    private: proved,
+    cidrs: spec.upstream?.cidrs ?? [],
+    own: new Set<string>(),
+  };
   const why = judgeAddress(host, rule);
   if (why === undefined) return [];
   const fix =
     classOf(host) === 'private'
-      ? `write upstream: { cidrs: [${host}/${host.includes(':') ? 128 : 32}] }, or mode mtls with upstream.address`
+      ? `write upstream: { cidrs: [${host}/${host.includes(':') ? 128 : 32}] }, or mode mtls ` +
+        'with upstream.address'
       : 'write another address';
   return [{ steps, message: `${host} may not be dialled: ${why}`, fix }];
 }

@@ -20,5 +20,9 @@ export type Spec = DestinationDocument['spec'];
 
 export const at = (...steps: readonly Step[]): readonly Step[] => ['spec', ...steps];
 /** The finding where it is wrong. */
-export const when = (wrong: boolean, steps: readonly Step[], message: string, fix: string): readonly Finding[] =>
-  wrong ? [{ steps, message, fix }] : [];
+export const when = (
+  wrong: boolean,
+  steps: readonly Step[],
+  message: string,
+  fix: string,
+): readonly Finding[] => (wrong ? [{ steps, message, fix }] : []);

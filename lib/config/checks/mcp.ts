@@ -5,7 +5,9 @@ import { at, when, type Check, type Finding, type Spec } from './finding.ts';
 export const MCP_CHECKS: readonly Check[] = Object.freeze([
   {
     name: 'mcp-has-its-settings',
-    doc: 'Protocol mcp needs `mcp`, which belongs to it alone, and a mode in which TLS does not hide the messages.',
+    doc:
+      'Protocol mcp needs `mcp`, which belongs to it alone, and a mode in which TLS does not ' +
+      'hide the messages.',
     find: ({ protocol, mcp, tls }) => [
       ...when(
         protocol === 'mcp' && mcp === undefined,
@@ -34,13 +36,17 @@ export const MCP_CHECKS: readonly Check[] = Object.freeze([
       when(
         mcp !== undefined && (mcp.endpoints === undefined) === (mcp.path === undefined),
         at('mcp'),
-        mcp?.path === undefined ? 'no path takes messages' : 'path and endpoints say the same thing twice',
+        mcp?.path === undefined
+          ? 'no path takes messages'
+          : 'path and endpoints say the same thing twice',
         'write endpoints: [/mcp]',
       ),
   },
   {
     name: 'http-beside-the-endpoints',
-    doc: 'At protocol mcp, rules with `http` are about paths beside the endpoints; where an endpoint is `/` there are none.',
+    doc:
+      'At protocol mcp, rules with `http` are about paths beside the endpoints; where an ' +
+      'endpoint is `/` there are none.',
     find: (spec) => spec.rules.flatMap((rule, i) => unreachable(spec, rule, i)),
   },
   {
@@ -51,7 +57,9 @@ export const MCP_CHECKS: readonly Check[] = Object.freeze([
         when(
           http?.mcpLike !== undefined && (protocol !== 'mcp' || effect === 'deny'),
           at('rules', i, 'http', 'mcpLike'),
-          protocol === 'mcp' ? 'a deny rule is about all requests anyway' : `protocol ${protocol} has no endpoints`,
+          protocol === 'mcp'
+            ? 'a deny rule is about all requests anyway'
+            : `protocol ${protocol} has no endpoints`,
           'remove it',
         ),
       ),
@@ -59,7 +67,11 @@ export const MCP_CHECKS: readonly Check[] = Object.freeze([
 ]);
 
 /** Patterns of paths that no request can have for which the rule is read. */
-function unreachable({ protocol, mcp }: Spec, { http }: Spec['rules'][number], i: number): readonly Finding[] {
+function unreachable(
+  { protocol, mcp }: Spec,
+  { http }: Spec['rules'][number],
+  i: number,
+): readonly Finding[] {
   if (protocol !== 'mcp' || mcp === undefined || http === undefined) return [];
   const endpoints = mcp.endpoints ?? (mcp.path === undefined ? [] : [mcp.path]);
   const message = 'a path at an endpoint of MCP, or below it, is for messages alone';

@@ -1,28 +1,18 @@
-/** What no document can say alone: rules over the whole set, as a list of small named functions like those of lib/config/checks/destination.ts. */
+/**
+ * What no document can say alone: rules over the whole set, as a list of small named functions like
+ * those of lib/config/checks/destination.ts.
+ */
 import { resolve } from 'node:path';
 import { formatAuthority } from '../../net/authority.ts';
 import { isUnder } from '../../net/host.ts';
 import { isLoopback } from '../../net/ip.ts';
 import { tiesOf } from '../../policy/decision/lookup.ts';
 import type { ListenAddress } from '../../policy/model/destination.ts';
-import type { Finding } from './finding.ts';
 import { placeText } from '../../schema/problem.ts';
-import type { DestinationDocument, SidecarDocument, TaskPolicyDocument } from '../documents/schema.ts';
 import type { Step, Tree } from '../../schema/tree.ts';
-
-/** A document that decoded. */
-export interface Decoded<D> {
-  readonly tree: Tree;
-  readonly document: D;
-}
-
-export interface DocumentSet {
-  readonly sidecar: Decoded<SidecarDocument> | undefined;
-  /** There is a Sidecar document that did not decode: what it would say is not known. */
-  readonly sidecarBroken: boolean;
-  readonly destinations: readonly Decoded<DestinationDocument>[];
-  readonly taskPolicies: readonly Decoded<TaskPolicyDocument>[];
-}
+import type { DestinationDocument } from '../documents/schema.ts';
+import type { DocumentSet } from '../documents/set.ts';
+import type { Finding } from './finding.ts';
 
 /** A finding and the document it is in. */
 export interface Placed extends Finding {
@@ -45,7 +35,9 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
         const { name } = document.metadata;
         const other = seen.get(name);
         if (other === undefined) seen.set(name, tree);
-        const message = `another Destination has the name ${name}${other === undefined ? '' : ` (${placeText(other.at)})`}`;
+        const message =
+          'another Destination has the name ' +
+          `${name}${other === undefined ? '' : ` (${placeText(other.at)})`}`;
         return other === undefined
           ? []
           : [{ tree, steps: ['metadata', 'name'], message, fix: 'give one of them another name' }];
@@ -62,8 +54,15 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
       });
       return tiesOf(claims).map(({ pattern, port, first, second: { one: other } }) => {
         const index = other.document.spec.hosts.findIndex(({ text }) => text === pattern);
-        const message = `${pattern} on port ${port} is also of destination ${first.name} (${placeText(first.one.tree.at)})`;
-        return { tree: other.tree, steps: ['spec', 'hosts', index], message, fix: 'leave it to one of them' };
+        const message =
+          `${pattern} on port ${port} is also of destination ${first.name} ` +
+          `(${placeText(first.one.tree.at)})`;
+        return {
+          tree: other.tree,
+          steps: ['spec', 'hosts', index],
+          message,
+          fix: 'leave it to one of them',
+        };
       });
     },
   },
@@ -74,7 +73,10 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
       const declared = sidecar?.document.spec.dataClasses;
       if (declared === undefined) return [];
       return destinations
-        .filter(({ document: { spec } }) => spec.dataClass !== undefined && !declared.includes(spec.dataClass))
+        .filter(
+          ({ document: { spec } }) =>
+            spec.dataClass !== undefined && !declared.includes(spec.dataClass),
+        )
         .map(({ tree, document: { spec } }) => ({
           tree,
           steps: ['spec', 'dataClass'],
@@ -85,7 +87,9 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
   },
   {
     name: 'forward-on-loopback',
-    doc: 'The forward proxy listens on a loopback address, unless `unsafeNonLoopback: true` is written.',
+    doc:
+      'The forward proxy listens on a loopback address, unless `unsafeNonLoopback: ' +
+      'true` is written.',
     find({ sidecar }) {
       const forward = sidecar?.document.spec.forward;
       if (
@@ -107,7 +111,9 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
   },
   {
     name: 'intercepted-hosts-are-declared',
-    doc: '`tls.intercept: true` needs `intercept` in the Sidecar, and the hosts of the destination, which are names, lie inside `intercept.domains`.',
+    doc:
+      '`tls.intercept: true` needs `intercept` in the Sidecar, and the hosts of the ' +
+      'destination, which are names, lie inside `intercept.domains`.',
     find: ({ sidecar, sidecarBroken, destinations }) =>
       sidecarBroken
         ? []
@@ -116,11 +122,15 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
               ({ document: { spec } }) =>
                 spec.tls.intercept && spec.tls.mode !== 'passthrough' && spec.protocol !== 'tcp',
             )
-            .flatMap(({ tree, document }) => undeclared(tree, document, sidecar?.document.spec.intercept?.domains)),
+            .flatMap(({ tree, document }) =>
+              undeclared(tree, document, sidecar?.document.spec.intercept?.domains),
+            ),
   },
   {
     name: 'intercept-folders-are-apart',
-    doc: '`intercept.trust.folder`, which the agent may read, and `intercept.ca.folder`, which it must not, are not the same and not inside each other.',
+    doc:
+      '`intercept.trust.folder`, which the agent may read, and `intercept.ca.folder`, which ' +
+      'it must not, are not the same and not inside each other.',
     find({ sidecar }) {
       const { ca, trust } = sidecar?.document.spec.intercept ?? {};
       if (sidecar === undefined || ca?.folder === undefined || trust === undefined) return [];
@@ -128,7 +138,9 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
       if (!contains(key, open) && !contains(open, key)) return [];
       const message = `${trust.folder} is for the agent to read, and the key of the CA is in ${ca.folder}`;
       const fix = 'name a folder of its own';
-      return [{ tree: sidecar.tree, steps: ['spec', 'intercept', 'trust', 'folder'], message, fix }];
+      return [
+        { tree: sidecar.tree, steps: ['spec', 'intercept', 'trust', 'folder'], message, fix },
+      ];
     },
   },
   {
@@ -169,10 +181,18 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
       const own = listeners(set);
       return set.destinations.flatMap(({ tree, document }) => {
         const address = document.spec.upstream?.address;
-        const hit = address === undefined ? undefined : own.find((one) => reaches(address, one.address));
+        const hit =
+          address === undefined ? undefined : own.find((one) => reaches(address, one.address));
         if (address === undefined || hit === undefined) return [];
         const message = `${formatAuthority(address.host, address.port)} is ${hit.name} of this sidecar`;
-        return [{ tree, steps: ['spec', 'upstream', 'address'], message, fix: 'write where the upstream really is' }];
+        return [
+          {
+            tree,
+            steps: ['spec', 'upstream', 'address'],
+            message,
+            fix: 'write where the upstream really is',
+          },
+        ];
       });
     },
   },
@@ -188,7 +208,8 @@ function undeclared(
   domains: readonly string[] | undefined,
 ): readonly Placed[] {
   if (domains === undefined) {
-    const message = 'the Sidecar document has no intercept: there is no CA that could stand in for these hosts';
+    const message =
+      'the Sidecar document has no intercept: there is no CA that could stand in for these hosts';
     const fix = 'write intercept: { domains: [...] } in spec of the Sidecar document';
     return [{ tree, steps: ['spec', 'tls', 'intercept'], message, fix }];
   }
@@ -196,11 +217,20 @@ function undeclared(
     const steps = ['spec', 'hosts', i];
     if (kind === 'address') {
       const message = `${text} is an address: a ClientHello cannot name it, so it cannot be intercepted`;
-      return [{ tree, steps, message, fix: 'write a name, or a destination without tls.intercept for it' }];
+      return [
+        {
+          tree,
+          steps,
+          message,
+          fix: 'write a name, or a destination without tls.intercept for it',
+        },
+      ];
     }
     if (isUnder(host, domains)) return [];
     const message = `${text} lies outside intercept.domains of the Sidecar`;
-    return [{ tree, steps, message, fix: `add ${host} to intercept.domains, or remove tls.intercept` }];
+    return [
+      { tree, steps, message, fix: `add ${host} to intercept.domains, or remove tls.intercept` },
+    ];
   });
 }
 
@@ -218,7 +248,8 @@ function listeners({ sidecar, destinations }: DocumentSet): readonly Listener[] 
     address: ListenAddress | undefined,
     tree: Tree | undefined,
     steps: readonly Step[],
-  ): readonly Listener[] => (address === undefined || tree === undefined ? [] : [{ name, address, tree, steps }]);
+  ): readonly Listener[] =>
+    address === undefined || tree === undefined ? [] : [{ name, address, tree, steps }];
   return [
     ...own('the forward proxy', forward?.address, sidecar?.tree, ['spec', 'forward', 'address']),
     ...own('the health listener', health?.address, sidecar?.tree, ['spec', 'health', 'address']),

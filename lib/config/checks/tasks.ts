@@ -1,13 +1,19 @@
-/** What holds over the documents that have to do with tasks, as lib/config/checks/set.ts does for the rest. */
+/**
+ * What holds over the documents that have to do with tasks, as lib/config/checks/set.ts does for
+ * the rest.
+ */
 import { placeText } from '../../schema/problem.ts';
-import { NEEDS_STATE, stateless } from '../load/conditions.ts';
-import type { DocumentSet, Placed, SetCheck } from './set.ts';
 import type { Tree } from '../../schema/tree.ts';
+import type { SidecarDocument } from '../documents/schema.ts';
+import type { DocumentSet } from '../documents/set.ts';
+import type { Placed, SetCheck } from './set.ts';
 
 export const TASK_CHECKS: readonly SetCheck[] = Object.freeze([
   {
     name: 'tasks-can-be-opened',
-    doc: 'Where a task is required somebody can open one: the Sidecar has `agents`, `agentApi` or `adminApi`, and there is a TaskPolicy.',
+    doc:
+      'Where a task is required somebody can open one: the Sidecar has `agents`, `agentApi` ' +
+      'or `adminApi`, and there is a TaskPolicy.',
     find(set) {
       const { sidecar, sidecarBroken, destinations, taskPolicies } = set;
       const { agents, agentApi, adminApi, defaults } = sidecar?.document.spec ?? {};
@@ -18,7 +24,9 @@ export const TASK_CHECKS: readonly SetCheck[] = Object.freeze([
         .map(({ tree }) => ({
           tree,
           steps: ['spec'],
-          message: `a task is required here, and ${door ? 'there is no TaskPolicy that would grant one' : 'nobody can open one'}`,
+          message:
+            'a task is required here, and ' +
+            `${door ? 'there is no TaskPolicy that would grant one' : 'nobody can open one'}`,
           fix: `${door ? 'add a TaskPolicy document' : 'write agentApi in the Sidecar document'}, or task: optional here or in its spec.defaults`,
         }));
     },
@@ -34,7 +42,9 @@ export const TASK_CHECKS: readonly SetCheck[] = Object.freeze([
           if (other === undefined) seen.set(purpose, tree);
           if (other === undefined || other === tree) return [];
           const message = `${purpose} is also a purpose of another TaskPolicy (${placeText(other.at)})`;
-          return [{ tree, steps: ['spec', 'purposes', i], message, fix: 'leave it to one of them' }];
+          return [
+            { tree, steps: ['spec', 'purposes', i], message, fix: 'leave it to one of them' },
+          ];
         }),
       );
     },
@@ -62,12 +72,19 @@ export const TASK_CHECKS: readonly SetCheck[] = Object.freeze([
   },
   {
     name: 'step-ups-can-be-answered',
-    doc: 'Each action has one step-up, and whoever approves is there: `adminApi` for an operator, `tasks.webhook` for a webhook.',
-    find: (set) => set.taskPolicies.flatMap(({ tree, document }) => stepUpProblems(set, tree, document.spec.stepUp)),
+    doc:
+      'Each action has one step-up, and whoever approves is there: `adminApi` for an ' +
+      'operator, `tasks.webhook` for a webhook.',
+    find: (set) =>
+      set.taskPolicies.flatMap(({ tree, document }) =>
+        stepUpProblems(set, tree, document.spec.stepUp),
+      ),
   },
   {
     name: 'what-is-approved-is-read',
-    doc: 'A step-up is of calls that are read whole: for tunnels, WebSockets and gRPC calls whose rule says `streaming: true` it says `bound: false` and `uncounted: true`.',
+    doc:
+      'A step-up is of calls that are read whole: for tunnels, WebSockets and gRPC calls ' +
+      'whose rule says `streaming: true` it says `bound: false` and `uncounted: true`.',
     find: ({ taskPolicies, destinations }) =>
       taskPolicies.flatMap(({ tree, document: { spec } }) =>
         spec.stepUp.flatMap(({ actions, bound, uncounted }, i): readonly Placed[] => {
@@ -85,7 +102,9 @@ export const TASK_CHECKS: readonly SetCheck[] = Object.freeze([
   },
   {
     name: 'quotas-outlive-a-restart',
-    doc: '`quotas` need a place where what was counted outlives a restart: `stateDir`, or the folder of `adminApi`.',
+    doc:
+      '`quotas` need a place where what was counted outlives a restart: `stateDir`, or the ' +
+      'folder of `adminApi`.',
     find({ sidecar, taskPolicies }) {
       if (sidecar === undefined || !stateless(sidecar.document)) return [];
       const message = 'after a restart nobody would know what was counted';
@@ -104,10 +123,14 @@ function unreadIn(
   const { protocol, tls, rules } = spec;
   const at = `destination ${metadata.name}`;
   if (protocol === 'tcp' || tls.mode === 'passthrough') {
-    return actions.includes(spec.action) ? `action ${spec.action} is a connection at ${at}` : undefined;
+    return actions.includes(spec.action)
+      ? `action ${spec.action} is a connection at ${at}`
+      : undefined;
   }
   const rule = rules.find(
-    (one) => actions.includes(one.action ?? '') && (one.grpc?.streaming === true || one.http?.websocket === true),
+    (one) =>
+      actions.includes(one.action ?? '') &&
+      (one.grpc?.streaming === true || one.http?.websocket === true),
   );
   if (rule === undefined) return undefined;
   const kind = protocol === 'grpc' ? 'streaming gRPC calls' : 'a WebSocket';
@@ -124,14 +147,30 @@ function stepUpProblems({ sidecar }: DocumentSet, tree: Tree, stepUps: StepUps):
     const add = (key: string, message: string, fix: string): void =>
       void found.push({ tree, steps: ['spec', 'stepUp', i, key], message, fix });
     for (const action of actions) {
-      if (seen.has(action)) add('actions', `${action} has a step-up already`, 'leave it to one of them');
+      if (seen.has(action))
+        add('actions', `${action} has a step-up already`, 'leave it to one of them');
       seen.add(action);
     }
     if (sidecar === undefined) return found;
     if (approvers.includes('operator') && adminApi === undefined)
-      add('approvers', 'an operator has no door to approve at', 'write adminApi in the Sidecar document');
+      add(
+        'approvers',
+        'an operator has no door to approve at',
+        'write adminApi in the Sidecar document',
+      );
     if (approvers.includes('webhook') && tasks?.webhook === undefined)
       add('approvers', 'there is no webhook', 'write tasks.webhook in the Sidecar document');
     return found;
   });
 }
+
+/**
+ * Nothing would be known after a restart, and an agent that can bring one about would wash its
+ * history off.
+ */
+export function stateless({ spec }: SidecarDocument): boolean {
+  return spec.stateDir === undefined && spec.adminApi === undefined;
+}
+
+export const NEEDS_STATE =
+  'write stateDir in the Sidecar document: a folder of the sidecar alone that outlives it';

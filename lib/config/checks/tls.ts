@@ -5,10 +5,13 @@ import { at, when, type Check, type Spec } from './finding.ts';
 export const TLS_CHECKS: readonly Check[] = Object.freeze([
   {
     name: 'credentials-need-tls',
-    doc: '`credentials` need a protocol that is judged per request and a mode in which TLS starts here: a bearer token is never sent in the clear.',
+    doc:
+      '`credentials` need a protocol that is judged per request and a mode in which TLS ' +
+      'starts here: a bearer token is never sent in the clear.',
     find: ({ credentials, protocol, tls }) =>
       when(
-        credentials !== undefined && (protocol === 'tcp' || tls.mode === 'plaintext' || tls.mode === 'passthrough'),
+        credentials !== undefined &&
+          (protocol === 'tcp' || tls.mode === 'plaintext' || tls.mode === 'passthrough'),
         at('credentials'),
         `a bearer token cannot be added in protocol ${protocol} and mode ${tls.mode}`,
         'write protocol: http and mode: mtls, web-mtls or web, or remove credentials',
@@ -38,7 +41,9 @@ export const TLS_CHECKS: readonly Check[] = Object.freeze([
   },
   {
     name: 'peers-share-a-trust-domain',
-    doc: 'All `tls.peers` are of one trust domain: only its bundle is trusted, so that no other domain can vouch for them.',
+    doc:
+      'All `tls.peers` are of one trust domain: only its bundle is trusted, so that no other ' +
+      'domain can vouch for them.',
     find({ tls: { peers = [] } }) {
       const home = peers[0]?.trustDomain;
       return peers.flatMap((one, i) =>
@@ -58,7 +63,8 @@ export const TLS_CHECKS: readonly Check[] = Object.freeze([
       when(
         tls.roots !== undefined && !tls.mode.startsWith('web'),
         at('tls', 'roots'),
-        `mode ${tls.mode} does not read roots${tls.mode === 'mtls' ? ': it trusts the bundle of the trust domain of its peers' : ''}`,
+        `mode ${tls.mode} does not read ` +
+          `roots${tls.mode === 'mtls' ? ': it trusts the bundle of the trust domain of its peers' : ''}`,
         'remove them, or write mode: web',
       ),
   },
@@ -86,12 +92,17 @@ export const TLS_CHECKS: readonly Check[] = Object.freeze([
   },
   {
     name: 'plaintext-stays-on-loopback',
-    doc: 'Mode plaintext reaches loopback addresses written as literals, unless `insecure: true` is written.',
+    doc:
+      'Mode plaintext reaches loopback addresses written as literals, unless `insecure: ' +
+      'true` is written.',
     find: (spec) =>
       when(
-        spec.tls.mode === 'plaintext' && spec.tls.insecure !== true && !upstreamIs(spec, isLoopback),
+        spec.tls.mode === 'plaintext' &&
+          spec.tls.insecure !== true &&
+          !upstreamIs(spec, isLoopback),
         at('tls', 'mode'),
-        'plaintext to an upstream that is not a loopback address can be read and changed on its way',
+        'plaintext to an upstream that is not a loopback address can be read and ' +
+          'changed on its way',
         'use mtls or web, write the upstream as 127.0.0.1:port, or write insecure: true',
       ),
   },

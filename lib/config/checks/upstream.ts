@@ -1,11 +1,16 @@
-/** Rules over several keys about the way to an upstream and how much may go there; joined to those of checks.ts. */
+/**
+ * Rules over several keys about the way to an upstream and how much may go there; joined to those
+ * of checks.ts.
+ */
 import { isLoopback } from '../../net/ip.ts';
 import { at, when, type Check, type Finding } from './finding.ts';
 
 export const WAY_CHECKS: readonly Check[] = Object.freeze([
   {
     name: 'via-is-judged-elsewhere',
-    doc: '`via` with a proxy goes with neither `upstream.cidrs`, which nobody would enforce, nor a loopback upstream.',
+    doc:
+      '`via` with a proxy goes with neither `upstream.cidrs`, which nobody would enforce, ' +
+      'nor a loopback upstream.',
     find({ via, upstream }) {
       if (via === undefined || 'direct' in via) return [];
       const { address, cidrs = [] } = upstream ?? {};
@@ -38,10 +43,13 @@ export const WAY_CHECKS: readonly Check[] = Object.freeze([
   },
   {
     name: 'paths-need-requests',
-    doc: '`paths` needs requests whose paths are judged: protocol http or mcp, not mode passthrough.',
+    doc:
+      '`paths` needs requests whose paths are judged: protocol http or mcp, not mode ' +
+      'passthrough.',
     find: ({ paths, protocol, tls }) =>
       when(
-        paths !== undefined && (protocol === 'tcp' || protocol === 'grpc' || tls.mode === 'passthrough'),
+        paths !== undefined &&
+          (protocol === 'tcp' || protocol === 'grpc' || tls.mode === 'passthrough'),
         at('paths'),
         'there are no paths to be judged',
         'remove it',
@@ -73,12 +81,16 @@ export const WAY_CHECKS: readonly Check[] = Object.freeze([
     doc: '`limits.burst` belongs to `limits.rate`, of a destination and of a rule.',
     find: ({ limits, rules }) => [
       ...burstAlone(limits, at('limits', 'burst')),
-      ...rules.flatMap((rule, i) => burstAlone(rule.limits ?? {}, at('rules', i, 'limits', 'burst'))),
+      ...rules.flatMap((rule, i) =>
+        burstAlone(rule.limits ?? {}, at('rules', i, 'limits', 'burst')),
+      ),
     ],
   },
   {
     name: 'limits-of-allow-rules',
-    doc: '`limits` of a rule belongs to allow rules: a deny rule lets nothing through that could be counted.',
+    doc:
+      '`limits` of a rule belongs to allow rules: a deny rule lets nothing through that ' +
+      'could be counted.',
     find: ({ rules }) =>
       rules.flatMap(({ effect, limits }, i) =>
         when(

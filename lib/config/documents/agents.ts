@@ -1,7 +1,16 @@
 /** One of `agents` of a Sidecar document. */
 import { Fault } from '../../base/fault.ts';
 import { UNKNOWN } from '../../policy/model/agent.ts';
-import { choice, defaulted, list, optional, record, refine, required, text } from '../../schema/decode.ts';
+import {
+  choice,
+  defaulted,
+  list,
+  optional,
+  record,
+  refine,
+  required,
+  text,
+} from '../../schema/decode.ts';
 import { absoluteFolder, hint, name, spiffeId } from './scalars.ts';
 
 const GROUP = /^(?:\d{1,10}|[a-z_][a-z0-9_.-]{0,31})$/;
@@ -13,7 +22,9 @@ const group = text({
   parse(value) {
     if (GROUP.test(value)) return value;
     const fix = 'write its name as /etc/group has it, or its number in quotes';
-    throw new Fault('config', `${JSON.stringify(value.slice(0, 80))} is not a group`, { hint: fix });
+    throw new Fault('config', `${JSON.stringify(value.slice(0, 80))} is not a group`, {
+      hint: fix,
+    });
   },
 });
 
@@ -33,11 +44,15 @@ export const agent = refine(
     name: required(name, 'Stands in records, metrics and tasks, and in `agents` of a TaskPolicy.'),
     folder: required(
       absoluteFolder,
-      'Belongs to this agent alone: `api.sock` (the agent API), `forward.sock` (the forward proxy) and the sockets of its tasks lie there. It is made with mode 0750; what is there must belong to the sidecar and be closed to others. Mount it into the container of this agent and into no other.',
+      'Belongs to this agent alone: `api.sock` (the agent API), `forward.sock` (the ' +
+        'forward proxy) and the sockets of its tasks lie there. It is made with mode 0750; ' +
+        'what is there must belong to the sidecar and be closed to others. Mount it into the ' +
+        'container of this agent and into no other.',
     ),
     group: optional(
       group,
-      'Group of the folder and of what is in it, by name or number: that of the user the agent runs as. The group of the sidecar without it.',
+      'Group of the folder and of what is in it, by name or number: that of the user the ' +
+        'agent runs as. The group of the sidecar without it.',
     ),
     mode: defaulted(
       choice(['0600', '0660']),
@@ -50,7 +65,9 @@ export const agent = refine(
     ),
     identity: optional(
       identity,
-      'Which of the SVIDs that the Workload API gives this agent goes out with. Where it is not issued, what needs an identity is refused: another is never used in its place. All agents have one, or none has.',
+      'Which of the SVIDs that the Workload API gives this agent goes out with. Where it ' +
+        'is not issued, what needs an identity is refused: another is never used in its ' +
+        'place. All agents have one, or none has.',
     ),
   }),
   (one) =>

@@ -1,5 +1,17 @@
-/** `spec` of a Destination document. A key of the design that is not built yet is named at the end of its map and refused. */
-import { choice, defaulted, flag, integer, list, optional, record, required } from '../../schema/decode.ts';
+/**
+ * `spec` of a Destination document. A key of the design that is not built yet is named at the end
+ * of its map and refused.
+ */
+import {
+  choice,
+  defaulted,
+  flag,
+  integer,
+  list,
+  optional,
+  record,
+  required,
+} from '../../schema/decode.ts';
 import { headers } from './headers.ts';
 import { mcpMatch, mcpSettings } from './mcp.ts';
 import {
@@ -30,21 +42,27 @@ import { task, UNSAFE_NON_LOOPBACK } from './common.ts';
 const httpMatch = record({
   methods: optional(
     list(method, { least: 1, most: 64, unique: String }),
-    'Case-sensitive. Without it: in an allow rule GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS, in a deny rule every method.',
+    'Case-sensitive. Without it: in an allow rule GET, HEAD, POST, PUT, PATCH, DELETE and ' +
+      'OPTIONS, in a deny rule every method.',
   ),
   paths: optional(
     list(pathPattern, { least: 1, most: 1000, unique: ({ text }) => text }),
-    'Without it: every path. Canonical, case-sensitive, whole segments: `*` is one, `**` at the end any number. A trailing slash counts: `/v1/export` is not `/v1/export/`, `/v1/export/**` is both and all below, so write deny rules with `/**`.',
+    'Without it: every path. Canonical, case-sensitive, whole segments: `*` is one, `**` ' +
+      'at the end any number. A trailing slash counts: `/v1/export` is not `/v1/export/`, ' +
+      '`/v1/export/**` is both and all below, so write deny rules with `/**`.',
   ),
   websocket: defaulted(flag(), false, 'Allow rules alone: an upgrade to WebSocket is allowed too.'),
   contentOnGet: defaulted(
     choice(['deny', 'allow']),
     'deny',
-    'Allow rules alone: `allow` lets a GET have content, as search APIs want it. Servers differ on what follows such a request on its connection, so that one is not used again. Without it such a request is 400.',
+    'Allow rules alone: `allow` lets a GET have content, as search APIs want it. Servers ' +
+      'differ on what follows such a request on its connection, so that one is not used ' +
+      'again. Without it such a request is 400.',
   ),
   mcpLike: optional(
     choice(['deny', 'allow']),
-    'Allow rules of protocol mcp alone. Without it, and with deny, a request that carries something' +
+    'Allow rules of protocol mcp alone. Without it, and with deny, a request that ' +
+      'carries something' +
       ' and has a field `Mcp-…` or `Accept: text/event-stream` is denied beside the endpoints:' +
       ' it could be a message that nobody judges.',
   ),
@@ -62,7 +80,10 @@ const grpcMatch = record({
   streaming: defaulted(
     flag(),
     false,
-    'Allow rules alone: its calls send more than one message, so none of them is read whole to be approved. Calls stream either way: it matters for step-ups alone, where a call that sends a second message is refused unless the policy says `bound: false` and `uncounted: true`.',
+    'Allow rules alone: its calls send more than one message, so none of them is read ' +
+      'whole to be approved. Calls stream either way: it matters for step-ups alone, where a ' +
+      'call that sends a second message is refused unless the policy says `bound: false` and ' +
+      '`uncounted: true`.',
   ),
 });
 
@@ -75,31 +96,46 @@ const rule = record(
     ),
     action: optional(
       action,
-      'What kind of call it is: read, write, admin, execute or your own word. Needed on allow rules.',
+      'What kind of call it is: read, write, admin, execute or your own word. Needed on ' +
+        'allow rules.',
     ),
     http: optional(
       httpMatch,
-      'Which requests the rule is about; `{}` is all of them. Needed with protocol http. With protocol mcp: requests beside the endpoints, never to one of them or below.',
+      'Which requests the rule is about; `{}` is all of them. Needed with protocol http. ' +
+        'With protocol mcp: requests beside the endpoints, never to one of them or below.',
     ),
     mcp: optional(
       mcpMatch,
-      'Which messages the rule is about. Needed with protocol mcp, with one key at least, in each rule that has no http.',
+      'Which messages the rule is about. Needed with protocol mcp, with one key at least, ' +
+        'in each rule that has no http.',
     ),
-    grpc: optional(grpcMatch, 'Which calls the rule is about; `{}` is all of them. Needed with protocol grpc.'),
+    grpc: optional(
+      grpcMatch,
+      'Which calls the rule is about; `{}` is all of them. Needed with protocol grpc.',
+    ),
     when: optional(
       condition,
-      'What must hold besides, in CEL: see [conditions.md](conditions.md). Where it cannot be evaluated, a deny rule denies and an allow rule does not allow.',
+      'What must hold besides, in CEL: see [conditions.md](conditions.md). Where it cannot ' +
+        'be evaluated, a deny rule denies and an allow rule does not allow.',
     ),
     limits: optional(
       record({
-        concurrent: optional(integer(1, 100_000), 'Exchanges of each agent at one time; more are refused with 503.'),
+        concurrent: optional(
+          integer(1, 100_000),
+          'Exchanges of each agent at one time; more are refused with 503.',
+        ),
         rate: optional(
           rate,
-          'Exchanges of each agent in a second, minute or hour; more are refused with 503 and Retry-After.',
+          'Exchanges of each agent in a second, minute or hour; more are refused with 503 ' +
+            'and Retry-After.',
         ),
-        burst: optional(integer(1, 1_000_000), 'With `rate` alone: how many may come at once after a rest.'),
+        burst: optional(
+          integer(1, 1_000_000),
+          'With `rate` alone: how many may come at once after a rest.',
+        ),
       }),
-      'Allow rules alone: what the calls that this rule allows may take, besides the limits of the destination. At an MCP destination each tool is counted for itself.',
+      'Allow rules alone: what the calls that this rule allows may take, besides the ' +
+        'limits of the destination. At an MCP destination each tool is counted for itself.',
     ),
   },
   ['a2a', 'require', 'shadow'],
@@ -109,11 +145,15 @@ const tls = record(
   {
     mode: required(
       choice(['mtls', 'web-mtls', 'web', 'passthrough', 'plaintext']),
-      'mtls: our SVID, and the peer proves a SPIFFE ID of `peers`. web-mtls: our SVID, and the peer proves its DNS name. web: no certificate of ours. passthrough: the agent speaks TLS itself. plaintext: none.',
+      'mtls: our SVID, and the peer proves a SPIFFE ID of `peers`. web-mtls: our SVID, and ' +
+        'the peer proves its DNS name. web: no certificate of ours. passthrough: the agent ' +
+        'speaks TLS itself. plaintext: none.',
     ),
     peers: optional(
       list(peer, { least: 1, most: 1000, unique: ({ text }) => text }),
-      'Mode mtls alone, and needed there: who may answer. Globs by whole path segment (`*` one, `**` at the end one or more), never in the trust domain; all in one trust domain, whose bundle alone is trusted.',
+      'Mode mtls alone, and needed there: who may answer. Globs by whole path segment (`*` ' +
+        'one, `**` at the end one or more), never in the trust domain; all in one trust ' +
+        'domain, whose bundle alone is trusted.',
     ),
     serverName: optional(
       serverName,
@@ -121,17 +161,24 @@ const tls = record(
     ),
     roots: optional(
       list(file, { least: 1, most: 100, unique: String }),
-      'Web modes alone: PEM files whose certificates replace the roots that come with Node; relative to the folder of the document, read when it is loaded.',
+      'Web modes alone: PEM files whose certificates replace the roots that come with ' +
+        'Node; relative to the folder of the document, read when it is loaded.',
     ),
     insecure: optional(flag(), 'Mode plaintext alone: true lets it reach more than loopback.'),
     intercept: defaulted(
       flag(),
       false,
-      "true: a CONNECT is served by ending the agent's TLS here, so that the requests inside can be judged. Its hosts must lie inside `intercept.domains` of the Sidecar, and the agent must trust the interception CA (`chaperone trust`).",
+      "true: a CONNECT is served by ending the agent's TLS here, so that the requests " +
+        'inside can be judged. Its hosts must lie inside `intercept.domains` of the Sidecar, ' +
+        'and the agent must trust the interception CA (`chaperone trust`).',
     ),
     ech: optional(
       choice(['pass', 'deny']),
-      'Mode passthrough alone, `pass` where it is not written. Browsers send an encrypted_client_hello extension in every ClientHello; only the server can tell a random one from one that hides a second name. The outer name must be the host of the CONNECT either way. `deny` refuses such ClientHellos, and with them current browsers.',
+      'Mode passthrough alone, `pass` where it is not written. Browsers send an ' +
+        'encrypted_client_hello extension in every ClientHello; only the server can tell a ' +
+        'random one from one that hides a second name. The outer name must be the host of ' +
+        'the CONNECT either way. `deny` refuses such ClientHellos, and with them ' +
+        'current browsers.',
     ),
   },
   ['minVersion', 'ciphers'],
@@ -141,7 +188,11 @@ export const destinationSpec = record(
   {
     hosts: required(
       list(hostPattern, { least: 1, most: 10_000, unique: ({ text }) => text }),
-      'What the agent asks for: exact hosts, IP addresses, or `*.` before a name of two labels or more, which stands for one or more labels and never for the name itself. The most specific pattern that has the port wins. Wildcards over a top-level domain, and over a short built-in list of suffixes under which strangers can register names, are refused; that list is not the Public Suffix List.',
+      'What the agent asks for: exact hosts, IP addresses, or `*.` before a name of two ' +
+        'labels or more, which stands for one or more labels and never for the name itself. ' +
+        'The most specific pattern that has the port wins. Wildcards over a top-level ' +
+        'domain, and over a short built-in list of suffixes under which strangers can ' +
+        'register names, are refused; that list is not the Public Suffix List.',
     ),
     ports: required(
       list(integer(1, 65535), { least: 1, most: 1000, unique: String }),
@@ -152,26 +203,33 @@ export const destinationSpec = record(
     protocol: defaulted(
       choice(['http', 'grpc', 'mcp', 'tcp'], ['a2a', 'postgres']),
       'http',
-      'http is judged per request, grpc per call (docs/grpc.md), mcp per message (docs/mcp.md), tcp per connection.',
+      'http is judged per request, grpc per call (docs/grpc.md), mcp per message ' +
+        '(docs/mcp.md), tcp per connection.',
     ),
     upstream: optional(
       record({
         address: optional(
           upstreamAddress,
-          'Where it really is: a name, which may use the search list, or an IP address. Without it: the host and port that were asked for.',
+          'Where it really is: a name, which may use the search list, or an IP address. ' +
+            'Without it: the host and port that were asked for.',
         ),
         host: optional(
           upstreamHost,
-          'Protocols http, mcp and grpc: the Host that the upstream is sent, where it wants another one than the agent asks for, as servers do that check it. What is judged, recorded and verified stays the host that was asked for.',
+          'Protocols http, mcp and grpc: the Host that the upstream is sent, where it ' +
+            'wants another one than the agent asks for, as servers do that check it. What is ' +
+            'judged, recorded and verified stays the host that was asked for.',
         ),
         cidrs: defaulted(
           list(cidr, { most: 100, unique: String }),
           [],
-          'Private ranges in which its addresses may lie. Public addresses always may; a private one may without a range where mode is mtls and the address is written.',
+          'Private ranges in which its addresses may lie. Public addresses always may; a ' +
+            'private one may without a range where mode is mtls and the address is written.',
         ),
         http: optional(
           choice(['h1', 'h2']),
-          'Protocol http alone: which HTTP the upstream is spoken to in. h1 (without it): HTTP/1.1. h2: HTTP/2, which it must choose by ALPN; in mode plaintext by prior knowledge. Protocol grpc is always h2.',
+          'Protocol http alone: which HTTP the upstream is spoken to in. h1 (without it): ' +
+            'HTTP/1.1. h2: HTTP/2, which it must choose by ALPN; in mode plaintext by prior ' +
+            'knowledge. Protocol grpc is always h2.',
         ),
       }),
       'Where the destination really is.',
@@ -179,26 +237,38 @@ export const destinationSpec = record(
     tls: required(tls, 'How the way to the upstream is protected.'),
     via: optional(
       via,
-      'The HTTP proxy through which it is reached, by CONNECT: see [corporate-proxy.md](../corporate-proxy.md). The proxy resolves the name, so that only its own address is judged. Without it: the default of the Sidecar, and none for loopback upstreams and those with `cidrs`.',
+      'The HTTP proxy through which it is reached, by CONNECT: see ' +
+        '[corporate-proxy.md](../corporate-proxy.md). The proxy resolves the name, so that ' +
+        'only its own address is judged. Without it: the default of the Sidecar, and none ' +
+        'for loopback upstreams and those with `cidrs`.',
     ),
     dataClass: optional(
       dataClass,
-      'How sensitive its data is: one of `dataClasses` of the Sidecar, the highest of them without this key; stands in the records.',
+      'How sensitive its data is: one of `dataClasses` of the Sidecar, the highest of them ' +
+        'without this key; stands in the records.',
     ),
     task: optional(
       task,
-      'required: each call belongs to a live task that was granted it. optional: calls without a task are judged by the rules alone; one that names a task is held to its grant too. What `defaults.task` of the Sidecar says otherwise, and that is required.',
+      'required: each call belongs to a live task that was granted it. optional: calls ' +
+        'without a task are judged by the rules alone; one that names a task is held to its ' +
+        'grant too. What `defaults.task` of the Sidecar says otherwise, and that is required.',
     ),
     action: defaulted(
       action,
       'admin',
-      'What a tunnel or a raw connection counts as, since nobody sees what is done in it: protocol tcp and mode passthrough.',
+      'What a tunnel or a raw connection counts as, since nobody sees what is done in it: ' +
+        'protocol tcp and mode passthrough.',
     ),
     when: optional(
       condition,
-      'Protocol tcp and mode passthrough alone: what must hold for a connection, in CEL: see [conditions.md](conditions.md). Where it cannot be evaluated the connection is denied.',
+      'Protocol tcp and mode passthrough alone: what must hold for a connection, in CEL: ' +
+        'see [conditions.md](conditions.md). Where it cannot be evaluated the ' +
+        'connection is denied.',
     ),
-    mcp: optional(mcpSettings, 'Protocol mcp alone, and needed there: how the server is spoken to.'),
+    mcp: optional(
+      mcpSettings,
+      'Protocol mcp alone, and needed there: how the server is spoken to.',
+    ),
     rules: defaulted(
       list(rule, { most: 1000, unique: ({ name: unique }) => unique }),
       [],
@@ -209,7 +279,9 @@ export const destinationSpec = record(
         encodedSlash: defaulted(
           choice(['keep', 'deny']),
           'deny',
-          'keep: `%2F` is part of a name, as in scoped packages of npm (`@scope%2Fname`) and projects of GitLab; allow rules see it as it is, deny rules also as `/`. Escapes that become a slash or a dot when undone twice are then refused.',
+          'keep: `%2F` is part of a name, as in scoped packages of npm (`@scope%2Fname`) ' +
+            'and projects of GitLab; allow rules see it as it is, deny rules also as `/`. ' +
+            'Escapes that become a slash or a dot when undone twice are then refused.',
         ),
         emptySegments: defaulted(
           choice(['keep', 'deny']),
@@ -217,19 +289,25 @@ export const destinationSpec = record(
           'keep: `//` is sent as it is; allow rules see it as it is, deny rules also as `/`.',
         ),
       }),
-      'What is kept in a path although servers read it in different ways: see [policy.md](../policy.md#paths). Dot segments are refused always.',
+      'What is kept in a path although servers read it in different ways: see ' +
+        '[policy.md](../policy.md#paths). Dot segments are refused always.',
     ),
     headers: optional(
       headers,
-      'Which header fields of a request pass, in what is judged and in what is sent: see [policy.md](../policy.md#header-fields).',
+      'Which header fields of a request pass, in what is judged and in what is sent: see ' +
+        '[policy.md](../policy.md#header-fields).',
     ),
     credentials: optional(
       record({
         jwtSvid: required(
           record({
-            audience: required(audience, 'The one audience of the token: what the upstream expects in `aud`.'),
+            audience: required(
+              audience,
+              'The one audience of the token: what the upstream expects in `aud`.',
+            ),
           }),
-          'A JWT-SVID of our SPIFFE ID is sent as `Authorization: Bearer`, over TLS alone; the Authorization of the agent is taken off.',
+          'A JWT-SVID of our SPIFFE ID is sent as `Authorization: Bearer`, over TLS alone; ' +
+            'the Authorization of the agent is taken off.',
         ),
       }),
       'What is added to each request. The agent never holds it.',
@@ -240,22 +318,31 @@ export const destinationSpec = record(
         headers: defaulted(
           duration('10m'),
           '10m',
-          'From the sent request to the head of the final response, over all attempts and interim responses.',
+          'From the sent request to the head of the final response, over all attempts and ' +
+            'interim responses.',
         ),
         message: defaulted(
           duration('30s'),
           '30s',
-          'Protocol mcp: until a message of the agent is whole, since it is judged before anything is sent.',
+          'Protocol mcp: until a message of the agent is whole, since it is judged before ' +
+            'anything is sent.',
         ),
         idle: defaulted(
           duration('5m'),
           '5m',
-          'Without a byte of content in either direction; a request body may pause as long. A stream of events (`text/event-stream`) is ended in order.',
+          'Without a byte of content in either direction; a request body may pause as ' +
+            'long. A stream of events (`text/event-stream`) is ended in order.',
         ),
-        total: defaulted(duration('1h'), '1h', 'One exchange or tunnel in all. A stream of events is ended in order.'),
+        total: defaulted(
+          duration('1h'),
+          '1h',
+          'One exchange or tunnel in all. A stream of events is ended in order.',
+        ),
         keepAlive: optional(
           duration('15s'),
-          'Protocols http and mcp: in a stream of events that is silent for so long the agent is sent a comment, between two events. It does not count for `idle`. Without it: none.',
+          'Protocols http and mcp: in a stream of events that is silent for so long the ' +
+            'agent is sent a comment, between two events. It does not count for `idle`. ' +
+            'Without it: none.',
         ),
       }),
       {},
@@ -270,19 +357,25 @@ export const destinationSpec = record(
         ),
         rate: optional(
           rate,
-          'Exchanges in a second, minute or hour (`50/s`, `600/m`, `1000/h`); more are refused with 503 and Retry-After. Counted in memory, by each sidecar for itself. Without it: no limit.',
+          'Exchanges in a second, minute or hour (`50/s`, `600/m`, `1000/h`); more are ' +
+            'refused with 503 and Retry-After. Counted in memory, by each sidecar for ' +
+            'itself. Without it: no limit.',
         ),
         burst: optional(
           integer(1, 1_000_000),
-          'With `rate` alone: how many may come at once after a rest. Without it: the number of the rate.',
+          'With `rate` alone: how many may come at once after a rest. Without it: the ' +
+            'number of the rate.',
         ),
         body: optional(
           size('1MiB'),
-          'Bytes of a request body; a longer one is refused with 413. Without it: no limit, bodies are streamed.',
+          'Bytes of a request body; a longer one is refused with 413. Without it: no ' +
+            'limit, bodies are streamed.',
         ),
         response: optional(
           size('10MiB'),
-          "Bytes of an answer's body over HTTP; a longer one is 502 where its length is said beforehand, and cut at the limit otherwise. Without it: no limit, bodies are streamed.",
+          "Bytes of an answer's body over HTTP; a longer one is 502 where its length is " +
+            'said beforehand, and cut at the limit otherwise. Without it: no limit, bodies ' +
+            'are streamed.',
         ),
       }),
       {},
@@ -291,7 +384,8 @@ export const destinationSpec = record(
     mode: defaulted(
       choice(['enforce', 'report']),
       'enforce',
-      'report: what the rules deny is let through and recorded as `reported`. It relaxes rules alone, never entry points, parsing, addresses or TLS.',
+      'report: what the rules deny is let through and recorded as `reported`. It relaxes ' +
+        'rules alone, never entry points, parsing, addresses or TLS.',
     ),
   },
   ['retries'],

@@ -1,6 +1,12 @@
 /** `headers` of a Destination: which fields of a request pass. */
 import { Fault } from '../../base/fault.ts';
-import { foldField, kindOf, NEVER, type FieldNames, type HeaderPolicy } from '../../policy/model/field-table.ts';
+import {
+  foldField,
+  kindOf,
+  NEVER,
+  type FieldNames,
+  type HeaderPolicy,
+} from '../../policy/model/field-table.ts';
 import { quote } from '../../net/host.ts';
 import { defaulted, list, optional, record, text } from '../../schema/decode.ts';
 
@@ -18,7 +24,11 @@ function nameOf(value: string): string {
   throw bad(`${quote(value)} is not the name of a header field`, hint);
 }
 
-const fieldName = text({ is: 'the name of a header field', example: 'x-request-id', parse: nameOf });
+const fieldName = text({
+  is: 'the name of a header field',
+  example: 'x-request-id',
+  parse: nameOf,
+});
 
 const WHY: Readonly<Partial<Record<ReturnType<typeof kindOf>, string>>> = Object.freeze({
   hop: 'is for one hop',
@@ -45,12 +55,18 @@ export const headers = record({
   pass: defaulted(
     list(passable, names),
     [],
-    'Claims that pass to this upstream: fields in which proxies say who asks, for which URL and from where are taken off otherwise. With `only`, these pass too.',
+    'Claims that pass to this upstream: fields in which proxies say who asks, for which ' +
+      'URL and from where are taken off otherwise. With `only`, these pass too.',
   ),
-  strip: defaulted(list(fieldName, names), [], 'What is taken off besides, in every spelling; wins over the others.'),
+  strip: defaulted(
+    list(fieldName, names),
+    [],
+    'What is taken off besides, in every spelling; wins over the others.',
+  ),
   only: optional(
     list(passable, names),
-    'Nothing but these passes, and `pass`, Content-Type and Content-Encoding. Without it: everything but claims and what is for one hop.',
+    'Nothing but these passes, and `pass`, Content-Type and Content-Encoding. Without it: ' +
+      'everything but claims and what is for one hop.',
   ),
 });
 
@@ -63,11 +79,23 @@ interface Written {
 export function compileHeaders(written: Written | undefined): HeaderPolicy | undefined {
   if (written === undefined) return undefined;
   const { pass, strip, only } = written;
-  const folded = strip.map((name) => (name.endsWith('-*') ? `${foldField(name.slice(0, -1))}*` : foldField(name)));
-  return Object.freeze({ pass: namesOf(pass), strip: namesOf(folded), only: only && namesOf(only) });
+  const folded = strip.map((name) =>
+    name.endsWith('-*') ? `${foldField(name.slice(0, -1))}*` : foldField(name),
+  );
+  return Object.freeze({
+    pass: namesOf(pass),
+    strip: namesOf(folded),
+    only: only && namesOf(only),
+  });
 }
 
 function namesOf(list: readonly string[]): FieldNames {
-  const [prefixes, exact] = [list.filter((name) => name.endsWith('-*')), list.filter((name) => !name.endsWith('-*'))];
-  return Object.freeze({ exact: new Set(exact), prefixes: Object.freeze(prefixes.map((name) => name.slice(0, -1))) });
+  const [prefixes, exact] = [
+    list.filter((name) => name.endsWith('-*')),
+    list.filter((name) => !name.endsWith('-*')),
+  ];
+  return Object.freeze({
+    exact: new Set(exact),
+    prefixes: Object.freeze(prefixes.map((name) => name.slice(0, -1))),
+  });
 }

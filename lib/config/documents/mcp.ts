@@ -1,11 +1,23 @@
-/** What a Destination of protocol mcp says: its server (`spec.mcp`) and what a rule is about (`mcp` of a rule). */
+/**
+ * What a Destination of protocol mcp says: its server (`spec.mcp`) and what a rule is about (`mcp`
+ * of a rule).
+ */
 import { Fault } from '../../base/fault.ts';
 import { quote } from '../../net/host.ts';
 import { EVERY } from '../../policy/protocols/mcp.ts';
 import { MCP_VERSIONS, NAME, NAMEABLE, SERVER_REQUESTS } from '../../policy/model/mcp-methods.ts';
 import { canonicalTarget } from '../../net/path.ts';
 import { parseResourcePattern } from '../../net/resource.ts';
-import { choice, defaulted, integer, list, optional, record, required, text } from '../../schema/decode.ts';
+import {
+  choice,
+  defaulted,
+  integer,
+  list,
+  optional,
+  record,
+  required,
+  text,
+} from '../../schema/decode.ts';
 import { hostPattern, size } from './scalars.ts';
 
 function bad(message: string, hint: string): Fault {
@@ -46,7 +58,8 @@ const endpoint = text({
   is: 'a canonical path',
   example: '/mcp',
   parse(value) {
-    const canonical = value.startsWith('/') && !/[?#*]/.test(value) ? canonicalTarget(value).path : undefined;
+    const canonical =
+      value.startsWith('/') && !/[?#*]/.test(value) ? canonicalTarget(value).path : undefined;
     if (canonical === value) return value;
     throw bad(`${quote(value)} is not a canonical path`, `write ${canonical ?? '/mcp'}`);
   },
@@ -56,11 +69,15 @@ const metaName = text({
   is: 'a name in _meta',
   example: 'com.example/tenant',
   parse(value) {
-    if (/^(?:[A-Za-z][A-Za-z0-9.-]{0,126}\/)?[A-Za-z0-9][A-Za-z0-9._-]{0,126}$/.test(value) && !isReserved(value))
+    if (
+      /^(?:[A-Za-z][A-Za-z0-9.-]{0,126}\/)?[A-Za-z0-9][A-Za-z0-9._-]{0,126}$/.test(value) &&
+      !isReserved(value)
+    )
       return value;
     throw bad(
       `${quote(value)} is no name in _meta that can be added`,
-      'write a name with a prefix of your own, as com.example/tenant; names of the protocol pass anyway, or never',
+      'write a name with a prefix of your own, as com.example/tenant; names of the ' +
+        'protocol pass anyway, or never',
     );
   },
 });
@@ -79,23 +96,33 @@ const digest = text({
   parse(value) {
     const hex = /^sha256:([0-9a-f]{64})$/.exec(value)?.[1];
     if (hex !== undefined) return hex;
-    throw bad(`${quote(value)} is not a digest`, 'write sha256: and 64 hexadecimal digits in lower case');
+    throw bad(
+      `${quote(value)} is not a digest`,
+      'write sha256: and 64 hexadecimal digits in lower case',
+    );
   },
 });
 
 export const mcpMatch = record({
   tools: optional(
     list(toolName, { least: 1, most: 1000, unique: String }),
-    'Tools that may be called, and are listed: exact and case-sensitive names; `"*"` is every tool.',
+    'Tools that may be called, and are listed: exact and case-sensitive names; `"*"` ' +
+      'is every tool.',
   ),
-  prompts: optional(list(promptName, { least: 1, most: 1000, unique: String }), 'Prompts, in the same way.'),
+  prompts: optional(
+    list(promptName, { least: 1, most: 1000, unique: String }),
+    'Prompts, in the same way.',
+  ),
   resources: optional(
     list(resourcePattern, { least: 1, most: 1000, unique: ({ text: unique }) => unique }),
-    'Resources: whole URIs, or `/**` at the end for a place and all below it. Deny rules see through letter case, a query, user information, `;…`, and dots and blanks at the end of a segment, escaped or not.',
+    'Resources: whole URIs, or `/**` at the end for a place and all below it. Deny rules ' +
+      'see through letter case, a query, user information, `;…`, and dots and blanks at the ' +
+      'end of a segment, escaped or not.',
   ),
   methods: optional(
     list(choice(NAMEABLE), { least: 1, most: 64, unique: String }),
-    'Other methods. Handshake, ping, lists and streams need no rule where anything is allowed, and can be denied here.',
+    'Other methods. Handshake, ping, lists and streams need no rule where anything is ' +
+      'allowed, and can be denied here.',
   ),
 });
 
@@ -103,7 +130,8 @@ export const mcpSettings = record(
   {
     endpoints: optional(
       list(endpoint, { least: 1, most: 32, unique: String }),
-      'Paths of the server that take messages, without a query. Everything else is refused, but for what rules with `http` allow beside them.',
+      'Paths of the server that take messages, without a query. Everything else is ' +
+        'refused, but for what rules with `http` allow beside them.',
     ),
     path: optional(endpoint, 'Short for `endpoints` with one path.'),
     versions: defaulted(
@@ -114,7 +142,8 @@ export const mcpSettings = record(
     serverRequests: defaulted(
       list(choice(SERVER_REQUESTS), { unique: String }),
       [],
-      'What the server may ask of the agent. What is not listed is withheld, and taken out of the capabilities that the client offers.',
+      'What the server may ask of the agent. What is not listed is withheld, and taken out ' +
+        'of the capabilities that the client offers.',
     ),
     elicitationHosts: defaulted(
       list(hostPattern, { most: 1000, unique: ({ text: unique }) => unique }),
@@ -126,12 +155,14 @@ export const mcpSettings = record(
         as: defaulted(
           choice(['error', 'result']),
           'error',
-          'error: an error of JSON-RPC. result: for tools/call the result of a tool that failed, which models read; an error for the rest.',
+          'error: an error of JSON-RPC. result: for tools/call the result of a tool that ' +
+            'failed, which models read; an error for the rest.',
         ),
         status: defaulted(
           choice(['200', '403']),
           '200',
-          'HTTP status of a denied request (in quotes). Clients hand an error in a 200 to the agent, and take a 403 for a broken transport.',
+          'HTTP status of a denied request (in quotes). Clients hand an error in a 200 to ' +
+            'the agent, and take a 403 for a broken transport.',
         ),
         code: defaulted(
           integer(-31999, -1),
@@ -146,7 +177,10 @@ export const mcpSettings = record(
       list(
         record({
           tool: required(toolName, 'The name of the tool.'),
-          digest: required(digest, 'SHA-256 over the canonical JSON of its definition, as the admin socket lists it.'),
+          digest: required(
+            digest,
+            'SHA-256 over the canonical JSON of its definition, as the admin socket lists it.',
+          ),
         }),
         { most: 4096, unique: ({ tool }) => tool },
       ),
@@ -156,12 +190,14 @@ export const mcpSettings = record(
     clientInfo: defaulted(
       choice(['ours', 'pass']),
       'ours',
-      'Who the server is told that the client is. ours: the sidecar. pass: what the client says of itself, in words of its own; its User-Agent then passes too.',
+      'Who the server is told that the client is. ours: the sidecar. pass: what the client ' +
+        'says of itself, in words of its own; its User-Agent then passes too.',
     ),
     meta: defaulted(
       list(metaName, { most: 100, unique: String }),
       [],
-      'Names in `_meta` that pass besides those of the protocol, for servers that read them. Everything else in it goes no further.',
+      'Names in `_meta` that pass besides those of the protocol, for servers that read ' +
+        'them. Everything else in it goes no further.',
     ),
     message: defaulted(
       size('4MiB'),

@@ -27,11 +27,15 @@ function json(example: string): Schema<string> {
 function jsonText(tree: Tree): string {
   if (tree.kind === 'list') return `[${tree.items.map(jsonText).join(',')}]`;
   if (tree.kind === 'map') {
-    const members = Array.from(tree.entries.values(), ({ key, value }) => `${JSON.stringify(key)}:${jsonText(value)}`);
+    const members = Array.from(
+      tree.entries.values(),
+      ({ key, value }) => `${JSON.stringify(key)}:${jsonText(value)}`,
+    );
     return `{${members.join(',')}}`;
   }
   const { value, plain } = tree;
-  const written = typeof value === 'number' && plain !== undefined && /^-?\d+(?:\.\d+)?$/.test(plain);
+  const written =
+    typeof value === 'number' && plain !== undefined && /^-?\d+(?:\.\d+)?$/.test(plain);
   return written ? plain : JSON.stringify(value);
 }
 
@@ -71,9 +75,13 @@ const time = text({
   is: 'a time',
   example: '2026-01-31T12:00:00Z',
   parse(value) {
-    const at = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?Z$/.test(value) ? Date.parse(value) : NaN;
+    const at = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?Z$/.test(value)
+      ? Date.parse(value)
+      : NaN;
     if (!Number.isNaN(at)) return at;
-    throw new Fault('config', 'a time is in UTC, in RFC 3339', { hint: 'write 2026-01-31T12:00:00Z' });
+    throw new Fault('config', 'a time is in UTC, in RFC 3339', {
+      hint: 'write 2026-01-31T12:00:00Z',
+    });
   },
 });
 
@@ -112,10 +120,14 @@ const task = record({
 const facts = {
   identity: optional(spiffeId, 'Our own SPIFFE ID; none otherwise.'),
   peer: optional(spiffeId, 'SPIFFE ID of the caller.'),
-  time: optional(time, 'When it is asked; 2026-01-01T12:00:00Z without it, so that a case means the same every day.'),
+  time: optional(
+    time,
+    'When it is asked; 2026-01-01T12:00:00Z without it, so that a case means the same every day.',
+  ),
   task: optional(
     task,
-    'The task it is done for; none otherwise. It is granted the whole ceiling of the TaskPolicy of its purpose, or everything where there is none.',
+    'The task it is done for; none otherwise. It is granted the whole ceiling of the ' +
+      'TaskPolicy of its purpose, or everything where there is none.',
   ),
   headers: optional(list(field, { most: 100 }), 'Header fields; those of `given` come first.'),
 };
@@ -134,24 +146,34 @@ const one = record({
   name: required(sentence, 'What the case proves.'),
   request: required(
     asked,
-    '`METHOD target`, as `explain` takes them: `http://host/path`, `https://host/path`, or CONNECT with `host:port`.',
+    '`METHOD target`, as `explain` takes them: `http://host/path`, `https://host/path`, or ' +
+      'CONNECT with `host:port`.',
   ),
   listener: optional(name, 'As asked on the local listener of this destination.'),
   tool: optional(word, 'The tool of an MCP server that is called.'),
   args: optional(json('{ amount: 100 }'), 'Its arguments.'),
-  message: optional(json('{ method: prompts/get, params: { name: x } }'), 'A whole message to an MCP server.'),
+  message: optional(
+    json('{ method: prompts/get, params: { name: x } }'),
+    'A whole message to an MCP server.',
+  ),
   ...facts,
   expect: required(expected, 'What must come of it; a key that is left out may be anything.'),
 });
 
 export const testDocument = record({
   apiVersion: required(choice([API_VERSION]), 'The version of this schema.'),
-  kind: required(choice(['PolicyTest']), 'Any number of documents of this kind, in files that end in `.test.yaml`.'),
+  kind: required(
+    choice(['PolicyTest']),
+    'Any number of documents of this kind, in files that end in `.test.yaml`.',
+  ),
   metadata: required(metadata, 'What the document is called.'),
   spec: required(
     record({
       given: defaulted(record(facts), {}, 'What holds for every case that does not say otherwise.'),
-      cases: required(list(one, { least: 1, most: 10_000, unique: ({ name: unique }) => unique }), 'The cases.'),
+      cases: required(
+        list(one, { least: 1, most: 10_000, unique: ({ name: unique }) => unique }),
+        'The cases.',
+      ),
     }),
     'Cases, each with the decision that it must come to.',
   ),

@@ -1,19 +1,19 @@
 /** Trees to documents: which schema reads one is said by its `kind`. */
-import { fail } from '../../schema/decode.ts';
 import { nearest } from '../../base/nearest.ts';
-import { type Problems } from '../../schema/problem.ts';
+import { fail } from '../../schema/decode.ts';
+import type { Problems } from '../../schema/problem.ts';
+import type { Tree } from '../../schema/tree.ts';
 import {
   API_VERSION,
-  destinationDocument,
   DOCUMENTS,
-  sidecarDocument,
-  taskPolicyDocument,
   type DestinationDocument,
   type SidecarDocument,
   type TaskPolicyDocument,
+  destinationDocument,
+  sidecarDocument,
+  taskPolicyDocument,
 } from './schema.ts';
-import type { Decoded } from '../checks/set.ts';
-import type { Tree } from '../../schema/tree.ts';
+import type { Decoded } from './set.ts';
 
 const KINDS = Object.freeze(Object.keys(DOCUMENTS));
 
@@ -29,7 +29,12 @@ export interface Documents {
 export function readDocument(tree: Tree, into: Documents, problems: Problems): void {
   const reading = { problems, steps: [] };
   if (tree.kind !== 'map') {
-    fail(reading, tree, 'the document is not a map', `write apiVersion: ${API_VERSION}, kind, metadata and spec`);
+    fail(
+      reading,
+      tree,
+      'the document is not a map',
+      `write apiVersion: ${API_VERSION}, kind, metadata and spec`,
+    );
     return;
   }
   const kind = tree.entries.get('kind')?.value;

@@ -1,4 +1,7 @@
-/** The small grammars of values: durations and sizes carry units, addresses a port, names one alphabet. */
+/**
+ * The small grammars of values: durations and sizes carry units, addresses a port, names one
+ * alphabet.
+ */
 import { Fault } from '../../base/fault.ts';
 import { judgeRange } from '../../net/addresses.ts';
 import { formatAuthority, parseAuthority } from '../../net/authority.ts';
@@ -20,8 +23,18 @@ function hasControl(value: string): boolean {
   return Array.from(value).some((char) => char < ' ' || char === '\u007f');
 }
 
-const TIMES: Readonly<Record<string, number>> = Object.freeze({ ms: 1, s: 1000, m: 60_000, h: 3_600_000 });
-const SIZES: Readonly<Record<string, number>> = Object.freeze({ B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 });
+const TIMES: Readonly<Record<string, number>> = Object.freeze({
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+});
+const SIZES: Readonly<Record<string, number>> = Object.freeze({
+  B: 1,
+  KiB: 1024,
+  MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
+});
 
 /** Longest duration: a week. Timers and certificates have shorter lives. */
 const WEEK = 7 * 24 * 3_600_000;
@@ -30,7 +43,10 @@ function amount(value: string, units: Readonly<Record<string, number>>, what: st
   const [, digits = '', unit = ''] = /^(\d{1,9})([A-Za-z]*)$/.exec(value) ?? [];
   const scale = units[unit];
   if (digits === '' || scale === undefined) {
-    throw bad(`${quote(value)} is not ${what}`, `write a whole number and a unit: ${Object.keys(units).join(', ')}`);
+    throw bad(
+      `${quote(value)} is not ${what}`,
+      `write a whole number and a unit: ${Object.keys(units).join(', ')}`,
+    );
   }
   return Number(digits) * scale;
 }
@@ -43,7 +59,12 @@ export function parseDuration(value: string): number {
 }
 
 export function duration(example: string): Schema<number> {
-  return text({ is: 'a duration', example, parse: parseDuration, grammar: /^\d{1,9}(?:ms|s|m|h)$/ });
+  return text({
+    is: 'a duration',
+    example,
+    parse: parseDuration,
+    grammar: /^\d{1,9}(?:ms|s|m|h)$/,
+  });
 }
 
 /** Bytes; from `least` to `most`, 1 TiB where it is not said. */
@@ -56,12 +77,19 @@ export function size(example: string, least = 1, most = 1024 ** 4): Schema<numbe
       const bytes = amount(value, SIZES, 'a size');
       if (bytes >= least && bytes <= most) return bytes;
       const highest = most === 1024 ** 4 ? '1024GiB' : `${most / 1024}KiB`;
-      throw bad(`${value} is not a usable size`, `write at least ${least} bytes and at most ${highest}`);
+      throw bad(
+        `${value} is not a usable size`,
+        `write at least ${least} bytes and at most ${highest}`,
+      );
     },
   });
 }
 
-const PERIODS: Readonly<Record<string, number>> = Object.freeze({ s: 1000, m: 60_000, h: 3_600_000 });
+const PERIODS: Readonly<Record<string, number>> = Object.freeze({
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+});
 
 /** `50/s`: so many in a second, a minute or an hour. */
 export const rate = text({
@@ -72,7 +100,10 @@ export const rate = text({
     const [, digits = '', unit = ''] = /^([1-9]\d{0,6})\/([smh])$/.exec(value) ?? [];
     const per = PERIODS[unit];
     if (per !== undefined) return Object.freeze({ count: Number(digits), per, text: value });
-    throw bad(`${quote(value)} is not a rate`, 'write a whole number and a period: 50/s, 600/m or 1000/h');
+    throw bad(
+      `${quote(value)} is not a rate`,
+      'write a whole number and a period: 50/s, 600/m or 1000/h',
+    );
   },
 });
 
@@ -132,7 +163,12 @@ export const note = named(
   /^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]{1,300}$/u,
   'write up to 300 characters, none of them a control character',
 );
-export const token = named('a token', 'q1Zx', /^[A-Za-z0-9_-]{1,128}$/, 'write letters, digits, - and _');
+export const token = named(
+  'a token',
+  'q1Zx',
+  /^[A-Za-z0-9_-]{1,128}$/,
+  'write letters, digits, - and _',
+);
 export const parameterDigest = named(
   'a digest of parameters',
   'sha-256:47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU',
@@ -165,7 +201,8 @@ export const webhookUrl = text({
     const url = URL.canParse(value) ? new URL(value) : undefined;
     const loopback = url !== undefined && /^(?:127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
     const safe = url?.protocol === 'https:' || (url?.protocol === 'http:' && loopback);
-    if (url !== undefined && safe && url.username === '' && url.password === '' && url.hash === '') return url.href;
+    if (url !== undefined && safe && url.username === '' && url.password === '' && url.hash === '')
+      return url.href;
     throw bad(
       `${quote(value)} is not a URL that may be asked`,
       'write https://host/path, without user and password; http:// to 127.0.0.1 or [::1] alone',
@@ -198,14 +235,15 @@ export const folder = text({
   },
 });
 
-export const LONGEST_SOCKET = 107;
+export const MAX_SOCKET = 107;
 
 export const absoluteFolder = text({
   is: 'the absolute path of a folder',
   example: '/run/chaperone/agents/researcher',
   grammar: /^\/.*[^/]$/,
   parse(value) {
-    const plain = /^\/.*[^/]$/.test(value) && !hasControl(value) && !/\/\.{0,2}(?:\/|$)/.test(value);
+    const plain =
+      /^\/.*[^/]$/.test(value) && !hasControl(value) && !/\/\.{0,2}(?:\/|$)/.test(value);
     if (plain) return value;
     throw bad(`${quote(value)} is not a plain absolute path`, 'write /folder/name, without dots');
   },
@@ -218,9 +256,9 @@ export const socket = text({
   parse(value) {
     if (!/^\/.*[^/]$/.test(value) || hasControl(value))
       throw bad(`${quote(value)} is not an absolute path`, 'write /folder/name.sock');
-    if (Buffer.byteLength(value) <= LONGEST_SOCKET) return value;
+    if (Buffer.byteLength(value) <= MAX_SOCKET) return value;
     throw bad(
-      `the path is longer than ${LONGEST_SOCKET} bytes`,
+      `the path is longer than ${MAX_SOCKET} bytes`,
       'a Unix socket cannot have a longer one: use a shorter folder',
     );
   },
@@ -233,7 +271,9 @@ export const listenAddress: Schema<ListenAddress> = text({
   grammar: /^[^/]+:\d{1,5}$/,
   parse(value) {
     const free = value.endsWith(':0');
-    const { host, port } = withHint(value, () => parseAuthority(free ? `${value.slice(0, -1)}1` : value, undefined));
+    const { host, port } = withHint(value, () =>
+      parseAuthority(free ? `${value.slice(0, -1)}1` : value, undefined),
+    );
     if (parseIp(host) === undefined)
       throw bad(`${quote(host)} is a name`, 'write an IP address, such as 127.0.0.1 or [::1]');
     return Object.freeze({ host, port: free ? 0 : port });
@@ -288,7 +328,7 @@ export const cidr = text({
   },
 });
 
-/** Longest method, as in lib/http1/limits.ts. */
+/** Longest method, as in lib/http/limits.ts. */
 const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}$/;
 
 export const method = text({
@@ -297,15 +337,20 @@ export const method = text({
   grammar: METHOD,
   parse(value) {
     const upper = value.toUpperCase();
-    if (!METHOD.test(value)) throw bad(`${quote(value)} is not a method`, 'write a token such as GET');
-    if (upper === 'CONNECT' || upper === 'TRACE') throw bad(`${value} is never sent to an upstream`, 'remove it');
+    if (!METHOD.test(value))
+      throw bad(`${quote(value)} is not a method`, 'write a token such as GET');
+    if (upper === 'CONNECT' || upper === 'TRACE')
+      throw bad(`${value} is never sent to an upstream`, 'remove it');
     if (value !== upper && COMMON_METHODS.has(upper))
       throw bad(`${value} is not ${upper}: methods are case-sensitive`, `write ${upper}`);
     return value;
   },
 });
 
-/** A DNS name that stands for itself and all below it; wide ones are refused for the reason that wildcards over them are. */
+/**
+ * A DNS name that stands for itself and all below it; wide ones are refused for the reason that
+ * wildcards over them are.
+ */
 export const dnsDomain = text({
   is: 'a DNS name',
   example: 'example.com',
@@ -347,7 +392,10 @@ export const grpcService = text({
   grammar: SERVICE,
   parse(value) {
     if (SERVICE.test(value)) return value;
-    throw bad(`${quote(value)} is not the name of a service`, 'write its package and name, as in billing.v1.Invoices');
+    throw bad(
+      `${quote(value)} is not the name of a service`,
+      'write its package and name, as in billing.v1.Invoices',
+    );
   },
 });
 
@@ -356,7 +404,10 @@ export const grpcMethod = text({
   example: 'GetInvoice',
   parse(value) {
     if (value === '*' || RPC_METHOD.test(value)) return value;
-    throw bad(`${quote(value)} is not the name of a method`, 'write its name, as in GetInvoice, or *');
+    throw bad(
+      `${quote(value)} is not the name of a method`,
+      'write its name, as in GetInvoice, or *',
+    );
   },
 });
 
@@ -366,6 +417,9 @@ export const serverName = text({
   parse(value) {
     const { kind, host } = withHint(value, () => parseHostPattern(value));
     if (kind === 'exact') return host;
-    throw bad(`${quote(value)} is not a DNS name`, 'write the name that the certificate of the upstream holds');
+    throw bad(
+      `${quote(value)} is not a DNS name`,
+      'write the name that the certificate of the upstream holds',
+    );
   },
 });

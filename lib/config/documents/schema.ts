@@ -1,6 +1,7 @@
 /**
- * The documents: one schema is the source of types, defaults, messages and reference pages. A key of the design that is not built yet is named in
- * `later` and refused; when it is built it moves to the fields.
+ * The documents: one schema is the source of types, defaults, messages and reference pages. A key
+ * of the design that is not built yet is named in `later` and refused; when it is built it moves to
+ * the fields.
  */
 import { choice, record, required, type Infer } from '../../schema/decode.ts';
 import { destinationSpec } from './destination.ts';
@@ -24,7 +25,10 @@ export const destinationDocument = record({
   ...header,
   kind: required(choice(['Destination']), 'Any number of documents of this kind.'),
   metadata: required(metadata, 'What the document is called.'),
-  spec: required(destinationSpec, 'One upstream: how it is matched, reached and proved, and what may be done there.'),
+  spec: required(
+    destinationSpec,
+    'One upstream: how it is matched, reached and proved, and what may be done there.',
+  ),
 });
 
 export const taskPolicyDocument = record({

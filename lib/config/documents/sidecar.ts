@@ -1,6 +1,19 @@
-/** `spec` of a Sidecar document. A key of the design that is not built yet is named at the end and refused. */
+/**
+ * `spec` of a Sidecar document. A key of the design that is not built yet is named at the end and
+ * refused.
+ */
 import { agent } from './agents.ts';
-import { choice, defaulted, flag, integer, list, optional, record, refine, required } from '../../schema/decode.ts';
+import {
+  choice,
+  defaulted,
+  flag,
+  integer,
+  list,
+  optional,
+  record,
+  refine,
+  required,
+} from '../../schema/decode.ts';
 import {
   dataClass,
   dnsDomain,
@@ -35,11 +48,16 @@ const sink = refine(
   record({
     file: optional(
       file,
-      'JSON Lines are appended to this file; relative to the folder of the document. SIGHUP opens it again. `{pid}` in it is the process: two that follow each other write a file each.',
+      'JSON Lines are appended to this file; relative to the folder of the document. ' +
+        'SIGHUP opens it again. `{pid}` in it is the process: two that follow each other ' +
+        'write a file each.',
     ),
     stdout: optional(flag(), 'true: JSON Lines go to standard output.'),
   }),
-  ({ file: path, stdout }): { readonly value: Sink } | { readonly message: string; readonly fix: string } => {
+  ({
+    file: path,
+    stdout,
+  }): { readonly value: Sink } | { readonly message: string; readonly fix: string } => {
     if (path !== undefined && stdout === undefined) return { value: Object.freeze({ file: path }) };
     if (path === undefined && stdout === true) return { value: Object.freeze({ stdout }) };
     return { message: 'a sink is one place', fix: 'write { file: path } or { stdout: true }' };
@@ -54,18 +72,26 @@ export const sidecarSpec = record(
       record({
         workloadApi: optional(
           workloadApi,
-          'Address of the Workload API. Without it $SPIFFE_ENDPOINT_SOCKET is used; there is no other default.',
+          'Address of the Workload API. Without it $SPIFFE_ENDPOINT_SOCKET is used; there ' +
+            'is no other default.',
         ),
-        select: defaulted(select, {}, 'Which SVID to act as when there are several; the first one otherwise.'),
+        select: defaulted(
+          select,
+          {},
+          'Which SVID to act as when there are several; the first one otherwise.',
+        ),
         initialSync: defaulted(
           duration('90s'),
           '90s',
-          'How long the first SVID may take before the wait is reported as a problem; trying goes on.',
+          'How long the first SVID may take before the wait is reported as a problem; ' +
+            'trying goes on.',
         ),
         onFinal: defaulted(
           choice(['exit', 'wait']),
           'exit',
-          'What happens when the Workload API answers InvalidArgument, after which it is not asked again: exit drains and ends with status 78, so that whoever starts it starts it again. wait turns /readyz to 503 and serves until the SVID expires.',
+          'What happens when the Workload API answers InvalidArgument, after which it is ' +
+            'not asked again: exit drains and ends with status 78, so that whoever starts it ' +
+            'starts it again. wait turns /readyz to 503 and serves until the SVID expires.',
         ),
       }),
       {},
@@ -73,7 +99,10 @@ export const sidecarSpec = record(
     ),
     forward: optional(
       record({
-        address: required(listenAddress, 'Where the forward proxy listens: HTTP_PROXY and HTTPS_PROXY of the agent.'),
+        address: required(
+          listenAddress,
+          'Where the forward proxy listens: HTTP_PROXY and HTTPS_PROXY of the agent.',
+        ),
         unsafeNonLoopback: defaulted(flag(), false, UNSAFE_NON_LOOPBACK),
       }),
       'The forward proxy; none without it.',
@@ -82,34 +111,48 @@ export const sidecarSpec = record(
       record({
         domains: required(
           list(dnsDomain, { least: 1, most: 100, unique: String }),
-          'Names that may be stood in for, each with all below it. The CA can vouch for nothing else: they are its critical name constraints.',
+          'Names that may be stood in for, each with all below it. The CA can vouch for ' +
+            'nothing else: they are its critical name constraints.',
         ),
         ca: defaulted(
           record({
             folder: optional(
               folder,
-              'Where the key of the CA is kept, so that a sidecar that starts again breaks no running program: a tmpfs of the sidecar alone, never mounted where the agent runs. It is made with mode 0700 and refused when it is open to others. Without it the key is in memory.',
+              'Where the key of the CA is kept, so that a sidecar that starts again breaks ' +
+                'no running program: a tmpfs of the sidecar alone, never mounted where the ' +
+                'agent runs. It is made with mode 0700 and refused when it is open to ' +
+                'others. Without it the key is in memory.',
             ),
           }),
           {},
-          'The CA of this sidecar. Its certificate lasts 90 days and is renewed at half of that; those it issues last 24 hours at most.',
+          'The CA of this sidecar. Its certificate lasts 90 days and is renewed at half of ' +
+            'that; those it issues last 24 hours at most.',
         ),
         trust: optional(
           record({
             folder: required(
               folder,
-              'At the start and at each renewal ca.pem, bundle.pem (the roots of the system and ours) and truststore.p12 are written there, readable to all; no key. Mount it where the agent runs, and set the variables that `chaperone trust` prints.',
+              'At the start and at each renewal ca.pem, bundle.pem (the roots of the ' +
+                'system and ours) and truststore.p12 are written there, readable to all; no ' +
+                'key. Mount it where the agent runs, and set the variables that `chaperone ' +
+                'trust` prints.',
             ),
           }),
-          'What programs need to trust the CA, written by the sidecar. Without it: `chaperone trust`.',
+          'What programs need to trust the CA, written by the sidecar. Without it: ' +
+            '`chaperone trust`.',
         ),
         refusals: defaulted(
           choice(['inside', 'connect']),
           'inside',
-          'Where a CONNECT to one of the domains that policy denies is told why. inside: TLS is set up with a certificate for that host and the first request is answered with the refusal, because most clients hide the answer to a CONNECT. connect: the CONNECT is answered. What is not decided by policy is always told at the CONNECT.',
+          'Where a CONNECT to one of the domains that policy denies is told why. inside: ' +
+            'TLS is set up with a certificate for that host and the first request is ' +
+            'answered with the refusal, because most clients hide the answer to a CONNECT. ' +
+            'connect: the CONNECT is answered. What is not decided by policy is always told ' +
+            'at the CONNECT.',
         ),
       }),
-      'Ending the TLS of the agent inside CONNECT tunnels, for destinations that say `tls.intercept: true`. Off without it.',
+      'Ending the TLS of the agent inside CONNECT tunnels, for destinations that say ' +
+        '`tls.intercept: true`. Off without it.',
     ),
     adminApi: optional(
       record({
@@ -124,30 +167,43 @@ export const sidecarSpec = record(
       record({
         socket: required(
           socket,
-          'Mount its folder for the agent, and never that of adminApi. The sockets of tasks are beside it, in a folder of the same name with `.d` behind it.',
+          'Mount its folder for the agent, and never that of adminApi. The sockets of ' +
+            'tasks are beside it, in a folder of the same name with `.d` behind it.',
         ),
         mode: defaulted(
           choice(['0600', '0660', '0666']),
           '0660',
-          'Who may use it: the user of the sidecar, its group too, or everybody who reaches the folder.',
+          'Who may use it: the user of the sidecar, its group too, or everybody who ' +
+            'reaches the folder.',
         ),
         tcp: optional(
           record({
             address: required(listenAddress, 'A loopback address.'),
-            tokenFile: required(file, 'Holds what callers send as `chaperone-token`: 32 characters or more.'),
+            tokenFile: required(
+              file,
+              'Holds what callers send as `chaperone-token`: 32 characters or more.',
+            ),
           }),
           'For agents that cannot use a Unix socket.',
         ),
       }),
-      "The agent's door: open tasks, see and end its own, ask for step-ups. None without it, and then nobody can open a task but the operator. The short form of `agents` for one agent, which has the name of this document.",
+      "The agent's door: open tasks, see and end its own, ask for step-ups. None without " +
+        'it, and then nobody can open a task but the operator. The short form of `agents` ' +
+        'for one agent, which has the name of this document.',
     ),
     agents: optional(
       list(agent, { least: 1, most: 64, unique: (one) => one.name }),
-      'Agents that are told apart, in place of `agentApi`: each reaches its own folder alone. What comes by a TCP port is nobody’s until it shows the credentials of a task.',
+      'Agents that are told apart, in place of `agentApi`: each reaches its own folder ' +
+        'alone. What comes by a TCP port is nobody’s until it shows the ' +
+        'credentials of a task.',
     ),
     stateDir: optional(
       folder,
-      'Where the sidecar keeps what it must know after a restart: that it has run before, and what was counted against quotas. A folder of the sidecar alone, which lives as long as the agent does (an emptyDir of the pod); made with mode 0700. Without it the folder of `adminApi.socket`. Rules over the history of tasks, and quotas, do not load without either.',
+      'Where the sidecar keeps what it must know after a restart: that it has run before, ' +
+        'and what was counted against quotas. A folder of the sidecar alone, which lives as ' +
+        'long as the agent does (an emptyDir of the pod); made with mode 0700. Without it ' +
+        'the folder of `adminApi.socket`. Rules over the history of tasks, and quotas, do ' +
+        'not load without either.',
     ),
     tasks: defaulted(
       record({
@@ -155,7 +211,8 @@ export const sidecarSpec = record(
           record({
             url: required(
               webhookUrl,
-              'Is asked for each step-up that a webhook may approve: https, or http to a loopback address.',
+              'Is asked for each step-up that a webhook may approve: https, or http to a ' +
+                'loopback address.',
             ),
             secretFile: required(
               file,
@@ -187,20 +244,28 @@ export const sidecarSpec = record(
         timeout: defaulted(
           duration('5s'),
           '5s',
-          'How long a sink may take for records. One that is slower has failed: see onFailure. Records are written again once it has taken those before.',
+          'How long a sink may take for records. One that is slower has failed: see ' +
+            'onFailure. Records are written again once it has taken those before.',
         ),
         onFailure: defaulted(
           choice(['deny', 'continue']),
           'deny',
-          'deny: a request whose `decided` record cannot be written is refused. continue: it goes on, and the failure is counted.',
+          'deny: a request whose `decided` record cannot be written is refused. continue: ' +
+            'it goes on, and the failure is counted.',
         ),
         refusals: defaulted(
           record({
-            rate: defaulted(rate, '10/s', 'How often refusals of one agent have records of their own.'),
+            rate: defaulted(
+              rate,
+              '10/s',
+              'How often refusals of one agent have records of their own.',
+            ),
             burst: defaulted(integer(1, 1_000_000), 500, 'How many at once.'),
           }),
           {},
-          'Refusals over this rate, of each agent and of what is nobody’s, are counted into one `refusals` record every ten seconds: nobody fills the sinks with what was not allowed.',
+          'Refusals over this rate, of each agent and of what is nobody’s, are counted ' +
+            'into one `refusals` record every ten seconds: nobody fills the sinks with what ' +
+            'was not allowed.',
         ),
       }),
       {},
@@ -211,11 +276,13 @@ export const sidecarSpec = record(
         task: defaulted(
           task,
           'required',
-          'For destinations that do not say. Requests without a task are allowed only by the word optional, here or there.',
+          'For destinations that do not say. Requests without a task are allowed only by ' +
+            'the word optional, here or there.',
         ),
         via: optional(
           via,
-          'The HTTP proxy through which destinations are reached that do not say: see [corporate-proxy.md](../corporate-proxy.md).',
+          'The HTTP proxy through which destinations are reached that do not say: see ' +
+            '[corporate-proxy.md](../corporate-proxy.md).',
         ),
         unlisted: defaulted(
           choice(['deny', 'report']),
@@ -246,31 +313,42 @@ export const sidecarSpec = record(
         maxConnections: defaulted(
           integer(1, 1_000_000),
           4096,
-          'Connections of each agent at one time, over all listeners, and as many of what nobody has proved to be an agent’s; more are closed at once. Fewer where the limit of open files is too low for that.',
+          'Connections of each agent at one time, over all listeners, and as many of what ' +
+            'nobody has proved to be an agent’s; more are closed at once. Fewer where the ' +
+            'limit of open files is too low for that.',
         ),
         maxHead: defaulted(
           size('32KiB', 1024, 131_072),
           '32KiB',
-          'A longer request head is refused with 431, of an upstream with 502. At most 128KiB. What follows it below is raised with it.',
+          'A longer request head is refused with 431, of an upstream with 502. At most ' +
+            '128KiB. What follows it below is raised with it.',
         ),
         maxField: optional(
           size('16KiB', 256, 131_072),
-          'A longer field line, such as a large token or cookie, is refused in the same way. Without it: half of `maxHead`.',
+          'A longer field line, such as a large token or cookie, is refused in the same ' +
+            'way. Without it: half of `maxHead`.',
         ),
-        maxFields: defaulted(integer(8, 1000), 128, 'More fields in one head are refused in the same way.'),
+        maxFields: defaulted(
+          integer(8, 1000),
+          128,
+          'More fields in one head are refused in the same way.',
+        ),
         maxTarget: optional(
           size('8KiB', 256, 65_536),
-          'A longer request target is refused with 414, and so is a path of more than half of it. Without it: a quarter of `maxHead`.',
+          'A longer request target is refused with 414, and so is a path of more than half ' +
+            'of it. Without it: a quarter of `maxHead`.',
         ),
         bodyTimeout: defaulted(
           duration('30s'),
           '30s',
-          'A request body that is read before its request is judged (MCP) and pauses so long is refused with 408. Other bodies: `timeouts.idle` of the destination.',
+          'A request body that is read before its request is judged (MCP) and pauses so ' +
+            'long is refused with 408. Other bodies: `timeouts.idle` of the destination.',
         ),
         writeTimeout: defaulted(
           duration('60s'),
           '60s',
-          'An agent or an upstream that takes nothing of what is sent to it for so long is cut off.',
+          'An agent or an upstream that takes nothing of what is sent to it for so ' +
+            'long is cut off.',
         ),
         connectionMaxAge: defaulted(
           duration('10m'),
@@ -289,17 +367,28 @@ export const sidecarSpec = record(
     maxStale: defaulted(
       duration('10m'),
       '10m',
-      'The newest configuration may be refused, or unreadable, for so long before /readyz says so; the last good one stays in force.',
+      'The newest configuration may be refused, or unreadable, for so long before /readyz ' +
+        'says so; the last good one stays in force.',
     ),
     resolver: defaulted(
       choice(['dns', 'system']),
       'dns',
-      'Who resolves names. dns: this process, by /etc/hosts and /etc/resolv.conf for names that the documents write, and as they stand for those that agents ask for. system: the C library with all that nsswitch.conf names, in a child process.',
+      'Who resolves names. dns: this process, by /etc/hosts and /etc/resolv.conf for names ' +
+        'that the documents write, and as they stand for those that agents ask for. system: ' +
+        'the C library with all that nsswitch.conf names, in a child process.',
     ),
-    drain: defaulted(duration('30s'), '30s', 'What is under way at SIGTERM has this long to finish.'),
+    drain: defaulted(
+      duration('30s'),
+      '30s',
+      'What is under way at SIGTERM has this long to finish.',
+    ),
     log: defaulted(
       record({
-        level: defaulted(choice(['debug', 'info', 'warn', 'error']), 'info', 'Least severe lines that are written.'),
+        level: defaulted(
+          choice(['debug', 'info', 'warn', 'error']),
+          'info',
+          'Least severe lines that are written.',
+        ),
       }),
       {},
       'The operational log on standard error; it is no evidence.',

@@ -25,7 +25,10 @@ export interface AgentHome {
 type Spec = SidecarDocument['spec'];
 type AgentDocument = NonNullable<Spec['agents']>[number];
 
-export function compileAgents(name: string, { agents, agentApi, forward }: Spec): readonly AgentSpec[] {
+export function compileAgents(
+  name: string,
+  { agents, agentApi, forward }: Spec,
+): readonly AgentSpec[] {
   if (agents !== undefined) return Object.freeze(agents.map(compileAgent));
   const home = agentApi && {
     socket: agentApi.socket,
@@ -40,5 +43,10 @@ export function compileAgents(name: string, { agents, agentApi, forward }: Spec)
 function compileAgent({ name, folder, group, mode, purposes, identity }: AgentDocument): AgentSpec {
   const socket = join(folder, 'api.sock');
   const home = { socket, folder, forward: true, mode: Number.parseInt(mode, 8), group };
-  return Object.freeze({ name, purposes: purposes && new Set(purposes), identity, home: Object.freeze(home) });
+  return Object.freeze({
+    name,
+    purposes: purposes && new Set(purposes),
+    identity,
+    home: Object.freeze(home),
+  });
 }

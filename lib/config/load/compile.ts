@@ -1,27 +1,30 @@
-/** From documents that decoded and passed the checks to the values that the other folders read. No defaults here: the schema has them all. */
-import type { Condition } from '../../policy/conditions/compile.ts';
-import { compileAgents, type AgentSpec } from './agents.ts';
-import type { Conditions } from './conditions.ts';
-import type { TaskPolicy } from '../../policy/decision/grant.ts';
+/**
+ * From documents that decoded and passed the checks to the values that the other folders read. No
+ * defaults here: the schema has them all.
+ */
+import type { PathPolicy } from '../../net/path.ts';
+import { spellingsOf } from '../../policy/conditions/spellings.ts';
+import type { Condition } from '../../policy/model/condition.ts';
 import type {
   CredentialPolicy,
   Destination,
-  GrpcMatch,
-  HttpMatch,
   Limits,
   ListenAddress,
-  McpMatch,
   McpPolicy,
-  Rate,
-  Rule,
   Via,
 } from '../../policy/model/destination.ts';
-import type { PathPolicy } from '../../net/path.ts';
-import { spellingsOf } from '../../policy/conditions/spellings.ts';
+import type { TaskPolicy } from '../../policy/model/grant.ts';
+import type { GrpcMatch, HttpMatch, McpMatch, Rate, Rule } from '../../policy/model/rule.ts';
 import type { SpiffeId } from '../../spiffe/id.ts';
 import { compileHeaders } from '../documents/headers.ts';
-import type { DestinationDocument, SidecarDocument, TaskPolicyDocument } from '../documents/schema.ts';
+import type {
+  DestinationDocument,
+  SidecarDocument,
+  TaskPolicyDocument,
+} from '../documents/schema.ts';
 import type { Sink } from '../documents/sidecar.ts';
+import { type AgentSpec, compileAgents } from './agents.ts';
+import type { Conditions } from './conditions.ts';
 
 /** Settings of the sidecar; durations in milliseconds, sizes in bytes. */
 export interface SidecarSpec {
@@ -51,7 +54,8 @@ export interface SidecarSpec {
   readonly agents: readonly AgentSpec[];
   readonly tasks: {
     /** `secretFile` with an absolute path. */
-    readonly webhook: { readonly url: string; readonly secretFile: string; readonly timeout: number } | undefined;
+    readonly webhook:
+      { readonly url: string; readonly secretFile: string; readonly timeout: number } | undefined;
   };
   readonly health: ListenAddress | undefined;
   readonly intercept: InterceptSpec | undefined;
@@ -64,7 +68,10 @@ export interface SidecarSpec {
     /** Over this refusals of one agent are counted. */
     readonly refusals: Rate;
   };
-  readonly defaults: { readonly task: 'required' | 'optional'; readonly unlisted: 'deny' | 'report' };
+  readonly defaults: {
+    readonly task: 'required' | 'optional';
+    readonly unlisted: 'deny' | 'report';
+  };
   readonly listeners: {
     readonly headersTimeout: number;
     readonly idleTimeout: number;
@@ -98,8 +105,13 @@ export interface InterceptSpec {
 }
 
 /** `absolute` makes a path of the document independent of the working folder. */
-export function compileSidecar({ metadata, spec }: SidecarDocument, absolute: (path: string) => string): SidecarSpec {
-  const sinks = spec.audit.sinks.map((sink) => ('file' in sink ? Object.freeze({ file: absolute(sink.file) }) : sink));
+export function compileSidecar(
+  { metadata, spec }: SidecarDocument,
+  absolute: (path: string) => string,
+): SidecarSpec {
+  const sinks = spec.audit.sinks.map((sink) =>
+    'file' in sink ? Object.freeze({ file: absolute(sink.file) }) : sink,
+  );
   return Object.freeze({
     name: metadata.name,
     identity: spec.identity,
@@ -111,7 +123,10 @@ export function compileSidecar({ metadata, spec }: SidecarDocument, absolute: (p
     tasks: Object.freeze({
       webhook:
         spec.tasks.webhook &&
-        Object.freeze({ ...spec.tasks.webhook, secretFile: absolute(spec.tasks.webhook.secretFile) }),
+        Object.freeze({
+          ...spec.tasks.webhook,
+          secretFile: absolute(spec.tasks.webhook.secretFile),
+        }),
     }),
     health: spec.health?.address,
     intercept: spec.intercept && compileIntercept(spec.intercept, absolute),
@@ -135,7 +150,12 @@ function compileIntercept(
   absolute: (path: string) => string,
 ): InterceptSpec {
   const caFolder = ca.folder === undefined ? undefined : absolute(ca.folder);
-  return Object.freeze({ domains, refusals, caFolder, trustFolder: trust && absolute(trust.folder) });
+  return Object.freeze({
+    domains,
+    refusals,
+    caFolder,
+    trustFolder: trust && absolute(trust.folder),
+  });
 }
 
 function compileAgentApi(
@@ -170,7 +190,9 @@ export function compileDestination(
 ): Destination {
   const { tls, upstream } = spec;
   const when = conditions.get('own');
-  const rules = Object.freeze(spec.rules.map((rule, i) => compileRule(rule, conditions.get(i), spec.protocol)));
+  const rules = Object.freeze(
+    spec.rules.map((rule, i) => compileRule(rule, conditions.get(i), spec.protocol)),
+  );
   return Object.freeze({
     name: metadata.name,
     hosts: spec.hosts,
@@ -208,18 +230,28 @@ export function compileDestination(
   });
 }
 
-function compileCredential({ jwtSvid }: NonNullable<DestinationDocument['spec']['credentials']>): CredentialPolicy {
+function compileCredential({
+  jwtSvid,
+}: NonNullable<DestinationDocument['spec']['credentials']>): CredentialPolicy {
   return Object.freeze({ kind: 'jwt-svid', audience: jwtSvid.audience });
 }
 
 function compilePaths({ encodedSlash, emptySegments }: NonNullable<Spec['paths']>): PathPolicy {
-  return Object.freeze({ encodedSlash: encodedSlash === 'keep', emptySegments: emptySegments === 'keep' });
+  return Object.freeze({
+    encodedSlash: encodedSlash === 'keep',
+    emptySegments: emptySegments === 'keep',
+  });
 }
 
 const NONE: readonly never[] = Object.freeze([]);
 
 type Spec = DestinationDocument['spec'];
-function compileLimits({ concurrent, body, response, ...pace }: DestinationDocument['spec']['limits']): Limits {
+function compileLimits({
+  concurrent,
+  body,
+  response,
+  ...pace
+}: DestinationDocument['spec']['limits']): Limits {
   return Object.freeze({ concurrent, body, response, rate: paced(pace) });
 }
 
@@ -263,7 +295,11 @@ function httpMatch(
 }
 
 function grpcMatch({ services, methods, streaming }: NonNullable<RuleDocument['grpc']>): GrpcMatch {
-  return Object.freeze({ services: services && new Set(services), methods: methods && new Set(methods), streaming });
+  return Object.freeze({
+    services: services && new Set(services),
+    methods: methods && new Set(methods),
+    streaming,
+  });
 }
 
 function mcpMatch({
@@ -272,7 +308,12 @@ function mcpMatch({
   resources = NONE,
   methods = NONE,
 }: NonNullable<RuleDocument['mcp']>): McpMatch {
-  return Object.freeze({ tools: new Set(tools), prompts: new Set(prompts), resources, methods: new Set(methods) });
+  return Object.freeze({
+    tools: new Set(tools),
+    prompts: new Set(prompts),
+    resources,
+    methods: new Set(methods),
+  });
 }
 
 function compileMcp({ path, endpoints, ...spec }: NonNullable<Spec['mcp']>): McpPolicy {

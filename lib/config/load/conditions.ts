@@ -1,17 +1,24 @@
-/** The conditions of all documents, compiled: every one that does not parse or type-check is a problem at its place. */
+/**
+ * The conditions of all documents, compiled: every one that does not parse or type-check is a
+ * problem at its place.
+ */
 import { Fault } from '../../base/fault.ts';
-import { phaseOf, type Phase } from '../../policy/conditions/variables.ts';
-import type { Condition, Conditions as Compiler } from '../../policy/conditions/compile.ts';
-import { kindOf, verdictOf, type HeaderPolicy } from '../../policy/model/field-table.ts';
 import { quote } from '../../net/host.ts';
-import type { Pace } from './yielding.ts';
+import type { Conditions as Compiler } from '../../policy/conditions/compile.ts';
+import { phaseOf } from '../../policy/conditions/variables.ts';
+import type { Condition, Phase } from '../../policy/model/condition.ts';
+import { type HeaderPolicy, kindOf, verdictOf } from '../../policy/model/field-table.ts';
 import type { Problems } from '../../schema/problem.ts';
-import type { DocumentSet } from '../checks/set.ts';
-import type { DestinationDocument, SidecarDocument } from '../documents/schema.ts';
+import { type Step, type Tree, locate, pathText } from '../../schema/tree.ts';
+import { NEEDS_STATE, stateless } from '../checks/tasks.ts';
 import { compileHeaders } from '../documents/headers.ts';
-import { locate, pathText, type Step, type Tree } from '../../schema/tree.ts';
+import type { DestinationDocument } from '../documents/schema.ts';
+import type { DocumentSet } from '../documents/set.ts';
+import type { Pace } from './yielding.ts';
 
-/** What was compiled of one document: by the index of the rule, or `own` for the destination itself. */
+/**
+ * What was compiled of one document: by the index of the rule, or `own` for the destination itself.
+ */
 export type Conditions = ReadonlyMap<number | 'own', Condition>;
 
 interface Written {
@@ -31,7 +38,11 @@ export async function compileConditions(
   // Without a Sidecar the data classes are not known, and it is a problem already.
   if (sidecar === undefined) return all;
   let compiler: Compiler | undefined;
-  const compile = async (tree: Tree, written: readonly Written[], headers?: HeaderPolicy): Promise<void> => {
+  const compile = async (
+    tree: Tree,
+    written: readonly Written[],
+    headers?: HeaderPolicy,
+  ): Promise<void> => {
     const own = new Map<number | 'own', Condition>();
     for (const one of written) {
       compiler ??= await engine(sidecar.document.spec.dataClasses);
@@ -48,25 +59,26 @@ export async function compileConditions(
     await compile(tree, writtenIn(document), compileHeaders(document.spec.headers));
     await paced();
   }
-  for (const { tree, document } of taskPolicies) await compile(tree, ownOf(document.spec.when, 'intent'));
+  for (const { tree, document } of taskPolicies)
+    await compile(tree, ownOf(document.spec.when, 'intent'));
   if (stateless(sidecar.document)) refuseHistory(all, problems);
   return all;
 }
-
-/** Nothing would be known after a restart, and an agent that can bring one about would wash its history off. */
-export function stateless({ spec }: SidecarDocument): boolean {
-  return spec.stateDir === undefined && spec.adminApi === undefined;
-}
-
-export const NEEDS_STATE = 'write stateDir in the Sidecar document: a folder of the sidecar alone that outlives it';
 
 function refuseHistory(all: ReadonlyMap<Tree, Conditions>, problems: Problems): void {
   for (const [tree, conditions] of all) {
     for (const [of, { history }] of conditions) {
       if (!history) continue;
-      const steps: readonly Step[] = of === 'own' ? ['spec', 'when'] : ['spec', 'rules', of, 'when'];
-      const message = 'it reads the history of tasks, and after a restart nobody would know that there was one';
-      problems.add({ at: locate(tree, steps).at, path: pathText(steps), message, fix: NEEDS_STATE });
+      const steps: readonly Step[] =
+        of === 'own' ? ['spec', 'when'] : ['spec', 'rules', of, 'when'];
+      const message =
+        'it reads the history of tasks, and after a restart nobody would know that there was one';
+      problems.add({
+        at: locate(tree, steps).at,
+        path: pathText(steps),
+        message,
+        fix: NEEDS_STATE,
+      });
     }
   }
 }
@@ -82,7 +94,9 @@ function writtenIn({ spec }: DestinationDocument): readonly Written[] {
   const ofRules = spec.rules.flatMap(({ when, http }, i) => {
     // Beside the endpoints of an MCP server a rule is about requests.
     const phase = own === 'mcp' && http !== undefined ? 'request' : own;
-    return when === undefined ? [] : [{ of: i, text: when, phase, steps: ['spec', 'rules', i, 'when'] }];
+    return when === undefined
+      ? []
+      : [{ of: i, text: when, phase, steps: ['spec', 'rules', i, 'when'] }];
   });
   return [...ownOf(spec.when, 'connect'), ...ofRules];
 }
@@ -106,7 +120,10 @@ function compileOne(
   }
 }
 
-/** A condition over a field that is taken off first would never see it: a deny rule would never deny. */
+/**
+ * A condition over a field that is taken off first would never see it: a deny rule would never
+ * deny.
+ */
 function neverThere(
   name: string,
   headers: HeaderPolicy | undefined,
@@ -115,7 +132,9 @@ function neverThere(
   const verdict = verdictOf(name, headers);
   if (verdict !== 'strip' && verdict !== 'refuse') return;
   const claim =
-    kindOf(name) === 'claim' ? `, or write headers: { pass: [${name}] } where the upstream may believe it` : '';
+    kindOf(name) === 'claim'
+      ? `, or write headers: { pass: [${name}] } where the upstream may believe it`
+      : '';
   const fix = name === 'host' ? 'write request.host' : `decide by something else${claim}`;
   refuse(`the field ${quote(name)} never passes: it is no fact that a condition could read`, fix);
 }

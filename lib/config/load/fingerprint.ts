@@ -7,8 +7,11 @@ export async function fingerprintOf(path: string): Promise<string> {
   try {
     const { text, folder } = await ofOne(path);
     if (!folder) return text;
-    // What begins with one dot is an editor's; `..data` and its kind are the links of a mounted ConfigMap.
-    const names = (await readdir(path)).filter((name) => /^(?:\.\.|[^.].*\.ya?ml$)/.test(name)).sort();
+    // What begins with one dot is an editor's; `..data` and its kind are the links of a mounted
+    // ConfigMap.
+    const names = (await readdir(path))
+      .filter((name) => /^(?:\.\.|[^.].*\.ya?ml$)/.test(name))
+      .sort();
     const parts = await Promise.all(names.map((name) => fingerprintOfEntry(join(path, name))));
     return parts.join('\n');
   } catch (failure) {
@@ -29,7 +32,9 @@ async function ofOne(path: string): Promise<{ readonly text: string; readonly fo
   const found = await stat(real, { bigint: true });
   const folder = found.isDirectory();
   // A folder's own times change with files that do not concern us.
-  const state = folder ? [found.dev, found.ino] : [found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs];
+  const state = folder
+    ? [found.dev, found.ino]
+    : [found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs];
   return { text: [path, real, ...state].join(' '), folder };
 }
 

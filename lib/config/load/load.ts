@@ -1,33 +1,47 @@
 /**
- * Files and folders to one frozen configuration, or to one Fault that lists every problem. All or nothing: nothing is handed out of a set that has
- * a problem. Dials nothing, writes nothing.
+ * Files and folders to one frozen configuration, or to one Fault that lists every problem. All or
+ * nothing: nothing is handed out of a set that has a problem. Dials nothing, writes nothing.
  */
 import { createHash } from 'node:crypto';
 import { dirname, resolve } from 'node:path';
 import { Fault } from '../../base/fault.ts';
 import { buildPolicy } from '../../policy/decision/lookup.ts';
-import type { Destination, Policy } from '../../policy/model/destination.ts';
+import type { Destination } from '../../policy/model/destination.ts';
+import type { Policy } from '../../policy/model/policy.ts';
+import {
+  type Problems,
+  problems as collector,
+  placeText,
+  wholeFile,
+} from '../../schema/problem.ts';
+import { type Tree, canonicalJson, locate, pathText } from '../../schema/tree.ts';
+import { readYaml } from '../../schema/yaml.ts';
 import { AGENT_CHECKS } from '../checks/agents.ts';
 import { DESTINATION_CHECKS } from '../checks/destination.ts';
 import type { Finding } from '../checks/finding.ts';
-import { compileDestination, compileSidecar, compileTaskPolicy, type SidecarSpec } from './compile.ts';
-import { readDocument, type Documents } from '../documents/read.ts';
-import { pace, type Pace } from './yielding.ts';
-import { placeText, problems as collector, wholeFile, type Problems } from '../../schema/problem.ts';
+import { SET_CHECKS } from '../checks/set.ts';
+import { TASK_CHECKS } from '../checks/tasks.ts';
+import { type Documents, readDocument } from '../documents/read.ts';
+import type { DestinationDocument } from '../documents/schema.ts';
+import type { Decoded, DocumentSet } from '../documents/set.ts';
+import {
+  type SidecarSpec,
+  compileDestination,
+  compileSidecar,
+  compileTaskPolicy,
+} from './compile.ts';
 import { compileConditions } from './conditions.ts';
 import { readRoots } from './roots.ts';
-import type { DestinationDocument } from '../documents/schema.ts';
-import { SET_CHECKS, type Decoded, type DocumentSet } from '../checks/set.ts';
 import { readSources } from './sources.ts';
-import { TASK_CHECKS } from '../checks/tasks.ts';
-import { canonicalJson, locate, pathText, type Tree } from '../../schema/tree.ts';
 import { collectVias, rootsOfVia, viaOf } from './via.ts';
-import { readYaml } from '../../schema/yaml.ts';
+import { type Pace, pace } from './yielding.ts';
 
 export interface Config {
   readonly sidecar: SidecarSpec;
   readonly policy: Policy;
-  /** The files that were read, roots among them: a change of any of them is a reason to load again. */
+  /**
+   * The files that were read, roots among them: a change of any of them is a reason to load again.
+   */
   readonly sources: readonly string[];
 }
 
@@ -36,8 +50,14 @@ export interface LoadOptions {
   readonly generation: number;
 }
 
-/** Throws a Fault `config`, or `config-unreadable` where a file is the problem; its message has one line for each problem. */
-export async function loadConfig(paths: readonly string[], { generation }: LoadOptions): Promise<Config> {
+/**
+ * Throws a Fault `config`, or `config-unreadable` where a file is the problem; its message has one
+ * line for each problem.
+ */
+export async function loadConfig(
+  paths: readonly string[],
+  { generation }: LoadOptions,
+): Promise<Config> {
   const problems = collector();
   const sources = await readSources(paths, problems);
   const unreadable = problems.size > 0;
@@ -59,7 +79,8 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
   const roots = new Map<Tree, readonly string[]>();
   for (const destination of set.destinations) {
     const { roots: named, mode } = destination.document.spec.tls;
-    if (named !== undefined && mode.startsWith('web')) await collectRoots(destination, roots, problems);
+    if (named !== undefined && mode.startsWith('web'))
+      await collectRoots(destination, roots, problems);
   }
   const ways = await collectVias(set, beside, problems);
   const conditions = await compileConditions(set, problems, paced);
@@ -72,9 +93,16 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
   const highestClass = dataClasses.at(-1) ?? '';
   const destinations: Destination[] = [];
   for (const { tree, document } of set.destinations) {
-    const surroundings = { roots: roots.get(tree), conditions: conditions.get(tree) ?? new Map(), highestClass, task };
+    const surroundings = {
+      roots: roots.get(tree),
+      conditions: conditions.get(tree) ?? new Map(),
+      highestClass,
+      task,
+    };
     const via = viaOf(tree, document, { ways, sidecar: sidecar.tree });
-    destinations.push(compileDestination(document, { at: placeText(tree.at), via, ...surroundings }));
+    destinations.push(
+      compileDestination(document, { at: placeText(tree.at), via, ...surroundings }),
+    );
     await paced();
   }
   const taskPolicies = set.taskPolicies.map(({ tree, document }) =>
@@ -99,7 +127,9 @@ export async function loadConfig(paths: readonly string[], { generation }: LoadO
 function documentSet(found: Documents, paths: readonly string[], problems: Problems): DocumentSet {
   const [sidecar, ...others] = found.sidecars;
   for (const { tree } of others) {
-    const message = `there is another Sidecar document (${sidecar === undefined ? '' : placeText(sidecar.tree.at)})`;
+    const message =
+      'there is another Sidecar document ' +
+      `(${sidecar === undefined ? '' : placeText(sidecar.tree.at)})`;
     problems.add({ at: tree.at, path: '', message, fix: 'keep one' });
   }
   const broken = found.broken.has('Sidecar');
@@ -120,7 +150,8 @@ async function checkAll(set: DocumentSet, problems: Problems, paced: Pace): Prom
   const add = (tree: Tree, { steps, message, fix }: Finding): void =>
     problems.add({ at: locate(tree, steps).at, path: pathText(steps), message, fix });
   for (const { tree, document } of set.destinations) {
-    for (const check of DESTINATION_CHECKS) for (const finding of check.find(document.spec)) add(tree, finding);
+    for (const check of DESTINATION_CHECKS)
+      for (const finding of check.find(document.spec)) add(tree, finding);
     await paced();
   }
   for (const check of [...SET_CHECKS, ...TASK_CHECKS, ...AGENT_CHECKS]) {
@@ -153,11 +184,15 @@ async function collectRoots(
 function rootFiles({ sidecar, destinations }: DocumentSet): readonly string[] {
   return [
     ...new Set(
-      [...destinations, ...(sidecar === undefined ? [] : [sidecar])].flatMap(({ tree, document: { spec } }) => {
-        const own =
-          'tls' in spec ? [...(spec.tls.roots ?? []), ...rootsOfVia(spec.via)] : rootsOfVia(spec.defaults.via);
-        return own.map((path) => beside(tree, path));
-      }),
+      [...destinations, ...(sidecar === undefined ? [] : [sidecar])].flatMap(
+        ({ tree, document: { spec } }) => {
+          const own =
+            'tls' in spec
+              ? [...(spec.tls.roots ?? []), ...rootsOfVia(spec.via)]
+              : rootsOfVia(spec.defaults.via);
+          return own.map((path) => beside(tree, path));
+        },
+      ),
     ),
   ];
 }
@@ -167,15 +202,24 @@ function beside({ at }: Tree, path: string): string {
   return resolve(dirname(at.file), path);
 }
 
-/** Hex SHA-256 over the canonical documents, whatever their order and files, and over the roots they name. */
-async function digestOf(trees: readonly Tree[], destinations: readonly Destination[], paced: Pace): Promise<string> {
+/**
+ * Hex SHA-256 over the canonical documents, whatever their order and files, and over the roots they
+ * name.
+ */
+async function digestOf(
+  trees: readonly Tree[],
+  destinations: readonly Destination[],
+  paced: Pace,
+): Promise<string> {
   const parts: string[] = [];
   for (const tree of trees) {
     parts.push(sha256(canonicalJson(tree)));
     await paced();
   }
   const roots = destinations.flatMap(({ name, tls, via }) =>
-    tls.roots === undefined && via?.roots === undefined ? [] : JSON.stringify([name, tls.roots, via?.roots]),
+    tls.roots === undefined && via?.roots === undefined
+      ? []
+      : JSON.stringify([name, tls.roots, via?.roots]),
   );
   return sha256([...parts.sort(), ...roots.sort()].join('\n'));
 }

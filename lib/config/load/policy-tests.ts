@@ -1,4 +1,7 @@
-/** Files of PolicyTest documents to cases. As strict as the documents of the policy: every problem is named, and nothing is run of a set that has one. */
+/**
+ * Files of PolicyTest documents to cases. As strict as the documents of the policy: every problem
+ * is named, and nothing is run of a set that has one.
+ */
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Fault } from '../../base/fault.ts';
@@ -19,8 +22,14 @@ export interface PolicyCase {
   readonly case: TestDocument['spec']['cases'][number];
 }
 
-/** The cases of `files`; without any, of the `*.test.yaml` beside the configuration. Throws a Fault `config`, `config-unreadable` or `usage`. */
-export async function loadTests(files: readonly string[], config: readonly string[]): Promise<readonly PolicyCase[]> {
+/**
+ * The cases of `files`; without any, of the `*.test.yaml` beside the configuration. Throws a Fault
+ * `config`, `config-unreadable` or `usage`.
+ */
+export async function loadTests(
+  files: readonly string[],
+  config: readonly string[],
+): Promise<readonly PolicyCase[]> {
   const found = files.length > 0 ? files : await beside(config);
   if (found.length === 0) {
     throw new Fault('usage', `there is no *.test.yaml beside ${config.join(', ')}`, {

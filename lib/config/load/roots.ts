@@ -1,4 +1,7 @@
-/** `tls.roots`: PEM files, read and checked when the document is loaded, so that a missing or wrong one is found before traffic is. */
+/**
+ * `tls.roots`: PEM files, read and checked when the document is loaded, so that a missing or wrong
+ * one is found before traffic is.
+ */
 import { X509Certificate } from 'node:crypto';
 import { Fault } from '../../base/fault.ts';
 import { readBounded, whyUnread } from '../../base/read-file.ts';
@@ -8,7 +11,10 @@ const MOST = 16 << 20;
 
 const BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?-----END \1-----/g;
 
-/** The certificates of a PEM file, one text each. Fault `config` when it cannot be read, has none, or holds anything else. */
+/**
+ * The certificates of a PEM file, one text each. Fault `config` when it cannot be read, has none,
+ * or holds anything else.
+ */
 export async function readRoots(path: string): Promise<readonly string[]> {
   const bytes = await readBounded(path, { most: MOST }).catch((failure: unknown) => {
     throw bad(
@@ -18,10 +24,16 @@ export async function readRoots(path: string): Promise<readonly string[]> {
   });
   const blocks = [...bytes.toString('utf8').matchAll(BLOCK)];
   if (blocks.length === 0)
-    throw bad(`${path} holds no PEM certificate`, 'write a file of -----BEGIN CERTIFICATE----- blocks');
+    throw bad(
+      `${path} holds no PEM certificate`,
+      'write a file of -----BEGIN CERTIFICATE----- blocks',
+    );
   return blocks.map(([block, label]) => {
     if (label !== 'CERTIFICATE')
-      throw bad(`${path} holds a ${label}`, 'roots are certificates alone: take everything else out of the file');
+      throw bad(
+        `${path} holds a ${label}`,
+        'roots are certificates alone: take everything else out of the file',
+      );
     return checked(path, block);
   });
 }

@@ -1,6 +1,8 @@
 /**
- * Files and folders to texts. A folder stands for its `*.yaml` and `*.yml`, in order of name, without tests (`*.test.yaml`) and what lies deeper or begins with a dot. A mounted
- * ConfigMap is read through its `..data` link as it stood at one moment, so that no set is half old and half new.
+ * Files and folders to texts. A folder stands for its `*.yaml` and `*.yml`, in order of name,
+ * without tests (`*.test.yaml`) and what lies deeper or begins with a dot. A mounted ConfigMap is
+ * read through its `..data` link as it stood at one moment, so that no set is half old and half
+ * new.
  */
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -23,7 +25,10 @@ const TESTS = /^[^.].*\.test\.ya?ml$/;
 const CONFIG_MAP_DATA = '..data';
 
 /** All texts that can be read; what cannot is among the problems. */
-export async function readSources(paths: readonly string[], problems: Problems): Promise<readonly Source[]> {
+export async function readSources(
+  paths: readonly string[],
+  problems: Problems,
+): Promise<readonly Source[]> {
   const found = await Promise.all(paths.map((path) => expand(path, problems)));
   const unique = new Map(found.flat().map((file) => [file.file, file] as const));
   const sources = await Promise.all([...unique.values()].map((file) => readSource(file, problems)));
@@ -41,10 +46,21 @@ async function expand(path: string, problems: Problems): Promise<readonly Found[
   try {
     if (!(await stat(path)).isDirectory()) return [{ file: path, real: path, named: true }];
     const folder = await dataOf(path);
-    const names = (await readdir(folder)).filter((name) => DOCUMENTS.test(name) && !TESTS.test(name)).sort();
+    const names = (await readdir(folder))
+      .filter((name) => DOCUMENTS.test(name) && !TESTS.test(name))
+      .sort();
     if (names.length === 0)
-      unreadable(problems, path, 'the folder holds no *.yaml', 'name another, or put documents into it');
-    return names.map((name) => ({ file: join(path, name), real: join(folder, name), named: false }));
+      unreadable(
+        problems,
+        path,
+        'the folder holds no *.yaml',
+        'name another, or put documents into it',
+      );
+    return names.map((name) => ({
+      file: join(path, name),
+      real: join(folder, name),
+      named: false,
+    }));
   } catch (failure) {
     unreadable(problems, path, `cannot be read (${whyUnread(failure)})`, fixFor(path, failure));
     return [];
@@ -64,14 +80,18 @@ async function dataOf(folder: string): Promise<string> {
   return realpath(join(folder, CONFIG_MAP_DATA)).catch(() => folder);
 }
 
-async function readSource({ file, real, named }: Found, problems: Problems): Promise<Source | undefined> {
+async function readSource(
+  { file, real, named }: Found,
+  problems: Problems,
+): Promise<Source | undefined> {
   try {
     const bytes = await readBounded(real, { most: YAML_LIMITS.bytes, pipes: named });
     // UTF-16 of plain text is UTF-8 too, with a NUL in each character.
     if (bytes.includes(0)) throw new TypeError('NUL');
     return { file, text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) };
   } catch (failure) {
-    if (failure instanceof TypeError) unreadable(problems, file, 'the file is not UTF-8', 'save it as UTF-8');
+    if (failure instanceof TypeError)
+      unreadable(problems, file, 'the file is not UTF-8', 'save it as UTF-8');
     else unreadable(problems, file, `cannot be read (${whyUnread(failure)})`, hintOf(failure));
     return undefined;
   }
@@ -89,7 +109,10 @@ const STARTER = 'chaperone.yaml';
 function fixFor(path: string, failure: unknown): string {
   const missing = failure instanceof Error && 'code' in failure && failure.code === 'ENOENT';
   if (!missing || basename(path) !== STARTER) return READABLE;
-  return `name another with -c, or write a starter: chaperone init${path === STARTER ? '' : ` ${path}`}`;
+  return (
+    'name another with -c, or write a starter: chaperone ' +
+    `init${path === STARTER ? '' : ` ${path}`}`
+  );
 }
 
 function unreadable(problems: Problems, file: string, message: string, fix: string): void {

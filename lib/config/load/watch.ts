@@ -1,7 +1,9 @@
 /**
- * Tells when the files of a configuration have changed. What counts is a fingerprint of each (device, inode, size, times, and where links lead: a mounted
- * ConfigMap changes by a swap of its `..data` link); file system events only say when to look, and where they do not come, a look every few seconds does. A
- * change is told when the fingerprints have stood still for a moment, so that a file that is being written is not read by half.
+ * Tells when the files of a configuration have changed. What counts is a fingerprint of each
+ * (device, inode, size, times, and where links lead: a mounted ConfigMap changes by a swap of its
+ * `..data` link); file system events only say when to look, and where they do not come, a look
+ * every few seconds does. A change is told when the fingerprints have stood still for a moment, so
+ * that a file that is being written is not read by half.
  */
 import { watch, type FSWatcher } from 'node:fs';
 import { basename, dirname } from 'node:path';
@@ -26,7 +28,10 @@ export interface WatchOptions {
 export interface ConfigWatch {
   /** Calls `onChange` soon, changed or not: SIGHUP. */
   reload(): void;
-  /** Settles when the files have been looked at for the first time: what changes from now on is told. */
+  /**
+   * Settles when the files have been looked at for the first time: what changes from now on is
+   * told.
+   */
   readonly ready: Promise<void>;
 }
 
@@ -78,7 +83,9 @@ class Watching {
   #later(ms: number): void {
     this.#cancel();
     if (this.#options.signal.aborted) return;
-    this.#cancel = this.#options.clock.after(ms, () => ignore(this.#look(), 'ends with the signal alone'));
+    this.#cancel = this.#options.clock.after(ms, () =>
+      ignore(this.#look(), 'ends with the signal alone'),
+    );
   }
 
   async #look(): Promise<void> {
@@ -121,10 +128,14 @@ class Watching {
 
   async #fingerprints(): Promise<Fingerprints> {
     const paths = new Set([...this.#paths, ...this.#options.also()]);
-    return new Map(await Promise.all([...paths].map(async (path) => [path, await fingerprintOf(path)] as const)));
+    return new Map(
+      await Promise.all([...paths].map(async (path) => [path, await fingerprintOf(path)] as const)),
+    );
   }
 
-  /** A file's folder is watched too: a file that is replaced by a rename would be lost otherwise. */
+  /**
+   * A file's folder is watched too: a file that is replaced by a rename would be lost otherwise.
+   */
   #follow(): void {
     for (const path of this.#paths) {
       this.#open(path, (name) => /^\.\.|\.ya?ml$/.test(name) || name === basename(path));

@@ -1,4 +1,6 @@
-/** docs/reference/conditions.md: what a condition may speak of, from the tables that type-check it. */
+/**
+ * docs/reference/conditions.md: what a condition may speak of, from the tables that type-check it.
+ */
 import {
   COMPREHENSIONS,
   CONDITION_LIMITS,
@@ -12,7 +14,8 @@ import { SECRET_FIELDS } from '../../policy/model/judged-fields.ts';
 
 export function conditionsPage(generated: string): string {
   const variables = VARIABLES.map(
-    ([name, { type, phases, doc }]) => `| \`${name}\` | \`${type}\` | ${phases.join(', ')} | ${doc} |`,
+    ([name, { type, phases, doc }]) =>
+      `| \`${name}\` | \`${type}\` | ${phases.join(', ')} | ${doc} |`,
   );
   return `# Conditions
 
@@ -59,9 +62,14 @@ a tenth of the states of its pattern for each character that \`matches\` reads),
 }
 
 function fieldRows(name: string, fields: Readonly<Record<string, FieldRow>>): readonly string[] {
-  return Object.entries(fields).map(([field, { type, doc }]) => `| \`${name}.${field}\` | \`${type}\` | ${doc} |`);
+  return Object.entries(fields).map(
+    ([field, { type, doc }]) => `| \`${name}.${field}\` | \`${type}\` | ${doc} |`,
+  );
 }
 
 function list(rows: ReadonlyMap<string, string>, written: (name: string) => string): string {
-  return Array.from(rows, ([name, doc]) => `- \`${written(name)}\`${doc === '' ? '' : `: ${doc}`}`).join('\n');
+  return Array.from(
+    rows,
+    ([name, doc]) => `- \`${written(name)}\`${doc === '' ? '' : `: ${doc}`}`,
+  ).join('\n');
 }

@@ -1,6 +1,7 @@
 /**
- * The documents as a JSON Schema (draft-07, what editors read best), made of the shapes that decode them. It refuses what a schema can; the decoder refuses more: values
- * with a grammar, rules over several keys, the whole set.
+ * The documents as a JSON Schema (draft-07, what editors read best), made of the shapes that decode
+ * them. It refuses what a schema can; the decoder refuses more: values with a grammar, rules over
+ * several keys, the whole set.
  */
 import { API_VERSION, DOCUMENTS } from '../documents/schema.ts';
 import { testDocument } from '../documents/policy-test.ts';
@@ -19,7 +20,9 @@ export function jsonSchema(): JsonSchema {
     $id: `https://${API_VERSION}/chaperone.schema.json`,
     title: 'Chaperone',
     oneOf: Object.keys(KINDS).map((kind) => ({ $ref: `#/definitions/${kind}` })),
-    definitions: Object.fromEntries(Object.entries(KINDS).map(([kind, { shape }]) => [kind, ofShape(shape)])),
+    definitions: Object.fromEntries(
+      Object.entries(KINDS).map(([kind, { shape }]) => [kind, ofShape(shape)]),
+    ),
   };
 }
 
@@ -54,7 +57,9 @@ export function ofShape(shape: Shape): JsonSchema {
 
 function ofRecord({ fields }: RecordShape): JsonSchema {
   const entries = Object.entries(fields);
-  const required = entries.filter(([, { presence }]) => presence === 'required').map(([name]) => name);
+  const required = entries
+    .filter(([, { presence }]) => presence === 'required')
+    .map(([name]) => name);
   return {
     type: 'object',
     additionalProperties: false,
@@ -64,5 +69,9 @@ function ofRecord({ fields }: RecordShape): JsonSchema {
 }
 
 function ofField({ shape, doc, initial }: FieldShape): JsonSchema {
-  return { description: doc, ...ofShape(shape), ...(initial !== undefined && { default: initial }) };
+  return {
+    description: doc,
+    ...ofShape(shape),
+    ...(initial !== undefined && { default: initial }),
+  };
 }

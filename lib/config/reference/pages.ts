@@ -1,6 +1,7 @@
 /**
- * docs/reference, rendered from the schema, the checks, the access matrix and the address table: what the pages say is what the code does. Run as a
- * program it writes the pages; a test compares them with what is committed.
+ * docs/reference, rendered from the schema, the checks, the access matrix and the address table:
+ * what the pages say is what the code does. Run as a program it writes the pages; a test compares
+ * them with what is committed.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,7 +15,13 @@ import { SET_CHECKS } from '../checks/set.ts';
 import { AGENT_CHECKS } from '../checks/agents.ts';
 import { TASK_CHECKS } from '../checks/tasks.ts';
 import { testDocument } from '../documents/policy-test.ts';
-import { wanted, type FieldShape, type Plain, type RecordShape, type Shape } from '../../schema/shape.ts';
+import {
+  wanted,
+  type FieldShape,
+  type Plain,
+  type RecordShape,
+  type Shape,
+} from '../../schema/shape.ts';
 import { YAML_LIMITS } from '../../schema/yaml.ts';
 
 /** File name to text. */
@@ -43,14 +50,17 @@ function page(kind: string, shape: Shape, checks: readonly Doc[]): string {
     '',
     GENERATED,
     '',
-    `Every key of a \`${kind}\` document. How documents are read, and what holds for the whole set, is in [documents.md](documents.md).`,
+    `Every key of a \`${kind}\` document. How documents are read, and what holds for the ` +
+      'whole set, is in [documents.md](documents.md).',
     '',
     '| key | value | default | |',
     '|---|---|---|---|',
     ...rows(recordOf(shape), ''),
   ];
   const rules =
-    checks.length === 0 ? [] : ['', '## Rules over several keys', '', ...checks.map(({ doc }) => `- ${doc}`)];
+    checks.length === 0
+      ? []
+      : ['', '## Rules over several keys', '', ...checks.map(({ doc }) => `- ${doc}`)];
   const later = laterKeys(recordOf(shape), '');
   const refused = [
     '',
@@ -97,7 +107,9 @@ function initial({ presence, initial: plain, shape }: FieldShape): string {
 }
 
 function plainText(plain: Plain): string {
-  return typeof plain === 'object' ? JSON.stringify(plain).replaceAll('"', '').replaceAll(':', ': ') : String(plain);
+  return typeof plain === 'object'
+    ? JSON.stringify(plain).replaceAll('"', '').replaceAll(':', ': ')
+    : String(plain);
 }
 
 /** A table cell: bars would end it. */
@@ -108,7 +120,10 @@ function cell(text: string): string {
 function laterKeys(shape: RecordShape, prefix: string): readonly string[] {
   const inner = Object.entries(shape.fields).flatMap(([name, field]) => {
     const list = field.shape.kind === 'list' ? '[]' : '';
-    const words = field.shape.kind === 'choice' ? field.shape.later.map((word) => `${prefix}${name}: ${word}`) : [];
+    const words =
+      field.shape.kind === 'choice'
+        ? field.shape.later.map((word) => `${prefix}${name}: ${word}`)
+        : [];
     return [...words, ...laterKeys(recordOf(field.shape), `${prefix}${name}${list}.`)];
   });
   return [...shape.later.map((key) => `${prefix}${key}`), ...inner];
@@ -168,10 +183,13 @@ const CLASSES: Readonly<Record<AddressClass, string>> = Object.freeze({
 function accessPage(): string {
   const matrix = MATRIX.map(
     ({ entry, protocols, modes, intercept, port, outcome, why, hint }) =>
-      `| ${entry} | ${protocols.join(', ')} | ${modes.join(', ')} | ${intercept ?? 'either'} | ${port === undefined ? 'any' : PORTS[port]} | ${OUTCOMES[outcome]} | ${cell(why)}${hint === undefined ? '' : `; ${cell(hint)}`} |`,
+      `| ${entry} | ${protocols.join(', ')} | ${modes.join(', ')} | ` +
+      `${intercept ?? 'either'} | ${port === undefined ? 'any' : PORTS[port]} | ` +
+      `${OUTCOMES[outcome]} | ${cell(why)}${hint === undefined ? '' : `; ${cell(hint)}`} |`,
   );
   const addresses = SPECIAL_ROWS.toSorted(
-    (a, b) => order(a.source) - order(b.source) || compareBytes(a.range.base.bytes, b.range.base.bytes),
+    (a, b) =>
+      order(a.source) - order(b.source) || compareBytes(a.range.base.bytes, b.range.base.bytes),
   ).map(
     ({ range, name, class: kind, source }) =>
       `| \`${range.text}\` | ${cell(name)} | ${source} | ${kind} | ${CLASSES[kind]} |`,
@@ -217,4 +235,5 @@ export async function writeReference(folder: string): Promise<void> {
   for (const [name, text] of referencePages()) await writeFile(join(folder, name), text);
 }
 
-if (import.meta.main) await writeReference(join(import.meta.dirname, '..', '..', 'docs', 'reference'));
+if (import.meta.main)
+  await writeReference(join(import.meta.dirname, '..', '..', '..', 'docs', 'reference'));

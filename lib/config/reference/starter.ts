@@ -1,7 +1,10 @@
 /** What `chaperone schema` prints, beside the configuration. */
 export const SCHEMA_FILE = 'chaperone.schema.json';
 
-/** What `chaperone init` writes: a commented configuration that passes `chaperone check` as it stands. */
+/**
+ * What `chaperone init` writes: a commented configuration that passes `chaperone check` as it
+ * stands.
+ */
 export const STARTER = `# yaml-language-server: $schema=${SCHEMA_FILE}
 # Chaperone starter configuration. Documents may share a file or have one each: -c takes files and folders.
 # Every key is explained in docs/reference. What is not written here is denied.

@@ -1,10 +1,10 @@
 /**
- * What conditions may cost. Each node of a condition's syntax tree is evaluated through a function of
- * ours, which counts units of work before anything is done: one for the node, and more for whatever
- * goes over characters, members or the states of a pattern. The units of one decision have a bound
- * (`CONDITION_LIMITS.work`), so the same request gets the same verdict on every machine. Past it there
- * is no answer, and nothing is evaluated any more, whatever `||`, `exists` or `all` make of errors.
- * In a loop, what does not name its variable is evaluated once.
+ * What conditions may cost. Each node of a condition's syntax tree is evaluated through a function
+ * of ours, which counts units of work before anything is done: one for the node, and more for
+ * whatever goes over characters, members or the states of a pattern. The units of one decision have
+ * a bound (`CONDITION_LIMITS.work`), so the same request gets the same verdict on every machine.
+ * Past it there is no answer, and nothing is evaluated any more, whatever `||`, `exists` or `all`
+ * make of errors. In a loop, what does not name its variable is evaluated once.
  *
  * A unit is about a tenth of a microsecond where the limits were measured (docs/limits.md).
  */
@@ -105,7 +105,8 @@ function counted(node: Node, cost: Cost | undefined, meter: Meter): Evaluate {
     spend(meter, 1);
     try {
       const value = evaluate(evaluator, ast, context);
-      if (typeof value === 'object' && value instanceof InexactNumber) throw noAnswer('inexact_number');
+      if (typeof value === 'object' && value instanceof InexactNumber)
+        throw noAnswer('inexact_number');
       if (typeof value === 'number' && !Number.isFinite(value)) throw noAnswer('numeric_overflow');
       return value;
     } catch (failure) {
@@ -121,21 +122,26 @@ function counted(node: Node, cost: Cost | undefined, meter: Meter): Evaluate {
 /** As the library evaluates it. */
 function plainly({ meta }: Node): Evaluate {
   const { alternate, macro } = meta;
-  if (alternate !== undefined) return (evaluator, _node, context) => alternate.evaluate(evaluator, alternate, context);
-  if (macro !== undefined) return (evaluator, _node, context) => macro.evaluate(evaluator, macro, context);
+  if (alternate !== undefined)
+    return (evaluator, _node, context) => alternate.evaluate(evaluator, alternate, context);
+  if (macro !== undefined)
+    return (evaluator, _node, context) => macro.evaluate(evaluator, macro, context);
   return (evaluator, node, context) => meta.evaluate(evaluator, node, context);
 }
 
 /** Operands first, then their cost, then what is done with them. */
 function weighed(node: Node, cost: Cost, meter: Meter): Evaluate {
   const { op, args } = node;
-  const pay = (values: readonly unknown[]): void => spend(meter, cost(values, meter.context?.work ?? 0));
+  const pay = (values: readonly unknown[]): void =>
+    spend(meter, cost(values, meter.context?.work ?? 0));
   if (op === 'call' || op === 'rcall') {
     const operands = children(node);
     return (evaluator, ast, context) => {
       const values = operands.map((operand) => evaluator.run(operand, context));
       pay(values);
-      return op === 'call' ? ast.handle(values, ast, evaluator) : ast.handle(values, evaluator, ast);
+      return op === 'call'
+        ? ast.handle(values, ast, evaluator)
+        : ast.handle(values, evaluator, ast);
     };
   }
   const [left, right] = args as readonly [Node, Node];
@@ -170,13 +176,28 @@ function costOf(node: Node, costs: ReadonlyMap<string, Cost>): Cost | undefined 
   const { op, args, meta } = node;
   if (FREE.has(op)) return undefined;
   const name = op === 'call' || op === 'rcall' ? (args as readonly [string])[0] : undefined;
-  if (meta.macro !== undefined || (op === 'rcall' && name !== undefined && COMPREHENSIONS.has(name))) return undefined;
+  if (
+    meta.macro !== undefined ||
+    (op === 'rcall' && name !== undefined && COMPREHENSIONS.has(name))
+  )
+    return undefined;
   const cost = name === undefined ? OPERATORS[op] : costs.get(name);
   if (cost === undefined) throw new TypeError(`what ${name ?? op} costs is not known`);
   return cost;
 }
 
-const FREE: ReadonlySet<string> = new Set(['value', 'id', '.', 'list', 'map', '?:', '||', '&&', '!_', '-_']);
+const FREE: ReadonlySet<string> = new Set([
+  'value',
+  'id',
+  '.',
+  'list',
+  'map',
+  '?:',
+  '||',
+  '&&',
+  '!_',
+  '-_',
+]);
 
 const chars = (value: unknown): number => (typeof value === 'string' ? value.length : 0);
 /** Texts are compared, copied and joined many characters at a time. */
@@ -208,7 +229,10 @@ function lengthOf(value: unknown): number {
   return Array.isArray(value) ? value.length : 0;
 }
 
-/** The library looks at the first member of each level; to find that of a map takes a list of its names. */
+/**
+ * The library looks at the first member of each level; to find that of a map takes a list of its
+ * names.
+ */
 function typeCost(value: unknown): number {
   if (Array.isArray(value)) return 1 + typeCost(value[0]);
   if (!isPlainMap(value)) return 0;
@@ -256,7 +280,8 @@ function costsOf(patterns: ReadonlyMap<string, RE2JS>): ReadonlyMap<string, Cost
     contains: ([text, part]) => chars(text) / 16 + chars(part) / 16,
     startsWith: compared,
     endsWith: compared,
-    matches: ([text, pattern]) => chars(text) * (1 + (patterns.get(String(pattern))?.programSize() ?? 0) / 10),
+    matches: ([text, pattern]) =>
+      chars(text) * (1 + (patterns.get(String(pattern))?.programSize() ?? 0) / 10),
     lowerAscii: ([text], left) => {
       const least = chars(text) / 16;
       return least > left || ASCII.test(String(text)) ? least : chars(text) * 1.5;
@@ -264,7 +289,10 @@ function costsOf(patterns: ReadonlyMap<string, RE2JS>): ReadonlyMap<string, Cost
     header: () => 32,
     param: () => 64,
   };
-  const times = 'FullYear Month Date DayOfMonth DayOfWeek DayOfYear Hours Minutes Seconds Milliseconds'.split(' ');
+  const times =
+    'FullYear Month Date DayOfMonth DayOfWeek DayOfYear Hours Minutes Seconds Milliseconds'.split(
+      ' ',
+    );
   const all = [...Object.entries(costs), ...times.map((part) => [`get${part}`, time] as const)];
   return new Map(all.map(([name, cost]) => [INSTEAD[name] ?? name, cost]));
 }

@@ -1,11 +1,15 @@
 /**
- * The CEL library as we use it. Its `matches` is a backtracking RegExp, its `has` takes whatever holds a key for a map, and its conversions take what CEL
- * does not: once an expression is parsed, those calls are given to functions of ours, by the names below, which no expression can write. What all of them may cost is
- * counted by lib/policy/conditions/cel-meter.ts. Everything here that leans on the shape of the library's syntax tree is under test.
+ * The CEL library as we use it. Its `matches` is a backtracking RegExp, its `has` takes whatever
+ * holds a key for a map, and its conversions take what CEL does not: once an expression is parsed,
+ * those calls are given to functions of ours, by the names below, which no expression can write.
+ * What all of them may cost is counted by lib/policy/conditions/cel-meter.ts. Everything here that
+ * leans on the shape of the library's syntax tree is under test.
  */
-import { Environment, EvaluationError, serialize, type ASTNode } from '@marcbachmann/cel-js';
+import { type ASTNode, Environment, EvaluationError, serialize } from '@marcbachmann/cel-js';
 import { RE2JS } from 're2js';
-import { CONDITION_LIMITS, TYPES, VARIABLES, type Phase, type TypeName } from './variables.ts';
+import type { Operator, Phase } from '../model/condition.ts';
+import { IntentView } from './intent-scope.ts';
+import { type PlainMap, exactDouble, isPlainMap, memberOf, namesOf } from './plain.ts';
 import {
   ConnectionView,
   DestinationView,
@@ -13,14 +17,13 @@ import {
   HeaderView,
   IdentityView,
   McpView,
-  noAnswer,
   ParamView,
   RequestView,
   TaskView,
   Unanswerable,
+  noAnswer,
 } from './scope.ts';
-import { IntentView } from './intent-scope.ts';
-import { exactDouble, isPlainMap, memberOf, namesOf, type PlainMap } from './plain.ts';
+import { CONDITION_LIMITS, TYPES, type TypeName, VARIABLES } from './variables.ts';
 
 /** A node of the syntax tree, as far as we look into it. */
 export interface Node {
@@ -57,8 +60,6 @@ export function rootOf(ast: ASTNode): Node {
   return ast as unknown as Node;
 }
 
-export type Operator = 'and' | 'or' | 'not' | 'choice' | 'leaf';
-
 const LOGIC: Readonly<Record<string, Operator>> = Object.freeze({
   '&&': 'and',
   '||': 'or',
@@ -66,8 +67,14 @@ const LOGIC: Readonly<Record<string, Operator>> = Object.freeze({
   '?:': 'choice',
 });
 
-/** The operands of a logical operator, as texts; a chain of one operator is one. The tree must be fresh: one that was checked does not read as text. */
-export function splitOf(ast: ASTNode): { readonly op: Operator; readonly texts: readonly string[] } {
+/**
+ * The operands of a logical operator, as texts; a chain of one operator is one. The tree must be
+ * fresh: one that was checked does not read as text.
+ */
+export function splitOf(ast: ASTNode): {
+  readonly op: Operator;
+  readonly texts: readonly string[];
+} {
   const op = LOGIC[ast.op];
   if (op === undefined) return { op: 'leaf', texts: [] };
   return { op, texts: operands(ast, ast.op).map(serialize) };
@@ -79,7 +86,9 @@ function operands({ args }: ASTNode, chain: ASTNode['op']): readonly ASTNode[] {
   return own.flatMap((one) => (one.op === chain ? operands(one, chain) : [one]));
 }
 
-/** What stands in for functions of the library; blanks keep expressions from writing these names. */
+/**
+ * What stands in for functions of the library; blanks keep expressions from writing these names.
+ */
 export const INSTEAD: Readonly<Record<string, string>> = Object.freeze({
   matches: 're2 matches',
   contains: 'bounded contains',
@@ -96,15 +105,22 @@ export function renameCall({ args }: Node): void {
   call[0] = INSTEAD[call[0]] ?? call[0];
 }
 
-/** `has(e.f)` as the CEL specification has it: an error of `e`, or an `e` that is no map or message, is an error. */
+/**
+ * `has(e.f)` as the CEL specification has it: an error of `e`, or an `e` that is no map or message,
+ * is an error.
+ */
 export function strictHas({ meta }: Node): void {
   const { macro } = meta;
   if (macro === undefined) throw new TypeError('has is not the macro of the library that we know');
-  macro.typeCheck = (checker, { args }, context) => (checker.check(args[0], context), checker.getType('bool'));
+  macro.typeCheck = (checker, { args }, context) => (
+    checker.check(args[0], context),
+    checker.getType('bool')
+  );
   macro.evaluate = (evaluator, { args }, context) => {
     const [holder, key] = (args[0]?.args ?? []) as [Node, string];
     const value = evaluator.run(holder, context);
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw noAnswer('no_such_overload');
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      throw noAnswer('no_such_overload');
     return (isPlainMap(value) ? memberOf(value, key) : Reflect.get(value, key)) !== undefined;
   };
 }
@@ -142,12 +158,20 @@ export function environmentOf({ phase, rank, patterns }: EnvironmentOptions): En
     },
   });
   for (const [name, ctor] of Object.entries(CLASSES)) {
-    const fields = Object.entries(TYPES[name as TypeName]).map(([field, { type }]) => [field, type]);
+    const fields = Object.entries(TYPES[name as TypeName]).map(([field, { type }]) => [
+      field,
+      type,
+    ]);
     env.registerType(name, { ctor, fields: Object.fromEntries(fields) });
   }
-  for (const [name, { type, phases }] of VARIABLES) if (phases.includes(phase)) env.registerVariable(name, type);
-  env.registerFunction('Request.header(string): list<string>', (of: RequestView, name: string) => of.header(name));
-  env.registerFunction('Request.param(string): list<string>', (of: RequestView, name: string) => of.param(name));
+  for (const [name, { type, phases }] of VARIABLES)
+    if (phases.includes(phase)) env.registerVariable(name, type);
+  env.registerFunction('Request.header(string): list<string>', (of: RequestView, name: string) =>
+    of.header(name),
+  );
+  env.registerFunction('Request.param(string): list<string>', (of: RequestView, name: string) =>
+    of.param(name),
+  );
   env.registerFunction('rank(string): int', (dataClass: string) => {
     const found = rank(dataClass);
     if (found === undefined) throw noAnswer('no_such_class');
@@ -160,8 +184,8 @@ export function environmentOf({ phase, rank, patterns }: EnvironmentOptions): En
 }
 
 /** The largest double below 2^63, and its opposite. */
-const LARGEST_INT = 9_223_372_036_854_774_784;
-const MOST_DIGITS = 20;
+const MAX_INT = 9_223_372_036_854_774_784;
+const MAX_DIGITS = 20;
 
 interface Conversion {
   readonly name: string;
@@ -186,11 +210,12 @@ function toInt(env: Environment): void {
   const takes = conversion(env, { name: 'int', returnType: 'int' });
   takes('int', (value: bigint) => value);
   takes('double', (value: number) => {
-    if (!(Math.abs(value) <= LARGEST_INT)) throw noAnswer('numeric_overflow');
+    if (!(Math.abs(value) <= MAX_INT)) throw noAnswer('numeric_overflow');
     return BigInt(Math.trunc(value));
   });
   takes('string', (value: string) => {
-    if (value.length > MOST_DIGITS || !/^[+-]?\d+$/.test(value)) throw noAnswer('int_conversion_error');
+    if (value.length > MAX_DIGITS || !/^[+-]?\d+$/.test(value))
+      throw noAnswer('int_conversion_error');
     const whole = BigInt(value.replace(/^\+/, ''));
     if (BigInt.asIntN(64, whole) !== whole) throw noAnswer('int_conversion_error');
     return whole;
@@ -204,7 +229,10 @@ const BOOLS: ReadonlyMap<string, boolean> = new Map(
   ),
 );
 
-/** The library's takes hexadecimal and numbers that are none, and rounds; and it quotes what is no bool. */
+/**
+ * The library's takes hexadecimal and numbers that are none, and rounds; and it quotes what is no
+ * bool.
+ */
 function toDouble(env: Environment): void {
   const takes = conversion(env, { name: 'double', returnType: 'double' });
   const exact = (text: string): number => {
@@ -225,7 +253,11 @@ function toDouble(env: Environment): void {
 }
 
 function scanning(env: Environment, patterns: ReadonlyMap<string, RE2JS>): void {
-  const method = (name: string, returnType: string, handler: (of: string, arg: string) => unknown): void =>
+  const method = (
+    name: string,
+    returnType: string,
+    handler: (of: string, arg: string) => unknown,
+  ): void =>
     void env.registerFunction({
       name: INSTEAD[name] ?? name,
       receiverType: 'string',
@@ -255,12 +287,26 @@ const ASCII = /^[\0-\x7f]*$/;
 function sizes(env: Environment): void {
   const name = INSTEAD['size'] ?? '';
   const of = (type: 'string' | 'list' | 'map', handler: (value: never) => bigint): void => {
-    env.registerFunction({ name, returnType: 'int', handler, params: [{ name: 'value', type }], async: false });
-    env.registerFunction({ name, receiverType: type, returnType: 'int', handler, params: [], async: false });
+    env.registerFunction({
+      name,
+      returnType: 'int',
+      handler,
+      params: [{ name: 'value', type }],
+      async: false,
+    });
+    env.registerFunction({
+      name,
+      receiverType: type,
+      returnType: 'int',
+      handler,
+      params: [],
+      async: false,
+    });
   };
   of('string', (text: string) => {
     let characters = 0;
-    for (let i = 0; i < text.length; i += (text.codePointAt(i) ?? 0) > 0xffff ? 2 : 1) characters += 1;
+    for (let i = 0; i < text.length; i += (text.codePointAt(i) ?? 0) > 0xffff ? 2 : 1)
+      characters += 1;
     return BigInt(characters);
   });
   of('list', (list: readonly unknown[]) => BigInt(list.length));
@@ -274,5 +320,7 @@ export function compilePattern(pattern: string): RE2JS {
 
 /** Our code, or the library's, of an answer that could not be given. */
 export function codeOf(failure: unknown): string {
-  return failure instanceof EvaluationError || failure instanceof Unanswerable ? failure.code : 'internal';
+  return failure instanceof EvaluationError || failure instanceof Unanswerable
+    ? failure.code
+    : 'internal';
 }

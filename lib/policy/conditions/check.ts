@@ -1,6 +1,8 @@
 /**
- * What a condition may be, beyond its types: the walk over its syntax tree when a document is loaded. It lets through declared functions alone, holds
- * patterns, times and data classes against what they must be, keeps loops from nesting, and hands the calls that lib/policy/conditions/cel.ts replaces over to it.
+ * What a condition may be, beyond its types: the walk over its syntax tree when a document is
+ * loaded. It lets through declared functions alone, holds patterns, times and data classes against
+ * what they must be, keeps loops from nesting, and hands the calls that
+ * lib/policy/conditions/cel.ts replaces over to it.
  */
 import { compilePattern, INSTEAD, renameCall, strictHas, type Node } from './cel.ts';
 import { COMPREHENSIONS, CONDITION_LIMITS, FUNCTIONS, METHODS } from './variables.ts';
@@ -53,7 +55,11 @@ class Walk implements Checked {
     else if (node.op === 'rcall') this.#method(node, inLoop);
     else {
       if (node.op === 'value' && typeof node.args === 'object' && node.args !== null) {
-        throw objection(node, 'bytes and unsigned numbers are not used here', 'write a string, or a number without u');
+        throw objection(
+          node,
+          'bytes and unsigned numbers are not used here',
+          'write a string, or a number without u',
+        );
       }
       if (node.op === 'map') onlyStringKeys(node);
       if (node.op === 'in' && inLoop) onlyLiterals(node);
@@ -79,7 +85,11 @@ class Walk implements Checked {
       return;
     }
     if (name.startsWith('get') && args.length > 0) {
-      throw objection(args[0] ?? node, 'times are in UTC: a time zone is not read', 'leave the argument out');
+      throw objection(
+        args[0] ?? node,
+        'times are in UTC: a time zone is not read',
+        'leave the argument out',
+      );
     }
     if (name === 'matches') this.#pattern(args[0] ?? node);
     if (name === 'header') checkField(args[0] ?? node);
@@ -93,10 +103,15 @@ class Walk implements Checked {
     if (inLoop) throw objection(node, 'a loop is inside of another', 'loop over one list alone');
     const name = variable?.op === 'id' ? String(variable.args) : '';
     if (this.#options.variables.includes(name)) {
-      throw objection(variable ?? node, `${name} is a variable already`, 'give the member another name');
+      throw objection(
+        variable ?? node,
+        `${name} is a variable already`,
+        'give the member another name',
+      );
     }
     const joined = find(over, ({ op }) => op === '+');
-    if (joined !== undefined) throw objection(joined, 'a loop is over lists that are joined', 'loop over each of them');
+    if (joined !== undefined)
+      throw objection(joined, 'a loop is over lists that are joined', 'loop over each of them');
     this.visit(over, false);
     for (const body of bodies) this.visit(body, true);
     this.names.delete(name);
@@ -105,7 +120,11 @@ class Walk implements Checked {
   #pattern(node: Node): void {
     const pattern = textOf(node);
     if (pattern === undefined) {
-      throw objection(node, 'the pattern of matches is no literal', 'write it out: matches("^/v1/")');
+      throw objection(
+        node,
+        'the pattern of matches is no literal',
+        'write it out: matches("^/v1/")',
+      );
     }
     if (pattern.length > CONDITION_LIMITS.patternCharacters) {
       throw objection(
@@ -118,7 +137,11 @@ class Walk implements Checked {
       this.patterns.set(pattern, compilePattern(pattern));
     } catch (failure) {
       const words = failure instanceof Error ? failure.message : String(failure);
-      throw objection(node, `the pattern is not RE2: ${words}`, 'see the syntax of RE2; it has no look-around');
+      throw objection(
+        node,
+        `the pattern is not RE2: ${words}`,
+        'see the syntax of RE2; it has no look-around',
+      );
     }
   }
 
@@ -126,7 +149,11 @@ class Walk implements Checked {
     const dataClass = textOf(node);
     const { dataClasses } = this.#options;
     if (dataClass === undefined || dataClass === 'none' || dataClasses.includes(dataClass)) return;
-    throw objection(node, `${quote(dataClass)} is no data class`, `they are ${dataClasses.join(', ')}`);
+    throw objection(
+      node,
+      `${quote(dataClass)} is no data class`,
+      `they are ${dataClasses.join(', ')}`,
+    );
   }
 }
 
@@ -142,28 +169,49 @@ function onlyLiterals(node: Node): void {
   const [, list] = node.args as readonly Node[];
   const plain = list?.op === 'list' && children(list).every(({ op }) => op === 'value');
   if (!plain)
-    throw objection(node, 'in over a list, inside of a loop, is a loop too', 'write the list out, or loop over it');
+    throw objection(
+      node,
+      'in over a list, inside of a loop, is a loop too',
+      'write the list out, or loop over it',
+    );
 }
 
-/** RFC 3339 with seconds, as the CEL specification asks for, and no finer than milliseconds; the library reads more and keeps less. */
+/**
+ * RFC 3339 with seconds, as the CEL specification asks for, and no finer than milliseconds; the
+ * library reads more and keeps less.
+ */
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,3})?(?:Z|[+-]\d\d:\d\d)$/;
 const DURATION = /^-?(?:\d+(?:\.\d+)?(?:h|m|s|ms))+$/;
 
 function checkTime(node: Node, name: 'timestamp' | 'duration'): void {
   const text = textOf(node);
-  const [grammar, example] = name === 'timestamp' ? [TIME, '2026-01-31T00:00:00Z'] : [DURATION, '90s'];
-  if (text !== undefined && grammar.test(text) && (name === 'duration' || !Number.isNaN(Date.parse(text)))) return;
+  const [grammar, example] =
+    name === 'timestamp' ? [TIME, '2026-01-31T00:00:00Z'] : [DURATION, '90s'];
+  if (
+    text !== undefined &&
+    grammar.test(text) &&
+    (name === 'duration' || !Number.isNaN(Date.parse(text)))
+  )
+    return;
   throw objection(node, `${name} wants a literal such as "${example}"`, 'write it out');
 }
 
 function checkField(node: Node): void {
   const name = textOf(node);
   if (name === undefined || !SECRET_FIELDS.has(foldField(name.toLowerCase()))) return;
-  throw objection(node, `${name.toLowerCase()} carries a secret: conditions do not see it`, 'decide by something else');
+  throw objection(
+    node,
+    `${name.toLowerCase()} carries a secret: conditions do not see it`,
+    'decide by something else',
+  );
 }
 
 function unknownCall(node: Node, name: string, known: ReadonlyMap<string, string>): Objection {
-  return objection(node, `${quote(name)} cannot be called here`, `what can is ${[...known.keys()].join(', ')}`);
+  return objection(
+    node,
+    `${quote(name)} cannot be called here`,
+    `what can is ${[...known.keys()].join(', ')}`,
+  );
 }
 
 function objection({ start }: Node, message: string, hint: string): Objection {
@@ -175,7 +223,12 @@ function isHistory({ op, args }: Node): boolean {
   if (!Array.isArray(args)) return false;
   const [of, name]: readonly unknown[] = args;
   const ofTask =
-    typeof of === 'object' && of !== null && 'op' in of && of.op === 'id' && 'args' in of && of.args === 'task';
+    typeof of === 'object' &&
+    of !== null &&
+    'op' in of &&
+    of.op === 'id' &&
+    'args' in of &&
+    of.args === 'task';
   return ofTask && (op.startsWith('[') || (op.startsWith('.') && HISTORY.has(String(name))));
 }
 

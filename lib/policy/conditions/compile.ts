@@ -1,49 +1,32 @@
 /**
- * Conditions: `when:` in CEL. Compiled and type-checked when a document is loaded, to bool or not at all; pure, synchronous and bounded when they are asked.
- * An answer is true, false, or none: what asked decides what none means (lib/policy/decision/decide.ts: on a deny rule it denies, on an allow rule it does not allow).
- * No words about a missing answer ever hold a value of the request: they are written here, by code.
+ * Conditions: `when:` in CEL. Compiled and type-checked when a document is loaded, to bool or not
+ * at all; pure, synchronous and bounded when they are asked. An answer is true, false, or none:
+ * what asked decides what none means (lib/policy/decision/decide.ts: on a deny rule it denies, on
+ * an allow rule it does not allow). No words about a missing answer ever hold a value of the
+ * request: they are written here, by code.
  */
-import { ParseError, type ParseResult, type TypeError as CelTypeError } from '@marcbachmann/cel-js';
+import { type TypeError as CelTypeError, ParseError, type ParseResult } from '@marcbachmann/cel-js';
 import { Fault } from '../../base/fault.ts';
 import { nearest } from '../../base/nearest.ts';
-import { codeOf, environmentOf, rootOf, splitOf, type Operator } from './cel.ts';
-import { meterTree, type Meter } from './cel-meter.ts';
-import { checkTree, type Checked, type Objection } from './check.ts';
-import { CONDITION_LIMITS, TYPES, VARIABLES, variablesOf, type Phase } from './variables.ts';
-import { readsOf, type Reads } from './reads.ts';
-import type { ConditionContext } from './scope.ts';
-import type { IntentContext } from './intent-scope.ts';
-
-/** Why there is no answer. */
-export interface NoAnswer {
-  readonly problem: string;
-}
-
-export type Answer = boolean | NoAnswer;
-
-export interface Condition {
-  readonly text: string;
-  readonly phase: Phase;
-  /** Variables it reads. */
-  readonly variables: ReadonlySet<string>;
-  /** Names of fields, parameters and arguments that it reads. */
-  readonly reads: Reads;
-  /** It reads what was done before (`task.read` and its like). */
-  readonly history: boolean;
-  evaluate(context: ConditionContext | IntentContext): Answer;
-  /** What it is made of; for explanations. */
-  parts(): Parts;
-}
-
-export interface Parts {
-  readonly op: Operator;
-  /** Conditions of their own; [] for one that is not made of others. */
-  readonly of: readonly Condition[];
-}
+import type {
+  Answer,
+  Condition,
+  NoAnswer,
+  Parts,
+  Phase,
+  Reads,
+  ConditionScope,
+} from '../model/condition.ts';
+import { type Meter, meterTree } from './cel-meter.ts';
+import { codeOf, environmentOf, rootOf, splitOf } from './cel.ts';
+import { type Checked, type Objection, checkTree } from './check.ts';
+import { readsOf } from './reads.ts';
+import { CONDITION_LIMITS, TYPES, VARIABLES, variablesOf } from './variables.ts';
 
 export interface Conditions {
   /**
-   * Throws a Fault `config` whose message begins with the place in the text (`column 14: …`, `line 2, column 5: …`). Equal texts of a phase are one condition.
+   * Throws a Fault `config` whose message begins with the place in the text (`column 14: …`, `line
+   * 2, column 5: …`). Equal texts of a phase are one condition.
    */
   compile(text: string, phase: Phase): Condition;
 }
@@ -67,7 +50,9 @@ export function conditions(dataClasses: readonly string[]): Conditions {
     const program = parsed(text, environment(phase));
     const variables = variablesOf(phase);
     const reads = readsOf(rootOf(program.ast));
-    const checked = refusing(text, () => checkTree(rootOf(program.ast), { variables, dataClasses }));
+    const checked = refusing(text, () =>
+      checkTree(rootOf(program.ast), { variables, dataClasses }),
+    );
     typed(text, program, phase);
     for (const [pattern, re2] of checked.patterns) patterns.set(pattern, re2);
     meterTree(rootOf(program.ast), { meter, patterns });
@@ -137,7 +122,7 @@ class Compiled implements Condition {
     return this.#parts();
   }
 
-  evaluate(context: ConditionContext | IntentContext): Answer {
+  evaluate(context: ConditionScope): Answer {
     const meter = this.#meter;
     meter.context = context;
     // Nobody sees the stacks of its errors, which cost more than all else.
@@ -205,16 +190,22 @@ function noAnswerFor(code: string): NoAnswer {
 
 function parsed(text: string, env: ReturnType<typeof environmentOf>): ParseResult {
   if (text.length > CONDITION_LIMITS.characters) {
-    throw new Fault('config', `the condition is longer than ${CONDITION_LIMITS.characters} characters`, {
-      hint: 'split it over several rules',
-    });
+    throw new Fault(
+      'config',
+      `the condition is longer than ${CONDITION_LIMITS.characters} characters`,
+      {
+        hint: 'split it over several rules',
+      },
+    );
   }
   try {
     return env.parse(text);
   } catch (failure) {
     const hint = 'see docs/policy.md for what a condition is';
     if (failure instanceof ParseError) {
-      const message = /\bEOF\b/.test(failure.summary) ? 'it ends in the middle' : lower(failure.summary);
+      const message = /\bEOF\b/.test(failure.summary)
+        ? 'it ends in the middle'
+        : lower(failure.summary);
       throw fault(text, { message, hint, start: failure.range?.start ?? 0 });
     }
     throw fault(text, { message: 'it cannot be read', hint, start: 0 });
@@ -233,7 +224,8 @@ function refusing<T>(text: string, act: () => T): T {
 
 function typed(text: string, program: ParseResult, phase: Phase): void {
   const { valid, type, error } = program.check();
-  if (!valid) throw fault(text, { ...wordsFor(error, text, phase), start: error?.range?.start ?? 0 });
+  if (!valid)
+    throw fault(text, { ...wordsFor(error, text, phase), start: error?.range?.start ?? 0 });
   if (type === 'bool') return;
   const hint = type === 'dyn' ? 'compare it: args.force == true' : 'compare it with something';
   throw fault(text, {
@@ -243,13 +235,18 @@ function typed(text: string, program: ParseResult, phase: Phase): void {
   });
 }
 
-function wordsFor(error: CelTypeError | ParseError | undefined, text: string, phase: Phase): Omit<Objection, 'start'> {
+function wordsFor(
+  error: CelTypeError | ParseError | undefined,
+  text: string,
+  phase: Phase,
+): Omit<Objection, 'start'> {
   const message = lower(error?.summary ?? 'it cannot be type-checked');
   if (error?.code === 'unknown_variable') {
     const name = /: (\w+)$/.exec(message)?.[1] ?? '';
     const elsewhere = VARIABLES.some(([other]) => other === name);
     const here = variablesOf(phase).join(', ');
-    if (elsewhere) return { message: `${name} is not known for a ${phase} rule`, hint: `known are ${here}` };
+    if (elsewhere)
+      return { message: `${name} is not known for a ${phase} rule`, hint: `known are ${here}` };
     return { message, hint: `${didYouMean(name, variablesOf(phase))}known are ${here}` };
   }
   if (error?.code === 'no_such_key') {
@@ -266,10 +263,14 @@ function didYouMean(name: string, known: readonly string[]): string {
 /** What the variable has before whose field the condition is wrong, where it can be told. */
 function fieldsHint(text: string, start: number, phase: Phase): string {
   const page = 'see docs/reference/conditions.md';
-  const [, variable = '', name = ''] = /(\w+)\.(\w+)$/.exec(text.slice(0, start) + wordAt(text, start)) ?? [];
-  const row = VARIABLES.find(([other, { phases }]) => other === variable && phases.includes(phase))?.[1];
+  const [, variable = '', name = ''] =
+    /(\w+)\.(\w+)$/.exec(text.slice(0, start) + wordAt(text, start)) ?? [];
+  const row = VARIABLES.find(
+    ([other, { phases }]) => other === variable && phases.includes(phase),
+  )?.[1];
   const [type, fields] = Object.entries(TYPES).find(([other]) => other === row?.type) ?? [];
-  if (type === undefined || fields === undefined) return `${page} for the fields of ${Object.keys(TYPES).join(', ')}`;
+  if (type === undefined || fields === undefined)
+    return `${page} for the fields of ${Object.keys(TYPES).join(', ')}`;
   const known = Object.keys(fields);
   return `${didYouMean(name, known)}${page}: ${type} has ${known.join(', ')}`;
 }
@@ -279,7 +280,9 @@ function wordAt(text: string, start: number): string {
 }
 
 function fault(text: string, { message, hint, start }: Objection): Fault {
-  return new Fault('config', `${placeIn(text, start)}: ${message.replaceAll(/\s+/g, ' ')}`, { hint });
+  return new Fault('config', `${placeIn(text, start)}: ${message.replaceAll(/\s+/g, ' ')}`, {
+    hint,
+  });
 }
 
 /** `column 14`, or `line 2, column 5` where the text has several; from 1. */

@@ -1,6 +1,6 @@
 /** A task that is asked for, as the condition of its TaskPolicy sees it. */
+import type { Grant } from '../model/grant.ts';
 import { CONDITION_LIMITS } from './variables.ts';
-import type { Grant } from '../decision/grant.ts';
 
 export interface IntentFacts {
   readonly owner: string | undefined;

@@ -1,9 +1,13 @@
-/** What servers make of the name of a parameter or of a member: names that some of them take for one have a fold in common. */
+/**
+ * What servers make of the name of a parameter or of a member: names that some of them take for one
+ * have a fold in common.
+ */
 
 /**
- * Letter case, `_`, `-`, dots and blanks, brackets and what is in them (PHP, Rack), widths (NFKC), characters that are
- * not seen, escapes that are undone once more. An unclosed bracket is a `_` for PHP, and an end for others.
- * Letters are one where their capitals are (`equalsIgnoreCase` of Java): U+0131 is an I, and so is U+0130.
+ * Letter case, `_`, `-`, dots and blanks, brackets and what is in them (PHP, Rack), widths (NFKC),
+ * characters that are not seen, escapes that are undone once more. An unclosed bracket is a `_` for
+ * PHP, and an end for others. Letters are one where their capitals are (`equalsIgnoreCase` of
+ * Java): U+0131 is an I, and so is U+0130.
  */
 export function foldsOf(name: string): readonly string[] {
   const seen = undone(name)
@@ -14,7 +18,9 @@ export function foldsOf(name: string): readonly string[] {
     .replace(UNSEEN, (one) => (one === '\t' || one === '\n' || one === '\r' ? ' ' : ''));
   const bare = seen.replace(/^[\s[\]]+/, '');
   const cut = joined(bare.split(/[[\]]/, 1)[0] ?? '');
-  return bare.includes('[') && !bare.includes(']') ? [cut, joined(bare.replaceAll('[', '-'))] : [cut];
+  return bare.includes('[') && !bare.includes(']')
+    ? [cut, joined(bare.replaceAll('[', '-'))]
+    : [cut];
 }
 
 /** Control characters, and what is drawn by nobody (Unicode, Default_Ignorable_Code_Point). */
@@ -42,6 +48,8 @@ function undone(name: string): string {
   try {
     return decodeURIComponent(name);
   } catch {
-    return name.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+    return name.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
+      String.fromCharCode(Number.parseInt(hex, 16)),
+    );
   }
 }

@@ -12,13 +12,14 @@ export class InexactNumber {}
 const INEXACT = Object.freeze(new InexactNumber());
 
 /**
- * Objects without a prototype; a Map where a member is called `constructor`, by which the CEL library
- * would tell the type of an object.
+ * Objects without a prototype; a Map where a member is called `constructor`, by which the CEL
+ * library would tell the type of an object.
  */
 export function plainJson(value: Json): Plain {
   if (value instanceof JsonNumber) return exactDouble(value.text) ?? INEXACT;
   if (isObject(value)) {
-    if (value.has('constructor')) return new Map(Array.from(value, ([name, member]) => [name, plainJson(member)]));
+    if (value.has('constructor'))
+      return new Map(Array.from(value, ([name, member]) => [name, plainJson(member)]));
     const result: Record<string, Plain> = Object.create(null) as Record<string, Plain>;
     for (const [name, member] of value) result[name] = plainJson(member);
     return result;
@@ -48,7 +49,9 @@ function isMap(map: PlainMap): map is ReadonlyMap<string, Plain> {
   return map instanceof Map;
 }
 
-/** A sign, digits with one point among or beside them, an exponent; no other spelling of a number. */
+/**
+ * A sign, digits with one point among or beside them, an exponent; no other spelling of a number.
+ */
 const DECIMAL = /^([+-]?)(\d+\.?\d*|\.\d+)(?:[eE]([+-]?\d{1,5}))?$/;
 const LONGEST = 128;
 /** A double keeps 15 digits, whichever they are. */
@@ -57,19 +60,23 @@ const SHORT = /^-?(?:\d{1,15}|(?=[\d.]{3,16}$)\d+\.\d+)$/;
 const WHOLE = /^[+-]?\d+$/;
 
 /**
- * The double that a decimal text means, so that whoever reads the text as a decimal or an integer and
- * whoever reads it as a double have one number: a whole number is that double; any other has the
- * digits and the point of the shortest text of that double (ECMAScript). undefined where there is none.
+ * The double that a decimal text means, so that whoever reads the text as a decimal or an integer
+ * and whoever reads it as a double have one number: a whole number is that double; any other has
+ * the digits and the point of the shortest text of that double (ECMAScript). undefined where there
+ * is none.
  */
 export function exactDouble(text: string): number | undefined {
   if (text.length > LONGEST) return undefined;
   if (SHORT.test(text)) return Number(text);
   const double = Number(text);
-  if (WHOLE.test(text)) return BigInt(double) === BigInt(text.replace('+', '')) ? double : undefined;
+  if (WHOLE.test(text))
+    return BigInt(double) === BigInt(text.replace('+', '')) ? double : undefined;
   const written = decimal(text);
   if (written === undefined || !Number.isFinite(double)) return undefined;
   const shortest = decimal(String(double));
-  return shortest?.digits === written.digits && shortest.point === written.point ? double : undefined;
+  return shortest?.digits === written.digits && shortest.point === written.point
+    ? double
+    : undefined;
 }
 
 interface Decimal {

@@ -1,34 +1,11 @@
 /**
- * Which names of a request a condition reads: worked out from its syntax tree when it is loaded. `request.header("x-a")` reads one name. A loop over `request.headers`,
- * or a name that is computed, reads any: then what it compares names with, or looks for in them, is what may be a name.
+ * Which names of a request a condition reads: worked out from its syntax tree when it is loaded.
+ * `request.header("x-a")` reads one name. A loop over `request.headers`, or a name that is
+ * computed, reads any: then what it compares names with, or looks for in them, is what may be a
+ * name.
  */
+import type { ArgsRead, NamesRead, Reads } from '../model/condition.ts';
 import type { Node } from './cel.ts';
-
-/** Names of header fields in lower case; of parameters as they are. */
-export interface NamesRead {
-  readonly exact: Set<string>;
-  /** What is looked for inside of names. */
-  readonly parts: Set<string>;
-  /** Names that are not written out decide too. */
-  loose: boolean;
-}
-
-/** Members of the arguments of a tool. */
-export interface ArgsRead {
-  readonly names: Map<string, ArgsRead>;
-  /** Of each member of a list. */
-  each: ArgsRead | undefined;
-  /** Its keys are looped over, or computed. */
-  loose: boolean;
-}
-
-export interface Reads {
-  readonly fields: NamesRead;
-  readonly params: NamesRead;
-  readonly args: ArgsRead;
-  /** What keys of arguments are compared with, where they are looped over. */
-  readonly keys: NamesRead;
-}
 
 const noNames = (): NamesRead => ({ exact: new Set(), parts: new Set(), loose: false });
 const noArgs = (): ArgsRead => ({ names: new Map(), each: undefined, loose: false });
@@ -77,7 +54,8 @@ class Reading implements Reads {
       this.#loop(receiver, args, scope);
       return;
     }
-    if (name === 'header' || name === 'param') this.#named(name === 'header' ? this.fields : this.params, args[0]);
+    if (name === 'header' || name === 'param')
+      this.#named(name === 'header' ? this.fields : this.params, args[0]);
     if (SEARCHING.has(name) && isName(receiver, scope)) {
       for (const arg of args) this.#collect(arg, this.parts);
       // A pattern may stand for whole names.
@@ -89,7 +67,8 @@ class Reading implements Reads {
 
   #named(names: NamesRead, arg: Node | undefined): void {
     const literal = literalOf(arg);
-    if (literal !== undefined) names.exact.add(names === this.fields ? literal.toLowerCase() : literal);
+    if (literal !== undefined)
+      names.exact.add(names === this.fields ? literal.toLowerCase() : literal);
     else {
       names.loose = true;
       if (arg !== undefined) this.#collect(arg, arg.op === '+' ? this.parts : this.words);
@@ -155,7 +134,8 @@ class Reading implements Reads {
   #collect(node: Node, into: Set<string>): void {
     const literal = literalOf(node);
     if (literal !== undefined && into === this.words) into.add(literal);
-    else if (literal !== undefined) for (const [word] of literal.matchAll(/[A-Za-z0-9_-]{2,}/g)) into.add(word);
+    else if (literal !== undefined)
+      for (const [word] of literal.matchAll(/[A-Za-z0-9_-]{2,}/g)) into.add(word);
     else for (const child of childrenOf(node)) this.#collect(child, into);
   }
 }
@@ -166,12 +146,17 @@ function memberOf(read: ArgsRead, name: string): ArgsRead {
   return member;
 }
 
-/** Whether an expression may be the name of something in a request: a `name`, or what a loop binds as it is. */
+/**
+ * Whether an expression may be the name of something in a request: a `name`, or what a loop binds
+ * as it is.
+ */
 function isName(node: Node, scope: Scope): boolean {
   if (node.op === 'id') return scope.has(String(node.args));
   if (node.op === '.') {
     const [holder, key] = node.args as [Node, string];
-    return key === 'name' && holder.op !== 'id' ? true : key === 'name' && holder.args !== 'destination';
+    return key === 'name' && holder.op !== 'id'
+      ? true
+      : key === 'name' && holder.args !== 'destination';
   }
   return childrenOf(node).some((child) => isName(child, scope));
 }
@@ -182,6 +167,7 @@ function literalOf(node: Node | undefined): string | undefined {
 
 function childrenOf({ op, args }: Node): readonly Node[] {
   if (op === 'value' || op === 'id') return [];
-  const all = op === '.' ? [(args as readonly Node[])[0]] : Array.isArray(args) ? args.flat(2) : [args];
+  const all =
+    op === '.' ? [(args as readonly Node[])[0]] : Array.isArray(args) ? args.flat(2) : [args];
   return all.filter((one): one is Node => typeof one === 'object' && one !== null && 'op' in one);
 }

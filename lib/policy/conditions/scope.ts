@@ -1,18 +1,22 @@
 /**
- * The facts as conditions see them: one object per decision, each part made when a condition first asks for it and kept for the next one. A part that
- * is not known is undefined, which CEL makes an error. Only what the tables of condition-env.ts declare can be reached.
+ * The facts as conditions see them: one object per decision, each part made when a condition first
+ * asks for it and kept for the next one. A part that is not known is undefined, which CEL makes an
+ * error. Only what the tables of condition-env.ts declare can be reached.
  */
-import type { SpiffeId } from '../../spiffe/id.ts';
-import { trustDomainOf } from '../../spiffe/id.ts';
-import { CONDITION_LIMITS } from './variables.ts';
-import type { Facts, FieldLines, HttpFacts, McpFacts } from '../model/facts.ts';
-import type { TaskFacts } from '../decision/grant.ts';
-import { fieldValues, visibleFields } from '../model/judged-fields.ts';
-import { isObject, type Json, JsonNumber } from '../../schema/json.ts';
-import { plainJson, type Plain } from './plain.ts';
+import type { Fields } from '../../http/message.ts';
+import { type Json, JsonNumber, isObject } from '../../schema/json.ts';
+import { type SpiffeId, trustDomainOf } from '../../spiffe/id.ts';
 import type { Destination } from '../model/destination.ts';
+import type { Facts, HttpFacts, McpFacts } from '../model/facts.ts';
+import type { TaskFacts } from '../model/grant.ts';
+import { fieldValues, visibleFields } from '../model/judged-fields.ts';
+import { type Plain, plainJson } from './plain.ts';
+import { CONDITION_LIMITS } from './variables.ts';
 
-/** An answer that cannot be given. Not the library's own error: what has no conditions does not load it. */
+/**
+ * An answer that cannot be given. Not the library's own error: what has no conditions does not load
+ * it.
+ */
 export class Unanswerable extends Error {
   /** What lib/policy/conditions/compile.ts has words for. */
   readonly code: string;
@@ -263,7 +267,7 @@ function decoded(text: string): string {
   }
 }
 
-function headersOf(fields: FieldLines): readonly HeaderView[] {
+function headersOf(fields: Fields): readonly HeaderView[] {
   const visible = visibleFields(fields);
   if (visible.size > CONDITION_LIMITS.members) throw noAnswer('too_many_headers');
   return Array.from(visible, ([name, values]) => new HeaderView(name, values));

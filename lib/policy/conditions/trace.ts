@@ -1,9 +1,10 @@
 /**
- * A condition taken apart at `&& || ! ?:`: which part came out how. For explanations and lints alone; each part is a condition of its own, so a trace asks
- * exactly what the whole asks. What a loop binds stays inside of it.
+ * A condition taken apart at `&& || ! ?:`: which part came out how. For explanations and lints
+ * alone; each part is a condition of its own, so a trace asks exactly what the whole asks. What a
+ * loop binds stays inside of it.
  */
+import type { Answer, Condition } from '../model/condition.ts';
 import type { ConditionContext } from './scope.ts';
-import type { Answer, Condition } from './compile.ts';
 
 export interface ConditionTrace {
   readonly text: string;
@@ -12,7 +13,9 @@ export interface ConditionTrace {
   readonly parts: readonly ConditionTrace[];
 }
 
-/** `context` makes a new one for each part, so that what one part scans is not missing for the next. */
+/**
+ * `context` makes a new one for each part, so that what one part scans is not missing for the next.
+ */
 export function trace(condition: Condition, context: () => ConditionContext): ConditionTrace {
   const parts = condition.parts().of.map((part) => trace(part, context));
   return { text: condition.text, answer: words(condition.evaluate(context())), parts };
@@ -22,7 +25,10 @@ function words(answer: Answer): string {
   return typeof answer === 'boolean' ? String(answer) : answer.problem;
 }
 
-/** What a condition is whatever is asked: true or false; undefined where that depends. `context` is read for nothing but its bounds. */
+/**
+ * What a condition is whatever is asked: true or false; undefined where that depends. `context` is
+ * read for nothing but its bounds.
+ */
 export function constantOf(condition: Condition, context: ConditionContext): boolean | undefined {
   if (condition.variables.size === 0) {
     const answer = condition.evaluate(context);

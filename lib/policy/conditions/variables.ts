@@ -1,12 +1,11 @@
 /**
- * What a condition may speak of, as data: the variables of each phase, their types, the functions. The type check when a document is loaded, the
- * values when a request is judged (lib/policy/conditions/scope.ts) and the reference page are all made from these tables.
+ * What a condition may speak of, as data: the variables of each phase, their types, the functions.
+ * The type check when a document is loaded, the values when a request is judged
+ * (lib/policy/conditions/scope.ts) and the reference page are all made from these tables.
  */
 
+import type { Phase } from '../model/condition.ts';
 import type { Protocol } from '../model/destination.ts';
-
-/** When a condition is asked, which is what decides what is known. */
-export type Phase = 'connect' | 'request' | 'mcp' | 'grpc' | 'intent';
 
 /** What the rules of a protocol are about; tcp is judged per connection. */
 export function phaseOf(protocol: Protocol): Phase {
@@ -33,7 +32,10 @@ const row = (type: string, doc: string): FieldRow => Object.freeze({ type, doc }
 const WHERE = {
   host: row('string', 'Canonical host that is asked for.'),
   port: row('int', 'Port that is asked for.'),
-  time: row('google.protobuf.Timestamp', 'When it was asked; methods such as `getHours()` are in UTC.'),
+  time: row(
+    'google.protobuf.Timestamp',
+    'When it was asked; methods such as `getHours()` are in UTC.',
+  ),
 };
 
 export const TYPES = {
@@ -42,17 +44,22 @@ export const TYPES = {
     method: row('string', 'As sent; methods are case-sensitive.'),
     path: row(
       'string',
-      'Canonical path: the very text that is sent, `%2F` and `//` where they are kept. Escapes stay: `%3A` is not `:` here, as it is in `http.paths`.',
+      'Canonical path: the very text that is sent, `%2F` and `//` where they are kept. ' +
+        'Escapes stay: `%3A` is not `:` here, as it is in `http.paths`.',
     ),
     query: row(
       'list<Param>',
-      'Parameters in order, decoded as HTML forms are. No answer where the query holds a `;`, which servers read differently.',
+      'Parameters in order, decoded as HTML forms are. No answer where the query holds a ' +
+        '`;`, which servers read differently.',
     ),
     headers: row('list<Header>', 'Header fields by name, secrets left out.'),
     websocket: row('bool', 'Whether an upgrade to WebSocket is asked for.'),
     ...WHERE,
   },
-  Param: { name: row('string', 'Decoded name.'), value: row('string', "Decoded value; '' without one.") },
+  Param: {
+    name: row('string', 'Decoded name.'),
+    value: row('string', "Decoded value; '' without one."),
+  },
   Header: {
     name: row('string', 'Lower case.'),
     values: row('list<string>', 'One for each field line, in order; commas are not split.'),
@@ -70,7 +77,10 @@ export const TYPES = {
     id: row('string', 'Its id.'),
     purpose: row('string', 'What it was opened for.'),
     owner: row('string', 'Who owns it: a claim of the agent.'),
-    onBehalfOf: row('string', 'For whom it is done: a claim of the agent; missing where it named nobody.'),
+    onBehalfOf: row(
+      'string',
+      'For whom it is done: a claim of the agent; missing where it named nobody.',
+    ),
     depth: row('int', '0 for a task that was opened, 1 for one derived from it, and so on.'),
     read: row('string', 'The highest data class that was read so far, or `none`.'),
     wrote: row('string', 'The highest data class that was written so far, or `none`.'),
@@ -89,7 +99,10 @@ export const TYPES = {
     uses: row('int', 'Calls.'),
     isolated: row('bool', 'Whether it has a history of its own.'),
     depth: row('int', 'How deep it is derived; 0 for one that is opened.'),
-    time: row('google.protobuf.Timestamp', 'When it is opened; methods such as `getHours()` are in UTC.'),
+    time: row(
+      'google.protobuf.Timestamp',
+      'When it is opened; methods such as `getHours()` are in UTC.',
+    ),
   },
   Mcp: {
     method: row('string', '`tools/call`, `resources/read` …'),
@@ -117,11 +130,35 @@ const HTTP: readonly Phase[] = Object.freeze(['request', 'mcp', 'grpc']);
 /** By the name in conditions; `request` has two rows, one type in each phase. */
 export const VARIABLES: readonly (readonly [string, VariableRow])[] = Object.freeze([
   ['request', { type: 'Request', phases: HTTP, doc: 'What is asked for.' }],
-  ['request', { type: 'Connection', phases: ['connect'], doc: 'What is asked for; nothing inside of it is seen.' }],
+  [
+    'request',
+    {
+      type: 'Connection',
+      phases: ['connect'],
+      doc: 'What is asked for; nothing inside of it is seen.',
+    },
+  ],
   ['destination', { type: 'Destination', phases: ALL, doc: 'The destination that is asked for.' }],
-  ['intent', { type: 'Intent', phases: ['intent'], doc: 'The task that is asked for, cut to the TaskPolicy.' }],
-  ['identity', { type: 'Identity', phases: ALL, doc: 'Our own identity; no answer while there is none.' }],
-  ['peer', { type: 'Identity', phases: ALL, doc: 'The caller on an inbound listener; no answer elsewhere.' }],
+  [
+    'intent',
+    {
+      type: 'Intent',
+      phases: ['intent'],
+      doc: 'The task that is asked for, cut to the TaskPolicy.',
+    },
+  ],
+  [
+    'identity',
+    { type: 'Identity', phases: ALL, doc: 'Our own identity; no answer while there is none.' },
+  ],
+  [
+    'peer',
+    {
+      type: 'Identity',
+      phases: ALL,
+      doc: 'The caller on an inbound listener; no answer elsewhere.',
+    },
+  ],
   ['task', { type: 'Task', phases: ALL, doc: 'The task it is done for; no answer without one.' }],
   ['mcp', { type: 'Mcp', phases: ['mcp'], doc: 'What is asked of the MCP server.' }],
   [
@@ -129,7 +166,9 @@ export const VARIABLES: readonly (readonly [string, VariableRow])[] = Object.fre
     {
       type: 'map<string, dyn>',
       phases: ['mcp'],
-      doc: 'Arguments of the tool or prompt. Numbers are doubles; one that no double says exactly has no answer.',
+      doc:
+        'Arguments of the tool or prompt. Numbers are doubles; one that no double says ' +
+        'exactly has no answer.',
     },
   ],
   ['grpc', { type: 'Grpc', phases: ['grpc'], doc: 'What is called.' }],
@@ -154,7 +193,8 @@ export const FUNCTIONS: ReadonlyMap<string, string> = new Map([
   ['duration', '`duration("90s")`, a literal.'],
   [
     'rank',
-    '`rank(destination.dataClass) < rank("restricted")`: place of a data class, 0 for the lowest, -1 for `none`.',
+    '`rank(destination.dataClass) < rank("restricted")`: place of a data class, 0 for the ' +
+      'lowest, -1 for `none`.',
   ],
 ]);
 
@@ -163,7 +203,10 @@ export const METHODS: ReadonlyMap<string, string> = new Map([
   ['contains', ''],
   ['startsWith', ''],
   ['endsWith', ''],
-  ['matches', 'RE2, unanchored as in CEL; the pattern is a literal and compiled when the document is loaded.'],
+  [
+    'matches',
+    'RE2, unanchored as in CEL; the pattern is a literal and compiled when the document is loaded.',
+  ],
   ['lowerAscii', 'A to Z in lower case, everything else as it is.'],
   ['header', '`request.header("content-type")`: its values, [] without it.'],
   ['param', '`request.param("id")`: its values, [] without it.'],
@@ -185,9 +228,18 @@ export const METHODS: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** Methods that run their second argument for each member of a list. */
-export const COMPREHENSIONS: ReadonlySet<string> = new Set(['all', 'exists', 'exists_one', 'map', 'filter']);
+export const COMPREHENSIONS: ReadonlySet<string> = new Set([
+  'all',
+  'exists',
+  'exists_one',
+  'map',
+  'filter',
+]);
 
-/** What bounds a condition: when it is loaded (characters, nodes, depth, members of a literal) and when it is asked. */
+/**
+ * What bounds a condition: when it is loaded (characters, nodes, depth, members of a literal) and
+ * when it is asked.
+ */
 export const CONDITION_LIMITS = Object.freeze({
   characters: 4096,
   nodes: 256,

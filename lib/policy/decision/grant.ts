@@ -1,115 +1,17 @@
 /**
- * What a task is allowed, as values: the ceiling that a TaskPolicy sets, the grant that a task holds, and the judgement of one call against it. Rules:
- * - a grant only narrows what the rules of a destination allow; it never opens anything that they do not;
- * - destination, action and data class must each be in the grant; what has no rules (a tunnel, raw TCP) has the action of its destination document;
+ * What a task is allowed, as values: the ceiling that a TaskPolicy sets, the grant that a task
+ * holds, and the judgement of one call against it. Rules:
+ * - a grant only narrows what the rules of a destination allow; it never opens anything that they
+ *   do not;
+ * - destination, action and data class must each be in the grant; what has no rules (a tunnel, raw
+ *   TCP) has the action of its destination document;
  * - an action that needs step-up is in the grant only while an elevation covers the call.
  */
-import type { Condition } from '../conditions/compile.ts';
 import { formatAuthority } from '../../net/authority.ts';
 import type { Destination } from '../model/destination.ts';
+import type { Elevation, StepUpPolicy, TaskFacts } from '../model/grant.ts';
+import { reaches } from '../model/targets.ts';
 import type { Reading } from './call-digest.ts';
-import { reaches, type HostTargets } from '../model/targets.ts';
-
-/** Which calls of an action wait for an approval, and what the approval is good for. */
-export interface StepUpPolicy {
-  readonly actions: ReadonlySet<string>;
-  /** Who may approve: the operator's door, a webhook, or the policy itself (the asking alone, which leaves its record). */
-  readonly approvers: ReadonlySet<Approver>;
-  /** Milliseconds that an elevation lasts at the most. */
-  readonly lasts: number;
-  /** Calls; Infinity: any number, of things in which no calls are counted too. */
-  readonly uses: number;
-  /** An approval covers the call that was shown, and no other. */
-  readonly bound: boolean;
-  /** Bytes of content that are read whole so that they can be shown and approved. */
-  readonly maxBody: number;
-}
-
-/** So many in any span of so many milliseconds. */
-export interface Quota {
-  readonly count: number;
-  readonly per: number;
-  /** As it was written. */
-  readonly text: string;
-}
-
-export type Approver = 'operator' | 'webhook' | 'policy';
-
-/** A TaskPolicy document: the most that a task of its purposes may be granted. */
-export interface TaskPolicy {
-  readonly name: string;
-  readonly purposes: readonly string[];
-  /** Who may own such a task; undefined: anyone. */
-  readonly owners: ReadonlySet<string> | undefined;
-  /** Names of the agents that may open one; undefined: all. */
-  readonly agents?: ReadonlySet<string> | undefined;
-  readonly destinations: ReadonlySet<string>;
-  readonly actions: ReadonlySet<string>;
-  readonly dataClasses: ReadonlySet<string>;
-  /** Milliseconds. */
-  readonly lifetime: number;
-  readonly uses: number;
-  /** For each agent and purpose, over all its tasks. */
-  readonly quotas: { readonly tasks?: Quota | undefined; readonly calls?: Quota | undefined };
-  /** Tasks under one root, itself counted, at one time. */
-  readonly open: number;
-  /** How deep tasks may be derived: 0 is not at all. */
-  readonly depth: number;
-  /** A task may ask for a history of its own. */
-  readonly isolated: boolean;
-  readonly stepUp: readonly StepUpPolicy[];
-  /** What must hold for a task to be opened or derived; one that cannot be evaluated does not. */
-  readonly when: Condition | undefined;
-  readonly at: string;
-}
-
-/** Intent ∩ ceiling. Frozen; narrowed only by being replaced. */
-export interface Grant {
-  readonly purpose: string;
-  readonly destinations: ReadonlySet<string>;
-  /** What of them, where the intent named hosts. */
-  readonly hosts?: HostTargets;
-  /** What may be done at once. */
-  readonly actions: ReadonlySet<string>;
-  /** What may be done after a step-up. */
-  readonly stepUp: ReadonlyMap<string, StepUpPolicy>;
-  readonly dataClasses: ReadonlySet<string>;
-  /** Calls in all. */
-  readonly uses: number;
-}
-
-/** An approved step-up, as a call sees it. */
-export interface Elevation {
-  readonly id: string;
-  readonly action: string;
-  readonly destination: string;
-  /** undefined for a connection, which no rule allows. */
-  readonly rule: string | undefined;
-  /** `sha-256:` and base64url of the parameters it was approved for; undefined: any. */
-  readonly digest: string | undefined;
-  /** Only supposed, for tests of policy: of every call of the action. */
-  readonly supposed?: true;
-}
-
-/** What a decision knows of the task that a request belongs to: one snapshot. */
-export interface TaskFacts {
-  readonly id: string;
-  readonly purpose: string;
-  readonly owner: string;
-  readonly onBehalfOf: string | undefined;
-  readonly depth: number;
-  readonly grant: Grant;
-  readonly elevations: readonly Elevation[];
-  /** Calls made so far. */
-  readonly uses: number;
-  /** What the agent has used up for now, over all its tasks of this purpose. */
-  readonly spent?: { readonly quota: string; readonly retryAfter: number } | undefined;
-  /** The highest data class that the agent session has read, and written; `none` before the first. */
-  readonly read: string;
-  readonly wrote: string;
-  readonly actions: readonly string[];
-  readonly destinations: readonly string[];
-}
 
 /** One call, as a grant is held against it. */
 export interface Call {
@@ -128,7 +30,10 @@ export interface Call {
   readonly reading: Reading;
   /** Bytes of content that were read. */
   readonly content?: number | undefined;
-  /** Digest of its parameters (lib/policy/decision/call-digest.ts): asked for when it matters alone. undefined where they cannot be read. */
+  /**
+   * Digest of its parameters (lib/policy/decision/call-digest.ts): asked for when it matters alone.
+   * undefined where they cannot be read.
+   */
   readonly digest: () => string | undefined;
 }
 
@@ -149,11 +54,18 @@ export function judgeGrant(task: TaskFacts, call: Call): GrantVerdict {
   const { destination, action } = call;
   if (!grant.destinations.has(destination.name))
     return outside(id, `destination ${destination.name} is not among its targets`);
-  if (grant.hosts?.get(destination.name)?.some((one) => reaches(one, call.host, call.port)) === false)
+  if (
+    grant.hosts?.get(destination.name)?.some((one) => reaches(one, call.host, call.port)) === false
+  )
     return outside(id, `its targets leave out ${formatAuthority(call.host, call.port)}`);
   if (!grant.dataClasses.has(destination.dataClass))
-    return outside(id, `its data classes leave out ${destination.dataClass}, that of destination ${destination.name}`);
-  if (action === undefined || call.conversation === 'reads') return { code: 'granted', elevation: undefined };
+    return outside(
+      id,
+      `its data classes leave out ${destination.dataClass}, that of destination ` +
+        `${destination.name}`,
+    );
+  if (action === undefined || call.conversation === 'reads')
+    return { code: 'granted', elevation: undefined };
   const counts = call.conversation === undefined;
   if (counts && task.uses >= grant.uses) {
     const reason = `task ${id} has made the ${grant.uses} calls that it was granted`;
@@ -162,7 +74,12 @@ export function judgeGrant(task: TaskFacts, call: Call): GrantVerdict {
   if (counts && task.spent !== undefined) {
     const { quota, retryAfter } = task.spent;
     const reason = `the ${quota} calls that an agent may make for purpose ${grant.purpose} are made`;
-    return { code: 'quota-spent', reason, hint: `wait ${retryAfter} s; another task changes nothing`, retryAfter };
+    return {
+      code: 'quota-spent',
+      reason,
+      hint: `wait ${retryAfter} s; another task changes nothing`,
+      retryAfter,
+    };
   }
   if (grant.actions.has(action)) return { code: 'granted', elevation: undefined };
   const stepUp = grant.stepUp.get(action);
@@ -174,15 +91,27 @@ export function judgeGrant(task: TaskFacts, call: Call): GrantVerdict {
 
 type StepUpCall = Call & { readonly action: string };
 
-/** An approval is for what was read: only one for any number of calls, whatever they are, goes without. */
-function judgeStepUp({ id, elevations }: TaskFacts, call: StepUpCall, stepUp: StepUpPolicy): GrantVerdict {
+/**
+ * An approval is for what was read: only one for any number of calls, whatever they are, goes
+ * without.
+ */
+function judgeStepUp(
+  { id, elevations }: TaskFacts,
+  call: StepUpCall,
+  stepUp: StepUpPolicy,
+): GrantVerdict {
   const read = stepUp.bound || stepUp.uses !== Infinity;
   const what = `action ${call.action} on destination ${call.destination.name}`;
   const reason = `task ${id} needs an approval for ${what}`;
-  const hint = `ask for it: POST /v1/tasks/${id}/step-ups on the agent API, with the decision that this refusal names`;
-  if (read && call.reading === 'unread') return { code: 'step-up', reason, hint, unread: stepUp.maxBody };
-  if (read && call.reading !== 'whole') return notApprovable(id, what, WHY[call.reading](stepUp.maxBody));
-  if (read && (call.content ?? 0) > stepUp.maxBody) return notApprovable(id, what, WHY.long(stepUp.maxBody));
+  const hint =
+    `ask for it: POST /v1/tasks/${id}/step-ups on the agent API, with the decision that this ` +
+    'refusal names';
+  if (read && call.reading === 'unread')
+    return { code: 'step-up', reason, hint, unread: stepUp.maxBody };
+  if (read && call.reading !== 'whole')
+    return notApprovable(id, what, WHY[call.reading](stepUp.maxBody));
+  if (read && (call.content ?? 0) > stepUp.maxBody)
+    return notApprovable(id, what, WHY.long(stepUp.maxBody));
   const elevation = elevations.find((one) => covers(one, call));
   if (elevation !== undefined) return { code: 'granted', elevation };
   return { code: 'step-up', reason, hint, parameters: stepUp.bound ? call.digest() : undefined };
@@ -192,7 +121,8 @@ function judgeStepUp({ id, elevations }: TaskFacts, call: StepUpCall, stepUp: St
 const WHY: Readonly<Record<Exclude<Reading, 'whole'>, (most: number) => string>> = Object.freeze({
   unread: () => 'its content was not read',
   never: () => 'what is sent in it is not read',
-  answer: () => 'it answers what the server asked within a call, and was not there to be shown with that call',
+  answer: () =>
+    'it answers what the server asked within a call, and was not there to be shown with that call',
   long: (most) => `its content is longer than the ${most} bytes that are read`,
   streams: () => 'it sends more than one message, and only unary gRPC calls are read',
 });
@@ -200,13 +130,18 @@ const WHY: Readonly<Record<Exclude<Reading, 'whole'>, (most: number) => string>>
 function notApprovable(id: string, what: string, why: string): GrantVerdict {
   return {
     code: 'not-approvable',
-    reason: `task ${id} needs an approval for ${what}, and nobody could say what is approved: ${why}`,
-    hint: 'send less at once, decline what a server asks, or let the operator write bound: false and uncounted: true for this action',
+    reason:
+      `task ${id} needs an approval for ${what}, and nobody could say what is ` +
+      `approved: ${why}`,
+    hint:
+      'send less at once, decline what a server asks, or let the operator write bound: false ' +
+      'and uncounted: true for this action',
   };
 }
 
 export function covers({ action, destination, rule, digest }: Elevation, call: Call): boolean {
-  if (call.action !== action || destination !== call.destination.name || rule !== call.rule) return false;
+  if (call.action !== action || destination !== call.destination.name || rule !== call.rule)
+    return false;
   return digest === undefined || digest === call.digest();
 }
 

@@ -1,10 +1,13 @@
 /**
- * From host and port to destination. The unit is a pair of host pattern and port: the most specific pattern that has the port wins (exact over
- * wildcard, longer over shorter), so an exact host listed for port 80 leaves its port 443 to a wildcard. Two destinations with the same pair
- * tie, and a set that ties is refused. Cost: one map look-up for the host and one for each of its labels, however many destinations there are.
+ * From host and port to destination. The unit is a pair of host pattern and port: the most specific
+ * pattern that has the port wins (exact over wildcard, longer over shorter), so an exact host
+ * listed for port 80 leaves its port 443 to a wildcard. Two destinations with the same pair tie,
+ * and a set that ties is refused. Cost: one map look-up for the host and one for each of its
+ * labels, however many destinations there are.
  */
-import type { TaskPolicy } from './grant.ts';
-import type { Destination, Policy } from '../model/destination.ts';
+import type { Destination } from '../model/destination.ts';
+import type { TaskPolicy } from '../model/grant.ts';
+import type { Policy } from '../model/policy.ts';
 
 /** What is looked up by host and port. */
 export type Claimant = Pick<Destination, 'name' | 'hosts' | 'ports'>;
@@ -23,15 +26,26 @@ interface Index<D> {
   readonly wild: Map<string, Map<number, D>>;
 }
 
-export interface PolicyParts extends Pick<Policy, 'generation' | 'digest' | 'destinations' | 'unlisted'> {
+export interface PolicyParts extends Pick<
+  Policy,
+  'generation' | 'digest' | 'destinations' | 'unlisted'
+> {
   readonly taskPolicies?: readonly TaskPolicy[];
   readonly dataClasses?: readonly string[];
 }
 
 /** Where a Sidecar document declares none. */
-export const DATA_CLASSES: readonly string[] = Object.freeze(['public', 'internal', 'confidential', 'restricted']);
+export const DATA_CLASSES: readonly string[] = Object.freeze([
+  'public',
+  'internal',
+  'confidential',
+  'restricted',
+]);
 
-/** A frozen policy; a set with ties, or with two destinations of one name, is misuse (lib/config reports it first). */
+/**
+ * A frozen policy; a set with ties, or with two destinations of one name, is misuse (lib/config
+ * reports it first).
+ */
 export function buildPolicy({
   generation,
   digest,
@@ -43,7 +57,9 @@ export function buildPolicy({
   const { index, ties } = indexOf(destinations);
   const tie = ties[0];
   if (tie !== undefined)
-    throw new TypeError(`${tie.first.name} and ${tie.second.name} both have ${tie.pattern}:${tie.port}`);
+    throw new TypeError(
+      `${tie.first.name} and ${tie.second.name} both have ${tie.pattern}:${tie.port}`,
+    );
   const byName = new Map(destinations.map((destination) => [destination.name, destination]));
   if (byName.size !== destinations.length) throw new TypeError('two destinations have one name');
   return Object.freeze({
@@ -53,7 +69,9 @@ export function buildPolicy({
     unlisted,
     byName,
     dataClasses,
-    taskPolicies: new Map(taskPolicies.flatMap((one) => one.purposes.map((purpose) => [purpose, one] as const))),
+    taskPolicies: new Map(
+      taskPolicies.flatMap((one) => one.purposes.map((purpose) => [purpose, one] as const)),
+    ),
     find: (host: string, port: number) => first(candidates(index, host), port),
     portsOf: (host: string) => portsOf(index, host),
   });
@@ -64,7 +82,9 @@ export function tiesOf<D extends Claimant>(destinations: readonly D[]): readonly
   return indexOf(destinations).ties;
 }
 
-function indexOf<D extends Claimant>(destinations: readonly D[]): { index: Index<D>; ties: readonly Tie<D>[] } {
+function indexOf<D extends Claimant>(
+  destinations: readonly D[],
+): { index: Index<D>; ties: readonly Tie<D>[] } {
   const index: Index<D> = { exact: new Map(), wild: new Map() };
   const ties: Tie<D>[] = [];
   for (const destination of destinations) {
@@ -74,7 +94,8 @@ function indexOf<D extends Claimant>(destinations: readonly D[]): { index: Index
       if (ports === undefined) map.set(host, (ports = new Map()));
       for (const port of destination.ports) {
         const other = ports.get(port);
-        if (other !== undefined) ties.push({ pattern: text, port, first: other, second: destination });
+        if (other !== undefined)
+          ties.push({ pattern: text, port, first: other, second: destination });
         else ports.set(port, destination);
       }
     }
@@ -83,10 +104,14 @@ function indexOf<D extends Claimant>(destinations: readonly D[]): { index: Index
 }
 
 /** The ports of each pattern that has the host, most specific pattern first. */
-function* candidates(index: Index<Destination>, host: string): Generator<Map<number, Destination>, undefined> {
+function* candidates(
+  index: Index<Destination>,
+  host: string,
+): Generator<Map<number, Destination>, undefined> {
   const exact = index.exact.get(host);
   if (exact !== undefined) yield exact;
-  // An IPv6 address has no dots and a dotted quad is never below a wildcard: patterns over addresses do not parse.
+  // An IPv6 address has no dots and a dotted quad is never below a wildcard: patterns over
+  // addresses do not parse.
   for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1)) {
     const ports = index.wild.get(host.slice(dot + 1));
     if (ports !== undefined) yield ports;

@@ -1,13 +1,23 @@
-/** What a task adds to a decision: it can only refuse what the rules allowed. `mode: report` does not relax it. */
-import type { Facts } from '../model/facts.ts';
-import { judgeGrant, type Call, type Elevation } from './grant.ts';
-import { parameterDigest, readingOf } from './call-digest.ts';
+/**
+ * What a task adds to a decision: it can only refuse what the rules allowed. `mode: report` does
+ * not relax it.
+ */
 import type { Destination } from '../model/destination.ts';
+import type { Facts } from '../model/facts.ts';
+import type { Elevation } from '../model/grant.ts';
+import { parameterDigest, readingOf } from './call-digest.ts';
+import { type Call, judgeGrant } from './grant.ts';
 
 export type TaskVerdict =
   | { readonly code: 'granted'; readonly elevation: Elevation | undefined }
   | {
-      readonly code: 'task-required' | 'outside-grant' | 'uses-spent' | 'quota-spent' | 'step-up' | 'not-approvable';
+      readonly code:
+        | 'task-required'
+        | 'outside-grant'
+        | 'uses-spent'
+        | 'quota-spent'
+        | 'step-up'
+        | 'not-approvable';
       readonly reason: string;
       readonly hint: string;
       readonly retryAfter?: number | undefined;
@@ -35,7 +45,9 @@ export function judgeTask(destination: Destination, called: Called, facts: Facts
   if (destination.task === 'optional') return FREE;
   return {
     code: 'task-required',
-    reason: `destination ${destination.name} is for calls that belong to a task, and this one names none`,
+    reason:
+      `destination ${destination.name} is for calls that belong to a task, and this ` +
+      'one names none',
     hint: 'open a task (POST /v1/tasks on the agent API) and use its proxyUrl',
   };
 }

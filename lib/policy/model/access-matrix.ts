@@ -1,6 +1,7 @@
 /**
- * The access matrix as data: what each way in does with each kind of destination. Refusals when loading, decisions and the reference page are all
- * read from here. Every combination of entry, protocol and mode is in exactly one row.
+ * The access matrix as data: what each way in does with each kind of destination. Refusals when
+ * loading, decisions and the reference page are all read from here. Every combination of entry,
+ * protocol and mode is in exactly one row.
  */
 import type { EntryPoint } from './facts.ts';
 import type { Destination, Protocol, TlsMode } from './destination.ts';
@@ -54,7 +55,9 @@ const rows: readonly MatrixRow[] = [
     modes: OURS,
     outcome: 'refused',
     why: 'gRPC needs HTTP/2, and plain requests to the forward proxy are HTTP/1.1',
-    hint: 'point the client at the local listener of the destination (listen), or use CONNECT with tls.intercept: true',
+    hint:
+      'point the client at the local listener of the destination (listen), or use CONNECT ' +
+      'with tls.intercept: true',
   },
   {
     entry: 'forward',
@@ -77,7 +80,9 @@ const rows: readonly MatrixRow[] = [
     protocols: EVERY,
     modes: PASSTHROUGH,
     outcome: 'tunnel',
-    why: "the agent's own TLS passes through, once its ClientHello names the host of the CONNECT request",
+    why:
+      "the agent's own TLS passes through, once its ClientHello names the host of the " +
+      'CONNECT request',
     hint: undefined,
   },
   {
@@ -94,7 +99,9 @@ const rows: readonly MatrixRow[] = [
     modes: OURS,
     intercept: true,
     outcome: 'intercepted',
-    why: "the agent's TLS ends at the sidecar, which stands in for the host; each request inside is judged",
+    why:
+      "the agent's TLS ends at the sidecar, which stands in for the host; each request " +
+      'inside is judged',
     hint: undefined,
   },
   {
@@ -115,7 +122,9 @@ const rows: readonly MatrixRow[] = [
     port: 'https',
     outcome: 'refused',
     why: 'its requests are judged one by one, which a tunnel would hide',
-    hint: 'use an http:// URL (TLS starts at the sidecar) or the local listener of the destination, or set tls.intercept: true',
+    hint:
+      'use an http:// URL (TLS starts at the sidecar) or the local listener of the ' +
+      'destination, or set tls.intercept: true',
   },
   {
     entry: 'connect',
@@ -206,7 +215,9 @@ const rows: readonly MatrixRow[] = [
     protocols: EVERY,
     modes: PASSTHROUGH,
     outcome: 'refused',
-    why: 'a passthrough destination is reached by CONNECT, whose host the ClientHello is held against',
+    why:
+      'a passthrough destination is reached by CONNECT, whose host the ClientHello is ' +
+      'held against',
     hint: 'use an https:// URL through the forward proxy',
   },
 ];
@@ -228,7 +239,10 @@ export function carriesRequests({ outcome }: MatrixRow): boolean {
 }
 
 /** The row for one way in and one destination. */
-export function matrixRow({ entry, port }: Asked, { protocol, tls }: Pick<Destination, 'protocol' | 'tls'>): MatrixRow {
+export function matrixRow(
+  { entry, port }: Asked,
+  { protocol, tls }: Pick<Destination, 'protocol' | 'tls'>,
+): MatrixRow {
   const row = MATRIX.find(
     (one) =>
       one.entry === entry &&
@@ -237,6 +251,7 @@ export function matrixRow({ entry, port }: Asked, { protocol, tls }: Pick<Destin
       (one.intercept === undefined || one.intercept === tls.intercept) &&
       (one.port === undefined || (one.port === 'https') === (port === HTTPS_PORT)),
   );
-  if (row === undefined) throw new TypeError(`the access matrix has no row for ${entry}, ${protocol}, ${tls.mode}`);
+  if (row === undefined)
+    throw new TypeError(`the access matrix has no row for ${entry}, ${protocol}, ${tls.mode}`);
   return row;
 }

@@ -1,9 +1,9 @@
 /**
- * Fields in which a proxy in front of a server says who asks, for which URL, and from where. Servers
- * take them on trust from whoever holds the connection, which is us: from an agent they are claims,
- * and stop here. They come in families, because every proxy and every cloud has names of its own and
- * new ones come. Names are in lower case with `-` for all that is neither letter nor digit; a leading
- * `http-` (the CGI spelling) is taken off first.
+ * Fields in which a proxy in front of a server says who asks, for which URL, and from where.
+ * Servers take them on trust from whoever holds the connection, which is us: from an agent they are
+ * claims, and stop here. They come in families, because every proxy and every cloud has names of
+ * its own and new ones come. Names are in lower case with `-` for all that is neither letter nor
+ * digit; a leading `http-` (the CGI spelling) is taken off first.
  */
 
 interface Family {
@@ -19,7 +19,8 @@ const family = (about: string, ...names: readonly string[]): Family =>
 const CERTIFICATE = any('certs? certificates? clientcert');
 const OF_CERTIFICATE = any('dn s-dn i-dn verify cn subject issuer san serial fingerprint');
 const WHO = any(
-  'user username userid userinfo userprincipal usr email groups? roles? principal subject identity claims? scopes login',
+  'user username userid userinfo userprincipal usr email groups? roles? principal subject ' +
+    'identity claims? scopes login',
 );
 /** Products that stand in front of servers and log users in; a name of theirs begins so. */
 const LOGINS = any(`remote forwarded webauth authenticated auth-request authentik authelia pomerium
@@ -41,8 +42,12 @@ const NETWORKS = any(`cf- fly-client fly-forwarded fly-region do-connecting ali-
 /** Fields of theirs that agents send on purpose: credentials and settings of their APIs. */
 const THEIR_APIS = any(`cf-access-client-id cf-access-client-secret fastly-key fastly-soft-purge
   fastly-debug cdn-loop`);
-/** Also what servers take from the proxy in front of them (Rack::Sendfile) or from themselves (Next.js). */
-const PLATFORMS = any(`accel akamai apigee appengine appgw arr azure cdn envoy fastly fd iis invoke istio
+/**
+ * Also what servers take from the proxy in front of them (Rack::Sendfile) or from themselves
+ * (Next.js).
+ */
+const PLATFORMS =
+  any(`accel akamai apigee appengine appgw arr azure cdn envoy fastly fd iis invoke istio
   middleware nf original sendfile spiffe ssl svid task tls waws f5 ns zuul`);
 
 export const CLAIM_FAMILIES: readonly Family[] = Object.freeze([
@@ -97,7 +102,10 @@ export const CLAIM_FAMILIES: readonly Family[] = Object.freeze([
   family('what only the proxies of a platform say', `^x-${PLATFORMS}(?:-|$)|^ms-aspnetcore-`),
 ]);
 
-/** What a field claims, in words; undefined where it claims nothing. `folded` as `foldField` makes it. */
+/**
+ * What a field claims, in words; undefined where it claims nothing. `folded` as `foldField` makes
+ * it.
+ */
 export function claimOf(folded: string): string | undefined {
   const name = folded.replace(/^(?:x-)?http-/, '');
   return CLAIM_FAMILIES.find(({ names }) => names.test(name))?.about;

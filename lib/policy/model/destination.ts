@@ -1,81 +1,18 @@
 /**
- * Policy as frozen values, compiled once per load. Nothing here does I/O; lib/config builds these values from documents and
- * lib/policy/decision/decide.ts reads them.
+ * Policy as frozen values, compiled once per load. Nothing here does I/O; lib/config builds these
+ * values from documents and lib/policy/decision/decide.ts reads them.
  */
-import type { PeerPattern } from '../../spiffe/pattern.ts';
-import type { Condition } from '../conditions/compile.ts';
-import type { HeaderPolicy } from './field-table.ts';
-import type { TaskPolicy } from '../decision/grant.ts';
 import type { HostPattern } from '../../net/host.ts';
-import type { McpVersion } from './mcp-methods.ts';
 import type { PathPolicy } from '../../net/path.ts';
-import type { PathPattern } from '../../net/path-pattern.ts';
-import type { ResourcePattern } from '../../net/resource.ts';
-import type { Spellings } from '../conditions/spellings.ts';
+import type { PeerPattern } from '../../spiffe/pattern.ts';
+import type { Condition, Spellings } from './condition.ts';
+import type { HeaderPolicy } from './field-table.ts';
+import type { McpVersion } from './mcp-methods.ts';
+import type { Rate, Rule } from './rule.ts';
 
 /** How the upstream leg is protected: each is spelled out in the document, none is silent. */
 export type TlsMode = 'mtls' | 'web-mtls' | 'web' | 'passthrough' | 'plaintext';
 export type Protocol = 'http' | 'tcp' | 'mcp' | 'grpc';
-export type Effect = 'allow' | 'deny';
-
-export interface HttpMatch {
-  /**
-   * Case-sensitive methods (RFC 9110 section 9.1). undefined: on a deny rule any method; on an allow rule the methods of RFC 9110 and 5789 but
-   * CONNECT and TRACE, so that a method nobody thought of is allowed only by name.
-   */
-  readonly methods: ReadonlySet<string> | undefined;
-  /** undefined: any path. */
-  readonly paths: readonly PathPattern[] | undefined;
-  /** Whether an allow rule allows an upgrade to WebSocket (RFC 6455). Requests without one match either way; deny rules match both. */
-  readonly websocket: boolean;
-  /** Whether an allow rule allows content on a GET, for which HTTP has no meaning (RFC 9110 section 9.3.1). */
-  readonly contentOnGet?: boolean | undefined;
-  /**
-   * At an MCP destination: whether the rule is also about requests that look like messages of MCP
-   * (lib/policy/protocols/mcp-endpoint.ts).
-   */
-  readonly mcpLike?: boolean | undefined;
-}
-
-export interface McpMatch {
-  /** Names of tools, exact and case-sensitive; `*` is every one. */
-  readonly tools: ReadonlySet<string>;
-  readonly prompts: ReadonlySet<string>;
-  readonly resources: readonly ResourcePattern[];
-  readonly methods: ReadonlySet<string>;
-}
-
-export interface GrpcMatch {
-  /** Exact names with their package; undefined: every service. */
-  readonly services: ReadonlySet<string> | undefined;
-  /** Exact names, or `*`; undefined: every method. */
-  readonly methods: ReadonlySet<string> | undefined;
-  /** Its calls send more than one message: they are not read, and no approval is bound to one. */
-  readonly streaming?: boolean | undefined;
-}
-
-export interface Rule {
-  readonly name: string;
-  readonly effect: Effect;
-  /** `read`, `write`, `admin`, `execute` or the user's own; undefined on deny rules. */
-  readonly action: string | undefined;
-  readonly http: HttpMatch | undefined;
-  /** In place of `http`, at MCP destinations. */
-  readonly mcp?: McpMatch | undefined;
-  /** In place of `http` at gRPC destinations. */
-  readonly grpc?: GrpcMatch | undefined;
-  /** What must hold besides; undefined: nothing. */
-  readonly when: Condition | undefined;
-  /** What the calls that it allows may take; at an MCP destination each tool for itself. */
-  readonly limits?: RuleLimits | undefined;
-}
-
-export interface RuleLimits {
-  /** Exchanges at one time; undefined: as many as the destination has. */
-  readonly concurrent: number | undefined;
-  readonly rate: Rate | undefined;
-}
-
 export interface TlsPolicy {
   readonly mode: TlsMode;
   /** Who the peer may be; never empty for mtls. */
@@ -114,8 +51,15 @@ export interface McpPolicy {
   readonly serverRequests: ReadonlySet<string>;
   /** Hosts that a URL to which the server sends the user may have. */
   readonly elicitationHosts: readonly HostPattern[];
-  /** How a denied request is told: as an error of JSON-RPC, or (tools/call) as the result of a tool that failed. */
-  readonly denial: { readonly as: 'error' | 'result'; readonly status: number; readonly code: number };
+  /**
+   * How a denied request is told: as an error of JSON-RPC, or (tools/call) as the result of a tool
+   * that failed.
+   */
+  readonly denial: {
+    readonly as: 'error' | 'result';
+    readonly status: number;
+    readonly code: number;
+  };
   /** Hex SHA-256 of the definitions of tools, by name. */
   readonly pins: ReadonlyMap<string, string>;
   /** Bytes of one message. */
@@ -163,15 +107,6 @@ export interface Via {
   readonly text: string;
 }
 
-/** So many in so many milliseconds, and so many at once after a rest. */
-export interface Rate {
-  readonly count: number;
-  readonly per: number;
-  readonly burst: number;
-  /** As it was written. */
-  readonly text: string;
-}
-
 export interface ListenAddress {
   readonly host: string;
   readonly port: number;
@@ -188,12 +123,17 @@ export interface Destination {
   readonly upstream: UpstreamAddress | undefined;
   /** Host that the upstream is sent; undefined: that of the request. */
   readonly sentHost?: string | undefined;
-  /** Ranges (CIDR text, canonical) in which the upstream's addresses may lie besides public ones. */
+  /**
+   * Ranges (CIDR text, canonical) in which the upstream's addresses may lie besides public ones.
+   */
   readonly cidrs: readonly string[];
   /** The upstream is spoken to in HTTP/2. */
   readonly http2?: boolean;
   readonly tls: TlsPolicy;
-  /** The proxy on the way; it resolves the upstream's name, and no address of the upstream is judged then. */
+  /**
+   * The proxy on the way; it resolves the upstream's name, and no address of the upstream is judged
+   * then.
+   */
   readonly via: Via | undefined;
   readonly dataClass: string;
   /** `required`: nothing without a live task that was granted it. */
@@ -207,7 +147,10 @@ export interface Destination {
   readonly rules: readonly Rule[];
   readonly timeouts: Timeouts;
   readonly limits: Limits;
-  /** Which fields of a request pass; undefined: what the table says (lib/policy/model/field-table.ts). */
+  /**
+   * Which fields of a request pass; undefined: what the table says
+   * (lib/policy/model/field-table.ts).
+   */
   readonly headers?: HeaderPolicy | undefined;
   /** What is kept in a path; undefined: nothing that servers read in different ways. */
   readonly paths?: PathPolicy | undefined;
@@ -218,23 +161,4 @@ export interface Destination {
   readonly mode: 'enforce' | 'report';
   /** `file:line:column` of the document, for explain and messages. */
   readonly at: string;
-}
-
-export interface Policy {
-  /** 1, 2, 3 … in this process; a record names it. */
-  readonly generation: number;
-  /** Hex SHA-256 over the canonical documents: equal documents, equal digest. */
-  readonly digest: string;
-  readonly destinations: readonly Destination[];
-  /** Host (and port) to destination; built by lib/policy/decision/lookup.ts: cost does not grow with the number of destinations. */
-  readonly find: (host: string, port: number) => Destination | undefined;
-  /** Ports for which some destination has the host, ascending: for hints. */
-  readonly portsOf: (host: string) => readonly number[];
-  readonly byName: ReadonlyMap<string, Destination>;
-  /** Data classes, the least sensitive first. */
-  readonly dataClasses: readonly string[];
-  /** By purpose. */
-  readonly taskPolicies: ReadonlyMap<string, TaskPolicy>;
-  /** `deny`, or `report`: records what was refused, still refuses. */
-  readonly unlisted: 'deny' | 'report';
 }

@@ -1,15 +1,15 @@
-/** What is known about one exchange before it is decided: canonical values only, parsed once. `decide()` sees this and nothing else. */
-import type { SpiffeId } from '../../spiffe/id.ts';
-import type { Elevation, TaskFacts } from '../decision/grant.ts';
+/**
+ * What is known about one exchange before it is decided: canonical values only, parsed once.
+ * `decide()` sees this and nothing else.
+ */
+import type { Fields } from '../../http/message.ts';
 import type { JsonObject } from '../../schema/json.ts';
+import type { SpiffeId } from '../../spiffe/id.ts';
+import type { TaskFacts } from './grant.ts';
 import type { McpVersion } from './mcp-methods.ts';
-import type { Destination, RuleLimits } from './destination.ts';
 
 /** How the agent came in; the rows of the access matrix (lib/policy/model/access-matrix.ts). */
 export type EntryPoint = 'forward' | 'connect' | 'intercept' | 'cleartext' | 'listener';
-
-/** Field lines in order: name, value, name, value …; names in lower case. */
-export type FieldLines = readonly string[];
 
 export interface Content {
   readonly bytes: Buffer;
@@ -27,10 +27,16 @@ export interface HttpFacts {
   readonly websocket: boolean;
   /** There is no content; undefined where that is not known. */
   readonly empty?: boolean | undefined;
-  /** Where it was read whole before the decision, because it is part of what is approved; `long`: it was too long for that; `streams`: it is more than one message of gRPC. */
+  /**
+   * Where it was read whole before the decision, because it is part of what is approved; `long`: it
+   * was too long for that; `streams`: it is more than one message of gRPC.
+   */
   readonly content?: Content | 'long' | 'streams' | undefined;
-  /** As sent, but for Host, our Via and credentials of ours; secrets among them: conditions see what lib/policy/model/judged-fields.ts lets through, and nothing else may show a value. */
-  readonly fields: FieldLines;
+  /**
+   * As sent, but for Host, our Via and credentials of ours; secrets among them: conditions see what
+   * lib/policy/model/judged-fields.ts lets through, and nothing else may show a value.
+   */
+  readonly fields: Fields;
 }
 
 /** What a gRPC call asks for: the two segments of its path. */
@@ -40,12 +46,18 @@ export interface GrpcFacts {
   readonly method: string;
 }
 
-/** One message of MCP, parsed strictly: what is sent is written anew from what these facts were taken from. */
+/**
+ * One message of MCP, parsed strictly: what is sent is written anew from what these facts were
+ * taken from.
+ */
 export interface McpFacts {
   readonly version: McpVersion;
   /** `stream` is the agent's GET, `end` its DELETE of a session. */
   readonly kind: 'request' | 'notification' | 'response' | 'stream' | 'end';
-  /** The JSON-RPC method; of a response that of the server's request which it answers; '' where there is none. */
+  /**
+   * The JSON-RPC method; of a response that of the server's request which it answers; '' where
+   * there is none.
+   */
   readonly method: string;
   /** Of a response: it says that the agent does not do what the server asked for. */
   readonly failed?: boolean | undefined;
@@ -59,11 +71,17 @@ export interface McpFacts {
   readonly prompt: string | undefined;
   /** `params.uri` of the resources/ methods, or what completion/complete refers to. */
   readonly resource: string | undefined;
-  /** `params.arguments` of tools/call and prompts/get; empty where there are none. `plainJson` makes them plain data. */
+  /**
+   * `params.arguments` of tools/call and prompts/get; empty where there are none. `plainJson` makes
+   * them plain data.
+   */
   readonly args: JsonObject;
   /** Hex SHA-256 of the canonical JSON of `args`; undefined where the method has no arguments. */
   readonly argsDigest: string | undefined;
-  /** Hex SHA-256 of the canonical JSON of `params` without `_meta`, where that is too long to be written in one go. */
+  /**
+   * Hex SHA-256 of the canonical JSON of `params` without `_meta`, where that is too long to be
+   * written in one go.
+   */
   readonly paramsDigest?: string | undefined;
   /** All of `params` of a request or a notification. */
   readonly params?: JsonObject | undefined;
@@ -72,17 +90,24 @@ export interface McpFacts {
 }
 
 export interface ToolDefinition {
-  /** unlisted: not seen in a list yet. unverified: that too, and the policy pins it. changed: not what was seen first, or not what the policy pins. */
+  /**
+   * unlisted: not seen in a list yet. unverified: that too, and the policy pins it. changed: not
+   * what was seen first, or not what the policy pins.
+   */
   readonly state: 'unlisted' | 'unverified' | 'pinned' | 'changed';
-  /** Its annotations say that it destroys, or that it reaches beyond the server (destructiveHint, openWorldHint). */
+  /**
+   * Its annotations say that it destroys, or that it reaches beyond the server (destructiveHint,
+   * openWorldHint).
+   */
   readonly hazardous: boolean;
 }
 
 export interface Facts {
   readonly entry: EntryPoint;
   /**
-   * Canonical host that is asked for: lower-case A-labels without a trailing dot, dotted quad, or IPv6 in RFC 5952 form without
-   * brackets. On a local listener that is asked for by its own address, and for raw TCP, the first of the destination's hosts that is no wildcard.
+   * Canonical host that is asked for: lower-case A-labels without a trailing dot, dotted quad, or
+   * IPv6 in RFC 5952 form without brackets. On a local listener that is asked for by its own
+   * address, and for raw TCP, the first of the destination's hosts that is no wildcard.
    */
   readonly host: string;
   readonly port: number;
@@ -109,50 +134,4 @@ export function isRequest(facts: Facts): facts is RequestFacts {
   return facts.http !== undefined;
 }
 
-/** Why, for machines. Stable names. */
-export type DecisionCode =
-  | 'allowed'
-  | 'reported' // mode: report let through what enforce would deny
-  | 'unlisted' // no destination has this host and port
-  | 'unlisted-reported' // the same, marked for suggest because unlisted is report
-  | 'denied-by-rule'
-  | 'no-rule-matched'
-  | 'condition-failed' // the condition of a deny rule could not be evaluated
-  | 'not-grpc' // no call, at a gRPC destination
-  | 'not-mcp' // no message of MCP at the endpoint of an MCP destination
-  | 'definition-changed' // a tool is not what it was when it was first seen, or what the policy pins was not seen yet
-  | 'wrong-entry' // the access matrix does not serve this destination here
-  | 'misdirected' // a local listener was asked for another host
-  | 'task-required' // the destination is for tasks, and there is none
-  | 'outside-grant' // the task was not granted this
-  | 'uses-spent' // the task has made all its calls
-  | 'quota-spent' // the agent has made all the calls that it may make for now, over all its tasks of the purpose
-  | 'step-up' // the action waits for an approval
-  | 'not-approvable'; // it does, and this call cannot be approved, because it is not read whole
-
-export interface Decision {
-  readonly effect: 'allow' | 'deny';
-  readonly code: DecisionCode;
-  /** One sentence for people: the same words in the 403 body, in the record and in `explain`. */
-  readonly reason: string;
-  readonly hint: string | undefined;
-  /** Seconds after which it may be decided otherwise. */
-  readonly retryAfter?: number | undefined;
-  readonly destination: Destination | undefined;
-  /** Name of the rule that decided. */
-  readonly rule: string | undefined;
-  readonly action: string | undefined;
-  /** It belongs to a conversation and takes no use of a task: handshake, lists, streams. */
-  readonly unused?: boolean | undefined;
-  /** Rules whose conditions could not be evaluated, and why, whatever came of it; never a value of the request. */
-  readonly policyError: string | undefined;
-  /** What an approval of this call is bound to: it needs one, or lives on one. */
-  readonly parameters?: string | undefined;
-  /** Content of up to so many bytes must be read before this can be decided. */
-  readonly unread?: number | undefined;
-  /** What calls of the rule that allowed it may take. */
-  readonly limits: RuleLimits | undefined;
-  /** The approved step-up that it lives on. */
-  readonly elevation: Elevation | undefined;
-  readonly policyGeneration: number;
-}
+// it does, and this call cannot be approved, because it is not read whole

@@ -1,10 +1,14 @@
 /**
- * What becomes of a field of a request, by its name: one table for what is judged and for what is sent, at every entry point. A name is looked up with `-` for all that
- * is neither letter nor digit, because servers that map names to variables (CGI, WSGI) cannot tell the spellings apart.
+ * What becomes of a field of a request, by its name: one table for what is judged and for what is
+ * sent, at every entry point. A name is looked up with `-` for all that is neither letter nor
+ * digit, because servers that map names to variables (CGI, WSGI) cannot tell the spellings apart.
  * - of the hop (RFC 9110 section 7.6.1), written anew by us, ours: never passes;
- * - claim: says who asks (lib/policy/model/claims.ts), and passes only where the destination says so;
- * - override: asks the upstream to read another request than the one that was judged, and is refused;
- * - single: more than one line is ambiguous; all other repeated fields are lists and pass as they came.
+ * - claim: says who asks (lib/policy/model/claims.ts), and passes only where the destination says
+ *   so;
+ * - override: asks the upstream to read another request than the one that was judged, and is
+ *   refused;
+ * - single: more than one line is ambiguous; all other repeated fields are lists and pass as they
+ *   came.
  */
 import { claimOf } from './claims.ts';
 
@@ -75,8 +79,14 @@ export interface HeaderPolicy {
   readonly only: FieldNames | undefined;
 }
 
-/** What the bytes of a body cannot be read without, and the one version of WebSocket that is served. */
-const ALWAYS: ReadonlySet<string> = new Set(['content-type', 'content-encoding', 'sec-websocket-version']);
+/**
+ * What the bytes of a body cannot be read without, and the one version of WebSocket that is served.
+ */
+const ALWAYS: ReadonlySet<string> = new Set([
+  'content-type',
+  'content-encoding',
+  'sec-websocket-version',
+]);
 
 export type Verdict = 'pass' | 'strip' | 'refuse' | 'single';
 
@@ -88,7 +98,8 @@ export function verdictOf(name: string, headers: HeaderPolicy | undefined): Verd
   const folded = foldField(name);
   // `content_type` beside `content-type`: which one counts is the server's guess.
   if (kind === 'single' && folded !== name) return 'strip';
-  if (headers === undefined) return kind === 'claim' ? 'strip' : kind === 'single' ? 'single' : 'pass';
+  if (headers === undefined)
+    return kind === 'claim' ? 'strip' : kind === 'single' ? 'single' : 'pass';
   const { pass, strip, only } = headers;
   if (isNamed(strip, folded)) return 'strip';
   const passed = isNamed(pass, name);

@@ -1,8 +1,9 @@
 /**
- * Header fields as policy sees them. Those that carry a secret are not there: a condition over one would be an oracle for it, and explanations and
- * records could show it. (What the agent sends in them is taken off or replaced where the sidecar holds the credential.)
+ * Header fields as policy sees them. Those that carry a secret are not there: a condition over one
+ * would be an oracle for it, and explanations and records could show it. (What the agent sends in
+ * them is taken off or replaced where the sidecar holds the credential.)
  */
-import type { FieldLines } from './facts.ts';
+import type { Fields } from '../../http/message.ts';
 import { foldField } from './field-table.ts';
 
 /** RFC 9110 sections 11.6.2 and 11.7.2, RFC 6265, and the names that API keys travel under. */
@@ -19,7 +20,7 @@ export const SECRET_FIELDS: ReadonlySet<string> = new Set([
 ]);
 
 /** Values of one field, a line each; none for a secret one. `name` in lower case. */
-export function fieldValues(fields: FieldLines, name: string): readonly string[] {
+export function fieldValues(fields: Fields, name: string): readonly string[] {
   const values: string[] = [];
   if (SECRET_FIELDS.has(foldField(name))) return values;
   for (let i = 0; i < fields.length; i += 2) {
@@ -30,7 +31,7 @@ export function fieldValues(fields: FieldLines, name: string): readonly string[]
 }
 
 /** Names in order of first appearance, each with its values; secret ones left out. */
-export function visibleFields(fields: FieldLines): ReadonlyMap<string, readonly string[]> {
+export function visibleFields(fields: Fields): ReadonlyMap<string, readonly string[]> {
   const visible = new Map<string, string[]>();
   for (let i = 0; i < fields.length; i += 2) {
     const [name, value] = [fields[i], fields[i + 1]];

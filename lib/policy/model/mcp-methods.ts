@@ -1,19 +1,27 @@
 /**
- * The methods of MCP that are known here, as data; what is not in these tables is denied. Protocol versions 2025-06-18 and 2025-11-25 (`session`:
- * handshake, streams, requests by the server) and 2026-07-28 (`stateless`). Tasks (`tasks/*`) are not built and so not known.
+ * The methods of MCP that are known here, as data; what is not in these tables is denied. Protocol
+ * versions 2025-06-18 and 2025-11-25 (`session`: handshake, streams, requests by the server) and
+ * 2026-07-28 (`stateless`). Tasks (`tasks/*`) are not built and so not known.
  */
 export const MCP_VERSIONS = Object.freeze(['2025-06-18', '2025-11-25', '2026-07-28'] as const);
 export type McpVersion = (typeof MCP_VERSIONS)[number];
 
 /** Versions that there are; the older ones are known and not spoken. */
-export const KNOWN_VERSIONS: readonly string[] = Object.freeze(['2024-11-05', '2025-03-26', ...MCP_VERSIONS]);
+export const KNOWN_VERSIONS: readonly string[] = Object.freeze([
+  '2024-11-05',
+  '2025-03-26',
+  ...MCP_VERSIONS,
+]);
 
 /** Whether a version knows no handshake, no session and no request by the server. */
 export function isStateless(version: McpVersion): boolean {
   return version === '2026-07-28';
 }
 
-/** What a rule allows a method by: its tool, prompt or resource, the method itself, or nothing, because it belongs to every conversation. */
+/**
+ * What a rule allows a method by: its tool, prompt or resource, the method itself, or nothing,
+ * because it belongs to every conversation.
+ */
 export type Subject = 'tool' | 'prompt' | 'resource' | 'reference' | 'method' | 'protocol';
 
 export interface MethodRow {
@@ -26,7 +34,11 @@ export interface MethodRow {
 
 const words = (text: string): readonly string[] => text.split(' ').filter((word) => word !== '');
 
-const request = (subject: Subject, params = '', versions: MethodRow['versions'] = 'both'): MethodRow => ({
+const request = (
+  subject: Subject,
+  params = '',
+  versions: MethodRow['versions'] = 'both',
+): MethodRow => ({
   subject,
   kind: 'request',
   versions,
@@ -64,8 +76,15 @@ export const CLIENT_METHODS: ReadonlyMap<string, MethodRow> = new Map([
   ['subscriptions/listen', request('method', 'notifications', 'stateless')],
 ]);
 
-/** Requests by the server, in a stream or, in 2026-07-28, inside a result. Only ping needs no permission. */
-export const SERVER_REQUESTS = Object.freeze(['sampling/createMessage', 'elicitation/create', 'roots/list'] as const);
+/**
+ * Requests by the server, in a stream or, in 2026-07-28, inside a result. Only ping needs no
+ * permission.
+ */
+export const SERVER_REQUESTS = Object.freeze([
+  'sampling/createMessage',
+  'elicitation/create',
+  'roots/list',
+] as const);
 export type ServerRequest = (typeof SERVER_REQUESTS)[number];
 
 export const SERVER_NOTIFICATIONS: ReadonlySet<string> = new Set([
@@ -82,8 +101,13 @@ export const SERVER_NOTIFICATIONS: ReadonlySet<string> = new Set([
 
 /** Methods that a rule may name in `methods`. */
 export const NAMEABLE: readonly string[] = Object.freeze(
-  [...CLIENT_METHODS].filter(([, { subject }]) => subject === 'method' || subject === 'protocol').map(([name]) => name),
+  [...CLIENT_METHODS]
+    .filter(([, { subject }]) => subject === 'method' || subject === 'protocol')
+    .map(([name]) => name),
 );
 
-/** Names of tools and prompts (MCP 2025-11-25, tools): case-sensitive and of one alphabet, so that none can look like another. */
+/**
+ * Names of tools and prompts (MCP 2025-11-25, tools): case-sensitive and of one alphabet, so that
+ * none can look like another.
+ */
 export const NAME = /^[A-Za-z0-9_.-]{1,128}$/;

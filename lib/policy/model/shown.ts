@@ -1,12 +1,13 @@
 /**
- * What of a request may be shown, in records, answers, reasons and explanations: bounded, and without the places in which secrets are put (user information, query,
- * fragment, parameters of a segment). What is left out of a segment is `...`.
+ * What of a request may be shown, in records, answers, reasons and explanations: bounded, and
+ * without the places in which secrets are put (user information, query, fragment, parameters of a
+ * segment). What is left out of a segment is `...`.
  */
 
-const LONGEST_SHOWN = 200;
+const MAX_SHOWN = 200;
 
 /** `text`, or its beginning. */
-export function cut(text: string, longest = LONGEST_SHOWN): string {
+export function cut(text: string, longest = MAX_SHOWN): string {
   return text.length > longest ? `${text.slice(0, longest)}…` : text;
 }
 
@@ -18,7 +19,8 @@ export function shownPath(path: string): string {
 /** A URI: scheme, host and path. */
 export function shownUri(uri: string): string {
   const [place = ''] = uri.split(/[?#]/, 1);
-  const [, scheme = '', authority = '', path = ''] = /^([^:/]*:)(?:\/\/([^/]*))?(.*)$/s.exec(place) ?? [];
+  const [, scheme = '', authority = '', path = ''] =
+    /^([^:/]*:)(?:\/\/([^/]*))?(.*)$/s.exec(place) ?? [];
   const slashes = place.startsWith(`${scheme}//`) ? '//' : '';
   // Nothing says what is a place and what is not in data: or mailto:.
   if (slashes === '' && !path.startsWith('/')) return `${scheme}...`;

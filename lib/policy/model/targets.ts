@@ -1,6 +1,7 @@
 /**
- * What of a destination a task may reach, where its intent named hosts: one host, or all names below one, at
- * one port or at every port of the destination. Pure sets, so that a grant is never wider than the intent.
+ * What of a destination a task may reach, where its intent named hosts: one host, or all names
+ * below one, at one port or at every port of the destination. Pure sets, so that a grant is never
+ * wider than the intent.
  */
 import { formatAuthority } from '../../net/authority.ts';
 import { parseHost } from '../../net/host.ts';
@@ -14,11 +15,18 @@ export interface HostTarget {
   readonly port: number | undefined;
 }
 
-/** `host`, `*.host`, each with `:port` or without, IPv6 in brackets where a port follows; undefined for any other text. */
+/**
+ * `host`, `*.host`, each with `:port` or without, IPv6 in brackets where a port follows; undefined
+ * for any other text.
+ */
 export function parseTarget(text: string): HostTarget | undefined {
   const [, below, name = '', port] = /^(\*\.)?(\[[^\]]*\]|[^:]*)(?::(\d{1,5}))?$/.exec(text) ?? [];
   try {
-    return { host: parseHost(name), below: below !== undefined, port: port === undefined ? undefined : Number(port) };
+    return {
+      host: parseHost(name),
+      below: below !== undefined,
+      port: port === undefined ? undefined : Number(port),
+    };
   } catch {
     return undefined;
   }

@@ -1,12 +1,16 @@
 /**
- * Whether a rule is about a request. Allow and deny read an omitted key differently, each the safe way: a deny rule without methods is about every
- * method there is, an allow rule without methods about the common ones alone; an upgrade to WebSocket,
- * and content on a GET, need an allow rule that says so.
+ * Whether a rule is about a request. Allow and deny read an omitted key differently, each the safe
+ * way: a deny rule without methods is about every method there is, an allow rule without methods
+ * about the common ones alone; an upgrade to WebSocket, and content on a GET, need an allow rule
+ * that says so.
  */
 import type { HttpFacts } from '../model/facts.ts';
-import type { HttpMatch, Rule } from '../model/destination.ts';
+import type { HttpMatch, Rule } from '../model/rule.ts';
 
-/** What an allow rule without `methods` stands for (RFC 9110 section 9.3 without CONNECT and TRACE, RFC 5789). */
+/**
+ * What an allow rule without `methods` stands for (RFC 9110 section 9.3 without CONNECT and TRACE,
+ * RFC 5789).
+ */
 export const COMMON_METHODS: ReadonlySet<string> = new Set([
   'GET',
   'HEAD',
@@ -30,7 +34,10 @@ export function ruleMatches(rule: Rule, request: HttpFacts): boolean {
 }
 
 /** The first part of a rule about HTTP that keeps it from matching. */
-export function httpMismatch(rule: Rule, request: HttpFacts): 'method' | 'path' | 'upgrade' | 'content' | undefined {
+export function httpMismatch(
+  rule: Rule,
+  request: HttpFacts,
+): 'method' | 'path' | 'upgrade' | 'content' | undefined {
   const { http } = rule;
   if (http === undefined) return undefined;
   if (!pathMatches(rule, http, request)) return 'path';
@@ -39,7 +46,10 @@ export function httpMismatch(rule: Rule, request: HttpFacts): 'method' | 'path' 
   return contentMatches(rule, http, request) ? undefined : 'content';
 }
 
-/** Which part of an allow rule kept it from matching, when the others do; its condition is looked at last. */
+/**
+ * Which part of an allow rule kept it from matching, when the others do; its condition is looked at
+ * last.
+ */
 export type NearMiss = 'method' | 'upgrade' | 'content' | 'condition' | undefined;
 
 export function nearMiss(rule: Rule, request: HttpFacts): NearMiss {
@@ -66,7 +76,11 @@ function upgradeMatches({ effect }: Rule, { websocket }: HttpMatch, request: Htt
   return !request.websocket || websocket || effect === 'deny';
 }
 
-function contentMatches({ effect }: Rule, { contentOnGet }: HttpMatch, request: HttpFacts): boolean {
+function contentMatches(
+  { effect }: Rule,
+  { contentOnGet }: HttpMatch,
+  request: HttpFacts,
+): boolean {
   return !hasContentOnGet(request) || contentOnGet === true || effect === 'deny';
 }
 

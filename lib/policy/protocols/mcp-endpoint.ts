@@ -4,10 +4,10 @@
  * case, drops `;…`, undoes escapes twice or resolves what is left; or its fields are those of a
  * message (Streamable HTTP). Neither is for rules about HTTP: such a message would not be judged.
  */
-import type { FieldLines, HttpFacts } from '../model/facts.ts';
+import type { Fields } from '../../http/message.ts';
+import { spellingsOf } from '../../net/path-spellings.ts';
+import type { HttpFacts } from '../model/facts.ts';
 
-/** Escapes within escapes that are undone; a path with more of them may be anything. */
-const ROUNDS = 4;
 /** Methods that carry no message of their own. */
 const BARE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 
@@ -24,68 +24,21 @@ export function reachesEndpoint(endpoints: Iterable<string>, path: string): bool
 }
 
 /**
- * What servers may make of a path: lower case, without parameters, blanks and dots at ends of
- * segments; with dot segments as they are, and resolved. undefined where escapes have no end.
+ * Whether a request has what only a message of MCP has: `Mcp-…`, or the wish for a stream of
+ * events.
  */
-export function spellingsOf(path: string): readonly string[] | undefined {
-  let text = path;
-  for (let round = 0; text.includes('%'); round += 1) {
-    const undone = unescaped(text);
-    if (undone === text) break;
-    if (round === ROUNDS) return undefined;
-    text = undone;
-  }
-  const [place = ''] = text.normalize('NFKC').split(/[?#\0]/, 1);
-  const folded = place.toUpperCase().toLowerCase().replaceAll('\\', '/');
-  const segments = folded
-    .split('/')
-    .map(bare)
-    .filter((segment) => segment !== '');
-  return [joined(segments.map(withoutEnd)), joined(resolved(segments).map(withoutEnd))];
-}
-
-function unescaped(text: string): string {
-  return text
-    .replaceAll(/%u([0-9a-f]{4})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-    .replaceAll(/(?:%[0-9a-f]{2})+/gi, (run) => Buffer.from(run.replaceAll('%', ''), 'hex').toString());
-}
-
-/** A segment without its parameters, and without what cannot be seen around it. */
-function bare(segment: string): string {
-  const [name = ''] = segment.split(';', 1);
-  // eslint-disable-next-line no-control-regex
-  return name.replaceAll(/[\u0000-\u0020\u007f]/g, '');
-}
-
-/** Some file systems do not see dots at an end. */
-function withoutEnd(segment: string): string {
-  return segment.replace(/\.+$/, '');
-}
-
-function resolved(segments: readonly string[]): readonly string[] {
-  const kept: string[] = [];
-  for (const segment of segments)
-    if (segment === '..') kept.pop();
-    else if (segment !== '.') kept.push(segment);
-  return kept;
-}
-
-function joined(segments: readonly string[]): string {
-  return `/${segments.filter((segment) => segment !== '').join('/')}`;
-}
-
-/** Whether a request has what only a message of MCP has: `Mcp-…`, or the wish for a stream of events. */
 export function isMcpLike({ method, fields }: Pick<HttpFacts, 'method' | 'fields'>): boolean {
   return !BARE.has(method) && (hasMcpField(fields) || wantsEvents(fields));
 }
 
-function hasMcpField(fields: FieldLines): boolean {
+function hasMcpField(fields: Fields): boolean {
   for (let i = 0; i < fields.length; i += 2) if (/^mcp[-_]/i.test(fields[i] ?? '')) return true;
   return false;
 }
 
-function wantsEvents(fields: FieldLines): boolean {
+function wantsEvents(fields: Fields): boolean {
   for (let i = 0; i < fields.length; i += 2)
-    if (fields[i] === 'accept' && /text\s*\/\s*event-stream/i.test(fields[i + 1] ?? '')) return true;
+    if (fields[i] === 'accept' && /text\s*\/\s*event-stream/i.test(fields[i + 1] ?? ''))
+      return true;
   return false;
 }

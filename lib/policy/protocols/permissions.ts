@@ -1,10 +1,12 @@
 /**
- * What a rule is about, taken apart into atoms that can be compared: whether one includes another, whether two have a call in common. Patterns are compared as
- * patterns, so the answers hold for every call there could be. `includes` may be told no where yes is right, and `meets` yes where no is right; never the other way.
+ * What a rule is about, taken apart into atoms that can be compared: whether one includes another,
+ * whether two have a call in common. Patterns are compared as patterns, so the answers hold for
+ * every call there could be. `includes` may be told no where yes is right, and `meets` yes where no
+ * is right; never the other way.
  */
-import type { Rule } from '../model/destination.ts';
+import { type Segment, parseSegment, segmentIncludes, segmentsMeet } from '../../net/segment.ts';
+import type { Rule } from '../model/rule.ts';
 import { COMMON_METHODS } from './http.ts';
-import { parseSegment, segmentIncludes, segmentsMeet, type Segment } from '../../net/segment.ts';
 
 export type Atom =
   /** Everything that can be asked, as where rules only report. */
@@ -52,7 +54,9 @@ function httpAtoms(
   const upgrades = websocket || effect === 'deny';
   return all.flatMap((method) => {
     const content = contentOnGet === true || effect === 'deny';
-    return places.map((path) => ({ kind: 'http', method, path, websocket: upgrades, content }) as const);
+    return places.map(
+      (path) => ({ kind: 'http', method, path, websocket: upgrades, content }) as const,
+    );
   });
 }
 
@@ -64,7 +68,10 @@ export function atomText(atom: Atom): string {
     case 'connection':
       return 'a connection, unseen inside';
     case 'http':
-      return `${atom.method === EVERY ? 'every method' : atom.method} ${atom.path}${atom.websocket ? ' and WebSocket' : ''}`;
+      return (
+        `${atom.method === EVERY ? 'every method' : atom.method} ` +
+        `${atom.path}${atom.websocket ? ' and WebSocket' : ''}`
+      );
     case 'call':
       return `call ${atom.service}/${atom.method}`;
     case 'tool':
@@ -76,7 +83,12 @@ export function atomText(atom: Atom): string {
 }
 
 /** The method of MCP by which a thing is used: a rule about the method is about all of them. */
-const BY_METHOD = Object.freeze({ tool: 'tools/call', prompt: 'prompts/get', resource: 'resources/read', method: '' });
+const BY_METHOD = Object.freeze({
+  tool: 'tools/call',
+  prompt: 'prompts/get',
+  resource: 'resources/read',
+  method: '',
+});
 
 /** Whether `a` includes everything that `b` is. */
 export function includes(a: Atom, b: Atom): boolean {
@@ -89,9 +101,11 @@ export function includes(a: Atom, b: Atom): boolean {
       (a.content || !b.content) &&
       pathIncludes(a.path, b.path)
     );
-  if (a.kind === 'call') return b.kind === 'call' && same(a.service, b.service) && same(a.method, b.method);
+  if (a.kind === 'call')
+    return b.kind === 'call' && same(a.service, b.service) && same(a.method, b.method);
   if (a.kind === 'connection' || !('name' in b)) return a.kind === b.kind;
-  if (a.kind === b.kind) return a.kind === 'resource' ? resourceIncludes(a.name, b.name) : same(a.name, b.name);
+  if (a.kind === b.kind)
+    return a.kind === 'resource' ? resourceIncludes(a.name, b.name) : same(a.name, b.name);
   // Resources are used by several methods: no one of them includes a resource.
   return a.kind === 'method' && b.kind !== 'resource' && BY_METHOD[b.kind] === a.name;
 }
@@ -99,8 +113,10 @@ export function includes(a: Atom, b: Atom): boolean {
 /** Whether something is both. */
 export function meets(a: Atom, b: Atom): boolean {
   if (a.kind === 'all' || b.kind === 'all') return true;
-  if (a.kind === 'http' && b.kind === 'http') return either(a.method, b.method) && pathsMeet(a.path, b.path);
-  if (a.kind === 'call' && b.kind === 'call') return either(a.service, b.service) && either(a.method, b.method);
+  if (a.kind === 'http' && b.kind === 'http')
+    return either(a.method, b.method) && pathsMeet(a.path, b.path);
+  if (a.kind === 'call' && b.kind === 'call')
+    return either(a.service, b.service) && either(a.method, b.method);
   if (!('name' in a) || !('name' in b)) return a.kind === b.kind;
   if (a.kind === 'resource' && b.kind === 'resource')
     return resourceIncludes(a.name, b.name) || resourceIncludes(b.name, a.name);

@@ -1,4 +1,7 @@
-/** Whether what surrounds the rules of a destination has been loosened: where it leads, who must answer, what is sent along. Keys that nobody thought of count. */
+/**
+ * Whether what surrounds the rules of a destination has been loosened: where it leads, who must
+ * answer, what is sent along. Keys that nobody thought of count.
+ */
 import type { Destination } from '../model/destination.ts';
 
 /** Looked at by lib/policy/review/access-paths-diff.ts, or without a say in what is permitted. */
@@ -26,7 +29,8 @@ export function loosened(before: Destination, after: Destination): string | unde
   const tls = tlsLoosened(before, after);
   if (tls !== undefined) return tls;
   if (before.mode === 'enforce' && after.mode === 'report') return 'its rules were enforced';
-  if (after.cidrs.some((range) => !before.cidrs.includes(range))) return 'its upstream.cidrs were fewer';
+  if (after.cidrs.some((range) => !before.cidrs.includes(range)))
+    return 'its upstream.cidrs were fewer';
   const mcp = mcpLoosened(before, after);
   if (mcp !== undefined) return mcp;
   for (const [key, value] of Object.entries(after)) {
@@ -41,7 +45,8 @@ function tlsLoosened({ tls: old }: Destination, { tls }: Destination): string | 
   if (old.mode !== tls.mode) return `its tls.mode was ${old.mode}`;
   const added = tls.peers.find(({ text }) => !old.peers.some((one) => one.text === text));
   if (added !== undefined) return `${added.text} was not among its peers`;
-  if (old.serverName !== tls.serverName) return `its tls.serverName was ${old.serverName ?? 'that of the host'}`;
+  if (old.serverName !== tls.serverName)
+    return `its tls.serverName was ${old.serverName ?? 'that of the host'}`;
   if (written(old.roots) !== written(tls.roots)) return 'its tls.roots were others';
   if (tls.insecure && !old.insecure) return 'it was not insecure';
   return old.intercept && !tls.intercept ? 'it was intercepted' : undefined;
@@ -50,12 +55,16 @@ function tlsLoosened({ tls: old }: Destination, { tls }: Destination): string | 
 function mcpLoosened({ mcp: old }: Destination, { mcp }: Destination): string | undefined {
   if (mcp === undefined || old === undefined) return undefined;
   const endpoints = [...old.endpoints].toSorted(byText).join(', ');
-  if ([...mcp.endpoints].toSorted(byText).join(', ') !== endpoints) return `its mcp.endpoints were ${endpoints}`;
+  if ([...mcp.endpoints].toSorted(byText).join(', ') !== endpoints)
+    return `its mcp.endpoints were ${endpoints}`;
   const asks = [...mcp.serverRequests].find((method) => !old.serverRequests.has(method));
   if (asks !== undefined) return `its server could not ask for ${asks}`;
-  const host = mcp.elicitationHosts.find(({ text }) => !old.elicitationHosts.some((one) => one.text === text));
+  const host = mcp.elicitationHosts.find(
+    ({ text }) => !old.elicitationHosts.some((one) => one.text === text),
+  );
   if (host !== undefined) return `its server could not send users to ${host.text}`;
-  if (mcp.clientInfo === 'pass' && old.clientInfo !== 'pass') return 'its server was not told who the client is';
+  if (mcp.clientInfo === 'pass' && old.clientInfo !== 'pass')
+    return 'its server was not told who the client is';
   const meta = [...mcp.meta].find((name) => !old.meta.has(name));
   if (meta !== undefined) return `${meta} of _meta did not pass`;
   const pin = [...old.pins].find(([tool, digest]) => mcp.pins.get(tool) !== digest);
@@ -77,7 +86,9 @@ function shown(value: unknown): string {
 function written(value: unknown): string {
   return (
     JSON.stringify(value, (_, one: unknown) => {
-      return one instanceof Set || one instanceof Map ? Array.from(one, written).toSorted(byText) : one;
+      return one instanceof Set || one instanceof Map
+        ? Array.from(one, written).toSorted(byText)
+        : one;
     }) ?? 'undefined'
   );
 }

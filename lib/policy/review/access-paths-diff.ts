@@ -1,21 +1,25 @@
 /**
- * What a change of policy opens and what it closes. The names that can be asked for fall into regions, each of which the old and the new policy give to one destination;
- * within a region a permission is opened when nothing of the old policy includes it, and everything that leads there, proves the peer or is sent along is as it was or
- * stricter. Renaming documents and rules opens nothing; where in doubt, it is opened.
+ * What a change of policy opens and what it closes. The names that can be asked for fall into
+ * regions, each of which the old and the new policy give to one destination; within a region a
+ * permission is opened when nothing of the old policy includes it, and everything that leads there,
+ * proves the peer or is sent along is as it was or stricter. Renaming documents and rules opens
+ * nothing; where in doubt, it is opened.
  */
-import { atomsOf, atomText, includes, meets } from '../protocols/permissions.ts';
 import type { HostPattern } from '../../net/host.ts';
-import type { Destination, Policy, Rule } from '../model/destination.ts';
+import type { Destination } from '../model/destination.ts';
+import type { Policy } from '../model/policy.ts';
+import type { Rule } from '../model/rule.ts';
+import { atomText, atomsOf, includes, meets } from '../protocols/permissions.ts';
+import { loosened } from './access-paths-context.ts';
 import {
-  entriesOf,
-  permissionsOf,
-  purposesOf,
-  purposeText,
   type Permission,
   type Purpose,
   type Setting,
+  entriesOf,
+  permissionsOf,
+  purposeText,
+  purposesOf,
 } from './access-paths.ts';
-import { loosened } from './access-paths-context.ts';
 
 export interface PathChange {
   readonly destination: string;
@@ -49,11 +53,18 @@ function openedBy(before: Side, after: Side): readonly PathChange[] {
     for (const [host, port] of regionsOf(destination, before.policy, after.policy)) {
       const owner = before.policy.find(representative(host), port);
       for (const permission of permissionsIn(destination, after)) {
-        const why = objection(permission, { destination, side: after }, { destination: owner, side: before });
+        const why = objection(
+          permission,
+          { destination, side: after },
+          { destination: owner, side: before },
+        );
         if (why === undefined) continue;
         const what = atomText(permission.atom);
         const key = JSON.stringify([destination.name, what, permission.action, why]);
-        found.set(key, merged(found.get(key), { destination, host, port, what, action: permission.action, why }));
+        found.set(
+          key,
+          merged(found.get(key), { destination, host, port, what, action: permission.action, why }),
+        );
       }
     }
   }
@@ -66,7 +77,10 @@ interface One extends Pick<PathChange, 'what' | 'action' | 'why'> {
   readonly port: number;
 }
 
-function merged(known: PathChange | undefined, { destination, host, port, ...rest }: One): PathChange {
+function merged(
+  known: PathChange | undefined,
+  { destination, host, port, ...rest }: One,
+): PathChange {
   return {
     destination: destination.name,
     hosts: [...new Set([...(known?.hosts ?? []), host])],
@@ -78,18 +92,31 @@ function merged(known: PathChange | undefined, { destination, host, port, ...res
 
 function permissionsIn(destination: Destination, { policy, setting }: Side): readonly Permission[] {
   if (entriesOf(destination, setting).length === 0) return [];
-  return permissionsOf(destination).filter(({ action }) => purposesOf(policy, destination, action)?.length !== 0);
+  return permissionsOf(destination).filter(
+    ({ action }) => purposesOf(policy, destination, action)?.length !== 0,
+  );
 }
 
-/** Host patterns and ports of a destination, with those of the old policy that lie inside of its wildcards and that it answers for itself. */
-function* regionsOf(destination: Destination, before: Policy, after: Policy): Generator<readonly [string, number]> {
+/**
+ * Host patterns and ports of a destination, with those of the old policy that lie inside of its
+ * wildcards and that it answers for itself.
+ */
+function* regionsOf(
+  destination: Destination,
+  before: Policy,
+  after: Policy,
+): Generator<readonly [string, number]> {
   const inside = destination.hosts.some(({ kind }) => kind === 'wildcard')
     ? before.destinations.flatMap(({ hosts }) => hosts)
     : [];
   for (const pattern of destination.hosts) {
-    const regions = new Set([pattern.text, ...inside.filter((one) => isWithin(one, pattern)).map(({ text }) => text)]);
+    const regions = new Set([
+      pattern.text,
+      ...inside.filter((one) => isWithin(one, pattern)).map(({ text }) => text),
+    ]);
     for (const port of destination.ports)
-      for (const host of regions) if (after.find(representative(host), port) === destination) yield [host, port];
+      for (const host of regions)
+        if (after.find(representative(host), port) === destination) yield [host, port];
   }
 }
 
@@ -97,7 +124,10 @@ function isWithin(inner: HostPattern, { kind, host }: HostPattern): boolean {
   return kind === 'wildcard' && inner.host.endsWith(`.${host}`);
 }
 
-/** A name of the region that no narrower pattern has: its first label is none that a pattern can hold. */
+/**
+ * A name of the region that no narrower pattern has: its first label is none that a pattern can
+ * hold.
+ */
 function representative(host: string): string {
   return host.startsWith('*.') ? `\u0000${host.slice(1)}` : host.replace(/^\[|\]$/g, '');
 }
@@ -127,20 +157,34 @@ function objection(
   );
 }
 
-function purposeChange({ action }: Permission, now: Place<Destination>, then: Place<Destination>): string | undefined {
+function purposeChange(
+  { action }: Permission,
+  now: Place<Destination>,
+  then: Place<Destination>,
+): string | undefined {
   const old = purposesOf(then.side.policy, then.destination, action);
   const purposes = purposesOf(now.side.policy, now.destination, action);
   if (old === undefined) return undefined;
   if (purposes === undefined) return 'it needed a task';
   const more = purposes.filter((one) => !old.some((each) => isWider(each, one)));
-  return more.length === 0 ? undefined : `tasks for ${more.map(purposeText).join(', ')} had no grant for it`;
+  return more.length === 0
+    ? undefined
+    : `tasks for ${more.map(purposeText).join(', ')} had no grant for it`;
 }
 
 function isWider(old: Purpose, { purpose, stepUp, when }: Purpose): boolean {
-  return old.purpose === purpose && (!old.stepUp || stepUp) && (old.when === undefined || old.when === when);
+  return (
+    old.purpose === purpose &&
+    (!old.stepUp || stepUp) &&
+    (old.when === undefined || old.when === when)
+  );
 }
 
-function ruleChange(permission: Permission, now: Place<Destination>, then: Place<Destination>): string | undefined {
+function ruleChange(
+  permission: Permission,
+  now: Place<Destination>,
+  then: Place<Destination>,
+): string | undefined {
   const old = permissionsIn(then.destination, then.side);
   const about = old.filter(({ atom }) => includes(atom, permission.atom));
   if (about.length === 0) return 'no rule allowed it';
@@ -150,9 +194,13 @@ function ruleChange(permission: Permission, now: Place<Destination>, then: Place
   const equal = (a: string | undefined, b: string | undefined): boolean =>
     a === b && !(ranked && a?.includes('rank(') === true);
   const action = about.filter((one) => one.action === permission.action);
-  if (action.length === 0) return `it was ${[...new Set(about.map((one) => one.action))].join(', ')}`;
-  if (!action.some(({ when }) => when === undefined || equal(when, permission.when))) return 'it had another condition';
-  const denied = denies(then.destination).filter((rule) => atomsOf(rule).some((atom) => meets(atom, permission.atom)));
+  if (action.length === 0)
+    return `it was ${[...new Set(about.map((one) => one.action))].join(', ')}`;
+  if (!action.some(({ when }) => when === undefined || equal(when, permission.when)))
+    return 'it had another condition';
+  const denied = denies(then.destination).filter((rule) =>
+    atomsOf(rule).some((atom) => meets(atom, permission.atom)),
+  );
   const gone = denied.find((rule) => !stillDenied(rule, denies(now.destination), equal));
   return gone === undefined ? undefined : `rule ${gone.name} denied a part of it`;
 }

@@ -1,11 +1,15 @@
 /**
- * Every access path that a policy can ever permit: who we are, by which way in, to which destination, for what, as which action, over which data class, with which
- * credential, for which tasks. Conditions and deny rules stand beside a path as what narrows it: they may or may not hold, so the list is never too short.
+ * Every access path that a policy can ever permit: who we are, by which way in, to which
+ * destination, for what, as which action, over which data class, with which credential, for which
+ * tasks. Conditions and deny rules stand beside a path as what narrows it: they may or may not
+ * hold, so the list is never too short.
  */
-import { atomsOf, atomText, includes, meets, type Atom } from '../protocols/permissions.ts';
+import { HTTPS_PORT, carriesRequests, matrixRow } from '../model/access-matrix.ts';
+import type { Destination } from '../model/destination.ts';
 import type { EntryPoint } from '../model/facts.ts';
-import { carriesRequests, HTTPS_PORT, matrixRow } from '../model/access-matrix.ts';
-import type { Destination, Policy, Rule } from '../model/destination.ts';
+import type { Policy } from '../model/policy.ts';
+import type { Rule } from '../model/rule.ts';
+import { type Atom, atomText, atomsOf, includes, meets } from '../protocols/permissions.ts';
 
 /** What the policy alone does not say. */
 export interface Setting {
@@ -58,7 +62,10 @@ export interface Purpose {
 
 /** In words: `triage (after a step-up)`. */
 export function purposeText({ purpose, stepUp, when }: Purpose): string {
-  const notes = [...(stepUp ? ['after a step-up'] : []), ...(when === undefined ? [] : [`when ${when}`])];
+  const notes = [
+    ...(stepUp ? ['after a step-up'] : []),
+    ...(when === undefined ? [] : [`when ${when}`]),
+  ];
   return notes.length === 0 ? purpose : `${purpose} (${notes.join(', ')})`;
 }
 
@@ -66,7 +73,10 @@ export function pathsOf(policy: Policy, setting: Setting): readonly AccessPath[]
   return policy.destinations.flatMap((destination) => {
     const entries = entriesOf(destination, setting);
     if (entries.length === 0) return [];
-    const groups = Map.groupBy(permissionsOf(destination), ({ rule, action }) => `${rule ?? ''} ${action}`);
+    const groups = Map.groupBy(
+      permissionsOf(destination),
+      ({ rule, action }) => `${rule ?? ''} ${action}`,
+    );
     return Array.from(groups.values()).flatMap((permissions) => {
       const [first] = permissions;
       const purposes = first && purposesOf(policy, destination, first.action);
@@ -79,7 +89,11 @@ export function pathsOf(policy: Policy, setting: Setting): readonly AccessPath[]
 
 type Rest = Pick<AccessPath, 'identity' | 'entries' | 'purposes'>;
 
-function pathOf(destination: Destination, permissions: readonly Permission[], rest: Rest): AccessPath {
+function pathOf(
+  destination: Destination,
+  permissions: readonly Permission[],
+  rest: Rest,
+): AccessPath {
   const { name, hosts, ports, tls, upstream, dataClass, credential, rules } = destination;
   const [first] = permissions;
   const denies = rules.filter(({ effect }) => effect === 'deny');
@@ -103,7 +117,13 @@ function pathOf(destination: Destination, permissions: readonly Permission[], re
   };
 }
 
-const ENTRIES: readonly EntryPoint[] = Object.freeze(['forward', 'connect', 'intercept', 'cleartext', 'listener']);
+const ENTRIES: readonly EntryPoint[] = Object.freeze([
+  'forward',
+  'connect',
+  'intercept',
+  'cleartext',
+  'listener',
+]);
 
 /** Ways in by which the destination is served. */
 export function entriesOf(destination: Destination, { forward }: Setting): readonly EntryPoint[] {
@@ -122,16 +142,25 @@ export function permissionsOf(destination: Destination): readonly Permission[] {
   const { protocol, tls, rules, action, mode } = destination;
   const none = { rule: undefined, when: undefined };
   if (protocol === 'tcp' || tls.mode === 'passthrough') {
-    return [{ atom: { kind: 'connection' }, action, rule: undefined, when: destination.when?.text }];
+    return [
+      { atom: { kind: 'connection' }, action, rule: undefined, when: destination.when?.text },
+    ];
   }
   if (mode === 'report') return [{ atom: { kind: 'all' }, action: EVERY_ACTION, ...none }];
-  const gone = rules.filter(({ effect, when }) => effect === 'deny' && when === undefined).flatMap(atomsOf);
+  const gone = rules
+    .filter(({ effect, when }) => effect === 'deny' && when === undefined)
+    .flatMap(atomsOf);
   return rules
     .filter(({ effect }) => effect === 'allow')
     .flatMap((rule) =>
       atomsOf(rule)
         .filter((atom) => !gone.some((deny) => includes(deny, atom)))
-        .map((atom) => ({ atom, action: rule.action ?? '', rule: rule.name, when: rule.when?.text })),
+        .map((atom) => ({
+          atom,
+          action: rule.action ?? '',
+          rule: rule.name,
+          when: rule.when?.text,
+        })),
     );
 }
 
@@ -139,10 +168,17 @@ export function permissionsOf(destination: Destination): readonly Permission[] {
 const EVERY_ACTION = 'any';
 
 /** Purposes for which a task may be granted it; undefined: no task is needed. */
-export function purposesOf(policy: Policy, destination: Destination, action: string): readonly Purpose[] | undefined {
+export function purposesOf(
+  policy: Policy,
+  destination: Destination,
+  action: string,
+): readonly Purpose[] | undefined {
   if (destination.task === 'optional') return undefined;
   const purposes: Purpose[] = [];
-  for (const [purpose, { destinations, dataClasses, actions, stepUp, when }] of policy.taskPolicies) {
+  for (const [
+    purpose,
+    { destinations, dataClasses, actions, stepUp, when },
+  ] of policy.taskPolicies) {
     if (!destinations.has(destination.name) || !dataClasses.has(destination.dataClass)) continue;
     const now = action === EVERY_ACTION || actions.has(action);
     const later = !now && stepUp.some((one) => one.actions.has(action));

@@ -1,20 +1,23 @@
 /**
- * A call as the person sees it who is to approve it: what would be sent, and nothing that the agent says about it.
- * Rules:
- * - bounded: long texts and long content are cut, and what is left out is named with its size; it is part of what is
- *   approved all the same (lib/policy/decision/call-digest.ts);
+ * A call as the person sees it who is to approve it: what would be sent, and nothing that the agent
+ * says about it. Rules:
+ * - bounded: long texts and long content are cut, and what is left out is named with its size; it
+ *   is part of what is approved all the same (lib/policy/decision/call-digest.ts);
  * - redacted: values of names that secrets travel under are not shown;
  * - no text can steer a terminal, break a line, or turn the direction of what is read.
  */
-import type { Content, Facts, FieldLines, HttpFacts } from '../model/facts.ts';
+import type { Fields } from '../../http/message.ts';
+import { parseJson } from '../../schema/json-reader.ts';
+import { type Json, JsonNumber, type JsonObject, isObject } from '../../schema/json.ts';
+import { boundFields, readingOf } from '../decision/call-digest.ts';
+import type { Content, Facts, HttpFacts } from '../model/facts.ts';
 import { SECRET_FIELDS } from '../model/judged-fields.ts';
 import { MESSAGE_PREFIX } from '../protocols/grpc.ts';
-import { isObject, JsonNumber, type Json, type JsonObject } from '../../schema/json.ts';
-import { parseJson } from '../../schema/json-reader.ts';
-import { boundFields, readingOf } from '../decision/call-digest.ts';
 
 export interface CallView {
-  /** Of HTTP; of MCP that of the message. undefined for a connection in which no request is seen. */
+  /**
+   * Of HTTP; of MCP that of the message. undefined for a connection in which no request is seen.
+   */
   readonly method: string | undefined;
   readonly host: string;
   readonly port: number;
@@ -36,8 +39,16 @@ export interface CallView {
   readonly leftOut: readonly string[];
 }
 
-/** Characters: of one text, of all JSON or content together; and members of a list or an object, pairs of a query. */
-export const VIEW_LIMITS = Object.freeze({ text: 1024, content: 16_384, members: 100, parsed: 65_536 });
+/**
+ * Characters: of one text, of all JSON or content together; and members of a list or an object,
+ * pairs of a query.
+ */
+export const VIEW_LIMITS = Object.freeze({
+  text: 1024,
+  content: 16_384,
+  members: 100,
+  parsed: 65_536,
+});
 
 export function callView(facts: Facts): CallView {
   const shown = new Shown();
@@ -82,13 +93,19 @@ const APART: ReadonlySet<string> = new Set(['name', 'uri', 'arguments', '_meta']
 const SECRET =
   /pass(?:word|wd|phrase|code)|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|authorization|credential|cookie|session|signature|jwt|bearer|^(?:pin|otp|cvv|cvc|sig|key|auth)$/i;
 
-const ASSIGNED = /([\w-]{1,64})(["']?\s{0,8}[:=]\s{0,8})("[^"\n]*"|(?:bearer |basic )?[^\s,;&"'}]+)/gi;
+const ASSIGNED =
+  /([\w-]{1,64})(["']?\s{0,8}[:=]\s{0,8})("[^"\n]*"|(?:bearer |basic )?[^\s,;&"'}]+)/gi;
 
-/** What steers a terminal or a reader's eye: control, format, private and unassigned characters, line separators. */
+/**
+ * What steers a terminal or a reader's eye: control, format, private and unassigned characters,
+ * line separators.
+ */
 const STEERING = /[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
 function visible(text: string): string {
-  return text.replace(STEERING, (one) => (one === '\n' ? '\\n' : `\\u{${(one.codePointAt(0) ?? 0).toString(16)}}`));
+  return text.replace(STEERING, (one) =>
+    one === '\n' ? '\\n' : `\\u{${(one.codePointAt(0) ?? 0).toString(16)}}`,
+  );
 }
 
 class Shown {
@@ -114,7 +131,8 @@ class Shown {
     const parts: string[] = [];
     const before = this.#left;
     this.#write(value, what, parts);
-    if (this.#left <= 0 && before > 0) this.leftOut.push(`what follows in ${what}, over ${before} characters`);
+    if (this.#left <= 0 && before > 0)
+      this.leftOut.push(`what follows in ${what}, over ${before} characters`);
     else if (before <= 0) this.leftOut.push(`all of ${what}`);
     return parts.join('');
   }
@@ -157,7 +175,8 @@ class Shown {
       i += 1;
       const at = `${path}.${this.text(name, `a name in ${path}`)}`;
       this.#put(parts, `${JSON.stringify(visible(name.slice(0, VIEW_LIMITS.text)))}: `);
-      if (SECRET.test(name) && typeof one !== 'boolean' && one !== null) this.#put(parts, this.#secret(one, at));
+      if (SECRET.test(name) && typeof one !== 'boolean' && one !== null)
+        this.#put(parts, this.#secret(one, at));
       else this.#write(one, at, parts);
     }
     this.#more(value.size, path, parts);
@@ -203,21 +222,31 @@ function fieldsOf({ fields }: HttpFacts, shown: Shown): readonly (readonly [stri
   return bound.flatMap((name, i) => {
     const value = bound[i + 1];
     if (i % 2 === 1 || value === undefined) return [];
-    if (!SECRET_FIELDS.has(name)) return [[name, shown.value(name, value, `field ${name}`)] as const];
+    if (!SECRET_FIELDS.has(name))
+      return [[name, shown.value(name, value, `field ${name}`)] as const];
     shown.leftOut.push(`the value of field ${name} (${value.length} characters, redacted)`);
     return [[name, `[redacted: ${value.length} characters]`] as const];
   });
 }
 
-/** Nothing of a message is decoded: without its schema protobuf has no names, and more than one meaning. */
-function messageOf({ bytes, digest }: Content, fields: FieldLines, shown: Shown): void {
+/**
+ * Nothing of a message is decoded: without its schema protobuf has no names, and more than one
+ * meaning.
+ */
+function messageOf({ bytes, digest }: Content, fields: Fields, shown: Shown): void {
   const encoding = bytes[0] === 1 ? fields[fields.indexOf('grpc-encoding') + 1] : undefined;
   const packed = encoding === undefined ? '' : `, compressed (${visible(encoding.slice(0, 32))})`;
   const size = Math.max(0, bytes.length - MESSAGE_PREFIX);
-  shown.leftOut.push(`the message, which is not decoded: ${size} bytes${packed}; SHA-256 of the content ${digest}`);
+  shown.leftOut.push(
+    `the message, which is not decoded: ${size} bytes${packed}; SHA-256 of the content ${digest}`,
+  );
 }
 
-function contentOf(facts: Facts, { content, fields }: HttpFacts, shown: Shown): { readonly body?: string } {
+function contentOf(
+  facts: Facts,
+  { content, fields }: HttpFacts,
+  shown: Shown,
+): { readonly body?: string } {
   switch (readingOf(facts)) {
     case 'never':
     case 'answer':
@@ -240,7 +269,9 @@ function contentOf(facts: Facts, { content, fields }: HttpFacts, shown: Shown): 
   const at = fields.indexOf('content-type');
   const type = at < 0 ? '' : (fields[at + 1] ?? '');
   if (fields.includes('content-encoding') || !isText(bytes)) {
-    shown.leftOut.push(`the content, which is no text: ${bytes.length} bytes with SHA-256 ${digest}`);
+    shown.leftOut.push(
+      `the content, which is no text: ${bytes.length} bytes with SHA-256 ${digest}`,
+    );
     return {};
   }
   const json = /json/i.test(type);
@@ -257,7 +288,12 @@ function contentOf(facts: Facts, { content, fields }: HttpFacts, shown: Shown): 
   }
   if (/^application\/x-www-form-urlencoded/i.test(type)) {
     const pairs = queryOf(`?${bytes.toString('utf8')}`, shown);
-    return { body: shown.content(pairs.map(([name, value]) => `${name}=${value}`).join(' & '), 'the content') };
+    return {
+      body: shown.content(
+        pairs.map(([name, value]) => `${name}=${value}`).join(' & '),
+        'the content',
+      ),
+    };
   }
   return { body: shown.content(withoutSecrets(bytes.toString('utf8'), shown), 'the content') };
 }
@@ -266,7 +302,9 @@ function contentOf(facts: Facts, { content, fields }: HttpFacts, shown: Shown): 
 function withoutSecrets(text: string, shown: Shown): string {
   return text.replace(ASSIGNED, (all, name: string, between: string, value: string) => {
     if (!SECRET.test(name)) return all;
-    shown.leftOut.push(`the value of ${visible(name)} in the content (${value.length} characters, redacted)`);
+    shown.leftOut.push(
+      `the value of ${visible(name)} in the content (${value.length} characters, redacted)`,
+    );
     return `${name}${between}[redacted: ${value.length} characters]`;
   });
 }

@@ -1,6 +1,9 @@
-/** Which rules decided something in a set of decisions, and which did not: what a test of policy has not touched may be wrong. */
-import type { Decision } from '../model/facts.ts';
-import type { Policy } from '../model/destination.ts';
+/**
+ * Which rules decided something in a set of decisions, and which did not: what a test of policy has
+ * not touched may be wrong.
+ */
+import type { Decision } from '../model/decision.ts';
+import type { Policy } from '../model/policy.ts';
 
 export interface Coverage {
   readonly rules: number;
@@ -11,7 +14,9 @@ export interface Coverage {
 
 export function coverageOf({ destinations }: Policy, decisions: readonly Decision[]): Coverage {
   const seen = new Set(decisions.map(({ destination, rule }) => `${destination?.name}/${rule}`));
-  const all = destinations.flatMap(({ name, rules }) => rules.map((rule) => `${name}/${rule.name}`));
+  const all = destinations.flatMap(({ name, rules }) =>
+    rules.map((rule) => `${name}/${rule.name}`),
+  );
   const missing = all.filter((one) => !seen.has(one));
   return { rules: all.length, covered: all.length - missing.length, missing };
 }

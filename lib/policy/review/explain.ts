@@ -1,14 +1,19 @@
 /**
- * Why a decision is what it is: the decision of decide(), and beside it every rule of the destination in the order in which it is read, with what became of
- * it and of each part of its condition. Nothing here decides; a test holds the two together. No value of a request is in an explanation.
+ * Why a decision is what it is: the decision of decide(), and beside it every rule of the
+ * destination in the order in which it is read, with what became of it and of each part of its
+ * condition. Nothing here decides; a test holds the two together. No value of a request is in an
+ * explanation.
  */
 import type { SpiffeId } from '../../spiffe/id.ts';
-import { trace, type ConditionTrace } from '../conditions/trace.ts';
 import { ConditionContext } from '../conditions/scope.ts';
+import { type ConditionTrace, trace } from '../conditions/trace.ts';
 import { decide, isAbout } from '../decision/decide.ts';
-import { isRequest, type Decision, type Facts, type RequestFacts } from '../model/facts.ts';
-import { matrixRow, type MatrixRow } from '../model/access-matrix.ts';
-import type { Destination, Policy, Rule } from '../model/destination.ts';
+import { type MatrixRow, matrixRow } from '../model/access-matrix.ts';
+import type { Decision } from '../model/decision.ts';
+import type { Destination } from '../model/destination.ts';
+import { type Facts, type RequestFacts, isRequest } from '../model/facts.ts';
+import type { Policy } from '../model/policy.ts';
+import type { Rule } from '../model/rule.ts';
 import { httpMismatch } from '../protocols/http.ts';
 
 /**
@@ -43,11 +48,21 @@ export function explain(policy: Policy, facts: Facts, as?: SpiffeId): Explanatio
   const decision = decide(policy, facts, as);
   const { destination } = decision;
   const row = destination && matrixRow(facts, destination);
-  if (destination === undefined || row?.outcome !== 'request' || !isRequest(facts) || !READ.has(decision.code)) {
+  if (
+    destination === undefined ||
+    row?.outcome !== 'request' ||
+    !isRequest(facts) ||
+    !READ.has(decision.code)
+  ) {
     const condition = READ.has(decision.code) ? conditionOf(destination, facts, as) : undefined;
     return { decision, row, condition, steps: [] };
   }
-  return { decision, row, condition: undefined, steps: stepsOf(destination, facts, { decision, as }) };
+  return {
+    decision,
+    row,
+    condition: undefined,
+    steps: stepsOf(destination, facts, { decision, as }),
+  };
 }
 
 function conditionOf(
@@ -73,7 +88,11 @@ interface Decided {
   readonly as: SpiffeId | undefined;
 }
 
-function stepsOf(destination: Destination, facts: RequestFacts, { decision, as }: Decided): readonly RuleStep[] {
+function stepsOf(
+  destination: Destination,
+  facts: RequestFacts,
+  { decision, as }: Decided,
+): readonly RuleStep[] {
   const context = (): ConditionContext => new ConditionContext(facts, destination, as);
   let decided = false;
   return inOrder(destination).map((rule) => {
@@ -82,16 +101,29 @@ function stepsOf(destination: Destination, facts: RequestFacts, { decision, as }
     const condition = rule.when && trace(rule.when, context);
     decided = rule.name === decision.rule;
     if (decided) return step(rule, 'decides', undefined, condition);
-    return step(rule, condition?.answer === 'false' ? 'holds not' : 'no answer', condition?.answer, condition);
+    return step(
+      rule,
+      condition?.answer === 'false' ? 'holds not' : 'no answer',
+      condition?.answer,
+      condition,
+    );
   });
 }
 
 /** The rules in the order in which they are read. */
 export function inOrder({ rules }: Destination): readonly Rule[] {
-  return [...rules.filter(({ effect }) => effect === 'deny'), ...rules.filter(({ effect }) => effect === 'allow')];
+  return [
+    ...rules.filter(({ effect }) => effect === 'deny'),
+    ...rules.filter(({ effect }) => effect === 'allow'),
+  ];
 }
 
-function step({ name, effect }: Rule, outcome: RuleOutcome, why?: string, condition?: ConditionTrace): RuleStep {
+function step(
+  { name, effect }: Rule,
+  outcome: RuleOutcome,
+  why?: string,
+  condition?: ConditionTrace,
+): RuleStep {
   return { rule: name, effect, outcome, why: outcome === 'holds not' ? undefined : why, condition };
 }
 

@@ -1,6 +1,9 @@
-/** A task that is only supposed, for tests of policy: granted the whole ceiling of its purpose, or everything where no TaskPolicy has the purpose. */
-import type { Elevation, Grant, TaskFacts } from '../decision/grant.ts';
-import type { Policy } from '../model/destination.ts';
+/**
+ * A task that is only supposed, for tests of policy: granted the whole ceiling of its purpose, or
+ * everything where no TaskPolicy has the purpose.
+ */
+import type { Elevation, Grant, TaskFacts } from '../model/grant.ts';
+import type { Policy } from '../model/policy.ts';
 
 export type SupposedTask = Pick<
   TaskFacts,
@@ -12,7 +15,14 @@ export type SupposedTask = Pick<
 
 export function supposedTask({ elevated, ...task }: SupposedTask, policy: Policy): TaskFacts {
   const elevations = elevated.map((action): Elevation => {
-    return { id: 'supposed', action, destination: '', rule: undefined, digest: undefined, supposed: true };
+    return {
+      id: 'supposed',
+      action,
+      destination: '',
+      rule: undefined,
+      digest: undefined,
+      supposed: true,
+    };
   });
   return {
     ...task,
@@ -36,8 +46,17 @@ function grantOf(purpose: string, { taskPolicies, destinations }: Policy): Grant
     };
   }
   const { actions, stepUp, uses, dataClasses } = ceiling;
-  const later = stepUp.flatMap((one) => Array.from(one.actions, (action) => [action, one] as const));
-  return { purpose, destinations: ceiling.destinations, actions, stepUp: new Map(later), dataClasses, uses };
+  const later = stepUp.flatMap((one) =>
+    Array.from(one.actions, (action) => [action, one] as const),
+  );
+  return {
+    purpose,
+    destinations: ceiling.destinations,
+    actions,
+    stepUp: new Map(later),
+    dataClasses,
+    uses,
+  };
 }
 
 function actionsOf({ rules, action }: Policy['destinations'][number]): readonly string[] {

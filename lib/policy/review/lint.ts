@@ -1,14 +1,16 @@
 /**
- * What loads and is still likely a mistake: rules that can never decide, conditions that are always the same, destinations that nothing reaches. Warnings: a policy with
- * them decides as it says.
+ * What loads and is still likely a mistake: rules that can never decide, conditions that are always
+ * the same, destinations that nothing reaches. Warnings: a policy with them decides as it says.
  */
-import { atomsOf, includes, type Atom } from '../protocols/permissions.ts';
-import { constantOf } from '../conditions/trace.ts';
 import { ConditionContext } from '../conditions/scope.ts';
+import { constantOf } from '../conditions/trace.ts';
+import type { Destination } from '../model/destination.ts';
 import type { Facts } from '../model/facts.ts';
-import type { Destination, Policy, Rule } from '../model/destination.ts';
+import type { Policy } from '../model/policy.ts';
+import type { Rule } from '../model/rule.ts';
+import { type Atom, atomsOf, includes } from '../protocols/permissions.ts';
+import { type Setting, entriesOf, purposesOf } from './access-paths.ts';
 import { leaks } from './lint-flows.ts';
-import { entriesOf, purposesOf, type Setting } from './access-paths.ts';
 
 /** By what they are called in output; docs/policy.md explains each. */
 export type LintCode =
@@ -47,23 +49,43 @@ function ofDestination({ name, at }: Destination, said: Said): LintFinding {
   return { ...said, at, about: `destination ${name}` };
 }
 
-function unreachable(destination: Destination, policy: Policy, setting: Setting): readonly LintFinding[] {
+function unreachable(
+  destination: Destination,
+  policy: Policy,
+  setting: Setting,
+): readonly LintFinding[] {
   const code = 'dead-destination';
   if (entriesOf(destination, setting).length === 0) {
-    const message = 'nothing leads to it: there is no forward proxy that serves it, and it has no listen';
-    return [ofDestination(destination, { code, message, fix: 'write listen, or forward in the Sidecar document' })];
+    const message =
+      'nothing leads to it: there is no forward proxy that serves it, and it has no listen';
+    return [
+      ofDestination(destination, {
+        code,
+        message,
+        fix: 'write listen, or forward in the Sidecar document',
+      }),
+    ];
   }
   const { rules, action } = destination;
   const actions = rules.length === 0 ? [action] : rules.flatMap((rule) => rule.action ?? []);
-  if (actions.length === 0 || actions.some((one) => purposesOf(policy, destination, one)?.length !== 0)) return [];
+  if (
+    actions.length === 0 ||
+    actions.some((one) => purposesOf(policy, destination, one)?.length !== 0)
+  )
+    return [];
   const message = 'it is for tasks alone, and no TaskPolicy lets a task do anything there';
   return [
-    ofDestination(destination, { code, message, fix: 'name it in a TaskPolicy, with its data class and an action' }),
+    ofDestination(destination, {
+      code,
+      message,
+      fix: 'name it in a TaskPolicy, with its data class and an action',
+    }),
   ];
 }
 
 /** Names that anybody can point at any address (facts of DNS services, not of an attack). */
-const REBINDING = /(?:^|\.)(?:nip\.io|sslip\.io|xip\.io|localtest\.me|lvh\.me|traefik\.me|vcap\.me|lacolhost\.com)$/;
+const REBINDING =
+  /(?:^|\.)(?:nip\.io|sslip\.io|xip\.io|localtest\.me|lvh\.me|traefik\.me|vcap\.me|lacolhost\.com)$/;
 
 function rebinding(destination: Destination): readonly LintFinding[] {
   return destination.hosts
@@ -79,10 +101,19 @@ function rebinding(destination: Destination): readonly LintFinding[] {
 
 function constant(destination: Destination): readonly LintFinding[] {
   const always =
-    destination.when && constantOf(destination.when, new ConditionContext(NOTHING, destination, undefined));
+    destination.when &&
+    constantOf(destination.when, new ConditionContext(NOTHING, destination, undefined));
   if (always === undefined) return [];
-  const message = always ? 'its condition is always true' : 'its condition is always false: nothing is let through';
-  return [ofDestination(destination, { code: 'constant-condition', message, fix: 'remove when, or mend it' })];
+  const message = always
+    ? 'its condition is always true'
+    : 'its condition is always false: nothing is let through';
+  return [
+    ofDestination(destination, {
+      code: 'constant-condition',
+      message,
+      fix: 'remove when, or mend it',
+    }),
+  ];
 }
 
 function flows(destination: Destination, policy: Policy): readonly LintFinding[] {
@@ -90,12 +121,18 @@ function flows(destination: Destination, policy: Policy): readonly LintFinding[]
   if (found === undefined) return [];
   const { rule, ...said } = found;
   return [
-    { code: 'flow-leak', at: destination.at, about: `rule ${rule.name} of destination ${destination.name}`, ...said },
+    {
+      code: 'flow-leak',
+      at: destination.at,
+      about: `rule ${rule.name} of destination ${destination.name}`,
+      ...said,
+    },
   ];
 }
 
 function ruleFindings(destination: Destination, rule: Rule): readonly LintFinding[] {
-  const value = rule.when && constantOf(rule.when, new ConditionContext(NOTHING, destination, undefined));
+  const value =
+    rule.when && constantOf(rule.when, new ConditionContext(NOTHING, destination, undefined));
   const say = (said: Said): readonly LintFinding[] => [
     { ...said, at: destination.at, about: `rule ${rule.name} of destination ${destination.name}` },
   ];
@@ -108,7 +145,11 @@ function ruleFindings(destination: Destination, rule: Rule): readonly LintFindin
   }
   const always =
     value === true
-      ? say({ code: 'constant-condition', message: 'its condition is always true', fix: 'remove when, or mend it' })
+      ? say({
+          code: 'constant-condition',
+          message: 'its condition is always true',
+          fix: 'remove when, or mend it',
+        })
       : [];
   return [...always, ...asText(rule).flatMap(say), ...covered(destination, rule).flatMap(say)];
 }
@@ -116,7 +157,8 @@ function ruleFindings(destination: Destination, rule: Rule): readonly LintFindin
 /** A deny rule that an escape gets past: `%3A` is `:` to most servers, and another text. */
 function asText({ effect, when }: Rule): readonly Said[] {
   if (effect !== 'deny' || when === undefined || !/\brequest\.path\b/.test(when.text)) return [];
-  const message = 'its condition compares request.path as text, in which an escape (%3A for :) is another text';
+  const message =
+    'its condition compares request.path as text, in which an escape (%3A for :) is another text';
   const fix = 'write http.paths, which undoes escapes: {name} stands for a part of a segment';
   return [{ code: 'path-as-text', message, fix }];
 }
@@ -128,7 +170,10 @@ const SLASHED: readonly (readonly [RegExp, string])[] = [
     'npm asks for scoped packages as @scope%2Fname',
   ],
   [/(?:^|[.-])gitlab(?:[.-]|$)/, 'clients of GitLab ask for projects as group%2Fproject'],
-  [/^(?:firebasestorage|storage)\.googleapis\.com$/, 'clients of Cloud Storage ask for objects as folder%2Fname'],
+  [
+    /^(?:firebasestorage|storage)\.googleapis\.com$/,
+    'clients of Cloud Storage ask for objects as folder%2Fname',
+  ],
   [/(?:^|[.-])rabbitmq(?:[.-]|$)/, 'clients of RabbitMQ ask for the first virtual host as %2F'],
 ];
 
@@ -136,12 +181,18 @@ const SLASHED: readonly (readonly [RegExp, string])[] = [
 export function notesOn({ destinations }: Policy): readonly Omit<LintFinding, 'code'>[] {
   return destinations.flatMap((destination) => {
     const { hosts, paths, protocol, tls } = destination;
-    if (protocol !== 'http' || tls.mode === 'passthrough' || paths?.encodedSlash === true) return [];
+    if (protocol !== 'http' || tls.mode === 'passthrough' || paths?.encodedSlash === true)
+      return [];
     const found = SLASHED.find(([names]) => hosts.some(({ host }) => names.test(host)));
     if (found === undefined) return [];
     const fix = 'if it is to pass, write paths: { encodedSlash: keep }';
     return [
-      { at: destination.at, about: `destination ${destination.name}`, message: `${found[1]}, which is refused`, fix },
+      {
+        at: destination.at,
+        about: `destination ${destination.name}`,
+        message: `${found[1]}, which is refused`,
+        fix,
+      },
     ];
   });
 }
@@ -178,13 +229,20 @@ function covered({ rules }: Destination, rule: Rule): readonly Said[] {
     before.filter(({ effect }) => effect === rule.effect),
   );
   if (shadow === undefined) return [];
-  const message = `${rule.effect} ${shadow} before it ${rule.effect === 'allow' ? 'allows' : 'denies'} all that it is about: it never decides`;
+  const message =
+    `${rule.effect} ${shadow} before it ${rule.effect === 'allow' ? 'allows' : 'denies'} all ` +
+    'that it is about: it never decides';
   return [{ code: 'shadowed-rule', message, fix: 'remove it, or move it up' }];
 }
 
-/** The rules without a condition that together include every atom, in words; undefined when they do not. */
+/**
+ * The rules without a condition that together include every atom, in words; undefined when they do
+ * not.
+ */
 function coveringAll(atoms: readonly Atom[], rules: readonly Rule[]): string | undefined {
-  const plain = rules.filter(({ when }) => when === undefined).map((rule) => ({ rule, atoms: atomsOf(rule) }));
+  const plain = rules
+    .filter(({ when }) => when === undefined)
+    .map((rule) => ({ rule, atoms: atomsOf(rule) }));
   const by = new Set<string>();
   for (const atom of atoms) {
     const found = plain.find(({ atoms: wide }) => wide.some((one) => includes(one, atom)));

@@ -1,10 +1,13 @@
 /**
- * From what was refused or only let through to the least that would allow it: rules of exact methods and paths, tools, calls, and destinations that are not listed yet.
- * A segment of a path becomes `*` only where several identifiers were seen in its place. Nothing here is in force: it is for a person to review.
+ * From what was refused or only let through to the least that would allow it: rules of exact
+ * methods and paths, tools, calls, and destinations that are not listed yet. A segment of a path
+ * becomes `*` only where several identifiers were seen in its place. Nothing here is in force: it
+ * is for a person to review.
  */
-import { reachesEndpoint } from '../protocols/mcp-endpoint.ts';
+import type { Destination } from '../model/destination.ts';
 import { CLIENT_METHODS } from '../model/mcp-methods.ts';
-import type { Destination, Policy } from '../model/destination.ts';
+import type { Policy } from '../model/policy.ts';
+import { reachesEndpoint } from '../protocols/mcp-endpoint.ts';
 
 /** One record, as far as it says what was asked for. */
 export interface Observation {
@@ -28,8 +31,17 @@ export interface SuggestedRule {
   readonly action: string;
   readonly about:
     | { readonly http: { readonly methods: readonly string[]; readonly paths: readonly string[] } }
-    | { readonly mcp: Readonly<Record<'tools' | 'prompts' | 'resources' | 'methods', readonly string[]>> }
-    | { readonly grpc: { readonly services: readonly string[]; readonly methods: readonly string[] } };
+    | {
+        readonly mcp: Readonly<
+          Record<'tools' | 'prompts' | 'resources' | 'methods', readonly string[]>
+        >;
+      }
+    | {
+        readonly grpc: {
+          readonly services: readonly string[];
+          readonly methods: readonly string[];
+        };
+      };
 }
 
 export interface SuggestedDestination {
@@ -80,26 +92,38 @@ const CUT = 512;
 
 function unusable(one: Observation, policy: Policy): string | undefined {
   const { destination, rule, host, port, path, entry, method } = one;
-  if (isForeign(one)) return 'a record that the sidecar did not write: its text is of characters that no record has';
+  if (isForeign(one))
+    return 'a record that the sidecar did not write: its text is of characters that no record has';
   const asked = `${method ?? entry} ${path ?? host}`;
   if (destination !== undefined && !policy.byName.has(destination))
     return `destination ${destination} is no longer there`;
   if (destination !== undefined && rule !== undefined) {
-    return `${asked}: rule ${rule} of destination ${destination} denies it, and deny rules win: change that rule if it is to be allowed`;
+    return (
+      `${asked}: rule ${rule} of destination ${destination} denies it, and deny rules win: ` +
+      'change that rule if it is to be allowed'
+    );
   }
-  if (path !== undefined && path.length >= CUT) return `${asked.slice(0, 80)}…: the path is too long for a record`;
-  if (path?.includes('%3B...') === true) return `${asked.slice(0, 80)}: what follows a ; in a path is not recorded`;
-  if (one.resource?.includes('...') === true) return `${one.resource.slice(0, 80)}: not all of this URI is recorded`;
+  if (path !== undefined && path.length >= CUT)
+    return `${asked.slice(0, 80)}…: the path is too long for a record`;
+  if (path?.includes('%3B...') === true)
+    return `${asked.slice(0, 80)}: what follows a ; in a path is not recorded`;
+  if (one.resource?.includes('...') === true)
+    return `${one.resource.slice(0, 80)}: not all of this URI is recorded`;
   if (destination !== undefined) return undefined;
-  if (/^[\d.]+$|:/.test(host)) return `${asked}: ${host} is an address: write its destination yourself`;
-  return HOST.test(host) && port >= 1 && port <= 65_535 ? undefined : `${asked}: ${host} is no host`;
+  if (/^[\d.]+$|:/.test(host))
+    return `${asked}: ${host} is an address: write its destination yourself`;
+  return HOST.test(host) && port >= 1 && port <= 65_535
+    ? undefined
+    : `${asked}: ${host} is no host`;
 }
 
 const HOST = /^[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?$/;
 
 /** A log can be changed: what stands in it goes into documents that people read. */
 function isForeign(one: Observation): boolean {
-  return Object.values(one).some((value) => typeof value === 'string' && !/^[\x20-\x7e]*$/.test(value));
+  return Object.values(one).some(
+    (value) => typeof value === 'string' && !/^[\x20-\x7e]*$/.test(value),
+  );
 }
 
 function rulesOf(destination: Destination, seen: readonly Observation[]): readonly SuggestedRule[] {
@@ -108,7 +132,8 @@ function rulesOf(destination: Destination, seen: readonly Observation[]): readon
     const endpoints = destination.mcp?.endpoints ?? [];
     const beside = seen.filter(
       ({ mcpMethod, tool, prompt, resource, path = '/' }) =>
-        [mcpMethod, tool, prompt, resource].every((one) => one === undefined) && !reachesEndpoint(endpoints, path),
+        [mcpMethod, tool, prompt, resource].every((one) => one === undefined) &&
+        !reachesEndpoint(endpoints, path),
     );
     return named([...mcpRules(seen), ...httpRules(beside)], taken);
   }
@@ -134,7 +159,10 @@ function free(wanted: string, taken: Set<string>): string {
 
 const READS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 
-/** One rule for the paths that were asked for by the same methods of one action: nothing that was not seen is allowed by their combination. */
+/**
+ * One rule for the paths that were asked for by the same methods of one action: nothing that was
+ * not seen is allowed by their combination.
+ */
 function httpRules(seen: readonly Observation[]): readonly Unnamed[] {
   const requests = seen.flatMap(({ method, path }) =>
     method === undefined || path === undefined ? [] : [{ method, path }],
@@ -146,7 +174,10 @@ function httpRules(seen: readonly Observation[]): readonly Unnamed[] {
       byPath.set(key, (byPath.get(key) ?? new Set()).add(method));
     }
   }
-  const groups = Map.groupBy(byPath, ([key, methods]) => `${key.split(' ', 1)[0]} ${sorted(methods).join()}`);
+  const groups = Map.groupBy(
+    byPath,
+    ([key, methods]) => `${key.split(' ', 1)[0]} ${sorted(methods).join()}`,
+  );
   return Array.from(groups, ([key, members]) => {
     const [action = '', methods = ''] = key.split(' ');
     const paths = sorted(members.map(([one]) => one.slice(action.length + 1)));
@@ -165,7 +196,9 @@ function generalised(paths: readonly string[]): ReadonlySet<string> {
   const patterns = new Set<string>();
   for (const [shape, members] of shapes) {
     const [first = ''] = members;
-    const varying = first.split('/').map((_, i) => new Set(members.map((path) => path.split('/')[i])).size > 1);
+    const varying = first
+      .split('/')
+      .map((_, i) => new Set(members.map((path) => path.split('/')[i])).size > 1);
     for (const path of members) {
       const parts = path
         .split('/')
@@ -178,8 +211,11 @@ function generalised(paths: readonly string[]): ReadonlySet<string> {
 
 /** A number, a UUID, or a long text of letters and digits. */
 function isId(segment: string): boolean {
-  if (/^\d+$/.test(segment) || /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(segment)) return true;
-  return /^[\w-]{8,}$/.test(segment) && /\d.*\d/.test(segment) && /^[0-9a-f-]+$|^.{16,}$/i.test(segment);
+  if (/^\d+$/.test(segment) || /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(segment))
+    return true;
+  return (
+    /^[\w-]{8,}$/.test(segment) && /\d.*\d/.test(segment) && /^[0-9a-f-]+$|^.{16,}$/i.test(segment)
+  );
 }
 
 /** A literal star in a pattern. */
@@ -193,7 +229,9 @@ function mcpRules(seen: readonly Observation[]): readonly Unnamed[] {
   // What belongs to every conversation needs no rule of its own.
   const methods = sorted(
     new Set(
-      seen.flatMap(({ mcpMethod = '' }) => (CLIENT_METHODS.get(mcpMethod)?.subject === 'method' ? mcpMethod : [])),
+      seen.flatMap(({ mcpMethod = '' }) =>
+        CLIENT_METHODS.get(mcpMethod)?.subject === 'method' ? mcpMethod : [],
+      ),
     ),
   );
   const [tools, prompts, resources] = [of('tool'), of('prompt'), of('resource')];
@@ -212,12 +250,20 @@ function grpcRules(seen: readonly Observation[]): readonly Unnamed[] {
     const [, service, method] = /^\/([\w.]+)\/(\w+)$/.exec(path ?? '') ?? [];
     return service === undefined || method === undefined ? [] : [{ service, method }];
   });
-  const groups = Map.groupBy(calls, ({ service, method }) => `${isReading(method) ? 'read' : 'write'} ${service}`);
+  const groups = Map.groupBy(
+    calls,
+    ({ service, method }) => `${isReading(method) ? 'read' : 'write'} ${service}`,
+  );
   return Array.from(groups, ([key, members]) => {
     const [action = '', service = ''] = key.split(' ');
     return {
       action,
-      about: { grpc: { services: [service], methods: sorted(new Set(members.map(({ method }) => method))) } },
+      about: {
+        grpc: {
+          services: [service],
+          methods: sorted(new Set(members.map(({ method }) => method))),
+        },
+      },
     };
   });
 }
@@ -226,9 +272,15 @@ function isReading(method: string): boolean {
   return /^(?:Get|List|Watch|Describe|Read|Search|Query|Count|Check)/.test(method);
 }
 
-function destinationsOf(seen: readonly Observation[], policy: Policy): readonly SuggestedDestination[] {
+function destinationsOf(
+  seen: readonly Observation[],
+  policy: Policy,
+): readonly SuggestedDestination[] {
   const taken = new Set(policy.byName.keys());
-  const groups = Map.groupBy(seen, ({ host, entry }) => `${entry === 'connect' ? 'tunnel' : 'plain'} ${host}`);
+  const groups = Map.groupBy(
+    seen,
+    ({ host, entry }) => `${entry === 'connect' ? 'tunnel' : 'plain'} ${host}`,
+  );
   return Array.from(groups, ([key, members]) => {
     const [way, host = ''] = key.split(' ');
     const tunnel = way === 'tunnel';

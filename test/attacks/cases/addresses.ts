@@ -1,8 +1,19 @@
-/** Where a name leads: S2 to S9, S11, S12, T9. The destination has a listed name and no address of its own, so what DNS answers is judged. */
-import { passed, refused, type Attack, type Attempt, type World, CARRIES_NOTHING } from '../case.ts';
+/**
+ * Where a name leads: S2 to S9, S11, S12, T9. The destination has a listed name and no address of
+ * its own, so what DNS answers is judged.
+ */
+import {
+  passed,
+  refused,
+  type Attack,
+  type Attempt,
+  type World,
+  CARRIES_NOTHING,
+} from '../case.ts';
 
 const RESOLVED: World = { resolved: true };
-const answers = (...addresses: string[]): Attempt[] => addresses.map((address) => ({ dns: [[address]] }));
+const answers = (...addresses: string[]): Attempt[] =>
+  addresses.map((address) => ({ dns: [[address]] }));
 const notDialled = refused('address-refused');
 
 const address = (row: string, title: string, ...addresses: string[]): Attack => ({
@@ -41,7 +52,15 @@ export const ADDRESSES: readonly Attack[] = [
     'fd20:ce::254',
   ),
   address('S2', 'loopback', '127.0.0.1', '127.0.0.2', '127.255.255.254', '127.0.0.0', '::1'),
-  address('S2', 'link-local', '169.254.0.0', '169.254.0.1', '169.254.255.255', 'fe80::1', 'febf:ffff::1'),
+  address(
+    'S2',
+    'link-local',
+    '169.254.0.0',
+    '169.254.0.1',
+    '169.254.255.255',
+    'fe80::1',
+    'febf:ffff::1',
+  ),
   address(
     'S2',
     'private, shared and unique-local, whose range nobody wrote',
@@ -59,7 +78,14 @@ export const ADDRESSES: readonly Attack[] = [
   {
     ...address('S2', 'private addresses outside the range that was written'),
     world: { resolved: true, site: { cidrs: ['10.0.0.0/24'] } },
-    attempts: answers('10.96.0.0', '10.0.1.0', '10.1.0.1', '192.168.0.1', '127.0.0.1', '169.254.169.254'),
+    attempts: answers(
+      '10.96.0.0',
+      '10.0.1.0',
+      '10.1.0.1',
+      '192.168.0.1',
+      '127.0.0.1',
+      '169.254.169.254',
+    ),
   },
   address(
     'S3',
@@ -135,17 +161,22 @@ export const ADDRESSES: readonly Attack[] = [
       { dns: [['2606:2800:21f::1', '::ffff:93.184.215.14']] },
     ],
   },
-  ...['127.0.0.1.nip.io', '10-0-0-1.sslip.io', '169-254-169-254.example.com'].map((authority): Attack => ({
-    ...address('S8', `a listed name that carries an address: ${authority}`),
-    world: { resolved: true, site: { hosts: [authority] } },
-    attempts: [
-      { authority, dns: [['127.0.0.1']] },
-      { authority, dns: [['10.0.0.1']] },
-      { authority, dns: [['169.254.169.254']] },
-    ],
-  })),
+  ...['127.0.0.1.nip.io', '10-0-0-1.sslip.io', '169-254-169-254.example.com'].map(
+    (authority): Attack => ({
+      ...address('S8', `a listed name that carries an address: ${authority}`),
+      world: { resolved: true, site: { hosts: [authority] } },
+      attempts: [
+        { authority, dns: [['127.0.0.1']] },
+        { authority, dns: [['10.0.0.1']] },
+        { authority, dns: [['169.254.169.254']] },
+      ],
+    }),
+  ),
   {
-    ...address('S9', 'a name that does not exist, or has no address, is asked for once, absolutely'),
+    ...address(
+      'S9',
+      'a name that does not exist, or has no address, is asked for once, absolutely',
+    ),
     attempts: [{ dns: [] }, { dns: [[]] }],
     expect: refused('upstream-unresolved'),
   },

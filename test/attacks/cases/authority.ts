@@ -2,7 +2,8 @@
 import { ELSEWHERE, passed, refused, type Attack, type Attempt } from '../case.ts';
 import { rule } from '../../support/proxy.ts';
 
-const asked = (...authorities: string[]): Attempt[] => authorities.map((authority) => ({ authority }));
+const asked = (...authorities: string[]): Attempt[] =>
+  authorities.map((authority) => ({ authority }));
 const malformed = refused('malformed');
 
 /** Inside a tunnel both must be its host, so that a difference is another host. */
@@ -15,7 +16,12 @@ export const AUTHORITY: readonly Attack[] = [
   {
     row: 'A3',
     title: 'a later request names another host, and is decided by itself',
-    attempts: asked('evil.example', 'crm.internal.evil.example', 'crm.internal:81', 'other.internal').map((one) => ({
+    attempts: asked(
+      'evil.example',
+      'crm.internal.evil.example',
+      'crm.internal:81',
+      'other.internal',
+    ).map((one) => ({
       ...one,
       after: 'a-good-one',
     })),
@@ -119,7 +125,13 @@ export const AUTHORITY: readonly Attack[] = [
   {
     row: 'A6',
     title: 'one trailing dot and upper case are the same host, and the canonical one is sent',
-    attempts: asked('crm.internal.', 'CRM.INTERNAL', 'Crm.Internal.', 'crm.internal:80', 'cRm.internal.:80'),
+    attempts: asked(
+      'crm.internal.',
+      'CRM.INTERNAL',
+      'Crm.Internal.',
+      'crm.internal:80',
+      'cRm.internal.:80',
+    ),
     expect: passed({ host: 'crm.internal', unsent: [/^host: .*(\.$|[A-Z])/m] }),
   },
   {
@@ -257,7 +269,13 @@ export const AUTHORITY: readonly Attack[] = [
   {
     row: 'A11',
     title: 'ports that are not listed',
-    attempts: asked('crm.internal:22', 'crm.internal:443', 'crm.internal:8080', 'crm.internal:8', 'crm.internal:65535'),
+    attempts: asked(
+      'crm.internal:22',
+      'crm.internal:443',
+      'crm.internal:8080',
+      'crm.internal:8',
+      'crm.internal:65535',
+    ),
     expect: refused('denied'),
     at: ELSEWHERE,
   },

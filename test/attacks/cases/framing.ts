@@ -3,7 +3,8 @@ import { ELSEWHERE, passed, refused, type Attack, type Attempt } from '../case.t
 
 const malformed = refused('malformed');
 const post = (fields: readonly string[], body = ''): Attempt => ({ method: 'POST', fields, body });
-const posts = (...all: (readonly string[])[]): Attempt[] => all.map((fields) => post(fields, 'abc'));
+const posts = (...all: (readonly string[])[]): Attempt[] =>
+  all.map((fields) => post(fields, 'abc'));
 const chunked = (body: string): Attempt => post(['Transfer-Encoding: chunked'], body);
 const SMUGGLED = 'GET http://crm.internal/smuggled HTTP/1.1\r\nHost: crm.internal\r\n\r\n';
 const answers = (...all: string[]): Attempt[] => all.map((answer) => ({ answer }));
@@ -50,7 +51,10 @@ export const FRAMING: readonly Attack[] = [
   {
     row: 'F1',
     title: 'Content_Length is no Content-Length, and goes no further',
-    attempts: posts(['Content-Length: 3', 'Content_Length: 50'], ['Content_Length: 50', 'Content-Length: 3']),
+    attempts: posts(
+      ['Content-Length: 3', 'Content_Length: 50'],
+      ['Content_Length: 50', 'Content-Length: 3'],
+    ),
     expect: passed({ unsent: [/content_length/i], sent: [/^content-length: 3\r$/m] }),
   },
   {
@@ -208,7 +212,9 @@ export const FRAMING: readonly Attack[] = [
         'Content-Length: 3',
         'Content-Length: x',
       ].map((line) => ({ fields: [line] })),
-      ...['http://evil.example/', '', 'a', '/a b', '/a\r\nX: y', '/a\tb', '/\xe9'].map((path) => ({ path })),
+      ...['http://evil.example/', '', 'a', '/a b', '/a\r\nX: y', '/a\tb', '/\xe9'].map((path) => ({
+        path,
+      })),
       { fields: ['Content-Length: 0', 'Content-Length: 0'] },
     ],
     expect: malformed,
@@ -236,9 +242,12 @@ export const FRAMING: readonly Attack[] = [
   {
     row: 'F7',
     title: 'other trailers are dropped, never merged',
-    attempts: ['X-Checksum: 1', 'X-SPIFFE-ID: spiffe://example.org/admin', 'x_spiffe_id: a', 'Grpc-Status: 0'].map(
-      (line) => chunked(`1\r\nx\r\n0\r\n${line}\r\n\r\n`),
-    ),
+    attempts: [
+      'X-Checksum: 1',
+      'X-SPIFFE-ID: spiffe://example.org/admin',
+      'x_spiffe_id: a',
+      'Grpc-Status: 0',
+    ].map((line) => chunked(`1\r\nx\r\n0\r\n${line}\r\n\r\n`)),
     expect: passed({ unsent: [/x-checksum/i, /spiffe/i, /grpc-status/i] }),
   },
   {
@@ -252,7 +261,13 @@ export const FRAMING: readonly Attack[] = [
   {
     row: 'F8',
     title: 'nobody is invited to send the body of what is denied',
-    attempts: [{ ...post(['Expect: 100-continue', 'Content-Length: 3']), authority: 'evil.example', unfinished: true }],
+    attempts: [
+      {
+        ...post(['Expect: 100-continue', 'Content-Length: 3']),
+        authority: 'evil.example',
+        unfinished: true,
+      },
+    ],
     expect: refused('denied'),
     at: ELSEWHERE,
   },
@@ -260,7 +275,11 @@ export const FRAMING: readonly Attack[] = [
     row: 'F8',
     title: 'a flood of interim answers',
     facet: 'answer',
-    attempts: answers(inform.repeat(6), inform.repeat(500), `${inform.repeat(6)}${OK}Content-Length: 0\r\n\r\n`),
+    attempts: answers(
+      inform.repeat(6),
+      inform.repeat(500),
+      `${inform.repeat(6)}${OK}Content-Length: 0\r\n\r\n`,
+    ),
     expect: refused('upstream-malformed', { upstream: 'asked' }),
   },
   {
@@ -279,7 +298,8 @@ export const FRAMING: readonly Attack[] = [
       `${OK}X: a\r\n folded\r\nContent-Length: 2\r\n\r\nok`,
       `${OK}X: a\0b\r\nContent-Length: 2\r\n\r\nok`,
       'HTTP/1.1 200 OK\nContent-Length: 2\n\nok',
-      'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nHTTP/1.1 200 OK\r\n\r\n',
+      'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: ' +
+        'Upgrade\r\n\r\nHTTP/1.1 200 OK\r\n\r\n',
       'HTTP/1.1 101 Switching Protocols\r\n\r\n',
       'HTTP/2 200\r\n\r\n',
       'HTTP/1.2 200 OK\r\nContent-Length: 0\r\n\r\n',
@@ -326,7 +346,8 @@ export const FRAMING: readonly Attack[] = [
     attempts: answers(
       'HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nevil',
       'HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n',
-      'HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nHTTP/1.1 200 evil\r\n\r\n',
+      'HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nHTTP/1.1 200 ' +
+        'evil\r\n\r\n',
     ),
     expect: passed({ status: 204, unanswered: [/evil|content-length|transfer-encoding/i] }),
   },
@@ -346,15 +367,25 @@ export const FRAMING: readonly Attack[] = [
   {
     row: 'F12',
     title: 'methods in lower case, and those that no proxy serves',
-    attempts: ['get', 'Get', 'gET', 'post', 'connect', 'TRACE', 'TRACK'].map((method) => ({ method })),
+    attempts: ['get', 'Get', 'gET', 'post', 'connect', 'TRACE', 'TRACK'].map((method) => ({
+      method,
+    })),
     expect: refused('method-not-supported'),
   },
   {
     row: 'F12',
     title: 'methods that nobody named are denied',
-    attempts: ['FOO', 'PROPFIND', 'LOCK', 'PRI', 'QUERY', 'UNLINK', 'M-SEARCH', '-', "!#$%&'*+.^_`|~"].map(
-      (method) => ({ method }),
-    ),
+    attempts: [
+      'FOO',
+      'PROPFIND',
+      'LOCK',
+      'PRI',
+      'QUERY',
+      'UNLINK',
+      'M-SEARCH',
+      '-',
+      "!#$%&'*+.^_`|~",
+    ].map((method) => ({ method })),
     expect: refused('denied'),
   },
   {
@@ -407,7 +438,10 @@ export const FRAMING: readonly Attack[] = [
     row: 'R3',
     title: 'an upstream that stops in its body',
     world: { site: { timeouts: { idle: 200 } } },
-    attempts: answers(`${OK}Content-Length: 10\r\n\r\nabc`, `${OK}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n`),
+    attempts: answers(
+      `${OK}Content-Length: 10\r\n\r\nabc`,
+      `${OK}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n`,
+    ),
     expect: refused('timeout', { when: 'carried', upstream: 'asked', status: 'cut' }),
   },
 ];

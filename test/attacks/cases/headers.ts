@@ -1,4 +1,7 @@
-/** Which fields cross: H1 to H9, F11, S14, T5, and the fields of T4. On CONNECT no field goes any further, so most of them mean nothing there. */
+/**
+ * Which fields cross: H1 to H9, F11, S14, T5, and the fields of T4. On CONNECT no field goes any
+ * further, so most of them mean nothing there.
+ */
 import { rule } from '../../support/proxy.ts';
 import { ELSEWHERE, passed, refused, type Attack, type Attempt, type World } from '../case.ts';
 import { CANARY } from '../entries/http1.ts';
@@ -10,14 +13,19 @@ const MALFORMED = refused('malformed');
 /** Protocols that are offered and not served; a WebSocket is opened all the same. */
 const DECLINED = /h2c|tls\/|evil|connect-udp|web socket|"websocket"|http2-settings/i;
 const WEBSOCKETS = Object.fromEntries(
-  ['forward, WebSocket', 'listener, WebSocket', 'intercepted, WebSocket', 'CONNECT, cleartext WebSocket'].map(
-    (name) => [name, passed({ unsent: [DECLINED] })],
-  ),
+  [
+    'forward, WebSocket',
+    'listener, WebSocket',
+    'intercepted, WebSocket',
+    'CONNECT, cleartext WebSocket',
+  ].map((name) => [name, passed({ unsent: [DECLINED] })]),
 );
 const TOKEN = `t0ken-${CANARY}`;
 
 /** One request is allowed, and the condition wants a field that the upstream must then have. */
-const dry = (when: string): World => ({ site: { rules: [rule('dry', 'allow', { when, websocket: true })] } });
+const dry = (when: string): World => ({
+  site: { rules: [rule('dry', 'allow', { when, websocket: true })] },
+});
 
 const FORBIDDING: World = {
   site: {
@@ -65,9 +73,14 @@ export const HEADERS: readonly Attack[] = [
     row: 'H1',
     title: 'what only looks like a claim passes',
     facet: 'path',
-    attempts: ['X-Request-Id', 'X-Tenant', 'X-Api-Key', 'X-Amz-Date', 'X-Client-Version', 'X-User-Agent'].map(
-      (name) => ({ fields: [`${name}: good`] }),
-    ),
+    attempts: [
+      'X-Request-Id',
+      'X-Tenant',
+      'X-Api-Key',
+      'X-Amz-Date',
+      'X-Client-Version',
+      'X-User-Agent',
+    ].map((name) => ({ fields: [`${name}: good`] })),
     expect: passed({ sent: [/: good\r$/m] }),
   },
   {
@@ -86,7 +99,8 @@ export const HEADERS: readonly Attack[] = [
     row: 'H10',
     title: 'what is not sent is no fact for a condition',
     world: dry(
-      'request.headers.exists(h, h.name in ["x-forwarded-proto", "x-real-ip", "x-task-mode", "te", "x-ssl-on", "expect", "via"])',
+      'request.headers.exists(h, h.name in ["x-forwarded-proto", "x-real-ip", ' +
+        '"x-task-mode", "te", "x-ssl-on", "expect", "via"])',
     ),
     attempts: fields(
       'X-Forwarded-Proto: https',
@@ -149,7 +163,12 @@ export const HEADERS: readonly Attack[] = [
   {
     row: 'H2',
     title: 'Connection is a list of tokens',
-    attempts: fields('Connection: a b', 'Connection: close,,x y', 'Connection: "close"', 'Connection: a;b'),
+    attempts: fields(
+      'Connection: a b',
+      'Connection: close,,x y',
+      'Connection: "close"',
+      'Connection: a;b',
+    ),
     expect: refused('malformed'),
   },
   {
@@ -340,7 +359,13 @@ export const HEADERS: readonly Attack[] = [
       { fields: [`X-${'a'.repeat(17_000)}: b`] },
       { fields: Array.from({ length: 100 }, (_, i) => `X-${i}: ${'y'.repeat(400)}`) },
       { fields: [`Cookie: ${'c=d; '.repeat(5000)}`] },
-      { fields: [...Array.from({ length: 127 }, (_, i) => `X-${i}: y`), 'Authorization: a', 'Authorization: b'] },
+      {
+        fields: [
+          ...Array.from({ length: 127 }, (_, i) => `X-${i}: y`),
+          'Authorization: a',
+          'Authorization: b',
+        ],
+      },
     ],
     expect: refused('head-too-large'),
   },
@@ -375,11 +400,18 @@ export const HEADERS: readonly Attack[] = [
     row: 'T4',
     title: 'upgrades to anything that could not be judged are declined, and stop here',
     facet: 'fields',
-    attempts: ['h2c', 'TLS/1.0', 'evil, h2c', ',h2c,,', 'HTTP/2.0', 'connect-udp', 'web socket', '"websocket"'].map(
-      (protocol) => ({
-        fields: ['Connection: upgrade', `Upgrade: ${protocol}`],
-      }),
-    ),
+    attempts: [
+      'h2c',
+      'TLS/1.0',
+      'evil, h2c',
+      ',h2c,,',
+      'HTTP/2.0',
+      'connect-udp',
+      'web socket',
+      '"websocket"',
+    ].map((protocol) => ({
+      fields: ['Connection: upgrade', `Upgrade: ${protocol}`],
+    })),
     expect: passed({ unsent: [/upgrade/i, DECLINED, /websocket/i] }),
     at: { streams: MALFORMED, ...WEBSOCKETS },
   },
@@ -387,7 +419,13 @@ export const HEADERS: readonly Attack[] = [
     row: 'T5',
     title: 'h2c is declined, and stops here',
     attempts: [
-      { fields: ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQAAP__'] },
+      {
+        fields: [
+          'Connection: Upgrade, HTTP2-Settings',
+          'Upgrade: h2c',
+          'HTTP2-Settings: AAMAAABkAAQAAP__',
+        ],
+      },
       { fields: ['Connection: HTTP2-Settings, upgrade', 'Upgrade: H2C', 'HTTP2-Settings: AA'] },
       { fields: ['Connection: , upgrade,,', 'Upgrade: h2c,', 'HTTP2-Settings: AA'] },
     ],

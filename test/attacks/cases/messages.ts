@@ -1,4 +1,7 @@
-/** Messages to an MCP server: what cannot be read in one way only, what no rule allows, and what a server may not say. */
+/**
+ * Messages to an MCP server: what cannot be read in one way only, what no rule allows, and what a
+ * server may not say.
+ */
 import { conditions } from '../../../lib/policy/conditions/compile.ts';
 import { rule } from '../../support/proxy.ts';
 import { mcpRule, SETTINGS } from '../../support/mcp.ts';
@@ -29,7 +32,12 @@ const PAYING = Object.freeze<World>({
 function post(body: string, fields: readonly string[] = [], type = 'application/json'): Attempt {
   const bytes = Buffer.from(body, 'utf8').toString('latin1');
   const all = [`Content-Length: ${bytes.length}`, 'MCP-Protocol-Version: 2025-11-25', ...fields];
-  return { method: 'POST', path: '/mcp', body: bytes, fields: type === '' ? all : [`Content-Type: ${type}`, ...all] };
+  return {
+    method: 'POST',
+    path: '/mcp',
+    body: bytes,
+    fields: type === '' ? all : [`Content-Type: ${type}`, ...all],
+  };
 }
 
 /** The same as a page would get it. */
@@ -37,17 +45,25 @@ function page(body: string): Attempt {
   return { method: 'POST', body, fields: [`Content-Length: ${body.length}`, 'Accept: */*'] };
 }
 
-const message = (method: string, params: unknown): string => JSON.stringify({ jsonrpc: '2.0', id: 1, method, params });
-const call = (name: string, args: unknown = {}): string => message('tools/call', { name, arguments: args });
+const message = (method: string, params: unknown): string =>
+  JSON.stringify({ jsonrpc: '2.0', id: 1, method, params });
+const call = (name: string, args: unknown = {}): string =>
+  message('tools/call', { name, arguments: args });
 
 /** In latin1, as answers are written. */
 const BOM = '\u00ef\u00bb\u00bf';
 const answerWith = (type: string, text: string, fields = ''): string =>
-  `HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\n${fields}Content-Length: ${text.length}\r\n\r\n${text}`;
+  `HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\n${fields}Content-Length: ` +
+  `${text.length}\r\n\r\n${text}`;
 const result = (value: unknown): string => JSON.stringify({ jsonrpc: '2.0', id: 1, result: value });
 const TOOLS = { tools: [{ name: 'get_ticket' }, { name: 'delete_ticket' }] };
 
-const attack = (row: string, title: string, attempts: readonly Attempt[], expect: Attack['expect']): Attack => ({
+const attack = (
+  row: string,
+  title: string,
+  attempts: readonly Attempt[],
+  expect: Attack['expect'],
+): Attack => ({
   row,
   title,
   attempts,
@@ -71,8 +87,12 @@ export const MESSAGES: readonly Attack[] = Object.freeze([
     'M1',
     'a name twice',
     [
-      post('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_ticket","name":"delete_ticket"}}'),
-      post('{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call","params":{"name":"delete_ticket"}}'),
+      post(
+        '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_ticket","name":"delete_ticket"}}',
+      ),
+      post(
+        '{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call","params":{"name":"delete_ticket"}}',
+      ),
       post(
         '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_ticket","arguments":{"a":1,"\\u0061":2}}}',
       ),
@@ -105,7 +125,9 @@ export const MESSAGES: readonly Attack[] = Object.freeze([
     'two names that differ in letter case',
     [
       post('{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call"}'),
-      post('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_ticket","Name":"delete_ticket"}}'),
+      post(
+        '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_ticket","Name":"delete_ticket"}}',
+      ),
       post('{"jsonrpc":"2.0","id":1,"method":"ping","params":{},"param\u017f":{"name":"x"}}'),
     ],
     refused('bad-json'),
@@ -123,7 +145,11 @@ export const MESSAGES: readonly Attack[] = Object.freeze([
   attack(
     'M3',
     'batches',
-    [post(`[${call('get_ticket')}]`), post(`[${call('get_ticket')},${call('delete_ticket')}]`), post('[]')],
+    [
+      post(`[${call('get_ticket')}]`),
+      post(`[${call('get_ticket')},${call('delete_ticket')}]`),
+      post('[]'),
+    ],
     refused('bad-message'),
   ),
   attack(
@@ -151,7 +177,12 @@ export const MESSAGES: readonly Attack[] = Object.freeze([
   attack(
     'M5',
     'an answer that is encoded though nobody asked for it',
-    [{ ...post(call('get_ticket')), answer: answerWith('application/json', 'xxxx', 'Content-Encoding: gzip\r\n') }],
+    [
+      {
+        ...post(call('get_ticket')),
+        answer: answerWith('application/json', 'xxxx', 'Content-Encoding: gzip\r\n'),
+      },
+    ],
     refused('upstream-malformed', { upstream: 'asked' }),
   ),
   attack(
@@ -194,16 +225,23 @@ export const MESSAGES: readonly Attack[] = Object.freeze([
   attack(
     'M7',
     'a version that is not spoken',
-    [post(call('get_ticket')).fields?.filter((line) => !line.startsWith('MCP')) ?? []].map((fields) => ({
-      ...post(call('get_ticket')),
-      fields: [...fields, 'MCP-Protocol-Version: 2024-11-05'],
-    })),
+    [post(call('get_ticket')).fields?.filter((line) => !line.startsWith('MCP')) ?? []].map(
+      (fields) => ({
+        ...post(call('get_ticket')),
+        fields: [...fields, 'MCP-Protocol-Version: 2024-11-05'],
+      }),
+    ),
     refused('unsupported-version'),
   ),
   attack(
     'M8',
     'names beyond the alphabet',
-    [post(call('get_tick\u0435t')), post(call('get_ticket\u200b')), post(call('get_ticket ')), post(call(''))],
+    [
+      post(call('get_tick\u0435t')),
+      post(call('get_ticket\u200b')),
+      post(call('get_ticket ')),
+      post(call('')),
+    ],
     refused('bad-message'),
   ),
   attack('M8', 'another letter case', [post(call('Get_ticket')), post(call('GET_TICKET'))], DENIED),
@@ -262,7 +300,8 @@ export const MESSAGES: readonly Attack[] = Object.freeze([
       ...post(message('tools/list', {})),
       answer: answerWith(
         'text/event-stream',
-        `${BOM}id: 1${end}data: ${result(TOOLS).slice(0, 16)}${end}data: ${result(TOOLS).slice(16)}${end}${end}`,
+        `${BOM}id: 1${end}data: ${result(TOOLS).slice(0, 16)}${end}data: ` +
+          `${result(TOOLS).slice(16)}${end}${end}`,
       ),
     })),
     passed({ unanswered: [/delete_ticket/] }),
@@ -313,7 +352,11 @@ export const MESSAGES: readonly Attack[] = Object.freeze([
       'MCP-Name: x',
       'Accept: application/json, text/Event-Stream',
     ].map((field) => ({ method: 'POST', path: '/other', fields: ['Content-Length: 0', field] })),
-    { method: 'PUT', path: '/other', fields: ['Content-Length: 0', 'Accept: text/event-stream;q=0.5'] },
+    {
+      method: 'PUT',
+      path: '/other',
+      fields: ['Content-Length: 0', 'Accept: text/event-stream;q=0.5'],
+    },
     { method: 'DELETE', path: '/other', fields: ['Mcp-Session-Id: 1'] },
   ]),
 ]);

@@ -3,14 +3,24 @@ import { rule } from '../../support/proxy.ts';
 import { passed, refused, type Attack, type Attempt, type World } from '../case.ts';
 
 const GUARDED: World = {
-  site: { rules: [rule('no-admin', 'deny', { paths: ['/admin/**'] }), rule('rest', 'allow', { websocket: true })] },
+  site: {
+    rules: [
+      rule('no-admin', 'deny', { paths: ['/admin/**'] }),
+      rule('rest', 'allow', { websocket: true }),
+    ],
+  },
 };
 const paths = (...all: string[]): Attempt[] => all.map((path) => ({ path }));
 const denied = refused('denied', { reason: /no-admin/ });
 const malformed = refused('malformed');
 const ambiguous = refused('ambiguous');
 
-const attack = (row: string, title: string, attempts: readonly Attempt[], expect: Attack['expect']): Attack => ({
+const attack = (
+  row: string,
+  title: string,
+  attempts: readonly Attempt[],
+  expect: Attack['expect'],
+): Attack => ({
   row,
   title,
   attempts,
@@ -24,14 +34,19 @@ const becomes = (row: string, wanted: string, ...written: string[]): Attack =>
 const KEEPING: World = {
   site: {
     paths: { encodedSlash: true, emptySegments: true },
-    rules: [rule('no-admin', 'deny', { paths: ['/admin/**'] }), rule('rest', 'allow', { websocket: true })],
+    rules: [
+      rule('no-admin', 'deny', { paths: ['/admin/**'] }),
+      rule('rest', 'allow', { websocket: true }),
+    ],
   },
 };
 
 const LIMITED: World = {
   site: {
     rules: [
-      rule('limited', 'deny', { when: 'request.param("limit").exists(n, n != "" && int(n) > 100)' }),
+      rule('limited', 'deny', {
+        when: 'request.param("limit").exists(n, n != "" && int(n) > 100)',
+      }),
       rule('rest', 'allow', { websocket: true }),
     ],
   },
@@ -39,7 +54,9 @@ const LIMITED: World = {
 
 const MANY: World = {
   site: {
-    rules: Array.from({ length: 200 }, (_, i) => rule(`r${i}`, 'deny', { paths: [`/${'*/'.repeat(20)}x${i}/**`] })),
+    rules: Array.from({ length: 200 }, (_, i) =>
+      rule(`r${i}`, 'deny', { paths: [`/${'*/'.repeat(20)}x${i}/**`] }),
+    ),
   },
 };
 
@@ -111,7 +128,17 @@ export const PATHS: readonly Attack[] = [
   attack(
     'P2',
     'runs of slashes',
-    paths('//admin', '///admin/x', '/a/..//admin', '//admin//x', '/.//admin', '//./admin', '/a//b', '//', '/a//'),
+    paths(
+      '//admin',
+      '///admin/x',
+      '/a/..//admin',
+      '//admin//x',
+      '/.//admin',
+      '//./admin',
+      '/a//b',
+      '//',
+      '/a//',
+    ),
     ambiguous,
   ),
   {
@@ -162,7 +189,12 @@ export const PATHS: readonly Attack[] = [
     world: {
       site: {
         paths: { encodedSlash: true, emptySegments: true },
-        rules: [rule('one', 'allow', { paths: ['/projects/*/issues', '/a%2Fb/**', '/x/y'], websocket: true })],
+        rules: [
+          rule('one', 'allow', {
+            paths: ['/projects/*/issues', '/a%2Fb/**', '/x/y'],
+            websocket: true,
+          }),
+        ],
       },
     },
     attempts: paths(
@@ -237,7 +269,17 @@ export const PATHS: readonly Attack[] = [
   attack(
     'P5',
     'case and spelling count: what is not the path of the rule is not that path',
-    paths('/Admin', '/ADMIN/x', '/admins', '/admi', '/adminx/y', '/admin%20', '/admin.', '/x/admin', '/%C3%A1dmin'),
+    paths(
+      '/Admin',
+      '/ADMIN/x',
+      '/admins',
+      '/admi',
+      '/adminx/y',
+      '/admin%20',
+      '/admin.',
+      '/x/admin',
+      '/%C3%A1dmin',
+    ),
     passed(),
   ),
   {
@@ -272,20 +314,46 @@ export const PATHS: readonly Attack[] = [
     ),
     passed(),
   ),
-  ...['/a?x=1&x=2', '/a?a+b=%20', '/a?x=%2f', '/a?%41', '/a?x=..//..'].map((path) => becomes('P6', path, path)),
-  attack('P6', 'a query that is none', paths('/a?x=%zz', '/a?%', '/a?\xe9', '/a?x y', '/a?\x01', '/a?x#y'), malformed),
-  attack('P6', 'NUL in a query', paths('/a?x=%00', '/a?x%00=1', '/a?%00', '/a?x=1%002&y'), malformed),
+  ...['/a?x=1&x=2', '/a?a+b=%20', '/a?x=%2f', '/a?%41', '/a?x=..//..'].map((path) =>
+    becomes('P6', path, path),
+  ),
+  attack(
+    'P6',
+    'a query that is none',
+    paths('/a?x=%zz', '/a?%', '/a?\xe9', '/a?x y', '/a?\x01', '/a?x#y'),
+    malformed,
+  ),
+  attack(
+    'P6',
+    'NUL in a query',
+    paths('/a?x=%00', '/a?x%00=1', '/a?%00', '/a?x=1%002&y'),
+    malformed,
+  ),
   {
     row: 'P8',
     title: 'another spelling of what a condition reads is not sent',
     world: LIMITED,
     attempts: paths(
-      ...['limit[]', 'limit%5B%5D', '+limit', '%20limit', 'limit.', 'Limit', 'l%49mit', 'limit%255B', '[limit]'].map(
-        (name) => `/a?q=x&${name}=101`,
-      ),
-      ...['?limit', '%3Flimit', '$limit', 'lim%C4%B1t', 'LIM%C4%B0T', 'limit%EF%B8%8F', '%E3%85%A4limit'].map(
-        (name) => `/a?${name}=101`,
-      ),
+      ...[
+        'limit[]',
+        'limit%5B%5D',
+        '+limit',
+        '%20limit',
+        'limit.',
+        'Limit',
+        'l%49mit',
+        'limit%255B',
+        '[limit]',
+      ].map((name) => `/a?q=x&${name}=101`),
+      ...[
+        '?limit',
+        '%3Flimit',
+        '$limit',
+        'lim%C4%B1t',
+        'LIM%C4%B0T',
+        'limit%EF%B8%8F',
+        '%E3%85%A4limit',
+      ].map((name) => `/a?${name}=101`),
     ),
     expect: refused('ambiguous', { reason: /"limit", which a condition of destination/ }),
   },
@@ -300,7 +368,12 @@ export const PATHS: readonly Attack[] = [
     row: 'P8',
     title: 'other parameters are left alone, and so are values',
     world: LIMITED,
-    attempts: paths('/a?limit=5', '/a?ids[]=1&filter[limit]=101', '/a?limits=101&q=Limit%5B%5D', '/a?limit'),
+    attempts: paths(
+      '/a?limit=5',
+      '/a?ids[]=1&filter[limit]=101',
+      '/a?limits=101&q=Limit%5B%5D',
+      '/a?limit',
+    ),
     expect: passed(),
   },
   becomes('P7', '/', '/'),

@@ -1,4 +1,7 @@
-/** Who answers: A14, A15 and what is shown without an identity. Not one byte of the agent's may reach somebody else. */
+/**
+ * Who answers: A14, A15 and what is shown without an identity. Not one byte of the agent's may
+ * reach somebody else.
+ */
 import { KEY_TYPES } from '../../support/key-types.ts';
 import { passed, refused, type Attack, type Attempt } from '../case.ts';
 
@@ -6,7 +9,8 @@ const KEYS = KEY_TYPES.filter(({ proves }) => proves).map(({ make }) => make());
 const OURS = 'spiffe://example.org/upstream';
 const DAY = 86_400_000;
 
-const who = (...peers: NonNullable<Attempt['peer']>[]): Attempt[] => peers.map((peer) => ({ peer }));
+const who = (...peers: NonNullable<Attempt['peer']>[]): Attempt[] =>
+  peers.map((peer) => ({ peer }));
 const stranger = refused('upstream-identity', { upstream: 'silent' });
 const unproved = refused('upstream-tls', { upstream: 'silent' });
 
@@ -23,7 +27,10 @@ export const PEERS: readonly Attack[] = [
       { id: '/ns/upstream' },
       { id: '/upstream_' },
     ),
-    expect: refused('upstream-identity', { upstream: 'silent', reason: /expected spiffe:\/\/example\.org\/upstream/ }),
+    expect: refused('upstream-identity', {
+      upstream: 'silent',
+      reason: /expected spiffe:\/\/example\.org\/upstream/,
+    }),
   },
   {
     row: 'A14',
@@ -45,7 +52,10 @@ export const PEERS: readonly Attack[] = [
   {
     row: 'A14',
     title: 'a name of another trust domain from our authority',
-    attempts: who({ id: 'spiffe://other.test/upstream' }, { id: 'spiffe://example.org.other.test/upstream' }),
+    attempts: who(
+      { id: 'spiffe://other.test/upstream' },
+      { id: 'spiffe://example.org.other.test/upstream' },
+    ),
     expect: stranger,
   },
   {

@@ -1,6 +1,7 @@
 /**
- * A secret in every place of a message: the runner finds it in no record and in no refusal. What carries it is an everyday mistake (a password in a URL, a token behind `#`
- * or `;`), and the refusal of it is what gets logged.
+ * A secret in every place of a message: the runner finds it in no record and in no refusal. What
+ * carries it is an everyday mistake (a password in a URL, a token behind `#` or `;`), and the
+ * refusal of it is what gets logged.
  */
 import { mcpRule, SETTINGS } from '../../support/mcp.ts';
 import { passed, refused, type Attack, type Attempt, type World } from '../case.ts';
@@ -24,10 +25,20 @@ const SERVER: World = Object.freeze<World>({
 function post(message: unknown, more: readonly string[] = []): Attempt {
   const body = typeof message === 'string' ? message : JSON.stringify(message);
   const own = [`Content-Length: ${body.length}`, 'Content-Type: application/json'];
-  return { method: 'POST', path: '/mcp', body, fields: [...own, 'MCP-Protocol-Version: 2025-11-25', ...more] };
+  return {
+    method: 'POST',
+    path: '/mcp',
+    body,
+    fields: [...own, 'MCP-Protocol-Version: 2025-11-25', ...more],
+  };
 }
 
-const ask = (method: string, params: unknown, id: unknown = 1): unknown => ({ jsonrpc: '2.0', id, method, params });
+const ask = (method: string, params: unknown, id: unknown = 1): unknown => ({
+  jsonrpc: '2.0',
+  id,
+  method,
+  params,
+});
 const read = (uri: string): Attempt => post(ask('resources/read', { uri }));
 
 const DONE = JSON.stringify({ jsonrpc: '2.0', id: 1, result: { contents: [] } });
@@ -49,9 +60,12 @@ export const SECRETS: readonly Attack[] = Object.freeze([
     title: 'user information in the authority',
     facet: 'authority',
     attempts: [
-      ...[`user:${C}@crm.internal`, `${C}@crm.internal`, `${C}:@crm.internal`, `user:${C}@crm.internal:80`].map(
-        (authority) => ({ authority }),
-      ),
+      ...[
+        `user:${C}@crm.internal`,
+        `${C}@crm.internal`,
+        `${C}:@crm.internal`,
+        `user:${C}@crm.internal:80`,
+      ].map((authority) => ({ authority })),
       { authority: `crm.internal:${C}` },
       { authority: `crm.internal:80${C}` },
       { authority: `[${C}]` },
@@ -97,7 +111,12 @@ export const SECRETS: readonly Attack[] = Object.freeze([
     row: 'C6',
     title: 'queries, and parameters that are escaped',
     facet: 'path',
-    attempts: paths(`/v1/a?access_token=${C}`, `/v1/a?${C}`, `/v1/a%3Bjsessionid=${C}`, `/v1/a%3b${C}/b`),
+    attempts: paths(
+      `/v1/a?access_token=${C}`,
+      `/v1/a?${C}`,
+      `/v1/a%3Bjsessionid=${C}`,
+      `/v1/a%3b${C}/b`,
+    ),
     expect: passed(),
   },
   {
@@ -160,7 +179,9 @@ export const SECRETS: readonly Attack[] = Object.freeze([
     world: SERVER,
     attempts: [`doc://open/a?key=${C}`, `doc://open/a#${C}`, `doc://open/a;v=${C}`].map((uri) => ({
       ...read(uri),
-      answer: `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${DONE.length}\r\n\r\n${DONE}`,
+      answer:
+        `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ` +
+        `${DONE.length}\r\n\r\n${DONE}`,
     })),
     expect: passed(),
   },
@@ -173,7 +194,12 @@ export const SECRETS: readonly Attack[] = Object.freeze([
       post(ask('tools/call', { name: 'pay', arguments: { [C]: C } })),
       post(ask('tools/call', { name: 'pay', arguments: { a: [C] }, _meta: { 'x.y/z': C } })),
       post(ask('prompts/get', { name: 'p', arguments: { a: C } })),
-      post(ask('completion/complete', { ref: { type: 'ref/prompt', name: 'p' }, argument: { name: C, value: C } })),
+      post(
+        ask('completion/complete', {
+          ref: { type: 'ref/prompt', name: 'p' },
+          argument: { name: C, value: C },
+        }),
+      ),
       post(ask('resources/subscribe', { uri: `https://u:${C}@x.example/` })),
     ],
     expect: refused('denied', { status: 200 }),

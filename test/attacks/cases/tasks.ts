@@ -1,13 +1,27 @@
-/** Tasks, by every way in: no call without one where one is required, none with one that is not live, and none beyond what was granted. Not one byte leaves. */
-import { mcpRule, SETTINGS } from '../../support/mcp.ts';
-import { passed, refused, type Attack, type Attempt, type World, CARRIES_NOTHING } from '../case.ts';
-import type { Named } from '../tasks.ts';
+/**
+ * Tasks, by every way in: no call without one where one is required, none with one that is not
+ * live, and none beyond what was granted. Not one byte leaves.
+ */
+import { SETTINGS, mcpRule } from '../../support/mcp.ts';
+import {
+  type Attack,
+  type Attempt,
+  CARRIES_NOTHING,
+  type Named,
+  type World,
+  passed,
+  refused,
+} from '../case.ts';
 
 const REQUIRED = Object.freeze<World>({ tasks: true, site: { task: 'required' } });
 const OPTIONAL = Object.freeze<World>({ tasks: true });
 const MESSAGES = Object.freeze<World>({
   tasks: true,
-  site: { protocol: 'mcp', mcp: SETTINGS, rules: [mcpRule('read', 'allow', { tools: ['get_ticket'] })] },
+  site: {
+    protocol: 'mcp',
+    mcp: SETTINGS,
+    rules: [mcpRule('read', 'allow', { tools: ['get_ticket'] })],
+  },
 });
 
 const as = (...named: Named[]): readonly Attempt[] => named.map((task) => ({ task }));
@@ -73,7 +87,11 @@ export const TASKS: readonly Attack[] = Object.freeze([
       method: 'POST',
       path: '/mcp',
       body: CALL,
-      fields: ['Content-Type: application/json', `Content-Length: ${CALL.length}`, 'MCP-Protocol-Version: 2025-11-25'],
+      fields: [
+        'Content-Type: application/json',
+        `Content-Length: ${CALL.length}`,
+        'MCP-Protocol-Version: 2025-11-25',
+      ],
     })),
     expect: UNKNOWN,
   },
@@ -94,7 +112,9 @@ export const TASKS: readonly Attack[] = Object.freeze([
   },
   {
     row: 'G4',
-    title: 'an action that waits for an approval, with none or with that of another destination or another rule',
+    title:
+      'an action that waits for an approval, with none or with that of another destination ' +
+      'or another rule',
     world: OPTIONAL,
     attempts: as('not approved', 'approved for elsewhere', 'approved for another rule'),
     expect: refused('step-up-required'),

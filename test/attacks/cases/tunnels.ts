@@ -1,4 +1,6 @@
-/** Ways around: A1, A12, A13, T1, T3, T4, and what holds everywhere: R2, R5, and the access matrix. */
+/**
+ * Ways around: A1, A12, A13, T1, T3, T4, and what holds everywhere: R2, R5, and the access matrix.
+ */
 import { MATRIX, type MatrixRow } from '../../../lib/policy/model/access-matrix.ts';
 import type { Protocol, TlsMode } from '../../../lib/policy/model/destination.ts';
 import { rule } from '../../support/proxy.ts';
@@ -13,7 +15,13 @@ const cutFor = (reason: RegExp): ReturnType<typeof refused> =>
 const noHello = refused('malformed', { when: 'carried', status: 'cut', reason: /ClientHello/ });
 const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n';
 
-const OTHERS = ['evil.example', 'a.crm.internal', 'crm.internal:8443', 'crm.internal.evil.example', '127.0.0.1'];
+const OTHERS = [
+  'evil.example',
+  'a.crm.internal',
+  'crm.internal:8443',
+  'crm.internal.evil.example',
+  '127.0.0.1',
+];
 
 export const TUNNELS: readonly Attack[] = [
   {
@@ -144,11 +152,21 @@ export const TUNNELS: readonly Attack[] = [
     title: 'CONNECT to a destination whose requests are judged',
     facet: 'authority',
     only: ['CONNECT, passthrough', 'CONNECT, tcp', 'CONNECT, intercepted', 'CONNECT, inspected'],
-    world: { site: { protocol: 'http', mode: 'mtls', intercept: false, ports: [443], rules: [rule('all', 'allow')] } },
-    attempts: [{}, { hello: {} }, { hello: { bytes: 'GET / HTTP/1.1\r\n\r\n' } }].map((attempt) => ({
-      ...attempt,
-      authority: 'crm.internal:443',
-    })),
+    world: {
+      site: {
+        protocol: 'http',
+        mode: 'mtls',
+        intercept: false,
+        ports: [443],
+        rules: [rule('all', 'allow')],
+      },
+    },
+    attempts: [{}, { hello: {} }, { hello: { bytes: 'GET / HTTP/1.1\r\n\r\n' } }].map(
+      (attempt) => ({
+        ...attempt,
+        authority: 'crm.internal:443',
+      }),
+    ),
     expect: refused('wrong-entry', { reason: /judged one by one/ }),
   },
   {
@@ -162,7 +180,12 @@ export const TUNNELS: readonly Attack[] = [
     row: 'T4',
     title: 'a deny rule is about WebSockets too',
     world: {
-      site: { rules: [rule('no-admin', 'deny', { paths: ['/admin/**'] }), rule('all', 'allow', { websocket: true })] },
+      site: {
+        rules: [
+          rule('no-admin', 'deny', { paths: ['/admin/**'] }),
+          rule('all', 'allow', { websocket: true }),
+        ],
+      },
     },
     attempts: [{ path: '/admin' }, { path: '/admin/ws' }],
     expect: refused('denied', { reason: /no-admin/ }),
@@ -197,8 +220,10 @@ export const TUNNELS: readonly Attack[] = [
       `${SWITCH}Upgrade: websocket\r\n\r\n`,
       `${SWITCH}Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n`,
       `${SWITCH}Upgrade: h2c\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n`,
-      `${SWITCH}Upgrade: websocket\r\nSec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n`,
-      `${SWITCH}Upgrade: websocket\r\nSec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Protocol: evil\r\n\r\n`,
+      `${SWITCH}Upgrade: websocket\r\nSec-WebSocket-Accept: ` +
+        `ACCEPT\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n`,
+      `${SWITCH}Upgrade: websocket\r\nSec-WebSocket-Accept: ` +
+        `ACCEPT\r\nSec-WebSocket-Protocol: evil\r\n\r\n`,
       `${SWITCH}Upgrade: websocket\r\nSec-WebSocket-Accept: ACCEPT\r\nContent-Length: 5\r\n\r\n`,
     ].map((answer) => ({ answer })),
     expect: refused('upstream-malformed', { upstream: 'asked' }),
@@ -222,9 +247,16 @@ export const TUNNELS: readonly Attack[] = [
   {
     row: 'F10',
     title: 'what we repeat is quoted',
-    attempts: ['"};alert(1)//', '<script>', "'", 'a"b', '\\"', '{{7*7}}', '%0d%0aX-Evil: 1', '%22'].map(
-      (authority) => ({ authority }),
-    ),
+    attempts: [
+      '"};alert(1)//',
+      '<script>',
+      "'",
+      'a"b',
+      '\\"',
+      '{{7*7}}',
+      '%0d%0aX-Evil: 1',
+      '%22',
+    ].map((authority) => ({ authority })),
     expect: refused('malformed'),
   },
   {
@@ -251,7 +283,10 @@ export const TUNNELS: readonly Attack[] = [
     row: 'A2',
     title: 'another host inside than the tunnel goes to, in target or Host alone',
     only: ['intercepted'],
-    attempts: OTHERS.flatMap((host) => [{ host: [host], absolute: true }, { target: `https://${host}/` }]),
+    attempts: OTHERS.flatMap((host) => [
+      { host: [host], absolute: true },
+      { target: `https://${host}/` },
+    ]),
     expect: refused('misdirected', { when: 'read' }),
   },
   {
@@ -268,13 +303,19 @@ export const TUNNELS: readonly Attack[] = [
     attempts: [{}, { path: '/a' }],
     expect: refused('wrong-entry', { when: 'carried' }),
   },
-  // Every refused row of the access matrix, for each protocol and mode it stands for, over the ways in that can be spoken to there.
+  // Every refused row of the access matrix, for each protocol and mode it stands for, over the ways
+  // in that can be spoken to there.
   ...MATRIX.filter(({ outcome }) => outcome === 'refused').flatMap((row) =>
-    row.protocols.flatMap((protocol) => row.modes.flatMap((mode) => refusedAt(row, protocol, mode))),
+    row.protocols.flatMap((protocol) =>
+      row.modes.flatMap((mode) => refusedAt(row, protocol, mode)),
+    ),
   ),
 ];
 
-/** What a destination's own listener speaks depends on the destination; where nothing is intercepted there is no inside. */
+/**
+ * What a destination's own listener speaks depends on the destination; where nothing is intercepted
+ * there is no inside.
+ */
 function speaks({ door, passes }: Entry, protocol: Protocol): boolean {
   if (door === 'intercept' || door === 'cleartext') return false;
   if (door !== 'listener') return true;
@@ -286,14 +327,25 @@ function refusedAt(
   protocol: Protocol,
   mode: TlsMode,
 ): readonly Attack[] {
-  const only = ENTRIES.filter((entry) => entry.door === door && speaks(entry, protocol)).map(({ name }) => name);
+  const only = ENTRIES.filter((entry) => entry.door === door && speaks(entry, protocol)).map(
+    ({ name }) => name,
+  );
   const rules = protocol === 'tcp' || mode === 'passthrough' ? [] : [rule('all', 'allow')];
   const tls = port === 'https';
   const attack: Attack = {
     row: '3.1',
     title: `${door} to protocol ${protocol} in mode ${mode}`,
     only,
-    world: { site: { protocol, mode, intercept, insecure: mode === 'plaintext', rules, ...(tls && { ports: [443] }) } },
+    world: {
+      site: {
+        protocol,
+        mode,
+        intercept,
+        insecure: mode === 'plaintext',
+        rules,
+        ...(tls && { ports: [443] }),
+      },
+    },
     attempts: [tls ? { authority: 'crm.internal:443' } : {}],
     expect: refused('wrong-entry'),
   };

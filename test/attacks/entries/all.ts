@@ -1,5 +1,13 @@
-/** Every way in that there is. Each outcome of the access matrix must be here (test/attacks/coverage.test.ts). */
-import { CLEARTEXT, CLEARTEXT_STREAMS, CLEARTEXT_WEBSOCKET, CONNECT_INSPECTED } from './cleartext.ts';
+/**
+ * Every way in that there is. Each outcome of the access matrix must be here
+ * (test/attacks/coverage.test.ts).
+ */
+import {
+  CLEARTEXT,
+  CLEARTEXT_STREAMS,
+  CLEARTEXT_WEBSOCKET,
+  CONNECT_INSPECTED,
+} from './cleartext.ts';
 import type { Entry } from './entry.ts';
 import { CONNECT_INTERCEPTED, INTERCEPTED_WEBSOCKET } from './intercept.ts';
 import { INTERCEPTED } from './intercepted.ts';

@@ -8,11 +8,22 @@ import { helloPieces } from '../hello.ts';
 import { HOST, type Stage } from '../stage.ts';
 import { facets, type Entry, type Manner, type Seen } from './entry.ts';
 import { answered, answerOf, gone, PROBE, statusesOf, type Rendered } from './http1.ts';
-import { FORWARD, FORWARD_WEBSOCKET, request, upgrading, waiting, webSocket, type Door } from './requests.ts';
+import {
+  FORWARD,
+  FORWARD_WEBSOCKET,
+  request,
+  upgrading,
+  waiting,
+  webSocket,
+  type Door,
+} from './requests.ts';
 import { holdBy, OF_STREAMS, strikeBy, type Way } from './streams.ts';
 import { isOver, OF_CONNECT, tunnel } from './tunnels.ts';
 
-/** The inside of an honest tunnel as a wire of its own; the wire under it where the CONNECT was refused. */
+/**
+ * The inside of an honest tunnel as a wire of its own; the wire under it where the CONNECT was
+ * refused.
+ */
 async function within(stage: Stage): Promise<Wire> {
   const line = await stage.bench.open();
   const asked = `${stage.tunnelTo}:80`;
@@ -47,7 +58,8 @@ export const CLEARTEXT_WEBSOCKET: Entry = Object.freeze<Entry>({
   name: 'CONNECT, cleartext WebSocket',
   door: 'cleartext',
   inside: true,
-  strike: (stage, attempt, how) => webSocket(stage, INSIDE, upgrading(renderFor(stage)), [attempt, how]),
+  strike: (stage, attempt, how) =>
+    webSocket(stage, INSIDE, upgrading(renderFor(stage)), [attempt, how]),
   hold: (stage) => waiting(stage, INSIDE, upgrading(renderFor(stage))),
 });
 
@@ -80,7 +92,11 @@ async function opened(stage: Stage, attempt: Attempt, { probing }: Manner): Prom
   for (const piece of await helloPieces({}, host)) line.write(piece);
   await gone(line);
   const heard = line.text.length > from;
-  return { text: line.text.slice(0, from), statuses: statusesOf(line.text.slice(0, from)), cut: !heard };
+  return {
+    text: line.text.slice(0, from),
+    statuses: statusesOf(line.text.slice(0, from)),
+    cut: !heard,
+  };
 }
 
 async function silent(stage: Stage): Promise<Socket> {

@@ -1,4 +1,7 @@
-/** A way in, as the corpus sees it: what of an exchange can be bent there, and how an attempt is rendered for it. */
+/**
+ * A way in, as the corpus sees it: what of an exchange can be bent there, and how an attempt is
+ * rendered for it.
+ */
 import type { Socket } from 'node:net';
 import type { EntryPoint } from '../../../lib/policy/model/facts.ts';
 import type { Outcome } from '../../../lib/policy/model/access-matrix.ts';
@@ -17,9 +20,14 @@ export interface Entry {
   readonly passes: number;
   /** Requests are judged one by one here: records have a path, and the upstream sees a request. */
   readonly requests: boolean;
-  /** Every exchange is a stream: a head that is none may be answered by a reset of its stream, and the connection goes on. */
+  /**
+   * Every exchange is a stream: a head that is none may be answered by a reset of its stream, and
+   * the connection goes on.
+   */
   readonly streams?: true;
-  /** Its exchanges lie inside a tunnel, which is an exchange of its own and none of the attempt's. */
+  /**
+   * Its exchanges lie inside a tunnel, which is an exchange of its own and none of the attempt's.
+   */
   readonly inside?: true;
   /** Makes one attempt and waits for its end. */
   strike(stage: Stage, attempt: Attempt, how: Manner): Promise<Seen>;
@@ -30,7 +38,10 @@ export interface Entry {
 export interface Manner {
   /** Another request is sent right behind it, which nobody may ever read. */
   readonly probing: boolean;
-  /** Called before the attempt itself, where an honest exchange goes before it on the same connection. */
+  /**
+   * Called before the attempt itself, where an honest exchange goes before it on the same
+   * connection.
+   */
   readonly begins: () => void;
 }
 
@@ -45,4 +56,5 @@ export interface Seen {
   readonly took?: number;
 }
 
-export const facets = (...names: readonly Facet[]): ReadonlySet<Facet> => new Set([...names, 'any']);
+export const facets = (...names: readonly Facet[]): ReadonlySet<Facet> =>
+  new Set([...names, 'any']);

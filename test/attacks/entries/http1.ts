@@ -27,7 +27,8 @@ export function bytesOf({ method, target, host, fields = [] }: Rendered, attempt
   ];
   const text = `${lines.join('\r\n')}\r\n\r\n${attempt.body ?? ''}`;
   const [from, to] = attempt.replace ?? ['', ''];
-  if (!text.includes(from)) throw new TypeError(`nothing to replace: ${JSON.stringify(from)} is not in the request`);
+  if (!text.includes(from))
+    throw new TypeError(`nothing to replace: ${JSON.stringify(from)} is not in the request`);
   return Buffer.from(
     text.replace(from, () => to),
     'latin1',
@@ -55,7 +56,9 @@ export function answered(text: string): boolean {
     : / (204|304) /.test(head.slice(0, 13));
 }
 
-/** Waits for a complete answer or the end of the connection. Where a close is announced, for that. */
+/**
+ * Waits for a complete answer or the end of the connection. Where a close is announced, for that.
+ */
 export async function answerOf(line: Wire, from: number): Promise<Seen> {
   const fresh = (): string => line.text.slice(from);
   const over = (): boolean => line.reset || line.socket.destroyed || line.socket.readableEnded;

@@ -1,4 +1,7 @@
-/** Two more ways in through a CONNECT that is intercepted: WebSocket inside the TLS that ends here, and the tunnel itself. */
+/**
+ * Two more ways in through a CONNECT that is intercepted: WebSocket inside the TLS that ends here,
+ * and the tunnel itself.
+ */
 import type { Socket } from 'node:net';
 import { until } from '../../support/until.ts';
 import { wireOver, type Wire } from '../../support/proxy.ts';
@@ -44,7 +47,11 @@ async function opened(stage: Stage, attempt: Attempt, { probing }: Manner): Prom
     await new Promise((resolve) => setImmediate(resolve));
   }
   const heard = (): boolean => line.text.length > from;
-  await until('the ClientHello is answered or cut', () => heard() || line.reset || line.socket.destroyed, 20_000);
+  await until(
+    'the ClientHello is answered or cut',
+    () => heard() || line.reset || line.socket.destroyed,
+    20_000,
+  );
   const seen = { text: line.text.slice(0, from), statuses: statusesOf(line.text), cut: !heard() };
   line.socket.destroy();
   return seen;

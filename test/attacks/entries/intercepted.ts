@@ -1,4 +1,7 @@
-/** Requests inside a CONNECT tunnel whose TLS ends at the sidecar. The tunnel itself is honest; what is bent is inside. */
+/**
+ * Requests inside a CONNECT tunnel whose TLS ends at the sidecar. The tunnel itself is honest; what
+ * is bent is inside.
+ */
 import type { Socket } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { until } from '../../support/until.ts';
@@ -40,8 +43,15 @@ export async function openTunnel(stage: Stage, alpn: string): Promise<Opened> {
   await until('CONNECT is answered', () => answered(line.text) || statusesOf(line.text)[0] === 200);
   if (statusesOf(line.text)[0] !== 200) return { line, tls: undefined };
   line.socket.removeAllListeners('data');
-  const tls = connect({ socket: line.socket, servername: stage.tunnelTo, ca: stage.ca, ALPNProtocols: [alpn] });
-  await new Promise<void>((resolve, reject) => tls.once('secureConnect', resolve).once('error', reject));
+  const tls = connect({
+    socket: line.socket,
+    servername: stage.tunnelTo,
+    ca: stage.ca,
+    ALPNProtocols: [alpn],
+  });
+  await new Promise<void>((resolve, reject) =>
+    tls.once('secureConnect', resolve).once('error', reject),
+  );
   tls.on('error', () => 'a cut inside is seen as its end');
   return { line, tls };
 }
@@ -67,7 +77,10 @@ async function strike(stage: Stage, attempt: Attempt, { probing, begins }: Manne
     tls.write(bytesOf(renderInside(stage, {}), {}));
     await until('the good request is answered', () => answered(text()));
   }
-  await until('the tunnel alone is live', () => stage.bench.proxy.live() === 1 || attempt.after === 'a-busy-one');
+  await until(
+    'the tunnel alone is live',
+    () => stage.bench.proxy.live() === 1 || attempt.after === 'a-busy-one',
+  );
   begins();
   const from = text().length;
   const fresh = (): string => text().slice(from);

@@ -1,4 +1,7 @@
-/** Ways in that carry one request after the other over HTTP/1.1: the forward port with absolute-form, and a destination's local listener; and WebSocket over both. */
+/**
+ * Ways in that carry one request after the other over HTTP/1.1: the forward port with
+ * absolute-form, and a destination's local listener; and WebSocket over both.
+ */
 import type { Socket } from 'node:net';
 import { until } from '../../support/until.ts';
 import type { Wire } from '../../support/proxy.ts';
@@ -53,7 +56,10 @@ export async function request(
   const line = await open(stage, attempt);
   if (attempt.after === 'a-good-one') {
     line.write(bytesOf(render({}), {}));
-    await until('the good request is answered', () => statusesOf(line.text)[0] === 200 || undefined);
+    await until(
+      'the good request is answered',
+      () => statusesOf(line.text)[0] === 200 || undefined,
+    );
     const idle = inside === true ? 1 : 0;
     await until('the good exchange is over', () => stage.bench.proxy.live() === idle);
   }
@@ -112,7 +118,16 @@ export const OF_REQUESTS = [
   'answer',
   'message',
 ] as const;
-export const OF_WEBSOCKETS = ['authority', 'target', 'path', 'fields', 'head', 'upgrade', 'address', 'peer'] as const;
+export const OF_WEBSOCKETS = [
+  'authority',
+  'target',
+  'path',
+  'fields',
+  'head',
+  'upgrade',
+  'address',
+  'peer',
+] as const;
 
 export const FORWARD: Entry = Object.freeze<Entry>({
   name: 'forward',
@@ -141,7 +156,8 @@ export const FORWARD_WEBSOCKET: Entry = Object.freeze<Entry>({
   facets: facets(...OF_WEBSOCKETS),
   setting: { site: {}, serve: 'websocket' },
   passes: 101,
-  strike: (stage, attempt, how) => webSocket(stage, FORWARD_PORT, upgrading(absolute), [attempt, how]),
+  strike: (stage, attempt, how) =>
+    webSocket(stage, FORWARD_PORT, upgrading(absolute), [attempt, how]),
   hold: (stage) => waiting(stage, FORWARD_PORT, upgrading(absolute)),
 });
 
@@ -150,6 +166,7 @@ export const LISTENER_WEBSOCKET: Entry = Object.freeze<Entry>({
   name: 'listener, WebSocket',
   door: 'listener',
   setting: { site: { listen: true }, serve: 'websocket' },
-  strike: (stage, attempt, how) => webSocket(stage, OWN_LISTENER, upgrading(origin), [attempt, how]),
+  strike: (stage, attempt, how) =>
+    webSocket(stage, OWN_LISTENER, upgrading(origin), [attempt, how]),
   hold: (stage) => waiting(stage, OWN_LISTENER, upgrading(origin)),
 });

@@ -1,4 +1,7 @@
-/** Requests over HTTP/2, frame by frame: by prior knowledge on a local listener, and inside an intercepted tunnel. */
+/**
+ * Requests over HTTP/2, frame by frame: by prior knowledge on a local listener, and inside an
+ * intercepted tunnel.
+ */
 import type { Socket } from 'node:net';
 import { until } from '../../support/until.ts';
 import {
@@ -29,13 +32,19 @@ export interface Way {
   readonly authority: (stage: Stage, attempt: Attempt) => string;
 }
 
-/** The fields of a request: Host fields as they are said, and none where the attempt takes Host away. */
+/**
+ * The fields of a request: Host fields as they are said, and none where the attempt takes Host
+ * away.
+ */
 function fieldsOf(stage: Stage, attempt: Attempt, { scheme, authority }: Way): readonly Field[] {
   const { method = 'GET', path = '/', host, fields = [] } = attempt;
   const named: Field[] = host?.length === 0 ? [] : [[':authority', authority(stage, attempt)]];
   const lines = fields.map((line): Field => {
     const colon = line.indexOf(':');
-    return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, '')];
+    return [
+      line.slice(0, colon).toLowerCase(),
+      line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, ''),
+    ];
   });
   const hosts = (host ?? []).map((value): Field => ['host', value]);
   return [
@@ -50,10 +59,13 @@ function fieldsOf(stage: Stage, attempt: Attempt, { scheme, authority }: Way): r
 }
 
 function send(client: RawClient, stream: number, fields: readonly Field[], body?: string): void {
-  client.send(frame(HEADERS, END_HEADERS | (body === undefined ? END_STREAM : 0), stream, block(...fields)));
+  client.send(
+    frame(HEADERS, END_HEADERS | (body === undefined ? END_STREAM : 0), stream, block(...fields)),
+  );
   if (body === undefined) return;
   const bytes = Buffer.from(body, 'latin1');
-  for (let at = 0; at < bytes.length; at += FRAME) client.send(frame(DATA, 0, stream, bytes.subarray(at, at + FRAME)));
+  for (let at = 0; at < bytes.length; at += FRAME)
+    client.send(frame(DATA, 0, stream, bytes.subarray(at, at + FRAME)));
   client.send(frame(DATA, END_STREAM, stream, Buffer.alloc(0)));
 }
 
@@ -67,7 +79,9 @@ function finalOf({ frames }: RawClient, stream: number): readonly number[] {
 
 function ended({ frames, over }: RawClient, stream: number): boolean {
   const mine = frames.filter((one) => one.stream === stream);
-  const last = mine.some((one) => (one.type === HEADERS || one.type === DATA) && (one.flags & END_STREAM) !== 0);
+  const last = mine.some(
+    (one) => (one.type === HEADERS || one.type === DATA) && (one.flags & END_STREAM) !== 0,
+  );
   return over || last || mine.some(({ type }) => type === RST_STREAM);
 }
 
@@ -88,8 +102,10 @@ export const strikeBy =
     send(client, stream, fieldsOf(stage, attempt, way), attempt.body);
     await until('the stream ends', () => ended(client, stream), 20_000);
     const statuses = [...finalOf(client, stream)];
-    const reset = client.over || client.frames.some((one) => one.stream === stream && one.type === RST_STREAM);
-    const text = statuses.map((status) => `HTTP/1.1 ${status}\r\n\r\n`).join('') + client.content(stream);
+    const reset =
+      client.over || client.frames.some((one) => one.stream === stream && one.type === RST_STREAM);
+    const text =
+      statuses.map((status) => `HTTP/1.1 ${status}\r\n\r\n`).join('') + client.content(stream);
     client.socket.destroy();
     return { text, statuses, cut: reset };
   };

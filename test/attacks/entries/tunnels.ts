@@ -1,4 +1,7 @@
-/** Ways in that carry bytes: CONNECT with the agent's own TLS, CONNECT to a tcp destination, and the raw listener of one. */
+/**
+ * Ways in that carry bytes: CONNECT with the agent's own TLS, CONNECT to a tcp destination, and the
+ * raw listener of one.
+ */
 import type { Socket } from 'node:net';
 import { until } from '../../support/until.ts';
 import type { Wire } from '../../support/proxy.ts';
@@ -8,18 +11,29 @@ import { HOST, type Stage } from '../stage.ts';
 import { facets, type Entry, type Manner, type Seen } from './entry.ts';
 import { answerOf, bytesOf, CANARY, gone, PROBE, statusesOf, type Rendered } from './http1.ts';
 
-/** The target of a CONNECT always has a port; the honest one is added where the attempt wrote none. */
+/**
+ * The target of a CONNECT always has a port; the honest one is added where the attempt wrote none.
+ */
 function tunnelTo({ authority = HOST, target }: Attempt): Rendered {
   const asked = target ?? (/:[^\]]*$/.test(authority) ? authority : `${authority}:80`);
   return { method: 'CONNECT', target: asked, host: [asked] };
 }
 
-export async function tunnel(stage: Stage, attempt: Attempt, probing: boolean): Promise<Wire | Seen> {
+export async function tunnel(
+  stage: Stage,
+  attempt: Attempt,
+  probing: boolean,
+): Promise<Wire | Seen> {
   const line = await stage.bench.open();
   line.write(bytesOf(tunnelTo(attempt), attempt));
   if (probing && attempt.hello === undefined) line.write(PROBE);
-  await until('CONNECT is answered', () => line.reset || line.socket.readableEnded || statusesOf(line.text)[0]);
-  return statusesOf(line.text)[0] === 200 && !(probing && attempt.hello === undefined) ? line : answerOf(line, 0);
+  await until(
+    'CONNECT is answered',
+    () => line.reset || line.socket.readableEnded || statusesOf(line.text)[0],
+  );
+  return statusesOf(line.text)[0] === 200 && !(probing && attempt.hello === undefined)
+    ? line
+    : answerOf(line, 0);
 }
 
 export const isOver = (reached: Wire | Seen): reached is Seen => 'statuses' in reached;
@@ -55,7 +69,11 @@ async function passthrough(stage: Stage, attempt: Attempt, { probing }: Manner):
 /** Says something and waits for an answer or a cut. */
 async function say(line: Wire): Promise<Seen> {
   line.write(`${CANARY}\r\n`);
-  await until('it is heard or cut', () => line.text.endsWith('heard') || line.reset || line.socket.destroyed, 20_000);
+  await until(
+    'it is heard or cut',
+    () => line.text.endsWith('heard') || line.reset || line.socket.destroyed,
+    20_000,
+  );
   const heard = line.text.endsWith('heard');
   line.socket.end();
   if (!heard) await gone(line);

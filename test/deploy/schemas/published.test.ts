@@ -1,6 +1,8 @@
 /**
- * The manifests against the schemas that Kubernetes publishes, strict: a key that the API server does not know is an error. The schemas are those of the Python
- * package kubernetes-validate, made from the OpenAPI document of each release and fetched by `make test-schemas`; its folder is $KUBERNETES_SCHEMAS.
+ * The manifests against the schemas that Kubernetes publishes, strict: a key that the API server
+ * does not know is an error. The schemas are those of the Python package kubernetes-validate, made
+ * from the OpenAPI document of each release and fetched by `make test-schemas`; its folder is
+ * $KUBERNETES_SCHEMAS.
  */
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +13,10 @@ import { type Manifest, manifests } from '../manifests.ts';
 const SCHEMAS = process.env['KUBERNETES_SCHEMAS'] ?? '';
 /** Custom resources, whose schemas come with their own definitions. */
 const CUSTOM = ['ClusterSPIFFEID'];
-/** From the first release in which the manifests are meant to work as they stand, of those with schemas, to the last. */
+/**
+ * From the first release in which the manifests are meant to work as they stand, of those with
+ * schemas, to the last.
+ */
 const OLDEST = 30;
 const minors = readdirSync(SCHEMAS)
   .flatMap((name) => /^v1\.(\d+)\.\d+-local-strict$/.exec(name)?.[1] ?? [])
@@ -23,11 +28,16 @@ const own = manifests().filter(({ kind }) => !CUSTOM.includes(kind));
 /** The validator of one kind in one release. */
 function validators(minor: number): (manifest: Manifest) => ValidateFunction {
   const folder = join(SCHEMAS, `v1.${minor}.0-local-strict`);
-  const schema = (name: string): object => JSON.parse(readFileSync(join(folder, name), 'utf8')) as object;
+  const schema = (name: string): object =>
+    JSON.parse(readFileSync(join(folder, name), 'utf8')) as object;
   const ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true });
   ajv.addSchema(schema('_definitions.json'));
   return ({ kind, apiVersion }) =>
-    ajv.compile(schema(`${kind}-${apiVersion.split('/').join('-').replace('.k8s.io', '')}.json`.toLowerCase()));
+    ajv.compile(
+      schema(
+        `${kind}-${apiVersion.split('/').join('-').replace('.k8s.io', '')}.json`.toLowerCase(),
+      ),
+    );
 }
 
 t.test('there are schemas of several releases', async (t) => {
@@ -39,7 +49,10 @@ for (const minor of minors) {
   t.test(`every manifest is one that Kubernetes 1.${minor} knows, key by key`, async (t) => {
     for (const manifest of own) {
       const valid = validator(manifest);
-      t.ok(valid(manifest), `${manifest.kind} ${manifest.metadata.name}: ${JSON.stringify(valid.errors)}`);
+      t.ok(
+        valid(manifest),
+        `${manifest.kind} ${manifest.metadata.name}: ${JSON.stringify(valid.errors)}`,
+      );
     }
   });
 }

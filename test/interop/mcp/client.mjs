@@ -5,20 +5,34 @@
 const [name, url] = process.argv.slice(2);
 const legacy = name !== '@modelcontextprotocol/client';
 const { Client } = await import(legacy ? `${name}/client/index.js` : name);
-const { StreamableHTTPClientTransport } = await import(legacy ? `${name}/client/streamableHttp.js` : name);
+const { StreamableHTTPClientTransport } = await import(
+  legacy ? `${name}/client/streamableHttp.js` : name
+);
 
 const client = new Client(
   { name: 'agent', version: '1.0.0' },
   { capabilities: { sampling: {}, roots: {} }, versionNegotiation: { mode: 'auto' } },
 );
-const sampled = async () => ({ model: 'm', role: 'assistant', content: { type: 'text', text: 'this one' } });
+const sampled = async () => ({
+  model: 'm',
+  role: 'assistant',
+  content: { type: 'text', text: 'this one' },
+});
 if (legacy) {
-  const { CreateMessageRequestSchema, LoggingMessageNotificationSchema } = await import(`${name}/types.js`);
+  const { CreateMessageRequestSchema, LoggingMessageNotificationSchema } = await import(
+    `${name}/types.js`
+  );
   client.setRequestHandler(CreateMessageRequestSchema, sampled);
-  client.setNotificationHandler(LoggingMessageNotificationSchema, ({ params }) => void seen.logged.push(params.data));
+  client.setNotificationHandler(
+    LoggingMessageNotificationSchema,
+    ({ params }) => void seen.logged.push(params.data),
+  );
 } else {
   client.setRequestHandler('sampling/createMessage', sampled);
-  client.setNotificationHandler('notifications/message', ({ params }) => void seen.logged.push(params.data));
+  client.setNotificationHandler(
+    'notifications/message',
+    ({ params }) => void seen.logged.push(params.data),
+  );
 }
 
 const seen = { version: undefined, tools: [], logged: [], answers: {} };

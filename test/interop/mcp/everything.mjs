@@ -9,11 +9,15 @@ import { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import * as types from '@modelcontextprotocol/sdk/types.js';
 
-const IMAGE = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==';
+const IMAGE =
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==';
 const SOUND = 'UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA=';
 const text = (value) => ({ type: 'text', text: value });
 const image = { type: 'image', data: IMAGE, mimeType: 'image/png' };
-const resource = (uri, mimeType, value) => ({ type: 'resource', resource: { uri, mimeType, text: value } });
+const resource = (uri, mimeType, value) => ({
+  type: 'resource',
+  resource: { uri, mimeType, text: value },
+});
 const content = (...parts) => ({ content: parts });
 const object = (properties = {}) => ({ type: 'object', properties });
 
@@ -21,10 +25,16 @@ const object = (properties = {}) => ({ type: 'object', properties });
 const TOOLS = {
   test_simple_text: [object(), () => content(text('This is a simple text response for testing.'))],
   test_image_content: [object(), () => content(image)],
-  test_audio_content: [object(), () => content({ type: 'audio', data: SOUND, mimeType: 'audio/wav' })],
+  test_audio_content: [
+    object(),
+    () => content({ type: 'audio', data: SOUND, mimeType: 'audio/wav' }),
+  ],
   test_embedded_resource: [
     object(),
-    () => content(resource('test://embedded-resource', 'text/plain', 'This is an embedded resource content.')),
+    () =>
+      content(
+        resource('test://embedded-resource', 'text/plain', 'This is an embedded resource content.'),
+      ),
   ],
   test_multiple_content_types: [
     object(),
@@ -32,13 +42,21 @@ const TOOLS = {
       content(
         text('Multiple content types test:'),
         image,
-        resource('test://mixed-content-resource', 'application/json', '{"test":"data","value":123}'),
+        resource(
+          'test://mixed-content-resource',
+          'application/json',
+          '{"test":"data","value":123}',
+        ),
       ),
   ],
   test_tool_with_logging: [
     object(),
     async (_, { tell }) => {
-      for (const data of ['Tool execution started', 'Tool processing data', 'Tool execution completed']) {
+      for (const data of [
+        'Tool execution started',
+        'Tool processing data',
+        'Tool execution completed',
+      ]) {
         await tell('notifications/message', { level: 'info', data });
         await wait(50);
       }
@@ -49,7 +67,8 @@ const TOOLS = {
     object(),
     async (_, { tell, token }) => {
       for (const progress of [0, 50, 100]) {
-        if (token !== undefined) await tell('notifications/progress', { progressToken: token, progress, total: 100 });
+        if (token !== undefined)
+          await tell('notifications/progress', { progressToken: token, progress, total: 100 });
         await wait(50);
       }
       return content(text('done'));
@@ -57,7 +76,10 @@ const TOOLS = {
   ],
   test_error_handling: [
     object(),
-    () => ({ isError: true, ...content(text('This tool intentionally returns an error for testing')) }),
+    () => ({
+      isError: true,
+      ...content(text('This tool intentionally returns an error for testing')),
+    }),
   ],
   test_sampling: [
     object({ prompt: { type: 'string' } }),
@@ -74,7 +96,11 @@ const TOOLS = {
         ...object({ username: { type: 'string' }, email: { type: 'string' } }),
         required: ['username', 'email'],
       };
-      const answer = await ask('elicitation/create', { message, requestedSchema }, types.ElicitResultSchema);
+      const answer = await ask(
+        'elicitation/create',
+        { message, requestedSchema },
+        types.ElicitResultSchema,
+      );
       return content(text(`User response: ${JSON.stringify(answer)}`));
     },
   ],
@@ -98,7 +124,10 @@ const TOOLS = {
         enum: ['opt1', 'opt2', 'opt3'],
         enumNames: ['Option One', 'Option Two', 'Option Three'],
       },
-      untitledMulti: { type: 'array', items: { type: 'string', enum: ['option1', 'option2', 'option3'] } },
+      untitledMulti: {
+        type: 'array',
+        items: { type: 'string', enum: ['option1', 'option2', 'option3'] },
+      },
       titledMulti: { type: 'array', items: { anyOf: titled('value', 'Choice') } },
     }),
   ],
@@ -129,9 +158,18 @@ function titled(value, title) {
 
 function eliciting(properties) {
   return async (_, { ask }) => {
-    const params = { message: 'Please answer', requestedSchema: { ...object(properties), required: [] } };
-    const { action, content: said } = await ask('elicitation/create', params, types.ElicitResultSchema);
-    return content(text(`Elicitation completed: action=${action}, content=${JSON.stringify(said ?? {})}`));
+    const params = {
+      message: 'Please answer',
+      requestedSchema: { ...object(properties), required: [] },
+    };
+    const { action, content: said } = await ask(
+      'elicitation/create',
+      params,
+      types.ElicitResultSchema,
+    );
+    return content(
+      text(`Elicitation completed: action=${action}, content=${JSON.stringify(said ?? {})}`),
+    );
   };
 }
 
@@ -180,7 +218,11 @@ function conversation() {
   const server = new Server({ name: 'everything', version: '1.0.0' }, { capabilities });
   const on = (schema, act) => server.setRequestHandler(schema, act);
   on(types.ListToolsRequestSchema, () => ({
-    tools: Object.entries(TOOLS).map(([name, [inputSchema]]) => ({ name, description: name, inputSchema })),
+    tools: Object.entries(TOOLS).map(([name, [inputSchema]]) => ({
+      name,
+      description: name,
+      inputSchema,
+    })),
   }));
   on(types.CallToolRequestSchema, ({ params }, extra) => {
     const [, act] = TOOLS[params.name] ?? [];
@@ -199,16 +241,22 @@ function conversation() {
       arguments: names.map((one) => ({ name: one, description: one, required: true })),
     })),
   }));
-  on(types.GetPromptRequestSchema, ({ params }) => ({ messages: PROMPTS[params.name][1](params.arguments ?? {}) }));
+  on(types.GetPromptRequestSchema, ({ params }) => ({
+    messages: PROMPTS[params.name][1](params.arguments ?? {}),
+  }));
   on(types.ListResourcesRequestSchema, () => ({ resources: RESOURCES }));
   on(types.ListResourceTemplatesRequestSchema, () => ({
-    resourceTemplates: [{ uriTemplate: 'test://template/{id}/data', name: 'template', description: 'a template' }],
+    resourceTemplates: [
+      { uriTemplate: 'test://template/{id}/data', name: 'template', description: 'a template' },
+    ],
   }));
   on(types.ReadResourceRequestSchema, ({ params }) => ({ contents: [read(params.uri)] }));
   on(types.SubscribeRequestSchema, () => ({}));
   on(types.UnsubscribeRequestSchema, () => ({}));
   on(types.SetLevelRequestSchema, () => ({}));
-  on(types.CompleteRequestSchema, () => ({ completion: { values: ['paris', 'park'], total: 2, hasMore: false } }));
+  on(types.CompleteRequestSchema, () => ({
+    completion: { values: ['paris', 'park'], total: 2, hasMore: false },
+  }));
   return server;
 }
 
@@ -254,4 +302,6 @@ async function serve(request, response, port) {
 const server = createServer((request, response) => {
   serve(request, response, server.address().port).catch((failure) => response.destroy(failure));
 });
-server.listen(0, '127.0.0.1', () => process.stdout.write(`${JSON.stringify({ port: server.address().port })}\n`));
+server.listen(0, '127.0.0.1', () =>
+  process.stdout.write(`${JSON.stringify({ port: server.address().port })}\n`),
+);

@@ -28,5 +28,7 @@ const transport = new StreamableHTTPClientTransport(new URL(url), { authProvider
 await transport.finishAuth('code');
 const client = await connect();
 const { tools } = await client.listTools();
-process.stdout.write(`${JSON.stringify({ refused, to: held.to, tools: tools.map(({ name }) => name) })}\n`);
+process.stdout.write(
+  `${JSON.stringify({ refused, to: held.to, tools: tools.map(({ name }) => name) })}\n`,
+);
 process.exit(0);

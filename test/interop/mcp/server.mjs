@@ -9,7 +9,10 @@ const [name] = process.argv.slice(2);
 const print = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 const text = (value) => ({ content: [{ type: 'text', text: value }] });
 const info = { name: 'tickets', version: '1.0.0' };
-const QUESTION = { messages: [{ role: 'user', content: { type: 'text', text: 'which?' } }], maxTokens: 10 };
+const QUESTION = {
+  messages: [{ role: 'user', content: { type: 'text', text: 'which?' } }],
+  maxTokens: 10,
+};
 
 const { z } = await import(name === 'sdk-of-2025' ? 'zod-of-2025' : 'zod');
 const modern = name === '@modelcontextprotocol/server';
@@ -34,7 +37,11 @@ function register(server, { notify, ask, shape }) {
     ask: [{}, async (_, extra) => ask(extra)],
   };
   for (const [tool, [inputSchema, act]] of Object.entries(tools))
-    server.registerTool(tool, { description: tool, inputSchema: shape(inputSchema) }, run(tool, act));
+    server.registerTool(
+      tool,
+      { description: tool, inputSchema: shape(inputSchema) },
+      run(tool, act),
+    );
   return server;
 }
 
@@ -63,7 +70,9 @@ async function ofSessions() {
         sessionIdGenerator: randomUUID,
         onsessioninitialized: (id) => void transports.set(id, transport),
       });
-      await register(new McpServer(info, { capabilities: { logging: {} } }), ways).connect(transport);
+      await register(new McpServer(info, { capabilities: { logging: {} } }), ways).connect(
+        transport,
+      );
     }
     await transport.handleRequest(request, response);
   };
@@ -80,13 +89,17 @@ async function ofThisYear() {
       return inputRequired({ inputRequests: { which: inputRequired.createMessage(QUESTION) } });
     },
   };
-  const handler = createMcpHandler(() => register(new McpServer(info, { capabilities: { logging: {} } }), ways));
+  const handler = createMcpHandler(() =>
+    register(new McpServer(info, { capabilities: { logging: {} } }), ways),
+  );
   return async (request, response) => {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const init = { method: request.method, headers: request.headers };
     if (chunks.length > 0) init.body = Buffer.concat(chunks);
-    const answer = await handler.fetch(new Request(`http://${request.headers.host}${request.url}`, init));
+    const answer = await handler.fetch(
+      new Request(`http://${request.headers.host}${request.url}`, init),
+    );
     response.writeHead(answer.status, Object.fromEntries(answer.headers));
     for await (const chunk of answer.body ?? []) response.write(chunk);
     response.end();

@@ -27,7 +27,11 @@ const said = {
   web: (await task.fetch(web)).status,
   denied: await refusal(task.fetch('http://crm.internal/v1/export/customers')),
   tunnel: await refusal(task.fetch('https://elsewhere.example/')),
-  early: await refusal(task.fetch('http://crm.internal/v1/notes', { method: 'POST', body: 'x'.repeat(5_000_000) })),
+  early: await refusal(
+    task.fetch('http://crm.internal/v1/notes', { method: 'POST', body: 'x'.repeat(5_000_000) }),
+  ),
 };
 await task.complete();
-console.log(JSON.stringify({ ...said, ended: task.ended.aborted, late: await refusal(task.fetch(mtls)) }));
+console.log(
+  JSON.stringify({ ...said, ended: task.ended.aborted, late: await refusal(task.fetch(mtls)) }),
+);

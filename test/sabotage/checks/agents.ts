@@ -2,18 +2,23 @@
 import { by, sabotage, type Sabotage } from '../sabotage.ts';
 
 const shares = (title: string): ReturnType<typeof by> => by('test/exchange/shares.test.ts', title);
-const identities = (title: string): ReturnType<typeof by> => by('test/upstream/identities.test.ts', title);
+const identities = (title: string): ReturnType<typeof by> =>
+  by('test/upstream/identities.test.ts', title);
 const budget = (title: string): ReturnType<typeof by> => by('test/cmd/budget.test.ts', title);
 
 const CONNECTIONS = shares(
   'connections of one agent beyond its share are cut and told, and another has all of its own',
 );
 const PLACES = shares('places and rates at a destination are those of each agent');
-const OWN = identities('each agent goes out with its own SVID, on connections of its own, and its records say so');
+const OWN = identities(
+  'each agent goes out with its own SVID, on connections of its own, and its records say so',
+);
 const MISSING = identities(
   'an agent whose SVID is not issued is refused, never served with another; nor is what is nobody’s',
 );
-const TOKENS = identities('tokens are asked for as each agent, and none goes out with that of another');
+const TOKENS = identities(
+  'tokens are asked for as each agent, and none goes out with that of another',
+);
 
 export const AGENTS: readonly Sabotage[] = Object.freeze([
   sabotage(
@@ -26,14 +31,19 @@ export const AGENTS: readonly Sabotage[] = Object.freeze([
   sabotage(
     'connections of one agent have a bound',
     'lib/exchange/shares.ts',
-    ['if (share.callers.size >= this.limits.connections && !this.#makeRoom(share)) return undefined;', ''],
+    [
+      'if (share.callers.size >= this.limits.connections && !this.#makeRoom(share)) return undefined;',
+      '',
+    ],
     CONNECTIONS,
   ),
   sabotage(
     'a connection of nobody’s makes room for the next',
     'lib/exchange/shares.ts',
     ['      if (!caller.idle) continue;', '      if (caller.idle) continue;'],
-    shares('of connections of nobody the oldest idle one makes room for one that may show its task'),
+    shares(
+      'of connections of nobody the oldest idle one makes room for one that may show its task',
+    ),
   ),
   sabotage(
     'exchanges of one agent have a bound',
@@ -45,7 +55,9 @@ export const AGENTS: readonly Sabotage[] = Object.freeze([
     'a refusal over the rate is counted in place of its records',
     'lib/exchange/refusals.ts',
     ['if (counted.left >= 1) {', 'if (counted.left >= -1e9) {'],
-    shares('refusals over the rate of an agent are counted into one record; those of another are not'),
+    shares(
+      'refusals over the rate of an agent are counted into one record; those of another are not',
+    ),
     shares('a refusal that was counted has no records of its own, and is answered all the same'),
   ),
   sabotage(
@@ -58,31 +70,45 @@ export const AGENTS: readonly Sabotage[] = Object.freeze([
     'half-read messages are held against the memory of the container',
     'cmd/compose/budget.ts',
     ['Math.min(SHARE.held, (memory ?? Infinity) / MEMORY_PART)', 'SHARE.held'],
-    budget('half-read messages of all agents take a part of the memory of the container, in equal shares'),
+    budget(
+      'half-read messages of all agents take a part of the memory of the container, in equal shares',
+    ),
   ),
   sabotage(
     'an agent goes out with its own SVID',
     'lib/upstream/identities.ts',
-    ['if (!apart || identity === undefined) return identity;', 'if (identity !== null) return identity;'],
+    [
+      'if (!apart || identity === undefined) return identity;',
+      'if (identity !== null) return identity;',
+    ],
     OWN,
     MISSING,
   ),
   sabotage(
     'the SVID of another never stands in for one that is not issued',
     'lib/upstream/identities.ts',
-    ['const svid = svidFor(identity, wanted);', 'const svid = svidFor(identity, wanted) ?? identity.svid;'],
+    [
+      'const svid = svidFor(identity, wanted);',
+      'const svid = svidFor(identity, wanted) ?? identity.svid;',
+    ],
     MISSING,
   ),
   sabotage(
     'what a server says of its tools counts for the agent that was told',
     'lib/forward/mcp.ts',
     ["const to = `${endpoint} ${agent?.name ?? ''}`;", 'const to = endpoint;'],
-    by('test/forward/mcp-listing.test.ts', 'what a server says of its tools to one agent counts for no other'),
+    by(
+      'test/forward/mcp-listing.test.ts',
+      'what a server says of its tools to one agent counts for no other',
+    ),
   ),
   sabotage(
     'an SVID of an agent that expires is noticed by itself',
     'cmd/compose/identity.ts',
-    ['if (over.some(({ name }) => !before.has(name))) redecide();', 'if (over.length > before.size) redecide();'],
+    [
+      'if (over.some(({ name }) => !before.has(name))) redecide();',
+      'if (over.length > before.size) redecide();',
+    ],
     by(
       'test/cmd/agents-expiry.test.ts',
       'each SVID of an agent that expires is noticed, one that is renewed in the same moment or not',
@@ -91,7 +117,10 @@ export const AGENTS: readonly Sabotage[] = Object.freeze([
   sabotage(
     'an SVID of an agent that has expired is not used',
     'lib/upstream/identities.ts',
-    ['if (clock.now() < notAfter) return identity;', 'if (clock.now() < Infinity) return identity;'],
+    [
+      'if (clock.now() < notAfter) return identity;',
+      'if (clock.now() < Infinity) return identity;',
+    ],
     by(
       'test/upstream/identities.test.ts',
       'an SVID of an agent that expires before the others is refused, never replaced by one of them, and what is open with it is cut',
@@ -100,7 +129,10 @@ export const AGENTS: readonly Sabotage[] = Object.freeze([
   sabotage(
     'what is nobody’s has no identity where agents have their own',
     'lib/upstream/identities.ts',
-    ['if (agent?.identity === undefined) return undefined;', 'if (agent?.identity === undefined) return identity;'],
+    [
+      'if (agent?.identity === undefined) return undefined;',
+      'if (agent?.identity === undefined) return identity;',
+    ],
     MISSING,
   ),
   sabotage(

@@ -1,7 +1,8 @@
 /** What agents rest on in their client, and what keeps the operator's door from them. */
 import { by, sabotage, type Sabotage } from '../sabotage.ts';
 
-const typescript = (title: string): ReturnType<typeof by> => by('test/clients/typescript.test.ts', title);
+const typescript = (title: string): ReturnType<typeof by> =>
+  by('test/clients/typescript.test.ts', title);
 
 const relay = (title: string): ReturnType<typeof by> => by('test/cmd/relay.test.ts', title);
 const messages = (title: string): ReturnType<typeof by> => by('test/cmd/messages.test.ts', title);
@@ -23,12 +24,17 @@ export const CLIENTS: readonly Sabotage[] = [
     'a write is not asked twice',
     'clients/typescript/through.ts',
     ['stale && body === undefined && SAFE.has(asked.method)', 'stale'],
-    typescript('a kept connection that is closed as it is taken costs no call that may be asked twice'),
+    typescript(
+      'a kept connection that is closed as it is taken costs no call that may be asked twice',
+    ),
   ),
   sabotage(
     'the relay of task run takes the connections of programs below it alone',
     'cmd/relay/owner.ts',
-    ['inode !== undefined && descendants(root).some((pid) => holds(pid, inode))', 'inode !== undefined'],
+    [
+      'inode !== undefined && descendants(root).some((pid) => holds(pid, inode))',
+      'inode !== undefined',
+    ],
     relay('not one byte of a process outside the tree is passed on, and it is told why'),
   ),
   sabotage(
@@ -59,18 +65,27 @@ export const CLIENTS: readonly Sabotage[] = [
     'a change that opens a path does not pass a pipeline',
     'cmd/commands/paths.ts',
     ['if (opened.length > 0) process.exitCode', 'if (opened.length < 0) process.exitCode'],
-    by('test/cmd/paths.test.ts', 'a change that opens paths exits 1 and says which; one that closes some exits 0'),
+    by(
+      'test/cmd/paths.test.ts',
+      'a change that opens paths exits 1 and says which; one that closes some exits 0',
+    ),
   ),
   sabotage(
     'init never writes over a file',
     'cmd/commands/init.ts',
     ["STARTER, { flag: 'wx'", "STARTER, { flag: 'w'"],
-    by('test/cmd/commands.test.ts', 'init writes a configuration that check passes, and never over a file'),
+    by(
+      'test/cmd/commands.test.ts',
+      'init writes a configuration that check passes, and never over a file',
+    ),
   ),
   sabotage(
     'task run passes on what uses a task, and not what extends it',
     'cmd/commands/task-run.ts',
     ['[AGENT_API]: socket }', '[AGENT_API]: socket, CHAPERONE_TASK_AUTHORIZATION: authorization }'],
-    by('test/cmd/task.test.ts', 'task run joins the environment that it was called in, and tells what it leaves out'),
+    by(
+      'test/cmd/task.test.ts',
+      'task run joins the environment that it was called in, and tells what it leaves out',
+    ),
   ),
 ];

@@ -4,9 +4,15 @@ import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 const CHECK = 'lib/policy/conditions/check.ts';
 const CEL = 'lib/policy/conditions/cel.ts';
 const ENGINE = 'test/policy/conditions.test.ts';
-const REFUSED = by(ENGINE, 'a condition is a bool of its phase or it is refused, with place and fix');
+const REFUSED = by(
+  ENGINE,
+  'a condition is a bool of its phase or it is refused, with place and fix',
+);
 const SLOW = by(ENGINE, 'nothing an agent sends makes a condition slow (R4)');
-const SECRETS = by(ENGINE, 'secrets are not seen: not listed, not found, not even named in a condition (C5)');
+const SECRETS = by(
+  ENGINE,
+  'secrets are not seen: not listed, not found, not even named in a condition (C5)',
+);
 const WORK = 'test/policy/work.test.ts';
 const DECIDE = 'test/policy/decide.test.ts';
 const SAFE = by(
@@ -18,7 +24,10 @@ export const CONDITIONS: readonly Sabotage[] = [
   sabotage(
     'a deny rule whose condition has no answer denies',
     'lib/policy/decision/decide.ts',
-    ['if (answer !== false) return reported(refusal(', 'if (answer === true) return reported(refusal('],
+    [
+      'if (answer !== false) return reported(refusal(',
+      'if (answer === true) return reported(refusal(',
+    ],
     SAFE,
   ),
   sabotage(
@@ -53,7 +62,10 @@ export const CONDITIONS: readonly Sabotage[] = [
     'the work of conditions is bounded',
     'lib/policy/conditions/cel-meter.ts',
     ['if (context.work < 0) throw TOO_MUCH;', 'if (context.work < -1e12) throw TOO_MUCH;'],
-    by(WORK, 'past the work of one decision there is no answer, whatever the operators make of errors'),
+    by(
+      WORK,
+      'past the work of one decision there is no answer, whatever the operators make of errors',
+    ),
   ),
   sabotage(
     'what does not change in a loop is evaluated once',
@@ -74,7 +86,10 @@ export const CONDITIONS: readonly Sabotage[] = [
       "if (typeof value !== 'object' || value === null || Array.isArray(value)) throw",
       'if (value === undefined) throw',
     ],
-    by(ENGINE, 'what cannot be evaluated has no answer, in words without a value of the request (C5)'),
+    by(
+      ENGINE,
+      'what cannot be evaluated has no answer, in words without a value of the request (C5)',
+    ),
   ),
   sabotage(
     'secret header fields are not listed',
@@ -91,7 +106,10 @@ export const CONDITIONS: readonly Sabotage[] = [
   sabotage(
     'other spellings of fields that conditions read are refused',
     'lib/policy/conditions/spellings.ts',
-    ["refuse('a header field', fields(lines[i] ?? ''), name);", "refuse('a header field', undefined, name);"],
+    [
+      "refuse('a header field', fields(lines[i] ?? ''), name);",
+      "refuse('a header field', undefined, name);",
+    ],
     attack('headers', 'H11 another spelling of what a condition reads is not sent beside it'),
   ),
   sabotage(
@@ -134,12 +152,18 @@ export const CONDITIONS: readonly Sabotage[] = [
     'names that conditions loop over are held to what they are compared with',
     'lib/policy/conditions/reads.ts',
     ["if (key === 'query') this.params.loose = true;", ''],
-    by('test/policy/spellings.test.ts', 'a condition that reads names by a loop is held to what it compares them with'),
+    by(
+      'test/policy/spellings.test.ts',
+      'a condition that reads names by a loop is held to what it compares them with',
+    ),
   ),
   sabotage(
     'a condition over a field that never passes does not load',
     'lib/config/load/conditions.ts',
-    ["if (verdict !== 'strip' && verdict !== 'refuse') return;", "if (verdict !== 'refuse' || name === '') return;"],
+    [
+      "if (verdict !== 'strip' && verdict !== 'refuse') return;",
+      "if (verdict !== 'refuse' || name === '') return;",
+    ],
     by(
       'test/exchange/headers.test.ts',
       'a condition over a field that never passes does not load, because it would never hold',

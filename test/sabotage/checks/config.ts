@@ -19,7 +19,10 @@ export const CONFIG: readonly Sabotage[] = [
     'what is named as a file and is none is not read',
     'lib/base/read-file.ts',
     ['!found.isFile() && !(pipes && found.isFIFO())', '!found.isFile() && path.length === 0'],
-    by('test/config/load.test.ts', 'what is in a folder and is no file is a problem, and holds nothing up'),
+    by(
+      'test/config/load.test.ts',
+      'what is in a folder and is no file is a problem, and holds nothing up',
+    ),
   ),
   sabotage(
     'a configuration that is not in force for long is no readiness',
@@ -30,7 +33,10 @@ export const CONFIG: readonly Sabotage[] = [
   sabotage(
     'mtls without peers does not load',
     CHECKS,
-    ["tls.mode === 'mtls' && tls.peers === undefined,", "tls.mode === 'web' && tls.peers !== undefined,"],
+    [
+      "tls.mode === 'mtls' && tls.peers === undefined,",
+      "tls.mode === 'web' && tls.peers !== undefined,",
+    ],
     by('test/config/checks.test.ts', 'mtls-needs-peers: tls: { mode: mtls }'),
   ),
   sabotage(
@@ -46,13 +52,19 @@ export const CONFIG: readonly Sabotage[] = [
     'unknown keys are refused',
     'lib/schema/decode.ts',
     ['if (names.includes(key)) continue;', 'if (key !== "") continue;'],
-    by('test/config/load.test.ts', 'every problem is named, with place, key, problem and fix (C10, C11)'),
+    by(
+      'test/config/load.test.ts',
+      'every problem is named, with place, key, problem and fix (C10, C11)',
+    ),
   ),
   sabotage(
     'hosts that tie do not load',
     'lib/policy/decision/lookup.ts',
     ['if (other !== undefined) ties.push(', 'if (other === null) ties.push('],
-    by('test/policy/lookup.test.ts', 'two destinations that claim the same pattern and port tie; other ports do not'),
+    by(
+      'test/policy/lookup.test.ts',
+      'two destinations that claim the same pattern and port tie; other ports do not',
+    ),
   ),
   sabotage(
     'the admin socket is for its owner alone',

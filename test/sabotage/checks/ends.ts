@@ -1,7 +1,8 @@
 /** Where messages end, and that what ends them is told. */
 import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 
-const told = (title: string): ReturnType<typeof by> => by('test/exchange/refusals-told.test.ts', title);
+const told = (title: string): ReturnType<typeof by> =>
+  by('test/exchange/refusals-told.test.ts', title);
 const CLIENT = 'lib/http1/client.ts';
 
 export const ENDS: readonly Sabotage[] = [
@@ -9,7 +10,10 @@ export const ENDS: readonly Sabotage[] = [
     'a head goes out before its stream is reset',
     'lib/http2/exchange.ts',
     ['if (ended) await this.#outlet.ended();', 'if (ended) stream.destroy();'],
-    by('test/http2/streams.test.ts', 'a head goes out before its stream is reset, also while the socket is busy'),
+    by(
+      'test/http2/streams.test.ts',
+      'a head goes out before its stream is reset, also while the socket is busy',
+    ),
   ),
   sabotage(
     'a call that is cut is told its status',
@@ -20,20 +24,29 @@ export const ENDS: readonly Sabotage[] = [
   sabotage(
     'at the end of the drain connections are cut once they were told',
     'lib/listen/proxy.ts',
-    ['const cancel = this.#options.clock.after(ms, resolve, true);', 'const cancel = resolve; resolve();'],
+    [
+      'const cancel = this.#options.clock.after(ms, resolve, true);',
+      'const cancel = resolve; resolve();',
+    ],
     told('at the end of the drain every stream is told UNAVAILABLE'),
   ),
   sabotage(
     'what an upstream said before it closed is read',
     CLIENT,
     ['keepReadable(this.socket, this.#onUnsent);', ''],
-    by('test/http1/client.test.ts', 'a final answer is delivered though the request can be sent no more'),
+    by(
+      'test/http1/client.test.ts',
+      'a final answer is delivered though the request can be sent no more',
+    ),
   ),
   sabotage(
     'a reset is no end of an answer without length',
     CLIENT,
     ['this.#inlet.broken = true;', ''],
-    by('test/http1/client.test.ts', 'a reset is no end of an answer that lasts until the connection closes'),
+    by(
+      'test/http1/client.test.ts',
+      'a reset is no end of an answer that lasts until the connection closes',
+    ),
   ),
   sabotage(
     'a frame of a WebSocket that has come in part is handed on as a fragment',
@@ -46,14 +59,20 @@ export const ENDS: readonly Sabotage[] = [
   sabotage(
     'a blank before the colon of a field that frames is refused',
     'lib/http/field-lines.ts',
-    ['if (text.charCodeAt(nameEnd) !== COLON && FRAMING.has(name))', 'if (text.charCodeAt(nameEnd) < 0)'],
+    [
+      'if (text.charCodeAt(nameEnd) !== COLON && FRAMING.has(name))',
+      'if (text.charCodeAt(nameEnd) < 0)',
+    ],
     attack('framing', 'F9 answers that are framed twice or unreadably, or switch unasked'),
   ),
   sabotage(
     'a 204 that claims content is the last of its connection',
     'lib/http1/head.ts',
     ['framing !== UNTIL_CLOSE && !overstated;', 'framing !== UNTIL_CLOSE;'],
-    by('test/http1/head.test.ts', 'where a response ends is decided as RFC 9112 section 6.3 has it'),
+    by(
+      'test/http1/head.test.ts',
+      'where a response ends is decided as RFC 9112 section 6.3 has it',
+    ),
   ),
   sabotage(
     'extensions of chunks are borne in answers alone',

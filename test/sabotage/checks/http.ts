@@ -20,7 +20,10 @@ export const HTTP: readonly Sabotage[] = [
   sabotage(
     'not both Content-Length and Transfer-Encoding',
     HEAD,
-    ['if (marks.chunked && marks.length !== undefined) throw', 'if (marks.chunked && marks.length === -1) throw'],
+    [
+      'if (marks.chunked && marks.length !== undefined) throw',
+      'if (marks.chunked && marks.length === -1) throw',
+    ],
     attack('framing', 'F1 both lengths, in any order and spelling'),
   ),
   sabotage(
@@ -32,7 +35,10 @@ export const HTTP: readonly Sabotage[] = [
   sabotage(
     'the only transfer coding is chunked, once',
     HEAD,
-    ["if (marks.chunked || value.toLowerCase() !== 'chunked')", "if (!value.toLowerCase().includes('chunked'))"],
+    [
+      "if (marks.chunked || value.toLowerCase() !== 'chunked')",
+      "if (!value.toLowerCase().includes('chunked'))",
+    ],
     attack('framing', 'F2 other codings, repeated codings, and HTTP/1.0 with one'),
   ),
   sabotage(
@@ -50,14 +56,23 @@ export const HTTP: readonly Sabotage[] = [
   sabotage(
     'a GET has no content where no rule allows it',
     'lib/forward/get-content.ts',
-    ['if (rules.some((rule) => rule.http?.contentOnGet === true)) return true;', 'if (rules.length > 0) return true;'],
+    [
+      'if (rules.some((rule) => rule.http?.contentOnGet === true)) return true;',
+      'if (rules.length > 0) return true;',
+    ],
     attack('framing', 'F3 GET and HEAD with a body'),
   ),
   sabotage(
     'content on a GET needs a rule that allows it',
     'lib/policy/protocols/http.ts',
-    ["contentOnGet === true || effect === 'deny';", "contentOnGet === true || effect !== 'deny' || effect === 'deny';"],
-    by('test/forward/get-content.test.ts', 'another rule of the destination does not allow it: 403 and not one byte'),
+    [
+      "contentOnGet === true || effect === 'deny';",
+      "contentOnGet === true || effect !== 'deny' || effect === 'deny';",
+    ],
+    by(
+      'test/forward/get-content.test.ts',
+      'another rule of the destination does not allow it: 403 and not one byte',
+    ),
   ),
   sabotage(
     'a connection that had a GET with content is not used again',
@@ -89,7 +104,10 @@ export const HTTP: readonly Sabotage[] = [
   sabotage(
     'trailers may not frame, route or authenticate',
     'lib/http/field-lines.ts',
-    ['  if (role === \'request\') throw malformed(rules, `"${misplaced}" is not allowed in trailers`);\n', ''],
+    [
+      '  if (role === \'request\') throw malformed(rules, `"${misplaced}" is not allowed in trailers`);\n',
+      '',
+    ],
     attack('framing', 'F7 trailers that frame, route, authenticate or claim'),
   ),
   sabotage(
@@ -101,7 +119,10 @@ export const HTTP: readonly Sabotage[] = [
   sabotage(
     'heads have a bounded number of fields',
     'lib/http/field-lines.ts',
-    ['if (fields.length >= most) throw tooManyFields(', 'if (fields.length < 0) throw tooManyFields('],
+    [
+      'if (fields.length >= most) throw tooManyFields(',
+      'if (fields.length < 0) throw tooManyFields(',
+    ],
     attack('headers', 'H9 too many fields, too long fields, too long heads'),
   ),
   sabotage(
@@ -152,7 +173,10 @@ export const HTTP: readonly Sabotage[] = [
   sabotage(
     'what Connection nominates stops here',
     FIELDS,
-    ["if (is === 'strip' || dropped?.has(name) === true) continue;", "if (is === 'strip') continue;"],
+    [
+      "if (is === 'strip' || dropped?.has(name) === true) continue;",
+      "if (is === 'strip') continue;",
+    ],
     attack('headers', 'H2 what Connection names is for this hop alone'),
   ),
   sabotage(
@@ -179,7 +203,10 @@ export const HTTP: readonly Sabotage[] = [
   sabotage(
     "a brokered credential replaces the agent's Authorization",
     FIELDS,
-    ["if (!isAuthorization(name)) kept.push(name, fields[i + 1] ?? '');", "kept.push(name, fields[i + 1] ?? '');"],
+    [
+      "if (!isAuthorization(name)) kept.push(name, fields[i + 1] ?? '');",
+      "kept.push(name, fields[i + 1] ?? '');",
+    ],
     attack('headers', "H8 the agent's Authorization is replaced, never sent beside ours"),
   ),
   sabotage(
@@ -216,7 +243,10 @@ export const HTTP: readonly Sabotage[] = [
   sabotage(
     'bytes after a refusal are discarded within a bound',
     'lib/http1/server.ts',
-    ['if (this.#lingered <= this.#options.limits.lingerBytes) return;', 'if (this.#lingered >= 0) return;'],
+    [
+      'if (this.#lingered <= this.#options.limits.lingerBytes) return;',
+      'if (this.#lingered >= 0) return;',
+    ],
     by(
       'test/http1/linger.test.ts',
       'what still comes after a refusal is discarded up to a bound, and no more is taken',
@@ -243,7 +273,10 @@ export const HTTP: readonly Sabotage[] = [
   sabotage(
     'no setting of a destination lets cross what never crosses',
     TABLE,
-    ["if (NEVER.has(kind)) return 'strip';", "if (NEVER.has(kind) && headers === undefined) return 'strip';"],
+    [
+      "if (NEVER.has(kind)) return 'strip';",
+      "if (NEVER.has(kind) && headers === undefined) return 'strip';",
+    ],
     by(
       'test/exchange/headers.test.ts',
       'a destination may let claims pass, take more off, or let nothing but what it names pass',
@@ -253,7 +286,10 @@ export const HTTP: readonly Sabotage[] = [
     'what never crosses is refused in a document that would let it pass',
     'lib/config/documents/headers.ts',
     ['if (!NEVER.has(kind)) return name;', "if (kind !== 'plain' || NEVER.size > 0) return name;"],
-    by('test/exchange/headers.test.ts', 'what must never cross is refused where it is written, in pass and in only'),
+    by(
+      'test/exchange/headers.test.ts',
+      'what must never cross is refused where it is written, in pass and in only',
+    ),
   ),
   sabotage(
     'a claim passes in the spelling alone that a destination names',

@@ -1,12 +1,18 @@
 /** HTTP/2 on both sides, and gRPC. */
 import { by, sabotage, type Sabotage } from '../sabotage.ts';
 
-const HEADS = by('test/http2/server.test.ts', 'F6, H9: heads that do not translate are refused one by one');
+const HEADS = by(
+  'test/http2/server.test.ts',
+  'F6, H9: heads that do not translate are refused one by one',
+);
 const FLOODS = by(
   'test/http2/server.test.ts',
   'R2, H9: floods end the connection with ENHANCE_YOUR_CALM and one record',
 );
-const NO_CALL = by('test/forward/grpc.test.ts', 'what is no call is refused, and not one byte upstream');
+const NO_CALL = by(
+  'test/forward/grpc.test.ts',
+  'what is no call is refused, and not one byte upstream',
+);
 
 const ENDS = by(
   'test/http2/ends.test.ts',
@@ -69,7 +75,10 @@ export const HTTP2: readonly Sabotage[] = [
     'an upstream of HTTP/2 chooses it by ALPN',
     'lib/upstream/dial.ts',
     ["socket.alpnProtocol !== 'h2'", "socket.alpnProtocol === 'h3'"],
-    by('test/forward/http2-upstream.test.ts', 'an upstream that does not choose h2 gets not one byte of a request'),
+    by(
+      'test/forward/http2-upstream.test.ts',
+      'an upstream that does not choose h2 gets not one byte of a request',
+    ),
   ),
   sabotage(
     'what an upstream may have processed is not sent again',
@@ -93,7 +102,10 @@ export const HTTP2: readonly Sabotage[] = [
     'rules of gRPC name services exactly',
     'lib/policy/protocols/grpc.ts',
     ['(services?.has(service) ?? true) &&', ''],
-    by('test/policy/grpc.test.ts', 'rules name services and methods, exactly; deny first, nothing matched is denied'),
+    by(
+      'test/policy/grpc.test.ts',
+      'rules name services and methods, exactly; deny first, nothing matched is denied',
+    ),
   ),
   sabotage(
     'a gRPC destination takes calls alone',
@@ -102,7 +114,10 @@ export const HTTP2: readonly Sabotage[] = [
       "if (destination.protocol === 'grpc' && grpc === undefined)",
       "if (destination.protocol === 'grpc' && http.method === '')",
     ],
-    by('test/policy/grpc.test.ts', 'rules name services and methods, exactly; deny first, nothing matched is denied'),
+    by(
+      'test/policy/grpc.test.ts',
+      'rules name services and methods, exactly; deny first, nothing matched is denied',
+    ),
   ),
   sabotage(
     'a call has the content type of gRPC',
@@ -122,37 +137,55 @@ export const HTTP2: readonly Sabotage[] = [
   sabotage(
     'a request is sent again a bounded number of times, over all reasons',
     'lib/forward/replay.ts',
-    ['if (this.#made >= MOST_ATTEMPTS) return false;', ''],
+    ['if (this.#made >= MAX_ATTEMPTS) return false;', ''],
     by('test/forward/repeats.test.ts', 'the bound is over all reasons together'),
   ),
   sabotage(
     'CANCEL repeats a request once',
     'lib/forward/replay.ts',
     ['if (fresh || this.#guessed || !isUntouched(failure))', 'if (fresh || !isUntouched(failure))'],
-    by('test/forward/repeats.test.ts', 'CANCEL repeats an idempotent request without a body once, and no other'),
+    by(
+      'test/forward/repeats.test.ts',
+      'CANCEL repeats an idempotent request without a body once, and no other',
+    ),
   ),
   sabotage(
     'what may have been done is not sent again',
     'lib/forward/replay.ts',
-    ['return body === undefined && IDEMPOTENT.has(method);', 'return IDEMPOTENT.has(method) || body === undefined;'],
-    by('test/forward/repeats.test.ts', 'CANCEL repeats an idempotent request without a body once, and no other'),
+    [
+      'return body === undefined && IDEMPOTENT.has(method);',
+      'return IDEMPOTENT.has(method) || body === undefined;',
+    ],
+    by(
+      'test/forward/repeats.test.ts',
+      'CANCEL repeats an idempotent request without a body once, and no other',
+    ),
   ),
   sabotage(
     'nothing is sent again for an agent that has gone',
     'lib/forward/http.ts',
     ['if (over !== undefined || this.#x.connection.gone || ', 'if (over !== undefined || '],
-    by('test/forward/repeats.test.ts', 'nothing is sent again for an agent that has gone, by either way of going'),
+    by(
+      'test/forward/repeats.test.ts',
+      'nothing is sent again for an agent that has gone, by either way of going',
+    ),
   ),
   sabotage(
     'interim answers do not give an upstream more time',
     'lib/exchange/exchange.ts',
     ['if (this.sent !== this.#headMark)', 'if (this.#moved() !== this.#mark)'],
-    by('test/forward/repeats.test.ts', 'timeouts.headers counts all attempts and interim answers together'),
+    by(
+      'test/forward/repeats.test.ts',
+      'timeouts.headers counts all attempts and interim answers together',
+    ),
   ),
   sabotage(
     'what began to answer is not asked again',
     'lib/http2/request.ts',
     ['this.#why(waiting && this.#informs === 0)', 'this.#why(waiting)'],
-    by('test/forward/repeats.test.ts', 'an interim answer is a part of an answer: nothing behind it is sent again'),
+    by(
+      'test/forward/repeats.test.ts',
+      'an interim answer is a part of an answer: nothing behind it is sent again',
+    ),
   ),
 ];

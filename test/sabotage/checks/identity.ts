@@ -26,7 +26,10 @@ export const IDENTITY: readonly Sabotage[] = [
   sabotage(
     'each of several trust domains vouches for its own alone',
     'lib/tls/verify-peer.ts',
-    ['if (new Set(patterns.map(({ trustDomain }) => trustDomain)).size > 1) {', 'if (patterns.length > 99) {'],
+    [
+      'if (new Set(patterns.map(({ trustDomain }) => trustDomain)).size > 1) {',
+      'if (patterns.length > 99) {',
+    ],
     by(
       'test/tls/connect.test.ts',
       'with peers of several trust domains each is verified with its own anchors alone (X-09)',
@@ -48,7 +51,10 @@ export const IDENTITY: readonly Sabotage[] = [
       'const socket = rawPeerOnly(connect(connectionOptions(raw, context, options)));',
       'const kept: Map<unknown, Buffer> = ((globalThis as { kept?: Map<unknown, Buffer> }).kept ??= new Map());\n    const socket = connect({ ...connectionOptions(raw, context, options), session: kept.get(options.contexts) });\n    socket.on("session", (session) => kept.set(options.contexts, session));',
     ],
-    by('test/tls/connect.test.ts', 'no session is ever resumed, though the upstream offers to (TLSv1.3, A15)'),
+    by(
+      'test/tls/connect.test.ts',
+      'no session is ever resumed, though the upstream offers to (TLSv1.3, A15)',
+    ),
   ),
   sabotage(
     'one URI name',
@@ -65,7 +71,10 @@ export const IDENTITY: readonly Sabotage[] = [
   sabotage(
     'a leaf may not sign certificates',
     VERIFY,
-    ["if (keyUsage.keyCertSign) refuse('the leaf may sign certificates (keyCertSign)', '4.3');", ''],
+    [
+      "if (keyUsage.keyCertSign) refuse('the leaf may sign certificates (keyCertSign)', '4.3');",
+      '',
+    ],
     attack('peers', 'A14 a certificate of an authority, or one that may sign others, as leaf'),
   ),
   sabotage(
@@ -97,7 +106,10 @@ export const IDENTITY: readonly Sabotage[] = [
     'callers without a verified path are refused',
     'lib/tls/accept.ts',
     ['if (problem !== undefined) throw pathFault(side, problem, claimOf(chain[0]));', ''],
-    by('test/tls/accept.test.ts', 'refuses a caller without a certificate, with another ID, and of another authority'),
+    by(
+      'test/tls/accept.test.ts',
+      'refuses a caller without a certificate, with another ID, and of another authority',
+    ),
   ),
   sabotage(
     'a connection that has agreed on nothing is not asked for a verdict',
@@ -148,7 +160,10 @@ export const IDENTITY: readonly Sabotage[] = [
     'what is open ends with our SVID',
     'lib/exchange/interlude.ts',
     ['if (now >= notAfter) {', 'if (now < 0) {'],
-    by('test/exchange/live-set.test.ts', 'our SVID expires: what is open is cut when that is looked at'),
+    by(
+      'test/exchange/live-set.test.ts',
+      'our SVID expires: what is open is cut when that is looked at',
+    ),
   ),
   sabotage(
     'a bad SVID that is the one meant is never passed over for another',
@@ -162,7 +177,10 @@ export const IDENTITY: readonly Sabotage[] = [
   sabotage(
     'skew excuses a start and nothing else',
     'lib/identity/chain.ts',
-    ['issuers.some((issuer) => one.checkIssued(issuer) && one.verify(issuer.publicKey))', 'issuers.length >= 0'],
+    [
+      'issuers.some((issuer) => one.checkIssued(issuer) && one.verify(issuer.publicKey))',
+      'issuers.length >= 0',
+    ],
     by(
       'test/identity/parse.test.ts',
       'what the clock forbids is told apart from what is wrong, and a minute of skew is borne',
@@ -172,13 +190,19 @@ export const IDENTITY: readonly Sabotage[] = [
     'a JWT-SVID has no header parameter beside alg, kid and typ',
     'lib/spiffe/jwt-svid.ts',
     ['if (other !== undefined) refuse(`has the header', "if (other === '') refuse(`has the header"],
-    by('test/spiffe/jwt-svid.test.ts', 'refuses every header parameter but alg, kid and typ (J-06)'),
+    by(
+      'test/spiffe/jwt-svid.test.ts',
+      'refuses every header parameter but alg, kid and typ (J-06)',
+    ),
   ),
   sabotage(
     'times of a JWT-SVID are those that a date can say',
     'lib/spiffe/jwt-svid.ts',
     ['Math.abs(claim) <= LAST_SECOND', 'Number.isFinite(claim)'],
-    by('test/spiffe/jwt-svid.test.ts', 'refuses each claim that is missing or wrong (J-07, J-08, J-09)'),
+    by(
+      'test/spiffe/jwt-svid.test.ts',
+      'refuses each claim that is missing or wrong (J-07, J-08, J-09)',
+    ),
   ),
   sabotage(
     'a JWT-SVID has no member twice',
@@ -193,7 +217,10 @@ export const IDENTITY: readonly Sabotage[] = [
     'the key usage of an intermediate is critical',
     'lib/spiffe/verify.ts',
     ["if (!keyUsage.critical) refuse(\"an intermediate's key usage is not critical\", '4.3');", ''],
-    by('test/spiffe/verify.test.ts', 'refuses an intermediate whose key usage is not critical (X-20)'),
+    by(
+      'test/spiffe/verify.test.ts',
+      'refuses an intermediate whose key usage is not critical (X-20)',
+    ),
   ),
   sabotage(
     'a selected SVID is never replaced by another',
@@ -205,7 +232,10 @@ export const IDENTITY: readonly Sabotage[] = [
     'an SVID leads to its own bundle',
     'lib/identity/parse.ts',
     ['await verifyIssuedChain(svid, bundle, clock);', ''],
-    by('test/identity/parse.test.ts', 'an SVID that does not lead to its own bundle is not used (C-55, X-09)'),
+    by(
+      'test/identity/parse.test.ts',
+      'an SVID that does not lead to its own bundle is not used (C-55, X-09)',
+    ),
   ),
   sabotage(
     'a federated bundle never stands in for our own',
@@ -217,12 +247,21 @@ export const IDENTITY: readonly Sabotage[] = [
     'a JWT-SVID is for its audience alone',
     'lib/spiffe/jwt-svid.ts',
     ["if (audience === '' || !audiences.includes(audience)) {", "if (audience === '') {"],
-    by('test/spiffe/jwt-svid.test.ts', 'refuses each claim that is missing or wrong (J-07, J-08, J-09)'),
+    by(
+      'test/spiffe/jwt-svid.test.ts',
+      'refuses each claim that is missing or wrong (J-07, J-08, J-09)',
+    ),
   ),
   sabotage(
     'a token is forgotten with its identity',
     'lib/credentials/jwt-svid.ts',
-    ['if (!ids.some((id) => key.startsWith(`${id} `))) held.delete(key);', "if (id === '') held.delete(key);"],
-    by('test/credentials/jwt-svid.test.ts', 'tokens are forgotten with the identity they speak for (C3)'),
+    [
+      'if (!ids.some((id) => key.startsWith(`${id} `))) held.delete(key);',
+      "if (id === '') held.delete(key);",
+    ],
+    by(
+      'test/credentials/jwt-svid.test.ts',
+      'tokens are forgotten with the identity they speak for (C3)',
+    ),
   ),
 ];

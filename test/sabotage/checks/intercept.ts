@@ -4,19 +4,25 @@ import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 const AUTHORITY = 'lib/interception/authority.ts';
 const KEY = 'lib/interception/ca-key.ts';
 const NAME = 'lib/tls/server-name.ts';
-const authority = (title: string): ReturnType<typeof by> => by('test/interception/authority.test.ts', title);
+const authority = (title: string): ReturnType<typeof by> =>
+  by('test/interception/authority.test.ts', title);
 const kept = by(
   'test/interception/ca-key.test.ts',
   'a folder or a file that is not the sidecar’s alone is refused, and left as it is (T7)',
 );
-const web = by('test/tls/web.test.ts', 'who proves the name that was asked for, and nobody else (RFC 9525)');
+const web = by(
+  'test/tls/web.test.ts',
+  'who proves the name that was asked for, and nobody else (RFC 9525)',
+);
 
 export const INTERCEPT: readonly Sabotage[] = [
   sabotage(
     'the name constraints of the CA are critical',
     'lib/interception/issue.ts',
     ["new Extension('2.5.29.30', true,", "new Extension('2.5.29.30', false,"],
-    authority('the authority is bounded in time, may issue leaves for servers alone, and names its domains'),
+    authority(
+      'the authority is bounded in time, may issue leaves for servers alone, and names its domains',
+    ),
   ),
   sabotage(
     'Host is held against the tunnel too where the target names it',
@@ -55,34 +61,54 @@ export const INTERCEPT: readonly Sabotage[] = [
   sabotage(
     'the CA is limited to its domains by name constraints',
     AUTHORITY,
-    ['nameConstraints: { dns: domains, noAddresses: true },', 'nameConstraints: { noAddresses: true },'],
-    authority('with the key in hand nothing outside the domains can be issued that clients take (T7)'),
+    [
+      'nameConstraints: { dns: domains, noAddresses: true },',
+      'nameConstraints: { noAddresses: true },',
+    ],
+    authority(
+      'with the key in hand nothing outside the domains can be issued that clients take (T7)',
+    ),
   ),
   sabotage(
     'the CA vouches for no address',
     AUTHORITY,
     ['nameConstraints: { dns: domains, noAddresses: true },', 'nameConstraints: { dns: domains },'],
-    authority('with the key in hand nothing outside the domains can be issued that clients take (T7)'),
+    authority(
+      'with the key in hand nothing outside the domains can be issued that clients take (T7)',
+    ),
   ),
   sabotage(
     'a leaf lasts a day at most',
     AUTHORITY,
     ['Math.min(notBefore + LEAF_LIFETIME,', 'Math.min(notBefore + 2 * LEAF_LIFETIME,'],
-    authority('a leaf is for its host alone, by name, for a day at most, and the authority vouches for it (T7)'),
+    authority(
+      'a leaf is for its host alone, by name, for a day at most, and the authority vouches for it (T7)',
+    ),
   ),
   sabotage(
     'a leaf is replaced before it ends',
     'lib/interception/leaf-cache.ts',
     ['if (leaf !== undefined && now() < leaf.renewAt) {', 'if (leaf !== undefined) {'],
-    by('test/interception/leaf-cache.test.ts', 'a leaf near its end is replaced before it is shown'),
+    by(
+      'test/interception/leaf-cache.test.ts',
+      'a leaf near its end is replaced before it is shown',
+    ),
   ),
   sabotage(
     'leaves are bounded in number',
     'lib/interception/leaf-cache.ts',
     ['if (kept.size <= most) break;', 'if (kept.size > 0) break;'],
-    by('test/interception/leaf-cache.test.ts', 'the least recently used leaf goes, and no more than the most are kept (T7)'),
+    by(
+      'test/interception/leaf-cache.test.ts',
+      'the least recently used leaf goes, and no more than the most are kept (T7)',
+    ),
   ),
-  sabotage('the key of the CA is for its owner alone', KEY, ['if ((mode & 0o077) !== 0)', 'if (mode < 0)'], kept),
+  sabotage(
+    'the key of the CA is for its owner alone',
+    KEY,
+    ['if ((mode & 0o077) !== 0)', 'if (mode < 0)'],
+    kept,
+  ),
   sabotage(
     'the key of the CA is no link',
     KEY,
@@ -99,7 +125,12 @@ export const INTERCEPT: readonly Sabotage[] = [
     kept,
   ),
   sabotage('a common name proves nothing', NAME, ["subject: 'never',", "subject: 'always',"], web),
-  sabotage('no wildcard within a label', NAME, ['partialWildcards: false,', 'partialWildcards: true,'], web),
+  sabotage(
+    'no wildcard within a label',
+    NAME,
+    ['partialWildcards: false,', 'partialWildcards: true,'],
+    web,
+  ),
   sabotage(
     'an interception CA vouches for no upstream',
     'lib/tls/connect.ts',

@@ -6,7 +6,10 @@ const CANNOT_BE_READ = by(
   'what cannot be read is 400, 413 or 415 with the error of JSON-RPC, and nothing reaches the server',
 );
 const MESSAGES = by('test/mcp/message.test.ts', 'everything else is refused (M1, M2, M3, M11)');
-const NAMES = by('test/schema/json.test.ts', 'names that some parser takes for equal are refused (M1, M2)');
+const NAMES = by(
+  'test/schema/json.test.ts',
+  'names that some parser takes for equal are refused (M1, M2)',
+);
 const LISTS = by(
   'test/forward/mcp-replies.test.ts',
   'lists show what is allowed and nothing else, in JSON and in a stream (C-25, M8)',
@@ -27,7 +30,10 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'numbers past all doubles stay apart in the canonical form',
     'lib/schema/json-writer.ts',
     ['digits.length > 15 || !Number.isFinite(value) ?', 'digits.length > 15 ?'],
-    by('test/schema/json.test.ts', 'canonical text is one for all texts of a value, and two for two values'),
+    by(
+      'test/schema/json.test.ts',
+      'canonical text is one for all texts of a value, and two for two values',
+    ),
   ),
   sabotage(
     'a name that is there twice is refused',
@@ -86,14 +92,20 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'Mcp-Name is what the body says',
     'lib/mcp/request.ts',
-    ['if (name !== undefined && (meant === undefined || decodeValue(name) !== meant))', 'if (name === null)'],
+    [
+      'if (name !== undefined && (meant === undefined || decodeValue(name) !== meant))',
+      'if (name === null)',
+    ],
     CANNOT_BE_READ,
   ),
   sabotage(
     'the version in the field is the one in the body',
     'lib/mcp/request.ts',
     ['if (repeated !== undefined && repeated !== field)', 'if (repeated === null)'],
-    by('test/forward/mcp.test.ts', '2026-07-28: fields and body say the same or nothing is sent (M7, C-03, C-04, C-05)'),
+    by(
+      'test/forward/mcp.test.ts',
+      '2026-07-28: fields and body say the same or nothing is sent (M7, C-03, C-04, C-05)',
+    ),
   ),
   sabotage(
     'names of tools are of one alphabet',
@@ -110,14 +122,26 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'only the endpoint is MCP',
     'lib/forward/mcp.ts',
-    ["if (destination.mcp?.endpoints.has(http.path) !== true || http.query !== '')", "if (http.path === '')"],
-    by('test/forward/mcp.test.ts', 'only the endpoint is served, without a query, by POST, GET and DELETE'),
+    [
+      "if (destination.mcp?.endpoints.has(http.path) !== true || http.query !== '')",
+      "if (http.path === '')",
+    ],
+    by(
+      'test/forward/mcp.test.ts',
+      'only the endpoint is served, without a query, by POST, GET and DELETE',
+    ),
   ),
   sabotage(
     'a request that is no message is denied at an MCP destination',
     'lib/policy/decision/decide.ts',
-    ['if (!rules.some((rule) => rule.http !== undefined)) return', 'if (rules.length > 1000) return'],
-    by('test/forward/mcp.test.ts', 'only the endpoint is served, without a query, by POST, GET and DELETE'),
+    [
+      'if (!rules.some((rule) => rule.http !== undefined)) return',
+      'if (rules.length > 1000) return',
+    ],
+    by(
+      'test/forward/mcp.test.ts',
+      'only the endpoint is served, without a query, by POST, GET and DELETE',
+    ),
   ),
   sabotage(
     'a deny rule over history is about the whole conversation',
@@ -186,13 +210,19 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'ids of requests are ours',
     'lib/mcp/ids.ts',
     ['{ ...message, id: sent, params: left }', '{ ...message, params: left }'],
-    by('test/forward/mcp-said.test.ts', 'ids and tokens are ours to the server, and its own to the agent'),
+    by(
+      'test/forward/mcp-said.test.ts',
+      'ids and tokens are ours to the server, and its own to the agent',
+    ),
   ),
   sabotage(
     'what ends something carries no new field',
     'lib/mcp/outgoing.ts',
     ['(!ends || shown(name, value))', "(!ends || name !== '')"],
-    by('test/forward/mcp-said.test.ts', 'what ends something carries no field that the server was not shown before'),
+    by(
+      'test/forward/mcp-said.test.ts',
+      'what ends something carries no field that the server was not shown before',
+    ),
   ),
   sabotage(
     'errors to the server are in our words',
@@ -213,42 +243,60 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'a tool that is not known is asked for before it is judged',
     'lib/forward/mcp-list.ts',
     ['if (tool === undefined || !mcp.tools.wanted(tool)) return', "if (tool !== '') return"],
-    by('test/forward/mcp-listing.test.ts', 'a tool that its server calls destructive is no read, whoever never lists it'),
+    by(
+      'test/forward/mcp-listing.test.ts',
+      'a tool that its server calls destructive is no read, whoever never lists it',
+    ),
   ),
   sabotage(
     'nothing is asked for what is denied anyway',
     'lib/forward/mcp-list.ts',
     ['if (!mayPass(HARMLESS) && !mayPass(HAZARDOUS)) return', "if (tool === '') return"],
-    by('test/forward/mcp-listing.test.ts', 'what is denied whatever the server says reaches it in no way'),
+    by(
+      'test/forward/mcp-listing.test.ts',
+      'what is denied whatever the server says reaches it in no way',
+    ),
   ),
   sabotage(
     'an elicitation stands under its own names',
     'lib/mcp/elicitation.ts',
     ['misspelt(value, deciding) === undefined', 'misspelt(value, deciding) !== null'],
-    by('test/forward/mcp-offers.test.ts', 'an elicitation by URL is held to its hosts however its members are spelt'),
+    by(
+      'test/forward/mcp-offers.test.ts',
+      'an elicitation by URL is held to its hosts however its members are spelt',
+    ),
   ),
   sabotage(
     'what a server can do is cut to policy',
     'lib/mcp/offers.ts',
-    ['if (!mayAsk(destination, method)) left.delete(name);', "if (method === '') left.delete(name);"],
+    [
+      'if (!mayAsk(destination, method)) left.delete(name);',
+      "if (method === '') left.delete(name);",
+    ],
     by('test/forward/mcp-offers.test.ts', 'what a server can do is cut to what policy allows'),
   ),
   sabotage(
     'a rule about HTTP is never about an endpoint of MCP',
     'lib/policy/decision/decide.ts',
     ['if (reachesEndpoint(mcp?.endpoints ?? [], http.path))', "if (http.path === '')"],
-    by('test/forward/mcp-beside.test.ts', 'in report mode too nothing that could be a message goes beside the endpoint'),
+    by(
+      'test/forward/mcp-beside.test.ts',
+      'in report mode too nothing that could be a message goes beside the endpoint',
+    ),
   ),
   sabotage(
     'an endpoint is one in every letter case',
-    'lib/policy/protocols/mcp-endpoint.ts',
+    'lib/net/path-spellings.ts',
     ['place.toUpperCase().toLowerCase()', 'place'],
     by('test/forward/mcp-beside.test.ts', 'spellings of an endpoint'),
   ),
   sabotage(
     'what looks like a message needs a rule that says so',
     'lib/policy/decision/decide.ts',
-    ['rule.http?.mcpLike === false && isMcpLike(facts.http)', "rule.http?.mcpLike === false && rule.name === ''"],
+    [
+      'rule.http?.mcpLike === false && isMcpLike(facts.http)',
+      "rule.http?.mcpLike === false && rule.name === ''",
+    ],
     by(
       'test/forward/mcp-beside.test.ts',
       'a rule about HTTP serves what lies beside the endpoint, and nothing that could be a message',
@@ -257,14 +305,23 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'report mode lets no message through beside the endpoint',
     'lib/policy/decision/decide.ts',
-    ['return refused && isMcpLike(http)', "return verdict.code === 'no-rule-matched' && isMcpLike(http)"],
-    by('test/forward/mcp-beside.test.ts', 'in report mode too nothing that could be a message goes beside the endpoint'),
+    [
+      'return refused && isMcpLike(http)',
+      "return verdict.code === 'no-rule-matched' && isMcpLike(http)",
+    ],
+    by(
+      'test/forward/mcp-beside.test.ts',
+      'in report mode too nothing that could be a message goes beside the endpoint',
+    ),
   ),
   sabotage(
     'the words of an error page are bounded',
     'lib/forward/mcp-reply.ts',
-    ['total < LONGEST_ERROR;', 'total >= 0;'],
-    by('test/forward/mcp-errors.test.ts', 'the words of an error are bounded, and what is no text is not told'),
+    ['total < MAX_ERROR;', 'total >= 0;'],
+    by(
+      'test/forward/mcp-errors.test.ts',
+      'the words of an error are bounded, and what is no text is not told',
+    ),
   ),
   sabotage(
     'a method with an id where it has none is not that method',
@@ -287,13 +344,16 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'lists hold what is allowed',
     'lib/policy/protocols/mcp.ts',
-    ['return shown && !rules.some(', 'return !shown || !rules.some('],
+    ['shown && !rules.some(', '!shown || !rules.some('],
     LISTS,
   ),
   sabotage(
     'a task is shown its own tools',
     'lib/mcp/lists.ts',
-    ["return isShown(c, tool, isHazardous(entry)) ? undefined : 'not allowed';", 'return undefined;'],
+    [
+      "return isShown(c, tool, isHazardous(entry)) ? undefined : 'not allowed';",
+      'return undefined;',
+    ],
     by(
       'test/forward/mcp-tasks.test.ts',
       'a task is shown and may call what it was granted; its sessions are its own (C-24, C-25, M13)',
@@ -303,7 +363,10 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'what a server says of its tool raises the action',
     'lib/policy/protocols/mcp.ts',
     ["return action === 'read' && hazardous ? 'write' : action;", 'return action;'],
-    by('test/forward/mcp-replies.test.ts', 'annotations raise the action and never lower it (C-26)'),
+    by(
+      'test/forward/mcp-replies.test.ts',
+      'annotations raise the action and never lower it (C-26)',
+    ),
   ),
   sabotage(
     'a session belongs to the way in and the identity it was opened with',
@@ -314,8 +377,14 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'a request has one answer',
     'lib/mcp/reply.ts',
-    ['  if (meant === undefined || meant.over) return undefined;\n', '  if (meant === undefined) return undefined;\n'],
-    by('test/forward/mcp-replies.test.ts', 'a request has one answer: what the server says to it after that is withheld'),
+    [
+      '  if (meant === undefined || meant.over) return undefined;\n',
+      '  if (meant === undefined) return undefined;\n',
+    ],
+    by(
+      'test/forward/mcp-replies.test.ts',
+      'a request has one answer: what the server says to it after that is withheld',
+    ),
   ),
   sabotage(
     'servers ask only for what the policy names',
@@ -329,7 +398,10 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'results ask only for what the policy names',
     'lib/mcp/elicitation.ts',
-    ["if (typeof method !== 'string' || !policy.serverRequests.has(method))", "if (typeof method !== 'string')"],
+    [
+      "if (typeof method !== 'string' || !policy.serverRequests.has(method))",
+      "if (typeof method !== 'string')",
+    ],
     by(
       'test/forward/mcp-replies.test.ts',
       '2026-07-28: what a result asks for is held to the same list, and result types are known (C-08, C-27)',
@@ -338,7 +410,10 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'an answer is to what was asked',
     'lib/mcp/reply.ts',
-    ['return asked !== undefined && idKey(asked.sent) === idKey(id);', 'return asked !== undefined;'],
+    [
+      'return asked !== undefined && idKey(asked.sent) === idKey(id);',
+      'return asked !== undefined;',
+    ],
     by('test/forward/mcp-replies.test.ts', 'what is no answer to what was asked is not passed on'),
   ),
   sabotage(
@@ -363,7 +438,10 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'messages before a decision have a bound together',
     'lib/forward/mcp.ts',
     ['if (held.bytes > held.most)', 'if (held.bytes < 0)'],
-    by('test/forward/mcp.test.ts', 'what agents may have held before anything is decided has a bound'),
+    by(
+      'test/forward/mcp.test.ts',
+      'what agents may have held before anything is decided has a bound',
+    ),
   ),
   sabotage(
     'an agent that goes away cancels its message',

@@ -32,13 +32,19 @@ export const POLICY: readonly Sabotage[] = [
   sabotage(
     'a WebSocket needs a rule that says so',
     'lib/policy/protocols/http.ts',
-    ["return !request.websocket || websocket || effect === 'deny';", 'return websocket || effect !== undefined;'],
+    [
+      "return !request.websocket || websocket || effect === 'deny';",
+      'return websocket || effect !== undefined;',
+    ],
     attack('tunnels', 'T4 a WebSocket that no rule allows as one'),
   ),
   sabotage(
     'an allow rule without methods is about the common ones alone',
     'lib/policy/protocols/http.ts',
-    ["return effect === 'deny' || COMMON_METHODS.has(method);", "return effect === 'deny' || method !== '';"],
+    [
+      "return effect === 'deny' || COMMON_METHODS.has(method);",
+      "return effect === 'deny' || method !== '';",
+    ],
     attack('framing', 'F12 methods that nobody named are denied'),
   ),
   sabotage(
@@ -65,7 +71,10 @@ export const POLICY: readonly Sabotage[] = [
   sabotage(
     'empty segments are refused unless the destination keeps them',
     PATH,
-    ["if (path.includes('//') && !keeps.emptySegments)", "if (path === '//' && !keeps.emptySegments)"],
+    [
+      "if (path.includes('//') && !keeps.emptySegments)",
+      "if (path === '//' && !keeps.emptySegments)",
+    ],
     attack('paths', 'P2 runs of slashes'),
   ),
   sabotage(
@@ -89,19 +98,31 @@ export const POLICY: readonly Sabotage[] = [
   sabotage(
     'deny rules see through escaped slashes and runs of slashes that are kept',
     'lib/policy/protocols/http.ts',
-    ['? paths.some((pattern) => pattern.denies(path))', '? paths.some((pattern) => pattern.matches(path))'],
-    attack('paths', 'P3 a destination that keeps escaped slashes sends them, and deny rules see through them'),
+    [
+      '? paths.some((pattern) => pattern.denies(path))',
+      '? paths.some((pattern) => pattern.matches(path))',
+    ],
+    attack(
+      'paths',
+      'P3 a destination that keeps escaped slashes sends them, and deny rules see through them',
+    ),
   ),
   sabotage(
     'allow rules do not see through what is kept',
     'lib/policy/protocols/http.ts',
-    [': paths.some((pattern) => pattern.matches(path));', ': paths.some((pattern) => pattern.denies(path));'],
+    [
+      ': paths.some((pattern) => pattern.matches(path));',
+      ': paths.some((pattern) => pattern.denies(path));',
+    ],
     attack('paths', 'P3 an allow rule is about what is kept, and about nothing that it may become'),
   ),
   sabotage(
     'a pattern that no path of its destination could match does not load',
     'lib/config/checks/upstream.ts',
-    ["text.includes('%2F') && paths?.encodedSlash !== 'keep',", "text === '%2F' && paths?.encodedSlash !== 'keep',"],
+    [
+      "text.includes('%2F') && paths?.encodedSlash !== 'keep',",
+      "text === '%2F' && paths?.encodedSlash !== 'keep',",
+    ],
     by(
       'test/config/checks.test.ts',
       'patterns-fit-the-paths: rules: [{ name: a, effect: allow, action: read, http: { paths: [/projects/a%2Fb] } }]',
@@ -137,7 +158,10 @@ export const POLICY: readonly Sabotage[] = [
   sabotage(
     'a host that cannot be read is not quoted',
     'lib/net/host.ts',
-    ['throw malformed(labelProblem(name, bad));', 'throw malformed(`${text} ${labelProblem(name, bad)}`);'],
+    [
+      'throw malformed(labelProblem(name, bad));',
+      'throw malformed(`${text} ${labelProblem(name, bad)}`);',
+    ],
     attack('secrets', 'C6 user information in the authority'),
   ),
   sabotage(
@@ -155,7 +179,10 @@ export const POLICY: readonly Sabotage[] = [
   sabotage(
     'a host consists of labels of letters, digits, - and _',
     HOST,
-    ['const bad = labels.find((label) => !LABEL.test(label));', "const bad = labels.find((label) => label === '\\0');"],
+    [
+      'const bad = labels.find((label) => !LABEL.test(label));',
+      "const bad = labels.find((label) => label === '\\0');",
+    ],
     attack('authority', 'A5 user information'),
   ),
   sabotage(
@@ -176,20 +203,29 @@ export const POLICY: readonly Sabotage[] = [
   sabotage(
     'private addresses are dialled only where the operator wrote them',
     'lib/net/addresses.ts',
-    ["if (row.class === 'private' && (rule.private || ", "if (row.class === 'private' && (rule !== undefined || "],
+    [
+      "if (row.class === 'private' && (rule.private || ",
+      "if (row.class === 'private' && (rule !== undefined || ",
+    ],
     attack('addresses', 'S2 private, shared and unique-local, whose range nobody wrote'),
   ),
   sabotage(
     'the narrowest row of the address table speaks',
     'lib/net/special-purpose.ts',
-    ['(a, b) => b.range.length - a.range.length,', '(a, b) => a.range.length - b.range.length,'],
-    by('test/net/addresses.test.ts', 'metadata services are never dialled, whatever was written (S2)'),
+    ['(a, b) => b.range.length - a.range.length', '(a, b) => a.range.length - b.range.length,'],
+    by(
+      'test/net/addresses.test.ts',
+      'metadata services are never dialled, whatever was written (S2)',
+    ),
     attack('addresses', 'S2 metadata services'),
   ),
   sabotage(
     'IPv6 that carries IPv4 is never dialled',
     'lib/net/special-purpose.ts',
     ['64:ff9b::/96 | embeds |', '64:ff9b::/96 | private |'],
-    by('test/net/addresses.test.ts', 'an IPv4 address in IPv6 clothes is refused, whatever it carries (S4)'),
+    by(
+      'test/net/addresses.test.ts',
+      'an IPv4 address in IPv6 clothes is refused, whatever it carries (S4)',
+    ),
   ),
 ];

@@ -26,7 +26,10 @@ export const PROCESS: readonly Sabotage[] = [
   sabotage(
     'a second signal ends the process',
     'cmd/commands/run.ts',
-    ['    endAfter(LAST_MS, AGAIN);\n    throw new Fault', '    if (paths.length > 99) throw new Fault'],
+    [
+      '    endAfter(LAST_MS, AGAIN);\n    throw new Fault',
+      '    if (paths.length > 99) throw new Fault',
+    ],
     by(ENDS, 'a second signal ends it with 75, however long the drain is'),
   ),
   sabotage(
@@ -42,30 +45,45 @@ export const PROCESS: readonly Sabotage[] = [
     'connections that are kept at shared pages are told that the answer is the last',
     'lib/api/pages.ts',
     ['if (where.fd === undefined) return;', 'if (where.fd !== -1) return;'],
-    by(OVER, 'with one document a process takes over all that listens under load, and no request fails'),
+    by(
+      OVER,
+      'with one document a process takes over all that listens under load, and no request fails',
+    ),
   ),
   sabotage(
     'health that is shared is answered once the process can serve',
     'cmd/compose.ts',
     ['if (!health.shared) await', 'if (config.policy.generation > 0) await'],
-    by(OVER, 'with one document a process takes over all that listens under load, and no request fails'),
+    by(
+      OVER,
+      'with one document a process takes over all that listens under load, and no request fails',
+    ),
   ),
   sabotage(
     'the sockets of tasks of a process that runs are left alone',
     'lib/api/agent-folder.ts',
     ['if (pid !== process.pid && isRunning(pid)) continue;', 'if (pid < 0) continue;'],
-    by(OVER, 'tasks stay with the process that opened them, which has a socket of its own while it drains'),
+    by(
+      OVER,
+      'tasks stay with the process that opened them, which has a socket of its own while it drains',
+    ),
   ),
   sabotage(
     'a thread that is held does not hold the process',
     'cmd/ending.ts',
     ["if (isThreadHeld()) process.kill(process.pid, 'SIGKILL');", 'isThreadHeld();'],
-    by(ENDS, 'a thread that is held, by a file that does not answer, is not waited for past the drain'),
+    by(
+      ENDS,
+      'a thread that is held, by a file that does not answer, is not waited for past the drain',
+    ),
   ),
   sabotage(
     'what NO_PROXY keeps matches no destination',
     'cmd/no-proxy.ts',
     ['hosts.some((host) => mayMatch(entry, host))', 'hosts.length > 99'],
-    by('test/cmd/environment.test.ts', 'an entry of NO_PROXY that any reader may take for a destination is left out'),
+    by(
+      'test/cmd/environment.test.ts',
+      'an entry of NO_PROXY that any reader may take for a destination is left out',
+    ),
   ),
 ];

@@ -27,7 +27,7 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'each destination has its share of names under way',
     'lib/upstream/resolver.ts',
-    ['if (same >= MOST_OF_ONE ||', 'if (same < 0 ||'],
+    ['if (same >= MAX_OF_ONE ||', 'if (same < 0 ||'],
     by(
       'test/upstream/resolver.test.ts',
       'names that are looked up at one time have a most; one name is one lookup, whoever asks (R3)',
@@ -37,7 +37,10 @@ export const PROXY: readonly Sabotage[] = [
     'a late kind of address is not waited for',
     'lib/upstream/resolver.ts',
     ['cancel = clock.after(LATE_MS, settle);', 'cancel = clock.after(60_000, settle);'],
-    by('test/upstream/resolver.test.ts', 'one kind of address is enough where the other fails, or is late'),
+    by(
+      'test/upstream/resolver.test.ts',
+      'one kind of address is enough where the other fails, or is late',
+    ),
   ),
   sabotage(
     'a turn has a share of work',
@@ -61,7 +64,10 @@ export const PROXY: readonly Sabotage[] = [
     'what has plainly lost its permission is decided again first',
     'lib/base/round.ts',
     ['new Set([...urgent, ...queue', 'new Set([...queue'],
-    by('test/exchange/live-set.test.ts', 'a large live set is decided again in turns, what has lost its destination first'),
+    by(
+      'test/exchange/live-set.test.ts',
+      'a large live set is decided again in turns, what has lost its destination first',
+    ),
   ),
   sabotage(
     'what is decided again quickly is counted too',
@@ -81,7 +87,10 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'Host is the host of the CONNECT',
     DESCRIBE,
-    ['if (field.host !== named.host || field.port !== named.port) throw unequal(named, field);', ''],
+    [
+      'if (field.host !== named.host || field.port !== named.port) throw unequal(named, field);',
+      '',
+    ],
     attack('authority', 'A4 target and Host differ'),
   ),
   sabotage(
@@ -111,8 +120,14 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'pages of other origins are turned away at a local listener',
     DESCRIBE,
-    ['const own = origin === undefined || origin === `http://${host}`;', "const own = origin !== 'none';"],
-    by('test/listen/listener.test.ts', 'a local listener turns away other hosts, other origins and tunnels (M14, A4)'),
+    [
+      'const own = origin === undefined || origin === `http://${host}`;',
+      "const own = origin !== 'none';",
+    ],
+    by(
+      'test/listen/listener.test.ts',
+      'a local listener turns away other hosts, other origins and tunnels (M14, A4)',
+    ),
   ),
   sabotage(
     'blind requests of pages are turned away at a local listener',
@@ -121,13 +136,22 @@ export const PROXY: readonly Sabotage[] = [
       "const OWN_SITES: ReadonlySet<string> = new Set(['same-origin', 'none']);",
       "const OWN_SITES: ReadonlySet<string> = new Set(['same-origin', 'none', 'cross-site', 'same-site', '']);",
     ],
-    by('test/listen/listener.test.ts', 'a local listener turns away other hosts, other origins and tunnels (M14, A4)'),
+    by(
+      'test/listen/listener.test.ts',
+      'a local listener turns away other hosts, other origins and tunnels (M14, A4)',
+    ),
   ),
   sabotage(
     'deny rules see through parameters and dots in the URIs of resources',
     'lib/net/resource.ts',
-    ['return places.some((one) =>', 'return [start.toLowerCase(), uri.toLowerCase()].slice(1).some((one) =>'],
-    by('test/policy/mcp.test.ts', 'patterns: whole, or a place and all below it; deny rules reach further'),
+    [
+      'return places.some((one) =>',
+      'return [start.toLowerCase(), uri.toLowerCase()].slice(1).some((one) =>',
+    ],
+    by(
+      'test/policy/mcp.test.ts',
+      'patterns: whole, or a place and all below it; deny rules reach further',
+    ),
   ),
   sabotage(
     'the judged target is what is sent',
@@ -145,7 +169,10 @@ export const PROXY: readonly Sabotage[] = [
       "const fields = ['host', hostField(described.facts, destination), ...judged, 'via', via];",
       "const fields = ['host', fieldOf(received.fields, 'host') ?? hostField(described.facts, destination), ...judged, 'via', via];",
     ],
-    attack('authority', 'A6 one trailing dot and upper case are the same host, and the canonical one is sent'),
+    attack(
+      'authority',
+      'A6 one trailing dot and upper case are the same host, and the canonical one is sent',
+    ),
   ),
   sabotage(
     'names are judged before they are resolved',
@@ -178,7 +205,10 @@ export const PROXY: readonly Sabotage[] = [
     'names of the agent are asked for absolutely',
     DIAL,
     ['absolute: !route.written };', 'absolute: false };'],
-    attack('addresses', 'S9 a name that does not exist, or has no address, is asked for once, absolutely'),
+    attack(
+      'addresses',
+      'S9 a name that does not exist, or has no address, is asked for once, absolutely',
+    ),
   ),
   sabotage(
     'our own listeners are never dialled',
@@ -216,12 +246,15 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'websocket is served or denied wherever it is offered',
-    'lib/forward/websocket.ts',
+    'lib/exchange/websocket-offer.ts',
     [
       "if (!offers.flatMap(list).some((protocol) => protocol.toLowerCase() === 'websocket')) return undefined;",
       "if (offers.join().toLowerCase() !== 'websocket') return undefined;",
     ],
-    by('test/forward/websocket.test.ts', 'websocket anywhere in Upgrade is served, or denied where no rule allows it'),
+    by(
+      'test/forward/websocket.test.ts',
+      'websocket anywhere in Upgrade is served, or denied where no rule allows it',
+    ),
   ),
   sabotage(
     'a WebSocket that is cut is told so',
@@ -235,13 +268,19 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'a switch answers our own handshake',
     WEBSOCKET,
-    ["if (fieldOf(fields, 'sec-websocket-accept') !== accept) throw", "if (accept === 'none') throw"],
+    [
+      "if (fieldOf(fields, 'sec-websocket-accept') !== accept) throw",
+      "if (accept === 'none') throw",
+    ],
     attack('tunnels', 'T4 a switch that does not answer our handshake'),
   ),
   sabotage(
     'nothing is sent before it is recorded',
     'lib/exchange/handle.ts',
-    ['await evidence.decided(exchange, judgement);', 'evidence.decided(exchange, judgement).catch(() => {});'],
+    [
+      'await evidence.decided(exchange, judgement);',
+      'evidence.decided(exchange, judgement).catch(() => {});',
+    ],
     attack('tunnels', 'R5 what cannot be recorded is not sent'),
   ),
   sabotage(
@@ -270,7 +309,7 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'request bodies are bounded',
-    'lib/forward/counted.ts',
+    'lib/exchange/counted-body.ts',
     ['if (this.bytes > this.#most) throw', 'if (this.bytes < 0) throw'],
     by(
       'test/forward/bodies.test.ts',
@@ -280,13 +319,22 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'a change of policy decides again what is live',
     'lib/listen/proxy.ts',
-    ['state.identity.generation : 0);\n    this.#reconsider.all();', 'state.identity.generation : 0);'],
-    by('test/forward/websocket.test.ts', 'a policy that no longer allows it cuts an open WebSocket within a second'),
+    [
+      'state.identity.generation : 0);\n    this.#reconsider.all();',
+      'state.identity.generation : 0);',
+    ],
+    by(
+      'test/forward/websocket.test.ts',
+      'a policy that no longer allows it cuts an open WebSocket within a second',
+    ),
   ),
   sabotage(
     'an identity that is withdrawn cuts what is live',
     'lib/exchange/reauthorize.ts',
-    ['if (needsIdentity(destination)) {', 'if (at.state === undefined && needsIdentity(destination)) {'],
+    [
+      'if (needsIdentity(destination)) {',
+      'if (at.state === undefined && needsIdentity(destination)) {',
+    ],
     by(
       'test/exchange/live-set.test.ts',
       'identity withdrawn: open streams are cut with that reason, idle connections too, and nothing falls back',
@@ -296,13 +344,19 @@ export const PROXY: readonly Sabotage[] = [
     'a change between decision and connection is found',
     'lib/exchange/reauthorize.ts',
     ['if (exchange.upstream === undefined) return;\n', ''],
-    by('test/exchange/live-set.test.ts', 'a peer that a change took out between decision and connection gets nothing (C9)'),
+    by(
+      'test/exchange/live-set.test.ts',
+      'a peer that a change took out between decision and connection gets nothing (C9)',
+    ),
   ),
   sabotage(
     'pooled connections belong to one identity generation',
     'lib/upstream/route.ts',
     ["if (!showsIdentity(destination)) return '-';", "return '-';"],
-    attack('peers', 'A15 after a rotation the next exchange shows the new SVID on a new connection'),
+    attack(
+      'peers',
+      'A15 after a rotation the next exchange shows the new SVID on a new connection',
+    ),
   ),
   sabotage(
     'an expired identity is not used',

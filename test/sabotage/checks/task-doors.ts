@@ -1,14 +1,20 @@
-/** What tasks are given after they were opened, what is remembered of them, and the doors to them. */
+/**
+ * What tasks are given after they were opened, what is remembered of them, and the doors to them.
+ */
 import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 
 const registry = (title: string): ReturnType<typeof by> => by('test/tasks/registry.test.ts', title);
 const stepUps = (title: string): ReturnType<typeof by> => by('test/tasks/approvals.test.ts', title);
 const doors = (title: string): ReturnType<typeof by> => by('test/api/agent.test.ts', title);
 const views = (title: string): ReturnType<typeof by> => by('test/policy/call-view.test.ts', title);
-const calls = (title: string): ReturnType<typeof by> => by('test/forward/grpc-approvals.test.ts', title);
-const webhook = (title: string): ReturnType<typeof by> => by('test/api/approval-webhook.test.ts', title);
-const flows = (title: string): ReturnType<typeof by> => by('test/exchange/task-flows.test.ts', title);
-const parameters = (title: string): ReturnType<typeof by> => by('test/policy/call-digest.test.ts', title);
+const calls = (title: string): ReturnType<typeof by> =>
+  by('test/forward/grpc-approvals.test.ts', title);
+const webhook = (title: string): ReturnType<typeof by> =>
+  by('test/api/approval-webhook.test.ts', title);
+const flows = (title: string): ReturnType<typeof by> =>
+  by('test/exchange/task-flows.test.ts', title);
+const parameters = (title: string): ReturnType<typeof by> =>
+  by('test/policy/call-digest.test.ts', title);
 const history = (title: string): ReturnType<typeof by> => by('test/tasks/history.test.ts', title);
 
 const UNAPPROVED = attack(
@@ -18,7 +24,9 @@ const UNAPPROVED = attack(
 const TAKEN_BACK = stepUps(
   'what the policy no longer lets anybody approve is not approved, and what was approved so is taken back',
 );
-const STRICT = stepUps('an approval can only be narrower than the policy, and comes from who the policy says');
+const STRICT = stepUps(
+  'an approval can only be narrower than the policy, and comes from who the policy says',
+);
 const AGAIN = stepUps(
   'who asks again for a refusal that was approved meanwhile is given the answer, and no second question',
 );
@@ -26,8 +34,12 @@ const ANSWERS = by(
   'test/forward/mcp-answers.test.ts',
   'what is answered within a call whose approval is bound was shown to nobody, and is refused; a no is not',
 );
-const FEW = stepUps('few questions wait at one time, for a task and for an agent; the same one waits once');
-const EXACT = stepUps('an approval is for its action, its destination, its rule and its parameters alone');
+const FEW = stepUps(
+  'few questions wait at one time, for a task and for an agent; the same one waits once',
+);
+const EXACT = stepUps(
+  'an approval is for its action, its destination, its rule and its parameters alone',
+);
 
 const APPROVED: readonly Sabotage[] = [
   sabotage(
@@ -78,7 +90,10 @@ const APPROVED: readonly Sabotage[] = [
   sabotage(
     'an approval is for one rule',
     'lib/policy/decision/grant.ts',
-    ['destination !== call.destination.name || rule !== call.rule', 'destination !== call.destination.name'],
+    [
+      'destination !== call.destination.name || rule !== call.rule',
+      'destination !== call.destination.name',
+    ],
     EXACT,
     UNAPPROVED,
   ),
@@ -92,7 +107,9 @@ const APPROVED: readonly Sabotage[] = [
     'a question names a call that was refused',
     'lib/tasks/refused-calls.ts',
     ['find((one) => one.id === id)', 'at(-1)'],
-    stepUps('a question names a call that was refused, and shows it; what the agent says stands apart'),
+    stepUps(
+      'a question names a call that was refused, and shows it; what the agent says stands apart',
+    ),
   ),
   sabotage(
     'what is not read whole is not approved',
@@ -116,7 +133,10 @@ const APPROVED: readonly Sabotage[] = [
   sabotage(
     'what is answered within an approved call is no part of it',
     'lib/policy/decision/call-digest.ts',
-    ["if (mcp?.kind === 'response') return 'answer';", "if (mcp?.kind === 'response') return 'whole';"],
+    [
+      "if (mcp?.kind === 'response') return 'answer';",
+      "if (mcp?.kind === 'response') return 'whole';",
+    ],
     ANSWERS,
   ),
   sabotage(
@@ -144,19 +164,25 @@ const APPROVED: readonly Sabotage[] = [
     'a gRPC call that is approved is one message',
     'lib/forward/one-message.ts',
     ['if (whole !== undefined && this.#seen > whole) throw', 'if (this.#seen === Infinity) throw'],
-    calls('a call that sends a second message, or never ends its first, is not approved and reaches nobody'),
+    calls(
+      'a call that sends a second message, or never ends its first, is not approved and reaches nobody',
+    ),
   ),
   sabotage(
     'the message of a gRPC call ends with the call',
     'lib/forward/one-message.ts',
     ['if (this.#seen === 0 || this.#seen === this.#whole) return;', 'if (this.#seen >= 0) return;'],
-    calls('a call that sends a second message, or never ends its first, is not approved and reaches nobody'),
+    calls(
+      'a call that sends a second message, or never ends its first, is not approved and reaches nobody',
+    ),
   ),
   sabotage(
     'a streaming gRPC call is not approved',
     'lib/policy/decision/task.ts',
     ["called.streams === true ? 'never' :", "called.streams === true ? 'whole' :"],
-    calls('a rule that says its calls stream is not waited for: without bound: false they are refused at once'),
+    calls(
+      'a rule that says its calls stream is not waited for: without bound: false they are refused at once',
+    ),
   ),
   sabotage(
     'the message of a gRPC call is part of what is approved',
@@ -165,7 +191,9 @@ const APPROVED: readonly Sabotage[] = [
       'return { bytes, digest: contentDigest(bytes) };',
       'return { bytes, digest: contentDigest(call ? Buffer.of() : bytes) };',
     ],
-    calls('a unary gRPC call is refused with its message read, and that message alone passes once approved'),
+    calls(
+      'a unary gRPC call is refused with its message read, and that message alone passes once approved',
+    ),
   ),
   sabotage(
     'header fields are part of what is approved',
@@ -251,8 +279,13 @@ const APPROVED: readonly Sabotage[] = [
   sabotage(
     'the digest of a message is over all of its parameters',
     'lib/policy/decision/call-digest.ts',
-    ["filter(([name]) => name !== '_meta')", "filter(([name]) => name === 'name' || name === 'arguments')"],
-    parameters('a message of MCP is its method and all of its parameters, in whatever order they are written'),
+    [
+      "filter(([name]) => name !== '_meta')",
+      "filter(([name]) => name === 'name' || name === 'arguments')",
+    ],
+    parameters(
+      'a message of MCP is its method and all of its parameters, in whatever order they are written',
+    ),
   ),
   sabotage(
     'the engine describes no certificate of a webhook to itself',
@@ -264,7 +297,9 @@ const APPROVED: readonly Sabotage[] = [
     'a webhook over https is who its URL names',
     'lib/tls/named-server.ts',
     ['=> checkName(host, raw);', '=> (raw.length > 0 ? undefined : checkName(host, raw));'],
-    webhook('a webhook whose CA has a key on P-256 is heard over https, and one of another name is not'),
+    webhook(
+      'a webhook whose CA has a key on P-256 is heard over https, and one of another name is not',
+    ),
   ),
   sabotage(
     'the answer of a webhook is signed',
@@ -317,20 +352,28 @@ const REMEMBERED: readonly Sabotage[] = [
   sabotage(
     'what is done without a task is remembered',
     'lib/tasks/agents.ts',
-    ['return agent === undefined ? [...this.#sessions.values()] :', 'return agent === undefined ? [] :'],
+    [
+      'return agent === undefined ? [...this.#sessions.values()] :',
+      'return agent === undefined ? [] :',
+    ],
     flows('reading without a task counts for the tasks that come later'),
   ),
   sabotage(
     'a past that is not known counts as everything',
     'lib/tasks/registry.ts',
-    ['const past = options.unknownPast === true ?', 'const past = options.unknownPast === undefined ?'],
+    [
+      'const past = options.unknownPast === true ?',
+      'const past = options.unknownPast === undefined ?',
+    ],
     registry('after a restart the past is unknown and counts as the highest class'),
   ),
   sabotage(
     'what was read since is held against what was opened before',
     'lib/tasks/registry.ts',
     ['if (!this.#following.signal.aborted) this.#options.onChange();', ''],
-    flows('a stream that was opened before is cut within a second, and one of an isolated task goes on'),
+    flows(
+      'a stream that was opened before is cut within a second, and one of an isolated task goes on',
+    ),
   ),
 ];
 
@@ -338,7 +381,10 @@ const DOORS: readonly Sabotage[] = [
   sabotage(
     'an agent touches no task of another',
     'lib/api/agent.ts',
-    ["tree(own).find(({ id }) => id === call.path['task'])", "tasks.get(call.path['task'] ?? own.id)"],
+    [
+      "tree(own).find(({ id }) => id === call.path['task'])",
+      "tasks.get(call.path['task'] ?? own.id)",
+    ],
     doors('an agent touches no task but its own, and approves nothing'),
   ),
   sabotage(
@@ -367,4 +413,8 @@ const DOORS: readonly Sabotage[] = [
   ),
 ];
 
-export const TASK_DOORS: readonly Sabotage[] = Object.freeze([...APPROVED, ...REMEMBERED, ...DOORS]);
+export const TASK_DOORS: readonly Sabotage[] = Object.freeze([
+  ...APPROVED,
+  ...REMEMBERED,
+  ...DOORS,
+]);

@@ -4,7 +4,9 @@ import { by, sabotage, type Sabotage } from '../sabotage.ts';
 const limits = (title: string): ReturnType<typeof by> => by('test/tasks/limits.test.ts', title);
 const doors = (title: string): ReturnType<typeof by> => by('test/api/agent.test.ts', title);
 
-const EXTENDED = limits('what must hold for a task to be opened holds for its whole time when it is extended');
+const EXTENDED = limits(
+  'what must hold for a task to be opened holds for its whole time when it is extended',
+);
 const NARROWED = limits('a new policy narrows the approvals that stand, in time and in number');
 
 const NAMED = by(
@@ -39,7 +41,10 @@ const QUOTAS: readonly Sabotage[] = [
   sabotage(
     'the window of a quota slides',
     'lib/tasks/quotas.ts',
-    ['window.forget(now - lasts);', 'if (window.total >= quota.count) window.forget(now - lasts / 2);'],
+    [
+      'window.forget(now - lasts);',
+      'if (window.total >= quota.count) window.forget(now - lasts / 2);',
+    ],
     TASKS_COUNTED,
   ),
   sabotage(
@@ -76,7 +81,10 @@ export const TASK_LIMITS: readonly Sabotage[] = [
   sabotage(
     'hosts that were named are held against a call',
     'lib/policy/decision/grant.ts',
-    ['reaches(one, call.host, call.port)) === false)', 'reaches(one, call.host, call.port)) === null)'],
+    [
+      'reaches(one, call.host, call.port)) === false)',
+      'reaches(one, call.host, call.port)) === null)',
+    ],
     NAMED,
   ),
   sabotage(
@@ -97,14 +105,21 @@ export const TASK_LIMITS: readonly Sabotage[] = [
   sabotage(
     'what uses a task does not lift its limits',
     'lib/api/agent.ts',
-    ["if (may !== 'use' && !control) throw", "if (may === 'use' && !control && may !== 'use') throw"],
-    doors('what uses a task sees it and asks for step-ups, and does not extend, derive from or complete it'),
+    [
+      "if (may !== 'use' && !control) throw",
+      "if (may === 'use' && !control && may !== 'use') throw",
+    ],
+    doors(
+      'what uses a task sees it and asks for step-ups, and does not extend, derive from or complete it',
+    ),
   ),
   sabotage(
     'a derived task does not extend itself',
     'lib/api/agent.ts',
     ["may === 'extend' && found === own", "may !== 'extend' && found === own"],
-    doors('a derived task is extended by what it was derived from, and by the operator, and not by itself'),
+    doors(
+      'a derived task is extended by what it was derived from, and by the operator, and not by itself',
+    ),
   ),
   sabotage(
     'the condition of a TaskPolicy holds when a task is extended',
@@ -121,14 +136,21 @@ export const TASK_LIMITS: readonly Sabotage[] = [
   sabotage(
     'the condition of a TaskPolicy holds after a reload',
     'lib/tasks/registry.ts',
-    ['return conditionObjects(rule, factsOf(task, task.lifetime, this.#options.clock.now()));', 'return undefined;'],
-    limits('a new policy revokes what its condition would not open, over what is left of the grant'),
+    [
+      'return conditionObjects(rule, factsOf(task, task.lifetime, this.#options.clock.now()));',
+      'return undefined;',
+    ],
+    limits(
+      'a new policy revokes what its condition would not open, over what is left of the grant',
+    ),
   ),
   sabotage(
     'a reload holds the number of open tasks',
     'lib/tasks/registry.ts',
     ['if (under > rule.open) return', 'if (under > Infinity) return'],
-    limits('a new policy that lets fewer tasks be open under one ends those that were derived last'),
+    limits(
+      'a new policy that lets fewer tasks be open under one ends those that were derived last',
+    ),
   ),
   sabotage(
     'a reload shortens the approvals that stand',
@@ -146,7 +168,9 @@ export const TASK_LIMITS: readonly Sabotage[] = [
     'a call that is decided again counts the calls before it',
     'lib/tasks/task.ts',
     ['? this.#spent() : claim.before', '? this.#spent() : 0'],
-    limits('a call that is decided again counts the calls before it, as it did when it was decided first'),
+    limits(
+      'a call that is decided again counts the calls before it, as it did when it was decided first',
+    ),
   ),
   sabotage(
     'a history of its own begins with that of the session',

@@ -4,8 +4,10 @@ import { attack, by, sabotage, type Sabotage } from '../sabotage.ts';
 const registry = (title: string): ReturnType<typeof by> => by('test/tasks/registry.test.ts', title);
 const stepUps = (title: string): ReturnType<typeof by> => by('test/tasks/approvals.test.ts', title);
 const doors = (title: string): ReturnType<typeof by> => by('test/api/agent.test.ts', title);
-const agents = (title: string): ReturnType<typeof by> => by('test/scenarios/tells-two-agents-apart.test.ts', title);
-const flows = (title: string): ReturnType<typeof by> => by('test/exchange/task-flows.test.ts', title);
+const agents = (title: string): ReturnType<typeof by> =>
+  by('test/scenarios/tells-two-agents-apart.test.ts', title);
+const flows = (title: string): ReturnType<typeof by> =>
+  by('test/exchange/task-flows.test.ts', title);
 const ends = (title: string): ReturnType<typeof by> => by('test/exchange/task-ends.test.ts', title);
 const proxied = (title: string): ReturnType<typeof by> => by('test/exchange/tasks.test.ts', title);
 
@@ -19,11 +21,15 @@ const UNAPPROVED = attack(
   'tasks',
   'G4 an action that waits for an approval, with none or with that of another destination or another rule',
 );
-const NARROWED = registry('a new policy narrows what is open, and revokes what has no purpose any more');
+const NARROWED = registry(
+  'a new policy narrows what is open, and revokes what has no purpose any more',
+);
 const DERIVED = registry(
   'what is derived has the purpose and the owner of its parent, and no more depth or number than the policy has',
 );
-const CUT = registry('a task ends when its time is over by either clock, and what is under way is cut');
+const CUT = registry(
+  'a task ends when its time is over by either clock, and what is under way is cut',
+);
 const CEILING = by(
   'test/tasks/attenuate.test.ts',
   'a grant is the intent cut to the ceiling, and what is refused is named with its reason (C8)',
@@ -54,7 +60,10 @@ const IDENTIFIED: readonly Sabotage[] = [
     'credentials of another form are not taken for none',
     'lib/tasks/secret.ts',
     ['if (colon > 0 && TASK.test(task) && SECRET.test(secret)) return', 'return'],
-    by('test/tasks/secret.test.ts', 'credentials of any other form are refused, never taken for none'),
+    by(
+      'test/tasks/secret.test.ts',
+      'credentials of any other form are refused, never taken for none',
+    ),
   ),
   sabotage(
     'the socket of one task takes no credentials of another',
@@ -86,8 +95,13 @@ const IDENTIFIED: readonly Sabotage[] = [
   sabotage(
     'an agent opens tasks that its policy lets it open',
     'lib/tasks/agents.ts',
-    ['return agents?.has(name) !== false && purposes?.has(purpose) !== false;', 'return name !== purpose;'],
-    registry('an agent opens tasks of its own purposes where the policy lets it, and a reload takes them back'),
+    [
+      'return agents?.has(name) !== false && purposes?.has(purpose) !== false;',
+      'return name !== purpose;',
+    ],
+    registry(
+      'an agent opens tasks of its own purposes where the policy lets it, and a reload takes them back',
+    ),
   ),
   sabotage(
     'the folder of an agent is closed to others',
@@ -134,7 +148,10 @@ const GRANTED: readonly Sabotage[] = [
   sabotage(
     'a destination that requires a task is not served without one',
     'lib/policy/decision/task.ts',
-    ["if (destination.task === 'optional') return FREE;", 'if (destination.name.length > 0) return FREE;'],
+    [
+      "if (destination.task === 'optional') return FREE;",
+      'if (destination.name.length > 0) return FREE;',
+    ],
     attack('tasks', 'G1 a destination that requires a task is asked without one'),
   ),
   sabotage(
@@ -152,7 +169,10 @@ const GRANTED: readonly Sabotage[] = [
   sabotage(
     'a grant names its actions',
     'lib/policy/decision/grant.ts',
-    ["if (grant.actions.has(action)) return { code: 'granted'", "if (action !== '') return { code: 'granted'"],
+    [
+      "if (grant.actions.has(action)) return { code: 'granted'",
+      "if (action !== '') return { code: 'granted'",
+    ],
     UNAPPROVED,
     proxied('an action that needs an approval waits for one, works once, and is read-only again'),
   ),
@@ -180,7 +200,7 @@ const GRANTED: readonly Sabotage[] = [
   sabotage(
     'only owners that the policy lists open a task',
     'lib/tasks/limits.ts',
-    ['return owners === undefined || [owner', 'return owners !== null || [owner'],
+    ['owners === undefined || [owner', 'owners !== null || [owner'],
     registry('an intent of which nothing is left, of no purpose, or of the wrong owner is refused'),
   ),
   sabotage(
@@ -192,7 +212,10 @@ const GRANTED: readonly Sabotage[] = [
   sabotage(
     'a task lasts no longer than its ceiling',
     'lib/tasks/attenuate.ts',
-    ['const lifetime = Math.min(intent.lifetime, ceiling.lifetime);', 'const lifetime = intent.lifetime;'],
+    [
+      'const lifetime = Math.min(intent.lifetime, ceiling.lifetime);',
+      'const lifetime = intent.lifetime;',
+    ],
     CEILING,
   ),
   sabotage(
@@ -222,7 +245,10 @@ const GRANTED: readonly Sabotage[] = [
   sabotage(
     'a policy that changes narrows the destinations of open tasks',
     'lib/tasks/attenuate.ts',
-    ['destinations: both(grant.destinations, ceiling.destinations),', 'destinations: grant.destinations,'],
+    [
+      'destinations: both(grant.destinations, ceiling.destinations),',
+      'destinations: grant.destinations,',
+    ],
     NARROWED,
   ),
   sabotage(
@@ -231,13 +257,18 @@ const GRANTED: readonly Sabotage[] = [
     ['actions: both(grant.actions, ceiling.actions),', 'actions: grant.actions,'],
     registry('a new policy narrows what is open, and revokes what has no purpose any more'),
     TAKEN_BACK,
-    by('test/tasks/attenuate.test.ts', 'narrowing to a new ceiling gives nothing that was not there before'),
+    by(
+      'test/tasks/attenuate.test.ts',
+      'narrowing to a new ceiling gives nothing that was not there before',
+    ),
   ),
   sabotage(
     'a policy that changes revokes tasks of owners that it no longer lists',
     'lib/tasks/registry.ts',
     ['if (!mayOwn(rule, task.intent)) return', "if (task.id === '') return"],
-    registry('a new policy revokes what it would not open: another owner, a history of its own, a depth'),
+    registry(
+      'a new policy revokes what it would not open: another owner, a history of its own, a depth',
+    ),
   ),
   sabotage(
     'a shortened parent bounds what was derived from it',
@@ -248,7 +279,10 @@ const GRANTED: readonly Sabotage[] = [
   sabotage(
     'a narrowed grant cuts what it no longer covers',
     'lib/exchange/reauthorize.ts',
-    ['return exchange.task === undefined ? facts :', 'return exchange.task?.id !== undefined ? facts :'],
+    [
+      'return exchange.task === undefined ? facts :',
+      'return exchange.task?.id !== undefined ? facts :',
+    ],
     flows('a grant that a reload narrows cuts what it no longer covers, and nothing else'),
   ),
 ];
@@ -289,7 +323,10 @@ const ENDED: readonly Sabotage[] = [
     'a task whose opening cannot be recorded is not handed out',
     'lib/api/task-operations.ts',
     ['await one.recorded;', 'await one.recorded.catch(() => {});'],
-    by('test/api/agent-socket.test.ts', 'a task whose opening cannot be recorded is not handed out, and ends (R5)'),
+    by(
+      'test/api/agent-socket.test.ts',
+      'a task whose opening cannot be recorded is not handed out, and ends (R5)',
+    ),
   ),
   sabotage(
     'a task that was not handed out does not stay open',

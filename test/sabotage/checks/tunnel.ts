@@ -11,14 +11,23 @@ export const TUNNEL: readonly Sabotage[] = [
   sabotage(
     'no host is stood in for that the authority does not cover',
     'lib/listen/intercepted.ts',
-    ['if (interception?.covers(authority.host) !== true) throw', 'if (interception === undefined) throw'],
+    [
+      'if (interception?.covers(authority.host) !== true) throw',
+      'if (interception === undefined) throw',
+    ],
     attack('tunnels', 'T7 a host that the authority does not cover is not stood in for'),
   ),
   sabotage(
     'TLS in a tunnel that nobody ends goes no further',
     'lib/listen/intercepted.ts',
-    ['else if (context === undefined) throw await refuseTls', 'else if (context === null) throw await refuseTls'],
-    by('test/listen/cleartext.test.ts', 'TLS where nothing is intercepted gets an alert and the record wrong-entry'),
+    [
+      'else if (context === undefined) throw await refuseTls',
+      'else if (context === null) throw await refuseTls',
+    ],
+    by(
+      'test/listen/cleartext.test.ts',
+      'TLS where nothing is intercepted gets an alert and the record wrong-entry',
+    ),
   ),
   sabotage(
     'nothing but TLS is taken at port 443',

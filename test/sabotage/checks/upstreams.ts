@@ -24,18 +24,27 @@ export const UPSTREAMS: readonly Sabotage[] = [
     'no request goes over a connection past the time that its server announced',
     'lib/http1/client.ts',
     ['this.#kept = said.ms;', ''],
-    by('test/upstream/reuse.test.ts', 'past the time that a server announces its connection is not used again'),
+    by(
+      'test/upstream/reuse.test.ts',
+      'past the time that a server announces its connection is not used again',
+    ),
   ),
   sabotage(
     'a body that the client may never send is not waited for',
     'lib/http1/exchange.ts',
     ['return this.head.expectContinue || !(', 'return !('],
-    by('test/exchange/denials.test.ts', 'what was not understood, or is not read whole, ends the connection'),
+    by(
+      'test/exchange/denials.test.ts',
+      'what was not understood, or is not read whole, ends the connection',
+    ),
   ),
   sabotage(
     'a stream of events is ended in order between two events alone',
     'lib/forward/event-stream.ts',
-    ['return !this.#begun || BOUNDARY.test(this.#tail);', 'return !this.#begun || this.#tail.length > 0;'],
+    [
+      'return !this.#begun || BOUNDARY.test(this.#tail);',
+      'return !this.#begun || this.#tail.length > 0;',
+    ],
     by(
       'test/forward/event-streams.test.ts',
       'everything else cuts: half an event, another reason, another type, a coding, a length',

@@ -5,7 +5,8 @@ const VIA = 'test/upstream/via.test.ts';
 const RATES = 'test/exchange/rate-limits.test.ts';
 const ADDRESSES =
   'addresses: of the proxy as the operator wrote it, of the target where it is a literal, never our own';
-const ANOTHER = 'another proxy is another connection: pools are not shared, and a tunnel through the one before is cut';
+const ANOTHER =
+  'another proxy is another connection: pools are not shared, and a tunnel through the one before is cut';
 
 export const WAYS: readonly Sabotage[] = [
   sabotage(
@@ -17,7 +18,10 @@ export const WAYS: readonly Sabotage[] = [
   sabotage(
     'bytes that come with the tunnel of a corporate proxy are refused',
     'lib/upstream/via.ts',
-    ['if (upgraded.early.length === 0 || mayBegin(destination))', 'if (upgraded.early.length >= 0)'],
+    [
+      'if (upgraded.early.length === 0 || mayBegin(destination))',
+      'if (upgraded.early.length >= 0)',
+    ],
     by(
       VIA,
       'a proxy that refuses, talks nonsense, hangs or smuggles: one answer, one pair of records, nothing carried',
@@ -32,7 +36,10 @@ export const WAYS: readonly Sabotage[] = [
   sabotage(
     'a target behind a corporate proxy that is an address is judged',
     'lib/upstream/dial.ts',
-    ['route.destination.via !== undefined && route.literal', 'route.destination.via === undefined && route.literal'],
+    [
+      'route.destination.via !== undefined && route.literal',
+      'route.destination.via === undefined && route.literal',
+    ],
     by(VIA, ADDRESSES),
   ),
   sabotage(
@@ -57,18 +64,30 @@ export const WAYS: readonly Sabotage[] = [
     'limits.rate is enforced',
     'lib/exchange/rate-limits.ts',
     ['if (left < 1) throw', 'if (left < -1e9) throw'],
-    by(RATES, 'over limits.rate: 503 with Retry-After in the time that it takes, recorded, and nothing is dialled'),
+    by(
+      RATES,
+      'over limits.rate: 503 with Retry-After in the time that it takes, recorded, and nothing is dialled',
+    ),
   ),
   sabotage(
     'limits.response is enforced on what an answer says',
-    'lib/forward/counted.ts',
+    'lib/exchange/counted-body.ts',
     ['if ((body.length ?? 0) > most) throw responseTooLarge(most);', ''],
-    by(RATES, 'an answer over limits.response is 502 where it says its length, and reaches the agent in no part'),
+    by(
+      RATES,
+      'an answer over limits.response is 502 where it says its length, and reaches the agent in no part',
+    ),
   ),
   sabotage(
     'limits.response is enforced on what an answer is',
-    'lib/forward/counted.ts',
-    ['return { ...response, body: new CountedBody(body, () => {}, most, responseTooLarge) };', 'return response;'],
-    by(RATES, 'an answer that grows over limits.response is cut, so that it looks cut, and recorded'),
+    'lib/exchange/counted-body.ts',
+    [
+      'return { ...response, body: new CountedBody(body, () => {}, most, responseTooLarge) };',
+      'return response;',
+    ],
+    by(
+      RATES,
+      'an answer that grows over limits.response is cut, so that it looks cut, and recorded',
+    ),
   ),
 ];

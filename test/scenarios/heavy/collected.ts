@@ -1,4 +1,7 @@
-/** The sidecar as a process that collects its garbage when it is asked, and then says what it holds: memory that is merely not collected yet is no leak. */
+/**
+ * The sidecar as a process that collects its garbage when it is asked, and then says what it holds:
+ * memory that is merely not collected yet is no leak.
+ */
 import { compose } from '../../../cmd/compose.ts';
 import { systemClock } from '../../../lib/base/clock.ts';
 

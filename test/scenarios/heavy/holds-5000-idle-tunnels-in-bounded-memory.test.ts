@@ -25,15 +25,22 @@ spec:
 
 const ROWS = [
   { kind: 'plaintext', wanted: 5000, each: 64, tls: '{ mode: plaintext }' },
-  { kind: 'mTLS', wanted: 1000, each: 256, tls: "{ mode: mtls, peers: ['spiffe://example.org/db'] }" },
+  {
+    kind: 'mTLS',
+    wanted: 1000,
+    each: 256,
+    tls: "{ mode: mtls, peers: ['spiffe://example.org/db'] }",
+  },
 ] as const;
 
 /**
- * This process has both ends of what the sidecar has the middle of: two descriptors a tunnel in each. Of the
- * sidecar's a part is for each agent and one for what is nobody's, as these tunnels are.
+ * This process has both ends of what the sidecar has the middle of: two descriptors a tunnel in
+ * each. Of the sidecar's a part is for each agent and one for what is nobody's, as these tunnels
+ * are.
  */
 function affordable(wanted: number): number {
-  const limit = /Max open files\s+\d+\s+(\d+)/.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? Infinity;
+  const limit =
+    /Max open files\s+\d+\s+(\d+)/.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? Infinity;
   return Math.min(wanted, Math.floor((Number(limit) - OTHERS) / 16));
 }
 
@@ -45,7 +52,9 @@ async function fill(s: Apart, lines: Wire[], count: number): Promise<void> {
     return line;
   };
   while (lines.length < count)
-    lines.push(...(await Promise.all(Array.from({ length: Math.min(50, count - lines.length) }, connect))));
+    lines.push(
+      ...(await Promise.all(Array.from({ length: Math.min(50, count - lines.length) }, connect))),
+    );
 }
 
 t.setTimeout(180_000);
@@ -76,7 +85,8 @@ for (const { kind, wanted, each, tls } of ROWS) {
       await until('it drains', () => s.records().some(({ event }) => event === 'draining'), 10_000);
       s.sidecar.child.kill('SIGTERM');
       await s.sidecar.ended;
-      const over = ({ socket, reset }: Wire): boolean => reset || socket.destroyed || socket.readableEnded;
+      const over = ({ socket, reset }: Wire): boolean =>
+        reset || socket.destroyed || socket.readableEnded;
       await until('every agent sees its tunnel cut', () => lines.every(over), 30_000);
       for (const { socket } of lines) socket.destroy();
     },

@@ -10,7 +10,10 @@ import { agentOf, world } from '../stack.ts';
 const FIRST = 60;
 const ROTATIONS = 200;
 const MEBIBYTE = 1024 * 1024;
-/** One connection and its contexts that were kept for each rotation would be more than twice as much. */
+/**
+ * One connection and its contexts that were kept for each rotation would be more than twice as
+ * much.
+ */
 const REACHABLE = 4;
 /** The engine and the allocator keep some of what is freed. */
 const RESIDENT = 64;
@@ -22,9 +25,12 @@ t.test(
   { skip: noProc },
   async (t) => {
     await using w = await world();
-    const child = fork(join(import.meta.dirname, 'collected.ts'), [w.folder], { execArgv: ['--expose-gc'] });
+    const child = fork(join(import.meta.dirname, 'collected.ts'), [w.folder], {
+      execArgv: ['--expose-gc'],
+    });
     t.teardown(() => void child.kill('SIGKILL'));
-    const said = async (): Promise<Readonly<Record<string, number>>> => (await once(child, 'message'))[0];
+    const said = async (): Promise<Readonly<Record<string, number>>> =>
+      (await once(child, 'message'))[0];
     const { port = 0 } = await said();
     const agent = agentOf(() => port);
     await until('it serves', async () => (await agent.get('/v1/customers')) === 200, 20_000);
@@ -51,7 +57,10 @@ t.test(
     t.same([...statuses], [200]);
     for (const [kind, most] of Object.entries({ reachable: REACHABLE, resident: RESIDENT })) {
       const grown = ((after[kind] ?? NaN) - (before[kind] ?? NaN)) / MEBIBYTE;
-      t.ok(grown < most, `${grown.toFixed(1)} MiB more ${kind} after ${ROTATIONS - FIRST} rotations`);
+      t.ok(
+        grown < most,
+        `${grown.toFixed(1)} MiB more ${kind} after ${ROTATIONS - FIRST} rotations`,
+      );
     }
     t.ok(serials.size > ROTATIONS / 2, `${serials.size} serials were seen by the upstream`);
     await until('no descriptor is left of them', () => descriptors() <= opened + 4, 20_000);

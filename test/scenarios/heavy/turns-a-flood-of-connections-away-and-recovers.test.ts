@@ -37,11 +37,19 @@ t.test(
       used.some(({ socket }) => socket.destroyed),
       'what is in use stays',
     );
-    await until('what said nothing made room', () => idle.every(({ socket }) => socket.destroyed), 20_000);
+    await until(
+      'what said nothing made room',
+      () => idle.every(({ socket }) => socket.destroyed),
+      20_000,
+    );
     used[0]?.write('pong');
     await used[0]?.sees('pong');
     for (const { socket } of used) socket.destroy();
-    await until('there is room again', async () => (await s.get('/v1/customers').catch(() => 0)) === 200, 20_000);
+    await until(
+      'there is room again',
+      async () => (await s.get('/v1/customers').catch(() => 0)) === 200,
+      20_000,
+    );
     await until('no socket is left of it', () => s.sockets() < 30, 20_000);
   },
 );

@@ -1,6 +1,9 @@
-/** A body on its way through: its bytes are counted, and it is refused past its limit without what lies beyond having been sent. */
+/**
+ * A body on its way through: its bytes are counted, and it is refused past its limit without what
+ * lies beyond having been sent.
+ */
 import { Fault } from '../base/fault.ts';
-import type { ClientResponse } from '../http1/client.ts';
+import type { ClientResponse } from '../http/client.ts';
 import type { Body, Fields } from '../http/message.ts';
 
 export class CountedBody implements Body {
@@ -13,7 +16,12 @@ export class CountedBody implements Body {
   readonly #most: number;
   readonly #tooLarge: (most: number) => Fault;
 
-  constructor(body: Body, count: (bytes: number) => void, most = Infinity, tooLarge = bodyTooLarge) {
+  constructor(
+    body: Body,
+    count: (bytes: number) => void,
+    most = Infinity,
+    tooLarge = bodyTooLarge,
+  ) {
     this.length = body.length;
     this.#body = body;
     this.#count = count;
@@ -54,7 +62,10 @@ export function bodyTooLarge(most: number): Fault {
   return new Fault('body-too-large', `the request body is longer than ${most} bytes`, { hint });
 }
 
-/** An answer whose body is longer than it may be fails at once where it says so, and at the limit where it does not. Throws a Fault `response-too-large`. */
+/**
+ * An answer whose body is longer than it may be fails at once where it says so, and at the limit
+ * where it does not. Throws a Fault `response-too-large`.
+ */
 export function boundedAnswer(response: ClientResponse, most: number | undefined): ClientResponse {
   if (most === undefined || response.upgraded !== undefined) return response;
   const { body } = response;
@@ -64,5 +75,9 @@ export function boundedAnswer(response: ClientResponse, most: number | undefined
 
 function responseTooLarge(most: number): Fault {
   const hint = 'the limit is limits.response of the destination';
-  return new Fault('response-too-large', `the answer of the upstream is longer than ${most} bytes`, { hint });
+  return new Fault(
+    'response-too-large',
+    `the answer of the upstream is longer than ${most} bytes`,
+    { hint },
+  );
 }

@@ -1,5 +1,6 @@
 /**
- * Every limit of this folder, in one table: name, default, unit and what happens at it. What is over a limit is refused, never cut short in silence.
+ * Every limit of this folder, in one table: name, default, unit and what happens at it. What is
+ * over a limit is refused, never cut short in silence.
  */
 
 export interface LimitRow {
@@ -16,35 +17,54 @@ const TABLE = {
   methodBytes: bytes(32, 'A longer request method is refused with 400.'),
   targetBytes: bytes(8192, 'A longer request target is refused with 414.'),
   pathBytes: bytes(4096, 'A longer path in a request target is refused with 414.'),
-  headBytes: bytes(32_768, 'A longer head, start line and fields together, is refused: 431, or 502 from an upstream.'),
+  headBytes: bytes(
+    32_768,
+    'A longer head, start line and fields together, is refused: 431, or 502 from an upstream.',
+  ),
   fieldBytes: bytes(16_384, 'A longer field line is refused: 431, or 502 from an upstream.'),
   fieldCount: count(128, 'More field lines in one head are refused: 431, or 502 from an upstream.'),
   trailerBytes: bytes(8192, 'A longer trailer section is refused: 431, or 502 from an upstream.'),
   trailerCount: count(32, 'More trailer fields are refused: 431, or 502 from an upstream.'),
   chunkExtensionBytes: bytes(1024, 'Longer extensions of one chunk of an answer cut it.'),
   informs: count(5, 'More interim (1xx) answers before one final answer are refused with 502.'),
-  headMs: ms(10_000, 'A request head not complete this long after its first byte is refused with 408.'),
+  headMs: ms(
+    10_000,
+    'A request head not complete this long after its first byte is refused with 408.',
+  ),
   keepAliveMs: ms(75_000, 'A client connection without a request is closed after this long.'),
   bodyIdleMs: ms(
     30_000,
-    'A request body of which nothing arrives for this long while it is waited for is refused with 408.',
+    'A request body of which nothing arrives for this long while it is waited for is ' +
+      'refused with 408.',
   ),
   skippedBytes: bytes(
     65_536,
-    'Of a body that nobody wants so much is taken off the connection, so that it can be used again; with more to come it is closed.',
+    'Of a body that nobody wants so much is taken off the connection, so that it can be ' +
+      'used again; with more to come it is closed.',
   ),
-  writeIdleMs: ms(60_000, 'A peer that has not taken what is buffered for it after this long is cut off.'),
+  writeIdleMs: ms(
+    60_000,
+    'A peer that has not taken what is buffered for it after this long is cut off.',
+  ),
   lingerMs: ms(
     2000,
-    'How long a connection closed by us still takes and discards bytes, so that the peer can read the answer.',
+    'How long a connection closed by us still takes and discards bytes, so that the peer ' +
+      'can read the answer.',
   ),
   farewellMs: ms(
     250,
-    'How long what ends an exchange (a refusal, a gRPC status, a WebSocket Close) may take to leave before its connection is cut.',
+    'How long what ends an exchange (a refusal, a gRPC status, a WebSocket Close) may take ' +
+      'to leave before its connection is cut.',
   ),
   lingerBytes: bytes(262_144, 'How many bytes a connection closed by us still takes and discards.'),
-  poolConnections: count(64, 'Connections open at once for one pool key; further requests wait in order.'),
-  poolIdle: count(4096, 'Pooled connections at rest over all keys; of more the one that rests longest is closed.'),
+  poolConnections: count(
+    64,
+    'Connections open at once for one pool key; further requests wait in order.',
+  ),
+  poolIdle: count(
+    4096,
+    'Pooled connections at rest over all keys; of more the one that rests longest is closed.',
+  ),
   poolQueue: count(1024, 'Requests that may wait for one pool key; more are refused with 503.'),
   poolQueueMs: ms(5000, 'A request that waits longer for a connection is refused with 503.'),
   poolIdleMs: ms(60_000, 'A pooled connection unused this long is closed.'),
@@ -62,7 +82,9 @@ export type Http1Limits = { readonly [Name in keyof typeof TABLE]: number };
 export const HTTP1_LIMITS: { readonly [Name in keyof Http1Limits]: LimitRow } = TABLE;
 
 /** Which key of the Sidecar sets a limit of times. */
-export function timeHint(key: 'headersTimeout' | 'bodyTimeout' | 'writeTimeout'): { readonly hint: string } {
+export function timeHint(key: 'headersTimeout' | 'bodyTimeout' | 'writeTimeout'): {
+  readonly hint: string;
+} {
   return { hint: `the limit is listeners.${key} of the Sidecar` };
 }
 
@@ -81,7 +103,12 @@ export function headLimits(
 ): Pick<Http1Limits, 'headBytes' | 'fieldBytes' | 'targetBytes' | 'pathBytes'> {
   const { maxHead, maxField = maxHead / 2, maxTarget = maxHead / 4 } = sizes;
   const targetBytes = Math.min(maxTarget, maxHead);
-  return { headBytes: maxHead, fieldBytes: Math.min(maxField, maxHead), targetBytes, pathBytes: targetBytes / 2 };
+  return {
+    headBytes: maxHead,
+    fieldBytes: Math.min(maxField, maxHead),
+    targetBytes,
+    pathBytes: targetBytes / 2,
+  };
 }
 
 /** The defaults with some of them changed. */
