@@ -6,7 +6,7 @@ import { request, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { CODES, Fault, type Code } from '../lib/base/fault.ts';
 
-export interface Asked {
+interface Asked {
   readonly method: 'GET' | 'POST';
   readonly path: string;
   readonly body?: unknown;
@@ -22,7 +22,7 @@ export interface ApiClient {
   lines(asked: Asked): Promise<Lines>;
 }
 
-export interface Lines extends AsyncIterable<unknown>, Disposable {}
+interface Lines extends AsyncIterable<unknown>, Disposable {}
 
 /** @param socket absolute path */
 export function apiClient(socket: string): ApiClient {

@@ -18,7 +18,7 @@ export interface DoorOptions {
 }
 
 export const AGENT_API = 'CHAPERONE_AGENT_API';
-export const ADMIN_API = 'CHAPERONE_ADMIN_API';
+const ADMIN_API = 'CHAPERONE_ADMIN_API';
 
 export async function agentSocket(
   { api, agent, config }: DoorOptions,

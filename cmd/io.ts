@@ -12,7 +12,7 @@ export interface Io {
 }
 
 /** `quiet`: nothing of what went well. `verbose`: more, and the causes of what went wrong. */
-export type Detail = 'quiet' | 'usual' | 'verbose';
+type Detail = 'quiet' | 'usual' | 'verbose';
 
 /** Says that something was done, unless nobody wants to know. */
 export function done(io: Io, line: string): void {

@@ -46,7 +46,7 @@ export interface Reload extends AsyncDisposable {
   status(): ReloadStatus;
 }
 
-export interface ReloadStatus {
+interface ReloadStatus {
   readonly policy: number;
   readonly policyDigest: string;
   /** Why the newest configuration is not in force. */

@@ -49,7 +49,7 @@ export interface Stage extends AsyncDisposable {
   audit(): Promise<string>;
 }
 
-export interface AgentOptions {
+interface AgentOptions {
   /** Besides those of the stage. */
   readonly variables?: Readonly<Record<string, string>>;
   /** Called with each line that it prints. */

@@ -79,7 +79,7 @@ export async function startAdmin({
  * Beside a socket that processes share, each has its own, by which its tasks can be reached while
  * it drains.
  */
-export function ownSocket(socket: string): string {
+function ownSocket(socket: string): string {
   return join(dirname(socket), `${process.pid}.sock`);
 }
 

@@ -25,7 +25,7 @@ export interface AgentDoorOptions {
   readonly onDropped?: () => void;
 }
 
-export interface AgentTcp {
+interface AgentTcp {
   readonly address: ListenAddress;
   readonly fd?: number | undefined;
   readonly tokenFile: string;

@@ -23,7 +23,7 @@ export function openApi(title: string, operations: () => readonly Operation[]): 
   };
 }
 
-export function document(title: string, operations: readonly Operation[]): JsonSchema {
+function document(title: string, operations: readonly Operation[]): JsonSchema {
   const paths: Record<string, Record<string, JsonSchema>> = {};
   for (const operation of operations) {
     const methods = (paths[operation.path] ??= {});

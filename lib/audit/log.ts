@@ -18,7 +18,7 @@ import type { AuditLog } from './record.ts';
 import { fileSink, stdoutSink, type Sink } from './sinks/file.ts';
 
 /** `{pid}` in a path is the process: two that follow each other write a file each. */
-export type SinkSpec = { readonly file: string } | { readonly stdout: true };
+type SinkSpec = { readonly file: string } | { readonly stdout: true };
 
 export interface AuditOptions extends LogOptions {
   /** At least one; each must take every record. */

@@ -6,7 +6,7 @@ import { Fault } from '../base/fault.ts';
 import { readBounded, whyUnread } from '../base/read-file.ts';
 
 /** Bytes of the file. */
-export const LONGEST = 1024;
+const LONGEST = 1024;
 
 /**
  * The value of Proxy-Authorization. Throws a Fault `credential-unavailable`, which never tells of

@@ -21,7 +21,7 @@ export interface IssuedToken {
 }
 
 /** Where tokens come from: lib/identity/source.ts. */
-export interface TokenIssuer {
+interface TokenIssuer {
   readonly states: Cell<IdentityState>;
   fetchJwtSvid(audience: string, signal: AbortSignal, as: SpiffeId): Promise<IssuedToken>;
 }

@@ -23,13 +23,13 @@ export interface ApiAnswer {
   readonly asked?: string;
 }
 
-export interface Customer {
+interface Customer {
   readonly id: string;
   readonly name: string;
   readonly plan: string;
 }
 
-export interface Note {
+interface Note {
   readonly id: number;
   readonly customer: string;
   readonly text: string;

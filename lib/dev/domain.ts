@@ -17,7 +17,7 @@ const JWT_ALGORITHM = 'ES256';
 const AUTHORITY_TTL_MS = 24 * 3_600_000;
 
 /** A key that signs JWT-SVIDs. */
-export interface JwtAuthority {
+interface JwtAuthority {
   readonly keyId: string;
   readonly privateKey: CryptoKey;
   /** As it stands in the bundle: without `use`, as SPIRE's Workload API gives it out. */

@@ -12,10 +12,10 @@ import {
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 
-export type Method =
+type Method =
   'FetchX509SVID' | 'FetchX509Bundles' | 'FetchJWTSVID' | 'FetchJWTBundles' | 'ValidateJWTSVID';
 
-export type StatusName = keyof typeof status;
+type StatusName = keyof typeof status;
 
 /** How a call ends. `code` is gRPC's name of the status. */
 export interface CallStatus {
@@ -23,7 +23,7 @@ export interface CallStatus {
   readonly details: string;
 }
 
-export interface FailNext {
+interface FailNext {
   readonly code: StatusName;
   /** Default: what SPIRE says with that code. */
   readonly details?: string;
@@ -51,7 +51,7 @@ export interface CallFaults {
 }
 
 /** A call under way, as its handler sees it. */
-export interface GatedCall {
+interface GatedCall {
   /** Aborts when the call has ended, whoever ended it. */
   readonly ended: AbortSignal;
   end(end: CallStatus): void;
@@ -66,7 +66,7 @@ export interface Gate {
 
 const HEADER = 'workload.spiffe.io';
 
-export const MISSING_HEADER: CallStatus = {
+const MISSING_HEADER: CallStatus = {
   code: 'INVALID_ARGUMENT',
   details: 'security header missing from request',
 };

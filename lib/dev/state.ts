@@ -33,7 +33,7 @@ export interface Holding extends DevIdentity {
 export type BundleForm = 'right' | 'empty' | 'malformed';
 
 /** Mandatory fields of a FetchX509SVID response (Workload API section 4.5). */
-export type MandatoryField = 'svids' | 'spiffe_id' | 'x509_svid' | 'x509_svid_key' | 'bundle';
+type MandatoryField = 'svids' | 'spiffe_id' | 'x509_svid' | 'x509_svid_key' | 'bundle';
 
 /** Streaming methods, whose response can be replaced whole. */
 export type StreamMethod = 'FetchX509SVID' | 'FetchX509Bundles' | 'FetchJWTBundles';

@@ -45,7 +45,7 @@ export interface DemoUpstreamOptions {
 }
 
 /** A caller whose handshake was accepted. */
-export interface SeenCaller {
+interface SeenCaller {
   readonly peer: Peer;
   /** Serial of the SVID that we showed it. */
   readonly ourSerial: string;
@@ -53,7 +53,7 @@ export interface SeenCaller {
   readonly received: number;
 }
 
-export interface SeenRequest {
+interface SeenRequest {
   readonly method: string;
   readonly target: string;
   readonly peer: Peer;

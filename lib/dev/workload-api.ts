@@ -23,7 +23,7 @@ import { type Holdings, openHoldings } from './issued-svids.ts';
 import { guardSocket, prepareSocket, removeSocket, socketPath } from './socket.ts';
 import type { DevIdentity, ResponseFaults } from './state.ts';
 
-export interface DevIdentityOptions {
+interface DevIdentityOptions {
   /** Path in the trust domain, `/agent`, or a whole SPIFFE ID of it. */
   readonly id: string;
   readonly hint?: string;

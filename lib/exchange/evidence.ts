@@ -26,7 +26,7 @@ export interface Evidence {
   settled(): Promise<void>;
 }
 
-export interface Redecision {
+interface Redecision {
   readonly effect: 'allow' | 'deny';
   readonly code: string;
   readonly reason: string;

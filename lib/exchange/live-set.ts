@@ -10,7 +10,7 @@ import type { Exchange } from './exchange.ts';
 import type { Places } from './shares.ts';
 
 /** How often deadlines are looked at, in milliseconds: how late a timeout may be noticed. */
-export const TICK = 100;
+const TICK = 100;
 
 export interface Live {
   readonly size: number;

@@ -44,14 +44,14 @@ export function webSocketOffer({
   };
 }
 
-export function list(value: Fields[number]): readonly string[] {
+function list(value: Fields[number]): readonly string[] {
   return value
     .split(',')
     .map((name) => name.trim())
     .filter((name) => name !== '');
 }
 
-export function malformed(problem: string): Fault {
+function malformed(problem: string): Fault {
   return new Fault('malformed', `the WebSocket handshake is malformed: ${problem}`, {
     hint: 'see RFC 6455 section 4.1',
     at: 'upgrade',
@@ -64,4 +64,4 @@ export function acceptOf(key: string): string {
     .digest('base64');
 }
 
-export const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
+const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';

@@ -69,7 +69,7 @@ const STATUSES: Partial<Readonly<Record<Code, number>>> = {
   aborted: CANCELLED,
 };
 
-export function grpcStatusOf(fault: Fault): number {
+function grpcStatusOf(fault: Fault): number {
   return STATUSES[fault.code] ?? INTERNAL;
 }
 
@@ -140,7 +140,7 @@ export function statusFields(fault: Fault, exchange: Exchange): string[] {
 /**
  * Status-Message: everything but visible ASCII and space, and `%` itself, as UTF-8 in percent form.
  */
-export function percentEncoded(text: string): string {
+function percentEncoded(text: string): string {
   return text.replace(/[^ -$&-~]+/gu, (part) =>
     [...Buffer.from(part)]
       .map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`)

@@ -38,7 +38,7 @@ const MAX_PAGES = 32;
 const HARMLESS: ToolDefinition = Object.freeze({ state: 'pinned', hazardous: false });
 const HAZARDOUS: ToolDefinition = Object.freeze({ state: 'pinned', hazardous: true });
 
-export interface Asking {
+interface Asking {
   /** The exchange whose call is to be judged. */
   readonly exchange: Exchange;
   readonly mcp: McpExchange;

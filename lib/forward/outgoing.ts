@@ -26,7 +26,7 @@ export function hostField({ host, port }: Facts, { tls, sentHost }: Destination)
 }
 
 /** Of the request to send. A Buffer is one that was read whole because it was judged. */
-export function framingOf(body: Body | Buffer | undefined, head: RequestHead): Framing {
+function framingOf(body: Body | Buffer | undefined, head: RequestHead): Framing {
   if (body === undefined) return emptyFraming(head);
   return Buffer.isBuffer(body) ? { kind: 'length', length: body.length } : head.framing;
 }

@@ -14,7 +14,7 @@ import { CountedBody } from '../exchange/counted-body.ts';
 
 const REPLAYED = http2Limits().replayBytes;
 
-export class ReplayBody implements Body {
+class ReplayBody implements Body {
   readonly length: number | undefined;
   readonly #body: Body;
   readonly #most: number;

@@ -13,7 +13,7 @@ export const OBS_TEXT = 4;
 /** VCHAR: what a request target may hold; its parts are judged elsewhere. */
 export const VISIBLE = 8;
 export const UPPER = 16;
-export const DIGIT = 32;
+const DIGIT = 32;
 
 export const HTAB = 9;
 export const LF = 10;

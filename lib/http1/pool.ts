@@ -20,7 +20,7 @@ import type { Http1Limits } from '../http/limits.ts';
 import { clientConnection } from './client.ts';
 import { type Closing, Reuse, SOON_MS } from './reuse.ts';
 
-export interface Dialled<T> {
+interface Dialled<T> {
   readonly socket: Duplex;
   /** Whatever the dialler knows of the connection, such as the peer it verified. */
   readonly info: T;

@@ -47,7 +47,7 @@ export const END_STREAM = 0x1;
 const PADDED = 0x8;
 const WITH_PRIORITY = 0x20;
 export const HEAD_BYTES = 9;
-export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
 export class Frames {
   readonly #limits: Http2Limits;

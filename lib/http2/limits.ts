@@ -64,9 +64,6 @@ const TABLE = {
 
 export type Http2Limits = { readonly [Name in keyof typeof TABLE]: number };
 
-/** The rows of the table, for the reference page and the tests. */
-export const HTTP2_LIMITS: { readonly [Name in keyof Http2Limits]: LimitRow } = TABLE;
-
 /** The defaults with some of them changed. */
 export function http2Limits(changes: Partial<Http2Limits> = {}): Http2Limits {
   const defaults = Object.entries(TABLE).map(

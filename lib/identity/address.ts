@@ -16,7 +16,7 @@ export interface Endpoint {
   readonly path: string | undefined;
 }
 
-export const ENDPOINT_VARIABLE = 'SPIFFE_ENDPOINT_SOCKET';
+const ENDPOINT_VARIABLE = 'SPIFFE_ENDPOINT_SOCKET';
 
 const EXAMPLE = 'write unix:///run/spire/agent-sockets/api.sock';
 

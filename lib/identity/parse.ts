@@ -33,7 +33,7 @@ export interface Bundles<B> {
 }
 
 /** The SVID to act as; why the one that is meant may not be used; or that it is not among them. */
-export type Chosen =
+type Chosen =
   | { readonly kind: 'svid'; readonly svid: X509Svid }
   | { readonly kind: 'refused'; readonly fault: Fault }
   | { readonly kind: 'missing'; readonly fault: Fault };

@@ -5,7 +5,7 @@
  */
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { DescMessage, DescMethod, DescService, MessageShape } from '@bufbuild/protobuf';
-import type { handleServerStreamingCall, handleUnaryCall, MethodDefinition } from '@grpc/grpc-js';
+import type { MethodDefinition } from '@grpc/grpc-js';
 import { SpiffeWorkloadAPI } from './gen/workload_pb.ts';
 
 /**
@@ -17,16 +17,6 @@ export type Definition<S extends DescService> = {
     MessageShape<S['method'][N]['input']>,
     MessageShape<S['method'][N]['output']>
   >;
-};
-
-/** What a server implements for a generated service: one handler per method. */
-export type Handlers<S extends DescService> = {
-  readonly [N in keyof S['method']]: S['method'][N]['methodKind'] extends 'unary'
-    ? handleUnaryCall<MessageShape<S['method'][N]['input']>, MessageShape<S['method'][N]['output']>>
-    : handleServerStreamingCall<
-        MessageShape<S['method'][N]['input']>,
-        MessageShape<S['method'][N]['output']>
-      >;
 };
 
 function encoder<M extends DescMessage>(schema: M): (message: MessageShape<M>) => Buffer {
@@ -62,7 +52,7 @@ function methodDefinition<I extends DescMessage, O extends DescMessage>(
  * The grpc-js definition of a generated service, for `new Client(...).makeServerStreamRequest(...)`
  * and `server.addService(...)`.
  */
-export function serviceDefinition<S extends DescService>(service: S): Definition<S> {
+function serviceDefinition<S extends DescService>(service: S): Definition<S> {
   const entries = Object.entries(service.method).map(([name, method]) => [
     name,
     methodDefinition(service, method),

@@ -26,7 +26,7 @@ import type { Select } from './select.ts';
 import { usableIdentity } from './state.ts';
 import { watch } from './watch.ts';
 
-export interface IssuedJwtSvid extends JwtSvid {
+interface IssuedJwtSvid extends JwtSvid {
   /** The bearer token: a secret. */
   readonly token: string;
 }

@@ -34,7 +34,7 @@ const OPEN_MODE = 0o644;
  * File name to PEM: leaf and intermediates, the PKCS#8 key, one bundle per trust domain. The value
  * of `key.pem` is a secret.
  */
-export function mirrorFiles({ svid, bundles }: Identity): ReadonlyMap<string, string> {
+function mirrorFiles({ svid, bundles }: Identity): ReadonlyMap<string, string> {
   const files = new Map([
     ['svid.pem', svid.chain.map(String).join('')],
     ['key.pem', String(svid.privateKey.export({ type: 'pkcs8', format: 'pem' }))],

@@ -64,7 +64,7 @@ export interface CertificateSpec {
 }
 
 /** Subtrees of names (RFC 5280 section 4.2.1.10); the extension is critical. */
-export interface NameConstraints {
+interface NameConstraints {
   /** Host names of URIs that are permitted. */
   readonly uriHosts?: readonly string[];
   /** DNS names that are permitted, each with all below it. */

@@ -43,7 +43,7 @@ const FIRST = 3;
 const MOST = 64;
 
 /** How many sockets `env` has for process `pid`. */
-export function inheritedCount(
+function inheritedCount(
   { LISTEN_FDS: fds = '', LISTEN_PID: owner }: NodeJS.ProcessEnv,
   pid: number,
 ): number {

@@ -29,7 +29,7 @@ import {
   openTaskDoors,
 } from './task-sockets.ts';
 
-export const FORWARD = 'forward';
+const FORWARD = 'forward';
 
 export interface Listeners extends AsyncDisposable {
   /**
@@ -78,7 +78,7 @@ export interface ListenersOptions {
  * it is the last, where another process listens on: a client never writes into a closing
  * connection.
  */
-export const LAST_CALL_MS = 5_000;
+const LAST_CALL_MS = 5_000;
 
 interface Leaving {
   readonly server: Server;

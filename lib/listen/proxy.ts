@@ -52,7 +52,7 @@ import { type Listeners, listeners } from './listeners.ts';
 import type { DoorFolder, UnixPlace } from './task-sockets.ts';
 
 /** What the proxy needs to know of the Sidecar document. */
-export interface ProxySettings {
+interface ProxySettings {
   readonly forward?: ListenAddress | undefined;
   /** Never dialled, like our own listeners. */
   readonly health?: ListenAddress | undefined;
@@ -62,7 +62,7 @@ export interface ProxySettings {
 }
 
 /** What the proxy needs of the identity source. */
-export interface IdentityView {
+interface IdentityView {
   readonly states: Cell<IdentityState>;
   /** The identity that may be used now; throws a Fault `no-identity` or `identity-expired`. */
   current(): Identity;

@@ -23,7 +23,7 @@ interface Entry {
   at: number;
 }
 
-export interface Pin {
+interface Pin {
   readonly destination: string;
   readonly tool: string;
   /** Hex SHA-256. */

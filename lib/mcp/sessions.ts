@@ -38,7 +38,7 @@ export interface Session {
 }
 
 /** A request by the server. */
-export interface Asked {
+interface Asked {
   readonly method: string;
   /** Action of the call in which it asked, and name of the rule that allowed that. */
   readonly action: string;

@@ -21,7 +21,7 @@ export function spellingsOf(path: string): readonly string[] | undefined {
   return [joined(segments.map(withoutEnd)), joined(resolved(segments).map(withoutEnd))];
 }
 
-export function unescaped(text: string): string {
+function unescaped(text: string): string {
   return text
     .replaceAll(/%u([0-9a-f]{4})/gi, (_, hex: string) =>
       String.fromCharCode(Number.parseInt(hex, 16)),
@@ -32,18 +32,18 @@ export function unescaped(text: string): string {
 }
 
 /** A segment without its parameters, and without what cannot be seen around it. */
-export function bare(segment: string): string {
+function bare(segment: string): string {
   const [name = ''] = segment.split(';', 1);
   // eslint-disable-next-line no-control-regex
   return name.replaceAll(/[\u0000-\u0020\u007f]/g, '');
 }
 
 /** Some file systems do not see dots at an end. */
-export function withoutEnd(segment: string): string {
+function withoutEnd(segment: string): string {
   return segment.replace(/\.+$/, '');
 }
 
-export function resolved(segments: readonly string[]): readonly string[] {
+function resolved(segments: readonly string[]): readonly string[] {
   const kept: string[] = [];
   for (const segment of segments)
     if (segment === '..') kept.pop();
@@ -51,9 +51,9 @@ export function resolved(segments: readonly string[]): readonly string[] {
   return kept;
 }
 
-export function joined(segments: readonly string[]): string {
+function joined(segments: readonly string[]): string {
   return `/${segments.filter((segment) => segment !== '').join('/')}`;
 }
 
 /** Escapes within escapes that are undone; a path with more of them may be anything. */
-export const ROUNDS = 4;
+const ROUNDS = 4;

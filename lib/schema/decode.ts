@@ -11,7 +11,7 @@ import { wanted, type FieldShape, type Plain, type RecordShape, type Shape } fro
 import { pathText, scalarTree, type Step, type Tree } from './tree.ts';
 
 /** A value, or undefined when there was a problem (which has been added). */
-export type Outcome<T> = { readonly value: T } | undefined;
+type Outcome<T> = { readonly value: T } | undefined;
 
 export interface Schema<T> {
   readonly shape: Shape;

@@ -13,7 +13,7 @@ import { isUtf8 } from 'node:buffer';
 import { Fault } from '../base/fault.ts';
 import { foldName, isPlainName, type Json, JsonNumber } from './json.ts';
 
-export const MAX_DEPTH = 64;
+const MAX_DEPTH = 64;
 /**
  * Of data that nothing is decided by; the deepest that readers of other make take is about a
  * thousand.

@@ -11,7 +11,7 @@ import { Fault } from '../base/fault.ts';
 import type { Code } from '../base/fault.ts';
 import { DerError, elements, only, TAG } from './der.ts';
 
-export interface KeyUsage {
+interface KeyUsage {
   readonly critical: boolean;
   readonly digitalSignature: boolean;
   readonly keyCertSign: boolean;

@@ -20,7 +20,7 @@ const SCHEME = 'spiffe://';
 const SLASH = 0x2f;
 
 /** `a-z A-Z 0-9 . - _` (SPIFFE-ID section 2.2). */
-export function isSegmentCode(code: number): boolean {
+function isSegmentCode(code: number): boolean {
   return isTrustDomainCode(code) || (code >= 0x41 && code <= 0x5a);
 }
 

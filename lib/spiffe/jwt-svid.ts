@@ -38,9 +38,9 @@ export interface JwtSvid {
 }
 
 /** Difference of clocks that is forgiven (JWT-SVID appendix A). */
-export const LEEWAY_MS = 10_000;
+const LEEWAY_MS = 10_000;
 /** The same for the start of what has just been issued to us: our clock may be the slow one. */
-export const OWN_LEEWAY_MS = 60_000;
+const OWN_LEEWAY_MS = 60_000;
 
 interface Fit {
   readonly kty: string;

@@ -11,7 +11,7 @@ declare const brand: unique symbol;
 export type TrustDomain = string & { readonly [brand]: 'TrustDomain' };
 
 /** SPIFFE-ID section 2.3. */
-export const MAX_TRUST_DOMAIN = 255;
+const MAX_TRUST_DOMAIN = 255;
 
 const DOT = 0x2e;
 const DASH = 0x2d;

@@ -23,14 +23,14 @@ import type { TaskEvent, TaskEventName } from './events.ts';
 import { type RefusedCall, RefusedCalls } from './refused-calls.ts';
 import type { Task } from './task.ts';
 
-export interface Question {
+interface Question {
   /** The refused exchange: `decision` of its refusal. */
   readonly decision: string;
   /** The agent's words, for whoever decides. */
   readonly reason?: string | undefined;
 }
 
-export type StepUpState = 'pending' | 'approved' | 'denied' | 'lapsed';
+type StepUpState = 'pending' | 'approved' | 'denied' | 'lapsed';
 
 export interface StepUp extends Omit<RefusedCall, 'id' | 'view'>, Question {
   readonly id: string;
@@ -49,14 +49,14 @@ export interface StepUp extends Omit<RefusedCall, 'id' | 'view'>, Question {
 }
 
 /** How an approval may narrow. */
-export interface Approval {
+interface Approval {
   readonly lasts?: number | undefined;
   readonly uses?: number | undefined;
   readonly by: string;
   readonly as: Approver;
 }
 
-export interface Denial {
+interface Denial {
   readonly by: string;
   readonly why: string;
   /** Milliseconds that it holds; by itself as long as a task of the purpose may last. */

@@ -13,14 +13,14 @@
  */
 
 /** Classes that were read or written, and what was done where. */
-export interface HistoryFacts {
+interface HistoryFacts {
   readonly read: readonly string[];
   readonly wrote: readonly string[];
   readonly actions: readonly string[];
   readonly destinations: readonly string[];
 }
 
-export interface Mark {
+interface Mark {
   readonly action: string;
   readonly destination: string;
   readonly dataClass: string;

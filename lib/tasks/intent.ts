@@ -54,7 +54,7 @@ export const intentSchema = refine(fields, (intent) =>
 export type Intent = Infer<typeof intentSchema>;
 
 /** Larger intents are refused; in characters. */
-export const MAX_INTENT = 65_536;
+const MAX_INTENT = 65_536;
 
 /**
  * Of a file: one YAML document, or JSON, which is YAML. What comes over an API is JSON alone.

@@ -11,7 +11,7 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { Quota } from '../policy/model/grant.ts';
 
-export type Counted = 'tasks' | 'calls';
+type Counted = 'tasks' | 'calls';
 
 /**
  * What is kept over a restart; synchronous, because what is counted must not be acted upon before.

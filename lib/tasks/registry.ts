@@ -98,7 +98,7 @@ export interface Proof {
   task: Task | undefined;
 }
 
-export interface Claimed extends Pick<Decision, 'elevation' | 'unused'> {
+interface Claimed extends Pick<Decision, 'elevation' | 'unused'> {
   readonly task: Task | undefined;
   /** Whose call it is; undefined: anybody's. */
   readonly agent?: Agent | undefined;

@@ -8,7 +8,7 @@ import { type DestinationStream, type Logger as Pino, pino, stdTimeFunctions } f
 import { escapeMarks } from '../audit/encode.ts';
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
-export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
+type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export interface Logger {
   log(level: Level, component: string, msg: string, fields?: LogFields): void;

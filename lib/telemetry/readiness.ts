@@ -14,7 +14,7 @@ export interface Pending {
   undone(detail: string): void;
 }
 
-export interface Waiting {
+interface Waiting {
   readonly name: string;
   readonly detail: string;
   readonly seconds: number;

@@ -72,7 +72,7 @@ export interface Readings {
   readonly ready: boolean;
 }
 
-export interface InterceptionReadings {
+interface InterceptionReadings {
   /** Certificates at hand. */
   readonly kept: number;
   /** Certificates made since the start. */

@@ -43,7 +43,7 @@ export const caller = (address: string): Side => ({
 });
 
 /** The most certificates a peer may send; more is nobody's chain and only costs time. */
-export const MAX_CHAIN = 10;
+const MAX_CHAIN = 10;
 
 /** Certificates as sent, leaf first. Throws a Fault when there is none or far too many. */
 export function sentChain(socket: TLSSocket, side: Side): readonly X509Certificate[] {

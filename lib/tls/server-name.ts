@@ -15,7 +15,7 @@ const STRICT = Object.freeze({
   singleLabelSubdomains: false,
 });
 
-export function isFor(certificate: X509Certificate, name: string): boolean {
+function isFor(certificate: X509Certificate, name: string): boolean {
   if (isIP(name) !== 0) return certificate.checkIP(name) !== undefined;
   return certificate.checkHost(name, STRICT) !== undefined;
 }

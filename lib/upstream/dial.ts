@@ -58,7 +58,7 @@ export interface Dialler {
   readonly judge: (route: Route, address: string) => Fault | undefined;
 }
 
-export interface DialOptions {
+interface DialOptions {
   readonly identity: Identity | undefined;
   readonly signal: AbortSignal;
 }

@@ -19,7 +19,7 @@ import type { Identity } from '../spiffe/identity.ts';
 import { type Dialler, type DiallerOptions, type Reached, dialler } from './dial.ts';
 import { type Route, routes } from './route.ts';
 
-export interface Borrower extends Asker {
+interface Borrower extends Asker {
   /** The request must not be sent twice. */
   readonly once?: boolean;
   /** The agent for whom names are looked up. */

@@ -23,7 +23,7 @@ export interface Resolver {
   close?(): void;
 }
 
-export interface ResolveOptions {
+interface ResolveOptions {
   /** Without the search list: the name is the agent's. */
   readonly absolute: boolean;
   readonly signal: AbortSignal;

@@ -35,7 +35,7 @@ export interface Route {
 }
 
 /** What `judgeAddress` needs to know. */
-export interface AddressRule {
+interface AddressRule {
   readonly loopback: boolean;
   readonly private: boolean;
   readonly cidrs: readonly string[];

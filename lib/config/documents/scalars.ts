@@ -169,12 +169,6 @@ export const token = named(
   /^[A-Za-z0-9_-]{1,128}$/,
   'write letters, digits, - and _',
 );
-export const parameterDigest = named(
-  'a digest of parameters',
-  'sha-256:47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU',
-  /^sha-256:[A-Za-z0-9_-]{43}$/,
-  'send the digest that the refusal of the call names',
-);
 export const audience = named(
   'an audience',
   'crm',

@@ -235,7 +235,7 @@ function isHistory({ op, args }: Node): boolean {
 const HISTORY: ReadonlySet<string> = new Set(['read', 'wrote', 'actions', 'destinations']);
 
 /** The text of a literal. */
-export function textOf(node: Node | undefined): string | undefined {
+function textOf(node: Node | undefined): string | undefined {
   return node?.op === 'value' && typeof node.args === 'string' ? node.args : undefined;
 }
 

@@ -286,7 +286,7 @@ function fault(text: string, { message, hint, start }: Objection): Fault {
 }
 
 /** `column 14`, or `line 2, column 5` where the text has several; from 1. */
-export function placeIn(text: string, offset: number): string {
+function placeIn(text: string, offset: number): string {
   const before = text.slice(0, offset).split('\n');
   const column = `column ${(before.at(-1)?.length ?? 0) + 1}`;
   return text.trimEnd().includes('\n') ? `line ${before.length}, ${column}` : column;

@@ -139,7 +139,7 @@ function notApprovable(id: string, what: string, why: string): GrantVerdict {
   };
 }
 
-export function covers({ action, destination, rule, digest }: Elevation, call: Call): boolean {
+function covers({ action, destination, rule, digest }: Elevation, call: Call): boolean {
   if (call.action !== action || destination !== call.destination.name || rule !== call.rule)
     return false;
   return digest === undefined || digest === call.digest();

@@ -35,7 +35,7 @@ export interface PolicyParts extends Pick<
 }
 
 /** Where a Sidecar document declares none. */
-export const DATA_CLASSES: readonly string[] = Object.freeze([
+const DATA_CLASSES: readonly string[] = Object.freeze([
   'public',
   'internal',
   'confidential',

@@ -50,7 +50,7 @@ const PLATFORMS =
   any(`accel akamai apigee appengine appgw arr azure cdn envoy fastly fd iis invoke istio
   middleware nf original sendfile spiffe ssl svid task tls waws f5 ns zuul`);
 
-export const CLAIM_FAMILIES: readonly Family[] = Object.freeze([
+const CLAIM_FAMILIES: readonly Family[] = Object.freeze([
   family(
     'the certificate that a client showed',
     `(?:^|-)${any('client peer verified')}-?${any('ssl-? tls-? x509-?')}?${CERTIFICATE}(?:-|$)`,

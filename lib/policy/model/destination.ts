@@ -30,7 +30,7 @@ export interface TlsPolicy {
 }
 
 /** Where the upstream really is, as the operator wrote it. */
-export interface UpstreamAddress {
+interface UpstreamAddress {
   /** A name (resolved with the search list) or an IP literal. */
   readonly host: string;
   readonly port: number;

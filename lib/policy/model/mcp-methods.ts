@@ -85,7 +85,6 @@ export const SERVER_REQUESTS = Object.freeze([
   'elicitation/create',
   'roots/list',
 ] as const);
-export type ServerRequest = (typeof SERVER_REQUESTS)[number];
 
 export const SERVER_NOTIFICATIONS: ReadonlySet<string> = new Set([
   'notifications/cancelled',

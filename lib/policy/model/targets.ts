@@ -43,7 +43,7 @@ export function reaches(target: HostTarget, host: string, port: number): boolean
 }
 
 /** What both reach; undefined where that is nothing. */
-export function meet(a: HostTarget, b: HostTarget): HostTarget | undefined {
+function meet(a: HostTarget, b: HostTarget): HostTarget | undefined {
   if (a.port !== undefined && b.port !== undefined && a.port !== b.port) return undefined;
   const port = a.port ?? b.port;
   if (a.host === b.host && a.below === b.below) return { ...a, port };

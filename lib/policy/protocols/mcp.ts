@@ -20,7 +20,7 @@ export const EVERY = '*';
 /** Parts of `task` that tell what was done before. */
 const HISTORY = /\b(?:read|wrote|actions|destinations)\b/;
 
-export function readsHistory({ variables, text }: Condition): boolean {
+function readsHistory({ variables, text }: Condition): boolean {
   return variables.has('task') && HISTORY.test(text);
 }
 

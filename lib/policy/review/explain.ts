@@ -23,7 +23,7 @@ import { httpMismatch } from '../protocols/http.ts';
  * no answer    it is about this, and its condition cannot be evaluated
  * not read     another rule had decided before
  */
-export type RuleOutcome = 'decides' | 'matches not' | 'holds not' | 'no answer' | 'not read';
+type RuleOutcome = 'decides' | 'matches not' | 'holds not' | 'no answer' | 'not read';
 
 export interface RuleStep {
   readonly rule: string;
@@ -111,7 +111,7 @@ function stepsOf(
 }
 
 /** The rules in the order in which they are read. */
-export function inOrder({ rules }: Destination): readonly Rule[] {
+function inOrder({ rules }: Destination): readonly Rule[] {
   return [
     ...rules.filter(({ effect }) => effect === 'deny'),
     ...rules.filter(({ effect }) => effect === 'allow'),

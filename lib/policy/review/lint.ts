@@ -13,7 +13,7 @@ import { type Setting, entriesOf, purposesOf } from './access-paths.ts';
 import { leaks } from './lint-flows.ts';
 
 /** By what they are called in output; docs/policy.md explains each. */
-export type LintCode =
+type LintCode =
   | 'flow-leak'
   | 'dead-rule'
   | 'shadowed-rule'
