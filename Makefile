@@ -97,8 +97,9 @@ bench-tasks: $(SETUP) ## What tasks cost: a call of one, opening and completing 
 proto: $(SETUP) ## Regenerate lib/identity/gen from proto/ (needs protoc)
 	protoc --plugin=node_modules/.bin/protoc-gen-es --es_out=lib/identity/gen --es_opt=target=ts,import_extension=ts,erasable_syntax=true -I proto proto/workload.proto
 
-docs: $(SETUP) ## Regenerate docs/reference from the schema, and the picture of the way of a request
+docs: $(SETUP) ## Regenerate what docs/ has of schema, tests and texts
 	node lib/config/reference/pages.ts
+	node test/standards/page.ts
 	node docs/picture.ts
 
 clean: ## Remove what the targets made

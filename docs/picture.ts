@@ -122,9 +122,9 @@ function drawJoin(from: readonly Box[], to: Box, words: string): string {
 
 const STYLE = `
 svg{--page:#ffffff;--ink:#1f2328;--soft:#57606a;--line:#8c959f;--edge:#d0d7de;--frame:#f6f8fa;
---part:#ffffff;--step:#0b6e75;--way:#0b6e75;--back:#bc4c00;--on:#ffffff;--onsoft:#cdeef0}
+--part:#ffffff;--step:#0b6e75;--main:#0b6e75;--back:#bc4c00;--on:#ffffff;--onsoft:#cdeef0}
 @media (prefers-color-scheme:dark){svg{--page:#0d1117;--ink:#e6edf3;--soft:#9198a1;--line:#6e7681;
---edge:#30363d;--frame:#151b23;--part:#0d1117;--step:#0f5a61;--way:#3fb6bf;--back:#e0823d;
+--edge:#30363d;--frame:#151b23;--part:#0d1117;--step:#0f5a61;--main:#3fb6bf;--back:#e0823d;
 --on:#ffffff;--onsoft:#b9e3e6}}
 text{font-family:-apple-system,"Segoe UI",Helvetica,Arial,sans-serif;text-anchor:middle;
 fill:var(--ink)}
@@ -136,10 +136,10 @@ fill:var(--ink)}
 .label{font-size:12px;fill:var(--soft)}.start{text-anchor:start}
 .name{font-size:13px;font-weight:600;text-anchor:start;fill:var(--soft)}
 path{fill:none;stroke-width:1.5;stroke-linejoin:round}
-.plain{stroke:var(--line)}.way{stroke:var(--way);stroke-width:2.5}
+.plain{stroke:var(--line)}.main{stroke:var(--main);stroke-width:2.5}
 .back{stroke:var(--back);stroke-dasharray:5 4}
 g.inverse .title{fill:var(--on)}g.inverse .words,g.inverse .folder{fill:var(--onsoft)}
-.plainhead{fill:var(--line)}.wayhead{fill:var(--way)}.backhead{fill:var(--back)}
+.plainhead{fill:var(--line)}.mainhead{fill:var(--main)}.backhead{fill:var(--back)}
 `;
 
 const marker = (kind: string): string =>
@@ -184,7 +184,7 @@ export function draw(source: string): string {
       `width="${width}" height="${height}" role="img" aria-label="${escaped(name)}">`,
     '<!-- Drawn by `make docs` from docs/picture.txt. Do not edit. -->',
     `<style>${STYLE}</style>`,
-    `<defs>${['plain', 'way', 'back'].map(marker).join('')}</defs>`,
+    `<defs>${['plain', 'main', 'back'].map(marker).join('')}</defs>`,
     `<rect class="page" width="${width}" height="${height}" rx="12"/>`,
     ...drawn,
     ...lines,

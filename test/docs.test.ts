@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import t from 'tap';
+import { draw } from '../docs/picture.ts';
 import { CODES } from '../lib/base/fault.ts';
 import { loadConfig } from '../lib/config/load/load.ts';
 import { loadTests } from '../lib/config/load/policy-tests.ts';
@@ -12,6 +13,7 @@ const PAGES = [
   'README.md',
   'ARCHITECTURE.md',
   'CHANGELOG.md',
+  'CONTRIBUTING.md',
   ...readdirSync(join(ROOT, 'docs'))
     .filter((name) => name.endsWith('.md'))
     .map((name) => `docs/${name}`),
@@ -78,4 +80,22 @@ t.test('every dependency has its line, and no line is of one that is gone', asyn
   for (const [row] of page.matchAll(/^\| `[^|]+/gm)) {
     for (const [, name = ''] of row.matchAll(/`([^`]+)`/g)) t.ok(wanted.includes(name), name);
   }
+});
+
+t.test('every page of docs is in its index', async (t) => {
+  const index = read('docs/README.md');
+  const pages = readdirSync(join(ROOT, 'docs'), { recursive: true })
+    .map(String)
+    .filter((name) => /\.(md|json)$/.test(name) && name !== 'README.md');
+  t.ok(pages.length > 20, `${pages.length} pages`);
+  for (const page of pages) t.ok(index.includes(`](${page})`), page);
+});
+
+t.test('the picture is what its text says, and names folders that are there', async (t) => {
+  const source = read('docs/picture.txt');
+  const picture = draw(source);
+  t.equal(picture, read('docs/request.svg'), 'make docs');
+  t.ok(picture.length < 40_000, `${picture.length} characters`);
+  for (const [path] of source.matchAll(/\blib\/[\w/.]*\w/g))
+    t.ok(existsSync(join(ROOT, path)), path);
 });
