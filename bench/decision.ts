@@ -59,7 +59,10 @@ async function policyOf(folder: string, count: number, when: string | undefined)
 const SIDECAR = `apiVersion: chaperone.dev/v1alpha1
 kind: Sidecar
 metadata: { name: bench }
-spec: { audit: { sinks: [{ stdout: true }] }, defaults: { task: optional }, forward: { address: 127.0.0.1:15001 } }
+spec:
+  audit: { sinks: [{ stdout: true }] }
+  defaults: { task: optional }
+  forward: { address: 127.0.0.1:15001 }
 `;
 
 const destination = (
@@ -76,5 +79,8 @@ spec:
   dataClass: internal
   rules:
     - { name: no-exports, effect: deny, http: { paths: [/v1/export/**] } }
-    - { name: use, effect: allow, action: write, http: { methods: [GET, PUT], paths: [/v1/**] }${when === undefined ? '' : `, when: "${when}"`} }
+    - name: use
+      effect: allow
+      action: write
+      http: { methods: [GET, PUT], paths: [/v1/**] }${when === undefined ? '' : `\n      when: "${when}"`}
 `;

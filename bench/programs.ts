@@ -70,20 +70,28 @@ export async function launchUpstream(
   const config = join(folder, 'nginx.conf');
   await writeFile(
     config,
-    `daemon off; worker_processes 1; pid ${folder}/nginx.pid; error_log ${folder}/nginx.err; user root;
+    `daemon off; worker_processes 1; pid ${folder}/nginx.pid; error_log ${folder}/nginx.err;
+user root;
 events { worker_connections 4096; }
 http {
   log_format serial '$ssl_client_serial'; access_log ${log === undefined ? 'off' : `${log} serial`};
   keepalive_requests 100000000; keepalive_timeout 300s; sendfile on; client_max_body_size 0;
-  client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/t1; fastcgi_temp_path ${folder}/t2; uwsgi_temp_path ${folder}/t3; scgi_temp_path ${folder}/t4;
+  client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/t1;
+  fastcgi_temp_path ${folder}/t2; uwsgi_temp_path ${folder}/t3; scgi_temp_path ${folder}/t4;
   server {
     listen 127.0.0.1:${upstreamPort} ssl backlog=4096;
     ssl_certificate ${folder}/upstream.pem; ssl_certificate_key ${folder}/upstream.pem;
     ssl_client_certificate ${folder}/ca.pem; ssl_verify_client on;
     ssl_protocols TLSv1.3; ssl_session_cache off; ssl_session_tickets off;
     root ${folder}/www;
-    location = /v1/sink { proxy_pass http://unix:${folder}/sink.sock; proxy_pass_request_body off; proxy_set_header Content-Length ''; }
-    location = /v1/mcp { default_type application/json; return 200 '{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"ok"}]}}'; }
+    location = /v1/sink {
+      proxy_pass http://unix:${folder}/sink.sock; proxy_pass_request_body off;
+      proxy_set_header Content-Length '';
+    }
+    location = /v1/mcp {
+      default_type application/json;
+      return 200 '{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"ok"}]}}';
+    }
   }
   # Asked once all of a body was read: an answer of its own nginx gives before.
   server { listen unix:${folder}/sink.sock; return 204; }
@@ -166,6 +174,9 @@ spec:
 export async function haproxy(places: Places, { http, tcp }: Ports): Promise<Program> {
   const { folder } = places;
   const config = join(folder, 'haproxy.cfg');
+  const server =
+    `127.0.0.1:${places.upstreamPort} ssl verify required ca-file ${folder}/ca.pem ` +
+    `crt ${folder}/agent.pem no-ssl-reuse`;
   await writeFile(
     config,
     `global
@@ -186,14 +197,14 @@ frontend in
   http-request deny if exports or !served or !methods
   default_backend out
 backend out
-  server s 127.0.0.1:${places.upstreamPort} ssl verify required ca-file ${folder}/ca.pem crt ${folder}/agent.pem no-ssl-reuse pool-max-conn 256
+  server s ${server} pool-max-conn 256
 frontend raw
   mode tcp
   bind 127.0.0.1:${tcp}
   default_backend wrapped
 backend wrapped
   mode tcp
-  server s 127.0.0.1:${places.upstreamPort} ssl verify required ca-file ${folder}/ca.pem crt ${folder}/agent.pem no-ssl-reuse
+  server s ${server}
 `,
   );
   const ready = `http://127.0.0.1:${http}/v1/small`;

@@ -77,6 +77,12 @@ spec:
   defaults: { task: optional }
 `;
 
+const ruleOf = (rule: number): string => `    - name: use-${rule}
+      effect: allow
+      action: read
+      http: { methods: [GET], paths: [/v${rule}/changes/**] }
+`;
+
 const destination = (n: number): string => `apiVersion: chaperone.dev/v1alpha1
 kind: Destination
 metadata: { name: d${n} }
@@ -86,4 +92,4 @@ spec:
   upstream: { address: 127.0.0.1:8443 }
   tls: { mode: mtls, peers: ['spiffe://bench.local/upstream'] }
   rules:
-${Array.from({ length: RULES }, (_, rule) => `    - { name: use-${rule}, effect: allow, action: read, http: { methods: [GET], paths: [/v${rule}/changes/**] } }\n`).join('')}`;
+${Array.from({ length: RULES }, (_, rule) => ruleOf(rule)).join('')}`;

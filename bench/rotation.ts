@@ -53,8 +53,9 @@ async function main(): Promise<boolean> {
   say(`${serials.length} serials, ${unseen.length} of them never seen by the upstream`);
   await writePage(
     'rotation',
-    `SVIDs rotated every second for ${SECONDS} s while 64 connections kept asking: ${requests} requests, ${failures} of them failed; of ${serials.length} new
-serials the upstream saw all but ${unseen.length}; p99 ${p99.toFixed(1)} ms.`,
+    `SVIDs rotated every second for ${SECONDS} s while 64 connections kept asking: ${requests}
+requests, ${failures} of them failed; of ${serials.length} new serials the upstream saw all but
+${unseen.length}; p99 ${p99.toFixed(1)} ms.`,
   );
   return failures === 0 && unseen.length === 0 && serials.length > 0 && requests > 0;
 }

@@ -75,8 +75,10 @@ function sizes({ sizes: of }: Results): readonly string[] {
 /** What was measured of Chaperone alone. */
 function alone({ decision, emptyNode, streaming, reload }: Results): string {
   const { few, many, condition } = decision;
-  return `One decision: ${few.toFixed(2)} µs with 10 destinations, ${many.toFixed(2)} µs with 10,000, ${condition.toFixed(2)} µs where the rule has a condition in CEL.
-An empty Node process: ${range(emptyNode, 0)} ms. RSS ${streaming[0].toFixed(0)} MB after bodies of 1 MB each way, ${streaming[1].toFixed(0)} MB after 2 GB each way.
-A reload of ${reload.destinations} destinations with ten rules each took ${reload.whole.toFixed(0)} ms beside a live event loop; its longest turn used ${reload.cpu.toFixed(1)} ms of
-CPU and was over after ${reload.wall.toFixed(1)} ms.`;
+  return `One decision: ${few.toFixed(2)} µs with 10 destinations, ${many.toFixed(2)} µs with
+10,000, ${condition.toFixed(2)} µs where the rule has a condition in CEL. An empty Node process:
+${range(emptyNode, 0)} ms. RSS ${streaming[0].toFixed(0)} MB after bodies of 1 MB each way,
+${streaming[1].toFixed(0)} MB after 2 GB each way. A reload of ${reload.destinations} destinations
+with ten rules each took ${reload.whole.toFixed(0)} ms beside a live event loop; its longest turn
+used ${reload.cpu.toFixed(1)} ms of CPU and was over after ${reload.wall.toFixed(1)} ms.`;
 }

@@ -3,7 +3,9 @@
  * call, the end of a task with a thousand streams, and ten thousand open tasks. The agent and the
  * upstream are a process of their own; CPU and memory are those of the sidecar's.
  *
- *   node --expose-gc bench/tasks.ts          prints the table and writes it into docs/performance.md; exits 1 when a bar is missed
+ *   node --expose-gc bench/tasks.ts
+ *
+ * It prints the table and writes it into docs/performance.md; exits 1 when a bar is missed.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -46,8 +48,11 @@ const INTENT = JSON.stringify({
 });
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
-const ABOUT = `By \`make bench-tasks\`, on ${cpus().length} cores of ${cpus()[0]?.model.trim() ?? 'an unknown processor'}, load average ${(loadavg()[0] ?? 0).toFixed(1)}. One agent on one connection kept alive, a plaintext upstream on the
-same machine, records not written: the cheapest call that there is, so that what a task adds shows most. Opening and completing are two calls of the agent API.`;
+const ABOUT = `By \`make bench-tasks\`, on ${cpus().length} cores of
+${cpus()[0]?.model.trim() ?? 'an unknown processor'}, load average
+${(loadavg()[0] ?? 0).toFixed(1)}. One agent on one connection kept alive, a plaintext upstream on
+the same machine, records not written: the cheapest call that there is, so that what a task adds
+shows most. Opening and completing are two calls of the agent API.`;
 
 const get = (path: string, as: string | undefined): string =>
   `GET http://web.internal${path} HTTP/1.1\r\nHost: ` +
@@ -148,7 +153,12 @@ spec:
 apiVersion: chaperone.dev/v1alpha1
 kind: TaskPolicy
 metadata: { name: bench }
-spec: { purposes: [bench], destinations: [web], actions: [read], dataClasses: [internal], uses: 1000000000 }
+spec:
+  purposes: [bench]
+  destinations: [web]
+  actions: [read]
+  dataClasses: [internal]
+  uses: 1000000000
 `;
 
 interface Room extends AsyncDisposable {
@@ -290,7 +300,8 @@ async function sidecar(): Promise<number> {
       `| ${what} | ${value.toFixed(2)}${unit} | ${most}${unit} | ` +
       `${value > most ? 'missed' : 'held'} |`,
   );
-  const text = `${ABOUT}\n\n${['| what | measured | at most | |', '| --- | --- | --- | --- |', ...lines].join('\n')}\n`;
+  const table = ['| what | measured | at most | |', '| --- | --- | --- | --- |', ...lines];
+  const text = `${ABOUT}\n\n${table.join('\n')}\n`;
   say(text);
   await writePage('tasks', text);
   r.tasks.endAll('revoked', 'over');

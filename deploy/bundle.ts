@@ -17,7 +17,9 @@ const ROOT = resolve(import.meta.dirname, '..');
 const CLIENT = 'clients/typescript/client.ts';
 const LICENCE = /^(?:licen[cs]e|notice|copying)(?:[.-].*)?$/i;
 /** Packages in CommonJS ask for Node's modules with `require`, which a module does not have. */
-const REQUIRE = `import { createRequire as _createRequire } from 'node:module'; const require = _createRequire(import.meta.url);`;
+const REQUIRE =
+  `import { createRequire as _createRequire } from 'node:module'; ` +
+  'const require = _createRequire(import.meta.url);';
 
 type Manifest = Readonly<Record<string, unknown>>;
 

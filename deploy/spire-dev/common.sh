@@ -1,7 +1,9 @@
 # shellcheck shell=sh disable=SC2034 # the variables set here are read by the scripts that source it
 # What the scripts beside this file share. Rules:
-# - everything lives in one folder ($SPIRE_DEV_DIR), so two of them side by side are two trust domains;
-# - a setting comes from the environment, else from the last `up` in that folder, else from the default;
+# - everything lives in one folder ($SPIRE_DEV_DIR), so two of them side by side are two trust
+#   domains;
+# - a setting comes from the environment, else from the last `up` in that folder, else from the
+#   default;
 # - a process is ours only if its command line says so: process ids are used again;
 # - what fails says so on standard error and exits non-zero.
 set -eu
@@ -24,8 +26,10 @@ open_folder() {
 
 # Reads the settings; exports what server.conf and agent.conf name.
 read_settings() {
-  # The kernel's limit for a Unix socket's path is 108 bytes on Linux, 104 on macOS, with the closing zero.
-  [ "${#dir}" -le 87 ] || die "$dir is too long for the path of a Unix socket: set SPIRE_DEV_DIR to a folder of at most 87 bytes"
+  # The kernel's limit for a Unix socket's path is 108 bytes on Linux, 104 on macOS, with the
+  # closing zero.
+  [ "${#dir}" -le 87 ] || 
+    die "$dir is too long for the path of a Unix socket: set SPIRE_DEV_DIR to at most 87 bytes"
   saved_trust_domain='' saved_port='' saved_bundle_port=''
   # shellcheck source=/dev/null
   [ ! -f "$dir/settings" ] || . "$dir/settings"
@@ -34,10 +38,12 @@ read_settings() {
   SPIRE_DEV_PORT=${SPIRE_DEV_PORT:-${saved_port:-8081}}
   SPIRE_DEV_BUNDLE_PORT=${SPIRE_DEV_BUNDLE_PORT:-${saved_bundle_port:-8444}}
   case $SPIRE_DEV_TRUST_DOMAIN in
-    *[!a-z0-9._-]*) die "SPIRE_DEV_TRUST_DOMAIN is \"$SPIRE_DEV_TRUST_DOMAIN\": a trust domain has only a-z, 0-9, dot, dash and underscore" ;;
+    *[!a-z0-9._-]*) die "SPIRE_DEV_TRUST_DOMAIN is \"$SPIRE_DEV_TRUST_DOMAIN\": \
+a trust domain has only a-z, 0-9, dot, dash and underscore" ;;
   esac
   [ "$SPIRE_DEV_TRUST_DOMAIN" = "${saved_trust_domain:-$SPIRE_DEV_TRUST_DOMAIN}" ] ||
-    die "$dir belongs to the trust domain $saved_trust_domain, not $SPIRE_DEV_TRUST_DOMAIN: use another SPIRE_DEV_DIR, or remove the folder"
+    die "$dir belongs to the trust domain $saved_trust_domain, not $SPIRE_DEV_TRUST_DOMAIN:\
+ use another SPIRE_DEV_DIR, or remove the folder"
   require_port SPIRE_DEV_PORT "$SPIRE_DEV_PORT"
   require_port SPIRE_DEV_BUNDLE_PORT "$SPIRE_DEV_BUNDLE_PORT"
   export SPIRE_DEV_DIR SPIRE_DEV_TRUST_DOMAIN SPIRE_DEV_PORT SPIRE_DEV_BUNDLE_PORT
@@ -67,7 +73,8 @@ lock_folder() {
       rm -rf -- "$dir/lock"
       continue
     fi
-    ! past "$deadline" || die "process ${owner:-unknown} is at work in $dir for a minute: wait for it, or remove $dir/lock"
+    ! past "$deadline" || 
+      die "process ${owner:-unknown} is at work in $dir for a minute: wait, or remove $dir/lock"
     sleep 0.1
   done
   echo "$$" >"$dir/lock/pid"

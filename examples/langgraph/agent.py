@@ -1,10 +1,12 @@
 """The same agent as a graph of LangGraph: plan -> act -> (ask ->) plan, with the task around it.
 
-The nodes are plain functions, so that the example needs neither a model nor a key. Put a model where ``plan`` is; the
-tools stay as they are, and what they may do is decided at the sidecar.
+The nodes are plain functions, so that the example needs neither a model nor a key. Put a model
+where ``plan`` is; the tools stay as they are, and what they may do is decided at the sidecar.
 
     pip install langgraph ./clients/python
-    python examples/langgraph/agent.py     with CHAPERONE_AGENT_API in the environment; prints one JSON object a step
+    python examples/langgraph/agent.py
+
+with CHAPERONE_AGENT_API in the environment. It prints one JSON object a step.
 """
 
 from __future__ import annotations
@@ -48,7 +50,11 @@ def tools_of(task: Task) -> dict[str, Callable[..., Any]]:
         note = json.dumps({"customer": customer, "text": "call back this week"})
         return task.request("POST", f"{CRM}/v1/notes", body=note).status
 
-    return {"list-customers": list_customers, "export-customers": export_customers, "add-note": add_note}
+    return {
+        "list-customers": list_customers,
+        "export-customers": export_customers,
+        "add-note": add_note,
+    }
 
 
 def graph_of(task: Task) -> Any:
@@ -67,7 +73,11 @@ def graph_of(task: Task) -> Any:
         except Refused as refused:
             say(step=name, refused=refused.code, why=str(refused))
             over = {} if refused.code == "step-up-required" else {name: refused.code}
-            return {"refused": refused.code, "decision": refused.decision, "over": {**state["over"], **over}}
+            return {
+                "refused": refused.code,
+                "decision": refused.decision,
+                "over": {**state["over"], **over},
+            }
         said = f"{len(result)} customers" if isinstance(result, list) else str(result)
         say(step=name, result=said)
         learnt: State = {"refused": None, "over": {**state["over"], name: said}}
@@ -84,9 +94,13 @@ def graph_of(task: Task) -> Any:
     graph.add_node("act", act)
     graph.add_node("ask", ask)
     graph.add_edge(START, "plan")
-    graph.add_conditional_edges("plan", lambda state: END if state["step"] is None else "act", ["act", END])
     graph.add_conditional_edges(
-        "act", lambda state: "ask" if state["refused"] == "step-up-required" else "plan", ["ask", "plan"]
+        "plan", lambda state: END if state["step"] is None else "act", ["act", END]
+    )
+    graph.add_conditional_edges(
+        "act",
+        lambda state: "ask" if state["refused"] == "step-up-required" else "plan",
+        ["ask", "plan"],
     )
     graph.add_edge("ask", "plan")
     return graph.compile()
@@ -94,7 +108,11 @@ def graph_of(task: Task) -> Any:
 
 def main() -> None:
     with open_task(
-        "call-back", owner="example-agent", targets=["crm"], actions=["read", "write"], lifetime="5m"
+        "call-back",
+        owner="example-agent",
+        targets=["crm"],
+        actions=["read", "write"],
+        lifetime="5m",
     ) as task:
         grant = asdict(task.grant)
         say(task=task.id, grant={**grant, "stepUp": grant["step_up"]})

@@ -1,9 +1,11 @@
 """A plain loop: plan, act, look, until there is nothing left to do.
 
-The planner is a few rules, so that the example needs no model; a model that proposes the next step has the same place
-and gets no more power by it, since what a step may do is decided at the sidecar.
+The planner is a few rules, so that the example needs no model; a model that proposes the next step
+has the same place and gets no more power by it, since what a step may do is decided at the sidecar.
 
-    python examples/python/agent.py     with CHAPERONE_AGENT_API in the environment; prints one JSON object a step
+    python examples/python/agent.py
+
+with CHAPERONE_AGENT_API in the environment. It prints one JSON object a step.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ class Memory:
 
 
 def plan(memory: Memory) -> Step | None:
-    """The next step towards a note for every customer of the gold plan; None when there is none left."""
+    """The next step towards a note for every customer of the gold plan; None when there is none
+    left.
+    """
     notes = [Step("add-note", one["id"]) for one in memory.customers if one["plan"] == "gold"]
     steps = [Step("list-customers"), Step("export-customers"), *notes]
     return next((step for step in steps if step.name not in memory.over), None)
@@ -53,7 +57,9 @@ def act(task: Task, step: Step, memory: Memory) -> str:
 
 
 def when_refused(task: Task, step: Step, refused: Refused) -> str | None:
-    """What becomes of a step that was refused: None when it may be tried again, else why it is given up."""
+    """What becomes of a step that was refused: None when it may be tried again, else why it is
+    given up.
+    """
     say(step=step.name, refused=refused.code, why=str(refused))
     if refused.code != "step-up-required":
         return refused.code
@@ -68,7 +74,11 @@ def say(**members: Any) -> None:
 
 def main() -> None:
     with open_task(
-        "call-back", owner="example-agent", targets=["crm"], actions=["read", "write"], lifetime="5m"
+        "call-back",
+        owner="example-agent",
+        targets=["crm"],
+        actions=["read", "write"],
+        lifetime="5m",
     ) as task:
         grant = asdict(task.grant)
         say(task=task.id, grant={**grant, "stepUp": grant["step_up"]})

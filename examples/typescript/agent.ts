@@ -3,7 +3,9 @@
  * that the example needs no model; a model that proposes the next step has the same place and gets
  * no more power by it, since what a step may do is decided at the sidecar.
  *
- *   node examples/typescript/agent.ts     with CHAPERONE_AGENT_API in the environment; prints one JSON object a step
+ *   node examples/typescript/agent.ts
+ *
+ * with CHAPERONE_AGENT_API in the environment. It prints one JSON object a step.
  */
 import { openTask, Refused, type Task } from 'chaperone/client';
 

@@ -9,7 +9,10 @@ import java.security.cert.CertificateFactory;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManagerFactory;
 
-/** Gets one URL by way of http(s).proxyHost and prints the status, the body and the version of HTTP; an optional second argument is a PEM file to trust. With -Dcontent=TEXT that is POSTed. */
+/**
+ * Gets one URL by way of http(s).proxyHost and prints the status, the body and the version of HTTP;
+ * an optional second argument is a PEM file to trust. With -Dcontent=TEXT that is POSTed.
+ */
 public class Fetch {
   public static void main(String[] args) throws Exception {
     HttpClient.Builder builder = HttpClient.newBuilder().proxy(ProxySelector.getDefault());

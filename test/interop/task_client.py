@@ -1,4 +1,6 @@
-"""An agent of a few words that uses chaperone_client; it knows its sidecar by the environment alone. Prints one JSON object."""
+"""An agent of a few words that uses chaperone_client; it knows its sidecar by the environment
+alone. Prints one JSON object.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ NOTE = json.dumps({"customer": "1001", "text": "called"})
 
 
 def start() -> Task:
-    return open_task("answer-ticket", owner="agent", targets=["crm", "web", "vault"], actions=["read", "write"])
+    return open_task(
+        "answer-ticket", owner="agent", targets=["crm", "web", "vault"], actions=["read", "write"]
+    )
 
 
 def outcome(call: Callable[[], Any]) -> Any:
@@ -37,7 +41,14 @@ def use() -> Any:
             "requests": lambda url: session.get(url).status_code,
             "httpx": lambda url: client.get(url).status_code,
         }
-        urls = [CUSTOMERS, f"{CUSTOMERS}/9", EXPORT, WEB, "https://api.saas.example/v1/keys", "https://elsewhere.example/"]
+        urls = [
+            CUSTOMERS,
+            f"{CUSTOMERS}/9",
+            EXPORT,
+            WEB,
+            "https://api.saas.example/v1/keys",
+            "https://elsewhere.example/",
+        ]
         said = {name: [outcome(lambda: ask(url)) for url in urls] for name, ask in ways.items()}
         large = "x" * 20_000_000
         early = [
@@ -101,7 +112,9 @@ def inherited() -> Any:
 def parent() -> Any:
     with start() as task:
         run = [sys.executable, __file__, "inherited"]
-        said = json.loads(subprocess.run(run, env=task.environment(), check=True, stdout=subprocess.PIPE).stdout)
+        said = json.loads(
+            subprocess.run(run, env=task.environment(), check=True, stdout=subprocess.PIPE).stdout
+        )
         return [said[0] == task.id, said[1], task.request("GET", CUSTOMERS).status]
 
 

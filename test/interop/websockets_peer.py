@@ -1,5 +1,7 @@
-"""Both ends of a WebSocket by the package `websockets`: `serve` prints its port and answers in capitals;
-`ask URL` says a word and a long message and prints what came back, or how it was refused. JSON, one line."""
+"""Both ends of a WebSocket by the package `websockets`: `serve` prints its port and answers in
+capitals;
+`ask URL` says a word and a long message and prints what came back, or how it was refused. JSON, one
+line."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Tasks of an AI agent at its Chaperone sidecar.
 
-    with open_task("answer-ticket", owner="support-agent", targets=["crm"], actions=["read"]) as task:
-        task.request("GET", "http://crm.internal/v1/customers").json()
+    with open_task("answer-ticket", owner="support-agent", targets=["crm"], actions=["read"]) as t:
+        t.request("GET", "http://crm.internal/v1/customers").json()
 """
 
 from ._errors import Refused, Unreachable

@@ -1,4 +1,6 @@
-"""The agent API over its Unix socket: JSON, one request a connection, and one connection that is held for as long as a task lasts."""
+"""The agent API over its Unix socket: JSON, one request a connection, and one connection that is
+held for as long as a task lasts.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ class Held:
         self._connection.close()
 
 
-def ask(path: str, method: str, target: str, body: Any = None, authorization: str | None = None) -> Any:
+def ask(
+    path: str, method: str, target: str, body: Any = None, authorization: str | None = None
+) -> Any:
     connection, response = _send(path, method, target, body, authorization)
     try:
         return _json(_whole(response))
@@ -88,7 +92,8 @@ def _send(
     except (OSError, http.client.HTTPException) as cause:
         connection.close()
         raise Unreachable(
-            f"{path} does not answer: {cause}; is the sidecar running, and may this user reach its agentApi socket?"
+            f"{path} does not answer: {cause}; is the sidecar running, "
+            "and may this user reach its agentApi socket?"
         ) from cause
 
 

@@ -1,4 +1,6 @@
-"""Clients of requests and httpx that go through the proxy of one task, and raise Refused. Both libraries are the caller's to install."""
+"""Clients of requests and httpx that go through the proxy of one task, and raise Refused. Both
+libraries are the caller's to install.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def requests_session(proxy_url: str) -> requests.Session:
     # The environment may name a proxy without a task, and would win.
     session.trust_env = False
     session.proxies = {"http": proxy_url, "https": proxy_url}
-    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    session.verify = (
+        os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    )
     return session
 
 
@@ -59,7 +63,9 @@ def httpx_client(proxy_url: str, options: dict[str, Any]) -> httpx.Client:
 
 
 def _why(proxy_url: str, url: str, failure: Exception) -> Exception:
-    """Both libraries throw away why a tunnel was refused, so it is asked for again; the records then have it twice."""
+    """Both libraries throw away why a tunnel was refused, so it is asked for again; the records
+    then have it twice.
+    """
     parts = urlsplit(url)
     if parts.scheme != "https" or parts.hostname is None:
         return failure

@@ -1,7 +1,8 @@
 """A task as an object that ends with its block.
 
-It is held by one connection of this process, so that it ends with the process whatever happens to it. A child made by
-fork alone shares that connection, and keeps the task for as long as it lives; what subprocess starts does not.
+It is held by one connection of this process, so that it ends with the process whatever happens to
+it. A child made by fork alone shares that connection, and keeps the task for as long as it lives;
+what subprocess starts does not.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ _LOOK_EVERY = 0.5
 
 @dataclass(frozen=True)
 class Grant:
-    """What a task may do: the intent, cut by policy. ``step_up`` are actions that wait for an approval."""
+    """What a task may do: the intent, cut by policy.
+
+    ``step_up`` are actions that wait for an approval."""
 
     destinations: tuple[str, ...]
     actions: tuple[str, ...]
@@ -74,9 +77,9 @@ def open_task(
 ) -> Task:
     """Opens a task. ``owner`` or ``on_behalf_of`` is needed; ``lifetime`` is such as ``10m``.
 
-    ``hold=False`` lets the task outlive this process. ``socket`` is the path of the agent API, or of the
-    agent's folder, by default ``$CHAPERONE_AGENT_API``. Raises Refused when nothing of the intent is
-    granted, and Unreachable.
+    ``hold=False`` lets the task outlive this process. ``socket`` is the path of the agent API, or
+    of the agent's folder, by default ``$CHAPERONE_AGENT_API``. Raises Refused when nothing of the
+    intent is granted, and Unreachable.
     """
     intent = _intent(
         purpose=purpose,
@@ -97,7 +100,10 @@ def current_task(*, socket: str | None = None) -> Task:
 
     Here it is used and let go of, and not extended, derived from or completed.
     """
-    task, credentials = os.environ.get("CHAPERONE_TASK"), os.environ.get("CHAPERONE_TASK_CREDENTIALS")
+    task, credentials = (
+        os.environ.get("CHAPERONE_TASK"),
+        os.environ.get("CHAPERONE_TASK_CREDENTIALS"),
+    )
     if task is None or credentials is None:
         raise Unreachable("this process is in no task: it was not started by `chaperone task run`")
     path = _socket(socket)
@@ -109,7 +115,9 @@ def current_task(*, socket: str | None = None) -> Task:
 class Task:
     """Not made by callers: see open_task."""
 
-    def __init__(self, socket: str, view: Mapping[str, Any], *, held: Held | None, owned: bool) -> None:
+    def __init__(
+        self, socket: str, view: Mapping[str, Any], *, held: Held | None, owned: bool
+    ) -> None:
         self._socket = socket
         self._view = view
         self._held = held
@@ -121,7 +129,9 @@ class Task:
         self._happened = threading.Condition()
         self.id: str = _member(view, "id")
         self.grant = _grant_of(_member(view, "grant"))
-        self.refused = tuple(RefusedPart(one["part"], one["value"], one["reason"]) for one in view.get("refused", ()))
+        self.refused = tuple(
+            RefusedPart(one["part"], one["value"], one["reason"]) for one in view.get("refused", ())
+        )
         # Holds the task's secret. None when the sidecar has no forward proxy.
         self.proxy_url: str | None = view.get("proxyUrl")
         # Unix sockets of the task, by destination, for programs that know nothing of proxies.
@@ -129,7 +139,9 @@ class Task:
         # Set when the task has ended; that somebody else ended it is known of a task that is held.
         self.ended = threading.Event()
         if held is not None:
-            threading.Thread(target=self._follow, args=(held,), name=f"task {self.id}", daemon=True).start()
+            threading.Thread(
+                target=self._follow, args=(held,), name=f"task {self.id}", daemon=True
+            ).start()
 
     def request(
         self,
@@ -140,24 +152,31 @@ class Task:
         body: bytes | str | None = None,
         timeout: float | None = 60.0,
     ) -> Response:
-        """One call as this task. Raises Refused where the sidecar answers in place of the upstream."""
-        return Through(self._proxy()).request(method, url, headers=headers, body=body, timeout=timeout)
+        """One call as this task. Raises Refused where the sidecar answers for the upstream."""
+        return Through(self._proxy()).request(
+            method, url, headers=headers, body=body, timeout=timeout
+        )
 
     def requests_session(self) -> requests.Session:
-        """A session of requests for this task, which raises Refused. Proxies of the environment are left aside."""
+        """A session of requests for this task, which raises Refused.
+
+        Proxies of the environment are left aside."""
         return requests_session(self._proxy())
 
     def httpx_client(self, **options: Any) -> httpx.Client:
-        """A client of httpx for this task, which raises Refused. ``options`` are those of httpx.Client."""
+        """A client of httpx for this task, which raises Refused. ``options``: its own."""
         return httpx_client(self._proxy(), options)
 
-    def step_up(self, refused: Refused | str, *, reason: str | None = None, wait: float | None = None) -> StepUp:
-        """Asks for an approval of a call that was refused with ``step-up-required``, and waits for the answer.
+    def step_up(
+        self, refused: Refused | str, *, reason: str | None = None, wait: float | None = None
+    ) -> StepUp:
+        """Asks for an approval of a call that was refused with ``step-up-required``, and waits for
+        the answer.
 
-        ``refused``: the refusal, or its ``decision``; once it is approved make the very same call again. ``reason`` is
-        for whoever decides, who sees it apart from the call. ``wait``: seconds, after which it may still be pending;
-        0 asks and does not wait; None waits until it lapses.
-        Raises Refused when it may not be asked for, or when the task ends meanwhile.
+        ``refused``: the refusal, or its ``decision``; once it is approved make the very same call
+        again. ``reason`` is for whoever decides, who sees it apart from the call. ``wait``:
+        seconds, after which it may still be pending; 0 asks and does not wait; None waits until it
+        lapses. Raises Refused when it may not be asked for, or when the task ends meanwhile.
         """
         decision = refused if isinstance(refused, str) else refused.decision
         if decision is None:
@@ -185,7 +204,7 @@ class Task:
         uses: int | None = None,
         hold: bool = True,
     ) -> Task:
-        """A task for a sub-agent: never wider than this one, with its purpose and owner, ended with it."""
+        """A task for a sub-agent: within this one, of its purpose and owner, ended with it."""
         intent = _intent(
             purpose=self._view.get("purpose"),
             owner=self._view.get("owner"),
@@ -196,7 +215,12 @@ class Task:
             lifetime=lifetime,
             uses=uses,
         )
-        return _opened(self._socket, f"/v1/tasks/{self.id}/tasks", {**intent, "hold": hold}, self._authorization)
+        return _opened(
+            self._socket,
+            f"/v1/tasks/{self.id}/tasks",
+            {**intent, "hold": hold},
+            self._authorization,
+        )
 
     def extend(self, lifetime: str, derived: Task | None = None) -> datetime:
         """Moves its end, counted from now, within the ceiling of its purpose; returns the new end.
@@ -208,8 +232,8 @@ class Task:
         return datetime.fromisoformat(_member(view, "expiresAt").replace("Z", "+00:00"))
 
     def environment(self) -> dict[str, str]:
-        """What a child process needs to use this task. It holds a secret, and not the one that would
-        extend the task, derive from it or complete it."""
+        """What a child process needs to use this task. It holds a secret, and not the one that
+        would extend the task, derive from it or complete it."""
         variables = {
             "CHAPERONE_AGENT_API": self._socket,
             "CHAPERONE_TASK": self.id,
@@ -248,7 +272,8 @@ class Task:
                     return
                 if pause is None:
                     raise Unreachable(
-                        f"it is not known that task {self.id} has ended; its time ends it, or the operator: {failure}"
+                        f"it is not known that task {self.id} has ended; "
+                        f"its time ends it, or the operator: {failure}"
                     ) from failure
                 time.sleep(pause)
 
@@ -256,7 +281,10 @@ class Task:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._owned:
             self.complete()
@@ -286,7 +314,9 @@ class Task:
 
 def _opened(socket: str, target: str, intent: dict[str, Any], authorization: str | None) -> Task:
     if not intent["hold"]:
-        return Task(socket, ask(socket, "POST", target, intent, authorization), held=None, owned=True)
+        return Task(
+            socket, ask(socket, "POST", target, intent, authorization), held=None, owned=True
+        )
     held = hold(socket, target, intent, authorization)
     return Task(socket, held.first, held=held, owned=True)
 
@@ -294,7 +324,9 @@ def _opened(socket: str, target: str, intent: dict[str, Any], authorization: str
 def _socket(path: str | None) -> str:
     found = os.environ.get("CHAPERONE_AGENT_API") if path is None else path
     if not found:
-        raise Unreachable("no socket of an agent API is named: set CHAPERONE_AGENT_API, or give `socket`")
+        raise Unreachable(
+            "no socket of an agent API is named: set CHAPERONE_AGENT_API, or give `socket`"
+        )
     return os.path.join(found, "api.sock") if os.path.isdir(found) else found
 
 

@@ -1,4 +1,5 @@
-"""HTTP through the proxy URL of one task: absolute-form for http://, a CONNECT tunnel and TLS of our own for https://.
+"""HTTP through the proxy URL of one task: absolute-form for http://, a CONNECT tunnel and TLS of
+our own for https://.
 
 Every call has a connection of its own. The libraries' own clients are in _sessions.py.
 """
@@ -22,7 +23,9 @@ LONGEST_REFUSAL = 65_536
 
 @dataclass(frozen=True)
 class Response:
-    """An answer of the upstream, read whole. Redirects are answers like any other. Names of headers are in lower case."""
+    """An answer of the upstream, read whole. Redirects are answers like any other. Names of headers
+    are in lower case.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -56,7 +59,10 @@ class Through:
             raise ValueError(f"{url} is not a URL of http:// or https://")
         sent = body.encode() if isinstance(body, str) else body
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        given = {"host": _authority(parts.netloc), **{name.lower(): value for name, value in (headers or {}).items()}}
+        given = {
+            "host": _authority(parts.netloc),
+            **{name.lower(): value for name, value in (headers or {}).items()},
+        }
         if parts.scheme == "https":
             raw = self.tunnel(parts.hostname, parts.port or 443, timeout)
             secured = ssl.create_default_context().wrap_socket(raw, server_hostname=parts.hostname)
@@ -65,10 +71,17 @@ class Through:
         return _exchange(self._connect(timeout), method, target, {**given, **self._fields}, sent)
 
     def tunnel(self, host: str, port: int, timeout: float | None = 60.0) -> socket.socket:
-        """Raises Refused with what the sidecar said, which the tunnels of the libraries do not tell."""
+        """Raises Refused with what the sidecar said, which the tunnels of the libraries do not
+        tell.
+        """
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         fields = {"host": authority, **self._fields}
-        lines = [f"CONNECT {authority} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+        lines = [
+            f"CONNECT {authority} HTTP/1.1",
+            *(f"{name}: {value}" for name, value in fields.items()),
+            "",
+            "",
+        ]
         raw = self._connect(timeout)
         try:
             raw.sendall("\r\n".join(lines).encode())
@@ -80,7 +93,9 @@ class Through:
                 return raw
             body = response.read(LONGEST_REFUSAL)
             said = {name.lower(): value for name, value in response.getheaders()}
-            raise refusal_of(response.status, said, body) or ConnectionError(f"the tunnel got {response.status}")
+            raise refusal_of(response.status, said, body) or ConnectionError(
+                f"the tunnel got {response.status}"
+            )
         except BaseException:
             raw.close()
             raise
@@ -89,7 +104,9 @@ class Through:
         try:
             return socket.create_connection(self._at, timeout)
         except ConnectionRefusedError as cause:
-            raise Unreachable(f"the sidecar's proxy {self._at[0]}:{self._at[1]} does not answer") from cause
+            raise Unreachable(
+                f"the sidecar's proxy {self._at[0]}:{self._at[1]} does not answer"
+            ) from cause
 
 
 def _exchange(

@@ -1,4 +1,5 @@
-// The reference implementation of gRPC in Go as server and as client, without generated code: messages are bytes.
+// The reference implementation of gRPC in Go as server and as client, without generated code:
+// messages are bytes.
 //
 //	grpcgo serve CERT KEY CA        mutual TLS on 127.0.0.1:0; prints the address
 //	grpcgo call ADDRESS             the four kinds of calls, a denied one and a deadline; prints one line each
@@ -81,7 +82,8 @@ func serve(certFile, keyFile, caFile string) error {
 	return server.Serve(listener)
 }
 
-// Every method: `Fail` fails, `Hang` waits for the end of the call, all others send each message back and a trailer at the end.
+// Every method: `Fail` fails, `Hang` waits for the end of the call, all others send each message
+// back and a trailer at the end.
 func answer(_ any, stream grpc.ServerStream) error {
 	name, _ := grpc.MethodFromServerStream(stream)
 	stream.SetTrailer(metadata.Pairs("x-trailer", "kept"))

@@ -1,6 +1,6 @@
 /**
- * A client made with an official SDK that knows nothing but a URL and HTTP_PROXY: `node client.mjs PACKAGE URL`. Prints what it saw as one JSON value, in the
- * shape that client.py prints too.
+ * A client made with an official SDK that knows nothing but a URL and HTTP_PROXY: `node client.mjs
+ * PACKAGE URL`. Prints what it saw as one JSON value, in the shape that client.py prints too.
  */
 const [name, url] = process.argv.slice(2);
 const legacy = name !== '@modelcontextprotocol/client';

@@ -1,4 +1,5 @@
-"""A client made with the official Python SDK: `client.py URL MODE`. Prints what client.mjs prints."""
+"""A client made with the official Python SDK: `client.py URL MODE`. Prints what client.mjs prints.
+"""
 
 import asyncio
 import json
@@ -16,7 +17,9 @@ async def logged(params) -> None:
 
 
 async def sampled(_context, _params) -> CreateMessageResult:
-    return CreateMessageResult(model="m", role="assistant", content=TextContent(type="text", text="this one"))
+    return CreateMessageResult(
+        model="m", role="assistant", content=TextContent(type="text", text="this one")
+    )
 
 
 async def call(client, label, tool, args) -> None:

@@ -1,6 +1,7 @@
 /**
- * The server that the official conformance suite asks for (its descriptions of scenarios say what), made with an official SDK. It answers to the name `localhost` alone, as the SDKs do on
- * loopback. Prints its port as JSON.
+ * The server that the official conformance suite asks for (its descriptions of scenarios say what),
+ * made with an official SDK. It answers to the name `localhost` alone, as the SDKs do on loopback.
+ * Prints its port as JSON.
  */
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';

@@ -1,4 +1,7 @@
-/** An official MCP client that authorises itself (RFC 9728, RFC 8414, RFC 7591): `node oauth-client.mjs URL`. Prints what it was told, as JSON. */
+/**
+ * An official MCP client that authorises itself (RFC 9728, RFC 8414, RFC 7591): `node
+ * oauth-client.mjs URL`. Prints what it was told, as JSON.
+ */
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 

@@ -1,6 +1,7 @@
 /**
- * An MCP server made with an official SDK: `node server.mjs sdk-of-2025 | @modelcontextprotocol/sdk | @modelcontextprotocol/server`. Prints its port, then each
- * tool that it ran, a JSON value a line.
+ * An MCP server made with an official SDK: `node server.mjs sdk-of-2025 | @modelcontextprotocol/sdk
+ * | @modelcontextprotocol/server`. Prints its port, then each tool that it ran, a JSON value a
+ * line.
  */
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';

@@ -1,4 +1,6 @@
-"""An MCP server made with the official Python SDK. Prints its port, then each tool that it ran, a JSON value a line."""
+"""An MCP server made with the official Python SDK. Prints its port, then each tool that it ran, a
+JSON value a line.
+"""
 
 import json
 import socket
@@ -42,7 +44,10 @@ async def count(to: int, ctx: Context) -> str:
 
 
 async def which() -> Sample:
-    return Sample([SamplingMessage(role="user", content=TextContent(type="text", text="which?"))], max_tokens=10)
+    return Sample(
+        [SamplingMessage(role="user", content=TextContent(type="text", text="which?"))],
+        max_tokens=10,
+    )
 
 
 @server.tool(structured_output=False)

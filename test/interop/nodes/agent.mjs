@@ -1,5 +1,5 @@
-// An agent with the packed client (its file is the first argument), which knows its sidecar by the environment alone.
-// Without `await using`, which Node 20 and 22 do not have.
+// An agent with the packed client (its file is the first argument), which knows its sidecar by the
+// environment alone. Without `await using`, which Node 20 and 22 do not have.
 import { pathToFileURL } from 'node:url';
 
 const { openTask, Refused } = await import(pathToFileURL(process.argv[2]).href);

@@ -1,4 +1,5 @@
-// fetch and nothing else, as an agent has it: prints {version, status, body} of a URL, or {version, failure}.
+// fetch and nothing else, as an agent has it: prints {version, status, body} of a URL, or {version,
+// failure}.
 const print = (said) => console.log(JSON.stringify({ version: process.version, ...said }));
 try {
   const answer = await fetch(process.argv[2]);
