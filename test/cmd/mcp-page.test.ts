@@ -5,7 +5,10 @@ import { join, resolve } from 'node:path';
 import t from 'tap';
 import { start } from './cli.ts';
 
-const page = readFileSync(resolve(import.meta.dirname, '..', '..', 'docs', 'mcp.md'), 'utf8');
+const page = readFileSync(
+  resolve(import.meta.dirname, '..', '..', 'docs', 'mcp.md'),
+  'utf8',
+).replaceAll(/ \\\n +/g, ' ');
 
 t.test('every explain of the page says what the page says', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'chaperone-page-'));

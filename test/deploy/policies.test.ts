@@ -12,7 +12,7 @@ for (const name of readdirSync(POLICIES)) {
       const folder = join(POLICIES, name);
       t.match(
         readFileSync(join(folder, 'policy.yaml'), 'utf8'),
-        /^# [A-Z].*\.\n/,
+        /^# [A-Z](?:.*\n# )*.*\.\n/,
         'it says what it is for',
       );
       t.ok(existsSync(join(folder, 'policy.test.yaml')));

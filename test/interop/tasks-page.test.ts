@@ -29,7 +29,10 @@ function commands(): readonly Said[] {
   return blocks
     .flatMap((block) => block.split(/^\$ /m).slice(1))
     .map((text) => {
-      const [command = '', ...lines] = text.trimEnd().split('\n');
+      const [command = '', ...lines] = text
+        .replaceAll(/ \\\n +/g, ' ')
+        .trimEnd()
+        .split('\n');
       return { command, output: lines.join('\n') };
     });
 }

@@ -10,6 +10,7 @@ import { MATRIX } from '../../policy/model/access-matrix.ts';
 import { SPECIAL_ROWS, type AddressClass } from '../../net/special-purpose.ts';
 import { DESTINATION_CHECKS } from '../checks/destination.ts';
 import { jsonSchema } from './json-schema.ts';
+import { wrapMarkdown } from './wrap.ts';
 import { destinationDocument, sidecarDocument, taskPolicyDocument } from '../documents/schema.ts';
 import { SET_CHECKS } from '../checks/set.ts';
 import { AGENT_CHECKS } from '../checks/agents.ts';
@@ -26,7 +27,7 @@ import { YAML_LIMITS } from '../../schema/yaml.ts';
 
 /** File name to text. */
 export function referencePages(): ReadonlyMap<string, string> {
-  return new Map([
+  const pages: readonly (readonly [string, string])[] = [
     ['sidecar.md', page('Sidecar', sidecarDocument.shape, [])],
     ['destination.md', page('Destination', destinationDocument.shape, DESTINATION_CHECKS)],
     ['task-policy.md', page('TaskPolicy', taskPolicyDocument.shape, [])],
@@ -34,6 +35,9 @@ export function referencePages(): ReadonlyMap<string, string> {
     ['policy-test.md', page('PolicyTest', testDocument.shape, [])],
     ['conditions.md', conditionsPage(GENERATED)],
     ['access.md', accessPage()],
+  ];
+  return new Map([
+    ...pages.map(([name, text]) => [name, wrapMarkdown(text)] as const),
     ['chaperone.schema.json', `${JSON.stringify(jsonSchema(), null, 2)}\n`],
   ]);
 }
@@ -134,24 +138,35 @@ function documentsPage(): string {
 
 ${GENERATED}
 
-A configuration is a set of YAML documents, in one file or many: one [Sidecar](sidecar.md) and any number of [Destinations](destination.md). \`-c\` takes files and
-folders; a folder stands for its \`*.yaml\` and \`*.yml\`, in order of name, without tests of policy (\`*.test.yaml\`, [PolicyTest](policy-test.md)) and what lies deeper or begins with a dot. Relative paths inside a document begin at
-the folder of that document.
+A configuration is a set of YAML documents, in one file or many: one [Sidecar](sidecar.md) and any
+number of [Destinations](destination.md). \`-c\` takes files and folders; a folder stands for its
+\`*.yaml\` and \`*.yml\`, in order of name, without tests of policy (\`*.test.yaml\`,
+[PolicyTest](policy-test.md)) and what lies deeper or begins with a dot. Relative paths inside a
+document begin at the folder of that document.
 
-The set is taken whole or not at all. Every problem is named as \`file:line:column key: problem; fix\`. At start a set with a problem refuses to start; later it leaves
-the last good set in force, and readiness and log say so. Changes are picked up from the files, from the swap of a mounted ConfigMap and on SIGHUP.
+The set is taken whole or not at all. Every problem is named as \`file:line:column key: problem;
+fix\`. At start a set with a problem refuses to start; later it leaves the last good set in force,
+and readiness and log say so. Changes are picked up from the files, from the swap of a mounted
+ConfigMap and on SIGHUP.
 
 ## What is refused in YAML
 
 - unknown keys and kinds (the nearest known one is named), duplicate keys, keys that are not text;
-- \`yes\`, \`no\`, \`on\`, \`off\`, \`y\`, \`n\` without quotes, numbers and booleans where text is wanted, and text where a number is: readers of YAML differ over them;
-- merge keys (\`<<\`), tags (\`!!str\`), directives (\`%YAML\`), tabs as indentation, a byte order mark, anything that is not UTF-8, and whatever the YAML parser warns about;
-- more than ${YAML_LIMITS.aliases} aliases in a document, aliases that stand for more than ${YAML_LIMITS.aliasedNodes} values, nesting deeper than ${YAML_LIMITS.depth}, files larger than ${YAML_LIMITS.bytes / 1024 ** 2} MiB.
+- \`yes\`, \`no\`, \`on\`, \`off\`, \`y\`, \`n\` without quotes, numbers and booleans where text
+  is wanted, and text where a number is: readers of YAML differ over them;
+- merge keys (\`<<\`), tags (\`!!str\`), directives (\`%YAML\`), tabs as indentation, a byte order
+  mark, anything that is not UTF-8, and whatever the YAML parser warns about;
+- more than ${YAML_LIMITS.aliases} aliases in a document, aliases that stand for more than
+  ${YAML_LIMITS.aliasedNodes} values, nesting deeper than ${YAML_LIMITS.depth}, files larger than
+  ${YAML_LIMITS.bytes / 1024 ** 2} MiB.
 
-[chaperone.schema.json](chaperone.schema.json) says what a JSON Schema can of this, to editors: \`chaperone schema\` prints it, and a first line
-\`# yaml-language-server: $schema=chaperone.schema.json\` puts it in force. What it lets pass may still be refused: \`chaperone check\` has the last word.
+[chaperone.schema.json](chaperone.schema.json) says what a JSON Schema can of this, to editors:
+\`chaperone schema\` prints it, and a first line \`# yaml-language-server:
+$schema=chaperone.schema.json\` puts it in force. What it lets pass may still be refused:
+\`chaperone check\` has the last word.
 
-Durations carry a unit (\`500ms\`, \`5s\`, \`2m\`, \`1h\`), and so do sizes (\`512B\`, \`64KiB\`, \`1MiB\`, \`1GiB\`).
+Durations carry a unit (\`500ms\`, \`5s\`, \`2m\`, \`1h\`), and so do sizes
+(\`512B\`, \`64KiB\`, \`1MiB\`, \`1GiB\`).
 
 ## Rules over the whole set
 
@@ -204,13 +219,17 @@ ${GENERATED}
 |---|---|---|---|---|---|---|
 ${matrix.join('\n')}
 
-A request is decided in this order: the most specific destination for host and port (a local listener serves its own alone), this table, deny rules, allow rules.
-What nothing allows is denied. \`mode: report\` lets through, and records as \`reported\`, what rules deny; it relaxes nothing else.
+A request is decided in this order: the most specific destination for host and port (a local
+listener serves its own alone), this table, deny rules, allow rules. What nothing allows is
+denied. \`mode: report\` lets through, and records as \`reported\`, what rules deny; it relaxes
+nothing else.
 
 ## Addresses
 
-Every address of a DNS answer is judged before the first is dialled, and the judged address is the one that is dialled. The narrowest row that holds an address decides; an IPv4
-address in no row is public and may be dialled, an IPv6 address in no row is public inside \`2000::/3\` and refused elsewhere. ISATAP interface identifiers count as \`embeds\`.
+Every address of a DNS answer is judged before the first is dialled, and the judged address is the
+one that is dialled. The narrowest row that holds an address decides; an IPv4 address in no row is
+public and may be dialled, an IPv6 address in no row is public inside \`2000::/3\` and refused
+elsewhere. ISATAP interface identifiers count as \`embeds\`.
 
 | range | name | registry | class | dialled |
 |---|---|---|---|---|

@@ -6,7 +6,8 @@ export const SCHEMA_FILE = 'chaperone.schema.json';
  * stands.
  */
 export const STARTER = `# yaml-language-server: $schema=${SCHEMA_FILE}
-# Chaperone starter configuration. Documents may share a file or have one each: -c takes files and folders.
+# Chaperone starter configuration. Documents may share a file or have one each: -c takes files and
+# folders.
 # Every key is explained in docs/reference. What is not written here is denied.
 apiVersion: chaperone.dev/v1alpha1
 kind: Sidecar
@@ -20,11 +21,12 @@ spec:
   forward: { address: 127.0.0.1:15001 }
   # /livez, /readyz, /metrics and nothing else.
   health: { address: 127.0.0.1:15021 }
-  # One JSON line when a request is decided, one when it has ended; relative to the folder of this file.
-  # If it cannot be written, requests are refused: onFailure: deny is the default.
+  # One JSON line when a request is decided, one when it has ended; relative to the folder of this
+  # file. If it cannot be written, requests are refused: onFailure: deny is the default.
   audit: { sinks: [{ file: chaperone-audit.jsonl }] }
-  # A task says what the agent is doing now, and ends. 'required' is the default where this is not written, and
-  # 'chaperone task run' opens one (docs/tasks.md); to begin with, requests without one pass.
+  # A task says what the agent is doing now, and ends. 'required' is the default where this is not
+  # written, and 'chaperone task run' opens one (docs/tasks.md); to begin with, requests without one
+  # pass.
   defaults: { task: optional }
 ---
 # An HTTP API behind mTLS. The agent says http://crm.internal/...; mTLS starts at the sidecar.
@@ -39,15 +41,22 @@ spec:
     mode: mtls
     peers: ['spiffe://dev.local/crm'] # who must answer there
   dataClass: confidential
-  # Deny rules win; then one allow rule must match; everything else is denied. /** is the path itself and all below.
+  # Deny rules win; then one allow rule must match; everything else is denied. /** is the path
+  # itself and all below.
   rules:
     - { name: no-exports, effect: deny, http: { paths: [/v1/customers/export/**] } }
-    - { name: read-customers, effect: allow, action: read, http: { methods: [GET, HEAD], paths: [/v1/customers/**] } }
-    - { name: add-note, effect: allow, action: write, http: { methods: [POST], paths: [/v1/notes] } }
-  # mode: report # lets through what the rules deny and records it as 'reported': for finding out which rules are needed
+    - name: read-customers
+      effect: allow
+      action: read
+      http: { methods: [GET, HEAD], paths: [/v1/customers/**] }
+    - name: add-note
+      effect: allow
+      action: write
+      http: { methods: [POST], paths: [/v1/notes] }
+  # mode: report # lets through what the rules deny, marked: for finding out which rules are needed
 ---
-# A public HTTPS site that the agent reaches with its own TLS, through CONNECT: https://docs.example.com.
-# Nothing inside can be judged, only that the TLS is meant for this host.
+# A public HTTPS site that the agent reaches with its own TLS, through CONNECT:
+# https://docs.example.com. Nothing inside can be judged, only that the TLS is meant for this host.
 apiVersion: chaperone.dev/v1alpha1
 kind: Destination
 metadata: { name: docs }
@@ -57,9 +66,9 @@ spec:
   tls: { mode: passthrough }
   dataClass: public
 # ---
-## A service of any protocol behind mTLS, on a local port of its own: the agent connects to 127.0.0.1:16379. TLS starts
-## with the first byte, as Redis has it; PostgreSQL, MySQL and SMTP agree on TLS inside their own protocol, and cannot be
-## reached like this yet.
+## A service of any protocol behind mTLS, on a local port of its own: the agent connects to
+## 127.0.0.1:16379. TLS starts with the first byte, as Redis has it; PostgreSQL, MySQL and SMTP
+## agree on TLS inside their own protocol, and cannot be reached like this yet.
 # apiVersion: chaperone.dev/v1alpha1
 # kind: Destination
 # metadata: { name: cache }
