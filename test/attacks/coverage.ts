@@ -1,8 +1,9 @@
 /**
- * Rows against entry points: how many attempts there are for each, and what is owed and missing. As
- * a program, prints the table.
+ * Rows against entry points: how many attempts there are for each, and what is owed and missing.
+ * Run as a program it writes the section of docs/assurance.md.
  */
 import { MATRIX } from '../../lib/policy/model/access-matrix.ts';
+import { writeSection } from '../sabotage/page.ts';
 import { CORPUS } from './corpus.ts';
 import { ENTRIES } from './entries/all.ts';
 import type { Entry } from './entries/entry.ts';
@@ -43,23 +44,23 @@ export function unentered(): readonly string[] {
     .map(({ entry, outcome }) => `${entry}: ${outcome}`);
 }
 
+const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+
+/** Attempts; `w` where they are waived, nothing where the row cannot happen. */
+function cell(row: Row, entry: Entry): string {
+  const attempts = attemptsOf(row, entry);
+  if (attempts > 0) return String(attempts);
+  return owed(row, entry) && waiverOf(row, entry) !== undefined ? 'w' : '';
+}
+
+const LETTERS = 'abcdefghijklmnopqrstuvwxyz';
+
 /**
- * The table as Markdown: attempts by row and entry point; `waived`, or nothing where the row cannot
- * happen.
+ * As Markdown: what each row is, its attempts at each entry point (which have letters, so that the
+ * table is narrow), and what is waived or not built.
  */
 export function coverageTable(): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-  const rows = ROWS.map((row) =>
-    line([
-      row.id,
-      row.what,
-      ...ENTRIES.map((entry) => {
-        const attempts = attemptsOf(row, entry);
-        if (attempts > 0) return String(attempts);
-        return owed(row, entry) && waiverOf(row, entry) !== undefined ? 'waived' : '';
-      }),
-    ]),
-  );
+  const letters = ENTRIES.map((_, i) => LETTERS[i] ?? '');
   const total = ENTRIES.map((entry) =>
     String(ROWS.reduce((sum, row) => sum + attemptsOf(row, entry), 0)),
   );
@@ -67,15 +68,27 @@ export function coverageTable(): string {
     ({ row, entry, why }) => `- ${row}${entry === undefined ? '' : ` at ${entry}`}: ${why}.`,
   );
   return [
-    line(['row', 'what is attacked', ...ENTRIES.map(({ name }) => name)]),
-    line(['---', '---', ...ENTRIES.map(() => '---:')]),
-    ...rows,
-    line(['', 'attempts', ...total]),
+    '### What is attacked',
     '',
-    'Waived, or not built:',
+    ...ROWS.map(({ id, what }) => `- **${id}** ${what}`),
+    '',
+    '### Attempts at each entry point',
+    '',
+    'Entry points:',
+    '',
+    ...ENTRIES.map(({ name }, i) => `- **${LETTERS[i]}**: ${name}`),
+    '',
+    '`w`: waived, with its reason below; nothing where the row cannot happen.',
+    '',
+    line(['', ...letters]),
+    line(['---', ...letters.map(() => '---:')]),
+    ...ROWS.map((row) => line([row.id, ...ENTRIES.map((entry) => cell(row, entry))])),
+    line(['all', ...total]),
+    '',
+    '### Waived, or not built',
     '',
     ...waivers,
   ].join('\n');
 }
 
-if (import.meta.main) console.log(coverageTable());
+if (import.meta.main) await writeSection('attacks', coverageTable());

@@ -4,6 +4,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { wrapMarkdown } from '../../lib/config/reference/wrap.ts';
 import type { Role } from '../http1/reading.ts';
 import type { Counts } from './peer.ts';
 
@@ -67,7 +68,8 @@ function findings(rows: readonly Row[], read: readonly Read[], { seed, seconds }
     ...[cases, taken, refused].map(number),
   ]);
   const ran = `Last full run: seed ${seed}, ${seconds} seconds.`;
-  return `${TEXT}\n\n${ran}\n\n${table(HEAD, cells, 2)}\n\n${READ_TEXT}\n\n${table(READ_HEAD, others, 1)}\n`;
+  const tables = [table(HEAD, cells, 2), table(READ_HEAD, others, 1)] as const;
+  return wrapMarkdown(`${TEXT}\n\n${ran}\n\n${tables[0]}\n\n${READ_TEXT}\n\n${tables[1]}\n`);
 }
 
 /** The first `texts` columns are to the left, the others, which hold numbers, to the right. */
@@ -92,25 +94,24 @@ function table(
   return [padded(head), rule, ...cells.map(padded)].join('\n');
 }
 
-const HEAD = [
-  'reader',
-  'messages',
-  'cases',
-  'read the same',
-  'refused by its rules',
-  'refused by us alone',
-  'refused by both',
-  'differences',
-];
+const HEAD = ['reader', 'messages', 'cases', 'same', 'its rules', 'us', 'both', 'other'];
 
-const TEXT = `\`make fuzz\` makes messages of the HTTP/1.1 grammar and near it, a third of them distorted as bytes (flips, splices, truncations, repetitions), and holds what
-\`lib/http1\` makes of them against other readers: what we accept they must accept and read the same, in start line, fields, body and trailers, and end at the same byte;
-what our own connections write they must read as it was meant. The codec alone must say the same however the bytes arrive (cut at random, one message of a
-hundred at every boundary), read again what it wrote as the same, and throw nothing but a Fault. nginx is shown only what we accept, on kept connections with a second
-request behind each message. "Refused by its rules" are messages that the codec accepts and the reader does not: methods it does not know, \`*\`, and what
-\`lib/proxy\` refuses after the codec (targets, Host, repeated fields). A slice with a fixed seed runs in \`make test\` (node:http) and \`make test-differential\` (Go, nginx).`;
+const TEXT = `\`make fuzz\` makes messages of the HTTP/1.1 grammar and near it, a third of them
+distorted as bytes (flips, splices, truncations, repetitions), and holds what \`lib/http1\` makes
+of them against other readers: what we accept they must accept and read the same, in start line,
+fields, body and trailers, and end at the same byte; what our own connections write they must read
+as it was meant. The codec alone must say the same however the bytes arrive (cut at random, one
+message of a hundred at every boundary), read again what it wrote as the same, and throw nothing
+but a Fault. nginx is shown only what we accept, on kept connections with a second request behind
+each message. A slice with a fixed seed runs in \`make test\` (node:http) and \`make
+test-differential\` (Go, nginx).
+
+The columns: read the same; refused by its rules, which are messages that the codec accepts and the
+reader does not (methods it does not know, \`*\`, and targets, Host and repeated fields, which
+\`lib/exchange\` refuses after the codec); refused by us alone; refused by both; read otherwise.`;
 
 const READ_HEAD = ['reader of', 'cases', 'taken', 'refused by a Fault'];
 
-const READ_TEXT = `Everything else that reads text or bytes from outside gets real inputs, distorted: a value or a Fault within five seconds, and nothing else. Some of them
-throw nothing at all: their answer says what is wrong.`;
+const READ_TEXT = `Everything else that reads text or bytes from outside gets real inputs,
+distorted: a value or a Fault within five seconds, and nothing else. Some of them throw nothing at
+all: their answer says what is wrong.`;

@@ -3,7 +3,7 @@
  * that measures it.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { format, resolveConfig } from 'prettier';
 
 const PAGE = join(resolve(import.meta.dirname, '..', '..'), 'docs', 'assurance.md');
@@ -26,11 +26,28 @@ export async function writeSection(name: string, text: string): Promise<void> {
   );
 }
 
-/** What the section holds now. */
-export function readSection(name: string): string {
-  const page = readFileSync(PAGE, 'utf8');
-  const [begin, end] = marksOf(name);
-  return page.slice(page.indexOf(begin) + begin.length, page.indexOf(end)).trim();
+export interface Found {
+  readonly check: string;
+  readonly file: string;
+  /** The test that turned red, and its file; or what became of it. */
+  readonly by: string;
+}
+
+/** The checks as lists, one for each folder of lib and cmd. */
+export function sabotageList(found: readonly Found[]): string {
+  const folders = Map.groupBy(found, ({ file }) => dirname(file));
+  const lists = [...folders]
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([folder, checks]) => [
+      '',
+      `### Checks of ${folder}`,
+      '',
+      ...checks.map(({ check, file, by }) => `- **${check}** (${basename(file)}). ${by}`),
+    ]);
+  return [
+    `${found.length} checks, each taken out alone, and the test that found it.`,
+    ...lists,
+  ].join('\n');
 }
 
 function marksOf(name: string): readonly [begin: string, end: string] {

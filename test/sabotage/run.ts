@@ -1,13 +1,15 @@
 /**
  * Takes one security check after the other out of a scratch copy and demands that a test which
  * names it turns red. A sabotage that survives is a check that nothing proves; a test file that no
- * longer loads proves nothing either. The table goes into docs/assurance.md.
+ * longer loads proves nothing either. The list goes into docs/assurance.md.
  *
- *   node test/sabotage/run.ts [--jobs N] [word ...]      only checks whose words or file contain one of the words; writes no table then
+ *   node test/sabotage/run.ts [--jobs N] [word ...]
+ *
+ * With words: only checks whose words or file contain one of them; writes no list then.
  */
 import { parseArgs } from 'node:util';
 import { coverageTable } from '../attacks/coverage.ts';
-import { writeSection } from './page.ts';
+import { sabotageList, writeSection } from './page.ts';
 import { SABOTAGES } from './checks/all.ts';
 import type { Proof, Sabotage } from './sabotage.ts';
 import { run, scratch, type Results, type Scratch } from './scratch.ts';
@@ -63,21 +65,15 @@ async function inTurn<T>(
   await Promise.all(Array.from({ length: jobs }, worker));
 }
 
-function tableOf(verdicts: ReadonlyMap<Sabotage, Verdict>): string {
-  const rows = SABOTAGES.flatMap((one) => {
-    const verdict = verdicts.get(one);
+function listOf(verdicts: ReadonlyMap<Sabotage, Verdict>): string {
+  const found = SABOTAGES.flatMap((sabotage) => {
+    const verdict = verdicts.get(sabotage);
     if (verdict === undefined) return [];
-    const what =
-      verdict.kind === 'found' ? `${verdict.by.title} (${verdict.by.file})` : verdict.kind;
-    return [`| ${one.check} | ${one.file} | ${what.replaceAll('|', '\\|')} |`];
+    const { check, file } = sabotage;
+    const by = verdict.kind === 'found' ? `${verdict.by.title} (${verdict.by.file})` : verdict.kind;
+    return [{ check, file, by }];
   });
-  return [
-    `${verdicts.size} checks, each taken out alone.`,
-    '',
-    '| check | file | found by |',
-    '| --- | --- | --- |',
-    ...rows,
-  ].join('\n');
+  return sabotageList(found);
 }
 
 async function main(): Promise<number> {
@@ -110,7 +106,7 @@ async function main(): Promise<number> {
   const missed = [...verdicts.values()].filter(({ kind }) => kind !== 'found').length;
   console.log(`${verdicts.size - missed} of ${verdicts.size} sabotages were found`);
   if (positionals.length === 0) {
-    await writeSection('sabotage', tableOf(verdicts));
+    await writeSection('sabotage', listOf(verdicts));
     await writeSection('attacks', coverageTable());
   }
   return missed === 0 ? 0 : 1;
