@@ -82,5 +82,6 @@ spec:
     - name: use
       effect: allow
       action: write
-      http: { methods: [GET, PUT], paths: [/v1/**] }${when === undefined ? '' : `\n      when: "${when}"`}
+      http: { methods: [GET, PUT], paths: [/v1/**] }
+${when === undefined ? '' : `      when: "${when}"`}
 `;

@@ -21,7 +21,8 @@ const lines = require('node:readline').createInterface({ input: process.stdin })
 lines.on('line', (line) => {
   const { id, name } = JSON.parse(line);
   lookup(name, { all: true, order: 'verbatim' }, (error, found = []) =>
-    console.log(JSON.stringify({ id, code: error?.code, addresses: found.map(({ address }) => address) })));
+    console.log(JSON.stringify({
+      id, code: error?.code, addresses: found.map(({ address }) => address) })));
 });
 lines.on('close', () => process.kill(process.pid, 'SIGKILL'));
 `;

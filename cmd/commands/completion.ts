@@ -130,7 +130,8 @@ ${nodes.map((node) => `    (${quoted(node.path)}) found=(${described(node)}) ;;`
   esac
   _describe 'chaperone' found || _files
 }
-if [[ \${funcstack[1]} == _chaperone ]]; then _chaperone "$@"; else compdef _chaperone chaperone; fi`;
+if [[ \${funcstack[1]} == _chaperone ]]; then _chaperone "$@"
+else compdef _chaperone chaperone; fi`;
 }
 
 function fish(nodes: readonly Node[]): string {

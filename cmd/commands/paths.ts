@@ -108,7 +108,8 @@ function asText(path: AccessPath, style: Style): string {
   const lines = [
     `${style.bold(destination)}: ${action}, ${what.join('; ')}`,
     `  at ${hosts.join(', ')} port ${ports.join(', ')}, by ${entries.join(', ')}`,
-    `  over ${protection}${upstream === undefined ? '' : ` to ${upstream}`}${peers.length === 0 ? '' : `, answered by ${peers.join(' or ')}`}`,
+    `  over ${protection}${upstream === undefined ? '' : ` to ${upstream}`}` +
+      (peers.length === 0 ? '' : `, answered by ${peers.join(' or ')}`),
     `  data ${dataClass}, credential ${credential ?? 'none'}, ` +
       `${purposes === undefined ? 'no task needed' : `for tasks: ${purposes.map(purposeText).join(', ')}`}`,
   ];

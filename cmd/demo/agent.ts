@@ -2,10 +2,14 @@
  * The demo's agent: a process of its own that knows nothing of SPIFFE, certificates or this
  * project. It has HTTP_PROXY in its environment and says http://.
  *   ask METHOD URL [BODY]      one request; prints {status, body}
- *   tool URL NAME ARGUMENTS    a conversation with an MCP server: initialize, tools/list, one tools/call; prints {tools, result, error}
- *   api METHOD PATH [BODY]     one call of the agent API of the sidecar, with the credentials of the task it is in; prints {status, body}
- *   watch URL SECONDS          requests until the upstream has named two serials of its caller; prints {requests, failures, serials}
- *   tunnel HOST:PORT           a CONNECT tunnel: sends a line, prints it back, then prints `cut` once it is cut
+ *   tool URL NAME ARGUMENTS    a conversation with an MCP server: initialize, tools/list, one
+ *                              tools/call; prints {tools, result, error}
+ *   api METHOD PATH [BODY]     one call of the agent API, with the credentials of its task;
+ *                              prints {status, body}
+ *   watch URL SECONDS          requests until the upstream has named two serials of its caller;
+ *                              prints {requests, failures, serials}
+ *   tunnel HOST:PORT           a CONNECT tunnel: sends a line, prints it back, then prints `cut`
+ *                              once it is cut
  */
 import { once } from 'node:events';
 import { request } from 'node:http';

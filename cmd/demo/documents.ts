@@ -57,8 +57,15 @@ export function documents(places: Places, tunnels: boolean): string {
 const RULES = `    - { name: no-exports, effect: deny, http: { paths: [/v1/export/**] } }
     - { name: read, effect: allow, action: read, http: { methods: [GET], paths: [/v1/**] } }
 `;
-const TOOLS = `    - { name: read-tickets, effect: allow, action: read, mcp: { tools: [search_tickets, get_ticket] } }
-    - { name: small-refunds, effect: allow, action: write, mcp: { tools: [refund] }, when: args.amount > 0.0 && args.amount <= 100.0 }
+const TOOLS = `    - name: read-tickets
+      effect: allow
+      action: read
+      mcp: { tools: [search_tickets, get_ticket] }
+    - name: small-refunds
+      effect: allow
+      action: write
+      mcp: { tools: [refund] }
+      when: args.amount > 0.0 && args.amount <= 100.0
 `;
 const EVERY_TOOL = `    - { name: everything, effect: allow, action: admin, mcp: { tools: ['*'] } }
 `;
@@ -83,9 +90,15 @@ function tasked({ crm, echo }: Places): readonly string[] {
 }
 
 const SUPPORT = `    - { name: read, effect: allow, action: read, http: { methods: [GET], paths: [/v1/**] } }
-    - { name: add-note, effect: allow, action: write, http: { methods: [POST], paths: [/v1/notes] } }
+    - name: add-note
+      effect: allow
+      action: write
+      http: { methods: [POST], paths: [/v1/notes] }
 `;
-const FORUM = `    - { name: no-leak, effect: deny, http: { methods: [POST] }, when: rank(task.read) >= rank("confidential") }
+const FORUM = `    - name: no-leak
+      effect: deny
+      http: { methods: [POST] }
+      when: rank(task.read) >= rank("confidential")
     - { name: post, effect: allow, action: post, http: { methods: [POST], paths: [/v1/notes] } }
 `;
 const TASK_POLICY = `apiVersion: chaperone.dev/v1alpha1
@@ -115,7 +128,10 @@ spec:
   upstream: { address: '${address}' }
   tls: { mode: web, roots: ['${webRoots}'], intercept: true }
   rules:
-    - { name: read-models, effect: allow, action: read, http: { methods: [GET], paths: [/v1/models/**] } }
+    - name: read-models
+      effect: allow
+      action: read
+      http: { methods: [GET], paths: [/v1/models/**] }
 `;
 }
 

@@ -3,7 +3,8 @@
  * export that no agent should get. It answers every caller that mTLS let through the same way; what
  * an agent may do with it is the sidecar's business.
  *
- *   GET /v1/customers · GET /v1/customers/{id} · GET /v1/notes · POST /v1/notes {"customer","text"} · GET /v1/export/customers · GET /v1/whoami
+ *   GET /v1/customers · GET /v1/customers/{id} · GET /v1/notes
+ *   POST /v1/notes {"customer","text"} · GET /v1/export/customers · GET /v1/whoami
  */
 import type { Peer } from '../tls/peer.ts';
 

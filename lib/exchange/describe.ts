@@ -343,7 +343,7 @@ const OWN_SITES: ReadonlySet<string> = new Set(['same-origin', 'none']);
 
 /**
  * A page of another origin that found this port through a browser (DNS rebinding, cross-site
- * requests) is turned away (M14).
+ * requests) is turned away.
  */
 function refuseForeignOrigin(fields: Fields, host: string): void {
   const origin = fieldOf(fields, 'origin');

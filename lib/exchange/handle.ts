@@ -1,7 +1,8 @@
 /**
  * The story of every exchange, whichever way it came in: a request, a CONNECT, a raw connection. In
  * this order, and nowhere else:
- *   it is live before it is decided; it is described, judged and recorded before a byte leaves; then it is carried; whatever goes wrong becomes one
+ *   it is live before it is decided; it is described, judged and recorded before a byte leaves;
+ *   then it is carried; whatever goes wrong becomes one
  *   Fault that the agent is told or sees as a cut; and it ends with exactly one `ended` record.
  */
 import type { Cell } from '../base/cell.ts';

@@ -13,7 +13,7 @@ import {
   type Verdict,
 } from '../policy/model/field-table.ts';
 
-/** Names that Connection may not take away: they carry who asks, what for, or what we add (H2). */
+/** Names that Connection may not take away: they carry who asks, what for, or what we add. */
 const KEPT =
   /^(host|authorization|cookie|via|origin|content-.*|chaperone-.*|x-spiffe-.*|x-task-.*|transfer-encoding|expect)$/;
 
@@ -54,7 +54,7 @@ export function credentialsOf(fields: Fields): string | undefined {
 }
 
 export interface FieldRulesOptions {
-  /** Our name in Via: random for each process, so that a request that comes back is known (H7). */
+  /** Our name in Via: random for each process, so that a request that comes back is known. */
   readonly pseudonym: string;
 }
 

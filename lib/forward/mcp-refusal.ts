@@ -5,7 +5,8 @@
  * its Fault. Codes are those that JSON-RPC and MCP define for what happened, and the destination's
  * own for a denial, never one that they keep for later.
  *
- *   {"jsonrpc":"2.0","id":7,"error":{"code":-31403,"message":"…","data":{"reason":"denied","hint":"…","rule":"…","decision":"<exchange id>","retryable":false}}}
+ *   {"jsonrpc":"2.0","id":7,"error":{"code":-31403,"message":"…","data":{"reason":"denied",
+ *    "hint":"…","rule":"…","decision":"<exchange id>","retryable":false}}}
  */
 import type { Code, Fault } from '../base/fault.ts';
 import { errorText } from '../mcp/message.ts';

@@ -1,7 +1,8 @@
 /**
  * The client's side of a connection: one request at a time. States:
  *
- *   idle ──request──► waiting ──head──► receiving ──end of body──► idle       waiting ──101, 2xx to CONNECT──► handed-over
+ *   idle ──request──► waiting ──head──► receiving ──end of body──► idle
+ *   waiting ──101, 2xx to CONNECT──► handed-over
  *   any ──error, cut, bytes nobody asked for──► closed
  *
  * The answer may come before the request is sent; then the rest of the request is not sent and the

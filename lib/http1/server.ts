@@ -2,8 +2,10 @@
  * The server's side of a connection, as one explicit state machine. Requests are answered in order,
  * one at a time; what is sent ahead waits in the socket.
  *
- *   idle ──head──► busy ──answer and handler done──► idle | lingering       idle ──bad head, time out──► lingering
- *   busy ──upgrade──► handed-over                                             any ──reset, time out──► closed
+ *   idle ──head──► busy ──answer and handler done──► idle | lingering
+ *   idle ──bad head, time out──► lingering
+ *   busy ──upgrade──► handed-over
+ *   any ──reset, time out──► closed
  *
  * A connection that we close lingers: our side is ended, what still comes is discarded within
  * bounds, so that the client can read the answer (RFC 9112 section 9.6).

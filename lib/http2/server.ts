@@ -4,7 +4,8 @@
  * silence is seen in the frames (frames.ts): a stream that it refuses, or from which it drops a
  * field, is a refused request with a record of its own.
  *
- *   serving ──draining, idle too long──► GOAWAY, what runs ends ──► closed      any ──flood, malformed frames──► GOAWAY with a code, closed
+ *   serving ──draining, idle too long──► GOAWAY, what runs ends ──► closed
+ *   any ──flood, malformed frames──► GOAWAY with a code, closed
  */
 import {
   type ServerHttp2Session,

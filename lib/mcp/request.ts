@@ -43,7 +43,7 @@ export interface Read {
   readonly facts: McpFacts;
 }
 
-/** Whether the body can be read as JSON at all; a Fault `unsupported-media` otherwise (M4, M5). */
+/** Whether the body can be read as JSON at all; a Fault `unsupported-media` otherwise. */
 export function requireJson(fields: Fields): void {
   const type = fieldOf(fields, 'content-type');
   if (
@@ -217,7 +217,7 @@ function metaOf(message: Message | undefined): JsonObject | undefined {
   return meta;
 }
 
-/** Mcp-Method and Mcp-Name are what the body says; required in 2026-07-28 (M7). */
+/** Mcp-Method and Mcp-Name are what the body says; required in 2026-07-28. */
 function checkMirrors(fields: Fields, message: Message, version: McpVersion): void {
   const method = only(fields, 'mcp-method');
   const name = only(fields, 'mcp-name');

@@ -18,7 +18,7 @@ export interface Owner {
   readonly entry: string;
   /** SPIFFE ID that was shown to the server, where one is. */
   readonly identity: string | undefined;
-  /** The task of the request; a session does not outlive its use by one (M13). */
+  /** The task of the request; a session does not outlive its use by one. */
   readonly task?: string | undefined;
 }
 

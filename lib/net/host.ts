@@ -2,8 +2,9 @@
  * Host names and host patterns.
  *
  * A host of the wire is lower-cased, loses one trailing dot, and is then exactly one of
- *   name     labels of letters, digits, `-` and `_` (1 to 63 octets, no `-` at either end), joined by dots, 253 octets in all;
- *            its last label is neither a number nor `0x…`, which some resolvers read as an address (WHATWG URL, "ends in a number");
+ *   name     labels of letters, digits, `-` and `_` (1 to 63 octets, no `-` at either end), joined
+ *            by dots, 253 octets in all; its last label is neither a number nor `0x…`, which some
+ *            resolvers read as an address (WHATWG URL, "ends in a number");
  *   IPv4     a dotted quad in decimal without leading zeros;
  *   IPv6     in brackets, without a zone identifier; kept in RFC 5952 form without the brackets.
  * Everything else is malformed: names beyond ASCII are written as A-labels (`xn--…`).

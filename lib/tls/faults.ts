@@ -7,8 +7,11 @@ import { Fault } from '../base/fault.ts';
 import type { Side } from './peer.ts';
 
 /** Alerts by which a peer says that it does not accept our certificate. */
-const REFUSED_US =
-  /alert (bad certificate|unsupported certificate|certificate (revoked|expired|unknown|required)|unknown ca|access denied|handshake failure)/i;
+const REFUSED_US = new RegExp(
+  'alert ((?:bad|unsupported) certificate|certificate (revoked|expired|unknown|required)|' +
+    'unknown ca|access denied|handshake failure)',
+  'i',
+);
 
 interface Verdict {
   readonly text: string;

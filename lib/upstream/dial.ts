@@ -1,9 +1,9 @@
 /**
  * From an allowed route to a connection: resolve once, judge every address of the answer, dial what
  * was judged, make sure that this is what answered, and let lib/tls prove the peer. Rules:
- * - one refused address refuses the name (S7), and nothing is dialled;
- * - nothing is resolved twice: the next address is tried only out of the same judged answer (S6);
- * - our own listeners are never dialled (S11).
+ * - one refused address refuses the name, and nothing is dialled;
+ * - nothing is resolved twice: the next address is tried only out of the same judged answer;
+ * - our own listeners are never dialled.
  */
 import { connect, isIP, isIPv6, type Socket } from 'node:net';
 import type { Clock } from '../base/clock.ts';

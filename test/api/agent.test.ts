@@ -388,7 +388,7 @@ t.test(
   },
 );
 
-t.test('the loopback port asks for its token, and turns browsers away (T9, M14)', async (t) => {
+t.test('the loopback port asks for its token, and turns browsers away (T9)', async (t) => {
   const d = await doors(t);
   const headers = { 'chaperone-token': TOKEN };
   t.equal((await d.tcp('POST', '/v1/tasks', { body: INTENT, headers })).status, 201);

@@ -27,7 +27,9 @@ const SHAPES: Readonly<Record<string, string>> = {
   'keys of Kelvin signs': filled('{', (i) => `"\u212a${i}":0`, '}'),
   'targets beyond number': `{"purpose":"a","owner":"b","actions":["read"],${filled('"targets":[', () => '"?"', ']')}}`,
   'targets that are one': `{"purpose":"a","owner":"b","actions":["read"],${filled('"targets":[', () => '"c"', ']')}}`,
-  'targets with dots': `{"purpose":"a","owner":"b","actions":["read"],${filled('"targets":[', () => `"${'a.'.repeat(126)}"`, ']')}}`,
+  'targets with dots':
+    `{"purpose":"a","owner":"b","actions":["read"],` +
+    `${filled('"targets":[', () => `"${'a.'.repeat(126)}"`, ']')}}`,
   'a long purpose': `{"purpose":"${'a'.repeat(64_000)}"}`,
   'a long reason': `{"by":"olga","action":"write","reason":"${'\\u00e9'.repeat(10_000)}"}`,
   'escapes without end': `"${'\\\\'.repeat(32_000)}`,

@@ -488,10 +488,12 @@ t.test(
     import { openAudit } from ${JSON.stringify(resolve('lib/audit/log.ts'))};
     import { systemClock } from ${JSON.stringify(resolve('lib/base/clock.ts'))};
     const log = await openAudit({ sinks: [{ stdout: true }], clock: systemClock, timeout: 5000 });
-    const record = (reason) => ({ time: 't', kind: 'refused', exchange: 'e', entry: 'forward', code: 'malformed', reason });
+    const record = (reason) =>
+      ({ time: 't', kind: 'refused', exchange: 'e', entry: 'forward', code: 'malformed', reason });
     await log.write(record('1'));
     await new Promise((done) => process.stdin.once('end', done).resume());
-    await log.write(record('2')).then(() => process.stderr.write('taken'), (f) => process.stderr.write(f.code + ' ' + f.message));
+    await log.write(record('2')).then(() => process.stderr.write('taken'),
+      (f) => process.stderr.write(f.code + ' ' + f.message));
     await log[Symbol.asyncDispose]();`;
     const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
       stdio: ['pipe', 'pipe', 'pipe'],

@@ -91,7 +91,8 @@ t.test('a look-up that hangs does not keep the process from ending', async (t) =
     const { systemResolver } = await import('${join(import.meta.dirname, '../../cmd/system-resolver.ts')}');
     const { systemClock } = await import('${join(import.meta.dirname, '../../lib/base/clock.ts')}');
     const resolver = systemResolver(systemClock, ['sleep', '1000']);
-    resolver.resolve('a', { absolute: false, signal: new AbortController().signal, of: 'a' }).catch((e) => console.log(e.message));
+    resolver.resolve('a', { absolute: false, signal: new AbortController().signal, of: 'a' })
+      .catch((e) => console.log(e.message));
     setTimeout(() => resolver.close(), 100);
   `;
   const child = spawn(process.execPath, ['--input-type=module', '-e', program], {

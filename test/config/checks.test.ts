@@ -144,7 +144,7 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
   [
     'peers-share-a-trust-domain',
     "  tls: { mode: mtls, peers: ['spiffe://example.org/a', 'spiffe://other.org/b'] }",
-    /spec\.tls\.peers\[1\]: the peers are of two trust domains, example\.org and other\.org; write one destination for each/,
+    /spec\.tls\.peers\[1\]: the peers are of two trust domains, example\.org and other\.org; write one destination/,
     "  tls: { mode: mtls, peers: ['spiffe://example.org/a', 'spiffe://example.org/b/**'] }",
   ],
   [

@@ -45,7 +45,7 @@ const CASES: readonly (readonly [
       destination("  hosts: [z.internal, '*.a.example']", 'two'),
     ],
     [
-      /spec\.hosts\[1\]: \*\.a\.example on port 80 is also of destination one \(.*c\.yaml:7:1\); leave it to one of them/,
+      /spec\.hosts\[1\]: \*\.a\.example on port 80 is also of destination one \(.*c\.yaml:7:1\); leave it/,
     ],
     [
       SIDECAR,

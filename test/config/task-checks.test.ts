@@ -81,7 +81,7 @@ const CASES: readonly (readonly [
       ),
     ],
     [
-      /stepUp\[0\]: action admin is a connection at destination crm: nobody can be shown .*; write bound: false and unc/,
+      /stepUp\[0\]: action admin is a connection at destination crm: nobody can be shown .*; write bound: false/,
       /stepUp\[1\]: action write is a WebSocket by rule ws of destination b: /,
       /stepUp\[2\]: action execute is streaming gRPC calls by rule all of destination c: /,
     ],

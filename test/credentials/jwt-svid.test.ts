@@ -129,7 +129,7 @@ t.test('a token about to expire is not sent', async (t) => {
   t.equal(b.asked.length, 2);
 });
 
-t.test('tokens are forgotten with the identity they speak for (C3)', async (t) => {
+t.test('tokens are forgotten with the identity they speak for', async (t) => {
   const { tokens, states, asked } = bench();
   await tokens.obtain('crm', agent, by(NEVER));
   states.set({ kind: 'current', identity: agent, problem: undefined });

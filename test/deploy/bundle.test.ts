@@ -178,9 +178,8 @@ try {
     const compile = (file: string): ReturnType<typeof startIn> =>
       startIn(elsewhere, [
         join(ROOT, 'node_modules/typescript/lib/tsc.js'),
-        ...`--noEmit --strict --module nodenext --target esnext --typeRoots ${ROOT}/node_modules/@types --types node`.split(
-          ' ',
-        ),
+        ...`--noEmit --strict --module nodenext --target esnext --types node --typeRoots
+          ${ROOT}/node_modules/@types`.split(/\s+/),
         file,
       ]);
     const checked = await compile('good.mts').ended;

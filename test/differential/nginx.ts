@@ -50,7 +50,10 @@ http {
   map $http_host $meant_host { "" $host; default $http_host; }
   server {
     listen unix:${folder}/front.sock;
-    location / { proxy_pass http://reader; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $meant_host; }
+    location / {
+      proxy_pass http://reader; proxy_http_version 1.1;
+      proxy_set_header Connection ""; proxy_set_header Host $meant_host;
+    }
   }
 }
 `;

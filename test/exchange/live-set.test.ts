@@ -278,7 +278,7 @@ t.test('our SVID expires: what is open is cut when that is looked at', async (t)
 });
 
 t.test(
-  "the bundle of the peer's trust domain: gone, or without the anchor it led to, cuts; with another beside it does not (C13)",
+  "the bundle of the peer's trust domain, gone or without its anchor, cuts; with another beside it does not",
   async (t) => {
     const authority = await testAuthority();
     const foreign = await testAuthority({ trustDomain: 'foreign.org' });
@@ -362,7 +362,7 @@ for (const { name, make } of KEY_TYPES.filter(({ proves }) => proves)) {
 }
 
 t.test(
-  'a change between decision and connection is found before a byte is sent (C9)',
+  'a change between decision and connection is found before a byte is sent',
   async (t) => {
     await using upstream = await rawUpstream();
     const at = { host: '127.0.0.1', port: upstream.port };
@@ -394,7 +394,7 @@ t.test(
 );
 
 t.test(
-  'a peer that a change took out between decision and connection gets nothing (C9)',
+  'a peer that a change took out between decision and connection gets nothing',
   async (t) => {
     const authority = await testAuthority();
     await using upstream = await mtlsUpstream({ authority });

@@ -289,7 +289,7 @@ const CUTS: Readonly<Record<string, readonly [code: number, (b: Bench, at: RawUp
 
 for (const [way, [code, end]] of Object.entries(CUTS)) {
   t.test(
-    `a WebSocket that is cut by ${way} is told so by a Close, also in the middle of a frame`,
+    `a WebSocket that is cut by ${way} is told so by a Close, in mid-frame too`,
     async (t) => {
       for (const says of [[], [TEXT], [TEXT, PART]]) {
         await using upstream = await chatServer(says);

@@ -177,7 +177,7 @@ const ROWS: readonly Row[] = [
 ];
 
 t.test(
-  'what is malformed, ambiguous or not allowed is named and reaches nobody; what was not understood closes the connection',
+  'what is malformed, ambiguous or not allowed is named and reaches nobody; what is not understood ends it',
   async (t) => {
     await using upstream = await rawUpstream();
     const at = { host: '127.0.0.1', port: upstream.port };

@@ -330,7 +330,7 @@ t.test('tasks together have no more sockets than descriptors can be spared for',
   t.same(Object.keys(await r.b.proxy.taskSockets(one, where)), ['crm'], 'and there is room again');
 });
 
-t.test('each task has tokens of its own, which are forgotten with it (C3)', async (t) => {
+t.test('each task has tokens of its own, which are forgotten with it', async (t) => {
   const authority = await testAuthority();
   await using upstream = await mtlsUpstream({
     authority,

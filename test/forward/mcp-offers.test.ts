@@ -155,7 +155,8 @@ t.test(
   'an answer is taken with half of a surrogate pair, members that nobody knows, and an empty error',
   async (t) => {
     const body = (id: unknown, text: string): string =>
-      `{"jsonrpc":"2.0","id":${String(id)},"error":null,"serverTime":1,"result":{"content":[{"type":"text","text":"${text}"}]}}`;
+      `{"jsonrpc":"2.0","id":${String(id)},"error":null,"serverTime":1,` +
+      `"result":{"content":[{"type":"text","text":"${text}"}]}}`;
     await using p = await play(({ body: asked }, response) =>
       response
         .writeHead(200, { 'content-type': 'application/json' })

@@ -32,7 +32,7 @@ async function names(
 }
 
 t.test(
-  'lists show what is allowed and nothing else, in JSON and in a stream (C-25, M8)',
+  'lists show what is allowed and nothing else, in JSON and in a stream (M8)',
   async (t) => {
     const answers: Readonly<Record<string, unknown>> = {
       'tools/list': { tools: TOOLS, nextCursor: 'c', cacheScope: 'public', ttlMs: 1 },
@@ -174,7 +174,7 @@ t.test('a definition that the policy pins must be that one, and must have been s
   );
 });
 
-t.test('annotations raise the action and never lower it (C-26)', async (t) => {
+t.test('annotations raise the action and never lower it', async (t) => {
   const tools = [
     { name: 'a', annotations: { destructiveHint: true } },
     { name: 'b', annotations: { openWorldHint: true, readOnlyHint: true } },
@@ -302,7 +302,7 @@ function withSessions(more: Script): Script {
   };
 }
 
-t.test('a session is of who opened it; from elsewhere it is 404 (M13, C-24)', async (t) => {
+t.test('a session is of who opened it; from elsewhere it is 404 (M13)', async (t) => {
   await using p = await play(withSessions(result({ content: [] })), { listen: true });
   const { b, server } = p;
   const fields = await session(p);
@@ -398,7 +398,7 @@ t.test('a session of one identity is not that of another', async (t) => {
 });
 
 t.test(
-  'requests by the server reach the agent only where they are allowed, and so do its answers (M10, C-27)',
+  'requests by the server reach the agent only where they are allowed, and so do its answers (M10)',
   async (t) => {
     const sampling = {
       jsonrpc: '2.0',
@@ -465,7 +465,7 @@ t.test(
 );
 
 t.test(
-  '2026-07-28: what a result asks for is held to the same list, and result types are known (C-08, C-27)',
+  '2026-07-28: what a result asks for is held to the same list, and result types are known',
   async (t) => {
     const asks = (method: string, params: unknown = {}): unknown => ({
       resultType: 'input_required',
@@ -611,7 +611,7 @@ t.test('a stream is cut when policy no longer allows it (C6)', async (t) => {
 });
 
 t.test(
-  'Mcp-Param fields say what the body says, and are written anew from the definition (C-05)',
+  'Mcp-Param fields say what the body says, and are written anew from the definition',
   async (t) => {
     const definition = {
       name: 'get_ticket',

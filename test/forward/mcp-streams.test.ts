@@ -136,7 +136,7 @@ t.test('an agent that does not read keeps the server from sending', async (t) =>
 });
 
 t.test(
-  'an agent that goes away cancels what it asked for, though the stream is silent (C-13)',
+  'an agent that goes away cancels what it asked for, though the stream is silent',
   async (t) => {
     for (const answers of [true, false]) {
       let gone = false;

@@ -30,7 +30,7 @@ const TOOLS = [
 ];
 
 t.test(
-  'a task is shown and may call what it was granted; its sessions are its own (C-24, C-25, M13)',
+  'a task is shown and may call what it was granted; its sessions are its own (M13)',
   async (t) => {
     let sessions = 0;
     await using server = await mcpServer(({ body }, response) => {

@@ -11,7 +11,7 @@ import { call, message, mcpRule, NEWEST, newest, play, post, result } from '../s
 const ok = result({ content: [{ type: 'text', text: 'done' }] });
 
 t.test(
-  'an allowed tool call arrives as it was judged, an other one is told in JSON-RPC and never arrives (C-22, C-29)',
+  'an allowed tool call arrives as it was judged, an other one is told in JSON-RPC and never arrives',
   async (t) => {
     await using p = await play(ok, {
       lists: result({ tools: [{ name: 'get_ticket', inputSchema: {} }] }),
@@ -19,7 +19,8 @@ t.test(
     const { b, server } = p;
     const told = await post(
       b,
-      '{ "params" : {"arguments":{"big":9007199254740993,"x":1.0,"s":"\\u00e9"},"name":"get_ticket"},\n"method":"tools/call","id":7,"jsonrpc":"2.0"}',
+      '{ "params" : {"arguments":{"big":9007199254740993,"x":1.0,"s":"\\u00e9"},' +
+        '"name":"get_ticket"},\n"method":"tools/call","id":7,"jsonrpc":"2.0"}',
     );
     t.equal(told.status, 200, told.text);
     t.same(told.body, {
@@ -29,7 +30,8 @@ t.test(
     });
     t.equal(
       server.asked[0]?.text,
-      `{"jsonrpc":"2.0","id":${String(server.asked[0]?.body?.id)},"method":"tools/call","params":{"arguments":{"big":9007199254740993,"x":1.0,"s":"é"},"name":"get_ticket"}}`,
+      `{"jsonrpc":"2.0","id":${String(server.asked[0]?.body?.id)},"method":"tools/call",` +
+        '"params":{"arguments":{"big":9007199254740993,"x":1.0,"s":"é"},"name":"get_ticket"}}',
       'numbers keep their digits',
     );
     t.equal(
@@ -317,7 +319,7 @@ t.test(
 );
 
 t.test(
-  '2026-07-28: fields and body say the same or nothing is sent (M7, C-03, C-04, C-05)',
+  '2026-07-28: fields and body say the same or nothing is sent (M7)',
   async (t) => {
     await using p = await play(ok, {
       rules: [mcpRule('read', 'allow', { tools: ['get_ticket'], resources: ['ticket://**'] })],
@@ -488,7 +490,7 @@ t.test(
   },
 );
 
-t.test('a server that is gone, and a log that cannot be written (M15)', async (t) => {
+t.test('a server that is gone, and a log that cannot be written', async (t) => {
   await using p = await play(ok);
   await p.server[Symbol.asyncDispose]();
   const gone = await post(p.b, call('get_ticket'));
@@ -537,7 +539,7 @@ t.test('a body in chunks, and one that is announced by Expect', async (t) => {
 });
 
 t.test(
-  'a local listener serves messages too, and turns pages of other origins away (M14)',
+  'a local listener serves messages too, and turns pages of other origins away',
   async (t) => {
     await using p = await play(ok, { listen: true });
     const { b, server } = p;

@@ -522,7 +522,7 @@ t.test('idle tunnels take no place of the destination and end when the proxy dra
 });
 
 t.test(
-  'an SVID is shown to the upstream in mode web-mtls and mtls, and a bearer token goes nowhere else (C1)',
+  'an SVID is shown to the upstream in mode web-mtls and mtls, and a bearer token goes nowhere else',
   async (t) => {
     const authority = await testAuthority();
     const identity = authority.identity(await authority.svid('/agent'));

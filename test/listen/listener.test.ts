@@ -44,7 +44,7 @@ t.test(
 );
 
 t.test(
-  'a local listener turns away other hosts, other origins and tunnels (M14, A4)',
+  'a local listener turns away other hosts, other origins and tunnels (A4)',
   async (t) => {
     await using upstream = await rawUpstream();
     const other = site({

@@ -24,7 +24,7 @@ function object(value: unknown): JsonObject {
 }
 
 t.test(
-  'field values: plain where they can be, else in the envelope, and back (C-05)',
+  'field values: plain where they can be, else in the envelope, and back',
   async (t) => {
     t.equal(encodeValue('us-west1'), 'us-west1');
     t.equal(encodeValue('Hello, 世界'), '=?base64?SGVsbG8sIOS4lueVjA==?=');
@@ -54,7 +54,7 @@ t.test(
   },
 );
 
-t.test('numbers in fields compare as numbers, texts as texts (C-05)', async (t) => {
+t.test('numbers in fields compare as numbers, texts as texts', async (t) => {
   t.ok(sameValue('42.0', '42'));
   t.notOk(sameValue('42.5', '42'));
   t.notOk(sameValue('0x2a', '42'));
@@ -211,7 +211,7 @@ t.test('sessions: bound to all of their owner; the oldest makes room (M13)', asy
   t.throws(() => table.find('1', owner));
 });
 
-t.test('users are sent to named hosts alone (C-27)', async (t) => {
+t.test('users are sent to named hosts alone', async (t) => {
   const policy = { ...SETTINGS, elicitationHosts: [parseHostPattern('login.example.com')] };
   const of = (params: unknown): string | undefined => elicitationProblem(object(params), policy);
   t.equal(of({ message: 'm' }), undefined);

@@ -1,5 +1,5 @@
 /**
- * What an approval is bound to (B-55, B-56): a call with any other parameter has another digest,
+ * What an approval is bound to: a call with any other parameter has another digest,
  * and what is not read has none.
  */
 import t from 'tap';

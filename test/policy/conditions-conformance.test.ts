@@ -35,7 +35,7 @@ const NO_NUMBER = /^(not_)?(eq|ne)(_int)?_double_nan$|^(int_range|double_big_pre
  * and one int more.
  */
 const WIDER =
-  /^(int64_min_negate(_div)?|add_duration_(under|over)|sub_time_duration_(under|over)|(from_string|add|sub)_(under|over))$/;
+  /^(int64_min_negate(_div)?|(add_duration|sub_time_duration|from_string|add|sub)_(under|over))$/;
 
 /** An expression that must be true, or that must have no answer. */
 function asCondition({

@@ -18,7 +18,7 @@ function verdict(of: Policy, facts: Facts): string {
   return [effect, code, name ?? '-'].join(' ');
 }
 
-t.test('nothing listed is nothing allowed (C11)', async (t) => {
+t.test('nothing listed is nothing allowed', async (t) => {
   const decision = decide(policy(), request());
   t.match(decision, {
     effect: 'deny',

@@ -18,7 +18,8 @@ function sentencesOf(file: string): readonly RegExp[] {
   return literals.map(([, single, double, template]) => {
     const words = (template ?? single ?? double ?? '').split(/\$\{[^}]*\}/);
     return new RegExp(
-      `^${words.join('').trim() === '' ? '(?!)' : ''}${words.map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('.*')}$`,
+      `^${words.join('').trim() === '' ? '(?!)' : ''}` +
+        `${words.map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('.*')}$`,
     );
   });
 }

@@ -88,7 +88,10 @@ export async function statusAt(path: string, request: string): Promise<number> {
 
 /** Lines of the Sidecar's spec, for agents below `root`; `more` stands in each of them. */
 export function agentsSpec(root: string, names: readonly string[] = ['a', 'b'], more = ''): string {
-  return `  agents:\n${names.map((name) => `    - { name: ${name}, folder: '${join(root, name)}'${more} }\n`).join('')}`;
+  const agents = names.map(
+    (name) => `    - { name: ${name}, folder: '${join(root, name)}'${more} }\n`,
+  );
+  return `  agents:\n${agents.join('')}`;
 }
 
 export function taskedCrm(api: string): string {

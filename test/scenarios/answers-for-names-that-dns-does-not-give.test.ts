@@ -66,7 +66,7 @@ async function get(s: Apart, name: string): Promise<string> {
 }
 
 t.test(
-  'a name that DNS does not give is 502, one that it is silent about ends in time, addresses that must not be dialled are 403 (S2-S7)',
+  'a name that DNS does not give is 502, silence ends in time, addresses not to be dialled are 403 (S2-S7)',
   { skip: noNamespace || (await noPort()) },
   async (t) => {
     await using dns = await dnsServer(SERVER, (name) =>

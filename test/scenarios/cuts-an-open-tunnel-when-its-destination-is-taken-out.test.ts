@@ -3,7 +3,7 @@ import { until } from '../support/until.ts';
 import { stack } from './stack.ts';
 
 t.test(
-  'cuts an open tunnel when its destination is taken out of the documents, and only that (C9)',
+  'cuts an open tunnel when its destination is taken out of the documents, and only that',
   async (t) => {
     await using s = await stack();
     const line = await s.tunnel();

@@ -17,7 +17,7 @@ spec: { purposes: [support], destinations: [crm], actions: [read], dataClasses: 
 const BODY = { purpose: 'support', owner: 'alice', targets: ['crm'], actions: ['read'] };
 
 t.test(
-  'ends every task when it stops, killed or told to, and knows none of them after: their credentials are 407, never no task',
+  'ends every task when it stops, killed or told to, and knows none after: their credentials are 407, never no task',
   { skip: noProc },
   async (t) => {
     const socket = join(shortFolder(t), 'agent', 'a.sock');

@@ -3,7 +3,7 @@ import { until } from '../support/until.ts';
 import { stack } from './stack.ts';
 
 t.test(
-  'keeps the last good policy when a reload is bad, says so, and takes the next good one (C10)',
+  'keeps the last good policy when a reload is bad, says so, and takes the next good one',
   async (t) => {
     await using s = await stack();
     t.equal(await s.get('/v1/customers'), 200);

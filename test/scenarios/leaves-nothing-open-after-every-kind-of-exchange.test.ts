@@ -40,7 +40,7 @@ async function gone(s: Apart, text: string): Promise<void> {
 }
 
 t.test(
-  'leaves nothing open after every kind of exchange: descriptors go back to where they were, each exchange has its two records (invariant 6)',
+  'leaves nothing open after every kind of exchange: descriptors are as before, each has its two records (invariant 6)',
   { skip: noProc },
   async (t) => {
     await using s = await apart();

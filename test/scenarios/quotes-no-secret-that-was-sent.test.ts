@@ -28,7 +28,11 @@ spec:
   tls: { mode: plaintext }
   mcp: { path: /mcp }
   rules:
-    - { name: docs, effect: allow, action: read, mcp: { resources: ['doc://open/**'], tools: [get] }, when: 'args.size() < 2' }
+    - name: docs
+      effect: allow
+      action: read
+      mcp: { resources: ['doc://open/**'], tools: [get] }
+      when: 'args.size() < 2'
 ---
 apiVersion: chaperone.dev/v1alpha1
 kind: TaskPolicy

@@ -7,7 +7,7 @@ const MOST = 160;
 const noPrlimit = spawnSync('prlimit', ['--version']).status !== 0 && 'needs the prlimit command';
 
 t.test(
-  'with few descriptors connections are cut before they run out, health answers all the time, and it serves again once there are some (R2)',
+  'with few descriptors connections are cut before they run out, health answers, and it serves again after (R2)',
   { skip: noProc || noPrlimit },
   async (t) => {
     await using s = await apart({ under: ['prlimit', `--nofile=${MOST}:${MOST}`] });

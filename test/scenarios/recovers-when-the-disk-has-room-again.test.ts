@@ -5,7 +5,7 @@ import { until } from '../support/until.ts';
 import { stack } from './stack.ts';
 
 t.test(
-  'refuses while the disk of the audit log is full, recovers by itself when there is room, and every line of the log parses (R5)',
+  'refuses while the disk of the audit log is full, recovers by itself, and every line of the log parses (R5)',
   { skip: !existsSync('/dev/full') && 'this system has no /dev/full' },
   async (t) => {
     await using s = await stack();

@@ -100,7 +100,7 @@ for (const { title, begin, end } of TROUBLES) {
 }
 
 t.test(
-  'serves on with the SVID it has when the Workload API says INVALID_ARGUMENT, is not ready, and does not ask again (C-40)',
+  'serves on with its SVID when the Workload API says INVALID_ARGUMENT, is not ready, and does not ask again (C-40)',
   async (t) => {
     await using s = await stack();
     t.equal(await s.get('/v1/customers'), 200);

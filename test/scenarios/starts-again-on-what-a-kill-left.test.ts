@@ -5,7 +5,7 @@ import { until } from '../support/until.ts';
 import { apart, noProc } from './apart.ts';
 
 t.test(
-  'killed in the middle of its work it starts again on what it left: sockets, and a log of which every line parses (invariant 6)',
+  'killed at its work it starts again on what it left: sockets, and a log of which every line parses (invariant 6)',
   { skip: noProc },
   async (t) => {
     await using s = await apart();

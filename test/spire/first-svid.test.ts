@@ -50,7 +50,7 @@ t.test(
 );
 
 t.test(
-  'of several SVIDs the one that was selected is used; when its entry is deleted it is withdrawn, and nothing takes its place (C-25, C-27, S-17)',
+  'the SVID that was selected is used; when its entry is deleted nothing takes its place (C-25, C-27, S-17)',
   async (t) => {
     await using spire = await startSpire({ trustDomain: 'one.test' });
     const oldest = await spire.createEntry({ spiffeId: '/oldest', hint: 'a' });

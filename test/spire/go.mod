@@ -8,7 +8,8 @@ tool (
 	github.com/spiffe/spire/cmd/spire-server
 )
 
-// What is pinned by hand. The two aws modules replace versions that SPIRE names and the checksum database does not have.
+// What is pinned by hand. The two aws modules replace versions that SPIRE names and the checksum
+// database does not have.
 require (
 	github.com/aws/aws-sdk-go-v2/service/acmpca v1.56.11 // indirect
 	github.com/aws/aws-sdk-go-v2/service/rolesanywhere v1.33.2 // indirect

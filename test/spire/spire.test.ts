@@ -103,7 +103,8 @@ async function workloadIds(program: string, spire: Spire): Promise<readonly stri
   const script = `
     const { connect } = require('node:http2'), { createConnection } = require('node:net');
     const session = connect('http://localhost', { createConnection: () => createConnection(process.argv[1]) });
-    const headers = { ':method': 'POST', ':path': '/SpiffeWorkloadAPI/FetchX509SVID', 'content-type': 'application/grpc', te: 'trailers', 'workload.spiffe.io': 'true' };
+    const headers = { ':method': 'POST', ':path': '/SpiffeWorkloadAPI/FetchX509SVID',
+      'content-type': 'application/grpc', te: 'trailers', 'workload.spiffe.io': 'true' };
     const stream = session.request(headers);
     const end = (ids) => { console.log(JSON.stringify([...new Set(ids)])); session.destroy(); };
     stream.on('response', (head) => head['grpc-status'] !== undefined && end([]));

@@ -177,7 +177,7 @@ t.test(
     t.equal(
       write(d, task, { digest: DIGEST.replace('A', 'B') }),
       'step-up',
-      'parameters changed after the permit (B-56)',
+      'parameters changed after the permit',
     );
     t.equal(write(d, task, { digest: DIGEST, by: 'delete' }), 'step-up');
     t.equal(write(d, task, { name: 'wiki', digest: DIGEST }), 'step-up');

@@ -10,7 +10,7 @@ const POLICY = policyWith(rule());
 const CEILING = ceilingOf(rule());
 
 t.test(
-  'a grant is the intent cut to the ceiling, and what is refused is named with its reason (C8)',
+  'a grant is the intent cut to the ceiling, and what is refused is named with its reason',
   async (t) => {
     const asked = intent({
       targets: ['crm', 'wiki.internal', 'vault', 'nowhere'],

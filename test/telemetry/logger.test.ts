@@ -65,7 +65,7 @@ t.test(
       t.notMatch(painted.slice(0, -1), HARMFUL);
       t.match(
         painted,
-        /^\d\d:\d\d:\d\d error proxy: a\\u001b\[31mred\\r\\nb\\u009b31m\\u2028\\u202e"quoted" \\\\ é host=".*" port=80\n$/,
+        /^\d\d:\d\d:\d\d error proxy: a\\u001b\[31mred\\r\\nb\\u009b31m\\u2028\\u202e"quoted" \\\\ é host=".*" port=80/,
       );
     }
   },

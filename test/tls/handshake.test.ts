@@ -307,7 +307,8 @@ t.test(
     const { identity } = await domain();
     const empty = { ...identity, bundles: new Map([['example.org', { trustDomain: 'example.org', anchors: [] }]]) };
     for (const [mode, who] of [['web', identity], ['mtls', identity], ['mtls', empty]]) {
-      const { connection, fault } = await attempt({ host: '127.0.0.1', port: ${upstream.port} }, { identity: who, tls: policy({ mode }) });
+      const to = { host: '127.0.0.1', port: ${upstream.port} };
+      const { connection, fault } = await attempt(to, { identity: who, tls: policy({ mode }) });
       console.log(connection === undefined ? fault.code : 'connected');
       connection?.socket.destroy();
     }`;

@@ -37,7 +37,7 @@ t.test(
 );
 
 t.test(
-  'expired, no CA, too long, outside of name constraints, another anchor, incomplete: each has its reason (X-08, X-20, X-22)',
+  'expired, no CA, too long, not permitted, another anchor, incomplete: each has its reason (X-08, X-20, X-22)',
   async (t) => {
     const root = await testAuthority();
     const chainOf = async (issuer: TestIssuer, options = {}) =>

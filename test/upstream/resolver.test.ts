@@ -194,7 +194,9 @@ t.test('nothing that is being resolved keeps a process from ending', async (t) =
     const { dnsResolver } = await import('${join(import.meta.dirname, '../../lib/upstream/resolver.ts')}');
     const { systemClock } = await import('${join(import.meta.dirname, '../../lib/base/clock.ts')}');
     const resolver = dnsResolver({ clock: systemClock, resolvConf: '/nowhere', port: ${dns.port} });
-    resolver.resolve('slow.test', { absolute: true, of: 'web', signal: new AbortController().signal }).catch((e) => console.log(e.code));
+    const { signal } = new AbortController();
+    resolver.resolve('slow.test', { absolute: true, of: 'web', signal })
+      .catch((e) => console.log(e.code));
     setTimeout(() => resolver.close(), 200);
   `;
   const child = spawn(process.execPath, ['--input-type=module', '-e', program], {

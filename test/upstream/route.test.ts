@@ -7,7 +7,7 @@ const facts = (host: string, port = 80) =>
   ({ entry: 'forward', host, port, listener: undefined, http: undefined, time: 0 }) as const;
 
 t.test(
-  'equal settings have equal keys whatever the generation; any setting the connection depends on changes it (invariant 8)',
+  'equal settings have equal keys whatever the generation; any setting of the connection changes it (invariant 8)',
   async (t) => {
     const table = routes();
     const key = (...given: Parameters<typeof site>): string =>

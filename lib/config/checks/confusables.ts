@@ -35,7 +35,10 @@ function finding(one: Named, other: Named, what: string): LintFinding {
     code: 'confusable-name',
     at: other.of.at,
     about: `destination ${other.of.name}`,
-    message: `its ${what} ${shown(other.text)} is easily taken for ${shown(one.text)}, ${one.of.name === one.text ? 'another destination' : `a host of destination ${one.of.name}`} (${one.of.at})`,
+    message:
+      `its ${what} ${shown(other.text)} is easily taken for ${shown(one.text)}, ` +
+      (one.of.name === one.text ? 'another destination' : `a host of destination ${one.of.name}`) +
+      ` (${one.of.at})`,
     fix: 'make sure that both are meant',
   };
 }

@@ -27,7 +27,9 @@ export const TASK_CHECKS: readonly SetCheck[] = Object.freeze([
           message:
             'a task is required here, and ' +
             `${door ? 'there is no TaskPolicy that would grant one' : 'nobody can open one'}`,
-          fix: `${door ? 'add a TaskPolicy document' : 'write agentApi in the Sidecar document'}, or task: optional here or in its spec.defaults`,
+          fix:
+            (door ? 'add a TaskPolicy document' : 'write agentApi in the Sidecar document') +
+            ', or task: optional here or in its spec.defaults',
         }));
     },
   },

@@ -83,8 +83,14 @@ export function digested(params: JsonObject): JsonObject {
  * Fields that differ each time, or say what the client is and what it can read. All others are
  * bound: which account, which version, which precondition is in a field as often as in a body.
  */
-const FIELD_EACH_TIME =
-  /^(?:accept|accept-encoding|accept-language|user-agent|date|content-length|traceparent|tracestate|baggage|b3|x-b3-.*|x-request-id|x-correlation-id|x-amzn-trace-id|sentry-trace|idempotency-key|x-stainless-.*|priority|expect|te|max-forwards|grpc-timeout|grpc-accept-encoding|grpc-previous-rpc-attempts|grpc-trace-bin|grpc-tags-bin)$/;
+const FIELD_EACH_TIME = new RegExp(
+  `^(?:${[
+    'accept|accept-encoding|accept-language|user-agent|date|content-length|traceparent|tracestate',
+    'baggage|b3|x-b3-.*|x-request-id|x-correlation-id|x-amzn-trace-id|sentry-trace',
+    'idempotency-key|x-stainless-.*|priority|expect|te|max-forwards|grpc-timeout',
+    'grpc-accept-encoding|grpc-previous-rpc-attempts|grpc-trace-bin|grpc-tags-bin',
+  ].join('|')})$`,
+);
 
 /** Name and value of the fields that are bound, in the order of their names. */
 export function boundFields(fields: Fields): readonly string[] {

@@ -76,8 +76,10 @@ const CLAIM_FAMILIES: readonly Family[] = Object.freeze([
     `^x-${VOUCHED}-${WHO}(?:-|$)|^x-${any('sub actor')}$|^x-client-identity$`,
     `^${any('eppn affiliation persistent-id smuser')}$`,
     `^x-authorization$`,
-    `^(?:x-)?${any('jwt-payload jwt-assertion jwt-claims? id-token anonymous-consumer sudo act-as run-as on-behalf-of')}$`,
-    `^x-${any('goog-authenticated goog-iap amzn-oidc amzn-mtls amzn-tls amzn-cognito ms-client-principal ms-token vercel-oidc')}(?:-|$)`,
+    `^(?:x-)?${any(`jwt-payload jwt-assertion jwt-claims? id-token anonymous-consumer sudo act-as
+      run-as on-behalf-of`)}$`,
+    `^x-${any(`goog-authenticated goog-iap amzn-oidc amzn-mtls amzn-tls amzn-cognito
+      ms-client-principal ms-token vercel-oidc`)}(?:-|$)`,
     // The plug-in of WebSphere says by these who was authenticated where.
     `^-ws${any('ra rh ru at sc is cc pr sn sp si cs')}$`,
   ),

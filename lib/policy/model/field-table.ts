@@ -27,14 +27,14 @@ const REWRITTEN = words(
   sec-websocket-key sec-websocket-extensions sec-websocket-accept`,
 );
 const OVERRIDES = words(
-  `x-http-method x-http-method-override x-method-override x-original-method x-original-url x-original-uri
-  x-original-path x-rewrite-url x-rewrite-uri x-override-url x-http-path-override x-envoy-original-path
-  x-envoy-original-method x-envoy-original-url`,
+  `x-http-method x-http-method-override x-method-override x-original-method x-original-url
+  x-original-uri x-original-path x-rewrite-url x-rewrite-uri x-override-url x-http-path-override
+  x-envoy-original-path x-envoy-original-method x-envoy-original-url`,
 );
 const SINGLE = words(
-  `authorization content-type content-location content-range content-disposition date etag expires from
-  if-modified-since if-unmodified-since if-range last-modified location max-forwards origin range referer
-  user-agent sec-websocket-version idempotency-key x-api-key`,
+  `authorization content-type content-location content-range content-disposition date etag expires
+  from if-modified-since if-unmodified-since if-range last-modified location max-forwards origin
+  range referer user-agent sec-websocket-version idempotency-key x-api-key`,
 );
 
 const TABLE: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>([

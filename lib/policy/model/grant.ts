@@ -1,4 +1,4 @@
-/** What a task is allowed, as values: the ceiling of a TaskPolicy, the grant of a task, and an approval. */
+/** Rights of a task, as values: the ceiling of a TaskPolicy, the grant of a task, an approval. */
 import type { Condition } from './condition.ts';
 import type { HostTargets } from './targets.ts';
 

@@ -90,8 +90,11 @@ export function callView(facts: Facts): CallView {
 /** Of MCP parameters, what is shown by itself. */
 const APART: ReadonlySet<string> = new Set(['name', 'uri', 'arguments', '_meta']);
 
-const SECRET =
-  /pass(?:word|wd|phrase|code)|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|authorization|credential|cookie|session|signature|jwt|bearer|^(?:pin|otp|cvv|cvc|sig|key|auth)$/i;
+const SECRET = new RegExp(
+  'pass(?:word|wd|phrase|code)|secret|token|(?:api|access|private)[-_]?key|authorization|' +
+    'credential|cookie|session|signature|jwt|bearer|^(?:pin|otp|cvv|cvc|sig|key|auth)$',
+  'i',
+);
 
 const ASSIGNED =
   /([\w-]{1,64})(["']?\s{0,8}[:=]\s{0,8})("[^"\n]*"|(?:bearer |basic )?[^\s,;&"'}]+)/gi;

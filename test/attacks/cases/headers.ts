@@ -36,16 +36,28 @@ const FORBIDDING: World = {
   },
 };
 
-const CLAIMS =
-  'X-Forwarded-Client-Cert X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Anything Forwarded X-Real-IP True-Client-IP X-Client-IP X-SPIFFE-ID X-Spiffe-Trust-Domain X-Task-Id X-Client-Cert-Chain Client-Cert Client-Cert-Chain X-SSL-Client-Verify SSL-Client-Cert Chaperone-Decision Chaperone-Task X-Chaperone-Bypass X-Client-Cert X-Spiffe X-Task X-SSL Remote-User X-Remote-User X-Auth-Request-User X-Goog-Authenticated-User-Email X-Amzn-Oidc-Identity X-Ms-Client-Principal-Name X-Authorization CF-Connecting-IP Fastly-Client-IP X-Azure-ClientIP X-Originating-IP X-Remote-Addr X-Host X-Original-Host X-Envoy-External-Address X-ARR-ClientCert X-ProxyUser-IP WL-Proxy-Client-IP Proxy-Client-IP Remote-Groups Tailscale-User-Login Impersonate-User X-Consumer-Username X-Pomerium-Jwt-Assertion Cf-Access-Jwt-Assertion Fly-Client-IP X-Vercel-Forwarded-For X-Userinfo HTTP-X-Forwarded-For'.split(
-    ' ',
-  );
+const CLAIMS = `X-Forwarded-Client-Cert X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto
+    X-Forwarded-Anything Forwarded X-Real-IP True-Client-IP X-Client-IP X-SPIFFE-ID
+    X-Spiffe-Trust-Domain X-Task-Id X-Client-Cert-Chain Client-Cert Client-Cert-Chain
+    X-SSL-Client-Verify SSL-Client-Cert Chaperone-Decision Chaperone-Task X-Chaperone-Bypass
+    X-Client-Cert X-Spiffe X-Task X-SSL Remote-User X-Remote-User X-Auth-Request-User
+    X-Goog-Authenticated-User-Email X-Amzn-Oidc-Identity X-Ms-Client-Principal-Name
+    X-Authorization CF-Connecting-IP Fastly-Client-IP X-Azure-ClientIP X-Originating-IP
+    X-Remote-Addr X-Host X-Original-Host X-Envoy-External-Address X-ARR-ClientCert
+    X-ProxyUser-IP WL-Proxy-Client-IP Proxy-Client-IP Remote-Groups Tailscale-User-Login
+    Impersonate-User X-Consumer-Username X-Pomerium-Jwt-Assertion Cf-Access-Jwt-Assertion
+    Fly-Client-IP X-Vercel-Forwarded-For X-Userinfo HTTP-X-Forwarded-For`.split(/\s+/);
 
 /** The same families in names of their own. */
 const MORE_CLAIMS =
-  'X-User X-User-Id X-Email X-Groups X-Sso-User Teleport-Jwt-Assertion X-Webauth-User X-Authentik-Groups X-Credential-Identifier X-Envoy-Peer-Metadata L5d-Client-Id X-Amzn-Mtls-Clientcert-Subject X-Client-DN SSL-Client-S-DN X-Peer-Certificate X-Source-Ip True-Client-Address CloudFront-Viewer-Address X-Nf-Client-Connection-Ip X-Forwarded-Tls-Client-Cert Disguised-Host X-Scheme X-AppEngine-User-Email X-Azure-FDID X-Original-Forwarded-For X-Trusted-User X-Client-Spiffe-Id X-Peer-Identity CT-Remote-User X-Rh-Identity X-Certificate X-Middleware-Subrequest X-Sendfile-Type X-Accel-Mapping X-Target-Host X-Forward-For Dapr-App-Id Ms-AspNetCore-Token'.split(
-    ' ',
-  );
+  `X-User X-User-Id X-Email X-Groups X-Sso-User Teleport-Jwt-Assertion X-Webauth-User
+    X-Authentik-Groups X-Credential-Identifier X-Envoy-Peer-Metadata L5d-Client-Id
+    X-Amzn-Mtls-Clientcert-Subject X-Client-DN SSL-Client-S-DN X-Peer-Certificate X-Source-Ip
+    True-Client-Address CloudFront-Viewer-Address X-Nf-Client-Connection-Ip
+    X-Forwarded-Tls-Client-Cert Disguised-Host X-Scheme X-AppEngine-User-Email X-Azure-FDID
+    X-Original-Forwarded-For X-Trusted-User X-Client-Spiffe-Id X-Peer-Identity CT-Remote-User
+    X-Rh-Identity X-Certificate X-Middleware-Subrequest X-Sendfile-Type X-Accel-Mapping
+    X-Target-Host X-Forward-For Dapr-App-Id Ms-AspNetCore-Token`.split(/\s+/);
 const SPELLINGS: readonly ((name: string) => string)[] = [
   (name) => name,
   (name) => name.toLowerCase(),

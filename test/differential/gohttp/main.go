@@ -1,5 +1,7 @@
-// Reads HTTP/1.1 messages with net/http, in both roles, and says what it read. On standard input: a byte 'q' (request) or 'p' (response, to a GET), a length
-// of four bytes (big-endian), the message. On standard output: a line of JSON for each, in order. The server and the client are the real ones; their
+// Reads HTTP/1.1 messages with net/http, in both roles, and says what it read. On standard input: a
+// byte 'q' (request) or 'p' (response, to a GET), a length
+// of four bytes (big-endian), the message. On standard output: a line of JSON for each, in order.
+// The server and the client are the real ones; their
 // connections are in memory: the peer sends the message and ends its side.
 package main
 
@@ -33,7 +35,8 @@ type reading struct {
 	Refused string `json:"refused,omitempty"`
 }
 
-// conn gives its bytes and then the end; what is written is kept. Reading waits for the first write where it is a client's.
+// conn gives its bytes and then the end; what is written is kept. Reading waits for the first
+// write where it is a client's.
 type conn struct {
 	in      *bytes.Reader
 	out     bytes.Buffer

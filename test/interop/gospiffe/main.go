@@ -1,7 +1,7 @@
 // A peer built on go-spiffe: a Workload API client, an mTLS server and an mTLS client.
 //
-//	gospiffe fetch                 prints the SPIFFE IDs, trust domains of the bundles and a JWT-SVID checked for the audience "crm"
-//	gospiffe serve CALLER          serves HTTP over mTLS on a free port, prints it, answers with the caller's SPIFFE ID
+//	gospiffe fetch            prints SPIFFE IDs, trust domains of bundles and a JWT-SVID for "crm"
+//	gospiffe serve CALLER     serves mTLS on a free port, prints it, answers with the caller's ID
 //	gospiffe get ADDRESS PEER      one GET over mTLS, prints status and body
 package main
 

@@ -2,7 +2,7 @@
 // messages are bytes.
 //
 //	grpcgo serve CERT KEY CA        mutual TLS on 127.0.0.1:0; prints the address
-//	grpcgo call ADDRESS             the four kinds of calls, a denied one and a deadline; prints one line each
+//	grpcgo call ADDRESS       the four kinds of calls, a denied one and a deadline; one line each
 package main
 
 import (
@@ -76,7 +76,10 @@ func serve(certFile, keyFile, caFile string) error {
 		grpc.UnknownServiceHandler(answer),
 		grpc.MaxRecvMsgSize(64<<20),
 		// Connections end all the time: GOAWAY under load.
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: 300 * time.Millisecond, MaxConnectionAgeGrace: 5 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionAge:      300 * time.Millisecond,
+			MaxConnectionAgeGrace: 5 * time.Second,
+		}),
 	)
 	fmt.Println(listener.Addr())
 	return server.Serve(listener)
@@ -139,7 +142,8 @@ func call(address string) error {
 	large := make([]byte, 8<<20)
 	value, _, err = unary(ctx, "Get", string(large))
 	fmt.Println("large", len(value), err)
-	stream, err := connection.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/billing.v1.Invoices/Chat")
+	both := &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
+	stream, err := connection.NewStream(ctx, both, "/billing.v1.Invoices/Chat")
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ export const ENDS: readonly Sabotage[] = [
     'lib/forward/switch.ts',
     ['pass: (chunk) => frames.take(chunk),', 'pass: (chunk) => (frames.take(chunk), [chunk]),'],
     told(
-      'a WebSocket that is cut by a policy that no longer allows it is told so by a Close, also in the middle of a frame',
+      'a WebSocket that is cut by a policy that no longer allows it is told so by a Close, in mid-frame too',
     ),
   ),
   sabotage(

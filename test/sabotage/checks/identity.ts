@@ -49,7 +49,11 @@ export const IDENTITY: readonly Sabotage[] = [
     CONNECT,
     [
       'const socket = rawPeerOnly(connect(connectionOptions(raw, context, options)));',
-      'const kept: Map<unknown, Buffer> = ((globalThis as { kept?: Map<unknown, Buffer> }).kept ??= new Map());\n    const socket = connect({ ...connectionOptions(raw, context, options), session: kept.get(options.contexts) });\n    socket.on("session", (session) => kept.set(options.contexts, session));',
+      'const kept: Map<unknown, Buffer> = ((globalThis as { kept?: Map<unknown, Buffer> ' +
+        '}).kept ??= new Map());\n' +
+        '    const socket = connect({ ...connectionOptions(raw, context, options), session: ' +
+        'kept.get(options.contexts) });\n' +
+        '    socket.on("session", (session) => kept.set(options.contexts, session));',
     ],
     by(
       'test/tls/connect.test.ts',
@@ -261,7 +265,7 @@ export const IDENTITY: readonly Sabotage[] = [
     ],
     by(
       'test/credentials/jwt-svid.test.ts',
-      'tokens are forgotten with the identity they speak for (C3)',
+      'tokens are forgotten with the identity they speak for',
     ),
   ),
 ];

@@ -12,11 +12,11 @@ const NAMES = by(
 );
 const LISTS = by(
   'test/forward/mcp-replies.test.ts',
-  'lists show what is allowed and nothing else, in JSON and in a stream (C-25, M8)',
+  'lists show what is allowed and nothing else, in JSON and in a stream (M8)',
 );
 const SESSIONS = by(
   'test/forward/mcp-replies.test.ts',
-  'a session is of who opened it; from elsewhere it is 404 (M13, C-24)',
+  'a session is of who opened it; from elsewhere it is 404 (M13)',
 );
 
 const FLOW = ', over what was read before, closes the whole conversation but its ends';
@@ -104,7 +104,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     ['if (repeated !== undefined && repeated !== field)', 'if (repeated === null)'],
     by(
       'test/forward/mcp.test.ts',
-      '2026-07-28: fields and body say the same or nothing is sent (M7, C-03, C-04, C-05)',
+      '2026-07-28: fields and body say the same or nothing is sent (M7)',
     ),
   ),
   sabotage(
@@ -356,7 +356,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     ],
     by(
       'test/forward/mcp-tasks.test.ts',
-      'a task is shown and may call what it was granted; its sessions are its own (C-24, C-25, M13)',
+      'a task is shown and may call what it was granted; its sessions are its own (M13)',
     ),
   ),
   sabotage(
@@ -365,7 +365,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     ["return action === 'read' && hazardous ? 'write' : action;", 'return action;'],
     by(
       'test/forward/mcp-replies.test.ts',
-      'annotations raise the action and never lower it (C-26)',
+      'annotations raise the action and never lower it',
     ),
   ),
   sabotage(
@@ -392,7 +392,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     ["if (method !== 'ping' && !policy.serverRequests.has(method))", "if (method === '')"],
     by(
       'test/forward/mcp-replies.test.ts',
-      'requests by the server reach the agent only where they are allowed, and so do its answers (M10, C-27)',
+      'requests by the server reach the agent only where they are allowed, and so do its answers (M10)',
     ),
   ),
   sabotage(
@@ -404,7 +404,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     ],
     by(
       'test/forward/mcp-replies.test.ts',
-      '2026-07-28: what a result asks for is held to the same list, and result types are known (C-08, C-27)',
+      '2026-07-28: what a result asks for is held to the same list, and result types are known',
     ),
   ),
   sabotage(
@@ -425,7 +425,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     ],
     by(
       'test/forward/mcp-replies.test.ts',
-      '2026-07-28: what a result asks for is held to the same list, and result types are known (C-08, C-27)',
+      '2026-07-28: what a result asks for is held to the same list, and result types are known',
     ),
   ),
   sabotage(
@@ -449,7 +449,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     ['    x.connection.untilEnd();\n', ''],
     by(
       'test/forward/mcp-streams.test.ts',
-      'an agent that goes away cancels what it asked for, though the stream is silent (C-13)',
+      'an agent that goes away cancels what it asked for, though the stream is silent',
     ),
   ),
   sabotage(
@@ -458,7 +458,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     ['    argsDigest,\n  };', '    argsDigest: JSON.stringify([...message.args]),\n  };'],
     by(
       'test/forward/mcp.test.ts',
-      'an allowed tool call arrives as it was judged, an other one is told in JSON-RPC and never arrives (C-22, C-29)',
+      'an allowed tool call arrives as it was judged, an other one is told in JSON-RPC and never arrives',
     ),
   ),
 ]);

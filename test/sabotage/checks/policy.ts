@@ -19,7 +19,11 @@ export const POLICY: readonly Sabotage[] = [
     'lib/policy/protocols/http.ts',
     [
       'export function ruleMatches(',
-      "export function ruleMatches(rule: Rule, ...rest: [HttpFacts]): boolean {\n  return rule.effect === 'allow' && matchesAsWritten(rule, ...rest);\n}\n\nfunction matchesAsWritten(",
+      'export function ruleMatches(rule: Rule, ...rest: [HttpFacts]): boolean {\n' +
+        "  return rule.effect === 'allow' && matchesAsWritten(rule, ...rest);\n" +
+        '}\n' +
+        '\n' +
+        'function matchesAsWritten(',
     ],
     attack('paths', 'P1 dot segments, plain and escaped, do not get past a deny rule'),
   ),
@@ -196,7 +200,9 @@ export const POLICY: readonly Sabotage[] = [
     'lib/policy/decision/lookup.ts',
     [
       'if (exact !== undefined) yield exact;',
-      'if (exact !== undefined) yield exact;\n  const apex = index.wild.get(host);\n  if (apex !== undefined) yield apex;',
+      'if (exact !== undefined) yield exact;\n' +
+        '  const apex = index.wild.get(host);\n' +
+        '  if (apex !== undefined) yield apex;',
     ],
     attack('authority', 'A9 a wildcard covers names below it and nothing else'),
   ),

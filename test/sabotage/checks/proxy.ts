@@ -107,7 +107,8 @@ export const PROXY: readonly Sabotage[] = [
     'lib/exchange/handle.ts',
     [
       "return new Fault('task-unknown', 'Proxy-Authorization names no live task'",
-      "if (credentials !== 'none') return undefined;\n  return new Fault('task-unknown', 'Proxy-Authorization names no live task'",
+      "if (credentials !== 'none') return undefined;\n" +
+        "  return new Fault('task-unknown', 'Proxy-Authorization names no live task'",
     ],
     attack('headers', 'H3 a task reference that is no live task is never no task'),
   ),
@@ -126,7 +127,7 @@ export const PROXY: readonly Sabotage[] = [
     ],
     by(
       'test/listen/listener.test.ts',
-      'a local listener turns away other hosts, other origins and tunnels (M14, A4)',
+      'a local listener turns away other hosts, other origins and tunnels (A4)',
     ),
   ),
   sabotage(
@@ -138,7 +139,7 @@ export const PROXY: readonly Sabotage[] = [
     ],
     by(
       'test/listen/listener.test.ts',
-      'a local listener turns away other hosts, other origins and tunnels (M14, A4)',
+      'a local listener turns away other hosts, other origins and tunnels (A4)',
     ),
   ),
   sabotage(
@@ -158,7 +159,8 @@ export const PROXY: readonly Sabotage[] = [
     'lib/forward/outgoing.ts',
     [
       'const { method, target, webSocket, hops } = described;',
-      "const { method, webSocket, hops } = described;\n    const target = received.target.replace(/^http:\\/\\/[^/]*/, '') || '/';",
+      'const { method, webSocket, hops } = described;\n' +
+        "    const target = received.target.replace(/^http:\\/\\/[^/]*/, '') || '/';",
     ],
     attack('paths', 'P7 /a/b is what is judged and sent'),
   ),
@@ -167,7 +169,8 @@ export const PROXY: readonly Sabotage[] = [
     'lib/forward/outgoing.ts',
     [
       "const fields = ['host', hostField(described.facts, destination), ...judged, 'via', via];",
-      "const fields = ['host', fieldOf(received.fields, 'host') ?? hostField(described.facts, destination), ...judged, 'via', via];",
+      "const fields = ['host', fieldOf(received.fields, 'host') ?? " +
+        "hostField(described.facts, destination), ...judged, 'via', via];",
     ],
     attack(
       'authority',
@@ -179,7 +182,11 @@ export const PROXY: readonly Sabotage[] = [
     'lib/forward/http.ts',
     [
       'this.#described = described;',
-      "this.#described = described;\n    const early = { host: described.facts.host, port: 80, literal: false, written: false, destination: { tls: { mode: 'mtls' } }, addresses: {} };\n    this.#parts.upstreams.resolve(early as never, new AbortController().signal).catch(() => {});",
+      'this.#described = described;\n' +
+        '    const early = { host: described.facts.host, port: 80, literal: false, written: ' +
+        "false, destination: { tls: { mode: 'mtls' } }, addresses: {} };\n" +
+        '    this.#parts.upstreams.resolve(early as never, new ' +
+        'AbortController().signal).catch(() => {});',
     ],
     attack('authority', 'S10 names that are denied carry nothing to a resolver'),
   ),
@@ -262,7 +269,7 @@ export const PROXY: readonly Sabotage[] = [
     ['if (last !== undefined) socket.end(last);', ''],
     by(
       'test/exchange/refusals-told.test.ts',
-      'a WebSocket that is cut by a policy that no longer allows it is told so by a Close, also in the middle of a frame',
+      'a WebSocket that is cut by a policy that no longer allows it is told so by a Close, in mid-frame too',
     ),
   ),
   sabotage(
@@ -346,7 +353,7 @@ export const PROXY: readonly Sabotage[] = [
     ['if (exchange.upstream === undefined) return;\n', ''],
     by(
       'test/exchange/live-set.test.ts',
-      'a peer that a change took out between decision and connection gets nothing (C9)',
+      'a peer that a change took out between decision and connection gets nothing',
     ),
   ),
   sabotage(

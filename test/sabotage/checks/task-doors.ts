@@ -397,13 +397,13 @@ const DOORS: readonly Sabotage[] = [
     'the loopback port of the agent API asks for its token',
     'lib/api/agent-socket.ts',
     ['timingSafeEqual(digest(sent), wanted)', 'digest(sent).length === wanted.length'],
-    doors('the loopback port asks for its token, and turns browsers away (T9, M14)'),
+    doors('the loopback port asks for its token, and turns browsers away (T9)'),
   ),
   sabotage(
     'the loopback port of the agent API turns browsers away',
     'lib/api/agent-socket.ts',
     [' && !fromBrowser(request)', ''],
-    doors('the loopback port asks for its token, and turns browsers away (T9, M14)'),
+    doors('the loopback port asks for its token, and turns browsers away (T9)'),
   ),
   sabotage(
     'the socket of the agent API has the mode that was asked for',

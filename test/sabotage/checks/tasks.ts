@@ -32,9 +32,9 @@ const CUT = registry(
 );
 const CEILING = by(
   'test/tasks/attenuate.test.ts',
-  'a grant is the intent cut to the ceiling, and what is refused is named with its reason (C8)',
+  'a grant is the intent cut to the ceiling, and what is refused is named with its reason',
 );
-const TOKENS = proxied('each task has tokens of its own, which are forgotten with it (C3)');
+const TOKENS = proxied('each task has tokens of its own, which are forgotten with it');
 const TAKEN_BACK = stepUps(
   'what the policy no longer lets anybody approve is not approved, and what was approved so is taken back',
 );
@@ -299,7 +299,7 @@ const ENDED: readonly Sabotage[] = [
     'a task ends when its time is over',
     'lib/tasks/task.ts',
     ['return monotonic - this.opened.monotonic >= this.lifetime ||', 'return'],
-    registry('setting the wall clock back does not make a task last longer (C8)'),
+    registry('setting the wall clock back does not make a task last longer'),
   ),
   sabotage(
     'a task ends by the wall clock too',

@@ -61,7 +61,7 @@ t.setTimeout(180_000);
 
 for (const { kind, wanted, each, tls } of ROWS) {
   t.test(
-    `holds ${wanted} idle ${kind} tunnels in bounded memory, serves beside them, and cuts all of them when it is stopped (R2)`,
+    `holds ${wanted} idle ${kind} tunnels in bounded memory, serves beside them, and cuts all when it is stopped (R2)`,
     { skip: noProc },
     async (t) => {
       const count = affordable(wanted);

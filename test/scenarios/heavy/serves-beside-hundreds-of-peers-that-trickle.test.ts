@@ -8,7 +8,7 @@ const SPEC = '  listeners: { headersTimeout: 2s, idleTimeout: 2s, maxConnections
 t.setTimeout(120_000);
 
 t.test(
-  `${PEERS} agents that send a byte now and then are answered 408 in time and cut, silent ones closed, and others are served meanwhile (R1)`,
+  `${PEERS} agents that trickle are answered 408 in time and cut, silent ones closed, others served meanwhile (R1)`,
   { skip: noProc },
   async (t) => {
     await using s = await apart({ more: SPEC });
