@@ -361,64 +361,58 @@ for (const { name, make } of KEY_TYPES.filter(({ proves }) => proves)) {
   });
 }
 
-t.test(
-  'a change between decision and connection is found before a byte is sent',
-  async (t) => {
-    await using upstream = await rawUpstream();
-    const at = { host: '127.0.0.1', port: upstream.port };
-    const asked = Promise.withResolvers<void>();
-    const answer = Promise.withResolvers<readonly string[]>();
-    const resolver = { resolve: () => (asked.resolve(), answer.promise) };
-    const named = {
-      mode: 'plaintext',
-      insecure: true,
-      hosts: ['crm.internal'],
-      ports: [80],
-    } as const;
-    await using b = await bench({
-      identity: 'none',
-      options: { resolver },
-      destinations: [site({ ...named })],
-    });
-    const waiting = b.get('http://crm.internal/');
-    await asked.promise;
-    b.policy.set(policyOf(site({ ...named, rules: [], upstream: at })));
-    answer.resolve(['127.0.0.1']);
-    const refused = await waiting;
-    t.equal(statusOf(refused), 403);
-    t.equal(refusal(refused).code, 'no-longer-allowed');
-    t.same(upstream.connections, []);
-    await b.quiet();
-    t.same(unpaired(b.audit.records), []);
-  },
-);
+t.test('a change between decision and connection is found before a byte is sent', async (t) => {
+  await using upstream = await rawUpstream();
+  const at = { host: '127.0.0.1', port: upstream.port };
+  const asked = Promise.withResolvers<void>();
+  const answer = Promise.withResolvers<readonly string[]>();
+  const resolver = { resolve: () => (asked.resolve(), answer.promise) };
+  const named = {
+    mode: 'plaintext',
+    insecure: true,
+    hosts: ['crm.internal'],
+    ports: [80],
+  } as const;
+  await using b = await bench({
+    identity: 'none',
+    options: { resolver },
+    destinations: [site({ ...named })],
+  });
+  const waiting = b.get('http://crm.internal/');
+  await asked.promise;
+  b.policy.set(policyOf(site({ ...named, rules: [], upstream: at })));
+  answer.resolve(['127.0.0.1']);
+  const refused = await waiting;
+  t.equal(statusOf(refused), 403);
+  t.equal(refusal(refused).code, 'no-longer-allowed');
+  t.same(upstream.connections, []);
+  await b.quiet();
+  t.same(unpaired(b.audit.records), []);
+});
 
-t.test(
-  'a peer that a change took out between decision and connection gets nothing',
-  async (t) => {
-    const authority = await testAuthority();
-    await using upstream = await mtlsUpstream({ authority });
-    const to = (peer: string): ReturnType<typeof site> =>
-      site({ upstream: { host: '127.0.0.1', port: upstream.port }, peers: [peer] });
-    await using b = await bench({ authority, destinations: [to('spiffe://example.org/upstream')] });
-    const recorded = Promise.withResolvers<void>();
-    b.audit.before = recorded.promise;
-    const waiting = b.get('http://crm.internal/');
-    await until('it is decided', () => b.audit.of('decided').length === 1);
-    b.policy.set(policyOf(to('spiffe://example.org/other')));
-    recorded.resolve();
-    const refused = await waiting;
-    t.equal(statusOf(refused), 403);
-    t.match(refusal(refused), {
-      code: 'no-longer-allowed',
-      message: /upstream is no longer a peer/,
-    });
-    t.equal(upstream.received(), 0, 'not one byte');
-    await b.quiet();
-    t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-longer-allowed' }]);
-    t.same(unpaired(b.audit.records), []);
-  },
-);
+t.test('a peer that a change took out between decision and connection gets nothing', async (t) => {
+  const authority = await testAuthority();
+  await using upstream = await mtlsUpstream({ authority });
+  const to = (peer: string): ReturnType<typeof site> =>
+    site({ upstream: { host: '127.0.0.1', port: upstream.port }, peers: [peer] });
+  await using b = await bench({ authority, destinations: [to('spiffe://example.org/upstream')] });
+  const recorded = Promise.withResolvers<void>();
+  b.audit.before = recorded.promise;
+  const waiting = b.get('http://crm.internal/');
+  await until('it is decided', () => b.audit.of('decided').length === 1);
+  b.policy.set(policyOf(to('spiffe://example.org/other')));
+  recorded.resolve();
+  const refused = await waiting;
+  t.equal(statusOf(refused), 403);
+  t.match(refusal(refused), {
+    code: 'no-longer-allowed',
+    message: /upstream is no longer a peer/,
+  });
+  t.equal(upstream.received(), 0, 'not one byte');
+  await b.quiet();
+  t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-longer-allowed' }]);
+  t.same(unpaired(b.audit.records), []);
+});
 
 t.test('a reload retires only connections whose settings changed (invariant 8)', async (t) => {
   const authority = await testAuthority();

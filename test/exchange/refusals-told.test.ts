@@ -288,39 +288,32 @@ const CUTS: Readonly<Record<string, readonly [code: number, (b: Bench, at: RawUp
   };
 
 for (const [way, [code, end]] of Object.entries(CUTS)) {
-  t.test(
-    `a WebSocket that is cut by ${way} is told so by a Close, in mid-frame too`,
-    async (t) => {
-      for (const says of [[], [TEXT], [TEXT, PART]]) {
-        await using upstream = await chatServer(says);
-        await using b = await bench({ identity: 'none', destinations: [chat(upstream)] });
-        const lines = await Promise.all(Array.from({ length: MANY }, () => b.open()));
-        for (const line of lines) line.write(HANDSHAKE);
-        await until(
-          'all are open',
-          () => upstream.connections.length === MANY || undefined,
-          20_000,
-        );
-        const last = says.at(-1)?.toString('latin1').slice(-5) ?? '\r\n\r\n';
-        for (const line of lines) await line.sees(last, 20_000);
-        const before = upstream.received();
-        for (const line of lines) line.write('x'.repeat(100));
-        end(b, upstream);
-        for (const line of lines) await line.ended();
-        const seen = lines.map(({ text }) => framesIn(text));
-        t.ok(
-          seen.every((one) => one.last && one.code === code),
-          JSON.stringify(seen.find((one) => !one.last) ?? seen[0]),
-        );
-        t.equal(lines.filter(({ reset }) => reset).length, 0);
-        await b.quiet();
-        // A policy is held against many exchanges in slices of a turn, so that some are cut a
-        // little later.
-        if (code === GOING_AWAY)
-          t.equal(upstream.received(), before, 'the upstream received not one byte more');
-      }
-    },
-  );
+  t.test(`a WebSocket that is cut by ${way} is told so by a Close, in mid-frame too`, async (t) => {
+    for (const says of [[], [TEXT], [TEXT, PART]]) {
+      await using upstream = await chatServer(says);
+      await using b = await bench({ identity: 'none', destinations: [chat(upstream)] });
+      const lines = await Promise.all(Array.from({ length: MANY }, () => b.open()));
+      for (const line of lines) line.write(HANDSHAKE);
+      await until('all are open', () => upstream.connections.length === MANY || undefined, 20_000);
+      const last = says.at(-1)?.toString('latin1').slice(-5) ?? '\r\n\r\n';
+      for (const line of lines) await line.sees(last, 20_000);
+      const before = upstream.received();
+      for (const line of lines) line.write('x'.repeat(100));
+      end(b, upstream);
+      for (const line of lines) await line.ended();
+      const seen = lines.map(({ text }) => framesIn(text));
+      t.ok(
+        seen.every((one) => one.last && one.code === code),
+        JSON.stringify(seen.find((one) => !one.last) ?? seen[0]),
+      );
+      t.equal(lines.filter(({ reset }) => reset).length, 0);
+      await b.quiet();
+      // A policy is held against many exchanges in slices of a turn, so that some are cut a
+      // little later.
+      if (code === GOING_AWAY)
+        t.equal(upstream.received(), before, 'the upstream received not one byte more');
+    }
+  });
 }
 
 t.test('what an agent has sent when its WebSocket is cut reaches nobody', async (t) => {

@@ -31,71 +31,68 @@ async function names(
   return ((told.body.result ?? {})[member] as Record<string, unknown>[]).map((one) => one[key]);
 }
 
-t.test(
-  'lists show what is allowed and nothing else, in JSON and in a stream (M8)',
-  async (t) => {
-    const answers: Readonly<Record<string, unknown>> = {
-      'tools/list': { tools: TOOLS, nextCursor: 'c', cacheScope: 'public', ttlMs: 1 },
-      'prompts/list': { prompts: [{ name: 'summarise' }, { name: 'other' }] },
-      'resources/list': {
-        resources: [
-          { uri: 'ticket://open/1', name: 'a' },
-          { uri: 'ticket://closed/1', name: 'b' },
-          { uri: 'ticket://open/../closed', name: 'c' },
-        ],
-      },
-      'resources/templates/list': {
-        resourceTemplates: [
-          { uriTemplate: 'ticket://open/{id}' },
-          { uriTemplate: 'file:///{path}' },
-          { uriTemplate: 'ticket://{state}/{id}' },
-        ],
-      },
-    };
-    const rules = [
-      mcpRule('read', 'allow', {
-        tools: ['get_ticket'],
-        prompts: ['summarise'],
-        resources: ['ticket://open/**'],
-      }),
-    ];
-    const script: Script = ({ body }, response) =>
-      sendJson(response, rpc(body?.id, answers[body?.method ?? '']));
-    await using p = await play(script, { rules });
-    const told = await post(p.b, message('tools/list'));
-    t.same(told.body.result, {
-      tools: [TOOLS[0]],
-      nextCursor: 'c',
-      cacheScope: 'private',
-      ttlMs: 1,
-    });
-    t.same(await names(p, 'prompts/list', 'prompts'), ['summarise']);
-    t.same(await names(p, 'resources/list', 'resources', 'uri'), ['ticket://open/1']);
-    t.same(await names(p, 'resources/templates/list', 'resourceTemplates', 'uriTemplate'), [
-      'ticket://open/{id}',
-      'ticket://{state}/{id}',
-    ]);
-    await p.b.quiet();
-    t.match(p.b.audit.of('ended')[0], {
-      withheld:
-        /1 of 4 tools not allowed; 1 of 4 tools with a name that is not one; 1 of 4 tools that cannot be read/,
-    });
-    await using s = await play(
-      ({ body }, response) => events(response, event(rpc(body?.id, { tools: TOOLS }))),
-      {
-        rules,
-      },
-    );
-    const streamed = await post(s.b, message('tools/list'));
-    t.same(dataOf(streamed.text), [rpc(1, { tools: [TOOLS[0]] })]);
-    await using r = await play(script, { rules, report: true });
-    t.same(
-      await names(r, 'tools/list', 'tools'),
-      ['get_ticket', 'delete_ticket'],
-      'in report mode rules hold nothing back',
-    );
-  },
-);
+t.test('lists show what is allowed and nothing else, in JSON and in a stream (M8)', async (t) => {
+  const answers: Readonly<Record<string, unknown>> = {
+    'tools/list': { tools: TOOLS, nextCursor: 'c', cacheScope: 'public', ttlMs: 1 },
+    'prompts/list': { prompts: [{ name: 'summarise' }, { name: 'other' }] },
+    'resources/list': {
+      resources: [
+        { uri: 'ticket://open/1', name: 'a' },
+        { uri: 'ticket://closed/1', name: 'b' },
+        { uri: 'ticket://open/../closed', name: 'c' },
+      ],
+    },
+    'resources/templates/list': {
+      resourceTemplates: [
+        { uriTemplate: 'ticket://open/{id}' },
+        { uriTemplate: 'file:///{path}' },
+        { uriTemplate: 'ticket://{state}/{id}' },
+      ],
+    },
+  };
+  const rules = [
+    mcpRule('read', 'allow', {
+      tools: ['get_ticket'],
+      prompts: ['summarise'],
+      resources: ['ticket://open/**'],
+    }),
+  ];
+  const script: Script = ({ body }, response) =>
+    sendJson(response, rpc(body?.id, answers[body?.method ?? '']));
+  await using p = await play(script, { rules });
+  const told = await post(p.b, message('tools/list'));
+  t.same(told.body.result, {
+    tools: [TOOLS[0]],
+    nextCursor: 'c',
+    cacheScope: 'private',
+    ttlMs: 1,
+  });
+  t.same(await names(p, 'prompts/list', 'prompts'), ['summarise']);
+  t.same(await names(p, 'resources/list', 'resources', 'uri'), ['ticket://open/1']);
+  t.same(await names(p, 'resources/templates/list', 'resourceTemplates', 'uriTemplate'), [
+    'ticket://open/{id}',
+    'ticket://{state}/{id}',
+  ]);
+  await p.b.quiet();
+  t.match(p.b.audit.of('ended')[0], {
+    withheld:
+      /1 of 4 tools not allowed; 1 of 4 tools with a name that is not one; 1 of 4 tools that cannot be read/,
+  });
+  await using s = await play(
+    ({ body }, response) => events(response, event(rpc(body?.id, { tools: TOOLS }))),
+    {
+      rules,
+    },
+  );
+  const streamed = await post(s.b, message('tools/list'));
+  t.same(dataOf(streamed.text), [rpc(1, { tools: [TOOLS[0]] })]);
+  await using r = await play(script, { rules, report: true });
+  t.same(
+    await names(r, 'tools/list', 'tools'),
+    ['get_ticket', 'delete_ticket'],
+    'in report mode rules hold nothing back',
+  );
+});
 
 t.test(
   'a tool whose definition changed is not listed and not called until it is approved (M9)',

@@ -318,81 +318,78 @@ t.test(
   },
 );
 
-t.test(
-  '2026-07-28: fields and body say the same or nothing is sent (M7)',
-  async (t) => {
-    await using p = await play(ok, {
-      rules: [mcpRule('read', 'allow', { tools: ['get_ticket'], resources: ['ticket://**'] })],
-    });
-    const { b, server } = p;
-    const good = newest('tools/call', { name: 'get_ticket', arguments: {} });
-    t.equal((await post(b, ...good)).status, 200);
-    t.match(server.asked[0]?.headers, {
-      'mcp-method': 'tools/call',
-      'mcp-name': 'get_ticket',
-      'mcp-protocol-version': NEWEST,
-    });
-    t.notMatch(
-      server.asked[0]?.text ?? '',
-      /sampling|roots/,
-      'what the server may not ask for is not offered to it',
+t.test('2026-07-28: fields and body say the same or nothing is sent (M7)', async (t) => {
+  await using p = await play(ok, {
+    rules: [mcpRule('read', 'allow', { tools: ['get_ticket'], resources: ['ticket://**'] })],
+  });
+  const { b, server } = p;
+  const good = newest('tools/call', { name: 'get_ticket', arguments: {} });
+  t.equal((await post(b, ...good)).status, 200);
+  t.match(server.asked[0]?.headers, {
+    'mcp-method': 'tools/call',
+    'mcp-name': 'get_ticket',
+    'mcp-protocol-version': NEWEST,
+  });
+  t.notMatch(
+    server.asked[0]?.text ?? '',
+    /sampling|roots/,
+    'what the server may not ask for is not offered to it',
+  );
+  const enveloped = newest(
+    'tools/call',
+    { name: 'get_ticket' },
+    { 'mcp-name': '=?base64?Z2V0X3RpY2tldA==?=' },
+  );
+  t.equal((await post(b, ...enveloped)).status, 200);
+  for (const changes of [
+    { 'mcp-method': '' },
+    { 'mcp-name': '' },
+    { 'mcp-name': 'other' },
+    { 'mcp-method': 'ping' },
+    { 'mcp-protocol-version': '2025-11-25' },
+    { 'mcp-name': '=?base64?Z2V0X3RpY2tldA?=' },
+  ]) {
+    const told = await post(
+      b,
+      ...newest('tools/call', { name: 'get_ticket' }, changes as Record<string, string>),
     );
-    const enveloped = newest(
-      'tools/call',
-      { name: 'get_ticket' },
-      { 'mcp-name': '=?base64?Z2V0X3RpY2tldA==?=' },
-    );
-    t.equal((await post(b, ...enveloped)).status, 200);
-    for (const changes of [
-      { 'mcp-method': '' },
-      { 'mcp-name': '' },
-      { 'mcp-name': 'other' },
-      { 'mcp-method': 'ping' },
-      { 'mcp-protocol-version': '2025-11-25' },
-      { 'mcp-name': '=?base64?Z2V0X3RpY2tldA?=' },
-    ]) {
-      const told = await post(
-        b,
-        ...newest('tools/call', { name: 'get_ticket' }, changes as Record<string, string>),
-      );
-      t.equal(told.status, 400, JSON.stringify(changes));
-      t.equal(told.body.error?.code, -32020, told.text);
-    }
-    t.equal(
-      (
-        await post(b, call('get_ticket'), {
-          fields: {
-            'mcp-protocol-version': NEWEST,
-            'mcp-method': 'tools/call',
-            'mcp-name': 'get_ticket',
-          },
-        })
-      ).body.error?.code,
-      -32020,
-      'the body must repeat it',
-    );
-    t.match(
-      (await post(b, ...newest('resources/subscribe', { uri: 'ticket://1' }, { 'mcp-name': '' })))
-        .body.error,
-      { code: -31403 },
-      'a method of earlier versions',
-    );
-    t.equal(server.asked.length, 2);
-    const bare = { 'content-type': '', 'mcp-protocol-version': NEWEST };
-    t.equal(
-      (await post(b, '', { method: 'DELETE', fields: bare })).status,
-      404,
-      'there is no session to end',
-    );
-    const resuming = { ...bare, 'last-event-id': '7' };
-    t.equal(
-      (await post(b, '', { method: 'GET', fields: resuming })).status,
-      404,
-      'and no stream to resume',
-    );
-    t.equal(server.asked.length, 2);
-  },
-);
+    t.equal(told.status, 400, JSON.stringify(changes));
+    t.equal(told.body.error?.code, -32020, told.text);
+  }
+  t.equal(
+    (
+      await post(b, call('get_ticket'), {
+        fields: {
+          'mcp-protocol-version': NEWEST,
+          'mcp-method': 'tools/call',
+          'mcp-name': 'get_ticket',
+        },
+      })
+    ).body.error?.code,
+    -32020,
+    'the body must repeat it',
+  );
+  t.match(
+    (await post(b, ...newest('resources/subscribe', { uri: 'ticket://1' }, { 'mcp-name': '' })))
+      .body.error,
+    { code: -31403 },
+    'a method of earlier versions',
+  );
+  t.equal(server.asked.length, 2);
+  const bare = { 'content-type': '', 'mcp-protocol-version': NEWEST };
+  t.equal(
+    (await post(b, '', { method: 'DELETE', fields: bare })).status,
+    404,
+    'there is no session to end',
+  );
+  const resuming = { ...bare, 'last-event-id': '7' };
+  t.equal(
+    (await post(b, '', { method: 'GET', fields: resuming })).status,
+    404,
+    'and no stream to resume',
+  );
+  t.equal(server.asked.length, 2);
+});
 
 t.test('prompts, resources and their deny rules', async (t) => {
   const rules = [
@@ -538,36 +535,32 @@ t.test('a body in chunks, and one that is announced by Expect', async (t) => {
   t.match(answer, /HTTP\/1\.1 200 /);
 });
 
-t.test(
-  'a local listener serves messages too, and turns pages of other origins away',
-  async (t) => {
-    await using p = await play(ok, { listen: true });
-    const { b, server } = p;
-    const local = `127.0.0.1:${b.port('tools')}`;
-    t.equal(
-      (await post(b, call('get_ticket'), { name: 'tools', fields: { host: local } })).status,
-      200,
-    );
-    t.match((await post(b, call('no'), { name: 'tools', fields: { host: local } })).body.error, {
-      code: -31403,
-    });
-    t.equal(
-      (
-        await post(b, call('get_ticket'), {
-          name: 'tools',
-          fields: { host: local, origin: 'http://evil.example' },
-        })
-      ).status,
-      403,
-    );
-    t.equal(
-      (await post(b, call('get_ticket'), { name: 'tools', fields: { host: 'evil.example' } }))
-        .status,
-      421,
-    );
-    t.equal(server.asked.length, 1);
-  },
-);
+t.test('a local listener serves messages too, and turns pages of other origins away', async (t) => {
+  await using p = await play(ok, { listen: true });
+  const { b, server } = p;
+  const local = `127.0.0.1:${b.port('tools')}`;
+  t.equal(
+    (await post(b, call('get_ticket'), { name: 'tools', fields: { host: local } })).status,
+    200,
+  );
+  t.match((await post(b, call('no'), { name: 'tools', fields: { host: local } })).body.error, {
+    code: -31403,
+  });
+  t.equal(
+    (
+      await post(b, call('get_ticket'), {
+        name: 'tools',
+        fields: { host: local, origin: 'http://evil.example' },
+      })
+    ).status,
+    403,
+  );
+  t.equal(
+    (await post(b, call('get_ticket'), { name: 'tools', fields: { host: 'evil.example' } })).status,
+    421,
+  );
+  t.equal(server.asked.length, 1);
+});
 
 t.test('messages inside a CONNECT are judged one by one', async (t) => {
   await using p = await play(ok);

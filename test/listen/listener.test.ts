@@ -43,30 +43,24 @@ t.test(
   },
 );
 
-t.test(
-  'a local listener turns away other hosts, other origins and tunnels (A4)',
-  async (t) => {
-    await using upstream = await rawUpstream();
-    const other = site({
-      name: 'other',
-      hosts: ['other.internal'],
-      mode: 'plaintext',
-      upstream: { host: '127.0.0.1', port: upstream.port },
-    });
-    const destination = site({
-      listen: true,
-      mode: 'plaintext',
-      upstream: { host: '127.0.0.1', port: upstream.port },
-    });
-    await using b = await bench({ destinations: [destination, other] });
-    const port = b.port('crm');
-    const own = `127.0.0.1:${port}`;
-    const rows: readonly (readonly [
-      title: string,
-      request: string,
-      status: number,
-      code: string,
-    ])[] = [
+t.test('a local listener turns away other hosts, other origins and tunnels (A4)', async (t) => {
+  await using upstream = await rawUpstream();
+  const other = site({
+    name: 'other',
+    hosts: ['other.internal'],
+    mode: 'plaintext',
+    upstream: { host: '127.0.0.1', port: upstream.port },
+  });
+  const destination = site({
+    listen: true,
+    mode: 'plaintext',
+    upstream: { host: '127.0.0.1', port: upstream.port },
+  });
+  await using b = await bench({ destinations: [destination, other] });
+  const port = b.port('crm');
+  const own = `127.0.0.1:${port}`;
+  const rows: readonly (readonly [title: string, request: string, status: number, code: string])[] =
+    [
       ['a rebound name', `GET / HTTP/1.1\r\nHost: evil.com:${port}\r\n\r\n`, 421, 'misdirected'],
       ['another destination', 'GET / HTTP/1.1\r\nHost: other.internal\r\n\r\n', 421, 'misdirected'],
       [
@@ -128,21 +122,20 @@ t.test(
       ],
       ['an asterisk', `OPTIONS * HTTP/1.1\r\nHost: ${own}\r\n\r\n`, 400, 'malformed'],
     ];
-    for (const [title, request, status, code] of rows) {
-      const answer = await b.ask(request, 'crm');
-      t.equal(statusOf(answer), status, title);
-      t.equal(refusal(answer).code, code, title);
-    }
-    const same = await b.ask(
-      `GET / HTTP/1.1\r\nHost: ${own}\r\nOrigin: http://${own}\r\nConnection: close\r\n\r\n`,
-      'crm',
-    );
-    t.equal(statusOf(same), 200, 'its own origin');
-    t.equal(upstream.connections.length, 1);
-    await b.quiet();
-    t.same(unpaired(b.audit.records), []);
-  },
-);
+  for (const [title, request, status, code] of rows) {
+    const answer = await b.ask(request, 'crm');
+    t.equal(statusOf(answer), status, title);
+    t.equal(refusal(answer).code, code, title);
+  }
+  const same = await b.ask(
+    `GET / HTTP/1.1\r\nHost: ${own}\r\nOrigin: http://${own}\r\nConnection: close\r\n\r\n`,
+    'crm',
+  );
+  t.equal(statusOf(same), 200, 'its own origin');
+  t.equal(upstream.connections.length, 1);
+  await b.quiet();
+  t.same(unpaired(b.audit.records), []);
+});
 
 t.test(
   'a raw TCP listener: bytes wrapped in mTLS, half-closes kept, one decision a connection',

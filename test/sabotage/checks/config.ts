@@ -52,10 +52,7 @@ export const CONFIG: readonly Sabotage[] = [
     'unknown keys are refused',
     'lib/schema/decode.ts',
     ['if (names.includes(key)) continue;', 'if (key !== "") continue;'],
-    by(
-      'test/config/load.test.ts',
-      'every problem is named, with place, key, problem and fix',
-    ),
+    by('test/config/load.test.ts', 'every problem is named, with place, key, problem and fix'),
   ),
   sabotage(
     'hosts that tie do not load',

@@ -363,10 +363,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'what a server says of its tool raises the action',
     'lib/policy/protocols/mcp.ts',
     ["return action === 'read' && hazardous ? 'write' : action;", 'return action;'],
-    by(
-      'test/forward/mcp-replies.test.ts',
-      'annotations raise the action and never lower it',
-    ),
+    by('test/forward/mcp-replies.test.ts', 'annotations raise the action and never lower it'),
   ),
   sabotage(
     'a session belongs to the way in and the identity it was opened with',
