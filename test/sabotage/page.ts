@@ -42,7 +42,7 @@ export function sabotageList(found: readonly Found[]): string {
       '',
       `### Checks of ${folder}`,
       '',
-      ...checks.map(({ check, file, by }) => `- **${check}** (${basename(file)}). ${by}`),
+      ...checks.map(({ check, file, by }) => `- **${check}** (${basename(file)}). Found by: ${by}`),
     ]);
   return [
     `${found.length} checks, each taken out alone, and the test that found it.`,
