@@ -199,7 +199,8 @@ t.test(
     for (const type of ['application/json', 'text/event-stream'])
       for (const [i, value] of odd.entries()) {
         await using p = await play(({ body: asked }, response) => {
-          const text = `{"jsonrpc":"2.0","id":${String(asked?.id)},"result":{"content":[],"structuredContent":{"v":${value}}}}`;
+          const result = `{"content":[],"structuredContent":{"v":${value}}}`;
+          const text = `{"jsonrpc":"2.0","id":${String(asked?.id)},"result":${result}}`;
           response.writeHead(200, { 'content-type': type });
           response.end(type === 'application/json' ? text : `data: ${text}\n\n`);
         });

@@ -88,7 +88,7 @@ t.test('what is not plainly chunked is refused, the same for every split (F1, F2
 });
 
 t.test(
-  'trailers are kept apart from the fields; what frames, routes or authenticates is refused in a request, and left out of an answer (F7)',
+  'trailers are apart; what frames, routes or authenticates is refused in a request, left out of an answer (F7)',
   async (t) => {
     t.match(
       readEveryWay(`${ANSWER}1\r\na\r\n0\r\nGrpc-Status: 0\r\nx-sum:1\r\n\r\n`, { to: 'GET' }),

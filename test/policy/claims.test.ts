@@ -77,7 +77,8 @@ for (const [about, list] of Object.entries(FAMILIES)) {
 const PASSING = `x-hasura-role x-hasura-admin-secret x-agent-id x-tenant-id x-app-id x-service-name x-feature-id
   user-id x-peer x-target x-caller-reference x-app-version x-api-version x-session-id x-request-source
   dapr-api-token x-token-type x-app-token x-http-timeout x-internal x-slack-signature x-slack-retry-num
-  x-gitlab-event x-gitlab-token x-ping x-matched x-certify accept accept-language authorization cookie user-agent content-type content-language x-api-key
+  x-gitlab-event x-gitlab-token x-ping x-matched x-certify accept accept-language authorization
+  cookie user-agent content-type content-language x-api-key
   x-auth-token x-auth-key x-tenant x-request-id x-correlation-id traceparent tracestate baggage x-amz-date
   x-amz-content-sha256 x-amz-security-token x-amz-target x-amzn-trace-id x-goog-api-key
   x-goog-user-project x-goog-api-client x-goog-request-params x-goog-fieldmask x-cloud-trace-context

@@ -188,7 +188,7 @@ t.test('tokens are asked for as each agent, and none goes out with that of anoth
 });
 
 t.test(
-  'an SVID of an agent that expires before the others is refused, never replaced by one of them, and what is open with it is cut',
+  'an SVID of an agent that expires before the others is refused, never replaced, and what is open with it is cut',
   async (t) => {
     await using r = await room(t);
     await r.issue('/own', 'soon:/a', '/b');

@@ -24,7 +24,8 @@ def _project() -> tuple[dict[str, object], dict[str, list[str]]]:
             table = head[1]
         elif pair := re.fullmatch(r"([\w-]+) = (.+)", line):
             tables.setdefault(table, {})[pair[1]] = ast.literal_eval(pair[2])
-    extras = {name: list(value) for name, value in tables["project.optional-dependencies"].items()}  # type: ignore[call-overload]
+    optional = tables["project.optional-dependencies"]
+    extras = {name: list(value) for name, value in optional.items()}  # type: ignore[call-overload]
     return tables["project"], extras
 
 
@@ -55,7 +56,10 @@ def _sources() -> dict[str, bytes]:
 
 def _wheel(folder: str, files: dict[str, bytes]) -> str:
     info = f"{NAME}.dist-info"
-    wheel = "Wheel-Version: 1.0\nGenerator: chaperone-offline\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    wheel = (
+        "Wheel-Version: 1.0\nGenerator: chaperone-offline\n"
+        "Root-Is-Purelib: true\nTag: py3-none-any\n"
+    )
     files = {**files, f"{info}/METADATA": _metadata().encode(), f"{info}/WHEEL": wheel.encode()}
     record = ""
     for path, content in files.items():
@@ -72,17 +76,25 @@ def _wheel(folder: str, files: dict[str, bytes]) -> str:
     return name
 
 
-def build_wheel(wheel_directory: str, config_settings: object = None, metadata_directory: object = None) -> str:
+def build_wheel(
+    wheel_directory: str, config_settings: object = None, metadata_directory: object = None
+) -> str:
     return _wheel(wheel_directory, _sources())
 
 
-def build_editable(wheel_directory: str, config_settings: object = None, metadata_directory: object = None) -> str:
+def build_editable(
+    wheel_directory: str, config_settings: object = None, metadata_directory: object = None
+) -> str:
     return _wheel(wheel_directory, {f"{PACKAGE}.pth": f"{ROOT}\n".encode()})
 
 
 def build_sdist(sdist_directory: str, config_settings: object = None) -> str:
     own = ["pyproject.toml", "README.md", "build_backend/offline.py"]
-    files = {**_sources(), **{path: (ROOT / path).read_bytes() for path in own}, "PKG-INFO": _metadata().encode()}
+    files = {
+        **_sources(),
+        **{path: (ROOT / path).read_bytes() for path in own},
+        "PKG-INFO": _metadata().encode(),
+    }
     name = f"{NAME}.tar.gz"
     with tarfile.open(Path(sdist_directory) / name, "w:gz") as archive:
         for path, content in files.items():

@@ -31,8 +31,8 @@ const BY_LOGIN = any(`auth authn logged-in current end proxy cas kerberos krb ga
   apigateway-api on-behalf-of es-security-runas`);
 /** Who vouches for the user, or what kind of user it is. */
 const VOUCHED = any(`real trusted verified internal external upstream target session request
-  okta ping siteminder krb5 kerberos ntlm gssapi nginx grafana kong tyk okteto coder jupyterhub openshift
-  rh gateway edge front-end app oauth oauth2 openid token api authz boundary zt slack gitlab proxied http`);
+  okta ping siteminder krb5 kerberos ntlm gssapi nginx grafana kong tyk okteto coder jupyterhub
+  openshift rh gateway edge front-end app oauth oauth2 openid token api authz boundary zt slack gitlab proxied http`);
 const FROM = any(`client cluster connecting customer forwarded origin originating peer proxied
   proxyuser real remote source src true user viewer`);
 const WHERE = any('ip ips ipv6 addr addrs address port');
@@ -65,7 +65,8 @@ const CLAIM_FAMILIES: readonly Family[] = Object.freeze([
     `^(?:x-)?${any('spiffe svid task workload l5d linkerd')}-`,
     `^x-${any('spiffe svid task workload')}$`,
     `(?:^|-)${any('spiffe svid')}(?:-|$)`,
-    `^x-${any('peer source caller calling downstream')}-${any('id identity principal workload service namespace app')}(?:-|$)`,
+    `^x-${any('peer source caller calling downstream')}-` +
+      `${any('id identity principal workload service namespace app')}(?:-|$)`,
     `^(?:x-)?${any('dapr-app-id caller')}$`,
   ),
   family(
@@ -86,9 +87,9 @@ const CLAIM_FAMILIES: readonly Family[] = Object.freeze([
   family(
     'another URL, host or method than the one that is asked for',
     `^(?:x-)?${any('forwarded original rewrite rewritten replaced override disguised')}(?:-|$)`,
-    `^(?:x-)?${any(`host server-name vhost virtual-host upstream-host backend-host target-host originalhost host-override
-      proxy-host proxy-url proxy base-url request-uri script-name path-info matched-path
-      was-default-hostname`)}$`,
+    `^(?:x-)?${any(`host server-name vhost virtual-host upstream-host backend-host target-host originalhost
+      host-override proxy-host proxy-url proxy base-url request-uri script-name path-info
+      matched-path was-default-hostname`)}$`,
     `-${any('forwarded original override')}-${any('host uri url path method proto scheme prefix')}$`,
     `^front-end-https$|^(?:x-)?${any('url-scheme client-scheme')}$|^x-${any('scheme proto protocol https')}$`,
   ),

@@ -123,7 +123,7 @@ export const AGENTS: readonly Sabotage[] = Object.freeze([
     ],
     by(
       'test/upstream/identities.test.ts',
-      'an SVID of an agent that expires before the others is refused, never replaced by one of them, and what is open with it is cut',
+      'an SVID of an agent that expires before the others is refused, never replaced, and what is open with it is cut',
     ),
   ),
   sabotage(
