@@ -27,6 +27,7 @@ const RUN: Readonly<Record<string, RegExp>> = {
   'Go net/http': /name: 'Go net\/http'/,
   'Java HttpClient': /name: 'Java HttpClient'/,
   Chromium: /'chromium',/,
+  Playwright: /nodes\/browse\.mjs/,
   MCP: /modelcontextprotocol|mcp-harness/,
 };
 

@@ -1,9 +1,10 @@
 /**
- * Debian's Chromium: what `chaperone trust --nss` writes is all it needs, and a denial is the page
+ * Debian's Chromium, alone and driven by Playwright: what `chaperone trust --nss` writes is all it needs, and a denial is the page
  * that is shown.
  */
 import { execFile } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
@@ -37,6 +38,43 @@ async function page(home: string, port: number, url: string): Promise<string> {
   const env = { PATH: process.env['PATH'] ?? '', HOME: home };
   return (await run('chromium', [...args, ...own], { env, timeout: 120_000 })).stdout;
 }
+
+const PLAYWRIGHT = join(import.meta.dirname, 'nodes/browse.mjs');
+const NEEDS_PLAYWRIGHT =
+  NEEDS ||
+  (existsSync(join(import.meta.dirname, 'nodes/node_modules/playwright-core'))
+    ? false
+    : 'playwright-core is not installed: make test-interop does it');
+
+/** Status and text of a page as Playwright reports it, or why there is none. */
+async function visit(home: string, port: number, url: string): Promise<unknown> {
+  const env = { PATH: process.env['PATH'] ?? '', HOME: home };
+  const args = [PLAYWRIGHT, `http://127.0.0.1:${port}`, url];
+  return JSON.parse((await run(process.execPath, args, { env, timeout: 120_000 })).stdout);
+}
+
+t.test(
+  'Playwright reads a page of an intercepted host, and the words of a denial',
+  { skip: NEEDS_PLAYWRIGHT },
+  async (t) => {
+    await using w = await world(t);
+    const home = shortFolder(t);
+    writeNss(join(home, '.pki', 'nssdb'), w.interception.authority());
+    t.match(await visit(home, w.b.port(), 'https://api.example.com/hello'), {
+      status: 200,
+      text: /"url":"\/hello"/,
+    });
+    t.match(await visit(home, w.b.port(), 'https://api.example.com/export/all'), {
+      status: 403,
+      text: /rule no-exports of destination \w+ denies/,
+    });
+    t.notMatch(
+      w.upstream.connections.map(({ plain }) => plain.text).join('\n'),
+      /GET \/export/,
+      'not one byte of it',
+    );
+  },
+);
 
 t.test(
   'Chromium shows a page of an intercepted host, and the words of a denial',
@@ -91,5 +129,10 @@ t.test(
     writeNss(join(home, '.pki', 'nssdb'), new X509Certificate(authority.pem));
     t.match(await page(home, b.port(), 'https://web.example.com/through'), /"url":"\/through"/);
     t.match(b.audit.of('decided').at(-1), { effect: 'allow', destination: 'web' });
+    if (NEEDS_PLAYWRIGHT !== false) return;
+    t.match(await visit(home, b.port(), 'https://web.example.com/played'), {
+      status: 200,
+      text: /"url":"\/played"/,
+    });
   },
 );
