@@ -186,9 +186,9 @@ t.test('every test that is named is there', async (t) => {
 
 /** What sets each limit: by `file name`, by file, or by folder; the closest says it. */
 const SETTERS: ReadonlyMap<string, string> = new Map(
-  [
-    ...read('docs/limits.md').matchAll(/^\| `(lib\/[^`]+)` +\| ([^|`]*(?:`[^`]+`[^|`]*)*) \|$/gm),
-  ].map(([, what = '', how = '']) => [what, how.trim()]),
+  [...read('docs/limits.md').matchAll(/^- `(lib\/[^`]+)`: (.*(?:\n {2}.*)*)$/gm)].map(
+    ([, what = '', how = '']) => [what, how.replaceAll(/\s+/g, ' ')],
+  ),
 );
 
 function setterOf({ where, name }: Row): string | undefined {
