@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { loadConfig } from '../lib/config/load/load.ts';
 import { decide } from '../lib/policy/decision/decide.ts';
 import type { Facts } from '../lib/policy/model/facts.ts';
-import type { Policy } from '../lib/policy/model/policy.ts';
+import type { Policy } from '../lib/policy/decision/policy.ts';
 
 const DECISIONS = 200_000;
 

@@ -18,7 +18,7 @@ import { endpointFrom } from '../lib/identity/address.ts';
 import type { IdentitySource } from '../lib/identity/source.ts';
 import { openInherited } from '../lib/listen/inherited.ts';
 import { type Proxy, type ProxyOptions, startProxy } from '../lib/listen/proxy.ts';
-import type { Policy } from '../lib/policy/model/policy.ts';
+import type { Policy } from '../lib/policy/decision/policy.ts';
 import { drops } from '../lib/telemetry/drops.ts';
 import type { Level, Logger } from '../lib/telemetry/logger.ts';
 import { type Metrics, metrics } from '../lib/telemetry/metrics.ts';

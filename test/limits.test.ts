@@ -57,7 +57,7 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
     'lib/forward/mcp-reply.ts MAX_NAME',
     'lib/forward/mcp.ts MAX_NOTICES',
     'lib/policy/model/shown.ts MAX_SHOWN',
-    'lib/policy/decision/decide.ts MAX_ERROR',
+    'lib/policy/protocols/by-rules.ts MAX_ERROR',
     'lib/exchange/fault-response.ts MAX_PHRASE',
   ],
   'how often or how much at a time, without a bound on anybody': [

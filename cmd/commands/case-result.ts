@@ -1,6 +1,6 @@
 /** What came of one case of a PolicyTest. */
 import type { PolicyCase } from '../../lib/config/load/policy-tests.ts';
-import type { Decision } from '../../lib/policy/model/decision.ts';
+import type { Decision } from '../../lib/policy/decision/decision.ts';
 
 export interface CaseResult {
   readonly from: PolicyCase;

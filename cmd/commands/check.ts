@@ -3,6 +3,7 @@
  * Fault that lists them all; what loads and is likely a mistake is a warning, and with `--strict` a
  * problem too. In JSON and SARIF all of it is one document, whatever comes of it.
  */
+import { rulesOf } from '../../lib/policy/protocols/index.ts';
 import { CODES, Fault } from '../../lib/base/fault.ts';
 import { confusableNames } from '../../lib/config/checks/confusables.ts';
 import { type Config, loadConfig } from '../../lib/config/load/load.ts';
@@ -111,7 +112,7 @@ function placed(
 }
 
 function summaryOf({ policy: { destinations, digest } }: Config): Summary {
-  const rules = destinations.reduce((sum, { rules: list }) => sum + list.length, 0);
+  const rules = destinations.reduce((sum, each) => sum + rulesOf(each).length, 0);
   return { destinations: destinations.length, rules, digest };
 }
 

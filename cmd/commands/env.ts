@@ -3,6 +3,7 @@
  * environment that it is called in. With `intercept.trust` also those by which programs trust the
  * interception CA.
  */
+import { isOfRequests } from '../../lib/policy/protocols/index.ts';
 import { join } from 'node:path';
 import { Fault } from '../../lib/base/fault.ts';
 import type { AgentHome } from '../../lib/config/load/agents.ts';
@@ -53,12 +54,13 @@ export async function env(
     );
   if (home?.forward === true)
     io.out(`# the forward proxy of this agent alone: ${join(home.folder, 'forward.sock')}`);
-  for (const { name, listen, protocol } of policy.destinations) {
+  for (const destination of policy.destinations) {
+    const { name, listen } = destination;
     if (listen === undefined) continue;
     const address = formatAuthority(listen.host, listen.port, undefined);
     io.out(
       `# ${name} also listens on ` +
-        `${protocol === 'tcp' ? `${address} (${protocol})` : `http://${address}`}`,
+        `${isOfRequests(destination) ? `http://${address}` : `${address} (tcp)`}`,
     );
   }
 }

@@ -7,7 +7,7 @@ import type { Config } from '../../lib/config/load/load.ts';
 import type { IdentitySource } from '../../lib/identity/source.ts';
 import type { Interception } from '../../lib/interception/authority.ts';
 import type { Proxy } from '../../lib/listen/proxy.ts';
-import type { Policy } from '../../lib/policy/model/policy.ts';
+import type { Policy } from '../../lib/policy/decision/policy.ts';
 import type { Tasks } from '../../lib/tasks/registry.ts';
 import type { Drops } from '../../lib/telemetry/drops.ts';
 import type { Logger } from '../../lib/telemetry/logger.ts';

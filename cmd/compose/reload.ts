@@ -9,7 +9,7 @@ import { Fault } from '../../lib/base/fault.ts';
 import { type Config, loadConfig } from '../../lib/config/load/load.ts';
 import { watchConfig } from '../../lib/config/load/watch.ts';
 import type { Proxy } from '../../lib/listen/proxy.ts';
-import type { Policy } from '../../lib/policy/model/policy.ts';
+import type { Policy } from '../../lib/policy/decision/policy.ts';
 import type { Parts, Reload } from './parts.ts';
 import { staleness } from './staleness.ts';
 

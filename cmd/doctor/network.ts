@@ -8,7 +8,7 @@ import { link } from '../../lib/base/signal.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import type { Config } from '../../lib/config/load/load.ts';
 import { formatAuthority, parseAuthority } from '../../lib/net/authority.ts';
-import type { Destination } from '../../lib/policy/model/destination.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
 import { dialler, type Dialler } from '../../lib/upstream/dial.ts';
 import { routes } from '../../lib/upstream/route.ts';
 import { tlsContexts } from '../../lib/tls/context.ts';

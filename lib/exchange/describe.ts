@@ -13,9 +13,9 @@ import { type Fields, type RequestHead, fieldOf, fieldsOf } from '../http/messag
 import { type Authority, formatAuthority, parseAuthority } from '../net/authority.ts';
 import { canonicalTarget } from '../net/path.ts';
 import { HTTPS_PORT } from '../policy/model/access-matrix.ts';
-import type { Destination } from '../policy/model/destination.ts';
+import type { Destination } from '../policy/protocols/index.ts';
 import type { EntryPoint, Facts, HttpFacts } from '../policy/model/facts.ts';
-import type { Policy } from '../policy/model/policy.ts';
+import type { Policy } from '../policy/decision/policy.ts';
 import type { FieldRules } from './headers.ts';
 import { type WebSocketOffer, webSocketOffer } from './websocket-offer.ts';
 

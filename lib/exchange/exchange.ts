@@ -9,10 +9,10 @@
 import { randomUUID } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
 import type { Agent } from '../policy/model/agent.ts';
-import type { Decision } from '../policy/model/decision.ts';
+import type { Decision } from '../policy/decision/decision.ts';
 import type { Timeouts } from '../policy/model/destination.ts';
 import type { EntryPoint, Facts } from '../policy/model/facts.ts';
-import type { Policy } from '../policy/model/policy.ts';
+import type { Policy } from '../policy/decision/policy.ts';
 import type { Identity } from '../spiffe/identity.ts';
 import type { Task } from '../tasks/task.ts';
 import type { Reached } from '../upstream/dial.ts';

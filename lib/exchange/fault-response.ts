@@ -9,7 +9,7 @@
  */
 import { CODES, type Code, Fault } from '../base/fault.ts';
 import { type Fields, type OutgoingResponse, fieldOf } from '../http/message.ts';
-import type { Decision } from '../policy/model/decision.ts';
+import type { Decision } from '../policy/decision/decision.ts';
 import { plain } from './evidence.ts';
 
 export interface Answer {

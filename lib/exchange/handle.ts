@@ -10,10 +10,11 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { Turns } from '../base/turns.ts';
 import { decide } from '../policy/decision/decide.ts';
-import { carriesRequests, matrixRow } from '../policy/model/access-matrix.ts';
-import type { Destination } from '../policy/model/destination.ts';
+import { transportOnly } from '../policy/model/access-matrix.ts';
+import { matrixRow } from '../policy/protocols/index.ts';
+import type { Destination } from '../policy/protocols/index.ts';
 import type { EntryPoint, Facts } from '../policy/model/facts.ts';
-import type { Policy } from '../policy/model/policy.ts';
+import type { Policy } from '../policy/decision/policy.ts';
 import { callView } from '../policy/review/call-view.ts';
 import type { Identity } from '../spiffe/identity.ts';
 import type { Proof, Tasks } from '../tasks/registry.ts';
@@ -254,7 +255,7 @@ function admit(
   const { destination } = decision;
   if (decision.effect === 'deny' || destination === undefined) throw denial(decision);
   // The requests inside such a tunnel take their own places, times and identities.
-  if (exchange.entry === 'connect' && carriesRequests(matrixRow(facts, destination)))
+  if (exchange.entry === 'connect' && transportOnly(matrixRow(facts, destination)))
     return { destination, facts, identity: undefined };
   const { rate } = destination.limits;
   if (rate !== undefined)

@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
-import type { Destination } from '../policy/model/destination.ts';
+import type { Destination } from '../policy/protocols/index.ts';
 import type { Exchange } from './exchange.ts';
 import type { Places } from './shares.ts';
 

@@ -3,10 +3,10 @@
  * for the begin of the next request on its connection.
  */
 import { Fault } from '../base/fault.ts';
-import type { Destination } from '../policy/model/destination.ts';
+import { type Destination, protocolOf } from '../policy/protocols/index.ts';
 import type { Facts } from '../policy/model/facts.ts';
-import type { Policy } from '../policy/model/policy.ts';
-import { hasContentOnGet } from '../policy/protocols/http.ts';
+import type { Policy } from '../policy/decision/policy.ts';
+import { hasContentOnGet } from '../policy/protocols/http-rules.ts';
 
 /**
  * Whether it is a GET with content that a rule of its destination may allow; throws a Fault
@@ -18,8 +18,8 @@ export function mayHaveContentOnGet(
   endpoint: Destination | undefined,
 ): boolean {
   if (http === undefined || !hasContentOnGet(http)) return false;
-  const rules = endpoint === undefined ? (policy.find(host, port)?.rules ?? []) : [];
-  if (rules.some((rule) => rule.http?.contentOnGet === true)) return true;
+  const destination = endpoint === undefined ? policy.find(host, port) : undefined;
+  if (destination && protocolOf(destination).mayAllowContentOnGet(destination.service)) return true;
   throw new Fault('malformed', 'the request head is malformed: GET with a body', {
     hint: 'send it as POST, or write contentOnGet: allow in the http of a rule',
   });

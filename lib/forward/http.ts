@@ -4,6 +4,7 @@
  * the agent. Both bodies pass as they come, with back-pressure, and nothing is held to fill a
  * buffer.
  */
+import type { McpDestination } from '../policy/protocols/mcp-service.ts';
 import { Fault } from '../base/fault.ts';
 import type { JwtSvids } from '../credentials/jwt-svid.ts';
 import { refusedUs } from '../exchange/aborted.ts';
@@ -20,10 +21,10 @@ import type { ClientConnection, ClientResponse } from '../http/client.ts';
 import type { Body, Fields, OutgoingResponse } from '../http/message.ts';
 import type { Connection, ServerExchange } from '../http/server-exchange.ts';
 import { cut } from '../http1/sockets.ts';
-import type { Destination } from '../policy/model/destination.ts';
+import type { Destination } from '../policy/protocols/index.ts';
 import type { EntryPoint, Facts } from '../policy/model/facts.ts';
-import type { Policy } from '../policy/model/policy.ts';
-import { callOf } from '../policy/protocols/grpc.ts';
+import type { Policy } from '../policy/decision/policy.ts';
+import { callOf } from '../policy/protocols/grpc-rules.ts';
 import type { Proof } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
 import type { Upstreams } from '../upstream/pools.ts';
@@ -129,7 +130,10 @@ export class RequestArrival implements Arrival {
     this.#described = described;
     this.#under = policy;
     const { facts } = described;
-    if (this.transport.major === 2 && policy.find(facts.host, facts.port)?.protocol === 'grpc')
+    if (
+      this.transport.major === 2 &&
+      policy.find(facts.host, facts.port)?.service.protocol === 'grpc'
+    )
       return this.#readCall(described);
     const endpoint = endpointFor(policy, facts);
     this.#lent = !mayHaveContentOnGet(facts, policy, endpoint);
@@ -144,7 +148,7 @@ export class RequestArrival implements Arrival {
 
   /** The body of a message is part of what is judged. */
   async #readMessage(
-    destination: Destination,
+    destination: McpDestination,
     described: Described,
     under: Policy,
   ): Promise<Facts> {

@@ -4,7 +4,7 @@ import type { Exchange } from '../exchange/exchange.ts';
 import type { Caller } from '../exchange/shares.ts';
 import type { HandedOver } from '../http/server-exchange.ts';
 import type { Authority } from '../net/authority.ts';
-import type { Destination } from '../policy/model/destination.ts';
+import type { Destination } from '../policy/protocols/index.ts';
 
 export interface RefusedTunnel {
   readonly exchange: Exchange;

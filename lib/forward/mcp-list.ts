@@ -21,7 +21,7 @@ import { outgoingFields } from '../mcp/outgoing.ts';
 import { EventReader } from '../mcp/sse.ts';
 import type { Facts, McpFacts, ToolDefinition } from '../policy/model/facts.ts';
 import { NAME, isStateless } from '../policy/model/mcp-methods.ts';
-import { isListed } from '../policy/protocols/mcp.ts';
+import { isListed } from '../policy/protocols/mcp-lists.ts';
 import { parseJson } from '../schema/json-reader.ts';
 import { writeJson } from '../schema/json-writer.ts';
 import { EMPTY, type Json, JsonNumber, type JsonObject, isObject } from '../schema/json.ts';

@@ -4,6 +4,7 @@
  * of another media type in place of a message is `upstream-malformed`; of an error page the agent
  * is told the words, cut short.
  */
+import { isMcp } from '../policy/protocols/mcp-service.ts';
 import { Fault } from '../base/fault.ts';
 import type { Turns } from '../base/turns.ts';
 import { plain } from '../exchange/evidence.ts';
@@ -121,10 +122,10 @@ function sessionFields(mcp: McpExchange, { status, fields }: ResponseHead): Fiel
 function conversation(mcp: McpExchange, exchange: Exchange): Conversation {
   // The policy of this moment, where it changed since.
   const now = exchange.judgement?.decision.destination;
-  const destination = now?.protocol === 'mcp' ? now : mcp.destination;
+  const destination = now !== undefined && isMcp(now) ? now : mcp.destination;
   return {
     destination,
-    policy: destination.mcp ?? mcp.policy,
+    policy: destination.service,
     version: mcp.facts.version,
     session: mcp.session,
     grant: exchange.judgement?.facts.task?.grant,

@@ -3,6 +3,7 @@
  * was parsed is what is sent, written anew. What the server answers is read in the same way
  * (mcp-reply.ts), and a refusal is told in JSON-RPC (mcp-refusal.ts).
  */
+import { type McpDestination, type McpPolicy, isMcp } from '../policy/protocols/mcp-service.ts';
 import { Fault } from '../base/fault.ts';
 import type { Turns } from '../base/turns.ts';
 import type { Exchange } from '../exchange/exchange.ts';
@@ -33,12 +34,11 @@ import {
   sessions,
 } from '../mcp/sessions.ts';
 import { digested } from '../policy/decision/call-digest.ts';
-import { matrixRow } from '../policy/model/access-matrix.ts';
+import { matrixRow } from '../policy/protocols/index.ts';
 import type { Agent } from '../policy/model/agent.ts';
-import type { Destination, McpPolicy } from '../policy/model/destination.ts';
 import type { Facts, McpFacts } from '../policy/model/facts.ts';
-import type { Policy } from '../policy/model/policy.ts';
-import { endsSomething } from '../policy/protocols/mcp.ts';
+import type { Policy } from '../policy/decision/policy.ts';
+import { endsSomething } from '../policy/protocols/mcp-rules.ts';
 import { parseJson } from '../schema/json-reader.ts';
 import { writeJson } from '../schema/json-writer.ts';
 import type { Json } from '../schema/json.ts';
@@ -79,12 +79,13 @@ const METHODS: ReadonlySet<string> = new Set(['POST', 'GET', 'DELETE']);
  * The MCP destination whose endpoint this request is for, and which may be reached in this way;
  * undefined: there is no message to be read.
  */
-export function endpointFor(policy: Policy, facts: Facts): Destination | undefined {
+export function endpointFor(policy: Policy, facts: Facts): McpDestination | undefined {
   const { host, port, listener, http } = facts;
   const destination = policy.find(host, port);
-  if (destination?.protocol !== 'mcp' || http === undefined || http.websocket) return undefined;
+  if (destination === undefined || !isMcp(destination)) return undefined;
+  if (http === undefined || http.websocket) return undefined;
   if (listener !== undefined && listener !== destination.name) return undefined;
-  if (destination.mcp?.endpoints.has(http.path) !== true || http.query !== '') return undefined;
+  if (!destination.service.endpoints.has(http.path) || http.query !== '') return undefined;
   if (!METHODS.has(http.method)) return undefined;
   return matrixRow(facts, destination).outcome === 'request' ? destination : undefined;
 }
@@ -96,7 +97,7 @@ interface From {
 }
 
 export class McpExchange {
-  readonly destination: Destination;
+  readonly destination: McpDestination;
   readonly policy: McpPolicy;
   readonly parts: McpParts;
   readonly held: Held;
@@ -114,13 +115,12 @@ export class McpExchange {
   #kept: readonly string[] = [];
   #body: Buffer | undefined;
 
-  constructor(destination: Destination, from: From, parts: McpParts) {
-    const { name, mcp } = destination;
+  constructor(destination: McpDestination, from: From, parts: McpParts) {
+    const { name, service } = destination;
     const { exchange, endpoint } = from;
     const { agent, entry, share, task } = exchange;
-    if (mcp === undefined) throw new TypeError('a destination of protocol mcp has its settings');
     this.destination = destination;
-    this.policy = mcp;
+    this.policy = service;
     this.parts = parts;
     this.held = share.held;
     const identity = needsIdentity(destination) ? parts.identity(agent) : undefined;

@@ -5,7 +5,7 @@
  */
 import { Fault } from '../base/fault.ts';
 import type { Body, Fields } from '../http/message.ts';
-import { MESSAGE_PREFIX } from '../policy/protocols/grpc.ts';
+import { MESSAGE_PREFIX } from '../policy/protocols/grpc-rules.ts';
 
 /** There is more than one message. */
 export class MoreMessages extends Error {

@@ -10,7 +10,7 @@ import {
 } from '../http/message.ts';
 import { formatAuthority } from '../net/authority.ts';
 import type { Facts } from '../policy/model/facts.ts';
-import type { Destination } from '../policy/model/destination.ts';
+import type { Destination } from '../policy/protocols/index.ts';
 import type { Asked } from '../exchange/asking.ts';
 
 const NONE: Framing = Object.freeze({ kind: 'none' });

@@ -9,7 +9,7 @@
 import { isUnprocessed, isUntouched } from '../http/failures.ts';
 import type { Body, Fields } from '../http/message.ts';
 import { http2Limits } from '../http2/limits.ts';
-import type { Destination } from '../policy/model/destination.ts';
+import type { Destination } from '../policy/protocols/index.ts';
 import { CountedBody } from '../exchange/counted-body.ts';
 
 const REPLAYED = http2Limits().replayBytes;

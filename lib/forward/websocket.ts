@@ -12,7 +12,7 @@ import { Fault } from '../base/fault.ts';
 import { plain } from '../exchange/evidence.ts';
 import { type WebSocketOffer, acceptOf } from '../exchange/websocket-offer.ts';
 import { type ResponseHead, fieldOf, fieldsOf } from '../http/message.ts';
-import type { Destination } from '../policy/model/destination.ts';
+import type { Destination } from '../policy/protocols/index.ts';
 import type { ServerFrames } from './websocket-frames.ts';
 
 /** A key of our own for the upstream, with what it must answer. */

@@ -2,6 +2,7 @@
  * What becomes of an accepted connection: HTTP on the forward port and at the listeners of http
  * destinations, an exchange of its own at those of tcp ones.
  */
+import { isOfRequests } from '../policy/protocols/index.ts';
 import type { Socket } from 'node:net';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
@@ -72,7 +73,7 @@ export function acceptor(
     if (bound.forward) return serve(socket, forward(bound, caller));
     const destination = policy.get()?.byName.get(bound.name);
     if (destination === undefined) cut(socket);
-    else if (destination.protocol !== 'tcp') serve(socket, listener(socket, bound, caller));
+    else if (isOfRequests(destination)) serve(socket, listener(socket, bound, caller));
     else {
       const { task } = bound;
       ignore(

@@ -3,6 +3,7 @@
  * very functions that read what comes in. For `explain` and for tests of policy; nothing is
  * dialled, resolved or recorded.
  */
+import { isOfRequests, matrixRow } from '../policy/protocols/index.ts';
 import { Fault } from '../base/fault.ts';
 import {
   type Reading,
@@ -23,13 +24,12 @@ import { outgoingFields } from '../mcp/outgoing.ts';
 import { readPost } from '../mcp/request.ts';
 import { formatAuthority, parseAuthority } from '../net/authority.ts';
 import { decide } from '../policy/decision/decide.ts';
-import { matrixRow } from '../policy/model/access-matrix.ts';
-import type { Destination, McpPolicy } from '../policy/model/destination.ts';
+import type { McpDestination, McpPolicy } from '../policy/protocols/mcp-service.ts';
 import { type Facts, type McpFacts, type RequestFacts, isRequest } from '../policy/model/facts.ts';
 import type { TaskFacts } from '../policy/model/grant.ts';
 import { isStateless } from '../policy/model/mcp-methods.ts';
-import type { Policy } from '../policy/model/policy.ts';
-import { callOf } from '../policy/protocols/grpc.ts';
+import type { Policy } from '../policy/decision/policy.ts';
+import { callOf } from '../policy/protocols/grpc-rules.ts';
 import { parseJson } from '../schema/json-reader.ts';
 import { type Json, type JsonObject, isObject } from '../schema/json.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
@@ -65,7 +65,7 @@ export function suppose(supposed: Supposed, policy: Policy): Facts {
   const facts = withCall({ ...described(supposed, policy), peer, task }, policy);
   if (message === undefined) return facts;
   const destination = endpointFor(policy, facts);
-  if (destination?.mcp === undefined || !isRequest(facts) || facts.http.method !== 'POST') {
+  if (destination === undefined || !isRequest(facts) || facts.http.method !== 'POST') {
     throw new Fault(
       'usage',
       'there is a message, and this is no POST to the endpoint of an MCP destination',
@@ -74,7 +74,7 @@ export function suppose(supposed: Supposed, policy: Policy): Facts {
       },
     );
   }
-  const whole = withMessage(facts, message, { destination, policy: destination.mcp });
+  const whole = withMessage(facts, message, { destination, policy: destination.service });
   if (whole.mcp !== undefined) destination.spellings?.args(whole.mcp.args);
   return whole;
 }
@@ -82,7 +82,7 @@ export function suppose(supposed: Supposed, policy: Policy): Facts {
 /** At a gRPC destination a request is a call. */
 function withCall(facts: Facts, policy: Policy): Facts {
   const { http, host, port } = facts;
-  if (http === undefined || policy.find(host, port)?.protocol !== 'grpc') return facts;
+  if (http === undefined || policy.find(host, port)?.service.protocol !== 'grpc') return facts;
   return { ...facts, grpc: callOf(http) };
 }
 
@@ -132,7 +132,7 @@ function atListener(supposed: Supposed, { authority, listener, policy }: At): Fa
     });
   }
   const { time } = supposed;
-  if (destination.protocol === 'tcp') return describeRaw(destination, time);
+  if (!isOfRequests(destination)) return describeRaw(destination, time);
   const reading = { policy, fields: FIELDS, time };
   return describeListener(
     headOf(supposed, authority),
@@ -154,7 +154,7 @@ function headOf({ method, target, fields = [] }: Supposed, host: string): Reques
 }
 
 interface Served {
-  readonly destination: Destination;
+  readonly destination: McpDestination;
   readonly policy: McpPolicy;
 }
 

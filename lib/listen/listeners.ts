@@ -15,7 +15,7 @@ import type { Caller, Shares } from '../exchange/shares.ts';
 import { cut } from '../http1/sockets.ts';
 import type { Agent } from '../policy/model/agent.ts';
 import type { ListenAddress } from '../policy/model/destination.ts';
-import type { Policy } from '../policy/model/policy.ts';
+import type { Policy } from '../policy/decision/policy.ts';
 import type { Task } from '../tasks/task.ts';
 import type { Bound } from './bound.ts';
 import type { Inherited } from './inherited.ts';

@@ -35,7 +35,7 @@ import type { Interception } from '../interception/authority.ts';
 import { type Definitions, definitions } from '../mcp/definitions.ts';
 import type { Agent } from '../policy/model/agent.ts';
 import type { ListenAddress } from '../policy/model/destination.ts';
-import type { Policy } from '../policy/model/policy.ts';
+import type { Policy } from '../policy/decision/policy.ts';
 import type { Rate } from '../policy/model/rule.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import type { Identity, IdentityState } from '../spiffe/identity.ts';

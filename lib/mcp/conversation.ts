@@ -1,5 +1,5 @@
 /** What is known of a conversation when its server speaks. */
-import type { Destination, McpPolicy } from '../policy/model/destination.ts';
+import type { McpDestination, McpPolicy } from '../policy/protocols/mcp-service.ts';
 import type { Grant } from '../policy/model/grant.ts';
 import type { McpVersion } from '../policy/model/mcp-methods.ts';
 import type { AgentTools } from './definitions.ts';
@@ -7,7 +7,7 @@ import type { Pending, Session } from './sessions.ts';
 
 /** What an answer is read against. */
 export interface Conversation {
-  readonly destination: Destination;
+  readonly destination: McpDestination;
   readonly policy: McpPolicy;
   readonly version: McpVersion;
   readonly session: Session | undefined;

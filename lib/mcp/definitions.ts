@@ -4,13 +4,13 @@
  * not what was approved (a rug pull) and stays denied until somebody approves the new one, or the
  * policy pins it.
  */
+import type { McpDestination } from '../policy/protocols/mcp-service.ts';
 import { createHash } from 'node:crypto';
 import { Fault } from '../base/fault.ts';
 import type { Turns } from '../base/turns.ts';
 import type { ToolDefinition } from '../policy/model/facts.ts';
 import { isObject, type Json, type JsonObject } from '../schema/json.ts';
 import { canonicalJson } from '../schema/json-writer.ts';
-import type { Destination } from '../policy/model/destination.ts';
 import { digestLong } from './long-json.ts';
 import { headerPaths, type HeaderPaths } from './header-values.ts';
 
@@ -54,7 +54,7 @@ export interface Definitions {
    * @param of the destination's name is what counts, and its pins @param to who sees them: endpoint
    *        and agent
    */
-  of(destination: Destination, to: string): AgentTools;
+  of(destination: McpDestination, to: string): AgentTools;
   pins(): readonly Pin[];
   /** Pins what was seen last, if that is `digest`; a Fault `usage` otherwise. */
   approve(destination: string, tool: string, digest: string): void;
@@ -133,10 +133,10 @@ class SeenTools implements AgentTools {
   readonly #known: Known;
   /** Of definitions that are about to be seen. */
   readonly #digests = new WeakMap<JsonObject, string>();
-  readonly #destination: Destination;
+  readonly #destination: McpDestination;
   readonly #now: () => number;
 
-  constructor(known: Known, destination: Destination, now: () => number) {
+  constructor(known: Known, destination: McpDestination, now: () => number) {
     this.#known = known;
     this.#destination = destination;
     this.#now = now;
@@ -144,7 +144,7 @@ class SeenTools implements AgentTools {
 
   of(tool: string): ToolDefinition {
     const entry = this.#known.tools.get(tool);
-    const written = this.#destination.mcp?.pins.get(tool);
+    const written = this.#destination.service.pins.get(tool);
     if (entry === undefined)
       return written === undefined ? UNLISTED : { state: 'unverified', hazardous: true };
     const { current, hazardous } = entry;
@@ -170,7 +170,7 @@ class SeenTools implements AgentTools {
       headers,
       at: this.#now(),
     });
-    return current === (this.#destination.mcp?.pins.get(tool) ?? pinned);
+    return current === (this.#destination.service.pins.get(tool) ?? pinned);
   }
 
   headersOf(tool: string): HeaderPaths | undefined {

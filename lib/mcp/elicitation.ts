@@ -6,7 +6,7 @@
 import { parseAuthority } from '../net/authority.ts';
 import type { HostPattern } from '../net/host.ts';
 import { hasVariants, isObject, type Json, type JsonObject } from '../schema/json.ts';
-import type { McpPolicy } from '../policy/model/destination.ts';
+import type { McpPolicy } from '../policy/protocols/mcp-service.ts';
 import { byFold, misspelt } from './message.ts';
 
 const HTTPS_PORT = 443;

@@ -4,7 +4,7 @@
  */
 import { uriProblem } from '../net/resource.ts';
 import { NAME } from '../policy/model/mcp-methods.ts';
-import { type Entry, isListed } from '../policy/protocols/mcp.ts';
+import { type Entry, isListed } from '../policy/protocols/mcp-lists.ts';
 import { type Json, type JsonObject, hasVariants, isObject } from '../schema/json.ts';
 import type { Conversation } from './conversation.ts';
 import { isHazardous } from './definitions.ts';

@@ -8,7 +8,7 @@
  * - names that the destination lists in `mcp.meta`.
  */
 import { isObject, type Json, JsonNumber, type JsonObject } from '../schema/json.ts';
-import type { McpPolicy } from '../policy/model/destination.ts';
+import type { McpPolicy } from '../policy/protocols/mcp-service.ts';
 import { clientOffers } from './offers.ts';
 
 const RESERVED = 'io.modelcontextprotocol/';

@@ -5,7 +5,7 @@
  */
 import { EMPTY, isObject, type Json, JsonNumber, type JsonObject } from '../schema/json.ts';
 import { CLIENT_METHODS, type McpVersion } from '../policy/model/mcp-methods.ts';
-import type { McpPolicy } from '../policy/model/destination.ts';
+import type { McpPolicy } from '../policy/protocols/mcp-service.ts';
 import { uriProblem } from '../net/resource.ts';
 import {
   badMessage,

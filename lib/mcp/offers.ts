@@ -3,8 +3,8 @@
  * client says nothing but known words goes on: capabilities are an object of any shape.
  */
 import { isObject, type Json, type JsonObject } from '../schema/json.ts';
-import { mayAsk } from '../policy/protocols/mcp.ts';
-import type { Destination, McpPolicy } from '../policy/model/destination.ts';
+import { mayAsk } from '../policy/protocols/mcp-lists.ts';
+import type { McpDestination, McpPolicy } from '../policy/protocols/mcp-service.ts';
 
 interface Offer {
   readonly name: string;
@@ -53,7 +53,7 @@ const UNSERVED: readonly string[] = ['tasks', 'experimental'];
 const TASKS = 'io.modelcontextprotocol/tasks';
 
 /** What the server offers the client. In report mode rules hold nothing back. */
-export function serverOffers(offered: JsonObject, destination: Destination): JsonObject {
+export function serverOffers(offered: JsonObject, destination: McpDestination): JsonObject {
   const left = new Map(offered);
   for (const name of UNSERVED) left.delete(name);
   const extensions = left.get('extensions');

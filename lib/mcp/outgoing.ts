@@ -2,13 +2,13 @@
  * The fields of a request as they are sent to the server: what mirrors the body is written anew
  * from it, everything of MCP's that the agent sent is taken off.
  */
+import type { McpDestination } from '../policy/protocols/mcp-service.ts';
 import { Fault } from '../base/fault.ts';
 import { fieldOf, fieldsOf, type Fields } from '../http/message.ts';
 import type { McpFacts } from '../policy/model/facts.ts';
 import { isNamed } from '../policy/model/field-table.ts';
-import { endsSomething } from '../policy/protocols/mcp.ts';
+import { endsSomething } from '../policy/protocols/mcp-rules.ts';
 import { isStateless } from '../policy/model/mcp-methods.ts';
-import type { Destination } from '../policy/model/destination.ts';
 import { encodeValue, type HeaderPaths, paramFields, sameValue } from './header-values.ts';
 import { type Message } from './message.ts';
 import { mirroredName } from './request.ts';
@@ -33,7 +33,7 @@ export interface Outgoing {
   readonly session: Session | undefined;
   /** undefined: the tool was not listed yet, and nothing is mirrored for it. */
   readonly params: HeaderPaths | undefined;
-  readonly destination: Destination;
+  readonly destination: McpDestination;
   /**
    * Whether a field went to the server with a message that was held against what was done before.
    */
@@ -61,13 +61,13 @@ export function checkParams({ received, facts, params }: Outgoing): void {
 
 /** Of the fields that cross the proxy anyway, those that go with a message. */
 export function ownFields(kept: Fields, { facts, destination, shown }: Outgoing): string[] {
-  const { headers, mcp } = destination;
+  const { headers, service } = destination;
   const ends = endsSomething(facts);
   const fields: string[] = [];
   for (let i = 0; i < kept.length; i += 2) {
     const [name = '', value = ''] = [kept[i], kept[i + 1]];
     const dashed = name.replaceAll('_', '-');
-    if (dashed === 'user-agent' && mcp?.clientInfo === 'pass' && !ends) fields.push(name, value);
+    if (dashed === 'user-agent' && service.clientInfo === 'pass' && !ends) fields.push(name, value);
     if (dashed === 'traceparent' && TRACE_PARENT.test(value) && !ends) fields.push(name, value);
     if (OURS.has(dashed) || dashed.startsWith('mcp-')) continue;
     const named =
@@ -81,7 +81,7 @@ export function ownFields(kept: Fields, { facts, destination, shown }: Outgoing)
 export function outgoingFields(kept: Fields, outgoing: Outgoing): string[] {
   const { received, message, facts, session, params, destination } = outgoing;
   const fields = ownFields(kept, outgoing);
-  if (destination.mcp?.clientInfo !== 'pass') fields.push('user-agent', 'chaperone');
+  if (destination.service.clientInfo !== 'pass') fields.push('user-agent', 'chaperone');
   const accepted = acceptOf(facts, received);
   if (accepted !== undefined) fields.push('accept', accepted);
   fields.push('accept-encoding', 'identity');

@@ -20,7 +20,7 @@ import {
   MCP_VERSIONS,
   NAME,
 } from '../policy/model/mcp-methods.ts';
-import type { McpPolicy } from '../policy/model/destination.ts';
+import type { McpPolicy } from '../policy/protocols/mcp-service.ts';
 import { uriProblem } from '../net/resource.ts';
 import { digestOf } from './given.ts';
 import { decodeValue } from './header-values.ts';

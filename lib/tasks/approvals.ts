@@ -16,7 +16,7 @@ import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { Approver, StepUpPolicy } from '../policy/model/grant.ts';
-import type { Policy } from '../policy/model/policy.ts';
+import type { Policy } from '../policy/decision/policy.ts';
 import type { CallView } from '../policy/review/call-view.ts';
 import { Denials } from './denials.ts';
 import type { TaskEvent, TaskEventName } from './events.ts';

@@ -3,9 +3,9 @@
  * the parent's grant for a derived one. Pure, and decidable: sets and numbers only, so that a grant
  * is never wider than what it was cut from. What is refused is named with its reason.
  */
-import type { Destination } from '../policy/model/destination.ts';
+import type { Destination } from '../policy/protocols/index.ts';
 import type { Grant, StepUpPolicy, TaskPolicy } from '../policy/model/grant.ts';
-import type { Policy } from '../policy/model/policy.ts';
+import type { Policy } from '../policy/decision/policy.ts';
 import { shownTarget } from '../policy/model/shown.ts';
 import {
   type HostTarget,

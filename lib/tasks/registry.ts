@@ -12,10 +12,10 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import { type Agent, soleAgent } from '../policy/model/agent.ts';
-import type { Decision } from '../policy/model/decision.ts';
-import type { Destination } from '../policy/model/destination.ts';
+import type { Decision } from '../policy/decision/decision.ts';
+import type { Destination } from '../policy/protocols/index.ts';
 import type { Quota, TaskPolicy } from '../policy/model/grant.ts';
-import type { Policy } from '../policy/model/policy.ts';
+import type { Policy } from '../policy/decision/policy.ts';
 import { Agents, mayOpen } from './agents.ts';
 import { type StepUp, type StepUps, stepUps } from './approvals.ts';
 import {

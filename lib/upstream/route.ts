@@ -5,9 +5,9 @@
  */
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
-import type { Destination } from '../policy/model/destination.ts';
+import type { Destination } from '../policy/protocols/index.ts';
 import type { Facts } from '../policy/model/facts.ts';
-import type { Policy } from '../policy/model/policy.ts';
+import type { Policy } from '../policy/decision/policy.ts';
 import { type Identity, identityKey } from '../spiffe/identity.ts';
 
 export interface Route {

@@ -8,6 +8,7 @@
  *   answer to anything that was asked (RFC 9110 section 9.3.6), unless the upstream is one that may
  *   speak first.
  */
+import { protocolOf, type Destination } from '../policy/protocols/index.ts';
 import type { Socket } from 'node:net';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
@@ -16,7 +17,7 @@ import type { ClientResponse } from '../http/client.ts';
 import { http1Limits } from '../http/limits.ts';
 import { clientConnection } from '../http1/client.ts';
 import { formatAuthority } from '../net/authority.ts';
-import type { Destination, TlsPolicy, Via } from '../policy/model/destination.ts';
+import type { TlsPolicy, Via } from '../policy/model/destination.ts';
 import { connectTls } from '../tls/connect.ts';
 import type { TlsContexts } from '../tls/context.ts';
 import type { Route } from './route.ts';
@@ -100,8 +101,9 @@ function tunnelOf({ head, upgraded }: ClientResponse, destination: Destination):
  * Where nothing proves who speaks and the upstream may be the first to: a greeting of a raw
  * protocol, the SETTINGS of HTTP/2.
  */
-function mayBegin({ tls, protocol, http2 }: Destination): boolean {
-  return tls.mode === 'plaintext' && (protocol === 'tcp' || http2 === true);
+function mayBegin(destination: Destination): boolean {
+  const { tls, http2 } = destination;
+  return tls.mode === 'plaintext' && (protocolOf(destination).upstreamGreets || http2 === true);
 }
 
 const HINTS: Readonly<Record<number, string>> = Object.freeze({

@@ -2,7 +2,7 @@
  * Rows against entry points: how many attempts there are for each, and what is owed and missing.
  * Run as a program it writes the section of docs/assurance.md.
  */
-import { MATRIX } from '../../lib/policy/model/access-matrix.ts';
+import { MATRIX } from '../../lib/policy/protocols/access-matrix.ts';
 import { writeSection } from '../sabotage/page.ts';
 import { CORPUS } from './corpus.ts';
 import { ENTRIES } from './entries/all.ts';

@@ -9,7 +9,7 @@ import type { Duplex } from 'node:stream';
 import { systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { http1Limits } from '../../lib/http/limits.ts';
-import type { Destination } from '../../lib/policy/model/destination.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
 import type { Resolver } from '../../lib/upstream/resolver.ts';
 import { openInterception } from '../../lib/interception/authority.ts';
 import { echo } from '../support/answer.ts';

@@ -2,13 +2,14 @@
  * Tasks for attempts: who is named in Proxy-Authorization, and how. Every attempt of such a world
  * has the tasks open that it may try to pass for.
  */
+import { rulesOf } from '../../lib/policy/protocols/index.ts';
 import { type Cell, cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import type { Proxy } from '../../lib/listen/proxy.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Destination } from '../../lib/policy/model/destination.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
 import type { Elevation } from '../../lib/policy/model/grant.ts';
-import type { Policy } from '../../lib/policy/model/policy.ts';
+import type { Policy } from '../../lib/policy/decision/policy.ts';
 import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
 import { site } from '../support/proxy.ts';
 import { STEP_UP, intent, rule } from '../tasks/fixture.ts';
@@ -85,7 +86,7 @@ function valuesOf(named: Named, registry: Tasks, destination: Destination): read
     const opened = open({ purpose });
     const until = systemClock.monotonic() + 60_000;
     for (const action of EVERYTHING) {
-      for (const rule of [undefined, ...destination.rules.map(({ name }) => name)]) {
+      for (const rule of [undefined, ...rulesOf(destination).map(({ name }) => name)]) {
         const one = { id: 's-x', action, destination: own, rule, digest: undefined, ...given };
         opened.task.elevate({ ...one, as: 'operator', at: 0, until, uses: 100, spent: 0 });
       }

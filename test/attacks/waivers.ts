@@ -27,6 +27,13 @@ export const WAIVERS: readonly Waiver[] = Object.freeze([
   { row: '3.1', entry: 'CONNECT, cleartext', why: 'the same' },
   { row: '3.1', entry: 'CONNECT, cleartext HTTP/2', why: 'the same' },
   { row: '3.1', entry: 'CONNECT, cleartext WebSocket', why: 'the same' },
+  {
+    row: '3.1',
+    entry: 'listener',
+    why: 'no destination of requests is refused at a listener of its own',
+  },
+  { row: '3.1', entry: 'listener, WebSocket', why: 'the same' },
+  { row: '3.1', entry: 'listener, HTTP/2', why: 'the same' },
   { row: 'R6', why: 'the log has no chain yet that could be broken' },
 ]);
 

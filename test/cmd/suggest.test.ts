@@ -4,7 +4,7 @@ import { encodeRecord } from '../../lib/audit/encode.ts';
 import { loadConfig } from '../../lib/config/load/load.ts';
 import { suppose } from '../../lib/listen/hypothetical.ts';
 import { decide } from '../../lib/policy/decision/decide.ts';
-import type { Policy } from '../../lib/policy/model/policy.ts';
+import type { Policy } from '../../lib/policy/decision/policy.ts';
 import { folder } from '../config/documents.ts';
 import { bench } from '../support/proxy.ts';
 import { cli } from './cli.ts';

@@ -125,14 +125,13 @@ t.test('what is not written has the safe default', async (t) => {
   const [crm] = policy.destinations;
   t.match(crm, {
     name: 'crm',
-    protocol: 'http',
+    service: { protocol: 'http', rules: [] },
     listen: undefined,
     upstream: undefined,
     cidrs: [],
     dataClass: 'restricted',
     task: 'optional',
     action: 'admin',
-    rules: [],
     mode: 'enforce',
     timeouts: { connect: 5000, headers: 600_000, message: 30_000, idle: 300_000, total: 3_600_000 },
     limits: { concurrent: 64, body: undefined },

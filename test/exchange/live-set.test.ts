@@ -1,3 +1,4 @@
+import { serviceOf } from '../support/service.ts';
 import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
 import type { IdentityState, X509Bundle } from '../../lib/spiffe/identity.ts';
@@ -102,7 +103,12 @@ t.test(
       turnsOfOthers += 1;
       if (b.audit.of('redecided').length < 192) setImmediate(other);
     };
-    b.policy.set(policyOf({ ...crm, rules: [dear, rule('other', 'allow', {})] }));
+    b.policy.set(
+      policyOf({
+        ...crm,
+        service: serviceOf({ rules: [dear, rule('other', 'allow', {})] }, 'mtls'),
+      }),
+    );
     t.match(
       b.audit.of('redecided')[0],
       { effect: 'deny', reason: /gone/ },
@@ -113,8 +119,13 @@ t.test(
     t.ok(turnsOfOthers > 1, `${turnsOfOthers} turns of others in between`);
     await until('it is cut', () => lost.reset);
     t.notOk(kept.some(({ reset }) => reset));
-    b.policy.set(policyOf({ ...crm, rules: [dear, rule('third', 'allow', {})] }));
-    b.policy.set(policyOf({ ...crm, rules: [dear] }));
+    b.policy.set(
+      policyOf({
+        ...crm,
+        service: serviceOf({ rules: [dear, rule('third', 'allow', {})] }, 'mtls'),
+      }),
+    );
+    b.policy.set(policyOf({ ...crm, service: serviceOf({ rules: [dear] }, 'mtls') }));
     await until('all are cut, by the newest policy', () => kept.every(({ reset }) => reset));
   },
 );

@@ -5,8 +5,8 @@ import { createHash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { Fault } from '../../lib/base/fault.ts';
 import { http1Limits } from '../../lib/http/limits.ts';
-import type { Destination } from '../../lib/policy/model/destination.ts';
-import type { Rule } from '../../lib/policy/model/rule.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
+import type { Rule } from '../support/service.ts';
 import {
   DATA,
   END_HEADERS,

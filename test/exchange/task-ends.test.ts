@@ -2,6 +2,7 @@
  * The end of a task, by every way in: what is under way is cut within a second, whatever it is, its
  * record says why, and nothing of another task is touched (C6).
  */
+import type { McpRule } from '../../lib/policy/protocols/mcp-service.ts';
 import { createHash } from 'node:crypto';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect as http2 } from 'node:http2';
 import { connect } from 'node:net';
@@ -9,8 +10,8 @@ import type { Duplex } from 'node:stream';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Destination } from '../../lib/policy/model/destination.ts';
-import type { Policy } from '../../lib/policy/model/policy.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
+import type { Policy } from '../../lib/policy/decision/policy.ts';
 import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
 import { testAuthority } from '../support/authority.ts';
 import { shortFolder } from '../support/folder.ts';
@@ -104,10 +105,8 @@ async function room(t: Test): Promise<Room> {
         upstream: at(calls),
         task,
         listen: true,
+        rules: [{ name: 'all', effect: 'allow', action: 'read', grpc, when: undefined }],
       }),
-      rules: [
-        { name: 'all', effect: 'allow', action: 'read', http: undefined, grpc, when: undefined },
-      ],
       http2: true,
     },
   ];
@@ -137,14 +136,14 @@ async function room(t: Test): Promise<Room> {
   };
 }
 
-function mcpAny(): Destination['rules'][number] {
+function mcpAny(): McpRule {
   const mcp = {
     tools: new Set(['hang', 'stream']),
     prompts: new Set<string>(),
     resources: [],
     methods: new Set<string>(),
   };
-  return { name: 'any', effect: 'allow', action: 'read', http: undefined, mcp, when: undefined };
+  return { name: 'any', effect: 'allow', action: 'read', mcp, when: undefined };
 }
 
 function switching(socket: Duplex, head: Buffer): void {

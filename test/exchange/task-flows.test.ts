@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Policy } from '../../lib/policy/model/policy.ts';
+import type { Policy } from '../../lib/policy/decision/policy.ts';
 import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
 import { mcpServer, mcpSite, message, post, sendJson } from '../support/mcp.ts';
 import { type Bench, bench, rule, site, statusOf } from '../support/proxy.ts';

@@ -3,7 +3,7 @@
  * afterwards.
  */
 import t from 'tap';
-import type { Rule } from '../../lib/policy/model/rule.ts';
+import type { Rule } from '../support/service.ts';
 import { http2Client } from '../support/http2-client.ts';
 import { h2cUpstream } from '../support/http2-upstream.ts';
 import {

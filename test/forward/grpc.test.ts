@@ -3,8 +3,8 @@
  * by hand where it would not send them.
  */
 import { status } from '@grpc/grpc-js';
-import type { Destination } from '../../lib/policy/model/destination.ts';
-import type { Rule } from '../../lib/policy/model/rule.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
+import type { Rule } from '../support/service.ts';
 import { testAuthority } from '../support/authority.ts';
 import { SERVICE, grpcClient, grpcServer } from '../support/grpc.ts';
 import { http2Client } from '../support/http2-client.ts';

@@ -3,7 +3,7 @@
  * it ends.
  */
 import t from 'tap';
-import type { Destination } from '../../lib/policy/model/destination.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
 import { headLimits, http1Limits } from '../../lib/http/limits.ts';
 import { testAuthority } from '../support/authority.ts';
 import { http2Client } from '../support/http2-client.ts';

@@ -4,7 +4,7 @@ import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { conditions } from '../../lib/policy/conditions/compile.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Rule } from '../../lib/policy/model/rule.ts';
+import type { Rule } from '../support/service.ts';
 import { type Opened, tasks } from '../../lib/tasks/registry.ts';
 import {
   type McpServer,

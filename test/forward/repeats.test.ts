@@ -4,7 +4,7 @@
  */
 import type { Duplex } from 'node:stream';
 import t from 'tap';
-import type { Destination } from '../../lib/policy/model/destination.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
 import { http2Client } from '../support/http2-client.ts';
 import { h2cUpstream } from '../support/http2-upstream.ts';
 import { until } from '../support/until.ts';

@@ -7,7 +7,7 @@ import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { openInterception } from '../../lib/interception/authority.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Policy } from '../../lib/policy/model/policy.ts';
+import type { Policy } from '../../lib/policy/decision/policy.ts';
 import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
 import { testAuthority } from '../support/authority.ts';
 import { inside } from '../support/inside.ts';

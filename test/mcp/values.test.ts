@@ -15,7 +15,8 @@ import { keep, note, sessions } from '../../lib/mcp/sessions.ts';
 import { parseHostPattern } from '../../lib/net/host.ts';
 import { isObject, type JsonObject } from '../../lib/schema/json.ts';
 import { parseJson } from '../../lib/schema/json-reader.ts';
-import { mcpSite, SETTINGS } from '../support/mcp.ts';
+import { mcpSite } from '../support/mcp.ts';
+import { SETTINGS } from '../support/service.ts';
 
 function object(value: unknown): JsonObject {
   const read = parseJson(Buffer.from(JSON.stringify(value)));

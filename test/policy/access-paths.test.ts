@@ -1,11 +1,21 @@
+import { serviceOf } from '../support/service.ts';
 import fc from 'fast-check';
 import t from 'tap';
 import { conditions } from '../../lib/policy/conditions/compile.ts';
 import { decide } from '../../lib/policy/decision/decide.ts';
-import type { Destination } from '../../lib/policy/model/destination.ts';
-import type { Policy } from '../../lib/policy/model/policy.ts';
-import { ruleMatches } from '../../lib/policy/protocols/http.ts';
-import { type Atom, atomsOf, includes, meets } from '../../lib/policy/protocols/permissions.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
+import type { Policy } from '../../lib/policy/decision/policy.ts';
+import { ruleMatches } from '../../lib/policy/protocols/http-rules.ts';
+import { CallPermission } from '../../lib/policy/protocols/grpc.ts';
+import { MessagePermission } from '../../lib/policy/protocols/mcp-permissions.ts';
+import { httpPermissions } from '../../lib/policy/protocols/http-permissions.ts';
+import {
+  EVERYTHING,
+  type Permission,
+  covers,
+  overlaps,
+} from '../../lib/policy/model/permission.ts';
+import { CONNECTION } from '../../lib/policy/protocols/tcp.ts';
 import { type PathsDiff, diffPaths } from '../../lib/policy/review/access-paths-diff.ts';
 import { pathsOf } from '../../lib/policy/review/access-paths.ts';
 import { connection, destination, policy, request, rule } from './destination.ts';
@@ -57,10 +67,12 @@ t.test(
       fc.property(match, match, asked, (one, other, facts) => {
         const [a, b] = [rule('a', 'allow', one), rule('b', 'allow', other)];
         const { http } = request(facts);
-        const every = atomsOf(b).every((narrow) =>
-          atomsOf(a).some((wide) => includes(wide, narrow)),
+        const every = httpPermissions(b).every((narrow) =>
+          httpPermissions(a).some((wide) => covers(wide, narrow)),
         );
-        const none = !atomsOf(a).some((x) => atomsOf(b).some((y) => meets(x, y)));
+        const none = !httpPermissions(a).some((x) =>
+          httpPermissions(b).some((y) => overlaps(x, y)),
+        );
         if (every) inside += 1;
         if (none) apart += 1;
         if (every && ruleMatches(b, http) && !ruleMatches(a, http)) return false;
@@ -73,51 +85,41 @@ t.test(
 );
 
 t.test(
-  'atoms of MCP and gRPC compare by name, by * and by the method that stands for them all',
+  'permissions of MCP and gRPC compare by name, by * and by the method that stands for them all',
   async (t) => {
-    const tool = (name: string): Atom => ({ kind: 'tool', name });
-    const cases: readonly (readonly [Atom, Atom, boolean, boolean])[] = [
+    const tool = (name: string): Permission => new MessagePermission('tool', name);
+    const cases: readonly (readonly [Permission, Permission, boolean, boolean])[] = [
       [tool('*'), tool('pay'), true, true],
       [tool('pay'), tool('*'), false, true],
       [tool('pay'), tool('refund'), false, false],
-      [{ kind: 'method', name: 'tools/call' }, tool('pay'), true, true],
-      [tool('pay'), { kind: 'prompt', name: 'pay' }, false, false],
+      [new MessagePermission('method', 'tools/call'), tool('pay'), true, true],
+      [tool('pay'), new MessagePermission('prompt', 'pay'), false, false],
       [
-        { kind: 'resource', name: 'doc://a/**' },
-        { kind: 'resource', name: 'doc://a/b' },
+        new MessagePermission('resource', 'doc://a/**'),
+        new MessagePermission('resource', 'doc://a/b'),
         true,
         true,
       ],
       [
-        { kind: 'resource', name: 'doc://a/b' },
-        { kind: 'resource', name: 'doc://a/**' },
+        new MessagePermission('resource', 'doc://a/b'),
+        new MessagePermission('resource', 'doc://a/**'),
         false,
         true,
       ],
       [
-        { kind: 'resource', name: 'doc://a/**' },
-        { kind: 'resource', name: 'doc://b' },
+        new MessagePermission('resource', 'doc://a/**'),
+        new MessagePermission('resource', 'doc://b'),
         false,
         false,
       ],
-      [
-        { kind: 'call', service: '*', method: 'Get' },
-        { kind: 'call', service: 'a.B', method: 'Get' },
-        true,
-        true,
-      ],
-      [
-        { kind: 'call', service: 'a.B', method: 'Get' },
-        { kind: 'call', service: '*', method: '*' },
-        false,
-        true,
-      ],
-      [{ kind: 'all' }, { kind: 'connection' }, true, true],
-      [{ kind: 'connection' }, { kind: 'all' }, false, true],
+      [new CallPermission('*', 'Get'), new CallPermission('a.B', 'Get'), true, true],
+      [new CallPermission('a.B', 'Get'), new CallPermission('*', '*'), false, true],
+      [EVERYTHING, CONNECTION, true, true],
+      [CONNECTION, EVERYTHING, false, true],
     ];
     for (const [a, b, inside, both] of cases) {
-      t.equal(includes(a, b), inside, `${JSON.stringify(a)} includes ${JSON.stringify(b)}`);
-      t.equal(meets(a, b), both, `${JSON.stringify(a)} meets ${JSON.stringify(b)}`);
+      t.equal(covers(a, b), inside, `${a.text} covers ${b.text}`);
+      t.equal(overlaps(a, b), both, `${a.text} overlaps ${b.text}`);
     }
   },
 );
@@ -228,9 +230,14 @@ t.test('a change says what it opens and why; closing opens nothing', async (t) =
   t.same(opens(when('request.port == 80'), when('request.port == 81')), [
     'it had another condition',
   ]);
-  t.same(opens(with_({ rules: [deny, read] }), crm), ['rule no-b denied a part of it']);
-  t.same(opens(crm, with_({ rules: [deny, read] })), []);
-  t.same(opens(crm, with_({ rules: [{ ...read, action: 'admin' }] })), ['it was read']);
+  t.same(opens(with_({ service: serviceOf({ rules: [deny, read] }, 'mtls') }), crm), [
+    'rule no-b denied a part of it',
+  ]);
+  t.same(opens(crm, with_({ service: serviceOf({ rules: [deny, read] }, 'mtls') })), []);
+  t.same(
+    opens(crm, with_({ service: serviceOf({ rules: [{ ...read, action: 'admin' }] }, 'mtls') })),
+    ['it was read'],
+  );
   t.same(opens(crm, with_({ upstream: { host: 'evil', port: 1 } })), ['its upstream was not set']);
   t.same(opens(crm, with_({ tls: { ...crm.tls, mode: 'web' } })), ['its tls.mode was mtls']);
   t.same(opens(crm, with_({ dataClass: 'restricted' })), ['its dataClass was internal']);
@@ -246,7 +253,7 @@ t.test('a change says what it opens and why; closing opens nothing', async (t) =
   t.same(opens(crm, with_({ timeouts: { ...crm.timeouts, total: 1 }, name: 'renamed' })), []);
   t.same(opens(crm, with_({ ports: [80, 443] })), ['no destination had it']);
   t.same(opens({ ...crm, task: 'required' }, crm), ['it needed a task']);
-  t.match(diff(crm, with_({ rules: [] })), {
+  t.match(diff(crm, with_({ service: serviceOf({ rules: [] }, 'mtls') })), {
     opened: [],
     closed: [{ what: 'GET /a/**', action: 'read' }],
   });

@@ -7,7 +7,7 @@ import type { McpFacts } from '../../lib/policy/model/facts.ts';
 import { contentDigest, parameterDigest } from '../../lib/policy/decision/call-digest.ts';
 import { parseJson } from '../../lib/schema/json-reader.ts';
 import { readPost } from '../../lib/mcp/request.ts';
-import { SETTINGS } from '../support/mcp.ts';
+import { SETTINGS } from '../support/service.ts';
 import { request } from './destination.ts';
 
 function digest(asked: Parameters<typeof request>[0]): string | undefined {

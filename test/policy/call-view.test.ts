@@ -7,7 +7,7 @@ import { callView, VIEW_LIMITS, type CallView } from '../../lib/policy/review/ca
 import { contentDigest } from '../../lib/policy/decision/call-digest.ts';
 import { parseJson } from '../../lib/schema/json-reader.ts';
 import { readPost } from '../../lib/mcp/request.ts';
-import { SETTINGS } from '../support/mcp.ts';
+import { SETTINGS } from '../support/service.ts';
 import { request } from './destination.ts';
 
 function view(

@@ -4,8 +4,8 @@ import { conditions } from '../../lib/policy/conditions/compile.ts';
 import { decide } from '../../lib/policy/decision/decide.ts';
 import type { Condition } from '../../lib/policy/model/condition.ts';
 import type { Facts } from '../../lib/policy/model/facts.ts';
-import type { Policy } from '../../lib/policy/model/policy.ts';
-import type { Rule } from '../../lib/policy/model/rule.ts';
+import type { Policy } from '../../lib/policy/decision/policy.ts';
+import type { Rule } from '../support/service.ts';
 import { connection, destination, policy, request, rule } from './destination.ts';
 
 const read = rule('read', 'allow', { methods: ['GET'], paths: ['/v1/customers/**'] });

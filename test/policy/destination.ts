@@ -1,29 +1,32 @@
 /**
  * Destinations and facts for tests: what is not said is a plain mTLS destination and a plain GET.
  */
+import { type ServiceKeys, serviceOf } from '../support/service.ts';
+import type { HttpRule } from '../../lib/policy/protocols/http-rules.ts';
 import { parseHostPattern } from '../../lib/net/host.ts';
 import { parsePathPattern } from '../../lib/net/path-pattern.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import type { Condition } from '../../lib/policy/model/condition.ts';
-import type { Destination, TlsMode } from '../../lib/policy/model/destination.ts';
+import type { TlsMode } from '../../lib/policy/model/destination.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
 import type { EntryPoint, Facts, HttpFacts, RequestFacts } from '../../lib/policy/model/facts.ts';
-import type { Policy } from '../../lib/policy/model/policy.ts';
-import type { Effect, Rule } from '../../lib/policy/model/rule.ts';
+import type { Policy } from '../../lib/policy/decision/policy.ts';
+import type { Effect } from '../../lib/policy/model/rule.ts';
 
-interface Wanted extends Partial<Omit<Destination, 'hosts' | 'tls'>> {
+interface Wanted extends Partial<Omit<Destination, 'hosts' | 'tls' | 'service'>>, ServiceKeys {
   readonly hosts?: readonly string[];
   readonly tlsMode?: TlsMode;
 }
 
 export function destination(
   name: string,
-  { hosts, tlsMode = 'mtls', ...rest }: Wanted = {},
+  { hosts, tlsMode = 'mtls', protocol, rules, mcp, when, ...rest }: Wanted = {},
 ): Destination {
   return {
     name,
     hosts: (hosts ?? [`${name}.internal`]).map(parseHostPattern),
     ports: [80],
-    protocol: 'http',
+    service: serviceOf({ protocol, rules, mcp, when }, tlsMode),
     listen: undefined,
     upstream: undefined,
     cidrs: [],
@@ -39,7 +42,6 @@ export function destination(
     task: 'optional',
     action: 'admin',
     credential: undefined,
-    rules: [],
     timeouts: { connect: 5000, headers: 30_000, message: 30_000, idle: 300_000, total: 3_600_000 },
     via: undefined,
     limits: { concurrent: 64, body: undefined, response: undefined, rate: undefined },
@@ -60,7 +62,7 @@ export function rule(
   name: string,
   effect: Effect,
   { methods, paths, websocket = false, when }: Match = {},
-): Rule {
+): HttpRule {
   return {
     name,
     effect,

@@ -1,10 +1,12 @@
+import type { Protocol } from '../../lib/policy/protocols/index.ts';
+import type { McpRule } from '../../lib/policy/protocols/mcp-service.ts';
 import fc from 'fast-check';
 import t from 'tap';
 import { conditions } from '../../lib/policy/conditions/compile.ts';
 import { decide } from '../../lib/policy/decision/decide.ts';
 import type { Condition } from '../../lib/policy/model/condition.ts';
-import type { Destination } from '../../lib/policy/model/destination.ts';
-import type { Rule } from '../../lib/policy/model/rule.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
+import type { Rule } from '../support/service.ts';
 import { lintPolicy, notesOn } from '../../lib/policy/review/lint.ts';
 import { destination, policy, request, rule } from './destination.ts';
 
@@ -81,10 +83,11 @@ t.test(
 t.test('a rule over what was read that lets GET, or other messages, pass is named', async (t) => {
   const history = when('rank(task.read) > rank(destination.dataClass)');
   const secret = destination('crm', { dataClass: 'internal', rules: [rule('read', 'allow')] });
-  const at = (...all: readonly Rule[]): readonly string[] =>
-    lint(secret, destination('forum', { dataClass: 'public', rules: all })).filter((one) =>
+  const under = (protocol: Protocol, ...rules: readonly Rule[]): readonly string[] =>
+    lint(secret, destination('forum', { dataClass: 'public', protocol, rules })).filter((one) =>
       one.startsWith('flow-leak'),
     );
+  const at = (...all: readonly Rule[]): readonly string[] => under('http', ...all);
   const read = rule('read', 'allow', { methods: ['GET'] });
   const post = rule('post', 'allow', { methods: ['POST'] });
   const stops = (match: Parameters<typeof rule>[2] = {}, text = history): Rule => ({
@@ -105,24 +108,25 @@ t.test('a rule over what was read that lets GET, or other messages, pass is name
   ]);
   t.same(at(stops({ methods: ['POST'] }), post), [], 'nothing but what is stopped is allowed');
   t.same(at(stops({ methods: ['POST'] }), { ...read, when: history }, post), []);
-  const says = (tools: readonly string[], more: Partial<Rule> = {}): Rule => ({
-    ...rule('no-leak', 'deny'),
-    http: undefined,
+  const says = (tools: readonly string[], more: Partial<McpRule> = {}): McpRule => ({
+    name: 'no-leak',
+    effect: 'deny',
+    action: undefined,
     when: history,
     mcp: { tools: new Set(tools), prompts: new Set(), resources: [], methods: new Set() },
     ...more,
   });
-  const use: Rule = {
+  const use: McpRule = {
     ...says(['*']),
     name: 'use',
     effect: 'allow',
     action: 'write',
     when: undefined,
   };
-  t.match(at(says(['post']), use), [
+  t.match(under('mcp', says(['post']), use), [
     /^flow-leak .* rule use still allows messages that carry data out/,
   ]);
-  t.same(at(says(['*']), use), []);
+  t.same(under('mcp', says(['*']), use), []);
   t.same(
     lint(destination('crm', { dataClass: 'public', rules: [stops({ methods: ['POST'] }), read] })),
     [],

@@ -10,7 +10,7 @@ const CONDITIONS = conditions(['public']);
 
 function of(text: string, phase: Phase = 'request'): Spellings | undefined {
   const when = CONDITIONS.compile(text, phase);
-  return spellingsOf({ name: 'crm', rules: [{ when }] });
+  return spellingsOf('crm', [when]);
 }
 
 function argsOf(text: string): JsonObject {

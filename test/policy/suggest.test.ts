@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { suggest, type Observation, type SuggestedRule } from '../../lib/policy/review/suggest.ts';
-import { ruleMatches } from '../../lib/policy/protocols/http.ts';
+import type { Observation } from '../../lib/policy/model/observation.ts';
+import { type SuggestedRule, suggest } from '../../lib/policy/review/suggest.ts';
+import { ruleMatches } from '../../lib/policy/protocols/http-rules.ts';
 import { destination, policy, request, rule } from './destination.ts';
 
 const seen = (more: Partial<Observation>): Observation => ({
@@ -90,9 +91,9 @@ t.test('tools, prompts, resources and calls are named', async (t) => {
       { mcpMethod: 'initialize' },
     ).map(({ action, about }) => [action, about]),
     [
-      ['execute', { mcp: { tools: ['balance', 'pay'], prompts: [], resources: [], methods: [] } }],
-      ['read', { mcp: { tools: [], prompts: [], resources: ['doc://a'], methods: [] } }],
-      ['read', { mcp: { tools: [], prompts: [], resources: [], methods: ['logging/setLevel'] } }],
+      ['execute', { mcp: { tools: ['balance', 'pay'] } }],
+      ['read', { mcp: { resources: ['doc://a'] } }],
+      ['read', { mcp: { methods: ['logging/setLevel'] } }],
     ],
   );
   t.same(
@@ -117,8 +118,8 @@ t.test(
     fc.assert(
       fc.property(fc.array(one, { minLength: 1, maxLength: 8 }), (asked) => {
         const rules = rulesFor('http', ...asked).map(({ name, about }) => {
-          if (!('http' in about)) throw new TypeError('a rule of HTTP');
-          return rule(name, 'allow', about.http);
+          const { methods = [], paths = [] } = about['http'] ?? {};
+          return rule(name, 'allow', { methods, paths });
         });
         const allows = (method: string, at: string): boolean =>
           rules.some((each) => ruleMatches(each, request({ method, path: at }).http));

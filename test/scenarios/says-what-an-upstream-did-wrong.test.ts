@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import t from 'tap';
-import type { Destination } from '../../lib/policy/model/destination.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
 import { testAuthority } from '../support/authority.ts';
 import { until } from '../support/until.ts';
 import { mtlsUpstream, type TlsConnection } from '../support/upstream.ts';

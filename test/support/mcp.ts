@@ -2,12 +2,12 @@
  * An MCP destination behind the bench's proxy, and a server whose every word is the test's: what it
  * was asked is kept as it came.
  */
+import type { Effect } from '../../lib/policy/model/rule.ts';
+import type { McpDestination, McpPolicy, McpRule } from '../../lib/policy/protocols/mcp-service.ts';
+import { SETTINGS, mcpService } from './service.ts';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseHostPattern } from '../../lib/net/host.ts';
 import { parseResourcePattern } from '../../lib/net/resource.ts';
-import type { Destination, McpPolicy } from '../../lib/policy/model/destination.ts';
-import { MCP_VERSIONS } from '../../lib/policy/model/mcp-methods.ts';
-import type { Rule } from '../../lib/policy/model/rule.ts';
 import { type Bench, type BenchOptions, type Site, bench, site } from './proxy.ts';
 import { type RawUpstream, rawUpstream } from './upstream.ts';
 
@@ -18,13 +18,12 @@ interface Match {
   readonly methods?: readonly string[];
 }
 
-export function mcpRule(name: string, effect: Rule['effect'], match: Match, action = 'read'): Rule {
+export function mcpRule(name: string, effect: Effect, match: Match, action = 'read'): McpRule {
   const { tools = [], prompts = [], resources = [], methods = [] } = match;
   return {
     name,
     effect,
     action: effect === 'allow' ? action : undefined,
-    http: undefined,
     mcp: {
       tools: new Set(tools),
       prompts: new Set(prompts),
@@ -35,31 +34,27 @@ export function mcpRule(name: string, effect: Rule['effect'], match: Match, acti
   };
 }
 
-export const SETTINGS: McpPolicy = {
-  endpoints: new Set(['/mcp']),
-  versions: new Set(MCP_VERSIONS),
-  serverRequests: new Set(),
-  elicitationHosts: [],
-  denial: { as: 'error', status: 200, code: -31403 },
-  pins: new Map(),
-  message: 65_536,
-  clientInfo: 'ours',
-  meta: new Set(),
-};
-
 export interface McpSite extends Omit<Site, 'protocol'> {
   readonly settings?: Partial<McpPolicy>;
   readonly elicitationHosts?: readonly string[];
 }
 
 /** http://tools.internal/mcp, where `get_ticket` may be called. */
-export function mcpSite({ settings, elicitationHosts = [], ...given }: McpSite): Destination {
+export function mcpSite({ settings, elicitationHosts = [], ...given }: McpSite): McpDestination {
   const rules = given.rules ?? [mcpRule('read', 'allow', { tools: ['get_ticket'] })];
-  return {
-    ...site({ name: 'tools', hosts: ['tools.internal'], mode: 'plaintext', ...given, rules }),
-    protocol: 'mcp',
-    mcp: { ...SETTINGS, elicitationHosts: elicitationHosts.map(parseHostPattern), ...settings },
+  const mcp = {
+    ...SETTINGS,
+    elicitationHosts: elicitationHosts.map(parseHostPattern),
+    ...settings,
   };
+  const tools = site({
+    name: 'tools',
+    hosts: ['tools.internal'],
+    mode: 'plaintext',
+    ...given,
+    rules,
+  });
+  return { ...tools, service: mcpService(rules, mcp) };
 }
 
 export interface Asked {

@@ -2,6 +2,9 @@
  * A whole proxy in this process over real sockets, with an audit log in memory and policies written
  * as values; and a client that speaks raw bytes.
  */
+import { type Rule, serviceOf } from './service.ts';
+import type { HttpRule } from '../../lib/policy/protocols/http-rules.ts';
+import type { BesideRule, McpPolicy } from '../../lib/policy/protocols/mcp-service.ts';
 import { type Socket, connect } from 'node:net';
 import type { AuditLog, AuditRecord } from '../../lib/audit/record.ts';
 import { type Cell, cell } from '../../lib/base/cell.ts';
@@ -13,9 +16,8 @@ import { parsePathPattern } from '../../lib/net/path-pattern.ts';
 import { conditions } from '../../lib/policy/conditions/compile.ts';
 import { spellingsOf } from '../../lib/policy/conditions/spellings.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Destination } from '../../lib/policy/model/destination.ts';
-import type { Policy } from '../../lib/policy/model/policy.ts';
-import type { Rule } from '../../lib/policy/model/rule.ts';
+import type { Destination, Protocol } from '../../lib/policy/protocols/index.ts';
+import type { Policy } from '../../lib/policy/decision/policy.ts';
 import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';
 import { parsePeerPattern } from '../../lib/spiffe/pattern.ts';
 import { tlsContexts } from '../../lib/tls/context.ts';
@@ -34,13 +36,13 @@ export interface Site {
   readonly insecure?: boolean;
   readonly intercept?: boolean;
   readonly ech?: Destination['tls']['ech'];
-  readonly protocol?: Destination['protocol'];
+  readonly protocol?: Protocol;
   readonly upstream?: { readonly host: string; readonly port: number };
   readonly sentHost?: string;
   readonly cidrs?: readonly string[];
   readonly listen?: boolean | number;
   readonly rules?: readonly Rule[];
-  readonly mcp?: Destination['mcp'];
+  readonly mcp?: McpPolicy;
   readonly timeouts?: Partial<Destination['timeouts']>;
   readonly limits?: Partial<Destination['limits']>;
   readonly via?: Destination['via'];
@@ -64,7 +66,7 @@ export function rule(
     when?: string;
     mcpLike?: boolean;
   } = {},
-): Rule {
+): HttpRule | BesideRule {
   const { methods, paths, websocket = false, when, mcpLike } = http;
   return {
     name,
@@ -74,7 +76,7 @@ export function rule(
       methods: methods && new Set(methods),
       paths: paths?.map(parsePathPattern),
       websocket,
-      mcpLike,
+      ...(mcpLike === undefined ? {} : { mcpLike }),
     },
     when: when === undefined ? undefined : CONDITIONS.compile(when, 'request'),
   };
@@ -95,7 +97,7 @@ export function site(given: Site = {}): Destination {
     name,
     hosts: (given.hosts ?? ['crm.internal']).map(parseHostPattern),
     ports: given.ports ?? [80],
-    protocol: given.protocol ?? 'http',
+    service: serviceOf({ protocol: given.protocol, rules, mcp: given.mcp }, mode),
     listen:
       listen === undefined || listen === false
         ? undefined
@@ -121,8 +123,10 @@ export function site(given: Site = {}): Destination {
     task: given.task ?? 'optional',
     action: given.action ?? 'admin',
     credential: given.credential,
-    rules,
-    spellings: spellingsOf({ name, rules }),
+    spellings: spellingsOf(
+      name,
+      rules.flatMap((one) => one.when ?? []),
+    ),
     timeouts: {
       connect: 5000,
       headers: 10_000,

@@ -4,7 +4,7 @@ import { type Cell, cell } from '../../lib/base/cell.ts';
 import type { Clock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import type { StepUpPolicy, TaskPolicy } from '../../lib/policy/model/grant.ts';
-import type { Policy } from '../../lib/policy/model/policy.ts';
+import type { Policy } from '../../lib/policy/decision/policy.ts';
 import type { CallView } from '../../lib/policy/review/call-view.ts';
 import type { StepUp } from '../../lib/tasks/approvals.ts';
 import type { TaskEvent } from '../../lib/tasks/events.ts';

@@ -4,7 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import t from 'tap';
-import type { Destination, Via } from '../../lib/policy/model/destination.ts';
+import type { Via } from '../../lib/policy/model/destination.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
 import { testAuthority } from '../support/authority.ts';
 import { connectProxy, type ConnectProxy } from '../support/connect-proxy.ts';
 import { http2Client } from '../support/http2-client.ts';

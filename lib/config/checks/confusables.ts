@@ -6,7 +6,7 @@
  */
 import { domainToUnicode } from 'node:url';
 import type { LintFinding } from '../../policy/review/lint.ts';
-import type { Destination } from '../../policy/model/destination.ts';
+import type { Destination } from '../../policy/protocols/index.ts';
 
 interface Named {
   readonly text: string;

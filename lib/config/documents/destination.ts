@@ -13,7 +13,8 @@ import {
   required,
 } from '../../schema/decode.ts';
 import { headers } from './headers.ts';
-import { mcpMatch, mcpSettings } from './mcp.ts';
+import { RULE_KEYS, SETTINGS } from './protocols.ts';
+import { LIMITED, NAMED } from './rule.ts';
 import {
   action,
   audience,
@@ -22,13 +23,8 @@ import {
   dataClass,
   duration,
   file,
-  grpcMethod,
-  grpcService,
   hostPattern,
   listenAddress,
-  method,
-  name,
-  pathPattern,
   peer,
   rate,
   serverName,
@@ -39,107 +35,7 @@ import {
 import { via } from './via.ts';
 import { task, UNSAFE_NON_LOOPBACK } from './common.ts';
 
-const httpMatch = record({
-  methods: optional(
-    list(method, { least: 1, most: 64, unique: String }),
-    'Case-sensitive. Without it: in an allow rule GET, HEAD, POST, PUT, PATCH, DELETE and ' +
-      'OPTIONS, in a deny rule every method.',
-  ),
-  paths: optional(
-    list(pathPattern, { least: 1, most: 1000, unique: ({ text }) => text }),
-    'Without it: every path. Canonical, case-sensitive, whole segments: `*` is one, `**` ' +
-      'at the end any number. A trailing slash counts: `/v1/export` is not `/v1/export/`, ' +
-      '`/v1/export/**` is both and all below, so write deny rules with `/**`.',
-  ),
-  websocket: defaulted(flag(), false, 'Allow rules alone: an upgrade to WebSocket is allowed too.'),
-  contentOnGet: defaulted(
-    choice(['deny', 'allow']),
-    'deny',
-    'Allow rules alone: `allow` lets a GET have content, as search APIs want it. Servers ' +
-      'differ on what follows such a request on its connection, so that one is not used ' +
-      'again. Without it such a request is 400.',
-  ),
-  mcpLike: optional(
-    choice(['deny', 'allow']),
-    'Allow rules of protocol mcp alone. Without it, and with deny, a request that ' +
-      'carries something' +
-      ' and has a field `Mcp-…` or `Accept: text/event-stream` is denied beside the endpoints:' +
-      ' it could be a message that nobody judges.',
-  ),
-});
-
-const grpcMatch = record({
-  services: optional(
-    list(grpcService, { least: 1, most: 1000, unique: String }),
-    'Exact, case-sensitive, with the package: `billing.v1.Invoices`. Without it: every service.',
-  ),
-  methods: optional(
-    list(grpcMethod, { least: 1, most: 1000, unique: String }),
-    'Exact, case-sensitive; `*` is every one. Without it: every method.',
-  ),
-  streaming: defaulted(
-    flag(),
-    false,
-    'Allow rules alone: its calls send more than one message, so none of them is read ' +
-      'whole to be approved. Calls stream either way: it matters for step-ups alone, where a ' +
-      'call that sends a second message is refused unless the policy says `bound: false` and ' +
-      '`uncounted: true`.',
-  ),
-});
-
-const rule = record(
-  {
-    name: required(name, 'Stands in answers and records; unique in the destination.'),
-    effect: required(
-      choice(['allow', 'deny']),
-      'Deny rules are read first and win; a request that no allow rule matches is denied.',
-    ),
-    action: optional(
-      action,
-      'What kind of call it is: read, write, admin, execute or your own word. Needed on ' +
-        'allow rules.',
-    ),
-    http: optional(
-      httpMatch,
-      'Which requests the rule is about; `{}` is all of them. Needed with protocol http. ' +
-        'With protocol mcp: requests beside the endpoints, never to one of them or below.',
-    ),
-    mcp: optional(
-      mcpMatch,
-      'Which messages the rule is about. Needed with protocol mcp, with one key at least, ' +
-        'in each rule that has no http.',
-    ),
-    grpc: optional(
-      grpcMatch,
-      'Which calls the rule is about; `{}` is all of them. Needed with protocol grpc.',
-    ),
-    when: optional(
-      condition,
-      'What must hold besides, in CEL: see [conditions.md](conditions.md). Where it cannot ' +
-        'be evaluated, a deny rule denies and an allow rule does not allow.',
-    ),
-    limits: optional(
-      record({
-        concurrent: optional(
-          integer(1, 100_000),
-          'Exchanges of each agent at one time; more are refused with 503.',
-        ),
-        rate: optional(
-          rate,
-          'Exchanges of each agent in a second, minute or hour; more are refused with 503 ' +
-            'and Retry-After.',
-        ),
-        burst: optional(
-          integer(1, 1_000_000),
-          'With `rate` alone: how many may come at once after a rest.',
-        ),
-      }),
-      'Allow rules alone: what the calls that this rule allows may take, besides the ' +
-        'limits of the destination. At an MCP destination each tool is counted for itself.',
-    ),
-  },
-  ['a2a', 'require', 'shadow'],
-);
+const rule = record({ ...NAMED, ...RULE_KEYS, ...LIMITED }, ['a2a', 'require', 'shadow']);
 
 const tls = record(
   {
@@ -265,10 +161,7 @@ export const destinationSpec = record(
         'see [conditions.md](conditions.md). Where it cannot be evaluated the ' +
         'connection is denied.',
     ),
-    mcp: optional(
-      mcpSettings,
-      'Protocol mcp alone, and needed there: how the server is spoken to.',
-    ),
+    ...SETTINGS,
     rules: defaulted(
       list(rule, { most: 1000, unique: ({ name: unique }) => unique }),
       [],

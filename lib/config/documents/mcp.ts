@@ -4,11 +4,18 @@
  */
 import { Fault } from '../../base/fault.ts';
 import { quote } from '../../net/host.ts';
-import { EVERY } from '../../policy/protocols/mcp.ts';
+import { EVERY } from '../../policy/model/permission.ts';
+import type {
+  BesideRule,
+  McpPolicy,
+  McpRule,
+  McpService,
+} from '../../policy/protocols/mcp-service.ts';
 import { MCP_VERSIONS, NAME, NAMEABLE, SERVER_REQUESTS } from '../../policy/model/mcp-methods.ts';
 import { canonicalTarget } from '../../net/path.ts';
 import { parseResourcePattern } from '../../net/resource.ts';
 import {
+  type Infer,
   choice,
   defaulted,
   integer,
@@ -18,6 +25,8 @@ import {
   required,
   text,
 } from '../../schema/decode.ts';
+import { type HttpRules, compileHttpMatch } from './http.ts';
+import { type Conditions, compileRules } from './rule.ts';
 import { hostPattern, size } from './scalars.ts';
 
 function bad(message: string, hint: string): Fault {
@@ -207,3 +216,57 @@ export const mcpSettings = record(
   },
   ['tasks'],
 );
+
+interface McpSpec extends HttpRules {
+  readonly mcp: Infer<typeof mcpSettings> | undefined;
+  readonly rules: readonly (HttpRules['rules'][number] & {
+    readonly mcp: Infer<typeof mcpMatch> | undefined;
+  })[];
+}
+
+type McpRuleDocument = McpSpec['rules'][number];
+
+export function compileMcp({ mcp, rules }: McpSpec, conditions: Conditions): McpService {
+  if (mcp === undefined) throw new TypeError('a destination of protocol mcp has settings');
+  return Object.freeze({
+    protocol: 'mcp',
+    ...compileSettings(mcp),
+    rules: compileRules(rules, conditions, aboutMessages),
+    beside: compileRules(rules, conditions, aboutRequests),
+  });
+}
+
+const NONE: readonly never[] = Object.freeze([]);
+
+function compileSettings({ path, endpoints, ...spec }: Infer<typeof mcpSettings>): McpPolicy {
+  const { versions, serverRequests, denial, pins, meta, ...rest } = spec;
+  return {
+    ...rest,
+    endpoints: new Set([...(path === undefined ? NONE : [path]), ...(endpoints ?? NONE)]),
+    versions: new Set(versions),
+    meta: new Set(meta),
+    serverRequests: new Set(serverRequests),
+    denial: Object.freeze({ ...denial, status: Number(denial.status) }),
+    pins: new Map(pins.map(({ tool, digest: hex }) => [tool, hex])),
+  };
+}
+
+function aboutMessages({ mcp }: McpRuleDocument): Pick<McpRule, 'mcp'> | undefined {
+  if (mcp === undefined) return undefined;
+  const { tools = NONE, prompts = NONE, resources = NONE, methods = NONE } = mcp;
+  return {
+    mcp: Object.freeze({
+      tools: new Set(tools),
+      prompts: new Set(prompts),
+      resources,
+      methods: new Set(methods),
+    }),
+  };
+}
+
+function aboutRequests({ http }: McpRuleDocument): Pick<BesideRule, 'http'> | undefined {
+  if (http === undefined) return undefined;
+  return {
+    http: Object.freeze({ ...compileHttpMatch(http), mcpLike: http.mcpLike === 'allow' }),
+  };
+}

@@ -5,12 +5,11 @@
 import { Fault } from '../../base/fault.ts';
 import { judgeRange } from '../../net/addresses.ts';
 import { formatAuthority, parseAuthority } from '../../net/authority.ts';
-import { METHOD as RPC_METHOD, SERVICE } from '../../policy/protocols/grpc.ts';
 import { parseHostPattern, quote } from '../../net/host.ts';
 import { parseIp, parseRange } from '../../net/ip.ts';
 import type { ListenAddress } from '../../policy/model/destination.ts';
 import { parsePathPattern } from '../../net/path-pattern.ts';
-import { COMMON_METHODS } from '../../policy/protocols/http.ts';
+import { COMMON_METHODS } from '../../policy/protocols/http-rules.ts';
 import { parseSpiffeId } from '../../spiffe/id.ts';
 import { parsePeerPattern } from '../../spiffe/pattern.ts';
 import { text, type Schema } from '../../schema/decode.ts';
@@ -380,31 +379,6 @@ export const spiffeId = text({
 });
 
 /** A DNS name that a certificate is verified against. */
-export const grpcService = text({
-  is: 'the full name of a gRPC service',
-  example: 'billing.v1.Invoices',
-  grammar: SERVICE,
-  parse(value) {
-    if (SERVICE.test(value)) return value;
-    throw bad(
-      `${quote(value)} is not the name of a service`,
-      'write its package and name, as in billing.v1.Invoices',
-    );
-  },
-});
-
-export const grpcMethod = text({
-  is: 'the name of a gRPC method, or *',
-  example: 'GetInvoice',
-  parse(value) {
-    if (value === '*' || RPC_METHOD.test(value)) return value;
-    throw bad(
-      `${quote(value)} is not the name of a method`,
-      'write its name, as in GetInvoice, or *',
-    );
-  },
-});
-
 export const serverName = text({
   is: 'a DNS name',
   example: 'api.example.com',

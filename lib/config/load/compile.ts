@@ -7,16 +7,17 @@ import { spellingsOf } from '../../policy/conditions/spellings.ts';
 import type { Condition } from '../../policy/model/condition.ts';
 import type {
   CredentialPolicy,
-  Destination,
   Limits,
   ListenAddress,
-  McpPolicy,
   Via,
 } from '../../policy/model/destination.ts';
 import type { TaskPolicy } from '../../policy/model/grant.ts';
-import type { GrpcMatch, HttpMatch, McpMatch, Rate, Rule } from '../../policy/model/rule.ts';
+import type { Rate } from '../../policy/model/rule.ts';
+import { type Destination, PROTOCOLS, type Service } from '../../policy/protocols/index.ts';
 import type { SpiffeId } from '../../spiffe/id.ts';
 import { compileHeaders } from '../documents/headers.ts';
+import { COMPILERS, protocolIn } from '../documents/protocols.ts';
+import { type Conditions, compileRate } from '../documents/rule.ts';
 import type {
   DestinationDocument,
   SidecarDocument,
@@ -24,7 +25,6 @@ import type {
 } from '../documents/schema.ts';
 import type { Sink } from '../documents/sidecar.ts';
 import { type AgentSpec, compileAgents } from './agents.ts';
-import type { Conditions } from './conditions.ts';
 
 /** Settings of the sidecar; durations in milliseconds, sizes in bytes. */
 export interface SidecarSpec {
@@ -189,20 +189,18 @@ export function compileDestination(
   { at, roots, via, conditions, highestClass, task }: Surroundings,
 ): Destination {
   const { tls, upstream } = spec;
-  const when = conditions.get('own');
-  const rules = Object.freeze(
-    spec.rules.map((rule, i) => compileRule(rule, conditions.get(i), spec.protocol)),
-  );
+  const protocol = protocolIn(spec);
+  const service: Service = COMPILERS[protocol](spec, conditions);
   return Object.freeze({
     name: metadata.name,
     hosts: spec.hosts,
     ports: spec.ports,
-    protocol: spec.protocol,
+    service,
     listen: spec.listen,
     upstream: upstream?.address,
     sentHost: upstream?.host,
     cidrs: upstream?.cidrs ?? NONE,
-    http2: spec.protocol === 'grpc' || upstream?.http === 'h2',
+    http2: PROTOCOLS[protocol].http2 || upstream?.http === 'h2',
     tls: Object.freeze({
       mode: tls.mode,
       peers: tls.peers ?? NONE,
@@ -217,14 +215,11 @@ export function compileDestination(
     task: spec.task ?? task,
     action: spec.action,
     credential: spec.credentials && compileCredential(spec.credentials),
-    when,
-    rules,
-    spellings: spellingsOf({ name: metadata.name, when, rules }),
+    spellings: spellingsOf(metadata.name, [...conditions.values()]),
     timeouts: spec.timeouts,
     limits: compileLimits(spec.limits),
     headers: compileHeaders(spec.headers),
     paths: spec.paths && compilePaths(spec.paths),
-    mcp: spec.mcp && compileMcp(spec.mcp),
     mode: spec.mode,
     at,
   });
@@ -252,81 +247,7 @@ function compileLimits({
   response,
   ...pace
 }: DestinationDocument['spec']['limits']): Limits {
-  return Object.freeze({ concurrent, body, response, rate: paced(pace) });
-}
-
-type Pace = Pick<DestinationDocument['spec']['limits'], 'rate' | 'burst'>;
-
-function paced({ rate, burst }: Pace): Limits['rate'] {
-  return rate && Object.freeze({ ...rate, burst: burst ?? rate.count });
-}
-
-type RuleDocument = Spec['rules'][number];
-
-function compileRule(
-  { name, effect, action, http, mcp, grpc, limits }: RuleDocument,
-  when: Condition | undefined,
-  protocol: Destination['protocol'],
-): Rule {
-  return Object.freeze({
-    name,
-    effect,
-    action,
-    http: http && httpMatch(http, protocol),
-    mcp: mcp && mcpMatch(mcp),
-    grpc: grpc && grpcMatch(grpc),
-    when,
-    limits: limits && Object.freeze({ concurrent: limits.concurrent, rate: paced(limits) }),
-  });
-}
-
-function httpMatch(
-  { methods, paths, websocket, contentOnGet, mcpLike }: NonNullable<RuleDocument['http']>,
-  protocol: Destination['protocol'],
-): HttpMatch {
-  const like = protocol === 'mcp' ? mcpLike === 'allow' : undefined;
-  return Object.freeze({
-    methods: methods && new Set(methods),
-    paths,
-    websocket,
-    contentOnGet: contentOnGet === 'allow',
-    mcpLike: like,
-  });
-}
-
-function grpcMatch({ services, methods, streaming }: NonNullable<RuleDocument['grpc']>): GrpcMatch {
-  return Object.freeze({
-    services: services && new Set(services),
-    methods: methods && new Set(methods),
-    streaming,
-  });
-}
-
-function mcpMatch({
-  tools = NONE,
-  prompts = NONE,
-  resources = NONE,
-  methods = NONE,
-}: NonNullable<RuleDocument['mcp']>): McpMatch {
-  return Object.freeze({
-    tools: new Set(tools),
-    prompts: new Set(prompts),
-    resources,
-    methods: new Set(methods),
-  });
-}
-
-function compileMcp({ path, endpoints, ...spec }: NonNullable<Spec['mcp']>): McpPolicy {
-  const { versions, serverRequests, denial, pins, meta, ...rest } = spec;
-  return Object.freeze({
-    ...rest,
-    endpoints: new Set([...(path === undefined ? NONE : [path]), ...(endpoints ?? NONE)]),
-    versions: new Set(versions),
-    meta: new Set(meta),
-    serverRequests: new Set(serverRequests),
-    denial: Object.freeze({ ...denial, status: Number(denial.status) }),
-    pins: new Map(pins.map(({ tool, digest }) => [tool, digest])),
-  });
+  return Object.freeze({ concurrent, body, response, rate: compileRate(pace) });
 }
 
 const NO_QUOTAS: TaskPolicy['quotas'] = Object.freeze({});

@@ -5,7 +5,6 @@
 import { Fault } from '../../base/fault.ts';
 import { quote } from '../../net/host.ts';
 import type { Conditions as Compiler } from '../../policy/conditions/compile.ts';
-import { phaseOf } from '../../policy/conditions/variables.ts';
 import type { Condition, Phase } from '../../policy/model/condition.ts';
 import { type HeaderPolicy, kindOf, verdictOf } from '../../policy/model/field-table.ts';
 import type { Problems } from '../../schema/problem.ts';
@@ -13,13 +12,10 @@ import { type Step, type Tree, locate, pathText } from '../../schema/tree.ts';
 import { NEEDS_STATE, stateless } from '../checks/tasks.ts';
 import { compileHeaders } from '../documents/headers.ts';
 import type { DestinationDocument } from '../documents/schema.ts';
+import { phaseIn } from '../documents/protocols.ts';
+import type { Conditions } from '../documents/rule.ts';
 import type { DocumentSet } from '../documents/set.ts';
 import type { Pace } from './yielding.ts';
-
-/**
- * What was compiled of one document: by the index of the rule, or `own` for the destination itself.
- */
-export type Conditions = ReadonlyMap<number | 'own', Condition>;
 
 interface Written {
   readonly of: number | 'own';
@@ -90,14 +86,18 @@ async function engine(dataClasses: readonly string[]): Promise<Compiler> {
 }
 
 function writtenIn({ spec }: DestinationDocument): readonly Written[] {
-  const own = phaseOf(spec.protocol);
-  const ofRules = spec.rules.flatMap(({ when, http }, i) => {
-    // Beside the endpoints of an MCP server a rule is about requests.
-    const phase = own === 'mcp' && http !== undefined ? 'request' : own;
-    return when === undefined
+  const ofRules = spec.rules.flatMap((rule, i) =>
+    rule.when === undefined
       ? []
-      : [{ of: i, text: when, phase, steps: ['spec', 'rules', i, 'when'] }];
-  });
+      : [
+          {
+            of: i,
+            text: rule.when,
+            phase: phaseIn(spec, rule),
+            steps: ['spec', 'rules', i, 'when'],
+          },
+        ],
+  );
   return [...ownOf(spec.when, 'connect'), ...ofRules];
 }
 

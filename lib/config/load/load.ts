@@ -6,8 +6,8 @@ import { createHash } from 'node:crypto';
 import { dirname, resolve } from 'node:path';
 import { Fault } from '../../base/fault.ts';
 import { buildPolicy } from '../../policy/decision/lookup.ts';
-import type { Destination } from '../../policy/model/destination.ts';
-import type { Policy } from '../../policy/model/policy.ts';
+import type { Destination } from '../../policy/protocols/index.ts';
+import type { Policy } from '../../policy/decision/policy.ts';
 import {
   type Problems,
   problems as collector,

@@ -6,7 +6,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { conditionsPage } from './conditions.ts';
-import { MATRIX } from '../../policy/model/access-matrix.ts';
+import { MATRIX, type SharedRow } from '../../policy/protocols/access-matrix.ts';
 import { SPECIAL_ROWS, type AddressClass } from '../../net/special-purpose.ts';
 import { DESTINATION_CHECKS } from '../checks/destination.ts';
 import { jsonSchema } from './json-schema.ts';
@@ -195,13 +195,20 @@ const CLASSES: Readonly<Record<AddressClass, string>> = Object.freeze({
   reserved: 'never',
 });
 
+/** In mode passthrough nobody sees the protocol. */
+function protocolsIn({ modes, protocols }: SharedRow): string {
+  return modes.includes('passthrough') ? 'any' : protocols.join(', ');
+}
+
 function accessPage(): string {
-  const matrix = MATRIX.map(
-    ({ entry, protocols, modes, intercept, port, outcome, why, hint }) =>
-      `| ${entry} | ${protocols.join(', ')} | ${modes.join(', ')} | ` +
+  const matrix = MATRIX.map((shared) => {
+    const { entry, modes, intercept, port, outcome, why, hint } = shared;
+    return (
+      `| ${entry} | ${protocolsIn(shared)} | ${modes.join(', ')} | ` +
       `${intercept ?? 'either'} | ${port === undefined ? 'any' : PORTS[port]} | ` +
-      `${OUTCOMES[outcome]} | ${cell(why)}${hint === undefined ? '' : `; ${cell(hint)}`} |`,
-  );
+      `${OUTCOMES[outcome]} | ${cell(why)}${hint === undefined ? '' : `; ${cell(hint)}`} |`
+    );
+  });
   const addresses = SPECIAL_ROWS.toSorted(
     (a, b) =>
       order(a.source) - order(b.source) || compareBytes(a.range.base.bytes, b.range.base.bytes),

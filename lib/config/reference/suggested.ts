@@ -57,9 +57,7 @@ function edit(document: Document, rules: Suggestion['rules']): void {
 }
 
 function ruleValue({ name, action, about }: SuggestedRule): unknown {
-  if (!('mcp' in about)) return { name, effect: 'allow', action, ...about };
-  const said = Object.entries(about.mcp).filter(([, names]) => names.length > 0);
-  return { name, effect: 'allow', action, mcp: Object.fromEntries(said) };
+  return { name, effect: 'allow', action, ...about };
 }
 
 /**

@@ -6,7 +6,7 @@
 import type { Fields } from '../../http/message.ts';
 import { type Json, JsonNumber, isObject } from '../../schema/json.ts';
 import { type SpiffeId, trustDomainOf } from '../../spiffe/id.ts';
-import type { Destination } from '../model/destination.ts';
+import type { AnyService, DestinationOf } from '../model/destination.ts';
 import type { Facts, HttpFacts, McpFacts } from '../model/facts.ts';
 import type { TaskFacts } from '../model/grant.ts';
 import { fieldValues, visibleFields } from '../model/judged-fields.ts';
@@ -35,8 +35,8 @@ export class ConditionContext {
   /** What is left of the work of its conditions (lib/policy/conditions/cel-meter.ts). */
   work: number = CONDITION_LIMITS.work;
   readonly #facts: Facts;
-  readonly #of: Destination;
-  readonly #as: SpiffeId | undefined;
+  readonly #asked: DestinationOf<AnyService>;
+  readonly #self: SpiffeId | undefined;
   #request: RequestView | ConnectionView | undefined;
   #destination: DestinationView | undefined;
   #identity: IdentityView | undefined;
@@ -45,11 +45,11 @@ export class ConditionContext {
   #mcp: McpView | undefined;
   #args: Plain | undefined;
 
-  /** `as`: our own SPIFFE ID, when there is one. */
-  constructor(facts: Facts, of: Destination, as: SpiffeId | undefined) {
+  /** `self`: our own SPIFFE ID, when there is one. */
+  constructor(facts: Facts, asked: DestinationOf<AnyService>, self: SpiffeId | undefined) {
     this.#facts = facts;
-    this.#of = of;
-    this.#as = as;
+    this.#asked = asked;
+    this.#self = self;
   }
 
   get request(): RequestView | ConnectionView {
@@ -59,11 +59,11 @@ export class ConditionContext {
   }
 
   get destination(): DestinationView {
-    return (this.#destination ??= new DestinationView(this.#of));
+    return (this.#destination ??= new DestinationView(this.#asked));
   }
 
   get identity(): IdentityView | undefined {
-    return (this.#identity ??= this.#as === undefined ? undefined : new IdentityView(this.#as));
+    return (this.#identity ??= this.#self === undefined ? undefined : new IdentityView(this.#self));
   }
 
   get peer(): IdentityView | undefined {
@@ -177,10 +177,10 @@ export class DestinationView {
   readonly name: string;
   readonly dataClass: string;
   readonly protocol: string;
-  constructor({ name, dataClass, protocol }: Destination) {
+  constructor({ name, dataClass, service }: DestinationOf<AnyService>) {
     this.name = name;
     this.dataClass = dataClass;
-    this.protocol = protocol;
+    this.protocol = service.protocol;
   }
 }
 

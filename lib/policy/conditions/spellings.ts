@@ -13,17 +13,12 @@ import { foldField } from '../model/field-table.ts';
 import { foldsOf, parameterFoldsOf, parameterName } from './name-folds.ts';
 import { CONDITION_LIMITS } from './variables.ts';
 
-interface Source {
-  readonly name: string;
-  readonly when?: { readonly reads: Reads } | undefined;
-  readonly rules: readonly { readonly when: { readonly reads: Reads } | undefined }[];
-}
-
 /** Of all conditions of a destination; undefined where they read no names. */
-export function spellingsOf({ name, when, rules }: Source): Spellings | undefined {
-  const reads = [when, ...rules.map((rule) => rule.when)].flatMap((one) =>
-    one === undefined ? [] : [one.reads],
-  );
+export function spellingsOf(
+  name: string,
+  conditions: readonly { readonly reads: Reads }[],
+): Spellings | undefined {
+  const reads = conditions.map((one) => one.reads);
   const fields = meaningOf(
     reads.map((one) => one.fields),
     { folds: (field) => [foldField(field)], tidy: /^[a-z0-9-]*$/ },

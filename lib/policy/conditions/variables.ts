@@ -5,19 +5,6 @@
  */
 
 import type { Phase } from '../model/condition.ts';
-import type { Protocol } from '../model/destination.ts';
-
-/** What the rules of a protocol are about; tcp is judged per connection. */
-export function phaseOf(protocol: Protocol): Phase {
-  return PHASES[protocol];
-}
-
-const PHASES: Readonly<Record<Protocol, Phase>> = Object.freeze({
-  http: 'request',
-  tcp: 'connect',
-  mcp: 'mcp',
-  grpc: 'grpc',
-});
 
 export interface FieldRow {
   readonly type: string;

@@ -8,7 +8,7 @@
  * - an action that needs step-up is in the grant only while an elevation covers the call.
  */
 import { formatAuthority } from '../../net/authority.ts';
-import type { Destination } from '../model/destination.ts';
+import type { Destination } from '../protocols/index.ts';
 import type { Elevation, StepUpPolicy, TaskFacts } from '../model/grant.ts';
 import { reaches } from '../model/targets.ts';
 import type { Reading } from './call-digest.ts';

@@ -5,9 +5,9 @@
  * and a set that ties is refused. Cost: one map look-up for the host and one for each of its
  * labels, however many destinations there are.
  */
-import type { Destination } from '../model/destination.ts';
+import type { Destination } from '../protocols/index.ts';
 import type { TaskPolicy } from '../model/grant.ts';
-import type { Policy } from '../model/policy.ts';
+import type { Policy } from './policy.ts';
 
 /** What is looked up by host and port. */
 export type Claimant = Pick<Destination, 'name' | 'hosts' | 'ports'>;

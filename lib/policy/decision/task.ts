@@ -2,7 +2,7 @@
  * What a task adds to a decision: it can only refuse what the rules allowed. `mode: report` does
  * not relax it.
  */
-import type { Destination } from '../model/destination.ts';
+import type { Destination } from '../protocols/index.ts';
 import type { Facts } from '../model/facts.ts';
 import type { Elevation } from '../model/grant.ts';
 import { parameterDigest, readingOf } from './call-digest.ts';

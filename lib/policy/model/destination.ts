@@ -1,18 +1,17 @@
 /**
- * Policy as frozen values, compiled once per load. Nothing here does I/O; lib/config builds these
- * values from documents and lib/policy/decision/decide.ts reads them.
+ * A destination as a frozen value, compiled once per load: what every destination has. What is
+ * asked there, and the rules about it, is its service: the value of one protocol
+ * (lib/policy/protocols), which no destination can mix with that of another.
  */
 import type { HostPattern } from '../../net/host.ts';
 import type { PathPolicy } from '../../net/path.ts';
 import type { PeerPattern } from '../../spiffe/pattern.ts';
-import type { Condition, Spellings } from './condition.ts';
+import type { Spellings } from './condition.ts';
 import type { HeaderPolicy } from './field-table.ts';
-import type { McpVersion } from './mcp-methods.ts';
-import type { Rate, Rule } from './rule.ts';
+import type { Rate } from './rule.ts';
 
 /** How the upstream leg is protected: each is spelled out in the document, none is silent. */
 export type TlsMode = 'mtls' | 'web-mtls' | 'web' | 'passthrough' | 'plaintext';
-export type Protocol = 'http' | 'tcp' | 'mcp' | 'grpc';
 export interface TlsPolicy {
   readonly mode: TlsMode;
   /** Who the peer may be; never empty for mtls. */
@@ -40,34 +39,6 @@ interface UpstreamAddress {
 export interface CredentialPolicy {
   readonly kind: 'jwt-svid';
   readonly audience: string;
-}
-
-/** How an MCP server (Streamable HTTP) is spoken to. */
-export interface McpPolicy {
-  /** Canonical paths to which messages go. */
-  readonly endpoints: ReadonlySet<string>;
-  readonly versions: ReadonlySet<McpVersion>;
-  /** Methods by which the server may ask the agent for something. */
-  readonly serverRequests: ReadonlySet<string>;
-  /** Hosts that a URL to which the server sends the user may have. */
-  readonly elicitationHosts: readonly HostPattern[];
-  /**
-   * How a denied request is told: as an error of JSON-RPC, or (tools/call) as the result of a tool
-   * that failed.
-   */
-  readonly denial: {
-    readonly as: 'error' | 'result';
-    readonly status: number;
-    readonly code: number;
-  };
-  /** Hex SHA-256 of the definitions of tools, by name. */
-  readonly pins: ReadonlyMap<string, string>;
-  /** Bytes of one message. */
-  readonly message: number;
-  /** Who the server is told that the client is: the sidecar, or what the client says. */
-  readonly clientInfo: 'ours' | 'pass';
-  /** Names in `_meta` that pass besides those of the protocol. */
-  readonly meta: ReadonlySet<string>;
 }
 
 /** Milliseconds. */
@@ -112,11 +83,17 @@ export interface ListenAddress {
   readonly port: number;
 }
 
-export interface Destination {
+/** What every service has. */
+export interface AnyService {
+  readonly protocol: string;
+}
+
+export interface DestinationOf<Service extends AnyService> {
   readonly name: string;
   readonly hosts: readonly HostPattern[];
   readonly ports: readonly number[];
-  readonly protocol: Protocol;
+  /** What is asked there, and what the rules say of it. */
+  readonly service: Service;
   /** Local listener for this destination alone. */
   readonly listen: ListenAddress | undefined;
   /** undefined: the matched host and port. */
@@ -142,9 +119,6 @@ export interface Destination {
   readonly action: string;
   /** What we add to each request in the agent's stead; its own Authorization is then taken off. */
   readonly credential: CredentialPolicy | undefined;
-  /** What must hold for a connection in which no request is seen; undefined: nothing. */
-  readonly when?: Condition | undefined;
-  readonly rules: readonly Rule[];
   readonly timeouts: Timeouts;
   readonly limits: Limits;
   /**
@@ -156,8 +130,6 @@ export interface Destination {
   readonly paths?: PathPolicy | undefined;
   /** Of the names that its conditions read; undefined: they read none. */
   readonly spellings?: Spellings | undefined;
-  /** Protocol mcp alone, and always there. */
-  readonly mcp?: McpPolicy | undefined;
   readonly mode: 'enforce' | 'report';
   /** `file:line:column` of the document, for explain and messages. */
   readonly at: string;

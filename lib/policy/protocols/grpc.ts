@@ -1,68 +1,116 @@
-/**
- * What a gRPC call asks for, and whether a rule is about it. The path of a call is
- * `/package.Service/Method` and nothing else: what is not plainly that is no call. Both key lists
- * hold exact, case-sensitive names; `*` in `methods` is every one, and a key that is left out is
- * every one too, in deny rules as in allow rules.
- */
-import type { GrpcFacts, HttpFacts } from '../model/facts.ts';
-import type { Rule } from '../model/rule.ts';
+/** Protocol grpc: requests that are calls, judged one by one. */
+import type { MatrixRow } from '../model/access-matrix.ts';
+import { EVERY, type Permission, nameCovers, namesOverlap } from '../model/permission.ts';
+import type { Question } from '../model/question.ts';
+import type { Verdict } from '../model/verdict.ts';
+import {
+  OTHER_CALLS,
+  judgeByRules,
+  nothing,
+  permittedByRules,
+  reported,
+  uninspectable,
+} from './by-rules.ts';
+import { OURS, TUNNELED, refusedAt } from './entries.ts';
+import { GRPC_TERMS, type GrpcRule } from './grpc-rules.ts';
+import { suggestGrpc } from './grpc-suggest.ts';
+import { requestInWords } from './http-rules.ts';
+import type { ProtocolRow } from './row.ts';
 
-/** In `methods`: every one. */
-const EVERY = '*';
-
-/**
- * A service with its package, and a method, as protobuf names them; at most 255 characters each.
- */
-export const SERVICE = /^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$/;
-export const METHOD = /^[A-Za-z_][A-Za-z0-9_]*$/;
-const LONGEST = 255;
-
-/**
- * Bytes before each message: whether it is compressed, and its length (PROTOCOL-HTTP2,
- * Length-Prefixed-Message).
- */
-export const MESSAGE_PREFIX = 5;
-
-/** The call that a request is; undefined when it is none. */
-export function callOf({
-  method,
-  path,
-  query,
-}: Pick<HttpFacts, 'method' | 'path' | 'query'>): GrpcFacts | undefined {
-  if (method !== 'POST' || query !== '') return undefined;
-  const [before, service = '', name = '', more] = path.split('/', 4);
-  if (before !== '' || more !== undefined || service.length > LONGEST || name.length > LONGEST)
-    return undefined;
-  return SERVICE.test(service) && METHOD.test(name)
-    ? Object.freeze({ service, method: name })
-    : undefined;
+export interface GrpcService {
+  readonly protocol: 'grpc';
+  readonly rules: readonly GrpcRule[];
 }
 
-export function callMatches({ effect, grpc }: Rule, { service, method }: GrpcFacts): boolean {
-  if (grpc === undefined) return effect === 'deny';
-  const { services, methods } = grpc;
-  return (
-    (services?.has(service) ?? true) &&
-    (methods === undefined || methods.has(EVERY) || methods.has(method))
+const ENTRIES: readonly MatrixRow[] = Object.freeze([
+  refusedAt(
+    'forward',
+    OURS,
+    'gRPC needs HTTP/2, and plain requests to the forward proxy are HTTP/1.1',
+    'point the client at the local listener of the destination (listen), or use CONNECT ' +
+      'with tls.intercept: true',
+  ),
+  Object.freeze({
+    ...refusedAt(
+      'connect',
+      OURS,
+      'its calls are judged one by one, which a tunnel would hide',
+      'use the local listener of the destination, or set tls.intercept: true',
+    ),
+    intercept: false,
+    port: 'https',
+  } as const),
+  ...TUNNELED,
+]);
+
+export class CallPermission implements Permission {
+  readonly #service: string;
+  readonly #method: string;
+
+  constructor(service: string, method: string) {
+    this.#service = service;
+    this.#method = method;
+  }
+
+  get text(): string {
+    return `call ${this.#service}/${this.#method}`;
+  }
+
+  covers(other: Permission): boolean {
+    return (
+      other instanceof CallPermission &&
+      nameCovers(this.#service, other.#service) &&
+      nameCovers(this.#method, other.#method)
+    );
+  }
+
+  overlaps(other: Permission): boolean {
+    return (
+      other instanceof CallPermission &&
+      namesOverlap(this.#service, other.#service) &&
+      namesOverlap(this.#method, other.#method)
+    );
+  }
+}
+
+function permissionsOf({ grpc: { services, methods } }: GrpcRule): readonly Permission[] {
+  const names = [...(methods ?? [EVERY])];
+  return [...(services ?? [EVERY])].flatMap((service) =>
+    names.map((method) => new CallPermission(service, method)),
   );
 }
 
-/** The call, for people. */
-export function callInWords({ service, method }: GrpcFacts): string {
-  return `${service}/${method}`;
-}
+export const GRPC: ProtocolRow<GrpcService, GrpcRule> = Object.freeze({
+  name: 'grpc',
+  phase: 'grpc',
+  http2: true,
+  upstreamGreets: false,
+  entries: ENTRIES,
+  judge,
+  rules: ({ rules }) => rules,
+  condition: nothing,
+  mayAllowContentOnGet: () => false,
+  mismatch: (rule, { grpc }) =>
+    grpc === undefined || GRPC_TERMS.isAbout(rule, grpc) ? undefined : OTHER_CALLS,
+  permissionsOf,
+  permitted: ({ mode, service }) => permittedByRules(mode, service.rules, permissionsOf),
+  outflow: nothing,
+  stopsOutflow: ({ grpc }) => grpc.services === undefined && grpc.methods === undefined,
+  loosened: nothing,
+  note: nothing,
+  suggest: (_, seen) => suggestGrpc(seen),
+} satisfies ProtocolRow<GrpcService, GrpcRule>);
 
-export function callHint(rules: readonly Rule[], { service, method }: GrpcFacts): string {
-  if (rules.every(({ effect }) => effect === 'deny'))
-    return 'the destination has no allow rule: add one';
-  for (const rule of rules) {
-    if (rule.effect !== 'allow' || rule.grpc?.services?.has(service) === false) continue;
-    if (callMatches(rule, { service, method }))
-      return `rule ${rule.name} would allow it, but its condition does not hold`;
-    return (
-      `rule ${rule.name} allows this service for ` +
-      `${[...(rule.grpc?.methods ?? [])].join(', ')} alone; ${method} must be listed`
-    );
-  }
-  return `add an allow rule whose grpc has services: [${service}] and methods: [${method}]`;
+function judge(question: Question<GrpcService>): Verdict {
+  const { destination, facts } = question;
+  const { http, grpc } = facts;
+  if (http === undefined) return uninspectable(destination);
+  if (grpc === undefined)
+    return {
+      code: 'not-grpc',
+      reason: `${requestInWords(http)} is no gRPC call to destination ${destination.name}`,
+      hint: 'calls go over HTTP/2 by POST to /package.Service/Method, without a query',
+    };
+  const { rules } = destination.service;
+  return reported(destination, judgeByRules(question, grpc, rules, GRPC_TERMS));
 }

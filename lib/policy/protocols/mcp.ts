@@ -1,204 +1,141 @@
 /**
- * Whether a rule is about a message of MCP. A rule names tools, prompts, resources or methods; an
- * allow rule is about what it names and nothing else. What belongs to every conversation
- * (handshake, ping, lists, streams) is permitted where any rule allows anything, unless a deny rule
- * names it: lists show only what is allowed. It carries words all the same, so what a session has
- * done before closes it too: a deny rule over every tool whose condition reads that history is
- * about it, and an allow rule whose condition says no because of that history allows nothing.
+ * Protocol mcp: messages to the endpoints of a server, judged one by one, and requests beside them
+ * (Streamable HTTP). A message's tool must be what it was when it was first seen; what belongs to
+ * every conversation needs no rule.
  */
-import type { Condition } from '../model/condition.ts';
-import type { Destination } from '../model/destination.ts';
-import type { McpFacts } from '../model/facts.ts';
-import type { Grant } from '../model/grant.ts';
-import { CLIENT_METHODS, type Subject } from '../model/mcp-methods.ts';
-import type { McpMatch, Rule } from '../model/rule.ts';
-import { cut, shownUri } from '../model/shown.ts';
+import type { Facts, HttpFacts, McpFacts } from '../model/facts.ts';
+import { EVERY } from '../model/permission.ts';
+import type { Question } from '../model/question.ts';
+import type { Verdict } from '../model/verdict.ts';
+import {
+  OTHER_CALLS,
+  type RuleTerms,
+  judgeByRules,
+  nothing,
+  permittedByRules,
+  reported,
+  uninspectable,
+} from './by-rules.ts';
+import { PLAIN } from './entries.ts';
+import { httpOutflow, stopsHttpOutflow } from './http-outflow.ts';
+import { httpPermissions } from './http-permissions.ts';
+import { HTTP_TERMS, allowsContentOnGet, mismatchInWords, requestInWords } from './http-rules.ts';
+import { isMcpLike, reachesEndpoint } from './mcp-endpoint.ts';
+import { mcpLoosened } from './mcp-loosened.ts';
+import { messagePermissions } from './mcp-permissions.ts';
+import { MCP_TERMS, messageMatches } from './mcp-rules.ts';
+import type { BesideRule, McpDestination, McpRule, McpService } from './mcp-service.ts';
+import { suggestMcp } from './mcp-suggest.ts';
+import type { Outflow, ProtocolRow } from './row.ts';
 
-/** In a list of tools or prompts: every one. */
-export const EVERY = '*';
+type AnyRule = McpRule | BesideRule;
 
-/** Parts of `task` that tell what was done before. */
-const HISTORY = /\b(?:read|wrote|actions|destinations)\b/;
-
-function readsHistory({ variables, text }: Condition): boolean {
-  return variables.has('task') && HISTORY.test(text);
-}
-
-/** What ends something and says nothing: it goes on whatever was done before. */
-export function endsSomething({ kind, method, failed }: McpFacts): boolean {
-  if (kind === 'response') return failed === true || method === 'ping';
-  return (
-    kind === 'end' ||
-    (kind === 'request' ? method === 'ping' : method === 'notifications/cancelled')
-  );
-}
-
-function flowMatches({ effect, mcp, when }: Rule, message: McpFacts): boolean {
-  if (effect !== 'deny' || mcp?.tools.has(EVERY) !== true || when === undefined) return false;
-  return readsHistory(when) && !endsSomething(message);
-}
-
-export function messageMatches(rule: Rule, message: McpFacts): boolean {
-  const { effect, http, mcp } = rule;
-  // A rule about HTTP is about what is no message.
-  if (mcp === undefined) return effect === 'deny' && http === undefined;
-  if (message.kind !== 'response' && mcp.methods.has(message.method)) return true;
-  if (named(mcp.tools, message.tool) || named(mcp.prompts, message.prompt)) return true;
-  return resource(effect, mcp, message.resource) || flowMatches(rule, message);
-}
-
-function named(names: ReadonlySet<string>, name: string | undefined): boolean {
-  return name !== undefined && (names.has(name) || names.has(EVERY));
-}
-
-function resource(
-  effect: Rule['effect'],
-  { resources }: McpMatch,
-  uri: string | undefined,
-): boolean {
-  if (uri === undefined) return false;
-  return resources.some((pattern) =>
-    effect === 'deny' ? pattern.denies(uri) : pattern.matches(uri),
-  );
-}
-
-/**
- * Whether a message is allowed where any rule allows anything: it belongs to every conversation, or
- * answers a request that the server may make.
- * @param closed whether the condition of an allow rule is false now
- */
-export function needsNoRule(
-  { rules, mcp }: Destination,
-  message: McpFacts,
-  closed: (condition: Condition) => boolean,
-): boolean {
-  const { kind, method } = message;
-  const open = rules.some(({ effect, mcp: match, when }) => {
-    if (effect !== 'allow' || match === undefined) return false;
-    return when === undefined || !readsHistory(when) || endsSomething(message) || !closed(when);
-  });
-  if (!open) return false;
-  if (kind === 'stream' || kind === 'end') return true;
-  if (kind === 'response') return method === 'ping' || mcp?.serverRequests.has(method) === true;
-  return CLIENT_METHODS.get(method)?.subject === 'protocol';
-}
-
-/** Subjects of methods that are not known by their name alone, and what of a rule is about them. */
-const ABOUT: Readonly<Partial<Record<Subject, readonly (keyof McpMatch)[]>>> = Object.freeze({
-  resource: ['resources'],
-  reference: ['prompts', 'resources'],
+const OUTFLOW: Outflow = Object.freeze({
+  words: 'messages that carry',
+  guard: "mcp: { tools: ['*'] }",
 });
 
-/**
- * Whether a rule could allow some message of this method: what policy leaves of what a server can
- * do.
- */
-export function mayAsk({ rules }: Destination, method: string): boolean {
-  const names = (rule: Rule): boolean => rule.mcp?.methods.has(method) === true;
-  if (rules.some((rule) => rule.effect === 'deny' && rule.when === undefined && names(rule)))
-    return false;
-  const subject = CLIENT_METHODS.get(method)?.subject;
-  if (subject === 'protocol')
-    return rules.some(({ effect, mcp }) => effect === 'allow' && mcp !== undefined);
-  const about = (subject === undefined ? undefined : ABOUT[subject]) ?? [];
-  return rules.some(
-    (rule) => rule.effect === 'allow' && (names(rule) || about.some((key) => holds(rule, key))),
-  );
-}
-
-function holds({ mcp }: Rule, key: keyof McpMatch): boolean {
-  const named = mcp?.[key];
-  return named !== undefined && [...named].length > 0;
-}
-
-/** What a list entry is. */
-export type Entry =
-  | { readonly tool: string }
-  | { readonly prompt: string }
-  | { readonly resource: string }
-  | { readonly template: string };
-
-/** What besides the rules bears on whether an entry is shown. */
-export interface Showing {
-  /** Of the task it is asked for. */
-  readonly grant?: Grant | undefined;
-  /** As in `ToolDefinition`. */
-  readonly hazardous?: boolean;
-}
-
-/**
- * Whether an entry of a list is shown: an allow rule names it whose action the task may have, now
- * or after a step-up, and no deny rule does without a condition. What conditions make of its
- * arguments is decided when it is called.
- */
-export function isListed(
-  { rules }: Destination,
-  entry: Entry,
-  { grant, hazardous = false }: Showing = {},
-): boolean {
-  const shown = rules.some((rule) => {
-    if (rule.effect !== 'allow' || !entryMatches(rule, entry)) return false;
-    const action = raisedBy(rule.action, hazardous);
+export const MCP: ProtocolRow<McpService, AnyRule> = Object.freeze({
+  name: 'mcp',
+  phase: 'mcp',
+  http2: false,
+  upstreamGreets: false,
+  entries: PLAIN,
+  judge(question) {
+    const { destination, facts } = question;
+    if (facts.http === undefined) return uninspectable(destination);
+    if (facts.mcp === undefined) return judgeBeside(question, facts.http);
     return (
-      grant === undefined ||
-      (action !== undefined && (grant.actions.has(action) || grant.stepUp.has(action)))
+      changed(destination, facts.mcp) ??
+      reported(destination, judgeByRules(question, facts.mcp, destination.service.rules, MCP_TERMS))
     );
-  });
-  return (
-    shown &&
-    !rules.some(
-      (rule) => rule.effect === 'deny' && rule.when === undefined && entryMatches(rule, entry),
-    )
-  );
+  },
+  rules: ({ rules, beside }) => [...rules, ...beside],
+  condition: nothing,
+  mayAllowContentOnGet: (service) => service.beside.some(allowsContentOnGet),
+  mismatch,
+  permissionsOf,
+  permitted: ({ mode, service }) =>
+    permittedByRules(mode, [...service.rules, ...service.beside], permissionsOf),
+  outflow: (rule) => ('mcp' in rule ? OUTFLOW : httpOutflow(rule)),
+  stopsOutflow: (rule) => ('mcp' in rule ? rule.mcp.tools.has(EVERY) : stopsHttpOutflow(rule)),
+  loosened: mcpLoosened,
+  note: nothing,
+  suggest: suggestMcp,
+} satisfies ProtocolRow<McpService, AnyRule>);
+
+function permissionsOf(rule: AnyRule): ReturnType<typeof httpPermissions> {
+  return 'mcp' in rule ? messagePermissions(rule) : httpPermissions(rule);
 }
 
-function entryMatches({ effect, http, mcp }: Rule, entry: Entry): boolean {
-  if (mcp === undefined) return effect === 'deny' && http === undefined;
-  if ('tool' in entry) return named(mcp.tools, entry.tool);
-  if ('prompt' in entry) return named(mcp.prompts, entry.prompt);
-  if ('resource' in entry) return resource(effect, mcp, entry.resource);
-  // Up to its first expression a template is literal (RFC 6570); a deny rule is held against the
-  // URI once it is asked for.
-  const start = entry.template.split('{', 1)[0] ?? '';
-  return effect === 'allow' && mcp.resources.some((pattern) => pattern.reaches(start));
+function mismatch(rule: AnyRule, { http, mcp }: Facts): string | undefined {
+  if (mcp !== undefined)
+    return 'mcp' in rule && messageMatches(rule, mcp) ? undefined : OTHER_CALLS;
+  if ('mcp' in rule || http === undefined) return OTHER_CALLS;
+  return isAboutBeside(rule, http) ? undefined : (mismatchInWords(rule, http) ?? OTHER_CALLS);
 }
 
-/**
- * `read` is raised to `write` where the server says that its tool destroys or reaches out; nothing
- * a server says lowers an action.
- */
-export function raised(action: string | undefined, { definition }: McpFacts): string | undefined {
-  return raisedBy(action, definition?.hazardous === true);
+/** What could be a message is let through by a rule that says so, and by nothing else. */
+function isAboutBeside(rule: BesideRule, request: HttpFacts): boolean {
+  if (rule.effect === 'allow' && !rule.http.mcpLike && isMcpLike(request)) return false;
+  return HTTP_TERMS.isAbout(rule, request);
 }
 
-function raisedBy(action: string | undefined, hazardous: boolean): string | undefined {
-  return action === 'read' && hazardous ? 'write' : action;
+const BESIDE_TERMS: RuleTerms<BesideRule, HttpFacts> = Object.freeze({
+  ...HTTP_TERMS,
+  isAbout: isAboutBeside,
+});
+
+/** A request beside the endpoints: for rules about HTTP, if it can be no message. */
+function judgeBeside(question: Question<McpService>, http: HttpFacts): Verdict {
+  const { destination } = question;
+  const { beside, endpoints } = destination.service;
+  if (beside.length === 0 || reachesEndpoint(endpoints, http.path))
+    return notMcp(destination, http);
+  const verdict = reported(destination, judgeByRules(question, http, beside, BESIDE_TERMS));
+  const refused = verdict.code === 'no-rule-matched' || verdict.code === 'reported';
+  return refused && isMcpLike(http) ? mcpLike(destination, http) : verdict;
 }
 
-/** The message in words, for reasons: never an argument. */
-export function inWords(message: McpFacts): string {
-  const { kind, method } = message;
-  if (kind === 'stream') return 'the stream of the server';
-  if (kind === 'end') return 'the end of the session';
-  const { tool, prompt, resource: uri } = message;
-  const name = tool ?? prompt ?? (uri === undefined ? undefined : shownUri(uri));
-  const what = `${kind === 'response' ? 'the answer to ' : ''}${cut(method === '' ? 'nothing' : method)}`;
-  return name === undefined ? what : `${what} ${cut(name)}`;
+function notMcp({ name, service }: McpDestination, request: HttpFacts): Verdict {
+  return {
+    code: 'not-mcp',
+    reason: `${requestInWords(request)} is no message to the MCP endpoint of destination ${name}`,
+    hint: `messages go by POST to ${[...service.endpoints].join(' or ')}, without a query`,
+  };
 }
 
-/** What to write to allow it. */
-export function messageHint({ rules }: Destination, message: McpFacts): string {
-  const { kind, method, tool, prompt, resource: uri } = message;
-  if (kind === 'response')
-    return 'requests by the server are allowed by mcp.serverRequests of the destination';
-  if (rules.every(({ effect }) => effect === 'deny'))
-    return 'the destination has no allow rule: add one';
-  const near = rules.find((rule) => rule.effect === 'allow' && messageMatches(rule, message));
-  if (near !== undefined)
-    return `rule ${near.name} would allow it, but its condition does not hold`;
-  if (tool !== undefined) return `add an allow rule whose mcp has tools: [${cut(tool)}]`;
-  if (prompt !== undefined) return `add an allow rule whose mcp has prompts: [${cut(prompt)}]`;
-  if (uri !== undefined) return 'add an allow rule whose mcp has resources with this URI';
-  if (CLIENT_METHODS.has(method)) return `add an allow rule whose mcp has methods: [${method}]`;
-  return 'the method is not known here, and what is not known is denied';
+function mcpLike({ name }: McpDestination, request: HttpFacts): Verdict {
+  return {
+    code: 'not-mcp',
+    reason:
+      `${requestInWords(request)} of destination ${name} looks like a message of MCP ` +
+      'beside its endpoints',
+    hint:
+      'a rule about HTTP lets it through if it says mcpLike: allow, and endpoints of the ' +
+      'server belong to mcp.endpoints',
+  };
+}
+
+/** undefined: the tool is what it was when it was first seen, or no tool is called. */
+function changed(
+  { name }: McpDestination,
+  { tool = '', definition }: McpFacts,
+): Verdict | undefined {
+  const state = definition?.state;
+  if (state !== 'changed' && state !== 'unverified') return undefined;
+  const whose = `the definition of tool ${tool} of destination ${name}`;
+  if (state === 'unverified')
+    return {
+      code: 'definition-changed',
+      reason: `${whose} is pinned and was not seen yet`,
+      hint: 'ask for tools/list first',
+    };
+  const hint =
+    'look at what changed, then approve it (docs/mcp.md) or pin it in mcp.pins of the destination';
+  return {
+    code: 'definition-changed',
+    reason: `${whose} is not the one that was pinned`,
+    hint,
+  };
 }

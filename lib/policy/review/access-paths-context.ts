@@ -2,7 +2,8 @@
  * Whether what surrounds the rules of a destination has been loosened: where it leads, who must
  * answer, what is sent along. Keys that nobody thought of count.
  */
-import type { Destination } from '../model/destination.ts';
+import { byText } from '../../base/sorted.ts';
+import { type Destination, protocolOf } from '../protocols/index.ts';
 
 /** Looked at by lib/policy/review/access-paths-diff.ts, or without a say in what is permitted. */
 const ELSEWHERE: ReadonlySet<string> = new Set([
@@ -10,7 +11,6 @@ const ELSEWHERE: ReadonlySet<string> = new Set([
   'at',
   'hosts',
   'ports',
-  'rules',
   'timeouts',
   'limits',
   'mode',
@@ -19,8 +19,7 @@ const ELSEWHERE: ReadonlySet<string> = new Set([
   'listen',
   'tls',
   'cidrs',
-  'mcp',
-  'when',
+  'service',
   'spellings',
 ]);
 
@@ -31,8 +30,8 @@ export function loosened(before: Destination, after: Destination): string | unde
   if (before.mode === 'enforce' && after.mode === 'report') return 'its rules were enforced';
   if (after.cidrs.some((range) => !before.cidrs.includes(range)))
     return 'its upstream.cidrs were fewer';
-  const mcp = mcpLoosened(before, after);
-  if (mcp !== undefined) return mcp;
+  const service = serviceLoosened(before, after);
+  if (service !== undefined) return service;
   for (const [key, value] of Object.entries(after)) {
     if (ELSEWHERE.has(key)) continue;
     const old: unknown = Reflect.get(before, key);
@@ -52,28 +51,10 @@ function tlsLoosened({ tls: old }: Destination, { tls }: Destination): string | 
   return old.intercept && !tls.intercept ? 'it was intercepted' : undefined;
 }
 
-function mcpLoosened({ mcp: old }: Destination, { mcp }: Destination): string | undefined {
-  if (mcp === undefined || old === undefined) return undefined;
-  const endpoints = [...old.endpoints].toSorted(byText).join(', ');
-  if ([...mcp.endpoints].toSorted(byText).join(', ') !== endpoints)
-    return `its mcp.endpoints were ${endpoints}`;
-  const asks = [...mcp.serverRequests].find((method) => !old.serverRequests.has(method));
-  if (asks !== undefined) return `its server could not ask for ${asks}`;
-  const host = mcp.elicitationHosts.find(
-    ({ text }) => !old.elicitationHosts.some((one) => one.text === text),
-  );
-  if (host !== undefined) return `its server could not send users to ${host.text}`;
-  if (mcp.clientInfo === 'pass' && old.clientInfo !== 'pass')
-    return 'its server was not told who the client is';
-  const meta = [...mcp.meta].find((name) => !old.meta.has(name));
-  if (meta !== undefined) return `${meta} of _meta did not pass`;
-  const pin = [...old.pins].find(([tool, digest]) => mcp.pins.get(tool) !== digest);
-  return pin === undefined ? undefined : `the definition of tool ${pin[0]} was pinned`;
-}
-
-function byText(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
+function serviceLoosened(before: Destination, after: Destination): string | undefined {
+  if (before.service.protocol !== after.service.protocol)
+    return `its protocol was ${before.service.protocol}`;
+  return protocolOf(after).loosened(before.service, after.service);
 }
 
 function shown(value: unknown): string {

@@ -6,20 +6,18 @@
  * nothing; where in doubt, it is opened.
  */
 import type { HostPattern } from '../../net/host.ts';
-import type { Destination } from '../model/destination.ts';
-import type { Policy } from '../model/policy.ts';
-import type { Rule } from '../model/rule.ts';
-import { atomText, atomsOf, includes, meets } from '../protocols/permissions.ts';
-import { loosened } from './access-paths-context.ts';
+import { type Destination, protocolOf } from '../protocols/index.ts';
+import type { Policy } from '../decision/policy.ts';
 import {
+  EVERYTHING,
   type Permission,
-  type Purpose,
-  type Setting,
-  entriesOf,
-  permissionsOf,
-  purposeText,
-  purposesOf,
-} from './access-paths.ts';
+  type Permitted,
+  covers,
+  overlaps,
+} from '../model/permission.ts';
+import type { RuleBase } from '../model/rule.ts';
+import { loosened } from './access-paths-context.ts';
+import { type Purpose, type Setting, entriesOf, purposeText, purposesOf } from './access-paths.ts';
 
 export interface PathChange {
   readonly destination: string;
@@ -52,18 +50,18 @@ function openedBy(before: Side, after: Side): readonly PathChange[] {
   for (const destination of after.policy.destinations) {
     for (const [host, port] of regionsOf(destination, before.policy, after.policy)) {
       const owner = before.policy.find(representative(host), port);
-      for (const permission of permissionsIn(destination, after)) {
+      for (const permitted of permittedIn(destination, after)) {
         const why = objection(
-          permission,
+          permitted,
           { destination, side: after },
           { destination: owner, side: before },
         );
         if (why === undefined) continue;
-        const what = atomText(permission.atom);
-        const key = JSON.stringify([destination.name, what, permission.action, why]);
+        const what = permitted.permission.text;
+        const key = JSON.stringify([destination.name, what, permitted.action, why]);
         found.set(
           key,
-          merged(found.get(key), { destination, host, port, what, action: permission.action, why }),
+          merged(found.get(key), { destination, host, port, what, action: permitted.action, why }),
         );
       }
     }
@@ -71,7 +69,7 @@ function openedBy(before: Side, after: Side): readonly PathChange[] {
   return [...found.values()];
 }
 
-interface One extends Pick<PathChange, 'what' | 'action' | 'why'> {
+interface Opened extends Pick<PathChange, 'what' | 'action' | 'why'> {
   readonly destination: Destination;
   readonly host: string;
   readonly port: number;
@@ -79,7 +77,7 @@ interface One extends Pick<PathChange, 'what' | 'action' | 'why'> {
 
 function merged(
   known: PathChange | undefined,
-  { destination, host, port, ...rest }: One,
+  { destination, host, port, ...rest }: Opened,
 ): PathChange {
   return {
     destination: destination.name,
@@ -90,11 +88,11 @@ function merged(
   };
 }
 
-function permissionsIn(destination: Destination, { policy, setting }: Side): readonly Permission[] {
+function permittedIn(destination: Destination, { policy, setting }: Side): readonly Permitted[] {
   if (entriesOf(destination, setting).length === 0) return [];
-  return permissionsOf(destination).filter(
-    ({ action }) => purposesOf(policy, destination, action)?.length !== 0,
-  );
+  return protocolOf(destination)
+    .permitted(destination)
+    .filter(({ action }) => purposesOf(policy, destination, action)?.length !== 0);
 }
 
 /**
@@ -139,26 +137,26 @@ interface Place<D> {
 
 /** Why the old policy did not permit it; undefined: it did. */
 function objection(
-  permission: Permission,
+  permitted: Permitted,
   now: Place<Destination>,
   then: Place<Destination | undefined>,
 ): string | undefined {
   const { destination: old, side } = then;
   if (old === undefined) return 'no destination had it';
-  const ways = entriesOf(now.destination, now.side.setting).filter(
-    (one) => !entriesOf(old, side.setting).includes(one),
+  const entries = entriesOf(now.destination, now.side.setting).filter(
+    (entry) => !entriesOf(old, side.setting).includes(entry),
   );
-  if (ways.length > 0) return `it was not reached by ${ways.join(', ')}`;
+  if (entries.length > 0) return `it was not reached by ${entries.join(', ')}`;
   const change = loosened(old, now.destination);
   if (change !== undefined) return change;
   return (
-    purposeChange(permission, now, { destination: old, side }) ??
-    ruleChange(permission, now, { destination: old, side })
+    purposeChange(permitted, now, { destination: old, side }) ??
+    ruleChange(permitted, now, { destination: old, side })
   );
 }
 
 function purposeChange(
-  { action }: Permission,
+  { action }: Permitted,
   now: Place<Destination>,
   then: Place<Destination>,
 ): string | undefined {
@@ -181,44 +179,55 @@ function isWider(old: Purpose, { purpose, stepUp, when }: Purpose): boolean {
 }
 
 function ruleChange(
-  permission: Permission,
+  permitted: Permitted,
   now: Place<Destination>,
   then: Place<Destination>,
 ): string | undefined {
-  const old = permissionsIn(then.destination, then.side);
-  const about = old.filter(({ atom }) => includes(atom, permission.atom));
+  const old = permittedIn(then.destination, then.side);
+  const about = old.filter(({ permission }) => covers(permission, permitted.permission));
   if (about.length === 0) return 'no rule allowed it';
-  if (about.every(({ atom }) => atom.kind === 'all')) return undefined;
+  if (about.every(({ permission }) => permission === EVERYTHING)) return undefined;
   const classes = (side: Side): string => side.policy.dataClasses.join();
   const ranked = classes(now.side) !== classes(then.side);
   const equal = (a: string | undefined, b: string | undefined): boolean =>
     a === b && !(ranked && a?.includes('rank(') === true);
-  const action = about.filter((one) => one.action === permission.action);
+  const action = about.filter((one) => one.action === permitted.action);
   if (action.length === 0)
     return `it was ${[...new Set(about.map((one) => one.action))].join(', ')}`;
-  if (!action.some(({ when }) => when === undefined || equal(when, permission.when)))
+  if (!action.some(({ when }) => when === undefined || equal(when, permitted.when)))
     return 'it had another condition';
-  const denied = denies(then.destination).filter((rule) =>
-    atomsOf(rule).some((atom) => meets(atom, permission.atom)),
+  const denied = denials(then.destination).filter(({ about: part }) =>
+    part.some((one) => overlaps(one, permitted.permission)),
   );
-  const gone = denied.find((rule) => !stillDenied(rule, denies(now.destination), equal));
-  return gone === undefined ? undefined : `rule ${gone.name} denied a part of it`;
+  const gone = denied.find((rule) => !stillDenied(rule, denials(now.destination), equal));
+  return gone === undefined ? undefined : `rule ${gone.rule.name} denied a part of it`;
 }
 
-function denies({ rules, mode }: Destination): readonly Rule[] {
-  return mode === 'report' ? [] : rules.filter(({ effect }) => effect === 'deny');
+/** A deny rule that is in force, and what it is about. */
+interface Denial {
+  readonly rule: RuleBase;
+  readonly about: readonly Permission[];
+}
+
+function denials(destination: Destination): readonly Denial[] {
+  if (destination.mode === 'report') return [];
+  const protocol = protocolOf(destination);
+  return protocol
+    .rules(destination.service)
+    .filter(({ effect }) => effect === 'deny')
+    .map((rule) => ({ rule, about: protocol.permissionsOf(rule) }));
 }
 
 function stillDenied(
-  rule: Rule,
-  now: readonly Rule[],
+  { rule, about }: Denial,
+  now: readonly Denial[],
   equal: (a: string | undefined, b: string | undefined) => boolean,
 ): boolean {
-  return atomsOf(rule).every((atom) =>
+  return about.every((part) =>
     now.some(
-      (one) =>
-        (one.when === undefined || equal(one.when.text, rule.when?.text)) &&
-        atomsOf(one).some((wide) => includes(wide, atom)),
+      (other) =>
+        (other.rule.when === undefined || equal(other.rule.when.text, rule.when?.text)) &&
+        other.about.some((wide) => covers(wide, part)),
     ),
   );
 }

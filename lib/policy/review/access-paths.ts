@@ -4,12 +4,12 @@
  * tasks. Conditions and deny rules stand beside a path as what narrows it: they may or may not
  * hold, so the list is never too short.
  */
-import { HTTPS_PORT, carriesRequests, matrixRow } from '../model/access-matrix.ts';
-import type { Destination } from '../model/destination.ts';
+import { HTTPS_PORT, transportOnly } from '../model/access-matrix.ts';
+import { type Destination, matrixRow, protocolOf } from '../protocols/index.ts';
 import type { EntryPoint } from '../model/facts.ts';
-import type { Policy } from '../model/policy.ts';
-import type { Rule } from '../model/rule.ts';
-import { type Atom, atomText, atomsOf, includes, meets } from '../protocols/permissions.ts';
+import type { Policy } from '../decision/policy.ts';
+import { type Permitted, overlaps } from '../model/permission.ts';
+import { EVERY_ACTION } from '../protocols/by-rules.ts';
 
 /** What the policy alone does not say. */
 export interface Setting {
@@ -17,15 +17,6 @@ export interface Setting {
   readonly identity: string;
   /** There is a forward proxy. */
   readonly forward: boolean;
-}
-
-export interface Permission {
-  readonly atom: Atom;
-  readonly action: string;
-  /** Name of the rule; undefined where there are none to be held against. */
-  readonly rule: string | undefined;
-  /** Text of its condition. */
-  readonly when: string | undefined;
 }
 
 export interface AccessPath {
@@ -74,31 +65,34 @@ export function pathsOf(policy: Policy, setting: Setting): readonly AccessPath[]
     const entries = entriesOf(destination, setting);
     if (entries.length === 0) return [];
     const groups = Map.groupBy(
-      permissionsOf(destination),
+      protocolOf(destination).permitted(destination),
       ({ rule, action }) => `${rule ?? ''} ${action}`,
     );
-    return Array.from(groups.values()).flatMap((permissions) => {
-      const [first] = permissions;
+    return Array.from(groups.values()).flatMap((permitted) => {
+      const [first] = permitted;
       const purposes = first && purposesOf(policy, destination, first.action);
       // For tasks alone, and no task may be granted it.
       if (first === undefined || purposes?.length === 0) return [];
-      return [pathOf(destination, permissions, { identity: setting.identity, entries, purposes })];
+      return [pathOf(destination, permitted, { identity: setting.identity, entries, purposes })];
     });
   });
 }
 
 type Rest = Pick<AccessPath, 'identity' | 'entries' | 'purposes'>;
 
-function pathOf(
-  destination: Destination,
-  permissions: readonly Permission[],
-  rest: Rest,
-): AccessPath {
-  const { name, hosts, ports, tls, upstream, dataClass, credential, rules } = destination;
-  const [first] = permissions;
-  const denies = rules.filter(({ effect }) => effect === 'deny');
-  const touching = (rule: Rule): boolean =>
-    atomsOf(rule).some((deny) => permissions.some(({ atom }) => meets(deny, atom)));
+function pathOf(destination: Destination, permitted: readonly Permitted[], rest: Rest): AccessPath {
+  const { name, hosts, ports, tls, upstream, dataClass, credential } = destination;
+  const [first] = permitted;
+  const protocol = protocolOf(destination);
+  const touching = protocol
+    .rules(destination.service)
+    .filter(
+      (rule) =>
+        rule.effect === 'deny' &&
+        protocol
+          .permissionsOf(rule)
+          .some((deny) => permitted.some(({ permission }) => overlaps(deny, permission))),
+    );
   return {
     ...rest,
     destination: name,
@@ -107,13 +101,13 @@ function pathOf(
     protection: tls.mode,
     peers: tls.peers.map(({ text }) => text),
     upstream: upstream && `${upstream.host}:${upstream.port}`,
-    what: permissions.map(({ atom }) => atomText(atom)),
+    what: permitted.map(({ permission }) => permission.text),
     action: first?.action ?? '',
     dataClass,
     credential: credential && `${credential.kind} for ${credential.audience}`,
     rule: first?.rule,
     when: first?.when,
-    except: destination.mode === 'report' ? [] : denies.filter(touching).map((rule) => rule.name),
+    except: destination.mode === 'report' ? [] : touching.map((rule) => rule.name),
   };
 }
 
@@ -132,40 +126,10 @@ export function entriesOf(destination: Destination, { forward }: Setting): reado
     return destination.ports.some((port) => {
       const row = matrixRow({ entry, port }, destination);
       if (entry === 'cleartext' && port === HTTPS_PORT) return false;
-      return row.outcome !== 'refused' && !carriesRequests(row);
+      return row.outcome !== 'refused' && !transportOnly(row);
     });
   });
 }
-
-/** What the rules let through, without what deny rules without a condition take away altogether. */
-export function permissionsOf(destination: Destination): readonly Permission[] {
-  const { protocol, tls, rules, action, mode } = destination;
-  const none = { rule: undefined, when: undefined };
-  if (protocol === 'tcp' || tls.mode === 'passthrough') {
-    return [
-      { atom: { kind: 'connection' }, action, rule: undefined, when: destination.when?.text },
-    ];
-  }
-  if (mode === 'report') return [{ atom: { kind: 'all' }, action: EVERY_ACTION, ...none }];
-  const gone = rules
-    .filter(({ effect, when }) => effect === 'deny' && when === undefined)
-    .flatMap(atomsOf);
-  return rules
-    .filter(({ effect }) => effect === 'allow')
-    .flatMap((rule) =>
-      atomsOf(rule)
-        .filter((atom) => !gone.some((deny) => includes(deny, atom)))
-        .map((atom) => ({
-          atom,
-          action: rule.action ?? '',
-          rule: rule.name,
-          when: rule.when?.text,
-        })),
-    );
-}
-
-/** Of what is only reported: any. */
-const EVERY_ACTION = 'any';
 
 /** Purposes for which a task may be granted it; undefined: no task is needed. */
 export function purposesOf(

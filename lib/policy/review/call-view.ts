@@ -12,7 +12,7 @@ import { type Json, JsonNumber, type JsonObject, isObject } from '../../schema/j
 import { boundFields, readingOf } from '../decision/call-digest.ts';
 import type { Content, Facts, HttpFacts } from '../model/facts.ts';
 import { SECRET_FIELDS } from '../model/judged-fields.ts';
-import { MESSAGE_PREFIX } from '../protocols/grpc.ts';
+import { MESSAGE_PREFIX } from '../protocols/grpc-rules.ts';
 
 export interface CallView {
   /**

@@ -2,8 +2,9 @@
  * Which rules decided something in a set of decisions, and which did not: what a test of policy has
  * not touched may be wrong.
  */
-import type { Decision } from '../model/decision.ts';
-import type { Policy } from '../model/policy.ts';
+import type { Decision } from '../decision/decision.ts';
+import { protocolOf } from '../protocols/index.ts';
+import type { Policy } from '../decision/policy.ts';
 
 export interface Coverage {
   readonly rules: number;
@@ -14,8 +15,10 @@ export interface Coverage {
 
 export function coverageOf({ destinations }: Policy, decisions: readonly Decision[]): Coverage {
   const seen = new Set(decisions.map(({ destination, rule }) => `${destination?.name}/${rule}`));
-  const all = destinations.flatMap(({ name, rules }) =>
-    rules.map((rule) => `${name}/${rule.name}`),
+  const all = destinations.flatMap((destination) =>
+    protocolOf(destination)
+      .rules(destination.service)
+      .map((rule) => `${destination.name}/${rule.name}`),
   );
   const missing = all.filter((one) => !seen.has(one));
   return { rules: all.length, covered: all.length - missing.length, missing };

@@ -7,14 +7,13 @@
 import type { SpiffeId } from '../../spiffe/id.ts';
 import { ConditionContext } from '../conditions/scope.ts';
 import { type ConditionTrace, trace } from '../conditions/trace.ts';
-import { decide, isAbout } from '../decision/decide.ts';
-import { type MatrixRow, matrixRow } from '../model/access-matrix.ts';
-import type { Decision } from '../model/decision.ts';
-import type { Destination } from '../model/destination.ts';
+import { decide } from '../decision/decide.ts';
+import { type MatrixRow } from '../model/access-matrix.ts';
+import { type Destination, matrixRow, protocolOf } from '../protocols/index.ts';
+import type { Decision } from '../decision/decision.ts';
 import { type Facts, type RequestFacts, isRequest } from '../model/facts.ts';
-import type { Policy } from '../model/policy.ts';
-import type { Rule } from '../model/rule.ts';
-import { httpMismatch } from '../protocols/http.ts';
+import type { Policy } from '../decision/policy.ts';
+import type { RuleBase } from '../model/rule.ts';
 
 /**
  * decides      it matched, and that was the decision
@@ -23,11 +22,11 @@ import { httpMismatch } from '../protocols/http.ts';
  * no answer    it is about this, and its condition cannot be evaluated
  * not read     another rule had decided before
  */
-type RuleOutcome = 'decides' | 'matches not' | 'holds not' | 'no answer' | 'not read';
+export type RuleOutcome = 'decides' | 'matches not' | 'holds not' | 'no answer' | 'not read';
 
 export interface RuleStep {
   readonly rule: string;
-  readonly effect: Rule['effect'];
+  readonly effect: RuleBase['effect'];
   readonly outcome: RuleOutcome;
   readonly why: string | undefined;
   readonly condition: ConditionTrace | undefined;
@@ -43,9 +42,9 @@ export interface Explanation {
   readonly steps: readonly RuleStep[];
 }
 
-/** `as`: our own SPIFFE ID; undefined while there is none. */
-export function explain(policy: Policy, facts: Facts, as?: SpiffeId): Explanation {
-  const decision = decide(policy, facts, as);
+/** `self`: our own SPIFFE ID; undefined while there is none. */
+export function explain(policy: Policy, facts: Facts, self?: SpiffeId): Explanation {
+  const decision = decide(policy, facts, self);
   const { destination } = decision;
   const row = destination && matrixRow(facts, destination);
   if (
@@ -54,24 +53,25 @@ export function explain(policy: Policy, facts: Facts, as?: SpiffeId): Explanatio
     !isRequest(facts) ||
     !READ.has(decision.code)
   ) {
-    const condition = READ.has(decision.code) ? conditionOf(destination, facts, as) : undefined;
+    const condition = READ.has(decision.code) ? conditionOf(destination, facts, self) : undefined;
     return { decision, row, condition, steps: [] };
   }
   return {
     decision,
     row,
     condition: undefined,
-    steps: stepsOf(destination, facts, { decision, as }),
+    steps: stepsOf(destination, facts, { decision, self }),
   };
 }
 
 function conditionOf(
   destination: Destination | undefined,
   facts: Facts,
-  as: SpiffeId | undefined,
+  self: SpiffeId | undefined,
 ): ConditionTrace | undefined {
-  if (destination?.when === undefined) return undefined;
-  return trace(destination.when, () => new ConditionContext(facts, destination, as));
+  if (destination === undefined) return undefined;
+  const condition = protocolOf(destination).condition(destination.service);
+  return condition && trace(condition, () => new ConditionContext(facts, destination, self));
 }
 
 /** Codes of decisions for which the rules were read. */
@@ -85,19 +85,21 @@ const READ: ReadonlySet<Decision['code']> = new Set([
 
 interface Decided {
   readonly decision: Decision;
-  readonly as: SpiffeId | undefined;
+  readonly self: SpiffeId | undefined;
 }
 
 function stepsOf(
   destination: Destination,
   facts: RequestFacts,
-  { decision, as }: Decided,
+  { decision, self }: Decided,
 ): readonly RuleStep[] {
-  const context = (): ConditionContext => new ConditionContext(facts, destination, as);
+  const context = (): ConditionContext => new ConditionContext(facts, destination, self);
+  const protocol = protocolOf(destination);
   let decided = false;
-  return inOrder(destination).map((rule) => {
+  return inOrder(protocol.rules(destination.service)).map((rule) => {
     if (decided) return step(rule, 'not read');
-    if (!isAbout(rule, facts)) return step(rule, 'matches not', mismatch(rule, facts));
+    const mismatch = protocol.mismatch(rule, facts);
+    if (mismatch !== undefined) return step(rule, 'matches not', mismatch);
     const condition = rule.when && trace(rule.when, context);
     decided = rule.name === decision.rule;
     if (decided) return step(rule, 'decides', undefined, condition);
@@ -111,7 +113,7 @@ function stepsOf(
 }
 
 /** The rules in the order in which they are read. */
-function inOrder({ rules }: Destination): readonly Rule[] {
+function inOrder(rules: readonly RuleBase[]): readonly RuleBase[] {
   return [
     ...rules.filter(({ effect }) => effect === 'deny'),
     ...rules.filter(({ effect }) => effect === 'allow'),
@@ -119,22 +121,10 @@ function inOrder({ rules }: Destination): readonly Rule[] {
 }
 
 function step(
-  { name, effect }: Rule,
+  { name, effect }: RuleBase,
   outcome: RuleOutcome,
   why?: string,
   condition?: ConditionTrace,
 ): RuleStep {
   return { rule: name, effect, outcome, why: outcome === 'holds not' ? undefined : why, condition };
-}
-
-const PARTS = Object.freeze({
-  method: 'it is about other methods',
-  path: 'it is about other paths',
-  upgrade: 'it does not allow WebSocket',
-  content: 'it does not allow content on GET',
-});
-
-function mismatch(rule: Rule, { http }: RequestFacts): string {
-  const part = rule.http === undefined ? undefined : httpMismatch(rule, http);
-  return part === undefined ? 'it is about other calls' : PARTS[part];
 }

@@ -3,7 +3,8 @@
  * everything where no TaskPolicy has the purpose.
  */
 import type { Elevation, Grant, TaskFacts } from '../model/grant.ts';
-import type { Policy } from '../model/policy.ts';
+import { type Destination, protocolOf } from '../protocols/index.ts';
+import type { Policy } from '../decision/policy.ts';
 
 export type SupposedTask = Pick<
   TaskFacts,
@@ -59,6 +60,7 @@ function grantOf(purpose: string, { taskPolicies, destinations }: Policy): Grant
   };
 }
 
-function actionsOf({ rules, action }: Policy['destinations'][number]): readonly string[] {
-  return ['read', 'write', action, ...rules.flatMap((rule) => rule.action ?? [])];
+function actionsOf(destination: Destination): readonly string[] {
+  const rules = protocolOf(destination).rules(destination.service);
+  return ['read', 'write', destination.action, ...rules.flatMap(({ action }) => action ?? [])];
 }

@@ -4,11 +4,11 @@
  */
 import { ConditionContext } from '../conditions/scope.ts';
 import { constantOf } from '../conditions/trace.ts';
-import type { Destination } from '../model/destination.ts';
+import { type Destination, protocolOf, rulesOf } from '../protocols/index.ts';
 import type { Facts } from '../model/facts.ts';
-import type { Policy } from '../model/policy.ts';
-import type { Rule } from '../model/rule.ts';
-import { type Atom, atomsOf, includes } from '../protocols/permissions.ts';
+import type { Policy } from '../decision/policy.ts';
+import { type Permission, covers } from '../model/permission.ts';
+import type { RuleBase } from '../model/rule.ts';
 import { type Setting, entriesOf, purposesOf } from './access-paths.ts';
 import { leaks } from './lint-flows.ts';
 
@@ -39,7 +39,7 @@ export function lintPolicy(policy: Policy, setting: Setting): readonly LintFindi
     ...rebinding(destination),
     ...constant(destination),
     ...flows(destination, policy),
-    ...destination.rules.flatMap((rule) => ruleFindings(destination, rule)),
+    ...rulesOf(destination).flatMap((rule) => ruleFindings(destination, rule)),
   ]);
 }
 
@@ -66,8 +66,9 @@ function unreachable(
       }),
     ];
   }
-  const { rules, action } = destination;
-  const actions = rules.length === 0 ? [action] : rules.flatMap((rule) => rule.action ?? []);
+  const rules = rulesOf(destination);
+  const actions =
+    rules.length === 0 ? [destination.action] : rules.flatMap((rule) => rule.action ?? []);
   if (
     actions.length === 0 ||
     actions.some((one) => purposesOf(policy, destination, one)?.length !== 0)
@@ -100,9 +101,9 @@ function rebinding(destination: Destination): readonly LintFinding[] {
 }
 
 function constant(destination: Destination): readonly LintFinding[] {
+  const condition = protocolOf(destination).condition(destination.service);
   const always =
-    destination.when &&
-    constantOf(destination.when, new ConditionContext(NOTHING, destination, undefined));
+    condition && constantOf(condition, new ConditionContext(NOTHING, destination, undefined));
   if (always === undefined) return [];
   const message = always
     ? 'its condition is always true'
@@ -130,7 +131,7 @@ function flows(destination: Destination, policy: Policy): readonly LintFinding[]
   ];
 }
 
-function ruleFindings(destination: Destination, rule: Rule): readonly LintFinding[] {
+function ruleFindings(destination: Destination, rule: RuleBase): readonly LintFinding[] {
   const value =
     rule.when && constantOf(rule.when, new ConditionContext(NOTHING, destination, undefined));
   const say = (said: Said): readonly LintFinding[] => [
@@ -155,7 +156,7 @@ function ruleFindings(destination: Destination, rule: Rule): readonly LintFindin
 }
 
 /** A deny rule that an escape gets past: `%3A` is `:` to most servers, and another text. */
-function asText({ effect, when }: Rule): readonly Said[] {
+function asText({ effect, when }: RuleBase): readonly Said[] {
   if (effect !== 'deny' || when === undefined || !/\brequest\.path\b/.test(when.text)) return [];
   const message =
     'its condition compares request.path as text, in which an escape (%3A for :) is another text';
@@ -163,37 +164,12 @@ function asText({ effect, when }: Rule): readonly Said[] {
   return [{ code: 'path-as-text', message, fix }];
 }
 
-/** Hosts whose names of things have slashes, which clients escape. */
-const SLASHED: readonly (readonly [RegExp, string])[] = [
-  [
-    /^registry\.(?:npmjs\.org|yarnpkg\.com)$|(?:^|[.-])npm(?:[.-]|$)|^verdaccio\./,
-    'npm asks for scoped packages as @scope%2Fname',
-  ],
-  [/(?:^|[.-])gitlab(?:[.-]|$)/, 'clients of GitLab ask for projects as group%2Fproject'],
-  [
-    /^(?:firebasestorage|storage)\.googleapis\.com$/,
-    'clients of Cloud Storage ask for objects as folder%2Fname',
-  ],
-  [/(?:^|[.-])rabbitmq(?:[.-]|$)/, 'clients of RabbitMQ ask for the first virtual host as %2F'],
-];
-
 /** What is sound and still may surprise: for people, never a problem. */
 export function notesOn({ destinations }: Policy): readonly Omit<LintFinding, 'code'>[] {
   return destinations.flatMap((destination) => {
-    const { hosts, paths, protocol, tls } = destination;
-    if (protocol !== 'http' || tls.mode === 'passthrough' || paths?.encodedSlash === true)
-      return [];
-    const found = SLASHED.find(([names]) => hosts.some(({ host }) => names.test(host)));
-    if (found === undefined) return [];
-    const fix = 'if it is to pass, write paths: { encodedSlash: keep }';
-    return [
-      {
-        at: destination.at,
-        about: `destination ${destination.name}`,
-        message: `${found[1]}, which is refused`,
-        fix,
-      },
-    ];
+    const note = protocolOf(destination).note(destination);
+    if (note === undefined) return [];
+    return [{ at: destination.at, about: `destination ${destination.name}`, ...note }];
   });
 }
 
@@ -207,13 +183,17 @@ const NOTHING: Facts = Object.freeze({
   time: 0,
 });
 
-function covered({ rules }: Destination, rule: Rule): readonly Said[] {
-  const atoms = atomsOf(rule);
-  if (atoms.length === 0) return [];
+function covered(destination: Destination, rule: RuleBase): readonly Said[] {
+  const protocol = protocolOf(destination);
+  const about = protocol.permissionsOf(rule);
+  if (about.length === 0) return [];
+  const rules = rulesOf(destination);
+  const coveringAll = (wide: readonly RuleBase[]): string | undefined =>
+    covering(about, wide, (one) => protocol.permissionsOf(one));
   const before = rules.slice(0, rules.indexOf(rule));
   const denies = rules.filter(({ effect }) => effect === 'deny');
   if (rule.effect === 'allow') {
-    const dead = coveringAll(atoms, denies);
+    const dead = coveringAll(denies);
     if (dead !== undefined) {
       return [
         {
@@ -224,10 +204,7 @@ function covered({ rules }: Destination, rule: Rule): readonly Said[] {
       ];
     }
   }
-  const shadow = coveringAll(
-    atoms,
-    before.filter(({ effect }) => effect === rule.effect),
-  );
+  const shadow = coveringAll(before.filter(({ effect }) => effect === rule.effect));
   if (shadow === undefined) return [];
   const message =
     `${rule.effect} ${shadow} before it ${rule.effect === 'allow' ? 'allows' : 'denies'} all ` +
@@ -236,18 +213,22 @@ function covered({ rules }: Destination, rule: Rule): readonly Said[] {
 }
 
 /**
- * The rules without a condition that together include every atom, in words; undefined when they do
- * not.
+ * The rules without a condition that together cover all of `about`, in words; undefined when they
+ * do not.
  */
-function coveringAll(atoms: readonly Atom[], rules: readonly Rule[]): string | undefined {
+function covering(
+  about: readonly Permission[],
+  rules: readonly RuleBase[],
+  permissionsOf: (rule: RuleBase) => readonly Permission[],
+): string | undefined {
   const plain = rules
     .filter(({ when }) => when === undefined)
-    .map((rule) => ({ rule, atoms: atomsOf(rule) }));
-  const by = new Set<string>();
-  for (const atom of atoms) {
-    const found = plain.find(({ atoms: wide }) => wide.some((one) => includes(one, atom)));
+    .map((rule) => ({ rule, wide: permissionsOf(rule) }));
+  const names = new Set<string>();
+  for (const part of about) {
+    const found = plain.find(({ wide }) => wide.some((one) => covers(one, part)));
     if (found === undefined) return undefined;
-    by.add(found.rule.name);
+    names.add(found.rule.name);
   }
-  return `${by.size === 1 ? 'rule' : 'rules'} ${[...by].join(', ')}`;
+  return `${names.size === 1 ? 'rule' : 'rules'} ${[...names].join(', ')}`;
 }

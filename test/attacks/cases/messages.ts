@@ -4,7 +4,8 @@
  */
 import { conditions } from '../../../lib/policy/conditions/compile.ts';
 import { rule } from '../../support/proxy.ts';
-import { mcpRule, SETTINGS } from '../../support/mcp.ts';
+import { mcpRule } from '../../support/mcp.ts';
+import { SETTINGS } from '../../support/service.ts';
 import { type Attack, type Attempt, passed, refused, type World } from '../case.ts';
 
 const MUCH = 'has(args.amount) && args.amount > 100.0';

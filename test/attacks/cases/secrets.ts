@@ -3,7 +3,8 @@
  * carries it is an everyday mistake (a password in a URL, a token behind `#` or `;`), and the
  * refusal of it is what gets logged.
  */
-import { mcpRule, SETTINGS } from '../../support/mcp.ts';
+import { mcpRule } from '../../support/mcp.ts';
+import { SETTINGS } from '../../support/service.ts';
 import { passed, refused, type Attack, type Attempt, type World } from '../case.ts';
 import { CANARY } from '../entries/http1.ts';
 

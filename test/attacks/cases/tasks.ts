@@ -2,7 +2,8 @@
  * Tasks, by every way in: no call without one where one is required, none with one that is not
  * live, and none beyond what was granted. Not one byte leaves.
  */
-import { SETTINGS, mcpRule } from '../../support/mcp.ts';
+import { mcpRule } from '../../support/mcp.ts';
+import { SETTINGS } from '../../support/service.ts';
 import {
   type Attack,
   type Attempt,

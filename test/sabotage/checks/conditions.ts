@@ -23,19 +23,16 @@ const SAFE = by(
 export const CONDITIONS: readonly Sabotage[] = [
   sabotage(
     'a deny rule whose condition has no answer denies',
-    'lib/policy/decision/decide.ts',
-    [
-      'if (answer !== false) return reported(refusal(',
-      'if (answer === true) return reported(refusal(',
-    ],
+    'lib/policy/protocols/by-rules.ts',
+    ['if (answer !== false) return refusal(', 'if (answer === true) return refusal('],
     SAFE,
   ),
   sabotage(
     'an allow rule whose condition has no answer does not allow',
-    'lib/policy/decision/decide.ts',
+    'lib/policy/protocols/by-rules.ts',
     [
-      '    if (answer === true) {\n      const reason = `rule ${rule.name} of destination ${name} allows',
-      '    if (answer !== false) {\n      const reason = `rule ${rule.name} of destination ${name} allows',
+      '    if (answer === true) {\n      const reason = `rule ${rule.name} of destination ${destination.name} allows',
+      '    if (answer !== false) {\n      const reason = `rule ${rule.name} of destination ${destination.name} allows',
     ],
     SAFE,
   ),

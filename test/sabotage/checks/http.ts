@@ -57,14 +57,14 @@ export const HTTP: readonly Sabotage[] = [
     'a GET has no content where no rule allows it',
     'lib/forward/get-content.ts',
     [
-      'if (rules.some((rule) => rule.http?.contentOnGet === true)) return true;',
-      'if (rules.length > 0) return true;',
+      'protocolOf(destination).mayAllowContentOnGet(destination.service)',
+      'destination.ports.length > 0',
     ],
     attack('framing', 'F3 GET and HEAD with a body'),
   ),
   sabotage(
     'content on a GET needs a rule that allows it',
-    'lib/policy/protocols/http.ts',
+    'lib/policy/protocols/http-rules.ts',
     [
       "contentOnGet === true || effect === 'deny';",
       "contentOnGet === true || effect !== 'deny' || effect === 'deny';",

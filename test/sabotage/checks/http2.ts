@@ -100,8 +100,8 @@ export const HTTP2: readonly Sabotage[] = [
   ),
   sabotage(
     'rules of gRPC name services exactly',
-    'lib/policy/protocols/grpc.ts',
-    ['(services?.has(service) ?? true) &&', ''],
+    'lib/policy/protocols/grpc-rules.ts',
+    ['(services?.has(call.service) ?? true) &&', ''],
     by(
       'test/policy/grpc.test.ts',
       'rules name services and methods, exactly; deny first, nothing matched is denied',
@@ -109,11 +109,8 @@ export const HTTP2: readonly Sabotage[] = [
   ),
   sabotage(
     'a gRPC destination takes calls alone',
-    'lib/policy/decision/decide.ts',
-    [
-      "if (destination.protocol === 'grpc' && grpc === undefined)",
-      "if (destination.protocol === 'grpc' && http.method === '')",
-    ],
+    'lib/policy/protocols/grpc.ts',
+    ['if (grpc === undefined)', "if (http.method === '')"],
     by(
       'test/policy/grpc.test.ts',
       'rules name services and methods, exactly; deny first, nothing matched is denied',

@@ -133,11 +133,8 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'a request that is no message is denied at an MCP destination',
-    'lib/policy/decision/decide.ts',
-    [
-      'if (!rules.some((rule) => rule.http !== undefined)) return',
-      'if (rules.length > 1000) return',
-    ],
+    'lib/policy/protocols/mcp.ts',
+    ['if (beside.length === 0 ||', 'if ('],
     by(
       'test/forward/mcp.test.ts',
       'only the endpoint is served, without a query, by POST, GET and DELETE',
@@ -145,20 +142,26 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'a deny rule over history is about the whole conversation',
-    'lib/policy/protocols/mcp.ts',
+    'lib/policy/protocols/mcp-rules.ts',
     ['return readsHistory(when) && !endsSomething(message);', 'return when === null;'],
     by('test/forward/mcp-flow.test.ts', `a deny rule over every tool${FLOW}`),
   ),
   sabotage(
     'an allow rule that history closes opens no conversation',
-    'lib/policy/protocols/mcp.ts',
-    ['endsSomething(message) || !closed(when)', 'endsSomething(message) || when !== null'],
+    'lib/policy/protocols/mcp-rules.ts',
+    [
+      'endsSomething(message) || question.ask(when) !== false',
+      'endsSomething(message) || when !== null',
+    ],
     by('test/forward/mcp-flow.test.ts', `an allow rule whose condition is false now${FLOW}`),
   ),
   sabotage(
     'a list that was read stands in the history',
-    'lib/policy/decision/decide.ts',
-    ["return { action: 'read', conversation: 'reads' };", 'return { carrier: true } as never;'],
+    'lib/policy/protocols/mcp-rules.ts',
+    [
+      "return { action: 'read', conversation: 'reads' };",
+      "return { action: 'none', conversation: 'reads' };",
+    ],
     by(
       'test/forward/mcp-flow.test.ts',
       'a list that was read is read: it stands in the history of its class, and takes no use',
@@ -277,8 +280,8 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'a rule about HTTP is never about an endpoint of MCP',
-    'lib/policy/decision/decide.ts',
-    ['if (reachesEndpoint(mcp?.endpoints ?? [], http.path))', "if (http.path === '')"],
+    'lib/policy/protocols/mcp.ts',
+    ['|| reachesEndpoint(endpoints, http.path))', "|| http.path === '')"],
     by(
       'test/forward/mcp-beside.test.ts',
       'in report mode too nothing that could be a message goes beside the endpoint',
@@ -292,11 +295,8 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'what looks like a message needs a rule that says so',
-    'lib/policy/decision/decide.ts',
-    [
-      'rule.http?.mcpLike === false && isMcpLike(facts.http)',
-      "rule.http?.mcpLike === false && rule.name === ''",
-    ],
+    'lib/policy/protocols/mcp.ts',
+    ['!rule.http.mcpLike && isMcpLike(request)', "!rule.http.mcpLike && rule.name === ''"],
     by(
       'test/forward/mcp-beside.test.ts',
       'a rule about HTTP serves what lies beside the endpoint, and nothing that could be a message',
@@ -304,7 +304,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'report mode lets no message through beside the endpoint',
-    'lib/policy/decision/decide.ts',
+    'lib/policy/protocols/mcp.ts',
     [
       'return refused && isMcpLike(http)',
       "return verdict.code === 'no-rule-matched' && isMcpLike(http)",
@@ -334,8 +334,8 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'a tool that changed is denied',
-    'lib/policy/decision/decide.ts',
-    ["if (state === 'changed' ||", "if (state === 'pinned!' ||"],
+    'lib/policy/protocols/mcp.ts',
+    ["if (state !== 'changed' &&", "if (state !== 'pinned!' as typeof state &&"],
     by(
       'test/forward/mcp-replies.test.ts',
       'a tool whose definition changed is not listed and not called until it is approved (M9)',
@@ -343,7 +343,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'lists hold what is allowed',
-    'lib/policy/protocols/mcp.ts',
+    'lib/policy/protocols/mcp-lists.ts',
     ['shown && !rules.some(', '!shown || !rules.some('],
     LISTS,
   ),
@@ -361,7 +361,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'what a server says of its tool raises the action',
-    'lib/policy/protocols/mcp.ts',
+    'lib/policy/protocols/mcp-rules.ts',
     ["return action === 'read' && hazardous ? 'write' : action;", 'return action;'],
     by('test/forward/mcp-replies.test.ts', 'annotations raise the action and never lower it'),
   ),

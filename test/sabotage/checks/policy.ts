@@ -7,19 +7,19 @@ const HOST = 'lib/net/host.ts';
 export const POLICY: readonly Sabotage[] = [
   sabotage(
     'what no destination lists is denied',
-    'lib/policy/decision/decide.ts',
+    'lib/policy/decision/locate.ts',
     [
-      'found === undefined ? unlisted(policy, facts)',
-      'found === undefined && policy.destinations.length === 0 ? unlisted(policy, facts)',
+      'return found === undefined ? {',
+      'return found === undefined && policy.destinations.length === 0 ? {',
     ],
     attack('authority', 'S10 names that are denied carry nothing to a resolver'),
   ),
   sabotage(
     'a deny rule wins over an allow rule',
-    'lib/policy/protocols/http.ts',
+    'lib/policy/protocols/http-rules.ts',
     [
       'export function ruleMatches(',
-      'export function ruleMatches(rule: Rule, ...rest: [HttpFacts]): boolean {\n' +
+      'export function ruleMatches(rule: HttpRule, ...rest: [HttpFacts]): boolean {\n' +
         "  return rule.effect === 'allow' && matchesAsWritten(rule, ...rest);\n" +
         '}\n' +
         '\n' +
@@ -30,12 +30,12 @@ export const POLICY: readonly Sabotage[] = [
   sabotage(
     'the access matrix refuses',
     'lib/policy/decision/decide.ts',
-    ["if (row.outcome === 'refused') {", 'if (facts.time < 0) {'],
+    ["if (row.outcome === 'refused')", 'if (facts.time < 0)'],
     attack('tunnels', 'T1 CONNECT to a destination whose requests are judged'),
   ),
   sabotage(
     'a WebSocket needs a rule that says so',
-    'lib/policy/protocols/http.ts',
+    'lib/policy/protocols/http-rules.ts',
     [
       "return !request.websocket || websocket || effect === 'deny';",
       'return websocket || effect !== undefined;',
@@ -44,7 +44,7 @@ export const POLICY: readonly Sabotage[] = [
   ),
   sabotage(
     'an allow rule without methods is about the common ones alone',
-    'lib/policy/protocols/http.ts',
+    'lib/policy/protocols/http-rules.ts',
     [
       "return effect === 'deny' || COMMON_METHODS.has(method);",
       "return effect === 'deny' || method !== '';",
@@ -101,7 +101,7 @@ export const POLICY: readonly Sabotage[] = [
   ),
   sabotage(
     'deny rules see through escaped slashes and runs of slashes that are kept',
-    'lib/policy/protocols/http.ts',
+    'lib/policy/protocols/http-rules.ts',
     [
       '? paths.some((pattern) => pattern.denies(path))',
       '? paths.some((pattern) => pattern.matches(path))',
@@ -113,7 +113,7 @@ export const POLICY: readonly Sabotage[] = [
   ),
   sabotage(
     'allow rules do not see through what is kept',
-    'lib/policy/protocols/http.ts',
+    'lib/policy/protocols/http-rules.ts',
     [
       ': paths.some((pattern) => pattern.matches(path));',
       ': paths.some((pattern) => pattern.denies(path));',
@@ -146,7 +146,7 @@ export const POLICY: readonly Sabotage[] = [
   ),
   sabotage(
     'a reason shows of a resource what may be shown',
-    'lib/policy/protocols/mcp.ts',
+    'lib/policy/protocols/mcp-rules.ts',
     ['(uri === undefined ? undefined : shownUri(uri))', 'uri'],
     attack('secrets', 'C6 resources of MCP that no rule allows'),
   ),

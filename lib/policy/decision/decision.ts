@@ -1,30 +1,8 @@
 /** What decide() says. */
-import type { Destination } from './destination.ts';
-import type { Elevation } from './grant.ts';
-import type { RuleLimits } from './rule.ts';
-
-/** Why, for machines. Stable names. */
-export type DecisionCode =
-  | 'allowed'
-  | 'reported' // mode: report let through what enforce would deny
-  | 'unlisted' // no destination has this host and port
-  | 'unlisted-reported' // the same, marked for suggest because unlisted is report
-  | 'denied-by-rule'
-  | 'no-rule-matched'
-  | 'condition-failed' // the condition of a deny rule could not be evaluated
-  | 'not-grpc' // no call, at a gRPC destination
-  | 'not-mcp' // no message of MCP at the endpoint of an MCP destination
-  // a tool is not what it was when it was first seen, or what the policy pins was not seen yet
-  | 'definition-changed'
-  | 'wrong-entry' // the access matrix does not serve this destination here
-  | 'misdirected' // a local listener was asked for another host
-  | 'task-required' // the destination is for tasks, and there is none
-  | 'outside-grant' // the task was not granted this
-  | 'uses-spent' // the task has made all its calls
-  // the agent has made all the calls that it may make for now, over all its tasks of the purpose
-  | 'quota-spent'
-  | 'step-up' // the action waits for an approval
-  | 'not-approvable';
+import type { Destination } from '../protocols/index.ts';
+import type { Elevation } from '../model/grant.ts';
+import type { RuleLimits } from '../model/rule.ts';
+import type { DecisionCode } from '../model/verdict.ts';
 
 export interface Decision {
   readonly effect: 'allow' | 'deny';

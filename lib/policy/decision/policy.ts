@@ -1,6 +1,6 @@
 /** A compiled set of documents, frozen. */
-import type { Destination } from './destination.ts';
-import type { TaskPolicy } from './grant.ts';
+import type { Destination } from '../protocols/index.ts';
+import type { TaskPolicy } from '../model/grant.ts';
 
 export interface Policy {
   /** 1, 2, 3 … in this process; a record names it. */

@@ -1,0 +1,61 @@
+/** The table of protocols as documents say them: keys of a rule, keys of a spec, what comes of both. */
+import type { Phase } from '../../policy/model/condition.ts';
+import { PROTOCOLS, type Protocol, type Service } from '../../policy/protocols/index.ts';
+import { optional } from '../../schema/decode.ts';
+import { compileGrpc, grpcMatch } from './grpc.ts';
+import { compileHttp, httpMatch } from './http.ts';
+import { compileMcp, mcpMatch, mcpSettings } from './mcp.ts';
+import type { Conditions } from './rule.ts';
+import { compileTcp } from './tcp.ts';
+
+/** What a rule is about, by protocol. */
+export const RULE_KEYS = {
+  http: optional(
+    httpMatch,
+    'Which requests the rule is about; `{}` is all of them. Needed with protocol http. ' +
+      'With protocol mcp: requests beside the endpoints, never to one of them or below.',
+  ),
+  mcp: optional(
+    mcpMatch,
+    'Which messages the rule is about. Needed with protocol mcp, with one key at least, ' +
+      'in each rule that has no http.',
+  ),
+  grpc: optional(
+    grpcMatch,
+    'Which calls the rule is about; `{}` is all of them. Needed with protocol grpc.',
+  ),
+};
+
+/** How an upstream is spoken to, by protocol. */
+export const SETTINGS = {
+  mcp: optional(mcpSettings, 'Protocol mcp alone, and needed there: how the server is spoken to.'),
+};
+
+export const COMPILERS = Object.freeze({
+  http: compileHttp,
+  grpc: compileGrpc,
+  mcp: compileMcp,
+  tcp: compileTcp,
+} satisfies Record<Protocol, (spec: never, conditions: Conditions) => Service>);
+
+type RuleKey = keyof typeof RULE_KEYS;
+
+/** When conditions of a rule are asked: by the protocol of its destination, or of what it is about. */
+export function phaseIn(
+  { protocol }: Pick<Judged, 'protocol'>,
+  rule: Readonly<Partial<Record<RuleKey, unknown>>>,
+): Phase {
+  const keys = Object.keys(RULE_KEYS) as RuleKey[];
+  const about = keys.filter((key) => rule[key] !== undefined);
+  return PROTOCOLS[about.find((key) => key === protocol) ?? about[0] ?? protocol].phase;
+}
+
+interface Judged {
+  readonly protocol: Protocol;
+  readonly tls: { readonly mode: string };
+}
+
+/** Inside the TLS of the agent nothing is seen, whatever protocol it is: a connection is judged. */
+export function protocolIn({ protocol, tls }: Judged): Protocol {
+  return tls.mode === 'passthrough' ? 'tcp' : protocol;
+}
