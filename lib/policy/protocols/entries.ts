@@ -7,7 +7,7 @@ import type { MatrixRow } from '../model/access-matrix.ts';
 export const OURS: readonly TlsMode[] = Object.freeze(['mtls', 'web-mtls', 'web', 'plaintext']);
 
 /** Judged by the rules, request by request. */
-export function judged(entry: EntryPoint, intercept?: boolean): MatrixRow {
+function judged(entry: EntryPoint, intercept?: boolean): MatrixRow {
   return Object.freeze({
     entry,
     modes: OURS,

@@ -9,7 +9,7 @@ import type { GrpcFacts, HttpFacts } from '../model/facts.ts';
 import type { RuleBase } from '../model/rule.ts';
 import { NO_ALLOW_RULE, type RuleTerms, failsCondition, onlyDeny } from './by-rules.ts';
 
-export interface GrpcMatch {
+interface GrpcMatch {
   /** Exact names with their package; undefined: every service. */
   readonly services: ReadonlySet<string> | undefined;
   /** Exact names, or `*`; undefined: every method. */

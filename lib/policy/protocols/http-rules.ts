@@ -61,7 +61,7 @@ export function ruleMatches(rule: HttpRule, request: HttpFacts): boolean {
 }
 
 /** The first part of a rule about HTTP that keeps it from matching. */
-export function httpMismatch(
+function httpMismatch(
   rule: HttpRule,
   request: HttpFacts,
 ): 'method' | 'path' | 'upgrade' | 'content' | undefined {

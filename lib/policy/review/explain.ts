@@ -22,7 +22,7 @@ import type { RuleBase } from '../model/rule.ts';
  * no answer    it is about this, and its condition cannot be evaluated
  * not read     another rule had decided before
  */
-export type RuleOutcome = 'decides' | 'matches not' | 'holds not' | 'no answer' | 'not read';
+type RuleOutcome = 'decides' | 'matches not' | 'holds not' | 'no answer' | 'not read';
 
 export interface RuleStep {
   readonly rule: string;
