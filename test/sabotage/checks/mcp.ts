@@ -123,7 +123,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'only the endpoint is MCP',
     'lib/forward/mcp.ts',
     [
-      "if (destination.mcp?.endpoints.has(http.path) !== true || http.query !== '')",
+      "if (!destination.service.endpoints.has(http.path) || http.query !== '')",
       "if (http.path === '')",
     ],
     by(
