@@ -7,7 +7,7 @@
 import type { Code } from '../../lib/base/fault.ts';
 import type { Http1Limits } from '../../lib/http/limits.ts';
 import type { LeafOptions } from '../support/authority.ts';
-import type { Site } from '../support/proxy.ts';
+import type { DestinationOptions } from '../support/proxy.ts';
 import type { HelloSpec } from './hello.ts';
 
 /**
@@ -82,7 +82,7 @@ export interface Attempt {
  */
 export interface World {
   /** Over the usual destination of the entry point. */
-  readonly site?: Site;
+  readonly destination?: DestinationOptions;
   /** The destination has no upstream address of its own: its name is resolved. */
   readonly resolved?: true;
   /** The destination leads to a listener of ours. */

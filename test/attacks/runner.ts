@@ -42,10 +42,10 @@ export function attacks(t: Test, given: readonly Attack[]): void {
               await strike(t, { entry, at, attack, attempt: at.dressed(attempt) });
           });
         }
-        await at.bench.proxy[Symbol.asyncDispose]();
+        await at.proxy.server[Symbol.asyncDispose]();
         await at.upstream.quiet();
         t.same(
-          unpaired(at.bench.audit.records),
+          unpaired(at.proxy.audit.records),
           [],
           'one opening and one closing record for each exchange',
         );
@@ -98,28 +98,28 @@ async function strike(t: Test, { entry, at, attack, attempt }: Strike): Promise<
   if (attempt.after === 'rotation') {
     await at.set({});
     await entry.strike(at, {}, HONEST);
-    await at.bench.quiet();
+    await at.proxy.quiet();
     await at.rotate();
   }
   const busy = attempt.after === 'a-busy-one' ? await occupy(entry, at) : undefined;
-  const live = at.bench.proxy.live();
+  const live = at.proxy.server.live();
   await at.set(attempt);
   let before = mark(at);
   const made = (): readonly AuditRecord[] =>
-    recordsOf(entry, at.bench.audit.records.slice(before.records));
+    recordsOf(entry, at.proxy.audit.records.slice(before.records));
   const seen = await entry.strike(at, attempt, { probing, begins: () => (before = mark(at)) });
-  await until('it has ended', () => at.bench.proxy.live() === live);
+  await until('it has ended', () => at.proxy.server.live() === live);
   // An end alone would be half of a close: it may still want its answer.
   if (busy instanceof TLSSocket) busy.destroy();
   else busy?.resetAndDestroy();
-  await until('it is recorded', () => at.bench.audit.fail !== undefined || made().length > 1);
+  await until('it is recorded', () => at.proxy.audit.fail !== undefined || made().length > 1);
   const after: After = {
     seen,
     entry,
     at,
     before,
     attempt,
-    records: recordsOf(entry, at.bench.audit.records.slice(before.records)),
+    records: recordsOf(entry, at.proxy.audit.records.slice(before.records)),
   };
   const what = titleOf(attempt);
   always(t, after, what);
@@ -147,7 +147,7 @@ function isOwn(record: AuditRecord, all: readonly AuditRecord[]): boolean {
 
 /** An honest exchange that does not end. */
 async function occupy(entry: Entry, at: Stage): Promise<Socket> {
-  await at.bench.quiet();
+  await at.proxy.quiet();
   await at.set({ answer: '' });
   return entry.hold(at);
 }
@@ -159,12 +159,12 @@ interface Before {
   readonly records: number;
 }
 
-function mark({ upstream, asked, bench }: Stage): Before {
+function mark({ upstream, asked, proxy }: Stage): Before {
   return {
     connections: upstream.connections.length,
     received: upstream.connections.map(({ plain }) => plain.text.length),
     asked: asked.length,
-    records: bench.audit.records.length,
+    records: proxy.audit.records.length,
   };
 }
 
@@ -204,7 +204,7 @@ function secretsOf({ fields = [] }: Attempt): readonly string[] {
 }
 
 function always(t: Test, { records, seen, at, attempt }: After, what: string): void {
-  if (at.bench.audit.fail === undefined) {
+  if (at.proxy.audit.fail === undefined) {
     t.equal(records.length, 2, `two records: ${what}`);
     const [opening, closing] = records;
     t.ok(opening?.kind === 'decided' || opening?.kind === 'refused', `an opening record: ${what}`);
@@ -244,7 +244,7 @@ function heldBack(t: Test, expected: Refused, after: After, what: string): void 
         ? toldBy(seen.text.slice(seen.text.indexOf(`HTTP/1.1 ${status}`)))
         : undefined;
     t.equal(told?.code, code, what);
-    if (at.bench.audit.fail === undefined)
+    if (at.proxy.audit.fail === undefined)
       t.equal(
         told?.decision,
         records.find(ofExchange)?.exchange,
@@ -365,7 +365,7 @@ function letThrough(t: Test, expected: Passed, after: After, what: string): void
   for (const unwanted of expected.unanswered ?? []) t.notMatch(seen.text, unwanted, what);
   if (expected.fresh === true) {
     t.equal(at.upstream.connections.length, before.connections + 1, `a new connection: ${what}`);
-    const state = at.bench.identity.get();
+    const state = at.proxy.identity.get();
     const serial = state?.kind === 'current' ? state.identity.svid.serial : 'none';
     t.equal(at.upstream.connections.at(-1)?.serial, serial, `with the newest SVID: ${what}`);
   }

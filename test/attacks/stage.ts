@@ -16,19 +16,19 @@ import { echo } from '../support/answer.ts';
 import { testAuthority, type TestAuthority } from '../support/authority.ts';
 import { mtlsUpstream, type MtlsUpstream, type TlsConnection } from '../support/upstream.ts';
 import {
-  bench,
+  testProxy,
   policyOf,
   rule,
-  site,
-  type Bench,
-  type BenchOptions,
-  type Site,
+  testDestination,
+  type TestProxy,
+  type TestProxyOptions,
+  type DestinationOptions,
 } from '../support/proxy.ts';
 import type { Attempt, World } from './case.ts';
 import { guests } from './tasks.ts';
 
 export interface Stage extends AsyncDisposable {
-  readonly bench: Bench;
+  readonly proxy: TestProxy;
   readonly upstream: MtlsUpstream;
   /** What the resolver was asked, absolute names with their dot. */
   readonly asked: readonly string[];
@@ -48,7 +48,7 @@ export interface Stage extends AsyncDisposable {
 
 export interface Setting {
   /** What the entry point needs of its destination. */
-  readonly site: Site;
+  readonly destination: DestinationOptions;
   /** The upstream takes anybody: in a passthrough tunnel it is the agent who speaks TLS. */
   readonly anyone?: true;
   /** The sidecar stands in for hosts inside tunnels. */
@@ -64,7 +64,7 @@ const COVERED = ['crm.internal', 'wild.example', 'nip.io', 'sslip.io', 'example.
 const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
 
 export async function stage(
-  { site: own, anyone, serve, intercepts }: Setting,
+  { destination: own, anyone, serve, intercepts }: Setting,
   world: World,
 ): Promise<Stage> {
   const authority = await testAuthority();
@@ -89,9 +89,9 @@ export async function stage(
     intercepts === true
       ? await openInterception({ domains: COVERED, folder: undefined, clock: systemClock })
       : undefined;
-  const late: { bench?: Bench } = {};
-  const known = world.tasks === true ? guests(destination, () => late.bench?.proxy) : undefined;
-  const built = (late.bench = await bench({
+  const late: { proxy?: TestProxy } = {};
+  const known = world.tasks === true ? guests(destination, () => late.proxy?.server) : undefined;
+  const built = (late.proxy = await testProxy({
     authority,
     identity,
     destinations: [destination],
@@ -109,7 +109,7 @@ export async function stage(
     built.audit.fail = new Fault('audit-unavailable', 'no space is left on the device');
   let generation = 1;
   return {
-    bench: built,
+    proxy: built,
     upstream,
     asked,
     name: destination.name,
@@ -151,7 +151,7 @@ async function identityFor(
   authority: TestAuthority,
   { identity, federated }: World,
   other: TestAuthority,
-): Promise<Exclude<BenchOptions['identity'], undefined>> {
+): Promise<Exclude<TestProxyOptions['identity'], undefined>> {
   if (identity === 'none') return 'none';
   const past = identity === 'expired' ? { notAfter: Date.now() - 1000 } : {};
   return authority.identity(
@@ -161,11 +161,11 @@ async function identityFor(
 }
 
 function destinationOf(
-  own: Site,
+  own: DestinationOptions,
   world: World,
   upstream: { host: string; port: number },
 ): Destination {
-  return site({
+  return testDestination({
     name: 'crm',
     rules:
       own.protocol === 'tcp' || own.mode === 'passthrough'
@@ -173,11 +173,11 @@ function destinationOf(
         : [rule('all', 'allow', { websocket: true })],
     ...own,
     ...(world.resolved === true ? {} : { upstream }),
-    ...world.site,
+    ...world.destination,
   });
 }
 
-function optionsOf(world: World, port: number): NonNullable<BenchOptions['options']> {
+function optionsOf(world: World, port: number): NonNullable<TestProxyOptions['options']> {
   return {
     ...(world.limits === undefined ? {} : { limits: http1Limits(world.limits) }),
     ...((world.self === 'health' || world.self === 'agentApi') && {
@@ -192,7 +192,7 @@ function optionsOf(world: World, port: number): NonNullable<BenchOptions['option
   };
 }
 
-function tokens(token: string): NonNullable<BenchOptions['fetchJwtSvid']> {
+function tokens(token: string): NonNullable<TestProxyOptions['fetchJwtSvid']> {
   return () => Promise.resolve({ token, expiresAt: Date.now() + 600_000 });
 }
 

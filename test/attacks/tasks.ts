@@ -11,7 +11,7 @@ import type { Destination } from '../../lib/policy/protocols/index.ts';
 import type { Elevation } from '../../lib/policy/model/grant.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
 import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
-import { site } from '../support/proxy.ts';
+import { testDestination } from '../support/proxy.ts';
 import { STEP_UP, intent, rule } from '../tasks/fixture.ts';
 import type { Attempt, Named } from './case.ts';
 
@@ -26,7 +26,7 @@ const EVERYTHING = ['read', 'admin'];
 
 export function guests(own: Destination, proxy: () => Proxy | undefined): Guests {
   const elsewhere = {
-    ...site({ name: 'elsewhere', hosts: ['elsewhere.internal'] }),
+    ...testDestination({ name: 'elsewhere', hosts: ['elsewhere.internal'] }),
     dataClass: 'public',
   };
   const common = {

@@ -6,7 +6,7 @@ import { suppose } from '../../lib/listen/hypothetical.ts';
 import { decide } from '../../lib/policy/decision/decide.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
 import { folder } from '../config/documents.ts';
-import { bench } from '../support/proxy.ts';
+import { testProxy } from '../support/proxy.ts';
 import { cli } from './cli.ts';
 import t from 'tap';
 
@@ -26,17 +26,17 @@ const ASKED: readonly (readonly [string, string])[] = [
 
 /** The audit log of a sidecar that was asked all of it. */
 async function logOf(policy: Policy): Promise<string> {
-  await using b = await bench({ destinations: [] });
-  b.policy.set(policy);
+  await using proxy = await testProxy({ destinations: [] });
+  proxy.policy.set(policy);
   for (const [method, target] of ASKED) {
     const host = method === 'CONNECT' ? target : target.split('/')[2];
-    await b.ask(
+    await proxy.ask(
       `${method} ${target} HTTP/1.1\r\nHost: ${host}\r\nCookie: canary-4\r\nConnection: ` +
         `close\r\n\r\n`,
     );
   }
-  await b.quiet();
-  return b.audit.records.map(encodeRecord).join('');
+  await proxy.quiet();
+  return proxy.audit.records.map(encodeRecord).join('');
 }
 
 t.test(

@@ -9,7 +9,7 @@ import { http1Limits } from '../../lib/http/limits.ts';
 import { parseRequestHead } from '../../lib/http1/head.ts';
 import { fieldRules } from '../../lib/exchange/headers.ts';
 import { describeForward, describeListener } from '../../lib/exchange/describe.ts';
-import { site } from '../support/proxy.ts';
+import { testDestination } from '../support/proxy.ts';
 import { weMean, type Meant, type Role } from '../http1/reading.ts';
 
 export interface Peer extends AsyncDisposable {
@@ -57,7 +57,7 @@ const READING = {
   fields: fieldRules({ pseudonym: 'fuzz' }),
   time: 0,
 };
-const DESTINATION = site({ hosts: ['a.example', 'a', 'b.example'] });
+const DESTINATION = testDestination({ hosts: ['a.example', 'a', 'b.example'] });
 
 /**
  * Whether the proxy refuses a request that the codec accepts: its target, its Host or its fields

@@ -10,12 +10,19 @@ import type { StepUpPolicy } from '../../lib/policy/model/grant.ts';
 import type { StepUp } from '../../lib/tasks/approvals.ts';
 import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
 import { testAuthority } from '../support/authority.ts';
-import { type Bench, bench, refusal, rule, site, statusOf } from '../support/proxy.ts';
+import {
+  type TestProxy,
+  testProxy,
+  refusal,
+  rule,
+  testDestination,
+  statusOf,
+} from '../support/proxy.ts';
 import { type MtlsUpstream, mtlsUpstream } from '../support/upstream.ts';
 import { STEP_UP, intent, rule as taskRule } from '../tasks/fixture.ts';
 
 interface Room extends AsyncDisposable {
-  readonly b: Bench;
+  readonly proxy: TestProxy;
   readonly tasks: Tasks;
   readonly upstream: MtlsUpstream;
   /** What the upstream received: method, target and content. */
@@ -61,26 +68,26 @@ async function room(given: Partial<StepUpPolicy> = {}): Promise<Room> {
     action: 'write',
   };
   const destinations = [
-    site({ upstream: at, task: 'required', rules }),
-    site({ ...tcp, upstream: at, task: 'required' }),
+    testDestination({ upstream: at, task: 'required', rules }),
+    testDestination({ ...tcp, upstream: at, task: 'required' }),
   ];
   const stepUp = [{ ...STEP_UP, bound: true, ...given }];
   const taskPolicies = [taskRule({ destinations: new Set(['crm', 'db']), stepUp })];
   const policy = cell(
     buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies }),
   );
-  const late: { proxy?: Bench['proxy'] } = {};
+  const late: { proxy?: TestProxy['server'] } = {};
   const registry = tasks({
     clock: systemClock,
     policy,
     tell: () => {},
     onChange: () => late.proxy?.reconsider(),
   });
-  const b = await bench({ authority, destinations, options: { tasks: registry, policy } });
-  late.proxy = b.proxy;
+  const proxy = await testProxy({ authority, destinations, options: { tasks: registry, policy } });
+  late.proxy = proxy.server;
   const opened = registry.open(intent({ targets: ['crm', 'db'], actions: ['write'] }));
   return {
-    b,
+    proxy,
     tasks: registry,
     upstream,
     received,
@@ -94,14 +101,14 @@ async function room(given: Partial<StepUpPolicy> = {}): Promise<Room> {
         header(opened),
         framing,
       ];
-      return b.ask(`${head.join('\r\n')}\r\n${fields}Connection: close\r\n\r\n${body}`);
+      return proxy.ask(`${head.join('\r\n')}\r\n${fields}Connection: close\r\n\r\n${body}`);
     },
     ask: (answer, reason) =>
       registry.stepUps.ask(opened.task, { decision: refusal(answer).decision ?? '', reason }),
     approve: ({ id }) => registry.stepUps.approve(id, { by: 'olga', as: 'operator' }),
     async [Symbol.asyncDispose]() {
       await registry[Symbol.asyncDispose]();
-      await b[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
       await upstream[Symbol.asyncDispose]();
     },
   };
@@ -141,7 +148,7 @@ t.test(
       },
     });
     t.match(new Map(asked.call.fields).get('x-account'), 'acme');
-    const [record] = r.b.audit.of('decided');
+    const [record] = r.proxy.audit.of('decided');
     t.match(record, { code: 'step-up', parameters: asked.digest, exchange: asked.decision });
     await r.approve(asked);
     const target = '/v1/notes?notify=a%20b&api_key=k1';
@@ -164,7 +171,7 @@ t.test(
       'framed otherwise',
     );
     t.same(r.received, [`POST ${target} ${NOTE}`, `POST ${target} ${NOTE}`]);
-    t.match(r.b.audit.of('decided').at(-1), {
+    t.match(r.proxy.audit.of('decided').at(-1), {
       effect: 'allow',
       stepUp: asked.id,
       parameters: asked.digest,
@@ -179,7 +186,7 @@ t.test('an approval is of one rule: what another rule allows waits for its own',
   const remove =
     `DELETE http://crm.internal/v1/notes HTTP/1.1\r\nHost: ` +
     `crm.internal\r\n${header(r.opened)}\r\nConnection: close\r\n\r\n`;
-  t.equal(refusal(await r.b.ask(remove)).code, 'step-up-required');
+  t.equal(refusal(await r.proxy.ask(remove)).code, 'step-up-required');
   t.same(r.received, ['POST /v1/notes anything']);
 });
 
@@ -212,7 +219,7 @@ t.test(
     const [waiting] = r.tasks.stepUps.pending();
     if (waiting !== undefined) await r.approve(waiting);
     t.equal(statusOf(await r.post('y'.repeat(100_000))), 200);
-    const line = await r.b.open();
+    const line = await r.proxy.open();
     line.write(
       `CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal:5432\r\n${header(r.opened)}\r\n\r\n`,
     );
@@ -223,19 +230,19 @@ t.test(
 
 t.test('a tunnel and a WebSocket are not approved where an approval is of something', async (t) => {
   await using r = await room();
-  const line = await r.b.open();
+  const line = await r.proxy.open();
   line.write(
     `CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal:5432\r\n${header(r.opened)}\r\n\r\n`,
   );
   await line.sees('nobody could say what is approved');
   line.socket.destroy();
   t.equal(r.upstream.connections.length, 0);
-  t.match(r.b.audit.of('decided'), [{ effect: 'deny', code: 'not-approvable' }]);
+  t.match(r.proxy.audit.of('decided'), [{ effect: 'deny', code: 'not-approvable' }]);
 });
 
 t.test('content that is awaited before it is sent is asked for, and read once', async (t) => {
   await using r = await room();
-  const line = await r.b.open();
+  const line = await r.proxy.open();
   const head =
     `POST http://crm.internal/v1/notes HTTP/1.1\r\nHost: ` +
     `crm.internal\r\n${header(r.opened)}\r\n`;
@@ -245,7 +252,7 @@ t.test('content that is awaited before it is sent is asked for, and read once', 
   await line.sees('step-up-required');
   line.socket.destroy();
   await r.approve(await r.ask(await r.post('ok')));
-  const again = await r.b.open();
+  const again = await r.proxy.open();
   again.write(`${head}Content-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n`);
   await again.sees('100 Continue');
   again.write('ok');

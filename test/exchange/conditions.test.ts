@@ -3,20 +3,20 @@ import { encodeRecord } from '../../lib/audit/encode.ts';
 import { testAuthority } from '../support/authority.ts';
 import { mtlsUpstream } from '../support/upstream.ts';
 import {
-  bench,
+  testProxy,
   policyOf,
   refusal,
   rule,
-  site,
+  testDestination,
   statusOf,
   unpaired,
-  type Bench,
+  type TestProxy,
 } from '../support/proxy.ts';
 
 const CANARY = 'canary-8842';
 
-function get(b: Bench, target: string, fields = ''): Promise<string> {
-  return b.ask(
+function get(proxy: TestProxy, target: string, fields = ''): Promise<string> {
+  return proxy.ask(
     `GET http://crm.internal${target} HTTP/1.1\r\nHost: ` +
       `crm.internal\r\n${fields}Connection: close\r\n\r\n`,
   );
@@ -35,28 +35,30 @@ t.test(
           '"spiffe://example.org/agent"',
       }),
     ];
-    await using b = await bench({
+    await using proxy = await testProxy({
       authority,
-      destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port }, rules })],
+      destinations: [
+        testDestination({ upstream: { host: '127.0.0.1', port: upstream.port }, rules }),
+      ],
     });
-    t.equal(statusOf(await get(b, '/a?id=7', 'X-Tenant: blue\r\n')), 200);
+    t.equal(statusOf(await get(proxy, '/a?id=7', 'X-Tenant: blue\r\n')), 200);
     const before = upstream.connections.length;
-    t.match(refusal(await get(b, '/a?id=7')), {
+    t.match(refusal(await get(proxy, '/a?id=7')), {
       message: /no rule of destination crm allows GET \/a;/,
     });
     t.match(
-      refusal(await get(b, '/a', 'X-Tenant: blue\r\nX-Tenant: red\r\n')),
+      refusal(await get(proxy, '/a', 'X-Tenant: blue\r\nX-Tenant: red\r\n')),
       { message: /no rule/ },
       'every value counts (H6)',
     );
     t.match(
-      refusal(await get(b, '/a?x=1&%66orce', 'X-Tenant: blue\r\n')),
+      refusal(await get(proxy, '/a?x=1&%66orce', 'X-Tenant: blue\r\n')),
       { rule: 'no-force' },
       'however it is escaped',
     );
     t.equal(upstream.connections.length, before, 'nothing that is denied opens a connection');
-    await b.quiet();
-    t.same(unpaired(b.audit.records), []);
+    await proxy.quiet();
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -71,32 +73,32 @@ t.test(
       rule('many', 'allow', { when: broken }),
       rule('rest', 'allow', { paths: ['/rest'] }),
     ];
-    await using b = await bench({
+    await using proxy = await testProxy({
       authority,
-      destinations: [site({ upstream: at, rules: allows })],
+      destinations: [testDestination({ upstream: at, rules: allows })],
     });
     const secret = `X-Count: ${CANARY}\r\nAuthorization: Bearer ${CANARY}\r\nCookie: a=${CANARY}\r\n`;
-    const refused = await get(b, `/?t=${CANARY}`, secret);
+    const refused = await get(proxy, `/?t=${CANARY}`, secret);
     t.match(refusal(refused), {
       message: /no rule .*; a condition could not be evaluated: many: a text is no number;/,
     });
-    t.equal(statusOf(await get(b, '/rest', secret)), 200);
-    b.policy.set(
+    t.equal(statusOf(await get(proxy, '/rest', secret)), 200);
+    proxy.policy.set(
       policyOf(
-        site({
+        testDestination({
           upstream: at,
           rules: [rule('few', 'deny', { when: broken }), rule('all', 'allow')],
         }),
       ),
     );
-    const denied = await get(b, '/rest', secret);
+    const denied = await get(proxy, '/rest', secret);
     t.match(refusal(denied), {
       rule: 'few',
       message: /could not be evaluated for GET \/rest \(a text is no number\)/,
     });
-    t.equal(statusOf(await get(b, '/rest', 'X-Count: 3\r\n')), 200);
-    await b.quiet();
-    t.match(b.audit.of('decided'), [
+    t.equal(statusOf(await get(proxy, '/rest', 'X-Count: 3\r\n')), 200);
+    await proxy.quiet();
+    t.match(proxy.audit.of('decided'), [
       { effect: 'deny', code: 'no-rule-matched', policyError: 'many: a text is no number' },
       { effect: 'allow', code: 'allowed', rule: 'rest', policyError: 'many: a text is no number' },
       {
@@ -107,8 +109,8 @@ t.test(
       },
       { effect: 'allow', code: 'allowed', rule: 'all', policyError: undefined },
     ]);
-    t.notMatch(refused + denied + b.audit.records.map(encodeRecord).join(''), CANARY);
-    t.same(unpaired(b.audit.records), []);
+    t.notMatch(refused + denied + proxy.audit.records.map(encodeRecord).join(''), CANARY);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -116,15 +118,19 @@ t.test('mode report lets through what a condition would deny, and says why', asy
   const authority = await testAuthority();
   await using upstream = await mtlsUpstream({ authority });
   const rules = [rule('few', 'deny', { when: 'task.uses > 3' }), rule('all', 'allow')];
-  await using b = await bench({
+  await using proxy = await testProxy({
     authority,
     destinations: [
-      site({ upstream: { host: '127.0.0.1', port: upstream.port }, rules, report: true }),
+      testDestination({
+        upstream: { host: '127.0.0.1', port: upstream.port },
+        rules,
+        report: true,
+      }),
     ],
   });
-  t.equal(statusOf(await get(b, '/')), 200);
-  await b.quiet();
-  t.match(b.audit.of('decided'), [
+  t.equal(statusOf(await get(proxy, '/')), 200);
+  await proxy.quiet();
+  t.match(proxy.audit.of('decided'), [
     { effect: 'allow', code: 'reported', rule: 'few', policyError: /^few: .*not known here/ },
   ]);
 });
@@ -138,8 +144,11 @@ t.test(
       http: (_request, response) => void (response.writeHead(200), response.write('first')),
     });
     const at = { host: '127.0.0.1', port: upstream.port };
-    await using b = await bench({ authority, destinations: [site({ upstream: at })] });
-    const [blue, red] = [await b.open(), await b.open()];
+    await using proxy = await testProxy({
+      authority,
+      destinations: [testDestination({ upstream: at })],
+    });
+    const [blue, red] = [await proxy.open(), await proxy.open()];
     for (const [line, tenant] of [
       [blue, 'blue'],
       [red, 'red'],
@@ -150,11 +159,11 @@ t.test(
       await line.sees('first');
     }
     const only = rule('blue', 'allow', { when: 'request.header("x-tenant") == ["blue"]' });
-    b.policy.set(policyOf(site({ upstream: at, rules: [only] })));
+    proxy.policy.set(policyOf(testDestination({ upstream: at, rules: [only] })));
     await red.ended();
     t.ok(red.reset);
     t.notOk(blue.reset);
-    const effects = b.audit.of('redecided').map((one) => ('effect' in one ? one.effect : ''));
+    const effects = proxy.audit.of('redecided').map((one) => ('effect' in one ? one.effect : ''));
     t.ok(
       effects.length === 2 && effects.includes('allow') && effects.includes('deny'),
       effects.join(),

@@ -6,25 +6,33 @@ import t from 'tap';
 import { http1Limits } from '../../lib/http/limits.ts';
 import { until } from '../support/until.ts';
 import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
-import { bench, rule, site, type Bench, type Wire } from '../support/proxy.ts';
-import { inside, type Inside } from '../support/inside.ts';
-import { world } from '../support/interception.ts';
+import {
+  testProxy,
+  rule,
+  testDestination,
+  type TestProxy,
+  type TestConnection,
+} from '../support/proxy.ts';
+import { tlsInTunnel, type TlsInTunnel } from '../support/inside.ts';
+import { testInterception } from '../support/interception.ts';
 
 t.setTimeout(240_000);
 
 const RULES = [rule('some', 'allow', { methods: ['GET', 'POST'], paths: ['/yes/**'] })];
 
-async function plain(): Promise<{ b: Bench; upstream: RawUpstream } & AsyncDisposable> {
+async function plain(): Promise<{ proxy: TestProxy; upstream: RawUpstream } & AsyncDisposable> {
   const upstream = await rawUpstream();
   const to = { host: '127.0.0.1', port: upstream.port };
   const limits = http1Limits({ lingerMs: 300 });
-  const destinations = [site({ mode: 'plaintext', listen: true, upstream: to, rules: RULES })];
-  const b = await bench({ destinations, options: { limits } });
+  const destinations = [
+    testDestination({ mode: 'plaintext', listen: true, upstream: to, rules: RULES }),
+  ];
+  const proxy = await testProxy({ destinations, options: { limits } });
   return {
-    b,
+    proxy,
     upstream,
     async [Symbol.asyncDispose]() {
-      await b[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
       await upstream[Symbol.asyncDispose]();
     },
   };
@@ -38,7 +46,11 @@ const statuses = (text: string): string[] =>
   [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status = '']) => status);
 
 /** Writes and waits for so many answers more. */
-async function answers(line: Wire | Inside, data: string, count = 1): Promise<string[]> {
+async function answers(
+  line: TestConnection | TlsInTunnel,
+  data: string,
+  count = 1,
+): Promise<string[]> {
   const before = statuses(line.text).length;
   line.write(data);
   await until('the answers', () => statuses(line.text).length >= before + count, 60_000);
@@ -49,7 +61,11 @@ async function answers(line: Wire | Inside, data: string, count = 1): Promise<st
  * A denied request, one that is allowed, a denied one with a body that comes later, and one that is
  * allowed.
  */
-async function kept(line: Wire | Inside, host: string, base: string): Promise<string[]> {
+async function kept(
+  line: TestConnection | TlsInTunnel,
+  host: string,
+  base: string,
+): Promise<string[]> {
   const seen = await answers(line, asked(host, `GET ${base}/no`));
   seen.push(...(await answers(line, asked(host, `GET ${base}/yes/1`))));
   seen.push(...(await answers(line, asked(host, `POST ${base}/no`, 'Content-Length: 50000\r\n'))));
@@ -61,33 +77,33 @@ async function kept(line: Wire | Inside, host: string, base: string): Promise<st
 
 t.test('a denial keeps the connection, on every way in', async (t) => {
   await using both = await plain();
-  const { b, upstream } = both;
+  const { proxy, upstream } = both;
   const wanted = ['403', '200', '403', '200'];
-  t.same(await kept(await b.open(), 'crm.internal', 'http://crm.internal'), wanted, 'forward');
-  t.same(await kept(await b.open('crm'), 'crm.internal', ''), wanted, 'listener');
+  t.same(await kept(await proxy.open(), 'crm.internal', 'http://crm.internal'), wanted, 'forward');
+  t.same(await kept(await proxy.open('crm'), 'crm.internal', ''), wanted, 'listener');
   t.notMatch(upstream.connections.map(({ raw }) => raw.text).join(''), /\/no/);
-  await using inner = await world(t, { site: { rules: RULES } });
-  const tunnelled = await inside(inner.b, { ca: inner.ca });
+  await using inner = await testInterception(t, { destination: { rules: RULES } });
+  const tunnelled = await tlsInTunnel(inner.proxy, { ca: inner.ca });
   t.same(await kept(tunnelled, 'api.example.com', ''), wanted, 'intercept');
   t.notMatch(inner.upstream.connections.map((one) => one.plain.text).join(''), /\/no/);
 });
 
 t.test('what is sent behind a denied request is judged by itself', async (t) => {
   await using both = await plain();
-  const { b, upstream } = both;
-  const line = await b.open();
+  const { proxy, upstream } = both;
+  const line = await proxy.open();
   const no = asked('crm.internal', 'GET http://crm.internal/no');
   const yes = asked('crm.internal', 'GET http://crm.internal/yes/1');
   const many = await answers(line, no.repeat(300), 300);
   t.same(new Set(many), new Set(['403']));
   t.equal(upstream.connections.length, 0);
   t.same(await answers(line, no + yes + no + yes, 4), ['403', '200', '403', '200']);
-  t.equal(b.audit.of('decided').length, 304);
+  t.equal(proxy.audit.of('decided').length, 304);
 });
 
 t.test('a request that names no live task is refused, and its connection kept', async (t) => {
   await using both = await plain();
-  const line = await both.b.open();
+  const line = await both.proxy.open();
   const unknown = asked(
     'crm.internal',
     'GET http://crm.internal/yes/1',
@@ -99,7 +115,7 @@ t.test('a request that names no live task is refused, and its connection kept', 
 
 t.test('what was not understood, or is not read whole, ends the connection', async (t) => {
   await using both = await plain();
-  const { b, upstream } = both;
+  const { proxy, upstream } = both;
   const url = 'http://crm.internal/no';
   const cases: Readonly<Record<string, string>> = {
     'not HTTP': asked('crm.internal', `GET ${url}`, 'X A: b\r\n'),
@@ -113,7 +129,7 @@ t.test('what was not understood, or is not read whole, ends the connection', asy
     ),
   };
   for (const [name, text] of Object.entries(cases)) {
-    const line = await b.open();
+    const line = await proxy.open();
     line.write(text + asked('crm.internal', 'GET http://crm.internal/yes/1'));
     const all = await line.ended();
     t.equal(statuses(all).length, 1, name);
@@ -124,7 +140,7 @@ t.test('what was not understood, or is not read whole, ends the connection', asy
 
 t.test('a body that was announced and never comes ends the connection in its time', async (t) => {
   await using both = await plain();
-  const line = await both.b.open();
+  const line = await both.proxy.open();
   t.same(
     await answers(
       line,
@@ -135,7 +151,7 @@ t.test('a body that was announced and never comes ends the connection in its tim
   line.write('x');
   await line.ended();
   t.same(statuses(line.text), ['403']);
-  const gone = await both.b.open();
+  const gone = await both.proxy.open();
   await answers(
     gone,
     asked('crm.internal', 'POST http://crm.internal/no', 'Content-Length: 3\r\n'),

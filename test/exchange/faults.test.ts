@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { Fault } from '../../lib/base/fault.ts';
 import { cut } from '../../lib/http1/sockets.ts';
 import { MALFORMED_LEAVES, testAuthority } from '../support/authority.ts';
-import { bench, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
+import { testProxy, refusal, testDestination, statusOf, unpaired } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
 import t from 'tap';
@@ -20,18 +20,20 @@ t.test(
       await t.test(`${row.title} (${row.rule})`, async (t) => {
         const svid = await authority.svid(row.pathOrId ?? '/agent', row.options);
         await using upstream = await mtlsUpstream({ authority, svid });
-        await using b = await bench({
+        await using proxy = await testProxy({
           authority,
           identity: authority.identity(await authority.svid('/agent'), [other]),
-          destinations: [site({ peers, upstream: { host: '127.0.0.1', port: upstream.port } })],
+          destinations: [
+            testDestination({ peers, upstream: { host: '127.0.0.1', port: upstream.port } }),
+          ],
         });
-        const answer = await b.get('http://crm.internal/');
+        const answer = await proxy.get('http://crm.internal/');
         t.equal(statusOf(answer), 502, answer);
         t.match(refusal(answer).code, /^(upstream-tls|upstream-identity|bad-svid)$/);
         t.equal(upstream.received(), 0);
-        await b.quiet();
-        t.match(b.audit.of('ended'), [{ outcome: refusal(answer).code, status: 502 }]);
-        t.same(unpaired(b.audit.records), []);
+        await proxy.quiet();
+        t.match(proxy.audit.of('ended'), [{ outcome: refusal(answer).code, status: 502 }]);
+        t.same(unpaired(proxy.audit.records), []);
       });
     }
     await t.test('an ID of a trust domain whose bundle is not known', async (t) => {
@@ -39,11 +41,13 @@ t.test(
         authority,
         svid: await authority.svid('spiffe://other.test/agent'),
       });
-      await using b = await bench({
+      await using proxy = await testProxy({
         authority,
-        destinations: [site({ peers, upstream: { host: '127.0.0.1', port: upstream.port } })],
+        destinations: [
+          testDestination({ peers, upstream: { host: '127.0.0.1', port: upstream.port } }),
+        ],
       });
-      const answer = await b.get('http://crm.internal/');
+      const answer = await proxy.get('http://crm.internal/');
       t.equal(statusOf(answer), 503, 'the bundle may come yet');
       t.match(refusal(answer), { code: 'no-trust-bundle', message: /other\.test; federate with/ });
       t.equal(upstream.received(), 0);
@@ -51,12 +55,12 @@ t.test(
     await t.test('a good certificate of a foreign trust domain', async (t) => {
       await using upstream = await mtlsUpstream({ authority: foreign, trusts: [authority] });
       const identity = authority.identity(await authority.svid('/agent'), [foreign]);
-      await using b = await bench({
+      await using proxy = await testProxy({
         authority,
         identity,
-        destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })],
+        destinations: [testDestination({ upstream: { host: '127.0.0.1', port: upstream.port } })],
       });
-      t.equal(statusOf(await b.get('http://crm.internal/')), 502);
+      t.equal(statusOf(await proxy.get('http://crm.internal/')), 502);
       t.equal(upstream.received(), 0);
     });
   },
@@ -92,13 +96,16 @@ t.test(
       await using upstream = await rawUpstream({
         raw: (socket) => void socket.once('data', () => socket.end(bytes)),
       });
-      await using b = await bench({
+      await using proxy = await testProxy({
         identity: 'none',
         destinations: [
-          site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+          testDestination({
+            mode: 'plaintext',
+            upstream: { host: '127.0.0.1', port: upstream.port },
+          }),
         ],
       });
-      const line = await b.open();
+      const line = await proxy.open();
       line.write('GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
       if (status === 200) await until(`${title}: the agent sees a cut`, () => line.reset);
       else await line.sees(/decision [\w-]+\]/);
@@ -110,9 +117,9 @@ t.test(
           title,
         );
       if (status === 200) t.notMatch(line.text, /0\r\n\r\n$/, 'no end of the body is made up');
-      await b.quiet();
-      t.match(b.audit.of('ended'), [{ outcome: /^upstream-(cut|malformed)$/, status }], title);
-      t.same(unpaired(b.audit.records), [], title);
+      await proxy.quiet();
+      t.match(proxy.audit.of('ended'), [{ outcome: /^upstream-(cut|malformed)$/, status }], title);
+      t.same(unpaired(proxy.audit.records), [], title);
       line.socket.destroy();
     }
   },
@@ -124,11 +131,14 @@ t.test(
     await using upstream = await rawUpstream({
       raw: (socket) => void socket.once('data', () => cut(socket)),
     });
-    await using b = await bench({
+    await using proxy = await testProxy({
       identity: 'none',
       destinations: [
-        site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
-        site({
+        testDestination({
+          mode: 'plaintext',
+          upstream: { host: '127.0.0.1', port: upstream.port },
+        }),
+        testDestination({
           name: 'closed',
           hosts: ['closed.internal'],
           mode: 'plaintext',
@@ -136,7 +146,7 @@ t.test(
         }),
       ],
     });
-    const line = await b.open();
+    const line = await proxy.open();
     line.write('GET http://closed.internal/ HTTP/1.1\r\nHost: closed.internal\r\n\r\n');
     await line.sees('upstream-refused');
     line.write(
@@ -157,28 +167,31 @@ t.test(
             chunk.includes('stream') && socket.write(`${OK}Content-Length: 100\r\n\r\nabc`),
         ),
     });
-    await using b = await bench({
+    await using proxy = await testProxy({
       identity: 'none',
       destinations: [
-        site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+        testDestination({
+          mode: 'plaintext',
+          upstream: { host: '127.0.0.1', port: upstream.port },
+        }),
       ],
     });
     for (const path of ['wait', 'stream']) {
-      const line = await b.open();
+      const line = await proxy.open();
       line.write(`GET http://crm.internal/${path} HTTP/1.1\r\nHost: crm.internal\r\n\r\n`);
       await until('the upstream has the request', () =>
         upstream.connections.at(-1)?.raw.text.includes(path),
       );
       if (path === 'stream') await line.sees('abc');
       line.socket.resetAndDestroy();
-      await b.quiet();
+      await proxy.quiet();
       await upstream.quiet();
-      t.match(b.audit.of('ended').at(-1), {
+      t.match(proxy.audit.of('ended').at(-1), {
         outcome: 'client-gone',
         ...(path === 'stream' ? { received: 3, status: 200 } : {}),
       });
     }
-    t.same(unpaired(b.audit.records), []);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -189,15 +202,15 @@ t.test(
     await using upstream = await mtlsUpstream({ authority });
     await using plain = await rawUpstream();
     const destinations = [
-      site({ upstream: { host: '127.0.0.1', port: upstream.port } }),
-      site({
+      testDestination({ upstream: { host: '127.0.0.1', port: upstream.port } }),
+      testDestination({
         name: 'plain',
         hosts: ['plain.internal'],
         mode: 'plaintext',
         upstream: { host: '127.0.0.1', port: plain.port },
       }),
     ];
-    await using none = await bench({ authority, identity: 'none', destinations });
+    await using none = await testProxy({ authority, identity: 'none', destinations });
     const waiting = await none.get('http://crm.internal/');
     t.equal(statusOf(waiting), 503);
     t.match(waiting, /retry-after: 1/);
@@ -205,7 +218,7 @@ t.test(
     t.equal(statusOf(await none.get('http://plain.internal/')), 200);
     const svid = await authority.svid('/agent');
     const old = { ...svid.x509Svid, notAfter: Date.now() - 1000 };
-    await using expired = await bench({
+    await using expired = await testProxy({
       authority,
       identity: { ...authority.identity(svid), svid: old },
       destinations,
@@ -222,8 +235,8 @@ t.test(
   async (t) => {
     await using upstream = await rawUpstream();
     const destinations = [
-      site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
-      site({
+      testDestination({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+      testDestination({
         name: 'tcp',
         protocol: 'tcp',
         hosts: ['tcp.example.com'],
@@ -232,20 +245,22 @@ t.test(
         insecure: true,
       }),
     ];
-    await using b = await bench({ identity: 'none', destinations });
-    b.audit.fail = new Fault('audit-unavailable', 'no space left on device');
-    const answer = await b.get('http://crm.internal/');
+    await using proxy = await testProxy({ identity: 'none', destinations });
+    proxy.audit.fail = new Fault('audit-unavailable', 'no space left on device');
+    const answer = await proxy.get('http://crm.internal/');
     t.equal(statusOf(answer), 503);
     t.match(refusal(answer), { code: 'audit-unavailable', message: /no space left/ });
     t.equal(
-      statusOf(await b.ask('CONNECT tcp.example.com:1 HTTP/1.1\r\nHost: tcp.example.com\r\n\r\n')),
+      statusOf(
+        await proxy.ask('CONNECT tcp.example.com:1 HTTP/1.1\r\nHost: tcp.example.com\r\n\r\n'),
+      ),
       503,
     );
     t.same(upstream.connections, []);
-    t.same(b.asked, []);
-    b.audit.fail = undefined;
-    t.equal(statusOf(await b.get('http://crm.internal/')), 200, 'it recovers');
-    await using lax = await bench({ identity: 'none', destinations, onFailure: 'continue' });
+    t.same(proxy.asked, []);
+    proxy.audit.fail = undefined;
+    t.equal(statusOf(await proxy.get('http://crm.internal/')), 200, 'it recovers');
+    await using lax = await testProxy({ identity: 'none', destinations, onFailure: 'continue' });
     lax.audit.fail = new Fault('audit-unavailable', 'no space left on device');
     t.equal(statusOf(await lax.get('http://crm.internal/')), 200);
   },
@@ -255,16 +270,19 @@ t.test(
   'the decided record is awaited: while the log has not taken it, no byte leaves',
   async (t) => {
     await using upstream = await rawUpstream();
-    await using b = await bench({
+    await using proxy = await testProxy({
       identity: 'none',
       destinations: [
-        site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+        testDestination({
+          mode: 'plaintext',
+          upstream: { host: '127.0.0.1', port: upstream.port },
+        }),
       ],
     });
     const gate = Promise.withResolvers<void>();
-    b.audit.before = gate.promise;
-    const answer = b.get('http://crm.internal/');
-    await until('the record was handed over', () => b.audit.of('decided').length === 1);
+    proxy.audit.before = gate.promise;
+    const answer = proxy.get('http://crm.internal/');
+    await until('the record was handed over', () => proxy.audit.of('decided').length === 1);
     for (let i = 0; i < 20; i += 1) await new Promise((resolve) => setImmediate(resolve));
     t.same(upstream.connections, []);
     gate.resolve();
@@ -299,11 +317,11 @@ t.test(
         'it listens',
         () => Number(/ACCEPT 127\.0\.0\.1:(\d+)/.exec(said)?.[1]) || undefined,
       );
-      await using b = await bench({
+      await using proxy = await testProxy({
         authority,
-        destinations: [site({ upstream: { host: '127.0.0.1', port } })],
+        destinations: [testDestination({ upstream: { host: '127.0.0.1', port } })],
       });
-      const answer = await b.get('http://crm.internal/');
+      const answer = await proxy.get('http://crm.internal/');
       t.equal(statusOf(answer), 502, version);
       t.match(
         refusal(answer),
@@ -329,12 +347,12 @@ t.test(
       roots: [authority.pem],
       upstream: at,
     } as const;
-    await using b = await bench({
+    await using proxy = await testProxy({
       authority,
       destinations: [
-        site({ ...web, mode: 'web' }),
-        site({ ...web, name: 'other', hosts: ['other.example.com'], mode: 'web' }),
-        site({
+        testDestination({ ...web, mode: 'web' }),
+        testDestination({ ...web, name: 'other', hosts: ['other.example.com'], mode: 'web' }),
+        testDestination({
           ...web,
           name: 'named',
           hosts: ['named.example.com'],
@@ -343,25 +361,25 @@ t.test(
         }),
       ],
     });
-    const answer = await b.ask(
+    const answer = await proxy.ask(
       'GET http://api.example.com:443/ HTTP/1.1\r\nHost: ' +
         'api.example.com:443\r\nConnection: close\r\n\r\n',
     );
     t.equal(statusOf(answer), 200, answer);
     t.match(answer, '"host","api.example.com"', 'without the port that https has by default');
     t.match(upstream.connections[0], { serverName: 'api.example.com', spiffeId: undefined });
-    const wrong = await b.ask(
+    const wrong = await proxy.ask(
       'GET http://other.example.com:443/ HTTP/1.1\r\nHost: ' +
         'other.example.com:443\r\nConnection: close\r\n\r\n',
     );
     t.equal(refusal(wrong).code, 'upstream-identity');
-    const mutual = await b.ask(
+    const mutual = await proxy.ask(
       'GET http://named.example.com:443/ HTTP/1.1\r\nHost: ' +
         'named.example.com:443\r\nConnection: close\r\n\r\n',
     );
     t.equal(statusOf(mutual), 200, mutual);
     t.equal(upstream.connections.at(-1)?.spiffeId, 'spiffe://example.org/agent');
-    await b.quiet();
-    t.match(b.audit.of('ended')[0], { peer: 'unverified' });
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended')[0], { peer: 'unverified' });
   },
 );

@@ -5,8 +5,8 @@ import { fieldRules } from '../../lib/exchange/headers.ts';
 import { destination as document, load, problemsOf, SIDECAR } from '../config/documents.ts';
 import { rawUpstream } from '../support/upstream.ts';
 import { until } from '../support/until.ts';
-import { bench, policyOf, refusal, rule, site, statusOf } from '../support/proxy.ts';
-import { call, mcpServer, mcpSite, post, result } from '../support/mcp.ts';
+import { testProxy, policyOf, refusal, rule, testDestination, statusOf } from '../support/proxy.ts';
+import { call, mcpServer, mcpDestination, post, result } from '../support/mcp.ts';
 
 const rules = fieldRules({ pseudonym: 'chaperone-test' });
 const VIA = ['via', '1.1 chaperone-test'];
@@ -139,12 +139,15 @@ t.test(
         response.end('hello');
       },
     });
-    await using b = await bench({
+    await using proxy = await testProxy({
       destinations: [
-        site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+        testDestination({
+          mode: 'plaintext',
+          upstream: { host: '127.0.0.1', port: upstream.port },
+        }),
       ],
     });
-    const answer = await b.ask(
+    const answer = await proxy.ask(
       'GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nAuthorization: Bearer ' +
         't\r\nX_Forwarded_For: 1.2.3.4\r\n' +
         'X-SPIFFE-ID: spiffe://example.org/admin\r\nTE: trailers\r\nConnection: close, ' +
@@ -162,19 +165,19 @@ t.test(
 
 t.test('a request that comes back from its upstream to us is answered 508 (H7)', async (t) => {
   await using upstream = await rawUpstream({ raw: () => {} });
-  await using b = await bench({
+  await using proxy = await testProxy({
     destinations: [
-      site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+      testDestination({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
     ],
   });
-  const first = await b.open();
+  const first = await proxy.open();
   first.write('GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
   const via = await until('the upstream has the request', () => {
     const socket = upstream.connections[0]?.socket;
     socket?.resume();
     return /via: (.*)\r\n/.exec(upstream.connections[0]?.raw.text ?? '')?.[1];
   });
-  const answer = await b.ask(
+  const answer = await proxy.ask(
     `GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nVia: 1.0 a, ${via}\r\n\r\n`,
   );
   t.equal(statusOf(answer), 508);
@@ -183,17 +186,17 @@ t.test('a request that comes back from its upstream to us is answered 508 (H7)',
 });
 
 t.test('a request that goes from one sidecar to another and back is a loop (H7)', async (t) => {
-  const loop = (name: string, port: number): ReturnType<typeof site> =>
-    site({
+  const loop = (name: string, port: number): ReturnType<typeof testDestination> =>
+    testDestination({
       name,
       hosts: ['loop.internal'],
       mode: 'plaintext',
       listen: true,
       upstream: { host: '127.0.0.1', port },
     });
-  await using a = await bench({ identity: 'none', destinations: [loop('a', 1)] });
-  await using b = await bench({ identity: 'none', destinations: [loop('b', a.port('a'))] });
-  a.policy.set(policyOf(loop('a', b.port('b'))));
+  await using a = await testProxy({ identity: 'none', destinations: [loop('a', 1)] });
+  await using proxy = await testProxy({ identity: 'none', destinations: [loop('b', a.port('a'))] });
+  a.policy.set(policyOf(loop('a', proxy.port('b'))));
   const answer = await a.get('http://loop.internal/');
   t.equal(statusOf(answer), 508);
   t.equal(a.audit.of('refused').length, 1, 'refused where it came back');
@@ -203,14 +206,17 @@ t.test(
   'Max-Forwards of OPTIONS counts down (RFC 9110 section 7.6.2); of others it does not pass',
   async (t) => {
     await using upstream = await rawUpstream();
-    await using b = await bench({
+    await using proxy = await testProxy({
       identity: 'none',
       destinations: [
-        site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+        testDestination({
+          mode: 'plaintext',
+          upstream: { host: '127.0.0.1', port: upstream.port },
+        }),
       ],
     });
     const ask = (method: string): Promise<string> =>
-      b.ask(
+      proxy.ask(
         `${method} http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nMax-Forwards: ` +
           `7\r\nConnection: close\r\n\r\n`,
       );
@@ -311,10 +317,10 @@ t.test('headers of a destination hold for what is judged and for what is sent al
     exact: new Set(list),
     prefixes: [],
   });
-  await using b = await bench({
+  await using proxy = await testProxy({
     identity: 'none',
     destinations: [
-      site({
+      testDestination({
         ...at,
         headers: { pass: names('x-user-id'), strip: names('x-b'), only: undefined },
         rules: [
@@ -325,7 +331,7 @@ t.test('headers of a destination hold for what is judged and for what is sent al
     ],
   });
   const ask = (fields: string): Promise<string> =>
-    b.ask(
+    proxy.ask(
       `GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n${fields}Connection: ` +
         `close\r\n\r\n`,
     );
@@ -376,18 +382,18 @@ t.test(
     const none: FieldNames = { exact: new Set(), prefixes: [] };
     const old: FieldNames = { exact: new Set(['x-old']), prefixes: [] };
     const headers = { pass: old, strip: none, only: undefined };
-    await using b = await bench({
+    await using proxy = await testProxy({
       identity: 'none',
-      destinations: [mcpSite({ upstream, headers })],
+      destinations: [mcpDestination({ upstream, headers })],
     });
-    await post(b, call('get_ticket'), { fields: { 'x-old': '0' } });
+    await post(proxy, call('get_ticket'), { fields: { 'x-old': '0' } });
     t.equal(
       server.asked.at(-1)?.headers['x-old'],
       '0',
       'it passes under the policy that is in force',
     );
     const body = call('get_ticket');
-    const line = await b.open();
+    const line = await proxy.open();
     line.write(
       'POST http://tools.internal/mcp HTTP/1.1\r\nHost: tools.internal\r\nContent-Type: ' +
         'application/json\r\n' +
@@ -395,8 +401,8 @@ t.test(
         `close\r\nContent-Length: ${body.length}\r\n\r\n` +
         body.slice(0, 10),
     );
-    await until('it is being read', () => b.proxy.live() === 1);
-    b.policy.set(policyOf(mcpSite({ upstream, headers: { ...headers, strip: old } })));
+    await until('it is being read', () => proxy.server.live() === 1);
+    proxy.policy.set(policyOf(mcpDestination({ upstream, headers: { ...headers, strip: old } })));
     line.write(body.slice(10));
     t.equal(statusOf(await line.ended()), 200);
     const sent = server.asked.findLast((one) => one.body?.method === 'tools/call');

@@ -14,8 +14,14 @@ import {
 } from '../../lib/http/limits.ts';
 import type { Limits, Timeouts } from '../../lib/policy/model/destination.ts';
 import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
-import { bench, rule, site, statusOf, type Site } from '../support/proxy.ts';
-import { call, play, result } from '../support/mcp.ts';
+import {
+  testProxy,
+  rule,
+  testDestination,
+  statusOf,
+  type DestinationOptions,
+} from '../support/proxy.ts';
+import { call, testMcpProxy, result } from '../support/mcp.ts';
 
 t.setTimeout(240_000);
 
@@ -232,18 +238,18 @@ async function outcome(
 ): Promise<string> {
   await using upstream = await make();
   const rules = [rule('all', 'allow', { methods: ['GET', 'POST'] })];
-  const more: Site = {
+  const more: DestinationOptions = {
     mode: 'plaintext',
     rules,
     timeouts: setting.timeouts ?? {},
     limits: setting.of ?? {},
   };
   const to = { host: '127.0.0.1', port: upstream.port };
-  await using b = await bench({
-    destinations: [site({ ...more, upstream: to })],
+  await using proxy = await testProxy({
+    destinations: [testDestination({ ...more, upstream: to })],
     options: { limits: http1Limits(setting.limits ?? {}) },
   });
-  const line = await b.open();
+  const line = await proxy.open();
   line.write(request);
   if (later !== undefined) setTimeout(() => line.socket.writable && line.write(later), LATE_MS);
   return await line.ended();
@@ -265,12 +271,12 @@ t.test('the keys that bound what is read before it is judged', async (t) => {
     `text/event-stream\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ` +
     `${body.length}\r\n\r\n`;
   const ask = async (limits: Partial<Http1Limits>, message: number): Promise<string> => {
-    await using p = await play(
+    await using p = await testMcpProxy(
       result({ content: [] }),
       { timeouts: { message } },
       { options: { limits: http1Limits(limits) } },
     );
-    const line = await p.b.open();
+    const line = await p.proxy.open();
     line.write(head + body.slice(0, 100));
     setTimeout(() => line.socket.writable && line.write(body.slice(100)), LATE_MS);
     return await line.ended();
@@ -279,8 +285,8 @@ t.test('the keys that bound what is read before it is judged', async (t) => {
   t.match(await ask({}, 200), /408[^]*timeouts\.message/);
   t.equal(statusOf(await ask({}, 5000)), 200);
   const sized = async (message: number): Promise<string> => {
-    await using p = await play(result({ content: [] }), { settings: { message } });
-    return await p.b.ask(head + body);
+    await using p = await testMcpProxy(result({ content: [] }), { settings: { message } });
+    return await p.proxy.ask(head + body);
   };
   t.match(await sized(2000), /413[^]*mcp\.message/);
   t.equal(statusOf(await sized(4000)), 200);

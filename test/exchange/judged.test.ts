@@ -7,7 +7,7 @@ import t from 'tap';
 import { until } from '../support/until.ts';
 import { rawUpstream } from '../support/upstream.ts';
 import { pick, seeded, type Random } from '../http1/generator.ts';
-import { bench, site, unpaired } from '../support/proxy.ts';
+import { testProxy, testDestination, unpaired } from '../support/proxy.ts';
 
 const SEED = Number(process.env['FUZZ_SEED'] ?? 20_260_101);
 const CASES = 600;
@@ -86,18 +86,18 @@ t.test(
       },
     });
     const at = { host: '127.0.0.1', port: upstream.port };
-    await using b = await bench({
+    await using proxy = await testProxy({
       identity: 'none',
-      destinations: [site({ mode: 'plaintext', upstream: at })],
+      destinations: [testDestination({ mode: 'plaintext', upstream: at })],
     });
     const random = seeded(SEED);
     let sent = 0;
     for (let left = CASES; left > 0; left--) {
       const text = someRequest(random);
-      const before = b.audit.records.length;
-      const answer = await b.ask(text);
-      await until('both records are written', () => b.audit.records.length === before + 2);
-      const [record] = b.audit.records.slice(before);
+      const before = proxy.audit.records.length;
+      const answer = await proxy.ask(text);
+      await until('both records are written', () => proxy.audit.records.length === before + 2);
+      const [record] = proxy.audit.records.slice(before);
       const [request] = seen.splice(0);
       const allowed = record?.kind === 'decided' && record.effect === 'allow';
       if (request === undefined) {
@@ -126,6 +126,6 @@ t.test(
       if (claims.length > 0) t.same(claims, [], JSON.stringify(text));
     }
     t.ok(sent > CASES / 10 && sent < CASES * 0.9, `${sent} of ${CASES} were sent`);
-    t.same(unpaired(b.audit.records), []);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );

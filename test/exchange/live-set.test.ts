@@ -8,15 +8,15 @@ import { KEY_TYPES } from '../support/key-types.ts';
 import { until } from '../support/until.ts';
 import { mtlsUpstream, rawUpstream, type MtlsUpstream } from '../support/upstream.ts';
 import {
-  bench,
+  testProxy,
   policyOf,
   refusal,
   rule,
-  site,
+  testDestination,
   statusOf,
   unpaired,
-  type Bench,
-  type Wire,
+  type TestProxy,
+  type TestConnection,
 } from '../support/proxy.ts';
 
 /** Answers `/stream` with a head and a first piece, then nothing; everything else at once. */
@@ -33,8 +33,8 @@ async function streaming(
   });
 }
 
-async function stream(b: Bench): Promise<Wire> {
-  const line = await b.open();
+async function stream(proxy: TestProxy): Promise<TestConnection> {
+  const line = await proxy.open();
   line.write('GET http://crm.internal/stream HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
   await line.sees('first');
   return line;
@@ -46,29 +46,39 @@ t.test(
     const authority = await testAuthority();
     await using upstream = await streaming(authority);
     const at = { host: '127.0.0.1', port: upstream.port };
-    await using b = await bench({ authority, destinations: [site({ upstream: at })] });
-    const line = await stream(b);
-    b.policy.set(
-      policyOf(site({ upstream: at, rules: [rule('streams', 'allow', { paths: ['/stream'] })] })),
+    await using proxy = await testProxy({
+      authority,
+      destinations: [testDestination({ upstream: at })],
+    });
+    const line = await stream(proxy);
+    proxy.policy.set(
+      policyOf(
+        testDestination({
+          upstream: at,
+          rules: [rule('streams', 'allow', { paths: ['/stream'] })],
+        }),
+      ),
     );
     t.match(
-      b.audit.of('redecided'),
+      proxy.audit.of('redecided'),
       [{ effect: 'allow', code: 'allowed' }],
       'another rule allows it',
     );
     t.notOk(line.reset);
     const began = performance.now();
-    b.policy.set(policyOf(site({ upstream: at, rules: [rule('none', 'deny', {})] })));
+    proxy.policy.set(
+      policyOf(testDestination({ upstream: at, rules: [rule('none', 'deny', {})] })),
+    );
     await until('the agent sees a cut', () => line.reset);
     t.ok(performance.now() - began < 1000);
-    await b.quiet();
-    t.match(b.audit.of('redecided')[1], {
+    await proxy.quiet();
+    t.match(proxy.audit.of('redecided')[1], {
       effect: 'deny',
       reason: /rule none .* denies GET \/stream/,
     });
-    t.match(b.audit.of('ended'), [{ outcome: 'no-longer-allowed' }]);
+    t.match(proxy.audit.of('ended'), [{ outcome: 'no-longer-allowed' }]);
     await upstream.quiet();
-    t.same(unpaired(b.audit.records), []);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -85,54 +95,59 @@ t.test(
         '(request.path + v).matches("(x+x+)+z") || v.matches("(x*x*)+w"))',
     });
     const open = rule('open', 'allow', {});
-    const crm = site({ upstream: at, rules: [dear, open], limits: { concurrent: 256 } });
-    const gone = site({ name: 'gone', hosts: ['gone.internal'], upstream: at, rules: [open] });
-    await using b = await bench({ authority, destinations: [crm, gone] });
+    const crm = testDestination({ upstream: at, rules: [dear, open], limits: { concurrent: 256 } });
+    const gone = testDestination({
+      name: 'gone',
+      hosts: ['gone.internal'],
+      upstream: at,
+      rules: [open],
+    });
+    await using proxy = await testProxy({ authority, destinations: [crm, gone] });
     const data = `x-data: ${'x'.repeat(200)}\r\n`.repeat(30);
-    const ask = async (host: string, path: string): Promise<Wire> => {
-      const line = await b.open();
+    const ask = async (host: string, path: string): Promise<TestConnection> => {
+      const line = await proxy.open();
       line.write(`GET http://${host}${path} HTTP/1.1\r\nHost: ${host}\r\n${data}\r\n`);
       await line.sees('first');
       return line;
     };
-    const kept: Wire[] = [];
+    const kept: TestConnection[] = [];
     for (let i = 0; i < 191; i += 1) kept.push(await ask('crm.internal', '/stream'));
     const lost = await ask('gone.internal', '/stream');
     let turnsOfOthers = 0;
     const other = (): void => {
       turnsOfOthers += 1;
-      if (b.audit.of('redecided').length < 192) setImmediate(other);
+      if (proxy.audit.of('redecided').length < 192) setImmediate(other);
     };
-    b.policy.set(
+    proxy.policy.set(
       policyOf({
         ...crm,
         service: serviceOf({ rules: [dear, rule('other', 'allow', {})] }, 'mtls'),
       }),
     );
     t.match(
-      b.audit.of('redecided')[0],
+      proxy.audit.of('redecided')[0],
       { effect: 'deny', reason: /gone/ },
       'in the same turn, though it came last',
     );
     other();
-    await until('all are decided again', () => b.audit.of('redecided').length === 192);
+    await until('all are decided again', () => proxy.audit.of('redecided').length === 192);
     t.ok(turnsOfOthers > 1, `${turnsOfOthers} turns of others in between`);
     await until('it is cut', () => lost.reset);
     t.notOk(kept.some(({ reset }) => reset));
-    b.policy.set(
+    proxy.policy.set(
       policyOf({
         ...crm,
         service: serviceOf({ rules: [dear, rule('third', 'allow', {})] }, 'mtls'),
       }),
     );
-    b.policy.set(policyOf({ ...crm, service: serviceOf({ rules: [dear] }, 'mtls') }));
+    proxy.policy.set(policyOf({ ...crm, service: serviceOf({ rules: [dear] }, 'mtls') }));
     await until('all are cut, by the newest policy', () => kept.every(({ reset }) => reset));
   },
 );
 
 const CHANGES: readonly (readonly [
   title: string,
-  change: Parameters<typeof site>[0],
+  change: Parameters<typeof testDestination>[0],
   reason: RegExp,
 ])[] = [
   ['a peer that is no longer one', { peers: ['spiffe://example.org/other'] }, /no longer a peer/],
@@ -149,12 +164,15 @@ for (const [title, change, reason] of CHANGES) {
     const authority = await testAuthority();
     await using upstream = await streaming(authority);
     const at = { host: '127.0.0.1', port: upstream.port };
-    await using b = await bench({ authority, destinations: [site({ upstream: at })] });
-    const line = await stream(b);
-    b.policy.set(policyOf(site({ upstream: at, ...change })));
+    await using proxy = await testProxy({
+      authority,
+      destinations: [testDestination({ upstream: at })],
+    });
+    const line = await stream(proxy);
+    proxy.policy.set(policyOf(testDestination({ upstream: at, ...change })));
     await until('the agent sees a cut', () => line.reset);
-    await b.quiet();
-    t.match(b.audit.of('redecided'), [{ effect: 'deny', reason }]);
+    await proxy.quiet();
+    t.match(proxy.audit.of('redecided'), [{ effect: 'deny', reason }]);
   });
 }
 
@@ -163,37 +181,37 @@ t.test(
   async (t) => {
     const authority = await testAuthority();
     await using upstream = await streaming(authority);
-    await using b = await bench({
+    await using proxy = await testProxy({
       authority,
-      destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })],
+      destinations: [testDestination({ upstream: { host: '127.0.0.1', port: upstream.port } })],
     });
-    await b.get('http://crm.internal/');
-    const line = await stream(b);
-    b.identity.set({
+    await proxy.get('http://crm.internal/');
+    const line = await stream(proxy);
+    proxy.identity.set({
       kind: 'withdrawn',
       since: Date.now(),
       denied: false,
       problem: 'PermissionDenied',
     });
     await until('the agent sees a cut', () => line.reset);
-    await b.quiet();
-    t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-identity', identity: 0 }]);
+    await proxy.quiet();
+    t.match(proxy.audit.of('redecided'), [{ effect: 'deny', code: 'no-identity', identity: 0 }]);
     await upstream.quiet();
-    t.same(b.proxy.pools(), { keys: 0, idle: 0, leased: 0, dialling: 0, waiting: 0 });
+    t.same(proxy.server.pools(), { keys: 0, idle: 0, leased: 0, dialling: 0, waiting: 0 });
   },
 );
 
 async function withStream(
   authority: TestAuthority,
-): Promise<{ upstream: MtlsUpstream; b: Bench; line: Wire }> {
+): Promise<{ upstream: MtlsUpstream; proxy: TestProxy; line: TestConnection }> {
   const upstream = await streaming(authority);
-  const destinations = [site({ upstream: { host: '127.0.0.1', port: upstream.port } })];
-  const b = await bench({
+  const destinations = [testDestination({ upstream: { host: '127.0.0.1', port: upstream.port } })];
+  const proxy = await testProxy({
     authority,
     identity: authority.identity(await authority.svid('/agent')),
     destinations,
   });
-  return { upstream, b, line: await stream(b) };
+  return { upstream, proxy, line: await stream(proxy) };
 }
 
 const DENIED: IdentityState = {
@@ -212,19 +230,19 @@ t.test(
   'identity denied: new requests are refused at once, what is open is cut two seconds later',
   async (t) => {
     const authority = await testAuthority();
-    const { upstream, b, line } = await withStream(authority);
+    const { upstream, proxy, line } = await withStream(authority);
     await using _ = upstream;
-    await using __ = b;
+    await using __ = proxy;
     const began = performance.now();
-    b.identity.set(DENIED);
+    proxy.identity.set(DENIED);
     const seen = upstream.received();
-    t.equal(refusal(await b.get('http://crm.internal/')).code, 'no-identity');
+    t.equal(refusal(await proxy.get('http://crm.internal/')).code, 'no-identity');
     t.equal(upstream.received(), seen, 'not one byte of it');
     t.notOk(line.reset);
     await until('the agent sees a cut', () => line.reset, 20_000);
     t.ok(performance.now() - began >= DENIED_GRACE_MS - 50);
-    await b.quiet();
-    t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-identity', identity: 0 }]);
+    await proxy.quiet();
+    t.match(proxy.audit.of('redecided'), [{ effect: 'deny', code: 'no-identity', identity: 0 }]);
   },
 );
 
@@ -232,16 +250,16 @@ t.test(
   'identity denied for a moment: what is open goes on when the same SPIFFE ID is back',
   async (t) => {
     const authority = await testAuthority();
-    const { upstream, b, line } = await withStream(authority);
+    const { upstream, proxy, line } = await withStream(authority);
     await using _ = upstream;
-    await using __ = b;
-    b.identity.set(DENIED);
-    b.identity.set({ ...DENIED, problem: 'again' } as IdentityState);
-    b.identity.set(await as(authority, '/agent'));
+    await using __ = proxy;
+    proxy.identity.set(DENIED);
+    proxy.identity.set({ ...DENIED, problem: 'again' } as IdentityState);
+    proxy.identity.set(await as(authority, '/agent'));
     await new Promise((resolve) => setTimeout(resolve, DENIED_GRACE_MS + 500));
     t.notOk(line.reset);
-    t.same(b.audit.of('redecided'), []);
-    t.equal(statusOf(await b.get('http://crm.internal/')), 200);
+    t.same(proxy.audit.of('redecided'), []);
+    t.equal(statusOf(await proxy.get('http://crm.internal/')), 200);
   },
 );
 
@@ -249,14 +267,14 @@ t.test(
   'identity denied, and another SPIFFE ID is there after it: what is open is cut at once',
   async (t) => {
     const authority = await testAuthority();
-    const { upstream, b, line } = await withStream(authority);
+    const { upstream, proxy, line } = await withStream(authority);
     await using _ = upstream;
-    await using __ = b;
-    b.identity.set(DENIED);
-    b.identity.set(await as(authority, '/other'));
+    await using __ = proxy;
+    proxy.identity.set(DENIED);
+    proxy.identity.set(await as(authority, '/other'));
     await until('the agent sees a cut', () => line.reset);
-    await b.quiet();
-    t.match(b.audit.of('redecided'), [
+    await proxy.quiet();
+    t.match(proxy.audit.of('redecided'), [
       { code: 'no-identity', reason: /we are now spiffe:\/\/example\.org\/other/ },
     ]);
   },
@@ -264,28 +282,32 @@ t.test(
 
 t.test('identity denied and then not issued any more: what is open is cut at once', async (t) => {
   const authority = await testAuthority();
-  const { upstream, b, line } = await withStream(authority);
+  const { upstream, proxy, line } = await withStream(authority);
   await using _ = upstream;
-  await using __ = b;
-  b.identity.set(DENIED);
-  b.identity.set({ ...DENIED, denied: false } as IdentityState);
-  t.match(b.audit.of('redecided'), [{ code: 'no-identity' }], 'in the same turn');
+  await using __ = proxy;
+  proxy.identity.set(DENIED);
+  proxy.identity.set({ ...DENIED, denied: false } as IdentityState);
+  t.match(proxy.audit.of('redecided'), [{ code: 'no-identity' }], 'in the same turn');
   await until('the agent sees a cut', () => line.reset);
 });
 
 t.test('our SVID expires: what is open is cut when that is looked at', async (t) => {
   const authority = await testAuthority();
   await using upstream = await streaming(authority);
-  const destinations = [site({ upstream: { host: '127.0.0.1', port: upstream.port } })];
+  const destinations = [testDestination({ upstream: { host: '127.0.0.1', port: upstream.port } })];
   const svid = await authority.svid('/agent', { notAfter: Date.now() + 4000 });
-  await using b = await bench({ authority, identity: authority.identity(svid), destinations });
-  const line = await stream(b);
-  b.proxy.redecide();
+  await using proxy = await testProxy({
+    authority,
+    identity: authority.identity(svid),
+    destinations,
+  });
+  const line = await stream(proxy);
+  proxy.server.redecide();
   t.notOk(line.reset);
   await until('it has expired', () => Date.now() > svid.x509Svid.notAfter, 20_000);
-  b.proxy.redecide();
+  proxy.server.redecide();
   await until('the agent sees a cut', () => line.reset);
-  t.match(b.audit.of('redecided'), [{ code: 'identity-expired' }]);
+  t.match(proxy.audit.of('redecided'), [{ code: 'identity-expired' }]);
 });
 
 t.test(
@@ -300,12 +322,12 @@ t.test(
       http: (_, response) => void response.writeHead(200).write('first'),
     });
     const svid = await authority.svid('/agent');
-    const destination = site({
+    const destination = testDestination({
       peers: ['spiffe://foreign.org/upstream'],
       upstream: { host: '127.0.0.1', port: upstream.port },
     });
     const identity = authority.identity(svid, [foreign], 1);
-    await using b = await bench({ authority, identity, destinations: [destination] });
+    await using proxy = await testProxy({ authority, identity, destinations: [destination] });
     const both: X509Bundle = {
       trustDomain: foreign.trustDomain,
       anchors: [...foreign.bundle.anchors, ...renewed.bundle.anchors],
@@ -313,26 +335,28 @@ t.test(
     const having = (generation: number, bundle: X509Bundle | undefined): void => {
       const bundles = new Map(authority.identity(svid).bundles);
       if (bundle !== undefined) bundles.set(foreign.trustDomain, bundle);
-      b.identity.set({
+      proxy.identity.set({
         kind: 'current',
         identity: { ...identity, generation, bundles },
         problem: undefined,
       });
     };
-    const first = await stream(b);
+    const first = await stream(proxy);
     having(2, both);
     await new Promise((resolve) => setTimeout(resolve, 100));
     t.notOk(first.reset, 'a second anchor changes nothing');
     having(3, renewed.bundle);
     await until('the anchor is gone and the stream is cut', () => first.reset);
-    t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-trust-bundle', identity: 3 }]);
+    t.match(proxy.audit.of('redecided'), [
+      { effect: 'deny', code: 'no-trust-bundle', identity: 3 },
+    ]);
     having(4, both);
-    const second = await stream(b);
+    const second = await stream(proxy);
     having(5, undefined);
     await until('the bundle is gone and the stream is cut', () => second.reset);
-    await b.quiet();
-    t.match(b.audit.of('redecided')[1], { code: 'no-trust-bundle', identity: 5 });
-    t.equal(statusOf(await b.get('http://crm.internal/')), 503);
+    await proxy.quiet();
+    t.match(proxy.audit.of('redecided')[1], { code: 'no-trust-bundle', identity: 5 });
+    t.equal(statusOf(await proxy.get('http://crm.internal/')), 503);
   },
 );
 
@@ -349,26 +373,32 @@ for (const { name, make } of KEY_TYPES.filter(({ proves }) => proves)) {
     const svid = await authority.svid('/agent');
     const at = { host: '127.0.0.1', port: upstream.port };
     const identity = authority.identity(svid, [], 1);
-    await using b = await bench({ authority, identity, destinations: [site({ upstream: at })] });
+    await using proxy = await testProxy({
+      authority,
+      identity,
+      destinations: [testDestination({ upstream: at })],
+    });
     const having = (generation: number, anchors: X509Bundle['anchors']): void => {
       const bundles = new Map([
         [authority.trustDomain, { trustDomain: authority.trustDomain, anchors }],
       ]);
-      b.identity.set({
+      proxy.identity.set({
         kind: 'current',
         identity: { ...identity, generation, bundles },
         problem: undefined,
       });
     };
     having(2, [...renewed.bundle.anchors, ...authority.bundle.anchors]);
-    const line = await stream(b);
+    const line = await stream(proxy);
     having(3, authority.bundle.anchors);
     await new Promise((resolve) => setTimeout(resolve, 50));
     t.notOk(line.reset, 'the anchor that vouched for it is still there');
     having(4, renewed.bundle.anchors);
     await until('the anchor is gone and the stream is cut', () => line.reset);
-    await b.quiet();
-    t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-trust-bundle', identity: 4 }]);
+    await proxy.quiet();
+    t.match(proxy.audit.of('redecided'), [
+      { effect: 'deny', code: 'no-trust-bundle', identity: 4 },
+    ]);
   });
 }
 
@@ -384,34 +414,37 @@ t.test('a change between decision and connection is found before a byte is sent'
     hosts: ['crm.internal'],
     ports: [80],
   } as const;
-  await using b = await bench({
+  await using proxy = await testProxy({
     identity: 'none',
     options: { resolver },
-    destinations: [site({ ...named })],
+    destinations: [testDestination({ ...named })],
   });
-  const waiting = b.get('http://crm.internal/');
+  const waiting = proxy.get('http://crm.internal/');
   await asked.promise;
-  b.policy.set(policyOf(site({ ...named, rules: [], upstream: at })));
+  proxy.policy.set(policyOf(testDestination({ ...named, rules: [], upstream: at })));
   answer.resolve(['127.0.0.1']);
   const refused = await waiting;
   t.equal(statusOf(refused), 403);
   t.equal(refusal(refused).code, 'no-longer-allowed');
   t.same(upstream.connections, []);
-  await b.quiet();
-  t.same(unpaired(b.audit.records), []);
+  await proxy.quiet();
+  t.same(unpaired(proxy.audit.records), []);
 });
 
 t.test('a peer that a change took out between decision and connection gets nothing', async (t) => {
   const authority = await testAuthority();
   await using upstream = await mtlsUpstream({ authority });
-  const to = (peer: string): ReturnType<typeof site> =>
-    site({ upstream: { host: '127.0.0.1', port: upstream.port }, peers: [peer] });
-  await using b = await bench({ authority, destinations: [to('spiffe://example.org/upstream')] });
+  const to = (peer: string): ReturnType<typeof testDestination> =>
+    testDestination({ upstream: { host: '127.0.0.1', port: upstream.port }, peers: [peer] });
+  await using proxy = await testProxy({
+    authority,
+    destinations: [to('spiffe://example.org/upstream')],
+  });
   const recorded = Promise.withResolvers<void>();
-  b.audit.before = recorded.promise;
-  const waiting = b.get('http://crm.internal/');
-  await until('it is decided', () => b.audit.of('decided').length === 1);
-  b.policy.set(policyOf(to('spiffe://example.org/other')));
+  proxy.audit.before = recorded.promise;
+  const waiting = proxy.get('http://crm.internal/');
+  await until('it is decided', () => proxy.audit.of('decided').length === 1);
+  proxy.policy.set(policyOf(to('spiffe://example.org/other')));
   recorded.resolve();
   const refused = await waiting;
   t.equal(statusOf(refused), 403);
@@ -420,37 +453,37 @@ t.test('a peer that a change took out between decision and connection gets nothi
     message: /upstream is no longer a peer/,
   });
   t.equal(upstream.received(), 0, 'not one byte');
-  await b.quiet();
-  t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-longer-allowed' }]);
-  t.same(unpaired(b.audit.records), []);
+  await proxy.quiet();
+  t.match(proxy.audit.of('redecided'), [{ effect: 'deny', code: 'no-longer-allowed' }]);
+  t.same(unpaired(proxy.audit.records), []);
 });
 
 t.test('a reload retires only connections whose settings changed (invariant 8)', async (t) => {
   const authority = await testAuthority();
   await using one = await mtlsUpstream({ authority });
   await using two = await mtlsUpstream({ authority });
-  const first = site({
+  const first = testDestination({
     name: 'one',
     hosts: ['one.internal'],
     upstream: { host: '127.0.0.1', port: one.port },
   });
-  const second = site({
+  const second = testDestination({
     name: 'two',
     hosts: ['two.internal'],
     upstream: { host: '127.0.0.1', port: two.port },
   });
-  await using b = await bench({ authority, destinations: [first, second] });
-  await b.get('http://one.internal/');
-  await b.get('http://two.internal/');
-  const changed = site({
+  await using proxy = await testProxy({ authority, destinations: [first, second] });
+  await proxy.get('http://one.internal/');
+  await proxy.get('http://two.internal/');
+  const changed = testDestination({
     name: 'two',
     hosts: ['two.internal'],
     upstream: { host: '127.0.0.1', port: two.port },
     peers: ['spiffe://example.org/*'],
   });
-  b.policy.set(
+  proxy.policy.set(
     policyOf(
-      site({
+      testDestination({
         name: 'one',
         hosts: ['one.internal'],
         upstream: { host: '127.0.0.1', port: one.port },
@@ -458,9 +491,9 @@ t.test('a reload retires only connections whose settings changed (invariant 8)',
       changed,
     ),
   );
-  t.match(b.proxy.pools(), { idle: 1 });
-  await b.get('http://one.internal/');
-  await b.get('http://two.internal/');
+  t.match(proxy.server.pools(), { idle: 1 });
+  await proxy.get('http://one.internal/');
+  await proxy.get('http://two.internal/');
   t.equal(one.connections.length, 1);
   t.equal(two.connections.length, 2);
 });
@@ -471,13 +504,13 @@ t.test('an upstream whose certificate has expired since is verified anew', async
     notAfter: Math.ceil(Date.now() / 1000) * 1000 + 2000,
   });
   await using upstream = await mtlsUpstream({ authority, svid });
-  await using b = await bench({
+  await using proxy = await testProxy({
     authority,
-    destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })],
+    destinations: [testDestination({ upstream: { host: '127.0.0.1', port: upstream.port } })],
   });
-  t.equal(statusOf(await b.get('http://crm.internal/')), 200);
+  t.equal(statusOf(await proxy.get('http://crm.internal/')), 200);
   await until('it has expired', () => Date.now() > svid.x509Svid.notAfter);
-  t.equal(statusOf(await b.get('http://crm.internal/')), 502);
+  t.equal(statusOf(await proxy.get('http://crm.internal/')), 502);
   t.equal(upstream.connections.length, 2);
 });
 
@@ -489,32 +522,32 @@ t.test(
       http: (_, response) => void (finish = () => void response.end('done')),
     });
     const destinations = [
-      site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+      testDestination({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
     ];
-    await using b = await bench({ identity: 'none', destinations });
-    const port = b.port();
-    const idle = await b.open();
-    const busy = b.get('http://crm.internal/');
+    await using proxy = await testProxy({ identity: 'none', destinations });
+    const port = proxy.port();
+    const idle = await proxy.open();
+    const busy = proxy.get('http://crm.internal/');
     const done = await until('the request has reached the upstream', () => finish);
-    const drained = b.proxy.drain(new AbortController().signal);
+    const drained = proxy.server.drain(new AbortController().signal);
     await idle.ended();
-    const { wire } = await import('../support/proxy.ts');
-    const late = await wire(port);
+    const { testConnection } = await import('../support/proxy.ts');
+    const late = await testConnection(port);
     t.equal(await late.ended(), '');
     done();
     t.match(await busy, /done$/);
     await drained;
-    t.match(b.audit.of('ended'), [{ outcome: 'completed' }]);
+    t.match(proxy.audit.of('ended'), [{ outcome: 'completed' }]);
 
-    await using c = await bench({ identity: 'none', destinations });
+    await using c = await testProxy({ identity: 'none', destinations });
     const stuck = await c.open();
     stuck.write('GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
     await until(
       'a request is under way',
-      () => c.proxy.live() === 1 && c.audit.of('decided').length === 1,
+      () => c.server.live() === 1 && c.audit.of('decided').length === 1,
     );
     const deadline = new AbortController();
-    const forced = c.proxy.drain(deadline.signal);
+    const forced = c.server.drain(deadline.signal);
     deadline.abort(new Fault('shutting-down', 'the drain took too long'));
     await forced;
     await until('the agent is cut', () => stuck.reset || stuck.socket.destroyed);
@@ -526,16 +559,16 @@ t.test(
 t.test('shutdown cuts everything at once and leaves no socket', async (t) => {
   const authority = await testAuthority();
   await using upstream = await streaming(authority);
-  const b = await bench({
+  const proxy = await testProxy({
     authority,
-    destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })],
+    destinations: [testDestination({ upstream: { host: '127.0.0.1', port: upstream.port } })],
   });
-  const line = await stream(b);
-  b.shutdown.abort(new Fault('shutting-down', 'second signal'));
+  const line = await stream(proxy);
+  proxy.shutdown.abort(new Fault('shutting-down', 'second signal'));
   await until('the agent is cut', () => line.reset);
-  await b.quiet();
-  t.match(b.audit.of('ended'), [{ outcome: 'shutting-down' }]);
-  await b.proxy[Symbol.asyncDispose]();
+  await proxy.quiet();
+  t.match(proxy.audit.of('ended'), [{ outcome: 'shutting-down' }]);
+  await proxy.server[Symbol.asyncDispose]();
   await upstream.quiet();
 });
 
@@ -557,14 +590,16 @@ t.test(
     });
     const at = { host: '127.0.0.1', port: upstream.port };
     const rules = [rule('no', 'deny', { paths: ['/deny'] }), rule('yes', 'allow', {})];
-    await using b = await bench({
+    await using proxy = await testProxy({
       identity: 'none',
-      destinations: [site({ mode: 'plaintext', rules, upstream: at, timeouts: { headers: 300 } })],
+      destinations: [
+        testDestination({ mode: 'plaintext', rules, upstream: at, timeouts: { headers: 300 } }),
+      ],
     });
     const kinds = ['/ok', '/cut', '/half', '/slow', '/deny', '/leave', '/malformed', '/unlisted'];
     const each = Array.from({ length: 200 }, async (_, i) => {
       const kind = kinds[i % kinds.length] ?? '/ok';
-      const line = await b.open();
+      const line = await proxy.open();
       const path = kind === '/leave' ? '/slow' : kind;
       const host = kind === '/unlisted' ? 'no.internal' : 'crm.internal';
       line.write(
@@ -572,17 +607,19 @@ t.test(
           `${host}\r\nConnection: close\r\n\r\n`,
       );
       if (kind !== '/leave') return line.ended();
-      await until('it is live', () => b.audit.records.length > 0);
+      await until('it is live', () => proxy.audit.records.length > 0);
       line.socket.resetAndDestroy();
       return '';
     });
     await Promise.all(each);
-    await b.quiet();
-    const outcomes = b.audit.of('ended').map((one) => (one.kind === 'ended' ? one.outcome : ''));
+    await proxy.quiet();
+    const outcomes = proxy.audit
+      .of('ended')
+      .map((one) => (one.kind === 'ended' ? one.outcome : ''));
     t.ok(outcomes.length >= 175 && outcomes.length <= 200, `${outcomes.length} exchanges`);
     for (const wanted of ['completed', 'upstream-cut', 'upstream-timeout', 'denied', 'malformed'])
       t.ok(outcomes.includes(wanted), wanted);
-    t.same(unpaired(b.audit.records), []);
-    t.match(b.proxy.pools(), { leased: 0, dialling: 0, waiting: 0 });
+    t.same(unpaired(proxy.audit.records), []);
+    t.match(proxy.server.pools(), { leased: 0, dialling: 0, waiting: 0 });
   },
 );

@@ -2,14 +2,14 @@ import type { ServerResponse } from 'node:http';
 import { Fault } from '../../lib/base/fault.ts';
 import { MAX_KEYS, type Rates, rates } from '../../lib/exchange/rate-limits.ts';
 import type { Rate } from '../../lib/policy/model/rule.ts';
-import { call, mcpRule, play, post, result } from '../support/mcp.ts';
+import { call, mcpRule, testMcpProxy, post, result } from '../support/mcp.ts';
 import {
-  type Bench,
-  type Site,
-  bench,
+  type TestProxy,
+  type DestinationOptions,
+  testProxy,
   refusal,
   rule,
-  site,
+  testDestination,
   statusOf,
   unpaired,
 } from '../support/proxy.ts';
@@ -85,11 +85,15 @@ t.test(
   },
 );
 
-function to(upstream: RawUpstream, more: Site = {}): Promise<Bench> {
-  return bench({
+function to(upstream: RawUpstream, more: DestinationOptions = {}): Promise<TestProxy> {
+  return testProxy({
     identity: 'none',
     destinations: [
-      site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port }, ...more }),
+      testDestination({
+        mode: 'plaintext',
+        upstream: { host: '127.0.0.1', port: upstream.port },
+        ...more,
+      }),
     ],
   });
 }
@@ -100,15 +104,17 @@ t.test(
   'over limits.rate: 503 with Retry-After in the time that it takes, recorded, and nothing is dialled',
   async (t) => {
     await using upstream = await rawUpstream();
-    await using b = await to(upstream, {
+    await using proxy = await to(upstream, {
       limits: { rate: { count: 120, per: HOUR, burst: 2, text: '120/h' } },
     });
     t.same(
-      [await b.get('http://crm.internal/1'), await b.get('http://crm.internal/2')].map(statusOf),
+      [await proxy.get('http://crm.internal/1'), await proxy.get('http://crm.internal/2')].map(
+        statusOf,
+      ),
       [200, 200],
     );
     const before = upstream.connections.length;
-    const third = await b.get('http://crm.internal/3');
+    const third = await proxy.get('http://crm.internal/3');
     t.equal(statusOf(third), 503);
     t.match(third, /\r\nretry-after: (29|30)\r\n/);
     t.match(refusal(third), {
@@ -116,29 +122,31 @@ t.test(
       message: 'destination crm is asked more often than 120/h',
     });
     t.equal(upstream.connections.length, before);
-    await b.quiet();
-    t.match(b.audit.of('decided')[2], { effect: 'allow' });
-    t.match(b.audit.of('ended')[2], { outcome: 'too-many', status: 503 });
-    t.same(unpaired(b.audit.records), []);
+    await proxy.quiet();
+    t.match(proxy.audit.of('decided')[2], { effect: 'allow' });
+    t.match(proxy.audit.of('ended')[2], { outcome: 'too-many', status: 503 });
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
 t.test('tunnels and raw connections count too', async (t) => {
   await using upstream = await rawUpstream({ raw: (socket) => void socket.resume() });
-  await using b = await to(upstream, {
+  await using proxy = await to(upstream, {
     protocol: 'tcp',
     listen: true,
     limits: { rate: { count: 1, per: HOUR, burst: 2, text: '1/h' } },
   });
-  const tunnel = await b.open();
+  const tunnel = await proxy.open();
   tunnel.write('CONNECT crm.internal:80 HTTP/1.1\r\nHost: crm.internal:80\r\n\r\n');
   await tunnel.sees('200');
-  const raw = await b.open('crm');
+  const raw = await proxy.open('crm');
   raw.write('x');
   await until('it is through', () => upstream.received() > 0);
-  const refused = await b.ask('CONNECT crm.internal:80 HTTP/1.1\r\nHost: crm.internal:80\r\n\r\n');
+  const refused = await proxy.ask(
+    'CONNECT crm.internal:80 HTTP/1.1\r\nHost: crm.internal:80\r\n\r\n',
+  );
   t.equal(statusOf(refused), 503);
-  const cut = await b.open('crm');
+  const cut = await proxy.open('crm');
   await until('the raw connection is cut', () => cut.reset || cut.socket.destroyed);
   t.equal(upstream.connections.length, 2);
   tunnel.socket.destroy();
@@ -151,20 +159,20 @@ t.test(
     await using upstream = await rawUpstream({
       http: (_, response) => void response.end('x'.repeat(101)),
     });
-    await using b = await to(upstream, { limits: { response: 100 } });
-    const answer = await b.get('http://crm.internal/');
+    await using proxy = await to(upstream, { limits: { response: 100 } });
+    const answer = await proxy.get('http://crm.internal/');
     t.equal(statusOf(answer), 502);
     t.match(refusal(answer), { code: 'response-too-large', message: /limits\.response/ });
     t.equal(
       statusOf(
-        await b.ask(
+        await proxy.ask(
           'HEAD http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n',
         ),
       ),
       200,
     );
-    await b.quiet();
-    t.match(b.audit.of('ended')[0], { outcome: 'response-too-large', status: 502 });
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended')[0], { outcome: 'response-too-large', status: 502 });
   },
 );
 
@@ -177,16 +185,16 @@ t.test(
         setImmediate(() => response.end('z'.repeat(60)));
       },
     });
-    await using b = await to(upstream, { limits: { response: 100 } });
-    const line = await b.open();
+    await using proxy = await to(upstream, { limits: { response: 100 } });
+    const line = await proxy.open();
     line.write('GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
     const text = await line.ended();
     t.equal(line.reset, true);
     t.notMatch(text, /z/, 'the piece that went over is not passed on');
     t.notMatch(text, /\r\n0\r\n\r\n$/);
-    await b.quiet();
-    t.match(b.audit.of('ended')[0], { outcome: 'response-too-large' });
-    t.same(unpaired(b.audit.records), []);
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended')[0], { outcome: 'response-too-large' });
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -197,9 +205,9 @@ t.test('an answer of just limits.response passes, said beforehand or not', async
       response.end('b'.repeat(request.url === '/chunks' ? 99 : 100));
     },
   });
-  await using b = await to(upstream, { limits: { response: 100 } });
-  t.match(await b.get('http://crm.internal/'), /^HTTP\/1\.1 200[^]*b{100}$/);
-  t.match(await b.get('http://crm.internal/chunks'), /^HTTP\/1\.1 200[^]*b{99}/);
+  await using proxy = await to(upstream, { limits: { response: 100 } });
+  t.match(await proxy.get('http://crm.internal/'), /^HTTP\/1\.1 200[^]*b{100}$/);
+  t.match(await proxy.get('http://crm.internal/chunks'), /^HTTP\/1\.1 200[^]*b{99}/);
 });
 
 t.test(
@@ -224,30 +232,30 @@ t.test(
       },
       rule('rest', 'allow'),
     ];
-    await using b = await to(upstream, { rules });
-    const slow = await b.open();
+    await using proxy = await to(upstream, { rules });
+    const slow = await proxy.open();
     slow.write('GET http://crm.internal/slow HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
     await slow.sees('first');
-    t.match(refusal(await b.get('http://crm.internal/slow')), {
+    t.match(refusal(await proxy.get('http://crm.internal/slow')), {
       code: 'too-many',
       message: 'rule slow of destination crm already has 1 exchanges at one time',
     });
-    t.equal(statusOf(await b.get('http://crm.internal/rare')), 200);
-    t.match(refusal(await b.get('http://crm.internal/rare')), {
+    t.equal(statusOf(await proxy.get('http://crm.internal/rare')), 200);
+    t.match(refusal(await proxy.get('http://crm.internal/rare')), {
       code: 'too-many',
       message: /rule rare of destination crm is asked more often/,
     });
-    t.equal(statusOf(await b.get('http://crm.internal/else')), 200, 'the others are free');
+    t.equal(statusOf(await proxy.get('http://crm.internal/else')), 200, 'the others are free');
     open[0]?.end();
-    await b.quiet();
-    const again = await b.open();
+    await proxy.quiet();
+    const again = await proxy.open();
     again.write('GET http://crm.internal/slow HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
     await again.sees('first');
     open[1]?.end();
-    await b.quiet();
+    await proxy.quiet();
     slow.socket.destroy();
     again.socket.destroy();
-    t.same(unpaired(b.audit.records), []);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -259,10 +267,10 @@ t.test('at an MCP server the limits of a rule are those of each tool', async (t)
     },
     mcpRule('read', 'allow', { tools: ['get_ticket'] }),
   ];
-  await using p = await play(result({ content: [] }), { rules });
+  await using p = await testMcpProxy(result({ content: [] }), { rules });
   const told: unknown[] = [];
   for (const tool of ['pay', 'refund', 'pay', 'pay', 'refund', 'refund', 'get_ticket']) {
-    const { body } = await post(p.b, call(tool));
+    const { body } = await post(p.proxy, call(tool));
     told.push(body.error?.message.replace(/ more often.*/, '') ?? 'done');
   }
   const over = (tool: string): string => `tool ${tool} of destination tools is asked`;

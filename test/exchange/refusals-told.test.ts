@@ -25,9 +25,16 @@ import {
 } from '../http2/raw.ts';
 import { testAuthority } from '../support/authority.ts';
 import { h2cUpstream } from '../support/http2-upstream.ts';
-import { inside } from '../support/inside.ts';
-import { world } from '../support/interception.ts';
-import { type Bench, bench, policyOf, rule, site, unpaired } from '../support/proxy.ts';
+import { tlsInTunnel } from '../support/inside.ts';
+import { testInterception } from '../support/interception.ts';
+import {
+  type TestProxy,
+  testProxy,
+  policyOf,
+  rule,
+  testDestination,
+  unpaired,
+} from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { type RawUpstream, rawUpstream } from '../support/upstream.ts';
 import t, { type Test } from 'tap';
@@ -44,7 +51,7 @@ function billing(
   const action = effect === 'allow' ? 'read' : undefined;
   const at = { host: '127.0.0.1', port: upstream.port };
   const rules = [{ name: 'some', effect, action, http: undefined, grpc, when: undefined }];
-  return site({
+  return testDestination({
     name: 'billing',
     hosts: ['billing.internal'],
     listen: true,
@@ -94,10 +101,10 @@ function statusIn(frames: readonly Frame[]): string | undefined {
 }
 
 /** Sends so many calls, a few connections at a time; how many were told a status. */
-async function told(b: Bench, frames: (stream: number) => Buffer): Promise<number> {
+async function told(proxy: TestProxy, frames: (stream: number) => Buffer): Promise<number> {
   let count = 0;
   for (let left = MANY; left > 0; left -= EACH) {
-    const client = await rawClient(b.port('billing'));
+    const client = await rawClient(proxy.port('billing'));
     const streams = Array.from({ length: EACH }, (_, i) => 2 * i + 1);
     client.send(...streams.map(frames));
     for (const stream of streams)
@@ -109,7 +116,7 @@ async function told(b: Bench, frames: (stream: number) => Buffer): Promise<numbe
 
 t.test('a refused call is told its status, whatever of it is still to come', async (t) => {
   await using upstream = await h2cUpstream();
-  await using b = await bench({ destinations: [billing(upstream)] });
+  await using proxy = await testProxy({ destinations: [billing(upstream)] });
   const head = (name: string, stream: number, ...more: readonly Field[]): Buffer =>
     frame(HEADERS, END_HEADERS, stream, call(name, ...more));
   const kinds: Readonly<Record<string, (stream: number) => Buffer>> = {
@@ -119,22 +126,23 @@ t.test('a refused call is told its status, whatever of it is still to come', asy
     malformed: (s) => head('Get', s, ['grpc-timeout', 'soon']),
     'a task that is none': (s) => head('Get', s, ['proxy-authorization', 'Basic eDp5']),
   };
-  for (const [title, frames] of Object.entries(kinds)) t.equal(await told(b, frames), MANY, title);
-  await b.quiet();
+  for (const [title, frames] of Object.entries(kinds))
+    t.equal(await told(proxy, frames), MANY, title);
+  await proxy.quiet();
   t.equal(upstream.connections.length, 0, 'nothing was dialled');
-  t.same(unpaired(b.audit.records), []);
+  t.same(unpaired(proxy.audit.records), []);
   t.ok(
-    b.audit
+    proxy.audit
       .of('ended')
       .every((record) => record.kind === 'ended' && record.grpcStatus !== undefined),
   );
 });
 
 /** Streams under way, on a few connections, each with a first message from the upstream. */
-async function streaming(b: Bench, heads = true): Promise<readonly RawClient[]> {
+async function streaming(proxy: TestProxy, heads = true): Promise<readonly RawClient[]> {
   const clients: RawClient[] = [];
   for (let left = MANY; left > 0; left -= EACH) {
-    const client = await rawClient(b.port('billing'));
+    const client = await rawClient(proxy.port('billing'));
     clients.push(client);
     for (let i = 0; i < EACH; i++)
       client.send(
@@ -144,7 +152,7 @@ async function streaming(b: Bench, heads = true): Promise<readonly RawClient[]> 
   }
   for (const client of heads ? clients : [])
     for (let i = 0; i < EACH; i++) await client.sees(DATA, 2 * i + 1);
-  await until('all are under way', () => b.proxy.live() === MANY || undefined, 20_000);
+  await until('all are under way', () => proxy.server.live() === MANY || undefined, 20_000);
   return clients;
 }
 
@@ -157,9 +165,10 @@ async function allTold(t: Test, clients: readonly RawClient[]): Promise<void> {
   for (const { socket } of clients) socket.destroy();
 }
 
-const ENDS: Readonly<Record<string, (b: Bench, at: { readonly port: number }) => void>> = {
-  'a policy that no longer allows it': (b, at) => b.policy.set(policyOf(billing(at, 'deny'))),
-  'the withdrawal of all policy': (b) => b.policy.set(policyOf()),
+const ENDS: Readonly<Record<string, (proxy: TestProxy, at: { readonly port: number }) => void>> = {
+  'a policy that no longer allows it': (proxy, at) =>
+    proxy.policy.set(policyOf(billing(at, 'deny'))),
+  'the withdrawal of all policy': (proxy) => proxy.policy.set(policyOf()),
 };
 
 for (const [way, end] of Object.entries(ENDS)) {
@@ -171,15 +180,17 @@ for (const [way, end] of Object.entries(ENDS)) {
           if (heads) stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
           if (heads) stream.write(MESSAGE);
         });
-        await using b = await bench({ destinations: [billing(upstream)] });
-        const clients = await streaming(b, heads);
-        end(b, upstream);
+        await using proxy = await testProxy({ destinations: [billing(upstream)] });
+        const clients = await streaming(proxy, heads);
+        end(proxy, upstream);
         await allTold(t, clients);
-        await b.quiet();
+        await proxy.quiet();
         t.ok(
-          b.audit.of('ended').every((record) => record.kind === 'ended' && record.grpcStatus === 7),
+          proxy.audit
+            .of('ended')
+            .every((record) => record.kind === 'ended' && record.grpcStatus === 7),
         );
-        t.same(unpaired(b.audit.records), []);
+        t.same(unpaired(proxy.audit.records), []);
       },
     );
   }
@@ -191,23 +202,25 @@ t.test('at the end of the drain every stream is told UNAVAILABLE', async (t) => 
       if (heads) stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
       if (heads) stream.write(MESSAGE);
     });
-    await using b = await bench({ destinations: [billing(upstream)] });
-    const clients = await streaming(b, heads);
-    const drained = drainedNow(b);
+    await using proxy = await testProxy({ destinations: [billing(upstream)] });
+    const clients = await streaming(proxy, heads);
+    const drained = drainedNow(proxy);
     await allTold(t, clients);
     await drained;
     t.ok(
-      b.audit.of('ended').every((record) => record.kind === 'ended' && record.grpcStatus === 14),
+      proxy.audit
+        .of('ended')
+        .every((record) => record.kind === 'ended' && record.grpcStatus === 14),
     );
     t.ok(clients.every(({ frames }) => frames.some(({ type }) => type === GOAWAY)));
-    t.same(unpaired(b.audit.records), []);
+    t.same(unpaired(proxy.audit.records), []);
   }
 });
 
 /** Drains with a deadline that has passed. */
-function drainedNow(b: Bench): Promise<void> {
+function drainedNow(proxy: TestProxy): Promise<void> {
   const deadline = new AbortController();
-  const drained = b.proxy.drain(deadline.signal);
+  const drained = proxy.server.drain(deadline.signal);
   deadline.abort(new Fault('shutting-down', 'the drain took too long'));
   return drained;
 }
@@ -221,7 +234,7 @@ const HANDSHAKE =
 function chat(upstream: { readonly port: number }, websocket = true): Destination {
   const at = { host: '127.0.0.1', port: upstream.port };
   const rules = [rule('ws', 'allow', { methods: ['GET'], websocket })];
-  return site({
+  return testDestination({
     name: 'chat',
     hosts: ['chat.internal'],
     mode: 'plaintext',
@@ -281,25 +294,29 @@ function framesIn(text: string): {
 }
 
 const GOING_AWAY = 1001;
-const CUTS: Readonly<Record<string, readonly [code: number, (b: Bench, at: RawUpstream) => void]>> =
-  {
-    'a policy that no longer allows it': [1008, (b, at) => b.policy.set(policyOf(chat(at, false)))],
-    'the end of the drain': [GOING_AWAY, (b) => void drainedNow(b)],
-  };
+const CUTS: Readonly<
+  Record<string, readonly [code: number, (proxy: TestProxy, at: RawUpstream) => void]>
+> = {
+  'a policy that no longer allows it': [
+    1008,
+    (proxy, at) => proxy.policy.set(policyOf(chat(at, false))),
+  ],
+  'the end of the drain': [GOING_AWAY, (proxy) => void drainedNow(proxy)],
+};
 
 for (const [way, [code, end]] of Object.entries(CUTS)) {
   t.test(`a WebSocket that is cut by ${way} is told so by a Close, in mid-frame too`, async (t) => {
     for (const says of [[], [TEXT], [TEXT, PART]]) {
       await using upstream = await chatServer(says);
-      await using b = await bench({ identity: 'none', destinations: [chat(upstream)] });
-      const lines = await Promise.all(Array.from({ length: MANY }, () => b.open()));
+      await using proxy = await testProxy({ identity: 'none', destinations: [chat(upstream)] });
+      const lines = await Promise.all(Array.from({ length: MANY }, () => proxy.open()));
       for (const line of lines) line.write(HANDSHAKE);
       await until('all are open', () => upstream.connections.length === MANY || undefined, 20_000);
       const last = says.at(-1)?.toString('latin1').slice(-5) ?? '\r\n\r\n';
       for (const line of lines) await line.sees(last, 20_000);
       const before = upstream.received();
       for (const line of lines) line.write('x'.repeat(100));
-      end(b, upstream);
+      end(proxy, upstream);
       for (const line of lines) await line.ended();
       const seen = lines.map(({ text }) => framesIn(text));
       t.ok(
@@ -307,7 +324,7 @@ for (const [way, [code, end]] of Object.entries(CUTS)) {
         JSON.stringify(seen.find((one) => !one.last) ?? seen[0]),
       );
       t.equal(lines.filter(({ reset }) => reset).length, 0);
-      await b.quiet();
+      await proxy.quiet();
       // A policy is held against many exchanges in slices of a turn, so that some are cut a
       // little later.
       if (code === GOING_AWAY)
@@ -318,15 +335,15 @@ for (const [way, [code, end]] of Object.entries(CUTS)) {
 
 t.test('what an agent has sent when its WebSocket is cut reaches nobody', async (t) => {
   await using upstream = await chatServer([TEXT]);
-  await using b = await bench({ identity: 'none', destinations: [chat(upstream)] });
-  const line = await b.open();
+  await using proxy = await testProxy({ identity: 'none', destinations: [chat(upstream)] });
+  const line = await proxy.open();
   line.write(HANDSHAKE);
   await line.sees('hello');
   const before = upstream.received();
   line.write('x'.repeat(1000));
-  b.policy.set(policyOf(chat(upstream, false)));
+  proxy.policy.set(policyOf(chat(upstream, false)));
   await line.ended();
-  await b.quiet();
+  await proxy.quiet();
   t.equal(framesIn(line.text).code, 1008);
   t.equal(upstream.received(), before, 'the upstream received not one byte more');
 });
@@ -337,7 +354,7 @@ t.test('a tunnel that is cut hands on what the upstream said before', async (t) 
     raw: (socket) => void socket.on('error', () => {}).once('data', () => socket.write(said)),
   });
   const at = { host: '127.0.0.1', port: upstream.port };
-  const tcp = site({
+  const tcp = testDestination({
     name: 'db',
     hosts: ['db.internal'],
     ports: [5432],
@@ -345,13 +362,13 @@ t.test('a tunnel that is cut hands on what the upstream said before', async (t) 
     mode: 'plaintext',
     upstream: at,
   });
-  await using b = await bench({ identity: 'none', destinations: [tcp] });
-  const line = await b.open();
+  await using proxy = await testProxy({ identity: 'none', destinations: [tcp] });
+  const line = await proxy.open();
   line.write('CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal:5432\r\n\r\nask');
   await line.sees('###');
-  b.policy.set(policyOf());
+  proxy.policy.set(policyOf());
   await until('the agent sees a cut', () => line.reset || undefined);
-  const ended = await until('it is recorded', () => b.audit.of('ended')[0]);
+  const ended = await until('it is recorded', () => proxy.audit.of('ended')[0]);
   t.match(ended, { outcome: 'no-longer-allowed' });
   t.equal(line.text.split('#').length - 1, ended.kind === 'ended' ? ended.received : 0);
 });
@@ -362,21 +379,21 @@ t.test('an agent that reads nothing is cut all the same (farewellMs)', async (t)
     stream.write(Buffer.alloc(16 * 1024 * 1024));
   });
   const { farewellMs } = http1Limits();
-  await using b = await bench({
+  await using proxy = await testProxy({
     destinations: [billing(upstream)],
     options: { limits: http1Limits({ farewellMs }) },
   });
   // A window that lets everything come, and nobody who takes it.
   const client = await rawClient(
-    b.port('billing'),
+    proxy.port('billing'),
     Buffer.from([0, 1, 0, 0, 0, 0, 0, 4, 0x7f, 0xff, 0xff, 0xff]),
   );
   client.send(frame(WINDOW_UPDATE, 0, 0, Buffer.from([0x7f, 0xff, 0, 0])));
   client.socket.pause();
   client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, call('Watch')));
-  await until('it is under way', () => b.proxy.live() === 1 && upstream.requests.length === 1);
-  await drainedNow(b);
-  t.equal(b.proxy.live(), 0);
+  await until('it is under way', () => proxy.server.live() === 1 && upstream.requests.length === 1);
+  await drainedNow(proxy);
+  t.equal(proxy.server.live(), 0);
   client.socket.destroy();
 });
 
@@ -389,18 +406,18 @@ t.test('an answer before the end of an upload is whole before the rest is reset'
   });
   const at = { host: '127.0.0.1', port: upstream.port };
   const rules = [rule('some', 'allow', { methods: ['POST'], paths: ['/200', '/204', '/304'] })];
-  const crm = site({
+  const crm = testDestination({
     mode: 'plaintext',
     listen: true,
     rules,
     upstream: at,
     limits: { concurrent: 1000 },
   });
-  await using b = await bench({ identity: 'none', destinations: [crm] });
+  await using proxy = await testProxy({ identity: 'none', destinations: [crm] });
   for (const path of ['/200', '/204', '/304', '/denied']) {
     let whole = 0;
     for (let left = MANY; left > 0; left -= EACH) {
-      const client = await rawClient(b.port('crm'));
+      const client = await rawClient(proxy.port('crm'));
       const streams = Array.from({ length: EACH }, (_, i) => 2 * i + 1);
       for (const stream of streams)
         client.send(
@@ -421,8 +438,8 @@ t.test('an answer before the end of an upload is whole before the rest is reset'
     }
     t.equal(whole, MANY, path);
   }
-  await b.quiet();
-  t.same(unpaired(b.audit.records), []);
+  await proxy.quiet();
+  t.same(unpaired(proxy.audit.records), []);
 });
 
 const EVENTS = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: one\n\n';
@@ -435,11 +452,16 @@ t.test(
     });
     const at = { host: '127.0.0.1', port: upstream.port };
     const destinations = [
-      site({ mode: 'plaintext', listen: true, upstream: at, limits: { concurrent: 1000 } }),
+      testDestination({
+        mode: 'plaintext',
+        listen: true,
+        upstream: at,
+        limits: { concurrent: 1000 },
+      }),
     ];
-    await using b = await bench({ identity: 'none', destinations });
-    const lines = await Promise.all(Array.from({ length: EACH }, () => b.open('crm')));
-    const client = await rawClient(b.port('crm'));
+    await using proxy = await testProxy({ identity: 'none', destinations });
+    const lines = await Promise.all(Array.from({ length: EACH }, () => proxy.open('crm')));
+    const client = await rawClient(proxy.port('crm'));
     for (const [i, line] of lines.entries()) {
       line.write('GET /events HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
       client.get(2 * i + 1, '/events');
@@ -448,16 +470,16 @@ t.test(
       await line.sees('one');
       await client.sees(DATA, 2 * i + 1);
     }
-    b.policy.set(policyOf());
+    proxy.policy.set(policyOf());
     for (const [i, line] of lines.entries()) {
       await until('it is cut', () => line.reset || undefined);
       t.notMatch(line.text, /0\r\n\r\n$/, 'not ended');
       t.not(await client.resetOf(2 * i + 1), 0);
     }
     client.socket.destroy();
-    await b.quiet();
+    await proxy.quiet();
     t.ok(
-      b.audit
+      proxy.audit
         .of('ended')
         .every((one) => one.kind === 'ended' && one.outcome === 'no-longer-allowed'),
     );
@@ -472,15 +494,24 @@ t.test(
     });
     const at = { host: '127.0.0.1', port: upstream.port };
     const destinations = [
-      site({ mode: 'plaintext', listen: true, upstream: at, limits: { concurrent: 1000 } }),
+      testDestination({
+        mode: 'plaintext',
+        listen: true,
+        upstream: at,
+        limits: { concurrent: 1000 },
+      }),
     ];
-    await using b = await bench({ identity: 'none', destinations });
-    const lines = await Promise.all(Array.from({ length: MANY }, () => b.open('crm')));
+    await using proxy = await testProxy({ identity: 'none', destinations });
+    const lines = await Promise.all(Array.from({ length: MANY }, () => proxy.open('crm')));
     for (const line of lines) line.write('GET /hang HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
-    const client = await rawClient(b.port('crm'));
+    const client = await rawClient(proxy.port('crm'));
     for (let i = 0; i < EACH; i++) client.get(2 * i + 1, '/hang');
-    await until('all are under way', () => b.proxy.live() === MANY + EACH || undefined, 20_000);
-    const drained = drainedNow(b);
+    await until(
+      'all are under way',
+      () => proxy.server.live() === MANY + EACH || undefined,
+      20_000,
+    );
+    const drained = drainedNow(proxy);
     const answers = await Promise.all(lines.map((line) => line.ended()));
     t.equal(
       answers.filter((answer) => /^HTTP\/1\.1 503 [^]*shutting-down/.test(answer)).length,
@@ -488,7 +519,7 @@ t.test(
     );
     for (let i = 0; i < EACH; i++) t.equal(await client.status(2 * i + 1), 503);
     await drained;
-    t.ok(b.audit.of('ended').every((one) => one.kind === 'ended' && one.status === 503));
+    t.ok(proxy.audit.of('ended').every((one) => one.kind === 'ended' && one.status === 503));
   },
 );
 
@@ -496,8 +527,8 @@ t.test('inside an intercepted tunnel and over TLS, too, a WebSocket is told', as
   const authority = await testAuthority();
   const svid = await authority.svid('/saas', { dns: ['api.example.com'] });
   const rules = [rule('ws', 'allow', { paths: ['/ws'], websocket: true })];
-  await using w = await world(t, {
-    site: { rules, roots: [authority.pem] },
+  await using w = await testInterception(t, {
+    destination: { rules, roots: [authority.pem] },
     upstream: {
       authority,
       svid,
@@ -505,11 +536,11 @@ t.test('inside an intercepted tunnel and over TLS, too, a WebSocket is told', as
         void socket.once('data', (head: Buffer) => switchTo(socket, head, [TEXT, PART])),
     },
   });
-  const agent = await inside(w.b, { ca: w.ca });
+  const agent = await tlsInTunnel(w.proxy, { ca: w.ca });
   agent.write(
     HANDSHAKE.replace('http://chat.internal', '').replace('chat.internal', 'api.example.com'),
   );
   await agent.sees('ppp');
-  w.b.policy.set(policyOf());
+  w.proxy.policy.set(policyOf());
   t.match(framesIn(await agent.ended()), { code: 1008, last: true });
 });

@@ -11,7 +11,15 @@ import type { FieldNames } from '../../lib/policy/model/field-table.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
 import { tasks } from '../../lib/tasks/registry.ts';
 import { testAuthority } from '../support/authority.ts';
-import { type Site, bench, policyOf, refusal, rule, site, statusOf } from '../support/proxy.ts';
+import {
+  type DestinationOptions,
+  testProxy,
+  policyOf,
+  refusal,
+  rule,
+  testDestination,
+  statusOf,
+} from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { type MtlsUpstream, mtlsUpstream } from '../support/upstream.ts';
 import { STEP_UP, intent, rule as taskRule } from '../tasks/fixture.ts';
@@ -65,9 +73,9 @@ t.test(
         stepUp: [{ ...STEP_UP, bound: true, uses: 9, maxBody: 1024 }],
       }),
     ];
-    const of = (more: Site, policies = taskPolicies): Policy => {
+    const of = (more: DestinationOptions, policies = taskPolicies): Policy => {
       const destinations: Destination[] = [
-        site({ upstream: upstream.at, task: 'required', rules, ...more }),
+        testDestination({ upstream: upstream.at, task: 'required', rules, ...more }),
       ];
       return buildPolicy({
         generation: 1,
@@ -84,7 +92,7 @@ t.test(
       tell: () => {},
       onChange: () => {},
     });
-    await using b = await bench({
+    await using proxy = await testProxy({
       authority,
       destinations: [...of({}).destinations],
       options: { tasks: registry, policy },
@@ -95,16 +103,16 @@ t.test(
       `POST http://crm.internal/v1 HTTP/1.1\r\nHost: crm.internal\r\nProxy-Authorization: ` +
       `Basic ${credentials}\r\n` +
       `${fields}Content-Length: ${length}\r\nConnection: close\r\n\r\n`;
-    const refused = await b.ask(`${head('', 4)}note`);
+    const refused = await proxy.ask(`${head('', 4)}note`);
     const asked = await registry.stepUps.ask(task, { decision: refusal(refused).decision ?? '' });
     await registry.stepUps.approve(asked.id, { by: 'olga', as: 'operator' });
-    const whole = await b.ask(`${head('X-Old: 1\r\n', 4)}note`);
+    const whole = await proxy.ask(`${head('X-Old: 1\r\n', 4)}note`);
     t.equal(refusal(whole).code, 'step-up-required', 'with the field it is another call');
     /** Sends half, reloads, and sends the rest. */
     const between = async (content: string, then: () => void): Promise<string> => {
-      const line = await b.open();
+      const line = await proxy.open();
       line.write(head('X-Old: 1\r\n', content.length) + content.slice(0, 2));
-      await until('it is being read', () => b.proxy.live() === 1);
+      await until('it is being read', () => proxy.server.live() === 1);
       then();
       line.write(content.slice(2));
       return line.ended();
@@ -124,18 +132,21 @@ t.test(
   async (t) => {
     const authority = await testAuthority();
     await using upstream = await upstreamOf(authority);
-    await using b = await bench({ authority, destinations: [site({ upstream: upstream.at })] });
+    await using proxy = await testProxy({
+      authority,
+      destinations: [testDestination({ upstream: upstream.at })],
+    });
     const ask = async (fields: string): Promise<string> => {
       const held = Promise.withResolvers<void>();
-      b.audit.before = held.promise;
-      const before = b.audit.of('decided').length;
-      const answer = b.ask(
+      proxy.audit.before = held.promise;
+      const before = proxy.audit.of('decided').length;
+      const answer = proxy.ask(
         `GET http://crm.internal/v1 HTTP/1.1\r\nHost: crm.internal\r\n${fields}Connection: ` +
           `close\r\n\r\n`,
       );
-      await until('it is decided', () => b.audit.of('decided').length > before);
-      b.audit.before = undefined;
-      b.policy.set(policyOf(site({ upstream: upstream.at, headers: STRIPS })));
+      await until('it is decided', () => proxy.audit.of('decided').length > before);
+      proxy.audit.before = undefined;
+      proxy.policy.set(policyOf(testDestination({ upstream: upstream.at, headers: STRIPS })));
       held.resolve();
       return answer;
     };
@@ -144,7 +155,7 @@ t.test(
       message: /which of its fields.*send it again/,
     });
     t.same(upstream.received, []);
-    b.policy.set(policyOf(site({ upstream: upstream.at })));
+    proxy.policy.set(policyOf(testDestination({ upstream: upstream.at })));
     t.equal(statusOf(await ask('X-New: 1\r\n')), 200, 'what is sent as before goes on');
     t.equal(upstream.received.length, 1);
   },
@@ -156,10 +167,11 @@ t.test(
     const authority = await testAuthority();
     await using upstream = await upstreamOf(authority);
     const keeps = { encodedSlash: true, emptySegments: true };
-    const of = (paths: Site['paths']): Destination => site({ upstream: upstream.at, paths });
-    await using b = await bench({ authority, destinations: [of(keeps)] });
-    const open = async (path: string): Promise<Awaited<ReturnType<typeof b.open>>> => {
-      const line = await b.open();
+    const of = (paths: DestinationOptions['paths']): Destination =>
+      testDestination({ upstream: upstream.at, paths });
+    await using proxy = await testProxy({ authority, destinations: [of(keeps)] });
+    const open = async (path: string): Promise<Awaited<ReturnType<typeof proxy.open>>> => {
+      const line = await proxy.open();
       line.write(`GET http://crm.internal${path} HTTP/1.1\r\nHost: crm.internal\r\n\r\n`);
       await line.sees('first');
       return line;
@@ -169,17 +181,17 @@ t.test(
       await open('/stream//a'),
       await open('/stream/a'),
     ];
-    b.policy.set(policyOf(of({ encodedSlash: true, emptySegments: false })));
+    proxy.policy.set(policyOf(of({ encodedSlash: true, emptySegments: false })));
     await empty.ended();
-    t.equal(b.proxy.live(), 2);
-    b.policy.set(policyOf(of(undefined)));
+    t.equal(proxy.server.live(), 2);
+    proxy.policy.set(policyOf(of(undefined)));
     await slash.ended();
-    t.equal(b.proxy.live(), 1, 'a path that every policy takes goes on');
-    t.match(b.audit.of('redecided'), [
+    t.equal(proxy.server.live(), 1, 'a path that every policy takes goes on');
+    t.match(proxy.audit.of('redecided'), [
       { effect: 'deny', code: 'no-longer-allowed' },
       { effect: 'deny', code: 'no-longer-allowed' },
     ]);
     plain.socket.destroy();
-    await b.quiet();
+    await proxy.quiet();
   },
 );

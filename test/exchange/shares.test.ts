@@ -14,58 +14,58 @@ import { until } from '../support/until.ts';
 import { rawUpstream } from '../support/upstream.ts';
 import { manualClock } from '../tasks/fixture.ts';
 import {
-  bench,
+  testProxy,
   rule,
-  site,
+  testDestination,
   statusOf,
   unpaired,
-  wireOver,
-  type Bench,
-  type Wire,
+  testConnectionOver,
+  type TestProxy,
+  type TestConnection,
 } from '../support/proxy.ts';
 
 const [A, B] = [soleAgent('a'), soleAgent('b')];
 const REQUEST = 'GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n\r\n';
 
 interface Room extends AsyncDisposable {
-  readonly b: Bench;
+  readonly proxy: TestProxy;
   /** A connection at the forward socket of an agent. */
-  at(agent: typeof A): Promise<Wire>;
+  at(agent: typeof A): Promise<TestConnection>;
   readonly dropped: string[];
 }
 
 async function room(
   t: Parameters<typeof shortFolder>[0],
   shares: Partial<typeof SHARE>,
-  destination: Parameters<typeof site>[0] = {},
+  destination: Parameters<typeof testDestination>[0] = {},
 ): Promise<Room> {
   const upstream = await rawUpstream();
   const dropped: string[] = [];
   const at = { host: '127.0.0.1', port: upstream.port };
-  const b = await bench({
+  const proxy = await testProxy({
     identity: 'none',
-    destinations: [site({ mode: 'plaintext', upstream: at, ...destination })],
+    destinations: [testDestination({ mode: 'plaintext', upstream: at, ...destination })],
     options: { shares, onDropped: (agent) => dropped.push(agent) },
   });
   const folder = shortFolder(t);
   for (const agent of [A, B])
-    await b.proxy.openForward(agent, { path: join(folder, agent.name), mode: 0o600 });
+    await proxy.server.openForward(agent, { path: join(folder, agent.name), mode: 0o600 });
   return {
-    b,
+    proxy,
     dropped,
     async at({ name }) {
       const socket = connect(join(folder, name));
       await once(socket, 'connect');
-      return wireOver(socket);
+      return testConnectionOver(socket);
     },
     async [Symbol.asyncDispose]() {
-      await b[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
       await upstream[Symbol.asyncDispose]();
     },
   };
 }
 
-async function statusOn(line: Wire): Promise<number> {
+async function statusOn(line: TestConnection): Promise<number> {
   line.write(REQUEST);
   return statusOf(await line.sees(/^HTTP\/1\.1 \d{3}[^]*\r\n\r\n/));
 }
@@ -81,7 +81,7 @@ t.test(
     t.equal(await statusOn(await r.at(B)), 200);
     for (const line of own) t.equal(await statusOn(line), 200, 'those that had a place keep it');
     t.match(
-      r.b.proxy.shares().filter(({ agent }) => agent !== 'unknown'),
+      r.proxy.server.shares().filter(({ agent }) => agent !== 'unknown'),
       [
         { agent: 'a', connections: 3 },
         { agent: 'b', connections: 1 },
@@ -94,15 +94,15 @@ t.test(
   'of connections of nobody the oldest idle one makes room for one that may show its task',
   async (t) => {
     await using r = await room(t, { connections: 8 });
-    const lines: Wire[] = [];
-    for (let i = 0; i < 8; i += 1) lines.push(await r.b.open());
-    t.equal(await statusOn(await r.b.open()), 200);
+    const lines: TestConnection[] = [];
+    for (let i = 0; i < 8; i += 1) lines.push(await r.proxy.open());
+    t.equal(await statusOn(await r.proxy.open()), 200);
     await until(
       'the oldest is cut',
       () => lines[0]?.socket.destroyed === true || lines[0]?.reset === true,
     );
     t.same(r.dropped, ['unknown']);
-    t.equal(await statusOn(lines[1] as Wire), 200);
+    t.equal(await statusOn(lines[1] as TestConnection), 200);
   },
 );
 
@@ -118,13 +118,13 @@ t.test(
     silent.write(
       'POST http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nContent-Length: 5\r\n\r\n',
     );
-    await until('it is under way', () => r.b.proxy.live() === 1);
+    await until('it is under way', () => r.proxy.server.live() === 1);
     t.equal(await statusOn(await r.at(A)), 503);
-    t.match(r.b.audit.of('refused'), [{ code: 'too-many', agent: 'a' }]);
+    t.match(r.proxy.audit.of('refused'), [{ code: 'too-many', agent: 'a' }]);
     t.equal(await statusOn(await r.at(B)), 200);
     silent.socket.destroy();
-    await r.b.quiet();
-    t.same(unpaired(r.b.audit.records), []);
+    await r.proxy.quiet();
+    t.same(unpaired(r.proxy.audit.records), []);
   },
 );
 
@@ -138,7 +138,7 @@ t.test('places and rates at a destination are those of each agent', async (t) =>
   silent.write(
     'POST http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nContent-Length: 5\r\n\r\n',
   );
-  await until('it is under way', () => places.b.audit.of('decided').length === 1);
+  await until('it is under way', () => places.proxy.audit.of('decided').length === 1);
   t.equal(await statusOn(await places.at(A)), 503);
   t.equal(await statusOn(await places.at(B)), 200);
   silent.socket.destroy();
@@ -181,13 +181,13 @@ t.test(
     const rate = { count: 1, per: 1000, burst: 2, text: '1/s' };
     const counted = refusals({ clock, rate, write: (record) => written.push(record) });
     const shares = new Shares({ limits: SHARE, onDropped: () => {} });
-    const [a, b] = [shares.of(A), shares.of(B)];
+    const [a, proxy] = [shares.of(A), shares.of(B)];
     const take = (share: typeof a, code: string): boolean => counted.recorded(share, code);
     t.same(
       [take(a, 'x'), take(a, 'x'), take(a, 'x'), take(a, 'y'), take(a, 'y')],
       [true, true, false, false, false],
     );
-    t.ok(take(b, 'x'));
+    t.ok(take(proxy, 'x'));
     t.same(written, []);
     clock.pass(10_000);
     t.match(written, [{ kind: 'refusals', agent: 'a', count: 3, codes: { x: 1, y: 2 } }]);
@@ -201,9 +201,9 @@ t.test(
   'a refusal that was counted has no records of its own, and is answered all the same',
   async (t) => {
     const rate = { count: 1, per: 3_600_000, burst: 1, text: '1/h' };
-    await using b = await bench({
+    await using proxy = await testProxy({
       identity: 'none',
-      destinations: [site({ rules: [rule('none', 'deny')] })],
+      destinations: [testDestination({ rules: [rule('none', 'deny')] })],
       options: {
         sidecar: {
           forward: { host: '127.0.0.1', port: 0 },
@@ -211,16 +211,20 @@ t.test(
         },
       },
     });
-    for (let i = 0; i < 5; i += 1) t.equal(statusOf(await b.get('http://crm.internal/')), 403);
-    t.equal(statusOf(await b.ask('GET / HTTP/1.1\r\n\r\n')), 400);
-    await b.quiet();
+    for (let i = 0; i < 5; i += 1) t.equal(statusOf(await proxy.get('http://crm.internal/')), 403);
+    t.equal(statusOf(await proxy.ask('GET / HTTP/1.1\r\n\r\n')), 400);
+    await proxy.quiet();
     t.equal(
-      b.audit.of('decided').length + b.audit.of('refused').length + b.audit.of('ended').length,
+      proxy.audit.of('decided').length +
+        proxy.audit.of('refused').length +
+        proxy.audit.of('ended').length,
       2,
     );
-    await b.proxy.drain(AbortSignal.abort(new Fault('aborted', 'now')));
-    t.match(b.audit.of('refusals'), [{ count: 5, codes: { 'denied-by-rule': 4, malformed: 1 } }]);
-    t.same(unpaired(b.audit.records), []);
+    await proxy.server.drain(AbortSignal.abort(new Fault('aborted', 'now')));
+    t.match(proxy.audit.of('refusals'), [
+      { count: 5, codes: { 'denied-by-rule': 4, malformed: 1 } },
+    ]);
+    t.same(unpaired(proxy.audit.records), []);
     t.ok(systemClock.monotonic() > 0);
   },
 );

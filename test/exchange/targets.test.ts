@@ -1,6 +1,6 @@
 import t from 'tap';
 import { rawUpstream } from '../support/upstream.ts';
-import { bench, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
+import { testProxy, refusal, testDestination, statusOf, unpaired } from '../support/proxy.ts';
 
 interface Row {
   readonly title: string;
@@ -181,15 +181,15 @@ t.test(
   async (t) => {
     await using upstream = await rawUpstream();
     const at = { host: '127.0.0.1', port: upstream.port };
-    await using b = await bench({
-      destinations: [site({ mode: 'plaintext', ports: [80, 443], upstream: at })],
+    await using proxy = await testProxy({
+      destinations: [testDestination({ mode: 'plaintext', ports: [80, 443], upstream: at })],
     });
     for (const { title, request, status, code, hint } of ROWS) {
       await t.test(title, async (t) => {
-        const before = b.audit.records.length;
+        const before = proxy.audit.records.length;
         // A second request behind one that was not understood is never looked at (F5).
         const understood = !request.startsWith('CONNECT') && [403, 407, 421, 508].includes(status);
-        const answer = await b.ask(
+        const answer = await proxy.ask(
           understood ? request : request + get('http://crm.internal/second'),
         );
         t.equal(statusOf(answer), status, answer);
@@ -198,8 +198,8 @@ t.test(
         const { code: said, decision, message } = refusal(answer);
         t.equal(said, code);
         if (hint !== undefined) t.match(message, hint);
-        await b.quiet();
-        const records = b.audit.records.slice(before);
+        await proxy.quiet();
+        const records = proxy.audit.records.slice(before);
         t.same(
           records.map(({ kind }) => kind),
           [status === 403 ? 'decided' : 'refused', 'ended'],
@@ -209,17 +209,17 @@ t.test(
       });
     }
     t.same(upstream.connections, []);
-    t.same(b.asked, [], 'nothing was resolved (S10)');
-    t.same(unpaired(b.audit.records), []);
+    t.same(proxy.asked, [], 'nothing was resolved (S10)');
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
 t.test('what is canonical is what is sent: authority, path and query (P7)', async (t) => {
   await using upstream = await rawUpstream();
   const destinations = [
-    site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+    testDestination({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
   ];
-  await using b = await bench({ destinations });
+  await using proxy = await testProxy({ destinations });
   const rows: readonly (readonly [string, string, string, string])[] = [
     ['http://crm.internal', 'crm.internal', '/', 'crm.internal'],
     ['http://CRM.Internal:80/A', 'crm.internal', '/A', 'crm.internal'],
@@ -228,7 +228,7 @@ t.test('what is canonical is what is sent: authority, path and query (P7)', asyn
     ['http://crm.internal?x=1&x=2', 'crm.internal', '/?x=1&x=2', 'crm.internal'],
   ];
   for (const [target, host, sent, authority] of rows) {
-    const answer = await b.ask(get(target, host, 'Connection: close\r\n'));
+    const answer = await proxy.ask(get(target, host, 'Connection: close\r\n'));
     t.equal(statusOf(answer), 200, target);
     const echo: { url: string; headers: string[] } = JSON.parse(
       answer.slice(answer.indexOf('\r\n\r\n') + 4),
@@ -240,11 +240,11 @@ t.test('what is canonical is what is sent: authority, path and query (P7)', asyn
 
 t.test('HTTP/1.0 without Host is served and its connection ends', async (t) => {
   await using upstream = await rawUpstream();
-  await using b = await bench({
+  await using proxy = await testProxy({
     destinations: [
-      site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
+      testDestination({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } }),
     ],
   });
-  const answer = await b.ask('GET http://crm.internal/ HTTP/1.0\r\n\r\n');
+  const answer = await proxy.ask('GET http://crm.internal/ HTTP/1.0\r\n\r\n');
   t.equal(statusOf(answer), 200);
 });

@@ -6,12 +6,19 @@ import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import type { TaskPolicy } from '../../lib/policy/model/grant.ts';
 import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
 import { testAuthority } from '../support/authority.ts';
-import { type Bench, bench, refusal, rule, site, statusOf } from '../support/proxy.ts';
+import {
+  type TestProxy,
+  testProxy,
+  refusal,
+  rule,
+  testDestination,
+  statusOf,
+} from '../support/proxy.ts';
 import { type MtlsUpstream, mtlsUpstream } from '../support/upstream.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
 
 interface Room extends AsyncDisposable {
-  readonly b: Bench;
+  readonly proxy: TestProxy;
   readonly tasks: Tasks;
   readonly upstream: MtlsUpstream;
   /** Requests that the upstream received, as method and target. */
@@ -34,7 +41,7 @@ async function room(given: Partial<TaskPolicy> = {}): Promise<Room> {
   const at = { host: '127.0.0.1', port: upstream.port };
   const rules = [rule('read', 'allow', { methods: ['GET'] })];
   const destinations = [
-    site({
+    testDestination({
       name: 'apps',
       hosts: ['wiki.internal', 'payroll.internal', '*.apps.internal'],
       ports: [80, 8080],
@@ -47,17 +54,17 @@ async function room(given: Partial<TaskPolicy> = {}): Promise<Room> {
   const policy = cell(
     buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies }),
   );
-  const late: { proxy?: Bench['proxy'] } = {};
+  const late: { proxy?: TestProxy['server'] } = {};
   const registry = tasks({
     clock: systemClock,
     policy,
     tell: () => {},
     onChange: () => late.proxy?.reconsider(),
   });
-  const b = await bench({ authority, destinations, options: { tasks: registry, policy } });
-  late.proxy = b.proxy;
+  const proxy = await testProxy({ authority, destinations, options: { tasks: registry, policy } });
+  late.proxy = proxy.server;
   return {
-    b,
+    proxy,
     tasks: registry,
     upstream,
     received,
@@ -65,11 +72,11 @@ async function room(given: Partial<TaskPolicy> = {}): Promise<Room> {
     ask(method, where, { task, secret }) {
       const basic = Buffer.from(`${task.id}:${secret}`).toString('base64');
       const fields = `Host: ${where}\r\nProxy-Authorization: Basic ${basic}\r\nConnection: close`;
-      return b.ask(`${method} http://${where}/x HTTP/1.1\r\n${fields}\r\n\r\n`);
+      return proxy.ask(`${method} http://${where}/x HTTP/1.1\r\n${fields}\r\n\r\n`);
     },
     async [Symbol.asyncDispose]() {
       await registry[Symbol.asyncDispose]();
-      await b[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
       await upstream[Symbol.asyncDispose]();
     },
   };
@@ -90,7 +97,7 @@ t.test(
     });
     t.match(answer, /\r\nretry-after: 3[56]\d\d\r\n/i);
     t.equal(r.received.length, 2);
-    t.match(r.b.audit.of('decided').at(-1), { effect: 'deny', code: 'quota-spent' });
+    t.match(r.proxy.audit.of('decided').at(-1), { effect: 'deny', code: 'quota-spent' });
   },
 );
 

@@ -17,23 +17,31 @@ import { testAuthority } from '../support/authority.ts';
 import { shortFolder } from '../support/folder.ts';
 import { SERVICE, grpcServer } from '../support/grpc.ts';
 import {
-  type Told,
+  type McpAnswer,
   call,
   event,
   mcpServer,
-  mcpSite,
+  mcpDestination,
   message,
   post,
   result,
 } from '../support/mcp.ts';
-import { type Bench, type Wire, bench, rule, site, unpaired, wireOver } from '../support/proxy.ts';
+import {
+  type TestProxy,
+  type TestConnection,
+  testProxy,
+  rule,
+  testDestination,
+  unpaired,
+  testConnectionOver,
+} from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
 import t, { type Test } from 'tap';
 
 interface Room extends AsyncDisposable {
-  readonly b: Bench;
+  readonly proxy: TestProxy;
   readonly tasks: Tasks;
   open(): Opened;
 }
@@ -77,8 +85,8 @@ async function room(t: Test): Promise<Room> {
   const grpc = { services: new Set([SERVICE]), methods: new Set(['*']) };
   const task = 'required';
   const destinations: readonly Destination[] = [
-    site({ upstream: at(web), task, listen: true }),
-    site({
+    testDestination({ upstream: at(web), task, listen: true }),
+    testDestination({
       name: 'db',
       hosts: ['db.internal'],
       protocol: 'tcp',
@@ -87,7 +95,7 @@ async function room(t: Test): Promise<Room> {
       task,
       listen: true,
     }),
-    site({
+    testDestination({
       name: 'chat',
       hosts: ['chat.internal'],
       mode: 'plaintext',
@@ -96,9 +104,9 @@ async function room(t: Test): Promise<Room> {
       task,
       rules: [rule('ws', 'allow', { websocket: true })],
     }),
-    mcpSite({ upstream: at(tools), task, rules: [mcpAny()] }),
+    mcpDestination({ upstream: at(tools), task, rules: [mcpAny()] }),
     {
-      ...site({
+      ...testDestination({
         name: 'billing',
         hosts: ['billing.internal'],
         protocol: 'grpc',
@@ -115,7 +123,7 @@ async function room(t: Test): Promise<Room> {
   const policy = cell<Policy>(
     buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies }),
   );
-  const late: { proxy?: Bench['proxy'] } = {};
+  const late: { proxy?: TestProxy['server'] } = {};
   const registry = tasks({
     clock: systemClock,
     policy,
@@ -123,13 +131,14 @@ async function room(t: Test): Promise<Room> {
     onChange: () => late.proxy?.reconsider(),
     release: async (one) => (await late.proxy?.release(one), []),
   });
-  const b = await bench({ authority, destinations, options: { tasks: registry, policy } });
-  late.proxy = b.proxy;
+  const proxy = await testProxy({ authority, destinations, options: { tasks: registry, policy } });
+  late.proxy = proxy.server;
   t.teardown(async () => {
-    for (const one of [registry, b, web, bytes, ws, calls, tools]) await one[Symbol.asyncDispose]();
+    for (const one of [registry, proxy, web, bytes, ws, calls, tools])
+      await one[Symbol.asyncDispose]();
   });
   return {
-    b,
+    proxy,
     tasks: registry,
     open: () => registry.open(intent({ targets: names, dataClasses: ['internal'] })),
     [Symbol.asyncDispose]: () => Promise.resolve(),
@@ -166,12 +175,17 @@ interface Running {
   over(): boolean;
 }
 
-const byWire = (line: Wire): Running => ({
+const byWire = (line: TestConnection): Running => ({
   over: () => line.reset || line.socket.destroyed || line.socket.readableEnded,
 });
 
-async function stream(r: Room, opened: Opened, head: string, sees: string): Promise<Wire> {
-  const line = await r.b.open();
+async function stream(
+  r: Room,
+  opened: Opened,
+  head: string,
+  sees: string,
+): Promise<TestConnection> {
+  const line = await r.proxy.open();
   line.write(head.replace('\r\n\r\n', `\r\n${field(opened)}\r\n`));
   await line.sees(sees);
   return line;
@@ -194,7 +208,7 @@ async function http2Stream(
   name: string,
   headers: Record<string, string>,
 ): Promise<Http2Stream> {
-  const session = http2(`http://127.0.0.1:${r.b.port(name)}`);
+  const session = http2(`http://127.0.0.1:${r.proxy.port(name)}`);
   session.on('error', () => {});
   const one = session.request(
     { 'proxy-authorization': value(opened), ...headers },
@@ -241,7 +255,7 @@ const WAYS: Readonly<Record<string, (r: Room, opened: Opened, t: Test) => Promis
       `POST http://tools.internal/mcp HTTP/1.1\r\nHost: tools.internal\r\nContent-Type: ` +
       `application/json\r\nMCP-Protocol-Version: 2025-11-25\r\nAccept: application/json, ` +
       `text/event-stream\r\nContent-Length: ${body.length}\r\n${field(opened)}\r\n${body}`;
-    const line = await r.b.open();
+    const line = await r.proxy.open();
     line.write(head);
     await line.sees('progress');
     return byWire(line);
@@ -249,8 +263,11 @@ const WAYS: Readonly<Record<string, (r: Room, opened: Opened, t: Test) => Promis
   'a stream of HTTP/2 at a listener': (r, opened) =>
     http2Stream(r, opened, 'crm', { ':path': '/s', ':authority': 'crm.internal' }),
   'bytes through the socket of the task': async (r, opened, t) => {
-    const paths = await r.b.proxy.taskSockets(opened.task, { folder: shortFolder(t), mode: 0o600 });
-    const line = wireOver(connect({ path: paths['db'] ?? '', allowHalfOpen: true }));
+    const paths = await r.proxy.server.taskSockets(opened.task, {
+      folder: shortFolder(t),
+      mode: 0o600,
+    });
+    const line = testConnectionOver(connect({ path: paths['db'] ?? '', allowHalfOpen: true }));
     line.write('x');
     await line.sees('heard');
     return byWire(line);
@@ -269,14 +286,14 @@ for (const [way, begin] of Object.entries(WAYS)) {
       await until('it is over', () => one.over(), LATE_MS);
       t.ok(performance.now() - began < LATE_MS);
       t.notOk(other.over());
-      await until('it is recorded', () => r.b.audit.of('ended').length > 0);
-      t.match(r.b.audit.of('ended'), [
+      await until('it is recorded', () => r.proxy.audit.of('ended').length > 0);
+      t.match(r.proxy.audit.of('ended'), [
         { outcome: 'task-ended', reason: /task t-\S+ was revoked: by hand/ },
       ]);
       r.tasks.endAll('completed', 'done');
       await until('that of the other is over', () => other.over(), LATE_MS);
-      await r.b.quiet();
-      t.same(unpaired(r.b.audit.records), []);
+      await r.proxy.quiet();
+      t.same(unpaired(r.proxy.audit.records), []);
     },
   );
 }
@@ -297,9 +314,9 @@ t.test(
     r.tasks.end(opened.task, 'expired', 'its time is over');
     await until('it is over', () => one.over(), LATE_MS);
     t.match(one.trailers, { 'grpc-status': '7', 'grpc-message': /has expired/ });
-    t.match(r.b.audit.of('ended'), [{ outcome: 'task-ended', grpcStatus: 7 }]);
+    t.match(r.proxy.audit.of('ended'), [{ outcome: 'task-ended', grpcStatus: 7 }]);
     for (const credentials of [undefined, value(opened), 'Bearer x']) {
-      const session = http2(`http://127.0.0.1:${r.b.port('billing')}`);
+      const session = http2(`http://127.0.0.1:${r.proxy.port('billing')}`);
       const bare = session.request({
         ...headers,
         ...(credentials && { 'proxy-authorization': credentials }),
@@ -317,16 +334,16 @@ t.test(
   async (t) => {
     const r = await room(t);
     const opened = r.open();
-    const line = await r.b.open();
+    const line = await r.proxy.open();
     line.write(
       `GET http://crm.internal/hang HTTP/1.1\r\nHost: crm.internal\r\n${field(opened)}\r\n`,
     );
-    const answer: Promise<Told> = post(r.b, call('hang', {}, 7), {
+    const answer: Promise<McpAnswer> = post(r.proxy, call('hang', {}, 7), {
       fields: { 'proxy-authorization': value(opened) },
     });
     await until(
       'both are under way',
-      () => r.b.audit.of('decided').length === 2 && opened.task.live === 2,
+      () => r.proxy.audit.of('decided').length === 2 && opened.task.live === 2,
     );
     r.tasks.end(opened.task, 'completed', 'its agent completed it');
     await line.sees(/^HTTP\/1\.1 403 [^]*was completed.* \[chaperone: task-ended,.*\]\n$/);
@@ -335,14 +352,14 @@ t.test(
       status: 403,
       body: { id: 7, error: { data: { reason: 'task-ended' } } },
     });
-    const dead = await post(r.b, call('hang', {}, 8), {
+    const dead = await post(r.proxy, call('hang', {}, 8), {
       fields: { 'proxy-authorization': value(opened) },
     });
     t.match(dead, {
       status: 407,
       body: { id: 8, error: { data: { reason: 'task-unknown', hint: /open another task/ } } },
     });
-    const none = await post(r.b, call('hang', {}, 9));
+    const none = await post(r.proxy, call('hang', {}, 9));
     t.match(none, {
       body: { id: 9, error: { data: { reason: 'task-required', hint: /open a task/ } } },
     });
@@ -352,7 +369,7 @@ t.test(
 t.test('a thousand streams of one task are cut within a second', async (t) => {
   const r = await room(t);
   const opened = r.open();
-  const lines: Wire[] = [];
+  const lines: TestConnection[] = [];
   for (let i = 0; i < 20; i += 1) {
     const begun = Array.from({ length: 50 }, () => stream(r, opened, HANDSHAKE, 'frame'));
     lines.push(...(await Promise.all(begun)));

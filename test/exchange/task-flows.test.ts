@@ -8,14 +8,14 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
 import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
-import { mcpServer, mcpSite, message, post, sendJson } from '../support/mcp.ts';
-import { type Bench, bench, rule, site, statusOf } from '../support/proxy.ts';
+import { mcpServer, mcpDestination, message, post, sendJson } from '../support/mcp.ts';
+import { type TestProxy, testProxy, rule, testDestination, statusOf } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { rawUpstream } from '../support/upstream.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
 
 interface Room {
-  readonly b: Bench;
+  readonly proxy: TestProxy;
   readonly tasks: Tasks;
   readonly policy: { set(rule: ReturnType<typeof taskRule>): void };
   open(given?: object): Opened;
@@ -36,8 +36,8 @@ async function room(t: Test, unknownPast = false): Promise<Room> {
   const at = { upstream: { host: '127.0.0.1', port: upstream.port }, mode: 'plaintext' } as const;
   const when = "rank(task.read) < rank('confidential')";
   const destinations = [
-    { ...site({ name: 'crm', ...at }), dataClass: 'confidential' },
-    site({
+    { ...testDestination({ name: 'crm', ...at }), dataClass: 'confidential' },
+    testDestination({
       name: 'forum',
       hosts: ['forum.internal'],
       ...at,
@@ -54,22 +54,26 @@ async function room(t: Test, unknownPast = false): Promise<Room> {
       taskPolicies: [rule],
     });
   const policy = cell<Policy>(build(whole));
-  const late: { proxy?: Bench['proxy'] } = {};
+  const late: { proxy?: TestProxy['server'] } = {};
   const onChange = (): void => late.proxy?.reconsider();
   const registry = tasks({ clock: systemClock, policy, tell: () => {}, onChange, unknownPast });
-  const b = await bench({ identity: 'none', destinations, options: { tasks: registry, policy } });
-  late.proxy = b.proxy;
+  const proxy = await testProxy({
+    identity: 'none',
+    destinations,
+    options: { tasks: registry, policy },
+  });
+  late.proxy = proxy.server;
   t.teardown(async () => {
-    for (const one of [registry, b, upstream]) await one[Symbol.asyncDispose]();
+    for (const one of [registry, proxy, upstream]) await one[Symbol.asyncDispose]();
   });
   return {
-    b,
+    proxy,
     tasks: registry,
     policy: { set: (rule) => policy.set(build(rule)) },
     open: (given = {}) => registry.open(intent({ targets: ['crm', 'forum'], ...given })),
     get: async (host, opened) =>
       statusOf(
-        await b.ask(
+        await proxy.ask(
           `GET http://${host}/ HTTP/1.1\r\nHost: ${host}\r\n${header(opened)}Connection: ` +
             `close\r\n\r\n`,
         ),
@@ -119,7 +123,7 @@ t.test(
     const r = await room(t);
     const streams = [];
     for (const opened of [r.open(), r.open(), r.open({ isolated: true })]) {
-      const line = await r.b.open();
+      const line = await r.proxy.open();
       line.write(
         `GET http://forum.internal/s HTTP/1.1\r\nHost: forum.internal\r\n${header(opened)}\r\n`,
       );
@@ -134,7 +138,7 @@ t.test(
       1000,
     );
     t.notOk(apart?.reset);
-    t.match(r.b.audit.of('redecided'), [{ effect: 'deny' }, { effect: 'deny' }]);
+    t.match(r.proxy.audit.of('redecided'), [{ effect: 'deny' }, { effect: 'deny' }]);
   },
 );
 
@@ -148,8 +152,8 @@ t.test(
   async (t) => {
     const r = await room(t);
     const opened = r.open();
-    const stream = async (host: string): Promise<Awaited<ReturnType<Bench['open']>>> => {
-      const line = await r.b.open();
+    const stream = async (host: string): Promise<Awaited<ReturnType<TestProxy['open']>>> => {
+      const line = await r.proxy.open();
       line.write(`GET http://${host}/s HTTP/1.1\r\nHost: ${host}\r\n${header(opened)}\r\n`);
       await line.sees('first');
       return line;
@@ -177,13 +181,13 @@ t.test('an MCP session of one task is unknown to another, and to none (M13)', as
       result: body?.method === 'initialize' ? result : {},
     });
   });
-  const destinations = [mcpSite({ upstream: { host: '127.0.0.1', port: server.port } })];
+  const destinations = [mcpDestination({ upstream: { host: '127.0.0.1', port: server.port } })];
   const taskPolicies = [taskRule({ destinations: new Set(['tools']) })];
   const policy = cell<Policy>(
     buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies }),
   );
   const registry = tasks({ clock: systemClock, policy, tell: () => {}, onChange: () => {} });
-  await using b = await bench({
+  await using proxy = await testProxy({
     identity: 'none',
     destinations,
     options: { tasks: registry, policy },
@@ -201,12 +205,12 @@ t.test('an MCP session of one task is unknown to another, and to none (M13)', as
     capabilities: {},
     clientInfo: { name: 'c', version: '1' },
   };
-  const opened = await post(b, message('initialize', hello), {
+  const opened = await post(proxy, message('initialize', hello), {
     fields: { ...as(mine), 'mcp-protocol-version': '' },
   });
   t.equal(opened.status, 200);
   const ping = (one: Opened | undefined): Promise<{ readonly status: number }> =>
-    post(b, message('ping'), { fields: { ...as(one), 'mcp-session-id': 'one' } });
+    post(proxy, message('ping'), { fields: { ...as(one), 'mcp-session-id': 'one' } });
   t.equal((await ping(mine)).status, 200);
   const before = server.asked.length;
   t.equal((await ping(theirs)).status, 404);

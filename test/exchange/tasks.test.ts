@@ -15,14 +15,22 @@ import type { TaskEvent } from '../../lib/tasks/events.ts';
 import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
 import { type TestAuthority, testAuthority } from '../support/authority.ts';
 import { shortFolder } from '../support/folder.ts';
-import { type Bench, bench, refusal, rule, site, statusOf, unpaired } from '../support/proxy.ts';
+import {
+  type TestProxy,
+  testProxy,
+  refusal,
+  rule,
+  testDestination,
+  statusOf,
+  unpaired,
+} from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { type MtlsUpstream, mtlsUpstream } from '../support/upstream.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
 import t from 'tap';
 
 interface Room extends AsyncDisposable {
-  readonly b: Bench;
+  readonly proxy: TestProxy;
   readonly tasks: Tasks;
   readonly upstream: MtlsUpstream;
   readonly authority: TestAuthority;
@@ -60,9 +68,9 @@ async function room(given: Partial<TaskPolicy> = {}): Promise<Room> {
   });
   const at = { host: '127.0.0.1', port: upstream.port };
   const destinations = [
-    site({ upstream: at, task: 'required', rules: RULES, listen: true }),
-    site({ name: 'wiki', hosts: ['wiki.internal'], upstream: at, rules: RULES }),
-    site({
+    testDestination({ upstream: at, task: 'required', rules: RULES, listen: true }),
+    testDestination({ name: 'wiki', hosts: ['wiki.internal'], upstream: at, rules: RULES }),
+    testDestination({
       name: 'db',
       hosts: ['db.internal'],
       ports: [5432],
@@ -75,7 +83,7 @@ async function room(given: Partial<TaskPolicy> = {}): Promise<Room> {
   const policy = cell(
     policyOf(destinations, [taskRule({ destinations: new Set(['crm', 'db']), ...given })]),
   );
-  const late: { proxy?: Bench['proxy'] } = {};
+  const late: { proxy?: TestProxy['server'] } = {};
   const registry = tasks({
     clock: systemClock,
     policy,
@@ -86,23 +94,23 @@ async function room(given: Partial<TaskPolicy> = {}): Promise<Room> {
       return [];
     },
   });
-  const b = await bench({ authority, destinations, options: { tasks: registry, policy } });
-  late.proxy = b.proxy;
+  const proxy = await testProxy({ authority, destinations, options: { tasks: registry, policy } });
+  late.proxy = proxy.server;
   return {
-    b,
+    proxy,
     tasks: registry,
     upstream,
     authority,
     open: (asked = {}) =>
       registry.open(intent({ targets: ['crm', 'db'], actions: ['read', 'write'], ...asked })),
     get: (path, opened, host = 'crm.internal') =>
-      b.ask(
+      proxy.ask(
         `GET http://${host}${path} HTTP/1.1\r\nHost: ` +
           `${host}\r\n${header(opened)}Connection: close\r\n\r\n`,
       ),
     async [Symbol.asyncDispose]() {
       await registry[Symbol.asyncDispose]();
-      await b[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
       await upstream[Symbol.asyncDispose]();
     },
   };
@@ -117,10 +125,10 @@ t.test(
     t.match(refusal(answer), { code: 'task-required', message: /open a task/ });
     t.match(answer, /proxy-authenticate: Basic/i);
     t.equal(r.upstream.connections.length, 0);
-    t.match(r.b.audit.of('decided'), [
+    t.match(r.proxy.audit.of('decided'), [
       { effect: 'deny', code: 'task-required', destination: 'crm' },
     ]);
-    t.same(unpaired(r.b.audit.records), []);
+    t.same(unpaired(r.proxy.audit.records), []);
   },
 );
 
@@ -132,9 +140,11 @@ t.test(
     const answer = await r.get('/x', opened);
     t.equal(statusOf(answer), 200);
     t.notMatch(answer, /proxy-authorization/i, 'the upstream was not sent it');
-    t.match(r.b.audit.of('decided'), [{ effect: 'allow', task: opened.task.id, action: 'read' }]);
+    t.match(r.proxy.audit.of('decided'), [
+      { effect: 'allow', task: opened.task.id, action: 'read' },
+    ]);
     t.equal(opened.task.uses, 1);
-    t.notOk(JSON.stringify(r.b.audit.records).includes(opened.secret));
+    t.notOk(JSON.stringify(r.proxy.audit.records).includes(opened.secret));
   },
 );
 
@@ -155,19 +165,19 @@ t.test('a reference that is no live task is 407 everywhere, never no task', asyn
     // The wiki needs no task: a wrong one is wrong there too.
     for (const host of ['crm.internal', 'wiki.internal'])
       t.equal(statusOf(await r.get('/x', one, host)), 407, `${name} ${host}`);
-    const connected = await r.b.ask(
+    const connected = await r.proxy.ask(
       `CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal:5432\r\n${header(one)}\r\n`,
     );
     t.equal(statusOf(connected), 407, `${name} CONNECT`);
-    const local = await r.b.ask(
+    const local = await r.proxy.ask(
       `GET /x HTTP/1.1\r\nHost: crm.internal\r\n${header(one)}\r\n`,
       'crm',
     );
     t.equal(statusOf(local), 407, `${name} at a listener`);
   }
   t.equal(r.upstream.connections.length, 0);
-  t.equal(r.b.audit.of('refused').length, wrong.length * 4);
-  t.same(unpaired(r.b.audit.records), []);
+  t.equal(r.proxy.audit.of('refused').length, wrong.length * 4);
+  t.same(unpaired(r.proxy.audit.records), []);
 });
 
 t.test('what a task was not granted is refused, whatever the rules allow', async (t) => {
@@ -194,7 +204,7 @@ t.test(
     await using r = await room();
     const opened = r.open();
     const post = (): Promise<string> =>
-      r.b.ask(
+      r.proxy.ask(
         `POST http://crm.internal/x HTTP/1.1\r\nHost: ` +
           `crm.internal\r\n${header(opened)}Content-Length: 0\r\nConnection: close\r\n\r\n`,
       );
@@ -210,7 +220,7 @@ t.test(
     await r.tasks.stepUps.approve(id, { by: 'olga', as: 'operator' });
     t.equal(statusOf(await post()), 200);
     t.equal(statusOf(await post()), 403);
-    t.match(r.b.audit.of('decided')[1], { effect: 'allow', action: 'write', stepUp: id });
+    t.match(r.proxy.audit.of('decided')[1], { effect: 'allow', action: 'write', stepUp: id });
   },
 );
 
@@ -219,8 +229,8 @@ t.test(
   async (t) => {
     await using r = await room();
     const [one, other] = [r.open(), r.open()];
-    const stream = async (opened: Opened): Promise<Awaited<ReturnType<Bench['open']>>> => {
-      const line = await r.b.open();
+    const stream = async (opened: Opened): Promise<Awaited<ReturnType<TestProxy['open']>>> => {
+      const line = await r.proxy.open();
       line.write(
         `GET http://crm.internal/stream HTTP/1.1\r\nHost: crm.internal\r\n${header(opened)}\r\n`,
       );
@@ -228,7 +238,7 @@ t.test(
       return line;
     };
     const [mine, theirs] = [await stream(one), await stream(other)];
-    const tunnel = await r.b.open();
+    const tunnel = await r.proxy.open();
     tunnel.write(
       `CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal:5432\r\n${header(one)}\r\n`,
     );
@@ -241,7 +251,7 @@ t.test(
     t.equal(statusOf(await r.get('/x', one)), 407);
     t.equal(statusOf(await r.get('/x', other)), 200);
     t.match(
-      r.b.audit
+      r.proxy.audit
         .of('ended')
         .filter(
           ({ kind, ...rest }) =>
@@ -257,7 +267,7 @@ t.test('the kill switch cuts every open stream of every task within a second', a
   const opened = r.open();
   const lines = await Promise.all(
     Array.from({ length: 60 }, async () => {
-      const line = await r.b.open();
+      const line = await r.proxy.open();
       line.write(
         `GET http://crm.internal/stream HTTP/1.1\r\nHost: crm.internal\r\n${header(opened)}\r\n`,
       );
@@ -270,7 +280,7 @@ t.test('the kill switch cuts every open stream of every task within a second', a
   r.tasks.endAll('revoked', 'kill switch');
   await until('all are cut', () => lines.every(({ reset }) => reset));
   t.ok(performance.now() - began < 1000);
-  await r.b.quiet();
+  await r.proxy.quiet();
   await until('nothing is left', () => r.tasks.list().length === 0);
 });
 
@@ -278,7 +288,7 @@ t.test('a local listener takes a task by a socket of its own, which goes with it
   const folder = shortFolder(t);
   await using r = await room();
   const opened = r.open();
-  const sockets = await r.b.proxy.taskSockets(opened.task, { folder, mode: 0o660 });
+  const sockets = await r.proxy.server.taskSockets(opened.task, { folder, mode: 0o660 });
   t.same(Object.keys(sockets), ['crm']);
   const mode = (path: string): string => (statSync(path).mode & 0o777).toString(8);
   t.same([mode(sockets['crm'] ?? ''), mode(dirname(sockets['crm'] ?? ''))], ['660', '750']);
@@ -296,7 +306,7 @@ t.test('a local listener takes a task by a socket of its own, which goes with it
     statusOf(await ask('GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')),
     200,
   );
-  t.match(r.b.audit.of('decided'), [{ task: opened.task.id, entry: 'listener' }]);
+  t.match(r.proxy.audit.of('decided'), [{ task: opened.task.id, entry: 'listener' }]);
   const other = r.open();
   t.equal(
     statusOf(
@@ -321,13 +331,17 @@ t.test('tasks together have no more sockets than descriptors can be spared for',
   await using r = await room();
   const where = { folder, mode: 0o600 };
   const all = Array.from({ length: SHARE.sockets + 1 }, () => r.open().task);
-  await Promise.all(all.slice(1).map((task) => r.b.proxy.taskSockets(task, where)));
+  await Promise.all(all.slice(1).map((task) => r.proxy.server.taskSockets(task, where)));
   const [one] = all;
   if (one === undefined) return;
-  await t.rejects(r.b.proxy.taskSockets(one, where), { code: 'too-many' });
+  await t.rejects(r.proxy.server.taskSockets(one, where), { code: 'too-many' });
   for (const task of all.slice(1)) r.tasks.end(task, 'completed', 'done');
   await until('they are gone', () => readdirSync(folder).length === 0, 20_000);
-  t.same(Object.keys(await r.b.proxy.taskSockets(one, where)), ['crm'], 'and there is room again');
+  t.same(
+    Object.keys(await r.proxy.server.taskSockets(one, where)),
+    ['crm'],
+    'and there is room again',
+  );
 });
 
 t.test('each task has tokens of its own, which are forgotten with it', async (t) => {
@@ -338,7 +352,7 @@ t.test('each task has tokens of its own, which are forgotten with it', async (t)
   });
   const credential = { kind: 'jwt-svid', audience: 'crm' } as const;
   const destinations = [
-    site({
+    testDestination({
       upstream: { host: '127.0.0.1', port: upstream.port },
       task: 'required',
       credential,
@@ -348,7 +362,7 @@ t.test('each task has tokens of its own, which are forgotten with it', async (t)
   const policy = cell(policyOf(destinations, [taskRule({ destinations: new Set(['crm']) })]));
   const events: TaskEvent[] = [];
   let issued = 0;
-  const late: { proxy?: Bench['proxy'] } = {};
+  const late: { proxy?: TestProxy['server'] } = {};
   const registry = tasks({
     clock: systemClock,
     policy,
@@ -356,16 +370,16 @@ t.test('each task has tokens of its own, which are forgotten with it', async (t)
     onChange: () => {},
     release: async (task) => (await late.proxy?.release(task)) ?? [],
   });
-  await using b = await bench({
+  await using proxy = await testProxy({
     authority,
     destinations,
     options: { tasks: registry, policy },
     fetchJwtSvid: () =>
       Promise.resolve({ token: `token-${++issued}`, expiresAt: Date.now() + 300_000 }),
   });
-  late.proxy = b.proxy;
+  late.proxy = proxy.server;
   const get = (opened: Opened): Promise<string> =>
-    b.ask(
+    proxy.ask(
       `GET http://crm.internal/x HTTP/1.1\r\nHost: ` +
         `crm.internal\r\n${header(opened)}Connection: close\r\n\r\n`,
     );
@@ -387,7 +401,7 @@ t.test('each task has tokens of its own, which are forgotten with it', async (t)
     detail: { what: /^a JWT-SVID for crm, valid until \d{4}-/ },
   });
   t.notOk(JSON.stringify(events).includes('token-'));
-  await until('its connection is closed', () => b.proxy.pools().idle === 1);
+  await until('its connection is closed', () => proxy.server.pools().idle === 1);
   t.match(await get(other), /token-2/);
   await registry[Symbol.asyncDispose]();
 });

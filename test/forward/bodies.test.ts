@@ -3,30 +3,34 @@ import t from 'tap';
 import { until } from '../support/until.ts';
 import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
 import {
-  bench,
+  testProxy,
   refusal,
-  site,
+  testDestination,
   statusOf,
   unpaired,
-  type Bench,
-  type Site,
+  type TestProxy,
+  type DestinationOptions,
 } from '../support/proxy.ts';
 
 const HEAD = 'http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n';
 
-function to(upstream: RawUpstream, more: Site = {}): Promise<Bench> {
-  return bench({
+function to(upstream: RawUpstream, more: DestinationOptions = {}): Promise<TestProxy> {
+  return testProxy({
     identity: 'none',
     destinations: [
-      site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port }, ...more }),
+      testDestination({
+        mode: 'plaintext',
+        upstream: { host: '127.0.0.1', port: upstream.port },
+        ...more,
+      }),
     ],
   });
 }
 
 t.test('100 is answered by us after the decision, the upstream gets no Expect (F8)', async (t) => {
   await using upstream = await rawUpstream();
-  await using b = await to(upstream);
-  const line = await b.open();
+  await using proxy = await to(upstream);
+  const line = await proxy.open();
   line.write(`POST ${HEAD}Expect: 100-continue\r\nContent-Length: 5\r\nConnection: close\r\n\r\n`);
   await line.sees('HTTP/1.1 100 Continue\r\n\r\n');
   line.write('hello');
@@ -37,8 +41,8 @@ t.test('100 is answered by us after the decision, the upstream gets no Expect (F
 
 t.test('a refused request gets no 100 (F8)', async (t) => {
   await using upstream = await rawUpstream();
-  await using b = await to(upstream, { rules: [] });
-  const answer = await b.ask(`POST ${HEAD}Expect: 100-continue\r\nContent-Length: 5\r\n\r\n`);
+  await using proxy = await to(upstream, { rules: [] });
+  const answer = await proxy.ask(`POST ${HEAD}Expect: 100-continue\r\nContent-Length: 5\r\n\r\n`);
   t.equal(statusOf(answer), 403);
   t.notMatch(answer, /100 Continue/);
 });
@@ -55,13 +59,13 @@ t.test(
           ),
         ),
     });
-    await using b = await to(upstream);
-    const answer = await b.ask(`GET ${HEAD}Connection: close\r\n\r\n`);
+    await using proxy = await to(upstream);
+    const answer = await proxy.ask(`GET ${HEAD}Connection: close\r\n\r\n`);
     t.match(
       answer,
       /^HTTP\/1\.1 103 Early Hints\r\nlink: <\/a>\r\nvia: [^\r]*\r\n\r\nHTTP\/1\.1 204/,
     );
-    t.match(await b.ask('GET http://crm.internal/ HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 204/);
+    t.match(await proxy.ask('GET http://crm.internal/ HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 204/);
   },
 );
 
@@ -76,9 +80,9 @@ t.test(
           )
           .on('end', () => socket.end()),
     });
-    await using b = await to(upstream);
+    await using proxy = await to(upstream);
     for (let i = 0; i < 10; i += 1) {
-      const line = await b.open();
+      const line = await proxy.open();
       line.write(`POST ${HEAD}Content-Length: 100000000\r\n\r\n`);
       const feed = setInterval(
         () => line.socket.writable && line.socket.write(Buffer.alloc(10_000)),
@@ -89,9 +93,9 @@ t.test(
       t.match(line.text, /^HTTP\/1\.1 413[^]*connection: close/);
       line.socket.destroy();
     }
-    await b.quiet();
+    await proxy.quiet();
     t.match(
-      b.audit.of('ended'),
+      proxy.audit.of('ended'),
       Array.from({ length: 10 }, () => ({ outcome: 'completed', status: 413, received: 4 })),
     );
     await upstream.quiet();
@@ -113,8 +117,8 @@ t.test('HEAD, 204, 304 and 205 have no body, and their connections go on', async
       response.end(status === 200 && request.method === 'GET' ? 'ok' : undefined);
     },
   });
-  await using b = await to(upstream);
-  const line = await b.open();
+  await using proxy = await to(upstream);
+  const line = await proxy.open();
   const asked = ['HEAD /200', 'GET /204', 'GET /304', 'GET /200'];
   for (const [i, one] of asked.entries()) {
     const [method, path] = one.split(' ');
@@ -152,8 +156,8 @@ t.test(
           }
         }),
     });
-    await using b = await to(upstream);
-    const answer = await b.ask(
+    await using proxy = await to(upstream);
+    const answer = await proxy.ask(
       `POST ${HEAD}Transfer-Encoding: chunked\r\nTrailer: X-Role\r\nConnection: ` +
         `close\r\n\r\n2\r\nhi\r\n3\r\n!!!\r\n0\r\nX-Role: admin\r\n\r\n`,
     );
@@ -163,11 +167,11 @@ t.test(
     t.match(sent, /\r\n0\r\n\r\n$/);
     t.notMatch(sent, /x-role/i);
     t.match(
-      await b.ask('GET http://crm.internal/ HTTP/1.0\r\n\r\n'),
+      await proxy.ask('GET http://crm.internal/ HTTP/1.0\r\n\r\n'),
       /connection: close\r\n\r\nabc$/,
     );
-    await b.quiet();
-    t.match(b.audit.of('ended')[0], { sent: 5, received: 3, outcome: 'completed' });
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended')[0], { sent: 5, received: 3, outcome: 'completed' });
   },
 );
 
@@ -180,8 +184,8 @@ t.test('Server-Sent Events pass one by one, unbuffered', async (t) => {
       push = (text) => void response.write(text);
     },
   });
-  await using b = await to(upstream);
-  const line = await b.open();
+  await using proxy = await to(upstream);
+  const line = await proxy.open();
   line.write(`GET ${HEAD}\r\n`);
   await line.sees('text/event-stream');
   for (let i = 0; i < 5; i += 1) {
@@ -193,42 +197,45 @@ t.test('Server-Sent Events pass one by one, unbuffered', async (t) => {
   // out.
   await until(
     'the exchange ends',
-    () => (push('data: nobody reads this\n\n'), b.proxy.live() === 0),
+    () => (push('data: nobody reads this\n\n'), proxy.server.live() === 0),
   );
-  t.match(b.audit.of('ended'), [{ outcome: 'client-gone', status: 200 }]);
+  t.match(proxy.audit.of('ended'), [{ outcome: 'client-gone', status: 200 }]);
 });
 
 t.test(
   'a body over limits.body is 413: said beforehand before anything is dialled, otherwise as it is found',
   async (t) => {
     await using upstream = await rawUpstream({ raw: (socket) => void socket.resume() });
-    await using b = await to(upstream, { limits: { body: 10 } });
-    const said = await b.ask(`POST ${HEAD}Content-Length: 11\r\n\r\n`);
+    await using proxy = await to(upstream, { limits: { body: 10 } });
+    const said = await proxy.ask(`POST ${HEAD}Content-Length: 11\r\n\r\n`);
     t.equal(statusOf(said), 413);
     t.equal(refusal(said).code, 'body-too-large');
     t.same(upstream.connections, []);
-    const found = await b.ask(
+    const found = await proxy.ask(
       `POST ${HEAD}Transfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n6\r\nSECRET\r\n0\r\n\r\n`,
     );
     t.equal(statusOf(found), 413);
-    await b.quiet();
+    await proxy.quiet();
     t.notMatch(upstream.connections[0]?.raw.text, /SECRET/);
-    t.match(b.audit.of('ended'), [{ outcome: 'body-too-large' }, { outcome: 'body-too-large' }]);
-    t.same(unpaired(b.audit.records), []);
+    t.match(proxy.audit.of('ended'), [
+      { outcome: 'body-too-large' },
+      { outcome: 'body-too-large' },
+    ]);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
 t.test('requests sent ahead are answered in order, each decided on its own (A3)', async (t) => {
   await using upstream = await rawUpstream();
-  await using b = await to(upstream);
-  const answer = await b.ask(
+  await using proxy = await to(upstream);
+  const answer = await proxy.ask(
     `GET http://crm.internal/1 HTTP/1.1\r\nHost: crm.internal\r\n\r\nGET ` +
       `http://crm.internal/2 HTTP/1.1\r\nHost: crm.internal\r\n\r\n` +
       `GET http://evil.internal/3 HTTP/1.1\r\nHost: evil.internal\r\n\r\nGET ` +
       `http://crm.internal/4 HTTP/1.1\r\nHost: crm.internal\r\n\r\n`,
   );
   t.match(answer, /"\/1"[^]*"\/2"[^]*HTTP\/1\.1 403[^]*"\/4"/);
-  t.equal(b.audit.of('decided').length, 4);
+  t.equal(proxy.audit.of('decided').length, 4);
 });
 
 t.test(
@@ -238,16 +245,16 @@ t.test(
     await using upstream = await rawUpstream({
       http: (_, response) => void waiting.push(() => response.end('ok')),
     });
-    await using b = await to(upstream, { limits: { concurrent: 2 } });
-    const first = [b.get('http://crm.internal/1'), b.get('http://crm.internal/2')];
+    await using proxy = await to(upstream, { limits: { concurrent: 2 } });
+    const first = [proxy.get('http://crm.internal/1'), proxy.get('http://crm.internal/2')];
     await until('two are under way', () => waiting.length === 2);
-    const third = await b.get('http://crm.internal/3');
+    const third = await proxy.get('http://crm.internal/3');
     t.equal(statusOf(third), 503);
     t.match(third, /retry-after: 1/);
     t.equal(refusal(third).code, 'too-many');
     for (const answer of waiting.splice(0)) answer();
     t.same((await Promise.all(first)).map(statusOf), [200, 200]);
-    const fourth = b.get('http://crm.internal/4');
+    const fourth = proxy.get('http://crm.internal/4');
     await until('the fourth is under way', () => waiting.length === 1);
     for (const answer of waiting.splice(0)) answer();
     t.equal(statusOf(await fourth), 200);
@@ -268,15 +275,15 @@ t.test(
           else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
         }),
     });
-    await using b = await to(upstream);
-    t.equal(statusOf(await b.get('http://crm.internal/')), 200);
-    t.equal(statusOf(await b.get('http://crm.internal/')), 200, 'retried');
+    await using proxy = await to(upstream);
+    t.equal(statusOf(await proxy.get('http://crm.internal/')), 200);
+    t.equal(statusOf(await proxy.get('http://crm.internal/')), 200, 'retried');
     t.equal(upstream.connections.length, 2);
     served = 1;
-    const post = await b.ask(`POST ${HEAD}Content-Length: 2\r\nConnection: close\r\n\r\nhi`);
+    const post = await proxy.ask(`POST ${HEAD}Content-Length: 2\r\nConnection: close\r\n\r\nhi`);
     t.equal(statusOf(post), 502, 'a request with a body is not sent twice');
-    t.same(unpaired(b.audit.records), []);
-    t.equal(b.audit.of('decided').length, 3, 'a retry is not another exchange');
+    t.same(unpaired(proxy.audit.records), []);
+    t.equal(proxy.audit.of('decided').length, 3, 'a retry is not another exchange');
   },
 );
 
@@ -312,14 +319,14 @@ t.test('300 MB each way in flat memory', { timeout: 120_000 }, async (t) => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const info = server.address();
   const port = typeof info === 'object' ? (info?.port ?? 0) : 0;
-  await using b = await bench({
+  await using proxy = await testProxy({
     identity: 'none',
-    destinations: [site({ mode: 'plaintext', upstream: { host: '127.0.0.1', port } })],
+    destinations: [testDestination({ mode: 'plaintext', upstream: { host: '127.0.0.1', port } })],
   });
   let peak = 0;
   const watch = setInterval(() => (peak = Math.max(peak, process.memoryUsage().rss)), 20);
   const start = process.memoryUsage().rss;
-  const socket = connect({ port: b.port(), host: '127.0.0.1' });
+  const socket = connect({ port: proxy.port(), host: '127.0.0.1' });
   let got = 0;
   socket.on('data', (chunk: Buffer) => (got += chunk.length));
   socket.write(`GET ${HEAD}\r\n`);
@@ -335,8 +342,8 @@ t.test('300 MB each way in flat memory', { timeout: 120_000 }, async (t) => {
     peak - start < 150 * 1024 * 1024,
     `resident memory grew by ${Math.round((peak - start) / 1024 / 1024)} MiB`,
   );
-  await b.quiet();
-  t.match(b.audit.of('ended'), [{ received: SIZE }, { sent: SIZE }]);
+  await proxy.quiet();
+  t.match(proxy.audit.of('ended'), [{ received: SIZE }, { sent: SIZE }]);
   socket.destroy();
   server.close();
 });
@@ -357,8 +364,8 @@ t.test('a slow reader stops the upstream: what is in between stays bounded', asy
         more();
       }),
   });
-  await using b = await to(upstream, { timeouts: { idle: 700 } });
-  const line = await b.open();
+  await using proxy = await to(upstream, { timeouts: { idle: 700 } });
+  const line = await proxy.open();
   line.socket.pause();
   line.write(`GET ${HEAD}\r\n`);
   let last = -1;
@@ -369,9 +376,9 @@ t.test('a slow reader stops the upstream: what is in between stays bounded', asy
     return before === sent && sent > 0;
   });
   t.ok(last < 50_000_000, `${last} bytes in between`);
-  await b.quiet();
+  await proxy.quiet();
   t.match(
-    b.audit.of('ended'),
+    proxy.audit.of('ended'),
     [{ outcome: 'timeout' }],
     'and a reader that never reads is cut (R1)',
   );

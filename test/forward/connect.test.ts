@@ -5,20 +5,23 @@ import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
 import { until } from '../support/until.ts';
 import { hello, withExtension } from '../support/client-hello.ts';
 import {
-  bench,
+  testProxy,
   refusal,
-  site,
+  testDestination,
   statusOf,
   unpaired,
-  type Bench,
-  type Site,
-  type Wire,
+  type TestProxy,
+  type DestinationOptions,
+  type TestConnection,
 } from '../support/proxy.ts';
 
 const CONNECT = 'CONNECT web.example.com:443 HTTP/1.1\r\nHost: web.example.com:443\r\n\r\n';
 
-function passthrough(port: number, more: Site = {}): ReturnType<typeof site> {
-  return site({
+function passthrough(
+  port: number,
+  more: DestinationOptions = {},
+): ReturnType<typeof testDestination> {
+  return testDestination({
     name: 'web',
     hosts: ['web.example.com'],
     ports: [443],
@@ -28,8 +31,8 @@ function passthrough(port: number, more: Site = {}): ReturnType<typeof site> {
   });
 }
 
-async function tunnel(b: Bench, head = CONNECT): Promise<Wire> {
-  const line = await b.open();
+async function tunnel(proxy: TestProxy, head = CONNECT): Promise<TestConnection> {
+  const line = await proxy.open();
   line.write(head);
   await line.sees('\r\n\r\n');
   return line;
@@ -41,12 +44,12 @@ t.test(
     const authority = await testAuthority();
     const svid = await authority.svid('/web', { dns: ['web.example.com'] });
     await using upstream = await mtlsUpstream({ authority, svid, client: 'none' });
-    await using b = await bench({
+    await using proxy = await testProxy({
       authority,
       identity: 'none',
       destinations: [passthrough(upstream.port)],
     });
-    const line = await tunnel(b);
+    const line = await tunnel(proxy);
     t.match(line.text, /^HTTP\/1\.1 200 .*\r\nchaperone-decision: /);
     line.socket.removeAllListeners('data');
     const tls = tlsConnect({
@@ -59,11 +62,11 @@ t.test(
     tls.on('data', (chunk: Buffer) => chunks.push(chunk));
     await until('the answer came', () => Buffer.concat(chunks).includes('"/x"'));
     tls.end();
-    await b.quiet();
-    t.match(b.audit.of('decided'), [
+    await proxy.quiet();
+    t.match(proxy.audit.of('decided'), [
       { entry: 'connect', effect: 'allow', destination: 'web', identity: 0 },
     ]);
-    t.match(b.audit.of('ended'), [
+    t.match(proxy.audit.of('ended'), [
       {
         outcome: 'completed',
         status: 200,
@@ -71,9 +74,9 @@ t.test(
         address: `127.0.0.1:${upstream.port}`,
       },
     ]);
-    const [ended] = b.audit.of('ended');
+    const [ended] = proxy.audit.of('ended');
     t.ok(ended?.kind === 'ended' && ended.sent > 200 && ended.received > 500, 'bytes are counted');
-    t.same(unpaired(b.audit.records), []);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -81,7 +84,10 @@ t.test(
   'passthrough: what is not a ClientHello for the host of the CONNECT opens no connection',
   async (t) => {
     await using upstream = await rawUpstream({ raw: (socket) => void socket.resume() });
-    await using b = await bench({ identity: 'none', destinations: [passthrough(upstream.port)] });
+    await using proxy = await testProxy({
+      identity: 'none',
+      destinations: [passthrough(upstream.port)],
+    });
     const split = (await hello('evil.com')).toString('latin1');
     const rows: readonly (readonly [string, string | Buffer, string])[] = [
       ['another SNI (A1)', await hello('evil.com'), 'asks for evil.com'],
@@ -97,8 +103,8 @@ t.test(
       ['a split ClientHello with another SNI (A13)', split, 'asks for evil.com'],
     ];
     for (const [title, bytes, reason] of rows) {
-      const before = b.audit.records.length;
-      const line = await tunnel(b);
+      const before = proxy.audit.records.length;
+      const line = await tunnel(proxy);
       if (bytes === split) {
         for (const part of [split.slice(0, 7), split.slice(7, 100), split.slice(100)]) {
           line.write(Buffer.from(part, 'latin1'));
@@ -106,12 +112,12 @@ t.test(
         }
       } else line.write(bytes);
       await until(`${title} is cut`, () => line.reset || line.socket.destroyed);
-      await b.quiet();
-      const ended = b.audit.records.slice(before).find((one) => one.kind === 'ended');
+      await proxy.quiet();
+      const ended = proxy.audit.records.slice(before).find((one) => one.kind === 'ended');
       t.match(ended, { reason: new RegExp(reason) }, title);
     }
     t.same(upstream.connections, []);
-    t.same(unpaired(b.audit.records), []);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -119,9 +125,12 @@ t.test(
   'passthrough: early bytes are tunnel data, and the upstream gets all of them (F5)',
   async (t) => {
     await using upstream = await rawUpstream({ raw: (socket) => void socket.resume() });
-    await using b = await bench({ identity: 'none', destinations: [passthrough(upstream.port)] });
+    await using proxy = await testProxy({
+      identity: 'none',
+      destinations: [passthrough(upstream.port)],
+    });
     const bytes = await hello('web.example.com');
-    const line = await b.open();
+    const line = await proxy.open();
     line.write(Buffer.concat([Buffer.from(CONNECT), bytes]));
     await until(
       'the ClientHello arrived',
@@ -136,16 +145,19 @@ t.test(
   'passthrough: an agent that leaves before its ClientHello, or in the middle, ends the exchange',
   async (t) => {
     await using upstream = await rawUpstream({ raw: (socket) => void socket.resume() });
-    await using b = await bench({ identity: 'none', destinations: [passthrough(upstream.port)] });
-    const gone = await tunnel(b);
+    await using proxy = await testProxy({
+      identity: 'none',
+      destinations: [passthrough(upstream.port)],
+    });
+    const gone = await tunnel(proxy);
     gone.socket.resetAndDestroy();
-    await b.quiet();
-    t.match(b.audit.of('ended')[0], { outcome: 'client-gone' });
-    const half = await tunnel(b);
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended')[0], { outcome: 'client-gone' });
+    const half = await tunnel(proxy);
     half.write((await hello('web.example.com')).subarray(0, 50));
     half.socket.end();
-    await b.quiet();
-    t.match(b.audit.of('ended')[1], { outcome: 'malformed' });
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended')[1], { outcome: 'malformed' });
     t.same(upstream.connections, []);
   },
 );
@@ -158,7 +170,7 @@ t.test('tcp over CONNECT: TLS is ours, the peer is verified before the 200', asy
     raw: (socket) =>
       void socket.on('data', (chunk) => socket.write(chunk)).on('end', () => socket.end('bye')),
   });
-  const destination = site({
+  const destination = testDestination({
     name: 'db',
     hosts: ['db.internal'],
     ports: [5432],
@@ -166,8 +178,8 @@ t.test('tcp over CONNECT: TLS is ours, the peer is verified before the 200', asy
     peers: ['spiffe://example.org/db'],
     upstream: { host: '127.0.0.1', port: upstream.port },
   });
-  await using b = await bench({ authority, destinations: [destination] });
-  const line = await b.open();
+  await using proxy = await testProxy({ authority, destinations: [destination] });
+  const line = await proxy.open();
   // Bytes behind the head count once the tunnel is open (F5).
   line.write(
     'CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal\r\n\r\nGET ' +
@@ -179,9 +191,9 @@ t.test('tcp over CONNECT: TLS is ours, the peer is verified before the 200', asy
   // The end of one direction is passed on, the other goes on.
   line.socket.end();
   t.match(await line.ended(), /bye$/);
-  await b.quiet();
+  await proxy.quiet();
   t.equal(upstream.connections[0]?.spiffeId, 'spiffe://example.org/agent');
-  t.match(b.audit.of('ended'), [
+  t.match(proxy.audit.of('ended'), [
     { outcome: 'completed', status: 200, peer: 'spiffe://example.org/db', sent: 41, received: 44 },
   ]);
 });
@@ -195,7 +207,7 @@ t.test(
       id: '/mallory',
       raw: (socket) => void socket.resume(),
     });
-    const destination = site({
+    const destination = testDestination({
       name: 'db',
       hosts: ['db.internal'],
       ports: [5432],
@@ -203,8 +215,8 @@ t.test(
       peers: ['spiffe://example.org/db'],
       upstream: { host: '127.0.0.1', port: upstream.port },
     });
-    await using b = await bench({ authority, destinations: [destination] });
-    const answer = await b.ask(
+    await using proxy = await testProxy({ authority, destinations: [destination] });
+    const answer = await proxy.ask(
       'CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal\r\n\r\nSECRET',
     );
     t.equal(statusOf(answer), 502);
@@ -214,13 +226,19 @@ t.test(
 );
 
 t.test('CONNECT where the matrix says no is 403 with what to do instead (T1)', async (t) => {
-  await using b = await bench({ destinations: [site({ ports: [443] }), passthrough(1)] });
-  const answer = await b.ask('CONNECT crm.internal:443 HTTP/1.1\r\nHost: crm.internal:443\r\n\r\n');
+  await using proxy = await testProxy({
+    destinations: [testDestination({ ports: [443] }), passthrough(1)],
+  });
+  const answer = await proxy.ask(
+    'CONNECT crm.internal:443 HTTP/1.1\r\nHost: crm.internal:443\r\n\r\n',
+  );
   t.match(answer, /^HTTP\/1\.1 403 chaperone: [ -~]{20,109}\r\n/, 'the status line says why');
   const http = refusal(answer);
   t.match(http, { code: 'wrong-entry', message: /http:\/\/ URL/ });
   const plain = refusal(
-    await b.ask('GET http://web.example.com:443/ HTTP/1.1\r\nHost: web.example.com:443\r\n\r\n'),
+    await proxy.ask(
+      'GET http://web.example.com:443/ HTTP/1.1\r\nHost: web.example.com:443\r\n\r\n',
+    ),
   );
   t.match(plain, { code: 'wrong-entry', message: /https:\/\/ URL/ });
 });
@@ -231,8 +249,11 @@ t.test(
     await using upstream = await rawUpstream({
       raw: (socket) => void socket.on('data', (chunk) => socket.write(chunk)),
     });
-    const tcp = (name: string, timeouts: Site['timeouts']): ReturnType<typeof site> =>
-      site({
+    const tcp = (
+      name: string,
+      timeouts: DestinationOptions['timeouts'],
+    ): ReturnType<typeof testDestination> =>
+      testDestination({
         name,
         hosts: [`${name}.internal`],
         ports: [1],
@@ -241,20 +262,20 @@ t.test(
         upstream: { host: '127.0.0.1', port: upstream.port },
         ...(timeouts && { timeouts }),
       });
-    await using b = await bench({
+    await using proxy = await testProxy({
       identity: 'none',
       destinations: [tcp('idle', { idle: 300 }), tcp('total', { total: 400 })],
     });
     for (const name of ['idle', 'total']) {
       const line = await tunnel(
-        b,
+        proxy,
         `CONNECT ${name}.internal:1 HTTP/1.1\r\nHost: ${name}.internal\r\n\r\n`,
       );
       const chatter = setInterval(() => name === 'total' && line.write('x'), 50);
       await until(`${name} is cut`, () => line.reset);
       clearInterval(chatter);
-      await b.quiet();
-      t.match(b.audit.of('ended').at(-1), {
+      await proxy.quiet();
+      t.match(proxy.audit.of('ended').at(-1), {
         outcome: 'timeout',
         reason: name === 'idle' ? /nothing moved/ : /did not end/,
       });
@@ -269,7 +290,7 @@ t.test(
     await using upstream = await rawUpstream({
       raw: (socket) => void socket.on('data', (chunk) => socket.write(chunk)),
     });
-    const destination = site({
+    const destination = testDestination({
       name: 'tcp',
       hosts: ['tcp.internal'],
       ports: [1],
@@ -277,9 +298,12 @@ t.test(
       mode: 'plaintext',
       upstream: { host: '127.0.0.1', port: upstream.port },
     });
-    await using b = await bench({ identity: 'none', destinations: [destination] });
-    const open = async (): Promise<Wire> => {
-      const line = await tunnel(b, 'CONNECT tcp.internal:1 HTTP/1.1\r\nHost: tcp.internal\r\n\r\n');
+    await using proxy = await testProxy({ identity: 'none', destinations: [destination] });
+    const open = async (): Promise<TestConnection> => {
+      const line = await tunnel(
+        proxy,
+        'CONNECT tcp.internal:1 HTTP/1.1\r\nHost: tcp.internal\r\n\r\n',
+      );
       line.write('ping');
       await line.sees('ping');
       return line;
@@ -287,15 +311,15 @@ t.test(
     const first = await open();
     upstream.reset();
     await until('the agent sees a reset', () => first.reset);
-    await b.quiet();
-    t.match(b.audit.of('ended').at(-1), { outcome: 'upstream-cut', sent: 4, received: 4 });
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended').at(-1), { outcome: 'upstream-cut', sent: 4, received: 4 });
     const second = await open();
     let hurt = false;
     upstream.connections[1]?.socket.on('error', () => (hurt = true));
     second.socket.resetAndDestroy();
     await until('the upstream sees a reset', () => hurt);
-    await b.quiet();
-    t.match(b.audit.of('ended').at(-1), { outcome: 'client-gone' });
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended').at(-1), { outcome: 'client-gone' });
     await upstream.quiet();
   },
 );

@@ -14,7 +14,7 @@ import { testAuthority } from '../support/authority.ts';
 import { shortFolder } from '../support/folder.ts';
 import { mtlsUpstream } from '../support/upstream.ts';
 import { until } from '../support/until.ts';
-import { bench, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
+import { testProxy, refusal, testDestination, statusOf, unpaired } from '../support/proxy.ts';
 
 const authority = await testAuthority();
 const credential = { kind: 'jwt-svid', audience: 'crm' } as const;
@@ -41,12 +41,14 @@ t.test(
       id: '/upstream',
       http: (_, response) => void response.end('ok'),
     });
-    await using b = await bench({
+    await using proxy = await testProxy({
       authority,
-      destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port }, credential })],
+      destinations: [
+        testDestination({ upstream: { host: '127.0.0.1', port: upstream.port }, credential }),
+      ],
       fetchJwtSvid: (audience, signal) => source.fetchJwtSvid(audience, signal),
     });
-    const answer = await b.ask(
+    const answer = await proxy.ask(
       'GET http://crm.internal/a HTTP/1.1\r\nHost: crm.internal\r\nAuthorization: Bearer ' +
         'agents-own\r\nConnection: close\r\n\r\n',
     );
@@ -65,14 +67,14 @@ t.test(
       now: Date.now(),
     });
     t.equal(valid.id, 'spiffe://example.org/agent');
-    await b.quiet();
-    const records = JSON.stringify(b.audit.records);
+    await proxy.quiet();
+    const records = JSON.stringify(proxy.audit.records);
     t.notOk(
       records.includes(token) || records.includes(token.split('.')[2] ?? ''),
       'no record holds the token',
     );
-    t.match(b.audit.of('ended')[0], { credential: 'jwt-svid', outcome: 'completed' });
-    t.same(unpaired(b.audit.records), []);
+    t.match(proxy.audit.of('ended')[0], { credential: 'jwt-svid', outcome: 'completed' });
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -82,17 +84,19 @@ t.test('without a token nothing is sent: 503, and the upstream sees no connectio
     id: '/upstream',
     http: (_, response) => void response.end('ok'),
   });
-  await using b = await bench({
+  await using proxy = await testProxy({
     authority,
-    destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port }, credential })],
+    destinations: [
+      testDestination({ upstream: { host: '127.0.0.1', port: upstream.port }, credential }),
+    ],
     fetchJwtSvid: () => Promise.reject(new Fault('workload-api-denied', 'no identity issued')),
   });
-  const answer = await b.get('http://crm.internal/a');
+  const answer = await proxy.get('http://crm.internal/a');
   t.equal(statusOf(answer), 503);
   t.match(refusal(answer), { code: 'credential-unavailable', message: /no identity issued/ });
   t.equal(upstream.connections.length, 0);
-  await b.quiet();
-  t.same(unpaired(b.audit.records), []);
+  await proxy.quiet();
+  t.same(unpaired(proxy.audit.records), []);
 });
 
 t.test('a destination without credentials passes what the agent sent', async (t) => {
@@ -101,11 +105,11 @@ t.test('a destination without credentials passes what the agent sent', async (t)
     id: '/upstream',
     http: (_, response) => void response.end('ok'),
   });
-  await using b = await bench({
+  await using proxy = await testProxy({
     authority,
-    destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })],
+    destinations: [testDestination({ upstream: { host: '127.0.0.1', port: upstream.port } })],
   });
-  await b.ask(
+  await proxy.ask(
     'GET http://crm.internal/a HTTP/1.1\r\nHost: crm.internal\r\nAuthorization: Bearer ' +
       'own\r\nConnection: close\r\n\r\n',
   );

@@ -6,7 +6,7 @@ import type { Timeouts } from '../../lib/policy/model/destination.ts';
 import { http2Client } from '../support/http2-client.ts';
 import { until } from '../support/until.ts';
 import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
-import { bench, policyOf, rule, site, type Bench } from '../support/proxy.ts';
+import { testProxy, policyOf, rule, testDestination, type TestProxy } from '../support/proxy.ts';
 
 t.setTimeout(240_000);
 
@@ -30,10 +30,10 @@ function streaming(
   });
 }
 
-function over(upstream: RawUpstream, timeouts: Partial<Timeouts>): Promise<Bench> {
+function over(upstream: RawUpstream, timeouts: Partial<Timeouts>): Promise<TestProxy> {
   const to = { host: '127.0.0.1', port: upstream.port };
-  return bench({
-    destinations: [site({ mode: 'plaintext', listen: true, upstream: to, timeouts })],
+  return testProxy({
+    destinations: [testDestination({ mode: 'plaintext', listen: true, upstream: to, timeouts })],
   });
 }
 
@@ -43,30 +43,34 @@ t.test(
   'idle, total and the end of the sidecar end a stream of events in order, and it is recorded so',
   async (t) => {
     const ends: Readonly<
-      Record<string, { timeouts: Partial<Timeouts>; end?: (b: Bench) => void; outcome: string }>
+      Record<
+        string,
+        { timeouts: Partial<Timeouts>; end?: (proxy: TestProxy) => void; outcome: string }
+      >
     > = {
       idle: { timeouts: { idle: 300 }, outcome: 'timeout' },
       total: { timeouts: { total: 400 }, outcome: 'timeout' },
       drain: {
         timeouts: {},
-        end: (b) => void b.proxy.drain(AbortSignal.abort(new Fault('shutting-down', 'over'))),
+        end: (proxy) =>
+          void proxy.server.drain(AbortSignal.abort(new Fault('shutting-down', 'over'))),
         outcome: 'shutting-down',
       },
     };
     for (const [name, { timeouts, end, outcome }] of Object.entries(ends)) {
       await using upstream = await streaming([EVENT]);
-      await using b = await over(upstream, timeouts);
-      const line = await b.open();
+      await using proxy = await over(upstream, timeouts);
+      const line = await proxy.open();
       line.write(ASK);
-      await using client = http2Client(b.port('crm'));
+      await using client = http2Client(proxy.port('crm'));
       const stream = client.open({ ':path': '/' });
       await Promise.all([line.sees('data: one'), stream.sees('data: one')]);
-      end?.(b);
+      end?.(proxy);
       await line.sees('\r\n0\r\n\r\n');
       t.notOk(line.reset, name);
       t.match(await stream.answer(), { body: EVENT, code: 0 }, name);
-      await b.quiet();
-      t.match(b.audit.of('ended'), [
+      await proxy.quiet();
+      t.match(proxy.audit.of('ended'), [
         { outcome, reason: /ended in order$/ },
         { outcome, reason: /ended in order$/ },
       ]);
@@ -78,8 +82,8 @@ t.test(
 
 t.test('the connection of a stream that was ended in order serves on', async (t) => {
   await using upstream = await streaming([EVENT]);
-  await using b = await over(upstream, { idle: 300 });
-  const line = await b.open();
+  await using proxy = await over(upstream, { idle: 300 });
+  const line = await proxy.open();
   line.write(ASK);
   await line.sees('\r\n0\r\n\r\n');
   line.write(ASK);
@@ -115,23 +119,23 @@ t.test(
     };
     for (const [name, make] of Object.entries(cases)) {
       await using upstream = await make();
-      await using b = await over(upstream, { idle: 300 });
-      const line = await b.open();
+      await using proxy = await over(upstream, { idle: 300 });
+      const line = await proxy.open();
       line.write(ASK);
       await line.ended();
       t.ok(line.reset, name);
       t.notMatch(line.text, /\r\n0\r\n\r\n/, name);
-      await b.quiet();
-      t.match(b.audit.of('ended'), [{ outcome: 'timeout', reason: /^(?!.*in order)/ }], name);
+      await proxy.quiet();
+      t.match(proxy.audit.of('ended'), [{ outcome: 'timeout', reason: /^(?!.*in order)/ }], name);
     }
     await using upstream = await streaming([EVENT]);
-    await using b = await over(upstream, {});
-    const line = await b.open();
+    await using proxy = await over(upstream, {});
+    const line = await proxy.open();
     line.write(ASK);
     await line.sees('data: one');
     const to = { host: '127.0.0.1', port: upstream.port };
-    b.policy.set(
-      policyOf(site({ mode: 'plaintext', upstream: to, rules: [rule('none', 'deny')] })),
+    proxy.policy.set(
+      policyOf(testDestination({ mode: 'plaintext', upstream: to, rules: [rule('none', 'deny')] })),
     );
     await line.ended();
     t.ok(line.reset, 'a policy that allows it no longer');
@@ -143,15 +147,15 @@ t.test(
   'comments keep a stream open where the key asks for them, between two events, and count for nothing',
   async (t) => {
     await using upstream = await streaming([EVENT]);
-    await using b = await over(upstream, { keepAlive: 50, idle: 600 });
-    const line = await b.open();
+    await using proxy = await over(upstream, { keepAlive: 50, idle: 600 });
+    const line = await proxy.open();
     line.write(ASK);
     await line.sees('\r\n0\r\n\r\n');
     const body = line.text.slice(line.text.indexOf('\r\n\r\n') + 4);
     t.match(body, /^b\r\ndata: one\n\n\r\n(3\r\n:\n\n\r\n){2,}0\r\n\r\n$/);
-    await b.quiet();
+    await proxy.quiet();
     t.match(
-      b.audit.of('ended'),
+      proxy.audit.of('ended'),
       [{ outcome: 'timeout', received: EVENT.length }],
       'idle comes in its time',
     );
@@ -188,13 +192,13 @@ t.test(
       setTimeout(() => (say('data: two\n\n'), socket.write('0\r\n\r\n')), 900);
     };
     await using upstream = await streaming([], later);
-    await using b = await over(upstream, { keepAlive: 60 });
-    await using client = http2Client(b.port('crm'));
+    await using proxy = await over(upstream, { keepAlive: 60 });
+    await using client = http2Client(proxy.port('crm'));
     const { body, code } = await client.ask('/');
     t.equal(code, 0);
     t.match(body, /^(:\n\n)+data: one\n\n(:\n\n)+data: two\n\n$/);
-    await b.quiet();
-    t.match(b.audit.of('ended'), [{ outcome: 'completed' }]);
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended'), [{ outcome: 'completed' }]);
   },
 );
 
@@ -205,28 +209,30 @@ t.test(
     const to = { host: '127.0.0.1', port: upstream.port };
     const rules = [rule('all', 'allow', { methods: ['POST'] })];
     const timeouts = { headers: 300, idle: 1500 };
-    await using b = await bench({
-      destinations: [site({ mode: 'plaintext', listen: true, upstream: to, rules, timeouts })],
+    await using proxy = await testProxy({
+      destinations: [
+        testDestination({ mode: 'plaintext', listen: true, upstream: to, rules, timeouts }),
+      ],
     });
-    const line = await b.open();
+    const line = await proxy.open();
     line.write(
       'POST http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nContent-Length: 4\r\n\r\nab',
     );
     await new Promise((resolve) => setTimeout(resolve, 700));
     line.write('cd');
     await line.sees('HTTP/1.1 200');
-    await using client = http2Client(b.port('crm'));
+    await using client = http2Client(proxy.port('crm'));
     const slow = client.open({ ':method': 'POST', ':path': '/' }, false);
     slow.stream.write('ab');
     await new Promise((resolve) => setTimeout(resolve, 700));
     slow.stream.end('cd');
     t.equal((await slow.answer()).status, 200);
-    const stuck = await b.open();
+    const stuck = await proxy.open();
     stuck.write(
       'POST http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nContent-Length: 4\r\n\r\nab',
     );
     t.match(await stuck.ended(), /^HTTP\/1\.1 408 [^]*timeouts\.idle/);
-    t.match(b.audit.of('ended').at(-1), { outcome: 'request-timeout' });
+    t.match(proxy.audit.of('ended').at(-1), { outcome: 'request-timeout' });
     line.socket.destroy();
   },
 );

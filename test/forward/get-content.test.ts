@@ -7,12 +7,12 @@ import type { Rule } from '../support/service.ts';
 import { http2Client } from '../support/http2-client.ts';
 import { h2cUpstream } from '../support/http2-upstream.ts';
 import {
-  type Bench,
-  type Site,
-  bench,
+  type TestProxy,
+  type DestinationOptions,
+  testProxy,
   refusal,
   rule,
-  site,
+  testDestination,
   statusOf,
   unpaired,
 } from '../support/proxy.ts';
@@ -29,11 +29,14 @@ const RULES = [
   rule('rest', 'allow', { methods: ['GET', 'POST'], paths: ['/**'] }),
 ];
 
-const to = (upstream: { readonly port: number }, more: Site = {}): Promise<Bench> =>
-  bench({
+const to = (
+  upstream: { readonly port: number },
+  more: DestinationOptions = {},
+): Promise<TestProxy> =>
+  testProxy({
     identity: 'none',
     destinations: [
-      site({
+      testDestination({
         mode: 'plaintext',
         listen: true,
         rules: RULES,
@@ -56,8 +59,8 @@ t.test(
   'a GET with content passes where its rule allows it, on a connection of its own',
   async (t) => {
     await using upstream = await server();
-    await using b = await to(upstream);
-    const line = await b.open();
+    await using proxy = await to(upstream);
+    const line = await proxy.open();
     line.write(get('/_search/a', 'Content-Length: 2') + '{}');
     await line.sees('found');
     line.write(get('/_search/b', 'Transfer-Encoding: chunked') + '3\r\n{ }\r\n0\r\n\r\n');
@@ -67,7 +70,7 @@ t.test(
     line.write(get('/_search/d'));
     await line.sees(/found[^]*found[^]*found[^]*found/);
     line.socket.destroy();
-    await b.quiet();
+    await proxy.quiet();
     const seen = upstream.connections.map(({ raw }) => raw.text);
     t.match(seen[0], /^GET \/_search\/a [^]*\r\ncontent-length: 2\r\n[^]*\{\}$/);
     t.match(
@@ -76,15 +79,15 @@ t.test(
     );
     t.match(seen[2], /^GET \/_search\/c [^]*GET \/_search\/d /, 'others share one as ever');
     t.equal(seen.length, 3);
-    t.match(b.audit.of('ended')[0], { outcome: 'completed', sent: 2 });
-    t.same(unpaired(b.audit.records), []);
+    t.match(proxy.audit.of('ended')[0], { outcome: 'completed', sent: 2 });
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
 t.test('it passes over HTTP/2 on both sides', async (t) => {
   await using upstream = await h2cUpstream();
-  await using b = await to(upstream, { http2: true });
-  await using client = http2Client(b.port('crm'));
+  await using proxy = await to(upstream, { http2: true });
+  await using client = http2Client(proxy.port('crm'));
   const answer = await client.ask('/_search/a', { ':method': 'GET' }, '{}');
   t.equal(answer.status, 200);
   t.match(answer.body, /":method":"GET".*"body":"\{\}"/);
@@ -93,18 +96,20 @@ t.test('it passes over HTTP/2 on both sides', async (t) => {
 
 t.test('another rule of the destination does not allow it: 403 and not one byte', async (t) => {
   await using upstream = await server();
-  await using b = await to(upstream);
-  const other = await b.ask(`${get('/other', 'Content-Length: 2', 'Connection: close')}{}`);
+  await using proxy = await to(upstream);
+  const other = await proxy.ask(`${get('/other', 'Content-Length: 2', 'Connection: close')}{}`);
   t.equal(statusOf(other), 403);
   t.match(refusal(other).message, /contentOnGet: allow/);
-  const denied = await b.ask(
+  const denied = await proxy.ask(
     `${get('/_search/secret', 'Content-Length: 2', 'Connection: close')}{}`,
   );
   t.equal(statusOf(denied), 403, 'a deny rule is about it anyway');
-  t.match(b.audit.of('decided'), [{ effect: 'deny' }, { effect: 'deny', rule: 'never' }]);
+  t.match(proxy.audit.of('decided'), [{ effect: 'deny' }, { effect: 'deny', rule: 'never' }]);
   for (const method of ['HEAD', 'TRACE'])
     t.equal(
-      statusOf(await b.ask(`${get('/_search/a', 'Content-Length: 2').replace('GET', method)}{}`)),
+      statusOf(
+        await proxy.ask(`${get('/_search/a', 'Content-Length: 2').replace('GET', method)}{}`),
+      ),
       400,
       method,
     );

@@ -19,12 +19,12 @@ import {
   grpcServer,
 } from '../support/grpc.ts';
 import { http2Client } from '../support/http2-client.ts';
-import { type Bench, bench, site } from '../support/proxy.ts';
+import { type TestProxy, testProxy, testDestination } from '../support/proxy.ts';
 import { STEP_UP, intent, rule as taskRule } from '../tasks/fixture.ts';
 import t from 'tap';
 
 interface Room extends AsyncDisposable {
-  readonly b: Bench;
+  readonly proxy: TestProxy;
   readonly tasks: Tasks;
   readonly server: GrpcServer;
   readonly client: GrpcClient;
@@ -49,7 +49,7 @@ async function room(given: Partial<StepUpPolicy> = {}, streaming = false): Promi
     },
   ];
   const destinations = [
-    site({
+    testDestination({
       name: 'billing',
       hosts: ['billing.internal'],
       listen: true,
@@ -66,13 +66,13 @@ async function room(given: Partial<StepUpPolicy> = {}, streaming = false): Promi
     buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies }),
   );
   const registry = tasks({ clock: systemClock, policy, tell: () => {}, onChange: () => {} });
-  const b = await bench({ authority, destinations, options: { tasks: registry, policy } });
+  const proxy = await testProxy({ authority, destinations, options: { tasks: registry, policy } });
   const { task, secret } = registry.open(intent({ targets: ['billing'], actions: ['write'] }));
-  const client = grpcClient(b.port('billing'));
+  const client = grpcClient(proxy.port('billing'));
   const ask: Room['ask'] = ({ trailers }) =>
     registry.stepUps.ask(task, { decision: String(trailers.get('chaperone-decision')[0]) });
   return {
-    b,
+    proxy,
     tasks: registry,
     server,
     client,
@@ -85,7 +85,7 @@ async function room(given: Partial<StepUpPolicy> = {}, streaming = false): Promi
     async [Symbol.asyncDispose]() {
       await client[Symbol.asyncDispose]();
       await registry[Symbol.asyncDispose]();
-      await b[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
       await server[Symbol.asyncDispose]();
     },
   };
@@ -140,7 +140,7 @@ t.test(
       'two uses',
     );
     t.same(r.server.calls, ['Get', 'Get']);
-    const allowed = r.b.audit
+    const allowed = r.proxy.audit
       .of('decided')
       .filter((one) => 'effect' in one && one.effect === 'allow');
     t.match(allowed, [
@@ -154,7 +154,7 @@ t.test(
   'one request with many answers is one message, and is approved; its deadline is no part of it',
   async (t) => {
     await using r = await room();
-    await using client = http2Client(r.b.port('billing'), 'billing.internal');
+    await using client = http2Client(r.proxy.port('billing'), 'billing.internal');
     const call = {
       ':method': 'POST',
       ':authority': 'billing.internal',
@@ -181,7 +181,7 @@ t.test(
   async (t) => {
     for (const given of [{}, { bound: false, uses: 3 }]) {
       await using r = await room(given);
-      await using client = http2Client(r.b.port('billing'), 'billing.internal');
+      await using client = http2Client(r.proxy.port('billing'), 'billing.internal');
       const call = (name: string): Record<string, string> => ({
         ':method': 'POST',
         ':authority': 'billing.internal',
@@ -203,7 +203,7 @@ t.test(
       const waited = await chat.answer();
       t.match(waited.headers, { 'grpc-status': '4', 'grpc-message': /timeouts.message/ });
       t.same(r.server.calls, []);
-      t.match(r.b.audit.of('decided')[0], { code: 'not-approvable' });
+      t.match(r.proxy.audit.of('decided')[0], { code: 'not-approvable' });
     }
   },
 );

@@ -14,9 +14,17 @@ import {
   http2Server,
   http2Upstream,
 } from '../support/http2-upstream.ts';
-import { inside } from '../support/inside.ts';
-import { world } from '../support/interception.ts';
-import { type Site, bench, policyOf, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
+import { tlsInTunnel } from '../support/inside.ts';
+import { testInterception } from '../support/interception.ts';
+import {
+  type DestinationOptions,
+  testProxy,
+  policyOf,
+  refusal,
+  testDestination,
+  statusOf,
+  unpaired,
+} from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { rawUpstream } from '../support/upstream.ts';
 import t from 'tap';
@@ -38,11 +46,11 @@ function grpcRule(
   };
 }
 
-function grpcSite(upstream: { readonly port: number }, more: Site = {}): Destination {
+function grpcSite(upstream: { readonly port: number }, more: DestinationOptions = {}): Destination {
   const rules = [grpcRule('all', 'allow', ['*'])];
   const at = { host: '127.0.0.1', port: upstream.port };
   return {
-    ...site({
+    ...testDestination({
       name: 'billing',
       hosts: ['billing.internal'],
       listen: true,
@@ -70,8 +78,8 @@ t.test(
   async (t) => {
     const authority = await testAuthority();
     await using server = await grpcServer(authority);
-    await using b = await bench({ authority, destinations: [grpcSite(server)] });
-    await using client = grpcClient(b.port('billing'));
+    await using proxy = await testProxy({ authority, destinations: [grpcSite(server)] });
+    await using client = grpcClient(proxy.port('billing'));
     const got = await client.unary('Get', 'invoice 7', { 'x-asked': 'yes' });
     t.match(got, { value: 'invoice 7', code: status.OK });
     t.strictSame(got.trailers.get('x-trailer'), ['kept']);
@@ -94,14 +102,14 @@ t.test(
     t.match(await client.unary('Fail', 'x'), { code: status.NOT_FOUND, details: 'no invoice “7”' });
     const large = 'y'.repeat(4_000_000);
     t.equal((await client.unary('Get', large)).value?.length, large.length);
-    await b.quiet();
-    t.match(b.audit.of('decided')[0], {
+    await proxy.quiet();
+    t.match(proxy.audit.of('decided')[0], {
       method: `${SERVICE}/Get`,
       path: `/${SERVICE}/Get`,
       rule: 'all',
       destination: 'billing',
     });
-    t.match(b.audit.of('ended')[0], {
+    t.match(proxy.audit.of('ended')[0], {
       outcome: 'completed',
       status: 200,
       grpcStatus: 0,
@@ -109,9 +117,9 @@ t.test(
       sent: 14,
       received: 14,
     });
-    t.match(b.audit.of('ended')[4], { outcome: 'completed', grpcStatus: status.NOT_FOUND });
-    t.match(b.proxy.pools(), { keys: 1, idle: 1 });
-    t.same(unpaired(b.audit.records), []);
+    t.match(proxy.audit.of('ended')[4], { outcome: 'completed', grpcStatus: status.NOT_FOUND });
+    t.match(proxy.server.pools(), { keys: 1, idle: 1 });
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -120,10 +128,10 @@ t.test(
   async (t) => {
     await using upstream = await rawUpstream();
     const rules = [grpcRule('no-get', 'deny', ['Get']), grpcRule('list', 'allow', ['List', 'Get'])];
-    await using b = await bench({
+    await using proxy = await testProxy({
       destinations: [grpcSite(upstream, { mode: 'plaintext', rules })],
     });
-    await using client = grpcClient(b.port('billing'));
+    await using client = grpcClient(proxy.port('billing'));
     const denied = await client.unary('Get', 'x');
     t.match(denied, {
       value: undefined,
@@ -131,8 +139,8 @@ t.test(
       details:
         /rule no-get of destination billing denies billing\.v1\.Invoices\/Get; deny rules win/,
     });
-    await b.quiet();
-    const [decided] = b.audit.of('decided');
+    await proxy.quiet();
+    const [decided] = proxy.audit.of('decided');
     t.match(decided, {
       effect: 'deny',
       code: 'denied-by-rule',
@@ -147,18 +155,18 @@ t.test(
       details: /Fail must be listed/,
     });
     t.equal((await client.stream('Chat').status()).code, status.PERMISSION_DENIED);
-    await b.quiet();
-    t.match(b.audit.of('ended')[0], { outcome: 'denied', status: 200, grpcStatus: 7 });
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended')[0], { outcome: 'denied', status: 200, grpcStatus: 7 });
     t.equal(upstream.connections.length, 0);
-    t.same(unpaired(b.audit.records), []);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
 t.test('what is no call is refused, and not one byte upstream', async (t) => {
   await using upstream = await rawUpstream();
   const destination = grpcSite(upstream, { mode: 'plaintext' });
-  await using b = await bench({ destinations: [destination] });
-  await using client = http2Client(b.port('billing'), 'billing.internal');
+  await using proxy = await testProxy({ destinations: [destination] });
+  await using client = http2Client(proxy.port('billing'), 'billing.internal');
   const ask = async (headers: Record<string, string>) =>
     client.ask('/', { ...CALL, ...path('Get'), ...headers }, MESSAGE);
   t.match(await ask({ 'content-type': 'application/json' }), { status: 415 });
@@ -187,22 +195,22 @@ t.test('what is no call is refused, and not one byte upstream', async (t) => {
     t.equal(Number(answer.headers['grpc-status']), code, JSON.stringify(headers));
     t.match(answer.headers['grpc-message'], words);
   }
-  const plain = await b.ask(
+  const plain = await proxy.ask(
     `POST /${SERVICE}/Get HTTP/1.1\r\nHost: billing.internal\r\nContent-Type: ` +
       `application/grpc\r\nContent-Length: 5\r\n\r\n\0\0\0\0\0`,
     'billing',
   );
   t.equal(statusOf(plain), 403, 'over HTTP/1.1');
   t.match(refusal(plain), { message: /no gRPC call.*HTTP\/2/ });
-  const forward = await b.ask(
+  const forward = await proxy.ask(
     'POST http://billing.internal/a.B/C HTTP/1.1\r\nHost: ' +
       'billing.internal\r\nContent-Length: 0\r\n\r\n',
   );
   t.equal(statusOf(forward), 403);
   t.match(refusal(forward), { code: 'wrong-entry', message: /local listener/ });
-  await b.quiet();
+  await proxy.quiet();
   t.equal(upstream.connections.length, 0);
-  t.same(unpaired(b.audit.records), []);
+  t.same(unpaired(proxy.audit.records), []);
 });
 
 t.test(
@@ -223,8 +231,8 @@ t.test(
       if (headers[':path'] === `/${SERVICE}/Watch`) stream.write('first');
       else stream.end(MESSAGE);
     });
-    await using b = await bench({ authority, destinations: [grpcSite(server)] });
-    await using client = http2Client(b.port('billing'), 'billing.internal');
+    await using proxy = await testProxy({ authority, destinations: [grpcSite(server)] });
+    await using client = http2Client(proxy.port('billing'), 'billing.internal');
     const began = performance.now();
     const hang = await client.ask(
       '/',
@@ -251,12 +259,12 @@ t.test(
       headers: { 'grpc-status': '4' },
     });
     await until('the upstream knows', () => server.codes.filter((code) => code !== 0).length === 3);
-    await b.quiet();
-    t.match(b.audit.of('ended').slice(0, 2), [
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended').slice(0, 2), [
       { outcome: 'timeout', grpcStatus: 4 },
       { outcome: 'timeout', grpcStatus: 4, status: 200 },
     ]);
-    t.equal(b.proxy.pools().idle, 1, 'the connection serves on');
+    t.equal(proxy.server.pools().idle, 1, 'the connection serves on');
   },
 );
 
@@ -265,13 +273,13 @@ t.test(
   async (t) => {
     const authority = await testAuthority();
     await using server = await grpcServer(authority);
-    await using b = await bench({ authority, destinations: [grpcSite(server)] });
-    await using client = grpcClient(b.port('billing'));
+    await using proxy = await testProxy({ authority, destinations: [grpcSite(server)] });
+    await using client = grpcClient(proxy.port('billing'));
     const [watch, chat] = [client.stream('Watch', 'x'), client.stream('Chat')];
     await watch.sees('first');
     chat.write('one');
     await chat.sees('one');
-    b.policy.set(policyOf(grpcSite(server, { rules: [grpcRule('chat', 'allow', ['Chat'])] })));
+    proxy.policy.set(policyOf(grpcSite(server, { rules: [grpcRule('chat', 'allow', ['Chat'])] })));
     t.match(await watch.status(), {
       code: status.PERMISSION_DENIED,
       details: /no rule of destination billing allows/,
@@ -280,12 +288,15 @@ t.test(
     await chat.sees('two');
     chat.cancel();
     await until('the upstream knows of both', () => server.cancelled.length === 2);
-    await b.quiet();
-    t.match(b.audit.of('ended'), [
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended'), [
       { outcome: 'no-longer-allowed', grpcStatus: 7 },
       { outcome: 'client-gone' },
     ]);
-    t.match(b.audit.of('redecided'), [{ effect: 'deny' }, { effect: 'allow', code: 'allowed' }]);
+    t.match(proxy.audit.of('redecided'), [
+      { effect: 'deny' },
+      { effect: 'allow', code: 'allowed' },
+    ]);
   },
 );
 
@@ -301,9 +312,9 @@ t.test('faults of the upstream and limits have their status', async (t) => {
   });
   const gone = { ...grpcSite({ port: 1 }, { name: 'gone', hosts: ['gone.internal'] }) };
   const billing = grpcSite(upstream, { limits: { concurrent: 1, body: 10 } });
-  await using b = await bench({ authority, destinations: [billing, gone] });
-  await using client = grpcClient(b.port('billing'));
-  await using other = grpcClient(b.port('gone'));
+  await using proxy = await testProxy({ authority, destinations: [billing, gone] });
+  await using client = grpcClient(proxy.port('billing'));
+  await using other = grpcClient(proxy.port('gone'));
   t.match(await other.unary('Get', 'x'), {
     code: status.UNAVAILABLE,
     details: /cannot be reached/,
@@ -314,7 +325,7 @@ t.test('faults of the upstream and limits have their status', async (t) => {
   t.match(await client.unary('Get', 'a message that is too long'), {
     code: status.RESOURCE_EXHAUSTED,
   });
-  await b.quiet();
+  await proxy.quiet();
   const hang = client.stream('Hang', 'x');
   await until('it is under way', () =>
     upstream.requests.some((one) => one[':path'] === `/${SERVICE}/Hang`),
@@ -324,8 +335,8 @@ t.test('faults of the upstream and limits have their status', async (t) => {
     details: /already has 1 exchanges/,
   });
   hang.cancel();
-  await b.quiet();
-  t.same(unpaired(b.audit.records), []);
+  await proxy.quiet();
+  t.same(unpaired(proxy.audit.records), []);
 });
 
 t.test(
@@ -351,8 +362,10 @@ t.test(
       stream.end(String(headers['grpc-timeout']));
       return undefined;
     });
-    await using b = await bench({ destinations: [grpcSite(upstream, { mode: 'plaintext' })] });
-    await using client = http2Client(b.port('billing'), 'billing.internal');
+    await using proxy = await testProxy({
+      destinations: [grpcSite(upstream, { mode: 'plaintext' })],
+    });
+    await using client = http2Client(proxy.port('billing'), 'billing.internal');
     const failed = await client.ask('/', { ...CALL, ...path('Fail') }, MESSAGE);
     t.match(failed, {
       status: 200,
@@ -362,8 +375,8 @@ t.test(
     t.equal(failed.headers['content-length'], undefined);
     const odd = await client.ask('/', { ...CALL, ...path('Get'), 'grpc-timeout': '5S' }, MESSAGE);
     t.match(odd, { status: 418, body: '5S', headers: { 'x-te': 'trailers' } });
-    await b.quiet();
-    t.match(b.audit.of('ended'), [
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended'), [
       { grpcStatus: 5, outcome: 'completed' },
       { status: 418, grpcStatus: undefined },
     ]);
@@ -381,11 +394,11 @@ t.test('inside an intercepted tunnel: ALPN h2, calls judged one by one', async (
     stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
     stream.end(MESSAGE);
   }, seen);
-  await using w = await world(t, {
-    site: { protocol: 'grpc', rules: [grpcRule('get', 'allow', ['Get'])] },
+  await using w = await testInterception(t, {
+    destination: { protocol: 'grpc', rules: [grpcRule('get', 'allow', ['Get'])] },
     upstream: { alpn: ['h2'], raw },
   });
-  const agent = await inside(w.b, { ca: w.ca, alpn: ['h2'] });
+  const agent = await tlsInTunnel(w.proxy, { ca: w.ca, alpn: ['h2'] });
   t.equal(agent.tls.alpnProtocol, 'h2');
   await agent.sees(/\0\0\0\0/);
   agent.tls.pause().removeAllListeners('data');
@@ -412,7 +425,7 @@ t.test('inside an intercepted tunnel: ALPN h2, calls judged one by one', async (
     ':authority': 'api.example.com',
     te: 'trailers',
   });
-  t.match(w.b.audit.of('decided').slice(1), [
+  t.match(w.proxy.audit.of('decided').slice(1), [
     { entry: 'intercept', effect: 'allow', method: `${SERVICE}/Get` },
     { entry: 'intercept', effect: 'deny', method: `${SERVICE}/Delete` },
   ]);

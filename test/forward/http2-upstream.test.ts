@@ -12,27 +12,31 @@ import { until } from '../support/until.ts';
 import { frame, SETTINGS } from '../http2/raw.ts';
 import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
 import {
-  bench,
+  testProxy,
   policyOf,
   refusal,
   rule,
-  site,
+  testDestination,
   statusOf,
   unpaired,
-  type Bench,
-  type Site,
+  type TestProxy,
+  type DestinationOptions,
 } from '../support/proxy.ts';
 
 /** A destination whose upstream is spoken to in HTTP/2. */
-function h2site(upstream: { readonly port: number }, more: Site = {}): Destination {
+function h2site(upstream: { readonly port: number }, more: DestinationOptions = {}): Destination {
   return {
-    ...site({ listen: true, upstream: { host: '127.0.0.1', port: upstream.port }, ...more }),
+    ...testDestination({
+      listen: true,
+      upstream: { host: '127.0.0.1', port: upstream.port },
+      ...more,
+    }),
     http2: true,
   };
 }
 
-function post(b: Bench, path: string, body: string): Promise<string> {
-  return b.ask(
+function post(proxy: TestProxy, path: string, body: string): Promise<string> {
+  return proxy.ask(
     `POST http://crm.internal${path} HTTP/1.1\r\nHost: crm.internal\r\nConnection: ` +
       `close\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
   );
@@ -43,15 +47,15 @@ t.test(
   async (t) => {
     const authority = await testAuthority();
     await using upstream = await http2Upstream({ authority });
-    await using b = await bench({ authority, destinations: [h2site(upstream)] });
+    await using proxy = await testProxy({ authority, destinations: [h2site(upstream)] });
     const answers = await Promise.all([
-      b.get('http://crm.internal/a?b'),
-      post(b, '/c', 'content'),
-      b.ask(
+      proxy.get('http://crm.internal/a?b'),
+      post(proxy, '/c', 'content'),
+      proxy.ask(
         'GET http://crm.internal/h HTTP/1.1\r\nHost: crm.internal\r\nX-One: 1\r\nTE: ' +
           'trailers\r\nConnection: close, X-Two\r\nX-Two: 2\r\n\r\n',
       ),
-      ...Array.from({ length: 20 }, (_, i) => b.get(`http://crm.internal/${i}`)),
+      ...Array.from({ length: 20 }, (_, i) => proxy.get(`http://crm.internal/${i}`)),
     ]);
     t.ok(answers.every((answer) => statusOf(answer) === 200));
     t.match(answers[0], /":path":"\/a\?b"/);
@@ -65,14 +69,14 @@ t.test(
     t.equal(upstream.connections[0]?.alpn, 'h2');
     t.equal(upstream.connections[0]?.spiffeId, 'spiffe://example.org/agent');
     t.notOk(upstream.connections[0]?.resumed);
-    await b.quiet();
-    t.match(b.audit.of('ended')[0], {
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended')[0], {
       peer: 'spiffe://example.org/upstream',
       outcome: 'completed',
       status: 200,
     });
-    t.match(b.proxy.pools(), { keys: 1, idle: 1, leased: 0 });
-    t.same(unpaired(b.audit.records), []);
+    t.match(proxy.server.pools(), { keys: 1, idle: 1, leased: 0 });
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -92,8 +96,8 @@ t.test(
       stream.on('end', () => stream.end());
       return undefined;
     });
-    await using b = await bench({ authority, destinations: [h2site(upstream)] });
-    await using client = http2Client(b.port('crm'));
+    await using proxy = await testProxy({ authority, destinations: [h2site(upstream)] });
+    await using client = http2Client(proxy.port('crm'));
     const one = client.open({ ':method': 'POST', ':path': '/' }, false);
     one.stream.write('ping');
     await one.sees('ping');
@@ -109,8 +113,8 @@ t.test(
       headers: { 'content-length': '5' },
     });
     t.match(await client.ask('/204'), { status: 204, body: '' });
-    await b.quiet();
-    t.match(b.audit.of('ended')[0], { sent: 8, received: 8, outcome: 'completed' });
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended')[0], { sent: 8, received: 8, outcome: 'completed' });
   },
 );
 
@@ -118,7 +122,7 @@ t.test('an upstream that does not choose h2 gets not one byte of a request', asy
   const authority = await testAuthority();
   await using upstream = await mtlsUpstream({ authority, alpn: ['http/1.1'] });
   await using silent = await mtlsUpstream({ authority });
-  await using b = await bench({
+  await using proxy = await testProxy({
     authority,
     destinations: [
       h2site(upstream),
@@ -126,19 +130,19 @@ t.test('an upstream that does not choose h2 gets not one byte of a request', asy
     ],
   });
   for (const host of ['crm.internal', 'silent.internal']) {
-    const answer = await b.get(`http://${host}/`);
+    const answer = await proxy.get(`http://${host}/`);
     t.equal(statusOf(answer), 502, host);
     t.equal(refusal(answer).code, 'upstream-tls');
   }
-  t.match(b.audit.of('ended')[1], { reason: /did not choose h2 by ALPN/ });
+  t.match(proxy.audit.of('ended')[1], { reason: /did not choose h2 by ALPN/ });
   t.equal(upstream.received() + silent.received(), 0);
 });
 
 t.test('the peer is verified before a byte is sent: another SPIFFE ID is refused', async (t) => {
   const authority = await testAuthority();
   await using upstream = await http2Upstream({ authority, id: '/other' });
-  await using b = await bench({ authority, destinations: [h2site(upstream)] });
-  const answer = await b.get('http://crm.internal/');
+  await using proxy = await testProxy({ authority, destinations: [h2site(upstream)] });
+  const answer = await proxy.get('http://crm.internal/');
   t.equal(statusOf(answer), 502);
   t.equal(refusal(answer).code, 'upstream-identity');
   t.equal(upstream.received(), 0);
@@ -149,16 +153,16 @@ t.test('an upstream that refuses our certificate is named as that', async (t) =>
   const authority = await testAuthority();
   const foreign = await testAuthority({ trustDomain: 'foreign.org' });
   await using upstream = await http2Upstream({ authority, trusts: [foreign] });
-  await using b = await bench({ authority, destinations: [h2site(upstream)] });
-  const answer = await b.get('http://crm.internal/');
+  await using proxy = await testProxy({ authority, destinations: [h2site(upstream)] });
+  const answer = await proxy.get('http://crm.internal/');
   t.equal(statusOf(answer), 502);
   t.match(refusal(answer).code, /^upstream-(tls|cut)$/);
 });
 
 t.test('plaintext upstreams by prior knowledge', async (t) => {
   await using upstream = await h2cUpstream();
-  await using b = await bench({ destinations: [h2site(upstream, { mode: 'plaintext' })] });
-  t.match(await b.get('http://crm.internal/x'), /":scheme":"http"/);
+  await using proxy = await testProxy({ destinations: [h2site(upstream, { mode: 'plaintext' })] });
+  t.match(await proxy.get('http://crm.internal/x'), /":scheme":"http"/);
   t.equal(upstream.connections.length, 1);
 });
 
@@ -178,8 +182,8 @@ t.test(
         stream.end(Buffer.concat(chunks));
       });
     });
-    await using b = await bench({ authority, destinations: [h2site(upstream)] });
-    await using client = http2Client(b.port('crm'));
+    await using proxy = await testProxy({ authority, destinations: [h2site(upstream)] });
+    await using client = http2Client(proxy.port('crm'));
     const results: number[] = [];
     for (let round = 0; round < 10; round++) {
       const answers = await Promise.all(
@@ -193,8 +197,8 @@ t.test(
       results.filter((status) => status !== 200).join(),
     );
     t.ok(upstream.connections.length > 5, `${upstream.connections.length} connections`);
-    await b.quiet();
-    t.same(unpaired(b.audit.records), []);
+    await proxy.quiet();
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -216,11 +220,11 @@ t.test(
         stream.end(Buffer.concat(chunks));
       });
     });
-    await using b = await bench({ authority, destinations: [h2site(upstream)] });
-    t.match(await post(b, '/refused', 'content'), /content/, 'REFUSED_STREAM');
+    await using proxy = await testProxy({ authority, destinations: [h2site(upstream)] });
+    t.match(await post(proxy, '/refused', 'content'), /content/, 'REFUSED_STREAM');
     t.equal(upstream.requests.length, 2);
     refuse = 1;
-    await using client = http2Client(b.port('crm'));
+    await using client = http2Client(proxy.port('crm'));
     t.match(await client.ask('/refused', {}, 'streamed'), { status: 200, body: 'streamed' });
     refuse = 99;
     t.equal((await client.ask('/refused', {}, 'x')).status, 502, 'not for ever');
@@ -232,9 +236,9 @@ t.test(
     refuse = 0;
     t.equal((await client.ask('/', {}, 'x')).status, 200);
     t.equal(upstream.connections.length, 1, 'a reset stream leaves the connection');
-    await b.quiet();
+    await proxy.quiet();
     t.match(
-      b.audit
+      proxy.audit
         .of('ended')
         .map((one) => ('sent' in one ? one.sent : -1))
         .slice(0, 2),
@@ -250,8 +254,8 @@ t.test('a body that is more than is kept is not sent again', async (t) => {
     let bytes = 0;
     stream.on('data', (chunk: Buffer) => (bytes += chunk.length) > 100_000 && stream.close(7));
   });
-  await using b = await bench({ destinations: [h2site(upstream, { mode: 'plaintext' })] });
-  await using client = http2Client(b.port('crm'));
+  await using proxy = await testProxy({ destinations: [h2site(upstream, { mode: 'plaintext' })] });
+  await using client = http2Client(proxy.port('crm'));
   t.equal((await client.ask('/', {}, Buffer.alloc(200_000))).status, 502);
   t.equal(upstream.requests.length, 1);
 });
@@ -271,8 +275,8 @@ t.test(
       headers[':path'] === '/silent' ? undefined : streaming(stream, headers, session),
     );
     const more = { timeouts: { headers: 500 } };
-    await using b = await bench({ authority, destinations: [h2site(upstream, more)] });
-    await using client = http2Client(b.port('crm'));
+    await using proxy = await testProxy({ authority, destinations: [h2site(upstream, more)] });
+    await using client = http2Client(proxy.port('crm'));
     const [gone, cut, stays] = ['/gone', '/cut', '/stays'].map((path) =>
       client.open({ ':path': path }),
     );
@@ -281,21 +285,22 @@ t.test(
     gone?.stream.close(8);
     await until('the upstream sees one reset', () => upstream.codes.length === 1);
     const rules = [rule('stays', 'allow', { paths: ['/stays', '/silent'] })];
-    b.policy.set(policyOf(h2site(upstream, { ...more, rules })));
+    proxy.policy.set(policyOf(h2site(upstream, { ...more, rules })));
     t.equal((await cut?.answer())?.code, 2);
     t.equal((await silent).status, 504);
     await until('the upstream sees all resets', () => upstream.codes.length === 3);
     t.notOk(stays?.stream.closed);
     t.equal(upstream.connections.length, 1);
-    await until('three have ended', () => b.audit.of('ended').length === 3);
+    await until('three have ended', () => proxy.audit.of('ended').length === 3);
     stays?.stream.close(8);
-    b.policy.set(policyOf(site({ name: 'other' })));
+    proxy.policy.set(policyOf(testDestination({ name: 'other' })));
     await until(
       'nothing keeps the connection',
-      () => b.proxy.pools().keys + b.proxy.pools().idle + b.proxy.pools().leased === 0,
+      () =>
+        proxy.server.pools().keys + proxy.server.pools().idle + proxy.server.pools().leased === 0,
     );
     t.match(
-      b.audit.of('ended').map((one) => 'outcome' in one && one.outcome),
+      proxy.audit.of('ended').map((one) => 'outcome' in one && one.outcome),
       ['client-gone', 'no-longer-allowed', 'upstream-timeout'],
     );
   },
@@ -313,15 +318,15 @@ t.test(
       stream.write('first');
       open.push(() => stream.end('last'));
     });
-    await using b = await bench({
+    await using proxy = await testProxy({
       authority,
       identity: authority.identity(one, [], 1),
       destinations: [h2site(upstream)],
     });
-    await using client = http2Client(b.port('crm'));
+    await using client = http2Client(proxy.port('crm'));
     const long = client.open({ ':path': '/long' });
     await long.sees('first');
-    b.identity.set({
+    proxy.identity.set({
       kind: 'current',
       identity: authority.identity(two, [], 2),
       problem: undefined,
@@ -333,7 +338,7 @@ t.test(
     t.match(await long.answer(), { body: 'firstlast', code: 0 });
     await until(
       'the old connection is closed',
-      () => b.proxy.pools().idle === 1 && b.proxy.pools().leased === 0,
+      () => proxy.server.pools().idle === 1 && proxy.server.pools().leased === 0,
     );
     t.ok(upstream.sessions[0]?.closed);
   },
@@ -344,24 +349,24 @@ t.test(
   async (t) => {
     const authority = await testAuthority();
     await using upstream = await http2Upstream({ authority });
-    await using b = await bench({
+    await using proxy = await testProxy({
       authority,
       destinations: [h2site(upstream)],
       options: { limits: http1Limits({ poolMaxAgeMs: 1500, poolAgeJitter: 0 }) },
     });
-    await b.get('http://crm.internal/');
-    b.policy.set(policyOf(h2site(upstream)));
-    await b.get('http://crm.internal/');
+    await proxy.get('http://crm.internal/');
+    proxy.policy.set(policyOf(h2site(upstream)));
+    await proxy.get('http://crm.internal/');
     t.equal(upstream.connections.length, 1, 'equal settings');
-    b.policy.set(policyOf(h2site(upstream, { peers: ['spiffe://example.org/*'] })));
+    proxy.policy.set(policyOf(h2site(upstream, { peers: ['spiffe://example.org/*'] })));
     await until('the retired connection is closed', () => upstream.sessions[0]?.closed);
-    await b.get('http://crm.internal/');
+    await proxy.get('http://crm.internal/');
     t.equal(upstream.connections.length, 2, 'other peers');
     await until('it is too old', async () => {
-      await b.get('http://crm.internal/');
+      await proxy.get('http://crm.internal/');
       return upstream.connections.length === 3;
     });
-    t.match(b.proxy.pools(), { idle: 1 });
+    t.match(proxy.server.pools(), { idle: 1 });
   },
 );
 
@@ -380,8 +385,8 @@ t.test('back-pressure both ways over one connection', async (t) => {
     stream.respond({ ':status': 200 });
     stream.end('quick');
   });
-  await using b = await bench({ authority, destinations: [h2site(upstream)] });
-  await using client = http2Client(b.port('crm'));
+  await using proxy = await testProxy({ authority, destinations: [h2site(upstream)] });
+  await using client = http2Client(proxy.port('crm'));
   const upload = client.open({ ':method': 'POST', ':path': '/' }, false);
   let written = 0;
   const piece = Buffer.alloc(65_536);
@@ -423,25 +428,25 @@ t.test(
       } else stream.end('ok');
       return undefined;
     });
-    await using b = await bench({ authority, destinations: [h2site(upstream)] });
-    await using client = http2Client(b.port('crm'));
+    await using proxy = await testProxy({ authority, destinations: [h2site(upstream)] });
+    await using client = http2Client(proxy.port('crm'));
     for (const [path, code] of [
       ['/informs', 'upstream-malformed'],
       ['/large', 'upstream-malformed'],
       ['/cut', 'upstream-cut'],
     ] as const) {
       t.equal((await client.ask(path)).status, 502, path);
-      await b.quiet();
-      t.match(b.audit.of('ended').at(-1), { outcome: code }, path);
+      await proxy.quiet();
+      t.match(proxy.audit.of('ended').at(-1), { outcome: code }, path);
     }
     const short = await client.ask('/short');
     t.match(short, { status: 200, code: 2 }, 'a cut looks cut');
     t.equal((await client.ask('/ok')).status, 200);
     await using garbage = await rawUpstream({ bytes: 'HTTP/1.1 400 Bad Request\r\n\r\n' });
-    b.policy.set(policyOf(h2site(garbage, { mode: 'plaintext' })));
+    proxy.policy.set(policyOf(h2site(garbage, { mode: 'plaintext' })));
     t.equal((await client.ask('/')).status, 502);
-    await b.quiet();
-    t.same(unpaired(b.audit.records), []);
+    await proxy.quiet();
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -449,10 +454,10 @@ t.test('limits: an upstream with few places gets more connections, not more stre
   await using upstream = await h2cUpstream(
     (stream) => void setTimeout(() => (stream.respond({ ':status': 200 }), stream.end('ok')), 30),
   );
-  await using b = await bench({
+  await using proxy = await testProxy({
     destinations: [h2site(upstream, { mode: 'plaintext', limits: { concurrent: 500 } })],
   });
-  await using client = http2Client(b.port('crm'));
+  await using client = http2Client(proxy.port('crm'));
   await client.ask('/');
   const answers = await Promise.all(Array.from({ length: 120 }, () => client.ask('/')));
   t.ok(answers.every(({ status }) => status === 200));
@@ -463,13 +468,13 @@ t.test('a dead connection is found out by a request that times out', async (t) =
   await using upstream = await rawUpstream({
     raw: (socket) => void socket.resume().write(frame(SETTINGS, 0, 0)),
   });
-  await using b = await bench({
+  await using proxy = await testProxy({
     destinations: [h2site(upstream, { mode: 'plaintext', timeouts: { headers: 200 } })],
   });
-  t.equal(statusOf(await b.get('http://crm.internal/')), 504);
-  t.match(b.proxy.pools(), { idle: 1 }, 'it has to prove that it lives');
-  await until('it is closed', () => b.proxy.pools().idle === 0, 15_000);
-  t.equal(statusOf(await b.get('http://crm.internal/')), 504);
+  t.equal(statusOf(await proxy.get('http://crm.internal/')), 504);
+  t.match(proxy.server.pools(), { idle: 1 }, 'it has to prove that it lives');
+  await until('it is closed', () => proxy.server.pools().idle === 0, 15_000);
+  t.equal(statusOf(await proxy.get('http://crm.internal/')), 504);
   t.equal(upstream.connections.length, 2);
 });
 
@@ -482,23 +487,23 @@ t.test(
       stream.write(Buffer.alloc(250_000));
       setTimeout(() => stream.close(2), 100);
     });
-    await using b = await bench({ authority, destinations: [h2site(upstream)] });
-    await using client = http2Client(b.port('crm'));
+    await using proxy = await testProxy({ authority, destinations: [h2site(upstream)] });
+    await using client = http2Client(proxy.port('crm'));
     const stuck = client.open({ ':path': '/' });
     stuck.stream.pause();
     await until(
       'the answer stands',
-      () => stuck.status === 200 && (b.audit.of('decided').length > 0 || undefined),
+      () => stuck.status === 200 && (proxy.audit.of('decided').length > 0 || undefined),
     );
     await until('the upstream has reset it', () => upstream.codes.length === 1);
     stuck.stream.close(8);
-    await b.quiet();
-    b.policy.set(policyOf(site({ name: 'other' })));
+    await proxy.quiet();
+    proxy.policy.set(policyOf(testDestination({ name: 'other' })));
     await until(
       'nothing keeps the connection',
-      () => b.proxy.pools().idle + b.proxy.pools().leased === 0,
+      () => proxy.server.pools().idle + proxy.server.pools().leased === 0,
     );
-    t.match(b.audit.of('ended'), [{ outcome: /client-gone|upstream-cut/ }]);
+    t.match(proxy.audit.of('ended'), [{ outcome: /client-gone|upstream-cut/ }]);
   },
 );
 
@@ -512,11 +517,11 @@ t.test('heads as large as listeners.maxHead allows cross HTTP/2, in and out', as
     stream.end('ok');
   });
   const limits = http1Limits(headLimits({ maxHead: 131_072 }));
-  await using b = await bench({
+  await using proxy = await testProxy({
     destinations: [h2site(upstream, { mode: 'plaintext' })],
     options: { limits },
   });
-  await using client = http2Client(b.port('crm'));
+  await using client = http2Client(proxy.port('crm'));
   const answer = await client.ask('/', { 'x-jwt': 'j'.repeat(50_000) });
   t.match(answer, { status: 200, body: 'ok', headers: { 'x-size': '50000' } });
   t.equal(answer.headers['x-back']?.length, 50_000);

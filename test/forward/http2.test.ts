@@ -22,21 +22,28 @@ import {
   RST_STREAM,
   type Field,
 } from '../http2/raw.ts';
-import { bench, policyOf, rule, site, statusOf, unpaired } from '../support/proxy.ts';
+import {
+  testProxy,
+  policyOf,
+  rule,
+  testDestination,
+  statusOf,
+  unpaired,
+} from '../support/proxy.ts';
 
 t.test(
   'each stream is a request that is judged by itself and has records of its own',
   async (t) => {
     const authority = await testAuthority();
     await using upstream = await mtlsUpstream({ authority });
-    const destination = site({
+    const destination = testDestination({
       listen: true,
       hosts: ['crm.internal', '*.crm.internal'],
       upstream: { host: '127.0.0.1', port: upstream.port },
       rules: [rule('reads', 'allow', { methods: ['GET', 'POST'], paths: ['/v1/**'] })],
     });
-    await using b = await bench({ authority, destinations: [destination] });
-    await using client = http2Client(b.port('crm'));
+    await using proxy = await testProxy({ authority, destinations: [destination] });
+    await using client = http2Client(proxy.port('crm'));
     const answers = await Promise.all([
       client.ask('/v1/a?q=1', { 'x-one': '1', cookie: 'a=1' }),
       client.ask('/v2/a'),
@@ -56,13 +63,13 @@ t.test(
     });
     t.match(answers[0]?.headers['chaperone-decision'], /^[0-9a-f-]{36}$/);
     t.equal(new Set(answers.map(({ headers }) => headers['chaperone-decision'])).size, 4);
-    await b.quiet();
-    t.equal(b.audit.of('decided').length, 4);
+    await proxy.quiet();
+    t.equal(proxy.audit.of('decided').length, 4);
     t.match(
-      b.audit.of('ended').find((one) => 'sent' in one && one.sent === 7),
+      proxy.audit.of('ended').find((one) => 'sent' in one && one.sent === 7),
       { outcome: 'completed', status: 200 },
     );
-    t.same(unpaired(b.audit.records), []);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -82,12 +89,12 @@ t.test('both versions on one port; a WebSocket stays HTTP/1.1', async (t) => {
         socket.on('data', (chunk: Buffer) => socket.write(chunk));
       }),
   });
-  const destination = site({
+  const destination = testDestination({
     listen: true,
     mode: 'plaintext',
     upstream: { host: '127.0.0.1', port: upstream.port },
   });
-  const chat = site({
+  const chat = testDestination({
     name: 'chat',
     hosts: ['chat.internal'],
     listen: true,
@@ -95,8 +102,8 @@ t.test('both versions on one port; a WebSocket stays HTTP/1.1', async (t) => {
     upstream: { host: '127.0.0.1', port: sockets.port },
     rules: [rule('chat', 'allow', { websocket: true })],
   });
-  await using b = await bench({ destinations: [destination, chat] });
-  const web = await b.open('chat');
+  await using proxy = await testProxy({ destinations: [destination, chat] });
+  const web = await proxy.open('chat');
   web.write(
     'GET / HTTP/1.1\r\nHost: chat.internal\r\nConnection: Upgrade\r\nUpgrade: ' +
       'websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ' +
@@ -106,7 +113,7 @@ t.test('both versions on one port; a WebSocket stays HTTP/1.1', async (t) => {
   web.write('frame');
   await web.sees('frame');
   web.socket.destroy();
-  const stream = await rawClient(b.port('chat'));
+  const stream = await rawClient(proxy.port('chat'));
   stream.send(
     frame(
       HEADERS,
@@ -120,29 +127,29 @@ t.test('both versions on one port; a WebSocket stays HTTP/1.1', async (t) => {
   t.equal(sockets.connections.length, 1);
   t.equal(
     statusOf(
-      await b.ask('GET / HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n', 'crm'),
+      await proxy.ask('GET / HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n', 'crm'),
     ),
     200,
   );
-  await using client = http2Client(b.port('crm'));
+  await using client = http2Client(proxy.port('crm'));
   t.equal((await client.ask('/')).status, 200);
   // In pieces, as a slow network brings it.
-  const line = await b.open('crm');
+  const line = await proxy.open('crm');
   for (const byte of PREFACE) line.write(byte);
   line.write(frame(4, 0, 0));
   await line.sees('\0\0\0\x04\x01');
   line.socket.destroy();
-  const like = await b.ask('PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n', 'crm');
+  const like = await proxy.ask('PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n', 'crm');
   t.equal(statusOf(like), 400, 'almost a preface');
   const upgrade =
     'GET / HTTP/1.1\r\nHost: crm.internal\r\nConnection: Upgrade, ' +
     'HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n\r\n';
   t.equal(
-    statusOf(await b.ask(upgrade.replace('Upgrade,', 'close, Upgrade,'), 'crm')),
+    statusOf(await proxy.ask(upgrade.replace('Upgrade,', 'close, Upgrade,'), 'crm')),
     200,
     'T5: no upgrade to h2c',
   );
-  t.equal(statusOf(await b.ask(PREFACE)), 400, 'T5: not on the forward port');
+  t.equal(statusOf(await proxy.ask(PREFACE)), 400, 'T5: not on the forward port');
   t.equal(upstream.connections.length, 1, 'one pool for both');
 });
 
@@ -153,10 +160,10 @@ function named(host: string): (field: Field) => Field {
 t.test('what is refused reaches no upstream with a byte: A3, A4, F6, H9, F12, M14', async (t) => {
   await using upstream = await rawUpstream();
   const at = { mode: 'plaintext', upstream: { host: '127.0.0.1', port: upstream.port } } as const;
-  const other = site({ name: 'other', hosts: ['other.internal'], ...at });
-  await using b = await bench({
+  const other = testDestination({ name: 'other', hosts: ['other.internal'], ...at });
+  await using proxy = await testProxy({
     destinations: [
-      site({ listen: true, ...at, rules: [rule('get', 'allow', { methods: ['GET'] })] }),
+      testDestination({ listen: true, ...at, rules: [rule('get', 'allow', { methods: ['GET'] })] }),
       other,
     ],
   });
@@ -204,12 +211,14 @@ t.test('what is refused reaches no upstream with a byte: A3, A4, F6, H9, F12, M1
       'head-too-large',
     ],
   ] as const;
-  const client = await rawClient(b.port('crm'));
+  const client = await rawClient(proxy.port('crm'));
   for (const [i, [title, fields, status, code]] of rows.entries()) {
     client.send(frame(HEADERS, END_HEADERS | END_STREAM, 2 * i + 1, block(...fields)));
     t.equal(await client.status(2 * i + 1), status, title);
-    await b.quiet();
-    const last = b.audit.records.findLast(({ kind }) => kind === 'decided' || kind === 'refused');
+    await proxy.quiet();
+    const last = proxy.audit.records.findLast(
+      ({ kind }) => kind === 'decided' || kind === 'refused',
+    );
     t.match(last, { code }, title);
   }
   client.send(
@@ -225,21 +234,25 @@ t.test('what is refused reaches no upstream with a byte: A3, A4, F6, H9, F12, M1
   client.get(99, '/ok');
   t.equal(await client.status(99), 200, 'the connection serves on');
   client.socket.destroy();
-  await b.quiet();
-  t.same(unpaired(b.audit.records), []);
+  await proxy.quiet();
+  t.same(unpaired(proxy.audit.records), []);
 });
 
 t.test('the engine refuses in silence; the record tells', async (t) => {
-  await using b = await bench({
+  await using proxy = await testProxy({
     destinations: [
-      site({ listen: true, mode: 'plaintext', upstream: { host: '127.0.0.1', port: 1 } }),
+      testDestination({
+        listen: true,
+        mode: 'plaintext',
+        upstream: { host: '127.0.0.1', port: 1 },
+      }),
     ],
   });
-  const client = await rawClient(b.port('crm'));
+  const client = await rawClient(proxy.port('crm'));
   client.get(1, '/', ['transfer-encoding', 'chunked']);
   t.equal(await client.resetOf(1), 1);
-  await until('it is recorded', () => b.audit.of('ended')[0]);
-  t.match(b.audit.records, [
+  await until('it is recorded', () => proxy.audit.of('ended')[0]);
+  t.match(proxy.audit.records, [
     { kind: 'refused', entry: 'listener', code: 'malformed' },
     { kind: 'ended', outcome: 'malformed' },
   ]);
@@ -252,25 +265,25 @@ t.test(
     await using upstream = await rawUpstream({
       raw: (socket) => void socket.resume().on('error', () => {}),
     });
-    const destination = site({
+    const destination = testDestination({
       listen: true,
       mode: 'plaintext',
       upstream: { host: '127.0.0.1', port: upstream.port },
     });
-    await using b = await bench({ destinations: [destination] });
+    await using proxy = await testProxy({ destinations: [destination] });
     for (const [said, sent] of [
       ['9', 'short'],
       ['3', 'longer\r\nGET /smuggled HTTP/1.1'],
     ] as const) {
-      const client = await rawClient(b.port('crm'));
+      const client = await rawClient(proxy.port('crm'));
       const seen = upstream.connections.length;
       client.send(
         frame(HEADERS, END_HEADERS, 1, block(...ask('POST', '/', ['content-length', said]))),
       );
       await until('the head is at the upstream', () => upstream.connections[seen]?.raw.total);
       client.send(frame(DATA, END_STREAM, 1, sent));
-      await b.quiet();
-      t.match(b.audit.of('ended').at(-1), { outcome: 'malformed' });
+      await proxy.quiet();
+      t.match(proxy.audit.of('ended').at(-1), { outcome: 'malformed' });
       t.notMatch(upstream.connections.at(-1)?.raw.text, /smuggled/);
       client.socket.destroy();
     }
@@ -284,24 +297,24 @@ t.test(
     await using upstream = await rawUpstream({
       http: (request, response) => void (response.writeHead(200), response.write(request.url)),
     });
-    const destination = site({
+    const destination = testDestination({
       listen: true,
       mode: 'plaintext',
       upstream: { host: '127.0.0.1', port: upstream.port },
     });
-    await using b = await bench({ destinations: [destination] });
-    const client = await rawClient(b.port('crm'));
+    await using proxy = await testProxy({ destinations: [destination] });
+    const client = await rawClient(proxy.port('crm'));
     client.get(1, '/one');
     client.get(3, '/two');
     await client.status(1);
     await client.status(3);
-    t.equal(b.proxy.live(), 2);
+    t.equal(proxy.server.live(), 2);
     client.send(frame(RST_STREAM, 0, 1, Buffer.from([0, 0, 0, 8])));
-    await until('one is over', () => b.proxy.live() === 1);
-    t.match(b.audit.of('ended'), [{ outcome: 'client-gone' }]);
+    await until('one is over', () => proxy.server.live() === 1);
+    t.match(proxy.audit.of('ended'), [{ outcome: 'client-gone' }]);
     client.socket.destroy();
-    await b.quiet();
-    t.match(b.audit.of('ended')[1], { outcome: 'client-gone' });
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended')[1], { outcome: 'client-gone' });
   },
 );
 
@@ -314,17 +327,19 @@ t.test(
       http: (_, response) => void (response.writeHead(200), response.write('first')),
     });
     const at = { listen: true, upstream: { host: '127.0.0.1', port: upstream.port } } as const;
-    await using b = await bench({ authority, destinations: [site(at)] });
-    await using client = http2Client(b.port('crm'));
+    await using proxy = await testProxy({ authority, destinations: [testDestination(at)] });
+    await using client = http2Client(proxy.port('crm'));
     const [one, two] = [client.open({ ':path': '/one' }), client.open({ ':path': '/two' })];
     await one.sees('first');
     await two.sees('first');
-    b.policy.set(policyOf(site({ ...at, rules: [rule('two', 'allow', { paths: ['/two'] })] })));
+    proxy.policy.set(
+      policyOf(testDestination({ ...at, rules: [rule('two', 'allow', { paths: ['/two'] })] })),
+    );
     t.equal((await one.answer()).code, 2, 'INTERNAL_ERROR: a cut looks cut');
     t.notOk(two.stream.closed);
-    await until('it is recorded', () => b.audit.of('ended')[0]);
-    t.match(b.audit.of('redecided'), [{ effect: 'deny' }, { effect: 'allow' }]);
-    t.match(b.audit.of('ended'), [{ outcome: 'no-longer-allowed' }]);
+    await until('it is recorded', () => proxy.audit.of('ended')[0]);
+    t.match(proxy.audit.of('redecided'), [{ effect: 'deny' }, { effect: 'allow' }]);
+    t.match(proxy.audit.of('ended'), [{ outcome: 'no-longer-allowed' }]);
   },
 );
 
@@ -339,16 +354,16 @@ t.test(
         if (request.url === '/ok') response.end('ok');
       },
     });
-    const destination = site({
+    const destination = testDestination({
       listen: true,
       upstream: { host: '127.0.0.1', port: upstream.port },
       limits: { concurrent: 2 },
       timeouts: { headers: 600 },
     });
-    await using b = await bench({ authority, destinations: [destination] });
-    await using client = http2Client(b.port('crm'));
+    await using proxy = await testProxy({ authority, destinations: [destination] });
+    await using client = http2Client(proxy.port('crm'));
     const held = [client.ask('/hold'), client.ask('/hold')];
-    await until('two are under way', () => b.audit.of('decided').length === 2);
+    await until('two are under way', () => proxy.audit.of('decided').length === 2);
     const third = await client.ask('/ok');
     t.equal(third.status, 503);
     t.equal(refusalOf(third).code, 'too-many');
@@ -358,8 +373,8 @@ t.test(
     );
     t.equal((await client.ask('/ok')).status, 200);
     t.equal((await client.ask('/cut')).status, 502);
-    await b.quiet();
-    t.same(unpaired(b.audit.records), []);
+    await proxy.quiet();
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -368,17 +383,17 @@ t.test('drain: GOAWAY, what runs is finished, the connection ends; abort cuts', 
   await using upstream = await rawUpstream({
     http: (_, response) => void (finish = () => void response.end('done')),
   });
-  const destination = site({
+  const destination = testDestination({
     listen: true,
     mode: 'plaintext',
     upstream: { host: '127.0.0.1', port: upstream.port },
   });
-  await using b = await bench({ destinations: [destination] });
-  await using client = http2Client(b.port('crm'));
+  await using proxy = await testProxy({ destinations: [destination] });
+  await using client = http2Client(proxy.port('crm'));
   const running = client.ask('/');
   const end = await until('it is at the upstream', () => finish);
   const stop = new AbortController();
-  const drained = b.proxy.drain(stop.signal);
+  const drained = proxy.server.drain(stop.signal);
   await until('GOAWAY', () => client.goaway !== undefined);
   end();
   t.match(await running, { status: 200, body: 'done', code: 0 });
@@ -395,13 +410,13 @@ t.test('100-continue, interim answers and HEAD cross', async (t) => {
         .on('end', () => response.writeHead(200, { 'content-length': '5' }).end('hello'));
     },
   });
-  const destination = site({
+  const destination = testDestination({
     listen: true,
     mode: 'plaintext',
     upstream: { host: '127.0.0.1', port: upstream.port },
   });
-  await using b = await bench({ destinations: [destination] });
-  await using client = http2Client(b.port('crm'));
+  await using proxy = await testProxy({ destinations: [destination] });
+  await using client = http2Client(proxy.port('crm'));
   const one = client.open({ ':method': 'POST', ':path': '/', expect: '100-continue' }, false);
   await until('100', () => one.informs.includes(100));
   one.stream.end('x');
@@ -431,13 +446,13 @@ t.test(
         more();
       },
     });
-    const destination = site({
+    const destination = testDestination({
       listen: true,
       mode: 'plaintext',
       upstream: { host: '127.0.0.1', port: upstream.port },
     });
-    await using b = await bench({ destinations: [destination] });
-    await using client = http2Client(b.port('crm'));
+    await using proxy = await testProxy({ destinations: [destination] });
+    await using client = http2Client(proxy.port('crm'));
     const one = client.open({ ':path': '/' });
     one.stream.pause();
     let last = -1;
@@ -449,7 +464,9 @@ t.test(
     t.ok(last < 16 * 1024 * 1024, `the upstream could write ${last} bytes of 32 MiB`);
     one.stream.resume();
     t.equal((await one.answer()).body.length, 512 * piece.length);
-    await b.quiet();
-    t.match(b.audit.of('ended'), [{ received: 512 * piece.length, sent: 0, outcome: 'completed' }]);
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended'), [
+      { received: 512 * piece.length, sent: 0, outcome: 'completed' },
+    ]);
   },
 );

@@ -11,18 +11,18 @@ import { type Tasks, tasks } from '../../lib/tasks/registry.ts';
 import {
   type McpServer,
   type Script,
-  type Told,
+  type McpAnswer,
   VERSION,
   call,
   mcpRule,
   mcpServer,
-  mcpSite,
+  mcpDestination,
   message,
   post,
   rpc,
   sendJson,
 } from '../support/mcp.ts';
-import { type Bench, type Wire, bench } from '../support/proxy.ts';
+import { type TestProxy, type TestConnection, testProxy } from '../support/proxy.ts';
 import { STEP_UP, intent, rule as taskRule } from '../tasks/fixture.ts';
 
 const ASKED = {
@@ -34,14 +34,14 @@ const ASKED = {
 const answered = (result: object): string => JSON.stringify({ jsonrpc: '2.0', id: 7, result });
 
 interface Room extends AsyncDisposable {
-  readonly b: Bench;
+  readonly proxy: TestProxy;
   readonly tasks: Tasks;
   readonly server: McpServer;
-  says(body: string): Promise<Told>;
+  says(body: string): Promise<McpAnswer>;
   /** Calls the tool, and settles when what the server asks has come. */
-  runs(): Promise<Wire>;
+  runs(): Promise<TestConnection>;
   /** Approves the call of the refusal. */
-  approve(told: Told): Promise<void>;
+  approve(told: McpAnswer): Promise<void>;
   /** The answers that the server was given. */
   given(): readonly string[];
 }
@@ -71,7 +71,7 @@ async function room(given: Partial<StepUpPolicy>): Promise<Room> {
   const rules = [{ ...mcpRule('pay', 'allow', { tools: ['pay'] }), action: 'write' }];
   const settings = { serverRequests: new Set(['elicitation/create']) };
   const destinations = [
-    mcpSite({
+    mcpDestination({
       upstream: { host: '127.0.0.1', port: server.port },
       rules,
       settings,
@@ -86,7 +86,11 @@ async function room(given: Partial<StepUpPolicy>): Promise<Room> {
     buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies }),
   );
   const registry = tasks({ clock: systemClock, policy, tell: () => {}, onChange: () => {} });
-  const b = await bench({ identity: 'none', destinations, options: { tasks: registry, policy } });
+  const proxy = await testProxy({
+    identity: 'none',
+    destinations,
+    options: { tasks: registry, policy },
+  });
   const { task, secret } = registry.open(
     intent({ targets: ['tools'], actions: ['read', 'write'] }),
   );
@@ -98,14 +102,14 @@ async function room(given: Partial<StepUpPolicy>): Promise<Room> {
     capabilities: { elicitation: {} },
     clientInfo: { name: 'a', version: '1' },
   };
-  await post(b, message('initialize', hello), { fields });
+  await post(proxy, message('initialize', hello), { fields });
   return {
-    b,
+    proxy,
     tasks: registry,
     server,
-    says: (body) => post(b, body, { fields: { ...fields, 'mcp-session-id': 's1' } }),
+    says: (body) => post(proxy, body, { fields: { ...fields, 'mcp-session-id': 's1' } }),
     async runs() {
-      const line = await b.open();
+      const line = await proxy.open();
       const body = call('pay');
       const more = Object.entries({ ...fields, 'mcp-session-id': 's1' }).map(
         (pair) => `${pair.join(': ')}\r\n`,
@@ -128,7 +132,7 @@ async function room(given: Partial<StepUpPolicy>): Promise<Room> {
     given: () => server.asked.map(({ text }) => text).filter((text) => text.includes('"id":7')),
     async [Symbol.asyncDispose]() {
       await registry[Symbol.asyncDispose]();
-      await b[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
       await server[Symbol.asyncDispose]();
     },
   };
@@ -148,7 +152,7 @@ t.test(
       const more = await r.says(answered({ action: 'decline', content: { amount: 1_000_000 } }));
       t.match(more.body.error, { message: /not there to be shown/ }, 'a no that says more');
       t.same(r.given(), [], 'not one byte of it');
-      t.match(r.b.audit.of('decided').at(-1), {
+      t.match(r.proxy.audit.of('decided').at(-1), {
         effect: 'deny',
         code: 'not-approvable',
         rule: 'pay',

@@ -2,7 +2,7 @@
 import t from 'tap';
 import { reachesEndpoint } from '../../lib/policy/protocols/mcp-endpoint.ts';
 import { rule } from '../support/proxy.ts';
-import { call, mcpRule, play, post, result } from '../support/mcp.ts';
+import { call, mcpRule, testMcpProxy, post, result } from '../support/mcp.ts';
 
 const ok = result({ content: [{ type: 'text', text: 'done' }] });
 const read = mcpRule('read', 'allow', { tools: ['get_ticket'] });
@@ -18,14 +18,14 @@ t.test(
       rule('no', 'deny', { paths: ['/.well-known/secret'] }),
       rule('no-posts', 'deny', { methods: ['POST'], paths: ['/mcp'] }),
     ];
-    await using p = await play(ok, { rules });
-    const { b, server } = p;
+    await using p = await testMcpProxy(ok, { rules });
+    const { proxy, server } = p;
     const bare = { accept: '*/*', 'mcp-protocol-version': '' };
     const asks = async (
       method: string,
       path: string,
       fields: Readonly<Record<string, string>> = bare,
-    ) => (await post(b, method === 'GET' ? '' : '{}', { method, path, fields })).status;
+    ) => (await post(proxy, method === 'GET' ? '' : '{}', { method, path, fields })).status;
     const discovery = { accept: 'application/json', 'mcp-protocol-version': '2025-11-25' };
     t.equal(
       await asks('GET', '/.well-known/oauth-protected-resource/mcp', discovery),
@@ -47,26 +47,29 @@ t.test(
     t.equal(await asks('POST', '/upload', { ...bare, 'mcp-session-id': '1' }), 403);
     t.equal(await asks('POST', '/other'), 403);
     t.equal(server.asked.length, 3);
-    const told = await post(b, '{}', { path: '/token', fields: { accept: 'text/event-stream' } });
+    const told = await post(proxy, '{}', {
+      path: '/token',
+      fields: { accept: 'text/event-stream' },
+    });
     t.match(told.text, /looks like a message of MCP beside its endpoints/);
     t.match(told.text, /mcpLike: allow/);
     t.equal(
-      (await post(b, call('get_ticket'))).status,
+      (await post(proxy, call('get_ticket'))).status,
       200,
       'rules about HTTP say nothing about messages',
     );
-    t.match(b.audit.of('decided').at(-1), { rule: 'read', tool: 'get_ticket' });
+    t.match(proxy.audit.of('decided').at(-1), { rule: 'read', tool: 'get_ticket' });
   },
 );
 
 t.test('in report mode too nothing that could be a message goes beside the endpoint', async (t) => {
-  await using p = await play(ok, {
+  await using p = await testMcpProxy(ok, {
     report: true,
     rules: [rule('pages', 'allow', { paths: ['/x'], mcpLike: false })],
   });
   t.equal(
     (
-      await post(p.b, '{}', {
+      await post(p.proxy, '{}', {
         path: '/other',
         fields: { 'mcp-protocol-version': '', accept: '*/*' },
       })
@@ -75,13 +78,13 @@ t.test('in report mode too nothing that could be a message goes beside the endpo
   );
   for (const path of ['/other', '/x', '/MCP', '/mcp/below'])
     t.equal(
-      (await post(p.b, '{}', { path, fields: { accept: 'text/event-stream' } })).status,
+      (await post(p.proxy, '{}', { path, fields: { accept: 'text/event-stream' } })).status,
       403,
       path,
     );
   for (const path of ['/MCP', '/mcp/below', '/mcp/'])
     t.equal(
-      (await post(p.b, '{}', { path, fields: { 'mcp-protocol-version': '', accept: '*/*' } }))
+      (await post(p.proxy, '{}', { path, fields: { 'mcp-protocol-version': '', accept: '*/*' } }))
         .status,
       403,
       path,
@@ -90,7 +93,7 @@ t.test('in report mode too nothing that could be a message goes beside the endpo
 });
 
 t.test('every endpoint takes messages, and a session belongs to one of them', async (t) => {
-  await using p = await play(
+  await using p = await testMcpProxy(
     ({ body }, response) => {
       response.writeHead(200, { 'content-type': 'application/json', 'mcp-session-id': 's1' });
       const value =
@@ -99,7 +102,7 @@ t.test('every endpoint takes messages, and a session belongs to one of them', as
     },
     { settings: { endpoints: new Set(['/mcp', '/v2/mcp']) } },
   );
-  const { b } = p;
+  const { proxy } = p;
   const handshake = JSON.stringify({
     jsonrpc: '2.0',
     id: 1,
@@ -110,20 +113,20 @@ t.test('every endpoint takes messages, and a session belongs to one of them', as
       clientInfo: { name: 'a', version: '1' },
     },
   });
-  t.match((await post(b, handshake, { path: '/v2/mcp' })).head, /mcp-session-id: s1/);
+  t.match((await post(proxy, handshake, { path: '/v2/mcp' })).head, /mcp-session-id: s1/);
   const fields = { 'mcp-session-id': 's1' };
-  t.equal((await post(b, call('get_ticket'), { path: '/v2/mcp', fields })).status, 200);
-  t.equal((await post(b, call('get_ticket'), { path: '/mcp', fields })).status, 404);
-  t.equal((await post(b, call('get_ticket'), { path: '/v3/mcp' })).status, 403);
+  t.equal((await post(proxy, call('get_ticket'), { path: '/v2/mcp', fields })).status, 200);
+  t.equal((await post(proxy, call('get_ticket'), { path: '/mcp', fields })).status, 404);
+  t.equal((await post(proxy, call('get_ticket'), { path: '/v3/mcp' })).status, 403);
 });
 
 t.test(
   'the upstream is sent the Host that it wants, and what is judged stays what was asked for',
   async (t) => {
-    await using p = await play(ok, { sentHost: 'localhost:3000' });
-    t.equal((await post(p.b, call('get_ticket'))).status, 200);
+    await using p = await testMcpProxy(ok, { sentHost: 'localhost:3000' });
+    t.equal((await post(p.proxy, call('get_ticket'))).status, 200);
     t.equal(p.server.asked.at(-1)?.headers.host, 'localhost:3000');
-    t.match(p.b.audit.of('decided')[0], { host: 'tools.internal', port: 80 });
+    t.match(p.proxy.audit.of('decided')[0], { host: 'tools.internal', port: 80 });
   },
 );
 

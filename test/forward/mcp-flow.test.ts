@@ -9,18 +9,18 @@ import { type Opened, tasks } from '../../lib/tasks/registry.ts';
 import {
   type McpServer,
   type Script,
-  type Told,
+  type McpAnswer,
   VERSION,
   call,
   mcpRule,
   mcpServer,
-  mcpSite,
+  mcpDestination,
   message,
   post,
   rpc,
   sendJson,
 } from '../support/mcp.ts';
-import { type Bench, bench, rule, site, unpaired } from '../support/proxy.ts';
+import { type TestProxy, testProxy, rule, testDestination, unpaired } from '../support/proxy.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
 
 const CLASSES = ['public', 'internal', 'confidential', 'restricted'];
@@ -53,10 +53,10 @@ const script: Script = ({ body, http }, response) => {
 };
 
 interface Stage extends AsyncDisposable {
-  readonly b: Bench;
+  readonly proxy: TestProxy;
   readonly server: McpServer;
   readonly task: Opened['task'];
-  says(body: string, sending?: Parameters<typeof post>[2]): Promise<Told>;
+  says(body: string, sending?: Parameters<typeof post>[2]): Promise<McpAnswer>;
   /** Asks the HTTP destination `crm`, of class internal. */
   crm(method: string): Promise<string>;
 }
@@ -76,11 +76,11 @@ async function stage(given: {
   const upstream = { host: '127.0.0.1', port: server.port };
   const settings = { serverRequests: new Set(['roots/list']) };
   const tools = {
-    ...mcpSite({ upstream, rules: given.rules, settings }),
+    ...mcpDestination({ upstream, rules: given.rules, settings }),
     dataClass: given.dataClass,
   };
   const crm = {
-    ...site({
+    ...testDestination({
       mode: 'plaintext',
       upstream: { host: '127.0.0.1', port: crmServer.port },
       rules: given.crmRules ?? [rule('all', 'allow')],
@@ -105,15 +105,18 @@ async function stage(given: {
       dataClasses: CLASSES,
     }),
   );
-  const late: { b?: Bench } = {};
+  const late: { proxy?: TestProxy } = {};
   const registry = tasks({
     clock: systemClock,
     policy,
     tell: () => {},
-    onChange: () => late.b?.proxy.reconsider(),
+    onChange: () => late.proxy?.server.reconsider(),
   });
-  const b = await bench({ destinations: [tools, crm], options: { tasks: registry, policy } });
-  late.b = b;
+  const proxy = await testProxy({
+    destinations: [tools, crm],
+    options: { tasks: registry, policy },
+  });
+  late.proxy = proxy;
   const { task, secret } = registry.open(
     intent({
       targets: ['tools', 'crm'],
@@ -124,18 +127,18 @@ async function stage(given: {
   );
   const basic = `Basic ${Buffer.from(`${task.id}:${secret}`).toString('base64')}`;
   return {
-    b,
+    proxy,
     server,
     task,
     says: (body, { fields = {}, ...rest } = {}) =>
-      post(b, body, { ...rest, fields: { 'proxy-authorization': basic, ...fields } }),
+      post(proxy, body, { ...rest, fields: { 'proxy-authorization': basic, ...fields } }),
     crm: (method) =>
-      b.ask(
+      proxy.ask(
         `${method} http://crm.internal/x HTTP/1.1\r\nhost: crm.internal\r\nconnection: ` +
           `close\r\nproxy-authorization: ${basic}\r\ncontent-length: 0\r\n\r\n`,
       ),
     async [Symbol.asyncDispose]() {
-      await b[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
       await registry[Symbol.asyncDispose]();
       await server[Symbol.asyncDispose]();
       await crmServer[Symbol.asyncDispose]();
@@ -165,7 +168,7 @@ for (const [what, rules] of [
     `${what}, over what was read before, closes the whole conversation but its ends`,
     async (t) => {
       await using at = await stage({ rules, dataClass: 'public' });
-      const { server, b } = at;
+      const { server, proxy } = at;
       const fields = { 'mcp-session-id': 's1' };
       t.equal((await at.says(hello)).status, 200);
       t.equal((await at.says(call('x'), { fields })).status, 200);
@@ -199,8 +202,8 @@ for (const [what, rules] of [
       const end = { method: 'DELETE', fields: { ...fields, 'content-type': '' } };
       t.equal((await at.says('', end)).status, 202);
       t.equal(server.asked.length, before + 4);
-      await b.quiet();
-      t.same(unpaired(b.audit.records), []);
+      await proxy.quiet();
+      t.same(unpaired(proxy.audit.records), []);
     },
   );
 }
@@ -226,7 +229,7 @@ t.test(
       t.equal((await at.says(body)).body.error, undefined);
     t.match(await at.crm('POST'), /^HTTP\/1\.1 403/);
     t.equal(at.task.uses, 1, 'the first POST');
-    for (const record of at.b.audit.of('decided').slice(1, 5))
+    for (const record of at.proxy.audit.of('decided').slice(1, 5))
       t.match(record, { action: 'read', effect: 'allow' });
   },
 );
@@ -252,7 +255,7 @@ t.test(
     await at.says(hello);
     await at.says(call('x'), { fields });
     t.equal((await at.says(answer(1, { result: { roots: [] } }), { fields })).status, 202);
-    t.match(at.b.audit.of('decided').at(-1), {
+    t.match(at.proxy.audit.of('decided').at(-1), {
       action: 'read',
       mcpMethod: 'response',
       argsDigest: /^[0-9a-f]{64}$/,

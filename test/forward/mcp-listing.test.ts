@@ -6,22 +6,22 @@ import { soleAgent } from '../../lib/policy/model/agent.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import { tasks, type Opened } from '../../lib/tasks/registry.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
-import { bench, unpaired, type Bench } from '../support/proxy.ts';
+import { testProxy, unpaired, type TestProxy } from '../support/proxy.ts';
 import {
   call,
   mcpRule,
   mcpServer,
-  mcpSite,
+  mcpDestination,
   message,
   newest,
-  play,
+  testMcpProxy,
   post,
   result,
   rpc,
   type McpServer,
   type Script,
   sendJson,
-  type Told,
+  type McpAnswer,
 } from '../support/mcp.ts';
 
 const ok = result({ content: [] });
@@ -33,18 +33,18 @@ const tool = (name: string, annotations = {}): unknown => ({
 const HARMLESS = tool('get_ticket');
 
 interface Stage extends AsyncDisposable {
-  readonly b: Bench;
+  readonly proxy: TestProxy;
   readonly server: McpServer;
   readonly reader: Opened;
   /** As a task that may read. */
-  says(body: string, fields?: Readonly<Record<string, string>>): Promise<Told>;
+  says(body: string, fields?: Readonly<Record<string, string>>): Promise<McpAnswer>;
 }
 
 /** A destination for tasks, and one that may read. */
 async function stage(lists: Script): Promise<Stage> {
   const server = await mcpServer(ok, lists);
   const rules = [mcpRule('read', 'allow', { tools: ['get_ticket', 'wipe'] })];
-  const site = mcpSite({
+  const destination = mcpDestination({
     task: 'required',
     upstream: { host: '127.0.0.1', port: server.port },
     rules,
@@ -56,23 +56,26 @@ async function stage(lists: Script): Promise<Stage> {
     buildPolicy({
       generation: 1,
       digest: 'd',
-      destinations: [site],
+      destinations: [destination],
       unlisted: 'deny',
       taskPolicies,
     }),
   );
   const registry = tasks({ clock: systemClock, policy, tell: () => {}, onChange: () => {} });
-  const b = await bench({ destinations: [site], options: { tasks: registry, policy } });
+  const proxy = await testProxy({
+    destinations: [destination],
+    options: { tasks: registry, policy },
+  });
   const reader = registry.open(intent({ targets: ['tools'], actions: ['read'], uses: 3 }));
   const secret = Buffer.from(`${reader.task.id}:${reader.secret}`).toString('base64');
   return {
-    b,
+    proxy,
     server,
     reader,
     says: (body, fields = {}) =>
-      post(b, body, { fields: { 'proxy-authorization': `Basic ${secret}`, ...fields } }),
+      post(proxy, body, { fields: { 'proxy-authorization': `Basic ${secret}`, ...fields } }),
     async [Symbol.asyncDispose]() {
-      await b[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
       await registry[Symbol.asyncDispose]();
       await server[Symbol.asyncDispose]();
     },
@@ -83,7 +86,7 @@ t.test('a tool that its server calls destructive is no read, whoever never lists
   await using at = await stage(
     result({ tools: [HARMLESS, tool('wipe', { destructiveHint: true })] }),
   );
-  const { b, server, reader } = at;
+  const { proxy, server, reader } = at;
   t.match((await at.says(call('wipe'))).body.error, {
     code: -31403,
     message: /its actions leave out write/,
@@ -97,8 +100,8 @@ t.test('a tool that its server calls destructive is no read, whoever never lists
   );
   t.equal(server.listed.length, 1, 'once for all');
   t.equal(reader.task.uses, 1, 'the list took no use');
-  await b.quiet();
-  t.match(b.audit.own(), [
+  await proxy.quiet();
+  t.match(proxy.audit.own(), [
     {
       kind: 'decided',
       effect: 'allow',
@@ -109,10 +112,10 @@ t.test('a tool that its server calls destructive is no read, whoever never lists
     { kind: 'ended', outcome: 'completed', status: 200 },
   ]);
   t.equal(
-    (b.audit.own()[0] as { asker?: string }).asker,
-    (b.audit.of('decided')[0] as { exchange: string }).exchange,
+    (proxy.audit.own()[0] as { asker?: string }).asker,
+    (proxy.audit.of('decided')[0] as { exchange: string }).exchange,
   );
-  t.same(unpaired(b.audit.records), []);
+  t.same(unpaired(proxy.audit.records), []);
 });
 
 t.test('what a server says of its tools to one agent counts for no other', async (t) => {
@@ -127,7 +130,7 @@ t.test('what a server says of its tools to one agent counts for no other', async
     (asked.body?.method === 'tools/list' ? lists : ok)(asked, response);
   await using server = await mcpServer(script, lists);
   const rules = [mcpRule('read', 'allow', { tools: ['look'] })];
-  const site = mcpSite({
+  const destination = mcpDestination({
     task: 'required',
     upstream: { host: '127.0.0.1', port: server.port },
     rules,
@@ -139,7 +142,7 @@ t.test('what a server says of its tools to one agent counts for no other', async
     buildPolicy({
       generation: 1,
       digest: 'd',
-      destinations: [site],
+      destinations: [destination],
       unlisted: 'deny',
       taskPolicies,
     }),
@@ -151,8 +154,8 @@ t.test('what a server says of its tools to one agent counts for no other', async
     tell: () => {},
     onChange: () => {},
   });
-  await using b = await bench({
-    destinations: [site],
+  await using proxy = await testProxy({
+    destinations: [destination],
     options: { tasks: registry, policy, agents },
   });
   const [asA, asB] = agents.map((agent) => {
@@ -165,7 +168,7 @@ t.test('what a server says of its tools to one agent counts for no other', async
       'proxy-authorization': `Basic ${basic}`,
       authorization: `Bearer ${agent.name}`,
     };
-    return (body: string): Promise<Told> => post(b, body, { fields });
+    return (body: string): Promise<McpAnswer> => post(proxy, body, { fields });
   });
   if (asA === undefined || asB === undefined) throw new TypeError('there are two');
   const WRITES = { message: /its actions leave out write/ };
@@ -179,7 +182,7 @@ t.test('what a server says of its tools to one agent counts for no other', async
   t.match((await asA(call('look'))).body.error, WRITES, 'what changed for b has not changed for a');
   t.equal(server.asked.filter(({ body }) => body?.method === 'tools/call').length, 2);
   t.match(
-    b.proxy.definitions.pins().map(({ pinned, current }) => pinned === current),
+    proxy.server.definitions.pins().map(({ pinned, current }) => pinned === current),
     [false, true],
   );
 });
@@ -213,8 +216,8 @@ t.test('a server that does not tell has tools that write', async (t) => {
     );
     t.equal(at.server.asked.length, 0, what);
     t.ok(at.server.listed.length <= 32, what);
-    await at.b.quiet();
-    t.same(unpaired(at.b.audit.records), [], what);
+    await at.proxy.quiet();
+    t.same(unpaired(at.proxy.audit.records), [], what);
   }
 });
 
@@ -223,8 +226,8 @@ t.test('five seconds is as long as it is waited for', { timeout: 120_000 }, asyn
   t.match((await at.says(call('get_ticket'))).body.error, {
     message: /its actions leave out write/,
   });
-  await at.b.quiet();
-  t.match(at.b.audit.own().at(-1), { kind: 'ended', outcome: 'timeout' });
+  await at.proxy.quiet();
+  t.match(at.proxy.audit.own().at(-1), { kind: 'ended', outcome: 'timeout' });
 });
 
 t.test(
@@ -256,13 +259,15 @@ t.test(
 
 t.test('calls at one time wait for one list', async (t) => {
   let answer: () => void = () => {};
-  await using p = await play(ok, {
+  await using p = await testMcpProxy(ok, {
     lists: ({ body }, response) => {
       answer = () => sendJson(response, rpc(body?.id, { tools: [HARMLESS] }));
       setTimeout(() => answer(), 200);
     },
   });
-  const told = await Promise.all([1, 2, 3, 4].map((id) => post(p.b, call('get_ticket', {}, id))));
+  const told = await Promise.all(
+    [1, 2, 3, 4].map((id) => post(p.proxy, call('get_ticket', {}, id))),
+  );
   t.same(
     told.map(({ body }) => body.error),
     [undefined, undefined, undefined, undefined],
@@ -271,8 +276,8 @@ t.test('calls at one time wait for one list', async (t) => {
 });
 
 t.test('what is denied whatever the server says reaches it in no way', async (t) => {
-  await using p = await play(ok, { lists: result({ tools: [HARMLESS] }) });
-  t.match((await post(p.b, call('delete_ticket'))).body.error, { code: -31403 });
+  await using p = await testMcpProxy(ok, { lists: result({ tools: [HARMLESS] }) });
+  t.match((await post(p.proxy, call('delete_ticket'))).body.error, { code: -31403 });
   t.equal(p.server.connections.length, 0);
 });
 
@@ -283,16 +288,16 @@ t.test(
     const lists: Script = ({ body }, response) =>
       sendJson(response, rpc(body?.id, { tools: [{ name: 'get_ticket', description }] }));
     const changed = `data: ${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' })}\n\n`;
-    await using p = await play(
+    await using p = await testMcpProxy(
       ({ body }, response) => {
         response.writeHead(200, { 'content-type': 'text/event-stream' });
         response.end(`${changed}data: ${JSON.stringify(rpc(body?.id, { content: [] }))}\n\n`);
       },
       { lists },
     );
-    t.equal((await post(p.b, call('get_ticket'))).status, 200);
+    t.equal((await post(p.proxy, call('get_ticket'))).status, 200);
     description = 'second';
-    t.match((await post(p.b, call('get_ticket'))).body.error, {
+    t.match((await post(p.proxy, call('get_ticket'))).body.error, {
       message: /is not the one that was pinned/,
     });
     t.equal(p.server.asked.length, 1);
@@ -308,11 +313,11 @@ t.test('a tool that the policy pins is verified before its first call', async (t
     [digest, undefined],
     ['0'.repeat(64), /is not the one that was pinned/],
   ] as const) {
-    await using p = await play(ok, {
+    await using p = await testMcpProxy(ok, {
       lists: result({ tools: [HARMLESS] }),
       settings: { pins: new Map([['get_ticket', pinned]]) },
     });
-    const { error } = (await post(p.b, call('get_ticket'))).body;
+    const { error } = (await post(p.proxy, call('get_ticket'))).body;
     if (denied === undefined) t.equal(error, undefined);
     else t.match(error, { message: denied });
     t.equal(p.server.asked.length, denied === undefined ? 1 : 0);
@@ -320,8 +325,8 @@ t.test('a tool that the policy pins is verified before its first call', async (t
 });
 
 t.test('2026-07-28: the list is asked for in the version of the call', async (t) => {
-  await using p = await play(ok, { lists: result({ tools: [HARMLESS] }) });
-  t.equal((await post(p.b, ...newest('tools/call', { name: 'get_ticket' }))).status, 200);
+  await using p = await testMcpProxy(ok, { lists: result({ tools: [HARMLESS] }) });
+  t.equal((await post(p.proxy, ...newest('tools/call', { name: 'get_ticket' }))).status, 200);
   t.match(p.server.listed[0]?.headers, {
     'mcp-method': 'tools/list',
     'mcp-protocol-version': '2026-07-28',
@@ -332,13 +337,13 @@ t.test('2026-07-28: the list is asked for in the version of the call', async (t)
 });
 
 t.test('an agent that lists has nothing listed for it', async (t) => {
-  await using p = await play(({ body }, response) =>
+  await using p = await testMcpProxy(({ body }, response) =>
     sendJson(
       response,
       rpc(body?.id, body?.method === 'tools/list' ? { tools: [HARMLESS] } : { content: [] }),
     ),
   );
-  await post(p.b, message('tools/list'));
-  await post(p.b, call('get_ticket'));
+  await post(p.proxy, message('tools/list'));
+  await post(p.proxy, call('get_ticket'));
   t.equal(p.server.listed.length, 0);
 });

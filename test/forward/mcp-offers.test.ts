@@ -6,8 +6,8 @@ import {
   message,
   newest,
   NEWEST,
-  play,
-  type Play,
+  testMcpProxy,
+  type TestMcpProxy,
   post,
   result,
   rpc,
@@ -31,8 +31,8 @@ const initialize = (protocolVersion: unknown): string =>
     capabilities: {},
     clientInfo: { name: 'a', version: '1' },
   });
-const hello = (p: Play, version: unknown = '2025-11-25') =>
-  post(p.b, initialize(version), { fields: { 'mcp-protocol-version': '' } });
+const hello = (p: TestMcpProxy, version: unknown = '2025-11-25') =>
+  post(p.proxy, initialize(version), { fields: { 'mcp-protocol-version': '' } });
 const server =
   (version?: string): Script =>
   ({ body }, response) =>
@@ -45,7 +45,7 @@ const server =
     );
 
 t.test('what a server can do is cut to what policy allows', async (t) => {
-  await using narrow = await play(server());
+  await using narrow = await testMcpProxy(server());
   t.same((await hello(narrow)).body.result?.['capabilities'], {
     prompts: ALL.prompts,
     resources: { listChanged: true },
@@ -55,21 +55,21 @@ t.test('what a server can do is cut to what policy allows', async (t) => {
     mcpRule('all', 'allow', { resources: ['ticket://**'], methods: ['logging/setLevel'] }),
     mcpRule('no', 'deny', { methods: ['prompts/list'] }),
   ];
-  await using wide = await play(server(), { rules });
+  await using wide = await testMcpProxy(server(), { rules });
   const { tasks, experimental, prompts, ...left } = ALL;
   t.same((await hello(wide)).body.result?.['capabilities'], left);
   t.ok([tasks, experimental, prompts].every((one) => one !== undefined));
-  await using reporting = await play(server(), { report: true });
+  await using reporting = await testMcpProxy(server(), { report: true });
   t.same(
     Object.keys(((await hello(reporting)).body.result?.['capabilities'] ?? {}) as object),
     [...Object.keys(left), 'prompts'].toSorted(
       (a, b) => Object.keys(ALL).indexOf(a) - Object.keys(ALL).indexOf(b),
     ),
   );
-  await using stateless = await play(
+  await using stateless = await testMcpProxy(
     result({ supportedVersions: [NEWEST, '2030-01-01'], capabilities: ALL }),
   );
-  const found = (await post(stateless.b, ...newest('server/discover'))).body.result;
+  const found = (await post(stateless.proxy, ...newest('server/discover'))).body.result;
   t.same(found?.['supportedVersions'], [NEWEST]);
   t.equal((found?.['capabilities'] as Partial<typeof ALL> | undefined)?.logging, undefined);
 });
@@ -77,7 +77,7 @@ t.test('what a server can do is cut to what policy allows', async (t) => {
 t.test(
   'a version that is not known is answered with one that is (2025-11-25, lifecycle)',
   async (t) => {
-    await using p = await play(server());
+    await using p = await testMcpProxy(server());
     for (const [asked, sent] of [
       ['2030-01-01', '2025-11-25'],
       ['2024-11-05', '2025-11-25'],
@@ -95,17 +95,19 @@ t.test(
         message: /params\.protocolVersion/,
       });
     t.equal(p.server.asked.length, before);
-    await using older = await play(server('2024-11-05'));
+    await using older = await testMcpProxy(server('2024-11-05'));
     t.match((await hello(older)).body.error, { message: /a protocol version that is not allowed/ });
-    await using one = await play(server(), { settings: { versions: new Set(['2025-06-18']) } });
+    await using one = await testMcpProxy(server(), {
+      settings: { versions: new Set(['2025-06-18']) },
+    });
     t.equal((await hello(one)).body.result?.['protocolVersion'], '2025-06-18');
-    await using none = await play(server(), { settings: { versions: new Set([NEWEST]) } });
+    await using none = await testMcpProxy(server(), { settings: { versions: new Set([NEWEST]) } });
     t.match((await hello(none)).body.error, { code: -32022, data: { supported: [NEWEST] } });
   },
 );
 
 t.test('a refusal has the id of its request, whatever is wrong with it', async (t) => {
-  await using p = await play(server());
+  await using p = await testMcpProxy(server());
   for (const [what, body, fields] of [
     ['a member too many', '{"jsonrpc":"2.0","id":"r","method":"ping","extra":1}', {}],
     ['params is a list', message('tools/call', [], 'r'), {}],
@@ -114,9 +116,9 @@ t.test('a refusal has the id of its request, whatever is wrong with it', async (
     ['a session', call('get_ticket', {}, 'r'), { 'mcp-session-id': 'guessed' }],
     ['fields', call('get_ticket', {}, 'r'), { 'mcp-method': 'ping' }],
   ] as const)
-    t.equal((await post(p.b, body, { fields })).body.id, 'r', what);
+    t.equal((await post(p.proxy, body, { fields })).body.id, 'r', what);
   t.equal(
-    (await post(p.b, '{"jsonrpc":"2.0","id":"r","result":{},"extra":1}')).body.id,
+    (await post(p.proxy, '{"jsonrpc":"2.0","id":"r","result":{},"extra":1}')).body.id,
     null,
     'an answer is no request',
   );
@@ -131,7 +133,7 @@ t.test(
       inputSchema: {},
       execution: { taskSupport },
     }));
-    await using p = await play(
+    await using p = await testMcpProxy(
       ({ body }, response) =>
         sendJson(
           response,
@@ -139,15 +141,17 @@ t.test(
         ),
       { rules: [mcpRule('all', 'allow', { tools: ['*'] })] },
     );
-    const { result: listed } = (await post(p.b, message('tools/list'))).body;
+    const { result: listed } = (await post(p.proxy, message('tools/list'))).body;
     t.match(listed?.['tools'], [
       { name: 'optional', execution: { taskSupport: 'forbidden' } },
       { name: 'forbidden', execution: { taskSupport: 'forbidden' } },
     ]);
-    await post(p.b, message('tools/call', { name: 'optional', task: { ttl: 1 } }));
+    await post(p.proxy, message('tools/call', { name: 'optional', task: { ttl: 1 } }));
     t.same(p.server.asked.at(-1)?.body?.params, { name: 'optional' });
-    await p.b.quiet();
-    t.match(p.b.audit.of('ended')[0], { withheld: /1 of 3 tools that are called as tasks alone/ });
+    await p.proxy.quiet();
+    t.match(p.proxy.audit.of('ended')[0], {
+      withheld: /1 of 3 tools that are called as tasks alone/,
+    });
   },
 );
 
@@ -157,31 +161,33 @@ t.test(
     const body = (id: unknown, text: string): string =>
       `{"jsonrpc":"2.0","id":${String(id)},"error":null,"serverTime":1,` +
       `"result":{"content":[{"type":"text","text":"${text}"}]}}`;
-    await using p = await play(({ body: asked }, response) =>
+    await using p = await testMcpProxy(({ body: asked }, response) =>
       response
         .writeHead(200, { 'content-type': 'application/json' })
         .end(body(asked?.id, 'a\\ud83d b')),
     );
-    const told = await post(p.b, call('get_ticket'));
+    const told = await post(p.proxy, call('get_ticket'));
     t.same(told.body, {
       jsonrpc: '2.0',
       id: 1,
       result: { content: [{ type: 'text', text: 'a\ufffd b' }] },
     });
-    await p.b.quiet();
-    t.match(p.b.audit.of('ended')[0], { withheld: 'half of a surrogate pair, which was replaced' });
+    await p.proxy.quiet();
+    t.match(p.proxy.audit.of('ended')[0], {
+      withheld: 'half of a surrogate pair, which was replaced',
+    });
     for (const bad of [
       '{"jsonrpc":"2.0","id":ID,"Result":{},"result":{}}',
       '{"jsonrpc":"2.0","id":ID,"result":{},"error":{"code":1,"message":"m"}}',
       '{"jsonrpc":"2.0","id":ID,"error":null}',
       '{"jsonrpc":"2.0","id":ID,"result":null}',
     ]) {
-      await using q = await play(({ body: asked }, response) =>
+      await using q = await testMcpProxy(({ body: asked }, response) =>
         response
           .writeHead(200, { 'content-type': 'application/json' })
           .end(bad.replace('ID', String(asked?.id))),
       );
-      t.equal((await post(q.b, call('get_ticket'))).status, 502, bad);
+      t.equal((await post(q.proxy, call('get_ticket'))).status, 502, bad);
     }
   },
 );
@@ -198,25 +204,25 @@ t.test(
     ];
     for (const type of ['application/json', 'text/event-stream'])
       for (const [i, value] of odd.entries()) {
-        await using p = await play(({ body: asked }, response) => {
+        await using p = await testMcpProxy(({ body: asked }, response) => {
           const result = `{"content":[],"structuredContent":{"v":${value}}}`;
           const text = `{"jsonrpc":"2.0","id":${String(asked?.id)},"result":${result}}`;
           response.writeHead(200, { 'content-type': type });
           response.end(type === 'application/json' ? text : `data: ${text}\n\n`);
         });
-        const { status, text } = await post(p.b, call('get_ticket'));
+        const { status, text } = await post(p.proxy, call('get_ticket'));
         t.equal(status, 200, `${type}, number ${i}`);
         t.ok(text.includes(`{"v":${value}}`), 'what the server said');
       }
     for (const value of ['['.repeat(510) + ']'.repeat(510), '1E', '01']) {
-      await using p = await play(({ body: asked }, response) =>
+      await using p = await testMcpProxy(({ body: asked }, response) =>
         response
           .writeHead(200, { 'content-type': 'application/json' })
           .end(
             `{"jsonrpc":"2.0","id":${String(asked?.id)},"result":{"content":[],"v":{"w":${value}}}}`,
           ),
       );
-      t.equal((await post(p.b, call('get_ticket'))).status, 502, value.slice(0, 20));
+      t.equal((await post(p.proxy, call('get_ticket'))).status, 502, value.slice(0, 20));
     }
   },
 );
@@ -228,12 +234,12 @@ t.test('a tool that is left out for its name is told to the operator, and cut sh
     { name: `a/b\u2028${'x'.repeat(500)}` },
     { name: 'get_ticket', inputSchema: {} },
   ];
-  await using p = await play(
+  await using p = await testMcpProxy(
     result({ tools }),
     {},
     { options: { onNotice: (what) => notices.push(what) } },
   );
-  for (let i = 0; i < 3; i += 1) await post(p.b, message('tools/list'));
+  for (let i = 0; i < 3; i += 1) await post(p.proxy, message('tools/list'));
   t.equal(notices.length, 2, 'once for each');
   t.match(
     notices[0],
@@ -266,8 +272,8 @@ t.test('an elicitation by URL is held to its hosts however its members are spelt
       inputRequests: { a: { Method: 'elicitation/create', params: {} } },
     },
   ]) {
-    await using p = await play(result(value), given);
-    const told = await post(p.b, ...newest('tools/call', { name: 'get_ticket' }));
+    await using p = await testMcpProxy(result(value), given);
+    const told = await post(p.proxy, ...newest('tools/call', { name: 'get_ticket' }));
     t.match(told.body.error, { message: /withheld/ }, JSON.stringify(value));
     t.notMatch(told.text, 'evil.example');
   }
@@ -277,7 +283,7 @@ t.test('an elicitation by URL is held to its hosts however its members are spelt
     { elicitations: [{ Mode: 'url', Url: evil }] },
     { elicitations: { mode: 'url', url: evil } },
   ]) {
-    await using p = await play(
+    await using p = await testMcpProxy(
       ({ body }, response) =>
         sendJson(response, {
           jsonrpc: '2.0',
@@ -286,7 +292,7 @@ t.test('an elicitation by URL is held to its hosts however its members are spelt
         }),
       given,
     );
-    const told = await post(p.b, call('get_ticket'));
+    const told = await post(p.proxy, call('get_ticket'));
     t.match(told.body.error, { message: /withheld/ }, JSON.stringify(data));
     t.notMatch(told.text, 'evil.example');
   }

@@ -7,8 +7,8 @@ import {
   message,
   newest,
   NEWEST,
-  play,
-  type Play,
+  testMcpProxy,
+  type TestMcpProxy,
   post,
   rpc,
   type Script,
@@ -46,22 +46,22 @@ const HELLO = {
 };
 
 async function opened(
-  p: Play,
+  p: TestMcpProxy,
   fields: Readonly<Record<string, string>> = {},
 ): Promise<Record<string, string>> {
-  await post(p.b, message('initialize', HELLO, SECRET), {
+  await post(p.proxy, message('initialize', HELLO, SECRET), {
     fields: { 'mcp-protocol-version': '', ...fields },
   });
   return { 'mcp-session-id': 's1', ...fields };
 }
 
-const last = (p: Play): string =>
+const last = (p: TestMcpProxy): string =>
   `${JSON.stringify(p.server.asked.at(-1)?.headers)} ${p.server.asked.at(-1)?.text}`;
 
 t.test(
   'words in every part of a message that is no argument reach the server in none',
   async (t) => {
-    await using p = await play(server, {
+    await using p = await testMcpProxy(server, {
       settings: { serverRequests: new Set(['sampling/createMessage', 'elicitation/create']) },
     });
     const odd = {
@@ -126,7 +126,7 @@ t.test(
       ],
     ];
     for (const [what, body] of messages) {
-      t.ok([200, 202].includes((await post(p.b, body, { fields })).status), what);
+      t.ok([200, 202].includes((await post(p.proxy, body, { fields })).status), what);
       t.notMatch(last(p), SECRET, what);
     }
     t.equal(p.server.asked.length, messages.length + 1);
@@ -136,11 +136,11 @@ t.test(
 t.test(
   'what the server did not give is refused as a parameter, with the id of the request',
   async (t) => {
-    await using p = await play(server);
+    await using p = await testMcpProxy(server);
     const fields = await opened(p);
     const before = p.server.asked.length;
     const refused = async (what: string, body: string): Promise<void> => {
-      const told = await post(p.b, body, { fields });
+      const told = await post(p.proxy, body, { fields });
       t.match(
         told.body,
         { id: 'r', error: { code: -32602, message: /params\.\w+ is/ } },
@@ -163,14 +163,14 @@ t.test(
       params: { progressToken: SECRET, progress: 1 },
     };
     t.equal(
-      (await post(p.b, JSON.stringify(progress), { fields })).status,
+      (await post(p.proxy, JSON.stringify(progress), { fields })).status,
       400,
       'progress of nothing',
     );
     t.equal(p.server.asked.length, before, 'the server heard nothing');
-    t.equal((await post(p.b, message('tools/list'), { fields })).status, 200);
+    t.equal((await post(p.proxy, message('tools/list'), { fields })).status, 200);
     const again = message('tools/list', { cursor: 'next of tools/list' });
-    t.equal((await post(p.b, again, { fields })).status, 200, 'what it gave');
+    t.equal((await post(p.proxy, again, { fields })).status, 200, 'what it gave');
     t.match(p.server.asked.at(-1)?.body?.params, { cursor: 'next of tools/list' });
     await refused(
       'of another list',
@@ -180,13 +180,13 @@ t.test(
 );
 
 t.test('ids and tokens are ours to the server, and its own to the agent', async (t) => {
-  await using p = await play(({ body }, response) => {
+  await using p = await testMcpProxy(({ body }, response) => {
     if (body?.method === 'tools/list') sendJson(response, rpc(body.id, { tools: [] }));
     else sendJson(response, rpc(body?.id, { content: [] }));
   });
   const ids: unknown[] = [];
   for (const id of ['words', 7, '7', 7]) {
-    t.match((await post(p.b, call('get_ticket', {}, id))).body, { id, result: {} });
+    t.match((await post(p.proxy, call('get_ticket', {}, id))).body, { id, result: {} });
     ids.push(p.server.asked.at(-1)?.body?.id);
   }
   t.equal(new Set(ids).size, 4);
@@ -194,44 +194,44 @@ t.test('ids and tokens are ours to the server, and its own to the agent', async 
 });
 
 t.test('what ends something carries no field that the server was not shown before', async (t) => {
-  await using p = await play(server);
+  await using p = await testMcpProxy(server);
   const known = { authorization: 'Bearer known' };
   const own = await opened(p, known);
   const ping = message('ping');
-  await post(p.b, ping, {
+  await post(p.proxy, ping, {
     fields: { ...own, authorization: `Bearer ${SECRET}`, origin: `http://${SECRET}` },
   });
   t.notMatch(last(p), SECRET);
-  await post(p.b, ping, { fields: { ...own, ...known } });
+  await post(p.proxy, ping, { fields: { ...own, ...known } });
   t.equal(p.server.asked.at(-1)?.headers.authorization, 'Bearer known');
 });
 
 t.test('a destination may say what passes: clientInfo, names in _meta', async (t) => {
-  await using p = await play(server, {
+  await using p = await testMcpProxy(server, {
     settings: { clientInfo: 'pass', meta: new Set(['com.example/tenant']) },
   });
   const fields = await opened(p, { 'user-agent': 'agent/1', traceparent: TRACE });
   t.match(p.server.asked[0]?.body?.params, { clientInfo: { name: SECRET } });
   t.match(p.server.asked[0]?.headers, { 'user-agent': 'agent/1', traceparent: TRACE });
   const meta = { 'com.example/tenant': 'a', 'com.example/other': 'b', traceparent: TRACE };
-  await post(p.b, message('tools/call', { name: 'get_ticket', _meta: meta }), { fields });
+  await post(p.proxy, message('tools/call', { name: 'get_ticket', _meta: meta }), { fields });
   t.same(p.server.asked.at(-1)?.body?.params?.['_meta'], {
     'com.example/tenant': 'a',
     traceparent: TRACE,
   });
-  await post(p.b, message('ping', { _meta: meta }), { fields });
+  await post(p.proxy, message('ping', { _meta: meta }), { fields });
   t.equal(p.server.asked.at(-1)?.body?.params, undefined, 'a ping passes whatever was done before');
 });
 
 t.test('2026-07-28: who the client is, in _meta', async (t) => {
-  await using p = await play(server);
+  await using p = await testMcpProxy(server);
   const [body, sending] = newest('tools/call', { name: 'get_ticket' });
   const said = JSON.parse(body) as { params: { _meta: Record<string, unknown> } };
   Object.assign(said.params._meta, {
     'io.modelcontextprotocol/clientInfo': { name: SECRET, version: '1' },
     'io.modelcontextprotocol/logLevel': SECRET,
   });
-  t.equal((await post(p.b, JSON.stringify(said), sending)).status, 200);
+  t.equal((await post(p.proxy, JSON.stringify(said), sending)).status, 200);
   t.notMatch(last(p), SECRET);
   t.match(p.server.asked[0]?.body?.params?.['_meta'], {
     'io.modelcontextprotocol/clientInfo': { name: 'chaperone' },
@@ -249,12 +249,14 @@ t.test(
         response.write(`data: ${JSON.stringify({ jsonrpc: '2.0', id, method: 'roots/list' })}\n\n`);
       response.end(`data: ${JSON.stringify(rpc(asked.body.id, { content: [] }))}\n\n`);
     };
-    await using p = await play(asks, { settings: { serverRequests: new Set(['roots/list']) } });
+    await using p = await testMcpProxy(asks, {
+      settings: { serverRequests: new Set(['roots/list']) },
+    });
     const fields = await opened(p);
-    await post(p.b, call('get_ticket'), { fields });
+    await post(p.proxy, call('get_ticket'), { fields });
     const answer = async (said: object): Promise<unknown> => {
       t.equal(
-        (await post(p.b, JSON.stringify({ jsonrpc: '2.0', ...said }), { fields })).status,
+        (await post(p.proxy, JSON.stringify({ jsonrpc: '2.0', ...said }), { fields })).status,
         202,
       );
       return p.server.asked.at(-1)?.body;

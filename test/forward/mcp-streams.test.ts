@@ -9,7 +9,7 @@ import {
   events,
   mcpRule,
   message,
-  play,
+  testMcpProxy,
   post,
   rpc,
   type Script,
@@ -28,7 +28,7 @@ t.test('a stream is read in any pieces, with any line ends (M12)', async (t) => 
     '',
   ];
   for (const end of ['\n', '\r\n', '\r']) {
-    await using p = await play((_, response) => {
+    await using p = await testMcpProxy((_, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
       const bytes = Buffer.from(lines.join(end));
       let at = 0;
@@ -38,7 +38,7 @@ t.test('a stream is read in any pieces, with any line ends (M12)', async (t) => 
       };
       next();
     });
-    const told = await post(p.b, message('tools/list'));
+    const told = await post(p.proxy, message('tools/list'));
     t.same(dataOf(told.text), [rpc(1, { tools: [TOOLS[0]] })], JSON.stringify(end));
     t.match(told.text, /event: message\nid: 7\ndata: \{"jsonrpc":"2\.0"/);
     t.match(told.head, /content-type: text\/event-stream/);
@@ -49,13 +49,13 @@ t.test(
   'an event reaches the agent when it ends, and an endless one ends the stream (M12)',
   async (t) => {
     let say: (text: string) => void = () => {};
-    await using p = await play((_, response) => {
+    await using p = await testMcpProxy((_, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.flushHeaders();
       say = (text) => void response.write(text);
     });
-    const { b } = p;
-    const line = await b.open();
+    const { proxy } = p;
+    const line = await proxy.open();
     const body = call('get_ticket');
     line.write(
       `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: ` +
@@ -71,8 +71,8 @@ t.test(
     await line.sees(/:\n\n/);
     say(`data: ${'x'.repeat(70_000)}`);
     await line.ended();
-    await b.quiet();
-    t.match(b.audit.of('ended')[0], {
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended')[0], {
       outcome: 'upstream-malformed',
       reason: /more than 65536 bytes/,
     });
@@ -86,22 +86,22 @@ t.test('bad events end the stream: not JSON, not UTF-8, another type', async (t)
     ['not UTF-8', Buffer.from([0x64, 0x61, 0x74, 0x61, 0x3a, 0xff, 0x0a, 0x0a])],
     ['a batch', Buffer.from('data: []\n\n')],
   ] as const) {
-    await using p = await play((_, response) => events(response, bytes));
-    await post(p.b, call('get_ticket'));
-    await p.b.quiet();
-    t.match(p.b.audit.of('ended')[0], { outcome: 'upstream-malformed' }, what);
+    await using p = await testMcpProxy((_, response) => events(response, bytes));
+    await post(p.proxy, call('get_ticket'));
+    await p.proxy.quiet();
+    t.match(p.proxy.audit.of('ended')[0], { outcome: 'upstream-malformed' }, what);
   }
-  await using p = await play(({ body }, response) =>
+  await using p = await testMcpProxy(({ body }, response) =>
     events(response, 'event: endpoint\ndata: /messages\n\n', event(rpc(body?.id, { content: [] }))),
   );
-  const told = await post(p.b, call('get_ticket'));
+  const told = await post(p.proxy, call('get_ticket'));
   t.notMatch(told.text, /endpoint|messages/);
   t.equal(dataOf(told.text).length, 1);
 });
 
 t.test('an agent that does not read keeps the server from sending', async (t) => {
   let written = 0;
-  await using p = await play((_, response) => {
+  await using p = await testMcpProxy((_, response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' });
     const one = event({
       jsonrpc: '2.0',
@@ -115,7 +115,7 @@ t.test('an agent that does not read keeps the server from sending', async (t) =>
     };
     more();
   });
-  const line = await p.b.open();
+  const line = await p.proxy.open();
   line.socket.pause();
   const body = call('get_ticket');
   line.write(
@@ -132,7 +132,7 @@ t.test('an agent that does not read keeps the server from sending', async (t) =>
   });
   t.ok(written < 50_000_000, `${written} bytes`);
   line.socket.destroy();
-  await p.b.quiet();
+  await p.proxy.quiet();
 });
 
 t.test(
@@ -140,12 +140,12 @@ t.test(
   async (t) => {
     for (const answers of [true, false]) {
       let gone = false;
-      await using p = await play((_, response) => {
+      await using p = await testMcpProxy((_, response) => {
         if (answers)
           response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
         response.on('close', () => (gone = true));
       });
-      const line = await p.b.open();
+      const line = await p.proxy.open();
       const body = call('get_ticket');
       const head =
         `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: ` +
@@ -157,9 +157,9 @@ t.test(
       else await until('the server was asked', () => p.server.asked.length > 0 || undefined);
       line.socket.end();
       await until('the server sees that it was cancelled', () => gone || undefined);
-      await p.b.quiet();
+      await p.proxy.quiet();
       t.match(
-        p.b.audit.of('ended')[0],
+        p.proxy.audit.of('ended')[0],
         { outcome: 'client-gone' },
         answers ? 'in a stream' : 'before the answer',
       );
@@ -170,7 +170,7 @@ t.test(
 t.test(
   'a server without sessions may have a stream: what it says is filtered, and what it asks is withheld',
   async (t) => {
-    await using p = await play(
+    await using p = await testMcpProxy(
       (_, response) =>
         events(
           response,
@@ -180,7 +180,7 @@ t.test(
         ),
       { settings: { serverRequests: new Set(['roots/list']) } },
     );
-    const told = await post(p.b, '', { method: 'GET', fields: { 'content-type': '' } });
+    const told = await post(p.proxy, '', { method: 'GET', fields: { 'content-type': '' } });
     t.equal(told.status, 200);
     t.same(
       dataOf(told.text).map((one) => one['method']),
@@ -206,9 +206,9 @@ t.test('a long message passes whole, and a long event between short ones, in ord
     events(response, event(LOG), log, event(LOG), say(body?.params?.['arguments']));
   };
   const rules = [mcpRule('all', 'allow', { tools: ['get_ticket'] })];
-  await using p = await play(script, { rules, settings: { message: 4_194_304 } });
+  await using p = await testMcpProxy(script, { rules, settings: { message: 4_194_304 } });
   const args = { text: long, list: Array.from({ length: 30_000 }, (_, i) => [i, { z: 1, a: 2 }]) };
-  const told = await post(p.b, call('get_ticket', args));
+  const told = await post(p.proxy, call('get_ticket', args));
   const data = dataOf(told.text);
   t.equal(data.length, 4);
   t.same(data[0], LOG);
@@ -219,8 +219,8 @@ t.test('a long message passes whole, and a long event between short ones, in ord
     list: args.list.map(([i]) => [i, { a: 2, z: 1 }]),
     text: long,
   });
-  t.match(p.b.audit.of('decided')[0], { argsDigest: hash('sha256', canonical) });
-  await using q = await play(
+  t.match(p.proxy.audit.of('decided')[0], { argsDigest: hash('sha256', canonical) });
+  await using q = await testMcpProxy(
     ({ body }, response) =>
       events(response, `data: {"x":"${long.replaceAll('\n', ' ')}"}\n\n`, event(rpc(body?.id, {}))),
     {
@@ -229,10 +229,10 @@ t.test('a long message passes whole, and a long event between short ones, in ord
     },
   );
   t.same(
-    dataOf((await post(q.b, call('get_ticket', {}))).text),
+    dataOf((await post(q.proxy, call('get_ticket', {}))).text),
     [],
     'what is no message cuts the stream',
   );
-  await q.b.quiet();
-  t.match(q.b.audit.of('ended'), [{ outcome: 'upstream-malformed' }]);
+  await q.proxy.quiet();
+  t.match(q.proxy.audit.of('ended'), [{ outcome: 'upstream-malformed' }]);
 });

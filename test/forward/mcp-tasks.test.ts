@@ -5,17 +5,17 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import { tasks, type Opened } from '../../lib/tasks/registry.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
-import { bench, unpaired, type Bench } from '../support/proxy.ts';
+import { testProxy, unpaired, type TestProxy } from '../support/proxy.ts';
 import {
   call,
   mcpRule,
   mcpServer,
-  mcpSite,
+  mcpDestination,
   message,
   post,
   rpc,
   sendJson,
-  type Told,
+  type McpAnswer,
   VERSION,
 } from '../support/mcp.ts';
 
@@ -41,7 +41,7 @@ t.test(
       } else if (body?.method === 'tools/list') sendJson(response, rpc(body.id, { tools: TOOLS }));
       else sendJson(response, rpc(body?.id, { content: [] }));
     });
-    const site = mcpSite({
+    const destination = mcpDestination({
       task: 'required',
       upstream: { host: '127.0.0.1', port: server.port },
       rules: RULES,
@@ -57,38 +57,41 @@ t.test(
       buildPolicy({
         generation: 1,
         digest: 'd',
-        destinations: [site],
+        destinations: [destination],
         unlisted: 'deny',
         taskPolicies,
       }),
     );
-    const late: { b?: Bench } = {};
+    const late: { proxy?: TestProxy } = {};
     await using registry = tasks({
       clock: systemClock,
       policy,
       tell: () => {},
-      onChange: () => late.b?.proxy.reconsider(),
+      onChange: () => late.proxy?.server.reconsider(),
       release: async (task) => {
-        await late.b?.proxy.release(task);
+        await late.proxy?.server.release(task);
         return [];
       },
     });
-    await using b = await bench({ destinations: [site], options: { tasks: registry, policy } });
-    late.b = b;
+    await using proxy = await testProxy({
+      destinations: [destination],
+      options: { tasks: registry, policy },
+    });
+    late.proxy = proxy;
     const open = (actions: readonly string[]): Opened =>
       registry.open(intent({ targets: ['tools'], actions }));
     const as = (
       opened: Opened | undefined,
       body: string,
       fields: Record<string, string> = {},
-    ): Promise<Told> => {
+    ): Promise<McpAnswer> => {
       const text =
         opened === undefined
           ? ''
           : Buffer.from(`${opened.task.id}:${opened.secret}`).toString('base64');
       const authorization: Record<string, string> =
         text === '' ? {} : { 'proxy-authorization': `Basic ${text}` };
-      return post(b, body, { fields: { ...authorization, ...fields } });
+      return post(proxy, body, { fields: { ...authorization, ...fields } });
     };
     const namesFor = async (opened: Opened): Promise<unknown> => {
       const { result = {} } = (await as(opened, message('tools/list'))).body;
@@ -123,7 +126,7 @@ t.test(
     registry.end(reader.task, 'completed', 'done');
     t.equal((await as(reader, call('look'), own)).status, 407, 'a task that has ended');
     t.equal(server.asked.length, before);
-    await b.quiet();
-    t.same(unpaired(b.audit.records), []);
+    await proxy.quiet();
+    t.same(unpaired(proxy.audit.records), []);
   },
 );

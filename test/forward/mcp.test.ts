@@ -6,19 +6,28 @@ import t from 'tap';
 import { parseJson } from '../../lib/schema/json-reader.ts';
 import { until } from '../support/until.ts';
 import { unpaired } from '../support/proxy.ts';
-import { call, message, mcpRule, NEWEST, newest, play, post, result } from '../support/mcp.ts';
+import {
+  call,
+  message,
+  mcpRule,
+  NEWEST,
+  newest,
+  testMcpProxy,
+  post,
+  result,
+} from '../support/mcp.ts';
 
 const ok = result({ content: [{ type: 'text', text: 'done' }] });
 
 t.test(
   'an allowed tool call arrives as it was judged, an other one is told in JSON-RPC and never arrives',
   async (t) => {
-    await using p = await play(ok, {
+    await using p = await testMcpProxy(ok, {
       lists: result({ tools: [{ name: 'get_ticket', inputSchema: {} }] }),
     });
-    const { b, server } = p;
+    const { proxy, server } = p;
     const told = await post(
-      b,
+      proxy,
       '{ "params" : {"arguments":{"big":9007199254740993,"x":1.0,"s":"\\u00e9"},' +
         '"name":"get_ticket"},\n"method":"tools/call","id":7,"jsonrpc":"2.0"}',
     );
@@ -43,7 +52,7 @@ t.test(
       'accept-encoding': 'identity',
     });
 
-    const denied = await post(b, call('delete_ticket', { id: 'hunter2' }, 'abc'));
+    const denied = await post(proxy, call('delete_ticket', { id: 'hunter2' }, 'abc'));
     t.equal(denied.status, 200, 'an error that clients hand on');
     t.equal(denied.body.id, 'abc');
     t.equal(denied.body.error?.code, -31403);
@@ -57,8 +66,8 @@ t.test(
       retryable: false,
     });
     t.equal(server.asked.length, 1);
-    await b.quiet();
-    const [first, second] = b.audit.of('decided');
+    await proxy.quiet();
+    const [first, second] = proxy.audit.of('decided');
     t.match(first, {
       effect: 'allow',
       rule: 'read',
@@ -75,19 +84,19 @@ t.test(
       exchange: denied.body.error?.data?.['decision'],
     });
     t.notMatch(
-      JSON.stringify(b.audit.records),
+      JSON.stringify(proxy.audit.records),
       /hunter2|9007199254740993/,
       'no argument in a record',
     );
-    t.same(unpaired(b.audit.records), []);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
 t.test(
   'what cannot be read is 400, 413 or 415 with the error of JSON-RPC, and nothing reaches the server',
   async (t) => {
-    await using p = await play(ok);
-    const { b, server } = p;
+    await using p = await testMcpProxy(ok);
+    const { proxy, server } = p;
     const cases: readonly (readonly [
       string,
       string | Buffer,
@@ -204,30 +213,30 @@ t.test(
       ['a session of nobody', call('get_ticket'), { 'mcp-session-id': 'abc' }, 404, -31403],
     ];
     for (const [what, body, fields, status, code] of cases) {
-      const told = await post(b, body, { fields });
+      const told = await post(proxy, body, { fields });
       t.equal(told.status, status, `${what}: ${told.text}`);
       t.equal(told.body.error?.code, code, what);
       t.equal(told.body.error?.data?.['decision'] !== undefined, true, what);
     }
     t.equal(server.connections.length, 0, 'the server heard nothing');
-    await b.quiet();
-    t.equal(b.audit.of('refused').length, cases.length);
-    t.same(unpaired(b.audit.records), []);
+    await proxy.quiet();
+    t.equal(proxy.audit.of('refused').length, cases.length);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
 t.test('letter case of a name, and of a media type (M4, M8)', async (t) => {
-  await using p = await play(ok);
-  const { b, server } = p;
+  await using p = await testMcpProxy(ok);
+  const { proxy, server } = p;
   t.equal(
     (
-      await post(b, call('get_ticket'), {
+      await post(proxy, call('get_ticket'), {
         fields: { 'content-type': 'Application/JSON; charset=UTF-8' },
       })
     ).status,
     200,
   );
-  t.match((await post(b, call('Get_Ticket'))).body.error, { code: -31403 });
+  t.match((await post(proxy, call('Get_Ticket'))).body.error, { code: -31403 });
   t.equal(server.asked.length, 1);
   t.equal(server.asked[0]?.headers['content-type'], 'application/json', 'written anew');
 });
@@ -235,8 +244,8 @@ t.test('letter case of a name, and of a media type (M4, M8)', async (t) => {
 t.test(
   'unknown methods, answers that nobody waits for and notifications that are none are denied (M10)',
   async (t) => {
-    await using p = await play(ok);
-    const { b, server } = p;
+    await using p = await testMcpProxy(ok);
+    const { proxy, server } = p;
     for (const method of [
       'tools/delete',
       'tasks/list',
@@ -244,7 +253,7 @@ t.test(
       'sampling/createMessage',
       'rpc.discover',
     ]) {
-      const told = await post(b, message(method));
+      const told = await post(proxy, message(method));
       t.match(
         told.body.error,
         { code: -31403, message: new RegExp(`no rule of destination tools allows ${method}`) },
@@ -261,7 +270,7 @@ t.test(
       '{"jsonrpc":"2.0","id":3,"result":{}}',
       '{"jsonrpc":"2.0","method":"notifications/unknown"}',
     ]) {
-      const told = await post(b, body);
+      const told = await post(proxy, body);
       t.equal(told.status, 403, body);
       t.match(told.body.error, { code: -31403 });
     }
@@ -270,8 +279,8 @@ t.test(
 );
 
 t.test('only the endpoint is served, without a query, by POST, GET and DELETE', async (t) => {
-  await using p = await play(ok);
-  const { b, server } = p;
+  await using p = await testMcpProxy(ok);
+  const { proxy, server } = p;
   for (const [path, method] of [
     ['/', 'POST'],
     ['/mcp/', 'POST'],
@@ -280,12 +289,12 @@ t.test('only the endpoint is served, without a query, by POST, GET and DELETE', 
     ['/mcp', 'PUT'],
     ['/mcp', 'PATCH'],
   ] as const) {
-    const told = await post(b, call('get_ticket'), { path, method });
+    const told = await post(proxy, call('get_ticket'), { path, method });
     t.equal(told.status, 403, `${method} ${path}`);
     t.match(told.text, /is no message to the MCP endpoint/);
   }
   t.equal(
-    (await post(b, call('get_ticket'), { path: '/%6dcp' })).status,
+    (await post(proxy, call('get_ticket'), { path: '/%6dcp' })).status,
     200,
     'another spelling of the endpoint is the endpoint',
   );
@@ -295,36 +304,39 @@ t.test('only the endpoint is served, without a query, by POST, GET and DELETE', 
 t.test(
   'what belongs to every conversation needs no rule, and none of it without any',
   async (t) => {
-    await using p = await play(ok);
+    await using p = await testMcpProxy(ok);
     for (const method of ['ping', 'tools/list'])
-      t.equal((await post(p.b, message(method))).status, 200, method);
-    t.match(p.b.audit.of('decided')[0], {
+      t.equal((await post(p.proxy, message(method))).status, 200, method);
+    t.match(p.proxy.audit.of('decided')[0], {
       effect: 'allow',
       code: 'allowed',
       mcpMethod: 'ping',
       action: 'read',
     });
-    await using none = await play(ok, { rules: [] });
-    t.match((await post(none.b, message('ping'))).body.error, { code: -31403, message: /no rule/ });
-    await using pingless = await play(ok, {
+    await using none = await testMcpProxy(ok, { rules: [] });
+    t.match((await post(none.proxy, message('ping'))).body.error, {
+      code: -31403,
+      message: /no rule/,
+    });
+    await using pingless = await testMcpProxy(ok, {
       rules: [
         mcpRule('read', 'allow', { tools: ['*'] }),
         mcpRule('no', 'deny', { methods: ['ping'] }),
       ],
     });
-    t.match((await post(pingless.b, message('ping'))).body.error, {
+    t.match((await post(pingless.proxy, message('ping'))).body.error, {
       message: /rule no of destination tools denies ping/,
     });
   },
 );
 
 t.test('2026-07-28: fields and body say the same or nothing is sent (M7)', async (t) => {
-  await using p = await play(ok, {
+  await using p = await testMcpProxy(ok, {
     rules: [mcpRule('read', 'allow', { tools: ['get_ticket'], resources: ['ticket://**'] })],
   });
-  const { b, server } = p;
+  const { proxy, server } = p;
   const good = newest('tools/call', { name: 'get_ticket', arguments: {} });
-  t.equal((await post(b, ...good)).status, 200);
+  t.equal((await post(proxy, ...good)).status, 200);
   t.match(server.asked[0]?.headers, {
     'mcp-method': 'tools/call',
     'mcp-name': 'get_ticket',
@@ -340,7 +352,7 @@ t.test('2026-07-28: fields and body say the same or nothing is sent (M7)', async
     { name: 'get_ticket' },
     { 'mcp-name': '=?base64?Z2V0X3RpY2tldA==?=' },
   );
-  t.equal((await post(b, ...enveloped)).status, 200);
+  t.equal((await post(proxy, ...enveloped)).status, 200);
   for (const changes of [
     { 'mcp-method': '' },
     { 'mcp-name': '' },
@@ -350,7 +362,7 @@ t.test('2026-07-28: fields and body say the same or nothing is sent (M7)', async
     { 'mcp-name': '=?base64?Z2V0X3RpY2tldA?=' },
   ]) {
     const told = await post(
-      b,
+      proxy,
       ...newest('tools/call', { name: 'get_ticket' }, changes as Record<string, string>),
     );
     t.equal(told.status, 400, JSON.stringify(changes));
@@ -358,7 +370,7 @@ t.test('2026-07-28: fields and body say the same or nothing is sent (M7)', async
   }
   t.equal(
     (
-      await post(b, call('get_ticket'), {
+      await post(proxy, call('get_ticket'), {
         fields: {
           'mcp-protocol-version': NEWEST,
           'mcp-method': 'tools/call',
@@ -370,7 +382,7 @@ t.test('2026-07-28: fields and body say the same or nothing is sent (M7)', async
     'the body must repeat it',
   );
   t.match(
-    (await post(b, ...newest('resources/subscribe', { uri: 'ticket://1' }, { 'mcp-name': '' })))
+    (await post(proxy, ...newest('resources/subscribe', { uri: 'ticket://1' }, { 'mcp-name': '' })))
       .body.error,
     { code: -31403 },
     'a method of earlier versions',
@@ -378,13 +390,13 @@ t.test('2026-07-28: fields and body say the same or nothing is sent (M7)', async
   t.equal(server.asked.length, 2);
   const bare = { 'content-type': '', 'mcp-protocol-version': NEWEST };
   t.equal(
-    (await post(b, '', { method: 'DELETE', fields: bare })).status,
+    (await post(proxy, '', { method: 'DELETE', fields: bare })).status,
     404,
     'there is no session to end',
   );
   const resuming = { ...bare, 'last-event-id': '7' };
   t.equal(
-    (await post(b, '', { method: 'GET', fields: resuming })).status,
+    (await post(proxy, '', { method: 'GET', fields: resuming })).status,
     404,
     'and no stream to resume',
   );
@@ -399,10 +411,10 @@ t.test('prompts, resources and their deny rules', async (t) => {
     }),
     mcpRule('no', 'deny', { resources: ['ticket://open/secret/**'] }),
   ];
-  await using p = await play(ok, { rules });
-  const { b, server } = p;
+  await using p = await testMcpProxy(ok, { rules });
+  const { proxy, server } = p;
   const allowed = async (method: string, params: unknown): Promise<boolean | number> => {
-    const { status, body } = await post(b, message(method, params));
+    const { status, body } = await post(proxy, message(method, params));
     return status === 200 ? body.error === undefined : status;
   };
   t.equal(await allowed('prompts/get', { name: 'summarise' }), true);
@@ -450,24 +462,24 @@ t.test('prompts, resources and their deny rules', async (t) => {
 });
 
 t.test('denials as the destination says: as the result of a tool, or with 403', async (t) => {
-  await using asResult = await play(ok, {
+  await using asResult = await testMcpProxy(ok, {
     settings: { denial: { as: 'result', status: 200, code: -31403 } },
   });
-  const told = await post(asResult.b, call('delete_ticket'));
+  const told = await post(asResult.proxy, call('delete_ticket'));
   t.equal(told.status, 200);
   t.match(told.body.result, {
     isError: true,
     content: [{ type: 'text', text: /denied by policy: no rule of destination tools/ }],
   });
   t.match(
-    (await post(asResult.b, message('tasks/list'))).body.error,
+    (await post(asResult.proxy, message('tasks/list'))).body.error,
     { code: -31403 },
     'only tools have results',
   );
-  await using strict = await play(ok, {
+  await using strict = await testMcpProxy(ok, {
     settings: { denial: { as: 'error', status: 403, code: -1 } },
   });
-  const refused = await post(strict.b, call('delete_ticket'));
+  const refused = await post(strict.proxy, call('delete_ticket'));
   t.equal(refused.status, 403);
   t.equal(refused.body.error?.code, -1);
 });
@@ -475,40 +487,40 @@ t.test('denials as the destination says: as the result of a tool, or with 403', 
 t.test(
   'in report mode what the rules deny goes through, and nothing else is relaxed',
   async (t) => {
-    await using p = await play(ok, { report: true });
-    t.equal((await post(p.b, call('delete_ticket'))).body.error, undefined);
-    t.match(p.b.audit.of('decided')[0], {
+    await using p = await testMcpProxy(ok, { report: true });
+    t.equal((await post(p.proxy, call('delete_ticket'))).body.error, undefined);
+    t.match(p.proxy.audit.of('decided')[0], {
       effect: 'allow',
       code: 'reported',
       tool: 'delete_ticket',
     });
-    t.equal((await post(p.b, '[]')).status, 400);
-    t.equal((await post(p.b, call('x'), { path: '/other' })).status, 403);
+    t.equal((await post(p.proxy, '[]')).status, 400);
+    t.equal((await post(p.proxy, call('x'), { path: '/other' })).status, 403);
   },
 );
 
 t.test('a server that is gone, and a log that cannot be written', async (t) => {
-  await using p = await play(ok);
+  await using p = await testMcpProxy(ok);
   await p.server[Symbol.asyncDispose]();
-  const gone = await post(p.b, call('get_ticket'));
+  const gone = await post(p.proxy, call('get_ticket'));
   t.equal(gone.status, 502);
   t.match(gone.body, {
     id: 1,
     error: { code: -32603, data: { reason: 'upstream-refused', retryable: true } },
   });
-  await using q = await play(ok);
+  await using q = await testMcpProxy(ok);
   const { Fault } = await import('../../lib/base/fault.ts');
-  q.b.audit.fail = new Fault('audit-unavailable', 'the disk is full');
-  const unrecorded = await post(q.b, call('get_ticket'));
+  q.proxy.audit.fail = new Fault('audit-unavailable', 'the disk is full');
+  const unrecorded = await post(q.proxy, call('get_ticket'));
   t.equal(unrecorded.status, 503);
   t.equal(q.server.connections.length, 0);
 });
 
 t.test('a body in chunks, and one that is announced by Expect', async (t) => {
-  await using p = await play(ok);
-  const { b, server } = p;
+  await using p = await testMcpProxy(ok);
+  const { proxy, server } = p;
   const body = call('get_ticket', { x: 'y'.repeat(100) });
-  const line = await b.open();
+  const line = await proxy.open();
   line.write(
     'POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\nconnection: ' +
       'close\r\ncontent-type: application/json\r\nmcp-protocol-version: ' +
@@ -522,7 +534,7 @@ t.test('a body in chunks, and one that is announced by Expect', async (t) => {
   line.write('0\r\n\r\n');
   t.match(await line.ended(), /^HTTP\/1\.1 200 /);
   t.same(parseJson(Buffer.from(server.asked[0]?.text ?? '')), parseJson(Buffer.from(body)));
-  const expecting = await b.open();
+  const expecting = await proxy.open();
   expecting.write(
     `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\nconnection: ` +
       `close\r\ncontent-type: application/json\r\nmcp-protocol-version: ` +
@@ -536,19 +548,19 @@ t.test('a body in chunks, and one that is announced by Expect', async (t) => {
 });
 
 t.test('a local listener serves messages too, and turns pages of other origins away', async (t) => {
-  await using p = await play(ok, { listen: true });
-  const { b, server } = p;
-  const local = `127.0.0.1:${b.port('tools')}`;
+  await using p = await testMcpProxy(ok, { listen: true });
+  const { proxy, server } = p;
+  const local = `127.0.0.1:${proxy.port('tools')}`;
   t.equal(
-    (await post(b, call('get_ticket'), { name: 'tools', fields: { host: local } })).status,
+    (await post(proxy, call('get_ticket'), { name: 'tools', fields: { host: local } })).status,
     200,
   );
-  t.match((await post(b, call('no'), { name: 'tools', fields: { host: local } })).body.error, {
+  t.match((await post(proxy, call('no'), { name: 'tools', fields: { host: local } })).body.error, {
     code: -31403,
   });
   t.equal(
     (
-      await post(b, call('get_ticket'), {
+      await post(proxy, call('get_ticket'), {
         name: 'tools',
         fields: { host: local, origin: 'http://evil.example' },
       })
@@ -556,15 +568,16 @@ t.test('a local listener serves messages too, and turns pages of other origins a
     403,
   );
   t.equal(
-    (await post(b, call('get_ticket'), { name: 'tools', fields: { host: 'evil.example' } })).status,
+    (await post(proxy, call('get_ticket'), { name: 'tools', fields: { host: 'evil.example' } }))
+      .status,
     421,
   );
   t.equal(server.asked.length, 1);
 });
 
 t.test('messages inside a CONNECT are judged one by one', async (t) => {
-  await using p = await play(ok);
-  const line = await p.b.open();
+  await using p = await testMcpProxy(ok);
+  const line = await p.proxy.open();
   line.write('CONNECT tools.internal:80 HTTP/1.1\r\nhost: tools.internal:80\r\n\r\n');
   await line.sees(/^HTTP\/1\.1 200 /);
   const body = call('delete_ticket');
@@ -578,8 +591,8 @@ t.test('messages inside a CONNECT are judged one by one', async (t) => {
 });
 
 t.test('a message that does not arrive is given up, whatever trickles (R1)', async (t) => {
-  await using p = await play(ok, { timeouts: { message: 300 } });
-  const line = await p.b.open();
+  await using p = await testMcpProxy(ok, { timeouts: { message: 300 } });
+  const line = await p.proxy.open();
   line.write(
     'POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: ' +
       'application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: 1000\r\n\r\n{',
@@ -588,8 +601,8 @@ t.test('a message that does not arrive is given up, whatever trickles (R1)', asy
   const answer = await line.ended();
   clearInterval(trickle);
   t.match(answer, /^HTTP\/1\.1 408 /);
-  await p.b.quiet();
-  t.match(p.b.audit.of('refused')[0], {
+  await p.proxy.quiet();
+  t.match(p.proxy.audit.of('refused')[0], {
     code: 'request-timeout',
     reason: /the message in the body was not complete/,
   });
@@ -602,24 +615,24 @@ t.test('an agent that goes away, and a shutdown, while a message is being receiv
     'POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: ' +
     'application/json\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: 1000\r\n\r\n{';
   for (const end of ['gone', 'shutdown'] as const) {
-    await using p = await play(ok);
-    const line = await p.b.open();
+    await using p = await testMcpProxy(ok);
+    const line = await p.proxy.open();
     line.write(half);
-    await until('it is live', () => p.b.proxy.live() === 1 || undefined);
+    await until('it is live', () => p.proxy.server.live() === 1 || undefined);
     if (end === 'gone') line.socket.destroy();
-    else p.b.shutdown.abort(new Fault('shutting-down', 'now'));
-    await p.b.quiet();
-    t.match(p.b.audit.of('ended')[0], {
+    else p.proxy.shutdown.abort(new Fault('shutting-down', 'now'));
+    await p.proxy.quiet();
+    t.match(p.proxy.audit.of('ended')[0], {
       outcome: end === 'gone' ? 'client-gone' : 'shutting-down',
     });
-    t.same(unpaired(p.b.audit.records), []);
+    t.same(unpaired(p.proxy.audit.records), []);
   }
 });
 
 t.test('what agents may have held before anything is decided has a bound', async (t) => {
   const most = 40_000_000;
-  await using p = await play(ok, { settings: { message: most } });
-  const lines = [await p.b.open(), await p.b.open()];
+  await using p = await testMcpProxy(ok, { settings: { message: most } });
+  const lines = [await p.proxy.open(), await p.proxy.open()];
   for (const line of lines) {
     line.write(
       `POST http://tools.internal/mcp HTTP/1.1\r\nhost: tools.internal\r\ncontent-type: ` +
@@ -631,6 +644,6 @@ t.test('what agents may have held before anything is decided has a bound', async
   const refused = await Promise.race(lines.map((line) => line.ended()));
   t.match(refused, /^HTTP\/1\.1 503 [^]*too many messages/);
   for (const line of lines) line.socket.destroy();
-  await p.b.quiet();
-  t.equal((await post(p.b, call('get_ticket'))).status, 200, 'there is room again');
+  await p.proxy.quiet();
+  t.equal((await post(p.proxy, call('get_ticket'))).status, 200, 'there is room again');
 });

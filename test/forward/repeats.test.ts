@@ -9,16 +9,28 @@ import { http2Client } from '../support/http2-client.ts';
 import { h2cUpstream } from '../support/http2-upstream.ts';
 import { until } from '../support/until.ts';
 import { rawUpstream } from '../support/upstream.ts';
-import { bench, rule, site, statusOf, unpaired, type Bench, type Site } from '../support/proxy.ts';
+import {
+  testProxy,
+  rule,
+  testDestination,
+  statusOf,
+  unpaired,
+  type TestProxy,
+  type DestinationOptions,
+} from '../support/proxy.ts';
 
 const METHODS = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'POST', 'PATCH'];
 const IDEMPOTENT = METHODS.slice(0, 5);
 
 /** A destination in the clear, spoken to in this version of HTTP. */
-function over(version: 1 | 2, upstream: { readonly port: number }, more: Site = {}): Destination {
+function over(
+  version: 1 | 2,
+  upstream: { readonly port: number },
+  more: DestinationOptions = {},
+): Destination {
   const to = { host: '127.0.0.1', port: upstream.port };
   const rules = [rule('all', 'allow', { methods: METHODS })];
-  return site({
+  return testDestination({
     listen: true,
     mode: 'plaintext',
     upstream: to,
@@ -28,9 +40,9 @@ function over(version: 1 | 2, upstream: { readonly port: number }, more: Site = 
   });
 }
 
-function request(b: Bench, method: string, path: string, body = ''): Promise<string> {
+function request(proxy: TestProxy, method: string, path: string, body = ''): Promise<string> {
   const length = body === '' ? '' : `Content-Length: ${body.length}\r\n`;
-  return b.ask(
+  return proxy.ask(
     `${method} http://crm.internal${path} HTTP/1.1\r\nHost: crm.internal\r\nConnection: ` +
       `close\r\n${length}\r\n${body}`,
   );
@@ -63,32 +75,32 @@ async function resetting(steps: { now: readonly Step[] }) {
 
 t.test('CANCEL repeats an idempotent request without a body once, and no other', async (t) => {
   await using upstream = await resetting({ now: ['serve'] });
-  await using b = await bench({ destinations: [over(2, upstream)] });
-  t.equal(statusOf(await b.get('http://crm.internal/first')), 200);
+  await using proxy = await testProxy({ destinations: [over(2, upstream)] });
+  t.equal(statusOf(await proxy.get('http://crm.internal/first')), 200);
   for (const method of METHODS) {
     const seen = upstream.follow(8);
-    t.equal(statusOf(await request(b, method, '/cancelled')), 502, method);
+    t.equal(statusOf(await request(proxy, method, '/cancelled')), 502, method);
     t.equal(seen(), IDEMPOTENT.includes(method) ? 2 : 1, method);
   }
   const seen = upstream.follow(8);
-  t.equal(statusOf(await request(b, 'PUT', '/with-body', 'content')), 502);
+  t.equal(statusOf(await request(proxy, 'PUT', '/with-body', 'content')), 502);
   t.equal(seen(), 1, 'PUT with a body');
   const once = upstream.follow(8, 'serve');
-  t.equal(statusOf(await request(b, 'DELETE', '/once')), 200);
+  t.equal(statusOf(await request(proxy, 'DELETE', '/once')), 200);
   t.equal(once(), 2);
-  t.same(unpaired(b.audit.records), []);
+  t.same(unpaired(proxy.audit.records), []);
 });
 
 t.test(
   'REFUSED_STREAM repeats any request, three attempts in all; other codes repeat none',
   async (t) => {
     await using upstream = await resetting({ now: ['serve'] });
-    await using b = await bench({ destinations: [over(2, upstream)] });
-    t.equal(statusOf(await b.get('http://crm.internal/first')), 200);
+    await using proxy = await testProxy({ destinations: [over(2, upstream)] });
+    t.equal(statusOf(await proxy.get('http://crm.internal/first')), 200);
     for (const method of METHODS) {
       const seen = upstream.follow(7);
       t.equal(
-        statusOf(await request(b, method, '/refused', method === 'POST' ? 'content' : '')),
+        statusOf(await request(proxy, method, '/refused', method === 'POST' ? 'content' : '')),
         502,
         method,
       );
@@ -96,7 +108,7 @@ t.test(
     }
     for (const code of [0, 1, 2, 5, 11]) {
       const seen = upstream.follow(code);
-      t.equal(statusOf(await request(b, 'DELETE', '/reset')), 502, `code ${code}`);
+      t.equal(statusOf(await request(proxy, 'DELETE', '/reset')), 502, `code ${code}`);
       t.equal(seen(), 1, `code ${code}`);
     }
   },
@@ -104,8 +116,8 @@ t.test(
 
 t.test('the bound is over all reasons together', async (t) => {
   await using upstream = await resetting({ now: ['serve'] });
-  await using b = await bench({ destinations: [over(2, upstream)] });
-  t.equal(statusOf(await b.get('http://crm.internal/first')), 200);
+  await using proxy = await testProxy({ destinations: [over(2, upstream)] });
+  t.equal(statusOf(await proxy.get('http://crm.internal/first')), 200);
   for (const [steps, count] of [
     [[7, 8], 3],
     [[8, 7, 7], 3],
@@ -113,7 +125,7 @@ t.test('the bound is over all reasons together', async (t) => {
     [[8, 8, 7], 2],
   ] as const) {
     const seen = upstream.follow(...steps);
-    t.equal(statusOf(await request(b, 'GET', '/mixed')), 502, steps.join());
+    t.equal(statusOf(await request(proxy, 'GET', '/mixed')), 502, steps.join());
     t.equal(seen(), count, steps.join());
   }
 });
@@ -126,11 +138,11 @@ t.test('an interim answer is a part of an answer: nothing behind it is sent agai
     stream.additionalHeaders({ ':status': 103 });
     return void setTimeout(() => stream.close(code), 20);
   });
-  await using b = await bench({ destinations: [over(2, upstream)] });
-  t.equal(statusOf(await b.get('http://crm.internal/first')), 200);
+  await using proxy = await testProxy({ destinations: [over(2, upstream)] });
+  t.equal(statusOf(await proxy.get('http://crm.internal/first')), 200);
   for (code of [7, 8]) {
     const before = upstream.requests.length;
-    t.match(await b.get('http://crm.internal/informed'), /HTTP\/1.1 502/, `code ${code}`);
+    t.match(await proxy.get('http://crm.internal/informed'), /HTTP\/1.1 502/, `code ${code}`);
     t.equal(upstream.requests.length - before, 1, `code ${code}`);
   }
 });
@@ -147,10 +159,10 @@ t.test(
         stream.on('end', () => (stream.respond({ ':status': 200 }), stream.end('served')));
       else session.destroy();
     });
-    await using b = await bench({ destinations: [over(2, upstream)] });
-    t.equal(statusOf(await b.get('http://crm.internal/first')), 200);
+    await using proxy = await testProxy({ destinations: [over(2, upstream)] });
+    t.equal(statusOf(await proxy.get('http://crm.internal/first')), 200);
     t.equal(
-      statusOf(await request(b, 'POST', '/above', 'content')),
+      statusOf(await request(proxy, 'POST', '/above', 'content')),
       502,
       'cut on the second connection',
     );
@@ -170,30 +182,30 @@ t.test('nothing is sent again for an agent that has gone, by either way of going
       return void (stream.respond({ ':status': 200 }), stream.end('served'));
     return void release.push(() => stream.close(code));
   });
-  await using b = await bench({ destinations: [over(2, upstream)] });
-  t.equal(statusOf(await b.get('http://crm.internal/first')), 200);
+  await using proxy = await testProxy({ destinations: [over(2, upstream)] });
+  t.equal(statusOf(await proxy.get('http://crm.internal/first')), 200);
   const ask = 'DELETE http://crm.internal/slow HTTP/1.1\r\nHost: crm.internal\r\n\r\n';
   for (code of [7, 8])
     for (const leave of ['end', 'reset'] as const) {
       const before = upstream.requests.length;
       release = [];
-      const line = await b.open();
+      const line = await proxy.open();
       line.write(ask);
       await until('the upstream has it', () => release.length === 1);
       if (leave === 'end') line.socket.end();
       else line.socket.resetAndDestroy();
       await new Promise((resolve) => setTimeout(resolve, 100));
       for (const one of release) one();
-      await b.quiet();
+      await proxy.quiet();
       t.equal(upstream.requests.length - before, 1, `${leave}, code ${code}`);
     }
   const before = upstream.requests.length;
   release = [];
-  await using client = http2Client(b.port('crm'));
+  await using client = http2Client(proxy.port('crm'));
   const stream = client.open({ ':method': 'DELETE', ':path': '/slow' });
   await until('the upstream has it', () => release.length === 1);
   stream.stream.close(8);
-  await b.quiet();
+  await proxy.quiet();
   for (const one of release) one();
   await new Promise((resolve) => setTimeout(resolve, 100));
   t.equal(upstream.requests.length - before, 1, 'a stream that was reset');
@@ -217,13 +229,13 @@ t.test('timeouts.headers counts all attempts and interim answers together', asyn
   });
   const more = { timeouts: { headers: 1000 } };
   const plain = over(1, informing, { ...more, name: 'h1', hosts: ['h1.internal'] });
-  await using b = await bench({ destinations: [over(2, upstream, more), plain] });
-  t.equal(statusOf(await b.get('http://crm.internal/refused')), 504);
+  await using proxy = await testProxy({ destinations: [over(2, upstream, more), plain] });
+  t.equal(statusOf(await proxy.get('http://crm.internal/refused')), 504);
   t.ok(upstream.requests.length <= 2, `${upstream.requests.length} attempts`);
-  t.match(await b.get('http://crm.internal/informs'), /HTTP\/1.1 504/);
-  t.match(await b.get('http://h1.internal/informs'), /HTTP\/1.1 504/);
+  t.match(await proxy.get('http://crm.internal/informs'), /HTTP\/1.1 504/);
+  t.match(await proxy.get('http://h1.internal/informs'), /HTTP\/1.1 504/);
   t.same(
-    b.audit.of('ended').map((one) => 'outcome' in one && one.outcome),
+    proxy.audit.of('ended').map((one) => 'outcome' in one && one.outcome),
     ['upstream-timeout', 'upstream-timeout', 'upstream-timeout'],
   );
 });
@@ -231,13 +243,13 @@ t.test('timeouts.headers counts all attempts and interim answers together', asyn
 t.test('the rate of a destination is claimed once, however often a request is sent', async (t) => {
   await using upstream = await resetting({ now: [7, 7, 'serve'] });
   const rate = { count: 2, per: 3_600_000, burst: 2, text: '2/h' };
-  await using b = await bench({ destinations: [over(2, upstream, { limits: { rate } })] });
-  t.equal(statusOf(await request(b, 'POST', '/one', 'content')), 200);
+  await using proxy = await testProxy({ destinations: [over(2, upstream, { limits: { rate } })] });
+  t.equal(statusOf(await request(proxy, 'POST', '/one', 'content')), 200);
   t.equal(upstream.requests.length, 3);
-  t.equal(statusOf(await request(b, 'POST', '/two', 'content')), 200);
-  t.equal(statusOf(await request(b, 'POST', '/three', 'content')), 503);
+  t.equal(statusOf(await request(proxy, 'POST', '/two', 'content')), 200);
+  t.equal(statusOf(await request(proxy, 'POST', '/three', 'content')), 503);
   t.equal(upstream.requests.length, 4);
-  t.equal(b.audit.of('decided').length, 3);
+  t.equal(proxy.audit.of('decided').length, 3);
 });
 
 /**
@@ -263,17 +275,17 @@ t.test(
   async (t) => {
     for (const method of METHODS) {
       await using upstream = await dying((socket) => socket.end());
-      await using b = await bench({ destinations: [over(1, upstream)] });
-      t.equal(statusOf(await b.get('http://crm.internal/')), 200);
-      t.equal(statusOf(await request(b, method, '/')), 502, method);
+      await using proxy = await testProxy({ destinations: [over(1, upstream)] });
+      t.equal(statusOf(await proxy.get('http://crm.internal/')), 200);
+      t.equal(statusOf(await request(proxy, method, '/')), 502, method);
       // A request that must not be repeated is not lent a connection whose key has proved nothing
       // yet.
       t.equal(upstream.seen.length - 1, IDEMPOTENT.includes(method) ? 2 : 1, method);
     }
     await using upstream = await dying((socket) => socket.end());
-    await using b = await bench({ destinations: [over(1, upstream)] });
-    t.equal(statusOf(await b.get('http://crm.internal/')), 200);
-    t.equal(statusOf(await request(b, 'PUT', '/', 'content')), 502, 'PUT with a body');
+    await using proxy = await testProxy({ destinations: [over(1, upstream)] });
+    t.equal(statusOf(await proxy.get('http://crm.internal/')), 200);
+    t.equal(statusOf(await request(proxy, 'PUT', '/', 'content')), 502, 'PUT with a body');
     t.equal(upstream.seen.length - 1, 1);
   },
 );
@@ -282,11 +294,11 @@ t.test(
   'HTTP/1.1: a byte of an answer, or a connection that is new, and it is not sent again',
   async (t) => {
     await using upstream = await dying((socket) => socket.end('HTTP/1.1 2'));
-    await using b = await bench({ destinations: [over(1, upstream)] });
-    t.equal(statusOf(await b.get('http://crm.internal/')), 200);
-    t.equal(statusOf(await request(b, 'GET', '/')), 502);
+    await using proxy = await testProxy({ destinations: [over(1, upstream)] });
+    t.equal(statusOf(await proxy.get('http://crm.internal/')), 200);
+    t.equal(statusOf(await request(proxy, 'GET', '/')), 502);
     t.equal(upstream.seen.length, 2);
-    t.equal(statusOf(await request(b, 'GET', '/')), 502, 'on a new connection');
+    t.equal(statusOf(await request(proxy, 'GET', '/')), 502, 'on a new connection');
     t.equal(upstream.seen.length, 3);
   },
 );

@@ -2,7 +2,15 @@ import { createHash } from 'node:crypto';
 import t from 'tap';
 import { until } from '../support/until.ts';
 import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
-import { bench, policyOf, refusal, rule, site, statusOf, type Bench } from '../support/proxy.ts';
+import {
+  testProxy,
+  policyOf,
+  refusal,
+  rule,
+  testDestination,
+  statusOf,
+  type TestProxy,
+} from '../support/proxy.ts';
 
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 const ACCEPT = 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=';
@@ -31,12 +39,16 @@ function server(answer: (accept: string) => string): Promise<RawUpstream> {
 
 const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
 
-function to(upstream: RawUpstream, websocket = true): Promise<Bench> {
+function to(upstream: RawUpstream, websocket = true): Promise<TestProxy> {
   const rules = [rule('ws', 'allow', { methods: ['GET'], websocket })];
-  return bench({
+  return testProxy({
     identity: 'none',
     destinations: [
-      site({ mode: 'plaintext', rules, upstream: { host: '127.0.0.1', port: upstream.port } }),
+      testDestination({
+        mode: 'plaintext',
+        rules,
+        upstream: { host: '127.0.0.1', port: upstream.port },
+      }),
     ],
   });
 }
@@ -48,8 +60,8 @@ t.test(
       (accept) =>
         `${SWITCH}Sec-WebSocket-Accept: ${accept}\r\nSec-WebSocket-Protocol: chat\r\n\r\nearly`,
     );
-    await using b = await to(upstream);
-    const line = await b.open();
+    await using proxy = await to(upstream);
+    const line = await proxy.open();
     line.write(
       handshake(
         'Sec-WebSocket-Protocol: chat, other\r\nSec-WebSocket-Extensions: permessage-deflate\r\n',
@@ -72,17 +84,19 @@ t.test(
     await line.sees('frame');
     line.socket.end();
     await line.ended();
-    await b.quiet();
-    t.match(b.audit.of('decided'), [{ effect: 'allow', rule: 'ws' }]);
-    t.match(b.audit.of('ended'), [{ outcome: 'completed', status: 101, sent: 5, received: 10 }]);
+    await proxy.quiet();
+    t.match(proxy.audit.of('decided'), [{ effect: 'allow', rule: 'ws' }]);
+    t.match(proxy.audit.of('ended'), [
+      { outcome: 'completed', status: 101, sent: 5, received: 10 },
+    ]);
     await upstream.quiet();
   },
 );
 
 t.test('a rule that does not say websocket: true does not allow one (T4)', async (t) => {
   await using upstream = await server(() => '');
-  await using b = await to(upstream, false);
-  const answer = await b.ask(handshake());
+  await using proxy = await to(upstream, false);
+  const answer = await proxy.ask(handshake());
   t.equal(statusOf(answer), 403);
   t.match(refusal(answer), { message: /websocket: true/ });
   t.same(upstream.connections, []);
@@ -90,7 +104,7 @@ t.test('a rule that does not say websocket: true does not allow one (T4)', async
 
 t.test('a malformed handshake is 400 and reaches nobody', async (t) => {
   await using upstream = await server(() => '');
-  await using b = await to(upstream);
+  await using proxy = await to(upstream);
   const rows: readonly (readonly [string, string])[] = [
     ['no key', handshake().replace(/Sec-WebSocket-Key.*\r\n/, '')],
     ['two keys', handshake(`Sec-WebSocket-Key: ${KEY}\r\n`)],
@@ -100,7 +114,7 @@ t.test('a malformed handshake is 400 and reaches nobody', async (t) => {
     ['POST', handshake().replace('GET', 'POST')],
     ['a body', handshake('Content-Length: 1\r\n').replace('GET', 'POST')],
   ];
-  for (const [title, request] of rows) t.equal(statusOf(await b.ask(request)), 400, title);
+  for (const [title, request] of rows) t.equal(statusOf(await proxy.ask(request)), 400, title);
   t.same(upstream.connections, []);
 });
 
@@ -108,7 +122,7 @@ t.test('websocket anywhere in Upgrade is served, or denied where no rule allows 
   await using upstream = await server(
     (accept) => `${SWITCH}Sec-WebSocket-Accept: ${accept}\r\n\r\nearly`,
   );
-  await using b = await to(upstream);
+  await using proxy = await to(upstream);
   await using denying = await to(upstream, false);
   for (const offer of [
     'websocket, h2c',
@@ -118,7 +132,7 @@ t.test('websocket anywhere in Upgrade is served, or denied where no rule allows 
   ]) {
     const request = handshake().replace('Upgrade: websocket', `Upgrade: ${offer}`);
     t.equal(statusOf(await denying.ask(request)), 403, offer);
-    const line = await b.open();
+    const line = await proxy.open();
     line.write(
       request.replace(
         'Connection: Upgrade',
@@ -165,13 +179,13 @@ t.test(
     ];
     for (const [title, answer, status] of rows) {
       await using upstream = await server(answer);
-      await using b = await to(upstream);
-      const line = await b.open();
+      await using proxy = await to(upstream);
+      const line = await proxy.open();
       line.write(handshake());
       await until(`${title} is answered`, () => statusOf(line.text) !== 0);
       t.equal(statusOf(line.text), status, title);
       line.socket.destroy();
-      await b.quiet();
+      await proxy.quiet();
       if (status === 502) await upstream.quiet();
     }
   },
@@ -181,16 +195,16 @@ t.test('a policy that no longer allows it cuts an open WebSocket within a second
   await using upstream = await server(
     (accept) => `${SWITCH}Sec-WebSocket-Accept: ${accept}\r\n\r\n`,
   );
-  await using b = await to(upstream);
-  const line = await b.open();
+  await using proxy = await to(upstream);
+  const line = await proxy.open();
   line.write(handshake());
   await line.sees('101');
   line.write('frame');
   await line.sees('frame');
   const began = performance.now();
-  b.policy.set(
+  proxy.policy.set(
     policyOf(
-      site({
+      testDestination({
         mode: 'plaintext',
         rules: [rule('ws', 'allow', { methods: ['GET'] })],
         upstream: { host: '127.0.0.1', port: upstream.port },
@@ -199,8 +213,8 @@ t.test('a policy that no longer allows it cuts an open WebSocket within a second
   );
   await until('the agent sees a cut', () => line.reset);
   t.ok(performance.now() - began < 1000);
-  await b.quiet();
-  t.match(b.audit.of('redecided'), [{ effect: 'deny', code: 'no-longer-allowed' }]);
-  t.match(b.audit.of('ended'), [{ outcome: 'no-longer-allowed' }]);
+  await proxy.quiet();
+  t.match(proxy.audit.of('redecided'), [{ effect: 'deny', code: 'no-longer-allowed' }]);
+  t.match(proxy.audit.of('ended'), [{ outcome: 'no-longer-allowed' }]);
   await upstream.quiet();
 });

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import t from 'tap';
 import { until } from '../support/until.ts';
 import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
-import { bench, rule, site, unpaired, type Bench } from '../support/proxy.ts';
+import { testProxy, rule, testDestination, unpaired, type TestProxy } from '../support/proxy.ts';
 import {
   ACK,
   block,
@@ -85,8 +85,8 @@ const AFTER: Readonly<Record<string, (socket: Socket, stream: number) => void>> 
   FIN: (socket) => void socket.end(),
 };
 
-function destination(upstream: RawUpstream): ReturnType<typeof site> {
-  return site({
+function destination(upstream: RawUpstream): ReturnType<typeof testDestination> {
+  return testDestination({
     mode: 'plaintext',
     listen: true,
     http2: true,
@@ -96,15 +96,19 @@ function destination(upstream: RawUpstream): ReturnType<typeof site> {
 }
 
 /** Body and end as an agent of HTTP/1.1 sees them. */
-async function overHttp1(b: Bench): Promise<{ readonly body: string; readonly whole: boolean }> {
-  const wire = await b.open('crm');
+async function overHttp1(
+  proxy: TestProxy,
+): Promise<{ readonly body: string; readonly whole: boolean }> {
+  const wire = await proxy.open('crm');
   wire.write('GET /x HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n');
   await wire.ended().catch(() => '');
   return { body: wire.text, whole: wire.text.endsWith('0\r\n\r\n') };
 }
 
-async function overHttp2(b: Bench): Promise<{ readonly body: string; readonly whole: boolean }> {
-  const client = await rawClient(b.port('crm'));
+async function overHttp2(
+  proxy: TestProxy,
+): Promise<{ readonly body: string; readonly whole: boolean }> {
+  const client = await rawClient(proxy.port('crm'));
   client.get(1, '/x');
   const of = (one: {
     readonly stream: number;
@@ -121,7 +125,7 @@ t.test(
   async (t) => {
     let script: Script = () => {};
     await using upstream = await scripted(() => script);
-    await using b = await bench({ destinations: [destination(upstream)] });
+    await using proxy = await testProxy({ destinations: [destination(upstream)] });
     for (const [body, said] of Object.entries(BODIES)) {
       for (const [after, then] of Object.entries(AFTER)) {
         for (const pause of [0, 20]) {
@@ -137,9 +141,9 @@ t.test(
             ['2', overHttp2],
           ] as const) {
             const name = `${body}, then ${after}${pause === 0 ? ' at once' : ''}, to HTTP/${agent}`;
-            const before = b.audit.of('ended').length;
-            const answer = await get(b);
-            const ended = await until('the record', () => b.audit.of('ended')[before]);
+            const before = proxy.audit.of('ended').length;
+            const answer = await get(proxy);
+            const ended = await until('the record', () => proxy.audit.of('ended')[before]);
             const whole = body !== 'no END_STREAM';
             t.equal(answer.whole, whole, name);
             if (whole) t.match(answer.body, 'hello', name);
@@ -148,8 +152,8 @@ t.test(
         }
       }
     }
-    await b.quiet();
-    t.same(unpaired(b.audit.records), []);
+    await proxy.quiet();
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -188,13 +192,13 @@ const ANSWERS_AGAINST_THE_STANDARD: Readonly<
 t.test('an answer against the standard is told as that, and not as a cut', async (t) => {
   let script: Script = () => {};
   await using upstream = await scripted(() => script);
-  await using b = await bench({ destinations: [destination(upstream)] });
+  await using proxy = await testProxy({ destinations: [destination(upstream)] });
   for (const [title, says] of Object.entries(ANSWERS_AGAINST_THE_STANDARD)) {
     script = (socket, stream) => void socket.write(Buffer.concat(says(stream)));
-    const before = b.audit.of('ended').length;
-    t.match(await overHttp1(b), { body: /^HTTP\/1\.1 502 / }, title);
+    const before = proxy.audit.of('ended').length;
+    t.match(await overHttp1(proxy), { body: /^HTTP\/1\.1 502 / }, title);
     t.match(
-      await until('the record', () => b.audit.of('ended')[before]),
+      await until('the record', () => proxy.audit.of('ended')[before]),
       { outcome: 'upstream-malformed' },
       title,
     );
@@ -206,18 +210,18 @@ t.test('an answer against the standard is told as that, and not as a cut', async
         frame(HEADERS, END_HEADERS | END_STREAM, stream, block([':path', '/'])),
       ]),
     );
-  const before = b.audit.of('ended').length;
-  t.notOk((await overHttp1(b)).whole, 'trailers, too');
-  t.match(await until('the record', () => b.audit.of('ended')[before]), {
+  const before = proxy.audit.of('ended').length;
+  t.notOk((await overHttp1(proxy)).whole, 'trailers, too');
+  t.match(await until('the record', () => proxy.audit.of('ended')[before]), {
     outcome: 'upstream-malformed',
   });
-  t.same(unpaired(b.audit.records), []);
+  t.same(unpaired(proxy.audit.records), []);
 });
 
 t.test('a final answer is delivered though the request can be sent no more', async (t) => {
   let script: Script = () => {};
   await using upstream = await scripted(() => script);
-  await using b = await bench({ destinations: [destination(upstream)] });
+  await using proxy = await testProxy({ destinations: [destination(upstream)] });
   const ends: Readonly<Record<string, (socket: Socket, stream: number) => void>> = {
     'RST_STREAM(NO_ERROR)': (socket, stream) =>
       void socket.write(frame(RST_STREAM, 0, stream, code(0))),
@@ -229,7 +233,7 @@ t.test('a final answer is delivered though the request can be sent no more', asy
   };
   for (const [title, end] of Object.entries(ends)) {
     for (let round = 0; round < 20; round++) {
-      const wire = await b.open('crm');
+      const wire = await proxy.open('crm');
       const chunk = `3e8\r\n${'x'.repeat(1000)}\r\n`;
       script = (socket, stream) =>
         void socket.write(
@@ -249,8 +253,8 @@ t.test('a final answer is delivered though the request can be sent no more', asy
       );
       t.match(wire.text, /^HTTP\/1\.1 200 [^]*hello[^]*0\r\n\r\n$/, `${title}, round ${round}`);
       wire.socket.destroy();
-      await b.quiet();
+      await proxy.quiet();
     }
   }
-  t.ok(b.audit.of('ended').every((one) => one.kind === 'ended' && one.outcome === 'completed'));
+  t.ok(proxy.audit.of('ended').every((one) => one.kind === 'ended' && one.outcome === 'completed'));
 });

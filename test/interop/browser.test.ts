@@ -10,8 +10,8 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { writeNss } from '../../cmd/nss.ts';
 import { shortFolder } from '../support/folder.ts';
-import { world } from '../support/interception.ts';
-import { bench, site } from '../support/proxy.ts';
+import { testInterception } from '../support/interception.ts';
+import { testProxy, testDestination } from '../support/proxy.ts';
 import { testAuthority } from '../support/authority.ts';
 import { mtlsUpstream } from '../support/upstream.ts';
 import { missing } from './clients.ts';
@@ -57,14 +57,14 @@ t.test(
   'Playwright reads a page of an intercepted host, and the words of a denial',
   { skip: NEEDS_PLAYWRIGHT },
   async (t) => {
-    await using w = await world(t);
+    await using w = await testInterception(t);
     const home = shortFolder(t);
     writeNss(join(home, '.pki', 'nssdb'), w.interception.authority());
-    t.match(await visit(home, w.b.port(), 'https://api.example.com/hello'), {
+    t.match(await visit(home, w.proxy.port(), 'https://api.example.com/hello'), {
       status: 200,
       text: /"url":"\/hello"/,
     });
-    t.match(await visit(home, w.b.port(), 'https://api.example.com/export/all'), {
+    t.match(await visit(home, w.proxy.port(), 'https://api.example.com/export/all'), {
       status: 403,
       text: /rule no-exports of destination \w+ denies/,
     });
@@ -80,12 +80,12 @@ t.test(
   'Chromium shows a page of an intercepted host, and the words of a denial',
   { skip: NEEDS },
   async (t) => {
-    await using w = await world(t);
+    await using w = await testInterception(t);
     const home = shortFolder(t);
     writeNss(join(home, '.pki', 'nssdb'), w.interception.authority());
-    t.match(await page(home, w.b.port(), 'https://api.example.com/hello'), /"url":"\/hello"/);
+    t.match(await page(home, w.proxy.port(), 'https://api.example.com/hello'), /"url":"\/hello"/);
     t.match(
-      await page(home, w.b.port(), 'https://api.example.com/export/all'),
+      await page(home, w.proxy.port(), 'https://api.example.com/export/all'),
       /rule no-exports of destination \w+ denies/,
     );
     t.notMatch(
@@ -100,9 +100,9 @@ t.test(
   'Chromium without the CA gets nothing of an intercepted host',
   { skip: NEEDS },
   async (t) => {
-    await using w = await world(t);
+    await using w = await testInterception(t);
     t.notMatch(
-      await page(shortFolder(t), w.b.port(), 'https://api.example.com/hello'),
+      await page(shortFolder(t), w.proxy.port(), 'https://api.example.com/hello'),
       /"url":"\/hello"/,
     );
     t.notMatch(w.upstream.connections.map(({ plain }) => plain.text).join('\n'), /\/hello/);
@@ -117,20 +117,20 @@ t.test(
     const svid = await authority.svid('/web', { dns: ['web.example.com'] });
     await using upstream = await mtlsUpstream({ authority, svid, client: 'none' });
     const at = { host: '127.0.0.1', port: upstream.port };
-    const web = site({
+    const web = testDestination({
       name: 'web',
       hosts: ['web.example.com'],
       ports: [443],
       mode: 'passthrough',
       upstream: at,
     });
-    await using b = await bench({ authority, identity: 'none', destinations: [web] });
+    await using proxy = await testProxy({ authority, identity: 'none', destinations: [web] });
     const home = shortFolder(t);
     writeNss(join(home, '.pki', 'nssdb'), new X509Certificate(authority.pem));
-    t.match(await page(home, b.port(), 'https://web.example.com/through'), /"url":"\/through"/);
-    t.match(b.audit.of('decided').at(-1), { effect: 'allow', destination: 'web' });
+    t.match(await page(home, proxy.port(), 'https://web.example.com/through'), /"url":"\/through"/);
+    t.match(proxy.audit.of('decided').at(-1), { effect: 'allow', destination: 'web' });
     if (NEEDS_PLAYWRIGHT !== false) return;
-    t.match(await visit(home, b.port(), 'https://web.example.com/played'), {
+    t.match(await visit(home, proxy.port(), 'https://web.example.com/played'), {
       status: 200,
       text: /"url":"\/played"/,
     });

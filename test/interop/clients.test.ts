@@ -13,7 +13,7 @@ import { testAuthority } from '../support/authority.ts';
 import { shortFolder } from '../support/folder.ts';
 import { until } from '../support/until.ts';
 import { mtlsUpstream } from '../support/upstream.ts';
-import { bench, site } from '../support/proxy.ts';
+import { testProxy, testDestination } from '../support/proxy.ts';
 import { type Client, type Command, missing } from './clients.ts';
 
 const run = promisify(execFile);
@@ -122,13 +122,16 @@ t.test('clients that know of no proxy reach a local listener, whatever they offe
   const authority = await testAuthority();
   await using upstream = await mtlsUpstream({ authority });
   const at = { host: '127.0.0.1', port: upstream.port };
-  await using b = await bench({ authority, destinations: [site({ listen: true, upstream: at })] });
+  await using proxy = await testProxy({
+    authority,
+    destinations: [testDestination({ listen: true, upstream: at })],
+  });
   const { PATH, HOME } = process.env;
   for (const client of CLIENTS.filter(
     ({ name }) => !name.includes('Proxy') && !name.includes('PROXY'),
   )) {
     await t.test(client.name, { skip: missing(client.needs) }, async (t) => {
-      const [program, ...args] = client.command(`http://127.0.0.1:${b.port('crm')}/x`);
+      const [program, ...args] = client.command(`http://127.0.0.1:${proxy.port('crm')}/x`);
       const variants = program === 'java' ? [args, ['-Dcontent=asked', ...args]] : [args];
       for (const given of variants) {
         const { stdout } = await run(program, given, { env: { PATH, HOME } });
@@ -137,7 +140,7 @@ t.test('clients that know of no proxy reach a local listener, whatever they offe
       }
     });
   }
-  await b.quiet();
+  await proxy.quiet();
   for (const { plain } of upstream.connections)
     t.notMatch(plain.text, /upgrade|h2c|http2-settings/i);
 });
@@ -150,24 +153,30 @@ t.test(
     await using upstream = await mtlsUpstream({ authority, svid, client: 'none' });
     const hosts = ['web.example.com'];
     const at = { host: '127.0.0.1', port: upstream.port };
-    const web = site({ name: 'web', hosts, ports: [443], mode: 'passthrough', upstream: at });
-    await using b = await bench({ authority, identity: 'none', destinations: [web] });
+    const web = testDestination({
+      name: 'web',
+      hosts,
+      ports: [443],
+      mode: 'passthrough',
+      upstream: at,
+    });
+    await using proxy = await testProxy({ authority, identity: 'none', destinations: [web] });
     const roots = join(shortFolder(t), 'roots.pem');
     writeFileSync(roots, authority.pem);
     const trust = ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE'];
     const env = {
       ...process.env,
-      ...variables(`http://127.0.0.1:${b.port()}`),
+      ...variables(`http://127.0.0.1:${proxy.port()}`),
       ...Object.fromEntries(trust.map((name) => [name, roots])),
     };
     for (const client of CLIENTS) {
       await t.test(client.name, { skip: missing(client.needs) }, async (t) => {
-        const before = b.audit.records.length;
+        const before = proxy.audit.records.length;
         const [program, ...args] = client.command('https://web.example.com/x', roots);
         const { stdout } = await run(program, args, { env });
         t.match(stdout, /200[\s\S]*"\/x"/);
-        await b.quiet();
-        t.match(b.audit.records.slice(before), [
+        await proxy.quiet();
+        t.match(proxy.audit.records.slice(before), [
           { kind: 'decided', entry: 'connect', effect: 'allow', destination: 'web' },
           { kind: 'ended', outcome: 'completed', peer: 'unverified' },
         ]);
@@ -177,8 +186,8 @@ t.test(
           (failure: { readonly stderr: string }) => failure.stderr,
         );
         t.notMatch(denied, /answered/, 'a host that is not listed is no tunnel');
-        await b.quiet();
-        t.match(b.audit.records.at(-2), { kind: 'decided', effect: 'deny', code: 'unlisted' });
+        await proxy.quiet();
+        t.match(proxy.audit.records.at(-2), { kind: 'decided', effect: 'deny', code: 'unlisted' });
       });
     }
   },

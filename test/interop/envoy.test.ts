@@ -18,7 +18,7 @@ import { startIdentity, type IdentitySource } from '../../lib/identity/source.ts
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import { shortFolder } from '../support/folder.ts';
 import { until } from '../support/until.ts';
-import { bench, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
+import { testProxy, refusal, testDestination, statusOf, unpaired } from '../support/proxy.ts';
 import { envoyProgram, fileSecrets, NO_ENVOY, startEnvoy } from './envoy.ts';
 
 t.setTimeout(180_000);
@@ -84,32 +84,32 @@ t.test('Envoy with secrets from files', { skip: program === undefined && NO_ENVO
   });
   const at = { host: '127.0.0.1', port: envoy.server };
   const destinations = [
-    site({ name: 'envoy', hosts: ['envoy.internal'], upstream: at, peers: [ENVOY] }),
-    site({
+    testDestination({ name: 'envoy', hosts: ['envoy.internal'], upstream: at, peers: [ENVOY] }),
+    testDestination({
       name: 'wrong',
       hosts: ['wrong.internal'],
       upstream: at,
       peers: ['spiffe://dev.local/somebody'],
     }),
   ];
-  await using b = await bench({ destinations, options: { identity: own } });
+  await using proxy = await testProxy({ destinations, options: { identity: own } });
 
   await t.test(
     'as upstream: it sees our SPIFFE ID, lets /ok through and refuses the rest',
     async (t) => {
-      const answer = await b.get('http://envoy.internal/ok');
+      const answer = await proxy.get('http://envoy.internal/ok');
       t.equal(statusOf(answer), 200, answer);
       t.match(answer, /x-caller: spiffe:\/\/dev\.local\/agent\r\n[\s\S]*from envoy$/);
-      t.equal(statusOf(await b.get('http://envoy.internal/no')), 403);
-      t.equal(refusal(await b.get('http://wrong.internal/ok')).code, 'upstream-identity');
-      await b.quiet();
-      t.match(b.audit.of('ended')[0], { outcome: 'completed', status: 200, peer: ENVOY });
-      t.same(unpaired(b.audit.records), []);
+      t.equal(statusOf(await proxy.get('http://envoy.internal/no')), 403);
+      t.equal(refusal(await proxy.get('http://wrong.internal/ok')).code, 'upstream-identity');
+      await proxy.quiet();
+      t.match(proxy.audit.of('ended')[0], { outcome: 'completed', status: 200, peer: ENVOY });
+      t.same(unpaired(proxy.audit.records), []);
     },
   );
 
   await t.test('another of our identities is refused by its RBAC', async (t) => {
-    await using second = await bench({ destinations, options: { identity: other } });
+    await using second = await testProxy({ destinations, options: { identity: other } });
     t.equal(statusOf(await second.get('http://envoy.internal/ok')), 403);
   });
 
@@ -123,7 +123,7 @@ t.test('Envoy with secrets from files', { skip: program === undefined && NO_ENVO
       'the new serial is shown',
       async () => (await shownSerial(envoy.server, own)) === serial,
     );
-    t.equal(statusOf(await b.get('http://envoy.internal/ok')), 200);
+    t.equal(statusOf(await proxy.get('http://envoy.internal/ok')), 200);
   });
 
   await t.test(

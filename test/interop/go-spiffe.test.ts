@@ -18,7 +18,14 @@ import { startIdentity } from '../../lib/identity/source.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import { startProxy } from '../../lib/listen/proxy.ts';
 import { tlsContexts } from '../../lib/tls/context.ts';
-import { memoryAudit, policyOf, refusal, site, statusOf, wire } from '../support/proxy.ts';
+import {
+  memoryAudit,
+  policyOf,
+  refusal,
+  testDestination,
+  statusOf,
+  testConnection,
+} from '../support/proxy.ts';
 
 const run = promisify(execFile);
 const AGENT = 'spiffe://dev.local/agent';
@@ -87,8 +94,8 @@ t.test('go-spiffe v2', { skip: !toolchain() && 'there is no Go toolchain' }, asy
         sidecar: { forward: { host: '127.0.0.1', port: 0 }, audit: { onFailure: 'deny' } },
         policy: cell(
           policyOf(
-            site({ upstream, peers: ['spiffe://dev.local/crm'] }),
-            site({
+            testDestination({ upstream, peers: ['spiffe://dev.local/crm'] }),
+            testDestination({
               name: 'other',
               hosts: ['other.internal'],
               upstream,
@@ -103,7 +110,7 @@ t.test('go-spiffe v2', { skip: !toolchain() && 'there is no Go toolchain' }, asy
         shutdown: new AbortController().signal,
       });
       const get = async (host: string): Promise<string> => {
-        const connection = await wire(proxy.addresses.get('forward')?.port ?? 0);
+        const connection = await testConnection(proxy.addresses.get('forward')?.port ?? 0);
         connection.write(
           `GET http://${host}/a/b HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
         );

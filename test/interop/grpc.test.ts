@@ -12,7 +12,7 @@ import type { Destination } from '../../lib/policy/protocols/index.ts';
 import type { Rule } from '../support/service.ts';
 import { type TestAuthority, testAuthority } from '../support/authority.ts';
 import { SERVICE, grpcClient, grpcServer } from '../support/grpc.ts';
-import { bench, rule, site, unpaired } from '../support/proxy.ts';
+import { testProxy, rule, testDestination, unpaired } from '../support/proxy.ts';
 import { mtlsUpstream } from '../support/upstream.ts';
 import t, { type Test } from 'tap';
 
@@ -50,7 +50,10 @@ function billing(upstream: { readonly port: number }): Destination {
     upstream: at,
     rules: RULES,
   } as const;
-  return { ...site({ ...wanted, protocol: 'grpc', limits: { concurrent: 1000 } }), http2: true };
+  return {
+    ...testDestination({ ...wanted, protocol: 'grpc', limits: { concurrent: 1000 } }),
+    http2: true,
+  };
 }
 
 async function program(t: Test): Promise<string> {
@@ -104,19 +107,19 @@ t.test('grpc-go', { skip: !has('go', 'version') && 'there is no Go toolchain' },
     'as client and as upstream: no call is lost while it ends its connections',
     async (t) => {
       const upstream = await goServer(t, built, authority);
-      await using b = await bench({ authority, destinations: [billing(upstream)] });
-      const { stdout } = await run(built, ['call', `127.0.0.1:${b.port('billing')}`]);
+      await using proxy = await testProxy({ authority, destinations: [billing(upstream)] });
+      const { stdout } = await run(built, ['call', `127.0.0.1:${proxy.port('billing')}`]);
       t.match(stdout, STORY);
-      await b.quiet();
-      t.same(unpaired(b.audit.records), []);
-      t.match(b.audit.of('ended')[0], { peer: 'spiffe://example.org/upstream', grpcStatus: 0 });
+      await proxy.quiet();
+      t.same(unpaired(proxy.audit.records), []);
+      t.match(proxy.audit.of('ended')[0], { peer: 'spiffe://example.org/upstream', grpcStatus: 0 });
     },
   );
 
   await t.test('as upstream of grpc-js', async (t) => {
     const upstream = await goServer(t, built, authority);
-    await using b = await bench({ authority, destinations: [billing(upstream)] });
-    await using client = grpcClient(b.port('billing'));
+    await using proxy = await testProxy({ authority, destinations: [billing(upstream)] });
+    await using client = grpcClient(proxy.port('billing'));
     t.match(await client.unary('Get', 'x'), { value: 'x', code: 0 });
     t.match(await client.unary('Fail', 'x'), { code: 5, details: 'no invoice “7”' });
   });
@@ -128,21 +131,21 @@ const CURL = has('curl', '--http2-prior-knowledge', '--version');
 t.test('curl by prior knowledge', { skip: !CURL && 'there is no curl with HTTP/2' }, async (t) => {
   const authority = await testAuthority();
   await using upstream = await mtlsUpstream({ authority });
-  const destination = site({
+  const destination = testDestination({
     listen: true,
     upstream: { host: '127.0.0.1', port: upstream.port },
     rules: [rule('reads', 'allow', { methods: ['GET', 'POST'], paths: ['/v1/**'] })],
   });
-  await using b = await bench({ authority, destinations: [destination] });
-  const url = `http://127.0.0.1:${b.port('crm')}`;
+  await using proxy = await testProxy({ authority, destinations: [destination] });
+  const url = `http://127.0.0.1:${proxy.port('crm')}`;
   const curl = async (...args: readonly string[]): Promise<string> =>
     (await run('curl', ['-sS', '-i', '--http2-prior-knowledge', ...args])).stdout;
   t.match(await curl(`${url}/v1/a`), /^HTTP\/2 200 [^]*"url":"\/v1\/a"/);
   t.match(await curl('-d', 'content', `${url}/v1/b`), /^HTTP\/2 200 [^]*"body":"content"/);
   t.match(await curl(`${url}/v2`), /^HTTP\/2 403 [^]*no rule of destination crm/);
   t.match(await curl('-H', 'Host: evil.test', `${url}/v1/a`), /^HTTP\/2 421 /);
-  await b.quiet();
-  t.equal(b.audit.of('decided').length, 4);
+  await proxy.quiet();
+  t.equal(proxy.audit.of('decided').length, 4);
 });
 
 t.test(
@@ -155,12 +158,12 @@ t.test(
       authority,
       http: (_, response) => void response.end('ok'),
     });
-    const crm = site({
+    const crm = testDestination({
       listen: true,
       upstream: { host: '127.0.0.1', port: upstream.port },
       limits: { concurrent: 1000 },
     });
-    await using b = await bench({ authority, destinations: [crm, billing(server)] });
+    await using proxy = await testProxy({ authority, destinations: [crm, billing(server)] });
     const load = async (name: string, ...more: readonly string[]): Promise<string> => {
       const path = more.at(-1) ?? '/';
       const args = [
@@ -171,7 +174,7 @@ t.test(
         '-m',
         '16',
         ...more.slice(0, -1),
-        `http://127.0.0.1:${b.port(name)}${path}`,
+        `http://127.0.0.1:${proxy.port(name)}${path}`,
       ];
       return (await run('h2load', args)).stdout;
     };
@@ -192,12 +195,12 @@ t.test(
       `/${SERVICE}/Get`,
     ];
     t.match(await load('billing', ...call), /4000 succeeded, 0 failed, 0 errored/);
-    await b.quiet();
-    t.equal(b.audit.of('decided').length, 8000);
+    await proxy.quiet();
+    t.equal(proxy.audit.of('decided').length, 8000);
     t.equal(
-      b.audit.of('ended').filter((one) => 'grpcStatus' in one && one.grpcStatus === 0).length,
+      proxy.audit.of('ended').filter((one) => 'grpcStatus' in one && one.grpcStatus === 0).length,
       4000,
     );
-    t.same(unpaired(b.audit.records), []);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );

@@ -31,7 +31,7 @@ import { testAuthority } from '../support/authority.ts';
 import { shortFolder } from '../support/folder.ts';
 import { until } from '../support/until.ts';
 import { rule, unpaired } from '../support/proxy.ts';
-import { world } from '../support/interception.ts';
+import { testInterception } from '../support/interception.ts';
 import { type Client, missing } from './clients.ts';
 
 const run = promisify(execFile);
@@ -246,15 +246,15 @@ t.test('a WebSocket client through CONNECT (undici)', async (t) => {
       // The next thing the client says is that it closes.
       socket.once('data', () => socket.end(Buffer.from([0x88, 0]))).on('end', () => socket.end());
     });
-  await using w = await world(t, {
-    site: {
+  await using w = await testInterception(t, {
+    destination: {
       rules: [rule('ws', 'allow', { paths: ['/ws'], websocket: true })],
       roots: [authority.pem],
     },
     upstream: { authority, svid, raw: echo },
   });
   const dispatcher = new ProxyAgent({
-    uri: `http://127.0.0.1:${w.b.port()}`,
+    uri: `http://127.0.0.1:${w.proxy.port()}`,
     requestTls: { ca: w.ca },
     allowH2: false,
   });
@@ -267,10 +267,14 @@ t.test('a WebSocket client through CONNECT (undici)', async (t) => {
   t.equal(await open('/ws'), 'hello');
   t.equal(await open('/other'), 'refused');
   t.equal(w.upstream.connections.length, 1);
-  t.match(w.b.audit.of('decided').at(-1), { entry: 'intercept', effect: 'deny', path: '/other' });
+  t.match(w.proxy.audit.of('decided').at(-1), {
+    entry: 'intercept',
+    effect: 'deny',
+    path: '/other',
+  });
   await dispatcher.destroy();
-  await w.b.quiet();
-  t.same(unpaired(w.b.audit.records), []);
+  await w.proxy.quiet();
+  t.same(unpaired(w.proxy.audit.records), []);
 });
 
 t.test(

@@ -14,8 +14,8 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { openInterception } from '../../lib/interception/authority.ts';
 import { shortFolder } from '../support/folder.ts';
 import { until } from '../support/until.ts';
-import { bench, unpaired, type Bench } from '../support/proxy.ts';
-import { mcpRule, mcpSite, type McpSite } from '../support/mcp.ts';
+import { testProxy, unpaired, type TestProxy } from '../support/proxy.ts';
+import { mcpRule, mcpDestination, type McpDestinationOptions } from '../support/mcp.ts';
 
 const HERE = join(import.meta.dirname, 'mcp');
 const SUITE = join(HERE, 'node_modules/@modelcontextprotocol/conformance/dist/index.js');
@@ -70,42 +70,42 @@ const shortFolderOf = (): string => folder;
 
 interface Way {
   readonly name: string;
-  readonly site: McpSite;
-  readonly url: (b: Bench) => string;
+  readonly destination: McpDestinationOptions;
+  readonly url: (proxy: TestProxy) => string;
   /** For what the suite asks of local names alone; undefined: the URL is one. */
   readonly local?: string;
-  readonly env: (b: Bench, ca: string) => Readonly<Record<string, string>>;
+  readonly env: (proxy: TestProxy, ca: string) => Readonly<Record<string, string>>;
 }
 
-const proxied = (b: Bench): Record<string, string> => ({
-  ...proxyVariables(`http://127.0.0.1:${b.port()}`),
+const proxied = (proxy: TestProxy): Record<string, string> => ({
+  ...proxyVariables(`http://127.0.0.1:${proxy.port()}`),
   NO_PROXY: '',
   no_proxy: '',
 });
 const WAYS: readonly Way[] = [
   {
     name: 'forward proxy',
-    site: { hosts: ['tools.internal', 'localhost'] },
+    destination: { hosts: ['tools.internal', 'localhost'] },
     url: () => 'http://tools.internal/mcp',
     local: 'http://localhost/mcp',
     env: proxied,
   },
   {
     name: 'local listener',
-    site: { listen: true },
-    url: (b) => `http://127.0.0.1:${b.port('tools')}/mcp`,
+    destination: { listen: true },
+    url: (proxy) => `http://127.0.0.1:${proxy.port('tools')}/mcp`,
     env: () => ({}),
   },
   {
     name: 'interception',
-    site: { hosts: ['tools.example.com', 'localhost'], ports: [443], intercept: true },
+    destination: { hosts: ['tools.example.com', 'localhost'], ports: [443], intercept: true },
     url: () => 'https://tools.example.com/mcp',
     local: 'https://localhost/mcp',
-    env: (b, ca) => ({ ...proxied(b), NODE_EXTRA_CA_CERTS: ca }),
+    env: (proxy, ca) => ({ ...proxied(proxy), NODE_EXTRA_CA_CERTS: ca }),
   },
 ];
 
-for (const { name, site, url, local, env } of WAYS) {
+for (const { name, destination: options, url, local, env } of WAYS) {
   const skip = existsSync(SUITE) ? false : 'npm ci in test/interop/mcp';
   t.test(`all checks of the suite, by ${name}`, { skip, timeout: 300_000 }, async (t) => {
     folder = shortFolder(t);
@@ -120,33 +120,33 @@ for (const { name, site, url, local, env } of WAYS) {
     writeFileSync(ca, interception.authority().toString());
     const origins = ['http://localhost'];
     // A listener is asked by its own address, which is not known before the server is.
-    const own = site.listen === true ? ['http://127.0.0.1:24817'] : [];
+    const own = options.listen === true ? ['http://127.0.0.1:24817'] : [];
     await using server = await everything([...origins, ...own]);
-    const destination = mcpSite({
+    const destination = mcpDestination({
       upstream: { host: '127.0.0.1', port: server.port },
       sentHost: `localhost:${server.port}`,
       rules: [ALL],
       settings: {
         serverRequests: new Set(['sampling/createMessage', 'elicitation/create', 'roots/list']),
       },
-      ...site,
-      ...(site.listen === true ? { listen: 24_817 } : {}),
+      ...options,
+      ...(options.listen === true ? { listen: 24_817 } : {}),
     });
-    await using b = await bench({
+    await using proxy = await testProxy({
       destinations: [destination],
       options: { clock: systemClock, interception },
     });
-    const said = await conformance(url(b), env(b, ca));
+    const said = await conformance(url(proxy), env(proxy, ca));
     const summary = said.slice(said.indexOf('=== SUMMARY'));
     if (local === undefined) t.match(summary, /^Total: 40 passed, 0 failed$/m);
     else {
       t.match(summary, /^Total: 38 passed, 2 failed$/m, summary);
       t.match(summary, /dns-rebinding-protection: 0 passed, 2 failed/);
-      const rebinding = await conformance(local, env(b, ca), [
+      const rebinding = await conformance(local, env(proxy, ca), [
         '--scenario',
         'dns-rebinding-protection',
       ]);
-      if (site.intercept !== true) t.match(rebinding, /Passed: 2\/2, 0 failed/, rebinding);
+      if (options.intercept !== true) t.match(rebinding, /Passed: 2\/2, 0 failed/, rebinding);
       else {
         // The client takes the SNI from the Host that it forges: what the check wants refused with
         // 4xx is cut before.
@@ -156,10 +156,10 @@ for (const { name, site, url, local, env } of WAYS) {
           rebinding,
         );
         t.match(rebinding, /Passed: 1\/2, 1 failed/);
-        t.match(JSON.stringify(b.audit.records), /evil\.example\.com/);
+        t.match(JSON.stringify(proxy.audit.records), /evil\.example\.com/);
       }
     }
-    await b.quiet();
-    t.same(unpaired(b.audit.records), []);
+    await proxy.quiet();
+    t.same(unpaired(proxy.audit.records), []);
   });
 }

@@ -11,8 +11,8 @@ import t from 'tap';
 import { proxyVariables } from '../../cmd/environment.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { rawUpstream } from '../support/upstream.ts';
-import { bench, rule, unpaired } from '../support/proxy.ts';
-import { mcpRule, mcpSite } from '../support/mcp.ts';
+import { testProxy, rule, unpaired } from '../support/proxy.ts';
+import { mcpRule, mcpDestination } from '../support/mcp.ts';
 
 const run = promisify(execFile);
 const HERE = join(import.meta.dirname, 'mcp');
@@ -82,11 +82,11 @@ t.test(
         mcpLike: false,
       }),
     ];
-    await using b = await bench({
-      destinations: [mcpSite({ upstream: { host: '127.0.0.1', port: server.port }, rules })],
+    await using proxy = await testProxy({
+      destinations: [mcpDestination({ upstream: { host: '127.0.0.1', port: server.port }, rules })],
       options: { clock: systemClock },
     });
-    const env = { ...process.env, ...proxyVariables(`http://127.0.0.1:${b.port()}`) };
+    const env = { ...process.env, ...proxyVariables(`http://127.0.0.1:${proxy.port()}`) };
     const { stdout } = await run(
       process.execPath,
       [join(HERE, 'oauth-client.mjs'), `${ORIGIN}/mcp`],
@@ -103,8 +103,8 @@ t.test(
     t.equal(seen.refused, 'UnauthorizedError');
     t.match(seen.to, /^http:\/\/tools\.internal\/authorize\?/);
     t.same(seen.tools, ['get_ticket']);
-    await b.quiet();
-    t.notMatch(JSON.stringify(b.audit.records), /the-token/);
-    t.same(unpaired(b.audit.records), []);
+    await proxy.quiet();
+    t.notMatch(JSON.stringify(proxy.audit.records), /the-token/);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );

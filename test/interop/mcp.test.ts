@@ -14,8 +14,8 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { conditions } from '../../lib/policy/conditions/compile.ts';
 import type { McpPolicy } from '../../lib/policy/protocols/mcp-service.ts';
 import type { Rule } from '../support/service.ts';
-import { mcpRule, mcpSite } from '../support/mcp.ts';
-import { bench } from '../support/proxy.ts';
+import { mcpRule, mcpDestination } from '../support/mcp.ts';
+import { testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import t from 'tap';
 
@@ -118,14 +118,14 @@ async function converse(
   settings: Partial<McpPolicy>,
 ): Promise<Seen> {
   const upstream = { host: '127.0.0.1', port: server.port };
-  await using b = await bench({
-    destinations: [mcpSite({ upstream, rules: RULES, settings })],
+  await using proxy = await testProxy({
+    destinations: [mcpDestination({ upstream, rules: RULES, settings })],
     options: { clock: systemClock },
   });
   const [program, ...args] = command('http://tools.internal/mcp');
-  const env = { ...process.env, ...proxyVariables(`http://127.0.0.1:${b.port()}`) };
+  const env = { ...process.env, ...proxyVariables(`http://127.0.0.1:${proxy.port()}`) };
   const { stdout } = await run(program, args, { env, timeout: 60_000 });
-  await b.quiet();
+  await proxy.quiet();
   return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Seen;
 }
 

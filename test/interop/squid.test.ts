@@ -14,7 +14,7 @@ import { testAuthority } from '../support/authority.ts';
 import { shortFolder } from '../support/folder.ts';
 import { mtlsUpstream } from '../support/upstream.ts';
 import { until } from '../support/until.ts';
-import { bench, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
+import { testProxy, refusal, testDestination, statusOf, unpaired } from '../support/proxy.ts';
 import { missing } from './clients.ts';
 
 t.setTimeout(120_000);
@@ -103,7 +103,7 @@ t.test('through a real squid', { skip: missing(['squid', '-v']) }, async (t) => 
   const svid = await authority.svid('/web', { dns: ['web.example.com'] });
   await using upstream = await mtlsUpstream({ authority });
   await using web = await mtlsUpstream({ authority, svid, client: 'none' });
-  const proxy = await squid(t, [upstream.port, web.port]);
+  const corporate = await squid(t, [upstream.port, web.port]);
   const folder = shortFolder(t);
   const [good, bad] = [join(folder, 'good'), join(folder, 'bad')];
   writeFileSync(good, `${USER}\n`);
@@ -111,31 +111,36 @@ t.test('through a real squid', { skip: missing(['squid', '-v']) }, async (t) => 
   const way = (basic: string | undefined): Via => ({
     secure: false,
     host: '127.0.0.1',
-    port: proxy.port,
+    port: corporate.port,
     roots: undefined,
     basic,
-    text: `http://127.0.0.1:${proxy.port}`,
+    text: `http://127.0.0.1:${corporate.port}`,
   });
   const at = { host: 'crm.prod.example', port: upstream.port };
-  await using b = await bench({
+  await using proxy = await testProxy({
     authority,
     destinations: [
-      site({ upstream: at, via: way(good) }),
-      site({ name: 'wrong', hosts: ['wrong.internal'], upstream: at, via: way(bad) }),
-      site({ name: 'nobody', hosts: ['nobody.internal'], upstream: at, via: way(undefined) }),
-      site({
+      testDestination({ upstream: at, via: way(good) }),
+      testDestination({ name: 'wrong', hosts: ['wrong.internal'], upstream: at, via: way(bad) }),
+      testDestination({
+        name: 'nobody',
+        hosts: ['nobody.internal'],
+        upstream: at,
+        via: way(undefined),
+      }),
+      testDestination({
         name: 'closed',
         hosts: ['closed.internal'],
         upstream: { ...at, port: 9 },
         via: way(good),
       }),
-      site({
+      testDestination({
         name: 'lost',
         hosts: ['lost.internal'],
         upstream: { ...at, host: 'lost.invalid' },
         via: way(good),
       }),
-      site({
+      testDestination({
         name: 'tcp',
         hosts: ['tcp.internal'],
         ports: [5432],
@@ -143,7 +148,7 @@ t.test('through a real squid', { skip: missing(['squid', '-v']) }, async (t) => 
         upstream: at,
         via: way(good),
       }),
-      site({
+      testDestination({
         name: 'web',
         hosts: ['web.example.com'],
         ports: [443],
@@ -155,14 +160,14 @@ t.test('through a real squid', { skip: missing(['squid', '-v']) }, async (t) => 
   });
 
   await t.test('mTLS behind it: the peer is proved, the name is resolved by squid', async (t) => {
-    const answer = await b.get('http://crm.internal/a');
+    const answer = await proxy.get('http://crm.internal/a');
     t.equal(statusOf(answer), 200, answer);
     t.equal(upstream.connections[0]?.spiffeId, 'spiffe://example.org/agent');
-    t.same(b.asked, []);
-    await b.quiet();
-    t.match(b.audit.of('ended')[0], {
+    t.same(proxy.asked, []);
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended')[0], {
       peer: 'spiffe://example.org/upstream',
-      via: `http://127.0.0.1:${proxy.port}`,
+      via: `http://127.0.0.1:${corporate.port}`,
     });
   });
 
@@ -175,7 +180,7 @@ t.test('through a real squid', { skip: missing(['squid', '-v']) }, async (t) => 
         ['closed', 403],
         ['lost', 50],
       ] as const) {
-        const answer = await b.get(`http://${host}.internal/`);
+        const answer = await proxy.get(`http://${host}.internal/`);
         t.equal(statusOf(answer), 502, host);
         t.match(
           refusal(answer),
@@ -188,13 +193,13 @@ t.test('through a real squid', { skip: missing(['squid', '-v']) }, async (t) => 
   );
 
   await t.test('a tcp tunnel and a passthrough tunnel', async (t) => {
-    const line = await b.open();
+    const line = await proxy.open();
     line.write('CONNECT tcp.internal:5432 HTTP/1.1\r\nHost: tcp.internal:5432\r\n\r\n');
     await line.sees('200');
     line.write('GET /raw HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
     await line.sees('"/raw"');
     line.socket.destroy();
-    const tunnel = await b.open();
+    const tunnel = await proxy.open();
     tunnel.write('CONNECT web.example.com:443 HTTP/1.1\r\nHost: web.example.com:443\r\n\r\n');
     await tunnel.sees('200');
     tunnel.socket.removeAllListeners('data');
@@ -208,13 +213,13 @@ t.test('through a real squid', { skip: missing(['squid', '-v']) }, async (t) => 
     tls.on('data', (chunk: Buffer) => (text += chunk.toString()));
     await until('the answer inside', () => text.includes('"/inside"'), 10_000);
     tls.destroy();
-    await b.quiet();
-    t.same(unpaired(b.audit.records), []);
+    await proxy.quiet();
+    t.same(unpaired(proxy.audit.records), []);
   });
 
   await t.test('squid itself saw CONNECT alone, and our user', async (t) => {
     const log = await until('its log', () =>
-      proxy.log().includes('/407') ? proxy.log() : undefined,
+      corporate.log().includes('/407') ? corporate.log() : undefined,
     );
     t.match(
       log,

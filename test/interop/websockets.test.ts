@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { proxyVariables } from '../../cmd/environment.ts';
-import { bench, rule, site, unpaired, type Bench } from '../support/proxy.ts';
+import { testProxy, rule, testDestination, unpaired, type TestProxy } from '../support/proxy.ts';
 import { missing } from './clients.ts';
 
 const SCRIPT = join(import.meta.dirname, 'websockets_peer.py');
@@ -33,9 +33,9 @@ async function serve(): Promise<Served> {
   };
 }
 
-async function ask(b: Bench, url: string): Promise<unknown> {
+async function ask(proxy: TestProxy, url: string): Promise<unknown> {
   const { PATH, HOME } = process.env;
-  const env = { PATH, HOME, ...proxyVariables(`http://127.0.0.1:${b.port()}`) };
+  const env = { PATH, HOME, ...proxyVariables(`http://127.0.0.1:${proxy.port()}`) };
   return JSON.parse((await run('python3', [SCRIPT, 'ask', url], { env })).stdout);
 }
 
@@ -46,12 +46,14 @@ t.test('Python websockets over ws://', { skip }, async (t) => {
     rule('ws', 'allow', { paths: ['/ws'], websocket: true }),
     rule('read', 'allow', { paths: ['/v1'] }),
   ];
-  await using b = await bench({ destinations: [site({ mode: 'plaintext', rules, upstream })] });
+  await using proxy = await testProxy({
+    destinations: [testDestination({ mode: 'plaintext', rules, upstream })],
+  });
 
   await t.test('what is allowed is a WebSocket, long messages and its end included', async (t) => {
-    t.same(await ask(b, 'ws://crm.internal/ws'), { first: 'HELLO', long: true, code: 1000 });
-    await b.quiet();
-    t.match(b.audit.of('decided'), [
+    t.same(await ask(proxy, 'ws://crm.internal/ws'), { first: 'HELLO', long: true, code: 1000 });
+    await proxy.quiet();
+    t.match(proxy.audit.of('decided'), [
       { entry: 'connect', effect: 'allow' },
       { entry: 'cleartext', effect: 'allow', rule: 'ws', path: '/ws' },
     ]);
@@ -59,19 +61,19 @@ t.test('Python websockets over ws://', { skip }, async (t) => {
 
   await t.test('what is not allowed is refused inside, in words', async (t) => {
     const refused = { inside: 403, body: /no rule of destination crm allows/ };
-    t.match(await ask(b, 'ws://crm.internal/other'), refused);
-    t.match(await ask(b, 'ws://crm.internal/v1'), { inside: 403, body: /websocket: true/ });
-    await b.quiet();
-    t.match(b.audit.of('decided').at(-1), { entry: 'cleartext', effect: 'deny', path: '/v1' });
+    t.match(await ask(proxy, 'ws://crm.internal/other'), refused);
+    t.match(await ask(proxy, 'ws://crm.internal/v1'), { inside: 403, body: /websocket: true/ });
+    await proxy.quiet();
+    t.match(proxy.audit.of('decided').at(-1), { entry: 'cleartext', effect: 'deny', path: '/v1' });
   });
 
   await t.test('a host that is not listed is refused at CONNECT, with the reason', async (t) => {
-    t.match(await ask(b, 'ws://unlisted.example/ws'), {
+    t.match(await ask(proxy, 'ws://unlisted.example/ws'), {
       connect: 403,
       reason: /chaperone: .*unlisted\.example/,
     });
   });
 
-  await b.quiet();
-  t.same(unpaired(b.audit.records), []);
+  await proxy.quiet();
+  t.same(unpaired(proxy.audit.records), []);
 });

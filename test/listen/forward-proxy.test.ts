@@ -1,26 +1,26 @@
 import t from 'tap';
 import { mtlsUpstream } from '../support/upstream.ts';
 import { testAuthority } from '../support/authority.ts';
-import { bench, refusal, rule, site, statusOf, unpaired } from '../support/proxy.ts';
+import { testProxy, refusal, rule, testDestination, statusOf, unpaired } from '../support/proxy.ts';
 
 t.test(
   'absolute-form to an mTLS upstream: the peer is verified, the SVID shown, both records written',
   async (t) => {
     const authority = await testAuthority();
     await using upstream = await mtlsUpstream({ authority });
-    await using b = await bench({
+    await using proxy = await testProxy({
       authority,
-      destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port } })],
+      destinations: [testDestination({ upstream: { host: '127.0.0.1', port: upstream.port } })],
     });
-    const answer = await b.get('http://crm.internal/v1/customers?q=1');
+    const answer = await proxy.get('http://crm.internal/v1/customers?q=1');
     t.equal(statusOf(answer), 200, answer);
     t.match(answer, /chaperone-decision: [0-9a-f-]{36}/);
     const seen = upstream.connections[0];
     t.equal(seen?.spiffeId, 'spiffe://example.org/agent');
     t.match(seen?.plain.text, /^GET \/v1\/customers\?q=1 HTTP\/1\.1\r\nhost: crm\.internal\r\n/);
-    await b.quiet();
-    const [decided] = b.audit.of('decided');
-    const [ended] = b.audit.of('ended');
+    await proxy.quiet();
+    const [decided] = proxy.audit.of('decided');
+    const [ended] = proxy.audit.of('ended');
     t.match(decided, {
       entry: 'forward',
       effect: 'allow',
@@ -35,8 +35,8 @@ t.test(
       peer: 'spiffe://example.org/upstream',
       address: `127.0.0.1:${upstream.port}`,
     });
-    t.notMatch(JSON.stringify(b.audit.records), 'q=1', 'no query in a record');
-    t.same(unpaired(b.audit.records), []);
+    t.notMatch(JSON.stringify(proxy.audit.records), 'q=1', 'no query in a record');
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -49,11 +49,13 @@ t.test(
       rule('no-admin', 'deny', { paths: ['/admin/**'] }),
       rule('read', 'allow', { methods: ['GET'] }),
     ];
-    await using b = await bench({
+    await using proxy = await testProxy({
       authority,
-      destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port }, rules })],
+      destinations: [
+        testDestination({ upstream: { host: '127.0.0.1', port: upstream.port }, rules }),
+      ],
     });
-    const answer = await b.get('http://crm.internal/%61dmin/users');
+    const answer = await proxy.get('http://crm.internal/%61dmin/users');
     t.equal(statusOf(answer), 403);
     t.match(refusal(answer), {
       code: 'denied',
@@ -61,21 +63,23 @@ t.test(
       message:
         /^rule no-admin of destination crm denies GET \/admin\/users; .*; do not repeat it as it is$/,
     });
-    const unlisted = await b.get('http://secret.evil.com/');
+    const unlisted = await proxy.get('http://secret.evil.com/');
     t.match(refusal(unlisted), {
       code: 'denied',
       message: /^no destination has secret.evil.com:80/,
     });
     for (const path of ['/x/../admin/users', '/x//admin/users', '/./admin/users']) {
-      const unclear = await b.get(`http://crm.internal${path}`);
+      const unclear = await proxy.get(`http://crm.internal${path}`);
       t.match([statusOf(unclear), refusal(unclear).code], [400, 'ambiguous'], path);
     }
-    await b.quiet();
-    const reasons = b.audit.of('decided').map((one) => ('reason' in one ? (one.reason ?? '') : ''));
+    await proxy.quiet();
+    const reasons = proxy.audit
+      .of('decided')
+      .map((one) => ('reason' in one ? (one.reason ?? '') : ''));
     for (const [i, one] of [answer, unlisted].entries())
       t.ok(refusal(one).message.startsWith(reasons[i] ?? '?'), 'the words of the record');
     t.same(upstream.connections, []);
-    t.same(b.asked, []);
-    t.same(unpaired(b.audit.records), []);
+    t.same(proxy.asked, []);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );

@@ -3,13 +3,13 @@ import { constants } from 'node:http2';
 import t from 'tap';
 import { http2Client, refusalOf, type Http2Client } from '../support/http2-client.ts';
 import { policyOf, unpaired } from '../support/proxy.ts';
-import { inside } from '../support/inside.ts';
-import { world, type World } from '../support/interception.ts';
+import { tlsInTunnel } from '../support/inside.ts';
+import { testInterception, type TestInterception } from '../support/interception.ts';
 
 const HTTPS = { ':scheme': 'https' };
 
-async function client(w: World): Promise<Http2Client> {
-  const { tls } = await inside(w.b, { ca: w.ca, alpn: ['h2', 'http/1.1'] });
+async function client(w: TestInterception): Promise<Http2Client> {
+  const { tls } = await tlsInTunnel(w.proxy, { ca: w.ca, alpn: ['h2', 'http/1.1'] });
   if (tls.alpnProtocol !== 'h2') throw new Error(`agreed on ${tls.alpnProtocol}`);
   tls.removeAllListeners('data');
   return http2Client(0, 'api.example.com', tls);
@@ -18,7 +18,7 @@ async function client(w: World): Promise<Http2Client> {
 t.test(
   'each stream is judged by itself, allowed ones beside denied ones, and leaves its own records',
   async (t) => {
-    await using w = await world(t);
+    await using w = await testInterception(t);
     await using h2 = await client(w);
     const answers = await Promise.all([
       h2.ask('/v1/items?page=2', HTTPS),
@@ -32,19 +32,19 @@ t.test(
     t.match(answers[0]?.body, /"url":"\/v1\/items\?page=2"/);
     t.match(answers[2]?.body, /"body":"hello"/);
     h2.session.close();
-    await w.b.quiet();
-    const [connect, ...streams] = w.b.audit.of('decided');
+    await w.proxy.quiet();
+    const [connect, ...streams] = w.proxy.audit.of('decided');
     const tunnel = connect?.kind === 'decided' ? connect.exchange : '';
     t.match(connect, { entry: 'connect', effect: 'allow' });
     t.equal(streams.length, 3);
     for (const one of streams) t.match(one, { entry: 'intercept', tunnel });
-    t.same(unpaired(w.b.audit.records), []);
+    t.same(unpaired(w.proxy.audit.records), []);
     t.notMatch(w.upstream.connections.map(({ plain }) => plain.text).join(''), /export/);
   },
 );
 
 t.test('a stream for another authority is 421 and its neighbours go on (A2, A3)', async (t) => {
-  await using w = await world(t);
+  await using w = await testInterception(t);
   await using h2 = await client(w);
   const rows: readonly (readonly [string, Record<string, string>, number])[] = [
     ['another host', { ':authority': 'evil.example.com' }, 421],
@@ -62,30 +62,30 @@ t.test('a stream for another authority is 421 and its neighbours go on (A2, A3)'
     t.equal(good.status, 200, title);
   }
   h2.session.close();
-  await w.b.quiet();
+  await w.proxy.quiet();
   const sent = w.upstream.connections.map(({ plain }) => plain.text).join('');
   t.equal(sent.match(/^GET \/ok /gm)?.length, rows.length);
   t.notMatch(sent, /evil|\/x /);
-  t.same(unpaired(w.b.audit.records), []);
+  t.same(unpaired(w.proxy.audit.records), []);
 });
 
 t.test('a policy change cuts the tunnel with its streams', async (t) => {
-  await using w = await world(t);
+  await using w = await testInterception(t);
   await using h2 = await client(w);
   t.equal((await h2.ask('/a', HTTPS)).status, 200);
-  w.b.policy.set(policyOf());
-  await w.b.quiet();
-  t.match(w.b.audit.of('ended').at(-1), { outcome: 'no-longer-allowed' });
+  w.proxy.policy.set(policyOf());
+  await w.proxy.quiet();
+  t.match(w.proxy.audit.of('ended').at(-1), { outcome: 'no-longer-allowed' });
 });
 
 t.test('an idle connection is told to go when the proxy drains', async (t) => {
-  await using w = await world(t);
+  await using w = await testInterception(t);
   await using h2 = await client(w);
   t.equal((await h2.ask('/a', HTTPS)).status, 200);
-  await w.b.proxy.drain(new AbortController().signal);
+  await w.proxy.server.drain(new AbortController().signal);
   t.equal(h2.goaway ?? constants.NGHTTP2_NO_ERROR, constants.NGHTTP2_NO_ERROR);
   t.match(
-    w.b.audit.of('ended').map((one) => (one.kind === 'ended' ? one.outcome : '')),
+    w.proxy.audit.of('ended').map((one) => (one.kind === 'ended' ? one.outcome : '')),
     ['completed', 'completed'],
   );
 });

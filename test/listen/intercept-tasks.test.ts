@@ -10,14 +10,14 @@ import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
 import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
 import { testAuthority } from '../support/authority.ts';
-import { inside } from '../support/inside.ts';
-import { saas } from '../support/interception.ts';
-import { type Bench, bench, refusal, rule, statusOf, unpaired } from '../support/proxy.ts';
+import { tlsInTunnel } from '../support/inside.ts';
+import { saasDestination } from '../support/interception.ts';
+import { type TestProxy, testProxy, refusal, rule, statusOf, unpaired } from '../support/proxy.ts';
 import { type MtlsUpstream, mtlsUpstream } from '../support/upstream.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
 
 interface Room extends AsyncDisposable {
-  readonly b: Bench;
+  readonly proxy: TestProxy;
   readonly registry: Tasks;
   readonly upstream: MtlsUpstream;
   readonly ca: string;
@@ -37,33 +37,33 @@ async function room(t: Test): Promise<Room> {
     rule('read', 'allow', { methods: ['GET'] }),
     { ...rule('write', 'allow', { methods: ['POST'] }), action: 'write' },
   ];
-  const destinations = [saas(upstream.port, authority, { task: 'required', rules })];
+  const destinations = [saasDestination(upstream.port, authority, { task: 'required', rules })];
   const taskPolicies = [taskRule({ destinations: new Set(['saas']) })];
   const policy = cell<Policy>(
     buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies }),
   );
-  const late: { proxy?: Bench['proxy'] } = {};
+  const late: { proxy?: TestProxy['server'] } = {};
   const registry = tasks({
     clock: systemClock,
     policy,
     tell: () => {},
     onChange: () => late.proxy?.reconsider(),
   });
-  const b = await bench({
+  const proxy = await testProxy({
     authority,
     identity: 'none',
     destinations,
     options: { tasks: registry, policy, interception },
   });
-  late.proxy = b.proxy;
+  late.proxy = proxy.server;
   return {
-    b,
+    proxy,
     registry,
     upstream,
     ca: interception.authority().toString(),
     async [Symbol.asyncDispose]() {
       await registry[Symbol.asyncDispose]();
-      await b[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
       await upstream[Symbol.asyncDispose]();
     },
   };
@@ -78,36 +78,36 @@ t.test(
   async (t) => {
     await using r = await room(t);
     const opened = r.registry.open(intent({ targets: ['saas'], actions: ['read'] }));
-    const agent = await inside(r.b, { ca: r.ca, fields: named(opened) });
+    const agent = await tlsInTunnel(r.proxy, { ca: r.ca, fields: named(opened) });
     t.equal(opened.task.uses, 0, 'the tunnel itself is no use');
     for (const times of [1, 2]) {
       agent.write(REQUEST);
       await agent.sees(new RegExp(`(?:"url":"/a"[^]*){${times}}`));
       t.equal(opened.task.uses, times);
     }
-    t.match(r.b.audit.of('decided'), [
+    t.match(r.proxy.audit.of('decided'), [
       { entry: 'connect', task: opened.task.id },
       { entry: 'intercept', task: opened.task.id, action: 'read' },
       { entry: 'intercept', task: opened.task.id, action: 'read' },
     ]);
     r.registry.end(opened.task, 'completed', 'done');
     await agent.ended();
-    await r.b.quiet();
-    t.match(r.b.audit.of('ended').at(-1), { outcome: /task|no-longer/ });
+    await r.proxy.quiet();
+    t.match(r.proxy.audit.of('ended').at(-1), { outcome: /task|no-longer/ });
     t.equal(
       statusOf(
-        await r.b.ask(
+        await r.proxy.ask(
           `CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n${named(opened)}\r\n`,
         ),
       ),
       407,
     );
-    t.notOk(JSON.stringify(r.b.audit.records).includes(opened.secret));
+    t.notOk(JSON.stringify(r.proxy.audit.records).includes(opened.secret));
     t.notMatch(
       r.upstream.connections.map(({ plain }) => plain.text).join(''),
       /proxy-authorization/i,
     );
-    t.same(unpaired(r.b.audit.records), []);
+    t.same(unpaired(r.proxy.audit.records), []);
   },
 );
 
@@ -116,17 +116,17 @@ t.test(
   async (t) => {
     await using r = await room(t);
     const opened = r.registry.open(intent({ targets: ['saas'], actions: ['read'] }));
-    const writing = await inside(r.b, { ca: r.ca, fields: named(opened) });
+    const writing = await tlsInTunnel(r.proxy, { ca: r.ca, fields: named(opened) });
     writing.write('POST /a HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 0\r\n\r\n');
     const refused = await writing.ended();
     t.equal(statusOf(refused), 403, refused);
     t.match(refusal(refused), { message: /write/ });
-    const answer = await r.b.ask(
+    const answer = await r.proxy.ask(
       'CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n\r\n',
     );
     t.equal(statusOf(answer), 407, 'the tunnel itself');
-    await r.b.quiet();
+    await r.proxy.quiet();
     t.same(r.upstream.connections, []);
-    t.same(unpaired(r.b.audit.records), []);
+    t.same(unpaired(r.proxy.audit.records), []);
   },
 );

@@ -11,10 +11,14 @@ import { openInterception } from '../../lib/interception/authority.ts';
 import { testAuthority } from '../support/authority.ts';
 import { rawUpstream } from '../support/upstream.ts';
 import { until } from '../support/until.ts';
-import { bench, policyOf, refusal, rule, statusOf, unpaired } from '../support/proxy.ts';
+import { testProxy, policyOf, refusal, rule, statusOf, unpaired } from '../support/proxy.ts';
 import { hello, withExtension } from '../support/client-hello.ts';
-import { inside, tunnel } from '../support/inside.ts';
-import { saas, world, type World } from '../support/interception.ts';
+import { tlsInTunnel, openTunnel } from '../support/inside.ts';
+import {
+  saasDestination,
+  testInterception,
+  type TestInterception,
+} from '../support/interception.ts';
 
 const GET = (path: string, host = 'api.example.com', more = ''): string =>
   `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n${more}\r\n`;
@@ -22,8 +26,8 @@ const GET = (path: string, host = 'api.example.com', more = ''): string =>
 t.test(
   'requests inside a tunnel are judged one by one, on one connection, and each leaves its own records',
   async (t) => {
-    await using w = await world(t);
-    const agent = await inside(w.b, { ca: w.ca });
+    await using w = await testInterception(t);
+    const agent = await tlsInTunnel(w.proxy, { ca: w.ca });
     agent.write(GET('/v1/items?page=2'));
     await agent.sees(/^HTTP\/1\.1 200 [^]*"url":"\/v1\/items\?page=2"/);
     agent.write(
@@ -33,9 +37,9 @@ t.test(
     agent.write(GET('/export/all'));
     const all = await agent.ended();
     t.match(all, /HTTP\/1\.1 403 [^]*rule no-exports of destination saas denies GET \/export\/all/);
-    await w.b.quiet();
+    await w.proxy.quiet();
 
-    const [connect, ...requests] = w.b.audit.of('decided');
+    const [connect, ...requests] = w.proxy.audit.of('decided');
     t.match(connect, {
       entry: 'connect',
       effect: 'allow',
@@ -63,8 +67,8 @@ t.test(
         tunnel: within,
       },
     ]);
-    t.same(unpaired(w.b.audit.records), []);
-    const ended = w.b.audit
+    t.same(unpaired(w.proxy.audit.records), []);
+    const ended = w.proxy.audit
       .of('ended')
       .find((one) => one.kind === 'ended' && one.exchange === within);
     t.match(ended, { outcome: 'completed', status: 200 });
@@ -88,9 +92,9 @@ t.test(
 t.test(
   'the agent is shown a certificate for its host alone, by TLS 1.2 and 1.3, and HTTP/1.1 is agreed on',
   async (t) => {
-    await using w = await world(t, { site: { hosts: ['*.example.com'] } });
+    await using w = await testInterception(t, { destination: { hosts: ['*.example.com'] } });
     for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
-      const line = await tunnel(w.b, 'www.example.com:443');
+      const line = await openTunnel(w.proxy, 'www.example.com:443');
       line.socket.removeAllListeners('data');
       const tls = tlsConnect({
         socket: line.socket,
@@ -109,7 +113,7 @@ t.test(
       t.equal(tls.isSessionReused(), false);
       tls.destroy();
     }
-    const old = await tunnel(w.b, 'www.example.com:443');
+    const old = await openTunnel(w.proxy, 'www.example.com:443');
     old.socket.removeAllListeners('data');
     const tls = tlsConnect({
       socket: old.socket,
@@ -137,15 +141,18 @@ t.test(
       ['absolute-form and Host alike', GET('https://other.example.com/', 'other.example.com')],
       ['absolute-form with another port', GET('https://api.example.com:444/', 'api.example.com')],
     ];
-    await using w = await world(t, { site: { hosts: ['api.example.com'] } });
-    w.b.policy.set(
+    await using w = await testInterception(t, { destination: { hosts: ['api.example.com'] } });
+    w.proxy.policy.set(
       policyOf(
-        saas(w.upstream.port, w.authority),
-        saas(w.upstream.port, w.authority, { name: 'other', hosts: ['other.example.com'] }),
+        saasDestination(w.upstream.port, w.authority),
+        saasDestination(w.upstream.port, w.authority, {
+          name: 'other',
+          hosts: ['other.example.com'],
+        }),
       ),
     );
     for (const [title, request] of rows) {
-      const alone = await inside(w.b, { ca: w.ca });
+      const alone = await tlsInTunnel(w.proxy, { ca: w.ca });
       alone.write(request);
       t.match(
         refusal(await alone.ended()),
@@ -156,24 +163,24 @@ t.test(
     }
     t.same(w.upstream.connections, [], 'not one byte reached an upstream');
     for (const [title, request] of rows) {
-      const second = await inside(w.b, { ca: w.ca });
+      const second = await tlsInTunnel(w.proxy, { ca: w.ca });
       second.write(GET('/first') + request);
       const all = await second.ended();
       t.match(all, /^HTTP\/1\.1 200 [^]*HTTP\/1\.1 421 /, title);
     }
-    await w.b.quiet();
+    await w.proxy.quiet();
     const reached = w.upstream.connections.map(({ plain }) => plain.text).join('');
     t.equal(reached.match(/^GET /gm)?.length, rows.length, 'the first requests alone');
     t.notMatch(reached, /evil|other/);
-    t.same(unpaired(w.b.audit.records), []);
-    t.equal(w.b.audit.of('refused').length, 2 * rows.length);
-    t.match(w.b.audit.of('refused')[0], { entry: 'intercept', code: 'misdirected' });
+    t.same(unpaired(w.proxy.audit.records), []);
+    t.equal(w.proxy.audit.of('refused').length, 2 * rows.length);
+    t.match(w.proxy.audit.of('refused')[0], { entry: 'intercept', code: 'misdirected' });
   },
 );
 
 t.test('absolute-form https:// and a port that is said are the same host', async (t) => {
-  await using w = await world(t);
-  const agent = await inside(w.b, { ca: w.ca });
+  await using w = await testInterception(t);
+  const agent = await tlsInTunnel(w.proxy, { ca: w.ca });
   agent.write(
     GET('https://api.example.com/a', 'api.example.com:443') + GET('/b', 'API.example.com.'),
   );
@@ -185,7 +192,7 @@ t.test('absolute-form https:// and a port that is said are the same host', async
 t.test(
   'what else is no request for the tunnel is refused inside, and reaches nobody',
   async (t) => {
-    await using w = await world(t);
+    await using w = await testInterception(t);
     const rows: readonly (readonly [string, string, number])[] = [
       ['no Host', 'GET / HTTP/1.0\r\n\r\n', 400],
       [
@@ -217,24 +224,24 @@ t.test(
       ['the preface of HTTP/2 that was not agreed on', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
     ];
     for (const [title, bytes, status] of rows) {
-      const agent = await inside(w.b, { ca: w.ca });
+      const agent = await tlsInTunnel(w.proxy, { ca: w.ca });
       agent.write(bytes);
       t.equal(statusOf(await agent.ended()), status, title);
     }
-    await w.b.quiet();
+    await w.proxy.quiet();
     t.same(w.upstream.connections, []);
-    t.same(unpaired(w.b.audit.records), []);
+    t.same(unpaired(w.proxy.audit.records), []);
   },
 );
 
 t.test(
   'a tunnel whose TLS is not for the host of the CONNECT, or is no TLS, opens no connection (A1, A12, A13, T3)',
   async (t) => {
-    await using w = await world(t);
+    await using w = await testInterception(t);
     const ech = withExtension(await hello('evil.example.com'), 0xfe0d);
     const agents: readonly (readonly [
       string,
-      (line: Awaited<ReturnType<typeof tunnel>>) => void,
+      (line: Awaited<ReturnType<typeof openTunnel>>) => void,
       RegExp,
     ])[] = [
       [
@@ -270,16 +277,16 @@ t.test(
       ],
     ];
     for (const [title, act, reason] of agents) {
-      const before = w.b.audit.records.length;
-      const line = await tunnel(w.b);
+      const before = w.proxy.audit.records.length;
+      const line = await openTunnel(w.proxy);
       line.socket.removeAllListeners('data');
       act(line);
       line.socket.resume();
       await until(`${title} is recorded`, () =>
-        w.b.audit.records.slice(before).some(({ kind }) => kind === 'ended'),
+        w.proxy.audit.records.slice(before).some(({ kind }) => kind === 'ended'),
       );
       t.match(
-        w.b.audit.records.slice(before).find(({ kind }) => kind === 'ended'),
+        w.proxy.audit.records.slice(before).find(({ kind }) => kind === 'ended'),
         { reason },
         title,
       );
@@ -287,40 +294,43 @@ t.test(
     }
     t.same(w.interception.leaves(), { kept: 1, issued: 1 }, 'for the decided host alone');
     t.same(w.upstream.connections, []);
-    t.same(unpaired(w.b.audit.records), []);
+    t.same(unpaired(w.proxy.audit.records), []);
   },
 );
 
 t.test(
   'an agent that does not trust the CA, or pins, gets nothing, and the record says why (T6)',
   async (t) => {
-    await using w = await world(t);
+    await using w = await testInterception(t);
     const other = await testAuthority();
-    await t.rejects(inside(w.b, { ca: other.pem }), /unable to verify|self-signed|unable to get/);
-    await w.b.quiet();
-    t.match(w.b.audit.of('ended').at(-1), {
+    await t.rejects(
+      tlsInTunnel(w.proxy, { ca: other.pem }),
+      /unable to verify|self-signed|unable to get/,
+    );
+    await w.proxy.quiet();
+    t.match(w.proxy.audit.of('ended').at(-1), {
       outcome: 'client-tls',
       reason:
         /^the agent (does not trust our certificate|completed no TLS handshake) for api\.example\.com/,
     });
     t.same(w.upstream.connections, [], 'no fall-open');
-    t.same(unpaired(w.b.audit.records), []);
+    t.same(unpaired(w.proxy.audit.records), []);
   },
 );
 
 t.test(
   'an agent that leaves in the middle of the handshake is recorded as one that may not trust the CA (T6)',
   async (t) => {
-    await using w = await world(t);
+    await using w = await testInterception(t);
     for (const leave of ['destroy', 'resetAndDestroy', 'end'] as const) {
-      const before = w.b.audit.records.length;
-      const line = await tunnel(w.b);
+      const before = w.proxy.audit.records.length;
+      const line = await openTunnel(w.proxy);
       const answered = line.text.length;
       line.write(await hello('api.example.com'));
       await until('our certificate came', () => line.text.length > answered);
       line.socket[leave]();
-      await w.b.quiet();
-      const ended = w.b.audit.records.slice(before).find(({ kind }) => kind === 'ended');
+      await w.proxy.quiet();
+      const ended = w.proxy.audit.records.slice(before).find(({ kind }) => kind === 'ended');
       t.match(
         ended,
         { outcome: 'client-tls', reason: /completed no TLS handshake for api\.example\.com/ },
@@ -328,7 +338,7 @@ t.test(
       );
     }
     t.same(w.upstream.connections, []);
-    t.same(unpaired(w.b.audit.records), []);
+    t.same(unpaired(w.proxy.audit.records), []);
   },
 );
 
@@ -346,18 +356,18 @@ t.test(
     for (const [title, leaf, code] of rows) {
       const authority = await testAuthority();
       const svid = await authority.svid('/saas', leaf);
-      await using w = await world(t, {
+      await using w = await testInterception(t, {
         upstream: { authority, svid },
-        site: { roots: [authority.pem] },
+        destination: { roots: [authority.pem] },
       });
-      const agent = await inside(w.b, { ca: w.ca });
+      const agent = await tlsInTunnel(w.proxy, { ca: w.ca });
       agent.write(GET('/secret'));
       await agent.sees(/^HTTP\/1\.1 502 [^]*\]\n/);
       t.equal(refusal(agent.text).code, code, title);
       t.equal(w.upstream.received(), 0, title);
       agent.tls.destroy();
-      await w.b.quiet();
-      t.same(unpaired(w.b.audit.records), []);
+      await w.proxy.quiet();
+      t.same(unpaired(w.proxy.audit.records), []);
     }
   },
 );
@@ -373,12 +383,12 @@ t.test(
       clock: systemClock,
     });
     for (const interception of [undefined, narrow]) {
-      await using b = await bench({
+      await using proxy = await testProxy({
         identity: 'none',
-        destinations: [saas(upstream.port, authority)],
+        destinations: [saasDestination(upstream.port, authority)],
         options: { interception },
       });
-      const answer = await b.ask(
+      const answer = await proxy.ask(
         'CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n\r\n',
       );
       t.equal(statusOf(answer), 403);
@@ -386,7 +396,7 @@ t.test(
         code: 'wrong-entry',
         message: /cannot stand in for api\.example\.com:443.*start the sidecar again/,
       });
-      t.same(unpaired(b.audit.records), []);
+      t.same(unpaired(proxy.audit.records), []);
     }
     t.same(upstream.connections, []);
   },
@@ -396,22 +406,24 @@ t.test(
   'a destination that is not intercepted stays refused over CONNECT to 443 (T1)',
   async (t) => {
     for (const refusals of ['connect', 'inside'] as const) {
-      await using w = await world(t, { site: { intercept: false }, refusals });
+      await using w = await testInterception(t, { destination: { intercept: false }, refusals });
       const answer =
         refusals === 'connect'
-          ? await w.b.ask('CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n\r\n')
+          ? await w.proxy.ask(
+              'CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com\r\n\r\n',
+            )
           : await refusedInside(w);
       t.equal(statusOf(answer), 403, refusals);
       t.match(refusal(answer), { code: 'wrong-entry', message: /tls\.intercept: true/ }, refusals);
-      await w.b.quiet();
-      t.same(unpaired(w.b.audit.records), []);
+      await w.proxy.quiet();
+      t.same(unpaired(w.proxy.audit.records), []);
       t.same(w.upstream.connections, []);
     }
   },
 );
 
-async function refusedInside(w: World): Promise<string> {
-  const agent = await inside(w.b, { ca: w.ca });
+async function refusedInside(w: TestInterception): Promise<string> {
+  const agent = await tlsInTunnel(w.proxy, { ca: w.ca });
   agent.write(GET('/secret'));
   return agent.ended();
 }
@@ -420,8 +432,8 @@ t.test('a WebSocket inside a tunnel is a request like any other, then frames', a
   const authority = await testAuthority();
   const svid = await authority.svid('/saas', { dns: ['api.example.com'] });
   const rules = [rule('ws', 'allow', { paths: ['/ws'], websocket: true }), rule('read', 'allow')];
-  await using w = await world(t, {
-    site: { rules, roots: [authority.pem] },
+  await using w = await testInterception(t, {
+    destination: { rules, roots: [authority.pem] },
     upstream: {
       authority,
       svid,
@@ -446,53 +458,55 @@ t.test('a WebSocket inside a tunnel is a request like any other, then frames', a
       'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: ' +
         '13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n',
     );
-  const refused = await inside(w.b, { ca: w.ca });
+  const refused = await tlsInTunnel(w.proxy, { ca: w.ca });
   refused.write(upgrade('/other'));
   t.match(await refused.ended(), /^HTTP\/1\.1 403 /);
-  const agent = await inside(w.b, { ca: w.ca });
+  const agent = await tlsInTunnel(w.proxy, { ca: w.ca });
   agent.write(upgrade('/ws'));
   await agent.sees(/^HTTP\/1\.1 101 [^]*\r\n\r\n/);
   agent.write('frame');
   await agent.sees(/frame$/);
   agent.tls.end();
   await agent.ended();
-  await w.b.quiet();
+  await w.proxy.quiet();
   t.match(
-    w.b.audit.of('ended').find((one) => one.kind === 'ended' && one.status === 101),
+    w.proxy.audit.of('ended').find((one) => one.kind === 'ended' && one.status === 101),
     { outcome: 'completed', sent: 5, received: 5 },
   );
-  t.same(unpaired(w.b.audit.records), []);
+  t.same(unpaired(w.proxy.audit.records), []);
 });
 
 t.test(
   'a policy that no longer allows the destination cuts its tunnels; one that no longer intercepts it too',
   async (t) => {
     for (const next of ['gone', 'plain'] as const) {
-      await using w = await world(t);
-      const agent = await inside(w.b, { ca: w.ca });
+      await using w = await testInterception(t);
+      const agent = await tlsInTunnel(w.proxy, { ca: w.ca });
       agent.write(GET('/a'));
       await agent.sees('"/a"');
-      w.b.policy.set(
+      w.proxy.policy.set(
         next === 'gone'
           ? policyOf()
-          : policyOf(saas(w.upstream.port, w.authority, { intercept: false })),
+          : policyOf(saasDestination(w.upstream.port, w.authority, { intercept: false })),
       );
       await agent.ended();
-      await w.b.quiet();
-      t.match(w.b.audit.of('ended').at(-1), { outcome: 'no-longer-allowed' }, next);
-      t.same(unpaired(w.b.audit.records), []);
+      await w.proxy.quiet();
+      t.match(w.proxy.audit.of('ended').at(-1), { outcome: 'no-longer-allowed' }, next);
+      t.same(unpaired(w.proxy.audit.records), []);
     }
   },
 );
 
 t.test('rules that change hold for the next request in an open tunnel', async (t) => {
-  await using w = await world(t);
-  const agent = await inside(w.b, { ca: w.ca });
+  await using w = await testInterception(t);
+  const agent = await tlsInTunnel(w.proxy, { ca: w.ca });
   agent.write(GET('/a'));
   await agent.sees('"/a"');
-  w.b.policy.set(
+  w.proxy.policy.set(
     policyOf(
-      saas(w.upstream.port, w.authority, { rules: [rule('none', 'deny'), rule('read', 'allow')] }),
+      saasDestination(w.upstream.port, w.authority, {
+        rules: [rule('none', 'deny'), rule('read', 'allow')],
+      }),
     ),
   );
   agent.write(GET('/b'));
@@ -501,22 +515,22 @@ t.test('rules that change hold for the next request in an open tunnel', async (t
 });
 
 t.test('idle tunnels take no place of the destination and end when the proxy drains', async (t) => {
-  await using w = await world(t, { site: { limits: { concurrent: 1 } } });
+  await using w = await testInterception(t, { destination: { limits: { concurrent: 1 } } });
   const agents = [
-    await inside(w.b, { ca: w.ca }),
-    await inside(w.b, { ca: w.ca }),
-    await inside(w.b, { ca: w.ca }),
+    await tlsInTunnel(w.proxy, { ca: w.ca }),
+    await tlsInTunnel(w.proxy, { ca: w.ca }),
+    await tlsInTunnel(w.proxy, { ca: w.ca }),
   ];
   for (const agent of agents) {
     agent.write(GET('/a'));
     await agent.sees('"/a"');
   }
-  t.equal(w.b.proxy.live(), 3);
-  await w.b.proxy.drain(new AbortController().signal);
+  t.equal(w.proxy.server.live(), 3);
+  await w.proxy.server.drain(new AbortController().signal);
   for (const agent of agents) await agent.ended();
-  t.equal(w.b.proxy.live(), 0);
+  t.equal(w.proxy.server.live(), 0);
   t.same(
-    new Set(w.b.audit.of('ended').map((one) => (one.kind === 'ended' ? one.outcome : ''))),
+    new Set(w.proxy.audit.of('ended').map((one) => (one.kind === 'ended' ? one.outcome : ''))),
     new Set(['completed']),
   );
 });
@@ -528,20 +542,20 @@ t.test(
     const identity = authority.identity(await authority.svid('/agent'));
     for (const mode of ['mtls', 'web-mtls'] as const) {
       const svid = await authority.svid('/saas', { dns: ['api.example.com'] });
-      await using w = await world(t, {
+      await using w = await testInterception(t, {
         upstream: { authority, svid, client: 'require' },
-        site:
+        destination:
           mode === 'mtls'
             ? { mode, peers: ['spiffe://example.org/saas'], roots: undefined as never }
             : { mode, roots: [authority.pem] },
-        bench: { authority, identity },
+        proxy: { authority, identity },
       });
-      const agent = await inside(w.b, { ca: w.ca });
+      const agent = await tlsInTunnel(w.proxy, { ca: w.ca });
       agent.write(GET('/'));
       await agent.sees(/^HTTP\/1\.1 200 /);
       t.equal(w.upstream.connections[0]?.spiffeId, 'spiffe://example.org/agent', mode);
       agent.tls.destroy();
-      await w.b.quiet();
+      await w.proxy.quiet();
     }
   },
 );

@@ -3,21 +3,28 @@ import t from 'tap';
 import { testAuthority } from '../support/authority.ts';
 import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
 import { until } from '../support/until.ts';
-import { bench, policyOf, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
+import {
+  testProxy,
+  policyOf,
+  refusal,
+  testDestination,
+  statusOf,
+  unpaired,
+} from '../support/proxy.ts';
 
 t.test(
   'a local listener: origin-form to its own address or to a host of its destination, judged per request',
   async (t) => {
     const authority = await testAuthority();
     await using upstream = await mtlsUpstream({ authority });
-    const destination = site({
+    const destination = testDestination({
       listen: true,
       hosts: ['crm.internal', '*.crm.internal'],
       ports: [80, 8080],
       upstream: { host: '127.0.0.1', port: upstream.port },
     });
-    await using b = await bench({ authority, destinations: [destination] });
-    const port = b.port('crm');
+    await using proxy = await testProxy({ authority, destinations: [destination] });
+    const port = proxy.port('crm');
     const rows: readonly (readonly [target: string, host: string, sent: string])[] = [
       ['/a', `127.0.0.1:${port}`, 'crm.internal'],
       ['/a', `localhost:${port}`, 'crm.internal'],
@@ -28,7 +35,7 @@ t.test(
       ['http://crm.internal/a', 'crm.internal', 'crm.internal'],
     ];
     for (const [target, host, sent] of rows) {
-      const answer = await b.ask(
+      const answer = await proxy.ask(
         `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
         'crm',
       );
@@ -36,28 +43,28 @@ t.test(
       t.match(answer, `"host","${sent}"`, `${target} ${host}`);
     }
     t.match(
-      b.audit.of('decided'),
+      proxy.audit.of('decided'),
       rows.map(() => ({ entry: 'listener', destination: 'crm', path: '/a' })),
     );
-    t.same(unpaired(b.audit.records), []);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
 t.test('a local listener turns away other hosts, other origins and tunnels (A4)', async (t) => {
   await using upstream = await rawUpstream();
-  const other = site({
+  const other = testDestination({
     name: 'other',
     hosts: ['other.internal'],
     mode: 'plaintext',
     upstream: { host: '127.0.0.1', port: upstream.port },
   });
-  const destination = site({
+  const destination = testDestination({
     listen: true,
     mode: 'plaintext',
     upstream: { host: '127.0.0.1', port: upstream.port },
   });
-  await using b = await bench({ destinations: [destination, other] });
-  const port = b.port('crm');
+  await using proxy = await testProxy({ destinations: [destination, other] });
+  const port = proxy.port('crm');
   const own = `127.0.0.1:${port}`;
   const rows: readonly (readonly [title: string, request: string, status: number, code: string])[] =
     [
@@ -123,18 +130,18 @@ t.test('a local listener turns away other hosts, other origins and tunnels (A4)'
       ['an asterisk', `OPTIONS * HTTP/1.1\r\nHost: ${own}\r\n\r\n`, 400, 'malformed'],
     ];
   for (const [title, request, status, code] of rows) {
-    const answer = await b.ask(request, 'crm');
+    const answer = await proxy.ask(request, 'crm');
     t.equal(statusOf(answer), status, title);
     t.equal(refusal(answer).code, code, title);
   }
-  const same = await b.ask(
+  const same = await proxy.ask(
     `GET / HTTP/1.1\r\nHost: ${own}\r\nOrigin: http://${own}\r\nConnection: close\r\n\r\n`,
     'crm',
   );
   t.equal(statusOf(same), 200, 'its own origin');
   t.equal(upstream.connections.length, 1);
-  await b.quiet();
-  t.same(unpaired(b.audit.records), []);
+  await proxy.quiet();
+  t.same(unpaired(proxy.audit.records), []);
 });
 
 t.test(
@@ -148,7 +155,7 @@ t.test(
         socket.on('data', (chunk) => socket.write(chunk)).on('end', () => socket.end('bye'));
       },
     });
-    const destination = site({
+    const destination = testDestination({
       name: 'db',
       protocol: 'tcp',
       listen: true,
@@ -156,19 +163,19 @@ t.test(
       ports: [5432],
       upstream: { host: '127.0.0.1', port: upstream.port },
     });
-    await using b = await bench({ authority, destinations: [destination] });
-    const line = await b.open('db');
+    await using proxy = await testProxy({ authority, destinations: [destination] });
+    const line = await proxy.open('db');
     await line.sees('hello ');
     line.write('x'.repeat(100_000));
     line.socket.end();
     const all = await line.ended();
     t.equal(all.length, 100_009);
     t.match(all, /bye$/);
-    await b.quiet();
-    t.match(b.audit.of('decided'), [
+    await proxy.quiet();
+    t.match(proxy.audit.of('decided'), [
       { entry: 'listener', destination: 'db', host: 'db.internal', port: 5432, effect: 'allow' },
     ]);
-    t.match(b.audit.of('ended'), [
+    t.match(proxy.audit.of('ended'), [
       {
         outcome: 'completed',
         sent: 100_000,
@@ -187,8 +194,8 @@ t.test('a raw TCP listener: whatever goes wrong is a cut, and the record says wh
     id: '/mallory',
     raw: (socket) => void socket.resume(),
   });
-  const tcp = (name: string, port: number): ReturnType<typeof site> =>
-    site({
+  const tcp = (name: string, port: number): ReturnType<typeof testDestination> =>
+    testDestination({
       name,
       protocol: 'tcp',
       listen: true,
@@ -196,7 +203,7 @@ t.test('a raw TCP listener: whatever goes wrong is a cut, and the record says wh
       ports: [1],
       upstream: { host: '127.0.0.1', port },
     });
-  await using b = await bench({
+  await using proxy = await testProxy({
     authority,
     destinations: [tcp('wrong', upstream.port), tcp('refused', 1)],
   });
@@ -204,14 +211,14 @@ t.test('a raw TCP listener: whatever goes wrong is a cut, and the record says wh
     ['wrong', 'upstream-identity'],
     ['refused', 'upstream-refused'],
   ] as const) {
-    const line = await b.open(name);
+    const line = await proxy.open(name);
     line.write('SECRET');
     await until(`${name} is cut`, () => line.reset);
-    await b.quiet();
-    t.match(b.audit.of('ended').at(-1), { outcome });
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended').at(-1), { outcome });
   }
   t.equal(upstream.received(), 0);
-  t.same(unpaired(b.audit.records), []);
+  t.same(unpaired(proxy.audit.records), []);
 });
 
 t.test(
@@ -219,23 +226,29 @@ t.test(
   async (t) => {
     await using upstream = await rawUpstream();
     const at = { host: '127.0.0.1', port: upstream.port };
-    const crm = site({ listen: true, mode: 'plaintext', upstream: at });
-    await using b = await bench({ destinations: [crm] });
-    const port = b.port('crm');
+    const crm = testDestination({ listen: true, mode: 'plaintext', upstream: at });
+    await using proxy = await testProxy({ destinations: [crm] });
+    const port = proxy.port('crm');
     const request = (host: string): string =>
       `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
 
     const next = policyOf(
-      site({ name: 'new', hosts: ['new.internal'], listen: true, mode: 'plaintext', upstream: at }),
+      testDestination({
+        name: 'new',
+        hosts: ['new.internal'],
+        listen: true,
+        mode: 'plaintext',
+        upstream: at,
+      }),
     );
-    await b.proxy.prepare(next);
-    t.equal(await b.ask(request('new.internal'), 'new'), '', 'bound, but not yet current: cut');
-    const idle = await b.open('crm');
-    b.policy.set(next);
-    t.equal(statusOf(await b.ask(request('new.internal'), 'new')), 200);
+    await proxy.server.prepare(next);
+    t.equal(await proxy.ask(request('new.internal'), 'new'), '', 'bound, but not yet current: cut');
+    const idle = await proxy.open('crm');
+    proxy.policy.set(next);
+    t.equal(statusOf(await proxy.ask(request('new.internal'), 'new')), 200);
     await idle.ended();
-    t.notOk(b.proxy.addresses.has('crm'), 'what is no longer needed is closed');
-    t.not(b.port('new'), port);
+    t.notOk(proxy.server.addresses.has('crm'), 'what is no longer needed is closed');
+    t.not(proxy.port('new'), port);
 
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
@@ -244,7 +257,7 @@ t.test(
     const busy = typeof address === 'object' ? (address?.port ?? 0) : 0;
     const clash = policyOf(
       crm,
-      site({
+      testDestination({
         name: 'busy',
         hosts: ['busy.internal'],
         listen: busy,
@@ -252,27 +265,43 @@ t.test(
         upstream: at,
       }),
     );
-    await t.rejects(b.proxy.prepare(clash), {
+    await t.rejects(proxy.server.prepare(clash), {
       code: 'listen',
       message: `destination busy cannot listen on 127.0.0.1:${busy} (EADDRINUSE)`,
     });
-    t.same([...b.proxy.addresses.keys()].sort(), ['forward', 'new'], 'nothing was half-applied');
+    t.same(
+      [...proxy.server.addresses.keys()].sort(),
+      ['forward', 'new'],
+      'nothing was half-applied',
+    );
 
-    const reused = b.port('new');
-    b.policy.set(
+    const reused = proxy.port('new');
+    proxy.policy.set(
       policyOf(
-        site({ name: 'a', hosts: ['a.internal'], listen: reused, mode: 'plaintext', upstream: at }),
+        testDestination({
+          name: 'a',
+          hosts: ['a.internal'],
+          listen: reused,
+          mode: 'plaintext',
+          upstream: at,
+        }),
       ),
     );
-    await until('the port is bound anew', async () => b.proxy.addresses.has('a') || undefined);
-    b.policy.set(
+    await until('the port is bound anew', async () => proxy.server.addresses.has('a') || undefined);
+    proxy.policy.set(
       policyOf(
-        site({ name: 'b', hosts: ['b.internal'], listen: reused, mode: 'plaintext', upstream: at }),
+        testDestination({
+          name: 'b',
+          hosts: ['b.internal'],
+          listen: reused,
+          mode: 'plaintext',
+          upstream: at,
+        }),
       ),
     );
-    t.equal(b.port('b'), reused, 'the same address, for another destination');
-    t.equal(statusOf(await b.ask(request('a.internal'), 'b')), 421);
-    t.equal(statusOf(await b.ask(request('b.internal'), 'b')), 200);
+    t.equal(proxy.port('b'), reused, 'the same address, for another destination');
+    t.equal(statusOf(await proxy.ask(request('a.internal'), 'b')), 421);
+    t.equal(statusOf(await proxy.ask(request('b.internal'), 'b')), 200);
   },
 );
 
@@ -284,7 +313,7 @@ t.test(
     t.teardown(() => taken.close());
     const address = taken.address();
     const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
-    await t.rejects(bench({ destinations: [site({ listen: port })] }), {
+    await t.rejects(testProxy({ destinations: [testDestination({ listen: port })] }), {
       code: 'listen',
       exit: 71,
     });

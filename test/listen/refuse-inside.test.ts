@@ -4,17 +4,24 @@
  */
 import { connect as http2Connect } from 'node:http2';
 import t from 'tap';
-import { refusal, rule, site, statusOf, unpaired, wireOver } from '../support/proxy.ts';
-import { inside, tunnel } from '../support/inside.ts';
-import { world } from '../support/interception.ts';
+import {
+  refusal,
+  rule,
+  testDestination,
+  statusOf,
+  unpaired,
+  testConnectionOver,
+} from '../support/proxy.ts';
+import { tlsInTunnel, openTunnel } from '../support/inside.ts';
+import { testInterception } from '../support/interception.ts';
 
 const GET = 'GET /secret HTTP/1.1\r\nHost: other.example.com\r\nAccept: application/json\r\n\r\n';
 
 t.test(
   'an unlisted host of intercept.domains is refused inside the TLS, in the words of the record',
   async (t) => {
-    await using w = await world(t);
-    const agent = await inside(w.b, { ca: w.ca, authority: 'other.example.com:443' });
+    await using w = await testInterception(t);
+    const agent = await tlsInTunnel(w.proxy, { ca: w.ca, authority: 'other.example.com:443' });
     t.equal(agent.tls.getPeerX509Certificate()?.subjectAltName, 'DNS:other.example.com');
     agent.write(GET);
     const answer = await agent.ended();
@@ -23,25 +30,29 @@ t.test(
       code: 'denied',
       message: /no destination has other\.example\.com:443/,
     });
-    await w.b.quiet();
-    const [decided] = w.b.audit.of('decided');
+    await w.proxy.quiet();
+    const [decided] = w.proxy.audit.of('decided');
     t.match(decided, {
       entry: 'connect',
       effect: 'deny',
       code: 'unlisted',
       exchange: refusal(answer).decision,
     });
-    t.match(w.b.audit.of('ended'), [{ outcome: 'denied', status: 403, toldInside: true }]);
-    t.equal(w.b.audit.records.length, 2, 'one exchange, two records');
-    t.same(unpaired(w.b.audit.records), []);
+    t.match(w.proxy.audit.of('ended'), [{ outcome: 'denied', status: 403, toldInside: true }]);
+    t.equal(w.proxy.audit.records.length, 2, 'one exchange, two records');
+    t.same(unpaired(w.proxy.audit.records), []);
     t.same(w.upstream.connections, []);
-    t.same(w.b.asked, []);
+    t.same(w.proxy.asked, []);
   },
 );
 
 t.test('over HTTP/2 and in the clear it is told as well, to the first request alone', async (t) => {
-  await using w = await world(t);
-  const agent = await inside(w.b, { ca: w.ca, authority: 'other.example.com:443', alpn: ['h2'] });
+  await using w = await testInterception(t);
+  const agent = await tlsInTunnel(w.proxy, {
+    ca: w.ca,
+    authority: 'other.example.com:443',
+    alpn: ['h2'],
+  });
   const session = http2Connect('https://other.example.com', { createConnection: () => agent.tls });
   session.on('error', () => {});
   const stream = session.request({ ':path': '/x' });
@@ -52,26 +63,26 @@ t.test('over HTTP/2 and in the clear it is told as well, to the first request al
   t.match(headers['chaperone-decision'], /^[0-9a-f-]{36}$/);
   session.destroy();
 
-  const line = await tunnel(w.b, 'other.example.com:8080');
+  const line = await openTunnel(w.proxy, 'other.example.com:8080');
   t.match(line.text, /^HTTP\/1\.1 200 /);
   line.socket.removeAllListeners();
-  const clear = wireOver(line.socket);
+  const clear = testConnectionOver(line.socket);
   clear.write(
     'GET / HTTP/1.1\r\nHost: other.example.com:8080\r\n\r\nGET /again HTTP/1.1\r\nHost: x\r\n\r\n',
   );
   const answers = await clear.ended();
   t.equal(answers.match(/HTTP\/1\.1 403 /g)?.length, 1);
-  await w.b.quiet();
-  t.match(w.b.audit.of('ended'), [{ toldInside: true }, { toldInside: true }]);
+  await w.proxy.quiet();
+  t.match(w.proxy.audit.of('ended'), [{ toldInside: true }, { toldInside: true }]);
   t.same(w.upstream.connections, []);
 });
 
 t.test(
   'all certificates for refusals have one key, and none of it is that of a host that is served',
   async (t) => {
-    await using w = await world(t);
+    await using w = await testInterception(t);
     const keyOf = async (host: string): Promise<string> => {
-      const agent = await inside(w.b, { ca: w.ca, authority: `${host}:443` });
+      const agent = await tlsInTunnel(w.proxy, { ca: w.ca, authority: `${host}:443` });
       const key = agent.tls
         .getPeerX509Certificate()
         ?.publicKey.export({ type: 'spki', format: 'pem' });
@@ -91,15 +102,15 @@ t.test(
 t.test(
   '407, malformed requests, other domains and what is over the rate are answered at the CONNECT',
   async (t) => {
-    const plain = site({
+    const plain = testDestination({
       name: 'plain',
       hosts: ['plain.test'],
       task: 'required',
       rules: [rule('all', 'allow')],
     });
-    await using w = await world(t, { bench: { destinations: [plain] } });
+    await using w = await testInterception(t, { proxy: { destinations: [plain] } });
     const ask = async (authority: string, more = ''): Promise<string> => {
-      const line = await w.b.open();
+      const line = await w.proxy.open();
       line.write(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${more}\r\n`);
       const text = await line.sees(/\r\n\r\n/);
       line.socket.destroy();
@@ -115,15 +126,15 @@ t.test(
     const statuses = answers.map(statusOf);
     t.ok(statuses.filter((status) => status === 200).length >= 50);
     t.ok(statuses.includes(403), 'past the rate the CONNECT itself is refused');
-    await w.b.quiet();
-    t.same(unpaired(w.b.audit.records), []);
+    await w.proxy.quiet();
+    t.same(unpaired(w.proxy.audit.records), []);
     t.same(w.upstream.connections, []);
   },
 );
 
 t.test('where the document says so every refusal is the answer to the CONNECT', async (t) => {
-  await using w = await world(t, { refusals: 'connect' });
-  const answer = await w.b.ask(
+  await using w = await testInterception(t, { refusals: 'connect' });
+  const answer = await w.proxy.ask(
     'CONNECT other.example.com:443 HTTP/1.1\r\nHost: other.example.com:443\r\n\r\n',
   );
   t.match(answer, /^HTTP\/1\.1 403 chaperone: no destination has other\.example\.com:443/);
@@ -132,10 +143,12 @@ t.test('where the document says so every refusal is the answer to the CONNECT', 
 t.test(
   'an agent that does not trust the CA is not told inside, and the record has the refusal',
   async (t) => {
-    await using w = await world(t);
-    await t.rejects(inside(w.b, { ca: w.authority.pem, authority: 'other.example.com:443' }));
-    await w.b.quiet();
-    const [ended] = w.b.audit.of('ended');
+    await using w = await testInterception(t);
+    await t.rejects(
+      tlsInTunnel(w.proxy, { ca: w.authority.pem, authority: 'other.example.com:443' }),
+    );
+    await w.proxy.quiet();
+    const [ended] = w.proxy.audit.of('ended');
     t.match(ended, { outcome: 'denied', status: 200 });
     t.notMatch(ended, { toldInside: true });
   },

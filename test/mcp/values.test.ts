@@ -15,7 +15,7 @@ import { keep, note, sessions } from '../../lib/mcp/sessions.ts';
 import { parseHostPattern } from '../../lib/net/host.ts';
 import { isObject, type JsonObject } from '../../lib/schema/json.ts';
 import { parseJson } from '../../lib/schema/json-reader.ts';
-import { mcpSite } from '../support/mcp.ts';
+import { mcpDestination } from '../support/mcp.ts';
 import { SETTINGS } from '../support/service.ts';
 
 function object(value: unknown): JsonObject {
@@ -95,9 +95,9 @@ t.test('x-mcp-header is found along properties alone', async (t) => {
 });
 
 t.test('definitions: first use pins, order does not matter, everything else does', async (t) => {
-  const site = mcpSite({});
+  const destination = mcpDestination({});
   const all = definitions(() => 0);
-  const tools = all.of(site, '/mcp');
+  const tools = all.of(destination, '/mcp');
   t.same(
     tools.of('x'),
     { state: 'unlisted', hazardous: true },
@@ -109,7 +109,7 @@ t.test('definitions: first use pins, order does not matter, everything else does
     true,
     'the order of members is no change',
   );
-  t.same(all.of(site, '/mcp').of('x'), { state: 'pinned', hazardous: false });
+  t.same(all.of(destination, '/mcp').of('x'), { state: 'pinned', hazardous: false });
   for (const changed of [
     { name: 'x', description: 'D' },
     { name: 'x' },
@@ -119,11 +119,11 @@ t.test('definitions: first use pins, order does not matter, everything else does
     t.equal(tools.of('x').state, 'changed');
   }
   t.equal(
-    all.of({ ...site, name: 'other' }, '/mcp').of('x').state,
+    all.of({ ...destination, name: 'other' }, '/mcp').of('x').state,
     'unlisted',
     'a name is of one destination',
   );
-  const elsewhere = all.of(site, '/v2/mcp');
+  const elsewhere = all.of(destination, '/v2/mcp');
   t.equal(elsewhere.of('x').state, 'unlisted', 'and of whom it was shown to');
   elsewhere.see('x', object({ name: 'x' }));
   t.equal(all.pins().length, 2);
@@ -135,7 +135,7 @@ t.test(
   'a tool is asked for when it is not known, when it is old, and when the server says so',
   async (t) => {
     let now = 1_000_000;
-    const tools = definitions(() => now).of(mcpSite({}), '/mcp');
+    const tools = definitions(() => now).of(mcpDestination({}), '/mcp');
     t.equal(tools.wanted('x'), true);
     tools.asking();
     t.equal(tools.wanted('x'), false, 'not at once again where it is not listed');
@@ -171,7 +171,7 @@ t.test('what servers gave is remembered, so much and no more', async (t) => {
 });
 
 t.test('a server that lists without end fills no memory', async (t) => {
-  const tools = definitions(() => 0).of(mcpSite({}), '/mcp');
+  const tools = definitions(() => 0).of(mcpDestination({}), '/mcp');
   const seen = Array.from({ length: 4100 }, (_, i) =>
     tools.see(`t${i}`, object({ name: `t${i}` })),
   );

@@ -5,7 +5,7 @@ import type { Grant } from '../../lib/policy/model/grant.ts';
 import { isListed } from '../../lib/policy/protocols/mcp-lists.ts';
 import { messageMatches } from '../../lib/policy/protocols/mcp-rules.ts';
 import { EMPTY } from '../../lib/schema/json.ts';
-import { mcpRule, mcpSite } from '../support/mcp.ts';
+import { mcpRule, mcpDestination } from '../support/mcp.ts';
 import fc from 'fast-check';
 import t from 'tap';
 
@@ -45,18 +45,18 @@ t.test('a rule is about what it names and nothing else', async (t) => {
 t.test('deny rules with a condition hide nothing from a list, others do', async (t) => {
   const allow = mcpRule('a', 'allow', { tools: ['x'] });
   const deny = mcpRule('d', 'deny', { tools: ['x'] });
-  t.equal(isListed(mcpSite({ rules: [allow] }), { tool: 'x' }), true);
-  t.equal(isListed(mcpSite({ rules: [allow, deny] }), { tool: 'x' }), false);
+  t.equal(isListed(mcpDestination({ rules: [allow] }), { tool: 'x' }), true);
+  t.equal(isListed(mcpDestination({ rules: [allow, deny] }), { tool: 'x' }), false);
   t.equal(
     isListed(
-      mcpSite({ rules: [allow, { ...deny, when: conditions([]).compile('true', 'mcp') }] }),
+      mcpDestination({ rules: [allow, { ...deny, when: conditions([]).compile('true', 'mcp') }] }),
       {
         tool: 'x',
       },
     ),
     true,
   );
-  t.equal(isListed(mcpSite({ rules: [] }), { tool: 'x' }), false);
+  t.equal(isListed(mcpDestination({ rules: [] }), { tool: 'x' }), false);
 });
 
 t.test('a URI has one spelling or is refused (P1, P3 for resources)', async (t) => {
@@ -163,19 +163,22 @@ t.test('a task is shown what its grant has, now or after a step-up', async (t) =
     mcpRule('r', 'allow', { tools: ['look'] }),
     mcpRule('w', 'allow', { tools: ['change'] }, 'write'),
   ];
-  const site = mcpSite({ rules });
+  const destination = mcpDestination({ rules });
   const grant = (actions: readonly string[], stepUp: readonly string[] = []): Grant =>
     ({
       actions: new Set(actions),
       stepUp: new Map(stepUp.map((action) => [action, {}])),
     }) as unknown as Grant;
-  t.equal(isListed(site, { tool: 'look' }, { grant: grant(['read']) }), true);
-  t.equal(isListed(site, { tool: 'change' }, { grant: grant(['read']) }), false);
-  t.equal(isListed(site, { tool: 'change' }, { grant: grant(['read'], ['write']) }), true);
+  t.equal(isListed(destination, { tool: 'look' }, { grant: grant(['read']) }), true);
+  t.equal(isListed(destination, { tool: 'change' }, { grant: grant(['read']) }), false);
+  t.equal(isListed(destination, { tool: 'change' }, { grant: grant(['read'], ['write']) }), true);
   t.equal(
-    isListed(site, { tool: 'look' }, { grant: grant(['read']), hazardous: true }),
+    isListed(destination, { tool: 'look' }, { grant: grant(['read']), hazardous: true }),
     false,
     'it is a write, by its own words',
   );
-  t.equal(isListed(site, { tool: 'look' }, { grant: grant(['write']), hazardous: true }), true);
+  t.equal(
+    isListed(destination, { tool: 'look' }, { grant: grant(['write']), hazardous: true }),
+    true,
+  );
 });

@@ -5,7 +5,7 @@
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { apiClient } from '../../cmd/api-client.ts';
-import { statusOf, wireOver, type Wire } from '../support/proxy.ts';
+import { statusOf, testConnectionOver, type TestConnection } from '../support/proxy.ts';
 import { crm } from './stack.ts';
 
 export interface AgentRoom {
@@ -68,9 +68,9 @@ export function getOf(path: string, credentials?: string): string {
 }
 
 /** A raw connection to a Unix socket. */
-export async function wireAt(path: string): Promise<Wire> {
+export async function wireAt(path: string): Promise<TestConnection> {
   const socket = connect(path);
-  const line = wireOver(socket);
+  const line = testConnectionOver(socket);
   await new Promise((resolve) => socket.once('connect', resolve).once('close', resolve));
   return line;
 }

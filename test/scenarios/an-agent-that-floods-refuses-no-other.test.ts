@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { shortFolder } from '../support/folder.ts';
 import { until } from '../support/until.ts';
-import { statusOf, wire, type Wire } from '../support/proxy.ts';
+import { statusOf, testConnection, type TestConnection } from '../support/proxy.ts';
 import {
   agentIn,
   agentsSpec,
@@ -89,10 +89,10 @@ t.test(
   async (t) => {
     const p = await pair(t);
     const forward = join(p.hostile.folder, 'forward.sock');
-    const held: Wire[] = [];
+    const held: TestConnection[] = [];
     held.push(...(await times(FILES, () => wireAt(forward))));
     held.push(...(await times(FILES, () => p.s.open())));
-    held.push(...(await times(FILES, () => wire(p.s.health))));
+    held.push(...(await times(FILES, () => testConnection(p.s.health))));
     for (const line of held) line.write('GET http://crm.internal/ HTTP/1.1\r\nHost: ');
     await servesOther(t, p, 'connections');
     await until('what was cut is logged', () =>

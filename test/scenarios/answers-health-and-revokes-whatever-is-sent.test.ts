@@ -13,7 +13,7 @@ import { shortFolder } from '../support/folder.ts';
 import { http2Client } from '../support/http2-client.ts';
 import { rawUpstream } from '../support/upstream.ts';
 import { HTTP_CONDITIONS, MCP_CONDITIONS, worstArguments } from '../policy/plausible.ts';
-import { wire, type Wire, wireOver } from '../support/proxy.ts';
+import { testConnection, type TestConnection, testConnectionOver } from '../support/proxy.ts';
 import { apart, type Apart } from './apart.ts';
 
 /** Milliseconds of CPU that may pass in the process before health or a revocation is answered. */
@@ -179,14 +179,14 @@ function cpuOf(pid: number | undefined): number {
 type Way = (message: string) => Promise<unknown>;
 
 /** However long it takes: it is one of many. */
-const over = (line: Wire): Promise<unknown> =>
+const over = (line: TestConnection): Promise<unknown> =>
   line.socket.closed
     ? Promise.resolve(line.text)
     : new Promise((resolve) => line.socket.once('close', () => resolve(line.text)));
 
 function ways({ s, ports, agent }: Site): Readonly<Record<string, Way>> {
   const raw = async (port: number, text: string): Promise<unknown> => {
-    const line = await wire(port);
+    const line = await testConnection(port);
     line.write(text);
     return over(line);
   };
@@ -221,10 +221,10 @@ function ways({ s, ports, agent }: Site): Readonly<Record<string, Way>> {
       return `HTTP/2 ${status}`;
     },
     'an intercepted tunnel': async (message) => {
-      const line = await wire(forward);
+      const line = await testConnection(forward);
       line.write('CONNECT inside.internal:443 HTTP/1.1\r\nHost: inside.internal:443\r\n\r\n');
       await line.sees(/^HTTP\/1\.1 200 [^]*\r\n\r\n/);
-      const inner = wireOver(
+      const inner = testConnectionOver(
         tlsConnect({
           socket: line.socket,
           servername: 'inside.internal',

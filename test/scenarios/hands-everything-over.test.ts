@@ -13,7 +13,7 @@ import t from 'tap';
 import { apiClient } from '../../cmd/api-client.ts';
 import { heldSocket, type HeldSocket } from '../support/held-sockets.ts';
 import { until } from '../support/until.ts';
-import { wire } from '../support/proxy.ts';
+import { testConnection } from '../support/proxy.ts';
 import { agentIn, agentsSpec, statusAt, taskedCrm } from './agents.ts';
 import { inheriting, type Started } from './inheriting.ts';
 import { world, type World } from './stack.ts';
@@ -205,7 +205,7 @@ t.test(
     const task = await agentIn(join(at.a, '..'), 'a').open();
     const socket = task.sockets['crm'] ?? '';
     const get = 'GET /v1/customers HTTP/1.1\r\nHost: crm.internal\r\nConnection: close\r\n\r\n';
-    const tunnel = await wire(at.forward);
+    const tunnel = await testConnection(at.forward);
     tunnel.write('CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal:5432\r\n\r\n');
     await tunnel.sees(/^HTTP\/1\.1 200 /);
     const second = start();

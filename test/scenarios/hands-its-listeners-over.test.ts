@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { heldSocket, type HeldSocket } from '../support/held-sockets.ts';
 import { until } from '../support/until.ts';
-import { wire } from '../support/proxy.ts';
+import { testConnection } from '../support/proxy.ts';
 import { inheriting, type Started } from './inheriting.ts';
 import { world, type World } from './stack.ts';
 
@@ -149,7 +149,7 @@ t.test('what is open at the old process goes on there until its drain ends', asy
     .on('error', () => 'the test is over');
   line.write('CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal:5432\r\n\r\n');
   await until('the tunnel is open', () => /200 /.test(seen), 60_000);
-  const kept = await wire(port);
+  const kept = await testConnection(port);
   const ask = 'GET http://crm.internal/v1/customers HTTP/1.1\r\nHost: crm.internal\r\n\r\n';
   kept.write(ask);
   await kept.sees(/^HTTP\/1\.1 200 /);

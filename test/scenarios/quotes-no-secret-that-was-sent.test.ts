@@ -6,7 +6,7 @@ import { apiClient } from '../../cmd/api-client.ts';
 import { cli } from '../cmd/cli.ts';
 import { shortFolder } from '../support/folder.ts';
 import { until } from '../support/until.ts';
-import { wire } from '../support/proxy.ts';
+import { testConnection } from '../support/proxy.ts';
 import { crm, stack, type Stack } from './stack.ts';
 
 const C = 'c4n4ry-5ecret';
@@ -95,14 +95,14 @@ async function sayAll(s: Stack): Promise<string> {
   let told = '';
   const forward = s.sidecar.addresses.get('forward')?.port ?? 0;
   for (const line of LINES) {
-    const to = await wire(forward);
+    const to = await testConnection(forward);
     to.write(`${line}\r\nConnection: close\r\n\r\n`);
     const answer = await to.ended();
     if (!answer.startsWith('HTTP/1.1 2')) told += answer;
   }
   for (const message of MESSAGES) {
     const body = JSON.stringify({ jsonrpc: '2.0', id: `${C}-1`, ...Object(message) });
-    const to = await wire(forward);
+    const to = await testConnection(forward);
     to.write(
       `POST http://docs.internal/mcp HTTP/1.1\r\nHost: docs.internal\r\nContent-Type: ` +
         `application/json\r\n` +

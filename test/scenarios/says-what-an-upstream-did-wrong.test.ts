@@ -4,7 +4,7 @@ import type { Destination } from '../../lib/policy/protocols/index.ts';
 import { testAuthority } from '../support/authority.ts';
 import { until } from '../support/until.ts';
 import { mtlsUpstream, type TlsConnection } from '../support/upstream.ts';
-import { bench, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
+import { testProxy, refusal, testDestination, statusOf, unpaired } from '../support/proxy.ts';
 
 interface Wrong {
   readonly title: string;
@@ -147,16 +147,16 @@ for (const { title, does, agent, outcome, timeouts } of WRONGS) {
           socket.once('data', () => does(socket, seen));
         },
       });
-      await using b = await bench({
+      await using proxy = await testProxy({
         authority,
         destinations: [
-          site({
+          testDestination({
             upstream: { host: '127.0.0.1', port: upstream.port },
             ...(timeouts !== undefined && { timeouts }),
           }),
         ],
       });
-      const line = await b.open();
+      const line = await proxy.open();
       line.write('GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n\r\n');
       if (agent === 'cut') {
         await until('the agent sees a cut', () => line.reset, 10_000);
@@ -172,9 +172,9 @@ for (const { title, does, agent, outcome, timeouts } of WRONGS) {
         t.equal(statusOf(answer), agent, answer);
         t.equal(refusal(answer).code, outcome);
       }
-      await b.quiet();
-      t.match(b.audit.of('ended'), [{ outcome }]);
-      t.same(unpaired(b.audit.records), []);
+      await proxy.quiet();
+      t.match(proxy.audit.of('ended'), [{ outcome }]);
+      t.same(unpaired(proxy.audit.records), []);
       await upstream.quiet();
       line.socket.destroy();
     },

@@ -14,7 +14,7 @@ import { startDemoUpstream, type DemoUpstream } from '../../lib/dev/upstream.ts'
 import { startDevWorkloadApi, type DevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import { until } from '../support/until.ts';
-import { statusOf, wire, type Wire } from '../support/proxy.ts';
+import { statusOf, testConnection, type TestConnection } from '../support/proxy.ts';
 
 /** What a sidecar needs around it: documents on disk, identities, upstreams. */
 export interface World extends AsyncDisposable {
@@ -55,9 +55,9 @@ export interface Stack extends World {
   /** What was logged, line by line. */
   readonly log: readonly string[];
   get(path: string, host?: string): Promise<number>;
-  open(): Promise<Wire>;
+  open(): Promise<TestConnection>;
   /** An open tunnel to the echo service. */
-  tunnel(): Promise<Wire>;
+  tunnel(): Promise<TestConnection>;
 }
 
 const AGENT = '/agent';
@@ -158,7 +158,7 @@ export async function stack(options: WorldOptions = {}): Promise<Stack> {
 
 /** What an agent does at the forward port. */
 export function agentOf(port: () => number): Pick<Stack, 'get' | 'open' | 'tunnel'> {
-  const open = (): Promise<Wire> => wire(port());
+  const open = (): Promise<TestConnection> => testConnection(port());
   return {
     async get(path, host = 'crm.internal') {
       const line = await open();

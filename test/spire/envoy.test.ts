@@ -11,7 +11,7 @@ import t from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import { startDemoUpstream } from '../../lib/dev/upstream.ts';
 import { envoyProgram, NO_ENVOY, spireSecrets, startEnvoy } from '../interop/envoy.ts';
-import { bench, refusal, site, statusOf } from '../support/proxy.ts';
+import { testProxy, refusal, testDestination, statusOf } from '../support/proxy.ts';
 import { follow } from './followed.ts';
 import { startSpire } from './spire.ts';
 
@@ -50,10 +50,10 @@ t.test(
       upstream: { port: Number(upstream.address.split(':').at(-1)), peer: AGENT },
     });
     const at = { host: '127.0.0.1', port: envoy.server };
-    await using b = await bench({
+    await using proxy = await testProxy({
       destinations: [
-        site({ name: 'envoy', hosts: ['envoy.internal'], upstream: at, peers: [ENVOY] }),
-        site({
+        testDestination({ name: 'envoy', hosts: ['envoy.internal'], upstream: at, peers: [ENVOY] }),
+        testDestination({
           name: 'wrong',
           hosts: ['wrong.internal'],
           upstream: at,
@@ -66,13 +66,13 @@ t.test(
     await t.test(
       'as upstream it proves /envoy to us, sees /agent, and authorises by it',
       async (t) => {
-        const answer = await b.get('http://envoy.internal/ok');
+        const answer = await proxy.get('http://envoy.internal/ok');
         t.equal(statusOf(answer), 200, answer);
         t.match(answer, /x-caller: spiffe:\/\/one\.test\/agent\r\n/);
-        t.equal(statusOf(await b.get('http://envoy.internal/no')), 403);
-        t.equal(refusal(await b.get('http://wrong.internal/ok')).code, 'upstream-identity');
-        await b.quiet();
-        t.match(b.audit.of('ended')[0], { outcome: 'completed', status: 200, peer: ENVOY });
+        t.equal(statusOf(await proxy.get('http://envoy.internal/no')), 403);
+        t.equal(refusal(await proxy.get('http://wrong.internal/ok')).code, 'upstream-identity');
+        await proxy.quiet();
+        t.match(proxy.audit.of('ended')[0], { outcome: 'completed', status: 200, peer: ENVOY });
       },
     );
 

@@ -9,7 +9,14 @@ import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import t from 'tap';
 import { until } from '../support/until.ts';
-import { bench, refusal, site, statusOf, unpaired, type Bench } from '../support/proxy.ts';
+import {
+  testProxy,
+  refusal,
+  testDestination,
+  statusOf,
+  unpaired,
+  type TestProxy,
+} from '../support/proxy.ts';
 import { follow, type Followed } from './followed.ts';
 import { startSpire } from './spire.ts';
 import { SLOW_MS, startUpstream, type UpstreamProcess } from './upstream.ts';
@@ -22,7 +29,7 @@ const TTL_S = 20;
 interface Scene {
   readonly own: Followed;
   readonly upstream: UpstreamProcess;
-  readonly b: Bench;
+  readonly proxy: TestProxy;
 }
 
 /**
@@ -43,15 +50,15 @@ async function withScene(run: (scene: Scene) => Promise<void>): Promise<void> {
   await using own = follow(spire);
   await own.identity('the agent has an SVID');
   const at = { host: '127.0.0.1', port: upstream.port };
-  await using b = await bench({
+  await using proxy = await testProxy({
     destinations: [
-      site({
+      testDestination({
         name: 'crm',
         hosts: ['crm.internal'],
         peers: ['spiffe://one.test/crm'],
         upstream: at,
       }),
-      site({
+      testDestination({
         name: 'wrong',
         hosts: ['wrong.internal'],
         peers: ['spiffe://one.test/billing'],
@@ -60,7 +67,7 @@ async function withScene(run: (scene: Scene) => Promise<void>): Promise<void> {
     ],
     options: { identity: own.source },
   });
-  await run({ own, upstream, b });
+  await run({ own, upstream, proxy });
 }
 
 interface Loop {
@@ -108,8 +115,8 @@ interface Work {
 t.test(
   'a request goes out as mTLS between two SVIDs; a peer that policy does not expect gets not one byte',
   async (t) => {
-    await withScene(async ({ own, upstream, b }) => {
-      const answer = await b.get('http://crm.internal/v1/customers');
+    await withScene(async ({ own, upstream, proxy }) => {
+      const answer = await proxy.get('http://crm.internal/v1/customers');
       t.equal(statusOf(answer), 200, answer);
       t.equal(upstream.seen.length, 1);
       t.match(upstream.seen[0], { names: 'URI:spiffe://one.test/agent', resumed: false });
@@ -117,23 +124,23 @@ t.test(
         own.identities.some(({ svid }) => svid.serial === upstream.seen[0]?.serial),
         'the serial is one of ours',
       );
-      await b.quiet();
-      t.match(b.audit.of('decided'), [
+      await proxy.quiet();
+      t.match(proxy.audit.of('decided'), [
         { spiffeId: 'spiffe://one.test/agent', effect: 'allow', destination: 'crm' },
       ]);
-      t.match(b.audit.of('ended'), [
+      t.match(proxy.audit.of('ended'), [
         { outcome: 'completed', status: 200, peer: 'spiffe://one.test/crm' },
       ]);
 
-      const wrong = await b.get('http://wrong.internal/secret');
+      const wrong = await proxy.get('http://wrong.internal/secret');
       t.equal(statusOf(wrong), 502, wrong);
       t.equal(refusal(wrong).code, 'upstream-identity');
       t.match(refusal(wrong).message, /spiffe:\/\/one\.test\/crm/, 'says who it was instead');
       await until('the upstream has seen that connection end', () => upstream.received.has(2));
       t.equal(upstream.received.get(2), 0, 'no application byte');
-      await b.quiet();
-      t.match(b.audit.of('ended')[1], { outcome: 'upstream-identity', status: 502 });
-      t.same(unpaired(b.audit.records), []);
+      await proxy.quiet();
+      t.match(proxy.audit.of('ended')[1], { outcome: 'upstream-identity', status: 502 });
+      t.same(unpaired(proxy.audit.records), []);
     });
   },
 );
@@ -141,16 +148,16 @@ t.test(
 t.test(
   'rotation of both SVIDs under load loses no request, and cuts none that takes longer than an SVID',
   async (t) => {
-    await withScene(async ({ own, upstream, b }) => {
+    await withScene(async ({ own, upstream, proxy }) => {
       const loop = { problems: [] as string[], answers: [] as Loop['answers'][number][] };
       const end = performance.now() + LOOP_MS;
       const fast = { path: '/', pauseMs: 10, until: end };
       const slow = { path: '/slow', keepAlive: true, pauseMs: 0, until: end - SLOW_MS };
       await Promise.all([
-        asking(loop, b.port(), { ...fast, keepAlive: true }),
-        asking(loop, b.port(), { ...fast, keepAlive: true }),
-        asking(loop, b.port(), { ...fast, keepAlive: false }),
-        asking(loop, b.port(), slow),
+        asking(loop, proxy.port(), { ...fast, keepAlive: true }),
+        asking(loop, proxy.port(), { ...fast, keepAlive: true }),
+        asking(loop, proxy.port(), { ...fast, keepAlive: false }),
+        asking(loop, proxy.port(), slow),
       ]);
       t.same(loop.problems.slice(0, 5), []);
       t.ok(loop.answers.length > 500, `${loop.answers.length} requests`);
@@ -169,10 +176,10 @@ t.test(
         [],
         'no session was resumed',
       );
-      await b.quiet();
-      t.same(unpaired(b.audit.records), []);
+      await proxy.quiet();
+      t.same(unpaired(proxy.audit.records), []);
       const generations = new Set(
-        b.audit.of('decided').map((record) => ('identity' in record ? record.identity : 0)),
+        proxy.audit.of('decided').map((record) => ('identity' in record ? record.identity : 0)),
       );
       t.ok(generations.size >= 4, 'records name the generation that each request used');
     });

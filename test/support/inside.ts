@@ -1,10 +1,10 @@
 /** An agent that speaks TLS inside a CONNECT tunnel, as clients do, and says raw bytes there. */
 import { connect, type TLSSocket } from 'node:tls';
 import { until } from './until.ts';
-import { keepsOpen, type Bench, type Wire } from './proxy.ts';
+import { keepsOpen, type TestProxy, type TestConnection } from './proxy.ts';
 
-export interface Inside {
-  readonly line: Wire;
+export interface TlsInTunnel {
+  readonly line: TestConnection;
   readonly tls: TLSSocket;
   /** What was received inside so far, as latin1. */
   readonly text: string;
@@ -14,7 +14,7 @@ export interface Inside {
   ended(): Promise<string>;
 }
 
-export interface InsideOptions {
+export interface TlsInTunnelOptions {
   /** PEM of the CA that the agent trusts. */
   readonly ca: string;
   readonly authority?: string;
@@ -26,21 +26,24 @@ export interface InsideOptions {
 }
 
 /** CONNECT, and what comes before TLS. */
-export async function tunnel(
-  b: Bench,
+export async function openTunnel(
+  proxy: TestProxy,
   authority = 'api.example.com:443',
   fields = '',
-): Promise<Wire> {
-  const line = await b.open();
+): Promise<TestConnection> {
+  const line = await proxy.open();
   line.write(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${fields}\r\n`);
   await line.sees('\r\n\r\n');
   return line;
 }
 
 /** A tunnel with TLS up in it; rejects where the agent's handshake fails. */
-export async function inside(b: Bench, options: InsideOptions): Promise<Inside> {
+export async function tlsInTunnel(
+  proxy: TestProxy,
+  options: TlsInTunnelOptions,
+): Promise<TlsInTunnel> {
   const { ca, authority = 'api.example.com:443', alpn } = options;
-  const line = await tunnel(b, authority, options.fields);
+  const line = await openTunnel(proxy, authority, options.fields);
   line.socket.removeAllListeners('data');
   const tls = connect({
     socket: line.socket,

@@ -1,5 +1,5 @@
 /**
- * The world of the interception tests: https://api.example.com/ with rules, an upstream that proves
+ * What the interception tests stand on: https://api.example.com/ with rules, an upstream that proves
  * that name, and a running authority.
  */
 import type { Test } from 'tap';
@@ -7,7 +7,14 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { type Interception, openInterception } from '../../lib/interception/authority.ts';
 import { testAuthority, type TestAuthority } from './authority.ts';
 import { mtlsUpstream, type MtlsUpstream } from './upstream.ts';
-import { bench, rule, site, type Bench, type BenchOptions, type Site } from './proxy.ts';
+import {
+  testProxy,
+  rule,
+  testDestination,
+  type TestProxy,
+  type TestProxyOptions,
+  type DestinationOptions,
+} from './proxy.ts';
 
 const RULES = [
   rule('no-exports', 'deny', { paths: ['/export/**'] }),
@@ -18,12 +25,12 @@ const RULES = [
  * Stands for https://api.example.com/; the upstream proves that DNS name to us and asks for no
  * certificate.
  */
-export function saas(
+export function saasDestination(
   port: number,
   authority: TestAuthority,
-  more: Site = {},
-): ReturnType<typeof site> {
-  return site({
+  more: DestinationOptions = {},
+): ReturnType<typeof testDestination> {
+  return testDestination({
     name: 'saas',
     hosts: ['api.example.com'],
     ports: [443],
@@ -36,23 +43,23 @@ export function saas(
   });
 }
 
-export interface World extends AsyncDisposable {
-  readonly b: Bench;
+export interface TestInterception extends AsyncDisposable {
+  readonly proxy: TestProxy;
   readonly upstream: MtlsUpstream;
   readonly authority: TestAuthority;
   readonly interception: Interception;
   readonly ca: string;
 }
 
-export async function world(
+export async function testInterception(
   t: Test,
   more: {
-    readonly site?: Site;
+    readonly destination?: DestinationOptions;
     readonly upstream?: object;
-    readonly bench?: Partial<BenchOptions>;
+    readonly proxy?: Partial<TestProxyOptions>;
     readonly refusals?: Interception['refusals'];
   } = {},
-): Promise<World> {
+): Promise<TestInterception> {
   const authority = await testAuthority();
   const svid = await authority.svid('/saas', { dns: ['api.example.com'] });
   const upstream = await mtlsUpstream({ authority, svid, client: 'none', ...more.upstream });
@@ -63,21 +70,21 @@ export async function world(
     refusals: more.refusals ?? 'inside',
   });
   t.teardown(() => interception[Symbol.dispose]());
-  const b = await bench({
+  const proxy = await testProxy({
     authority,
     identity: 'none',
-    destinations: [saas(upstream.port, authority, more.site)],
-    ...more.bench,
-    options: { interception, ...more.bench?.options },
+    destinations: [saasDestination(upstream.port, authority, more.destination)],
+    ...more.proxy,
+    options: { interception, ...more.proxy?.options },
   });
   return {
-    b,
+    proxy,
     upstream,
     authority,
     interception,
     ca: interception.authority().toString(),
     async [Symbol.asyncDispose]() {
-      await b[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
       await upstream[Symbol.asyncDispose]();
     },
   };

@@ -8,7 +8,13 @@ import { SETTINGS, mcpService } from './service.ts';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseHostPattern } from '../../lib/net/host.ts';
 import { parseResourcePattern } from '../../lib/net/resource.ts';
-import { type Bench, type BenchOptions, type Site, bench, site } from './proxy.ts';
+import {
+  type TestProxy,
+  type TestProxyOptions,
+  type DestinationOptions,
+  testProxy,
+  testDestination,
+} from './proxy.ts';
 import { type RawUpstream, rawUpstream } from './upstream.ts';
 
 interface Match {
@@ -34,20 +40,24 @@ export function mcpRule(name: string, effect: Effect, match: Match, action = 're
   };
 }
 
-export interface McpSite extends Omit<Site, 'protocol'> {
+export interface McpDestinationOptions extends Omit<DestinationOptions, 'protocol'> {
   readonly settings?: Partial<McpPolicy>;
   readonly elicitationHosts?: readonly string[];
 }
 
 /** http://tools.internal/mcp, where `get_ticket` may be called. */
-export function mcpSite({ settings, elicitationHosts = [], ...given }: McpSite): McpDestination {
+export function mcpDestination({
+  settings,
+  elicitationHosts = [],
+  ...given
+}: McpDestinationOptions): McpDestination {
   const rules = given.rules ?? [mcpRule('read', 'allow', { tools: ['get_ticket'] })];
   const mcp = {
     ...SETTINGS,
     elicitationHosts: elicitationHosts.map(parseHostPattern),
     ...settings,
   };
-  const tools = site({
+  const tools = testDestination({
     name: 'tools',
     hosts: ['tools.internal'],
     mode: 'plaintext',
@@ -117,7 +127,7 @@ export const result =
   ({ body }, response) =>
     sendJson(response, { jsonrpc: '2.0', id: body?.id, result: value });
 
-export interface Told {
+export interface McpAnswer {
   readonly status: number;
   readonly head: string;
   readonly text: string;
@@ -144,10 +154,10 @@ export interface Sending {
 
 /** POSTs a body as it is. */
 export async function post(
-  b: Bench,
+  proxy: TestProxy,
   body: string | Buffer,
   { fields = {}, method = 'POST', path = '/mcp', name }: Sending = {},
-): Promise<Told> {
+): Promise<McpAnswer> {
   const all = {
     host: 'tools.internal',
     connection: 'close',
@@ -161,24 +171,24 @@ export async function post(
     value === '' ? [] : [`${field}: ${value}\r\n`],
   );
   const target = name === undefined ? `http://tools.internal${path}` : path;
-  const line = await b.open(name);
+  const line = await proxy.open(name);
   line.write(
     Buffer.concat([
       Buffer.from(`${method} ${target} HTTP/1.1\r\n${lines.join('')}\r\n`),
       Buffer.from(body),
     ]),
   );
-  return toldBy(await line.ended());
+  return parseMcpAnswer(await line.ended());
 }
 
-export function toldBy(answer: string): Told {
+export function parseMcpAnswer(answer: string): McpAnswer {
   const end = answer.indexOf('\r\n\r\n');
   const head = end < 0 ? answer : answer.slice(0, end);
   const bytes = Buffer.from(end < 0 ? '' : answer.slice(end + 4), 'latin1').toString('utf8');
   const status = Number(/^HTTP\/1\.1 (\d+)/.exec(head)?.[1] ?? 0);
-  let body: Told['body'] = {};
+  let body: McpAnswer['body'] = {};
   try {
-    body = JSON.parse(bytes) as Told['body'];
+    body = JSON.parse(bytes) as McpAnswer['body'];
   } catch {
     // A stream, or nothing.
   }
@@ -213,27 +223,29 @@ export function newest(
   return [message(method, { ...params, _meta: meta }), { fields }];
 }
 
-export interface Play extends AsyncDisposable {
-  readonly b: Bench;
+export interface TestMcpProxy extends AsyncDisposable {
+  readonly proxy: TestProxy;
   readonly server: McpServer;
 }
 
 /** A server and a proxy in front of it. */
-export async function play(
+export async function testMcpProxy(
   script: Script,
-  given: McpSite & { readonly lists?: Script } = {},
-  options: Partial<BenchOptions> = {},
-): Promise<Play> {
+  given: McpDestinationOptions & { readonly lists?: Script } = {},
+  options: Partial<TestProxyOptions> = {},
+): Promise<TestMcpProxy> {
   const server = await mcpServer(script, given.lists);
-  const b = await bench({
+  const proxy = await testProxy({
     ...options,
-    destinations: [mcpSite({ upstream: { host: '127.0.0.1', port: server.port }, ...given })],
+    destinations: [
+      mcpDestination({ upstream: { host: '127.0.0.1', port: server.port }, ...given }),
+    ],
   });
   return {
-    b,
+    proxy,
     server,
     async [Symbol.asyncDispose]() {
-      await b[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
       await server[Symbol.asyncDispose]();
     },
   };

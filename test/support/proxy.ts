@@ -25,7 +25,7 @@ import type { Resolver } from '../../lib/upstream/resolver.ts';
 import { type TestAuthority, testAuthority } from './authority.ts';
 import { until } from './until.ts';
 
-export interface Site {
+export interface DestinationOptions {
   readonly name?: string;
   readonly hosts?: readonly string[];
   readonly ports?: readonly number[];
@@ -88,7 +88,7 @@ const CONDITIONS = conditions(['public', 'internal', 'confidential', 'restricted
  * A destination `crm` for http://crm.internal/ over mTLS, everything allowed, unless said
  * otherwise.
  */
-export function site(given: Site = {}): Destination {
+export function testDestination(given: DestinationOptions = {}): Destination {
   const { mode = 'mtls', listen, upstream, name = 'crm' } = given;
   const rules =
     given.rules ??
@@ -196,8 +196,8 @@ export function memoryAudit(): MemoryAudit {
   };
 }
 
-export interface Bench extends AsyncDisposable {
-  readonly proxy: Proxy;
+export interface TestProxy extends AsyncDisposable {
+  readonly server: Proxy;
   readonly authority: TestAuthority;
   readonly policy: Cell<Policy>;
   readonly identity: Cell<IdentityState>;
@@ -206,7 +206,7 @@ export interface Bench extends AsyncDisposable {
   readonly asked: readonly string[];
   /** `port` of the forward proxy or of a destination's listener. */
   port(name?: string): number;
-  open(name?: string): Promise<Wire>;
+  open(name?: string): Promise<TestConnection>;
   /** One exchange on a connection of its own. */
   ask(request: string, name?: string): Promise<string>;
   /** GET through the forward port. */
@@ -215,7 +215,7 @@ export interface Bench extends AsyncDisposable {
   quiet(): Promise<void>;
 }
 
-export interface BenchOptions {
+export interface TestProxyOptions {
   readonly authority?: TestAuthority;
   readonly destinations: readonly Destination[];
   readonly identity?: Identity | 'none';
@@ -227,7 +227,7 @@ export interface BenchOptions {
   readonly audit?: AuditLog;
 }
 
-export async function bench(given: BenchOptions): Promise<Bench> {
+export async function testProxy(given: TestProxyOptions): Promise<TestProxy> {
   const authority = given.authority ?? (await testAuthority());
   const identity = given.identity ?? authority.identity(await authority.svid('/agent'));
   const states = cell<IdentityState>(
@@ -248,7 +248,7 @@ export async function bench(given: BenchOptions): Promise<Bench> {
       return answer;
     },
   };
-  const proxy = await startProxy({
+  const server = await startProxy({
     sidecar: {
       forward: { host: '127.0.0.1', port: 0 },
       audit: { onFailure: given.onFailure ?? 'deny' },
@@ -268,8 +268,8 @@ export async function bench(given: BenchOptions): Promise<Bench> {
     resolver,
     ...given.options,
   });
-  const port = (name = 'forward'): number => proxy.addresses.get(name)?.port ?? 0;
-  const open = (name?: string): Promise<Wire> => wire(port(name));
+  const port = (name = 'forward'): number => server.addresses.get(name)?.port ?? 0;
+  const open = (name?: string): Promise<TestConnection> => testConnection(port(name));
   const ask = async (request: string, name?: string): Promise<string> => {
     const line = await open(name);
     line.socket.on('data', () => keepsOpen(line.text) && line.socket.end());
@@ -277,7 +277,7 @@ export async function bench(given: BenchOptions): Promise<Bench> {
     return line.ended();
   };
   return {
-    proxy,
+    server,
     authority,
     policy,
     identity: states,
@@ -289,8 +289,9 @@ export async function bench(given: BenchOptions): Promise<Bench> {
     ask,
     get: (url) =>
       ask(`GET ${url} HTTP/1.1\r\nHost: ${url.split('/')[2]}\r\nConnection: close\r\n\r\n`),
-    quiet: () => until('no exchange is live', () => proxy.live() === 0 || undefined).then(() => {}),
-    [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose](),
+    quiet: () =>
+      until('no exchange is live', () => server.live() === 0 || undefined).then(() => {}),
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
 }
 
@@ -317,7 +318,7 @@ export function keepsOpen(text: string): boolean {
 }
 
 /** A raw connection. */
-export interface Wire {
+export interface TestConnection {
   readonly socket: Socket;
   /** What was received so far, as latin1. */
   readonly text: string;
@@ -330,15 +331,15 @@ export interface Wire {
   ended(): Promise<string>;
 }
 
-export async function wire(port: number): Promise<Wire> {
+export async function testConnection(port: number): Promise<TestConnection> {
   const socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true, noDelay: true });
-  const line = wireOver(socket);
+  const line = testConnectionOver(socket);
   await new Promise((resolve) => socket.once('connect', resolve).once('close', resolve));
   return line;
 }
 
 /** The same over a socket that is there already. */
-export function wireOver(socket: Socket): Wire {
+export function testConnectionOver(socket: Socket): TestConnection {
   const chunks: Buffer[] = [];
   let reset = false;
   let over = false;

@@ -3,7 +3,7 @@ import t from 'tap';
 import { testAuthority } from '../support/authority.ts';
 import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
 import { dnsResolver } from '../../lib/upstream/resolver.ts';
-import { bench, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
+import { testProxy, refusal, testDestination, statusOf, unpaired } from '../support/proxy.ts';
 
 /**
  * The machine's own addresses are loopback here, so what a name leads to is allowed only where the
@@ -23,11 +23,11 @@ t.test(
       'mixed.example.com': ['93.184.215.14', '127.0.0.1'],
       'none.example.com': [],
     };
-    await using b = await bench({
+    await using proxy = await testProxy({
       identity: 'none',
       names: answers,
       destinations: [
-        site({
+        testDestination({
           name: 'any',
           hosts: ['*.example.com'],
           ports: [upstream.port],
@@ -37,18 +37,18 @@ t.test(
       ],
     });
     for (const name of Object.keys(answers)) {
-      const answer = await b.get(`http://${name}:${upstream.port}/`);
+      const answer = await proxy.get(`http://${name}:${upstream.port}/`);
       const { code } = refusal(answer);
       t.equal(code, name.startsWith('none') ? 'upstream-unresolved' : 'address-refused', name);
       t.equal(statusOf(answer), name.startsWith('none') ? 502 : 403, name);
     }
     t.same(
-      b.asked,
+      proxy.asked,
       Object.keys(answers).map((name) => `${name}.`),
       'asked once each, absolutely (S9)',
     );
     t.same(upstream.connections, []);
-    t.same(unpaired(b.audit.records), []);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -63,11 +63,11 @@ t.test(
         return asked === 1 ? ['10.1.2.3'] : ['127.0.0.1'];
       },
     };
-    await using b = await bench({
+    await using proxy = await testProxy({
       identity: 'none',
       options: { resolver },
       destinations: [
-        site({
+        testDestination({
           hosts: ['rebind.example.com'],
           ports: [upstream.port],
           mode: 'plaintext',
@@ -75,7 +75,7 @@ t.test(
         }),
       ],
     });
-    const answer = await b.get(`http://rebind.example.com:${upstream.port}/`);
+    const answer = await proxy.get(`http://rebind.example.com:${upstream.port}/`);
     t.match(refusal(answer), { code: 'address-refused', message: /10\.1\.2\.3/ });
     t.equal(asked, 1);
     t.same(upstream.connections, []);
@@ -87,24 +87,24 @@ t.test(
   async (t) => {
     const authority = await testAuthority();
     await using upstream = await mtlsUpstream({ authority });
-    await using b = await bench({
+    await using proxy = await testProxy({
       authority,
       names: { 'crm.prod': ['127.0.0.1'] },
       destinations: [
-        site({ upstream: { host: 'crm.prod', port: upstream.port } }),
-        site({
+        testDestination({ upstream: { host: 'crm.prod', port: upstream.port } }),
+        testDestination({
           name: 'literal',
           hosts: ['literal.internal'],
           upstream: { host: '127.0.0.1', port: upstream.port },
         }),
       ],
     });
-    t.match(refusal(await b.get('http://crm.internal/')), {
+    t.match(refusal(await proxy.get('http://crm.internal/')), {
       code: 'address-refused',
       message: /crm\.prod resolves to 127\.0\.0\.1/,
     });
-    t.equal(statusOf(await b.get('http://literal.internal/')), 200);
-    t.same(b.asked, ['crm.prod']);
+    t.equal(statusOf(await proxy.get('http://literal.internal/')), 200);
+    t.same(proxy.asked, ['crm.prod']);
   },
 );
 
@@ -122,7 +122,7 @@ t.test('the next judged address is tried when one refuses; none left is 502', as
     clock: systemClock,
     own: () => false,
   });
-  const destination = site({ upstream: { host: '127.0.0.1', port: upstream.port } });
+  const destination = testDestination({ upstream: { host: '127.0.0.1', port: upstream.port } });
   const facts = {
     entry: 'forward',
     host: 'crm.internal',
@@ -151,19 +151,19 @@ t.test('our own listeners are never dialled: 508 (S11)', async (t) => {
   const info = taken.address();
   const port = typeof info === 'object' ? (info?.port ?? 0) : 0;
   await new Promise((resolve) => taken.close(resolve));
-  const self = site({
+  const self = testDestination({
     name: 'self',
     hosts: ['self.internal'],
     mode: 'plaintext',
     upstream: { host: '127.0.0.1', port },
   });
-  const health = site({
+  const health = testDestination({
     name: 'health',
     hosts: ['health.internal'],
     mode: 'plaintext',
     upstream: { host: '127.0.0.1', port: 1 },
   });
-  await using b = await bench({
+  await using proxy = await testProxy({
     identity: 'none',
     destinations: [self, health],
     options: {
@@ -175,20 +175,20 @@ t.test('our own listeners are never dialled: 508 (S11)', async (t) => {
     },
   });
   for (const name of ['self', 'health']) {
-    const answer = await b.get(`http://${name}.internal/`);
+    const answer = await proxy.get(`http://${name}.internal/`);
     t.equal(statusOf(answer), 508, name);
     t.match(refusal(answer), { code: 'loop', message: /own listener/ });
   }
-  t.equal(b.audit.of('decided').length, 2, 'nothing came back in');
+  t.equal(proxy.audit.of('decided').length, 2, 'nothing came back in');
 });
 
 t.test('plaintext reaches loopback alone unless insecure is written', async (t) => {
-  await using b = await bench({
+  await using proxy = await testProxy({
     identity: 'none',
     names: { 'plain.example.com': ['93.184.215.14'] },
-    destinations: [site({ hosts: ['plain.example.com'], mode: 'plaintext' })],
+    destinations: [testDestination({ hosts: ['plain.example.com'], mode: 'plaintext' })],
   });
-  t.match(refusal(await b.get('http://plain.example.com/')), {
+  t.match(refusal(await proxy.get('http://plain.example.com/')), {
     code: 'address-refused',
     message: /insecure: true/,
   });
@@ -203,13 +203,18 @@ t.test(
     });
     const at = { host: '127.0.0.1', port: silent.port };
     const never = { resolve: () => new Promise<never>(() => {}) };
-    await using b = await bench({
+    await using proxy = await testProxy({
       authority,
       options: { resolver: never },
       destinations: [
-        site({ name: 'dns', hosts: ['dns.example.com'], timeouts: { connect: 200 } }),
-        site({ name: 'tls', hosts: ['tls.internal'], upstream: at, timeouts: { connect: 200 } }),
-        site({
+        testDestination({ name: 'dns', hosts: ['dns.example.com'], timeouts: { connect: 200 } }),
+        testDestination({
+          name: 'tls',
+          hosts: ['tls.internal'],
+          upstream: at,
+          timeouts: { connect: 200 },
+        }),
+        testDestination({
           name: 'head',
           hosts: ['head.internal'],
           mode: 'plaintext',
@@ -224,7 +229,7 @@ t.test(
       ['head.internal', 'headers'],
     ] as const) {
       const began = performance.now();
-      const answer = await b.get(`http://${host}/`);
+      const answer = await proxy.get(`http://${host}/`);
       t.equal(statusOf(answer), 504, host);
       t.match(
         refusal(answer),
@@ -233,8 +238,8 @@ t.test(
       );
       t.ok(performance.now() - began < 2000, 'in time');
     }
-    await b.quiet();
+    await proxy.quiet();
     await silent.quiet();
-    t.same(unpaired(b.audit.records), []);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );

@@ -12,13 +12,13 @@ import { shortFolder } from '../support/folder.ts';
 import { until } from '../support/until.ts';
 import { mtlsUpstream, type MtlsUpstream } from '../support/upstream.ts';
 import {
-  bench,
+  testProxy,
   refusal,
-  site,
+  testDestination,
   statusOf,
-  wireOver,
-  type Bench,
-  type Wire,
+  testConnectionOver,
+  type TestProxy,
+  type TestConnection,
 } from '../support/proxy.ts';
 
 const agent = (name: string): Agent => ({
@@ -29,11 +29,11 @@ const agent = (name: string): Agent => ({
 const [A, B, C] = [agent('a'), agent('b'), agent('c')];
 
 interface Room extends AsyncDisposable {
-  readonly b: Bench;
+  readonly proxy: TestProxy;
   readonly upstream: MtlsUpstream;
   readonly authority: TestAuthority;
   readonly tokens: string[];
-  at(agent: Agent): Promise<Wire>;
+  at(agent: Agent): Promise<TestConnection>;
   get(agent: Agent, path?: string): Promise<string>;
   /** Issues these, the sidecar's own first. */
   issue(...paths: readonly string[]): Promise<void>;
@@ -63,7 +63,7 @@ async function issued(authority: TestAuthority, paths: readonly string[]): Promi
   return { ...authority.identity(await authority.svid('/x'), [], generations), svid, svids };
 }
 
-async function room(t: Test, given: Parameters<typeof site>[0] = {}): Promise<Room> {
+async function room(t: Test, given: Parameters<typeof testDestination>[0] = {}): Promise<Room> {
   const authority = await testAuthority();
   const upstream = await mtlsUpstream({
     authority,
@@ -77,10 +77,12 @@ async function room(t: Test, given: Parameters<typeof site>[0] = {}): Promise<Ro
   const tokens: string[] = [];
   let passed = 0;
   const clock = { ...systemClock, now: () => Date.now() + passed };
-  const b = await bench({
+  const proxy = await testProxy({
     authority,
     identity: await issued(authority, ['/own', '/a', '/b']),
-    destinations: [site({ upstream: { host: '127.0.0.1', port: upstream.port }, ...given })],
+    destinations: [
+      testDestination({ upstream: { host: '127.0.0.1', port: upstream.port }, ...given }),
+    ],
     fetchJwtSvid: async (audience, _, as) => {
       tokens.push(`${as} ${audience}`);
       return { token: `token-of-${as}`, expiresAt: Date.now() + 60_000 };
@@ -89,14 +91,14 @@ async function room(t: Test, given: Parameters<typeof site>[0] = {}): Promise<Ro
   });
   const folder = shortFolder(t);
   for (const one of [A, B, C])
-    await b.proxy.openForward(one, { path: join(folder, one.name), mode: 0o600 });
-  const at = async ({ name }: Agent): Promise<Wire> => {
+    await proxy.server.openForward(one, { path: join(folder, one.name), mode: 0o600 });
+  const at = async ({ name }: Agent): Promise<TestConnection> => {
     const socket = connect(join(folder, name));
     await once(socket, 'connect');
-    return wireOver(socket);
+    return testConnectionOver(socket);
   };
   return {
-    b,
+    proxy,
     upstream,
     authority,
     tokens,
@@ -110,7 +112,7 @@ async function room(t: Test, given: Parameters<typeof site>[0] = {}): Promise<Ro
       return line.ended();
     },
     async issue(...paths) {
-      b.identity.set({
+      proxy.identity.set({
         kind: 'current',
         identity: await issued(authority, paths),
         problem: undefined,
@@ -119,7 +121,7 @@ async function room(t: Test, given: Parameters<typeof site>[0] = {}): Promise<Ro
     pass: (ms) => void (passed += ms),
     seen: () => upstream.connections.map(({ spiffeId }) => spiffeId),
     async [Symbol.asyncDispose]() {
-      await b[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
       await upstream[Symbol.asyncDispose]();
     },
   };
@@ -132,7 +134,7 @@ t.test(
     for (const one of [A, B, A, B]) t.equal(statusOf(await r.get(one)), 200);
     t.same(r.seen(), ['spiffe://example.org/a', 'spiffe://example.org/b']);
     t.match(
-      r.b.audit.of('decided').map((record) => record),
+      r.proxy.audit.of('decided').map((record) => record),
       [A, B, A, B].map(({ name }) => ({ agent: name, spiffeId: `spiffe://example.org/${name}` })),
     );
   },
@@ -148,7 +150,7 @@ t.test(
       code: 'no-identity',
       message: /agent c \(spiffe:\/\/example\.org\/c\)/,
     });
-    const nobody = await r.b.get('http://crm.internal/');
+    const nobody = await r.proxy.get('http://crm.internal/');
     t.equal(statusOf(nobody), 503);
     t.match(refusal(nobody), { code: 'no-identity', message: /nobody has proved to be an agent/ });
     t.equal(r.upstream.connections.length, 0, 'the upstream was not even dialled');
@@ -173,7 +175,7 @@ t.test(
       () => lines[0]?.socket.readableEnded === true || lines[0]?.socket.destroyed === true,
     );
     t.same([lines[1]?.socket.destroyed, lines[1]?.socket.readableEnded], [false, false]);
-    t.match(r.b.audit.of('redecided'), [{ effect: 'deny', code: 'no-identity' }]);
+    t.match(r.proxy.audit.of('redecided'), [{ effect: 'deny', code: 'no-identity' }]);
     t.equal(statusOf(await r.get(A)), 503);
     t.equal(statusOf(await r.get(B)), 200);
   },
@@ -206,13 +208,13 @@ t.test(
       message: /example\.org\/a of agent a expired/,
     });
     t.equal(r.seen().length, before, 'the upstream was not even dialled');
-    r.b.proxy.reconsider();
+    r.proxy.server.reconsider();
     await until(
       'the stream of a is cut',
       () => lines[0]?.socket.readableEnded === true || lines[0]?.socket.destroyed === true,
     );
     t.same([lines[1]?.socket.destroyed, lines[1]?.socket.readableEnded], [false, false]);
-    t.match(r.b.audit.of('redecided'), [{ effect: 'deny', code: 'identity-expired' }]);
+    t.match(r.proxy.audit.of('redecided'), [{ effect: 'deny', code: 'identity-expired' }]);
     t.equal(statusOf(await r.get(B)), 200);
     t.ok(
       r

@@ -6,7 +6,13 @@ import type { Socket } from 'node:net';
 import t from 'tap';
 import { until } from '../support/until.ts';
 import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
-import { bench, rule, site, type Bench, type Wire } from '../support/proxy.ts';
+import {
+  testProxy,
+  rule,
+  testDestination,
+  type TestProxy,
+  type TestConnection,
+} from '../support/proxy.ts';
 
 t.setTimeout(240_000);
 
@@ -51,14 +57,14 @@ async function closing({ fields = '', after }: Closing): Promise<Counting> {
   }) as Counting;
 }
 
-function over(upstream: RawUpstream): Promise<Bench> {
+function over(upstream: RawUpstream): Promise<TestProxy> {
   const to = { host: '127.0.0.1', port: upstream.port };
   const rules = [rule('all', 'allow', { methods: METHODS })];
-  return bench({ destinations: [site({ mode: 'plaintext', upstream: to, rules })] });
+  return testProxy({ destinations: [testDestination({ mode: 'plaintext', upstream: to, rules })] });
 }
 
 /** Sends on a connection that is kept and returns the status. */
-async function send(line: Wire, method: string): Promise<number> {
+async function send(line: TestConnection, method: string): Promise<number> {
   const from = line.text.length;
   const body = method === 'GET' ? '' : 'body';
   line.write(
@@ -82,13 +88,13 @@ interface Traffic {
 
 /** Agents that send POSTs, and here and there a GET. Statuses of both. */
 async function traffic(
-  b: Bench,
+  proxy: TestProxy,
   { agents, each, pause }: Traffic,
 ): Promise<{ posts: number[]; gets: number[] }> {
   const posts: number[] = [];
   const gets: number[] = [];
   const agent = async (): Promise<void> => {
-    const line = await b.open();
+    const line = await proxy.open();
     for (let i = 0; i < each; i += 1) {
       posts.push(await send(line, i % 2 === 0 ? 'POST' : 'PUT'));
       if (i % 5 === 4) gets.push(await send(line, 'GET'));
@@ -130,8 +136,8 @@ const SERVERS: Readonly<Record<string, Closing & { readonly pause: number }>> = 
 for (const [name, server] of Object.entries(SERVERS))
   t.test(`no POST is lost to ${name}`, async (t) => {
     await using upstream = await closing(server);
-    await using b = await over(upstream);
-    const { posts, gets } = await traffic(b, { agents: 4, each: 30, pause: server.pause });
+    await using proxy = await over(upstream);
+    const { posts, gets } = await traffic(proxy, { agents: 4, each: 30, pause: server.pause });
     t.same(
       posts.filter((status) => status !== 200),
       [],
@@ -147,8 +153,8 @@ for (const [name, server] of Object.entries(SERVERS))
 
 t.test('a server that keeps its connections is used over few of them', async (t) => {
   await using upstream = await closing({ after: () => {} });
-  await using b = await over(upstream);
-  const line = await b.open();
+  await using proxy = await over(upstream);
+  const line = await proxy.open();
   let before = -1;
   await until('one of them is known to stay open', async () => {
     before = upstream.connections.length;
@@ -165,8 +171,8 @@ t.test(
   async (t) => {
     let open: Socket[] = [];
     await using upstream = await closing({ after: (socket) => void open.push(socket) });
-    await using b = await over(upstream);
-    const line = await b.open();
+    await using proxy = await over(upstream);
+    const line = await proxy.open();
     const dials = async (method: string): Promise<number> => {
       const before = upstream.connections.length;
       t.equal(await send(line, method), 200);
@@ -176,9 +182,9 @@ t.test(
     t.equal(await dials('POST'), 1, 'nothing is known yet');
     await until('a connection has stayed open', async () => (await dials('POST')) === 0);
     t.equal(await dials('PUT'), 0);
-    const idle = b.proxy.pools().idle;
+    const idle = proxy.server.pools().idle;
     open[0]?.end();
-    await until('its end is seen', () => b.proxy.pools().idle < idle);
+    await until('its end is seen', () => proxy.server.pools().idle < idle);
     t.equal(await dials('POST'), 1, 'it closed one unannounced');
     t.equal(await dials('GET'), 0, 'what may be sent twice goes over the others');
     open = [];
@@ -188,8 +194,8 @@ t.test(
 
 t.test('past the time that a server announces its connection is not used again', async (t) => {
   await using upstream = await closing({ fields: 'Keep-Alive: timeout=1\r\n', after: () => {} });
-  await using b = await over(upstream);
-  const line = await b.open();
+  await using proxy = await over(upstream);
+  const line = await proxy.open();
   t.equal(await send(line, 'GET'), 200);
   await new Promise((resolve) => setTimeout(resolve, 700));
   t.equal(await send(line, 'GET'), 200);
@@ -208,14 +214,14 @@ t.test('where requests take new connections, few unused ones are left behind', a
   await using upstream = await closing({
     after: (socket, answers) => void (answers > 1 && end(socket)),
   });
-  await using b = await over(upstream);
-  const line = await b.open();
+  await using proxy = await over(upstream);
+  const line = await proxy.open();
   t.equal(await send(line, 'GET'), 200);
   t.equal(await send(line, 'GET'), 200, 'marks it');
-  await until('it is closed', () => b.proxy.pools().idle === 0);
+  await until('it is closed', () => proxy.server.pools().idle === 0);
   for (let i = 0; i < 30; i += 1) t.equal(await send(line, 'POST'), 200);
   t.equal(upstream.connections.length, 31);
-  t.ok(b.proxy.pools().idle <= 8, `${b.proxy.pools().idle} idle`);
+  t.ok(proxy.server.pools().idle <= 8, `${proxy.server.pools().idle} idle`);
   line.socket.end();
 });
 
@@ -225,9 +231,9 @@ t.test(
     // It closes each connection 300 ms after its last answer, and the agents pause about as long:
     // the worst there is.
     await using upstream = await closing({ after: idle(300) });
-    await using b = await over(upstream);
+    await using proxy = await over(upstream);
     const agents = 8;
-    const { posts } = await traffic(b, { agents, each: 20, pause: 600 });
+    const { posts } = await traffic(proxy, { agents, each: 20, pause: 600 });
     const lost = posts.filter((status) => status !== 200).length;
     t.comment(`${lost} of ${posts.length} lost`);
     t.ok(

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { testAuthority } from '../support/authority.ts';
 import { routes } from '../../lib/upstream/route.ts';
-import { policyOf, site } from '../support/proxy.ts';
+import { policyOf, testDestination } from '../support/proxy.ts';
 
 const facts = (host: string, port = 80) =>
   ({ entry: 'forward', host, port, listener: undefined, http: undefined, time: 0 }) as const;
@@ -10,8 +10,8 @@ t.test(
   'equal settings have equal keys whatever the generation; any setting of the connection changes it (invariant 8)',
   async (t) => {
     const table = routes();
-    const key = (...given: Parameters<typeof site>): string =>
-      table.to(site(...given), facts('crm.internal')).key(undefined);
+    const key = (...given: Parameters<typeof testDestination>): string =>
+      table.to(testDestination(...given), facts('crm.internal')).key(undefined);
     const base = { upstream: { host: '10.0.0.1', port: 1 } };
     t.equal(
       key(base),
@@ -40,10 +40,10 @@ t.test(
     const svid = await authority.svid('/agent');
     const table = routes();
     const [one, two] = [1, 2].map((generation) => authority.identity(svid, [], generation));
-    const mtls = table.to(site(), facts('crm.internal'));
+    const mtls = table.to(testDestination(), facts('crm.internal'));
     t.not(mtls.key(one), mtls.key(two));
     t.equal(mtls.key(one), mtls.key(one));
-    const web = table.to(site({ mode: 'web' }), facts('crm.internal'));
+    const web = table.to(testDestination({ mode: 'web' }), facts('crm.internal'));
     t.equal(web.key(one), web.key(two));
   },
 );
@@ -53,24 +53,24 @@ t.test('a policy and an identity keep exactly the keys that they would make', as
   const svid = await authority.svid('/agent');
   const one = authority.identity(svid, [], 1);
   const table = routes();
-  const wild = site({ name: 'wild', hosts: ['*.example.com'], mode: 'web' });
-  const crm = site();
+  const wild = testDestination({ name: 'wild', hosts: ['*.example.com'], mode: 'web' });
+  const crm = testDestination();
   const keys = [
     table.to(crm, facts('crm.internal')).key(one),
     table.to(wild, facts('a.example.com')).key(one),
   ];
-  t.same(keys.map(table.keep(policyOf(site(), wild), 1)), [true, true]);
-  t.same(keys.map(table.keep(policyOf(site(), wild), 2)), [false, true]);
-  t.same(keys.map(table.keep(policyOf(site({ peers: ['spiffe://example.org/*'] })), 1)), [
-    false,
-    false,
-  ]);
+  t.same(keys.map(table.keep(policyOf(testDestination(), wild), 1)), [true, true]);
+  t.same(keys.map(table.keep(policyOf(testDestination(), wild), 2)), [false, true]);
+  t.same(
+    keys.map(table.keep(policyOf(testDestination({ peers: ['spiffe://example.org/*'] })), 1)),
+    [false, false],
+  );
 });
 
 t.test('what the operator wrote is told from what the agent asked for', async (t) => {
   const table = routes();
-  const of = (given: Parameters<typeof site>[0], host = 'crm.internal') =>
-    table.to(site(given), facts(host));
+  const of = (given: Parameters<typeof testDestination>[0], host = 'crm.internal') =>
+    table.to(testDestination(given), facts(host));
   t.match(of({}), {
     host: 'crm.internal',
     written: false,

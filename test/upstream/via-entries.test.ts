@@ -11,9 +11,17 @@ import { connectProxy, type ConnectProxy } from '../support/connect-proxy.ts';
 import { http2Client } from '../support/http2-client.ts';
 import { h2cUpstream, http2Upstream } from '../support/http2-upstream.ts';
 import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
-import { bench, refusal, rule, site, statusOf, unpaired, type Site } from '../support/proxy.ts';
-import { inside } from '../support/inside.ts';
-import { world } from '../support/interception.ts';
+import {
+  testProxy,
+  refusal,
+  rule,
+  testDestination,
+  statusOf,
+  unpaired,
+  type DestinationOptions,
+} from '../support/proxy.ts';
+import { tlsInTunnel } from '../support/inside.ts';
+import { testInterception } from '../support/interception.ts';
 
 const AT = { host: 'crm.prod.example', port: 8443 };
 
@@ -35,8 +43,8 @@ const smuggler = (): Promise<ConnectProxy> =>
       ),
   });
 
-function http2(more: Site): Destination {
-  return { ...site({ listen: true, upstream: AT, ...more }), http2: true };
+function http2(more: DestinationOptions): Destination {
+  return { ...testDestination({ listen: true, upstream: AT, ...more }), http2: true };
 }
 
 t.test('HTTP/2 in and out: over TLS by ALPN, and in the clear where that is written', async (t) => {
@@ -45,7 +53,7 @@ t.test('HTTP/2 in and out: over TLS by ALPN, and in the clear where that is writ
   await using plain = await h2cUpstream();
   await using toSecure = await connectProxy({ to: secure.port });
   await using toPlain = await connectProxy({ to: plain.port });
-  await using b = await bench({
+  await using proxy = await testProxy({
     authority,
     destinations: [
       http2({ via: via(toSecure) }),
@@ -58,48 +66,48 @@ t.test('HTTP/2 in and out: over TLS by ALPN, and in the clear where that is writ
       }),
     ],
   });
-  for (const [name, proxy] of [
+  for (const [name, corporate] of [
     ['crm', toSecure],
     ['plain', toPlain],
   ] as const) {
-    const told = await b.get(`http://${name}.internal/a`);
+    const told = await proxy.get(`http://${name}.internal/a`);
     t.equal(statusOf(told), 200, told);
-    await using client = http2Client(b.port(name), `${name}.internal`);
+    await using client = http2Client(proxy.port(name), `${name}.internal`);
     const one = client.open({ ':method': 'GET', ':path': '/b' });
     await one.sees('"/b"');
     t.same(
-      proxy.heads,
+      corporate.heads,
       ['CONNECT crm.prod.example:8443 HTTP/1.1\r\nhost: crm.prod.example:8443'],
       'one session carries both',
     );
   }
-  await b.quiet();
-  t.match(b.audit.of('ended')[0], {
+  await proxy.quiet();
+  t.match(proxy.audit.of('ended')[0], {
     outcome: 'completed',
     peer: 'spiffe://example.org/upstream',
     via: /^http:/,
   });
-  t.same(unpaired(b.audit.records), []);
+  t.same(unpaired(proxy.audit.records), []);
 });
 
 t.test('requests inside an intercepted tunnel', async (t) => {
   const authority = await testAuthority();
   const svid = await authority.svid('/saas', { dns: ['api.example.com'] });
   await using saas = await mtlsUpstream({ authority, svid, client: 'none' });
-  await using proxy = await connectProxy({ to: saas.port });
+  await using corporate = await connectProxy({ to: saas.port });
   const roots = [authority.pem];
-  await using w = await world(t, {
-    site: { via: via(proxy), upstream: { host: 'api.example.com', port: 443 }, roots },
+  await using w = await testInterception(t, {
+    destination: { via: via(corporate), upstream: { host: 'api.example.com', port: 443 }, roots },
   });
-  const agent = await inside(w.b, { ca: w.ca });
+  const agent = await tlsInTunnel(w.proxy, { ca: w.ca });
   agent.write('GET /v1/items HTTP/1.1\r\nHost: api.example.com\r\n\r\n');
   await agent.sees('"/v1/items"');
   agent.write('GET /export/all HTTP/1.1\r\nHost: api.example.com\r\n\r\n');
   t.match(await agent.ended(), /HTTP\/1\.1 403 /);
-  t.equal(proxy.heads.length, 1);
-  t.match(proxy.heads[0], /^CONNECT api\.example\.com:443 /);
-  await w.b.quiet();
-  t.same(unpaired(w.b.audit.records), []);
+  t.equal(corporate.heads.length, 1);
+  t.match(corporate.heads[0], /^CONNECT api\.example\.com:443 /);
+  await w.proxy.quiet();
+  t.same(unpaired(w.proxy.audit.records), []);
 });
 
 t.test('a WebSocket', async (t) => {
@@ -117,17 +125,17 @@ t.test('a WebSocket', async (t) => {
         socket.on('data', (chunk: Buffer) => socket.write(chunk)).on('end', () => socket.end());
       }),
   });
-  await using proxy = await connectProxy({ to: upstream.port });
+  await using corporate = await connectProxy({ to: upstream.port });
   const rules = [rule('ws', 'allow', { methods: ['GET'], websocket: true })];
-  const destination = site({
+  const destination = testDestination({
     mode: 'plaintext',
     insecure: true,
     rules,
     upstream: AT,
-    via: via(proxy),
+    via: via(corporate),
   });
-  await using b = await bench({ identity: 'none', destinations: [destination] });
-  const line = await b.open();
+  await using proxy = await testProxy({ identity: 'none', destinations: [destination] });
+  const line = await proxy.open();
   line.write(
     'GET http://crm.internal/ws HTTP/1.1\r\nHost: crm.internal\r\nConnection: ' +
       'Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ' +
@@ -137,12 +145,12 @@ t.test('a WebSocket', async (t) => {
   line.write('frame');
   await line.sees('frame');
   line.socket.destroy();
-  await b.quiet();
-  t.same(unpaired(b.audit.records), []);
+  await proxy.quiet();
+  t.same(unpaired(proxy.audit.records), []);
 });
 
 t.test('a greeting of a raw upstream, which speaks first, is not lost', async (t) => {
-  await using proxy = await connectProxy({
+  await using corporate = await connectProxy({
     answer: (socket) =>
       void socket.write('HTTP/1.1 200 OK\r\n\r\n220 mail.example ESMTP\r\n', () =>
         socket.write('second'),
@@ -155,18 +163,18 @@ t.test('a greeting of a raw upstream, which speaks first, is not lost', async (t
     protocol: 'tcp',
     listen: true,
   } as const;
-  const destination = site({
+  const destination = testDestination({
     ...tcp,
     mode: 'plaintext',
     insecure: true,
     upstream: AT,
-    via: via(proxy),
+    via: via(corporate),
   });
-  await using b = await bench({ identity: 'none', destinations: [destination] });
-  const raw = await b.open('mail');
+  await using proxy = await testProxy({ identity: 'none', destinations: [destination] });
+  const raw = await proxy.open('mail');
   t.equal(await raw.sees('second'), '220 mail.example ESMTP\r\nsecond');
   raw.socket.destroy();
-  const line = await b.open();
+  const line = await proxy.open();
   line.write('CONNECT mail.internal:25 HTTP/1.1\r\nHost: mail.internal:25\r\n\r\n');
   await line.sees(/\r\n\r\n220 mail\.example ESMTP\r\nsecond$/);
   line.socket.destroy();
@@ -175,16 +183,16 @@ t.test('a greeting of a raw upstream, which speaks first, is not lost', async (t
 t.test(
   'a proxy that smuggles is refused on each of them, and nothing of it reaches the agent',
   async (t) => {
-    await using proxy = await smuggler();
-    await using b = await bench({
+    await using corporate = await smuggler();
+    await using proxy = await testProxy({
       destinations: [
-        http2({ via: via(proxy) }),
+        http2({ via: via(corporate) }),
         http2({
           name: 'plain',
           hosts: ['plain.internal'],
           mode: 'plaintext',
           insecure: true,
-          via: via(proxy),
+          via: via(corporate),
         }),
       ],
     });
@@ -192,23 +200,23 @@ t.test(
       ['crm', 'via-refused'],
       ['plain', 'upstream-'],
     ] as const) {
-      const told = await b.get(`http://${name}.internal/`);
+      const told = await proxy.get(`http://${name}.internal/`);
       t.equal(statusOf(told), 502, name);
       t.ok(refusal(told).code.startsWith(code), `${name}: ${refusal(told).code}`);
-      await using client = http2Client(b.port(name), `${name}.internal`);
+      await using client = http2Client(proxy.port(name), `${name}.internal`);
       const one = client.open({ ':method': 'GET', ':path': '/' });
       await one.sees(code);
       t.notMatch(told, /smuggle/);
     }
-    await using w = await world(t, { site: { via: via(proxy) } });
-    const agent = await inside(w.b, { ca: w.ca });
+    await using w = await testInterception(t, { destination: { via: via(corporate) } });
+    const agent = await tlsInTunnel(w.proxy, { ca: w.ca });
     agent.write('GET /v1/items HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n');
     const answer = await agent.sees('via-refused');
     t.match(answer, /^HTTP\/1\.1 502 /);
     agent.tls.destroy();
     t.notMatch(answer, /smuggle/);
-    await b.quiet();
-    await w.b.quiet();
-    t.same([...unpaired(b.audit.records), ...unpaired(w.b.audit.records)], []);
+    await proxy.quiet();
+    await w.proxy.quiet();
+    t.same([...unpaired(proxy.audit.records), ...unpaired(w.proxy.audit.records)], []);
   },
 );

@@ -14,7 +14,14 @@ import { connectProxy } from '../support/connect-proxy.ts';
 import { shortFolder } from '../support/folder.ts';
 import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
 import { until } from '../support/until.ts';
-import { bench, policyOf, refusal, site, statusOf, unpaired } from '../support/proxy.ts';
+import {
+  testProxy,
+  policyOf,
+  refusal,
+  testDestination,
+  statusOf,
+  unpaired,
+} from '../support/proxy.ts';
 
 const AT = { host: 'crm.prod.example', port: 8443 };
 
@@ -36,30 +43,32 @@ t.test(
   async (t) => {
     const authority = await testAuthority();
     await using upstream = await mtlsUpstream({ authority });
-    await using proxy = await connectProxy({ to: upstream.port });
-    await using b = await bench({
+    await using corporate = await connectProxy({ to: upstream.port });
+    await using proxy = await testProxy({
       authority,
-      destinations: [site({ upstream: AT, via: via(proxy.port) })],
+      destinations: [testDestination({ upstream: AT, via: via(corporate.port) })],
     });
-    const line = await b.open();
+    const line = await proxy.open();
     line.write(
       'GET http://crm.internal/a HTTP/1.1\r\nHost: crm.internal\r\nCookie: ' +
         'secret\r\nX-Own: 1\r\nConnection: close\r\n\r\n',
     );
     t.equal(statusOf(await line.ended()), 200);
-    t.same(proxy.heads, ['CONNECT crm.prod.example:8443 HTTP/1.1\r\nhost: crm.prod.example:8443']);
+    t.same(corporate.heads, [
+      'CONNECT crm.prod.example:8443 HTTP/1.1\r\nhost: crm.prod.example:8443',
+    ]);
     t.match(upstream.connections[0], { state: 'accepted', spiffeId: 'spiffe://example.org/agent' });
-    t.same(b.asked, [], 'the name of the target is not looked up here');
-    t.equal(statusOf(await b.get('http://crm.internal/b')), 200);
-    t.equal(proxy.heads.length, 1, 'the tunnel is pooled');
-    await b.quiet();
-    t.match(b.audit.of('ended')[0], {
+    t.same(proxy.asked, [], 'the name of the target is not looked up here');
+    t.equal(statusOf(await proxy.get('http://crm.internal/b')), 200);
+    t.equal(corporate.heads.length, 1, 'the tunnel is pooled');
+    await proxy.quiet();
+    t.match(proxy.audit.of('ended')[0], {
       outcome: 'completed',
       peer: 'spiffe://example.org/upstream',
-      address: `127.0.0.1:${proxy.port}`,
-      via: `http://127.0.0.1:${proxy.port}`,
+      address: `127.0.0.1:${corporate.port}`,
+      via: `http://127.0.0.1:${corporate.port}`,
     });
-    t.same(unpaired(b.audit.records), []);
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -68,12 +77,12 @@ t.test(
   async (t) => {
     const authority = await testAuthority();
     await using upstream = await mtlsUpstream({ authority, id: '/impostor' });
-    await using proxy = await connectProxy({ to: upstream.port });
-    await using b = await bench({
+    await using corporate = await connectProxy({ to: upstream.port });
+    await using proxy = await testProxy({
       authority,
-      destinations: [site({ upstream: AT, via: via(proxy.port) })],
+      destinations: [testDestination({ upstream: AT, via: via(corporate.port) })],
     });
-    const answer = await b.get('http://crm.internal/');
+    const answer = await proxy.get('http://crm.internal/');
     t.match([statusOf(answer), refusal(answer).code], [502, 'upstream-identity']);
     t.equal(upstream.received(), 0);
   },
@@ -91,10 +100,10 @@ t.test(
     await using toCrm = await connectProxy({ to: crm.port });
     await using toPlain = await connectProxy({ to: plain.port });
     const web443 = { hosts: ['web.example.com'], ports: [443], via: via(toWeb.port) };
-    await using b = await bench({
+    await using proxy = await testProxy({
       authority,
       destinations: [
-        site({
+        testDestination({
           name: 'web',
           hosts: ['web.example.com'],
           ports: [80],
@@ -102,8 +111,8 @@ t.test(
           roots: [authority.pem],
           via: via(toWeb.port),
         }),
-        site({ ...web443, name: 'through', mode: 'passthrough' }),
-        site({
+        testDestination({ ...web443, name: 'through', mode: 'passthrough' }),
+        testDestination({
           name: 'tcp',
           hosts: ['tcp.internal'],
           ports: [5432],
@@ -112,7 +121,7 @@ t.test(
           upstream: AT,
           via: via(toCrm.port),
         }),
-        site({
+        testDestination({
           name: 'plain',
           hosts: ['plain.internal'],
           mode: 'plaintext',
@@ -121,11 +130,11 @@ t.test(
         }),
       ],
     });
-    t.equal(statusOf(await b.get('http://web.example.com/x')), 200);
+    t.equal(statusOf(await proxy.get('http://web.example.com/x')), 200);
     t.match(toWeb.heads, ['CONNECT web.example.com:80 HTTP/1.1\r\nhost: web.example.com:80']);
-    t.equal(statusOf(await b.get('http://plain.internal/x')), 200);
+    t.equal(statusOf(await proxy.get('http://plain.internal/x')), 200);
 
-    const tunnel = await b.open();
+    const tunnel = await proxy.open();
     tunnel.write('CONNECT web.example.com:443 HTTP/1.1\r\nHost: web.example.com:443\r\n\r\n');
     await tunnel.sees('200');
     tunnel.socket.removeAllListeners('data');
@@ -142,12 +151,12 @@ t.test(
 
     for (const open of [
       async () => {
-        const line = await b.open();
+        const line = await proxy.open();
         line.write('CONNECT tcp.internal:5432 HTTP/1.1\r\nHost: tcp.internal:5432\r\n\r\n');
         await line.sees('200');
         return line;
       },
-      () => b.open('tcp'),
+      () => proxy.open('tcp'),
     ]) {
       const line = await open();
       line.write('GET /raw HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
@@ -158,8 +167,8 @@ t.test(
       toCrm.heads,
       Array.from({ length: 2 }, () => /^CONNECT crm\.prod\.example:8443 /),
     );
-    await b.quiet();
-    t.same(unpaired(b.audit.records), []);
+    await proxy.quiet();
+    t.same(unpaired(proxy.audit.records), []);
   },
 );
 
@@ -169,27 +178,29 @@ t.test(
     const file = join(shortFolder(t), 'proxy');
     writeFileSync(file, 'agent:first secret\n');
     await using plain = await rawUpstream();
-    await using proxy = await connectProxy({ to: plain.port });
-    const way = via(proxy.port, { basic: file });
-    await using b = await bench({
-      destinations: [site({ mode: 'plaintext', insecure: true, upstream: AT, via: way })],
+    await using corporate = await connectProxy({ to: plain.port });
+    const way = via(corporate.port, { basic: file });
+    await using proxy = await testProxy({
+      destinations: [
+        testDestination({ mode: 'plaintext', insecure: true, upstream: AT, via: way }),
+      ],
     });
     const asked = () =>
-      b.ask(
+      proxy.ask(
         'POST http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\nProxy-Connection: ' +
           'x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n',
       );
     t.equal(statusOf(await asked()), 200);
     t.match(
-      proxy.heads[0],
+      corporate.heads[0],
       new RegExp(
         `proxy-authorization: Basic ${Buffer.from('agent:first secret').toString('base64')}$`,
       ),
     );
     t.notMatch(plain.connections[0]?.raw.text, /authorization/i, 'the upstream never sees it');
-    b.policy.set(
+    proxy.policy.set(
       policyOf(
-        site({
+        testDestination({
           name: 'other',
           hosts: ['crm.internal'],
           mode: 'plaintext',
@@ -201,12 +212,12 @@ t.test(
     );
     writeFileSync(file, 'agent:second');
     t.equal(statusOf(await asked()), 200);
-    t.match(proxy.heads[1], new RegExp(Buffer.from('agent:second').toString('base64')));
+    t.match(corporate.heads[1], new RegExp(Buffer.from('agent:second').toString('base64')));
     for (const text of ['no colon', 'two\nlines:x', 'a:\u0001', `a:${'x'.repeat(2000)}`, '']) {
       writeFileSync(file, text);
-      b.policy.set(
+      proxy.policy.set(
         policyOf(
-          site({
+          testDestination({
             name: `n${text.length}`,
             mode: 'plaintext',
             insecure: true,
@@ -221,15 +232,23 @@ t.test(
     }
     rmSync(file);
     execFileSync('mkfifo', [file]);
-    b.policy.set(
-      policyOf(site({ name: 'pipe', mode: 'plaintext', insecure: true, upstream: AT, via: way })),
+    proxy.policy.set(
+      policyOf(
+        testDestination({
+          name: 'pipe',
+          mode: 'plaintext',
+          insecure: true,
+          upstream: AT,
+          via: way,
+        }),
+      ),
     );
     t.match(refusal(await asked()), {
       code: 'credential-unavailable',
       message: /it is no regular file/,
     });
-    await b.quiet();
-    t.notMatch(JSON.stringify(b.audit.records), /secret|second|YWdlbnQ/);
+    await proxy.quiet();
+    t.notMatch(JSON.stringify(proxy.audit.records), /secret|second|YWdlbnQ/);
   },
 );
 
@@ -238,14 +257,14 @@ t.test('an https:// proxy is verified by its name against the roots given', asyn
   const other = await testAuthority();
   const dns = { dns: ['proxy.corp.example'] };
   await using upstream = await mtlsUpstream({ authority });
-  await using proxy = await connectProxy({
+  await using corporate = await connectProxy({
     to: upstream.port,
     tls: await other.svid('/proxy', dns),
   });
   const names = { 'proxy.corp.example': ['127.0.0.1'] };
   const through = (more: Partial<Via>) =>
-    site({ upstream: AT, via: via(proxy.port, { secure: true, ...more }) });
-  await using good = await bench({
+    testDestination({ upstream: AT, via: via(corporate.port, { secure: true, ...more }) });
+  await using good = await testProxy({
     authority,
     destinations: [through({ host: '127.0.0.1', roots: [other.pem] })],
     names,
@@ -255,14 +274,14 @@ t.test('an https:// proxy is verified by its name against the roots given', asyn
     /through the proxy https/,
     'its certificate names another host',
   );
-  t.equal(proxy.heads.length, 0);
-  await using bad = await bench({
+  t.equal(corporate.heads.length, 0);
+  await using bad = await testProxy({
     authority,
     destinations: [through({ roots: [authority.pem] })],
     names,
   });
   t.equal(statusOf(await bad.get('http://crm.internal/')), 502);
-  t.equal(proxy.heads.length, 0, 'it is told nothing');
+  t.equal(corporate.heads.length, 0, 'it is told nothing');
 });
 
 const CASES: readonly (readonly [string, (socket: Socket) => void, string, RegExp])[] = [
@@ -333,20 +352,20 @@ t.test(
   async (t) => {
     const authority = await testAuthority();
     for (const [title, answer, code, words] of CASES) {
-      await using proxy = await connectProxy({ answer });
-      const way = { upstream: AT, via: via(proxy.port), timeouts: { connect: 400 } };
-      await using b = await bench({
+      await using corporate = await connectProxy({ answer });
+      const way = { upstream: AT, via: via(corporate.port), timeouts: { connect: 400 } };
+      await using proxy = await testProxy({
         authority,
         destinations: [
-          site(way),
-          site({
+          testDestination(way),
+          testDestination({
             ...way,
             name: 'plain',
             hosts: ['plain.internal'],
             mode: 'plaintext',
             insecure: true,
           }),
-          site({
+          testDestination({
             ...way,
             name: 'tcp',
             hosts: ['tcp.internal'],
@@ -357,7 +376,7 @@ t.test(
         ],
       });
       for (const host of ['crm.internal', 'plain.internal']) {
-        const told = await b.get(`http://${host}/`);
+        const told = await proxy.get(`http://${host}/`);
         t.match(
           [statusOf(told), refusal(told).code],
           [code === 'upstream-timeout' ? 504 : 502, code],
@@ -366,21 +385,25 @@ t.test(
         t.match(refusal(told).message, words, title);
         t.notMatch(told, /smugg|block/, title);
       }
-      const told = await b.ask(
+      const told = await proxy.ask(
         'CONNECT tcp.internal:5432 HTTP/1.1\r\nHost: tcp.internal:5432\r\n\r\n',
       );
       t.ok(statusOf(told) >= 502, `${title}: CONNECT`);
-      const raw = await b.open('tcp');
+      const raw = await proxy.open('tcp');
       t.equal(
         (await raw.ended()).trim(),
         '',
         `${title}: a raw connection sees a cut and nothing of it`,
       );
-      await b.quiet();
-      t.equal(b.audit.of('ended').length, 4, title);
-      t.match(b.audit.of('ended')[0], { outcome: code }, title);
-      t.same(unpaired(b.audit.records), [], title);
-      t.equal(b.proxy.pools().idle + b.proxy.pools().leased, 0, `${title}: no connection is left`);
+      await proxy.quiet();
+      t.equal(proxy.audit.of('ended').length, 4, title);
+      t.match(proxy.audit.of('ended')[0], { outcome: code }, title);
+      t.same(unpaired(proxy.audit.records), [], title);
+      t.equal(
+        proxy.server.pools().idle + proxy.server.pools().leased,
+        0,
+        `${title}: no connection is left`,
+      );
     }
   },
 );
@@ -390,41 +413,51 @@ t.test('a proxy that answers 200 with interim answers before is a tunnel', async
     void socket.write('HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\n\r\n', () =>
       socket.once('data', () => socket.end('HTTP/1.1 204 No\r\n\r\n')),
     );
-  await using proxy = await connectProxy({ answer });
-  await using b = await bench({
+  await using corporate = await connectProxy({ answer });
+  await using proxy = await testProxy({
     identity: 'none',
-    destinations: [site({ mode: 'plaintext', insecure: true, upstream: AT, via: via(proxy.port) })],
+    destinations: [
+      testDestination({
+        mode: 'plaintext',
+        insecure: true,
+        upstream: AT,
+        via: via(corporate.port),
+      }),
+    ],
   });
-  t.equal(statusOf(await b.get('http://crm.internal/')), 204);
+  t.equal(statusOf(await proxy.get('http://crm.internal/')), 204);
 });
 
 t.test(
   'addresses: of the proxy as the operator wrote it, of the target where it is a literal, never our own',
   async (t) => {
-    await using proxy = await connectProxy({});
+    await using corporate = await connectProxy({});
     const names = {
       'meta.corp.example': ['169.254.169.254'],
       'local.corp.example': ['127.0.0.1'],
       'mixed.corp.example': ['10.0.0.1', '169.254.1.1'],
     };
     const to = async (way: Via, upstream = AT) => {
-      await using b = await bench({ destinations: [site({ upstream, via: way })], names });
-      return refusal(await b.get('http://crm.internal/'));
+      await using proxy = await testProxy({
+        destinations: [testDestination({ upstream, via: way })],
+        names,
+      });
+      return refusal(await proxy.get('http://crm.internal/'));
     };
     for (const host of Object.keys(names))
       t.match(
-        await to(via(proxy.port, { host })),
+        await to(via(corporate.port, { host })),
         { code: 'address-refused', message: /the proxy .* may not be dialled/ },
         host,
       );
-    t.match(await to(via(proxy.port), { host: '169.254.169.254', port: 80 }), {
+    t.match(await to(via(corporate.port), { host: '169.254.169.254', port: 80 }), {
       code: 'address-refused',
       message: /^169\.254\.169\.254 may not/,
     });
-    t.same(proxy.heads, []);
-    await using b = await bench({ destinations: [] });
-    b.policy.set(policyOf(site({ upstream: AT, via: via(b.port()) })));
-    t.match(refusal(await b.get('http://crm.internal/')), {
+    t.same(corporate.heads, []);
+    await using proxy = await testProxy({ destinations: [] });
+    proxy.policy.set(policyOf(testDestination({ upstream: AT, via: via(proxy.port()) })));
+    t.match(refusal(await proxy.get('http://crm.internal/')), {
       code: 'loop',
       message: /via is our own listener/,
     });
@@ -438,8 +471,8 @@ t.test(
     await using one = await connectProxy({ to: plain.port });
     await using two = await connectProxy({ to: plain.port });
     const echo = (way: Via | undefined) => [
-      site({ mode: 'plaintext', insecure: true, upstream: AT, via: way }),
-      site({
+      testDestination({ mode: 'plaintext', insecure: true, upstream: AT, via: way }),
+      testDestination({
         name: 'tcp',
         hosts: ['tcp.internal'],
         ports: [5432],
@@ -450,19 +483,19 @@ t.test(
         via: way,
       }),
     ];
-    await using b = await bench({ identity: 'none', destinations: echo(via(one.port)) });
-    t.equal(statusOf(await b.get('http://crm.internal/')), 200);
-    const tunnel = await b.open();
+    await using proxy = await testProxy({ identity: 'none', destinations: echo(via(one.port)) });
+    t.equal(statusOf(await proxy.get('http://crm.internal/')), 200);
+    const tunnel = await proxy.open();
     tunnel.write('CONNECT tcp.internal:5432 HTTP/1.1\r\nHost: tcp.internal:5432\r\n\r\n');
     await tunnel.sees('200');
-    b.policy.set(policyOf(...echo(via(two.port))));
+    proxy.policy.set(policyOf(...echo(via(two.port))));
     await until('the tunnel is cut', () => tunnel.reset || tunnel.socket.destroyed);
-    t.equal(statusOf(await b.get('http://crm.internal/')), 200);
+    t.equal(statusOf(await proxy.get('http://crm.internal/')), 200);
     t.equal(one.heads.length, 2);
     t.equal(two.heads.length, 1);
-    await b.quiet();
+    await proxy.quiet();
     t.ok(
-      b.audit
+      proxy.audit
         .of('ended')
         .some((one_) => one_.kind === 'ended' && one_.outcome === 'no-longer-allowed'),
     );

@@ -77,7 +77,7 @@ export const ADDRESSES: readonly Attack[] = [
   ),
   {
     ...address('S2', 'private addresses outside the range that was written'),
-    world: { resolved: true, site: { cidrs: ['10.0.0.0/24'] } },
+    world: { resolved: true, destination: { cidrs: ['10.0.0.0/24'] } },
     attempts: answers(
       '10.96.0.0',
       '10.0.1.0',
@@ -164,7 +164,7 @@ export const ADDRESSES: readonly Attack[] = [
   ...['127.0.0.1.nip.io', '10-0-0-1.sslip.io', '169-254-169-254.example.com'].map(
     (authority): Attack => ({
       ...address('S8', `a listed name that carries an address: ${authority}`),
-      world: { resolved: true, site: { hosts: [authority] } },
+      world: { resolved: true, destination: { hosts: [authority] } },
       attempts: [
         { authority, dns: [['127.0.0.1']] },
         { authority, dns: [['10.0.0.1']] },

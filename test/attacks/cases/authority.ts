@@ -203,7 +203,7 @@ export const AUTHORITY: readonly Attack[] = [
   {
     row: 'A9',
     title: 'a wildcard covers names below it and nothing else',
-    world: { site: { hosts: ['*.wild.example'] } },
+    world: { destination: { hosts: ['*.wild.example'] } },
     attempts: asked(
       'wild.example',
       'xwild.example',
@@ -217,14 +217,14 @@ export const AUTHORITY: readonly Attack[] = [
   {
     row: 'A9',
     title: 'a wildcard is no name that can be asked for',
-    world: { site: { hosts: ['*.wild.example'] } },
+    world: { destination: { hosts: ['*.wild.example'] } },
     attempts: asked('*.wild.example', 'a.*.wild.example', '*', '.wild.example', 'a*.wild.example'),
     expect: malformed,
   },
   {
     row: 'A9',
     title: 'names below a wildcard pass under their own name',
-    world: { site: { hosts: ['*.wild.example'], peers: ['spiffe://example.org/upstream'] } },
+    world: { destination: { hosts: ['*.wild.example'], peers: ['spiffe://example.org/upstream'] } },
     attempts: asked('a.b.wild.example', 'A.b.Wild.Example.'),
     expect: passed({ host: 'a.b.wild.example' }),
   },
@@ -352,7 +352,7 @@ export const AUTHORITY: readonly Attack[] = [
     row: 'S10',
     title: 'a listed name whose request is denied is not asked for either',
     facet: 'path',
-    world: { resolved: true, site: { rules: [rule('only-a', 'allow', { paths: ['/a'] })] } },
+    world: { resolved: true, destination: { rules: [rule('only-a', 'allow', { paths: ['/a'] })] } },
     attempts: [{ path: '/b' }, { path: '/' }, { path: '/a/b' }],
     expect: refused('denied'),
   },

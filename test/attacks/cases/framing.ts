@@ -430,14 +430,14 @@ export const FRAMING: readonly Attack[] = [
   {
     row: 'R3',
     title: 'an upstream that does not answer, or stops in its head',
-    world: { site: { timeouts: { headers: 200 } } },
+    world: { destination: { timeouts: { headers: 200 } } },
     attempts: answers('', 'HTTP/1.1 200', `${OK}X-A: b\r\n`),
     expect: refused('upstream-timeout', { upstream: 'asked' }),
   },
   {
     row: 'R3',
     title: 'an upstream that stops in its body',
-    world: { site: { timeouts: { idle: 200 } } },
+    world: { destination: { timeouts: { idle: 200 } } },
     attempts: answers(
       `${OK}Content-Length: 10\r\n\r\nabc`,
       `${OK}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n`,

@@ -24,11 +24,11 @@ const TOKEN = `t0ken-${CANARY}`;
 
 /** One request is allowed, and the condition wants a field that the upstream must then have. */
 const dry = (when: string): World => ({
-  site: { rules: [rule('dry', 'allow', { when, websocket: true })] },
+  destination: { rules: [rule('dry', 'allow', { when, websocket: true })] },
 });
 
 const FORBIDDING: World = {
-  site: {
+  destination: {
     rules: [
       rule('forbid', 'deny', { when: 'request.header("x-forbid").size() > 0' }),
       rule('rest', 'allow', { websocket: true }),
@@ -347,7 +347,7 @@ export const HEADERS: readonly Attack[] = [
   {
     row: 'H8',
     title: "the agent's Authorization is replaced, never sent beside ours",
-    world: { token: TOKEN, site: { credential: { kind: 'jwt-svid', audience: 'crm' } } },
+    world: { token: TOKEN, destination: { credential: { kind: 'jwt-svid', audience: 'crm' } } },
     attempts: fields(
       'Authorization: Bearer evil',
       'authorization: Basic evil',
@@ -458,7 +458,9 @@ export const HEADERS: readonly Attack[] = [
   {
     row: 'T2',
     title: 'plain requests are held to the rules like everything else',
-    world: { site: { rules: [rule('read', 'allow', { methods: ['GET'], paths: ['/v1/**'] })] } },
+    world: {
+      destination: { rules: [rule('read', 'allow', { methods: ['GET'], paths: ['/v1/**'] })] },
+    },
     attempts: [
       { method: 'POST', path: '/v1/x', fields: ['Content-Length: 0'] },
       { method: 'DELETE', path: '/v1/x' },

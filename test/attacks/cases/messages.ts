@@ -11,7 +11,7 @@ import { type Attack, type Attempt, passed, refused, type World } from '../case.
 const MUCH = 'has(args.amount) && args.amount > 100.0';
 
 const SERVER = Object.freeze<World>({
-  site: {
+  destination: {
     protocol: 'mcp',
     mcp: SETTINGS,
     rules: [mcpRule('read', 'allow', { tools: ['get_ticket'] })],
@@ -19,7 +19,7 @@ const SERVER = Object.freeze<World>({
 });
 
 const PAYING = Object.freeze<World>({
-  site: {
+  destination: {
     protocol: 'mcp',
     mcp: SETTINGS,
     rules: [
@@ -80,7 +80,9 @@ const beside = (title: string, attempts: readonly Attempt[]): Attack => ({
   title,
   attempts,
   expect: refused('denied'),
-  world: { site: { ...SERVER.site, rules: [rule('pages', 'allow', { mcpLike: false })] } },
+  world: {
+    destination: { ...SERVER.destination, rules: [rule('pages', 'allow', { mcpLike: false })] },
+  },
 });
 
 export const MESSAGES: readonly Attack[] = Object.freeze([

@@ -3,7 +3,7 @@ import { rule } from '../../support/proxy.ts';
 import { passed, refused, type Attack, type Attempt, type World } from '../case.ts';
 
 const GUARDED: World = {
-  site: {
+  destination: {
     rules: [
       rule('no-admin', 'deny', { paths: ['/admin/**'] }),
       rule('rest', 'allow', { websocket: true }),
@@ -32,7 +32,7 @@ const becomes = (row: string, wanted: string, ...written: string[]): Attack =>
   attack(row, `${wanted} is what is judged and sent`, paths(...written), passed({ path: wanted }));
 
 const KEEPING: World = {
-  site: {
+  destination: {
     paths: { encodedSlash: true, emptySegments: true },
     rules: [
       rule('no-admin', 'deny', { paths: ['/admin/**'] }),
@@ -42,7 +42,7 @@ const KEEPING: World = {
 };
 
 const LIMITED: World = {
-  site: {
+  destination: {
     rules: [
       rule('limited', 'deny', {
         when: 'request.param("limit").exists(n, n != "" && int(n) > 100)',
@@ -53,7 +53,7 @@ const LIMITED: World = {
 };
 
 const MANY: World = {
-  site: {
+  destination: {
     rules: Array.from({ length: 200 }, (_, i) =>
       rule(`r${i}`, 'deny', { paths: [`/${'*/'.repeat(20)}x${i}/**`] }),
     ),
@@ -187,7 +187,7 @@ export const PATHS: readonly Attack[] = [
     row: 'P3',
     title: 'an allow rule is about what is kept, and about nothing that it may become',
     world: {
-      site: {
+      destination: {
         paths: { encodedSlash: true, emptySegments: true },
         rules: [
           rule('one', 'allow', {
@@ -285,7 +285,9 @@ export const PATHS: readonly Attack[] = [
   {
     row: 'P5',
     title: 'an allow rule is no prefix: case, slash and spelling count',
-    world: { site: { rules: [rule('notes', 'allow', { paths: ['/v1/notes'], websocket: true })] } },
+    world: {
+      destination: { rules: [rule('notes', 'allow', { paths: ['/v1/notes'], websocket: true })] },
+    },
     attempts: paths(
       '/v1/notes/',
       '/v1/Notes',

@@ -13,7 +13,7 @@ const paths = (...all: string[]): Attempt[] => all.map((path) => ({ path }));
 const fields = (...lines: string[]): Attempt[] => lines.map((line) => ({ fields: [line] }));
 
 const SERVER: World = Object.freeze<World>({
-  site: {
+  destination: {
     protocol: 'mcp',
     mcp: SETTINGS,
     rules: [

@@ -14,11 +14,11 @@ import {
   refused,
 } from '../case.ts';
 
-const REQUIRED = Object.freeze<World>({ tasks: true, site: { task: 'required' } });
+const REQUIRED = Object.freeze<World>({ tasks: true, destination: { task: 'required' } });
 const OPTIONAL = Object.freeze<World>({ tasks: true });
 const MESSAGES = Object.freeze<World>({
   tasks: true,
-  site: {
+  destination: {
     protocol: 'mcp',
     mcp: SETTINGS,
     rules: [mcpRule('read', 'allow', { tools: ['get_ticket'] })],

@@ -95,7 +95,7 @@ export const TUNNELS: readonly Attack[] = [
       { extensions: [0x0a0a, 0xfe0d, 0x1a1a] },
       { extensions: [0xffce] },
     ),
-    world: { site: { ech: 'deny' } },
+    world: { destination: { ech: 'deny' } },
     only: ['CONNECT, passthrough'],
     expect: cutFor(/encrypted ClientHello/),
   },
@@ -126,7 +126,7 @@ export const TUNNELS: readonly Attack[] = [
   {
     row: 'T3',
     title: 'anything but TLS',
-    world: { site: { ports: [443] } },
+    world: { destination: { ports: [443] } },
     attempts: hellos(
       ...[
         'SSH-2.0-OpenSSH_9.6\r\n',
@@ -155,7 +155,7 @@ export const TUNNELS: readonly Attack[] = [
     facet: 'authority',
     only: ['CONNECT, passthrough', 'CONNECT, tcp', 'CONNECT, intercepted', 'CONNECT, inspected'],
     world: {
-      site: {
+      destination: {
         protocol: 'http',
         mode: 'mtls',
         intercept: false,
@@ -174,7 +174,7 @@ export const TUNNELS: readonly Attack[] = [
   {
     row: 'T4',
     title: 'a WebSocket that no rule allows as one',
-    world: { site: { rules: [rule('no-ws', 'allow')] } },
+    world: { destination: { rules: [rule('no-ws', 'allow')] } },
     attempts: [{}, { path: '/a' }],
     expect: refused('denied', { reason: /as WebSocket/ }),
   },
@@ -182,7 +182,7 @@ export const TUNNELS: readonly Attack[] = [
     row: 'T4',
     title: 'a deny rule is about WebSockets too',
     world: {
-      site: {
+      destination: {
         rules: [
           rule('no-admin', 'deny', { paths: ['/admin/**'] }),
           rule('all', 'allow', { websocket: true }),
@@ -233,7 +233,7 @@ export const TUNNELS: readonly Attack[] = [
   {
     row: 'R2',
     title: 'more at one time than the destination allows',
-    world: { site: { limits: { concurrent: 1 } } },
+    world: { destination: { limits: { concurrent: 1 } } },
     attempts: [{ after: 'a-busy-one' }, { after: 'a-busy-one' }],
     expect: refused('too-many'),
     // A tunnel that is looked into takes no place: the requests inside do.
@@ -301,7 +301,7 @@ export const TUNNELS: readonly Attack[] = [
   {
     row: 'T7',
     title: 'a host that the authority does not cover is not stood in for',
-    world: { site: { hosts: ['uncovered.test'] } },
+    world: { destination: { hosts: ['uncovered.test'] } },
     attempts: [{}, { path: '/a' }],
     expect: refused('wrong-entry', { when: 'carried' }),
   },
@@ -339,7 +339,7 @@ function refusedAt(
     title: `${door} to protocol ${protocol} in mode ${mode}`,
     only,
     world: {
-      site: {
+      destination: {
         protocol,
         mode,
         intercept,

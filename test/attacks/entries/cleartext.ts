@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { until } from '../../support/until.ts';
 import { rawClient, type RawClient } from '../../http2/raw.ts';
-import { wireOver, type Wire } from '../../support/proxy.ts';
+import { testConnectionOver, type TestConnection } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import { helloPieces } from '../hello.ts';
 import { HOST, type Stage } from '../stage.ts';
@@ -21,17 +21,17 @@ import { holdBy, OF_STREAMS, strikeBy, type Way } from './streams.ts';
 import { isOver, OF_CONNECT, tunnel } from './tunnels.ts';
 
 /**
- * The inside of an honest tunnel as a wire of its own; the wire under it where the CONNECT was
+ * The inside of an honest tunnel as a connection of its own; the connection under it where the CONNECT was
  * refused.
  */
-async function within(stage: Stage): Promise<Wire> {
-  const line = await stage.bench.open();
+async function within(stage: Stage): Promise<TestConnection> {
+  const line = await stage.proxy.open();
   const asked = `${stage.tunnelTo}:80`;
   line.write(`CONNECT ${asked} HTTP/1.1\r\nHost: ${asked}\r\n\r\n`);
   await until('CONNECT is answered', () => answered(line.text) || statusesOf(line.text)[0] === 200);
   if (statusesOf(line.text)[0] !== 200) return line;
   line.socket.removeAllListeners();
-  return wireOver(line.socket);
+  return testConnectionOver(line.socket);
 }
 
 const INSIDE: Door = { open: within, probe: PROBE, inside: true };
@@ -111,7 +111,7 @@ export const CONNECT_INSPECTED: Entry = Object.freeze<Entry>({
   door: 'connect',
   outcome: 'inspected',
   facets: facets(...OF_CONNECT.filter((facet) => facet !== 'address')),
-  setting: { site: {} },
+  setting: { destination: {} },
   passes: 200,
   requests: false,
   strike: opened,

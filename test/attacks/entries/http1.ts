@@ -1,6 +1,6 @@
 /** HTTP/1.1 as bytes: how an attempt is written, and how an answer is read without trusting it. */
 import { until } from '../../support/until.ts';
-import type { Wire } from '../../support/proxy.ts';
+import type { TestConnection } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import type { Seen } from './entry.ts';
 
@@ -59,7 +59,7 @@ export function answered(text: string): boolean {
 /**
  * Waits for a complete answer or the end of the connection. Where a close is announced, for that.
  */
-export async function answerOf(line: Wire, from: number): Promise<Seen> {
+export async function answerOf(line: TestConnection, from: number): Promise<Seen> {
   const fresh = (): string => line.text.slice(from);
   const over = (): boolean => line.reset || line.socket.destroyed || line.socket.readableEnded;
   await until(
@@ -73,7 +73,7 @@ export async function answerOf(line: Wire, from: number): Promise<Seen> {
 }
 
 /** Whether the other side has cut or ended the connection. */
-export function gone(line: Wire): Promise<unknown> {
+export function gone(line: TestConnection): Promise<unknown> {
   return until(
     'the connection is over',
     () => line.reset || line.socket.destroyed || line.socket.readableEnded,

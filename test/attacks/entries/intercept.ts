@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { until } from '../../support/until.ts';
-import { wireOver, type Wire } from '../../support/proxy.ts';
+import { testConnectionOver, type TestConnection } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import { helloPieces } from '../hello.ts';
 import { HOST, type Stage } from '../stage.ts';
@@ -14,10 +14,10 @@ import { INTERCEPTED, openTunnel, PROBE, renderInside } from './intercepted.ts';
 import { OF_WEBSOCKETS, upgrading, webSocket, type Door } from './requests.ts';
 import { isOver, OF_CONNECT, tunnel } from './tunnels.ts';
 
-/** The inside of a tunnel as a wire; the wire under it where the CONNECT was refused. */
-async function within(stage: Stage): Promise<Wire> {
+/** The inside of a tunnel as a connection; the one under it where the CONNECT was refused. */
+async function within(stage: Stage): Promise<TestConnection> {
   const { line, tls } = await openTunnel(stage, 'http/1.1');
-  return tls === undefined ? line : wireOver(tls);
+  return tls === undefined ? line : testConnectionOver(tls);
 }
 
 const INSIDE: Door = { open: within, probe: PROBE };
@@ -69,7 +69,7 @@ export const CONNECT_INTERCEPTED: Entry = Object.freeze<Entry>({
   door: 'connect',
   outcome: 'intercepted',
   facets: facets(...OF_CONNECT.filter((facet) => facet !== 'address'), 'hello'),
-  setting: { site: { intercept: true }, intercepts: true },
+  setting: { destination: { intercept: true }, intercepts: true },
   passes: 200,
   requests: false,
   strike: opened,

@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { until } from '../../support/until.ts';
-import type { Wire } from '../../support/proxy.ts';
+import type { TestConnection } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import type { Stage } from '../stage.ts';
 import type { Entry, Manner, Seen } from './entry.ts';
@@ -30,14 +30,14 @@ export function renderInside(
 }
 
 export interface Opened {
-  readonly line: Wire;
+  readonly line: TestConnection;
   /** Undefined where the CONNECT was refused. */
   readonly tls: TLSSocket | undefined;
 }
 
 /** An honest tunnel with TLS up in it. */
 export async function openTunnel(stage: Stage, alpn: string): Promise<Opened> {
-  const line = await stage.bench.open();
+  const line = await stage.proxy.open();
   const asked = `${stage.tunnelTo}:443`;
   line.write(`CONNECT ${asked} HTTP/1.1\r\nHost: ${asked}\r\n\r\n`);
   await until('CONNECT is answered', () => answered(line.text) || statusesOf(line.text)[0] === 200);
@@ -79,7 +79,7 @@ async function strike(stage: Stage, attempt: Attempt, { probing, begins }: Manne
   }
   await until(
     'the tunnel alone is live',
-    () => stage.bench.proxy.live() === 1 || attempt.after === 'a-busy-one',
+    () => stage.proxy.server.live() === 1 || attempt.after === 'a-busy-one',
   );
   begins();
   const from = text().length;
@@ -109,7 +109,7 @@ export const INTERCEPTED: Entry = Object.freeze<Entry>({
   name: 'intercepted',
   door: 'intercept',
   facets: new Set([...FORWARD.facets, 'inside']),
-  setting: { site: { intercept: true, ports: [443] }, intercepts: true },
+  setting: { destination: { intercept: true, ports: [443] }, intercepts: true },
   inside: true,
   strike,
   hold,

@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { until } from '../../support/until.ts';
-import type { Wire } from '../../support/proxy.ts';
+import type { TestConnection } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import { HOST, type Stage } from '../stage.ts';
 import { facets, type Entry, type Manner, type Seen } from './entry.ts';
@@ -38,14 +38,14 @@ export const upgrading =
 
 /** Where a connection is opened, and what is sent behind what must be refused there. */
 export interface Door {
-  readonly open: (stage: Stage, attempt: Attempt) => Promise<Wire>;
+  readonly open: (stage: Stage, attempt: Attempt) => Promise<TestConnection>;
   readonly probe: string;
   /** The tunnel that it lies in is live as long as it is. */
   readonly inside?: true;
 }
 
-const FORWARD_PORT: Door = { open: ({ bench }) => bench.open('forward'), probe: PROBE };
-const OWN_LISTENER: Door = { open: ({ bench, name }) => bench.open(name), probe: PROBE };
+const FORWARD_PORT: Door = { open: ({ proxy }) => proxy.open('forward'), probe: PROBE };
+const OWN_LISTENER: Door = { open: ({ proxy, name }) => proxy.open(name), probe: PROBE };
 
 export async function request(
   stage: Stage,
@@ -61,7 +61,7 @@ export async function request(
       () => statusesOf(line.text)[0] === 200 || undefined,
     );
     const idle = inside === true ? 1 : 0;
-    await until('the good exchange is over', () => stage.bench.proxy.live() === idle);
+    await until('the good exchange is over', () => stage.proxy.server.live() === idle);
   }
   if (statusesOf(line.text).some((status) => status >= 400)) return answerOf(line, 0);
   begins();
@@ -134,7 +134,7 @@ export const FORWARD: Entry = Object.freeze<Entry>({
   door: 'forward',
   outcome: 'request',
   facets: facets(...OF_REQUESTS),
-  setting: { site: {} },
+  setting: { destination: {} },
   passes: 200,
   requests: true,
   strike: (stage, attempt, how) => request(stage, FORWARD_PORT, absolute, [attempt, how]),
@@ -145,7 +145,7 @@ export const LISTENER: Entry = Object.freeze<Entry>({
   ...FORWARD,
   name: 'listener',
   door: 'listener',
-  setting: { site: { listen: true } },
+  setting: { destination: { listen: true } },
   strike: (stage, attempt, how) => request(stage, OWN_LISTENER, origin, [attempt, how]),
   hold: (stage) => waiting(stage, OWN_LISTENER, origin),
 });
@@ -154,7 +154,7 @@ export const FORWARD_WEBSOCKET: Entry = Object.freeze<Entry>({
   ...FORWARD,
   name: 'forward, WebSocket',
   facets: facets(...OF_WEBSOCKETS),
-  setting: { site: {}, serve: 'websocket' },
+  setting: { destination: {}, serve: 'websocket' },
   passes: 101,
   strike: (stage, attempt, how) =>
     webSocket(stage, FORWARD_PORT, upgrading(absolute), [attempt, how]),
@@ -165,7 +165,7 @@ export const LISTENER_WEBSOCKET: Entry = Object.freeze<Entry>({
   ...FORWARD_WEBSOCKET,
   name: 'listener, WebSocket',
   door: 'listener',
-  setting: { site: { listen: true }, serve: 'websocket' },
+  setting: { destination: { listen: true }, serve: 'websocket' },
   strike: (stage, attempt, how) =>
     webSocket(stage, OWN_LISTENER, upgrading(origin), [attempt, how]),
   hold: (stage) => waiting(stage, OWN_LISTENER, upgrading(origin)),

@@ -91,11 +91,11 @@ export const strikeBy =
     const client = await way.open(stage);
     if ('statuses' in client) return client;
     let stream = 1;
-    const idle = stage.bench.proxy.live();
+    const idle = stage.proxy.server.live();
     if (attempt.after === 'a-good-one') {
       send(client, stream, fieldsOf(stage, {}, way));
       await until('the good request is answered', () => ended(client, 1));
-      await until('and is over', () => stage.bench.proxy.live() === idle);
+      await until('and is over', () => stage.proxy.server.live() === idle);
       stream = 3;
     }
     begins();
@@ -123,7 +123,7 @@ export const holdBy =
 
 const CLEAR: Way = {
   scheme: 'http',
-  open: (stage) => rawClient(stage.bench.port(stage.name)),
+  open: (stage) => rawClient(stage.proxy.port(stage.name)),
   authority: (_, { authority = HOST }) => authority,
 };
 

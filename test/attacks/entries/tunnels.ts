@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { until } from '../../support/until.ts';
-import type { Wire } from '../../support/proxy.ts';
+import type { TestConnection } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import { helloPieces } from '../hello.ts';
 import { HOST, type Stage } from '../stage.ts';
@@ -23,8 +23,8 @@ export async function tunnel(
   stage: Stage,
   attempt: Attempt,
   probing: boolean,
-): Promise<Wire | Seen> {
-  const line = await stage.bench.open();
+): Promise<TestConnection | Seen> {
+  const line = await stage.proxy.open();
   line.write(bytesOf(tunnelTo(attempt), attempt));
   if (probing && attempt.hello === undefined) line.write(PROBE);
   await until(
@@ -36,7 +36,7 @@ export async function tunnel(
     : answerOf(line, 0);
 }
 
-export const isOver = (reached: Wire | Seen): reached is Seen => 'statuses' in reached;
+export const isOver = (reached: TestConnection | Seen): reached is Seen => 'statuses' in reached;
 
 /** A tunnel through which nothing goes. */
 async function silent(stage: Stage): Promise<Socket> {
@@ -67,7 +67,7 @@ async function passthrough(stage: Stage, attempt: Attempt, { probing }: Manner):
 }
 
 /** Says something and waits for an answer or a cut. */
-async function say(line: Wire): Promise<Seen> {
+async function say(line: TestConnection): Promise<Seen> {
   line.write(`${CANARY}\r\n`);
   await until(
     'it is heard or cut',
@@ -88,7 +88,7 @@ export const CONNECT_PASSTHROUGH: Entry = Object.freeze<Entry>({
   door: 'connect',
   outcome: 'tunnel',
   facets: facets(...OF_CONNECT, 'hello'),
-  setting: { site: { mode: 'passthrough' }, anyone: true },
+  setting: { destination: { mode: 'passthrough' }, anyone: true },
   passes: 200,
   requests: false,
   strike: passthrough,
@@ -100,7 +100,7 @@ export const CONNECT_TCP: Entry = Object.freeze<Entry>({
   door: 'connect',
   outcome: 'wrapped',
   facets: facets(...OF_CONNECT, 'peer'),
-  setting: { site: { protocol: 'tcp' }, serve: 'bytes' },
+  setting: { destination: { protocol: 'tcp' }, serve: 'bytes' },
   passes: 200,
   requests: false,
   async strike(stage, attempt, { probing }) {
@@ -115,13 +115,13 @@ export const LISTENER_TCP: Entry = Object.freeze<Entry>({
   name: 'listener, tcp',
   door: 'listener',
   facets: facets('address', 'peer'),
-  setting: { site: { protocol: 'tcp', listen: true }, serve: 'bytes' },
+  setting: { destination: { protocol: 'tcp', listen: true }, serve: 'bytes' },
   passes: 0,
-  strike: async (stage) => say(await stage.bench.open(stage.name)),
+  strike: async (stage) => say(await stage.proxy.open(stage.name)),
   async hold(stage) {
     const { connections } = stage.upstream;
     const before = connections.length;
-    const { socket } = await stage.bench.open(stage.name);
+    const { socket } = await stage.proxy.open(stage.name);
     await until('the upstream is reached', () => connections.length > before);
     return socket;
   },

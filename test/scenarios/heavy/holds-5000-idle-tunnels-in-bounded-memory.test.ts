@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { until } from '../../support/until.ts';
 import { rawUpstream } from '../../support/upstream.ts';
-import type { Wire } from '../../support/proxy.ts';
+import type { TestConnection } from '../../support/proxy.ts';
 import { apart, noProc, type Apart } from '../apart.ts';
 
 const SPEC = '  listeners: { maxConnections: 20000 }\n';
@@ -44,8 +44,8 @@ function affordable(wanted: number): number {
   return Math.min(wanted, Math.floor((Number(limit) - OTHERS) / 16));
 }
 
-async function fill(s: Apart, lines: Wire[], count: number): Promise<void> {
-  const connect = async (): Promise<Wire> => {
+async function fill(s: Apart, lines: TestConnection[], count: number): Promise<void> {
+  const connect = async (): Promise<TestConnection> => {
     const line = await s.open();
     line.write('CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal:5432\r\n\r\n');
     await line.sees(/^HTTP\/1\.1 200 [^]*\r\n\r\n/, 30_000);
@@ -70,7 +70,7 @@ for (const { kind, wanted, each, tls } of ROWS) {
       const destinations = (_api: string, echo: string): string =>
         database(kind === 'mTLS' ? echo : plain.address, tls);
       await using s = await apart({ more: SPEC, destinations });
-      const lines: Wire[] = [];
+      const lines: TestConnection[] = [];
       // The first hundred pay for what is made once.
       await fill(s, lines, 100);
       const before = s.memory();
@@ -85,7 +85,7 @@ for (const { kind, wanted, each, tls } of ROWS) {
       await until('it drains', () => s.records().some(({ event }) => event === 'draining'), 10_000);
       s.sidecar.child.kill('SIGTERM');
       await s.sidecar.ended;
-      const over = ({ socket, reset }: Wire): boolean =>
+      const over = ({ socket, reset }: TestConnection): boolean =>
         reset || socket.destroyed || socket.readableEnded;
       await until('every agent sees its tunnel cut', () => lines.every(over), 30_000);
       for (const { socket } of lines) socket.destroy();
