@@ -1,5 +1,5 @@
 /**
- * An MCP destination behind the bench's proxy, and a server whose every word is the test's: what it
+ * An MCP destination behind a test proxy, and a server whose every word is the test's: what it
  * was asked is kept as it came.
  */
 import type { Effect } from '../../lib/policy/model/rule.ts';
