@@ -5,7 +5,11 @@
  * on the body alone.
  */
 import { isUtf8 } from 'node:buffer';
-import { isObject, type Json, JsonNumber, type JsonObject } from '../schema/json.ts';
+import { Fault } from '../base/fault.ts';
+import { type Fields, fieldsOf } from '../http/message.ts';
+import { type McpVersion, isStateless } from '../policy/model/mcp-methods.ts';
+import { type Json, JsonNumber, type JsonObject, isObject } from '../schema/json.ts';
+import type { Message } from './message.ts';
 
 /** Field name in lower case to the way to the argument. */
 export type HeaderPaths = ReadonlyMap<string, readonly string[]>;
@@ -83,4 +87,55 @@ export function sameValue(field: string, expected: string): boolean {
     said === meant ||
     (/^-?\d+(?:\.\d+)?$/.test(said) && /^-?\d+$/.test(meant) && Number(said) === Number(meant))
   );
+}
+
+/** Mcp-Method and Mcp-Name are what the body says; required in 2026-07-28. */
+export function checkDuplicatedHeaders(
+  fields: Fields,
+  message: Message,
+  version: McpVersion,
+): void {
+  const method = only(fields, 'mcp-method');
+  const name = only(fields, 'mcp-name');
+  const inBody = message.kind === 'response' ? undefined : message.method;
+  if (method !== undefined && method !== inBody)
+    throw mismatch('Mcp-Method is not the method in the body', 'mcp-method');
+  const meant = message.kind === 'request' ? mirroredName(message) : undefined;
+  if (name !== undefined && (meant === undefined || decodeValue(name) !== meant))
+    throw mismatch('Mcp-Name is not the name in the body', 'mcp-name');
+  if (!isStateless(version) || message.kind !== 'request') return;
+  if (method === undefined) throw mismatch('Mcp-Method is missing', 'mcp-method');
+  if (meant !== undefined && name === undefined) throw mismatch('Mcp-Name is missing', 'mcp-name');
+}
+
+/** What Mcp-Name repeats, for the methods that have it. */
+export function mirroredName({
+  method,
+  params,
+}: {
+  readonly method: string;
+  readonly params: JsonObject;
+}): string | undefined {
+  const member =
+    method === 'resources/read'
+      ? 'uri'
+      : method === 'tools/call' || method === 'prompts/get'
+        ? 'name'
+        : undefined;
+  const value = member === undefined ? undefined : params.get(member);
+  return typeof value === 'string' ? value : undefined;
+}
+
+/** The value of a field that may be there once. */
+export function only(fields: Fields, name: string): string | undefined {
+  const [value, ...more] = fieldsOf(fields, name);
+  if (more.length > 0) throw mismatch(`${name} is there more than once`, name);
+  return value;
+}
+
+export function mismatch(what: string, at: string): Fault {
+  return new Fault('header-mismatch', what, {
+    at,
+    hint: 'fields repeat what the body says, or are left out',
+  });
 }

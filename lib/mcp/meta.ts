@@ -7,8 +7,9 @@
  *   text), and a token for progress, which is mapped to ours (outgoing.ts);
  * - names that the destination lists in `mcp.meta`.
  */
-import { isObject, type Json, JsonNumber, type JsonObject } from '../schema/json.ts';
 import type { McpPolicy } from '../policy/protocols/mcp-service.ts';
+import { type Json, JsonNumber, type JsonObject, isObject } from '../schema/json.ts';
+import { type Message, badMessage } from './message.ts';
 import { clientOffers } from './offers.ts';
 
 const RESERVED = 'io.modelcontextprotocol/';
@@ -25,7 +26,7 @@ const LEVELS: ReadonlySet<Json> = new Set(
 const TRACE_PARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** Names of the protocol; another letter case of one of them is refused. */
-export const PROTOCOL_NAMES: ReadonlyMap<string, string> = new Map(
+const PROTOCOL_NAMES: ReadonlyMap<string, string> = new Map(
   [META_VERSION, META_CAPABILITIES, META_CLIENT, META_LEVEL, 'progressToken'].map((name) => [
     name.toLowerCase(),
     name,
@@ -103,4 +104,15 @@ export function lastingParams(params: JsonObject, { meta: listed }: McpPolicy): 
   if (lasting.size === 0) rest.delete('_meta');
   else rest.set('_meta', lasting);
   return rest;
+}
+
+export function metaOf(message: Message | undefined): JsonObject | undefined {
+  if (message === undefined || message.kind === 'response') return undefined;
+  const meta = message.params.get('_meta');
+  if (meta === undefined) return undefined;
+  if (!isObject(meta)) throw badMessage('params._meta is not an object');
+  for (const name of meta.keys())
+    if ((PROTOCOL_NAMES.get(name.toLowerCase()) ?? name) !== name)
+      throw badMessage('a member of _meta differs from one of the protocol in letter case');
+  return meta;
 }

@@ -2,16 +2,21 @@
  * The fields of a request as they are sent to the server: what mirrors the body is written anew
  * from it, everything of MCP's that the agent sent is taken off.
  */
-import type { McpDestination } from '../policy/protocols/mcp-service.ts';
 import { Fault } from '../base/fault.ts';
-import { fieldOf, fieldsOf, type Fields } from '../http/message.ts';
+import { type Fields, fieldOf, fieldsOf } from '../http/message.ts';
 import type { McpFacts } from '../policy/model/facts.ts';
 import { isNamed } from '../policy/model/field-table.ts';
-import { endsSomething } from '../policy/protocols/mcp-rules.ts';
 import { isStateless } from '../policy/model/mcp-methods.ts';
-import { encodeValue, type HeaderPaths, paramFields, sameValue } from './header-values.ts';
-import { type Message } from './message.ts';
-import { mirroredName } from './request.ts';
+import { endsSomething } from '../policy/protocols/mcp-rules.ts';
+import type { McpDestination } from '../policy/protocols/mcp-service.ts';
+import {
+  type HeaderPaths,
+  encodeValue,
+  mirroredName,
+  paramFields,
+  sameValue,
+} from './header-values.ts';
+import type { Message } from './message.ts';
 import type { Session } from './sessions.ts';
 
 /** Written anew, or with a meaning that is held against the message. */

@@ -85,13 +85,13 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'Mcp-Method is what the body says',
-    'lib/mcp/request.ts',
+    'lib/mcp/header-values.ts',
     ['if (method !== undefined && method !== inBody)', 'if (method === null)'],
     CANNOT_BE_READ,
   ),
   sabotage(
     'Mcp-Name is what the body says',
-    'lib/mcp/request.ts',
+    'lib/mcp/header-values.ts',
     [
       'if (name !== undefined && (meant === undefined || decodeValue(name) !== meant))',
       'if (name === null)',
@@ -100,7 +100,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'the version in the field is the one in the body',
-    'lib/mcp/request.ts',
+    'lib/mcp/version.ts',
     ['if (repeated !== undefined && repeated !== field)', 'if (repeated === null)'],
     by(
       'test/forward/mcp.test.ts',
@@ -109,7 +109,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'names of tools are of one alphabet',
-    'lib/mcp/request.ts',
+    'lib/mcp/subject.ts',
     ['if (NAME.test(name)) return name;', 'if (NAME.test("a")) return name;'],
     CANNOT_BE_READ,
   ),
@@ -325,7 +325,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'a method with an id where it has none is not that method',
-    'lib/mcp/request.ts',
+    'lib/mcp/subject.ts',
     ['if (row.kind !== kind || elsewhere)', 'if (elsewhere)'],
     by(
       'test/forward/mcp.test.ts',

@@ -141,7 +141,7 @@ const APPROVED: readonly Sabotage[] = [
   ),
   sabotage(
     'a no to what a server asks says nothing else',
-    'lib/mcp/request.ts',
+    'lib/mcp/subject.ts',
     [
       "if (method !== 'elicitation/create' || result?.size !== 1)",
       "if (method !== 'elicitation/create' || result === undefined)",
