@@ -54,6 +54,29 @@ t.test('every link between pages leads somewhere', async (t) => {
   }
 });
 
+/** What GitHub makes of a heading. */
+const anchorOf = (heading: string): string =>
+  heading
+    .toLowerCase()
+    .replaceAll(/[^\w\- ]/g, '')
+    .replaceAll(' ', '-');
+
+t.test('every link into a page leads to a heading of it', async (t) => {
+  let links = 0;
+  for (const page of PAGES) {
+    for (const [, target = '', anchor = ''] of read(page).matchAll(/\]\(([^):#]*)#([^)]+)\)/g)) {
+      links += 1;
+      const text =
+        target === '' ? read(page) : readFileSync(resolve(ROOT, page, '..', target), 'utf8');
+      const headings = [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+        anchorOf(heading),
+      );
+      t.ok(headings.includes(anchor), `${page}: ${target}#${anchor}`);
+    }
+  }
+  t.ok(links > 20, `${links} links`);
+});
+
 t.test('every make target and program that the README names is there', async (t) => {
   const makefile = read('Makefile');
   for (const [, target = ''] of read('README.md').matchAll(/make ([a-z-]+)/g))
