@@ -1,6 +1,6 @@
 /**
- * Debian's Chromium, alone and driven by Playwright: what `chaperone trust --nss` writes is all it needs, and a denial is the page
- * that is shown.
+ * Debian's Chromium, alone and driven by Playwright: what `chaperone trust --nss` writes is all it
+ * needs, and a denial is the page that is shown.
  */
 import { execFile } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';

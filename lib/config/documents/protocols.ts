@@ -1,4 +1,6 @@
-/** The table of protocols as documents say them: keys of a rule, keys of a spec, what comes of both. */
+/**
+ * The table of protocols as documents say them: keys of a rule, keys of a spec, what comes of both.
+ */
 import type { Phase } from '../../policy/model/condition.ts';
 import { PROTOCOLS, type Protocol, type Service } from '../../policy/protocols/index.ts';
 import { optional } from '../../schema/decode.ts';
@@ -40,7 +42,9 @@ export const COMPILERS = Object.freeze({
 
 type RuleKey = keyof typeof RULE_KEYS;
 
-/** When conditions of a rule are asked: by the protocol of its destination, or of what it is about. */
+/**
+ * When conditions of a rule are asked: by the protocol of its destination, or of what it is about.
+ */
 export function phaseIn(
   { protocol }: Pick<Judged, 'protocol'>,
   rule: Readonly<Partial<Record<RuleKey, unknown>>>,

@@ -47,7 +47,9 @@ export const LIMITED = {
 
 export type RuleDocument = Read<typeof NAMED> & Read<typeof LIMITED>;
 
-/** What was compiled of one document: by the index of the rule, or `own` for the document itself. */
+/**
+ * What was compiled of one document: by the index of the rule, or `own` for the document itself.
+ */
 export type Conditions = ReadonlyMap<number | 'own', Condition>;
 
 /** The rules that have a key, each with what it is about. */

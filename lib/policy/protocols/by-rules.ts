@@ -1,8 +1,8 @@
 /**
  * Rules held against what is asked, for every protocol that has rules: a deny rule that matches
- * denies; else an allow rule that matches allows; else nothing does. A rule with a condition matches
- * where that is true; where it cannot be evaluated a deny rule denies and an allow rule does not
- * allow, and the verdict says so. `mode: report` turns what rules deny into `reported`.
+ * denies; else an allow rule that matches allows; else nothing does. A rule with a condition
+ * matches where that is true; where it cannot be evaluated a deny rule denies and an allow rule
+ * does not allow, and the verdict says so. `mode: report` turns what rules deny into `reported`.
  */
 import type { Answer, NoAnswer } from '../model/condition.ts';
 import type { AnyService, DestinationOf } from '../model/destination.ts';

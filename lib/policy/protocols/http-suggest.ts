@@ -1,6 +1,6 @@
 /**
- * From requests that were seen to the least rules that would allow them. A segment of a path becomes
- * `*` only where several identifiers were seen in its place.
+ * From requests that were seen to the least rules that would allow them. A segment of a path
+ * becomes `*` only where several identifiers were seen in its place.
  */
 import { byText, sorted } from '../../base/sorted.ts';
 import type { Observation, ProposedRule } from '../model/observation.ts';

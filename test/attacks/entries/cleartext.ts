@@ -21,8 +21,8 @@ import { holdBy, OF_STREAMS, strikeBy, type Way } from './streams.ts';
 import { isOver, OF_CONNECT, tunnel } from './tunnels.ts';
 
 /**
- * The inside of an honest tunnel as a connection of its own; the connection under it where the CONNECT was
- * refused.
+ * The inside of an honest tunnel as a connection of its own; the connection under it where the
+ * CONNECT was refused.
  */
 async function within(stage: Stage): Promise<TestConnection> {
   const line = await stage.proxy.open();
