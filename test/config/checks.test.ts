@@ -282,7 +282,7 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
       'action: read, mcp: { tools: [x] } }]',
   ],
   [
-    'mcp-has-its-settings',
+    'settings-fit-the-protocol',
     `${MTLS}  mcp: { path: /mcp }`,
     /spec\.mcp: protocol http has no messages of MCP/,
     `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }`,
@@ -335,7 +335,14 @@ const CASES: readonly (readonly [string, string, RegExp, string])[] = [
     `${MTLS}  protocol: grpc\n  upstream: { host: 'localhost:3000' }`,
   ],
   [
-    'rules-fit-the-protocol',
+    'mcp-like-is-allowed-only',
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: deny, ` +
+      'http: { mcpLike: deny } }]',
+    /spec\.rules\[0\]\.http\.mcpLike: a deny rule is about all requests anyway; remove it/,
+    `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: deny, http: {} }]`,
+  ],
+  [
+    'messages-or-requests',
     `${MTLS}  protocol: mcp\n  mcp: { path: /mcp }\n  rules: [{ name: a, effect: deny, ` +
       'http: {}, mcp: { tools: [x] } }]',
     /spec\.rules\[0\]\.http: a rule is about messages or about requests beside them, not about both/,

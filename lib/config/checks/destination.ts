@@ -4,16 +4,17 @@
  */
 import { classOf, judgeAddress } from '../../net/addresses.ts';
 import { isLoopback, parseIp } from '../../net/ip.ts';
-import { at, when, type Check, type Finding, type Spec } from './finding.ts';
-import { MCP_CHECKS } from './mcp.ts';
+import { PROTOCOLS } from '../../policy/protocols/index.ts';
+import { type Finding, at, when } from '../documents/finding.ts';
+import { FOREIGN, PROTOCOL_DOCUMENTS, RULE_KEYS, isOfRequests } from '../documents/protocols.ts';
+import type { Check, Spec } from './finding.ts';
 import { TLS_CHECKS } from './tls.ts';
 import type { Step } from '../../schema/tree.ts';
-import { WAY_CHECKS } from './upstream.ts';
+import { UPSTREAM_CHECKS } from './upstream.ts';
 
-export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
+const COMMON: readonly Check[] = Object.freeze([
   ...TLS_CHECKS,
-  ...WAY_CHECKS,
-  ...MCP_CHECKS,
+  ...UPSTREAM_CHECKS,
   {
     name: 'passthrough-has-no-rules',
     doc: 'Mode passthrough has no `rules`: the requests are inside the TLS of the agent.',
@@ -31,23 +32,12 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
     doc:
       '`when` of a destination belongs to protocol tcp and mode passthrough: elsewhere the ' +
       'rules have conditions.',
-    find: ({ when: condition, protocol, tls }) =>
+    find: (spec) =>
       when(
-        condition !== undefined && protocol !== 'tcp' && tls.mode !== 'passthrough',
+        spec.when !== undefined && isOfRequests(spec),
         at('when'),
         'its requests are judged by rules',
         'write when on a rule',
-      ),
-  },
-  {
-    name: 'tcp-has-no-rules',
-    doc: 'Protocol tcp has no `rules`: being the destination is the permission.',
-    find: ({ protocol, rules }) =>
-      when(
-        protocol === 'tcp' && rules.length > 0,
-        at('rules'),
-        'protocol tcp is not HTTP: rules could not be enforced',
-        'remove the rules, or write protocol: http',
       ),
   },
   {
@@ -55,9 +45,9 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
     doc:
       '`mode: report` needs requests that are judged: not in mode passthrough and not with ' +
       'protocol tcp.',
-    find: ({ mode, protocol, tls }) =>
+    find: (spec) =>
       when(
-        mode === 'report' && (protocol === 'tcp' || tls.mode === 'passthrough'),
+        spec.mode === 'report' && !isOfRequests(spec),
         at('mode'),
         'there are no requests to report on',
         'remove mode',
@@ -89,19 +79,35 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
       '`grpc`, or `mcp` with at least one key. A rule of protocol mcp may have `http` ' +
       'instead: it is then about requests beside the endpoints.',
     find: ({ protocol, rules }) =>
-      protocol === 'tcp' ? [] : rules.flatMap((rule, i) => ruleMisfits(protocol, rule, i)),
+      PROTOCOL_DOCUMENTS[protocol].keys.length === 0
+        ? []
+        : rules.flatMap((rule, i) => ruleMisfits(protocol, rule, i)),
+  },
+  {
+    name: 'settings-fit-the-protocol',
+    doc: 'Settings that are called as a protocol (`mcp`) belong to it alone.',
+    find: (spec) =>
+      Object.entries(FOREIGN).flatMap(([key, what]) =>
+        when(
+          key !== spec.protocol && Reflect.get(spec, key) !== undefined,
+          at(key),
+          `protocol ${spec.protocol} has no ${what}`,
+          `write protocol: ${key}, or remove ${key}`,
+        ),
+      ),
   },
   {
     name: 'upstream-http-is-for-http',
     doc:
       '`upstream.http` belongs to protocol http, and to modes in which the requests are ' +
       'ours to send.',
-    find: ({ protocol, tls, upstream }) =>
+    find: (spec) =>
       when(
-        upstream?.http !== undefined && (protocol !== 'http' || tls.mode === 'passthrough'),
+        spec.upstream?.http !== undefined &&
+          !(isOfRequests(spec) && PROTOCOL_DOCUMENTS[spec.protocol].choosesHttp),
         at('upstream', 'http'),
-        protocol === 'grpc'
-          ? 'protocol grpc is always HTTP/2'
+        PROTOCOLS[spec.protocol].http2
+          ? `protocol ${spec.protocol} is always HTTP/2`
           : 'no requests of ours are sent there',
         'remove it',
       ),
@@ -111,103 +117,13 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
     doc:
       '`upstream.host` belongs to protocols http, mcp and grpc, in modes in which the ' +
       'requests are ours to send.',
-    find: ({ protocol, tls, upstream }) =>
+    find: (spec) =>
       when(
-        upstream?.host !== undefined && (protocol === 'tcp' || tls.mode === 'passthrough'),
+        spec.upstream?.host !== undefined && !isOfRequests(spec),
         at('upstream', 'host'),
         'no requests of ours are sent there',
         'remove it',
       ),
-  },
-  {
-    name: 'no-websocket-over-h2',
-    doc: '`websocket` needs an upstream that is spoken to in HTTP/1.1.',
-    find: ({ upstream, rules }) =>
-      rules.flatMap(({ http }, i) =>
-        when(
-          upstream?.http === 'h2' && http?.websocket === true,
-          at('rules', i, 'http', 'websocket'),
-          'no WebSocket is opened over HTTP/2',
-          'remove upstream.http, or write a destination for the WebSocket',
-        ),
-      ),
-  },
-  {
-    name: 'grpc-is-not-passthrough',
-    doc: 'Protocol grpc is not for mode passthrough: its calls are judged one by one.',
-    find: ({ protocol, tls }) =>
-      when(
-        protocol === 'grpc' && tls.mode === 'passthrough',
-        at('tls', 'mode'),
-        'in mode passthrough the calls are inside the TLS of the agent',
-        'write mode: mtls, web-mtls or web',
-      ),
-  },
-  {
-    name: 'websocket-is-allowed-only',
-    doc:
-      '`websocket` belongs to allow rules: deny rules hold for WebSocket as for ' +
-      'everything else.',
-    find: ({ rules }) =>
-      rules.flatMap(({ effect, http }, i) =>
-        when(
-          effect === 'deny' && http?.websocket === true,
-          at('rules', i, 'http', 'websocket'),
-          'a deny rule is about WebSocket anyway',
-          'remove it',
-        ),
-      ),
-  },
-  {
-    name: 'content-on-get-is-allowed-only',
-    doc:
-      '`contentOnGet` belongs to allow rules: deny rules hold for a GET with content as for ' +
-      'every other.',
-    find: ({ rules }) =>
-      rules.flatMap(({ effect, http }, i) =>
-        when(
-          effect === 'deny' && http?.contentOnGet === 'allow',
-          at('rules', i, 'http', 'contentOnGet'),
-          'a deny rule is about a GET with content anyway',
-          'remove it',
-        ),
-      ),
-  },
-  {
-    name: 'streaming-is-allowed-only',
-    doc: '`streaming` belongs to allow rules: deny rules hold for calls of every kind.',
-    find: ({ rules }) =>
-      rules.flatMap(({ effect, grpc }, i) =>
-        when(
-          effect === 'deny' && grpc?.streaming === true,
-          at('rules', i, 'grpc', 'streaming'),
-          'a deny rule is about streaming calls anyway',
-          'remove it',
-        ),
-      ),
-  },
-  {
-    name: 'listen-needs-a-destination-to-stand-for',
-    doc:
-      'Protocol tcp with `listen` needs `upstream.address` and a host without wildcard: a ' +
-      'connection does not say where it wants to go.',
-    find: ({ listen, protocol, upstream, hosts }) =>
-      listen === undefined || protocol !== 'tcp'
-        ? []
-        : [
-            ...when(
-              upstream?.address === undefined,
-              at('listen'),
-              'a connection does not say where it wants to go',
-              'write upstream: { address: host:port }',
-            ),
-            ...when(
-              hosts.every(({ kind }) => kind === 'wildcard'),
-              at('hosts'),
-              'a connection does not say which host is meant',
-              'write a host without wildcard',
-            ),
-          ],
   },
   {
     name: 'no-listen-for-passthrough',
@@ -246,50 +162,32 @@ export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
   },
 ]);
 
-const ABOUT = Object.freeze({
-  http: 'write http: {} for all requests',
-  grpc: 'write grpc: {} for all calls',
-  mcp: 'write mcp: { tools: [name] }',
-});
+/** Every check there is: of all destinations, and of those of one protocol. */
+export const DESTINATION_CHECKS: readonly Check[] = Object.freeze([
+  ...COMMON,
+  ...new Set(Object.values(PROTOCOL_DOCUMENTS).flatMap((one): readonly Check[] => one.checks)),
+]);
+
+export function checkDestination(spec: Spec): readonly Finding[] {
+  const own: readonly Check[] = PROTOCOL_DOCUMENTS[spec.protocol].checks;
+  return [...COMMON, ...own].flatMap((check) => check.find(spec));
+}
 
 function ruleMisfits(
-  protocol: keyof typeof ABOUT,
+  protocol: Spec['protocol'],
   rule: Spec['rules'][number],
   i: number,
 ): readonly Finding[] {
-  const { http, grpc, mcp } = rule;
-  if (protocol === 'mcp' && http !== undefined)
-    return [...misfit(rule, i, { key: 'grpc', protocol }), ...twice(rule, i)];
-  const said = {
-    http,
-    grpc,
-    mcp: mcp && Object.values(mcp).some((value) => value !== undefined) ? mcp : undefined,
-  };
-  const foreign = (['http', 'grpc', 'mcp'] as const).filter(
-    (key) => key !== protocol && rule[key] !== undefined,
-  );
+  const said = PROTOCOL_DOCUMENTS[protocol];
+  const foreign = Object.keys(RULE_KEYS).filter((key) => !said.keys.includes(key));
   const nothing = `a rule of protocol ${protocol} says nothing under ${protocol}`;
   return [
-    ...when(said[protocol] === undefined, at('rules', i), nothing, ABOUT[protocol]),
-    ...foreign.flatMap((key) => misfit(rule, i, { key, protocol })),
+    ...when(!said.says(rule), at('rules', i), nothing, said.example),
+    ...foreign.flatMap((key) => {
+      const message = `protocol ${protocol} has no ${key} to be seen`;
+      return when(Reflect.get(rule, key) !== undefined, at('rules', i, key), message, 'remove it');
+    }),
   ];
-}
-
-type Misfit = { readonly key: 'http' | 'grpc' | 'mcp'; readonly protocol: string };
-
-function misfit(
-  rule: Spec['rules'][number],
-  i: number,
-  { key, protocol }: Misfit,
-): readonly Finding[] {
-  const message = `protocol ${protocol} has no ${key} to be seen`;
-  return when(rule[key] !== undefined, at('rules', i, key), message, 'remove it');
-}
-
-/** A message is no other request. */
-function twice({ mcp }: Spec['rules'][number], i: number): readonly Finding[] {
-  const message = 'a rule is about messages or about requests beside them, not about both';
-  return when(mcp !== undefined, at('rules', i, 'http'), message, 'write two rules');
 }
 
 interface Literal {

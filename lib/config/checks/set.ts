@@ -11,8 +11,9 @@ import type { ListenAddress } from '../../policy/model/destination.ts';
 import { placeText } from '../../schema/problem.ts';
 import type { Step, Tree } from '../../schema/tree.ts';
 import type { DestinationDocument } from '../documents/schema.ts';
+import { isOfRequests } from '../documents/protocols.ts';
 import type { DocumentSet } from '../documents/set.ts';
-import type { Finding } from './finding.ts';
+import type { Finding } from '../documents/finding.ts';
 
 /** A finding and the document it is in. */
 export interface Placed extends Finding {
@@ -118,10 +119,7 @@ export const SET_CHECKS: readonly SetCheck[] = Object.freeze([
       sidecarBroken
         ? []
         : destinations
-            .filter(
-              ({ document: { spec } }) =>
-                spec.tls.intercept && spec.tls.mode !== 'passthrough' && spec.protocol !== 'tcp',
-            )
+            .filter(({ document: { spec } }) => spec.tls.intercept && isOfRequests(spec))
             .flatMap(({ tree, document }) =>
               undeclared(tree, document, sidecar?.document.spec.intercept?.domains),
             ),

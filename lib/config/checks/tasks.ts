@@ -5,6 +5,7 @@
 import { placeText } from '../../schema/problem.ts';
 import type { Tree } from '../../schema/tree.ts';
 import type { SidecarDocument } from '../documents/schema.ts';
+import { PROTOCOL_DOCUMENTS, isOfRequests } from '../documents/protocols.ts';
 import type { DocumentSet } from '../documents/set.ts';
 import type { Placed, SetCheck } from './set.ts';
 
@@ -122,21 +123,19 @@ function unreadIn(
   { metadata, spec }: DocumentSet['destinations'][number]['document'],
   actions: readonly string[],
 ): string | undefined {
-  const { protocol, tls, rules } = spec;
-  const at = `destination ${metadata.name}`;
-  if (protocol === 'tcp' || tls.mode === 'passthrough') {
+  const place = `destination ${metadata.name}`;
+  if (!isOfRequests(spec)) {
     return actions.includes(spec.action)
-      ? `action ${spec.action} is a connection at ${at}`
+      ? `action ${spec.action} is a connection at ${place}`
       : undefined;
   }
-  const rule = rules.find(
-    (one) =>
-      actions.includes(one.action ?? '') &&
-      (one.grpc?.streaming === true || one.http?.websocket === true),
-  );
-  if (rule === undefined) return undefined;
-  const kind = protocol === 'grpc' ? 'streaming gRPC calls' : 'a WebSocket';
-  return `action ${rule.action ?? ''} is ${kind} by rule ${rule.name} of ${at}`;
+  const protocol = PROTOCOL_DOCUMENTS[spec.protocol];
+  for (const rule of spec.rules) {
+    const { action = '' } = rule;
+    const what = actions.includes(action) ? protocol.unread(rule) : undefined;
+    if (what !== undefined) return `action ${action} is ${what} by rule ${rule.name} of ${place}`;
+  }
+  return undefined;
 }
 
 type StepUps = DocumentSet['taskPolicies'][number]['document']['spec']['stepUp'];

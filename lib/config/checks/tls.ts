@@ -1,6 +1,8 @@
 /** Rules about `tls` of a Destination; joined to those of checks.ts. */
 import { isLoopback } from '../../net/ip.ts';
-import { at, when, type Check, type Spec } from './finding.ts';
+import { at, when } from '../documents/finding.ts';
+import { isOfRequests } from '../documents/protocols.ts';
+import type { Check, Spec } from './finding.ts';
 
 export const TLS_CHECKS: readonly Check[] = Object.freeze([
   {
@@ -8,12 +10,11 @@ export const TLS_CHECKS: readonly Check[] = Object.freeze([
     doc:
       '`credentials` need a protocol that is judged per request and a mode in which TLS ' +
       'starts here: a bearer token is never sent in the clear.',
-    find: ({ credentials, protocol, tls }) =>
+    find: (spec) =>
       when(
-        credentials !== undefined &&
-          (protocol === 'tcp' || tls.mode === 'plaintext' || tls.mode === 'passthrough'),
+        spec.credentials !== undefined && (!isOfRequests(spec) || spec.tls.mode === 'plaintext'),
         at('credentials'),
-        `a bearer token cannot be added in protocol ${protocol} and mode ${tls.mode}`,
+        `a bearer token cannot be added in protocol ${spec.protocol} and mode ${spec.tls.mode}`,
         'write protocol: http and mode: mtls, web-mtls or web, or remove credentials',
       ),
   },
@@ -109,13 +110,13 @@ export const TLS_CHECKS: readonly Check[] = Object.freeze([
   {
     name: 'intercept-needs-requests',
     doc: '`tls.intercept` needs requests that are judged: not mode passthrough, not protocol tcp.',
-    find: ({ tls, protocol }) =>
+    find: (spec) =>
       when(
-        tls.intercept && (tls.mode === 'passthrough' || protocol === 'tcp'),
+        spec.tls.intercept && !isOfRequests(spec),
         at('tls', 'intercept'),
-        tls.mode === 'passthrough'
+        spec.tls.mode === 'passthrough'
           ? 'in mode passthrough the TLS of the agent is left alone'
-          : 'protocol tcp has no requests to look into',
+          : `protocol ${spec.protocol} has no requests to look into`,
         'remove it, or write protocol: http and mode: web, web-mtls or mtls',
       ),
   },

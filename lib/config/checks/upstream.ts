@@ -3,9 +3,11 @@
  * of checks.ts.
  */
 import { isLoopback } from '../../net/ip.ts';
-import { at, when, type Check, type Finding } from './finding.ts';
+import { at, when, type Finding } from '../documents/finding.ts';
+import { PROTOCOL_DOCUMENTS, isOfRequests } from '../documents/protocols.ts';
+import type { Check } from './finding.ts';
 
-export const WAY_CHECKS: readonly Check[] = Object.freeze([
+export const UPSTREAM_CHECKS: readonly Check[] = Object.freeze([
   {
     name: 'via-is-judged-elsewhere',
     doc:
@@ -33,9 +35,9 @@ export const WAY_CHECKS: readonly Check[] = Object.freeze([
   {
     name: 'headers-need-requests',
     doc: '`headers` needs requests that are judged: not mode passthrough, not protocol tcp.',
-    find: ({ headers, protocol, tls }) =>
+    find: (spec) =>
       when(
-        headers !== undefined && (protocol === 'tcp' || tls.mode === 'passthrough'),
+        spec.headers !== undefined && !isOfRequests(spec),
         at('headers'),
         'its header fields are not seen here',
         'remove it',
@@ -46,10 +48,10 @@ export const WAY_CHECKS: readonly Check[] = Object.freeze([
     doc:
       '`paths` needs requests whose paths are judged: protocol http or mcp, not mode ' +
       'passthrough.',
-    find: ({ paths, protocol, tls }) =>
+    find: (spec) =>
       when(
-        paths !== undefined &&
-          (protocol === 'tcp' || protocol === 'grpc' || tls.mode === 'passthrough'),
+        spec.paths !== undefined &&
+          !(isOfRequests(spec) && PROTOCOL_DOCUMENTS[spec.protocol].hasPaths),
         at('paths'),
         'there are no paths to be judged',
         'remove it',

@@ -1,9 +1,11 @@
 /** What a Destination of protocol grpc says: the calls that its rules are about. */
+import type { ProtocolDocument, SaidKeys, UnreadKeys } from './protocol-document.ts';
 import { Fault } from '../../base/fault.ts';
 import { quote } from '../../net/host.ts';
 import { type GrpcRule, METHOD, SERVICE } from '../../policy/protocols/grpc-rules.ts';
 import type { GrpcService } from '../../policy/protocols/grpc.ts';
 import { type Infer, defaulted, flag, list, optional, record, text } from '../../schema/decode.ts';
+import { type CheckOf, at, when } from './finding.ts';
 import { type Conditions, type RuleDocument, compileRules } from './rule.ts';
 
 const grpcService = text({
@@ -48,17 +50,18 @@ export const grpcMatch = record({
   ),
 });
 
-interface GrpcRules {
+interface GrpcSpec {
+  readonly tls: { readonly mode: string };
   readonly rules: readonly (RuleDocument & {
     readonly grpc: Infer<typeof grpcMatch> | undefined;
   })[];
 }
 
-export function compileGrpc({ rules }: GrpcRules, conditions: Conditions): GrpcService {
+function compileGrpc({ rules }: GrpcSpec, conditions: Conditions): GrpcService {
   return Object.freeze({ protocol: 'grpc', rules: compileRules(rules, conditions, aboutCalls) });
 }
 
-function aboutCalls({ grpc }: GrpcRules['rules'][number]): Pick<GrpcRule, 'grpc'> | undefined {
+function aboutCalls({ grpc }: GrpcSpec['rules'][number]): Pick<GrpcRule, 'grpc'> | undefined {
   if (grpc === undefined) return undefined;
   const { services, methods, streaming } = grpc;
   return {
@@ -69,3 +72,41 @@ function aboutCalls({ grpc }: GrpcRules['rules'][number]): Pick<GrpcRule, 'grpc'
     }),
   };
 }
+
+const GRPC_CHECKS: readonly CheckOf<GrpcSpec>[] = Object.freeze([
+  {
+    name: 'grpc-is-not-passthrough',
+    doc: 'Protocol grpc is not for mode passthrough: its calls are judged one by one.',
+    find: ({ tls }) =>
+      when(
+        tls.mode === 'passthrough',
+        at('tls', 'mode'),
+        'in mode passthrough the calls are inside the TLS of the agent',
+        'write mode: mtls, web-mtls or web',
+      ),
+  },
+  {
+    name: 'streaming-is-allowed-only',
+    doc: '`streaming` belongs to allow rules: deny rules hold for calls of every kind.',
+    find: ({ rules }) =>
+      rules.flatMap(({ effect, grpc }, i) =>
+        when(
+          effect === 'deny' && grpc?.streaming === true,
+          at('rules', i, 'grpc', 'streaming'),
+          'a deny rule is about streaming calls anyway',
+          'remove it',
+        ),
+      ),
+  },
+]);
+
+export const GRPC_DOCUMENT: ProtocolDocument<GrpcSpec, GrpcService> = Object.freeze({
+  keys: ['grpc'],
+  example: 'write grpc: {} for all calls',
+  hasPaths: false,
+  choosesHttp: false,
+  checks: GRPC_CHECKS,
+  says: ({ grpc }: SaidKeys) => grpc !== undefined,
+  unread: ({ grpc }: UnreadKeys) => (grpc?.streaming === true ? 'streaming gRPC calls' : undefined),
+  compile: compileGrpc,
+});

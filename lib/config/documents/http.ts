@@ -1,4 +1,5 @@
 /** What a Destination of protocol http says: the requests that its rules are about. */
+import type { ProtocolDocument, SaidKeys, UnreadKeys } from './protocol-document.ts';
 import type { HttpMatch, HttpRule } from '../../policy/protocols/http-rules.ts';
 import type { HttpService } from '../../policy/protocols/http.ts';
 import {
@@ -10,6 +11,7 @@ import {
   optional,
   record,
 } from '../../schema/decode.ts';
+import { type CheckOf, at, when } from './finding.ts';
 import { type Conditions, type RuleDocument, compileRules } from './rule.ts';
 import { method, pathPattern } from './scalars.ts';
 
@@ -48,7 +50,7 @@ export interface HttpRules {
   readonly rules: readonly (RuleDocument & { readonly http: HttpDocument | undefined })[];
 }
 
-export function compileHttp({ rules }: HttpRules, conditions: Conditions): HttpService {
+function compileHttp({ rules }: HttpRules, conditions: Conditions): HttpService {
   const about = ({ http }: HttpRules['rules'][number]): Pick<HttpRule, 'http'> | undefined =>
     http && { http: compileHttpMatch(http) };
   return Object.freeze({ protocol: 'http', rules: compileRules(rules, conditions, about) });
@@ -67,3 +69,86 @@ export function compileHttpMatch({
     contentOnGet: contentOnGet === 'allow',
   });
 }
+
+export interface HttpSpec extends HttpRules {
+  readonly upstream: { readonly http: 'h1' | 'h2' | undefined } | undefined;
+}
+
+/** Of rules about requests, at every protocol that has them. */
+export const REQUEST_CHECKS: readonly CheckOf<HttpRules>[] = Object.freeze([
+  {
+    name: 'websocket-is-allowed-only',
+    doc:
+      '`websocket` belongs to allow rules: deny rules hold for WebSocket as for ' +
+      'everything else.',
+    find: ({ rules }) =>
+      rules.flatMap(({ effect, http }, i) =>
+        when(
+          effect === 'deny' && http?.websocket === true,
+          at('rules', i, 'http', 'websocket'),
+          'a deny rule is about WebSocket anyway',
+          'remove it',
+        ),
+      ),
+  },
+  {
+    name: 'content-on-get-is-allowed-only',
+    doc:
+      '`contentOnGet` belongs to allow rules: deny rules hold for a GET with content as for ' +
+      'every other.',
+    find: ({ rules }) =>
+      rules.flatMap(({ effect, http }, i) =>
+        when(
+          effect === 'deny' && http?.contentOnGet === 'allow',
+          at('rules', i, 'http', 'contentOnGet'),
+          'a deny rule is about a GET with content anyway',
+          'remove it',
+        ),
+      ),
+  },
+]);
+
+const HTTP_CHECKS: readonly CheckOf<HttpSpec>[] = Object.freeze([
+  ...REQUEST_CHECKS,
+  {
+    name: 'no-websocket-over-h2',
+    doc: '`websocket` needs an upstream that is spoken to in HTTP/1.1.',
+    find: ({ upstream, rules }: HttpSpec) =>
+      rules.flatMap(({ http }, i) =>
+        when(
+          upstream?.http === 'h2' && http?.websocket === true,
+          at('rules', i, 'http', 'websocket'),
+          'no WebSocket is opened over HTTP/2',
+          'remove upstream.http, or write a destination for the WebSocket',
+        ),
+      ),
+  },
+  {
+    name: 'mcp-like-is-for-mcp',
+    doc: '`mcpLike` belongs to rules of protocol mcp.',
+    find: ({ rules }) =>
+      rules.flatMap(({ http }, i) =>
+        when(
+          http?.mcpLike !== undefined,
+          at('rules', i, 'http', 'mcpLike'),
+          'protocol http has no endpoints',
+          'remove it',
+        ),
+      ),
+  },
+]);
+
+export function unreadRequests({ http }: UnreadKeys): string | undefined {
+  return http?.websocket === true ? 'a WebSocket' : undefined;
+}
+
+export const HTTP_DOCUMENT: ProtocolDocument<HttpSpec, HttpService> = Object.freeze({
+  keys: ['http'],
+  example: 'write http: {} for all requests',
+  hasPaths: true,
+  choosesHttp: true,
+  checks: HTTP_CHECKS,
+  says: ({ http }: SaidKeys) => http !== undefined,
+  unread: unreadRequests,
+  compile: compileHttp,
+});

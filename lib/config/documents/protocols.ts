@@ -2,13 +2,14 @@
  * The table of protocols as documents say them: keys of a rule, keys of a spec, what comes of both.
  */
 import type { Phase } from '../../policy/model/condition.ts';
-import { PROTOCOLS, type Protocol, type Service } from '../../policy/protocols/index.ts';
+import { PROTOCOLS, type Protocol } from '../../policy/protocols/index.ts';
 import { optional } from '../../schema/decode.ts';
-import { compileGrpc, grpcMatch } from './grpc.ts';
-import { compileHttp, httpMatch } from './http.ts';
-import { compileMcp, mcpMatch, mcpSettings } from './mcp.ts';
-import type { Conditions } from './rule.ts';
-import { compileTcp } from './tcp.ts';
+import { GRPC_DOCUMENT, grpcMatch } from './grpc.ts';
+import { HTTP_DOCUMENT, httpMatch } from './http.ts';
+import { mcpMatch, mcpSettings } from './mcp-schema.ts';
+import { MCP_DOCUMENT } from './mcp.ts';
+import type { ProtocolDocument } from './protocol-document.ts';
+import { TCP_DOCUMENT } from './tcp.ts';
 
 /** What a rule is about, by protocol. */
 export const RULE_KEYS = {
@@ -33,12 +34,18 @@ export const SETTINGS = {
   mcp: optional(mcpSettings, 'Protocol mcp alone, and needed there: how the server is spoken to.'),
 };
 
-export const COMPILERS = Object.freeze({
-  http: compileHttp,
-  grpc: compileGrpc,
-  mcp: compileMcp,
-  tcp: compileTcp,
-} satisfies Record<Protocol, (spec: never, conditions: Conditions) => Service>);
+/** What is foreign to other protocols, in words. */
+export const FOREIGN = Object.freeze({ mcp: 'messages of MCP' } satisfies Record<
+  keyof typeof SETTINGS,
+  string
+>);
+
+export const PROTOCOL_DOCUMENTS = Object.freeze({
+  http: HTTP_DOCUMENT,
+  mcp: MCP_DOCUMENT,
+  grpc: GRPC_DOCUMENT,
+  tcp: TCP_DOCUMENT,
+} satisfies Record<Protocol, ProtocolDocument<never>>);
 
 type RuleKey = keyof typeof RULE_KEYS;
 
@@ -62,4 +69,9 @@ interface Judged {
 /** Inside the TLS of the agent nothing is seen, whatever protocol it is: a connection is judged. */
 export function protocolIn({ protocol, tls }: Judged): Protocol {
   return tls.mode === 'passthrough' ? 'tcp' : protocol;
+}
+
+/** Requests are judged one by one; elsewhere a connection is judged once. */
+export function isOfRequests(spec: Judged): boolean {
+  return PROTOCOLS[protocolIn(spec)].phase !== 'connect';
 }

@@ -16,7 +16,7 @@ import type { Rate } from '../../policy/model/rule.ts';
 import { type Destination, PROTOCOLS, type Service } from '../../policy/protocols/index.ts';
 import type { SpiffeId } from '../../spiffe/id.ts';
 import { compileHeaders } from '../documents/headers.ts';
-import { COMPILERS, protocolIn } from '../documents/protocols.ts';
+import { PROTOCOL_DOCUMENTS, protocolIn } from '../documents/protocols.ts';
 import { type Conditions, compileRate } from '../documents/rule.ts';
 import type {
   DestinationDocument,
@@ -190,7 +190,7 @@ export function compileDestination(
 ): Destination {
   const { tls, upstream } = spec;
   const protocol = protocolIn(spec);
-  const service: Service = COMPILERS[protocol](spec, conditions);
+  const service: Service = PROTOCOL_DOCUMENTS[protocol].compile(spec, conditions);
   return Object.freeze({
     name: metadata.name,
     hosts: spec.hosts,

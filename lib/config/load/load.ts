@@ -17,8 +17,8 @@ import {
 import { type Tree, canonicalJson, locate, pathText } from '../../schema/tree.ts';
 import { readYaml } from '../../schema/yaml.ts';
 import { AGENT_CHECKS } from '../checks/agents.ts';
-import { DESTINATION_CHECKS } from '../checks/destination.ts';
-import type { Finding } from '../checks/finding.ts';
+import { checkDestination } from '../checks/destination.ts';
+import type { Finding } from '../documents/finding.ts';
 import { SET_CHECKS } from '../checks/set.ts';
 import { TASK_CHECKS } from '../checks/tasks.ts';
 import { type Documents, readDocument } from '../documents/read.ts';
@@ -150,8 +150,7 @@ async function checkAll(set: DocumentSet, problems: Problems, paced: Pace): Prom
   const add = (tree: Tree, { steps, message, fix }: Finding): void =>
     problems.add({ at: locate(tree, steps).at, path: pathText(steps), message, fix });
   for (const { tree, document } of set.destinations) {
-    for (const check of DESTINATION_CHECKS)
-      for (const finding of check.find(document.spec)) add(tree, finding);
+    for (const finding of checkDestination(document.spec)) add(tree, finding);
     await paced();
   }
   for (const check of [...SET_CHECKS, ...TASK_CHECKS, ...AGENT_CHECKS]) {

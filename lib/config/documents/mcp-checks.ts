@@ -1,28 +1,21 @@
 /** What one key cannot say alone about a Destination of protocol mcp. */
 import { reachesEndpoint } from '../../policy/protocols/mcp-endpoint.ts';
-import { at, when, type Check, type Finding, type Spec } from './finding.ts';
+import { type CheckOf, type Finding, at, when } from './finding.ts';
+import type { McpSpec } from './mcp-schema.ts';
 
-export const MCP_CHECKS: readonly Check[] = Object.freeze([
+export const MCP_CHECKS: readonly CheckOf<McpSpec>[] = Object.freeze([
   {
     name: 'mcp-has-its-settings',
-    doc:
-      'Protocol mcp needs `mcp`, which belongs to it alone, and a mode in which TLS does not ' +
-      'hide the messages.',
-    find: ({ protocol, mcp, tls }) => [
+    doc: 'Protocol mcp needs `mcp`, and a mode in which TLS does not hide the messages.',
+    find: ({ mcp, tls }) => [
       ...when(
-        protocol === 'mcp' && mcp === undefined,
+        mcp === undefined,
         at('protocol'),
         'protocol mcp does not say how the server is spoken to',
         'write mcp: { endpoints: [/mcp] }',
       ),
       ...when(
-        protocol !== 'mcp' && mcp !== undefined,
-        at('mcp'),
-        `protocol ${protocol} has no messages of MCP`,
-        'write protocol: mcp, or remove mcp',
-      ),
-      ...when(
-        protocol === 'mcp' && tls.mode === 'passthrough',
+        tls.mode === 'passthrough',
         at('tls', 'mode'),
         'in mode passthrough the messages are inside the TLS of the agent',
         'write mode: mtls, web or web-mtls',
@@ -50,16 +43,27 @@ export const MCP_CHECKS: readonly Check[] = Object.freeze([
     find: (spec) => spec.rules.flatMap((rule, i) => unreachable(spec, rule, i)),
   },
   {
-    name: 'mcp-like-is-for-mcp',
-    doc: '`mcpLike` belongs to allow rules of protocol mcp.',
-    find: ({ protocol, rules }) =>
+    name: 'messages-or-requests',
+    doc: 'At protocol mcp a rule has `mcp` or `http`: a message is no other request.',
+    find: ({ rules }) =>
+      rules.flatMap(({ http, mcp }, i) =>
+        when(
+          http !== undefined && mcp !== undefined,
+          at('rules', i, 'http'),
+          'a rule is about messages or about requests beside them, not about both',
+          'write two rules',
+        ),
+      ),
+  },
+  {
+    name: 'mcp-like-is-allowed-only',
+    doc: '`mcpLike` belongs to allow rules: deny rules hold for all requests.',
+    find: ({ rules }) =>
       rules.flatMap(({ effect, http }, i) =>
         when(
-          http?.mcpLike !== undefined && (protocol !== 'mcp' || effect === 'deny'),
+          effect === 'deny' && http?.mcpLike !== undefined,
           at('rules', i, 'http', 'mcpLike'),
-          protocol === 'mcp'
-            ? 'a deny rule is about all requests anyway'
-            : `protocol ${protocol} has no endpoints`,
+          'a deny rule is about all requests anyway',
           'remove it',
         ),
       ),
@@ -68,11 +72,11 @@ export const MCP_CHECKS: readonly Check[] = Object.freeze([
 
 /** Patterns of paths that no request can have for which the rule is read. */
 function unreachable(
-  { protocol, mcp }: Spec,
-  { http }: Spec['rules'][number],
+  { mcp }: McpSpec,
+  { http }: McpSpec['rules'][number],
   i: number,
 ): readonly Finding[] {
-  if (protocol !== 'mcp' || mcp === undefined || http === undefined) return [];
+  if (mcp === undefined || http === undefined) return [];
   const endpoints = mcp.endpoints ?? (mcp.path === undefined ? [] : [mcp.path]);
   const message = 'a path at an endpoint of MCP, or below it, is for messages alone';
   const fix = 'write the rule with mcp, or another path';
