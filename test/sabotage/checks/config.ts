@@ -42,7 +42,7 @@ export const CONFIG: readonly Sabotage[] = [
   sabotage(
     'a bearer token is never sent in the clear',
     CHECKS,
-    ['credentials !== undefined && (protocol', 'credentials === null && (protocol'],
+    ['spec.credentials !== undefined && (!isOf', 'spec.credentials === null && (!isOf'],
     by(
       'test/config/checks.test.ts',
       'credentials-need-tls: tls: { mode: plaintext, insecure: true } credentials: { jwtSvid: { audience: crm } }',
