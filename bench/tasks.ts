@@ -158,7 +158,7 @@ spec:
   destinations: [web]
   actions: [read]
   dataClasses: [internal]
-  uses: 1000000000
+  maxCalls: 1000000000
 `;
 
 interface Room extends AsyncDisposable {

@@ -38,7 +38,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'task questions': ['chaperone task questions'],
   'task end': ['chaperone task end 0b9f2c4e'],
   'task watch': ['chaperone task watch', 'chaperone task watch --json'],
-  approve: ['chaperone approve 5d1c7a90 --lasts 5m --uses 1'],
+  approve: ['chaperone approve 5d1c7a90 --ttl 5m --max-calls 1'],
   deny: ["chaperone deny 5d1c7a90 --reason 'ask the customer first'"],
   revoke: ['chaperone revoke 0b9f2c4e', "chaperone revoke --all --reason 'incident 12'"],
   status: ['chaperone status', 'chaperone status --api /run/chaperone/admin/api.sock --json'],

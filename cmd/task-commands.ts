@@ -54,8 +54,8 @@ function answers(chaperone: Command, io: Io): void {
   below(chaperone, 'approve', 'approve a step-up', ADMIN)
     .argument('<step-up>', 'its id, as `task questions` shows it')
     .option('--by <name>', 'who approves; default the user of this process')
-    .option('--lasts <duration>', 'shorter than the policy has it')
-    .option('--uses <number>', 'fewer calls than the policy has it')
+    .option('--ttl <duration>', 'shorter than the policy has it')
+    .option('--max-calls <number>', 'fewer calls than the policy has it')
     .action(async (stepUp: string, options) =>
       (await import('./commands/task.ts')).approve({ ...options, stepUp }, io),
     );
@@ -64,7 +64,7 @@ function answers(chaperone: Command, io: Io): void {
     .option('--by <name>', 'who refuses; default the user of this process')
     .option('--reason <words>', 'for the agent')
     .option(
-      '--lasts <duration>',
+      '--ttl <duration>',
       'how long the agent may not ask for it again; default as long as its tasks may last',
     )
     .action(async (stepUp: string, options) =>

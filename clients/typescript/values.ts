@@ -17,7 +17,7 @@ export interface Intent {
   /** Such as `10m`. */
   readonly lifetime?: string;
   /** How many calls. */
-  readonly uses?: number;
+  readonly maxCalls?: number;
   /** A history of its own, where policy allows that. */
   readonly isolated?: boolean;
 }
@@ -30,7 +30,8 @@ export interface Grant {
   /** Actions that wait for an approval. */
   readonly stepUp: readonly string[];
   readonly dataClasses: readonly string[];
-  readonly uses: number;
+  /** Calls in all. */
+  readonly maxCalls: number;
 }
 
 export interface RefusedPart {
@@ -47,8 +48,8 @@ export interface StepUp {
   /** Why it was denied. */
   readonly answer?: string;
   /** Milliseconds and calls that an approval is good for, at the most. */
-  readonly lasts: number;
-  readonly uses: number | 'unlimited';
+  readonly ttl: number;
+  readonly maxCalls: number | 'unlimited';
 }
 
 export interface Opened {

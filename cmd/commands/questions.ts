@@ -19,7 +19,7 @@ export function stepUpWords(stepUp: unknown): string {
 export function questionLines(stepUp: unknown, task: unknown): readonly string[] {
   const call = field(stepUp, 'call');
   const [rule, digest] = [wordsOf(stepUp, 'rule'), wordsOf(stepUp, 'digest')];
-  const uses = String(field(stepUp, 'uses'));
+  const calls = String(field(stepUp, 'maxCalls'));
   const bound = digest === '' ? 'any call of this rule, not this one alone' : 'this call alone';
   const said = ['reason', 'purpose', 'owner', 'onBehalfOf'].flatMap((name) => {
     const words =
@@ -44,8 +44,8 @@ export function questionLines(stepUp: unknown, task: unknown): readonly string[]
     ),
     line(
       'for',
-      `${uses} ${uses === '1' ? 'call' : 'calls'} within ` +
-        `${Number(field(stepUp, 'lasts')) / 1000} s${digest === '' ? '' : `, ${digest}`}`,
+      `${calls} ${calls === '1' ? 'call' : 'calls'} within ` +
+        `${Number(field(stepUp, 'ttl')) / 1000} s${digest === '' ? '' : `, ${digest}`}`,
     ),
     line('agent says', `${said.join(', ')} (unproved)`),
     line(

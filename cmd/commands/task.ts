@@ -101,17 +101,21 @@ export async function taskWatch(options: Shown, io: Io): Promise<void> {
 export interface AnswerOptions extends DoorOptions {
   readonly stepUp: string;
   readonly by?: string;
-  readonly lasts?: string;
-  readonly uses?: string;
+  readonly ttl?: string;
+  readonly maxCalls?: string;
   readonly reason?: string;
 }
 
 /** Says what was approved, which is what `task questions` showed. */
 export async function approve(
-  { stepUp, lasts, uses, ...options }: AnswerOptions,
+  { stepUp, ttl, maxCalls, ...options }: AnswerOptions,
   io: Io,
 ): Promise<void> {
-  const body = { by: who(options.by), lasts, uses: uses === undefined ? undefined : Number(uses) };
+  const body = {
+    by: who(options.by),
+    ttl,
+    maxCalls: maxCalls === undefined ? undefined : Number(maxCalls),
+  };
   const api = await operator(options, io);
   const answer = await api.ask({
     method: 'POST',
@@ -122,7 +126,7 @@ export async function approve(
 }
 
 export async function deny(
-  { stepUp, reason, lasts, ...options }: AnswerOptions,
+  { stepUp, reason, ttl, ...options }: AnswerOptions,
   io: Io,
 ): Promise<void> {
   const api = await operator(options, io);
@@ -130,7 +134,7 @@ export async function deny(
   const answer = await api.ask({
     method: 'POST',
     path,
-    body: { by: who(options.by), reason, lasts },
+    body: { by: who(options.by), reason, ttl },
   });
   done(io, `denied: ${stepUpWords(answer)}`);
 }

@@ -112,7 +112,7 @@ spec:
   lifetime: 5m
   depth: 1
   isolated: true
-  stepUp: [{ actions: [write], approvers: [operator], lasts: 60s, uses: 1 }]
+  stepUp: [{ actions: [write], approvers: [operator], ttl: 60s, maxCalls: 1 }]
 `;
 
 /** The service on the web, which the agent reaches by https://. */

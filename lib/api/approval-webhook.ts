@@ -50,8 +50,8 @@ const answerSchema = record({
   nonce: required(token, 'That of the question.'),
   by: required(person, 'Who decided.'),
   reason: optional(note, 'For the agent, when it is refused.'),
-  lasts: optional(duration('60s'), 'Shorter than the policy has it.'),
-  uses: optional(integer(1, 1_000_000), 'Fewer calls than the policy has it.'),
+  ttl: optional(duration('60s'), 'Shorter than the policy has it.'),
+  maxCalls: optional(integer(1, 1_000_000), 'Fewer calls than the policy has it.'),
 });
 
 /** Asks; never throws. Settles when the step-up is answered, or nobody will. */
@@ -107,7 +107,7 @@ async function ask(
 }
 
 function question(stepUp: StepUp, task: Task | undefined, nonce: string): object {
-  const { id, decision, action, destination, rule, digest, call, reason, lasts, uses } = stepUp;
+  const { id, decision, action, destination, rule, digest, call, reason, ttl, maxCalls } = stepUp;
   const { purpose, owner, onBehalfOf } = task?.intent ?? {};
   return {
     stepUp: id,
@@ -119,8 +119,8 @@ function question(stepUp: StepUp, task: Task | undefined, nonce: string): object
     rule,
     digest,
     call,
-    lasts,
-    uses: uses === Infinity ? 'unlimited' : uses,
+    ttl,
+    maxCalls: maxCalls === Infinity ? 'unlimited' : maxCalls,
     // What the agent says, and nobody has proved.
     untrusted: { purpose, owner, onBehalfOf, reason },
     nonce,
@@ -154,16 +154,16 @@ interface Answer {
   readonly nonce: string;
   readonly by: string;
   readonly reason: string | undefined;
-  readonly lasts: number | undefined;
-  readonly uses: number | undefined;
+  readonly ttl: number | undefined;
+  readonly maxCalls: number | undefined;
 }
 
 async function carryOut(
   id: string,
-  { decision, by, reason, lasts, uses, nonce }: Answer,
+  { decision, by, reason, ttl, maxCalls, nonce }: Answer,
   asked: { readonly nonce: string; readonly stepUps: StepUps },
 ): Promise<void> {
   if (nonce !== asked.nonce) throw new Fault('webhook', 'the answer is for another question');
-  if (decision === 'approve') await asked.stepUps.approve(id, { by, lasts, uses, as: 'webhook' });
+  if (decision === 'approve') await asked.stepUps.approve(id, { by, ttl, maxCalls, as: 'webhook' });
   else asked.stepUps.deny(id, { by, why: reason ?? 'refused' });
 }

@@ -134,10 +134,10 @@ function answering({ stepUps }: Tasks): readonly Operation[] {
       request: refusal,
       status: 200,
       answer(call) {
-        const { by, reason, lasts } = decodeBody(refusal, call.body);
+        const { by, reason, ttl } = decodeBody(refusal, call.body);
         return {
           status: 200,
-          body: stepUpView(stepUps.deny(id(call), { by, why: reason, lasts })),
+          body: stepUpView(stepUps.deny(id(call), { by, why: reason, ttl })),
         };
       },
     },

@@ -13,14 +13,14 @@ export const question = record({
 
 export const approval = record({
   by: required(person, 'Who approves.'),
-  lasts: optional(duration('60s'), 'Shorter than the policy has it.'),
-  uses: optional(integer(1, 1_000_000), 'Fewer calls than the policy has it.'),
+  ttl: optional(duration('60s'), 'Shorter than the policy has it.'),
+  maxCalls: optional(integer(1, 1_000_000), 'Fewer calls than the policy has it.'),
 });
 
 export const refusal = record({
   by: required(person, 'Who refuses.'),
   reason: defaulted(note, 'refused', 'For the agent.'),
-  lasts: optional(
+  ttl: optional(
     duration('1h'),
     'How long the agent may not ask for it again; as long as a task of the purpose may ' +
       'last otherwise.',

@@ -54,23 +54,23 @@ export function taskView(task: Task): object {
     uses,
     live,
     grant: grantView(task.grant),
-    elevated: task.elevations.map(({ id: stepUp, action, destination, rule, uses: left }) => ({
+    approvals: task.elevations.map(({ id: stepUp, action, destination, rule, callsLeft }) => ({
       stepUp,
       action,
       destination,
       rule,
-      uses: counted(left),
+      callsLeft: counted(callsLeft),
     })),
   };
 }
 
-function grantView({ destinations, hosts, actions, stepUp, dataClasses, uses }: Grant): object {
+function grantView({ destinations, hosts, actions, stepUp, dataClasses, maxCalls }: Grant): object {
   return {
     destinations: [...destinations],
     actions: [...actions],
     stepUp: [...stepUp.keys()],
     dataClasses: [...dataClasses],
-    uses,
+    maxCalls,
     /** What of a destination, where the intent named hosts. */
     ...(hosts === undefined || hosts.size === 0
       ? undefined
@@ -81,15 +81,15 @@ function grantView({ destinations, hosts, actions, stepUp, dataClasses, uses }: 
 }
 
 /** What the agent says stands apart from what it would do. */
-export function stepUpView({ askedAt, reason, uses, ...stepUp }: StepUp): object {
+export function stepUpView({ askedAt, reason, maxCalls, ...stepUp }: StepUp): object {
   return {
     ...stepUp,
-    uses: counted(uses),
+    maxCalls: counted(maxCalls),
     askedAt: new Date(askedAt).toISOString(),
     untrusted: { reason },
   };
 }
 
-function counted(uses: number): number | 'unlimited' {
-  return uses === Infinity ? 'unlimited' : uses;
+function counted(calls: number): number | 'unlimited' {
+  return calls === Infinity ? 'unlimited' : calls;
 }

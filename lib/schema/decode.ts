@@ -7,6 +7,7 @@ import { Fault } from '../base/fault.ts';
 import { quote } from '../net/host.ts';
 import { nearest } from '../base/nearest.ts';
 import { MAX_SHOWN, type Problems } from './problem.ts';
+import { RENAMED } from './renamed.ts';
 import { wanted, type FieldShape, type Plain, type RecordShape, type Shape } from './shape.ts';
 import { pathText, scalarTree, type Step, type Tree } from './tree.ts';
 
@@ -261,6 +262,11 @@ function knownKeys(
         `the key ${key} is not supported yet`,
         'remove it: it would not be enforced',
       );
+      continue;
+    }
+    const renamed = RENAMED.get(key);
+    if (renamed !== undefined && names.includes(renamed)) {
+      fail(inside, at, `${key} is called ${renamed} now`, `write ${renamed}`);
       continue;
     }
     // Past what is shown nobody is helped by a likely name, which is costly to find.

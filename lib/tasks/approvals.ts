@@ -40,8 +40,8 @@ export interface StepUp extends Omit<RefusedCall, 'id' | 'view'>, Question {
   readonly call: CallView;
   readonly approvers: readonly Approver[];
   /** Milliseconds and calls that an approval is good for; Infinity: any number. */
-  readonly lasts: number;
-  readonly uses: number;
+  readonly ttl: number;
+  readonly maxCalls: number;
   /** Wall clock, milliseconds. */
   readonly askedAt: number;
   readonly answeredBy?: string;
@@ -50,8 +50,8 @@ export interface StepUp extends Omit<RefusedCall, 'id' | 'view'>, Question {
 
 /** How an approval may narrow. */
 interface Approval {
-  readonly lasts?: number | undefined;
-  readonly uses?: number | undefined;
+  readonly ttl?: number | undefined;
+  readonly maxCalls?: number | undefined;
   readonly by: string;
   readonly as: Approver;
 }
@@ -60,7 +60,7 @@ interface Denial {
   readonly by: string;
   readonly why: string;
   /** Milliseconds that it holds; by itself as long as a task of the purpose may last. */
-  readonly lasts?: number | undefined;
+  readonly ttl?: number | undefined;
 }
 
 export interface StepUps {
@@ -153,8 +153,8 @@ class Questions implements StepUps {
       state: 'pending',
       call: view,
       approvers: [...rule.approvers],
-      lasts: rule.lasts,
-      uses: rule.uses,
+      ttl: rule.ttl,
+      maxCalls: rule.maxCalls,
       askedAt: clock.now(),
     });
     const one: Asked = { stepUp, task, askedAt: clock.monotonic(), answering: true };
@@ -179,14 +179,14 @@ class Questions implements StepUps {
         hint,
       });
     }
-    const lasts = Math.min(approval.lasts ?? stepUp.lasts, stepUp.lasts, rule.lasts);
-    const uses = Math.min(approval.uses ?? stepUp.uses, stepUp.uses, rule.uses);
+    const ttl = Math.min(approval.ttl ?? stepUp.ttl, stepUp.ttl, rule.ttl);
+    const maxCalls = Math.min(approval.maxCalls ?? stepUp.maxCalls, stepUp.maxCalls, rule.maxCalls);
     one.answering = true;
     this.#tell('step-up-approved', stepUp, {
       by,
       as,
-      lasts,
-      uses: uses === Infinity ? 'unlimited' : uses,
+      ttl,
+      maxCalls: maxCalls === Infinity ? 'unlimited' : maxCalls,
     });
     await this.#recorded(one, 'the approval');
     if (stateOf(one) !== 'pending' || !task.open) throw notWaiting(one);
@@ -200,20 +200,20 @@ class Questions implements StepUps {
       digest,
       as,
       at,
-      until: at + lasts,
-      uses,
+      until: at + ttl,
+      callsLeft: maxCalls,
       spent: 0,
     });
     return this.#settle(one, { state: 'approved', answeredBy: by });
   }
 
-  deny(id: string, { by, why, lasts }: Denial): StepUp {
+  deny(id: string, { by, why, ttl }: Denial): StepUp {
     const one = this.#waiting(id);
     const { stepUp, task } = one;
     const purpose = this.#options.policy.get()?.taskPolicies.get(task.intent.purpose);
-    const holds = lasts ?? purpose?.lifetime ?? task.lifetime;
-    this.#denials.add(stepUp, { by, why, lasts: holds });
-    this.#tell('step-up-denied', stepUp, { by, answer: why, lasts: holds });
+    const holds = ttl ?? purpose?.lifetime ?? task.lifetime;
+    this.#denials.add(stepUp, { by, why, ttl: holds });
+    this.#tell('step-up-denied', stepUp, { by, answer: why, ttl: holds });
     return this.#settle(one, { state: 'denied', answeredBy: by, answer: why });
   }
 

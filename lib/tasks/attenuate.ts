@@ -18,7 +18,7 @@ import {
 import type { Intent } from './intent.ts';
 
 export interface Refused {
-  readonly part: 'targets' | 'actions' | 'dataClasses' | 'lifetime' | 'uses' | 'isolated';
+  readonly part: 'targets' | 'actions' | 'dataClasses' | 'lifetime' | 'maxCalls' | 'isolated';
   readonly value: string;
   readonly reason: string;
 }
@@ -41,7 +41,7 @@ export interface Ceiling {
   readonly stepUp: ReadonlyMap<string, StepUpPolicy>;
   readonly dataClasses: ReadonlySet<string>;
   readonly lifetime: number;
-  readonly uses: number;
+  readonly maxCalls: number;
   readonly isolated: boolean;
 }
 
@@ -60,7 +60,7 @@ export function ceilingOf(policy: TaskPolicy): Ceiling {
 export function ceilingUnder(
   id: string,
   grant: Grant,
-  left: { readonly lifetime: number; readonly uses: number },
+  left: { readonly lifetime: number; readonly maxCalls: number },
 ): Ceiling {
   return { ...grant, ...left, name: `the grant of task ${id}`, isolated: false };
 }
@@ -78,9 +78,9 @@ export function cutIntent(intent: Intent, ceiling: Ceiling, policy: Policy): Cut
   const lifetime = Math.min(intent.lifetime, ceiling.lifetime);
   if (lifetime < intent.lifetime)
     refuse('lifetime', `${intent.lifetime}ms`, `${ceiling.name} ends after ${ceiling.lifetime}ms`);
-  const uses = Math.min(intent.uses ?? ceiling.uses, ceiling.uses);
-  if (intent.uses !== undefined && uses < intent.uses)
-    refuse('uses', String(intent.uses), `${ceiling.name} has ${ceiling.uses}`);
+  const maxCalls = Math.min(intent.maxCalls ?? ceiling.maxCalls, ceiling.maxCalls);
+  if (intent.maxCalls !== undefined && maxCalls < intent.maxCalls)
+    refuse('maxCalls', String(intent.maxCalls), `${ceiling.name} has ${ceiling.maxCalls}`);
   if (intent.isolated && !ceiling.isolated)
     refuse('isolated', 'true', `${ceiling.name} does not allow a history of its own`);
   const named = [...kept].filter(([{ dataClass }]) => classes.has(dataClass));
@@ -93,7 +93,7 @@ export function cutIntent(intent: Intent, ceiling: Ceiling, policy: Policy): Cut
     actions: new Set(intent.actions.filter((action) => ceiling.actions.has(action))),
     stepUp: new Map([...ceiling.stepUp].filter(([action]) => intent.actions.includes(action))),
     dataClasses: classes,
-    uses,
+    maxCalls,
   });
   return { grant, lifetime, isolated: intent.isolated && ceiling.isolated, refused };
 }
@@ -112,7 +112,7 @@ export function narrow(grant: Grant, ceiling: Ceiling): Grant {
     actions: both(grant.actions, ceiling.actions),
     stepUp: new Map(stepUp),
     dataClasses: both(grant.dataClasses, ceiling.dataClasses),
-    uses: Math.min(grant.uses, ceiling.uses),
+    maxCalls: Math.min(grant.maxCalls, ceiling.maxCalls),
   });
 }
 
@@ -125,7 +125,7 @@ export function within(inner: Grant, outer: Grant): boolean {
     ) &&
     inner.actions.isSubsetOf(outer.actions) &&
     inner.dataClasses.isSubsetOf(outer.dataClasses) &&
-    inner.uses <= outer.uses &&
+    inner.maxCalls <= outer.maxCalls &&
     [...inner.stepUp].every(
       ([action, rule]) => outer.actions.has(action) || outer.stepUp.get(action) === rule,
     )

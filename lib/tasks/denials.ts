@@ -32,14 +32,14 @@ export class Denials {
     this.#clock = clock;
   }
 
-  /** @param lasts milliseconds */
+  /** @param ttl milliseconds */
   add(
     denied: Denied,
-    { lasts, by, why }: { readonly lasts: number; readonly by: string; readonly why: string },
+    { ttl, by, why }: { readonly ttl: number; readonly by: string; readonly why: string },
   ): void {
     const own = this.#ofAgent.get(denied.agent) ?? new Map<string, Denial>();
     this.#ofAgent.set(denied.agent, own);
-    own.set(keyOf(denied), { until: this.#clock.monotonic() + lasts, by, why });
+    own.set(keyOf(denied), { until: this.#clock.monotonic() + ttl, by, why });
   }
 
   /**

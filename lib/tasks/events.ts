@@ -37,7 +37,7 @@ export function openedDetail(task: Task, isolated: boolean, refused: number): Ta
     actions: [...grant.actions].join(' '),
     stepUp: [...grant.stepUp.keys()].join(' '),
     dataClasses: [...grant.dataClasses].join(' '),
-    uses: grant.uses,
+    maxCalls: grant.maxCalls,
     lifetime: Math.floor(lifetime),
     isolated: isolated ? 'yes' : 'no',
     refused,

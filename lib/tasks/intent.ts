@@ -37,7 +37,10 @@ const fields = record({
     'Classes of data to be touched; those of the targets otherwise.',
   ),
   lifetime: defaulted(duration('10m'), '10m', 'How long the task may last.'),
-  uses: optional(integer(1, 1_000_000_000), 'How many calls; as many as the policy has otherwise.'),
+  maxCalls: optional(
+    integer(1, 1_000_000_000),
+    'How many calls; as many as the policy has otherwise.',
+  ),
   isolated: defaulted(flag(), false, 'A history of its own, where the policy allows that.'),
   hold: defaulted(flag(), false, 'The task ends when the connection that opened it closes.'),
 });

@@ -51,8 +51,8 @@ export function limitTo(
   return { lapsed, narrower };
 }
 
-function sizeOf({ destinations, actions, stepUp, dataClasses, uses }: Task['grant']): string {
-  return [destinations.size, actions.size, stepUp.size, dataClasses.size, uses].join();
+function sizeOf({ destinations, actions, stepUp, dataClasses, maxCalls }: Task['grant']): string {
+  return [destinations.size, actions.size, stepUp.size, dataClasses.size, maxCalls].join();
 }
 
 export function mayOwn({ owners }: TaskPolicy, { owner, onBehalfOf }: Intent): boolean {

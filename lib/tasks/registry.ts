@@ -217,13 +217,13 @@ class Registry implements Tasks {
         );
     }
     const held = tree(parent.root).filter(({ open }) => open).length;
-    if (held >= rule.open)
+    if (held >= rule.maxOpenTasks)
       throw refusal(`${held} tasks are open under task ${parent.root.id}`, 'complete some of them');
     const { clock } = this.#options;
     const lifetime = parent.lifetime - (clock.monotonic() - parent.opened.monotonic);
     const left = {
       lifetime: Math.max(1, Math.floor(lifetime)),
-      uses: Math.max(1, parent.grant.uses - parent.uses),
+      maxCalls: Math.max(1, parent.grant.maxCalls - parent.uses),
     };
     return this.#enter(
       intent,
@@ -439,7 +439,8 @@ class Registry implements Tasks {
       return 'its agent may not open such a task any more';
     if (task.isolated && !rule.isolated) return 'a history of its own is no longer allowed';
     if (task.depth > rule.depth) return 'it is derived deeper than is still allowed';
-    if (under > rule.open) return `${rule.open} tasks may still be open under one that was opened`;
+    if (under > rule.maxOpenTasks)
+      return `${rule.maxOpenTasks} tasks may still be open under one that was opened`;
     this.#limit(task, ceilingOf(rule));
     return conditionObjects(rule, factsOf(task, task.lifetime, this.#options.clock.now()));
   }

@@ -30,7 +30,7 @@ export interface Held extends Elevation {
   readonly at: number;
   until: number;
   /** Calls that are left, and that were made. */
-  uses: number;
+  callsLeft: number;
   spent: number;
 }
 
@@ -177,8 +177,8 @@ export class Task {
   /** A task derived from one whose uses are spent has none left either. */
   #spent(): number {
     const { parent } = this;
-    if (parent !== undefined && parent.#spent() >= parent.grant.uses)
-      return Math.max(this.uses, this.grant.uses);
+    if (parent !== undefined && parent.#spent() >= parent.grant.maxCalls)
+      return Math.max(this.uses, this.grant.maxCalls);
     return this.uses;
   }
 
@@ -193,9 +193,9 @@ export class Task {
     const held = elevation && this.#elevations.find((one) => one === elevation);
     if (this.#members.has(member)) this.#members.set(member, { elevation: held, before });
     if (held === undefined) return;
-    held.uses -= 1;
+    held.callsLeft -= 1;
     held.spent += 1;
-    if (held.uses === 0) this.#elevations = this.#elevations.filter((one) => one !== held);
+    if (held.callsLeft === 0) this.#elevations = this.#elevations.filter((one) => one !== held);
   }
 
   #count(): void {
@@ -237,11 +237,11 @@ export class Task {
     ]);
     for (const held of all) {
       const rule = stepUp.get(held.action);
-      held.until = Math.min(held.until, held.at + (rule?.lasts ?? 0));
-      held.uses = Math.min(held.uses, (rule?.uses ?? 0) - held.spent);
+      held.until = Math.min(held.until, held.at + (rule?.ttl ?? 0));
+      held.callsLeft = Math.min(held.callsLeft, (rule?.maxCalls ?? 0) - held.spent);
     }
-    this.withdraw((held) => held.uses >= 0 && couldBeGiven(held, stepUp.get(held.action)));
-    this.#elevations = this.#elevations.filter(({ uses }) => uses > 0);
+    this.withdraw((held) => held.callsLeft >= 0 && couldBeGiven(held, stepUp.get(held.action)));
+    this.#elevations = this.#elevations.filter(({ callsLeft }) => callsLeft > 0);
     return this.lapse(monotonic);
   }
 

@@ -300,7 +300,7 @@ t.test('an operator sees every task, approves, refuses and revokes', async (t) =
     { action: 'write', destination: 'wiki' },
   ]);
   const approved = await d.operator('POST', `/v1/step-ups/${one.json['id']}/approve`, {
-    body: { by: 'olga', lasts: '10s' },
+    body: { by: 'olga', ttl: '10s' },
   });
   t.match(approved.json, { state: 'approved', answeredBy: 'olga' });
   await d.operator('POST', `/v1/step-ups/${two.json['id']}/deny`, {
@@ -314,7 +314,7 @@ t.test('an operator sees every task, approves, refuses and revokes', async (t) =
     state: 'denied',
   });
   t.match((await d.operator('GET', '/v1/tasks')).json['tasks'], [
-    { id, elevated: [{ action: 'write', destination: 'crm', rule: 'write', uses: 1 }] },
+    { id, approvals: [{ action: 'write', destination: 'crm', rule: 'write', callsLeft: 1 }] },
   ]);
   t.match((await d.operator('POST', `/v1/tasks/${id}/revoke`, { body: { by: 'olga' } })).json, {
     state: /revoked/,

@@ -71,7 +71,10 @@ async function asking(
   url: string,
   given: { readonly timeout?: number; readonly tries?: boolean; readonly resolver?: Resolver } = {},
 ): Promise<Case> {
-  const d = desk({}, rule({ stepUp: [{ ...STEP_UP, approvers: new Set(['webhook']), uses: 3 }] }));
+  const d = desk(
+    {},
+    rule({ stepUp: [{ ...STEP_UP, approvers: new Set(['webhook']), maxCalls: 3 }] }),
+  );
   const { task } = d.tasks.open(intent({ actions: ['read', 'write'] }));
   const stepUp = await asks(d, task, {}, 'because');
   const stop = new AbortController();
@@ -100,11 +103,11 @@ const stateOf = ({ tasks, stepUp }: Case): string | undefined =>
 
 t.test('a fresh, signed answer to the question decides, within what the policy has', async (t) => {
   const { url, asked } = await hook(t, ({ question }, response) =>
-    signed(response, { decision: 'approve', nonce: question['nonce'], by: 'olga', uses: 1000 }),
+    signed(response, { decision: 'approve', nonce: question['nonce'], by: 'olga', maxCalls: 1000 }),
   );
   const one = await asking(url);
   t.equal(stateOf(one), 'approved');
-  t.match(one.tasks.list()[0]?.elevations, [{ uses: 3 }]);
+  t.match(one.tasks.list()[0]?.elevations, [{ callsLeft: 3 }]);
   const [first] = asked;
   t.match(first?.question, {
     action: 'write',

@@ -34,9 +34,9 @@ export function guests(own: Destination, proxy: () => Proxy | undefined): Guests
     actions: new Set(EVERYTHING),
     stepUp: [],
   };
-  const approved = { ...STEP_UP, actions: new Set(EVERYTHING), uses: Infinity };
+  const approved = { ...STEP_UP, actions: new Set(EVERYTHING), maxCalls: Infinity };
   const taskPolicies = [
-    rule({ ...common, uses: 1_000_000 }),
+    rule({ ...common, maxCalls: 1_000_000 }),
     rule({ ...common, name: 'b', purposes: ['approved'], stepUp: [approved] }),
     rule({ ...common, name: 'c', purposes: ['bound'], stepUp: [{ ...approved, bound: true }] }),
   ];
@@ -88,7 +88,7 @@ function valuesOf(named: Named, registry: Tasks, destination: Destination): read
     for (const action of EVERYTHING) {
       for (const rule of [undefined, ...rulesOf(destination).map(({ name }) => name)]) {
         const one = { id: 's-x', action, destination: own, rule, digest: undefined, ...given };
-        opened.task.elevate({ ...one, as: 'operator', at: 0, until, uses: 100, spent: 0 });
+        opened.task.elevate({ ...one, as: 'operator', at: 0, until, callsLeft: 100, spent: 0 });
       }
     }
     return pair(opened);
@@ -131,7 +131,7 @@ function valuesOf(named: Named, registry: Tasks, destination: Destination): read
     case 'for other data':
       return [pair(open({ dataClasses: ['public'], targets: [own, 'elsewhere'] }))];
     case 'spent': {
-      const opened = open({ uses: 1 });
+      const opened = open({ maxCalls: 1 });
       opened.task.claim({ id: 'before', abort: () => {} }, undefined);
       return [pair(opened)];
     }

@@ -171,7 +171,7 @@ t.test(
     );
     t.ok(performance.now() - began >= 300);
     const [stepUp] = await Promise.all([task.stepUp(refused, { reason }), p.answer('approve')]);
-    t.match(stepUp, { state: 'approved', answeredBy: 'olga', uses: 1 });
+    t.match(stepUp, { state: 'approved', answeredBy: 'olga', maxCalls: 1 });
     t.equal((await task.fetch(NOTES, NOTE)).status, 201);
     const again = await refusedBy(task.fetch(NOTES, NOTE));
     t.equal(again.code, 'step-up-required');

@@ -152,6 +152,20 @@ t.test('every check has a case here, and a sentence', async (t) => {
   for (const { name, doc } of TASK_CHECKS) t.match(doc, /^[A-Z`].{20,}\.$/, name);
 });
 
+t.test('a key that was renamed is refused with the name that it has now', async (t) => {
+  const old = '  uses: 5\n  open: 2\n  stepUp: [{ actions: [write], lasts: 60s, uses: 1 }]';
+  t.match(await problemsOf(t, `${SIDECAR}${OPERATOR}`, destination(''), taskPolicy(old)), [
+    /spec\.uses: uses is called maxCalls now; write maxCalls$/,
+    /spec\.open: open is called maxOpenTasks now; write maxOpenTasks$/,
+    /spec\.stepUp\[0\]\.lasts: lasts is called ttl now; write ttl$/,
+    /spec\.stepUp\[0\]\.uses: uses is called maxCalls now; write maxCalls$/,
+  ]);
+  const field = taskPolicy(`  when: 'intent.uses < 5'\n${FORM}`);
+  t.match(await problemsOf(t, `${SIDECAR}${OPERATOR}`, destination(''), field), [
+    /uses is called maxCalls now; see docs/,
+  ]);
+});
+
 t.test('a task policy arrives with its defaults, by each of its purposes', async (t) => {
   const { policy } = await load(
     t,
@@ -164,8 +178,8 @@ t.test('a task policy arrives with its defaults, by each of its purposes', async
   t.match(rule, {
     name: 'support',
     lifetime: 900_000,
-    uses: 10_000,
-    open: 64,
+    maxCalls: 10_000,
+    maxOpenTasks: 64,
     depth: 0,
     isolated: false,
     owners: undefined,
@@ -174,8 +188,8 @@ t.test('a task policy arrives with its defaults, by each of its purposes', async
     {
       actions: new Set(['write']),
       approvers: new Set(['operator']),
-      lasts: 60_000,
-      uses: 1,
+      ttl: 60_000,
+      maxCalls: 1,
       bound: true,
       maxBody: 65_536,
     },
@@ -187,7 +201,7 @@ t.test('a task policy arrives with its defaults, by each of its purposes', async
   const loaded = await load(t, `${SIDECAR}${OPERATOR}`, destination(''), taskPolicy(more));
   const other = loaded.policy.taskPolicies.get('support');
   t.match(other?.quotas, { calls: { count: 5, per: 60_000, text: '5/m' } });
-  t.match(other?.stepUp, [{ uses: Infinity, bound: false, maxBody: 1_048_576 }]);
+  t.match(other?.stepUp, [{ maxCalls: Infinity, bound: false, maxBody: 1_048_576 }]);
   t.match(
     await problemsOf(
       t,

@@ -124,7 +124,7 @@ const NOTE = '{"customer":"1001","text":"call back","password":"hunter2"}';
 t.test(
   'the call that was refused is shown, and that call alone passes once it is approved',
   async (t) => {
-    await using r = await room({ uses: 9 });
+    await using r = await room({ maxCalls: 9 });
     const refused = await r.post(NOTE, {
       target: '/v1/notes?notify=a%20b&api_key=k1',
       fields: JSON_TYPE,
@@ -180,7 +180,7 @@ t.test(
 );
 
 t.test('an approval is of one rule: what another rule allows waits for its own', async (t) => {
-  await using r = await room({ bound: false, uses: 9 });
+  await using r = await room({ bound: false, maxCalls: 9 });
   await r.approve(await r.ask(await r.post('x')));
   t.equal(statusOf(await r.post('anything')), 200);
   const remove =
@@ -193,7 +193,7 @@ t.test('an approval is of one rule: what another rule allows waits for its own',
 t.test(
   'content that is too long to be shown is not approved, bound or counted, and reaches nobody',
   async (t) => {
-    for (const given of [{}, { bound: false, uses: 3 }]) {
+    for (const given of [{}, { bound: false, maxCalls: 3 }]) {
       await using r = await room({ maxBody: 4096, ...given });
       for (const chunked of [false, true]) {
         const refused = await r.post('x'.repeat(4097), { chunked });
@@ -213,7 +213,7 @@ t.test(
 t.test(
   'an approval of any number of whatever is not read lets long content and tunnels pass',
   async (t) => {
-    await using r = await room({ bound: false, uses: Infinity });
+    await using r = await room({ bound: false, maxCalls: Infinity });
     const refused = await r.post('x'.repeat(100_000));
     t.match((await r.ask(refused)).call.leftOut, ['the content: it was not read']);
     const [waiting] = r.tasks.stepUps.pending();

@@ -64,13 +64,13 @@ t.test(
     const taskPolicies = [
       taskRule({
         destinations: new Set(['crm']),
-        stepUp: [{ ...STEP_UP, bound: true, uses: 9, maxBody: 4096 }],
+        stepUp: [{ ...STEP_UP, bound: true, maxCalls: 9, maxBody: 4096 }],
       }),
     ];
     const shorter = [
       taskRule({
         destinations: new Set(['crm']),
-        stepUp: [{ ...STEP_UP, bound: true, uses: 9, maxBody: 1024 }],
+        stepUp: [{ ...STEP_UP, bound: true, maxCalls: 9, maxBody: 1024 }],
       }),
     ];
     const of = (more: DestinationOptions, policies = taskPolicies): Policy => {

@@ -119,7 +119,7 @@ async function room(t: Test): Promise<Room> {
     },
   ];
   const names = destinations.map(({ name }) => name);
-  const taskPolicies = [taskRule({ destinations: new Set(names), uses: 10_000 })];
+  const taskPolicies = [taskRule({ destinations: new Set(names), maxCalls: 10_000 })];
   const policy = cell<Policy>(
     buildPolicy({ generation: 1, digest: 'd', destinations, unlisted: 'deny', taskPolicies }),
   );

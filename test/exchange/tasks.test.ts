@@ -192,7 +192,7 @@ t.test('what a task was not granted is refused, whatever the rules allow', async
     { message: /wiki is not among its targets/ },
     'a task holds where none is needed',
   );
-  const spent = r.open({ uses: 1 });
+  const spent = r.open({ maxCalls: 1 });
   t.equal(statusOf(await r.get('/x', spent)), 200);
   t.match(refusal(await r.get('/x', spent)), { code: 'denied', message: /the 1 calls/ });
   t.equal(r.upstream.connections.length, 1);
@@ -263,7 +263,7 @@ t.test(
 );
 
 t.test('the kill switch cuts every open stream of every task within a second', async (t) => {
-  await using r = await room({ uses: 5000 });
+  await using r = await room({ maxCalls: 5000 });
   const opened = r.open();
   const lines = await Promise.all(
     Array.from({ length: 60 }, async () => {

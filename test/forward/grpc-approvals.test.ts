@@ -94,7 +94,7 @@ async function room(given: Partial<StepUpPolicy> = {}, streaming = false): Promi
 t.test(
   'a unary gRPC call is refused with its message read, and that message alone passes once approved',
   async (t) => {
-    await using r = await room({ uses: 2 });
+    await using r = await room({ maxCalls: 2 });
     const metadata = { ...r.task, 'x-account': 'acme' };
     const refused = await r.client.unary('Get', 'pay 100', metadata);
     t.match(refused, {
@@ -179,7 +179,7 @@ t.test(
 t.test(
   'a call that sends a second message, or never ends its first, is not approved and reaches nobody',
   async (t) => {
-    for (const given of [{}, { bound: false, uses: 3 }]) {
+    for (const given of [{}, { bound: false, maxCalls: 3 }]) {
       await using r = await room(given);
       await using client = http2Client(r.proxy.port('billing'), 'billing.internal');
       const call = (name: string): Record<string, string> => ({
@@ -227,7 +227,7 @@ t.test(
       details: /what is sent in it is not read/,
     });
     t.same(r.server.calls, []);
-    await using any = await room({ bound: false, uses: Infinity }, true);
+    await using any = await room({ bound: false, maxCalls: Infinity }, true);
     await any.approve(await any.client.unary('Get', 'x', any.task));
     t.equal((await any.client.unary('Get', 'y', any.task)).code, status.OK);
   },

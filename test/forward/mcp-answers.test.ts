@@ -78,7 +78,7 @@ async function room(given: Partial<StepUpPolicy>): Promise<Room> {
       task: 'required',
     }),
   ];
-  const stepUp = [{ ...STEP_UP, bound: true, uses: 9, ...given }];
+  const stepUp = [{ ...STEP_UP, bound: true, maxCalls: 9, ...given }];
   const taskPolicies = [
     taskRule({ destinations: new Set(['tools']), actions: new Set(['read']), stepUp }),
   ];
@@ -141,7 +141,7 @@ async function room(given: Partial<StepUpPolicy>): Promise<Room> {
 t.test(
   'what is answered within a call whose approval is bound was shown to nobody, and is refused; a no is not',
   async (t) => {
-    for (const given of [{}, { bound: false, uses: 3 }]) {
+    for (const given of [{}, { bound: false, maxCalls: 3 }]) {
       await using r = await room(given);
       await r.approve(await r.says(call('pay')));
       const running = await r.runs();
@@ -171,7 +171,7 @@ t.test(
 t.test(
   'an approval of whatever the rule allows is also of what is answered in its calls',
   async (t) => {
-    await using r = await room({ bound: false, uses: Infinity });
+    await using r = await room({ bound: false, maxCalls: Infinity });
     await r.approve(await r.says(call('pay')));
     const running = await r.runs();
     t.equal((await r.says(answered({ action: 'accept', content: { amount: 5 } }))).status, 202);

@@ -122,7 +122,7 @@ async function stage(given: {
       targets: ['tools', 'crm'],
       actions: given.actions ?? ['read', 'write'],
       dataClasses: CLASSES,
-      uses: 2,
+      maxCalls: 2,
     }),
   );
   const basic = `Basic ${Buffer.from(`${task.id}:${secret}`).toString('base64')}`;

@@ -66,7 +66,7 @@ async function stage(lists: Script): Promise<Stage> {
     destinations: [destination],
     options: { tasks: registry, policy },
   });
-  const reader = registry.open(intent({ targets: ['tools'], actions: ['read'], uses: 3 }));
+  const reader = registry.open(intent({ targets: ['tools'], actions: ['read'], maxCalls: 3 }));
   const secret = Buffer.from(`${reader.task.id}:${reader.secret}`).toString('base64');
   return {
     proxy,

@@ -75,7 +75,7 @@ t.test('every fact can be asked for', async (t) => {
       actions: new Set(),
       stepUp: new Map(),
       dataClasses: new Set(),
-      uses: 9,
+      maxCalls: 9,
     },
   };
   const facts: Facts = {

@@ -10,7 +10,7 @@ const GRANT: Grant = {
   actions: new Set(['read']),
   stepUp: new Map(),
   dataClasses: new Set(['internal']),
-  uses: 1,
+  maxCalls: 1,
 };
 
 function code(grant: Grant, action: string | undefined, uses = 0): string {

@@ -142,7 +142,7 @@ t.test(
 );
 
 t.test('an approval lapses, and what lives on it is cut', async (t) => {
-  const d = desk({}, stepUp({ uses: 5 }));
+  const d = desk({}, stepUp({ maxCalls: 5 }));
   const { task } = d.tasks.open(intent(asked));
   await d.tasks.stepUps.approve((await asks(d, task)).id, OLGA);
   const running = member('long');
@@ -170,7 +170,7 @@ t.test(
 t.test(
   'an approval is for its action, its destination, its rule and its parameters alone',
   async (t) => {
-    const d = desk({}, stepUp({ bound: true, uses: 9 }));
+    const d = desk({}, stepUp({ bound: true, maxCalls: 9 }));
     const { task } = d.tasks.open(intent(asked));
     await d.tasks.stepUps.approve((await asks(d, task, { digest: DIGEST })).id, OLGA);
     t.equal(write(d, task, { digest: DIGEST }), 'granted');
@@ -181,7 +181,7 @@ t.test(
     );
     t.equal(write(d, task, { digest: DIGEST, by: 'delete' }), 'step-up');
     t.equal(write(d, task, { name: 'wiki', digest: DIGEST }), 'step-up');
-    const loose = desk({}, stepUp({ uses: 9 }));
+    const loose = desk({}, stepUp({ maxCalls: 9 }));
     const free = loose.tasks.open(intent(asked)).task;
     await loose.tasks.stepUps.approve((await asks(loose, free)).id, OLGA);
     t.equal(write(loose, free, { digest: DIGEST }), 'granted', 'whatever its parameters');
@@ -193,8 +193,8 @@ t.test(
 t.test('what is not read whole is not approved, and counts as no call', async (t) => {
   for (const given of [
     { bound: true },
-    { bound: false, uses: 3 },
-    { bound: true, uses: Infinity },
+    { bound: false, maxCalls: 3 },
+    { bound: true, maxCalls: Infinity },
   ]) {
     const d = desk({}, stepUp(given));
     const { task } = d.tasks.open(intent(asked));
@@ -216,22 +216,22 @@ t.test('what is not read whole is not approved, and counts as no call', async (t
     for (const reading of ['unread', 'long', 'never'] as const)
       t.not(write(d, task, { reading }), 'granted', reading);
   }
-  const d = desk({}, stepUp({ uses: Infinity }));
+  const d = desk({}, stepUp({ maxCalls: Infinity }));
   const { task } = d.tasks.open(intent(asked));
   t.match(judged(d, task, { reading: 'never', by: undefined }), {
     code: 'step-up',
     unread: undefined,
   });
-  t.match(await d.tasks.stepUps.approve((await asks(d, task)).id, OLGA), { uses: Infinity });
+  t.match(await d.tasks.stepUps.approve((await asks(d, task)).id, OLGA), { maxCalls: Infinity });
   for (const reading of ['never', 'whole', 'unread'] as const)
     t.equal(write(d, task, { reading }), 'granted');
-  t.match(d.events.at(-1), { event: 'step-up-approved', detail: { uses: 'unlimited' } });
+  t.match(d.events.at(-1), { event: 'step-up-approved', detail: { maxCalls: 'unlimited' } });
 });
 
 t.test(
   'an approval can only be narrower than the policy, and comes from who the policy says',
   async (t) => {
-    const d = desk({}, stepUp({ approvers: new Set(['webhook']), uses: 3 }));
+    const d = desk({}, stepUp({ approvers: new Set(['webhook']), maxCalls: 3 }));
     const { task } = d.tasks.open(intent(asked));
     const { id } = await asks(d, task);
     await t.rejects(
@@ -239,8 +239,13 @@ t.test(
       { code: 'denied', hint: /webhook/ },
       'a local one is forbidden',
     );
-    await d.tasks.stepUps.approve(id, { by: 'hook', as: 'webhook', lasts: 3_600_000, uses: 1000 });
-    t.match(task.elevations, [{ uses: 3, until: d.clock.monotonic() + 60_000 }]);
+    await d.tasks.stepUps.approve(id, {
+      by: 'hook',
+      as: 'webhook',
+      ttl: 3_600_000,
+      maxCalls: 1000,
+    });
+    t.match(task.elevations, [{ callsLeft: 3, until: d.clock.monotonic() + 60_000 }]);
     await t.rejects(
       d.tasks.stepUps.approve(id, { by: 'hook', as: 'webhook' }),
       { code: 'no-such-step-up' },
@@ -355,7 +360,7 @@ t.test(
     d.clock.pass(900_000);
     const later = d.tasks.open(intent(asked), agents[0]).task;
     const { id: next } = await asks(d, later, { digest: DIGEST });
-    d.tasks.stepUps.deny(next, { by: 'olga', why: 'no', lasts: 5000 });
+    d.tasks.stepUps.deny(next, { by: 'olga', why: 'no', ttl: 5000 });
     await t.rejects(asks(d, later, { digest: DIGEST }), { code: 'denied', hint: /holds for 5 s/ });
     d.clock.pass(5000);
     t.equal((await asks(d, later, { digest: DIGEST })).state, 'pending');

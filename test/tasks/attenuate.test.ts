@@ -17,7 +17,7 @@ t.test(
       actions: ['read', 'write', 'admin'],
       dataClasses: ['internal', 'confidential', 'restricted'],
       lifetime: '168h',
-      uses: 1_000_000,
+      maxCalls: 1_000_000,
       isolated: true,
     });
     const { grant, lifetime, isolated, refused } = cutIntent(asked, CEILING, POLICY);
@@ -25,7 +25,7 @@ t.test(
     t.same([...grant.actions], ['read']);
     t.same([...grant.stepUp.keys()], ['write']);
     t.same([...grant.dataClasses], ['internal', 'confidential']);
-    t.same([grant.uses, lifetime, isolated], [100, 900_000, false]);
+    t.same([grant.maxCalls, lifetime, isolated], [100, 900_000, false]);
     t.same(
       refused.map(({ part, value, reason }) => `${part} ${value}: ${reason}`),
       [
@@ -34,7 +34,7 @@ t.test(
         'dataClasses restricted: task policy support does not have it',
         'actions admin: task policy support does not have it',
         'lifetime 604800000ms: task policy support ends after 900000ms',
-        'uses 1000000: task policy support has 100',
+        'maxCalls 1000000: task policy support has 100',
         'isolated true: task policy support does not allow a history of its own',
       ],
     );
@@ -90,7 +90,7 @@ t.test(
       { ...CEILING, destinations: new Set(['apps']) },
       wide,
     );
-    const under = ceilingUnder('t-1', grant, { lifetime: 1000, uses: 9 });
+    const under = ceilingUnder('t-1', grant, { lifetime: 1000, maxCalls: 9 });
     const derived = (...targets: readonly string[]): string =>
       grantText(cutIntent(intent({ targets }), under, wide).grant);
     t.equal(derived('apps'), 'apps: *.apps.internal wiki.internal:80');
@@ -142,7 +142,7 @@ const intents = fc
       nil: undefined,
     }),
     lifetime: fc.integer({ min: 1, max: 5000 }).map((seconds) => `${seconds}s`),
-    uses: fc.option(fc.integer({ min: 1, max: 500 }), { nil: undefined }),
+    maxCalls: fc.option(fc.integer({ min: 1, max: 500 }), { nil: undefined }),
   })
   .map((given) => intent(given));
 const rules = fc
@@ -150,7 +150,7 @@ const rules = fc
     destinations: subset(['crm', 'wiki', 'vault']).map((names) => new Set(names)),
     actions: subset(['read', 'write', 'admin']).map((names) => new Set(names)),
     dataClasses: subset(['internal', 'confidential', 'restricted']).map((names) => new Set(names)),
-    uses: fc.integer({ min: 1, max: 300 }),
+    maxCalls: fc.integer({ min: 1, max: 300 }),
     stepUp: fc.constantFrom(
       [],
       [STEP_UP],
@@ -173,7 +173,7 @@ t.test(
           granted += next.grant.destinations.size;
           if (!within(next.grant, grant) || next.lifetime > lifetime) return false;
           ({ grant, lifetime } = next);
-          ceiling = ceilingUnder('t-x', grant, { lifetime, uses: grant.uses });
+          ceiling = ceilingUnder('t-x', grant, { lifetime, maxCalls: grant.maxCalls });
         }
         return true;
       }),
@@ -195,7 +195,7 @@ t.test('narrowing to a new ceiling gives nothing that was not there before', asy
         narrowed.actions.isSubsetOf(grant.actions) &&
         reach(narrowed).isSubsetOf(reach(grant)) &&
         narrowed.destinations.isSubsetOf(after.destinations) &&
-        narrowed.uses <= Math.min(grant.uses, after.uses)
+        narrowed.maxCalls <= Math.min(grant.maxCalls, after.maxCalls)
       );
     }),
     { numRuns: 2000 },

@@ -52,8 +52,8 @@ export function manualClock(): ManualClock {
 export const STEP_UP: StepUpPolicy = {
   actions: new Set(['write']),
   approvers: new Set(['operator']),
-  lasts: 60_000,
-  uses: 1,
+  ttl: 60_000,
+  maxCalls: 1,
   bound: false,
   maxBody: 65_536,
 };
@@ -67,8 +67,8 @@ export function rule(given: Partial<TaskPolicy> = {}): TaskPolicy {
     actions: new Set(['read']),
     dataClasses: new Set(['public', 'internal', 'confidential']),
     lifetime: 900_000,
-    uses: 100,
-    open: 8,
+    maxCalls: 100,
+    maxOpenTasks: 8,
     depth: 2,
     quotas: {},
     isolated: false,

@@ -64,7 +64,7 @@ t.test(
     t.match(running.reasons, [/condition of task policy support does not hold/]);
     d.policy.set(policyWith(rule({ lifetime: 20_000, ...when('intent.lifetime <= 20') })));
     t.ok(short.open, 'it was cut to what holds');
-    d.policy.set(policyWith(rule({ ...when('intent.uses > 100') })));
+    d.policy.set(policyWith(rule({ ...when('intent.maxCalls > 100') })));
     t.notOk(short.open);
   },
 );
@@ -76,7 +76,7 @@ t.test(
     const root = d.tasks.open(intent()).task;
     const other = d.tasks.open(intent()).task;
     const children = [1, 2, 3].map(() => d.tasks.derive(root, intent()).task);
-    d.policy.set(policyWith(rule({ open: 2 })));
+    d.policy.set(policyWith(rule({ maxOpenTasks: 2 })));
     t.same(
       [root, other, ...children].map(({ open }) => open),
       [true, true, true, false, false],
@@ -86,28 +86,28 @@ t.test(
 );
 
 t.test('a new policy narrows the approvals that stand, in time and in number', async (t) => {
-  const d = desk({}, rule({ stepUp: [{ ...STEP_UP, lasts: 600_000, uses: 3 }] }));
+  const d = desk({}, rule({ stepUp: [{ ...STEP_UP, ttl: 600_000, maxCalls: 3 }] }));
   const { task } = d.tasks.open(intent({ actions: ['read', 'write'] }));
   const approve = async (): Promise<void> => {
     const { id } = await asks(d, task);
     await d.tasks.stepUps.approve(id, { by: 'olga', as: 'operator' });
   };
   await approve();
-  d.policy.set(policyWith(rule({ stepUp: [{ ...STEP_UP, lasts: 60_000, uses: 2 }] })));
-  t.match(task.elevations, [{ uses: 2, until: d.clock.monotonic() + 60_000 }]);
+  d.policy.set(policyWith(rule({ stepUp: [{ ...STEP_UP, ttl: 60_000, maxCalls: 2 }] })));
+  t.match(task.elevations, [{ callsLeft: 2, until: d.clock.monotonic() + 60_000 }]);
   const running = under(d, task, 'write');
-  d.policy.set(policyWith(rule({ stepUp: [{ ...STEP_UP, lasts: 60_000, uses: 1 }] })));
+  d.policy.set(policyWith(rule({ stepUp: [{ ...STEP_UP, ttl: 60_000, maxCalls: 1 }] })));
   t.same(
     [task.elevations, running.reasons],
     [[], []],
     'the one call that it still has is under way',
   );
   d.clock.pass(3000);
-  d.policy.set(policyWith(rule({ stepUp: [{ ...STEP_UP, lasts: 1000, uses: 1 }] })));
+  d.policy.set(policyWith(rule({ stepUp: [{ ...STEP_UP, ttl: 1000, maxCalls: 1 }] })));
   t.match(running.reasons, [/has lapsed/]);
   await approve();
   d.clock.pass(2000);
-  d.policy.set(policyWith(rule({ stepUp: [{ ...STEP_UP, lasts: 999, uses: 1 }] })));
+  d.policy.set(policyWith(rule({ stepUp: [{ ...STEP_UP, ttl: 999, maxCalls: 1 }] })));
   t.same(task.elevations, []);
   t.ok(names(d).includes('step-up-lapsed'));
 });
@@ -124,7 +124,7 @@ t.test(
       [task.facts(CLASSES, first).uses, task.facts(CLASSES, second).uses, task.facts(CLASSES).uses],
       [0, 1, 2],
     );
-    const child = d.tasks.derive(task, intent({ uses: 9 })).task;
+    const child = d.tasks.derive(task, intent({ maxCalls: 9 })).task;
     under(d, child);
     t.same(
       [task.facts(CLASSES, first).uses, task.facts(CLASSES, second).uses],

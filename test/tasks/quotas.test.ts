@@ -76,7 +76,8 @@ t.test(
   async (t) => {
     const d = desk({}, rule({ quotas: { calls: per(5) } }));
     const seen: string[] = [];
-    for (let i = 0; i < 8; i += 1) seen.push(call(d, d.tasks.open(intent({ uses: 2 })).task).code);
+    for (let i = 0; i < 8; i += 1)
+      seen.push(call(d, d.tasks.open(intent({ maxCalls: 2 })).task).code);
     t.same(seen, [...Array<string>(5).fill('granted'), ...Array<string>(3).fill('quota-spent')]);
     const { task } = d.tasks.open(intent());
     t.match(call(d, task), { code: 'quota-spent', retryAfter: 3600, reason: /5\/h calls/ });

@@ -144,7 +144,7 @@ t.test('setting the wall clock back does not make a task last longer', async (t)
 
 t.test('100 calls at one time share no use', async (t) => {
   const d = desk();
-  const { task } = d.tasks.open(intent({ uses: 30 }));
+  const { task } = d.tasks.open(intent({ maxCalls: 30 }));
   const results = await Promise.all(
     Array.from({ length: 100 }, async (_, i) => call(d, task, `e${i}`)),
   );
@@ -154,13 +154,13 @@ t.test('100 calls at one time share no use', async (t) => {
 
 t.test('a derived task is narrower, spends the uses of its parent and ends with it', async (t) => {
   const d = desk();
-  const parent = d.tasks.open(intent({ targets: ['crm', 'wiki'], uses: 5 })).task;
-  const opened = d.tasks.derive(parent, intent({ uses: 50, lifetime: '168h' }));
+  const parent = d.tasks.open(intent({ targets: ['crm', 'wiki'], maxCalls: 5 })).task;
+  const opened = d.tasks.derive(parent, intent({ maxCalls: 50, lifetime: '168h' }));
   const child = opened.task;
   t.same([...child.grant.destinations], ['crm']);
-  t.equal(child.grant.uses, 5);
+  t.equal(child.grant.maxCalls, 5);
   t.ok(child.lifetime <= parent.lifetime);
-  t.match(opened.refused.map(({ part }) => part).sort(), ['lifetime', 'uses']);
+  t.match(opened.refused.map(({ part }) => part).sort(), ['lifetime', 'maxCalls']);
   for (let i = 0; i < 3; i += 1) t.equal(call(d, child, `c${i}`), 'granted');
   for (let i = 0; i < 2; i += 1) t.equal(call(d, parent, `p${i}`), 'granted');
   t.equal(call(d, child, 'c9'), 'uses-spent');
@@ -174,7 +174,7 @@ t.test('a derived task is narrower, spends the uses of its parent and ends with 
 t.test(
   'what is derived has the purpose and the owner of its parent, and no more depth or number than the policy has',
   async (t) => {
-    const d = desk({}, rule({ depth: 2, open: 3 }));
+    const d = desk({}, rule({ depth: 2, maxOpenTasks: 3 }));
     const root = d.tasks.open(intent()).task;
     t.throws(() => d.tasks.derive(root, intent({ owner: 'bob' })), {
       code: 'task-refused',
@@ -266,9 +266,11 @@ t.test(
     const parent = d.tasks.open(intent({ targets: ['crm', 'wiki'], lifetime: '10m' })).task;
     d.clock.pass(10_000);
     const child = d.tasks.derive(parent, intent({ targets: ['crm', 'wiki'], lifetime: '9m' })).task;
-    d.policy.set(policyWith(rule({ destinations: new Set(['wiki']), lifetime: 60_000, uses: 7 })));
+    d.policy.set(
+      policyWith(rule({ destinations: new Set(['wiki']), lifetime: 60_000, maxCalls: 7 })),
+    );
     t.ok(within(child.grant, parent.grant));
-    t.same([[...child.grant.destinations], child.grant.uses], [['wiki'], 7]);
+    t.same([[...child.grant.destinations], child.grant.maxCalls], [['wiki'], 7]);
     t.equal(child.expiresAt, parent.expiresAt);
     t.throws(() => d.tasks.extend(child, 300_000), { code: 'task-refused' });
     d.clock.pass(50_500);

@@ -39,7 +39,7 @@ class Grant:
     actions: tuple[str, ...]
     step_up: tuple[str, ...]
     data_classes: tuple[str, ...]
-    uses: int
+    max_calls: int
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def open_task(
     on_behalf_of: str | None = None,
     data_classes: Sequence[str] | None = None,
     lifetime: str | None = None,
-    uses: int | None = None,
+    max_calls: int | None = None,
     isolated: bool = False,
     hold: bool = True,
     socket: str | None = None,
@@ -89,7 +89,7 @@ def open_task(
         actions=list(actions),
         dataClasses=_listed(data_classes),
         lifetime=lifetime,
-        uses=uses,
+        maxCalls=max_calls,
         isolated=isolated or None,
     )
     return _opened(_socket(socket), "/v1/tasks", {**intent, "hold": hold}, None)
@@ -201,7 +201,7 @@ class Task:
         actions: Sequence[str],
         data_classes: Sequence[str] | None = None,
         lifetime: str | None = None,
-        uses: int | None = None,
+        max_calls: int | None = None,
         hold: bool = True,
     ) -> Task:
         """A task for a sub-agent: within this one, of its purpose and owner, ended with it."""
@@ -213,7 +213,7 @@ class Task:
             actions=list(actions),
             dataClasses=_listed(data_classes),
             lifetime=lifetime,
-            uses=uses,
+            maxCalls=max_calls,
         )
         return _opened(
             self._socket,
@@ -344,7 +344,7 @@ def _grant_of(grant: Mapping[str, Any]) -> Grant:
         actions=tuple(_member(grant, "actions")),
         step_up=tuple(_member(grant, "stepUp")),
         data_classes=tuple(_member(grant, "dataClasses")),
-        uses=_member(grant, "uses"),
+        max_calls=_member(grant, "maxCalls"),
     )
 
 

@@ -32,12 +32,12 @@ const stepUp = record({
     'Who may approve. operator: over the admin API. webhook: what `tasks.webhook` of the ' +
       'Sidecar answers. policy: asking is enough, and leaves its record.',
   ),
-  lasts: defaulted(duration('60s'), '60s', 'How long an approval is good for, at the most.'),
-  uses: defaulted(integer(1, 1_000_000), 1, 'For how many calls.'),
+  ttl: defaulted(duration('60s'), '60s', 'How long an approval is good for, at the most.'),
+  maxCalls: defaulted(integer(1, 1_000_000), 1, 'For how many calls.'),
   uncounted: defaulted(
     flag(),
     false,
-    'true: for any number of calls while it lasts, and the only approval, with `bound: ' +
+    'true: for any number of calls within `ttl`, and the only approval, with `bound: ' +
       'false`, of things in which no calls are counted: tunnels, WebSockets, streaming gRPC ' +
       'calls, content longer than `maxBody`.',
   ),
@@ -81,8 +81,8 @@ export const taskPolicySpec = record({
     'Data classes that may be touched: those of the destinations.',
   ),
   lifetime: defaulted(duration('15m'), '15m', 'How long a task may last, extensions included.'),
-  uses: defaulted(integer(1, 1_000_000_000), 10_000, 'Calls that a task may make.'),
-  open: defaulted(
+  maxCalls: defaulted(integer(1, 1_000_000_000), 10_000, 'Calls that a task may make.'),
+  maxOpenTasks: defaulted(
     integer(1, 10_000),
     64,
     'Tasks that may be open under one that was opened, itself counted.',

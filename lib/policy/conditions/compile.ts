@@ -8,6 +8,7 @@
 import { type TypeError as CelTypeError, ParseError, type ParseResult } from '@marcbachmann/cel-js';
 import { Fault } from '../../base/fault.ts';
 import { nearest } from '../../base/nearest.ts';
+import { RENAMED } from '../../schema/renamed.ts';
 import type {
   Answer,
   Condition,
@@ -256,6 +257,8 @@ function wordsFor(
 }
 
 function didYouMean(name: string, known: readonly string[]): string {
+  const renamed = RENAMED.get(name);
+  if (renamed !== undefined && known.includes(renamed)) return `${name} is called ${renamed} now; `;
   const meant = nearest(name, known);
   return meant === undefined ? '' : `did you mean ${meant}? `;
 }

@@ -23,7 +23,7 @@ export class IntentView {
   readonly actions: readonly string[];
   readonly dataClasses: readonly string[];
   readonly lifetime: bigint;
-  readonly uses: bigint;
+  readonly maxCalls: bigint;
   readonly isolated: boolean;
   readonly depth: bigint;
   readonly time: Date;
@@ -37,7 +37,7 @@ export class IntentView {
     this.dataClasses = [...grant.dataClasses];
     // Whole seconds, and no less than it is: a limit is never passed by a part of one.
     this.lifetime = BigInt(Math.ceil(lifetime / 1000));
-    this.uses = BigInt(grant.uses);
+    this.maxCalls = BigInt(grant.maxCalls);
     this.isolated = isolated;
     this.depth = BigInt(depth);
     this.time = new Date(time);

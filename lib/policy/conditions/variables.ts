@@ -83,7 +83,7 @@ export const TYPES = {
     actions: row('list<string>', 'Actions that are left, those that need a step-up among them.'),
     dataClasses: row('list<string>', 'Data classes that are left.'),
     lifetime: row('int', 'Seconds.'),
-    uses: row('int', 'Calls.'),
+    maxCalls: row('int', 'Calls that it may make.'),
     isolated: row('bool', 'Whether it has a history of its own.'),
     depth: row('int', 'How deep it is derived; 0 for one that is opened.'),
     time: row(

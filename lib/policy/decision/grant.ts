@@ -67,8 +67,8 @@ export function judgeGrant(task: TaskFacts, call: Call): GrantVerdict {
   if (action === undefined || call.conversation === 'reads')
     return { code: 'granted', elevation: undefined };
   const counts = call.conversation === undefined;
-  if (counts && task.uses >= grant.uses) {
-    const reason = `task ${id} has made the ${grant.uses} calls that it was granted`;
+  if (counts && task.uses >= grant.maxCalls) {
+    const reason = `task ${id} has made the ${grant.maxCalls} calls that it was granted`;
     return { code: 'uses-spent', reason, hint: 'complete it and open another one' };
   }
   if (counts && task.spent !== undefined) {
@@ -100,7 +100,7 @@ function judgeStepUp(
   call: StepUpCall,
   stepUp: StepUpPolicy,
 ): GrantVerdict {
-  const read = stepUp.bound || stepUp.uses !== Infinity;
+  const read = stepUp.bound || stepUp.maxCalls !== Infinity;
   const what = `action ${call.action} on destination ${call.destination.name}`;
   const reason = `task ${id} needs an approval for ${what}`;
   const hint =

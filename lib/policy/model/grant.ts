@@ -10,10 +10,10 @@ export interface StepUpPolicy {
    * leaves its record).
    */
   readonly approvers: ReadonlySet<Approver>;
-  /** Milliseconds that an elevation lasts at the most. */
-  readonly lasts: number;
+  /** Milliseconds that an elevation holds at the most. */
+  readonly ttl: number;
   /** Calls; Infinity: any number, of things in which no calls are counted too. */
-  readonly uses: number;
+  readonly maxCalls: number;
   /** An approval covers the call that was shown, and no other. */
   readonly bound: boolean;
   /** Bytes of content that are read whole so that they can be shown and approved. */
@@ -43,11 +43,11 @@ export interface TaskPolicy {
   readonly dataClasses: ReadonlySet<string>;
   /** Milliseconds. */
   readonly lifetime: number;
-  readonly uses: number;
+  readonly maxCalls: number;
   /** For each agent and purpose, over all its tasks. */
   readonly quotas: { readonly tasks?: Quota | undefined; readonly calls?: Quota | undefined };
   /** Tasks under one root, itself counted, at one time. */
-  readonly open: number;
+  readonly maxOpenTasks: number;
   /** How deep tasks may be derived: 0 is not at all. */
   readonly depth: number;
   /** A task may ask for a history of its own. */
@@ -70,7 +70,7 @@ export interface Grant {
   readonly stepUp: ReadonlyMap<string, StepUpPolicy>;
   readonly dataClasses: ReadonlySet<string>;
   /** Calls in all. */
-  readonly uses: number;
+  readonly maxCalls: number;
 }
 
 /** An approved step-up, as a call sees it. */

@@ -43,10 +43,10 @@ function grantOf(purpose: string, { taskPolicies, destinations }: Policy): Grant
       actions: new Set(destinations.flatMap(actionsOf)),
       stepUp: new Map(),
       dataClasses: new Set(destinations.map(({ dataClass }) => dataClass)),
-      uses: Infinity,
+      maxCalls: Infinity,
     };
   }
-  const { actions, stepUp, uses, dataClasses } = ceiling;
+  const { actions, stepUp, maxCalls, dataClasses } = ceiling;
   const later = stepUp.flatMap((one) =>
     Array.from(one.actions, (action) => [action, one] as const),
   );
@@ -56,7 +56,7 @@ function grantOf(purpose: string, { taskPolicies, destinations }: Policy): Grant
     actions,
     stepUp: new Map(later),
     dataClasses,
-    uses,
+    maxCalls,
   };
 }
 

@@ -59,8 +59,8 @@ const APPROVED: readonly Sabotage[] = [
     'an approval is no longer than the policy has it',
     'lib/tasks/approvals.ts',
     [
-      'const lasts = Math.min(approval.lasts ?? stepUp.lasts, stepUp.lasts, rule.lasts);',
-      'const lasts = approval.lasts ?? stepUp.lasts;',
+      'const ttl = Math.min(approval.ttl ?? stepUp.ttl, stepUp.ttl, rule.ttl);',
+      'const ttl = approval.ttl ?? stepUp.ttl;',
     ],
     STRICT,
   ),
@@ -237,7 +237,7 @@ const APPROVED: readonly Sabotage[] = [
   sabotage(
     'an approval is for so many calls',
     'lib/tasks/task.ts',
-    ['held.uses -= 1;', 'held.uses -= 0;'],
+    ['held.callsLeft -= 1;', 'held.callsLeft -= 0;'],
     stepUps('read-only until somebody approves, then for one call, then read-only again'),
   ),
   sabotage(
@@ -261,7 +261,7 @@ const APPROVED: readonly Sabotage[] = [
   sabotage(
     'an approval that the policy would no longer give is taken back',
     'lib/tasks/task.ts',
-    ['held.uses >= 0 && couldBeGiven(held, stepUp.get(held.action))', 'held.uses >= 0'],
+    ['held.callsLeft >= 0 && couldBeGiven(held, stepUp.get(held.action))', 'held.callsLeft >= 0'],
     TAKEN_BACK,
   ),
   sabotage(

@@ -147,7 +147,7 @@ export const TASK_LIMITS: readonly Sabotage[] = [
   sabotage(
     'a reload holds the number of open tasks',
     'lib/tasks/registry.ts',
-    ['if (under > rule.open) return', 'if (under > Infinity) return'],
+    ['if (under > rule.maxOpenTasks) return', 'if (under > Infinity) return'],
     limits(
       'a new policy that lets fewer tasks be open under one ends those that were derived last',
     ),
@@ -155,13 +155,13 @@ export const TASK_LIMITS: readonly Sabotage[] = [
   sabotage(
     'a reload shortens the approvals that stand',
     'lib/tasks/task.ts',
-    ['Math.min(held.until, held.at + (rule?.lasts ?? 0))', 'held.until'],
+    ['Math.min(held.until, held.at + (rule?.ttl ?? 0))', 'held.until'],
     NARROWED,
   ),
   sabotage(
     'a reload lowers the number of calls of the approvals that stand',
     'lib/tasks/task.ts',
-    ['Math.min(held.uses, (rule?.uses ?? 0) - held.spent)', 'held.uses'],
+    ['Math.min(held.callsLeft, (rule?.maxCalls ?? 0) - held.spent)', 'held.callsLeft'],
     NARROWED,
   ),
   sabotage(

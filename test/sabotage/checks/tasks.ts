@@ -179,7 +179,7 @@ const GRANTED: readonly Sabotage[] = [
   sabotage(
     'a grant counts its calls',
     'lib/policy/decision/grant.ts',
-    ['if (counts && task.uses >= grant.uses) {', 'if (task.uses > 1e9) {'],
+    ['if (counts && task.uses >= grant.maxCalls) {', 'if (task.uses > 1e9) {'],
     attack('tasks', 'G3 more calls than were granted'),
   ),
   sabotage(
@@ -192,7 +192,7 @@ const GRANTED: readonly Sabotage[] = [
     'a task has no calls left where the one it was derived from has none',
     'lib/tasks/task.ts',
     [
-      'if (parent !== undefined && parent.#spent() >= parent.grant.uses) return',
+      'if (parent !== undefined && parent.#spent() >= parent.grant.maxCalls) return',
       'if (parent !== undefined && parent.#spent() > 1e9) return',
     ],
     registry('a derived task is narrower, spends the uses of its parent and ends with it'),
@@ -239,7 +239,7 @@ const GRANTED: readonly Sabotage[] = [
   sabotage(
     'under a task so many are open and no more',
     'lib/tasks/registry.ts',
-    ['if (held >= rule.open)', 'if (rule.open < 0)'],
+    ['if (held >= rule.maxOpenTasks)', 'if (rule.maxOpenTasks < 0)'],
     DERIVED,
   ),
   sabotage(
