@@ -7,7 +7,7 @@
 import type { Code } from '../../lib/base/fault.ts';
 import type { Http1Limits } from '../../lib/http/limits.ts';
 import type { LeafOptions } from '../support/authority.ts';
-import type { DestinationOptions } from '../support/proxy.ts';
+import type { DestinationOptions } from '../support/destination.ts';
 import type { HelloSpec } from './hello.ts';
 
 /**

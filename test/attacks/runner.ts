@@ -8,18 +8,19 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Test } from 'tap';
-import { CODES } from '../../lib/base/fault.ts';
 import type { AuditRecord } from '../../lib/audit/record.ts';
+import { CODES } from '../../lib/base/fault.ts';
+import { endsConnection } from '../../lib/exchange/fault-response.ts';
+import { refusal } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { until } from '../support/until.ts';
 import { rawUpstream } from '../support/upstream.ts';
-import { endsConnection } from '../../lib/exchange/fault-response.ts';
-import { refusal, unpaired } from '../support/proxy.ts';
 import type { Attack, Attempt, Passed, Refused, World } from './case.ts';
 import { ENTRIES } from './entries/all.ts';
 import type { Entry, Manner, Seen } from './entries/entry.ts';
 import { CANARY } from './entries/http1.ts';
 import { appliesTo } from './rows.ts';
-import { HOST, stage, type Stage } from './stage.ts';
+import { HOST, type Stage, stage } from './stage.ts';
 
 /** Of one section of the corpus, on a machine that has other things to do. */
 const MAX_MS = 300_000;

@@ -9,21 +9,19 @@ import type { Duplex } from 'node:stream';
 import { systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { http1Limits } from '../../lib/http/limits.ts';
+import { openInterception } from '../../lib/interception/authority.ts';
 import type { Destination } from '../../lib/policy/protocols/index.ts';
 import type { Resolver } from '../../lib/upstream/resolver.ts';
-import { openInterception } from '../../lib/interception/authority.ts';
 import { echo } from '../support/answer.ts';
-import { testAuthority, type TestAuthority } from '../support/authority.ts';
-import { mtlsUpstream, type MtlsUpstream, type TlsConnection } from '../support/upstream.ts';
+import { type TestAuthority, testAuthority } from '../support/authority.ts';
 import {
-  testProxy,
+  type DestinationOptions,
   policyOf,
   rule,
   testDestination,
-  type TestProxy,
-  type TestProxyOptions,
-  type DestinationOptions,
-} from '../support/proxy.ts';
+} from '../support/destination.ts';
+import { type TestProxy, type TestProxyOptions, testProxy } from '../support/proxy.ts';
+import { type MtlsUpstream, type TlsConnection, mtlsUpstream } from '../support/upstream.ts';
 import type { Attempt, World } from './case.ts';
 import { guests } from './tasks.ts';
 

@@ -2,16 +2,15 @@
  * Tasks for attempts: who is named in Proxy-Authorization, and how. Every attempt of such a world
  * has the tasks open that it may try to pass for.
  */
-import { rulesOf } from '../../lib/policy/protocols/index.ts';
 import { type Cell, cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import type { Proxy } from '../../lib/listen/proxy.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Destination } from '../../lib/policy/protocols/index.ts';
-import type { Elevation } from '../../lib/policy/model/grant.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
+import type { Elevation } from '../../lib/policy/model/grant.ts';
+import { type Destination, rulesOf } from '../../lib/policy/protocols/index.ts';
 import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
-import { testDestination } from '../support/proxy.ts';
+import { testDestination } from '../support/destination.ts';
 import { STEP_UP, intent, rule } from '../tasks/fixture.ts';
 import type { Attempt, Named } from './case.ts';
 

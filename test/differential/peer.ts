@@ -5,12 +5,12 @@
  * (lib/proxy, which judges targets after the codec) refuses it too.
  */
 import { Fault } from '../../lib/base/fault.ts';
+import { describeForward, describeListener } from '../../lib/exchange/describe.ts';
+import { fieldRules } from '../../lib/exchange/headers.ts';
 import { http1Limits } from '../../lib/http/limits.ts';
 import { parseRequestHead } from '../../lib/http1/head.ts';
-import { fieldRules } from '../../lib/exchange/headers.ts';
-import { describeForward, describeListener } from '../../lib/exchange/describe.ts';
-import { testDestination } from '../support/proxy.ts';
-import { weMean, type Meant, type Role } from '../http1/reading.ts';
+import { type Meant, type Role, weMean } from '../http1/reading.ts';
+import { testDestination } from '../support/destination.ts';
 
 export interface Peer extends AsyncDisposable {
   readonly name: string;

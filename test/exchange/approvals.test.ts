@@ -9,15 +9,10 @@ import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import type { StepUpPolicy } from '../../lib/policy/model/grant.ts';
 import type { StepUp } from '../../lib/tasks/approvals.ts';
 import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
+import { refusal, statusOf } from '../support/agent.ts';
 import { testAuthority } from '../support/authority.ts';
-import {
-  type TestProxy,
-  testProxy,
-  refusal,
-  rule,
-  testDestination,
-  statusOf,
-} from '../support/proxy.ts';
+import { rule, testDestination } from '../support/destination.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { type MtlsUpstream, mtlsUpstream } from '../support/upstream.ts';
 import { STEP_UP, intent, rule as taskRule } from '../tasks/fixture.ts';
 

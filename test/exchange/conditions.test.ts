@@ -1,17 +1,11 @@
 import t from 'tap';
 import { encodeRecord } from '../../lib/audit/encode.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
+import { policyOf, rule, testDestination } from '../support/destination.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { mtlsUpstream } from '../support/upstream.ts';
-import {
-  testProxy,
-  policyOf,
-  refusal,
-  rule,
-  testDestination,
-  statusOf,
-  unpaired,
-  type TestProxy,
-} from '../support/proxy.ts';
 
 const CANARY = 'canary-8842';
 

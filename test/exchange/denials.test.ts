@@ -4,17 +4,13 @@
  */
 import t from 'tap';
 import { http1Limits } from '../../lib/http/limits.ts';
-import { until } from '../support/until.ts';
-import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
-import {
-  testProxy,
-  rule,
-  testDestination,
-  type TestProxy,
-  type TestConnection,
-} from '../support/proxy.ts';
-import { tlsInTunnel, type TlsInTunnel } from '../support/inside.ts';
+import type { TestConnection } from '../support/agent.ts';
+import { rule, testDestination } from '../support/destination.ts';
+import { type TlsInTunnel, tlsInTunnel } from '../support/tunnel.ts';
 import { testInterception } from '../support/interception.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
+import { until } from '../support/until.ts';
+import { type RawUpstream, rawUpstream } from '../support/upstream.ts';
 
 t.setTimeout(240_000);
 

@@ -1,10 +1,10 @@
 import t from 'tap';
-import { Fault } from '../../lib/base/fault.ts';
 import { systemClock } from '../../lib/base/clock.ts';
+import { Fault } from '../../lib/base/fault.ts';
 import { evidence, plain } from '../../lib/exchange/evidence.ts';
 import { Exchange } from '../../lib/exchange/exchange.ts';
 import { faultAnswer, reasonPhrase } from '../../lib/exchange/fault-response.ts';
-import { memoryAudit } from '../support/proxy.ts';
+import { memoryAudit } from '../support/audit.ts';
 
 t.test(
   'text from outside cannot break a line, steer a terminal or grow without bound (R7)',

@@ -1,8 +1,11 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { Fault } from '../../lib/base/fault.ts';
 import { cut } from '../../lib/http1/sockets.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { MALFORMED_LEAVES, testAuthority } from '../support/authority.ts';
-import { testProxy, refusal, testDestination, statusOf, unpaired } from '../support/proxy.ts';
+import { testDestination } from '../support/destination.ts';
+import { testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
 import t from 'tap';

@@ -1,12 +1,14 @@
 import fc from 'fast-check';
 import t from 'tap';
-import type { FieldNames } from '../../lib/policy/model/field-table.ts';
 import { fieldRules } from '../../lib/exchange/headers.ts';
-import { destination as document, load, problemsOf, SIDECAR } from '../config/documents.ts';
-import { rawUpstream } from '../support/upstream.ts';
+import type { FieldNames } from '../../lib/policy/model/field-table.ts';
+import { SIDECAR, destination as document, load, problemsOf } from '../config/documents.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { policyOf, rule, testDestination } from '../support/destination.ts';
+import { call, mcpDestination, mcpServer, post, result } from '../support/mcp.ts';
+import { testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import { testProxy, policyOf, refusal, rule, testDestination, statusOf } from '../support/proxy.ts';
-import { call, mcpServer, mcpDestination, post, result } from '../support/mcp.ts';
+import { rawUpstream } from '../support/upstream.ts';
 
 const rules = fieldRules({ pseudonym: 'chaperone-test' });
 const VIA = ['via', '1.1 chaperone-test'];

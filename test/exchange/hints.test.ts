@@ -5,23 +5,19 @@
  */
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
 import {
-  headLimits,
-  http1Limits,
   type HeadSizes,
   type Http1Limits,
+  headLimits,
+  http1Limits,
 } from '../../lib/http/limits.ts';
 import type { Limits, Timeouts } from '../../lib/policy/model/destination.ts';
-import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
-import {
-  testProxy,
-  rule,
-  testDestination,
-  statusOf,
-  type DestinationOptions,
-} from '../support/proxy.ts';
-import { call, testMcpProxy, result } from '../support/mcp.ts';
+import { statusOf } from '../support/agent.ts';
+import { type DestinationOptions, rule, testDestination } from '../support/destination.ts';
+import { call, result, testMcpProxy } from '../support/mcp.ts';
+import { testProxy } from '../support/proxy.ts';
+import { type RawUpstream, rawUpstream } from '../support/upstream.ts';
+import t from 'tap';
 
 t.setTimeout(240_000);
 

@@ -3,11 +3,13 @@
  * upstream.
  */
 import type { IncomingMessage } from 'node:http';
-import t from 'tap';
+import { type Random, pick, seeded } from '../http1/generator.ts';
+import { unpaired } from '../support/audit.ts';
+import { testDestination } from '../support/destination.ts';
+import { testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { rawUpstream } from '../support/upstream.ts';
-import { pick, seeded, type Random } from '../http1/generator.ts';
-import { testProxy, testDestination, unpaired } from '../support/proxy.ts';
+import t from 'tap';
 
 const SEED = Number(process.env['FUZZ_SEED'] ?? 20_260_101);
 const CASES = 600;

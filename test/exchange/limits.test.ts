@@ -1,8 +1,10 @@
 import t from 'tap';
-import { systemClock, type Clock } from '../../lib/base/clock.ts';
+import { type Clock, systemClock } from '../../lib/base/clock.ts';
 import { routes } from '../../lib/upstream/route.ts';
+import { statusOf } from '../support/agent.ts';
+import { policyOf, testDestination } from '../support/destination.ts';
+import { testProxy } from '../support/proxy.ts';
 import { rawUpstream } from '../support/upstream.ts';
-import { testProxy, policyOf, testDestination, statusOf } from '../support/proxy.ts';
 
 const facts = (host: string) =>
   ({ entry: 'forward', host, port: 80, listener: undefined, http: undefined, time: 0 }) as const;

@@ -1,23 +1,16 @@
-import { serviceOf } from '../support/service.ts';
-import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
-import type { IdentityState, X509Bundle } from '../../lib/spiffe/identity.ts';
 import { DENIED_GRACE_MS } from '../../lib/exchange/interlude.ts';
-import { testAuthority, type TestAuthority } from '../support/authority.ts';
+import type { IdentityState, X509Bundle } from '../../lib/spiffe/identity.ts';
+import { type TestConnection, refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
+import { type TestAuthority, testAuthority } from '../support/authority.ts';
+import { policyOf, rule, testDestination } from '../support/destination.ts';
 import { KEY_TYPES } from '../support/key-types.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
+import { serviceOf } from '../support/service.ts';
 import { until } from '../support/until.ts';
-import { mtlsUpstream, rawUpstream, type MtlsUpstream } from '../support/upstream.ts';
-import {
-  testProxy,
-  policyOf,
-  refusal,
-  rule,
-  testDestination,
-  statusOf,
-  unpaired,
-  type TestProxy,
-  type TestConnection,
-} from '../support/proxy.ts';
+import { type MtlsUpstream, mtlsUpstream, rawUpstream } from '../support/upstream.ts';
+import t from 'tap';
 
 /** Answers `/stream` with a head and a first piece, then nothing; everything else at once. */
 async function streaming(
@@ -531,7 +524,7 @@ t.test(
     const done = await until('the request has reached the upstream', () => finish);
     const drained = proxy.server.drain(new AbortController().signal);
     await idle.ended();
-    const { testConnection } = await import('../support/proxy.ts');
+    const { testConnection } = await import('../support/agent.ts');
     const late = await testConnection(port);
     t.equal(await late.ended(), '');
     done();

@@ -2,17 +2,11 @@ import type { ServerResponse } from 'node:http';
 import { Fault } from '../../lib/base/fault.ts';
 import { MAX_KEYS, type Rates, rates } from '../../lib/exchange/rate-limits.ts';
 import type { Rate } from '../../lib/policy/model/rule.ts';
-import { call, mcpRule, testMcpProxy, post, result } from '../support/mcp.ts';
-import {
-  type TestProxy,
-  type DestinationOptions,
-  testProxy,
-  refusal,
-  rule,
-  testDestination,
-  statusOf,
-  unpaired,
-} from '../support/proxy.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
+import { type DestinationOptions, rule, testDestination } from '../support/destination.ts';
+import { call, mcpRule, post, result, testMcpProxy } from '../support/mcp.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { type RawUpstream, rawUpstream } from '../support/upstream.ts';
 import t from 'tap';

@@ -6,7 +6,6 @@ import type { Duplex } from 'node:stream';
 import { Fault } from '../../lib/base/fault.ts';
 import { http1Limits } from '../../lib/http/limits.ts';
 import type { Destination } from '../../lib/policy/protocols/index.ts';
-import type { Rule } from '../support/service.ts';
 import {
   DATA,
   END_HEADERS,
@@ -23,18 +22,14 @@ import {
   frame,
   rawClient,
 } from '../http2/raw.ts';
+import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
+import { policyOf, rule, testDestination } from '../support/destination.ts';
 import { h2cUpstream } from '../support/http2-upstream.ts';
-import { tlsInTunnel } from '../support/inside.ts';
+import { tlsInTunnel } from '../support/tunnel.ts';
 import { testInterception } from '../support/interception.ts';
-import {
-  type TestProxy,
-  testProxy,
-  policyOf,
-  rule,
-  testDestination,
-  unpaired,
-} from '../support/proxy.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
+import type { Rule } from '../support/service.ts';
 import { until } from '../support/until.ts';
 import { type RawUpstream, rawUpstream } from '../support/upstream.ts';
 import t, { type Test } from 'tap';

@@ -6,20 +6,19 @@ import t from 'tap';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Destination } from '../../lib/policy/protocols/index.ts';
-import type { FieldNames } from '../../lib/policy/model/field-table.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
+import type { FieldNames } from '../../lib/policy/model/field-table.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
 import { tasks } from '../../lib/tasks/registry.ts';
+import { refusal, statusOf } from '../support/agent.ts';
 import { testAuthority } from '../support/authority.ts';
 import {
   type DestinationOptions,
-  testProxy,
   policyOf,
-  refusal,
   rule,
   testDestination,
-  statusOf,
-} from '../support/proxy.ts';
+} from '../support/destination.ts';
+import { testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { type MtlsUpstream, mtlsUpstream } from '../support/upstream.ts';
 import { STEP_UP, intent, rule as taskRule } from '../tasks/fixture.ts';

@@ -2,27 +2,21 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import t from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import { soleAgent } from '../../lib/policy/model/agent.ts';
 import { Exchange } from '../../lib/exchange/exchange.ts';
 import { refusals } from '../../lib/exchange/refusals.ts';
 import { SHARE, Shares } from '../../lib/exchange/shares.ts';
+import { soleAgent } from '../../lib/policy/model/agent.ts';
+import { type TestConnection, statusOf, testConnectionOver } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
+import { rule, testDestination } from '../support/destination.ts';
 import { shortFolder } from '../support/folder.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { rawUpstream } from '../support/upstream.ts';
 import { manualClock } from '../tasks/fixture.ts';
-import {
-  testProxy,
-  rule,
-  testDestination,
-  statusOf,
-  unpaired,
-  testConnectionOver,
-  type TestProxy,
-  type TestConnection,
-} from '../support/proxy.ts';
+import t from 'tap';
 
 const [A, B] = [soleAgent('a'), soleAgent('b')];
 const REQUEST = 'GET http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n\r\n';

@@ -1,6 +1,9 @@
 import t from 'tap';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
+import { testDestination } from '../support/destination.ts';
+import { testProxy } from '../support/proxy.ts';
 import { rawUpstream } from '../support/upstream.ts';
-import { testProxy, refusal, testDestination, statusOf, unpaired } from '../support/proxy.ts';
 
 interface Row {
   readonly title: string;

@@ -2,7 +2,6 @@
  * The end of a task, by every way in: what is under way is cut within a second, whatever it is, its
  * record says why, and nothing of another task is touched (C6).
  */
-import type { McpRule } from '../../lib/policy/protocols/mcp-service.ts';
 import { createHash } from 'node:crypto';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect as http2 } from 'node:http2';
 import { connect } from 'node:net';
@@ -10,31 +9,27 @@ import type { Duplex } from 'node:stream';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Destination } from '../../lib/policy/protocols/index.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
+import type { McpRule } from '../../lib/policy/protocols/mcp-service.ts';
 import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
+import { type TestConnection, testConnectionOver } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
+import { rule, testDestination } from '../support/destination.ts';
 import { shortFolder } from '../support/folder.ts';
 import { SERVICE, grpcServer } from '../support/grpc.ts';
 import {
   type McpAnswer,
   call,
   event,
-  mcpServer,
   mcpDestination,
+  mcpServer,
   message,
   post,
   result,
 } from '../support/mcp.ts';
-import {
-  type TestProxy,
-  type TestConnection,
-  testProxy,
-  rule,
-  testDestination,
-  unpaired,
-  testConnectionOver,
-} from '../support/proxy.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';

@@ -8,22 +8,17 @@ import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { SHARE } from '../../lib/exchange/shares.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Destination } from '../../lib/policy/protocols/index.ts';
-import type { TaskPolicy } from '../../lib/policy/model/grant.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
+import type { TaskPolicy } from '../../lib/policy/model/grant.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
 import type { TaskEvent } from '../../lib/tasks/events.ts';
 import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { type TestAuthority, testAuthority } from '../support/authority.ts';
+import { rule, testDestination } from '../support/destination.ts';
 import { shortFolder } from '../support/folder.ts';
-import {
-  type TestProxy,
-  testProxy,
-  refusal,
-  rule,
-  testDestination,
-  statusOf,
-  unpaired,
-} from '../support/proxy.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { type MtlsUpstream, mtlsUpstream } from '../support/upstream.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';

@@ -1,16 +1,11 @@
 import { connect } from 'node:net';
-import t from 'tap';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
+import { type DestinationOptions, testDestination } from '../support/destination.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
-import {
-  testProxy,
-  refusal,
-  testDestination,
-  statusOf,
-  unpaired,
-  type TestProxy,
-  type DestinationOptions,
-} from '../support/proxy.ts';
+import { type RawUpstream, rawUpstream } from '../support/upstream.ts';
+import t from 'tap';
 
 const HEAD = 'http://crm.internal/ HTTP/1.1\r\nHost: crm.internal\r\n';
 

@@ -1,19 +1,13 @@
 import { connect as tlsConnect } from 'node:tls';
-import t from 'tap';
+import { type TestConnection, refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
-import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
-import { until } from '../support/until.ts';
 import { hello, withExtension } from '../support/client-hello.ts';
-import {
-  testProxy,
-  refusal,
-  testDestination,
-  statusOf,
-  unpaired,
-  type TestProxy,
-  type DestinationOptions,
-  type TestConnection,
-} from '../support/proxy.ts';
+import { type DestinationOptions, testDestination } from '../support/destination.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
+import { until } from '../support/until.ts';
+import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
+import t from 'tap';
 
 const CONNECT = 'CONNECT web.example.com:443 HTTP/1.1\r\nHost: web.example.com:443\r\n\r\n';
 

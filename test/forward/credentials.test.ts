@@ -3,18 +3,21 @@
  * byte.
  */
 import { join } from 'node:path';
-import t from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { createDevTrustDomain } from '../../lib/dev/domain.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { startIdentity } from '../../lib/identity/source.ts';
 import { validateJwtSvid } from '../../lib/spiffe/jwt-svid.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
+import { testDestination } from '../support/destination.ts';
 import { shortFolder } from '../support/folder.ts';
-import { mtlsUpstream } from '../support/upstream.ts';
+import { testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import { testProxy, refusal, testDestination, statusOf, unpaired } from '../support/proxy.ts';
+import { mtlsUpstream } from '../support/upstream.ts';
+import t from 'tap';
 
 const authority = await testAuthority();
 const credential = { kind: 'jwt-svid', audience: 'crm' } as const;

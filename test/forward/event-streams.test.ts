@@ -1,12 +1,13 @@
 /** Streams of events and slow answers: which time-outs end them, how, and what keeps them open. */
 import type { Socket } from 'node:net';
-import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
 import type { Timeouts } from '../../lib/policy/model/destination.ts';
+import { policyOf, rule, testDestination } from '../support/destination.ts';
 import { http2Client } from '../support/http2-client.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
-import { testProxy, policyOf, rule, testDestination, type TestProxy } from '../support/proxy.ts';
+import { type RawUpstream, rawUpstream } from '../support/upstream.ts';
+import t from 'tap';
 
 t.setTimeout(240_000);
 

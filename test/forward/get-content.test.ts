@@ -3,19 +3,13 @@
  * afterwards.
  */
 import t from 'tap';
-import type { Rule } from '../support/service.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
+import { type DestinationOptions, rule, testDestination } from '../support/destination.ts';
 import { http2Client } from '../support/http2-client.ts';
 import { h2cUpstream } from '../support/http2-upstream.ts';
-import {
-  type TestProxy,
-  type DestinationOptions,
-  testProxy,
-  refusal,
-  rule,
-  testDestination,
-  statusOf,
-  unpaired,
-} from '../support/proxy.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
+import type { Rule } from '../support/service.ts';
 import { type RawUpstream, rawUpstream } from '../support/upstream.ts';
 
 function allowing(name: string, paths: string[]): Rule {

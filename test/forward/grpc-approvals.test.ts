@@ -10,6 +10,7 @@ import type { StepUpPolicy } from '../../lib/policy/model/grant.ts';
 import type { StepUp } from '../../lib/tasks/approvals.ts';
 import { type Tasks, tasks } from '../../lib/tasks/registry.ts';
 import { testAuthority } from '../support/authority.ts';
+import { testDestination } from '../support/destination.ts';
 import {
   type GrpcAnswer,
   type GrpcClient,
@@ -19,7 +20,7 @@ import {
   grpcServer,
 } from '../support/grpc.ts';
 import { http2Client } from '../support/http2-client.ts';
-import { type TestProxy, testProxy, testDestination } from '../support/proxy.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { STEP_UP, intent, rule as taskRule } from '../tasks/fixture.ts';
 import t from 'tap';
 

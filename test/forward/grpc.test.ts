@@ -4,8 +4,10 @@
  */
 import { status } from '@grpc/grpc-js';
 import type { Destination } from '../../lib/policy/protocols/index.ts';
-import type { Rule } from '../support/service.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
+import { type DestinationOptions, policyOf, testDestination } from '../support/destination.ts';
 import { SERVICE, grpcClient, grpcServer } from '../support/grpc.ts';
 import { http2Client } from '../support/http2-client.ts';
 import {
@@ -14,17 +16,10 @@ import {
   http2Server,
   http2Upstream,
 } from '../support/http2-upstream.ts';
-import { tlsInTunnel } from '../support/inside.ts';
+import { tlsInTunnel } from '../support/tunnel.ts';
 import { testInterception } from '../support/interception.ts';
-import {
-  type DestinationOptions,
-  testProxy,
-  policyOf,
-  refusal,
-  testDestination,
-  statusOf,
-  unpaired,
-} from '../support/proxy.ts';
+import { testProxy } from '../support/proxy.ts';
+import type { Rule } from '../support/service.ts';
 import { until } from '../support/until.ts';
 import { rawUpstream } from '../support/upstream.ts';
 import t from 'tap';

@@ -3,25 +3,23 @@
  * it ends.
  */
 import t from 'tap';
-import type { Destination } from '../../lib/policy/protocols/index.ts';
 import { headLimits, http1Limits } from '../../lib/http/limits.ts';
+import type { Destination } from '../../lib/policy/protocols/index.ts';
+import { SETTINGS, frame } from '../http2/raw.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
-import { http2Client } from '../support/http2-client.ts';
-import { h2cUpstream, http2Upstream, type Handler } from '../support/http2-upstream.ts';
-import { until } from '../support/until.ts';
-import { frame, SETTINGS } from '../http2/raw.ts';
-import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
 import {
-  testProxy,
+  type DestinationOptions,
   policyOf,
-  refusal,
   rule,
   testDestination,
-  statusOf,
-  unpaired,
-  type TestProxy,
-  type DestinationOptions,
-} from '../support/proxy.ts';
+} from '../support/destination.ts';
+import { http2Client } from '../support/http2-client.ts';
+import { type Handler, h2cUpstream, http2Upstream } from '../support/http2-upstream.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
+import { until } from '../support/until.ts';
+import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
 
 /** A destination whose upstream is spoken to in HTTP/2. */
 function h2site(upstream: { readonly port: number }, more: DestinationOptions = {}): Destination {

@@ -3,33 +3,29 @@
  * limits and cuts as over HTTP/1.1.
  */
 import { createHash } from 'node:crypto';
-import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
-import { testAuthority } from '../support/authority.ts';
-import { http2Client, refusalOf } from '../support/http2-client.ts';
-import { until } from '../support/until.ts';
-import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
 import {
-  ask,
-  block,
   DATA,
   END_HEADERS,
   END_STREAM,
-  frame,
+  type Field,
   HEADERS,
   PREFACE,
-  rawClient,
   RST_STREAM,
-  type Field,
+  ask,
+  block,
+  frame,
+  rawClient,
 } from '../http2/raw.ts';
-import {
-  testProxy,
-  policyOf,
-  rule,
-  testDestination,
-  statusOf,
-  unpaired,
-} from '../support/proxy.ts';
+import { statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
+import { testAuthority } from '../support/authority.ts';
+import { policyOf, rule, testDestination } from '../support/destination.ts';
+import { http2Client, refusalOf } from '../support/http2-client.ts';
+import { testProxy } from '../support/proxy.ts';
+import { until } from '../support/until.ts';
+import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
+import t from 'tap';
 
 t.test(
   'each stream is a request that is judged by itself and has records of its own',

@@ -8,21 +8,22 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import type { StepUpPolicy } from '../../lib/policy/model/grant.ts';
 import { type Tasks, tasks } from '../../lib/tasks/registry.ts';
+import type { TestConnection } from '../support/agent.ts';
 import {
+  type McpAnswer,
   type McpServer,
   type Script,
-  type McpAnswer,
   VERSION,
   call,
+  mcpDestination,
   mcpRule,
   mcpServer,
-  mcpDestination,
   message,
   post,
   rpc,
   sendJson,
 } from '../support/mcp.ts';
-import { type TestProxy, type TestConnection, testProxy } from '../support/proxy.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { STEP_UP, intent, rule as taskRule } from '../tasks/fixture.ts';
 
 const ASKED = {

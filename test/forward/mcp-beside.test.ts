@@ -1,8 +1,8 @@
 /** Requests beside the endpoints of an MCP server, and the Host that it wants. */
 import t from 'tap';
 import { reachesEndpoint } from '../../lib/policy/protocols/mcp-endpoint.ts';
-import { rule } from '../support/proxy.ts';
-import { call, mcpRule, testMcpProxy, post, result } from '../support/mcp.ts';
+import { rule } from '../support/destination.ts';
+import { call, mcpRule, post, result, testMcpProxy } from '../support/mcp.ts';
 
 const ok = result({ content: [{ type: 'text', text: 'done' }] });
 const read = mcpRule('read', 'allow', { tools: ['get_ticket'] });

@@ -4,23 +4,25 @@ import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { conditions } from '../../lib/policy/conditions/compile.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { Rule } from '../support/service.ts';
 import { type Opened, tasks } from '../../lib/tasks/registry.ts';
+import { unpaired } from '../support/audit.ts';
+import { rule, testDestination } from '../support/destination.ts';
 import {
+  type McpAnswer,
   type McpServer,
   type Script,
-  type McpAnswer,
   VERSION,
   call,
+  mcpDestination,
   mcpRule,
   mcpServer,
-  mcpDestination,
   message,
   post,
   rpc,
   sendJson,
 } from '../support/mcp.ts';
-import { type TestProxy, testProxy, rule, testDestination, unpaired } from '../support/proxy.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
+import type { Rule } from '../support/service.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
 
 const CLASSES = ['public', 'internal', 'confidential', 'restricted'];

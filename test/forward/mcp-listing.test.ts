@@ -2,27 +2,28 @@
 import t from 'tap';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import { soleAgent } from '../../lib/policy/model/agent.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import { tasks, type Opened } from '../../lib/tasks/registry.ts';
-import { intent, rule as taskRule } from '../tasks/fixture.ts';
-import { testProxy, unpaired, type TestProxy } from '../support/proxy.ts';
+import { soleAgent } from '../../lib/policy/model/agent.ts';
+import { type Opened, tasks } from '../../lib/tasks/registry.ts';
+import { unpaired } from '../support/audit.ts';
 import {
+  type McpAnswer,
+  type McpServer,
+  type Script,
   call,
+  mcpDestination,
   mcpRule,
   mcpServer,
-  mcpDestination,
   message,
   newest,
-  testMcpProxy,
   post,
   result,
   rpc,
-  type McpServer,
-  type Script,
   sendJson,
-  type McpAnswer,
+  testMcpProxy,
 } from '../support/mcp.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
+import { intent, rule as taskRule } from '../tasks/fixture.ts';
 
 const ok = result({ content: [] });
 const tool = (name: string, annotations = {}): unknown => ({

@@ -1,24 +1,24 @@
 /** What an MCP server says reaches the agent filtered, bounded and written anew, or not at all. */
 import t from 'tap';
-import { unpaired } from '../support/proxy.ts';
+import { unpaired } from '../support/audit.ts';
 import {
+  type McpDestinationOptions,
+  type Script,
+  TOOLS,
+  type TestMcpProxy,
   call,
   dataOf,
   event,
   events,
   mcpRule,
   message,
-  type McpDestinationOptions,
   newest,
-  testMcpProxy,
-  type TestMcpProxy,
+  parseMcpAnswer,
   post,
   result,
   rpc,
-  type Script,
   sendJson,
-  parseMcpAnswer,
-  TOOLS,
+  testMcpProxy,
 } from '../support/mcp.ts';
 
 async function names(
@@ -601,7 +601,7 @@ t.test('a stream is cut when policy no longer allows it (C6)', async (t) => {
       `${body.length}\r\n\r\n${body}`,
   );
   await line.sees(':\n\n');
-  const { policyOf } = await import('../support/proxy.ts');
+  const { policyOf } = await import('../support/destination.ts');
   const { mcpDestination } = await import('../support/mcp.ts');
   proxy.policy.set(
     policyOf(

@@ -3,21 +3,22 @@ import t from 'tap';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import { tasks, type Opened } from '../../lib/tasks/registry.ts';
-import { intent, rule as taskRule } from '../tasks/fixture.ts';
-import { testProxy, unpaired, type TestProxy } from '../support/proxy.ts';
+import { type Opened, tasks } from '../../lib/tasks/registry.ts';
+import { unpaired } from '../support/audit.ts';
 import {
+  type McpAnswer,
+  VERSION,
   call,
+  mcpDestination,
   mcpRule,
   mcpServer,
-  mcpDestination,
   message,
   post,
   rpc,
   sendJson,
-  type McpAnswer,
-  VERSION,
 } from '../support/mcp.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
+import { intent, rule as taskRule } from '../tasks/fixture.ts';
 
 const RULES = [
   mcpRule('read', 'allow', { tools: ['look', 'wipe'] }),

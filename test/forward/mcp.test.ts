@@ -4,18 +4,18 @@
  */
 import t from 'tap';
 import { parseJson } from '../../lib/schema/json-reader.ts';
-import { until } from '../support/until.ts';
-import { unpaired } from '../support/proxy.ts';
+import { unpaired } from '../support/audit.ts';
 import {
-  call,
-  message,
-  mcpRule,
   NEWEST,
+  call,
+  mcpRule,
+  message,
   newest,
-  testMcpProxy,
   post,
   result,
+  testMcpProxy,
 } from '../support/mcp.ts';
+import { until } from '../support/until.ts';
 
 const ok = result({ content: [{ type: 'text', text: 'done' }] });
 

@@ -3,21 +3,16 @@
  * not.
  */
 import type { Duplex } from 'node:stream';
-import t from 'tap';
 import type { Destination } from '../../lib/policy/protocols/index.ts';
+import { statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
+import { type DestinationOptions, rule, testDestination } from '../support/destination.ts';
 import { http2Client } from '../support/http2-client.ts';
 import { h2cUpstream } from '../support/http2-upstream.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { rawUpstream } from '../support/upstream.ts';
-import {
-  testProxy,
-  rule,
-  testDestination,
-  statusOf,
-  unpaired,
-  type TestProxy,
-  type DestinationOptions,
-} from '../support/proxy.ts';
+import t from 'tap';
 
 const METHODS = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'POST', 'PATCH'];
 const IDEMPOTENT = METHODS.slice(0, 5);

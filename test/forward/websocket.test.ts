@@ -1,16 +1,10 @@
 import { createHash } from 'node:crypto';
-import t from 'tap';
+import { refusal, statusOf } from '../support/agent.ts';
+import { policyOf, rule, testDestination } from '../support/destination.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
-import {
-  testProxy,
-  policyOf,
-  refusal,
-  rule,
-  testDestination,
-  statusOf,
-  type TestProxy,
-} from '../support/proxy.ts';
+import { type RawUpstream, rawUpstream } from '../support/upstream.ts';
+import t from 'tap';
 
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 const ACCEPT = 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=';

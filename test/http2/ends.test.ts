@@ -2,24 +2,26 @@
  * Where a message of HTTP/2 ends, frame by frame: END_STREAM alone is an end, in both directions.
  */
 import type { Socket } from 'node:net';
-import t from 'tap';
+import { unpaired } from '../support/audit.ts';
+import { rule, testDestination } from '../support/destination.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
-import { testProxy, rule, testDestination, unpaired, type TestProxy } from '../support/proxy.ts';
+import { type RawUpstream, rawUpstream } from '../support/upstream.ts';
 import {
   ACK,
-  block,
   DATA,
   END_HEADERS,
   END_STREAM,
-  frame,
   GOAWAY,
   HEADERS,
   PREFACE,
-  rawClient,
   RST_STREAM,
   SETTINGS,
+  block,
+  frame,
+  rawClient,
 } from './raw.ts';
+import t from 'tap';
 
 type Script = (socket: Socket, stream: number) => void;
 

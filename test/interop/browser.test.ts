@@ -7,14 +7,15 @@ import { X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import t from 'tap';
 import { writeNss } from '../../cmd/nss.ts';
+import { testAuthority } from '../support/authority.ts';
+import { testDestination } from '../support/destination.ts';
 import { shortFolder } from '../support/folder.ts';
 import { testInterception } from '../support/interception.ts';
-import { testProxy, testDestination } from '../support/proxy.ts';
-import { testAuthority } from '../support/authority.ts';
+import { testProxy } from '../support/proxy.ts';
 import { mtlsUpstream } from '../support/upstream.ts';
 import { missing } from './clients.ts';
+import t from 'tap';
 
 t.setTimeout(400_000);
 

@@ -6,15 +6,16 @@ import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import t from 'tap';
-import { proxyVariables } from '../../cmd/environment.ts';
 import { setStage } from '../../cmd/demo/setup.ts';
+import { proxyVariables } from '../../cmd/environment.ts';
 import { testAuthority } from '../support/authority.ts';
+import { testDestination } from '../support/destination.ts';
 import { shortFolder } from '../support/folder.ts';
+import { testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { mtlsUpstream } from '../support/upstream.ts';
-import { testProxy, testDestination } from '../support/proxy.ts';
 import { type Client, type Command, missing } from './clients.ts';
+import t from 'tap';
 
 const run = promisify(execFile);
 

@@ -2,24 +2,26 @@
  * Envoy as mTLS upstream and as mTLS client of ours, its secrets in the files that `svid write`
  * keeps; it authorises by SPIFFE ID, and so do we.
  */
-import { request } from 'node:http';
 import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { connect } from 'node:tls';
-import t from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import { createDevTrustDomain } from '../../lib/dev/domain.ts';
 import { startDemoUpstream } from '../../lib/dev/upstream.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
+import { type IdentitySource, startIdentity } from '../../lib/identity/source.ts';
 import { writeMirror } from '../../lib/identity/svid-files.ts';
-import { startIdentity, type IdentitySource } from '../../lib/identity/source.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
+import { testDestination } from '../support/destination.ts';
 import { shortFolder } from '../support/folder.ts';
+import { testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import { testProxy, refusal, testDestination, statusOf, unpaired } from '../support/proxy.ts';
-import { envoyProgram, fileSecrets, NO_ENVOY, startEnvoy } from './envoy.ts';
+import { NO_ENVOY, envoyProgram, fileSecrets, startEnvoy } from './envoy.ts';
+import t from 'tap';
 
 t.setTimeout(180_000);
 

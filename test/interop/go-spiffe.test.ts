@@ -8,24 +8,19 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import t from 'tap';
-import { systemClock } from '../../lib/base/clock.ts';
 import { cell } from '../../lib/base/cell.ts';
+import { systemClock } from '../../lib/base/clock.ts';
 import { createDevTrustDomain } from '../../lib/dev/domain.ts';
 import { startDemoUpstream } from '../../lib/dev/upstream.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { startIdentity } from '../../lib/identity/source.ts';
-import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import { startProxy } from '../../lib/listen/proxy.ts';
+import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import { tlsContexts } from '../../lib/tls/context.ts';
-import {
-  memoryAudit,
-  policyOf,
-  refusal,
-  testDestination,
-  statusOf,
-  testConnection,
-} from '../support/proxy.ts';
+import { refusal, statusOf, testConnection } from '../support/agent.ts';
+import { memoryAudit } from '../support/audit.ts';
+import { policyOf, testDestination } from '../support/destination.ts';
+import t from 'tap';
 
 const run = promisify(execFile);
 const AGENT = 'spiffe://dev.local/agent';

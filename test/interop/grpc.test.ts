@@ -9,10 +9,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Destination } from '../../lib/policy/protocols/index.ts';
-import type { Rule } from '../support/service.ts';
+import { unpaired } from '../support/audit.ts';
 import { type TestAuthority, testAuthority } from '../support/authority.ts';
+import { rule, testDestination } from '../support/destination.ts';
 import { SERVICE, grpcClient, grpcServer } from '../support/grpc.ts';
-import { testProxy, rule, testDestination, unpaired } from '../support/proxy.ts';
+import { testProxy } from '../support/proxy.ts';
+import type { Rule } from '../support/service.ts';
 import { mtlsUpstream } from '../support/upstream.ts';
 import t, { type Test } from 'tap';
 

@@ -3,36 +3,37 @@
  * `chaperone trust` print: judged inside their own TLS.
  */
 import { execFile, spawn } from 'node:child_process';
-import { createHash, createPrivateKey, type X509Certificate } from 'node:crypto';
+import { type X509Certificate, createHash, createPrivateKey } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { promisify } from 'node:util';
-import t from 'tap';
 import { ProxyAgent, WebSocket } from 'undici';
 import { SAAS_HOST } from '../../cmd/demo/documents.ts';
-import { setStage, type Stage } from '../../cmd/demo/setup.ts';
+import { type Stage, setStage } from '../../cmd/demo/setup.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import { KEY_FILE } from '../../lib/interception/ca-key.ts';
 import { openInterception } from '../../lib/interception/authority.ts';
+import { KEY_FILE } from '../../lib/interception/ca-key.ts';
 import {
-  certificatesPem,
   KEY_USAGE,
+  PURPOSE,
+  certificatesPem,
   newKeys,
   pkcs8,
   privateKeyPem,
-  PURPOSE,
   signCertificate,
 } from '../../lib/interception/issue.ts';
 import { trustVariables, writeTrust } from '../../lib/interception/trust.ts';
+import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
+import { rule } from '../support/destination.ts';
 import { shortFolder } from '../support/folder.ts';
-import { until } from '../support/until.ts';
-import { rule, unpaired } from '../support/proxy.ts';
 import { testInterception } from '../support/interception.ts';
+import { until } from '../support/until.ts';
 import { type Client, missing } from './clients.ts';
+import t from 'tap';
 
 const run = promisify(execFile);
 

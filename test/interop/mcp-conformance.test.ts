@@ -8,14 +8,15 @@ import { spawn } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import t from 'tap';
 import { proxyVariables } from '../../cmd/environment.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { openInterception } from '../../lib/interception/authority.ts';
+import { unpaired } from '../support/audit.ts';
 import { shortFolder } from '../support/folder.ts';
+import { type McpDestinationOptions, mcpDestination, mcpRule } from '../support/mcp.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import { testProxy, unpaired, type TestProxy } from '../support/proxy.ts';
-import { mcpRule, mcpDestination, type McpDestinationOptions } from '../support/mcp.ts';
+import t from 'tap';
 
 const HERE = join(import.meta.dirname, 'mcp');
 const SUITE = join(HERE, 'node_modules/@modelcontextprotocol/conformance/dist/index.js');

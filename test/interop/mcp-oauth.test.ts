@@ -7,12 +7,14 @@ import { existsSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import t from 'tap';
 import { proxyVariables } from '../../cmd/environment.ts';
 import { systemClock } from '../../lib/base/clock.ts';
+import { unpaired } from '../support/audit.ts';
+import { rule } from '../support/destination.ts';
+import { mcpDestination, mcpRule } from '../support/mcp.ts';
+import { testProxy } from '../support/proxy.ts';
 import { rawUpstream } from '../support/upstream.ts';
-import { testProxy, rule, unpaired } from '../support/proxy.ts';
-import { mcpRule, mcpDestination } from '../support/mcp.ts';
+import t from 'tap';
 
 const run = promisify(execFile);
 const HERE = join(import.meta.dirname, 'mcp');

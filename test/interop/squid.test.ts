@@ -5,17 +5,20 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { connect as tlsConnect } from 'node:tls';
-import t, { type Test } from 'tap';
 import type { Via } from '../../lib/policy/model/destination.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
+import { testDestination } from '../support/destination.ts';
 import { shortFolder } from '../support/folder.ts';
-import { mtlsUpstream } from '../support/upstream.ts';
+import { testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import { testProxy, refusal, testDestination, statusOf, unpaired } from '../support/proxy.ts';
+import { mtlsUpstream } from '../support/upstream.ts';
 import { missing } from './clients.ts';
+import t, { type Test } from 'tap';
 
 t.setTimeout(120_000);
 

@@ -7,10 +7,12 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import t from 'tap';
 import { proxyVariables } from '../../cmd/environment.ts';
-import { testProxy, rule, testDestination, unpaired, type TestProxy } from '../support/proxy.ts';
+import { unpaired } from '../support/audit.ts';
+import { rule, testDestination } from '../support/destination.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { missing } from './clients.ts';
+import t from 'tap';
 
 const SCRIPT = join(import.meta.dirname, 'websockets_peer.py');
 const skip = missing(['python3', '-c', 'import websockets.asyncio.server']);

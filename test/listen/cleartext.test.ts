@@ -3,19 +3,13 @@
  * nowhere.
  */
 import t from 'tap';
+import { type TestConnection, testConnectionOver } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
-import { mtlsUpstream, type MtlsUpstream } from '../support/upstream.ts';
-import {
-  testProxy,
-  rule,
-  testDestination,
-  unpaired,
-  testConnectionOver,
-  type TestProxy,
-  type DestinationOptions,
-  type TestConnection,
-} from '../support/proxy.ts';
 import { hello } from '../support/client-hello.ts';
+import { type DestinationOptions, rule, testDestination } from '../support/destination.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
+import { type MtlsUpstream, mtlsUpstream } from '../support/upstream.ts';
 
 /** CONNECT, and the inside of the tunnel as a connection of its own. */
 async function within(proxy: TestProxy, authority = 'crm.internal:80'): Promise<TestConnection> {

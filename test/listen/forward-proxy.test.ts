@@ -1,7 +1,10 @@
 import t from 'tap';
-import { mtlsUpstream } from '../support/upstream.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
-import { testProxy, refusal, rule, testDestination, statusOf, unpaired } from '../support/proxy.ts';
+import { rule, testDestination } from '../support/destination.ts';
+import { testProxy } from '../support/proxy.ts';
+import { mtlsUpstream } from '../support/upstream.ts';
 
 t.test(
   'absolute-form to an mTLS upstream: the peer is verified, the SVID shown, both records written',

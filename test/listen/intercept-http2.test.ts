@@ -1,10 +1,11 @@
 /** HTTP/2 inside an intercepted tunnel: every stream is judged by itself. */
 import { constants } from 'node:http2';
+import { unpaired } from '../support/audit.ts';
+import { policyOf } from '../support/destination.ts';
+import { type Http2Client, http2Client, refusalOf } from '../support/http2-client.ts';
+import { tlsInTunnel } from '../support/tunnel.ts';
+import { type TestInterception, testInterception } from '../support/interception.ts';
 import t from 'tap';
-import { http2Client, refusalOf, type Http2Client } from '../support/http2-client.ts';
-import { policyOf, unpaired } from '../support/proxy.ts';
-import { tlsInTunnel } from '../support/inside.ts';
-import { testInterception, type TestInterception } from '../support/interception.ts';
 
 const HTTPS = { ':scheme': 'https' };
 

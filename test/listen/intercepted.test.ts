@@ -5,20 +5,23 @@
 import { createHash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { connect as tlsConnect } from 'node:tls';
-import t from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import { openInterception } from '../../lib/interception/authority.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
-import { rawUpstream } from '../support/upstream.ts';
-import { until } from '../support/until.ts';
-import { testProxy, policyOf, refusal, rule, statusOf, unpaired } from '../support/proxy.ts';
 import { hello, withExtension } from '../support/client-hello.ts';
-import { tlsInTunnel, openTunnel } from '../support/inside.ts';
+import { policyOf, rule } from '../support/destination.ts';
+import { openTunnel, tlsInTunnel } from '../support/tunnel.ts';
 import {
+  type TestInterception,
   saasDestination,
   testInterception,
-  type TestInterception,
 } from '../support/interception.ts';
+import { testProxy } from '../support/proxy.ts';
+import { until } from '../support/until.ts';
+import { rawUpstream } from '../support/upstream.ts';
+import t from 'tap';
 
 const GET = (path: string, host = 'api.example.com', more = ''): string =>
   `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n${more}\r\n`;

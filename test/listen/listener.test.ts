@@ -1,16 +1,12 @@
 import { createServer } from 'node:net';
-import t from 'tap';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
-import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
+import { policyOf, testDestination } from '../support/destination.ts';
+import { testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import {
-  testProxy,
-  policyOf,
-  refusal,
-  testDestination,
-  statusOf,
-  unpaired,
-} from '../support/proxy.ts';
+import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
+import t from 'tap';
 
 t.test(
   'a local listener: origin-form to its own address or to a host of its destination, judged per request',

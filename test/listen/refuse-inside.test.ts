@@ -3,17 +3,12 @@
  * dialled for it.
  */
 import { connect as http2Connect } from 'node:http2';
-import t from 'tap';
-import {
-  refusal,
-  rule,
-  testDestination,
-  statusOf,
-  unpaired,
-  testConnectionOver,
-} from '../support/proxy.ts';
-import { tlsInTunnel, openTunnel } from '../support/inside.ts';
+import { refusal, statusOf, testConnectionOver } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
+import { rule, testDestination } from '../support/destination.ts';
+import { openTunnel, tlsInTunnel } from '../support/tunnel.ts';
 import { testInterception } from '../support/interception.ts';
+import t from 'tap';
 
 const GET = 'GET /secret HTTP/1.1\r\nHost: other.example.com\r\nAccept: application/json\r\n\r\n';
 

@@ -5,7 +5,7 @@
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { apiClient } from '../../cmd/api-client.ts';
-import { statusOf, testConnectionOver, type TestConnection } from '../support/proxy.ts';
+import { type TestConnection, statusOf, testConnectionOver } from '../support/agent.ts';
 import { crm } from './stack.ts';
 
 export interface AgentRoom {

@@ -5,21 +5,21 @@
 import { spawnSync } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
+import { type TestConnection, statusOf, testConnection } from '../support/agent.ts';
 import { shortFolder } from '../support/folder.ts';
 import { until } from '../support/until.ts';
-import { statusOf, testConnection, type TestConnection } from '../support/proxy.ts';
 import {
+  type AgentRoom,
+  INTENT,
   agentIn,
   agentsSpec,
   getOf,
-  INTENT,
   statusAt,
   taskedCrm,
   wireAt,
-  type AgentRoom,
 } from './agents.ts';
-import { apart, noProc, type Apart } from './apart.ts';
+import { type Apart, apart, noProc } from './apart.ts';
+import t, { type Test } from 'tap';
 
 /**
  * So few open files that a flood is quick: 31 connections, 21 at the API and 21 sockets of tasks

@@ -1,13 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
-import { dnsServer, type Answer } from '../support/dns.ts';
-import { shortFolder } from '../support/folder.ts';
-import { refusal, statusOf } from '../support/proxy.ts';
 import { eventually } from '../cmd/cli.ts';
-import { apart, noProc, type Apart } from './apart.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { type Answer, dnsServer } from '../support/dns.ts';
+import { shortFolder } from '../support/folder.ts';
+import { type Apart, apart, noProc } from './apart.ts';
 import { crm } from './stack.ts';
+import t from 'tap';
 
 /** Of the machine's loopback, and nobody's resolver. */
 const SERVER = '127.0.0.77';

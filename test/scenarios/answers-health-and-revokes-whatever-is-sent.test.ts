@@ -7,14 +7,14 @@ import { readFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { connect as tlsConnect } from 'node:tls';
-import t, { type Test } from 'tap';
 import { apiClient } from '../../cmd/api-client.ts';
+import { HTTP_CONDITIONS, MCP_CONDITIONS, worstArguments } from '../policy/plausible.ts';
+import { type TestConnection, testConnection, testConnectionOver } from '../support/agent.ts';
 import { shortFolder } from '../support/folder.ts';
 import { http2Client } from '../support/http2-client.ts';
 import { rawUpstream } from '../support/upstream.ts';
-import { HTTP_CONDITIONS, MCP_CONDITIONS, worstArguments } from '../policy/plausible.ts';
-import { testConnection, type TestConnection, testConnectionOver } from '../support/proxy.ts';
-import { apart, type Apart } from './apart.ts';
+import { type Apart, apart } from './apart.ts';
+import t, { type Test } from 'tap';
 
 /** Milliseconds of CPU that may pass in the process before health or a revocation is answered. */
 const MOST = 250;

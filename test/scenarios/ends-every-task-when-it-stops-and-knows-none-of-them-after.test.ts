@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
 import { apiClient, textOf } from '../../cmd/api-client.ts';
+import { refusal, statusOf } from '../support/agent.ts';
 import { shortFolder } from '../support/folder.ts';
 import { until } from '../support/until.ts';
-import { refusal, statusOf } from '../support/proxy.ts';
 import { apart, noProc } from './apart.ts';
 import { crm } from './stack.ts';
+import t from 'tap';
 
 const POLICY = `---
 apiVersion: chaperone.dev/v1alpha1

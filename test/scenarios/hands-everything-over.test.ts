@@ -3,20 +3,20 @@ import {
   chmodSync,
   existsSync,
   mkdirSync,
-  readdirSync,
   readFileSync,
+  readdirSync,
   writeFileSync,
 } from 'node:fs';
-import { Agent, request, type RequestOptions } from 'node:http';
+import { Agent, type RequestOptions, request } from 'node:http';
 import { join } from 'node:path';
-import t from 'tap';
 import { apiClient } from '../../cmd/api-client.ts';
-import { heldSocket, type HeldSocket } from '../support/held-sockets.ts';
+import { testConnection } from '../support/agent.ts';
+import { type HeldSocket, heldSocket } from '../support/held-sockets.ts';
 import { until } from '../support/until.ts';
-import { testConnection } from '../support/proxy.ts';
 import { agentIn, agentsSpec, statusAt, taskedCrm } from './agents.ts';
-import { inheriting, type Started } from './inheriting.ts';
-import { world, type World } from './stack.ts';
+import { type Started, inheriting } from './inheriting.ts';
+import { type World, world } from './stack.ts';
+import t from 'tap';
 
 t.setTimeout(300_000);
 

@@ -1,13 +1,13 @@
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
-import * as net from 'node:net';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
-import { heldSocket, type HeldSocket } from '../support/held-sockets.ts';
+import { testConnection } from '../support/agent.ts';
+import { type HeldSocket, heldSocket } from '../support/held-sockets.ts';
 import { until } from '../support/until.ts';
-import { testConnection } from '../support/proxy.ts';
-import { inheriting, type Started } from './inheriting.ts';
-import { world, type World } from './stack.ts';
+import { type Started, inheriting } from './inheriting.ts';
+import { type World, world } from './stack.ts';
+import * as net from 'node:net';
+import t, { type Test } from 'tap';
 
 t.setTimeout(300_000);
 

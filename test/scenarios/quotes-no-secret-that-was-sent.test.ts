@@ -1,13 +1,13 @@
 import { writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
-import t from 'tap';
 import { apiClient } from '../../cmd/api-client.ts';
 import { cli } from '../cmd/cli.ts';
+import { testConnection } from '../support/agent.ts';
 import { shortFolder } from '../support/folder.ts';
 import { until } from '../support/until.ts';
-import { testConnection } from '../support/proxy.ts';
-import { crm, stack, type Stack } from './stack.ts';
+import { type Stack, crm, stack } from './stack.ts';
+import t from 'tap';
 
 const C = 'c4n4ry-5ecret';
 

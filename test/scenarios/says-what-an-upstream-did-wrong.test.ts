@@ -1,10 +1,13 @@
 import type { Duplex } from 'node:stream';
-import t from 'tap';
 import type { Destination } from '../../lib/policy/protocols/index.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
+import { testDestination } from '../support/destination.ts';
+import { testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import { mtlsUpstream, type TlsConnection } from '../support/upstream.ts';
-import { testProxy, refusal, testDestination, statusOf, unpaired } from '../support/proxy.ts';
+import { type TlsConnection, mtlsUpstream } from '../support/upstream.ts';
+import t from 'tap';
 
 interface Wrong {
   readonly title: string;

@@ -6,15 +6,15 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { compose, type Sidecar } from '../../cmd/compose.ts';
+import { type Sidecar, compose } from '../../cmd/compose.ts';
 import { type Clock, systemClock } from '../../lib/base/clock.ts';
 import { disposer } from '../../lib/base/dispose.ts';
-import { createDevTrustDomain, type DevTrustDomain } from '../../lib/dev/domain.ts';
-import { startDemoUpstream, type DemoUpstream } from '../../lib/dev/upstream.ts';
-import { startDevWorkloadApi, type DevWorkloadApi } from '../../lib/dev/workload-api.ts';
+import { type DevTrustDomain, createDevTrustDomain } from '../../lib/dev/domain.ts';
+import { type DemoUpstream, startDemoUpstream } from '../../lib/dev/upstream.ts';
+import { type DevWorkloadApi, startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
+import { type TestConnection, statusOf, testConnection } from '../support/agent.ts';
 import { until } from '../support/until.ts';
-import { statusOf, testConnection, type TestConnection } from '../support/proxy.ts';
 
 /** What a sidecar needs around it: documents on disk, identities, upstreams. */
 export interface World extends AsyncDisposable {

@@ -1,22 +1,22 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
 import { openTask } from '../../clients/typescript/client.ts';
 import { apiClient } from '../../cmd/api-client.ts';
+import { refusal, statusOf } from '../support/agent.ts';
 import { shortFolder } from '../support/folder.ts';
-import { refusal, statusOf } from '../support/proxy.ts';
 import {
+  type AgentRoom,
+  INTENT,
   agentIn,
   agentsSpec,
   at,
   getOf,
-  INTENT,
   statusAt,
   taskedCrm,
-  type AgentRoom,
 } from './agents.ts';
-import { stack, type Stack } from './stack.ts';
+import { type Stack, stack } from './stack.ts';
+import t, { type Test } from 'tap';
 
 interface Pair {
   readonly s: Stack;

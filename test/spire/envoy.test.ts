@@ -2,18 +2,19 @@
  * Envoy whose certificate and trust bundle come from a SPIRE agent's SDS: both directions, each
  * side proving itself to the other by what SPIRE issued to its process.
  */
-import { request } from 'node:http';
 import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import t from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import { startDemoUpstream } from '../../lib/dev/upstream.ts';
-import { envoyProgram, NO_ENVOY, spireSecrets, startEnvoy } from '../interop/envoy.ts';
-import { testProxy, refusal, testDestination, statusOf } from '../support/proxy.ts';
+import { NO_ENVOY, envoyProgram, spireSecrets, startEnvoy } from '../interop/envoy.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { testDestination } from '../support/destination.ts';
+import { testProxy } from '../support/proxy.ts';
 import { follow } from './followed.ts';
 import { startSpire } from './spire.ts';
+import t from 'tap';
 
 t.setTimeout(180_000);
 

@@ -2,24 +2,19 @@
  * The main job against the real thing: requests go out as mTLS between two identities that SPIRE
  * issued to two processes, and survive their rotation.
  */
-import { Agent, request } from 'node:http';
-import { setTimeout as wait } from 'node:timers/promises';
-import { text } from 'node:stream/consumers';
 import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
-import t from 'tap';
+import { Agent, type IncomingMessage, request } from 'node:http';
+import { text } from 'node:stream/consumers';
+import { setTimeout as wait } from 'node:timers/promises';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
+import { testDestination } from '../support/destination.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import {
-  testProxy,
-  refusal,
-  testDestination,
-  statusOf,
-  unpaired,
-  type TestProxy,
-} from '../support/proxy.ts';
-import { follow, type Followed } from './followed.ts';
+import { type Followed, follow } from './followed.ts';
 import { startSpire } from './spire.ts';
-import { SLOW_MS, startUpstream, type UpstreamProcess } from './upstream.ts';
+import { SLOW_MS, type UpstreamProcess, startUpstream } from './upstream.ts';
+import t from 'tap';
 
 t.setTimeout(180_000);
 

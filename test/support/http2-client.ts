@@ -2,14 +2,14 @@
  * A client of HTTP/2 in the clear by prior knowledge, on node:http2: one session, answers as
  * values.
  */
-import { refusalIn, type ReadRefusal } from './proxy.ts';
 import {
-  connect,
   type ClientHttp2Session,
   type ClientHttp2Stream,
   type OutgoingHttpHeaders,
+  connect,
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
+import { type ReadRefusal, refusalIn } from './agent.ts';
 import { until } from './until.ts';
 
 export interface Http2Answer {

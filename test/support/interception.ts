@@ -5,16 +5,10 @@
 import type { Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import { type Interception, openInterception } from '../../lib/interception/authority.ts';
-import { testAuthority, type TestAuthority } from './authority.ts';
-import { mtlsUpstream, type MtlsUpstream } from './upstream.ts';
-import {
-  testProxy,
-  rule,
-  testDestination,
-  type TestProxy,
-  type TestProxyOptions,
-  type DestinationOptions,
-} from './proxy.ts';
+import { type TestAuthority, testAuthority } from './authority.ts';
+import { type DestinationOptions, rule, testDestination } from './destination.ts';
+import { type TestProxy, type TestProxyOptions, testProxy } from './proxy.ts';
+import { type MtlsUpstream, mtlsUpstream } from './upstream.ts';
 
 const RULES = [
   rule('no-exports', 'deny', { paths: ['/export/**'] }),

@@ -2,19 +2,14 @@
  * An MCP destination behind a test proxy, and a server whose every word is the test's: what it
  * was asked is kept as it came.
  */
-import type { Effect } from '../../lib/policy/model/rule.ts';
-import type { McpDestination, McpPolicy, McpRule } from '../../lib/policy/protocols/mcp-service.ts';
-import { SETTINGS, mcpService } from './service.ts';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseHostPattern } from '../../lib/net/host.ts';
 import { parseResourcePattern } from '../../lib/net/resource.ts';
-import {
-  type TestProxy,
-  type TestProxyOptions,
-  type DestinationOptions,
-  testProxy,
-  testDestination,
-} from './proxy.ts';
+import type { Effect } from '../../lib/policy/model/rule.ts';
+import type { McpDestination, McpPolicy, McpRule } from '../../lib/policy/protocols/mcp-service.ts';
+import { type DestinationOptions, testDestination } from './destination.ts';
+import { type TestProxy, type TestProxyOptions, testProxy } from './proxy.ts';
+import { SETTINGS, mcpService } from './service.ts';
 import { type RawUpstream, rawUpstream } from './upstream.ts';
 
 interface Match {

@@ -1,9 +1,12 @@
 import { createServer } from 'node:net';
-import t from 'tap';
-import { testAuthority } from '../support/authority.ts';
-import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
 import { dnsResolver } from '../../lib/upstream/resolver.ts';
-import { testProxy, refusal, testDestination, statusOf, unpaired } from '../support/proxy.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
+import { testAuthority } from '../support/authority.ts';
+import { testDestination } from '../support/destination.ts';
+import { testProxy } from '../support/proxy.ts';
+import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
+import t from 'tap';
 
 /**
  * The machine's own addresses are loopback here, so what a name leads to is allowed only where the

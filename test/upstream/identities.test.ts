@@ -1,25 +1,19 @@
 /** Agents with identities of their own: each goes out as itself, or not at all. */
-import { connect } from 'node:net';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import type { Agent } from '../../lib/policy/model/agent.ts';
-import type { Identity } from '../../lib/spiffe/identity.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
-import { testAuthority, type TestAuthority } from '../support/authority.ts';
+import type { Identity } from '../../lib/spiffe/identity.ts';
+import { type TestConnection, refusal, statusOf, testConnectionOver } from '../support/agent.ts';
+import { type TestAuthority, testAuthority } from '../support/authority.ts';
+import { testDestination } from '../support/destination.ts';
 import { shortFolder } from '../support/folder.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import { mtlsUpstream, type MtlsUpstream } from '../support/upstream.ts';
-import {
-  testProxy,
-  refusal,
-  testDestination,
-  statusOf,
-  testConnectionOver,
-  type TestProxy,
-  type TestConnection,
-} from '../support/proxy.ts';
+import { type MtlsUpstream, mtlsUpstream } from '../support/upstream.ts';
+import t, { type Test } from 'tap';
 
 const agent = (name: string): Agent => ({
   name,

@@ -3,16 +3,12 @@
  * at a time of their own. No POST may meet their close.
  */
 import type { Socket } from 'node:net';
-import t from 'tap';
+import type { TestConnection } from '../support/agent.ts';
+import { rule, testDestination } from '../support/destination.ts';
+import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import { rawUpstream, type RawUpstream } from '../support/upstream.ts';
-import {
-  testProxy,
-  rule,
-  testDestination,
-  type TestProxy,
-  type TestConnection,
-} from '../support/proxy.ts';
+import { type RawUpstream, rawUpstream } from '../support/upstream.ts';
+import t from 'tap';
 
 t.setTimeout(240_000);
 

@@ -1,7 +1,7 @@
 import t from 'tap';
-import { testAuthority } from '../support/authority.ts';
 import { routes } from '../../lib/upstream/route.ts';
-import { policyOf, testDestination } from '../support/proxy.ts';
+import { testAuthority } from '../support/authority.ts';
+import { policyOf, testDestination } from '../support/destination.ts';
 
 const facts = (host: string, port = 80) =>
   ({ entry: 'forward', host, port, listener: undefined, http: undefined, time: 0 }) as const;

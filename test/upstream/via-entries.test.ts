@@ -3,25 +3,20 @@
  * smuggles: the same judgement, records and refusals.
  */
 import { createHash } from 'node:crypto';
-import t from 'tap';
 import type { Via } from '../../lib/policy/model/destination.ts';
 import type { Destination } from '../../lib/policy/protocols/index.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
-import { connectProxy, type ConnectProxy } from '../support/connect-proxy.ts';
+import { type ConnectProxy, connectProxy } from '../support/connect-proxy.ts';
+import { type DestinationOptions, rule, testDestination } from '../support/destination.ts';
 import { http2Client } from '../support/http2-client.ts';
 import { h2cUpstream, http2Upstream } from '../support/http2-upstream.ts';
-import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
-import {
-  testProxy,
-  refusal,
-  rule,
-  testDestination,
-  statusOf,
-  unpaired,
-  type DestinationOptions,
-} from '../support/proxy.ts';
-import { tlsInTunnel } from '../support/inside.ts';
+import { tlsInTunnel } from '../support/tunnel.ts';
 import { testInterception } from '../support/interception.ts';
+import { testProxy } from '../support/proxy.ts';
+import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
+import t from 'tap';
 
 const AT = { host: 'crm.prod.example', port: 8443 };
 

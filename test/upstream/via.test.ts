@@ -7,21 +7,17 @@ import { rmSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { connect as tlsConnect } from 'node:tls';
-import t from 'tap';
 import type { Via } from '../../lib/policy/model/destination.ts';
+import { refusal, statusOf } from '../support/agent.ts';
+import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
 import { connectProxy } from '../support/connect-proxy.ts';
+import { policyOf, testDestination } from '../support/destination.ts';
 import { shortFolder } from '../support/folder.ts';
-import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
+import { testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
-import {
-  testProxy,
-  policyOf,
-  refusal,
-  testDestination,
-  statusOf,
-  unpaired,
-} from '../support/proxy.ts';
+import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';
+import t from 'tap';
 
 const AT = { host: 'crm.prod.example', port: 8443 };
 

@@ -1,6 +1,6 @@
 /** Who is asked for: A3 to A11, S1, S5, S10, S13. */
-import { ELSEWHERE, passed, refused, type Attack, type Attempt } from '../case.ts';
-import { rule } from '../../support/proxy.ts';
+import { rule } from '../../support/destination.ts';
+import { type Attack, type Attempt, ELSEWHERE, passed, refused } from '../case.ts';
 
 const asked = (...authorities: string[]): Attempt[] =>
   authorities.map((authority) => ({ authority }));

@@ -2,8 +2,8 @@
  * Which fields cross: H1 to H9, F11, S14, T5, and the fields of T4. On CONNECT no field goes any
  * further, so most of them mean nothing there.
  */
-import { rule } from '../../support/proxy.ts';
-import { ELSEWHERE, passed, refused, type Attack, type Attempt, type World } from '../case.ts';
+import { rule } from '../../support/destination.ts';
+import { type Attack, type Attempt, ELSEWHERE, type World, passed, refused } from '../case.ts';
 import { CANARY } from '../entries/http1.ts';
 
 const fields = (...lines: string[]): Attempt[] => lines.map((line) => ({ fields: [line] }));

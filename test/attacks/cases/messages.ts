@@ -3,10 +3,10 @@
  * server may not say.
  */
 import { conditions } from '../../../lib/policy/conditions/compile.ts';
-import { rule } from '../../support/proxy.ts';
+import { rule } from '../../support/destination.ts';
 import { mcpRule } from '../../support/mcp.ts';
 import { SETTINGS } from '../../support/service.ts';
-import { type Attack, type Attempt, passed, refused, type World } from '../case.ts';
+import { type Attack, type Attempt, type World, passed, refused } from '../case.ts';
 
 const MUCH = 'has(args.amount) && args.amount > 100.0';
 

@@ -1,6 +1,6 @@
 /** Which path: P1 to P7, R4. One deny rule stands over `/admin`, everything else is allowed. */
-import { rule } from '../../support/proxy.ts';
-import { passed, refused, type Attack, type Attempt, type World } from '../case.ts';
+import { rule } from '../../support/destination.ts';
+import { type Attack, type Attempt, type World, passed, refused } from '../case.ts';
 
 const GUARDED: World = {
   destination: {

@@ -2,11 +2,11 @@
  * Ways around: A1, A12, A13, T1, T3, T4, and what holds everywhere: R2, R5, and the access matrix.
  */
 import type { MatrixRow } from '../../../lib/policy/model/access-matrix.ts';
-import { MATRIX } from '../../../lib/policy/protocols/access-matrix.ts';
 import type { TlsMode } from '../../../lib/policy/model/destination.ts';
+import { MATRIX } from '../../../lib/policy/protocols/access-matrix.ts';
 import type { Protocol } from '../../../lib/policy/protocols/index.ts';
-import { rule } from '../../support/proxy.ts';
-import { passed, refused, type Attack, type Attempt, CARRIES_NOTHING } from '../case.ts';
+import { rule } from '../../support/destination.ts';
+import { type Attack, type Attempt, CARRIES_NOTHING, passed, refused } from '../case.ts';
 import { ENTRIES } from '../entries/all.ts';
 import type { Entry } from '../entries/entry.ts';
 import type { HelloSpec } from '../hello.ts';

@@ -1,24 +1,24 @@
 /** HTTP in the clear inside a CONNECT tunnel: the tunnel is honest, what is bent is inside. */
 import type { Socket } from 'node:net';
+import { type RawClient, rawClient } from '../../http2/raw.ts';
+import { type TestConnection, testConnectionOver } from '../../support/agent.ts';
 import { until } from '../../support/until.ts';
-import { rawClient, type RawClient } from '../../http2/raw.ts';
-import { testConnectionOver, type TestConnection } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import { helloPieces } from '../hello.ts';
 import { HOST, type Stage } from '../stage.ts';
-import { facets, type Entry, type Manner, type Seen } from './entry.ts';
-import { answered, answerOf, gone, PROBE, statusesOf, type Rendered } from './http1.ts';
+import { type Entry, type Manner, type Seen, facets } from './entry.ts';
+import { PROBE, type Rendered, answerOf, answered, gone, statusesOf } from './http1.ts';
 import {
+  type Door,
   FORWARD,
   FORWARD_WEBSOCKET,
   request,
   upgrading,
   waiting,
   webSocket,
-  type Door,
 } from './requests.ts';
-import { holdBy, OF_STREAMS, strikeBy, type Way } from './streams.ts';
-import { isOver, OF_CONNECT, tunnel } from './tunnels.ts';
+import { OF_STREAMS, type Way, holdBy, strikeBy } from './streams.ts';
+import { OF_CONNECT, isOver, tunnel } from './tunnels.ts';
 
 /**
  * The inside of an honest tunnel as a connection of its own; the connection under it where the

@@ -1,6 +1,6 @@
 /** HTTP/1.1 as bytes: how an attempt is written, and how an answer is read without trusting it. */
+import type { TestConnection } from '../../support/agent.ts';
 import { until } from '../../support/until.ts';
-import type { TestConnection } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import type { Seen } from './entry.ts';
 

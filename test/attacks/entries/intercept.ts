@@ -3,16 +3,16 @@
  * and the tunnel itself.
  */
 import type { Socket } from 'node:net';
+import { type TestConnection, testConnectionOver } from '../../support/agent.ts';
 import { until } from '../../support/until.ts';
-import { testConnectionOver, type TestConnection } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import { helloPieces } from '../hello.ts';
 import { HOST, type Stage } from '../stage.ts';
-import { facets, type Entry, type Manner, type Seen } from './entry.ts';
+import { type Entry, type Manner, type Seen, facets } from './entry.ts';
 import { answered, statusesOf } from './http1.ts';
-import { INTERCEPTED, openTunnel, PROBE, renderInside } from './intercepted.ts';
-import { OF_WEBSOCKETS, upgrading, webSocket, type Door } from './requests.ts';
-import { isOver, OF_CONNECT, tunnel } from './tunnels.ts';
+import { INTERCEPTED, PROBE, openTunnel, renderInside } from './intercepted.ts';
+import { type Door, OF_WEBSOCKETS, upgrading, webSocket } from './requests.ts';
+import { OF_CONNECT, isOver, tunnel } from './tunnels.ts';
 
 /** The inside of a tunnel as a connection; the one under it where the CONNECT was refused. */
 async function within(stage: Stage): Promise<TestConnection> {

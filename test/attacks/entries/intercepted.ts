@@ -3,13 +3,13 @@
  * is bent is inside.
  */
 import type { Socket } from 'node:net';
-import { connect, type TLSSocket } from 'node:tls';
+import { type TLSSocket, connect } from 'node:tls';
+import type { TestConnection } from '../../support/agent.ts';
 import { until } from '../../support/until.ts';
-import type { TestConnection } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import type { Stage } from '../stage.ts';
 import type { Entry, Manner, Seen } from './entry.ts';
-import { answered, answerOf, bytesOf, statusesOf, type Rendered } from './http1.ts';
+import { type Rendered, answerOf, answered, bytesOf, statusesOf } from './http1.ts';
 import { FORWARD } from './requests.ts';
 
 export const PROBE = 'GET /smuggled HTTP/1.1\r\nHost: crm.internal\r\n\r\n';

@@ -3,12 +3,12 @@
  * absolute-form, and a destination's local listener; and WebSocket over both.
  */
 import type { Socket } from 'node:net';
+import type { TestConnection } from '../../support/agent.ts';
 import { until } from '../../support/until.ts';
-import type { TestConnection } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import { HOST, type Stage } from '../stage.ts';
-import { facets, type Entry, type Manner, type Seen } from './entry.ts';
-import { answerOf, bytesOf, gone, PROBE, statusesOf, type Rendered } from './http1.ts';
+import { type Entry, type Manner, type Seen, facets } from './entry.ts';
+import { PROBE, type Rendered, answerOf, bytesOf, gone, statusesOf } from './http1.ts';
 
 type Render = (attempt: Attempt) => Rendered;
 

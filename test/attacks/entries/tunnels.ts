@@ -3,13 +3,13 @@
  * raw listener of one.
  */
 import type { Socket } from 'node:net';
+import type { TestConnection } from '../../support/agent.ts';
 import { until } from '../../support/until.ts';
-import type { TestConnection } from '../../support/proxy.ts';
 import type { Attempt } from '../case.ts';
 import { helloPieces } from '../hello.ts';
 import { HOST, type Stage } from '../stage.ts';
-import { facets, type Entry, type Manner, type Seen } from './entry.ts';
-import { answerOf, bytesOf, CANARY, gone, PROBE, statusesOf, type Rendered } from './http1.ts';
+import { type Entry, type Manner, type Seen, facets } from './entry.ts';
+import { CANARY, PROBE, type Rendered, answerOf, bytesOf, gone, statusesOf } from './http1.ts';
 
 /**
  * The target of a CONNECT always has a port; the honest one is added where the attempt wrote none.

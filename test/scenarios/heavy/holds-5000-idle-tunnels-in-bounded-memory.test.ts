@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
-import t from 'tap';
+import type { TestConnection } from '../../support/agent.ts';
 import { until } from '../../support/until.ts';
 import { rawUpstream } from '../../support/upstream.ts';
-import type { TestConnection } from '../../support/proxy.ts';
-import { apart, noProc, type Apart } from '../apart.ts';
+import { type Apart, apart, noProc } from '../apart.ts';
+import t from 'tap';
 
 const SPEC = '  listeners: { maxConnections: 20000 }\n';
 /** Descriptors that are needed for other things. */

@@ -1,7 +1,7 @@
 /** An agent that speaks TLS inside a CONNECT tunnel, as clients do, and says raw bytes there. */
-import { connect, type TLSSocket } from 'node:tls';
+import { type TLSSocket, connect } from 'node:tls';
+import { type TestAgent, type TestConnection, keepsOpen } from './agent.ts';
 import { until } from './until.ts';
-import { keepsOpen, type TestProxy, type TestConnection } from './proxy.ts';
 
 export interface TlsInTunnel {
   readonly line: TestConnection;
@@ -27,11 +27,11 @@ export interface TlsInTunnelOptions {
 
 /** CONNECT, and what comes before TLS. */
 export async function openTunnel(
-  proxy: TestProxy,
+  agent: TestAgent,
   authority = 'api.example.com:443',
   fields = '',
 ): Promise<TestConnection> {
-  const line = await proxy.open();
+  const line = await agent.open();
   line.write(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${fields}\r\n`);
   await line.sees('\r\n\r\n');
   return line;
@@ -39,11 +39,11 @@ export async function openTunnel(
 
 /** A tunnel with TLS up in it; rejects where the agent's handshake fails. */
 export async function tlsInTunnel(
-  proxy: TestProxy,
+  agent: TestAgent,
   options: TlsInTunnelOptions,
 ): Promise<TlsInTunnel> {
   const { ca, authority = 'api.example.com:443', alpn } = options;
-  const line = await openTunnel(proxy, authority, options.fields);
+  const line = await openTunnel(agent, authority, options.fields);
   line.socket.removeAllListeners('data');
   const tls = connect({
     socket: line.socket,
