@@ -1,6 +1,6 @@
 /** An audit log in memory, and what its records are read for. */
 import type { AuditLog, AuditRecord } from '../../lib/audit/record.ts';
-import { Fault } from '../../lib/base/fault.ts';
+import type { Fault } from '../../lib/base/fault.ts';
 
 /** Keeps records; `fail` makes writing fail as a full disk does. */
 export interface MemoryAudit extends AuditLog {
