@@ -105,6 +105,18 @@ t.test('every dependency has its line, and no line is of one that is gone', asyn
   }
 });
 
+t.test('every test that a page names is there', async (t) => {
+  let tests = 0;
+  for (const page of PAGES) {
+    for (const [file] of read(page).matchAll(/\btest\/[\w./-]+\.test\.ts\b/g)) {
+      if (file.includes('NAME')) continue;
+      tests += 1;
+      t.ok(existsSync(join(ROOT, file)), `${page}: ${file}`);
+    }
+  }
+  t.ok(tests > 300, `${tests} tests`);
+});
+
 t.test('every page of docs is in its index', async (t) => {
   const index = read('docs/README.md');
   const pages = readdirSync(join(ROOT, 'docs'), { recursive: true })
