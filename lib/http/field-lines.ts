@@ -171,7 +171,7 @@ export function longHead(rules: Rules, most: number): Fault {
  * Fields that would change how a message is framed, routed, authenticated or read, were they merged
  * from trailers (RFC 9110 section 6.5.1).
  */
-const NOT_IN_TRAILERS: ReadonlySet<string> = new Set(
+export const NOT_IN_TRAILERS: ReadonlySet<string> = new Set(
   (
     'age authorization cache-control connection content-encoding content-length ' +
     'content-location content-range content-type cookie date expect expires forwarded host ' +

@@ -1,4 +1,5 @@
 /** Go's net/http: server and client, their connections in memory (gohttp/main.go). */
+import { NOT_IN_TRAILERS } from '../../lib/http/field-lines.ts';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -94,7 +95,7 @@ function shownBy(role: Role, { seen, refused }: GoReading): PeerReading {
     ...(role === 'request' && { host }),
     fields: sorted(fields, role === 'request' ? REQUEST_OWN : RESPONSE_OWN),
     body,
-    trailers: sorted(trailers ?? {}),
+    trailers: sorted(trailers ?? {}, role === 'response' ? NOT_IN_TRAILERS : undefined),
   }));
   return { shown, refused };
 }

@@ -1,4 +1,5 @@
 /** node:http as a reader of single messages, in both roles, without sockets. */
+import { NOT_IN_TRAILERS } from '../../lib/http/field-lines.ts';
 import http from 'node:http';
 import { duplexPair } from 'node:stream';
 
@@ -53,6 +54,11 @@ async function readRequests(text: string): Promise<Reading> {
   return { seen, refused };
 }
 
+/** Trailers without those that we leave out of an answer; node hands them on. */
+function placed(trailers: readonly string[]): readonly string[] {
+  return trailers.filter((_, i) => !NOT_IN_TRAILERS.has(trailers[i - (i % 2)] ?? ''));
+}
+
 /** What node's client makes of these bytes as the answer to GET. */
 async function readResponse(text: string): Promise<Reading> {
   const [ours, theirs] = duplexPair();
@@ -74,7 +80,7 @@ async function readResponse(text: string): Promise<Reading> {
       ours.once('data', () => ours.end(text, 'latin1'));
       request.end();
     });
-    return { seen: [seen], refused: false };
+    return { seen: [{ ...seen, trailers: placed(seen.trailers) }], refused: false };
   } catch {
     return { seen: [], refused: true };
   } finally {
