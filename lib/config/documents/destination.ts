@@ -13,7 +13,7 @@ import {
   required,
 } from '../../schema/decode.ts';
 import { headers } from './headers.ts';
-import { RULE_KEYS, SETTINGS } from './protocols.ts';
+import { NAMES, RULE_KEYS, SETTINGS } from './protocols.ts';
 import { LIMITED, NAMED } from './rule.ts';
 import {
   action,
@@ -97,7 +97,7 @@ export const destinationSpec = record(
     listen: optional(listenAddress, 'A local listener for this destination alone.'),
     unsafeNonLoopback: defaulted(flag(), false, UNSAFE_NON_LOOPBACK),
     protocol: defaulted(
-      choice(['http', 'grpc', 'mcp', 'tcp'], ['a2a', 'postgres']),
+      choice(NAMES, ['a2a', 'postgres']),
       'http',
       'http is judged per request, grpc per call (docs/grpc.md), mcp per message ' +
         '(docs/mcp.md), tcp per connection.',

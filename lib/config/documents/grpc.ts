@@ -1,5 +1,5 @@
 /** What a Destination of protocol grpc says: the calls that its rules are about. */
-import type { ProtocolDocument, SaidKeys, UnreadKeys } from './protocol-document.ts';
+import type { ProtocolDocument } from './protocol-document.ts';
 import { Fault } from '../../base/fault.ts';
 import { quote } from '../../net/host.ts';
 import { type GrpcRule, METHOD, SERVICE } from '../../policy/protocols/grpc-rules.ts';
@@ -106,7 +106,7 @@ export const GRPC_DOCUMENT: ProtocolDocument<GrpcSpec, GrpcService> = Object.fre
   hasPaths: false,
   choosesHttp: false,
   checks: GRPC_CHECKS,
-  says: ({ grpc }: SaidKeys) => grpc !== undefined,
-  unread: ({ grpc }: UnreadKeys) => (grpc?.streaming === true ? 'streaming gRPC calls' : undefined),
+  says: ({ grpc }) => grpc !== undefined,
+  unread: ({ grpc }) => (grpc?.streaming === true ? 'streaming gRPC calls' : undefined),
   compile: compileGrpc,
-});
+} satisfies ProtocolDocument<GrpcSpec, GrpcService>);

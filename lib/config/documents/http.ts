@@ -1,5 +1,5 @@
 /** What a Destination of protocol http says: the requests that its rules are about. */
-import type { ProtocolDocument, SaidKeys, UnreadKeys } from './protocol-document.ts';
+import type { ProtocolDocument } from './protocol-document.ts';
 import type { HttpMatch, HttpRule } from '../../policy/protocols/http-rules.ts';
 import type { HttpService } from '../../policy/protocols/http.ts';
 import {
@@ -138,7 +138,7 @@ const HTTP_CHECKS: readonly CheckOf<HttpSpec>[] = Object.freeze([
   },
 ]);
 
-export function unreadRequests({ http }: UnreadKeys): string | undefined {
+export function unreadRequests({ http }: HttpRules['rules'][number]): string | undefined {
   return http?.websocket === true ? 'a WebSocket' : undefined;
 }
 
@@ -148,7 +148,7 @@ export const HTTP_DOCUMENT: ProtocolDocument<HttpSpec, HttpService> = Object.fre
   hasPaths: true,
   choosesHttp: true,
   checks: HTTP_CHECKS,
-  says: ({ http }: SaidKeys) => http !== undefined,
+  says: ({ http }) => http !== undefined,
   unread: unreadRequests,
   compile: compileHttp,
-});
+} satisfies ProtocolDocument<HttpSpec, HttpService>);

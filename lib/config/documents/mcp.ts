@@ -8,7 +8,7 @@ import type {
 import { REQUEST_CHECKS, compileHttpMatch, unreadRequests } from './http.ts';
 import { MCP_CHECKS } from './mcp-checks.ts';
 import type { McpSpec } from './mcp-schema.ts';
-import type { ProtocolDocument, SaidKeys } from './protocol-document.ts';
+import type { ProtocolDocument } from './protocol-document.ts';
 import { type Conditions, compileRules } from './rule.ts';
 
 type McpRuleDocument = McpSpec['rules'][number];
@@ -64,8 +64,8 @@ export const MCP_DOCUMENT: ProtocolDocument<McpSpec, McpService> = Object.freeze
   hasPaths: true,
   choosesHttp: false,
   checks: [...MCP_CHECKS, ...REQUEST_CHECKS],
-  says: ({ mcp = {}, http }: SaidKeys) =>
+  says: ({ mcp = {}, http }) =>
     http !== undefined || Object.values(mcp).some((names) => names !== undefined),
   unread: unreadRequests,
   compile: compileMcp,
-});
+} satisfies ProtocolDocument<McpSpec, McpService>);

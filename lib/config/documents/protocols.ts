@@ -2,7 +2,7 @@
  * The table of protocols as documents say them: keys of a rule, keys of a spec, what comes of both.
  */
 import type { Phase } from '../../policy/model/condition.ts';
-import { PROTOCOLS, type Protocol } from '../../policy/protocols/index.ts';
+import { PROTOCOLS, type Protocol, type Service } from '../../policy/protocols/index.ts';
 import { optional } from '../../schema/decode.ts';
 import { GRPC_DOCUMENT, grpcMatch } from './grpc.ts';
 import { HTTP_DOCUMENT, httpMatch } from './http.ts';
@@ -42,10 +42,13 @@ export const FOREIGN = Object.freeze({ mcp: 'messages of MCP' } satisfies Record
 
 export const PROTOCOL_DOCUMENTS = Object.freeze({
   http: HTTP_DOCUMENT,
-  mcp: MCP_DOCUMENT,
   grpc: GRPC_DOCUMENT,
+  mcp: MCP_DOCUMENT,
   tcp: TCP_DOCUMENT,
-} satisfies Record<Protocol, ProtocolDocument<never>>);
+} satisfies Record<Protocol, ProtocolDocument<never, Service>>);
+
+/** Words for `protocol`. */
+export const NAMES = Object.keys(PROTOCOL_DOCUMENTS) as readonly Protocol[];
 
 type RuleKey = keyof typeof RULE_KEYS;
 

@@ -61,4 +61,4 @@ export const TCP_DOCUMENT: ProtocolDocument<TcpSpec, TcpService> = Object.freeze
   says: () => false,
   unread: () => undefined,
   compile: compileTcp,
-});
+} satisfies ProtocolDocument<TcpSpec, TcpService>);
