@@ -5,7 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../../lib/config/load/load.ts';
-import { statusOf, testProxy } from '../../support/proxy.ts';
+import { testProxy } from '../../support/proxy.ts';
+import { statusOf } from '../../support/agent.ts';
 
 const upstream = createServer((_, response) => response.end('quoted'));
 await new Promise<void>((done) => upstream.listen(0, '127.0.0.1', done));
