@@ -13,7 +13,7 @@ import { type Disposer, disposer } from '../lib/base/dispose.ts';
 import { Fault } from '../lib/base/fault.ts';
 import { ignore } from '../lib/base/signal.ts';
 import { type Config, loadConfig } from '../lib/config/load/load.ts';
-import { type Http1Limits, headLimits, http1Limits } from '../lib/http/limits.ts';
+import { type HttpLimits, headLimits, httpLimits } from '../lib/http/limits.ts';
 import { endpointFrom } from '../lib/identity/address.ts';
 import type { IdentitySource } from '../lib/identity/source.ts';
 import { openInherited } from '../lib/listen/inherited.ts';
@@ -224,8 +224,8 @@ function serve(
   });
 }
 
-export function listenerLimits(listeners: Config['sidecar']['listeners']): Http1Limits {
-  return http1Limits({
+export function listenerLimits(listeners: Config['sidecar']['listeners']): HttpLimits {
+  return httpLimits({
     ...headLimits(listeners),
     fieldCount: listeners.maxFields,
     headMs: listeners.headersTimeout,

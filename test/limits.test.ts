@@ -70,9 +70,6 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
     'lib/identity/follow.ts LOOK_MS',
     'lib/identity/watch.ts LOOK_MS',
   ],
-  'refresh hints of bundle documents, which nothing fetches yet': [
-    'lib/spiffe/bundle-document.ts MAX_REFRESH_SECONDS',
-  ],
   'guards that nothing reaches: work in memory that ends by itself': [
     'lib/identity/limits.ts chainMs',
   ],

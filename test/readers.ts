@@ -33,7 +33,6 @@ import { parseIntent } from '../lib/tasks/intent.ts';
 import { canonicalTarget } from '../lib/net/path.ts';
 import { parsePathPattern } from '../lib/net/path-pattern.ts';
 import { parseJwtBundle, parseX509Bundle } from '../lib/spiffe/bundle.ts';
-import { parseBundleDocument, parseBundleMap } from '../lib/spiffe/bundle-document.ts';
 import { parseSpiffeId } from '../lib/spiffe/id.ts';
 import { validateJwtSvid } from '../lib/spiffe/jwt-svid.ts';
 import { parsePeerPattern } from '../lib/spiffe/pattern.ts';
@@ -75,14 +74,6 @@ const deployed = (file: string): string =>
 const CHAIN = latin1(svid.concatenated);
 const KEY = latin1(svid.privateKey);
 const ANCHOR = latin1(ca.certificate);
-const DOCUMENT = JSON.stringify({
-  spiffe_sequence: 1,
-  spiffe_refresh_hint: 300,
-  keys: [
-    { ...(JSON.parse(jwks) as { keys: object[] }).keys[0], use: 'jwt-svid' },
-    { kty: 'EC', use: 'x509-svid', x5c: [Buffer.from(ca.certificate).toString('base64')] },
-  ],
-});
 const ADDRESS_RULE = {
   loopback: false,
   private: true,
@@ -90,7 +81,7 @@ const ADDRESS_RULE = {
   own: new Set<string>(),
 };
 const TD = parseTrustDomain('example.org');
-const JWT_BUNDLES = new Map([[TD, parseJwtBundle(TD, octets(jwks), { requireUse: false })]]);
+const JWT_BUNDLES = new Map([[TD, parseJwtBundle(TD, octets(jwks))]]);
 
 const compiler = conditions(['public', 'internal', 'restricted']);
 const CONDITIONS = [
@@ -271,17 +262,7 @@ export const READERS: readonly Reader[] = [
   {
     name: 'JWT bundle',
     from: [jwks],
-    read: (text) => parseJwtBundle(TD, octets(text), { requireUse: false }),
-  },
-  {
-    name: 'bundle document',
-    from: [DOCUMENT],
-    read: (text) => parseBundleDocument(TD, octets(text)),
-  },
-  {
-    name: 'bundle map',
-    from: [JSON.stringify({ trust_domains: { 'example.org': JSON.parse(DOCUMENT) } })],
-    read: (text) => parseBundleMap(octets(text)),
+    read: (text) => parseJwtBundle(TD, octets(text)),
   },
   {
     name: 'JWT-SVID',

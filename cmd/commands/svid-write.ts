@@ -9,7 +9,7 @@ import { sleep, systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { ignore, link } from '../../lib/base/signal.ts';
 import { endpointFrom } from '../../lib/identity/address.ts';
-import { removeMirror, writeMirror } from '../../lib/identity/svid-files.ts';
+import { removeSvidFiles, writeSvidFiles } from '../../lib/identity/svid-files.ts';
 import { startIdentity, type IdentitySource } from '../../lib/identity/source.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import type { Identity, IdentityState } from '../../lib/spiffe/identity.ts';
@@ -79,7 +79,7 @@ export async function svidWrite(options: SvidWriteOptions, io: Io): Promise<void
 }
 
 async function put(identity: Identity, { options: { dir }, io }: Parts): Promise<void> {
-  await writeMirror(dir, identity);
+  await writeSvidFiles(dir, identity);
   const { id, serial, notAfter } = identity.svid;
   done(io, `${dir}: ${id}, serial ${serial}, valid until ${new Date(notAfter).toISOString()}`);
 }
@@ -180,7 +180,7 @@ async function keepUp(first: number, parts: Parts, signal: AbortSignal): Promise
 }
 
 async function takeAway(problem: string, { options: { dir, keep }, io }: Parts): Promise<void> {
-  if (keep !== true) await removeMirror(dir);
+  if (keep !== true) await removeSvidFiles(dir);
   io.err(
     `error: ${problem}: the files of ${dir} are ${keep === true ? 'kept (--keep)' : 'removed'}`,
   );

@@ -103,7 +103,8 @@ function reply({ id, method }: Values, params: Values, tickets: Ticket[]): ApiAn
     answer(200, id, { result: newest ? { resultType: 'complete', ...value } : value });
   switch (method) {
     case 'initialize': {
-      const protocolVersion = OLDER.find((one) => one === params['protocolVersion']) ?? OLDER[0];
+      const protocolVersion =
+        OLDER.find((version) => version === params['protocolVersion']) ?? OLDER[0];
       return result({ protocolVersion, capabilities: { tools: {} }, serverInfo: SERVER });
     }
     case 'server/discover':

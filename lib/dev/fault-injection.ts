@@ -1,7 +1,7 @@
 /**
  * Every call to the development Workload API passes here first: it is counted, its security header
  * is checked as SPIRE does (exactly one value, `true`), and the faults of transport that a test or
- * a demo switched on befall it. The gate can end a call that is under way with any status.
+ * a demo switched on befall it. The injector can end a call that is under way with any status.
  */
 import {
   type Metadata,
@@ -51,17 +51,17 @@ export interface CallFaults {
 }
 
 /** A call under way, as its handler sees it. */
-interface GatedCall {
+interface InterceptedCall {
   /** Aborts when the call has ended, whoever ended it. */
   readonly ended: AbortSignal;
   end(end: CallStatus): void;
 }
 
-export interface Gate {
+export interface FaultInjector {
   readonly faults: CallFaults;
   readonly interceptor: ServerInterceptor;
   /** The call that came with this metadata object. */
-  of(metadata: Metadata): GatedCall;
+  callOf(metadata: Metadata): InterceptedCall;
 }
 
 const HEADER = 'workload.spiffe.io';
@@ -80,11 +80,11 @@ const DETAILS: Partial<Record<StatusName, string>> = {
   CANCELLED: 'context canceled',
 };
 
-interface OpenCall extends GatedCall {
+interface OpenCall extends InterceptedCall {
   readonly method: Method;
 }
 
-export function gate(clock: Clock): Gate {
+export function faultInjector(clock: Clock): FaultInjector {
   const open = new Set<OpenCall>();
   const byMetadata = new WeakMap<Metadata, OpenCall>();
   const counts = new Map<Method, number>();
@@ -126,7 +126,7 @@ export function gate(clock: Clock): Gate {
       },
     });
   };
-  return { faults, interceptor, of: (metadata) => byMetadata.get(metadata) ?? unknownCall() };
+  return { faults, interceptor, callOf: (metadata) => byMetadata.get(metadata) ?? unknownCall() };
 }
 
 interface Judge extends CallFaults {
@@ -160,7 +160,7 @@ function callFaults(open: ReadonlySet<OpenCall>, counts: ReadonlyMap<Method, num
     delay: () => delay,
     judge(method, metadata) {
       if (headerChecked && !hasHeader(metadata)) return MISSING_HEADER;
-      const failure = failures.find((one) => one.left > 0 && (one.method ?? method) === method);
+      const failure = failures.find((rule) => rule.left > 0 && (rule.method ?? method) === method);
       if (failure === undefined) return undefined;
       failure.left -= 1;
       return {
@@ -177,5 +177,5 @@ function hasHeader(metadata: Metadata): boolean {
 }
 
 function unknownCall(): never {
-  throw new TypeError('this call did not come through the gate');
+  throw new TypeError('this call did not come through the injector');
 }

@@ -24,7 +24,7 @@ import { parseSpiffeId, type SpiffeId, trustDomainOf } from '../spiffe/id.ts';
 import { validateJwtSvid } from '../spiffe/jwt-svid.ts';
 import type { DevTrustDomain } from './domain.ts';
 import { jwtBundleBytes } from './domain.ts';
-import { type CallStatus, type Gate, NO_IDENTITY } from './fault-injection.ts';
+import { type CallStatus, type FaultInjector, NO_IDENTITY } from './fault-injection.ts';
 import {
   composeResponse,
   type DevIdentity,
@@ -34,7 +34,7 @@ import {
 } from './state.ts';
 
 export interface HandlerParts {
-  readonly gate: Gate;
+  readonly injector: FaultInjector;
   readonly state: Cell<DevState>;
   /** Signs JWT-SVIDs. */
   readonly domain: DevTrustDomain;
@@ -70,13 +70,13 @@ export function workloadApiHandlers(parts: HandlerParts) {
   };
 }
 
-function stream({ gate, state }: HandlerParts, method: StreamMethod) {
+function stream({ injector, state }: HandlerParts, method: StreamMethod) {
   return (call: ServerWritableStream<unknown, Bytes>): void => {
-    const gated = gate.of(call.metadata);
+    const intercepted = injector.callOf(call.metadata);
     let last: Bytes | undefined;
     const send = (now: DevState): void => {
-      if (now.holdings.length === 0) {
-        gated.end(NO_IDENTITY);
+      if (now.issued.length === 0) {
+        intercepted.end(NO_IDENTITY);
         return;
       }
       const next = composeResponse(method, now);
@@ -84,7 +84,7 @@ function stream({ gate, state }: HandlerParts, method: StreamMethod) {
       last = next;
       call.write(next);
     };
-    state.follow(send, gated.ended);
+    state.follow(send, intercepted.ended);
     send(stateOf(state));
   };
 }
@@ -120,7 +120,7 @@ async function fetchJwtSvid(
 ): Promise<Bytes> {
   if (audience.length === 0) throw invalid('audience must be specified');
   const wanted = spiffeId === '' ? undefined : requestedId(spiffeId);
-  const identities: readonly DevIdentity[] = uniqueByHint(stateOf(parts.state).holdings);
+  const identities: readonly DevIdentity[] = uniqueByHint(stateOf(parts.state).issued);
   const matching = identities.filter(({ id }) => wanted === undefined || id === wanted);
   if (matching.length === 0) throw new Refusal(NO_IDENTITY);
   const ttl = parts.jwtTtl();
@@ -151,10 +151,7 @@ async function validate(
   const state = stateOf(parts.state);
   const bundles = new Map(
     [[state.trustDomain, state.authorities] as const, ...federatedAuthorities(state)].map(
-      ([name, authorities]) => [
-        name,
-        parseJwtBundle(name, jwtBundleBytes(authorities), { requireUse: false }),
-      ],
+      ([name, authorities]) => [name, parseJwtBundle(name, jwtBundleBytes(authorities))],
     ),
   );
   const valid = await validateJwtSvid(svid, { audience, bundles, now: parts.clock.now() }).catch(

@@ -13,11 +13,11 @@ import type {
   DevIdentity,
   DevState,
   Federated,
-  Holding,
+  IssuedIdentity,
   ResponseFaults,
 } from './state.ts';
 
-export interface HoldingsOptions {
+export interface IssuedSvidsOptions {
   readonly domain: DevTrustDomain;
   readonly identities: readonly DevIdentity[];
   readonly federated: readonly DevTrustDomain[];
@@ -27,7 +27,7 @@ export interface HoldingsOptions {
   readonly onNote: (text: string) => void;
 }
 
-export interface Holdings extends AsyncDisposable {
+export interface IssuedSvids extends AsyncDisposable {
   readonly state: Cell<DevState>;
   /** New keys and certificates for every identity, now. */
   rotate(): Promise<void>;
@@ -55,7 +55,7 @@ interface Settings {
  * Issues to everybody once, then keeps doing so. Throws a Fault 'bad-spiffe-id' for an identity of
  * another trust domain.
  */
-export async function openHoldings(options: HoldingsOptions): Promise<Holdings> {
+export async function issueSvids(options: IssuedSvidsOptions): Promise<IssuedSvids> {
   const closed = new AbortController();
   const state = cell<DevState>();
   const watched = new Set<DevTrustDomain>();
@@ -131,8 +131,11 @@ interface Issuance {
   unschedule(): void;
 }
 
-function issuance({ domain, clock, ...options }: HoldingsOptions, state: Cell<DevState>): Issuance {
-  let holdings: readonly Holding[] = [];
+function issuance(
+  { domain, clock, ...options }: IssuedSvidsOptions,
+  state: Cell<DevState>,
+): Issuance {
+  let issued: readonly IssuedIdentity[] = [];
   let issuer = domain.current().x509[0];
   let cancel = (): void => {};
   const self: Issuance = {
@@ -140,20 +143,20 @@ function issuance({ domain, clock, ...options }: HoldingsOptions, state: Cell<De
       identities: options.identities,
       ttl: options.ttl,
       rotation: true,
-      federated: new Map(options.federated.map((one) => [one, 'right'])),
+      federated: new Map(options.federated.map((domain) => [domain, 'right'])),
       faults: {},
     },
     async reissue() {
       issuer = domain.current().x509[0];
       const { identities, ttl } = self.settings;
-      const issued = identities.map(async (one) => ({
-        ...one,
-        svid: await domain.issue(one.id, ttl),
+      const pending = identities.map(async (identity) => ({
+        ...identity,
+        svid: await domain.issue(identity.id, ttl),
       }));
-      holdings = Object.freeze(await Promise.all(issued));
+      issued = Object.freeze(await Promise.all(pending));
       self.publish();
     },
-    publish: () => state.set(snapshot(domain, holdings, self.settings)),
+    publish: () => state.set(snapshot(domain, issued, self.settings)),
     stale: () => domain.current().x509[0] !== issuer,
     schedule(act) {
       cancel();
@@ -176,17 +179,17 @@ function turns(closed: AbortSignal): (act: () => Promise<void> | void) => Promis
 
 function snapshot(
   domain: DevTrustDomain,
-  holdings: readonly Holding[],
+  issued: readonly IssuedIdentity[],
   settings: Settings,
 ): DevState {
-  const federated = [...settings.federated].map(([one, form]): [TrustDomain, Federated] => [
-    one.name,
-    { authorities: one.current(), form },
+  const federated = [...settings.federated].map(([other, form]): [TrustDomain, Federated] => [
+    other.name,
+    { authorities: other.current(), form },
   ]);
   return Object.freeze({
     trustDomain: domain.name,
     authorities: domain.current(),
-    holdings,
+    issued,
     federated: new Map(federated),
     faults: settings.faults,
   });

@@ -22,7 +22,7 @@ export interface DevIdentity {
   readonly hint: string;
 }
 
-export interface Holding extends DevIdentity {
+export interface IssuedIdentity extends DevIdentity {
   readonly svid: IssuedSvid;
 }
 
@@ -60,7 +60,7 @@ export interface Federated {
 export interface DevState {
   readonly trustDomain: TrustDomain;
   readonly authorities: Authorities;
-  readonly holdings: readonly Holding[];
+  readonly issued: readonly IssuedIdentity[];
   readonly federated: ReadonlyMap<TrustDomain, Federated>;
   readonly faults: ResponseFaults;
 }
@@ -89,7 +89,7 @@ const COMPOSERS: Readonly<Record<StreamMethod, (state: DevState) => Uint8Array>>
     const svids =
       state.faults.blank === 'svids'
         ? []
-        : uniqueByHint(state.holdings).map((one) => x509Svid(one, state));
+        : uniqueByHint(state.issued).map((entry) => x509Svid(entry, state));
     const federatedBundles = federatedEntries(state, x509BundleBytes, MALFORMED_DER);
     return toBinary(
       X509SVIDResponseSchema,
@@ -118,9 +118,9 @@ const MALFORMED_DER = new TextEncoder().encode('these bytes are no certificate')
 const MALFORMED_JWKS = new TextEncoder().encode('{"keys":');
 const NO_AUTHORITIES: Authorities = Object.freeze({ x509: [], jwt: [] });
 
-function x509Svid(holding: Holding, state: DevState): MessageInitShape<typeof X509SVIDSchema> {
+function x509Svid(entry: IssuedIdentity, state: DevState): MessageInitShape<typeof X509SVIDSchema> {
   const { blank, sameHint, foreignKey, foreignId } = state.faults;
-  const { id, hint, svid } = holding;
+  const { id, hint, svid } = entry;
   const nothing = new Uint8Array();
   return {
     spiffeId: blank === 'spiffe_id' ? '' : (foreignId ?? id),
@@ -140,6 +140,6 @@ function federatedEntries(
   const content = ({ form, authorities }: Federated): Uint8Array =>
     form === 'malformed' ? malformed : bytes(form === 'empty' ? NO_AUTHORITIES : authorities);
   return Object.fromEntries(
-    [...federated].map(([name, one]) => [idOfTrustDomain(name), content(one)]),
+    [...federated].map(([name, bundle]) => [idOfTrustDomain(name), content(bundle)]),
   );
 }

@@ -10,7 +10,7 @@ import type { Clock } from '../base/clock.ts';
 import { disposer } from '../base/dispose.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore, link } from '../base/signal.ts';
-import { http1Limits } from '../http/limits.ts';
+import { httpLimits } from '../http/limits.ts';
 import type { Body } from '../http/message.ts';
 import { type ServeOptions, serveConnection } from '../http1/server.ts';
 import { type IdentitySource, startIdentity } from '../identity/source.ts';
@@ -217,7 +217,7 @@ function apiService({ options, closing, seen }: Upstream): Service {
   const api = options.service === 'mcp' ? demoMcp() : demoApi();
   return ({ socket, peer }) => {
     const serving: ServeOptions = {
-      limits: http1Limits(),
+      limits: httpLimits(),
       clock: options.clock,
       draining: closing.signal,
       async handle(exchange) {

@@ -17,9 +17,9 @@ import { workloadApiDefinition } from '../identity/service.ts';
 import { parseSpiffeId } from '../spiffe/id.ts';
 import { newKeys, pkcs8 } from '../interception/issue.ts';
 import { type DevTrustDomain, requireMember } from './domain.ts';
-import { type CallFaults, type Gate, gate } from './fault-injection.ts';
+import { type CallFaults, type FaultInjector, faultInjector } from './fault-injection.ts';
 import { workloadApiHandlers } from './handlers.ts';
-import { type Holdings, openHoldings } from './issued-svids.ts';
+import { type IssuedSvids, issueSvids } from './issued-svids.ts';
 import { guardSocket, prepareSocket, removeSocket, socketPath } from './socket.ts';
 import type { DevIdentity, ResponseFaults } from './state.ts';
 
@@ -52,7 +52,7 @@ export interface DevWorkloadApiOptions {
  * streams too, once their promise is fulfilled.
  */
 export interface DevWorkloadApi
-  extends AsyncDisposable, CallFaults, Omit<Holdings, 'state' | 'setFaults' | 'setIdentities'> {
+  extends AsyncDisposable, CallFaults, Omit<IssuedSvids, 'state' | 'setFaults' | 'setIdentities'> {
   /** `unix:///…`, as SPIFFE_ENDPOINT_SOCKET takes it. */
   readonly endpoint: string;
   readonly socket: string;
@@ -94,12 +94,12 @@ export async function startDevWorkloadApi(options: DevWorkloadApiOptions): Promi
   let { jwtTtl = 5 * MINUTE_MS } = options;
   const socket = socketPath(options.socket);
   const parse = (list: readonly DevIdentityOptions[]): readonly DevIdentity[] =>
-    list.map((one) => identity(one, domain));
-  const calls = gate(clock);
+    list.map((entry) => identity(entry, domain));
+  const calls = faultInjector(clock);
   const closing = disposer();
   const { federated = [], allowedForeignClaims = [] } = options;
-  const holdings = closing.use(
-    await openHoldings({
+  const issued = closing.use(
+    await issueSvids({
       domain,
       identities: parse(options.identities),
       federated,
@@ -109,8 +109,8 @@ export async function startDevWorkloadApi(options: DevWorkloadApiOptions): Promi
     }),
   );
   const handlers = workloadApiHandlers({
-    gate: calls,
-    state: holdings.state,
+    injector: calls,
+    state: issued.state,
     domain,
     jwtTtl: () => jwtTtl,
     clock,
@@ -126,14 +126,14 @@ export async function startDevWorkloadApi(options: DevWorkloadApiOptions): Promi
   onNote(ATTESTS_NOBODY);
   return {
     ...calls.faults,
-    ...holdings,
+    ...issued,
     endpoint: `unix://${socket}`,
     socket,
     domain,
-    setIdentities: (list) => holdings.setIdentities(parse(list)),
+    setIdentities: (list) => issued.setIdentities(parse(list)),
     setJwtTtl: (ms) => void (jwtTtl = ms),
     async breakResponses({ foreignKey = false, ...faults }) {
-      await holdings.setFaults({
+      await issued.setFaults({
         ...faults,
         ...(foreignKey && { foreignKey: await pkcs8(await newKeys()) }),
       });
@@ -160,7 +160,7 @@ interface SocketListener extends AsyncDisposable {
 
 type Handlers = ReturnType<typeof workloadApiHandlers>;
 
-function listenOn(socket: string, calls: Gate, handlers: Handlers): SocketListener {
+function listenOn(socket: string, calls: FaultInjector, handlers: Handlers): SocketListener {
   let server: Server | undefined;
   const stop = async (): Promise<void> => {
     if (server === undefined) return;

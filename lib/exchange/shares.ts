@@ -9,7 +9,7 @@
  */
 import type { Socket } from 'node:net';
 import { Fault } from '../base/fault.ts';
-import { cut } from '../http1/sockets.ts';
+import { abortSocket } from '../http1/sockets.ts';
 import { type Agent, UNKNOWN } from '../policy/model/agent.ts';
 import { type Rates, rates } from './rate-limits.ts';
 
@@ -199,7 +199,7 @@ export class Shares {
     for (const caller of share.callers) {
       if (!caller.idle) continue;
       share.callers.delete(caller);
-      cut(caller.socket);
+      abortSocket(caller.socket);
       return true;
     }
     return false;

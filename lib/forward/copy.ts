@@ -11,7 +11,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
 import type { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
-import { cut, keepReadable, release } from '../http1/sockets.ts';
+import { abortSocket, keepReadable, release } from '../http1/sockets.ts';
 
 export interface Side {
   readonly socket: Duplex;
@@ -64,7 +64,7 @@ export async function copyBothWays(
     await Promise.race([both, stopped]);
   } catch (failure) {
     // Still in the turn of the abort: not one byte more reaches the upstream.
-    cut(far.socket);
+    abortSocket(far.socket);
     await part(near.socket, failure as Fault, farewell);
     throw failure;
   } finally {
@@ -82,7 +82,7 @@ const NOTHING = Buffer.alloc(0);
  */
 async function part(socket: Duplex, reason: Fault, { clock, ms, words }: Farewell): Promise<void> {
   if (reason.code === 'client-gone' || socket.destroyed || socket.writableEnded) {
-    cut(socket);
+    abortSocket(socket);
     return;
   }
   socket.removeAllListeners('data');
@@ -96,7 +96,7 @@ async function part(socket: Duplex, reason: Fault, { clock, ms, words }: Farewel
   if (last === undefined) socket.write(NOTHING, () => resolve());
   await promise;
   cancel();
-  cut(socket);
+  abortSocket(socket);
 }
 
 /** `broken` says why the end of `from` is no orderly one. */

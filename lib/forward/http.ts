@@ -20,7 +20,7 @@ import type { Caller } from '../exchange/shares.ts';
 import type { ClientConnection, ClientResponse } from '../http/client.ts';
 import type { Body, Fields, OutgoingResponse } from '../http/message.ts';
 import type { Connection, ServerExchange } from '../http/server-exchange.ts';
-import { cut } from '../http1/sockets.ts';
+import { abortSocket } from '../http1/sockets.ts';
 import type { Destination } from '../policy/protocols/index.ts';
 import type { EntryPoint, Facts } from '../policy/model/facts.ts';
 import type { Policy } from '../policy/decision/policy.ts';
@@ -255,7 +255,7 @@ export class RequestArrival implements Arrival {
     const inOrder = this.#events?.end(reason) === true;
     this.#connection?.destroy(reason);
     if (this.#reading) this.#x.body.cancel(reason);
-    if (this.#answering && !inOrder) this.#x.cut(reason, this.#lastWords(reason));
+    if (this.#answering && !inOrder) this.#x.abort(reason, this.#lastWords(reason));
   }
 
   /** What a client of gRPC is told where its call ends after its answer began. */
@@ -270,7 +270,7 @@ export class RequestArrival implements Arrival {
     const x = this.#x;
     if (exchange.inOrder) return;
     if (x.answered || fault.code === 'client-gone') {
-      x.cut(fault, this.#lastWords(fault));
+      x.abort(fault, this.#lastWords(fault));
       return;
     }
     const { head, body } = this.#refusal(exchange, fault);
@@ -440,7 +440,7 @@ export class RequestArrival implements Arrival {
     exchange.throwIfAborted();
     exchange.enter('idle', mcp.destination.timeouts.idle, this.#parts.now());
     if (response.upgraded !== undefined) {
-      cut(response.upgraded.socket);
+      abortSocket(response.upgraded.socket);
       throw new Fault('upstream-malformed', 'the upstream switched protocols unasked');
     }
     const { fields: told, body } = await mcpReply(mcp, response, exchange);

@@ -7,7 +7,7 @@ import { DECISION_FIELD } from '../exchange/fault-response.ts';
 import type { FieldRules } from '../exchange/headers.ts';
 import type { ClientResponse } from '../http/client.ts';
 import type { ServerExchange } from '../http/server-exchange.ts';
-import { cut } from '../http1/sockets.ts';
+import { abortSocket } from '../http1/sockets.ts';
 import { type Farewell, copyBothWays } from './copy.ts';
 import { ServerFrames } from './websocket-frames.ts';
 import { checkSwitch, closeFor } from './websocket.ts';
@@ -36,7 +36,7 @@ export async function switchProtocols(
   try {
     checkSwitch(head, accept, webSocket);
   } catch (failure) {
-    cut(upgraded.socket);
+    abortSocket(upgraded.socket);
     throw failure;
   }
   exchange.status = 101;

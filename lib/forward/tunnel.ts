@@ -20,7 +20,7 @@ import type { Arrival, Passage } from '../exchange/handle.ts';
 import { credentialsOf } from '../exchange/headers.ts';
 import type { Caller } from '../exchange/shares.ts';
 import type { HandedOver, ServerExchange } from '../http/server-exchange.ts';
-import { cut } from '../http1/sockets.ts';
+import { abortSocket } from '../http1/sockets.ts';
 import { matrixRow } from '../policy/protocols/index.ts';
 import type { Destination } from '../policy/protocols/index.ts';
 import type { Facts } from '../policy/model/facts.ts';
@@ -98,9 +98,9 @@ export class ConnectArrival implements Arrival {
   async fail(exchange: Exchange, fault: Fault): Promise<void> {
     const x = this.#x;
     if (this.#open !== undefined) {
-      cut(this.#open.socket);
+      abortSocket(this.#open.socket);
     } else if (fault.code === 'client-gone') {
-      x.cut(fault);
+      x.abort(fault);
     } else if (!(await this.#toldInside(exchange, fault))) {
       const rule = exchange.judgement?.decision.rule;
       const { head, body } = faultAnswer(fault, { id: exchange.id, rule, fields: x.head.fields });
@@ -240,7 +240,7 @@ export class RawArrival implements Arrival {
   }
 
   fail(): Promise<void> {
-    cut(this.#socket);
+    abortSocket(this.#socket);
     return Promise.resolve();
   }
 }
@@ -293,7 +293,7 @@ function unlessRefused<T>(reached: Reached, act: () => T): T {
   try {
     return act();
   } catch (failure) {
-    cut(reached.socket);
+    abortSocket(reached.socket);
     throw failure;
   }
 }

@@ -7,7 +7,7 @@
 import type { Code } from '../base/fault.ts';
 import { Fault } from '../base/fault.ts';
 import { CR, COLON, HTAB, LF, OBS_TEXT, SP, TOKEN, UPPER, VALUE, classes } from './grammar.ts';
-import type { Http1Limits } from './limits.ts';
+import type { HttpLimits } from './limits.ts';
 import type { Fields } from './message.ts';
 
 /** Whose lines these are: the codes of their faults and the limits that bind them. */
@@ -88,7 +88,7 @@ export function parseFields(
   text: string,
   at: number,
   rules: Rules,
-  limits: Http1Limits,
+  limits: HttpLimits,
 ): Fields | undefined {
   const fields: string[] = [];
   const most = limits[rules.count] * 2;
@@ -150,15 +150,15 @@ function refuseTab(value: string, rules: Rules): void {
   if (value.includes('\t')) throw malformed(rules, 'a tab in a field that frames or routes');
 }
 
-function within(start: number, end: number, rules: Rules, limits: Http1Limits): void {
+function within(start: number, end: number, rules: Rules, limits: HttpLimits): void {
   if (end - start > limits.fieldBytes) throw longLine(rules, limits);
 }
 
-export function longLine(rules: Rules, { fieldBytes }: Http1Limits): Fault {
+export function longLine(rules: Rules, { fieldBytes }: HttpLimits): Fault {
   return tooLarge(rules, `a field line of more than ${fieldBytes} bytes`, 'maxField');
 }
 
-export function tooManyFields(rules: Rules, limits: Http1Limits): Fault {
+export function tooManyFields(rules: Rules, limits: HttpLimits): Fault {
   const key = rules.count === 'fieldCount' ? 'maxFields' : undefined;
   return tooLarge(rules, `more than ${limits[rules.count]} fields`, key);
 }
@@ -190,7 +190,7 @@ export const NOT_IN_TRAILERS: ReadonlySet<string> = new Set(
 export function parseTrailers(
   text: string,
   role: 'request' | 'response',
-  limits: Http1Limits,
+  limits: HttpLimits,
 ): Fields | undefined {
   const rules = role === 'request' ? REQUEST_TRAILERS : RESPONSE_TRAILERS;
   const fields = parseFields(text, 0, rules, limits);

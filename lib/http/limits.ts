@@ -76,10 +76,10 @@ const TABLE = {
   },
 } as const satisfies Record<string, LimitRow>;
 
-export type Http1Limits = { readonly [Name in keyof typeof TABLE]: number };
+export type HttpLimits = { readonly [Name in keyof typeof TABLE]: number };
 
 /** The rows of the table, for the reference page and the tests. */
-export const HTTP1_LIMITS: { readonly [Name in keyof Http1Limits]: LimitRow } = TABLE;
+export const HTTP_LIMITS: { readonly [Name in keyof HttpLimits]: LimitRow } = TABLE;
 
 /** Which key of the Sidecar sets a limit of times. */
 export function timeHint(key: 'headersTimeout' | 'bodyTimeout' | 'writeTimeout'): {
@@ -100,7 +100,7 @@ export interface HeadSizes {
 /** Limits of one head that fit one another: what raises the head raises field, target and path. */
 export function headLimits(
   sizes: HeadSizes,
-): Pick<Http1Limits, 'headBytes' | 'fieldBytes' | 'targetBytes' | 'pathBytes'> {
+): Pick<HttpLimits, 'headBytes' | 'fieldBytes' | 'targetBytes' | 'pathBytes'> {
   const { maxHead, maxField = maxHead / 2, maxTarget = maxHead / 4 } = sizes;
   const targetBytes = Math.min(maxTarget, maxHead);
   return {
@@ -112,7 +112,7 @@ export function headLimits(
 }
 
 /** The defaults with some of them changed. */
-export function http1Limits(changes: Partial<Http1Limits> = {}): Http1Limits {
+export function httpLimits(changes: Partial<HttpLimits> = {}): HttpLimits {
   const defaults = Object.entries(TABLE).map(([name, row]) => [name, row.default] as const);
-  return Object.freeze({ ...(Object.fromEntries(defaults) as Http1Limits), ...changes });
+  return Object.freeze({ ...(Object.fromEntries(defaults) as HttpLimits), ...changes });
 }

@@ -66,7 +66,7 @@ export interface ServerExchange {
    * Resets the connection. `trailers` are said first, where the answer has begun, is not complete,
    * and HTTP/2 carries it; otherwise they are not asked for.
    */
-  cut(reason: Fault, trailers?: () => Fields): void;
+  abort(reason: Fault, trailers?: () => Fields): void;
   /**
    * Answers 101, or 2xx to CONNECT, and hands the socket over. A TypeError where the request has a
    * body.

@@ -9,8 +9,8 @@ import type { Code } from '../base/fault.ts';
 import { Fault } from '../base/fault.ts';
 import { REQUEST, RESPONSE, malformed, parseTrailers, tooLarge } from '../http/field-lines.ts';
 import { CR, LF, OBS_TEXT, SEMICOLON, VALUE, classes } from '../http/grammar.ts';
-import type { Inlet } from './read-buffer.ts';
-import type { Http1Limits } from '../http/limits.ts';
+import type { ReadBuffer } from './read-buffer.ts';
+import type { HttpLimits } from '../http/limits.ts';
 import type { Body, Fields, Framing } from '../http/message.ts';
 import { release } from './sockets.ts';
 
@@ -48,9 +48,9 @@ export class IncomingBody implements Body {
   readonly length: number | undefined;
   /** Whether anyone has asked for it. */
   started = false;
-  readonly #inlet: Inlet;
+  readonly #input: ReadBuffer;
   readonly #owner: BodyOwner;
-  readonly #limits: Http1Limits;
+  readonly #limits: HttpLimits;
   readonly #chunked: boolean;
   #step: Step;
   /** Bytes left of the body, or of the chunk. */
@@ -64,12 +64,12 @@ export class IncomingBody implements Body {
   #dry = false;
   #waiter: { resolve(): void; reject(reason: Fault): void } | undefined;
 
-  constructor(framing: Framing, inlet: Inlet, owner: BodyOwner, limits: Http1Limits) {
+  constructor(framing: Framing, input: ReadBuffer, owner: BodyOwner, limits: HttpLimits) {
     this.length = framing.kind === 'length' ? framing.length : undefined;
     this.#chunked = framing.kind === 'chunked';
     this.#step = this.#chunked ? 'size' : 'data';
     this.#left = this.#chunked ? 0 : (this.length ?? Infinity);
-    this.#inlet = inlet;
+    this.#input = input;
     this.#owner = owner;
     this.#limits = limits;
   }
@@ -80,7 +80,7 @@ export class IncomingBody implements Body {
 
   /** Whether all the rest has been received, though it was not taken. */
   get atHand(): boolean {
-    return this.complete || (!this.#chunked && this.#inlet.unread >= this.#left);
+    return this.complete || (!this.#chunked && this.#input.unread >= this.#left);
   }
 
   poll(): Buffer | 'end' | 'later' {
@@ -89,8 +89,8 @@ export class IncomingBody implements Body {
     if (this.#step === 'end') return 'end';
     const piece = this.#chunked ? this.#nextOfChunks() : this.#next();
     if (piece !== 'later') return piece;
-    if (this.#inlet.ended) {
-      if (this.#left === Infinity && !this.#inlet.broken) return this.#end();
+    if (this.#input.ended) {
+      if (this.#left === Infinity && !this.#input.broken) return this.#end();
       throw this.fail(this.#cut());
     }
     this.#dry = true;
@@ -104,7 +104,7 @@ export class IncomingBody implements Body {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#waiter = { resolve, reject };
     this.#owner.bodyWaiting(true);
-    this.#inlet.resume();
+    this.#input.resume();
     return promise;
   }
 
@@ -113,7 +113,7 @@ export class IncomingBody implements Body {
   }
 
   spent(piece: Buffer): void {
-    release(piece, this.#inlet.socket);
+    release(piece, this.#input.socket);
   }
 
   cancel(reason: Error): void {
@@ -128,7 +128,7 @@ export class IncomingBody implements Body {
 
   /** Takes and drops what is at hand. */
   skip(): void {
-    this.#left -= this.#inlet.take(this.#left).length;
+    this.#left -= this.#input.take(this.#left).length;
     if (this.#left === 0) this.#end();
   }
 
@@ -174,8 +174,8 @@ export class IncomingBody implements Body {
 
   #next(): Buffer | 'end' | 'later' {
     if (this.#left === 0) return this.#end();
-    if (this.#inlet.unread === 0) return 'later';
-    const piece = this.#inlet.take(this.#left);
+    if (this.#input.unread === 0) return 'later';
+    const piece = this.#input.take(this.#left);
     this.#left -= piece.length;
     // At once, not at the next poll: whoever has the last byte may let the connection be used
     // again.
@@ -189,23 +189,23 @@ export class IncomingBody implements Body {
    * for each.
    */
   #nextOfChunks(): Buffer | 'end' | 'later' {
-    const inlet = this.#inlet;
-    const { bytes } = inlet;
+    const input = this.#input;
+    const { bytes } = input;
     let start = -1;
     let end = -1;
-    while (inlet.unread > 0) {
+    while (input.unread > 0) {
       if (this.#step === 'data') {
-        const from = inlet.at;
-        inlet.at += Math.min(this.#left, inlet.unread);
-        this.#left -= inlet.at - from;
+        const from = input.at;
+        input.at += Math.min(this.#left, input.unread);
+        this.#left -= input.at - from;
         if (this.#left === 0) this.#step = 'data-cr';
         if (start < 0) start = end = from;
-        else bytes.copyWithin(end, from, inlet.at);
-        end += inlet.at - from;
+        else bytes.copyWithin(end, from, input.at);
+        end += input.at - from;
       } else if (this.#step === 'trailers') {
         if (start >= 0) break;
         return this.#takeTrailers();
-      } else this.#framingByte(bytes[inlet.at++] as number);
+      } else this.#framingByte(bytes[input.at++] as number);
     }
     return start < 0 ? 'later' : bytes.subarray(start, end);
   }
@@ -260,18 +260,18 @@ export class IncomingBody implements Body {
   }
 
   #takeTrailers(): 'end' | 'later' {
-    const inlet = this.#inlet;
+    const input = this.#input;
     const { side } = this.#owner;
     try {
-      if (inlet.bytes[inlet.at] === CR) {
-        if (inlet.unread === 1) return 'later';
-        if (inlet.bytes[inlet.at + 1] !== LF)
+      if (input.bytes[input.at] === CR) {
+        if (input.unread === 1) return 'later';
+        if (input.bytes[input.at + 1] !== LF)
           throw this.#malformed('a CR without LF after the last chunk');
-        inlet.at += 2;
+        input.at += 2;
         return this.#end();
       }
       const rules = side === 'request' ? REQUEST : RESPONSE;
-      const trailers = inlet.takeBlock(
+      const trailers = input.takeBlock(
         (text) => parseTrailers(text, side, this.#limits),
         this.#limits.trailerBytes,
         (most) => tooLarge(rules, `a trailer section of more than ${most} bytes`),

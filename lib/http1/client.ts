@@ -17,7 +17,7 @@ import { ignore, reasonOf } from '../base/signal.ts';
 import type { ClientConnection, ClientResponse, RequestOptions } from '../http/client.ts';
 import { isUntouched, unprocessed, unread, untouched } from '../http/failures.ts';
 import { RESPONSE, longHead, malformed } from '../http/field-lines.ts';
-import type { Http1Limits } from '../http/limits.ts';
+import type { HttpLimits } from '../http/limits.ts';
 import {
   type Body,
   type Fields,
@@ -28,17 +28,17 @@ import {
 import type { HandedOver } from '../http/server-exchange.ts';
 import { type BodyOwner, IncomingBody, NO_BODY, hasBody } from './body.ts';
 import { parseResponseHead } from './head.ts';
-import { Inlet } from './read-buffer.ts';
+import { ReadBuffer } from './read-buffer.ts';
 import { announced } from './reuse.ts';
 import { requestText } from './serialise.ts';
 import { keepReadable, resetSocket } from './sockets.ts';
 import { Watchdog } from './watchdog.ts';
-import { Outlet } from './writer.ts';
+import { Writer } from './writer.ts';
 
 /** Takes charge of a connected socket nobody has read from. */
 export function clientConnection(
   socket: Duplex,
-  limits: Http1Limits,
+  limits: HttpLimits,
   clock: Clock = systemClock,
 ): ClientConnection {
   return new Client(socket, limits, clock);
@@ -58,10 +58,10 @@ class Client implements ClientConnection, BodyOwner {
   readonly socket: Duplex;
   readonly side = 'response';
   idleSince: number;
-  readonly #limits: Http1Limits;
+  readonly #limits: HttpLimits;
   readonly #clock: Clock;
-  readonly #inlet: Inlet;
-  readonly #outlet: Outlet;
+  readonly #input: ReadBuffer;
+  readonly #output: Writer;
   readonly #reading: Watchdog;
   readonly #writing: Watchdog;
   #state: State = 'idle';
@@ -81,17 +81,17 @@ class Client implements ClientConnection, BodyOwner {
   endedEarly = false;
   #reason: Fault | undefined;
 
-  constructor(socket: Duplex, limits: Http1Limits, clock: Clock) {
+  constructor(socket: Duplex, limits: HttpLimits, clock: Clock) {
     this.socket = socket;
     this.#limits = limits;
     this.#clock = clock;
     this.idleSince = clock.monotonic();
-    this.#inlet = new Inlet(socket);
+    this.#input = new ReadBuffer(socket);
     this.#reading = new Watchdog(clock, () =>
       this.#fail(timeout('the upstream did not answer in time')),
     );
     this.#writing = new Watchdog(clock, () => this.#fail(unread()));
-    this.#outlet = new Outlet(socket, (full) =>
+    this.#output = new Writer(socket, (full) =>
       full ? this.#writing.set(limits.writeIdleMs) : this.#writing.clear(),
     );
     socket.allowHalfOpen = true;
@@ -102,7 +102,7 @@ class Client implements ClientConnection, BodyOwner {
   }
 
   get reusable(): boolean {
-    if (this.#state !== 'idle' || !this.#keepAlive || this.#inlet.ended || this.socket.destroyed)
+    if (this.#state !== 'idle' || !this.#keepAlive || this.#input.ended || this.socket.destroyed)
       return false;
     return this.#kept === Infinity || this.#clock.monotonic() - this.idleSince < this.#kept;
   }
@@ -122,7 +122,7 @@ class Client implements ClientConnection, BodyOwner {
       return Promise.reject(unprocessed('the connection to the upstream is closed', this.#reason));
     this.#state = 'waiting';
     this.#informs = 0;
-    this.#before = this.#inlet.received;
+    this.#before = this.#input.received;
     return new Promise((resolve, reject) => {
       signal?.addEventListener('abort', this.#onAbort);
       if (options.headMs !== undefined) this.#reading.set(options.headMs);
@@ -156,8 +156,8 @@ class Client implements ClientConnection, BodyOwner {
       this.#guarded = true;
       keepReadable(this.socket, this.#onUnsent);
     }
-    if (body === undefined || framing.kind === 'none') this.#outlet.text(text);
-    else if (Buffer.isBuffer(body)) this.#outlet.joined(text, body);
+    if (body === undefined || framing.kind === 'none') this.#output.text(text);
+    else if (Buffer.isBuffer(body)) this.#output.joined(text, body);
     else return this.#stream(text, body, head);
     return SENT;
   }
@@ -167,7 +167,7 @@ class Client implements ClientConnection, BodyOwner {
     this.#upload = body;
     const send = framing.kind === 'length' ? framing.length : framing.kind;
     const sending = { framing: send, trailers: head.trailers === true };
-    const sent = Promise.try(() => this.#outlet.send(text, body, sending)).then(
+    const sent = Promise.try(() => this.#output.send(text, body, sending)).then(
       () => this.#uploaded(),
       (failure) => this.#uploadFailed(body, failure),
     );
@@ -192,16 +192,16 @@ class Client implements ClientConnection, BodyOwner {
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    this.#inlet.give(chunk);
+    this.#input.give(chunk);
     if (this.#state === 'waiting') this.#read();
     else if (this.#state === 'receiving') {
-      if (this.#body?.wake() !== true) this.#inlet.pause();
+      if (this.#body?.wake() !== true) this.#input.pause();
     } else if (this.#state === 'idle')
       this.#fail(malformed(RESPONSE, 'bytes that no request asked for'));
   };
 
   readonly #onEnd = (): void => {
-    this.#inlet.ended = true;
+    this.#input.ended = true;
     if (this.#state === 'receiving') this.#body?.wake();
     else
       this.#leave(
@@ -209,15 +209,15 @@ class Client implements ClientConnection, BodyOwner {
       );
   };
 
-  readonly #onDrain = (): void => this.#outlet.wake();
+  readonly #onDrain = (): void => this.#output.wake();
 
   /** The upstream has closed: what it said before is read, to its end. */
   readonly #onUnsent = (cause: Error): void => {
     if (this.#unsent !== undefined || this.#state === 'closed') return;
     this.#unsent = new Fault('upstream-cut', 'the connection to the upstream failed', { cause });
     this.#keepAlive = false;
-    this.#inlet.broken = true;
-    this.#outlet.fail(this.#unsent);
+    this.#input.broken = true;
+    this.#output.fail(this.#unsent);
     if (this.#state === 'waiting') this.#reading.set(this.#limits.lingerMs);
   };
 
@@ -238,7 +238,7 @@ class Client implements ClientConnection, BodyOwner {
 
   /** The same Fault, or one that says that the request may be tried again. */
   #lost(fault: Fault): Fault {
-    return this.#state === 'waiting' && this.#served > 0 && this.#inlet.received === this.#before
+    return this.#state === 'waiting' && this.#served > 0 && this.#input.received === this.#before
       ? untouched(fault)
       : fault;
   }
@@ -261,7 +261,7 @@ class Client implements ClientConnection, BodyOwner {
     this.#reason = reason;
     this.#release();
     this.#body?.fail(reason);
-    this.#outlet.fail(reason);
+    this.#output.fail(reason);
     if (idle) this.socket.destroy();
     else resetSocket(this.socket);
     asked?.reject(reason);
@@ -296,7 +296,7 @@ class Client implements ClientConnection, BodyOwner {
   }
 
   #takeHead(): ResponseHead | undefined {
-    return this.#inlet.takeBlock(this.#parse, this.#limits.headBytes, overHead);
+    return this.#input.takeBlock(this.#parse, this.#limits.headBytes, overHead);
   }
 
   readonly #parse = (text: string): ResponseHead | undefined =>
@@ -323,7 +323,7 @@ class Client implements ClientConnection, BodyOwner {
       return;
     }
     this.#state = 'receiving';
-    this.#body = new IncomingBody(head.framing, this.#inlet, this, this.#limits);
+    this.#body = new IncomingBody(head.framing, this.#input, this, this.#limits);
     resolve({ head, body: this.#body, sent, upgraded: undefined });
   }
 
@@ -333,7 +333,7 @@ class Client implements ClientConnection, BodyOwner {
     this.socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain);
     this.socket.off('error', this.#onError).off('close', this.#onClose);
     this.#release();
-    return { socket: this.socket, early: this.#inlet.takeAll() };
+    return { socket: this.socket, early: this.#input.takeAll() };
   }
 
   /** The answer is complete. */
@@ -349,12 +349,12 @@ class Client implements ClientConnection, BodyOwner {
       const early = new Fault('aborted', 'the upstream answered before the request was sent');
       upload.cancel(early);
       this.#fail(early);
-    } else if (this.#inlet.unread > 0)
+    } else if (this.#input.unread > 0)
       this.#fail(malformed(RESPONSE, 'bytes after the end of the answer'));
-    else if (!this.#keepAlive || this.#inlet.ended) {
+    else if (!this.#keepAlive || this.#input.ended) {
       if (this.#keepAlive) this.#early();
       this.#fail(cut('the upstream ended the connection after its answer'));
-    } else this.#inlet.resume();
+    } else this.#input.resume();
   }
 }
 

@@ -8,11 +8,11 @@ import type { Body, Fields, OutgoingResponse, RequestHead } from '../http/messag
 import type { Connection, HandedOver, ServerExchange } from '../http/server-exchange.ts';
 import { type IncomingBody, NO_BODY } from './body.ts';
 import { type SendFraming, informText, responseText } from './serialise.ts';
-import type { Outlet } from './writer.ts';
+import type { Writer } from './writer.ts';
 
 /** What an exchange needs of its connection. */
 export interface Line {
-  readonly outlet: Outlet;
+  readonly output: Writer;
   /** The connection will not take another request, whatever this exchange says. */
   readonly closing: boolean;
   /** The answer is sent; `close` was said in it. */
@@ -44,7 +44,7 @@ export class Exchange implements ServerExchange {
   inform(status: number, fields: Fields): void {
     if (this.answered) throw new TypeError('an interim answer after the answer');
     const text = informText(status, fields);
-    if (this.head.minor === 1) this.#line.outlet.text(text);
+    if (this.head.minor === 1) this.#line.output.text(text);
   }
 
   async respond(head: OutgoingResponse, body?: Buffer | Body): Promise<void> {
@@ -53,15 +53,15 @@ export class Exchange implements ServerExchange {
     const close = this.#closes(head, framing) || (body !== this.body && this.#leavesBody());
     const text = responseText(head, framing, close);
     this.answered = true;
-    const { outlet } = this.#line;
+    const { output } = this.#line;
     try {
-      if (body === undefined || this.#isBodiless(head.status)) outlet.text(text);
-      else if (Buffer.isBuffer(body)) outlet.joined(text, body);
+      if (body === undefined || this.#isBodiless(head.status)) output.text(text);
+      else if (Buffer.isBuffer(body)) output.joined(text, body);
       else {
-        const sending = outlet.send(text, body, { framing, trailers: head.trailers === true });
+        const sending = output.send(text, body, { framing, trailers: head.trailers === true });
         if (sending !== undefined) await sending;
       }
-      if (outlet.socket.writableNeedDrain) await outlet.drained();
+      if (output.socket.writableNeedDrain) await output.drained();
     } catch (failure) {
       const fault = Fault.from(failure, 'internal');
       discard(body, fault);
@@ -73,7 +73,7 @@ export class Exchange implements ServerExchange {
     this.#line.responded(close);
   }
 
-  cut(reason: Fault): void {
+  abort(reason: Fault): void {
     this.answered = true;
     this.#line.reset(reason);
   }
@@ -86,7 +86,7 @@ export class Exchange implements ServerExchange {
       throw new TypeError('a request with a body cannot be upgraded');
     const text = responseText(head, 'none', false);
     this.answered = true;
-    this.#line.outlet.text(text);
+    this.#line.output.text(text);
     return this.#line.handOver();
   }
 

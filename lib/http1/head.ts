@@ -33,7 +33,7 @@ import {
   classes,
   tokenList,
 } from '../http/grammar.ts';
-import type { Http1Limits } from '../http/limits.ts';
+import type { HttpLimits } from '../http/limits.ts';
 import type { Fields, Framing, RequestHead, ResponseHead } from '../http/message.ts';
 
 const NONE: Framing = Object.freeze({ kind: 'none' });
@@ -44,7 +44,7 @@ const UNTIL_CLOSE: Framing = Object.freeze({ kind: 'until-close' });
  * The request head at the start of `text` (bytes as latin1, ending with the empty line); undefined
  * where the bytes ran out. Throws a Fault.
  */
-export function parseRequestHead(text: string, limits: Http1Limits): RequestHead | undefined {
+export function parseRequestHead(text: string, limits: HttpLimits): RequestHead | undefined {
   let at = 0;
   while ((classes(text.charCodeAt(at)) & TOKEN) !== 0) at++;
   if (at > limits.methodBytes)
@@ -72,7 +72,7 @@ export function parseRequestHead(text: string, limits: Http1Limits): RequestHead
 }
 
 /** Of the request target, or of what of it has come. */
-export function refuseLong(target: string, { pathBytes, targetBytes }: Http1Limits): void {
+export function refuseLong(target: string, { pathBytes, targetBytes }: HttpLimits): void {
   const scheme = target.startsWith('/') ? 0 : target.indexOf('://') + 3;
   const from = scheme === 2 ? -1 : target.indexOf('/', scheme);
   const mark = target.indexOf('?');
@@ -128,7 +128,7 @@ function requestOf(method: string, target: string, minor: 0 | 1, fields: Fields)
 export function parseResponseHead(
   text: string,
   method: string,
-  limits: Http1Limits,
+  limits: HttpLimits,
 ): ResponseHead | undefined {
   const minor = versionAt(text, 0, RESPONSE);
   if (minor === undefined) return undefined;

@@ -8,16 +8,17 @@
  *   known not to close those (reuse.ts);
  * - a retired key's connections end as soon as they are idle, and none of them is used for a new
  *   request;
- * - a lease is given back exactly once, whatever happened.
+ * - a lease is released exactly once, whatever happened.
  */
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore, onAbort, reasonOf } from '../base/signal.ts';
 import type { ClientConnection } from '../http/client.ts';
-import { type Lease, Loan } from '../http/lease.ts';
-import type { Http1Limits } from '../http/limits.ts';
+import type { Lease } from '../http/lease.ts';
+import type { HttpLimits } from '../http/limits.ts';
 import { clientConnection } from './client.ts';
+import { ConnectionLease } from './lease.ts';
 import { type Closing, Reuse, SOON_MS } from './reuse.ts';
 
 interface Dialled<T> {
@@ -49,14 +50,14 @@ export interface Pool<T> extends AsyncDisposable {
   acquire(key: string, dial: Dial<T>, signal: AbortSignal, once?: boolean): Promise<Lease<T>>;
   /**
    * Ends what belongs to keys that are not kept: idle connections now, the others when they are
-   * given back.
+   * released.
    */
   retire(keep: (key: string) => boolean): void;
   counts(): PoolCounts;
 }
 
 export interface PoolOptions {
-  readonly limits: Http1Limits;
+  readonly limits: HttpLimits;
   readonly clock: Clock;
   /** Uniform in [0, 1). */
   readonly random?: () => number;
@@ -90,7 +91,7 @@ interface Slot<T> {
 }
 
 class ConnectionPool<T> implements Pool<T> {
-  readonly #limits: Http1Limits;
+  readonly #limits: HttpLimits;
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #slots = new Map<string, Slot<T>>();
@@ -113,7 +114,7 @@ class ConnectionPool<T> implements Pool<T> {
     const slot = this.#slots.get(key);
     if (slot === undefined || this.#closed || !suits(slot, once)) return undefined;
     const idle = this.#idleOf(slot);
-    return idle === undefined ? undefined : this.#lend(slot, idle, false);
+    return idle === undefined ? undefined : this.#lease(slot, idle, false);
   }
 
   async acquire(key: string, dial: Dial<T>, signal: AbortSignal, once = false): Promise<Lease<T>> {
@@ -155,8 +156,8 @@ class ConnectionPool<T> implements Pool<T> {
     return Promise.resolve();
   }
 
-  /** Takes a lease's connection back. */
-  returned(slot: Slot<T>, member: Member<T>): void {
+  /** Takes the connection of a lease back. */
+  released(slot: Slot<T>, member: Member<T>): void {
     if (!slot.leased.delete(member)) return;
     const { connection } = member;
     this.#ended(slot, member, member.rested);
@@ -174,7 +175,7 @@ class ConnectionPool<T> implements Pool<T> {
     }
     this.#reuse.open(slot.closing, member.rested);
     if (waiter !== undefined) {
-      this.#leave(slot, waiter).resolve(this.#lend(slot, member, false));
+      this.#leave(slot, waiter).resolve(this.#lease(slot, member, false));
       return;
     }
     slot.idle.push(member);
@@ -254,13 +255,13 @@ class ConnectionPool<T> implements Pool<T> {
     first.connection.destroy(new Fault('aborted', 'the connection makes place for a new one'));
   }
 
-  #lend(slot: Slot<T>, member: Member<T>, fresh: boolean): Lease<T> {
+  #lease(slot: Slot<T>, member: Member<T>, fresh: boolean): Lease<T> {
     slot.leased.add(member);
-    return new Loan(this, slot, member, fresh);
+    return new ConnectionLease(this, slot, member, fresh);
   }
 
   /**
-   * Dials for one who has a place; gives up at once when the signal aborts, and destroys what comes
+   * Dials for a caller that has a slot; gives up at once when the signal aborts, and destroys what comes
    * too late.
    */
   async #dial(slot: Slot<T>, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>> {
@@ -281,7 +282,7 @@ class ConnectionPool<T> implements Pool<T> {
       };
       socket.once('close', () => this.#closedBy(slot, member));
       slot.dialling--;
-      const lease = this.#lend(slot, member, true);
+      const lease = this.#lease(slot, member, true);
       if (this.#closed)
         connection.destroy(new Fault('shutting-down', 'the pool of connections is closed'));
       return lease;
@@ -381,7 +382,7 @@ interface Member<T> {
   readonly connection: ClientConnection;
   readonly info: T;
   readonly expires: number;
-  /** Milliseconds that it was unused before it was lent. */
+  /** Milliseconds that it was unused before it was leased. */
   rested: number;
 }
 

@@ -12,7 +12,7 @@ import { release } from './sockets.ts';
 const NOTHING = Buffer.alloc(0);
 const BLANK_LINE = Buffer.from('\r\n\r\n');
 
-export class Inlet {
+export class ReadBuffer {
   readonly socket: Duplex;
   bytes: Buffer = NOTHING;
   /** Where in `bytes` the first byte stands that was not taken. */

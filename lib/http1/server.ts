@@ -16,20 +16,20 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { REQUEST, longHead, malformed } from '../http/field-lines.ts';
 import { CR, LF } from '../http/grammar.ts';
-import { type Http1Limits, timeHint } from '../http/limits.ts';
+import { type HttpLimits, timeHint } from '../http/limits.ts';
 import { type OutgoingResponse, type RequestHead, fieldOf } from '../http/message.ts';
 import type { Connection, HandedOver, ServerExchange } from '../http/server-exchange.ts';
 import { type BodyOwner, IncomingBody, hasBody } from './body.ts';
 import { Exchange, type Line } from './exchange.ts';
 import { parseRequestHead } from './head.ts';
-import { Inlet } from './read-buffer.ts';
+import { ReadBuffer } from './read-buffer.ts';
 import { responseText } from './serialise.ts';
 import { resetSocket } from './sockets.ts';
 import { Watchdog } from './watchdog.ts';
-import { Outlet } from './writer.ts';
+import { Writer } from './writer.ts';
 
 export interface ServeOptions {
-  readonly limits: Http1Limits;
+  readonly limits: HttpLimits;
   readonly clock: Clock;
   /**
    * Once aborted, idle connections are closed and each answer is the last of its connection;
@@ -75,8 +75,8 @@ class ServerConnection implements Connection, Line, BodyOwner {
   readonly remote: string;
   readonly local: string;
   bodyPause: number;
-  readonly outlet: Outlet;
-  readonly #inlet: Inlet;
+  readonly output: Writer;
+  readonly #input: ReadBuffer;
   readonly #socket: Duplex;
   readonly #options: ServeOptions;
   readonly #done: () => void;
@@ -110,7 +110,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
     this.#options = options;
     this.#done = done;
     this.bodyPause = options.limits.bodyIdleMs;
-    this.#inlet = new Inlet(socket);
+    this.#input = new ReadBuffer(socket);
     this.#reading = new Watchdog(options.clock, () => this.#readTimeout());
     this.#writing = new Watchdog(options.clock, () =>
       this.reset(
@@ -121,7 +121,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
         ),
       ),
     );
-    this.outlet = new Outlet(socket, (full) =>
+    this.output = new Writer(socket, (full) =>
       full ? this.#writing.set(options.limits.writeIdleMs) : this.#writing.clear(),
     );
     const net = socket instanceof Socket ? socket : undefined;
@@ -138,15 +138,15 @@ class ServerConnection implements Connection, Line, BodyOwner {
   }
 
   get gone(): boolean {
-    return this.#reason !== undefined || this.#inlet.ended;
+    return this.#reason !== undefined || this.#input.ended;
   }
 
   get bytesRead(): number {
-    return this.#inlet.received;
+    return this.#input.received;
   }
 
   get bytesWritten(): number {
-    return this.outlet.sent;
+    return this.output.sent;
   }
 
   get closing(): boolean {
@@ -181,7 +181,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
     this.#socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain);
     this.#socket.off('error', this.#onError).off('close', this.#onClose);
     this.#release();
-    return { socket: this.#socket, early: this.#inlet.takeAll() };
+    return { socket: this.#socket, early: this.#input.takeAll() };
   }
 
   bodyEnded(): void {
@@ -201,17 +201,17 @@ class ServerConnection implements Connection, Line, BodyOwner {
     parseRequestHead(text, this.#options.limits);
 
   readonly #onData = (chunk: Buffer): void => {
-    this.#inlet.give(chunk);
+    this.#input.give(chunk);
     if (this.#state === 'idle') {
       if (this.#prefaced || !this.#isPreface()) this.#read();
     } else if (this.#skipping) this.#settle();
     else if (this.#state === 'busy') {
-      if (this.#body?.wake() !== true) this.#inlet.pause();
+      if (this.#body?.wake() !== true) this.#input.pause();
     } else this.#discard();
   };
 
   readonly #onEnd = (): void => {
-    this.#inlet.ended = true;
+    this.#input.ended = true;
     if (this.#state === 'idle') this.#read();
     else if (this.#skipping) this.#linger();
     else if (this.#state === 'busy' && this.#body !== undefined && !this.#body.atHand) {
@@ -237,11 +237,11 @@ class ServerConnection implements Connection, Line, BodyOwner {
 
   untilEnd(): void {
     this.#untilEnd = true;
-    if (this.#inlet.ended) this.#left();
-    else this.#inlet.resume();
+    if (this.#input.ended) this.#left();
+    else this.#input.resume();
   }
 
-  readonly #onDrain = (): void => this.outlet.wake();
+  readonly #onDrain = (): void => this.output.wake();
 
   readonly #onError = (cause: Error): void => {
     this.#gone(new Fault('client-gone', 'the connection from the client failed', { cause }));
@@ -254,14 +254,14 @@ class ServerConnection implements Connection, Line, BodyOwner {
   };
 
   readonly #onDraining = (): void => {
-    if (this.#state === 'idle' && this.#inlet.unread === 0) this.#linger();
+    if (this.#state === 'idle' && this.#input.unread === 0) this.#linger();
   };
 
   /** Tells everybody on this connection that it is over. The first reason stays. */
   #gone(reason: Fault): void {
     this.#reason ??= reason;
     this.#body?.fail(this.#reason);
-    this.outlet.fail(this.#reason);
+    this.output.fail(this.#reason);
     this.#controller?.abort(this.#reason);
   }
 
@@ -278,7 +278,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
    */
   #isPreface(): boolean {
     const options = this.#options;
-    const { bytes, at, unread } = this.#inlet;
+    const { bytes, at, unread } = this.#input;
     const most = Math.min(unread, PREFACE.length);
     if (options.preface === undefined || bytes.compare(PREFACE, 0, most, at, at + most) !== 0) {
       this.#prefaced = true;
@@ -297,31 +297,31 @@ class ServerConnection implements Connection, Line, BodyOwner {
    * the begin of one.
    */
   #skipBlankLine(): boolean {
-    const { bytes, at, unread } = this.#inlet;
+    const { bytes, at, unread } = this.#input;
     if (this.#blank || bytes[at] !== CR) return true;
-    if (unread === 1) return this.#inlet.ended;
+    if (unread === 1) return this.#input.ended;
     if (bytes[at + 1] === LF) {
       this.#blank = true;
-      this.#inlet.at += 2;
+      this.#input.at += 2;
     }
     return true;
   }
 
   #read(): void {
-    if (this.#inlet.unread > 0 && !this.#skipBlankLine()) return;
+    if (this.#input.unread > 0 && !this.#skipBlankLine()) return;
     const { limits } = this.#options;
     let head: RequestHead | undefined;
     try {
-      head = this.#inlet.takeBlock(this.#parse, limits.headBytes, overHead);
-      if (head === undefined && this.#inlet.ended && this.#inlet.unread > 0)
+      head = this.#input.takeBlock(this.#parse, limits.headBytes, overHead);
+      if (head === undefined && this.#input.ended && this.#input.unread > 0)
         throw malformed(REQUEST, 'it was not complete when the client ended');
     } catch (failure) {
       this.#refuse(Fault.from(failure, 'internal'));
       return;
     }
     if (head !== undefined) this.#begin(head);
-    else if (this.#inlet.ended) this.#linger();
-    else if (!this.#headBegun && this.#inlet.unread > 0) {
+    else if (this.#input.ended) this.#linger();
+    else if (!this.#headBegun && this.#input.unread > 0) {
       this.#headBegun = true;
       this.#reading.set(limits.headMs);
     }
@@ -332,7 +332,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
     this.#headBegun = this.#blank = this.#responded = this.#handled = this.#close = false;
     this.#reading.clear();
     this.#body = hasBody(head.framing)
-      ? new IncomingBody(head.framing, this.#inlet, this, this.#options.limits)
+      ? new IncomingBody(head.framing, this.#input, this, this.#options.limits)
       : undefined;
     this.#untilEnd = false;
     this.bodyPause = this.#options.limits.bodyIdleMs;
@@ -361,11 +361,11 @@ class ServerConnection implements Connection, Line, BodyOwner {
   /** Goes on to the next request once the answer is sent and the handler has settled. */
   #settle(): void {
     if (this.#state !== 'busy' || !this.#responded || !this.#handled) return;
-    const inlet = this.#inlet;
+    const input = this.#input;
     const body = this.#body;
     // Bytes after a refused upgrade may be of the other protocol already (RFC 9931).
     const optimistic =
-      inlet.unread > 0 &&
+      input.unread > 0 &&
       body === undefined &&
       fieldOf(this.#exchange?.head.fields ?? [], 'upgrade') !== undefined;
     if (body !== undefined && !body.complete && (body.short || body.atHand)) body.skip();
@@ -374,7 +374,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
       !this.#close &&
       body.short &&
       this.#reason === undefined &&
-      !inlet.ended
+      !input.ended
     ) {
       this.#skip();
       return;
@@ -383,26 +383,26 @@ class ServerConnection implements Connection, Line, BodyOwner {
     this.#exchange = this.#body = undefined;
     const over =
       this.#close || optimistic || this.#reason !== undefined || body?.complete === false;
-    if (over || (this.closing && inlet.unread === 0)) {
+    if (over || (this.closing && input.unread === 0)) {
       this.#linger();
       return;
     }
     this.#state = 'idle';
     this.#reading.set(this.#options.limits.keepAliveMs);
-    if (inlet.unread > 0 || inlet.ended) this.#read();
-    if (this.#state === 'idle') inlet.resume();
+    if (input.unread > 0 || input.ended) this.#read();
+    if (this.#state === 'idle') input.resume();
   }
 
   #skip(): void {
     if (!this.#skipping) this.#reading.set(this.#options.limits.lingerMs);
     this.#skipping = true;
-    this.#inlet.resume();
+    this.#input.resume();
   }
 
   #refuse(fault: Fault): void {
     try {
       const { head, body } = this.#options.refuse(fault, this);
-      this.outlet.joined(responseText(head, body.length, true), body);
+      this.output.joined(responseText(head, body.length, true), body);
     } catch (failure) {
       this.reset(Fault.from(failure, 'internal'));
       return;
@@ -418,16 +418,16 @@ class ServerConnection implements Connection, Line, BodyOwner {
     this.#state = 'lingering';
     this.#reading.set(this.#options.limits.lingerMs);
     this.#socket.end();
-    this.#inlet.resume();
+    this.#input.resume();
     this.#discard();
   }
 
   #discard(): void {
-    this.#lingered += this.#inlet.takeAll().length;
+    this.#lingered += this.#input.takeAll().length;
     if (this.#lingered <= this.#options.limits.lingerBytes) return;
     // Who still writes is held up first and so comes to read: a reset at once would overtake the
     // answer.
-    this.#inlet.pause();
+    this.#input.pause();
     this.#reading.set(this.#options.limits.farewellMs);
   }
 
@@ -438,7 +438,7 @@ class ServerConnection implements Connection, Line, BodyOwner {
       this.#body?.fail(
         new Fault('request-timeout', 'the request body stopped coming', timeHint('bodyTimeout')),
       );
-    else if (this.#inlet.unread > 0)
+    else if (this.#input.unread > 0)
       this.#refuse(
         new Fault(
           'request-timeout',

@@ -60,7 +60,7 @@ export function release(chunk: Buffer, from: Duplex): void {
  * Ends a socket so that the other side sees a cut: a TCP reset where there is TCP, no close_notify
  * where there is TLS.
  */
-export function cut(socket: Duplex): void {
+export function abortSocket(socket: Duplex): void {
   // The error a reset may still cause has nobody to tell.
   socket.on('error', () => {});
   if (!socket.destroyed) resetSocket(socket);

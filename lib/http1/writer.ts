@@ -33,7 +33,7 @@ interface Progress {
 
 type Wait = 'body' | 'socket';
 
-export class Outlet {
+export class Writer {
   readonly socket: Duplex;
   /** Bytes handed to the socket in all. */
   sent = 0;

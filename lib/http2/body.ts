@@ -8,7 +8,7 @@ import type { Http2Stream } from 'node:http2';
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { parseTrailers } from '../http/field-lines.ts';
-import { timeHint, type Http1Limits } from '../http/limits.ts';
+import { timeHint, type HttpLimits } from '../http/limits.ts';
 import type { Body, Fields } from '../http/message.ts';
 
 const NO_FIELDS: Fields = Object.freeze([]);
@@ -17,7 +17,7 @@ const SETTLED = Promise.resolve();
 export interface StreamBodyOptions {
   readonly side: 'request' | 'response';
   readonly length: number | undefined;
-  readonly limits: Http1Limits;
+  readonly limits: HttpLimits;
   readonly clock: Clock;
   /** Something must come each time this long after it was waited for; milliseconds. */
   readonly idleMs: number | undefined;

@@ -10,13 +10,13 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { ClientResponse, RequestOptions } from '../http/client.ts';
 import { unprocessed } from '../http/failures.ts';
-import type { Http1Limits } from '../http/limits.ts';
+import type { HttpLimits } from '../http/limits.ts';
 import type { Body, OutgoingRequest } from '../http/message.ts';
 import type { Http2Limits } from './limits.ts';
 import { RequestStream, type Trunk } from './request.ts';
 
 export interface ClientSessionOptions {
-  readonly limits: Http1Limits;
+  readonly limits: HttpLimits;
   readonly http2: Http2Limits;
   readonly clock: Clock;
   readonly scheme: 'http' | 'https';
@@ -32,7 +32,7 @@ const PROOF_MS = 5000;
 
 export class ClientSession implements Trunk {
   readonly socket: Duplex;
-  readonly limits: Http1Limits;
+  readonly limits: HttpLimits;
   readonly clock: Clock;
   last = Infinity;
   cause: Error | undefined;

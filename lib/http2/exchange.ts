@@ -13,10 +13,10 @@ import { StreamBody } from './body.ts';
 import { END_HEADERS, END_STREAM, HEADERS, HEAD_BYTES, type StreamSeen } from './frames.ts';
 import { literalBlock } from './hpack.ts';
 import type { Http2Options } from './options.ts';
-import { StreamOutlet } from './writer.ts';
+import { StreamWriter } from './writer.ts';
 
 /** What a stream knows of the connection that it belongs to. */
-export interface Ends {
+export interface ConnectionInfo {
   readonly id: number;
   readonly remote: string;
   readonly local: string;
@@ -24,8 +24,8 @@ export interface Ends {
   lastWords(id: number, frame: Buffer): void;
 }
 
-interface Given {
-  readonly ends: Ends;
+interface StreamContext {
+  readonly connection: ConnectionInfo;
   readonly options: Http2Options;
   readonly seen: StreamSeen;
 }
@@ -40,29 +40,33 @@ export class StreamExchange implements ServerExchange, Connection {
   answered = false;
   readonly #stream: ServerHttp2Stream;
   readonly #incoming: StreamBody | undefined;
-  readonly #outlet: StreamOutlet;
+  readonly #output: StreamWriter;
   readonly #writing: Watchdog;
-  readonly #ends: Ends;
+  readonly #connectionInfo: ConnectionInfo;
   readonly #options: Http2Options;
   /** Header blocks that were sent; interim heads that were given to the engine. */
   #heads = 0;
   #informs = 0;
   /** Resets the stream once its head has gone. */
-  #parting: (() => void) | undefined;
+  #destroyAfterHead: (() => void) | undefined;
   #controller: AbortController | undefined;
   #reason: Fault | undefined;
 
-  constructor(stream: ServerHttp2Stream, head: RequestHead, { ends, options, seen }: Given) {
-    this.#ends = ends;
-    this.id = ends.id;
-    this.remote = ends.remote;
-    this.local = ends.local;
+  constructor(
+    stream: ServerHttp2Stream,
+    head: RequestHead,
+    { connection, options, seen }: StreamContext,
+  ) {
+    this.#connectionInfo = connection;
+    this.id = connection.id;
+    this.remote = connection.remote;
+    this.local = connection.local;
     this.head = head;
     this.#stream = stream;
     const { limits, clock } = options;
     this.#options = options;
     this.#writing = new Watchdog(clock, () =>
-      this.cut(
+      this.abort(
         new Fault(
           'client-gone',
           'the client does not read what it asked for',
@@ -70,7 +74,7 @@ export class StreamExchange implements ServerExchange, Connection {
         ),
       ),
     );
-    this.#outlet = new StreamOutlet(stream, (full) =>
+    this.#output = new StreamWriter(stream, (full) =>
       full ? this.#writing.set(limits.writeIdleMs) : this.#writing.clear(),
     );
     if (hasBody(head.framing)) {
@@ -121,7 +125,7 @@ export class StreamExchange implements ServerExchange, Connection {
   }
 
   get bytesWritten(): number {
-    return this.#outlet.sent;
+    return this.#output.sent;
   }
 
   /** A client that goes away resets its stream. */
@@ -158,10 +162,10 @@ export class StreamExchange implements ServerExchange, Connection {
     }
   }
 
-  cut(reason: Fault, trailers?: () => Fields): void {
+  abort(reason: Fault, trailers?: () => Fields): void {
     const answering = this.answered;
     this.answered = true;
-    if (this.#outlet.finished || this.#reason !== undefined) return;
+    if (this.#output.finished || this.#reason !== undefined) return;
     if (trailers === undefined || !answering) {
       this.#reset(reason);
       return;
@@ -169,15 +173,15 @@ export class StreamExchange implements ServerExchange, Connection {
     const stream = this.#stream;
     const id = stream.id ?? 0;
     this.#gone(reason);
-    this.#ends.lastWords(id, trailersFrame(id, trailers()));
+    this.#connectionInfo.lastWords(id, trailersFrame(id, trailers()));
     if (this.#heads > this.#informs) {
       stream.destroy(reason);
       return;
     }
     const { clock, limits } = this.#options;
-    const cancel = clock.after(limits.farewellMs, () => this.#parting?.());
-    this.#parting = () => {
-      this.#parting = undefined;
+    const cancel = clock.after(limits.farewellMs, () => this.#destroyAfterHead?.());
+    this.#destroyAfterHead = () => {
+      this.#destroyAfterHead = undefined;
       cancel();
       stream.destroy(reason);
     };
@@ -187,12 +191,13 @@ export class StreamExchange implements ServerExchange, Connection {
   sentHead(): void {
     this.#heads++;
     // Not inside the engine, which is sending.
-    if (this.#parting !== undefined && this.#heads > this.#informs) setImmediate(this.#parting);
+    if (this.#destroyAfterHead !== undefined && this.#heads > this.#informs)
+      setImmediate(this.#destroyAfterHead);
   }
 
   /** The answer was ended. */
   sentEnd(): void {
-    this.#outlet.sentEnd();
+    this.#output.sentEnd();
   }
 
   upgrade(): HandedOver {
@@ -200,7 +205,7 @@ export class StreamExchange implements ServerExchange, Connection {
   }
 
   /** The engine has dropped a field of the request's trailers. */
-  spoil(reason: Fault): void {
+  poison(reason: Fault): void {
     this.#incoming?.cancel(reason);
   }
 
@@ -220,9 +225,9 @@ export class StreamExchange implements ServerExchange, Connection {
       waitForTrailers: trailers,
       sendDate: false,
     } as object);
-    if (ended) await this.#outlet.ended();
-    else if (bytes !== undefined) await this.#outlet.end(bytes);
-    else await this.#outlet.send(body as Body, first as Buffer | 'later', trailers);
+    if (ended) await this.#output.ended();
+    else if (bytes !== undefined) await this.#output.end(bytes);
+    else await this.#output.send(body as Body, first as Buffer | 'later', trailers);
   }
 
   #fields({ status, fields, length }: OutgoingResponse, body: Buffer | Body | undefined): string[] {
@@ -248,7 +253,7 @@ export class StreamExchange implements ServerExchange, Connection {
     this.#reason ??= reason;
     this.#writing.stop();
     this.#incoming?.fail(this.#reason);
-    this.#outlet.fail(this.#reason);
+    this.#output.fail(this.#reason);
     this.#controller?.abort(this.#reason);
   }
 
@@ -260,7 +265,7 @@ export class StreamExchange implements ServerExchange, Connection {
 
   readonly #onClose = (): void => {
     this.#writing.stop();
-    if (!this.#outlet.finished || this.#incoming?.complete === false)
+    if (!this.#output.finished || this.#incoming?.complete === false)
       this.#gone(
         this.#stream.rstCode === constants.NGHTTP2_PROTOCOL_ERROR ? against(undefined) : gaveUp(),
       );

@@ -22,7 +22,7 @@ import {
 } from '../http/grammar.ts';
 import { REQUEST, longHead, longLine, tooManyFields } from '../http/field-lines.ts';
 import { refuseLong } from '../http1/head.ts';
-import type { Http1Limits } from '../http/limits.ts';
+import type { HttpLimits } from '../http/limits.ts';
 import type { Fields, Framing, RequestHead } from '../http/message.ts';
 
 export type Scheme = 'http' | 'https';
@@ -51,7 +51,7 @@ const OF_CONNECTIONS: ReadonlySet<string> = new Set([
 export function requestHead(
   received: ReceivedHead,
   scheme: Scheme,
-  limits: Http1Limits,
+  limits: HttpLimits,
 ): RequestHead {
   const parts = partsOf(received.raw, limits);
   const { method, path, fields } = parts;
@@ -92,7 +92,7 @@ interface Parts {
   readonly fields: string[];
 }
 
-function partsOf(raw: readonly string[], limits: Http1Limits): Parts {
+function partsOf(raw: readonly string[], limits: HttpLimits): Parts {
   const parts: Parts = {
     method: '',
     scheme: '',

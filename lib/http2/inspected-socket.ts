@@ -17,7 +17,7 @@ export interface ScreenedOptions {
   readonly lingerMs: number;
 }
 
-export class ScreenedSocket extends Duplex {
+export class InspectedSocket extends Duplex {
   readonly #options: ScreenedOptions;
   #over = false;
 

@@ -10,17 +10,17 @@ import { ignore } from '../base/signal.ts';
 import type { ClientResponse, RequestOptions } from '../http/client.ts';
 import { isUnprocessed, unprocessed, unread, untouched } from '../http/failures.ts';
 import { RESPONSE, malformed } from '../http/field-lines.ts';
-import type { Http1Limits } from '../http/limits.ts';
+import type { HttpLimits } from '../http/limits.ts';
 import type { Body, OutgoingRequest } from '../http/message.ts';
 import { NO_BODY } from '../http1/body.ts';
 import { Watchdog } from '../http1/watchdog.ts';
 import { StreamBody } from './body.ts';
 import { informHead, responseHead } from './response.ts';
-import { StreamOutlet } from './writer.ts';
+import { StreamWriter } from './writer.ts';
 
 /** What a stream needs to know of its connection. */
 export interface Trunk {
-  readonly limits: Http1Limits;
+  readonly limits: HttpLimits;
   readonly clock: Clock;
   /** The last stream that the upstream will process, once it has said so. */
   readonly last: number;
@@ -46,7 +46,7 @@ export class RequestStream {
   readonly #head: OutgoingRequest;
   readonly #options: RequestOptions;
   readonly #trunk: Trunk;
-  readonly #outlet: StreamOutlet;
+  readonly #output: StreamWriter;
   readonly #writing: Watchdog;
   readonly #answer = Promise.withResolvers<ClientResponse>();
   #state: 'waiting' | 'answered' | 'over' = 'waiting';
@@ -71,7 +71,7 @@ export class RequestStream {
     this.#trunk = trunk;
     const { clock, limits } = trunk;
     this.#writing = new Watchdog(clock, () => this.destroy(unread()));
-    this.#outlet = new StreamOutlet(stream, (full) =>
+    this.#output = new StreamWriter(stream, (full) =>
       full ? this.#writing.set(limits.writeIdleMs) : this.#writing.clear(),
     ).trusting();
     this.#watchEnd(stream);
@@ -106,7 +106,7 @@ export class RequestStream {
   /** Sends what follows the head. */
   send(body: Buffer | Body | undefined): void {
     if (body === undefined) return;
-    this.#sent = Buffer.isBuffer(body) ? this.#outlet.end(body) : this.#upload(body);
+    this.#sent = Buffer.isBuffer(body) ? this.#output.end(body) : this.#upload(body);
     ignore(this.#sent, 'whoever asked may be content with the answer');
   }
 
@@ -130,12 +130,12 @@ export class RequestStream {
 
   async #upload(body: Body): Promise<void> {
     try {
-      await this.#outlet.send(body, body.poll(), false);
+      await this.#output.send(body, body.poll(), false);
     } catch (failure) {
       const fault = Fault.from(failure, 'upstream-cut');
       // The answer is complete, or the stream is over already: the rest of the request is not
       // wanted, which is no failure.
-      if (this.#state !== 'over' && !this.#outlet.failed) this.destroy(fault);
+      if (this.#state !== 'over' && !this.#output.failed) this.destroy(fault);
       throw fault;
     }
   }
@@ -189,13 +189,13 @@ export class RequestStream {
 
   /** The answer is complete: the rest of the request is not wanted. */
   #finish(): void {
-    if (this.#outlet.finished || this.#stream.writableEnded) return;
-    this.#outlet.fail(new Fault('aborted', 'the upstream answered before the request was sent'));
+    if (this.#output.finished || this.#stream.writableEnded) return;
+    this.#output.fail(new Fault('aborted', 'the upstream answered before the request was sent'));
     this.#stream.destroy();
   }
 
   readonly #onClose = (): void => {
-    this.#outlet.closed();
+    this.#output.closed();
     this.#over();
   };
 
@@ -208,7 +208,7 @@ export class RequestStream {
     const reason = this.#reason ?? this.#why(waiting && this.#informs === 0);
     const again = waiting && isUnprocessed(reason);
     // A request that will be sent again keeps its body.
-    if (!this.#outlet.finished) this.#outlet.fail(reason, again);
+    if (!this.#output.finished) this.#output.fail(reason, again);
     if (this.#reason === undefined) this.#body?.over(reason);
     else this.#body?.fail(reason);
     if (waiting) this.#answer.reject(reason);

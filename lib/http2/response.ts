@@ -5,7 +5,7 @@
 import { byteCount } from '../http/grammar.ts';
 import { RESPONSE, longHead, longLine, malformed, tooManyFields } from '../http/field-lines.ts';
 import { OBS_TEXT, TOKEN, UPPER, VALUE, classes, consistsOf } from '../http/grammar.ts';
-import type { Http1Limits } from '../http/limits.ts';
+import type { HttpLimits } from '../http/limits.ts';
 import type { Fields, Framing, ResponseHead } from '../http/message.ts';
 
 const NONE: Framing = Object.freeze({ kind: 'none' });
@@ -22,7 +22,7 @@ const OF_CONNECTIONS: ReadonlySet<string> = new Set([
 export function responseHead(
   raw: readonly string[],
   ended: boolean,
-  limits: Http1Limits,
+  limits: HttpLimits,
 ): ResponseHead {
   const { status, fields } = partsOf(raw, limits);
   if (status < 200) throw malformed(RESPONSE, `status ${status} in a final answer`);
@@ -39,7 +39,7 @@ export function responseHead(
 /** The head of an interim answer. */
 export function informHead(
   raw: readonly string[],
-  limits: Http1Limits,
+  limits: HttpLimits,
 ): { readonly status: number; readonly fields: Fields } {
   const parts = partsOf(raw, limits);
   if (parts.status > 199 || parts.status === 101)
@@ -47,10 +47,7 @@ export function informHead(
   return parts;
 }
 
-function partsOf(
-  raw: readonly string[],
-  limits: Http1Limits,
-): { status: number; fields: string[] } {
+function partsOf(raw: readonly string[], limits: HttpLimits): { status: number; fields: string[] } {
   const fields: string[] = [];
   let status = 0;
   let size = 0;

@@ -20,10 +20,10 @@ import { ignore } from '../base/signal.ts';
 import { timeHint } from '../http/limits.ts';
 import type { Connection } from '../http/server-exchange.ts';
 import { Watchdog } from '../http1/watchdog.ts';
-import { type Ends, StreamExchange } from './exchange.ts';
+import { type ConnectionInfo, StreamExchange } from './exchange.ts';
 import { type FrameWatcher, Frames, type StreamSeen } from './frames.ts';
 import { malformed, requestHead } from './head.ts';
-import { ScreenedSocket } from './inspected-socket.ts';
+import { InspectedSocket } from './inspected-socket.ts';
 import { type Http2Limits, http2Limits } from './limits.ts';
 import type { Http2Options } from './options.ts';
 import { SentFrames, type SentWatcher } from './sent-frames.ts';
@@ -50,7 +50,7 @@ interface Refusing {
   readonly seen: StreamSeen;
 }
 
-class ServerConnection implements Ends, FrameWatcher, SentWatcher {
+class ServerConnection implements ConnectionInfo, FrameWatcher, SentWatcher {
   readonly id = ++connections;
   readonly remote: string;
   readonly local: string;
@@ -62,7 +62,7 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
   readonly #session: ServerHttp2Session;
   readonly #exchanges = new Map<number, StreamExchange>();
   /** Streams whose head the engine has, of which it has not told yet. */
-  readonly #untold = new Map<number, StreamSeen>();
+  readonly #unreported = new Map<number, StreamSeen>();
   readonly #tainted = new Map<number, 'name' | 'value'>();
   readonly #refusing = new Map<number, Refusing>();
   /** Requests that are read once it is known whether content follows their head. */
@@ -71,7 +71,7 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
   /** The newest stream was opened while as many were open as may be. */
   #crowded = false;
   #blockOpen = false;
-  #parting = false;
+  #goingAway = false;
   #closed = false;
 
   constructor(socket: Duplex, options: Http2Options, done: () => void) {
@@ -84,7 +84,7 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
     const http2 = (this.#http2 = options.http2 ?? http2Limits());
     this.#reading = new Watchdog(clock, () => this.#idle());
     const frames = (this.#frames = new Frames(http2, this, () => clock.monotonic()));
-    const screened = new ScreenedSocket({
+    const inspected = new InspectedSocket({
       socket,
       frames,
       sent: new SentFrames(this),
@@ -93,8 +93,8 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
       lingerMs: limits.lingerMs,
     });
     socket.once('close', done);
-    screened.on('error', () => {});
-    this.#session = performServerHandshake(screened, {
+    inspected.on('error', () => {});
+    this.#session = performServerHandshake(inspected, {
       settings: {
         maxConcurrentStreams: http2.streams,
         initialWindowSize: http2.windowBytes,
@@ -124,9 +124,9 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
   }
 
   opened(id: number, seen: StreamSeen): void {
-    const open = this.#exchanges.size + this.#untold.size + this.#undecided.size;
+    const open = this.#exchanges.size + this.#unreported.size + this.#undecided.size;
     this.#crowded = open >= this.#http2.streams;
-    this.#untold.set(id, seen);
+    this.#unreported.set(id, seen);
   }
 
   moved(id: number): void {
@@ -155,7 +155,7 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
   sentReset(id: number): Buffer | undefined {
     this.#frames.reset(id);
     // Of a stream that the engine never told of.
-    this.#gave(id, 'it is against RFC 9113 section 8.1.1');
+    this.#refuseUnseen(id, 'it is against RFC 9113 section 8.1.1');
     const frame = this.#lastWords.get(id);
     this.#lastWords.delete(id);
     return frame;
@@ -163,9 +163,9 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
 
   /** What the engine ends the connection for is told here alone, where no stream was in it. */
   sentGoaway(code: number): void {
-    if (code === constants.NGHTTP2_NO_ERROR || this.#parting) return;
-    this.#parting = true;
-    if (this.#untold.size > 0) this.#gaveAll();
+    if (code === constants.NGHTTP2_NO_ERROR || this.#goingAway) return;
+    this.#goingAway = true;
+    if (this.#unreported.size > 0) this.#refuseUnreported();
     else
       this.#options.refuse(malformed('the connection is against RFC 9113'), this.#asConnection());
   }
@@ -173,13 +173,13 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
   tainted(id: number, what: 'name' | 'value'): void {
     const exchange = this.#exchanges.get(id);
     if (exchange === undefined) this.#tainted.set(id, what);
-    else exchange.spoil(malformed(`a trailer's ${what} holds what it may not`));
+    else exchange.poison(malformed(`a trailer's ${what} holds what it may not`));
   }
 
   blockOpen(open: boolean): void {
     this.#blockOpen = open;
     if (open) this.#reading.set(this.#options.limits.headMs);
-    else this.#rest();
+    else this.#restartIdleTimer();
   }
 
   readonly #onStream = (
@@ -189,11 +189,11 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
     raw: readonly string[],
   ): void => {
     const id = stream.id ?? 0;
-    const seen = this.#untold.get(id);
+    const seen = this.#unreported.get(id);
     stream.on('error', () => {});
     // It was reset before, and that was told.
     if (seen === undefined) return;
-    this.#untold.delete(id);
+    this.#unreported.delete(id);
     if (seen.ended || seen.content > 0 || !WITHOUT_CONTENT.has(methodIn(raw)))
       this.#begin(stream, raw, seen);
     else this.#undecide(stream, raw, seen);
@@ -231,7 +231,11 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
       if (taint !== undefined) throw malformed(`a field's ${taint} holds what it may not`);
       if (seen.fields !== raw.length / 2) throw malformed('a field holds what it may not');
       const head = requestHead({ raw, ended: seen.ended && seen.content === 0 }, scheme, limits);
-      exchange = new StreamExchange(stream, head, { ends: this, options: this.#options, seen });
+      exchange = new StreamExchange(stream, head, {
+        connection: this,
+        options: this.#options,
+        seen,
+      });
     } catch (failure) {
       this.#refuse({ stream, seen }, Fault.from(failure, 'internal'));
       return;
@@ -274,7 +278,7 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
       // The stream is reset already: there is nobody to tell.
       this.#refusing.delete(id);
     }
-    this.#rest();
+    this.#restartIdleTimer();
   }
 
   #asConnection(): Connection {
@@ -293,8 +297,8 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
     };
   }
 
-  #gave(id: number, why: string): void {
-    if (!this.#untold.delete(id)) return;
+  #refuseUnseen(id: number, why: string): void {
+    if (!this.#unreported.delete(id)) return;
     this.#tainted.delete(id);
     this.#options.refuse(
       this.#crowded ? crowded(this.#http2.streams) : malformed(why),
@@ -302,24 +306,24 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
     );
   }
 
-  #gaveAll(): void {
-    for (const id of this.#untold.keys())
-      this.#gave(id, 'the connection ended with it, as it is no HTTP/2');
+  #refuseUnreported(): void {
+    for (const id of this.#unreported.keys())
+      this.#refuseUnseen(id, 'the connection ended with it, as it is no HTTP/2');
   }
 
   #ended(id: number): void {
     this.#exchanges.delete(id);
-    this.#rest();
+    this.#restartIdleTimer();
   }
 
-  #rest(): void {
+  #restartIdleTimer(): void {
     if (this.#exchanges.size === 0 && this.#undecided.size === 0 && !this.#closed)
       this.#reading.set(this.#options.limits.keepAliveMs);
     else this.#reading.clear();
   }
 
   #violated(fault: Fault): void {
-    this.#parting = true;
+    this.#goingAway = true;
     this.#options.refuse(fault, this.#asConnection());
     // Said first: what ending the streams says comes after it.
     if (this.#session.destroyed) return;
@@ -340,22 +344,22 @@ class ServerConnection implements Ends, FrameWatcher, SentWatcher {
           timeHint('headersTimeout'),
         ),
       );
-    else this.#part();
+    else this.#goAway();
   }
 
   /** GOAWAY; what runs is finished. */
-  #part(): void {
-    this.#parting = true;
+  #goAway(): void {
+    this.#goingAway = true;
     if (!this.#session.destroyed) this.#session.close();
   }
 
-  readonly #onDraining = (): void => this.#part();
+  readonly #onDraining = (): void => this.#goAway();
 
   readonly #onClose = (): void => {
     this.#closed = true;
     this.#reading.stop();
     // Behind a GOAWAY of ours nothing is looked at, which the client knows (RFC 9113 section 6.8).
-    if (!this.#parting) this.#gaveAll();
+    if (!this.#goingAway) this.#refuseUnreported();
     this.#options.draining.removeEventListener('abort', this.#onDraining);
   };
 }

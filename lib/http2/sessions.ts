@@ -12,7 +12,7 @@ import { Fault } from '../base/fault.ts';
 import { ignore, onAbort, reasonOf } from '../base/signal.ts';
 import type { ClientConnection, ClientResponse, RequestOptions } from '../http/client.ts';
 import type { Lease } from '../http/lease.ts';
-import type { Http1Limits } from '../http/limits.ts';
+import type { HttpLimits } from '../http/limits.ts';
 import type { Body, OutgoingRequest } from '../http/message.ts';
 import type { Dial, Pool, PoolCounts } from '../http1/pool.ts';
 import { ClientSession } from './client.ts';
@@ -20,7 +20,7 @@ import type { Http2Limits } from './limits.ts';
 import type { RequestStream } from './request.ts';
 
 export interface SessionsOptions<T> {
-  readonly limits: Http1Limits;
+  readonly limits: HttpLimits;
   readonly http2: Http2Limits;
   readonly clock: Clock;
   readonly scheme: (info: T) => 'http' | 'https';

@@ -7,7 +7,7 @@ import type { Http2Stream } from 'node:http2';
 import { Fault } from '../base/fault.ts';
 import type { Body, Fields } from '../http/message.ts';
 
-export class StreamOutlet {
+export class StreamWriter {
   /** Bytes of content handed to the engine. */
   sent = 0;
   /** The whole of it was sent. */

@@ -17,14 +17,12 @@ import {
   JWTBundlesRequestSchema,
   JWTSVIDRequestSchema,
   ValidateJWTSVIDRequestSchema,
-  X509BundlesRequestSchema,
   X509SVIDRequestSchema,
 } from './gen/workload_pb.ts';
 import type {
   JWTBundlesResponse,
   JWTSVIDResponse,
   ValidateJWTSVIDResponse,
-  X509BundlesResponse,
   X509SVIDResponse,
 } from './gen/workload_pb.ts';
 import { LIMITS } from './limits.ts';
@@ -39,7 +37,6 @@ import { callFault } from './status.ts';
 export interface WorkloadApi {
   readonly endpoint: Endpoint;
   x509Svids(signal: AbortSignal): AsyncIterable<X509SVIDResponse>;
-  x509Bundles(signal: AbortSignal): AsyncIterable<X509BundlesResponse>;
   jwtBundles(signal: AbortSignal): AsyncIterable<JWTBundlesResponse>;
   /** Without `spiffeId`: one JWT-SVID for each identity of ours. */
   fetchJwtSvid(
@@ -161,8 +158,6 @@ export function workloadApi(endpoint: Endpoint, limit: number = LIMITS.unaryMs):
     endpoint,
     x509Svids: (signal: AbortSignal) =>
       streamed(endpoint, methods.fetchX509SVID, message(X509SVIDRequestSchema), signal),
-    x509Bundles: (signal: AbortSignal) =>
-      streamed(endpoint, methods.fetchX509Bundles, message(X509BundlesRequestSchema), signal),
     jwtBundles: (signal: AbortSignal) =>
       streamed(endpoint, methods.fetchJWTBundles, message(JWTBundlesRequestSchema), signal),
     fetchJwtSvid: ({ audience, spiffeId = '' }, signal) =>

@@ -16,12 +16,7 @@ import { quoted } from '../spiffe/trust-domain.ts';
 import type { TrustDomain } from '../spiffe/trust-domain.ts';
 import { verifyLeaf } from '../spiffe/verify.ts';
 import { verifyIssuedChain } from './chain.ts';
-import type {
-  JWTBundlesResponse,
-  X509BundlesResponse,
-  X509SVID,
-  X509SVIDResponse,
-} from './gen/workload_pb.ts';
+import type { JWTBundlesResponse, X509SVID, X509SVIDResponse } from './gen/workload_pb.ts';
 import { LIMITS } from './limits.ts';
 import { firstOfEachHint, missing, selected, type Select } from './select.ts';
 import { untimely, type Validity } from './timeliness.ts';
@@ -206,11 +201,6 @@ function chosenOf(read: Read | undefined, absent: () => Fault): Chosen {
   return { kind: 'missing', fault: absent() };
 }
 
-/** FetchX509Bundles. @throws Fault `workload-api-message` */
-export function readX509Bundles(response: X509BundlesResponse): Bundles<X509Bundle> {
-  return bundlesOf(response.bundles, (trustDomain, der) => parseX509Bundle(trustDomain, der));
-}
-
 /**
  * FetchJWTBundles; an empty value is a domain without keys. @throws Fault `workload-api-message`
  */
@@ -218,6 +208,6 @@ export function readJwtBundles(response: JWTBundlesResponse): Bundles<JwtBundle>
   return bundlesOf(response.bundles, (trustDomain, jwks) =>
     jwks.length === 0
       ? Object.freeze({ trustDomain, keys: { keys: [] } })
-      : parseJwtBundle(trustDomain, jwks, { requireUse: false }),
+      : parseJwtBundle(trustDomain, jwks),
   );
 }

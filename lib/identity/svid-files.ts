@@ -34,7 +34,7 @@ const OPEN_MODE = 0o644;
  * File name to PEM: leaf and intermediates, the PKCS#8 key, one bundle per trust domain. The value
  * of `key.pem` is a secret.
  */
-function mirrorFiles({ svid, bundles }: Identity): ReadonlyMap<string, string> {
+function filesOf({ svid, bundles }: Identity): ReadonlyMap<string, string> {
   const files = new Map([
     ['svid.pem', svid.chain.map(String).join('')],
     ['key.pem', String(svid.privateKey.export({ type: 'pkcs8', format: 'pem' }))],
@@ -51,10 +51,10 @@ function mirrorFiles({ svid, bundles }: Identity): ReadonlyMap<string, string> {
  * nothing is in force until all is.
  * @throws Fault `mirror`; the set before stays in force then
  */
-export async function writeMirror(folder: string, identity: Identity): Promise<void> {
+export async function writeSvidFiles(folder: string, identity: Identity): Promise<void> {
   await guarded(folder, async () => {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const files = mirrorFiles(identity);
+    const files = filesOf(identity);
     const set = await mkdtemp(join(folder, SET));
     try {
       await chmod(set, 0o755);
@@ -75,7 +75,7 @@ export async function writeMirror(folder: string, identity: Identity): Promise<v
  * there is fine.
  * @throws Fault `mirror`
  */
-export async function removeMirror(folder: string): Promise<void> {
+export async function removeSvidFiles(folder: string): Promise<void> {
   await guarded(folder, async () => {
     await rm(join(folder, DATA), { force: true });
     await sweep(folder, [], undefined);

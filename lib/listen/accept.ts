@@ -16,7 +16,7 @@ import { handle } from '../exchange/handle.ts';
 import type { Caller } from '../exchange/shares.ts';
 import type { Interceptor } from '../forward/interceptor.ts';
 import { ConnectArrival, RawArrival } from '../forward/tunnel.ts';
-import { cut } from '../http1/sockets.ts';
+import { abortSocket } from '../http1/sockets.ts';
 import type { Authority } from '../net/authority.ts';
 import type { Bound } from './bound.ts';
 import { type Door, type ServeParts, serveHttp } from './serve.ts';
@@ -67,12 +67,12 @@ export function acceptor(
 
   return (socket, bound, caller) => {
     if (bound.closing.aborted) {
-      cut(socket);
+      abortSocket(socket);
       return;
     }
     if (bound.forward) return serve(socket, forward(bound, caller));
     const destination = policy.get()?.byName.get(bound.name);
-    if (destination === undefined) cut(socket);
+    if (destination === undefined) abortSocket(socket);
     else if (isOfRequests(destination)) serve(socket, listener(socket, bound, caller));
     else {
       const { task } = bound;

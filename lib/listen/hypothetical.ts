@@ -15,7 +15,7 @@ import {
 } from '../exchange/describe.ts';
 import { fieldRules } from '../exchange/headers.ts';
 import { endpointFor } from '../forward/mcp.ts';
-import { http1Limits } from '../http/limits.ts';
+import { httpLimits } from '../http/limits.ts';
 import type { RequestHead } from '../http/message.ts';
 import { parseRequestHead } from '../http1/head.ts';
 import type { Message } from '../mcp/message.ts';
@@ -144,7 +144,7 @@ function atListener(supposed: Supposed, { authority, listener, policy }: At): Fa
 function headOf({ method, target, fields = [] }: Supposed, host: string): RequestHead {
   const lines = [`${method} ${target} HTTP/1.1`, `host: ${host}`, ...fields];
   const one = lines.every((line) => !/[\r\n]/.test(line));
-  const head = one ? parseRequestHead(`${lines.join('\r\n')}\r\n\r\n`, http1Limits()) : undefined;
+  const head = one ? parseRequestHead(`${lines.join('\r\n')}\r\n\r\n`, httpLimits()) : undefined;
   if (head === undefined)
     throw new Fault(
       'malformed',

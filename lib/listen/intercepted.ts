@@ -23,7 +23,7 @@ import { ALPN, HELLO_TIMEOUT, beginning, clientHello } from '../forward/client-h
 import type { Interceptor, Tunnel } from '../forward/interceptor.ts';
 import type { RequestHead } from '../http/message.ts';
 import type { HandedOver } from '../http/server-exchange.ts';
-import { cut } from '../http1/sockets.ts';
+import { abortSocket } from '../http1/sockets.ts';
 import type { TlsContext } from '../interception/authority.ts';
 import { terminateTls } from '../interception/terminate.ts';
 import { type Authority, formatAuthority } from '../net/authority.ts';
@@ -128,7 +128,7 @@ async function serveRequests(
   let cancel = (): void => {};
   const off = onAbort(
     exchange.signal,
-    () => (cancel = clock.after(limits.farewellMs, () => cut(socket))),
+    () => (cancel = clock.after(limits.farewellMs, () => abortSocket(socket))),
   );
   const of = { closing: inside.signal, tunnel: exchange.id, caller, task: exchange.task };
   const describe: Door['describe'] = (head, reading) => {

@@ -12,7 +12,7 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import type { Caller, Shares } from '../exchange/shares.ts';
-import { cut } from '../http1/sockets.ts';
+import { abortSocket } from '../http1/sockets.ts';
 import type { Agent } from '../policy/model/agent.ts';
 import type { ListenAddress } from '../policy/model/destination.ts';
 import type { Policy } from '../policy/decision/policy.ts';
@@ -214,7 +214,7 @@ class Doors implements Listeners {
   }
 
   cutAll(): void {
-    for (const socket of this.#sockets) cut(socket);
+    for (const socket of this.#sockets) abortSocket(socket);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -233,7 +233,7 @@ class Doors implements Listeners {
       if (caller !== undefined) shares.leave(caller);
       this.#forget(socket);
     });
-    if (caller === undefined) cut(socket);
+    if (caller === undefined) abortSocket(socket);
     else accept(socket, door, caller);
   };
 

@@ -29,7 +29,7 @@ import {
 import type { Farewell } from '../forward/copy.ts';
 import { listings } from '../forward/mcp-list.ts';
 import { mcpParts } from '../forward/mcp.ts';
-import { type Http1Limits, http1Limits } from '../http/limits.ts';
+import { type HttpLimits, httpLimits } from '../http/limits.ts';
 import type { PoolCounts } from '../http1/pool.ts';
 import type { Interception } from '../interception/authority.ts';
 import { type Definitions, definitions } from '../mcp/definitions.ts';
@@ -86,7 +86,7 @@ export interface ProxyOptions {
   readonly resolver?: Resolver;
   /** Listening sockets that the process was started with. */
   readonly inherited?: Inherited | undefined;
-  readonly limits?: Http1Limits;
+  readonly limits?: HttpLimits;
   /** Those with identities of their own, at least; default none. */
   readonly agents?: readonly Agent[];
   /** Of each agent, and of what is nobody's. */
@@ -179,7 +179,7 @@ class Running implements Proxy {
       audit,
       contexts,
       clock,
-      limits = http1Limits(),
+      limits = httpLimits(),
       resolver = dnsResolver({ clock }),
     } = options;
     this.#options = options;

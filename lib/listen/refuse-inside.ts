@@ -16,7 +16,7 @@ import { grpcRefusal, speaksGrpc } from '../forward/grpc.ts';
 import type { RefusedTunnel } from '../forward/interceptor.ts';
 import type { HandedOver, ServerExchange } from '../http/server-exchange.ts';
 import { serveConnection } from '../http1/server.ts';
-import { cut } from '../http1/sockets.ts';
+import { abortSocket } from '../http1/sockets.ts';
 import { serveHttp2 } from '../http2/server.ts';
 import type { Interception } from '../interception/authority.ts';
 import { terminateTls } from '../interception/terminate.ts';
@@ -54,7 +54,7 @@ export async function refuseInside(tunnel: RefusedTunnel, parts: InsideParts): P
   const { exchange } = tunnel;
   const { clock } = parts.standing;
   const agent = tunnel.accept();
-  const off = onAbort(exchange.signal, () => cut(agent.socket));
+  const off = onAbort(exchange.signal, () => abortSocket(agent.socket));
   try {
     exchange.lasts(clock.monotonic() - exchange.started + 2 * HELLO_TIMEOUT);
     exchange.enter('hello', HELLO_TIMEOUT, clock.monotonic());
@@ -74,7 +74,7 @@ export async function refuseInside(tunnel: RefusedTunnel, parts: InsideParts): P
     }
   } catch {
     // Who takes no handshake or says nothing hears nothing: the record has why it was refused.
-    cut(agent.socket);
+    abortSocket(agent.socket);
   } finally {
     off();
   }

@@ -13,7 +13,7 @@ import { type Answer, faultAnswer } from '../exchange/fault-response.ts';
 import { type Arrival, type Standing, handle } from '../exchange/handle.ts';
 import type { Caller } from '../exchange/shares.ts';
 import { type RelayParts, RequestArrival } from '../forward/http.ts';
-import type { Http1Limits } from '../http/limits.ts';
+import type { HttpLimits } from '../http/limits.ts';
 import type { RequestHead } from '../http/message.ts';
 import type { Connection, HandedOver, ServerExchange } from '../http/server-exchange.ts';
 import { serveConnection } from '../http1/server.ts';
@@ -24,7 +24,7 @@ import type { Task } from '../tasks/task.ts';
 export interface ServeParts {
   readonly standing: Standing;
   readonly relay: RelayParts;
-  readonly limits: Http1Limits;
+  readonly limits: HttpLimits;
 }
 
 /** The way in. */

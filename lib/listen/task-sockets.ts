@@ -10,7 +10,7 @@ import { chmod, mkdir, rm } from 'node:fs/promises';
 import { type Server, type Socket, createServer } from 'node:net';
 import { join } from 'node:path';
 import { Fault } from '../base/fault.ts';
-import { cut } from '../http1/sockets.ts';
+import { abortSocket } from '../http1/sockets.ts';
 import type { Task } from '../tasks/task.ts';
 import type { Bound } from './bound.ts';
 
@@ -87,7 +87,7 @@ export async function openTaskDoors(
 export async function closeTaskDoors({ folder, servers, stop, sockets }: TaskDoors): Promise<void> {
   for (const server of servers) server.close();
   stop.abort(new Fault('task-ended', 'the task of this socket has ended'));
-  for (const socket of sockets) cut(socket);
+  for (const socket of sockets) abortSocket(socket);
   await rm(folder, { recursive: true, force: true });
 }
 

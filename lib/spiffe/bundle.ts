@@ -4,12 +4,10 @@
  * neither can verify the other's SVIDs. An empty bundle is legal and means that nothing of that
  * domain is trusted.
  */
-import type { JSONWebKeySet } from 'jose';
 import { Fault } from '../base/fault.ts';
 import { splitReadable } from './certificate.ts';
 import type { JwtBundle, X509Bundle } from './identity.ts';
 import { decodeJwks, publicKey } from './jwks.ts';
-import type { Jwk } from './jwks.ts';
 import { LIMITS } from './limits.ts';
 import type { TrustDomain } from './trust-domain.ts';
 
@@ -74,37 +72,16 @@ function noAuthority(
   });
 }
 
-export interface JwtBundleOptions {
-  /**
-   * Whether a key without `use` is ignored, as the standard has it for bundle documents (section
-   * 4.2.2). Not so for the Workload API: SPIRE sends a plain JWK Set there, whose keys have none.
-   */
-  readonly requireUse: boolean;
-}
-
 /**
- * The keys of a JWK Set that may verify JWT-SVIDs; those of another use, of unknown type or without
- * a key ID are ignored one by one.
- */
-export function jwtKeys(keys: readonly Jwk[], { requireUse }: JwtBundleOptions): JSONWebKeySet {
-  const usable = keys
-    .filter(({ use }) => use === 'jwt-svid' || (use === undefined && !requireUse))
-    .map(publicKey)
-    .filter((key) => key !== undefined);
-  return { keys: usable };
-}
-
-/**
- * The JWT authorities of a trust domain from a JWK Set (JWT-SVID section 6). Only public members
- * are kept.
+ * The JWT authorities of a trust domain from a JWK Set (JWT-SVID section 6). Keys of another use,
+ * of unknown type or without a key ID are ignored one by one; a key without `use` is taken, as the
+ * Workload API of SPIRE sends a plain JWK Set. Only public members are kept.
  * @throws Fault `bad-bundle`
  */
-export function parseJwtBundle(
-  trustDomain: TrustDomain,
-  jwks: Uint8Array,
-  options: JwtBundleOptions,
-): JwtBundle {
+export function parseJwtBundle(trustDomain: TrustDomain, jwks: Uint8Array): JwtBundle {
   checkSize(trustDomain, jwks);
-  const { keys } = decodeJwks(jwks, `the JWT bundle of ${trustDomain}`);
-  return Object.freeze({ trustDomain, keys: Object.freeze(jwtKeys(keys, options)) });
+  const keys = decodeJwks(jwks, `the JWT bundle of ${trustDomain}`)
+    .filter(({ use }) => use === 'jwt-svid' || use === undefined)
+    .flatMap((key) => publicKey(key) ?? []);
+  return Object.freeze({ trustDomain, keys: Object.freeze({ keys }) });
 }

@@ -1,6 +1,6 @@
 /**
  * JWK Sets (RFC 7517 section 5) as SPIFFE uses them: JSON in UTF-8, no member twice (readers could
- * take different ones), numbers as they were written, unknown members left alone, and of a key only
+ * take different ones), unknown members left alone, and of a key only
  * its public part.
  */
 import type { JWK } from 'jose';
@@ -9,12 +9,6 @@ import { LIMITS } from './limits.ts';
 
 /** A JSON object whose members are not known yet. */
 export type Jwk = Readonly<Record<string, unknown>> & { readonly use?: unknown };
-
-export interface Jwks {
-  readonly keys: readonly Jwk[];
-  /** The members beside `keys`; integers are bigint, so that none loses precision. */
-  readonly members: Readonly<Record<string, unknown>>;
-}
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -39,30 +33,12 @@ export function duplicateMember(json: string): string | undefined {
   return undefined;
 }
 
-/**
- * Integers as bigint: a sequence number has 64 bits and more (Trust Domain and Bundle section
- * 4.1.1).
- */
-function exact(_name: string, value: unknown, context?: { readonly source?: string }): unknown {
-  const source = context?.source;
-  return typeof value === 'number' && source !== undefined && /^-?\d+$/.test(source)
-    ? BigInt(source)
-    : value;
-}
-
-/**
- * Any JSON object of a bundle.
- * @throws Fault `bad-bundle` with `what` as its subject
- */
-export function decodeJsonObject(
-  bytes: Uint8Array,
-  what: string,
-): Readonly<Record<string, unknown>> {
+function decodeJsonObject(bytes: Uint8Array, what: string): Readonly<Record<string, unknown>> {
   let text: string;
   let value: unknown;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    value = JSON.parse(text, exact);
+    value = JSON.parse(text);
   } catch (failure) {
     throw new Fault('bad-bundle', `${what} is not JSON in UTF-8`, { cause: failure });
   }
@@ -73,18 +49,16 @@ export function decodeJsonObject(
   return value;
 }
 
-/** @throws Fault `bad-bundle` with `what` as its subject */
-export function jwksOf(value: Readonly<Record<string, unknown>>, what: string): Jwks {
-  const { keys, ...members } = value;
+/**
+ * The keys of a JWK Set, as they came.
+ * @throws Fault `bad-bundle` with `what` as its subject
+ */
+export function decodeJwks(bytes: Uint8Array, what: string): readonly Jwk[] {
+  const { keys } = decodeJsonObject(bytes, what);
   if (!Array.isArray(keys)) throw new Fault('bad-bundle', `${what} has no "keys" array`);
   if (keys.length > LIMITS.keys)
     throw new Fault('bad-bundle', `${what} has more than ${LIMITS.keys} keys`);
-  return { keys: keys.filter(isObject), members };
-}
-
-/** @throws Fault `bad-bundle` with `what` as its subject */
-export function decodeJwks(bytes: Uint8Array, what: string): Jwks {
-  return jwksOf(decodeJsonObject(bytes, what), what);
+  return keys.filter(isObject);
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * What is accepted from a Workload API or a bundle document at most. Bounded so that a broken
+ * Bounds on what a Workload API sends, so that a broken
  * server cannot exhaust us; far above what is real.
  */
 export const LIMITS = Object.freeze({

@@ -7,7 +7,7 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { Asker } from '../credentials/jwt-svid.ts';
 import type { Lease } from '../http/lease.ts';
-import { type Http1Limits, http1Limits } from '../http/limits.ts';
+import { type HttpLimits, httpLimits } from '../http/limits.ts';
 import { type Pool, type PoolCounts, pool } from '../http1/pool.ts';
 import { http2Limits } from '../http2/limits.ts';
 import { sessions } from '../http2/sessions.ts';
@@ -93,12 +93,12 @@ class Currency {
 }
 
 export function upstreams(
-  options: DiallerOptions & { readonly clock: Clock; readonly limits?: Http1Limits },
+  options: DiallerOptions & { readonly clock: Clock; readonly limits?: HttpLimits },
 ): Upstreams {
   const { clock } = options;
   const dial = dialler(options);
   const table = routes();
-  const limits = http1Limits({ ...options.limits, poolConnections: POOL_CONNECTIONS });
+  const limits = httpLimits({ ...options.limits, poolConnections: POOL_CONNECTIONS });
   const connections = pool<Reached>({ limits, clock });
   const shared = sharedPool(limits, clock);
   const poolOf = ({ destination }: Route): Pool<Reached> =>
@@ -158,7 +158,7 @@ export function upstreams(
 }
 
 /** Connections of HTTP/2, each for many requests. */
-function sharedPool(limits: Http1Limits, clock: Clock): Pool<Reached> {
+function sharedPool(limits: HttpLimits, clock: Clock): Pool<Reached> {
   return sessions<Reached>({
     limits,
     http2: http2Limits(),

@@ -14,7 +14,7 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { basicFrom } from '../credentials/basic.ts';
 import type { ClientResponse } from '../http/client.ts';
-import { http1Limits } from '../http/limits.ts';
+import { httpLimits } from '../http/limits.ts';
 import { clientConnection } from '../http1/client.ts';
 import { formatAuthority } from '../net/authority.ts';
 import type { TlsPolicy, Via } from '../policy/model/destination.ts';
@@ -28,7 +28,7 @@ export interface TunnelOptions {
   readonly signal: AbortSignal;
 }
 
-const LIMITS = http1Limits();
+const LIMITS = httpLimits();
 const NONE: readonly never[] = [];
 
 /**

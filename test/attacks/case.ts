@@ -5,7 +5,7 @@
  * The corpus grows by rows here, by one file in entries/ for another way in, and by nothing else.
  */
 import type { Code } from '../../lib/base/fault.ts';
-import type { Http1Limits } from '../../lib/http/limits.ts';
+import type { HttpLimits } from '../../lib/http/limits.ts';
 import type { LeafOptions } from '../support/authority.ts';
 import type { DestinationOptions } from '../support/destination.ts';
 import type { HelloSpec } from './hello.ts';
@@ -87,7 +87,7 @@ export interface World {
   readonly resolved?: true;
   /** The destination leads to a listener of ours. */
   readonly self?: 'forward' | 'health' | 'agentApi';
-  readonly limits?: Partial<Http1Limits>;
+  readonly limits?: Partial<HttpLimits>;
   readonly identity?: 'none' | 'expired';
   /** No record can be written. */
   readonly audit?: 'failing';

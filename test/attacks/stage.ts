@@ -8,7 +8,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import { http1Limits } from '../../lib/http/limits.ts';
+import { httpLimits } from '../../lib/http/limits.ts';
 import { openInterception } from '../../lib/interception/authority.ts';
 import type { Destination } from '../../lib/policy/protocols/index.ts';
 import type { Resolver } from '../../lib/upstream/resolver.ts';
@@ -177,7 +177,7 @@ function destinationOf(
 
 function optionsOf(world: World, port: number): NonNullable<TestProxyOptions['options']> {
   return {
-    ...(world.limits === undefined ? {} : { limits: http1Limits(world.limits) }),
+    ...(world.limits === undefined ? {} : { limits: httpLimits(world.limits) }),
     ...((world.self === 'health' || world.self === 'agentApi') && {
       sidecar: {
         forward: { host: '127.0.0.1', port: 0 },

@@ -7,7 +7,7 @@
 import { Fault } from '../../lib/base/fault.ts';
 import { describeForward, describeListener } from '../../lib/exchange/describe.ts';
 import { fieldRules } from '../../lib/exchange/headers.ts';
-import { http1Limits } from '../../lib/http/limits.ts';
+import { httpLimits } from '../../lib/http/limits.ts';
 import { parseRequestHead } from '../../lib/http1/head.ts';
 import { type Meant, type Role, weMean } from '../http1/reading.ts';
 import { testDestination } from '../support/destination.ts';
@@ -51,7 +51,7 @@ export interface Difference {
   readonly got: string;
 }
 
-const LIMITS = http1Limits();
+const LIMITS = httpLimits();
 const READING = {
   policy: { find: () => undefined },
   fields: fieldRules({ pseudonym: 'fuzz' }),

@@ -3,7 +3,7 @@
  * whole, closed where it was not.
  */
 import t from 'tap';
-import { http1Limits } from '../../lib/http/limits.ts';
+import { httpLimits } from '../../lib/http/limits.ts';
 import type { TestConnection } from '../support/agent.ts';
 import { rule, testDestination } from '../support/destination.ts';
 import { type TlsInTunnel, tlsInTunnel } from '../support/tunnel.ts';
@@ -19,7 +19,7 @@ const RULES = [rule('some', 'allow', { methods: ['GET', 'POST'], paths: ['/yes/*
 async function plain(): Promise<{ proxy: TestProxy; upstream: RawUpstream } & AsyncDisposable> {
   const upstream = await rawUpstream();
   const to = { host: '127.0.0.1', port: upstream.port };
-  const limits = http1Limits({ lingerMs: 300 });
+  const limits = httpLimits({ lingerMs: 300 });
   const destinations = [
     testDestination({ mode: 'plaintext', listen: true, upstream: to, rules: RULES }),
   ];

@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { Fault } from '../../lib/base/fault.ts';
-import { cut } from '../../lib/http1/sockets.ts';
+import { abortSocket } from '../../lib/http1/sockets.ts';
 import { refusal, statusOf } from '../support/agent.ts';
 import { unpaired } from '../support/audit.ts';
 import { MALFORMED_LEAVES, testAuthority } from '../support/authority.ts';
@@ -132,7 +132,7 @@ t.test(
   'refused is 502, a reset before the answer is 502, and the connection to the agent stays',
   async (t) => {
     await using upstream = await rawUpstream({
-      raw: (socket) => void socket.once('data', () => cut(socket)),
+      raw: (socket) => void socket.once('data', () => abortSocket(socket)),
     });
     await using proxy = await testProxy({
       identity: 'none',

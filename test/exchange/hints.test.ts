@@ -5,12 +5,7 @@
  */
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  type HeadSizes,
-  type Http1Limits,
-  headLimits,
-  http1Limits,
-} from '../../lib/http/limits.ts';
+import { type HeadSizes, type HttpLimits, headLimits, httpLimits } from '../../lib/http/limits.ts';
 import type { Limits, Timeouts } from '../../lib/policy/model/destination.ts';
 import { statusOf } from '../support/agent.ts';
 import { type DestinationOptions, rule, testDestination } from '../support/destination.ts';
@@ -35,7 +30,7 @@ interface Case {
 }
 
 interface Setting {
-  readonly limits?: Partial<Http1Limits>;
+  readonly limits?: Partial<HttpLimits>;
   readonly timeouts?: Partial<Timeouts>;
   readonly of?: Partial<Limits>;
 }
@@ -243,7 +238,7 @@ async function outcome(
   const to = { host: '127.0.0.1', port: upstream.port };
   await using proxy = await testProxy({
     destinations: [testDestination({ ...more, upstream: to })],
-    options: { limits: http1Limits(setting.limits ?? {}) },
+    options: { limits: httpLimits(setting.limits ?? {}) },
   });
   const line = await proxy.open();
   line.write(request);
@@ -266,11 +261,11 @@ t.test('the keys that bound what is read before it is judged', async (t) => {
     `close\r\ncontent-type: application/json\r\naccept: application/json, ` +
     `text/event-stream\r\nmcp-protocol-version: 2025-11-25\r\ncontent-length: ` +
     `${body.length}\r\n\r\n`;
-  const ask = async (limits: Partial<Http1Limits>, message: number): Promise<string> => {
+  const ask = async (limits: Partial<HttpLimits>, message: number): Promise<string> => {
     await using p = await testMcpProxy(
       result({ content: [] }),
       { timeouts: { message } },
-      { options: { limits: http1Limits(limits) } },
+      { options: { limits: httpLimits(limits) } },
     );
     const line = await p.proxy.open();
     line.write(head + body.slice(0, 100));

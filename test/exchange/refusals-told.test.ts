@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { Fault } from '../../lib/base/fault.ts';
-import { http1Limits } from '../../lib/http/limits.ts';
+import { httpLimits } from '../../lib/http/limits.ts';
 import type { Destination } from '../../lib/policy/protocols/index.ts';
 import {
   DATA,
@@ -373,10 +373,10 @@ t.test('an agent that reads nothing is cut all the same (farewellMs)', async (t)
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
     stream.write(Buffer.alloc(16 * 1024 * 1024));
   });
-  const { farewellMs } = http1Limits();
+  const { farewellMs } = httpLimits();
   await using proxy = await testProxy({
     destinations: [billing(upstream)],
-    options: { limits: http1Limits({ farewellMs }) },
+    options: { limits: httpLimits({ farewellMs }) },
   });
   // A window that lets everything come, and nobody who takes it.
   const client = await rawClient(

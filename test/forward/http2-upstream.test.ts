@@ -3,7 +3,7 @@
  * it ends.
  */
 import t from 'tap';
-import { headLimits, http1Limits } from '../../lib/http/limits.ts';
+import { headLimits, httpLimits } from '../../lib/http/limits.ts';
 import type { Destination } from '../../lib/policy/protocols/index.ts';
 import { SETTINGS, frame } from '../http2/raw.ts';
 import { refusal, statusOf } from '../support/agent.ts';
@@ -350,7 +350,7 @@ t.test(
     await using proxy = await testProxy({
       authority,
       destinations: [h2site(upstream)],
-      options: { limits: http1Limits({ poolMaxAgeMs: 1500, poolAgeJitter: 0 }) },
+      options: { limits: httpLimits({ poolMaxAgeMs: 1500, poolAgeJitter: 0 }) },
     });
     await proxy.get('http://crm.internal/');
     proxy.policy.set(policyOf(h2site(upstream)));
@@ -514,7 +514,7 @@ t.test('heads as large as listeners.maxHead allows cross HTTP/2, in and out', as
     });
     stream.end('ok');
   });
-  const limits = http1Limits(headLimits({ maxHead: 131_072 }));
+  const limits = httpLimits(headLimits({ maxHead: 131_072 }));
   await using proxy = await testProxy({
     destinations: [h2site(upstream, { mode: 'plaintext' })],
     options: { limits },

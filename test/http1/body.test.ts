@@ -1,6 +1,6 @@
 import t from 'tap';
 
-import { http1Limits } from '../../lib/http/limits.ts';
+import { httpLimits } from '../../lib/http/limits.ts';
 import { head, readEveryWay } from './wire.ts';
 
 const CHUNKED = head('POST / HTTP/1.1', 'Host: a.example', 'Transfer-Encoding: chunked');
@@ -40,7 +40,7 @@ t.test(
       t.match(read, { body: 'hello', trailers: [], rest: '' }, JSON.stringify(wire));
       t.match(readEveryWay(CHUNKED + wire), { fault: 'malformed' }, JSON.stringify(wire));
     }
-    const { chunkExtensionBytes } = http1Limits();
+    const { chunkExtensionBytes } = httpLimits();
     const longer = `${ANSWER}5;${'a'.repeat(chunkExtensionBytes + 1)}\r\nhello\r\n0\r\n\r\n`;
     t.match(readEveryWay(longer, { to: 'GET' }), { fault: 'upstream-malformed' }, 'past the limit');
   },
@@ -115,7 +115,7 @@ t.test(
 );
 
 t.test('trailers are bounded in bytes and number (F7, H9)', async (t) => {
-  const limits = http1Limits({ trailerBytes: 64, trailerCount: 2 });
+  const limits = httpLimits({ trailerBytes: 64, trailerCount: 2 });
   t.match(readEveryWay(`${CHUNKED}0\r\na: 1\r\nb: 2\r\n\r\n`, { limits }), {
     trailers: ['a', '1', 'b', '2'],
   });

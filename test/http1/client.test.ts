@@ -5,7 +5,7 @@ import { Fault } from '../../lib/base/fault.ts';
 import { ignore } from '../../lib/base/signal.ts';
 import type { ClientConnection, ClientResponse, RequestOptions } from '../../lib/http/client.ts';
 import { isUnprocessed, isUntouched } from '../../lib/http/failures.ts';
-import { http1Limits } from '../../lib/http/limits.ts';
+import { httpLimits } from '../../lib/http/limits.ts';
 import type { Body, OutgoingRequest } from '../../lib/http/message.ts';
 import { clientConnection } from '../../lib/http1/client.ts';
 import { type ManualClock, accept, collect, head, manualClock, until } from './wire.ts';
@@ -42,7 +42,7 @@ async function talk(clock?: ManualClock): Promise<Talk> {
   let text = '';
   upstream.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')));
   upstream.on('error', () => {});
-  const client = clientConnection(socket, http1Limits(), clock);
+  const client = clientConnection(socket, httpLimits(), clock);
   const informs: [number, readonly string[]][] = [];
   return {
     client,
@@ -123,7 +123,7 @@ t.test('interim answers are told, and a flood of them is refused (F8)', async (t
     [103, ['link', '</a>']],
   ]);
   const again = it.ask();
-  const { informs } = http1Limits();
+  const { informs } = httpLimits();
   it.upstream.write(head('HTTP/1.1 102 Processing').repeat(informs) + OK(''));
   await again;
   const flooded = it.ask();
@@ -494,7 +494,7 @@ t.test(
       const asking = it.ask({ method: 'POST', framing: { kind: 'chunked' } }, endless);
       await until(() => it.client.socket.writableNeedDrain, 'a full socket');
       await new Promise((resolve) => setTimeout(resolve, 20));
-      clock.advance(http1Limits().writeIdleMs + 1);
+      clock.advance(httpLimits().writeIdleMs + 1);
       await t.rejects(asking, { code: 'upstream-timeout' });
     }
   },

@@ -7,7 +7,7 @@ import net from 'node:net';
 import t from 'tap';
 
 import { clientConnection } from '../../lib/http1/client.ts';
-import { http1Limits } from '../../lib/http/limits.ts';
+import { httpLimits } from '../../lib/http/limits.ts';
 import type { Body, Fields } from '../../lib/http/message.ts';
 import { pick, seeded } from './generator.ts';
 import { fuzzed } from './mutate.ts';
@@ -96,7 +96,7 @@ t.test('every request that we send, node:http reads as we meant it (F10)', async
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as net.AddressInfo;
   const socket = net.connect({ port, host: '127.0.0.1', noDelay: true });
-  const client = clientConnection(socket, http1Limits());
+  const client = clientConnection(socket, httpLimits());
   for (let round = 0; round < CASES / 10; round++) {
     const fields = ['host', 'a', ...someFields(random)];
     const trailers = random() < 0.5 ? ['x-sum', '1'] : [];

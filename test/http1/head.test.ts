@@ -1,6 +1,6 @@
 import t from 'tap';
 
-import { HTTP1_LIMITS } from '../../lib/http/limits.ts';
+import { HTTP_LIMITS } from '../../lib/http/limits.ts';
 import { head, readEveryWay } from './wire.ts';
 
 const HOST = 'Host: a.example';
@@ -182,7 +182,7 @@ t.test(
 t.test(
   'a head over a limit is refused as soon as it is over, the same for every split, never cut short (H9)',
   async (t) => {
-    const limit = (name: keyof typeof HTTP1_LIMITS): number => HTTP1_LIMITS[name].default;
+    const limit = (name: keyof typeof HTTP_LIMITS): number => HTTP_LIMITS[name].default;
     const small = {
       methodBytes: 8,
       targetBytes: 20,
@@ -193,7 +193,7 @@ t.test(
       trailerCount: 2,
     };
     const limits = {
-      ...Object.fromEntries(Object.entries(HTTP1_LIMITS).map(([name, row]) => [name, row.default])),
+      ...Object.fromEntries(Object.entries(HTTP_LIMITS).map(([name, row]) => [name, row.default])),
       ...small,
     };
     const reading = { limits: limits as never };

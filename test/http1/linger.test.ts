@@ -1,6 +1,6 @@
 /** A connection that we close is closed so that its client can read why (RFC 9112 section 9.6). */
 import t from 'tap';
-import { http1Limits } from '../../lib/http/limits.ts';
+import { httpLimits } from '../../lib/http/limits.ts';
 import type { Connection } from '../../lib/http/server-exchange.ts';
 import { dial, head, serve } from './wire.ts';
 
@@ -12,7 +12,7 @@ t.test(
     await using server = await serve(
       async (x) => x.respond({ status: 413, fields: [], length: 0 }),
       {
-        limits: http1Limits({ lingerBytes: 1000, farewellMs: 3000 }),
+        limits: httpLimits({ lingerBytes: 1000, farewellMs: 3000 }),
       },
     );
     await using raw = await dial(server.port);
@@ -36,7 +36,7 @@ t.test(
         seen.push(x.connection);
         await x.respond({ status: 413, fields: [], length: 0 });
       },
-      { limits: http1Limits({ lingerBytes: 1000, farewellMs: 500 }) },
+      { limits: httpLimits({ lingerBytes: 1000, farewellMs: 500 }) },
     );
     await using raw = await dial(server.port);
     raw.send(head('POST / HTTP/1.1', HOST, 'Content-Length: 900000000'));

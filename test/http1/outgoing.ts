@@ -6,7 +6,7 @@ import { duplexPair, type Duplex } from 'node:stream';
 import { systemClock } from '../../lib/base/clock.ts';
 import { ignore } from '../../lib/base/signal.ts';
 import { clientConnection } from '../../lib/http1/client.ts';
-import { http1Limits } from '../../lib/http/limits.ts';
+import { httpLimits } from '../../lib/http/limits.ts';
 import type { Body, Fields } from '../../lib/http/message.ts';
 import { serveConnection } from '../../lib/http1/server.ts';
 import { pick } from './generator.ts';
@@ -84,7 +84,7 @@ export async function sentRequest(random: Random): Promise<Meant> {
       ? ({ kind: 'length', length: bytes.length } as const)
       : ({ kind } as const);
   const [ours, theirs] = duplexPair();
-  const client = clientConnection(ours, http1Limits());
+  const client = clientConnection(ours, httpLimits());
   const given = kind === 'none' ? undefined : kind === 'buffer' ? bytes : body;
   const written = whole(theirs, 'request');
   const answered = client.request({ method, target, fields, framing, trailers: true }, given, {
@@ -125,7 +125,7 @@ export async function sentAnswer(random: Random): Promise<Meant> {
   const written = whole(theirs, 'response');
   ignore(
     serveConnection(ours, {
-      limits: http1Limits(),
+      limits: httpLimits(),
       clock: systemClock,
       draining: new AbortController().signal,
       handle: (x) =>

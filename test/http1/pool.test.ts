@@ -2,8 +2,8 @@ import net from 'node:net';
 import t from 'tap';
 
 import { Fault } from '../../lib/base/fault.ts';
-import { http1Limits } from '../../lib/http/limits.ts';
-import type { Http1Limits } from '../../lib/http/limits.ts';
+import { httpLimits } from '../../lib/http/limits.ts';
+import type { HttpLimits } from '../../lib/http/limits.ts';
 import type { OutgoingRequest } from '../../lib/http/message.ts';
 import type { Lease } from '../../lib/http/lease.ts';
 import type { Dial, Pool } from '../../lib/http1/pool.ts';
@@ -30,13 +30,13 @@ interface Fixture extends AsyncDisposable {
   acquire(key?: string, signal?: AbortSignal): Promise<Lease<number>>;
 }
 
-async function fixture(changes: Partial<Http1Limits> = {}): Promise<Fixture> {
+async function fixture(changes: Partial<HttpLimits> = {}): Promise<Fixture> {
   const clock = manualClock();
   const server = await serve(async (x) =>
     x.respond({ status: 200, fields: [], length: undefined }, Buffer.from('abc')),
   );
   const connections = pool<number>({
-    limits: http1Limits({ poolAgeJitter: 0, ...changes }),
+    limits: httpLimits({ poolAgeJitter: 0, ...changes }),
     clock,
   });
   let dials = 0;
@@ -108,7 +108,7 @@ t.test(
   },
 );
 
-t.test('a lease given back twice is a TypeError', async (t) => {
+t.test('a lease released twice is a TypeError', async (t) => {
   await using it = await fixture();
   const lease = await it.acquire();
   lease.release();
@@ -249,7 +249,7 @@ t.test('an idle connection ends after the idle time, any after the maximum age (
   const lease = await it.acquire();
   it.clock.advance(5000);
   lease.release();
-  await until(() => it.pool.counts().keys === 0, 'the old one to go when given back');
+  await until(() => it.pool.counts().keys === 0, 'the old one to go when released');
   for (let i = 0; i < 12; i++) {
     const kept = await it.acquire();
     t.equal(kept.info, i < 11 ? 3 : 4, 'used until its age');
@@ -266,7 +266,7 @@ t.test(
     const shares = [0, 0.5];
     await using it = await fixture();
     await using connections = pool<number>({
-      limits: http1Limits({ poolMaxAgeMs: 1000, poolAgeJitter: 0.2, poolIdleMs: 1e6 }),
+      limits: httpLimits({ poolMaxAgeMs: 1000, poolAgeJitter: 0.2, poolIdleMs: 1e6 }),
       clock,
       random: () => shares.shift() ?? 0,
     });
@@ -282,7 +282,7 @@ t.test(
 );
 
 t.test(
-  'retiring ends idle connections now and leased ones when given back; other keys stay',
+  'retiring ends idle connections now and leased ones when released; other keys stay',
   async (t) => {
     await using it = await fixture({ poolConnections: 1 });
     const [idle, leased, kept] = await Promise.all([

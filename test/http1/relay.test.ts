@@ -5,7 +5,7 @@ import net from 'node:net';
 import t from 'tap';
 
 import { systemClock } from '../../lib/base/clock.ts';
-import { http1Limits } from '../../lib/http/limits.ts';
+import { httpLimits } from '../../lib/http/limits.ts';
 import { type Body, fieldOf } from '../../lib/http/message.ts';
 import type { ServerExchange } from '../../lib/http/server-exchange.ts';
 import { type Pool, pool } from '../../lib/http1/pool.ts';
@@ -23,7 +23,7 @@ interface Relay extends AsyncDisposable {
 
 async function relay(handle: (x: ServerExchange) => Promise<void>): Promise<Relay> {
   const upstream = await serve(handle);
-  const connections = pool<net.Socket>({ limits: http1Limits(), clock: systemClock });
+  const connections = pool<net.Socket>({ limits: httpLimits(), clock: systemClock });
   const failures: unknown[] = [];
   const connect = async (): Promise<{ socket: net.Socket; info: net.Socket }> => {
     const socket = net.connect({ port: upstream.port, host: '127.0.0.1', noDelay: true });

@@ -2,12 +2,12 @@ import fc from 'fast-check';
 import t from 'tap';
 
 import { parseRequestHead, parseResponseHead } from '../../lib/http1/head.ts';
-import { http1Limits } from '../../lib/http/limits.ts';
+import { httpLimits } from '../../lib/http/limits.ts';
 import type { Fields, OutgoingRequest } from '../../lib/http/message.ts';
 import type { SendFraming } from '../../lib/http1/serialise.ts';
 import { informText, requestText, responseText, trailerText } from '../../lib/http1/serialise.ts';
 
-const LIMITS = http1Limits();
+const LIMITS = httpLimits();
 const TOKEN_CHARACTERS = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz";
 const TAKEN = new Set(
   'host content-length transfer-encoding connection keep-alive upgrade expect'.split(' '),

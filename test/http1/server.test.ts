@@ -1,7 +1,7 @@
 import t from 'tap';
 
 import { Fault } from '../../lib/base/fault.ts';
-import { http1Limits } from '../../lib/http/limits.ts';
+import { httpLimits } from '../../lib/http/limits.ts';
 import type { ServerExchange } from '../../lib/http/server-exchange.ts';
 import { accept, collect, dial, head, manualClock, serve, until } from './wire.ts';
 
@@ -131,7 +131,7 @@ t.test(
 
 t.test('a connection closed by us discards no more than a limit (R1)', async () => {
   await using server = await serve(async (x) => x.respond({ status: 413, fields: [], length: 0 }), {
-    limits: http1Limits({ lingerBytes: 10_000 }),
+    limits: httpLimits({ lingerBytes: 10_000 }),
   });
   await using raw = await dial(server.port);
   raw.send(head('POST / HTTP/1.1', HOST, 'Content-Length: 900000000'));
@@ -461,7 +461,7 @@ t.test(
         'internal',
         async (x) => x.respond({ status: 200, fields: [], length: 3 }, body([Buffer.from('abcd')])),
       ],
-      ['none', async (x) => x.cut(cut)],
+      ['none', async (x) => x.abort(cut)],
     ];
     for (const [code, act] of cases) {
       let failure: unknown;
@@ -512,7 +512,7 @@ t.test(
   async (t) => {
     const clock = manualClock();
     const failures: unknown[] = [];
-    const limits = http1Limits();
+    const limits = httpLimits();
     await using server = await serve(
       async (x) => {
         try {
@@ -655,7 +655,7 @@ t.test('a socket that is closed already is served in no time', async () => {
   await using server = await accept((socket) => {
     socket.destroy();
     const options = {
-      limits: http1Limits(),
+      limits: httpLimits(),
       clock: manualClock(),
       draining: new AbortController().signal,
       handle: async () => {},

@@ -4,14 +4,14 @@ import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
 import { IncomingBody } from '../../lib/http1/body.ts';
 import { parseRequestHead } from '../../lib/http1/head.ts';
-import { Inlet } from '../../lib/http1/read-buffer.ts';
-import { headLimits, http1Limits } from '../../lib/http/limits.ts';
+import { ReadBuffer } from '../../lib/http1/read-buffer.ts';
+import { headLimits, httpLimits } from '../../lib/http/limits.ts';
 
 const KIB = 1024;
 
 t.test('what raises the head raises field, target and path', async (t) => {
   t.match(
-    http1Limits(),
+    httpLimits(),
     headLimits({ maxHead: 32 * KIB }),
     'the defaults are those of a head of 32 KiB',
   );
@@ -39,7 +39,7 @@ t.test('what raises the head raises field, target and path', async (t) => {
 t.test(
   'a path has a limit of its own in every form of target, the same for every split',
   async (t) => {
-    const limits = http1Limits({ pathBytes: 100, targetBytes: 300 });
+    const limits = httpLimits({ pathBytes: 100, targetBytes: 300 });
     const refused = (target: string): string => {
       const text = `GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`;
       const verdicts = new Set<string>();
@@ -78,13 +78,15 @@ t.test(
 );
 
 t.test('a body of which little is left may be taken off', async (t) => {
-  const limits = http1Limits({ skippedBytes: 10 });
+  const limits = httpLimits({ skippedBytes: 10 });
   const owner = { side: 'request' as const, bodyEnded() {}, bodyRefused() {}, bodyWaiting() {} };
   const body = (length: number): IncomingBody =>
-    new IncomingBody({ kind: 'length', length }, new Inlet(new PassThrough()), owner, limits);
+    new IncomingBody({ kind: 'length', length }, new ReadBuffer(new PassThrough()), owner, limits);
   t.ok(body(10).short);
   t.notOk(body(11).short);
-  t.notOk(new IncomingBody({ kind: 'chunked' }, new Inlet(new PassThrough()), owner, limits).short);
+  t.notOk(
+    new IncomingBody({ kind: 'chunked' }, new ReadBuffer(new PassThrough()), owner, limits).short,
+  );
   const given = body(5);
   given.cancel(new Error('not wanted'));
   t.notOk(given.short, 'one that failed is not read on');

@@ -8,12 +8,12 @@ import { PassThrough } from 'node:stream';
 import { type Clock, systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { REQUEST, RESPONSE, tooLarge } from '../../lib/http/field-lines.ts';
-import { type Http1Limits, http1Limits } from '../../lib/http/limits.ts';
+import { type HttpLimits, httpLimits } from '../../lib/http/limits.ts';
 import type { Body, Fields, RequestHead, ResponseHead } from '../../lib/http/message.ts';
 import type { Connection, ServerExchange } from '../../lib/http/server-exchange.ts';
 import { IncomingBody, hasBody } from '../../lib/http1/body.ts';
 import { parseRequestHead, parseResponseHead } from '../../lib/http1/head.ts';
-import { Inlet } from '../../lib/http1/read-buffer.ts';
+import { ReadBuffer } from '../../lib/http1/read-buffer.ts';
 import { serveConnection } from '../../lib/http1/server.ts';
 
 export type Outcome =
@@ -27,7 +27,7 @@ export type Outcome =
   | 'incomplete';
 
 export interface Reading {
-  readonly limits?: Http1Limits;
+  readonly limits?: HttpLimits;
   /** Set for a response: the method that asked for it. */
   readonly to?: string;
   /** Whether the peer ends after the bytes. */
@@ -37,9 +37,9 @@ export interface Reading {
 /** What our reader makes of these chunks, arriving one after the other. */
 export function read(
   chunks: readonly Buffer[],
-  { limits = http1Limits(), to, end = false }: Reading = {},
+  { limits = httpLimits(), to, end = false }: Reading = {},
 ): Outcome {
-  const inlet = new Inlet(new PassThrough());
+  const input = new ReadBuffer(new PassThrough());
   const rules = to === undefined ? REQUEST : RESPONSE;
   const owner = {
     side: to === undefined ? 'request' : 'response',
@@ -55,11 +55,11 @@ export function read(
     to === undefined ? parseRequestHead(text, limits) : parseResponseHead(text, to, limits);
   const step = (): void => {
     if (head === undefined) {
-      head = inlet.takeBlock<RequestHead | ResponseHead>(parse, limits.headBytes, (most) =>
+      head = input.takeBlock<RequestHead | ResponseHead>(parse, limits.headBytes, (most) =>
         tooLarge(rules, `${most}`),
       );
       if (head === undefined) return;
-      if (hasBody(head.framing)) body = new IncomingBody(head.framing, inlet, owner, limits);
+      if (hasBody(head.framing)) body = new IncomingBody(head.framing, input, owner, limits);
     }
     if (complete) return;
     for (let piece = body?.poll() ?? 'end'; piece !== 'later'; piece = body?.poll() ?? 'end') {
@@ -74,10 +74,10 @@ export function read(
     for (const chunk of chunks) {
       // A copy, as bodies may move data within what they were given; pieces are kept as they are,
       // so that one written to later would show.
-      inlet.give(Buffer.from(chunk));
+      input.give(Buffer.from(chunk));
       step();
     }
-    inlet.ended = end;
+    input.ended = end;
     if (end) step();
   } catch (failure) {
     if (!(failure instanceof Fault)) throw failure;
@@ -88,7 +88,7 @@ export function read(
     head,
     body: Buffer.concat(pieces).toString('latin1'),
     trailers: body?.trailers() ?? [],
-    rest: inlet.takeAll().toString('latin1'),
+    rest: input.takeAll().toString('latin1'),
   };
 }
 
@@ -120,7 +120,7 @@ export function head(...lines: readonly string[]): string {
 }
 
 export interface Serving {
-  readonly limits?: Http1Limits;
+  readonly limits?: HttpLimits;
   readonly clock?: Clock;
   readonly draining?: AbortSignal;
 }
@@ -138,7 +138,7 @@ export async function serve(
   serving: Serving = {},
 ): Promise<TestServer> {
   const {
-    limits = http1Limits(),
+    limits = httpLimits(),
     clock = systemClock,
     draining = new AbortController().signal,
   } = serving;

@@ -6,7 +6,7 @@ import { type AddressInfo, type Socket, createServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { systemClock } from '../../lib/base/clock.ts';
 import type { Fault } from '../../lib/base/fault.ts';
-import { type Http1Limits, http1Limits } from '../../lib/http/limits.ts';
+import { type HttpLimits, httpLimits } from '../../lib/http/limits.ts';
 import type { ServerExchange } from '../../lib/http/server-exchange.ts';
 import { type Http2Limits, http2Limits } from '../../lib/http2/limits.ts';
 import { serveHttp2 } from '../../lib/http2/server.ts';
@@ -21,7 +21,7 @@ export interface Served extends AsyncDisposable {
 }
 
 export interface Given {
-  readonly limits?: Partial<Http1Limits>;
+  readonly limits?: Partial<HttpLimits>;
   readonly http2?: Partial<Http2Limits>;
   readonly handle?: (x: ServerExchange) => Promise<void>;
   /** What is served in place of the socket. */
@@ -44,7 +44,7 @@ export async function served(given: Given = {}): Promise<Served> {
     sockets.add(() => socket.destroy());
     socket.on('error', () => {});
     void serveHttp2(given.through?.(socket) ?? socket, {
-      limits: http1Limits(given.limits),
+      limits: httpLimits(given.limits),
       http2: http2Limits(given.http2),
       clock: systemClock,
       draining: draining.signal,

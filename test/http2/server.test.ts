@@ -291,7 +291,7 @@ t.test('F7: trailers with a field that frames or routes fail the body', async (t
       handle: (x) =>
         whole(x).then(
           () => answer(x),
-          (failure: unknown) => (failures.push(failure), x.cut(failure as Fault)),
+          (failure: unknown) => (failures.push(failure), x.abort(failure as Fault)),
         ),
     });
     const client = await site.client();

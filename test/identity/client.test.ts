@@ -8,11 +8,10 @@ import { parseEndpoint } from '../../lib/identity/address.ts';
 import { workloadApi, type WorkloadApi } from '../../lib/identity/client.ts';
 import {
   JWTSVIDResponseSchema,
-  X509BundlesResponseSchema,
   X509SVIDResponseSchema,
 } from '../../lib/identity/gen/workload_pb.ts';
 import { LIMITS } from '../../lib/identity/limits.ts';
-import { readJwtBundles, readX509Bundles } from '../../lib/identity/parse.ts';
+import { readJwtBundles } from '../../lib/identity/parse.ts';
 import { workloadApiDefinition } from '../../lib/identity/service.ts';
 import { isFinal, statusOf, withdraws } from '../../lib/identity/status.ts';
 import { validateJwtSvid } from '../../lib/spiffe/jwt-svid.ts';
@@ -63,8 +62,6 @@ t.test(
       hex(toBinary(X509SVIDResponseSchema, x509)),
       ['0a0f0a01691201071a01072201072a0168', '120107', '1a060a0174120107'].join(''),
     );
-    const bundles = create(X509BundlesResponseSchema, { crl: [bytes], bundles: { t: bytes } });
-    t.equal(hex(toBinary(X509BundlesResponseSchema, bundles)), '0a010712060a0174120107');
     const jwt = create(JWTSVIDResponseSchema, { svids: [{ spiffeId: 'i', svid: 's', hint: 'h' }] });
     t.equal(hex(toBinary(JWTSVIDResponseSchema, jwt)), '0a090a01691201731a0168');
   },
@@ -88,13 +85,12 @@ t.test(
     const api = clientOf(`unix://${socket}`);
     const faults = await Promise.all([
       failure(first(api.x509Svids(soon()))),
-      failure(first(api.x509Bundles(soon()))),
       failure(first(api.jwtBundles(soon()))),
       failure(api.fetchJwtSvid({ audience: ['a'] }, soon())),
       failure(api.validateJwtSvid({ audience: 'a', token: 't' }, soon())),
     ]);
     for (const fault of faults) t.equal(fault.code, 'workload-api-denied');
-    t.equal(seen.size, 5);
+    t.equal(seen.size, 4);
     for (const [path, headers] of seen) {
       t.equal(headers['workload.spiffe.io'], 'true', path);
       t.equal(headers[':authority'], 'localhost', path);
@@ -102,24 +98,28 @@ t.test(
   },
 );
 
-t.test('a server that checks the header answers all five methods (C-10, C-11, C-12)', async (t) => {
-  const api = await workloadApiServer(t, { federated: [await trustDomain('other.test')] });
-  const client = clientOf(api.endpoint);
-  t.equal((await first(client.x509Svids(soon()))).svids[0]?.spiffeId, 'spiffe://example.org/agent');
-  const x509 = readX509Bundles(await first(client.x509Bundles(soon())));
-  t.same([...x509.bundles.keys()].toSorted(), ['example.org', 'other.test']);
-  const { bundles } = readJwtBundles(await first(client.jwtBundles(soon())));
-  const { svids } = await client.fetchJwtSvid({ audience: ['crm', 'erp'] }, soon());
-  const token = svids[0]?.svid ?? '';
-  t.match(await validateJwtSvid(token, { audience: 'erp', bundles, now: Date.now() }), {
-    id: 'spiffe://example.org/agent',
-  });
-  const answer = await client.validateJwtSvid({ audience: 'crm', token }, soon());
-  t.match(answer, {
-    spiffeId: 'spiffe://example.org/agent',
-    claims: { sub: 'spiffe://example.org/agent' },
-  });
-});
+t.test(
+  'a server that checks the header answers each call of ours (C-10, C-11, C-12)',
+  async (t) => {
+    const api = await workloadApiServer(t, { federated: [await trustDomain('other.test')] });
+    const client = clientOf(api.endpoint);
+    t.equal(
+      (await first(client.x509Svids(soon()))).svids[0]?.spiffeId,
+      'spiffe://example.org/agent',
+    );
+    const { bundles } = readJwtBundles(await first(client.jwtBundles(soon())));
+    const { svids } = await client.fetchJwtSvid({ audience: ['crm', 'erp'] }, soon());
+    const token = svids[0]?.svid ?? '';
+    t.match(await validateJwtSvid(token, { audience: 'erp', bundles, now: Date.now() }), {
+      id: 'spiffe://example.org/agent',
+    });
+    const answer = await client.validateJwtSvid({ audience: 'crm', token }, soon());
+    t.match(answer, {
+      spiffeId: 'spiffe://example.org/agent',
+      claims: { sub: 'spiffe://example.org/agent' },
+    });
+  },
+);
 
 t.test(
   'without an ID every identity gets its JWT-SVID, with one that one alone (C-60)',
@@ -230,13 +230,13 @@ t.test('takes messages far above what gRPC takes by itself, but not any (C-16)',
   const client = clientOf(api.endpoint);
   const message = (bytes: number): Uint8Array =>
     toBinary(
-      X509BundlesResponseSchema,
-      create(X509BundlesResponseSchema, { crl: [new Uint8Array(bytes)] }),
+      X509SVIDResponseSchema,
+      create(X509SVIDResponseSchema, { crl: [new Uint8Array(bytes)] }),
     );
-  await api.breakResponses({ raw: { FetchX509Bundles: message(8 << 20) } });
-  t.equal((await first(client.x509Bundles(soon()))).crl[0]?.length, 8 << 20);
-  await api.breakResponses({ raw: { FetchX509Bundles: message(LIMITS.messageBytes) } });
-  t.equal(statusOf(await failure(first(client.x509Bundles(soon())))), 'RESOURCE_EXHAUSTED');
+  await api.breakResponses({ raw: { FetchX509SVID: message(8 << 20) } });
+  t.equal((await first(client.x509Svids(soon()))).crl[0]?.length, 8 << 20);
+  await api.breakResponses({ raw: { FetchX509SVID: message(LIMITS.messageBytes) } });
+  t.equal(statusOf(await failure(first(client.x509Svids(soon())))), 'RESOURCE_EXHAUSTED');
 });
 
 t.test('a message that is no message is a failure of the call, not of the process', async (t) => {

@@ -4,17 +4,11 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import {
   JWTBundlesResponseSchema,
-  X509BundlesResponseSchema,
   type X509SVID,
   X509SVIDSchema,
   X509SVIDResponseSchema,
 } from '../../lib/identity/gen/workload_pb.ts';
-import {
-  readJwtBundles,
-  readX509Bundles,
-  readX509Svids,
-  type X509State,
-} from '../../lib/identity/parse.ts';
+import { readJwtBundles, readX509Svids, type X509State } from '../../lib/identity/parse.ts';
 import type { Select } from '../../lib/identity/select.ts';
 import {
   type IssuerOptions,
@@ -285,19 +279,6 @@ t.test('bounds what one message may hold (C-56)', async (t) => {
     federatedBundles: { 'big.test': new Uint8Array((1 << 20) + 1) },
   });
   t.equal(big.dropped.length, 1);
-});
-
-t.test('bundles alone are read by the same rules (C-21, C-52, C-54)', async (t) => {
-  const response = create(X509BundlesResponseSchema, {
-    bundles: {
-      'spiffe://example.org': bytes(ca.certificate),
-      'bad.test': new Uint8Array([1]),
-      'empty.test': new Uint8Array(),
-    },
-  });
-  const { bundles, dropped } = readX509Bundles(response);
-  t.same([...bundles.keys()].toSorted(), ['empty.test', 'example.org']);
-  t.equal(dropped.length, 1);
 });
 
 t.test(

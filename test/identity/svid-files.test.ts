@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { removeMirror, writeMirror } from '../../lib/identity/svid-files.ts';
+import { removeSvidFiles, writeSvidFiles } from '../../lib/identity/svid-files.ts';
 import { follow, folder, trustDomain, workloadApiServer } from './fixture.ts';
 
 async function world(t: Test) {
@@ -45,7 +45,7 @@ function pair(dir: string): boolean {
 t.test('leaf, key and one bundle per trust domain, as PEM', async (t) => {
   const { source, dir } = await world(t);
   const identity = source.current();
-  await writeMirror(dir, identity);
+  await writeSvidFiles(dir, identity);
   const links = ['bundle.example.org.pem', 'bundle.other.test.pem', 'key.pem', 'svid.pem'];
   t.same(
     names(dir).filter((name) => !name.startsWith('..')),
@@ -75,7 +75,7 @@ t.test(
     for (const umask of [0o000, 0o077, 0o777]) {
       const before = process.umask(umask);
       try {
-        await writeMirror(dir, source.current());
+        await writeSvidFiles(dir, source.current());
       } finally {
         process.umask(before);
       }
@@ -92,11 +92,11 @@ t.test(
   'a new folder is for us alone, and the mode of one that was there is its owner’s',
   async (t) => {
     const { source, dir } = await world(t);
-    await writeMirror(dir, source.current());
+    await writeSvidFiles(dir, source.current());
     t.equal(mode(dir), '700');
     const shared = join(dir, '..', 'shared');
     mkdirSync(shared, { mode: 0o750 });
-    await writeMirror(shared, source.current());
+    await writeSvidFiles(shared, source.current());
     t.equal(mode(shared), '750');
   },
 );
@@ -105,12 +105,12 @@ t.test(
   'the set before is gone once the next is in force, and so is what a crash left',
   async (t) => {
     const { source, dir, rotated } = await world(t);
-    await writeMirror(dir, source.current());
+    await writeSvidFiles(dir, source.current());
     const first = readlinkSync(join(dir, '..data'));
     mkdirSync(join(dir, '..set-crash'));
     writeFileSync(join(dir, '..set-crash', 'key.pem'), 'old secret');
     symlinkSync('..data/svid.pem', join(dir, '..set-crash', '.link'));
-    await writeMirror(dir, await rotated());
+    await writeSvidFiles(dir, await rotated());
     const second = readlinkSync(join(dir, '..data'));
     t.not(second, first);
     t.same(
@@ -122,13 +122,13 @@ t.test(
 
 t.test('a trust domain that is no longer federated leaves with its bundle', async (t) => {
   const { api, source, dir, federated } = await world(t);
-  await writeMirror(dir, source.current());
+  await writeSvidFiles(dir, source.current());
   await api.unfederate(federated.name);
   await source.reaches(
     'one bundle',
     (state) => state.kind === 'current' && state.identity.bundles.size === 1,
   );
-  await writeMirror(dir, source.current());
+  await writeSvidFiles(dir, source.current());
   t.notOk(names(dir).includes('bundle.other.test.pem'));
   t.ok(names(dir).includes('bundle.example.org.pem'));
 });
@@ -140,21 +140,21 @@ t.test('what is not ours is left alone, and taking away takes only what is ours'
   writeFileSync(join(dir, 'bundle.corporate.pem'), 'a file of that form, but not our link');
   symlinkSync('/elsewhere', join(dir, 'bundle.linked.pem'));
   writeFileSync(join(dir, 'svid.pem'), 'a file by the name of one of the set is replaced');
-  await writeMirror(dir, source.current());
+  await writeSvidFiles(dir, source.current());
   t.ok(lstatSync(join(dir, 'svid.pem')).isSymbolicLink());
-  await writeMirror(dir, await rotated());
-  await removeMirror(dir);
+  await writeSvidFiles(dir, await rotated());
+  await removeSvidFiles(dir);
   t.same(names(dir), ['bundle.corporate.pem', 'bundle.linked.pem', 'notes.txt']);
   t.equal(readFileSync(join(dir, 'notes.txt'), 'utf8'), 'mine');
-  await removeMirror(dir);
-  await t.resolves(removeMirror(join(dir, 'never')), 'a folder that is not there is fine');
+  await removeSvidFiles(dir);
+  await t.resolves(removeSvidFiles(join(dir, 'never')), 'a folder that is not there is fine');
 });
 
 t.test(
   'a write that fails keeps the set before in force and leaves nothing of its own',
   async (t) => {
     const { api, source, dir } = await world(t);
-    await writeMirror(dir, source.current());
+    await writeSvidFiles(dir, source.current());
     const before = readlinkSync(join(dir, '..data'));
     const third = await trustDomain('third.test');
     mkdirSync(join(dir, 'bundle.third.test.pem'));
@@ -163,7 +163,7 @@ t.test(
       'three',
       (state) => state.kind === 'current' && state.identity.bundles.size === 3,
     );
-    await t.rejects(writeMirror(dir, source.current()), {
+    await t.rejects(writeSvidFiles(dir, source.current()), {
       code: 'mirror',
       message: /bundle\.third\.test\.pem/,
     });
@@ -182,7 +182,7 @@ t.test('a folder that cannot be written is named, with what it must be', async (
   mkdirSync(closed, { mode: 0o500 });
   const root = process.getuid?.() === 0;
   for (const place of [file, join(file, 'under-a-file'), ...(root ? [] : [closed])]) {
-    await t.rejects(writeMirror(place, source.current()), {
+    await t.rejects(writeSvidFiles(place, source.current()), {
       code: 'mirror',
       message: new RegExp(`^${place} cannot be brought up to date: `),
       hint: /writable/,
@@ -192,7 +192,7 @@ t.test('a folder that cannot be written is named, with what it must be', async (
 
 t.test('a reader never sees certificate and key of two sets while sets change', async (t) => {
   const { source, dir, rotated } = await world(t);
-  await writeMirror(dir, source.current());
+  await writeSvidFiles(dir, source.current());
   const done = new AbortController();
   const seen = new Set<string>();
   const reading = (async () => {
@@ -211,7 +211,7 @@ t.test('a reader never sees certificate and key of two sets while sets change', 
     }
     return { pairs, away };
   })();
-  for (let turn = 0; turn < 20; turn += 1) await writeMirror(dir, await rotated());
+  for (let turn = 0; turn < 20; turn += 1) await writeSvidFiles(dir, await rotated());
   done.abort();
   const { pairs } = await reading;
   t.ok(pairs > 20, `${pairs} pairs were read`);

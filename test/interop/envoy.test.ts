@@ -12,7 +12,7 @@ import { createDevTrustDomain } from '../../lib/dev/domain.ts';
 import { startDemoUpstream } from '../../lib/dev/upstream.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { type IdentitySource, startIdentity } from '../../lib/identity/source.ts';
-import { writeMirror } from '../../lib/identity/svid-files.ts';
+import { writeSvidFiles } from '../../lib/identity/svid-files.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import { refusal, statusOf } from '../support/agent.ts';
 import { unpaired } from '../support/audit.ts';
@@ -76,7 +76,7 @@ t.test('Envoy with secrets from files', { skip: program === undefined && NO_ENVO
     clock: systemClock,
   });
   const mirror = join(folder, 'mirror');
-  await writeMirror(mirror, its.current());
+  await writeSvidFiles(mirror, its.current());
   await using envoy = await startEnvoy({
     program: program ?? '',
     folder: join(folder, 'envoy'),
@@ -119,7 +119,7 @@ t.test('Envoy with secrets from files', { skip: program === undefined && NO_ENVO
     const before = its.current().svid.serial;
     await workload.rotate();
     await until('a new SVID for it', () => its.current().svid.serial !== before);
-    await writeMirror(mirror, its.current());
+    await writeSvidFiles(mirror, its.current());
     const { serial } = its.current().svid;
     await until(
       'the new serial is shown',

@@ -1,9 +1,7 @@
-import { createHash } from 'node:crypto';
 import { exportJWK, generateKeyPair } from 'jose';
 import fc from 'fast-check';
 import t from 'tap';
 import { Fault } from '../../lib/base/fault.ts';
-import { parseBundleDocument, parseBundleMap } from '../../lib/spiffe/bundle-document.ts';
 import { parseJwtBundle, parseX509Bundle } from '../../lib/spiffe/bundle.ts';
 import { duplicateMember } from '../../lib/spiffe/jwks.ts';
 import { parseTrustDomain } from '../../lib/spiffe/trust-domain.ts';
@@ -89,11 +87,12 @@ t.test(
       root(ca.certificate),
       'not an object',
     ];
-    const kids = (requireUse: boolean): unknown[] =>
-      parseJwtBundle(TD, json({ keys, other: 1 }), { requireUse }).keys.keys.map(({ kid }) => kid);
-    t.same(kids(true), ['a', 'b', 'c'], 'a bundle document: no use, no key');
-    t.same(kids(false), ['a', 'b', 'c', 'none'], 'the Workload API: SPIRE sends no use (C-53a)');
-    const kept = parseJwtBundle(TD, json({ keys }), { requireUse: true }).keys.keys;
+    const kept = parseJwtBundle(TD, json({ keys, other: 1 })).keys.keys;
+    t.same(
+      kept.map(({ kid }) => kid),
+      ['a', 'b', 'c', 'none'],
+      'SPIRE sends no use',
+    );
     t.same(
       Object.keys(kept[2] ?? {}).toSorted(),
       ['crv', 'kid', 'kty', 'x', 'y'],
@@ -103,7 +102,7 @@ t.test(
 );
 
 t.test('no keys are legal and no "keys" are not (B-01, B-05)', async (t) => {
-  t.same(parseJwtBundle(TD, json({ keys: [] }), { requireUse: false }).keys.keys, []);
+  t.same(parseJwtBundle(TD, json({ keys: [] })).keys.keys, []);
   const rows = [
     '',
     '{',
@@ -115,96 +114,10 @@ t.test('no keys are legal and no "keys" are not (B-01, B-05)', async (t) => {
     '"x"',
     '{"keys":[{"kid":1,"kid":2}]}',
   ];
-  for (const text of rows)
-    t.throws(() => parseJwtBundle(TD, json(text), { requireUse: false }), BAD, text);
-  t.throws(
-    () => parseJwtBundle(TD, Buffer.from([0x7b, 0xff, 0x7d]), { requireUse: false }),
-    BAD,
-    'not UTF-8',
-  );
+  for (const text of rows) t.throws(() => parseJwtBundle(TD, json(text)), BAD, text);
+  t.throws(() => parseJwtBundle(TD, Buffer.from([0x7b, 0xff, 0x7d])), BAD, 'not UTF-8');
   const many = { keys: Array(257).fill({ ...ec, kid: 'a' }) };
-  t.throws(() => parseJwtBundle(TD, json(many), { requireUse: false }), BAD, 'C-56');
-});
-
-t.test(
-  'a bundle document carries both kinds, with its sequence exactly (B-01, B-02, B-03)',
-  async (t) => {
-    const keys = [
-      root(ca.certificate),
-      root(second.certificate),
-      { ...ec, kid: 'a', use: 'jwt-svid' },
-    ];
-    const members =
-      '"spiffe_sequence":18446744073709551617,"spiffe_refresh_hint":120,"extra":{"a":1.5}';
-    const document = parseBundleDocument(TD, json(`{"keys":${JSON.stringify(keys)},${members}}`));
-    t.equal(document.sequence, 18446744073709551617n);
-    t.equal(document.refreshMs, 120_000);
-    t.same(
-      document.x509.anchors.map(digest),
-      [ca.certificate, second.certificate].map((raw) => digest({ raw })),
-    );
-    t.same(
-      document.jwt.keys.keys.map(({ kid }) => kid),
-      ['a'],
-    );
-  },
-);
-
-function digest({ raw }: { readonly raw: Uint8Array }): string {
-  return createHash('sha256').update(raw).digest('hex');
-}
-
-t.test('the refresh hint has a default and is kept within bounds (B-03)', async (t) => {
-  const hint = (text: string): number =>
-    parseBundleDocument(TD, json(`{"keys":[]${text}}`)).refreshMs;
-  t.equal(hint(''), 300_000);
-  t.equal(hint(',"spiffe_refresh_hint":0'), 60_000);
-  t.equal(hint(',"spiffe_refresh_hint":99999999999999999999'), 86_400_000);
-  for (const bad of ['"1"', '1.5', '-1', 'null']) {
-    t.throws(() => hint(`,"spiffe_refresh_hint":${bad}`), BAD, bad);
-    t.throws(() => hint(`,"spiffe_sequence":${bad}`), BAD, bad);
-  }
-});
-
-t.test(
-  'an entry without a certificate is ignored, of several the first is used (X-31)',
-  async (t) => {
-    const both = { ...root(ca.certificate), x5c: [ca.certificate, second.certificate].map(base64) };
-    const keys = [{ ...ec, use: 'x509-svid' }, { ...ec, use: 'x509-svid', x5c: [] }, both];
-    const { x509 } = parseBundleDocument(TD, json({ keys }));
-    t.same(x509.anchors.map(digest), [digest({ raw: ca.certificate })]);
-    for (const x5c of [
-      ['junk'],
-      [base64(Buffer.concat([ca.certificate, Buffer.from('x')]))],
-      [''],
-    ]) {
-      t.throws(() => parseBundleDocument(TD, json({ keys: [{ ...both, x5c }] })), BAD);
-    }
-  },
-);
-
-function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('base64');
-}
-
-t.test('a bundle map is taken whole or not at all (B-06)', async (t) => {
-  const one = { keys: [root(ca.certificate)] };
-  const map = parseBundleMap(json({ trust_domains: { 'a.test': one, 'b.test': { keys: [] } } }));
-  t.same([...map.keys()], ['a.test', 'b.test']);
-  t.equal(map.get(parseTrustDomain('a.test'))?.x509.anchors.length, 1);
-  t.equal(parseBundleMap(json({ trust_domains: {} })).size, 0);
-  const bad = [
-    '{}',
-    '{"trust_domains":[]}',
-    '{"trust_domains":{"a.test":{"keys":[]},"a.test":{"keys":[]}}}',
-    '{"trust_domains":{"a.test":{"keys":[]},"\\u0061.test":{"keys":[]}}}',
-    '{"trust_domains":{"a.test":{"keys":[]},"b.test":{}}}',
-    '{"trust_domains":{"a.test":null}}',
-  ];
-  for (const text of bad) t.throws(() => parseBundleMap(json(text)), BAD, text);
-  t.throws(() => parseBundleMap(json('{"trust_domains":{"A.test":{"keys":[]}}}')), {
-    code: 'bad-spiffe-id',
-  });
+  t.throws(() => parseJwtBundle(TD, json(many)), BAD, 'C-56');
 });
 
 t.test('finds a member that stands twice, and nothing in JSON without one', async (t) => {
@@ -228,9 +141,7 @@ t.test('any bytes give a bundle or a Fault', async () => {
   fc.assert(
     fc.property(near, (text) => {
       for (const parse of [
-        () => parseJwtBundle(TD, json(text), { requireUse: false }),
-        () => parseBundleDocument(TD, json(text)),
-        () => parseBundleMap(json(text)),
+        () => parseJwtBundle(TD, json(text)),
         () => parseX509Bundle(TD, json(text)),
       ]) {
         try {

@@ -9,7 +9,7 @@ export const ENDS: readonly Sabotage[] = [
   sabotage(
     'a head goes out before its stream is reset',
     'lib/http2/exchange.ts',
-    ['if (ended) await this.#outlet.ended();', 'if (ended) stream.destroy();'],
+    ['if (ended) await this.#output.ended();', 'if (ended) stream.destroy();'],
     by(
       'test/http2/streams.test.ts',
       'a head goes out before its stream is reset, also while the socket is busy',
@@ -18,7 +18,10 @@ export const ENDS: readonly Sabotage[] = [
   sabotage(
     'a call that is cut is told its status',
     'lib/forward/http.ts',
-    ['!inOrder) this.#x.cut(reason, this.#lastWords(reason));', '!inOrder) this.#x.cut(reason);'],
+    [
+      '!inOrder) this.#x.abort(reason, this.#lastWords(reason));',
+      '!inOrder) this.#x.abort(reason);',
+    ],
     told('at the end of the drain every stream is told UNAVAILABLE'),
   ),
   sabotage(
@@ -42,7 +45,7 @@ export const ENDS: readonly Sabotage[] = [
   sabotage(
     'a reset is no end of an answer without length',
     CLIENT,
-    ['this.#inlet.broken = true;', ''],
+    ['this.#input.broken = true;', ''],
     by(
       'test/http1/client.test.ts',
       'a reset is no end of an answer that lasts until the connection closes',

@@ -235,7 +235,7 @@ export const HTTP: readonly Sabotage[] = [
     'who writes on after a refusal is held up before the reset',
     'lib/http1/server.ts',
     [
-      '    this.#inlet.pause();\n    this.#reading.set(this.#options.limits.farewellMs);',
+      '    this.#input.pause();\n    this.#reading.set(this.#options.limits.farewellMs);',
       '    this.#socket.destroy();',
     ],
     LINGERS,
