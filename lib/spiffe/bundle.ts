@@ -41,7 +41,7 @@ export function parseX509Bundle(
 }
 
 /** @throws Fault `bad-bundle` */
-export function x509Bundle(
+function x509Bundle(
   trustDomain: TrustDomain,
   certificates: X509Bundle['anchors'],
   leftOut: LeftOut = () => {},
