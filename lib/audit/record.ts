@@ -1,172 +1,191 @@
 /**
- * The evidence records and their one canonical shape: one `decided` (or `refused`, when the request
- * could not be parsed) and one `ended` per exchange, `redecided` when a change of policy or
- * identity touched it, `task` for what happens to a task, and `lifecycle` for the sidecar itself.
- * Redaction is by construction: a record has no field that could hold a header value, a query, a
- * body or a key. Text that came from outside is cut to a stated length before it gets here.
+ * The records of evidence, as one table: what a record may hold, in which order it is written, and
+ * what the reference page says of it. One `decided` (or `refused`, when the request could not be
+ * parsed) and one `ended` per exchange, `redecided` when a change of policy or identity touched it,
+ * `task` for what happens to a task, and `lifecycle` for the sidecar itself. Redaction is by
+ * construction: no row could hold a header value, a query, a body or a key.
  */
+import { map, type Members, optional, outside, own, type Rows } from './row.ts';
 
-interface Common {
+type Effect = 'allow' | 'deny';
+
+type LifecycleEvent =
+  | 'started'
+  | 'ready'
+  | 'identity-updated'
+  | 'identity-withdrawn'
+  | 'identity-expired'
+  | 'policy-loaded'
+  | 'policy-rejected'
+  | 'definition-approved'
+  | 'interception-authority'
+  | 'evidence-resumed'
+  | 'draining'
+  | 'stopped';
+
+const EXCHANGE = own(
+  'Identifies the exchange in all its records and in the `chaperone-decision` field of the answer.',
+);
+const ENTRY = own('How the request came in, such as `forward`.');
+const TUNNEL = optional(
+  own('The exchange of the CONNECT inside which this one came, where it was intercepted.'),
+);
+const AGENT = optional(
+  own('Name of the agent that was proved: by a task, or by the folder of its socket.'),
+);
+const EFFECT = own<Effect>('What was decided.');
+const CODE = own('Why, as a code.');
+const REASON = outside('Why, in words.');
+const POLICY = own<number>('Generation of the policy that decided.');
+const IDENTITY = own<number>('Generation of the identity; 0 when there was none.');
+
+const decided = {
+  exchange: EXCHANGE,
+  entry: ENTRY,
+  tunnel: TUNNEL,
+  asker: optional(
+    own('The exchange before whose decision the sidecar itself asked this of the upstream.'),
+  ),
+  effect: EFFECT,
+  code: CODE,
+  reason: REASON,
+  rule: optional(outside('The rule that decided.')),
+  action: optional(outside('The action that the call counts as.')),
+  policyError: optional(
+    outside('Rules whose conditions could not be evaluated, and why: `name: words; …`.'),
+  ),
+  destination: optional(outside('Name of the Destination document.')),
+  dataClass: optional(outside('Its data class.')),
+  host: outside('The host that was asked for.'),
+  port: own<number>('Its port.'),
+  method: optional(outside('Method of the request.')),
+  path: optional(outside('Canonical path without the query, at most 512 characters.')),
+  mcpMethod: optional(outside('Method of the MCP message.')),
+  mcpVersion: optional(outside('Version of MCP.')),
+  tool: optional(outside('Name of the tool that is called.')),
+  prompt: optional(outside('Name of the prompt that is asked for.')),
+  resource: optional(outside('URI of the resource that is asked for.')),
+  argsDigest: optional(
+    own('SHA-256 of the canonical JSON of the arguments, which are in no record.'),
+  ),
+  policy: POLICY,
+  policyDigest: own('Digest of that policy.'),
+  identity: IDENTITY,
+  spiffeId: optional(outside('Our own SPIFFE ID at that generation.')),
+  agent: AGENT,
+  task: optional(own('The task that it belongs to.')),
+  parameters: optional(
+    own(
+      'What an approval of the call is bound to, where it needs one or lives on one: `sha-256:` ' +
+        'and base64url.',
+    ),
+  ),
+  stepUp: optional(own('The approved step-up that it used.')),
+} as const;
+
+const refused = {
+  exchange: EXCHANGE,
+  entry: ENTRY,
+  tunnel: TUNNEL,
+  agent: AGENT,
+  code: CODE,
+  reason: REASON,
+} as const;
+
+const redecided = {
+  exchange: EXCHANGE,
+  effect: EFFECT,
+  code: CODE,
+  reason: REASON,
+  policy: POLICY,
+  identity: IDENTITY,
+} as const;
+
+const ended = {
+  exchange: EXCHANGE,
+  outcome: own('`completed`, or the code of what ended it.'),
+  reason: optional(REASON),
+  status: optional(own<number>('Status sent to the agent, when one was.')),
+  toldInside: optional(
+    own<true>('The refusal of a CONNECT was sent inside its tunnel: `status` is the one there.'),
+  ),
+  grpcStatus: optional(own<number>('Status of a gRPC call.')),
+  peer: optional(
+    outside('Verified SPIFFE ID of the peer; `unverified` for passthrough and plaintext.'),
+  ),
+  serial: optional(own('Serial of the SVID that the upstream saw.')),
+  credential: optional(
+    own('Kind of the credential that was added to the request, such as `jwt-svid`.'),
+  ),
+  withheld: optional(outside('What of the answer was not passed on, in words.')),
+  address: optional(own('The address that was judged and dialled.')),
+  via: optional(own('The proxy that `address` is of, when the upstream was reached through one.')),
+  sent: own<number>('Bytes from the agent.'),
+  received: own<number>('Bytes to the agent.'),
+  durationMs: own<number>('How long it took, in milliseconds.'),
+} as const;
+
+const lifecycle = {
+  event: own<LifecycleEvent>('What happened.'),
+  detail: map<string | number>('More of it, by name.'),
+} as const;
+
+const task = {
+  event: own('What happened to the task.'),
+  task: own('Its id; its secret is in no record.'),
+  agent: AGENT,
+  detail: map<string | number>('More of it, by name.'),
+} as const;
+
+const refusals = {
+  agent: optional(own('Name of the agent; left out where nobody has proved to be one.')),
+  since: own('Time of the first of them.'),
+  count: own<number>('How many.'),
+  codes: map<number>('How many by code of the decision or of the fault.'),
+} as const;
+
+interface Kind {
+  readonly doc: string;
+  /** After `time` and `kind`, in the order of writing. */
+  readonly rows: Rows;
+}
+
+/** In the order of the reference page. */
+export const RECORDS = {
+  decided: {
+    doc: 'What was decided about an exchange, before anything was sent on.',
+    rows: decided,
+  },
+  refused: { doc: 'A request that could not be parsed far enough to be decided.', rows: refused },
+  redecided: {
+    doc: 'A change of policy, identity or task touched an exchange under way.',
+    rows: redecided,
+  },
+  ended: { doc: 'What became of an exchange.', rows: ended },
+  task: { doc: 'What happened to a task.', rows: task },
+  refusals: {
+    doc:
+      'Refusals of one agent that came more often than `audit.refusals` has it, in place of ' +
+      'records of their own.',
+    rows: refusals,
+  },
+  lifecycle: { doc: 'What happened to the sidecar itself.', rows: lifecycle },
+} as const satisfies Readonly<Record<string, Kind>>;
+
+export type RecordKind = keyof typeof RECORDS;
+
+type RecordOf<K extends RecordKind> = {
+  readonly kind: K;
   /** RFC 3339 UTC with milliseconds. */
   readonly time: string;
-}
+} & Members<(typeof RECORDS)[K]['rows']>;
 
-interface OfExchange extends Common {
-  /**
-   * Identifies the exchange in all its records and in the answer's `chaperone-decision` field:
-   * UUID-shaped, unique.
-   */
-  readonly exchange: string;
-}
+export type DecidedRecord = RecordOf<'decided'>;
+export type EndedRecord = RecordOf<'ended'>;
+export type LifecycleRecord = RecordOf<'lifecycle'>;
+export type RefusalsRecord = RecordOf<'refusals'>;
 
-export interface DecidedRecord extends OfExchange {
-  readonly kind: 'decided';
-  readonly entry: string;
-  /** The exchange of the CONNECT inside which this one came, where it was intercepted. */
-  readonly tunnel?: string | undefined;
-  /** The exchange before whose decision the sidecar itself asked this of the upstream. */
-  readonly asker?: string | undefined;
-  readonly effect: 'allow' | 'deny';
-  readonly code: string;
-  readonly reason: string;
-  readonly rule?: string | undefined;
-  readonly action?: string | undefined;
-  /** Rules whose conditions could not be evaluated, and why: `name: words; …`. */
-  readonly policyError?: string | undefined;
-  readonly destination?: string | undefined;
-  readonly dataClass?: string | undefined;
-  readonly host: string;
-  readonly port: number;
-  readonly method?: string | undefined;
-  /** Canonical path without the query, at most 512 characters. */
-  readonly path?: string | undefined;
-  /**
-   * Of a message of MCP: its method, what it is about, and the SHA-256 of the canonical JSON of its
-   * arguments, never the arguments.
-   */
-  readonly mcpMethod?: string | undefined;
-  readonly mcpVersion?: string | undefined;
-  readonly tool?: string | undefined;
-  readonly prompt?: string | undefined;
-  readonly resource?: string | undefined;
-  readonly argsDigest?: string | undefined;
-  readonly policy: number;
-  readonly policyDigest: string;
-  /** Identity generation; 0 when there is none. */
-  readonly identity: number;
-  /** Our own SPIFFE ID at that generation. */
-  readonly spiffeId?: string | undefined;
-  /** Name of the agent that was proved to have asked: by a task, or by the folder of its socket. */
-  readonly agent?: string | undefined;
-  /** The task it belongs to. */
-  readonly task?: string | undefined;
-  /**
-   * What an approval of the call is bound to, where it needs one or lives on one: `sha-256:` and
-   * base64url.
-   */
-  readonly parameters?: string | undefined;
-  /** The approved step-up that it used. */
-  readonly stepUp?: string | undefined;
-}
-
-/** A request that could not be parsed far enough to be decided. */
-export interface RefusedRecord extends OfExchange {
-  readonly kind: 'refused';
-  readonly entry: string;
-  readonly tunnel?: string | undefined;
-  readonly agent?: string | undefined;
-  readonly code: string;
-  readonly reason: string;
-}
-
-export interface RedecidedRecord extends OfExchange {
-  readonly kind: 'redecided';
-  readonly effect: 'allow' | 'deny';
-  readonly code: string;
-  readonly reason: string;
-  readonly policy: number;
-  readonly identity: number;
-}
-
-export interface EndedRecord extends OfExchange {
-  readonly kind: 'ended';
-  /** `completed`, or the code of the Fault that ended it. */
-  readonly outcome: string;
-  readonly reason?: string | undefined;
-  /** Status sent to the agent, when one was. */
-  readonly status?: number | undefined;
-  /** The refusal of a CONNECT was told inside its tunnel: `status` is the one there. */
-  readonly toldInside?: true | undefined;
-  /** Status of a gRPC call. */
-  readonly grpcStatus?: number | undefined;
-  /** Verified SPIFFE ID of the peer; `unverified` for passthrough and plaintext. */
-  readonly peer?: string | undefined;
-  /** Serial of the SVID the upstream saw. */
-  readonly serial?: string | undefined;
-  /** Kind of the credential that was added to the request: `jwt-svid`. */
-  readonly credential?: string | undefined;
-  /** What of the answer was not passed on, in words. */
-  readonly withheld?: string | undefined;
-  /** Judged and dialled address. */
-  readonly address?: string | undefined;
-  /** The proxy that `address` is of, when the upstream was reached through one. */
-  readonly via?: string | undefined;
-  /** Bytes from the agent and to the agent. */
-  readonly sent: number;
-  readonly received: number;
-  readonly durationMs: number;
-}
-
-export interface LifecycleRecord extends Common {
-  readonly kind: 'lifecycle';
-  readonly event:
-    | 'started'
-    | 'ready'
-    | 'identity-updated'
-    | 'identity-withdrawn'
-    | 'identity-expired'
-    | 'policy-loaded'
-    | 'policy-rejected'
-    | 'definition-approved'
-    | 'interception-authority'
-    | 'evidence-resumed'
-    | 'draining'
-    | 'stopped';
-  readonly detail: Readonly<Record<string, string | number>>;
-}
-
-/** What happened to a task (lib/tasks/events.ts). Its secret is in none of them. */
-export interface TaskRecord extends Common {
-  readonly kind: 'task';
-  readonly event: string;
-  readonly task: string;
-  readonly agent?: string | undefined;
-  readonly detail: Readonly<Record<string, string | number>>;
-}
-
-/**
- * Refusals of one agent that came more often than `audit.refusals` has it, in place of records of
- * their own.
- */
-export interface RefusalsRecord extends Common {
-  readonly kind: 'refusals';
-  /** undefined: nobody has proved to be an agent. */
-  readonly agent?: string | undefined;
-  /** Time of the first of them, as `time`. */
-  readonly since: string;
-  readonly count: number;
-  /** How many by code of the decision or the fault. */
-  readonly codes: Readonly<Record<string, number>>;
-}
-
-export type AuditRecord =
-  | DecidedRecord
-  | RefusedRecord
-  | RedecidedRecord
-  | EndedRecord
-  | LifecycleRecord
-  | TaskRecord
-  | RefusalsRecord;
+export type AuditRecord = { readonly [K in RecordKind]: RecordOf<K> }[RecordKind];
 
 /** Where evidence goes. */
 export interface AuditLog {

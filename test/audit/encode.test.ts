@@ -1,8 +1,9 @@
 /** A record is one line of JSON with a fixed order of keys, whatever text it carries. */
 import fc from 'fast-check';
 import t from 'tap';
-import { encodeRecord, MAX_TEXT } from '../../lib/audit/encode.ts';
+import { encodeRecord } from '../../lib/audit/encode.ts';
 import type { AuditRecord, DecidedRecord, EndedRecord } from '../../lib/audit/record.ts';
+import { MAX_TEXT } from '../../lib/audit/values.ts';
 
 const TIME = '2026-01-02T03:04:05.678Z';
 

@@ -2,10 +2,12 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { referencePages } from '../../lib/config/reference/pages.ts';
+import { recordOrder } from '../../lib/config/reference/record-order.ts';
 import { destinationDocument, sidecarDocument } from '../../lib/config/documents/schema.ts';
 import type { Shape } from '../../lib/schema/shape.ts';
 
 const FOLDER = join(import.meta.dirname, '..', '..', 'docs', 'reference');
+const ORDER = join(import.meta.dirname, '..', '..', 'lib', 'audit', 'gen', 'order.ts');
 
 t.test(
   'the committed reference pages are what the schema says (make docs writes them)',
@@ -13,6 +15,7 @@ t.test(
     const pages = referencePages();
     t.same(readdirSync(FOLDER).sort(), [...pages.keys()].sort());
     for (const [name, text] of pages) t.equal(readFileSync(join(FOLDER, name), 'utf8'), text, name);
+    t.equal(readFileSync(ORDER, 'utf8'), recordOrder(), 'the order of the fields of records');
   },
 );
 
