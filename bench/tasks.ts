@@ -185,7 +185,7 @@ async function room(): Promise<Room> {
     clock: systemClock,
     policy,
     tell: (event) => feed.tell(event),
-    onChange: () => late.proxy?.reconsider(),
+    onChange: () => late.proxy?.reauthorize(),
     release: async (task) => (await late.proxy?.release(task), []),
   });
   const none = (): never => {

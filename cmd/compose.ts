@@ -17,7 +17,8 @@ import { type HttpLimits, headLimits, httpLimits } from '../lib/http/limits.ts';
 import { endpointFrom } from '../lib/identity/address.ts';
 import type { IdentitySource } from '../lib/identity/source.ts';
 import { openInherited } from '../lib/listen/inherited.ts';
-import { type Proxy, type ProxyOptions, startProxy } from '../lib/listen/proxy.ts';
+import type { ProxyOptions } from '../lib/listen/proxy-options.ts';
+import { type Proxy, startProxy } from '../lib/listen/proxy.ts';
 import type { Policy } from '../lib/policy/decision/policy.ts';
 import { drops } from '../lib/telemetry/drops.ts';
 import type { Level, Logger } from '../lib/telemetry/logger.ts';
@@ -128,7 +129,10 @@ async function assemble(
   await awaitTurn(identity, inherited, parts);
   const proxy = opened.use(await serve(parts, { ...behind, inherited }, shutdown.signal));
   for (const [name, address] of proxy.addresses) addresses.set(name, address);
-  followIdentity({ identity, redecide: () => proxy.redecide(), signal: shutdown.signal }, parts);
+  followIdentity(
+    { identity, reauthorize: () => proxy.reauthorize(), signal: shutdown.signal },
+    parts,
+  );
   const reload = opened.use(reloader({ paths, parts, proxy }));
   Object.assign(late, { proxy, identity, audit, reload });
   const quit = Promise.withResolvers<void>();

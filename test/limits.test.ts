@@ -50,12 +50,12 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
   ],
   'memories of what servers said, of which the oldest goes first': [
     'lib/mcp/reply.ts MAX_TOKENS',
-    'lib/forward/mcp-reply.ts MAX_EVENTS',
+    'lib/forward/mcp-events.ts MAX_EVENTS',
   ],
   'how text is shown, not what is taken': [
-    'lib/forward/mcp-reply.ts MAX_NAME',
-    'lib/forward/mcp-reply.ts MAX_NAME',
-    'lib/forward/mcp.ts MAX_NOTICES',
+    'lib/forward/mcp-dialogue.ts MAX_NAME',
+    'lib/forward/mcp-dialogue.ts MAX_NAME',
+    'lib/forward/mcp-endpoint.ts MAX_NOTICES',
     'lib/policy/model/shown.ts MAX_SHOWN',
     'lib/policy/protocols/by-rules.ts MAX_ERROR',
     'lib/exchange/fault-response.ts MAX_PHRASE',

@@ -17,7 +17,7 @@ import { isObject } from '../../lib/schema/json.ts';
 import { parseJson } from '../../lib/schema/json-reader.ts';
 import { shownPath, shownQuery, shownUri } from '../../lib/policy/model/shown.ts';
 import { supposedTask } from '../../lib/policy/review/hypothetical-task.ts';
-import { suppose } from '../../lib/listen/hypothetical.ts';
+import { simulate } from '../../lib/listen/hypothetical.ts';
 import { parseSpiffeId } from '../../lib/spiffe/id.ts';
 import type { Io, Style } from '../io.ts';
 
@@ -45,7 +45,7 @@ export async function explain(options: ExplainOptions, io: Io): Promise<void> {
       hint: 'write http://HOST/PATH or https://HOST/PATH; with --listener, the path alone',
     });
   }
-  const facts = suppose(
+  const facts = simulate(
     {
       method,
       target,

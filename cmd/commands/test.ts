@@ -7,7 +7,7 @@ import { writeFile } from 'node:fs/promises';
 import { Fault } from '../../lib/base/fault.ts';
 import { loadConfig } from '../../lib/config/load/load.ts';
 import { type PolicyCase, loadTests } from '../../lib/config/load/policy-tests.ts';
-import { suppose } from '../../lib/listen/hypothetical.ts';
+import { simulate } from '../../lib/listen/hypothetical.ts';
 import { decide } from '../../lib/policy/decision/decide.ts';
 import type { Decision } from '../../lib/policy/decision/decision.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
@@ -88,7 +88,7 @@ function run(from: PolicyCase, policy: Policy): CaseResult {
   let decision: Decision | undefined;
   let outcome: Outcome;
   try {
-    const facts = suppose(
+    const facts = simulate(
       {
         method,
         target,

@@ -25,17 +25,17 @@ export function openIdentity(endpoint: string, { config, clock, log }: Parts): I
 export interface Follower {
   readonly identity: IdentitySource;
   /** Decides again what is live. */
-  readonly redecide: () => void;
+  readonly reauthorize: () => void;
   readonly signal: AbortSignal;
 }
 
-export function followIdentity({ identity, redecide, signal }: Follower, parts: Parts): void {
+export function followIdentity({ identity, reauthorize, signal }: Follower, parts: Parts): void {
   const { clock, config, readiness, tell, log } = parts;
   followFinal(identity, parts);
   const pending = readiness.pending('identity', 'waiting for the first SVID');
   const begun = clock.monotonic();
   let [generation, expired, warned] = [0, false, false];
-  const agents = followAgents(parts, redecide);
+  const agents = followAgents(parts, reauthorize);
   const look = (state: IdentityState): void => {
     if (state.kind === 'waiting') {
       pending.undone(`waiting for the first SVID${because(state.problem)}`);
@@ -59,7 +59,7 @@ export function followIdentity({ identity, redecide, signal }: Follower, parts: 
     expired = over;
     if (news) {
       tell('identity-expired', { spiffeId: svid.id, serial: svid.serial });
-      redecide();
+      reauthorize();
     }
     if (over)
       pending.undone(
@@ -94,12 +94,12 @@ interface AgentIdentities {
   lapse(identity: Identity): void;
 }
 
-function followAgents({ clock, config, log }: Parts, redecide: () => void): AgentIdentities {
+function followAgents({ clock, config, log }: Parts, reauthorize: () => void): AgentIdentities {
   const own = config.sidecar.agents.flatMap(({ name, identity }) =>
     identity === undefined ? [] : [{ name, identity }],
   );
   return {
-    lapse: lapses(own, clock, redecide),
+    lapse: lapses(own, clock, reauthorize),
     look(identity) {
       for (const { name, identity: wanted } of own) {
         if (svidFor(identity, wanted) !== undefined) continue;
@@ -120,7 +120,7 @@ type Own = Pick<Agent, 'name'> & { readonly identity: AgentIdentity };
 export function lapses(
   own: readonly Own[],
   clock: Pick<Clock, 'now'>,
-  redecide: () => void,
+  reauthorize: () => void,
 ): (identity: Identity) => void {
   let expired: ReadonlySet<string> = new Set();
   return (identity) => {
@@ -130,7 +130,7 @@ export function lapses(
     );
     const before = expired;
     expired = new Set(over.map(({ name }) => name));
-    if (over.some(({ name }) => !before.has(name))) redecide();
+    if (over.some(({ name }) => !before.has(name))) reauthorize();
   };
 }
 

@@ -75,7 +75,7 @@ export async function startTasks(
       if (stepUp.approvers.includes('webhook'))
         ignore(ask?.(stepUp) ?? Promise.resolve(), 'it never rejects');
     },
-    onChange: () => late.proxy?.reconsider(),
+    onChange: () => late.proxy?.reauthorize(),
     release: async (task) => (await late.proxy?.release(task)) ?? [],
   });
   return { tasks, feed };

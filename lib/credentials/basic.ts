@@ -4,20 +4,24 @@
  */
 import { Fault } from '../base/fault.ts';
 import { readBounded, whyUnread } from '../base/read-file.ts';
+import type { Fields } from '../http/message.ts';
+import type { Credential } from './provider.ts';
 
 /** Bytes of the file. */
 const LONGEST = 1024;
 
 /**
- * The value of Proxy-Authorization. Throws a Fault `credential-unavailable`, which never tells of
- * what the file holds.
+ * Proxy-Authorization from the file.
+ * @throws Fault `credential-unavailable`, which never tells of what the file holds
  */
-export async function basicFrom(file: string): Promise<string> {
+export async function basicFrom(file: string): Promise<Credential> {
   const line = (await content(file)).replace(/\r?\n$/, '');
   if (Buffer.byteLength(line) > LONGEST || !/^[^:\p{Cc}]+:\P{Cc}*$/u.test(line)) {
     throw unavailable(file, 'it does not hold one line user:password');
   }
-  return `Basic ${Buffer.from(line).toString('base64')}`;
+  const value = `Basic ${Buffer.from(line).toString('base64')}`;
+  const apply = (fields: Fields): string[] => [...fields, 'proxy-authorization', value];
+  return { kind: 'basic', expiresAt: undefined, apply };
 }
 
 async function content(file: string): Promise<string> {

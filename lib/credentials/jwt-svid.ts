@@ -11,8 +11,12 @@ import type { Cell } from '../base/cell.ts';
 import { type Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore, link, onAbort, reasonOf } from '../base/signal.ts';
+import type { Fields } from '../http/message.ts';
+import type { CredentialPolicy } from '../policy/model/destination.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
-import type { Identity, IdentityState } from '../spiffe/identity.ts';
+import type { IdentityState } from '../spiffe/identity.ts';
+import { withAuthorization } from './authorization.ts';
+import type { Credential, CredentialProvider } from './provider.ts';
 
 export interface IssuedToken {
   readonly token: string;
@@ -26,26 +30,12 @@ interface TokenIssuer {
   fetchJwtSvid(audience: string, signal: AbortSignal, as: SpiffeId): Promise<IssuedToken>;
 }
 
-export interface JwtSvids {
-  /**
-   * A token for this audience that is valid now. Throws a Fault `credential-unavailable`, or the
-   * signal's reason.
-   */
-  obtain(audience: string, identity: Identity, asker: Asker): Promise<string>;
-  /**
-   * Lets go of what was obtained for a task that has ended, and says what of it stays valid
-   * elsewhere: a JWT-SVID cannot be revoked (JWT-SVID section 7.2).
-   */
-  forget(task: string): readonly string[];
+export interface JwtSvids extends CredentialProvider<JwtSvidPolicy> {
   /** Tokens held now. */
   readonly size: number;
 }
 
-/** Who asks: each task has tokens of its own, which end with it. */
-export interface Asker {
-  readonly signal: AbortSignal;
-  readonly task?: string | undefined;
-}
+type JwtSvidPolicy = Extract<CredentialPolicy, { kind: 'jwt-svid' }>;
 
 export interface JwtSvidsOptions {
   readonly issuer: TokenIssuer;
@@ -63,7 +53,15 @@ export const MARGIN = 5_000;
 /** Pause after a renewal that failed. */
 const RETRY = 1_000;
 
-interface Held {
+/** Whom a token speaks for, and to whom. */
+interface TokenSubject {
+  readonly spiffeId: SpiffeId;
+  readonly task: string | undefined;
+  readonly audience: string;
+}
+
+interface Entry {
+  readonly subject: TokenSubject;
   token: IssuedToken | undefined;
   /** When to renew. */
   renewAt: number;
@@ -71,25 +69,15 @@ interface Held {
 }
 
 export function jwtSvids({ issuer, clock, signal }: JwtSvidsOptions): JwtSvids {
-  const held = new Map<string, Held>();
+  const tokens = new TokenTable();
   // What speaks for an identity that is gone must not be found again.
   issuer.states.follow((state) => {
     const ids = state.kind === 'current' ? state.identity.svids.map(({ id }) => id) : [];
-    for (const key of held.keys())
-      if (!ids.some((id) => key.startsWith(`${id} `))) held.delete(key);
+    tokens.keep(({ subject }) => ids.includes(subject.spiffeId));
   }, signal);
 
-  const entryOf = (key: string): Held => {
-    const entry = held.get(key) ?? { token: undefined, renewAt: 0, fetching: undefined };
-    held.delete(key);
-    held.set(key, entry);
-    const oldest = held.keys().next();
-    if (held.size > MAX_TOKENS && oldest.done !== true) held.delete(oldest.value);
-    return entry;
-  };
-
-  const renew = (entry: Held, audience: string, as: SpiffeId): Promise<IssuedToken> =>
-    (entry.fetching ??= fetchToken(issuer, { audience, as }, clock, signal)
+  const renew = (entry: Entry): Promise<IssuedToken> =>
+    (entry.fetching ??= fetchToken(issuer, entry.subject, clock, signal)
       .then((token) => {
         const now = clock.now();
         entry.token = token;
@@ -103,37 +91,78 @@ export function jwtSvids({ issuer, clock, signal }: JwtSvidsOptions): JwtSvids {
       .finally(() => (entry.fetching = undefined)));
 
   return {
-    async obtain(audience, identity, { signal: asker, task = '' }) {
-      const entry = entryOf(`${identity.svid.id} ${task} ${audience}`);
+    async obtain({ policy: { audience }, identity }, task, asker) {
+      const entry = tokens.of({ spiffeId: identity.svid.id, task, audience });
       const now = clock.now();
       const usable =
         entry.token !== undefined && now < entry.token.expiresAt - MARGIN ? entry.token : undefined;
-      if (usable === undefined)
-        return (await orAborted(renew(entry, audience, identity.svid.id), asker)).token;
-      if (now >= entry.renewAt)
-        ignore(renew(entry, audience, identity.svid.id), 'the token at hand is still valid');
-      return usable.token;
+      if (usable === undefined) return bearer(await orAborted(renew(entry), asker));
+      if (now >= entry.renewAt) ignore(renew(entry), 'the token at hand is still valid');
+      return bearer(usable);
     },
     forget(task) {
-      return [...held].flatMap(([key, { token }]) => {
-        const [, owner, audience = ''] = key.split(' ', 3);
-        if (owner !== task) return [];
-        held.delete(key);
-        if (token === undefined || token.expiresAt <= clock.now()) return [];
-        return [
-          `a JWT-SVID for ${audience}, valid until ${new Date(token.expiresAt).toISOString()}`,
-        ];
-      });
+      const now = clock.now();
+      return tokens
+        .keep(({ subject }) => subject.task !== task)
+        .flatMap(({ token, subject }) => (token === undefined ? [] : left(token, subject, now)));
     },
     get size() {
-      return held.size;
+      return tokens.size;
     },
   };
 }
 
+/** Entries in the order of their use, of which the one used longest ago goes first. */
+class TokenTable {
+  readonly #entries = new Map<string, Entry>();
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  of(subject: TokenSubject): Entry {
+    const { spiffeId, task, audience } = subject;
+    const key = JSON.stringify([spiffeId, task, audience]);
+    const known = this.#entries.get(key);
+    const entry = known ?? { subject, token: undefined, renewAt: 0, fetching: undefined };
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    const oldest = this.#entries.keys().next();
+    if (this.#entries.size > MAX_TOKENS && oldest.done !== true) this.#entries.delete(oldest.value);
+    return entry;
+  }
+
+  /** Forgets the others, and returns them. */
+  keep(keeps: (entry: Entry) => boolean): readonly Entry[] {
+    const forgotten: Entry[] = [];
+    for (const [key, entry] of this.#entries) {
+      if (keeps(entry)) continue;
+      this.#entries.delete(key);
+      forgotten.push(entry);
+    }
+    return forgotten;
+  }
+}
+
+/** RFC 6750 section 2.1. */
+function bearer({ token, expiresAt }: IssuedToken): Credential {
+  const apply = (fields: Fields): string[] => withAuthorization(fields, `Bearer ${token}`);
+  return { kind: 'jwt-svid', expiresAt, apply };
+}
+
+/** A JWT-SVID cannot be revoked (JWT-SVID section 7.2). */
+function left(
+  { expiresAt }: IssuedToken,
+  { audience }: TokenSubject,
+  now: number,
+): readonly string[] {
+  if (expiresAt <= now) return [];
+  return [`a JWT-SVID for ${audience}, valid until ${new Date(expiresAt).toISOString()}`];
+}
+
 async function fetchToken(
   issuer: TokenIssuer,
-  { audience, as }: { readonly audience: string; readonly as: SpiffeId },
+  { audience, spiffeId }: TokenSubject,
   clock: Clock,
   signal: AbortSignal,
 ): Promise<IssuedToken> {
@@ -145,7 +174,7 @@ async function fetchToken(
     ),
   );
   try {
-    return await issuer.fetchJwtSvid(audience, linked.signal, as);
+    return await issuer.fetchJwtSvid(audience, linked.signal, spiffeId);
   } catch (failure) {
     const { message } = Fault.from(failure, 'credential-unavailable');
     throw new Fault(

@@ -2,24 +2,28 @@
 import type { RequestHead } from '../http/message.ts';
 import type { Proof } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
-import type { Described, Reading } from './describe.ts';
+import type { DescribedRequestHead, Reading } from './describe.ts';
 import type { Exchange } from './exchange.ts';
 import type { Caller } from './shares.ts';
 
+/** Whose exchange it is, as far as its connection tells. */
+export interface InboundConnection {
+  /** The other end, of the CONNECT through which the connection came too. */
+  readonly caller: Caller;
+  /** The task that the socket, or that CONNECT, belongs to. */
+  readonly task: Task | undefined;
+  /** What its last Proxy-Authorization proved; undefined where nothing can show one. */
+  readonly proof: Proof | undefined;
+}
+
 /** At most one exchange is under way on it. */
-export interface AgentConnection {
+export interface AgentConnection extends InboundConnection {
   exchange: Exchange | undefined;
   /**
    * Reads a head as the entry point of this connection does; throws a Fault for what is malformed,
    * ambiguous or misdirected.
    */
-  readonly describe: (head: RequestHead, reading: Reading) => Described;
+  readonly describe: (head: RequestHead, reading: Reading) => DescribedRequestHead;
   /** The exchange of the CONNECT through which this connection came. */
   readonly tunnel: string | undefined;
-  /** Who is at the other end, of that CONNECT too. */
-  readonly caller: Caller;
-  /** The task that the socket, or that CONNECT, belongs to. */
-  readonly task: Task | undefined;
-  /** What its last Proxy-Authorization proved. */
-  readonly proof: Proof;
 }

@@ -9,42 +9,57 @@
  *   decided one (RFC 9112 section 3.2.2).
  */
 import { Fault } from '../base/fault.ts';
-import { type Fields, type RequestHead, fieldOf, fieldsOf } from '../http/message.ts';
+import { type Fields, type RequestHead, fieldOf } from '../http/message.ts';
 import { type Authority, formatAuthority, parseAuthority } from '../net/authority.ts';
 import { canonicalTarget } from '../net/path.ts';
-import { HTTPS_PORT } from '../policy/model/access-matrix.ts';
-import type { Destination } from '../policy/protocols/index.ts';
-import type { EntryPoint, Facts, HttpFacts } from '../policy/model/facts.ts';
 import type { Policy } from '../policy/decision/policy.ts';
+import { HTTPS_PORT } from '../policy/model/access-matrix.ts';
+import type { EntryPoint, Facts, HttpFacts, RequestFacts } from '../policy/model/facts.ts';
+import type { Destination } from '../policy/protocols/index.ts';
 import type { FieldRules } from './headers.ts';
+import {
+  type ListenerView,
+  UNSAID,
+  isLocal,
+  misdirected,
+  namedAt,
+  ownAuthority,
+  refuseForeignOrigin,
+} from './local-listener.ts';
+import { HTTP_PORT, absoluteForm, requireSame, unequal } from './target.ts';
 import { type WebSocketOffer, webSocketOffer } from './websocket-offer.ts';
 
 /** A request over HTTP, read strictly. */
-export interface Described {
-  readonly facts: Facts;
+export interface DescribedHead {
+  readonly facts: RequestFacts;
+  /** The policy by which it was read. */
+  readonly policy: Pick<Policy, 'find'>;
+  /** The destination of its host and port. */
+  readonly destination: Destination | undefined;
   readonly method: string;
   /** Path and query in origin-form, as judged. */
   readonly target: string;
   /** The agent waits for a 100 before it sends its body (RFC 9110 section 10.1.1). */
   readonly continues: boolean;
-  readonly webSocket: WebSocketOffer | undefined;
   /** Max-Forwards to send (RFC 9110 section 7.6.2). */
   readonly hops: number | undefined;
+  /** Content that was read whole, because it was judged. */
+  readonly content: Buffer | undefined;
 }
 
-/** A local listener as a request sees it. */
-export interface ListenerView {
-  readonly destination: Destination;
-  /** Address and port the agent connected to. */
-  readonly local: Authority;
+export interface DescribedHttp extends DescribedHead {
+  readonly kind: 'http';
 }
 
-const HTTP_PORT = 80;
-/** No port can be 0: it stands for one that was not written. */
-const UNSAID = 0;
+export interface DescribedWebSocket extends DescribedHead {
+  readonly kind: 'websocket';
+  readonly offer: WebSocketOffer;
+}
+
+/** What a head alone tells; the protocol of the destination may make more of it. */
+export type DescribedRequestHead = DescribedHttp | DescribedWebSocket;
+
 const NEVER: ReadonlySet<string> = new Set(['TRACE', 'TRACK', 'CONNECT']);
-const WRITE_HTTP = 'say http://host/path to the proxy: it speaks TLS to the upstream by itself';
-
 /**
  * How what comes in is read: the policy says which fields and which spellings of a path its
  * destination takes.
@@ -57,7 +72,7 @@ export interface Reading {
 }
 
 /** A request with an absolute-form target to the forward port. */
-export function describeForward(head: RequestHead, reading: Reading): Described {
+export function describeForward(head: RequestHead, reading: Reading): DescribedRequestHead {
   refuseMethod(head.method);
   const { authority, rest } = absoluteForm(head.target);
   const named = parseAuthority(authority, HTTP_PORT);
@@ -70,7 +85,7 @@ export function describeForward(head: RequestHead, reading: Reading): Described 
  * A request on the forward socket of an agent: as on the port, or in origin-form, where Host says
  * whom it is for. Programs that speak HTTP over a Unix socket know no other form.
  */
-export function describeForwardSocket(head: RequestHead, reading: Reading): Described {
+export function describeForwardSocket(head: RequestHead, reading: Reading): DescribedRequestHead {
   if (!head.target.startsWith('/')) return describeForward(head, reading);
   refuseMethod(head.method);
   const host = fieldOf(head.fields, 'host');
@@ -85,7 +100,7 @@ export function describeListener(
   head: RequestHead,
   view: ListenerView,
   reading: Reading,
-): Described {
+): DescribedRequestHead {
   refuseMethod(head.method);
   const { destination, local } = view;
   const host = fieldOf(head.fields, 'host');
@@ -121,7 +136,7 @@ export function describeIntercepted(
   head: RequestHead,
   tunnel: Authority,
   reading: Reading,
-): Described {
+): DescribedRequestHead {
   return describeInside(head, tunnel, { entry: 'intercept', scheme: 'https', reading });
 }
 
@@ -130,7 +145,7 @@ export function describeCleartext(
   head: RequestHead,
   tunnel: Authority,
   reading: Reading,
-): Described {
+): DescribedRequestHead {
   return describeInside(head, tunnel, { entry: 'cleartext', scheme: 'http', reading });
 }
 
@@ -144,7 +159,7 @@ function describeInside(
   head: RequestHead,
   tunnel: Authority,
   { entry, scheme, reading }: Inside,
-): Described {
+): DescribedRequestHead {
   refuseMethod(head.method);
   const host = fieldOf(head.fields, 'host');
   if (host === undefined) throw new Fault('malformed', 'there is no Host', { at: 'host' });
@@ -211,12 +226,13 @@ function describe(
   head: RequestHead,
   rest: string,
   { entry, authority, listener, reading }: Judged,
-): Described {
+): DescribedRequestHead {
   const { method } = head;
   const { policy, time } = reading;
-  const { headers, paths, spellings } = policy.find(authority.host, authority.port) ?? UNLISTED;
+  const destination = policy.find(authority.host, authority.port);
+  const { headers, paths, spellings } = destination ?? UNLISTED;
   const { path, query } = canonicalTarget(rest, paths);
-  const webSocket = webSocketOffer(head);
+  const offer = webSocketOffer(head);
   const fields = reading.fields.request(head.fields, headers);
   if (spellings !== undefined) {
     spellings.fields(fields);
@@ -226,134 +242,26 @@ function describe(
     method,
     path,
     query,
-    websocket: webSocket !== undefined,
+    websocket: offer !== undefined,
     empty: isEmpty(head),
     fields,
   };
-  return {
+  const described = {
+    kind: 'http' as const,
     facts: { entry, host: authority.host, port: authority.port, listener, http, time },
+    policy,
+    destination,
     method,
     target: path + query,
     continues: head.expectContinue,
-    webSocket,
     hops: method === 'OPTIONS' ? hopsLeft(head.fields) : undefined,
+    content: undefined,
   };
+  return offer === undefined ? described : { ...described, kind: 'websocket', offer };
 }
 
 function isEmpty({ framing }: RequestHead): boolean {
   return framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0);
-}
-
-function absoluteForm(
-  target: string,
-  served: 'http' | 'https' = 'http',
-): { readonly authority: string; readonly rest: string } {
-  const start =
-    target.startsWith(served) && target.startsWith('://', served.length)
-      ? served.length + 3
-      : afterScheme(target, served);
-  let end = start;
-  while (end < target.length && !'/?#'.includes(target[end] as string)) end++;
-  if (end === target.length) return { authority: target.slice(start), rest: '/' };
-  const rest = target.slice(end);
-  return { authority: target.slice(start, end), rest: rest.startsWith('/') ? rest : `/${rest}` };
-}
-
-/** Where the authority begins; a Fault for any other scheme. */
-function afterScheme(target: string, served: 'http' | 'https'): number {
-  const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(target);
-  if (scheme?.[1]?.toLowerCase() === served) return scheme[0].length;
-  throw wrongForm(target, scheme?.[1], served);
-}
-
-function wrongForm(target: string, scheme: string | undefined, served: 'http' | 'https'): Fault {
-  if (served === 'https')
-    return new Fault('malformed', 'the target is neither a path nor an https:// URL', {
-      hint: 'inside a tunnel requests are for the host of the CONNECT',
-      at: 'target',
-    });
-  if (scheme?.toLowerCase() === 'https')
-    return new Fault('malformed', 'https:// in absolute-form is not served', {
-      hint: `use CONNECT, or ${WRITE_HTTP}`,
-      at: 'target',
-    });
-  if (scheme !== undefined)
-    return new Fault('malformed', 'only http:// targets are served', {
-      hint: WRITE_HTTP,
-      at: 'target',
-    });
-  const problem =
-    target.startsWith('/') || target === '*'
-      ? 'the forward port takes absolute-form targets alone'
-      : 'the target is no absolute-form http:// URL';
-  return new Fault('malformed', problem, { hint: WRITE_HTTP, at: 'target' });
-}
-
-function requireSame(named: Authority, field: string): void {
-  const host = parseAuthority(field, HTTP_PORT);
-  if (host.host !== named.host || host.port !== named.port) throw unequal(named, host);
-}
-
-function unequal(target: Authority, host: Authority): Fault {
-  const [asked, field] = [
-    formatAuthority(target.host, target.port),
-    formatAuthority(host.host, host.port),
-  ];
-  const hint = 'send the Host of the target, or none of your own';
-  return new Fault('ambiguous', `the target names ${asked} and Host names ${field}`, {
-    hint,
-    at: 'host',
-  });
-}
-
-/**
- * What origin-form at a listener means: its address stands for the destination, a name for itself.
- */
-function namedAt({ destination, local }: ListenerView, { host, port }: Authority): Authority {
-  if (isLocal({ host, port: port === UNSAID ? HTTP_PORT : port }, local))
-    return ownAuthority(destination);
-  // Clients put the port they connected to behind the name they were given.
-  if (port === UNSAID || port === local.port)
-    return { host, port: destination.ports[0] ?? HTTP_PORT };
-  return { host, port };
-}
-
-function isLocal({ host, port }: Authority, local: Authority): boolean {
-  if (port !== local.port) return false;
-  return (
-    host === local.host ||
-    (host === 'localhost' && (local.host === '::1' || local.host.startsWith('127.')))
-  );
-}
-
-/** The host that a destination's listener stands for. */
-function ownAuthority({ name, hosts, ports }: Destination): Authority {
-  const host = hosts.find(({ kind }) => kind !== 'wildcard')?.host;
-  if (host === undefined) throw misdirected(`destination ${name} has wildcard hosts only`);
-  return { host, port: ports[0] ?? HTTP_PORT };
-}
-
-function misdirected(why: string): Fault {
-  return new Fault('misdirected', `${why}: it does not say which host is meant`, {
-    hint: 'send the Host of the upstream',
-  });
-}
-
-const OWN_SITES: ReadonlySet<string> = new Set(['same-origin', 'none']);
-
-/**
- * A page of another origin that found this port through a browser (DNS rebinding, cross-site
- * requests) is turned away.
- */
-function refuseForeignOrigin(fields: Fields, host: string): void {
-  const origin = fieldOf(fields, 'origin');
-  const own = origin === undefined || origin === `http://${host}`;
-  // Images and links send no Origin; browsers say themselves where they come from (Fetch Metadata).
-  if (own && fieldsOf(fields, 'sec-fetch-site').every((site) => OWN_SITES.has(site))) return;
-  throw new Fault('denied', 'a browser sent this from another origin', {
-    hint: 'local listeners serve programs: send no Origin and no Sec-Fetch-Site',
-    at: 'origin',
-  });
 }
 
 function refuseMethod(method: string): void {

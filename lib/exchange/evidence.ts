@@ -10,7 +10,7 @@ import { ignore } from '../base/signal.ts';
 import type { McpFacts } from '../policy/model/facts.ts';
 import type { Rate } from '../policy/model/rule.ts';
 import { shownPath, shownUri } from '../policy/model/shown.ts';
-import type { Exchange, Judgement } from './exchange.ts';
+import type { Exchange, Authorization } from './exchange.ts';
 import { refusals } from './refusals.ts';
 
 export interface Evidence {
@@ -18,7 +18,7 @@ export interface Evidence {
    * Settles when the decision may be acted upon; rejects with `audit-unavailable` when it must not
    * be.
    */
-  decided(exchange: Exchange, judgement: Judgement): Promise<void>;
+  decided(exchange: Exchange, authorization: Authorization): Promise<void>;
   refused(exchange: Exchange, fault: Fault): void;
   redecided(exchange: Exchange, change: Redecision): void;
   ended(exchange: Exchange, fault: Fault | undefined): void;
@@ -82,26 +82,15 @@ export function evidence({ audit, clock, onFailure, refusals: rate }: EvidenceOp
   };
 
   return {
-    decided(exchange, judgement) {
-      const { effect, code } = judgement.decision;
+    decided(exchange, authorization) {
+      const { effect, code } = authorization.decision;
       if (effect === 'deny' && counted(exchange, code)) return RECORDED;
-      const done = write(decidedRecord(timestamp(), exchange, judgement));
+      const done = write(decidedRecord(timestamp(), exchange, authorization));
       if (permitting?.done !== done) permitting = { done, permission: done.catch(failed) };
       return permitting.permission;
     },
     refused(exchange, fault) {
-      const { id, entry, tunnel, agent } = exchange;
-      if (counted(exchange, fault.code)) return;
-      void write({
-        kind: 'refused',
-        time: timestamp(),
-        exchange: id,
-        entry,
-        ...(tunnel === undefined ? undefined : { tunnel }),
-        ...(agent === undefined ? undefined : { agent: agent.name }),
-        code: fault.code,
-        reason: plain(fault.message),
-      });
+      if (!counted(exchange, fault.code)) void write(refusedRecord(timestamp(), exchange, fault));
     },
     redecided(exchange, change) {
       void write({
@@ -150,8 +139,26 @@ function unrecorded(failure: unknown): Fault {
   });
 }
 
-function decidedRecord(time: string, exchange: Exchange, judgement: Judgement): AuditRecord {
-  const { decision, facts, policy, identity } = judgement;
+function refusedRecord(time: string, exchange: Exchange, fault: Fault): AuditRecord {
+  const { id, entry, tunnel, agent } = exchange;
+  return {
+    kind: 'refused',
+    time,
+    exchange: id,
+    entry,
+    ...(tunnel === undefined ? undefined : { tunnel }),
+    ...(agent === undefined ? undefined : { agent: agent.name }),
+    code: fault.code,
+    reason: plain(fault.message),
+  };
+}
+
+function decidedRecord(
+  time: string,
+  exchange: Exchange,
+  authorization: Authorization,
+): AuditRecord {
+  const { decision, facts, policy, identity } = authorization;
   const { destination, rule, action, policyError } = decision;
   const { http, mcp, grpc } = facts;
   const record: DecidedRecord = {

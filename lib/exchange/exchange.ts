@@ -1,7 +1,7 @@
 /**
  * The ledger of one exchange, from the moment it is accepted until its `ended` record is written.
  * Rules:
- * - it is in the live set (live.ts) for its whole life, from before it is decided;
+ * - it is in the live set (live-set.ts) for its whole life, from before it is decided;
  * - it is aborted with a Fault, once; the first reason stands and is what the `ended` record says;
  * - deadlines are fields that the live set's one coarse timer looks at: no exchange has a timer of
  *   its own.
@@ -15,8 +15,10 @@ import type { EntryPoint, Facts } from '../policy/model/facts.ts';
 import type { Policy } from '../policy/decision/policy.ts';
 import type { Identity } from '../spiffe/identity.ts';
 import type { Task } from '../tasks/task.ts';
-import type { Reached } from '../upstream/dial.ts';
-import type { Places, Share } from './shares.ts';
+import type { UpstreamConnection } from '../upstream/dial.ts';
+import type { Described, Reader } from './described.ts';
+import type { Share } from './shares.ts';
+import type { Slots } from './slots.ts';
 
 /** Byte counters of the agent's connection; what moves them is progress. */
 export interface Transport {
@@ -28,7 +30,8 @@ export interface Transport {
 export type Phase = 'deciding' | 'message' | 'hello' | 'handshake' | 'connect' | 'headers' | 'idle';
 
 /** What was judged, together, at one moment. */
-export interface Judgement {
+export interface Authorization {
+  readonly described: Described;
   readonly policy: Policy;
   readonly facts: Facts;
   readonly decision: Decision;
@@ -36,17 +39,9 @@ export interface Judgement {
   readonly identity: Identity | undefined;
 }
 
-/**
- * What an abort must cut by hand, because it waits for something that the signal does not reach.
- */
-export interface Stoppable {
-  stop(reason: Fault): void;
-}
-
-/** What can be read again, as another policy has it read. */
-export interface Rereadable {
-  /** @throws Fault for what that policy has nobody send */
-  reread(facts: Facts, policy: Policy): Facts;
+/** Ended by hand on an abort, because it waits for something that the signal does not reach. */
+export interface Abortable {
+  abort(reason: Fault): void;
 }
 
 export class Exchange {
@@ -65,20 +60,17 @@ export class Exchange {
   asker: string | undefined;
   /** The task it belongs to, from before it is decided. */
   task: Task | undefined;
-  judgement: Judgement | undefined;
+  authorization: Authorization | undefined;
   /** undefined: what was read depends on no policy. */
-  reader: Rereadable | undefined;
-  upstream: Reached | undefined;
+  reader: Reader | undefined;
+  upstream: UpstreamConnection | undefined;
   /** Kind of the credential that was added in the agent's stead. */
   credential: string | undefined;
-  /** Where it stands in the live set, while it is in it (live.ts). */
-  seat: number | undefined;
-  /**
-   * Where its places are counted, once it has them (live.ts): at its destination, and at its rule
-   * or tool where that has a limit.
-   */
-  place: Places | undefined;
-  second: Places | undefined;
+  /** Index in the live set, while it is in it. */
+  index: number | undefined;
+  /** Slot of its destination, and of its rule or tool where that has a limit (slots.ts). */
+  slot: Slots | undefined;
+  ruleSlot: Slots | undefined;
   /** What of an answer was not passed on, in words. */
   withheld: string[] | undefined;
   /** It was aborted, and its stream of events ended in order. */
@@ -95,29 +87,29 @@ export class Exchange {
   readonly #transport: Transport;
   #controller: AbortController | undefined;
   #reason: Fault | undefined;
-  #stoppable: Stoppable | undefined;
+  #abortable: Abortable | undefined;
   #phase: Phase = 'deciding';
   #limit = Infinity;
-  #since: number;
-  #mark = 0;
+  #lastProgressAt: number;
+  #progress = 0;
   /**
    * The head of an answer is awaited so long, since when, and what of the request had gone then.
    */
   #headLimit = Infinity;
-  #headSince = 0;
-  #headMark = 0;
+  #headAwaitedAt = 0;
+  #headProgress = 0;
   /** The content of the request on its way, and how long it may pause. */
   #content: { readonly ended: boolean } | undefined;
   #pause = Infinity;
-  #lasts = Infinity;
-  /** The agent has set it. */
-  #own = false;
+  #totalTimeout = Infinity;
+  /** True if the deadline came from the client (grpc-timeout). */
+  #clientDeadline = false;
 
   constructor(entry: EntryPoint, transport: Transport, started: number) {
     this.entry = entry;
     this.#transport = transport;
     this.started = started;
-    this.#since = started;
+    this.#lastProgressAt = started;
   }
 
   /** Where it is counted, while it is under way. */
@@ -154,13 +146,13 @@ export class Exchange {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     this.#controller?.abort(reason);
-    this.#stoppable?.stop(reason);
+    this.#abortable?.abort(reason);
   }
 
-  /** From here on an abort stops this too. Throws the reason when it has come already. */
-  stops(stoppable: Stoppable): void {
+  /** From here on an abort ends this too, and nothing else. Throws the reason of one that came. */
+  onAbort(abortable: Abortable | undefined): void {
     this.throwIfAborted();
-    this.#stoppable = stoppable;
+    this.#abortable = abortable;
   }
 
   throwIfAborted(): void {
@@ -168,15 +160,15 @@ export class Exchange {
   }
 
   /** Starts the clock of the whole exchange (`total`). */
-  lasts(total: number): void {
-    this.#lasts = total;
+  setTotalTimeout(total: number): void {
+    this.#totalTimeout = total;
   }
 
-  /** What the agent gives itself, in milliseconds from the start. */
-  deadline(limit: number): void {
-    if (limit >= this.#lasts) return;
-    this.#lasts = limit;
-    this.#own = true;
+  /** The client's own deadline, in milliseconds from the start. */
+  setClientDeadline(limit: number): void {
+    if (limit >= this.#totalTimeout) return;
+    this.#totalTimeout = limit;
+    this.#clientDeadline = true;
   }
 
   /**
@@ -202,38 +194,40 @@ export class Exchange {
       return;
     }
     this.#limit = limit;
-    this.#since = now;
-    this.#mark = this.#moved();
+    this.#lastProgressAt = now;
+    this.#progress = this.#moved();
   }
 
   /** The Fault of the first limit that is exceeded at `now`. */
   overdue(now: number): Fault | undefined {
-    if (now - this.started >= this.#lasts)
-      return tooLong(this.#own ? 'deadline' : 'total', this.#lasts);
+    if (now - this.started >= this.#totalTimeout)
+      return tooLong(this.#clientDeadline ? 'deadline' : 'total', this.#totalTimeout);
     if (this.#headLimit !== Infinity) {
       const late = this.#headLate(now);
       if (late !== undefined) return late;
     }
     if (this.#limit === Infinity) return undefined;
     const moved = this.#moved();
-    if (moved !== this.#mark && this.#phase !== 'connect' && this.#phase !== 'message') {
-      this.#mark = moved;
-      this.#since = now;
+    if (moved !== this.#progress && this.#phase !== 'connect' && this.#phase !== 'message') {
+      this.#progress = moved;
+      this.#lastProgressAt = now;
     }
-    return now - this.#since >= this.#limit ? tooLong(this.#phase, this.#limit) : undefined;
+    return now - this.#lastProgressAt >= this.#limit
+      ? tooLong(this.#phase, this.#limit)
+      : undefined;
   }
 
   #awaitHead(limit: number, now: number): void {
     this.#headLimit = limit;
-    this.#headSince = now;
-    this.#headMark = this.sent;
+    this.#headAwaitedAt = now;
+    this.#headProgress = this.sent;
   }
 
   #headLate(now: number): Fault | undefined {
-    if (this.sent !== this.#headMark) this.#awaitHead(this.#headLimit, now);
+    if (this.sent !== this.#headProgress) this.#awaitHead(this.#headLimit, now);
     const phase = this.#content?.ended === false ? 'content' : 'headers';
     const limit = phase === 'content' ? this.#pause : this.#headLimit;
-    return now - this.#headSince >= limit ? tooLong(phase, limit) : undefined;
+    return now - this.#headAwaitedAt >= limit ? tooLong(phase, limit) : undefined;
   }
 
   #moved(): number {
@@ -280,6 +274,6 @@ function tooLong(phase: Limit, limit: number): Fault {
 }
 
 /** Milliseconds without a byte that its destination allows. */
-export function idleOf({ judgement }: Exchange): number {
-  return judgement?.decision.destination?.timeouts.idle ?? Infinity;
+export function idleOf({ authorization }: Exchange): number {
+  return authorization?.decision.destination?.timeouts.idle ?? Infinity;
 }

@@ -34,8 +34,6 @@ export interface FieldRules {
    * be guessed at.
    */
   request(fields: Fields, headers?: HeaderPolicy): string[];
-  /** The same fields with our bearer token (RFC 6750 section 2.1) in place of any Authorization. */
-  authorized(fields: Fields, token: string): string[];
   /** The fields to send to the agent. */
   response(fields: Fields): string[];
 }
@@ -91,14 +89,6 @@ export function fieldRules({ pseudonym }: FieldRulesOptions): FieldRules {
       }
       return kept;
     },
-    authorized(fields, token) {
-      const kept = ['authorization', `Bearer ${token}`];
-      for (let i = 0; i < fields.length; i += 2) {
-        const name = fields[i] ?? '';
-        if (!isAuthorization(name)) kept.push(name, fields[i + 1] ?? '');
-      }
-      return kept;
-    },
     response(fields) {
       const dropped = nominations(fields, true);
       const kept: string[] = [];
@@ -116,11 +106,6 @@ export function fieldRules({ pseudonym }: FieldRulesOptions): FieldRules {
       return kept;
     },
   };
-}
-
-/** In every spelling that a server may read as that field. */
-function isAuthorization(name: string): boolean {
-  return name === 'authorization' || foldField(name) === 'authorization';
 }
 
 const RESPONSE_STRIP: ReadonlySet<string> = new Set([

@@ -43,7 +43,7 @@ export function interludes(clock: Clock, again: () => void): Interludes {
   };
 }
 
-export interface Standpoint {
+export interface IdentityMoment {
   readonly state: IdentityState | undefined;
   readonly interlude: Interlude;
   /** Milliseconds since the epoch. */
@@ -57,7 +57,7 @@ export interface Standpoint {
 export function identityLost(
   before: Identity | undefined,
   identity: Identity | undefined,
-  { state, interlude, now }: Standpoint,
+  { state, interlude, now }: IdentityMoment,
 ): Fault | undefined {
   if (state?.kind === 'withdrawn' && interlude !== 'borne') {
     return new Fault('no-identity', `our identity was withdrawn: ${state.problem}`, {

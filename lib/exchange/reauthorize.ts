@@ -19,12 +19,12 @@ import type { TlsContexts } from '../tls/context.ts';
 import { pathProblem } from '../tls/path.ts';
 import { sentChain, upstream as sideOf } from '../tls/peer.ts';
 import type { Upstreams } from '../upstream/pools.ts';
-import { needsIdentity } from '../upstream/route.ts';
-import type { Exchange, Judgement } from './exchange.ts';
-import type { Standing } from './handle.ts';
-import { type Interlude, type Standpoint, identityLost, interludes } from './interlude.ts';
+import { needsIdentity } from '../upstream/shown-identity.ts';
+import type { Exchange, Authorization } from './exchange.ts';
+import type { ExchangeContext } from './context.ts';
+import { type Interlude, type IdentityMoment, identityLost, interludes } from './interlude.ts';
 
-export interface Reconsider {
+export interface Reauthorize {
   /** Every live exchange, against what is current now. */
   readonly all: () => void;
   /**
@@ -34,28 +34,28 @@ export interface Reconsider {
   readonly one: (exchange: Exchange) => void;
 }
 
-export interface ReconsiderOptions {
-  readonly standing: Standing;
+export interface ReauthorizeOptions {
+  readonly context: ExchangeContext;
   readonly upstreams: Upstreams;
   readonly contexts: TlsContexts;
 }
 
-interface Now extends Standpoint {
+interface Now extends IdentityMoment {
   readonly policy: Policy;
   readonly identityOf: (agent: Agent | undefined) => Identity | undefined;
 }
 
-export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions): Reconsider {
-  const { live, turns } = standing;
-  const review = reviewer({ standing, upstreams, contexts });
+export function reauthorize({ context, upstreams, contexts }: ReauthorizeOptions): Reauthorize {
+  const { live, turns } = context;
+  const review = reviewer({ context, upstreams, contexts });
   let newest: Now | undefined;
   const round = rounds<Exchange>(turns, (exchange) => {
     // What is not judged yet will be judged by what is current now; what was denied is over.
-    if (newest === undefined || exchange.judgement?.decision.effect !== 'allow') return;
-    if (exchange.seat !== undefined) review(exchange, exchange.judgement, newest);
+    if (newest === undefined || exchange.authorization?.decision.effect !== 'allow') return;
+    if (exchange.index !== undefined) review(exchange, exchange.authorization, newest);
   });
   const all = (): void => {
-    const at = nowOf(standing, between.of);
+    const at = nowOf(context, between.of);
     if (at === undefined) return;
     // What the round before has not reached yet has not been held against an identity that came
     // back.
@@ -67,28 +67,31 @@ export function reconsider({ standing, upstreams, contexts }: ReconsiderOptions)
       members,
     );
   };
-  const between = interludes(standing.clock, all);
+  const between = interludes(context.clock, all);
 
   return {
     all,
     one(exchange) {
       // Nothing was sent for it yet: it is a new one.
-      const at = nowOf(standing, () => 'none');
-      const { judgement, reason } = exchange;
+      const at = nowOf(context, () => 'none');
+      const { authorization, reason } = exchange;
       if (reason !== undefined) throw reason;
-      if (judgement === undefined || at === undefined) return;
-      if (judgement.policy === at.policy && judgement.identity === at.identityOf(exchange.agent))
+      if (authorization === undefined || at === undefined) return;
+      if (
+        authorization.policy === at.policy &&
+        authorization.identity === at.identityOf(exchange.agent)
+      )
         return;
-      review(exchange, judgement, at);
+      review(exchange, authorization, at);
       exchange.throwIfAborted();
     },
   };
 }
 
-type Review = (exchange: Exchange, judgement: Judgement, at: Now) => void;
+type Review = (exchange: Exchange, authorization: Authorization, at: Now) => void;
 
 /** Decides one exchange again. */
-function reviewer({ standing: { evidence }, upstreams, contexts }: ReconsiderOptions): Review {
+function reviewer({ context: { evidence }, upstreams, contexts }: ReauthorizeOptions): Review {
   const refuse = (exchange: Exchange, at: Now, fault: Fault): void => {
     if (exchange.reason !== undefined) return;
     evidence.redecided(exchange, {
@@ -100,13 +103,14 @@ function reviewer({ standing: { evidence }, upstreams, contexts }: ReconsiderOpt
     exchange.abort(fault);
   };
 
-  return (exchange, judgement, at) => {
-    const facts = factsNow(exchange, judgement, at.policy);
+  return (exchange, authorization, at) => {
+    const facts = factsNow(exchange, authorization, at.policy);
     if (facts instanceof Fault) {
       refuse(exchange, at, facts);
       return;
     }
-    const identity = at.interlude === 'borne' ? judgement.identity : at.identityOf(exchange.agent);
+    const identity =
+      at.interlude === 'borne' ? authorization.identity : at.identityOf(exchange.agent);
     const decision = decide(at.policy, facts, identity?.svid.id);
     const fault = objection(exchange, decision, at, upstreams);
     if (fault !== undefined) {
@@ -115,7 +119,10 @@ function reviewer({ standing: { evidence }, upstreams, contexts }: ReconsiderOpt
     }
     // Whom it reaches is not known yet: once it is, `one` holds it against all of this again.
     if (exchange.upstream === undefined) return;
-    if (decision.rule !== judgement.decision.rule || decision.code !== judgement.decision.code) {
+    if (
+      decision.rule !== authorization.decision.rule ||
+      decision.code !== authorization.decision.code
+    ) {
       evidence.redecided(exchange, {
         effect: 'allow',
         code: decision.code,
@@ -123,7 +130,8 @@ function reviewer({ standing: { evidence }, upstreams, contexts }: ReconsiderOpt
         ...generations(at),
       });
     }
-    exchange.judgement = { policy: at.policy, facts, decision, identity: judgement.identity };
+    const { described, identity: shown } = authorization;
+    exchange.authorization = { described, policy: at.policy, facts, decision, identity: shown };
     ignore(
       verifyAgain(exchange, at, contexts).then(
         (found) => found !== undefined && refuse(exchange, at, found),
@@ -134,7 +142,7 @@ function reviewer({ standing: { evidence }, upstreams, contexts }: ReconsiderOpt
 }
 
 function nowOf(
-  { policy: policies, identity: { states, of: identityOf }, clock }: Standing,
+  { policy: policies, identity: { states, of: identityOf }, clock }: ExchangeContext,
   interludeOf: (state: IdentityState | undefined) => Interlude,
 ): Now | undefined {
   const policy = policies.get();
@@ -145,10 +153,10 @@ function nowOf(
 
 /** Whether it has plainly lost its permission. */
 function hasLost(
-  { agent, judgement, task }: Exchange,
+  { agent, authorization, task }: Exchange,
   { policy, state, identityOf }: Now,
 ): boolean {
-  const before = judgement?.decision.destination;
+  const before = authorization?.decision.destination;
   if (before === undefined) return false;
   const destination = policy.byName.get(before.name);
   if (destination === undefined || task?.open === false) return true;
@@ -162,12 +170,12 @@ function hasLost(
  * As the policy has them read now, with the task, whose grant and history may have changed since; a
  * Fault for what it would have refused to read.
  */
-function factsNow(exchange: Exchange, judgement: Judgement, policy: Policy): Facts | Fault {
+function factsNow(exchange: Exchange, { described }: Authorization, policy: Policy): Facts | Fault {
+  const { task, reader } = exchange;
   try {
-    const facts = exchange.reader?.reread(judgement.facts, policy) ?? judgement.facts;
-    return exchange.task === undefined
-      ? facts
-      : { ...facts, task: exchange.task.facts(policy.dataClasses, exchange) };
+    const facts = reader?.reread(described, policy) ?? described.facts;
+    if (task === undefined) return facts;
+    return { ...facts, task: task.facts(policy.dataClasses, exchange) };
   } catch (failure) {
     const { message } = Fault.from(failure, 'internal');
     return new Fault('no-longer-allowed', message, {
@@ -197,9 +205,9 @@ function objection(
   upstreams: Upstreams,
 ): Fault | undefined {
   const identity = at.identityOf(exchange.agent);
-  const { judgement, upstream } = exchange;
+  const { authorization, upstream } = exchange;
   const { destination } = decision;
-  if (decision.effect === 'deny' || destination === undefined || judgement === undefined) {
+  if (decision.effect === 'deny' || destination === undefined || authorization === undefined) {
     return new Fault('no-longer-allowed', decision.reason, {
       hint: 'the policy changed while this was under way',
     });
@@ -207,18 +215,18 @@ function objection(
   if (needsIdentity(destination)) {
     // What reaches nobody yet is as good as new.
     const from = upstream === undefined ? ({ ...at, interlude: 'none' } as const) : at;
-    const lost = identityLost(judgement.identity, identity, from);
+    const lost = identityLost(authorization.identity, identity, from);
     if (lost !== undefined) return lost;
   }
   if (upstream === undefined) return undefined;
-  const before = judgement.decision.destination?.tls.mode;
+  const before = authorization.decision.destination?.tls.mode;
   if (destination.tls.mode !== before) {
     return new Fault(
       'no-longer-allowed',
       `destination ${destination.name} now has tls.mode ${destination.tls.mode}`,
     );
   }
-  const way = judgement.decision.destination?.via;
+  const way = authorization.decision.destination?.via;
   if (destination.via?.text !== way?.text) {
     const now = destination.via?.text ?? 'no proxy';
     return new Fault(
@@ -226,7 +234,7 @@ function objection(
       `destination ${destination.name} is now reached through ${now}`,
     );
   }
-  const route = upstreams.route(destination, judgement.facts);
+  const route = upstreams.route(destination, authorization.facts);
   const refused = upstreams.judge(route, upstream.ip);
   if (refused !== undefined) return new Fault('no-longer-allowed', refused.message);
   const peer = upstream.peer?.spiffeId;

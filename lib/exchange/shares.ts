@@ -12,6 +12,7 @@ import { Fault } from '../base/fault.ts';
 import { abortSocket } from '../http1/sockets.ts';
 import { type Agent, UNKNOWN } from '../policy/model/agent.ts';
 import { type Rates, rates } from './rate-limits.ts';
+import { type SlotTable, slotTable } from './slots.ts';
 
 /** Of each share. */
 export interface ShareLimits {
@@ -65,7 +66,7 @@ export class Share {
   /** The oldest first. */
   readonly callers = new Set<Caller>();
   readonly held: Held;
-  readonly places = new Map<string, Places>();
+  readonly slots: SlotTable = slotTable();
   readonly rates: Rates = rates();
   /** Connections on which something is under way. */
   busy = 0;
@@ -204,10 +205,4 @@ export class Shares {
     }
     return false;
   }
-}
-
-/** How many exchanges of one destination are under way. */
-export interface Places {
-  readonly name: string;
-  taken: number;
 }

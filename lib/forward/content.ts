@@ -5,13 +5,13 @@
 import { Fault } from '../base/fault.ts';
 import { bodyTooLarge } from '../exchange/counted-body.ts';
 import type { Exchange } from '../exchange/exchange.ts';
-import type { Unread } from '../exchange/handle.ts';
+import type { Unread } from '../exchange/inbound.ts';
 import type { Body } from '../http/message.ts';
 import type { ServerExchange } from '../http/server-exchange.ts';
 import { contentDigest } from '../policy/decision/call-digest.ts';
 import type { Content } from '../policy/model/facts.ts';
-import { wholeBody } from './mcp.ts';
 import { MoreMessages, OneMessage } from './one-message.ts';
+import { wholeBody } from './whole-body.ts';
 
 /**
  * @param call the content is that of a gRPC call
@@ -19,21 +19,21 @@ import { MoreMessages, OneMessage } from './one-message.ts';
  *         `request-timeout`
  */
 export async function contentOf(
-  x: ServerExchange,
+  request: ServerExchange,
   exchange: Exchange,
-  { destination, most, now, call }: Unread & { readonly now: number; readonly call: boolean },
+  { destination, limit, now, call }: Unread & { readonly now: number; readonly call: boolean },
 ): Promise<Content | 'long' | 'streams'> {
   const { share } = exchange;
   exchange.enter('message', destination.timeouts.message, now);
-  if (x.head.expectContinue) x.inform(100, []);
-  const limit = destination.limits.body ?? Infinity;
-  const tooLong = new Fault('body-too-large', `the content is longer than ${most} bytes`);
-  const tooLarge = (): Fault => (limit <= most ? bodyTooLarge(limit) : tooLong);
+  if (request.head.expectContinue) request.inform(100, []);
+  const most = destination.limits.body ?? Infinity;
+  const tooLong = new Fault('body-too-large', `the content is longer than ${limit} bytes`);
+  const tooLarge = (): Fault => (most <= limit ? bodyTooLarge(most) : tooLong);
   const counted = (bytes: number): void => void (exchange.sent += bytes);
-  const body: Body = call ? new OneMessage(x.body) : x.body;
+  const body: Body = call ? new OneMessage(request.body) : request.body;
   try {
     const bytes = await wholeBody(body, {
-      most: Math.min(most, limit),
+      limit: Math.min(most, limit),
       counted,
       tooLarge,
       held: share.held,

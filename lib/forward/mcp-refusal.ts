@@ -9,11 +9,13 @@
  *    "hint":"…","rule":"…","decision":"<exchange id>","retryable":false}}}
  */
 import type { Code, Fault } from '../base/fault.ts';
-import { errorText } from '../mcp/message.ts';
+import { type Id, errorText } from '../mcp/message.ts';
+import type { McpFacts } from '../policy/model/facts.ts';
+import type { McpPolicy } from '../policy/protocols/mcp-service.ts';
 import { canonicalJson } from '../schema/json-writer.ts';
 import { isStateless } from '../policy/model/mcp-methods.ts';
 import type { Exchange } from '../exchange/exchange.ts';
-import type { McpExchange } from './mcp.ts';
+import type { DescribedMcp, UnreadMcp } from './described.ts';
 import { plain } from '../exchange/evidence.ts';
 import { type Answer, faultAnswer, messageOf } from '../exchange/fault-response.ts';
 
@@ -35,12 +37,18 @@ const RPC_CODES: Partial<Readonly<Record<Code, number>>> = {
 
 const JSON_FIELDS = ['content-type', 'application/json'];
 
-export function mcpRefusal(mcp: McpExchange, fault: Fault, exchange: Exchange): Answer {
-  const { denial } = mcp.policy;
-  const decision = exchange.judgement?.decision;
+export function mcpRefusal(
+  described: DescribedMcp | UnreadMcp,
+  fault: Fault,
+  exchange: Exchange,
+): Answer {
+  const { policy } = described.endpoint;
+  const { denial } = policy;
+  const id = described.kind === 'mcp' ? described.message.id : described.id;
+  const decision = exchange.authorization?.decision;
   const rule = decision?.rule;
   const answer = faultAnswer(fault, { id: exchange.id, rule, fields: JSON_FIELDS });
-  const denied = decision?.effect === 'deny' && mcp.id !== undefined;
+  const denied = decision?.effect === 'deny' && id !== undefined;
   const message = messageOf(fault);
   const hint = fault.hint === undefined ? undefined : plain(fault.hint);
   const data = {
@@ -55,13 +63,12 @@ export function mcpRefusal(mcp: McpExchange, fault: Fault, exchange: Exchange): 
   // The message can be read and a parameter cannot be sent: clients hand such an error on, in a
   // 200.
   const param =
-    fault.code === 'bad-message' &&
-    fault.at?.startsWith('params.') === true &&
-    mcp.id !== undefined;
+    fault.code === 'bad-message' && fault.at?.startsWith('params.') === true && id !== undefined;
   const code = param ? INVALID_PARAMS : (RPC_CODES[fault.code] ?? private_);
-  const error = { code, message, data: { ...data, ...supported(mcp, fault) } };
-  const asResult = denied && denial.as === 'result' && mcp.facts.method === 'tools/call';
-  const text = asResult ? resultText(mcp, message) : errorText(mcp.id, error);
+  const error = { code, message, data: { ...data, ...supported(policy, fault) } };
+  const mcp = described.facts.mcp;
+  const asResult = denied && denial.as === 'result' && mcp?.method === 'tools/call';
+  const text = asResult ? resultText(id, mcp, message) : errorText(id, error);
   const body = Buffer.from(text);
   const { head } = answer;
   const status = param
@@ -76,20 +83,17 @@ export function mcpRefusal(mcp: McpExchange, fault: Fault, exchange: Exchange): 
   return { head: { ...head, status, length: body.length }, body };
 }
 
-function supported(
-  { policy }: McpExchange,
-  { code }: Fault,
-): { readonly supported?: readonly string[] } {
+function supported(policy: McpPolicy, { code }: Fault): { readonly supported?: readonly string[] } {
   return code === 'unsupported-version' ? { supported: [...policy.versions] } : {};
 }
 
 /** A tool that failed: models read why. */
-function resultText({ id, facts }: McpExchange, message: string): string {
+function resultText(id: Id | undefined, { version }: McpFacts, message: string): string {
   const text = `denied by policy: ${message}`;
   const result = {
     content: [{ type: 'text', text }],
     isError: true,
-    ...(isStateless(facts.version) ? { resultType: 'complete' } : {}),
+    ...(isStateless(version) ? { resultType: 'complete' } : {}),
   };
   return `{"jsonrpc":"2.0","id":${canonicalJson(id ?? null)},"result":${JSON.stringify(result)}}`;
 }

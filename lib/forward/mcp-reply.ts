@@ -4,25 +4,17 @@
  * of another media type in place of a message is `upstream-malformed`; of an error page the agent
  * is told the words, cut short.
  */
-import { isMcp } from '../policy/protocols/mcp-service.ts';
 import { Fault } from '../base/fault.ts';
-import type { Turns } from '../base/turns.ts';
 import { plain } from '../exchange/evidence.ts';
 import type { Exchange } from '../exchange/exchange.ts';
 import type { ClientResponse } from '../http/client.ts';
 import { type Body, type Fields, type ResponseHead, fieldOf, fieldsOf } from '../http/message.ts';
-import type { Conversation } from '../mcp/conversation.ts';
-import { digestOf, remember } from '../mcp/given.ts';
-import { LONG, parseLong, writeLong } from '../mcp/long-json.ts';
-import { type Message, errorText, readServerMessage } from '../mcp/message.ts';
-import { admit } from '../mcp/reply.ts';
-import { SESSION_ID } from '../mcp/sessions.ts';
-import { EventReader, type ServerEvent, writeEvent } from '../mcp/sse.ts';
+import { errorText } from '../mcp/message.ts';
+import { SESSION_ID, type Session } from '../mcp/sessions.ts';
 import { isStateless } from '../policy/model/mcp-methods.ts';
-import { type ReadOptions, parseJson } from '../schema/json-reader.ts';
-import { writeJson } from '../schema/json-writer.ts';
-import type { Json } from '../schema/json.ts';
-import { type McpExchange, wholeBody } from './mcp.ts';
+import type { DescribedMcp } from './described.ts';
+import { type Dialogue, admittedOf, receive } from './mcp-dialogue.ts';
+import { InspectedEvents } from './mcp-events.ts';
 
 /** What goes to the agent besides the status. */
 export interface Reply {
@@ -43,16 +35,11 @@ export const REPLACED: ReadonlySet<string> = new Set([
 const JSON_TYPE = 'application/json';
 const STREAM_TYPE = 'text/event-stream';
 const UNSTORED: Fields = ['cache-control', 'no-store'];
-const MAX_WITHHELD = 16;
-/** Characters of a name that are shown. */
-const MAX_NAME = 64;
-/** Ids of events of one session at which a stream may be resumed; the oldest go first. */
-const MAX_EVENTS = 1024;
 /** Bytes of an error page that are looked at for what it says. */
 const MAX_ERROR = 4096;
 
 export async function mcpReply(
-  mcp: McpExchange,
+  described: DescribedMcp,
   { head, body }: ClientResponse,
   exchange: Exchange,
 ): Promise<Reply> {
@@ -61,13 +48,14 @@ export async function mcpReply(
   );
   if (coding !== undefined)
     throw new Fault('upstream-malformed', 'the server encoded an answer that was asked for plain');
-  const session = sessionFields(mcp, head);
+  const { session, fields: sessionFields } = sessionAfter(described, head);
+  const dialogue = { described, session, exchange };
   const type = mediaType(head);
-  const { kind } = mcp.facts;
+  const { kind } = described.facts.mcp;
   const succeeded = head.status >= 200 && head.status < 300;
   if (head.status === 200 && type === STREAM_TYPE && (kind === 'request' || kind === 'stream')) {
     const fields = ['content-type', STREAM_TYPE, ...UNSTORED, 'x-accel-buffering', 'no'];
-    return { fields: [...fields, ...session], body: new InspectedEvents(body, mcp, exchange) };
+    return { fields: [...fields, ...sessionFields], body: new InspectedEvents(body, dialogue) };
   }
   if (succeeded && kind !== 'request') {
     if (kind === 'stream')
@@ -75,27 +63,27 @@ export async function mcpReply(
         'upstream-malformed',
         'the server answered a request for a stream without one',
       );
-    if (kind === 'end' && mcp.session !== undefined) mcp.parts.sessions.forget(mcp.session);
+    if (kind === 'end' && session !== undefined) described.endpoint.parts.sessions.forget(session);
     body.cancel(new Fault('aborted', 'nothing is said in answer to a notification'));
-    return { fields: session, body: undefined };
+    return { fields: sessionFields, body: undefined };
   }
   if (!succeeded)
     return {
-      fields: ['content-type', JSON_TYPE, ...UNSTORED, ...session],
-      body: await errorBody(mcp, { head, body, type }, exchange),
+      fields: ['content-type', JSON_TYPE, ...UNSTORED, ...sessionFields],
+      body: await errorBody(dialogue, { head, body, type }),
     };
   if (type !== JSON_TYPE)
     throw new Fault(
       'upstream-malformed',
       'the server answered with neither JSON nor a stream of events',
     );
-  const admitted = await admittedOf(await whole(body, mcp, exchange), mcp, exchange);
+  const admitted = await admittedOf(await receive(body, dialogue), dialogue);
   if (admitted === undefined)
     throw new Fault(
       'upstream-malformed',
       'the server answered another request than the one that was sent',
     );
-  return { fields: ['content-type', JSON_TYPE, ...UNSTORED, ...session], body: admitted };
+  return { fields: ['content-type', JSON_TYPE, ...UNSTORED, ...sessionFields], body: admitted };
 }
 
 function mediaType({ fields }: ResponseHead): string {
@@ -106,134 +94,22 @@ function mediaType({ fields }: ResponseHead): string {
  * A session begins with the answer to initialize, belongs to who asked, and ends where the server
  * does not know it.
  */
-function sessionFields(mcp: McpExchange, { status, fields }: ResponseHead): Fields {
+function sessionAfter(
+  { endpoint, facts, message }: DescribedMcp,
+  { status, fields }: ResponseHead,
+): { readonly session: Session | undefined; readonly fields: Fields } {
   const id = fieldOf(fields, 'mcp-session-id');
-  const { facts, owner, parts, session } = mcp;
+  const { owner, parts } = endpoint;
+  const { session } = message;
+  const { version, method } = facts.mcp;
   if (status === 404 && session !== undefined) parts.sessions.forget(session);
-  if (id === undefined || isStateless(facts.version)) return [];
-  if (facts.method !== 'initialize') return id === session?.id ? ['mcp-session-id', id] : [];
-  if (status !== 200) return [];
+  if (id === undefined || isStateless(version)) return { session, fields: [] };
+  if (method !== 'initialize')
+    return { session, fields: id === session?.id ? ['mcp-session-id', id] : [] };
+  if (status !== 200) return { session, fields: [] };
   if (!SESSION_ID.test(id))
     throw new Fault('upstream-malformed', 'the server gave a session id that is not visible ASCII');
-  mcp.session = parts.sessions.open(id, owner);
-  return ['mcp-session-id', id];
-}
-
-function conversation(mcp: McpExchange, exchange: Exchange): Conversation {
-  // The policy of this moment, where it changed since.
-  const now = exchange.judgement?.decision.destination;
-  const destination = now !== undefined && isMcp(now) ? now : mcp.destination;
-  return {
-    destination,
-    policy: destination.service,
-    version: mcp.facts.version,
-    session: mcp.session,
-    grant: exchange.judgement?.facts.task?.grant,
-    asked: mcp.pending,
-    ...calledAs(exchange),
-    tools: mcp.tools,
-    gave: (use, text) => mcp.parts.given.note(`${mcp.place} ${use}`, text),
-    unnamed: (tool) => mcp.parts.notice(unnamed(destination.name, tool)),
-    withheld(what) {
-      exchange.withheld ??= [];
-      if (exchange.withheld.length < MAX_WITHHELD && !exchange.withheld.includes(what))
-        exchange.withheld.push(what);
-    },
-  };
-}
-
-/** In a call the server asks for what belongs to that call; on its own stream for anything. */
-function calledAs({ judgement }: Exchange): Pick<Conversation, 'action' | 'rule'> {
-  const { action, rule, unused } = judgement?.decision ?? {};
-  return unused === true ? { action: 'write' } : { action: action ?? 'write', rule };
-}
-
-function unnamed(destination: string, tool: string): string {
-  const name = JSON.stringify(tool.slice(0, MAX_NAME));
-  const alphabet = 'names of tools are 1 to 128 of A-Z, a-z, 0-9, _, . and -';
-  return plain(`destination ${destination} lists a tool ${name}, which is left out: ${alphabet}`);
-}
-
-function whole(body: Body, { policy, held }: McpExchange, exchange: Exchange): Promise<Buffer> {
-  const tooLarge = (most: number): Fault =>
-    new Fault('upstream-malformed', `the server sent a message of more than ${most} bytes`, {
-      hint: 'the limit is mcp.message of the destination',
-    });
-  return wholeBody(body, {
-    most: policy.message,
-    counted: (bytes) => (exchange.received += bytes),
-    tooLarge,
-    held,
-  });
-}
-
-/** A message of the server as it is sent on; undefined where it is not. */
-async function admittedOf(
-  bytes: Buffer,
-  mcp: McpExchange,
-  exchange: Exchange,
-  kind?: Message['kind'],
-): Promise<Buffer | undefined> {
-  const { turns } = mcp.parts;
-  const work = (): Promise<Buffer | undefined> => admitting(bytes, mcp, exchange, kind);
-  if (bytes.length > LONG) return turns.alone(work);
-  if (turns.full) await turns.room();
-  return work();
-}
-
-async function admitting(
-  bytes: Buffer,
-  mcp: McpExchange,
-  exchange: Exchange,
-  kind: Message['kind'] | undefined,
-): Promise<Buffer | undefined> {
-  const { turns } = mcp.parts;
-  const c = conversation(mcp, exchange);
-  const json = bytes.length > LONG ? await readingLong(bytes, turns, readingFor(c)) : undefined;
-  const message = messageOf(bytes, c, json);
-  if (kind !== undefined && message.kind !== kind) return undefined;
-  const tools =
-    message.kind === 'response' && json !== undefined ? message.result?.get('tools') : undefined;
-  if (tools !== undefined) await mcp.tools.digestAll(tools, turns);
-  const admitted = admit(message, c);
-  if (admitted === undefined) return undefined;
-  if (typeof admitted === 'string') return Buffer.from(admitted);
-  return bytes.length > LONG ? writeLong(admitted, turns) : Buffer.from(writeJson(admitted));
-}
-
-/**
- * Tools that cut text leave half of a surrogate pair behind: the rest of what they say is worth
- * having.
- */
-function readingFor(c: Conversation): ReadOptions {
-  return { data: true, onBroken: () => c.withheld('half of a surrogate pair, which was replaced') };
-}
-
-/**
- * What the server says is held to the same grammar as what the agent says, but for the spelling of
- * data.
- */
-function messageOf(bytes: Buffer, c: Conversation, json?: Json): Message {
-  try {
-    return readServerMessage(json ?? parseJson(bytes, readingFor(c)));
-  } catch (failure) {
-    throw noMessage(failure);
-  }
-}
-
-async function readingLong(bytes: Buffer, turns: Turns, options: ReadOptions): Promise<Json> {
-  try {
-    return await parseLong(bytes, turns, options);
-  } catch (failure) {
-    throw noMessage(failure);
-  }
-}
-
-function noMessage(failure: unknown): Fault {
-  return new Fault(
-    'upstream-malformed',
-    `the server sent no message: ${Fault.from(failure, 'internal').message}`,
-  );
+  return { session: parts.sessions.open(id, owner), fields: ['mcp-session-id', id] };
 }
 
 interface Failed {
@@ -243,16 +119,13 @@ interface Failed {
 }
 
 /** An error of JSON-RPC where the server sent one; otherwise the status, and what was said. */
-async function errorBody(
-  mcp: McpExchange,
-  { head, body, type }: Failed,
-  exchange: Exchange,
-): Promise<Buffer> {
+async function errorBody(dialogue: Dialogue, { head, body, type }: Failed): Promise<Buffer> {
+  const { described, exchange } = dialogue;
   let bytes: Buffer | undefined;
   if (type === JSON_TYPE) {
-    bytes = await whole(body, mcp, exchange);
+    bytes = await receive(body, dialogue);
     try {
-      const admitted = await admittedOf(bytes, mcp, exchange, 'response');
+      const admitted = await admittedOf(bytes, dialogue, 'response');
       if (admitted !== undefined) return admitted;
     } catch {
       // Something else in JSON: told as the text that it is.
@@ -262,7 +135,7 @@ async function errorBody(
   const said = bytes === undefined ? '' : wordsOf(bytes, type);
   const message = `the server answered ${head.status}${said === '' ? '' : `: ${said}`}`;
   const data = { reason: 'upstream-error', decision: exchange.id };
-  return Buffer.from(errorText(mcp.id, { code: -32603, message, data }));
+  return Buffer.from(errorText(described.message.id, { code: -32603, message, data }));
 }
 
 /** The first bytes of a text; the rest is not read. */
@@ -289,127 +162,4 @@ function wordsOf(bytes: Buffer, type: string): string {
   const text = bytes.subarray(0, MAX_ERROR).toString('utf8');
   const words = type.endsWith('html') ? text.replaceAll(/<[^>]*>/g, ' ') : text;
   return plain(words.replaceAll(/\s+/g, ' ').trim());
-}
-
-/** An event without data moves the place to resume at and says nothing. */
-function eventText(event: ServerEvent, data: string | undefined): string {
-  return data === undefined && event.id === undefined ? '' : writeEvent({ ...event, data });
-}
-
-/** Bytes of a stream that are read in one go. */
-const AT_A_TIME = 16_384;
-
-/**
- * A stream of events, each read, admitted and written anew as it comes; what is not taken is not
- * read.
- */
-class InspectedEvents implements Body {
-  readonly length = undefined;
-  readonly #body: Body;
-  readonly #mcp: McpExchange;
-  readonly #exchange: Exchange;
-  readonly #reader: EventReader;
-  /** Read and not inspected yet. */
-  #events: readonly ServerEvent[] = [];
-  #at = 0;
-  /** Of the piece that came last: not read yet. */
-  #rest: Buffer | undefined;
-  /** A long event is being inspected. */
-  #working: Promise<void> | undefined;
-  /** What has come of it. */
-  #inspected = '';
-  #failure: Fault | undefined;
-
-  constructor(body: Body, mcp: McpExchange, exchange: Exchange) {
-    this.#body = body;
-    this.#mcp = mcp;
-    this.#exchange = exchange;
-    this.#reader = new EventReader(mcp.policy.message);
-  }
-
-  poll(): Buffer | 'end' | 'later' {
-    const { turns } = this.#mcp.parts;
-    for (;;) {
-      if (this.#failure !== undefined) throw this.#failure;
-      if (this.#working === undefined && turns.full) this.#working = this.#wait();
-      if (this.#working !== undefined) return 'later';
-      const text = turns.counted(() => this.#next());
-      if (text !== '') return Buffer.from(text);
-      if (this.#hasMore()) continue;
-      const piece = this.#rest ?? this.#body.poll();
-      if (piece === 'end' || piece === 'later') return piece;
-      if (this.#rest === undefined) this.#exchange.received += piece.length;
-      // A copy: the buffer belongs to the connection. There may be an event for every few bytes.
-      this.#rest = piece.length > AT_A_TIME ? Buffer.from(piece.subarray(AT_A_TIME)) : undefined;
-      this.#events = turns.counted(() => this.#reader.read(piece.subarray(0, AT_A_TIME)));
-      this.#at = 0;
-    }
-  }
-
-  #hasMore(): boolean {
-    return this.#working !== undefined || this.#at < this.#events.length;
-  }
-
-  /** This turn has had its share of work. */
-  async #wait(): Promise<void> {
-    await this.#mcp.parts.turns.room();
-    this.#working = undefined;
-  }
-
-  /** Of what was read: up to a long event, which is inspected in turns of its own. */
-  #next(): string {
-    let text = this.#inspected;
-    this.#inspected = '';
-    while (this.#working === undefined) {
-      const event = this.#events[this.#at];
-      if (event === undefined) break;
-      this.#at += 1;
-      const { data = '' } = event;
-      if (data.length <= LONG) text += this.#inspect(event);
-      else this.#working = this.#inspectLong(event, Buffer.from(data));
-    }
-    return text;
-  }
-
-  #inspect(event: ServerEvent): string {
-    const { session } = this.#mcp;
-    if (event.id !== undefined && session !== undefined)
-      remember(session.events, digestOf(event.id), MAX_EVENTS);
-    if (event.comment || event.data === undefined || event.data === '') return writeEvent(event);
-    const c = conversation(this.#mcp, this.#exchange);
-    if (event.type !== 'message') c.withheld('an event of another type than message');
-    const admitted =
-      event.type === 'message' ? admit(messageOf(Buffer.from(event.data), c), c) : undefined;
-    return eventText(event, typeof admitted === 'object' ? writeJson(admitted) : admitted);
-  }
-
-  async #inspectLong(event: ServerEvent, data: Buffer): Promise<void> {
-    const { parts, session } = this.#mcp;
-    if (event.id !== undefined && session !== undefined)
-      remember(session.events, digestOf(event.id), MAX_EVENTS);
-    try {
-      await parts.turns.room();
-      const message = event.type === 'message';
-      if (!message)
-        conversation(this.#mcp, this.#exchange).withheld('an event of another type than message');
-      const admitted = message ? await admittedOf(data, this.#mcp, this.#exchange) : undefined;
-      this.#inspected = eventText(event, admitted?.toString('utf8'));
-    } catch (failure) {
-      this.#failure = Fault.from(failure, 'upstream-malformed');
-    } finally {
-      this.#working = undefined;
-    }
-  }
-
-  ready(): Promise<void> {
-    return this.#working ?? this.#body.ready();
-  }
-
-  trailers(): Fields {
-    return [];
-  }
-
-  cancel(reason: Error): void {
-    this.#body.cancel(reason);
-  }
 }

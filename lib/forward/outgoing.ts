@@ -4,14 +4,15 @@ import {
   type Body,
   type Fields,
   type Framing,
-  type OutgoingRequest,
   type RequestHead,
   type ResponseHead,
 } from '../http/message.ts';
 import { formatAuthority } from '../net/authority.ts';
 import type { Facts } from '../policy/model/facts.ts';
+import type { Permit } from '../exchange/authorize.ts';
+import type { DescribedHead } from '../exchange/describe.ts';
+import type { FieldRules } from '../exchange/headers.ts';
 import type { Destination } from '../policy/protocols/index.ts';
-import type { Asked } from '../exchange/asking.ts';
 
 const NONE: Framing = Object.freeze({ kind: 'none' });
 
@@ -26,37 +27,21 @@ export function hostField({ host, port }: Facts, { tls, sentHost }: Destination)
 }
 
 /** Of the request to send. A Buffer is one that was read whole because it was judged. */
-function framingOf(body: Body | Buffer | undefined, head: RequestHead): Framing {
+export function framingOf(body: Body | Buffer | undefined, head: RequestHead): Framing {
   if (body === undefined) return emptyFraming(head);
   return Buffer.isBuffer(body) ? { kind: 'length', length: body.length } : head.framing;
 }
 
-interface Head {
-  /** As they were judged. */
-  readonly fields: Fields;
-  readonly via: string;
-  /** It is a gRPC call. */
-  readonly call: boolean;
-  /** Sec-WebSocket-Key of ours. */
-  readonly key: string | undefined;
-  readonly received: RequestHead;
-}
-
-/** The head of the request to send. */
-export function requestHead(
-  destination: Destination,
-  { described, body }: Asked,
-  { fields: judged, via, call, key, received }: Head,
-): OutgoingRequest {
-  const { method, target, webSocket, hops } = described;
-  const fields = ['host', hostField(described.facts, destination), ...judged, 'via', via];
-  if (call) fields.push('te', 'trailers');
-  if (hops !== undefined) fields.push('max-forwards', String(hops));
-  if (key !== undefined) fields.push('sec-websocket-key', key);
-  const framing = framingOf(body, received);
-  return webSocket === undefined
-    ? { method, target, fields, framing }
-    : { method, target, fields, framing, upgrade: 'websocket' };
+/** The fields of the request to send; `fields` as they were judged, with a credential of ours. */
+export function requestFields(
+  { facts, hops }: DescribedHead,
+  fields: Fields,
+  { destination }: Pick<Permit, 'destination'>,
+  { context }: { readonly context: { readonly fields: Pick<FieldRules, 'via'> } },
+): string[] {
+  const sent = ['host', hostField(facts, destination), ...fields, 'via', context.fields.via];
+  if (hops !== undefined) sent.push('max-forwards', String(hops));
+  return sent;
 }
 
 export function withoutFields(fields: readonly string[], names: ReadonlySet<string>): string[] {

@@ -1,299 +1,168 @@
 /**
  * Tunnels: CONNECT to a passthrough destination (the agent's own TLS), to a tcp destination
- * (wrapped in TLS by us) or to one that is intercepted (lib/listen/intercepted.ts), and raw
- * connections to the listener of a tcp destination. Rules:
+ * (wrapped in TLS by us) or to one that is intercepted (lib/listen/intercepted.ts). Rules:
  * - bytes after the CONNECT head are tunnel data, never a request, and count only after the 200
  *   (RFC 9931);
  * - tcp: the peer is verified before the 200, so that a wrong one is an answer and not a cut;
  * - passthrough: names and addresses are judged before the 200; the agent's ClientHello must name
  *   the host of the CONNECT before anything is dialled.
  */
-import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import type { Fault } from '../base/fault.ts';
-import { agentCut, upstreamCut } from '../exchange/aborted.ts';
 import type { AgentConnection } from '../exchange/agent-connection.ts';
-import { describeConnect, describeRaw } from '../exchange/describe.ts';
-import type { Exchange, Transport } from '../exchange/exchange.ts';
+import type { Permit } from '../exchange/authorize.ts';
+import { describeConnect } from '../exchange/describe.ts';
+import { Exchange } from '../exchange/exchange.ts';
 import { DECISION_FIELD, faultAnswer, reasonPhrase } from '../exchange/fault-response.ts';
-import type { Arrival, Passage } from '../exchange/handle.ts';
 import { credentialsOf } from '../exchange/headers.ts';
-import type { Caller } from '../exchange/shares.ts';
+import type { Described } from '../exchange/described.ts';
+import type { InboundExchange } from '../exchange/inbound.ts';
 import type { HandedOver, ServerExchange } from '../http/server-exchange.ts';
 import { abortSocket } from '../http1/sockets.ts';
 import { matrixRow } from '../policy/protocols/index.ts';
-import type { Destination } from '../policy/protocols/index.ts';
-import type { Facts } from '../policy/model/facts.ts';
-import type { Proof } from '../tasks/registry.ts';
-import type { Task } from '../tasks/task.ts';
-import type { Reached } from '../upstream/dial.ts';
 import { HELLO_TIMEOUT, clientHello } from './client-hello.ts';
-import { copyBothWays } from './copy.ts';
-import type { RelayParts } from './http.ts';
+import type { ForwardContext } from './context.ts';
 import type { Interceptor } from './interceptor.ts';
+import { RawRelay, abortOnDisconnect, useOrCut } from './raw-relay.ts';
 
-const NOTHING = Buffer.alloc(0);
-
-export interface TunnelParts extends RelayParts {
+export interface TunnelContext extends ForwardContext {
   readonly interceptor: Interceptor;
   /** Aborts when idle connections should end. */
   readonly closing: AbortSignal;
 }
 
-export class ConnectArrival implements Arrival {
-  readonly entry = 'connect';
-  readonly transport: Transport;
-  readonly #x: ServerExchange;
-  readonly #from: AgentConnection;
-  readonly #parts: TunnelParts;
-  #open: HandedOver | undefined;
-  #unwatch: () => void = () => {};
+export interface DescribedConnect extends Described {
+  readonly kind: 'connect';
+}
 
-  constructor(x: ServerExchange, from: AgentConnection, parts: TunnelParts) {
-    this.transport = x.connection;
-    this.#x = x;
-    this.#from = from;
-    this.#parts = parts;
-  }
+export class ConnectInbound implements InboundExchange<DescribedConnect> {
+  readonly exchange: Exchange;
+  readonly connection: AgentConnection;
+  readonly #request: ServerExchange;
+  readonly #context: TunnelContext;
+  readonly #agent: TunnelAgent;
 
-  get caller(): Caller {
-    return this.#from.caller;
-  }
-
-  get bound(): Task | undefined {
-    return this.#from.task;
-  }
-
-  get proof(): Proof {
-    return this.#from.proof;
+  constructor(request: ServerExchange, connection: AgentConnection, context: TunnelContext) {
+    this.exchange = new Exchange('connect', request.connection, context.now());
+    this.connection = connection;
+    this.#request = request;
+    this.#context = context;
+    this.#agent = new TunnelAgent(request, this.exchange);
+    connection.exchange = this.exchange;
   }
 
   credentials(): string | undefined {
-    return credentialsOf(this.#x.head.fields);
+    return credentialsOf(this.#request.head.fields);
   }
 
-  begun(exchange: Exchange): void {
-    this.#from.exchange = exchange;
+  describe(time: number): DescribedConnect {
+    return { kind: 'connect', facts: describeConnect(this.#request.head, time) };
   }
 
-  describe(time: number): Facts {
-    return describeConnect(this.#x.head, time);
-  }
-
-  carry(exchange: Exchange, passage: Passage): Promise<void> {
-    switch (matrixRow(passage.facts, passage.destination).outcome) {
+  forward(_: DescribedConnect, permit: Permit): Promise<void> {
+    switch (matrixRow(permit.facts, permit.destination).outcome) {
       case 'wrapped':
-        return this.#wrap(exchange, passage);
+        return this.#wrap(permit);
       case 'tunnel':
-        return this.#passThrough(exchange, passage);
+        return this.#passThrough(permit);
       case 'intercepted':
       case 'inspected':
-        return this.#lookInside(exchange, passage);
+        return this.#intercept(permit);
       case 'request':
       case 'refused':
         throw new TypeError('a tunnel that the access matrix does not serve');
     }
   }
 
-  async fail(exchange: Exchange, fault: Fault): Promise<void> {
-    const x = this.#x;
-    if (this.#open !== undefined) {
-      abortSocket(this.#open.socket);
-    } else if (fault.code === 'client-gone') {
-      x.abort(fault);
-    } else if (!(await this.#toldInside(exchange, fault))) {
-      const rule = exchange.judgement?.decision.rule;
-      const { head, body } = faultAnswer(fault, { id: exchange.id, rule, fields: x.head.fields });
-      exchange.status = head.status;
-      try {
-        await x.respond(
-          { ...head, reason: reasonPhrase(fault, exchange.judgement !== undefined) },
-          body,
-        );
-      } catch {
-        // The agent is gone: there is nobody to tell, and the record is written anyway.
-      }
+  async reject(fault: Fault): Promise<void> {
+    const { exchange } = this;
+    const request = this.#request;
+    if (this.#agent.abort()) return;
+    if (fault.code === 'client-gone') {
+      request.abort(fault);
+      return;
+    }
+    const host = exchange.authorization?.facts.host ?? '';
+    const accept = (): HandedOver => this.#agent.accept();
+    if (await this.#context.interceptor.refuse({ exchange, fault, host, accept })) return;
+    const rule = exchange.authorization?.decision.rule;
+    const { fields } = request.head;
+    const { head, body } = faultAnswer(fault, { id: exchange.id, rule, fields });
+    exchange.status = head.status;
+    const reason = reasonPhrase(fault, exchange.authorization !== undefined);
+    try {
+      await request.respond({ ...head, reason }, body);
+    } catch {
+      // The agent is gone: there is nobody to answer, and the record is written anyway.
     }
   }
 
-  #toldInside(exchange: Exchange, fault: Fault): Promise<boolean> {
-    const host = exchange.judgement?.facts.host ?? '';
-    const accept = (): HandedOver => this.#accept(exchange);
-    return this.#parts.interceptor.refuse({ exchange, fault, host, accept });
+  async #wrap(permit: Permit): Promise<void> {
+    const relay = new RawRelay(this.exchange, permit, this.#context);
+    const upstream = await relay.connect(await relay.resolve());
+    const agent = useOrCut(upstream, () => this.#agent.accept());
+    await relay.copy(agent, upstream);
   }
 
-  async #wrap(exchange: Exchange, { destination, facts, identity }: Passage): Promise<void> {
-    const { upstreams, now } = this.#parts;
-    const route = upstreams.route(destination, facts);
-    exchange.enter('connect', destination.timeouts.connect, now());
-    const addresses = await upstreams.resolve(route, exchange.signal, exchange.agent?.name);
-    const reached = await upstreams.connect(route, addresses, {
-      identity,
-      signal: exchange.signal,
-    });
-    const agent = unlessRefused(
-      reached,
-      () => (reachedBy(exchange, reached, this.#parts), this.#accept(exchange)),
-    );
-    await relayRaw({ exchange, agent, reached, destination }, this.#parts);
+  async #passThrough(permit: Permit): Promise<void> {
+    const { exchange } = this;
+    const relay = new RawRelay(exchange, permit, this.#context);
+    const addresses = await relay.resolve();
+    const agent = this.#agent.accept();
+    exchange.enter('hello', HELLO_TIMEOUT, this.#context.now());
+    const { ech = 'pass' } = permit.destination.tls;
+    const host = relay.route.matched;
+    const early = await clientHello(agent, { host, ech, signal: exchange.signal });
+    const upstream = await relay.connect(addresses);
+    await relay.copy({ socket: agent.socket, early }, upstream);
   }
 
-  async #passThrough(exchange: Exchange, { destination, facts, identity }: Passage): Promise<void> {
-    const { upstreams, now } = this.#parts;
-    const route = upstreams.route(destination, facts);
-    exchange.enter('connect', destination.timeouts.connect, now());
-    const addresses = await upstreams.resolve(route, exchange.signal, exchange.agent?.name);
-    const agent = this.#accept(exchange);
-    exchange.enter('hello', HELLO_TIMEOUT, now());
-    const { ech = 'pass' } = destination.tls;
-    const early = await clientHello(agent, { host: route.matched, ech, signal: exchange.signal });
-    exchange.enter('connect', destination.timeouts.connect, now());
-    const reached = await upstreams.connect(route, addresses, {
-      identity,
-      signal: exchange.signal,
-    });
-    unlessRefused(reached, () => reachedBy(exchange, reached, this.#parts));
-    await relayRaw(
-      { exchange, agent: { socket: agent.socket, early }, reached, destination },
-      this.#parts,
-    );
-  }
-
-  #lookInside(exchange: Exchange, { destination, facts }: Passage): Promise<void> {
-    const { interceptor, closing } = this.#parts;
+  #intercept({ destination, facts }: Permit): Promise<void> {
+    const { interceptor, closing } = this.#context;
     return interceptor.serve({
-      exchange,
+      exchange: this.exchange,
       destination,
       authority: { host: facts.host, port: facts.port },
       closing,
-      accept: () => this.#accept(exchange),
-      settled: () => this.#unwatch(),
-      caller: this.caller,
+      accept: () => this.#agent.accept(),
+      settled: () => this.#agent.settled(),
+      caller: this.connection.caller,
     });
   }
+}
 
-  #accept(exchange: Exchange): HandedOver {
-    const agent = this.#x.upgrade({
-      status: 200,
-      fields: [DECISION_FIELD, exchange.id],
-      length: undefined,
-    });
+/** The agent's side of a tunnel: its socket from the 200 on. */
+class TunnelAgent {
+  readonly #request: ServerExchange;
+  readonly #exchange: Exchange;
+  #open: HandedOver | undefined;
+  /** Stops watching the socket. */
+  #settle: () => void = () => {};
+
+  constructor(request: ServerExchange, exchange: Exchange) {
+    this.#request = request;
+    this.#exchange = exchange;
+  }
+
+  /** Answers the CONNECT with 200. */
+  accept(): HandedOver {
+    const exchange = this.#exchange;
+    const fields = [DECISION_FIELD, exchange.id];
+    const open = this.#request.upgrade({ status: 200, fields, length: undefined });
     exchange.status = 200;
-    this.#open = agent;
-    this.#unwatch = leaves(agent.socket, exchange);
-    return agent;
-  }
-}
-
-export interface RawFrom extends Pick<AgentConnection, 'caller' | 'task'> {
-  readonly destination: Destination;
-}
-
-/** A connection to the listener of a tcp destination. */
-export class RawArrival implements Arrival {
-  readonly entry = 'listener';
-  readonly transport: Transport;
-  readonly #socket: Socket;
-  readonly #destination: Destination;
-  readonly #parts: RelayParts;
-  readonly caller: Caller;
-  readonly bound: Task | undefined;
-
-  constructor(socket: Socket, from: RawFrom, parts: RelayParts) {
-    this.caller = from.caller;
-    this.bound = from.task;
-    this.transport = { bytesRead: 0, bytesWritten: 0 };
-    this.#socket = socket;
-    this.#destination = from.destination;
-    this.#parts = parts;
+    this.#open = open;
+    this.#settle = abortOnDisconnect(open.socket, exchange);
+    return open;
   }
 
-  get proof(): undefined {
-    return undefined;
+  /** Whoever serves the socket from here on notices itself when it closes. */
+  settled(): void {
+    this.#settle();
   }
 
-  /** Raw bytes name no task: its socket may. */
-  credentials(): undefined {}
-
-  begun(exchange: Exchange): void {
-    leaves(this.#socket, exchange);
-  }
-
-  describe(time: number): Facts {
-    return describeRaw(this.#destination, time);
-  }
-
-  async carry(exchange: Exchange, { destination, facts, identity }: Passage): Promise<void> {
-    const { upstreams, now } = this.#parts;
-    const route = upstreams.route(destination, facts);
-    exchange.enter('connect', destination.timeouts.connect, now());
-    const addresses = await upstreams.resolve(route, exchange.signal, exchange.agent?.name);
-    const reached = await upstreams.connect(route, addresses, {
-      identity,
-      signal: exchange.signal,
-    });
-    unlessRefused(reached, () => reachedBy(exchange, reached, this.#parts));
-    await relayRaw(
-      { exchange, agent: { socket: this.#socket, early: NOTHING }, reached, destination },
-      this.#parts,
-    );
-  }
-
-  fail(): Promise<void> {
-    abortSocket(this.#socket);
-    return Promise.resolve();
-  }
-}
-
-interface RawRelay {
-  readonly exchange: Exchange;
-  readonly agent: HandedOver;
-  readonly reached: Reached;
-  readonly destination: Destination;
-}
-
-async function relayRaw(
-  { exchange, agent, reached, destination }: RawRelay,
-  { now, farewell }: RelayParts,
-): Promise<void> {
-  exchange.enter('idle', destination.timeouts.idle, now());
-  await copyBothWays(
-    { ...agent, count: (bytes) => (exchange.sent += bytes), cut: agentCut },
-    {
-      socket: reached.socket,
-      early: NOTHING,
-      count: (bytes) => (exchange.received += bytes),
-      cut: upstreamCut,
-    },
-    { signal: exchange.signal, farewell },
-  );
-}
-
-/**
- * Aborts the exchange when its agent's socket ends before whoever looks after it then has begun;
- * returns how to stop that.
- */
-function leaves(socket: Duplex, exchange: Exchange): () => void {
-  const onError = (cause: unknown): void => exchange.abort(agentCut(cause));
-  const onClose = (): void => {
-    if (!socket.readableEnded || !socket.writableFinished) exchange.abort(agentCut(undefined));
-  };
-  socket.on('error', onError).on('close', onClose);
-  return () => socket.off('error', onError).off('close', onClose);
-}
-
-function reachedBy(exchange: Exchange, reached: Reached, { recheck }: RelayParts): void {
-  exchange.upstream = reached;
-  exchange.throwIfAborted();
-  recheck(exchange);
-}
-
-/** Runs `act`; a connection that is then not used is closed. */
-function unlessRefused<T>(reached: Reached, act: () => T): T {
-  try {
-    return act();
-  } catch (failure) {
-    abortSocket(reached.socket);
-    throw failure;
+  /** False, with nothing done, where no tunnel is open. */
+  abort(): boolean {
+    if (this.#open === undefined) return false;
+    abortSocket(this.#open.socket);
+    return true;
   }
 }

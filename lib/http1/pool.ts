@@ -37,22 +37,27 @@ export interface PoolCounts {
   readonly waiting: number;
 }
 
-export interface Pool<T> extends AsyncDisposable {
+/** What connections depend on; keys are equal where their texts are. */
+export interface Key {
+  toString(): string;
+}
+
+export interface Pool<T, K extends Key = string> extends AsyncDisposable {
   /**
    * An idle connection; undefined where there is none, or none for a request that may be sent
    * `once` alone.
    */
-  take(key: string, once?: boolean): Lease<T> | undefined;
+  take(key: K, once?: boolean): Lease<T> | undefined;
   /**
    * An idle connection, a new one, or one after waiting. Rejects with the dial's error, the
    * signal's reason, or Fault 'too-many'.
    */
-  acquire(key: string, dial: Dial<T>, signal: AbortSignal, once?: boolean): Promise<Lease<T>>;
+  acquire(key: K, dial: Dial<T>, signal: AbortSignal, once?: boolean): Promise<Lease<T>>;
   /**
    * Ends what belongs to keys that are not kept: idle connections now, the others when they are
    * released.
    */
-  retire(keep: (key: string) => boolean): void;
+  retire(keep: (key: K) => boolean): void;
   counts(): PoolCounts;
 }
 
@@ -63,8 +68,8 @@ export interface PoolOptions {
   readonly random?: () => number;
 }
 
-export function pool<T>(options: PoolOptions): Pool<T> {
-  return new ConnectionPool<T>(options);
+export function pool<T, K extends Key = string>(options: PoolOptions): Pool<T, K> {
+  return new ConnectionPool<T, K>(options);
 }
 
 interface Waiter<T> {
@@ -77,8 +82,8 @@ interface Waiter<T> {
 }
 
 /** All of one key. */
-interface Slot<T> {
-  readonly key: string;
+interface Slot<T, K> {
+  readonly key: K;
   readonly idle: Member<T>[];
   readonly leased: Set<Member<T>>;
   readonly waiting: Set<Waiter<T>>;
@@ -90,13 +95,13 @@ interface Slot<T> {
   retired: boolean;
 }
 
-class ConnectionPool<T> implements Pool<T> {
+class ConnectionPool<T, K extends Key> implements Pool<T, K> {
   readonly #limits: HttpLimits;
   readonly #clock: Clock;
   readonly #random: () => number;
-  readonly #slots = new Map<string, Slot<T>>();
+  readonly #slots = new Map<string, Slot<T, K>>();
   /** Retired ones with connections still leased or dialled. */
-  readonly #retired = new Set<Slot<T>>();
+  readonly #retired = new Set<Slot<T, K>>();
   readonly #reuse: Reuse;
   #sweep: (() => void) | undefined;
   #closed = false;
@@ -110,14 +115,14 @@ class ConnectionPool<T> implements Pool<T> {
     this.#reuse = new Reuse(clock);
   }
 
-  take(key: string, once = false): Lease<T> | undefined {
-    const slot = this.#slots.get(key);
+  take(key: K, once = false): Lease<T> | undefined {
+    const slot = this.#slots.get(key.toString());
     if (slot === undefined || this.#closed || !suits(slot, once)) return undefined;
     const idle = this.#idleOf(slot);
     return idle === undefined ? undefined : this.#lease(slot, idle, false);
   }
 
-  async acquire(key: string, dial: Dial<T>, signal: AbortSignal, once = false): Promise<Lease<T>> {
+  async acquire(key: K, dial: Dial<T>, signal: AbortSignal, once = false): Promise<Lease<T>> {
     if (this.#closed) throw new Fault('shutting-down', 'the pool of connections is closed');
     if (signal.aborted) throw reasonOf(signal);
     const idle = this.take(key, once);
@@ -129,7 +134,7 @@ class ConnectionPool<T> implements Pool<T> {
     return this.#queue(slot, { dial, signal, once });
   }
 
-  retire(keep: (key: string) => boolean): void {
+  retire(keep: (key: K) => boolean): void {
     for (const slot of this.#slots.values()) if (!keep(slot.key)) this.#retire(slot);
   }
 
@@ -157,7 +162,7 @@ class ConnectionPool<T> implements Pool<T> {
   }
 
   /** Takes the connection of a lease back. */
-  released(slot: Slot<T>, member: Member<T>): void {
+  released(slot: Slot<T, K>, member: Member<T>): void {
     if (!slot.leased.delete(member)) return;
     const { connection } = member;
     this.#ended(slot, member, member.rested);
@@ -185,12 +190,12 @@ class ConnectionPool<T> implements Pool<T> {
   }
 
   /** Where requests use new connections they leave more behind than the others take. */
-  #isSpare(slot: Slot<T>): boolean {
+  #isSpare(slot: Slot<T, K>): boolean {
     return slot.closing.state !== 'stays' && slot.idle.length >= MAX_SPARE;
   }
 
   /** Looks a while after an answer whether the server has left the connection open. */
-  #prove(slot: Slot<T>, { connection }: Member<T>): void {
+  #prove(slot: Slot<T, K>, { connection }: Member<T>): void {
     slot.proving = true;
     const look = (): void => {
       slot.proving = false;
@@ -200,10 +205,10 @@ class ConnectionPool<T> implements Pool<T> {
     this.#clock.after(SOON_MS, () => void setImmediate(look));
   }
 
-  #slotOf(key: string): Slot<T> {
-    let slot = this.#slots.get(key);
+  #slotOf(key: K): Slot<T, K> {
+    let slot = this.#slots.get(key.toString());
     if (slot === undefined) {
-      const closing = this.#reuse.of(key);
+      const closing = this.#reuse.of(key.toString());
       slot = {
         key,
         idle: [],
@@ -214,12 +219,12 @@ class ConnectionPool<T> implements Pool<T> {
         dialling: 0,
         retired: false,
       };
-      this.#slots.set(key, slot);
+      this.#slots.set(key.toString(), slot);
     }
     return slot;
   }
 
-  #idleOf(slot: Slot<T>): Member<T> | undefined {
+  #idleOf(slot: Slot<T, K>): Member<T> | undefined {
     for (let member = slot.idle.pop(); member !== undefined; member = slot.idle.pop()) {
       this.#resting -= 1;
       const now = this.#clock.monotonic();
@@ -233,7 +238,7 @@ class ConnectionPool<T> implements Pool<T> {
   }
 
   /** Whether one more may be opened; one that is idle, and was not wanted, is closed for it. */
-  #makesPlace(slot: Slot<T>): boolean {
+  #makesPlace(slot: Slot<T, K>): boolean {
     const others = slot.leased.size + slot.dialling;
     if (others >= this.#limits.poolConnections) return false;
     if (others + slot.idle.length >= this.#limits.poolConnections) this.#closeFirst(slot);
@@ -248,14 +253,14 @@ class ConnectionPool<T> implements Pool<T> {
     this.#vacancy(slot);
   }
 
-  #closeFirst(slot: Slot<T>): void {
+  #closeFirst(slot: Slot<T, K>): void {
     const [first] = slot.idle.splice(0, 1);
     if (first === undefined) return;
     this.#resting -= 1;
     first.connection.destroy(new Fault('aborted', 'the connection makes place for a new one'));
   }
 
-  #lease(slot: Slot<T>, member: Member<T>, fresh: boolean): Lease<T> {
+  #lease(slot: Slot<T, K>, member: Member<T>, fresh: boolean): Lease<T> {
     slot.leased.add(member);
     return new ConnectionLease(this, slot, member, fresh);
   }
@@ -264,7 +269,7 @@ class ConnectionPool<T> implements Pool<T> {
    * Dials for a caller that has a slot; gives up at once when the signal aborts, and destroys what comes
    * too late.
    */
-  async #dial(slot: Slot<T>, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>> {
+  async #dial(slot: Slot<T, K>, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>> {
     slot.dialling++;
     const aborted = Promise.withResolvers<never>();
     const off = onAbort(signal, aborted.reject);
@@ -299,7 +304,7 @@ class ConnectionPool<T> implements Pool<T> {
     }
   }
 
-  #queue(slot: Slot<T>, asked: Pick<Waiter<T>, 'dial' | 'signal' | 'once'>): Promise<Lease<T>> {
+  #queue(slot: Slot<T, K>, asked: Pick<Waiter<T>, 'dial' | 'signal' | 'once'>): Promise<Lease<T>> {
     const { signal } = asked;
     return new Promise((resolve, reject) => {
       const off = onAbort(signal, (reason) => this.#leave(slot, waiter).reject(reason));
@@ -312,14 +317,14 @@ class ConnectionPool<T> implements Pool<T> {
     });
   }
 
-  #leave(slot: Slot<T>, waiter: Waiter<T>): Waiter<T> {
+  #leave(slot: Slot<T, K>, waiter: Waiter<T>): Waiter<T> {
     slot.waiting.delete(waiter);
     waiter.stop();
     return waiter;
   }
 
   /** A place is free: the first who waits dials; a slot that holds nothing is forgotten. */
-  #vacancy(slot: Slot<T>): void {
+  #vacancy(slot: Slot<T, K>): void {
     const [waiter] = slot.waiting;
     if (waiter !== undefined && !this.#closed && this.#makesPlace(slot)) {
       this.#leave(slot, waiter).resolve(this.#dial(slot, waiter.dial, waiter.signal));
@@ -327,10 +332,10 @@ class ConnectionPool<T> implements Pool<T> {
     }
     if (slot.idle.length + slot.leased.size + slot.dialling > 0) return;
     this.#retired.delete(slot);
-    if (!slot.retired) this.#slots.delete(slot.key);
+    if (!slot.retired) this.#slots.delete(slot.key.toString());
   }
 
-  #closedBy(slot: Slot<T>, member: Member<T>): void {
+  #closedBy(slot: Slot<T, K>, member: Member<T>): void {
     const at = slot.idle.indexOf(member);
     if (at < 0) return;
     this.#ended(slot, member, this.#clock.monotonic() - member.connection.idleSince);
@@ -343,14 +348,14 @@ class ConnectionPool<T> implements Pool<T> {
    * A connection has ended that was unused for so long; past the time for which one is kept it
    * means nothing.
    */
-  #ended({ closing }: Slot<T>, { connection }: Member<T>, rested: number): void {
+  #ended({ closing }: Slot<T, K>, { connection }: Member<T>, rested: number): void {
     if (connection.endedEarly && rested < this.#limits.poolIdleMs)
       this.#reuse.closed(closing, rested);
   }
 
-  #retire(slot: Slot<T>): void {
+  #retire(slot: Slot<T, K>): void {
     slot.retired = true;
-    this.#slots.delete(slot.key);
+    this.#slots.delete(slot.key.toString());
     this.#retired.add(slot);
     this.#resting -= slot.idle.length;
     for (const member of slot.idle.splice(0))
@@ -390,7 +395,7 @@ interface Member<T> {
 const MAX_SPARE = 8;
 
 /** Whether a request may have a connection that served before. */
-function suits<T>({ closing }: Slot<T>, once: boolean): boolean {
+function suits({ closing }: Pick<Slot<unknown, unknown>, 'closing'>, once: boolean): boolean {
   return !once || closing.state === 'stays';
 }
 

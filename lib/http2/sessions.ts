@@ -14,7 +14,7 @@ import type { ClientConnection, ClientResponse, RequestOptions } from '../http/c
 import type { Lease } from '../http/lease.ts';
 import type { HttpLimits } from '../http/limits.ts';
 import type { Body, OutgoingRequest } from '../http/message.ts';
-import type { Dial, Pool, PoolCounts } from '../http1/pool.ts';
+import type { Dial, Key, Pool, PoolCounts } from '../http1/pool.ts';
 import { ClientSession } from './client.ts';
 import type { Http2Limits } from './limits.ts';
 import type { RequestStream } from './request.ts';
@@ -30,8 +30,8 @@ export interface SessionsOptions<T> {
   readonly random?: () => number;
 }
 
-export function sessions<T>(options: SessionsOptions<T>): Pool<T> {
-  return new SessionPool<T>(options);
+export function sessions<T, K extends Key = string>(options: SessionsOptions<T>): Pool<T, K> {
+  return new SessionPool<T, K>(options);
 }
 
 interface Member<T> {
@@ -40,8 +40,8 @@ interface Member<T> {
   readonly expires: number;
 }
 
-interface Slot<T> {
-  readonly key: string;
+interface Slot<T, K> {
+  readonly key: K;
   readonly members: Set<Member<T>>;
   dialling: Dialling<T> | undefined;
   retired: boolean;
@@ -54,10 +54,10 @@ interface Dialling<T> {
   waiting: number;
 }
 
-class SessionPool<T> implements Pool<T> {
+class SessionPool<T, K extends Key> implements Pool<T, K> {
   readonly #options: SessionsOptions<T>;
-  readonly #slots = new Map<string, Slot<T>>();
-  readonly #retired = new Set<Slot<T>>();
+  readonly #slots = new Map<string, Slot<T, K>>();
+  readonly #retired = new Set<Slot<T, K>>();
   #sweep: (() => void) | undefined;
   #closed = false;
 
@@ -65,13 +65,13 @@ class SessionPool<T> implements Pool<T> {
     this.#options = options;
   }
 
-  take(key: string): Lease<T> | undefined {
-    const slot = this.#slots.get(key);
+  take(key: K): Lease<T> | undefined {
+    const slot = this.#slots.get(key.toString());
     const member = slot && this.#free(slot);
     return member && new StreamLease(member, false);
   }
 
-  async acquire(key: string, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>> {
+  async acquire(key: K, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>> {
     for (;;) {
       if (this.#closed) throw new Fault('shutting-down', 'the pool of connections is closed');
       if (signal.aborted) throw reasonOf(signal);
@@ -85,7 +85,7 @@ class SessionPool<T> implements Pool<T> {
     }
   }
 
-  retire(keep: (key: string) => boolean): void {
+  retire(keep: (key: K) => boolean): void {
     for (const slot of this.#slots.values()) if (!keep(slot.key)) this.#retire(slot);
   }
 
@@ -111,16 +111,16 @@ class SessionPool<T> implements Pool<T> {
     return Promise.resolve();
   }
 
-  #slotOf(key: string): Slot<T> {
-    let slot = this.#slots.get(key);
+  #slotOf(key: K): Slot<T, K> {
+    let slot = this.#slots.get(key.toString());
     if (slot === undefined) {
       slot = { key, members: new Set(), dialling: undefined, retired: false };
-      this.#slots.set(key, slot);
+      this.#slots.set(key.toString(), slot);
     }
     return slot;
   }
 
-  #free(slot: Slot<T>): Member<T> | undefined {
+  #free(slot: Slot<T, K>): Member<T> | undefined {
     for (const member of slot.members) {
       const { session } = member;
       if (!this.#isGood(member)) session.close();
@@ -134,7 +134,7 @@ class SessionPool<T> implements Pool<T> {
     return clock.monotonic() < expires && clock.now() < (goodUntil(info) ?? Infinity);
   }
 
-  async #dialled(slot: Slot<T>, dial: Dial<T>, signal: AbortSignal): Promise<Member<T>> {
+  async #dialled(slot: Slot<T, K>, dial: Dial<T>, signal: AbortSignal): Promise<Member<T>> {
     const dialling = (slot.dialling ??= this.#dial(slot, dial));
     dialling.waiting++;
     const gone = Promise.withResolvers<never>();
@@ -149,14 +149,14 @@ class SessionPool<T> implements Pool<T> {
     }
   }
 
-  #dial(slot: Slot<T>, dial: Dial<T>): Dialling<T> {
+  #dial(slot: Slot<T, K>, dial: Dial<T>): Dialling<T> {
     const controller = new AbortController();
     const member = this.#connect(slot, dial, controller.signal);
     ignore(member, 'whoever waits for it is told');
     return { member, controller, waiting: 0 };
   }
 
-  async #connect(slot: Slot<T>, dial: Dial<T>, signal: AbortSignal): Promise<Member<T>> {
+  async #connect(slot: Slot<T, K>, dial: Dial<T>, signal: AbortSignal): Promise<Member<T>> {
     const { limits, http2, clock, scheme, random = Math.random } = this.#options;
     try {
       const { socket, info } = await dial(signal);
@@ -183,22 +183,22 @@ class SessionPool<T> implements Pool<T> {
     }
   }
 
-  #changed(slot: Slot<T>, member: Member<T>): void {
+  #changed(slot: Slot<T, K>, member: Member<T>): void {
     if (slot.retired) member.session.close();
     if (!member.session.closed) return;
     slot.members.delete(member);
     this.#forget(slot);
   }
 
-  #forget(slot: Slot<T>): void {
+  #forget(slot: Slot<T, K>): void {
     if (slot.members.size > 0 || slot.dialling !== undefined) return;
     this.#retired.delete(slot);
-    if (!slot.retired) this.#slots.delete(slot.key);
+    if (!slot.retired) this.#slots.delete(slot.key.toString());
   }
 
-  #retire(slot: Slot<T>): void {
+  #retire(slot: Slot<T, K>): void {
     slot.retired = true;
-    this.#slots.delete(slot.key);
+    this.#slots.delete(slot.key.toString());
     this.#retired.add(slot);
     for (const { session } of slot.members) session.close();
     this.#forget(slot);

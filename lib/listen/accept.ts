@@ -2,24 +2,21 @@
  * What becomes of an accepted connection: HTTP on the forward port and at the listeners of http
  * destinations, an exchange of its own at those of tcp ones.
  */
-import { isOfRequests } from '../policy/protocols/index.ts';
 import type { Socket } from 'node:net';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
-import {
-  type ListenerView,
-  describeForward,
-  describeForwardSocket,
-  describeListener,
-} from '../exchange/describe.ts';
+import { describeForward, describeForwardSocket, describeListener } from '../exchange/describe.ts';
 import { handle } from '../exchange/handle.ts';
+import type { ListenerView } from '../exchange/local-listener.ts';
 import type { Caller } from '../exchange/shares.ts';
 import type { Interceptor } from '../forward/interceptor.ts';
-import { ConnectArrival, RawArrival } from '../forward/tunnel.ts';
+import { RawInbound } from '../forward/raw.ts';
+import { ConnectInbound } from '../forward/tunnel.ts';
 import { abortSocket } from '../http1/sockets.ts';
 import type { Authority } from '../net/authority.ts';
+import { isOfRequests } from '../policy/protocols/index.ts';
 import type { Bound } from './bound.ts';
-import { type Door, type ServeParts, serveHttp } from './serve.ts';
+import { type HttpEntry, type ServeParts, serveHttp } from './serve.ts';
 
 export interface AcceptOptions extends ServeParts {
   readonly interceptor: Interceptor;
@@ -28,20 +25,24 @@ export interface AcceptOptions extends ServeParts {
 export function acceptor(
   options: AcceptOptions,
 ): (socket: Socket, bound: Bound, caller: Caller) => void {
-  const { standing, relay, interceptor } = options;
-  const { policy } = standing;
+  const { context, forward: forwarding, interceptor } = options;
+  const { policy } = context;
 
-  const forward = (bound: Bound, caller: Caller): Door => ({
+  const forward = (bound: Bound, caller: Caller): HttpEntry => ({
     entry: 'forward',
     describe: bound.agent === undefined ? describeForward : describeForwardSocket,
     closing: bound.closing,
     lastCall: bound.lastCall,
     caller,
-    connect: (x, from) =>
-      new ConnectArrival(x, from, { ...relay, interceptor, closing: bound.closing }),
+    connect: (request, connection) =>
+      new ConnectInbound(request, connection, {
+        ...forwarding,
+        interceptor,
+        closing: bound.closing,
+      }),
   });
 
-  const listener = (socket: Socket, bound: Bound, caller: Caller): Door => {
+  const listener = (socket: Socket, bound: Bound, caller: Caller): HttpEntry => {
     const local = bound.task === undefined ? localOf(socket) : UNIX;
     const view = (): ListenerView => {
       const destination = policy.get()?.byName.get(bound.name);
@@ -62,8 +63,8 @@ export function acceptor(
     };
   };
 
-  const serve = (socket: Socket, door: Door): void =>
-    ignore(serveHttp(socket, door, options), 'it never rejects');
+  const serve = (socket: Socket, entry: HttpEntry): void =>
+    ignore(serveHttp(socket, entry, options), 'it never rejects');
 
   return (socket, bound, caller) => {
     if (bound.closing.aborted) {
@@ -75,11 +76,8 @@ export function acceptor(
     if (destination === undefined) abortSocket(socket);
     else if (isOfRequests(destination)) serve(socket, listener(socket, bound, caller));
     else {
-      const { task } = bound;
-      ignore(
-        handle(new RawArrival(socket, { destination, caller, task }, relay), standing),
-        'it never rejects',
-      );
+      const connection = { destination, caller, task: bound.task, proof: undefined };
+      ignore(handle(new RawInbound(socket, connection, forwarding), context), 'it never rejects');
     }
   };
 }

@@ -1,11 +1,12 @@
 /**
- * The facts of an exchange that is only supposed: what would be judged if this came in, read by the
- * very functions that read what comes in. For `explain` and for tests of policy; nothing is
- * dialled, resolved or recorded.
+ * The facts of a request that nobody sent: what would be judged if it came in, read by the very
+ * functions that describe traffic. For `explain` and for tests of policy; nothing is dialled,
+ * resolved or recorded.
  */
-import { isOfRequests, matrixRow } from '../policy/protocols/index.ts';
 import { Fault } from '../base/fault.ts';
 import {
+  type DescribedHttp,
+  type DescribedRequestHead,
   type Reading,
   describeConnect,
   describeForward,
@@ -14,27 +15,21 @@ import {
   describeRaw,
 } from '../exchange/describe.ts';
 import { fieldRules } from '../exchange/headers.ts';
-import { endpointFor } from '../forward/mcp.ts';
+import { type RequestReader, describeRequest } from '../forward/describe.ts';
 import { httpLimits } from '../http/limits.ts';
 import type { RequestHead } from '../http/message.ts';
 import { parseRequestHead } from '../http1/head.ts';
-import type { Message } from '../mcp/message.ts';
-import { META_VERSION } from '../mcp/meta.ts';
-import { outgoingFields } from '../mcp/outgoing.ts';
-import { readPost } from '../mcp/request.ts';
 import { formatAuthority, parseAuthority } from '../net/authority.ts';
 import { decide } from '../policy/decision/decide.ts';
-import type { McpDestination, McpPolicy } from '../policy/protocols/mcp-service.ts';
-import { type Facts, type McpFacts, type RequestFacts, isRequest } from '../policy/model/facts.ts';
-import type { TaskFacts } from '../policy/model/grant.ts';
-import { isStateless } from '../policy/model/mcp-methods.ts';
 import type { Policy } from '../policy/decision/policy.ts';
-import { callOf } from '../policy/protocols/grpc-rules.ts';
-import { parseJson } from '../schema/json-reader.ts';
-import { type Json, type JsonObject, isObject } from '../schema/json.ts';
+import type { Facts } from '../policy/model/facts.ts';
+import type { TaskFacts } from '../policy/model/grant.ts';
+import { isOfRequests, matrixRow } from '../policy/protocols/index.ts';
+import type { McpDestination } from '../policy/protocols/mcp-service.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
+import { hypotheticalMessage } from './hypothetical-message.ts';
 
-export interface Supposed {
+export interface HypotheticalRequest {
   readonly method: string;
   /**
    * `http://host/path`; `https://host/path`, for which a client sends CONNECT first; `host:port` of
@@ -56,16 +51,14 @@ export interface Supposed {
   readonly task?: TaskFacts | undefined;
 }
 
-/** What crosses the proxy; nothing that is supposed has been through this one before. */
-const FIELDS = fieldRules({ pseudonym: 'chaperone-supposed' });
+/** What crosses the proxy; nothing hypothetical has been through this one before. */
+const FIELDS = fieldRules({ pseudonym: 'chaperone-hypothetical' });
 
 /** Throws the Fault with which the sidecar would refuse it unread, or `usage`. */
-export function suppose(supposed: Supposed, policy: Policy): Facts {
-  const { peer, task, message } = supposed;
-  const facts = withCall({ ...described(supposed, policy), peer, task }, policy);
-  if (message === undefined) return facts;
-  const destination = endpointFor(policy, facts);
-  if (destination === undefined || !isRequest(facts) || facts.http.method !== 'POST') {
+export function simulate(request: HypotheticalRequest, policy: Policy): Facts {
+  const { peer, task, message } = request;
+  const facts = factsOf(request, policy);
+  if (message !== undefined && facts.mcp === undefined) {
     throw new Fault(
       'usage',
       'there is a message, and this is no POST to the endpoint of an MCP destination',
@@ -74,26 +67,41 @@ export function suppose(supposed: Supposed, policy: Policy): Facts {
       },
     );
   }
-  const whole = withMessage(facts, message, { destination, policy: destination.service });
-  if (whole.mcp !== undefined) destination.spellings?.args(whole.mcp.args);
-  return whole;
+  return { ...facts, peer, task };
 }
 
-/** At a gRPC destination a request is a call. */
-function withCall(facts: Facts, policy: Policy): Facts {
-  const { http, host, port } = facts;
-  if (http === undefined || policy.find(host, port)?.service.protocol !== 'grpc') return facts;
-  return { ...facts, grpc: callOf(http) };
+/** The request with all that its protocol makes of it, as over HTTP/2. */
+class HypotheticalReader implements RequestReader<DescribedHttp> {
+  readonly major = 2;
+  readonly #message: string | undefined;
+
+  constructor({ message }: HypotheticalRequest) {
+    this.#message = message;
+  }
+
+  callTimeout(): undefined {}
+
+  readMessage(head: DescribedHttp, destination: McpDestination): DescribedHttp {
+    if (this.#message === undefined || head.method !== 'POST') return head;
+    return hypotheticalMessage(head, destination, this.#message);
+  }
 }
 
-function described(supposed: Supposed, policy: Policy): Facts {
-  const { method, target, listener, time } = supposed;
-  if (method === 'CONNECT') return describeConnect(headOf(supposed, target), time);
+function factsOf(request: HypotheticalRequest, policy: Policy): Facts {
+  const head = headFacts(request, policy);
+  if (!('kind' in head)) return head;
+  return describeRequest(head, new HypotheticalReader(request)).facts;
+}
+
+/** What the head alone tells; the facts themselves of what has no requests to be seen. */
+function headFacts(request: HypotheticalRequest, policy: Policy): DescribedRequestHead | Facts {
+  const { method, target, listener, time } = request;
+  if (method === 'CONNECT') return describeConnect(headOf(request, target), time);
   const [, scheme = '', authority = ''] = /^([a-z]+):\/\/([^/?#]*)/i.exec(target) ?? [];
-  if (listener !== undefined) return atListener(supposed, { authority, listener, policy });
-  const head = headOf(supposed, authority);
+  if (listener !== undefined) return atListener(request, { authority, listener, policy });
+  const head = headOf(request, authority);
   const reading = { policy, fields: FIELDS, time };
-  if (scheme.toLowerCase() !== 'https') return describeForward(head, reading).facts;
+  if (scheme.toLowerCase() !== 'https') return describeForward(head, reading);
   return throughTunnel(head, authority, { policy, reading });
 }
 
@@ -105,7 +113,7 @@ function throughTunnel(
   head: RequestHead,
   named: string,
   { policy, reading }: Pick<At, 'policy'> & { readonly reading: Reading },
-): Facts {
+): DescribedRequestHead | Facts {
   const authority = parseAuthority(named, 443);
   const target = formatAuthority(authority.host, authority.port);
   const connect = describeConnect(
@@ -115,7 +123,7 @@ function throughTunnel(
   const { effect, destination } = decide(policy, connect);
   const opened = effect === 'allow' && destination !== undefined;
   if (!opened || matrixRow(connect, destination).outcome !== 'intercepted') return connect;
-  return describeIntercepted(head, authority, reading).facts;
+  return describeIntercepted(head, authority, reading);
 }
 
 interface At {
@@ -124,93 +132,34 @@ interface At {
   readonly policy: Policy;
 }
 
-function atListener(supposed: Supposed, { authority, listener, policy }: At): Facts {
+function atListener(
+  request: HypotheticalRequest,
+  { authority, listener, policy }: At,
+): DescribedRequestHead | Facts {
   const destination = policy.byName.get(listener);
   if (destination?.listen === undefined) {
     throw new Fault('usage', `no destination ${JSON.stringify(listener)} has a local listener`, {
       hint: 'see spec.listen',
     });
   }
-  const { time } = supposed;
+  const { time } = request;
   if (!isOfRequests(destination)) return describeRaw(destination, time);
   const reading = { policy, fields: FIELDS, time };
   return describeListener(
-    headOf(supposed, authority),
+    headOf(request, authority),
     { destination, local: destination.listen },
     reading,
-  ).facts;
+  );
 }
 
-function headOf({ method, target, fields = [] }: Supposed, host: string): RequestHead {
+function headOf({ method, target, fields = [] }: HypotheticalRequest, host: string): RequestHead {
   const lines = [`${method} ${target} HTTP/1.1`, `host: ${host}`, ...fields];
-  const one = lines.every((line) => !/[\r\n]/.test(line));
-  const head = one ? parseRequestHead(`${lines.join('\r\n')}\r\n\r\n`, httpLimits()) : undefined;
+  const single = lines.every((line) => !/[\r\n]/.test(line));
+  const head = single ? parseRequestHead(`${lines.join('\r\n')}\r\n\r\n`, httpLimits()) : undefined;
   if (head === undefined)
     throw new Fault(
       'malformed',
       'the method, the target or a field is no single line of a request',
     );
   return head;
-}
-
-interface Served {
-  readonly destination: McpDestination;
-  readonly policy: McpPolicy;
-}
-
-/** The facts of the message, and of the fields that would be sent with it. */
-function withMessage(facts: RequestFacts, text: string, { destination, policy }: Served): Facts {
-  const kept = facts.http.fields;
-  const { message, mcp, received } = messageOf(text, kept, policy);
-  const nothing = { session: undefined, params: undefined, shown: () => true };
-  const fields = outgoingFields(kept, { received, message, facts: mcp, destination, ...nothing });
-  return { ...facts, http: { ...facts.http, fields }, mcp };
-}
-
-interface SupposedMessage {
-  readonly message: Message;
-  readonly mcp: McpFacts;
-  readonly received: readonly string[];
-}
-
-function messageOf(text: string, kept: readonly string[], policy: McpPolicy): SupposedMessage {
-  const written = parseJson(Buffer.from(text));
-  if (!isObject(written))
-    throw new Fault('usage', 'the message is no JSON object', { hint: 'write {"method": …}' });
-  const version =
-    [...policy.versions].findLast((one) => !isStateless(one)) ?? [...policy.versions][0] ?? '';
-  const stateless = isStateless(version as Parameters<typeof isStateless>[0]);
-  const message = new Map<string, Json>([['jsonrpc', '2.0'], ...idOf(written), ...written]);
-  const params = written.get('params');
-  if (stateless && (params === undefined || isObject(params)))
-    message.set('params', repeating(params, version));
-  const mirrors = stateless ? mirrorsOf(message) : [];
-  const received = [...kept, 'mcp-protocol-version', version, ...mirrors];
-  const read = readPost(received, message, { policy, session: undefined, wasGiven: () => true });
-  return { message: read.message, mcp: read.facts, received };
-}
-
-/** What calls for an answer has an id. */
-function idOf(message: JsonObject): readonly (readonly [string, Json])[] {
-  const method = message.get('method');
-  return typeof method === 'string' && method.startsWith('notifications/')
-    ? []
-    : [['id', 'supposed']];
-}
-
-function repeating(params: JsonObject | undefined, version: string): JsonObject {
-  const meta = params?.get('_meta');
-  return new Map([
-    ...(params ?? []),
-    ['_meta', new Map([...(isObject(meta) ? meta : []), [META_VERSION, version]])],
-  ]);
-}
-
-function mirrorsOf(message: JsonObject): readonly string[] {
-  const [method, params] = [message.get('method'), message.get('params')];
-  const name = isObject(params) ? (params.get('name') ?? params.get('uri')) : undefined;
-  return [
-    ...(typeof method === 'string' ? ['mcp-method', method] : []),
-    ...(typeof name === 'string' ? ['mcp-name', name] : []),
-  ];
 }

@@ -29,10 +29,10 @@ import { terminateTls } from '../interception/terminate.ts';
 import { type Authority, formatAuthority } from '../net/authority.ts';
 import { HTTPS_PORT } from '../policy/model/access-matrix.ts';
 import { type InsideParts, mayTellInside, refuseInside } from './refuse-inside.ts';
-import { type Door, serveHttp } from './serve.ts';
+import { type HttpEntry, serveHttp } from './serve.ts';
 
 export function interceptor(options: InsideParts): Interceptor {
-  const { clock } = options.standing;
+  const { clock } = options.context;
   return {
     async serve(tunnel) {
       const { exchange, authority, destination } = tunnel;
@@ -69,7 +69,7 @@ async function serveIntercepted(
 ): Promise<void> {
   const { exchange, authority, settled } = tunnel;
   const { host } = authority;
-  exchange.enter('handshake', HELLO_TIMEOUT, options.standing.clock.monotonic());
+  exchange.enter('handshake', HELLO_TIMEOUT, options.context.clock.monotonic());
   inside.socket.unshift(await clientHello(inside, { host, ech: 'pass', signal: exchange.signal }));
   // Whoever leaves in the middle of the handshake most likely does not trust us: that is for the
   // handshake to say.
@@ -80,13 +80,13 @@ async function serveIntercepted(
     alpn: ALPN,
     signal: exchange.signal,
   });
-  const door = {
+  const entry = {
     entry: 'intercept' as const,
     describe: (head: RequestHead, reading: Reading) =>
       describeIntercepted(head, authority, reading),
     http2: socket.alpnProtocol === 'h2' ? ('agreed' as const) : undefined,
   };
-  await serveRequests(tunnel, socket, door, options);
+  await serveRequests(tunnel, socket, entry, options);
   exchange.sent = socket.bytesRead;
   exchange.received = socket.bytesWritten;
 }
@@ -101,12 +101,12 @@ async function serveCleartext(
   settled();
   const before = countsOf(socket);
   socket.unshift(early);
-  const door = {
+  const entry = {
     entry: 'cleartext' as const,
     describe: (head: RequestHead, reading: Reading) => describeCleartext(head, authority, reading),
     http2: kind === 'http2' ? ('known' as const) : undefined,
   };
-  const served = serveRequests(tunnel, socket, door, options);
+  const served = serveRequests(tunnel, socket, entry, options);
   socket.resume();
   await served;
   const after = countsOf(socket);
@@ -117,11 +117,11 @@ async function serveCleartext(
 async function serveRequests(
   { exchange, caller, closing }: Tunnel,
   socket: Duplex,
-  door: Pick<Door, 'entry' | 'describe' | 'http2'>,
+  entry: Pick<HttpEntry, 'entry' | 'describe' | 'http2'>,
   options: InsideParts,
 ): Promise<void> {
-  const { standing, limits } = options;
-  const { clock } = standing;
+  const { context, limits } = options;
+  const { clock } = context;
   exchange.enter('idle', Infinity, clock.monotonic());
   // What runs inside is cut for itself, and says why; then the connection goes.
   const inside = link(closing, exchange.signal);
@@ -131,11 +131,11 @@ async function serveRequests(
     () => (cancel = clock.after(limits.farewellMs, () => abortSocket(socket))),
   );
   const of = { closing: inside.signal, tunnel: exchange.id, caller, task: exchange.task };
-  const describe: Door['describe'] = (head, reading) => {
+  const describe: HttpEntry['describe'] = (head, reading) => {
     exchange.throwIfAborted();
-    return door.describe(head, reading);
+    return entry.describe(head, reading);
   };
-  await serveHttp(socket, { ...door, ...of, describe }, options);
+  await serveHttp(socket, { ...entry, ...of, describe }, options);
   off();
   cancel();
   inside[Symbol.dispose]();

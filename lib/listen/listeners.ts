@@ -20,13 +20,14 @@ import type { Task } from '../tasks/task.ts';
 import type { Bound } from './bound.ts';
 import type { Inherited } from './inherited.ts';
 import { type TcpPlace, covers, listenOn } from './listen-on.ts';
+import { SocketSet } from './socket-set.ts';
 import {
-  type DoorFolder,
-  type TaskDoors,
+  type SocketFolder,
+  type TaskSockets,
   type UnixPlace,
-  closeTaskDoors,
+  closeTaskSockets,
   listenAt,
-  openTaskDoors,
+  openTaskSockets,
 } from './task-sockets.ts';
 
 const FORWARD = 'forward';
@@ -49,7 +50,7 @@ export interface Listeners extends AsyncDisposable {
    */
   openFor(
     task: Task,
-    where: DoorFolder,
+    where: SocketFolder,
     names: readonly string[],
   ): Promise<Readonly<Record<string, string>>>;
   /** Closes them and removes the folder. */
@@ -88,22 +89,21 @@ interface Leaving {
   readonly inherited: boolean;
 }
 
-interface Door extends Bound, Leaving {
+interface Listener extends Bound, Leaving {
   name: string;
   readonly key: string;
 }
 
 export function listeners(options: ListenersOptions): Listeners {
-  return new Doors(options);
+  return new ListenerSet(options);
 }
 
-class Doors implements Listeners {
+class ListenerSet implements Listeners {
   readonly #options: ListenersOptions;
-  readonly #doors = new Map<string, Door>();
-  readonly #ofTasks = new Map<Task, TaskDoors>();
+  readonly #listeners = new Map<string, Listener>();
+  readonly #ofTasks = new Map<Task, TaskSockets>();
   readonly #ofAgents: Leaving[] = [];
-  readonly #sockets = new Set<Socket>();
-  #waiting: (() => void)[] = [];
+  readonly #sockets = new SocketSet();
   #closed = false;
 
   constructor(options: ListenersOptions) {
@@ -111,15 +111,15 @@ class Doors implements Listeners {
   }
 
   async prepare(policy: Policy): Promise<void> {
-    const fresh = [...this.#wantedBy(policy)].filter(([key]) => !this.#doors.has(key));
+    const fresh = [...this.#wantedBy(policy)].filter(([key]) => !this.#listeners.has(key));
     const opened = await Promise.allSettled(fresh.map(([key, wanted]) => this.#open(key, wanted)));
     const bound = opened.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
     const failed = opened.find((one) => one.status === 'rejected');
     if (failed === undefined && !this.#closed) {
-      for (const door of bound) this.#doors.set(door.key, door);
+      for (const listener of bound) this.#listeners.set(listener.key, listener);
       return;
     }
-    for (const door of bound) this.#shut(door);
+    for (const listener of bound) this.#shut(listener);
     throw failed === undefined
       ? new Fault('shutting-down', 'the proxy is closing')
       : Fault.from(failed.reason, 'listen');
@@ -127,24 +127,24 @@ class Doors implements Listeners {
 
   settle(policy: Policy): void {
     const wanted = this.#wantedBy(policy);
-    for (const door of this.#doors.values()) {
-      const use = wanted.get(door.key);
-      if (use === undefined) this.#shut(door);
-      else door.name = use.name;
+    for (const listener of this.#listeners.values()) {
+      const use = wanted.get(listener.key);
+      if (use === undefined) this.#shut(listener);
+      else listener.name = use.name;
     }
   }
 
   get addresses(): ReadonlyMap<string, AddressInfo> {
     const found = new Map<string, AddressInfo>();
-    for (const door of this.#doors.values()) {
-      const info = addressOf(door);
-      if (info !== undefined) found.set(door.name, info);
+    for (const listener of this.#listeners.values()) {
+      const info = addressOf(listener);
+      if (info !== undefined) found.set(listener.name, info);
     }
     return found;
   }
 
   has(address: string, port: number): boolean {
-    const ours = [...this.#doors.values()].flatMap((door) => addressOf(door) ?? []);
+    const ours = [...this.#listeners.values()].flatMap((listener) => addressOf(listener) ?? []);
     if (ours.some((one) => one.port === port && covers(one.address, address))) return true;
     return this.#options.others.some((one) => one.port === port && covers(one.host, address));
   }
@@ -167,7 +167,7 @@ class Doors implements Listeners {
 
   async openFor(
     task: Task,
-    where: DoorFolder,
+    where: SocketFolder,
     names: readonly string[],
   ): Promise<Readonly<Record<string, string>>> {
     if (names.length === 0 || this.#closed) return {};
@@ -181,10 +181,10 @@ class Doors implements Listeners {
       );
     share.sockets += names.length;
     try {
-      const doors = await openTaskDoors(task, { ...where, names }, this.#track);
-      this.#ofTasks.set(task, doors);
+      const sockets = await openTaskSockets(task, { ...where, names }, this.#track);
+      this.#ofTasks.set(task, sockets);
       if (!task.open) await this.closeFor(task);
-      return doors.paths;
+      return sockets.paths;
     } catch (failure) {
       share.sockets -= names.length;
       throw failure;
@@ -192,29 +192,28 @@ class Doors implements Listeners {
   }
 
   async closeFor(task: Task): Promise<void> {
-    const doors = this.#ofTasks.get(task);
+    const sockets = this.#ofTasks.get(task);
     this.#ofTasks.delete(task);
-    if (doors === undefined) return;
-    this.#options.shares.of(task.agent).sockets -= doors.servers.length;
-    await closeTaskDoors(doors);
+    if (sockets === undefined) return;
+    this.#options.shares.of(task.agent).sockets -= sockets.servers.length;
+    await closeTaskSockets(sockets);
   }
 
   close(): void {
     this.#closed = true;
     for (const task of this.#ofTasks.keys())
       ignore(this.closeFor(task), 'the sockets are closed whatever becomes of the folder');
-    for (const door of [...this.#doors.values(), ...this.#ofAgents.splice(0)]) this.#leave(door);
-    this.#doors.clear();
+    for (const listener of [...this.#listeners.values(), ...this.#ofAgents.splice(0)])
+      this.#leave(listener);
+    this.#listeners.clear();
   }
 
   empty(): Promise<void> {
-    return this.#sockets.size === 0
-      ? Promise.resolve()
-      : new Promise((resolve) => this.#waiting.push(resolve));
+    return this.#sockets.empty();
   }
 
   cutAll(): void {
-    for (const socket of this.#sockets) abortSocket(socket);
+    this.#sockets.cutAll();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -223,27 +222,15 @@ class Doors implements Listeners {
     await this.empty();
   }
 
-  readonly #track = (socket: Socket, door: Bound): void => {
+  readonly #track = (socket: Socket, listener: Bound): void => {
     const { accept, shares } = this.#options;
-    this.#sockets.add(socket);
-    // Whoever serves the socket listens too; before that, an error has nobody to tell.
-    socket.on('error', () => {});
-    const caller = shares.admit(door.agent, socket);
-    socket.once('close', () => {
+    const caller = shares.admit(listener.agent, socket);
+    this.#sockets.add(socket, () => {
       if (caller !== undefined) shares.leave(caller);
-      this.#forget(socket);
     });
     if (caller === undefined) abortSocket(socket);
-    else accept(socket, door, caller);
+    else accept(socket, listener, caller);
   };
-
-  #forget(socket: Socket): void {
-    this.#sockets.delete(socket);
-    if (this.#sockets.size > 0) return;
-    const told = this.#waiting;
-    this.#waiting = [];
-    for (const tell of told) tell();
-  }
 
   #wantedBy(policy: Policy): Map<string, TcpPlace> {
     const { forward } = this.#options;
@@ -254,7 +241,7 @@ class Doors implements Listeners {
     return new Map(wanted.map((one) => [keyOf(one), one]));
   }
 
-  async #open(key: string, wanted: TcpPlace): Promise<Door> {
+  async #open(key: string, wanted: TcpPlace): Promise<Listener> {
     const { inherited } = this.#options;
     const [stop, last] = [new AbortController(), new AbortController()];
     const { name, forward } = wanted;
@@ -268,28 +255,28 @@ class Doors implements Listeners {
     };
     const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true });
     const fd = inherited?.take(wanted);
-    const door = { ...bound, key, server, stop, last, inherited: fd !== undefined };
-    server.on('connection', (socket) => this.#track(socket, door));
+    const listener = { ...bound, key, server, stop, last, inherited: fd !== undefined };
+    server.on('connection', (socket) => this.#track(socket, listener));
     await listenOn(server, wanted, fd);
-    return door;
+    return listener;
   }
 
   /**
    * Another process listens on where the socket was inherited: who is connected is told so first.
    */
-  #leave(door: Leaving): void {
-    if (!door.inherited) {
-      end(door);
+  #leave(listener: Leaving): void {
+    if (!listener.inherited) {
+      end(listener);
       return;
     }
-    door.server.close();
-    door.last.abort(new Fault('shutting-down', 'this listener is closing'));
-    this.#options.clock.after(LAST_CALL_MS, () => end(door));
+    listener.server.close();
+    listener.last.abort(new Fault('shutting-down', 'this listener is closing'));
+    this.#options.clock.after(LAST_CALL_MS, () => end(listener));
   }
 
-  #shut(door: Door): void {
-    this.#doors.delete(door.key);
-    end(door);
+  #shut(listener: Listener): void {
+    this.#listeners.delete(listener.key);
+    end(listener);
   }
 }
 
@@ -303,7 +290,7 @@ function keyOf({ name, host, port, forward }: TcpPlace): string {
   return port === 0 || forward ? `${forward ? '' : name}@${host}:${port}` : `${host}:${port}`;
 }
 
-function addressOf({ server }: Door): AddressInfo | undefined {
+function addressOf({ server }: Listener): AddressInfo | undefined {
   const info = server.address();
   return typeof info === 'object' && info !== null ? info : undefined;
 }

@@ -12,7 +12,7 @@ import type { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
 import { type Answer, faultAnswer } from '../exchange/fault-response.ts';
 import { ALPN, HELLO_TIMEOUT, beginning, clientHello } from '../forward/client-hello.ts';
-import { grpcRefusal, speaksGrpc } from '../forward/grpc.ts';
+import { grpcRefusal, speaksGrpc } from '../forward/grpc-status.ts';
 import type { RefusedTunnel } from '../forward/interceptor.ts';
 import type { HandedOver, ServerExchange } from '../http/server-exchange.ts';
 import { serveConnection } from '../http1/server.ts';
@@ -38,11 +38,11 @@ export function mayTellInside(
   { exchange, fault, host }: Omit<RefusedTunnel, 'accept'>,
   parts: InsideParts,
 ): boolean {
-  const { interception, standing } = parts;
-  if (exchange.judgement?.decision.effect !== 'deny' || fault.http !== 403) return false;
+  const { interception, context } = parts;
+  if (exchange.authorization?.decision.effect !== 'deny' || fault.http !== 403) return false;
   if (interception?.refusals !== 'inside' || !interception.covers(host)) return false;
   try {
-    exchange.share.rates.take('refusals told inside tunnels', RATE, standing.clock.monotonic());
+    exchange.share.rates.take('refusals told inside tunnels', RATE, context.clock.monotonic());
     return true;
   } catch {
     return false;
@@ -52,11 +52,11 @@ export function mayTellInside(
 /** Settles when the agent was told or is gone; never rejects. */
 export async function refuseInside(tunnel: RefusedTunnel, parts: InsideParts): Promise<void> {
   const { exchange } = tunnel;
-  const { clock } = parts.standing;
+  const { clock } = parts.context;
   const agent = tunnel.accept();
   const off = onAbort(exchange.signal, () => abortSocket(agent.socket));
   try {
-    exchange.lasts(clock.monotonic() - exchange.started + 2 * HELLO_TIMEOUT);
+    exchange.setTotalTimeout(clock.monotonic() - exchange.started + 2 * HELLO_TIMEOUT);
     exchange.enter('hello', HELLO_TIMEOUT, clock.monotonic());
     const { kind, early } = await beginning(agent, exchange.signal);
     const inside = { socket: agent.socket, early };
@@ -105,23 +105,23 @@ async function answer(
   { exchange, fault }: RefusedTunnel,
   socket: Duplex,
   { http2, scheme }: Spoken,
-  { limits, standing }: InsideParts,
+  { limits, context }: InsideParts,
 ): Promise<void> {
   const closing = new AbortController();
-  const handle = async (x: ServerExchange): Promise<void> => {
-    const rule = exchange.judgement?.decision.rule;
-    const refusal = faultAnswer(fault, { id: exchange.id, rule, fields: x.head.fields });
+  const handle = async (request: ServerExchange): Promise<void> => {
+    const rule = exchange.authorization?.decision.rule;
+    const refusal = faultAnswer(fault, { id: exchange.id, rule, fields: request.head.fields });
     exchange.toldInside = true;
     exchange.status = refusal.head.status;
     try {
-      if (speaksGrpc(x)) await x.respond(grpcRefusal(fault, exchange).head);
-      else await x.respond({ ...refusal.head, close: true }, refusal.body);
+      if (speaksGrpc(request)) await request.respond(grpcRefusal(fault, exchange).head);
+      else await request.respond({ ...refusal.head, close: true }, refusal.body);
     } finally {
       closing.abort();
     }
   };
   const refuse = (unread: Fault): Answer => faultAnswer(unread, { id: exchange.id });
-  const serve = { limits, clock: standing.clock, draining: closing.signal, handle, refuse };
+  const serve = { limits, clock: context.clock, draining: closing.signal, handle, refuse };
   if (http2) await serveHttp2(socket, { ...serve, scheme });
   else await serveConnection(socket, serve);
 }

@@ -7,12 +7,15 @@ import type { Duplex } from 'node:stream';
 import type { Fault } from '../base/fault.ts';
 import { ignore, onAbort } from '../base/signal.ts';
 import type { AgentConnection } from '../exchange/agent-connection.ts';
-import type { Described, Reading } from '../exchange/describe.ts';
+import type { ExchangeContext } from '../exchange/context.ts';
+import type { DescribedRequestHead, Reading } from '../exchange/describe.ts';
 import { Exchange } from '../exchange/exchange.ts';
 import { type Answer, faultAnswer } from '../exchange/fault-response.ts';
-import { type Arrival, type Standing, handle } from '../exchange/handle.ts';
+import { handle } from '../exchange/handle.ts';
 import type { Caller } from '../exchange/shares.ts';
-import { type RelayParts, RequestArrival } from '../forward/http.ts';
+import type { ForwardContext } from '../forward/context.ts';
+import { RequestInbound } from '../forward/request.ts';
+import type { ConnectInbound } from '../forward/tunnel.ts';
 import type { HttpLimits } from '../http/limits.ts';
 import type { RequestHead } from '../http/message.ts';
 import type { Connection, HandedOver, ServerExchange } from '../http/server-exchange.ts';
@@ -22,27 +25,27 @@ import type { EntryPoint } from '../policy/model/facts.ts';
 import type { Task } from '../tasks/task.ts';
 
 export interface ServeParts {
-  readonly standing: Standing;
-  readonly relay: RelayParts;
+  readonly context: ExchangeContext;
+  readonly forward: ForwardContext;
   readonly limits: HttpLimits;
 }
 
-/** The way in. */
-export interface Door {
+/** How HTTP comes in by one listener or tunnel. */
+export interface HttpEntry {
   readonly entry: EntryPoint;
-  readonly describe: (head: RequestHead, reading: Reading) => Described;
+  readonly describe: (head: RequestHead, reading: Reading) => DescribedRequestHead;
   /** Aborts when an idle connection should end and each answer is the last. */
   readonly closing: AbortSignal;
   /** Aborts when each answer is the last of its connection, though idle ones may stay. */
   readonly lastCall?: AbortSignal;
   /** The exchange of the CONNECT through which this connection came. */
   readonly tunnel?: string;
-  /** Who is at the other end. */
+  /** Whose connection it is. */
   readonly caller: Caller;
   /** The task that the socket, or that CONNECT, belongs to. */
   readonly task?: Task | undefined;
   /** What a CONNECT becomes; without it CONNECT is a method like any other. */
-  readonly connect?: (x: ServerExchange, from: AgentConnection) => Arrival;
+  readonly connect?: (request: ServerExchange, connection: AgentConnection) => ConnectInbound;
   /**
    * `agreed` by ALPN, `known` from bytes that were looked at, or where the agent begins with its
    * `preface`; never without it.
@@ -54,29 +57,64 @@ export interface Door {
  * Serves the connection; never rejects. Settles when it is closed, or handed over to something that
  * was told of it.
  */
-export function serveHttp(
-  socket: Duplex,
-  door: Door,
-  { standing, relay, limits }: ServeParts,
-): Promise<void> {
-  const { clock, evidence } = standing;
-  const { entry, closing: draining, lastCall, connect, tunnel, describe, caller, task } = door;
-  const proof = { credentials: undefined, task: undefined };
-  const agent: AgentConnection = { exchange: undefined, describe, tunnel, caller, task, proof };
+export function serveHttp(socket: Duplex, http: HttpEntry, parts: ServeParts): Promise<void> {
+  const { limits, context } = parts;
+  const { closing: draining, lastCall } = http;
+  const { clock } = context;
+  const refuse = refuser(http, context);
+  const serve = { limits, clock, draining, lastCall, handle: exclusive(http, parts), refuse };
+  if (http.http2 === undefined) return serveConnection(socket, serve);
+
+  const streams = { limits, clock, draining, handle: shared(http, parts), refuse };
+  if (http.http2 === 'agreed') return serveHttp2(socket, { ...streams, scheme: 'https' });
+  if (http.http2 === 'known') return serveHttp2(socket, { ...streams, scheme: 'http' });
+  const preface = ({ socket: taken, early }: HandedOver): void =>
+    ignore(serveHttp2(taken, { ...streams, scheme: 'http' }, early), 'it never rejects');
+  return serveConnection(socket, { ...serve, preface });
+}
+
+type Handle = (request: ServerExchange) => Promise<void>;
+
+/** HTTP/1.1: the connection is one for all of its requests. */
+function exclusive(http: HttpEntry, { context, forward }: ServeParts): Handle {
+  const { entry, connect } = http;
+  const connection = agentConnection(http, { credentials: undefined, task: undefined });
   let watched = false;
-  const arrive = (x: ServerExchange): Promise<void> => {
+  return (request) => {
     if (!watched) {
       watched = true;
       // One listener a connection instead of one a request.
-      onAbort(x.connection.signal, (reason) => agent.exchange?.abort(reason));
+      onAbort(request.connection.signal, (reason) => connection.exchange?.abort(reason));
     }
-    const tunnelled = connect !== undefined && x.head.method === 'CONNECT';
-    return handle(
-      tunnelled ? connect(x, agent) : new RequestArrival(x, agent, entry, relay),
-      standing,
-    );
+    if (connect !== undefined && request.head.method === 'CONNECT')
+      return handle(connect(request, connection), context);
+    return handle(new RequestInbound(request, connection, entry, forward), context);
   };
-  const refuse = (fault: Fault, connection: Connection): Answer => {
+}
+
+/** HTTP/2: each stream is a connection of its own; all of them share what was proved. */
+function shared(http: HttpEntry, { context, forward }: ServeParts): Handle {
+  const proof = { credentials: undefined, task: undefined };
+  return (request) => {
+    const connection = agentConnection(http, proof);
+    onAbort(request.connection.signal, (reason) => connection.exchange?.abort(reason));
+    return handle(new RequestInbound(request, connection, http.entry, forward), context);
+  };
+}
+
+function agentConnection(
+  { describe, tunnel, caller, task }: HttpEntry,
+  proof: AgentConnection['proof'],
+): AgentConnection {
+  return { exchange: undefined, describe, tunnel, caller, task, proof };
+}
+
+/** Answers and records what cannot be parsed. */
+function refuser(
+  { entry, tunnel, caller }: HttpEntry,
+  { clock, evidence }: ExchangeContext,
+): (fault: Fault, connection: Connection) => Answer {
+  return (fault, connection) => {
     const exchange = new Exchange(entry, connection, clock.monotonic());
     exchange.tunnel = tunnel;
     exchange.agent = caller.agent;
@@ -87,18 +125,4 @@ export function serveHttp(
     evidence.ended(exchange, fault);
     return answer;
   };
-  const serve = { limits, clock, draining, lastCall, handle: arrive, refuse };
-  if (door.http2 === undefined) return serveConnection(socket, serve);
-
-  const stream = (x: ServerExchange): Promise<void> => {
-    const from: AgentConnection = { exchange: undefined, describe, tunnel, caller, task, proof };
-    onAbort(x.connection.signal, (reason) => from.exchange?.abort(reason));
-    return handle(new RequestArrival(x, from, entry, relay), standing);
-  };
-  const streams = { limits, clock, draining, handle: stream, refuse };
-  if (door.http2 === 'agreed') return serveHttp2(socket, { ...streams, scheme: 'https' });
-  if (door.http2 === 'known') return serveHttp2(socket, { ...streams, scheme: 'http' });
-  const preface = ({ socket: taken, early }: HandedOver): void =>
-    ignore(serveHttp2(taken, { ...streams, scheme: 'http' }, early), 'it never rejects');
-  return serveConnection(socket, { ...serve, preface });
 }

@@ -14,7 +14,7 @@ import { abortSocket } from '../http1/sockets.ts';
 import type { Task } from '../tasks/task.ts';
 import type { Bound } from './bound.ts';
 
-export interface TaskDoors {
+export interface TaskSockets {
   readonly folder: string;
   readonly servers: readonly Server[];
   readonly stop: AbortController;
@@ -24,7 +24,7 @@ export interface TaskDoors {
 }
 
 /** Where the sockets of tasks are, and who may use one: its folder holds one folder a task. */
-export interface DoorFolder {
+export interface SocketFolder {
   readonly folder: string;
   /** Of the sockets. */
   readonly mode: number;
@@ -44,17 +44,17 @@ let tasks = 0;
 const LONGEST = 107;
 
 /** Throws a Fault `listen`, with nothing left behind. */
-export async function openTaskDoors(
+export async function openTaskSockets(
   task: Task,
-  { folder, mode, names }: DoorFolder & { readonly names: readonly string[] },
+  { folder, mode, names }: SocketFolder & { readonly names: readonly string[] },
   accept: (socket: Socket, bound: Bound) => void,
-): Promise<TaskDoors> {
+): Promise<TaskSockets> {
   const own = join(folder, (tasks += 1).toString(36));
   const stop = new AbortController();
   const sockets = new Set<Socket>();
   const servers: Server[] = [];
   const paths: Record<string, string> = {};
-  const doors: TaskDoors = { folder: own, servers, stop, sockets, paths };
+  const opened: TaskSockets = { folder: own, servers, stop, sockets, paths };
   try {
     await mkdir(own);
     await chmod(own, folderMode(mode));
@@ -77,14 +77,19 @@ export async function openTaskDoors(
       );
       paths[name] = path;
     }
-    return doors;
+    return opened;
   } catch (failure) {
-    await closeTaskDoors(doors);
+    await closeTaskSockets(opened);
     throw Fault.from(failure, 'listen', `the sockets of task ${task.id} cannot be opened`);
   }
 }
 
-export async function closeTaskDoors({ folder, servers, stop, sockets }: TaskDoors): Promise<void> {
+export async function closeTaskSockets({
+  folder,
+  servers,
+  stop,
+  sockets,
+}: TaskSockets): Promise<void> {
   for (const server of servers) server.close();
   stop.abort(new Fault('task-ended', 'the task of this socket has ended'));
   for (const socket of sockets) abortSocket(socket);

@@ -5,10 +5,10 @@
  */
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
-import type { Asker } from '../credentials/jwt-svid.ts';
+import type { ClientConnection } from '../http/client.ts';
 import type { Lease } from '../http/lease.ts';
 import { type HttpLimits, httpLimits } from '../http/limits.ts';
-import { type Pool, type PoolCounts, pool } from '../http1/pool.ts';
+import { type Dial, type Pool, type PoolCounts, pool } from '../http1/pool.ts';
 import { http2Limits } from '../http2/limits.ts';
 import { sessions } from '../http2/sessions.ts';
 import type { Agent } from '../policy/model/agent.ts';
@@ -16,48 +16,42 @@ import type { Destination } from '../policy/protocols/index.ts';
 import type { Facts } from '../policy/model/facts.ts';
 import type { Policy } from '../policy/decision/policy.ts';
 import type { Identity } from '../spiffe/identity.ts';
-import { type Dialler, type DiallerOptions, type Reached, dialler } from './dial.ts';
+import { type Dialler, type DiallerOptions, type UpstreamConnection, dialler } from './dial.ts';
+import type { PoolKey } from './pool-key.ts';
 import { type Route, routes } from './route.ts';
 
-interface Borrower extends Asker {
+/** What a connection is taken for. */
+export interface ConnectionUse {
+  readonly task: string | undefined;
   /** The request must not be sent twice. */
   readonly once?: boolean;
-  /** The agent for whom names are looked up. */
-  readonly by?: Agent | undefined;
 }
 
-/** The right to use one pooled connection for one request. */
-export interface Loan {
-  readonly lease: Lease<Reached>;
-  /** Keeps the connection if it may serve another request. */
-  giveBack(): void;
+interface AcquireOptions extends ConnectionUse {
+  readonly signal: AbortSignal;
+  /** The agent for whom names are looked up. */
+  readonly agent?: Agent | undefined;
 }
 
 export interface Upstreams extends AsyncDisposable, Dialler {
   readonly route: (destination: Destination, facts: Facts) => Route;
-  /**
-   * An idle connection of the pool, as `borrow` gives it, at once; undefined where there is none.
-   */
-  readonly idle: (
+  /** An idle connection of the pool, at once; undefined where there is none. */
+  readonly take: (
     route: Route,
     identity: Identity | undefined,
-    asker: Pick<Borrower, 'task' | 'once'>,
-  ) => Loan | undefined;
+    use: ConnectionUse,
+  ) => Lease<UpstreamConnection> | undefined;
   /** A connection for one request, verified; pooled by everything it depends on. */
-  readonly borrow: (route: Route, identity: Identity | undefined, asker: Borrower) => Promise<Loan>;
+  readonly acquire: (
+    route: Route,
+    identity: Identity | undefined,
+    options: AcquireOptions,
+  ) => Promise<Lease<UpstreamConnection>>;
   /** Closes the connections that carried credentials of a task that has ended. */
   readonly forget: (task: string) => void;
   /** Lets go of what this policy and identity no longer call for. */
   readonly retire: (policy: Policy, generation: number) => void;
   readonly counts: () => PoolCounts;
-}
-
-/** A connection that carried a credential of one identity or one task is not for another. */
-function keyFor(route: Route, identity: Identity | undefined, task = ''): string {
-  const key = route.key(identity);
-  return route.destination.credential === undefined
-    ? key
-    : `${key}|${identity?.svid.id ?? ''}|${task}`;
 }
 
 /**
@@ -73,93 +67,149 @@ const MAX_KEYS = 4096;
  * again.
  */
 class Currency {
-  #keep: (key: string) => boolean = () => true;
+  #keep: (key: PoolKey) => boolean = () => true;
   readonly #known = new Map<string, boolean>();
 
-  isCurrent(key: string): boolean {
-    const known = this.#known.get(key);
+  isCurrent(key: PoolKey): boolean {
+    const text = key.toString();
+    const known = this.#known.get(text);
     if (known !== undefined) return known;
     if (this.#known.size >= MAX_KEYS) this.#known.clear();
     const verdict = this.#keep(key);
-    this.#known.set(key, verdict);
+    this.#known.set(text, verdict);
     return verdict;
   }
 
-  change(keep: (key: string) => boolean): (key: string) => boolean {
+  change(keep: (key: PoolKey) => boolean): void {
     this.#keep = keep;
     this.#known.clear();
-    return keep;
+  }
+}
+
+/** A lease whose connection is kept only if its key is still of use. */
+class CurrentLease implements Lease<UpstreamConnection> {
+  readonly connection: ClientConnection;
+  readonly info: UpstreamConnection;
+  readonly fresh: boolean;
+  readonly #lease: Lease<UpstreamConnection>;
+  readonly #key: PoolKey;
+  readonly #pools: Pools;
+
+  constructor(lease: Lease<UpstreamConnection>, key: PoolKey, pools: Pools) {
+    this.connection = lease.connection;
+    this.info = lease.info;
+    this.fresh = lease.fresh;
+    this.#lease = lease;
+    this.#key = key;
+    this.#pools = pools;
+  }
+
+  release(): void {
+    if (this.#pools.isCurrent(this.#key)) this.#lease.release();
+    else this.#pools.discardRetired(this.#lease);
+  }
+
+  discard(reason: Error): void {
+    this.#lease.discard(reason);
+  }
+}
+
+/** The pools of both versions of HTTP, and which of their keys are of use. */
+class Pools {
+  readonly #clock: Clock;
+  readonly #currency = new Currency();
+  /** Of HTTP/1.1: a connection for each request. */
+  readonly #exclusive: Pool<UpstreamConnection, PoolKey>;
+  /** Of HTTP/2: a connection for many requests. */
+  readonly #shared: Pool<UpstreamConnection, PoolKey>;
+
+  constructor(limits: HttpLimits, clock: Clock) {
+    this.#clock = clock;
+    this.#exclusive = pool({ limits, clock });
+    this.#shared = sharedPool(limits, clock);
+  }
+
+  take(route: Route, key: PoolKey, once?: boolean): CurrentLease | undefined {
+    const from = this.#of(route);
+    for (let lease = from.take(key, once); lease !== undefined; lease = from.take(key, once))
+      if (isFit(lease, this.#clock)) return new CurrentLease(lease, key, this);
+    return undefined;
+  }
+
+  async acquire(
+    route: Route,
+    key: PoolKey,
+    dial: Dial<UpstreamConnection>,
+    { signal, once }: AcquireOptions,
+  ): Promise<CurrentLease> {
+    for (;;) {
+      const lease = await this.#of(route).acquire(key, dial, signal, once);
+      if (isFit(lease, this.#clock)) return new CurrentLease(lease, key, this);
+    }
+  }
+
+  isCurrent(key: PoolKey): boolean {
+    return this.#currency.isCurrent(key);
+  }
+
+  discardRetired(lease: Lease<UpstreamConnection>): void {
+    lease.discard(new Fault('aborted', 'the connection is retired'));
+    this.#shared.retire((key) => this.isCurrent(key));
+  }
+
+  change(keep: (key: PoolKey) => boolean): void {
+    this.#currency.change(keep);
+    this.retire(keep);
+  }
+
+  retire(keep: (key: PoolKey) => boolean): void {
+    this.#exclusive.retire(keep);
+    this.#shared.retire(keep);
+  }
+
+  counts(): PoolCounts {
+    return sum(this.#exclusive.counts(), this.#shared.counts());
+  }
+
+  async close(): Promise<void> {
+    await this.#exclusive[Symbol.asyncDispose]();
+    await this.#shared[Symbol.asyncDispose]();
+  }
+
+  #of({ destination }: Route): Pool<UpstreamConnection, PoolKey> {
+    return destination.http2 === true ? this.#shared : this.#exclusive;
   }
 }
 
 export function upstreams(
   options: DiallerOptions & { readonly clock: Clock; readonly limits?: HttpLimits },
 ): Upstreams {
-  const { clock } = options;
   const dial = dialler(options);
   const table = routes();
   const limits = httpLimits({ ...options.limits, poolConnections: POOL_CONNECTIONS });
-  const connections = pool<Reached>({ limits, clock });
-  const shared = sharedPool(limits, clock);
-  const poolOf = ({ destination }: Route): Pool<Reached> =>
-    destination.http2 === true ? shared : connections;
-  const retire = (keeps: (key: string) => boolean): void => {
-    connections.retire(keeps);
-    shared.retire(keeps);
-  };
-  const keys = new Currency();
-
-  const loanOf = (key: string, lease: Lease<Reached>): Loan => ({
-    lease,
-    giveBack() {
-      if (keys.isCurrent(key)) return lease.release();
-      lease.discard(new Fault('aborted', 'the connection is retired'));
-      shared.retire((one) => keys.isCurrent(one));
-    },
-  });
-  const idle: Upstreams['idle'] = (route, identity, { task, once }) => {
-    const key = keyFor(route, identity, task);
-    const from = poolOf(route);
-    for (let lease = from.take(key, once); lease !== undefined; lease = from.take(key, once))
-      if (isFit(lease, clock)) return loanOf(key, lease);
-    return undefined;
-  };
-
-  const borrow: Upstreams['borrow'] = async (route, identity, { signal, by, task, once }) => {
-    const key = keyFor(route, identity, task);
-    const reach = async (
-      until: AbortSignal,
-    ): Promise<{ socket: Reached['socket']; info: Reached }> => {
-      const addresses = await dial.resolve(route, until, by?.name);
-      const reached = await dial.connect(route, addresses, { identity, signal: until });
-      return { socket: reached.socket, info: reached };
-    };
-    for (;;) {
-      const lease = await poolOf(route).acquire(key, reach, signal, once);
-      if (isFit(lease, clock)) return loanOf(key, lease);
-    }
-  };
-
+  const pools = new Pools(limits, options.clock);
   return {
     route: table.to,
-    idle,
-    borrow,
+    take: (route, identity, { task, once }) => pools.take(route, route.key(identity, task), once),
+    acquire(route, identity, use) {
+      const reach: Dial<UpstreamConnection> = async (signal) => {
+        const addresses = await dial.resolve(route, signal, use.agent?.name);
+        const info = await dial.connect(route, addresses, { identity, signal });
+        return { socket: info.socket, info };
+      };
+      return pools.acquire(route, route.key(identity, use.task), reach, use);
+    },
     ...dial,
-    retire(policy, generation) {
-      retire(keys.change(table.keep(policy, generation)));
-    },
-    forget: (task) => retire((key) => !key.endsWith(`|${task}`)),
-    counts: () => sum(connections.counts(), shared.counts()),
-    async [Symbol.asyncDispose]() {
-      await connections[Symbol.asyncDispose]();
-      await shared[Symbol.asyncDispose]();
-    },
+    retire: (policy, generation) => pools.change(table.keep(policy, generation)),
+    forget: (task) => pools.retire((key) => key.task !== task),
+    counts: () => pools.counts(),
+    [Symbol.asyncDispose]: () => pools.close(),
   };
 }
 
 /** Connections of HTTP/2, each for many requests. */
-function sharedPool(limits: HttpLimits, clock: Clock): Pool<Reached> {
-  return sessions<Reached>({
+function sharedPool(limits: HttpLimits, clock: Clock): Pool<UpstreamConnection, PoolKey> {
+  return sessions<UpstreamConnection, PoolKey>({
     limits,
     http2: http2Limits(),
     clock,
@@ -179,7 +229,7 @@ function sum(a: PoolCounts, b: PoolCounts): PoolCounts {
 }
 
 /** Discards a connection whose peer may no longer be spoken to. */
-function isFit(lease: Lease<Reached>, clock: Clock): boolean {
+function isFit(lease: Lease<UpstreamConnection>, clock: Clock): boolean {
   const { peer } = lease.info;
   if (lease.fresh || peer === undefined || peer.notAfter > clock.now()) return true;
   lease.discard(new Fault('aborted', "the peer's certificate has expired since it was verified"));

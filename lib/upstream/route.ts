@@ -5,10 +5,12 @@
  */
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
-import type { Destination } from '../policy/protocols/index.ts';
-import type { Facts } from '../policy/model/facts.ts';
 import type { Policy } from '../policy/decision/policy.ts';
-import { type Identity, identityKey } from '../spiffe/identity.ts';
+import type { Facts } from '../policy/model/facts.ts';
+import type { Destination } from '../policy/protocols/index.ts';
+import type { Identity } from '../spiffe/identity.ts';
+import { PoolKey } from './pool-key.ts';
+import { showsIdentity } from './shown-identity.ts';
 
 export interface Route {
   readonly destination: Destination;
@@ -27,11 +29,8 @@ export interface Route {
    * the policy generation.
    */
   readonly settings: string;
-  /**
-   * The key of the pool whose connections may carry this: `destination|settings|identity or
-   * -|name|host:port`.
-   */
-  readonly key: (identity: Identity | undefined) => string;
+  /** The key of the pool whose connections may carry this for a task. */
+  readonly key: (identity: Identity | undefined, task?: string) => PoolKey;
 }
 
 /** What `judgeAddress` needs to know. */
@@ -47,26 +46,11 @@ export interface Routes {
    * Whether a pool's key is still of use under this policy and this generation of our identities
    * (0: there is none).
    */
-  readonly keep: (policy: Policy, generation: number) => (key: string) => boolean;
+  readonly keep: (policy: Policy, generation: number) => (key: PoolKey) => boolean;
 }
 
 /** Names under one wildcard are the agent's to choose: so many are remembered. */
 const MAX_NAMES = 1024;
-
-/** Whether connections of this mode carry our SVID. */
-export function showsIdentity({ tls }: Destination): boolean {
-  return tls.mode === 'mtls' || tls.mode === 'web-mtls';
-}
-
-/** Whether nothing can be sent without an identity: it is shown, or a credential speaks for it. */
-export function needsIdentity(destination: Destination): boolean {
-  return showsIdentity(destination) || destination.credential !== undefined;
-}
-
-function shownIn(destination: Destination, identity: Identity | undefined): string {
-  if (!showsIdentity(destination)) return '-';
-  return identity === undefined ? '0' : identityKey(identity);
-}
 
 export function routes(): Routes {
   const compiled = new WeakMap<Destination, Map<string, Route>>();
@@ -86,12 +70,11 @@ export function routes(): Routes {
       // By name, and when a key is asked about: few of the destinations of a large policy have
       // connections.
       return (key) => {
-        const [name = '', settings, shown = ''] = key.split('|', 3);
-        const destination = policy.byName.get(name);
+        const destination = policy.byName.get(key.destination);
         return (
           destination !== undefined &&
-          settings === settingsOf(destination) &&
-          (shown === '-' || Number.parseInt(shown, 10) === current)
+          key.settings === settingsOf(destination) &&
+          (key.generation === undefined || key.generation === current)
         );
       };
     },
@@ -115,12 +98,13 @@ function compile(destination: Destination, matched: string, port: number): Route
   // search list.
   const settings = settingsOf(destination);
   const reached = upstream?.port ?? port;
-  const keyOf = (identity: Identity | undefined): string =>
-    `${destination.name}|${settings}|${shownIn(destination, identity)}|${matched}|${host}:${reached}`;
+  const target = { destination, settings, matched, reached: `${host}:${reached}` };
+  const keyOf = (identity: Identity | undefined): PoolKey => new PoolKey(target, identity);
   const anybody = showsIdentity(destination) ? undefined : keyOf(undefined);
   // One for each identity that is in use: agents may have their own.
-  const keys = new WeakMap<Identity, string>();
-  const key = (identity: Identity | undefined): string => {
+  const keys = new WeakMap<Identity, PoolKey>();
+  const key = (identity: Identity | undefined, task?: string): PoolKey => {
+    if (destination.credential !== undefined) return new PoolKey(target, identity, task);
     if (anybody !== undefined || identity === undefined) return anybody ?? keyOf(undefined);
     let known = keys.get(identity);
     if (known === undefined) keys.set(identity, (known = keyOf(identity)));

@@ -45,8 +45,8 @@ export async function tunnelThrough(
   let socket = raw;
   try {
     if (via.secure) socket = await secured(raw, via, options);
-    const fields = ['host', target];
-    if (via.basic !== undefined) fields.push('proxy-authorization', await basicFrom(via.basic));
+    const host = ['host', target];
+    const fields = via.basic === undefined ? host : (await basicFrom(via.basic)).apply(host);
     const { signal, clock } = options;
     const response = await clientConnection(socket, LIMITS, clock).request(
       { method: 'CONNECT', target, fields, framing: { kind: 'none' } },

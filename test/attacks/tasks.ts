@@ -47,7 +47,7 @@ export function guests(own: Destination, proxy: () => Proxy | undefined): Guests
     clock: systemClock,
     policy,
     tell: () => {},
-    onChange: () => proxy()?.reconsider(),
+    onChange: () => proxy()?.reauthorize(),
   });
   return {
     tasks: registry,

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { encodeRecord } from '../../lib/audit/encode.ts';
 import { loadConfig } from '../../lib/config/load/load.ts';
-import { suppose } from '../../lib/listen/hypothetical.ts';
+import { simulate } from '../../lib/listen/hypothetical.ts';
 import { decide } from '../../lib/policy/decision/decide.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
 import { folder } from '../config/documents.ts';
@@ -65,7 +65,7 @@ t.test(
     t.equal(after.unlisted, 'deny');
     t.equal(after.byName.get('tickets')?.mode, 'enforce');
     const verdict = (method: string, target: string): string =>
-      decide(after, suppose({ method, target, time: 0 }, after)).effect;
+      decide(after, simulate({ method, target, time: 0 }, after)).effect;
     const denied = new Set(['DELETE http://tickets.internal/tickets/9', 'GET http://10.1.2.3/']);
     for (const [method, target] of ASKED) {
       t.equal(

@@ -76,7 +76,7 @@ async function room(given: Partial<StepUpPolicy> = {}): Promise<Room> {
     clock: systemClock,
     policy,
     tell: () => {},
-    onChange: () => late.proxy?.reconsider(),
+    onChange: () => late.proxy?.reauthorize(),
   });
   const proxy = await testProxy({ authority, destinations, options: { tasks: registry, policy } });
   late.proxy = proxy.server;

@@ -111,7 +111,7 @@ t.test(
     const transport = { bytesRead: 0, bytesWritten: 0 };
     const exchange = new Exchange('forward', transport, 1000);
     t.equal(exchange.overdue(1e9), undefined, 'nothing is limited before it is allowed');
-    exchange.lasts(100_000);
+    exchange.setTotalTimeout(100_000);
     exchange.enter('connect', 500, 1000);
     transport.bytesRead = 5;
     t.equal(exchange.overdue(1499), undefined);

@@ -295,10 +295,10 @@ t.test('our SVID expires: what is open is cut when that is looked at', async (t)
     destinations,
   });
   const line = await stream(proxy);
-  proxy.server.redecide();
+  proxy.server.reauthorize();
   t.notOk(line.reset);
   await until('it has expired', () => Date.now() > svid.x509Svid.notAfter, 20_000);
-  proxy.server.redecide();
+  proxy.server.reauthorize();
   await until('the agent sees a cut', () => line.reset);
   t.match(proxy.audit.of('redecided'), [{ code: 'identity-expired' }]);
 });

@@ -123,7 +123,7 @@ async function room(t: Test): Promise<Room> {
     clock: systemClock,
     policy,
     tell: () => {},
-    onChange: () => late.proxy?.reconsider(),
+    onChange: () => late.proxy?.reauthorize(),
     release: async (one) => (await late.proxy?.release(one), []),
   });
   const proxy = await testProxy({ authority, destinations, options: { tasks: registry, policy } });

@@ -57,7 +57,7 @@ async function room(t: Test, unknownPast = false): Promise<Room> {
     });
   const policy = cell<Policy>(build(whole));
   const late: { proxy?: TestProxy['server'] } = {};
-  const onChange = (): void => late.proxy?.reconsider();
+  const onChange = (): void => late.proxy?.reauthorize();
   const registry = tasks({ clock: systemClock, policy, tell: () => {}, onChange, unknownPast });
   const proxy = await testProxy({
     identity: 'none',

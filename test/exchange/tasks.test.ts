@@ -83,7 +83,7 @@ async function room(given: Partial<TaskPolicy> = {}): Promise<Room> {
     clock: systemClock,
     policy,
     tell: () => {},
-    onChange: () => late.proxy?.reconsider(),
+    onChange: () => late.proxy?.reauthorize(),
     release: async (task) => {
       await late.proxy?.release(task);
       return [];

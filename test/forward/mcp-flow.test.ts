@@ -112,7 +112,7 @@ async function stage(given: {
     clock: systemClock,
     policy,
     tell: () => {},
-    onChange: () => late.proxy?.server.reconsider(),
+    onChange: () => late.proxy?.server.reauthorize(),
   });
   const proxy = await testProxy({
     destinations: [tools, crm],

@@ -68,7 +68,7 @@ t.test(
       clock: systemClock,
       policy,
       tell: () => {},
-      onChange: () => late.proxy?.server.reconsider(),
+      onChange: () => late.proxy?.server.reauthorize(),
       release: async (task) => {
         await late.proxy?.server.release(task);
         return [];

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { decide } from '../../lib/policy/decision/decide.ts';
 import { plainJson } from '../../lib/policy/conditions/plain.ts';
-import { suppose } from '../../lib/listen/hypothetical.ts';
+import { simulate } from '../../lib/listen/hypothetical.ts';
 import { destination as document, load, SIDECAR } from '../config/documents.ts';
 
 const INTERCEPTING = `${SIDECAR}  forward: { address: 127.0.0.1:15001 }
@@ -22,7 +22,7 @@ t.test(
       method: string,
       target: string,
       fields: readonly string[] = [],
-    ): ReturnType<typeof suppose> => suppose({ method, target, fields, time: 7 }, policy);
+    ): ReturnType<typeof simulate> => simulate({ method, target, fields, time: 7 }, policy);
     t.match(of('GET', 'http://CRM.internal/%76%31?x=1', ['X-A: b']), {
       entry: 'forward',
       host: 'crm.internal',
@@ -47,7 +47,7 @@ t.test(
       { entry: 'connect', port: 443, http: undefined },
       'not intercepted',
     );
-    const local = suppose(
+    const local = simulate(
       { method: 'GET', target: 'http://crm.internal/v1', listener: 'crm', time: 0 },
       policy,
     );
@@ -55,12 +55,15 @@ t.test(
     t.throws(() => of('GET', 'http://crm.internal/%2e%2e/x'), { code: 'malformed' });
     t.throws(() => of('GET', 'http://crm.internal/', ['a: b\r\nc: d']), { code: 'malformed' });
     t.throws(() => of('GET', 'http://crm.internal/', ['Host: evil']), { code: 'malformed' });
-    t.throws(() => suppose({ method: 'GET', target: '/', listener: 'none', time: 0 }, policy), {
+    t.throws(() => simulate({ method: 'GET', target: '/', listener: 'none', time: 0 }, policy), {
       code: 'usage',
     });
     t.throws(
       () =>
-        suppose({ method: 'POST', target: 'http://crm.internal/', message: '{}', time: 0 }, policy),
+        simulate(
+          { method: 'POST', target: 'http://crm.internal/', message: '{}', time: 0 },
+          policy,
+        ),
       {
         code: 'usage',
       },
@@ -71,7 +74,7 @@ t.test(
 t.test('inside an intercepted tunnel a request is judged, elsewhere the tunnel is', async (t) => {
   const spec = '  hosts: [a.example.com]\n  ports: [443]\n  tls: { mode: web, intercept: true }';
   const { policy } = await load(t, INTERCEPTING, document(spec, 'web'));
-  const facts = suppose({ method: 'GET', target: 'https://A.example.com/v1?x', time: 0 }, policy);
+  const facts = simulate({ method: 'GET', target: 'https://A.example.com/v1?x', time: 0 }, policy);
   t.match(facts, {
     entry: 'intercept',
     host: 'a.example.com',
@@ -86,8 +89,8 @@ for (const versions of ['', "\n  # versions\n  mcp: { path: /mcp, versions: ['20
     async (t) => {
       const spec = versions === '' ? MCP : MCP.replace('  mcp: { path: /mcp }', versions.slice(1));
       const { policy } = await load(t, SIDECAR, document(spec, 'pay'));
-      const facts = (message: string): ReturnType<typeof suppose> =>
-        suppose({ method: 'POST', target: 'http://pay.internal/mcp', message, time: 0 }, policy);
+      const facts = (message: string): ReturnType<typeof simulate> =>
+        simulate({ method: 'POST', target: 'http://pay.internal/mcp', message, time: 0 }, policy);
       const call = (amount: string): string =>
         `{"method":"tools/call","params":{"name":"pay","arguments":{"amount":${amount}}}}`;
       const small = facts(call('100'));

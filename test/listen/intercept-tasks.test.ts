@@ -50,7 +50,7 @@ async function room(t: Test): Promise<Room> {
     clock: systemClock,
     policy,
     tell: () => {},
-    onChange: () => late.proxy?.reconsider(),
+    onChange: () => late.proxy?.reauthorize(),
   });
   const proxy = await testProxy({
     authority,

@@ -202,7 +202,7 @@ t.test(
       message: /example\.org\/a of agent a expired/,
     });
     t.equal(r.seen().length, before, 'the upstream was not even dialled');
-    r.proxy.server.reconsider();
+    r.proxy.server.reauthorize();
     await until(
       'the stream of a is cut',
       () => lines[0]?.socket.readableEnded === true || lines[0]?.socket.destroyed === true,

@@ -95,7 +95,7 @@ export const AGENTS: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'what a server says of its tools counts for the agent that was told',
-    'lib/forward/mcp.ts',
+    'lib/forward/mcp-endpoint.ts',
     ["const to = `${endpoint} ${agent?.name ?? ''}`;", 'const to = endpoint;'],
     by(
       'test/forward/mcp-listing.test.ts',
@@ -106,8 +106,8 @@ export const AGENTS: readonly Sabotage[] = Object.freeze([
     'an SVID of an agent that expires is noticed by itself',
     'cmd/compose/identity.ts',
     [
-      'if (over.some(({ name }) => !before.has(name))) redecide();',
-      'if (over.length > before.size) redecide();',
+      'if (over.some(({ name }) => !before.has(name))) reauthorize();',
+      'if (over.length > before.size) reauthorize();',
     ],
     by(
       'test/cmd/agents-expiry.test.ts',
@@ -154,8 +154,8 @@ export const AGENTS: readonly Sabotage[] = Object.freeze([
     'a token speaks for the agent that it goes out with',
     'lib/credentials/jwt-svid.ts',
     [
-      'issuer.fetchJwtSvid(audience, linked.signal, as)',
-      "issuer.fetchJwtSvid(audience, linked.signal, as.replace(/[^/]*$/, 'own') as SpiffeId)",
+      'issuer.fetchJwtSvid(audience, linked.signal, spiffeId)',
+      "issuer.fetchJwtSvid(audience, linked.signal, spiffeId.replace(/[^/]*$/, 'own') as SpiffeId)",
     ],
     TOKENS,
   ),

@@ -117,8 +117,8 @@ export const CONDITIONS: readonly Sabotage[] = [
   ),
   sabotage(
     'other spellings of arguments that conditions read are refused',
-    'lib/forward/http.ts',
-    ['    under.find(host, port)?.spellings?.args(message.args);\n', ''],
+    'lib/forward/mcp.ts',
+    ['    destination.spellings?.args(mcp.args);\n', ''],
     attack('messages', 'M9 another spelling of what a condition reads is not sent'),
   ),
   sabotage(

@@ -17,10 +17,10 @@ export const ENDS: readonly Sabotage[] = [
   ),
   sabotage(
     'a call that is cut is told its status',
-    'lib/forward/http.ts',
+    'lib/forward/relay.ts',
     [
-      '!inOrder) this.#x.abort(reason, this.#lastWords(reason));',
-      '!inOrder) this.#x.abort(reason);',
+      'this.request.abort(reason, this.#trailers?.(reason, this.exchange));',
+      'this.request.abort(reason);',
     ],
     told('at the end of the drain every stream is told UNAVAILABLE'),
   ),
@@ -53,7 +53,7 @@ export const ENDS: readonly Sabotage[] = [
   ),
   sabotage(
     'a frame of a WebSocket that has come in part is handed on as a fragment',
-    'lib/forward/switch.ts',
+    'lib/forward/websocket.ts',
     ['pass: (chunk) => frames.take(chunk),', 'pass: (chunk) => (frames.take(chunk), [chunk]),'],
     told(
       'a WebSocket that is cut by a policy that no longer allows it is told so by a Close, in mid-frame too',

@@ -55,10 +55,10 @@ export const HTTP: readonly Sabotage[] = [
   ),
   sabotage(
     'a GET has no content where no rule allows it',
-    'lib/forward/get-content.ts',
+    'lib/forward/describe.ts',
     [
-      'protocolOf(destination).mayAllowContentOnGet(destination.service)',
-      'destination.ports.length > 0',
+      'if (destination && protocolOf(destination).mayAllowContentOnGet(destination.service)) return head;',
+      'if (destination !== undefined) return head;',
     ],
     attack('framing', 'F3 GET and HEAD with a body'),
   ),
@@ -77,7 +77,7 @@ export const HTTP: readonly Sabotage[] = [
   sabotage(
     'a connection that had a GET with content is not used again',
     'lib/forward/http.ts',
-    ['if (this.#lent) loan.giveBack();', 'if (this.#lent || loan !== undefined) loan.giveBack();'],
+    ['if (hasContentOnGet(facts.http))', 'if (facts.http === undefined)'],
     by(
       'test/forward/get-content.test.ts',
       'a GET with content passes where its rule allows it, on a connection of its own',
@@ -202,7 +202,7 @@ export const HTTP: readonly Sabotage[] = [
   ),
   sabotage(
     "a brokered credential replaces the agent's Authorization",
-    FIELDS,
+    'lib/credentials/authorization.ts',
     [
       "if (!isAuthorization(name)) kept.push(name, fields[i + 1] ?? '');",
       "kept.push(name, fields[i + 1] ?? '');",
@@ -220,8 +220,8 @@ export const HTTP: readonly Sabotage[] = [
   ),
   sabotage(
     'what the policy of now judges is read by it',
-    'lib/exchange/handle.ts',
-    ['reader?.reread(read, policy) ?? read', 'read'],
+    'lib/exchange/authorize.ts',
+    ['reader?.reread(described, policy) ?? described.facts', 'described.facts'],
     by(
       'test/exchange/headers.test.ts',
       'what a policy of now judges is read by it too, though the message began under another',
@@ -255,7 +255,7 @@ export const HTTP: readonly Sabotage[] = [
   sabotage(
     'what is under way is read anew by a new policy',
     'lib/exchange/reauthorize.ts',
-    ['exchange.reader?.reread(judgement.facts, policy) ?? judgement.facts', 'judgement.facts'],
+    ['reader?.reread(described, policy) ?? described.facts', 'described.facts'],
     by(
       'test/exchange/reread.test.ts',
       'what a path of a spelling that is no longer kept carries is cut when the policy says so',
@@ -263,8 +263,8 @@ export const HTTP: readonly Sabotage[] = [
   ),
   sabotage(
     'what a policy since would send otherwise is not sent',
-    'lib/forward/http.ts',
-    ['        requireSame(facts, exchange.judgement?.facts);\n', ''],
+    'lib/forward/send.ts',
+    ['      requireSame(permit.facts, exchange.authorization?.facts);\n', ''],
     by(
       'test/exchange/reread.test.ts',
       'a request of which a reload would send something else before it is sent reaches nobody',

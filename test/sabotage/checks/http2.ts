@@ -119,13 +119,13 @@ export const HTTP2: readonly Sabotage[] = [
   sabotage(
     'a call has the content type of gRPC',
     'lib/forward/grpc.ts',
-    ['if (!speaksGrpc(x)) {', "if (x.head.method === '') {"],
+    ['if (!speaksGrpc(request)) {', "if (request.head.method === '') {"],
     NO_CALL,
   ),
   sabotage(
     'grpc-timeout ends a call',
-    'lib/forward/http.ts',
-    ['exchange.deadline(this.#call.timeout);', 'exchange.throwIfAborted();'],
+    'lib/forward/grpc.ts',
+    ['exchange.setClientDeadline(described.timeout);', 'exchange.throwIfAborted();'],
     by(
       'test/forward/grpc.test.ts',
       'grpc-timeout bounds the call: DEADLINE_EXCEEDED before and after the answer began, and the upstream is told',
@@ -160,8 +160,11 @@ export const HTTP2: readonly Sabotage[] = [
   ),
   sabotage(
     'nothing is sent again for an agent that has gone',
-    'lib/forward/http.ts',
-    ['if (over !== undefined || this.#x.connection.gone || ', 'if (over !== undefined || '],
+    'lib/forward/send.ts',
+    [
+      'over === undefined && !request.connection.gone && attempts.again',
+      'over === undefined && attempts.again',
+    ],
     by(
       'test/forward/repeats.test.ts',
       'nothing is sent again for an agent that has gone, by either way of going',
@@ -170,7 +173,7 @@ export const HTTP2: readonly Sabotage[] = [
   sabotage(
     'interim answers do not give an upstream more time',
     'lib/exchange/exchange.ts',
-    ['if (this.sent !== this.#headMark)', 'if (this.#moved() !== this.#mark)'],
+    ['if (this.sent !== this.#headProgress)', 'if (this.#moved() !== this.#progress)'],
     by(
       'test/forward/repeats.test.ts',
       'timeouts.headers counts all attempts and interim answers together',

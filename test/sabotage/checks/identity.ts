@@ -260,8 +260,8 @@ export const IDENTITY: readonly Sabotage[] = [
     'a token is forgotten with its identity',
     'lib/credentials/jwt-svid.ts',
     [
-      'if (!ids.some((id) => key.startsWith(`${id} `))) held.delete(key);',
-      "if (id === '') held.delete(key);",
+      'tokens.keep(({ subject }) => ids.includes(subject.spiffeId));',
+      'tokens.keep(() => ids.length < 1000);',
     ],
     by(
       'test/credentials/jwt-svid.test.ts',

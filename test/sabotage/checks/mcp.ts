@@ -121,7 +121,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'only the endpoint is MCP',
-    'lib/forward/mcp.ts',
+    'lib/forward/mcp-endpoint.ts',
     [
       "if (!destination.service.endpoints.has(http.path) || http.query !== '')",
       "if (http.path === '')",
@@ -245,7 +245,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   sabotage(
     'a tool that is not known is asked for before it is judged',
     'lib/forward/mcp-list.ts',
-    ['if (tool === undefined || !mcp.tools.wanted(tool)) return', "if (tool !== '') return"],
+    ['if (tool === undefined || !tools.wanted(tool)) return', "if (tool !== '') return"],
     by(
       'test/forward/mcp-listing.test.ts',
       'a tool that its server calls destructive is no read, whoever never lists it',
@@ -433,7 +433,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'messages before a decision have a bound together',
-    'lib/forward/mcp.ts',
+    'lib/forward/whole-body.ts',
     ['if (held.bytes > held.most)', 'if (held.bytes < 0)'],
     by(
       'test/forward/mcp.test.ts',
@@ -442,8 +442,8 @@ export const MCP: readonly Sabotage[] = Object.freeze([
   ),
   sabotage(
     'an agent that goes away cancels its message',
-    'lib/forward/mcp.ts',
-    ['    x.connection.untilEnd();\n', ''],
+    'lib/forward/mcp-message.ts',
+    ['    connection.untilEnd();\n', ''],
     by(
       'test/forward/mcp-streams.test.ts',
       'an agent that goes away cancels what it asked for, though the stream is silent',

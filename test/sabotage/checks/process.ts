@@ -35,7 +35,7 @@ export const PROCESS: readonly Sabotage[] = [
   sabotage(
     'kept connections are answered once more where another process listens on',
     'lib/listen/listeners.ts',
-    ['if (!door.inherited) {', 'if (door.last !== door.stop) {'],
+    ['if (!listener.inherited) {', 'if (listener.last !== listener.stop) {'],
     by(
       'test/scenarios/hands-its-listeners-over.test.ts',
       'what is open at the old process goes on there until its drain ends',

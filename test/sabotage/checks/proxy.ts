@@ -95,7 +95,7 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'only http:// targets are served',
-    DESCRIBE,
+    'lib/exchange/target.ts',
     [
       'if (scheme?.[1]?.toLowerCase() === served) return scheme[0].length;',
       'if (scheme !== null) return scheme[0].length;',
@@ -120,7 +120,7 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'pages of other origins are turned away at a local listener',
-    DESCRIBE,
+    'lib/exchange/local-listener.ts',
     [
       'const own = origin === undefined || origin === `http://${host}`;',
       "const own = origin !== 'none';",
@@ -132,10 +132,10 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'blind requests of pages are turned away at a local listener',
-    DESCRIBE,
+    'lib/exchange/local-listener.ts',
     [
       "const OWN_SITES: ReadonlySet<string> = new Set(['same-origin', 'none']);",
-      "const OWN_SITES: ReadonlySet<string> = new Set(['same-origin', 'none', 'cross-site', 'same-site', '']);",
+      "const OWN_SITES: ReadonlySet<string> = new Set(['same-origin', 'none', 'cross-site', '']);",
     ],
     by(
       'test/listen/listener.test.ts',
@@ -156,11 +156,11 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'the judged target is what is sent',
-    'lib/forward/outgoing.ts',
+    'lib/forward/http.ts',
     [
-      'const { method, target, webSocket, hops } = described;',
-      'const { method, webSocket, hops } = described;\n' +
-        "    const target = received.target.replace(/^http:\\/\\/[^/]*/, '') || '/';",
+      'const { method, target } = described;',
+      'const { method } = described;\n' +
+        "  const target = relay.request.head.target.replace(/^http:\\/\\/[^/]*/, '') || '/';",
     ],
     attack('paths', 'P7 /a/b is what is judged and sent'),
   ),
@@ -168,9 +168,9 @@ export const PROXY: readonly Sabotage[] = [
     'the judged host is what is sent',
     'lib/forward/outgoing.ts',
     [
-      "const fields = ['host', hostField(described.facts, destination), ...judged, 'via', via];",
-      "const fields = ['host', fieldOf(received.fields, 'host') ?? " +
-        "hostField(described.facts, destination), ...judged, 'via', via];",
+      "const sent = ['host', hostField(facts, destination), ...fields, 'via', context.fields.via];",
+      "const sent = ['host', fieldOf(arguments[3].request.head.fields, 'host') ?? " +
+        "hostField(facts, destination), ...fields, 'via', context.fields.via];",
     ],
     attack(
       'authority',
@@ -179,20 +179,21 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'names are judged before they are resolved',
-    'lib/forward/http.ts',
+    'lib/forward/request.ts',
     [
-      'this.#described = described;',
-      'this.#described = described;\n' +
-        '    const early = { host: described.facts.host, port: 80, literal: false, written: ' +
-        "false, destination: { tls: { mode: 'mtls' } }, addresses: {} };\n" +
-        '    this.#parts.upstreams.resolve(early as never, new ' +
-        'AbortController().signal).catch(() => {});',
+      'return describeRequest(this.#describeHead(time, policy), this);',
+      'const head = this.#describeHead(time, policy);\n' +
+        '    const early = { host: head.facts.host, port: 80, literal: false, written: false, ' +
+        "destination: { tls: { mode: 'mtls' } }, addresses: {} };\n" +
+        '    const { signal } = new AbortController();\n' +
+        '    this.#context.upstreams.resolve(early as never, signal).catch(() => {});\n' +
+        '    return describeRequest(head, this);',
     ],
     attack('authority', 'S10 names that are denied carry nothing to a resolver'),
   ),
   sabotage(
     'addresses are judged before they are dialled',
-    DIAL,
+    'lib/upstream/judge-address.ts',
     [
       'judgePlaintext(route, address);\n  if (why === undefined) return undefined;',
       'judgePlaintext(route, address);\n  if (why !== null) return undefined;',
@@ -219,14 +220,14 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'our own listeners are never dialled',
-    DIAL,
+    'lib/upstream/judge-address.ts',
     ['if (own(address, route.port)) {', "if (own('', route.port)) {"],
     attack('addresses', 'S11 the forward port'),
     attack('addresses', 'T9 the health port, on every address'),
   ),
   sabotage(
     'plaintext stays on loopback',
-    DIAL,
+    'lib/upstream/judge-address.ts',
     [
       "if (mode !== 'plaintext' || insecure || address === '::1' || address.startsWith('127.')) return undefined;",
       "if (mode !== 'none') return undefined;",
@@ -285,8 +286,8 @@ export const PROXY: readonly Sabotage[] = [
     'nothing is sent before it is recorded',
     'lib/exchange/handle.ts',
     [
-      'await evidence.decided(exchange, judgement);',
-      'evidence.decided(exchange, judgement).catch(() => {});',
+      'await evidence.decided(exchange, authorization);',
+      'evidence.decided(exchange, authorization).catch(() => {});',
     ],
     attack('tunnels', 'R5 what cannot be recorded is not sent'),
   ),
@@ -310,8 +311,8 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'exchanges at one time are bounded',
-    'lib/exchange/live-set.ts',
-    ['place.taken >= most', 'place.taken < 0'],
+    'lib/exchange/slots.ts',
+    ['slots.taken >= limit', 'slots.taken < 0'],
     attack('tunnels', 'R2 more at one time than the destination allows'),
   ),
   sabotage(
@@ -327,7 +328,7 @@ export const PROXY: readonly Sabotage[] = [
     'a change of policy decides again what is live',
     'lib/listen/proxy.ts',
     [
-      'state.identity.generation : 0);\n    this.#reconsider.all();',
+      'state.identity.generation : 0);\n    this.#parts.reauthorize.all();',
       'state.identity.generation : 0);',
     ],
     by(
@@ -358,8 +359,8 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'pooled connections belong to one identity generation',
-    'lib/upstream/route.ts',
-    ["if (!showsIdentity(destination)) return '-';", "return '-';"],
+    'lib/upstream/pool-key.ts',
+    ['const shows = showsIdentity(destination);', "const shows = destination.name === '';"],
     attack(
       'peers',
       'A15 after a rotation the next exchange shows the new SVID on a new connection',
@@ -367,10 +368,10 @@ export const PROXY: readonly Sabotage[] = [
   ),
   sabotage(
     'an expired identity is not used',
-    'lib/exchange/handle.ts',
+    'lib/exchange/authorize.ts',
     [
-      'identity !== undefined && clock.now() < identity.svid.notAfter ? identity : source.current(exchange.agent)',
-      'identity ?? source.current(exchange.agent)',
+      'identity !== undefined && clock.now() < identity.svid.notAfter ? identity : source.current(agent)',
+      'identity ?? source.current(agent)',
     ],
     attack('peers', 'C12 with an expired identity nothing is sent, and nothing falls back'),
   ),

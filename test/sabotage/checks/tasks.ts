@@ -127,19 +127,19 @@ const IDENTIFIED: readonly Sabotage[] = [
   sabotage(
     'a token belongs to its task',
     'lib/credentials/jwt-svid.ts',
-    ['`${identity.svid.id} ${task} ${audience}`', '`${identity.svid.id} x ${audience}`'],
+    ['JSON.stringify([spiffeId, task, audience])', 'JSON.stringify([spiffeId, audience])'],
     TOKENS,
   ),
   sabotage(
     'a connection that carried a token of a task belongs to it',
-    'lib/upstream/pools.ts',
-    ["`${key}|${identity?.svid.id ?? ''}|${task}`", "`${key}|${identity?.svid.id ?? ''}|`"],
+    'lib/upstream/pool-key.ts',
+    ["`|${identity?.svid.id ?? ''}|${task ?? ''}`", "`|${identity?.svid.id ?? ''}|`"],
     TOKENS,
   ),
   sabotage(
     'connections of a task that has ended are closed',
     'lib/upstream/pools.ts',
-    ['retire((key) => !key.endsWith(`|${task}`))', 'retire((key) => key !== task)'],
+    ['pools.retire((key) => key.task !== task)', 'pools.retire((key) => key.task !== `${task}x`)'],
     TOKENS,
   ),
 ];
@@ -279,10 +279,7 @@ const GRANTED: readonly Sabotage[] = [
   sabotage(
     'a narrowed grant cuts what it no longer covers',
     'lib/exchange/reauthorize.ts',
-    [
-      'return exchange.task === undefined ? facts :',
-      'return exchange.task?.id !== undefined ? facts :',
-    ],
+    ['if (task === undefined) return facts;', 'if (task !== null) return facts;'],
     flows('a grant that a reload narrows cuts what it no longer covers, and nothing else'),
   ),
 ];

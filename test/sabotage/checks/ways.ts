@@ -11,7 +11,7 @@ const ANOTHER =
 export const WAYS: readonly Sabotage[] = [
   sabotage(
     'the limits of a rule are counted',
-    'lib/exchange/handle.ts',
+    'lib/exchange/authorize.ts',
     ['if (limits?.rate !== undefined)', 'if (limits?.rate === null)'],
     by(RATES, 'at an MCP server the limits of a rule are those of each tool'),
   ),
@@ -29,7 +29,7 @@ export const WAYS: readonly Sabotage[] = [
   ),
   sabotage(
     'the address of a corporate proxy is judged',
-    'lib/upstream/dial.ts',
+    'lib/upstream/judge-address.ts',
     ['if (problem === undefined) return undefined;', "if (problem !== '') return undefined;"],
     by(VIA, ADDRESSES),
   ),
