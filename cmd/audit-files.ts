@@ -17,7 +17,7 @@ export async function auditFiles(
   { sidecar }: Config,
   command: string,
 ): Promise<readonly string[][]> {
-  const sinks = sidecar.audit.sinks.flatMap((sink) => ('file' in sink ? [sink.file] : []));
+  const sinks = sidecar.audit.sinks.flatMap((sink) => (sink.kind === 'file' ? [sink.value] : []));
   if (sinks.length === 0)
     throw new Fault('usage', 'the configuration writes no audit file', {
       hint: `name one: chaperone ${command}`,

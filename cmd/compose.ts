@@ -165,28 +165,28 @@ function announce(
   log.log('info', 'sidecar', `listening: ${placesOf(addresses, sidecar).join(', ')}`);
   if (reduced !== undefined)
     log.log('warn', 'listeners', reduced, { hint: 'raise it: ulimit -n, LimitNOFILE' });
-  const { halfLine, halfLineLeft } = audit;
-  if (halfLineLeft > 0) {
+  const { truncatedBytes, incompleteBytes } = audit;
+  if (incompleteBytes > 0) {
     const hint = 'the file may only be appended to; that line does not parse';
     log.log(
       'warn',
       'audit',
-      `left half a line of ${halfLineLeft} bytes that a killed process had left`,
+      `kept an incomplete record of ${incompleteBytes} bytes that a killed process had left`,
       { hint },
     );
   }
-  if (halfLine > 0)
+  if (truncatedBytes > 0)
     log.log(
       'warn',
       'audit',
-      `cut off half a line of ${halfLine} bytes that a killed process had left`,
+      `cut off an incomplete record of ${truncatedBytes} bytes that a killed process had left`,
     );
   const { generation, digest } = policy;
   tell('started', {
     policy: generation,
     policyDigest: digest,
-    ...(halfLine > 0 && { halfLine }),
-    ...(halfLineLeft > 0 && { halfLineLeft }),
+    ...(truncatedBytes > 0 && { truncatedBytes }),
+    ...(incompleteBytes > 0 && { incompleteBytes }),
   });
 }
 

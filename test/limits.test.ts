@@ -61,7 +61,7 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
     'lib/exchange/fault-response.ts MAX_PHRASE',
   ],
   'how often or how much at a time, without a bound on anybody': [
-    'lib/audit/sinks/file.ts RETRY_MS MAX_RETRY_MS',
+    'lib/audit/sinks/writer.ts RETRY_MS MAX_RETRY_MS',
     'lib/config/load/watch.ts BURST_MS',
     'lib/base/read-file.ts AGAIN_MS',
     'lib/http1/writer.ts JOIN_BYTES BULK_BYTES BURST_BYTES',

@@ -108,7 +108,7 @@ export async function checkAudit({ config }: Patient): Promise<readonly Verdict[
   const { sinks, onFailure } = config.sidecar.audit;
   const verdicts = await Promise.all(
     sinks.map(async (sink) =>
-      'file' in sink ? auditFile(sink.file) : ok('records go to standard output'),
+      sink.kind === 'file' ? auditFile(sink.value) : ok('records go to standard output'),
     ),
   );
   if (onFailure === 'deny') return verdicts;

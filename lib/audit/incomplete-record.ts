@@ -14,7 +14,7 @@ const BEGINS = '{"time":"';
  */
 const FARTHEST = 1_048_576;
 
-export interface HalfLine {
+export interface Truncation {
   /** Bytes that were cut off. */
   readonly cut: number;
   /** Bytes of ours that may not be cut off, as the file is only to be appended to. */
@@ -22,10 +22,9 @@ export interface HalfLine {
 }
 
 /** Cuts what is no line of ours at the end of a file of `size` bytes. */
-export async function cutHalfLine(handle: FileHandle, size: number): Promise<HalfLine> {
+export async function truncateIncomplete(handle: FileHandle, size: number): Promise<Truncation> {
   const whole = await sizeWithoutNuls(handle, size);
-  const half = await halfLineAt(handle, whole);
-  const to = whole - half;
+  const to = whole - (await incompleteAt(handle, whole));
   if (to === size) return { cut: 0, left: 0 };
   try {
     await handle.truncate(to);
@@ -37,13 +36,13 @@ export async function cutHalfLine(handle: FileHandle, size: number): Promise<Hal
 }
 
 /** Bytes after the last line end, when they begin like a record. */
-async function halfLineAt(handle: FileHandle, size: number): Promise<number> {
+async function incompleteAt(handle: FileHandle, size: number): Promise<number> {
   const from = Math.max(0, size - FARTHEST);
   const end = await bytesAt(handle, from, size);
   const lineEnd = end.lastIndexOf(LINE_END);
-  const half = end.subarray(lineEnd + 1);
-  if (half.length === 0 || (lineEnd < 0 && from > 0)) return 0;
-  return BEGINS.startsWith(half.toString('latin1', 0, BEGINS.length)) ? half.length : 0;
+  const rest = end.subarray(lineEnd + 1);
+  if (rest.length === 0 || (lineEnd < 0 && from > 0)) return 0;
+  return BEGINS.startsWith(rest.toString('latin1', 0, BEGINS.length)) ? rest.length : 0;
 }
 
 /** Where the NUL bytes at the end begin; JSON has none. */

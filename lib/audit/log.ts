@@ -15,10 +15,8 @@ import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import { encodeRecord } from './encode.ts';
 import type { AuditLog } from './record.ts';
-import { fileSink, stdoutSink, type Sink } from './sinks/file.ts';
-
-/** `{pid}` in a path is the process: two that follow each other write a file each. */
-type SinkSpec = { readonly file: string } | { readonly stdout: true };
+import { openSink, type SinkSpec } from './sinks/index.ts';
+import type { Sink } from './sinks/sink.ts';
 
 export interface AuditOptions extends LogOptions {
   /** At least one; each must take every record. */
@@ -36,10 +34,10 @@ export interface LogOptions {
 export interface Audit extends AuditLog, AsyncDisposable {
   /** Opens the files anew, after what was written before (SIGHUP). */
   reopen(): Promise<void>;
-  /** Bytes of half lines that a killed process had left and that were cut off at start. */
-  readonly halfLine: number;
-  /** Bytes of half lines that were left there, because their file may only be appended to. */
-  readonly halfLineLeft: number;
+  /** Bytes of incomplete records that a killed process had left and that were cut off at start. */
+  readonly truncatedBytes: number;
+  /** Bytes of incomplete records that stay, because their file may only be appended to. */
+  readonly incompleteBytes: number;
   /** Records that could not be written since the start. */
   failures(): number;
   /** Records written since the start. */
@@ -58,12 +56,7 @@ export async function openAudit({ sinks: specs, ...options }: AuditOptions): Pro
   if (specs.length === 0) throw new TypeError('an audit log needs a sink');
   const sinks: Sink[] = [];
   try {
-    for (const spec of specs)
-      sinks.push(
-        'file' in spec
-          ? await fileSink(spec.file.replaceAll('{pid}', String(process.pid)), clock)
-          : stdoutSink(clock),
-      );
+    for (const spec of specs) sinks.push(await openSink(spec, clock));
   } catch (error) {
     await Promise.all(sinks.map((sink) => sink[Symbol.asyncDispose]()));
     throw error;
@@ -123,8 +116,8 @@ export function auditLog(sinks: readonly Sink[], options: LogOptions): Audit {
       return waiting.done.promise;
     },
     reopen: () => then(async () => throwFirst(await settled(sinks.map((sink) => sink.reopen())))),
-    halfLine: sinks.reduce((bytes, sink) => bytes + sink.halfLine, 0),
-    halfLineLeft: sinks.reduce((bytes, sink) => bytes + sink.halfLineLeft, 0),
+    truncatedBytes: sinks.reduce((bytes, sink) => bytes + sink.truncatedBytes, 0),
+    incompleteBytes: sinks.reduce((bytes, sink) => bytes + sink.incompleteBytes, 0),
     failures: () => failures,
     written: () => written,
     [Symbol.asyncDispose]() {

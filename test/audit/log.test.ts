@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import t from 'tap';
 import { auditLog, openAudit, type Audit } from '../../lib/audit/log.ts';
 import type { AuditRecord } from '../../lib/audit/record.ts';
-import type { Sink } from '../../lib/audit/sinks/file.ts';
+import type { Sink } from '../../lib/audit/sinks/sink.ts';
 import { systemClock, type Clock } from '../../lib/base/clock.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { until } from '../support/until.ts';
@@ -44,8 +44,8 @@ function heldSink(): Sink & { readonly writes: string[]; go(failure?: Fault): vo
   const writes: string[] = [];
   let waiting: PromiseWithResolvers<void> | undefined;
   return {
-    halfLine: 0,
-    halfLineLeft: 0,
+    truncatedBytes: 0,
+    incompleteBytes: 0,
     writes,
     append(lines) {
       if (waiting !== undefined) throw new TypeError('two writes under way');
@@ -128,7 +128,10 @@ t.test(
   async (t) => {
     const folder = t.testdir();
     const files = [join(folder, 'a.jsonl'), join(folder, 'b.jsonl')];
-    const log = await openAudit({ sinks: files.map((file) => ({ file })), ...LIMITS });
+    const log = await openAudit({
+      sinks: files.map((file) => ({ kind: 'file', value: file })),
+      ...LIMITS,
+    });
     const writes = Array.from({ length: 100 }, (_, n) => log.write(record(String(n))));
     await log[Symbol.asyncDispose]();
     await Promise.all(writes);
@@ -146,7 +149,7 @@ t.test(
   'a path that cannot be opened is a Fault at start, with the path and the reason',
   async (t) => {
     const file = join(t.testdir(), 'absent', 'audit.jsonl');
-    await t.rejects(openAudit({ sinks: [{ file }], ...LIMITS }), {
+    await t.rejects(openAudit({ sinks: [{ kind: 'file', value: file }], ...LIMITS }), {
       code: 'audit-unavailable',
       message: new RegExp(`${file}.*ENOENT`),
     });
@@ -158,7 +161,7 @@ t.test(
   async (t) => {
     const file = join(t.testdir(), 'audit.jsonl');
     const clock = handClock();
-    const log = await openAudit({ sinks: [{ file }], clock, timeout: 5000 });
+    const log = await openAudit({ sinks: [{ kind: 'file', value: file }], clock, timeout: 5000 });
     await log.write(record('1'));
     renameSync(file, `${file}.1`);
     await log.write(record('2'));
@@ -191,14 +194,14 @@ t.test(
 );
 
 t.test(
-  'a half line that a killed process left is cut off at start and counted, so that every line parses',
+  'an incomplete record that a killed process left is cut off at start and counted, so that every line parses',
   async (t) => {
     const whole = '{"time":"2026-01-01T00:00:00.000Z"}\n';
     for (const half of ['{', '{"time":"2026-', `{"time":"${'x'.repeat(70_000)}`]) {
       for (const before of ['', whole, whole.repeat(5000)]) {
         const file = join(t.testdir({ 'audit.jsonl': before + half }), 'audit.jsonl');
-        const log = await openAudit({ sinks: [{ file }], ...LIMITS });
-        t.equal(log.halfLine, half.length);
+        const log = await openAudit({ sinks: [{ kind: 'file', value: file }], ...LIMITS });
+        t.equal(log.truncatedBytes, half.length);
         await log.write(record('1'));
         await log[Symbol.asyncDispose]();
         const text = readFileSync(file, 'utf8');
@@ -209,7 +212,7 @@ t.test(
 );
 
 t.test(
-  'NUL bytes that a machine left which went down are cut off, with the half line before them',
+  'NUL bytes that a machine left which went down are cut off, with the incomplete record before them',
   async (t) => {
     const whole = '{"time":"2026-01-01T00:00:00.000Z"}\n';
     for (const half of ['', '{"time":"2026-']) {
@@ -217,8 +220,8 @@ t.test(
         for (const before of ['', whole]) {
           const end = half + '\0'.repeat(nuls);
           const file = join(t.testdir({ 'audit.jsonl': before + end }), 'audit.jsonl');
-          const log = await openAudit({ sinks: [{ file }], ...LIMITS });
-          t.equal(log.halfLine, end.length);
+          const log = await openAudit({ sinks: [{ kind: 'file', value: file }], ...LIMITS });
+          t.equal(log.truncatedBytes, end.length);
           await log.write(record('1'));
           await log[Symbol.asyncDispose]();
           const text = readFileSync(file, 'utf8');
@@ -230,7 +233,7 @@ t.test(
 );
 
 t.test(
-  'a half line in a file that may only be appended to stays and is told',
+  'an incomplete record in a file that may only be appended to stays and is reported',
   { skip: lacking(true) },
   async (t) => {
     const disk = tinyDisk();
@@ -239,8 +242,8 @@ t.test(
     writeFileSync(file, '{"time":"2026-');
     execFileSync('chattr', ['+a', file]);
     t.teardown(() => execFileSync('chattr', ['-a', file]));
-    const log = await openAudit({ sinks: [{ file }], ...LIMITS });
-    t.match({ cut: log.halfLine, left: log.halfLineLeft }, { cut: 0, left: 14 });
+    const log = await openAudit({ sinks: [{ kind: 'file', value: file }], ...LIMITS });
+    t.match({ cut: log.truncatedBytes, left: log.incompleteBytes }, { cut: 0, left: 14 });
     await log.write(record('1'));
     await log[Symbol.asyncDispose]();
     t.match(readFileSync(file, 'utf8'), /^\{"time":"2026-\n\{"time".*\}\n$/);
@@ -272,11 +275,15 @@ t.test(
 );
 
 t.test(
-  'a FIFO that nobody reads fails in time, holds no thread, and loses no half line when it is read',
+  'a FIFO that nobody reads fails in time, holds no thread, and loses no incomplete record when it is read',
   async (t) => {
     const file = join(t.testdir(), 'fifo');
     execFileSync('mkfifo', [file]);
-    const log = await openAudit({ sinks: [{ file }], clock: systemClock, timeout: 300 });
+    const log = await openAudit({
+      sinks: [{ kind: 'file', value: file }],
+      clock: systemClock,
+      timeout: 300,
+    });
     let taken = 0;
     const long = 'x'.repeat(10_000);
     const full = async (): Promise<unknown> => {
@@ -320,8 +327,8 @@ t.test(
   async (t) => {
     for (const foreign of ['{"kind":"deci', 'notes', `${'x'.repeat(2_000_000)}`]) {
       const file = join(t.testdir({ 'audit.jsonl': foreign }), 'audit.jsonl');
-      const log = await openAudit({ sinks: [{ file }], ...LIMITS });
-      t.equal(log.halfLine, 0);
+      const log = await openAudit({ sinks: [{ kind: 'file', value: file }], ...LIMITS });
+      t.equal(log.truncatedBytes, 0);
       await log.write(record('1'));
       await log[Symbol.asyncDispose]();
       t.match(readFileSync(file, 'utf8').slice(foreign.length), /^\n\{"time".*\}\n$/);
@@ -330,7 +337,7 @@ t.test(
 );
 
 t.test('a device that is always full refuses with its reason', async (t) => {
-  const log = await openAudit({ sinks: [{ file: '/dev/full' }], ...LIMITS });
+  const log = await openAudit({ sinks: [{ kind: 'file', value: '/dev/full' }], ...LIMITS });
   await t.rejects(log.write(record('1')), {
     code: 'audit-unavailable',
     message: /\/dev\/full.*ENOSPC/,
@@ -347,7 +354,7 @@ t.test(
     let step = 0;
     let now = 0;
     const clock = { ...systemClock, monotonic: () => (now += step) };
-    const log = await openAudit({ sinks: [{ file }], clock, timeout: 5000 });
+    const log = await openAudit({ sinks: [{ kind: 'file', value: file }], clock, timeout: 5000 });
     /** Whether the record was settled before anything could be heard of a thread. */
     const atOnce = async (reason: string): Promise<boolean> => {
       let done = false;
@@ -437,7 +444,7 @@ t.test(
     const file = join(disk.folder, 'audit.jsonl');
     const ballast = join(disk.folder, 'ballast');
     writeFileSync(ballast, Buffer.alloc(8192));
-    const log = await openAudit({ sinks: [{ file }], ...LIMITS });
+    const log = await openAudit({ sinks: [{ kind: 'file', value: file }], ...LIMITS });
     const { taken, failure } = await writeUntilFull(log);
     t.match(failure, { code: 'audit-unavailable', message: /ENOSPC/ });
     t.ok(taken.length > 20);
@@ -467,7 +474,7 @@ t.test(
     const file = join(disk.folder, 'audit.jsonl');
     const ballast = join(disk.folder, 'ballast');
     writeFileSync(ballast, Buffer.alloc(8192));
-    const log = await openAudit({ sinks: [{ file }], ...LIMITS });
+    const log = await openAudit({ sinks: [{ kind: 'file', value: file }], ...LIMITS });
     execFileSync('chattr', ['+a', file]);
     t.teardown(() => execFileSync('chattr', ['-a', file]));
     const { taken } = await writeUntilFull(log);
@@ -487,7 +494,7 @@ t.test(
     const script = `
     import { openAudit } from ${JSON.stringify(resolve('lib/audit/log.ts'))};
     import { systemClock } from ${JSON.stringify(resolve('lib/base/clock.ts'))};
-    const log = await openAudit({ sinks: [{ stdout: true }], clock: systemClock, timeout: 5000 });
+    const log = await openAudit({ sinks: [{ kind: 'stdout', value: true }], clock: systemClock, timeout: 5000 });
     const record = (reason) =>
       ({ time: 't', kind: 'refused', exchange: 'e', entry: 'forward', code: 'malformed', reason });
     await log.write(record('1'));

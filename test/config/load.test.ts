@@ -78,7 +78,10 @@ t.test('every setting of the sidecar arrives', async (t) => {
     },
     health: { host: '0.0.0.0', port: 15021 },
     audit: {
-      sinks: [{ file: join(path, 'audit.jsonl') }, { stdout: true }],
+      sinks: [
+        { kind: 'file', value: join(path, 'audit.jsonl') },
+        { kind: 'stdout', value: true },
+      ],
       onFailure: 'continue',
       timeout: 5000,
       refusals: { count: 10, per: 1000, text: '10/s', burst: 500 },
@@ -117,7 +120,7 @@ t.test('what is not written has the safe default', async (t) => {
     agentApi: undefined,
     tasks: { webhook: undefined },
     identity: { workloadApi: undefined, initialSync: 90_000 },
-    audit: { sinks: [{ stdout: true }], onFailure: 'deny' },
+    audit: { sinks: [{ kind: 'stdout', value: true }], onFailure: 'deny' },
     defaults: { task: 'optional', unlisted: 'deny' },
     listeners: { headersTimeout: 10_000, maxHead: 32_768 },
     log: { level: 'info' },

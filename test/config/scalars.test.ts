@@ -2,6 +2,7 @@ import t from 'tap';
 import type { Schema } from '../../lib/schema/decode.ts';
 import { problems as collector } from '../../lib/schema/problem.ts';
 import * as scalars from '../../lib/config/documents/scalars.ts';
+import { filePath } from '../../lib/schema/file-path.ts';
 import { scalarTree } from '../../lib/schema/tree.ts';
 
 /** The value, or `!` and the problem. */
@@ -155,7 +156,7 @@ t.test('names, paths, sockets and Workload API addresses', async (t) => {
     [scalars.name, ['a', 'crm-2', '0a'], ['', '-a', 'a-', 'A', 'a.b', 'a b', 'a'.repeat(64)]],
     [scalars.action, ['read', 'my-own'], ['', 'Read', '1x', 'a b']],
     [scalars.hint, ['research', 'a b'], ['', ' a', 'a\n', 'é']],
-    [scalars.file, ['a.pem', '/x/y', '../y'], ['', 'x/', 'a\u0000b', 'a\nb']],
+    [filePath, ['a.pem', '/x/y', '../y'], ['', 'x/', 'a\u0000b', 'a\nb']],
     [
       scalars.socket,
       ['/run/a.sock'],

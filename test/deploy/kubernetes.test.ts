@@ -29,7 +29,7 @@ async function mounted(folder: string): Promise<Config> {
 t.test('the documents of the ConfigMap load from where the kubelet puts them', async (t) => {
   const { sidecar, policy } = await mounted(t.testdir());
   t.ok(
-    sidecar.audit.sinks.every((sink) => !('file' in sink)),
+    sidecar.audit.sinks.every((sink) => sink.kind !== 'file'),
     'nothing is written to a read-only file system',
   );
   t.equal(sidecar.audit.onFailure, 'deny');

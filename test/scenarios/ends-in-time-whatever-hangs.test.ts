@@ -55,7 +55,7 @@ t.test(
   },
 );
 
-t.test('a reader that reads again is given records again, and no half line', async (t) => {
+t.test('a reader that reads again is given records again, and no incomplete record', async (t) => {
   await using s = await apart({ sinks: '[{ stdout: true }], timeout: 500ms', more: LONG });
   await stall(s);
   s.sidecar.child.stdout?.resume();

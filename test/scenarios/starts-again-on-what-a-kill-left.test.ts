@@ -28,8 +28,8 @@ t.test(
     await s.restart();
     t.equal(await s.get('/v1/customers'), 200);
     const started = s.records().findLast(({ event }) => event === 'started');
-    t.match(started, { detail: { halfLine: 47 } });
-    t.match(s.sidecar.text(), /half a line of 47 bytes/);
+    t.match(started, { detail: { truncatedBytes: 47 } });
+    t.match(s.sidecar.text(), /an incomplete record of 47 bytes/);
     const decided = new Set(
       s.records().flatMap(({ kind, exchange }) => (kind === 'decided' ? [exchange] : [])),
     );

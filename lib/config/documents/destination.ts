@@ -22,7 +22,6 @@ import {
   condition,
   dataClass,
   duration,
-  file,
   hostPattern,
   listenAddress,
   peer,
@@ -32,6 +31,7 @@ import {
   upstreamAddress,
   upstreamHost,
 } from './scalars.ts';
+import { filePath } from '../../schema/file-path.ts';
 import { via } from './via.ts';
 import { task, UNSAFE_NON_LOOPBACK } from './common.ts';
 
@@ -56,7 +56,7 @@ const tls = record(
       'Sent as SNI, and verified in the web modes; the host that was asked for otherwise.',
     ),
     roots: optional(
-      list(file, { least: 1, most: 100, unique: String }),
+      list(filePath, { least: 1, most: 100, unique: String }),
       'Web modes alone: PEM files whose certificates replace the roots that come with ' +
         'Node; relative to the folder of the document, read when it is loaded.',
     ),

@@ -13,13 +13,10 @@ import { COMMON_METHODS } from '../../policy/protocols/http-rules.ts';
 import { parseSpiffeId } from '../../spiffe/id.ts';
 import { parsePeerPattern } from '../../spiffe/pattern.ts';
 import { text, type Schema } from '../../schema/decode.ts';
+import { hasControl } from '../../schema/file-path.ts';
 
 function bad(message: string, hint: string): Fault {
   return new Fault('config', message, { hint });
-}
-
-function hasControl(value: string): boolean {
-  return Array.from(value).some((char) => char < ' ' || char === '\u007f');
 }
 
 const TIMES: Readonly<Record<string, number>> = Object.freeze({
@@ -199,18 +196,6 @@ export const webhookUrl = text({
     throw bad(
       `${quote(value)} is not a URL that may be asked`,
       'write https://host/path, without user and password; http:// to 127.0.0.1 or [::1] alone',
-    );
-  },
-});
-
-export const file = text({
-  is: 'a file path',
-  example: '/var/log/chaperone/audit.jsonl',
-  parse(value) {
-    if (value !== '' && !hasControl(value) && !value.endsWith('/')) return value;
-    throw bad(
-      `${quote(value)} is not a file path`,
-      'write a path; a relative one begins at the folder of this document',
     );
   },
 });

@@ -18,7 +18,6 @@ import {
   dataClass,
   dnsDomain,
   duration,
-  file,
   folder,
   hint,
   listenAddress,
@@ -29,6 +28,8 @@ import {
   webhookUrl,
   workloadApi,
 } from './scalars.ts';
+import { filePath } from '../../schema/file-path.ts';
+import { sinks } from './sinks.ts';
 import { task, UNSAFE_NON_LOOPBACK } from './common.ts';
 import { via } from './via.ts';
 
@@ -43,28 +44,6 @@ const select = refine(
     return { value: Object.freeze({ hint: byHint, spiffeId: byId }) };
   },
 );
-
-const sink = refine(
-  record({
-    file: optional(
-      file,
-      'JSON Lines are appended to this file; relative to the folder of the document. ' +
-        'SIGHUP opens it again. `{pid}` in it is the process: two that follow each other ' +
-        'write a file each.',
-    ),
-    stdout: optional(flag(), 'true: JSON Lines go to standard output.'),
-  }),
-  ({
-    file: path,
-    stdout,
-  }): { readonly value: Sink } | { readonly message: string; readonly fix: string } => {
-    if (path !== undefined && stdout === undefined) return { value: Object.freeze({ file: path }) };
-    if (path === undefined && stdout === true) return { value: Object.freeze({ stdout }) };
-    return { message: 'a sink is one place', fix: 'write { file: path } or { stdout: true }' };
-  },
-);
-
-export type Sink = { readonly file: string } | { readonly stdout: true };
 
 export const sidecarSpec = record(
   {
@@ -180,7 +159,7 @@ export const sidecarSpec = record(
           record({
             address: required(listenAddress, 'A loopback address.'),
             tokenFile: required(
-              file,
+              filePath,
               'Holds what callers send as `chaperone-token`: 32 characters or more.',
             ),
           }),
@@ -215,7 +194,7 @@ export const sidecarSpec = record(
                 'loopback address.',
             ),
             secretFile: required(
-              file,
+              filePath,
               'Signs the question and proves the answer (HMAC-SHA256): 32 characters or more.',
             ),
             timeout: defaulted(
@@ -236,11 +215,7 @@ export const sidecarSpec = record(
     ),
     audit: defaulted(
       record({
-        sinks: defaulted(
-          list(sink, { least: 1, most: 8, unique: sinkKey }),
-          [{ stdout: true }],
-          'Every record goes to all of them.',
-        ),
+        sinks: defaulted(sinks, [{ stdout: true }], 'Every record goes to all of them.'),
         timeout: defaulted(
           duration('5s'),
           '5s',
@@ -396,7 +371,3 @@ export const sidecarSpec = record(
   },
   ['inbound', 'federation', 'console', 'tracing'],
 );
-
-function sinkKey(one: Sink): string {
-  return 'file' in one ? one.file : 'stdout';
-}

@@ -6,7 +6,7 @@ import { Fault } from '../../base/fault.ts';
 import { parseAuthority } from '../../net/authority.ts';
 import { quote } from '../../net/host.ts';
 import { flag, list, optional, record, refine, type Refusal, text } from '../../schema/decode.ts';
-import { file } from './scalars.ts';
+import { filePath } from '../../schema/file-path.ts';
 
 export interface ProxyUrl {
   readonly secure: boolean;
@@ -51,12 +51,12 @@ export const via = refine(
   record({
     proxy: optional(proxyUrl, 'Its URL; `https://` speaks TLS to the proxy itself.'),
     roots: optional(
-      list(file, { least: 1, most: 100, unique: String }),
+      list(filePath, { least: 1, most: 100, unique: String }),
       'With an `https://` proxy alone: PEM files whose certificates replace the roots of ' +
         'the system; relative to the folder of the document, read when it is loaded.',
     ),
     basic: optional(
-      file,
+      filePath,
       'A file with one line `user:password` for the proxy, read anew for each connection; ' +
         'relative to the folder of the document. Over `http://` the proxy gets it ' +
         'in the clear.',

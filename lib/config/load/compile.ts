@@ -2,6 +2,7 @@
  * From documents that decoded and passed the checks to the values that the other folders read. No
  * defaults here: the schema has them all.
  */
+import { absoluteSink, type SinkSpec } from '../../audit/sinks/index.ts';
 import type { PathPolicy } from '../../net/path.ts';
 import { spellingsOf } from '../../policy/conditions/spellings.ts';
 import type { Condition } from '../../policy/model/condition.ts';
@@ -23,7 +24,6 @@ import type {
   SidecarDocument,
   TaskPolicyDocument,
 } from '../documents/schema.ts';
-import type { Sink } from '../documents/sidecar.ts';
 import { type AgentSpec, compileAgents } from './agents.ts';
 
 /** Settings of the sidecar; durations in milliseconds, sizes in bytes. */
@@ -61,7 +61,7 @@ export interface SidecarSpec {
   readonly intercept: InterceptSpec | undefined;
   readonly audit: {
     /** Files with absolute paths. */
-    readonly sinks: readonly Sink[];
+    readonly sinks: readonly SinkSpec[];
     /** Milliseconds. */
     readonly timeout: number;
     readonly onFailure: 'deny' | 'continue';
@@ -109,9 +109,7 @@ export function compileSidecar(
   { metadata, spec }: SidecarDocument,
   absolute: (path: string) => string,
 ): SidecarSpec {
-  const sinks = spec.audit.sinks.map((sink) =>
-    'file' in sink ? Object.freeze({ file: absolute(sink.file) }) : sink,
-  );
+  const sinks = spec.audit.sinks.map((sink) => absoluteSink(sink, absolute));
   return Object.freeze({
     name: metadata.name,
     identity: spec.identity,

@@ -20,7 +20,7 @@ export const PROCESS: readonly Sabotage[] = [
     ['const last = end.findLastIndex((byte) => byte !== 0);', 'const last = end.length - 1;'],
     by(
       'test/audit/log.test.ts',
-      'NUL bytes that a machine left which went down are cut off, with the half line before them',
+      'NUL bytes that a machine left which went down are cut off, with the incomplete record before them',
     ),
   ),
   sabotage(
