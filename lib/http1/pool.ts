@@ -266,8 +266,8 @@ class ConnectionPool<T, K extends Key> implements Pool<T, K> {
   }
 
   /**
-   * Dials for a caller that has a slot; gives up at once when the signal aborts, and destroys what comes
-   * too late.
+   * Dials for a caller that has a slot; gives up at once when the signal aborts, and destroys what
+   * comes too late.
    */
   async #dial(slot: Slot<T, K>, dial: Dial<T>, signal: AbortSignal): Promise<Lease<T>> {
     slot.dialling++;
