@@ -47,6 +47,8 @@ t.test('the lists name what they must', async (t) => {
   const wanted: Readonly<Record<string, readonly string[]>> = {
     'A limit': ['docs/limits.md', ...files('lib', /\/limits\.ts$/)],
     'A command': files('cmd', /-commands\.ts$/),
+    'A credential kind': files('lib/credentials', /\/(kinds|provider)\.ts$/),
+    'An audit sink': files('lib/audit/sinks', /\/(index|sink)\.ts$/),
     'A record field': files('lib/audit', /\/record\.ts$/),
     'A protocol': files('lib', /\/(protocols\/(index|row)|protocols)\.ts$/),
     'An entry point': files('lib', /\.ts$/).filter((file) =>

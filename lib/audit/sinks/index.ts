@@ -1,4 +1,6 @@
-/** The kinds of sinks, by their key in `audit.sinks`: a kind is one row here and one file beside it. */
+/**
+ * The kinds of sinks, by their key in `audit.sinks`: a kind is one row here and one file beside it.
+ */
 import type { Clock } from '../../base/clock.ts';
 import { fileKind } from './file.ts';
 import type { Sink, SinkKind } from './sink.ts';
