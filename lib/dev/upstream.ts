@@ -4,7 +4,7 @@
  * list of who called and what was asked, so that the demo can check its claims from the other side.
  */
 import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
+import { type Server, type Socket, createServer } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import type { Clock } from '../base/clock.ts';
 import { disposer } from '../base/dispose.ts';
@@ -12,10 +12,11 @@ import { Fault } from '../base/fault.ts';
 import { ignore, link } from '../base/signal.ts';
 import { httpLimits } from '../http/limits.ts';
 import type { Body } from '../http/message.ts';
-import { type ServeOptions, serveConnection } from '../http1/server.ts';
-import { type IdentitySource, startIdentity } from '../identity/source.ts';
+import type { ServeOptions } from '../http1/serve-options.ts';
+import { serveConnection } from '../http1/server.ts';
 import type { Select } from '../identity/select.ts';
-import { parsePeerPattern, type PeerPattern } from '../spiffe/pattern.ts';
+import { type IdentitySource, startIdentity } from '../identity/source.ts';
+import { type PeerPattern, parsePeerPattern } from '../spiffe/pattern.ts';
 import { acceptTls } from '../tls/accept.ts';
 import type { VerifiedConnection } from '../tls/connect.ts';
 import { tlsContexts } from '../tls/context.ts';

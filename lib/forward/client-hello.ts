@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream';
 import { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
 import type { HandedOver } from '../http/server-exchange.ts';
-import { PREFACE } from '../http1/server.ts';
+import { PREFACE } from '../http1/request-head.ts';
 import { type ClientHello, readClientHello } from '../interception/client-hello.ts';
 
 /**

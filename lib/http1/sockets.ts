@@ -17,6 +17,16 @@ export function resetSocket(socket: Duplex): void {
   else socket.destroy();
 }
 
+/** `address:port` of both ends; empty where the transport has none. */
+export function addressesOf(socket: Duplex): { readonly remote: string; readonly local: string } {
+  if (!(socket instanceof Socket)) return { remote: '', local: '' };
+  const { remoteAddress, remotePort, localAddress, localPort } = socket;
+  return {
+    remote: remoteAddress === undefined ? '' : `${remoteAddress}:${remotePort}`,
+    local: localAddress === undefined ? '' : `${localAddress}:${localPort}`,
+  };
+}
+
 type Sent = (error?: Error | null) => void;
 
 /**

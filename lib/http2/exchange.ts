@@ -4,6 +4,7 @@
  */
 import { type ServerHttp2Stream, constants } from 'node:http2';
 import { Fault } from '../base/fault.ts';
+import { LazyAbort } from '../http/lazy-abort.ts';
 import { timeHint } from '../http/limits.ts';
 import type { Body, Fields, OutgoingResponse, RequestHead } from '../http/message.ts';
 import type { Connection, HandedOver, ServerExchange } from '../http/server-exchange.ts';
@@ -44,13 +45,12 @@ export class StreamExchange implements ServerExchange, Connection {
   readonly #writing: Watchdog;
   readonly #connectionInfo: ConnectionInfo;
   readonly #options: Http2Options;
+  readonly #abort = new LazyAbort();
   /** Header blocks that were sent; interim heads that were given to the engine. */
   #heads = 0;
   #informs = 0;
   /** Resets the stream once its head has gone. */
   #destroyAfterHead: (() => void) | undefined;
-  #controller: AbortController | undefined;
-  #reason: Fault | undefined;
 
   constructor(
     stream: ServerHttp2Stream,
@@ -100,11 +100,7 @@ export class StreamExchange implements ServerExchange, Connection {
   }
 
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
-    }
-    return this.#controller.signal;
+    return this.#abort.signal;
   }
 
   get bodyPause(): number {
@@ -116,7 +112,7 @@ export class StreamExchange implements ServerExchange, Connection {
   }
 
   get gone(): boolean {
-    return this.#reason !== undefined || this.#stream.destroyed;
+    return this.#abort.reason !== undefined || this.#stream.destroyed;
   }
 
   /** Of content: heads are the connection's. */
@@ -165,7 +161,7 @@ export class StreamExchange implements ServerExchange, Connection {
   abort(reason: Fault, trailers?: () => Fields): void {
     const answering = this.answered;
     this.answered = true;
-    if (this.#output.finished || this.#reason !== undefined) return;
+    if (this.#output.finished || this.#abort.reason !== undefined) return;
     if (trailers === undefined || !answering) {
       this.#reset(reason);
       return;
@@ -210,7 +206,7 @@ export class StreamExchange implements ServerExchange, Connection {
   }
 
   async #send(head: OutgoingResponse, body: Buffer | Body | undefined): Promise<void> {
-    if (this.#reason !== undefined) throw this.#reason;
+    if (this.#abort.reason !== undefined) throw this.#abort.reason;
     const stream = this.#stream;
     const first =
       body === undefined || Buffer.isBuffer(body) || this.#isBodiless(head.status)
@@ -248,13 +244,12 @@ export class StreamExchange implements ServerExchange, Connection {
     this.#stream.destroy(reason);
   }
 
-  /** Tells everybody on this stream that it is over. The first reason stays. */
+  /** Ends what runs on this stream with the first reason that was given. */
   #gone(reason: Fault): void {
-    this.#reason ??= reason;
+    const first = this.#abort.abort(reason);
     this.#writing.stop();
-    this.#incoming?.fail(this.#reason);
-    this.#output.fail(this.#reason);
-    this.#controller?.abort(this.#reason);
+    this.#incoming?.fail(first);
+    this.#output.fail(first);
   }
 
   readonly #onError = (cause: Error): void => {

@@ -9,6 +9,7 @@
  *   client never meets the bound.
  */
 import { Fault } from '../base/fault.ts';
+import { PREFACE } from '../http1/request-head.ts';
 import { fieldsOfBlock } from './hpack.ts';
 import type { Http2Limits } from './limits.ts';
 
@@ -47,7 +48,6 @@ export const END_STREAM = 0x1;
 const PADDED = 0x8;
 const WITH_PRIORITY = 0x20;
 export const HEAD_BYTES = 9;
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
 export class Frames {
   readonly #limits: Http2Limits;

@@ -1,5 +1,5 @@
 /** How a connection of HTTP/2 from a client is served. */
-import type { ServeOptions } from '../http1/server.ts';
+import type { ServeOptions } from '../http1/serve-options.ts';
 import type { Scheme } from './head.ts';
 import type { Http2Limits } from './limits.ts';
 

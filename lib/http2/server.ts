@@ -13,12 +13,12 @@ import {
   constants,
   performServerHandshake,
 } from 'node:http2';
-import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
 import { timeHint } from '../http/limits.ts';
 import type { Connection } from '../http/server-exchange.ts';
+import { addressesOf } from '../http1/sockets.ts';
 import { Watchdog } from '../http1/watchdog.ts';
 import { type ConnectionInfo, StreamExchange } from './exchange.ts';
 import { type FrameWatcher, Frames, type StreamSeen } from './frames.ts';
@@ -77,9 +77,7 @@ class ServerConnection implements ConnectionInfo, FrameWatcher, SentWatcher {
   constructor(socket: Duplex, options: Http2Options, done: () => void) {
     this.#socket = socket;
     this.#options = options;
-    const net = socket instanceof Socket ? socket : undefined;
-    this.remote = net?.remoteAddress === undefined ? '' : `${net.remoteAddress}:${net.remotePort}`;
-    this.local = net?.localAddress === undefined ? '' : `${net.localAddress}:${net.localPort}`;
+    ({ remote: this.remote, local: this.local } = addressesOf(socket));
     const { limits, clock } = options;
     const http2 = (this.#http2 = options.http2 ?? http2Limits());
     this.#reading = new Watchdog(clock, () => this.#idle());

@@ -233,18 +233,18 @@ export const HTTP: readonly Sabotage[] = [
   ),
   sabotage(
     'who writes on after a refusal is held up before the reset',
-    'lib/http1/server.ts',
+    'lib/http1/linger.ts',
     [
-      '    this.#input.pause();\n    this.#reading.set(this.#options.limits.farewellMs);',
-      '    this.#socket.destroy();',
+      '    input.pause();\n    reading.set(this.#limits.farewellMs);',
+      '    this.#transport.socket.destroy();',
     ],
     LINGERS,
   ),
   sabotage(
     'bytes after a refusal are discarded within a bound',
-    'lib/http1/server.ts',
+    'lib/http1/linger.ts',
     [
-      'if (this.#lingered <= this.#options.limits.lingerBytes) return;',
+      'if (this.#discarded <= this.#limits.lingerBytes) return;',
       'if (this.#lingered >= 0) return;',
     ],
     by(
