@@ -1,6 +1,6 @@
 /** What a connection of HTTP/1.1 is served with. */
 import type { Clock } from '../base/clock.ts';
-import { Fault } from '../base/fault.ts';
+import type { Fault } from '../base/fault.ts';
 import type { HttpLimits } from '../http/limits.ts';
 import type { OutgoingResponse } from '../http/message.ts';
 import type { Connection, HandedOver, ServerExchange } from '../http/server-exchange.ts';

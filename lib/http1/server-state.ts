@@ -82,55 +82,38 @@ const LINGERING: ServerState = Object.freeze({ kind: 'lingering' });
 const HANDED_OVER: ServerState = Object.freeze({ kind: 'handed-over' });
 const CLOSED: ServerState = Object.freeze({ kind: 'closed' });
 
+type Transitions<S> = { readonly [Event in ServerEvent]?: (state: S) => ServerState };
+
+const FROM_ANY: { readonly [Event in ServerEvent]?: ServerState } = {
+  linger: LINGERING,
+  'hand-over': HANDED_OVER,
+  close: CLOSED,
+};
+
+const FROM_IDLE: Transitions<Idle> = {
+  'not-preface': ({ partial, blankLine }) => idle('head', partial, blankLine),
+  part: ({ awaiting, blankLine }) => idle(awaiting, true, blankLine),
+  'blank-line': ({ awaiting, partial }) => idle(awaiting, partial, true),
+  head: () => BEGUN,
+};
+
+const FROM_BUSY: Transitions<Busy> = {
+  answered: ({ handled, abortOnEnd }) => busy('sent', handled, abortOnEnd),
+  'answered-last': ({ handled, abortOnEnd }) => busy('sent-last', handled, abortOnEnd),
+  handled: ({ answer, abortOnEnd }) => busy(answer, true, abortOnEnd),
+  'abort-on-end': ({ answer, handled }) => busy(answer, handled, true),
+  skip: (state) => (isSettled(state) ? SKIPPING : state),
+  next: (state) => (isSettled(state) ? AWAITING_HEAD : state),
+};
+
 /** The state after an event; the same state when the event changes nothing. */
 export function next(state: ServerState, event: ServerEvent): ServerState {
   if (state.kind === 'closed' || state.kind === 'handed-over') return state;
-  switch (event) {
-    case 'close':
-      return CLOSED;
-    case 'hand-over':
-      return HANDED_OVER;
-    case 'linger':
-      return LINGERING;
-    default:
-  }
-  if (state.kind === 'idle') return fromIdle(state, event);
-  if (state.kind === 'busy') return fromBusy(state, event);
+  const end = FROM_ANY[event];
+  if (end !== undefined) return end;
+  if (state.kind === 'idle') return FROM_IDLE[event]?.(state) ?? state;
+  if (state.kind === 'busy') return FROM_BUSY[event]?.(state) ?? state;
   return state.kind === 'skipping' && event === 'next' ? AWAITING_HEAD : state;
-}
-
-function fromIdle(state: Idle, event: ServerEvent): ServerState {
-  switch (event) {
-    case 'not-preface':
-      return idle('head', state.partial, state.blankLine);
-    case 'part':
-      return idle(state.awaiting, true, state.blankLine);
-    case 'blank-line':
-      return idle(state.awaiting, state.partial, true);
-    case 'head':
-      return BEGUN;
-    default:
-      return state;
-  }
-}
-
-function fromBusy(state: Busy, event: ServerEvent): ServerState {
-  switch (event) {
-    case 'answered':
-      return busy('sent', state.handled, state.abortOnEnd);
-    case 'answered-last':
-      return busy('sent-last', state.handled, state.abortOnEnd);
-    case 'handled':
-      return busy(state.answer, true, state.abortOnEnd);
-    case 'abort-on-end':
-      return busy(state.answer, state.handled, true);
-    case 'skip':
-      return isSettled(state) ? SKIPPING : state;
-    case 'next':
-      return isSettled(state) ? AWAITING_HEAD : state;
-    default:
-      return state;
-  }
 }
 
 /** Whether an exchange is over: its answer is sent and its handler has settled. */

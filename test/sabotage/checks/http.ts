@@ -245,7 +245,7 @@ export const HTTP: readonly Sabotage[] = [
     'lib/http1/linger.ts',
     [
       'if (this.#discarded <= this.#limits.lingerBytes) return;',
-      'if (this.#lingered >= 0) return;',
+      'if (this.#discarded >= 0) return;',
     ],
     by(
       'test/http1/linger.test.ts',
