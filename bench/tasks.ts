@@ -15,7 +15,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { agentApi } from '../lib/api/agent.ts';
-import { startAgentDoor } from '../lib/api/agent-socket.ts';
+import { startAgentApi } from '../lib/api/agent-socket.ts';
 import { taskFeed } from '../lib/api/task-feed.ts';
 import { cell } from '../lib/base/cell.ts';
 import { systemClock } from '../lib/base/clock.ts';
@@ -208,7 +208,7 @@ async function room(): Promise<Room> {
   const api = join(folder, 'a.sock');
   const ways = { proxy: () => '127.0.0.1:1', sockets: () => Promise.resolve({}) };
   const served = agentApi({ tasks: registry, feed, ways });
-  stack.use(await startAgentDoor({ socket: api, mode: 0o600, tcp: undefined, api: served }));
+  stack.use(await startAgentApi({ socket: api, mode: 0o600, tcp: undefined, api: served }));
   const order = { port: proxy.addresses.get('forward')?.port ?? 0, api };
   return {
     child,

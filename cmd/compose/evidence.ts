@@ -14,7 +14,7 @@ export interface EvidenceState {
   /** For the log, which tells when records begin to fail and when they are taken again. */
   readonly changed: (failure: Fault | undefined) => void;
   /** Tries a record now and then while none is taken; returns how to stop that. */
-  retry(parts: Pick<Parts, 'clock' | 'tell'>, audit: Pick<Audit, 'failures'>): () => void;
+  retry(parts: Pick<Parts, 'clock' | 'recordEvent'>, audit: Pick<Audit, 'failures'>): () => void;
 }
 
 /** Where a failure lets requests pass (`continue`) the sidecar stays ready. */
@@ -29,10 +29,10 @@ export function evidenceState(readiness: Readiness, onFailure: 'deny' | 'continu
       else if (pending === undefined) pending = readiness.pending('evidence', failure.message);
       else pending.undone(failure.message);
     },
-    retry: ({ clock, tell }, audit) => {
+    retry: ({ clock, recordEvent }, audit) => {
       let cancel = (): void => {};
       const next = (): void => {
-        if (failing) tell('evidence-resumed', { failures: audit.failures() });
+        if (failing) recordEvent('evidence-resumed', { failures: audit.failures() });
         cancel = clock.after(RETRY_MS, next);
       };
       cancel = clock.after(RETRY_MS, next);

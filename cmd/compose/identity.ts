@@ -30,7 +30,7 @@ export interface Follower {
 }
 
 export function followIdentity({ identity, reauthorize, signal }: Follower, parts: Parts): void {
-  const { clock, config, readiness, tell, log } = parts;
+  const { clock, config, readiness, recordEvent, log } = parts;
   followFinal(identity, parts);
   const pending = readiness.pending('identity', 'waiting for the first SVID');
   const begun = clock.monotonic();
@@ -48,7 +48,7 @@ export function followIdentity({ identity, reauthorize, signal }: Follower, part
       return;
     }
     if (state.kind === 'withdrawn') {
-      if (generation !== 0) tell('identity-withdrawn', { problem: state.problem });
+      if (generation !== 0) recordEvent('identity-withdrawn', { problem: state.problem });
       generation = 0;
       pending.undone(`withdrawn: ${state.problem}`);
       return;
@@ -58,7 +58,7 @@ export function followIdentity({ identity, reauthorize, signal }: Follower, part
     const news = over && !expired;
     expired = over;
     if (news) {
-      tell('identity-expired', { spiffeId: svid.id, serial: svid.serial });
+      recordEvent('identity-expired', { spiffeId: svid.id, serial: svid.serial });
       reauthorize();
     }
     if (over)
@@ -70,7 +70,7 @@ export function followIdentity({ identity, reauthorize, signal }: Follower, part
     if (newest === generation) return;
     generation = newest;
     agents.look(state.identity);
-    tell('identity-updated', {
+    recordEvent('identity-updated', {
       generation,
       spiffeId: svid.id,
       serial: svid.serial,

@@ -11,7 +11,7 @@ import type { Parts } from './parts.ts';
 /** Throws a Fault `intercept-ca` or `trust-files`. */
 export async function startInterception(
   spec: InterceptSpec | undefined,
-  { clock, log, tell }: Parts,
+  { clock, log, recordEvent }: Parts,
 ): Promise<Interception | undefined> {
   if (spec === undefined) return undefined;
   const { openInterception } = await import('../../lib/interception/authority.ts');
@@ -34,7 +34,7 @@ export async function startInterception(
     await writeTrust(trustFolder, certificate);
   };
   const announce = ({ fingerprint256, validToDate }: X509Certificate): void =>
-    tell('interception-authority', {
+    recordEvent('interception-authority', {
       fingerprint: fingerprint256,
       notAfter: validToDate.toISOString(),
       domains: domains.join(' '),

@@ -1,23 +1,25 @@
 /**
  * Pages and APIs of the sidecar put together, and its end. What was inherited another process
- * serves too: health is answered once everything else is, and left first.
+ * serves too: health is answered once everything else is, and ended first.
  */
 import type { AddressInfo } from 'node:net';
 import { type AdminOptions, startAdmin } from '../../lib/api/admin.ts';
 import type { Pages } from '../../lib/api/pages.ts';
+import type { Cell } from '../../lib/base/cell.ts';
 import type { Disposer } from '../../lib/base/dispose.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import type { SidecarSpec } from '../../lib/config/load/compile.ts';
+import type { Interception } from '../../lib/interception/authority.ts';
 import type { Inherited } from '../../lib/listen/inherited.ts';
 import type { Proxy } from '../../lib/listen/proxy.ts';
 import { formatAuthority } from '../../lib/net/authority.ts';
 import { type Health, type HealthOptions, startHealth } from '../../lib/telemetry/health.ts';
-import type { Late, Parts } from './parts.ts';
+import type { Parts } from './parts.ts';
 import type { Supervisor } from './supervisor.ts';
 
 interface AroundHealth {
   readonly shown: Pick<HealthOptions, 'readiness' | 'metrics' | 'onDropped'>;
-  readonly late: Late;
+  readonly interception: Cell<Interception>;
   readonly inherited: Inherited;
 }
 
@@ -28,16 +30,16 @@ export interface HealthPages {
     readonly opened: Disposer;
     readonly addresses: Map<string, AddressInfo>;
   }): Promise<void>;
-  leave(): void;
+  /** Takes no more connections, and ends those that are at rest. */
+  exit(): void;
 }
 
 export function healthOf(
   { health, intercept }: SidecarSpec,
-  { shown, late, inherited }: AroundHealth,
+  { shown, interception, inherited }: AroundHealth,
 ): HealthPages {
-  if (health === undefined)
-    return { shared: false, open: () => Promise.resolve(), leave: () => {} };
-  const interceptionCa = intercept && (() => late.interception?.authority().toString());
+  if (health === undefined) return { shared: false, open: () => Promise.resolve(), exit: () => {} };
+  const interceptionCa = intercept && (() => interception.get()?.authority().toString());
   const fd = inherited.take({ name: 'health', ...health });
   let pages: Health | undefined;
   return {
@@ -46,7 +48,7 @@ export function healthOf(
       pages = opened.use(await startHealth({ ...shown, address: health, fd, interceptionCa }));
       addresses.set('health', pages.address);
     },
-    leave: () => pages?.leave(),
+    exit: () => pages?.exit(),
   };
 }
 
@@ -84,7 +86,7 @@ interface Draining {
   readonly proxy: Proxy;
   readonly health: HealthPages;
   readonly pages: readonly Pages[];
-  readonly told: Supervisor;
+  readonly supervisor: Supervisor;
 }
 
 /**
@@ -92,15 +94,15 @@ interface Draining {
  * over.
  */
 export async function drain(
-  { proxy, health, pages, told }: Draining,
-  { config, clock, readiness: ready, tell }: Parts,
+  { proxy, health, pages, supervisor }: Draining,
+  { config, clock, readiness: ready, recordEvent }: Parts,
 ): Promise<void> {
-  told.stopping();
-  health.leave();
-  for (const one of pages) one.leave();
+  supervisor.stopping();
+  health.exit();
+  for (const page of pages) page.exit();
   // Where health is shared it speaks for whoever serves on.
   if (!health.shared) ready.pending('drain', 'the sidecar is stopping');
-  tell('draining', { live: proxy.live() });
+  recordEvent('draining', { live: proxy.live() });
   const late = new AbortController();
   const cancel = clock.after(
     config.sidecar.drain,
@@ -109,5 +111,5 @@ export async function drain(
   );
   await proxy.drain(late.signal);
   cancel();
-  tell('stopped');
+  recordEvent('stopped');
 }

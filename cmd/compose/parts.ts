@@ -8,13 +8,23 @@ import type { IdentitySource } from '../../lib/identity/source.ts';
 import type { Interception } from '../../lib/interception/authority.ts';
 import type { Proxy } from '../../lib/listen/proxy.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
+import type { TaskFeed } from '../../lib/api/task-feed.ts';
 import type { Tasks } from '../../lib/tasks/registry.ts';
 import type { Drops } from '../../lib/telemetry/drops.ts';
 import type { Logger } from '../../lib/telemetry/logger.ts';
 import type { Readiness } from '../../lib/telemetry/readiness.ts';
 import type { Budget } from './budget.ts';
 
-/** What the parts share while they are put together. */
+export interface ComposeOptions {
+  /** Configuration files and folders. */
+  readonly paths: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+  readonly clock: Clock;
+  /** The operational log, made once its level is known. */
+  readonly logger: (level: Config['sidecar']['log']['level']) => Logger;
+}
+
+/** What is opened first, and read by all that is opened after it. */
 export interface Parts {
   readonly config: Config;
   readonly clock: Clock;
@@ -24,21 +34,30 @@ export interface Parts {
   readonly audit: Audit;
   readonly budget: Budget;
   readonly drops: Drops;
-  /** Records on their way to metrics and log. */
-  readonly tell: (event: LifecycleRecord['event'], detail?: LifecycleRecord['detail']) => void;
+  /** Empty until all of them serve. */
+  readonly services: Cell<Services>;
+  /** Empty until there is one. */
+  readonly interception: Cell<Interception>;
+  /** Writes an event of the sidecar to log and evidence. */
+  readonly recordEvent: (
+    event: LifecycleRecord['event'],
+    detail?: LifecycleRecord['detail'],
+  ) => void;
 }
 
-/** Parts that metrics read and that are made after them. */
-export interface Late {
-  drops?: Drops;
-  proxy?: Proxy;
-  identity?: IdentitySource;
-  audit?: Audit;
-  reload?: Reload;
-  tasks?: Tasks;
-  /** How often each event came. */
-  taskEvents?: ReadonlyMap<string, number>;
-  interception?: Interception | undefined;
+/** What does the work, once all of it serves. */
+export interface Services extends TaskParts {
+  readonly identity: IdentitySource;
+  readonly audit: Audit;
+  readonly proxy: Proxy;
+  readonly reload: Reload;
+}
+
+export interface TaskParts {
+  readonly tasks: Tasks;
+  readonly feed: TaskFeed;
+  /** How often each event of tasks came. */
+  readonly taskEvents: ReadonlyMap<string, number>;
 }
 
 export interface Reload extends AsyncDisposable {

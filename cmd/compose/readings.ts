@@ -1,12 +1,16 @@
 /** What the gauges show at a scrape, read from the parts as they stand. */
 import type { Tasks } from '../../lib/tasks/registry.ts';
-import type { Readiness } from '../../lib/telemetry/readiness.ts';
 import type { Readings } from '../../lib/telemetry/tallies.ts';
 import { COMMIT, VERSION } from '../version.ts';
-import type { Late } from './parts.ts';
+import type { Parts, Services } from './parts.ts';
 
-export function readingsOf(late: Late, readiness: Readiness): Readings {
-  const { proxy, identity, audit, reload, interception, drops } = late;
+/** What is there from the start. */
+type Early = Pick<Parts, 'readiness' | 'interception' | 'drops'>;
+
+/** @param services undefined while not all of them serve */
+export function readingsOf(services: Services | undefined, early: Early): Readings {
+  const { proxy, identity, audit, reload } = services ?? {};
+  const interception = early.interception.get();
   const state = identity?.states.get();
   const current = state?.kind === 'current' ? state.identity : undefined;
   const counts = identity?.metrics();
@@ -14,8 +18,8 @@ export function readingsOf(late: Late, readiness: Readiness): Readings {
   const { policy = 0, degraded, stale = 0 } = reload?.status() ?? {};
   return {
     build: { version: VERSION, commit: COMMIT ?? 'unknown' },
-    tasks: tasksOf(late.tasks),
-    taskEvents: late.taskEvents ?? new Map(),
+    tasks: tasksOf(services?.tasks),
+    taskEvents: services?.taskEvents ?? new Map(),
     svidExpiry: current === undefined ? undefined : current.svid.notAfter / 1000,
     bundleAuthorities: new Map(
       [...(current?.bundles.values() ?? [])].map((one) => [one.trustDomain, one.anchors.length]),
@@ -30,7 +34,7 @@ export function readingsOf(late: Late, readiness: Readiness): Readings {
     crls: counts?.crls ?? 0,
     live: proxy?.live() ?? 0,
     agents: proxy?.shares() ?? [],
-    dropped: drops?.counts ?? new Map(),
+    dropped: early.drops.counts,
     poolIdle: pools?.idle ?? 0,
     poolBusy: pools?.leased ?? 0,
     auditFailures: audit?.failures() ?? 0,
@@ -41,7 +45,7 @@ export function readingsOf(late: Late, readiness: Readiness): Readings {
     policyGeneration: policy,
     degraded: degraded !== undefined,
     stale,
-    ready: readiness.report().ready,
+    ready: early.readiness.report().ready,
   };
 }
 

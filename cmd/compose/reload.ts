@@ -20,7 +20,7 @@ export interface ReloadOptions {
 }
 
 export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
-  const { policy, audit, log, clock, tell } = parts;
+  const { policy, audit, log, clock, recordEvent } = parts;
   const stop = new AbortController();
   let generation = parts.config.policy.generation;
   const noteSettings = settingsNoter(parts);
@@ -46,14 +46,14 @@ export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
       if (!stop.signal.aborted) age.failed(degraded);
       if (again && degraded === before) return;
       log.log('error', 'config', degraded, { kept: policy.get()?.generation });
-      tell('policy-rejected', detail(fault));
+      recordEvent('policy-rejected', detail(fault));
     }
   };
   const apply = async (next: Policy): Promise<void> => {
     await proxy.prepare(next);
     generation = next.generation;
     policy.set(next);
-    tell('policy-loaded', {
+    recordEvent('policy-loaded', {
       generation,
       digest: next.digest,
       destinations: next.destinations.length,

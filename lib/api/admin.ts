@@ -68,7 +68,7 @@ export async function startAdmin({
   const own = await serve(ownSocket(socket), undefined);
   return {
     address: undefined,
-    leave: () => shared.leave(),
+    exit: () => shared.exit(),
     async [Symbol.asyncDispose]() {
       await Promise.all([shared[Symbol.asyncDispose](), own[Symbol.asyncDispose]()]);
     },

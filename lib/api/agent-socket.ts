@@ -40,7 +40,7 @@ const TOKEN = 'chaperone-token';
  * The folder is there (agent-home.ts). Throws a Fault `listen`, or `config-unreadable` for a token
  * file.
  */
-export async function startAgentDoor(options: AgentDoorOptions): Promise<Pages> {
+export async function startAgentApi(options: AgentDoorOptions): Promise<Pages> {
   const { socket, fd, mode, tcp, api, connections = MAX_CONNECTIONS, onDropped } = options;
   const limits = { connections, onDropped };
   const all = [
@@ -54,8 +54,8 @@ export async function startAgentDoor(options: AgentDoorOptions): Promise<Pages> 
   }
   return {
     address: all[1]?.address,
-    leave() {
-      for (const one of all) one.leave();
+    exit() {
+      for (const pages of all) pages.exit();
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(all.map((one) => one[Symbol.asyncDispose]()));

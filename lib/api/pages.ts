@@ -67,7 +67,7 @@ export interface Pages extends AsyncDisposable {
    * Where the process was started with the socket, so that another listens on: accepts no more, and
    * each answer is the last of its connection.
    */
-  leave(): void;
+  exit(): void;
 }
 
 /** Where to listen; `fd` of a socket that the process was started with comes first. */
@@ -96,7 +96,7 @@ export async function servePages(
   const address = server.address();
   return {
     address: typeof address === 'object' && address !== null ? address : undefined,
-    leave() {
+    exit() {
       if (where.fd === undefined) return;
       leaving = true;
       // That of node:http would cut connections on which a request may be under way to us.

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { apiClient } from '../../cmd/api-client.ts';
 import { agentApi } from '../../lib/api/agent.ts';
-import { startAgentDoor } from '../../lib/api/agent-socket.ts';
+import { startAgentApi } from '../../lib/api/agent-socket.ts';
 import { agentHome } from '../../lib/api/agent-folder.ts';
 import { api, type Api } from '../../lib/api/api.ts';
 import { taskFeed } from '../../lib/api/task-feed.ts';
@@ -24,7 +24,7 @@ const INTENT = { purpose: 'support', owner: 'alice', targets: ['crm'], actions: 
 async function door(t: Test, socket: string, served: Api = api([])): Promise<AsyncDisposable> {
   const home = { socket, folder: `${socket}.d`, forward: false, mode: 0o660, group: undefined };
   const made = await agentHome(home);
-  const opened = await startAgentDoor({ ...home, tcp: undefined, api: served });
+  const opened = await startAgentApi({ ...home, tcp: undefined, api: served });
   const all = {
     async [Symbol.asyncDispose]() {
       await opened[Symbol.asyncDispose]();

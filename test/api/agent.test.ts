@@ -10,7 +10,7 @@ import { Ajv } from 'ajv';
 import t, { type Test } from 'tap';
 import { startAdmin } from '../../lib/api/admin.ts';
 import { agentApi } from '../../lib/api/agent.ts';
-import { startAgentDoor } from '../../lib/api/agent-socket.ts';
+import { startAgentApi } from '../../lib/api/agent-socket.ts';
 import { agentHome } from '../../lib/api/agent-folder.ts';
 import { MAX_BODY } from '../../lib/api/api.ts';
 import { operatorApi } from '../../lib/api/operator.ts';
@@ -61,7 +61,7 @@ async function doors(t: Test): Promise<Doors> {
   const socket = join(folder, 'agent', 'a.sock');
   const home = { socket, folder: `${socket}.d`, forward: false, mode: 0o660, group: undefined };
   const made = await agentHome(home);
-  const door = await startAgentDoor({ ...home, tcp, api: agentApi(parts) });
+  const door = await startAgentApi({ ...home, tcp, api: agentApi(parts) });
   const tools = { pins: () => [], approve: () => {} };
   const admin = await startAdmin({
     socket: join(folder, 'admin', 'a.sock'),

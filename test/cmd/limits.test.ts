@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
-import { listenerLimits } from '../../cmd/compose.ts';
+import { listenerLimits } from '../../cmd/compose/services.ts';
 import { shortFolder } from '../support/folder.ts';
 import { eventually, start, type Running } from './cli.ts';
 

@@ -52,7 +52,7 @@ export const PROCESS: readonly Sabotage[] = [
   ),
   sabotage(
     'health that is shared is answered once the process can serve',
-    'cmd/compose.ts',
+    'cmd/compose/foundation.ts',
     ['if (!health.shared) await', 'if (config.policy.generation > 0) await'],
     by(
       OVER,
