@@ -24,7 +24,7 @@ export interface IssuedToken {
   readonly expiresAt: number;
 }
 
-/** Where tokens come from: lib/identity/source.ts. */
+/** The source of tokens: lib/identity/source.ts. */
 interface TokenIssuer {
   readonly states: Cell<IdentityState>;
   fetchJwtSvid(audience: string, signal: AbortSignal, as: SpiffeId): Promise<IssuedToken>;
@@ -53,7 +53,7 @@ export const MARGIN = 5_000;
 /** Pause after a renewal that failed. */
 const RETRY = 1_000;
 
-/** Whom a token speaks for, and to whom. */
+/** The identity and the task that a token speaks for, and the audience. */
 interface TokenSubject {
   readonly spiffeId: SpiffeId;
   readonly task: string | undefined;
@@ -63,7 +63,7 @@ interface TokenSubject {
 interface Entry {
   readonly subject: TokenSubject;
   token: IssuedToken | undefined;
-  /** When to renew. */
+  /** Time to renew. */
   renewAt: number;
   fetching: Promise<IssuedToken> | undefined;
 }

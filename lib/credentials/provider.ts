@@ -1,5 +1,5 @@
 /**
- * What is put into a request in the agent's stead. A kind of credential is one row of
+ * Credentials that are put into a request in the agent's stead. A kind of credential is one row of
  * lib/credentials/kinds.ts: a provider that obtains it, renews it, and forgets it with its task.
  * The secret goes into the fields of one request and nowhere else.
  */
@@ -16,7 +16,7 @@ export interface Credential {
   apply(fields: Fields): string[];
 }
 
-/** What a destination asks for, and whom the credential speaks for. */
+/** A credential as a destination asks for it, and the identity that it speaks for. */
 interface CredentialNeed<P = CredentialPolicy> {
   readonly policy: P;
   readonly identity: Identity;

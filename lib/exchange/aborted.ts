@@ -1,4 +1,4 @@
-/** What it means that one side of a relay was cut. */
+/** Faults of a relay one side of which was cut off. */
 import { Fault } from '../base/fault.ts';
 import { tlsFault } from '../tls/faults.ts';
 

@@ -6,13 +6,13 @@ import type { DescribedRequestHead, Reading } from './describe.ts';
 import type { Exchange } from './exchange.ts';
 import type { Caller } from './shares.ts';
 
-/** Whose exchange it is, as far as its connection tells. */
+/** The owner of an exchange, as far as its connection tells. */
 export interface InboundConnection {
   /** The other end, of the CONNECT through which the connection came too. */
   readonly caller: Caller;
   /** The task that the socket, or that CONNECT, belongs to. */
   readonly task: Task | undefined;
-  /** What its last Proxy-Authorization proved; undefined where nothing can show one. */
+  /** Proof by its last Proxy-Authorization; undefined where nothing can show one. */
   readonly proof: Proof | undefined;
 }
 

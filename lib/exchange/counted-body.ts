@@ -13,19 +13,19 @@ export class CountedBody implements Body {
   ended = false;
   readonly #body: Body;
   readonly #count: (bytes: number) => void;
-  readonly #most: number;
-  readonly #tooLarge: (most: number) => Fault;
+  readonly #limit: number;
+  readonly #tooLarge: (limit: number) => Fault;
 
   constructor(
     body: Body,
     count: (bytes: number) => void,
-    most = Infinity,
+    limit = Infinity,
     tooLarge = bodyTooLarge,
   ) {
     this.length = body.length;
     this.#body = body;
     this.#count = count;
-    this.#most = most;
+    this.#limit = limit;
     this.#tooLarge = tooLarge;
   }
 
@@ -34,7 +34,7 @@ export class CountedBody implements Body {
     if (piece === 'end') this.ended = true;
     else if (piece !== 'later') {
       this.bytes += piece.length;
-      if (this.bytes > this.#most) throw this.#tooLarge(this.#most);
+      if (this.bytes > this.#limit) throw this.#tooLarge(this.#limit);
       this.#count(piece.length);
     }
     return piece;
@@ -57,27 +57,27 @@ export class CountedBody implements Body {
   }
 }
 
-export function bodyTooLarge(most: number): Fault {
+export function bodyTooLarge(limit: number): Fault {
   const hint = 'the limit is limits.body of the destination';
-  return new Fault('body-too-large', `the request body is longer than ${most} bytes`, { hint });
+  return new Fault('body-too-large', `the request body is longer than ${limit} bytes`, { hint });
 }
 
 /**
  * An answer whose body is longer than it may be fails at once where it says so, and at the limit
  * where it does not. Throws a Fault `response-too-large`.
  */
-export function boundedAnswer(response: ClientResponse, most: number | undefined): ClientResponse {
-  if (most === undefined || response.upgraded !== undefined) return response;
+export function boundedAnswer(response: ClientResponse, limit: number | undefined): ClientResponse {
+  if (limit === undefined || response.upgraded !== undefined) return response;
   const { body } = response;
-  if ((body.length ?? 0) > most) throw responseTooLarge(most);
-  return { ...response, body: new CountedBody(body, () => {}, most, responseTooLarge) };
+  if ((body.length ?? 0) > limit) throw responseTooLarge(limit);
+  return { ...response, body: new CountedBody(body, () => {}, limit, responseTooLarge) };
 }
 
-function responseTooLarge(most: number): Fault {
+function responseTooLarge(limit: number): Fault {
   const hint = 'the limit is limits.response of the destination';
   return new Fault(
     'response-too-large',
-    `the answer of the upstream is longer than ${most} bytes`,
+    `the answer of the upstream is longer than ${limit} bytes`,
     { hint },
   );
 }

@@ -56,12 +56,12 @@ export interface DescribedWebSocket extends DescribedHead {
   readonly offer: WebSocketOffer;
 }
 
-/** What a head alone tells; the protocol of the destination may make more of it. */
+/** A request by its head alone; the protocol of the destination may make more of it. */
 export type DescribedRequestHead = DescribedHttp | DescribedWebSocket;
 
 const NEVER: ReadonlySet<string> = new Set(['TRACE', 'TRACK', 'CONNECT']);
 /**
- * How what comes in is read: the policy says which fields and which spellings of a path its
+ * The way a head is read: the policy says which fields and which spellings of a path its
  * destination takes.
  */
 export interface Reading {
@@ -208,7 +208,7 @@ export function describeRaw(destination: Destination, time: number): Facts {
   return { entry: 'listener', host, port, listener: destination.name, http: undefined, time };
 }
 
-/** What no destination says. */
+/** Settings of a host that no destination lists. */
 const UNLISTED: Pick<Destination, 'headers' | 'paths' | 'spellings'> = Object.freeze({});
 
 interface Judged {
@@ -219,8 +219,8 @@ interface Judged {
 }
 
 /**
- * What is stripped or nominated away is no fact: the fields that are judged are the fields that are
- * sent.
+ * Fields that are stripped or nominated away are no facts: the fields that are judged are the
+ * fields that are sent.
  */
 function describe(
   head: RequestHead,

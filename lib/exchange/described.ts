@@ -1,4 +1,4 @@
-/** What is known of a request: what is judged, and what its protocol keeps for sending it. */
+/** A request once it is read: the facts that are judged, and what its protocol keeps to send it. */
 import type { Fault } from '../base/fault.ts';
 import type { Policy } from '../policy/decision/policy.ts';
 import type { Facts } from '../policy/model/facts.ts';

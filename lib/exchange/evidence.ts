@@ -38,10 +38,10 @@ export interface EvidenceOptions {
   readonly audit: AuditLog;
   readonly clock: Clock;
   /**
-   * What a decision that cannot be recorded means: nothing leaves, or it goes on without evidence.
+   * Effect of a decision that cannot be recorded: nothing leaves, or it goes on without evidence.
    */
   readonly onFailure: 'deny' | 'continue';
-  /** How often refusals of one agent have records of their own; undefined: always. */
+  /** Rate at which refusals of one agent have records of their own; undefined: always. */
   readonly refusals?: Rate | undefined;
 }
 
@@ -75,7 +75,7 @@ export function evidence({ audit, clock, onFailure, refusals: rate }: EvidenceOp
   };
 
   const refused = refusals({ clock, rate, write: (record) => void write(record) });
-  /** Whether the refusal has been counted in place of its records. */
+  /** True if the refusal has been counted in place of its records. */
   const counted = (exchange: Exchange, code: string): boolean => {
     exchange.counted = exchange.hasShare && !refused.recorded(exchange.share, code);
     return exchange.counted;

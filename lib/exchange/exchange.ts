@@ -26,10 +26,10 @@ export interface Transport {
   readonly bytesWritten: number;
 }
 
-/** What is being waited for, with the name of the limit that ends it. */
+/** The thing that is waited for, by the name of the limit that ends it. */
 export type Phase = 'deciding' | 'message' | 'hello' | 'handshake' | 'connect' | 'headers' | 'idle';
 
-/** What was judged, together, at one moment. */
+/** A decision with everything that it was made of, at one moment. */
 export interface Authorization {
   readonly described: Described;
   readonly policy: Policy;
@@ -51,7 +51,7 @@ export class Exchange {
   readonly started: number;
   /** The exchange of the CONNECT inside which this one came. */
   tunnel: string | undefined;
-  /** Whose it is, by its task or by the folder of its socket; undefined: nobody has proved it. */
+  /** Its owner, by its task or by the folder of its socket; undefined: nobody has proved it. */
   agent: Agent | undefined;
   /** It is a refusal that was counted and has no records of its own. */
   counted = false;
@@ -71,7 +71,7 @@ export class Exchange {
   /** Slot of its destination, and of its rule or tool where that has a limit (slots.ts). */
   slot: Slots | undefined;
   ruleSlot: Slots | undefined;
-  /** What of an answer was not passed on, in words. */
+  /** Parts of an answer that were not passed on, in words. */
   withheld: string[] | undefined;
   /** It was aborted, and its stream of events ended in order. */
   inOrder = false;
@@ -79,7 +79,7 @@ export class Exchange {
   status: number | undefined;
   /** Status of a gRPC call, as the agent is told. */
   grpcStatus: number | undefined;
-  /** The refusal was told inside the tunnel, where clients show it. */
+  /** True if the refusal was answered inside the tunnel, where clients show it. */
   toldInside = false;
   /** Bytes of content (a tunnel's bytes) from the agent, and to it. */
   sent = 0;
@@ -112,7 +112,7 @@ export class Exchange {
     this.#lastProgressAt = started;
   }
 
-  /** Where it is counted, while it is under way. */
+  /** The share in which it is counted, while it is under way. */
   get share(): Share {
     if (this.#share === undefined) throw new TypeError('an exchange that is nowhere counted');
     return this.#share;

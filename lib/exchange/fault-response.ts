@@ -1,5 +1,5 @@
 /**
- * What the agent reads when its request ends in a Fault: the words of the record and what to do,
+ * The answer to a request that ends in a Fault: the words of the record and what to do,
  * never a secret. JSON where the request's Accept or Content-Type names JSON, else one line of
  * text, which git, Go and people at a terminal print. The `chaperone-decision` field names the
  * exchange in the audit log.
@@ -94,7 +94,7 @@ export function reasonPhrase(fault: Fault, judged: boolean): string {
   return `chaperone: ${text.replace(/[^ -~]/g, '?')}`.slice(0, MAX_PHRASE);
 }
 
-/** Whether the client says that it reads JSON, or speaks it. */
+/** True if the client says that it reads JSON, or speaks it. */
 function readsJson(fields: Fields): boolean {
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i];
@@ -129,7 +129,7 @@ const UNDERSTOOD: ReadonlySet<Code> = new Set<Code>([
   'unsupported-version',
 ]);
 
-/** Whether nothing more is read on the connection of a request that was refused so. */
+/** True if nothing more is read on the connection of a request that was refused so. */
 export function endsConnection(code: Code): boolean {
   return !UNDERSTOOD.has(code) && !FAILURES.has(CODES[code].http);
 }

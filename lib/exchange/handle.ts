@@ -106,7 +106,7 @@ function join(exchange: Exchange, task: Task | undefined): void {
 
 /**
  * Reads the request before refusing it: MCP clients need a JSON-RPC error with the request's id.
- * What else is wrong with it is no reason: it belongs to nobody.
+ * Another fault of it is no reason: it belongs to nobody.
  */
 async function describeUnknown<D extends Described>(
   inbound: InboundExchange<D>,

@@ -1,5 +1,5 @@
 /**
- * Which fields cross the proxy: the table of lib/policy/model/field-table.ts, applied to every
+ * Fields that cross the proxy: the table of lib/policy/model/field-table.ts, applied to every
  * request and response of every entry point. What it leaves of a request is one list: the fields
  * that are judged, and the fields that are sent. No field of the agent's changes what is enforced.
  */

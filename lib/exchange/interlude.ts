@@ -1,8 +1,8 @@
 /**
- * What a change of our identity means for what is open. PermissionDenied may be over in a moment (a
- * SPIRE agent that starts again, an authority that is tainted): new requests are refused at once,
- * what is open goes on for two seconds, and longer when the same SPIFFE ID is back by then. An SVID
- * that is no longer issued, or that expired, ends what is open at once.
+ * A change of our identity, and exchanges that are open. PermissionDenied may be over in a moment
+ * (a SPIRE agent that starts again, an authority that is tainted): new requests are refused at
+ * once, what is open goes on for two seconds, and longer when the same SPIFFE ID is back by then.
+ * An SVID that is no longer issued, or that expired, ends what is open at once.
  */
 import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';

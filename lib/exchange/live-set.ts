@@ -6,7 +6,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Exchange } from './exchange.ts';
 
-/** How often deadlines are looked at, in milliseconds: how late a timeout may be noticed. */
+/** Milliseconds between two looks at deadlines: a timeout may be noticed so late. */
 const TICK = 100;
 
 export interface LiveSet {

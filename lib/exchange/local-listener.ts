@@ -16,7 +16,8 @@ export interface ListenerView {
 export const UNSAID = 0;
 
 /**
- * What origin-form at a listener means: its address stands for the destination, a name for itself.
+ * The authority of origin-form at a listener: its address stands for the destination, a name for
+ * itself.
  */
 export function namedAt(
   { destination, local }: ListenerView,

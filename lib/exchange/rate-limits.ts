@@ -1,8 +1,8 @@
 /**
- * How often a destination may be asked: one token bucket for each key, in memory, on the monotonic
- * clock. A bucket that is full again is the same as none, so only keys that are in use are
- * remembered. The key is the caller's words for what is asked: a destination, one of its rules or
- * of its tools.
+ * Rates at which a destination may be asked: one token bucket for each key, in memory, on the
+ * monotonic clock. A bucket that is full again is the same as none, so only keys that are in use
+ * are remembered. The key is the caller's words for what is asked: a destination, one of its rules
+ * or of its tools.
  */
 import { Fault } from '../base/fault.ts';
 import type { Rate } from '../policy/model/rule.ts';
@@ -19,10 +19,10 @@ export interface Rates {
 }
 
 interface Bucket {
-  /** What it held at `at`; it fills up to `burst` by itself. */
+  /** Tokens that it held at `at`; it fills up to `burst` by itself. */
   left: number;
   at: number;
-  /** When it is full again, by the rate that it was last taken from. */
+  /** Time at which it is full again, by the rate that it was last taken from. */
   full: number;
 }
 

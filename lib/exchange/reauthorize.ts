@@ -24,17 +24,17 @@ import type { Exchange, Authorization } from './exchange.ts';
 import type { ExchangeContext } from './context.ts';
 import { type Interlude, type IdentityMoment, identityLost, interludes } from './interlude.ts';
 
-export interface Reauthorize {
+export interface Reauthorization {
   /** Every live exchange, against what is current now. */
   readonly all: () => void;
   /**
-   * One exchange that has just been connected: throws a Fault when what changed since it was judged
-   * forbids it.
+   * An exchange that has just been connected: throws a Fault when what changed since its
+   * authorization forbids it.
    */
-  readonly one: (exchange: Exchange) => void;
+  readonly connected: (exchange: Exchange) => void;
 }
 
-export interface ReauthorizeOptions {
+export interface ReauthorizationOptions {
   readonly context: ExchangeContext;
   readonly upstreams: Upstreams;
   readonly contexts: TlsContexts;
@@ -45,7 +45,11 @@ interface Now extends IdentityMoment {
   readonly identityOf: (agent: Agent | undefined) => Identity | undefined;
 }
 
-export function reauthorize({ context, upstreams, contexts }: ReauthorizeOptions): Reauthorize {
+export function reauthorization({
+  context,
+  upstreams,
+  contexts,
+}: ReauthorizationOptions): Reauthorization {
   const { live, turns } = context;
   const review = reviewer({ context, upstreams, contexts });
   let newest: Now | undefined;
@@ -71,8 +75,8 @@ export function reauthorize({ context, upstreams, contexts }: ReauthorizeOptions
 
   return {
     all,
-    one(exchange) {
-      // Nothing was sent for it yet: it is a new one.
+    connected(exchange) {
+      // Nothing was sent for it yet: it is a new exchange.
       const at = nowOf(context, () => 'none');
       const { authorization, reason } = exchange;
       if (reason !== undefined) throw reason;
@@ -91,7 +95,7 @@ export function reauthorize({ context, upstreams, contexts }: ReauthorizeOptions
 type Review = (exchange: Exchange, authorization: Authorization, at: Now) => void;
 
 /** Decides one exchange again. */
-function reviewer({ context: { evidence }, upstreams, contexts }: ReauthorizeOptions): Review {
+function reviewer({ context: { evidence }, upstreams, contexts }: ReauthorizationOptions): Review {
   const refuse = (exchange: Exchange, at: Now, fault: Fault): void => {
     if (exchange.reason !== undefined) return;
     evidence.redecided(exchange, {
@@ -117,7 +121,7 @@ function reviewer({ context: { evidence }, upstreams, contexts }: ReauthorizeOpt
       refuse(exchange, at, fault);
       return;
     }
-    // Whom it reaches is not known yet: once it is, `one` holds it against all of this again.
+    // Whom it reaches is not known yet: once it is, `connected` holds it against all of this again.
     if (exchange.upstream === undefined) return;
     if (
       decision.rule !== authorization.decision.rule ||
@@ -151,7 +155,7 @@ function nowOf(
   return { policy, state, identityOf, interlude: interludeOf(state), now: clock.now() };
 }
 
-/** Whether it has plainly lost its permission. */
+/** True if it has plainly lost its permission. */
 function hasLost(
   { agent, authorization, task }: Exchange,
   { policy, state, identityOf }: Now,
@@ -226,8 +230,8 @@ function objection(
       `destination ${destination.name} now has tls.mode ${destination.tls.mode}`,
     );
   }
-  const way = authorization.decision.destination?.via;
-  if (destination.via?.text !== way?.text) {
+  const via = authorization.decision.destination?.via;
+  if (destination.via?.text !== via?.text) {
     const now = destination.via?.text ?? 'no proxy';
     return new Fault(
       'no-longer-allowed',

@@ -9,7 +9,7 @@ import type { Rate } from '../policy/model/rule.ts';
 import type { Share } from './shares.ts';
 
 export interface Refusals {
-  /** Whether this refusal has records of its own; where not, it has been counted. */
+  /** True if this refusal has records of its own; otherwise it has been counted. */
   recorded(share: Share, code: string): boolean;
   /** Writes what was counted. */
   flush(): void;
@@ -22,7 +22,7 @@ export interface RefusalsOptions {
   readonly write: (record: RefusalsRecord) => void;
 }
 
-/** How long refusals are counted before they are written, in milliseconds; a kill loses as much. */
+/** Milliseconds that refusals are counted before they are written; a kill loses as much. */
 const COUNT_MS = 10_000;
 
 interface Counted {
@@ -46,7 +46,7 @@ export function refusals({ clock, rate, write }: RefusalsOptions): Refusals {
     for (const [{ agent }, counted] of shares) {
       if (counted.codes.size === 0) continue;
       const codes = Object.fromEntries(counted.codes);
-      const count = [...counted.codes.values()].reduce((sum, one) => sum + one, 0);
+      const count = [...counted.codes.values()].reduce((sum, number) => sum + number, 0);
       counted.codes = new Map();
       const since = new Date(counted.since).toISOString();
       write({

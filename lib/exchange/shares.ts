@@ -1,7 +1,7 @@
 /**
- * What agents have of what all of them use: connections, exchanges, half-read messages, places and
- * rates at destinations. Each agent has a share of its own, and so has what nobody has proved to be
- * an agent's, so that the flood of one refuses no other. Rules:
+ * The agents' shares of what all of them use: connections, exchanges, half-read messages, places
+ * and rates at destinations. Each agent has a share of its own, and so has what nobody has proved
+ * to be an agent's, so that the flood of one refuses no other. Rules:
  * - a connection counts for the agent whose socket it came by, or that it has shown a task of last;
  * - of a full share the next connection is cut; of that which is nobody's the oldest connection on
  *   which nothing is under way is cut instead, because the next one may be about to show its task;
@@ -38,7 +38,7 @@ export interface ShareCounts {
   readonly exchanges: number;
 }
 
-/** What takes part of a share while it is under way. */
+/** An exchange, which takes part of a share while it is under way. */
 export interface Member {
   readonly agent: Agent | undefined;
   readonly hasShare: boolean;
@@ -52,7 +52,7 @@ export interface SharesOptions {
   readonly onDropped: (agent: string) => void;
 }
 
-/** Where nothing else is said. */
+/** The default. */
 export const SHARE: ShareLimits = Object.freeze({
   connections: 4096,
   exchanges: 8192,
@@ -81,7 +81,7 @@ export class Share {
   }
 }
 
-/** Who is at the other end of a connection of ours. */
+/** The other end of a connection of ours. */
 export class Caller {
   /** The agent whose socket it came by. */
   readonly agent: Agent | undefined;

@@ -21,7 +21,7 @@ export function absoluteForm(
   return { authority: target.slice(start, end), rest: rest.startsWith('/') ? rest : `/${rest}` };
 }
 
-/** Where the authority begins; a Fault for any other scheme. */
+/** Index at which the authority begins; a Fault for any other scheme. */
 function afterScheme(target: string, served: 'http' | 'https'): number {
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(target);
   if (scheme?.[1]?.toLowerCase() === served) return scheme[0].length;

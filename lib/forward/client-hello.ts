@@ -10,19 +10,19 @@ import { PREFACE } from '../http1/request-head.ts';
 import { type ClientHello, readClientHello } from '../interception/client-hello.ts';
 
 /**
- * How long an agent may take to send its ClientHello, and where it is intercepted to complete the
- * handshake, in milliseconds.
+ * Milliseconds that an agent may take to send its ClientHello, and where it is intercepted to
+ * complete the handshake, in milliseconds.
  */
 export const HELLO_TIMEOUT = 10_000;
 
-/** What is spoken inside TLS that ends here, in order of preference (RFC 7301). */
+/** Protocols inside TLS that ends here, in order of preference (RFC 7301). */
 export const ALPN: readonly string[] = Object.freeze(['h2', 'http/1.1']);
 
 export interface HelloPolicy {
   /** The host of the CONNECT, which the ClientHello must name. */
   readonly host: string;
   /**
-   * Whether it may carry an encrypted one beside it (RFC 9849): harmless where our side ends the
+   * True if it may carry an encrypted one beside it (RFC 9849): harmless where our side ends the
    * TLS.
    */
   readonly ech: 'pass' | 'deny';
@@ -76,7 +76,7 @@ function objectTo(
 /** Record type of a handshake (RFC 8446 section 5.1). */
 const HANDSHAKE = 0x16;
 
-/** What the agent begins with inside its tunnel. */
+/** The first bytes of the agent inside its tunnel. */
 export interface Beginning {
   readonly kind: 'tls' | 'http1' | 'http2';
   /** All that was read. */

@@ -26,14 +26,14 @@ export async function contentOf(
   const { share } = exchange;
   exchange.enter('message', destination.timeouts.message, now);
   if (request.head.expectContinue) request.inform(100, []);
-  const most = destination.limits.body ?? Infinity;
+  const own = destination.limits.body ?? Infinity;
   const tooLong = new Fault('body-too-large', `the content is longer than ${limit} bytes`);
-  const tooLarge = (): Fault => (most <= limit ? bodyTooLarge(most) : tooLong);
+  const tooLarge = (): Fault => (own <= limit ? bodyTooLarge(own) : tooLong);
   const counted = (bytes: number): void => void (exchange.sent += bytes);
   const body: Body = call ? new OneMessage(request.body) : request.body;
   try {
     const bytes = await wholeBody(body, {
-      limit: Math.min(most, limit),
+      limit: Math.min(own, limit),
       counted,
       tooLarge,
       held: share.held,

@@ -1,4 +1,4 @@
-/** What all requests of agents share on their way to their upstreams. */
+/** Parts that all requests of agents share on their way to their upstreams. */
 import type { Farewell } from './copy.ts';
 import type { McpParts } from './mcp-endpoint.ts';
 import type { Listings } from './mcp-list.ts';

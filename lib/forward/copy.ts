@@ -19,18 +19,18 @@ export interface Side {
   readonly early: Buffer;
   /** Told of bytes from this side as they are handed to the other. */
   readonly count: (bytes: number) => void;
-  /** What it means when this side is cut. */
+  /** The Fault of a cut on this side. */
   readonly cut: (cause: unknown) => Fault;
-  /** What to hand to the other side for bytes of this one; by default those bytes. */
+  /** Bytes for the other side in place of bytes of this one; by default the same. */
   readonly pass?: (chunk: Buffer) => readonly Buffer[];
 }
 
-/** How an agent is told that it is over. */
+/** The end of a connection as the agent sees it. */
 export interface Farewell {
   readonly clock: Clock;
-  /** How long what is on its way to the agent may take, in milliseconds. */
+  /** Milliseconds that bytes on their way to the agent may take. */
   readonly ms: number;
-  /** What is said last; its connection then ends in order. */
+  /** The last bytes to the agent, behind which its connection ends in order. */
   readonly words?: (reason: Fault) => Buffer | undefined;
 }
 

@@ -11,7 +11,7 @@ import type { DescribedGrpc } from './described.ts';
 import { type McpDestination, isMcp } from '../policy/protocols/mcp-service.ts';
 import { isMessage } from './mcp-endpoint.ts';
 
-/** What a request has besides its head. */
+/** The rest of a request, besides its head. */
 export interface RequestReader<M> {
   /** Version of HTTP. */
   readonly major: 1 | 2;

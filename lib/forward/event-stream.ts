@@ -25,7 +25,7 @@ const TAIL = 4;
 
 const IN_ORDER: ReadonlySet<Code> = new Set<Code>(['timeout', 'shutting-down']);
 
-/** Whether an answer with these fields is a stream of events that can be read here. */
+/** True if an answer with these fields is a stream of events that can be read here. */
 export function isEventStream(fields: Fields): boolean {
   const type = fieldOf(fields, 'content-type');
   if (type === undefined || !/^text\/event-stream[\t ]*(?:;|$)/i.test(type)) return false;

@@ -19,7 +19,7 @@ const INTERNAL = 13;
 const UNAVAILABLE = 14;
 const UNAUTHENTICATED = 16;
 
-/** What each Fault is to a gRPC client; INTERNAL where nothing is said. */
+/** The status of each Fault; INTERNAL where there is no row. */
 const STATUSES: Partial<Readonly<Record<Code, number>>> = {
   malformed: INVALID_ARGUMENT,
   ambiguous: INVALID_ARGUMENT,
@@ -62,7 +62,7 @@ function grpcStatusOf(fault: Fault): number {
 
 const CONTENT_TYPE = /^application\/grpc(\+[a-z0-9.+-]+)?[\t ]*(;.*)?$/i;
 
-/** Whether the request is told about faults in the words of gRPC: it could read nothing else. */
+/** True if the request must be answered in the words of gRPC: it could read nothing else. */
 export function speaksGrpc({ head, connection }: ServerExchange): boolean {
   return connection.major === 2 && CONTENT_TYPE.test(fieldOf(head.fields, 'content-type') ?? '');
 }

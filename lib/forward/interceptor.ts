@@ -1,4 +1,4 @@
-/** What ends the TLS inside a CONNECT tunnel, as the tunnel sees it. */
+/** The end of the TLS inside a CONNECT tunnel, as the tunnel sees it. */
 import type { Fault } from '../base/fault.ts';
 import type { Exchange } from '../exchange/exchange.ts';
 import type { Caller } from '../exchange/shares.ts';

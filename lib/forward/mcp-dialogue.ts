@@ -1,5 +1,5 @@
 /**
- * What a server says in one exchange: read strictly, held against the conversation it belongs to,
+ * Messages of a server in one exchange: read strictly, held against the conversation it belongs to,
  * and written anew from what was admitted.
  */
 import { Fault } from '../base/fault.ts';
@@ -128,7 +128,7 @@ function readingFor(conversation: Conversation): ReadOptions {
 }
 
 /**
- * What the server says is held to the same grammar as what the agent says, but for the spelling of
+ * A server is held to the same grammar as an agent, but for the spelling of
  * data.
  */
 export function messageOf(bytes: Buffer, conversation: Conversation, json?: Json): Message {

@@ -12,7 +12,7 @@ import { matrixRow } from '../policy/protocols/index.ts';
 import type { McpDestination, McpPolicy } from '../policy/protocols/mcp-service.ts';
 import { needsIdentity } from '../upstream/shown-identity.ts';
 
-/** What all exchanges with MCP servers share. */
+/** Parts that all exchanges with MCP servers share. */
 export interface McpParts {
   readonly definitions: Definitions;
   readonly sessions: Sessions;
@@ -55,7 +55,7 @@ function once(report: (what: string) => void): (what: string) => void {
 
 const METHODS: ReadonlySet<string> = new Set(['POST', 'GET', 'DELETE']);
 
-/** Whether a request is a message to an endpoint of this destination, and may be one. */
+/** True if a request is a message to an endpoint of this destination, and may be one. */
 export function isMessage({ facts }: DescribedHttp, destination: McpDestination): boolean {
   const { listener, http } = facts;
   if (listener !== undefined && listener !== destination.name) return false;
@@ -70,7 +70,7 @@ export interface McpEndpoint {
   readonly parts: McpParts;
   readonly held: Held;
   readonly owner: Owner;
-  /** What its agent knows of the server's tools. */
+  /** The server's tools as its agent knows them. */
   readonly tools: AgentTools;
   /** In words: who was given what by whom. */
   readonly place: string;

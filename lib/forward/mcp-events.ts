@@ -37,7 +37,7 @@ export class InspectedEvents implements Body {
   #rest: Buffer | undefined;
   /** A long event is being inspected. */
   #working: Promise<void> | undefined;
-  /** What has come of it. */
+  /** Its text, once it is inspected. */
   #inspected = '';
   #failure: Fault | undefined;
 

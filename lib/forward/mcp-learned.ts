@@ -1,4 +1,4 @@
-/** What a server has said of its tools, in a message that was read before. */
+/** A message that was read before its server was asked for its tools. */
 import { checkParams, outgoingFields } from '../mcp/outgoing.ts';
 import type { DescribedMcp } from './described.ts';
 

@@ -183,7 +183,7 @@ export class Listing {
   }
 }
 
-/** What a list of tools is, to be judged. */
+/** Facts of a list of tools, to be judged. */
 const LIST = Object.freeze({
   kind: 'request',
   method: 'tools/list',

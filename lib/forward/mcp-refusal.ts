@@ -1,5 +1,5 @@
 /**
- * What an agent is told when its message ends in a Fault: an error of JSON-RPC with the id of its
+ * The answer to a message that ends in a Fault: an error of JSON-RPC with the id of its
  * request, so that the client hands it on instead of giving up the connection. A request that
  * policy denied is told as the destination says (`mcp.denial`); everything else has the status of
  * its Fault. Codes are those that JSON-RPC and MCP define for what happened, and the destination's

@@ -16,7 +16,7 @@ import type { DescribedMcp } from './described.ts';
 import { type Dialogue, admittedOf, receive } from './mcp-dialogue.ts';
 import { InspectedEvents } from './mcp-events.ts';
 
-/** What goes to the agent besides the status. */
+/** The answer to the agent, besides its status. */
 export interface Reply {
   /** To be added to the fields of the answer, from which those of `REPLACED` are taken off. */
   readonly fields: Fields;
@@ -44,7 +44,7 @@ export async function mcpReply(
   exchange: Exchange,
 ): Promise<Reply> {
   const coding = fieldsOf(head.fields, 'content-encoding').find(
-    (one) => one.toLowerCase() !== 'identity',
+    (name) => name.toLowerCase() !== 'identity',
   );
   if (coding !== undefined)
     throw new Fault('upstream-malformed', 'the server encoded an answer that was asked for plain');
@@ -157,7 +157,7 @@ async function startOf(body: Body, exchange: Exchange): Promise<Buffer> {
   return Buffer.concat(pieces);
 }
 
-/** What a text says, in one line without markup; cut short. */
+/** The words of a text, in one line without markup; truncated. */
 function wordsOf(bytes: Buffer, type: string): string {
   const text = bytes.subarray(0, MAX_ERROR).toString('utf8');
   const words = type.endsWith('html') ? text.replaceAll(/<[^>]*>/g, ' ') : text;

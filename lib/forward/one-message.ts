@@ -1,6 +1,6 @@
 /**
  * The content of a gRPC call that is read whole: one message and then the end, or none at all.
- * Whether a method streams stands in its schema, which is not known here: what sends more than one
+ * The schema, which says if a method streams, is not known here: what sends more than one
  * message is no unary call, and is found to be none when the second one begins.
  */
 import { Fault } from '../base/fault.ts';

@@ -1,4 +1,4 @@
-/** What every request to an upstream goes out by, those of the sidecar itself included. */
+/** Parts of every request to an upstream, those of the sidecar itself included. */
 import type { CredentialProvider } from '../credentials/provider.ts';
 import type { Exchange } from '../exchange/exchange.ts';
 import type { FieldRules } from '../exchange/headers.ts';

@@ -1,4 +1,4 @@
-/** What of a message is written anew on its way: Host, framing, lengths. */
+/** Parts of a message that are written anew on its way: Host, framing, lengths. */
 import {
   fieldOf,
   type Body,
@@ -53,7 +53,7 @@ function emptyFraming({ framing }: RequestHead): Framing {
   return framing.kind === 'length' ? framing : NONE;
 }
 
-/** What is known of the answer's length; for HEAD what the upstream says it would be. */
+/** The answer's length, if it is known; for HEAD what the upstream says it would be. */
 export function lengthFor(method: string, { framing, fields }: ResponseHead): number | undefined {
   if (framing.kind === 'length') return framing.length;
   if (method !== 'HEAD') return framing.kind === 'none' ? 0 : undefined;

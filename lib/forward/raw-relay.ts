@@ -1,4 +1,4 @@
-/** What tunnels and raw connections share: a connection to the upstream, and bytes both ways. */
+/** Tunnels and raw connections: a connection to the upstream, and bytes both ways. */
 import type { Duplex } from 'node:stream';
 import { agentCut, upstreamCut } from '../exchange/aborted.ts';
 import type { Permit } from '../exchange/authorize.ts';

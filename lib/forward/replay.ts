@@ -17,17 +17,17 @@ const REPLAYED = http2Limits().replayBytes;
 class ReplayBody implements Body {
   readonly length: number | undefined;
   readonly #body: Body;
-  readonly #most: number;
+  readonly #limit: number;
   /** Undefined once there is more than may be kept. */
   #kept: (Buffer | 'end')[] | undefined = [];
   #bytes = 0;
   #at = 0;
   #waiting: Promise<void> | undefined;
 
-  constructor(body: Body, most: number) {
+  constructor(body: Body, limit: number) {
     this.length = body.length;
     this.#body = body;
-    this.#most = most;
+    this.#limit = limit;
   }
 
   poll(): Buffer | 'end' | 'later' {
@@ -39,7 +39,7 @@ class ReplayBody implements Body {
     const piece = this.#body.poll();
     if (piece === 'later' || this.#kept === undefined) return piece;
     this.#bytes += piece.length;
-    if (this.#bytes > this.#most) this.#kept = undefined;
+    if (this.#bytes > this.#limit) this.#kept = undefined;
     else {
       this.#kept.push(piece);
       this.#at++;
@@ -78,14 +78,14 @@ export function repeatable(
     : body;
 }
 
-/** How often one request is sent, whatever the reasons. */
+/** Times that one request is sent, whatever the reasons. */
 const MAX_ATTEMPTS = 3;
 
 /** RFC 9110 section 9.2.2; TRACE is never sent. */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
 /**
- * Whether a request may be sent twice without being done twice: an idempotent one without a body.
+ * True if a request may be sent twice without being done twice: an idempotent one without a body.
  */
 export function isIdempotent(method: string, body: Body | Buffer | undefined): boolean {
   return body === undefined && IDEMPOTENT.has(method);
@@ -104,7 +104,7 @@ export class Attempts {
   }
 
   /**
-   * Whether to send it again after this failure, on a connection that was `fresh`. A body is then
+   * True to send it again after this failure, on a connection that was `fresh`. A body is then
    * at its begin.
    */
   again(failure: unknown, fresh: boolean): boolean {
@@ -117,7 +117,7 @@ export class Attempts {
   }
 }
 
-/** Whether all of it can be sent, again or for the first time; from its begin. */
+/** True if all of it can be sent, again or for the first time; from its begin. */
 function isWhole(body: Body | Buffer | undefined): boolean {
   if (body === undefined || Buffer.isBuffer(body)) return true;
   if (body instanceof ReplayBody) return body.rewind();

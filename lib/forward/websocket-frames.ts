@@ -32,7 +32,7 @@ export class ServerFrames {
   #opaque = false;
   #closed = false;
 
-  /** What to hand on now. */
+  /** Returns the bytes to hand on now. */
   take(chunk: Buffer): readonly Buffer[] {
     const parts: Buffer[] = [];
     let at = 0;

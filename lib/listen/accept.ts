@@ -1,5 +1,5 @@
 /**
- * What becomes of an accepted connection: HTTP on the forward port and at the listeners of http
+ * Accepted connections: HTTP on the forward port and at the listeners of http
  * destinations, an exchange of its own at those of tcp ones.
  */
 import type { Socket } from 'node:net';

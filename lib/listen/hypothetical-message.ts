@@ -50,7 +50,7 @@ function messageOf(text: string, kept: readonly string[], policy: McpPolicy): Hy
   return { message: read.message, mcp: read.facts, received };
 }
 
-/** What calls for an answer has an id. */
+/** A message that calls for an answer has an id. */
 function idOf(message: JsonObject): readonly (readonly [string, Json])[] {
   const method = message.get('method');
   return typeof method === 'string' && method.startsWith('notifications/')

@@ -51,7 +51,7 @@ export interface HypotheticalRequest {
   readonly task?: TaskFacts | undefined;
 }
 
-/** What crosses the proxy; nothing hypothetical has been through this one before. */
+/** Fields that cross the proxy; nothing hypothetical has been through this one before. */
 const FIELDS = fieldRules({ pseudonym: 'chaperone-hypothetical' });
 
 /** Throws the Fault with which the sidecar would refuse it unread, or `usage`. */
@@ -93,7 +93,7 @@ function factsOf(request: HypotheticalRequest, policy: Policy): Facts {
   return describeRequest(head, new HypotheticalReader(request)).facts;
 }
 
-/** What the head alone tells; the facts themselves of what has no requests to be seen. */
+/** The request by its head alone; the facts themselves of a tunnel or a raw connection. */
 function headFacts(request: HypotheticalRequest, policy: Policy): DescribedRequestHead | Facts {
   const { method, target, listener, time } = request;
   if (method === 'CONNECT') return describeConnect(headOf(request, target), time);
@@ -106,7 +106,7 @@ function headFacts(request: HypotheticalRequest, policy: Policy): DescribedReque
 }
 
 /**
- * What an https:// URL comes to: the CONNECT that a client sends for it, or the request inside
+ * A request for an https:// URL: the CONNECT that a client sends for it, or the request inside
  * where the destination is intercepted.
  */
 function throughTunnel(

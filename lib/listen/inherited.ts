@@ -18,7 +18,7 @@ interface Port {
 }
 
 export interface Inherited {
-  /** How many there were. */
+  /** Number of sockets that there were. */
   readonly count: number;
   /** The descriptor for this place, to listen on; it is not given again. */
   take(place: Place): number | undefined;
@@ -26,7 +26,7 @@ export interface Inherited {
   closeRest(): readonly string[];
 }
 
-/** How a supervisor may call a socket of an agent: `agents.NAME.api`. */
+/** Name by which a supervisor may call a socket of an agent: `agents.NAME.api`. */
 export function agentSocketName({ name }: Agent, what: 'api' | 'forward'): string {
   return `agents.${name}.${what}`;
 }
@@ -42,7 +42,7 @@ interface Held {
 const FIRST = 3;
 const MOST = 64;
 
-/** How many sockets `env` has for process `pid`. */
+/** Number of sockets that `env` has for process `pid`. */
 function inheritedCount(
   { LISTEN_FDS: fds = '', LISTEN_PID: owner }: NodeJS.ProcessEnv,
   pid: number,

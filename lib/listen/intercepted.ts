@@ -150,7 +150,7 @@ function countsOf(socket: Duplex): { readonly bytesRead: number; readonly bytesW
 /** A fatal alert `access_denied` (RFC 8446 section 6.2) in a record of its own. */
 const ACCESS_DENIED = Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 49]);
 
-/** How long the agent may take to close behind the alert, in milliseconds. */
+/** Milliseconds that the agent may take to close behind the alert. */
 const ALERT_LINGER = 1000;
 
 async function refuseTls(

@@ -37,7 +37,7 @@ export function listenOn(
 }
 
 /**
- * Whether a listener on `host` answers at `address`: the same address, or any of this machine's.
+ * True if a listener on `host` answers at `address`: the same address, or any of this machine's.
  */
 export function covers(host: string, address: string): boolean {
   if (host === address) return true;
@@ -46,6 +46,6 @@ export function covers(host: string, address: string): boolean {
   if (isIP(host) === 0 || (host !== '0.0.0.0' && host !== '::')) return false;
   return (
     loopback ||
-    Object.values(networkInterfaces()).some((all) => all?.some((one) => one.address === address))
+    Object.values(networkInterfaces()).some((all) => all?.some((own) => own.address === address))
   );
 }

@@ -40,7 +40,7 @@ export interface Listeners extends AsyncDisposable {
   /** Closes what the policy does not need. */
   settle(policy: Policy): void;
   readonly addresses: ReadonlyMap<string, AddressInfo>;
-  /** Whether a listener of ours has this address and port. */
+  /** True if a listener of ours has this address and port. */
   has(address: string, port: number): boolean;
   /** The forward proxy on a Unix socket in an agent's folder. Fault `listen`. */
   openForward(agent: Agent, place: UnixPlace): Promise<void>;
@@ -113,8 +113,8 @@ class ListenerSet implements Listeners {
   async prepare(policy: Policy): Promise<void> {
     const fresh = [...this.#wantedBy(policy)].filter(([key]) => !this.#listeners.has(key));
     const opened = await Promise.allSettled(fresh.map(([key, wanted]) => this.#open(key, wanted)));
-    const bound = opened.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
-    const failed = opened.find((one) => one.status === 'rejected');
+    const bound = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    const failed = opened.find((result) => result.status === 'rejected');
     if (failed === undefined && !this.#closed) {
       for (const listener of bound) this.#listeners.set(listener.key, listener);
       return;
@@ -145,8 +145,8 @@ class ListenerSet implements Listeners {
 
   has(address: string, port: number): boolean {
     const ours = [...this.#listeners.values()].flatMap((listener) => addressOf(listener) ?? []);
-    if (ours.some((one) => one.port === port && covers(one.address, address))) return true;
-    return this.#options.others.some((one) => one.port === port && covers(one.host, address));
+    if (ours.some((info) => info.port === port && covers(info.address, address))) return true;
+    return this.#options.others.some((other) => other.port === port && covers(other.host, address));
   }
 
   async openForward(agent: Agent, place: UnixPlace): Promise<void> {
@@ -238,7 +238,7 @@ class ListenerSet implements Listeners {
       listen === undefined ? [] : [{ name, forward: false, ...listen }],
     );
     if (forward !== undefined) wanted.push({ name: FORWARD, forward: true, ...forward });
-    return new Map(wanted.map((one) => [keyOf(one), one]));
+    return new Map(wanted.map((place) => [keyOf(place), place]));
   }
 
   async #open(key: string, wanted: TcpPlace): Promise<Listener> {

@@ -1,4 +1,4 @@
-/** What the proxy is made of, and for. */
+/** The options of a proxy. */
 import type { AuditLog } from '../audit/record.ts';
 import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
@@ -18,7 +18,7 @@ import type { TlsContexts } from '../tls/context.ts';
 import type { Resolver } from '../upstream/resolver.ts';
 import type { Inherited } from './inherited.ts';
 
-/** What the proxy needs to know of the Sidecar document. */
+/** The part of the Sidecar document that the proxy reads. */
 interface ProxySettings {
   readonly forward?: ListenAddress | undefined;
   /** Never dialled, like our own listeners. */
@@ -28,7 +28,7 @@ interface ProxySettings {
   readonly audit: { readonly onFailure: 'deny' | 'continue'; readonly refusals?: Rate };
 }
 
-/** What the proxy needs of the identity source. */
+/** The part of the identity source that the proxy uses. */
 interface IdentityView {
   readonly states: Cell<IdentityState>;
   /** The identity that may be used now; throws a Fault `no-identity` or `identity-expired`. */

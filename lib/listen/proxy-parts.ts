@@ -7,7 +7,7 @@ import type { ExchangeContext } from '../exchange/context.ts';
 import { evidence } from '../exchange/evidence.ts';
 import { fieldRules } from '../exchange/headers.ts';
 import { liveSet } from '../exchange/live-set.ts';
-import { type Reauthorize, reauthorize } from '../exchange/reauthorize.ts';
+import { type Reauthorization, reauthorization } from '../exchange/reauthorize.ts';
 import { SHARE, Shares } from '../exchange/shares.ts';
 import { listings } from '../forward/mcp-list.ts';
 import { mcpParts } from '../forward/mcp-endpoint.ts';
@@ -28,7 +28,7 @@ export interface ProxyParts {
   readonly shares: Shares;
   readonly resolver: Resolver;
   readonly upstreams: Upstreams;
-  readonly reauthorize: Reauthorize;
+  readonly reauthorization: Reauthorization;
   readonly credentials: CredentialProvider;
   readonly definitions: Definitions;
   readonly limits: HttpLimits;
@@ -43,7 +43,7 @@ export function proxyParts(options: ProxyOptions, signal: AbortSignal): ProxyPar
   // Our own addresses are known once there are listeners, which need what dials.
   const own = (address: string, port: number): boolean => bound.has(address, port);
   const outward = upstreams({ resolver, contexts, clock, own, limits });
-  const again = reauthorize({ context, upstreams: outward, contexts });
+  const again = reauthorization({ context, upstreams: outward, contexts });
   const credentials = credentialProvider({ issuer: identity, clock, signal });
   const known = definitions(() => clock.monotonic());
   const forward = forwardContext(options, context, {
@@ -59,7 +59,7 @@ export function proxyParts(options: ProxyOptions, signal: AbortSignal): ProxyPar
     shares,
     resolver,
     upstreams: outward,
-    reauthorize: again,
+    reauthorization: again,
     credentials,
     definitions: known,
     limits,
@@ -88,7 +88,7 @@ interface Outward {
   readonly upstreams: Upstreams;
   readonly credentials: CredentialProvider;
   readonly known: Definitions;
-  readonly again: Reauthorize;
+  readonly again: Reauthorization;
 }
 
 function forwardContext(
@@ -101,7 +101,7 @@ function forwardContext(
     fields: fieldRules({ pseudonym: `chaperone-${randomBytes(6).toString('hex')}` }),
     credentials,
     now: () => clock.monotonic(),
-    reauthorize: again.one,
+    reauthorize: again.connected,
   };
   const mcp = mcpParts({
     definitions: known,

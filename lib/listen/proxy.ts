@@ -46,9 +46,9 @@ export interface Proxy extends AsyncDisposable {
   live(): number;
   /** Connections to upstreams. */
   pools(): PoolCounts;
-  /** What each agent has, and what is nobody's. */
+  /** Counts of each agent, and of what is nobody's. */
   shares(): readonly ShareCounts[];
-  /** What MCP servers have said about their tools. */
+  /** Tools as MCP servers have defined them. */
   readonly definitions: Definitions;
 }
 
@@ -109,7 +109,7 @@ class Running implements Proxy {
   }
 
   reauthorize(): void {
-    this.#parts.reauthorize.all();
+    this.#parts.reauthorization.all();
   }
 
   openForward(agent: Agent, place: UnixPlace): Promise<void> {
@@ -164,7 +164,7 @@ class Running implements Proxy {
     this.#parts.listeners.settle(now);
     const state = identity.states.get();
     this.#parts.upstreams.retire(now, state?.kind === 'current' ? state.identity.generation : 0);
-    this.#parts.reauthorize.all();
+    this.#parts.reauthorization.all();
   }
 
   /** Aborts what is live; connections are cut once it was told, or could have been. */

@@ -31,7 +31,7 @@ export interface InsideParts extends ServeParts {
 }
 
 /**
- * Whether this refusal may be told inside: decided by policy, of a host that our CA covers, within
+ * True if this refusal may be told inside: decided by policy, of a host that our CA covers, within
  * the rate.
  */
 export function mayTellInside(

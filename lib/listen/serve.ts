@@ -30,7 +30,7 @@ export interface ServeParts {
   readonly limits: HttpLimits;
 }
 
-/** How HTTP comes in by one listener or tunnel. */
+/** HTTP as it comes in by one listener or tunnel. */
 export interface HttpEntry {
   readonly entry: EntryPoint;
   readonly describe: (head: RequestHead, reading: Reading) => DescribedRequestHead;
@@ -40,11 +40,11 @@ export interface HttpEntry {
   readonly lastCall?: AbortSignal;
   /** The exchange of the CONNECT through which this connection came. */
   readonly tunnel?: string;
-  /** Whose connection it is. */
+  /** The other end. */
   readonly caller: Caller;
   /** The task that the socket, or that CONNECT, belongs to. */
   readonly task?: Task | undefined;
-  /** What a CONNECT becomes; without it CONNECT is a method like any other. */
+  /** Serves a CONNECT; without it CONNECT is a method like any other. */
   readonly connect?: (request: ServerExchange, connection: AgentConnection) => ConnectInbound;
   /**
    * `agreed` by ALPN, `known` from bytes that were looked at, or where the agent begins with its

@@ -23,7 +23,7 @@ export interface TaskSockets {
   readonly paths: Readonly<Record<string, string>>;
 }
 
-/** Where the sockets of tasks are, and who may use one: its folder holds one folder a task. */
+/** The folder of the sockets of tasks, which holds one folder a task. */
 export interface SocketFolder {
   readonly folder: string;
   /** Of the sockets. */

@@ -67,7 +67,7 @@ export interface DiallerOptions {
   readonly resolver: Resolver;
   readonly contexts: TlsContexts;
   readonly clock: Clock;
-  /** Whether one of our own listeners has this address and port. */
+  /** True if one of our own listeners has this address and port. */
   readonly own: Own;
 }
 
@@ -137,7 +137,7 @@ export function dialler(options: DiallerOptions): Dialler {
   };
 }
 
-/** Where we speak no TLS. */
+/** Modes in which we speak no TLS prove no peer. */
 const UNPROVED = Object.freeze({
   peer: undefined,
   tls: undefined,
@@ -166,7 +166,7 @@ async function secure(
   return { socket, peer, tls: socket, identity: shown, serial: shown?.svid.serial };
 }
 
-/** What is looked up and dialled: the upstream, or the proxy on the way to it. */
+/** The host that is looked up and dialled: the upstream, or the proxy on the way to it. */
 function firstStop(route: Route): {
   readonly host: string;
   readonly literal: boolean;

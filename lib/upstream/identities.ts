@@ -1,6 +1,6 @@
 /**
- * Whom an agent goes out as: the SVID that its document names, out of those that the Workload API
- * gives, or the sidecar's own where agents have none. Rules:
+ * The identity that an agent goes out with: the SVID that its document names, out of those that the
+ * Workload API gives, or the sidecar's own where agents have none. Rules:
  * - where it is not issued there is none; another agent's, or the sidecar's, never stands in for
  *   it;
  * - where agents have identities of their own, what nobody has proved to be an agent's has none;
@@ -75,8 +75,9 @@ export function svidFor(
   { hint, spiffeId }: AgentIdentity,
 ): X509Svid | undefined {
   return svids.find(
-    (one) =>
-      (spiffeId === undefined || one.id === spiffeId) && (hint === undefined || one.hint === hint),
+    (svid) =>
+      (spiffeId === undefined || svid.id === spiffeId) &&
+      (hint === undefined || svid.hint === hint),
   );
 }
 

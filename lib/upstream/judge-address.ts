@@ -1,4 +1,4 @@
-/** Which addresses a route may dial. */
+/** Addresses that a route may dial. */
 import { isIP } from 'node:net';
 import { Fault } from '../base/fault.ts';
 import { judgeAddress } from '../net/addresses.ts';
@@ -6,7 +6,7 @@ import { formatAuthority } from '../net/authority.ts';
 import type { Via } from '../policy/model/destination.ts';
 import type { Route } from './route.ts';
 
-/** Whether one of our own listeners has this address and port. */
+/** True if one of our own listeners has this address and port. */
 export type Own = (address: string, port: number) => boolean;
 
 export function judgeProxy(

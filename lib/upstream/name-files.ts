@@ -1,11 +1,11 @@
 /**
- * What resolv.conf(5) and hosts(5) say, read by us because names are resolved by us. Both are read
+ * resolv.conf(5) and hosts(5), read by us because names are resolved by us. Both are read
  * again when they have changed; a file that is not there says nothing.
  */
 import { readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 
-/** What of resolv.conf counts; everything else in it is left aside. */
+/** Settings of resolv.conf that count; everything else in it is left aside. */
 export interface ResolvConf {
   readonly servers: readonly string[];
   readonly search: readonly string[];
@@ -61,7 +61,7 @@ export function parseHosts(text: string): Hosts {
   for (const line of text.split('\n')) {
     const [address = '', ...names] = (line.split('#', 1)[0] ?? '').trim().split(/\s+/);
     if (isIP(address) === 0) continue;
-    for (const name of names.map((one) => one.toLowerCase())) {
+    for (const name of names.map((text) => text.toLowerCase())) {
       const known = hosts.get(name);
       if (known === undefined) hosts.set(name, [address]);
       else if (!known.includes(address)) known.push(address);
@@ -80,7 +80,7 @@ export function candidates(
   return dots >= ndots ? [name, ...longer] : [...longer, name];
 }
 
-/** What a file says, as of its last change; looked at for each name, which costs a system call. */
+/** A file as of its last change; looked at for each name, which costs a system call. */
 export function watched<T>(path: string, parse: (text: string) => T): () => T {
   let seen: string | undefined;
   let value = parse('');

@@ -1,4 +1,4 @@
-/** What pooled connections depend on: a connection serves only requests with an equal key. */
+/** Settings that pooled connections depend on: one serves only requests with an equal key. */
 import type { Destination } from '../policy/protocols/index.ts';
 import { type Identity, identityKey } from '../spiffe/identity.ts';
 import { showsIdentity } from './shown-identity.ts';
@@ -7,7 +7,7 @@ interface Target {
   readonly destination: Destination;
   /** Digest of the settings that the connection depends on. */
   readonly settings: string;
-  /** What the agent asked for. */
+  /** Host that the agent asked for. */
   readonly matched: string;
   /** Host and port that are dialled. */
   readonly reached: string;

@@ -20,7 +20,7 @@ import { type Dialler, type DiallerOptions, type UpstreamConnection, dialler } f
 import type { PoolKey } from './pool-key.ts';
 import { type Route, routes } from './route.ts';
 
-/** What a connection is taken for. */
+/** The request that a connection is taken for. */
 export interface ConnectionUse {
   readonly task: string | undefined;
   /** The request must not be sent twice. */
@@ -63,7 +63,7 @@ const POOL_CONNECTIONS = 4096;
 const MAX_KEYS = 4096;
 
 /**
- * What was decided before a change may still take, after it, a connection that nobody should take
+ * An exchange decided before a change may take, after it, a connection that nobody should take
  * again.
  */
 class Currency {

@@ -61,9 +61,9 @@ export function dnsResolver({
     if (local) return ['127.0.0.1', '::1'];
     const conf = confNow();
     let last: unknown;
-    for (const one of absolute ? [name] : candidates(name, conf)) {
+    for (const candidate of absolute ? [name] : candidates(name, conf)) {
       try {
-        return await question(one, { conf, port, clock, signal });
+        return await question(candidate, { conf, port, clock, signal });
       } catch (failure) {
         if (signal.aborted || !NOT_THERE.has(codeOf(failure))) throw failure;
         last ??= failure;
@@ -138,7 +138,7 @@ interface Asking {
   readonly signal: AbortSignal;
 }
 
-/** How long one kind of address is waited for when the other is there. */
+/** Milliseconds that one kind of address is waited for when the other is there. */
 const LATE_MS = 100;
 
 /** A resolver for one question: its socket, its port and its times are nobody else's. */
@@ -178,7 +178,7 @@ function either(
     };
     const told = (i: number, half: Half): void => {
       halves[i] = half;
-      if (halves.every((one) => one !== undefined)) settle();
+      if (halves.every((half) => half !== undefined)) settle();
       else if (half !== undefined && 'addresses' in half && half.addresses.length > 0)
         cancel = clock.after(LATE_MS, settle);
     };
@@ -191,15 +191,15 @@ function either(
   });
 }
 
-/** What does not say that there is nothing says more. */
+/** A failure that does not say that there is nothing says more. */
 function failureOf(halves: readonly Half[]): unknown {
   const failures = halves.flatMap((half) =>
     half !== undefined && 'failure' in half ? [half.failure] : [],
   );
   const nothing = new Set(['ENODATA', 'ENOTFOUND']);
   return (
-    failures.find((one) => !nothing.has(codeOf(one))) ??
-    failures.find((one) => codeOf(one) === 'ENOTFOUND') ??
+    failures.find((failure) => !nothing.has(codeOf(failure))) ??
+    failures.find((failure) => codeOf(failure) === 'ENOTFOUND') ??
     failures[0]
   );
 }
@@ -208,7 +208,7 @@ function failureOf(halves: readonly Half[]): unknown {
 function inOrder([v4 = [], v6 = []]: readonly (readonly string[])[]): readonly string[] {
   const routed = Object.values(networkInterfaces())
     .flat()
-    .some((one) => one?.family === 'IPv6' && !one.internal && !one.address.startsWith('fe80:'));
+    .some((own) => own?.family === 'IPv6' && !own.internal && !own.address.startsWith('fe80:'));
   return routed ? [...v6, ...v4] : [...v4, ...v6];
 }
 

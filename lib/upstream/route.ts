@@ -14,7 +14,7 @@ import { showsIdentity } from './shown-identity.ts';
 
 export interface Route {
   readonly destination: Destination;
-  /** What the agent asked for: the name that certificates and messages go by. */
+  /** Host that the agent asked for: the name that certificates and messages go by. */
   readonly matched: string;
   /** Canonical name or IP address to reach. */
   readonly host: string;
@@ -33,7 +33,7 @@ export interface Route {
   readonly key: (identity: Identity | undefined, task?: string) => PoolKey;
 }
 
-/** What `judgeAddress` needs to know. */
+/** Input of `judgeAddress`. */
 interface AddressRule {
   readonly loopback: boolean;
   readonly private: boolean;
@@ -43,7 +43,7 @@ interface AddressRule {
 export interface Routes {
   readonly to: (destination: Destination, facts: Facts) => Route;
   /**
-   * Whether a pool's key is still of use under this policy and this generation of our identities
+   * True if a pool's key is still of use under this policy and this generation of our identities
    * (0: there is none).
    */
   readonly keep: (policy: Policy, generation: number) => (key: PoolKey) => boolean;

@@ -1,12 +1,12 @@
-/** Which destinations are shown our identity, and which need one. */
+/** Destinations that are shown our identity, and those that need one. */
 import type { Destination } from '../policy/protocols/index.ts';
 
-/** Whether connections of this mode carry our SVID. */
+/** True if connections of this mode carry our SVID. */
 export function showsIdentity({ tls }: Destination): boolean {
   return tls.mode === 'mtls' || tls.mode === 'web-mtls';
 }
 
-/** Whether nothing can be sent without an identity: it is shown, or a credential speaks for it. */
+/** True if nothing can be sent without an identity: shown, or spoken for by a credential. */
 export function needsIdentity(destination: Destination): boolean {
   return showsIdentity(destination) || destination.credential !== undefined;
 }

@@ -85,7 +85,7 @@ async function secured(
   return (await connectTls(raw, { tls, host, identity: undefined, contexts, signal, now })).socket;
 }
 
-/** What has come through the tunnel already. */
+/** Bytes that have come through the tunnel already. */
 function tunnelOf({ head, upgraded }: ClientResponse, destination: Destination): Buffer {
   if (upgraded === undefined) {
     const hint = HINTS[head.status] ?? 'ask whoever runs the proxy';

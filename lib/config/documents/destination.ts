@@ -12,12 +12,12 @@ import {
   record,
   required,
 } from '../../schema/decode.ts';
+import { credentials } from './credentials.ts';
 import { headers } from './headers.ts';
 import { NAMES, RULE_KEYS, SETTINGS } from './protocols.ts';
 import { LIMITED, NAMED } from './rule.ts';
 import {
   action,
-  audience,
   cidr,
   condition,
   dataClass,
@@ -190,21 +190,7 @@ export const destinationSpec = record(
       'Which header fields of a request pass, in what is judged and in what is sent: see ' +
         '[policy.md](../policy.md#header-fields).',
     ),
-    credentials: optional(
-      record({
-        jwtSvid: required(
-          record({
-            audience: required(
-              audience,
-              'The one audience of the token: what the upstream expects in `aud`.',
-            ),
-          }),
-          'A JWT-SVID of our SPIFFE ID is sent as `Authorization: Bearer`, over TLS alone; ' +
-            'the Authorization of the agent is taken off.',
-        ),
-      }),
-      'What is added to each request. The agent never holds it.',
-    ),
+    credentials: optional(credentials, 'What is added to each request. The agent never holds it.'),
     timeouts: defaulted(
       record({
         connect: defaulted(duration('5s'), '5s', 'Resolving, connecting and TLS together.'),

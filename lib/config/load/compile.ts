@@ -6,12 +6,7 @@ import { absoluteSink, type SinkSpec } from '../../audit/sinks/index.ts';
 import type { PathPolicy } from '../../net/path.ts';
 import { spellingsOf } from '../../policy/conditions/spellings.ts';
 import type { Condition } from '../../policy/model/condition.ts';
-import type {
-  CredentialPolicy,
-  Limits,
-  ListenAddress,
-  Via,
-} from '../../policy/model/destination.ts';
+import type { Limits, ListenAddress, Via } from '../../policy/model/destination.ts';
 import type { TaskPolicy } from '../../policy/model/grant.ts';
 import type { Rate } from '../../policy/model/rule.ts';
 import { type Destination, PROTOCOLS, type Service } from '../../policy/protocols/index.ts';
@@ -25,6 +20,7 @@ import type {
   TaskPolicyDocument,
 } from '../documents/schema.ts';
 import { type AgentSpec, compileAgents } from './agents.ts';
+import { compileCredentials } from './credentials.ts';
 
 /** Settings of the sidecar; durations in milliseconds, sizes in bytes. */
 export interface SidecarSpec {
@@ -212,7 +208,7 @@ export function compileDestination(
     dataClass: spec.dataClass ?? highestClass,
     task: spec.task ?? task,
     action: spec.action,
-    credential: spec.credentials && compileCredential(spec.credentials),
+    credential: spec.credentials && compileCredentials(spec.credentials),
     spellings: spellingsOf(metadata.name, [...conditions.values()]),
     timeouts: spec.timeouts,
     limits: compileLimits(spec.limits),
@@ -221,12 +217,6 @@ export function compileDestination(
     mode: spec.mode,
     at,
   });
-}
-
-function compileCredential({
-  jwtSvid,
-}: NonNullable<DestinationDocument['spec']['credentials']>): CredentialPolicy {
-  return Object.freeze({ kind: 'jwt-svid', audience: jwtSvid.audience });
 }
 
 function compilePaths({ encodedSlash, emptySegments }: NonNullable<Spec['paths']>): PathPolicy {

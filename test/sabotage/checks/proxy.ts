@@ -318,7 +318,7 @@ export const PROXY: readonly Sabotage[] = [
   sabotage(
     'request bodies are bounded',
     'lib/exchange/counted-body.ts',
-    ['if (this.bytes > this.#most) throw', 'if (this.bytes < 0) throw'],
+    ['if (this.bytes > this.#limit) throw', 'if (this.bytes < 0) throw'],
     by(
       'test/forward/bodies.test.ts',
       'a body over limits.body is 413: said beforehand before anything is dialled, otherwise as it is found',
@@ -328,7 +328,7 @@ export const PROXY: readonly Sabotage[] = [
     'a change of policy decides again what is live',
     'lib/listen/proxy.ts',
     [
-      'state.identity.generation : 0);\n    this.#parts.reauthorize.all();',
+      'state.identity.generation : 0);\n    this.#parts.reauthorization.all();',
       'state.identity.generation : 0);',
     ],
     by(

@@ -51,7 +51,7 @@ export const WAYS: readonly Sabotage[] = [
   sabotage(
     'a tunnel through a proxy that the policy no longer writes is cut',
     'lib/exchange/reauthorize.ts',
-    ['if (destination.via?.text !== way?.text) {', "if (destination.via?.text === 'never') {"],
+    ['if (destination.via?.text !== via?.text) {', "if (destination.via?.text === 'never') {"],
     by(VIA, ANOTHER),
   ),
   sabotage(
@@ -72,7 +72,7 @@ export const WAYS: readonly Sabotage[] = [
   sabotage(
     'limits.response is enforced on what an answer says',
     'lib/exchange/counted-body.ts',
-    ['if ((body.length ?? 0) > most) throw responseTooLarge(most);', ''],
+    ['if ((body.length ?? 0) > limit) throw responseTooLarge(limit);', ''],
     by(
       RATES,
       'an answer over limits.response is 502 where it says its length, and reaches the agent in no part',
@@ -82,7 +82,7 @@ export const WAYS: readonly Sabotage[] = [
     'limits.response is enforced on what an answer is',
     'lib/exchange/counted-body.ts',
     [
-      'return { ...response, body: new CountedBody(body, () => {}, most, responseTooLarge) };',
+      'return { ...response, body: new CountedBody(body, () => {}, limit, responseTooLarge) };',
       'return response;',
     ],
     by(
