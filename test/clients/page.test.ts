@@ -7,7 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
-import { place } from './place.ts';
+import { clientFixture } from './fixture.ts';
 
 t.setTimeout(600_000);
 
@@ -36,7 +36,7 @@ t.test('the program of the page reads, is refused, and is approved', async (t) =
     promisify(execFile)(process.execPath, [...compile, ...options, file], { cwd: ROOT }),
     'it compiles',
   );
-  await using p = await place(t);
+  await using p = await clientFixture();
   const env = { ...process.env, CHAPERONE_AGENT_API: p.agentSocket };
   const running = promisify(execFile)(process.execPath, [file], { env });
   await p.answer('approve');

@@ -8,7 +8,14 @@ import t from 'tap';
 import { fetch as undiciFetch, ProxyAgent, type Dispatcher } from 'undici';
 import { openTask, Refused, type Task, Unreachable } from 'chaperone/client';
 import { shortFolder } from '../support/folder.ts';
-import { clientDocuments, eventually, type Place, place, type Places, WEB_HOST } from './place.ts';
+import {
+  clientDocuments,
+  eventually,
+  type ClientFixture,
+  clientFixture,
+  type ClientAddresses,
+  WEB_HOST,
+} from './fixture.ts';
 
 t.setTimeout(600_000);
 
@@ -47,13 +54,13 @@ function agent(env: Readonly<Record<string, string>>, ...args: readonly string[]
   return { child, text: () => text, ended };
 }
 
-const environment = (p: Place): Record<string, string> => ({
+const environment = (p: ClientFixture): Record<string, string> => ({
   CHAPERONE_AGENT_API: p.agentSocket,
   NODE_EXTRA_CA_CERTS: join(p.folder, 'trust', 'ca.pem'),
 });
 
 t.test('a task is opened, used, and ends with its block', async (t) => {
-  await using p = await place(t);
+  await using p = await clientFixture();
   let kept: Task;
   {
     await using task = await openTask(INTENT, { socket: p.agentSocket });
@@ -85,7 +92,7 @@ t.test('a task is opened, used, and ends with its block', async (t) => {
 });
 
 t.test('what policy refuses is a Refused in the words of the record', async (t) => {
-  await using p = await place(t);
+  await using p = await clientFixture();
   await using task = await openTask(INTENT, { socket: p.agentSocket });
   const denied = await refusedBy(task.fetch('http://crm.internal/v1/export/customers'));
   t.match(denied, { status: 403, code: 'denied', rule: 'no-exports', decision: /./ });
@@ -153,7 +160,7 @@ t.test(
 t.test(
   'a step-up is approved meanwhile by the operator, is good for one call, and may be denied',
   async (t) => {
-    await using p = await place(t);
+    await using p = await clientFixture();
     await using task = await openTask(INTENT, { socket: p.agentSocket });
     const refused = await refusedBy(task.fetch(NOTES, NOTE));
     t.equal(refused.code, 'step-up-required');
@@ -197,7 +204,7 @@ t.test(
 );
 
 t.test('a derived task is narrower and ends with its parent; a task can be extended', async (t) => {
-  await using p = await place(t);
+  await using p = await clientFixture();
   const task = await openTask({ ...INTENT, lifetime: '1m' }, { socket: p.agentSocket });
   const child = await task.derive({ targets: ['crm'], actions: ['read', 'admin'] });
   t.same(
@@ -216,9 +223,9 @@ t.test('a derived task is narrower and ends with its parent; a task can be exten
 });
 
 t.test('bodies of each kind arrive whole, with their length where it is known', async (t) => {
-  const unbound = (places: Places): string =>
+  const unbound = (places: ClientAddresses): string =>
     clientDocuments(places).replace('{ actions: [write] }', '{ actions: [write], bound: false }');
-  await using p = await place(t, unbound);
+  await using p = await clientFixture(unbound);
   await using task = await openTask(INTENT, { socket: p.agentSocket });
   const text = (n: number): string => JSON.stringify({ customer: '1001', text: 'x'.repeat(n) });
   const stream = new Blob([text(3)]).stream();
@@ -252,7 +259,7 @@ t.test('bodies of each kind arrive whole, with their length where it is known', 
 t.test(
   'https:// goes through a tunnel of the task, of which one serves several calls',
   async (t) => {
-    await using p = await place(t);
+    await using p = await clientFixture();
     const allowed = agent(environment(p), 'fetch', `https://${WEB_HOST}/v1/models`);
     t.equal(await allowed.ended, 0, allowed.text());
     t.match(allowed.text(), /^200 /);
@@ -269,7 +276,7 @@ t.test(
 );
 
 t.test('a child process is in the task by its environment', async (t) => {
-  await using p = await place(t);
+  await using p = await clientFixture();
   await using task = await openTask(INTENT, { socket: p.agentSocket });
   const inherited = agent(task.environment(), 'inherited', CUSTOMERS);
   t.equal(await inherited.ended, 0, inherited.text());
@@ -289,7 +296,7 @@ t.test('a child process is in the task by its environment', async (t) => {
 });
 
 t.test('a process that is killed, or that forgets its task, leaves no task behind', async (t) => {
-  await using p = await place(t);
+  await using p = await clientFixture();
   const killed = agent(environment(p), 'hang');
   await eventually('it has a task', () => /^t-/m.test(killed.text()));
   t.same(await p.tasks(), ['open']);
@@ -302,7 +309,7 @@ t.test('a process that is killed, or that forgets its task, leaves no task behin
 });
 
 t.test('a task without hold outlives what opened it', async (t) => {
-  await using p = await place(t);
+  await using p = await clientFixture();
   const task = await openTask(INTENT, { socket: p.agentSocket, hold: false });
   t.equal((await task.fetch(CUSTOMERS)).status, 200);
   const refused = await refusedBy(task.fetch(NOTES, NOTE));
@@ -322,7 +329,7 @@ t.test('a socket that is wrong says so', async (t) => {
   await once(server, 'listening');
   await t.rejects(openTask(INTENT, { socket: join(folder, 'x.sock') }), Unreachable);
   server.close();
-  await using p = await place(t);
+  await using p = await clientFixture();
   const task = await openTask(INTENT, { socket: p.agentSocket });
   await p[Symbol.asyncDispose]();
   await t.rejects(task.fetch(CUSTOMERS), {
@@ -336,7 +343,7 @@ t.test('a socket that is wrong says so', async (t) => {
 t.test(
   'complete() raises when it is not known that the task ended, and tries again before',
   async (t) => {
-    await using p = await place(t);
+    await using p = await clientFixture();
     const folder = shortFolder(t);
     const path = join(folder, 'a.sock');
     let [cut, asked] = [false, 0];

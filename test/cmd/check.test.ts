@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import t from 'tap';
 import { VERSION } from '../../cmd/version.ts';
-import { cli } from './cli.ts';
+import { chaperone } from '../support/program.ts';
 
 const HEAD = 'apiVersion: chaperone.dev/v1alpha1\n';
 const SIDECAR =
@@ -27,7 +27,7 @@ spec:
 t.test('check --json gives the counts, the digest and every finding with its place', async (t) => {
   const file = join(t.testdir(), 'c.yaml');
   writeFileSync(file, SIDECAR + DESTINATION);
-  const { status, out } = await cli(['check', '--json', '-c', file]);
+  const { status, out } = await chaperone(['check', '--json', '-c', file]);
   t.equal(status, 0);
   const { ok, destinations, rules, digest, findings } = JSON.parse(out);
   t.match([ok, destinations, rules, digest], [true, 1, 2, /^[0-9a-f]{64}$/]);
@@ -35,13 +35,13 @@ t.test('check --json gives the counts, the digest and every finding with its pla
     { level: 'warning', file, line: Number, column: Number, about: /never/, fix: String },
     { level: 'note', code: 'only-reports', file, line: 6, column: 1 },
   ]);
-  const strict = await cli(['check', '--json', '--strict', '-c', file]);
+  const strict = await chaperone(['check', '--json', '--strict', '-c', file]);
   t.match(
     [strict.status, JSON.parse(strict.out)],
     [78, { ok: false, findings: [{ level: 'error' }, {}] }],
   );
   t.match(
-    (await cli(['check', '-c', file])).out,
+    (await chaperone(['check', '-c', file])).out,
     /^ok: 1 destination, 2 rules, digest [0-9a-f]{16}$/m,
   );
 });
@@ -52,18 +52,18 @@ t.test(
     const folder = t.testdir();
     const file = join(folder, 'c.yaml');
     writeFileSync(file, SIDECAR.replace('forward', 'foward'));
-    const { status, out, err } = await cli(['check', '--json', '-c', file]);
+    const { status, out, err } = await chaperone(['check', '--json', '-c', file]);
     t.match([status, err], [78, '']);
     t.match(JSON.parse(out), {
       ok: false,
       findings: [{ level: 'error', file, line: 4, column: 9, fix: /forward/ }],
     });
-    const missing = await cli(['check', '--format', 'json', '-c', join(folder, 'none.yaml')]);
+    const missing = await chaperone(['check', '--format', 'json', '-c', join(folder, 'none.yaml')]);
     t.equal(missing.status, 66);
     const [finding] = JSON.parse(missing.out).findings;
     t.match(finding, { level: 'error', file: /none\.yaml/ });
     t.notOk('line' in finding, 'the whole file has no line');
-    t.match(await cli(['check', '--format', 'xml', '-c', file]), {
+    t.match(await chaperone(['check', '--format', 'xml', '-c', file]), {
       status: 64,
       err: /Allowed choices are text, json, sarif/,
     });
@@ -74,7 +74,7 @@ t.test('check --format sarif is SARIF 2.1.0 with file, line and column', async (
   const folder = t.testdir();
   const file = join(folder, 'with blank.yaml');
   writeFileSync(file, SIDECAR + DESTINATION.replace('mode: mtls', 'mode: mtsl'));
-  const { status, out } = await cli(['check', '--format', 'sarif', '-c', file]);
+  const { status, out } = await chaperone(['check', '--format', 'sarif', '-c', file]);
   t.equal(status, 78);
   const { version, $schema, runs } = JSON.parse(out);
   t.match([version, $schema, runs.length], ['2.1.0', /sarif-schema-2\.1\.0\.json$/, 1]);
@@ -95,7 +95,7 @@ t.test('check --format sarif is SARIF 2.1.0 with file, line and column', async (
     pathToFileURL(file).href,
     'the place is that file',
   );
-  const away = await cli(['check', '--format', 'sarif', '-c', '/nonexistent/x.yaml']);
+  const away = await chaperone(['check', '--format', 'sarif', '-c', '/nonexistent/x.yaml']);
   t.equal(away.status, 66);
   const [{ locations }] = JSON.parse(away.out).runs[0].results;
   t.match(locations[0].physicalLocation, {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { readFileSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { shortFolder } from '../support/folder.ts';
-import { cli, eventually, start } from './cli.ts';
+import { chaperone, eventually, startChaperone } from '../support/program.ts';
 
 const COMMANDS = [
   'test',
@@ -22,11 +22,13 @@ const COMMANDS = [
 ];
 
 t.test('help needs no configuration, no identity and no network', async (t) => {
-  const top = await cli(['--help'], { SPIFFE_ENDPOINT_SOCKET: 'unix:///nowhere' });
+  const top = await chaperone(['--help'], { SPIFFE_ENDPOINT_SOCKET: 'unix:///nowhere' });
   t.equal(top.status, 0);
   for (const command of COMMANDS) t.match(top.out, new RegExp(`^  ${command}`, 'm'));
   for (const command of COMMANDS) {
-    const help = await cli([command, '--help'], { SPIFFE_ENDPOINT_SOCKET: 'unix:///nowhere' });
+    const help = await chaperone([command, '--help'], {
+      SPIFFE_ENDPOINT_SOCKET: 'unix:///nowhere',
+    });
     t.equal(help.status, 0, command);
     t.match(help.out, /Usage: chaperone/, command);
   }
@@ -34,7 +36,7 @@ t.test('help needs no configuration, no identity and no network', async (t) => {
 
 t.test('a wrong command line exits 64 and says what is wrong', async (t) => {
   for (const args of [['fly'], ['check', '--colour'], ['explain', 'GET']]) {
-    const { status, err } = await cli(args);
+    const { status, err } = await chaperone(args);
     t.equal(status, 64, args.join(' '));
     t.match(err, /error: /);
   }
@@ -42,19 +44,19 @@ t.test('a wrong command line exits 64 and says what is wrong', async (t) => {
 
 t.test('init writes a configuration that check passes, and never over a file', async (t) => {
   const file = join(t.testdir(), 'chaperone.yaml');
-  t.equal((await cli(['init', file])).status, 0);
-  const checked = await cli(['check', '-c', file]);
+  t.equal((await chaperone(['init', file])).status, 0);
+  const checked = await chaperone(['check', '-c', file]);
   t.equal(checked.status, 0, checked.err);
   t.match(checked.out, /^ok: /);
   const [first = ''] = readFileSync(file, 'utf8').split('\n');
   const [, schema = ''] = /^# yaml-language-server: \$schema=(\S+)$/.exec(first) ?? [];
   t.equal(
     readFileSync(join(file, '..', schema), 'utf8'),
-    (await cli(['schema'])).out,
+    (await chaperone(['schema'])).out,
     'the schema that it names is there',
   );
   writeFileSync(file, 'mine');
-  const again = await cli(['init', file]);
+  const again = await chaperone(['init', file]);
   t.equal(again.status, 64);
   t.equal(readFileSync(file, 'utf8'), 'mine');
 });
@@ -73,22 +75,22 @@ t.test('check lists every problem as file:line:column with the fix, and exits 78
     }),
     'bad.yaml',
   );
-  const { status, err } = await cli(['check', '-c', file]);
+  const { status, err } = await chaperone(['check', '-c', file]);
   t.equal(status, 78);
   t.match(err, /bad\.yaml:5:3.*forward/s);
   t.match(err, /bad\.yaml:6:.*report/s);
 });
 
 t.test('check names a file that is not there', async (t) => {
-  const { status, err } = await cli(['check', '-c', join(t.testdir(), 'none.yaml')]);
+  const { status, err } = await chaperone(['check', '-c', join(t.testdir(), 'none.yaml')]);
   t.ok(status === 66 || status === 78, String(status));
   t.match(err, /none\.yaml/);
 });
 
 t.test('env prints every variable in both cases', async (t) => {
   const file = join(t.testdir(), 'chaperone.yaml');
-  await cli(['init', file]);
-  const { status, out } = await cli(['env', '--json', '-c', file]);
+  await chaperone(['init', file]);
+  const { status, out } = await chaperone(['env', '--json', '-c', file]);
   t.equal(status, 0);
   const variables = JSON.parse(out) as Record<string, string>;
   for (const name of ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'NO_PROXY']) {
@@ -102,13 +104,16 @@ t.test(
   'env names the socket of the agent that is meant, and the forward proxy that is its own',
   async (t) => {
     const file = join(t.testdir({ 'c.yaml': AGENTS }), 'c.yaml');
-    const named = await cli(['env', '--agent', 'b', '-c', file]);
+    const named = await chaperone(['env', '--agent', 'b', '-c', file]);
     t.equal(named.status, 0, named.err);
     t.match(named.out, /^export CHAPERONE_AGENT_API='?\/run\/b\/api\.sock'?$/m);
     t.match(named.out, /forward proxy of this agent alone: \/run\/b\/forward\.sock/);
     t.notMatch(named.out, /HTTP_PROXY/, 'there is no port');
-    t.match((await cli(['env', '--agent', 'c', '-c', file])).err, /there is no agent c[^]*a, b/);
-    t.match((await cli(['env', '-c', file])).err, /no forward proxy/);
+    t.match(
+      (await chaperone(['env', '--agent', 'c', '-c', file])).err,
+      /there is no agent c[^]*a, b/,
+    );
+    t.match((await chaperone(['env', '-c', file])).err, /no forward proxy/);
   },
 );
 
@@ -126,18 +131,24 @@ t.test(
   async (t) => {
     const folder = shortFolder(t);
     const socket = join(folder, 'w.sock');
-    await using dev = start(['dev', '--socket', socket, '--serve', '/crm=0']);
+    await using dev = startChaperone(['dev', '--socket', socket, '--serve', '/crm=0']);
     const [, port = ''] = await eventually('it serves', () =>
       /serving the demo's API as spiffe:\/\/dev\.local\/crm on 127\.0\.0\.1:(\d+)/.exec(dev.text()),
     );
     t.match(dev.text(), /serving unix:\S+ for spiffe:\/\/dev\.local\/agent$/m);
-    const { out } = await cli(['svid', 'show', '--workload-api', `unix://${socket}`]);
+    const { out } = await chaperone(['svid', 'show', '--workload-api', `unix://${socket}`]);
     t.match(out, /spiffe:\/\/dev\.local\/agent/);
     t.notMatch(out, /dev\.local\/crm/, 'who asks that socket cannot be what is served');
-    const taken = await cli(['dev', '--socket', join(folder, 'x.sock'), '--serve', `/crm=${port}`]);
+    const taken = await chaperone([
+      'dev',
+      '--socket',
+      join(folder, 'x.sock'),
+      '--serve',
+      `/crm=${port}`,
+    ]);
     t.match([taken.status, taken.err], [71, new RegExp(`127\\.0\\.0\\.1:${port}: .*EADDRINUSE`)]);
     for (const wrong of ['crm=8443', '/crm', '/crm=70000']) {
-      const { status, err } = await cli([
+      const { status, err } = await chaperone([
         'dev',
         '--socket',
         join(folder, 'x.sock'),

@@ -12,9 +12,10 @@ import { startDevWorkloadApi, type DevWorkloadApiOptions } from '../../lib/dev/w
 import { doctor, type DoctorOptions } from '../../cmd/commands/doctor.ts';
 import type { Finding } from '../../cmd/doctor/finding.ts';
 import { style, type Io } from '../../cmd/io.ts';
+import { crmDocument, document, documents } from '../support/documents.ts';
 import { shortFolder } from '../support/folder.ts';
 import { shiftedClock } from '../identity/fixture.ts';
-import { cli, eventually, start } from './cli.ts';
+import { chaperone, eventually, startChaperone } from '../support/program.ts';
 
 t.setTimeout(600_000);
 
@@ -27,37 +28,37 @@ interface Setup {
   readonly destination?: string;
 }
 
-function documents(
+function written(
   folder: string,
   { endpoint, audit = 'audit.jsonl', select = '', forward, more = '', destination }: Setup,
 ): string {
   const file = join(folder, 'chaperone.yaml');
   writeFileSync(
     file,
-    `apiVersion: chaperone.dev/v1alpha1
-kind: Sidecar
-metadata: { name: test }
-spec:
-  identity: { workloadApi: '${endpoint}'${select} }
+    documents(
+      document(
+        'Sidecar',
+        'test',
+        `  identity: { workloadApi: '${endpoint}'${select} }
   forward: { address: '${forward ?? '127.0.0.1:0'}', unsafeNonLoopback: true }
   health: { address: 127.0.0.1:0 }
   adminApi: { socket: ${join(folder, 'admin', 'api.sock')} }
   audit: { sinks: [{ file: ${audit} }] }
   defaults: { task: optional }
-${more}---
-apiVersion: chaperone.dev/v1alpha1
-kind: Destination
-metadata: { name: crm }
-spec:
-  hosts: [crm.internal]
-  ports: [80]
-${destination ?? "  upstream: { address: '127.0.0.1:9' }\n  tls: { mode: mtls, peers: ['spiffe://example.org/crm'] }"}
-`,
+${more}`,
+      ),
+      destination === undefined
+        ? crmDocument({ trustDomain: 'example.org', address: '127.0.0.1:9' })
+        : document('Destination', 'crm', '  hosts: [crm.internal]', '  ports: [80]', destination),
+    ),
   );
   return file;
 }
 
-async function world(t: Test, options: Partial<DevWorkloadApiOptions> & { clock?: Clock } = {}) {
+async function workloadApi(
+  t: Test,
+  options: Partial<DevWorkloadApiOptions> & { clock?: Clock } = {},
+) {
   const folder = shortFolder(t);
   const { clock = systemClock } = options;
   const api = await startDevWorkloadApi({
@@ -116,8 +117,8 @@ async function listening(
 }
 
 t.test('a set-up that is well: every check is ok, egress alone is not known, exit 0', async (t) => {
-  const { folder, endpoint } = await world(t);
-  const report = await examine(documents(folder, { endpoint }));
+  const { folder, endpoint } = await workloadApi(t);
+  const report = await examine(written(folder, { endpoint }));
   t.ok(report.healthy);
   for (const check of [
     'configuration',
@@ -139,14 +140,14 @@ t.test('a set-up that is well: every check is ok, egress alone is not known, exi
 t.test(
   'people get lines with why and fix, machines get JSON, and no key is in either',
   async (t) => {
-    const { folder, endpoint } = await world(t);
-    const config = documents(folder, { endpoint });
-    const { out, status } = await cli(['doctor', '-c', config, '--timeout', '3s']);
+    const { folder, endpoint } = await workloadApi(t);
+    const config = written(folder, { endpoint });
+    const { out, status } = await chaperone(['doctor', '-c', config, '--timeout', '3s']);
     t.equal(status, 0);
     t.match(out, /^ok {3}socket {8}unix:/m);
     t.match(out, /^warn egress .*\n +why: .*\n +fix: /m);
     t.notMatch(out, /PRIVATE/);
-    const json = await cli([
+    const json = await chaperone([
       'doctor',
       '--json',
       '-c',
@@ -164,8 +165,8 @@ t.test(
 t.test(
   'each problem of the documents is a finding, and what needs no documents is still looked at',
   async (t) => {
-    const { folder, endpoint } = await world(t);
-    const config = documents(folder, { endpoint, more: '  foward: {}\n' });
+    const { folder, endpoint } = await workloadApi(t);
+    const config = written(folder, { endpoint, more: '  foward: {}\n' });
     const report = await examine(config, { workloadApi: endpoint });
     t.notOk(report.healthy);
     t.match(report.of('configuration'), [
@@ -180,10 +181,10 @@ t.test(
 t.test(
   'a destination that only reports, evidence that may be lost, SVIDs by order: warnings, exit 0',
   async (t) => {
-    const { folder, endpoint } = await world(t, {
+    const { folder, endpoint } = await workloadApi(t, {
       identities: [{ id: '/agent' }, { id: '/other' }],
     });
-    const config = documents(folder, {
+    const config = written(folder, {
       endpoint,
       destination:
         "  mode: report\n  upstream: { address: '127.0.0.1:9' }\n  tls: { mode: plaintext }",
@@ -202,8 +203,8 @@ t.test(
 t.test(
   'the socket: absent, not a socket, deserted, not ours to open, an address that is none',
   async (t) => {
-    const { folder, api, endpoint } = await world(t);
-    const config = documents(folder, { endpoint });
+    const { folder, api, endpoint } = await workloadApi(t);
+    const config = written(folder, { endpoint });
     const found = async (address: string) =>
       (await examine(config, { only: ['socket'], workloadApi: address })).of('socket')[0];
     t.match(await found('unix:///nowhere/w.sock'), {
@@ -224,7 +225,7 @@ t.test(
       t.match(await found(endpoint), { state: 'fail', why: 'EACCES', fix: /write permission/ });
       chmodSync(api.socket, 0o600);
     }
-    const deserted = start(['dev', '--socket', join(folder, 'd', 'w.sock')]);
+    const deserted = startChaperone(['dev', '--socket', join(folder, 'd', 'w.sock')]);
     await eventually('it serves', () => /serving/.test(deserted.text()));
     deserted.child.kill('SIGKILL');
     await deserted.ended;
@@ -237,8 +238,8 @@ t.test(
 );
 
 t.test('no identity for us: the finding says what the Workload API answered', async (t) => {
-  const { folder, endpoint } = await world(t, { identities: [] });
-  const report = await examine(documents(folder, { endpoint }));
+  const { folder, endpoint } = await workloadApi(t, { identities: [] });
+  const report = await examine(written(folder, { endpoint }));
   t.notOk(report.healthy);
   t.match(report.of('identity'), [
     { state: 'fail', why: /PERMISSION_DENIED/, fix: /registration entry/ },
@@ -251,9 +252,9 @@ t.test(
   async (t) => {
     const late = shiftedClock();
     late.shift(-3_000_000);
-    const { folder, endpoint } = await world(t, { clock: late });
+    const { folder, endpoint } = await workloadApi(t, { clock: late });
     const identity = async (setup: Partial<Setup>) =>
-      (await examine(documents(folder, { endpoint, ...setup }), { only: ['identity'] })).of(
+      (await examine(written(folder, { endpoint, ...setup }), { only: ['identity'] })).of(
         'identity',
       );
     t.match(await identity({ select: ', select: { hint: research }' }), [
@@ -277,16 +278,16 @@ t.test(
 t.test('a clock that is slow or fast is measured against the newest SVID', async (t) => {
   const ahead = shiftedClock();
   ahead.shift(3_600_000);
-  const slow = await world(t, { clock: ahead });
-  const report = await examine(documents(slow.folder, { endpoint: slow.endpoint }));
+  const slow = await workloadApi(t, { clock: ahead });
+  const report = await examine(written(slow.folder, { endpoint: slow.endpoint }));
   t.match(report.of('clock'), [
     { state: 'fail', what: /clock is at least 3[56]\d\d s slow/, why: /valid from/, fix: /NTP/ },
   ]);
   t.equal(report.of('identity')[0]?.state, 'fail', 'such an SVID is not used');
   const behind = shiftedClock();
   behind.shift(-7_200_000);
-  const fast = await world(t, { clock: behind });
-  const other = await examine(documents(fast.folder, { endpoint: fast.endpoint }));
+  const fast = await workloadApi(t, { clock: behind });
+  const other = await examine(written(fast.folder, { endpoint: fast.endpoint }));
   t.match(other.of('clock'), [
     { state: 'fail', what: /expired 3[56]\d\d s ago/, why: /clock is fast, or/ },
   ]);
@@ -295,21 +296,21 @@ t.test('a clock that is slow or fast is measured against the newest SVID', async
 t.test(
   'ports: taken by a stranger, an address that is not ours, taken by this sidecar',
   async (t) => {
-    const { folder, endpoint } = await world(t);
+    const { folder, endpoint } = await workloadApi(t);
     const { port } = await listening(t);
-    const taken = documents(folder, { endpoint, forward: `127.0.0.1:${port}` });
+    const taken = written(folder, { endpoint, forward: `127.0.0.1:${port}` });
     t.match((await examine(taken, { only: ['ports'] })).of('ports')[0], {
       state: 'fail',
       why: 'EADDRINUSE',
       fix: /ss -ltnp/,
     });
-    const elsewhere = documents(folder, { endpoint, forward: '192.0.2.1:15001' });
+    const elsewhere = written(folder, { endpoint, forward: '192.0.2.1:15001' });
     t.match((await examine(elsewhere, { only: ['ports'] })).of('ports')[0], {
       state: 'fail',
       why: 'EADDRNOTAVAIL',
     });
-    const config = documents(folder, { endpoint, forward: `127.0.0.1:${await freed()}` });
-    await using running = start(['run', '-c', config]);
+    const config = written(folder, { endpoint, forward: `127.0.0.1:${await freed()}` });
+    await using running = startChaperone(['run', '-c', config]);
     await eventually('it listens', () => /listening/.test(running.text()));
     t.match((await examine(config, { only: ['ports'] })).of('ports')[0], {
       state: 'ok',
@@ -319,11 +320,9 @@ t.test(
 );
 
 t.test('evidence: a folder that is not there, a folder in place of the file', async (t) => {
-  const { folder, endpoint } = await world(t);
+  const { folder, endpoint } = await workloadApi(t);
   const audit = async (file: string) =>
-    (await examine(documents(folder, { endpoint, audit: file }), { only: ['audit'] })).of(
-      'audit',
-    )[0];
+    (await examine(written(folder, { endpoint, audit: file }), { only: ['audit'] })).of('audit')[0];
   t.match(await audit('none/audit.jsonl'), {
     state: 'fail',
     what: /requests would be refused/,
@@ -335,8 +334,8 @@ t.test('evidence: a folder that is not there, a folder in place of the file', as
 });
 
 t.test('the folder of the admin socket: open to others, closed, not there yet', async (t) => {
-  const { folder, endpoint } = await world(t);
-  const config = documents(folder, { endpoint });
+  const { folder, endpoint } = await workloadApi(t);
+  const config = written(folder, { endpoint });
   const admin = async () => (await examine(config, { only: ['admin'] })).of('admin')[0];
   t.match(await admin(), { state: 'ok', what: /will be made/ });
   mkdirSync(join(folder, 'admin'));
@@ -349,12 +348,12 @@ t.test('the folder of the admin socket: open to others, closed, not there yet', 
 t.test(
   'written upstreams: a name without an address, an address that may not be dialled',
   async (t) => {
-    const { folder, endpoint } = await world(t);
+    const { folder, endpoint } = await workloadApi(t);
     const dns = async (address: string) => {
       const destination =
         `  upstream: { address: '${address}' }\n  tls: { mode: mtls, peers: ` +
         `['spiffe://example.org/crm'] }`;
-      return (await examine(documents(folder, { endpoint, destination }), { only: ['dns'] })).of(
+      return (await examine(written(folder, { endpoint, destination }), { only: ['dns'] })).of(
         'dns',
       )[0];
     };
@@ -365,7 +364,7 @@ t.test(
     t.match(await dns('localhost:443'), { state: 'fail', what: /may not be dialled: loopback/ });
     const through = async (proxy: string) => {
       const destination = `  via: { proxy: '${proxy}' }\n  tls: { mode: web }`;
-      return (await examine(documents(folder, { endpoint, destination }), { only: ['dns'] })).of(
+      return (await examine(written(folder, { endpoint, destination }), { only: ['dns'] })).of(
         'dns',
       )[0];
     };
@@ -383,13 +382,13 @@ t.test(
 t.test(
   'egress: reached, refused, not resolved, no address at all; nobody else is contacted',
   async (t) => {
-    const { folder, endpoint } = await world(t);
+    const { folder, endpoint } = await workloadApi(t);
     const there = await listening(t);
     const other = await listening(t);
     const destination =
       `  upstream: { address: '127.0.0.1:${other.port}' }\n  tls: { mode: mtls, peers: ` +
       `['spiffe://example.org/crm'] }`;
-    const config = documents(folder, { endpoint, destination });
+    const config = written(folder, { endpoint, destination });
     const egress = async (...named: readonly string[]) =>
       (await examine(config, { only: ['egress'], egress: named })).of('egress');
     t.match(await egress(`127.0.0.1:${there.port}`), [
@@ -409,7 +408,7 @@ t.test(
 );
 
 t.test('egress that is silent or has no way is what is wanted', async (t) => {
-  const { folder } = await world(t);
+  const { folder } = await workloadApi(t);
   const report = await examine(join(folder, 'none.yaml'), {
     only: ['egress'],
     egress: ['[100::1]:443'],
@@ -422,7 +421,7 @@ t.test('egress that is silent or has no way is what is wanted', async (t) => {
 });
 
 t.test('a check that is not known is refused with the names of those that are', async (t) => {
-  const { status, err } = await cli(['doctor', '--only', 'mood']);
+  const { status, err } = await chaperone(['doctor', '--only', 'mood']);
   t.equal(status, 64);
   t.match(err, /no check "mood".*configuration, socket/);
 });

@@ -15,9 +15,10 @@ import { openInterception } from '../../lib/interception/authority.ts';
 import { certificatesIn } from '../../lib/interception/named-roots.ts';
 import { TRUST_VARIABLES, writeTrust } from '../../lib/interception/trust.ts';
 import { testAuthority } from '../support/authority.ts';
+import { document, documents, sidecarDocument } from '../support/documents.ts';
 import { shortFolder } from '../support/folder.ts';
 import { mtlsUpstream } from '../support/upstream.ts';
-import { cli } from './cli.ts';
+import { chaperone } from '../support/program.ts';
 
 t.setTimeout(240_000);
 
@@ -65,35 +66,32 @@ async function configured(
   const config = join(folder, 'c.yaml');
   writeFileSync(
     config,
-    `apiVersion: chaperone.dev/v1alpha1
-kind: Sidecar
-metadata: { name: test }
-spec:
-  identity: { workloadApi: 'unix:///tmp/none.sock' }
-  forward: { address: '127.0.0.1:15001' }
-  defaults: { task: optional }
-  intercept: { domains: [crm.internal], trust: { folder: ${trust} } }
----
-apiVersion: chaperone.dev/v1alpha1
-kind: Destination
-metadata: { name: crm }
-spec:
-  hosts: [crm.internal]
+    documents(
+      sidecarDocument({
+        endpoint: 'unix:///tmp/none.sock',
+        forward: '127.0.0.1:15001',
+        more: `  defaults: { task: optional }
+  intercept: { domains: [crm.internal], trust: { folder: ${trust} } }`,
+      }),
+      document(
+        'Destination',
+        'crm',
+        `  hosts: [crm.internal]
   ports: [443]
   tls: { mode: web, intercept: true }
-  rules: [{ name: all, effect: allow, action: read, http: { methods: [GET], paths: [/**] } }]
----
-apiVersion: chaperone.dev/v1alpha1
-kind: Destination
-metadata: { name: cache }
-spec:
-  hosts: [cache.internal]
+  rules: [{ name: all, effect: allow, action: read, http: { methods: [GET], paths: [/**] } }]`,
+      ),
+      document(
+        'Destination',
+        'cache',
+        `  hosts: [cache.internal]
   ports: [6379]
   protocol: tcp
   listen: 127.0.0.1:16379
   upstream: { address: 'cache.internal:6379' }
-  tls: { mode: web }
-`,
+  tls: { mode: web }`,
+      ),
+    ),
   );
   return { config, trust };
 }
@@ -113,11 +111,11 @@ t.test(
     };
     const bad = join(c.folder, 'bad.pem');
     writeFileSync(bad, '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
-    const first = await cli(['env', '--json', '-c', config], { ...before, PIP_CERT: bad });
+    const first = await chaperone(['env', '--json', '-c', config], { ...before, PIP_CERT: bad });
     t.equal(first.status, 0, first.err);
     t.match(first.err, /PIP_CERT: .*bad\.pem holds a block that is no certificate/);
     const variables = JSON.parse(first.out) as Record<string, string>;
-    const again = await cli(['env', '--json', '-c', config], { ...before, ...variables });
+    const again = await chaperone(['env', '--json', '-c', config], { ...before, ...variables });
     t.same(JSON.parse(again.out), variables);
     t.equal(again.err, '');
 
@@ -155,7 +153,7 @@ t.test('each variable that holds one file is joined, by trust --dir as by env', 
       ['env', '--json'],
       ['trust', '--format', 'json', '--dir', dir, '--ca', join(trust, 'ca.pem')],
     ]) {
-      const ended = await cli([...args, '-c', config], before);
+      const ended = await chaperone([...args, '-c', config], before);
       t.equal(ended.status, 0, ended.err);
       const { [name]: file = '' } = JSON.parse(ended.out) as Record<string, string>;
       const pems = certificatesIn(readFileSync(file, 'utf8'));
@@ -163,7 +161,7 @@ t.test('each variable that holds one file is joined, by trust --dir as by env', 
       t.ok(pems.length > 50, `${args[0]}: ${name}: roots`);
     }
   }
-  const missing = await cli(['env', '-c', config], {
+  const missing = await chaperone(['env', '-c', config], {
     HOME: c.folder,
     AWS_CA_BUNDLE: '/nowhere.pem',
   });
@@ -181,7 +179,7 @@ t.test(
     const folder = shortFolder(t);
     const { config } = await configured(folder);
     const NO_PROXY = '127.0.0.0/8, .corp.example,internal';
-    const { out, err } = await cli(['env', '-c', config], {
+    const { out, err } = await chaperone(['env', '-c', config], {
       HOME: folder,
       NO_PROXY,
       no_proxy: 'crm.internal:443',

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { destination, folder, SIDECAR } from '../config/documents.ts';
-import { cli } from './cli.ts';
+import { chaperone } from '../support/program.ts';
 
 const TASKS =
   `${SIDECAR}  agentApi: { socket: /run/chaperone/agent/api.sock }\n  adminApi: { socket: ` +
@@ -47,17 +47,17 @@ spec:
       expect: { effect: deny, code: uses-spent }
 `,
   );
-  const tested = await cli(['test', '-c', path]);
+  const tested = await chaperone(['test', '-c', path]);
   t.equal(tested.status, 0, tested.out + tested.err);
   const explained = async (...args: readonly string[]): Promise<string> =>
-    (await cli(['explain', '-c', path, ...args])).out;
+    (await chaperone(['explain', '-c', path, ...args])).out;
   t.match(await explained('GET', 'http://crm.internal/'), /deny \(task-required\)/);
   t.match(
     await explained('GET', 'http://crm.internal/', '--task', 'triage'),
     /allow \(allowed\): rule read/,
   );
   t.match(await explained('POST', 'http://crm.internal/', '--task', 'triage'), /deny \(step-up\)/);
-  const { out } = await cli(['paths', '-c', path, '--json']);
+  const { out } = await chaperone(['paths', '-c', path, '--json']);
   t.same(JSON.parse(out).paths, [], 'nothing leads to it: there is no listener');
 });
 
@@ -69,7 +69,7 @@ t.test(
       join(path, 'c.yaml'),
       [`${TASKS}  forward: { address: 127.0.0.1:15001 }\n`, POLICY, CRM].join('---\n'),
     );
-    const { out } = await cli(['paths', '-c', path, '--json']);
+    const { out } = await chaperone(['paths', '-c', path, '--json']);
     const paths: readonly { readonly rule: string; readonly purposes: readonly unknown[] }[] =
       JSON.parse(out).paths;
     t.same(
@@ -88,11 +88,11 @@ t.test(
         CRM,
       ].join('---\n'),
     );
-    const opens = await cli(['paths', '--diff', join(path, 'c.yaml'), wider]);
+    const opens = await chaperone(['paths', '--diff', join(path, 'c.yaml'), wider]);
     t.match(opens, {
       status: 1,
       out: /opens crm: write, POST .*: tasks for triage had no grant for it/,
     });
-    t.match(await cli(['paths', '--diff', wider, join(path, 'c.yaml')]), { status: 0 });
+    t.match(await chaperone(['paths', '--diff', wider, join(path, 'c.yaml')]), { status: 0 });
   },
 );

@@ -10,7 +10,7 @@ import { EXAMPLES } from '../../cmd/help.ts';
 import { processIo } from '../../cmd/io.ts';
 import { program } from '../../cmd/program.ts';
 import { VERSION } from '../../cmd/version.ts';
-import { cli } from './cli.ts';
+import { chaperone } from '../support/program.ts';
 
 const root = program(processIo());
 
@@ -41,27 +41,33 @@ t.test(
       }
     }
     t.match(
-      (await cli(['audit', '--help'])).out,
+      (await chaperone(['audit', '--help'])).out,
       /\nExamples:\n {2}chaperone audit --denied -n 20\n/,
     );
-    t.match((await cli(['--help'])).out, /\nExamples:\n {2}chaperone init\n/);
+    t.match((await chaperone(['--help'])).out, /\nExamples:\n {2}chaperone init\n/);
   },
 );
 
 t.test('help of a command that is not there is an error with what was meant', async (t) => {
-  t.match(await cli(['help', 'chek']), {
+  t.match(await chaperone(['help', 'chek']), {
     status: 64,
     out: '',
     err: /unknown command 'chek'\n\(Did you mean check\?\)/,
   });
-  t.match(await cli(['task', 'help', 'rnu']), { status: 64, err: /Did you mean run\?/ });
-  t.match(await cli(['help', 'xyzzyxyzzy']), { status: 64, err: /known are run, init, check/ });
-  t.match(await cli(['help', 'task', 'run']), { status: 0, out: /Usage: chaperone task run/ });
-  t.match(await cli(['help']), { status: 0, out: /Usage: chaperone \[options\]/ });
+  t.match(await chaperone(['task', 'help', 'rnu']), { status: 64, err: /Did you mean run\?/ });
+  t.match(await chaperone(['help', 'xyzzyxyzzy']), {
+    status: 64,
+    err: /known are run, init, check/,
+  });
+  t.match(await chaperone(['help', 'task', 'run']), {
+    status: 0,
+    out: /Usage: chaperone task run/,
+  });
+  t.match(await chaperone(['help']), { status: 0, out: /Usage: chaperone \[options\]/ });
 });
 
 t.test('bash completes commands, options and values from the tree that parses', async (t) => {
-  const script = (await cli(['completion', 'bash'])).out;
+  const script = (await chaperone(['completion', 'bash'])).out;
   const complete = (...words: readonly string[]): readonly string[] => {
     const line = words.map((word) => `'${word}'`).join(' ');
     const ask =
@@ -97,7 +103,7 @@ t.test(
       const checked = spawnSync(shell, ['-n'], { input: script, encoding: 'utf8' });
       if (checked.error === undefined) t.match(checked, { status: 0, stderr: '' }, shell);
     }
-    t.match(await cli(['completion', 'tcsh']), {
+    t.match(await chaperone(['completion', 'tcsh']), {
       status: 64,
       err: /Allowed choices are bash, zsh, fish/,
     });
@@ -105,11 +111,11 @@ t.test(
 );
 
 t.test('version says which program, which commit and which Node', async (t) => {
-  const { status, out } = await cli(['version', '--json']);
+  const { status, out } = await chaperone(['version', '--json']);
   t.equal(status, 0);
   t.match(JSON.parse(out), { version: VERSION, node: process.version, arch: process.arch });
   t.match(
-    (await cli(['version'])).out,
+    (await chaperone(['version'])).out,
     /^chaperone \S+\ncommit {4}\S+\nnode {6}v\d+\.\d+\.\d+ linux \w+\n$/,
   );
   const head = spawnSync('git', ['-C', join(import.meta.dirname, '../..'), 'rev-parse', 'HEAD'], {

@@ -4,26 +4,26 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { listenerLimits } from '../../cmd/compose/services.ts';
+import { document } from '../support/documents.ts';
 import { shortFolder } from '../support/folder.ts';
-import { eventually, start, type Running } from './cli.ts';
+import { eventually, startChaperone, type TestProgram } from '../support/program.ts';
 
 t.setTimeout(600_000);
 
-function sidecar(t: Parameters<typeof shortFolder>[0], spec: string): Running {
+function sidecar(t: Parameters<typeof shortFolder>[0], spec: string): TestProgram {
   const folder = shortFolder(t);
   const file = join(folder, 'chaperone.yaml');
   writeFileSync(
     file,
-    `apiVersion: chaperone.dev/v1alpha1
-kind: Sidecar
-metadata: { name: test }
-spec:
-  forward: { address: 127.0.0.1:0 }
-  audit: { sinks: [{ file: audit.jsonl }] }
-${spec}
-`,
+    document(
+      'Sidecar',
+      'test',
+      '  forward: { address: 127.0.0.1:0 }',
+      '  audit: { sinks: [{ file: audit.jsonl }] }',
+      spec,
+    ),
   );
-  return start(['run', '-c', file], {
+  return startChaperone(['run', '-c', file], {
     SPIFFE_ENDPOINT_SOCKET: `unix://${join(folder, 'none.sock')}`,
   });
 }

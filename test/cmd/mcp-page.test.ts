@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import t from 'tap';
-import { start } from './cli.ts';
+import { startChaperone } from '../support/program.ts';
 
 const page = readFileSync(
   resolve(import.meta.dirname, '..', '..', 'docs', 'mcp.md'),
@@ -21,8 +21,9 @@ t.test('every explain of the page says what the page says', async (t) => {
     const words = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(
       ([, quoted, plain]) => quoted ?? plain ?? '',
     );
-    const { out, status } = await start(words.map((word) => (word === 'mcp.yaml' ? file : word)))
-      .ended;
+    const { out, status } = await startChaperone(
+      words.map((word) => (word === 'mcp.yaml' ? file : word)),
+    ).ended;
     t.equal(out.split('\n')[0], said, command);
     t.equal(status, said.startsWith('allow') ? 0 : 77);
   }

@@ -2,33 +2,30 @@
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import t from 'tap';
+import { crmDocument, document, documents } from '../support/documents.ts';
 import { shortFolder } from '../support/folder.ts';
-import { cli } from './cli.ts';
+import { CHAPERONE, chaperone } from '../support/program.ts';
 
-const PROGRAM = resolve(import.meta.dirname, '../../cmd/chaperone.ts');
-
-const documents = (when: string): string => `apiVersion: chaperone.dev/v1alpha1
-kind: Sidecar
-metadata: { name: a }
-spec: { forward: { address: '127.0.0.1:15001' }, defaults: { task: optional } }
----
-apiVersion: chaperone.dev/v1alpha1
-kind: Destination
-metadata: { name: crm }
-spec:
-  hosts: [crm.internal]
-  ports: [80]
-  upstream: { address: '127.0.0.1:9' }
-  tls: { mode: mtls, peers: ['spiffe://dev.local/crm'] }
-  rules: [{ name: all, effect: allow, action: read, http: { methods: [GET] }, when: '${when}' }]
-`;
+const written = (when: string): string =>
+  documents(
+    document(
+      'Sidecar',
+      'a',
+      "  forward: { address: '127.0.0.1:15001' }",
+      '  defaults: { task: optional }',
+    ),
+    crmDocument({
+      address: '127.0.0.1:9',
+      more: `  rules: [{ name: all, effect: allow, action: read, http: { methods: [GET] }, when: '${when}' }]`,
+    }),
+  );
 
 t.test(
   'a configuration that is not there leads to init, and only where that is what it is',
   async (t) => {
-    const { status, stderr } = spawnSync(process.execPath, [PROGRAM, 'check'], {
+    const { status, stderr } = spawnSync(process.execPath, [CHAPERONE, 'check'], {
       cwd: t.testdir(),
       encoding: 'utf8',
     });
@@ -37,7 +34,10 @@ t.test(
       stderr,
       /chaperone\.yaml: cannot be read \(ENOENT\); .*write a starter: chaperone init\n$/,
     );
-    t.notMatch((await cli(['check', '-c', join(t.testdir(), 'other.yaml')])).err, /chaperone init/);
+    t.notMatch(
+      (await chaperone(['check', '-c', join(t.testdir(), 'other.yaml')])).err,
+      /chaperone init/,
+    );
   },
 );
 
@@ -52,14 +52,14 @@ t.test('a slip in a condition says what was meant', async (t) => {
     ['reqest.path == "/x"', /unknown variable: reqest; did you mean request\? known are request, /],
     ['request.path ==', /column 16: it ends in the middle; /],
   ] as const) {
-    writeFileSync(file, documents(when));
-    t.match(await cli(['check', '-c', file]), { status: 78, err: words }, when);
+    writeFileSync(file, written(when));
+    t.match(await chaperone(['check', '-c', file]), { status: 78, err: words }, when);
   }
 });
 
 t.test('a Workload API that is not there is told in plain words', async (t) => {
   const socket = join(shortFolder(t), 'none.sock');
-  const { status, err } = await cli([
+  const { status, err } = await chaperone([
     'svid',
     'show',
     '--workload-api',
@@ -80,7 +80,7 @@ t.test('a Workload API that is not there is told in plain words', async (t) => {
 });
 
 t.test('what is likely to be typed wrong first is answered with what to type', async (t) => {
-  const folder = t.testdir({ 'c.yaml': documents('true') });
+  const folder = t.testdir({ 'c.yaml': written('true') });
   const file = join(folder, 'c.yaml');
   const at = ['-c', file];
   for (const [args, status, words] of [
@@ -109,7 +109,7 @@ t.test('what is likely to be typed wrong first is answered with what to type', a
       /the intent \S+i cannot be read \(ENOENT\); name a/,
     ],
   ] as const) {
-    t.match(await cli(args), { status, err: words }, args.join(' '));
+    t.match(await chaperone(args), { status, err: words }, args.join(' '));
   }
 });
 
@@ -119,9 +119,9 @@ t.test('an address that is taken is told with the key that asks for it', async (
   t.teardown(() => void taken.close());
   const { port } = taken.address() as AddressInfo;
   const health = `forward: { address: '127.0.0.1:0' }, health: { address: '127.0.0.1:${port}' }`;
-  const text = documents('true').replace(/forward: \{[^}]*\}/, health);
+  const text = written('true').replace(/forward: \{[^}]*\}/, health);
   const file = join(t.testdir({ 'c.yaml': text }), 'c.yaml');
-  const { status, err } = await cli(['run', '-c', file], {
+  const { status, err } = await chaperone(['run', '-c', file], {
     SPIFFE_ENDPOINT_SOCKET: 'unix:///none',
   });
   t.equal(status, 71);
@@ -130,8 +130,8 @@ t.test('an address that is taken is told with the key that asks for it', async (
 
 t.test('one value where a list is wanted is shown as a list', async (t) => {
   const file = join(t.testdir(), 'c.yaml');
-  writeFileSync(file, documents('true').replace('ports: [80]', 'ports: 80'));
-  t.match(await cli(['check', '-c', file]), {
+  writeFileSync(file, written('true').replace('ports: [80]', 'ports: 80'));
+  t.match(await chaperone(['check', '-c', file]), {
     status: 78,
     err: /c\.yaml:11:10 spec\.ports: 80 .*; write \[80\]\n/,
   });
@@ -139,12 +139,12 @@ t.test('one value where a list is wanted is shown as a list', async (t) => {
 
 t.test('a configuration without a destination is warned of, and by --strict refused', async (t) => {
   const file = join(t.testdir(), 'c.yaml');
-  writeFileSync(file, documents('true').split('---')[0] ?? '');
+  writeFileSync(file, written('true').split('---')[0] ?? '');
   const words =
     /c\.yaml:1:1 the configuration: there is no Destination document.*\(no-destination\)\n/;
-  t.match(await cli(['check', '-c', file]), { status: 0, out: words });
-  t.match(await cli(['check', '--strict', '-c', file]), { status: 78, err: words });
-  t.match(JSON.parse((await cli(['check', '--json', '-c', file])).out), {
+  t.match(await chaperone(['check', '-c', file]), { status: 0, out: words });
+  t.match(await chaperone(['check', '--strict', '-c', file]), { status: 78, err: words });
+  t.match(JSON.parse((await chaperone(['check', '--json', '-c', file])).out), {
     findings: [{ code: 'no-destination' }],
   });
 });
@@ -153,20 +153,30 @@ t.test(
   'explain takes options in any place, and says what is wrong with --args by itself',
   async (t) => {
     const file = join(t.testdir(), 'c.yaml');
-    writeFileSync(file, documents('true'));
+    writeFileSync(file, written('true'));
     const url = 'http://crm.internal/v1';
     for (const args of [
       ['GET', url, '-c', file],
       ['-c', file, 'GET', url],
       ['GET', '-c', file, url],
     ])
-      t.match(await cli(['explain', ...args]), { status: 0, out: /^allow / }, args.join(' '));
-    const bad = await cli(['explain', '--args', '{bad', 'POST', '--tool', 'x', url, '-c', file]);
+      t.match(await chaperone(['explain', ...args]), { status: 0, out: /^allow / }, args.join(' '));
+    const bad = await chaperone([
+      'explain',
+      '--args',
+      '{bad',
+      'POST',
+      '--tool',
+      'x',
+      url,
+      '-c',
+      file,
+    ]);
     t.match(bad, {
       status: 64,
       err: /^chaperone: --args: .*character 1 .*; write a JSON object, as in /,
     });
-    t.match(await cli(['explain', '--tool', 'x', 'POST', url, '--args', '[1]', '-c', file]), {
+    t.match(await chaperone(['explain', '--tool', 'x', 'POST', url, '--args', '[1]', '-c', file]), {
       status: 64,
       err: /--args: an object/,
     });
@@ -177,26 +187,26 @@ t.test(
   '--quiet leaves out what went well and nothing else; --verbose says more; not both',
   async (t) => {
     const file = join(t.testdir(), 'c.yaml');
-    writeFileSync(file, documents('true'));
-    t.match(await cli(['check', '--quiet', '-c', file]), {
+    writeFileSync(file, written('true'));
+    t.match(await chaperone(['check', '--quiet', '-c', file]), {
       status: 0,
       out: /^warning: .*constant-condition\)\n$/,
       err: '',
     });
-    t.match(await cli(['--quiet', 'init', join(t.testdir(), 'd.yaml')]), {
+    t.match(await chaperone(['--quiet', 'init', join(t.testdir(), 'd.yaml')]), {
       status: 0,
       out: '',
       err: '',
     });
     const none = join(t.testdir(), 'none.yaml');
-    t.match((await cli(['check', '--quiet', '-c', none])).err, /none\.yaml: cannot be read/);
+    t.match((await chaperone(['check', '--quiet', '-c', none])).err, /none\.yaml: cannot be read/);
     const bad = ['init', join(none, 'x.yaml')];
     t.match(
-      (await cli([...bad, '--verbose'])).err,
+      (await chaperone([...bad, '--verbose'])).err,
       /^chaperone: cannot write .*\n {2}because: .*\(?ENOENT/,
     );
-    t.notMatch((await cli(bad)).err, /because: /);
-    t.match(await cli(['check', '--quiet', '--verbose', '-c', file]), {
+    t.notMatch((await chaperone(bad)).err, /because: /);
+    t.match(await chaperone(['check', '--quiet', '--verbose', '-c', file]), {
       status: 64,
       err: /cannot be used with/,
     });
@@ -204,8 +214,8 @@ t.test(
 );
 
 t.test('the version is told by each of its options', async (t) => {
-  const said = (await cli(['--version'])).out;
+  const said = (await chaperone(['--version'])).out;
   t.match(said, /^\d+\.\d+\.\d+\n$/);
   for (const option of ['-V', '-v'])
-    t.match(await cli([option]), { status: 0, out: said, err: '' }, option);
+    t.match(await chaperone([option]), { status: 0, out: said, err: '' }, option);
 });

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { destination, folder, SIDECAR } from '../config/documents.ts';
-import { cli } from './cli.ts';
+import { chaperone } from '../support/program.ts';
 
 const FORWARD =
   `${SIDECAR}  forward: { address: 127.0.0.1:15001 }\n  identity: { select: { spiffeId: ` +
@@ -22,13 +22,13 @@ t.test('check warns of what is likely a mistake; --strict makes it a problem', a
     file,
     [FORWARD, rules(READ, READ.replace('name: read', 'name: again'))].join('---\n'),
   );
-  const loose = await cli(['check', '-c', file]);
+  const loose = await chaperone(['check', '-c', file]);
   t.equal(loose.status, 0);
   t.match(
     loose.out,
     /^ok: 1 destination, 2 rules.*\nwarning: .*c\.yaml:\d+:1 rule again of destination crm: .*\(shadowed-rule\)\n$/,
   );
-  const strict = await cli(['check', '--strict', '-c', file]);
+  const strict = await chaperone(['check', '--strict', '-c', file]);
   t.equal(strict.status, 78);
   t.match(strict.err, /shadowed-rule/);
 });
@@ -40,20 +40,20 @@ t.test(
     const [before, after] = [join(path, 'old.yaml'), join(path, 'new.yaml')];
     writeFileSync(before, [FORWARD, rules(READ)].join('---\n'));
     writeFileSync(after, [FORWARD, rules(READ, WRITE)].join('---\n'));
-    const opens = await cli(['paths', '--diff', before, after]);
+    const opens = await chaperone(['paths', '--diff', before, after]);
     t.equal(opens.status, 1);
     t.match(
       opens.out,
       /opens crm: write, PUT \/v1\/notes at crm\.internal port 80 \(restricted\): no rule allowed it\n/,
     );
     t.match(opens.out, /this change opens 2 paths and closes no paths\n$/);
-    const closes = await cli(['paths', '--diff', after, before, '--json']);
+    const closes = await chaperone(['paths', '--diff', after, before, '--json']);
     t.equal(closes.status, 0);
     t.match(JSON.parse(closes.out), {
       opened: [],
       closed: [{ what: 'PUT /v1/notes' }, { what: 'POST /v1/notes' }],
     });
-    const heads = await cli(['paths', '-c', after]);
+    const heads = await chaperone(['paths', '-c', after]);
     t.match(
       heads.out,
       /^spiffe:\/\/example\.org\/agent can ever take 2 paths\nDESTINATION  ACTION  WHAT .* AT .* DATA .* TASKS  RULE/,
@@ -62,7 +62,7 @@ t.test(
       heads.out,
       /\ncrm {10}read {4}GET \/v1\/\*\* .*crm\.internal:80 {2}restricted {2}- {6}read .*-\n/,
     );
-    const list = await cli(['paths', '--verbose', '-c', after]);
+    const list = await chaperone(['paths', '--verbose', '-c', after]);
     t.equal(list.status, 0);
     t.match(
       list.out,
@@ -72,10 +72,10 @@ t.test(
       list.out,
       / {2}over mtls, answered by spiffe:\/\/example\.org\/crm\n {2}data restricted, credential none, no task needed/,
     );
-    t.match(JSON.parse((await cli(['paths', '-c', after, '--json'])).out), {
+    t.match(JSON.parse((await chaperone(['paths', '-c', after, '--json'])).out), {
       paths: [{ rule: 'read' }, { rule: 'write' }],
     });
-    t.equal((await cli(['paths', '--diff', before])).status, 64);
-    t.equal((await cli(['paths', before])).status, 64);
+    t.equal((await chaperone(['paths', '--diff', before])).status, 64);
+    t.equal((await chaperone(['paths', before])).status, 64);
   },
 );

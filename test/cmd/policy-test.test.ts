@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { destination, folder, SIDECAR } from '../config/documents.ts';
-import { cli } from './cli.ts';
+import { chaperone } from '../support/program.ts';
 
 const POLICY = [
   SIDECAR,
@@ -33,7 +33,7 @@ t.test(
   async (t) => {
     const path = place(t, CASES);
     const report = join(path, 'report.xml');
-    const { status, out } = await cli(['test', '-c', path, '--junit', report]);
+    const { status, out } = await chaperone(['test', '-c', path, '--junit', report]);
     t.equal(status, 1);
     t.match(
       out,
@@ -49,7 +49,7 @@ t.test(
       xml,
       /<testcase classname="crm" name="write &lt;&amp;&quot;" file=".*policy\.test\.yaml" line="7">\n +<failure /,
     );
-    const json = await cli(['test', '-c', join(path, 'policy.yaml'), '--json']);
+    const json = await chaperone(['test', '-c', join(path, 'policy.yaml'), '--json']);
     t.match(JSON.parse(json.out), { failed: 1, coverage: { rules: 2, covered: 1, percent: 50 } });
   },
 );
@@ -61,12 +61,12 @@ t.test('too few rules that decide a case fail too', async (t) => {
       .filter((line) => !line.includes('write'))
       .join('\n'),
   );
-  t.equal((await cli(['test', '-c', path])).status, 0);
-  t.equal((await cli(['test', '-c', path, '--coverage', '50'])).status, 0);
-  const { status, out } = await cli(['test', '-c', path, '--coverage', '51']);
+  t.equal((await chaperone(['test', '-c', path])).status, 0);
+  t.equal((await chaperone(['test', '-c', path, '--coverage', '50'])).status, 0);
+  const { status, out } = await chaperone(['test', '-c', path, '--coverage', '51']);
   t.equal(status, 1);
   t.match(out, /too few: 51 % of the rules must decide a case/);
-  t.equal((await cli(['test', '-c', path, '--coverage', 'all'])).status, 64);
+  t.equal((await chaperone(['test', '-c', path, '--coverage', 'all'])).status, 64);
 });
 
 t.test(
@@ -79,7 +79,7 @@ t.test(
         'GET',
       ),
     );
-    const { status, err } = await cli(['test', '-c', path]);
+    const { status, err } = await chaperone(['test', '-c', path]);
     t.equal(status, 78);
     t.match(
       err,
@@ -89,7 +89,7 @@ t.test(
       err,
       /policy\.test\.yaml:8:\d+ spec\.cases\[2\]\.request: a request is a method, a blank and a target/,
     );
-    const named = await cli([
+    const named = await chaperone([
       'check',
       '-c',
       join(path, 'policy.yaml'),
@@ -103,12 +103,12 @@ t.test(
     const none = folder(t);
     mkdirSync(join(none, 'p'));
     writeFileSync(join(none, 'p', 'c.yaml'), POLICY);
-    t.match(await cli(['test', '-c', join(none, 'p')]), {
+    t.match(await chaperone(['test', '-c', join(none, 'p')]), {
       status: 64,
       err: /there is no \*\.test\.yaml beside/,
     });
     t.match(
-      await cli(['check', '-c', path]),
+      await chaperone(['check', '-c', path]),
       { status: 0 },
       'a folder does not stand for its tests',
     );

@@ -12,8 +12,8 @@ import t from 'tap';
 import { heldBelow } from '../../cmd/relay/owner.ts';
 import { startRelay } from '../../cmd/relay/relay.ts';
 import { until } from '../support/until.ts';
-import { place } from '../clients/place.ts';
-import { cli, eventually, start } from './cli.ts';
+import { clientFixture } from '../clients/fixture.ts';
+import { chaperone, eventually, startChaperone } from '../support/program.ts';
 
 t.setTimeout(400_000);
 
@@ -229,7 +229,7 @@ const INTENT =
 t.test(
   'in a task, a client without credentials is judged as the task, and one from outside has nothing',
   async (t) => {
-    await using p = await place(t);
+    await using p = await clientFixture();
     const intent = join(t.testdir({ 'intent.json': INTENT }), 'intent.json');
     const command = ['task', 'run', '-c', join(p.folder, 'c.yaml'), '--intent', intent, '--'];
     const ask = (what: string): string =>
@@ -245,7 +245,7 @@ t.test(
           `${Buffer.from('t-x:y').toString('base64')}' http://crm.internal/v1/x`,
       ),
     ];
-    const done = await cli([...command, 'sh', '-c', lines.join('\n')]);
+    const done = await chaperone([...command, 'sh', '-c', lines.join('\n')]);
     t.match(done.out, /Ada Engines[^]*? 200 1\n/);
     t.match(
       done.out,
@@ -256,7 +256,7 @@ t.test(
     t.match(done.out, /task-unknown[^]* 407 1\n$/, 'a credential of the program’s own stays');
     t.match(done.err, /CONNECT tunnel failed, response 403/);
     const before = p.upstream.requests().length;
-    const running = start([
+    const running = startChaperone([
       ...command,
       'sh',
       '-c',

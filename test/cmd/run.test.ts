@@ -13,9 +13,10 @@ import t from 'tap';
 import { systemClock } from '../../lib/base/clock.ts';
 import { createDevTrustDomain } from '../../lib/dev/domain.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
-import { startWorld, type World } from './world.ts';
+import { crmDocument, documents, sidecarDocument } from '../support/documents.ts';
+import { testWorkload } from '../support/workload.ts';
 import { shortFolder } from '../support/folder.ts';
-import { cli, eventually, start, type Running } from './cli.ts';
+import { chaperone, eventually, portsOf, startChaperone } from '../support/program.ts';
 
 t.setTimeout(600_000);
 
@@ -45,66 +46,47 @@ function http(options: {
   });
 }
 
-/** The ports that the process says it listens on. */
-async function ports(running: Running): Promise<Readonly<Record<string, number>>> {
-  const line = await eventually(
-    'listening',
-    () => /listening: ([^"\n]*)/.exec(running.text())?.[1],
-  );
-  return Object.fromEntries(
-    line.split(', ').map((one) => [one.split(' ')[0] ?? '', Number(one.split(':').at(-1))]),
-  );
-}
-
-interface Place {
+interface Configured {
   readonly folder: string;
   readonly config: string;
   readonly audit: string;
 }
 
-function place(
+function configured(
   t: Tap,
   workloadApi: string,
   { upstream = '127.0.0.1:9', sink }: { upstream?: string; sink?: string } = {},
-): Place {
+): Configured {
   const folder = shortFolder(t);
   const config = join(folder, 'chaperone.yaml');
   const audit = sink ?? join(folder, 'audit.jsonl');
-  writeFileSync(config, documents({ folder, workloadApi, upstream, audit, rule: 'GET' }));
+  writeFileSync(config, written({ folder, workloadApi, upstream, audit, rule: 'GET' }));
   return { folder, config, audit };
 }
 
 type Tap = Parameters<typeof shortFolder>[0];
 
-function documents(given: {
+function written(given: {
   folder: string;
   workloadApi: string;
   upstream: string;
   audit: string;
   rule: string;
 }): string {
-  return `apiVersion: chaperone.dev/v1alpha1
-kind: Sidecar
-metadata: { name: test }
-spec:
-  identity: { workloadApi: '${given.workloadApi}' }
-  forward: { address: 127.0.0.1:0 }
-  health: { address: 127.0.0.1:0 }
+  return documents(
+    sidecarDocument({
+      endpoint: given.workloadApi,
+      more: `  health: { address: 127.0.0.1:0 }
   adminApi: { socket: ${join(given.folder, 'admin', 'api.sock')} }
   audit: { sinks: [{ file: ${given.audit} }] }
   defaults: { task: optional }
-  drain: 1s
----
-apiVersion: chaperone.dev/v1alpha1
-kind: Destination
-metadata: { name: crm }
-spec:
-  hosts: [crm.internal]
-  ports: [80]
-  upstream: { address: '${given.upstream}' }
-  tls: { mode: mtls, peers: ['spiffe://dev.local/crm'] }
-  rules: [{ name: read, effect: allow, action: read, http: { methods: [${given.rule}] } }]
-`;
+  drain: 1s`,
+    }),
+    crmDocument({
+      address: given.upstream,
+      more: `  rules: [{ name: read, effect: allow, action: read, http: { methods: [${given.rule}] } }]`,
+    }),
+  );
 }
 
 const CUSTOMER = { path: 'http://crm.internal/v1/customers/1001', host: 'crm.internal' };
@@ -113,9 +95,9 @@ t.test(
   'without a Workload API health answers at once, says what is awaited, and requests get 503 (C-26, C-41)',
   async (t) => {
     const socket = join(shortFolder(t), 'none.sock');
-    const { config, folder } = place(t, `unix://${socket}`);
-    await using sidecar = start(['run', '-c', config]);
-    const { health, forward } = await ports(sidecar);
+    const { config, folder } = configured(t, `unix://${socket}`);
+    await using sidecar = startChaperone(['run', '-c', config]);
+    const { health, forward } = await portsOf(sidecar);
     t.equal((await http({ port: health ?? 0, path: '/livez' })).status, 200);
     const ready = await http({ port: health ?? 0, path: '/readyz' });
     t.equal(ready.status, 503);
@@ -132,10 +114,12 @@ t.test(
 );
 
 t.test('a whole life: ready, serving, reloaded, rotated logs, drained', async (t) => {
-  await using world: World = await startWorld(t);
-  const { config, audit, folder } = place(t, world.endpoint, { upstream: world.upstream });
-  await using sidecar = start(['run', '-c', config]);
-  const { health = 0, forward = 0 } = await ports(sidecar);
+  await using workload = await testWorkload();
+  const { config, audit, folder } = configured(t, workload.endpoint, {
+    upstream: workload.upstreams.crm.address,
+  });
+  await using sidecar = startChaperone(['run', '-c', config]);
+  const { health = 0, forward = 0 } = await portsOf(sidecar);
   await eventually(
     'ready',
     async () => (await http({ port: health, path: '/readyz' })).status === 200,
@@ -159,10 +143,10 @@ t.test('a whole life: ready, serving, reloaded, rotated logs, drained', async (t
   await t.test('a changed file is loaded by itself', async (t) => {
     writeFileSync(
       config,
-      documents({
+      written({
         folder,
-        workloadApi: world.endpoint,
-        upstream: world.upstream,
+        workloadApi: workload.endpoint,
+        upstream: workload.upstreams.crm.address,
         audit,
         rule: 'POST',
       }),
@@ -182,10 +166,10 @@ t.test('a whole life: ready, serving, reloaded, rotated logs, drained', async (t
     t.equal((await http({ port: forward, ...CUSTOMER })).status, 403);
     writeFileSync(
       config,
-      documents({
+      written({
         folder,
-        workloadApi: world.endpoint,
-        upstream: world.upstream,
+        workloadApi: workload.endpoint,
+        upstream: workload.upstreams.crm.address,
         audit,
         rule: 'GET',
       }),
@@ -222,10 +206,13 @@ t.test(
   'when evidence cannot be written, nothing is sent and the answer says why (R5)',
   { skip: process.platform !== 'linux' && 'needs /dev/full' },
   async (t) => {
-    await using world: World = await startWorld(t);
-    const { config } = place(t, world.endpoint, { upstream: world.upstream, sink: '/dev/full' });
-    await using sidecar = start(['run', '-c', config]);
-    const { health = 0, forward = 0 } = await ports(sidecar);
+    await using workload = await testWorkload();
+    const { config } = configured(t, workload.endpoint, {
+      upstream: workload.upstreams.crm.address,
+      sink: '/dev/full',
+    });
+    await using sidecar = startChaperone(['run', '-c', config]);
+    const { health = 0, forward = 0 } = await portsOf(sidecar);
     const waits = async (): Promise<string> => (await http({ port: health, path: '/readyz' })).body;
     await eventually('nothing but evidence is awaited', async () => {
       const body = await waits();
@@ -234,25 +221,25 @@ t.test(
     const { status, body } = await http({ port: forward, ...CUSTOMER });
     t.equal(status, 503);
     t.match(body, /audit-unavailable/);
-    t.equal(world.connections(), 0, 'the upstream saw no connection');
+    t.equal(workload.upstreams.crm.connections(), 0, 'the upstream saw no connection');
   },
 );
 
 t.test('a second signal forces, with exit 75', async (t) => {
-  await using world: World = await startWorld(t, 'echo');
-  const { config, folder, audit } = place(t, world.endpoint);
-  const text = documents({
+  await using workload = await testWorkload({ upstreams: { crm: 'echo' } });
+  const { config, folder, audit } = configured(t, workload.endpoint);
+  const text = written({
     folder,
-    workloadApi: world.endpoint,
-    upstream: world.upstream,
+    workloadApi: workload.endpoint,
+    upstream: workload.upstreams.crm.address,
     audit,
     rule: 'GET',
   })
     .replace('drain: 1s', 'drain: 1h')
     .replace(/ {2}rules: .*\n/, '  protocol: tcp\n');
   writeFileSync(config, text);
-  await using sidecar = start(['run', '-c', config]);
-  const { health = 0, forward = 0 } = await ports(sidecar);
+  await using sidecar = startChaperone(['run', '-c', config]);
+  const { health = 0, forward = 0 } = await portsOf(sidecar);
   await eventually(
     'ready',
     async () => (await http({ port: health, path: '/readyz' })).status === 200,
@@ -277,10 +264,10 @@ t.test('a second signal forces, with exit 75', async (t) => {
 t.test(
   'a port in use, a missing endpoint and a bad document refuse to start, each with its status',
   async (t) => {
-    const taken = start(['run', '-c', place(t, 'unix:///nowhere/x.sock').config]);
+    const taken = startChaperone(['run', '-c', configured(t, 'unix:///nowhere/x.sock').config]);
     await using _ = taken;
-    const { health = 0 } = await ports(taken);
-    const { config } = place(t, 'unix:///nowhere/x.sock');
+    const { health = 0 } = await portsOf(taken);
+    const { config } = configured(t, 'unix:///nowhere/x.sock');
     writeFileSync(
       config,
       readFileSync(config, 'utf8').replace(
@@ -288,7 +275,7 @@ t.test(
         `health: { address: '127.0.0.1:${health}' }`,
       ),
     );
-    const used = await cli(['run', '-c', config]);
+    const used = await chaperone(['run', '-c', config]);
     t.equal(used.status, 71, used.err);
     t.match(used.err, new RegExp(`127\\.0\\.0\\.1:${health}`));
     writeFileSync(
@@ -297,20 +284,20 @@ t.test(
         .replace(/ {2}identity: .*\n/, '')
         .replace(String(health), '0'),
     );
-    const lost = await cli(['run', '-c', config]);
+    const lost = await chaperone(['run', '-c', config]);
     t.equal(lost.status, 64, lost.err);
     t.match(lost.err, /SPIFFE_ENDPOINT_SOCKET/);
     writeFileSync(config, 'kind: Sidecar');
-    t.equal((await cli(['run', '-c', config])).status, 78);
+    t.equal((await chaperone(['run', '-c', config])).status, 78);
   },
 );
 
 t.test(
   'svid show prints what the Workload API gives, and says why when nothing comes',
   async (t) => {
-    await using world: World = await startWorld(t);
-    const { status, out } = await cli(['svid', 'show', '--json'], {
-      SPIFFE_ENDPOINT_SOCKET: world.endpoint,
+    await using workload = await testWorkload();
+    const { status, out } = await chaperone(['svid', 'show', '--json'], {
+      SPIFFE_ENDPOINT_SOCKET: workload.endpoint,
     });
     t.equal(status, 0);
     t.match(JSON.parse(out), {
@@ -318,13 +305,13 @@ t.test(
       svids: [{ spiffeId: 'spiffe://dev.local/agent' }, {}],
     });
     t.notMatch(out, /PRIVATE/);
-    const none = await cli([
+    const none = await chaperone([
       'svid',
       'show',
       '--timeout',
       '300ms',
       '--workload-api',
-      `unix://${world.folder}/none.sock`,
+      `unix://${workload.folder}/none.sock`,
     ]);
     t.equal(none.status, 75);
     t.match(none.err, /no SVID came within 300ms/);
@@ -332,8 +319,8 @@ t.test(
 );
 
 t.test('explain says the words of the 403, for requests and for CONNECT', async (t) => {
-  const { config } = place(t, 'unix:///nowhere/x.sock');
-  const denied = await cli([
+  const { config } = configured(t, 'unix:///nowhere/x.sock');
+  const denied = await chaperone([
     'explain',
     '-c',
     config,
@@ -345,22 +332,22 @@ t.test('explain says the words of the 403, for requests and for CONNECT', async 
     denied.out,
     /deny \(no-rule-matched\): no rule of destination crm allows DELETE \/v1\/customers\/1/,
   );
-  const allowed = await cli(['explain', '-c', config, 'GET', 'http://CRM.internal/v1']);
+  const allowed = await chaperone(['explain', '-c', config, 'GET', 'http://CRM.internal/v1']);
   t.equal(allowed.status, 0, allowed.err);
   t.match(allowed.out, /judged: forward, crm\.internal port 80, GET \/v1/);
-  const tunnel = await cli(['explain', '-c', config, 'CONNECT', 'crm.internal:80']);
+  const tunnel = await chaperone(['explain', '-c', config, 'CONNECT', 'crm.internal:80']);
   t.equal(tunnel.status, 0);
   t.match(tunnel.out, /is inspected/);
-  const dots = await cli(['explain', '-c', config, 'GET', 'http://crm.internal/a/../v1']);
+  const dots = await chaperone(['explain', '-c', config, 'GET', 'http://crm.internal/a/../v1']);
   t.match(dots, { status: 65, err: /send "\/v1"/ });
-  t.equal((await cli(['explain', '-c', config, 'GET', 'ftp://crm.internal/'])).status, 65);
+  t.equal((await chaperone(['explain', '-c', config, 'GET', 'ftp://crm.internal/'])).status, 65);
   const secret = [
     '-H',
     'Authorization: Bearer canary-51',
     '--identity',
     'spiffe://dev.local/agent',
   ];
-  const { out } = await cli([
+  const { out } = await chaperone([
     'explain',
     '-c',
     config,
@@ -381,10 +368,10 @@ t.test('dev serves a Workload API that svid show reads', async (t) => {
   const folder = shortFolder(t);
   const socket = join(folder, 'w', 's.sock');
   mkdirSync(join(folder, 'w'), { mode: 0o700 });
-  await using dev = start(['dev', '--socket', socket, '--id', '/a', '--id', '/b']);
+  await using dev = startChaperone(['dev', '--socket', socket, '--id', '/a', '--id', '/b']);
   await eventually('serving', () => dev.text().includes('serving'));
   t.match(dev.text(), /attests nobody/);
-  const { out } = await cli(['svid', 'show', '--workload-api', `unix://${socket}`]);
+  const { out } = await chaperone(['svid', 'show', '--workload-api', `unix://${socket}`]);
   t.match(out, /spiffe:\/\/dev\.local\/a[\s\S]*spiffe:\/\/dev\.local\/b/);
   dev.child.kill('SIGINT');
   t.equal((await dev.ended).status, 0);
@@ -400,10 +387,10 @@ t.test(
       identities: [{ id: '/agent' }],
     });
     t.teardown(() => api[Symbol.asyncDispose]());
-    const { config } = place(t, api.endpoint);
+    const { config } = configured(t, api.endpoint);
     const text = readFileSync(config, 'utf8');
-    await using ending = start(['run', '-c', config]);
-    const health = await ports(ending);
+    await using ending = startChaperone(['run', '-c', config]);
+    const health = await portsOf(ending);
     await eventually(
       'ready',
       async () => (await http({ port: health['health'] ?? 0, path: '/readyz' })).status === 200,
@@ -415,8 +402,8 @@ t.test(
     t.match(err, /answered FetchX509SVID with INVALID_ARGUMENT/);
     writeFileSync(config, text.replace('identity: {', 'identity: { onFinal: wait,'));
     api.heal();
-    await using waiting = start(['run', '-c', config]);
-    const port = (await ports(waiting))['health'] ?? 0;
+    await using waiting = startChaperone(['run', '-c', config]);
+    const port = (await portsOf(waiting))['health'] ?? 0;
     await eventually('ready', async () => (await http({ port, path: '/readyz' })).status === 200);
     api.failNext({ code: 'INVALID_ARGUMENT', calls: Infinity });
     api.endCalls({ code: 'INVALID_ARGUMENT', details: 'as told' });
@@ -433,9 +420,9 @@ t.test(
 t.test(
   'the log is one JSON object a line, names every place to connect, and tells nothing twice',
   async (t) => {
-    const { config } = place(t, 'unix:///nowhere/x.sock');
-    await using sidecar = start(['run', '-c', config]);
-    await ports(sidecar);
+    const { config } = configured(t, 'unix:///nowhere/x.sock');
+    await using sidecar = startChaperone(['run', '-c', config]);
+    await portsOf(sidecar);
     sidecar.child.kill('SIGTERM');
     const { err } = await sidecar.ended;
     const lines = err.trim().split('\n');
@@ -456,10 +443,12 @@ t.test(
   'while evidence cannot be written /readyz says so, and it recovers without traffic',
   { skip: !existsSync('/dev/full') && 'this system has no /dev/full' },
   async (t) => {
-    await using world: World = await startWorld(t);
-    const { config, audit } = place(t, world.endpoint, { upstream: world.upstream });
-    await using sidecar = start(['run', '-c', config]);
-    const { health, forward } = await ports(sidecar);
+    await using workload = await testWorkload();
+    const { config, audit } = configured(t, workload.endpoint, {
+      upstream: workload.upstreams.crm.address,
+    });
+    await using sidecar = startChaperone(['run', '-c', config]);
+    const { health, forward } = await portsOf(sidecar);
     const ready = async (): Promise<Asked> => http({ port: health ?? 0, path: '/readyz' });
     await eventually('it is ready', async () => (await ready()).status === 200);
     renameSync(audit, `${audit}.good`);

@@ -7,7 +7,7 @@ import { decide } from '../../lib/policy/decision/decide.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
 import { folder } from '../config/documents.ts';
 import { testProxy } from '../support/proxy.ts';
-import { cli } from './cli.ts';
+import { chaperone } from '../support/program.ts';
 import t from 'tap';
 
 const ROLLOUT = resolve(import.meta.dirname, '../../deploy/policies/rollout/policy.yaml');
@@ -46,7 +46,7 @@ t.test(
     const [log, out] = [join(path, 'audit.jsonl'), join(path, 'suggested.yaml')];
     const { policy } = await loadConfig([ROLLOUT], { generation: 1 });
     writeFileSync(log, `${await logOf(policy)}{"cut off`);
-    const { status, out: text, err } = await cli(['suggest', '-c', ROLLOUT, log]);
+    const { status, out: text, err } = await chaperone(['suggest', '-c', ROLLOUT, log]);
     t.equal(status, 0, err);
     writeFileSync(out, text);
     t.match(
@@ -91,8 +91,8 @@ t.test(
     ];
     for (const [method, target] of beside)
       t.equal(verdict(method, target), 'deny', `${method} ${target}`);
-    t.equal((await cli(['check', '-c', out])).status, 0);
-    const opens = await cli(['paths', '--diff', ROLLOUT, out]);
+    t.equal((await chaperone(['check', '-c', out])).status, 0);
+    const opens = await chaperone(['paths', '--diff', ROLLOUT, out]);
     t.equal(opens.status, 1);
     t.match(opens.out, /opens wiki-example-com: .*no destination had it/);
     t.notMatch(opens.out, /opens tickets/, 'what only reported allowed everything');
@@ -106,10 +106,10 @@ t.test(
     const file = join(path, 'policy.yaml');
     writeFileSync(file, readFileSync(ROLLOUT));
     writeFileSync(join(path, 'audit.jsonl'), '');
-    const none = await cli(['suggest', '-c', file, '--json']);
+    const none = await chaperone(['suggest', '-c', file, '--json']);
     t.equal(none.status, 0);
     t.same(JSON.parse(none.out), { rules: {}, destinations: [], left: [] });
-    t.match(await cli(['suggest', '-c', file, join(path, 'gone')]), {
+    t.match(await chaperone(['suggest', '-c', file, join(path, 'gone')]), {
       status: 66,
       err: /gone cannot be read \(ENOENT\)/,
     });

@@ -16,7 +16,7 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { createDevTrustDomain } from '../../lib/dev/domain.ts';
 import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { shortFolder } from '../support/folder.ts';
-import { cli, eventually, start, type Running } from './cli.ts';
+import { chaperone, eventually, startChaperone, type TestProgram } from '../support/program.ts';
 
 t.setTimeout(600_000);
 
@@ -49,8 +49,8 @@ const serial = (dir: string): string =>
 const keyThere = (dir: string): boolean => existsSync(join(dir, 'key.pem'));
 
 /** Runs until the files are there; killed at the end. */
-async function keepUp(args: readonly string[], dir: string): Promise<Running> {
-  const running = start(args);
+async function keepUp(args: readonly string[], dir: string): Promise<TestProgram> {
+  const running = startChaperone(args);
   await eventually('the files', () => keyThere(dir));
   return running;
 }
@@ -71,7 +71,7 @@ const told = (folder: string): readonly string[] => {
 
 t.test('--once writes the first SVID, tells its reader and ends with 0', async (t) => {
   const { args, dir, folder } = await world(t);
-  const { status, out, err } = await cli(
+  const { status, out, err } = await chaperone(
     args('--once', '--on-update-command', script(folder), '--', 'a b', '$(id)', '-x'),
   );
   t.equal(status, 0, err);
@@ -84,16 +84,16 @@ t.test('--once writes the first SVID, tells its reader and ends with 0', async (
 
 t.test('the SVID is chosen by its hint or its SPIFFE ID', async (t) => {
   const { args } = await world(t);
-  t.match((await cli(args('--once', '--hint', 'two'))).out, /example\.org\/other,/);
+  t.match((await chaperone(args('--once', '--hint', 'two'))).out, /example\.org\/other,/);
   t.match(
-    (await cli(args('--once', '--spiffe-id', 'spiffe://example.org/other'))).out,
+    (await chaperone(args('--once', '--spiffe-id', 'spiffe://example.org/other'))).out,
     /example\.org\/other,/,
   );
 });
 
 t.test('--once without an SVID in time ends with 75, says why, and writes nothing', async (t) => {
   const { args, dir } = await world(t);
-  const { status, err } = await cli(args('--once', '--timeout', '500ms', '--hint', 'three'));
+  const { status, err } = await chaperone(args('--once', '--timeout', '500ms', '--hint', 'three'));
   t.equal(status, 75);
   t.match(err, /no SVID came within 500ms: .*hint "three".*issued were .*\(hint "one"\)/);
   t.notOk(existsSync(dir));
@@ -101,7 +101,7 @@ t.test('--once without an SVID in time ends with 75, says why, and writes nothin
 
 t.test('without --once too, no first SVID in time ends with 75', async (t) => {
   const { args } = await world(t);
-  const { status, err } = await cli([
+  const { status, err } = await chaperone([
     ...args('--timeout', '500ms'),
     '--workload-api',
     'unix:///nowhere/w.sock',
@@ -112,14 +112,14 @@ t.test('without --once too, no first SVID in time ends with 75', async (t) => {
 
 t.test('--once whose reader cannot be told ends with 71, with the files written', async (t) => {
   const { args, dir, folder } = await world(t);
-  const failing = await cli(args('--once', '--on-update-command', script(folder, 'exit 3')));
+  const failing = await chaperone(args('--once', '--on-update-command', script(folder, 'exit 3')));
   t.equal(failing.status, 71);
   t.match(
     failing.err,
     /the files are written, but their reader could not be told: .*on-update\.sh ended with status 3/,
   );
   t.ok(keyThere(dir));
-  const none = await cli(args('--once', '--on-update-command', '/nowhere/at/all'));
+  const none = await chaperone(args('--once', '--on-update-command', '/nowhere/at/all'));
   t.equal(none.status, 71);
   t.match(none.err, /could not be told: .*\/nowhere\/at\/all/);
 });
@@ -134,7 +134,7 @@ t.test('a wrong use is refused before anything is written', async (t) => {
     [['--spiffe-id', 'https://example.org'], /SPIFFE ID/],
   ];
   for (const [more, problem] of wrong) {
-    const { status, err } = await cli(args('--once', ...more));
+    const { status, err } = await chaperone(args('--once', ...more));
     t.ok(status === 64 || status === 65, `${more.join(' ')}: ${status}`);
     t.match(err, problem);
   }
@@ -144,7 +144,7 @@ t.test('a wrong use is refused before anything is written', async (t) => {
 t.test('a folder that cannot be written ends with 74 and names it', async (t) => {
   const { args, folder } = await world(t);
   writeFileSync(join(folder, 'file'), '');
-  const { status, err } = await cli([...args(), '--dir', join(folder, 'file', 'mirror')]);
+  const { status, err } = await chaperone([...args(), '--dir', join(folder, 'file', 'mirror')]);
   t.equal(status, 74);
   t.match(err, /file\/mirror cannot be brought up to date: .*writable/);
 });
@@ -238,7 +238,7 @@ t.test('a reader’s program that fails is told and does not stop the mirror', a
 
 t.test('a reader’s program that hangs is killed when its time is over', async (t) => {
   const { args, folder } = await world(t);
-  const { status, err } = await cli(
+  const { status, err } = await chaperone(
     args(
       '--once',
       '--on-update-timeout',
@@ -269,7 +269,7 @@ t.test(
 t.test('SIGTERM ends the wait for the first SVID', async (t) => {
   const { api, args } = await world(t);
   await api.setIdentities([]);
-  await using running = start(args('--timeout', '1h'));
+  await using running = startChaperone(args('--timeout', '1h'));
   await eventually('it asks', () => api.calls('FetchX509SVID') > 0);
   running.child.kill('SIGTERM');
   t.equal((await running.ended).status, 0);
@@ -338,6 +338,6 @@ t.test('with --once a reader that comes within seconds is told', async (t) => {
   const { args, folder } = await world(t);
   const file = join(folder, 'late.sh');
   setTimeout(() => writeFileSync(file, '#!/bin/sh\nexit 0\n', { mode: 0o755 }), 2500);
-  const { status, err } = await cli(args('--once', '--on-update-command', file));
+  const { status, err } = await chaperone(args('--once', '--on-update-command', file));
   t.equal(status, 0, err);
 });

@@ -6,17 +6,18 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { shortFolder } from '../support/folder.ts';
-import { cli, eventually, start, type Running } from './cli.ts';
-import { startWorld, type World } from './world.ts';
+import { chaperone, eventually, startChaperone, type TestProgram } from '../support/program.ts';
+import { crmDocument, document, documents, sidecarDocument } from '../support/documents.ts';
+import { type TestWorkload, testWorkload } from '../support/workload.ts';
 
 t.setTimeout(600_000);
 
 const INTENT =
   'purpose: support\nowner: alice\ntargets: [crm]\nactions: [read, write]\nlifetime: 5m\n';
 
-interface Place extends AsyncDisposable {
-  readonly world: World;
-  readonly running: Running;
+interface TaskSidecar extends AsyncDisposable {
+  readonly workload: TestWorkload;
+  readonly running: TestProgram;
   readonly config: string;
   readonly intent: string;
   readonly folder: string;
@@ -24,21 +25,21 @@ interface Place extends AsyncDisposable {
   records(): readonly Readonly<Record<string, unknown>>[];
 }
 
-async function place(t: Tap): Promise<Place> {
-  const world = await startWorld(t);
+async function taskSidecar(t: Tap): Promise<TaskSidecar> {
+  const workload = await testWorkload();
   const folder = shortFolder(t);
   const config = join(folder, 'c.yaml');
   const intent = join(folder, 'intent.yaml');
   writeFileSync(intent, INTENT);
-  writeFileSync(config, documents(folder, world));
-  const running = start(['run', '-c', config]);
+  writeFileSync(config, written(folder, workload));
+  const running = startChaperone(['run', '-c', config]);
   await eventually('ready', () => /listening: /.test(running.text()) || undefined);
   await eventually(
     'an identity',
     () => /generation \d+: spiffe:/.test(running.text()) || undefined,
   );
   return {
-    world,
+    workload,
     running,
     config,
     intent,
@@ -51,47 +52,39 @@ async function place(t: Tap): Promise<Place> {
         .map((line) => JSON.parse(line)),
     async [Symbol.asyncDispose]() {
       await running[Symbol.asyncDispose]();
-      await world[Symbol.asyncDispose]();
+      await workload[Symbol.asyncDispose]();
     },
   };
 }
 
 type Tap = Parameters<typeof shortFolder>[0];
 
-function documents(folder: string, { endpoint, upstream }: World): string {
-  return `apiVersion: chaperone.dev/v1alpha1
-kind: Sidecar
-metadata: { name: agent }
-spec:
-  identity: { workloadApi: '${endpoint}', select: { spiffeId: 'spiffe://dev.local/agent' } }
-  forward: { address: '127.0.0.1:0' }
-  agentApi: { socket: '${folder}/agent/a.sock' }
+function written(folder: string, { endpoint, upstreams }: TestWorkload): string {
+  return documents(
+    sidecarDocument({
+      endpoint,
+      spiffeId: 'spiffe://dev.local/agent',
+      more: `  agentApi: { socket: '${folder}/agent/a.sock' }
   adminApi: { socket: '${folder}/admin/a.sock' }
-  audit: { sinks: [{ file: audit.jsonl }] }
----
-apiVersion: chaperone.dev/v1alpha1
-kind: Destination
-metadata: { name: crm }
-spec:
-  hosts: [crm.internal]
-  ports: [80]
-  upstream: { address: '${upstream}' }
-  tls: { mode: mtls, peers: ['spiffe://dev.local/crm'] }
-  dataClass: confidential
+  audit: { sinks: [{ file: audit.jsonl }] }`,
+    }),
+    crmDocument({
+      address: upstreams.crm.address,
+      more: `  dataClass: confidential
   rules:
     - { name: read, effect: allow, action: read, http: { methods: [GET] } }
-    - { name: write, effect: allow, action: write, http: { methods: [POST] } }
----
-apiVersion: chaperone.dev/v1alpha1
-kind: TaskPolicy
-metadata: { name: support }
-spec:
-  purposes: [support]
+    - { name: write, effect: allow, action: write, http: { methods: [POST] } }`,
+    }),
+    document(
+      'TaskPolicy',
+      'support',
+      `  purposes: [support]
   destinations: [crm]
   actions: [read]
   dataClasses: [confidential]
-  stepUp: [{ actions: [write] }]
-`;
+  stepUp: [{ actions: [write] }]`,
+    ),
+  );
 }
 
 /** A program that asks for a page through its environment and prints the status. */
@@ -100,7 +93,7 @@ const FETCH = `fetch('http://crm.internal/v1/customers').then((r) => console.log
 t.test(
   'task run joins the environment that it was called in, and tells what it leaves out',
   async (t) => {
-    await using p = await place(t);
+    await using p = await taskSidecar(t);
     const print = 'console.log(JSON.stringify(process.env))';
     const before = {
       NO_PROXY: 'crm.internal,docs.corp.example',
@@ -108,7 +101,7 @@ t.test(
       NODE_OPTIONS: '--no-warnings',
     };
     const command = [...p.options, '--intent', p.intent, '--', process.execPath, '-e', print];
-    const done = await cli(['task', 'run', ...command], before);
+    const done = await chaperone(['task', 'run', ...command], before);
     const env = JSON.parse(done.out) as Record<string, string>;
     t.equal(env['NO_PROXY'], 'localhost,127.0.0.1,::1,docs.corp.example');
     t.match(done.err, /NO_PROXY: left out crm\.internal/);
@@ -127,8 +120,8 @@ t.test(
 );
 
 t.test('a program that cannot be run ends task run as it ends a shell', async (t) => {
-  await using p = await place(t);
-  const unknown = await cli([
+  await using p = await taskSidecar(t);
+  const unknown = await chaperone([
     'task',
     'run',
     ...p.options,
@@ -138,15 +131,23 @@ t.test('a program that cannot be run ends task run as it ends a shell', async (t
     'no-such-program-here',
   ]);
   t.match(unknown, { status: 127, err: /^chaperone: no-such-program-here: command not found/m });
-  const closed = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', p.intent]);
+  const closed = await chaperone([
+    'task',
+    'run',
+    ...p.options,
+    '--intent',
+    p.intent,
+    '--',
+    p.intent,
+  ]);
   t.match(closed, { status: 126, err: /it may not be run; look at its mode/ });
 });
 
 t.test(
   'a program inside a task reaches what the task was granted, and nothing of it is left afterwards',
   async (t) => {
-    await using p = await place(t);
-    const done = await cli([
+    await using p = await taskSidecar(t);
+    const done = await chaperone([
       'task',
       'run',
       ...p.options,
@@ -159,7 +160,7 @@ t.test(
     ]);
     t.match(done.out, /status 200/);
     t.equal(done.status, 0);
-    const bare = await cli([
+    const bare = await chaperone([
       'task',
       'run',
       ...p.options,
@@ -171,7 +172,7 @@ t.test(
       'process.exit(7)',
     ]);
     t.equal(bare.status, 7, 'the exit status is the program’s');
-    const killed = await cli([
+    const killed = await chaperone([
       'task',
       'run',
       ...p.options,
@@ -183,7 +184,7 @@ t.test(
       'kill -TERM $$',
     ]);
     t.equal(killed.status, 143);
-    const listed = await cli(['task', 'list', ...p.options]);
+    const listed = await chaperone(['task', 'list', ...p.options]);
     t.match(listed.out, /no task is open/);
     const events = p
       .records()
@@ -194,9 +195,9 @@ t.test(
 );
 
 t.test('killing the command ends the task too', async (t) => {
-  await using p = await place(t);
+  await using p = await taskSidecar(t);
   const mark = join(p.folder, 'mark');
-  const running = start([
+  const running = startChaperone([
     'task',
     'run',
     ...p.options,
@@ -208,8 +209,8 @@ t.test('killing the command ends the task too', async (t) => {
     `echo up > ${mark}; exec sleep 30`,
   ]);
   await eventually('the program runs', () => existsSync(mark) || undefined);
-  const { out } = await cli(['task', 'list', ...p.options, '--json']);
-  const heads = (await cli(['task', 'list', ...p.options])).out;
+  const { out } = await chaperone(['task', 'list', ...p.options, '--json']);
+  const heads = (await chaperone(['task', 'list', ...p.options])).out;
   t.match(
     heads,
     /^TASK +STATE +PURPOSE +FOR +MAY +ON +UNTIL\nt-\S+ +open +support +alice +read \(write\) +crm +20\S+\n$/,
@@ -226,10 +227,10 @@ t.test('killing the command ends the task too', async (t) => {
 });
 
 t.test('an operator sees a step-up, approves it, and revokes everything', async (t) => {
-  await using p = await place(t);
-  const opened = await cli(['task', 'open', ...p.options, '--intent', p.intent, '--json']);
+  await using p = await taskSidecar(t);
+  const opened = await chaperone(['task', 'open', ...p.options, '--intent', p.intent, '--json']);
   const { id, proxyUrl, authorization } = JSON.parse(opened.out);
-  const variables = await cli(['task', 'open', ...p.options, '--intent', p.intent]);
+  const variables = await chaperone(['task', 'open', ...p.options, '--intent', p.intent]);
   t.match(variables.out, /export HTTP_PROXY='?http:\/\/t-/);
   t.match(variables.out, /export http_proxy=/, 'curl reads the lower-case one alone');
   const post = async (): Promise<string> => {
@@ -260,10 +261,10 @@ t.test('an operator sees a step-up, approves it, and revokes everything', async 
     asked.on('error', reject).end(JSON.stringify({ decision, reason: 'the customer asked' }));
   });
   const about = `write on crm by rule write for task ${id}: POST crm.internal:80/v1/notes`;
-  const listed = (await cli(['task', 'list', ...p.options])).out;
+  const listed = (await chaperone(['task', 'list', ...p.options])).out;
   t.ok(listed.includes(`${stepUp}  waits for an approval: ${about}\n`), listed);
   t.notMatch(listed, /the customer asked/);
-  const { out: shown } = await cli(['task', 'questions', ...p.options]);
+  const { out: shown } = await chaperone(['task', 'questions', ...p.options]);
   for (const line of [
     new RegExp(`^${stepUp}  agent agent, task ${id}$`, 'm'),
     /^ {4}call {8}POST crm\.internal:80\/v1\/notes$/m,
@@ -275,13 +276,16 @@ t.test('an operator sees a step-up, approves it, and revokes everything', async 
   ])
     t.match(shown, line);
   t.equal(
-    (await cli(['approve', ...p.options, stepUp, '--by', 'olga'])).out.trim(),
+    (await chaperone(['approve', ...p.options, stepUp, '--by', 'olga'])).out.trim(),
     `approved: ${about}`,
   );
-  t.match((await cli(['task', 'questions', ...p.options])).out, /no question waits/);
+  t.match((await chaperone(['task', 'questions', ...p.options])).out, /no question waits/);
   t.notMatch(await post(), /step-up-required/);
-  t.equal((await cli(['approve', ...p.options, stepUp])).status, 66, 'once');
-  t.match((await cli(['revoke', ...p.options, '--all', '--by', 'olga'])).out, /revoked: 2 tasks/);
+  t.equal((await chaperone(['approve', ...p.options, stepUp])).status, 66, 'once');
+  t.match(
+    (await chaperone(['revoke', ...p.options, '--all', '--by', 'olga'])).out,
+    /revoked: 2 tasks/,
+  );
   t.match(await post(), /407/);
   const revoked = p.records().filter(({ event }) => event === 'revoked');
   t.match(revoked, [{ detail: { why: /olga/ } }, {}]);
@@ -289,20 +293,23 @@ t.test('an operator sees a step-up, approves it, and revokes everything', async 
 });
 
 t.test('what is wrong with an intent, a socket or a task is said in one sentence', async (t) => {
-  await using p = await place(t);
+  await using p = await taskSidecar(t);
   writeFileSync(p.intent, `${INTENT}ttl: 5m\n`);
-  const wrong = await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', 'true']);
+  const wrong = await chaperone(['task', 'run', ...p.options, '--intent', p.intent, '--', 'true']);
   t.match(wrong.err, /intent\.yaml:6:1 unknown key "ttl"/);
   t.equal(wrong.status, 65);
   writeFileSync(p.intent, INTENT.replace('[crm]', '[erp]'));
   t.match(
-    (await cli(['task', 'run', ...p.options, '--intent', p.intent, '--', 'true'])).err,
+    (await chaperone(['task', 'run', ...p.options, '--intent', p.intent, '--', 'true'])).err,
     /nothing is left of the intent/,
   );
   t.match(
-    (await cli(['task', 'end', ...p.options, 't-nothing'])).err,
+    (await chaperone(['task', 'end', ...p.options, 't-nothing'])).err,
     /there is no task t-nothing/,
   );
-  t.match((await cli(['task', 'list', '--api', join(p.folder, 'no.sock')])).err, /does not answer/);
-  t.match((await cli(['revoke', ...p.options])).err, /name one task, or --all/);
+  t.match(
+    (await chaperone(['task', 'list', '--api', join(p.folder, 'no.sock')])).err,
+    /does not answer/,
+  );
+  t.match((await chaperone(['revoke', ...p.options])).err, /name one task, or --all/);
 });

@@ -11,8 +11,15 @@ import t from 'tap';
 import { proxyVariables } from '../../cmd/environment.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { openInterception } from '../../lib/interception/authority.ts';
-import { cli, eventually, start, type Ended, type Running } from './cli.ts';
-import { startWorld, type World } from './world.ts';
+import {
+  chaperone,
+  eventually,
+  startChaperone,
+  type ProgramEnd,
+  type TestProgram,
+} from '../support/program.ts';
+import { crmDocument, documents, sidecarDocument } from '../support/documents.ts';
+import { type TestWorkload, testWorkload } from '../support/workload.ts';
 
 t.setTimeout(600_000);
 
@@ -26,49 +33,45 @@ async function freePort(): Promise<number> {
 }
 
 async function configured(
-  world: World,
+  workload: TestWorkload,
   intercept: string,
 ): Promise<{ config: string; forward: number }> {
   const [forward, health] = [await freePort(), await freePort()];
-  const config = join(world.folder, 'chaperone.yaml');
+  const config = join(workload.folder, 'chaperone.yaml');
   writeFileSync(
     config,
-    `apiVersion: chaperone.dev/v1alpha1
-kind: Sidecar
-metadata: { name: test }
-spec:
-  identity: { workloadApi: '${world.endpoint}', select: { spiffeId: 'spiffe://dev.local/agent' } }
-  forward: { address: '127.0.0.1:${forward}' }
-  health: { address: '0.0.0.0:${health}' }
-  audit: { sinks: [{ file: ${world.folder}/audit.jsonl }] }
+    documents(
+      sidecarDocument({
+        endpoint: workload.endpoint,
+        spiffeId: 'spiffe://dev.local/agent',
+        forward: `127.0.0.1:${forward}`,
+        more: `  health: { address: '0.0.0.0:${health}' }
+  audit: { sinks: [{ file: ${workload.folder}/audit.jsonl }] }
   defaults: { task: optional }
   drain: 1s
-${intercept}
----
-apiVersion: chaperone.dev/v1alpha1
-kind: Destination
-metadata: { name: crm }
-spec:
-  hosts: [crm.internal]
-  ports: [443]
-  upstream: { address: '${world.upstream}' }
-  tls: { mode: mtls, peers: ['spiffe://dev.local/crm'], intercept: true }
-  rules:
-    - { name: read, effect: allow, action: read, http: { methods: [GET], paths: [/v1/customers/**] } }
-`,
+${intercept}`,
+      }),
+      crmDocument({
+        address: workload.upstreams.crm.address,
+        port: 443,
+        tls: ', intercept: true',
+        more: `  rules:
+    - { name: read, effect: allow, action: read, http: { methods: [GET], paths: [/v1/customers/**] } }`,
+      }),
+    ),
   );
   return { config, forward };
 }
 
-async function running(config: string): Promise<Running> {
-  const one = start(['run', '-c', config]);
+async function running(config: string): Promise<TestProgram> {
+  const one = startChaperone(['run', '-c', config]);
   await eventually('listening', () => /listening: /.test(one.text()) || undefined);
   await eventually('identity', () => /generation \d+: spiffe:/.test(one.text()) || undefined);
   return one;
 }
 
 /** Node's own fetch as an agent: it knows the variables and nothing else. */
-function agent(url: string, env: Readonly<Record<string, string>>): Promise<Ended> {
+function agent(url: string, env: Readonly<Record<string, string>>): Promise<ProgramEnd> {
   const program =
     'fetch(process.argv[1]).then(async (r) => console.log(r.status, await r.text()), (e) ' +
     '=> console.log(e.cause?.code ?? e.message))';
@@ -84,11 +87,14 @@ function agent(url: string, env: Readonly<Record<string, string>>): Promise<Ende
 t.test(
   'trust writes what the sidecar shows, and programs that load it are judged inside their own TLS',
   async (t) => {
-    await using world = await startWorld(t);
-    const { config, forward } = await configured(world, '  intercept: { domains: [crm.internal] }');
+    await using workload = await testWorkload();
+    const { config, forward } = await configured(
+      workload,
+      '  intercept: { domains: [crm.internal] }',
+    );
     await using sidecar = await running(config);
-    const dir = join(world.folder, 'trust');
-    const { status, out, err } = await cli([
+    const dir = join(workload.folder, 'trust');
+    const { status, out, err } = await chaperone([
       'trust',
       '-c',
       config,
@@ -126,7 +132,7 @@ t.test(
       NODE_EXTRA_CA_CERTS: '',
     });
     t.match(untrusting.out, /UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED|UNABLE_TO_GET_ISSUER/);
-    const records = readFileSync(join(world.folder, 'audit.jsonl'), 'utf8');
+    const records = readFileSync(join(workload.folder, 'audit.jsonl'), 'utf8');
     t.match(records, /"event":"interception-authority"[^\n]*"fingerprint":/);
     t.match(records, /"outcome":"client-tls","reason":"the agent (does not trust|completed no)/);
     t.notMatch(records, /PRIVATE KEY|Ada Engines/);
@@ -137,28 +143,36 @@ t.test(
 t.test(
   'with folders for key and bundles a restarted sidecar serves programs that loaded the CA before',
   async (t) => {
-    await using world = await startWorld(t);
+    await using workload = await testWorkload();
     const folders =
-      `  intercept: { domains: [crm.internal], ca: { folder: ${world.folder}/ca }, trust: { ` +
-      `folder: ${world.folder}/trust } }`;
-    const { config, forward } = await configured(world, folders);
-    const printed = await cli(['trust', '-c', config, '--mount', '/trust', '--format', 'dotenv']);
+      `  intercept: { domains: [crm.internal], ca: { folder: ${workload.folder}/ca }, trust: { ` +
+      `folder: ${workload.folder}/trust } }`;
+    const { config, forward } = await configured(workload, folders);
+    const printed = await chaperone([
+      'trust',
+      '-c',
+      config,
+      '--mount',
+      '/trust',
+      '--format',
+      'dotenv',
+    ]);
     t.match(printed.out, /^NODE_EXTRA_CA_CERTS=\/trust\/ca\.pem$/m);
     t.match(
       printed.out,
       /^JAVA_TOOL_OPTIONS="-Djavax\.net\.ssl\.trustStore=\/trust\/truststore\.p12 -D/m,
     );
-    const all = await cli(['env', '-c', config]);
+    const all = await chaperone(['env', '-c', config]);
     t.match(
       all.out,
-      new RegExp(`^export SSL_CERT_FILE='${world.folder}/trust/bundle\\.pem'$`, 'm'),
+      new RegExp(`^export SSL_CERT_FILE='${workload.folder}/trust/bundle\\.pem'$`, 'm'),
     );
 
-    const loaded = join(world.folder, 'loaded.pem');
+    const loaded = join(workload.folder, 'loaded.pem');
     const env = { ...proxyVariables(`http://127.0.0.1:${forward}`), NODE_EXTRA_CA_CERTS: loaded };
     for (const time of ['first', 'second']) {
       await using sidecar = await running(config);
-      const ca = readFileSync(join(world.folder, 'trust', 'ca.pem'), 'utf8');
+      const ca = readFileSync(join(workload.folder, 'trust', 'ca.pem'), 'utf8');
       if (time === 'first') writeFileSync(loaded, ca);
       else
         t.not(
@@ -175,15 +189,15 @@ t.test(
 t.test(
   'a folder of the key that others may enter refuses to start, and says what to do',
   async (t) => {
-    await using world = await startWorld(t);
-    const ca = join(world.folder, 'ca');
+    await using workload = await testWorkload();
+    const ca = join(workload.folder, 'ca');
     mkdirSync(ca);
     chmodSync(ca, 0o755);
     const { config } = await configured(
-      world,
+      workload,
       `  intercept: { domains: [crm.internal], ca: { folder: ${ca} } }`,
     );
-    const { status, err } = await cli(['run', '-c', config]);
+    const { status, err } = await chaperone(['run', '-c', config]);
     t.equal(status, 74);
     t.match(err, /is open to others \(mode 755\); chmod 700 it/);
   },
@@ -192,27 +206,27 @@ t.test(
 t.test(
   'what cannot be done is said: no interception, no folder, no sidecar, no such format',
   async (t) => {
-    await using world = await startWorld(t);
-    const { config } = await configured(world, '  intercept: { domains: [crm.internal] }');
+    await using workload = await testWorkload();
+    const { config } = await configured(workload, '  intercept: { domains: [crm.internal] }');
     const rows: readonly (readonly [readonly string[], number, RegExp])[] = [
       [['--format', 'xml'], 64, /there is no format xml; say shell, dotenv or json/],
       [[], 64, /there is no folder to write to; say --dir/],
       [
-        ['--dir', join(world.folder, 'x')],
+        ['--dir', join(workload.folder, 'x')],
         71,
         /interception-ca\.pem did not answer with the CA: .*is the sidecar running/,
       ],
-      [['--dir', join(world.folder, 'x'), '--ca', config], 65, /gave no certificate of a CA/],
+      [['--dir', join(workload.folder, 'x'), '--ca', config], 65, /gave no certificate of a CA/],
     ];
     for (const [args, status, message] of rows) {
-      const ended = await cli(['trust', '-c', config, ...args]);
+      const ended = await chaperone(['trust', '-c', config, ...args]);
       t.equal(ended.status, status, args.join(' '));
       t.match(ended.err, message);
     }
-    const plain = join(world.folder, 'plain.yaml');
-    await cli(['init', plain]);
+    const plain = join(workload.folder, 'plain.yaml');
+    await chaperone(['init', plain]);
     t.match(
-      (await cli(['trust', '-c', plain])).err,
+      (await chaperone(['trust', '-c', plain])).err,
       /nothing is intercepted: there is no CA to trust/,
     );
   },
@@ -221,10 +235,10 @@ t.test(
 t.test(
   'explain says what an https:// URL comes to, the tunnel or the request inside',
   async (t) => {
-    await using world = await startWorld(t);
-    const { config } = await configured(world, '  intercept: { domains: [crm.internal] }');
+    await using workload = await testWorkload();
+    const { config } = await configured(workload, '  intercept: { domains: [crm.internal] }');
     const explained = async (...args: readonly string[]): Promise<string> =>
-      (await cli(['explain', '-c', config, ...args])).out;
+      (await chaperone(['explain', '-c', config, ...args])).out;
     t.match(
       await explained('GET', 'https://crm.internal/v1/customers/7'),
       /^allow[^]*judged: intercept, crm\.internal port 443, GET \/v1\/customers\/7/,
@@ -244,18 +258,18 @@ t.test(
 t.test(
   'trust --nss writes the database of browsers, and says what to install where certutil is missing',
   async (t) => {
-    await using world = await startWorld(t);
-    const { config } = await configured(world, '  intercept: { domains: [crm.internal] }');
+    await using workload = await testWorkload();
+    const { config } = await configured(workload, '  intercept: { domains: [crm.internal] }');
     using authority = await openInterception({
       domains: ['crm.internal'],
       folder: undefined,
       clock: systemClock,
     });
-    const ca = join(world.folder, 'own.pem');
+    const ca = join(workload.folder, 'own.pem');
     writeFileSync(ca, authority.authority().toString());
-    const nss = join(world.folder, 'pki', 'nssdb');
+    const nss = join(workload.folder, 'pki', 'nssdb');
     const args = ['trust', '-c', config, '--ca', ca, '--nss', nss];
-    const without = await cli(args, { PATH: world.folder });
+    const without = await chaperone(args, { PATH: workload.folder });
     t.equal(without.status, 74);
     t.match(
       without.err,
@@ -267,7 +281,7 @@ t.test(
       { skip: here ? false : 'not on this machine: certutil' },
       async (t) => {
         for (const time of ['first', 'again']) {
-          const { status, err } = await cli(args);
+          const { status, err } = await chaperone(args);
           t.equal(status, 0, err);
           const listed = spawnSync('certutil', ['-L', '-d', `sql:${nss}`], {
             encoding: 'utf8',

@@ -9,7 +9,7 @@ import t from 'tap';
 import { parseAllDocuments } from 'yaml';
 import { jsonSchema } from '../../lib/config/reference/json-schema.ts';
 import { STARTER } from '../../lib/config/reference/starter.ts';
-import { cli } from '../cmd/cli.ts';
+import { chaperone } from '../support/program.ts';
 import { destination, problemsOf, SIDECAR } from './documents.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -175,7 +175,7 @@ t.test(
 );
 
 t.test('chaperone schema prints the schema', async (t) => {
-  const { status, out } = await cli(['schema']);
+  const { status, out } = await chaperone(['schema']);
   t.equal(status, 0);
   t.same(JSON.parse(out), jsonSchema());
 });

@@ -10,15 +10,17 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import t from 'tap';
 import { bundle } from '../../deploy/bundle.ts';
-import { eventually } from '../cmd/cli.ts';
-import { type Started, startIn } from './process.ts';
+import { type TestProgram, eventually, startProgram } from '../support/program.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const folder = mkdtempSync(join(tmpdir(), 'chaperone-image-'));
 t.teardown(() => rmSync(folder, { recursive: true }));
 const packages = await bundle(join(folder, 'app'));
 const program = join(folder, 'app', 'chaperone.mjs');
-const chaperone = (...args: readonly string[]): Started => startIn(folder, [program, ...args]);
+/** Node in a folder of its own with the environment of an image: nothing of this checkout is in reach. */
+const startIn = (cwd: string, args: readonly string[]): TestProgram =>
+  startProgram([process.execPath, ...args], { cwd, env: { NODE_ENV: 'production' } });
+const chaperone = (...args: readonly string[]): TestProgram => startIn(folder, [program, ...args]);
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Readonly<
   Record<string, unknown>
 >;

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import t from 'tap';
-import { cli } from '../cmd/cli.ts';
+import { chaperone } from '../support/program.ts';
 
 const POLICIES = resolve(import.meta.dirname, '../../deploy/policies');
 
@@ -16,7 +16,14 @@ for (const name of readdirSync(POLICIES)) {
         'it says what it is for',
       );
       t.ok(existsSync(join(folder, 'policy.test.yaml')));
-      const { status, out, err } = await cli(['test', '-c', folder, '--coverage', '100', '--json']);
+      const { status, out, err } = await chaperone([
+        'test',
+        '-c',
+        folder,
+        '--coverage',
+        '100',
+        '--json',
+      ]);
       const { cases, failed, coverage } = JSON.parse(out || '{}');
       t.equal(status, 0, out + err);
       t.same([failed, coverage.missing], [0, []]);

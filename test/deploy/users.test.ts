@@ -10,7 +10,7 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { parseAllDocuments, stringify } from 'yaml';
-import { type Ended, eventually, start } from '../cmd/cli.ts';
+import { type ProgramEnd, eventually, startChaperone } from '../support/program.ts';
 import { manifest, sidecarOf, workloads } from './manifests.ts';
 
 t.setTimeout(600_000);
@@ -85,12 +85,16 @@ t.test(
     }
     writeFileSync(join(folder, 'c.yaml'), documents(folder));
     writeFileSync(join(folder, 'intent.yaml'), stringify(INTENT));
-    await using sidecar = start(['run', '-c', join(folder, 'c.yaml')], {}, as(sidecarUser, group));
+    await using sidecar = startChaperone(
+      ['run', '-c', join(folder, 'c.yaml')],
+      {},
+      as(sidecarUser, group),
+    );
     await eventually(
       `it listens: ${sidecar.text()}`,
       () => /listening: /.test(sidecar.text()) || undefined,
     );
-    const open = (user: number, groups: number): Promise<Ended> => {
+    const open = (user: number, groups: number): Promise<ProgramEnd> => {
       const socket = join(folder, 'agent', 'api.sock');
       const args = [
         'task',
@@ -101,7 +105,7 @@ t.test(
         join(folder, 'intent.yaml'),
         '--json',
       ];
-      return start(args, {}, as(user, groups)).ended;
+      return startChaperone(args, {}, as(user, groups)).ended;
     };
     const opened = await open(agentUser, group);
     t.equal(opened.status, 0, opened.err);
@@ -112,8 +116,8 @@ t.test(
     t.equal(await reached(agentUser, group, door), 'connected', 'it is for the agent too');
     t.equal(await reached(AS_WELL, AS_WELL, door), 'EACCES');
     const admin = join(folder, 'admin', 'own', 'api.sock');
-    const list = (user: number, groups: number): Promise<Ended> =>
-      start(['task', 'list', '--api', admin], {}, as(user, groups)).ended;
+    const list = (user: number, groups: number): Promise<ProgramEnd> =>
+      startChaperone(['task', 'list', '--api', admin], {}, as(user, groups)).ended;
     t.match(
       (await list(agentUser, group)).err,
       /does not answer: .*EACCES/,

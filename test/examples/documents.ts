@@ -1,11 +1,11 @@
 /** The examples' configuration, as it stands, moved to a folder and to ports of this test. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { Places } from '../clients/place.ts';
+import type { ClientAddresses } from '../clients/fixture.ts';
 
 export const EXAMPLES = resolve(import.meta.dirname, '../../examples');
 
-export function exampleDocuments({ folder, workloadApi, crm }: Places): string {
+export function exampleDocuments({ folder, workloadApi, crm }: ClientAddresses): string {
   return readFileSync(resolve(EXAMPLES, 'chaperone.yaml'), 'utf8')
     .replace('unix:///tmp/chaperone/workload.sock', workloadApi)
     .replace('/tmp/chaperone/agent/api.sock', `${folder}/agent/a.sock`)

@@ -5,12 +5,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Test } from 'tap';
-import { place } from '../clients/place.ts';
+import { clientFixture } from '../clients/fixture.ts';
 import { exampleDocuments, said } from './documents.ts';
 
 /** Runs the agent once with one note approved and the other denied, and holds it to that. */
 export async function tell(t: Test, command: readonly [string, ...string[]]): Promise<void> {
-  await using p = await place(t, exampleDocuments);
+  await using p = await clientFixture(exampleDocuments);
   const [program, ...args] = command;
   const env = { ...process.env, CHAPERONE_AGENT_API: p.agentSocket };
   const agent = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });

@@ -11,7 +11,7 @@ import { openTask, type Task } from 'chaperone/client';
 import { proxyVariables } from '../../cmd/environment.ts';
 import { bundle } from '../../deploy/bundle.ts';
 import { trustVariables } from '../../lib/interception/trust.ts';
-import { place, WEB_HOST, type Place } from '../clients/place.ts';
+import { clientFixture, WEB_HOST, type ClientFixture } from '../clients/fixture.ts';
 import { missing, type Command } from './clients.ts';
 
 const run = promisify(execFile);
@@ -41,7 +41,7 @@ async function said(
 }
 
 /** What fetch of that Node has of a URL, as a program inside of the task. */
-function fetched(year: number, url: string, p: Place, task: Task): Promise<unknown> {
+function fetched(year: number, url: string, p: ClientFixture, task: Task): Promise<unknown> {
   const env = {
     ...proxyVariables(task.proxyUrl ?? ''),
     ...trustVariables(join(p.folder, 'trust')),
@@ -54,7 +54,7 @@ for (const year of [22, 24]) {
     `fetch of Node ${year} with NODE_USE_ENV_PROXY`,
     { skip: missing(needs(year)) },
     async (t) => {
-      await using p = await place(t);
+      await using p = await clientFixture();
       await using task = await openTask(INTENT, { socket: p.agentSocket });
       const version = new RegExp(`^v${year}\\.`);
       const ask = (url: string): Promise<unknown> => fetched(year, url, p, task);
@@ -113,7 +113,7 @@ t.test('the packed client', async (t) => {
       `opens a task on Node ${year}, fetches through it, is refused, and completes it`,
       { skip: missing(needs(year)) },
       async (t) => {
-        await using p = await place(t);
+        await using p = await clientFixture();
         const env = {
           CHAPERONE_AGENT_API: p.agentSocket,
           ...trustVariables(join(p.folder, 'trust')),

@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
-import { type Place, place } from '../clients/place.ts';
+import { type ClientFixture, clientFixture } from '../clients/fixture.ts';
 import { EXAMPLES } from '../examples/documents.ts';
 import { tell } from '../examples/story.ts';
 import { missing } from './clients.ts';
@@ -18,7 +18,7 @@ const ROOT = resolve(import.meta.dirname, '../..');
 const SCRIPT = join(import.meta.dirname, 'task_client.py');
 const skip = missing(['python3', '-c', 'import chaperone_client, requests, httpx']);
 
-function environment(p: Place): NodeJS.ProcessEnv {
+function environment(p: ClientFixture): NodeJS.ProcessEnv {
   const roots = join(p.folder, 'trust', 'bundle.pem');
   return {
     PATH: process.env['PATH'],
@@ -31,7 +31,7 @@ function environment(p: Place): NodeJS.ProcessEnv {
   };
 }
 
-async function agent(p: Place, command: string): Promise<unknown> {
+async function agent(p: ClientFixture, command: string): Promise<unknown> {
   return answerOf(await run('python3', [SCRIPT, command], { env: environment(p) }));
 }
 
@@ -42,7 +42,7 @@ t.test(
   'a task is a block, and its calls go out by the client, requests and httpx alike',
   { skip },
   async (t) => {
-    await using p = await place(t);
+    await using p = await clientFixture();
     const said = (await agent(p, 'use')) as Readonly<Record<string, unknown>>;
     t.same(said['grant'], [['crm', 'web'], ['read'], ['write']]);
     t.same(said['refused'], [['targets', 'vault']]);
@@ -80,7 +80,7 @@ t.test(
   'a step-up is approved meanwhile by the operator, is good for one call, and may be denied',
   { skip },
   async (t) => {
-    await using p = await place(t);
+    await using p = await clientFixture();
     const running = run('python3', [SCRIPT, 'step_up'], { env: environment(p) });
     if (running.child.stdout !== null) await once(running.child.stdout, 'data');
     await p.answer('approve');
@@ -108,7 +108,7 @@ t.test(
   'a derived task is narrower and ends with its parent; a task can be extended',
   { skip },
   async (t) => {
-    await using p = await place(t);
+    await using p = await clientFixture();
     t.match(await agent(p, 'derive'), [
       ['read'],
       [],
@@ -122,7 +122,7 @@ t.test(
 );
 
 t.test('a child process is in the task by its environment', { skip }, async (t) => {
-  await using p = await place(t);
+  await using p = await clientFixture();
   t.same(await agent(p, 'parent'), [true, 200, 200]);
   t.same(await p.eventsUntil('completed'), ['opened', 'completed'], 'the child did not end it');
 });
@@ -131,7 +131,7 @@ t.test(
   'a process that is killed, or that forgets its task, leaves no task behind',
   { skip },
   async (t) => {
-    await using p = await place(t);
+    await using p = await clientFixture();
     const child = spawn('python3', [SCRIPT, 'hang'], {
       env: environment(p),
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -146,7 +146,7 @@ t.test(
 );
 
 t.test('a socket that is wrong says so', { skip }, async (t) => {
-  await using p = await place(t);
+  await using p = await clientFixture();
   t.match(
     await agent({ ...p, agentSocket: `${p.folder}/no.sock` }, 'nowhere'),
     /no\.sock does not answer.*agentApi/,
@@ -179,7 +179,7 @@ t.test('the program of docs/clients.md reads, is refused, and is approved', { sk
   const page = readFileSync(join(ROOT, 'docs/clients.md'), 'utf8');
   const [, program = ''] = /```python\n([\s\S]*?)```/.exec(page) ?? [];
   const note = `note = {"customer": "1001", "text": "called"}\n`;
-  await using p = await place(t);
+  await using p = await clientFixture();
   const running = run('python3', ['-c', `${note}${program}print(answer.state)\n`], {
     env: environment(p),
   });

@@ -5,8 +5,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { place, WEB_HOST } from '../clients/place.ts';
-import { cli } from '../cmd/cli.ts';
+import { clientFixture, WEB_HOST } from '../clients/fixture.ts';
+import { chaperone } from '../support/program.ts';
 import { shortFolder } from '../support/folder.ts';
 import { missing } from './clients.ts';
 
@@ -23,7 +23,9 @@ async function inTask(t: Tap, folder: string, script: string): Promise<string> {
   const intent = join(home, 'intent.json');
   writeFileSync(intent, INTENT);
   const config = ['-c', join(folder, 'c.yaml'), '--intent', intent];
-  const done = await cli(['task', 'run', ...config, '--', 'sh', '-c', script], { HOME: home });
+  const done = await chaperone(['task', 'run', ...config, '--', 'sh', '-c', script], {
+    HOME: home,
+  });
   return `${done.out}${done.err}`;
 }
 
@@ -31,7 +33,7 @@ t.test(
   'Java HttpClient without an Authenticator',
   { skip: missing(['java', '--version']) },
   async (t) => {
-    await using p = await place(t);
+    await using p = await clientFixture();
     const ask = (url: string): string =>
       `java ${join(import.meta.dirname, 'Fetch.java')} ${url}; echo`;
     const urls = [
@@ -54,7 +56,7 @@ t.test(
 const CHROMIUM = missing(['chromium', '--version']) || missing(['sh', '-c', 'command -v certutil']);
 
 t.test('Chromium with the relay as its proxy', { skip: CHROMIUM }, async (t) => {
-  await using p = await place(t);
+  await using p = await clientFixture();
   const flags = '--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --dump-dom';
   const page = (url: string): string =>
     `chromium ${flags} --proxy-server="$CHAPERONE_RELAY" ${url}`;

@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { apiClient } from '../../cmd/api-client.ts';
 import { type TestConnection, statusOf, testConnectionOver } from '../support/agent.ts';
-import { crm } from './stack.ts';
+import { crm } from '../support/sidecar.ts';
 
 export interface AgentRoom {
   readonly name: string;

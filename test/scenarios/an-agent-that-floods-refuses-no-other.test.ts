@@ -18,7 +18,7 @@ import {
   taskedCrm,
   wireAt,
 } from './agents.ts';
-import { type Apart, apart, noProc } from './apart.ts';
+import { type SidecarProcess, testSidecarProcess, noProc } from '../support/sidecar-process.ts';
 import t, { type Test } from 'tap';
 
 /**
@@ -32,14 +32,14 @@ const skip = noProc || noPrlimit;
 const PATH = '/v1/customers/1001';
 
 interface Pair {
-  readonly s: Apart;
+  readonly s: SidecarProcess;
   readonly hostile: AgentRoom;
   readonly other: AgentRoom;
 }
 
 async function pair(t: Test): Promise<Pair> {
   const root = join(shortFolder(t), 'agents');
-  const s = await apart({
+  const s = await testSidecarProcess({
     under: ['prlimit', `--nofile=${FILES}:${FILES}`],
     more: agentsSpec(root),
     destinations: (api) => `${taskedCrm(api)}---\n${mcpAt(api)}`,

@@ -1,12 +1,12 @@
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { eventually } from '../cmd/cli.ts';
+import { eventually } from '../support/program.ts';
 import { refusal, statusOf } from '../support/agent.ts';
 import { type Answer, dnsServer } from '../support/dns.ts';
 import { shortFolder } from '../support/folder.ts';
-import { type Apart, apart, noProc } from './apart.ts';
-import { crm } from './stack.ts';
+import { type SidecarProcess, testSidecarProcess, noProc } from '../support/sidecar-process.ts';
+import { crm } from '../support/sidecar.ts';
 import t from 'tap';
 
 /** Of the machine's loopback, and nobody's resolver. */
@@ -59,7 +59,7 @@ function under(t: Parameters<typeof shortFolder>[0]): readonly string[] {
   return ['unshare', '-m', 'sh', '-c', script, file];
 }
 
-async function get(s: Apart, name: string): Promise<string> {
+async function get(s: SidecarProcess, name: string): Promise<string> {
   const line = await s.open();
   line.write(`GET http://${name}/ HTTP/1.1\r\nHost: ${name}\r\nConnection: close\r\n\r\n`);
   return line.ended();
@@ -72,7 +72,10 @@ t.test(
     await using dns = await dnsServer(SERVER, (name) =>
       name.startsWith('hang-') ? 'silence' : (ANSWERS[name] ?? 'NXDOMAIN'),
     );
-    await using s = await apart({ under: under(t), destinations: (api) => crm(api) + DESTINATION });
+    await using s = await testSidecarProcess({
+      under: under(t),
+      destinations: (api) => crm(api) + DESTINATION,
+    });
     for (const [name, status, code] of [
       ['gone.dns.test', 502, 'upstream-unresolved'],
       ['broken.dns.test', 502, 'upstream-unresolved'],

@@ -13,7 +13,7 @@ import { type TestConnection, testConnection, testConnectionOver } from '../supp
 import { shortFolder } from '../support/folder.ts';
 import { http2Client } from '../support/http2-client.ts';
 import { rawUpstream } from '../support/upstream.ts';
-import { type Apart, apart } from './apart.ts';
+import { type SidecarProcess, testSidecarProcess } from '../support/sidecar-process.ts';
 import t, { type Test } from 'tap';
 
 /** Milliseconds of CPU that may pass in the process before health or a revocation is answered. */
@@ -116,7 +116,7 @@ const BODIES: readonly string[] = [
 const FLOOD = Array.from({ length: 4 }, () => BODIES).flat();
 
 interface Site {
-  readonly s: Apart;
+  readonly s: SidecarProcess;
   readonly ports: Readonly<Record<string, number>>;
   readonly agent: string;
 }
@@ -148,7 +148,7 @@ async function site(t: Test): Promise<Site> {
     },
   });
   t.teardown(() => server[Symbol.asyncDispose]());
-  const s = await apart({
+  const s = await testSidecarProcess({
     more: `  agentApi: { socket: '${agent}' }\n  intercept: { domains: [inside.internal] }\n`,
     destinations: (api) => documents(api, `127.0.0.1:${server.port}`),
   });

@@ -1,11 +1,11 @@
 import t from 'tap';
 import { until } from '../support/until.ts';
-import { stack } from './stack.ts';
+import { testSidecar } from '../support/sidecar.ts';
 
 t.test(
   'cuts an open tunnel when its destination is taken out of the documents, and only that',
   async (t) => {
-    await using s = await stack();
+    await using s = await testSidecar();
     const line = await s.tunnel();
     const other = await s.open();
     other.write('GET http://crm.internal/v1/customers HTTP/1.1\r\nHost: crm.internal\r\n\r\n');

@@ -1,11 +1,11 @@
 import t from 'tap';
 import { until } from '../support/until.ts';
-import { stack } from './stack.ts';
+import { testSidecar } from '../support/sidecar.ts';
 
 t.test(
   'cuts what runs when the registration of the agent is deleted, and refuses from then on (invariant 9)',
   async (t) => {
-    await using s = await stack();
+    await using s = await testSidecar();
     const line = await s.tunnel();
     t.equal(await s.get('/v1/customers'), 200);
     const requests = s.api.requests().length;

@@ -4,8 +4,8 @@ import { apiClient, textOf } from '../../cmd/api-client.ts';
 import { refusal, statusOf } from '../support/agent.ts';
 import { shortFolder } from '../support/folder.ts';
 import { until } from '../support/until.ts';
-import { apart, noProc } from './apart.ts';
-import { crm } from './stack.ts';
+import { testSidecarProcess, noProc } from '../support/sidecar-process.ts';
+import { crm } from '../support/sidecar.ts';
 import t from 'tap';
 
 const POLICY = `---
@@ -21,7 +21,7 @@ t.test(
   { skip: noProc },
   async (t) => {
     const socket = join(shortFolder(t), 'agent', 'a.sock');
-    await using s = await apart({
+    await using s = await testSidecarProcess({
       more: `  agentApi: { socket: '${socket}' }\n`,
       destinations: (api) => `${crm(api)}${POLICY}`,
     });

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { until } from '../support/until.ts';
-import { apart, type Apart } from './apart.ts';
+import { testSidecarProcess, type SidecarProcess } from '../support/sidecar-process.ts';
 
 t.setTimeout(300_000);
 
@@ -16,7 +16,7 @@ const SHORT = '  drain: 2s\n';
 const PATIENCE = 60_000;
 
 /** How it ended. */
-function ended(s: Apart): Promise<readonly [number | null, NodeJS.Signals | null]> {
+function ended(s: SidecarProcess): Promise<readonly [number | null, NodeJS.Signals | null]> {
   const { child } = s.sidecar;
   return until(
     'it has ended',
@@ -28,7 +28,7 @@ function ended(s: Apart): Promise<readonly [number | null, NodeJS.Signals | null
   );
 }
 
-async function stall(s: Apart): Promise<void> {
+async function stall(s: SidecarProcess): Promise<void> {
   s.sidecar.child.stdout?.pause();
   await until(
     'evidence is not taken any more',
@@ -40,7 +40,10 @@ async function stall(s: Apart): Promise<void> {
 t.test(
   'a reader of the evidence that reads no more: requests are refused, and it ends with 0',
   async (t) => {
-    await using s = await apart({ sinks: '[{ stdout: true }], timeout: 500ms', more: LONG });
+    await using s = await testSidecarProcess({
+      sinks: '[{ stdout: true }], timeout: 500ms',
+      more: LONG,
+    });
     t.equal(await s.get('/v1/customers'), 200);
     await stall(s);
     t.equal(await s.get('/v1/customers'), 503);
@@ -56,7 +59,10 @@ t.test(
 );
 
 t.test('a reader that reads again is given records again, and no incomplete record', async (t) => {
-  await using s = await apart({ sinks: '[{ stdout: true }], timeout: 500ms', more: LONG });
+  await using s = await testSidecarProcess({
+    sinks: '[{ stdout: true }], timeout: 500ms',
+    more: LONG,
+  });
   await stall(s);
   s.sidecar.child.stdout?.resume();
   await until('it serves again', async () => (await s.get('/v1/customers')) === 200, PATIENCE);
@@ -74,7 +80,7 @@ t.test(
   'with audit.onFailure: continue, requests go on while nobody reads the evidence',
   async (t) => {
     const sinks = '[{ stdout: true }], timeout: 500ms, onFailure: continue';
-    await using s = await apart({ sinks, more: LONG });
+    await using s = await testSidecarProcess({ sinks, more: LONG });
     s.sidecar.child.stdout?.pause();
     for (let n = 0; n < 400; n += 1)
       if ((await s.get('/v1/customers')) !== 200) t.fail(`request ${n}`);
@@ -84,7 +90,7 @@ t.test(
 );
 
 t.test('a log that nobody reads holds nothing up', async (t) => {
-  await using s = await apart({ more: `${LONG}  log: { level: debug }\n` });
+  await using s = await testSidecarProcess({ more: `${LONG}  log: { level: debug }\n` });
   s.sidecar.child.stderr?.pause();
   const { pid } = s.sidecar.child;
   // Each reload is told; SIGHUPs that come while one is under way are one.
@@ -100,7 +106,10 @@ t.test('a log that nobody reads holds nothing up', async (t) => {
 });
 
 t.test('a second signal ends it with 75, however long the drain is', async (t) => {
-  await using s = await apart({ sinks: '[{ stdout: true }], timeout: 1h', more: LONG });
+  await using s = await testSidecarProcess({
+    sinks: '[{ stdout: true }], timeout: 1h',
+    more: LONG,
+  });
   const line = await s.tunnel();
   s.sidecar.child.stdout?.pause();
   s.sidecar.child.kill('SIGTERM');
@@ -124,7 +133,7 @@ t.test(
       `import { open } from 'node:fs/promises';
     process.on('SIGHUP', () => void open('${hold}.pipe', 'r'));`,
     );
-    await using s = await apart({
+    await using s = await testSidecarProcess({
       more: SHORT,
       under: ['env', `NODE_OPTIONS=--import=file://${hold}`],
     });

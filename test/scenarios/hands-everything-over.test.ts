@@ -14,14 +14,15 @@ import { testConnection } from '../support/agent.ts';
 import { type HeldSocket, heldSocket } from '../support/held-sockets.ts';
 import { until } from '../support/until.ts';
 import { agentIn, agentsSpec, statusAt, taskedCrm } from './agents.ts';
-import { type Started, inheriting } from './inheriting.ts';
-import { type World, world } from './stack.ts';
+import type { TestProgram } from '../support/program.ts';
+import { startInheriting } from '../support/sidecar-process.ts';
+import { type SidecarSetup, sidecarSetup } from '../support/sidecar.ts';
 import t from 'tap';
 
 t.setTimeout(300_000);
 
 interface Place {
-  readonly w: World;
+  readonly w: SidecarSetup;
   readonly sockets: readonly HeldSocket[];
   readonly names: string;
   readonly forward: number;
@@ -46,7 +47,7 @@ spec:
 
 async function place(): Promise<Place & AsyncDisposable> {
   const [forward, health] = [heldSocket(), heldSocket()];
-  const w = await world({
+  const w = await sidecarSetup({
     sinks: "[{ file: 'audit-{pid}.jsonl' }]",
     more: '  drain: 20s\n',
     destinations: (api, echo) =>
@@ -85,10 +86,10 @@ async function place(): Promise<Place & AsyncDisposable> {
 }
 
 /** The socket that is the process's alone. */
-const own = ({ admin }: Place, { child }: Started): string =>
+const own = ({ admin }: Place, { child }: TestProgram): string =>
   join(admin, '..', `${child.pid}.sock`);
 
-async function ready(at: Place, one: Started): Promise<void> {
+async function ready(at: Place, one: TestProgram): Promise<void> {
   await until('it has its own socket', () => existsSync(own(at, one)), 60_000);
   const status = (): Promise<unknown> =>
     apiClient(own(at, one)).ask({ method: 'GET', path: '/status' });
@@ -162,8 +163,8 @@ t.test(
   'with one document a process takes over all that listens under load, and no request fails',
   async (t) => {
     await using at = await place();
-    const start = (): Started =>
-      inheriting(t, at.w.folder, at.sockets, { LISTEN_FDNAMES: at.names });
+    const start = (): TestProgram =>
+      startInheriting(t, at.w.folder, at.sockets, { LISTEN_FDNAMES: at.names });
     const first = start();
     await ready(at, first);
     const gets = load(everywhere(at));
@@ -198,8 +199,8 @@ t.test(
   'tasks stay with the process that opened them, which has a socket of its own while it drains',
   async (t) => {
     await using at = await place();
-    const start = (): Started =>
-      inheriting(t, at.w.folder, at.sockets, { LISTEN_FDNAMES: at.names });
+    const start = (): TestProgram =>
+      startInheriting(t, at.w.folder, at.sockets, { LISTEN_FDNAMES: at.names });
     const first = start();
     await ready(at, first);
     const task = await agentIn(join(at.a, '..'), 'a').open();

@@ -4,15 +4,21 @@ import { join } from 'node:path';
 import { testConnection } from '../support/agent.ts';
 import { type HeldSocket, heldSocket } from '../support/held-sockets.ts';
 import { until } from '../support/until.ts';
-import { type Started, inheriting } from './inheriting.ts';
-import { type World, world } from './stack.ts';
+import type { TestProgram } from '../support/program.ts';
+import { startInheriting } from '../support/sidecar-process.ts';
+import { type SidecarSetup, sidecarSetup } from '../support/sidecar.ts';
 import * as net from 'node:net';
 import t, { type Test } from 'tap';
 
 t.setTimeout(300_000);
 
-function sidecar(t: Test, w: World, socket: HeldSocket, env: Record<string, string> = {}): Sidecar {
-  const started = inheriting(t, w.folder, [socket], env);
+function sidecar(
+  t: Test,
+  w: SidecarSetup,
+  socket: HeldSocket,
+  env: Record<string, string> = {},
+): Sidecar {
+  const started = startInheriting(t, w.folder, [socket], env);
   return {
     ...started,
     async ready() {
@@ -26,13 +32,16 @@ function sidecar(t: Test, w: World, socket: HeldSocket, env: Record<string, stri
   };
 }
 
-interface Sidecar extends Started {
+interface Sidecar extends TestProgram {
   ready(): Promise<void>;
 }
 
 /** A world whose documents say where the inherited socket is; each process has its own evidence. */
-async function worldAt(port: number): Promise<World> {
-  const w = await world({ sinks: "[{ file: 'audit-{pid}.jsonl' }]", more: '  drain: 20s\n' });
+async function worldAt(port: number): Promise<SidecarSetup> {
+  const w = await sidecarSetup({
+    sinks: "[{ file: 'audit-{pid}.jsonl' }]",
+    more: '  drain: 20s\n',
+  });
   const file = join(w.folder, 'sidecar.yaml');
   const text = readFileSync(file, 'utf8')
     .replace(

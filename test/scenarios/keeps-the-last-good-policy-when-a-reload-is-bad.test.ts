@@ -1,11 +1,11 @@
 import t from 'tap';
 import { until } from '../support/until.ts';
-import { stack } from './stack.ts';
+import { testSidecar } from '../support/sidecar.ts';
 
 t.test(
   'keeps the last good policy when a reload is bad, says so, and takes the next good one',
   async (t) => {
-    await using s = await stack();
+    await using s = await testSidecar();
     t.equal(await s.get('/v1/customers'), 200);
     s.write(s.documents.replace('effect: deny', 'effect: dney'));
     await until(

@@ -1,12 +1,12 @@
 import t from 'tap';
 import { until } from '../support/until.ts';
-import { apart, noProc, type Apart } from './apart.ts';
+import { testSidecarProcess, noProc, type SidecarProcess } from '../support/sidecar-process.ts';
 
 const ROUNDS = 60;
 const CRM = 'Host: crm.internal\r\n';
 
 /** Each ends its connection in a way of its own. */
-const KINDS: readonly ((s: Apart) => Promise<unknown>)[] = [
+const KINDS: readonly ((s: SidecarProcess) => Promise<unknown>)[] = [
   (s) => s.get('/v1/customers'),
   (s) => s.get('/v1/customers/export/all'),
   (s) => s.get('/', 'unknown.internal'),
@@ -25,7 +25,7 @@ const KINDS: readonly ((s: Apart) => Promise<unknown>)[] = [
   async (s) => (await s.tunnel()).socket.end(),
 ];
 
-async function said(s: Apart, text: string): Promise<void> {
+async function said(s: SidecarProcess, text: string): Promise<void> {
   const line = await s.open();
   line.write(text);
   await line.ended();
@@ -33,7 +33,7 @@ async function said(s: Apart, text: string): Promise<void> {
 }
 
 /** Sends and is gone at once, by a reset. */
-async function gone(s: Apart, text: string): Promise<void> {
+async function gone(s: SidecarProcess, text: string): Promise<void> {
   const line = await s.open();
   await new Promise<void>((resolve) => line.socket.write(text, () => resolve()));
   line.socket.resetAndDestroy();
@@ -43,7 +43,7 @@ t.test(
   'leaves nothing open after every kind of exchange: descriptors are as before, each has its two records (invariant 6)',
   { skip: noProc },
   async (t) => {
-    await using s = await apart();
+    await using s = await testSidecarProcess();
     for (const kind of KINDS) await kind(s);
     await s.workload.rotate();
     await until('the first ones are over', () => s.sockets() < 15, 10_000);

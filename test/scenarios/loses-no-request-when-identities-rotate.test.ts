@@ -1,11 +1,11 @@
 import t from 'tap';
 import { until } from '../support/until.ts';
-import { stack } from './stack.ts';
+import { testSidecar } from '../support/sidecar.ts';
 
 t.test(
   'loses no request when identities rotate: agent and upstreams get new SVIDs while requests run (invariant 8)',
   async (t) => {
-    await using s = await stack();
+    await using s = await testSidecar();
     const statuses: number[] = [];
     let running = true;
     let asked = 0;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { apiClient } from '../../cmd/api-client.ts';
 import { until } from '../support/until.ts';
-import { crm, stack, type Stack } from './stack.ts';
+import { crm, testSidecar, type TestSidecar } from '../support/sidecar.ts';
 
 const POLICY = `---
 apiVersion: chaperone.dev/v1alpha1
@@ -12,8 +12,8 @@ metadata: { name: support }
 spec: { purposes: [support], destinations: [crm], actions: [read], dataClasses: [internal] }
 `;
 
-async function room(more: string, sinks: string): Promise<Stack> {
-  return stack({ sinks, more, destinations: (api) => `${crm(api)}${POLICY}` });
+async function room(more: string, sinks: string): Promise<TestSidecar> {
+  return testSidecar({ sinks, more, destinations: (api) => `${crm(api)}${POLICY}` });
 }
 
 t.test(

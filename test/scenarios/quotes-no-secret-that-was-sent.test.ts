@@ -2,11 +2,11 @@ import { writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { apiClient } from '../../cmd/api-client.ts';
-import { cli } from '../cmd/cli.ts';
+import { chaperone } from '../support/program.ts';
 import { testConnection } from '../support/agent.ts';
 import { shortFolder } from '../support/folder.ts';
 import { until } from '../support/until.ts';
-import { type Stack, crm, stack } from './stack.ts';
+import { type TestSidecar, crm, testSidecar } from '../support/sidecar.ts';
 import t from 'tap';
 
 const C = 'c4n4ry-5ecret';
@@ -91,7 +91,7 @@ const MESSAGES: readonly unknown[] = [
   { [C]: 1 },
 ];
 
-async function sayAll(s: Stack): Promise<string> {
+async function sayAll(s: TestSidecar): Promise<string> {
   let told = '';
   const forward = s.sidecar.addresses.get('forward')?.port ?? 0;
   for (const line of LINES) {
@@ -139,7 +139,7 @@ t.test(
   'nothing that was sent stands in a record, an answer, the log, a metric, a status or an explanation',
   async (t) => {
     const socket = join(shortFolder(t), 'agent.sock');
-    await using s = await stack({
+    await using s = await testSidecar({
       more: more(socket),
       destinations: (api) => `${crm(api)}${MORE_DESTINATIONS}`,
     });
@@ -184,7 +184,7 @@ t.test(
 t.test(
   'explain, tests of policy and suggestions quote nothing of what they are asked about',
   async (t) => {
-    await using s = await stack({ destinations: (api) => `${crm(api)}${MORE_DESTINATIONS}` });
+    await using s = await testSidecar({ destinations: (api) => `${crm(api)}${MORE_DESTINATIONS}` });
     const targets = [
       `http://u:${C}@crm.internal/`,
       `http://crm.internal/a?k=${C}&${C}`,
@@ -196,7 +196,7 @@ t.test(
     for (const target of targets) {
       for (const more of [[], ['--json']]) {
         const field = ['--header', `X-A: ${C}`];
-        const { out, err } = await cli([
+        const { out, err } = await chaperone([
           'explain',
           '-c',
           s.folder,
@@ -214,7 +214,7 @@ t.test(
     });
     for (const more of [[], ['--json']]) {
       const asked = ['--message', message, ...more, 'POST', 'http://docs.internal/mcp'];
-      const { out, err } = await cli(['explain', '-c', s.folder, ...asked]);
+      const { out, err } = await chaperone(['explain', '-c', s.folder, ...asked]);
       t.match(out, /x\.example\/a/);
       t.equal(found(out + err), undefined, out);
     }
@@ -230,7 +230,7 @@ t.test(
         .map((one) => JSON.stringify(one))
         .join('\n'),
     );
-    const { out, err } = await cli(['suggest', '-c', s.folder, join(s.folder, 'audit.log')]);
+    const { out, err } = await chaperone(['suggest', '-c', s.folder, join(s.folder, 'audit.log')]);
     t.equal(found(out + err), undefined, 'suggest');
   },
 );

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import t from 'tap';
 import { until } from '../support/until.ts';
-import { apart, noProc } from './apart.ts';
+import { testSidecarProcess, noProc } from '../support/sidecar-process.ts';
 
 const MOST = 160;
 const noPrlimit = spawnSync('prlimit', ['--version']).status !== 0 && 'needs the prlimit command';
@@ -10,7 +10,7 @@ t.test(
   'with few descriptors connections are cut before they run out, health answers, and it serves again after (R2)',
   { skip: noProc || noPrlimit },
   async (t) => {
-    await using s = await apart({ under: ['prlimit', `--nofile=${MOST}:${MOST}`] });
+    await using s = await testSidecarProcess({ under: ['prlimit', `--nofile=${MOST}:${MOST}`] });
     t.match(
       s.sidecar.text(),
       /the limit of open files \(160\) allows 6 connections of each agent, not 4096/,

@@ -2,13 +2,13 @@ import { existsSync, readFileSync, renameSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { until } from '../support/until.ts';
-import { stack } from './stack.ts';
+import { testSidecar } from '../support/sidecar.ts';
 
 t.test(
   'refuses while the disk of the audit log is full, recovers by itself, and every line of the log parses (R5)',
   { skip: !existsSync('/dev/full') && 'this system has no /dev/full' },
   async (t) => {
-    await using s = await stack();
+    await using s = await testSidecar();
     t.equal(await s.get('/v1/customers'), 200);
     const requests = s.api.requests().length;
     const file = join(s.folder, 'audit.jsonl');

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { type Clock, systemClock } from '../../lib/base/clock.ts';
 import { until } from '../support/until.ts';
-import { stack } from './stack.ts';
+import { testSidecar } from '../support/sidecar.ts';
 
 const HOUR = 3_600_000;
 
@@ -18,7 +18,7 @@ t.test(
   'refuses at once when the clock jumps past the SVID, before any timer, and serves when it jumps back (C-26)',
   async (t) => {
     const clock = wallClock();
-    await using s = await stack({ clock });
+    await using s = await testSidecar({ clock });
     const line = await s.tunnel();
     t.equal(await s.get('/v1/customers'), 200);
     const connections = s.api.connections();
@@ -39,7 +39,7 @@ t.test(
   'serves with the next SVID after a jump: what comes then is valid by the new time (3.1)',
   async (t) => {
     const clock = wallClock();
-    await using s = await stack({ clock, ttl: 6000 });
+    await using s = await testSidecar({ clock, ttl: 6000 });
     t.equal(await s.get('/v1/customers'), 200);
     const before = s.api.requests().at(-1)?.peer.serial;
     clock.jump(7000);
@@ -58,7 +58,7 @@ t.test(
   'a clock set back does not revive what was withdrawn, and hours of it do not stop the timers',
   async (t) => {
     const clock = wallClock();
-    await using s = await stack({ clock });
+    await using s = await testSidecar({ clock });
     t.equal(await s.get('/v1/customers'), 200);
     await s.workload.setIdentities([]);
     await until(

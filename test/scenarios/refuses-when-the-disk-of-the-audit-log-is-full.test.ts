@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs';
 import t from 'tap';
-import { stack } from './stack.ts';
+import { testSidecar } from '../support/sidecar.ts';
 
 t.test(
   'refuses when the disk of the audit log is full: nothing is dialled, and the answer says why (R5)',
   { skip: !existsSync('/dev/full') && 'this system has no /dev/full' },
   async (t) => {
-    await using s = await stack({ sinks: "[{ file: '/dev/full' }]" });
+    await using s = await testSidecar({ sinks: "[{ file: '/dev/full' }]" });
     const line = await s.open();
     line.write(
       'GET http://crm.internal/v1/customers HTTP/1.1\r\nHost: crm.internal\r\nConnection: ' +

@@ -1,7 +1,7 @@
 import t from 'tap';
 import type { DevWorkloadApi } from '../../lib/dev/workload-api.ts';
 import { until } from '../support/until.ts';
-import { stack } from './stack.ts';
+import { testSidecar } from '../support/sidecar.ts';
 
 interface Trouble {
   readonly title: string;
@@ -70,7 +70,7 @@ for (const { title, begin, end } of TROUBLES) {
   t.test(
     `serves on with the SVID it has while the Workload API ${title}, and takes the next good one (1.1, 3.1, 3.3, 3.5)`,
     async (t) => {
-      await using s = await stack();
+      await using s = await testSidecar();
       t.equal(await s.get('/v1/customers'), 200);
       const before = s.api.requests().at(-1)?.peer.serial;
       const tunnel = await s.tunnel();
@@ -102,7 +102,7 @@ for (const { title, begin, end } of TROUBLES) {
 t.test(
   'serves on with its SVID when the Workload API says INVALID_ARGUMENT, is not ready, and does not ask again (C-40)',
   async (t) => {
-    await using s = await stack();
+    await using s = await testSidecar();
     t.equal(await s.get('/v1/customers'), 200);
     s.workload.failNext({ code: 'INVALID_ARGUMENT', calls: Infinity });
     const calls = s.workload.calls(STREAM);
@@ -121,7 +121,7 @@ t.test(
 t.test(
   'asks again when the Workload API says UNIMPLEMENTED, and takes the next SVID (C-43)',
   async (t) => {
-    await using s = await stack();
+    await using s = await testSidecar();
     t.equal(await s.get('/v1/customers'), 200);
     const before = s.api.requests().at(-1)?.peer.serial;
     s.workload.failNext({ code: 'UNIMPLEMENTED', calls: 3 });

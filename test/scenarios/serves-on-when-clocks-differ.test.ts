@@ -1,7 +1,7 @@
 import t from 'tap';
 import { type Clock, systemClock } from '../../lib/base/clock.ts';
 import { until } from '../support/until.ts';
-import { stack } from './stack.ts';
+import { testSidecar } from '../support/sidecar.ts';
 
 t.setTimeout(240_000);
 
@@ -17,7 +17,7 @@ t.test(
   'an authority whose clock is ahead: rotations lose no request, on either side of a connection',
   async (t) => {
     const issuing = wallClock();
-    await using s = await stack({ issuing });
+    await using s = await testSidecar({ issuing });
     t.equal(await s.get('/v1/customers'), 200);
     const tunnel = await s.tunnel();
     const serial = (): string | undefined => s.api.requests().at(-1)?.peer.serial;
@@ -45,7 +45,7 @@ t.test(
   'a sidecar whose clock is behind comes up, and serves once its clock is set right',
   async (t) => {
     const clock = wallClock();
-    await using s = await stack({ clock, issuing: systemClock });
+    await using s = await testSidecar({ clock, issuing: systemClock });
     clock.set(-20 * 60_000);
     await s.workload.rotate();
     await until('it is told', () => s.log.some((line) => /not valid before/.test(line)), 20_000);
@@ -59,7 +59,7 @@ t.test(
   'a clock that was ahead for a while: what came meanwhile is used once it is set right',
   async (t) => {
     const clock = wallClock();
-    await using s = await stack({ clock, issuing: systemClock });
+    await using s = await testSidecar({ clock, issuing: systemClock });
     t.equal(await s.get('/v1/customers'), 200);
     const before = s.api.requests().at(-1)?.peer.serial;
     clock.set(2 * 3_600_000);

@@ -1,11 +1,11 @@
 import t from 'tap';
 import { until } from '../support/until.ts';
-import { stack } from './stack.ts';
+import { testSidecar } from '../support/sidecar.ts';
 
 t.test(
   'serves until the SVID expires when the Workload API is gone, then refuses, then recovers (C12, invariant 9)',
   async (t) => {
-    await using s = await stack({ ttl: 6000 });
+    await using s = await testSidecar({ ttl: 6000 });
     t.equal(await s.get('/v1/customers'), 200);
     await s.workload.stop();
     t.equal(await s.get('/v1/customers'), 200, 'the SVID is still valid');

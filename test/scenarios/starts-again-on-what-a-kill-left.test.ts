@@ -2,13 +2,13 @@ import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { until } from '../support/until.ts';
-import { apart, noProc } from './apart.ts';
+import { testSidecarProcess, noProc } from '../support/sidecar-process.ts';
 
 t.test(
   'killed at its work it starts again on what it left: sockets, and a log of which every line parses (invariant 6)',
   { skip: noProc },
   async (t) => {
-    await using s = await apart();
+    await using s = await testSidecarProcess();
     const tunnel = await s.tunnel();
     let running = true;
     const workers = Array.from({ length: 4 }, async () => {

@@ -1,12 +1,12 @@
 import { createServer, type AddressInfo } from 'node:net';
 import t from 'tap';
 import { until } from '../support/until.ts';
-import { stack } from './stack.ts';
+import { testSidecar } from '../support/sidecar.ts';
 
 t.test(
   'takes the newest policy once what was in its way is gone, and says that it has not when that takes long',
   async (t) => {
-    await using s = await stack({ more: '  maxStale: 1s\n' });
+    await using s = await testSidecar({ more: '  maxStale: 1s\n' });
     const health = s.sidecar.addresses.get('health')?.port ?? 0;
     const page = async (path: string): Promise<string> => {
       const answer = await fetch(`http://127.0.0.1:${health}${path}`);

@@ -4,8 +4,8 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { until } from '../support/until.ts';
-import { inheriting } from './inheriting.ts';
-import { world } from './stack.ts';
+import { startInheriting } from '../support/sidecar-process.ts';
+import { sidecarSetup } from '../support/sidecar.ts';
 
 t.setTimeout(240_000);
 
@@ -25,11 +25,11 @@ while True: print(s.recv(4096).decode(),flush=True)`;
 }
 
 t.test('it is told when the sidecar is ready and when it stops', { skip: REAL }, async (t) => {
-  await using w = await world();
+  await using w = await sidecarSetup();
   const path = join(w.folder, 'notify');
   const told = listening(t, path);
   await until('somebody listens', () => existsSync(path), 30_000);
-  const { child } = inheriting(t, w.folder, [], { NOTIFY_SOCKET: path });
+  const { child } = startInheriting(t, w.folder, [], { NOTIFY_SOCKET: path });
   await until('it is told', () => told().includes('READY=1'), 60_000);
   t.notMatch(told(), /STOPPING/);
   child.kill('SIGTERM');
@@ -40,7 +40,7 @@ t.test('it is told when the sidecar is ready and when it stops', { skip: REAL },
 t.test(
   'not before the sidecar is ready, and a program that fails is told in the log alone',
   async (t) => {
-    await using w = await world();
+    await using w = await sidecarSetup();
     const [bin, said] = [join(w.folder, 'bin'), join(w.folder, 'said')];
     mkdirSync(bin);
     const program = `#!/bin/sh\necho "$@" >> ${said}\nexit 3\n`;
@@ -56,13 +56,13 @@ t.test(
       NOTIFY_SOCKET: join(w.folder, 'notify'),
       PATH: `${bin}:${process.env['PATH'] ?? ''}`,
     };
-    const early = inheriting(t, w.folder, [], env);
+    const early = startInheriting(t, w.folder, [], env);
     await until('it waits for its identity', () => early.text().includes('listening:'), 60_000);
     early.child.kill('SIGTERM');
     await until('it ends', () => early.child.exitCode !== null, 60_000);
     t.equal(readFileSync(said, 'utf8'), 'STOPPING=1 STATUS=draining\n');
     writeFileSync(file, text);
-    const one = inheriting(t, w.folder, [], env);
+    const one = startInheriting(t, w.folder, [], env);
     await until(
       'it is ready',
       () => readFileSync(said, 'utf8').includes('READY=1 STATUS=ready'),

@@ -15,18 +15,18 @@ import {
   statusAt,
   taskedCrm,
 } from './agents.ts';
-import { type Stack, stack } from './stack.ts';
+import { type TestSidecar, testSidecar } from '../support/sidecar.ts';
 import t, { type Test } from 'tap';
 
 interface Pair {
-  readonly s: Stack;
+  readonly s: TestSidecar;
   readonly a: AgentRoom;
   readonly b: AgentRoom;
 }
 
 async function pair(t: Test): Promise<Pair> {
   const root = join(shortFolder(t), 'agents');
-  const s = await stack({ more: agentsSpec(root), destinations: taskedCrm });
+  const s = await testSidecar({ more: agentsSpec(root), destinations: taskedCrm });
   t.teardown(() => s[Symbol.asyncDispose]());
   return { s, a: agentIn(root, 'a'), b: agentIn(root, 'b') };
 }

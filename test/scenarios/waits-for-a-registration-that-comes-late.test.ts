@@ -1,20 +1,20 @@
 import t from 'tap';
-import { eventually, start } from '../cmd/cli.ts';
-import { agentOf, world } from './stack.ts';
+import { eventually, startChaperone } from '../support/program.ts';
+import { sidecarAgent, sidecarSetup } from '../support/sidecar.ts';
 
 t.test(
   'waits for a registration that comes late: not ready, 503 that says what is missing, then serves (C-42)',
   async (t) => {
-    await using w = await world();
+    await using w = await sidecarSetup();
     await w.workload.setIdentities(['/crm', '/db'].map((id) => ({ id })));
-    await using sidecar = start(['run', '-c', w.folder]);
+    await using sidecar = startChaperone(['run', '-c', w.folder]);
     const line = await eventually(
       'it listens',
       () => /listening: ([^"\n]*)/.exec(sidecar.text())?.[1],
     );
     const port = (name: string): number =>
       Number(new RegExp(`${name} [^,]*:(\\d+)`).exec(line)?.[1]);
-    const agent = agentOf(() => port('forward'));
+    const agent = sidecarAgent(() => port('forward'));
     const page = async (path: string): Promise<string> => {
       const answer = await fetch(`http://127.0.0.1:${port('health')}${path}`);
       return `${answer.status} ${await answer.text()}`;

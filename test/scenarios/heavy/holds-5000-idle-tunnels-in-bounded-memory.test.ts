@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { TestConnection } from '../../support/agent.ts';
 import { until } from '../../support/until.ts';
 import { rawUpstream } from '../../support/upstream.ts';
-import { type Apart, apart, noProc } from '../apart.ts';
+import { type SidecarProcess, testSidecarProcess, noProc } from '../../support/sidecar-process.ts';
 import t from 'tap';
 
 const SPEC = '  listeners: { maxConnections: 20000 }\n';
@@ -44,7 +44,7 @@ function affordable(wanted: number): number {
   return Math.min(wanted, Math.floor((Number(limit) - OTHERS) / 16));
 }
 
-async function fill(s: Apart, lines: TestConnection[], count: number): Promise<void> {
+async function fill(s: SidecarProcess, lines: TestConnection[], count: number): Promise<void> {
   const connect = async (): Promise<TestConnection> => {
     const line = await s.open();
     line.write('CONNECT db.internal:5432 HTTP/1.1\r\nHost: db.internal:5432\r\n\r\n');
@@ -69,7 +69,7 @@ for (const { kind, wanted, each, tls } of ROWS) {
       await using plain = await rawUpstream({ raw: (socket) => void socket.resume() });
       const destinations = (_api: string, echo: string): string =>
         database(kind === 'mTLS' ? echo : plain.address, tls);
-      await using s = await apart({ more: SPEC, destinations });
+      await using s = await testSidecarProcess({ more: SPEC, destinations });
       const lines: TestConnection[] = [];
       // The first hundred pay for what is made once.
       await fill(s, lines, 100);

@@ -4,8 +4,8 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { until } from '../../support/until.ts';
-import { noProc } from '../apart.ts';
-import { agentOf, world } from '../stack.ts';
+import { noProc } from '../../support/sidecar-process.ts';
+import { sidecarAgent, sidecarSetup } from '../../support/sidecar.ts';
 
 const FIRST = 60;
 const ROTATIONS = 200;
@@ -24,7 +24,7 @@ t.test(
   `keeps its memory and its descriptors through ${ROTATIONS} rotations of its identity (3.6)`,
   { skip: noProc },
   async (t) => {
-    await using w = await world();
+    await using w = await sidecarSetup();
     const child = fork(join(import.meta.dirname, 'collected.ts'), [w.folder], {
       execArgv: ['--expose-gc'],
     });
@@ -32,7 +32,7 @@ t.test(
     const said = async (): Promise<Readonly<Record<string, number>>> =>
       (await once(child, 'message'))[0];
     const { port = 0 } = await said();
-    const agent = agentOf(() => port);
+    const agent = sidecarAgent(() => port);
     await until('it serves', async () => (await agent.get('/v1/customers')) === 200, 20_000);
     const held = (): Promise<Readonly<Record<string, number>>> => {
       const answer = said();

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { until } from '../../support/until.ts';
-import { apart, noProc } from '../apart.ts';
+import { testSidecarProcess, noProc } from '../../support/sidecar-process.ts';
 
 const PEERS = 300;
 const SPEC = '  listeners: { headersTimeout: 2s, idleTimeout: 2s, maxConnections: 2000 }\n';
@@ -11,7 +11,7 @@ t.test(
   `${PEERS} agents that trickle are answered 408 in time and cut, silent ones closed, others served meanwhile (R1)`,
   { skip: noProc },
   async (t) => {
-    await using s = await apart({ more: SPEC });
+    await using s = await testSidecarProcess({ more: SPEC });
     t.equal(await s.get('/v1/customers'), 200);
     const before = s.sockets();
     const heads = await Promise.all(Array.from({ length: PEERS }, () => s.open()));

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import t from 'tap';
 import { until } from '../../support/until.ts';
-import { apart, noProc } from '../apart.ts';
+import { testSidecarProcess, noProc } from '../../support/sidecar-process.ts';
 
 const MOST = 200;
 const USED = 20;
@@ -15,7 +15,9 @@ t.test(
   `of ${FLOOD} connections at once it keeps ${MOST}, those in use among them, in bounded memory, and recovers (R2, R3)`,
   { skip: noProc },
   async (t) => {
-    await using s = await apart({ more: `  listeners: { maxConnections: ${MOST} }\n` });
+    await using s = await testSidecarProcess({
+      more: `  listeners: { maxConnections: ${MOST} }\n`,
+    });
     t.equal(await s.get('/v1/customers'), 200);
     const used = await Promise.all(Array.from({ length: USED }, () => s.tunnel()));
     const idle = await Promise.all(Array.from({ length: MOST - USED }, () => s.open()));

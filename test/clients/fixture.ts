@@ -10,21 +10,19 @@ import { type Saas, startSaas } from '../../cmd/demo/saas.ts';
 import { logger } from '../../lib/telemetry/logger.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { disposer } from '../../lib/base/dispose.ts';
-import { createDevTrustDomain } from '../../lib/dev/domain.ts';
-import { type DemoUpstream, startDemoUpstream } from '../../lib/dev/upstream.ts';
-import { startDevWorkloadApi } from '../../lib/dev/workload-api.ts';
-import { parseSpiffeId } from '../../lib/spiffe/id.ts';
-import { shortFolder } from '../support/folder.ts';
+import type { DemoUpstream } from '../../lib/dev/upstream.ts';
+import { crmDocument, document, documents, sidecarDocument } from '../support/documents.ts';
 import { until } from '../support/until.ts';
+import { testWorkload } from '../support/workload.ts';
 
-export interface Places {
+export interface ClientAddresses {
   readonly folder: string;
   readonly workloadApi: string;
   readonly crm: string;
   readonly saas: string;
 }
 
-export interface Place extends AsyncDisposable, Places {
+export interface ClientFixture extends AsyncDisposable, ClientAddresses {
   readonly agentSocket: string;
   readonly adminSocket: string;
   readonly upstream: DemoUpstream;
@@ -45,33 +43,22 @@ export interface Place extends AsyncDisposable, Places {
 export const WEB_HOST = 'api.saas.example';
 const PATIENCE = 20_000;
 
-/** `documents` say `agent/a.sock` and `admin/a.sock` below the folder, and `audit.jsonl` in it. */
-export async function place(
-  t: Parameters<typeof shortFolder>[0],
-  documents: (places: Places) => string = clientDocuments,
-): Promise<Place> {
-  const folder = shortFolder(t);
+/** What is written says `agent/a.sock` and `admin/a.sock` below the folder, and `audit.jsonl` in it. */
+export async function clientFixture(
+  write: (addresses: ClientAddresses) => string = clientDocuments,
+): Promise<ClientFixture> {
   const opened = disposer();
-  const api = opened.use(
-    await startDevWorkloadApi({
-      socket: join(folder, 'identity', 'w.sock'),
-      domain: await createDevTrustDomain({ name: 'dev.local', clock: systemClock }),
-      identities: [{ id: '/agent' }, { id: '/crm' }],
-    }),
-  );
-  const upstream = opened.use(
-    await startDemoUpstream({
-      endpoint: api.endpoint,
-      select: { spiffeId: parseSpiffeId('spiffe://dev.local/crm') },
-      callers: ['spiffe://dev.local/agent'],
-      service: 'api',
-      clock: systemClock,
-    }),
-  );
+  const workload = opened.use(await testWorkload());
+  const { folder, upstreams } = workload;
   const web = opened.use(await startSaas(WEB_HOST));
   writeFileSync(join(folder, 'web-roots.pem'), web.root);
-  const places = { folder, workloadApi: api.endpoint, crm: upstream.address, saas: web.address };
-  writeFileSync(join(folder, 'c.yaml'), documents(places));
+  const addresses = {
+    folder,
+    workloadApi: workload.endpoint,
+    crm: upstreams.crm.address,
+    saas: web.address,
+  };
+  writeFileSync(join(folder, 'c.yaml'), write(addresses));
   const paths = [join(folder, 'c.yaml')];
   const log = (level: Parameters<typeof logger>[0]): ReturnType<typeof logger> =>
     logger(level, { write: () => {} });
@@ -85,10 +72,10 @@ export async function place(
     )[what];
   const audit = (): string => readFileSync(join(folder, 'audit.jsonl'), 'utf8');
   return {
-    ...places,
+    ...addresses,
     agentSocket: join(folder, 'agent', 'a.sock'),
     adminSocket,
-    upstream,
+    upstream: upstreams.crm,
     web,
     audit,
     events: () => eventsOf(audit()),
@@ -125,53 +112,45 @@ function eventsOf(text: string): readonly string[] {
 export const eventually = <T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> =>
   until(what, probe, PATIENCE);
 
-export function clientDocuments({ folder, workloadApi, crm, saas }: Places): string {
-  return `apiVersion: chaperone.dev/v1alpha1
-kind: Sidecar
-metadata: { name: agent }
-spec:
-  identity: { workloadApi: '${workloadApi}', select: { spiffeId: 'spiffe://dev.local/agent' } }
-  forward: { address: '127.0.0.1:0' }
-  agentApi: { socket: '${folder}/agent/a.sock' }
+export function clientDocuments({ folder, workloadApi, crm, saas }: ClientAddresses): string {
+  return documents(
+    sidecarDocument({
+      name: 'agent',
+      endpoint: workloadApi,
+      spiffeId: 'spiffe://dev.local/agent',
+      more: `  agentApi: { socket: '${folder}/agent/a.sock' }
   adminApi: { socket: '${folder}/admin/a.sock' }
   intercept: { domains: [${WEB_HOST}], trust: { folder: '${folder}/trust' } }
-  audit: { sinks: [{ file: audit.jsonl }] }
----
-apiVersion: chaperone.dev/v1alpha1
-kind: Destination
-metadata: { name: crm }
-spec:
-  hosts: [crm.internal]
-  ports: [80]
-  upstream: { address: '${crm}' }
-  tls: { mode: mtls, peers: ['spiffe://dev.local/crm'] }
-  dataClass: confidential
+  audit: { sinks: [{ file: audit.jsonl }] }`,
+    }),
+    crmDocument({
+      address: crm,
+      more: `  dataClass: confidential
   rules:
     - { name: no-exports, effect: deny, http: { paths: [/v1/export/**] } }
     - { name: read, effect: allow, action: read, http: { methods: [GET, HEAD] } }
-    - { name: write, effect: allow, action: write, http: { methods: [POST], paths: [/v1/notes] } }
----
-apiVersion: chaperone.dev/v1alpha1
-kind: Destination
-metadata: { name: web }
-spec:
-  hosts: [${WEB_HOST}]
+    - { name: write, effect: allow, action: write, http: { methods: [POST], paths: [/v1/notes] } }`,
+    }),
+    document(
+      'Destination',
+      'web',
+      `  hosts: [${WEB_HOST}]
   ports: [443]
   upstream: { address: '${saas}' }
   tls: { mode: web, roots: [web-roots.pem], intercept: true }
   dataClass: public
   rules:
-    - { name: models, effect: allow, action: read, http: { methods: [GET], paths: [/v1/models/**] } }
----
-apiVersion: chaperone.dev/v1alpha1
-kind: TaskPolicy
-metadata: { name: support }
-spec:
-  purposes: [answer-ticket]
+    - { name: models, effect: allow, action: read, http: { methods: [GET], paths: [/v1/models/**] } }`,
+    ),
+    document(
+      'TaskPolicy',
+      'support',
+      `  purposes: [answer-ticket]
   destinations: [crm, web]
   actions: [read]
   dataClasses: [confidential, public]
   depth: 1
-  stepUp: [{ actions: [write] }]
-`;
+  stepUp: [{ actions: [write] }]`,
+    ),
+  );
 }

@@ -1,11 +1,26 @@
 /** A sidecar as a process of its own, so that it can be killed, starved and measured. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import type { Test } from 'tap';
 import { disposer } from '../../lib/base/dispose.ts';
-import { eventually, start, type Running } from '../cmd/cli.ts';
-import { agentOf, world, type Stack, type World, type WorldOptions } from './stack.ts';
+import type { HeldSocket } from './held-sockets.ts';
+import {
+  CHAPERONE,
+  eventually,
+  portsOf,
+  startChaperone,
+  startProgram,
+  type TestProgram,
+} from './program.ts';
+import {
+  sidecarAgent,
+  sidecarSetup,
+  type SidecarAgent,
+  type SidecarSetup,
+  type SidecarOptions,
+} from './sidecar.ts';
 
-export interface Apart extends World, Pick<Stack, 'get' | 'open' | 'tunnel'> {
-  readonly sidecar: Running;
+export interface SidecarProcess extends SidecarSetup, SidecarAgent {
+  readonly sidecar: TestProgram;
   readonly health: number;
   /** Descriptors that are open in it. */
   descriptors(): number;
@@ -17,23 +32,25 @@ export interface Apart extends World, Pick<Stack, 'get' | 'open' | 'tunnel'> {
   restart(): Promise<void>;
 }
 
-export interface ApartOptions extends WorldOptions {
+export interface SidecarProcessOptions extends SidecarOptions {
   /** A command to run it under. */
   readonly under?: readonly string[];
 }
 
 /** Started and ready. */
-export async function apart(options: ApartOptions = {}): Promise<Apart> {
+export async function testSidecarProcess(
+  options: SidecarProcessOptions = {},
+): Promise<SidecarProcess> {
   const opened = disposer();
-  const around = opened.use(await world(options));
-  const run = (): Running => start(['run', '-c', around.folder], {}, options.under);
+  const around = opened.use(await sidecarSetup(options));
+  const run = (): TestProgram => startChaperone(['run', '-c', around.folder], {}, options.under);
   let sidecar = run();
   opened.defer(() => sidecar[Symbol.asyncDispose]());
   let ports = await readyPorts(sidecar);
   const files = (): readonly string[] => readdirSync(`/proc/${sidecar.child.pid}/fd`);
   return {
     ...around,
-    ...agentOf(() => ports['forward'] ?? 0),
+    ...sidecarAgent(() => ports['forward'] ?? 0),
     get sidecar() {
       return sidecar;
     },
@@ -55,14 +72,8 @@ export async function apart(options: ApartOptions = {}): Promise<Apart> {
   };
 }
 
-async function readyPorts(sidecar: Running): Promise<Readonly<Record<string, number>>> {
-  const line = await eventually('it listens', () => {
-    if (sidecar.child.exitCode !== null) throw new Error(`it ended: ${sidecar.text()}`);
-    return /listening: ([^"\n]*)/.exec(sidecar.text())?.[1];
-  });
-  const ports = Object.fromEntries(
-    line.split(', ').map((one) => [one.split(' ')[0] ?? '', Number(one.split(':').at(-1))]),
-  );
+async function readyPorts(sidecar: TestProgram): Promise<Readonly<Record<string, number>>> {
+  const ports = await portsOf(sidecar);
   await eventually('it is ready', async () => {
     const answer = await fetch(`http://127.0.0.1:${ports['health']}/readyz`).catch(() => undefined);
     await answer?.text();
@@ -82,3 +93,21 @@ function isSocket(path: string): boolean {
 
 /** Why the scenarios that look into /proc cannot run here. */
 export const noProc: string | false = process.platform === 'linux' ? false : 'needs /proc of Linux';
+
+/** One that is started with listening sockets, as a supervisor starts it. */
+export function startInheriting(
+  t: Test,
+  folder: string,
+  sockets: readonly HeldSocket[],
+  env: Readonly<Record<string, string>> = {},
+): TestProgram {
+  // LISTEN_PID is known to the process alone, so a shell says it and becomes it.
+  const command = `LISTEN_PID=$$ exec "${process.execPath}" "${CHAPERONE}" run -c "${folder}"`;
+  const own = { PATH: process.env['PATH'] ?? '', LISTEN_FDS: String(sockets.length) };
+  const program = startProgram(['sh', '-c', command], {
+    env: { ...own, ...env },
+    descriptors: sockets.map(({ fd }) => fd),
+  });
+  t.teardown(() => program[Symbol.asyncDispose]());
+  return program;
+}
