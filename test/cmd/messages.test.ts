@@ -118,7 +118,7 @@ t.test('an address that is taken is told with the key that asks for it', async (
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
   t.teardown(() => void taken.close());
   const { port } = taken.address() as AddressInfo;
-  const health = `forward: { address: '127.0.0.1:0' }, health: { address: '127.0.0.1:${port}' }`;
+  const health = `forward: { address: '127.0.0.1:0' }\n  health: { address: '127.0.0.1:${port}' }`;
   const text = written('true').replace(/forward: \{[^}]*\}/, health);
   const file = join(t.testdir({ 'c.yaml': text }), 'c.yaml');
   const { status, err } = await chaperone(['run', '-c', file], {
@@ -133,7 +133,7 @@ t.test('one value where a list is wanted is shown as a list', async (t) => {
   writeFileSync(file, written('true').replace('ports: [80]', 'ports: 80'));
   t.match(await chaperone(['check', '-c', file]), {
     status: 78,
-    err: /c\.yaml:11:10 spec\.ports: 80 .*; write \[80\]\n/,
+    err: /c\.yaml:13:10 spec\.ports: 80 .*; write \[80\]\n/,
   });
 });
 

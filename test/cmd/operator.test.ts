@@ -14,6 +14,7 @@ type Tap = Parameters<typeof shortFolder>[0];
 
 const sidecar = (folder: string, endpoint: string): string =>
   sidecarDocument({
+    name: 'agent',
     endpoint,
     spiffeId: 'spiffe://dev.local/agent',
     more: `  adminApi: { socket: '${folder}/admin/a.sock' }

@@ -62,6 +62,7 @@ type Tap = Parameters<typeof shortFolder>[0];
 function written(folder: string, { endpoint, upstreams }: TestWorkload): string {
   return documents(
     sidecarDocument({
+      name: 'agent',
       endpoint,
       spiffeId: 'spiffe://dev.local/agent',
       more: `  agentApi: { socket: '${folder}/agent/a.sock' }

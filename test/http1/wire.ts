@@ -286,3 +286,17 @@ export function manualClock(): ManualClock {
     },
   };
 }
+
+export const HOST = 'Host: a.example';
+
+export const get = (path = '/', ...lines: readonly string[]): string =>
+  head(`GET ${path} HTTP/1.1`, HOST, ...lines);
+
+export const post = (body: string, ...lines: readonly string[]): string =>
+  head('POST / HTTP/1.1', HOST, `Content-Length: ${body.length}`, ...lines) + body;
+
+/** Answers with what was asked, the body included. */
+export async function echo(x: ServerExchange): Promise<void> {
+  const body = await collect(x.body);
+  await x.respond({ status: 200, fields: ['x-target', x.head.target], length: undefined }, body);
+}

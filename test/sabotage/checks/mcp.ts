@@ -15,7 +15,7 @@ const LISTS = by(
   'lists show what is allowed and nothing else, in JSON and in a stream (M8)',
 );
 const SESSIONS = by(
-  'test/forward/mcp-replies.test.ts',
+  'test/forward/mcp-sessions.test.ts',
   'a session is of who opened it; from elsewhere it is 404 (M13)',
 );
 
@@ -205,7 +205,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'lib/mcp/request.ts',
     ['session?.events.has(digestOf(resumedAt)) !== true', 'session === null'],
     by(
-      'test/forward/mcp-replies.test.ts',
+      'test/forward/mcp-sessions.test.ts',
       'the stream of a session resumes where it was cut, and is filtered as the answer would have been',
     ),
   ),
@@ -379,7 +379,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
       '  if (meant === undefined) return undefined;\n',
     ],
     by(
-      'test/forward/mcp-replies.test.ts',
+      'test/forward/mcp-sessions.test.ts',
       'a request has one answer: what the server says to it after that is withheld',
     ),
   ),
@@ -388,7 +388,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'lib/mcp/reply.ts',
     ["if (method !== 'ping' && !policy.serverRequests.has(method))", "if (method === '')"],
     by(
-      'test/forward/mcp-replies.test.ts',
+      'test/forward/mcp-sessions.test.ts',
       'requests by the server reach the agent only where they are allowed, and so do its answers (M10)',
     ),
   ),
@@ -436,7 +436,7 @@ export const MCP: readonly Sabotage[] = Object.freeze([
     'lib/forward/whole-body.ts',
     ['if (held.bytes > held.most)', 'if (held.bytes < 0)'],
     by(
-      'test/forward/mcp.test.ts',
+      'test/forward/mcp-bodies.test.ts',
       'what agents may have held before anything is decided has a bound',
     ),
   ),
