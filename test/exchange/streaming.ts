@@ -1,13 +1,11 @@
 /** An answer that begins and does not end. */
 import type { TestConnection } from '../support/agent.ts';
-import { testAuthority } from '../support/authority.ts';
+import type { TestAuthority } from '../support/authority.ts';
 import type { TestProxy } from '../support/proxy.ts';
 import { type MtlsUpstream, mtlsUpstream } from '../support/upstream.ts';
 
 /** Answers `/stream` with a head and a first piece, then nothing; everything else at once. */
-export async function streaming(
-  authority: Awaited<ReturnType<typeof testAuthority>>,
-): Promise<MtlsUpstream> {
+export async function streaming(authority: TestAuthority): Promise<MtlsUpstream> {
   return mtlsUpstream({
     authority,
     http: (request, response) => {
