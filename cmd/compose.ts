@@ -1,7 +1,7 @@
 /**
- * The sidecar put together in phases, each from what the ones before it opened. Health binds first, so that whoever asks is told
- * what is awaited; then evidence, identity, listeners; everything is closed in reverse. Nothing is
- * decided here.
+ * The sidecar put together in phases, each from what the ones before it opened. Health binds first,
+ * so that whoever asks is told what is awaited; then evidence, identity, listeners; everything is
+ * closed in reverse. Nothing is decided here.
  */
 import type { AddressInfo } from 'node:net';
 import { type Disposer, disposer } from '../lib/base/dispose.ts';

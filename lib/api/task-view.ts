@@ -54,7 +54,7 @@ export function taskView(task: Task): object {
     uses,
     live,
     grant: grantView(task.grant),
-    approvals: task.elevations.map(({ id: stepUp, action, destination, rule, callsLeft }) => ({
+    approvals: task.approvals.map(({ id: stepUp, action, destination, rule, callsLeft }) => ({
       stepUp,
       action,
       destination,

@@ -63,10 +63,10 @@ export function claim(
   { tasks }: Pick<ExchangeContext, 'tasks'>,
 ): void {
   const { id, task, agent } = exchange;
-  const { destination, action, rule, effect, elevation, unused, parameters: digest } = decision;
+  const { destination, action, rule, effect, approval, unused, parameters: digest } = decision;
   if (destination === undefined || action === undefined) return;
   if (effect === 'allow')
-    tasks?.claim(exchange, { task, agent, destination, action, elevation, unused });
+    tasks?.claim(exchange, { task, agent, destination, action, approval, unused });
   else if (decision.code === 'step-up' && task !== undefined) {
     const { name } = destination;
     const view = callView(facts);

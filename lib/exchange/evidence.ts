@@ -187,7 +187,7 @@ function decidedRecord(
     agent: exchange.agent?.name,
     task: exchange.task?.id,
     parameters: decision.parameters,
-    stepUp: decision.elevation?.id,
+    stepUp: decision.approval?.id,
   };
   return mcp === undefined ? record : { ...record, ...messageFields(mcp) };
 }

@@ -147,7 +147,7 @@ function end<D extends Described>(
 ): void {
   live.leave(exchange);
   releaseSlots(exchange);
-  exchange.task?.leave(exchange);
+  exchange.task?.exit(exchange);
   evidence.ended(exchange, fault);
   connection.caller.leave(exchange);
 }

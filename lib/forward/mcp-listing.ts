@@ -76,7 +76,7 @@ export class Listing {
       fault = own.reason ?? Fault.from(failure, 'internal');
     } finally {
       live.leave(own);
-      own.task?.leave(own);
+      own.task?.exit(own);
       if (authorization !== undefined) evidence.ended(own, fault);
     }
   }

@@ -192,7 +192,7 @@ class Questions implements StepUps {
     if (stateOf(one) !== 'pending' || !task.open) throw notWaiting(one);
     const at = this.#options.clock.monotonic();
     const { action, destination, rule: name, digest } = stepUp;
-    task.elevate({
+    task.approve({
       id,
       action,
       destination,

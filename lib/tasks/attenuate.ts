@@ -23,7 +23,7 @@ export interface Refused {
   readonly reason: string;
 }
 
-export interface Cut {
+export interface Attenuation {
   readonly grant: Grant;
   /** Milliseconds. */
   readonly lifetime: number;
@@ -65,7 +65,7 @@ export function ceilingUnder(
   return { ...grant, ...left, name: `the grant of task ${id}`, isolated: false };
 }
 
-export function cutIntent(intent: Intent, ceiling: Ceiling, policy: Policy): Cut {
+export function attenuate(intent: Intent, ceiling: Ceiling, policy: Policy): Attenuation {
   const refused: Refused[] = [];
   const refuse = (part: Refused['part'], value: string, reason: string): void =>
     void refused.push({ part, value, reason });

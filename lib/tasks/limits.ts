@@ -7,7 +7,7 @@ import type { TaskPolicy } from '../policy/model/grant.ts';
 import { type Ceiling, narrow } from './attenuate.ts';
 import type { Intent } from './intent.ts';
 import type { Spent, Whose } from './quotas.ts';
-import type { Held, Task } from './task.ts';
+import type { HeldApproval, Task } from './task.ts';
 
 /**
  * Over what would be granted, so that what was cut off does not count against it. undefined: it
@@ -41,9 +41,9 @@ export function limitTo(
   task: Task,
   ceiling: Ceiling,
   monotonic: number,
-): { readonly lapsed: readonly Held[]; readonly narrower: boolean } {
+): { readonly lapsed: readonly HeldApproval[]; readonly narrower: boolean } {
   const narrowed = narrow(task.grant, ceiling);
-  const lapsed = task.narrowElevations(narrowed.stepUp, monotonic);
+  const lapsed = task.narrowApprovals(narrowed.stepUp, monotonic);
   const most = longest(task, ceiling.lifetime);
   const narrower = sizeOf(narrowed) !== sizeOf(task.grant) || task.lifetime > most;
   task.grant = narrowed;

@@ -20,11 +20,11 @@ import { Agents, mayOpen } from './agents.ts';
 import { type StepUp, type StepUps, stepUps } from './approvals.ts';
 import {
   type Ceiling,
-  type Cut,
+  type Attenuation,
   type Refused,
   ceilingOf,
   ceilingUnder,
-  cutIntent,
+  attenuate,
 } from './attenuate.ts';
 import { type TaskEvent, openedDetail } from './events.ts';
 import type { Intent } from './intent.ts';
@@ -40,7 +40,7 @@ import {
 import { type CountsKept, type Quotas, quotas } from './quotas.ts';
 import { newSecret, newTaskId, parseCredentials, proves } from './secret.ts';
 import type { End } from './state.ts';
-import { type Held, type Member, Task, tree } from './task.ts';
+import { type HeldApproval, type Member, Task, tree } from './task.ts';
 
 export interface Opened {
   readonly task: Task;
@@ -98,7 +98,7 @@ export interface Proof {
   task: Task | undefined;
 }
 
-interface Claimed extends Pick<Decision, 'elevation' | 'unused'> {
+interface Claimed extends Pick<Decision, 'approval' | 'unused'> {
   readonly task: Task | undefined;
   /** Whose call it is; undefined: anybody's. */
   readonly agent?: Agent | undefined;
@@ -196,7 +196,7 @@ class Registry implements Tasks {
         'see agents of the task policy, and purposes of the agent in the Sidecar document';
       throw refusal(`agent ${agent.name} may not open tasks of purpose ${purpose}`, hint);
     }
-    return this.#enter(intent, cutIntent(intent, ceilingOf(rule), policy), { rule, agent });
+    return this.#enter(intent, attenuate(intent, ceilingOf(rule), policy), { rule, agent });
   }
 
   derive(parent: Task, intent: Intent): Opened {
@@ -227,7 +227,7 @@ class Registry implements Tasks {
     };
     return this.#enter(
       intent,
-      cutIntent(intent, ceilingUnder(parent.id, parent.grant, left), policy),
+      attenuate(intent, ceilingUnder(parent.id, parent.grant, left), policy),
       {
         rule,
         agent: parent.agent,
@@ -236,7 +236,7 @@ class Registry implements Tasks {
     );
   }
 
-  #enter(intent: Intent, cut: Cut, { rule, agent, parent }: Entering): Opened {
+  #enter(intent: Intent, cut: Attenuation, { rule, agent, parent }: Entering): Opened {
     const { grant, lifetime, refused } = cut;
     const isolated = parent?.isolated ?? cut.isolated;
     this.#agents.requireRoom(agent, MAX_TASKS);
@@ -345,10 +345,10 @@ class Registry implements Tasks {
    */
   async #finish(task: Task): Promise<void> {
     const { release, tell } = this.#options;
-    await task.quiet();
+    await task.whenIdle();
     const residue = (await release?.(task)) ?? [];
     for (const what of residue) tell({ event: 'credential-left', task: task.id, detail: { what } });
-    task.ended();
+    task.finish();
     this.stepUps.forget(task);
     this.#open.delete(task.id);
     this.#agents.count(task.agent, -1);
@@ -381,11 +381,11 @@ class Registry implements Tasks {
     return asked;
   }
 
-  claim(member: Member, { task, agent, destination, action, elevation, unused }: Claimed): void {
+  claim(member: Member, { task, agent, destination, action, approval, unused }: Claimed): void {
     const counted = unused === true ? undefined : task;
     if (counted)
       this.#quotas.count('calls', counted.whose, this.#quotaOfCalls(counted.intent.purpose));
-    counted?.claim(member, elevation);
+    counted?.claim(member, approval);
     const mark = { action, destination: destination.name, dataClass: destination.dataClass };
     if (
       this.#agents
@@ -462,7 +462,7 @@ class Registry implements Tasks {
     });
   }
 
-  #tellLapsed({ id: task }: Task, lapsed: readonly Held[]): void {
+  #tellLapsed({ id: task }: Task, lapsed: readonly HeldApproval[]): void {
     for (const { id } of lapsed)
       this.#options.tell({
         event: 'step-up-lapsed',
@@ -477,7 +477,7 @@ class Registry implements Tasks {
     const [monotonic, wall] = [clock.monotonic(), clock.now()];
     for (const task of this.#open.values()) {
       if (task.open && task.expired(monotonic, wall)) this.end(task, 'expired', 'its time is over');
-      this.#tellLapsed(task, task.lapse(monotonic));
+      this.#tellLapsed(task, task.expireApprovals(monotonic));
     }
     this.stepUps.lapse();
     this.#ticking = this.#open.size > 0 && !this.#following.signal.aborted;

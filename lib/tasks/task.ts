@@ -1,5 +1,5 @@
 /**
- * One task: its grant, its clock, its elevations and what is under way for it. The registry drives
+ * One task: its grant, its clock, its approvals and what is under way for it. The registry drives
  * it; whoever holds one can only read it. Rules:
  * - uses are counted in the same synchronous step as the decision, here and in every task it was
  *   derived from, so that parallel calls cannot share one;
@@ -10,7 +10,7 @@
  */
 import { Fault } from '../base/fault.ts';
 import type { Agent } from '../policy/model/agent.ts';
-import type { Approver, Elevation, Grant, StepUpPolicy, TaskFacts } from '../policy/model/grant.ts';
+import type { Approver, Approval, Grant, StepUpPolicy, TaskFacts } from '../policy/model/grant.ts';
 import { type History, highest } from './history.ts';
 import type { Intent } from './intent.ts';
 import type { Whose } from './quotas.ts';
@@ -22,8 +22,8 @@ export interface Member {
   abort(reason: Fault): void;
 }
 
-/** An elevation with its limits. */
-export interface Held extends Elevation {
+/** An approval with its limits. */
+export interface HeldApproval extends Approval {
   /** Who approved it. */
   readonly as: Approver;
   /** Monotonic milliseconds, of the approval and of its end. */
@@ -36,7 +36,7 @@ export interface Held extends Elevation {
 
 /** What one call took of its task. */
 export interface Claim {
-  readonly elevation: Held | undefined;
+  readonly approval: HeldApproval | undefined;
   /** Calls that had been made before it. */
   readonly before: number;
 }
@@ -81,11 +81,11 @@ export class Task {
   uses = 0;
   readonly children = new Set<Task>();
   #state: TaskState = OPEN;
-  #elevations: readonly Held[] = [];
+  #approvals: readonly HeldApproval[] = [];
   readonly whose: Whose;
   readonly #spentByAll: TaskParts['spent'];
   readonly #members = new Map<Member, Claim>();
-  #quiet: (() => void)[] = [];
+  #idle: (() => void)[] = [];
 
   constructor(parts: TaskParts) {
     const {
@@ -139,8 +139,8 @@ export class Task {
     return monotonic - this.opened.monotonic >= this.lifetime || wall >= this.expiresAt;
   }
 
-  get elevations(): readonly Held[] {
-    return this.#elevations;
+  get approvals(): readonly HeldApproval[] {
+    return this.#approvals;
   }
 
   /**
@@ -159,12 +159,12 @@ export class Task {
       onBehalfOf: intent.onBehalfOf,
       depth: this.depth,
       grant,
-      elevations:
+      approvals:
         claim === undefined
-          ? this.#elevations
-          : claim.elevation === undefined
+          ? this.#approvals
+          : claim.approval === undefined
             ? NONE
-            : [claim.elevation],
+            : [claim.approval],
       uses: claim === undefined || claim === NOTHING ? this.#spent() : claim.before,
       spent: claim === undefined ? this.#spentByAll() : undefined,
       read: highest(done.read, classes),
@@ -187,15 +187,15 @@ export class Task {
   }
 
   /** Takes what an allowed call uses; synchronous with its decision. */
-  claim(member: Member, elevation: Elevation | undefined): void {
+  claim(member: Member, approval: Approval | undefined): void {
     const before = this.#spent();
     this.#count();
-    const held = elevation && this.#elevations.find((one) => one === elevation);
-    if (this.#members.has(member)) this.#members.set(member, { elevation: held, before });
+    const held = approval && this.#approvals.find((one) => one === approval);
+    if (this.#members.has(member)) this.#members.set(member, { approval: held, before });
     if (held === undefined) return;
     held.callsLeft -= 1;
     held.spent += 1;
-    if (held.callsLeft === 0) this.#elevations = this.#elevations.filter((one) => one !== held);
+    if (held.callsLeft === 0) this.#approvals = this.#approvals.filter((one) => one !== held);
   }
 
   #count(): void {
@@ -203,23 +203,23 @@ export class Task {
     if (this.parent !== undefined) this.parent.#count();
   }
 
-  leave(member: Member): void {
+  exit(member: Member): void {
     this.#members.delete(member);
-    if (this.#members.size > 0 || this.#quiet.length === 0) return;
-    const told = this.#quiet;
-    this.#quiet = [];
-    for (const tell of told) tell();
+    if (this.#members.size > 0 || this.#idle.length === 0) return;
+    const waiting = this.#idle;
+    this.#idle = [];
+    for (const resolve of waiting) resolve();
   }
 
-  elevate(elevation: Held): void {
-    this.#elevations = [...this.#elevations, elevation];
+  approve(approval: HeldApproval): void {
+    this.#approvals = [...this.#approvals, approval];
   }
 
   /** Takes approvals back that are not to be kept, and cuts what lives on them. */
-  withdraw(keep: (one: Held) => boolean): void {
-    this.#elevations = this.#elevations.filter(keep);
-    for (const [member, { elevation }] of this.#members) {
-      if (elevation === undefined || keep(elevation)) continue;
+  withdraw(keep: (one: HeldApproval) => boolean): void {
+    this.#approvals = this.#approvals.filter(keep);
+    for (const [member, { approval }] of this.#members) {
+      if (approval === undefined || keep(approval)) continue;
       const why = `the approval that this call of task ${this.id} lived on is no longer one`;
       member.abort(new Fault('no-longer-allowed', why));
     }
@@ -228,12 +228,12 @@ export class Task {
   /**
    * Holds approvals to what the policy has now: what it would not let anybody approve is taken
    * back, what it would let be approved for a shorter time or fewer calls is cut to that. Returns
-   * what has lapsed, as `lapse`.
+   * what has lapsed, as `expireApprovals`.
    */
-  narrowElevations(stepUp: Grant['stepUp'], monotonic: number): readonly Held[] {
+  narrowApprovals(stepUp: Grant['stepUp'], monotonic: number): readonly HeldApproval[] {
     const all = new Set([
-      ...this.#elevations,
-      ...[...this.#members.values()].flatMap(({ elevation }) => elevation ?? []),
+      ...this.#approvals,
+      ...[...this.#members.values()].flatMap(({ approval }) => approval ?? []),
     ]);
     for (const held of all) {
       const rule = stepUp.get(held.action);
@@ -241,21 +241,21 @@ export class Task {
       held.callsLeft = Math.min(held.callsLeft, (rule?.maxCalls ?? 0) - held.spent);
     }
     this.withdraw((held) => held.callsLeft >= 0 && couldBeGiven(held, stepUp.get(held.action)));
-    this.#elevations = this.#elevations.filter(({ callsLeft }) => callsLeft > 0);
-    return this.lapse(monotonic);
+    this.#approvals = this.#approvals.filter(({ callsLeft }) => callsLeft > 0);
+    return this.expireApprovals(monotonic);
   }
 
   /**
-   * Lets go of what has lapsed, and cuts what lives on it. Returns the elevations that were still
+   * Lets go of what has lapsed, and cuts what lives on it. Returns the approvals that were still
    * unused.
    */
-  lapse(monotonic: number): readonly Held[] {
-    if (this.#elevations.length === 0 && this.#members.size === 0) return NONE;
-    const lapsed = this.#elevations.filter(({ until }) => until <= monotonic);
+  expireApprovals(monotonic: number): readonly HeldApproval[] {
+    if (this.#approvals.length === 0 && this.#members.size === 0) return NONE;
+    const lapsed = this.#approvals.filter(({ until }) => until <= monotonic);
     if (lapsed.length > 0)
-      this.#elevations = this.#elevations.filter(({ until }) => until > monotonic);
-    for (const [member, { elevation }] of this.#members) {
-      if (elevation === undefined || elevation.until > monotonic) continue;
+      this.#approvals = this.#approvals.filter(({ until }) => until > monotonic);
+    for (const [member, { approval }] of this.#members) {
+      if (approval === undefined || approval.until > monotonic) continue;
       member.abort(
         new Fault(
           'no-longer-allowed',
@@ -284,26 +284,26 @@ export class Task {
   }
 
   /** Settles when nothing of the task is under way. */
-  quiet(): Promise<void> {
+  whenIdle(): Promise<void> {
     return this.#members.size === 0
       ? Promise.resolve()
-      : new Promise((resolve) => this.#quiet.push(resolve));
+      : new Promise((resolve) => this.#idle.push(resolve));
   }
 
   /** The end of the ending. */
-  ended(): void {
+  finish(): void {
     this.#state = next(this.#state, { kind: 'quiet' });
     this.parent?.children.delete(this);
   }
 }
 
 /** An approval that could not be given by the policy as it is now is none. */
-function couldBeGiven({ as, digest }: Held, rule: StepUpPolicy | undefined): boolean {
+function couldBeGiven({ as, digest }: HeldApproval, rule: StepUpPolicy | undefined): boolean {
   return rule?.approvers.has(as) === true && (digest !== undefined || !rule.bound);
 }
 
-const NONE: readonly Held[] = Object.freeze([]);
-const NOTHING: Claim = Object.freeze({ elevation: undefined, before: 0 });
+const NONE: readonly HeldApproval[] = Object.freeze([]);
+const NOTHING: Claim = Object.freeze({ approval: undefined, before: 0 });
 
 const WORDS: Readonly<Record<End, string>> = Object.freeze({
   completed: 'was completed',

@@ -274,7 +274,7 @@ t.test('an agent touches no task but its own, and approves nothing', async (t) =
         ],
         [404, path],
       );
-  t.ok(d.tasks.list().every(({ open, elevations }) => open && elevations.length === 0));
+  t.ok(d.tasks.list().every(({ open, approvals }) => open && approvals.length === 0));
 });
 
 t.test('an operator sees every task, approves, refuses and revokes', async (t) => {

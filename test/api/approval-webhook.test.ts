@@ -107,7 +107,7 @@ t.test('a fresh, signed answer to the question decides, within what the policy h
   );
   const one = await asking(url);
   t.equal(stateOf(one), 'approved');
-  t.match(one.tasks.list()[0]?.elevations, [{ callsLeft: 3 }]);
+  t.match(one.tasks.list()[0]?.approvals, [{ callsLeft: 3 }]);
   const [first] = asked;
   t.match(first?.question, {
     action: 'write',
@@ -242,7 +242,7 @@ for (const [name, answer, why] of WRONG) {
     const one = await asking(url, { timeout: 1000 });
     t.match(String(one.why()), why);
     t.equal(stateOf(one), 'pending');
-    t.same(one.tasks.list()[0]?.elevations, []);
+    t.same(one.tasks.list()[0]?.approvals, []);
   });
 }
 

@@ -7,7 +7,7 @@ import { systemClock } from '../../lib/base/clock.ts';
 import type { Proxy } from '../../lib/listen/proxy.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
-import type { Elevation } from '../../lib/policy/model/grant.ts';
+import type { Approval } from '../../lib/policy/model/grant.ts';
 import { type Destination, rulesOf } from '../../lib/policy/protocols/index.ts';
 import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
 import { testDestination } from '../support/destination.ts';
@@ -81,13 +81,13 @@ function valuesOf(named: Named, registry: Tasks, destination: Destination): read
   /**
    * Elevated for every action, of every rule of the destination and of none, but for what is given.
    */
-  const approved = (purpose: string, given: Partial<Elevation>): string => {
+  const approved = (purpose: string, given: Partial<Approval>): string => {
     const opened = open({ purpose });
     const until = systemClock.monotonic() + 60_000;
     for (const action of EVERYTHING) {
       for (const rule of [undefined, ...rulesOf(destination).map(({ name }) => name)]) {
         const one = { id: 's-x', action, destination: own, rule, digest: undefined, ...given };
-        opened.task.elevate({ ...one, as: 'operator', at: 0, until, callsLeft: 100, spent: 0 });
+        opened.task.approve({ ...one, as: 'operator', at: 0, until, callsLeft: 100, spent: 0 });
       }
     }
     return pair(opened);

@@ -68,7 +68,7 @@ t.test('every fact can be asked for', async (t) => {
     owner: 'alice',
     onBehalfOf: undefined,
     depth: 0,
-    elevations: [],
+    approvals: [],
     grant: {
       purpose: 'triage',
       destinations: new Set(),

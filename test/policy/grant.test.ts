@@ -20,7 +20,7 @@ function code(grant: Grant, action: string | undefined, uses = 0): string {
     owner: 'a',
     onBehalfOf: undefined,
     depth: 0,
-    elevations: [],
+    approvals: [],
   };
   const done = { read: 'none', wrote: 'none', actions: [], destinations: [] };
   const call = {

@@ -63,8 +63,8 @@ function write(d: Desk, task: Task, given: Write = {}, one = member('x')): strin
   const destination = d.policy.get()?.byName.get(given.name ?? 'crm');
   if (verdict.code !== 'granted' || destination === undefined) return verdict.code;
   task.enter(one);
-  d.tasks.claim(one, { task, destination, action: 'write', elevation: verdict.elevation });
-  if (one.id === 'x') task.leave(one);
+  d.tasks.claim(one, { task, destination, action: 'write', approval: verdict.approval });
+  if (one.id === 'x') task.exit(one);
   return 'granted';
 }
 
@@ -245,7 +245,7 @@ t.test(
       ttl: 3_600_000,
       maxCalls: 1000,
     });
-    t.match(task.elevations, [{ callsLeft: 3, until: d.clock.monotonic() + 60_000 }]);
+    t.match(task.approvals, [{ callsLeft: 3, until: d.clock.monotonic() + 60_000 }]);
     await t.rejects(
       d.tasks.stepUps.approve(id, { by: 'hook', as: 'webhook' }),
       { code: 'no-such-step-up' },
@@ -398,12 +398,12 @@ t.test(
     const { id } = await asks(d, task);
     d.policy.set(policyWith(stepUp({ approvers: new Set(['webhook']) })));
     await t.rejects(d.tasks.stepUps.approve(id, OLGA), { code: 'denied', hint: /webhook/ });
-    t.same(task.elevations, [], 'it was approved by somebody who may not any more');
+    t.same(task.approvals, [], 'it was approved by somebody who may not any more');
     t.match(running.reasons, [/no longer one/], 'and so was this, which is under way');
     await d.tasks.stepUps.approve(id, { by: 'hook', as: 'webhook' });
     const waits = await asks(d, task);
     d.policy.set(policyWith(stepUp({ approvers: new Set(['webhook']), bound: true })));
-    t.same(task.elevations, [], 'it was for any parameters');
+    t.same(task.approvals, [], 'it was for any parameters');
     await t.rejects(d.tasks.stepUps.approve(waits.id, { by: 'hook', as: 'webhook' }), {
       message: /has changed/,
     });
@@ -423,7 +423,7 @@ t.test('what cannot be recorded is neither asked nor approved, and says so (R5)'
     message: /the approval could not be recorded, .*no space left/,
   });
   t.same(
-    [task.elevations, write(d, task), d.tasks.stepUps.get(id)?.state],
+    [task.approvals, write(d, task), d.tasks.stepUps.get(id)?.state],
     [[], 'step-up', 'pending'],
   );
   t.match(d.events.at(-1), {
@@ -460,7 +460,7 @@ t.test(
     d.tasks.end(task, 'revoked', 'by hand');
     settle();
     await t.rejects(first, { code: 'no-such-step-up' });
-    t.same(task.elevations, []);
+    t.same(task.approvals, []);
   },
 );
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import { targetText } from '../../lib/policy/model/targets.ts';
-import { ceilingOf, ceilingUnder, cutIntent, narrow, within } from '../../lib/tasks/attenuate.ts';
+import { ceilingOf, ceilingUnder, attenuate, narrow, within } from '../../lib/tasks/attenuate.ts';
 import { destination } from '../policy/destination.ts';
 import { intent, policyWith, rule, STEP_UP } from './fixture.ts';
 
@@ -20,7 +20,7 @@ t.test(
       maxCalls: 1_000_000,
       isolated: true,
     });
-    const { grant, lifetime, isolated, refused } = cutIntent(asked, CEILING, POLICY);
+    const { grant, lifetime, isolated, refused } = attenuate(asked, CEILING, POLICY);
     t.same([...grant.destinations], ['crm', 'wiki']);
     t.same([...grant.actions], ['read']);
     t.same([...grant.stepUp.keys()], ['write']);
@@ -42,7 +42,7 @@ t.test(
 );
 
 t.test('a destination whose class is not granted is not granted', async (t) => {
-  const { grant } = cutIntent(
+  const { grant } = attenuate(
     intent({ targets: ['crm', 'wiki'], dataClasses: ['internal'] }),
     CEILING,
     POLICY,
@@ -52,15 +52,15 @@ t.test('a destination whose class is not granted is not granted', async (t) => {
 
 t.test('a target with a port is that port alone', async (t) => {
   t.same(
-    [...cutIntent(intent({ targets: ['crm.internal:80'] }), CEILING, POLICY).grant.destinations],
+    [...attenuate(intent({ targets: ['crm.internal:80'] }), CEILING, POLICY).grant.destinations],
     ['crm'],
   );
   t.same(
-    [...cutIntent(intent({ targets: ['crm.internal:443'] }), CEILING, POLICY).grant.destinations],
+    [...attenuate(intent({ targets: ['crm.internal:443'] }), CEILING, POLICY).grant.destinations],
     [],
   );
   t.same(
-    [...cutIntent(intent({ targets: ['*.internal', '*'] }), CEILING, POLICY).grant.destinations],
+    [...attenuate(intent({ targets: ['*.internal', '*'] }), CEILING, POLICY).grant.destinations],
     [],
     'no wildcards',
   );
@@ -72,7 +72,7 @@ t.test(
     const wide = policyOver(rule({ destinations: new Set(['crm', 'apps']) }));
     const cut = (targets: readonly string[], ceiling = CEILING): string =>
       grantText(
-        cutIntent(intent({ targets }), { ...ceiling, destinations: new Set(['crm', 'apps']) }, wide)
+        attenuate(intent({ targets }), { ...ceiling, destinations: new Set(['crm', 'apps']) }, wide)
           .grant,
       );
     t.equal(cut(['wiki.internal:80']), 'apps: wiki.internal:80');
@@ -85,14 +85,14 @@ t.test(
     t.equal(cut(['*.internal', '*.example', 'apps.internal', 'wiki.internal:443']), '');
     t.equal(cut(['apps', 'wiki.internal']), 'apps', 'named whole');
     t.equal(cut(['crm', 'wiki.internal']), 'crm, apps: wiki.internal');
-    const { grant } = cutIntent(
+    const { grant } = attenuate(
       intent({ targets: ['*.apps.internal', 'wiki.internal:80'] }),
       { ...CEILING, destinations: new Set(['apps']) },
       wide,
     );
     const under = ceilingUnder('t-1', grant, { lifetime: 1000, maxCalls: 9 });
     const derived = (...targets: readonly string[]): string =>
-      grantText(cutIntent(intent({ targets }), under, wide).grant);
+      grantText(attenuate(intent({ targets }), under, wide).grant);
     t.equal(derived('apps'), 'apps: *.apps.internal wiki.internal:80');
     t.equal(
       derived('wiki.internal', 'x.apps.internal:8080'),
@@ -169,7 +169,7 @@ t.test(
         let lifetime = ceiling.lifetime;
         let grant = narrow({ ...ceiling, purpose: 'support' }, ceiling);
         for (const one of chain) {
-          const next = cutIntent(one, ceiling, POLICY);
+          const next = attenuate(one, ceiling, POLICY);
           granted += next.grant.destinations.size;
           if (!within(next.grant, grant) || next.lifetime > lifetime) return false;
           ({ grant, lifetime } = next);
@@ -186,7 +186,7 @@ t.test(
 t.test('narrowing to a new ceiling gives nothing that was not there before', async () => {
   fc.assert(
     fc.property(rules, rules, intents, (before, after, asked) => {
-      const { grant } = cutIntent(asked, ceilingOf(before), POLICY);
+      const { grant } = attenuate(asked, ceilingOf(before), POLICY);
       const narrowed = narrow(grant, ceilingOf(after));
       const reach = (one: typeof grant): ReadonlySet<string> =>
         new Set([...one.actions, ...one.stepUp.keys()]);

@@ -23,8 +23,8 @@ function under(d: Desk, task: Task, action = 'read'): ReturnType<typeof member> 
   if (destination === undefined) throw new TypeError('there is a crm');
   const running = member(`m${task.uses}`);
   task.enter(running);
-  const elevation = task.facts(CLASSES).elevations.find((one) => one.action === action);
-  d.tasks.claim(running, { task, destination, action, elevation });
+  const approval = task.facts(CLASSES).approvals.find((one) => one.action === action);
+  d.tasks.claim(running, { task, destination, action, approval });
   return running;
 }
 
@@ -94,11 +94,11 @@ t.test('a new policy narrows the approvals that stand, in time and in number', a
   };
   await approve();
   d.policy.set(policyWith(rule({ stepUp: [{ ...STEP_UP, ttl: 60_000, maxCalls: 2 }] })));
-  t.match(task.elevations, [{ callsLeft: 2, until: d.clock.monotonic() + 60_000 }]);
+  t.match(task.approvals, [{ callsLeft: 2, until: d.clock.monotonic() + 60_000 }]);
   const running = under(d, task, 'write');
   d.policy.set(policyWith(rule({ stepUp: [{ ...STEP_UP, ttl: 60_000, maxCalls: 1 }] })));
   t.same(
-    [task.elevations, running.reasons],
+    [task.approvals, running.reasons],
     [[], []],
     'the one call that it still has is under way',
   );
@@ -108,7 +108,7 @@ t.test('a new policy narrows the approvals that stand, in time and in number', a
   await approve();
   d.clock.pass(2000);
   d.policy.set(policyWith(rule({ stepUp: [{ ...STEP_UP, ttl: 999, maxCalls: 1 }] })));
-  t.same(task.elevations, []);
+  t.same(task.approvals, []);
   t.ok(names(d).includes('step-up-lapsed'));
 });
 
@@ -144,7 +144,7 @@ t.test(
     t.same(apart.facts(CLASSES).destinations, ['crm']);
     const destination = d.policy.get()?.byName.get('wiki');
     if (destination === undefined) return;
-    d.tasks.claim(member('w'), { task: apart, destination, action: 'write', elevation: undefined });
+    d.tasks.claim(member('w'), { task: apart, destination, action: 'write', approval: undefined });
     t.same(
       [apart.facts(CLASSES).wrote, d.tasks.open(intent()).task.facts(CLASSES).wrote],
       ['internal', 'none'],

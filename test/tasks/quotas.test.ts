@@ -28,7 +28,7 @@ function call({ tasks, policy }: Desk, task: Task): ReturnType<typeof judgeGrant
   };
   const verdict = judgeGrant(task.facts([]), { ...asked, reading: 'whole' });
   if (verdict.code === 'granted')
-    tasks.claim(member('m'), { task, destination, action: 'read', elevation: verdict.elevation });
+    tasks.claim(member('m'), { task, destination, action: 'read', approval: verdict.approval });
   return verdict;
 }
 
@@ -96,7 +96,7 @@ t.test('what is decided again was counted already', async (t) => {
   task.enter(running);
   const destination = d.policy.get()?.byName.get('crm');
   if (destination === undefined) return;
-  d.tasks.claim(running, { task, destination, action: 'read', elevation: undefined });
+  d.tasks.claim(running, { task, destination, action: 'read', approval: undefined });
   t.same(
     [task.facts([], running).spent, task.facts([]).spent],
     [undefined, { quota: '1/h', retryAfter: 3600 }],

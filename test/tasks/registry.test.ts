@@ -31,8 +31,8 @@ function call({ tasks, policy }: Desk, task: Task, id: string, action = 'read'):
   if (verdict.code !== 'granted') return verdict.code;
   const one = member(id);
   task.enter(one);
-  tasks.claim(one, { task, destination, action, elevation: verdict.elevation });
-  task.leave(one);
+  tasks.claim(one, { task, destination, action, approval: verdict.approval });
+  task.exit(one);
   return 'granted';
 }
 
@@ -96,8 +96,8 @@ t.test(
     d.clock.pass(1200);
     t.match(running.reasons, [/has expired/]);
     t.equal(one.state.kind, 'ending', 'until nothing of it is left');
-    one.leave(running);
-    await one.quiet();
+    one.exit(running);
+    await one.whenIdle();
     d.clock.jump(3_600_000);
     d.clock.pass(300);
     t.notOk(other.open, 'a machine that slept past the end wakes up to an ended task');
@@ -315,7 +315,7 @@ t.test(
       task: undefined,
       destination,
       action: 'read',
-      elevation: undefined,
+      approval: undefined,
     });
     const shared = d.tasks.open(intent()).task;
     t.equal(shared.facts(classes).read, 'confidential');
@@ -437,7 +437,7 @@ t.test(
     const classes = ['public', 'internal', 'confidential', 'restricted'];
     const [crm, wiki] = ['crm', 'wiki'].map((name) => d.policy.get()?.byName.get(name));
     if (crm === undefined || wiki === undefined) return;
-    const read = { task: undefined, action: 'read', elevation: undefined };
+    const read = { task: undefined, action: 'read', approval: undefined };
     d.tasks.claim(member('1'), { ...read, agent: a, destination: crm });
     const seen = (agent: typeof a): string =>
       d.tasks.open(intent(), agent).task.facts(classes).read;

@@ -88,7 +88,7 @@ function decision(
   task?: TaskVerdict,
 ): Decision {
   const refusal = task === undefined || task.code === 'granted' ? undefined : task;
-  const elevation = task?.code === 'granted' ? task.elevation : undefined;
+  const approval = task?.code === 'granted' ? task.approval : undefined;
   const { code, reason, hint } = refusal ?? verdict;
   return {
     effect: isAllowed({ code }) ? 'allow' : 'deny',
@@ -96,7 +96,7 @@ function decision(
     reason,
     hint,
     retryAfter: refusal?.retryAfter,
-    parameters: refusal === undefined ? elevation?.digest : refusal.parameters,
+    parameters: refusal === undefined ? approval?.digest : refusal.parameters,
     unread: refusal?.unread,
     destination,
     rule: verdict.rule?.name,
@@ -104,7 +104,7 @@ function decision(
     unused: verdict.conversation === undefined ? undefined : true,
     policyError: verdict.policyError,
     limits: verdict.conversation === undefined ? verdict.rule?.limits : undefined,
-    elevation,
+    approval,
     policyGeneration: policy.generation,
   };
 }

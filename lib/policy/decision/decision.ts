@@ -1,6 +1,6 @@
 /** What decide() says. */
 import type { Destination } from '../protocols/index.ts';
-import type { Elevation } from '../model/grant.ts';
+import type { Approval } from '../model/grant.ts';
 import type { RuleLimits } from '../model/rule.ts';
 import type { DecisionCode } from '../model/verdict.ts';
 
@@ -30,6 +30,6 @@ export interface Decision {
   /** What calls of the rule that allowed it may take. */
   readonly limits: RuleLimits | undefined;
   /** The approved step-up that it lives on. */
-  readonly elevation: Elevation | undefined;
+  readonly approval: Approval | undefined;
   readonly policyGeneration: number;
 }

@@ -5,11 +5,11 @@
  *   do not;
  * - destination, action and data class must each be in the grant; what has no rules (a tunnel, raw
  *   TCP) has the action of its destination document;
- * - an action that needs step-up is in the grant only while an elevation covers the call.
+ * - an action that needs step-up is in the grant only while an approval covers the call.
  */
 import { formatAuthority } from '../../net/authority.ts';
 import type { Destination } from '../protocols/index.ts';
-import type { Elevation, StepUpPolicy, TaskFacts } from '../model/grant.ts';
+import type { Approval, StepUpPolicy, TaskFacts } from '../model/grant.ts';
 import { reaches } from '../model/targets.ts';
 import type { Reading } from './call-digest.ts';
 
@@ -38,7 +38,7 @@ export interface Call {
 }
 
 export type GrantVerdict =
-  | { readonly code: 'granted'; readonly elevation: Elevation | undefined }
+  | { readonly code: 'granted'; readonly approval: Approval | undefined }
   | {
       readonly code: 'outside-grant' | 'step-up' | 'not-approvable' | 'uses-spent' | 'quota-spent';
       readonly reason: string;
@@ -65,7 +65,7 @@ export function judgeGrant(task: TaskFacts, call: Call): GrantVerdict {
         `${destination.name}`,
     );
   if (action === undefined || call.conversation === 'reads')
-    return { code: 'granted', elevation: undefined };
+    return { code: 'granted', approval: undefined };
   const counts = call.conversation === undefined;
   if (counts && task.uses >= grant.maxCalls) {
     const reason = `task ${id} has made the ${grant.maxCalls} calls that it was granted`;
@@ -81,11 +81,11 @@ export function judgeGrant(task: TaskFacts, call: Call): GrantVerdict {
       retryAfter,
     };
   }
-  if (grant.actions.has(action)) return { code: 'granted', elevation: undefined };
+  if (grant.actions.has(action)) return { code: 'granted', approval: undefined };
   const stepUp = grant.stepUp.get(action);
   if (stepUp === undefined) return outside(id, `its actions leave out ${action}`);
-  const supposed = task.elevations.find((one) => one.supposed === true && one.action === action);
-  if (supposed !== undefined) return { code: 'granted', elevation: supposed };
+  const supposed = task.approvals.find((one) => one.supposed === true && one.action === action);
+  if (supposed !== undefined) return { code: 'granted', approval: supposed };
   return judgeStepUp(task, { ...call, action }, stepUp);
 }
 
@@ -96,7 +96,7 @@ type StepUpCall = Call & { readonly action: string };
  * without.
  */
 function judgeStepUp(
-  { id, elevations }: TaskFacts,
+  { id, approvals }: TaskFacts,
   call: StepUpCall,
   stepUp: StepUpPolicy,
 ): GrantVerdict {
@@ -112,8 +112,8 @@ function judgeStepUp(
     return notApprovable(id, what, WHY[call.reading](stepUp.maxBody));
   if (read && (call.content ?? 0) > stepUp.maxBody)
     return notApprovable(id, what, WHY.long(stepUp.maxBody));
-  const elevation = elevations.find((one) => covers(one, call));
-  if (elevation !== undefined) return { code: 'granted', elevation };
+  const approval = approvals.find((one) => covers(one, call));
+  if (approval !== undefined) return { code: 'granted', approval };
   return { code: 'step-up', reason, hint, parameters: stepUp.bound ? call.digest() : undefined };
 }
 
@@ -139,7 +139,7 @@ function notApprovable(id: string, what: string, why: string): GrantVerdict {
   };
 }
 
-function covers({ action, destination, rule, digest }: Elevation, call: Call): boolean {
+function covers({ action, destination, rule, digest }: Approval, call: Call): boolean {
   if (call.action !== action || destination !== call.destination.name || rule !== call.rule)
     return false;
   return digest === undefined || digest === call.digest();

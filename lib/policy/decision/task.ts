@@ -4,12 +4,12 @@
  */
 import type { Destination } from '../protocols/index.ts';
 import type { Facts } from '../model/facts.ts';
-import type { Elevation } from '../model/grant.ts';
+import type { Approval } from '../model/grant.ts';
 import { parameterDigest, readingOf } from './call-digest.ts';
 import { type Call, judgeGrant } from './grant.ts';
 
 export type TaskVerdict =
-  | { readonly code: 'granted'; readonly elevation: Elevation | undefined }
+  | { readonly code: 'granted'; readonly approval: Approval | undefined }
   | {
       readonly code:
         | 'task-required'
@@ -25,7 +25,7 @@ export type TaskVerdict =
       readonly unread?: number | undefined;
     };
 
-const FREE: TaskVerdict = Object.freeze({ code: 'granted', elevation: undefined });
+const FREE: TaskVerdict = Object.freeze({ code: 'granted', approval: undefined });
 
 /** What the call is, by the rule that allowed it or by its destination. */
 export type Called = Pick<Call, 'action' | 'rule' | 'conversation'> & {

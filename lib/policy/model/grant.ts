@@ -10,7 +10,7 @@ export interface StepUpPolicy {
    * leaves its record).
    */
   readonly approvers: ReadonlySet<Approver>;
-  /** Milliseconds that an elevation holds at the most. */
+  /** Milliseconds that an approval holds at the most. */
   readonly ttl: number;
   /** Calls; Infinity: any number, of things in which no calls are counted too. */
   readonly maxCalls: number;
@@ -74,7 +74,7 @@ export interface Grant {
 }
 
 /** An approved step-up, as a call sees it. */
-export interface Elevation {
+export interface Approval {
   readonly id: string;
   readonly action: string;
   readonly destination: string;
@@ -94,7 +94,7 @@ export interface TaskFacts {
   readonly onBehalfOf: string | undefined;
   readonly depth: number;
   readonly grant: Grant;
-  readonly elevations: readonly Elevation[];
+  readonly approvals: readonly Approval[];
   /** Calls made so far. */
   readonly uses: number;
   /** What the agent has used up for now, over all its tasks of this purpose. */

@@ -2,7 +2,7 @@
  * A task that is only supposed, for tests of policy: granted the whole ceiling of its purpose, or
  * everything where no TaskPolicy has the purpose.
  */
-import type { Elevation, Grant, TaskFacts } from '../model/grant.ts';
+import type { Approval, Grant, TaskFacts } from '../model/grant.ts';
 import { type Destination, protocolOf } from '../protocols/index.ts';
 import type { Policy } from '../decision/policy.ts';
 
@@ -15,7 +15,7 @@ export type SupposedTask = Pick<
 };
 
 export function supposedTask({ elevated, ...task }: SupposedTask, policy: Policy): TaskFacts {
-  const elevations = elevated.map((action): Elevation => {
+  const approvals = elevated.map((action): Approval => {
     return {
       id: 'supposed',
       action,
@@ -30,7 +30,7 @@ export function supposedTask({ elevated, ...task }: SupposedTask, policy: Policy
     owner: 'test',
     onBehalfOf: undefined,
     grant: grantOf(task.purpose, policy),
-    elevations,
+    approvals,
   };
 }
 

@@ -244,8 +244,8 @@ const APPROVED: readonly Sabotage[] = [
     'an approval lapses',
     'lib/tasks/task.ts',
     [
-      'this.#elevations = this.#elevations.filter(({ until }) => until > monotonic);',
-      'this.#elevations = this.#elevations.slice();',
+      'this.#approvals = this.#approvals.filter(({ until }) => until > monotonic);',
+      'this.#approvals = this.#approvals.slice();',
     ],
     stepUps('an approval lapses, and what lives on it is cut'),
   ),
@@ -253,8 +253,8 @@ const APPROVED: readonly Sabotage[] = [
     'what lives on an approval is cut when it lapses',
     'lib/tasks/task.ts',
     [
-      'if (elevation === undefined || elevation.until > monotonic) continue;',
-      'if (elevation === undefined || elevation.until > 0) continue;',
+      'if (approval === undefined || approval.until > monotonic) continue;',
+      'if (approval === undefined || approval.until > 0) continue;',
     ],
     stepUps('an approval lapses, and what lives on it is cut'),
   ),
