@@ -13,9 +13,9 @@ import { type Message, readServerMessage } from '../mcp/message.ts';
 import { admit } from '../mcp/reply.ts';
 import type { Session } from '../mcp/sessions.ts';
 import { isMcp } from '../policy/protocols/mcp-service.ts';
-import { type ReadOptions, parseJson } from '../schema/json-reader.ts';
+import { parseJson } from '../schema/json-reader.ts';
 import { writeJson } from '../schema/json-writer.ts';
-import type { Json } from '../schema/json.ts';
+import type { Json, ReadOptions } from '../schema/json.ts';
 import type { DescribedMcp } from './described.ts';
 import { wholeBody } from './whole-body.ts';
 

@@ -11,9 +11,9 @@ import type { Connection, HandedOver, ServerExchange } from '../http/server-exch
 import { NO_BODY, hasBody } from '../http1/body.ts';
 import { Watchdog } from '../http1/watchdog.ts';
 import { StreamBody } from './body.ts';
-import { END_HEADERS, END_STREAM, HEADERS, HEAD_BYTES, type StreamSeen } from './frames.ts';
-import { literalBlock } from './hpack.ts';
+import type { StreamSeen } from './frames.ts';
 import type { Http2Options } from './options.ts';
+import { grouped, trailersFrame } from './sent-fields.ts';
 import { StreamWriter } from './writer.ts';
 
 /** What a stream knows of the connection that it belongs to. */
@@ -267,17 +267,6 @@ export class StreamExchange implements ServerExchange, Connection {
   };
 }
 
-function trailersFrame(id: number, fields: Fields): Buffer {
-  const block = literalBlock(fields);
-  const frame = Buffer.alloc(HEAD_BYTES + block.length);
-  frame.writeUIntBE(block.length, 0, 3);
-  frame[3] = HEADERS;
-  frame[4] = END_STREAM | END_HEADERS;
-  frame.writeUInt32BE(id, 5);
-  block.copy(frame, HEAD_BYTES);
-  return frame;
-}
-
 /**
  * The engine resets a stream whose content is shorter than Content-Length says with PROTOCOL_ERROR.
  */
@@ -288,18 +277,6 @@ function against(cause: Error | undefined): Fault {
 
 function gaveUp(): Fault {
   return new Fault('client-gone', 'the client gave the stream up');
-}
-
-function grouped(raw: readonly string[]): Record<string, string[] | string> {
-  const headers = Object.create(null) as Record<string, string[] | string>;
-  for (let i = 0; i < raw.length; i += 2) {
-    const name = raw[i] ?? '';
-    const before = headers[name];
-    const value = raw[i + 1] ?? '';
-    headers[name] =
-      before === undefined ? value : [...(Array.isArray(before) ? before : [before]), value];
-  }
-  return headers;
 }
 
 function discard(body: Buffer | Body | undefined, reason: Fault): void {

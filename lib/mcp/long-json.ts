@@ -4,9 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import type { Turns } from '../base/turns.ts';
-import type { Json } from '../schema/json.ts';
-import { JsonReader, type ReadOptions, textOf } from '../schema/json-reader.ts';
+import { JsonReader, textOf } from '../schema/json-reader.ts';
 import { JsonWriter } from '../schema/json-writer.ts';
+import type { Json, ReadOptions } from '../schema/json.ts';
 
 /** Bytes of a message that is handled in one go. */
 export const LONG = 65_536;

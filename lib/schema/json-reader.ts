@@ -11,7 +11,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { Fault } from '../base/fault.ts';
-import { foldName, isPlainName, type Json, JsonNumber } from './json.ts';
+import { type Json, JsonNumber, type ReadOptions, foldName, isPlainName } from './json.ts';
 
 const MAX_DEPTH = 64;
 /**
@@ -22,22 +22,6 @@ const MAX_DATA_DEPTH = 512;
 const MAX_NUMBER = 128;
 /** Members of one object; names have to be sorted, and held against one another. */
 const MAX_MEMBERS = 65_536;
-
-export interface ReadOptions {
-  /**
-   * It is data that nothing is decided by: deep nesting, numbers that no double holds and names
-   * that differ in letter case alone are taken; who decides by an object of it asks `hasVariants`
-   * first.
-   */
-  readonly data?: boolean;
-  /**
-   * Called where half of a surrogate pair was replaced by U+FFFD; without it such a string is
-   * refused.
-   */
-  readonly onBroken?: () => void;
-  /** Gets the place of each value and each name, in the order in which they are read. */
-  readonly places?: number[];
-}
 
 /** Throws a Fault `bad-json` that names the offset. */
 export function parseJson(bytes: Uint8Array, options: ReadOptions = {}): Json {

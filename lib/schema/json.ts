@@ -43,3 +43,19 @@ const PLAIN = /^[a-z0-9_$/.-]*$/;
 export function isPlainName(name: string): boolean {
   return PLAIN.test(name);
 }
+
+export interface ReadOptions {
+  /**
+   * It is data that nothing is decided by: deep nesting, numbers that no double holds and names
+   * that differ in letter case alone are taken; who decides by an object of it asks `hasVariants`
+   * first.
+   */
+  readonly data?: boolean;
+  /**
+   * Called where half of a surrogate pair was replaced by U+FFFD; without it such a string is
+   * refused.
+   */
+  readonly onBroken?: () => void;
+  /** Gets the place of each value and each name, in the order in which they are read. */
+  readonly places?: number[];
+}

@@ -35,8 +35,8 @@ export const ENDS: readonly Sabotage[] = [
   ),
   sabotage(
     'what an upstream said before it closed is read',
-    CLIENT,
-    ['keepReadable(this.socket, this.#onUnsent);', ''],
+    'lib/http1/request-sender.ts',
+    ['keepReadable(socket, this.#onUnsent);', ''],
     by(
       'test/http1/client.test.ts',
       'a final answer is delivered though the request can be sent no more',

@@ -22,8 +22,8 @@ export const UPSTREAMS: readonly Sabotage[] = [
   ),
   sabotage(
     'no request goes over a connection past the time that its server announced',
-    'lib/http1/client.ts',
-    ['this.#kept = said.ms;', ''],
+    'lib/http1/keep-alive.ts',
+    ['this.#announcedMs = said.ms;', ''],
     by(
       'test/upstream/reuse.test.ts',
       'past the time that a server announces its connection is not used again',
