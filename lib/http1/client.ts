@@ -5,10 +5,9 @@
  *   waiting ──101, 2xx to CONNECT──► handed-over
  *   any ──error, cut, bytes nobody asked for──► closed
  *
- * The answer may come before the request is sent; then the rest of the request is not sent and the
- * connection is not used again. So it does where the request cannot be sent any more: what the
- * upstream said before it stopped reading is read, and is the answer if it is one. A connection
- * that says anything while idle, or more than one answer, is destroyed (RFC 9112 section 9.2).
+ * After an answer that comes before the request is sent the rest is not sent, and the connection
+ * is not used again. A connection that says anything while idle, or more than one answer, is
+ * destroyed (RFC 9112 section 9.2).
  */
 import type { Duplex } from 'node:stream';
 import { type Clock, systemClock } from '../base/clock.ts';

@@ -45,7 +45,7 @@ export const ENDS: readonly Sabotage[] = [
   sabotage(
     'a reset is no end of an answer without length',
     CLIENT,
-    ['this.#input.broken = true;', ''],
+    ['this.#transport.input.broken = true;', ''],
     by(
       'test/http1/client.test.ts',
       'a reset is no end of an answer that lasts until the connection closes',
