@@ -3,13 +3,13 @@
  * environment that it is called in. With `intercept.trust` also those by which programs trust the
  * interception CA.
  */
-import { isOfRequests } from '../../lib/policy/protocols/index.ts';
 import { join } from 'node:path';
 import { Fault } from '../../lib/base/fault.ts';
 import type { AgentHome } from '../../lib/config/load/agents.ts';
-import type { SidecarSpec } from '../../lib/config/load/compile.ts';
-import { formatAuthority } from '../../lib/net/authority.ts';
+import type { SidecarSpec } from '../../lib/config/load/compile-sidecar.ts';
 import { loadConfig } from '../../lib/config/load/load.ts';
+import { formatAuthority } from '../../lib/net/authority.ts';
+import { isOfRequests } from '../../lib/policy/protocols/index.ts';
 import { AGENT_API } from '../api-socket.ts';
 import { environmentOf } from '../environment.ts';
 import type { Io } from '../io.ts';

@@ -9,14 +9,14 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Agent, get } from 'node:http';
 import { join, resolve } from 'node:path';
-import { INTERCEPTION_CA_PAGE } from '../../lib/telemetry/health.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import type { SidecarSpec } from '../../lib/config/load/compile.ts';
+import type { SidecarSpec } from '../../lib/config/load/compile-sidecar.ts';
 import { loadConfig } from '../../lib/config/load/load.ts';
 import { joinTrust } from '../../lib/interception/joined-trust.ts';
 import { namedRoots } from '../../lib/interception/named-roots.ts';
-import { systemRoots } from '../../lib/tls/roots.ts';
 import { CA_FILE, trustFiles, writeTrust } from '../../lib/interception/trust.ts';
+import { INTERCEPTION_CA_PAGE } from '../../lib/telemetry/health.ts';
+import { systemRoots } from '../../lib/tls/roots.ts';
 import { environment } from '../environment.ts';
 import type { Io } from '../io.ts';
 

@@ -4,7 +4,7 @@
  */
 import type { X509Certificate } from 'node:crypto';
 import { Fault } from '../../lib/base/fault.ts';
-import type { InterceptSpec } from '../../lib/config/load/compile.ts';
+import type { InterceptSpec } from '../../lib/config/load/compile-sidecar.ts';
 import type { Interception } from '../../lib/interception/authority.ts';
 import type { Parts } from './parts.ts';
 

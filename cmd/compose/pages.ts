@@ -8,7 +8,7 @@ import type { Pages } from '../../lib/api/pages.ts';
 import type { Cell } from '../../lib/base/cell.ts';
 import type { Disposer } from '../../lib/base/dispose.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import type { SidecarSpec } from '../../lib/config/load/compile.ts';
+import type { SidecarSpec } from '../../lib/config/load/compile-sidecar.ts';
 import type { Interception } from '../../lib/interception/authority.ts';
 import type { Inherited } from '../../lib/listen/inherited.ts';
 import type { Proxy } from '../../lib/listen/proxy.ts';

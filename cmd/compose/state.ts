@@ -7,7 +7,7 @@ import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { guardFolder } from '../../lib/api/admin.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import type { SidecarSpec } from '../../lib/config/load/compile.ts';
+import type { SidecarSpec } from '../../lib/config/load/compile-sidecar.ts';
 import type { CountsKept } from '../../lib/tasks/quotas.ts';
 
 export interface State {

@@ -4,7 +4,7 @@ import { readSecret } from '../../lib/api/secret-file.ts';
 import { taskFeed } from '../../lib/api/task-feed.ts';
 import { Fault } from '../../lib/base/fault.ts';
 import { ignore } from '../../lib/base/signal.ts';
-import type { SidecarSpec } from '../../lib/config/load/compile.ts';
+import type { SidecarSpec } from '../../lib/config/load/compile-sidecar.ts';
 import type { StepUp } from '../../lib/tasks/approvals.ts';
 import type { TaskEvent } from '../../lib/tasks/events.ts';
 import { tasks as registry } from '../../lib/tasks/registry.ts';

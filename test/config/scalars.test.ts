@@ -1,6 +1,7 @@
 import t from 'tap';
 import type { Schema } from '../../lib/schema/decode.ts';
 import { problems as collector } from '../../lib/schema/problem.ts';
+import * as addresses from '../../lib/config/documents/addresses.ts';
 import * as scalars from '../../lib/config/documents/scalars.ts';
 import { filePath } from '../../lib/schema/file-path.ts';
 import { scalarTree } from '../../lib/schema/tree.ts';
@@ -82,7 +83,7 @@ t.test('sizes carry units', async (t) => {
 
 t.test('domains to stand in for are names of two labels or more, and nobody else’s', async (t) => {
   for (const text of ['example.com', 'crm.internal', 'a.github.io'])
-    t.equal(read(scalars.dnsDomain, text), text);
+    t.equal(read(addresses.dnsDomain, text), text);
   for (const text of [
     '*.example.com',
     'com',
@@ -95,14 +96,14 @@ t.test('domains to stand in for are names of two labels or more, and nobody else
     '',
     'a b.c',
   ])
-    t.match(read(scalars.dnsDomain, text), /^!/, text);
-  t.match(read(scalars.dnsDomain, '*.example.com'), /leave `\*\.` out/);
+    t.match(read(addresses.dnsDomain, text), /^!/, text);
+  t.match(read(addresses.dnsDomain, '*.example.com'), /leave `\*\.` out/);
 });
 
 t.test('addresses to listen on are IP addresses with a port, 0 for a free one', async (t) => {
-  t.same(read(scalars.listenAddress, '127.0.0.1:15001'), { host: '127.0.0.1', port: 15001 });
-  t.same(read(scalars.listenAddress, '[::1]:0'), { host: '::1', port: 0 });
-  t.same(read(scalars.listenAddress, '0.0.0.0:10'), { host: '0.0.0.0', port: 10 });
+  t.same(read(addresses.listenAddress, '127.0.0.1:15001'), { host: '127.0.0.1', port: 15001 });
+  t.same(read(addresses.listenAddress, '[::1]:0'), { host: '::1', port: 0 });
+  t.same(read(addresses.listenAddress, '0.0.0.0:10'), { host: '0.0.0.0', port: 10 });
   for (const text of [
     'localhost:80',
     '127.0.0.1',
@@ -115,16 +116,19 @@ t.test('addresses to listen on are IP addresses with a port, 0 for a free one', 
     'http://127.0.0.1:80',
     '127.1:80',
   ]) {
-    t.match(read(scalars.listenAddress, text), /^!/, text);
+    t.match(read(addresses.listenAddress, text), /^!/, text);
   }
-  t.match(read(scalars.listenAddress, 'localhost:80'), /is a name; write an IP address/);
+  t.match(read(addresses.listenAddress, 'localhost:80'), /is a name; write an IP address/);
 });
 
 t.test('upstreams are a host and a port', async (t) => {
-  t.same(read(scalars.upstreamAddress, 'crm.prod.svc:8443'), { host: 'crm.prod.svc', port: 8443 });
-  t.same(read(scalars.upstreamAddress, '[2001:DB8::1]:443'), { host: '2001:db8::1', port: 443 });
+  t.same(read(addresses.upstreamAddress, 'crm.prod.svc:8443'), {
+    host: 'crm.prod.svc',
+    port: 8443,
+  });
+  t.same(read(addresses.upstreamAddress, '[2001:DB8::1]:443'), { host: '2001:db8::1', port: 443 });
   for (const text of ['crm', 'crm:0', 'https://crm:443', 'crm:443/x', 'user@crm:443', '127.1:80'])
-    t.match(read(scalars.upstreamAddress, text), /^!.*without scheme or path/, text);
+    t.match(read(addresses.upstreamAddress, text), /^!.*without scheme or path/, text);
 });
 
 t.test('methods are tokens in their own case; CONNECT and TRACE are nobody’s (F12)', async (t) => {
@@ -136,8 +140,8 @@ t.test('methods are tokens in their own case; CONNECT and TRACE are nobody’s (
 });
 
 t.test('ranges are private, canonical blocks (S2)', async (t) => {
-  t.equal(read(scalars.cidr, '10.96.0.0/12'), '10.96.0.0/12');
-  t.equal(read(scalars.cidr, 'FD00::/8'), 'fd00::/8');
+  t.equal(read(addresses.cidr, '10.96.0.0/12'), '10.96.0.0/12');
+  t.equal(read(addresses.cidr, 'FD00::/8'), 'fd00::/8');
   for (const text of [
     '0.0.0.0/0',
     '::/0',
@@ -148,7 +152,7 @@ t.test('ranges are private, canonical blocks (S2)', async (t) => {
     '10.0.0.0',
     '100.100.100.200/32',
   ])
-    t.match(read(scalars.cidr, text), /^!/, text);
+    t.match(read(addresses.cidr, text), /^!/, text);
 });
 
 t.test('names, paths, sockets and Workload API addresses', async (t) => {
@@ -163,7 +167,7 @@ t.test('names, paths, sockets and Workload API addresses', async (t) => {
       ['a.sock', '/', '/run/', '/run/a\u0000', `/${'a'.repeat(107)}`],
     ],
     [
-      scalars.workloadApi,
+      addresses.workloadApi,
       ['unix:///run/a.sock', 'unix:/run/a.sock', 'tcp://127.0.0.1:8081'],
       [
         '',
@@ -177,7 +181,7 @@ t.test('names, paths, sockets and Workload API addresses', async (t) => {
       ],
     ],
     [
-      scalars.serverName,
+      addresses.serverName,
       ['api.example.com'],
       ['*.example.com', '10.0.0.1', '[::1]', 'API.example.com', 'a b', 'https://x.y'],
     ],

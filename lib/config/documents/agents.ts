@@ -11,7 +11,8 @@ import {
   required,
   text,
 } from '../../schema/decode.ts';
-import { absoluteFolder, hint, name, spiffeId } from './scalars.ts';
+import { spiffeId } from './addresses.ts';
+import { absoluteFolder, hint, name } from './scalars.ts';
 
 const GROUP = /^(?:\d{1,10}|[a-z_][a-z0-9_.-]{0,31})$/;
 

@@ -2,6 +2,7 @@
  * `spec` of a Destination document. A key of the design that is not built yet is named at the end
  * of its map and refused.
  */
+import { filePath } from '../../schema/file-path.ts';
 import {
   choice,
   defaulted,
@@ -12,28 +13,22 @@ import {
   record,
   required,
 } from '../../schema/decode.ts';
+import {
+  cidr,
+  hostPattern,
+  listenAddress,
+  peer,
+  serverName,
+  upstreamAddress,
+  upstreamHost,
+} from './addresses.ts';
+import { UNSAFE_NON_LOOPBACK, task } from './common.ts';
 import { credentials } from './credentials.ts';
 import { headers } from './headers.ts';
 import { NAMES, RULE_KEYS, SETTINGS } from './protocols.ts';
 import { LIMITED, NAMED } from './rule.ts';
-import {
-  action,
-  cidr,
-  condition,
-  dataClass,
-  duration,
-  hostPattern,
-  listenAddress,
-  peer,
-  rate,
-  serverName,
-  size,
-  upstreamAddress,
-  upstreamHost,
-} from './scalars.ts';
-import { filePath } from '../../schema/file-path.ts';
+import { action, condition, dataClass, duration, rate, size } from './scalars.ts';
 import { via } from './via.ts';
-import { task, UNSAFE_NON_LOOPBACK } from './common.ts';
 
 const rule = record({ ...NAMED, ...RULE_KEYS, ...LIMITED }, ['a2a', 'require', 'shadow']);
 

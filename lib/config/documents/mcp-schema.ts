@@ -4,10 +4,10 @@
  */
 import { Fault } from '../../base/fault.ts';
 import { quote } from '../../net/host.ts';
-import { EVERY } from '../../policy/model/permission.ts';
-import { MCP_VERSIONS, NAME, NAMEABLE, SERVER_REQUESTS } from '../../policy/model/mcp-methods.ts';
 import { canonicalTarget } from '../../net/path.ts';
 import { parseResourcePattern } from '../../net/resource.ts';
+import { MCP_VERSIONS, NAME, NAMEABLE, SERVER_REQUESTS } from '../../policy/model/mcp-methods.ts';
+import { EVERY } from '../../policy/model/permission.ts';
 import {
   type Infer,
   choice,
@@ -19,8 +19,9 @@ import {
   required,
   text,
 } from '../../schema/decode.ts';
+import { hostPattern } from './addresses.ts';
 import type { HttpRules } from './http.ts';
-import { hostPattern, size } from './scalars.ts';
+import { size } from './scalars.ts';
 
 function bad(message: string, hint: string): Fault {
   return new Fault('config', message, { hint });

@@ -1,6 +1,8 @@
 /** PolicyTest documents: cases beside the policy, read by `chaperone test` and by nothing else. */
 import { Fault } from '../../base/fault.ts';
 import {
+  type Infer,
+  type Schema,
   choice,
   defaulted,
   integer,
@@ -9,12 +11,11 @@ import {
   record,
   required,
   text,
-  type Infer,
-  type Schema,
 } from '../../schema/decode.ts';
-import { name, spiffeId } from './scalars.ts';
-import { API_VERSION, metadata } from './schema.ts';
 import type { Tree } from '../../schema/tree.ts';
+import { spiffeId } from './addresses.ts';
+import { name } from './scalars.ts';
+import { API_VERSION, metadata } from './schema.ts';
 
 /** Any value, as JSON text; numbers as they are written. */
 function json(example: string): Schema<string> {

@@ -2,35 +2,24 @@
  * `spec` of a Sidecar document. A key of the design that is not built yet is named at the end and
  * refused.
  */
-import { agent } from './agents.ts';
+import { filePath } from '../../schema/file-path.ts';
 import {
   choice,
   defaulted,
   flag,
-  integer,
   list,
   optional,
   record,
   refine,
   required,
 } from '../../schema/decode.ts';
-import {
-  dataClass,
-  dnsDomain,
-  duration,
-  folder,
-  hint,
-  listenAddress,
-  rate,
-  size,
-  socket,
-  spiffeId,
-  webhookUrl,
-  workloadApi,
-} from './scalars.ts';
-import { filePath } from '../../schema/file-path.ts';
-import { sinks } from './sinks.ts';
-import { task, UNSAFE_NON_LOOPBACK } from './common.ts';
+import { listenAddress, spiffeId, webhookUrl, workloadApi } from './addresses.ts';
+import { agent } from './agents.ts';
+import { audit } from './audit.ts';
+import { UNSAFE_NON_LOOPBACK, task } from './common.ts';
+import { intercept } from './intercept.ts';
+import { listeners } from './listeners.ts';
+import { dataClass, duration, folder, hint, socket } from './scalars.ts';
 import { via } from './via.ts';
 
 const select = refine(
@@ -86,53 +75,7 @@ export const sidecarSpec = record(
       }),
       'The forward proxy; none without it.',
     ),
-    intercept: optional(
-      record({
-        domains: required(
-          list(dnsDomain, { least: 1, most: 100, unique: String }),
-          'Names that may be stood in for, each with all below it. The CA can vouch for ' +
-            'nothing else: they are its critical name constraints.',
-        ),
-        ca: defaulted(
-          record({
-            folder: optional(
-              folder,
-              'Where the key of the CA is kept, so that a sidecar that starts again breaks ' +
-                'no running program: a tmpfs of the sidecar alone, never mounted where the ' +
-                'agent runs. It is made with mode 0700 and refused when it is open to ' +
-                'others. Without it the key is in memory.',
-            ),
-          }),
-          {},
-          'The CA of this sidecar. Its certificate lasts 90 days and is renewed at half of ' +
-            'that; those it issues last 24 hours at most.',
-        ),
-        trust: optional(
-          record({
-            folder: required(
-              folder,
-              'At the start and at each renewal ca.pem, bundle.pem (the roots of the ' +
-                'system and ours) and truststore.p12 are written there, readable to all; no ' +
-                'key. Mount it where the agent runs, and set the variables that `chaperone ' +
-                'trust` prints.',
-            ),
-          }),
-          'What programs need to trust the CA, written by the sidecar. Without it: ' +
-            '`chaperone trust`.',
-        ),
-        refusals: defaulted(
-          choice(['inside', 'connect']),
-          'inside',
-          'Where a CONNECT to one of the domains that policy denies is told why. inside: ' +
-            'TLS is set up with a certificate for that host and the first request is ' +
-            'answered with the refusal, because most clients hide the answer to a CONNECT. ' +
-            'connect: the CONNECT is answered. What is not decided by policy is always told ' +
-            'at the CONNECT.',
-        ),
-      }),
-      'Ending the TLS of the agent inside CONNECT tunnels, for destinations that say ' +
-        '`tls.intercept: true`. Off without it.',
-    ),
+    intercept,
     adminApi: optional(
       record({
         socket: required(
@@ -213,39 +156,7 @@ export const sidecarSpec = record(
       record({ address: required(listenAddress, 'May be any address: the pages are read-only.') }),
       'livez, readyz and metrics; none without it.',
     ),
-    audit: defaulted(
-      record({
-        sinks: defaulted(sinks, [{ stdout: true }], 'Every record goes to all of them.'),
-        timeout: defaulted(
-          duration('5s'),
-          '5s',
-          'How long a sink may take for records. One that is slower has failed: see ' +
-            'onFailure. Records are written again once it has taken those before.',
-        ),
-        onFailure: defaulted(
-          choice(['deny', 'continue']),
-          'deny',
-          'deny: a request whose `decided` record cannot be written is refused. continue: ' +
-            'it goes on, and the failure is counted.',
-        ),
-        refusals: defaulted(
-          record({
-            rate: defaulted(
-              rate,
-              '10/s',
-              'How often refusals of one agent have records of their own.',
-            ),
-            burst: defaulted(integer(1, 1_000_000), 500, 'How many at once.'),
-          }),
-          {},
-          'Refusals over this rate, of each agent and of what is nobody’s, are counted ' +
-            'into one `refusals` record every ten seconds: nobody fills the sinks with what ' +
-            'was not allowed.',
-        ),
-      }),
-      {},
-      'Where evidence goes.',
-    ),
+    audit,
     defaults: defaulted(
       record({
         task: defaulted(
@@ -273,72 +184,7 @@ export const sidecarSpec = record(
       ['public', 'internal', 'confidential', 'restricted'],
       'How sensitive data can be, lowest first.',
     ),
-    listeners: defaulted(
-      record({
-        headersTimeout: defaulted(
-          duration('10s'),
-          '10s',
-          'A request head that is not complete after this is refused with 408.',
-        ),
-        idleTimeout: defaulted(
-          duration('75s'),
-          '75s',
-          'A connection of the agent without a request is closed after this.',
-        ),
-        maxConnections: defaulted(
-          integer(1, 1_000_000),
-          4096,
-          'Connections of each agent at one time, over all listeners, and as many of what ' +
-            'nobody has proved to be an agent’s; more are closed at once. Fewer where the ' +
-            'limit of open files is too low for that.',
-        ),
-        maxHead: defaulted(
-          size('32KiB', 1024, 131_072),
-          '32KiB',
-          'A longer request head is refused with 431, of an upstream with 502. At most ' +
-            '128KiB. What follows it below is raised with it.',
-        ),
-        maxField: optional(
-          size('16KiB', 256, 131_072),
-          'A longer field line, such as a large token or cookie, is refused in the same ' +
-            'way. Without it: half of `maxHead`.',
-        ),
-        maxFields: defaulted(
-          integer(8, 1000),
-          128,
-          'More fields in one head are refused in the same way.',
-        ),
-        maxTarget: optional(
-          size('8KiB', 256, 65_536),
-          'A longer request target is refused with 414, and so is a path of more than half ' +
-            'of it. Without it: a quarter of `maxHead`.',
-        ),
-        bodyTimeout: defaulted(
-          duration('30s'),
-          '30s',
-          'A request body that is read before its request is judged (MCP) and pauses so ' +
-            'long is refused with 408. Other bodies: `timeouts.idle` of the destination.',
-        ),
-        writeTimeout: defaulted(
-          duration('60s'),
-          '60s',
-          'An agent or an upstream that takes nothing of what is sent to it for so ' +
-            'long is cut off.',
-        ),
-        connectionMaxAge: defaulted(
-          duration('10m'),
-          '10m',
-          'A pooled connection to an upstream that is older is not used again.',
-        ),
-        connectionIdle: defaulted(
-          duration('60s'),
-          '60s',
-          'A pooled connection to an upstream that is not used for so long is closed.',
-        ),
-      }),
-      {},
-      'Limits of all listeners that the agent reaches, and of connections that are kept.',
-    ),
+    listeners,
     maxStale: defaulted(
       duration('10m'),
       '10m',

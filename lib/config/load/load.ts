@@ -6,8 +6,8 @@ import { createHash } from 'node:crypto';
 import { dirname, resolve } from 'node:path';
 import { Fault } from '../../base/fault.ts';
 import { buildPolicy } from '../../policy/decision/lookup.ts';
-import type { Destination } from '../../policy/protocols/index.ts';
 import type { Policy } from '../../policy/decision/policy.ts';
+import type { Destination } from '../../policy/protocols/index.ts';
 import {
   type Problems,
   problems as collector,
@@ -18,18 +18,15 @@ import { type Tree, canonicalJson, locate, pathText } from '../../schema/tree.ts
 import { readYaml } from '../../schema/yaml.ts';
 import { AGENT_CHECKS } from '../checks/agents.ts';
 import { checkDestination } from '../checks/destination.ts';
-import type { Finding } from '../documents/finding.ts';
 import { SET_CHECKS } from '../checks/set.ts';
 import { TASK_CHECKS } from '../checks/tasks.ts';
+import type { Finding } from '../documents/finding.ts';
 import { type Documents, readDocument } from '../documents/read.ts';
 import type { DestinationDocument } from '../documents/schema.ts';
 import type { Decoded, DocumentSet } from '../documents/set.ts';
-import {
-  type SidecarSpec,
-  compileDestination,
-  compileSidecar,
-  compileTaskPolicy,
-} from './compile.ts';
+import { type SidecarSpec, compileSidecar } from './compile-sidecar.ts';
+import { compileTaskPolicy } from './compile-task-policy.ts';
+import { compileDestination } from './compile-destination.ts';
 import { compileConditions } from './conditions.ts';
 import { readRoots } from './roots.ts';
 import { readSources } from './sources.ts';
