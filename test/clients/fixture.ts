@@ -43,7 +43,9 @@ export interface ClientFixture extends AsyncDisposable, ClientAddresses {
 export const WEB_HOST = 'api.saas.example';
 const PATIENCE = 20_000;
 
-/** What is written says `agent/a.sock` and `admin/a.sock` below the folder, and `audit.jsonl` in it. */
+/**
+ * What is written says `agent/a.sock` and `admin/a.sock` below the folder, and `audit.jsonl` in it.
+ */
 export async function clientFixture(
   write: (addresses: ClientAddresses) => string = clientDocuments,
 ): Promise<ClientFixture> {

@@ -17,7 +17,10 @@ const folder = mkdtempSync(join(tmpdir(), 'chaperone-image-'));
 t.teardown(() => rmSync(folder, { recursive: true }));
 const packages = await bundle(join(folder, 'app'));
 const program = join(folder, 'app', 'chaperone.mjs');
-/** Node in a folder of its own with the environment of an image: nothing of this checkout is in reach. */
+/**
+ * Node in a folder of its own with the environment of an image: nothing of this checkout is in
+ * reach.
+ */
 const startIn = (cwd: string, args: readonly string[]): TestProgram =>
   startProgram([process.execPath, ...args], { cwd, env: { NODE_ENV: 'production' } });
 const chaperone = (...args: readonly string[]): TestProgram => startIn(folder, [program, ...args]);

@@ -1,4 +1,6 @@
-/** Programs as processes of their own: the command line, and Node where nothing of it is in reach. */
+/**
+ * Programs as processes of their own: the command line, and Node where nothing of it is in reach.
+ */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { join, resolve } from 'node:path';
 import { until } from './until.ts';
