@@ -7,23 +7,24 @@
  *
  * It prints the table and writes it into docs/performance.md; exits 1 when a bar is missed.
  */
-import { fork, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { Agent, createServer, request } from 'node:http';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { connect, type AddressInfo, type Socket } from 'node:net';
+import { Agent, createServer, request } from 'node:http';
+import { type AddressInfo, type Socket, connect } from 'node:net';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { agentApi } from '../lib/api/agent.ts';
 import { startAgentApi } from '../lib/api/agent-socket.ts';
+import { agentApi } from '../lib/api/agent.ts';
 import { taskFeed } from '../lib/api/task-feed.ts';
 import { cell } from '../lib/base/cell.ts';
 import { systemClock } from '../lib/base/clock.ts';
 import { Fault } from '../lib/base/fault.ts';
 import { loadConfig } from '../lib/config/load/load.ts';
-import { startProxy, type Proxy } from '../lib/listen/proxy.ts';
+import { type Proxy, startProxy } from '../lib/listen/proxy.ts';
 import { parseIntent } from '../lib/tasks/intent.ts';
-import { tasks, type Tasks } from '../lib/tasks/registry.ts';
+import { tasks } from '../lib/tasks/registry.ts';
+import type { Tasks } from '../lib/tasks/tasks.ts';
 import { tlsContexts } from '../lib/tls/context.ts';
 import { writePage } from './page.ts';
 

@@ -1,4 +1,5 @@
 /** What the parts of a sidecar share while they are put together. */
+import type { TaskFeed } from '../../lib/api/task-feed.ts';
 import type { Audit } from '../../lib/audit/log.ts';
 import type { LifecycleRecord } from '../../lib/audit/record.ts';
 import type { Cell } from '../../lib/base/cell.ts';
@@ -8,8 +9,7 @@ import type { IdentitySource } from '../../lib/identity/source.ts';
 import type { Interception } from '../../lib/interception/authority.ts';
 import type { Proxy } from '../../lib/listen/proxy.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
-import type { TaskFeed } from '../../lib/api/task-feed.ts';
-import type { Tasks } from '../../lib/tasks/registry.ts';
+import type { Tasks } from '../../lib/tasks/tasks.ts';
 import type { Drops } from '../../lib/telemetry/drops.ts';
 import type { Logger } from '../../lib/telemetry/logger.ts';
 import type { Readiness } from '../../lib/telemetry/readiness.ts';

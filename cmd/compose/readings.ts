@@ -1,5 +1,5 @@
 /** What the gauges show at a scrape, read from the parts as they stand. */
-import type { Tasks } from '../../lib/tasks/registry.ts';
+import type { Tasks } from '../../lib/tasks/tasks.ts';
 import type { Readings } from '../../lib/telemetry/tallies.ts';
 import { COMMIT, VERSION } from '../version.ts';
 import type { Parts, Services } from './parts.ts';

@@ -8,13 +8,13 @@
  */
 import { Fault } from '../base/fault.ts';
 import type { Agent } from '../policy/model/agent.ts';
-import type { Proved, Tasks } from '../tasks/registry.ts';
-import { tree, type Task } from '../tasks/task.ts';
-import { api, type Api, type Call } from './api.ts';
+import { type Task, tree } from '../tasks/task.ts';
+import type { Proved, Tasks } from '../tasks/tasks.ts';
+import { type Api, type Call, api } from './api.ts';
 import { openApi } from './openapi.ts';
 import type { TaskFeed } from './task-feed.ts';
-import { taskOperations, type May } from './task-operations.ts';
-import { taskView, type Ways } from './task-view.ts';
+import { type May, taskOperations } from './task-operations.ts';
+import { type Ways, taskView } from './task-view.ts';
 
 export interface AgentApiOptions {
   /** Whose API this is; may be left out where there is one agent. */

@@ -10,13 +10,13 @@
  * - redirects are not followed, and what the other side says is told in records by its shape alone.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { sleep, type Clock } from '../base/clock.ts';
+import { type Clock, sleep } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { link } from '../base/signal.ts';
-import { choice, integer, optional, record, required } from '../schema/decode.ts';
 import { duration, note, person, token } from '../config/documents/scalars.ts';
+import { choice, integer, optional, record, required } from '../schema/decode.ts';
 import type { TaskEvent } from '../tasks/events.ts';
-import type { StepUp, StepUps } from '../tasks/approvals.ts';
+import type { StepUp, StepUps } from '../tasks/step-up.ts';
 import type { Task } from '../tasks/task.ts';
 import type { Resolver } from '../upstream/resolver.ts';
 import { decodeBody } from './api.ts';

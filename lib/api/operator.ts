@@ -5,14 +5,14 @@
 import { Fault } from '../base/fault.ts';
 import type { Agent } from '../policy/model/agent.ts';
 import { intentSchema } from '../tasks/intent.ts';
-import type { Tasks } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
-import { api, decodeBody, type Api, type Call, type Operation } from './api.ts';
+import type { Tasks } from '../tasks/tasks.ts';
+import { type Api, type Call, type Operation, api, decodeBody } from './api.ts';
 import { openApi } from './openapi.ts';
 import { approval, refusal, revocation } from './task-bodies.ts';
 import type { TaskFeed } from './task-feed.ts';
-import { opened, taskOperations, type TaskDoor } from './task-operations.ts';
-import { stepUpView, taskView, type Ways } from './task-view.ts';
+import { type TaskDoor, opened, taskOperations } from './task-operations.ts';
+import { type Ways, stepUpView, taskView } from './task-view.ts';
 
 export interface OperatorApiOptions {
   readonly tasks: Tasks;

@@ -6,12 +6,12 @@ import { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
 import type { Agent } from '../policy/model/agent.ts';
 import { intentSchema } from '../tasks/intent.ts';
-import type { Opened, Tasks } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
-import { decodeBody, type Call, type Operation, type Reply } from './api.ts';
-import type { TaskFeed } from './task-feed.ts';
+import type { Opened, Tasks } from '../tasks/tasks.ts';
+import { type Call, type Operation, type Reply, decodeBody } from './api.ts';
 import { extension, question } from './task-bodies.ts';
-import { openedView, stepUpView, taskView, type Ways } from './task-view.ts';
+import type { TaskFeed } from './task-feed.ts';
+import { type Ways, openedView, stepUpView, taskView } from './task-view.ts';
 
 /** What is to be done with a task: `use` is to see it and to ask for a step-up. */
 export type May = 'use' | 'derive' | 'extend' | 'complete';

@@ -1,9 +1,9 @@
 /** Tasks as the APIs show them: plain values, no secret but the two that opening hands out. */
 import type { Grant } from '../policy/model/grant.ts';
 import { targetText } from '../policy/model/targets.ts';
-import type { StepUp } from '../tasks/approvals.ts';
-import type { Opened } from '../tasks/registry.ts';
+import type { StepUp } from '../tasks/step-up.ts';
 import type { Task } from '../tasks/task.ts';
+import type { Opened } from '../tasks/tasks.ts';
 
 /** What an API needs to know of the proxy to say how a task is used. */
 export interface Ways {

@@ -1,7 +1,7 @@
 /** A connection of an agent's, as the requests on it see it. */
 import type { RequestHead } from '../http/message.ts';
-import type { Proof } from '../tasks/registry.ts';
 import type { Task } from '../tasks/task.ts';
+import type { Proof } from '../tasks/tasks.ts';
 import type { DescribedRequestHead, Reading } from './describe.ts';
 import type { Exchange } from './exchange.ts';
 import type { Caller } from './shares.ts';

@@ -4,7 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import type { Turns } from '../base/turns.ts';
 import type { Policy } from '../policy/decision/policy.ts';
-import type { Tasks } from '../tasks/registry.ts';
+import type { Tasks } from '../tasks/tasks.ts';
 import type { Identities } from '../upstream/identities.ts';
 import type { Evidence } from './evidence.ts';
 import type { LiveSet } from './live-set.ts';

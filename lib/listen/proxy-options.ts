@@ -13,7 +13,7 @@ import type { ListenAddress } from '../policy/model/destination.ts';
 import type { Rate } from '../policy/model/rule.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import type { Identity, IdentityState } from '../spiffe/identity.ts';
-import type { Tasks } from '../tasks/registry.ts';
+import type { Tasks } from '../tasks/tasks.ts';
 import type { TlsContexts } from '../tls/context.ts';
 import type { Resolver } from '../upstream/resolver.ts';
 import type { Inherited } from './inherited.ts';

@@ -12,104 +12,24 @@
  * - a question that nobody answers lapses; every step is an event.
  */
 import { randomUUID } from 'node:crypto';
-import type { Cell } from '../base/cell.ts';
-import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
-import type { Approver, StepUpPolicy } from '../policy/model/grant.ts';
-import type { Policy } from '../policy/decision/policy.ts';
 import type { CallView } from '../policy/review/call-view.ts';
 import { Denials } from './denials.ts';
 import type { TaskEvent, TaskEventName } from './events.ts';
 import { type RefusedCall, RefusedCalls } from './refused-calls.ts';
+import { noSuchCall, notWaiting, ruleFor } from './step-up-rule.ts';
+import {
+  type Approval,
+  type Asked,
+  type Denial,
+  type Question,
+  STEP_UP_LIMITS,
+  type StepUp,
+  type StepUpState,
+  type StepUps,
+  type StepUpsOptions,
+} from './step-up.ts';
 import type { Task } from './task.ts';
-
-interface Question {
-  /** The refused exchange: `decision` of its refusal. */
-  readonly decision: string;
-  /** The agent's words, for whoever decides. */
-  readonly reason?: string | undefined;
-}
-
-type StepUpState = 'pending' | 'approved' | 'denied' | 'lapsed';
-
-export interface StepUp extends Omit<RefusedCall, 'id' | 'view'>, Question {
-  readonly id: string;
-  readonly task: string;
-  readonly agent: string;
-  readonly state: StepUpState;
-  readonly call: CallView;
-  readonly approvers: readonly Approver[];
-  /** Milliseconds and calls that an approval is good for; Infinity: any number. */
-  readonly ttl: number;
-  readonly maxCalls: number;
-  /** Wall clock, milliseconds. */
-  readonly askedAt: number;
-  readonly answeredBy?: string;
-  readonly answer?: string;
-}
-
-/** How an approval may narrow. */
-interface Approval {
-  readonly ttl?: number | undefined;
-  readonly maxCalls?: number | undefined;
-  readonly by: string;
-  readonly as: Approver;
-}
-
-interface Denial {
-  readonly by: string;
-  readonly why: string;
-  /** Milliseconds that it holds; by itself as long as a task of the purpose may last. */
-  readonly ttl?: number | undefined;
-}
-
-export interface StepUps {
-  /** Keeps a call that was refused because it waits for an approval. */
-  refused(task: Task, call: RefusedCall): void;
-  /**
-   * Asks; approved at once where policy itself approves.
-   * @throws Fault `no-such-call`, `denied`, `too-many`, `audit-unavailable`
-   */
-  ask(task: Task, question: Question): Promise<StepUp>;
-  /** @throws Fault `no-such-step-up`, `denied`, `audit-unavailable`; then nothing is approved */
-  approve(id: string, approval: Approval): Promise<StepUp>;
-  deny(id: string, denial: Denial): StepUp;
-  get(id: string): StepUp | undefined;
-  of(task: Task): readonly StepUp[];
-  pending(): readonly StepUp[];
-  /** Lets questions lapse that were not answered in time. */
-  lapse(): void;
-  /** Forgets those of a task that has ended. */
-  forget(task: Task): void;
-}
-
-export const STEP_UP_LIMITS = Object.freeze({
-  pendingMs: 600_000,
-  /** That wait for an answer at one time. */
-  waitingPerTask: 3,
-  waitingPerAgent: 10,
-  /** That are remembered. */
-  perTask: 64,
-  all: 16_384,
-});
-
-interface Asked {
-  stepUp: StepUp;
-  readonly task: Task;
-  readonly askedAt: number;
-  /** Its approval is being recorded. */
-  answering: boolean;
-}
-
-export interface StepUpsOptions {
-  readonly clock: Clock;
-  readonly tell: (event: TaskEvent) => void;
-  /** As in TasksOptions. */
-  readonly recorded?: (() => Promise<void>) | undefined;
-  /** Told of a question that waits for somebody. */
-  readonly onAsked?: ((stepUp: StepUp) => void) | undefined;
-  readonly policy: Cell<Policy>;
-}
 
 export function stepUps(options: StepUpsOptions): StepUps {
   return new Questions(options);
@@ -358,24 +278,6 @@ function stateOf({ stepUp }: Asked): StepUpState {
   return stepUp.state;
 }
 
-function notWaiting(one: Asked): Fault {
-  const { id, state } = one.stepUp;
-  const still = one.answering ? 'is being answered' : `is ${state}`;
-  const why = one.task.open ? still : 'belongs to a task that has ended';
-  return new Fault('no-such-step-up', `step-up ${id} no longer waits for an answer: it ${why}`);
-}
-
-function noSuchCall({ id }: Task, decision: string): Fault {
-  return new Fault(
-    'no-such-call',
-    `no call of task ${id} that waits for an approval has decision ${decision.slice(0, 64)}`,
-    {
-      hint: 'make the call, and send the decision that its refusal names; old ones are forgotten',
-      at: 'decision',
-    },
-  );
-}
-
 /** Without query and content, for records. */
 function inShort({ method = 'connection', host, port, path = '', tool }: CallView): string {
   return `${method} ${tool ?? `${host}:${port}${path}`}`.slice(0, 256);
@@ -385,35 +287,4 @@ function defined(values: Readonly<Record<string, string | undefined>>): Detail {
   return Object.fromEntries(
     Object.entries(values).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );
-}
-
-/** The rule that lets a task ask this; a Fault that says why it may not. */
-function ruleFor(
-  { id, grant, open }: Task,
-  { action, destination, digest }: Pick<RefusedCall, 'action' | 'destination' | 'digest'>,
-): StepUpPolicy {
-  const rule = grant.stepUp.get(action);
-  if (!open) throw new Fault('task-unknown', `task ${id} is not open`);
-  if (rule === undefined) {
-    if (grant.actions.has(action))
-      throw new Fault('denied', `task ${id} may do ${action} without a step-up`);
-    throw new Fault(
-      'denied',
-      `action ${action} is not in the grant of task ${id}, with a step-up or without`,
-      {
-        hint: 'name it in the intent when the task is opened',
-      },
-    );
-  }
-  if (!grant.destinations.has(destination))
-    throw new Fault('denied', `destination ${destination} is not in the grant of task ${id}`);
-  if (rule.bound !== (digest !== undefined)) {
-    const hint = 'make the call again, and ask for that';
-    throw new Fault(
-      'denied',
-      `the policy has changed what approvals of action ${action} are bound to`,
-      { hint },
-    );
-  }
-  return rule;
 }

@@ -7,131 +7,24 @@
  *   or when a connection that holds it closes;
  * - an end is carried out in the same turn: nothing new, and what is under way is aborted.
  */
-import type { Cell } from '../base/cell.ts';
-import type { Clock } from '../base/clock.ts';
 import { Fault } from '../base/fault.ts';
 import { ignore } from '../base/signal.ts';
-import { type Agent, soleAgent } from '../policy/model/agent.ts';
-import type { Decision } from '../policy/decision/decision.ts';
-import type { Destination } from '../policy/protocols/index.ts';
-import type { Quota, TaskPolicy } from '../policy/model/grant.ts';
 import type { Policy } from '../policy/decision/policy.ts';
-import { Agents, mayOpen } from './agents.ts';
-import { type StepUp, type StepUps, stepUps } from './approvals.ts';
-import {
-  type Ceiling,
-  type Attenuation,
-  type Refused,
-  ceilingOf,
-  ceilingUnder,
-  attenuate,
-} from './attenuate.ts';
-import { type TaskEvent, openedDetail } from './events.ts';
+import { type Agent, soleAgent } from '../policy/model/agent.ts';
+import type { Quota, TaskPolicy } from '../policy/model/grant.ts';
+import { Agents } from './agents.ts';
+import { stepUps } from './approvals.ts';
+import { type Attenuation, type Ceiling, attenuate, ceilingOf, ceilingUnder } from './attenuate.ts';
+import { openedDetail } from './events.ts';
 import type { Intent } from './intent.ts';
-import {
-  conditionObjects,
-  factsOf,
-  limitTo,
-  longest,
-  mayOwn,
-  quotaSpent,
-  refusal,
-} from './limits.ts';
-import { type CountsKept, type Quotas, quotas } from './quotas.ts';
+import { conditionObjects, factsOf, limitTo, longest, quotaSpent, refusal } from './limits.ts';
+import { type Quotas, quotas } from './quotas.ts';
+import { objectionTo, requireDerivable, requireGrant, ruleFor } from './opening.ts';
 import { newSecret, newTaskId, parseCredentials, proves } from './secret.ts';
 import type { End } from './state.ts';
-import { type HeldApproval, type Member, Task, tree } from './task.ts';
-
-export interface Opened {
-  readonly task: Task;
-  /** Proves that a call may use the task, ask for a step-up and see it; handed out once. */
-  readonly secret: string;
-  /** Proves that a call may extend it, derive from it and complete it; handed out once. */
-  readonly control: string;
-  readonly refused: readonly Refused[];
-  /**
-   * Settles when its opening stands in the evidence; rejects when it cannot, and then the task is
-   * ended.
-   */
-  readonly recorded: Promise<void>;
-}
-
-export interface Tasks extends AsyncDisposable {
-  /**
-   * @param agent whose it is; may be left out where there is one
-   * @throws Fault `task-refused` when nothing of the intent is left, `too-many`, `shutting-down`
-   */
-  open(intent: Intent, agent?: Agent): Opened;
-  /** A task for a sub-agent, never wider than its parent. */
-  derive(parent: Task, intent: Intent): Opened;
-  /**
-   * The live task that `Basic` credentials prove. @throws Fault `task-unknown`
-   * @param proof of one connection, which remembers what was proved on it last
-   */
-  authenticate(credentials: string, at: string, proof?: Proof): Task;
-  /** As authenticate, for the agent API, where either secret is shown: what it proves. */
-  prove(credentials: string, at: string): Proved;
-  readonly agents: readonly Agent[];
-  get(id: string): Task | undefined;
-  list(): readonly Task[];
-  end(task: Task, end: End, why: string): void;
-  endAll(end: End, why: string): number;
-  /**
-   * Moves the end of a task, no further than the ceiling of its purpose has it from its opening.
-   * Returns the lifetime in ms.
-   */
-  extend(task: Task, lifetime: number): number;
-  readonly stepUps: StepUps;
-  /** Notes what an exchange was allowed, in the same turn as its decision. */
-  claim(member: Member, call: Claimed): void;
-}
-
-export interface Proved {
-  readonly task: Task;
-  /** It may be extended, derived from and completed, besides being used. */
-  readonly control: boolean;
-}
-
-/** The same credentials again on one connection prove the same task, if it is live. */
-export interface Proof {
-  credentials: string | undefined;
-  task: Task | undefined;
-}
-
-interface Claimed extends Pick<Decision, 'approval' | 'unused'> {
-  readonly task: Task | undefined;
-  /** Whose call it is; undefined: anybody's. */
-  readonly agent?: Agent | undefined;
-  readonly destination: Destination;
-  readonly action: string;
-}
-
-export interface TasksOptions {
-  readonly clock: Clock;
-  /** Default: one, with the name `agent`. */
-  readonly agents?: readonly Agent[];
-  readonly policy: Cell<Policy>;
-  readonly tell: (event: TaskEvent) => void;
-  /**
-   * Settles when what was told last stands in the evidence; rejects when it does not and must not
-   * be acted upon.
-   */
-  readonly recorded?: (() => Promise<void>) | undefined;
-  /**
-   * Called in a later turn when what is live must be decided again: a history has grown, a grant
-   * has shrunk.
-   */
-  readonly onChange: () => void;
-  /**
-   * What was done before this sidecar started is not known: every class counts as read and written.
-   */
-  readonly unknownPast?: boolean;
-  /** What was counted against quotas, over a restart; in memory alone without it. */
-  readonly counts?: CountsKept | undefined;
-  readonly onAsked?: ((stepUp: StepUp) => void) | undefined;
-  /** Gives back what was obtained for a task and names what could not be. */
-  readonly release?: ((task: Task) => Promise<readonly string[]>) | undefined;
-}
+import type { StepUps } from './step-up.ts';
+import { type HeldApproval, type Member, Task } from './task.ts';
+import type { Claimed, Opened, Proof, Proved, Tasks, TasksOptions } from './tasks.ts';
 
 interface Entering {
   readonly rule: TaskPolicy;
@@ -175,27 +68,7 @@ class Registry implements Tasks {
 
   open(intent: Intent, agent: Agent = this.#agents.sole): Opened {
     const policy = this.#policy();
-    const { purpose, owner, onBehalfOf } = intent;
-    const rule = policy.taskPolicies.get(purpose);
-    // Which purposes there are is for the operator to know: whoever steers the agent would ask for
-    // the widest.
-    if (rule === undefined)
-      throw refusal(
-        `no task policy has the purpose ${purpose}`,
-        'ask the operator which purpose to use',
-      );
-    if (!mayOwn(rule, intent)) {
-      const who = owner ?? onBehalfOf ?? '';
-      throw refusal(
-        `task policy ${rule.name} does not let ${who} open a task`,
-        'its owners are listed there',
-      );
-    }
-    if (!mayOpen(rule, intent, agent)) {
-      const hint =
-        'see agents of the task policy, and purposes of the agent in the Sidecar document';
-      throw refusal(`agent ${agent.name} may not open tasks of purpose ${purpose}`, hint);
-    }
+    const rule = ruleFor(policy, intent, agent);
     return this.#enter(intent, attenuate(intent, ceilingOf(rule), policy), { rule, agent });
   }
 
@@ -204,21 +77,7 @@ class Registry implements Tasks {
     const rule = policy.taskPolicies.get(parent.intent.purpose);
     if (!parent.open || rule === undefined)
       throw new Fault('task-unknown', `task ${parent.id} is not open`);
-    if (parent.depth >= rule.depth)
-      throw refusal(
-        `task policy ${rule.name} lets tasks be derived ${rule.depth} deep`,
-        'use the task that there is',
-      );
-    for (const part of ['purpose', 'owner', 'onBehalfOf'] as const) {
-      if (intent[part] !== parent.intent[part])
-        throw refusal(
-          `${part} is not that of task ${parent.id}`,
-          'a derived task has purpose and owner of its parent',
-        );
-    }
-    const held = tree(parent.root).filter(({ open }) => open).length;
-    if (held >= rule.maxOpenTasks)
-      throw refusal(`${held} tasks are open under task ${parent.root.id}`, 'complete some of them');
+    requireDerivable(parent, intent, rule);
     const { clock } = this.#options;
     const lifetime = parent.lifetime - (clock.monotonic() - parent.opened.monotonic);
     const left = {
@@ -236,19 +95,11 @@ class Registry implements Tasks {
     );
   }
 
-  #enter(intent: Intent, cut: Attenuation, { rule, agent, parent }: Entering): Opened {
-    const { grant, lifetime, refused } = cut;
-    const isolated = parent?.isolated ?? cut.isolated;
+  #enter(intent: Intent, attenuation: Attenuation, { rule, agent, parent }: Entering): Opened {
+    const { grant, lifetime, refused } = attenuation;
+    const isolated = parent?.isolated ?? attenuation.isolated;
     this.#agents.requireRoom(agent, MAX_TASKS);
-    if (grant.destinations.size === 0 || grant.actions.size + grant.stepUp.size === 0) {
-      const words = refused
-        .map(({ part, value, reason }) => `${part} ${value}: ${reason}`)
-        .join('; ');
-      throw refusal(
-        `nothing is left of the intent: ${words}`,
-        'see the task policy of this purpose',
-      );
-    }
+    requireGrant(attenuation);
     const whose = { agent: agent.name, purpose: intent.purpose };
     const spent = this.#quotas.spent('tasks', whose, rule.quotas.tasks);
     if (spent !== undefined) throw quotaSpent(whose, spent);
@@ -256,7 +107,7 @@ class Registry implements Tasks {
     const depth = parent === undefined ? 0 : parent.depth + 1;
     const objection = conditionObjects(rule, {
       ...intent,
-      ...cut,
+      ...attenuation,
       isolated,
       depth,
       time: clock.now(),
@@ -429,18 +280,13 @@ class Registry implements Tasks {
   }
 
   /**
-   * Narrows a task that is open to what its policy has now. Why it would not be opened any more,
-   * whatever is left of its grant; undefined where it would.
+   * Narrows an open task to its policy of now. Returns why it would not be opened any more, whatever
+   * is left of its grant; undefined where it would.
    * @param under tasks under its root up to this one
    */
   #objection(task: Task, rule: TaskPolicy, under: number): string | undefined {
-    if (!mayOwn(rule, task.intent)) return 'its owner may not open such a task any more';
-    if (!mayOpen(rule, task.intent, task.agent))
-      return 'its agent may not open such a task any more';
-    if (task.isolated && !rule.isolated) return 'a history of its own is no longer allowed';
-    if (task.depth > rule.depth) return 'it is derived deeper than is still allowed';
-    if (under > rule.maxOpenTasks)
-      return `${rule.maxOpenTasks} tasks may still be open under one that was opened`;
+    const objection = objectionTo(task, rule, under);
+    if (objection !== undefined) return objection;
     this.#limit(task, ceilingOf(rule));
     return conditionObjects(rule, factsOf(task, task.lifetime, this.#options.clock.now()));
   }

@@ -6,18 +6,18 @@ import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
 import { apiClient } from '../../cmd/api-client.ts';
-import { agentApi } from '../../lib/api/agent.ts';
-import { startAgentApi } from '../../lib/api/agent-socket.ts';
 import { agentHome } from '../../lib/api/agent-folder.ts';
-import { api, type Api } from '../../lib/api/api.ts';
+import { startAgentApi } from '../../lib/api/agent-socket.ts';
+import { agentApi } from '../../lib/api/agent.ts';
+import { type Api, api } from '../../lib/api/api.ts';
 import { taskFeed } from '../../lib/api/task-feed.ts';
 import { Fault } from '../../lib/base/fault.ts';
-import type { TasksOptions } from '../../lib/tasks/registry.ts';
+import type { TasksOptions } from '../../lib/tasks/tasks.ts';
 import { shortFolder } from '../support/folder.ts';
 import { until } from '../support/until.ts';
-import { desk, type Desk } from '../tasks/fixture.ts';
+import { type Desk, desk } from '../tasks/fixture.ts';
+import t, { type Test } from 'tap';
 
 const INTENT = { purpose: 'support', owner: 'alice', targets: ['crm'], actions: ['read', 'write'] };
 

@@ -5,16 +5,16 @@
 import { spawn } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
-import t, { type Test } from 'tap';
-import { approvalWebhook, sign, SIGNATURE, SKEW_SECONDS } from '../../lib/api/approval-webhook.ts';
+import { SIGNATURE, SKEW_SECONDS, approvalWebhook, sign } from '../../lib/api/approval-webhook.ts';
 import { systemClock } from '../../lib/base/clock.ts';
-import { dnsResolver, type Resolver } from '../../lib/upstream/resolver.ts';
-import type { StepUp } from '../../lib/tasks/approvals.ts';
+import type { StepUp } from '../../lib/tasks/step-up.ts';
+import { type Resolver, dnsResolver } from '../../lib/upstream/resolver.ts';
 import { testAuthority } from '../support/authority.ts';
-import { asks, desk, intent, rule, STEP_UP, type Desk } from '../tasks/fixture.ts';
+import { type Desk, STEP_UP, asks, desk, intent, rule } from '../tasks/fixture.ts';
+import t, { type Test } from 'tap';
 
 const SECRET = 's'.repeat(40);
 

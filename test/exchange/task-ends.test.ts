@@ -12,23 +12,15 @@ import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
 import type { Destination } from '../../lib/policy/protocols/index.ts';
 import type { McpRule } from '../../lib/policy/protocols/mcp-service.ts';
-import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
+import { tasks } from '../../lib/tasks/registry.ts';
+import type { Opened, Tasks } from '../../lib/tasks/tasks.ts';
 import { type TestConnection, testConnectionOver } from '../support/agent.ts';
 import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
 import { rule, testDestination } from '../support/destination.ts';
 import { shortFolder } from '../support/folder.ts';
 import { SERVICE, grpcServer } from '../support/grpc.ts';
-import {
-  type McpAnswer,
-  call,
-  event,
-  mcpDestination,
-  mcpServer,
-  message,
-  post,
-  result,
-} from '../support/mcp.ts';
+import { type McpAnswer, call, event, mcpDestination, mcpServer, message, post, result } from '../support/mcp.ts';
 import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';

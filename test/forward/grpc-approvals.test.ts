@@ -7,18 +7,12 @@ import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import type { StepUpPolicy } from '../../lib/policy/model/grant.ts';
-import type { StepUp } from '../../lib/tasks/approvals.ts';
-import { type Tasks, tasks } from '../../lib/tasks/registry.ts';
+import { tasks } from '../../lib/tasks/registry.ts';
+import type { StepUp } from '../../lib/tasks/step-up.ts';
+import type { Tasks } from '../../lib/tasks/tasks.ts';
 import { testAuthority } from '../support/authority.ts';
 import { testDestination } from '../support/destination.ts';
-import {
-  type GrpcAnswer,
-  type GrpcClient,
-  type GrpcServer,
-  SERVICE,
-  grpcClient,
-  grpcServer,
-} from '../support/grpc.ts';
+import { type GrpcAnswer, type GrpcClient, type GrpcServer, SERVICE, grpcClient, grpcServer } from '../support/grpc.ts';
 import { http2Client } from '../support/http2-client.ts';
 import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { STEP_UP, intent, rule as taskRule } from '../tasks/fixture.ts';

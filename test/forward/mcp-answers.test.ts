@@ -7,22 +7,10 @@ import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import type { StepUpPolicy } from '../../lib/policy/model/grant.ts';
-import { type Tasks, tasks } from '../../lib/tasks/registry.ts';
+import { tasks } from '../../lib/tasks/registry.ts';
+import type { Tasks } from '../../lib/tasks/tasks.ts';
 import type { TestConnection } from '../support/agent.ts';
-import {
-  type McpAnswer,
-  type McpServer,
-  type Script,
-  VERSION,
-  call,
-  mcpDestination,
-  mcpRule,
-  mcpServer,
-  message,
-  post,
-  rpc,
-  sendJson,
-} from '../support/mcp.ts';
+import { type McpAnswer, type McpServer, type Script, VERSION, call, mcpDestination, mcpRule, mcpServer, message, post, rpc, sendJson } from '../support/mcp.ts';
 import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { STEP_UP, intent, rule as taskRule } from '../tasks/fixture.ts';
 

@@ -4,24 +4,10 @@ import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import { soleAgent } from '../../lib/policy/model/agent.ts';
-import { type Opened, tasks } from '../../lib/tasks/registry.ts';
+import { tasks } from '../../lib/tasks/registry.ts';
+import type { Opened } from '../../lib/tasks/tasks.ts';
 import { unpaired } from '../support/audit.ts';
-import {
-  type McpAnswer,
-  type McpServer,
-  type Script,
-  call,
-  mcpDestination,
-  mcpRule,
-  mcpServer,
-  message,
-  newest,
-  post,
-  result,
-  rpc,
-  sendJson,
-  testMcpProxy,
-} from '../support/mcp.ts';
+import { type McpAnswer, type McpServer, type Script, call, mcpDestination, mcpRule, mcpServer, message, newest, post, result, rpc, sendJson, testMcpProxy } from '../support/mcp.ts';
 import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
 

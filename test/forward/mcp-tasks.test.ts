@@ -3,20 +3,10 @@ import t from 'tap';
 import { cell } from '../../lib/base/cell.ts';
 import { systemClock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import { type Opened, tasks } from '../../lib/tasks/registry.ts';
+import { tasks } from '../../lib/tasks/registry.ts';
+import type { Opened } from '../../lib/tasks/tasks.ts';
 import { unpaired } from '../support/audit.ts';
-import {
-  type McpAnswer,
-  VERSION,
-  call,
-  mcpDestination,
-  mcpRule,
-  mcpServer,
-  message,
-  post,
-  rpc,
-  sendJson,
-} from '../support/mcp.ts';
+import { type McpAnswer, VERSION, call, mcpDestination, mcpRule, mcpServer, message, post, rpc, sendJson } from '../support/mcp.ts';
 import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
 

@@ -8,14 +8,15 @@ import { systemClock } from '../../lib/base/clock.ts';
 import { openInterception } from '../../lib/interception/authority.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
-import { type Opened, type Tasks, tasks } from '../../lib/tasks/registry.ts';
+import { tasks } from '../../lib/tasks/registry.ts';
+import type { Opened, Tasks } from '../../lib/tasks/tasks.ts';
 import { refusal, statusOf } from '../support/agent.ts';
 import { unpaired } from '../support/audit.ts';
 import { testAuthority } from '../support/authority.ts';
 import { rule } from '../support/destination.ts';
-import { tlsInTunnel } from '../support/tunnel.ts';
 import { saasDestination } from '../support/interception.ts';
 import { type TestProxy, testProxy } from '../support/proxy.ts';
+import { tlsInTunnel } from '../support/tunnel.ts';
 import { type MtlsUpstream, mtlsUpstream } from '../support/upstream.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
 

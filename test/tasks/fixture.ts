@@ -3,15 +3,16 @@ import { randomUUID } from 'node:crypto';
 import { type Cell, cell } from '../../lib/base/cell.ts';
 import type { Clock } from '../../lib/base/clock.ts';
 import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
-import type { StepUpPolicy, TaskPolicy } from '../../lib/policy/model/grant.ts';
 import type { Policy } from '../../lib/policy/decision/policy.ts';
+import type { StepUpPolicy, TaskPolicy } from '../../lib/policy/model/grant.ts';
 import type { CallView } from '../../lib/policy/review/call-view.ts';
-import type { StepUp } from '../../lib/tasks/approvals.ts';
 import type { TaskEvent } from '../../lib/tasks/events.ts';
 import { type Intent, parseIntent } from '../../lib/tasks/intent.ts';
 import type { RefusedCall } from '../../lib/tasks/refused-calls.ts';
-import { type Tasks, type TasksOptions, tasks } from '../../lib/tasks/registry.ts';
+import { tasks } from '../../lib/tasks/registry.ts';
+import type { StepUp } from '../../lib/tasks/step-up.ts';
 import type { Task } from '../../lib/tasks/task.ts';
+import type { Tasks, TasksOptions } from '../../lib/tasks/tasks.ts';
 import { destination } from '../policy/destination.ts';
 
 export interface ManualClock extends Clock {

@@ -99,7 +99,7 @@ const APPROVED: readonly Sabotage[] = [
   ),
   sabotage(
     'an approval is bound to what approvals are bound to now',
-    'lib/tasks/approvals.ts',
+    'lib/tasks/step-up-rule.ts',
     ['if (rule.bound !== (digest !== undefined)) {', "if (digest === '') {"],
     stepUps('what is not in the grant, is free anyway, or is of an ended task cannot be asked for'),
   ),

@@ -146,7 +146,7 @@ export const TASK_LIMITS: readonly Sabotage[] = [
   ),
   sabotage(
     'a reload holds the number of open tasks',
-    'lib/tasks/registry.ts',
+    'lib/tasks/opening.ts',
     ['if (under > rule.maxOpenTasks) return', 'if (under > Infinity) return'],
     limits(
       'a new policy that lets fewer tasks be open under one ends those that were derived last',

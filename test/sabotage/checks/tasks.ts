@@ -226,20 +226,20 @@ const GRANTED: readonly Sabotage[] = [
   ),
   sabotage(
     'what is derived has the purpose and owner of its parent',
-    'lib/tasks/registry.ts',
+    'lib/tasks/opening.ts',
     ['if (intent[part] !== parent.intent[part])', "if (intent[part] === '')"],
     DERIVED,
   ),
   sabotage(
     'tasks are derived so deep and no deeper',
-    'lib/tasks/registry.ts',
+    'lib/tasks/opening.ts',
     ['if (parent.depth >= rule.depth)', 'if (rule.depth < 0)'],
     DERIVED,
   ),
   sabotage(
     'under a task so many are open and no more',
-    'lib/tasks/registry.ts',
-    ['if (held >= rule.maxOpenTasks)', 'if (rule.maxOpenTasks < 0)'],
+    'lib/tasks/opening.ts',
+    ['if (open >= rule.maxOpenTasks)', 'if (rule.maxOpenTasks < 0)'],
     DERIVED,
   ),
   sabotage(
@@ -264,7 +264,7 @@ const GRANTED: readonly Sabotage[] = [
   ),
   sabotage(
     'a policy that changes revokes tasks of owners that it no longer lists',
-    'lib/tasks/registry.ts',
+    'lib/tasks/opening.ts',
     ['if (!mayOwn(rule, task.intent)) return', "if (task.id === '') return"],
     registry(
       'a new policy revokes what it would not open: another owner, a history of its own, a depth',
