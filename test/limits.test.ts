@@ -82,7 +82,7 @@ const NOT_LIMITS: Readonly<Record<string, readonly string[]>> = {
   ],
   'how many pairs a warning names': ['lib/config/checks/confusables.ts MAX_ALIKE'],
   'what numbers are, in conditions': [
-    'lib/policy/conditions/cel.ts MAX_INT MAX_DIGITS',
+    'lib/policy/conditions/cel-conversions.ts MAX_INT MAX_DIGITS',
     'lib/policy/conditions/plain.ts LONGEST',
   ],
   'how it is learned whether a server keeps its connections': [

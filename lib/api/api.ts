@@ -10,9 +10,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Fault } from '../base/fault.ts';
 import { onAbort } from '../base/signal.ts';
 import { turns } from '../base/turns.ts';
-import type { Schema } from '../schema/decode.ts';
-import { problems as collector } from '../schema/problem.ts';
 import { parseJsonTree } from '../schema/json-tree.ts';
+import { problems as collector } from '../schema/problem.ts';
+import type { Schema } from '../schema/schema.ts';
 
 export interface Call {
   /** Values of the `{…}` segments. */

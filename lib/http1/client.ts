@@ -17,13 +17,7 @@ import type { ClientConnection, ClientResponse, RequestOptions } from '../http/c
 import { unprocessed, unread, untouched } from '../http/failures.ts';
 import { RESPONSE, longHead, malformed } from '../http/field-lines.ts';
 import type { HttpLimits } from '../http/limits.ts';
-import {
-  type Body,
-  type Fields,
-  type OutgoingRequest,
-  type ResponseHead,
-  fieldOf,
-} from '../http/message.ts';
+import type { Body, OutgoingRequest, ResponseHead } from '../http/message.ts';
 import type { HandedOver } from '../http/server-exchange.ts';
 import { type BodyOwner, IncomingBody, NO_BODY, hasBody } from './body.ts';
 import { parseResponseHead } from './head.ts';
@@ -32,6 +26,7 @@ import { RequestSender, type SenderOwner, checkBody } from './request-sender.ts'
 import { requestText } from './serialise.ts';
 import { resetSocket } from './sockets.ts';
 import { Transport, type TransportOwner } from './transport.ts';
+import { checkSwitch } from './upgrade.ts';
 
 /** Takes charge of a connected socket nobody has read from. */
 export function clientConnection(
@@ -288,13 +283,6 @@ class Client implements ClientConnection, BodyOwner, TransportOwner, SenderOwner
       if (this.#keepAlive.allowed) this.#keepAlive.ended();
       this.#fail(lost('the upstream ended the connection after its answer'));
     } else this.#transport.input.resume();
-  }
-}
-
-/** RFC 9110 section 7.8: only the protocol that was asked for. */
-function checkSwitch(asked: string | undefined, fields: Fields): void {
-  if (asked === undefined || fieldOf(fields, 'upgrade')?.toLowerCase() !== asked.toLowerCase()) {
-    throw malformed(RESPONSE, 'it switches to a protocol that was not asked for');
   }
 }
 

@@ -4,10 +4,10 @@
  * the configuration, so that a wrong one is answered with line, column and fix.
  */
 import { Fault } from '../base/fault.ts';
+import { action, dataClass, duration, name, person, target } from '../config/documents/scalars.ts';
 import {
   defaulted,
   flag,
-  type Infer,
   integer,
   list,
   optional,
@@ -16,8 +16,8 @@ import {
   required,
 } from '../schema/decode.ts';
 import { problems as collector } from '../schema/problem.ts';
+import type { Infer } from '../schema/schema.ts';
 import { canonicalJson } from '../schema/tree.ts';
-import { action, dataClass, duration, name, person, target } from '../config/documents/scalars.ts';
 import { parseYaml } from '../schema/yaml.ts';
 
 const fields = record({

@@ -3,10 +3,10 @@
  * the machine.
  */
 import t from 'tap';
-import { decodeBody, MAX_BODY } from '../../lib/api/api.ts';
+import { MAX_BODY, decodeBody } from '../../lib/api/api.ts';
 import { approval, extension, question, refusal, revocation } from '../../lib/api/task-bodies.ts';
-import type { Schema } from '../../lib/schema/decode.ts';
 import { Fault } from '../../lib/base/fault.ts';
+import type { Schema } from '../../lib/schema/schema.ts';
 import { intentSchema } from '../../lib/tasks/intent.ts';
 
 const filled = (open: string, member: (i: number) => string, close: string): string => {

@@ -1,10 +1,10 @@
 import t from 'tap';
-import type { Schema } from '../../lib/schema/decode.ts';
+import { filePath } from '../../lib/schema/file-path.ts';
 import { problems as collector } from '../../lib/schema/problem.ts';
+import type { Schema } from '../../lib/schema/schema.ts';
+import { scalarTree } from '../../lib/schema/tree.ts';
 import * as addresses from '../../lib/config/documents/addresses.ts';
 import * as scalars from '../../lib/config/documents/scalars.ts';
-import { filePath } from '../../lib/schema/file-path.ts';
-import { scalarTree } from '../../lib/schema/tree.ts';
 
 /** The value, or `!` and the problem. */
 function read<T>(schema: Schema<T>, text: string): T | string {

@@ -1,7 +1,7 @@
 /** What a sink of evidence is, and what a kind of sink is to the configuration. */
 import type { Clock } from '../../base/clock.ts';
 import { Fault } from '../../base/fault.ts';
-import type { Schema } from '../../schema/decode.ts';
+import type { Schema } from '../../schema/schema.ts';
 
 export interface Sink extends AsyncDisposable {
   /** Bytes of an incomplete record that were cut off when it was opened first. */

@@ -1,14 +1,15 @@
 /** The grammars of addresses and names: listeners, upstreams, peers and who vouches for them. */
-import { bad, named } from './scalars.ts';
 import { Fault } from '../../base/fault.ts';
 import { judgeRange } from '../../net/addresses.ts';
 import { formatAuthority, parseAuthority } from '../../net/authority.ts';
 import { parseHostPattern, quote } from '../../net/host.ts';
 import { parseIp, parseRange } from '../../net/ip.ts';
 import type { ListenAddress } from '../../policy/model/destination.ts';
-import { type Schema, text } from '../../schema/decode.ts';
+import { text } from '../../schema/decode.ts';
+import type { Schema } from '../../schema/schema.ts';
 import { parseSpiffeId } from '../../spiffe/id.ts';
 import { parsePeerPattern } from '../../spiffe/pattern.ts';
+import { bad, named } from './scalars.ts';
 
 export const workloadApi = named(
   'a Workload API address',

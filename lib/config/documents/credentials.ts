@@ -1,5 +1,6 @@
 /** Credentials that are put into requests in the agent's stead: a key a kind. */
-import { type Infer, record, required } from '../../schema/decode.ts';
+import { record, required } from '../../schema/decode.ts';
+import type { Infer } from '../../schema/schema.ts';
 import { audience } from './scalars.ts';
 
 export const credentials = record({

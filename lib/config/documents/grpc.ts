@@ -1,11 +1,12 @@
 /** What a Destination of protocol grpc says: the calls that its rules are about. */
-import type { ProtocolDocument } from './protocol-document.ts';
 import { Fault } from '../../base/fault.ts';
 import { quote } from '../../net/host.ts';
 import { type GrpcRule, METHOD, SERVICE } from '../../policy/protocols/grpc-rules.ts';
 import type { GrpcService } from '../../policy/protocols/grpc.ts';
-import { type Infer, defaulted, flag, list, optional, record, text } from '../../schema/decode.ts';
+import { defaulted, flag, list, optional, record, text } from '../../schema/decode.ts';
+import type { Infer } from '../../schema/schema.ts';
 import { type CheckOf, at, when } from './finding.ts';
+import type { ProtocolDocument } from './protocol-document.ts';
 import { type Conditions, type RuleDocument, compileRules } from './rule.ts';
 
 const grpcService = text({

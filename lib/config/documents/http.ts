@@ -1,17 +1,10 @@
 /** What a Destination of protocol http says: the requests that its rules are about. */
-import type { ProtocolDocument } from './protocol-document.ts';
 import type { HttpMatch, HttpRule } from '../../policy/protocols/http-rules.ts';
 import type { HttpService } from '../../policy/protocols/http.ts';
-import {
-  type Infer,
-  choice,
-  defaulted,
-  flag,
-  list,
-  optional,
-  record,
-} from '../../schema/decode.ts';
+import { choice, defaulted, flag, list, optional, record } from '../../schema/decode.ts';
+import type { Infer } from '../../schema/schema.ts';
 import { type CheckOf, at, when } from './finding.ts';
+import type { ProtocolDocument } from './protocol-document.ts';
 import { type Conditions, type RuleDocument, compileRules } from './rule.ts';
 import { method, pathPattern } from './scalars.ts';
 

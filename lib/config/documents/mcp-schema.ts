@@ -9,7 +9,6 @@ import { parseResourcePattern } from '../../net/resource.ts';
 import { MCP_VERSIONS, NAME, NAMEABLE, SERVER_REQUESTS } from '../../policy/model/mcp-methods.ts';
 import { EVERY } from '../../policy/model/permission.ts';
 import {
-  type Infer,
   choice,
   defaulted,
   integer,
@@ -19,6 +18,7 @@ import {
   required,
   text,
 } from '../../schema/decode.ts';
+import type { Infer } from '../../schema/schema.ts';
 import { hostPattern } from './addresses.ts';
 import type { HttpRules } from './http.ts';
 import { size } from './scalars.ts';

@@ -1,8 +1,6 @@
 /** PolicyTest documents: cases beside the policy, read by `chaperone test` and by nothing else. */
 import { Fault } from '../../base/fault.ts';
 import {
-  type Infer,
-  type Schema,
   choice,
   defaulted,
   integer,
@@ -12,6 +10,7 @@ import {
   required,
   text,
 } from '../../schema/decode.ts';
+import type { Infer, Schema } from '../../schema/schema.ts';
 import type { Tree } from '../../schema/tree.ts';
 import { spiffeId } from './addresses.ts';
 import { name } from './scalars.ts';

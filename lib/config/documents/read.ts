@@ -1,7 +1,7 @@
 /** Trees to documents: which schema reads one is said by its `kind`. */
 import { nearest } from '../../base/nearest.ts';
-import { fail } from '../../schema/decode.ts';
 import type { Problems } from '../../schema/problem.ts';
+import { fail } from '../../schema/schema.ts';
 import type { Tree } from '../../schema/tree.ts';
 import {
   API_VERSION,

@@ -2,7 +2,8 @@
 import type { Condition } from '../../policy/model/condition.ts';
 import type { Limits } from '../../policy/model/destination.ts';
 import type { RuleBase } from '../../policy/model/rule.ts';
-import { type Read, choice, integer, optional, record, required } from '../../schema/decode.ts';
+import { choice, integer, optional, record, required } from '../../schema/decode.ts';
+import type { Read } from '../../schema/schema.ts';
 import { action, condition, name, rate } from './scalars.ts';
 
 export const NAMED = {

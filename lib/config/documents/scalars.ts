@@ -2,12 +2,13 @@
  * The small grammars of values: durations and sizes carry units, addresses a port, names one
  * alphabet.
  */
-import { hasControl } from '../../schema/file-path.ts';
 import { Fault } from '../../base/fault.ts';
 import { quote } from '../../net/host.ts';
 import { parsePathPattern } from '../../net/path-pattern.ts';
 import { COMMON_METHODS } from '../../policy/protocols/http-rules.ts';
-import { type Schema, text } from '../../schema/decode.ts';
+import { text } from '../../schema/decode.ts';
+import { hasControl } from '../../schema/file-path.ts';
+import type { Schema } from '../../schema/schema.ts';
 
 export function bad(message: string, hint: string): Fault {
   return new Fault('config', message, { hint });

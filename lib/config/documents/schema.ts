@@ -3,7 +3,8 @@
  * of the design that is not built yet is named in `later` and refused; when it is built it moves to
  * the fields.
  */
-import { choice, record, required, type Infer } from '../../schema/decode.ts';
+import { choice, record, required } from '../../schema/decode.ts';
+import type { Infer } from '../../schema/schema.ts';
 import { destinationSpec } from './destination.ts';
 import { name } from './scalars.ts';
 import { sidecarSpec } from './sidecar.ts';

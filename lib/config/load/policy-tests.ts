@@ -5,13 +5,12 @@
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Fault } from '../../base/fault.ts';
-import { fail } from '../../schema/decode.ts';
-import { placeText, problems as collector, type Problems } from '../../schema/problem.ts';
-import { readSources, testFiles } from './sources.ts';
-import { testDocument, type TestDocument } from '../documents/policy-test.ts';
-import type { Tree } from '../../schema/tree.ts';
-import { locate } from '../../schema/tree.ts';
+import { type Problems, problems as collector, placeText } from '../../schema/problem.ts';
+import { fail } from '../../schema/schema.ts';
+import { type Tree, locate } from '../../schema/tree.ts';
 import { parseYaml } from '../../schema/yaml.ts';
+import { type TestDocument, testDocument } from '../documents/policy-test.ts';
+import { readSources, testFiles } from './sources.ts';
 
 export interface PolicyCase {
   /** Name of its document. */

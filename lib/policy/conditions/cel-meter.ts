@@ -9,11 +9,12 @@
  * A unit is about a tenth of a microsecond where the limits were measured (docs/limits.md).
  */
 import type { RE2JS } from 're2js';
-import { INSTEAD, type Evaluator, type Node } from './cel.ts';
+import { type Evaluator, INSTEAD } from './cel-conversions.ts';
+import type { Node } from './cel.ts';
 import { children } from './check.ts';
-import { COMPREHENSIONS } from './variables.ts';
-import { noAnswer, Unanswerable } from './scope.ts';
 import { InexactNumber, isPlainMap, memberOf, namesOf } from './plain.ts';
+import { Unanswerable, noAnswer } from './scope.ts';
+import { COMPREHENSIONS } from './variables.ts';
 
 /** The evaluation under way. */
 export interface Meter {

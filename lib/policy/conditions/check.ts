@@ -4,11 +4,12 @@
  * what they must be, keeps loops from nesting, and hands the calls that
  * lib/policy/conditions/cel.ts replaces over to it.
  */
-import { compilePattern, INSTEAD, renameCall, strictHas, type Node } from './cel.ts';
-import { COMPREHENSIONS, CONDITION_LIMITS, FUNCTIONS, METHODS } from './variables.ts';
+import { quote } from '../../net/host.ts';
 import { foldField } from '../model/field-table.ts';
 import { SECRET_FIELDS } from '../model/judged-fields.ts';
-import { quote } from '../../net/host.ts';
+import { INSTEAD } from './cel-conversions.ts';
+import { type Node, compilePattern, renameCall, strictHas } from './cel.ts';
+import { COMPREHENSIONS, CONDITION_LIMITS, FUNCTIONS, METHODS } from './variables.ts';
 
 /** What is wrong, and where in the text. */
 export interface Objection {

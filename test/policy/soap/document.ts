@@ -1,8 +1,9 @@
 /** What a Destination of the protocol of the test says. */
-import type { SoapService } from './row.ts';
-import { type Infer, list, record, required, text } from '../../../lib/schema/decode.ts';
 import type { ProtocolDocument } from '../../../lib/config/documents/protocol-document.ts';
 import { type RuleDocument, compileRules } from '../../../lib/config/documents/rule.ts';
+import { list, record, required, text } from '../../../lib/schema/decode.ts';
+import type { Infer } from '../../../lib/schema/schema.ts';
+import type { SoapService } from './row.ts';
 
 const action = text({ is: 'an action of SOAP', example: 'GetQuote', parse: (value) => value });
 

@@ -54,7 +54,12 @@ export const CONDITIONS: readonly Sabotage[] = [
     ['if (inLoop) throw objection(node,', "if (inLoop && node.op === '') throw objection(node,"],
     REFUSED,
   ),
-  sabotage('patterns are RE2', CEL, ["  matches: 're2 matches',\n", ''], SLOW),
+  sabotage(
+    'patterns are RE2',
+    'lib/policy/conditions/cel-conversions.ts',
+    ["  matches: 're2 matches',\n", ''],
+    SLOW,
+  ),
   sabotage(
     'the work of conditions is bounded',
     'lib/policy/conditions/cel-meter.ts',

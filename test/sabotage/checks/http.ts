@@ -127,7 +127,7 @@ export const HTTP: readonly Sabotage[] = [
   ),
   sabotage(
     'a switch that nobody asked for is refused',
-    'lib/http1/client.ts',
+    'lib/http1/upgrade.ts',
     ["throw malformed(RESPONSE, 'it switches to a protocol that was not asked for');", 'return;'],
     by(
       'test/http1/client.test.ts',
