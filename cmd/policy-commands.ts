@@ -22,27 +22,7 @@ export function policyCommands(chaperone: Command, io: Io): void {
         await import('./commands/check.ts')
       ).check({ ...options, format }, io);
     });
-  configured('explain', 'say which rule decides one request, and why')
-    .argument('<method>', 'GET, POST … or CONNECT')
-    .argument(
-      '<target>',
-      'http://host/path, https://host/path through a tunnel, or host:port for CONNECT',
-    )
-    .option('--listener <destination>', 'as asked on the local listener of that destination')
-    .option('-H, --header <field>', 'a header field, "name: value"; may be repeated', collect)
-    .option('--tool <name>', 'POST: the tool of an MCP server that is called')
-    .option('--args <json>', 'its arguments, a JSON object')
-    .option('--message <json>', 'POST: the whole message, {"method": ..., "params": ...}')
-    .option('--identity <spiffe-id>', 'our own SPIFFE ID; none otherwise')
-    .option(
-      '--task <purpose>',
-      'as done for a task of this purpose that was granted all it can be; none otherwise',
-    )
-    .option('--time <time>', 'when it is asked, 2026-01-31T12:00:00Z; now otherwise')
-    .option('--json', 'the decision as JSON')
-    .action(async (method: string, target: string, options) =>
-      (await import('./commands/explain.ts')).explain({ method, target, ...options }, io),
-    );
+  explainCommand(configured, io);
   configured('test', 'hold the policy against the cases beside it; exits 1 when one fails')
     .argument(
       '[files...]',
@@ -70,5 +50,31 @@ export function policyCommands(chaperone: Command, io: Io): void {
     .option('--json', 'what is suggested, as JSON')
     .action(async (logs: readonly string[], options) =>
       (await import('./commands/suggest.ts')).suggest({ ...options, logs }, io),
+    );
+}
+
+type Configured = (name: string, about: string) => Command;
+
+function explainCommand(configured: Configured, io: Io): void {
+  configured('explain', 'say which rule decides one request, and why')
+    .argument('<method>', 'GET, POST … or CONNECT')
+    .argument(
+      '<target>',
+      'http://host/path, https://host/path through a tunnel, or host:port for CONNECT',
+    )
+    .option('--listener <destination>', 'as asked on the local listener of that destination')
+    .option('-H, --header <field>', 'a header field, "name: value"; may be repeated', collect)
+    .option('--tool <name>', 'POST: the tool of an MCP server that is called')
+    .option('--args <json>', 'its arguments, a JSON object')
+    .option('--message <json>', 'POST: the whole message, {"method": ..., "params": ...}')
+    .option('--identity <spiffe-id>', 'our own SPIFFE ID; none otherwise')
+    .option(
+      '--task <purpose>',
+      'as done for a task of this purpose that was granted all it can be; none otherwise',
+    )
+    .option('--time <time>', 'when it is asked, 2026-01-31T12:00:00Z; now otherwise')
+    .option('--json', 'the decision as JSON')
+    .action(async (method: string, target: string, options) =>
+      (await import('./commands/explain.ts')).explain({ method, target, ...options }, io),
     );
 }

@@ -22,6 +22,7 @@ export interface ReloadOptions {
 export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
   const { policy, audit, log, clock, recordEvent } = parts;
   const stop = new AbortController();
+  const digest = (): string => policy.get()?.digest ?? '';
   let generation = parts.config.policy.generation;
   const noteSettings = settingsNoter(parts);
   let sources = parts.config.sources;
@@ -35,7 +36,7 @@ export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
       await turn();
       sources = next.sources;
       noteSettings(next);
-      const same = next.policy.digest === policy.get()?.digest;
+      const same = next.policy.digest === digest();
       if (degraded !== undefined || !same) await apply(next.policy);
       degraded = undefined;
       age.current();
@@ -53,11 +54,7 @@ export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
     await proxy.prepare(next);
     generation = next.generation;
     policy.set(next);
-    recordEvent('policy-loaded', {
-      generation,
-      digest: next.digest,
-      destinations: next.destinations.length,
-    });
+    recordEvent('policy-loaded', summaryOf(next));
   };
   const now = (): Promise<void> => (chain = chain.then(() => load()));
   const most = parts.config.sidecar.maxStale;
@@ -71,25 +68,28 @@ export function reloader({ paths, parts, proxy }: ReloadOptions): Reload {
   watchConfig(paths, { signal: stop.signal, clock, onChange: now, also: () => sources });
   return {
     async now() {
-      try {
-        await audit.reopen();
-      } catch (failure) {
-        log.log('error', 'audit', Fault.from(failure, 'audit-unavailable').describe());
-      }
+      await reopen(audit, log);
       await now();
     },
-    status: () => ({
-      policy: generation,
-      policyDigest: policy.get()?.digest ?? '',
-      degraded,
-      stale: age.seconds(),
-    }),
+    status: () => ({ policy: generation, policyDigest: digest(), degraded, stale: age.seconds() }),
     async [Symbol.asyncDispose]() {
       stop.abort(new Fault('shutting-down', 'the sidecar is stopping'));
       age.end();
       await chain;
     },
   };
+}
+
+function summaryOf({ generation, digest, destinations }: Policy): Record<string, string | number> {
+  return { generation, digest, destinations: destinations.length };
+}
+
+async function reopen(audit: Parts['audit'], log: Parts['log']): Promise<void> {
+  try {
+    await audit.reopen();
+  } catch (failure) {
+    log.log('error', 'audit', Fault.from(failure, 'audit-unavailable').describe());
+  }
 }
 
 function warnOfNone(policy: Policy, log: Parts['log']): void {

@@ -86,17 +86,13 @@ async function build(
   const echo = opened.use(await upstream(workloadApi, 'echo', 'echo'));
   const saas = opened.use(await startSaas(SAAS_HOST));
   const places: Places = {
+    ...filesIn(folder),
     workloadApi: workloadApi.endpoint,
-    auditFile: join(folder, 'audit.jsonl'),
-    adminSocket: join(folder, 'admin', 'api.sock'),
-    agentSocket: join(folder, 'agent', 'api.sock'),
     crm: crm.address,
     tickets: tickets.address,
     impostor: impostor.address,
     echo: echo.address,
     saas: saas.address,
-    webRoots: join(folder, 'web-roots.pem'),
-    trust: join(folder, 'trust'),
     allowAll: breakage === 'allow-all',
   };
   const configFile = join(folder, 'chaperone.yaml');
@@ -130,6 +126,18 @@ async function build(
       runAgent(args, { ...variables, ...options.variables }, options.seen),
     audit: () => readFile(places.auditFile, 'utf8'),
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+  };
+}
+
+type Files = Pick<Places, 'auditFile' | 'adminSocket' | 'agentSocket' | 'webRoots' | 'trust'>;
+
+function filesIn(folder: string): Files {
+  return {
+    auditFile: join(folder, 'audit.jsonl'),
+    adminSocket: join(folder, 'admin', 'api.sock'),
+    agentSocket: join(folder, 'agent', 'api.sock'),
+    webRoots: join(folder, 'web-roots.pem'),
+    trust: join(folder, 'trust'),
   };
 }
 

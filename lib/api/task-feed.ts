@@ -60,14 +60,6 @@ export function taskFeed(): TaskFeed {
     }
   }
 
-  async function* untilEnd(events: AsyncIterable<TaskEvent>): AsyncGenerator<TaskEvent, undefined> {
-    for await (const event of events) {
-      yield event;
-      if (LAST.has(event.event)) return undefined;
-    }
-    return undefined;
-  }
-
   return {
     tell(event) {
       for (const watcher of watchers) {
@@ -86,6 +78,15 @@ export function taskFeed(): TaskFeed {
         ),
       ),
   };
+}
+
+/** The events of one task, up to its end. */
+async function* untilEnd(events: AsyncIterable<TaskEvent>): AsyncGenerator<TaskEvent, undefined> {
+  for await (const event of events) {
+    yield event;
+    if (LAST.has(event.event)) return undefined;
+  }
+  return undefined;
 }
 
 function everything(): boolean {

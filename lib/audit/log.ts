@@ -67,21 +67,12 @@ export async function openAudit({ sinks: specs, ...options }: AuditOptions): Pro
 /** A log over sinks that are open, which it owns from here. */
 export function auditLog(sinks: readonly Sink[], options: LogOptions): Audit {
   let waiting: Batch | undefined;
-  /** What is under way; each link begins when the one before it is settled, and never rejects. */
-  let chain: Promise<void> = Promise.resolve();
   let failures = 0;
   let written = 0;
   let closing: Promise<void> | undefined;
   const limit = stalling(options);
 
-  const then = (act: () => Promise<void> | undefined): Promise<void> => {
-    const result = chain.then(act);
-    chain = result.then(
-      () => {},
-      () => {},
-    );
-    return result;
-  };
+  const then = inTurn();
   const commit = (): Promise<void> | undefined => {
     const batch = waiting;
     waiting = undefined;
@@ -126,6 +117,19 @@ export function auditLog(sinks: readonly Sink[], options: LogOptions): Audit {
       );
       return closing;
     },
+  };
+}
+
+/** Runs one act after another, each when the one before it is settled, whatever came of it. */
+function inTurn(): (act: () => Promise<void> | undefined) => Promise<void> {
+  let chain: Promise<void> = Promise.resolve();
+  return (act) => {
+    const result = chain.then(act);
+    chain = result.then(
+      () => {},
+      () => {},
+    );
+    return result;
   };
 }
 

@@ -58,7 +58,6 @@ interface Settings {
 export async function issueSvids(options: IssuedSvidsOptions): Promise<IssuedSvids> {
   const closed = new AbortController();
   const state = cell<DevState>();
-  const watched = new Set<DevTrustDomain>();
   const inTurn = turns(closed.signal);
   const issuing = issuance(options, state);
   const inBackground = (act: () => Promise<void> | void): void => {
@@ -83,14 +82,9 @@ export async function issueSvids(options: IssuedSvidsOptions): Promise<IssuedSvi
       issuing.settings = { ...issuing.settings, federated: edit(issuing.settings.federated) };
       issuing.publish();
     });
-  const watch = (domain: DevTrustDomain): void => {
-    if (watched.has(domain)) return;
-    watched.add(domain);
-    domain.authorities.follow(
-      () => inBackground(issuing.stale() ? reissue : issuing.publish),
-      closed.signal,
-    );
-  };
+  const watch = followEach(closed.signal, () =>
+    inBackground(issuing.stale() ? reissue : issuing.publish),
+  );
   for (const domain of [options.domain, ...options.federated]) watch(domain);
   await inTurn(reissue);
   return {
@@ -117,6 +111,16 @@ export async function issueSvids(options: IssuedSvidsOptions): Promise<IssuedSvi
         issuing.unschedule();
       });
     },
+  };
+}
+
+/** Follows the authorities of each trust domain that it is called with, once. */
+function followEach(signal: AbortSignal, onChange: () => void): (domain: DevTrustDomain) => void {
+  const followed = new Set<DevTrustDomain>();
+  return (domain) => {
+    if (followed.has(domain)) return;
+    followed.add(domain);
+    domain.authorities.follow(onChange, signal);
   };
 }
 

@@ -19,7 +19,7 @@ import {
   mismatch,
   shown,
 } from './schema.ts';
-import { type Plain, type RecordShape, type Shape, wanted } from './shape.ts';
+import { type Plain, type RecordShape, type Shape, plainTree, wanted } from './shape.ts';
 import { type Tree, scalarTree } from './tree.ts';
 
 /** Words that other readers of YAML take for booleans. */
@@ -262,21 +262,6 @@ export function defaulted<T>(schema: Schema<T>, initial: Plain, doc: string): Fi
     shape: { shape: schema.shape, doc, presence: 'default', initial },
     read: (tree, holder, reading) => schema.read(tree ?? plainTree(initial, holder), reading),
   };
-}
-
-function plainTree(plain: Plain, holder: Tree): Tree {
-  const { at } = holder;
-  if (typeof plain !== 'object') return scalarTree(plain, at);
-  if (isList(plain))
-    return { kind: 'list', at, items: plain.map((item) => plainTree(item, holder)) };
-  const entries = Object.entries(plain).map(
-    ([key, value]) => [key, { key, keyAt: at, value: plainTree(value, holder) }] as const,
-  );
-  return { kind: 'map', at, entries: new Map(entries) };
-}
-
-function isList(plain: Plain): plain is readonly Plain[] {
-  return Array.isArray(plain);
 }
 
 /**

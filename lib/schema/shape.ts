@@ -2,6 +2,7 @@
  * What a schema says about itself, as data: messages, the reference pages and a JSON Schema are
  * made from it.
  */
+import { type Tree, scalarTree } from './tree.ts';
 
 /** A default as it would be written. */
 export type Plain =
@@ -70,4 +71,19 @@ export function wanted(shape: Shape): string {
     case 'record':
       return `a map with the keys ${Object.keys(shape.fields).join(', ')}`;
   }
+}
+
+export function plainTree(plain: Plain, holder: Tree): Tree {
+  const { at } = holder;
+  if (typeof plain !== 'object') return scalarTree(plain, at);
+  if (isList(plain))
+    return { kind: 'list', at, items: plain.map((item) => plainTree(item, holder)) };
+  const entries = Object.entries(plain).map(
+    ([key, value]) => [key, { key, keyAt: at, value: plainTree(value, holder) }] as const,
+  );
+  return { kind: 'map', at, entries: new Map(entries) };
+}
+
+function isList(plain: Plain): plain is readonly Plain[] {
+  return Array.isArray(plain);
 }

@@ -69,3 +69,6 @@ export function mayOpen(
 ): boolean {
   return agents?.has(name) !== false && purposes?.has(purpose) !== false;
 }
+
+/** Of all agents together: each has as large a part. */
+export const MAX_TASKS = 20_000;

@@ -1,5 +1,6 @@
 /** What happens to tasks, as it goes into evidence. No event holds a secret. */
 import { targetText } from '../policy/model/targets.ts';
+import type { HeldApproval } from './task-parts.ts';
 import type { Task } from './task.ts';
 
 export type TaskEventName =
@@ -42,4 +43,14 @@ export function openedDetail(task: Task, isolated: boolean, refused: number): Ta
     isolated: isolated ? 'yes' : 'no',
     refused,
   };
+}
+
+/** Records approvals whose time is over. */
+export function recordLapsed(
+  { id: task }: Task,
+  lapsed: readonly HeldApproval[],
+  record: (event: TaskEvent) => void,
+): void {
+  for (const { id } of lapsed)
+    record({ event: 'step-up-lapsed', task, detail: { stepUp: id, was: 'approved' } });
 }

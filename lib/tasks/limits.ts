@@ -7,7 +7,8 @@ import type { TaskPolicy } from '../policy/model/grant.ts';
 import { type Ceiling, narrow } from './attenuate.ts';
 import type { Intent } from './intent.ts';
 import type { Spent, Whose } from './quotas.ts';
-import type { HeldApproval, Task } from './task.ts';
+import type { HeldApproval } from './task-parts.ts';
+import type { Task } from './task.ts';
 
 /**
  * Over what would be granted, so that what was cut off does not count against it. undefined: it

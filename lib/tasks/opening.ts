@@ -5,10 +5,11 @@
 import type { Agent } from '../policy/model/agent.ts';
 import type { TaskPolicy } from '../policy/model/grant.ts';
 import type { Policy } from '../policy/decision/policy.ts';
-import type { Attenuation } from './attenuate.ts';
+import type { Clock } from '../base/clock.ts';
+import { type Attenuation, type Ceiling, ceilingUnder } from './attenuate.ts';
 import type { Intent } from './intent.ts';
 import { mayOpen } from './agents.ts';
-import { mayOwn, refusal } from './limits.ts';
+import { conditionObjects, factsOf, longest, mayOwn, refusal } from './limits.ts';
 import { tree, type Task } from './task.ts';
 
 /** TaskPolicy of the purpose that an agent asks for. Throws a Fault unless it may open the task. */
@@ -64,7 +65,12 @@ export function requireGrant({ grant, refused }: Attenuation): void {
  * would.
  * @param under tasks under its root up to this one
  */
-export function objectionTo(task: Task, rule: TaskPolicy, under: number): string | undefined {
+export function objectionTo(
+  task: Task,
+  rule: TaskPolicy | undefined,
+  under: number,
+): string | undefined {
+  if (rule === undefined) return 'its purpose is no longer in the policy';
   if (!mayOwn(rule, task.intent)) return 'its owner may not open such a task any more';
   if (!mayOpen(rule, task.intent, task.agent)) return 'its agent may not open such a task any more';
   if (task.isolated && !rule.isolated) return 'a history of its own is no longer allowed';
@@ -72,4 +78,42 @@ export function objectionTo(task: Task, rule: TaskPolicy, under: number): string
   if (under > rule.maxOpenTasks)
     return `${rule.maxOpenTasks} tasks may still be open under one that was opened`;
   return undefined;
+}
+
+/** What a parent has left to give at `now`, in monotonic milliseconds. */
+export function ceilingLeft(parent: Task, now: number): Ceiling {
+  const lifetime = parent.lifetime - (now - parent.opened.monotonic);
+  return ceilingUnder(parent.id, parent.grant, {
+    lifetime: Math.max(1, Math.floor(lifetime)),
+    maxCalls: Math.max(1, parent.grant.maxCalls - parent.uses),
+  });
+}
+
+interface ExtendedBy {
+  /** TaskPolicy of now; undefined where there is none any more. */
+  readonly rule: TaskPolicy | undefined;
+  readonly clock: Clock;
+}
+
+/**
+ * Lifetime from its opening that a task has once it is extended, in milliseconds.
+ * @throws Fault where it may not last longer
+ */
+export function extendedLifetime(
+  task: Task,
+  lifetime: number,
+  { rule, clock }: ExtendedBy,
+): number {
+  const spent = clock.monotonic() - task.opened.monotonic;
+  const most = longest(task, rule?.lifetime ?? 0);
+  const asked = Math.min(spent + lifetime, most);
+  if (asked <= task.lifetime)
+    throw refusal(
+      `task ${task.id} cannot be extended`,
+      `it may last ${Math.floor(most)} ms from its opening`,
+    );
+  // Over the whole of its time, as though it were opened for that long.
+  const objection = rule && conditionObjects(rule, factsOf(task, asked, clock.now()));
+  if (objection !== undefined) throw refusal(objection, 'see its when');
+  return asked;
 }

@@ -12,18 +12,26 @@ import { ignore } from '../base/signal.ts';
 import type { Policy } from '../policy/decision/policy.ts';
 import { type Agent, soleAgent } from '../policy/model/agent.ts';
 import type { Quota, TaskPolicy } from '../policy/model/grant.ts';
-import { Agents } from './agents.ts';
+import { Agents, MAX_TASKS } from './agents.ts';
 import { stepUps } from './approvals.ts';
-import { type Attenuation, type Ceiling, attenuate, ceilingOf, ceilingUnder } from './attenuate.ts';
-import { openedDetail } from './events.ts';
+import { type Attenuation, type Ceiling, attenuate, ceilingOf } from './attenuate.ts';
+import { openedDetail, recordLapsed } from './events.ts';
 import type { Intent } from './intent.ts';
-import { conditionObjects, factsOf, limitTo, longest, quotaSpent, refusal } from './limits.ts';
+import { conditionObjects, factsOf, limitTo, quotaSpent, refusal } from './limits.ts';
+import {
+  ceilingLeft,
+  extendedLifetime,
+  objectionTo,
+  requireDerivable,
+  requireGrant,
+  ruleFor,
+} from './opening.ts';
 import { type Quotas, quotas } from './quotas.ts';
-import { objectionTo, requireDerivable, requireGrant, ruleFor } from './opening.ts';
 import { newSecret, newTaskId, parseCredentials, proves } from './secret.ts';
 import type { End } from './state.ts';
 import type { StepUps } from './step-up.ts';
-import { type HeldApproval, type Member, Task } from './task.ts';
+import type { Member } from './task-parts.ts';
+import { Task } from './task.ts';
 import type { Claimed, Opened, Proof, Proved, Tasks, TasksOptions } from './tasks.ts';
 
 interface Entering {
@@ -34,9 +42,6 @@ interface Entering {
 
 /** How often clocks are looked at, in milliseconds: how late an expiry may be noticed. */
 const TICK = 200;
-/** Of all agents together: each has as large a part. */
-export const MAX_TASKS = 20_000;
-
 export function tasks(options: TasksOptions): Tasks {
   return new Registry(options);
 }
@@ -78,21 +83,9 @@ class Registry implements Tasks {
     if (!parent.open || rule === undefined)
       throw new Fault('task-unknown', `task ${parent.id} is not open`);
     requireDerivable(parent, intent, rule);
-    const { clock } = this.#options;
-    const lifetime = parent.lifetime - (clock.monotonic() - parent.opened.monotonic);
-    const left = {
-      lifetime: Math.max(1, Math.floor(lifetime)),
-      maxCalls: Math.max(1, parent.grant.maxCalls - parent.uses),
-    };
-    return this.#enter(
-      intent,
-      attenuate(intent, ceilingUnder(parent.id, parent.grant, left), policy),
-      {
-        rule,
-        agent: parent.agent,
-        parent,
-      },
-    );
+    const ceiling = ceilingLeft(parent, this.#options.clock.monotonic());
+    const entering = { rule, agent: parent.agent, parent };
+    return this.#enter(intent, attenuate(intent, ceiling, policy), entering);
   }
 
   #enter(intent: Intent, attenuation: Attenuation, { rule, agent, parent }: Entering): Opened {
@@ -215,18 +208,7 @@ class Registry implements Tasks {
     if (!task.open) throw new Fault('task-unknown', `task ${task.id} is not open`);
     const rule = this.#policy().taskPolicies.get(task.intent.purpose);
     const { clock, tell } = this.#options;
-    const spent = clock.monotonic() - task.opened.monotonic;
-    const most = longest(task, rule?.lifetime ?? 0);
-    const asked = Math.min(spent + lifetime, most);
-    if (asked <= task.lifetime) {
-      throw refusal(
-        `task ${task.id} cannot be extended`,
-        `it may last ${Math.floor(most)} ms from its opening`,
-      );
-    }
-    // Over the whole of its time, as though it were opened for that long.
-    const objection = rule && conditionObjects(rule, factsOf(task, asked, clock.now()));
-    if (objection !== undefined) throw refusal(objection, 'see its when');
+    const asked = extendedLifetime(task, lifetime, { rule, clock });
     task.lifetime = asked;
     tell({ event: 'extended', task: task.id, detail: { lifetime: Math.floor(asked) } });
     return asked;
@@ -238,12 +220,10 @@ class Registry implements Tasks {
       this.#quotas.count('calls', counted.whose, this.#quotaOfCalls(counted.intent.purpose));
     counted?.claim(member, approval);
     const mark = { action, destination: destination.name, dataClass: destination.dataClass };
-    if (
-      this.#agents
-        .recordsOf(task, agent)
-        .reduce((grown, record) => record.mark(member.id, mark) || grown, false)
-    )
-      this.#changed();
+    let grown = false;
+    for (const record of this.#agents.recordsOf(task, agent))
+      grown = record.mark(member.id, mark) || grown;
+    if (grown) this.#changed();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -270,30 +250,27 @@ class Registry implements Tasks {
       if (!task.open) continue;
       const rule = policy.taskPolicies.get(task.intent.purpose);
       const under = (held.get(task.root) ?? 0) + 1;
-      const objection =
-        rule === undefined
-          ? 'its purpose is no longer in the policy'
-          : this.#objection(task, rule, under);
+      const objection = this.#objection(task, rule, under);
       if (objection !== undefined) this.end(task, 'revoked', objection);
       else held.set(task.root, under);
     }
   }
 
   /**
-   * Narrows an open task to its policy of now. Returns why it would not be opened any more, whatever
-   * is left of its grant; undefined where it would.
+   * Narrows an open task to its policy of now. Returns why it would not be opened any more,
+   * whatever is left of its grant; undefined where it would.
    * @param under tasks under its root up to this one
    */
-  #objection(task: Task, rule: TaskPolicy, under: number): string | undefined {
+  #objection(task: Task, rule: TaskPolicy | undefined, under: number): string | undefined {
     const objection = objectionTo(task, rule, under);
-    if (objection !== undefined) return objection;
+    if (objection !== undefined || rule === undefined) return objection;
     this.#limit(task, ceilingOf(rule));
     return conditionObjects(rule, factsOf(task, task.lifetime, this.#options.clock.now()));
   }
 
   #limit(task: Task, ceiling: Ceiling): void {
     const { lapsed, narrower } = limitTo(task, ceiling, this.#options.clock.monotonic());
-    this.#tellLapsed(task, lapsed);
+    recordLapsed(task, lapsed, this.#options.tell);
     if (!narrower) return;
     this.#options.tell({ event: 'narrowed', task: task.id, detail: { by: ceiling.name } });
     this.#changed();
@@ -308,22 +285,13 @@ class Registry implements Tasks {
     });
   }
 
-  #tellLapsed({ id: task }: Task, lapsed: readonly HeldApproval[]): void {
-    for (const { id } of lapsed)
-      this.#options.tell({
-        event: 'step-up-lapsed',
-        task,
-        detail: { stepUp: id, was: 'approved' },
-      });
-  }
-
   /** One timer, however many tasks come and go. */
   #tick(): void {
     const { clock } = this.#options;
     const [monotonic, wall] = [clock.monotonic(), clock.now()];
     for (const task of this.#open.values()) {
       if (task.open && task.expired(monotonic, wall)) this.end(task, 'expired', 'its time is over');
-      this.#tellLapsed(task, task.expireApprovals(monotonic));
+      recordLapsed(task, task.expireApprovals(monotonic), this.#options.tell);
     }
     this.stepUps.lapse();
     this.#ticking = this.#open.size > 0 && !this.#following.signal.aborted;

@@ -10,58 +10,12 @@
  */
 import { Fault } from '../base/fault.ts';
 import type { Agent } from '../policy/model/agent.ts';
-import type { Approver, Approval, Grant, StepUpPolicy, TaskFacts } from '../policy/model/grant.ts';
+import type { Approval, Grant, StepUpPolicy, TaskFacts } from '../policy/model/grant.ts';
 import { type History, highest } from './history.ts';
 import type { Intent } from './intent.ts';
 import type { Whose } from './quotas.ts';
 import { type End, OPEN, type TaskState, next } from './state.ts';
-
-/** An exchange of the task, as far as its end goes. */
-export interface Member {
-  readonly id: string;
-  abort(reason: Fault): void;
-}
-
-/** An approval with its limits. */
-export interface HeldApproval extends Approval {
-  /** Who approved it. */
-  readonly as: Approver;
-  /** Monotonic milliseconds, of the approval and of its end. */
-  readonly at: number;
-  until: number;
-  /** Calls that are left, and that were made. */
-  callsLeft: number;
-  spent: number;
-}
-
-/** What one call took of its task. */
-export interface Claim {
-  readonly approval: HeldApproval | undefined;
-  /** Calls that had been made before it. */
-  readonly before: number;
-}
-
-export interface TaskParts {
-  readonly id: string;
-  readonly agent: Agent;
-  readonly intent: Intent;
-  readonly grant: Grant;
-  readonly parent: Task | undefined;
-  readonly history: History;
-  /** Its history is not that of the session. */
-  readonly isolated: boolean;
-  /** Digest of what proves that a call may use the task. */
-  readonly secret: Buffer;
-  /** Digest of what proves that it may be extended, derived from and completed. */
-  readonly control: Buffer;
-  /** Monotonic, and wall clock: milliseconds. */
-  readonly opened: { readonly monotonic: number; readonly wall: number };
-  readonly lifetime: number;
-  /** Against whose quotas it counts. */
-  readonly whose: Whose;
-  /** What the agent has used up for now, over all its tasks of this purpose. */
-  readonly spent: () => TaskFacts['spent'];
-}
+import type { Claim, HeldApproval, Member } from './task-parts.ts';
 
 export class Task {
   readonly id: string;
@@ -314,4 +268,26 @@ const WORDS: Readonly<Record<End, string>> = Object.freeze({
 /** The task and all that are derived from it. */
 export function tree(task: Task): readonly Task[] {
   return [task, ...[...task.children].flatMap(tree)];
+}
+
+export interface TaskParts {
+  readonly id: string;
+  readonly agent: Agent;
+  readonly intent: Intent;
+  readonly grant: Grant;
+  readonly parent: Task | undefined;
+  readonly history: History;
+  /** Its history is not that of the session. */
+  readonly isolated: boolean;
+  /** Digest of what proves that a call may use the task. */
+  readonly secret: Buffer;
+  /** Digest of what proves that it may be extended, derived from and completed. */
+  readonly control: Buffer;
+  /** Monotonic, and wall clock: milliseconds. */
+  readonly opened: { readonly monotonic: number; readonly wall: number };
+  readonly lifetime: number;
+  /** Against whose quotas it counts. */
+  readonly whose: Whose;
+  /** What the agent has used up for now, over all its tasks of this purpose. */
+  readonly spent: () => TaskFacts['spent'];
 }

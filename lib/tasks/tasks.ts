@@ -5,14 +5,14 @@ import type { Decision } from '../policy/decision/decision.ts';
 import type { Policy } from '../policy/decision/policy.ts';
 import type { Agent } from '../policy/model/agent.ts';
 import type { Destination } from '../policy/protocols/index.ts';
-
 import type { Refused } from './attenuate.ts';
 import type { TaskEvent } from './events.ts';
 import type { Intent } from './intent.ts';
 import type { CountsKept } from './quotas.ts';
 import type { End } from './state.ts';
 import type { StepUp, StepUps } from './step-up.ts';
-import type { Member, Task } from './task.ts';
+import type { Member } from './task-parts.ts';
+import type { Task } from './task.ts';
 
 export interface Opened {
   readonly task: Task;

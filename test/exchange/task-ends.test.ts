@@ -20,7 +20,16 @@ import { testAuthority } from '../support/authority.ts';
 import { rule, testDestination } from '../support/destination.ts';
 import { shortFolder } from '../support/folder.ts';
 import { SERVICE, grpcServer } from '../support/grpc.ts';
-import { type McpAnswer, call, event, mcpDestination, mcpServer, message, post, result } from '../support/mcp.ts';
+import {
+  type McpAnswer,
+  call,
+  event,
+  mcpDestination,
+  mcpServer,
+  message,
+  post,
+  result,
+} from '../support/mcp.ts';
 import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { until } from '../support/until.ts';
 import { mtlsUpstream, rawUpstream } from '../support/upstream.ts';

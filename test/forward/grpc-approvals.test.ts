@@ -12,7 +12,14 @@ import type { StepUp } from '../../lib/tasks/step-up.ts';
 import type { Tasks } from '../../lib/tasks/tasks.ts';
 import { testAuthority } from '../support/authority.ts';
 import { testDestination } from '../support/destination.ts';
-import { type GrpcAnswer, type GrpcClient, type GrpcServer, SERVICE, grpcClient, grpcServer } from '../support/grpc.ts';
+import {
+  type GrpcAnswer,
+  type GrpcClient,
+  type GrpcServer,
+  SERVICE,
+  grpcClient,
+  grpcServer,
+} from '../support/grpc.ts';
 import { http2Client } from '../support/http2-client.ts';
 import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { STEP_UP, intent, rule as taskRule } from '../tasks/fixture.ts';

@@ -10,7 +10,20 @@ import type { StepUpPolicy } from '../../lib/policy/model/grant.ts';
 import { tasks } from '../../lib/tasks/registry.ts';
 import type { Tasks } from '../../lib/tasks/tasks.ts';
 import type { TestConnection } from '../support/agent.ts';
-import { type McpAnswer, type McpServer, type Script, VERSION, call, mcpDestination, mcpRule, mcpServer, message, post, rpc, sendJson } from '../support/mcp.ts';
+import {
+  type McpAnswer,
+  type McpServer,
+  type Script,
+  VERSION,
+  call,
+  mcpDestination,
+  mcpRule,
+  mcpServer,
+  message,
+  post,
+  rpc,
+  sendJson,
+} from '../support/mcp.ts';
 import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { STEP_UP, intent, rule as taskRule } from '../tasks/fixture.ts';
 

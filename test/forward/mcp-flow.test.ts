@@ -8,7 +8,20 @@ import { tasks } from '../../lib/tasks/registry.ts';
 import type { Opened } from '../../lib/tasks/tasks.ts';
 import { unpaired } from '../support/audit.ts';
 import { rule, testDestination } from '../support/destination.ts';
-import { type McpAnswer, type McpServer, type Script, VERSION, call, mcpDestination, mcpRule, mcpServer, message, post, rpc, sendJson } from '../support/mcp.ts';
+import {
+  type McpAnswer,
+  type McpServer,
+  type Script,
+  VERSION,
+  call,
+  mcpDestination,
+  mcpRule,
+  mcpServer,
+  message,
+  post,
+  rpc,
+  sendJson,
+} from '../support/mcp.ts';
 import { type TestProxy, testProxy } from '../support/proxy.ts';
 import type { Rule } from '../support/service.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';

@@ -7,7 +7,22 @@ import { soleAgent } from '../../lib/policy/model/agent.ts';
 import { tasks } from '../../lib/tasks/registry.ts';
 import type { Opened } from '../../lib/tasks/tasks.ts';
 import { unpaired } from '../support/audit.ts';
-import { type McpAnswer, type McpServer, type Script, call, mcpDestination, mcpRule, mcpServer, message, newest, post, result, rpc, sendJson, testMcpProxy } from '../support/mcp.ts';
+import {
+  type McpAnswer,
+  type McpServer,
+  type Script,
+  call,
+  mcpDestination,
+  mcpRule,
+  mcpServer,
+  message,
+  newest,
+  post,
+  result,
+  rpc,
+  sendJson,
+  testMcpProxy,
+} from '../support/mcp.ts';
 import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
 

@@ -6,7 +6,18 @@ import { buildPolicy } from '../../lib/policy/decision/lookup.ts';
 import { tasks } from '../../lib/tasks/registry.ts';
 import type { Opened } from '../../lib/tasks/tasks.ts';
 import { unpaired } from '../support/audit.ts';
-import { type McpAnswer, VERSION, call, mcpDestination, mcpRule, mcpServer, message, post, rpc, sendJson } from '../support/mcp.ts';
+import {
+  type McpAnswer,
+  VERSION,
+  call,
+  mcpDestination,
+  mcpRule,
+  mcpServer,
+  message,
+  post,
+  rpc,
+  sendJson,
+} from '../support/mcp.ts';
 import { type TestProxy, testProxy } from '../support/proxy.ts';
 import { intent, rule as taskRule } from '../tasks/fixture.ts';
 

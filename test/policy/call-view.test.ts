@@ -3,7 +3,8 @@
  * that steers the eye.
  */
 import t from 'tap';
-import { callView, VIEW_LIMITS, type CallView } from '../../lib/policy/review/call-view.ts';
+import { type CallView, callView } from '../../lib/policy/review/call-view.ts';
+import { VIEW_LIMITS } from '../../lib/policy/review/redacted-text.ts';
 import { contentDigest } from '../../lib/policy/decision/call-digest.ts';
 import { parseJson } from '../../lib/schema/json-reader.ts';
 import { readPost } from '../../lib/mcp/request.ts';

@@ -7,7 +7,18 @@ import { MAX_DENIALS } from '../../lib/tasks/denials.ts';
 import { REFUSED_LIMITS } from '../../lib/tasks/refused-calls.ts';
 import { STEP_UP_LIMITS } from '../../lib/tasks/step-up.ts';
 import type { Task } from '../../lib/tasks/task.ts';
-import { type Desk, STEP_UP, VIEW, asks, desk, intent, member, policyWith, refusedCall, rule } from './fixture.ts';
+import {
+  type Desk,
+  STEP_UP,
+  VIEW,
+  asks,
+  desk,
+  intent,
+  member,
+  policyWith,
+  refusedCall,
+  rule,
+} from './fixture.ts';
 
 const CLASSES = ['public', 'internal', 'confidential', 'restricted'];
 const DIGEST = `sha-256:${'A'.repeat(43)}`;

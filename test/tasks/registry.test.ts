@@ -3,8 +3,8 @@ import { conditions } from '../../lib/policy/conditions/compile.ts';
 import { judgeGrant } from '../../lib/policy/decision/grant.ts';
 import { soleAgent } from '../../lib/policy/model/agent.ts';
 import type { TaskPolicy } from '../../lib/policy/model/grant.ts';
+import { MAX_TASKS } from '../../lib/tasks/agents.ts';
 import { within } from '../../lib/tasks/attenuate.ts';
-import { MAX_TASKS } from '../../lib/tasks/registry.ts';
 import type { Task } from '../../lib/tasks/task.ts';
 import { type Desk, desk, intent, manualClock, member, policyWith, rule } from './fixture.ts';
 

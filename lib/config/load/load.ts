@@ -22,7 +22,7 @@ import { SET_CHECKS } from '../checks/set.ts';
 import { TASK_CHECKS } from '../checks/tasks.ts';
 import type { Finding } from '../documents/finding.ts';
 import { type Documents, readDocument } from '../documents/read.ts';
-import type { DestinationDocument } from '../documents/schema.ts';
+import type { DestinationDocument, SidecarDocument } from '../documents/schema.ts';
 import type { Decoded, DocumentSet } from '../documents/set.ts';
 import { type SidecarSpec, compileSidecar } from './compile-sidecar.ts';
 import { compileTaskPolicy } from './compile-task-policy.ts';
@@ -86,22 +86,8 @@ export async function loadConfig(
   const { sidecar } = set;
   if (sidecar === undefined) throw new TypeError('a set without problems has a Sidecar');
   const { dataClasses, defaults } = sidecar.document.spec;
-  const { unlisted, task } = defaults;
-  const highestClass = dataClasses.at(-1) ?? '';
-  const destinations: Destination[] = [];
-  for (const { tree, document } of set.destinations) {
-    const surroundings = {
-      roots: roots.get(tree),
-      conditions: conditions.get(tree) ?? new Map(),
-      highestClass,
-      task,
-    };
-    const via = viaOf(tree, document, { ways, sidecar: sidecar.tree });
-    destinations.push(
-      compileDestination(document, { at: placeText(tree.at), via, ...surroundings }),
-    );
-    await paced();
-  }
+  const { unlisted } = defaults;
+  const destinations = await compileAll(set, { sidecar, roots, ways, conditions, paced });
   const taskPolicies = set.taskPolicies.map(({ tree, document }) =>
     compileTaskPolicy(document, placeText(tree.at), conditions.get(tree)?.get('own')),
   );
@@ -119,6 +105,35 @@ export async function loadConfig(
     }),
     sources: Object.freeze([...sources.map(({ file }) => file), ...rootFiles(set)]),
   });
+}
+
+interface Compiled {
+  readonly sidecar: Decoded<SidecarDocument>;
+  readonly roots: ReadonlyMap<Tree, readonly string[]>;
+  readonly ways: Awaited<ReturnType<typeof collectVias>>;
+  readonly conditions: Awaited<ReturnType<typeof compileConditions>>;
+  readonly paced: () => Promise<void> | undefined;
+}
+
+async function compileAll(
+  { destinations }: DocumentSet,
+  { sidecar, roots, ways, conditions, paced }: Compiled,
+): Promise<readonly Destination[]> {
+  const { dataClasses, defaults } = sidecar.document.spec;
+  const highestClass = dataClasses.at(-1) ?? '';
+  const compiled: Destination[] = [];
+  for (const { tree, document } of destinations) {
+    const surroundings = {
+      roots: roots.get(tree),
+      conditions: conditions.get(tree) ?? new Map(),
+      highestClass,
+      task: defaults.task,
+    };
+    const via = viaOf(tree, document, { ways, sidecar: sidecar.tree });
+    compiled.push(compileDestination(document, { at: placeText(tree.at), via, ...surroundings }));
+    await paced();
+  }
+  return compiled;
 }
 
 function documentSet(found: Documents, paths: readonly string[], problems: Problems): DocumentSet {

@@ -12,6 +12,20 @@ import {
 } from '../../policy/conditions/variables.ts';
 import { SECRET_FIELDS } from '../../policy/model/judged-fields.ts';
 
+const LIMITS = `## Limits
+
+At most ${CONDITION_LIMITS.characters} characters, ${CONDITION_LIMITS.nodes} nodes,
+${CONDITION_LIMITS.depth} levels, ${CONDITION_LIMITS.literalMembers} members in a literal,
+${CONDITION_LIMITS.patternCharacters} characters in a pattern: more does not load. A query with
+more than ${CONDITION_LIMITS.members} parameters, more than ${CONDITION_LIMITS.members} header
+fields, arguments of more than ${CONDITION_LIMITS.values} values, more than
+${CONDITION_LIMITS.work} units of work over one decision (a unit for each node that is evaluated
+and each turn of a loop; for 32 characters that are compared or joined; for 16 that \`contains\`,
+\`size\` and \`lowerAscii\` read; one and a tenth of the states of its pattern for each character
+that \`matches\` reads), and a text longer than ${CONDITION_LIMITS.needle} characters to look for:
+there is no answer.
+`;
+
 export function conditionsPage(generated: string): string {
   const variables = VARIABLES.map(
     ([name, { type, phases, doc }]) =>
@@ -59,19 +73,7 @@ ${list(METHODS, (name) => `.${name}()`)}
 ${[...COMPREHENSIONS].map((name) => `\`${name}\``).join(', ')} are loops.
 A loop is not inside of another.
 
-## Limits
-
-At most ${CONDITION_LIMITS.characters} characters, ${CONDITION_LIMITS.nodes} nodes,
-${CONDITION_LIMITS.depth} levels, ${CONDITION_LIMITS.literalMembers} members in a literal,
-${CONDITION_LIMITS.patternCharacters} characters in a pattern: more does not load. A query with
-more than ${CONDITION_LIMITS.members} parameters, more than ${CONDITION_LIMITS.members} header
-fields, arguments of more than ${CONDITION_LIMITS.values} values, more than
-${CONDITION_LIMITS.work} units of work over one decision (a unit for each node that is evaluated
-and each turn of a loop; for 32 characters that are compared or joined; for 16 that \`contains\`,
-\`size\` and \`lowerAscii\` read; one and a tenth of the states of its pattern for each character
-that \`matches\` reads), and a text longer than ${CONDITION_LIMITS.needle} characters to look for:
-there is no answer.
-`;
+${LIMITS}`;
 }
 
 function fieldRows(name: string, fields: Readonly<Record<string, FieldRow>>): readonly string[] {

@@ -206,13 +206,13 @@ const APPROVED: readonly Sabotage[] = [
   ),
   sabotage(
     'secrets of a call are not shown',
-    'lib/policy/review/call-view.ts',
+    'lib/policy/review/redacted-text.ts',
     ['if (!SECRET.test(name)) return this.text(value, what);', 'return this.text(value, what);'],
     views('values of names that secrets travel under are not shown, and that is said'),
   ),
   sabotage(
     'what is shown of a call steers no terminal',
-    'lib/policy/review/call-view.ts',
+    'lib/policy/review/redacted-text.ts',
     ['/[\\p{Cc}\\p{Cf}\\p{Co}\\p{Cn}\\p{Cs}\\p{Zl}\\p{Zp}]/gu', '/[\\p{Cc}]/gu'],
     views('no text steers a terminal, breaks a line or turns the direction of what is read'),
   ),

@@ -123,7 +123,7 @@ export const TASK_LIMITS: readonly Sabotage[] = [
   ),
   sabotage(
     'the condition of a TaskPolicy holds when a task is extended',
-    'lib/tasks/registry.ts',
+    'lib/tasks/opening.ts',
     ['rule && conditionObjects(rule, factsOf(task, asked, clock.now()))', 'undefined'],
     EXTENDED,
   ),

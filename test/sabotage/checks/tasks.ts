@@ -220,7 +220,7 @@ const GRANTED: readonly Sabotage[] = [
   ),
   sabotage(
     'a task is extended no further than its ceiling',
-    'lib/tasks/registry.ts',
+    'lib/tasks/opening.ts',
     ['const asked = Math.min(spent + lifetime, most);', 'const asked = spent + lifetime;'],
     registry('extending stays within the ceiling, counted from the opening'),
   ),
