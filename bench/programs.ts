@@ -89,9 +89,22 @@ http {
       proxy_set_header Content-Length '';
     }
     location = /v1/mcp {
-      default_type application/json;
-      return 200 '{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"ok"}]}}';
+      client_body_buffer_size 16k;
+      proxy_pass http://unix:${folder}/mcp.sock; proxy_pass_request_body off;
+      proxy_set_header Content-Length ''; proxy_set_header X-Id $call_id;
+      proxy_set_header X-Result $call_result;
     }
+  }
+  map $request_body $call_id { default null; '~"id":(?<number>[0-9]+)' $number; }
+  map $request_body $call_result { default content; '~"tools/list"' tools; }
+  map $http_x_result $result {
+    default '{"content":[{"type":"text","text":"ok"}]}';
+    tools '{"tools":[{"name":"search","inputSchema":{"type":"object"}}]}';
+  }
+  server {
+    listen unix:${folder}/mcp.sock;
+    default_type application/json;
+    return 200 '{"jsonrpc":"2.0","id":$http_x_id,"result":$result}';
   }
   # Asked once all of a body was read: an answer of its own nginx gives before.
   server { listen unix:${folder}/sink.sock; return 204; }
