@@ -8,7 +8,7 @@ import { extname, join, relative } from 'node:path';
 import t from 'tap';
 
 const ROOT = join(import.meta.dirname, '..');
-const SKIPPED = /^(node_modules|gen|\..*|.*lock\.json|.*\.(json|svg|sum|pem|txt|proto))$/;
+const SKIPPED = /^(node_modules|dist|gen|\..*|.*lock\.json|.*\.(json|svg|sum|pem|txt|proto))$/;
 
 /** Files that hold a line which nothing can shorten, each with what it is. */
 const EXEMPT = new Map([
