@@ -38,7 +38,8 @@ export interface Relay extends AsyncDisposable {
 const MAX_HEAD_BYTES = 131_072;
 const LINGER_MS = 1000;
 
-interface Way {
+/** The sidecar's forward proxy, and what it is shown. */
+interface Sidecar {
   readonly host: string;
   readonly port: number;
   readonly credential: string;
@@ -48,10 +49,14 @@ export async function startRelay({ proxy, root, refused }: RelayOptions): Promis
   const { hostname, port, username, password } = new URL(proxy);
   const user = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
   const credential = `Basic ${Buffer.from(user).toString('base64')}`;
-  const way = { host: hostname.replace(/^\[(.*)\]$/, '$1'), port: Number(port || 80), credential };
+  const sidecar = {
+    host: hostname.replace(/^\[(.*)\]$/, '$1'),
+    port: Number(port || 80),
+    credential,
+  };
   const open = new Set<Socket>();
   const agents = new Map<Duplex, Agent>();
-  const server = serving(way, agents);
+  const server = serving(sidecar, agents);
   server.prependListener('connection', (socket: Socket) => {
     open.add(socket.on('error', () => socket.destroy()));
     socket.once('close', () => {
@@ -89,7 +94,7 @@ function turnAway(socket: Socket): void {
 }
 
 /** Passes on what comes by the connections that have an agent, and nothing else. */
-function serving(way: Way, agents: ReadonlyMap<Duplex, Agent>): Server {
+function serving(sidecar: Sidecar, agents: ReadonlyMap<Duplex, Agent>): Server {
   const http = createServer({
     requireHostHeader: false,
     maxHeaderSize: MAX_HEAD_BYTES,
@@ -101,12 +106,12 @@ function serving(way: Way, agents: ReadonlyMap<Duplex, Agent>): Server {
   });
   const pass = (asked: IncomingMessage, answer: ServerResponse): void => {
     const agent = agents.get(asked.socket);
-    if (agent !== undefined) passOn(asked, answer, { ...way, agent });
+    if (agent !== undefined) passOn(asked, answer, { ...sidecar, agent });
   };
   const through =
     (last: boolean) =>
     (asked: IncomingMessage, socket: Duplex, head: Buffer): void => {
-      if (agents.has(socket)) tunnel(asked, socket, { ...way, head, last });
+      if (agents.has(socket)) tunnel(asked, socket, { ...sidecar, head, last });
     };
   http.on('request', pass).on('checkContinue', pass);
   return http.on('connect', through(true)).on('upgrade', through(false));
@@ -121,7 +126,7 @@ function fieldsOf({ rawHeaders, headers }: IncomingMessage, credential: string):
 function passOn(
   asked: IncomingMessage,
   answer: ServerResponse,
-  { host, port, credential, agent }: Way & { readonly agent: Agent },
+  { host, port, credential, agent }: Sidecar & { readonly agent: Agent },
 ): void {
   const { method, url: path, socket } = asked;
   const headers = fieldsOf(asked, credential);
@@ -170,7 +175,13 @@ function pairs(flat: readonly string[]): [string, string][] {
 function tunnel(
   asked: IncomingMessage,
   socket: Duplex,
-  { host, port, credential, head, last }: Way & { readonly head: Buffer; readonly last: boolean },
+  {
+    host,
+    port,
+    credential,
+    head,
+    last,
+  }: Sidecar & { readonly head: Buffer; readonly last: boolean },
 ): void {
   const all = pairs(fieldsOf(asked, credential));
   const kept = last ? all.filter(([name]) => !/^(?:proxy-)?connection$/i.test(name)) : all;

@@ -87,7 +87,7 @@ export async function loadConfig(
   if (sidecar === undefined) throw new TypeError('a set without problems has a Sidecar');
   const { dataClasses, defaults } = sidecar.document.spec;
   const { unlisted } = defaults;
-  const destinations = await compileAll(set, { sidecar, roots, ways, conditions, paced });
+  const destinations = await compileDestinations(set, { sidecar, roots, ways, conditions, paced });
   const taskPolicies = set.taskPolicies.map(({ tree, document }) =>
     compileTaskPolicy(document, placeText(tree.at), conditions.get(tree)?.get('own')),
   );
@@ -107,7 +107,8 @@ export async function loadConfig(
   });
 }
 
-interface Compiled {
+/** What a destination is compiled with, besides its document. */
+interface Surroundings {
   readonly sidecar: Decoded<SidecarDocument>;
   readonly roots: ReadonlyMap<Tree, readonly string[]>;
   readonly ways: Awaited<ReturnType<typeof collectVias>>;
@@ -115,9 +116,9 @@ interface Compiled {
   readonly paced: () => Promise<void> | undefined;
 }
 
-async function compileAll(
+async function compileDestinations(
   { destinations }: DocumentSet,
-  { sidecar, roots, ways, conditions, paced }: Compiled,
+  { sidecar, roots, ways, conditions, paced }: Surroundings,
 ): Promise<readonly Destination[]> {
   const { dataClasses, defaults } = sidecar.document.spec;
   const highestClass = dataClasses.at(-1) ?? '';
